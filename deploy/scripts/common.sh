@@ -1,0 +1,99 @@
+# Sourced by the other scripts: words to the user, and how something gets onto this machine.
+# shellcheck shell=bash
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+cache="${XDG_CACHE_HOME:-$HOME/.cache}/backlot"
+buf_version=1.75.0
+
+say() { printf 'backlot: %s\n' "$*" >&2; }
+
+fail() {
+    say "$@"
+    exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+interactive() { [[ -z "${CI:-}" && "${YES:-}" != 1 && -t 0 && -t 2 ]]; }
+
+# Asks on a terminal; YES=1, CI and everything that is no terminal go on.
+agree() {
+    interactive || return 0
+    local answer
+    read -r -p "backlot: $1 [Y/n] " answer
+    [[ -z "$answer" || "$answer" == [yYjJ]* ]]
+}
+
+as_root() {
+    if [[ "$(id -u)" == 0 ]]; then
+        "$@"
+    elif have sudo; then
+        # Without a terminal nobody could type a password.
+        if interactive; then sudo "$@"; else sudo -n "$@"; fi
+    else
+        return 1
+    fi
+}
+
+apt_fresh=
+apt_install() {
+    say "installing $* with apt-get"
+    export DEBIAN_FRONTEND=noninteractive
+    if [[ -z "$apt_fresh" ]]; then
+        as_root apt-get update -qq || return 1
+        apt_fresh=yes
+    fi
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+# add_package APT_PACKAGE BREW_PACKAGE: with whichever package manager there is.
+add_package() {
+    if have apt-get; then
+        apt_install "$1"
+    elif have brew && [[ -n "$2" ]]; then
+        say "installing $2 with brew"
+        brew install --quiet "$2"
+    else
+        return 1
+    fi
+}
+
+# The folder of initdb and postgres: PATH, Debian's folders newest first, Homebrew's.
+postgres_bin() {
+    local candidate
+    if have initdb && have postgres; then
+        dirname "$(command -v initdb)"
+        return
+    fi
+    while IFS= read -r candidate; do
+        if [[ -x "$candidate/initdb" && -x "$candidate/postgres" ]]; then
+            printf '%s\n' "$candidate"
+            return
+        fi
+    done < <(printf '%s\n' /usr/lib/postgresql/*/bin /opt/homebrew/opt/postgresql@*/bin /usr/local/opt/postgresql@*/bin /usr/pgsql-*/bin | sort -rV)
+    return 1
+}
+
+need_cargo() {
+    [[ -f "$HOME/.cargo/env" ]] && . "$HOME/.cargo/env"
+    have cargo || fail "there is no Rust toolchain: install one from https://rustup.rs"
+}
+
+# A C compiler links every Rust program; a few crates compile C as well.
+need_compiler() {
+    have cc || {
+        agree "There is no C compiler, which Rust links with. Install it?" || fail "a C compiler is needed"
+        if [[ "$(uname)" == Darwin ]]; then fail "run: xcode-select --install"; fi
+        add_package build-essential "" || fail "install a C compiler with your package manager (Debian: apt-get install build-essential)"
+    }
+}
+
+# buf from npm, in a folder of our own; nothing global changes.
+need_buf() {
+    buf="$cache/buf-$buf_version/node_modules/.bin/buf"
+    [[ -x "$buf" ]] && return
+    have npm || add_package npm node || fail "npm is needed for buf: install Node.js"
+    say "fetching buf $buf_version from npm, once"
+    npm install --silent --no-audit --no-fund --prefix "$cache/buf-$buf_version" "@bufbuild/buf@$buf_version" >&2
+}

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# `make lint`: formatting, clippy with warnings as errors, the contract's rules.
+source "$(dirname "$0")/common.sh"
+
+need_cargo
+cargo fmt --all --check
+cargo clippy --workspace --all-targets -- -D warnings
+need_buf
+(cd proto && "$buf" lint && "$buf" format --diff --exit-code)
+if have cargo-deny; then cargo deny check bans licenses sources; fi
+say "lint: ok"

@@ -1,0 +1,137 @@
+// What the page shows. Nothing here talks to the server; text only ever enters as text.
+
+export const element = (id) => document.getElementById(id);
+const EVENTS_SHOWN = 2000;
+
+export function show(view) {
+  document.body.dataset.view = view;
+}
+
+export function say(form, text) {
+  const line = element(form).querySelector(".fault");
+  line.textContent = text;
+  line.hidden = !text;
+}
+
+export function status(kind, text) {
+  element("state").dataset.kind = kind;
+  element("state").textContent = text;
+}
+
+function make(tag, attributes, ...children) {
+  const node = Object.assign(document.createElement(tag), attributes);
+  node.append(...children);
+  return node;
+}
+
+function keepEnd(list, change) {
+  const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+  change();
+  if (atEnd) list.scrollTop = list.scrollHeight;
+}
+
+export const talk = {
+  clear: () => element("talk").replaceChildren(),
+  add: (who, text, partial) => keepEnd(element("talk"), () => element("talk").append(make("li", { className: partial ? `${who} partial` : who }, text))),
+  append: (text) => keepEnd(element("talk"), () => element("talk").lastElementChild?.append(text)),
+  dropLast: () => element("talk").lastElementChild?.remove(),
+};
+
+export const events = {
+  clear() {
+    element("pane-events").replaceChildren();
+    element("count").textContent = "0";
+  },
+  add({ seq, type, data }) {
+    const list = element("pane-events");
+    keepEnd(list, () => {
+      list.append(make("li", {}, make("span", {}, String(seq)), make("span", {}, type), make("span", {}, JSON.stringify(data))));
+      if (list.childElementCount > EVENTS_SHOWN) list.firstElementChild.remove();
+    });
+    element("count").textContent = String(seq);
+  },
+};
+
+// The tree as the server has it, and what the running turn does to it.
+const tree = { saved: new Map(), live: new Map(), current: "" };
+
+export const files = {
+  clear() {
+    tree.saved.clear();
+    tree.live.clear();
+    tree.current = "";
+    draw();
+  },
+  any: () => tree.saved.size > 0,
+  set(loaded) {
+    tree.saved = new Map(loaded.map((f) => [f.path, { text: f.content?.text ?? (f.content?.binary ? "(binary)" : ""), size: f.sizeBytes ?? 0 }]));
+    tree.live.clear();
+    if (!tree.saved.has(tree.current)) tree.current = loaded[0]?.path ?? "";
+    draw();
+  },
+  open(call, path, operation) {
+    tree.live.set(call, { path, text: operation === "FILE_OPERATION_WRITE" ? "" : (tree.saved.get(path)?.text ?? ""), size: 0 });
+    tree.current = path;
+    draw();
+  },
+  append(call, text) {
+    const file = tree.live.get(call);
+    if (!file) return;
+    file.text += text;
+    file.size = file.text.length;
+    if (file.path === tree.current) keepEnd(element("source"), () => element("source").firstElementChild.append(text));
+  },
+  close(call, path, size) {
+    const file = tree.live.get(call);
+    if (file) Object.assign(file, { path, size });
+    draw();
+  },
+};
+
+function draw() {
+  const shown = new Map([...tree.saved].map(([path, file]) => [path, { ...file, live: false }]));
+  for (const file of tree.live.values()) shown.set(file.path, { ...file, live: true });
+  const rows = [...shown].sort(([a], [b]) => (a < b ? -1 : 1)).map(([path, file]) => row(path, file));
+  element("files").replaceChildren(...rows);
+  element("source").firstElementChild.textContent = shown.get(tree.current)?.text ?? "";
+}
+
+function row(path, file) {
+  const size = file.size < 1024 ? `${file.size} B` : `${(file.size / 1024).toFixed(1)} KiB`;
+  const button = make("button", { type: "button", className: file.live ? "live" : "" }, make("span", {}, path), make("span", {}, size));
+  button.setAttribute("aria-current", String(path === tree.current));
+  button.addEventListener("click", () => {
+    tree.current = path;
+    draw();
+  });
+  return make("li", {}, button);
+}
+
+export const look = {
+  clear() {
+    element("preview").hidden = true;
+    element("preview").removeAttribute("src");
+    element("open").hidden = true;
+    element("empty").hidden = false;
+    this.revision();
+  },
+  revision(revision) {
+    element("revision").textContent = revision ? `revision ${revision.number} · ${revision.id.slice(0, 8)}` : "no revision yet";
+  },
+  at(url) {
+    element("preview").src = url;
+    element("preview").hidden = false;
+    element("empty").hidden = true;
+    element("open").href = url;
+    element("open").hidden = false;
+  },
+};
+
+for (const tab of document.querySelectorAll("[role=tab]")) {
+  tab.addEventListener("click", () => {
+    for (const other of document.querySelectorAll("[role=tab]")) {
+      other.setAttribute("aria-selected", String(other === tab));
+      element(other.getAttribute("aria-controls")).hidden = other !== tab;
+    }
+  });
+}

@@ -1,0 +1,151 @@
+//! The gateway's settings. The doc comment of a field is its reference; the help text is its short form.
+
+use std::{net::SocketAddr, time::Duration};
+
+use axum::http::Uri;
+use chassis::{config::Env, secret::ClusterSecret};
+use tower_http::csrf::CsrfLayer;
+use url::Url;
+
+use crate::{limit::Edge, origin};
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where browsers and programs connect.
+    pub listen: SocketAddr,
+    /// Where previews are served, apart from everything else.
+    pub preview_listen: SocketAddr,
+    /// How the main listener is called from outside; decides cookies and CSP. Absent: `http://` and the listener's address.
+    pub public_url: Option<Url>,
+    /// How previews are called from outside. With `{preview}` in the host each preview is an origin of its own; without it
+    /// they share one origin and are sandboxed. Absent: `http://{preview}.localhost:<port of the preview listener>`.
+    pub preview_url: Option<String>,
+    /// Origins of other sites whose pages may call the API with credentials.
+    pub cors_origins: Vec<String>,
+    /// Proxies in front of the gateway that append to `X-Forwarded-For`.
+    pub trusted_hops: usize,
+    pub auth_url: Uri,
+    pub agent_streaming_url: Uri,
+    pub project_storage_url: Uri,
+    pub rate_limit_url: Uri,
+    pub secret: ClusterSecret,
+    /// The first guard, by address; previews have ten times as much, since a page loads many files.
+    pub edge: Edge,
+    /// Requests whose answer has not begun; more are answered 503.
+    pub max_requests: usize,
+    /// Open event streams of one person at this gateway.
+    pub max_streams_per_user: u32,
+    /// Open connections of each listener; more wait in the kernel's queue.
+    pub max_connections: usize,
+    /// How long a connection may take to its first request, and a request's head to arrive.
+    pub header_timeout: Duration,
+    /// How long a connection may stay open without a request.
+    pub idle_timeout: Duration,
+    /// How long a client may refuse to take bytes that wait for it.
+    pub write_timeout: Duration,
+    /// Pause after which an event stream shows that it lives.
+    pub heartbeat: Duration,
+    /// How long the gateway is not ready before it stops accepting, so that a load balancer notices.
+    pub drain_delay: Duration,
+    /// How long open requests may go on after that.
+    pub drain: Duration,
+}
+
+impl Config {
+    /// Reads every setting; faults are collected in `env`.
+    pub fn read(env: &mut Env) -> Self {
+        let peer = |env: &mut Env, name: &'static str, default, help| env.get::<Uri>(name, default, help);
+        let config = Self {
+            listen: env.get("BACKLOT_LISTEN", "127.0.0.1:8080", "address of the HTTP listener; port 0 picks one"),
+            preview_listen: env.get("BACKLOT_PREVIEW_LISTEN", "127.0.0.1:8081", "address of the listener for previews"),
+            public_url: env.optional("BACKLOT_PUBLIC_URL", "how browsers reach the HTTP listener; default http://<BACKLOT_LISTEN>"),
+            preview_url: env.optional(
+                "BACKLOT_PREVIEW_URL",
+                "how browsers reach previews; {preview} in the host makes each an origin of its own; default http://{preview}.localhost:<preview port>",
+            ),
+            cors_origins: env.get("BACKLOT_CORS_ORIGINS", "", "origins of other sites that may call the API, separated by commas"),
+            trusted_hops: env.get("BACKLOT_TRUSTED_HOPS", "0", "proxies in front of the gateway that append to X-Forwarded-For"),
+            auth_url: peer(env, "BACKLOT_AUTH_URL", "http://127.0.0.1:9090", "address of auth"),
+            agent_streaming_url: peer(env, "BACKLOT_AGENT_STREAMING_URL", "http://127.0.0.1:9091", "address of agent-streaming"),
+            project_storage_url: peer(env, "BACKLOT_PROJECT_STORAGE_URL", "http://127.0.0.1:9092", "address of project-storage"),
+            rate_limit_url: peer(env, "BACKLOT_RATE_LIMIT_URL", "http://127.0.0.1:9093", "address of rate-limit"),
+            secret: ClusterSecret::read(env),
+            edge: Edge {
+                per_second: env.get("BACKLOT_EDGE_PER_SECOND", "50", "requests a second that one address may send; 0 switches this guard off"),
+                burst: env.get("BACKLOT_EDGE_BURST", "100", "requests that one address may send at once"),
+            },
+            max_requests: env.get("BACKLOT_MAX_REQUESTS", "1024", "HTTP requests in work at once; more are answered 503"),
+            max_streams_per_user: env.get("BACKLOT_MAX_STREAMS_PER_USER", "64", "event streams that one person may have open"),
+            max_connections: env.get("BACKLOT_MAX_CONNECTIONS", "10000", "open connections of each HTTP listener"),
+            header_timeout: env.get("BACKLOT_HEADER_TIMEOUT", "10s", "how long the head of a request may take"),
+            idle_timeout: env.get("BACKLOT_IDLE_TIMEOUT", "75s", "how long an HTTP connection may stay open without a request"),
+            write_timeout: env.get("BACKLOT_WRITE_TIMEOUT", "30s", "how long a client may leave bytes waiting"),
+            heartbeat: env.get("BACKLOT_HEARTBEAT", "15s", "pause after which an event stream sends a comment"),
+            drain_delay: env.get("BACKLOT_DRAIN_DELAY", "0s", "how long the gateway reports not ready before it stops accepting"),
+            drain: env.get("BACKLOT_DRAIN_TIMEOUT", "10s", "how long open calls and turns may go on after the stop signal"),
+        };
+        let insecure: bool = env.get("BACKLOT_INSECURE_HTTP", "0", "allow a public URL with plain http on a host that is not loopback");
+        config.check(env, insecure);
+        config
+    }
+
+    fn check(&self, env: &mut Env, insecure: bool) {
+        match origin::main_url(self.public_url.as_ref(), self.listen) {
+            Err(problem) => env.fault("BACKLOT_PUBLIC_URL", problem),
+            Ok(url) if url.scheme() == "http" && !origin::is_loopback(&url) && !insecure => env.fault(
+                "BACKLOT_PUBLIC_URL",
+                format!("{url} would send sessions unencrypted over a network; use https, or set BACKLOT_INSECURE_HTTP=1"),
+            ),
+            Ok(_) => {}
+        }
+        if let Err(problem) = origin::PreviewForm::new(self.preview_url.as_deref(), self.preview_listen) {
+            env.fault("BACKLOT_PREVIEW_URL", problem);
+        }
+        for text in &self.cors_origins {
+            if let Err(problem) = CsrfLayer::new().add_trusted_origin(text) {
+                env.fault("BACKLOT_CORS_ORIGINS", problem.to_string());
+            }
+        }
+        let zeros = [("BACKLOT_MAX_REQUESTS", self.max_requests), ("BACKLOT_MAX_CONNECTIONS", self.max_connections)];
+        for (name, _) in zeros.into_iter().filter(|(_, value)| *value == 0) {
+            env.fault(name, "must be at least 1");
+        }
+        if self.heartbeat.is_zero() {
+            env.fault("BACKLOT_HEARTBEAT", "must be longer than 0s");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(pairs: &[(&str, &str)]) -> String {
+        let secret = ("BACKLOT_CLUSTER_SECRET", "0123456789012345678901234567890123456789");
+        let mut env = Env::of(pairs.iter().copied().chain([secret]));
+        Config::read(&mut env);
+        env.check().err().map(|e| e.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn the_defaults_are_good() {
+        assert_eq!(faults(&[]), "");
+    }
+
+    #[test]
+    fn plain_http_beyond_this_machine_must_be_wanted() {
+        assert!(faults(&[("BACKLOT_PUBLIC_URL", "http://apps.example")]).contains("BACKLOT_INSECURE_HTTP=1"));
+        assert_eq!(faults(&[("BACKLOT_PUBLIC_URL", "http://apps.example"), ("BACKLOT_INSECURE_HTTP", "1")]), "");
+        assert!(faults(&[("BACKLOT_LISTEN", "192.0.2.1:80")]).contains("BACKLOT_INSECURE_HTTP=1"));
+        for url in ["https://apps.example", "http://localhost:3000", "http://127.0.0.1:1", "http://[::1]:1"] {
+            assert_eq!(faults(&[("BACKLOT_PUBLIC_URL", url)]), "", "{url}");
+        }
+    }
+
+    #[test]
+    fn urls_are_checked_before_a_port_is_bound() {
+        assert!(faults(&[("BACKLOT_PUBLIC_URL", "https://apps.example/backlot")]).starts_with("BACKLOT_PUBLIC_URL: "));
+        assert!(faults(&[("BACKLOT_PREVIEW_URL", "https://apps.example/{preview}/x")]).starts_with("BACKLOT_PREVIEW_URL: "));
+        assert!(faults(&[("BACKLOT_CORS_ORIGINS", "https://a.example,https://b.example/x")]).starts_with("BACKLOT_CORS_ORIGINS: "));
+    }
+}

@@ -1,0 +1,101 @@
+//! The session cookie: how it is called, written and read. Its value is a secret that only auth understands.
+
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderValue, header};
+
+/// Longer values are not ours.
+const LONGEST_VALUE: usize = 256;
+
+/// The cookie of one cluster. On https it has the prefix `__Host-`, which browsers bind to the host and to Secure; on plain
+/// http neither may be used, and cookies do not know ports, so the cluster's own name keeps two clusters on one machine apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SessionCookie {
+    name: String,
+    secure: bool,
+}
+
+impl SessionCookie {
+    pub(crate) fn new(secure: bool, cluster: [u8; 32]) -> Self {
+        let name = if secure {
+            "__Host-backlot_session".to_owned()
+        } else {
+            let [a, b, c, d, ..] = cluster;
+            format!("backlot_session_{:08x}", u32::from_be_bytes([a, b, c, d]))
+        };
+        Self { name, secure }
+    }
+
+    /// The secret in a request. Of several cookies of this name the first counts, as browsers send the most specific one first.
+    pub(crate) fn read<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+        headers
+            .get_all(header::COOKIE)
+            .iter()
+            .filter_map(|line| line.to_str().ok())
+            .flat_map(|line| line.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='))
+            .find(|(name, _)| *name == self.name)
+            .map(|(_, value)| value)
+            .filter(|value| !value.is_empty() && value.len() <= LONGEST_VALUE && value.bytes().all(|b| b.is_ascii_graphic()))
+    }
+
+    /// `Set-Cookie` that keeps a session for `life`.
+    pub(crate) fn set(&self, secret: &str, life: Duration) -> Option<HeaderValue> {
+        self.line(secret, life.as_secs())
+    }
+
+    /// `Set-Cookie` that forgets it.
+    pub(crate) fn clear(&self) -> Option<HeaderValue> {
+        self.line("", 0)
+    }
+
+    fn line(&self, value: &str, max_age: u64) -> Option<HeaderValue> {
+        let secure = if self.secure { "; Secure" } else { "" };
+        let line = format!("{}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}", self.name);
+        let mut value = HeaderValue::try_from(line).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cookie(secure: bool) -> SessionCookie {
+        let mut cluster = [0; 32];
+        cluster[..4].copy_from_slice(&[0x0a, 0xbc, 0xde, 0xf0]);
+        SessionCookie::new(secure, cluster)
+    }
+
+    fn read(lines: &[&str]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(header::COOKIE, line.parse().unwrap());
+        }
+        cookie(false).read(&headers).map(str::to_owned)
+    }
+
+    #[test]
+    fn both_forms() {
+        let line = |secure: bool| cookie(secure).set("s3cret", Duration::from_secs(60)).unwrap().to_str().unwrap().to_owned();
+        assert_eq!(line(true), "__Host-backlot_session=s3cret; Path=/; Max-Age=60; HttpOnly; SameSite=Lax; Secure");
+        assert_eq!(line(false), "backlot_session_0abcdef0=s3cret; Path=/; Max-Age=60; HttpOnly; SameSite=Lax");
+        assert_eq!(cookie(false).clear().unwrap(), "backlot_session_0abcdef0=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax");
+    }
+
+    #[test]
+    fn the_secret_is_found_among_others() {
+        assert_eq!(read(&["a=1; backlot_session_0abcdef0=s3cret; b=2"]), Some("s3cret".into()));
+        assert_eq!(read(&["a=1", "backlot_session_0abcdef0=x=y"]), Some("x=y".into()));
+        assert_eq!(read(&["backlot_session_0abcdef0=one; backlot_session_0abcdef0=two"]), Some("one".into()));
+        assert_eq!(read(&["xbacklot_session_0abcdef0=s3cret", "backlot_session_11111111=other"]), None);
+        assert_eq!(read(&["backlot_session_0abcdef0="]), None);
+        assert_eq!(read(&[&format!("backlot_session_0abcdef0={}", "a".repeat(300))]), None);
+    }
+
+    #[test]
+    fn no_secret_shows_in_a_debug_print() {
+        assert!(!format!("{:?}", cookie(true).set("s3cret", Duration::from_secs(1))).contains("s3cret"));
+    }
+}

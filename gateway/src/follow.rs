@@ -1,0 +1,348 @@
+//! One viewer of one turn: reads the turn's events from agent-streaming, writes them as a stream, comes back to
+//! agent-streaming with the last number when that breaks, and never ends cleanly before the terminal event was written. A
+//! stream that cannot go on fails its body: HTTP/1.1 closes without the last chunk, HTTP/2 resets that stream only.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use bytes::{Bytes, BytesMut};
+use chassis::{context::Context, propagation};
+use futures::{FutureExt as _, StreamExt as _};
+use proto::{
+    agent_streaming::{GetTurnRequest, StreamTurnEventsRequest, StreamTurnEventsResponse, TurnState},
+    error::{ErrorCode, Fault},
+};
+use tokio::time::{Instant, sleep_until, timeout};
+use tonic::Streaming;
+use tracing::{Instrument as _, info_span};
+
+use crate::{
+    app::App,
+    auth::{Credential, Signed},
+    error::{Failure, fault, fault_of},
+    json::present,
+    sse::{Format, spread},
+    streams::OpenStream,
+};
+
+/// How long agent-streaming may take to open a stream.
+const OPEN_TIME: Duration = Duration::from_secs(10);
+/// How long the answer waits for the first event, so that an early failure is still a problem document.
+const PEEK: Duration = Duration::from_millis(500);
+/// How long a viewer is kept while agent-streaming is away.
+const PATIENCE: Duration = Duration::from_secs(15);
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// Between the last bytes of a stream and its break, so that they reach the socket.
+const FLUSH: Duration = Duration::from_millis(250);
+/// Events that are there already go out together, up to about this much.
+const CHUNK: usize = 64 * 1024;
+
+type Events = Streaming<StreamTurnEventsResponse>;
+
+/// Why a stream broke before its terminal event. The client sees only that it broke, and comes back.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Cut {
+    #[error("the gateway is draining")]
+    Draining,
+    #[error("the session has ended")]
+    SessionEnded,
+    #[error("agent-streaming cut the stream")]
+    Refused(#[source] Fault),
+    #[error("agent-streaming was away for too long")]
+    Away(#[source] Fault),
+    #[error("an event cannot be written as JSON")]
+    Json(#[source] serde_json::Error),
+}
+
+/// What is needed to follow a turn, and to come back to it.
+pub(crate) struct Viewer {
+    app: Arc<App>,
+    context: Context,
+    credential: Credential,
+    turn: String,
+    format: Format,
+    /// Held until the body is dropped.
+    _open: OpenStream,
+}
+
+impl Viewer {
+    pub(crate) fn new(app: Arc<App>, signed: Signed, turn: String, format: Format, open: OpenStream) -> Self {
+        Self { app, context: signed.context, credential: signed.credential, turn, format, _open: open }
+    }
+
+    /// The answer to a viewer that has everything up to `after`.
+    pub(crate) async fn follow(self, after: u32) -> Result<Response, Failure> {
+        let mut events = self.open(after).await?;
+        let first = match timeout(PEEK, events.next()).await {
+            Err(_) => None,
+            Ok(Some(Ok(first))) => Some(first),
+            Ok(Some(Err(status))) => return Err(status.into()),
+            // The turn has ended and the viewer has seen it all: 204 keeps an EventSource from coming back.
+            Ok(None) => return Ok(StatusCode::NO_CONTENT.into_response()),
+        };
+        Ok(self.answer(after, Source::Open(Box::new(events)), first))
+    }
+
+    /// The answer to the request that started the turn. The turn is on record, so agent-streaming being away is no reason to
+    /// hide its id: the stream opens and tries on.
+    pub(crate) async fn follow_started(self) -> Result<Response, Failure> {
+        let mut events = match self.open(0).await {
+            Ok(events) => events,
+            Err(fault) if passes(fault.code) => return Ok(self.answer(0, Source::broken(), None)),
+            Err(fault) => return Err(fault.into()),
+        };
+        match timeout(PEEK, events.next()).await {
+            Ok(Some(Ok(first))) => Ok(self.answer(0, Source::Open(Box::new(events)), Some(first))),
+            Ok(Some(Err(status))) => match fault_of(&status) {
+                fault if passes(fault.code) => Ok(self.answer(0, Source::broken(), None)),
+                fault => Err(fault.into()),
+            },
+            Ok(None) | Err(_) => Ok(self.answer(0, Source::Open(Box::new(events)), None)),
+        }
+    }
+
+    fn answer(self, after: u32, source: Source, first: Option<StreamTurnEventsResponse>) -> Response {
+        let headers = self.format.headers();
+        let quiet_until = Instant::now() + self.app.config.heartbeat;
+        let traceparent = propagation::traceparent().unwrap_or_default();
+        let follower = Follower { viewer: self, traceparent, last: after, source, first, phase: Phase::Opening, quiet_until };
+        let body = futures::stream::unfold(follower, |mut follower| async move {
+            let chunk = follower.next().await?;
+            if let Err(cut) = &chunk {
+                tracing::debug!(turn = follower.viewer.turn, last = follower.last, "event stream cut: {}", chassis::error::chain(cut));
+            }
+            Some((chunk, follower))
+        });
+        (headers, Body::from_stream(body)).into_response()
+    }
+
+    async fn open(&self, after: u32) -> Result<Events, Fault> {
+        let request = self.context.stream_request(StreamTurnEventsRequest { turn_id: self.turn.clone(), after });
+        match timeout(OPEN_TIME, self.app.upstream.agents().stream_turn_events(request)).await {
+            Ok(answer) => answer.map(tonic::Response::into_inner).map_err(|status| fault_of(&status)),
+            Err(_) => Err(fault(ErrorCode::Timeout, "TIMEOUT", "agent-streaming took too long")),
+        }
+    }
+
+    /// The same for a stream that broke, with a fresh token.
+    async fn reopen(&mut self, after: u32) -> Result<Events, Fault> {
+        let user = self.app.sessions.user(&self.credential, &self.context).await?;
+        self.context.user = Some(user);
+        self.open(after).await
+    }
+
+    /// Whether the turn is over and `last` was its last event.
+    async fn is_over(&self, last: u32) -> Result<bool, Fault> {
+        let request = self.context.request(GetTurnRequest { turn_id: self.turn.clone() });
+        let answer = self.app.upstream.agents().get_turn(request).await.map_err(|status| fault_of(&status))?;
+        let turn = present(answer.into_inner().turn).map_err(|failure| *failure.0)?;
+        let ended = [TurnState::Completed, TurnState::Failed, TurnState::Cancelled, TurnState::Conflicted].contains(&turn.state());
+        Ok(ended && last >= turn.last_seq)
+    }
+}
+
+/// What goes away by itself.
+fn passes(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::Unavailable | ErrorCode::Timeout)
+}
+
+/// The connection to agent-streaming.
+enum Source {
+    Open(Box<Events>),
+    Broken {
+        since: Instant,
+        attempt: u32,
+        retry_at: Instant,
+    },
+    /// It failed while there was something else to write first.
+    Failed(Fault),
+    /// It ended cleanly; whether that was the turn's end is not known yet.
+    Ended,
+}
+
+impl Source {
+    fn broken() -> Self {
+        let now = Instant::now();
+        Self::Broken { since: now, attempt: 0, retry_at: now + spread(FIRST_WAIT) }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Opening,
+    Live,
+    /// The last words are written; the break follows.
+    Cutting,
+    /// The terminal event is written, or the stream is broken.
+    Over,
+}
+
+struct Follower {
+    viewer: Viewer,
+    /// Calls after a break stay in the trace of the request.
+    traceparent: String,
+    /// The last event written.
+    last: u32,
+    source: Source,
+    first: Option<StreamTurnEventsResponse>,
+    phase: Phase,
+    /// When a sign of life is due.
+    quiet_until: Instant,
+}
+
+impl Follower {
+    /// The next bytes of the body; `None` is its clean end.
+    async fn next(&mut self) -> Option<Result<Bytes, Cut>> {
+        let mut out = BytesMut::new();
+        let written = match self.phase {
+            Phase::Over => return None,
+            Phase::Cutting => Err(Cut::Draining),
+            Phase::Opening => {
+                self.phase = Phase::Live;
+                self.viewer.format.opening(&mut out);
+                match self.first.take() {
+                    Some(first) => self.write(&mut out, first),
+                    None => Ok(()),
+                }
+            }
+            Phase::Live => self.live(&mut out).await,
+        };
+        if let Err(cut) = written {
+            // hyper drops what it has not sent yet when a body fails; while it waits here it sends.
+            tokio::time::sleep(FLUSH).await;
+            self.phase = Phase::Over;
+            return Some(Err(cut));
+        }
+        self.quiet_until = Instant::now() + self.viewer.app.config.heartbeat;
+        // Only a stream of lines can have nothing to say at its opening or its end.
+        if out.is_empty() && self.phase == Phase::Over { None } else { Some(Ok(out.freeze())) }
+    }
+
+    /// Waits until there is something to write.
+    async fn live(&mut self, out: &mut BytesMut) -> Result<(), Cut> {
+        let app = Arc::clone(&self.viewer.app);
+        let session = self.viewer.context.user.as_ref().map(|user| user.session_id);
+        let mut ended = pin!(async {
+            match session {
+                Some(session) => app.revocations.until_ended(session).await,
+                None => std::future::pending().await,
+            }
+        });
+        while out.is_empty() && self.phase == Phase::Live {
+            let quiet_until = self.quiet_until;
+            tokio::select! {
+                biased;
+                () = app.draining.cancelled() => {
+                    self.viewer.format.come_back(out);
+                    self.phase = Phase::Cutting;
+                    return Ok(());
+                }
+                () = &mut ended => return Err(Cut::SessionEnded),
+                message = self.message() => match message? {
+                    Some(message) => self.write(out, message)?,
+                    None => self.phase = Phase::Over,
+                },
+                () = sleep_until(quiet_until) => self.viewer.format.heartbeat(out),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next message of agent-streaming, from whichever connection brings it; `None` once the turn is over. Dropping the
+    /// future loses nothing: what was learned is in `source`.
+    async fn message(&mut self) -> Result<Option<StreamTurnEventsResponse>, Cut> {
+        loop {
+            match &mut self.source {
+                Source::Open(events) => match events.next().await {
+                    Some(Ok(message)) => return Ok(Some(message)),
+                    Some(Err(status)) => self.broke(fault_of(&status))?,
+                    None => self.source = Source::Ended,
+                },
+                Source::Ended => {
+                    match self.viewer.is_over(self.last).await {
+                        Ok(true) => return Ok(None),
+                        Ok(false) => self.broke(fault(ErrorCode::Unavailable, "DRAINING", "the stream ended too early"))?,
+                        Err(why) => self.broke(why)?,
+                    };
+                }
+                Source::Failed(why) => {
+                    let why = why.clone();
+                    self.broke(why)?;
+                }
+                Source::Broken { retry_at, .. } => {
+                    sleep_until(*retry_at).await;
+                    self.reopen().await?;
+                }
+            }
+        }
+    }
+
+    async fn reopen(&mut self) -> Result<(), Cut> {
+        let span = info_span!("resume", svc = "gateway", turn = self.viewer.turn, after = self.last);
+        propagation::adopt_traceparent(&span, &self.traceparent);
+        match self.viewer.reopen(self.last).instrument(span).await {
+            Ok(events) => {
+                self.source = Source::Open(Box::new(events));
+                Ok(())
+            }
+            Err(why) => self.broke(why),
+        }
+    }
+
+    /// Takes note of a break; an error if there is no use in coming back.
+    fn broke(&mut self, why: Fault) -> Result<(), Cut> {
+        if !passes(why.code) {
+            return Err(Cut::Refused(why));
+        }
+        let now = Instant::now();
+        let (since, attempt) = match &self.source {
+            Source::Broken { since, attempt, .. } => (*since, attempt + 1),
+            Source::Open(_) | Source::Failed(_) | Source::Ended => (now, 0),
+        };
+        if now.duration_since(since) >= PATIENCE {
+            return Err(Cut::Away(why));
+        }
+        let wait = spread((FIRST_WAIT * 2_u32.saturating_pow(attempt.min(8))).min(LONGEST_WAIT));
+        tracing::debug!(turn = self.viewer.turn, last = self.last, "coming back to agent-streaming: {why}");
+        self.source = Source::Broken { since, attempt, retry_at: now + wait };
+        Ok(())
+    }
+
+    /// Writes a message and whatever has arrived behind it.
+    fn write(&mut self, out: &mut BytesMut, message: StreamTurnEventsResponse) -> Result<(), Cut> {
+        let mut next = Some(message);
+        while let Some(message) = next.take() {
+            for event in message.events {
+                // A connection that came back may repeat events; one that leaves some out is not to be trusted.
+                if event.seq <= self.last {
+                    continue;
+                }
+                if event.seq != self.last + 1 {
+                    return self.broke(fault(ErrorCode::Unavailable, "UNAVAILABLE", "an event is missing"));
+                }
+                self.viewer.format.event(out, &event).map_err(Cut::Json)?;
+                self.last = event.seq;
+                if event.is_terminal() {
+                    self.phase = Phase::Over;
+                    return Ok(());
+                }
+            }
+            if out.len() < CHUNK
+                && let Source::Open(events) = &mut self.source
+            {
+                match events.next().now_or_never() {
+                    Some(Some(Ok(message))) => next = Some(message),
+                    Some(Some(Err(status))) => self.source = Source::Failed(fault_of(&status)),
+                    Some(None) => self.source = Source::Ended,
+                    None => {}
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,106 @@
+//! HTTP for browsers and programs: JSON, event streams and previews in front of the services' gRPC. The only crate that knows
+//! axum and HTTP status codes. It keeps no state that another gateway would miss: what it remembers (exchanged sessions,
+//! refusals, open streams) only saves calls.
+//!
+//! In reading order:
+//! - [`config`], `origin`, `app`: settings; what the gateway is called from outside; the parts that handlers share.
+//! - `accept`: the accept loop of both listeners. `layers`: everything around a handler, and why in this order.
+//! - [`router`]: every route. `routes`: their handlers. `json`: messages in and out. `error`: faults to problem documents.
+//! - `request`, `address`, `metrics`: what every request gets. `auth`, `cookie`, `revocations`: who asks. `limit`, `streams`: how often.
+//! - `sse`, `follow`: a turn's events as a stream that resumes.
+//! - `preview`: project files as web pages, on a listener of their own. `page`: the first page. [`openapi`]: the description.
+//! - `upstream`: the clients.
+
+pub mod config;
+pub mod openapi;
+pub mod router;
+
+mod accept;
+mod address;
+mod app;
+mod auth;
+mod cookie;
+mod error;
+mod follow;
+mod json;
+mod layers;
+mod limit;
+mod metrics;
+mod origin;
+mod page;
+mod preview;
+mod request;
+mod revocations;
+mod routes;
+mod sse;
+mod streams;
+mod upstream;
+
+use std::sync::Arc;
+
+use chassis::task::Tasks;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use crate::config::Config;
+pub use crate::limit::Edge;
+use crate::{
+    accept::Limits,
+    app::{App, Origins},
+};
+
+/// Where the gateway listens.
+pub struct Listeners {
+    /// The API and the first page.
+    pub main: TcpListener,
+    /// Previews, and nothing else.
+    pub preview: TcpListener,
+}
+
+/// Why the gateway could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("a listener has no address")]
+    Listener(#[source] std::io::Error),
+    #[error("the gateway does not know what it is called: {0}")]
+    Origin(String),
+}
+
+/// Serves until `shutdown`. Then it is not ready, stops accepting, breaks event streams so that they resume elsewhere, and
+/// lets other requests finish for the drain time.
+///
+/// # Errors
+/// If a listener has no address or a URL cannot be made of it.
+pub async fn serve(config: Config, listeners: Listeners, shutdown: CancellationToken) -> Result<(), ServeError> {
+    let main_address = listeners.main.local_addr().map_err(ServeError::Listener)?;
+    let preview_address = listeners.preview.local_addr().map_err(ServeError::Listener)?;
+    let origins = Origins::new(&config, main_address, preview_address).map_err(ServeError::Origin)?;
+    let draining = CancellationToken::new();
+    let app = App::new(config, origins, shutdown.clone(), draining.clone());
+
+    let (background, connections) = (Tasks::new(), Tasks::new());
+    background.spawn(Arc::clone(&app.revocations).follow(Arc::clone(&app.upstream), background.token()));
+    let main = layers::main(router::main(&app), &app, &background);
+    let previews = layers::preview(router::previews(&app), &app, &background);
+    let limits = Limits {
+        connections: app.config.max_connections,
+        header: app.config.header_timeout,
+        idle: app.config.idle_timeout,
+        write: app.config.write_timeout,
+    };
+    let accepting = async {
+        tokio::join!(
+            accept::serve(listeners.main, main, limits, &connections, draining.clone()),
+            accept::serve(listeners.preview, previews, limits, &connections, draining.clone()),
+        );
+    };
+    let leaving = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(app.config.drain_delay).await;
+        draining.cancel();
+    };
+    tokio::join!(accepting, leaving);
+    connections.shutdown(app.config.drain).await;
+    background.shutdown(app.config.drain).await;
+    Ok(())
+}

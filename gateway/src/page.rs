@@ -1,0 +1,104 @@
+//! The first page: the files of `gateway/page`, built into the executable.
+
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+};
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use proto::error::ErrorCode;
+
+use crate::{
+    app::{App, Origins},
+    error::fault,
+    json::{Reply, Target},
+    routes::{has_version, put_etag},
+};
+
+/// Each file's name and bytes.
+const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/page.rs"));
+
+pub(crate) async fn index(State(app): State<Arc<App>>, headers: HeaderMap) -> Reply {
+    serve(&app.origins, &headers, "index.html")
+}
+
+pub(crate) async fn file(State(app): State<Arc<App>>, headers: HeaderMap, Target(name): Target) -> Reply {
+    serve(&app.origins, &headers, &name)
+}
+
+fn serve(origins: &Origins, headers: &HeaderMap, name: &str) -> Reply {
+    let Some((_, bytes)) = FILES.iter().find(|(known, _)| *known == name) else {
+        return Err(fault(ErrorCode::NotFound, "ROUTE_NOT_FOUND", "there is no such file").into());
+    };
+    let etag = etag(bytes);
+    let mut response: Response = if has_version(headers, &etag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        ([(header::CONTENT_TYPE, HeaderValue::from_static(kind(name)))], *bytes).into_response()
+    };
+    let headers = response.headers_mut();
+    put_etag(headers, &etag);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if name.ends_with(".html") {
+        let policy =
+            HeaderValue::try_from(policy(&origins.preview.frame_source())).unwrap_or(HeaderValue::from_static("default-src 'none'"));
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        headers.insert(HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin"));
+    }
+    Ok(response)
+}
+
+/// The page loads its own files, talks to its own origin, frames previews, and is framed by nobody.
+fn policy(previews: &str) -> String {
+    format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; frame-src {previews}; \
+         base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    )
+}
+
+fn kind(name: &str) -> &'static str {
+    match name.rsplit_once('.').map_or("", |(_, extension)| extension) {
+        "html" => "text/html; charset=utf-8",
+        "js" => "text/javascript; charset=utf-8",
+        "css" => "text/css; charset=utf-8",
+        "svg" => "image/svg+xml",
+        "json" => "application/json",
+        "png" => "image/png",
+        _ => "application/octet-stream",
+    }
+}
+
+/// Changes with the bytes; weak, since nobody compares ranges of it.
+fn etag(bytes: &[u8]) -> String {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    format!("W/\"{:016x}\"", hasher.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_is_built_in() {
+        for name in ["index.html", "app.js", "styles.css"] {
+            assert!(FILES.iter().any(|(known, bytes)| *known == name && !bytes.is_empty()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_told_apart_by_its_bytes() {
+        assert_eq!(etag(b"a"), etag(b"a"));
+        assert_ne!(etag(b"a"), etag(b"b"));
+    }
+
+    #[test]
+    fn only_previews_are_framed() {
+        let policy = policy("http://*.localhost:8081");
+        assert!(policy.contains("frame-src http://*.localhost:8081;") && !policy.contains("unsafe"));
+    }
+}

@@ -1,0 +1,149 @@
+//! What every request gets: the client's address, an id, its place in the caller's trace, a log line, and a problem document
+//! if it fails. Headers that only we may set are dropped before anybody reads them.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Instant,
+};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, header},
+    middleware::Next,
+    response::Response,
+};
+use chassis::{
+    context::Context,
+    identity::{Caller, User},
+    propagation,
+};
+use tower_http::request_id::{MakeRequestId as _, MakeRequestUuid};
+use tracing::{Instrument as _, Span, field::Empty, info_span};
+
+use crate::{
+    address,
+    error::{About, render},
+    metrics,
+};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACE_RESPONSE: HeaderName = HeaderName::from_static("traceresponse");
+/// Headers that speak for a proxy or for a service of ours.
+const OURS: [&str; 3] = ["x-backlot-", "x-forwarded-", "grpc-"];
+
+/// The other end of the connection; put there by the accept loop.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// What is known of a request before anybody looks into it.
+#[derive(Debug, Clone)]
+pub(crate) struct Arrival {
+    pub(crate) address: IpAddr,
+    pub(crate) trace_id: Arc<str>,
+}
+
+impl Arrival {
+    /// The context of calls on behalf of this request.
+    pub(crate) fn context(&self, user: Option<User>) -> Context {
+        Context {
+            service: Caller::Gateway,
+            caller: Caller::Direct,
+            user,
+            client_address: Some(self.address),
+            deadline: None,
+            trace_id: self.trace_id.to_string(),
+        }
+    }
+}
+
+/// The outermost middleware. `hops` is the number of trusted proxies.
+pub(crate) async fn arrive(State(hops): State<usize>, mut request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+    let address = address::client(peer, request.headers(), hops);
+    let request_id = request_id(&request);
+    strip(request.headers_mut());
+
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let route = request.extensions().get::<MatchedPath>().map_or_else(|| "unmatched".to_owned(), |m| m.as_str().to_owned());
+    let span = info_span!(
+        "request", otel.name = %format!("{method} {route}"), otel.kind = "server", svc = "gateway", http.request.method = %method,
+        http.route = %route, url.path = %path, client.address = %address, request_id = request_id.to_str().unwrap_or_default(),
+        http.response.status_code = Empty, trace_id = Empty,
+    );
+    let trace_id: Arc<str> = propagation::adopt(&span, request.headers()).into();
+    span.record("trace_id", &*trace_id);
+    request.extensions_mut().insert(Arrival { address, trace_id: Arc::clone(&trace_id) });
+
+    let started = Instant::now();
+    async {
+        let response = next.run(request).await;
+        let about = About { path: &path, request_id: request_id.to_str().unwrap_or_default(), trace_id: &trace_id };
+        let mut response = render(response, &about);
+        let status = response.status();
+        Span::current().record("http.response.status_code", status.as_u16());
+        metrics::record(&method, &route, status, started.elapsed());
+        let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if status.is_server_error() {
+            tracing::warn!(status = status.as_u16(), ms, "{method} {path} failed");
+        } else {
+            tracing::info!(status = status.as_u16(), ms, "{method} {path}");
+        }
+        let traceparent = propagation::traceparent().and_then(|text| HeaderValue::try_from(text).ok());
+        if let Some(traceparent) = traceparent {
+            response.headers_mut().insert(TRACE_RESPONSE, traceparent);
+        }
+        response.headers_mut().insert(REQUEST_ID, request_id.clone());
+        response
+    }
+    .instrument(span.clone())
+    .await
+}
+
+/// The client's own id if it is one, else a new one.
+fn request_id(request: &Request) -> HeaderValue {
+    let given = request.headers().get(REQUEST_ID).filter(|value| {
+        let bytes = value.as_bytes();
+        (1..=128).contains(&bytes.len()) && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
+    });
+    given
+        .cloned()
+        .or_else(|| MakeRequestUuid.make_request_id(request).map(|id| id.into_header_value()))
+        .unwrap_or(HeaderValue::from_static("none"))
+}
+
+fn strip(headers: &mut HeaderMap) {
+    let names: Vec<HeaderName> = headers.keys().filter(|name| OURS.iter().any(|ours| name.as_str().starts_with(ours))).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+    headers.remove(header::FORWARDED);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_outside_speaks_for_us() {
+        let mut headers = HeaderMap::new();
+        for name in ["x-backlot-caller", "x-forwarded-for", "forwarded", "grpc-timeout", "authorization", "x-request-id"] {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static("x"));
+        }
+        strip(&mut headers);
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["authorization", "x-request-id"]);
+    }
+
+    #[test]
+    fn a_request_id_is_kept_if_it_is_one() {
+        let id = |given: &str| {
+            let request = Request::get("/").header(REQUEST_ID, given).body(axum::body::Body::empty()).unwrap();
+            request_id(&request).to_str().unwrap().to_owned()
+        };
+        assert_eq!(id("abc-1.2_3"), "abc-1.2_3");
+        assert_eq!(id("a b").len(), 36);
+        assert_eq!(id(&"a".repeat(129)).len(), 36);
+    }
+}

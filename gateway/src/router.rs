@@ -1,0 +1,156 @@
+//! Every route, on one page. The first part is the contract's: its methods and templates are those of `google.api.http`, as a
+//! test proves. The second part is the gateway's own.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    handler::Handler,
+    middleware::from_fn_with_state,
+    routing::{self, MethodRouter},
+};
+use proto::error::ErrorCode;
+
+use crate::{
+    app::App,
+    auth::identify,
+    error::{Failure, fault},
+    limit, page, preview,
+    routes::{agents, auth, projects, system, turns},
+};
+
+/// What is asked before a handler runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// Who asks, and the policy `general`.
+    Counted,
+    /// Who asks; event streams have a limit of their own.
+    Stream,
+    /// Nothing: keys, health, documents and the page.
+    Plain,
+}
+
+/// One method on one path.
+struct Route {
+    method: &'static str,
+    /// As `google.api.http` spells it.
+    template: &'static str,
+    class: Class,
+    handler: MethodRouter<Arc<App>>,
+}
+
+/// A route as others see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mounted {
+    pub method: &'static str,
+    pub template: &'static str,
+}
+
+/// The routes of the contract.
+#[must_use]
+pub fn contract_routes() -> Vec<Mounted> {
+    contract().iter().map(mounted).collect()
+}
+
+/// The gateway's own routes.
+#[must_use]
+pub fn own_routes() -> Vec<Mounted> {
+    own().iter().map(mounted).collect()
+}
+
+fn mounted(route: &Route) -> Mounted {
+    Mounted { method: route.method, template: route.template }
+}
+
+fn contract() -> Vec<Route> {
+    use Class::{Counted, Plain, Stream};
+    vec![
+        post("/api/auth/signup", Counted, auth::sign_up),
+        post("/api/auth/signin", Counted, auth::sign_in),
+        post("/api/auth/signout", Counted, auth::sign_out),
+        get("/api/auth/session", Counted, auth::session),
+        post("/api/auth/token", Counted, auth::token),
+        get("/.well-known/jwks.json", Plain, auth::key_set),
+        post("/api/projects", Counted, projects::create),
+        get("/api/projects", Counted, projects::list),
+        get("/api/projects/{project_id}", Counted, projects::get),
+        patch("/api/projects/{project_id}", Counted, projects::update),
+        delete("/api/projects/{project_id}", Counted, projects::delete),
+        post("/api/projects/save", Counted, projects::save),
+        post("/api/projects/{project_id}/changes", Counted, projects::change),
+        get("/api/projects/load", Counted, projects::load),
+        get("/api/projects/{project_id}/files", Counted, projects::files),
+        get("/api/projects/{project_id}/files/{path=**}", Counted, projects::file),
+        get("/api/projects/{project_id}/revisions", Counted, projects::revisions),
+        get("/api/projects/{project_id}/messages", Counted, projects::messages),
+        post("/api/projects/{project_id}/previews", Counted, projects::preview),
+        post("/api/turns", Counted, turns::start),
+        post("/api/agent/stream", Stream, turns::stream),
+        get("/api/turns/{turn_id}", Counted, turns::get),
+        get("/api/turns/{turn_id}/events", Stream, turns::events),
+        post("/api/turns/{turn_id}/cancel", Counted, turns::cancel),
+        get("/api/agents", Counted, agents::list),
+        get("/api/agents/{name}", Counted, agents::get),
+    ]
+}
+
+fn own() -> Vec<Route> {
+    use Class::Plain;
+    vec![
+        get("/healthz", Plain, system::healthz),
+        get("/readyz", Plain, system::readyz),
+        get("/metrics", Plain, system::metrics),
+        get("/openapi.json", Plain, system::openapi),
+        get("/", Plain, page::index),
+        get("/page/{path=**}", Plain, page::file),
+    ]
+}
+
+fn get<H: Handler<T, Arc<App>>, T: 'static>(template: &'static str, class: Class, handler: H) -> Route {
+    Route { method: "GET", template, class, handler: routing::get(handler) }
+}
+
+fn post<H: Handler<T, Arc<App>>, T: 'static>(template: &'static str, class: Class, handler: H) -> Route {
+    Route { method: "POST", template, class, handler: routing::post(handler) }
+}
+
+fn patch<H: Handler<T, Arc<App>>, T: 'static>(template: &'static str, class: Class, handler: H) -> Route {
+    Route { method: "PATCH", template, class, handler: routing::patch(handler) }
+}
+
+fn delete<H: Handler<T, Arc<App>>, T: 'static>(template: &'static str, class: Class, handler: H) -> Route {
+    Route { method: "DELETE", template, class, handler: routing::delete(handler) }
+}
+
+/// The main listener without its outer stack.
+pub(crate) fn main(app: &Arc<App>) -> Router {
+    let mut router = Router::new();
+    for Route { template, class, handler, .. } in contract().into_iter().chain(own()) {
+        let handler = match class {
+            Class::Plain => handler,
+            Class::Stream => handler.layer(from_fn_with_state(Arc::clone(app), identify)),
+            Class::Counted => {
+                handler.layer(from_fn_with_state(Arc::clone(app), limit::general)).layer(from_fn_with_state(Arc::clone(app), identify))
+            }
+        };
+        router = router.route(&template.replace("{path=**}", "{*path}"), handler);
+    }
+    router.method_not_allowed_fallback(wrong_method).fallback(nothing).with_state(Arc::clone(app))
+}
+
+/// The listener for previews without its outer stack: nothing else is there.
+pub(crate) fn previews(app: &Arc<App>) -> Router {
+    let file = routing::get(preview::file);
+    let router = Router::new().route("/", file.clone()).route("/{*path}", file);
+    let router = router.method_not_allowed_fallback(wrong_method).fallback(nothing);
+    preview::headers(router, &app.origins).with_state(Arc::clone(app))
+}
+
+/// axum adds `Allow`.
+async fn wrong_method() -> Failure {
+    fault(ErrorCode::InvalidArgument, "METHOD_NOT_ALLOWED", "this path does not take that method; see Allow").into()
+}
+
+async fn nothing() -> Failure {
+    fault(ErrorCode::NotFound, "ROUTE_NOT_FOUND", "there is no such path").into()
+}

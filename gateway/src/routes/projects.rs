@@ -1,0 +1,126 @@
+//! Projects, their files, history and messages.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::IntoResponse as _,
+};
+use proto::project_storage::{
+    CreatePreviewRequest, CreateProjectRequest, DeleteProjectRequest, GetFileRequest, GetProjectRequest, ListFilesRequest,
+    ListMessagesRequest, ListProjectsRequest, ListRevisionsRequest, LoadProjectRequest, Project, SaveProjectRequest, UpdateProjectRequest,
+};
+
+use super::{has_version, idempotency, put_etag};
+use crate::{
+    app::App,
+    auth::Signed,
+    json::{Json, Params, Reply, SAVE, Target, created, present, reply},
+};
+
+/// A save of 50 MiB takes longer than an ordinary call may.
+const SAVE_TIME: Duration = Duration::from_secs(60);
+
+pub(crate) async fn create(State(app): State<Arc<App>>, signed: Signed, Json(request): Json<CreateProjectRequest>) -> Reply {
+    let project = present(app.upstream.projects().create_project(signed.context.request(request)).await?.into_inner().project)?;
+    created(&project, &format!("/api/projects/{}", project.id))
+}
+
+pub(crate) async fn list(State(app): State<Arc<App>>, signed: Signed, Params(request): Params<ListProjectsRequest>) -> Reply {
+    reply(app.upstream.projects().list_projects(signed.context.request(request)).await?.get_ref())
+}
+
+pub(crate) async fn get(State(app): State<Arc<App>>, signed: Signed, Params(request): Params<GetProjectRequest>) -> Reply {
+    versioned(&present(app.upstream.projects().get_project(signed.context.request(request)).await?.into_inner().project)?)
+}
+
+pub(crate) async fn update(
+    State(app): State<Arc<App>>,
+    signed: Signed,
+    target: Target,
+    Json(mut request): Json<UpdateProjectRequest>,
+) -> Reply {
+    target.bind(&mut request.project_id, "project_id")?;
+    versioned(&present(app.upstream.projects().update_project(signed.context.request(request)).await?.into_inner().project)?)
+}
+
+fn versioned(project: &Project) -> Reply {
+    let mut response = reply(project)?;
+    put_etag(response.headers_mut(), &project.etag);
+    Ok(response)
+}
+
+pub(crate) async fn delete(State(app): State<Arc<App>>, signed: Signed, Params(request): Params<DeleteProjectRequest>) -> Reply {
+    reply(app.upstream.projects().delete_project(signed.context.request(request)).await?.get_ref())
+}
+
+pub(crate) async fn save(
+    State(app): State<Arc<App>>,
+    mut signed: Signed,
+    headers: HeaderMap,
+    Json(mut request): Json<SaveProjectRequest, SAVE>,
+) -> Reply {
+    idempotency(&headers, &mut request.request_id, "request_id")?;
+    signed.context.deadline = Some(Instant::now() + SAVE_TIME);
+    let answer = app.upstream.projects().save_project(signed.context.request(request)).await?.into_inner();
+    let mut response = reply(&answer)?;
+    put_etag(response.headers_mut(), answer.project.as_ref().map_or("", |project| &project.etag));
+    Ok(response)
+}
+
+/// The same with the project in the path.
+pub(crate) async fn change(
+    app: State<Arc<App>>,
+    signed: Signed,
+    headers: HeaderMap,
+    target: Target,
+    Json(mut request): Json<SaveProjectRequest, SAVE>,
+) -> Reply {
+    target.bind(&mut request.project_id, "project_id")?;
+    save(app, signed, headers, Json(request)).await
+}
+
+pub(crate) async fn load(State(app): State<Arc<App>>, signed: Signed, Params(request): Params<LoadProjectRequest>) -> Reply {
+    reply(app.upstream.projects().load_project(signed.context.request(request)).await?.get_ref())
+}
+
+pub(crate) async fn files(State(app): State<Arc<App>>, signed: Signed, Params(request): Params<ListFilesRequest>) -> Reply {
+    reply(app.upstream.projects().list_files(signed.context.request(request)).await?.get_ref())
+}
+
+pub(crate) async fn file(
+    State(app): State<Arc<App>>,
+    signed: Signed,
+    headers: HeaderMap,
+    Params(request): Params<GetFileRequest>,
+) -> Reply {
+    let file = present(app.upstream.projects().get_file(signed.context.request(request)).await?.into_inner().file)?;
+    let mut response = if has_version(&headers, &file.etag) { StatusCode::NOT_MODIFIED.into_response() } else { reply(&file)? };
+    put_etag(response.headers_mut(), &file.etag);
+    Ok(response)
+}
+
+pub(crate) async fn revisions(State(app): State<Arc<App>>, signed: Signed, Params(request): Params<ListRevisionsRequest>) -> Reply {
+    reply(app.upstream.projects().list_revisions(signed.context.request(request)).await?.get_ref())
+}
+
+pub(crate) async fn messages(State(app): State<Arc<App>>, signed: Signed, Params(request): Params<ListMessagesRequest>) -> Reply {
+    reply(app.upstream.projects().list_messages(signed.context.request(request)).await?.get_ref())
+}
+
+/// Only the gateway knows how a preview is called from outside; the capability is part of that URL and of nothing else.
+pub(crate) async fn preview(
+    State(app): State<Arc<App>>,
+    signed: Signed,
+    target: Target,
+    Json(mut request): Json<CreatePreviewRequest>,
+) -> Reply {
+    target.bind(&mut request.project_id, "project_id")?;
+    let mut answer = app.upstream.projects().create_preview(signed.context.request(request)).await?.into_inner();
+    answer.url = app.origins.preview.url(&std::mem::take(&mut answer.capability));
+    reply(&answer)
+}

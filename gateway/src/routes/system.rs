@@ -1,0 +1,48 @@
+//! What operators and tools ask.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use serde_json::{Map, Value, json};
+
+use crate::{app::App, openapi};
+
+/// The process runs.
+pub(crate) async fn healthz() -> Response {
+    document(StatusCode::OK, &json!({"status": "ok"}))
+}
+
+/// The first request can be served: every service answers, and this process is not about to leave.
+pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Response {
+    let services = app.upstream.health().await;
+    let leaving = app.leaving.is_cancelled();
+    let ready = !leaving && services.iter().all(|(_, serves)| *serves);
+    let services: Map<String, Value> = services.into_iter().map(|(name, serves)| (name.to_owned(), Value::from(serves))).collect();
+    let mut response = document(
+        if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE },
+        &json!({"ready": ready, "draining": leaving, "services": services}),
+    );
+    if !ready {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+/// For Prometheus.
+pub(crate) async fn metrics() -> Response {
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    ([(header::CONTENT_TYPE, kind)], chassis::telemetry::metrics_text()).into_response()
+}
+
+/// The API's description.
+pub(crate) async fn openapi(State(app): State<Arc<App>>) -> Response {
+    document(StatusCode::OK, &openapi::document(&app.origins.main))
+}
+
+fn document(status: StatusCode, value: &Value) -> Response {
+    (status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], value.to_string()).into_response()
+}

@@ -1,0 +1,88 @@
+//! Turns: start, look, follow, stop.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, HeaderName, HeaderValue, header},
+};
+use proto::agent_streaming::{CancelTurnRequest, GetTurnRequest, StartTurnRequest, StreamTurnEventsRequest};
+
+use super::idempotency;
+use crate::{
+    app::App,
+    auth::Signed,
+    error::{Failure, invalid},
+    follow::Viewer,
+    json::{Json, PROMPT, Params, Reply, Target, created, present, reply},
+    sse::{Format, cursor},
+};
+
+/// Names the turn before its first event arrives.
+const TURN_ID: HeaderName = HeaderName::from_static("x-backlot-turn-id");
+
+pub(crate) async fn start(
+    State(app): State<Arc<App>>,
+    signed: Signed,
+    headers: HeaderMap,
+    Json(mut request): Json<StartTurnRequest, PROMPT>,
+) -> Reply {
+    idempotency(&headers, &mut request.idempotency_key, "idempotency_key")?;
+    let turn = present(app.upstream.agents().start_turn(signed.context.request(request)).await?.into_inner().turn)?;
+    created(&turn, &location(&turn.id))
+}
+
+/// Starts a turn and follows it in the same answer.
+pub(crate) async fn stream(
+    State(app): State<Arc<App>>,
+    signed: Signed,
+    headers: HeaderMap,
+    Json(mut request): Json<StartTurnRequest, PROMPT>,
+) -> Reply {
+    idempotency(&headers, &mut request.idempotency_key, "idempotency_key")?;
+    // Before the turn exists, so that a refusal starts nothing.
+    let open = app.streams.open(signed.user.id)?;
+    let turn = present(app.upstream.agents().start_turn(signed.context.request(request)).await?.into_inner().turn)?;
+    let viewer = Viewer::new(Arc::clone(&app), signed, turn.id.clone(), Format::wanted(&headers), open);
+    let mut response = viewer.follow_started().await?;
+    for (name, value) in [(TURN_ID, turn.id.clone()), (header::LOCATION, location(&turn.id))] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    Ok(response)
+}
+
+fn location(turn: &str) -> String {
+    format!("/api/turns/{turn}")
+}
+
+pub(crate) async fn get(State(app): State<Arc<App>>, signed: Signed, Params(request): Params<GetTurnRequest>) -> Reply {
+    reply(&present(app.upstream.agents().get_turn(signed.context.request(request)).await?.into_inner().turn)?)
+}
+
+/// Follows a turn from where the viewer was.
+pub(crate) async fn events(
+    State(app): State<Arc<App>>,
+    signed: Signed,
+    headers: HeaderMap,
+    Params(request): Params<StreamTurnEventsRequest>,
+) -> Reply {
+    let after = cursor(&headers, request.after).ok_or_else(not_a_cursor)?;
+    let open = app.streams.open(signed.user.id)?;
+    Viewer::new(Arc::clone(&app), signed, request.turn_id, Format::wanted(&headers), open).follow(after).await
+}
+
+fn not_a_cursor() -> Failure {
+    invalid("Last-Event-ID", "must be the number of an event, 0 to 4294967295")
+}
+
+pub(crate) async fn cancel(
+    State(app): State<Arc<App>>,
+    signed: Signed,
+    target: Target,
+    Json(mut request): Json<CancelTurnRequest>,
+) -> Reply {
+    target.bind(&mut request.turn_id, "turn_id")?;
+    reply(&present(app.upstream.agents().cancel_turn(signed.context.request(request)).await?.into_inner().turn)?)
+}

@@ -1,0 +1,169 @@
+//! The bytes of an event stream, as server-sent events or as lines of JSON. Pure; [`crate::follow`] decides when they flow.
+
+use std::{
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    time::Duration,
+};
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use bytes::{BufMut as _, BytesMut};
+use proto::agent_streaming::TurnEvent;
+
+/// How long a browser waits before it comes back, in general.
+const RETRY_MS: u64 = 2_000;
+/// And after a drain, so that not all come back at once.
+const DRAIN_RETRY_MS: std::ops::RangeInclusive<u64> = 1_000..=5_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// `text/event-stream`, for browsers.
+    Events,
+    /// `application/x-ndjson`, for curl and programs.
+    Lines,
+}
+
+impl Format {
+    /// Lines only for those who ask for them.
+    pub(crate) fn wanted(headers: &HeaderMap) -> Self {
+        let accept = headers.get_all(header::ACCEPT);
+        let lines =
+            accept.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).any(|v| v.trim().starts_with("application/x-ndjson"));
+        if lines { Self::Lines } else { Self::Events }
+    }
+
+    /// No charset (some clients compare the whole value), nothing that lets a proxy or a compressor hold events back.
+    pub(crate) fn headers(self) -> [(header::HeaderName, HeaderValue); 4] {
+        let kind = match self {
+            Self::Events => "text/event-stream",
+            Self::Lines => "application/x-ndjson",
+        };
+        [
+            (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
+            (header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform")),
+            (header::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+            (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        ]
+    }
+
+    /// What goes out at once, so that the reader and every proxy see the stream open.
+    pub(crate) fn opening(self, out: &mut BytesMut) {
+        if self == Self::Events {
+            out.put_slice(format!("retry: {RETRY_MS}\n\n: ok\n\n").as_bytes());
+        }
+    }
+
+    /// One event. The sequence number is the cursor; the type is inside the data, so that `onmessage` sees every kind.
+    pub(crate) fn event(self, out: &mut BytesMut, event: &TurnEvent) -> Result<(), serde_json::Error> {
+        let json = event.to_json()?;
+        if self == Self::Events {
+            out.put_slice(format!("id: {}\ndata: ", event.seq).as_bytes());
+        }
+        out.put_slice(json.as_bytes());
+        out.put_slice(if self == Self::Events { b"\n\n" } else { b"\n" });
+        Ok(())
+    }
+
+    /// Shows that the stream lives: a comment, which no client sees, or an empty line, which readers of JSON lines skip.
+    pub(crate) fn heartbeat(self, out: &mut BytesMut) {
+        out.put_slice(if self == Self::Events { b": ping\n\n" } else { b"\n" });
+    }
+
+    /// What a drained stream says before it breaks.
+    pub(crate) fn come_back(self, out: &mut BytesMut) {
+        if self == Self::Events {
+            out.put_slice(format!("retry: {}\n\n", jitter(DRAIN_RETRY_MS)).as_bytes());
+        }
+    }
+}
+
+/// The cursor of a request: `Last-Event-ID` wins over `after`. `None` if the header is not a sequence number.
+pub(crate) fn cursor(headers: &HeaderMap, after: u32) -> Option<u32> {
+    match headers.get("last-event-id") {
+        None => Some(after),
+        // A browser that has seen no event sends it empty or not at all.
+        Some(value) if value.is_empty() => Some(after),
+        Some(value) => value.to_str().ok()?.parse().ok(),
+    }
+}
+
+/// A number in the range, another one each time.
+fn jitter(range: std::ops::RangeInclusive<u64>) -> u64 {
+    let (low, high) = range.into_inner();
+    low + RandomState::new().build_hasher().finish() % (high - low + 1)
+}
+
+/// A wait of at most `longest`, spread over its upper half.
+pub(crate) fn spread(longest: Duration) -> Duration {
+    let ms = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
+    Duration::from_millis(jitter(ms / 2..=ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::agent_streaming::{TextDelta, turn_event::Kind};
+
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut BytesMut)) -> String {
+        let mut out = BytesMut::new();
+        write(&mut out);
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    fn delta() -> TurnEvent {
+        let kind = Kind::TextDelta(TextDelta { block_id: "t1".into(), text: "one\ntwo\r\n\u{2028}".into() });
+        TurnEvent { seq: 7, turn_id: "t".into(), kind: Some(kind), ..TurnEvent::default() }
+    }
+
+    #[test]
+    fn an_event_is_one_id_and_one_data_line() {
+        let text = written(|out| Format::Events.event(out, &delta()).unwrap());
+        let lines: Vec<&str> = text.split('\n').collect();
+        assert_eq!((lines.len(), lines[0]), (4, "id: 7"));
+        assert!(lines[1].starts_with(r#"data: {"seq":7,"turnId":"t","type":"text.delta","#) && !text.contains('\r'));
+        assert!(text.ends_with("}\n\n"));
+    }
+
+    #[test]
+    fn a_line_is_the_same_json() {
+        let (event, line) =
+            (written(|out| Format::Events.event(out, &delta()).unwrap()), written(|out| Format::Lines.event(out, &delta()).unwrap()));
+        assert_eq!(event, format!("id: 7\ndata: {line}\n"));
+    }
+
+    #[test]
+    fn the_stream_opens_beats_and_breaks_with_exact_bytes() {
+        assert_eq!(written(|out| Format::Events.opening(out)), "retry: 2000\n\n: ok\n\n");
+        assert_eq!(written(|out| Format::Events.heartbeat(out)), ": ping\n\n");
+        let text = written(|out| Format::Events.come_back(out));
+        let ms: u64 = text.strip_prefix("retry: ").and_then(|t| t.strip_suffix("\n\n")).unwrap().parse().unwrap();
+        assert!(DRAIN_RETRY_MS.contains(&ms));
+        assert_eq!(written(|out| Format::Lines.opening(out)) + &written(|out| Format::Lines.come_back(out)), "");
+    }
+
+    #[test]
+    fn the_header_wins_over_the_query() {
+        let of = |id: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            if let Some(id) = id {
+                headers.insert("last-event-id", id.parse().unwrap());
+            }
+            cursor(&headers, 3)
+        };
+        assert_eq!([of(None), of(Some("")), of(Some("7")), of(Some("0"))], [Some(3), Some(3), Some(7), Some(0)]);
+        assert_eq!([of(Some("x")), of(Some("-1")), of(Some("4294967296"))], [None, None, None]);
+    }
+
+    #[test]
+    fn lines_are_for_those_who_ask() {
+        let of = |accept: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, accept.parse().unwrap());
+            Format::wanted(&headers)
+        };
+        assert_eq!(of("application/x-ndjson"), Format::Lines);
+        assert_eq!(of("text/plain, application/x-ndjson;q=1"), Format::Lines);
+        assert_eq!(of("text/event-stream"), Format::Events);
+        assert_eq!(Format::wanted(&HeaderMap::new()), Format::Events);
+    }
+}

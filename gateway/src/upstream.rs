@@ -1,0 +1,83 @@
+//! Typed clients of the four services. A client is a handle on a shared channel: cloning it for a call costs nothing.
+
+use std::time::Duration;
+
+use chassis::{
+    client::{MAX_MESSAGE_BYTES, ServiceChannel, connect},
+    context::Context,
+    identity::Caller,
+};
+use futures::future::join_all;
+use proto::{
+    agent_streaming::agent_streaming_service_client::AgentStreamingServiceClient, auth::auth_service_client::AuthServiceClient,
+    project_storage::project_storage_service_client::ProjectStorageServiceClient,
+    rate_limit::rate_limit_service_client::RateLimitServiceClient,
+};
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+
+use crate::config::Config;
+
+/// How long a service may take to say that it is well.
+const HEALTH_TIME: Duration = Duration::from_secs(1);
+
+pub(crate) struct Upstream {
+    auth: ServiceChannel,
+    agent_streaming: ServiceChannel,
+    project_storage: ServiceChannel,
+    rate_limit: ServiceChannel,
+}
+
+impl Upstream {
+    /// Connects at the first call.
+    pub(crate) fn new(config: &Config) -> Self {
+        let channel = |to, uri| connect(Caller::Gateway, to, uri, &config.secret);
+        Self {
+            auth: channel(Caller::Auth, &config.auth_url),
+            agent_streaming: channel(Caller::AgentStreaming, &config.agent_streaming_url),
+            project_storage: channel(Caller::ProjectStorage, &config.project_storage_url),
+            rate_limit: channel(Caller::RateLimit, &config.rate_limit_url),
+        }
+    }
+
+    pub(crate) fn auth_channel(&self) -> ServiceChannel {
+        self.auth.clone()
+    }
+
+    pub(crate) fn auth(&self) -> AuthServiceClient<ServiceChannel> {
+        AuthServiceClient::new(self.auth.clone())
+    }
+
+    pub(crate) fn agents(&self) -> AgentStreamingServiceClient<ServiceChannel> {
+        AgentStreamingServiceClient::new(self.agent_streaming.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    pub(crate) fn projects(&self) -> ProjectStorageServiceClient<ServiceChannel> {
+        ProjectStorageServiceClient::new(self.project_storage.clone())
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    pub(crate) fn rate_limit(&self) -> RateLimitServiceClient<ServiceChannel> {
+        RateLimitServiceClient::new(self.rate_limit.clone())
+    }
+
+    /// Each service's name and whether it serves now.
+    pub(crate) async fn health(&self) -> Vec<(&'static str, bool)> {
+        let services = [
+            (Caller::Auth, &self.auth),
+            (Caller::AgentStreaming, &self.agent_streaming),
+            (Caller::ProjectStorage, &self.project_storage),
+            (Caller::RateLimit, &self.rate_limit),
+        ];
+        join_all(services.map(|(name, channel)| async move { (name.name(), serves(channel.clone()).await) })).await
+    }
+}
+
+async fn serves(channel: ServiceChannel) -> bool {
+    let request = Context::background().request(HealthCheckRequest { service: String::new() });
+    let mut client = HealthClient::new(channel);
+    match tokio::time::timeout(HEALTH_TIME, client.check(request)).await {
+        Ok(Ok(answer)) => answer.into_inner().status() == ServingStatus::Serving,
+        _ => false,
+    }
+}

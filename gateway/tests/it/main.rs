@@ -1,0 +1,12 @@
+//! The gateway through its production `serve`, on ports of its own. What needs the other services is in the journeys; here
+//! agent-streaming is a script, because it must break in chosen places.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod accept;
+mod drift;
+mod harness;
+mod problems;
+mod script;
+mod stream;
+mod system;

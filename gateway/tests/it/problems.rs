@@ -1,0 +1,171 @@
+use reqwest::{Client, Method, RequestBuilder, Response};
+use serde_json::Value;
+
+use crate::harness::{Gateway, start};
+
+const JSON: &str = "application/json";
+
+async fn problem(request: RequestBuilder) -> (Response, Value) {
+    let mut answer = request.send().await.expect("an answer");
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.unwrap() {
+        body.extend_from_slice(&chunk);
+    }
+    let document: Value = serde_json::from_slice(&body).expect("json");
+    assert_eq!(document["status"], answer.status().as_u16());
+    assert_eq!(document["requestId"], answer.headers()["x-request-id"].to_str().unwrap());
+    assert_eq!(document["instance"], answer.url().path());
+    for member in ["type", "title", "detail", "code", "reason", "domain", "traceId"] {
+        assert!(document[member].as_str().is_some_and(|text| !text.is_empty()), "{member}: {document}");
+    }
+    (answer, document)
+}
+
+fn post(gateway: &Gateway, kind: &str, body: impl Into<reqwest::Body>) -> RequestBuilder {
+    Client::new().post(gateway.url("/api/auth/signin")).header("content-type", kind).body(body)
+}
+
+fn summary(document: &Value) -> (u64, &str) {
+    (document["status"].as_u64().unwrap(), document["reason"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods() {
+    let gateway = start(&[]).await;
+    let client = Client::new();
+    let (_, document) = problem(client.get(gateway.url("/api/nothing"))).await;
+    assert_eq!(summary(&document), (404, "ROUTE_NOT_FOUND"));
+    let (_, document) = problem(client.get(gateway.url("/page/nothing.js"))).await;
+    assert_eq!(summary(&document), (404, "ROUTE_NOT_FOUND"));
+    let (answer, document) = problem(client.delete(gateway.url("/api/projects"))).await;
+    assert_eq!(summary(&document), (405, "METHOD_NOT_ALLOWED"));
+    let mut allowed: Vec<&str> = answer.headers()["allow"].to_str().unwrap().split(',').map(str::trim).collect();
+    allowed.sort_unstable();
+    assert_eq!(allowed, ["GET", "HEAD", "POST"]);
+    let (_, document) = problem(client.request(Method::from_bytes(b"BREW").unwrap(), gateway.url("/healthz"))).await;
+    assert_eq!(summary(&document), (405, "METHOD_NOT_ALLOWED"));
+}
+
+#[tokio::test]
+async fn bodies_that_are_not_taken() {
+    let gateway = start(&[]).await;
+    let rows: [(&str, Vec<u8>, u64, &str, &str); 8] = [
+        ("text/plain", b"{}".to_vec(), 415, "UNSUPPORTED_MEDIA_TYPE", ""),
+        ("application/x-www-form-urlencoded", b"email=a".to_vec(), 415, "UNSUPPORTED_MEDIA_TYPE", ""),
+        (JSON, b"{".to_vec(), 400, "INVALID_JSON", ""),
+        (JSON, b"{\"email\":\"\xff\"}".to_vec(), 400, "INVALID_JSON", ""),
+        (JSON, b"[]".to_vec(), 400, "INVALID_FIELD", ""),
+        (JSON, br#"{"email":5}"#.to_vec(), 400, "INVALID_FIELD", "email"),
+        (JSON, br#"{"emial":"a"}"#.to_vec(), 400, "INVALID_FIELD", "emial"),
+        (JSON, vec![b' '; 1024 * 1024 + 1], 413, "TOO_LARGE", ""),
+    ];
+    for (kind, body, status, reason, field) in rows {
+        let (_, document) = problem(post(&gateway, kind, body)).await;
+        assert_eq!(summary(&document), (status, reason), "{document}");
+        if !field.is_empty() {
+            assert_eq!((&document["errors"][0]["field"], &document["errors"][0]["pointer"]), (&field.into(), &format!("#/{field}").into()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_too_large_is_refused_before_it_is_read_and_while() {
+    let gateway = start(&[]).await;
+    let (_, document) = problem(post(&gateway, JSON, vec![b' '; 3_000_000])).await;
+    assert_eq!((summary(&document), &document["metadata"]["limit"]), ((413, "TOO_LARGE"), &"1048576".into()));
+    let chunks = (0..30).map(|_| Ok::<_, std::io::Error>(vec![b' '; 100_000]));
+    let chunked = reqwest::Body::wrap_stream(tokio_stream::iter(chunks));
+    assert_eq!(summary(&problem(post(&gateway, JSON, chunked)).await.1), (413, "TOO_LARGE"));
+}
+
+#[tokio::test]
+async fn who_is_not_signed_in_is_told_how() {
+    let gateway = start(&[]).await;
+    let (answer, document) = problem(Client::new().get(gateway.url("/api/projects"))).await;
+    assert_eq!(summary(&document), (401, "TOKEN_MISSING"));
+    assert_eq!(answer.headers()["www-authenticate"], "Bearer");
+    for value in ["Basic YTpi", "Bearer", "Bearer ", "x"] {
+        let (_, document) = problem(Client::new().get(gateway.url("/api/projects")).header("authorization", value)).await;
+        assert_eq!(summary(&document), (401, "TOKEN_INVALID"), "{value}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_is_away_is_a_503_that_names_no_address() {
+    let gateway = start(&[]).await;
+    let (answer, document) = problem(Client::new().get(gateway.url("/.well-known/jwks.json"))).await;
+    assert_eq!(summary(&document), (503, "UNAVAILABLE"));
+    assert_eq!(answer.headers()["retry-after"], "1");
+    assert!(!document.to_string().contains("127.0.0.1"), "{document}");
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_change_nothing() {
+    let gateway = start(&[("BACKLOT_CORS_ORIGINS", "https://builder.example")]).await;
+    let from =
+        |headers: &[(&str, &str)]| headers.iter().fold(post(&gateway, JSON, "{"), |request, (name, value)| request.header(*name, *value));
+    for refused in [
+        &[("sec-fetch-site", "cross-site")][..],
+        &[("origin", "https://evil.example")],
+        &[("sec-fetch-site", "same-site"), ("origin", "http://x.localhost")],
+    ] {
+        assert_eq!(summary(&problem(from(refused)).await.1), (403, "CROSS_ORIGIN"), "{refused:?}");
+    }
+    let ours = gateway.url("").trim_end_matches('/').to_owned();
+    for allowed in [
+        &[("sec-fetch-site", "same-origin")][..],
+        &[("origin", ours.as_str())],
+        &[("origin", "https://builder.example"), ("sec-fetch-site", "cross-site")],
+        &[],
+    ] {
+        assert_eq!(summary(&problem(from(allowed)).await.1), (400, "INVALID_JSON"), "{allowed:?}");
+    }
+}
+
+#[tokio::test]
+async fn listed_origins_may_read_refusals() {
+    let gateway = start(&[("BACKLOT_CORS_ORIGINS", "https://builder.example")]).await;
+    let client = Client::new();
+    let ask = |origin: &'static str| client.get(gateway.url("/api/projects")).header("origin", origin);
+    let (answer, _) = problem(ask("https://builder.example")).await;
+    assert_eq!(answer.headers()["access-control-allow-origin"], "https://builder.example");
+    assert_eq!(answer.headers()["access-control-allow-credentials"], "true");
+    let (answer, _) = problem(ask("https://evil.example")).await;
+    assert!(answer.headers().get("access-control-allow-origin").is_none());
+
+    let preflight = client
+        .request(Method::OPTIONS, gateway.url("/api/turns"))
+        .header("origin", "https://builder.example")
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "content-type,sentry-trace")
+        .send()
+        .await
+        .unwrap();
+    assert!(preflight.headers()["access-control-allow-headers"].to_str().unwrap().contains("sentry-trace"));
+    assert_eq!(preflight.headers()["access-control-max-age"], "7200");
+}
+
+#[tokio::test]
+async fn a_flood_meets_the_edge() {
+    let gateway = start(&[("BACKLOT_EDGE_PER_SECOND", "1"), ("BACKLOT_EDGE_BURST", "2")]).await;
+    let client = Client::new();
+    for _ in 0..2 {
+        assert_eq!(client.get(gateway.url("/healthz")).send().await.unwrap().status(), 200);
+    }
+    let (answer, document) = problem(client.get(gateway.url("/healthz")).header("x-forwarded-for", "203.0.113.9")).await;
+    assert_eq!((summary(&document), &document["violated-policies"][0]), ((429, "RATE_LIMITED"), &"edge".into()));
+    assert_eq!(answer.headers()["ratelimit-policy"], "\"edge\";q=1;w=1");
+    assert!(answer.headers().contains_key("retry-after"));
+}
+
+#[tokio::test]
+async fn trace_and_request_ids_are_kept() {
+    let gateway = start(&[]).await;
+    let request = Client::new()
+        .get(gateway.url("/api/nothing"))
+        .header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+        .header("x-request-id", "mine-1");
+    let (_, document) = problem(request).await;
+    assert_eq!((&document["traceId"], &document["requestId"]), (&"4bf92f3577b34da6a3ce929d0e0e4736".into(), &"mine-1".into()));
+}

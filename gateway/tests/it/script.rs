@@ -1,0 +1,186 @@
+//! agent-streaming as a script: each opened stream plays the next act.
+
+use std::{
+    collections::VecDeque,
+    ops::RangeInclusive,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use chassis::{task, testing::listener};
+use proto::agent_streaming::{
+    self as wire, StreamTurnEventsResponse, TextDelta, Turn, TurnCompleted, TurnEvent, TurnState, agent_streaming_service_server::*,
+    turn_event::Kind,
+};
+use tokio::sync::mpsc;
+use tokio_stream::{Stream, StreamExt as _, wrappers::TcpListenerStream};
+use tonic::{Code, Request, Response, Status};
+
+pub(crate) const TURN: &str = "01890000-0000-7000-8000-000000000001";
+/// The script's turn has this many events; the last one is terminal.
+pub(crate) const LAST: u32 = 10;
+
+/// One step of a stream.
+#[derive(Clone)]
+pub(crate) enum Step {
+    /// These events in one message.
+    Events(RangeInclusive<u32>),
+    /// The stream fails.
+    Fail(Code),
+    /// Large events without end.
+    Flood,
+    /// Nothing more comes, nothing ends.
+    Hang,
+}
+
+#[derive(Default)]
+pub(crate) struct Stage {
+    /// What the next streams play; a stream without an act hangs.
+    acts: Mutex<VecDeque<Vec<Step>>>,
+    /// The cursors that streams were opened with.
+    cursors: Mutex<Vec<u32>>,
+    starts: Mutex<Vec<wire::StartTurnRequest>>,
+    open: AtomicUsize,
+    /// What GetTurn says of the last event; 0 while the turn runs.
+    ended_at: AtomicUsize,
+}
+
+impl Stage {
+    pub(crate) fn cursors(&self) -> Vec<u32> {
+        self.cursors.lock().unwrap().clone()
+    }
+
+    pub(crate) fn starts(&self) -> Vec<wire::StartTurnRequest> {
+        self.starts.lock().unwrap().clone()
+    }
+
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn end_at(&self, seq: u32) {
+        self.ended_at.store(seq as usize, Ordering::SeqCst);
+    }
+}
+
+/// Starts it; answers its URL.
+pub(crate) async fn play(acts: Vec<Vec<Step>>) -> (Arc<Stage>, String) {
+    let stage = Arc::new(Stage { acts: Mutex::new(acts.into()), ..Stage::default() });
+    let listener = listener().await;
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let service = AgentStreamingServiceServer::new(Player(Arc::clone(&stage)));
+    task::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)));
+    (stage, url)
+}
+
+pub(crate) fn event(seq: u32) -> TurnEvent {
+    let kind = match seq {
+        LAST => Kind::TurnCompleted(TurnCompleted { revision: String::new() }),
+        _ => Kind::TextDelta(TextDelta { block_id: "t1".into(), text: format!("word {seq} ") }),
+    };
+    TurnEvent { seq, turn_id: TURN.into(), kind: Some(kind), ..TurnEvent::default() }
+}
+
+struct Player(Arc<Stage>);
+
+impl Player {
+    fn turn(&self) -> Turn {
+        let ended = u32::try_from(self.0.ended_at.load(Ordering::SeqCst)).unwrap();
+        let state = if ended == 0 { TurnState::Running } else { TurnState::Completed };
+        Turn { id: TURN.into(), state: state.into(), last_seq: ended, ..Turn::default() }
+    }
+}
+
+/// Counts an open stream.
+struct Open(Arc<Stage>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+type Events = Pin<Box<dyn Stream<Item = Result<StreamTurnEventsResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl AgentStreamingService for Player {
+    type StreamTurnEventsStream = Events;
+
+    async fn start_turn(&self, request: Request<wire::StartTurnRequest>) -> Result<Response<wire::StartTurnResponse>, Status> {
+        self.0.starts.lock().unwrap().push(request.into_inner());
+        Ok(Response::new(wire::StartTurnResponse { turn: Some(self.turn()) }))
+    }
+
+    async fn get_turn(&self, _: Request<wire::GetTurnRequest>) -> Result<Response<wire::GetTurnResponse>, Status> {
+        Ok(Response::new(wire::GetTurnResponse { turn: Some(self.turn()) }))
+    }
+
+    async fn stream_turn_events(&self, request: Request<wire::StreamTurnEventsRequest>) -> Result<Response<Events>, Status> {
+        self.0.cursors.lock().unwrap().push(request.get_ref().after);
+        let act = self.0.acts.lock().unwrap().pop_front().unwrap_or_else(|| vec![Step::Hang]);
+        if let [Step::Fail(code)] = act[..] {
+            return Err(Status::from(refusal(code)));
+        }
+        self.0.open.fetch_add(1, Ordering::SeqCst);
+        let open = Open(Arc::clone(&self.0));
+        let (sender, receiver) = mpsc::channel(1);
+        task::spawn(async move {
+            for step in act {
+                if matches!(step, Step::Flood) {
+                    return flood(&sender).await;
+                }
+                let message = match step {
+                    Step::Events(range) => Ok(StreamTurnEventsResponse { events: range.map(event).collect() }),
+                    Step::Fail(code) => Err(Status::from(refusal(code))),
+                    Step::Hang | Step::Flood => return sender.closed().await,
+                };
+                if sender.send(message).await.is_err() {
+                    return;
+                }
+                // Messages that belong together would otherwise arrive in one chunk.
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        let stream = tokio_stream::wrappers::ReceiverStream::new(receiver).map(move |message| {
+            let _open = &open;
+            message
+        });
+        Ok(Response::new(Box::pin(stream)))
+    }
+
+    async fn cancel_turn(&self, _: Request<wire::CancelTurnRequest>) -> Result<Response<wire::CancelTurnResponse>, Status> {
+        Ok(Response::new(wire::CancelTurnResponse { turn: Some(self.turn()) }))
+    }
+
+    async fn list_agents(&self, _: Request<wire::ListAgentsRequest>) -> Result<Response<wire::ListAgentsResponse>, Status> {
+        Ok(Response::new(wire::ListAgentsResponse::default()))
+    }
+
+    async fn get_agent(&self, _: Request<wire::GetAgentRequest>) -> Result<Response<wire::GetAgentResponse>, Status> {
+        Ok(Response::new(wire::GetAgentResponse::default()))
+    }
+}
+
+async fn flood(sender: &mpsc::Sender<Result<StreamTurnEventsResponse, Status>>) {
+    for seq in 1.. {
+        let kind = Kind::TextDelta(TextDelta { block_id: "t1".into(), text: "x".repeat(32 * 1024) });
+        let event = TurnEvent { seq, turn_id: TURN.into(), kind: Some(kind), ..TurnEvent::default() };
+        if sender.send(Ok(StreamTurnEventsResponse { events: vec![event] })).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn refusal(code: Code) -> proto::error::Fault {
+    let reason = match code {
+        Code::NotFound => "TURN_NOT_FOUND",
+        Code::Unavailable => "DRAINING",
+        Code::ResourceExhausted => "SLOW_READER",
+        _ => "INTERNAL",
+    };
+    proto::error::Fault::new("agent-streaming", proto::error::ErrorCode::from_grpc(code), reason, "as the script says")
+}

@@ -1,0 +1,251 @@
+use std::sync::Arc;
+
+use chassis::testing::Issuer;
+use proto::{auth::Plan, id::UserId};
+use reqwest::{Client, RequestBuilder, Response};
+use tokio::io::AsyncWriteExt;
+use tonic::Code;
+
+use crate::{
+    harness::{Gateway, PATIENCE, start, until},
+    script::{LAST, Stage, Step, TURN, event, play},
+};
+
+const OPENING: &str = "retry: 2000\n\n: ok\n\n";
+
+struct House {
+    gateway: Gateway,
+    stage: Arc<Stage>,
+    token: String,
+}
+
+async fn house(acts: Vec<Vec<Step>>, settings: &[(&str, &str)]) -> House {
+    let (stage, url) = play(acts).await;
+    let issuer = Issuer::start().await;
+    let token = issuer.token(UserId::generate(), Plan::Free);
+    let auth = issuer.uri.to_string();
+    let mut all = vec![("BACKLOT_AUTH_URL", auth.as_str()), ("BACKLOT_AGENT_STREAMING_URL", url.as_str())];
+    all.extend_from_slice(settings);
+    House { gateway: start(&all).await, stage, token }
+}
+
+impl House {
+    fn events(&self, query: &str) -> RequestBuilder {
+        Client::new().get(self.gateway.url(&format!("/api/turns/{TURN}/events{query}"))).bearer_auth(&self.token)
+    }
+
+    fn start_turn(&self, body: &'static str) -> RequestBuilder {
+        let request = Client::new().post(self.gateway.url("/api/agent/stream")).bearer_auth(&self.token);
+        request.header("content-type", "application/json").body(body)
+    }
+}
+
+/// The body, and whether it ended cleanly.
+async fn body(mut response: Response) -> (String, bool) {
+    let mut text = String::new();
+    loop {
+        match tokio::time::timeout(PATIENCE, response.chunk()).await.expect("the stream goes on") {
+            Ok(Some(chunk)) => text.push_str(std::str::from_utf8(&chunk).unwrap()),
+            Ok(None) => return (text, true),
+            Err(_) => return (text, false),
+        }
+    }
+}
+
+/// Reads until the text holds `part`.
+async fn read_until(response: &mut Response, part: &str) -> String {
+    let mut text = String::new();
+    while !text.contains(part) {
+        let chunk = tokio::time::timeout(PATIENCE, response.chunk()).await.expect("more").expect("unbroken").expect("not over");
+        text.push_str(std::str::from_utf8(&chunk).unwrap());
+    }
+    text
+}
+
+fn frames(seqs: impl IntoIterator<Item = u32>) -> String {
+    seqs.into_iter().map(|seq| format!("id: {seq}\ndata: {}\n\n", event(seq).to_json().unwrap())).collect()
+}
+
+#[tokio::test]
+async fn a_stream_has_its_headers_its_events_and_a_clean_end() {
+    let house = house(vec![vec![Step::Events(1..=4), Step::Events(5..=LAST)]], &[]).await;
+    let response = house.events("").send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    let headers = response.headers();
+    for (name, value) in [
+        ("content-type", "text/event-stream"),
+        ("cache-control", "no-cache, no-transform"),
+        ("x-accel-buffering", "no"),
+        ("x-content-type-options", "nosniff"),
+    ] {
+        assert_eq!(headers[name], value);
+    }
+    assert!(!headers.contains_key("content-length") && !headers.contains_key("connection"));
+    assert_eq!(body(response).await, (format!("{OPENING}{}", frames(1..=LAST)), true));
+}
+
+#[tokio::test]
+async fn a_break_behind_the_gateway_is_not_seen_in_front() {
+    let acts = vec![
+        vec![Step::Events(1..=3), Step::Fail(Code::Unavailable)],
+        vec![Step::Fail(Code::Unavailable)],
+        // Repeats two, and then leaves one out.
+        vec![Step::Events(2..=5), Step::Events(7..=8)],
+        // Ends cleanly although the turn still runs.
+        vec![Step::Events(6..=7)],
+        vec![Step::Events(8..=LAST)],
+    ];
+    let house = house(acts, &[]).await;
+    let response = house.events("").send().await.unwrap();
+    assert_eq!(body(response).await, (format!("{OPENING}{}", frames(1..=LAST)), true));
+    assert_eq!(house.stage.cursors(), [0, 3, 3, 5, 7]);
+}
+
+#[tokio::test]
+async fn the_cursor_comes_from_the_header_or_the_query() {
+    let house = house(vec![vec![Step::Events(8..=LAST)], vec![Step::Events(5..=LAST)]], &[]).await;
+    let response = house.events("?after=3").header("last-event-id", "7").send().await.unwrap();
+    assert_eq!(body(response).await.0, format!("{OPENING}{}", frames(8..=LAST)));
+    assert_eq!(body(house.events("?after=4").send().await.unwrap()).await.0, format!("{OPENING}{}", frames(5..=LAST)));
+    assert_eq!(house.stage.cursors(), [7, 4]);
+    for (query, header) in [("?after=x", None), ("?after=-1", None), ("", Some("x"))] {
+        let request = header.into_iter().fold(house.events(query), |request, id| request.header("last-event-id", id));
+        assert_eq!(request.send().await.unwrap().status(), 400, "{query}{header:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_fails_early_is_a_problem_document() {
+    let house = house(vec![vec![Step::Fail(Code::NotFound)], vec![Step::Fail(Code::Unavailable)]], &[]).await;
+    let refused = house.events("").send().await.unwrap();
+    assert_eq!((refused.status().as_u16(), refused.headers()["content-type"].to_str().unwrap()), (404, "application/problem+json"));
+    assert_eq!(house.events("").send().await.unwrap().status(), 503);
+}
+
+#[tokio::test]
+async fn a_viewer_that_has_seen_the_end_gets_204() {
+    let house = house(vec![vec![], vec![Step::Hang]], &[]).await;
+    assert_eq!(house.events("?after=10").send().await.unwrap().status(), 204);
+}
+
+#[tokio::test]
+async fn an_end_that_was_seen_before_ends_an_open_stream_cleanly() {
+    // The stream opens, nothing comes for a while, then it ends: the turn had ended already.
+    let house = house(vec![vec![Step::Events(1..=3)], vec![]], &[]).await;
+    house.stage.end_at(3);
+    let response = house.events("").send().await.unwrap();
+    assert_eq!(body(response).await, (format!("{OPENING}{}", frames(1..=3)), true));
+}
+
+#[tokio::test]
+async fn a_quiet_stream_beats() {
+    let house = house(vec![vec![Step::Hang]], &[("BACKLOT_HEARTBEAT", "50ms")]).await;
+    let mut response = house.events("").send().await.unwrap();
+    let text = read_until(&mut response, ": ping\n\n: ping\n\n").await;
+    assert!(text.starts_with(OPENING));
+}
+
+#[tokio::test]
+async fn a_refusal_in_the_middle_breaks_the_stream() {
+    for code in [Code::NotFound, Code::ResourceExhausted, Code::PermissionDenied] {
+        let house = house(vec![vec![Step::Events(1..=3), Step::Fail(code)]], &[]).await;
+        let response = house.events("").send().await.unwrap();
+        assert_eq!(body(response).await, (format!("{OPENING}{}", frames(1..=3)), false), "{code}");
+        assert_eq!(house.stage.cursors(), [0]);
+    }
+}
+
+#[tokio::test]
+async fn a_drain_says_when_to_come_back_and_breaks_the_stream() {
+    let mut house = house(vec![vec![Step::Events(1..=3), Step::Hang]], &[]).await;
+    let mut response = house.events("").send().await.unwrap();
+    read_until(&mut response, "id: 3\n").await;
+    house.gateway.stop.cancel();
+    let (rest, clean) = body(response).await;
+    let ms: u64 = rest.trim_start_matches(|c| c != 'r').trim_start_matches("retry: ").trim().parse().expect(&rest);
+    assert!(!clean && (1_000..=5_000).contains(&ms), "{rest}");
+    tokio::time::timeout(PATIENCE, &mut house.gateway.done).await.expect("the gateway ends").unwrap();
+}
+
+#[tokio::test]
+async fn http2_resets_only_the_stream_that_broke() {
+    let house = house(vec![vec![Step::Events(1..=3), Step::Fail(Code::NotFound)]], &[]).await;
+    let client = Client::builder().http2_prior_knowledge().build().unwrap();
+    let url = house.gateway.url(&format!("/api/turns/{TURN}/events"));
+    let response = client.get(url).bearer_auth(&house.token).send().await.unwrap();
+    assert_eq!(body(response).await, (format!("{OPENING}{}", frames(1..=3)), false));
+    assert_eq!(client.get(house.gateway.url("/healthz")).send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn who_leaves_is_no_longer_read_for() {
+    let house = house(vec![vec![Step::Events(1..=3), Step::Hang]], &[]).await;
+    let mut response = house.events("").send().await.unwrap();
+    read_until(&mut response, "id: 3\n").await;
+    assert_eq!(house.stage.open(), 1);
+    drop(response);
+    until(|| house.stage.open() == 0).await;
+}
+
+#[tokio::test]
+async fn open_streams_are_limited_per_person() {
+    let house =
+        house(vec![vec![Step::Events(1..=1), Step::Hang], vec![Step::Events(1..=LAST)]], &[("BACKLOT_MAX_STREAMS_PER_USER", "1")]).await;
+    let mut first = house.events("").send().await.unwrap();
+    read_until(&mut first, "id: 1\n").await;
+    let refused = house.start_turn(r#"{"projectId":"p","prompt":"x"}"#).send().await.unwrap();
+    assert_eq!((refused.status().as_u16(), house.stage.starts().len()), (429, 0));
+    assert!(refused.headers().contains_key("retry-after"));
+    drop(first);
+    let events = || house.events("").send();
+    let answer = chassis::testing::eventually(PATIENCE, || async { events().await.ok().filter(|r| r.status() == 200) }).await;
+    assert!(body(answer).await.1);
+}
+
+#[tokio::test]
+async fn lines_for_programs() {
+    let house = house(vec![vec![Step::Events(1..=LAST)]], &[]).await;
+    let response = house.events("").header("accept", "application/x-ndjson").send().await.unwrap();
+    assert_eq!(response.headers()["content-type"], "application/x-ndjson");
+    let lines: String = (1..=LAST).map(|seq| event(seq).to_json().unwrap() + "\n").collect();
+    assert_eq!(body(response).await, (lines, true));
+}
+
+#[tokio::test]
+async fn a_turn_is_started_and_followed_in_one_answer() {
+    let house = house(vec![vec![Step::Events(1..=LAST)]], &[]).await;
+    let request = house.start_turn(r#"{"projectId":"p","prompt":"x"}"#).header("idempotency-key", "\"k1\"");
+    let response = request.send().await.unwrap();
+    assert_eq!(response.headers()["x-backlot-turn-id"], TURN);
+    assert_eq!(response.headers()["location"], format!("/api/turns/{TURN}"));
+    assert_eq!(body(response).await, (format!("{OPENING}{}", frames(1..=LAST)), true));
+    assert_eq!(house.stage.starts()[0].idempotency_key, "k1");
+}
+
+#[tokio::test]
+async fn a_started_turn_is_named_even_if_its_stream_is_away() {
+    let house = house(vec![vec![Step::Fail(Code::Unavailable)], vec![Step::Events(1..=LAST)]], &[]).await;
+    let response = house.start_turn(r#"{"draftId":"d","prompt":"x"}"#).send().await.unwrap();
+    assert_eq!((response.status().as_u16(), &response.headers()["x-backlot-turn-id"]), (200, &TURN.parse().unwrap()));
+    assert_eq!(body(response).await, (format!("{OPENING}{}", frames(1..=LAST)), true));
+}
+
+#[tokio::test]
+async fn a_prompt_beyond_any_limit_starts_nothing() {
+    let house = house(vec![], &[]).await;
+    let body: String = format!(r#"{{"projectId":"p","prompt":"{}"}}"#, "x".repeat(300_000));
+    let request = Client::new().post(house.gateway.url("/api/turns")).bearer_auth(&house.token).header("content-type", "application/json");
+    assert_eq!(request.body(body).send().await.unwrap().status(), 413);
+    assert_eq!(house.stage.starts().len(), 0);
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_read_is_dropped() {
+    let house = house(vec![vec![Step::Flood]], &[("BACKLOT_WRITE_TIMEOUT", "300ms")]).await;
+    let mut socket = house.gateway.connect().await;
+    let head = format!("GET /api/turns/{TURN}/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n", house.token);
+    socket.write_all(head.as_bytes()).await.unwrap();
+    until(|| house.stage.open() == 1).await;
+    until(|| house.stage.open() == 0).await;
+    drop(socket);
+}

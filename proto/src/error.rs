@@ -1,0 +1,248 @@
+//! The one error that crosses every hop: a code out of nine, a stable reason, and what a client needs to act on it. It rides
+//! as `google.rpc.Status` with details; nobody matches on text.
+
+use std::{collections::HashMap, fmt, time::Duration};
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation as WireViolation, QuotaViolation as WireQuota, StatusExt};
+
+/// What kind of thing went wrong; the only distinction that other processes act on by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorCode {
+    InvalidArgument,
+    Unauthenticated,
+    Forbidden,
+    NotFound,
+    /// The state of the thing forbids it now: ABORTED on the wire.
+    Conflict,
+    RateLimited,
+    Timeout,
+    Unavailable,
+    Internal,
+}
+
+impl ErrorCode {
+    /// The code on the wire.
+    #[must_use]
+    pub fn grpc(self) -> Code {
+        match self {
+            Self::InvalidArgument => Code::InvalidArgument,
+            Self::Unauthenticated => Code::Unauthenticated,
+            Self::Forbidden => Code::PermissionDenied,
+            Self::NotFound => Code::NotFound,
+            Self::Conflict => Code::Aborted,
+            Self::RateLimited => Code::ResourceExhausted,
+            Self::Timeout => Code::DeadlineExceeded,
+            Self::Unavailable => Code::Unavailable,
+            Self::Internal => Code::Internal,
+        }
+    }
+
+    /// The nearest of the nine.
+    #[must_use]
+    pub fn from_grpc(code: Code) -> Self {
+        match code {
+            Code::InvalidArgument | Code::OutOfRange => Self::InvalidArgument,
+            Code::Unauthenticated => Self::Unauthenticated,
+            Code::PermissionDenied => Self::Forbidden,
+            Code::NotFound | Code::Unimplemented => Self::NotFound,
+            Code::Aborted | Code::AlreadyExists | Code::FailedPrecondition => Self::Conflict,
+            Code::ResourceExhausted => Self::RateLimited,
+            Code::DeadlineExceeded | Code::Cancelled => Self::Timeout,
+            Code::Unavailable => Self::Unavailable,
+            Code::Ok | Code::Unknown | Code::Internal | Code::DataLoss => Self::Internal,
+        }
+    }
+}
+
+/// One field of a request that was not acceptable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldViolation {
+    /// The field as the contract spells it, with indices: `changes[3].path`.
+    pub field: String,
+    /// What it must be, with the limit.
+    pub description: String,
+}
+
+/// A policy that refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuotaViolation {
+    /// The policy's name.
+    pub policy: String,
+    /// What it allows, for people: "3 per 60 s".
+    pub description: String,
+}
+
+/// An error on its way to a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    pub code: ErrorCode,
+    /// Stable, upper-case, listed in the service's `.proto`.
+    pub reason: String,
+    /// `auth.backlot.dev` and so on: whose reason it is.
+    pub domain: String,
+    /// For people; never a secret, never matched on.
+    pub message: String,
+    pub violations: Vec<FieldViolation>,
+    pub quota: Vec<QuotaViolation>,
+    pub retry_after: Option<Duration>,
+    /// Facts for programs: `{"current": "…"}`.
+    pub metadata: HashMap<String, String>,
+}
+
+impl Fault {
+    /// `service` is the folder's name: `project-storage`.
+    #[must_use]
+    pub fn new(service: &str, code: ErrorCode, reason: &str, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            reason: reason.to_owned(),
+            domain: format!("{service}.backlot.dev"),
+            message: message.into(),
+            violations: Vec::new(),
+            quota: Vec::new(),
+            retry_after: None,
+            metadata: HashMap::new(),
+        }
+    }
+
+    /// An INVALID_ARGUMENT that names its fields, reason INVALID_FIELD.
+    #[must_use]
+    pub fn invalid(service: &str, violations: Vec<FieldViolation>) -> Self {
+        let message = violations.iter().map(|v| format!("{}: {}", v.field, v.description)).collect::<Vec<_>>().join("; ");
+        Self { violations, ..Self::new(service, ErrorCode::InvalidArgument, "INVALID_FIELD", message) }
+    }
+
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl Into<String>) -> Self {
+        self.metadata.insert(key.to_owned(), value.into());
+        self
+    }
+
+    #[must_use]
+    pub fn retry_after(mut self, delay: Duration) -> Self {
+        self.retry_after = Some(delay);
+        self
+    }
+
+    /// Reads what the other side sent; a status without details keeps its code and text under the reason UNKNOWN.
+    #[must_use]
+    pub fn from_status(status: &Status) -> Self {
+        let details = status.get_error_details();
+        let info = details.error_info();
+        Self {
+            code: ErrorCode::from_grpc(status.code()),
+            reason: info.map_or_else(|| default_reason(status.code()).to_owned(), |i| i.reason.clone()),
+            domain: info.map_or_else(|| "backlot.dev".to_owned(), |i| i.domain.clone()),
+            message: status.message().to_owned(),
+            violations: details
+                .bad_request()
+                .map(|b| b.field_violations.iter().map(|v| FieldViolation { field: v.field.clone(), description: v.description.clone() }).collect())
+                .unwrap_or_default(),
+            quota: details
+                .quota_failure()
+                .map(|q| q.violations.iter().map(|v| QuotaViolation { policy: v.subject.clone(), description: v.description.clone() }).collect())
+                .unwrap_or_default(),
+            retry_after: details.retry_info().and_then(|r| r.retry_delay),
+            metadata: info.map(|i| i.metadata.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+/// The reason of a status that a library made.
+fn default_reason(code: Code) -> &'static str {
+    match ErrorCode::from_grpc(code) {
+        ErrorCode::InvalidArgument => "INVALID_FIELD",
+        ErrorCode::Unauthenticated => "TOKEN_INVALID",
+        ErrorCode::Forbidden => "CALLER_DENIED",
+        ErrorCode::NotFound => "NOT_FOUND",
+        ErrorCode::Conflict => "CONFLICT",
+        ErrorCode::RateLimited => "RATE_LIMITED",
+        ErrorCode::Timeout => "TIMEOUT",
+        ErrorCode::Unavailable => "UNAVAILABLE",
+        ErrorCode::Internal => "INTERNAL",
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.message, self.reason)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl From<Fault> for Status {
+    fn from(fault: Fault) -> Self {
+        let mut details = ErrorDetails::new();
+        details.set_error_info(fault.reason, fault.domain, fault.metadata);
+        if !fault.violations.is_empty() {
+            details.set_bad_request(
+                fault.violations.into_iter().map(|v| WireViolation { field: v.field, description: v.description, ..Default::default() }).collect::<Vec<_>>(),
+            );
+        }
+        if !fault.quota.is_empty() {
+            details.set_quota_failure(
+                fault.quota.into_iter().map(|v| WireQuota { subject: v.policy, description: v.description, ..Default::default() }).collect::<Vec<_>>(),
+            );
+        }
+        if let Some(delay) = fault.retry_after {
+            details.set_retry_info(Some(delay));
+        }
+        Status::with_error_details(fault.code.grpc(), fault.message, details)
+    }
+}
+
+/// Collects what is wrong with a request, so that one answer names every field.
+#[derive(Debug, Default)]
+pub struct Violations(Vec<FieldViolation>);
+
+impl Violations {
+    /// Records one.
+    pub fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
+        self.0.push(FieldViolation { field: field.into(), description: description.into() });
+    }
+
+    /// Keeps the value of a parse, or records why there is none.
+    pub fn parse<T: std::str::FromStr>(&mut self, field: &str, text: &str) -> Option<T>
+    where
+        T::Err: fmt::Display,
+    {
+        text.parse().map_err(|e: T::Err| self.add(field, e.to_string())).ok()
+    }
+
+    /// Records unless the length in bytes is within the bounds, both included.
+    pub fn length(&mut self, field: &str, text: &str, bounds: std::ops::RangeInclusive<usize>) {
+        if bounds.contains(&text.len()) {
+            return;
+        }
+        let (min, max) = bounds.into_inner();
+        self.add(field, if min == 0 { format!("must be at most {max} bytes") } else { format!("must be {min} to {max} bytes") });
+    }
+
+    /// The refusal, if anything was recorded.
+    ///
+    /// # Errors
+    /// INVALID_FIELD with every violation.
+    pub fn check(self, service: &str) -> Result<(), Fault> {
+        if self.0.is_empty() { Ok(()) } else { Err(Fault::invalid(service, self.0)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_survives_the_wire() {
+        let mut fault = Fault::new("auth", ErrorCode::RateLimited, "RATE_LIMITED", "too many").retry_after(Duration::from_secs(12)).with("policy", "auth");
+        fault.quota.push(QuotaViolation { policy: "auth".into(), description: "5 per 900 s".into() });
+        fault.violations.push(FieldViolation { field: "email".into(), description: "must hold one @".into() });
+        assert_eq!(Fault::from_status(&Status::from(fault.clone())), fault);
+    }
+
+    #[test]
+    fn a_foreign_status_gets_a_reason() {
+        assert_eq!(Fault::from_status(&Status::unavailable("gone")).reason, "UNAVAILABLE");
+    }
+}

@@ -1,0 +1,88 @@
+//! The JSON form of a turn's event, one line for every viewer.
+
+use crate::agent_streaming::{TurnEvent, turn_event::Kind};
+
+macro_rules! kinds {
+    ($($variant:ident => $name:literal),* $(,)?) => {
+        /// `text.delta` and so on: the field's name in the contract with the first `_` as a dot.
+        #[must_use]
+        pub fn type_name(kind: &Kind) -> &'static str {
+            match kind { $(Kind::$variant(_) => $name,)* }
+        }
+
+        fn data_json(kind: &Kind) -> Result<String, serde_json::Error> {
+            match kind { $(Kind::$variant(data) => serde_json::to_string(data),)* }
+        }
+
+        /// Every type name.
+        pub const TYPE_NAMES: &[&str] = &[$($name),*];
+    };
+}
+
+kinds! {
+    TurnAccepted => "turn.accepted", TurnQueued => "turn.queued", TurnStarted => "turn.started",
+    TurnCommitting => "turn.committing", TurnCompleted => "turn.completed", TurnFailed => "turn.failed",
+    TurnCancelled => "turn.cancelled", TurnConflicted => "turn.conflicted",
+    AgentSelected => "agent.selected",
+    AttemptStarted => "attempt.started", AttemptFailed => "attempt.failed",
+    StepStarted => "step.started", StepFinished => "step.finished",
+    TextStarted => "text.started", TextDelta => "text.delta", TextFinished => "text.finished",
+    ReasoningStarted => "reasoning.started", ReasoningDelta => "reasoning.delta", ReasoningFinished => "reasoning.finished",
+    ToolStarted => "tool.started", ToolInputDelta => "tool.input_delta", ToolReady => "tool.ready",
+    ToolOutput => "tool.output", ToolFailed => "tool.failed",
+    FileOpened => "file.opened", FileDelta => "file.delta", FileClosed => "file.closed", FileRejected => "file.rejected",
+    FilesCommitted => "files.committed", FilesConflict => "files.conflict",
+    Usage => "usage",
+}
+
+impl TurnEvent {
+    /// Whether no event follows this one.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        matches!(self.kind, Some(Kind::TurnCompleted(_) | Kind::TurnFailed(_) | Kind::TurnCancelled(_) | Kind::TurnConflicted(_)))
+    }
+
+    /// The event on one line: `{"seq":7,"turnId":…,"type":"text.delta","time":…,"traceId":…,"data":{…}}`. A kind that this
+    /// build does not know has the type `unknown` and no data.
+    ///
+    /// # Errors
+    /// Only if a message could not be written as JSON, which no message of the contract does.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        let (name, data) = match &self.kind {
+            Some(kind) => (type_name(kind), data_json(kind)?),
+            None => ("unknown", "{}".to_owned()),
+        };
+        let time = serde_json::to_string(&self.time)?;
+        let trace = serde_json::to_string(&self.trace_id)?;
+        let turn = serde_json::to_string(&self.turn_id)?;
+        Ok(format!(r#"{{"seq":{},"turnId":{turn},"type":"{name}","time":{time},"traceId":{trace},"data":{data}}}"#, self.seq))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent_streaming::TextDelta;
+
+    #[test]
+    fn an_event_is_one_line_with_a_dotted_type() {
+        let event = TurnEvent {
+            seq: 7,
+            turn_id: "t".into(),
+            time: Some(pbjson_types::Timestamp { seconds: 0, nanos: 5_000_000 }),
+            trace_id: "ab".into(),
+            kind: Some(Kind::TextDelta(TextDelta { block_id: "b".into(), text: "a\nb\"".into() })),
+        };
+        assert_eq!(
+            event.to_json().expect("json"),
+            r#"{"seq":7,"turnId":"t","type":"text.delta","time":"1970-01-01T00:00:00.005+00:00","traceId":"ab","data":{"blockId":"b","text":"a\nb\""}}"#
+        );
+    }
+
+    #[test]
+    fn type_names_follow_the_contract() {
+        for name in TYPE_NAMES {
+            assert!(name.matches('.').count() <= 1 && name.starts_with(|c: char| c.is_ascii_lowercase()), "{name}");
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The contract and nothing else: the generated modules of `backlot.*.v1`, the one error that crosses every hop, typed ids
+//! and the JSON form of an event.
+//!
+//! Read the `.proto` files first; they are the specification. Then [`error`], [`id`], [`event`].
+
+pub mod error;
+pub mod event;
+pub mod id;
+
+/// Every file of the contract with its imports and comments, as an encoded `google.protobuf.FileDescriptorSet`.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+macro_rules! package {
+    ($name:literal) => {
+        include!(concat!(env!("OUT_DIR"), "/", $name, ".rs"));
+        include!(concat!(env!("OUT_DIR"), "/", $name, ".serde.rs"));
+    };
+}
+
+/// Generated code keeps its own style.
+#[allow(clippy::all, clippy::pedantic, clippy::unwrap_used, clippy::too_many_lines, unreachable_pub)]
+mod generated {
+    pub mod auth {
+        package!("backlot.auth.v1");
+    }
+    pub mod agent_streaming {
+        package!("backlot.agent_streaming.v1");
+    }
+    pub mod project_storage {
+        package!("backlot.project_storage.v1");
+    }
+    pub mod rate_limit {
+        package!("backlot.rate_limit.v1");
+    }
+}
+
+pub use generated::{agent_streaming, auth, project_storage, rate_limit};

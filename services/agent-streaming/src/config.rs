@@ -1,0 +1,110 @@
+//! The settings of this service; the comments are the reference.
+
+use std::{path::PathBuf, time::Duration};
+
+use chassis::{config::Env, postgres, redis, secret::ClusterSecret, server};
+
+use crate::{agents::Agents, error::SERVICE, provider::ProviderConfig};
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The database of turns and events.
+    pub database: postgres::Config,
+    /// The doorbell between replicas; without it each hears only itself.
+    pub redis: redis::Config,
+    /// The server, and with its drain time that of running turns.
+    pub server: server::Config,
+    /// What services know each other by.
+    pub cluster_secret: ClusterSecret,
+    /// `BACKLOT_AUTH_URL`.
+    pub auth_url: http::Uri,
+    /// `BACKLOT_PROJECT_STORAGE_URL`.
+    pub project_storage_url: http::Uri,
+    /// `BACKLOT_RATE_LIMIT_URL`.
+    pub rate_limit_url: http::Uri,
+    /// Which models can be reached, and how.
+    pub providers: ProviderConfig,
+    /// `BACKLOT_AGENTS_DIR`: a folder of agents beside those that ship.
+    pub agents_dir: Option<PathBuf>,
+    /// `BACKLOT_LEASE`: a turn whose owner has not been heard of for this long is taken over.
+    pub lease: Duration,
+    /// `BACKLOT_MAX_TURNS`: turns that one process drives at once.
+    pub max_turns: usize,
+    /// `BACKLOT_MAX_STEPS`: answers of the model within one turn.
+    pub max_steps: u32,
+    /// `BACKLOT_MAX_OUTPUT_TOKENS`: of one answer of the model.
+    pub max_output_tokens: u32,
+    /// `BACKLOT_BEGIN_TIMEOUT`: a turn that project-storage has not begun by then fails.
+    pub begin_timeout: Duration,
+    /// `BACKLOT_EVENT_RETENTION`: how long a turn's events are kept after its end.
+    pub event_retention: Duration,
+}
+
+impl Config {
+    pub fn read(env: &mut Env) -> Self {
+        let lease: Duration = env.get("BACKLOT_LEASE", "15s", "a turn whose worker is silent for this long is taken over by another");
+        if lease < Duration::from_millis(300) {
+            env.fault("BACKLOT_LEASE", "must be at least 300ms");
+        }
+        let mut database = postgres::Config::read(env, SERVICE);
+        // A stuck transaction must not outlive the lease of the turn that it locks.
+        database.idle_in_transaction = database.idle_in_transaction.min(lease / 3);
+        let config = Self {
+            database,
+            redis: redis::Config::read(env),
+            server: server::Config::read(env),
+            cluster_secret: ClusterSecret::read(env),
+            auth_url: env.get("BACKLOT_AUTH_URL", "http://127.0.0.1:9090", "where auth listens"),
+            project_storage_url: env.get("BACKLOT_PROJECT_STORAGE_URL", "http://127.0.0.1:9092", "where project-storage listens"),
+            rate_limit_url: env.get("BACKLOT_RATE_LIMIT_URL", "http://127.0.0.1:9093", "where rate-limit listens"),
+            providers: ProviderConfig::read(env),
+            agents_dir: env.optional("BACKLOT_AGENTS_DIR", "folder of agents (Markdown with front matter) beside those that ship"),
+            lease,
+            max_turns: env.get("BACKLOT_MAX_TURNS", "2048", "turns that one process drives at once"),
+            max_steps: env.get("BACKLOT_MAX_STEPS", "30", "answers of the model within one turn"),
+            max_output_tokens: env.get("BACKLOT_MAX_OUTPUT_TOKENS", "16384", "tokens of one answer of the model"),
+            begin_timeout: env.get("BACKLOT_BEGIN_TIMEOUT", "60s", "a turn that project-storage has not begun by then fails"),
+            event_retention: env.get("BACKLOT_EVENT_RETENTION", "7d", "how long the events of a turn are kept after its end"),
+        };
+        for (name, zero) in [
+            ("BACKLOT_MAX_TURNS", config.max_turns == 0),
+            ("BACKLOT_MAX_STEPS", config.max_steps == 0),
+            ("BACKLOT_MAX_OUTPUT_TOKENS", config.max_output_tokens == 0),
+        ] {
+            if zero {
+                env.fault(name, "must be at least 1");
+            }
+        }
+        if let Err(faults) = Agents::load(config.agents_dir.as_deref()) {
+            env.fault("BACKLOT_AGENTS_DIR", faults.to_string());
+        }
+        config
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_is_named() {
+        let mut env = Env::of([
+            ("DATABASE_URL", "postgres://db/x"),
+            ("BACKLOT_LEASE", "1ms"),
+            ("BACKLOT_MAX_STEPS", "0"),
+            ("BACKLOT_MAX_TURNS", "many"),
+            ("BACKLOT_CLUSTER_SECRET", &"5".repeat(64)),
+        ]);
+        Config::read(&mut env);
+        let faults = env.check().expect_err("faults").to_string();
+        for name in ["BACKLOT_LEASE", "BACKLOT_MAX_STEPS", "BACKLOT_MAX_TURNS"] {
+            assert!(faults.contains(name), "{name} in {faults}");
+        }
+    }
+
+    #[test]
+    fn a_transaction_does_not_outlive_a_third_of_the_lease() {
+        let mut env = Env::of([("DATABASE_URL", "postgres://db/x"), ("BACKLOT_LEASE", "1500ms"), ("BACKLOT_CLUSTER_SECRET", &"5".repeat(64))]);
+        assert_eq!(Config::read(&mut env).database.idle_in_transaction, Duration::from_millis(500));
+    }
+}

@@ -1,0 +1,108 @@
+//! The RPCs: decode, call one function, encode.
+
+use std::{pin::Pin, sync::Arc};
+
+use chassis::{context::Context, error::status, page};
+use futures::{Stream, StreamExt as _};
+use proto::{
+    agent_streaming::{
+        self as wire, CancelTurnRequest, CancelTurnResponse, GetAgentRequest, GetAgentResponse, GetTurnRequest, GetTurnResponse,
+        ListAgentsRequest, ListAgentsResponse, StartTurnRequest, StartTurnResponse, StreamTurnEventsRequest, StreamTurnEventsResponse,
+        agent_streaming_service_server::AgentStreamingService,
+    },
+    error::Violations,
+    id::TurnId,
+};
+use tonic::{Request, Response, Status};
+
+use crate::{
+    Parts,
+    agents::Agent,
+    cancel,
+    error::{Error, SERVICE},
+    follow,
+    start::{self, Start},
+    store::turns,
+    tail::Frame,
+};
+
+pub(crate) struct Service(pub(crate) Arc<Parts>);
+
+type Events = Pin<Box<dyn Stream<Item = Result<StreamTurnEventsResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl AgentStreamingService for Service {
+    async fn start_turn(&self, request: Request<StartTurnRequest>) -> Result<Response<StartTurnResponse>, Status> {
+        let context = Context::of(&request);
+        let start = Start::check(request.into_inner())?;
+        let turn = start::start(&self.0, &context, start).await.map_err(status)?;
+        Ok(Response::new(StartTurnResponse { turn: Some(turn.wire()) }))
+    }
+
+    async fn get_turn(&self, request: Request<GetTurnRequest>) -> Result<Response<GetTurnResponse>, Status> {
+        let user = Context::of(&request).user()?.id;
+        let id = turn_id(&request.get_ref().turn_id)?;
+        let turn = turns::find(&self.0.db, id, user).await.map_err(Error::from).map_err(status)?;
+        let turn = turn.ok_or(Error::TurnNotFound).map_err(status)?;
+        Ok(Response::new(GetTurnResponse { turn: Some(turn.wire()) }))
+    }
+
+    type StreamTurnEventsStream = Events;
+
+    async fn stream_turn_events(&self, request: Request<StreamTurnEventsRequest>) -> Result<Response<Events>, Status> {
+        let context = Context::of(&request);
+        let id = turn_id(&request.get_ref().turn_id)?;
+        let after = request.get_ref().after;
+        let events = follow::follow(Arc::clone(&self.0), &context, id, after).await.map_err(status)?;
+        Ok(Response::new(Box::pin(events.map(|batch| batch.map(|frames| message(&frames)).map_err(status)))))
+    }
+
+    async fn cancel_turn(&self, request: Request<CancelTurnRequest>) -> Result<Response<CancelTurnResponse>, Status> {
+        let user = Context::of(&request).user()?.id;
+        let id = turn_id(&request.get_ref().turn_id)?;
+        let turn = cancel::cancel(&self.0, user, id).await.map_err(status)?;
+        Ok(Response::new(CancelTurnResponse { turn: Some(turn.wire()) }))
+    }
+
+    async fn list_agents(&self, request: Request<ListAgentsRequest>) -> Result<Response<ListAgentsResponse>, Status> {
+        const SCOPE: &str = "ListAgents";
+        let request = request.into_inner();
+        let mut violations = Violations::default();
+        let size = page::size(request.page_size, &mut violations);
+        let after: Option<String> = self.0.pages.open(SCOPE, &request.page_token).unwrap_or_else(|error| {
+            violations.add("page_token", error.to_string());
+            None
+        });
+        violations.check(SERVICE)?;
+        let mut left = self.0.agents.list().filter(|agent| after.as_ref().is_none_or(|name| agent.name > *name));
+        let agents: Vec<_> = left.by_ref().take(usize::try_from(size).unwrap_or_default()).map(agent_wire).collect();
+        let next = if left.next().is_some() { agents.last().map(|agent| self.0.pages.seal(SCOPE, &agent.name)) } else { None };
+        Ok(Response::new(ListAgentsResponse { agents, next_page_token: next.unwrap_or_default() }))
+    }
+
+    async fn get_agent(&self, request: Request<GetAgentRequest>) -> Result<Response<GetAgentResponse>, Status> {
+        let name = request.into_inner().name;
+        let agent = self.0.agents.get(&name).ok_or_else(|| status(Error::AgentNotFound(name.chars().take(80).collect())))?;
+        Ok(Response::new(GetAgentResponse { agent: Some(agent_wire(agent)) }))
+    }
+}
+
+fn turn_id(text: &str) -> Result<TurnId, Status> {
+    let mut violations = Violations::default();
+    let id = violations.parse("turn_id", text);
+    violations.check(SERVICE)?;
+    id.ok_or_else(|| status(Error::TurnNotFound))
+}
+
+fn message(frames: &[Arc<Frame>]) -> StreamTurnEventsResponse {
+    StreamTurnEventsResponse { events: frames.iter().map(|frame| frame.event.clone()).collect() }
+}
+
+fn agent_wire(agent: &Agent) -> wire::Agent {
+    wire::Agent {
+        name: agent.name.clone(),
+        description: agent.description.clone(),
+        model: agent.model.clone().unwrap_or_default(),
+        tools: agent.tools.clone(),
+    }
+}

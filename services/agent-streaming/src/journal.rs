@@ -1,0 +1,264 @@
+//! The log as its writers see it. The owner of an epoch numbers its events in memory and leaves them here; [`flusher`] writes
+//! what all turns of the process have left, one statement at a time. While it writes, what arrives is joined where it can be.
+
+pub(crate) mod flusher;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use chassis::clock;
+use proto::{
+    agent_streaming::{TurnEvent, turn_event::Kind},
+    id::TurnId,
+};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    event,
+    turn::{Change, State, Turn},
+};
+
+/// What one turn may leave unwritten; its owner waits above that.
+const MAX_WAITING_BYTES: usize = 128 * 1024;
+
+/// Why an owner can write no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Stopped {
+    /// The turn has another owner, or was cancelled.
+    #[error("the turn's epoch has moved")]
+    Fenced,
+    /// The database refuses this turn's events every time.
+    #[error("the log cannot be written")]
+    Broken,
+}
+
+/// The logs that this process writes.
+#[derive(Clone, Default)]
+pub(crate) struct Journal(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    /// Turns with something to write, each at most once.
+    ready: Mutex<Vec<Arc<Buffer>>>,
+    /// Turns that somebody else may have written to.
+    suspects: Mutex<Vec<TurnId>>,
+    wake: Notify,
+    /// Every turn that this process drives.
+    live: Mutex<HashMap<TurnId, Arc<Buffer>>>,
+}
+
+impl Journal {
+    /// Opens the log of a turn that this process has just claimed.
+    pub(crate) fn open(&self, turn: &Turn) -> TurnLog {
+        let buffer = Arc::new(Buffer {
+            turn: turn.id,
+            epoch: turn.epoch,
+            trace_id: turn.trace_id.clone(),
+            inner: Mutex::new(Inner { next_seq: turn.last_seq + 1, state: Some(turn.state), ..Inner::default() }),
+            written: watch::Sender::new(turn.last_seq),
+            stopped: watch::Sender::new(None),
+            fenced: CancellationToken::new(),
+        });
+        lock(&self.0.live).insert(turn.id, Arc::clone(&buffer));
+        TurnLog { journal: self.clone(), buffer }
+    }
+
+    /// The owner of the turn, if it is here, stops at once: its epoch has moved.
+    pub(crate) fn fence(&self, turn: TurnId) {
+        if let Some(buffer) = lock(&self.0.live).get(&turn) {
+            buffer.stop(Stopped::Fenced);
+        }
+    }
+
+    /// Somebody else rang for a turn: if it is driven here, its epoch is looked at.
+    pub(crate) fn suspect(&self, turn: TurnId) {
+        if lock(&self.0.live).contains_key(&turn) {
+            lock(&self.0.suspects).push(turn);
+            self.0.wake.notify_one();
+        }
+    }
+
+    /// The turns that this process drives, with their epochs.
+    pub(crate) fn live(&self) -> Vec<(TurnId, i64)> {
+        lock(&self.0.live).values().map(|buffer| (buffer.turn, buffer.epoch)).collect()
+    }
+
+    fn enlist(&self, buffer: &Arc<Buffer>) {
+        lock(&self.0.ready).push(Arc::clone(buffer));
+        self.0.wake.notify_one();
+    }
+
+    /// Forgets a turn, unless it has been opened again under another epoch.
+    fn close(&self, buffer: &Arc<Buffer>) {
+        let mut live = lock(&self.0.live);
+        if live.get(&buffer.turn).is_some_and(|current| Arc::ptr_eq(current, buffer)) {
+            live.remove(&buffer.turn);
+        }
+    }
+}
+
+/// What one turn has left and how far it is written.
+struct Buffer {
+    turn: TurnId,
+    epoch: i64,
+    trace_id: String,
+    inner: Mutex<Inner>,
+    /// The seq of the newest event in the database.
+    written: watch::Sender<u32>,
+    stopped: watch::Sender<Option<Stopped>>,
+    fenced: CancellationToken,
+}
+
+#[derive(Default)]
+struct Inner {
+    next_seq: u32,
+    state: Option<State>,
+    waiting: Vec<TurnEvent>,
+    bytes: usize,
+    change: Option<Change>,
+    /// The flusher has it in its list or in its hands.
+    enlisted: bool,
+}
+
+impl Inner {
+    fn push(&mut self, trace_id: &str, kind: Kind) {
+        let size = kind.encoded_len();
+        let kind = match self.waiting.last_mut().and_then(|event| event.kind.as_mut()) {
+            Some(last) => event::join(last, kind),
+            None => Some(kind),
+        };
+        self.bytes += size;
+        if let Some(kind) = kind {
+            let time = Some(clock::timestamp(clock::now()));
+            self.waiting.push(TurnEvent { time, trace_id: trace_id.to_owned(), kind: Some(kind), ..TurnEvent::default() });
+            self.next_seq += 1;
+        }
+    }
+}
+
+impl Buffer {
+    fn stop(&self, why: Stopped) {
+        self.stopped.send_if_modified(|stopped| stopped.is_none() && {
+            *stopped = Some(why);
+            true
+        });
+        self.fenced.cancel();
+    }
+
+    fn check(&self) -> Result<(), Stopped> {
+        (*self.stopped.borrow()).map_or(Ok(()), Err)
+    }
+}
+
+/// The log of one turn in the hands of its owner. Dropping it ends the ownership, not the lease.
+pub(crate) struct TurnLog {
+    journal: Journal,
+    buffer: Arc<Buffer>,
+}
+
+impl TurnLog {
+    /// Leaves an event to be written soon. Waits only while too much is unwritten.
+    pub(crate) async fn push(&self, kind: Kind) -> Result<(), Stopped> {
+        for kind in event::fit(kind) {
+            self.room().await?;
+            self.leave([kind], None);
+        }
+        Ok(())
+    }
+
+    /// Leaves an event with what it does to the turn's row, to be written soon.
+    pub(crate) async fn push_with(&self, kind: Kind, change: Change) -> Result<(), Stopped> {
+        self.room().await?;
+        self.leave(event::fit(kind), Some(change));
+        Ok(())
+    }
+
+    /// Writes events and what they do to the turn's row, together in one statement, and waits until they are written.
+    pub(crate) async fn append(&self, kinds: Vec<Kind>, change: Change) -> Result<(), Stopped> {
+        self.buffer.check()?;
+        let last = self.leave(kinds.into_iter().flat_map(event::fit), Some(change));
+        self.reached(last).await
+    }
+
+    /// Waits until everything left so far is written.
+    pub(crate) async fn flush(&self) -> Result<(), Stopped> {
+        let last = lock(&self.buffer.inner).next_seq - 1;
+        self.reached(last).await
+    }
+
+    /// Cancelled when the turn is not ours any more.
+    pub(crate) fn fenced(&self) -> CancellationToken {
+        self.buffer.fenced.clone()
+    }
+
+    pub(crate) fn turn(&self) -> TurnId {
+        self.buffer.turn
+    }
+
+    /// The turn has its project's slot.
+    pub(crate) fn has_slot(&self) {
+        lock(&self.buffer.inner).state = Some(State::Running);
+    }
+
+    /// Gives events their place. Returns the last one's seq.
+    fn leave(&self, kinds: impl IntoIterator<Item = Kind>, change: Option<Change>) -> u32 {
+        let (last, enlist) = {
+            let mut inner = lock(&self.buffer.inner);
+            for kind in kinds {
+                inner.push(&self.buffer.trace_id, kind);
+            }
+            if let Some(change) = change {
+                if let Some(next) = change.state {
+                    debug_assert!(inner.state.is_none_or(|state| state.may_become(next)), "{:?} to {next:?}", inner.state);
+                    inner.state = Some(next);
+                }
+                inner.change.get_or_insert_default().merge(change);
+            }
+            (inner.next_seq - 1, !std::mem::replace(&mut inner.enlisted, true))
+        };
+        if enlist {
+            self.journal.enlist(&self.buffer);
+        }
+        last
+    }
+
+    async fn room(&self) -> Result<(), Stopped> {
+        let mut written = self.buffer.written.subscribe();
+        loop {
+            self.buffer.check()?;
+            if lock(&self.buffer.inner).bytes < MAX_WAITING_BYTES {
+                return Ok(());
+            }
+            tokio::select! {
+                _ = written.changed() => {}
+                () = self.buffer.fenced.cancelled() => {}
+            }
+        }
+    }
+
+    async fn reached(&self, seq: u32) -> Result<(), Stopped> {
+        let mut written = self.buffer.written.subscribe();
+        tokio::select! {
+            biased;
+            _ = written.wait_for(|written| *written >= seq) => Ok(()),
+            () = self.buffer.fenced.cancelled() => self.buffer.check(),
+        }
+    }
+}
+
+impl Drop for TurnLog {
+    fn drop(&mut self) {
+        self.journal.close(&self.buffer);
+    }
+}
+
+/// A panic while a lock was held leaves plain data behind, which is still good.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+//! EndTurn for turns that ended in this database first: cancelled ones, and failed ones whose EndTurn did not come through.
+//! Any replica sends it, until it is answered.
+
+use std::{sync::Arc, time::Duration};
+
+use proto::id::TurnId;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{
+    Parts,
+    answer::Answer,
+    event,
+    store::{self, ends, events},
+    turn::End,
+    upstream::is_refusal,
+};
+
+const POLL: Duration = Duration::from_secs(2);
+/// Until another replica, or this one, tries again.
+const RETRY: Duration = Duration::from_secs(10);
+const ENTRIES: i64 = 20;
+const PAGE: u32 = 500;
+
+pub(crate) async fn run(parts: Arc<Parts>) {
+    let mut poll = interval(POLL);
+    poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = parts.stop.cancelled() => return,
+            _ = poll.tick() => {}
+            () = parts.outbox.notified() => {}
+        }
+        if let Err(error) = send_due(&parts).await {
+            tracing::warn!(error = %error, "the outbox could not be read");
+        }
+    }
+}
+
+async fn send_due(parts: &Parts) -> Result<(), store::Error> {
+    loop {
+        let due = ends::take_due(&parts.db, ENTRIES, RETRY).await?;
+        let full = due.len() >= usize::try_from(ENTRIES).unwrap_or(usize::MAX);
+        for (turn, end) in due {
+            send(parts, turn, end).await?;
+        }
+        if !full {
+            return Ok(());
+        }
+    }
+}
+
+async fn send(parts: &Parts, turn: TurnId, end: End) -> Result<(), store::Error> {
+    let answer = fold(parts, turn).await?;
+    match parts.upstream.end(turn, end, answer.text()).await {
+        Ok(()) => ends::settle(&parts.db, turn).await,
+        // The project is gone, say: nobody is left to be told.
+        Err(fault) if is_refusal(&fault) => {
+            tracing::warn!(turn.id = %turn, reason = fault.reason, "project-storage does not take the end of a turn: {fault}");
+            ends::settle(&parts.db, turn).await
+        }
+        Err(fault) => {
+            tracing::warn!(turn.id = %turn, reason = fault.reason, "the end of a turn is told again later: {fault}");
+            Ok(())
+        }
+    }
+}
+
+/// What a turn had answered, by its log.
+pub(crate) async fn fold(parts: &Parts, turn: TurnId) -> Result<Answer, store::Error> {
+    let (mut answer, mut cursor) = (Answer::default(), 0);
+    loop {
+        let page = events::read(&parts.db, turn, cursor, PAGE).await?;
+        for row in &page {
+            cursor = row.seq;
+            if let Some(kind) = event::decode(turn, row.seq, &row.payload).kind {
+                answer.apply(&kind);
+            }
+        }
+        if page.len() < PAGE as usize {
+            return Ok(answer);
+        }
+    }
+}

@@ -1,0 +1,247 @@
+use std::sync::Mutex;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A base revision in memory that counts what is read from it.
+pub(crate) struct Memory {
+    files: BTreeMap<String, Content>,
+    pub(crate) reads: Mutex<Vec<String>>,
+}
+
+impl Memory {
+    pub(crate) fn new(files: &[(&str, &str)]) -> Self {
+        let files = files.iter().map(|(path, text)| ((*path).to_owned(), Content::Text((*text).into()))).collect();
+        Self { files, reads: Mutex::default() }
+    }
+
+    pub(crate) fn with_binary(mut self, path: &str, bytes: &'static [u8]) -> Self {
+        self.files.insert(path.to_owned(), Content::Binary(Bytes::from_static(bytes)));
+        self
+    }
+
+    pub(crate) fn entries(&self) -> Vec<FileEntry> {
+        self.files
+            .iter()
+            .map(|(path, content)| FileEntry {
+                path: path.clone(),
+                kind: FileKind::File as i32,
+                size_bytes: u32::try_from(content.len()).unwrap(),
+                etag: format!("{content:?}"),
+            })
+            .collect()
+    }
+
+    pub(crate) fn overlay(&self) -> Overlay {
+        Overlay::new(self.entries(), LIMITS)
+    }
+}
+
+impl BaseFiles for Memory {
+    fn read<'a>(&'a self, paths: &'a [String]) -> BoxFuture<'a, Result<Vec<File>, BaseError>> {
+        self.reads.lock().unwrap().extend(paths.iter().cloned());
+        let found = paths.iter().filter_map(|path| {
+            let content = self.files.get(path)?;
+            Some(File { path: path.clone(), content: Some(content.wire()), ..File::default() })
+        });
+        let found = found.collect();
+        Box::pin(async move { Ok(found) })
+    }
+}
+
+pub(crate) const LIMITS: ProjectLimits = ProjectLimits { file_bytes: 1_000, files: 8, project_bytes: 3_000, folder_entries: 5, files_per_save: 6 };
+
+/// One line per step.
+fn shown(changes: &[FileChange]) -> Vec<String> {
+    changes
+        .iter()
+        .map(|change| match change.action.as_ref().unwrap() {
+            Action::Write(FileContent { data: Some(Data::Text(text)) }) => format!("{}={text}", change.path),
+            Action::Write(_) => format!("{}=binary", change.path),
+            Action::Delete(_) => format!("-{}", change.path),
+            Action::Rename(to) => format!("{}>{}", change.path, to.new_path),
+            Action::Create(_) | Action::Update(_) => unreachable!(),
+        })
+        .collect()
+}
+
+/// Applies steps in order, as project-storage does.
+fn apply(base: &Memory, changes: &[FileChange]) -> BTreeMap<String, Content> {
+    let mut files = base.files.clone();
+    for change in changes {
+        let place = |files: &mut BTreeMap<String, Content>, path: &str, content: Content| {
+            assert_eq!(clash::find(path, files.keys().map(String::as_str)), None, "{path}");
+            files.insert(path.to_owned(), content);
+        };
+        match change.action.clone().unwrap() {
+            Action::Write(content) => place(&mut files, &change.path, Content::of(File { content: Some(content), ..File::default() })),
+            Action::Delete(_) => assert!(files.remove(&change.path).is_some(), "{}", change.path),
+            Action::Rename(to) => {
+                assert!(!files.contains_key(&to.new_path), "{}", to.new_path);
+                let content = files.remove(&change.path).expect("a file to rename");
+                place(&mut files, &to.new_path, content);
+            }
+            Action::Create(_) | Action::Update(_) => unreachable!(),
+        }
+    }
+    files
+}
+
+async fn run(base: &Memory, overlay: &mut Overlay, steps: &str) -> Vec<&'static str> {
+    let mut reasons = Vec::new();
+    for step in steps.split_whitespace() {
+        let result = if let Some(path) = step.strip_prefix('-') {
+            overlay.delete(path)
+        } else if let Some((from, to)) = step.split_once('>') {
+            overlay.rename(base, from, to).await.unwrap()
+        } else {
+            let (path, text) = step.split_once('=').unwrap();
+            overlay.write(base, path, text).await.unwrap()
+        };
+        reasons.extend(result.err().map(|refusal| refusal.reason));
+    }
+    reasons
+}
+
+async fn net(base: &Memory, steps: &str) -> Vec<String> {
+    let mut overlay = base.overlay();
+    assert_eq!(run(base, &mut overlay, steps).await, Vec::<&str>::new(), "{steps}");
+    shown(&overlay.changes())
+}
+
+#[tokio::test]
+async fn only_what_differs_is_a_change() {
+    let base = Memory::new(&[("a", "1"), ("b", "2"), ("d/e", "3")]).with_binary("img.png", b"\x89P");
+    for (steps, changes) in [
+        ("", &[][..]),
+        ("a=1", &[]),
+        ("a=9 a=1", &[]),
+        ("-a a=1", &[]),
+        ("a=9", &["a=9"]),
+        ("z=1 -z", &[]),
+        ("-b z=1 a=2", &["-b", "a=2", "z=1"]),
+        ("a>c", &["a>c"]),
+        ("a>c c>a", &[]),
+        ("a>c c=5", &["-a", "c=5"]),
+        ("a>c -c", &["-a"]),
+        ("a>c a=7", &["a=7", "c=1"]),
+        ("img.png>d/logo.png", &["img.png>d/logo.png"]),
+        // Swapped: no order of renames would do.
+        ("a>t b>a t>b", &["a=2", "b=1"]),
+        ("-b a>b", &["-a", "b=1"]),
+        // The target of one move is the source of another.
+        ("img.png>t a>img.png", &["-a", "img.png=1", "t=binary"]),
+        ("a>A", &["a>A"]),
+        ("a>t t>a/b", &["a>a/b"]),
+        ("d/e>t t>d", &["d/e>d"]),
+        ("z=1 -a z>a", &[]),
+        ("-d/e a>d", &["-a", "-d/e", "d=1"]),
+    ] {
+        assert_eq!(net(&base, steps).await, changes, "{steps}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_moved_onto_an_equal_one_is_no_change_there() {
+    let base = Memory::new(&[("a", "same"), ("b", "same")]);
+    assert_eq!(net(&base, "-b a>b").await, ["-a"]);
+}
+
+#[tokio::test]
+async fn the_base_is_read_only_when_it_must_be() {
+    let base = Memory::new(&[("a", "1"), ("b", "22")]);
+    let mut overlay = base.overlay();
+    run(&base, &mut overlay, "a=longer c=1 -c").await;
+    assert_eq!(*base.reads.lock().unwrap(), Vec::<String>::new());
+    run(&base, &mut overlay, "b=33").await;
+    overlay.read(&base, &["a", "b", "missing"]).await.unwrap();
+    overlay.delete("b").unwrap();
+    run(&base, &mut overlay, "b=22").await;
+    assert_eq!(*base.reads.lock().unwrap(), ["b"]);
+    let contents = overlay.read(&base, &["b", "a"]).await.unwrap();
+    assert_eq!(contents, [("b".into(), Content::Text("22".into())), ("a".into(), Content::Text("longer".into()))]);
+}
+
+#[tokio::test]
+async fn what_may_not_be_changes_nothing() {
+    let base = Memory::new(&[("a", "1"), ("d/e", "2")]);
+    let long = format!("x={}", "y".repeat(1_001));
+    for (steps, reason) in [
+        ("-x", "FILE_NOT_FOUND"),
+        ("-d", "FILE_NOT_FOUND"),
+        ("x>y", "FILE_NOT_FOUND"),
+        ("a>d/e", "FILE_EXISTS"),
+        ("a>a", "FILE_EXISTS"),
+        ("../x=1", "INVALID_PATH"),
+        ("/x=1", "INVALID_PATH"),
+        ("a>.git/x", "INVALID_PATH"),
+        ("A=1", "INVALID_PATH"),
+        ("D/x=1", "INVALID_PATH"),
+        ("d=1", "INVALID_PATH"),
+        ("a/b=1", "INVALID_PATH"),
+        (&long, "FILE_TOO_LARGE"),
+    ] {
+        let mut overlay = base.overlay();
+        assert_eq!(run(&base, &mut overlay, steps).await, [reason], "{steps}");
+        assert_eq!(shown(&overlay.changes()), Vec::<String>::new(), "{steps}");
+    }
+}
+
+#[tokio::test]
+async fn one_byte_and_one_file_over_each_limit() {
+    let base = Memory::new(&[("a", "1")]);
+    let limits = |limits: ProjectLimits| Overlay::new(base.entries(), limits);
+    let file = ProjectLimits { file_bytes: 3, ..ProjectLimits::default() };
+    assert_eq!(run(&base, &mut limits(file), "a=123 a=1234 b=éé").await, ["FILE_TOO_LARGE", "FILE_TOO_LARGE"]);
+    let files = ProjectLimits { files: 2, ..ProjectLimits::default() };
+    assert_eq!(run(&base, &mut limits(files), "b=1 c=1 a=2 b>c -c b=1").await, ["TOO_MANY_FILES"]);
+    let bytes = ProjectLimits { project_bytes: 4, ..ProjectLimits::default() };
+    assert_eq!(run(&base, &mut limits(bytes), "b=123 b=1234 c=1 b=1 c=12").await, ["PROJECT_TOO_LARGE", "PROJECT_TOO_LARGE"]);
+    let entries = ProjectLimits { folder_entries: 2, ..ProjectLimits::default() };
+    assert_eq!(run(&base, &mut limits(entries), "d/1=x d/2=x d/3=x b=x d/2/x=y d/2>d/3").await, ["TOO_MANY_FILES", "TOO_MANY_FILES", "INVALID_PATH"]);
+    let save = ProjectLimits { files_per_save: 2, ..ProjectLimits::default() };
+    assert_eq!(run(&base, &mut limits(save), "b=1 b=2 a=2 -a c=1 -b c=1").await, ["TOO_MANY_FILES"]);
+}
+
+#[test]
+fn folders_of_the_base_are_not_files() {
+    let folder = FileEntry { path: "d".into(), kind: FileKind::Folder as i32, ..FileEntry::default() };
+    assert_eq!(Overlay::new(vec![folder], LIMITS).files().count(), 0);
+}
+
+fn step() -> impl Strategy<Value = String> {
+    let path = prop::sample::select(vec!["a", "A", "b", "c", "d/e", "d/f", "d", "D/e", "b/x"]);
+    (path.clone(), path, 0..4_u8, 0..4_u8).prop_map(|(path, other, kind, text)| match kind {
+        0 => format!("-{path}"),
+        1 => format!("{path}>{other}"),
+        _ => format!("{path}={text}"),
+    })
+}
+
+proptest! {
+    /// Whatever the tools did, the change set applies in order and makes exactly the staged tree, and says no more than it must.
+    #[test]
+    fn the_change_set_makes_the_staged_tree(steps in prop::collection::vec(step(), 0..14)) {
+        let base = Memory::new(&[("a", "1"), ("b", "2"), ("d/e", "3")]).with_binary("c", b"\0");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let mut overlay = base.overlay();
+            run(&base, &mut overlay, &steps.join(" ")).await;
+            let paths: Vec<String> = overlay.files().map(|(path, _)| path.to_owned()).collect();
+            let staged = overlay.read(&base, &paths.iter().map(String::as_str).collect::<Vec<_>>()).await.unwrap();
+            let changes = overlay.changes();
+            let staged: BTreeMap<_, _> = staged.into_iter().collect();
+            assert_eq!(apply(&base, &changes), staged);
+            for (path, size) in overlay.files() {
+                assert_eq!(staged[path].len(), size as usize);
+            }
+            for change in &changes {
+                if let Some(Action::Write(content)) = &change.action {
+                    let content = Content::of(File { content: Some(content.clone()), ..File::default() });
+                    assert_ne!(base.files.get(&change.path), Some(&content), "{} is as it was", change.path);
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,122 @@
+//! One partition of the log per day: made two days ahead, removed when every turn of its day ended long enough ago.
+
+use std::{collections::HashSet, time::Duration};
+
+use time::{Date, Month, OffsetDateTime};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::store::{
+    Error, Pool,
+    partitions::{self, Hold, Partition},
+};
+
+/// Days ahead of today.
+const AHEAD: i64 = 2;
+const PERIOD: Duration = Duration::from_secs(3600);
+
+/// Sees to the partitions once an hour.
+pub(crate) async fn maintain(db: Pool, keep: Duration, stop: CancellationToken) {
+    let mut period = interval(PERIOD);
+    period.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = period.tick() => {}
+        }
+        let today = chassis::clock::now().date();
+        if let Err(error) = ensure(&db, today).await {
+            tracing::error!(error = %error, "partitions of the event log could not be made");
+        }
+        if let Err(error) = sweep(&db, today, keep).await {
+            tracing::warn!(error = %error, "old partitions of the event log could not be removed");
+        }
+    }
+}
+
+/// Makes what is missing from yesterday (a turn of before midnight may still be written) to two days ahead.
+pub(crate) async fn ensure(db: &Pool, today: Date) -> Result<(), Error> {
+    let existing: HashSet<_> = partitions::list(db).await?.into_iter().filter(|(_, hold)| *hold == Hold::Attached).map(|(name, _)| name).collect();
+    for day in wanted(today) {
+        let partition = of_day(day);
+        if !existing.contains(&partition.name) {
+            partitions::add(db, &partition).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn sweep(db: &Pool, today: Date, keep: Duration) -> Result<(), Error> {
+    for (name, hold) in partitions::list(db).await? {
+        let Some(day) = day_of(&name).filter(|day| is_old(*day, today, keep)) else { continue };
+        if hold != Hold::Attached || partitions::is_over(db, &of_day(day), keep).await? {
+            partitions::remove(db, &name, hold).await?;
+            tracing::info!(partition = name, "removed old events");
+        }
+    }
+    Ok(())
+}
+
+fn wanted(today: Date) -> impl Iterator<Item = Date> {
+    (-1..=AHEAD).map(move |days| today.saturating_add(time::Duration::days(days)))
+}
+
+/// Whether the whole day lies before the time that is kept.
+fn is_old(day: Date, today: Date, keep: Duration) -> bool {
+    let keep = i64::try_from(keep.as_secs().div_ceil(24 * 3600)).unwrap_or(i64::MAX);
+    (today - day).whole_days() > keep.max(1)
+}
+
+fn of_day(day: Date) -> Partition {
+    let name = format!("turn_events_{:04}{:02}{:02}", day.year(), u8::from(day.month()), day.day());
+    Partition { name, low: first_id(day), high: first_id(day.saturating_add(time::Duration::days(1))) }
+}
+
+fn day_of(name: &str) -> Option<Date> {
+    let digits = name.strip_prefix("turn_events_").filter(|digits| digits.len() == 8)?;
+    let month = Month::try_from(digits[4..6].parse::<u8>().ok()?).ok()?;
+    Date::from_calendar_date(digits[..4].parse().ok()?, month, digits[6..].parse().ok()?).ok()
+}
+
+/// The smallest UUIDv7 of a day: its first 48 bits are milliseconds since 1970.
+fn first_id(day: Date) -> Uuid {
+    let millis = (day.midnight().assume_utc() - OffsetDateTime::UNIX_EPOCH).whole_milliseconds();
+    Uuid::from_u128(u128::try_from(millis).unwrap_or(0) << 80)
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::date;
+
+    use super::*;
+
+    #[test]
+    fn a_new_id_lies_in_the_partition_of_its_day() {
+        let before = chassis::clock::now().date();
+        let id = Uuid::now_v7();
+        let found = [before, chassis::clock::now().date()].into_iter().map(of_day).find(|p| p.low <= id && id < p.high);
+        assert!(found.is_some_and(|p| day_of(&p.name).is_some()));
+    }
+
+    #[test]
+    fn partitions_meet_without_a_gap() {
+        let days: Vec<_> = wanted(date!(2026 - 03 - 01)).map(of_day).collect();
+        let names: Vec<_> = days.iter().map(|p| p.name.as_str()).collect();
+        assert_eq!(names, ["turn_events_20260228", "turn_events_20260301", "turn_events_20260302", "turn_events_20260303"]);
+        for pair in days.windows(2) {
+            assert_eq!(pair[0].high, pair[1].low);
+        }
+    }
+
+    #[test]
+    fn only_days_that_are_wholly_past_are_old() {
+        let week = Duration::from_secs(7 * 24 * 3600);
+        assert!(!is_old(date!(2026 - 03 - 03), date!(2026 - 03 - 10), week));
+        assert!(is_old(date!(2026 - 03 - 02), date!(2026 - 03 - 10), week));
+        assert!(!is_old(date!(2026 - 03 - 09), date!(2026 - 03 - 10), Duration::ZERO));
+        for name in ["turn_events_2026", "turn_events_20261301", "turns"] {
+            assert_eq!(day_of(name), None);
+        }
+    }
+}

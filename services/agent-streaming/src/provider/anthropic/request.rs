@@ -1,0 +1,133 @@
+//! A request in the words of the Messages API. Key order and tool order are stable, and two marks (after the system prompt,
+//! after the newest block) let the provider cache everything before them: each step of a turn reads what the step before wrote.
+
+use serde_json::{Value, json};
+
+use crate::provider::{AssistantBlock, ModelMessage, ModelRequest, ToolResult, ToolSpec, calls::arguments_object};
+
+pub(super) fn body(request: &ModelRequest) -> Value {
+    let mut messages: Vec<Value> = request.messages.iter().filter_map(message).collect();
+    if let Some(block) = messages.iter_mut().rev().find(|m| m["role"] == "user").and_then(|m| m["content"].as_array_mut()?.last_mut()) {
+        block["cache_control"] = json!({"type": "ephemeral"});
+    }
+    let mut body = json!({"model": request.model, "max_tokens": request.max_tokens, "stream": true});
+    if !request.tools.is_empty() {
+        body["tools"] = request.tools.iter().map(tool).collect();
+    }
+    if !request.system.is_empty() {
+        body["system"] = json!([{"type": "text", "text": request.system, "cache_control": {"type": "ephemeral"}}]);
+    }
+    body["messages"] = messages.into();
+    body
+}
+
+/// The same request after the model paused: its own content goes back as it is.
+pub(super) fn go_on(body: &mut Value, content: Vec<Value>) {
+    if let Some(messages) = body["messages"].as_array_mut() {
+        messages.push(json!({"role": "assistant", "content": content}));
+    }
+}
+
+fn tool(spec: &ToolSpec) -> Value {
+    json!({"name": spec.name, "description": spec.description, "input_schema": spec.input_schema})
+}
+
+/// `None` for a message without anything that the API takes: it refuses empty text.
+fn message(message: &ModelMessage) -> Option<Value> {
+    let (role, content): (_, Vec<Value>) = match message {
+        ModelMessage::User { text } => ("user", text_block(text).into_iter().collect()),
+        ModelMessage::Assistant { blocks } => ("assistant", blocks.iter().filter_map(assistant_block).collect()),
+        ModelMessage::ToolResults(results) => ("user", results.iter().map(tool_result).collect()),
+    };
+    (!content.is_empty()).then(|| json!({"role": role, "content": content}))
+}
+
+fn text_block(text: &str) -> Option<Value> {
+    (!text.trim().is_empty()).then(|| json!({"type": "text", "text": text}))
+}
+
+fn assistant_block(block: &AssistantBlock) -> Option<Value> {
+    match block {
+        AssistantBlock::Text(text) => text_block(text),
+        AssistantBlock::ToolCall { id, tool, input } => Some(json!({"type": "tool_use", "id": id, "name": tool, "input": arguments_object(input)})),
+        AssistantBlock::Reasoning { text, opaque } => {
+            let ours = opaque["provider"] == "anthropic";
+            if ours && let Some(signature) = opaque["signature"].as_str() {
+                return Some(json!({"type": "thinking", "thinking": text, "signature": signature}));
+            }
+            if ours && let Some(data) = opaque["data"].as_str() {
+                return Some(json!({"type": "redacted_thinking", "data": data}));
+            }
+            None
+        }
+    }
+}
+
+fn tool_result(result: &ToolResult) -> Value {
+    let mut block = json!({"type": "tool_result", "tool_use_id": result.call_id, "content": result.content});
+    if result.is_error {
+        block["is_error"] = true.into();
+    }
+    block
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(messages: Vec<ModelMessage>) -> ModelRequest {
+        let tools = vec![ToolSpec { name: "list_files", description: "Lists.", input_schema: json!({"type": "object"}) }];
+        ModelRequest { model: "m".into(), system: "Be brief.".into(), messages, tools, max_tokens: 9, prompt_key: "t".into() }
+    }
+
+    #[test]
+    fn a_whole_turn_byte_for_byte() {
+        let thinking = json!({"provider": "anthropic", "signature": "c2ln"});
+        let messages = vec![
+            ModelMessage::User { text: "Hi".into() },
+            ModelMessage::Assistant {
+                blocks: vec![
+                    AssistantBlock::Reasoning { text: "hm".into(), opaque: thinking },
+                    AssistantBlock::Reasoning { text: String::new(), opaque: json!({"provider": "anthropic", "data": "ZGF0YQ"}) },
+                    AssistantBlock::Reasoning { text: "of another".into(), opaque: json!({"provider": "openai"}) },
+                    AssistantBlock::Reasoning { text: "lost".into(), opaque: Value::Null },
+                    AssistantBlock::Text(" \n".into()),
+                    AssistantBlock::Text("Looking.".into()),
+                    AssistantBlock::ToolCall { id: "toolu_1".into(), tool: "list_files".into(), input: json!({}) },
+                    AssistantBlock::ToolCall { id: "toolu_2".into(), tool: "list_files".into(), input: json!("{\"a") },
+                ],
+            },
+            ModelMessage::ToolResults(vec![
+                ToolResult { call_id: "toolu_1".into(), content: "none".into(), is_error: false },
+                ToolResult { call_id: "toolu_2".into(), content: "no object".into(), is_error: true },
+            ]),
+        ];
+        let expected = concat!(
+            r#"{"model":"m","max_tokens":9,"stream":true,"tools":[{"name":"list_files","description":"Lists.","input_schema":{"type":"object"}}],"#,
+            r#""system":[{"type":"text","text":"Be brief.","cache_control":{"type":"ephemeral"}}],"messages":["#,
+            r#"{"role":"user","content":[{"type":"text","text":"Hi"}]},"#,
+            r#"{"role":"assistant","content":[{"type":"thinking","thinking":"hm","signature":"c2ln"},{"type":"redacted_thinking","data":"ZGF0YQ"},"#,
+            r#"{"type":"text","text":"Looking."},{"type":"tool_use","id":"toolu_1","name":"list_files","input":{}},"#,
+            r#"{"type":"tool_use","id":"toolu_2","name":"list_files","input":{"invalid":"{\"a"}}]},"#,
+            r#"{"role":"user","content":[{"type":"tool_result","tool_use_id":"toolu_1","content":"none"},"#,
+            r#"{"type":"tool_result","tool_use_id":"toolu_2","content":"no object","is_error":true,"cache_control":{"type":"ephemeral"}}]}]}"#,
+        );
+        assert_eq!(body(&request(messages)).to_string(), expected);
+    }
+
+    #[test]
+    fn nothing_empty_is_sent() {
+        let mut bare = request(vec![ModelMessage::Assistant { blocks: Vec::new() }, ModelMessage::User { text: "Hi".into() }]);
+        bare.system.clear();
+        bare.tools.clear();
+        let expected = r#"{"model":"m","max_tokens":9,"stream":true,"messages":[{"role":"user","content":[{"type":"text","text":"Hi","cache_control":{"type":"ephemeral"}}]}]}"#;
+        assert_eq!(body(&bare).to_string(), expected);
+    }
+
+    #[test]
+    fn a_pause_goes_on_with_what_was_said() {
+        let mut body = body(&request(vec![ModelMessage::User { text: "Hi".into() }]));
+        go_on(&mut body, vec![json!({"type": "server_tool_use", "id": "srv"})]);
+        assert_eq!(body["messages"][1], json!({"role": "assistant", "content": [{"type": "server_tool_use", "id": "srv"}]}));
+    }
+}

@@ -1,0 +1,235 @@
+//! Which models can be reached, and how.
+
+use std::{fmt, time::Duration};
+
+use chassis::config::{Env, Secret};
+use reqwest::Url;
+
+const ANTHROPIC_MODEL: &str = "anthropic/claude-sonnet-5";
+/// The newest that still takes tools over chat completions by default; later ones want their reasoning switched off there,
+/// which [`super::openai`] does when it is told to.
+const OPENAI_MODEL: &str = "openai/gpt-5.4";
+const DEMO_MODEL: &str = "demo/demo";
+
+/// The settings of the providers.
+#[derive(Debug, Clone)]
+pub struct ProviderConfig {
+    /// `BACKLOT_MODEL`: `provider/model` of a turn that does not ask for one.
+    pub model: String,
+    /// `ANTHROPIC_API_KEY`.
+    pub anthropic_key: Option<Secret>,
+    /// `ANTHROPIC_BASE_URL`, without `/v1`.
+    pub anthropic_url: BaseUrl,
+    /// `OPENAI_API_KEY`; servers on the own machine need none.
+    pub openai_key: Option<Secret>,
+    /// `OPENAI_BASE_URL`, with `/v1`.
+    pub openai_url: BaseUrl,
+    /// A key or a base URL was given.
+    pub openai_enabled: bool,
+    /// `BACKLOT_OPENAI_MAX_TOKENS_FIELD`.
+    pub openai_max_tokens_field: MaxTokensField,
+    /// `BACKLOT_PROVIDER_CONNECT_TIMEOUT`.
+    pub connect_timeout: Duration,
+    /// `BACKLOT_PROVIDER_IDLE_TIMEOUT`: without a byte for this long an answer counts as stalled.
+    pub idle_timeout: Duration,
+    /// `BACKLOT_DEMO_PACE`: the time between two events of the demo.
+    pub demo_pace: Duration,
+}
+
+impl ProviderConfig {
+    pub fn read(env: &mut Env) -> Self {
+        let model: Option<String> = env.optional(
+            "BACKLOT_MODEL",
+            "the model, provider/model with provider anthropic, openai or demo; unset: what the keys allow, else demo/demo",
+        );
+        let anthropic_key: Option<Secret> = env.optional("ANTHROPIC_API_KEY", "key of the Anthropic API");
+        let anthropic_url = base_url(env, "ANTHROPIC_BASE_URL", "https://api.anthropic.com", "where the Anthropic Messages API is, without /v1");
+        let openai_key: Option<Secret> = env.optional("OPENAI_API_KEY", "key of the OpenAI API or of a server that speaks it");
+        let openai_enabled = openai_key.is_some() || env.is_set("OPENAI_BASE_URL");
+        let openai_url = base_url(
+            env,
+            "OPENAI_BASE_URL",
+            "https://api.openai.com/v1",
+            "where chat completions are, with /v1: OpenAI, Ollama (http://127.0.0.1:11434/v1), vLLM (http://127.0.0.1:8000/v1)",
+        );
+        let openai_max_tokens_field = max_tokens_field(env, &openai_url);
+        let config = Self {
+            model: String::new(),
+            anthropic_key,
+            anthropic_url,
+            openai_key,
+            openai_url,
+            openai_enabled,
+            openai_max_tokens_field,
+            connect_timeout: env.get("BACKLOT_PROVIDER_CONNECT_TIMEOUT", "10s", "longest wait for a connection to a model provider"),
+            idle_timeout: env.get("BACKLOT_PROVIDER_IDLE_TIMEOUT", "90s", "longest wait for the next byte of a model's answer"),
+            demo_pace: env.get("BACKLOT_DEMO_PACE", "15ms", "time between two events of the demo model"),
+        };
+        if config.idle_timeout.is_zero() {
+            env.fault("BACKLOT_PROVIDER_IDLE_TIMEOUT", "must be longer than 0");
+        }
+        let model = model.unwrap_or_else(|| config.default_model().to_owned());
+        if let Err(problem) = config.can_reach(&model) {
+            env.fault("BACKLOT_MODEL", problem);
+        }
+        Self { model, ..config }
+    }
+
+    fn default_model(&self) -> &'static str {
+        if self.anthropic_key.is_some() {
+            ANTHROPIC_MODEL
+        } else if self.openai_enabled {
+            OPENAI_MODEL
+        } else {
+            DEMO_MODEL
+        }
+    }
+
+    fn can_reach(&self, model: &str) -> Result<(), String> {
+        match model.split_once('/') {
+            None | Some((_, "")) => Err("must be provider/model".to_owned()),
+            Some(("anthropic", _)) if self.anthropic_key.is_none() => Err(format!("names {model}, but ANTHROPIC_API_KEY is not set")),
+            Some(("openai", _)) if !self.openai_enabled => Err(format!("names {model}, but neither OPENAI_API_KEY nor OPENAI_BASE_URL is set")),
+            Some(("anthropic" | "openai", _) | ("demo", "demo")) => Ok(()),
+            Some(("demo", _)) => Err("the only model of provider demo is demo/demo".to_owned()),
+            Some((other, _)) => Err(format!("names provider {other:?}; there are anthropic, openai and demo")),
+        }
+    }
+}
+
+fn base_url(env: &mut Env, name: &'static str, default: &str, help: &'static str) -> BaseUrl {
+    let url: Url = env.get(name, default, help);
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        env.fault(name, "must begin with http:// or https://");
+    }
+    BaseUrl(url)
+}
+
+fn max_tokens_field(env: &mut Env, url: &BaseUrl) -> MaxTokensField {
+    let name = "BACKLOT_OPENAI_MAX_TOKENS_FIELD";
+    let help = "how chat completions are told the longest answer: max_tokens, max_completion_tokens, or auto (the second for api.openai.com)";
+    let word: String = env.get(name, "auto", help);
+    match word.as_str() {
+        "max_tokens" => MaxTokensField::MaxTokens,
+        "max_completion_tokens" => MaxTokensField::MaxCompletionTokens,
+        "auto" if url.is_openai() => MaxTokensField::MaxCompletionTokens,
+        "auto" => MaxTokensField::MaxTokens,
+        _ => {
+            env.fault(name, "must be auto, max_tokens or max_completion_tokens");
+            MaxTokensField::MaxTokens
+        }
+    }
+}
+
+/// How a backend of chat completions wants to be told the longest answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaxTokensField {
+    MaxTokens,
+    MaxCompletionTokens,
+}
+
+/// Where a provider is. It may carry credentials, which nothing shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BaseUrl(Url);
+
+impl BaseUrl {
+    #[must_use]
+    pub fn new(url: Url) -> Self {
+        Self(url)
+    }
+
+    /// `path` below it; both may or may not end or begin with a slash.
+    pub(super) fn join(&self, path: &str) -> Url {
+        let mut url = self.0.clone();
+        url.set_path(&format!("{}/{}", self.0.path().trim_end_matches('/'), path.trim_start_matches('/')));
+        url
+    }
+
+    pub(super) fn is_openai(&self) -> bool {
+        self.0.host_str() == Some("api.openai.com")
+    }
+
+    /// The password or token inside the URL.
+    pub(super) fn password(&self) -> Option<&str> {
+        self.0.password()
+    }
+}
+
+impl fmt::Debug for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", self.0.scheme(), self.0.host_str().unwrap_or_default(), self.0.path())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> (ProviderConfig, Result<(), String>) {
+        let mut env = Env::of(pairs.iter().copied());
+        let config = ProviderConfig::read(&mut env);
+        (config, env.check().map_err(|faults| faults.to_string()))
+    }
+
+    #[test]
+    fn the_default_model_follows_the_keys() {
+        let cases: [(&[(&str, &str)], &str); 5] = [
+            (&[], DEMO_MODEL),
+            (&[("OPENAI_API_KEY", "k")], OPENAI_MODEL),
+            (&[("OPENAI_BASE_URL", "http://127.0.0.1:8000/v1")], OPENAI_MODEL),
+            (&[("OPENAI_API_KEY", "k"), ("ANTHROPIC_API_KEY", "k")], ANTHROPIC_MODEL),
+            (&[("ANTHROPIC_API_KEY", "k"), ("BACKLOT_MODEL", "demo/demo")], DEMO_MODEL),
+        ];
+        for (pairs, model) in cases {
+            let (config, check) = read(pairs);
+            assert_eq!((config.model.as_str(), check), (model, Ok(())), "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_model_that_cannot_be_reached_stops_the_start() {
+        for (model, word) in [
+            ("anthropic/claude-sonnet-5", "ANTHROPIC_API_KEY"),
+            ("openai/gpt", "OPENAI_API_KEY"),
+            ("gemini/x", "gemini"),
+            ("demo/other", "demo/demo"),
+            ("claude", "provider/model"),
+            ("openai/", "provider/model"),
+        ] {
+            let problem = read(&[("BACKLOT_MODEL", model)]).1.expect_err(model);
+            assert!(problem.starts_with("BACKLOT_MODEL: ") && problem.contains(word), "{problem}");
+        }
+    }
+
+    #[test]
+    fn the_field_of_the_longest_answer_follows_the_host_unless_it_is_set() {
+        use MaxTokensField::{MaxCompletionTokens, MaxTokens};
+        let cases: [(&[(&str, &str)], MaxTokensField); 4] = [
+            (&[], MaxCompletionTokens),
+            (&[("OPENAI_BASE_URL", "http://127.0.0.1:11434/v1")], MaxTokens),
+            (&[("OPENAI_BASE_URL", "http://127.0.0.1:1/v1"), ("BACKLOT_OPENAI_MAX_TOKENS_FIELD", "max_completion_tokens")], MaxCompletionTokens),
+            (&[("BACKLOT_OPENAI_MAX_TOKENS_FIELD", "max_tokens")], MaxTokens),
+        ];
+        for (pairs, field) in cases {
+            assert_eq!(read(pairs).0.openai_max_tokens_field, field, "{pairs:?}");
+        }
+        assert!(read(&[("BACKLOT_OPENAI_MAX_TOKENS_FIELD", "x")]).1.is_err());
+        assert!(read(&[("OPENAI_BASE_URL", "ftp://x/v1")]).1.is_err());
+        assert!(read(&[("BACKLOT_PROVIDER_IDLE_TIMEOUT", "0s")]).1.is_err());
+    }
+
+    #[test]
+    fn no_secret_shows_in_debug() {
+        let (config, _) = read(&[("OPENAI_API_KEY", "hunter2"), ("ANTHROPIC_API_KEY", "hunter2"), ("OPENAI_BASE_URL", "http://me:hunter2@host/v1?key=hunter2")]);
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("hunter2") && shown.contains("http://host/v1"), "{shown}");
+    }
+
+    #[test]
+    fn paths_join_with_one_slash() {
+        for base in ["http://h/v1", "http://h/v1/"] {
+            assert_eq!(BaseUrl::new(base.parse().unwrap()).join("/chat/completions").as_str(), "http://h/v1/chat/completions");
+        }
+        assert_eq!(BaseUrl::new("http://h".parse().unwrap()).join("v1/messages").as_str(), "http://h/v1/messages");
+    }
+}

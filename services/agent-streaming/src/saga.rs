@@ -1,0 +1,195 @@
+//! The end of a turn: exactly one of CommitTurn and EndTurn at project-storage, and then the terminal event. Every step may be
+//! done twice, by this owner or by the next.
+
+use std::time::Duration;
+
+use prost::Message as _;
+use proto::{
+    agent_streaming::{
+        FilesCommitted, FilesConflict, TurnCommitting, TurnCompleted, TurnConflicted, TurnFailed, turn_event::Kind,
+    },
+    error::{ErrorCode, Fault},
+    project_storage::{CommitOutcome, CommitTurnRequest, CommitTurnResponse, FileChange},
+};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    Parts,
+    answer::Answer,
+    error::SERVICE,
+    journal::{Stopped, TurnLog},
+    turn::{Change, End, Failure, Reason, Turn},
+    upstream::insist,
+};
+
+/// How long a failed turn waits for project-storage before it ends without; the outbox tells it later.
+const END_PATIENCE: Duration = Duration::from_secs(8);
+/// The first line of a history entry.
+const SUMMARY_CHARS: usize = 120;
+
+/// Fixes the change set. From here on no step is run again: every owner sends exactly this request.
+pub(crate) async fn fix(log: &TurnLog, turn: &Turn, base_revision: &str, changes: Vec<FileChange>, answer: &Answer) -> Result<CommitTurnRequest, Stopped> {
+    let digest = digest(&changes);
+    let hexadecimal = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let request = CommitTurnRequest {
+        turn_id: turn.id.to_string(),
+        base_revision: base_revision.to_owned(),
+        changes,
+        digest: digest.into(),
+        answer: answer.text().to_owned(),
+        message: summary(&turn.prompt),
+    };
+    let change = Change::committing(request.encode_to_vec().into());
+    log.append(vec![Kind::TurnCommitting(TurnCommitting { digest: hexadecimal })], change).await?;
+    Ok(request)
+}
+
+/// Sends the change set until it is answered, and ends the turn accordingly. Nothing but the loss of the turn stops it: whether
+/// an unanswered commit has happened is not known otherwise.
+pub(crate) async fn commit(parts: &Parts, log: &TurnLog, request: CommitTurnRequest) -> Result<(), Stopped> {
+    match insist(None, || parts.upstream.commit(request.clone())).await {
+        Ok(answer) => {
+            let (kinds, change) = outcome(answer, &request.base_revision);
+            log.append(kinds, change).await
+        }
+        Err(fault) => {
+            tracing::warn!(turn.id = request.turn_id, reason = fault.reason, "the commit was refused: {fault}");
+            fail(parts, log, &refusal(&fault), &request.answer).await
+        }
+    }
+}
+
+/// Ends a turn without files.
+pub(crate) async fn fail(parts: &Parts, log: &TurnLog, failure: &Failure, answer: &str) -> Result<(), Stopped> {
+    // Nobody may see the end before everything that came before it.
+    log.flush().await?;
+    let told = insist(Some(END_PATIENCE), || parts.upstream.end(log.turn(), End::Failed, answer)).await;
+    let due = told.err().map(|fault| {
+        tracing::warn!(turn.id = %log.turn(), reason = fault.reason, "the end of a turn is told later: {fault}");
+        End::Failed
+    });
+    let event = TurnFailed { reason: failure.reason.as_str().to_owned(), message: failure.message.clone() };
+    log.append(vec![Kind::TurnFailed(event)], Change::failed(failure.reason, due)).await?;
+    if due.is_some() {
+        parts.outbox.notify_one();
+    }
+    Ok(())
+}
+
+/// The events of an answered commit, together with the change that ends the turn.
+fn outcome(answer: CommitTurnResponse, base_revision: &str) -> (Vec<Kind>, Change) {
+    let outcome = answer.outcome();
+    let revision = answer.revision.unwrap_or_default();
+    match outcome {
+        CommitOutcome::Conflicted => {
+            let kinds = vec![
+                Kind::FilesConflict(FilesConflict { paths: answer.conflict_paths }),
+                Kind::TurnConflicted(TurnConflicted { revision: revision.id.clone() }),
+            ];
+            (kinds, Change::conflicted(revision.id))
+        }
+        CommitOutcome::Committed => {
+            let stat = revision.diff_stat.unwrap_or_default();
+            let committed = FilesCommitted {
+                revision: revision.id.clone(),
+                number: revision.number,
+                added: stat.added,
+                modified: stat.modified,
+                deleted: stat.deleted,
+                renamed: stat.renamed,
+            };
+            let completed = TurnCompleted { revision: revision.id.clone() };
+            (vec![Kind::FilesCommitted(committed), Kind::TurnCompleted(completed)], Change::completed(revision.id))
+        }
+        CommitOutcome::Unchanged | CommitOutcome::Unspecified => {
+            // The turn made no revision; the head that it knows of is the one it worked on.
+            let completed = TurnCompleted { revision: base_revision.to_owned() };
+            (vec![Kind::TurnCompleted(completed)], Change::completed(String::new()))
+        }
+    }
+}
+
+/// What a call to project-storage that was refused for good means for the turn.
+pub(crate) fn refusal(fault: &Fault) -> Failure {
+    let reason = match (fault.code, fault.reason.as_str()) {
+        (ErrorCode::InvalidArgument, _) => Reason::LimitExceeded,
+        (ErrorCode::Forbidden | ErrorCode::Unauthenticated, _) | (ErrorCode::NotFound, "PROJECT_NOT_FOUND" | "TURN_NOT_FOUND" | "REVISION_NOT_FOUND") => {
+            Reason::AccessLost
+        }
+        _ => Reason::Internal,
+    };
+    let foreign = fault.domain != format!("{SERVICE}.backlot.dev");
+    let message = if reason == Reason::Internal && foreign { "the project's files could not be reached".to_owned() } else { fault.message.clone() };
+    Failure::new(reason, message)
+}
+
+/// Of the change set alone: the same whenever the same files change in the same way.
+fn digest(changes: &[FileChange]) -> Vec<u8> {
+    let set = CommitTurnRequest { changes: changes.to_vec(), ..CommitTurnRequest::default() };
+    Sha256::digest(set.encode_to_vec()).to_vec()
+}
+
+/// The prompt's first line.
+fn summary(prompt: &str) -> String {
+    let line = prompt.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    let short: String = line.chars().take(SUMMARY_CHARS).collect();
+    if short.len() < line.len() { format!("{short}…") } else { short }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::project_storage::{DiffStat, FileContent, Revision, file_change::Action, file_content::Data};
+
+    use super::*;
+    use crate::turn::State;
+
+    fn write(path: &str, text: &str) -> FileChange {
+        let content = FileContent { data: Some(Data::Text(text.to_owned())) };
+        FileChange { path: path.into(), action: Some(Action::Write(content)), etag: String::new() }
+    }
+
+    #[test]
+    fn the_digest_is_of_the_changes() {
+        assert_eq!(digest(&[write("a", "1")]), digest(&[write("a", "1")]));
+        assert_ne!(digest(&[write("a", "1")]), digest(&[write("a", "2")]));
+        assert_ne!(digest(&[write("a", "1"), write("b", "1")]), digest(&[write("b", "1"), write("a", "1")]));
+        assert_eq!(digest(&[]).len(), 32);
+    }
+
+    #[test]
+    fn every_outcome_has_one_terminal_event_at_its_end() {
+        let revision = Revision { id: "r2".into(), number: 2, diff_stat: Some(DiffStat { added: 3, ..Default::default() }), ..Default::default() };
+        for (outcome, state, made) in [
+            (CommitOutcome::Committed, State::Completed, "r2"),
+            (CommitOutcome::Unchanged, State::Completed, ""),
+            (CommitOutcome::Conflicted, State::Conflicted, "r2"),
+        ] {
+            let answer = CommitTurnResponse {
+                outcome: outcome as i32,
+                revision: (outcome != CommitOutcome::Unchanged).then(|| revision.clone()),
+                conflict_paths: vec!["a".into()],
+            };
+            let (kinds, change) = super::outcome(answer, "r1");
+            let terminal = |kind: &Kind| matches!(kind, Kind::TurnCompleted(_) | Kind::TurnConflicted(_));
+            assert_eq!(kinds.iter().filter(|kind| terminal(kind)).count(), 1);
+            assert!(kinds.last().is_some_and(terminal));
+            assert_eq!((change.state, change.revision.as_deref()), (Some(state), Some(made)));
+        }
+    }
+
+    #[test]
+    fn a_refusal_has_a_stable_reason() {
+        let of = |code, reason: &str| refusal(&Fault::new("project-storage", code, reason, "x")).reason;
+        assert_eq!(of(ErrorCode::InvalidArgument, "FILE_TOO_LARGE"), Reason::LimitExceeded);
+        assert_eq!(of(ErrorCode::Forbidden, "ROLE_REQUIRED"), Reason::AccessLost);
+        assert_eq!(of(ErrorCode::NotFound, "PROJECT_NOT_FOUND"), Reason::AccessLost);
+        assert_eq!(of(ErrorCode::Conflict, "TURN_DIGEST_MISMATCH"), Reason::Internal);
+    }
+
+    #[test]
+    fn the_summary_is_one_short_line() {
+        assert_eq!(summary("\n  make a page \nwith more"), "make a page");
+        assert_eq!(summary(&"é".repeat(500)).chars().count(), SUMMARY_CHARS + 1);
+        assert_eq!(summary(" \n"), "");
+    }
+}

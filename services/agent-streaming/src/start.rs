@@ -1,0 +1,306 @@
+//! StartTurn: from a request to a turn on record, exactly one per idempotency key. The row comes first, then project-storage
+//! begins the turn, then its first events are written; a retry with the same key goes on from wherever the last one stopped.
+
+use chassis::{clock, context::Context, propagation};
+use proto::{
+    agent_streaming::{AgentSelected, IfActive, StartTurnRequest, TurnAccepted, TurnEvent, Usage, turn_event::Kind},
+    error::{ErrorCode, Fault, Violations},
+    id::{ProjectId, TurnId, UserId},
+    project_storage::BeginTurnRequest,
+};
+use prost::Message as _;
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    Parts,
+    error::{Error, SERVICE},
+    event,
+    store::turns::{self, Accepted},
+    turn::{End, State, Turn},
+    upstream::is_refusal,
+};
+
+const PROMPT_BYTES: usize = 32 * 1024;
+const KEY_CHARS: usize = 255;
+const DRAFT_BYTES: usize = 128;
+const REVISION_BYTES: usize = 40;
+
+/// A request that makes sense.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Start {
+    project: Option<ProjectId>,
+    draft: Option<String>,
+    prompt: String,
+    agent: String,
+    model: String,
+    base_revision: String,
+    reject_if_active: bool,
+    key: Option<String>,
+    /// Of everything but the key.
+    fingerprint: Vec<u8>,
+}
+
+impl Start {
+    /// Checks a request; one answer names everything that is wrong with it.
+    pub(crate) fn check(request: StartTurnRequest) -> Result<Self, Fault> {
+        let mut violations = Violations::default();
+        let project = (!request.project_id.is_empty()).then(|| violations.parse("project_id", &request.project_id)).flatten();
+        match (request.project_id.is_empty(), request.draft_id.is_empty()) {
+            (true, true) => violations.add("project_id", "give this or draft_id"),
+            (false, false) => violations.add("draft_id", "must be empty when project_id is given"),
+            _ => {}
+        }
+        let is_draft = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-');
+        if request.draft_id.len() > DRAFT_BYTES || !request.draft_id.bytes().all(is_draft) {
+            violations.add("draft_id", format!("must be 1 to {DRAFT_BYTES} of A-Za-z0-9_-"));
+        }
+        violations.length("prompt", &request.prompt, 1..=PROMPT_BYTES);
+        if request.prompt.contains('\0') {
+            violations.add("prompt", "must not hold the character U+0000");
+        }
+        let is_revision = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+        if !matches!(request.base_revision.len(), 0 | REVISION_BYTES) || !request.base_revision.bytes().all(is_revision) {
+            violations.add("base_revision", "must be empty or the id of a revision, 40 hexadecimal digits");
+        }
+        if request.idempotency_key.chars().count() > KEY_CHARS || request.idempotency_key.contains('\0') {
+            violations.add("idempotency_key", format!("must be at most {KEY_CHARS} characters, none of them U+0000"));
+        }
+        let if_active = IfActive::try_from(request.if_active).ok();
+        if if_active.is_none() {
+            violations.add("if_active", "must be IF_ACTIVE_QUEUE or IF_ACTIVE_REJECT");
+        }
+        violations.check(SERVICE)?;
+        let reject_if_active = if_active == Some(IfActive::Reject);
+        Ok(Self {
+            project,
+            draft: Some(request.draft_id.clone()).filter(|id| !id.is_empty()),
+            reject_if_active,
+            key: Some(request.idempotency_key.clone()).filter(|key| !key.is_empty()),
+            fingerprint: fingerprint(&request, reject_if_active),
+            prompt: request.prompt,
+            agent: request.agent,
+            model: request.model,
+            base_revision: request.base_revision,
+        })
+    }
+}
+
+/// Two requests are the same when they ask for the same thing.
+fn fingerprint(request: &StartTurnRequest, reject_if_active: bool) -> Vec<u8> {
+    let if_active = if reject_if_active { IfActive::Reject } else { IfActive::Queue };
+    let plain = StartTurnRequest { idempotency_key: String::new(), if_active: if_active as i32, ..request.clone() };
+    Sha256::digest(plain.encode_to_vec()).to_vec()
+}
+
+/// Starts a turn, or finds the one that the same request started before.
+pub(crate) async fn start(parts: &Parts, context: &Context, start: Start) -> Result<Turn, Error> {
+    let user = context.user()?.id;
+    if let Some(turn) = by_key(parts, user, &start).await? {
+        return resume(parts, context, start, turn).await;
+    }
+    let mut turn = draft(parts, context, user, &start)?;
+    if start.reject_if_active
+        && let Some(running) = turns::find_active(&parts.db, user, start.project, start.draft.as_deref()).await?
+    {
+        return Err(Error::TurnActive { turn: Some(running) });
+    }
+    parts.upstream.admit(context, user).await?;
+    match turns::insert(&parts.db, &turn, start.key.as_deref()).await? {
+        Some(created_at) => turn.created_at = created_at,
+        // The same key at the same moment: the other one's turn is ours.
+        None => {
+            let turn = by_key(parts, user, &start).await?.ok_or_else(unsettled)?;
+            return resume(parts, context, start, turn).await;
+        }
+    }
+    begin(parts, context, start.project, turn).await
+}
+
+async fn by_key(parts: &Parts, user: UserId, start: &Start) -> Result<Option<Turn>, Error> {
+    let Some(key) = &start.key else { return Ok(None) };
+    let turn = turns::find_by_key(&parts.db, user, key).await?;
+    match turn {
+        Some(turn) if turn.fingerprint != start.fingerprint => Err(Error::KeyReused),
+        turn => Ok(turn),
+    }
+}
+
+/// A turn that was never begun is begun now.
+async fn resume(parts: &Parts, context: &Context, start: Start, turn: Turn) -> Result<Turn, Error> {
+    if turn.project_id.is_some() || turn.state.ended() {
+        return Ok(turn);
+    }
+    begin(parts, context, start.project, turn).await
+}
+
+/// The turn as it will be on record.
+fn draft(parts: &Parts, context: &Context, user: UserId, start: &Start) -> Result<Turn, Error> {
+    let (agent, agent_rule) = match start.agent.as_str() {
+        "" => (parts.agents.default(), "default"),
+        name => (parts.agents.get(name).ok_or_else(|| Error::AgentNotFound(shown(name)))?, "named"),
+    };
+    let reachable = |model: &str| parts.providers.get(model).is_some();
+    // An agent's wish for a model that this cluster does not have is no reason to refuse the turn.
+    let wished = agent.model.as_deref().filter(|model| reachable(model));
+    let model = match start.model.as_str() {
+        "" => wished.unwrap_or_else(|| parts.providers.default_model()).to_owned(),
+        named if reachable(named) => named.to_owned(),
+        named => return Err(Error::ModelNotFound(shown(named))),
+    };
+    let traceparent = propagation::traceparent();
+    Ok(Turn {
+        id: TurnId::generate(),
+        user_id: user,
+        project_id: None,
+        draft_id: start.draft.clone(),
+        fingerprint: start.fingerprint.clone(),
+        prompt: start.prompt.clone(),
+        agent: agent.name.clone(),
+        agent_rule: agent_rule.to_owned(),
+        model,
+        asked_revision: start.base_revision.clone(),
+        reject_if_active: start.reject_if_active,
+        state: State::Accepted,
+        epoch: 0,
+        base_revision: String::new(),
+        revision: String::new(),
+        failure_reason: String::new(),
+        last_seq: 0,
+        usage: Usage::default(),
+        trace_id: context.trace_id.clone(),
+        traceparent: traceparent.unwrap_or_else(|| format!("00-{}-{:016x}-00", context.trace_id, rand::random_range(1..u64::MAX))),
+        created_at: clock::now(),
+        started_at: None,
+        ended_at: None,
+    })
+}
+
+/// A name from a request, short enough to be said back.
+fn shown(name: &str) -> String {
+    name.chars().take(80).collect()
+}
+
+async fn begin(parts: &Parts, context: &Context, project: Option<ProjectId>, turn: Turn) -> Result<Turn, Error> {
+    let request = BeginTurnRequest {
+        turn_id: turn.id.to_string(),
+        project_id: project.map(|id| id.to_string()).unwrap_or_default(),
+        draft_id: turn.draft_id.clone().unwrap_or_default(),
+        prompt: turn.prompt.clone(),
+    };
+    match parts.upstream.begin(context, request).await {
+        Ok(project) => accept(parts, turn, project).await,
+        // Somebody ended it, by a cancel or because it took too long: that is its outcome.
+        Err(fault) if fault.reason == "TURN_ENDED" => find(parts, &turn).await,
+        Err(fault) if is_refusal(&fault) => {
+            turns::forget(&parts.db, turn.id).await?;
+            Err(Error::Refused(fault))
+        }
+        // Nobody knows whether it was begun. A retry with the same key finds out; without one the turn fails by itself.
+        Err(fault) => Err(Error::Refused(fault)),
+    }
+}
+
+async fn accept(parts: &Parts, turn: Turn, project: ProjectId) -> Result<Turn, Error> {
+    let kinds = [
+        Kind::TurnAccepted(TurnAccepted { project_id: project.to_string() }),
+        Kind::AgentSelected(AgentSelected { agent: turn.agent.clone(), rule: turn.agent_rule.clone() }),
+    ];
+    let time = Some(clock::timestamp(clock::now()));
+    let events: Vec<_> = (1_u32..)
+        .zip(kinds)
+        .map(|(seq, kind)| {
+            let event = TurnEvent { time, trace_id: turn.trace_id.clone(), kind: Some(kind), ..TurnEvent::default() };
+            (seq, event::encode(&event))
+        })
+        .collect();
+    match turns::accept(&parts.db, &turn, project, &events).await? {
+        Accepted::Yes => {
+            parts.doorbell.work();
+            let state = if turn.reject_if_active { State::Running } else { State::Accepted };
+            Ok(Turn { state, project_id: Some(project), last_seq: 2, ..turn })
+        }
+        Accepted::Busy => Err(refuse(parts, &turn, project).await?),
+        Accepted::Moved => find(parts, &turn).await,
+    }
+}
+
+/// Takes back a turn that must not wait. If this fails half way, the turn ends by itself as not begun.
+async fn refuse(parts: &Parts, turn: &Turn, project: ProjectId) -> Result<Error, Error> {
+    let running = turns::find_in_front(&parts.db, project, turn.id).await?;
+    parts.upstream.end(turn.id, End::Cancelled, "").await?;
+    turns::forget(&parts.db, turn.id).await?;
+    Ok(Error::TurnActive { turn: running })
+}
+
+/// What became of a turn that somebody else moved on.
+async fn find(parts: &Parts, turn: &Turn) -> Result<Turn, Error> {
+    let turn = turns::find(&parts.db, turn.id, turn.user_id).await?;
+    turn.filter(|turn| turn.project_id.is_some() || turn.state.ended()).ok_or_else(unsettled)
+}
+
+fn unsettled() -> Error {
+    Error::Refused(Fault::new(SERVICE, ErrorCode::Unavailable, "UNAVAILABLE", "the turn is being settled by another request; try again"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> StartTurnRequest {
+        StartTurnRequest { draft_id: "d-1_X".into(), prompt: "a page".into(), idempotency_key: "k".into(), ..StartTurnRequest::default() }
+    }
+
+    fn violated(change: impl FnOnce(&mut StartTurnRequest)) -> Vec<String> {
+        let mut request = request();
+        change(&mut request);
+        match Start::check(request) {
+            Ok(_) => Vec::new(),
+            Err(fault) => {
+                assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::InvalidArgument, "INVALID_FIELD"));
+                fault.violations.into_iter().map(|v| v.field).collect()
+            }
+        }
+    }
+
+    #[test]
+    fn limits_hold_to_the_byte() {
+        assert!(violated(|_| {}).is_empty());
+        assert!(violated(|r| r.prompt = "x".repeat(PROMPT_BYTES)).is_empty());
+        assert_eq!(violated(|r| r.prompt = "x".repeat(PROMPT_BYTES + 1)), ["prompt"]);
+        assert_eq!(violated(|r| r.prompt.clear()), ["prompt"]);
+        assert_eq!(violated(|r| r.prompt = "a\0b".into()), ["prompt"]);
+        assert!(violated(|r| r.draft_id = "d".repeat(128)).is_empty());
+        assert_eq!(violated(|r| r.draft_id = "d".repeat(129)), ["draft_id"]);
+        assert_eq!(violated(|r| r.draft_id = "a b".into()), ["draft_id"]);
+        assert!(violated(|r| r.idempotency_key = "é".repeat(255)).is_empty());
+        assert_eq!(violated(|r| r.idempotency_key = "k".repeat(256)), ["idempotency_key"]);
+        assert!(violated(|r| r.base_revision = "0a".repeat(20)).is_empty());
+        assert_eq!(violated(|r| r.base_revision = "HEAD".into()), ["base_revision"]);
+        assert_eq!(violated(|r| r.if_active = 7), ["if_active"]);
+    }
+
+    #[test]
+    fn a_turn_works_on_one_project() {
+        assert_eq!(violated(|r| r.draft_id.clear()), ["project_id"]);
+        assert_eq!(violated(|r| r.project_id = ProjectId::generate().to_string()), ["draft_id"]);
+        assert_eq!(violated(|r| r.project_id = "x".into()), ["project_id", "draft_id"]);
+        let project = ProjectId::generate();
+        let request = StartTurnRequest { draft_id: String::new(), project_id: project.to_string(), ..request() };
+        assert_eq!(Start::check(request).map(|start| (start.project, start.draft)), Ok((Some(project), None)));
+    }
+
+    #[test]
+    fn the_fingerprint_is_of_what_is_asked_for() {
+        let base = Start::check(request()).expect("good").fingerprint;
+        let same = |change: fn(&mut StartTurnRequest)| {
+            let mut request = request();
+            change(&mut request);
+            Start::check(request).expect("good").fingerprint == base
+        };
+        assert!(same(|r| r.idempotency_key = "other".into()));
+        assert!(same(|r| r.if_active = IfActive::Queue as i32));
+        assert!(!same(|r| r.if_active = IfActive::Reject as i32));
+        assert!(!same(|r| r.prompt.push('!')));
+        assert!(!same(|r| r.agent = "builder".into()));
+    }
+}

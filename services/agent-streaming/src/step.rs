@@ -1,0 +1,297 @@
+//! One step: a call of the model, tried again while nothing of its answer has been seen, and its answer put into the log as it
+//! arrives.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use futures::StreamExt as _;
+use proto::agent_streaming::{
+    AttemptFailed, AttemptStarted, FileDelta, FileOpened, FileOperation, ReasoningDelta, ReasoningFinished, ReasoningStarted, TextDelta,
+    TextFinished, TextStarted, ToolInputDelta, ToolReady, ToolStarted, Usage, turn_event::Kind,
+};
+use serde_json::Value;
+use tokio::time::sleep;
+
+use crate::{
+    answer::Answer,
+    journal::{Stopped, TurnLog},
+    provider::{AssistantBlock, ErrorClass, FinishReason, ModelEvent, ModelRequest, Provider, ProviderError},
+    tools::input::{InputEvent, InputStream},
+    turn::{Change, Failure, Reason},
+};
+
+/// Calls of one step.
+const MAX_ATTEMPTS: u32 = 3;
+/// A provider that asks for a longer pause is not waited for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Why a run does not go on.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// The turn fails.
+    Failed(Failure),
+    /// The turn is not ours any more.
+    Stopped(Stopped),
+}
+
+impl From<Stopped> for Ended {
+    fn from(stopped: Stopped) -> Self {
+        Self::Stopped(stopped)
+    }
+}
+
+impl From<Failure> for Ended {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// A call that the model made.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Call {
+    pub(crate) id: String,
+    pub(crate) tool: String,
+    pub(crate) input: Value,
+    /// Viewers have seen that the call opens its file.
+    pub(crate) opened: bool,
+}
+
+/// What the model said, whole.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Said {
+    pub(crate) finish: FinishReason,
+    pub(crate) blocks: Vec<AssistantBlock>,
+    pub(crate) calls: Vec<Call>,
+}
+
+/// Everything that a run leaves behind: its events, its answer, what it used.
+pub(crate) struct Record<'a> {
+    pub(crate) log: &'a TurnLog,
+    pub(crate) answer: Answer,
+    pub(crate) meter: Meter,
+}
+
+impl Record<'_> {
+    pub(crate) async fn push(&mut self, kind: Kind) -> Result<(), Stopped> {
+        self.answer.apply(&kind);
+        self.log.push(kind).await
+    }
+
+    async fn used(&mut self, usage: Usage) -> Result<(), Stopped> {
+        match self.meter.current(usage) {
+            Some(total) => self.log.push_with(Kind::Usage(total), Change::usage(total)).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a turn has used: the calls that are over and the one that runs.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    over: Usage,
+    running: Usage,
+}
+
+impl Meter {
+    /// The running call's figures replace those before. The total, if it is another one now.
+    fn current(&mut self, usage: Usage) -> Option<Usage> {
+        let changed = usage != self.running;
+        self.running = usage;
+        changed.then(|| sum(&self.over, &self.running))
+    }
+
+    fn call_is_over(&mut self) {
+        self.over = sum(&self.over, &std::mem::take(&mut self.running));
+    }
+}
+
+fn sum(a: &Usage, b: &Usage) -> Usage {
+    Usage {
+        input_tokens: a.input_tokens.saturating_add(b.input_tokens),
+        output_tokens: a.output_tokens.saturating_add(b.output_tokens),
+        cached_input_tokens: a.cached_input_tokens.saturating_add(b.cached_input_tokens),
+        cache_write_input_tokens: a.cache_write_input_tokens.saturating_add(b.cache_write_input_tokens),
+        reasoning_tokens: a.reasoning_tokens.saturating_add(b.reasoning_tokens),
+    }
+}
+
+/// Asks the model once, or up to three times while it says nothing.
+pub(crate) async fn ask(record: &mut Record<'_>, provider: &Arc<dyn Provider>, model: &str, request: ModelRequest) -> Result<Said, Ended> {
+    let mut attempt = 1;
+    loop {
+        record.push(Kind::AttemptStarted(AttemptStarted { attempt, model: model.to_owned() })).await?;
+        let heard = listen(record, provider, request.clone()).await?;
+        record.meter.call_is_over();
+        let broken = match heard {
+            Ok(said) => return Ok(said),
+            Err(broken) => broken,
+        };
+        let pause = pause(&broken, attempt, rand::random());
+        if !broken.output {
+            let failed = AttemptFailed {
+                attempt,
+                error_class: broken.error.class.as_str().to_owned(),
+                message: broken.error.message.clone(),
+                retry_in_ms: pause.map_or(0, |pause| u32::try_from(pause.as_millis()).unwrap_or(u32::MAX)),
+            };
+            record.push(Kind::AttemptFailed(failed)).await?;
+        }
+        let Some(pause) = pause else { return Err(failure(&broken.error).into()) };
+        // What is known so far should not wait for the next attempt.
+        record.log.flush().await?;
+        sleep(pause).await;
+        attempt += 1;
+    }
+}
+
+/// A call that did not come to its end.
+struct Broken {
+    error: ProviderError,
+    /// Some of the answer was seen, which a second call cannot take back.
+    output: bool,
+}
+
+/// How long to wait before the next attempt; `None`: there is none. `jitter` is 0 to 1.
+fn pause(broken: &Broken, attempt: u32, jitter: f64) -> Option<Duration> {
+    let again = broken.error.retryable && !broken.output && attempt < MAX_ATTEMPTS;
+    again.then(|| broken.error.delay(attempt, jitter)).filter(|pause| *pause <= LONGEST_PAUSE)
+}
+
+/// A turn whose model does not answer.
+fn failure(error: &ProviderError) -> Failure {
+    let reason = match error.class {
+        ErrorClass::Timeout => Reason::ProviderStalled,
+        ErrorClass::InvalidRequest | ErrorClass::Authentication | ErrorClass::NotFound => Reason::ProviderRefused,
+        ErrorClass::Overloaded | ErrorClass::RateLimited | ErrorClass::Connection | ErrorClass::ServerError => Reason::ProviderError,
+    };
+    Failure::new(reason, error.message.clone())
+}
+
+async fn listen(record: &mut Record<'_>, provider: &Arc<dyn Provider>, request: ModelRequest) -> Result<Result<Said, Broken>, Stopped> {
+    let mut events = provider.stream(request);
+    let mut hearing = Hearing::default();
+    loop {
+        let event = match events.next().await {
+            Some(Ok(event)) => event,
+            Some(Err(error)) => return Ok(Err(Broken { error, output: hearing.output })),
+            None => {
+                let error = ProviderError {
+                    class: ErrorClass::Connection,
+                    message: "the provider's answer ended before it was whole".to_owned(),
+                    retryable: true,
+                    retry_after: None,
+                };
+                return Ok(Err(Broken { error, output: hearing.output }));
+            }
+        };
+        match event {
+            ModelEvent::Usage(usage) => record.used(usage).await?,
+            ModelEvent::Finished(finish) => return Ok(Ok(hearing.said(finish))),
+            event => {
+                for kind in hearing.hear(event) {
+                    record.push(kind).await?;
+                }
+            }
+        }
+    }
+}
+
+/// An answer while it arrives. Pure: events of the model in, events of the log out.
+#[derive(Default)]
+struct Hearing {
+    output: bool,
+    texts: HashMap<String, String>,
+    inputs: HashMap<String, Arriving>,
+    blocks: Vec<AssistantBlock>,
+    calls: Vec<Call>,
+}
+
+/// A call whose arguments are not whole yet.
+struct Arriving {
+    tool: String,
+    input: InputStream,
+    /// Viewers know its file.
+    opened: bool,
+}
+
+impl Hearing {
+    fn hear(&mut self, event: ModelEvent) -> Vec<Kind> {
+        self.output = true;
+        match event {
+            ModelEvent::TextStarted { block } => {
+                self.texts.insert(block.clone(), String::new());
+                vec![Kind::TextStarted(TextStarted { block_id: block })]
+            }
+            ModelEvent::TextDelta { block, text } => {
+                self.texts.entry(block.clone()).or_default().push_str(&text);
+                vec![Kind::TextDelta(TextDelta { block_id: block, text })]
+            }
+            ModelEvent::TextFinished { block } => {
+                self.blocks.push(AssistantBlock::Text(self.texts.remove(&block).unwrap_or_default()));
+                vec![Kind::TextFinished(TextFinished { block_id: block })]
+            }
+            ModelEvent::ReasoningStarted { block } => {
+                self.texts.insert(block.clone(), String::new());
+                vec![Kind::ReasoningStarted(ReasoningStarted { block_id: block })]
+            }
+            ModelEvent::ReasoningDelta { block, text } => {
+                self.texts.entry(block.clone()).or_default().push_str(&text);
+                vec![Kind::ReasoningDelta(ReasoningDelta { block_id: block, text })]
+            }
+            ModelEvent::ReasoningFinished { block, opaque } => {
+                self.blocks.push(AssistantBlock::Reasoning { text: self.texts.remove(&block).unwrap_or_default(), opaque });
+                vec![Kind::ReasoningFinished(ReasoningFinished { block_id: block })]
+            }
+            ModelEvent::ToolStarted { call_id, tool } => {
+                self.inputs.insert(call_id.clone(), Arriving { input: InputStream::new(&tool), tool: tool.clone(), opened: false });
+                vec![Kind::ToolStarted(ToolStarted { call_id, tool })]
+            }
+            ModelEvent::ToolInputDelta { call_id, json } => self.input(&call_id, &json),
+            ModelEvent::ToolReady { call_id, input } => self.ready(call_id, input),
+            // Not part of what is said.
+            ModelEvent::Usage(_) | ModelEvent::Finished(_) => Vec::new(),
+        }
+    }
+
+    fn input(&mut self, call_id: &str, json: &str) -> Vec<Kind> {
+        let Some(arriving) = self.inputs.get_mut(call_id) else { return Vec::new() };
+        let call_id = || call_id.to_owned();
+        let kinds = arriving.input.push(json).into_iter().map(|event| match event {
+            InputEvent::Opened { path } => {
+                arriving.opened = true;
+                Kind::FileOpened(FileOpened { call_id: call_id(), path, operation: FileOperation::Write as i32 })
+            }
+            InputEvent::Text(text) => Kind::FileDelta(FileDelta { call_id: call_id(), text }),
+            InputEvent::Json(json) => Kind::ToolInputDelta(ToolInputDelta { call_id: call_id(), json }),
+        });
+        kinds.collect()
+    }
+
+    fn ready(&mut self, call_id: String, input: Value) -> Vec<Kind> {
+        let mut kinds = Vec::new();
+        if self.inputs.get(&call_id).is_some_and(|arriving| arriving.tool == "write_file" && !arriving.opened) {
+            // A provider that does not stream arguments: viewers see the file all the same.
+            kinds = self.input(&call_id, &input.to_string());
+        }
+        let (tool, opened) = self.inputs.remove(&call_id).map(|arriving| (arriving.tool, arriving.opened)).unwrap_or_default();
+        let input_json = shown(&tool, &input).to_string();
+        self.blocks.push(AssistantBlock::ToolCall { id: call_id.clone(), tool: tool.clone(), input: input.clone() });
+        self.calls.push(Call { id: call_id.clone(), tool, input, opened });
+        kinds.push(Kind::ToolReady(ToolReady { call_id, input_json }));
+        kinds
+    }
+
+    fn said(self, finish: FinishReason) -> Said {
+        Said { finish, blocks: self.blocks, calls: self.calls }
+    }
+}
+
+/// The arguments as viewers see them: what a file is to hold is in its deltas already.
+fn shown(tool: &str, input: &Value) -> Value {
+    let mut input = input.clone();
+    if tool == "write_file"
+        && let Some(object) = input.as_object_mut()
+    {
+        object.shift_remove("content");
+    }
+    input
+}

@@ -1,0 +1,116 @@
+//! Who drives a turn: claims, leases, the project's slot. Time is the database's.
+
+use std::{collections::HashMap, time::Duration};
+
+use chassis::postgres::query;
+use proto::id::TurnId;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::{Error, is_unique_violation};
+use crate::{store::turns::Row, turn::Turn};
+
+/// Takes turns that nobody drives: new and waiting ones whose project is free, ones whose owner's lease has run out, and ones
+/// that were not begun in time. The oldest waiting turn of a project goes first; an accepted one is taken in any case, so that
+/// it learns whether it waits.
+pub(crate) async fn claim(db: &PgPool, limit: usize, lease: Duration, begin_within: Duration) -> Result<Vec<Turn>, Error> {
+    let claim = sqlx::query_as!(
+        Row,
+        r#"WITH free AS (
+            SELECT t.id FROM turns t
+            WHERE t.ended_at IS NULL AND (t.lease_expires_at IS NULL OR t.lease_expires_at <= clock_timestamp())
+                AND CASE
+                    WHEN t.project_id IS NULL THEN t.created_at <= clock_timestamp() - $3::float8 * interval '1 second'
+                    WHEN t.state = 'queued' THEN NOT EXISTS (
+                        SELECT 1 FROM turns o
+                        WHERE o.project_id = t.project_id AND o.ended_at IS NULL AND o.id <> t.id
+                            AND (o.id < t.id OR o.state IN ('running', 'committing'))
+                    )
+                    ELSE true
+                END
+            ORDER BY t.id LIMIT $1 FOR UPDATE OF t SKIP LOCKED
+        )
+        UPDATE turns t SET epoch = t.epoch + 1, lease_expires_at = clock_timestamp() + $2::float8 * interval '1 second'
+        FROM free WHERE t.id = free.id
+        RETURNING t.id, t.user_id, t.project_id, t.draft_id, t.fingerprint, t.prompt, t.agent, t.agent_rule, t.model,
+            t.asked_revision, t.reject_if_active, t.state, t.epoch, t.base_revision, t.revision, t.failure_reason,
+            t.last_seq, t.usage, t.trace_id, t.traceparent, t.created_at, t.started_at, t.ended_at"#,
+        i64::try_from(limit).unwrap_or(i64::MAX),
+        lease.as_secs_f64(),
+        begin_within.as_secs_f64(),
+    );
+    query("claim turns", claim.fetch_all(db)).await?.into_iter().map(Turn::try_from).collect()
+}
+
+/// Whether the turn has its project's slot now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Slot {
+    Taken,
+    /// Another turn has it or comes first.
+    Busy,
+    /// The epoch moved: not ours any more.
+    Fenced,
+}
+
+/// Takes the project's slot, unless another turn has it or waits longer. A turn that has it already keeps it.
+pub(crate) async fn take_slot(db: &PgPool, turn: TurnId, epoch: i64) -> Result<Slot, Error> {
+    let take = sqlx::query!(
+        r#"WITH taken AS (
+            UPDATE turns t SET state = 'running'
+            WHERE t.id = $1 AND t.epoch = $2 AND t.ended_at IS NULL AND (t.state = 'running' OR NOT EXISTS (
+                SELECT 1 FROM turns o WHERE o.project_id = t.project_id AND o.ended_at IS NULL AND o.id < t.id
+            ))
+            RETURNING t.id
+        )
+        SELECT EXISTS (SELECT 1 FROM taken) AS "taken!", EXISTS (SELECT 1 FROM turns WHERE id = $1 AND epoch = $2) AS "ours!""#,
+        turn.0,
+        epoch,
+    );
+    match query("take slot", take.fetch_one(db)).await {
+        Ok(row) if row.taken => Ok(Slot::Taken),
+        Ok(row) if row.ours => Ok(Slot::Busy),
+        Ok(_) => Ok(Slot::Fenced),
+        Err(error) if is_unique_violation(&error, "turns_slot_key") => Ok(Slot::Busy),
+        Err(error) => Err(error),
+    }
+}
+
+/// Extends the leases of all turns that a process drives. A row that somebody else holds is left out this time.
+pub(crate) async fn heartbeat(db: &PgPool, turns: &[(TurnId, i64)], lease: Duration) -> Result<Vec<TurnId>, Error> {
+    let (ids, epochs) = columns(turns);
+    let extend = sqlx::query_scalar!(
+        "WITH mine AS MATERIALIZED (
+            SELECT t.id FROM turns t JOIN unnest($1::uuid[], $2::bigint[]) AS m(id, epoch) ON m.id = t.id AND m.epoch = t.epoch
+            WHERE t.ended_at IS NULL ORDER BY t.id FOR NO KEY UPDATE OF t SKIP LOCKED
+        )
+        UPDATE turns t SET lease_expires_at = clock_timestamp() + $3::float8 * interval '1 second' FROM mine WHERE t.id = mine.id
+        RETURNING t.id",
+        &ids,
+        &epochs,
+        lease.as_secs_f64(),
+    );
+    Ok(query("extend leases", extend.fetch_all(db)).await?.into_iter().map(TurnId).collect())
+}
+
+/// The epochs as they are, of the turns that exist.
+pub(crate) async fn epochs(db: &PgPool, turns: &[TurnId]) -> Result<HashMap<TurnId, i64>, Error> {
+    let ids: Vec<Uuid> = turns.iter().map(|id| id.0).collect();
+    let epochs = sqlx::query!("SELECT id, epoch FROM turns WHERE id = ANY($1)", &ids);
+    Ok(query("select epochs", epochs.fetch_all(db)).await?.into_iter().map(|row| (TurnId(row.id), row.epoch)).collect())
+}
+
+/// Lets go of turns, so that whoever looks next takes them over. The epoch moves, so that no late heartbeat takes them back.
+pub(crate) async fn release(db: &PgPool, turns: &[(TurnId, i64)]) -> Result<(), Error> {
+    let (ids, epochs) = columns(turns);
+    let release = sqlx::query!(
+        "UPDATE turns t SET epoch = t.epoch + 1, lease_expires_at = NULL FROM unnest($1::uuid[], $2::bigint[]) AS m(id, epoch)
+        WHERE t.id = m.id AND t.epoch = m.epoch AND t.ended_at IS NULL",
+        &ids,
+        &epochs,
+    );
+    query("release leases", release.execute(db)).await.map(drop)
+}
+
+fn columns(turns: &[(TurnId, i64)]) -> (Vec<Uuid>, Vec<i64>) {
+    turns.iter().map(|(id, epoch)| (id.0, *epoch)).unzip()
+}

@@ -1,0 +1,223 @@
+//! The log: fenced appends of many turns at once, and reads by cursor.
+
+use chassis::postgres::query;
+use proto::id::TurnId;
+use prost::Message as _;
+use sqlx::{PgExecutor, PgPool};
+use uuid::Uuid;
+
+use super::{Error, inconsistent};
+use crate::turn::{Change, State};
+
+/// What one turn adds to its log in one statement.
+#[derive(Debug, Clone)]
+pub(crate) struct Append {
+    pub(crate) turn: TurnId,
+    pub(crate) epoch: i64,
+    pub(crate) first_seq: u32,
+    pub(crate) payloads: Vec<Vec<u8>>,
+    pub(crate) change: Option<Change>,
+}
+
+impl Append {
+    pub(crate) fn last_seq(&self) -> u32 {
+        self.first_seq + u32::try_from(self.payloads.len()).unwrap_or(u32::MAX) - 1
+    }
+}
+
+/// The rows of a batch, column by column.
+#[derive(Default)]
+struct Columns {
+    turns: Vec<Uuid>,
+    epochs: Vec<i64>,
+    event_turns: Vec<Uuid>,
+    event_seqs: Vec<i32>,
+    payloads: Vec<Vec<u8>>,
+}
+
+impl Columns {
+    fn of(appends: &[&Append]) -> Self {
+        let mut columns = Self::default();
+        for append in appends {
+            columns.turns.push(append.turn.0);
+            columns.epochs.push(append.epoch);
+            for (seq, payload) in (append.first_seq..).zip(&append.payloads) {
+                columns.event_turns.push(append.turn.0);
+                columns.event_seqs.push(i32::try_from(seq).unwrap_or(i32::MAX));
+                columns.payloads.push(payload.clone());
+            }
+        }
+        columns
+    }
+}
+
+/// Appends events that change no row. Returns the turns whose rows were got: the others are locked by somebody, or their epoch
+/// has moved. Sending the same rows again does nothing.
+pub(crate) async fn append(db: &PgPool, appends: &[&Append]) -> Result<Vec<TurnId>, Error> {
+    let columns = Columns::of(appends);
+    // The row lock is the fence: a join on the epoch alone would let a statement through that waits behind a claim.
+    let append = sqlx::query_scalar!(
+        "WITH locked AS MATERIALIZED (
+            SELECT t.id FROM turns t JOIN unnest($1::uuid[], $2::bigint[]) AS w(id, epoch) ON w.id = t.id AND w.epoch = t.epoch
+            ORDER BY t.id FOR SHARE OF t SKIP LOCKED
+        ), written AS (
+            INSERT INTO turn_events (turn_id, seq, payload)
+            SELECT e.turn_id, e.seq, e.payload FROM unnest($3::uuid[], $4::integer[], $5::bytea[]) AS e(turn_id, seq, payload)
+            JOIN locked l ON l.id = e.turn_id
+            ON CONFLICT DO NOTHING
+        )
+        SELECT id FROM locked",
+        &columns.turns,
+        &columns.epochs,
+        &columns.event_turns,
+        &columns.event_seqs,
+        &columns.payloads,
+    );
+    Ok(query("append events", append.fetch_all(db)).await?.into_iter().map(TurnId).collect())
+}
+
+/// What the changes of a batch do to the rows, column by column; absent leaves a row's value as it is.
+#[derive(Default)]
+struct ChangeColumns {
+    states: Vec<Option<String>>,
+    base_revisions: Vec<Option<String>>,
+    revisions: Vec<Option<String>>,
+    failure_reasons: Vec<Option<String>>,
+    usages: Vec<Option<Vec<u8>>>,
+    change_sets: Vec<Option<Vec<u8>>>,
+    ends_due: Vec<Option<String>>,
+    last_seqs: Vec<i32>,
+    ended: Vec<bool>,
+    released: Vec<bool>,
+}
+
+impl ChangeColumns {
+    fn of(appends: &[&Append]) -> Self {
+        let mut columns = Self::default();
+        for append in appends {
+            let change = append.change.clone().unwrap_or_default();
+            columns.ended.push(change.state.is_some_and(State::ended));
+            columns.released.push(change.releases());
+            columns.last_seqs.push(i32::try_from(append.last_seq()).unwrap_or(i32::MAX));
+            columns.states.push(change.state.map(|state| state.as_str().to_owned()));
+            columns.base_revisions.push(change.base_revision);
+            columns.revisions.push(change.revision);
+            columns.failure_reasons.push(change.failure_reason.map(|reason| reason.as_str().to_owned()));
+            columns.usages.push(change.usage.map(|usage| usage.encode_to_vec()));
+            columns.change_sets.push(change.change_set.map(|set| set.to_vec()));
+            columns.ends_due.push(change.end_due.map(|end| end.as_str().to_owned()));
+        }
+        columns
+    }
+}
+
+/// The same for events that change their turn's row, in the same statement.
+pub(crate) async fn append_with_changes(db: &PgPool, appends: &[&Append]) -> Result<Vec<TurnId>, Error> {
+    let (columns, changes) = (Columns::of(appends), ChangeColumns::of(appends));
+    let append = sqlx::query_scalar!(
+        "WITH changed AS (
+            SELECT * FROM unnest($1::uuid[], $2::bigint[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bytea[], $11::bytea[],
+                $12::text[], $13::integer[], $14::boolean[], $15::boolean[])
+            AS c(id, epoch, state, base_revision, revision, failure_reason, usage, change_set, end_due, last_seq, ended, released)
+        ), locked AS MATERIALIZED (
+            SELECT t.id FROM turns t JOIN changed c ON c.id = t.id AND c.epoch = t.epoch ORDER BY t.id FOR NO KEY UPDATE OF t SKIP LOCKED
+        ), written AS (
+            INSERT INTO turn_events (turn_id, seq, payload)
+            SELECT e.turn_id, e.seq, e.payload FROM unnest($3::uuid[], $4::integer[], $5::bytea[]) AS e(turn_id, seq, payload)
+            JOIN locked l ON l.id = e.turn_id
+            ON CONFLICT DO NOTHING
+        ), kept AS (
+            INSERT INTO turn_change_sets (turn_id, request)
+            SELECT c.id, c.change_set FROM changed c JOIN locked l ON l.id = c.id WHERE c.change_set IS NOT NULL
+            ON CONFLICT DO NOTHING
+        ), dropped AS (
+            DELETE FROM turn_change_sets s USING changed c JOIN locked l ON l.id = c.id WHERE s.turn_id = c.id AND c.ended
+        ), updated AS (
+            UPDATE turns t SET
+                state = coalesce(c.state, t.state),
+                base_revision = coalesce(c.base_revision, t.base_revision),
+                started_at = CASE WHEN c.base_revision IS NULL THEN t.started_at ELSE coalesce(t.started_at, clock_timestamp()) END,
+                revision = coalesce(c.revision, t.revision),
+                failure_reason = coalesce(c.failure_reason, t.failure_reason),
+                usage = coalesce(c.usage, t.usage),
+                end_due = coalesce(c.end_due, t.end_due),
+                last_seq = c.last_seq,
+                ended_at = CASE WHEN c.ended THEN coalesce(t.ended_at, clock_timestamp()) END,
+                lease_expires_at = CASE WHEN c.released THEN NULL ELSE t.lease_expires_at END
+            FROM changed c JOIN locked l ON l.id = c.id WHERE t.id = c.id
+        )
+        SELECT id FROM locked",
+        &columns.turns,
+        &columns.epochs,
+        &columns.event_turns,
+        &columns.event_seqs,
+        &columns.payloads,
+        &changes.states as &[Option<String>],
+        &changes.base_revisions as &[Option<String>],
+        &changes.revisions as &[Option<String>],
+        &changes.failure_reasons as &[Option<String>],
+        &changes.usages as &[Option<Vec<u8>>],
+        &changes.change_sets as &[Option<Vec<u8>>],
+        &changes.ends_due as &[Option<String>],
+        &changes.last_seqs,
+        &changes.ended,
+        &changes.released,
+    );
+    Ok(query("append events and change turns", append.fetch_all(db)).await?.into_iter().map(TurnId).collect())
+}
+
+/// An event as it is stored.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub(crate) turn: TurnId,
+    pub(crate) seq: u32,
+    pub(crate) payload: Vec<u8>,
+}
+
+/// The events of one turn after a cursor, at most `limit` of them.
+pub(crate) async fn read(db: impl PgExecutor<'_>, turn: TurnId, after: u32, limit: u32) -> Result<Vec<Stored>, Error> {
+    let rows = sqlx::query!(
+        "SELECT seq, payload FROM turn_events WHERE turn_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
+        turn.0,
+        i32::try_from(after).unwrap_or(i32::MAX),
+        i64::from(limit),
+    );
+    let rows = query("select events", rows.fetch_all(db)).await?;
+    rows.into_iter().map(|row| stored(turn.0, row.seq, row.payload)).collect()
+}
+
+/// The same for many turns at once, each with its own cursor.
+pub(crate) async fn read_many(db: &PgPool, cursors: &[(TurnId, u32)], limit: u32) -> Result<Vec<Stored>, Error> {
+    let turns: Vec<Uuid> = cursors.iter().map(|(turn, _)| turn.0).collect();
+    let after: Vec<i32> = cursors.iter().map(|(_, seq)| i32::try_from(*seq).unwrap_or(i32::MAX)).collect();
+    let rows = sqlx::query!(
+        r#"SELECT f.turn AS "turn!", e.seq, e.payload FROM unnest($1::uuid[], $2::integer[]) AS f(turn, after)
+        CROSS JOIN LATERAL (
+            SELECT seq, payload FROM turn_events WHERE turn_id = f.turn AND seq > f.after ORDER BY seq LIMIT $3
+        ) e
+        ORDER BY f.turn, e.seq"#,
+        &turns,
+        &after,
+        i64::from(limit),
+    );
+    let rows = query("select events of turns", rows.fetch_all(db)).await?;
+    rows.into_iter().map(|row| stored(row.turn, row.seq, row.payload)).collect()
+}
+
+/// The seq of the newest event; 0 if there is none.
+pub(crate) async fn last_seq(db: impl PgExecutor<'_>, turn: TurnId) -> Result<u32, Error> {
+    let seq = sqlx::query_scalar!("SELECT seq FROM turn_events WHERE turn_id = $1 ORDER BY seq DESC LIMIT 1", turn.0);
+    let seq = query("select last event", seq.fetch_optional(db)).await?.unwrap_or(0);
+    u32::try_from(seq).map_err(|_| inconsistent("turn_events.seq"))
+}
+
+/// What a committing turn sends.
+pub(crate) async fn change_set(db: &PgPool, turn: TurnId) -> Result<Option<Vec<u8>>, Error> {
+    let set = sqlx::query_scalar!("SELECT request FROM turn_change_sets WHERE turn_id = $1", turn.0);
+    query("select change set", set.fetch_optional(db)).await
+}
+
+fn stored(turn: Uuid, seq: i32, payload: Vec<u8>) -> Result<Stored, Error> {
+    let seq = u32::try_from(seq).map_err(|_| inconsistent("turn_events.seq"))?;
+    Ok(Stored { turn: TurnId(turn), seq, payload })
+}

@@ -1,0 +1,109 @@
+//! The log's partitions: one per day, named `turn_events_20261122`. Names and bounds are made here from dates alone.
+
+use std::time::Duration;
+
+use chassis::postgres::query;
+use sqlx::{AssertSqlSafe, PgPool, raw_sql};
+use uuid::Uuid;
+
+use super::Error;
+
+/// One replica at a time makes and removes partitions.
+const LOCK: i64 = 0x6261_636b_6c6f_7401;
+
+/// A partition and the ids that it holds: from `low`, below `high`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Partition {
+    pub(crate) name: String,
+    pub(crate) low: Uuid,
+    pub(crate) high: Uuid,
+}
+
+/// How a partition hangs on the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hold {
+    Attached,
+    /// Somebody died while detaching it.
+    Detaching,
+    /// Somebody died before dropping it.
+    Detached,
+}
+
+/// The partitions by name, what is left of removed ones included.
+pub(crate) async fn list(db: &PgPool) -> Result<Vec<(String, Hold)>, Error> {
+    let list = sqlx::query!(
+        r#"SELECT c.relname AS "name!", i.inhdetachpending AS "detaching?" FROM pg_class c LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
+        WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace AND c.relname ~ '^turn_events_[0-9]{8}$'
+        ORDER BY c.relname"#
+    );
+    let hold = |detaching: Option<bool>| detaching.map_or(Hold::Detached, |d| if d { Hold::Detaching } else { Hold::Attached });
+    Ok(query("select partitions", list.fetch_all(db)).await?.into_iter().map(|row| (row.name, hold(row.detaching))).collect())
+}
+
+/// Makes a partition as a plain table and attaches it: writers of other partitions do not wait. The check saves the scan.
+pub(crate) async fn add(db: &PgPool, partition: &Partition) -> Result<(), Error> {
+    let Partition { name, low, high } = partition;
+    let ddl = format!(
+        "CREATE TABLE IF NOT EXISTS {name} (
+            LIKE turn_events INCLUDING ALL,
+            CONSTRAINT {name}_range CHECK (turn_id >= '{low}' AND turn_id < '{high}')
+        );
+        ALTER TABLE turn_events ATTACH PARTITION {name} FOR VALUES FROM ('{low}') TO ('{high}');
+        ALTER TABLE {name} DROP CONSTRAINT {name}_range;"
+    );
+    let added = async {
+        let mut tx = db.begin().await?;
+        sqlx::query!("SELECT pg_advisory_xact_lock($1)", LOCK).fetch_one(&mut *tx).await?;
+        let attached = sqlx::query_scalar!(
+            r#"SELECT EXISTS (SELECT 1 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+            WHERE i.inhparent = 'turn_events'::regclass AND c.relname = $1) AS "attached!""#,
+            name
+        );
+        if !attached.fetch_one(&mut *tx).await? {
+            raw_sql(AssertSqlSafe(ddl)).execute(&mut *tx).await?;
+        }
+        tx.commit().await
+    };
+    query("add partition", added).await
+}
+
+/// Whether every turn of the partition ended longer ago than `keep`, and nobody needs its log.
+pub(crate) async fn is_over(db: &PgPool, partition: &Partition, keep: Duration) -> Result<bool, Error> {
+    let over = sqlx::query_scalar!(
+        r#"SELECT NOT EXISTS (
+            SELECT 1 FROM turns WHERE id >= $1 AND id < $2
+                AND (ended_at IS NULL OR end_due IS NOT NULL OR ended_at > clock_timestamp() - $3::float8 * interval '1 second')
+        ) AS "over!""#,
+        partition.low,
+        partition.high,
+        keep.as_secs_f64(),
+    );
+    query("check partition", over.fetch_one(db)).await
+}
+
+/// Detaches a partition beside its readers, then drops it, from wherever an earlier attempt stopped. Neither step can be part
+/// of a transaction.
+pub(crate) async fn remove(db: &PgPool, name: &str, hold: Hold) -> Result<(), Error> {
+    let detach = match hold {
+        Hold::Attached => Some(format!("ALTER TABLE turn_events DETACH PARTITION {name} CONCURRENTLY")),
+        Hold::Detaching => Some(format!("ALTER TABLE turn_events DETACH PARTITION {name} FINALIZE")),
+        Hold::Detached => None,
+    };
+    let removed = async {
+        let mut connection = db.acquire().await?;
+        let locked = sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock($1) AS "locked!""#, LOCK).fetch_one(&mut *connection).await?;
+        if !locked {
+            return Ok(());
+        }
+        let mut outcome = Ok(());
+        for ddl in detach.into_iter().chain([format!("DROP TABLE {name}")]) {
+            outcome = raw_sql(AssertSqlSafe(ddl)).execute(&mut *connection).await.map(drop);
+            if outcome.is_err() {
+                break;
+            }
+        }
+        sqlx::query!("SELECT pg_advisory_unlock($1)", LOCK).fetch_one(&mut *connection).await?;
+        outcome
+    };
+    query("remove partition", removed).await
+}

@@ -1,0 +1,199 @@
+//! Turns on their way in, and looked up by their owner.
+
+use chassis::postgres::query;
+use proto::{
+    agent_streaming::Usage,
+    id::{ProjectId, TurnId, UserId},
+};
+use prost::Message as _;
+use sqlx::{PgExecutor, PgPool};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Error, inconsistent, is_unique_violation};
+use crate::turn::{State, Turn};
+
+/// A row of `turns`.
+pub(super) struct Row {
+    pub(super) id: Uuid,
+    pub(super) user_id: Uuid,
+    pub(super) project_id: Option<Uuid>,
+    pub(super) draft_id: Option<String>,
+    pub(super) fingerprint: Vec<u8>,
+    pub(super) prompt: String,
+    pub(super) agent: String,
+    pub(super) agent_rule: String,
+    pub(super) model: String,
+    pub(super) asked_revision: String,
+    pub(super) reject_if_active: bool,
+    pub(super) state: String,
+    pub(super) epoch: i64,
+    pub(super) base_revision: String,
+    pub(super) revision: String,
+    pub(super) failure_reason: String,
+    pub(super) last_seq: i32,
+    pub(super) usage: Vec<u8>,
+    pub(super) trace_id: String,
+    pub(super) traceparent: String,
+    pub(super) created_at: OffsetDateTime,
+    pub(super) started_at: Option<OffsetDateTime>,
+    pub(super) ended_at: Option<OffsetDateTime>,
+}
+
+impl TryFrom<Row> for Turn {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self, Error> {
+        Ok(Self {
+            id: TurnId(row.id),
+            user_id: UserId(row.user_id),
+            project_id: row.project_id.map(ProjectId),
+            draft_id: row.draft_id,
+            fingerprint: row.fingerprint,
+            prompt: row.prompt,
+            agent: row.agent,
+            agent_rule: row.agent_rule,
+            model: row.model,
+            asked_revision: row.asked_revision,
+            reject_if_active: row.reject_if_active,
+            state: State::parse(&row.state).ok_or_else(|| inconsistent("turns.state"))?,
+            epoch: row.epoch,
+            base_revision: row.base_revision,
+            revision: row.revision,
+            failure_reason: row.failure_reason,
+            last_seq: u32::try_from(row.last_seq).map_err(|_| inconsistent("turns.last_seq"))?,
+            usage: Usage::decode(row.usage.as_slice()).map_err(|_| inconsistent("turns.usage"))?,
+            trace_id: row.trace_id,
+            traceparent: row.traceparent,
+            created_at: row.created_at,
+            started_at: row.started_at,
+            ended_at: row.ended_at,
+        })
+    }
+}
+
+/// `SELECT` of a whole turn, with the newest seq of its log, closed by the given tail.
+macro_rules! select_turn {
+    ($tail:literal, $($argument:expr),*) => {
+        sqlx::query_as!(
+            Row,
+            r#"SELECT t.id, t.user_id, t.project_id, t.draft_id, t.fingerprint, t.prompt, t.agent, t.agent_rule, t.model,
+                t.asked_revision, t.reject_if_active, t.state, t.epoch, t.base_revision, t.revision, t.failure_reason,
+                greatest(t.last_seq, (SELECT e.seq FROM turn_events e WHERE e.turn_id = t.id ORDER BY e.seq DESC LIMIT 1)) AS "last_seq!",
+                t.usage, t.trace_id, t.traceparent, t.created_at, t.started_at, t.ended_at
+            FROM turns t "# + $tail,
+            $($argument),*
+        )
+    };
+}
+
+/// A person's own turn.
+pub(crate) async fn find(db: impl PgExecutor<'_>, id: TurnId, user: UserId) -> Result<Option<Turn>, Error> {
+    let row = select_turn!("WHERE t.id = $1 AND t.user_id = $2", id.0, user.0).fetch_optional(db);
+    query("select turn", row).await?.map(Turn::try_from).transpose()
+}
+
+/// The turn of a person's idempotency key.
+pub(crate) async fn find_by_key(db: impl PgExecutor<'_>, user: UserId, key: &str) -> Result<Option<Turn>, Error> {
+    let row = select_turn!("WHERE t.user_id = $1 AND t.idempotency_key = $2", user.0, key).fetch_optional(db);
+    query("select turn by key", row).await?.map(Turn::try_from).transpose()
+}
+
+/// The person's open turn on the project, if there is one.
+pub(crate) async fn find_active(db: &PgPool, user: UserId, project: Option<ProjectId>, draft: Option<&str>) -> Result<Option<TurnId>, Error> {
+    let id = sqlx::query_scalar!(
+        "SELECT id FROM turns
+        WHERE ended_at IS NULL AND project_id IS NOT NULL AND user_id = $1 AND (project_id = $2 OR draft_id = $3) ORDER BY id LIMIT 1",
+        user.0,
+        project.map(|id| id.0),
+        draft,
+    );
+    Ok(query("select active turn", id.fetch_optional(db)).await?.map(TurnId))
+}
+
+/// The turn that others of the project wait for: the one with the slot, else the oldest.
+pub(crate) async fn find_in_front(db: &PgPool, project: ProjectId, of: TurnId) -> Result<Option<TurnId>, Error> {
+    let id = sqlx::query_scalar!(
+        "SELECT id FROM turns
+        WHERE ended_at IS NULL AND project_id = $1 AND id <> $2 ORDER BY (state IN ('running', 'committing')) DESC, id LIMIT 1",
+        project.0,
+        of.0,
+    );
+    Ok(query("select turn in front", id.fetch_optional(db)).await?.map(TurnId))
+}
+
+/// Puts a turn on record that is not begun yet. `None`: the key is taken.
+pub(crate) async fn insert(db: &PgPool, turn: &Turn, key: Option<&str>) -> Result<Option<OffsetDateTime>, Error> {
+    let insert = sqlx::query_scalar!(
+        "INSERT INTO turns (id, user_id, draft_id, idempotency_key, fingerprint, prompt, agent, agent_rule, model, asked_revision,
+            reject_if_active, trace_id, traceparent)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING RETURNING created_at",
+        turn.id.0,
+        turn.user_id.0,
+        turn.draft_id,
+        key,
+        turn.fingerprint,
+        turn.prompt,
+        turn.agent,
+        turn.agent_rule,
+        turn.model,
+        turn.asked_revision,
+        turn.reject_if_active,
+        turn.trace_id,
+        turn.traceparent,
+    );
+    query("insert turn", insert.fetch_optional(db)).await
+}
+
+/// Takes a refused turn off the record, unless somebody has begun or ended it.
+pub(crate) async fn forget(db: &PgPool, id: TurnId) -> Result<bool, Error> {
+    let delete = sqlx::query!("DELETE FROM turns WHERE id = $1 AND state = 'accepted' AND project_id IS NULL AND epoch = 0", id.0);
+    Ok(query("delete turn", delete.execute(db)).await?.rows_affected() == 1)
+}
+
+/// What became of [`accept`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Accepted {
+    Yes,
+    /// Another turn of the project is open and this one must not wait.
+    Busy,
+    /// Somebody else accepted or ended it meanwhile.
+    Moved,
+}
+
+/// Notes the project of a begun turn and writes its first events. A turn that must not wait takes the slot here and now; every
+/// other one is left for a worker.
+pub(crate) async fn accept(db: &PgPool, turn: &Turn, project: ProjectId, events: &[(u32, Vec<u8>)]) -> Result<Accepted, Error> {
+    let (seqs, payloads) = columns(events);
+    let accept = sqlx::query!(
+        r#"WITH accepted AS (
+            UPDATE turns t SET project_id = $2, state = CASE WHEN reject_if_active THEN 'running' ELSE 'accepted' END,
+                last_seq = cardinality($3::integer[])
+            WHERE id = $1 AND state = 'accepted' AND project_id IS NULL AND epoch = 0
+                AND NOT (reject_if_active AND EXISTS (SELECT 1 FROM turns o WHERE o.project_id = $2 AND o.ended_at IS NULL))
+            RETURNING id
+        ), written AS (
+            INSERT INTO turn_events (turn_id, seq, payload)
+            SELECT a.id, e.seq, e.payload FROM accepted a CROSS JOIN unnest($3::integer[], $4::bytea[]) AS e(seq, payload)
+        )
+        SELECT EXISTS (SELECT 1 FROM accepted) AS "accepted!",
+            EXISTS (SELECT 1 FROM turns t WHERE t.id = $1 AND t.state = 'accepted' AND t.project_id IS NULL AND t.epoch = 0) AS "open!""#,
+        turn.id.0,
+        project.0,
+        &seqs,
+        &payloads,
+    );
+    match query("accept turn", accept.fetch_one(db)).await {
+        Ok(row) if row.accepted => Ok(Accepted::Yes),
+        Ok(row) if row.open && turn.reject_if_active => Ok(Accepted::Busy),
+        Ok(_) => Ok(Accepted::Moved),
+        Err(error) if is_unique_violation(&error, "turns_slot_key") => Ok(Accepted::Busy),
+        Err(error) => Err(error),
+    }
+}
+
+/// Events as two columns.
+pub(super) fn columns(events: &[(u32, Vec<u8>)]) -> (Vec<i32>, Vec<Vec<u8>>) {
+    // A log of two billion events does not exist.
+    events.iter().map(|(seq, payload)| (i32::try_from(*seq).unwrap_or(i32::MAX), payload.clone())).unzip()
+}

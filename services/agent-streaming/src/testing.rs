@@ -1,0 +1,79 @@
+//! What the tests of this crate share: a database with turns in it.
+
+use std::time::Duration;
+
+use chassis::testing::{TestDatabase, postgres};
+use proto::{
+    agent_streaming::{TextDelta, TurnAccepted, TurnEvent, Usage, turn_event::Kind},
+    id::{ProjectId, TurnId, UserId},
+};
+
+use crate::{
+    event, partitions,
+    store::{MIGRATOR, Pool, claims, events, turns},
+    turn::{State, Turn},
+};
+
+/// Long enough that no lease ends within a test that does not mean it to.
+pub(crate) const LEASE: Duration = Duration::from_secs(60);
+
+pub(crate) async fn database() -> TestDatabase {
+    let database = postgres(&MIGRATOR).await;
+    partitions::ensure(&database.pool, chassis::clock::now().date()).await.unwrap();
+    database
+}
+
+/// A turn that is not on record yet.
+pub(crate) fn draft() -> Turn {
+    Turn {
+        id: TurnId::generate(),
+        user_id: UserId::generate(),
+        project_id: None,
+        draft_id: None,
+        fingerprint: vec![1],
+        prompt: "a page".into(),
+        agent: "builder".into(),
+        agent_rule: "default".into(),
+        model: "demo/demo".into(),
+        asked_revision: String::new(),
+        reject_if_active: false,
+        state: State::Accepted,
+        epoch: 0,
+        base_revision: String::new(),
+        revision: String::new(),
+        failure_reason: String::new(),
+        last_seq: 0,
+        usage: Usage::default(),
+        trace_id: "0af7651916cd43dd8448eb211c80319c".into(),
+        traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
+        created_at: chassis::clock::now(),
+        started_at: None,
+        ended_at: None,
+    }
+}
+
+/// A turn on record, begun and accepted, with one event.
+pub(crate) async fn accepted(db: &Pool, project: ProjectId) -> Turn {
+    let turn = Turn { user_id: UserId::generate(), ..draft() };
+    turns::insert(db, &turn, None).await.unwrap().unwrap();
+    let event = TurnEvent { kind: Some(Kind::TurnAccepted(TurnAccepted::default())), ..TurnEvent::default() };
+    assert_eq!(turns::accept(db, &turn, project, &[(1, event::encode(&event))]).await.unwrap(), turns::Accepted::Yes);
+    Turn { project_id: Some(project), last_seq: 1, ..turn }
+}
+
+/// A turn that this test drives.
+pub(crate) async fn claimed(db: &Pool) -> Turn {
+    let turn = accepted(db, ProjectId::generate()).await;
+    let claimed = claims::claim(db, 100, LEASE, LEASE).await.unwrap();
+    claimed.into_iter().find(|claimed| claimed.id == turn.id).unwrap()
+}
+
+pub(crate) fn text(text: &str) -> Kind {
+    Kind::TextDelta(TextDelta { block_id: "b".into(), text: text.into() })
+}
+
+/// The log of a turn as it is in the database.
+pub(crate) async fn log(db: &Pool, turn: TurnId) -> Vec<TurnEvent> {
+    let rows = events::read(db, turn, 0, 100_000).await.unwrap();
+    rows.iter().map(|row| event::decode(turn, row.seq, &row.payload)).collect()
+}

@@ -1,0 +1,165 @@
+//! The tools that a model works with, over the staged tree. A tool that refuses says why and what to do instead: the same
+//! words go to the model, which tries again, and to the people who watch.
+//!
+//! Read [`execute`] first, then [`catalogue`] (what the model is told), one file per kind of tool, and [`input`] (what a viewer
+//! sees while the arguments still stream).
+
+pub mod catalogue;
+mod edit;
+pub mod input;
+mod nearest;
+pub mod read;
+mod search;
+mod write;
+
+use proto::agent_streaming::FileOperation;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+pub use self::{catalogue::specs, input::InputStream};
+pub use crate::overlay::BaseError;
+use crate::overlay::{BaseFiles, Overlay, Refusal};
+
+/// What a tool did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolOutcome {
+    /// For the model.
+    pub content: String,
+    /// One line for people.
+    pub summary: String,
+    /// Set when the tool refused; the staged tree is as before.
+    pub failure: Option<Failure>,
+    /// What the call did, or (with a failure) meant to do, to a file; absent for tools that only look, and where the arguments
+    /// name no path.
+    pub file: Option<FileEffect>,
+}
+
+/// Why a tool refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The word of `tool.failed`.
+    pub reason: &'static str,
+    pub message: String,
+    /// For edits: the lines that come nearest to what was not found.
+    pub nearest_region: String,
+    /// The number of the first of them, from 1; 0 without any.
+    pub nearest_line: u32,
+}
+
+/// A change of one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileEffect {
+    /// After a rename the new path.
+    pub path: String,
+    /// The path before a rename.
+    pub from: Option<String>,
+    pub operation: FileOperation,
+    /// Bytes after it; 0 after a deletion and after a failure.
+    pub size: u32,
+}
+
+/// Why a tool has no result.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    Failed(Failure),
+    Base(BaseError),
+}
+
+impl From<BaseError> for Stop {
+    fn from(error: BaseError) -> Self {
+        Self::Base(error)
+    }
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Failed(Failure { reason: refusal.reason, message: refusal.message, nearest_region: String::new(), nearest_line: 0 })
+    }
+}
+
+/// What a tool that worked has to say.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) content: String,
+    pub(crate) summary: String,
+    /// Bytes of the file that was changed.
+    pub(crate) size: u32,
+}
+
+impl Done {
+    /// For people and for the model in the same words.
+    pub(crate) fn saying(summary: String, size: u32) -> Self {
+        Self { content: format!("{summary}."), summary, size }
+    }
+}
+
+/// The tree and where its unread part comes from.
+pub(crate) struct Stage<'a> {
+    pub(crate) overlay: &'a mut Overlay,
+    pub(crate) base: &'a dyn BaseFiles,
+}
+
+/// Carries out one call.
+///
+/// # Errors
+/// The base revision could not be read; everything else is an outcome.
+pub async fn execute(overlay: &mut Overlay, base: &dyn BaseFiles, tool: &str, input: &Value) -> Result<ToolOutcome, BaseError> {
+    let mut stage = Stage { overlay, base };
+    let result = match tool {
+        "list_files" => read::list(&stage, input),
+        "read_file" => read::file(&mut stage, input).await,
+        "search" => search::run(&mut stage, input).await,
+        "write_file" => write::write(&mut stage, input).await,
+        "edit_file" => edit::run(&mut stage, input).await,
+        "delete_file" => write::delete(&mut stage, input),
+        "rename_file" => write::rename(&mut stage, input).await,
+        _ => Err(Refusal::new("UNKNOWN_TOOL", format!("there is no tool {tool:?}; there are {}", catalogue::NAMES.join(", "))).into()),
+    };
+    let file = effect(tool, input);
+    match result {
+        Ok(done) => {
+            let file = file.map(|file| FileEffect { size: done.size, ..file });
+            Ok(ToolOutcome { content: done.content, summary: done.summary, failure: None, file })
+        }
+        Err(Stop::Failed(failure)) => Ok(ToolOutcome { content: told(&failure), summary: failure.message.clone(), failure: Some(failure), file }),
+        Err(Stop::Base(error)) => Err(error),
+    }
+}
+
+/// What a call means to do to a file, from its arguments alone.
+fn effect(tool: &str, input: &Value) -> Option<FileEffect> {
+    let path = |name: &str| input.get(name).and_then(Value::as_str).map(str::to_owned);
+    let (operation, path, from) = match tool {
+        "write_file" => (FileOperation::Write, path("path")?, None),
+        "edit_file" => (FileOperation::Edit, path("path")?, None),
+        "delete_file" => (FileOperation::Delete, path("path")?, None),
+        "rename_file" => (FileOperation::Rename, path("new_path")?, Some(path("path")?)),
+        _ => return None,
+    };
+    Some(FileEffect { path, from, operation, size: 0 })
+}
+
+/// A failure in the words for the model.
+fn told(failure: &Failure) -> String {
+    let mut text = format!("{}: {}.", failure.reason, failure.message);
+    if failure.nearest_line > 0 {
+        text.push_str(&format!(" The nearest lines, from line {}:\n{}", failure.nearest_line, failure.nearest_region));
+    }
+    text
+}
+
+/// The arguments of a call in the tool's own type.
+pub(crate) fn arguments<T: DeserializeOwned>(input: &Value) -> Result<T, Refusal> {
+    if !input.is_object() {
+        return Err(Refusal::new("INVALID_ARGUMENTS", "the arguments are not one whole JSON object"));
+    }
+    T::deserialize(input).map_err(|e| Refusal::new("INVALID_ARGUMENTS", e.to_string()))
+}
+
+/// "1 line", "2 lines".
+pub(crate) fn count(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,48 @@
+//! `write_file`, `delete_file`, `rename_file`.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Done, Stage, Stop, arguments, count};
+
+#[derive(Deserialize)]
+struct Write {
+    path: String,
+    content: String,
+}
+
+pub(super) async fn write(stage: &mut Stage<'_>, input: &Value) -> Result<Done, Stop> {
+    let Write { path, content } = arguments(input)?;
+    let verb = if stage.overlay.size(&path).is_some() { "replaced" } else { "created" };
+    stage.overlay.write(stage.base, &path, &content).await??;
+    let summary = format!("{verb} {path}: {}, {} bytes", count(content.lines().count(), "line"), content.len());
+    Ok(Done::saying(summary, size(stage, &path)))
+}
+
+#[derive(Deserialize)]
+struct Delete {
+    path: String,
+}
+
+pub(super) fn delete(stage: &mut Stage<'_>, input: &Value) -> Result<Done, Stop> {
+    let Delete { path } = arguments(input)?;
+    stage.overlay.delete(&path)?;
+    Ok(Done::saying(format!("deleted {path}"), 0))
+}
+
+#[derive(Deserialize)]
+struct Rename {
+    path: String,
+    new_path: String,
+}
+
+pub(super) async fn rename(stage: &mut Stage<'_>, input: &Value) -> Result<Done, Stop> {
+    let Rename { path, new_path } = arguments(input)?;
+    stage.overlay.rename(stage.base, &path, &new_path).await??;
+    Ok(Done::saying(format!("renamed {path} to {new_path}"), size(stage, &new_path)))
+}
+
+/// The staged size of a file that a tool just made.
+pub(super) fn size(stage: &Stage<'_>, path: &str) -> u32 {
+    stage.overlay.size(path).unwrap_or_default()
+}

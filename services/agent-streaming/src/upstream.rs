@@ -1,0 +1,155 @@
+//! What this service asks of project-storage and of rate-limit.
+
+use std::{future::Future, time::Duration};
+
+use chassis::{
+    client::{MAX_MESSAGE_BYTES, ServiceChannel},
+    context::Context,
+    limit,
+};
+use proto::{
+    error::{ErrorCode, Fault},
+    id::{ProjectId, TurnId, UserId},
+    project_storage::{
+        BeginTurnRequest, CommitTurnRequest, CommitTurnResponse, EndTurnRequest, File, GetTurnTreeRequest, GetTurnTreeResponse,
+        ListTurnMessagesRequest, Message, ReadTurnFilesRequest, TurnEnd, project_storage_service_client::ProjectStorageServiceClient,
+    },
+    rate_limit::rate_limit_service_client::RateLimitServiceClient,
+};
+use tokio::time::{Instant, sleep};
+
+use crate::{error::SERVICE, turn::End};
+
+/// Checked once per new turn.
+const POLICY: &str = "agent";
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+#[derive(Clone)]
+pub(crate) struct Upstream {
+    storage: ProjectStorageServiceClient<ServiceChannel>,
+    limits: RateLimitServiceClient<ServiceChannel>,
+}
+
+impl Upstream {
+    pub(crate) fn new(storage: ServiceChannel, limits: ServiceChannel) -> Self {
+        let storage = ProjectStorageServiceClient::new(storage)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        Self { storage, limits: RateLimitServiceClient::new(limits) }
+    }
+
+    /// Whether the person may start another turn now.
+    pub(crate) async fn admit(&self, context: &Context, user: UserId) -> Result<(), Fault> {
+        let subject = format!("user:{user}");
+        limit::check(&mut self.limits.clone(), context, SERVICE, &[(POLICY, &subject)]).await.map(drop)
+    }
+
+    /// Opens the turn for the person of the request.
+    pub(crate) async fn begin(&self, context: &Context, request: BeginTurnRequest) -> Result<ProjectId, Fault> {
+        let answer = self.storage.clone().begin_turn(context.request(request)).await.map_err(|s| Fault::from_status(&s))?;
+        let project = answer.into_inner().project_id;
+        project.parse().map_err(|_| Fault::new(SERVICE, ErrorCode::Internal, "INTERNAL", "project-storage named no project"))
+    }
+
+    pub(crate) async fn tree(&self, turn: TurnId, revision: &str) -> Result<GetTurnTreeResponse, Fault> {
+        let request = GetTurnTreeRequest { turn_id: turn.to_string(), revision: revision.to_owned() };
+        let answer = self.storage.clone().get_turn_tree(Context::background().request(request)).await;
+        answer.map(tonic::Response::into_inner).map_err(|s| Fault::from_status(&s))
+    }
+
+    pub(crate) async fn files(&self, turn: TurnId, revision: &str, paths: Vec<String>) -> Result<Vec<File>, Fault> {
+        let request = ReadTurnFilesRequest { turn_id: turn.to_string(), revision: revision.to_owned(), paths };
+        let answer = self.storage.clone().read_turn_files(Context::background().request(request)).await;
+        answer.map(|answer| answer.into_inner().files).map_err(|s| Fault::from_status(&s))
+    }
+
+    pub(crate) async fn messages(&self, turn: TurnId, limit: i32) -> Result<Vec<Message>, Fault> {
+        let request = ListTurnMessagesRequest { turn_id: turn.to_string(), limit };
+        let answer = self.storage.clone().list_turn_messages(Context::background().request(request)).await;
+        answer.map(|answer| answer.into_inner().messages).map_err(|s| Fault::from_status(&s))
+    }
+
+    pub(crate) async fn commit(&self, request: CommitTurnRequest) -> Result<CommitTurnResponse, Fault> {
+        let answer = self.storage.clone().commit_turn(Context::background().request(request)).await;
+        answer.map(tonic::Response::into_inner).map_err(|s| Fault::from_status(&s))
+    }
+
+    pub(crate) async fn end(&self, turn: TurnId, end: End, partial_answer: &str) -> Result<(), Fault> {
+        let end = match end {
+            End::Failed => TurnEnd::Failed,
+            End::Cancelled => TurnEnd::Cancelled,
+        };
+        let request = EndTurnRequest { turn_id: turn.to_string(), end: end as i32, partial_answer: partial_answer.to_owned() };
+        self.storage.clone().end_turn(Context::background().request(request)).await.map(drop).map_err(|s| Fault::from_status(&s))
+    }
+}
+
+/// Whether the other side said no for good; anything else may have happened, or may happen a moment later.
+pub(crate) fn is_refusal(fault: &Fault) -> bool {
+    match fault.code {
+        ErrorCode::InvalidArgument | ErrorCode::Unauthenticated | ErrorCode::Forbidden | ErrorCode::NotFound | ErrorCode::Conflict => true,
+        ErrorCode::RateLimited | ErrorCode::Timeout | ErrorCode::Unavailable | ErrorCode::Internal => false,
+    }
+}
+
+/// Repeats an idempotent call until it is answered or refused, for at most so long. Without a bound only the loss of the turn
+/// ends it.
+pub(crate) async fn insist<T, F>(limit: Option<Duration>, mut call: impl FnMut() -> F) -> Result<T, Fault>
+where
+    F: Future<Output = Result<T, Fault>>,
+{
+    let started = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let fault = match call().await {
+            Err(fault) if !is_refusal(&fault) => fault,
+            answered => return answered,
+        };
+        if limit.is_some_and(|limit| started.elapsed() + pause > limit) {
+            return Err(fault);
+        }
+        tracing::warn!(reason = fault.reason, "another service did not answer and is asked again: {fault}");
+        sleep(fault.retry_after.unwrap_or(pause).clamp(pause, LONGEST_PAUSE)).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    fn fault(code: ErrorCode) -> Fault {
+        Fault::new("project-storage", code, "X", "x")
+    }
+
+    #[tokio::test]
+    async fn what_may_pass_is_asked_again_and_a_refusal_is_not() {
+        let calls = Cell::new(0);
+        let answer = insist(None, || async {
+            calls.set(calls.get() + 1);
+            if calls.get() < 4 { Err(fault(ErrorCode::Unavailable)) } else { Ok(calls.get()) }
+        });
+        assert_eq!(answer.await, Ok(4));
+        for code in [ErrorCode::Conflict, ErrorCode::NotFound, ErrorCode::InvalidArgument, ErrorCode::Forbidden] {
+            calls.set(0);
+            let refused = insist(None, || async {
+                calls.set(calls.get() + 1);
+                Err::<(), _>(fault(code))
+            });
+            assert_eq!((refused.await.map_err(|f| f.code), calls.get()), (Err(code), 1));
+        }
+    }
+
+    #[tokio::test]
+    async fn patience_has_its_limit() {
+        let started = Instant::now();
+        let limit = Duration::from_millis(500);
+        let answer = insist(Some(limit), || async { Err::<(), _>(fault(ErrorCode::Timeout)) });
+        assert_eq!(answer.await.map_err(|f| f.code), Err(ErrorCode::Timeout));
+        // It knows before it waits that the wait would be too long.
+        assert!(started.elapsed() < limit);
+    }
+}

@@ -1,0 +1,94 @@
+//! auth: who you are. Accounts with passwords, browser sessions, access tokens, and the feed of sessions that ended. It knows
+//! nothing of projects or turns, and what a plan allows is written elsewhere.
+//!
+//! In reading order:
+//! - [`account`]: the story, one function per RPC: sign up, sign in, sign out, who am I, a token please.
+//! - [`email`], [`password`], [`session`]: the rules it follows; none does I/O, none knows a clock.
+//! - [`hash_pool`]: where password work runs, so that a flood of it stays in its bounds.
+//! - [`limit`]: whom the policy `auth` counts.
+//! - [`token`], [`rotation`], [`keyring`]: what an access token says and who signs it; when keys change; the keys in memory.
+//! - [`revocation`]: the feed that lets a sign-out act within a second.
+//! - [`housekeeping`]: what is deleted, and when.
+//! - [`store`]: all SQL. [`grpc`], [`access`], [`config`], [`error`]: the edges.
+
+pub mod account;
+pub mod email;
+pub mod password;
+pub mod session;
+
+pub mod hash_pool;
+pub mod limit;
+
+pub mod keyring;
+pub mod rotation;
+pub mod token;
+
+pub mod housekeeping;
+pub mod revocation;
+
+pub mod access;
+pub mod config;
+pub mod error;
+pub mod grpc;
+pub mod store;
+
+use std::{sync::Arc, time::Duration};
+
+use chassis::{
+    client, clock,
+    identity::{Caller, Keys, Verifier},
+    postgres,
+    server::{self, Server},
+    task::Tasks,
+};
+use proto::auth::auth_service_server::AuthServiceServer;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use config::Config;
+
+/// How long background work may take to notice that the process stops.
+const TASKS_END_WITHIN: Duration = Duration::from_secs(2);
+
+/// Why the service could not start, or stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("auth has no database")]
+    Database(#[source] postgres::Error),
+    #[error("auth could not start")]
+    Start(#[source] error::Error),
+    #[error("auth stopped serving")]
+    Serve(#[source] server::ServeError),
+}
+
+/// Serves auth on the listener until `shutdown`.
+///
+/// # Errors
+/// The database, the signing keys or the listener could not be used.
+pub async fn serve(config: Config, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
+    let pool = postgres::connect(&config.postgres, &store::MIGRATOR).await.map_err(ServeError::Database)?;
+    let hashes =
+        hash_pool::HashPool::new(config.hash_cost, config.hash_threads, config.hash_queue).map_err(|e| ServeError::Start(e.into()))?;
+    let keyring = keyring::Keyring::open(pool.clone(), &config.cluster_secret, config.rotation_interval(), clock::now())
+        .await
+        .map_err(ServeError::Start)?;
+    let feed = revocation::Feed::new(pool.clone(), shutdown.clone());
+
+    let tasks = Tasks::new();
+    tasks.spawn(feed.clone().run());
+    tasks.spawn(keyring.clone().run(tasks.token()));
+    tasks.spawn(housekeeping::run(pool.clone(), tasks.token()));
+
+    let rate_limit = client::connect(Caller::Auth, Caller::RateLimit, &config.rate_limit_url, &config.cluster_secret);
+    let published = keyring.published();
+    let verifier = Verifier::new(Caller::Auth, &config.cluster_secret, Keys::Local(published.clone()));
+    let accounts = account::Accounts::new(pool.clone(), hashes, rate_limit, keyring, feed.clone());
+    let served = Server::new(Caller::Auth, config.server, Arc::new(verifier), access::RULES)
+        .add(AuthServiceServer::new(grpc::Api { accounts, published, feed }))
+        .serve(listener, shutdown)
+        .await;
+
+    tasks.shutdown(TASKS_END_WITHIN).await;
+    pool.close().await;
+    served.map_err(ServeError::Serve)
+}

@@ -1,0 +1,220 @@
+//! What a good password is, and Argon2id: one function that hashes, one that verifies, both in memory that the caller keeps.
+//! They block for as long as the parameters make them; [`crate::hash_pool`] runs them.
+
+use std::fmt;
+
+use argon2::{
+    Algorithm, Argon2, Block, Params, Version,
+    password_hash::phc::{Output, ParamsString, PasswordHash, Salt},
+};
+use zxcvbn::{Score, feedback::Feedback, zxcvbn};
+
+/// Both bounds are in characters and checked before anything else looks at the password.
+pub const MIN_CHARACTERS: usize = 8;
+pub const MAX_CHARACTERS: usize = 256;
+
+const MIN_SCORE: Score = Score::Three;
+const HASH_BYTES: usize = 32;
+const SALT_BYTES: usize = 16;
+
+/// How hard a hash is; the defaults are OWASP's minimum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost {
+    pub memory_kib: u32,
+    pub iterations: u32,
+}
+
+/// The library refused parameters or a stored hash: never the fault of a password.
+#[derive(Debug, thiserror::Error)]
+pub enum HashError {
+    #[error("the parameters of the password hash are out of bounds")]
+    Argon2(#[source] argon2::Error),
+    #[error("a stored password hash cannot be read")]
+    Stored(#[source] argon2::password_hash::phc::Error),
+    #[error("a stored password hash lacks its salt or its output, or is not of Argon2")]
+    Incomplete,
+    #[error("no random bytes for a salt")]
+    Random,
+}
+
+/// What a sign-in learns.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Wrong,
+    Right,
+    /// Right, but weaker than hashes are made now; this one replaces it.
+    Outdated(String),
+}
+
+/// Why a password is too easy to guess, in the words of zxcvbn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Weakness(String);
+
+impl fmt::Display for Weakness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether the password resists guessing by somebody who knows `known`: address, name.
+///
+/// # Errors
+/// Its weakness, for the person to read.
+pub fn check_strength(password: &str, known: &[String]) -> Result<(), Weakness> {
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    let estimate = zxcvbn(password, &known);
+    if estimate.score() >= MIN_SCORE {
+        return Ok(());
+    }
+    Err(Weakness(estimate.feedback().map_or_else(|| "it is too easy to guess.".to_owned(), words)))
+}
+
+fn words(feedback: &Feedback) -> String {
+    let warning = feedback.warning().map(|w| w.to_string());
+    let all: Vec<String> = warning.into_iter().chain(feedback.suggestions().iter().map(ToString::to_string)).collect();
+    all.join(" ")
+}
+
+/// What an attacker would try first: the address, the name, and each word of them.
+#[must_use]
+pub fn known_words(email: &str, display_name: &str) -> Vec<String> {
+    let mut words = vec![email.to_owned(), display_name.to_owned(), "backlot".to_owned()];
+    for text in [email, display_name] {
+        words.extend(text.split(|c: char| !c.is_alphanumeric()).filter(|w| w.chars().count() > 2).map(str::to_owned));
+    }
+    words.retain(|w| !w.is_empty());
+    words
+}
+
+/// Hashes a new password with a fresh salt, as a PHC string.
+///
+/// # Errors
+/// Never for the password's sake.
+pub fn hash(password: &str, cost: Cost, memory: &mut Vec<Block>) -> Result<String, HashError> {
+    let mut salt = [0; SALT_BYTES];
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut salt).map_err(|_| HashError::Random)?;
+    let params = Params::new(cost.memory_kib, cost.iterations, 1, Some(HASH_BYTES)).map_err(HashError::Argon2)?;
+    let mut output = [0; HASH_BYTES];
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
+    fill(&argon2, password, &salt, &mut output, memory)?;
+    let phc = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(&params).map_err(|_| HashError::Incomplete)?,
+        salt: Some(Salt::new(&salt).map_err(HashError::Stored)?),
+        hash: Some(Output::new(&output).map_err(HashError::Stored)?),
+    };
+    Ok(phc.to_string())
+}
+
+/// Compares in constant time, with the parameters of the stored hash; makes a new hash where those are weaker than `cost`.
+///
+/// # Errors
+/// Only if the stored hash is damaged.
+pub fn verify(password: &str, stored: &str, cost: Cost, memory: &mut Vec<Block>) -> Result<Verdict, HashError> {
+    let phc = PasswordHash::new(stored).map_err(HashError::Stored)?;
+    let (Some(salt), Some(expected)) = (phc.salt, phc.hash) else { return Err(HashError::Incomplete) };
+    let algorithm = Algorithm::try_from(phc.algorithm.as_str()).map_err(|_| HashError::Incomplete)?;
+    let version = phc.version.map_or(Ok(Version::V0x13), Version::try_from).map_err(HashError::Argon2)?;
+    let params = Params::try_from(&phc).map_err(|_| HashError::Incomplete)?;
+    let weaker = algorithm != Algorithm::Argon2id
+        || version != Version::V0x13
+        || params.m_cost() < cost.memory_kib
+        || params.t_cost() < cost.iterations;
+
+    let mut output = vec![0; expected.len()];
+    fill(&Argon2::new(algorithm, version, params), password, &salt, &mut output, memory)?;
+    // `Output` compares in constant time.
+    if Output::new(&output).map_err(HashError::Stored)? != expected {
+        return Ok(Verdict::Wrong);
+    }
+    if weaker { hash(password, cost, memory).map(Verdict::Outdated) } else { Ok(Verdict::Right) }
+}
+
+fn fill(argon2: &Argon2<'_>, password: &str, salt: &[u8], output: &mut [u8], memory: &mut Vec<Block>) -> Result<(), HashError> {
+    let blocks = argon2.params().block_count();
+    if memory.len() < blocks {
+        memory.resize(blocks, Block::new());
+    }
+    argon2.hash_password_into_with_memory(password.as_bytes(), salt, output, memory.as_mut_slice()).map_err(HashError::Argon2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHEAP: Cost = Cost { memory_kib: 8, iterations: 1 };
+
+    #[test]
+    fn weak_passwords_are_told_why() {
+        for (password, known) in [
+            ("password1", vec![]),
+            ("aaaaaaaaaaaa", vec![]),
+            ("12345678", vec![]),
+            ("qwertyuiop", vec![]),
+            ("lovelace-ada", known_words("ada@lovelace.example", "Ada Lovelace")),
+            ("backlot1", known_words("a@b", "a")),
+        ] {
+            let why = check_strength(password, &known).expect_err(password);
+            assert!(why.to_string().ends_with('.'), "{why}");
+        }
+        assert!(check_strength("password1", &[]).expect_err("weak").to_string().contains("common password"));
+    }
+
+    #[test]
+    fn strong_passwords_pass_whatever_they_are_made_of() {
+        let long = "correct horse ".repeat(18);
+        for password in
+            ["correct horse battery staple", "tr0ub4dor&3 unlikely", "пароль слона в саду", "🦀🦀 зелёный чайник", long.as_str()]
+        {
+            assert_eq!(check_strength(password, &known_words("ada@lovelace.example", "Ada")), Ok(()), "{password}");
+        }
+    }
+
+    #[test]
+    fn a_hash_verifies_its_password_and_no_other() {
+        let mut memory = Vec::new();
+        let stored = hash("correct horse", CHEAP, &mut memory).expect("hash");
+        assert!(stored.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{stored}");
+        assert_eq!(verify("correct horse", &stored, CHEAP, &mut memory).expect("verdict"), Verdict::Right);
+        assert_eq!(verify("Correct horse", &stored, CHEAP, &mut memory).expect("verdict"), Verdict::Wrong);
+        assert_ne!(hash("correct horse", CHEAP, &mut memory).expect("hash"), stored, "salted");
+    }
+
+    #[test]
+    fn memory_left_by_another_hash_changes_nothing() {
+        let mut used = Vec::new();
+        let big = hash("something else", Cost { memory_kib: 64, iterations: 2 }, &mut used).expect("hash");
+        let stored = hash("correct horse", CHEAP, &mut used).expect("hash");
+        assert_eq!(verify("correct horse", &stored, CHEAP, &mut Vec::new()).expect("verdict"), Verdict::Right);
+        assert_eq!(verify("something else", &big, CHEAP, &mut used).expect("verdict"), Verdict::Right);
+    }
+
+    #[test]
+    fn a_weaker_hash_is_replaced_when_its_password_is_known() {
+        let mut memory = Vec::new();
+        let old = hash("correct horse", CHEAP, &mut memory).expect("hash");
+        let now = Cost { memory_kib: 16, iterations: 2 };
+        assert_eq!(verify("wrong", &old, now, &mut memory).expect("verdict"), Verdict::Wrong);
+        let Verdict::Outdated(new) = verify("correct horse", &old, now, &mut memory).expect("verdict") else { panic!("kept") };
+        assert!(new.starts_with("$argon2id$v=19$m=16,t=2,p=1$"), "{new}");
+        assert_eq!(verify("correct horse", &new, now, &mut memory).expect("verdict"), Verdict::Right);
+        assert_eq!(verify("correct horse", &new, CHEAP, &mut memory).expect("verdict"), Verdict::Right, "a stronger one stays");
+    }
+
+    #[test]
+    fn a_damaged_hash_is_an_error_and_not_a_wrong_password() {
+        for stored in ["", "$argon2id$v=19$m=8,t=1,p=1", "$bcrypt$abc", "plain"] {
+            assert!(verify("x", stored, CHEAP, &mut Vec::new()).is_err(), "{stored}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_text_is_a_password(password in "\\PC{8,40}") {
+            let mut memory = Vec::new();
+            let stored = hash(&password, CHEAP, &mut memory).expect("hash");
+            proptest::prop_assert_eq!(verify(&password, &stored, CHEAP, &mut memory).expect("verdict"), Verdict::Right);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Starts what a test needs and speaks for the gateway and for programs.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use chassis::{
+    client::{self, ServiceChannel},
+    config::Env,
+    context::Context,
+    identity::Caller,
+    secret::ClusterSecret,
+    task,
+    testing::{self, TestDatabase},
+};
+use proto::{
+    auth::{
+        CreateAccessTokenRequest, CreateAccessTokenResponse, GetSessionRequest, GetSessionResponse, SignInRequest, SignInResponse,
+        SignOutRequest, SignUpRequest, SignUpResponse, auth_service_client::AuthServiceClient,
+    },
+    error::Fault,
+};
+use rate_limit::policy::Policies;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::{Request, Response, Status, transport::Channel};
+
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
+pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
+const LOOSE: &str = "policies: [{name: auth, limit: 10000, window: 1s}]";
+
+/// A database, rate-limit, and any number of auth's replicas over them.
+pub(crate) struct Cluster {
+    pub(crate) database: TestDatabase,
+    rate_limit_url: String,
+    _rate_limit: DropGuard,
+}
+
+/// How one replica differs from the cheap default.
+#[derive(Clone, Copy)]
+pub(crate) struct Settings<'a>(pub(crate) &'a [(&'a str, &'a str)]);
+
+const CHEAP: [(&str, &str); 2] = [("BACKLOT_ARGON2_MEMORY_KIB", "64"), ("BACKLOT_ARGON2_ITERATIONS", "1")];
+
+/// A running replica; it stops when nobody has it and nobody can call it.
+pub(crate) struct Replica {
+    pub(crate) uri: http::Uri,
+    pub(crate) stop: CancellationToken,
+    pub(crate) served: tokio::task::JoinHandle<Result<(), auth::ServeError>>,
+    running: Arc<DropGuard>,
+}
+
+impl Cluster {
+    /// With limits that no test reaches.
+    pub(crate) async fn start() -> Self {
+        Self::limited(Policies::shipped().with(LOOSE).expect("policies")).await
+    }
+
+    pub(crate) async fn limited(policies: Policies) -> Self {
+        let database = testing::postgres(&auth::store::MIGRATOR).await;
+        let listener = testing::listener().await;
+        let rate_limit_url = format!("http://{}", listener.local_addr().expect("address"));
+        let mut env = Env::of([("BACKLOT_CLUSTER_SECRET", SECRET)]);
+        let config = rate_limit::Config { policies, ..rate_limit::Config::read(&mut env) };
+        let stop = CancellationToken::new();
+        task::spawn(rate_limit::serve(config, listener, stop.clone()));
+        Self { database, rate_limit_url, _rate_limit: stop.drop_guard() }
+    }
+
+    /// One replica as the tests like it.
+    pub(crate) async fn auth(&self) -> Replica {
+        self.auth_with(Settings(&[])).await
+    }
+
+    pub(crate) async fn auth_with(&self, settings: Settings<'_>) -> Replica {
+        let base = [
+            ("BACKLOT_AUTH_DATABASE_URL", self.database.url.as_str()),
+            ("BACKLOT_CLUSTER_SECRET", SECRET),
+            ("BACKLOT_RATE_LIMIT_URL", self.rate_limit_url.as_str()),
+            ("BACKLOT_DATABASE_CONNECTIONS", "4"),
+        ];
+        let mut env = Env::of(base.iter().chain(&CHEAP).chain(settings.0).copied());
+        let config = auth::Config::read(&mut env);
+        env.check().expect("settings");
+        let listener = testing::listener().await;
+        let uri = format!("http://{}", listener.local_addr().expect("address")).parse().expect("uri");
+        let stop = CancellationToken::new();
+        let served = task::spawn(auth::serve(config, listener, stop.clone()));
+        Replica { uri, stop: stop.clone(), served, running: Arc::new(stop.drop_guard()) }
+    }
+}
+
+/// A caller of one replica on behalf of a client at some address.
+#[derive(Clone)]
+pub(crate) struct Client {
+    pub(crate) client: AuthServiceClient<ServiceChannel>,
+    context: Context,
+    _running: Arc<DropGuard>,
+}
+
+impl Replica {
+    /// The gateway, for a client at 192.0.2.1.
+    pub(crate) fn gateway(&self) -> Client {
+        self.gateway_for("192.0.2.1")
+    }
+
+    pub(crate) fn gateway_for(&self, address: &str) -> Client {
+        self.called_by(Caller::Gateway, Some(address.parse().expect("address")))
+    }
+
+    pub(crate) fn called_by(&self, caller: Caller, client_address: Option<IpAddr>) -> Client {
+        let channel = client::connect(caller, Caller::Auth, &self.uri, &ClusterSecret::of_bytes(SECRET.as_bytes()));
+        Client {
+            client: AuthServiceClient::new(channel),
+            context: Context { client_address, ..Context::background() },
+            _running: Arc::clone(&self.running),
+        }
+    }
+
+    /// A program without a caller token.
+    pub(crate) fn direct(&self) -> AuthServiceClient<Channel> {
+        AuthServiceClient::new(Channel::builder(self.uri.clone()).connect_lazy())
+    }
+}
+
+impl Client {
+    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
+        self.context.request(message)
+    }
+
+    pub(crate) async fn sign_up(&self, email: &str, password: &str) -> Result<SignUpResponse, Box<Fault>> {
+        let message = SignUpRequest { email: email.into(), password: password.into(), display_name: String::new() };
+        answer(self.client.clone().sign_up(self.request(message)).await)
+    }
+
+    pub(crate) async fn sign_in(&self, email: &str, password: &str) -> Result<SignInResponse, Box<Fault>> {
+        let message = SignInRequest { email: email.into(), password: password.into() };
+        answer(self.client.clone().sign_in(self.request(message)).await)
+    }
+
+    pub(crate) async fn sign_out(&self, session_token: &str) -> Result<(), Box<Fault>> {
+        let message = SignOutRequest { session_token: session_token.into() };
+        answer(self.client.clone().sign_out(self.request(message)).await).map(drop)
+    }
+
+    pub(crate) async fn exchange(&self, session_token: &str) -> Result<CreateAccessTokenResponse, Box<Fault>> {
+        let message = CreateAccessTokenRequest { session_token: session_token.into() };
+        answer(self.client.clone().create_access_token(self.request(message)).await)
+    }
+
+    pub(crate) async fn session(&self, access_token: &str) -> Result<GetSessionResponse, Box<Fault>> {
+        answer(self.client.clone().get_session(bearing(self.request(GetSessionRequest {}), access_token)).await)
+    }
+}
+
+/// The request with an access token.
+pub(crate) fn bearing<T>(mut request: Request<T>, access_token: &str) -> Request<T> {
+    request.metadata_mut().insert("authorization", format!("Bearer {access_token}").parse().expect("text"));
+    request
+}
+
+pub(crate) fn answer<T>(result: Result<Response<T>, Status>) -> Result<T, Box<Fault>> {
+    result.map(Response::into_inner).map_err(|status| Box::new(Fault::from_status(&status)))
+}
+
+/// The answer of a future that must not take long.
+pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), future).await.expect("in time")
+}

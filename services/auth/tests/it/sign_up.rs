@@ -1,0 +1,121 @@
+use chassis::clock::from_timestamp;
+use futures::future::join_all;
+use proto::{
+    auth::{Plan, SignUpRequest},
+    error::ErrorCode,
+    id::{SessionId, UserId},
+};
+
+use crate::harness::{Cluster, PASSWORD, answer};
+
+#[tokio::test]
+async fn a_new_account_is_signed_in() {
+    let cluster = Cluster::start().await;
+    let replica = cluster.auth().await;
+    let made = replica.gateway().sign_up("Ada.Lovelace@Example.ORG", PASSWORD).await.expect("account");
+
+    let (user, session) = (made.user.expect("user"), made.session.expect("session"));
+    assert_eq!((user.email.as_str(), user.display_name.as_str()), ("Ada.Lovelace@example.org", "Ada.Lovelace"));
+    assert_eq!(user.plan(), Plan::Free);
+    let _: (UserId, SessionId) = (user.id.parse().expect("id"), session.id.parse().expect("id"));
+    let moment = |t: Option<pbjson_types::Timestamp>| from_timestamp(&t.expect("time")).expect("time");
+    assert_eq!(moment(session.expire_time) - moment(session.create_time), time::Duration::days(30));
+    assert_eq!(made.session_token.len(), 43);
+
+    let access = replica.gateway().exchange(&made.session_token).await.expect("token");
+    assert_eq!((access.session_id, access.user.as_ref()), (session.id.clone(), Some(&user)));
+    let seen = replica.gateway().session(&access.access_token).await.expect("session");
+    assert_eq!((seen.user, seen.session), (Some(user), Some(session)), "the same after a round trip through the database");
+}
+
+#[tokio::test]
+async fn nothing_secret_is_in_the_database() {
+    let cluster = Cluster::start().await;
+    let made = cluster.auth().await.gateway().sign_up("ada@example.org", PASSWORD).await.expect("account");
+    for table in ["users", "sessions", "signing_keys"] {
+        let sql = sqlx::AssertSqlSafe(format!("select coalesce(string_agg(t::text, ''), '') from {table} t"));
+        let text: String = sqlx::query_scalar(sql).fetch_one(&cluster.database.pool).await.expect("rows");
+        assert!(!text.is_empty() && !text.contains(&made.session_token) && !text.contains(PASSWORD), "{table}");
+    }
+}
+
+#[tokio::test]
+async fn a_bad_field_is_named_with_its_limit_and_nothing_is_made() {
+    let cluster = Cluster::start().await;
+    let gateway = cluster.auth().await.gateway();
+    let (long, name) = (format!("{}@b.c", "a".repeat(251)), "n".repeat(81));
+    let (short, endless) = ("elephan", "x7".repeat(129));
+    for (email, password, display_name, field, limit) in [
+        ("", PASSWORD, "", "email", "3 to 254 characters"),
+        (long.as_str(), PASSWORD, "", "email", "3 to 254 characters"),
+        ("a@b@c", PASSWORD, "", "email", "exactly one @"),
+        ("a\0@b", PASSWORD, "", "email", "no spaces"),
+        ("ada@example.org", "", "", "password", "8 to 256 characters"),
+        ("ada@example.org", short, "", "password", "8 to 256 characters"),
+        ("ada@example.org", endless.as_str(), "", "password", "8 to 256 characters"),
+        ("ada@example.org", PASSWORD, name.as_str(), "display_name", "at most 80 characters"),
+        ("ada@example.org", PASSWORD, "Ada\0", "display_name", "no control characters"),
+    ] {
+        let message = SignUpRequest { email: email.into(), password: password.into(), display_name: display_name.into() };
+        let fault = answer(gateway.client.clone().sign_up(gateway.request(message)).await).expect_err(field);
+        assert_eq!(
+            (fault.code, fault.reason.as_str(), fault.domain.as_str()),
+            (ErrorCode::InvalidArgument, "INVALID_FIELD", "auth.backlot.dev")
+        );
+        assert_eq!(fault.violations.len(), 1, "{fault:?}");
+        assert_eq!(fault.violations[0].field, field);
+        assert!(fault.violations[0].description.contains(limit), "{fault:?}");
+    }
+    let all = SignUpRequest { email: "x".into(), password: "x".into(), display_name: name };
+    let fault = answer(gateway.client.clone().sign_up(gateway.request(all)).await).expect_err("all");
+    assert_eq!(fault.violations.len(), 3, "one answer names every field");
+    let users: i64 = sqlx::query_scalar("select count(*) from users").fetch_one(&cluster.database.pool).await.expect("count");
+    assert_eq!(users, 0);
+}
+
+#[tokio::test]
+async fn the_limits_themselves_are_accepted() {
+    let cluster = Cluster::start().await;
+    let gateway = cluster.auth().await.gateway();
+    let email = format!("{}@b.c", "a".repeat(250));
+    let password: String = "зелёный слон в саду ".chars().cycle().take(256).collect();
+    let made = gateway.sign_up(&email, &password).await.expect("account");
+    assert_eq!(made.user.expect("user").display_name, "a".repeat(80));
+    gateway.sign_in(&email, &password).await.expect("all 256 characters count");
+    let almost: String = password.chars().take(255).collect();
+    assert_eq!(gateway.sign_in(&email, &almost).await.expect_err("cut").reason, "BAD_CREDENTIALS");
+}
+
+#[tokio::test]
+async fn a_weak_password_is_told_why() {
+    let cluster = Cluster::start().await;
+    let gateway = cluster.auth().await.gateway();
+    for password in ["12345678", "qwertyuiop", "lovelace1"] {
+        let fault = gateway.sign_up("ada.lovelace@example.org", password).await.expect_err(password);
+        assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::InvalidArgument, "WEAK_PASSWORD"));
+        assert_eq!(fault.violations[0].field, "password");
+        assert!(!fault.violations[0].description.is_empty() && !fault.message.contains(password));
+    }
+}
+
+#[tokio::test]
+async fn an_address_has_one_account_however_it_is_spelt() {
+    let cluster = Cluster::start().await;
+    let gateway = cluster.auth().await.gateway();
+    gateway.sign_up("ada@example.org", PASSWORD).await.expect("account");
+    for email in ["ada@example.org", "ADA@example.org", "ada@EXAMPLE.org"] {
+        let fault = gateway.sign_up(email, PASSWORD).await.expect_err(email);
+        assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Conflict, "EMAIL_TAKEN"));
+    }
+}
+
+#[tokio::test]
+async fn of_many_at_once_one_gets_the_address() {
+    let cluster = Cluster::start().await;
+    let (one, other) = (cluster.auth().await.gateway(), cluster.auth().await.gateway());
+    let attempts =
+        (0..12).map(|i| if i % 2 == 0 { one.sign_up("ada@example.org", PASSWORD) } else { other.sign_up("ada@example.org", PASSWORD) });
+    let results = join_all(attempts).await;
+    assert_eq!(results.iter().filter(|r| r.is_ok()).count(), 1);
+    assert!(results.iter().filter_map(|r| r.as_ref().err()).all(|f| f.reason == "EMAIL_TAKEN"));
+}

@@ -1,0 +1,139 @@
+//! The commands, and what the process exits with: 0 after an orderly end, 64 for a configuration at fault, 1 for the rest.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use chassis::config::{EXIT_USAGE, Env, Faults};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use crate::{
+    health, role,
+    settings::{self, Role},
+    token, up,
+};
+
+/// The self-hosted backend for AI app builders.
+///
+/// `backlot up` is the whole cluster in one process. The five roles run one by one for a cluster of many processes.
+#[derive(Debug, Parser)]
+#[command(name = "backlot", version, max_term_width = 120)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the whole cluster in one process, with a private PostgreSQL unless DATABASE_URL names one.
+    Up,
+    /// Run the gateway: HTTP, SSE and previews for browsers.
+    Gateway,
+    /// Run auth: accounts, sessions and access tokens.
+    Auth,
+    /// Run agent-streaming: turns and their events.
+    AgentStreaming,
+    /// Run project-storage: files, history and messages.
+    ProjectStorage,
+    /// Run rate-limit: how often and how much.
+    RateLimit,
+    /// Print an operator's caller token, good for a minute, to be sent as `x-backlot-caller`.
+    Token {
+        /// The service that shall accept it.
+        #[arg(long = "for", value_name = "SERVICE", value_parser = token::service)]
+        service: Role,
+    },
+    /// Exit 0 if a role on this machine is ready to serve, 1 if not.
+    Health {
+        /// The role to ask, where its listen setting says that it listens.
+        #[arg(default_value = "gateway")]
+        role: Role,
+    },
+}
+
+/// Everything that `main` does.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = match Cli::from_arg_matches(&command().get_matches()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    chassis::install_crypto();
+    match dispatch(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if let Some(faults) = error.downcast_ref::<Faults>() {
+                eprintln!("{faults}");
+                ExitCode::from(EXIT_USAGE)
+            } else {
+                eprintln!("backlot: {error:#}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// The commands with their settings under the help.
+fn command() -> clap::Command {
+    let mut command = Cli::command().after_help(settings::help(&settings::of_up()));
+    let documented = Role::ALL.map(|role| (role.name(), settings::of_role(role)));
+    for (name, settings) in
+        documented.into_iter().chain([("up", settings::of_up()), ("token", token::settings()), ("health", health::settings())])
+    {
+        command = command.mut_subcommand(name, |sub| sub.after_help(settings::help(&settings)));
+    }
+    command
+}
+
+fn dispatch(command: Command) -> anyhow::Result<()> {
+    let env = Env::process();
+    let role = match command {
+        Command::Up => return up::command(env),
+        Command::Token { service } => {
+            return writeln!(io::stdout(), "{}", token::operator(env, service)?).context("cannot write the token");
+        }
+        Command::Health { role } => return health::command(env, role),
+        Command::Gateway => Role::Gateway,
+        Command::Auth => Role::Auth,
+        Command::AgentStreaming => Role::AgentStreaming,
+        Command::ProjectStorage => Role::ProjectStorage,
+        Command::RateLimit => Role::RateLimit,
+    };
+    role::command(env, role)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_lists_its_settings() {
+        command().debug_assert();
+        for (name, setting) in [
+            ("up", "BACKLOT_GRPC_LISTEN [default: 127.0.0.1:9090]"),
+            ("gateway", "BACKLOT_PREVIEW_LISTEN [default: 127.0.0.1:8081]"),
+            ("auth", "DATABASE_URL"),
+            ("agent-streaming", "BACKLOT_GRPC_LISTEN [default: 127.0.0.1:9091]"),
+            ("project-storage", "BACKLOT_GRPC_LISTEN [default: 127.0.0.1:9092]"),
+            ("rate-limit", "REDIS_URL"),
+            ("token", "BACKLOT_CLUSTER_SECRET"),
+            ("health", "BACKLOT_LISTEN"),
+        ] {
+            let mut command = command();
+            let help = command.find_subcommand_mut(name).expect(name).render_long_help().to_string();
+            assert!(help.contains("Settings (environment variables)") && help.contains(setting), "{name}:\n{help}");
+        }
+    }
+
+    #[test]
+    fn the_launcher_hides_what_it_finds_itself() {
+        let help = settings::help(&settings::of_up());
+        for role in Role::SERVICES {
+            let name = role.url_setting().expect("a service");
+            assert!(!help.contains(name), "{name}");
+            assert!(settings::of_all().iter().any(|doc| doc.name == name), "{name} is read by no role");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! One archive over HTTP, complete and with the right checksum or not at all.
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    time::Duration,
+};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use sha2::{Digest as _, Sha512};
+
+use super::Cause;
+
+/// Twice the largest archive.
+const MAX_BYTES: usize = 64 * 1024 * 1024;
+const MEGABYTE: usize = 1_000_000;
+
+/// Fetches the archive and compares it with its checksum.
+pub(super) async fn archive(url: &str, sha512: &str) -> Result<Vec<u8>, Cause> {
+    let failed =
+        |error: reqwest::Error| Cause::Fetch { url: url.to_owned(), why: format!("{:#}", anyhow::Error::new(error.without_url())) };
+    let client = reqwest::Client::builder()
+        .connect_timeout(Duration::from_secs(15))
+        .read_timeout(Duration::from_secs(30))
+        .build()
+        .map_err(failed)?;
+    let mut answer = client.get(url).send().await.and_then(reqwest::Response::error_for_status).map_err(failed)?;
+    let mut progress = Progress::new(url, answer.content_length());
+    let mut bytes = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(failed)? {
+        if bytes.len() + chunk.len() > MAX_BYTES {
+            return Err(Cause::TooLarge { url: url.to_owned() });
+        }
+        bytes.extend_from_slice(&chunk);
+        progress.at(bytes.len());
+    }
+    progress.end(bytes.len());
+    if BASE64_STANDARD.encode(Sha512::digest(&bytes)) != sha512 {
+        return Err(Cause::Checksum { url: url.to_owned() });
+    }
+    Ok(bytes)
+}
+
+/// A line on standard error: redrawn on a terminal, written at each quarter into a log.
+struct Progress {
+    total: Option<usize>,
+    terminal: bool,
+    shown: usize,
+}
+
+impl Progress {
+    fn new(url: &str, total: Option<u64>) -> Self {
+        eprintln!("this machine has no PostgreSQL; fetching one, once, from {url}");
+        Self { total: total.and_then(|bytes| usize::try_from(bytes).ok()), terminal: io::stderr().is_terminal(), shown: 0 }
+    }
+
+    fn at(&mut self, bytes: usize) {
+        let every = if self.terminal { MEGABYTE / 4 } else { self.total.map_or(8 * MEGABYTE, |total| total / 4 + 1) };
+        if bytes - self.shown >= every {
+            self.shown = bytes;
+            self.write(bytes);
+        }
+    }
+
+    fn end(&self, bytes: usize) {
+        self.write(bytes);
+        if self.terminal {
+            eprintln!();
+        }
+    }
+
+    fn write(&self, bytes: usize) {
+        let (lead, tail) = if self.terminal { ("\r", "") } else { ("", "\n") };
+        let of = self.total.map(|total| format!(" of {:.1}", megabytes(total))).unwrap_or_default();
+        // A closed standard error is no reason to stop.
+        let _ = write!(io::stderr(), "{lead}PostgreSQL: {:.1}{of} MB{tail}", megabytes(bytes));
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "shown with one decimal")]
+fn megabytes(bytes: usize) -> f64 {
+    bytes as f64 / MEGABYTE as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// A registry that gives every request this answer.
+    fn registry(answer: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("listener");
+        let url = format!("http://{}/archive.tgz", listener.local_addr().expect("address"));
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let _ = stream.read(&mut [0; 4096]);
+            stream.write_all(answer.as_bytes()).expect("answered");
+        });
+        url
+    }
+
+    // `printf hello | openssl dgst -sha512 -binary | base64`
+    const HELLO: &str = "m3HSJL1i83hdltRq0+o9czGb+8KJDKra4t/3JRlnPKcjI8PZm6XBHXx6zG4UuMXaDEZjR1wuXDre9G9zvN7AQw==";
+
+    #[tokio::test]
+    async fn only_the_pinned_bytes_are_taken() {
+        chassis::install_crypto();
+        let good = registry("HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello");
+        assert_eq!(archive(&good, HELLO).await.expect("fetched"), b"hello");
+        let other = registry("HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhallo");
+        assert!(matches!(archive(&other, HELLO).await, Err(Cause::Checksum { .. })));
+        let cut = registry("HTTP/1.1 200 OK\r\ncontent-length: 9\r\nconnection: close\r\n\r\nhello");
+        assert!(matches!(archive(&cut, HELLO).await, Err(Cause::Fetch { .. })));
+        let absent = registry("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        assert!(matches!(archive(&absent, HELLO).await, Err(Cause::Fetch { .. })));
+    }
+}

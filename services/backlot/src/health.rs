@@ -1,0 +1,94 @@
+//! `backlot health`: what a container engine asks. An image without a shell has no other program to ask with.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use chassis::config::{Env, SettingDoc};
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+
+use crate::settings::{self, Role};
+
+/// A probe that takes longer has failed.
+const LIMIT: Duration = Duration::from_secs(3);
+
+/// Asks the role that listens where this environment says.
+///
+/// # Errors
+/// It does not answer, or answers that it is not ready.
+pub fn command(mut env: Env, role: Role) -> anyhow::Result<()> {
+    let address = match role {
+        Role::Gateway => settings::gateway_address(&mut env),
+        service => settings::grpc_address(&mut env, service),
+    };
+    env.check()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let probe = async {
+            match role {
+                Role::Gateway => ready(reachable(address)).await,
+                _ => serving(reachable(address)).await,
+            }
+        };
+        tokio::time::timeout(LIMIT, probe).await.context("no answer in time")?
+    })
+}
+
+/// What the command reads.
+#[must_use]
+pub fn settings() -> Vec<SettingDoc> {
+    let mut env = Env::describe();
+    settings::gateway_address(&mut env);
+    settings::grpc_address(&mut env, Role::Auth);
+    env.settings().to_vec()
+}
+
+/// Whether the gateway's `/readyz` says yes.
+///
+/// # Errors
+/// It does not.
+pub async fn ready(address: SocketAddr) -> anyhow::Result<()> {
+    // The probe stays on this machine, whatever proxy the environment names.
+    let client = reqwest::Client::builder().no_proxy().timeout(LIMIT).build().context("cannot make a client")?;
+    let answer = client.get(format!("http://{address}/readyz")).send().await.context("the gateway does not answer")?;
+    ensure!(answer.status().is_success(), "the gateway is not ready: {}", answer.status());
+    Ok(())
+}
+
+/// Whether a service's health service says SERVING.
+async fn serving(address: SocketAddr) -> anyhow::Result<()> {
+    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).context("no address")?;
+    let channel = endpoint.connect_timeout(LIMIT).connect().await.context("the service does not answer")?;
+    let answer =
+        HealthClient::new(channel).check(HealthCheckRequest { service: String::new() }).await.context("the service does not answer")?;
+    let status = answer.into_inner().status();
+    ensure!(status == ServingStatus::Serving, "the service is not ready: {}", status.as_str_name());
+    Ok(())
+}
+
+/// Where a listener can be reached from this machine: "all addresses" is none.
+#[must_use]
+pub fn reachable(listener: SocketAddr) -> SocketAddr {
+    let ip = match listener.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listener.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_addresses_are_asked_at_loopback() {
+        for (listener, asked) in
+            [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:81", "[::1]:81"), ("10.0.0.7:82", "10.0.0.7:82"), ("127.0.0.1:83", "127.0.0.1:83")]
+        {
+            assert_eq!(reachable(listener.parse().expect("address")).to_string(), asked);
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The executable `backlot`: it starts the other crates and has no business of its own. In reading order:
+//!
+//! - [`cli`]: the commands and what `main` exits with; [`settings`]: what each command reads, which is also its `--help`.
+//! - [`role`]: one service or the gateway as a process; [`up`]: all five in one process, with a private PostgreSQL when
+//!   none is named ([`embedded`] fetches one where the machine has none).
+//! - [`token`]: an operator's caller token; [`health`]: the probe of container images.
+
+pub mod cli;
+pub mod embedded;
+pub mod health;
+pub mod role;
+pub mod settings;
+pub mod token;
+pub mod up;

@@ -1,0 +1,174 @@
+//! What the commands read from the environment. Each read is the whole list: the same function makes a configuration, its
+//! faults and the lines of `--help`.
+
+use std::{fmt::Write as _, net::SocketAddr, path::PathBuf};
+
+use chassis::{
+    config::{Env, SettingDoc},
+    secret, telemetry,
+};
+use clap::ValueEnum;
+
+use crate::{embedded, role::Process};
+
+/// A process of the cluster, named as its folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    Gateway,
+    Auth,
+    AgentStreaming,
+    ProjectStorage,
+    RateLimit,
+}
+
+impl Role {
+    /// All five.
+    pub const ALL: [Role; 5] = [Self::Gateway, Self::Auth, Self::AgentStreaming, Self::ProjectStorage, Self::RateLimit];
+    /// Those that speak gRPC, in the order of their ports.
+    pub const SERVICES: [Role; 4] = [Self::Auth, Self::AgentStreaming, Self::ProjectStorage, Self::RateLimit];
+
+    /// As it is written everywhere: `agent-streaming`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Auth => "auth",
+            Self::AgentStreaming => "agent-streaming",
+            Self::ProjectStorage => "project-storage",
+            Self::RateLimit => "rate-limit",
+        }
+    }
+
+    /// The setting by which the others find it; nobody calls the gateway.
+    #[must_use]
+    pub fn url_setting(self) -> Option<&'static str> {
+        match self {
+            Self::Gateway => None,
+            Self::Auth => Some("BACKLOT_AUTH_URL"),
+            Self::AgentStreaming => Some("BACKLOT_AGENT_STREAMING_URL"),
+            Self::ProjectStorage => Some("BACKLOT_PROJECT_STORAGE_URL"),
+            Self::RateLimit => Some("BACKLOT_RATE_LIMIT_URL"),
+        }
+    }
+
+    /// Where it listens for gRPC unless told otherwise; the defaults of [`Role::url_setting`] point there.
+    fn default_grpc_listen(self) -> &'static str {
+        match self {
+            Self::Gateway | Self::Auth => "127.0.0.1:9090",
+            Self::AgentStreaming => "127.0.0.1:9091",
+            Self::ProjectStorage => "127.0.0.1:9092",
+            Self::RateLimit => "127.0.0.1:9093",
+        }
+    }
+}
+
+pub const LISTEN: &str = "BACKLOT_LISTEN";
+pub const PREVIEW_LISTEN: &str = "BACKLOT_PREVIEW_LISTEN";
+pub const GRPC_LISTEN: &str = "BACKLOT_GRPC_LISTEN";
+/// The databases that `DATABASE_URL` stands for.
+const OWN_DATABASES: [&str; 3] =
+    ["BACKLOT_AUTH_DATABASE_URL", "BACKLOT_AGENT_STREAMING_DATABASE_URL", "BACKLOT_PROJECT_STORAGE_DATABASE_URL"];
+
+/// Where the gateway listens, read as it reads it itself.
+pub fn gateway_address(env: &mut Env) -> SocketAddr {
+    env.get(LISTEN, "127.0.0.1:8080", "address of the HTTP listener; port 0 picks one")
+}
+
+/// Where one service listens, when it is a process of its own.
+pub fn grpc_address(env: &mut Env, role: Role) -> SocketAddr {
+    env.get(GRPC_LISTEN, role.default_grpc_listen(), "where the service listens for gRPC")
+}
+
+/// What `backlot up` reads besides the settings of the five roles.
+#[derive(Debug)]
+pub struct Cluster {
+    pub main: SocketAddr,
+    pub preview: SocketAddr,
+    /// The first of four ports; 0 picks four free ones.
+    pub grpc: SocketAddr,
+    pub data_dir: PathBuf,
+    pub embedded: embedded::Config,
+    pub telemetry: telemetry::Config,
+}
+
+impl Cluster {
+    /// Reads the launcher's own settings and, for their faults, those of all roles.
+    pub fn read(env: &mut Env) -> Self {
+        let main = gateway_address(env);
+        let grpc = env.get(
+            GRPC_LISTEN,
+            "127.0.0.1:9090",
+            "where auth listens for gRPC; agent-streaming, project-storage and rate-limit take the next three ports; port 0 picks four free ones",
+        );
+        let (data_dir, embedded, telemetry) = (secret::data_dir(env), embedded::Config::read(env), telemetry::Config::read(env));
+        let preview = Roles::read(env).gateway.preview_listen;
+        let cluster = Self { main, preview, grpc, data_dir, embedded, telemetry };
+        if cluster.grpc.port() > u16::MAX - 3 {
+            env.fault(GRPC_LISTEN, "must leave room for four ports");
+        }
+        cluster
+    }
+}
+
+/// The configurations of the five roles.
+pub struct Roles {
+    pub auth: auth::Config,
+    pub agent_streaming: agent_streaming::Config,
+    pub project_storage: project_storage::Config,
+    pub rate_limit: rate_limit::Config,
+    pub gateway: gateway::Config,
+}
+
+impl Roles {
+    pub fn read(env: &mut Env) -> Self {
+        Self {
+            auth: auth::Config::read(env),
+            agent_streaming: agent_streaming::Config::read(env),
+            project_storage: project_storage::Config::read(env),
+            rate_limit: rate_limit::Config::read(env),
+            gateway: gateway::Config::read(env),
+        }
+    }
+}
+
+/// Whether `DATABASE_URL`, or all that it stands for, is missing.
+#[must_use]
+pub fn lacks_database(env: &Env) -> bool {
+    !env.is_set("DATABASE_URL") && OWN_DATABASES.iter().any(|name| !env.is_set(name))
+}
+
+/// Everything that one role reads.
+#[must_use]
+pub fn of_role(role: Role) -> Vec<SettingDoc> {
+    let mut env = Env::describe();
+    drop(Process::read(&mut env, role));
+    telemetry::Config::read(&mut env);
+    env.settings().to_vec()
+}
+
+/// Everything that `backlot up` reads: all roles, less what the launcher finds out itself.
+#[must_use]
+pub fn of_up() -> Vec<SettingDoc> {
+    let mut env = Env::describe();
+    Cluster::read(&mut env);
+    let found = |name: &str| Role::ALL.iter().any(|role| role.url_setting() == Some(name));
+    env.settings().iter().filter(|doc| !found(&doc.name)).cloned().collect()
+}
+
+/// Everything that any command reads, so that one environment file can serve them all.
+#[must_use]
+pub fn of_all() -> Vec<SettingDoc> {
+    Role::ALL.into_iter().flat_map(of_role).chain(of_up()).collect()
+}
+
+/// The lines under a command's `--help`.
+#[must_use]
+pub fn help(settings: &[SettingDoc]) -> String {
+    let mut text = "Settings (environment variables):\n".to_owned();
+    for doc in settings {
+        let default = doc.default.as_ref().map(|value| format!(" [default: {value}]")).unwrap_or_default();
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {}{default}\n          {}", doc.name, doc.help);
+    }
+    text
+}

@@ -1,0 +1,192 @@
+//! `backlot up`: the five roles in one process. They still speak gRPC to each other on loopback ports, so what runs here is
+//! what runs in a cluster of many machines.
+//!
+//! The start: the whole configuration is read and checked, then the data folder is locked ([`lock`]), every port bound
+//! ([`listeners`]), the private PostgreSQL started ([`database`]), the roles started with the addresses of each other
+//! ([`parts`]), and the list of endpoints written ([`endpoints`]).
+
+mod database;
+mod endpoints;
+mod listeners;
+mod lock;
+mod parts;
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use chassis::{
+    config::{Env, Faults, Secret},
+    lifecycle,
+};
+use tokio::time::{Instant, sleep};
+
+use self::{database::Database, listeners::Listeners, lock::Lock, parts::Parts};
+pub use self::{
+    endpoints::{Endpoints, Grpc},
+    parts::Stopped,
+};
+use crate::{
+    health, role,
+    settings::{self, Cluster, Role, Roles},
+};
+
+/// How long the roles may take until the first request can be served.
+const START_LIMIT: Duration = Duration::from_secs(60);
+const PROBE_PAUSE: Duration = Duration::from_millis(20);
+
+/// A cluster that can serve requests.
+#[derive(Debug)]
+pub struct Running {
+    /// Base URL of the gateway: `http://127.0.0.1:8080`.
+    pub url: String,
+    /// Base URL of its listener for previews.
+    pub preview_url: String,
+    /// Base URLs of the services.
+    pub grpc: Grpc,
+    /// The PostgreSQL server and the prefix of the databases, when one server has them all.
+    pub database_url: Option<Secret>,
+    table: String,
+    // Dropped in this order.
+    parts: Parts,
+    database: Option<Database>,
+    data_dir: PathBuf,
+    _lock: Lock,
+}
+
+impl Running {
+    /// Waits for a role that ends although nobody stopped it.
+    pub async fn stopped(&mut self) -> Stopped {
+        self.parts.stopped().await
+    }
+
+    /// Ends the cluster in order, within thirty seconds: what it acknowledged is kept, what it was doing is handed over.
+    pub async fn shutdown(self) {
+        self.parts.drain().await;
+        if let Some(database) = self.database {
+            database.stop().await;
+        }
+        Endpoints::remove(&self.data_dir);
+    }
+}
+
+/// Starts a cluster with these settings and nothing else of the process: the caller sees to telemetry and signals.
+///
+/// # Errors
+/// The environment is at fault ([`Faults`]), the data folder or an address is taken, or a part failed to start.
+pub async fn start(env: Env) -> anyhow::Result<Running> {
+    chassis::install_crypto();
+    let cluster = checked(&env)?;
+    launch(env, cluster).await
+}
+
+/// Runs a cluster until a signal ends it.
+///
+/// # Errors
+/// As [`start`]; or a role failed.
+pub fn command(env: Env) -> anyhow::Result<()> {
+    let cluster = checked(&env)?;
+    let telemetry = cluster.telemetry.clone();
+    role::in_runtime(&telemetry, "backlot", run(env, cluster))
+}
+
+async fn run(env: Env, cluster: Cluster) -> anyhow::Result<()> {
+    let signal = lifecycle::shutdown_on_signal().context("cannot wait for signals")?;
+    let mut running = tokio::select! {
+        running = launch(env, cluster) => running?,
+        () = signal.cancelled() => return Ok(()),
+    };
+    // A closed output is no reason to stop serving.
+    let _ = write!(io::stderr(), "\n{}\n", running.table);
+    let _ = writeln!(io::stdout(), "backlot ready: {}", running.url);
+    let failure = tokio::select! {
+        () = signal.cancelled() => None,
+        stopped = running.stopped() => Some(stopped),
+    };
+    running.shutdown().await;
+    failure.map_or(Ok(()), |stopped| Err(stopped.into()))
+}
+
+/// Every fault of every role at once, before anything is touched.
+fn checked(env: &Env) -> Result<Cluster, Faults> {
+    let mut env = env.clone();
+    if settings::lacks_database(&env) {
+        env.assume("DATABASE_URL", database::PLACEHOLDER);
+    }
+    let cluster = Cluster::read(&mut env);
+    for name in Role::ALL.into_iter().filter_map(Role::url_setting) {
+        if env.is_set(name) {
+            env.fault(name, "is for roles that run one by one; `backlot up` finds the address itself");
+        }
+    }
+    env.known_elsewhere(&settings::of_all());
+    env.unknown();
+    env.check().map(|()| cluster)
+}
+
+async fn launch(mut env: Env, cluster: Cluster) -> anyhow::Result<Running> {
+    let lock = lock::take(&cluster.data_dir)?;
+    let listeners = Listeners::bind(&cluster, &listeners::Explicit::of(&env)).await?;
+    let database = if settings::lacks_database(&env) { Some(Database::start(&cluster).await?) } else { None };
+    if let Some(database) = &database {
+        env.assume("DATABASE_URL", database.url());
+    }
+    for (role, address) in listeners.services() {
+        if let Some(name) = role.url_setting() {
+            env.assume(name, format!("http://{}", health::reachable(address)));
+        }
+    }
+    let roles = Roles::read(&mut env);
+    let database_url = env.optional("DATABASE_URL", "");
+    env.check()?;
+
+    let endpoints = Endpoints::of(&listeners);
+    let table = endpoints::table(&listeners, &rows(&env, &cluster, database.as_ref()));
+    let probe = health::reachable(listeners.main.address);
+    let mut parts = serve(roles, listeners);
+    ready(&mut parts, probe).await?;
+    endpoints.write(&cluster.data_dir).with_context(|| format!("cannot write to {}", cluster.data_dir.display()))?;
+    let Endpoints { url, preview_url, grpc, .. } = endpoints;
+    Ok(Running { url, preview_url, grpc, database_url, table, parts, database, data_dir: cluster.data_dir, _lock: lock })
+}
+
+/// Starts all roles at once: each waits for those that it needs.
+fn serve(roles: Roles, listeners: Listeners) -> Parts {
+    let mut parts = Parts::new();
+    let [auth, agent_streaming, project_storage, rate_limit] = listeners.grpc.map(|bound| bound.listener);
+    let gateway = gateway::Listeners { main: listeners.main.listener, preview: listeners.preview.listener };
+    parts.start(Role::RateLimit, |stop| rate_limit::serve(roles.rate_limit, rate_limit, stop));
+    parts.start(Role::Auth, |stop| auth::serve(roles.auth, auth, stop));
+    parts.start(Role::ProjectStorage, |stop| project_storage::serve(roles.project_storage, project_storage, stop));
+    parts.start(Role::AgentStreaming, |stop| agent_streaming::serve(roles.agent_streaming, agent_streaming, stop));
+    parts.start(Role::Gateway, |stop| gateway::serve(roles.gateway, gateway, stop));
+    parts
+}
+
+/// Waits until the gateway says that the first request can be served.
+async fn ready(parts: &mut Parts, gateway: std::net::SocketAddr) -> anyhow::Result<()> {
+    let until = Instant::now() + START_LIMIT;
+    let probing = async {
+        loop {
+            match health::ready(gateway).await {
+                Ok(()) => return Ok(()),
+                Err(error) if Instant::now() >= until => return Err(error.context("the cluster did not become ready")),
+                Err(_) => sleep(PROBE_PAUSE).await,
+            }
+        }
+    };
+    tokio::select! {
+        ready = probing => ready,
+        stopped = parts.stopped() => bail!(stopped),
+    }
+}
+
+/// The lines of the start table that name no port.
+fn rows(env: &Env, cluster: &Cluster, database: Option<&Database>) -> [(&'static str, String); 3] {
+    let database = database.map_or("the server of DATABASE_URL".to_owned(), Database::describe);
+    let counters = if env.is_set("REDIS_URL") { "Redis, at REDIS_URL" } else { "in this process (REDIS_URL is not set)" };
+    [("database", database), ("counters", counters.to_owned()), ("data folder", cluster.data_dir.display().to_string())]
+}

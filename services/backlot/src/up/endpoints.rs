@@ -1,0 +1,110 @@
+//! Where the cluster can be reached: `<data>/endpoints.json` for programs, the start table for people.
+
+use std::{
+    fmt::Write as _,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::listeners::{Bound, Listeners};
+use crate::{health::reachable, settings::Role};
+
+/// Base URLs without a slash at the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoints {
+    /// The gateway.
+    pub url: String,
+    /// The gateway's listener for previews.
+    pub preview_url: String,
+    pub grpc: Grpc,
+    /// The process that serves them all.
+    pub pid: u32,
+}
+
+/// The four services.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Grpc {
+    pub auth: String,
+    pub agent_streaming: String,
+    pub project_storage: String,
+    pub rate_limit: String,
+}
+
+impl Grpc {
+    /// A service's URL; the gateway has none.
+    #[must_use]
+    pub fn of(&self, role: Role) -> Option<&str> {
+        match role {
+            Role::Gateway => None,
+            Role::Auth => Some(&self.auth),
+            Role::AgentStreaming => Some(&self.agent_streaming),
+            Role::ProjectStorage => Some(&self.project_storage),
+            Role::RateLimit => Some(&self.rate_limit),
+        }
+    }
+}
+
+impl Endpoints {
+    pub(super) fn of(listeners: &Listeners) -> Self {
+        let url = |bound: &Bound| format!("http://{}", reachable(bound.address));
+        let [auth, agent_streaming, project_storage, rate_limit] = listeners.grpc.each_ref().map(url);
+        let grpc = Grpc { auth, agent_streaming, project_storage, rate_limit };
+        Self { url: url(&listeners.main), preview_url: url(&listeners.preview), grpc, pid: std::process::id() }
+    }
+
+    /// Writes the list for other programs; a reader sees the old one or the new one.
+    pub(super) fn write(&self, data: &Path) -> io::Result<()> {
+        let (path, draft) = (path(data), data.join("endpoints.json.draft"));
+        fs::write(&draft, serde_json::to_vec_pretty(self).map_err(io::Error::other)?)?;
+        fs::rename(draft, path)
+    }
+
+    /// The list names nobody any more.
+    pub(super) fn remove(data: &Path) {
+        // Absent is what is wanted.
+        let _ = fs::remove_file(path(data));
+    }
+}
+
+fn path(data: &Path) -> PathBuf {
+    data.join("endpoints.json")
+}
+
+/// What a person sees before the cluster is ready.
+pub(super) fn table(listeners: &Listeners, rows: &[(&str, String)]) -> String {
+    let address = |bound: &Bound, scheme: &str| {
+        let note = bound.taken.map(|port| format!("   (port {port} is taken)")).unwrap_or_default();
+        format!("{scheme}{}{note}", reachable(bound.address))
+    };
+    let mut all = vec![("gateway", address(&listeners.main, "http://")), ("previews", address(&listeners.preview, "http://"))];
+    all.extend(Role::SERVICES.iter().zip(&listeners.grpc).map(|(role, bound)| (role.name(), address(bound, "grpc "))));
+    all.extend(rows.iter().map(|(name, text)| (*name, text.clone())));
+    all.iter().fold(String::new(), |mut table, (name, text)| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(table, "  {name:<16} {text}");
+        table
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_survives_a_round_trip() {
+        let grpc = Grpc { auth: "a".into(), agent_streaming: "s".into(), project_storage: "p".into(), rate_limit: "r".into() };
+        let endpoints = Endpoints { url: "http://127.0.0.1:1".into(), preview_url: "http://127.0.0.1:2".into(), grpc, pid: 7 };
+        let data = tempfile::tempdir().expect("folder");
+        endpoints.write(data.path()).expect("written");
+        let text = fs::read_to_string(path(data.path())).expect("list");
+        assert!(text.contains("\"previewUrl\"") && text.contains("\"agentStreaming\""), "{text}");
+        assert_eq!(serde_json::from_str::<Endpoints>(&text).expect("list"), endpoints);
+        assert_eq!(Role::ALL.map(|role| endpoints.grpc.of(role)), [None, Some("a"), Some("s"), Some("p"), Some("r")]);
+        Endpoints::remove(data.path());
+        assert_eq!(data.path().read_dir().expect("folder").count(), 0);
+    }
+}

@@ -1,0 +1,98 @@
+//! Every port of the cluster, bound before anything starts. A default port that somebody has moves to a free one, so that
+//! several clusters run side by side; an address that the operator wrote down is meant.
+
+use std::{io, net::SocketAddr};
+
+use anyhow::Context as _;
+use chassis::config::Env;
+use tokio::net::TcpListener;
+
+use crate::settings::{Cluster, GRPC_LISTEN, LISTEN, PREVIEW_LISTEN, Role};
+
+/// One listener of the cluster.
+pub(super) struct Bound {
+    pub(super) listener: TcpListener,
+    pub(super) address: SocketAddr,
+    /// The default port that somebody else has.
+    pub(super) taken: Option<u16>,
+}
+
+pub(super) struct Listeners {
+    pub(super) main: Bound,
+    pub(super) preview: Bound,
+    /// In the order of [`Role::SERVICES`].
+    pub(super) grpc: [Bound; 4],
+}
+
+/// Which of the three settings the operator wrote down.
+pub(super) struct Explicit {
+    main: bool,
+    preview: bool,
+    grpc: bool,
+}
+
+impl Explicit {
+    pub(super) fn of(env: &Env) -> Self {
+        Self { main: env.is_set(LISTEN), preview: env.is_set(PREVIEW_LISTEN), grpc: env.is_set(GRPC_LISTEN) }
+    }
+}
+
+impl Listeners {
+    pub(super) async fn bind(cluster: &Cluster, explicit: &Explicit) -> anyhow::Result<Self> {
+        let grpc = |place: u16| {
+            let mut address = cluster.grpc;
+            if address.port() != 0 {
+                address.set_port(address.port() + place);
+            }
+            bind(GRPC_LISTEN, address, explicit.grpc)
+        };
+        Ok(Self {
+            main: bind(LISTEN, cluster.main, explicit.main).await?,
+            preview: bind(PREVIEW_LISTEN, cluster.preview, explicit.preview).await?,
+            grpc: [grpc(0).await?, grpc(1).await?, grpc(2).await?, grpc(3).await?],
+        })
+    }
+
+    /// The services with their addresses.
+    pub(super) fn services(&self) -> [(Role, SocketAddr); 4] {
+        std::array::from_fn(|place| (Role::SERVICES[place], self.grpc[place].address))
+    }
+}
+
+async fn bind(setting: &'static str, wanted: SocketAddr, explicit: bool) -> anyhow::Result<Bound> {
+    let failed = || format!("{setting}: cannot listen on {wanted}");
+    let (listener, taken) = match TcpListener::bind(wanted).await {
+        Ok(listener) => (listener, None),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && !explicit => {
+            (TcpListener::bind(SocketAddr::new(wanted.ip(), 0)).await.with_context(failed)?, Some(wanted.port()))
+        }
+        Err(error) => return Err(error).with_context(failed),
+    };
+    let address = listener.local_addr().with_context(failed)?;
+    Ok(Bound { listener, address, taken })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_default_port_moves() {
+        let other = TcpListener::bind("127.0.0.1:0").await.expect("listener");
+        let taken = other.local_addr().expect("address");
+        let moved = bind(LISTEN, taken, false).await.expect("moved");
+        assert_eq!(moved.taken, Some(taken.port()));
+        assert!(moved.address.port() != taken.port() && moved.address.ip() == taken.ip());
+        let refusal = bind(LISTEN, taken, true).await.map(|bound| bound.address).expect_err("meant");
+        assert_eq!(refusal.to_string(), format!("BACKLOT_LISTEN: cannot listen on {taken}"));
+    }
+
+    #[tokio::test]
+    async fn port_zero_is_four_free_ports() {
+        let mut env = Env::of([(LISTEN, "127.0.0.1:0"), (PREVIEW_LISTEN, "127.0.0.1:0"), (GRPC_LISTEN, "127.0.0.1:0")]);
+        let explicit = Explicit::of(&env);
+        let bound = Listeners::bind(&Cluster::read(&mut env), &explicit).await.expect("bound");
+        let ports: std::collections::BTreeSet<_> = bound.services().map(|(_, address)| address.port()).into();
+        assert!(ports.len() == 4 && !ports.contains(&0), "{ports:?}");
+    }
+}

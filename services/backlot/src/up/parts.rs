@@ -1,0 +1,174 @@
+//! The five roles as tasks of one process: each has a stop signal of its own, so that they end in the order in which nobody
+//! loses the one it calls.
+
+use std::{fmt, future::Future, time::Duration};
+
+use chassis::task;
+use tokio::{sync::mpsc, task::AbortHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::settings::Role;
+
+/// Who ends after whom, and how long each group may take. With the database's stop and the last flush of the telemetry it is
+/// less than thirty seconds. agent-streaming waits for its turns (ten seconds by default) before it hands them over.
+const DRAIN: [(&[Role], Duration); 3] = [
+    (&[Role::Gateway], Duration::from_secs(5)),
+    (&[Role::AgentStreaming], Duration::from_secs(11)),
+    (&[Role::ProjectStorage, Role::Auth, Role::RateLimit], Duration::from_secs(2)),
+];
+
+/// A role that ended although nobody asked it to.
+#[derive(Debug, thiserror::Error)]
+#[error("{} stopped by itself{}", .0.name(), .1.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
+pub struct Stopped(pub Role, pub Option<String>);
+
+struct Part {
+    role: Role,
+    stop: CancellationToken,
+    ended: CancellationToken,
+    abort: AbortHandle,
+}
+
+/// The running roles.
+pub(super) struct Parts {
+    parts: Vec<Part>,
+    tell: mpsc::UnboundedSender<Stopped>,
+    told: mpsc::UnboundedReceiver<Stopped>,
+}
+
+impl Parts {
+    pub(super) fn new() -> Self {
+        let (tell, told) = mpsc::unbounded_channel();
+        Self { parts: Vec::new(), tell, told }
+    }
+
+    /// Starts a role; `serve` gets the token that stops it.
+    pub(super) fn start<E, F>(&mut self, role: Role, serve: impl FnOnce(CancellationToken) -> F)
+    where
+        E: std::error::Error,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+    {
+        let (stop, ended, tell) = (CancellationToken::new(), CancellationToken::new(), self.tell.clone());
+        let (serving, stopping) = (serve(stop.clone()), stop.clone());
+        // Dropped, and so cancelled, however the task ends: a panic of a role is an end too.
+        let end = ended.clone().drop_guard();
+        // No span: one that lasts as long as the role would gather everything into one trace.
+        let work = async move {
+            let result = serving.await.map_err(|error| chain(&error));
+            match result {
+                Ok(()) if stopping.is_cancelled() => {}
+                Ok(()) => drop(tell.send(Stopped(role, None))),
+                Err(why) => drop(tell.send(Stopped(role, Some(why)))),
+            }
+            drop(end);
+        };
+        let abort = task::spawn(work).abort_handle();
+        self.parts.push(Part { role, stop, ended, abort });
+    }
+
+    /// Waits for a role that ends by itself, which in a healthy cluster none does.
+    pub(super) async fn stopped(&mut self) -> Stopped {
+        let ends = self.parts.iter().map(|part| {
+            Box::pin(async {
+                part.ended.cancelled().await;
+                part.role
+            })
+        });
+        let (role, ..) = futures::future::select_all(ends).await;
+        // It may have said why; after a panic it has not.
+        self.told.try_recv().unwrap_or(Stopped(role, None))
+    }
+
+    /// Stops all in order. A role that does not end in time is dropped where it stands.
+    pub(super) async fn drain(&self) {
+        for (roles, limit) in DRAIN {
+            let group: Vec<_> = self.parts.iter().filter(|part| roles.contains(&part.role)).collect();
+            for part in &group {
+                part.stop.cancel();
+            }
+            let all = async {
+                for part in &group {
+                    part.ended.cancelled().await;
+                }
+            };
+            if timeout(limit, all).await.is_err() {
+                for part in group.iter().filter(|part| !part.ended.is_cancelled()) {
+                    tracing::warn!(role = part.role.name(), "did not drain in time and was dropped");
+                    part.abort.abort();
+                    part.ended.cancelled().await;
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.parts.iter().map(|part| part.role)).finish()
+    }
+}
+
+/// A cluster that is dropped instead of drained leaves nothing running.
+impl Drop for Parts {
+    fn drop(&mut self) {
+        for part in &self.parts {
+            part.stop.cancel();
+            part.abort.abort();
+        }
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(error.source(), |cause| cause.source()).fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn they_end_in_the_order_of_their_calls() {
+        let (mut parts, log) = (Parts::new(), Arc::new(Mutex::new(Vec::new())));
+        for role in Role::ALL {
+            let log = log.clone();
+            parts.start(role, |stop| async move {
+                stop.cancelled().await;
+                log.lock().expect("log").push(role);
+                Ok::<_, io::Error>(())
+            });
+        }
+        parts.drain().await;
+        let order = log.lock().expect("log").clone();
+        assert_eq!(order[..2], [Role::Gateway, Role::AgentStreaming]);
+        assert_eq!(order.len(), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deaf_role_is_dropped_within_the_limit() {
+        let (mut parts, started) = (Parts::new(), tokio::time::Instant::now());
+        for role in Role::ALL {
+            parts.start(role, |_| std::future::pending::<Result<(), io::Error>>());
+        }
+        parts.drain().await;
+        assert!(started.elapsed() < Duration::from_secs(19), "{:?}", started.elapsed());
+    }
+
+    #[tokio::test]
+    async fn a_role_that_fails_says_why_and_one_that_panics_is_named() {
+        let mut parts = Parts::new();
+        parts.start(Role::Auth, |_| async { Err(io::Error::other("no keys")) });
+        parts.start(Role::RateLimit, |stop| async move {
+            stop.cancelled().await;
+            Ok::<_, io::Error>(())
+        });
+        assert_eq!(parts.stopped().await.to_string(), "auth stopped by itself: no keys");
+        let mut parts = Parts::new();
+        parts.start::<io::Error, _>(Role::Gateway, |_| async { panic!("as a test") });
+        assert_eq!(parts.stopped().await.to_string(), "gateway stopped by itself");
+    }
+}

@@ -1,0 +1,67 @@
+//! Channels to the other services.
+
+use std::time::Duration;
+
+use http::Uri;
+use tonic::{
+    Request, Status,
+    metadata::AsciiMetadataValue,
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
+
+use crate::{
+    context::ClientAddress,
+    identity::{Caller, Signer},
+    propagation,
+    secret::ClusterSecret,
+};
+
+/// The largest message between services: a project of 50 MiB with its paths, or a save of 200 files, with room.
+pub const MAX_MESSAGE_BYTES: usize = 112 * 1024 * 1024;
+
+/// A channel that shows who calls and carries the trace.
+pub type ServiceChannel = InterceptedService<Channel, Outgoing>;
+
+/// Connects at the first call, and again whenever the connection is lost.
+#[must_use]
+pub fn connect(me: Caller, to: Caller, uri: &Uri, secret: &ClusterSecret) -> ServiceChannel {
+    let endpoint = Endpoint::from(uri.clone())
+        .connect_timeout(Duration::from_secs(3))
+        .tcp_nodelay(true)
+        .tcp_keepalive(Some(Duration::from_secs(30)))
+        .http2_keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(10))
+        .keep_alive_while_idle(true)
+        // Larger windows than the edge's: a load of 50 MiB should not wait for window updates.
+        .initial_stream_window_size(1024 * 1024)
+        .initial_connection_window_size(4 * 1024 * 1024)
+        // A burst of viewers that leave resets as many streams. The counters of h2 are per connection and would end it, and
+        // with it the streams of everybody else; this channel is internal and authenticated.
+        .http2_max_concurrent_reset_streams(100_000)
+        .http2_reset_stream_duration(Duration::from_secs(5))
+        .http2_max_local_error_reset_streams(None);
+    InterceptedService::new(endpoint.connect_lazy(), Outgoing { to, signer: Signer::new(me, secret) })
+}
+
+/// Adds the caller token and the trace to every call.
+#[derive(Clone)]
+pub struct Outgoing {
+    to: Caller,
+    signer: Signer,
+}
+
+impl Interceptor for Outgoing {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let client = request.extensions().get::<ClientAddress>().map(|a| a.0);
+        let token = self.signer.sign(self.to, client).map_err(|e| Status::internal(format!("no caller token: {e}")))?;
+        let mut value = AsciiMetadataValue::try_from(token).map_err(|_| Status::internal("no caller token"))?;
+        value.set_sensitive(true);
+        request.metadata_mut().insert(CALLER_HEADER, value);
+        propagation::inject(request.metadata_mut());
+        Ok(request)
+    }
+}
+
+/// Where the caller token travels.
+pub const CALLER_HEADER: &str = "x-backlot-caller";

@@ -1,0 +1,253 @@
+//! The environment, read once. A role reads every setting, and only then asks [`Env::check`]: whoever configures a cluster
+//! sees all faults of a start at once. The same reads make the list of settings that `--help` prints.
+
+mod setting;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+pub use setting::{Secret, Setting};
+
+/// What the executable exits with when the configuration is at fault (`EX_USAGE` of sysexits.h).
+pub const EXIT_USAGE: u8 = 64;
+
+/// One line of the help text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingDoc {
+    pub name: String,
+    /// As it would be written in the environment; `None` when the setting is off or missing by default.
+    pub default: Option<String>,
+    pub help: &'static str,
+    /// Its value must never be shown.
+    pub secret: bool,
+}
+
+/// The environment of a process, the settings read from it so far and what was wrong with them.
+#[derive(Debug, Clone)]
+pub struct Env {
+    /// `None`: the value is not valid Unicode.
+    values: BTreeMap<String, Option<String>>,
+    docs: Vec<SettingDoc>,
+    known: BTreeSet<String>,
+    faults: Vec<(String, String)>,
+    describing: bool,
+}
+
+impl Env {
+    /// The environment of this process.
+    #[must_use]
+    pub fn process() -> Self {
+        let pairs = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok())));
+        Self::from_values(pairs.collect())
+    }
+
+    /// An environment of exactly these variables.
+    pub fn of<K: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (K, V)>) -> Self {
+        Self::from_values(pairs.into_iter().map(|(name, value)| (name.into(), Some(value.into()))).collect())
+    }
+
+    /// An empty environment for `--help`: reading settings from it lists them and must have no effect outside of it.
+    #[must_use]
+    pub fn describe() -> Self {
+        Self { describing: true, ..Self::from_values(BTreeMap::new()) }
+    }
+
+    fn from_values(values: BTreeMap<String, Option<String>>) -> Self {
+        Self { values, docs: Vec::new(), known: BTreeSet::new(), faults: Vec::new(), describing: false }
+    }
+
+    /// Whether only the list of settings is wanted: nothing may be created then.
+    #[must_use]
+    pub fn is_describing(&self) -> bool {
+        self.describing
+    }
+
+    /// Whether the variable has a value. An empty one counts as absent: that is what `${NAME:-}` in a compose file gives.
+    #[must_use]
+    pub fn is_set(&self, name: &str) -> bool {
+        self.values.get(name).is_some_and(|value| value.as_ref().is_none_or(|text| !text.trim().is_empty()))
+    }
+
+    /// Gives a variable that nobody set a value, for a launcher that finds out itself what an operator would have to say.
+    pub fn assume(&mut self, name: &str, value: impl Into<String>) {
+        if !self.is_set(name) {
+            self.values.insert(name.to_owned(), Some(value.into()));
+        }
+    }
+
+    /// Reads a setting that has a default. After a fault it returns the default: the fault stops the start later.
+    ///
+    /// # Panics
+    /// If the default itself does not parse, which is a mistake in the program.
+    pub fn get<T: Setting>(&mut self, name: &str, default: &str, help: &'static str) -> T {
+        self.document::<T>(name, Some(default), help);
+        self.read(name).unwrap_or_else(|| T::parse(default).unwrap_or_else(|e| panic!("the default of {name} does not parse: {e}")))
+    }
+
+    /// Reads a setting that may be absent.
+    pub fn optional<T: Setting>(&mut self, name: &str, help: &'static str) -> Option<T> {
+        self.document::<T>(name, None, help);
+        self.read(name)
+    }
+
+    /// Records that a setting cannot be used.
+    pub fn fault(&mut self, name: &str, problem: impl Into<String>) {
+        let fault = (name.to_owned(), problem.into());
+        if !self.faults.contains(&fault) {
+            self.faults.push(fault);
+        }
+    }
+
+    /// Names settings that other roles read, so that one environment file can serve them all.
+    pub fn known_elsewhere(&mut self, settings: &[SettingDoc]) {
+        self.known.extend(settings.iter().map(|doc| doc.name.clone()));
+    }
+
+    /// Records every `BACKLOT_*` variable that nobody knows: a mistyped name would otherwise be a setting without effect.
+    pub fn unknown(&mut self) {
+        let strangers: Vec<_> =
+            self.values.keys().filter(|name| name.starts_with("BACKLOT_") && !self.known.contains(*name)).cloned().collect();
+        for name in strangers {
+            let problem = match nearest(&name, self.known.iter().map(String::as_str)) {
+                Some(meant) => format!("unknown setting; did you mean {meant}?"),
+                None => "unknown setting".to_owned(),
+            };
+            self.fault(&name, problem);
+        }
+    }
+
+    /// # Errors
+    /// Every fault recorded so far.
+    pub fn check(&self) -> Result<(), Faults> {
+        if self.faults.is_empty() { Ok(()) } else { Err(Faults(self.faults.clone())) }
+    }
+
+    /// Every setting read so far, in the order of reading, each once.
+    #[must_use]
+    pub fn settings(&self) -> &[SettingDoc] {
+        &self.docs
+    }
+
+    fn document<T: Setting>(&mut self, name: &str, default: Option<&str>, help: &'static str) {
+        self.known.insert(name.to_owned());
+        if !self.docs.iter().any(|doc| doc.name == name) {
+            let default = default.filter(|text| !text.is_empty()).map(str::to_owned);
+            self.docs.push(SettingDoc { name: name.to_owned(), default, help, secret: T::SECRET });
+        }
+    }
+
+    fn read<T: Setting>(&mut self, name: &str) -> Option<T> {
+        if !self.is_set(name) {
+            return None;
+        }
+        let Some(text) = self.values.get(name)?.clone() else {
+            self.fault(name, "must be valid UTF-8");
+            return None;
+        };
+        match T::parse(text.trim()) {
+            Ok(value) => Some(value),
+            Err(problem) => {
+                // A URL may carry a password.
+                let shown = if T::SECRET || text.contains('@') { String::new() } else { format!(", is {:?}", text.trim()) };
+                self.fault(name, format!("{problem}{shown}"));
+                None
+            }
+        }
+    }
+}
+
+/// What is wrong with an environment, one line per fault: `NAME: problem`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Faults(Vec<(String, String)>);
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, (name, problem)) in self.0.iter().enumerate() {
+            write!(f, "{}{name}: {problem}", if at == 0 { "" } else { "\n" })?;
+        }
+        Ok(())
+    }
+}
+
+/// The known name that a mistyped one most likely stands for: at most a third of it differs.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|candidate| (distance(name, candidate), candidate))
+        .min()
+        .filter(|(d, _)| *d <= name.len() / 3)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein's distance of two ASCII names.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let substituted = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::SocketAddr, time::Duration};
+
+    use super::*;
+
+    #[test]
+    fn every_fault_is_reported_with_its_variable() {
+        let mut env =
+            Env::of([("BACKLOT_LISTEN", "nowhere"), ("BACKLOT_IDLE", "15"), ("BACKLOT_KEY", "k"), ("BACKLOT_URL", "ftp://me:pass@host")]);
+        let listen: SocketAddr = env.get("BACKLOT_LISTEN", "127.0.0.1:8080", "where");
+        let _: Duration = env.get("BACKLOT_IDLE", "15s", "how long");
+        let _: Option<Secret> = env.optional("BACKLOT_KEY", "key");
+        let _: Option<http::Uri> = env.optional("BACKLOT_URL", "peer");
+        env.fault("BACKLOT_KEY", "is too short");
+        assert_eq!(listen.port(), 8080);
+        assert_eq!(
+            env.check().unwrap_err().to_string(),
+            "BACKLOT_LISTEN: must be an address and a port such as 127.0.0.1:8080 or [::1]:8080, is \"nowhere\"\n\
+             BACKLOT_IDLE: must be a whole number and a unit, such as 300ms, 15s, 5m, 12h or 7d, is \"15\"\n\
+             BACKLOT_URL: must begin with http:// or https://\n\
+             BACKLOT_KEY: is too short"
+        );
+    }
+
+    #[test]
+    fn an_empty_variable_counts_as_absent() {
+        let mut env = Env::of([("REDIS_URL", ""), ("BACKLOT_NAMES", " a, ,b ")]);
+        assert_eq!(env.optional::<Secret>("REDIS_URL", ""), None);
+        assert_eq!(env.get::<Vec<String>>("BACKLOT_NAMES", "", ""), ["a", "b"]);
+        env.assume("REDIS_URL", "redis://x");
+        assert_eq!(env.optional::<Secret>("REDIS_URL", "").unwrap().expose(), "redis://x");
+    }
+
+    #[test]
+    fn a_mistyped_name_is_a_fault_with_a_suggestion() {
+        let mut env = Env::of([("BACKLOT_LISTN", "x"), ("BACKLOT_ELSEWHERE", "x"), ("BACKLOT_ZZZZZZZZ", "x"), ("PATH", "/bin")]);
+        let _: String = env.get("BACKLOT_LISTEN", "y", "");
+        env.known_elsewhere(&[SettingDoc { name: "BACKLOT_ELSEWHERE".into(), default: None, help: "", secret: false }]);
+        env.unknown();
+        assert_eq!(
+            env.check().unwrap_err().to_string(),
+            "BACKLOT_LISTN: unknown setting; did you mean BACKLOT_LISTEN?\nBACKLOT_ZZZZZZZZ: unknown setting"
+        );
+    }
+
+    #[test]
+    fn the_settings_of_an_empty_environment_can_be_listed() {
+        let mut env = Env::describe();
+        let _: Duration = env.get("BACKLOT_IDLE", "15s", "how long");
+        let _: Option<Secret> = env.optional("BACKLOT_KEY", "key");
+        let _: Option<Secret> = env.optional("BACKLOT_KEY", "key");
+        let shown: Vec<_> = env.settings().iter().map(|doc| (doc.name.as_str(), doc.default.as_deref(), doc.secret)).collect();
+        assert_eq!(shown, [("BACKLOT_IDLE", Some("15s"), false), ("BACKLOT_KEY", None, true)]);
+    }
+}

@@ -1,0 +1,137 @@
+//! The types that a setting can have, and how each is written.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+/// A type that a setting can have.
+pub trait Setting: Sized {
+    /// Never show the text, not even when it is wrong.
+    const SECRET: bool = false;
+
+    /// # Errors
+    /// What the text must be, without the text.
+    fn parse(text: &str) -> Result<Self, String>;
+}
+
+macro_rules! parsed_setting {
+    ($($type:ty: $must:literal;)*) => {$(
+        impl Setting for $type {
+            fn parse(text: &str) -> Result<Self, String> {
+                text.parse().map_err(|_| $must.to_owned())
+            }
+        }
+    )*};
+}
+
+parsed_setting! {
+    String: "must be text";
+    PathBuf: "must be a path";
+    u16: "must be a whole number from 0 to 65535";
+    u32: "must be a whole number from 0 to 4294967295";
+    u64: "must be a whole number from 0";
+    usize: "must be a whole number from 0";
+    f64: "must be a number";
+    SocketAddr: "must be an address and a port such as 127.0.0.1:8080 or [::1]:8080";
+    url::Url: "must be a URL";
+}
+
+impl Setting for bool {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "1" | "true" | "yes" | "on" => Ok(true),
+            "0" | "false" | "no" | "off" => Ok(false),
+            _ => Err("must be 1, true, yes, on, 0, false, no or off".to_owned()),
+        }
+    }
+}
+
+impl Setting for http::Uri {
+    fn parse(text: &str) -> Result<Self, String> {
+        let uri: Self = text.parse().map_err(|_| "must be a URL such as http://127.0.0.1:9090".to_owned())?;
+        match uri.scheme_str() {
+            Some("http" | "https") => Ok(uri),
+            _ => Err("must begin with http:// or https://".to_owned()),
+        }
+    }
+}
+
+impl Setting for Duration {
+    fn parse(text: &str) -> Result<Self, String> {
+        let problem = || "must be a whole number and a unit, such as 300ms, 15s, 5m, 12h or 7d".to_owned();
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let number: u64 = number.parse().map_err(|_| problem())?;
+        let seconds = match unit {
+            "ms" => return Ok(Self::from_millis(number)),
+            "s" => 1,
+            "m" => 60,
+            "h" => 3_600,
+            "d" => 86_400,
+            "" if number == 0 => 0,
+            _ => return Err(problem()),
+        };
+        number.checked_mul(seconds).map(Self::from_secs).ok_or_else(problem)
+    }
+}
+
+impl Setting for Vec<String> {
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect())
+    }
+}
+
+/// Text that no log, error or `Debug` may show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for the one call that needs it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Setting for Secret {
+    const SECRET: bool = true;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(Self::new(text))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        let parsed = ["300ms", "15s", "5m", "12h", "7d", "0"].map(|text| Duration::parse(text).unwrap().as_millis());
+        assert_eq!(parsed, [300, 15_000, 300_000, 43_200_000, 604_800_000, 0]);
+        for text in ["", "s", "1.5s", "-1s", "5 m", "5M", "99999999999999999999s", "18446744073709551615d"] {
+            assert!(Duration::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_shows_itself_to_nobody() {
+        let secret = Secret::new("hunter2");
+        assert_eq!(format!("{secret} {secret:?}"), "[redacted] [redacted]");
+    }
+}

@@ -1,0 +1,37 @@
+//! What every process has, and no word of the business. In reading order:
+//!
+//! - [`config`]: the environment, read once, every fault reported together; [`secret`]: the one secret of a cluster and the
+//!   keys derived from it.
+//! - [`telemetry`]: logs, traces, metrics and Sentry, set up first and flushed last.
+//! - [`lifecycle`], [`task`], [`clock`]: signals become one token; the only places that spawn; the only clock.
+//! - [`postgres`], [`redis`]: the two engines, with spans, metrics and limits; `postgres::child` is the private server.
+//! - [`identity`], [`context`], [`propagation`], [`server`], [`client`]: who calls, on whose behalf, in which trace, through one
+//!   standard stack both ways.
+//! - [`error`], [`page`], [`limit`]: from a typed error to a status; page tokens; asking the rate limiter.
+//! - `testing` (feature `testing`): private engines and waiting, for the tests of the crates above.
+
+pub mod client;
+pub mod clock;
+pub mod config;
+pub mod context;
+pub mod error;
+pub mod identity;
+pub mod lifecycle;
+pub mod limit;
+pub mod page;
+pub mod postgres;
+pub mod propagation;
+pub mod redis;
+pub mod secret;
+pub mod server;
+pub mod task;
+pub mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+/// Makes `ring` the process's TLS provider. Everything that speaks TLS here is built without one of its own and panics when
+/// none is installed, so `main` and every test that makes a client calls this first. A second call does nothing.
+pub fn install_crypto() {
+    // An error means that one is installed already, which is what we want.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

@@ -1,0 +1,31 @@
+//! Signals. The first SIGTERM or SIGINT asks for an orderly end; the second one ends the process at once.
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::task;
+
+/// What a process exits with when a second signal cut its drain short.
+pub const EXIT_HARD: i32 = 130;
+
+/// A token that the first SIGTERM or SIGINT cancels.
+///
+/// # Errors
+/// If the handlers cannot be installed.
+pub fn shutdown_on_signal() -> std::io::Result<CancellationToken> {
+    let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let token = CancellationToken::new();
+    let shutdown = token.clone();
+    task::spawn(async move {
+        loop {
+            let name = tokio::select! { _ = term.recv() => "SIGTERM", _ = interrupt.recv() => "SIGINT" };
+            if shutdown.is_cancelled() {
+                tracing::warn!(signal = name, "second signal: exiting without draining");
+                std::process::exit(EXIT_HARD);
+            }
+            tracing::info!(signal = name, "draining; a second signal exits at once");
+            shutdown.cancel();
+        }
+    });
+    Ok(token)
+}

@@ -1,0 +1,64 @@
+//! Asking rate-limit, the same way everywhere.
+
+use std::time::Duration;
+
+use proto::{
+    error::{ErrorCode, Fault, QuotaViolation},
+    rate_limit::{CheckRequest, CheckResponse, PolicyCheck, PolicyDecision, rate_limit_service_client::RateLimitServiceClient},
+};
+
+use crate::{client::ServiceChannel, context::Context};
+
+/// Takes one unit from each (policy, subject), or none of them.
+///
+/// # Errors
+/// A refusal is RESOURCE_EXHAUSTED, reason RATE_LIMITED, with the policy that makes the client wait longest; UNAVAILABLE when
+/// rate-limit does not answer.
+pub async fn check(
+    client: &mut RateLimitServiceClient<ServiceChannel>,
+    context: &Context,
+    service: &str,
+    checks: &[(&str, &str)],
+) -> Result<CheckResponse, Fault> {
+    let checks = checks
+        .iter()
+        .map(|(policy, subject)| PolicyCheck { policy: (*policy).to_owned(), subject: (*subject).to_owned(), cost: None })
+        .collect();
+    // The client's person is nobody's business at rate-limit: only the deadline goes along.
+    let anonymous = Context { user: None, ..context.clone() };
+    let answer = client.check(anonymous.request(CheckRequest { checks })).await.map_err(|status| {
+        tracing::warn!(error = %status.message(), "rate-limit did not answer");
+        Fault::new(service, ErrorCode::Unavailable, "UNAVAILABLE", "rate limits cannot be checked now").retry_after(Duration::from_secs(1))
+    })?;
+    let answer = answer.into_inner();
+    if answer.allowed { Ok(answer) } else { Err(refusal(service, &answer)) }
+}
+
+/// The refusal that a client sees.
+#[must_use]
+pub fn refusal(service: &str, answer: &CheckResponse) -> Fault {
+    let strictest = answer.decisions.iter().filter(|d| !d.allowed).max_by_key(|d| duration(d.retry_after.as_ref()));
+    let wait = duration(answer.retry_after.as_ref()).max(Duration::from_millis(1));
+    let mut fault = Fault::new(service, ErrorCode::RateLimited, "RATE_LIMITED", "too many requests").retry_after(wait);
+    if let Some(decision) = strictest {
+        let window = duration(decision.window.as_ref()).as_secs();
+        fault.message = format!("policy `{}` allows {} per {window} s", decision.policy, decision.limit);
+        fault.quota = vec![QuotaViolation { policy: decision.policy.clone(), description: format!("{} per {window} s", decision.limit) }];
+        fault = facts(fault, decision, window);
+    }
+    fault
+}
+
+fn facts(fault: Fault, decision: &PolicyDecision, window: u64) -> Fault {
+    let reset = duration(decision.reset_after.as_ref()).as_millis().div_ceil(1000);
+    fault
+        .with("policy", decision.policy.clone())
+        .with("limit", decision.limit.to_string())
+        .with("remaining", decision.remaining.to_string())
+        .with("reset", reset.to_string())
+        .with("window", window.to_string())
+}
+
+fn duration(wire: Option<&pbjson_types::Duration>) -> Duration {
+    wire.map_or(Duration::ZERO, |d| Duration::new(u64::try_from(d.seconds).unwrap_or_default(), u32::try_from(d.nanos).unwrap_or_default()))
+}

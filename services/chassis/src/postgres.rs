@@ -1,0 +1,271 @@
+//! PostgreSQL: one database per service, made and migrated at start, reached through one pool; and the span, the metric and
+//! the slow log of every statement ([`query`]). [`child`] is the private server of `backlot up` and of the tests.
+
+pub mod child;
+mod create;
+
+use std::{
+    borrow::Cow,
+    future::Future,
+    str::FromStr as _,
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
+
+use opentelemetry::{
+    KeyValue, global,
+    metrics::{Counter, Histogram},
+};
+use sqlx::{
+    ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool,
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use tracing::{Instrument as _, Span, field::Empty};
+
+use crate::{
+    config::{Env, Secret},
+    telemetry,
+};
+
+/// A statement above this is written down as slow.
+pub const SLOW: Duration = Duration::from_secs(1);
+/// The oldest server whose SQL we keep to.
+const OLDEST_SERVER: u32 = 140_000;
+/// A connection that rested longer than this is probed before use; a busy one is not, a ping would double the cost of a read.
+const PROBE_AFTER: Duration = Duration::from_secs(1);
+
+/// Where a service keeps its rows.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// URL of the service's own database.
+    pub url: Secret,
+    /// Shown in `pg_stat_activity`.
+    pub application_name: String,
+    pub max_connections: u32,
+    /// How long a request may wait for a connection.
+    pub acquire_timeout: Duration,
+    /// A transaction that does nothing this long is ended by the server, so that a stuck task cannot hold locks.
+    pub idle_in_transaction: Duration,
+    /// How long a start waits for a server that does not answer yet.
+    pub connect_timeout: Duration,
+}
+
+impl Config {
+    /// Reads the settings of a service, named as its folder: `project-storage`.
+    pub fn read(env: &mut Env, service: &'static str) -> Self {
+        let own = format!("BACKLOT_{}_DATABASE_URL", service.replace('-', "_").to_uppercase());
+        let exact: Option<Secret> = env.optional(&own, "PostgreSQL database of this service alone, instead of DATABASE_URL");
+        let shared: Option<Secret> =
+            env.optional("DATABASE_URL", "PostgreSQL server and prefix: each service makes and uses the database <name>_<service>");
+        let url = match (exact, shared) {
+            (Some(url), _) => checked(env, &own, &url, None),
+            (None, Some(url)) => checked(env, "DATABASE_URL", &url, Some(service)),
+            (None, None) => {
+                env.fault("DATABASE_URL", format!("is required, or {own}"));
+                Secret::new("")
+            }
+        };
+        let max_connections = env.get("BACKLOT_DATABASE_CONNECTIONS", "16", "most connections of one service to its database");
+        let idle_in_transaction = env.get("BACKLOT_DATABASE_IDLE_TRANSACTION", "30s", "a transaction that rests this long is rolled back");
+        Self { max_connections, idle_in_transaction, ..Self::of_url(service, url) }
+    }
+
+    /// The defaults with a database that the caller knows.
+    #[must_use]
+    pub fn of_url(service: &str, url: Secret) -> Self {
+        Self {
+            url,
+            application_name: format!("backlot {service}"),
+            max_connections: 16,
+            acquire_timeout: Duration::from_secs(5),
+            idle_in_transaction: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The URL with the service's name added to the database's, or a fault.
+fn checked(env: &mut Env, setting: &str, url: &Secret, service: Option<&str>) -> Secret {
+    match database_url(url.expose(), service) {
+        Ok(url) => Secret::new(url),
+        Err(problem) => {
+            env.fault(setting, problem);
+            Secret::new("")
+        }
+    }
+}
+
+fn database_url(text: &str, service: Option<&str>) -> Result<String, &'static str> {
+    const MUST: &str = "must be a URL such as postgres://user:password@host:5432/backlot";
+    let mut url = url::Url::parse(text).map_err(|_| MUST)?;
+    if !matches!(url.scheme(), "postgres" | "postgresql") {
+        return Err(MUST);
+    }
+    if let Some(service) = service {
+        let prefix = match url.path().trim_matches('/') {
+            "" => "backlot",
+            name => name,
+        };
+        let path = format!("/{prefix}_{}", service.replace('-', "_"));
+        url.set_path(&path);
+    }
+    PgConnectOptions::from_str(url.as_str()).map_err(|_| MUST)?;
+    Ok(url.into())
+}
+
+/// Why a service has no database.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the database URL cannot be used")]
+    Url(#[source] sqlx::Error),
+    #[error("cannot connect to database {database:?} at {server}")]
+    Connect { database: String, server: String, source: sqlx::Error },
+    #[error("cannot create database {database:?} at {server}: create it, or give the user CREATEDB")]
+    Create { database: String, server: String, source: sqlx::Error },
+    #[error("PostgreSQL 14 or newer is needed, the server is {0}")]
+    TooOld(u32),
+    #[error("cannot migrate database {database:?}")]
+    Migrate { database: String, source: sqlx::migrate::MigrateError },
+}
+
+/// A pool on the service's database, which is made if absent and brought to the newest schema. Several replicas may do this
+/// at once.
+///
+/// # Errors
+/// The server does not answer in time, is too old, or refuses.
+pub async fn connect(config: &Config, migrator: &Migrator) -> Result<PgPool, Error> {
+    let options = PgConnectOptions::from_str(config.url.expose())
+        .map_err(Error::Url)?
+        .application_name(&config.application_name)
+        // Ours names the statement in words; theirs would print it in full.
+        .disable_statement_logging();
+    let version = create::ensure_database(&options, config.connect_timeout).await?;
+    if version.is_some_and(|number| number < OLDEST_SERVER) {
+        return Err(Error::TooOld(version.unwrap_or_default() / 10_000));
+    }
+    let pool = pool_options(config).connect_with(options.clone()).await.map_err(|source| create::refused(&options, source))?;
+    let database = create::database(&options).to_owned();
+    migrator.run(&pool).await.map_err(|source| Error::Migrate { database, source })?;
+    Ok(pool)
+}
+
+fn pool_options(config: &Config) -> PgPoolOptions {
+    let idle = config.idle_in_transaction.as_millis().to_string();
+    PgPoolOptions::new()
+        .max_connections(config.max_connections)
+        .acquire_timeout(config.acquire_timeout)
+        .test_before_acquire(false)
+        .before_acquire(|connection: &mut PgConnection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > PROBE_AFTER {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .after_connect(move |connection: &mut PgConnection, _| {
+            // A statement and not a start-up option: poolers in between refuse options that they do not know.
+            let idle = idle.clone();
+            Box::pin(async move {
+                let set = sqlx::query("SELECT set_config('idle_in_transaction_session_timeout', $1, false)").persistent(false).bind(idle);
+                connection.execute(set).await.map(drop)
+            })
+        })
+}
+
+struct Instruments {
+    duration: Histogram<f64>,
+    slow: Counter<u64>,
+}
+
+static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
+    let meter = global::meter("chassis");
+    Instruments {
+        duration: meter
+            .f64_histogram("db.client.operation.duration")
+            .with_unit("s")
+            .with_description("time of one database operation, the wait for a connection included")
+            .with_boundaries(telemetry::SECONDS.to_vec())
+            .build(),
+        slow: meter.u64_counter("db.client.operation.slow").with_description("database operations above one second").build(),
+    }
+});
+
+/// Runs one database operation under a span, measures it, and writes it down when it is slow. The summary is a verb and what
+/// it acts on (`select sessions`): few distinct ones, and no value of a user.
+///
+/// # Errors
+/// Those of the operation.
+pub async fn query<T>(summary: &'static str, operation: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    let span = tracing::info_span!(
+        "query",
+        otel.name = summary,
+        otel.kind = "client",
+        otel.status_code = Empty,
+        db.system.name = "postgresql",
+        db.query.summary = summary,
+        error.type = Empty,
+    );
+    let (started, record) = (Instant::now(), span.clone());
+    let result = operation.instrument(span).await;
+    record_operation(&record, summary, started.elapsed(), result.as_ref().err());
+    result
+}
+
+fn record_operation(span: &Span, summary: &'static str, elapsed: Duration, error: Option<&sqlx::Error>) {
+    let mut attributes = vec![KeyValue::new("db.system.name", "postgresql"), KeyValue::new("db.query.summary", summary)];
+    // A row that is not there is an answer.
+    if let Some(kind) = error.filter(|e| !matches!(e, sqlx::Error::RowNotFound)).map(error_kind) {
+        span.record("otel.status_code", "ERROR");
+        span.record("error.type", kind.as_ref());
+        attributes.push(KeyValue::new("error.type", kind.into_owned()));
+    }
+    INSTRUMENTS.duration.record(elapsed.as_secs_f64(), &attributes);
+    if elapsed >= SLOW {
+        INSTRUMENTS.slow.add(1, &attributes);
+        span.in_scope(|| tracing::warn!(db.query.summary = summary, seconds = elapsed.as_secs_f64(), "slow statement"));
+    }
+}
+
+/// SQLSTATE of what the server refused, else a word for what went wrong on the way.
+fn error_kind(error: &sqlx::Error) -> Cow<'static, str> {
+    match error {
+        sqlx::Error::Database(refusal) => refusal.code().map_or(Cow::Borrowed("database"), |code| Cow::Owned(code.into_owned())),
+        sqlx::Error::PoolTimedOut => "pool_timed_out".into(),
+        sqlx::Error::PoolClosed => "pool_closed".into(),
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => "connection".into(),
+        _ => "client".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(pairs: &[(&str, &str)], service: &'static str) -> Result<String, String> {
+        let mut env = Env::of(pairs.iter().copied());
+        let config = Config::read(&mut env, service);
+        env.check().map(|()| config.url.expose().to_owned()).map_err(|faults| faults.to_string())
+    }
+
+    #[test]
+    fn each_service_has_its_database() {
+        let shared = [("DATABASE_URL", "postgres://me:pw@db:5432/shop?sslmode=require")];
+        assert_eq!(url(&shared, "project-storage").unwrap(), "postgres://me:pw@db:5432/shop_project_storage?sslmode=require");
+        assert_eq!(url(&[("DATABASE_URL", "postgres://db")], "auth").unwrap(), "postgres://db/backlot_auth");
+        assert_eq!(
+            url(&[("DATABASE_URL", "postgres://app@localhost/x?host=/tmp/s")], "auth").unwrap(),
+            "postgres://app@localhost/x_auth?host=/tmp/s"
+        );
+        let own = [("DATABASE_URL", "postgres://db/x"), ("BACKLOT_PROJECT_STORAGE_DATABASE_URL", "postgres://other/mine")];
+        assert_eq!(url(&own, "project-storage").unwrap(), "postgres://other/mine");
+    }
+
+    #[test]
+    fn a_bad_url_is_a_fault_without_the_password() {
+        assert_eq!(url(&[], "auth").unwrap_err(), "DATABASE_URL: is required, or BACKLOT_AUTH_DATABASE_URL");
+        let fault = url(&[("DATABASE_URL", "mysql://me:hunter2@db/x")], "auth").unwrap_err();
+        assert_eq!(fault, "DATABASE_URL: must be a URL such as postgres://user:password@host:5432/backlot");
+    }
+}

@@ -1,0 +1,144 @@
+//! A private PostgreSQL as a child process: what `backlot up` uses without a `DATABASE_URL`, and every test. It is the
+//! machine's own binaries on a folder of ours, reached by a Unix socket that only we can open; it ends with us even when we are
+//! killed, and starts again when it is killed.
+//!
+//! [`ChildPostgres::start`] reads top to bottom; `place` and `binaries` say where, `keeper` is the thread behind it, `sys` the
+//! system calls.
+
+mod binaries;
+mod keeper;
+mod place;
+pub(crate) mod sys;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use place::Place;
+
+/// The superuser of a private server. Whoever can open its socket is this user.
+const SUPERUSER: &str = "app";
+
+/// How a private server runs.
+#[derive(Clone)]
+pub struct Options {
+    /// Where `postgres` and `initdb` are; searched for when absent.
+    pub bin_dir: Option<PathBuf>,
+    /// Off only where the data may be lost with the machine.
+    pub fsync: bool,
+    pub max_connections: u32,
+    /// How long a start may take, recovery after a crash included.
+    pub start_limit: Duration,
+    /// Told what takes a while.
+    pub progress: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            bin_dir: None,
+            fsync: true,
+            max_connections: 200,
+            start_limit: Duration::from_secs(300),
+            progress: Arc::new(|text| tracing::info!("{text}")),
+        }
+    }
+}
+
+/// Why there is no private server.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(
+        "no PostgreSQL 14 or newer was found on this machine. Install it (apt install postgresql, brew install postgresql@17), or set \
+         DATABASE_URL to a server, or use docker compose up"
+    )]
+    NoBinaries,
+    #[error(
+        "the data folder was made by PostgreSQL {needed}, which was not found on this machine{}. Install it, or set DATABASE_URL",
+        newest.map(|found| format!(" (it has {found})")).unwrap_or_default()
+    )]
+    WrongVersion { needed: u32, newest: Option<u32> },
+    #[error("PostgreSQL cannot run as root, and this machine lists neither the user postgres nor nobody")]
+    NoUser,
+    #[error("another process uses the private PostgreSQL in {0}")]
+    InUse(PathBuf),
+    #[error("the folder {folder} cannot be used")]
+    Folder { folder: PathBuf, source: io::Error },
+    #[error("{program} cannot be run")]
+    Spawn { program: PathBuf, source: io::Error },
+    #[error("initdb failed ({status}): {output}")]
+    Initdb { status: ExitStatus, output: String },
+    #[error("an earlier PostgreSQL (process {0}) still uses the data folder and does not stop")]
+    StillRunning(u32),
+    #[error("PostgreSQL did not start: {0}")]
+    Start(String),
+}
+
+/// A running private server. It stops when this is dropped.
+#[derive(Debug)]
+pub struct ChildPostgres {
+    sockets: PathBuf,
+    stop: mpsc::Sender<()>,
+    keeper: Option<JoinHandle<()>>,
+}
+
+impl ChildPostgres {
+    /// Starts a server on `folder`, which is made if absent and then belongs to this server alone. Blocks until it accepts
+    /// connections.
+    ///
+    /// # Errors
+    /// No binaries, a folder that cannot be used or is in use, or a server that does not start.
+    pub fn start(folder: &Path, options: Options) -> Result<Self, Error> {
+        let place = Place::claim(folder, options.progress.as_ref())?;
+        let version = fs::read_to_string(place.data().join("PG_VERSION")).ok().and_then(|text| binaries::major(&text));
+        let path = std::env::var_os("PATH");
+        let binaries = binaries::find(options.bin_dir.as_deref(), path.as_deref(), version)?;
+        let sockets = place.sockets.clone();
+        let (stop, stopped) = mpsc::channel();
+        let (report, started) = mpsc::sync_channel(1);
+        let server = keeper::Server { place, binaries: binaries.folder, options };
+        // The kernel ends the server when the thread that spawned it dies, so it gets one that does nothing else.
+        let keeper = std::thread::Builder::new()
+            .name("postgres".to_owned())
+            .spawn(move || keeper::run(&server, &stopped, &report))
+            .map_err(|source| Error::Spawn { program: "postgres".into(), source })?;
+        let child = Self { sockets, stop, keeper: Some(keeper) };
+        match started.recv() {
+            Ok(Ok(())) => Ok(child),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(Error::Start("its keeper ended".to_owned())),
+        }
+    }
+
+    /// URL of one of its databases, or of one that it does not have yet.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
+        let mut url = format!("postgres://{SUPERUSER}@localhost/{database}?host=");
+        url.extend(url::form_urlencoded::byte_serialize(self.sockets.as_os_str().as_encoded_bytes()));
+        url
+    }
+
+    /// Ends all sessions, writes everything down and stops. Blocks.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        // A keeper that is gone has nothing to stop.
+        let _ = self.stop.send(());
+        if let Some(keeper) = self.keeper.take() {
+            let _ = keeper.join();
+        }
+    }
+}
+
+impl Drop for ChildPostgres {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

@@ -1,0 +1,93 @@
+//! Makes a service's database when it is not there, and waits for a server that is still starting.
+
+use std::{
+    borrow::Cow,
+    time::{Duration, Instant},
+};
+
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, postgres::PgConnectOptions};
+
+use super::Error;
+
+/// SQLSTATE: no database of that name.
+const ABSENT: &str = "3D000";
+/// SQLSTATE: the server is starting or recovering.
+const STARTING: &str = "57P03";
+/// SQLSTATEs of a lost race: the database exists, its row in the catalogue exists, somebody is copying the same template.
+const EXISTS: [&str; 3] = ["42P04", "23505", "55006"];
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Sees to it that the database of these options exists, and tells the server's version.
+pub(super) async fn ensure_database(options: &PgConnectOptions, wait: Duration) -> Result<Option<u32>, Error> {
+    let until = Instant::now() + wait;
+    let mut told = false;
+    loop {
+        let error = match probe(options).await {
+            Ok(version) => return Ok(version),
+            Err(error) => error,
+        };
+        let kind = code(&error);
+        if kind.as_deref() == Some(ABSENT) {
+            create(options).await?;
+        } else if !worth_waiting(&error, kind.as_deref()) {
+            return Err(refused(options, error));
+        } else if !told {
+            told = true;
+            tracing::warn!(server = server(options), "the database does not answer yet: {error}");
+        }
+        if Instant::now() >= until {
+            return Err(refused(options, error));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn probe(options: &PgConnectOptions) -> Result<Option<u32>, sqlx::Error> {
+    let connection = options.connect().await?;
+    let version = connection.server_version_num();
+    // It answered; how it takes the farewell does not matter.
+    let _ = connection.close().await;
+    Ok(version)
+}
+
+async fn create(options: &PgConnectOptions) -> Result<(), Error> {
+    let name = database(options);
+    let failed = |source| Error::Create { database: name.to_owned(), server: server(options), source };
+    let mut connection: PgConnection = options.clone().database("postgres").connect().await.map_err(failed)?;
+    // `template0` takes no connections, so nobody can be in the way; UTF-8 even where the server's default is something else.
+    let sql = format!("CREATE DATABASE \"{}\" TEMPLATE template0 ENCODING 'UTF8'", name.replace('"', "\"\""));
+    let made = connection.execute(AssertSqlSafe(sql)).await;
+    let _ = connection.close().await;
+    match made {
+        Ok(_) => {
+            tracing::info!(database = name, "database created");
+            Ok(())
+        }
+        Err(error) if code(&error).is_some_and(|code| EXISTS.contains(&code.as_ref())) => Ok(()),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn worth_waiting(error: &sqlx::Error, kind: Option<&str>) -> bool {
+    kind == Some(STARTING) || matches!(error, sqlx::Error::Io(_))
+}
+
+fn code(error: &sqlx::Error) -> Option<Cow<'_, str>> {
+    error.as_database_error().and_then(|refusal| refusal.code())
+}
+
+pub(super) fn refused(options: &PgConnectOptions, source: sqlx::Error) -> Error {
+    Error::Connect { database: database(options).to_owned(), server: server(options), source }
+}
+
+/// What a connection without a database's name would open.
+pub(super) fn database(options: &PgConnectOptions) -> &str {
+    options.get_database().unwrap_or(options.get_username())
+}
+
+fn server(options: &PgConnectOptions) -> String {
+    match options.get_socket() {
+        Some(folder) => folder.display().to_string(),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    }
+}

@@ -1,0 +1,92 @@
+//! W3C trace context in and out of headers and gRPC metadata.
+
+use http::HeaderMap;
+use opentelemetry::{
+    propagation::{Extractor, Injector, TextMapPropagator},
+    trace::TraceContextExt,
+};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use tonic::metadata::{MetadataKey, MetadataMap};
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+/// Makes the span that the headers name the parent of `span`. Returns the trace id: the span's own, else the one that the
+/// headers name, else a fresh one.
+pub fn adopt(span: &Span, headers: &HeaderMap) -> String {
+    let remote = TraceContextPropagator::new().extract(&Headers(headers));
+    let named = remote.span().span_context().clone();
+    if named.is_valid() {
+        // Fails only where no tracer is installed; then the header still names the trace.
+        let _ = span.set_parent(remote);
+    }
+    let own = span.context().span().span_context().clone();
+    match (own.is_valid(), named.is_valid()) {
+        (true, _) => own.trace_id().to_string(),
+        (false, true) => named.trace_id().to_string(),
+        (false, false) => uuid::Uuid::new_v4().simple().to_string(),
+    }
+}
+
+/// Writes the current span into the metadata of a call.
+pub fn inject(metadata: &mut MetadataMap) {
+    TraceContextPropagator::new().inject_context(&Span::current().context(), &mut Metadata(metadata));
+}
+
+/// The trace id of the current span, 32 hexadecimal digits; empty where nothing is traced.
+#[must_use]
+pub fn trace_id() -> String {
+    let context = Span::current().context();
+    let span = context.span().span_context().clone();
+    if span.is_valid() { span.trace_id().to_string() } else { String::new() }
+}
+
+/// The `traceparent` of the current span, if it is traced.
+#[must_use]
+pub fn traceparent() -> Option<String> {
+    let context = Span::current().context();
+    let span = context.span().span_context().clone();
+    span.is_valid().then(|| format!("00-{}-{}-{:02x}", span.trace_id(), span.span_id(), span.trace_flags().to_u8()))
+}
+
+/// Makes the span named by a stored `traceparent` the parent of `span`.
+pub fn adopt_traceparent(span: &Span, traceparent: &str) -> String {
+    let mut headers = HeaderMap::new();
+    if let Ok(value) = traceparent.parse() {
+        headers.insert("traceparent", value);
+    }
+    adopt(span, &headers)
+}
+
+struct Headers<'a>(&'a HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).and_then(|v| v.to_str().ok())
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(http::HeaderName::as_str).collect()
+    }
+}
+
+struct Metadata<'a>(&'a mut MetadataMap);
+
+impl Injector for Metadata<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        if let (Ok(key), Ok(value)) = (MetadataKey::from_bytes(key.as_bytes()), value.parse()) {
+            self.0.insert(key, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_id_is_kept_even_where_nothing_is_traced() {
+        let trace = adopt_traceparent(&Span::none(), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+        assert_eq!(trace, "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(adopt_traceparent(&Span::none(), "garbage").len(), 32);
+    }
+}

@@ -1,0 +1,230 @@
+//! What happens to every request before its handler sees it, outermost first:
+//!
+//! 1. trace: everything below belongs to the caller's trace;
+//! 2. metrics: also what is shed or refused below is counted;
+//! 3. load shed and concurrency limit: cheaper than any work below;
+//! 4. caller identity and access table: needs the trace, must precede the handler;
+//! 5. deadline: counts what the handler takes, and then what its stream takes;
+//! 6. panic to INTERNAL: innermost, so that the stack itself always answers.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    net::IpAddr,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::Arc,
+    task::{Context as Task, Poll},
+    time::{Duration, Instant},
+};
+
+use futures::FutureExt;
+use http::{HeaderMap, Request, Response};
+use proto::error::{ErrorCode, Fault};
+use tokio::sync::Semaphore;
+use tonic::{Code, Status, body::Body, service::Routes, transport::server::TcpConnectInfo};
+use tower::{Layer, Service};
+use tracing::{Instrument, field::Empty, info_span};
+
+use super::{Rule, deadline::Deadlined, metrics};
+use crate::{
+    client::CALLER_HEADER,
+    context::Context,
+    identity::{Caller, Verifier},
+    propagation,
+};
+
+/// What all connections of a server share.
+pub(super) struct Shared {
+    me: Caller,
+    verifier: Arc<Verifier>,
+    rules: &'static [Rule],
+    running: Arc<Semaphore>,
+}
+
+impl Shared {
+    pub(super) fn new(me: Caller, verifier: Arc<Verifier>, rules: &'static [Rule], max_concurrent_requests: usize) -> Self {
+        Self { me, verifier, rules, running: Arc::new(Semaphore::new(max_concurrent_requests)) }
+    }
+
+    fn fault(&self, code: ErrorCode, reason: &str, text: impl Into<String>) -> Fault {
+        Fault::new(self.me.name(), code, reason, text)
+    }
+
+    async fn answer(self: Arc<Self>, mut routes: Routes, request: Request<Body>) -> Response<Body> {
+        let path = request.uri().path().trim_start_matches('/').to_owned();
+        let span = info_span!(
+            "request", otel.name = %path, otel.kind = "server", svc = self.me.name(), rpc.system.name = "grpc", rpc.method = %path,
+            rpc.status_code = Empty, trace_id = Empty,
+        );
+        let trace_id = propagation::adopt(&span, request.headers());
+        span.record("trace_id", &trace_id);
+        let started = Instant::now();
+        let peer = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr).map(|a| a.ip());
+        let headers = request.headers().clone();
+        let response = async {
+            match self.admit(&path, &headers, peer, trace_id).await {
+                Ok(context) => self.run(&mut routes, request, context).await,
+                Err(fault) => Status::from(fault).into_http(),
+            }
+        }
+        .instrument(span.clone())
+        .await;
+        let code = code_of(response.headers());
+        span.record("rpc.status_code", metrics::code_name(code));
+        metrics::record(self.me.name(), &path, code, started.elapsed());
+        response
+    }
+
+    /// Who calls, whether they may, and for how long they wait.
+    async fn admit(&self, path: &str, headers: &HeaderMap, peer: Option<IpAddr>, trace_id: String) -> Result<Context, Fault> {
+        let (caller, client) = match headers.get(CALLER_HEADER).map(|v| v.to_str()) {
+            None => (Caller::Direct, None),
+            Some(Ok(token)) => self.verifier.caller(token)?,
+            Some(Err(_)) => return Err(self.fault(ErrorCode::Unauthenticated, "TOKEN_INVALID", "the caller token is not text")),
+        };
+        let mut context = Context {
+            service: self.me,
+            caller,
+            user: None,
+            client_address: client.or(if caller == Caller::Direct { peer } else { None }),
+            deadline: timeout_of(headers).map(|left| Instant::now() + left),
+            trace_id,
+        };
+        // Health and reflection: open where they are mounted at all.
+        if path.starts_with("grpc.") {
+            return Ok(context);
+        }
+        let rpc = path.rsplit('/').next().unwrap_or_default();
+        let Some(rule) = self.rules.iter().find(|r| r.rpc == rpc) else {
+            return Err(self.fault(ErrorCode::NotFound, "NOT_FOUND", format!("there is no RPC {path}")));
+        };
+        if !rule.callers.contains(&caller) {
+            let text = format!("{} may not call {rpc}", caller.name());
+            return Err(self.fault(ErrorCode::Forbidden, "CALLER_DENIED", text));
+        }
+        if let Some(token) = bearer(headers) {
+            context.user = Some(self.verifier.user(token).await?);
+        }
+        if rule.user {
+            context.user()?;
+        }
+        Ok(context)
+    }
+
+    async fn run(&self, routes: &mut Routes, mut request: Request<Body>, context: Context) -> Response<Body> {
+        let Ok(_permit) = Arc::clone(&self.running).try_acquire_owned() else {
+            let fault = self.fault(ErrorCode::Unavailable, "OVERLOADED", "too many requests are in work; try again");
+            return Status::from(fault.retry_after(Duration::from_secs(1))).into_http();
+        };
+        let deadline = context.deadline;
+        request.extensions_mut().insert(context);
+        let handled = AssertUnwindSafe(routes.call(request)).catch_unwind();
+        let late = || Status::from(self.fault(ErrorCode::Timeout, "TIMEOUT", "the deadline passed before the work was done"));
+        let caught = match deadline {
+            None => handled.await,
+            Some(deadline) => match tokio::time::timeout_at(deadline.into(), handled).await {
+                Ok(caught) => caught,
+                Err(_) => return late().into_http(),
+            },
+        };
+        match caught {
+            Ok(Ok(response)) => match deadline {
+                Some(deadline) => response.map(|body| Deadlined::wrap(body, deadline, late())),
+                None => response,
+            },
+            Ok(Err(never)) => match never {},
+            // The panic hook has reported the place and told Sentry; the client learns only that it happened.
+            Err(_) => {
+                let fault = self.fault(ErrorCode::Internal, "INTERNAL", "internal error");
+                Status::from(fault.with("trace_id", propagation::trace_id())).into_http()
+            }
+        }
+    }
+}
+
+/// `grpc-timeout`: up to eight digits and a unit.
+fn timeout_of(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let value: u64 = if digits.len() <= 8 { digits.parse().ok()? } else { return None };
+    Some(match unit {
+        "H" => Duration::from_secs(value * 3600),
+        "M" => Duration::from_secs(value * 60),
+        "S" => Duration::from_secs(value),
+        "m" => Duration::from_millis(value),
+        "u" => Duration::from_micros(value),
+        "n" => Duration::from_nanos(value),
+        _ => return None,
+    })
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(http::header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = text.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+/// An error without a body carries its code in the headers; a stream's own end is not seen here.
+fn code_of(headers: &HeaderMap) -> Code {
+    headers.get("grpc-status").map_or(Code::Ok, |v| Code::from_bytes(v.as_bytes()))
+}
+
+/// Puts the stack around the routes of each connection.
+#[derive(Clone)]
+pub(super) struct StackLayer(Arc<Shared>);
+
+impl StackLayer {
+    pub(super) fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+}
+
+impl Layer<Routes> for StackLayer {
+    type Service = Stack;
+
+    fn layer(&self, routes: Routes) -> Stack {
+        Stack { shared: Arc::clone(&self.0), routes }
+    }
+}
+
+/// The routes behind the stack.
+#[derive(Clone)]
+pub(super) struct Stack {
+    shared: Arc<Shared>,
+    routes: Routes,
+}
+
+impl Service<Request<Body>> for Stack {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Task<'_>) -> Poll<Result<(), Infallible>> {
+        Service::<Request<Body>>::poll_ready(&mut self.routes, cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let (shared, routes) = (Arc::clone(&self.shared), self.routes.clone());
+        Box::pin(async move { Ok(shared.answer(routes, request).await) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_read_as_the_protocol_writes_them() {
+        let of = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", text.parse().expect("header"));
+            timeout_of(&headers)
+        };
+        assert_eq!(of("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(of("2S"), Some(Duration::from_secs(2)));
+        for wrong in ["", "S", "123456789S", "5x", "-1S"] {
+            assert_eq!(of(wrong), None, "{wrong}");
+        }
+    }
+}

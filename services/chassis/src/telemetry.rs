@@ -1,0 +1,206 @@
+//! What a process tells about itself: log lines, traces over OTLP, metrics for Prometheus and OTLP, internal errors and panics
+//! to Sentry. One trace id joins them. Set up first, flushed last.
+//!
+//! - [`mod@log`]: one line per event, each with its trace id; [`scrub`]: what no line and no report may carry;
+//! - `origin`: which service of the process a span belongs to; `export`: a resource per service;
+//! - `report`: Sentry.
+
+mod export;
+pub mod log;
+mod origin;
+mod report;
+pub mod scrub;
+
+use std::{sync::OnceLock, time::Duration};
+
+use opentelemetry::{global, trace::TraceContextExt as _, trace::TracerProvider as _};
+use opentelemetry_sdk::{
+    metrics::SdkMeterProvider,
+    propagation::TraceContextPropagator,
+    trace::{Sampler, SdkTracerProvider},
+};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+use crate::config::{Env, Secret, Setting};
+
+/// Bucket bounds of every histogram of seconds.
+pub const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Libraries whose spans are noise in a trace; without this the exporter would also trace itself.
+const NOISY: [&str; 9] = ["h2", "hyper", "hyper_util", "reqwest", "tonic", "tower", "rustls", "fred", "opentelemetry"];
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Setting for LogFormat {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "pretty" => Ok(Self::Pretty),
+            "json" => Ok(Self::Json),
+            _ => Err("must be pretty or json".to_owned()),
+        }
+    }
+}
+
+/// How traces and metrics leave the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    Grpc,
+    HttpProtobuf,
+}
+
+impl Setting for Protocol {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "grpc" => Ok(Self::Grpc),
+            "http/protobuf" => Ok(Self::HttpProtobuf),
+            _ => Err("must be grpc or http/protobuf".to_owned()),
+        }
+    }
+}
+
+/// Where telemetry goes.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Directives of `tracing`, such as `info,project_storage=debug`.
+    pub log: String,
+    pub log_format: LogFormat,
+    /// Base URL of the OTLP collector; nothing is exported without one.
+    pub otlp_endpoint: Option<url::Url>,
+    pub otlp_protocol: Protocol,
+    /// The share of the traces begun here that is exported. A caller's own decision is kept.
+    pub trace_ratio: f64,
+    pub sentry_dsn: Option<Secret>,
+    /// `production`, `staging`…: on every resource and report.
+    pub environment: String,
+}
+
+impl Config {
+    /// Reads the settings.
+    pub fn read(env: &mut Env) -> Self {
+        let config = Self {
+            log: env.get("BACKLOT_LOG", "info", "what is logged: error, warn, info, debug, or per crate as in info,auth=debug"),
+            log_format: env.get("BACKLOT_LOG_FORMAT", "pretty", "pretty or json"),
+            otlp_endpoint: env
+                .optional("OTEL_EXPORTER_OTLP_ENDPOINT", "OTLP collector for traces and metrics; without it nothing is exported"),
+            otlp_protocol: env.get("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "grpc or http/protobuf"),
+            trace_ratio: env.get("BACKLOT_TRACE_RATIO", "1", "share of the traces begun here that is exported, 0 to 1"),
+            sentry_dsn: env.optional("SENTRY_DSN", "Sentry project for internal errors and panics"),
+            environment: env.get("BACKLOT_ENVIRONMENT", "development", "name of the installation on traces and reports"),
+        };
+        if EnvFilter::try_new(&config.log).is_err() {
+            env.fault("BACKLOT_LOG", "must be a filter such as info or info,auth=debug");
+        }
+        if !(0.0..=1.0).contains(&config.trace_ratio) {
+            env.fault("BACKLOT_TRACE_RATIO", "must be from 0 to 1");
+        }
+        if config.sentry_dsn.as_ref().is_some_and(|dsn| !report::is_dsn(dsn)) {
+            env.fault("SENTRY_DSN", "must be a Sentry DSN such as https://key@sentry.example/1");
+        }
+        config
+    }
+}
+
+/// Sets everything up for this process. `role` is the name of the service, or `backlot` for a process that runs several:
+/// there each span is exported under the service that made it.
+///
+/// A collector or Sentry that cannot be reached costs log lines, never the start.
+pub fn init(config: &Config, role: &'static str) -> Guard {
+    crate::install_crypto();
+    log::install_panic_hook();
+    let sentry = config.sentry_dsn.as_ref().map(|dsn| report::init(dsn, &config.environment, role));
+    let export = export::build(config, role);
+    let tracer = export.traces.build();
+    let meter = export.metrics.build();
+    global::set_text_map_propagator(TraceContextPropagator::new());
+    global::set_tracer_provider(tracer.clone());
+    global::set_meter_provider(meter.clone());
+
+    let traced =
+        Targets::new().with_default(tracing::Level::INFO).with_targets(NOISY.map(|name| (name, tracing::level_filters::LevelFilter::OFF)));
+    let spans = tracing_opentelemetry::layer()
+        .with_tracer(tracer.tracer("backlot"))
+        .with_location(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false);
+    let filter = EnvFilter::try_new(&config.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    let _already_set = tracing_subscriber::registry()
+        // Before the layer of spans, whose end would otherwise come first.
+        .with(origin::Layer::new(role, config.otlp_endpoint.is_some()).with_filter(traced.clone()))
+        .with(spans.with_filter(traced))
+        .with(log::layer(config.log_format, role).with_filter(filter))
+        .with(sentry.is_some().then(report::layers))
+        .try_init();
+    if let Some(problem) = export.problem {
+        tracing::warn!("telemetry is not exported: {problem}");
+    }
+    Guard { tracer, meter, sentry, runtime: export.runtime }
+}
+
+/// Keeps the exporters alive. Dropped or shut down, it sends what is left.
+#[must_use]
+pub struct Guard {
+    tracer: SdkTracerProvider,
+    meter: SdkMeterProvider,
+    sentry: Option<sentry::ClientInitGuard>,
+    /// Drives the exporter's gRPC channel, so that it still works when the runtime of the services has ended.
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Guard {
+    /// Sends what is left and stops. It blocks: call it when no asynchronous code runs on this thread any more.
+    pub fn shutdown(self) {}
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        const LIMIT: Duration = Duration::from_secs(3);
+        // A collector that is away must not hold up the end of the process, and there is nobody left to tell.
+        let _ = self.tracer.shutdown_with_timeout(LIMIT);
+        let _ = self.meter.shutdown_with_timeout(LIMIT);
+        drop(self.sentry.take());
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// The trace that the current span belongs to: 32 hexadecimal digits, or nothing outside of a trace.
+#[must_use]
+pub fn trace_id() -> String {
+    let active = opentelemetry::Context::current();
+    let context = if active.span().span_context().is_valid() { active } else { tracing::Span::current().context() };
+    let span = context.span();
+    if span.span_context().is_valid() { span.span_context().trace_id().to_string() } else { String::new() }
+}
+
+/// The metrics of this process.
+fn registry() -> &'static prometheus::Registry {
+    static REGISTRY: OnceLock<prometheus::Registry> = OnceLock::new();
+    REGISTRY.get_or_init(prometheus::Registry::new)
+}
+
+/// Every metric of this process in the text format of Prometheus.
+#[must_use]
+pub fn metrics_text() -> String {
+    let mut text = String::new();
+    if let Err(error) = prometheus::TextEncoder::new().encode_utf8(&registry().gather(), &mut text) {
+        tracing::warn!("metrics cannot be written: {error}");
+    }
+    text
+}
+
+fn sampler(config: &Config) -> Sampler {
+    match config.otlp_endpoint {
+        Some(_) => Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(config.trace_ratio))),
+        // Trace ids and propagation without the cost of recording.
+        None => Sampler::ParentBased(Box::new(Sampler::AlwaysOff)),
+    }
+}

@@ -1,0 +1,124 @@
+//! An issuer of access tokens for tests of services other than auth: a key of its own, and auth's one RPC that verifiers call.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use proto::{
+    auth::{self, JsonWebKey, Plan, auth_service_server::AuthService},
+    id::{SessionId, UserId},
+};
+use ring::{
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
+};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status};
+
+use crate::identity::{AUDIENCE, Claims, ISSUER, TOKEN_TYPE, plan_name, unix_now};
+
+const KID: &str = "test";
+
+/// Signs tokens and serves the key that verifies them.
+pub struct Issuer {
+    key: EncodingKey,
+    /// Where the key set is: the `auth_url` of the service under test.
+    pub uri: http::Uri,
+}
+
+impl Issuer {
+    /// Starts on a free port; lives as long as the runtime.
+    ///
+    /// # Panics
+    /// When the machine has no free port or no randomness.
+    pub async fn start() -> Self {
+        let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).expect("key");
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &SystemRandom::new()).expect("key");
+        let point = &pair.public_key().as_ref()[1..];
+        let key = JsonWebKey {
+            kty: "EC".into(),
+            crv: "P-256".into(),
+            alg: "ES256".into(),
+            r#use: "sig".into(),
+            kid: KID.into(),
+            x: URL_SAFE_NO_PAD.encode(&point[..32]),
+            y: URL_SAFE_NO_PAD.encode(&point[32..]),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
+        let uri = format!("http://{}", listener.local_addr().expect("address")).parse().expect("uri");
+        let service = auth::auth_service_server::AuthServiceServer::new(KeyServer(key));
+        crate::task::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)));
+        Self { key: EncodingKey::from_ec_der(pkcs8.as_ref()), uri }
+    }
+
+    /// A token of five minutes.
+    ///
+    /// # Panics
+    /// If the key does not sign.
+    #[must_use]
+    pub fn token(&self, user: UserId, plan: Plan) -> String {
+        self.token_until(user, plan, unix_now() + 300)
+    }
+
+    /// A token that ends at `exp`, in seconds since 1970.
+    ///
+    /// # Panics
+    /// If the key does not sign.
+    #[must_use]
+    pub fn token_until(&self, user: UserId, plan: Plan, exp: u64) -> String {
+        let iat = exp - 300;
+        let claims = Claims {
+            iss: ISSUER.into(),
+            aud: AUDIENCE.into(),
+            sub: user.to_string(),
+            sid: SessionId::generate().to_string(),
+            plan: plan_name(plan).into(),
+            jti: SessionId::generate().to_string(),
+            iat,
+            nbf: iat,
+            exp,
+            auth_time: iat,
+        };
+        let header = Header { typ: Some(TOKEN_TYPE.into()), kid: Some(KID.into()), ..Header::new(Algorithm::ES256) };
+        jsonwebtoken::encode(&header, &claims, &self.key).expect("token")
+    }
+}
+
+struct KeyServer(JsonWebKey);
+
+type Watch = futures::stream::Empty<Result<auth::WatchRevocationsResponse, Status>>;
+
+#[tonic::async_trait]
+impl AuthService for KeyServer {
+    type WatchRevocationsStream = Watch;
+
+    async fn get_key_set(&self, _: Request<auth::GetKeySetRequest>) -> Result<Response<auth::GetKeySetResponse>, Status> {
+        Ok(Response::new(auth::GetKeySetResponse { keys: vec![self.0.clone()] }))
+    }
+
+    async fn sign_up(&self, _: Request<auth::SignUpRequest>) -> Result<Response<auth::SignUpResponse>, Status> {
+        Err(Status::unimplemented("keys only"))
+    }
+
+    async fn sign_in(&self, _: Request<auth::SignInRequest>) -> Result<Response<auth::SignInResponse>, Status> {
+        Err(Status::unimplemented("keys only"))
+    }
+
+    async fn sign_out(&self, _: Request<auth::SignOutRequest>) -> Result<Response<auth::SignOutResponse>, Status> {
+        Err(Status::unimplemented("keys only"))
+    }
+
+    async fn get_session(&self, _: Request<auth::GetSessionRequest>) -> Result<Response<auth::GetSessionResponse>, Status> {
+        Err(Status::unimplemented("keys only"))
+    }
+
+    async fn create_access_token(
+        &self,
+        _: Request<auth::CreateAccessTokenRequest>,
+    ) -> Result<Response<auth::CreateAccessTokenResponse>, Status> {
+        Err(Status::unimplemented("keys only"))
+    }
+
+    async fn watch_revocations(&self, _: Request<auth::WatchRevocationsRequest>) -> Result<Response<Watch>, Status> {
+        Err(Status::unimplemented("keys only"))
+    }
+}

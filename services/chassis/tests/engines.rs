@@ -1,0 +1,92 @@
+//! The pool and Redis against real servers.
+#![cfg(feature = "testing")]
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+use std::time::Duration;
+
+use chassis::{
+    config::Secret,
+    postgres, redis,
+    testing::{self, eventually},
+};
+use fred::interfaces::{EventInterface as _, KeysInterface as _, PubsubInterface as _};
+use sqlx::{PgPool, migrate::Migrator};
+
+static MIGRATOR: Migrator = sqlx::migrate!("tests/migrations");
+const LIMIT: Duration = Duration::from_secs(20);
+
+async fn names(pool: &PgPool) -> Vec<String> {
+    postgres::query("select things", sqlx::query_scalar("SELECT name FROM things ORDER BY id").fetch_all(pool)).await.unwrap()
+}
+
+#[tokio::test]
+async fn every_test_has_a_database_of_its_own() {
+    let (one, other) = tokio::join!(testing::postgres(&MIGRATOR), testing::postgres(&MIGRATOR));
+    sqlx::query("INSERT INTO things VALUES (1, 'mine')").execute(&one.pool).await.unwrap();
+    assert_eq!(names(&one.pool).await, ["mine"]);
+    assert!(names(&other.pool).await.is_empty());
+    let idle: String =
+        sqlx::query_scalar("SELECT current_setting('idle_in_transaction_session_timeout')").fetch_one(&one.pool).await.unwrap();
+    assert_eq!(idle, "30s");
+}
+
+#[tokio::test]
+async fn replicas_that_start_at_once_make_one_database() {
+    let server = testing::postgres(&MIGRATOR).await;
+    let url = server.url.replacen("/test_", "/raced-\"_", 1);
+    let config = postgres::Config::of_url("rate-limit", Secret::new(url));
+    let starts = (0..6).map(|_| postgres::connect(&config, &MIGRATOR));
+    let pools = futures::future::try_join_all(starts).await.unwrap();
+    assert!(names(&pools[5]).await.is_empty());
+    let name: String = sqlx::query_scalar("SELECT application_name FROM pg_stat_activity WHERE pid = pg_backend_pid()")
+        .fetch_one(&pools[0])
+        .await
+        .unwrap();
+    assert_eq!(name, "backlot rate-limit");
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_named_without_its_password() {
+    let mut config = postgres::Config::of_url("auth", Secret::new("postgres://me:hunter2@127.0.0.1:1/x_auth"));
+    config.connect_timeout = Duration::from_millis(200);
+    let error = postgres::connect(&config, &MIGRATOR).await.unwrap_err();
+    let text = format!("{} {error:?}", chassis::error::chain(&error));
+    assert!(text.contains("127.0.0.1:1") && text.contains("x_auth") && !text.contains("hunter2"), "{text}");
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_not_handed_out_again() {
+    let database = testing::postgres(&MIGRATOR).await;
+    sqlx::query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+        .execute(&database.pool)
+        .await
+        .unwrap();
+    eventually(LIMIT, || async { sqlx::query("SELECT 1").execute(&database.pool).await.ok() }).await;
+}
+
+#[tokio::test]
+async fn redis_comes_back_by_itself() {
+    let mut server = testing::redis().await;
+    let config = redis::Config { url: Some(Secret::new(server.url.as_str())), prefix: "test:".into() };
+    let pool = redis::connect(&config).await.unwrap().unwrap();
+    assert_eq!(pool.incr::<i64, _>("n").await.unwrap(), 1);
+    server.kill().await;
+    let started = std::time::Instant::now();
+    assert!(pool.incr::<i64, _>("n").await.is_err());
+    assert!(started.elapsed() < Duration::from_secs(5), "a command must not wait for the server");
+    server.restart().await;
+    assert_eq!(eventually(LIMIT, || async { pool.incr::<i64, _>("n").await.ok() }).await, 1);
+}
+
+#[tokio::test]
+async fn a_subscription_survives_an_outage() {
+    let mut server = testing::redis().await;
+    let config = redis::Config { url: Some(Secret::new(server.url.as_str())), prefix: String::new() };
+    let (pool, listener) = (redis::connect(&config).await.unwrap().unwrap(), redis::subscriber(&config).await.unwrap().unwrap());
+    let mut messages = listener.message_rx();
+    listener.subscribe("bell").await.unwrap();
+    server.restart().await;
+    eventually(LIMIT, || async { pool.next().publish::<i64, _, _>("bell", "ding").await.ok().filter(|listeners| *listeners > 0) }).await;
+    let message = tokio::time::timeout(LIMIT, messages.recv()).await.unwrap().unwrap();
+    assert_eq!(message.value.convert::<String>().unwrap(), "ding");
+}

@@ -1,0 +1,118 @@
+//! What leaves a process: spans under the name of their service, metrics, and reports without secrets, all with one trace id.
+//! One test, because a process has one telemetry.
+#![cfg(feature = "testing")]
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+mod sink;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use chassis::{config::Env, postgres, task, telemetry, testing::eventually};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message as _;
+use sink::Sink;
+use tracing::{Instrument as _, info_span};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+#[test]
+fn one_trace_and_no_secret_leave_the_process() {
+    let (collector, sentry) = (Sink::start(), Sink::start());
+    let dsn = format!("{}/1", sentry.url.replace("http://", "http://key@"));
+    let mut env = Env::of([
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url.as_str()),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ("SENTRY_DSN", &dsn),
+        ("BACKLOT_LOG_FORMAT", "json"),
+        ("BACKLOT_ENVIRONMENT", "test"),
+    ]);
+    let config = telemetry::Config::read(&mut env);
+    env.check().unwrap();
+    let guard = telemetry::init(&config, "backlot");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let trace_id = runtime.block_on(work());
+    runtime.block_on(eventually(LIMIT, || async { (sentry.bodies().len() >= 2).then_some(()) }));
+    let metrics = telemetry::metrics_text();
+    assert!(metrics.contains("db_client_operation_duration_seconds_count") && metrics.contains("select sessions"), "{metrics}");
+    assert!(metrics.contains("db_client_operation_slow"), "{metrics}");
+    drop(runtime);
+    guard.shutdown();
+
+    let exported = spans(&collector);
+    let of_trace: BTreeSet<_> =
+        exported.iter().filter(|(_, _, trace)| *trace == trace_id).map(|(service, name, _)| (service.as_str(), name.as_str())).collect();
+    assert_eq!(
+        of_trace,
+        [
+            ("auth", "backlot.auth.v1.AuthService/SignIn"),
+            ("auth", "select sessions"),
+            ("backlot", "start"),
+            ("gateway", "POST /"),
+            ("gateway", "in a task")
+        ]
+        .into(),
+        "{exported:?}"
+    );
+    let reports: Vec<String> = sentry.bodies().iter().map(|body| String::from_utf8_lossy(body).into_owned()).collect();
+    assert_eq!(reports.len(), 2, "one for the error, one for the panic: {reports:#?}");
+    for report in &reports {
+        assert!(report.contains(&trace_id), "{report}");
+        assert!(!report.contains("hunter2") && !report.contains("blt_pat_"), "{report}");
+    }
+    assert!(
+        reports.iter().any(|report| report.contains("postgres://[redacted]@db/x"))
+            && reports.iter().any(|report| report.contains("key [redacted] is bad"))
+    );
+}
+
+/// A request through the gateway to auth, as the spans see it; an internal error and a panic on the way.
+async fn work() -> String {
+    async {
+        let trace_id = telemetry::trace_id();
+        assert_eq!(trace_id.len(), 32);
+        async {
+            let server = info_span!("request", otel.name = "backlot.auth.v1.AuthService/SignIn", otel.kind = "server", svc = "auth");
+            async {
+                postgres::query("select sessions", async { slow().await }).await.unwrap();
+                tracing::error!("cannot reach postgres://me:hunter2@db/x");
+                info_span!(target: "h2::client", "noise").in_scope(|| ());
+            }
+            .instrument(server)
+            .await;
+            task::spawn(async {}.instrument(info_span!("in a task"))).await.unwrap();
+            assert!(task::spawn(async { panic!("key {} is bad", "blt_pat_abcdefghijklmnop") }).await.is_err());
+        }
+        .instrument(info_span!("request", otel.name = "POST /", svc = "gateway"))
+        .await;
+        trace_id
+    }
+    .instrument(info_span!("start"))
+    .await
+}
+
+async fn slow() -> Result<(), sqlx::Error> {
+    tokio::time::sleep(postgres::SLOW).await;
+    Ok(())
+}
+
+/// Service, name and trace of every exported span.
+fn spans(collector: &Sink) -> Vec<(String, String, String)> {
+    let mut found = Vec::new();
+    for body in collector.bodies_of("/v1/traces") {
+        for group in ExportTraceServiceRequest::decode(body.as_slice()).unwrap().resource_spans {
+            let attributes = group.resource.unwrap().attributes;
+            let service = attributes
+                .iter()
+                .find(|a| a.key == "service.name")
+                .and_then(|a| a.value.clone())
+                .map(|v| format!("{:?}", v.value))
+                .unwrap();
+            let service = service.split('"').nth(1).unwrap().to_owned();
+            for span in group.scope_spans.into_iter().flat_map(|scope| scope.spans) {
+                let trace: String = span.trace_id.iter().map(|byte| format!("{byte:02x}")).collect();
+                found.push((service.clone(), span.name, trace));
+            }
+        }
+    }
+    found
+}

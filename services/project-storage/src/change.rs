@@ -1,0 +1,317 @@
+//! A change set: steps that apply in order, all of them or none. Pure; the tree comes in, the tree that would be goes out.
+
+use std::{collections::HashSet, sync::Arc};
+
+use prost::bytes::Bytes;
+
+use crate::{
+    error::Error,
+    git::{Clash, FileRef, Folder, Oid},
+    limits::{Limits, Step},
+    path::FilePath,
+};
+
+/// One step.
+#[derive(Debug, Clone)]
+pub struct Change {
+    pub path: FilePath,
+    pub action: Action,
+    /// When given, the file must have this id.
+    pub etag: Option<Oid>,
+}
+
+/// What a step does.
+#[derive(Debug, Clone)]
+pub enum Action {
+    Write(Content),
+    Create(Content),
+    Update(Content),
+    Delete,
+    Rename(FilePath),
+}
+
+/// The bytes of a file with what the tree will know about them.
+#[derive(Debug, Clone)]
+pub struct Content {
+    pub bytes: Bytes,
+    pub file: FileRef,
+}
+
+/// Steps in order.
+#[derive(Debug, Clone, Default)]
+pub struct ChangeSet {
+    pub changes: Vec<Change>,
+    /// Files that the steps do not bring are removed.
+    pub replace: bool,
+}
+
+impl ChangeSet {
+    /// The tree after every step.
+    ///
+    /// # Errors
+    /// The first step that cannot be, by its field.
+    pub fn apply(&self, base: &Arc<Folder>, limits: &Limits) -> Result<Folder, Error> {
+        let mut state = if self.replace { State::replacing(base) } else { State::on(base) };
+        for (index, change) in self.changes.iter().enumerate() {
+            state.step(index, change, limits)?;
+        }
+        Ok(state.tree)
+    }
+
+    /// The paths that steps bring something to, for refusals and for the answer; each path once, in order.
+    pub fn targets(&self) -> Vec<Step<'_>> {
+        let mut seen = HashSet::new();
+        let mut steps = Vec::with_capacity(self.changes.len());
+        for (index, change) in self.changes.iter().enumerate() {
+            let (name, path) = match &change.action {
+                Action::Write(_) | Action::Create(_) | Action::Update(_) => ("path", &change.path),
+                Action::Rename(to) => ("rename.new_path", to),
+                Action::Delete => continue,
+            };
+            if seen.insert(path) {
+                steps.push(Step { field: format!("changes[{index}].{name}"), path: path.as_str() });
+            }
+        }
+        steps
+    }
+
+    /// Every content that the steps bring.
+    pub fn contents(&self) -> impl Iterator<Item = &Content> {
+        self.changes.iter().filter_map(|change| match &change.action {
+            Action::Write(content) | Action::Create(content) | Action::Update(content) => Some(content),
+            Action::Delete | Action::Rename(_) => None,
+        })
+    }
+}
+
+/// The tree between two steps. A replacing set builds a new tree while its steps still see the files of the old one.
+struct State {
+    tree: Folder,
+    shadow: Option<(Arc<Folder>, HashSet<FilePath>)>,
+}
+
+impl State {
+    fn on(base: &Arc<Folder>) -> Self {
+        Self { tree: Folder::clone(base), shadow: None }
+    }
+
+    fn replacing(base: &Arc<Folder>) -> Self {
+        Self { tree: Folder::default(), shadow: Some((base.clone(), HashSet::new())) }
+    }
+
+    fn step(&mut self, index: usize, change: &Change, limits: &Limits) -> Result<(), Error> {
+        let Change { path, action, etag } = change;
+        let field = |name: &str| format!("changes[{index}].{name}");
+        let present = self.file(path);
+        match action {
+            Action::Create(_) if present.is_some() => return Err(Error::FileExists { field: field("path"), path: path.to_string() }),
+            Action::Update(_) | Action::Delete | Action::Rename(_) if present.is_none() => {
+                return Err(Error::FileNotFound { field: field("path"), path: path.to_string() });
+            }
+            _ => {}
+        }
+        if etag.is_some() && *etag != present.map(|file| file.oid) {
+            let current = present.map(|file| file.oid.etag()).unwrap_or_default();
+            return Err(Error::FileChanged { field: field("etag"), path: path.to_string(), current });
+        }
+        match action {
+            Action::Write(content) | Action::Create(content) | Action::Update(content) => {
+                let (size, limit) = (content.file.size, limits.file_bytes);
+                if size > limit {
+                    return Err(Error::FileTooLarge { field: field(action.name()), path: path.to_string(), size, limit });
+                }
+                self.put(path, content.file).map_err(|clash| clash.at(field("path"), path))
+            }
+            Action::Delete => {
+                self.remove(path);
+                Ok(())
+            }
+            Action::Rename(to) if self.file(to).is_some() => {
+                Err(Error::FileExists { field: field("rename.new_path"), path: to.to_string() })
+            }
+            Action::Rename(to) => {
+                // First away, then there: `a` may become `A` or `a/b`.
+                self.remove(path);
+                present.map_or(Ok(()), |file| self.put(to, file)).map_err(|clash| clash.at(field("rename.new_path"), to))
+            }
+        }
+    }
+
+    fn file(&self, path: &FilePath) -> Option<FileRef> {
+        self.tree.file(path.as_str()).or_else(|| {
+            let (base, gone) = self.shadow.as_ref()?;
+            if gone.contains(path) { None } else { base.file(path.as_str()) }
+        })
+    }
+
+    fn put(&mut self, path: &FilePath, file: FileRef) -> Result<(), Clash> {
+        // What is there already is not touched, so that an unchanged folder keeps its id.
+        if self.tree.file(path.as_str()) == Some(file) { Ok(()) } else { self.tree.put(path.as_str(), file) }
+    }
+
+    fn remove(&mut self, path: &FilePath) {
+        self.tree.remove(path.as_str());
+        if let Some((_, gone)) = &mut self.shadow {
+            gone.insert(path.clone());
+        }
+    }
+}
+
+impl Action {
+    /// The field of the contract.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Write(_) => "write",
+            Self::Create(_) => "create",
+            Self::Update(_) => "update",
+            Self::Delete => "delete",
+            Self::Rename(_) => "rename",
+        }
+    }
+}
+
+impl Clash {
+    fn at(self, field: String, path: &FilePath) -> Error {
+        Error::InvalidPath { field, path: path.to_string(), problem: self.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::git::blob_id;
+
+    const LIMITS: Limits = Limits { file_bytes: 10, files: 2000, project_bytes: 1 << 20, folder_entries: 1000, files_per_save: 200 };
+
+    fn path(text: &str) -> FilePath {
+        FilePath::parse(text).expect("legal")
+    }
+
+    fn content(text: &str) -> Content {
+        let oid = blob_id(text.as_bytes()).expect("id");
+        Content { bytes: Bytes::copy_from_slice(text.as_bytes()), file: FileRef { oid, size: u32::try_from(text.len()).expect("small") } }
+    }
+
+    fn tree(files: &[(&str, &str)]) -> Arc<Folder> {
+        let mut root = Folder::default();
+        files.iter().for_each(|(path, text)| root.put(path, content(text).file).expect("no clash"));
+        Arc::new(root)
+    }
+
+    fn step(name: &str, action: Action) -> Change {
+        Change { path: path(name), action, etag: None }
+    }
+
+    fn write(name: &str, text: &str) -> Change {
+        step(name, Action::Write(content(text)))
+    }
+
+    fn apply(base: &[(&str, &str)], changes: Vec<Change>, replace: bool) -> Result<Vec<String>, Error> {
+        let result = ChangeSet { changes, replace }.apply(&tree(base), &LIMITS)?;
+        let ids: BTreeMap<_, _> = ["1", "2", "3", "4"].map(|text| (content(text).file.oid, text)).into();
+        Ok(result.walk_files().into_iter().map(|(path, file)| format!("{path}={}", ids[&file.oid])).collect())
+    }
+
+    #[test]
+    fn steps_apply_in_order() {
+        let base = [("a", "1"), ("b/c", "2")];
+        let changes = vec![
+            step("a", Action::Rename(path("b/a"))),
+            step("a", Action::Create(content("3"))),
+            step("b/c", Action::Delete),
+            step("b/a", Action::Update(content("4"))),
+            step("b/a", Action::Rename(path("B/A"))),
+        ];
+        assert_eq!(apply(&base, changes, false).expect("applies"), ["B/A=4", "a=3"]);
+    }
+
+    #[test]
+    fn a_snapshot_keeps_what_its_steps_bring() {
+        let base = [("Readme", "1"), ("a", "2"), ("b", "3")];
+        let changes = vec![write("README", "4"), step("a", Action::Rename(path("c"))), step("b", Action::Update(content("1")))];
+        assert_eq!(apply(&base, changes, true).expect("applies"), ["README=4", "b=1", "c=2"]);
+        let again = vec![step("a", Action::Delete), step("a", Action::Update(content("1")))];
+        assert!(matches!(apply(&base, again, true), Err(Error::FileNotFound { path, .. }) if path == "a"));
+    }
+
+    #[test]
+    fn the_first_step_that_cannot_be_is_named() {
+        let base = [("a", "1"), ("d/e", "2")];
+        let after = |change: Change| apply(&base, vec![write("z", "1"), change], false).expect_err("a refusal");
+        let conditional = |etag: &str| Change { etag: Some(content(etag).file.oid), ..write("a", "3") };
+        assert!(matches!(after(step("a", Action::Create(content("1")))), Error::FileExists { field, .. } if field == "changes[1].path"));
+        assert!(matches!(after(step("x", Action::Update(content("1")))), Error::FileNotFound { path, .. } if path == "x"));
+        assert!(matches!(after(step("x", Action::Delete)), Error::FileNotFound { .. }));
+        assert!(matches!(after(step("d", Action::Delete)), Error::FileNotFound { .. }));
+        assert!(
+            matches!(after(step("a", Action::Rename(path("d/e")))), Error::FileExists { field, .. } if field == "changes[1].rename.new_path")
+        );
+        assert!(matches!(after(step("a", Action::Rename(path("a")))), Error::FileExists { .. }));
+        assert!(matches!(after(write("d", "1")), Error::InvalidPath { field, .. } if field == "changes[1].path"));
+        assert!(matches!(after(write("a/b", "1")), Error::InvalidPath { .. }));
+        assert!(matches!(after(write("A", "1")), Error::InvalidPath { .. }));
+        assert!(
+            matches!(after(conditional("2")), Error::FileChanged { path, current, .. } if path == "a" && current == content("1").file.oid.etag())
+        );
+        assert!(apply(&base, vec![conditional("1")], false).is_ok());
+        assert!(matches!(
+            after(write("x", "12345678901")),
+            Error::FileTooLarge { field, path, size: 11, limit: 10 } if field == "changes[1].write" && path == "x"
+        ));
+        assert!(ChangeSet { changes: vec![write("x", "1234567890")], replace: false }.apply(&tree(&[]), &LIMITS).is_ok());
+    }
+
+    /// What a step does to a plain map of paths.
+    fn model(files: &mut BTreeMap<String, String>, kind: u8, name: &str, to: &str) -> bool {
+        match kind {
+            0 => {
+                files.insert(name.into(), to.into());
+            }
+            1 if !files.contains_key(name) => {
+                files.insert(name.into(), to.into());
+            }
+            2 if files.contains_key(name) => {
+                files.insert(name.into(), to.into());
+            }
+            3 if files.contains_key(name) => {
+                files.remove(name);
+            }
+            4 if files.contains_key(name) && !files.contains_key(to) => {
+                let text = files.remove(name).expect("present");
+                files.insert(to.into(), text);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    proptest! {
+        // Flat names of different letters, so that neither folders nor twins come into it.
+        #[test]
+        fn a_set_does_what_it_does_to_a_map(
+            base in proptest::collection::btree_map("[a-e]", "[a-e]", 0..5),
+            steps in proptest::collection::vec((0_u8..5, "[a-e]", "[a-e]"), 0..12),
+        ) {
+            let root = tree(&base.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect::<Vec<_>>());
+            let mut expected = base.clone();
+            let fits = steps.iter().all(|(kind, name, to)| model(&mut expected, *kind, name, to));
+            let changes = steps.iter().map(|(kind, name, to)| step(name, match kind {
+                0 => Action::Write(content(to)),
+                1 => Action::Create(content(to)),
+                2 => Action::Update(content(to)),
+                3 => Action::Delete,
+                _ => Action::Rename(path(to)),
+            })).collect();
+            let result = ChangeSet { changes, replace: false }.apply(&root, &LIMITS);
+            prop_assert_eq!(result.is_ok(), fits);
+            if let Ok(result) = result {
+                let expected: Vec<_> = expected.into_iter().map(|(path, text)| (path, content(&text).file)).collect();
+                prop_assert_eq!(result.walk_files(), expected);
+            }
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The settings of this service.
+
+use chassis::{config::Env, postgres, secret::ClusterSecret, server};
+
+/// What `serve` needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub server: server::Config,
+    /// The service's own database.
+    pub database: postgres::Config,
+    pub cluster_secret: ClusterSecret,
+    /// Whose keys verify access tokens.
+    pub auth_url: http::Uri,
+    /// Who counts saves.
+    pub rate_limit_url: http::Uri,
+    /// Bytes of trees and files that are kept in memory.
+    pub cache_bytes: u64,
+}
+
+impl Config {
+    pub fn read(env: &mut Env) -> Self {
+        Self {
+            server: server::Config::read(env),
+            database: postgres::Config::read(env, crate::error::SERVICE),
+            cluster_secret: ClusterSecret::read(env),
+            auth_url: env.get("BACKLOT_AUTH_URL", "http://127.0.0.1:9090", "where auth listens"),
+            rate_limit_url: env.get("BACKLOT_RATE_LIMIT_URL", "http://127.0.0.1:9093", "where rate-limit listens"),
+            cache_bytes: env.get(
+                "BACKLOT_STORAGE_CACHE_BYTES",
+                "134217728",
+                "bytes of trees and files that project-storage keeps in memory",
+            ),
+        }
+    }
+}

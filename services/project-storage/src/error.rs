@@ -1,0 +1,175 @@
+//! Everything that this service refuses, and how a client sees it.
+
+use std::time::Duration;
+
+use chassis::error::ServiceError;
+use proto::error::{ErrorCode, Fault, FieldViolation};
+
+use crate::{git::Corrupt, store::Failure};
+
+/// The folder's name; domain of the reasons.
+pub const SERVICE: &str = "project-storage";
+/// Paths that an error lists at most; the rest is a number.
+const LISTED_PATHS: usize = 20;
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{field}: {problem}")]
+    Field { field: String, problem: String },
+    #[error("`{path}` is not a legal path here: {problem}")]
+    InvalidPath { field: String, path: String, problem: String },
+    #[error("`{path}` has {size} bytes; a file may have {limit}")]
+    FileTooLarge { field: String, path: String, size: u32, limit: u32 },
+    #[error("`{path}` is a file too many; a project may have {limit}")]
+    TooManyFiles { field: String, path: String, limit: u32 },
+    #[error("with `{path}` the files have too many bytes; a project may have {limit}")]
+    ProjectTooLarge { field: String, path: String, limit: u32 },
+    #[error("`{path}` is an entry too many in a folder on its way; a folder may have {limit}")]
+    FolderTooLarge { field: String, path: String, limit: u32 },
+    #[error("{count} changes; one save may have {limit}")]
+    TooManyChanges { count: usize, limit: usize },
+    #[error("no such project")]
+    ProjectNotFound,
+    #[error("no such revision in this project")]
+    RevisionNotFound,
+    #[error("no file `{path}`")]
+    FileNotFound { field: String, path: String },
+    #[error("`{path}` exists")]
+    FileExists { field: String, path: String },
+    #[error("`{path}` is not as the ETag says")]
+    FileChanged { field: String, path: String, current: String },
+    #[error("the project moved on and the same paths changed")]
+    StaleRevision { base: String, head: String, paths: Vec<String> },
+    #[error("the id was used for another request")]
+    KeyReused,
+    #[error("no such turn")]
+    TurnNotFound,
+    #[error("the turn has ended")]
+    TurnEnded,
+    #[error("the turn was committed with another change set")]
+    DigestMismatch,
+    #[error("no such preview")]
+    PreviewNotFound,
+    #[error("page_token {0}")]
+    PageToken(#[from] chassis::page::BadPageToken),
+    #[error("the role in this project does not allow it")]
+    RoleRequired,
+    #[error("too many savers of this project at once")]
+    Busy,
+    #[error(transparent)]
+    Refused(#[from] Fault),
+    #[error("the database failed")]
+    Store(#[from] Failure),
+    #[error("the database holds what was not written there")]
+    Corrupt(#[from] Corrupt),
+}
+
+impl Error {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Field { .. }
+            | Self::InvalidPath { .. }
+            | Self::FileTooLarge { .. }
+            | Self::TooManyFiles { .. }
+            | Self::ProjectTooLarge { .. }
+            | Self::FolderTooLarge { .. }
+            | Self::TooManyChanges { .. }
+            | Self::PageToken(_) => ErrorCode::InvalidArgument,
+            Self::ProjectNotFound | Self::RevisionNotFound | Self::FileNotFound { .. } | Self::TurnNotFound | Self::PreviewNotFound => {
+                ErrorCode::NotFound
+            }
+            Self::FileExists { .. }
+            | Self::FileChanged { .. }
+            | Self::StaleRevision { .. }
+            | Self::KeyReused
+            | Self::TurnEnded
+            | Self::DigestMismatch => ErrorCode::Conflict,
+            Self::RoleRequired => ErrorCode::Forbidden,
+            Self::Busy => ErrorCode::Unavailable,
+            Self::Refused(fault) => fault.code,
+            Self::Store(failure) if failure.is_overload() => ErrorCode::Unavailable,
+            Self::Store(_) | Self::Corrupt(_) => ErrorCode::Internal,
+        }
+    }
+
+    fn reason(&self) -> &str {
+        match self {
+            Self::Field { .. } => "INVALID_FIELD",
+            Self::InvalidPath { .. } => "INVALID_PATH",
+            Self::FileTooLarge { .. } => "FILE_TOO_LARGE",
+            Self::TooManyFiles { .. } => "TOO_MANY_FILES",
+            Self::ProjectTooLarge { .. } => "PROJECT_TOO_LARGE",
+            Self::FolderTooLarge { .. } => "FOLDER_TOO_LARGE",
+            Self::TooManyChanges { .. } => "TOO_MANY_CHANGES",
+            Self::ProjectNotFound => "PROJECT_NOT_FOUND",
+            Self::RevisionNotFound => "REVISION_NOT_FOUND",
+            Self::FileNotFound { .. } => "FILE_NOT_FOUND",
+            Self::FileExists { .. } => "FILE_EXISTS",
+            Self::FileChanged { .. } => "FILE_CHANGED",
+            Self::StaleRevision { .. } => "STALE_REVISION",
+            Self::KeyReused => "KEY_REUSED",
+            Self::TurnNotFound => "TURN_NOT_FOUND",
+            Self::TurnEnded => "TURN_ENDED",
+            Self::DigestMismatch => "TURN_DIGEST_MISMATCH",
+            Self::PreviewNotFound => "PREVIEW_NOT_FOUND",
+            Self::PageToken(_) => "PAGE_TOKEN_INVALID",
+            Self::RoleRequired => "ROLE_REQUIRED",
+            Self::Busy => "OVERLOADED",
+            Self::Refused(fault) => &fault.reason,
+            Self::Store(failure) if failure.is_overload() => "OVERLOADED",
+            Self::Store(_) | Self::Corrupt(_) => "INTERNAL",
+        }
+    }
+
+    /// The field of the request that is at fault, with what is wrong with it.
+    fn violation(&self) -> Option<FieldViolation> {
+        let field = match self {
+            Self::Field { field, problem } => return Some(FieldViolation { field: field.clone(), description: problem.clone() }),
+            Self::InvalidPath { field, .. }
+            | Self::FileTooLarge { field, .. }
+            | Self::TooManyFiles { field, .. }
+            | Self::ProjectTooLarge { field, .. }
+            | Self::FolderTooLarge { field, .. }
+            | Self::FileExists { field, .. }
+            | Self::FileNotFound { field, .. }
+            | Self::FileChanged { field, .. } => field.clone(),
+            Self::TooManyChanges { .. } => "changes".to_owned(),
+            Self::PageToken(_) => "page_token".to_owned(),
+            _ => return None,
+        };
+        // A file that a preview or a read asked for is no field of a message.
+        (!field.is_empty()).then(|| FieldViolation { field, description: self.to_string() })
+    }
+
+    fn facts(&self, fault: Fault) -> Fault {
+        match self {
+            Self::FileTooLarge { path, limit, .. }
+            | Self::TooManyFiles { path, limit, .. }
+            | Self::ProjectTooLarge { path, limit, .. }
+            | Self::FolderTooLarge { path, limit, .. } => fault.with("path", path).with("limit", limit.to_string()),
+            Self::TooManyChanges { limit, .. } => fault.with("limit", limit.to_string()),
+            Self::InvalidPath { path, .. } | Self::FileNotFound { path, .. } | Self::FileExists { path, .. } => fault.with("path", path),
+            Self::FileChanged { path, current, .. } => fault.with("path", path).with("current", current),
+            Self::StaleRevision { base, head, paths } => {
+                let listed = paths.iter().take(LISTED_PATHS).map(String::as_str).collect::<Vec<_>>().join("\n");
+                fault.with("base", base).with("head", head).with("paths", listed).with("path_count", paths.len().to_string())
+            }
+            _ => fault,
+        }
+    }
+}
+
+impl ServiceError for Error {
+    fn fault(&self) -> Fault {
+        if let Self::Refused(fault) = self {
+            return fault.clone();
+        }
+        let mut fault = Fault::new(SERVICE, self.code(), self.reason(), self.to_string());
+        fault.violations.extend(self.violation());
+        if self.code() == ErrorCode::Unavailable {
+            fault.retry_after = Some(Duration::from_secs(1));
+        }
+        self.facts(fault)
+    }
+}

@@ -1,0 +1,359 @@
+//! A tree as a persistent value: a change copies the folders on its way and shares the rest, so that many revisions are held at
+//! once and the untouched part of a tree is never encoded again.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::object::{Object, Oid, tree};
+
+/// What a tree knows about a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileRef {
+    pub oid: Oid,
+    pub size: u32,
+}
+
+/// What a name in a folder stands for.
+#[derive(Debug, Clone)]
+pub enum Entry {
+    File(FileRef),
+    Folder(Arc<Folder>),
+}
+
+/// A folder with everything below it.
+#[derive(Debug, Clone, Default)]
+pub struct Folder {
+    entries: BTreeMap<Arc<str>, Entry>,
+    /// Files below, at any depth.
+    files: u32,
+    /// Their bytes.
+    bytes: u64,
+    /// The id as git computes it; `None` while changes are not written.
+    oid: Option<Oid>,
+}
+
+/// Why a file cannot stand at a path; each holds the path that is in the way.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Clash {
+    #[error("`{0}` is a file")]
+    IsFile(String),
+    #[error("`{0}` is a folder")]
+    IsFolder(String),
+    #[error("differs from `{0}` only in case")]
+    Twin(String),
+}
+
+/// One line of a walk.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    pub path: String,
+    /// `None` for a folder.
+    pub file: Option<FileRef>,
+}
+
+impl Folder {
+    /// From entries as they were read; the caller vouches for the id.
+    pub fn read(oid: Oid, entries: impl IntoIterator<Item = (Arc<str>, Entry)>) -> Self {
+        let entries: BTreeMap<_, _> = entries.into_iter().collect();
+        let (files, bytes) = entries.values().fold((0, 0), |(files, bytes), entry| match entry {
+            Entry::File(file) => (files + 1, bytes + u64::from(file.size)),
+            Entry::Folder(folder) => (files + folder.files, bytes + folder.bytes),
+        });
+        Self { entries, files, bytes, oid: Some(oid) }
+    }
+
+    pub fn files(&self) -> u32 {
+        self.files
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Names in this folder itself.
+    pub fn width(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn entries(&self) -> &BTreeMap<Arc<str>, Entry> {
+        &self.entries
+    }
+
+    /// The id, unless changes are not written yet.
+    pub fn oid(&self) -> Option<Oid> {
+        self.oid
+    }
+
+    /// What stands at a path; the root itself has none.
+    pub fn get(&self, path: &str) -> Option<&Entry> {
+        match path.split_once('/') {
+            None => self.entries.get(path),
+            Some((name, rest)) => match self.entries.get(name)? {
+                Entry::Folder(folder) => folder.get(rest),
+                Entry::File(_) => None,
+            },
+        }
+    }
+
+    /// The file at a path.
+    pub fn file(&self, path: &str) -> Option<FileRef> {
+        match self.get(path)? {
+            Entry::File(file) => Some(*file),
+            Entry::Folder(_) => None,
+        }
+    }
+
+    /// Puts a file at a path and makes the folders on the way.
+    pub fn put(&mut self, path: &str, file: FileRef) -> Result<(), Clash> {
+        self.put_at(path, 0, file).map(|_| ())
+    }
+
+    /// `at` is where this folder's part of the path begins; answers how files and bytes changed.
+    fn put_at(&mut self, path: &str, at: usize, file: FileRef) -> Result<(u32, i64), Clash> {
+        let rest = &path[at..];
+        let size = i64::from(file.size);
+        let (files, bytes) = match rest.find('/') {
+            None => match self.entries.get_mut(rest) {
+                Some(Entry::Folder(_)) => return Err(Clash::IsFolder(path.to_owned())),
+                Some(Entry::File(old)) => {
+                    let before = std::mem::replace(old, file);
+                    (0, size - i64::from(before.size))
+                }
+                None => {
+                    self.refuse_twin(path, at, rest)?;
+                    self.entries.insert(rest.into(), Entry::File(file));
+                    (1, size)
+                }
+            },
+            Some(end) => match self.entries.get_mut(&rest[..end]) {
+                Some(Entry::File(_)) => return Err(Clash::IsFile(path[..at + end].to_owned())),
+                Some(Entry::Folder(folder)) => Arc::make_mut(folder).put_at(path, at + end + 1, file)?,
+                None => {
+                    self.refuse_twin(path, at, &rest[..end])?;
+                    let mut folder = Folder::default();
+                    let change = folder.put_at(path, at + end + 1, file)?;
+                    self.entries.insert(rest[..end].into(), Entry::Folder(Arc::new(folder)));
+                    change
+                }
+            },
+        };
+        self.files += files;
+        self.bytes = self.bytes.saturating_add_signed(bytes);
+        self.oid = None;
+        Ok((files, bytes))
+    }
+
+    /// Two names that differ only in case cannot both be checked out on the file systems of most people.
+    fn refuse_twin(&self, path: &str, at: usize, name: &str) -> Result<(), Clash> {
+        let folded = if name.is_ascii() { None } else { Some(fold(name)) };
+        let twin = self.entries.keys().find(|other| match &folded {
+            None if other.is_ascii() => other.eq_ignore_ascii_case(name),
+            None => fold(other) == name.to_ascii_lowercase(),
+            Some(folded) => fold(other) == *folded,
+        });
+        twin.map_or(Ok(()), |twin| Err(Clash::Twin(format!("{}{twin}", &path[..at]))))
+    }
+
+    /// Takes a file away, and the folders that it leaves empty.
+    pub fn remove(&mut self, path: &str) -> Option<FileRef> {
+        // Looking first keeps the folders on the way shared when there is nothing to remove.
+        let file = self.file(path)?;
+        self.remove_present(path, file);
+        Some(file)
+    }
+
+    fn remove_present(&mut self, path: &str, file: FileRef) {
+        match path.split_once('/') {
+            None => {
+                self.entries.remove(path);
+            }
+            Some((name, rest)) => {
+                if let Some(Entry::Folder(folder)) = self.entries.get_mut(name) {
+                    let folder = Arc::make_mut(folder);
+                    folder.remove_present(rest, file);
+                    if folder.entries.is_empty() {
+                        self.entries.remove(name);
+                    }
+                }
+            }
+        }
+        self.files -= 1;
+        self.bytes = self.bytes.saturating_sub(u64::from(file.size));
+        self.oid = None;
+    }
+
+    /// Gives every changed folder its id and adds its object to `out`.
+    pub fn write(&mut self, out: &mut Vec<Object>) -> Oid {
+        if let Some(oid) = self.oid {
+            return oid;
+        }
+        for entry in self.entries.values_mut() {
+            if let Entry::Folder(folder) = entry
+                && folder.oid.is_none()
+            {
+                Arc::make_mut(folder).write(out);
+            }
+        }
+        let object = tree(self.in_git_order().into_iter().map(|(name, entry)| match entry {
+            Entry::File(file) => (name, false, file.oid),
+            Entry::Folder(folder) => (name, true, folder.oid.unwrap_or(Oid::EMPTY_TREE)),
+        }));
+        let oid = object.oid;
+        out.push(object);
+        self.oid = Some(oid);
+        oid
+    }
+
+    /// Every file, sorted by its whole path.
+    pub fn walk_files(&self) -> Vec<(String, FileRef)> {
+        self.walk().into_iter().filter_map(|line| line.file.map(|file| (line.path, file))).collect()
+    }
+
+    /// Everything, depth first, each folder before what it holds; files come sorted by their whole path.
+    pub fn walk(&self) -> Vec<Listed> {
+        let mut out = Vec::with_capacity(self.files as usize + 8);
+        self.walk_into(&mut String::new(), &mut out);
+        out
+    }
+
+    fn walk_into(&self, prefix: &mut String, out: &mut Vec<Listed>) {
+        for (name, entry) in self.in_git_order() {
+            let length = prefix.len();
+            prefix.push_str(name);
+            match entry {
+                Entry::File(file) => out.push(Listed { path: prefix.clone(), file: Some(*file) }),
+                Entry::Folder(folder) => {
+                    out.push(Listed { path: prefix.clone(), file: None });
+                    prefix.push('/');
+                    folder.walk_into(prefix, out);
+                }
+            }
+            prefix.truncate(length);
+        }
+    }
+
+    /// Git sorts a folder as if its name ended in `/`, which makes a walk come out sorted by whole paths.
+    fn in_git_order(&self) -> Vec<(&str, &Entry)> {
+        let mut entries: Vec<_> = self.entries.iter().map(|(name, entry)| (&**name, entry)).collect();
+        let is_folder = |entry: &Entry| matches!(entry, Entry::Folder(_));
+        entries.sort_by(|a, b| gix_object::tree::name_order(a.0.as_bytes(), is_folder(a.1), b.0.as_bytes(), is_folder(b.1)));
+        entries
+    }
+}
+
+/// Equal for names that a file system without case would take for one. Upper case first, so that `ß` meets `SS`.
+fn fold(name: &str) -> String {
+    name.to_uppercase().to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::object::{blob_id, read_tree};
+    use proptest::prelude::*;
+
+    fn file(content: &str) -> FileRef {
+        FileRef { oid: blob_id(content.as_bytes()).expect("id"), size: u32::try_from(content.len()).expect("small") }
+    }
+
+    fn folder(files: &[(&str, &str)]) -> Folder {
+        let mut folder = Folder::default();
+        for (path, content) in files {
+            folder.put(path, file(content)).expect("no clash");
+        }
+        folder
+    }
+
+    /// `git write-tree` gave these ids for the same files.
+    #[test]
+    fn trees_are_those_of_git() {
+        let mut root = folder(&[
+            ("src/main.rs", "fn main() {}\n"),
+            ("src/lib/x.rs", "pub fn x() {}\n"),
+            ("src/lib.rs", "mod x;\n"),
+            ("src/é.txt", "é"),
+            ("a.d/z", "2"),
+            ("a", "1"),
+            ("a.txt", ""),
+            ("README.md", "hello\n"),
+        ]);
+        let mut objects = Vec::new();
+        assert_eq!(root.write(&mut objects).to_string(), "8faac483bd1519b93ec3320b15a550ff058d31e8");
+        let ids: Vec<_> = objects.iter().map(|o| o.oid.to_string()).collect();
+        assert_eq!(
+            ids,
+            [
+                "580f5ed54d76eb656801e34a3ea23a0c73ed3927",
+                "a79df606f056996e666b90b644792ede3688b3a7",
+                "ad2bde100be0bcdf5d11c0c97a914bc2580fe0e0",
+                "8faac483bd1519b93ec3320b15a550ff058d31e8"
+            ]
+        );
+        let paths: Vec<_> = root.walk().into_iter().map(|l| l.path).collect();
+        assert_eq!(
+            paths,
+            ["README.md", "a", "a.d", "a.d/z", "a.txt", "src", "src/lib.rs", "src/lib", "src/lib/x.rs", "src/main.rs", "src/é.txt"]
+        );
+        assert_eq!((root.files(), root.bytes()), (8, 44));
+    }
+
+    #[test]
+    fn only_changed_folders_are_written() {
+        let mut root = folder(&[("a/b/c", "1"), ("a/d", "2"), ("e/f", "3")]);
+        root.write(&mut Vec::new());
+        root.put("a/d", file("4")).expect("no clash");
+        let mut objects = Vec::new();
+        root.write(&mut objects);
+        assert_eq!(objects.len(), 2, "a and the root");
+    }
+
+    #[test]
+    fn clashes_name_what_is_in_the_way() {
+        let root = folder(&[("src/App.js", "1"), ("docs", "2"), ("straße", "3")]);
+        let put = |path: &str| {
+            let mut copy = root.clone();
+            copy.put(path, file("9")).expect_err("a clash")
+        };
+        assert_eq!(put("src"), Clash::IsFolder("src".into()));
+        assert_eq!(put("docs/a"), Clash::IsFile("docs".into()));
+        assert_eq!(put("src/app.JS"), Clash::Twin("src/App.js".into()));
+        assert_eq!(put("SRC/x"), Clash::Twin("src".into()));
+        assert_eq!(put("STRASSE"), Clash::Twin("straße".into()));
+        assert_eq!(put("Straße/x"), Clash::Twin("straße".into()));
+    }
+
+    #[test]
+    fn removing_takes_empty_folders_along() {
+        let mut root = folder(&[("a/b/c", "1"), ("d", "2")]);
+        assert_eq!(root.remove("a/b"), None, "a folder is not a file");
+        assert_eq!(root.remove("a/b/c"), Some(file("1")));
+        assert!(root.get("a").is_none());
+        assert_eq!(root.remove("a/b/c"), None);
+        root.remove("d");
+        assert_eq!(root.write(&mut Vec::new()), Oid::EMPTY_TREE);
+    }
+
+    proptest! {
+        #[test]
+        fn a_walk_is_what_was_put(paths in proptest::collection::btree_map("[a-c](\\.[a-c])?(/[a-c]){0,3}", "[x-z]{0,4}", 0..30)) {
+            let mut root = Folder::default();
+            let mut model = BTreeMap::new();
+            for (path, content) in &paths {
+                if root.put(path, file(content)).is_ok() {
+                    model.insert(path.clone(), file(content));
+                }
+            }
+            prop_assert_eq!(root.walk_files(), model.clone().into_iter().collect::<Vec<_>>());
+            prop_assert_eq!(root.files() as usize, model.len());
+            prop_assert_eq!(root.bytes(), model.values().map(|f| u64::from(f.size)).sum::<u64>());
+            let mut objects = Vec::new();
+            root.write(&mut objects);
+            for object in &objects {
+                prop_assert!(read_tree(object.oid, &object.data).is_ok());
+            }
+            for path in model.keys() {
+                root.remove(path);
+            }
+            prop_assert_eq!((root.files(), root.bytes(), root.width()), (0, 0, 0));
+        }
+    }
+}

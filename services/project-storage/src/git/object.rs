@@ -1,0 +1,309 @@
+//! Objects: their ids, and the bytes that the database keeps of them.
+
+use std::{cell::RefCell, fmt, str::FromStr};
+
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use gix_object::{CommitRef, TreeRefIter, WriteTo, bstr::BStr, compute_hash, tree::EntryKind};
+use prost::bytes::Bytes;
+
+/// Level 1: three times smaller at a third of the time of the default level.
+const LEVEL: u32 = 1;
+
+thread_local! {
+    // Making a compressor costs more than compressing a file of a few KiB, so each thread keeps one.
+    static COMPRESS: RefCell<Compress> = RefCell::new(Compress::new(Compression::new(LEVEL), true));
+    static DECOMPRESS: RefCell<Decompress> = RefCell::new(Decompress::new(true));
+}
+
+/// An object's id: SHA-1 over its kind, size and content.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Oid([u8; 20]);
+
+impl Oid {
+    /// Git's id of a tree without entries.
+    pub const EMPTY_TREE: Oid =
+        Oid([0x4b, 0x82, 0x5d, 0xc6, 0x42, 0xcb, 0x6e, 0xb9, 0xa0, 0x60, 0xe5, 0x4b, 0xf8, 0xd6, 0x92, 0x88, 0xfb, 0xee, 0x49, 0x04]);
+
+    /// From the twenty bytes of a row.
+    pub fn of_bytes(bytes: &[u8]) -> Result<Oid, Corrupt> {
+        bytes.try_into().map(Oid).map_err(|_| Corrupt::Id(bytes.len()))
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The ETag of what has this id.
+    pub fn etag(&self) -> String {
+        format!("\"{self}\"")
+    }
+
+    /// The id inside an ETag; a weak one names the same bytes.
+    pub fn of_etag(text: &str) -> Option<Oid> {
+        text.strip_prefix("W/").unwrap_or(text).strip_prefix('"')?.strip_suffix('"')?.parse().ok()
+    }
+}
+
+impl fmt::Display for Oid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Oid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Oid({self})")
+    }
+}
+
+/// The text was not an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be 40 lower-case hexadecimal digits")]
+pub struct NotAnOid;
+
+impl FromStr for Oid {
+    type Err = NotAnOid;
+
+    fn from_str(text: &str) -> Result<Self, NotAnOid> {
+        let mut bytes = [0; 20];
+        data_encoding::HEXLOWER
+            .decode_len(text.len())
+            .ok()
+            .filter(|len| *len == bytes.len())
+            .and_then(|_| data_encoding::HEXLOWER.decode_mut(text.as_bytes(), &mut bytes).ok())
+            .map(|_| Self(bytes))
+            .ok_or(NotAnOid)
+    }
+}
+
+/// What the database holds is not what was written there.
+#[derive(Debug, thiserror::Error)]
+pub enum Corrupt {
+    #[error("an object id of {0} bytes")]
+    Id(usize),
+    #[error("object {0} is missing")]
+    Missing(Oid),
+    #[error("object {0} does not decode")]
+    Encoding(Oid),
+    #[error("object {0} has another id by its content")]
+    Content(Oid),
+}
+
+/// The content would collide with another one on purpose.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("holds a known SHA-1 collision")]
+pub struct Collision;
+
+/// What an object is. The numbers are git's and stand in the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Commit = 1,
+    Tree = 2,
+    Blob = 3,
+}
+
+/// Trees and commits are kept as they are: too small to gain.
+const RAW: i16 = 0;
+/// The encoding of a git pack, so that a fetch will copy the rows.
+const ZLIB: i16 = 1;
+
+/// An object ready to be written.
+#[derive(Debug, Clone)]
+pub struct Object {
+    pub oid: Oid,
+    /// Git's kind in the low four bits, the encoding above them.
+    pub tag: i16,
+    /// Bytes of the content before encoding.
+    pub size: i32,
+    pub data: Bytes,
+}
+
+/// The id of a file's content.
+pub fn blob_id(content: &[u8]) -> Result<Oid, Collision> {
+    hash(gix_object::Kind::Blob, content)
+}
+
+/// A file's content, compressed.
+pub fn blob(oid: Oid, content: &[u8]) -> Object {
+    Object { oid, tag: Kind::Blob as i16 | ZLIB << 4, size: size_of_content(content), data: compress(content).into() }
+}
+
+/// The content of a blob row, checked against its id.
+pub fn read_blob(oid: Oid, tag: i16, size: i32, data: Vec<u8>) -> Result<Vec<u8>, Corrupt> {
+    let content = match tag >> 4 {
+        ZLIB => decompress(&data, usize::try_from(size).unwrap_or(0)).ok_or(Corrupt::Encoding(oid))?,
+        _ => data,
+    };
+    checked(oid, gix_object::Kind::Blob, &content)?;
+    Ok(content)
+}
+
+/// One line of a tree.
+#[derive(Debug, Clone)]
+pub struct TreeEntry {
+    pub name: String,
+    pub folder: bool,
+    pub oid: Oid,
+}
+
+/// A tree of entries in git's order.
+pub(super) fn tree<'a>(entries: impl Iterator<Item = (&'a str, bool, Oid)>) -> Object {
+    let mut data = Vec::new();
+    for (name, folder, oid) in entries {
+        let mode = gix_object::tree::EntryMode::from(if folder { EntryKind::Tree } else { EntryKind::Blob });
+        data.extend_from_slice(mode.as_bytes(&mut [0; 6]));
+        data.push(b' ');
+        data.extend_from_slice(name.as_bytes());
+        data.push(0);
+        data.extend_from_slice(oid.as_bytes());
+    }
+    raw(Kind::Tree, data)
+}
+
+/// The entries of a tree row, checked against its id.
+pub fn read_tree(oid: Oid, data: &[u8]) -> Result<Vec<TreeEntry>, Corrupt> {
+    checked(oid, gix_object::Kind::Tree, data)?;
+    TreeRefIter::from_bytes(data, gix_hash::Kind::Sha1)
+        .map(|entry| {
+            let entry = entry.map_err(|_| Corrupt::Encoding(oid))?;
+            let name = std::str::from_utf8(entry.filename).map_err(|_| Corrupt::Encoding(oid))?.to_owned();
+            Ok(TreeEntry { name, folder: entry.mode.is_tree(), oid: Oid::of_bytes(entry.oid.as_bytes())? })
+        })
+        .collect()
+}
+
+/// A commit to be made.
+#[derive(Debug)]
+pub struct Commit<'a> {
+    pub tree: Oid,
+    pub parents: &'a [Oid],
+    /// Who it is by: a word without `<`, `>` and line breaks.
+    pub author: &'a str,
+    /// Seconds since 1970.
+    pub time: i64,
+    pub message: &'a str,
+}
+
+/// Writes a commit as git does.
+pub fn commit(commit: &Commit<'_>) -> Object {
+    let tree = commit.tree.to_string();
+    let parents: Vec<String> = commit.parents.iter().map(Oid::to_string).collect();
+    let author = format!("{0} <{0}@users.backlot.invalid> {1} +0000", commit.author, commit.time);
+    let committer = format!("Backlot <backlot@backlot.invalid> {} +0000", commit.time);
+    let message = format!("{}\n", commit.message.trim_end());
+    let object = CommitRef {
+        tree: BStr::new(&tree),
+        parents: parents.iter().map(BStr::new).collect(),
+        author: BStr::new(&author),
+        committer: BStr::new(&committer),
+        encoding: None,
+        message: BStr::new(&message),
+        extra_headers: Vec::new(),
+    };
+    let mut data = Vec::with_capacity(256 + message.len());
+    object.write_to(&mut data).expect("a line without a break goes into memory");
+    raw(Kind::Commit, data)
+}
+
+fn raw(kind: Kind, data: Vec<u8>) -> Object {
+    let git = match kind {
+        Kind::Commit => gix_object::Kind::Commit,
+        Kind::Tree => gix_object::Kind::Tree,
+        Kind::Blob => gix_object::Kind::Blob,
+    };
+    // Names and messages cannot carry a collision block: they are text of limited length between ids.
+    let oid = hash(git, &data).expect("trees and commits do not collide");
+    Object { oid, tag: kind as i16 | RAW << 4, size: size_of_content(&data), data: data.into() }
+}
+
+fn hash(kind: gix_object::Kind, content: &[u8]) -> Result<Oid, Collision> {
+    let id = compute_hash(gix_hash::Kind::Sha1, kind, content).map_err(|_| Collision)?;
+    Oid::of_bytes(id.as_slice()).map_err(|_| Collision)
+}
+
+fn checked(oid: Oid, kind: gix_object::Kind, content: &[u8]) -> Result<(), Corrupt> {
+    if hash(kind, content).is_ok_and(|found| found == oid) { Ok(()) } else { Err(Corrupt::Content(oid)) }
+}
+
+/// Limits keep every object far below two gigabytes.
+fn size_of_content(content: &[u8]) -> i32 {
+    i32::try_from(content.len()).unwrap_or(i32::MAX)
+}
+
+fn compress(content: &[u8]) -> Vec<u8> {
+    COMPRESS.with_borrow_mut(|zlib| {
+        zlib.reset();
+        let mut out = Vec::with_capacity(content.len() / 2 + 64);
+        loop {
+            let read = usize::try_from(zlib.total_in()).unwrap_or(usize::MAX).min(content.len());
+            let status = zlib.compress_vec(&content[read..], &mut out, FlushCompress::Finish).expect("memory does not fail");
+            if status == Status::StreamEnd {
+                return out;
+            }
+            out.reserve(out.capacity().max(64));
+        }
+    })
+}
+
+fn decompress(data: &[u8], size: usize) -> Option<Vec<u8>> {
+    DECOMPRESS.with_borrow_mut(|zlib| {
+        zlib.reset(true);
+        // One byte more than needed lets the stream reach its end without a second call.
+        let mut out = Vec::with_capacity(size + 1);
+        let status = zlib.decompress_vec(data, &mut out, FlushDecompress::Finish).ok()?;
+        (status == Status::StreamEnd && out.len() == size).then_some(out)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn ids_are_those_of_git() {
+        assert_eq!(blob_id(b"hello\n").expect("id").to_string(), "ce013625030ba8dba906f756967f9e9ca394464a");
+        assert_eq!(blob_id(b"").expect("id").to_string(), "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
+        assert_eq!(tree(std::iter::empty()).oid, Oid::EMPTY_TREE);
+    }
+
+    #[test]
+    fn a_commit_is_that_of_git() {
+        let tree = "48b3fdd6de7f01e3ea2c7ff0d3a7a8a9b4f6a1f5".parse().expect("oid");
+        let object = commit(&Commit { tree, parents: &[tree, tree], author: "0193", time: 1_700_000_000, message: "one\n\nTurn: x\n" });
+        let text = String::from_utf8(object.data.to_vec()).expect("text");
+        let expected = format!(
+            "tree {tree}\nparent {tree}\nparent {tree}\nauthor 0193 <0193@users.backlot.invalid> 1700000000 +0000\n\
+             committer Backlot <backlot@backlot.invalid> 1700000000 +0000\n\none\n\nTurn: x\n"
+        );
+        assert_eq!(text, expected);
+        assert_eq!(object.tag, 1);
+    }
+
+    #[test]
+    fn an_id_has_one_spelling() {
+        for bad in ["", "48b3", "48B3FDD6DE7F01E3EA2C7FF0D3A7A8A9B4F6A1F5", "z8b3fdd6de7f01e3ea2c7ff0d3a7a8a9b4f6a1f5"] {
+            assert_eq!(bad.parse::<Oid>(), Err(NotAnOid));
+        }
+        assert_eq!(Oid::of_etag(&Oid::EMPTY_TREE.etag()), Some(Oid::EMPTY_TREE));
+        assert_eq!(Oid::of_etag("4b825dc642cb6eb9a060e54bf8d69288fbee4904"), None);
+    }
+
+    #[test]
+    fn a_changed_row_is_found_out() {
+        let oid = blob_id(b"hello").expect("id");
+        let row = blob(oid, b"hello");
+        assert!(matches!(read_blob(oid, row.tag, row.size, b"nonsense".to_vec()), Err(Corrupt::Encoding(_))));
+        let other = blob(oid, b"hullo");
+        assert!(matches!(read_blob(oid, other.tag, other.size, other.data.to_vec()), Err(Corrupt::Content(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn a_blob_comes_back(content in proptest::collection::vec(any::<u8>(), 0..20_000)) {
+            let oid = blob_id(&content).expect("id");
+            let row = blob(oid, &content);
+            prop_assert_eq!(read_blob(oid, row.tag, row.size, row.data.to_vec()).expect("content"), content);
+        }
+    }
+}

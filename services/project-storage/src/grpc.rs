@@ -1,0 +1,56 @@
+//! The wire: each RPC is decoded to domain types, handed to one function, and its answer encoded.
+
+mod decode;
+mod encode;
+mod files;
+mod previews;
+mod projects;
+mod turns;
+
+use std::sync::Arc;
+
+use proto::project_storage as pb;
+use tonic::{Request, Response, Status};
+
+use crate::{Storage, error::Error};
+
+/// The generated service over the rules.
+pub(crate) struct Service(pub(crate) Arc<Storage>);
+
+fn answer<T>(result: Result<T, Error>) -> Result<Response<T>, Status> {
+    result.map(Response::new).map_err(chassis::error::status)
+}
+
+/// One line per RPC.
+macro_rules! rpcs {
+    ($($name:ident($request:ident) -> $response:ident = $handler:path;)*) => {
+        #[tonic::async_trait]
+        impl pb::project_storage_service_server::ProjectStorageService for Service {
+            $(async fn $name(&self, request: Request<pb::$request>) -> Result<Response<pb::$response>, Status> {
+                answer($handler(&self.0, request).await)
+            })*
+        }
+    };
+}
+
+rpcs! {
+    create_project(CreateProjectRequest) -> CreateProjectResponse = projects::create;
+    list_projects(ListProjectsRequest) -> ListProjectsResponse = projects::list;
+    get_project(GetProjectRequest) -> GetProjectResponse = projects::get;
+    update_project(UpdateProjectRequest) -> UpdateProjectResponse = projects::update;
+    delete_project(DeleteProjectRequest) -> DeleteProjectResponse = projects::delete;
+    list_revisions(ListRevisionsRequest) -> ListRevisionsResponse = projects::list_revisions;
+    list_messages(ListMessagesRequest) -> ListMessagesResponse = projects::list_messages;
+    save_project(SaveProjectRequest) -> SaveProjectResponse = files::save;
+    load_project(LoadProjectRequest) -> LoadProjectResponse = files::load;
+    list_files(ListFilesRequest) -> ListFilesResponse = files::list;
+    get_file(GetFileRequest) -> GetFileResponse = files::get;
+    create_preview(CreatePreviewRequest) -> CreatePreviewResponse = previews::create;
+    read_preview_file(ReadPreviewFileRequest) -> ReadPreviewFileResponse = previews::read;
+    begin_turn(BeginTurnRequest) -> BeginTurnResponse = turns::begin;
+    get_turn_tree(GetTurnTreeRequest) -> GetTurnTreeResponse = turns::tree;
+    read_turn_files(ReadTurnFilesRequest) -> ReadTurnFilesResponse = turns::read;
+    list_turn_messages(ListTurnMessagesRequest) -> ListTurnMessagesResponse = turns::list_messages;
+    commit_turn(CommitTurnRequest) -> CommitTurnResponse = turns::commit;
+    end_turn(EndTurnRequest) -> EndTurnResponse = turns::end;
+}

@@ -1,0 +1,94 @@
+//! From domain types to messages.
+
+use chassis::clock::timestamp;
+use prost::bytes::Bytes;
+use proto::project_storage as pb;
+
+use crate::{
+    git::{DiffStat, FileRef, Oid},
+    limits::Limits,
+    message::{Author, Message},
+    project::Project,
+    revision::{Actor, Revision},
+};
+
+pub(super) fn project(project: &Project) -> pb::Project {
+    let (revision, number) = project.head.map(|(oid, number)| (oid.to_string(), number)).unwrap_or_default();
+    pb::Project {
+        id: project.id.to_string(),
+        draft_id: project.draft.clone().unwrap_or_default(),
+        display_name: project.name.clone(),
+        owner_id: project.owner.to_string(),
+        etag: format!("\"{revision}\""),
+        head_revision: revision,
+        head_number: number,
+        create_time: Some(timestamp(project.created_at)),
+        update_time: Some(timestamp(project.updated_at)),
+        limits: Some(limits(project.limits())),
+    }
+}
+
+pub(super) fn limits(limits: Limits) -> pb::ProjectLimits {
+    pb::ProjectLimits {
+        file_bytes: limits.file_bytes,
+        files: limits.files,
+        project_bytes: limits.project_bytes,
+        folder_entries: limits.folder_entries,
+        files_per_save: limits.files_per_save,
+    }
+}
+
+pub(super) fn revision(revision: &Revision) -> pb::Revision {
+    let DiffStat { added, modified, deleted, renamed } = revision.stat;
+    pb::Revision {
+        id: revision.id.to_string(),
+        number: revision.number,
+        parent_ids: revision.parents.iter().map(Oid::to_string).collect(),
+        message: revision.message.clone(),
+        actor: match revision.actor {
+            Actor::Person => pb::Actor::User,
+            Actor::Agent => pb::Actor::Agent,
+        }
+        .into(),
+        user_id: revision.user.to_string(),
+        turn_id: revision.turn.map(|turn| turn.to_string()).unwrap_or_default(),
+        create_time: Some(timestamp(revision.created_at)),
+        diff_stat: Some(pb::DiffStat { added, modified, deleted, renamed }),
+    }
+}
+
+pub(super) fn message(message: Message) -> pb::Message {
+    pb::Message {
+        id: message.id.to_string(),
+        turn_id: message.turn.to_string(),
+        role: match message.author {
+            Author::Person => pb::MessageRole::User,
+            Author::Agent => pb::MessageRole::Assistant,
+        }
+        .into(),
+        text: message.text,
+        partial: message.partial,
+        revision: message.revision.map(|oid| oid.to_string()).unwrap_or_default(),
+        user_id: message.user.to_string(),
+        create_time: Some(timestamp(message.created_at)),
+    }
+}
+
+/// An entry of the tree; a folder has no file.
+pub(super) fn entry(path: String, file: Option<FileRef>) -> pb::FileEntry {
+    let kind = if file.is_some() { pb::FileKind::File } else { pb::FileKind::Folder };
+    pb::FileEntry {
+        path,
+        kind: kind.into(),
+        size_bytes: file.map_or(0, |file| file.size),
+        etag: file.map(|file| file.oid.etag()).unwrap_or_default(),
+    }
+}
+
+pub(super) fn file(path: String, file: FileRef, bytes: Bytes) -> pb::File {
+    let data = match std::str::from_utf8(&bytes) {
+        Ok(text) => pb::file_content::Data::Text(text.to_owned()),
+        Err(_) => pb::file_content::Data::Binary(bytes),
+    };
+    pb::File { path, content: Some(pb::FileContent { data: Some(data) }), size_bytes: file.size, etag: file.oid.etag() }
+}

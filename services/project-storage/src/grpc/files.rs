@@ -1,0 +1,106 @@
+//! Saving and reading files.
+
+use chassis::context::Context;
+use prost::Message as _;
+use proto::{error::Violations, id::ProjectId, project_storage as pb};
+use ring::digest::{SHA256, digest};
+use tonic::Request;
+
+use super::{decode, encode};
+use crate::{
+    Storage,
+    error::Error,
+    git::{FileRef, Folder},
+    limits::SUMMARY_CHARACTERS,
+    project::{self, Member, Role, Target},
+    revision::{self, Revision},
+    save::{self, RequestKey, Save},
+    tree,
+};
+
+const REQUEST_ID_CHARACTERS: usize = 36;
+
+pub(super) async fn save(storage: &Storage, request: Request<pb::SaveProjectRequest>) -> Result<pb::SaveProjectResponse, Error> {
+    let context = Context::of(&request);
+    let actor = decode::actor(&context)?;
+    let wire = request.into_inner();
+    let mut violations = Violations::default();
+    let target = decode::target(&mut violations, &wire.project_id, &wire.draft_id);
+    let base = decode::revision(&mut violations, "base_revision", &wire.base_revision);
+    decode::line(&mut violations, "message", &wire.message, 0..=SUMMARY_CHARACTERS);
+    decode::line(&mut violations, "request_id", &wire.request_id, 0..=REQUEST_ID_CHARACTERS);
+    if wire.changes.is_empty() {
+        violations.add("changes", "must hold 1 to 200 changes");
+    }
+    let target = decode::checked(violations, target)?;
+    let fingerprint = || digest(&SHA256, &wire.encode_to_vec()).as_ref().to_vec();
+    let request = (!wire.request_id.is_empty()).then(|| RequestKey { fingerprint: fingerprint(), id: wire.request_id.clone() });
+    let set = decode::changes(wire.changes, wire.replace).await?;
+    let saved = save::save(storage, &context, Save { actor, target, base, set, message: wire.message, request }).await?;
+    Ok(pb::SaveProjectResponse {
+        project: Some(encode::project(&saved.project)),
+        revision: saved.revision.as_ref().map(encode::revision),
+        files: saved.files.into_iter().map(|(path, file)| encode::entry(path, Some(file))).collect(),
+    })
+}
+
+pub(super) async fn load(storage: &Storage, request: Request<pb::LoadProjectRequest>) -> Result<pb::LoadProjectResponse, Error> {
+    let actor = decode::actor(&Context::of(&request))?;
+    let wire = request.into_inner();
+    let mut violations = Violations::default();
+    let target = decode::target(&mut violations, &wire.project_id, &wire.draft_id);
+    let id = decode::revision(&mut violations, "revision", &wire.revision);
+    let target = decode::checked(violations, target)?;
+    let member = project::find(storage, actor.id, &target, Role::Viewer).await?;
+    let revision = revision::resolve(storage, &member, id).await?;
+    let tree = tree::of(storage, member.project.store, revision.as_ref()).await?;
+    Ok(pb::LoadProjectResponse {
+        project: Some(encode::project(&member.project)),
+        revision: revision.as_ref().map(encode::revision),
+        files: with_content(storage, &member, tree.walk_files()).await?,
+    })
+}
+
+/// Files with their contents, in the order given.
+pub(super) async fn with_content(storage: &Storage, member: &Member, files: Vec<(String, FileRef)>) -> Result<Vec<pb::File>, Error> {
+    let refs: Vec<FileRef> = files.iter().map(|(_, file)| *file).collect();
+    let contents = tree::contents(storage, member.project.store, &refs).await?;
+    let file = |(path, file): (String, FileRef)| Some(encode::file(path, file, contents.get(&file.oid)?.clone()));
+    Ok(files.into_iter().filter_map(file).collect())
+}
+
+pub(super) async fn list(storage: &Storage, request: Request<pb::ListFilesRequest>) -> Result<pb::ListFilesResponse, Error> {
+    let context = Context::of(&request);
+    let pb::ListFilesRequest { project_id, revision } = request.into_inner();
+    let (_, revision, tree) = open(storage, &context, &project_id, &revision).await?;
+    Ok(pb::ListFilesResponse {
+        files: tree.walk().into_iter().map(|line| encode::entry(line.path, line.file)).collect(),
+        revision: revision.map(|revision| revision.id.to_string()).unwrap_or_default(),
+    })
+}
+
+pub(super) async fn get(storage: &Storage, request: Request<pb::GetFileRequest>) -> Result<pb::GetFileResponse, Error> {
+    let context = Context::of(&request);
+    let pb::GetFileRequest { project_id, path, revision } = request.into_inner();
+    let path = decode::path("path".to_owned(), &path)?;
+    let (member, _, tree) = open(storage, &context, &project_id, &revision).await?;
+    let absent = || Error::FileNotFound { field: String::new(), path: path.to_string() };
+    let file = tree.file(path.as_str()).ok_or_else(absent)?;
+    let found = with_content(storage, &member, vec![(path.to_string(), file)]).await?;
+    Ok(pb::GetFileResponse { file: found.into_iter().next() })
+}
+
+type Opened = (Member, Option<Revision>, std::sync::Arc<Folder>);
+
+/// A project's tree at a revision, for somebody who may read it.
+async fn open(storage: &Storage, context: &Context, project_id: &str, revision: &str) -> Result<Opened, Error> {
+    let actor = decode::actor(context)?;
+    let mut violations = Violations::default();
+    let id = violations.parse::<ProjectId>("project_id", project_id);
+    let wanted = decode::revision(&mut violations, "revision", revision);
+    let id = decode::checked(violations, id)?;
+    let member = project::find(storage, actor.id, &Target::Id(id), Role::Viewer).await?;
+    let revision = revision::resolve(storage, &member, wanted).await?;
+    let tree = tree::of(storage, member.project.store, revision.as_ref()).await?;
+    Ok((member, revision, tree))
+}

@@ -1,0 +1,44 @@
+//! Previews.
+
+use chassis::{
+    clock::{now, timestamp},
+    context::Context,
+};
+use proto::{error::Violations, id::ProjectId, project_storage as pb};
+use tonic::Request;
+
+use super::decode;
+use crate::{
+    Storage,
+    error::Error,
+    preview::{self, Ask, Capability},
+};
+
+pub(super) async fn create(storage: &Storage, request: Request<pb::CreatePreviewRequest>) -> Result<pb::CreatePreviewResponse, Error> {
+    let actor = decode::actor(&Context::of(&request))?;
+    let pb::CreatePreviewRequest { project_id, revision } = request.into_inner();
+    let mut violations = Violations::default();
+    let id = violations.parse::<ProjectId>("project_id", &project_id);
+    let revision = decode::revision(&mut violations, "revision", &revision);
+    let id = decode::checked(violations, id)?;
+    let (capability, expires_at) = preview::create(storage, actor.id, id, revision, now()).await?;
+    // Only the gateway knows where previews are served.
+    Ok(pb::CreatePreviewResponse {
+        url: String::new(),
+        expire_time: Some(timestamp(expires_at)),
+        capability: capability.expose().to_owned(),
+    })
+}
+
+pub(super) async fn read(storage: &Storage, request: Request<pb::ReadPreviewFileRequest>) -> Result<pb::ReadPreviewFileResponse, Error> {
+    let pb::ReadPreviewFileRequest { capability, path, if_none_match } = request.into_inner();
+    let capability = Capability::parse(&capability).ok_or(Error::PreviewNotFound)?;
+    let page = preview::read(storage, &capability, Ask { path: &path, if_none_match: &if_none_match, now: now() }).await?;
+    Ok(pb::ReadPreviewFileResponse {
+        not_modified: page.content.is_none(),
+        content: page.content.unwrap_or_default(),
+        content_type: page.content_type,
+        etag: page.id.etag(),
+        revision: page.revision.to_string(),
+    })
+}

@@ -1,0 +1,125 @@
+//! Projects, their history and their conversation.
+
+use chassis::{context::Context, page};
+use proto::{
+    error::Violations,
+    id::{MessageId, ProjectId},
+    project_storage as pb,
+};
+use tonic::Request;
+use uuid::Uuid;
+
+use super::{decode, encode};
+use crate::{
+    Storage,
+    error::Error,
+    limits::NAME_CHARACTERS,
+    message::{self, Order},
+    project::{self, ListKey, Role, Target},
+    revision::{self, Page},
+};
+
+pub(super) async fn create(storage: &Storage, request: Request<pb::CreateProjectRequest>) -> Result<pb::CreateProjectResponse, Error> {
+    let actor = decode::actor(&Context::of(&request))?;
+    let pb::CreateProjectRequest { display_name, draft_id } = request.into_inner();
+    let mut violations = Violations::default();
+    decode::line(&mut violations, "display_name", &display_name, 0..=NAME_CHARACTERS);
+    let draft = if draft_id.is_empty() { None } else { decode::draft(&mut violations, &draft_id) };
+    decode::checked(violations, Some(()))?;
+    let project = project::create(storage, actor, draft, display_name.trim().to_owned()).await?;
+    Ok(pb::CreateProjectResponse { project: Some(encode::project(&project)) })
+}
+
+pub(super) async fn list(storage: &Storage, request: Request<pb::ListProjectsRequest>) -> Result<pb::ListProjectsResponse, Error> {
+    let actor = decode::actor(&Context::of(&request))?;
+    let pb::ListProjectsRequest { page_size, page_token } = request.into_inner();
+    let scope = format!("ListProjects/{}", actor.id);
+    let mut violations = Violations::default();
+    let size = page::size(page_size, &mut violations);
+    decode::checked(violations, Some(()))?;
+    let after: Option<ListKey> = storage.pages.open::<(i64, Uuid)>(&scope, &page_token)?.map(|(micros, id)| (micros.into(), id));
+    let (projects, next) = project::list(storage, actor.id, Page { size, after }).await?;
+    let token = |(micros, id): ListKey| storage.pages.seal(&scope, &(i64::try_from(micros).unwrap_or(i64::MAX), id));
+    Ok(pb::ListProjectsResponse {
+        projects: projects.iter().map(encode::project).collect(),
+        next_page_token: next.map(token).unwrap_or_default(),
+    })
+}
+
+pub(super) async fn get(storage: &Storage, request: Request<pb::GetProjectRequest>) -> Result<pb::GetProjectResponse, Error> {
+    let actor = decode::actor(&Context::of(&request))?;
+    let id = project_id(&request.into_inner().project_id)?;
+    let member = project::find(storage, actor.id, &Target::Id(id), Role::Viewer).await?;
+    Ok(pb::GetProjectResponse { project: Some(encode::project(&member.project)) })
+}
+
+pub(super) async fn update(storage: &Storage, request: Request<pb::UpdateProjectRequest>) -> Result<pb::UpdateProjectResponse, Error> {
+    let actor = decode::actor(&Context::of(&request))?;
+    let pb::UpdateProjectRequest { project_id, display_name } = request.into_inner();
+    let mut violations = Violations::default();
+    let id = violations.parse::<ProjectId>("project_id", &project_id);
+    decode::line(&mut violations, "display_name", display_name.trim(), 1..=NAME_CHARACTERS);
+    let id = decode::checked(violations, id)?;
+    let project = project::rename(storage, actor.id, id, display_name.trim()).await?;
+    Ok(pb::UpdateProjectResponse { project: Some(encode::project(&project)) })
+}
+
+pub(super) async fn delete(storage: &Storage, request: Request<pb::DeleteProjectRequest>) -> Result<pb::DeleteProjectResponse, Error> {
+    let actor = decode::actor(&Context::of(&request))?;
+    let id = project_id(&request.into_inner().project_id)?;
+    project::delete(storage, actor.id, id).await?;
+    Ok(pb::DeleteProjectResponse {})
+}
+
+pub(super) async fn list_revisions(
+    storage: &Storage,
+    request: Request<pb::ListRevisionsRequest>,
+) -> Result<pb::ListRevisionsResponse, Error> {
+    let actor = decode::actor(&Context::of(&request))?;
+    let pb::ListRevisionsRequest { project_id, page_size, page_token } = request.into_inner();
+    let mut violations = Violations::default();
+    let id = violations.parse::<ProjectId>("project_id", &project_id);
+    let size = page::size(page_size, &mut violations);
+    let id = decode::checked(violations, id)?;
+    let scope = format!("ListRevisions/{}/{id}", actor.id);
+    let after = storage.pages.open::<u32>(&scope, &page_token)?;
+    let (revisions, next) = revision::list(storage, actor.id, id, Page { size, after }).await?;
+    Ok(pb::ListRevisionsResponse {
+        revisions: revisions.iter().map(encode::revision).collect(),
+        next_page_token: next.map(|number| storage.pages.seal(&scope, &number)).unwrap_or_default(),
+    })
+}
+
+pub(super) async fn list_messages(storage: &Storage, request: Request<pb::ListMessagesRequest>) -> Result<pb::ListMessagesResponse, Error> {
+    let actor = decode::actor(&Context::of(&request))?;
+    let request = request.into_inner();
+    let mut violations = Violations::default();
+    let id = violations.parse::<ProjectId>("project_id", &request.project_id);
+    let size = page::size(request.page_size, &mut violations);
+    let order = match pb::MessageOrder::try_from(request.order) {
+        Ok(pb::MessageOrder::OldestFirst) => Order::OldestFirst,
+        Ok(pb::MessageOrder::NewestFirst | pb::MessageOrder::Unspecified) => Order::NewestFirst,
+        Err(_) => {
+            violations.add("order", "must be MESSAGE_ORDER_NEWEST_FIRST or MESSAGE_ORDER_OLDEST_FIRST");
+            Order::NewestFirst
+        }
+    };
+    let id = decode::checked(violations, id)?;
+    let scope = format!("ListMessages/{}/{id}", actor.id);
+    // The token keeps the order that it was made with.
+    let (order, after) = match storage.pages.open::<(Order, Uuid)>(&scope, &request.page_token)? {
+        Some((order, id)) => (order, Some(MessageId(id))),
+        None => (order, None),
+    };
+    let (messages, next) = message::list(storage, actor.id, id, order, Page { size, after }).await?;
+    Ok(pb::ListMessagesResponse {
+        messages: messages.into_iter().map(encode::message).collect(),
+        next_page_token: next.map(|id| storage.pages.seal(&scope, &(order, id.0))).unwrap_or_default(),
+    })
+}
+
+pub(super) fn project_id(text: &str) -> Result<ProjectId, Error> {
+    let mut violations = Violations::default();
+    let id = violations.parse("project_id", text);
+    decode::checked(violations, id)
+}

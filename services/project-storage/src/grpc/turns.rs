@@ -1,0 +1,133 @@
+//! What agent-streaming calls for a turn.
+
+use chassis::context::Context;
+use proto::{error::Violations, id::TurnId, project_storage as pb};
+use tonic::Request;
+
+use super::{decode, encode, files::with_content};
+use crate::{
+    Storage,
+    edit::Base,
+    error::Error,
+    limits::{MESSAGE_BYTES, PROMPT_BYTES, SUMMARY_CHARACTERS},
+    message::storable,
+    project::Role,
+    revision, tree,
+    turn::{self, Begin, CommitTurn, State, Work},
+};
+
+const DIGEST_BYTES: usize = 32;
+const MOST_MESSAGES: i64 = 200;
+
+pub(super) async fn begin(storage: &Storage, request: Request<pb::BeginTurnRequest>) -> Result<pb::BeginTurnResponse, Error> {
+    let actor = decode::actor(&Context::of(&request))?;
+    let wire = request.into_inner();
+    let mut violations = Violations::default();
+    let id = violations.parse::<TurnId>("turn_id", &wire.turn_id);
+    let target = decode::target(&mut violations, &wire.project_id, &wire.draft_id);
+    decode::text(&mut violations, "prompt", &wire.prompt, 1..=PROMPT_BYTES);
+    let (id, target) = decode::checked(violations, id.zip(target))?;
+    let project = turn::begin(storage, Begin { turn: id, actor, target, prompt: wire.prompt }).await?;
+    Ok(pb::BeginTurnResponse { project_id: project.to_string() })
+}
+
+pub(super) async fn tree(storage: &Storage, request: Request<pb::GetTurnTreeRequest>) -> Result<pb::GetTurnTreeResponse, Error> {
+    let pb::GetTurnTreeRequest { turn_id, revision } = request.into_inner();
+    let mut violations = Violations::default();
+    let id = violations.parse::<TurnId>("turn_id", &turn_id);
+    let wanted = decode::revision(&mut violations, "revision", &revision);
+    let id = decode::checked(violations, id)?;
+    let Work { member, .. } = turn::find(storage, id, Role::Viewer).await?;
+    let revision = revision::resolve(storage, &member, wanted).await?;
+    let tree = tree::of(storage, member.project.store, revision.as_ref()).await?;
+    Ok(pb::GetTurnTreeResponse {
+        revision: revision.map(|revision| revision.id.to_string()).unwrap_or_default(),
+        files: tree.walk_files().into_iter().map(|(path, file)| encode::entry(path, Some(file))).collect(),
+        limits: Some(encode::limits(member.project.limits())),
+    })
+}
+
+pub(super) async fn read(storage: &Storage, request: Request<pb::ReadTurnFilesRequest>) -> Result<pb::ReadTurnFilesResponse, Error> {
+    let pb::ReadTurnFilesRequest { turn_id, revision, paths } = request.into_inner();
+    let mut violations = Violations::default();
+    let id = violations.parse::<TurnId>("turn_id", &turn_id);
+    let wanted = decode::revision(&mut violations, "revision", &revision);
+    let id = decode::checked(violations, id)?;
+    let Work { member, .. } = turn::find(storage, id, Role::Viewer).await?;
+    // Here no revision is the empty tree that the turn began with, whatever was saved since.
+    let Some(wanted) = wanted else { return Ok(pb::ReadTurnFilesResponse::default()) };
+    let revision = revision::resolve(storage, &member, Some(wanted)).await?;
+    let tree = tree::of(storage, member.project.store, revision.as_ref()).await?;
+    let files = if paths.is_empty() {
+        tree.walk_files()
+    } else {
+        paths.into_iter().filter_map(|path| tree.file(&path).map(|file| (path, file))).collect()
+    };
+    Ok(pb::ReadTurnFilesResponse { files: with_content(storage, &member, files).await? })
+}
+
+pub(super) async fn list_messages(
+    storage: &Storage,
+    request: Request<pb::ListTurnMessagesRequest>,
+) -> Result<pb::ListTurnMessagesResponse, Error> {
+    let pb::ListTurnMessagesRequest { turn_id, limit } = request.into_inner();
+    let mut violations = Violations::default();
+    let id = violations.parse::<TurnId>("turn_id", &turn_id);
+    let limit = i64::from(limit);
+    if !(0..=MOST_MESSAGES).contains(&limit) {
+        violations.add("limit", format!("must be at most {MOST_MESSAGES}"));
+    }
+    let id = decode::checked(violations, id)?;
+    let messages = turn::messages_before(storage, id, limit).await?;
+    Ok(pb::ListTurnMessagesResponse { messages: messages.into_iter().map(encode::message).collect() })
+}
+
+pub(super) async fn commit(storage: &Storage, request: Request<pb::CommitTurnRequest>) -> Result<pb::CommitTurnResponse, Error> {
+    let wire = request.into_inner();
+    let mut violations = Violations::default();
+    let id = violations.parse::<TurnId>("turn_id", &wire.turn_id);
+    let base = decode::revision(&mut violations, "base_revision", &wire.base_revision);
+    if wire.digest.len() != DIGEST_BYTES {
+        violations.add("digest", format!("must be {DIGEST_BYTES} bytes"));
+    }
+    violations.length("answer", &wire.answer, 0..=MESSAGE_BYTES);
+    decode::line(&mut violations, "message", &wire.message, 0..=SUMMARY_CHARACTERS);
+    let turn = decode::checked(violations, id)?;
+    let commit = CommitTurn {
+        turn,
+        base: base.map_or(Base::Nothing, Base::Revision),
+        set: decode::changes(wire.changes, false).await?,
+        digest: wire.digest.to_vec(),
+        answer: storable(wire.answer),
+        message: wire.message,
+    };
+    let committed = turn::commit(storage, commit).await?;
+    let outcome = match committed.state {
+        State::Committed => pb::CommitOutcome::Committed,
+        State::Conflicted => pb::CommitOutcome::Conflicted,
+        State::Unchanged | State::Open | State::Failed | State::Cancelled => pb::CommitOutcome::Unchanged,
+    };
+    Ok(pb::CommitTurnResponse {
+        outcome: outcome.into(),
+        revision: committed.revision.as_ref().map(encode::revision),
+        conflict_paths: committed.conflict_paths,
+    })
+}
+
+pub(super) async fn end(storage: &Storage, request: Request<pb::EndTurnRequest>) -> Result<pb::EndTurnResponse, Error> {
+    let wire = request.into_inner();
+    let mut violations = Violations::default();
+    let id = violations.parse::<TurnId>("turn_id", &wire.turn_id);
+    let state = match pb::TurnEnd::try_from(wire.end) {
+        Ok(pb::TurnEnd::Failed) => Some(State::Failed),
+        Ok(pb::TurnEnd::Cancelled) => Some(State::Cancelled),
+        Ok(pb::TurnEnd::Unspecified) | Err(_) => {
+            violations.add("end", "must be TURN_END_FAILED or TURN_END_CANCELLED");
+            None
+        }
+    };
+    violations.length("partial_answer", &wire.partial_answer, 0..=MESSAGE_BYTES);
+    let (id, state) = decode::checked(violations, id.zip(state))?;
+    turn::end(storage, id, state, storable(wire.partial_answer)).await?;
+    Ok(pb::EndTurnResponse {})
+}

@@ -1,0 +1,116 @@
+//! Files, history and messages. A project is a tree of files kept as git objects in PostgreSQL, with a log of revisions and one
+//! conversation. It knows no prompt, no model and no HTTP.
+//!
+//! In reading order:
+//!
+//! - [`path`], [`limits`]: what a file may be called and how much there may be.
+//! - [`git`]: objects, trees and their differences, behind one module.
+//! - [`change`], [`merge`]: what a change set makes of a tree, and of one that moved on. Pure.
+//! - [`project`], [`revision`], [`message`]: the nouns, who may read them, and their pages.
+//! - [`tree`], [`cache`]: reading; [`edit`], [`lock`]: from a change set to a commit.
+//! - [`save`], [`turn`]: a person's save and an agent's turn, each written at once or not at all.
+//! - [`preview`]: files as a browser gets them. [`sweep`]: what is forgotten.
+//! - `store`: the SQL. `grpc`, [`access`], `error`, [`config`]: the edges.
+
+pub mod path;
+
+pub mod limits;
+
+pub mod git;
+
+pub mod change;
+pub mod merge;
+
+pub mod message;
+pub mod project;
+pub mod revision;
+
+pub mod cache;
+pub mod tree;
+
+pub mod edit;
+pub mod lock;
+
+pub mod save;
+pub mod turn;
+
+pub mod preview;
+pub mod sweep;
+
+pub mod store;
+
+pub mod access;
+pub mod config;
+pub mod error;
+mod grpc;
+
+use std::{sync::Arc, time::Duration};
+
+use chassis::{
+    client::{MAX_MESSAGE_BYTES, ServiceChannel, connect},
+    identity::{Caller, Keys, Verifier},
+    page::PageTokens,
+    postgres,
+    server::{ServeError as ServerError, Server},
+    task::Tasks,
+};
+pub use config::Config;
+use proto::{
+    project_storage::project_storage_service_server::ProjectStorageServiceServer,
+    rate_limit::rate_limit_service_client::RateLimitServiceClient,
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{cache::Cache, lock::Locks, store::Pool};
+
+const STOP_LIMIT: Duration = Duration::from_secs(2);
+
+/// What every rule works with.
+pub struct Storage {
+    pub(crate) pool: Pool,
+    pub(crate) cache: Cache,
+    pub(crate) locks: Locks,
+    pub(crate) limiter: RateLimitServiceClient<ServiceChannel>,
+    pub(crate) pages: PageTokens,
+}
+
+/// Why the service could not start or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error(transparent)]
+    Database(postgres::Error),
+    #[error(transparent)]
+    Server(ServerError),
+}
+
+/// Serves until `shutdown`.
+///
+/// # Errors
+/// If the database cannot be used, or the server fails.
+pub async fn serve(config: Config, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
+    let pool = postgres::connect(&config.database, &store::MIGRATOR).await.map_err(ServeError::Database)?;
+    let secret = &config.cluster_secret;
+    let limiter = connect(Caller::ProjectStorage, Caller::RateLimit, &config.rate_limit_url, secret);
+    let storage = Arc::new(Storage {
+        pool,
+        cache: Cache::new(config.cache_bytes),
+        locks: Locks::default(),
+        limiter: RateLimitServiceClient::new(limiter),
+        pages: PageTokens::new(secret),
+    });
+
+    let tasks = Tasks::new();
+    tasks.spawn(sweep::run(Arc::clone(&storage), tasks.token()));
+
+    let auth = connect(Caller::ProjectStorage, Caller::Auth, &config.auth_url, secret);
+    let verifier = Arc::new(Verifier::new(Caller::ProjectStorage, secret, Keys::Remote(auth)));
+    let service = ProjectStorageServiceServer::new(grpc::Service(Arc::clone(&storage)))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let served = Server::new(Caller::ProjectStorage, config.server, verifier, access::ACCESS).add(service).serve(listener, shutdown).await;
+
+    tasks.shutdown(STOP_LIMIT).await;
+    storage.pool.close().await;
+    served.map_err(ServeError::Server)
+}

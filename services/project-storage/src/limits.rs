@@ -1,0 +1,139 @@
+//! What a project may hold. The owner's plan decides about the size of one file; the rest is the same for everybody.
+
+use std::collections::HashMap;
+
+use proto::auth::Plan;
+
+use crate::{
+    error::Error,
+    git::{Difference, Entry, Folder},
+};
+
+/// Steps of one change set.
+pub const FILES_PER_SAVE: usize = 200;
+/// Bytes of an answer.
+pub const MESSAGE_BYTES: usize = 256 * 1024;
+/// Bytes of a prompt.
+pub const PROMPT_BYTES: usize = 32 * 1024;
+/// Characters of the line that a revision shows in the history.
+pub const SUMMARY_CHARACTERS: usize = 1000;
+/// Characters of a project's name.
+pub const NAME_CHARACTERS: usize = 120;
+
+const FILES: u32 = 2000;
+const PROJECT_BYTES: u32 = 50 * 1024 * 1024;
+const FOLDER_ENTRIES: u32 = 1000;
+
+/// The limits of one project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one file.
+    pub file_bytes: u32,
+    /// Files of the project.
+    pub files: u32,
+    /// Bytes of all files together.
+    pub project_bytes: u32,
+    /// Names in one folder.
+    pub folder_entries: u32,
+    /// Steps of one change set.
+    pub files_per_save: u32,
+}
+
+impl Limits {
+    pub fn of(plan: Plan) -> Self {
+        let file_bytes = match plan {
+            Plan::Unspecified | Plan::Free => 51_200,
+            Plan::Pro => 102_400,
+            Plan::Team | Plan::Enterprise => 512_000,
+        };
+        Self { file_bytes, files: FILES, project_bytes: PROJECT_BYTES, folder_entries: FOLDER_ENTRIES, files_per_save: 200 }
+    }
+
+    /// Whether a tree may be. `came` is how it differs from the tree before; `steps` are the paths that the change set names,
+    /// in order, so that the refusal can name the step that went too far.
+    pub fn check(&self, tree: &Folder, came: &[Difference], steps: &[Step<'_>]) -> Result<(), Error> {
+        let new: HashMap<&str, (u64, bool)> =
+            came.iter().filter_map(|d| Some((d.path.as_str(), (u64::from(d.new?.size), d.old.is_none())))).collect();
+        // Everything that no step brought is there already; each step then adds its part.
+        let mut files = tree.files() - u32::try_from(new.values().filter(|(_, added)| *added).count()).unwrap_or(0);
+        let mut bytes = tree.bytes() - new.values().map(|(size, _)| size).sum::<u64>();
+        for step in steps {
+            let Some((size, added)) = new.get(step.path) else { continue };
+            files += u32::from(*added);
+            bytes += size;
+            let (field, path) = (step.field.clone(), step.path.to_owned());
+            if tree.files() > self.files && files > self.files {
+                return Err(Error::TooManyFiles { field, path, limit: self.files });
+            }
+            if tree.bytes() > u64::from(self.project_bytes) && bytes > u64::from(self.project_bytes) {
+                return Err(Error::ProjectTooLarge { field, path, limit: self.project_bytes });
+            }
+            if *added && self.too_wide(tree, step.path) {
+                return Err(Error::FolderTooLarge { field, path, limit: self.folder_entries });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a folder on the way to a path has too many names.
+    fn too_wide(&self, tree: &Folder, path: &str) -> bool {
+        let limit = self.folder_entries as usize;
+        tree.width() > limit
+            || path.match_indices('/').any(|(end, _)| matches!(tree.get(&path[..end]), Some(Entry::Folder(f)) if f.width() > limit))
+    }
+}
+
+/// A path that a change set brings something to, each path once.
+#[derive(Debug)]
+pub struct Step<'a> {
+    /// The field that names it: `changes[3].path`.
+    pub field: String,
+    pub path: &'a str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::{FileRef, Oid, diff};
+
+    fn check(limits: Limits, before: &[(&str, u32)], added: &[(&str, u32)]) -> Result<(), Error> {
+        let mut old = Folder::default();
+        let put = |tree: &mut Folder, files: &[(&str, u32)]| {
+            for (path, size) in files {
+                tree.put(path, FileRef { oid: Oid::of_bytes(&[u8::try_from(*size).expect("small"); 20]).expect("oid"), size: *size })
+                    .expect("no clash");
+            }
+        };
+        put(&mut old, before);
+        let mut new = old.clone();
+        put(&mut new, added);
+        let steps: Vec<_> = added.iter().enumerate().map(|(i, (path, _))| Step { field: format!("changes[{i}].path"), path }).collect();
+        limits.check(&new, &diff(&old, &new), &steps)
+    }
+
+    #[test]
+    fn each_limit_names_the_step_that_went_too_far() {
+        let limits = Limits { file_bytes: 9, files: 3, project_bytes: 20, folder_entries: 2, files_per_save: 9 };
+        assert!(check(limits, &[("a/x", 1), ("b/x", 1)], &[("b/y", 1)]).is_ok());
+        assert!(matches!(
+            check(limits, &[("a/x", 1), ("b/x", 1)], &[("b/x", 2), ("b/y", 1), ("a/y", 1)]),
+            Err(Error::TooManyFiles { field, path, limit: 3 }) if field == "changes[2].path" && path == "a/y"
+        ));
+        assert!(check(limits, &[("a/x", 9)], &[("b/y", 9), ("b/z", 2)]).is_ok());
+        assert!(matches!(
+            check(limits, &[("a/x", 9)], &[("b/y", 9), ("b/z", 3)]),
+            Err(Error::ProjectTooLarge { path, limit: 20, .. }) if path == "b/z"
+        ));
+        assert!(matches!(
+            check(limits, &[("a/x", 1), ("a/y", 1)], &[("a/z", 1)]),
+            Err(Error::FolderTooLarge { path, limit: 2, .. }) if path == "a/z"
+        ));
+        assert!(check(limits, &[("a/x", 1), ("a/y", 1)], &[("a/x", 2)]).is_ok(), "what exists may change");
+    }
+
+    #[test]
+    fn plans() {
+        let bytes = [Plan::Free, Plan::Pro, Plan::Team, Plan::Enterprise].map(|p| Limits::of(p).file_bytes);
+        assert_eq!(bytes, [51_200, 102_400, 512_000, 512_000]);
+    }
+}

@@ -1,0 +1,34 @@
+//! One saver per project at a time within a process. The compare-and-swap alone keeps saves correct, over all replicas; the lock
+//! spares those of one process from losing it to each other.
+
+use proto::id::ProjectId;
+use tokio::sync::{Mutex, MutexGuard};
+
+/// More than the connections of a pool, so that two projects hardly ever wait for each other.
+const SHARDS: usize = 256;
+
+/// The locks of one process.
+pub struct Locks(Vec<Mutex<()>>);
+
+impl Default for Locks {
+    fn default() -> Self {
+        Self(std::iter::repeat_with(Mutex::default).take(SHARDS).collect())
+    }
+}
+
+/// The project's lock, and whether somebody else had it before.
+pub struct Held<'a> {
+    pub guard: MutexGuard<'a, ()>,
+    pub waited: bool,
+}
+
+impl Locks {
+    pub async fn hold(&self, project: ProjectId) -> Held<'_> {
+        // The last bytes of a UUIDv7 are random.
+        let shard = &self.0[usize::from(project.0.as_bytes()[15]) % SHARDS];
+        match shard.try_lock() {
+            Ok(guard) => Held { guard, waited: false },
+            Err(_) => Held { guard: shard.lock().await, waited: true },
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The one conversation of a project.
+
+use proto::id::{MessageId, ProjectId, TurnId, UserId};
+use time::OffsetDateTime;
+
+use crate::{
+    Storage,
+    error::Error,
+    git::Oid,
+    project::{self, Role},
+    revision::Page,
+    store::messages,
+};
+
+/// Who wrote a message. The numbers stand in the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Author {
+    Person = 1,
+    Agent = 2,
+}
+
+/// One message.
+#[derive(Debug, Clone)]
+pub struct Message {
+    pub id: MessageId,
+    pub turn: TurnId,
+    pub author: Author,
+    pub text: String,
+    /// The turn ended before the answer was whole.
+    pub partial: bool,
+    /// The revision that came with it.
+    pub revision: Option<Oid>,
+    /// Who sent the prompt.
+    pub user: UserId,
+    pub created_at: OffsetDateTime,
+}
+
+/// In which direction a conversation is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Order {
+    NewestFirst,
+    OldestFirst,
+}
+
+/// A page of the conversation and the key of the next one.
+pub async fn list(
+    storage: &Storage,
+    user: UserId,
+    project: ProjectId,
+    order: Order,
+    page: Page<MessageId>,
+) -> Result<(Vec<Message>, Option<MessageId>), Error> {
+    let wanted = Page { size: page.size + 1, after: page.after };
+    let rows = match order {
+        Order::NewestFirst => messages::newest(&storage.pool, project, user, wanted).await?,
+        Order::OldestFirst => messages::oldest(&storage.pool, project, user, wanted).await?,
+    };
+    project::require(rows.as_ref().map(|(role, _)| *role), Role::Viewer)?;
+    let messages = rows.map(|(_, messages)| messages).unwrap_or_default();
+    Ok(page.cut(messages, |message| message.id))
+}
+
+/// What a model wrote, as the database can keep it: NUL is the one character that a text there cannot hold.
+pub fn storable(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
+}

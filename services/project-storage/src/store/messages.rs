@@ -1,0 +1,136 @@
+//! Messages. A page is one index range; nothing is sorted and nothing is skipped over.
+
+use proto::id::{MessageId, ProjectId, TurnId, UserId};
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Connection, Failure, projects::role};
+use crate::{
+    git::{Corrupt, Oid},
+    message::{Author, Message},
+    project::Role,
+    revision::Page,
+};
+
+/// The columns of a message, each absent where a member's conversation is empty.
+struct MessageRow {
+    id: Option<Uuid>,
+    turn_id: Option<Uuid>,
+    author: Option<i16>,
+    text: Option<String>,
+    partial: Option<bool>,
+    revision: Option<Vec<u8>>,
+    user_id: Option<Uuid>,
+    created_at: Option<OffsetDateTime>,
+}
+
+impl MessageRow {
+    fn message(self) -> Result<Option<Message>, Corrupt> {
+        let (Some(id), Some(created_at)) = (self.id, self.created_at) else { return Ok(None) };
+        Ok(Some(Message {
+            id: MessageId(id),
+            turn: TurnId(self.turn_id.unwrap_or_default()),
+            author: if self.author == Some(Author::Agent as i16) { Author::Agent } else { Author::Person },
+            text: self.text.unwrap_or_default(),
+            partial: self.partial.unwrap_or_default(),
+            revision: self.revision.map(|oid| Oid::of_bytes(&oid)).transpose()?,
+            user: UserId(self.user_id.unwrap_or_default()),
+            created_at,
+        }))
+    }
+}
+
+macro_rules! message_row {
+    ($row:ident) => {
+        MessageRow {
+            id: $row.id,
+            turn_id: $row.turn_id,
+            author: $row.author,
+            text: $row.text,
+            partial: $row.partial,
+            revision: $row.revision,
+            user_id: $row.user_id,
+            created_at: $row.created_at,
+        }
+    };
+}
+
+/// A page with the reader's role; no role, no page.
+type Rows = Option<(Role, Vec<Message>)>;
+
+/// Messages before a key, the newest first.
+pub async fn newest(db: impl PgExecutor<'_>, project: ProjectId, user: UserId, page: Page<MessageId>) -> Result<Rows, Failure> {
+    let query = sqlx::query!(
+        r#"SELECT m.role, g.id AS "id?", g.turn_id AS "turn_id?", g.role AS "author?", g.text AS "text?", g.partial AS "partial?",
+                  g.revision AS "revision?", g.user_id AS "user_id?", g.created_at AS "created_at?"
+           FROM members m
+           LEFT JOIN LATERAL (
+               SELECT * FROM messages x WHERE x.project_id = m.project_id AND x.id < $3 ORDER BY x.id DESC LIMIT $4
+           ) g ON true
+           WHERE m.project_id = $1 AND m.user_id = $2"#,
+        project.0,
+        user.0,
+        page.after.map_or(Uuid::max(), |id| id.0),
+        page.size,
+    );
+    let rows = chassis::postgres::query("select messages", query.fetch_all(db)).await?;
+    let Some(role) = rows.first().map(|row| role(row.role)) else { return Ok(None) };
+    let messages: Vec<_> = rows.into_iter().map(|row| message_row!(row).message()).collect::<Result<_, _>>()?;
+    Ok(Some((role, messages.into_iter().flatten().collect())))
+}
+
+/// Messages after a key, the oldest first.
+pub async fn oldest(db: impl PgExecutor<'_>, project: ProjectId, user: UserId, page: Page<MessageId>) -> Result<Rows, Failure> {
+    let query = sqlx::query!(
+        r#"SELECT m.role, g.id AS "id?", g.turn_id AS "turn_id?", g.role AS "author?", g.text AS "text?", g.partial AS "partial?",
+                  g.revision AS "revision?", g.user_id AS "user_id?", g.created_at AS "created_at?"
+           FROM members m
+           LEFT JOIN LATERAL (
+               SELECT * FROM messages x WHERE x.project_id = m.project_id AND x.id > $3 ORDER BY x.id LIMIT $4
+           ) g ON true
+           WHERE m.project_id = $1 AND m.user_id = $2"#,
+        project.0,
+        user.0,
+        page.after.map_or(Uuid::nil(), |id| id.0),
+        page.size,
+    );
+    let rows = chassis::postgres::query("select messages", query.fetch_all(db)).await?;
+    let Some(role) = rows.first().map(|row| role(row.role)) else { return Ok(None) };
+    let messages: Vec<_> = rows.into_iter().map(|row| message_row!(row).message()).collect::<Result<_, _>>()?;
+    Ok(Some((role, messages.into_iter().flatten().collect())))
+}
+
+/// The newest messages before one of the same project, the newest first.
+pub async fn before(db: impl PgExecutor<'_>, project: ProjectId, id: MessageId, limit: i64) -> Result<Vec<Message>, Failure> {
+    let query = sqlx::query!(
+        r#"SELECT id AS "id?", turn_id AS "turn_id?", role AS "author?", text AS "text?", partial AS "partial?", revision,
+                  user_id AS "user_id?", created_at AS "created_at?"
+           FROM messages WHERE project_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3"#,
+        project.0,
+        id.0,
+        limit,
+    );
+    let rows = chassis::postgres::query("select messages", query.fetch_all(db)).await?;
+    let messages: Vec<_> = rows.into_iter().map(|row| message_row!(row).message()).collect::<Result<_, _>>()?;
+    Ok(messages.into_iter().flatten().collect())
+}
+
+/// Adds a message.
+pub async fn insert(db: &mut Connection, project: ProjectId, message: &Message) -> Result<(), Failure> {
+    let query = sqlx::query!(
+        "INSERT INTO messages (project_id, id, turn_id, role, text, partial, revision, user_id, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        project.0,
+        message.id.0,
+        message.turn.0,
+        message.author as i16,
+        message.text,
+        message.partial,
+        message.revision.as_ref().map(Oid::as_bytes),
+        message.user.0,
+        message.created_at,
+    );
+    chassis::postgres::query("insert message", query.execute(&mut *db)).await?;
+    Ok(())
+}

@@ -1,0 +1,31 @@
+//! Reading git objects of one store.
+
+use sqlx::PgExecutor;
+
+use super::{Failure, unsigned};
+use crate::{git::Oid, project::StoreId};
+
+/// An object as it is kept.
+pub struct Row {
+    pub oid: Oid,
+    pub tag: i16,
+    pub size: i32,
+    pub data: Vec<u8>,
+}
+
+/// Objects by their ids, in any order; those that are not there are left out.
+pub async fn read(db: impl PgExecutor<'_>, store: StoreId, oids: &[Oid]) -> Result<Vec<Row>, Failure> {
+    let ids: Vec<&[u8]> = oids.iter().map(Oid::as_bytes).collect();
+    let query =
+        sqlx::query!("SELECT oid, tag, size, data FROM objects WHERE store_id = $1 AND oid = ANY($2)", store.0, ids.as_slice() as _,);
+    let rows = chassis::postgres::query("select objects", query.fetch_all(db)).await?;
+    rows.into_iter().map(|row| Ok(Row { oid: Oid::of_bytes(&row.oid)?, tag: row.tag, size: row.size, data: row.data })).collect()
+}
+
+/// How many bytes files have, without reading them.
+pub async fn sizes(db: impl PgExecutor<'_>, store: StoreId, oids: &[Oid]) -> Result<Vec<(Oid, u32)>, Failure> {
+    let ids: Vec<&[u8]> = oids.iter().map(Oid::as_bytes).collect();
+    let query = sqlx::query!("SELECT oid, size FROM objects WHERE store_id = $1 AND oid = ANY($2)", store.0, ids.as_slice() as _);
+    let rows = chassis::postgres::query("select object sizes", query.fetch_all(db)).await?;
+    rows.into_iter().map(|row| Ok((Oid::of_bytes(&row.oid)?, unsigned(row.size)))).collect()
+}

@@ -1,0 +1,212 @@
+//! Projects and their members.
+
+use proto::{
+    auth::Plan,
+    id::{ProjectId, UserId},
+};
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Connection, Failure, MAIN, oid_or_none, revisions::log_row, unsigned};
+use crate::{
+    git::Corrupt,
+    project::{ListKey, Member, Project, Role, StoreId, Target},
+};
+
+/// Seconds until the last day of the year 9999, the end of the calendar on the wire.
+const END_OF_TIME: i128 = 253_402_214_400;
+
+struct ProjectRow {
+    id: Uuid,
+    store_id: Uuid,
+    owner_id: Uuid,
+    draft_id: Option<String>,
+    display_name: String,
+    plan: i16,
+    created_at: OffsetDateTime,
+    updated_at: OffsetDateTime,
+    head: Vec<u8>,
+    head_seq: i32,
+}
+
+/// Takes a project's columns out of a joined row.
+macro_rules! project_row {
+    ($row:ident) => {
+        ProjectRow {
+            id: $row.id,
+            store_id: $row.store_id,
+            owner_id: $row.owner_id,
+            draft_id: $row.draft_id,
+            display_name: $row.display_name,
+            plan: $row.plan,
+            created_at: $row.created_at,
+            updated_at: $row.updated_at,
+            head: $row.head,
+            head_seq: $row.head_seq,
+        }
+    };
+}
+
+impl ProjectRow {
+    fn project(self) -> Result<Project, Corrupt> {
+        Ok(Project {
+            id: ProjectId(self.id),
+            store: StoreId(self.store_id),
+            owner: UserId(self.owner_id),
+            draft: self.draft_id,
+            name: self.display_name,
+            plan: Plan::try_from(i32::from(self.plan)).unwrap_or(Plan::Free),
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            head: oid_or_none(&self.head)?.map(|oid| (oid, unsigned(self.head_seq))),
+        })
+    }
+}
+
+/// A role's number; an unknown one may only look.
+pub(super) fn role(number: i16) -> Role {
+    [Role::Owner, Role::Admin, Role::Editor].into_iter().find(|role| *role as i16 == number).unwrap_or(Role::Viewer)
+}
+
+/// A project with its head, as one of its members sees it; a draft id counts only for its owner.
+pub async fn find(db: impl PgExecutor<'_>, user: UserId, target: &Target) -> Result<Option<Member>, Failure> {
+    match target {
+        Target::Id(id) => find_by_id(db, user, *id).await,
+        Target::Draft(draft) => find_by_draft(db, user, draft).await,
+    }
+}
+
+async fn find_by_id(db: impl PgExecutor<'_>, user: UserId, id: ProjectId) -> Result<Option<Member>, Failure> {
+    let query = sqlx::query!(
+        r#"SELECT p.id, p.store_id, p.owner_id, p.draft_id, p.display_name, p.plan, p.created_at, p.updated_at,
+                  r.oid AS head, r.seq AS head_seq, m.role,
+                  l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?", l.actor AS "actor?",
+                  l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
+                  ARRAY[l.added, l.modified, l.deleted, l.renamed] AS "stat?", l.created_at AS "logged_at?"
+           FROM projects p
+           JOIN members m ON m.project_id = p.id AND m.user_id = $2
+           JOIN refs r ON r.project_id = p.id AND r.name = $3
+           LEFT JOIN ref_log l ON l.project_id = p.id AND l.name = r.name AND l.seq = r.seq
+           WHERE p.id = $1"#,
+        id.0,
+        user.0,
+        MAIN,
+    );
+    let Some(row) = chassis::postgres::query("select project", query.fetch_optional(db)).await? else { return Ok(None) };
+    let role = role(row.role);
+    let head = log_row!(row).revision()?;
+    Ok(Some(Member { project: project_row!(row).project()?, role, head }))
+}
+
+async fn find_by_draft(db: impl PgExecutor<'_>, user: UserId, draft: &str) -> Result<Option<Member>, Failure> {
+    let query = sqlx::query!(
+        r#"SELECT p.id, p.store_id, p.owner_id, p.draft_id, p.display_name, p.plan, p.created_at, p.updated_at,
+                  r.oid AS head, r.seq AS head_seq, m.role,
+                  l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?", l.actor AS "actor?",
+                  l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
+                  ARRAY[l.added, l.modified, l.deleted, l.renamed] AS "stat?", l.created_at AS "logged_at?"
+           FROM projects p
+           JOIN members m ON m.project_id = p.id AND m.user_id = $2
+           JOIN refs r ON r.project_id = p.id AND r.name = $3
+           LEFT JOIN ref_log l ON l.project_id = p.id AND l.name = r.name AND l.seq = r.seq
+           WHERE p.owner_id = $2 AND p.draft_id = $1"#,
+        draft,
+        user.0,
+        MAIN,
+    );
+    let Some(row) = chassis::postgres::query("select project", query.fetch_optional(db)).await? else { return Ok(None) };
+    let role = role(row.role);
+    let head = log_row!(row).revision()?;
+    Ok(Some(Member { project: project_row!(row).project()?, role, head }))
+}
+
+/// Inserts a project with its owner and an unborn head; `false` if the owner's draft id is taken.
+pub async fn insert(db: &mut Connection, project: &Project) -> Result<bool, Failure> {
+    let query = sqlx::query_scalar!(
+        r#"WITH p AS (
+               INSERT INTO projects (id, store_id, owner_id, draft_id, display_name, plan, created_at, updated_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+               ON CONFLICT (owner_id, draft_id) DO NOTHING
+               RETURNING id
+           ), s AS (INSERT INTO stores (id, created_at) SELECT $2, $7 FROM p),
+           m AS (INSERT INTO members (project_id, user_id, role) SELECT id, $3, $8 FROM p),
+           r AS (INSERT INTO refs (project_id, name, oid, seq) SELECT id, $9, '', 0 FROM p)
+           SELECT id FROM p"#,
+        project.id.0,
+        project.store.0,
+        project.owner.0,
+        project.draft,
+        project.name,
+        project.plan as i16,
+        project.created_at,
+        Role::Owner as i16,
+        MAIN,
+    );
+    Ok(chassis::postgres::query("insert project", query.fetch_optional(&mut *db)).await?.is_some())
+}
+
+/// The owner's projects after a key, the last changed first.
+pub async fn page(db: impl PgExecutor<'_>, owner: UserId, after: Option<ListKey>, limit: i64) -> Result<Vec<Project>, Failure> {
+    // The first page has no key: it starts later than any change.
+    let (micros, id) = after.unwrap_or((END_OF_TIME * 1_000_000, Uuid::max()));
+    let changed = OffsetDateTime::from_unix_timestamp_nanos(micros.saturating_mul(1000)).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let query = sqlx::query!(
+        r#"SELECT p.id, p.store_id, p.owner_id, p.draft_id, p.display_name, p.plan, p.created_at, p.updated_at,
+                  r.oid AS head, r.seq AS head_seq
+           FROM projects p
+           JOIN refs r ON r.project_id = p.id AND r.name = $5
+           WHERE p.owner_id = $1 AND (p.updated_at, p.id) < ($2, $3)
+           ORDER BY p.updated_at DESC, p.id DESC
+           LIMIT $4"#,
+        owner.0,
+        changed,
+        id,
+        limit,
+        MAIN,
+    );
+    let rows = chassis::postgres::query("select projects", query.fetch_all(db)).await?;
+    Ok(rows.into_iter().map(|row| project_row!(row).project()).collect::<Result<_, _>>()?)
+}
+
+/// Gives a project another name, if the person may; `false` if not.
+pub async fn rename(db: impl PgExecutor<'_>, id: ProjectId, user: UserId, name: &str) -> Result<bool, Failure> {
+    let query = sqlx::query!(
+        "UPDATE projects SET display_name = $3, updated_at = clock_timestamp()
+         WHERE id = $1 AND EXISTS (SELECT 1 FROM members WHERE project_id = $1 AND user_id = $2 AND role >= $4)",
+        id.0,
+        user.0,
+        name,
+        Role::Admin as i16,
+    );
+    Ok(chassis::postgres::query("update project", query.execute(db)).await?.rows_affected() == 1)
+}
+
+/// Says that a project's conversation changed, and what plan its owner has now.
+pub async fn touch(db: &mut Connection, id: ProjectId, plan: Option<Plan>) -> Result<(), Failure> {
+    let query = sqlx::query!(
+        "UPDATE projects SET updated_at = clock_timestamp(), plan = coalesce($2, plan) WHERE id = $1",
+        id.0,
+        plan.map(|plan| plan as i16),
+    );
+    chassis::postgres::query("update project", query.execute(&mut *db)).await?;
+    Ok(())
+}
+
+/// Removes a project, and its store if no other project uses it.
+pub async fn delete(db: &mut Connection, id: ProjectId, store: StoreId) -> Result<(), Failure> {
+    // Rows are locked in the order in which a commit of a turn takes them: turns, refs, project.
+    let turns = sqlx::query!("SELECT id FROM turns WHERE project_id = $1 ORDER BY id FOR UPDATE", id.0);
+    chassis::postgres::query("lock turns", turns.fetch_all(&mut *db)).await?;
+    let refs = sqlx::query!("SELECT name FROM refs WHERE project_id = $1 ORDER BY name FOR UPDATE", id.0);
+    chassis::postgres::query("lock refs", refs.fetch_all(&mut *db)).await?;
+    let project = sqlx::query!("DELETE FROM projects WHERE id = $1", id.0);
+    chassis::postgres::query("delete project", project.execute(&mut *db)).await?;
+    let stores =
+        sqlx::query!("DELETE FROM stores s WHERE s.id = $1 AND NOT EXISTS (SELECT 1 FROM projects p WHERE p.store_id = s.id)", store.0);
+    if chassis::postgres::query("delete store", stores.execute(&mut *db)).await?.rows_affected() == 1 {
+        let objects = sqlx::query!("DELETE FROM objects WHERE store_id = $1", store.0);
+        chassis::postgres::query("delete objects", objects.execute(&mut *db)).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! The log of revisions, and the shape of a revision wherever it is joined.
+
+use proto::id::{ProjectId, TurnId, UserId};
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Failure, MAIN, signed, unsigned};
+use crate::{
+    git::{Corrupt, DiffStat, Oid},
+    project::Role,
+    revision::{Actor, Revision},
+};
+
+/// The log's columns where they are joined from the left, so that each may be absent.
+pub(super) struct LogRow {
+    pub(super) name: Option<String>,
+    pub(super) seq: Option<i32>,
+    pub(super) oid: Option<Vec<u8>>,
+    pub(super) tree: Option<Vec<u8>>,
+    pub(super) parents: Option<Vec<Vec<u8>>>,
+    pub(super) actor: Option<i16>,
+    pub(super) log_user: Option<Uuid>,
+    pub(super) log_turn: Option<Uuid>,
+    pub(super) message: Option<String>,
+    pub(super) stat: Option<Vec<i32>>,
+    pub(super) logged_at: Option<OffsetDateTime>,
+}
+
+/// Takes the log's columns out of a joined row.
+macro_rules! log_row {
+    ($row:ident) => {
+        $crate::store::revisions::LogRow {
+            name: $row.name,
+            seq: $row.seq,
+            oid: $row.oid,
+            tree: $row.tree,
+            parents: $row.parents,
+            actor: $row.actor,
+            log_user: $row.log_user,
+            log_turn: $row.log_turn,
+            message: $row.message,
+            stat: $row.stat,
+            logged_at: $row.logged_at,
+        }
+    };
+}
+pub(super) use log_row;
+
+impl LogRow {
+    /// The revision, if the join found one.
+    pub(super) fn revision(self) -> Result<Option<Revision>, Corrupt> {
+        let (Some(oid), Some(tree), Some(created_at)) = (self.oid, self.tree, self.logged_at) else { return Ok(None) };
+        let on_main = self.name.as_deref() == Some(MAIN);
+        let stat = self.stat.unwrap_or_default();
+        let count = |i: usize| stat.get(i).copied().map_or(0, unsigned);
+        Ok(Some(Revision {
+            id: Oid::of_bytes(&oid)?,
+            number: if on_main { unsigned(self.seq.unwrap_or(0)) } else { 0 },
+            tree: Oid::of_bytes(&tree)?,
+            parents: self.parents.unwrap_or_default().iter().map(|p| Oid::of_bytes(p)).collect::<Result<_, _>>()?,
+            message: self.message.unwrap_or_default(),
+            actor: if self.actor == Some(Actor::Agent as i16) { Actor::Agent } else { Actor::Person },
+            user: UserId(self.log_user.unwrap_or_default()),
+            turn: self.log_turn.map(TurnId),
+            created_at,
+            stat: DiffStat { added: count(0), modified: count(1), deleted: count(2), renamed: count(3) },
+        }))
+    }
+}
+
+/// A revision by its id, if it is in the project's log and its branch has not ended.
+pub async fn find(db: impl PgExecutor<'_>, project: ProjectId, id: Oid) -> Result<Option<Revision>, Failure> {
+    let query = sqlx::query!(
+        r#"SELECT l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?", l.actor AS "actor?",
+                  l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
+                  ARRAY[l.added, l.modified, l.deleted, l.renamed] AS "stat?", l.created_at AS "logged_at?"
+           FROM ref_log l
+           JOIN refs r ON r.project_id = l.project_id AND r.name = l.name
+           WHERE l.project_id = $1 AND l.oid = $2 AND (r.expires_at IS NULL OR r.expires_at > now())
+           LIMIT 1"#,
+        project.0,
+        id.as_bytes(),
+    );
+    let row = chassis::postgres::query("select ref_log", query.fetch_optional(db)).await?;
+    Ok(row.map(|row| log_row!(row).revision()).transpose()?.flatten())
+}
+
+/// The log below a number, the newest first, with the person's role; `None` without a role.
+pub async fn page(
+    db: impl PgExecutor<'_>,
+    project: ProjectId,
+    user: UserId,
+    before: u32,
+    limit: i64,
+) -> Result<Option<(Role, Vec<Revision>)>, Failure> {
+    let query = sqlx::query!(
+        r#"SELECT m.role, l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?",
+                  l.actor AS "actor?", l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
+                  ARRAY[l.added, l.modified, l.deleted, l.renamed] AS "stat?", l.created_at AS "logged_at?"
+           FROM members m
+           LEFT JOIN LATERAL (
+               SELECT * FROM ref_log g WHERE g.project_id = m.project_id AND g.name = $3 AND g.seq < $4 ORDER BY g.seq DESC LIMIT $5
+           ) l ON true
+           WHERE m.project_id = $1 AND m.user_id = $2"#,
+        project.0,
+        user.0,
+        MAIN,
+        signed(before),
+        limit,
+    );
+    let rows = chassis::postgres::query("select ref_log", query.fetch_all(db)).await?;
+    let Some(role) = rows.first().map(|row| super::projects::role(row.role)) else { return Ok(None) };
+    let mut revisions = Vec::with_capacity(rows.len());
+    for row in rows {
+        revisions.extend(log_row!(row).revision()?);
+    }
+    Ok(Some((role, revisions)))
+}

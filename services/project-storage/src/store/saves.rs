@@ -1,0 +1,223 @@
+//! The writes that move a project on: everything of a save in one statement.
+
+use proto::{
+    auth::Plan,
+    id::{ProjectId, TurnId, UserId},
+};
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+
+use super::{Connection, Failure, MAIN, oid_or_none, signed, unsigned};
+use crate::{
+    git::{DiffStat, Object, Oid},
+    project::{Role, StoreId},
+    revision::{Actor, Revision},
+};
+
+/// The constraint that a second save with the same request id meets.
+pub const REQUEST_KEY: &str = "save_requests_pkey";
+/// How long a conflicted turn's branch stays.
+const BRANCH_DAYS: i32 = 30;
+
+/// A commit with all that is written along with it.
+pub struct NewRevision<'a> {
+    pub project: ProjectId,
+    pub store: StoreId,
+    /// What the head must be; `None` before the first commit.
+    pub expected: Option<Oid>,
+    pub oid: Oid,
+    pub tree: Oid,
+    pub parents: &'a [Oid],
+    pub actor: Actor,
+    pub user: UserId,
+    pub turn: Option<TurnId>,
+    pub message: &'a str,
+    pub stat: DiffStat,
+    /// Sorted by id, each once: two savers of a store would deadlock otherwise.
+    pub objects: &'a [Object],
+    pub request: Option<Request<'a>>,
+    /// The owner's plan, if it is the owner who saves.
+    pub plan: Option<Plan>,
+}
+
+impl NewRevision<'_> {
+    /// The revision as a reader will find it.
+    pub fn revision(&self, number: u32, created_at: OffsetDateTime) -> Revision {
+        Revision {
+            id: self.oid,
+            number,
+            tree: self.tree,
+            parents: self.parents.to_vec(),
+            message: self.message.to_owned(),
+            actor: self.actor,
+            user: self.user,
+            turn: self.turn,
+            created_at,
+            stat: self.stat,
+        }
+    }
+}
+
+/// A save that can be told from its repeat.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    pub id: &'a str,
+    pub fingerprint: &'a [u8],
+}
+
+/// The columns of objects, as arrays.
+struct Columns<'a> {
+    oids: Vec<&'a [u8]>,
+    tags: Vec<i16>,
+    sizes: Vec<i32>,
+    data: Vec<&'a [u8]>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(objects: &'a [Object]) -> Self {
+        Self {
+            oids: objects.iter().map(|o| o.oid.as_bytes()).collect(),
+            tags: objects.iter().map(|o| o.tag).collect(),
+            sizes: objects.iter().map(|o| o.size).collect(),
+            data: objects.iter().map(|o| &*o.data).collect(),
+        }
+    }
+}
+
+/// Moves the head if it still is what was expected and the person may; writes nothing at all otherwise. Answers the place in
+/// the log and the time.
+pub async fn advance(db: &mut Connection, new: &NewRevision<'_>) -> Result<Option<(u32, OffsetDateTime)>, Failure> {
+    let objects = Columns::of(new.objects);
+    let parents: Vec<&[u8]> = new.parents.iter().map(Oid::as_bytes).collect();
+    let query = sqlx::query!(
+        r#"WITH r AS (
+               UPDATE refs SET oid = $3, seq = seq + 1
+               WHERE project_id = $1 AND name = $4 AND oid = $5
+                 AND EXISTS (SELECT 1 FROM members WHERE project_id = $1 AND user_id = $2 AND role >= $6)
+               RETURNING seq, clock_timestamp() AS at
+           ), o AS (
+               INSERT INTO objects (store_id, oid, tag, size, data)
+               SELECT $7, u.oid, u.tag, u.size, u.data
+               FROM unnest($8::bytea[], $9::smallint[], $10::integer[], $11::bytea[]) AS u (oid, tag, size, data)
+               WHERE EXISTS (SELECT 1 FROM r)
+               ON CONFLICT DO NOTHING
+           ), l AS (
+               INSERT INTO ref_log (project_id, name, seq, oid, tree, parents, actor, user_id, turn_id, message,
+                                    added, modified, deleted, renamed, created_at)
+               SELECT $1, $4, r.seq, $3, $12, $13, $14, $2, $15, $16, $17, $18, $19, $20, r.at FROM r
+           ), p AS (
+               UPDATE projects SET updated_at = r.at, plan = coalesce($21, plan) FROM r WHERE id = $1
+           ), k AS (
+               INSERT INTO save_requests (user_id, request_id, project_id, fingerprint, revision)
+               SELECT $2, $22, $1, $23, $3 FROM r WHERE $22::text IS NOT NULL
+           )
+           SELECT seq, at AS "at!" FROM r"#,
+        new.project.0,
+        new.user.0,
+        new.oid.as_bytes(),
+        MAIN,
+        new.expected.as_ref().map_or(&[][..], |oid| oid.as_bytes()),
+        Role::Editor as i16,
+        new.store.0,
+        objects.oids.as_slice() as _,
+        &objects.tags,
+        &objects.sizes,
+        objects.data.as_slice() as _,
+        new.tree.as_bytes(),
+        parents.as_slice() as _,
+        new.actor as i16,
+        new.turn.map(|turn| turn.0),
+        new.message,
+        signed(new.stat.added),
+        signed(new.stat.modified),
+        signed(new.stat.deleted),
+        signed(new.stat.renamed),
+        new.plan.map(|plan| plan as i16),
+        new.request.map(|request| request.id),
+        new.request.map(|request| request.fingerprint),
+    );
+    let row = chassis::postgres::query("save revision", query.fetch_optional(&mut *db)).await?;
+    Ok(row.map(|row| (unsigned(row.seq), row.at)))
+}
+
+/// Keeps what a conflicted turn made on a branch of its own; the head stays.
+pub async fn branch(db: &mut Connection, turn: TurnId, new: &NewRevision<'_>) -> Result<OffsetDateTime, Failure> {
+    let objects = Columns::of(new.objects);
+    let parents: Vec<&[u8]> = new.parents.iter().map(Oid::as_bytes).collect();
+    let query = sqlx::query_scalar!(
+        r#"WITH r AS (
+               INSERT INTO refs (project_id, name, oid, seq, expires_at)
+               VALUES ($1, $4, $3, 1, now() + make_interval(days => $5))
+               RETURNING seq, clock_timestamp() AS at
+           ), o AS (
+               INSERT INTO objects (store_id, oid, tag, size, data)
+               SELECT $6, u.oid, u.tag, u.size, u.data
+               FROM unnest($7::bytea[], $8::smallint[], $9::integer[], $10::bytea[]) AS u (oid, tag, size, data)
+               ON CONFLICT DO NOTHING
+           ), l AS (
+               INSERT INTO ref_log (project_id, name, seq, oid, tree, parents, actor, user_id, turn_id, message,
+                                    added, modified, deleted, renamed, created_at)
+               SELECT $1, $4, r.seq, $3, $11, $12, $13, $2, $14, $15, $16, $17, $18, $19, r.at FROM r
+           )
+           SELECT at AS "at!" FROM r"#,
+        new.project.0,
+        new.user.0,
+        new.oid.as_bytes(),
+        format!("refs/turns/{turn}"),
+        BRANCH_DAYS,
+        new.store.0,
+        objects.oids.as_slice() as _,
+        &objects.tags,
+        &objects.sizes,
+        objects.data.as_slice() as _,
+        new.tree.as_bytes(),
+        parents.as_slice() as _,
+        new.actor as i16,
+        turn.0,
+        new.message,
+        signed(new.stat.added),
+        signed(new.stat.modified),
+        signed(new.stat.deleted),
+        signed(new.stat.renamed),
+    );
+    Ok(chassis::postgres::query("insert branch", query.fetch_one(&mut *db)).await?)
+}
+
+/// What a request id was used for.
+pub struct Past {
+    pub project: ProjectId,
+    pub fingerprint: Vec<u8>,
+    pub revision: Option<Oid>,
+}
+
+/// The save of a request id, if there was one.
+pub async fn past(db: impl PgExecutor<'_>, user: UserId, request_id: &str) -> Result<Option<Past>, Failure> {
+    let query = sqlx::query!(
+        "SELECT project_id, fingerprint, revision FROM save_requests WHERE user_id = $1 AND request_id = $2",
+        user.0,
+        request_id,
+    );
+    let row = chassis::postgres::query("select save request", query.fetch_optional(db)).await?;
+    row.map(|row| Ok(Past { project: ProjectId(row.project_id), fingerprint: row.fingerprint, revision: oid_or_none(&row.revision)? }))
+        .transpose()
+}
+
+/// Writes down a save that changed nothing; `false` if its request id was used in between.
+pub async fn remember(
+    db: &mut Connection,
+    user: UserId,
+    project: ProjectId,
+    request: Request<'_>,
+    revision: Option<Oid>,
+) -> Result<bool, Failure> {
+    let query = sqlx::query!(
+        "INSERT INTO save_requests (user_id, request_id, project_id, fingerprint, revision) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT DO NOTHING",
+        user.0,
+        request.id,
+        project.0,
+        request.fingerprint,
+        revision.as_ref().map_or(&[][..], |oid| oid.as_bytes()),
+    );
+    Ok(chassis::postgres::query("insert save request", query.execute(&mut *db)).await?.rows_affected() == 1)
+}

@@ -1,0 +1,112 @@
+//! Turns: what an agent may work on, and how that ended.
+
+use proto::id::{MessageId, ProjectId, TurnId, UserId};
+use sqlx::PgExecutor;
+
+use super::{Connection, Failure};
+use crate::{
+    git::Oid,
+    project::Role,
+    turn::{State, Turn},
+};
+
+/// A turn by its id.
+pub async fn find(db: impl PgExecutor<'_>, id: TurnId) -> Result<Option<Turn>, Failure> {
+    let query = sqlx::query!(
+        "SELECT project_id, user_id, state, fingerprint, message_id, digest, revision, conflict_paths FROM turns WHERE id = $1",
+        id.0,
+    );
+    let row = chassis::postgres::query("select turn", query.fetch_optional(db)).await?;
+    row.map(|row| {
+        Ok(Turn {
+            id,
+            project: row.project_id.map(ProjectId),
+            user: row.user_id.map(UserId),
+            state: State::of(row.state),
+            fingerprint: row.fingerprint.unwrap_or_default(),
+            message: row.message_id.map(MessageId),
+            digest: row.digest.unwrap_or_default(),
+            revision: row.revision.map(|oid| Oid::of_bytes(&oid)).transpose()?,
+            conflict_paths: row.conflict_paths,
+        })
+    })
+    .transpose()
+}
+
+/// Opens a turn if its user may edit the project; `false` if not, or if the id is known.
+pub async fn insert(db: &mut Connection, id: TurnId, project: ProjectId, user: UserId, begun: Begun<'_>) -> Result<bool, Failure> {
+    let query = sqlx::query!(
+        "INSERT INTO turns (id, project_id, user_id, state, fingerprint, message_id)
+         SELECT $1, $2, $3, $4, $5, $6 FROM members WHERE project_id = $2 AND user_id = $3 AND role >= $7
+         ON CONFLICT DO NOTHING",
+        id.0,
+        project.0,
+        user.0,
+        State::Open as i16,
+        begun.fingerprint,
+        begun.message.0,
+        Role::Editor as i16,
+    );
+    Ok(chassis::postgres::query("insert turn", query.execute(&mut *db)).await?.rows_affected() == 1)
+}
+
+/// What a turn's beginning leaves in its row.
+pub struct Begun<'a> {
+    pub fingerprint: &'a [u8],
+    pub message: MessageId,
+}
+
+/// Locks a turn's row; `None` if there is none.
+pub async fn lock(db: &mut Connection, id: TurnId) -> Result<Option<State>, Failure> {
+    let query = sqlx::query_scalar!("SELECT state FROM turns WHERE id = $1 FOR UPDATE", id.0);
+    Ok(chassis::postgres::query("lock turn", query.fetch_optional(&mut *db)).await?.map(State::of))
+}
+
+/// How a commit ended.
+pub struct Ending<'a> {
+    pub state: State,
+    pub digest: &'a [u8],
+    pub revision: Option<Oid>,
+    pub conflict_paths: &'a [String],
+}
+
+/// Ends an open turn if its user still may edit; `false` if not.
+pub async fn finish(db: &mut Connection, id: TurnId, ending: &Ending<'_>) -> Result<bool, Failure> {
+    let query = sqlx::query!(
+        "UPDATE turns t SET state = $2, digest = $3, revision = $4, conflict_paths = $5, ended_at = clock_timestamp()
+         WHERE t.id = $1 AND t.state = $6
+           AND EXISTS (SELECT 1 FROM members m WHERE m.project_id = t.project_id AND m.user_id = t.user_id AND m.role >= $7)",
+        id.0,
+        ending.state as i16,
+        ending.digest,
+        ending.revision.as_ref().map(Oid::as_bytes),
+        ending.conflict_paths,
+        State::Open as i16,
+        Role::Editor as i16,
+    );
+    Ok(chassis::postgres::query("update turn", query.execute(&mut *db)).await?.rows_affected() == 1)
+}
+
+/// What an end found.
+pub struct Ended {
+    /// Where the turn worked, for as long as its user may read that.
+    pub conversation: Option<(ProjectId, UserId)>,
+}
+
+/// Ends a turn that is open or unknown; `None` if it had ended already.
+pub async fn end(db: &mut Connection, id: TurnId, state: State) -> Result<Option<Ended>, Failure> {
+    let query = sqlx::query!(
+        r#"WITH e AS (
+               INSERT INTO turns (id, state, ended_at) VALUES ($1, $2, clock_timestamp())
+               ON CONFLICT (id) DO UPDATE SET state = excluded.state, ended_at = excluded.ended_at WHERE turns.state = $3
+               RETURNING project_id, user_id
+           )
+           SELECT m.project_id AS "project_id?", m.user_id AS "user_id?"
+           FROM e LEFT JOIN members m ON m.project_id = e.project_id AND m.user_id = e.user_id"#,
+        id.0,
+        state as i16,
+        State::Open as i16,
+    );
+    let row = chassis::postgres::query("end turn", query.fetch_optional(&mut *db)).await?;
+    Ok(row.map(|row| Ended { conversation: row.project_id.map(ProjectId).zip(row.user_id.map(UserId)) }))
+}

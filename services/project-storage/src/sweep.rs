@@ -1,0 +1,35 @@
+//! Forgets what is over: request ids, previews, branches of conflicted turns. What has ended is never served, swept or not.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Storage,
+    store::{Failure, sweeps},
+};
+
+const EVERY: Duration = Duration::from_secs(600);
+
+/// Sweeps until told to stop. Replicas may sweep at once: each skips what another one holds.
+pub async fn run(storage: Arc<Storage>, stop: CancellationToken) {
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        match sweep(&storage).await {
+            Ok(0) => {}
+            Ok(rows) => tracing::debug!(rows, "swept"),
+            // The next tick tries again; nobody waits for this one.
+            Err(failure) => tracing::warn!(error = %failure, "could not sweep"),
+        }
+    }
+}
+
+/// One sweep; answers how many rows went.
+async fn sweep(storage: &Storage) -> Result<u64, Failure> {
+    let mut rows = sweeps::save_requests(&storage.pool).await?;
+    rows += sweeps::previews(&storage.pool).await?;
+    rows += sweeps::branches(&storage.pool).await?;
+    Ok(rows)
+}

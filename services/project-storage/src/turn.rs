@@ -1,0 +1,370 @@
+//! Turns of an agent. A turn carries no token: its beginning writes down who may, and every later call looks at that row and at
+//! the person's role of that moment.
+
+use proto::id::{MessageId, ProjectId, TurnId, UserId};
+use ring::digest::{Context as Digest, SHA256};
+
+use crate::{
+    Storage,
+    change::ChangeSet,
+    edit::{self, Authorship, Base, Blobs, Edit, Edited, Outcome, Packed},
+    error::Error,
+    git::Oid,
+    lock::Held,
+    message::{Author, Message},
+    project::{self, Actor, Member, Project, Role, Target},
+    revision::{self, Revision},
+    store::{
+        self, Tx, messages, projects,
+        saves::{self, NewRevision},
+        turns::{self, Begun, Ending},
+    },
+};
+
+/// Savers that one commit gives way to before it says that the project is busy.
+const ATTEMPTS: u32 = 16;
+
+/// Where a turn stands. The numbers stand in the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Open = 1,
+    Committed = 2,
+    Unchanged = 3,
+    Conflicted = 4,
+    Failed = 5,
+    Cancelled = 6,
+}
+
+impl State {
+    /// From a row; an unknown one is over.
+    pub fn of(number: i16) -> Self {
+        let known = [Self::Open, Self::Committed, Self::Unchanged, Self::Conflicted, Self::Failed];
+        known.into_iter().find(|state| *state as i16 == number).unwrap_or(Self::Cancelled)
+    }
+
+    /// Whether it ended without a commit.
+    fn is_given_up(self) -> bool {
+        matches!(self, Self::Failed | Self::Cancelled)
+    }
+}
+
+/// A turn's row.
+#[derive(Debug)]
+pub struct Turn {
+    pub id: TurnId,
+    /// `None` if it was ended before it began; so for the person and the message.
+    pub project: Option<ProjectId>,
+    pub user: Option<UserId>,
+    pub state: State,
+    /// SHA-256 of what it was begun with.
+    pub fingerprint: Vec<u8>,
+    pub message: Option<MessageId>,
+    /// SHA-256 of the change set that ended it.
+    pub digest: Vec<u8>,
+    pub revision: Option<Oid>,
+    pub conflict_paths: Vec<String>,
+}
+
+/// A turn's beginning.
+pub struct Begin {
+    pub turn: TurnId,
+    pub actor: Actor,
+    pub target: Target,
+    pub prompt: String,
+}
+
+/// Opens a turn: role, the project of a new draft and the message as one. A repeat answers the same project.
+pub async fn begin(storage: &Storage, begin: Begin) -> Result<ProjectId, Error> {
+    let fingerprint = begin.fingerprint();
+    for _ in 0..ATTEMPTS {
+        if let Some(turn) = turns::find(&storage.pool, begin.turn).await? {
+            return match turn.project {
+                _ if turn.state.is_given_up() => Err(Error::TurnEnded),
+                Some(project) if turn.fingerprint == fingerprint => Ok(project),
+                _ => Err(Error::KeyReused),
+            };
+        }
+        if let Some(project) = try_begin(storage, &begin, &fingerprint).await? {
+            return Ok(project);
+        }
+    }
+    Err(Error::Busy)
+}
+
+impl Begin {
+    fn fingerprint(&self) -> Vec<u8> {
+        let (kind, target) = match &self.target {
+            Target::Id(id) => (b"i", id.to_string()),
+            Target::Draft(draft) => (b"d", draft.clone()),
+        };
+        let mut digest = Digest::new(&SHA256);
+        for part in [kind.as_slice(), target.as_bytes(), self.actor.id.0.as_bytes(), self.prompt.as_bytes()] {
+            digest.update(&(part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+        digest.finish().as_ref().to_vec()
+    }
+}
+
+/// `None` if somebody came in between: with the same turn or the same draft.
+async fn try_begin(storage: &Storage, begin: &Begin, fingerprint: &[u8]) -> Result<Option<ProjectId>, Error> {
+    let Begin { turn, actor, target, prompt } = begin;
+    let found = projects::find(&storage.pool, actor.id, target).await?;
+    let now = chassis::clock::now();
+    let (project, is_new) = match (found, target) {
+        (Some(member), _) => {
+            project::require(Some(member.role), Role::Editor)?;
+            (member.project, false)
+        }
+        (None, Target::Id(_)) => return Err(Error::ProjectNotFound),
+        (None, Target::Draft(draft)) => (Project::new(*actor, Some(draft.clone()), project::name_of_prompt(prompt), now), true),
+    };
+    let mut tx = store::begin(&storage.pool).await?;
+    if is_new && !projects::insert(&mut tx, &project).await? {
+        return Ok(None);
+    }
+    let message = MessageId::generate();
+    if !turns::insert(&mut tx, *turn, project.id, actor.id, Begun { fingerprint, message }).await? {
+        return Ok(None);
+    }
+    let message = Message {
+        id: message,
+        turn: *turn,
+        author: Author::Person,
+        text: prompt.clone(),
+        partial: false,
+        revision: None,
+        user: actor.id,
+        created_at: now,
+    };
+    messages::insert(&mut tx, project.id, &message).await?;
+    projects::touch(&mut tx, project.id, (project.owner == actor.id).then_some(actor.plan)).await?;
+    store::commit(tx).await?;
+    Ok(Some(project.id))
+}
+
+/// A turn that began, with the project as its person may see it now.
+pub struct Work {
+    pub turn: Turn,
+    pub user: UserId,
+    pub member: Member,
+}
+
+/// What a turn works on, if its person's role suffices.
+pub async fn find(storage: &Storage, id: TurnId, needed: Role) -> Result<Work, Error> {
+    let turn = turns::find(&storage.pool, id).await?.ok_or(Error::TurnNotFound)?;
+    let (Some(project), Some(user)) = (turn.project, turn.user) else { return Err(Error::TurnEnded) };
+    let member = project::find(storage, user, &Target::Id(project), needed).await?;
+    Ok(Work { turn, user, member })
+}
+
+/// The conversation before a turn, the oldest first.
+pub async fn messages_before(storage: &Storage, id: TurnId, limit: i64) -> Result<Vec<Message>, Error> {
+    let Work { turn, member, .. } = find(storage, id, Role::Viewer).await?;
+    let Some(first) = turn.message else { return Ok(Vec::new()) };
+    let mut messages = messages::before(&storage.pool, member.project.id, first, limit).await?;
+    messages.reverse();
+    Ok(messages)
+}
+
+/// A turn's whole result.
+pub struct CommitTurn {
+    pub turn: TurnId,
+    pub base: Base,
+    pub set: ChangeSet,
+    /// SHA-256 of the change set as the turn's log has it.
+    pub digest: Vec<u8>,
+    pub answer: String,
+    /// One line for the history.
+    pub message: String,
+}
+
+/// How a commit ended.
+pub struct Committed {
+    pub state: State,
+    /// The new head, or the turn's own commit.
+    pub revision: Option<Revision>,
+    pub conflict_paths: Vec<String>,
+}
+
+/// Commits a turn, or finds what its commit did before.
+pub async fn commit(storage: &Storage, commit: CommitTurn) -> Result<Committed, Error> {
+    let mut run = Run { storage, commit: &commit, blobs: Blobs::new(), held: None };
+    for _ in 0..ATTEMPTS {
+        if let Some(committed) = run.attempt().await? {
+            return Ok(committed);
+        }
+    }
+    Err(Error::Busy)
+}
+
+/// One commit over its attempts.
+struct Run<'a> {
+    storage: &'a Storage,
+    commit: &'a CommitTurn,
+    blobs: Blobs,
+    held: Option<Held<'a>>,
+}
+
+impl Run<'_> {
+    /// `None` if somebody came in between.
+    async fn attempt(&mut self) -> Result<Option<Committed>, Error> {
+        let work = find(self.storage, self.commit.turn, Role::Editor).await?;
+        if work.turn.state != State::Open {
+            return self.replay(work).await.map(Some);
+        }
+        let Member { project, head, .. } = &work.member;
+        let edit = Edit { project, head: head.as_ref(), base: self.commit.base, set: &self.commit.set };
+        let outcome = edit::edit(self.storage, edit).await?;
+        if self.held.is_none() {
+            let held = self.storage.locks.hold(project.id).await;
+            let waited = held.waited;
+            self.held = Some(held);
+            if waited {
+                // Somebody saved meanwhile, so what was read is old.
+                return Ok(None);
+            }
+        }
+        let result = match outcome {
+            Outcome::Unchanged(_) => Made { state: State::Unchanged, packed: None, conflict_paths: Vec::new() },
+            Outcome::Applies(edited) => {
+                Made { state: State::Committed, packed: Some(self.pack(work.user, edited).await), conflict_paths: Vec::new() }
+            }
+            Outcome::Conflicts { paths, edited } => {
+                Made { state: State::Conflicted, packed: Some(self.pack(work.user, edited).await), conflict_paths: paths }
+            }
+        };
+        self.write(&work, result).await
+    }
+
+    async fn pack(&mut self, user: UserId, edited: Edited) -> Packed {
+        let CommitTurn { turn, message, set, .. } = self.commit;
+        let author = Authorship { user, turn: Some(*turn), message, now: chassis::clock::now() };
+        edit::pack(edited, set, &author, &mut self.blobs).await
+    }
+
+    /// Files, answer and the turn's end in one transaction.
+    async fn write(&self, work: &Work, made: Made) -> Result<Option<Committed>, Error> {
+        let id = work.turn.id;
+        let mut tx = store::begin(&self.storage.pool).await?;
+        // The turn first: a deletion of the project locks in the same order.
+        if turns::lock(&mut tx, id).await? != Some(State::Open) {
+            return Ok(None);
+        }
+        let Some(revision) = self.revision(&mut tx, work, &made).await? else { return Ok(None) };
+        let Made { state, packed, conflict_paths } = made;
+        let ending = Ending {
+            state,
+            digest: &self.commit.digest,
+            revision: revision.as_ref().map(|revision| revision.id),
+            conflict_paths: &conflict_paths,
+        };
+        if !turns::finish(&mut tx, id, &ending).await? {
+            return Ok(None);
+        }
+        if !self.commit.answer.is_empty() || revision.is_some() {
+            let answer = answer(work, self.commit.answer.clone(), revision.as_ref().map(|revision| revision.id));
+            messages::insert(&mut tx, work.member.project.id, &answer).await?;
+        }
+        store::commit(tx).await?;
+        if let Some(packed) = packed {
+            packed.remember(self.storage, &work.member.project);
+        }
+        Ok(Some(Committed { state, revision, conflict_paths }))
+    }
+
+    /// Writes the commit, if there is one; the outer `None` if the head moved or the role went.
+    async fn revision(&self, tx: &mut Tx, work: &Work, made: &Made) -> Result<Option<Option<Revision>>, Error> {
+        let project = &work.member.project;
+        let Some(packed) = &made.packed else {
+            projects::touch(tx, project.id, None).await?;
+            return Ok(Some(None));
+        };
+        let new = NewRevision {
+            project: project.id,
+            store: project.store,
+            expected: work.member.head.as_ref().map(|head| head.id),
+            oid: packed.oid,
+            tree: packed.tree_oid,
+            parents: &packed.parents,
+            actor: revision::Actor::Agent,
+            user: work.user,
+            turn: Some(work.turn.id),
+            message: &self.commit.message,
+            stat: packed.stat,
+            objects: &packed.objects,
+            request: None,
+            plan: None,
+        };
+        if made.state == State::Conflicted {
+            let at = saves::branch(tx, work.turn.id, &new).await?;
+            projects::touch(tx, project.id, None).await?;
+            return Ok(Some(Some(new.revision(0, at))));
+        }
+        let written = saves::advance(tx, &new).await?;
+        Ok(written.map(|(number, at)| Some(new.revision(number, at))))
+    }
+
+    /// What the commit of this turn answered before.
+    async fn replay(&self, work: Work) -> Result<Committed, Error> {
+        let Work { turn, member, .. } = work;
+        if turn.state.is_given_up() {
+            return Err(Error::TurnEnded);
+        }
+        if turn.digest != self.commit.digest {
+            return Err(Error::DigestMismatch);
+        }
+        let revision = match turn.revision {
+            Some(id) => Some(revision::find(self.storage, member.project.id, id).await?),
+            None => None,
+        };
+        Ok(Committed { state: turn.state, revision, conflict_paths: turn.conflict_paths })
+    }
+}
+
+/// What a commit comes to, before it is written.
+struct Made {
+    state: State,
+    packed: Option<Packed>,
+    conflict_paths: Vec<String>,
+}
+
+fn answer(work: &Work, text: String, revision: Option<Oid>) -> Message {
+    Message {
+        id: MessageId::generate(),
+        turn: work.turn.id,
+        author: Author::Agent,
+        text,
+        partial: false,
+        revision,
+        user: work.user,
+        created_at: chassis::clock::now(),
+    }
+}
+
+/// Ends a turn without files; what it had answered stays as a partial message.
+pub async fn end(storage: &Storage, id: TurnId, state: State, partial: String) -> Result<(), Error> {
+    let mut tx = store::begin(&storage.pool).await?;
+    let Some(ended) = turns::end(&mut tx, id, state).await? else {
+        drop(tx);
+        let turn = turns::find(&storage.pool, id).await?;
+        // A turn that was given up is given up; one that was committed cannot be.
+        return if turn.is_none_or(|turn| turn.state.is_given_up()) { Ok(()) } else { Err(Error::TurnEnded) };
+    };
+    if let Some((project, user)) = ended.conversation.filter(|_| !partial.is_empty()) {
+        let message = Message {
+            id: MessageId::generate(),
+            turn: id,
+            author: Author::Agent,
+            text: partial,
+            partial: true,
+            revision: None,
+            user,
+            created_at: chassis::clock::now(),
+        };
+        messages::insert(&mut tx, project, &message).await?;
+        projects::touch(&mut tx, project, None).await?;
+    }
+    store::commit(tx).await?;
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! The settings of this service.
+
+use std::{path::PathBuf, time::Duration};
+
+use chassis::{config::Env, redis, secret::ClusterSecret, server};
+
+use crate::policy::Policies;
+
+const POLICIES: &str = "BACKLOT_POLICIES";
+
+/// What `serve` needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub server: server::Config,
+    /// Counters are in the process when no URL is set.
+    pub redis: redis::Config,
+    /// How long a request waits for Redis before the process counts by itself: well below what its caller waits.
+    pub redis_timeout: Duration,
+    pub cluster_secret: ClusterSecret,
+    /// Whose keys verify access tokens.
+    pub auth_url: http::Uri,
+    /// What ships, and what the file of `BACKLOT_POLICIES` replaces or adds.
+    pub policies: Policies,
+    /// How many pairs of policy and subject are counted in the process before the least useful are forgotten.
+    pub max_subjects: usize,
+}
+
+impl Config {
+    pub fn read(env: &mut Env) -> Self {
+        Self {
+            server: server::Config::read(env),
+            redis: redis::Config::read(env),
+            redis_timeout: env.get(
+                "BACKLOT_RATE_LIMIT_REDIS_TIMEOUT",
+                "100ms",
+                "how long a check waits for Redis before this process counts by itself",
+            ),
+            cluster_secret: ClusterSecret::read(env),
+            auth_url: env.get("BACKLOT_AUTH_URL", "http://127.0.0.1:9090", "where auth listens"),
+            policies: policies(env),
+            max_subjects: env.get("BACKLOT_RATE_LIMIT_MAX_SUBJECTS", "1000000", "counters held in the process, at about 200 bytes each"),
+        }
+    }
+}
+
+fn policies(env: &mut Env) -> Policies {
+    let path: Option<PathBuf> = env.optional(POLICIES, "YAML file of limits that replaces shipped policies by name and adds others");
+    let Some(path) = path else { return Policies::shipped() };
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) => {
+            env.fault(POLICIES, format!("{} cannot be read: {error}", path.display()));
+            return Policies::shipped();
+        }
+    };
+    Policies::shipped().with(&text).unwrap_or_else(|faults| {
+        for fault in faults {
+            env.fault(POLICIES, format!("{}: {fault}", path.display()));
+        }
+        Policies::shipped()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_of_the_file_is_a_fault_of_the_setting() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("limits.yaml");
+        std::fs::write(&path, "policies:\n  - {name: a, limit: 0, window: 1s}\n  - {name: b, limit: 1}\n").expect("written");
+        let mut env = Env::of([(POLICIES, path.to_str().expect("text"))]);
+        assert_eq!(policies(&mut env), Policies::shipped());
+        let faults = env.check().expect_err("two").to_string();
+        assert_eq!(faults.lines().count(), 2, "{faults}");
+        assert!(faults.lines().all(|l| l.starts_with("BACKLOT_POLICIES: ") && l.contains("limits.yaml: policy ")), "{faults}");
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let mut env = Env::of([(POLICIES, "/nowhere/limits.yaml")]);
+        policies(&mut env);
+        assert!(env.check().expect_err("missing").to_string().contains("/nowhere/limits.yaml cannot be read"));
+    }
+}

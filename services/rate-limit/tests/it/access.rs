@@ -1,0 +1,47 @@
+//! Who may call what, through the real stack.
+
+use chassis::{context::Context, identity::Caller};
+use proto::{
+    error::{ErrorCode, Fault},
+    rate_limit::{ListPoliciesRequest, rate_limit_service_client::RateLimitServiceClient},
+};
+use tonic::{Request, transport::Endpoint};
+
+use crate::harness::{Running, ask, check, start};
+
+async fn list(running: &Running, caller: Caller) -> Result<usize, Fault> {
+    let request = Context::background().request(ListPoliciesRequest {});
+    let answer = running.client(caller).list_policies(request).await.map_err(|s| Fault::from_status(&s))?;
+    Ok(answer.into_inner().policies.len())
+}
+
+#[tokio::test]
+async fn services_and_operators_are_admitted_as_the_table_says() {
+    let running = start(&[]).await;
+    for caller in [Caller::Gateway, Caller::Auth, Caller::AgentStreaming, Caller::ProjectStorage, Caller::Operator] {
+        assert!(check(&mut running.client(caller), vec![ask("general", caller.name())]).await.expect("admitted").allowed, "{caller:?}");
+    }
+    for caller in [Caller::Gateway, Caller::Operator] {
+        assert_eq!(list(&running, caller).await, Ok(4), "{caller:?}");
+    }
+    for caller in [Caller::Auth, Caller::AgentStreaming, Caller::ProjectStorage] {
+        let fault = list(&running, caller).await.expect_err(caller.name());
+        assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Forbidden, "CALLER_DENIED"));
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_else_is_admitted() {
+    let running = start(&[]).await;
+    let channel = Endpoint::from(running.uri().clone()).connect_lazy();
+    let mut direct = RateLimitServiceClient::new(channel);
+    let status = direct.list_policies(Request::new(ListPoliciesRequest {})).await.expect_err("no caller token");
+    assert_eq!(Fault::from_status(&status).reason, "CALLER_DENIED");
+
+    let mut forged = Request::new(ListPoliciesRequest {});
+    forged.metadata_mut().insert("x-backlot-caller", "gateway".parse().expect("ascii"));
+    let status = direct.list_policies(forged).await.expect_err("a forged caller token");
+    assert_eq!(Fault::from_status(&status).reason, "TOKEN_INVALID");
+    running.stop().await;
+}

@@ -1,0 +1,120 @@
+//! A whole cluster for a test: the production `backlot up` in this process, on free ports, with private engines.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use backlot::{
+    settings::Role,
+    up::{self, Running},
+};
+use chassis::{config::Env, testing};
+
+use crate::person::Person;
+
+/// Everything that a journey may touch: the public surfaces, and the databases to compare with.
+pub struct Cluster {
+    running: Running,
+    /// `http://127.0.0.1:port` of the gateway.
+    pub url: String,
+    /// gRPC base URLs by service name.
+    pub grpc: BTreeMap<String, String>,
+    /// The prefix of the four databases.
+    pub database: String,
+    data: tempfile::TempDir,
+}
+
+/// Policies that never refuse, for journeys about something else.
+pub const OPEN_POLICIES: &str = "policies:\n  \
+    - { name: agent, limit: 100000, window: 60s }\n  \
+    - { name: auth, limit: 100000, window: 15m }\n  \
+    - { name: save, limit: 100000, window: 1h }\n  \
+    - { name: general, limit: 100000, window: 10s }\n";
+
+impl Cluster {
+    /// With wide limits, a quick demo and cheap password hashes.
+    ///
+    /// # Errors
+    /// If the cluster does not start.
+    pub async fn start() -> Result<Self> {
+        Self::with(&[]).await
+    }
+
+    /// The same with other settings on top; an empty value takes a setting away.
+    ///
+    /// # Errors
+    /// If the cluster does not start.
+    pub async fn with(settings: &[(&str, &str)]) -> Result<Self> {
+        chassis::install_crypto();
+        let data = tempfile::tempdir()?;
+        let policies = data.path().join("policies.yaml");
+        std::fs::write(&policies, OPEN_POLICIES)?;
+        let database = testing::database_url(&format!("c{}", uuid::Uuid::new_v4().simple())).await;
+        let mut env: BTreeMap<String, String> = BTreeMap::new();
+        for (name, value) in [
+            ("BACKLOT_LISTEN", "127.0.0.1:0"),
+            ("BACKLOT_PREVIEW_LISTEN", "127.0.0.1:0"),
+            ("BACKLOT_GRPC_LISTEN", "127.0.0.1:0"),
+            ("BACKLOT_DATA_DIR", &data.path().to_string_lossy()),
+            ("BACKLOT_POLICIES", &policies.to_string_lossy()),
+            ("BACKLOT_MODEL", "demo/demo"),
+            ("BACKLOT_DEMO_PACE", "1ms"),
+            ("BACKLOT_LEASE", "1500ms"),
+            ("BACKLOT_ARGON2_MEMORY_KIB", "64"),
+            ("BACKLOT_ARGON2_ITERATIONS", "1"),
+            ("BACKLOT_EDGE_PER_SECOND", "100000"),
+            ("BACKLOT_EDGE_BURST", "100000"),
+            ("BACKLOT_DRAIN_DELAY", "0s"),
+            ("DATABASE_URL", &database),
+        ] {
+            env.insert(name.to_owned(), value.to_owned());
+        }
+        for (name, value) in settings {
+            if value.is_empty() { env.remove(*name) } else { env.insert((*name).to_owned(), (*value).to_owned()) };
+        }
+        let running = up::start(Env::of(env)).await?;
+        let named = Role::ALL.into_iter().filter_map(|role| Some((role.name().to_owned(), running.grpc.of(role)?.to_owned())));
+        let grpc = named.collect();
+        Ok(Self { url: running.url.clone(), grpc, running, database, data })
+    }
+
+    /// A new account.
+    ///
+    /// # Errors
+    /// If the sign-up is refused.
+    pub async fn person(&self) -> Result<Person> {
+        Person::sign_up(&self.url).await
+    }
+
+    /// The database of one service.
+    ///
+    /// # Errors
+    /// If it cannot be reached.
+    pub async fn pool(&self, service: &str) -> Result<sqlx::PgPool> {
+        pool(&self.database, service).await
+    }
+
+    /// Where the cluster keeps its secret.
+    #[must_use]
+    pub fn data_dir(&self) -> &std::path::Path {
+        self.data.path()
+    }
+
+    /// Drains and stops.
+    ///
+    /// # Errors
+    /// Never; a journey ends with it.
+    pub async fn stop(self) -> Result<()> {
+        self.running.shutdown().await;
+        Ok(())
+    }
+}
+
+/// The database of one service, by the URL that the cluster was given.
+///
+/// # Errors
+/// If it cannot be reached.
+pub async fn pool(database: &str, service: &str) -> Result<sqlx::PgPool> {
+    let mut url = url::Url::parse(database)?;
+    url.set_path(&format!("{}_{}", url.path(), service.replace('-', "_")));
+    Ok(sqlx::PgPool::connect(url.as_str()).await?)
+}

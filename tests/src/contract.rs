@@ -1,0 +1,115 @@
+//! The contract as data: every HTTP binding of every public RPC, read from the descriptors.
+
+use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, Value};
+
+/// One way to reach an RPC over HTTP.
+#[derive(Debug, Clone)]
+pub struct Binding {
+    /// `POST`.
+    pub method: String,
+    /// `/api/projects/{project_id}/files/{path=**}`.
+    pub template: String,
+    /// Whether the message travels as the body; else as path and query.
+    pub has_body: bool,
+    pub rpc: MethodDescriptor,
+}
+
+impl Binding {
+    #[must_use]
+    pub fn input(&self) -> MessageDescriptor {
+        self.rpc.input()
+    }
+
+    /// The template's variables: `project_id`.
+    #[must_use]
+    pub fn variables(&self) -> Vec<String> {
+        let parts = self.template.split('{').skip(1);
+        parts.filter_map(|p| p.split(['}', '=']).next()).map(str::to_owned).collect()
+    }
+
+    /// The template with its variables filled in.
+    pub fn path(&self, value: impl Fn(&str) -> String) -> String {
+        let mut parts = self.template.split('{');
+        let mut path = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (variable, rest) = part.split_once('}').unwrap_or((part, ""));
+            path.push_str(&value(variable.split('=').next().unwrap_or_default()));
+            path.push_str(rest);
+        }
+        path
+    }
+
+    /// The fields that are not in the path.
+    #[must_use]
+    pub fn fields(&self) -> Vec<FieldDescriptor> {
+        let variables = self.variables();
+        self.input().fields().filter(|f| !variables.contains(&f.name().to_owned())).collect()
+    }
+}
+
+/// The whole contract.
+///
+/// # Panics
+/// If the descriptors of this build are not readable.
+#[must_use]
+pub fn pool() -> DescriptorPool {
+    DescriptorPool::decode(proto::DESCRIPTORS).expect("descriptors")
+}
+
+/// Every RPC of our own services.
+#[must_use]
+pub fn rpcs() -> Vec<MethodDescriptor> {
+    let pool = pool();
+    pool.services().filter(|s| s.full_name().starts_with("backlot.")).flat_map(|s| s.methods().collect::<Vec<_>>()).collect()
+}
+
+/// Every binding of every public RPC.
+#[must_use]
+pub fn bindings() -> Vec<Binding> {
+    rpcs().into_iter().flat_map(|rpc| rules_of(&rpc).into_iter().filter_map(move |rule| binding(&rpc, &rule))).collect()
+}
+
+/// Whether the RPC carries `google.api.http`.
+#[must_use]
+pub fn is_public(rpc: &MethodDescriptor) -> bool {
+    !rules_of(rpc).is_empty()
+}
+
+fn rules_of(rpc: &MethodDescriptor) -> Vec<DynamicMessage> {
+    let extension = rpc.parent_pool().get_extension_by_name("google.api.http").expect("google.api.http");
+    let options = rpc.options();
+    if !options.has_extension(&extension) {
+        return Vec::new();
+    }
+    let Some(rule) = options.get_extension(&extension).as_message().cloned() else { return Vec::new() };
+    let more: Vec<_> = rule
+        .get_field_by_name("additional_bindings")
+        .and_then(|v| v.as_list().map(<[Value]>::to_vec))
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|v| v.as_message().cloned())
+        .collect();
+    std::iter::once(rule).chain(more).collect()
+}
+
+fn binding(rpc: &MethodDescriptor, rule: &DynamicMessage) -> Option<Binding> {
+    let text = |name: &str| rule.get_field_by_name(name).and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+    let method = ["get", "put", "post", "delete", "patch"].into_iter().find(|m| !text(m).is_empty())?;
+    Some(Binding { method: method.to_uppercase(), template: text(method), has_body: !text("body").is_empty(), rpc: rpc.clone() })
+}
+
+/// A JSON value that a field of this kind must not accept.
+#[must_use]
+pub fn wrong_type(field: &FieldDescriptor) -> serde_json::Value {
+    use serde_json::json;
+    if field.is_list() {
+        return json!({ "not": "a list" });
+    }
+    match field.kind() {
+        Kind::String | Kind::Bytes => json!(7),
+        Kind::Enum(_) => json!("NO_SUCH_NAME"),
+        Kind::Bool => json!("maybe"),
+        Kind::Message(_) => json!("not an object"),
+        _ => json!("seven"),
+    }
+}

@@ -1,0 +1,13 @@
+//! Journeys over the public surface, on a real cluster. Helpers first: [`cluster`] starts one, [`person`] uses it, [`sse`] watches
+//! it, [`model_server`] answers in place of a model provider. The journeys are in `tests/`, the measurements in `src/bench`.
+
+pub mod cluster;
+pub mod contract;
+pub mod grpc;
+pub mod model_server;
+pub mod person;
+pub mod process;
+pub mod sse;
+
+pub use cluster::Cluster;
+pub use person::Person;

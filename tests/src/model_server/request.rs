@@ -1,0 +1,129 @@
+//! What a client sent.
+
+use std::time::Instant;
+
+use http::{HeaderMap, Uri, request::Parts};
+use serde_json::Value;
+
+use super::{anthropic, openai};
+
+/// Whose wire format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// `POST /v1/messages`
+    Anthropic,
+    /// `POST /v1/chat/completions`
+    OpenAi,
+}
+
+impl Protocol {
+    pub(super) fn of(uri: &Uri) -> Option<Self> {
+        match uri.path() {
+            "/v1/messages" => Some(Self::Anthropic),
+            "/v1/chat/completions" => Some(Self::OpenAi),
+            _ => None,
+        }
+    }
+}
+
+/// A request as it arrived.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub protocol: Protocol,
+    pub headers: HeaderMap,
+    /// `null` when it was not JSON.
+    pub body: Value,
+    pub at: Instant,
+    /// Why the provider would have refused it.
+    pub complaint: Option<String>,
+    pub(super) complaint_status: u16,
+}
+
+/// A reason to refuse, with its status.
+pub(super) struct Complaint(pub(super) u16, pub(super) String);
+
+impl Request {
+    pub(super) fn read(protocol: Protocol, head: Parts, body: &[u8]) -> Self {
+        let mut request = Self {
+            protocol,
+            headers: head.headers,
+            body: serde_json::from_slice(body).unwrap_or_default(),
+            at: Instant::now(),
+            complaint: None,
+            complaint_status: 400,
+        };
+        let checked = match protocol {
+            Protocol::Anthropic => anthropic::check(&request),
+            Protocol::OpenAi => openai::check(&request),
+        };
+        if let Err(Complaint(status, text)) = checked {
+            (request.complaint, request.complaint_status) = (Some(text), status);
+        }
+        request
+    }
+
+    /// A header's text; empty when it is missing.
+    #[must_use]
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default()
+    }
+
+    #[must_use]
+    pub fn model(&self) -> &str {
+        self.body["model"].as_str().unwrap_or_default()
+    }
+
+    #[must_use]
+    pub fn messages(&self) -> &[Value] {
+        self.body["messages"].as_array().map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// What the person said last: the text of the last user message that has any.
+    #[must_use]
+    pub fn prompt(&self) -> String {
+        let texts = self.messages().iter().rev().filter(|m| m["role"] == "user").map(|m| text_of(&m["content"]));
+        texts.into_iter().find(|text| !text.is_empty()).unwrap_or_default()
+    }
+
+    /// What tools answered since the model last spoke: call id and text.
+    #[must_use]
+    pub fn tool_results(&self) -> Vec<(String, String)> {
+        let since = self.messages().iter().rposition(|m| m["role"] == "assistant").map_or(0, |i| i + 1);
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let mut results = Vec::new();
+        for message in &self.messages()[since..] {
+            if message["role"] == "tool" {
+                results.push((text(&message["tool_call_id"]), text_of(&message["content"])));
+            }
+            for block in message["content"].as_array().into_iter().flatten().filter(|b| b["type"] == "tool_result") {
+                results.push((text(&block["tool_use_id"]), text_of(&block["content"])));
+            }
+        }
+        results
+    }
+
+    /// The names of the tools offered.
+    #[must_use]
+    pub fn tools(&self) -> Vec<&str> {
+        let tools = self.body["tools"].as_array().map(Vec::as_slice).unwrap_or_default();
+        tools.iter().filter_map(|t| t["name"].as_str().or(t["function"]["name"].as_str())).collect()
+    }
+}
+
+/// A content that is a text or a list of blocks, as text.
+pub(super) fn text_of(content: &Value) -> String {
+    match content {
+        Value::String(text) => text.clone(),
+        Value::Array(blocks) => blocks.iter().filter(|b| b["type"] == "text").filter_map(|b| b["text"].as_str()).collect(),
+        _ => String::new(),
+    }
+}
+
+/// Whether a tool's name is legal with both providers.
+pub(super) fn legal_tool_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+}
+
+pub(super) fn require(holds: bool, text: impl FnOnce() -> String) -> Result<(), Complaint> {
+    if holds { Ok(()) } else { Err(Complaint(400, text())) }
+}

@@ -1,0 +1,126 @@
+//! An answer's frames to bytes on the wire, with the faults that the script asks for.
+
+use std::{collections::VecDeque, future::pending, time::Duration};
+
+use bytes::Bytes;
+use futures::stream;
+use http::Response;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+
+use super::{
+    Body, Guard, How, HungUp,
+    answer::{Answer, At, Fault, Gate},
+    anthropic, openai,
+    request::{Protocol, Request},
+};
+
+/// What happens next to a body.
+#[derive(Debug)]
+enum Action {
+    Send(Bytes),
+    Wait(Duration),
+    Hold(Gate),
+    Stall,
+    Cut,
+}
+
+pub(super) fn respond(request: &Request, answer: &Answer, guard: Guard) -> Response<Body> {
+    let frames = match request.protocol {
+        Protocol::Anthropic => anthropic::frames(answer, request, guard.index),
+        Protocol::OpenAi => openai::frames(answer, request, guard.index),
+    };
+    let id = match request.protocol {
+        Protocol::Anthropic => "request-id",
+        Protocol::OpenAi => "x-request-id",
+    };
+    let response = Response::builder()
+        .header("content-type", "text/event-stream; charset=utf-8")
+        .header("cache-control", "no-cache")
+        .header(id, format!("req_{:04}", guard.index));
+    response.body(body(plan(&frames, answer), guard)).expect("legal headers")
+}
+
+/// The whole body as a list of actions; a pure function, so that a sweep over positions is exact.
+fn plan(frames: &[String], answer: &Answer) -> VecDeque<Action> {
+    let mut ends = Vec::with_capacity(frames.len());
+    let mut total = 0;
+    for frame in frames {
+        total += frame.len();
+        ends.push(total);
+    }
+    let offset = |at: &At| match at {
+        At::Byte(bytes) => *bytes.min(&total),
+        At::Event(0) => 0,
+        At::Event(events) => ends.get(events - 1).copied().unwrap_or(total),
+    };
+    let mut faults: VecDeque<(usize, &Fault)> = answer.faults.iter().map(|(at, fault)| (offset(at), fault)).collect();
+    faults.make_contiguous().sort_by_key(|(at, _)| *at);
+
+    let mut actions = VecDeque::new();
+    let mut sent = 0;
+    for (i, frame) in frames.iter().enumerate() {
+        if i > 0 && !answer.pace.is_zero() {
+            actions.push_back(Action::Wait(answer.pace));
+        }
+        let mut rest = frame.as_bytes();
+        while let Some((at, fault)) = faults.front().copied().filter(|(at, _)| *at <= sent + rest.len()) {
+            // At the end of a frame the pace comes after the fault, and the last frame has no next one to carry it.
+            faults.pop_front();
+            let (before, after) = rest.split_at(at - sent);
+            send(&mut actions, before, answer.split);
+            (sent, rest) = (at, after);
+            let last = matches!(fault, Fault::Cut | Fault::Stall);
+            actions.push_back(match fault {
+                Fault::Cut => Action::Cut,
+                Fault::Stall => Action::Stall,
+                Fault::Pause(pause) => Action::Wait(*pause),
+                Fault::Hold(gate) => Action::Hold(gate.clone()),
+            });
+            if last {
+                return actions;
+            }
+        }
+        send(&mut actions, rest, answer.split);
+        sent += rest.len();
+    }
+    actions
+}
+
+fn send(actions: &mut VecDeque<Action>, bytes: &[u8], split: Option<usize>) {
+    if !bytes.is_empty() {
+        actions.extend(bytes.chunks(split.unwrap_or(bytes.len())).map(|chunk| Action::Send(Bytes::copy_from_slice(chunk))));
+    }
+}
+
+/// A body that does what the plan says. Each piece is an HTTP chunk, which a client gets on its own.
+fn body(plan: VecDeque<Action>, guard: Guard) -> Body {
+    let steps = stream::unfold((plan, guard, false), |(mut plan, mut guard, over)| async move {
+        if over {
+            return None;
+        }
+        loop {
+            match plan.pop_front() {
+                Some(Action::Send(bytes)) => {
+                    // A pending body makes the connection flush what it has.
+                    tokio::task::yield_now().await;
+                    guard.sent(bytes.len());
+                    return Some((Ok(Frame::data(bytes)), (plan, guard, false)));
+                }
+                Some(Action::Wait(time)) => tokio::time::sleep(time).await,
+                Some(Action::Hold(gate)) => gate.passed().await,
+                Some(Action::Stall) => pending::<()>().await,
+                Some(Action::Cut) => {
+                    tokio::task::yield_now().await;
+                    guard.end(How::Cut);
+                    return Some((Err(HungUp), (plan, guard, true)));
+                }
+                None => {
+                    guard.end(How::Finished);
+                    return None;
+                }
+            }
+        }
+    });
+    StreamBody::new(steps).boxed_unsync()
+}

@@ -1,0 +1,298 @@
+//! What is deployed against what there is: the image, the compose file and the dashboards name only settings, files, services
+//! and metrics that exist, and every role can be configured by them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+use backlot::{
+    role::Process,
+    settings::{self, Role},
+};
+use chassis::config::Env;
+use serde_yaml_ng::Value;
+
+/// Images without any program that could ask after their health.
+const NO_PROBE: [&str; 2] = ["otel-collector", "jaeger"];
+const SECRET: &str = "BACKLOT_CLUSTER_SECRET";
+
+#[test]
+fn every_role_is_a_service_that_can_be_configured_by_its_environment() {
+    let compose = Compose::read();
+    for role in Role::ALL {
+        let service = compose.service(role.name());
+        assert_eq!(strings(&service["command"]), [role.name()]);
+        let environment = environment(service);
+        let known: BTreeSet<_> = settings::of_role(role).into_iter().map(|doc| doc.name).collect();
+        let unknown: Vec<_> = environment.keys().filter(|name| !known.contains(*name)).collect();
+        assert!(unknown.is_empty(), "{}: no such settings: {unknown:?}", role.name());
+
+        // As docker would start it, with nothing but a secret in the shell.
+        let mut values = image_environment();
+        values.extend(environment.iter().map(|(name, value)| (name.clone(), interpolated(value))));
+        values.insert(SECRET.to_owned(), "0123456789abcdef0123456789abcdef".to_owned());
+        let mut env = Env::of(values);
+        env.known_elsewhere(&settings::of_all());
+        let _ = Process::read(&mut env, role);
+        env.unknown();
+        if let Err(faults) = env.check() {
+            panic!("{}: {faults}", role.name());
+        }
+    }
+}
+
+#[test]
+fn roles_find_each_other_and_their_engines() {
+    let compose = Compose::read();
+    for role in Role::ALL {
+        let environment = environment(compose.service(role.name()));
+        let reads: BTreeSet<_> = settings::of_role(role).into_iter().map(|doc| doc.name).collect();
+        for peer in Role::SERVICES {
+            let name = peer.url_setting().expect("a service");
+            let wanted = reads.contains(name).then(|| format!("http://{}:9090", peer.name()));
+            assert_eq!(environment.get(name), wanted.as_ref(), "{}: {name}", role.name());
+        }
+        for (name, engine) in [("DATABASE_URL", "@postgres:5432/"), ("REDIS_URL", "//redis:6379")] {
+            let given = environment.get(name).is_some_and(|value| value.contains(engine));
+            assert_eq!(given, reads.contains(name), "{}: {name}", role.name());
+        }
+    }
+}
+
+#[test]
+fn without_a_secret_nothing_starts() {
+    let compose = Compose::read();
+    for role in Role::ALL {
+        let value = &environment(compose.service(role.name()))[SECRET];
+        assert!(value.starts_with("${BACKLOT_CLUSTER_SECRET:?"), "{}: {value}", role.name());
+    }
+}
+
+#[test]
+fn services_are_pinned_probed_and_wait_for_what_exists() {
+    let compose = Compose::read();
+    for (name, service) in &compose.services {
+        let image = service["image"].as_str().unwrap_or_default();
+        assert!(image == "backlot:local" || is_pinned(image), "{name}: {image}");
+        let probe = strings(&service["healthcheck"]["test"]);
+        assert_eq!(probe.is_empty(), NO_PROBE.contains(&name.as_str()), "{name}: health check");
+        if Role::ALL.iter().any(|role| role.name() == name) {
+            assert_eq!(probe, ["CMD", "backlot", "health", name], "{name}");
+        }
+        let waits: Vec<_> = match &service["depends_on"] {
+            Value::Mapping(map) => map.keys().filter_map(Value::as_str).map(str::to_owned).collect(),
+            other => strings(other),
+        };
+        for other in waits {
+            assert!(compose.services.contains_key(&other), "{name} waits for {other}");
+        }
+        for port in strings(&service["ports"]) {
+            assert!(port.starts_with("127.0.0.1:"), "{name} publishes {port} beyond this machine");
+        }
+    }
+    let published: Vec<_> = compose.services.values().flat_map(|service| strings(&service["ports"])).collect();
+    let hosts: BTreeSet<_> = published.iter().filter_map(|port| port.rsplit_once(':')).map(|(host, _)| host).collect();
+    assert_eq!(hosts.len(), published.len(), "a port is published twice: {published:?}");
+}
+
+#[test]
+fn what_is_mounted_is_there() {
+    let compose = Compose::read();
+    for (name, service) in &compose.services {
+        for volume in strings(&service["volumes"]) {
+            let source = volume.split(':').next().unwrap_or_default();
+            match source.strip_prefix("./") {
+                Some(path) => assert!(root().join(path).exists(), "{name} mounts {path}"),
+                None => assert!(!compose.whole["volumes"][source].is_null() || compose.whole["volumes"].get(source).is_some(), "{name}: {source}"),
+            }
+        }
+    }
+    for (service, path) in [("prometheus", "deploy/prometheus/prometheus.yml"), ("otel-collector", "deploy/otel/collector.yaml")] {
+        assert!(root().join(path).is_file(), "{service}");
+    }
+}
+
+#[test]
+fn the_example_lists_exactly_what_the_compose_file_takes() {
+    let text = read("docker-compose.yml");
+    let taken: BTreeSet<_> = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .flat_map(|line| line.split("${").skip(1))
+        .map(|rest| rest.split([':', '}']).next().unwrap_or_default().to_owned())
+        .collect();
+    let example = read(".env.example");
+    let listed: BTreeSet<_> = example
+        .lines()
+        .map(|line| line.trim_start_matches('#'))
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, _)| name.to_owned())
+        .filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'))
+        .collect();
+    assert_eq!(listed, taken);
+}
+
+#[test]
+fn the_image_is_pinned_and_runs_a_role_as_nobody_special() {
+    let text = read("deploy/Dockerfile");
+    let instructions = instructions(&text);
+    let of = |word: &str| -> Vec<&str> { instructions.iter().filter_map(|line| line.strip_prefix(word)).map(str::trim).collect() };
+    let bases = of("FROM ");
+    assert!(bases.len() >= 2, "build and run are stages of their own");
+    assert!(bases.iter().all(|base| base.split_whitespace().next().is_some_and(is_pinned)), "{bases:?}");
+    assert_eq!(of("ENTRYPOINT "), [r#"["backlot"]"#]);
+    let command = of("CMD ")[0].trim_matches(|c| "[]\" ".contains(c));
+    assert!(Role::ALL.iter().any(|role| role.name() == command), "{command}");
+    assert!(of("USER ").last().is_some_and(|user| !user.starts_with("root") && !user.starts_with('0')));
+    assert_eq!(of("STOPSIGNAL "), ["SIGTERM"]);
+
+    let build = of("RUN ").into_iter().find(|line| line.contains("cargo build")).expect("a build");
+    let profile = build.split("--profile ").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("a profile");
+    assert!(read("Cargo.toml").contains(&format!("[profile.{profile}]")), "{profile}");
+    assert!(build.contains("--locked") && build.contains(&format!("target/{profile}/backlot")));
+    let toolchain = bases[0].trim_start_matches("rust:").split('-').next().unwrap_or_default();
+    let oldest = read("Cargo.toml").lines().find_map(|line| line.strip_prefix("rust-version = ")).expect("rust-version").trim_matches('"').to_owned();
+    assert!(minor(toolchain) >= minor(&oldest), "the image builds with {toolchain}, the workspace needs {oldest}");
+
+    let known: BTreeSet<_> = settings::of_all().into_iter().map(|doc| doc.name).collect();
+    let environment = image_environment();
+    assert!(environment.keys().all(|name| known.contains(name)), "{environment:?}");
+    let exposed: BTreeSet<_> = of("EXPOSE ")[0].split_whitespace().map(str::to_owned).collect();
+    let listens = environment.iter().filter(|(name, _)| name.ends_with("LISTEN")).filter_map(|(_, value)| value.rsplit(':').next());
+    assert_eq!(exposed, listens.map(str::to_owned).collect());
+}
+
+#[test]
+fn alerts_and_dashboards_ask_for_metrics_that_exist() {
+    let instruments = instruments();
+    let dashboards = read("deploy/grafana/dashboards/backlot.json");
+    let _: serde_json::Value = serde_json::from_str(&dashboards).expect("JSON");
+    for (file, text) in [("alerts", read("deploy/prometheus/alerts.yml")), ("dashboard", dashboards)] {
+        let words = text.split(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'));
+        let asked: BTreeSet<_> = words.filter(|word| ["_count", "_bucket", "_total", "_sum"].iter().any(|end| word.ends_with(end))).collect();
+        assert!(!asked.is_empty(), "{file}: no metric");
+        for metric in asked {
+            assert!(instruments.contains(metric), "{file}: {metric} is none of {instruments:?}");
+        }
+    }
+}
+
+#[test]
+fn the_collector_and_prometheus_name_what_there_is() {
+    let compose = Compose::read();
+    let collector = yaml("deploy/otel/collector.yaml");
+    for (name, pipeline) in mapping(&collector["service"]["pipelines"]) {
+        for kind in ["receivers", "processors", "exporters"] {
+            for part in strings(&pipeline[kind]) {
+                assert!(collector[kind].get(part.as_str()).is_some(), "{name}: {part} is not among the {kind}");
+            }
+        }
+    }
+    let prometheus = yaml("deploy/prometheus/prometheus.yml");
+    for job in prometheus["scrape_configs"].as_sequence().expect("jobs") {
+        for target in strings(&job["static_configs"][0]["targets"]) {
+            let host = target.split(':').next().unwrap_or_default();
+            assert!(compose.services.contains_key(host), "Prometheus reads {target}");
+        }
+    }
+    let rules = strings(&prometheus["rule_files"]);
+    assert_eq!(rules, ["/etc/prometheus/alerts.yml"]);
+    for rule in yaml("deploy/prometheus/alerts.yml")["groups"][0]["rules"].as_sequence().expect("rules") {
+        assert!(rule["alert"].is_string() && rule["expr"].is_string() && rule["annotations"]["summary"].is_string(), "{rule:?}");
+    }
+}
+
+struct Compose {
+    whole: Value,
+    services: BTreeMap<String, Value>,
+}
+
+impl Compose {
+    fn read() -> Self {
+        let mut whole = yaml("docker-compose.yml");
+        whole.apply_merge().expect("merge keys");
+        let services = mapping(&whole["services"]);
+        Self { whole, services }
+    }
+
+    fn service(&self, name: &str) -> &Value {
+        self.services.get(name).unwrap_or_else(|| panic!("there is no service {name}"))
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are a folder of the repository")
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+fn yaml(path: &str) -> Value {
+    serde_yaml_ng::from_str(&read(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+fn mapping(value: &Value) -> BTreeMap<String, Value> {
+    let map = value.as_mapping().expect("a mapping");
+    map.iter().map(|(key, value)| (key.as_str().expect("a name").to_owned(), value.clone())).collect()
+}
+
+/// The texts of a list; of anything else none.
+fn strings(value: &Value) -> Vec<String> {
+    value.as_sequence().map(|list| list.iter().filter_map(Value::as_str).map(str::to_owned).collect()).unwrap_or_default()
+}
+
+fn environment(service: &Value) -> BTreeMap<String, String> {
+    mapping(&service["environment"]).into_iter().map(|(name, value)| (name, value.as_str().expect("text").to_owned())).collect()
+}
+
+/// The value that compose makes of `${NAME:-default}` when nothing is set.
+fn interpolated(value: &str) -> String {
+    let Some((before, rest)) = value.split_once("${") else { return value.to_owned() };
+    let (variable, after) = rest.split_once('}').expect("a closed variable");
+    let default = variable.split_once(":-").map_or("", |(_, default)| default);
+    format!("{before}{default}{}", interpolated(after))
+}
+
+/// A tag that begins with a version of at least two numbers.
+fn is_pinned(image: &str) -> bool {
+    let Some((_, tag)) = image.rsplit_once(':') else { return false };
+    let version = tag.trim_start_matches('v').split('-').next().unwrap_or_default();
+    version.contains('.') && version.split('.').all(|part| part.parse::<u32>().is_ok())
+}
+
+fn minor(version: &str) -> u32 {
+    version.split('.').nth(1).and_then(|part| part.parse().ok()).unwrap_or_else(|| panic!("{version} is no version"))
+}
+
+/// The instructions of a Dockerfile, each on one line.
+fn instructions(text: &str) -> Vec<String> {
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#') && !line.trim().is_empty());
+    let joined = lines.collect::<Vec<_>>().join("\n").replace("\\\n", " ");
+    joined.lines().map(str::to_owned).collect()
+}
+
+fn image_environment() -> BTreeMap<String, String> {
+    let text = read("deploy/Dockerfile");
+    let lines = instructions(&text);
+    let pairs = lines.iter().filter_map(|line| line.strip_prefix("ENV ")).flat_map(str::split_whitespace);
+    pairs.map(|pair| pair.split_once('=').expect("NAME=value")).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// The names under which Prometheus knows the instruments of the source: `a.b` in seconds is `a_b_seconds_bucket` and so on.
+fn instruments() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for entry in ignore::WalkBuilder::new(root()).build().filter_map(Result::ok).filter(|entry| entry.path().extension().is_some_and(|e| e == "rs")) {
+        let text = fs::read_to_string(entry.path()).expect("source");
+        for (kind, ends) in
+            [("f64_histogram(\"", &["_seconds_bucket", "_seconds_count", "_seconds_sum"][..]), ("u64_counter(\"", &["_total"]), ("f64_counter(\"", &["_total"])]
+        {
+            for name in text.split(kind).skip(1).filter_map(|rest| rest.split('"').next()) {
+                names.extend(ends.iter().map(|end| name.replace('.', "_") + end));
+            }
+        }
+    }
+    names
+}

@@ -1,0 +1,111 @@
+//! Previews: another origin, the right headers, a capability and nothing else; both forms.
+
+use anyhow::{Context, Result};
+use e2e::{Cluster, Person};
+use reqwest::{Method, Response};
+use serde_json::json;
+use url::Url;
+
+struct Preview {
+    person: Person,
+    project: String,
+    url: Url,
+}
+
+async fn preview(cluster: &Cluster) -> Result<Preview> {
+    let person = cluster.person().await?;
+    let files = json!([
+        { "path": "index.html", "write": { "text": "<script>document.title='x'</script>" } },
+        { "path": "app.js", "write": { "text": "export {}" } },
+        { "path": "img/logo.svg", "write": { "text": "<svg xmlns='http://www.w3.org/2000/svg'/>" } },
+        { "path": "docs/index.html", "write": { "text": "<h1>docs</h1>" } },
+        { "path": "data.bin", "write": { "binary": "AAEC" } },
+    ]);
+    let saved = person.post("/api/projects/save", json!({ "draftId": "d", "changes": files })).await?;
+    let project = saved["project"]["id"].as_str().context("project")?.to_owned();
+    let made = person.post(&format!("/api/projects/{project}/previews"), json!({})).await?;
+    assert!(made.get("capability").is_none(), "the capability is only in the URL");
+    assert!(made["expireTime"].is_string());
+    Ok(Preview { person, project, url: Url::parse(made["url"].as_str().context("url")?)? })
+}
+
+/// `*.localhost` needs no resolver here: the host goes into the header, the bytes to loopback.
+async fn get(person: &Person, method: Method, url: &Url, headers: &[(&str, &str)]) -> Result<Response> {
+    let port = url.port().context("port")?;
+    let mut request = person.http.request(method, format!("http://127.0.0.1:{port}{}", url.path()));
+    request = request.header("host", format!("{}:{port}", url.host_str().unwrap_or_default()));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    Ok(request.send().await?)
+}
+
+fn header(response: &Response, name: &str) -> String {
+    response.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_host_form_is_an_origin_of_its_own() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let Preview { person, project, url } = preview(&cluster).await?;
+    let main = Url::parse(&cluster.url)?;
+    assert!(url.host_str().is_some_and(|h| h.ends_with(".localhost") && h.len() == 26 + ".localhost".len()), "{url}");
+
+    for (path, kind, body) in [
+        ("", "text/html; charset=utf-8", "<script>"),
+        ("index.html", "text/html; charset=utf-8", "<script>"),
+        ("app.js", "text/javascript; charset=utf-8", "export"),
+        ("img/logo.svg", "image/svg+xml", "<svg"),
+        ("docs/", "text/html; charset=utf-8", "<h1>docs"),
+        ("data.bin", "application/octet-stream", "\0"),
+    ] {
+        let response = get(&person, Method::GET, &url.join(path)?, &[]).await?;
+        assert_eq!(response.status(), 200, "{path}");
+        assert_eq!(header(&response, "content-type"), kind, "{path}");
+        assert_eq!(header(&response, "x-content-type-options"), "nosniff");
+        assert_eq!(header(&response, "referrer-policy"), "no-referrer");
+        assert!(response.headers().get("set-cookie").is_none());
+        let policy = header(&response, "content-security-policy");
+        for origin in ["http://127.0.0.1", "http://localhost"] {
+            assert!(policy.contains("frame-ancestors") && policy.contains(&format!("{origin}:{}", main.port().unwrap_or(80))), "{policy}");
+        }
+        assert!(!policy.contains("sandbox"), "the host form needs no sandbox: {policy}");
+        let etag = header(&response, "etag");
+        assert!(response.text().await?.contains(body), "{path}");
+        let again = get(&person, Method::GET, &url.join(path)?, &[("if-none-match", &etag)]).await?;
+        assert_eq!(again.status(), 304, "{path} {etag}");
+    }
+    assert_eq!(get(&person, Method::GET, &url.join("absent.html")?, &[]).await?.status(), 404);
+    assert_eq!(get(&person, Method::POST, &url, &[]).await?.status(), 405);
+    assert_eq!(get(&person, Method::HEAD, &url, &[]).await?.status(), 200);
+
+    let mut other = url.clone();
+    other.set_host(Some(&format!("{}.localhost", "a".repeat(26))))?;
+    assert_eq!(get(&person, Method::GET, &other, &[]).await?.status(), 404, "an unknown capability");
+    for path in ["/api/auth/session", "/healthz"] {
+        assert_ne!(get(&person, Method::GET, &url.join(path)?, &[("cookie", &person.cookie)]).await?.status(), 200, "previews serve nothing else");
+    }
+    let main_host = person.http.get(&cluster.url).header("host", format!("{}:{}", url.host_str().unwrap_or_default(), main.port().unwrap_or(80)));
+    assert!(!main_host.send().await?.text().await?.contains("document.title='x'"), "the main listener never serves preview bytes");
+
+    let change = json!({ "projectId": project, "changes": [{ "path": "index.html", "write": { "text": "<p>second" } }] });
+    person.post("/api/projects/save", change).await?;
+    assert!(get(&person, Method::GET, &url, &[]).await?.text().await?.contains("second"), "it follows the head");
+    assert_eq!(person.request(Method::DELETE, &format!("/api/projects/{project}")).send().await?.status(), 200);
+    assert_eq!(get(&person, Method::GET, &url, &[]).await?.status(), 404, "it dies with the access");
+    cluster.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_path_form_is_sandboxed() -> Result<()> {
+    let cluster = Cluster::with(&[("BACKLOT_PREVIEW_URL", "http://127.0.0.1")]).await?;
+    let Preview { person, url, .. } = preview(&cluster).await?;
+    let response = get(&person, Method::GET, &url, &[]).await?;
+    assert_eq!(response.status(), 200, "{url}");
+    let policy = header(&response, "content-security-policy");
+    assert!(policy.contains("sandbox allow-scripts allow-forms"), "{policy}");
+    assert!(!policy.contains("allow-same-origin"), "{policy}");
+    assert_eq!(header(&response, "access-control-allow-origin"), "*");
+    assert_eq!(get(&person, Method::GET, &url.join("img/logo.svg")?, &[]).await?.status(), 200);
+    cluster.stop().await
+}
