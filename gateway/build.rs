@@ -1,3 +1,5 @@
+#![allow(clippy::disallowed_methods, reason = "a build script reads cargo's variables")]
+
 //! Lists the first page's files, so that a file put into `page/` is served without another edit.
 
 use std::{env, error::Error, fmt::Write as _, fs, path::PathBuf};

@@ -89,11 +89,32 @@ need_compiler() {
     }
 }
 
-# buf from npm, in a folder of our own; nothing global changes.
-need_buf() {
-    buf="$cache/buf-$buf_version/node_modules/.bin/buf"
-    [[ -x "$buf" ]] && return
-    have npm || add_package npm node || fail "npm is needed for buf: install Node.js"
-    say "fetching buf $buf_version from npm, once"
-    npm install --silent --no-audit --no-fund --prefix "$cache/buf-$buf_version" "@bufbuild/buf@$buf_version" >&2
+# buf and the browser's driver from npm, in a folder of our own; nothing global changes. Sets buf and node_modules.
+need_node_tools() {
+    local driver
+    driver="$(sed -n 's/.*"playwright-core": "\(.*\)".*/\1/p' tests/browser/package.json)"
+    node_folder="$cache/node-buf-$buf_version-playwright-$driver"
+    buf="$node_folder/node_modules/.bin/buf"
+    [[ -f "$node_folder/complete" ]] && return
+    { have npm && have node; } || add_package npm node || fail "npm is needed for buf: install Node.js"
+    say "fetching buf $buf_version and playwright-core $driver from npm, once"
+    mkdir -p "$node_folder"
+    npm install --silent --no-audit --no-fund --no-save --prefix "$node_folder" "@bufbuild/buf@$buf_version" "playwright-core@$driver" >&2
+    touch "$node_folder/complete"
+}
+
+# The browser's executable, or nothing.
+chromium_path() {
+    local candidate
+    for candidate in chromium chromium-browser google-chrome; do
+        command -v "$candidate" && return
+    done
+    for candidate in Chromium "Google Chrome"; do
+        candidate="/Applications/$candidate.app/Contents/MacOS/$candidate"
+        if [[ -x "$candidate" ]]; then
+            printf '%s\n' "$candidate"
+            return
+        fi
+    done
+    return 1
 }

@@ -5,22 +5,26 @@ source "$(dirname "$0")/common.sh"
 need_cargo
 need_compiler
 
-# Names of packages to install, one line each: what is missing, apt's name, Homebrew's name.
+# What is missing: its name, apt's name, Homebrew's name.
 missing=()
 postgres_bin >/dev/null || missing+=("PostgreSQL:postgresql:postgresql@17")
-have redis-server || have valkey-server || missing+=("Redis:redis-server:redis")
-have chromium || have chromium-browser || have google-chrome || [[ -d "/Applications/Google Chrome.app" ]] || missing+=("Chromium:chromium:")
-have npm || missing+=("npm, for buf:npm:node")
+have redis-server || missing+=("Redis:redis-server:redis")
+chromium_path >/dev/null || missing+=("Chromium:chromium:chromium")
+{ have npm && have node; } || missing+=("Node.js with npm:npm:node")
 
 if ((${#missing[@]})); then
-    say "the tests need: $(printf '%s; ' "${missing[@]%%:*}")"
-    agree "Install them?" || fail "not without these"
+    say "the tests need $(printf '%s, ' "${missing[@]%%:*}" | sed 's/, $//')"
+    agree "Install?" || fail "not without these"
     for entry in "${missing[@]}"; do
         IFS=: read -r name apt brew <<<"$entry"
         add_package "$apt" "$brew" || fail "$name could not be installed; install it with your package manager"
     done
 fi
-need_buf
+need_node_tools
+export BACKLOT_BUF="$buf"
+export BACKLOT_NODE_MODULES="$node_folder"
+BACKLOT_CHROMIUM="$(chromium_path)"
+export BACKLOT_CHROMIUM
 
 (cd proto && "$buf" lint) || fail "buf lint: the contract breaks a rule"
 say "buf lint: ok"

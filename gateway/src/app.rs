@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use chassis::identity::{Caller, Keys, Verifier};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -17,6 +18,10 @@ use crate::{
     upstream::Upstream,
 };
 
+/// What the bodies of saves may take together while they are read; more of them wait.
+const BODY_BUDGET: usize = 512 * 1024 * 1024;
+pub(crate) const BODY_UNIT: usize = 64 * 1024;
+
 pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) origins: Origins,
@@ -25,6 +30,8 @@ pub(crate) struct App {
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) general: General,
     pub(crate) streams: Arc<Streams>,
+    /// Memory for the bodies of saves, in [`BODY_UNIT`]s.
+    pub(crate) bodies: Semaphore,
     /// Cancelled when this process is no longer ready.
     pub(crate) leaving: CancellationToken,
     /// Cancelled when open event streams have to break.
@@ -64,6 +71,7 @@ impl App {
             sessions: Sessions::new(Arc::clone(&upstream), verifier, Arc::clone(&revocations)),
             general: General::new(),
             streams: Streams::new(config.max_streams_per_user),
+            bodies: Semaphore::new(BODY_BUDGET / BODY_UNIT),
             origins,
             upstream,
             revocations,

@@ -207,3 +207,39 @@ fn known(parts: &Parts) -> Result<(Arrival, Identity), Failure> {
     let identity = parts.extensions.get::<Identity>().cloned();
     arrival.zip(identity).ok_or_else(|| fault(ErrorCode::Internal, "INTERNAL", "the route is mounted outside of its stack").into())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use chassis::{
+        config::Env,
+        identity::{Caller, Keys},
+        testing::Issuer,
+    };
+    use proto::id::UserId;
+
+    use super::*;
+    use crate::config::Config;
+
+    #[tokio::test]
+    async fn a_token_is_good_until_its_session_ends() {
+        let issuer = Issuer::start().await;
+        let uri = issuer.uri.to_string();
+        let secret = "a cluster secret that only tests have";
+        let config = Config::read(&mut Env::of([("BACKLOT_AUTH_URL", uri.as_str()), ("BACKLOT_CLUSTER_SECRET", secret)]));
+        let upstream = Arc::new(Upstream::new(&config));
+        let revocations = Arc::new(Revocations::new());
+        let verifier = Verifier::new(Caller::Gateway, &config.secret, Keys::Remote(upstream.auth_channel()));
+        let sessions = Sessions::new(upstream, verifier, Arc::clone(&revocations));
+        let id = UserId::generate();
+        let bearer = Credential::Bearer(Token::new(&issuer.token(id, Plan::Pro)));
+
+        let user = sessions.user(&bearer, &Context::background()).await.expect("a person");
+        assert_eq!((user.id, user.plan), (id, Plan::Pro));
+        revocations.end(user.session_id, Instant::now());
+        assert_eq!(sessions.user(&bearer, &Context::background()).await.expect_err("ended").reason, "SESSION_ENDED");
+        let garbage = Credential::Bearer(Token::new("garbage"));
+        assert_eq!(sessions.user(&garbage, &Context::background()).await.expect_err("refused").reason, "TOKEN_INVALID");
+    }
+}

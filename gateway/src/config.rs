@@ -37,7 +37,8 @@ pub struct Config {
     pub max_streams_per_user: u32,
     /// Open connections of each listener; more wait in the kernel's queue.
     pub max_connections: usize,
-    /// How long a connection may take to its first request, and a request's head to arrive.
+    /// How long a connection may take to its first request, and a request's head to arrive. An HTTP/1.1 connection is waiting
+    /// for a head whenever it idles, so a proxy in front should drop its idle connections earlier.
     pub header_timeout: Duration,
     /// How long a connection may stay open without a request.
     pub idle_timeout: Duration,

@@ -16,6 +16,9 @@ use crate::limit::Quota;
 
 /// The gateway's own faults carry the domain `gateway.backlot.dev`.
 pub(crate) const SERVICE: &str = "gateway";
+const DOMAIN: &str = "gateway.backlot.dev";
+/// The reason of a panic, which the panic hook has reported already; the client sees INTERNAL.
+pub(crate) const PANIC: &str = "PANIC";
 /// The domain that [`Fault::from_status`] gives to a status that no service of ours made.
 const LIBRARY_DOMAIN: &str = "backlot.dev";
 
@@ -115,6 +118,10 @@ pub(crate) struct About<'a> {
 pub(crate) fn render(mut response: Response, about: &About<'_>) -> Response {
     let Some(Failure(fault)) = response.extensions_mut().remove::<Failure>() else { return response };
     let (status, title) = status_of(fault.code, &fault.reason);
+    // A service has logged its own.
+    if fault.code == ErrorCode::Internal && fault.reason != PANIC && fault.domain == DOMAIN {
+        tracing::error!(cause = fault.message, "internal error");
+    }
     let document = document(&fault, status, title, about);
     *response.status_mut() = status;
     let headers = response.headers_mut();

@@ -131,13 +131,19 @@ impl Viewer {
 
     /// The same for a stream that broke, with a fresh token.
     async fn reopen(&mut self, after: u32) -> Result<Events, Fault> {
-        let user = self.app.sessions.user(&self.credential, &self.context).await?;
-        self.context.user = Some(user);
+        self.renew().await?;
         self.open(after).await
     }
 
+    /// A stream may be older than the token that it was opened with.
+    async fn renew(&mut self) -> Result<(), Fault> {
+        self.context.user = Some(self.app.sessions.user(&self.credential, &self.context).await?);
+        Ok(())
+    }
+
     /// Whether the turn is over and `last` was its last event.
-    async fn is_over(&self, last: u32) -> Result<bool, Fault> {
+    async fn is_over(&mut self, last: u32) -> Result<bool, Fault> {
+        self.renew().await?;
         let request = self.context.request(GetTurnRequest { turn_id: self.turn.clone() });
         let answer = self.app.upstream.agents().get_turn(request).await.map_err(|status| fault_of(&status))?;
         let turn = present(answer.into_inner().turn).map_err(|failure| *failure.0)?;

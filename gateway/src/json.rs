@@ -1,7 +1,7 @@
 //! ProtoJSON in and out: a message from path and query, a message from a body, a message as an answer. What cannot be read
 //! names the field and the limit. Unknown and repeated fields are refused.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -14,8 +14,12 @@ use http_body_util::BodyExt as _;
 use proto::error::{ErrorCode, FieldViolation};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_path_to_error::{Path, Segment};
+use tokio::sync::SemaphorePermit;
 
-use crate::error::{Failure, SERVICE, fault, invalid};
+use crate::{
+    app::{App, BODY_UNIT},
+    error::{Failure, SERVICE, fault, invalid},
+};
 
 /// Bodies of ordinary requests.
 pub(crate) const ORDINARY: usize = 1024 * 1024;
@@ -101,17 +105,19 @@ fn query_pairs(query: &str) -> Result<Vec<(String, String)>, Failure> {
 /// A request message from a JSON body of at most `LIMIT` bytes. No body at all is the empty message.
 pub(crate) struct Json<T, const LIMIT: usize = ORDINARY>(pub(crate) T);
 
-impl<S: Send + Sync, T: DeserializeOwned + Send + 'static, const LIMIT: usize> FromRequest<S> for Json<T, LIMIT> {
+impl<T: DeserializeOwned + Send + 'static, const LIMIT: usize> FromRequest<Arc<App>> for Json<T, LIMIT> {
     type Rejection = Failure;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Failure> {
         let (parts, body) = request.into_parts();
         let kind = parts.headers.get(header::CONTENT_TYPE);
         // A form of another site can send no other type without asking first; so this also guards against forgery.
         if kind.is_some_and(|kind| !is_json(kind)) {
             return Err(fault(ErrorCode::InvalidArgument, "UNSUPPORTED_MEDIA_TYPE", "the body must have the type application/json").into());
         }
-        let bytes = read(&parts.headers, body, LIMIT).await?;
+        let announced = announced(&parts.headers);
+        let _room = if LIMIT > ORDINARY { Some(room(app, announced, LIMIT).await?) } else { None };
+        let bytes = read(announced, body, LIMIT).await?;
         if bytes.is_empty() {
             return parse(b"{}").map(Self);
         }
@@ -131,10 +137,23 @@ fn is_json(kind: &HeaderValue) -> bool {
     text.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
 }
 
-async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Bytes, Failure> {
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
+fn announced(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok())
+}
+
+/// Memory for a large body: what it announces, or else the most that it may be.
+async fn room(app: &App, announced: Option<usize>, limit: usize) -> Result<SemaphorePermit<'_>, Failure> {
+    let units = announced.unwrap_or(limit).min(limit).div_ceil(BODY_UNIT);
+    let units = u32::try_from(units).unwrap_or(u32::MAX);
+    match tokio::time::timeout(BODY_TIME, app.bodies.acquire_many(units)).await {
+        Ok(Ok(permit)) => Ok(permit),
+        _ => Err(fault(ErrorCode::Unavailable, "OVERLOADED", "too many large requests are in work; try again").into()),
+    }
+}
+
+async fn read(announced: Option<usize>, mut body: Body, limit: usize) -> Result<Bytes, Failure> {
     let time = if limit > ORDINARY { SAVE_BODY_TIME } else { BODY_TIME };
-    if announced.is_none_or(|length| length <= limit as u64)
+    if announced.is_none_or(|length| length <= limit)
         && let Some(bytes) = tokio::time::timeout(time, collect(&mut body, limit)).await.map_err(|_| too_slow(time))??
     {
         return Ok(bytes);

@@ -32,9 +32,9 @@ use tower_http::{
 
 use crate::{
     app::App,
-    error::{Failure, fault},
+    error::{Failure, PANIC, fault},
     limit::{self, Edge},
-    request,
+    request::{self, Door},
 };
 
 const CORS_AGE: Duration = Duration::from_secs(7200);
@@ -80,7 +80,7 @@ pub(crate) fn main(router: Router, app: &App, tasks: &Tasks) -> Router {
     };
     // What a handler says about caching stands.
     let router = router.layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
-    outermost(router, app)
+    outermost(router, app, false)
 }
 
 /// The stack of the listener for previews. They bear no credentials: no CSRF, no CORS but the headers of [`crate::preview`].
@@ -88,18 +88,18 @@ pub(crate) fn main(router: Router, app: &App, tasks: &Tasks) -> Router {
 pub(crate) fn preview(router: Router, app: &App, tasks: &Tasks) -> Router {
     let Edge { per_second, burst } = app.config.edge;
     let router = limit::edge(router, Edge { per_second: per_second.saturating_mul(10), burst: burst.saturating_mul(10) }, tasks);
-    outermost(guarded(router, app.config.max_requests), app)
+    outermost(guarded(router, app.config.max_requests), app, true)
 }
 
 fn guarded(router: Router, max_requests: usize) -> Router {
     router.layer(from_fn_with_state(Arc::new(Semaphore::new(max_requests)), shed)).layer(CatchPanicLayer::custom(panicked))
 }
 
-fn outermost(router: Router, app: &App) -> Router {
+fn outermost(router: Router, app: &App, secret_paths: bool) -> Router {
     let fixed = |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
     let router = router.layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff")).layer(fixed(header::REFERRER_POLICY, "no-referrer"));
     let router = if app.origins.secure() { router.layer(fixed(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000")) } else { router };
-    router.layer(from_fn_with_state(app.config.trusted_hops, request::arrive))
+    router.layer(from_fn_with_state(Door { hops: app.config.trusted_hops, secret_paths }, request::arrive))
 }
 
 /// Requests in work are counted until their answer begins; event streams have a limit of their own.
@@ -114,7 +114,7 @@ async fn shed(State(slots): State<Arc<Semaphore>>, request: Request, next: Next)
 /// The panic hook has reported the place and told Sentry; the client learns only that it happened.
 #[allow(clippy::needless_pass_by_value, reason = "the signature is tower-http's")]
 fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
-    Failure::from(fault(ErrorCode::Internal, "INTERNAL", "a handler panicked")).into_response()
+    Failure::from(fault(ErrorCode::Internal, PANIC, "a handler panicked")).into_response()
 }
 
 type CsrfAnswer = fn(ProtectionError) -> Response;

@@ -44,7 +44,6 @@ pub struct Binding {
 
 fn pool() -> &'static DescriptorPool {
     static POOL: OnceLock<DescriptorPool> = OnceLock::new();
-    #[allow(clippy::expect_used, reason = "the build made these bytes; a test reads them")]
     POOL.get_or_init(|| DescriptorPool::decode(proto::DESCRIPTORS).expect("the contract's descriptors are readable"))
 }
 

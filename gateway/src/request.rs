@@ -57,18 +57,28 @@ impl Arrival {
     }
 }
 
-/// The outermost middleware. `hops` is the number of trusted proxies.
-pub(crate) async fn arrive(State(hops): State<usize>, mut request: Request, next: Next) -> Response {
+/// How requests of one listener are taken in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Door {
+    /// Trusted proxies in front of it.
+    pub(crate) hops: usize,
+    /// A preview's path may hold its capability, which no log may show.
+    pub(crate) secret_paths: bool,
+}
+
+/// The outermost middleware.
+pub(crate) async fn arrive(State(door): State<Door>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
-    let address = address::client(peer, request.headers(), hops);
+    let address = address::client(peer, request.headers(), door.hops);
     let request_id = request_id(&request);
     strip(request.headers_mut());
 
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let route = request.extensions().get::<MatchedPath>().map_or_else(|| "unmatched".to_owned(), |m| m.as_str().to_owned());
+    let shown = if door.secret_paths { route.clone() } else { path.clone() };
     let span = info_span!(
         "request", otel.name = %format!("{method} {route}"), otel.kind = "server", svc = "gateway", http.request.method = %method,
-        http.route = %route, url.path = %path, client.address = %address, request_id = request_id.to_str().unwrap_or_default(),
+        http.route = %route, url.path = %shown, client.address = %address, request_id = request_id.to_str().unwrap_or_default(),
         http.response.status_code = Empty, trace_id = Empty,
     );
     let trace_id: Arc<str> = propagation::adopt(&span, request.headers()).into();
@@ -85,9 +95,9 @@ pub(crate) async fn arrive(State(hops): State<usize>, mut request: Request, next
         metrics::record(&method, &route, status, started.elapsed());
         let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         if status.is_server_error() {
-            tracing::warn!(status = status.as_u16(), ms, "{method} {path} failed");
+            tracing::warn!(status = status.as_u16(), ms, "{method} {shown} failed");
         } else {
-            tracing::info!(status = status.as_u16(), ms, "{method} {path}");
+            tracing::info!(status = status.as_u16(), ms, "{method} {shown}");
         }
         let traceparent = propagation::traceparent().and_then(|text| HeaderValue::try_from(text).ok());
         if let Some(traceparent) = traceparent {

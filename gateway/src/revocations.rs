@@ -24,8 +24,9 @@ use crate::upstream::Upstream;
 
 /// An ended session is remembered for as long as a token made from it can live, clocks that differ included.
 const REMEMBERED: Duration = Duration::from_secs(6 * 60);
-/// A stream that is silent for longer than this is not believed any more; auth sends heartbeats well within it.
-const SILENCE: Duration = Duration::from_secs(5);
+/// A stream that is silent for longer than this is not believed any more: two of auth's heartbeats are missing. auth ends the
+/// stream itself as soon as it cannot read its log.
+const SILENCE: Duration = Duration::from_secs(12);
 /// Between two attempts to reach auth.
 const RETRY: Duration = Duration::from_millis(250);
 

@@ -25,10 +25,10 @@ pub struct Cluster {
 
 /// Policies that never refuse, for journeys about something else.
 pub const OPEN_POLICIES: &str = "policies:\n  \
-    - { name: agent, limit: 100000, window: 60s }\n  \
-    - { name: auth, limit: 100000, window: 15m }\n  \
-    - { name: save, limit: 100000, window: 1h }\n  \
-    - { name: general, limit: 100000, window: 10s }\n";
+    - { name: agent, limit: 100000, window: 60s, algorithm: gcra }\n  \
+    - { name: auth, limit: 100000, window: 15m, algorithm: gcra }\n  \
+    - { name: save, limit: 100000, window: 1h, algorithm: gcra }\n  \
+    - { name: general, limit: 100000, window: 10s, algorithm: gcra }\n";
 
 impl Cluster {
     /// With wide limits, a quick demo and cheap password hashes.

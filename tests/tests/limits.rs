@@ -99,6 +99,6 @@ async fn the_other_three_policies_hold() -> Result<()> {
 /// The shipped limits but for `general`, which thirty saves would meet first.
 async fn cluster_with_wide_general() -> Result<Cluster> {
     let file = tempfile::NamedTempFile::new()?;
-    std::fs::write(file.path(), "policies:\n  - { name: general, limit: 100000, window: 10s }\n")?;
+    std::fs::write(file.path(), "policies:\n  - { name: general, limit: 100000, window: 10s, algorithm: gcra }\n")?;
     Cluster::with(&[("BACKLOT_POLICIES", &file.path().to_string_lossy())]).await
 }

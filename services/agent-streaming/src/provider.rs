@@ -13,6 +13,8 @@ mod fixture;
 mod http;
 pub mod openai;
 pub mod sse;
+#[cfg(test)]
+mod wire_tests;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -19,7 +19,7 @@ use crate::{
     error::SERVICE,
     journal::{Stopped, TurnLog},
     turn::{Change, End, Failure, Reason, Turn},
-    upstream::insist,
+    upstream::{insist, is_refusal},
 };
 
 /// How long a failed turn waits for project-storage before it ends without; the outbox tells it later.
@@ -64,9 +64,10 @@ pub(crate) async fn fail(parts: &Parts, log: &TurnLog, failure: &Failure, answer
     // Nobody may see the end before everything that came before it.
     log.flush().await?;
     let told = insist(Some(END_PATIENCE), || parts.upstream.end(log.turn(), End::Failed, answer)).await;
-    let due = told.err().map(|fault| {
-        tracing::warn!(turn.id = %log.turn(), reason = fault.reason, "the end of a turn is told later: {fault}");
-        End::Failed
+    let due = told.err().and_then(|fault| {
+        tracing::warn!(turn.id = %log.turn(), reason = fault.reason, "project-storage did not take the end of the turn: {fault}");
+        // A refusal (the project is gone, say) would be the same later.
+        (!is_refusal(&fault)).then_some(End::Failed)
     });
     let event = TurnFailed { reason: failure.reason.as_str().to_owned(), message: failure.message.clone() };
     log.append(vec![Kind::TurnFailed(event)], Change::failed(failure.reason, due)).await?;

@@ -53,7 +53,10 @@ pub async fn ready(address: SocketAddr) -> anyhow::Result<()> {
     // The probe stays on this machine, whatever proxy the environment names.
     let client = reqwest::Client::builder().no_proxy().timeout(LIMIT).build().context("cannot make a client")?;
     let answer = client.get(format!("http://{address}/readyz")).send().await.context("the gateway does not answer")?;
-    ensure!(answer.status().is_success(), "the gateway is not ready: {}", answer.status());
+    let status = answer.status();
+    // The answer names what is missing.
+    let text = answer.text().await.unwrap_or_default();
+    ensure!(status.is_success(), "the gateway is not ready: {status} {}", text.trim());
     Ok(())
 }
 

@@ -36,7 +36,8 @@ use crate::{
 
 /// How long the roles may take until the first request can be served.
 const START_LIMIT: Duration = Duration::from_secs(60);
-const PROBE_PAUSE: Duration = Duration::from_millis(20);
+/// Between two looks; each pause is longer than the one before.
+const PROBE_PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
 /// A cluster that can serve requests.
 #[derive(Debug)]
@@ -169,13 +170,15 @@ fn serve(roles: Roles, listeners: Listeners) -> Parts {
 /// Waits until the gateway says that the first request can be served.
 async fn ready(parts: &mut Parts, gateway: std::net::SocketAddr) -> anyhow::Result<()> {
     let until = Instant::now() + START_LIMIT;
+    let (mut pause, longest) = PROBE_PAUSES;
     let probing = async {
         loop {
             match health::ready(gateway).await {
                 Ok(()) => return Ok(()),
                 Err(error) if Instant::now() >= until => return Err(error.context("the cluster did not become ready")),
-                Err(_) => sleep(PROBE_PAUSE).await,
+                Err(_) => sleep(pause).await,
             }
+            pause = longest.min(pause * 3 / 2);
         }
     };
     tokio::select! {

@@ -1,7 +1,8 @@
 //! The executable as an operator meets it: what it prints, what it exits with, and the life of a whole cluster.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _},
+    fs::File,
+    io::{BufRead as _, BufReader},
     net::TcpListener,
     path::Path,
     process::{Child, Command, Output, Stdio},
@@ -108,13 +109,14 @@ const FREE_PORTS: [(&str, &str); 3] =
 
 impl Up {
     fn start(data: &Path) -> Self {
-        let mut child = backlot(data, &FREE_PORTS).arg("up").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("backlot runs");
+        // Into a file: a pipe that nobody reads would stop whoever writes to it.
+        let path = data.join("test.log");
+        let log = File::create(&path).expect("log");
+        let mut child = backlot(data, &FREE_PORTS).arg("up").stdout(Stdio::piped()).stderr(log).spawn().expect("backlot runs");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut line).expect("a line");
         let Some(url) = line.strip_prefix("backlot ready: ") else {
-            let mut log = String::new();
-            let _ = child.stderr.take().expect("stderr").read_to_string(&mut log);
-            panic!("backlot ended: {log}");
+            panic!("backlot ended: {}", std::fs::read_to_string(path).unwrap_or_default());
         };
         Self { child, url: url.trim_end().to_owned() }
     }
@@ -149,7 +151,8 @@ fn a_cluster_starts_stops_and_survives_a_kill() {
     let list: serde_json::Value = serde_json::from_str(&list).expect("JSON");
     assert_eq!(list["url"], cluster.url.as_str());
     assert_eq!(list["pid"], cluster.child.id());
-    let grpc: Vec<_> = ["auth", "agentStreaming", "projectStorage", "rateLimit"].map(|name| list["grpc"][name].as_str().expect(name).to_owned()).into();
+    let grpc: Vec<_> =
+        ["auth", "agentStreaming", "projectStorage", "rateLimit"].map(|name| list["grpc"][name].as_str().expect(name).to_owned()).into();
     for (role, url) in ["auth", "agent-streaming", "project-storage", "rate-limit"].iter().zip(&grpc) {
         let output = run(&mut backlot(data.path(), &[("BACKLOT_GRPC_LISTEN", url.trim_start_matches("http://"))]), &["health", role]);
         assert!(output.status.success(), "{role}: {}", text(&output.stderr));

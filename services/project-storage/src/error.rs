@@ -9,8 +9,8 @@ use crate::{git::Corrupt, store::Failure};
 
 /// The folder's name; domain of the reasons.
 pub const SERVICE: &str = "project-storage";
-/// Paths that an error lists at most; the rest is a number.
-const LISTED_PATHS: usize = 20;
+/// Bytes of paths that an error lists at most; an error travels in headers, which have a limit of their own.
+const LISTED_BYTES: usize = 2048;
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +88,7 @@ impl Error {
             Self::RoleRequired => ErrorCode::Forbidden,
             Self::Busy => ErrorCode::Unavailable,
             Self::Refused(fault) => fault.code,
-            Self::Store(failure) if failure.is_overload() => ErrorCode::Unavailable,
+            Self::Store(failure) if failure.is_transient() => ErrorCode::Unavailable,
             Self::Store(_) | Self::Corrupt(_) => ErrorCode::Internal,
         }
     }
@@ -117,7 +117,7 @@ impl Error {
             Self::RoleRequired => "ROLE_REQUIRED",
             Self::Busy => "OVERLOADED",
             Self::Refused(fault) => &fault.reason,
-            Self::Store(failure) if failure.is_overload() => "OVERLOADED",
+            Self::Store(failure) if failure.is_transient() => "UNAVAILABLE",
             Self::Store(_) | Self::Corrupt(_) => "INTERNAL",
         }
     }
@@ -152,12 +152,21 @@ impl Error {
             Self::InvalidPath { path, .. } | Self::FileNotFound { path, .. } | Self::FileExists { path, .. } => fault.with("path", path),
             Self::FileChanged { path, current, .. } => fault.with("path", path).with("current", current),
             Self::StaleRevision { base, head, paths } => {
-                let listed = paths.iter().take(LISTED_PATHS).map(String::as_str).collect::<Vec<_>>().join("\n");
-                fault.with("base", base).with("head", head).with("paths", listed).with("path_count", paths.len().to_string())
+                fault.with("base", base).with("head", head).with("paths", listed(paths)).with("path_count", paths.len().to_string())
             }
             _ => fault,
         }
     }
+}
+
+/// The first paths, one per line.
+fn listed(paths: &[String]) -> String {
+    let mut bytes = 0;
+    let fits = |path: &&String| {
+        bytes += path.len() + 1;
+        bytes <= LISTED_BYTES
+    };
+    paths.iter().take_while(fits).map(String::as_str).collect::<Vec<_>>().join("\n")
 }
 
 impl ServiceError for Error {
@@ -171,5 +180,29 @@ impl ServiceError for Error {
             fault.retry_after = Some(Duration::from_secs(1));
         }
         self.facts(fault)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_list_of_paths_is_cut() {
+        let paths: Vec<String> = (0..100).map(|n| format!("{n:0255}")).collect();
+        let fault = Error::StaleRevision { base: String::new(), head: String::new(), paths }.fault();
+        assert_eq!((fault.metadata["paths"].lines().count(), fault.metadata["path_count"].as_str()), (8, "100"));
+    }
+
+    #[test]
+    fn a_breach_names_field_file_and_limit() {
+        let error = Error::FileTooLarge { field: "changes[3].write".into(), path: "a.js".into(), size: 51_201, limit: 51_200 };
+        let fault = error.fault();
+        assert_eq!(
+            (fault.code, fault.reason.as_str(), fault.domain.as_str()),
+            (ErrorCode::InvalidArgument, "FILE_TOO_LARGE", "project-storage.backlot.dev")
+        );
+        assert_eq!(fault.violations[0].field, "changes[3].write");
+        assert!(fault.violations[0].description.contains("`a.js` has 51201 bytes; a file may have 51200"));
     }
 }

@@ -28,8 +28,13 @@ pub async fn run(storage: Arc<Storage>, stop: CancellationToken) {
 
 /// One sweep; answers how many rows went.
 async fn sweep(storage: &Storage) -> Result<u64, Failure> {
-    let mut rows = sweeps::save_requests(&storage.pool).await?;
-    rows += sweeps::previews(&storage.pool).await?;
-    rows += sweeps::branches(&storage.pool).await?;
-    Ok(rows)
+    let mut rows = 0;
+    loop {
+        let swept =
+            sweeps::save_requests(&storage.pool).await? + sweeps::previews(&storage.pool).await? + sweeps::branches(&storage.pool).await?;
+        if swept == 0 {
+            return Ok(rows);
+        }
+        rows += swept;
+    }
 }

@@ -63,6 +63,9 @@ impl Provider for Anthropic {
                         Ok(None) => Err(cut(NAME)),
                         Err(error) => Err(error),
                     };
+                    if matches!(step, Ok(Progress::Paused | Progress::Whole)) {
+                        reader.drain().await;
+                    }
                     for event in out {
                         yield Ok(event);
                     }
@@ -74,7 +77,6 @@ impl Provider for Anthropic {
                         }
                     }
                 }
-                reader.finish().await;
                 if progress == Progress::Whole {
                     return;
                 }

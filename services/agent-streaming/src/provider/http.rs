@@ -17,7 +17,7 @@ const MAX_ERROR_BODY_BYTES: usize = 64 * 1024;
 /// A longer wait is not worth holding a project's slot.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// How long a finished answer may take to end its response, so that the connection can be used again.
-const TAIL: Duration = Duration::from_millis(200);
+const TAIL: Duration = Duration::from_millis(50);
 
 /// The client and its limits.
 pub(super) struct Http {
@@ -120,7 +120,7 @@ impl Reader {
     }
 
     /// Reads to the end of a response that has said everything, so that its connection can be used again.
-    pub(super) async fn finish(mut self) {
+    pub(super) async fn drain(&mut self) {
         let _ = timeout(TAIL, async { while let Ok(Some(_)) = self.response.chunk().await {} }).await;
     }
 

@@ -99,11 +99,14 @@ impl Provider for OpenAi {
                     Ok(None) => Err(super::http::cut(NAME)),
                     Err(error) => Err(error),
                 };
+                if matches!(step, Ok(true)) {
+                    reader.drain().await;
+                }
                 for event in out {
                     yield Ok(event);
                 }
                 match step {
-                    Ok(true) => break,
+                    Ok(true) => return,
                     Ok(false) => {}
                     Err(error) => {
                         yield Err(error.after_output(answer.has_output()));
@@ -111,7 +114,6 @@ impl Provider for OpenAi {
                     }
                 }
             }
-            reader.finish().await;
         };
         events.map(move |event| event.map_err(|error| redaction.apply(error))).boxed()
     }

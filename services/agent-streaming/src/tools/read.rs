@@ -107,6 +107,9 @@ fn render(path: &str, (first, last, total): (usize, usize, usize), body: &str, n
 
 /// The text in a result of `read_file` that shows a whole file; `None` for any other result.
 pub(crate) fn whole_text(result: &str) -> Option<&str> {
+    if result.ends_with(" is empty.") && !result.contains('\n') {
+        return Some("");
+    }
     let (head, body) = result.split_once('\n')?;
     let (_, range) = head.strip_suffix(':')?.rsplit_once(", lines 1 to ")?;
     let (last, total) = range.split_once(" of ")?;

@@ -280,6 +280,16 @@ mod tests {
         assert_eq!(object.tag, 1);
     }
 
+    /// `git commit-tree` gave this id for the same commit.
+    #[test]
+    fn a_commit_has_the_id_that_git_gives_it() {
+        let oid = |text: &str| text.parse::<Oid>().expect("oid");
+        let (tree, parent) = (oid("8faac483bd1519b93ec3320b15a550ff058d31e8"), oid("abb4a650b22ae43059262e9f0f6bf85b46aae03b"));
+        let first = commit(&Commit { tree, parents: &[], author: "0193", time: 1_700_000_000, message: "first line\n\nTurn: x" });
+        let second = commit(&Commit { tree, parents: &[parent], author: "0193", time: 1_700_000_001, message: "second" });
+        assert_eq!((first.oid, second.oid), (parent, oid("f82c4daecaadd68c2400aa7d5f6326050760569d")));
+    }
+
     #[test]
     fn an_id_has_one_spelling() {
         for bad in ["", "48b3", "48B3FDD6DE7F01E3EA2C7FF0D3A7A8A9B4F6A1F5", "z8b3fdd6de7f01e3ea2c7ff0d3a7a8a9b4f6a1f5"] {

@@ -67,7 +67,7 @@ pub(super) fn line(violations: &mut Violations, field: &str, text: &str, charact
         violations
             .add(field, if min == 0 { format!("must be at most {max} characters") } else { format!("must be {min} to {max} characters") });
     }
-    if text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
+    if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
         violations.add(field, "must not hold control characters");
     }
 }

@@ -83,7 +83,8 @@ async fn find_by_id(db: impl PgExecutor<'_>, user: UserId, id: ProjectId) -> Res
                   r.oid AS head, r.seq AS head_seq, m.role,
                   l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?", l.actor AS "actor?",
                   l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
-                  ARRAY[l.added, l.modified, l.deleted, l.renamed] AS "stat?", l.created_at AS "logged_at?"
+                  l.added AS "added?", l.modified AS "modified?",
+                  l.deleted AS "deleted?", l.renamed AS "renamed?", l.created_at AS "logged_at?"
            FROM projects p
            JOIN members m ON m.project_id = p.id AND m.user_id = $2
            JOIN refs r ON r.project_id = p.id AND r.name = $3
@@ -105,7 +106,8 @@ async fn find_by_draft(db: impl PgExecutor<'_>, user: UserId, draft: &str) -> Re
                   r.oid AS head, r.seq AS head_seq, m.role,
                   l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?", l.actor AS "actor?",
                   l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
-                  ARRAY[l.added, l.modified, l.deleted, l.renamed] AS "stat?", l.created_at AS "logged_at?"
+                  l.added AS "added?", l.modified AS "modified?",
+                  l.deleted AS "deleted?", l.renamed AS "renamed?", l.created_at AS "logged_at?"
            FROM projects p
            JOIN members m ON m.project_id = p.id AND m.user_id = $2
            JOIN refs r ON r.project_id = p.id AND r.name = $3

@@ -23,7 +23,10 @@ pub(super) struct LogRow {
     pub(super) log_user: Option<Uuid>,
     pub(super) log_turn: Option<Uuid>,
     pub(super) message: Option<String>,
-    pub(super) stat: Option<Vec<i32>>,
+    pub(super) added: Option<i32>,
+    pub(super) modified: Option<i32>,
+    pub(super) deleted: Option<i32>,
+    pub(super) renamed: Option<i32>,
     pub(super) logged_at: Option<OffsetDateTime>,
 }
 
@@ -40,7 +43,10 @@ macro_rules! log_row {
             log_user: $row.log_user,
             log_turn: $row.log_turn,
             message: $row.message,
-            stat: $row.stat,
+            added: $row.added,
+            modified: $row.modified,
+            deleted: $row.deleted,
+            renamed: $row.renamed,
             logged_at: $row.logged_at,
         }
     };
@@ -52,8 +58,7 @@ impl LogRow {
     pub(super) fn revision(self) -> Result<Option<Revision>, Corrupt> {
         let (Some(oid), Some(tree), Some(created_at)) = (self.oid, self.tree, self.logged_at) else { return Ok(None) };
         let on_main = self.name.as_deref() == Some(MAIN);
-        let stat = self.stat.unwrap_or_default();
-        let count = |i: usize| stat.get(i).copied().map_or(0, unsigned);
+        let count = |n: Option<i32>| unsigned(n.unwrap_or(0));
         Ok(Some(Revision {
             id: Oid::of_bytes(&oid)?,
             number: if on_main { unsigned(self.seq.unwrap_or(0)) } else { 0 },
@@ -64,7 +69,12 @@ impl LogRow {
             user: UserId(self.log_user.unwrap_or_default()),
             turn: self.log_turn.map(TurnId),
             created_at,
-            stat: DiffStat { added: count(0), modified: count(1), deleted: count(2), renamed: count(3) },
+            stat: DiffStat {
+                added: count(self.added),
+                modified: count(self.modified),
+                deleted: count(self.deleted),
+                renamed: count(self.renamed),
+            },
         }))
     }
 }
@@ -74,7 +84,8 @@ pub async fn find(db: impl PgExecutor<'_>, project: ProjectId, id: Oid) -> Resul
     let query = sqlx::query!(
         r#"SELECT l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?", l.actor AS "actor?",
                   l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
-                  ARRAY[l.added, l.modified, l.deleted, l.renamed] AS "stat?", l.created_at AS "logged_at?"
+                  l.added AS "added?", l.modified AS "modified?",
+                  l.deleted AS "deleted?", l.renamed AS "renamed?", l.created_at AS "logged_at?"
            FROM ref_log l
            JOIN refs r ON r.project_id = l.project_id AND r.name = l.name
            WHERE l.project_id = $1 AND l.oid = $2 AND (r.expires_at IS NULL OR r.expires_at > now())
@@ -97,7 +108,8 @@ pub async fn page(
     let query = sqlx::query!(
         r#"SELECT m.role, l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?",
                   l.actor AS "actor?", l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
-                  ARRAY[l.added, l.modified, l.deleted, l.renamed] AS "stat?", l.created_at AS "logged_at?"
+                  l.added AS "added?", l.modified AS "modified?",
+                  l.deleted AS "deleted?", l.renamed AS "renamed?", l.created_at AS "logged_at?"
            FROM members m
            LEFT JOIN LATERAL (
                SELECT * FROM ref_log g WHERE g.project_id = m.project_id AND g.name = $3 AND g.seq < $4 ORDER BY g.seq DESC LIMIT $5

@@ -140,6 +140,8 @@ impl Answer {
             }
             _ => FinishReason::Stop,
         };
+        // It is told below.
+        self.usage_told = true;
         let open: Vec<u64> = self.blocks.keys().copied().collect();
         for index in open {
             self.stop(index, out);

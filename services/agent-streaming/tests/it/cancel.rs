@@ -1,0 +1,116 @@
+//! CancelTurn: after the answer nothing but `turn.cancelled`, at whichever replica.
+
+use std::time::Duration;
+
+use chassis::testing::eventually;
+use proto::{
+    agent_streaming::{CancelTurnRequest, TurnState},
+    error::{ErrorCode, Fault},
+};
+
+use crate::harness::{Cluster, Person, SOON, prompt, types};
+
+async fn cancel(person: &mut Person, id: &str) -> Result<proto::agent_streaming::Turn, Fault> {
+    let answer = person.turns.cancel_turn(CancelTurnRequest { turn_id: id.into() }).await;
+    answer.map(|answer| answer.into_inner().turn.unwrap()).map_err(|status| Fault::from_status(&status))
+}
+
+#[tokio::test]
+async fn a_stop_at_the_same_replica_closes_the_models_connection_within_a_second() {
+    let cluster = Cluster::start(&[]).await;
+    let replica = cluster.replica();
+    let mut person = cluster.person().at(&replica);
+    let turn = person.start(prompt("d", "HANG")).await;
+    person.follow_until(&turn.id, 0, |event| matches!(event.kind, Some(proto::agent_streaming::turn_event::Kind::TextDelta(_)))).await.1.unwrap();
+
+    let cancelled = cancel(&mut person, &turn.id).await.unwrap();
+    assert_eq!(cancelled.state(), TurnState::Cancelled);
+    eventually(Duration::from_secs(1), || async { (cluster.model.dropped() == 1).then_some(()) }).await;
+    let events = person.see(&turn.id).await;
+    assert_eq!(*types(&events).last().unwrap(), "turn.cancelled");
+    // A second stop is fine, and what was answered is kept.
+    assert_eq!(cancel(&mut person, &turn.id).await.unwrap().last_seq as usize, events.len());
+    let kept = eventually(SOON, || {
+        let (mut person, project) = (person.clone(), turn.project_id.clone());
+        async move { person.messages(&project).await.into_iter().find(|message| message.partial) }
+    });
+    assert_eq!(kept.await.text, "wait");
+    // The project goes on.
+    let (next, _) = person.run(prompt("d", "SAY again")).await;
+    assert_eq!(next.state(), TurnState::Completed);
+}
+
+#[tokio::test]
+async fn a_stop_at_another_replica_needs_no_doorbell() {
+    stop_elsewhere(Cluster::start(&[]).await, Duration::from_millis(2_500)).await;
+}
+
+#[tokio::test]
+async fn a_stop_at_another_replica_rings() {
+    let redis = chassis::testing::redis().await;
+    stop_elsewhere(Cluster::start(&[("REDIS_URL", redis.url.as_str()), ("BACKLOT_LEASE", "15s")]).await, Duration::from_secs(1)).await;
+}
+
+async fn stop_elsewhere(cluster: Cluster, within: Duration) {
+    let replicas = [cluster.replica(), cluster.replica()];
+    let someone = cluster.person();
+    let mut person = someone.at(&replicas[0]);
+    person.run(prompt("warm", "SAY up")).await;
+    for (n, replica) in replicas.iter().enumerate() {
+        // Whichever of the two drives it, one of these two stops comes from the other.
+        let turn = person.start(prompt(&format!("d{n}"), "HANG")).await;
+        person.follow_until(&turn.id, 0, |event| event.seq == 6).await.1.unwrap();
+        cancel(&mut someone.at(replica), &turn.id).await.unwrap();
+        let dropped = n + 1;
+        eventually(within, || async { (cluster.model.dropped() == dropped).then_some(()) }).await;
+        assert_eq!(*types(&person.see(&turn.id).await).last().unwrap(), "turn.cancelled");
+    }
+}
+
+#[tokio::test]
+async fn a_waiting_turn_can_be_stopped_and_an_ended_one_not() {
+    let cluster = Cluster::start(&[]).await;
+    let replica = cluster.replica();
+    let mut person = cluster.person().at(&replica);
+    let first = person.start(prompt("d", "SLOW 30")).await;
+    let second = person.start(prompt("d", "SAY never")).await;
+    person.wait_for(&second.id, TurnState::Queued).await;
+    cancel(&mut person, &second.id).await.unwrap();
+    assert_eq!(types(&person.see(&second.id).await), ["turn.accepted", "agent.selected", "turn.queued", "turn.cancelled"]);
+
+    person.see(&first.id).await;
+    let fault = cancel(&mut person, &first.id).await.unwrap_err();
+    assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Conflict, "TOO_LATE"));
+    let absent = cancel(&mut person, &proto::id::TurnId::generate().to_string()).await.unwrap_err();
+    assert_eq!(absent.reason, "TURN_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_stop_at_any_moment_is_cancelled_or_too_late_and_the_outcome_follows() {
+    let cluster = Cluster::start(&[]).await;
+    let replica = cluster.replica();
+    let someone = cluster.person();
+    someone.at(&replica).run(prompt("warm", "SAY up")).await;
+    let mut stops = Vec::new();
+    for n in 0..24_u64 {
+        let mut person = someone.at(&replica);
+        stops.push(chassis::task::spawn(async move {
+            let turn = person.start(prompt(&format!("d{n}"), &format!("WRITE f{n}.txt text"))).await;
+            tokio::time::sleep(Duration::from_millis(n * 8)).await;
+            let stopped = cancel(&mut person, &turn.id).await;
+            let events = person.see(&turn.id).await;
+            let last = *types(&events).last().unwrap();
+            let files = person.load(&turn.project_id).await.files.len();
+            match stopped {
+                Ok(_) => assert_eq!((last, files), ("turn.cancelled", 0)),
+                Err(fault) => {
+                    assert_eq!(fault.reason, "TOO_LATE");
+                    assert_eq!((last, files), ("turn.completed", 1));
+                }
+            }
+        }));
+    }
+    for stop in stops {
+        stop.await.unwrap();
+    }
+}

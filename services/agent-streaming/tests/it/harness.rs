@@ -1,0 +1,308 @@
+//! A cluster of the services that a turn needs, and the people who use it.
+
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use chassis::{config::Env, testing};
+use proto::{
+    agent_streaming::{
+        GetTurnRequest, StartTurnRequest, StreamTurnEventsRequest, Turn, TurnEvent, TurnState,
+        agent_streaming_service_client::AgentStreamingServiceClient, turn_event::Kind,
+    },
+    auth::Plan,
+    error::Fault,
+    id::UserId,
+    project_storage::{
+        ListMessagesRequest, LoadProjectRequest, LoadProjectResponse, Message, project_storage_service_client::ProjectStorageServiceClient,
+    },
+};
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Status, metadata::AsciiMetadataValue, service::{Interceptor, interceptor::InterceptedService}, transport::Channel};
+
+use crate::{gate::Gate, model::Model};
+
+pub(crate) const LEASE: Duration = Duration::from_millis(1500);
+/// Longer than anything here takes, on a machine that does other things too.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+const SECRET: &str = "a cluster secret that only tests of agent-streaming have";
+
+pub(crate) struct Cluster {
+    issuer: testing::Issuer,
+    pub(crate) model: Model,
+    /// Before project-storage, for this service only.
+    pub(crate) gate: Gate,
+    pub(crate) database: String,
+    storage: SocketAddr,
+    settings: Vec<(String, String)>,
+    _neighbours: Vec<Process>,
+}
+
+/// A service in a runtime of its own, so that it can be ended as a crash would.
+pub(crate) struct Process {
+    runtime: Option<Runtime>,
+    address: SocketAddr,
+    stop: CancellationToken,
+    ended: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Process {
+    fn start<F, Fut>(serve: F) -> Self
+    where
+        F: FnOnce(tokio::net::TcpListener, CancellationToken) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let token = stop.clone();
+        let ended = runtime.spawn(async move { serve(tokio::net::TcpListener::from_std(listener).unwrap(), token).await });
+        Self { runtime: Some(runtime), address, stop, ended: Some(ended) }
+    }
+
+    /// Ends it in the middle of whatever it does.
+    pub(crate) fn crash(mut self) {
+        self.end();
+    }
+
+    /// Asks it to drain.
+    pub(crate) fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    pub(crate) async fn ended(mut self) {
+        self.ended.take().unwrap().await.unwrap();
+    }
+
+    fn end(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Cluster {
+    /// Everything but agent-streaming itself, which the given settings are for.
+    pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        chassis::install_crypto();
+        let (issuer, model) = (testing::Issuer::start().await, Model::start().await);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let database = testing::database_url(&format!("agent_{number}")).await;
+        let files = testing::database_url(&format!("files_{number}")).await;
+
+        let common = vec![("BACKLOT_CLUSTER_SECRET".to_owned(), SECRET.to_owned()), ("BACKLOT_AUTH_URL".to_owned(), issuer.uri.to_string())];
+        let limits = Process::start({
+            let mut env = Env::of(common.clone());
+            let mut config = rate_limit::Config::read(&mut env);
+            env.check().unwrap();
+            if !settings.iter().any(|(name, _)| *name == "TEST_SHIPPED_POLICIES") {
+                let wide = "policies:\n  - name: agent\n    limit: 100000\n    window: 1s\n    algorithm: gcra\n";
+                config.policies = rate_limit::policy::Policies::shipped().with(wide).unwrap();
+            }
+            move |listener, stop| async move { rate_limit::serve(config, listener, stop).await.unwrap() }
+        });
+        let limits_url = format!("http://{}", limits.address);
+        let storage = Process::start({
+            let mut env = Env::of(
+                [common.clone(), pairs(&[("BACKLOT_PROJECT_STORAGE_DATABASE_URL", &files), ("BACKLOT_RATE_LIMIT_URL", &limits_url)])].concat(),
+            );
+            let config = project_storage::Config::read(&mut env);
+            env.check().unwrap();
+            move |listener, stop| async move { project_storage::serve(config, listener, stop).await.unwrap() }
+        });
+        let gate = Gate::before(storage.address).await;
+        let own = pairs(&[
+            ("BACKLOT_AGENT_STREAMING_DATABASE_URL", &database),
+            ("BACKLOT_PROJECT_STORAGE_URL", &gate.uri),
+            ("BACKLOT_RATE_LIMIT_URL", &limits_url),
+            ("OPENAI_BASE_URL", &model.url),
+            ("BACKLOT_MODEL", "openai/test"),
+            ("BACKLOT_LEASE", "1500ms"),
+            ("BACKLOT_DRAIN_TIMEOUT", "500ms"),
+        ]);
+        let given: Vec<_> = pairs(settings).into_iter().filter(|(name, _)| !name.starts_with("TEST_")).collect();
+        let own: Vec<_> = own.into_iter().filter(|(name, _)| given.iter().all(|(given, _)| given != name)).collect();
+        let settings = [common, own, given].concat();
+        Self { issuer, model, gate, database, storage: storage.address, settings, _neighbours: vec![limits, storage] }
+    }
+
+    /// One replica of agent-streaming.
+    pub(crate) fn replica(&self) -> Process {
+        let mut env = Env::of(self.settings.clone());
+        let config = agent_streaming::Config::read(&mut env);
+        env.check().unwrap();
+        Process::start(move |listener, stop| async move { agent_streaming::serve(config, listener, stop).await.unwrap() })
+    }
+
+    pub(crate) fn person(&self) -> Someone {
+        let id = UserId::generate();
+        Someone { token: self.issuer.token(id, Plan::Pro), storage: self.storage }
+    }
+}
+
+fn pairs(settings: &[(&str, &str)]) -> Vec<(String, String)> {
+    settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// A person who is signed in.
+#[derive(Clone)]
+pub(crate) struct Someone {
+    pub(crate) token: String,
+    storage: SocketAddr,
+}
+
+/// Shows the access token.
+#[derive(Clone)]
+pub(crate) struct Bearer(AsciiMetadataValue);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+pub(crate) type Way = InterceptedService<Channel, Bearer>;
+
+impl Someone {
+    fn channel(&self, address: SocketAddr) -> Way {
+        let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy();
+        InterceptedService::new(channel, Bearer(format!("Bearer {}", self.token).parse().unwrap()))
+    }
+
+    /// This person at a replica.
+    pub(crate) fn at(&self, replica: &Process) -> Person {
+        let turns = AgentStreamingServiceClient::new(self.channel(replica.address));
+        let files = ProjectStorageServiceClient::new(self.channel(self.storage));
+        Person { turns, files }
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Person {
+    pub(crate) turns: AgentStreamingServiceClient<Way>,
+    pub(crate) files: ProjectStorageServiceClient<Way>,
+}
+
+pub(crate) fn prompt(draft: &str, prompt: &str) -> StartTurnRequest {
+    StartTurnRequest { draft_id: draft.into(), prompt: prompt.into(), ..StartTurnRequest::default() }
+}
+
+impl Person {
+    pub(crate) async fn try_start(&mut self, request: StartTurnRequest) -> Result<Turn, Fault> {
+        // The replica may have started a moment ago.
+        let turn = testing::eventually(SOON, || {
+            let (mut turns, request) = (self.turns.clone(), request.clone());
+            async move {
+                match turns.start_turn(request).await {
+                    Err(status) if status.message().contains("transport error") || status.message().contains("tcp connect") => None,
+                    answer => Some(answer),
+                }
+            }
+        });
+        turn.await.map(|answer| answer.into_inner().turn.unwrap()).map_err(|status| Fault::from_status(&status))
+    }
+
+    pub(crate) async fn start(&mut self, request: StartTurnRequest) -> Turn {
+        self.try_start(request).await.unwrap()
+    }
+
+    pub(crate) async fn turn(&mut self, id: &str) -> Turn {
+        self.turns.get_turn(GetTurnRequest { turn_id: id.into() }).await.unwrap().into_inner().turn.unwrap()
+    }
+
+    /// Every event after a cursor, and how the stream ended.
+    pub(crate) async fn follow(&mut self, id: &str, after: u32) -> (Vec<TurnEvent>, Result<(), Fault>) {
+        self.follow_until(id, after, |_| false).await
+    }
+
+    /// The same, leaving when an event says so.
+    pub(crate) async fn follow_until(&mut self, id: &str, after: u32, leave: impl Fn(&TurnEvent) -> bool) -> (Vec<TurnEvent>, Result<(), Fault>) {
+        let mut events = Vec::new();
+        let request = StreamTurnEventsRequest { turn_id: id.into(), after };
+        let mut stream = match self.turns.stream_turn_events(request).await {
+            Ok(stream) => stream.into_inner(),
+            Err(status) => return (events, Err(Fault::from_status(&status))),
+        };
+        loop {
+            match tokio::time::timeout(SOON, stream.message()).await.expect("the stream goes on") {
+                Ok(Some(batch)) => {
+                    for event in batch.events {
+                        let left = leave(&event);
+                        events.push(event);
+                        if left {
+                            return (events, Ok(()));
+                        }
+                    }
+                }
+                Ok(None) => return (events, Ok(())),
+                Err(status) => return (events, Err(Fault::from_status(&status))),
+            }
+        }
+    }
+
+    /// Follows a turn from its start to its end.
+    pub(crate) async fn see(&mut self, id: &str) -> Vec<TurnEvent> {
+        let (events, end) = self.follow(id, 0).await;
+        end.unwrap();
+        assert_whole(&events);
+        events
+    }
+
+    /// Starts a turn and follows it to its end.
+    pub(crate) async fn run(&mut self, request: StartTurnRequest) -> (Turn, Vec<TurnEvent>) {
+        let turn = self.start(request).await;
+        let events = self.see(&turn.id).await;
+        (self.turn(&turn.id).await, events)
+    }
+
+    pub(crate) async fn load(&mut self, project: &str) -> LoadProjectResponse {
+        let request = LoadProjectRequest { project_id: project.into(), ..LoadProjectRequest::default() };
+        self.files.load_project(request).await.unwrap().into_inner()
+    }
+
+    /// The conversation, the newest message first.
+    pub(crate) async fn messages(&mut self, project: &str) -> Vec<Message> {
+        let request = ListMessagesRequest { project_id: project.into(), ..ListMessagesRequest::default() };
+        self.files.list_messages(request).await.unwrap().into_inner().messages
+    }
+
+    pub(crate) async fn wait_for(&mut self, id: &str, state: TurnState) -> Turn {
+        let turns = &self.turns;
+        testing::eventually(SOON, || {
+            let (mut turns, request) = (turns.clone(), GetTurnRequest { turn_id: id.into() });
+            async move { turns.get_turn(request).await.unwrap().into_inner().turn.filter(|turn| turn.state() == state) }
+        })
+        .await
+    }
+}
+
+/// Contiguous from 1, ended by exactly one terminal event.
+pub(crate) fn assert_whole(events: &[TurnEvent]) {
+    assert!(events.iter().zip(1..).all(|(event, seq)| event.seq == seq), "{events:?}");
+    assert_eq!(events.iter().filter(|event| event.is_terminal()).count(), 1, "{events:?}");
+    assert!(events.last().unwrap().is_terminal());
+}
+
+pub(crate) fn types(events: &[TurnEvent]) -> Vec<&'static str> {
+    events.iter().map(|event| proto::event::type_name(event.kind.as_ref().unwrap())).collect()
+}
+
+pub(crate) fn failure(events: &[TurnEvent]) -> &str {
+    match &events.last().unwrap().kind {
+        Some(Kind::TurnFailed(failed)) => &failed.reason,
+        other => panic!("not failed: {other:?}"),
+    }
+}

@@ -1,0 +1,214 @@
+//! A model server that speaks chat completions and does what the prompt tells it to, faults included.
+//!
+//! The first word of the prompt is the order: `SAY text` answers, `WRITE path text` writes a file and then answers, `SLOW n`
+//! answers in n pieces, `HANG` says something and then nothing more, `CUT` breaks off, `LENGTH` is cut within a file, `DECLINE`
+//! declines, `BUSY n text` is overloaded n times and then answers, `BAD` refuses the request, `LOOP` reads a file for ever.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{TcpListener, TcpStream},
+};
+
+#[derive(Clone)]
+pub(crate) struct Model {
+    pub(crate) url: String,
+    counts: Arc<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    calls: AtomicUsize,
+    /// Calls whose client went away while the model was not done.
+    dropped: AtomicUsize,
+    busy: Mutex<HashMap<String, usize>>,
+}
+
+impl Model {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/v1", listener.local_addr().unwrap());
+        let counts = Arc::new(Counts::default());
+        let shared = Arc::clone(&counts);
+        chassis::task::spawn(async move {
+            loop {
+                let Ok((stream, _)) = listener.accept().await else { continue };
+                let _ = stream.set_nodelay(true);
+                let counts = Arc::clone(&shared);
+                chassis::task::spawn(async move { serve(stream, &counts).await });
+            }
+        });
+        Self { url, counts }
+    }
+
+    pub(crate) fn calls(&self) -> usize {
+        self.counts.calls.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn dropped(&self) -> usize {
+        self.counts.dropped.load(Ordering::SeqCst)
+    }
+}
+
+async fn serve(stream: TcpStream, counts: &Counts) -> Option<()> {
+    let mut stream = BufReader::new(stream);
+    let request = read(&mut stream).await?;
+    counts.calls.fetch_add(1, Ordering::SeqCst);
+    let messages = request["messages"].as_array()?;
+    let prompt = messages.iter().rev().find(|m| m["role"] == "user").map(|m| text_of(&m["content"]))?;
+    let answered = messages.last()?["role"] == "tool";
+    let order = prompt.lines().last()?.to_owned();
+    let mut answer = Answer { stream: stream.into_inner() };
+    let (word, rest) = order.split_once(' ').unwrap_or((&order, ""));
+    match word {
+        "BUSY" => {
+            let (times, text) = rest.split_once(' ')?;
+            let seen = {
+                let mut busy = counts.busy.lock().unwrap();
+                let seen = busy.entry(order.clone()).or_default();
+                *seen += 1;
+                *seen
+            };
+            if seen <= times.parse().ok()? {
+                return answer.status("503 Service Unavailable", r#"{"error":{"message":"overloaded"}}"#).await;
+            }
+            answer.begin().await?;
+            answer.say(text).await?;
+            answer.end("stop").await
+        }
+        "BAD" => answer.status("400 Bad Request", r#"{"error":{"message":"no such thing"}}"#).await,
+        "WRITE" if !answered => {
+            answer.begin().await?;
+            let (path, text) = rest.split_once(' ')?;
+            answer.call("write_file", &json!({"path": path, "content": text}).to_string()).await?;
+            answer.end("tool_calls").await
+        }
+        "LOOP" => {
+            answer.begin().await?;
+            answer.call("list_files", "{}").await?;
+            answer.end("tool_calls").await
+        }
+        "LENGTH" => {
+            answer.begin().await?;
+            answer.call("write_file", r#"{"path":"half.txt","content":"only ha"#).await?;
+            answer.end("length").await
+        }
+        "DECLINE" => {
+            answer.begin().await?;
+            answer.end("content_filter").await
+        }
+        "SLOW" => {
+            answer.begin().await?;
+            for n in 0..rest.parse().ok()? {
+                if answer.say(&format!("piece {n} ")).await.is_none() {
+                    counts.dropped.fetch_add(1, Ordering::SeqCst);
+                    return None;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            answer.end("stop").await
+        }
+        "CUT" => {
+            answer.begin().await?;
+            answer.say("half an ans").await
+        }
+        "HANG" => {
+            answer.begin().await?;
+            answer.say("wait").await?;
+            // Nothing is read but the end of the connection.
+            let _ = answer.stream.read(&mut [0; 1]).await;
+            counts.dropped.fetch_add(1, Ordering::SeqCst);
+            Some(())
+        }
+        _ => {
+            answer.begin().await?;
+            answer.say(if answered { "All done." } else { rest }).await?;
+            answer.end("stop").await
+        }
+    }
+}
+
+struct Answer {
+    stream: TcpStream,
+}
+
+impl Answer {
+    async fn status(&mut self, status: &str, body: &str) -> Option<()> {
+        let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+        self.stream.write_all(head.as_bytes()).await.ok()
+    }
+
+    async fn begin(&mut self) -> Option<()> {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n";
+        self.stream.write_all(head.as_bytes()).await.ok()
+    }
+
+    async fn send(&mut self, data: &str) -> Option<()> {
+        let line = format!("data: {data}\n\n");
+        self.stream.write_all(format!("{:x}\r\n{line}\r\n", line.len()).as_bytes()).await.ok()
+    }
+
+    async fn delta(&mut self, delta: Value, finish: Option<&str>) -> Option<()> {
+        let chunk = json!({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "test",
+            "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]});
+        self.send(&chunk.to_string()).await
+    }
+
+    async fn say(&mut self, text: &str) -> Option<()> {
+        self.delta(json!({"role": "assistant", "content": text}), None).await
+    }
+
+    async fn call(&mut self, tool: &str, arguments: &str) -> Option<()> {
+        let (first, second) = arguments.split_at(arguments.len() / 2);
+        let open = json!({"tool_calls": [{"index": 0, "id": "call_a", "type": "function", "function": {"name": tool, "arguments": first}}]});
+        self.delta(open, None).await?;
+        self.delta(json!({"tool_calls": [{"index": 0, "function": {"arguments": second}}]}), None).await
+    }
+
+    async fn end(&mut self, finish: &str) -> Option<()> {
+        self.delta(json!({}), Some(finish)).await?;
+        let usage = json!({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "test", "choices": [],
+            "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}});
+        self.send(&usage.to_string()).await?;
+        self.send("[DONE]").await?;
+        self.stream.write_all(b"0\r\n\r\n").await.ok()
+    }
+}
+
+/// The body of one request.
+async fn read(stream: &mut BufReader<TcpStream>) -> Option<Value> {
+    let mut bytes = Vec::new();
+    let end = loop {
+        if let Some(at) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
+            break at + 4;
+        }
+        if stream.read_buf(&mut bytes).await.ok()? == 0 {
+            return None;
+        }
+    };
+    let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
+    let length: usize = head.lines().find_map(|line| line.strip_prefix("content-length:"))?.trim().parse().ok()?;
+    while bytes.len() < end + length {
+        if stream.read_buf(&mut bytes).await.ok()? == 0 {
+            return None;
+        }
+    }
+    serde_json::from_slice(&bytes[end..end + length]).ok()
+}
+
+fn text_of(content: &Value) -> String {
+    match content {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,215 @@
+//! StartTurn: one turn per key, refusals that leave nothing behind, one running turn per project.
+
+use std::time::Duration;
+
+use proto::{
+    agent_streaming::{IfActive, StartTurnRequest, TurnState, turn_event::Kind},
+    error::ErrorCode,
+    id::ProjectId,
+};
+
+use crate::harness::{Cluster, failure, prompt, types};
+
+fn keyed(key: &str, text: &str) -> StartTurnRequest {
+    StartTurnRequest { idempotency_key: key.into(), ..prompt("draft", text) }
+}
+
+#[tokio::test]
+async fn a_prompt_becomes_files_and_an_answer() {
+    let cluster = Cluster::start(&[]).await;
+    let replica = cluster.replica();
+    let mut person = cluster.person().at(&replica);
+    let (turn, events) = person.run(prompt("d", "WRITE index.html <h1>Hi</h1>")).await;
+
+    assert_eq!(turn.state(), TurnState::Completed);
+    assert_eq!(turn.last_seq as usize, events.len());
+    assert_eq!(turn.usage.as_ref().map(|usage| (usage.input_tokens, usage.output_tokens)), Some((20, 10)));
+    let types = types(&events);
+    for kind in ["turn.accepted", "agent.selected", "turn.started", "attempt.started", "file.opened", "file.delta", "tool.ready"] {
+        assert!(types.contains(&kind), "{kind} in {types:?}");
+    }
+    assert_eq!(types[types.len() - 3..], ["turn.committing", "files.committed", "turn.completed"]);
+    let written: String = events.iter().filter_map(|e| if let Some(Kind::FileDelta(d)) = &e.kind { Some(d.text.as_str()) } else { None }).collect();
+    assert_eq!(written, "<h1>Hi</h1>");
+    let trace = &events[0].trace_id;
+    assert!(trace.len() == 32 && events.iter().all(|event| event.trace_id == *trace));
+
+    let project = person.load(&turn.project_id).await;
+    assert_eq!(project.revision.unwrap().id, turn.revision);
+    assert_eq!(project.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), ["index.html"]);
+    let texts: Vec<_> = person.messages(&turn.project_id).await.into_iter().map(|message| message.text).collect();
+    assert_eq!(texts, ["All done.", "WRITE index.html <h1>Hi</h1>"]);
+
+    // A second prompt works on what the first one made.
+    let second = StartTurnRequest { project_id: turn.project_id.clone(), draft_id: String::new(), ..prompt("", "WRITE a.txt more") };
+    let (second, _) = person.run(second).await;
+    assert_eq!(second.base_revision, turn.revision);
+    assert_eq!(person.load(&turn.project_id).await.files.len(), 2);
+}
+
+#[tokio::test]
+async fn one_key_is_one_turn_and_is_counted_once() {
+    let cluster = Cluster::start(&[("TEST_SHIPPED_POLICIES", "1")]).await;
+    let replica = cluster.replica();
+    let mut person = cluster.person().at(&replica);
+    let turn = person.start(keyed("k", "SAY one")).await;
+    for _ in 0..5 {
+        assert_eq!(person.start(keyed("k", "SAY one")).await.id, turn.id);
+    }
+    let reused = person.try_start(keyed("k", "SAY two")).await.unwrap_err();
+    assert_eq!((reused.code, reused.reason.as_str()), (ErrorCode::Conflict, "KEY_REUSED"));
+    // The key is the person's own.
+    let mut other = cluster.person().at(&replica);
+    assert_ne!(other.start(keyed("k", "SAY two")).await.id, turn.id);
+
+    // Two more are within the policy, the fourth is not, and a repeat still costs nothing.
+    person.start(keyed("k2", "SAY two")).await;
+    person.start(keyed("k3", "SAY three")).await;
+    let limited = person.try_start(keyed("k4", "SAY four")).await.unwrap_err();
+    assert_eq!((limited.code, limited.reason.as_str()), (ErrorCode::RateLimited, "RATE_LIMITED"));
+    assert_eq!(limited.quota[0].policy, "agent");
+    assert!(limited.retry_after.is_some_and(|wait| wait > Duration::ZERO && wait <= Duration::from_secs(60)));
+    assert_eq!(person.start(keyed("k", "SAY one")).await.id, turn.id);
+}
+
+#[tokio::test]
+async fn the_same_key_at_the_same_moment_is_one_turn() {
+    let cluster = Cluster::start(&[]).await;
+    let replicas = [cluster.replica(), cluster.replica()];
+    let someone = cluster.person();
+    someone.at(&replicas[0]).run(prompt("warm", "SAY up")).await;
+    let starts: Vec<_> = (0..20)
+        .map(|n| {
+            let mut person = someone.at(&replicas[n % 2]);
+            chassis::task::spawn(async move { person.try_start(keyed("k", "SAY hello")).await })
+        })
+        .collect();
+    let mut ids = std::collections::BTreeSet::new();
+    for start in starts {
+        match start.await.unwrap() {
+            Ok(turn) => drop(ids.insert(turn.id)),
+            Err(fault) => assert_eq!(fault.code, ErrorCode::Unavailable, "{fault}"),
+        }
+    }
+    assert_eq!(ids.len(), 1);
+    let mut person = someone.at(&replicas[0]);
+    let turn = person.start(keyed("k", "SAY hello")).await;
+    assert!(ids.contains(&turn.id));
+    person.see(&turn.id).await;
+    let prompts = person.messages(&turn.project_id).await.iter().filter(|message| message.text == "SAY hello").count();
+    assert_eq!(prompts, 1);
+}
+
+#[tokio::test]
+async fn a_refusal_is_the_answer_and_leaves_nothing() {
+    let cluster = Cluster::start(&[]).await;
+    let replica = cluster.replica();
+    let mut person = cluster.person().at(&replica);
+    let absent = StartTurnRequest { project_id: ProjectId::generate().to_string(), idempotency_key: "k".into(), ..prompt("", "SAY x") };
+    let fault = person.try_start(absent).await.unwrap_err();
+    assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::NotFound, "PROJECT_NOT_FOUND"));
+    assert_eq!(fault.domain, "project-storage.backlot.dev");
+    // The key is free again.
+    person.start(keyed("k", "SAY x")).await;
+
+    for (request, code, reason) in [
+        (StartTurnRequest { agent: "nobody".into(), ..prompt("d", "x") }, ErrorCode::NotFound, "AGENT_NOT_FOUND"),
+        (StartTurnRequest { model: "anthropic/none".into(), ..prompt("d", "x") }, ErrorCode::NotFound, "MODEL_NOT_FOUND"),
+        (prompt("d", ""), ErrorCode::InvalidArgument, "INVALID_FIELD"),
+        (prompt("", "x"), ErrorCode::InvalidArgument, "INVALID_FIELD"),
+    ] {
+        let fault = person.try_start(request).await.unwrap_err();
+        assert_eq!((fault.code, fault.reason.as_str()), (code, reason));
+        assert_eq!(fault.domain, "agent-streaming.backlot.dev");
+    }
+}
+
+#[tokio::test]
+async fn turns_of_a_project_run_one_after_the_other() {
+    let cluster = Cluster::start(&[]).await;
+    let replicas = [cluster.replica(), cluster.replica()];
+    let someone = cluster.person();
+    let mut person = someone.at(&replicas[0]);
+    let first = person.start(prompt("d", "SLOW 40")).await;
+    person.wait_for(&first.id, TurnState::Running).await;
+
+    let reject = StartTurnRequest { if_active: IfActive::Reject as i32, ..prompt("d", "SAY now") };
+    let fault = person.try_start(reject.clone()).await.unwrap_err();
+    assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Conflict, "TURN_ACTIVE"));
+    assert_eq!(fault.metadata["turn_id"], first.id);
+
+    let mut waiting = Vec::new();
+    for n in 0..3 {
+        waiting.push(someone.at(&replicas[n % 2]).start(prompt("d", &format!("WRITE {n}.txt {n}"))).await);
+    }
+    let queued = person.wait_for(&waiting[2].id, TurnState::Queued).await;
+    assert!(queued.start_time.is_none());
+    let mut base = String::new();
+    for turn in &waiting {
+        let events = person.see(&turn.id).await;
+        assert!(types(&events).contains(&"turn.queued"));
+        let turn = person.turn(&turn.id).await;
+        assert_eq!((turn.state(), &turn.base_revision), (TurnState::Completed, &base));
+        base = turn.revision;
+    }
+    assert_eq!(person.load(&first.project_id).await.files.len(), 3);
+    let (turn, events) = person.run(reject).await;
+    assert_eq!(turn.state(), TurnState::Completed);
+    assert!(!types(&events).contains(&"turn.queued"));
+}
+
+#[tokio::test]
+async fn of_many_that_must_not_wait_one_runs() {
+    let cluster = Cluster::start(&[]).await;
+    let replica = cluster.replica();
+    let someone = cluster.person();
+    someone.at(&replica).run(prompt("d", "SAY warm")).await;
+    let starts: Vec<_> = (0..8)
+        .map(|n| {
+            let mut person = someone.at(&replica);
+            let request = StartTurnRequest { if_active: IfActive::Reject as i32, ..prompt("d", &format!("SLOW {}", 20 + n)) };
+            chassis::task::spawn(async move { person.try_start(request).await })
+        })
+        .collect();
+    let mut started = Vec::new();
+    for start in starts {
+        match start.await.unwrap() {
+            Ok(turn) => started.push(turn),
+            Err(fault) => assert_eq!(fault.reason, "TURN_ACTIVE"),
+        }
+    }
+    assert_eq!(started.len(), 1);
+    let events = someone.at(&replica).see(&started[0].id).await;
+    assert!(!types(&events).contains(&"turn.queued"));
+}
+
+#[tokio::test]
+async fn a_turn_that_is_not_begun_is_driven_on_or_fails() {
+    let cluster = Cluster::start(&[("BACKLOT_BEGIN_TIMEOUT", "3s")]).await;
+    let replica = cluster.replica();
+    let mut person = cluster.person().at(&replica);
+    person.run(prompt("warm", "SAY up")).await;
+
+    cluster.gate.shut();
+    let fault = person.try_start(keyed("retried", "SAY hello")).await.unwrap_err();
+    assert_eq!(fault.code, ErrorCode::Unavailable);
+    let fault = person.try_start(StartTurnRequest { draft_id: "other".into(), ..keyed("lost", "SAY hello") }).await.unwrap_err();
+    assert_eq!(fault.code, ErrorCode::Unavailable);
+    cluster.gate.open();
+    let retried = chassis::testing::eventually(Duration::from_secs(2), || {
+        let mut person = person.clone();
+        async move { person.try_start(keyed("retried", "SAY hello")).await.ok() }
+    });
+    let retried = retried.await;
+    assert!(types(&person.see(&retried.id).await).contains(&"turn.completed"));
+
+    // Nobody asks again for the other one: it ends by itself, and then its key answers with that.
+    let found = sqlx::query_scalar::<_, uuid::Uuid>("SELECT id FROM turns WHERE idempotency_key = 'lost'");
+    let database = sqlx::PgPool::connect(&cluster.database).await.unwrap();
+    let id = found.fetch_one(&database).await.unwrap().to_string();
+    let turn = person.wait_for(&id, TurnState::Failed).await;
+    assert_eq!(turn.failure_reason, "NOT_BEGUN");
+    assert_eq!(failure(&person.see(&id).await), "NOT_BEGUN");
+    let answer = person.start(StartTurnRequest { draft_id: "other".into(), ..keyed("lost", "SAY hello") }).await;
+    assert_eq!((answer.id.as_str(), answer.state()), (id.as_str(), TurnState::Failed));
+}

@@ -1,0 +1,113 @@
+//! StreamTurnEvents: every event after a cursor, once and in order, from anywhere.
+
+use proto::{
+    agent_streaming::{StreamTurnEventsRequest, TurnState},
+    error::{ErrorCode, Fault},
+};
+
+use crate::harness::{Cluster, SOON, assert_whole, prompt};
+
+#[tokio::test]
+async fn any_cursor_of_a_running_and_of_an_ended_turn_gives_what_is_after_it() {
+    let cluster = Cluster::start(&[]).await;
+    let replicas = [cluster.replica(), cluster.replica()];
+    let someone = cluster.person();
+    let mut person = someone.at(&replicas[0]);
+    let turn = person.start(prompt("d", "SLOW 30")).await;
+
+    // Viewers come and go at both replicas while it runs.
+    let viewers: Vec<_> = (0..10)
+        .map(|n| {
+            let (mut person, id) = (someone.at(&replicas[n % 2]), turn.id.clone());
+            chassis::task::spawn(async move {
+                let leave_at = u32::try_from(n).unwrap() * 4 + 1;
+                let (mut seen, end) = person.follow_until(&id, 0, |event| event.seq == leave_at).await;
+                end.unwrap();
+                let (rest, end) = person.follow(&id, leave_at).await;
+                end.unwrap();
+                seen.extend(rest);
+                seen
+            })
+        })
+        .collect();
+    let whole = person.see(&turn.id).await;
+    for viewer in viewers {
+        assert_eq!(viewer.await.unwrap(), whole);
+    }
+    let last = whole.len();
+    for after in 0..=last {
+        let (events, end) = someone.at(&replicas[after % 2]).follow(&turn.id, u32::try_from(after).unwrap()).await;
+        end.unwrap();
+        assert_eq!(events, whole[after..]);
+    }
+    let (events, end) = person.follow(&turn.id, u32::try_from(last).unwrap() + 1).await;
+    let fault = end.unwrap_err();
+    assert!(events.is_empty());
+    assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::InvalidArgument, "CURSOR_AHEAD"));
+}
+
+#[tokio::test]
+async fn a_cut_viewer_changes_nothing_for_the_turn() {
+    let cluster = Cluster::start(&[]).await;
+    let replica = cluster.replica();
+    let mut person = cluster.person().at(&replica);
+    let turn = person.start(prompt("d", "SLOW 20")).await;
+    for _ in 0..20 {
+        let (events, _) = person.follow_until(&turn.id, 0, |_| true).await;
+        assert_eq!(events.len(), 1);
+    }
+    assert_whole(&person.see(&turn.id).await);
+    assert_eq!(person.turn(&turn.id).await.state(), TurnState::Completed);
+}
+
+#[tokio::test]
+async fn a_viewer_that_does_not_read_is_cut_and_the_others_are_not() {
+    let cluster = Cluster::start(&[]).await;
+    let replica = cluster.replica();
+    let someone = cluster.person();
+    let mut person = someone.at(&replica);
+    // Several MiB of text, in pieces.
+    let turn = person.start(prompt("d", "FLOOD 6000")).await;
+    person.wait_for(&turn.id, TurnState::Running).await;
+    let request = StreamTurnEventsRequest { turn_id: turn.id.clone(), after: 0 };
+    let mut idle = someone.at(&replica).turns.stream_turn_events(request).await.unwrap().into_inner();
+    let whole = person.see(&turn.id).await;
+
+    let (mut seen, mut end) = (Vec::new(), Ok(()));
+    loop {
+        match tokio::time::timeout(SOON, idle.message()).await.unwrap() {
+            Ok(Some(batch)) => seen.extend(batch.events),
+            Ok(None) => break,
+            Err(status) => {
+                end = Err(Fault::from_status(&status));
+                break;
+            }
+        }
+    }
+    let fault = end.unwrap_err();
+    assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::RateLimited, "SLOW_READER"));
+    let (rest, end) = person.follow(&turn.id, seen.last().unwrap().seq).await;
+    end.unwrap();
+    seen.extend(rest);
+    assert_eq!(seen.len(), whole.len());
+}
+
+#[tokio::test]
+async fn a_drain_sends_viewers_elsewhere() {
+    let cluster = Cluster::start(&[]).await;
+    let (going, staying) = (cluster.replica(), cluster.replica());
+    let someone = cluster.person();
+    let turn = someone.at(&staying).start(prompt("d", "SLOW 50")).await;
+    let mut viewer = someone.at(&going);
+    let (id, stop) = (turn.id.clone(), chassis::task::spawn(async move { viewer.follow(&turn.id, 0).await }));
+    someone.at(&staying).wait_for(&id, TurnState::Running).await;
+    going.stop();
+    let (seen, end) = stop.await.unwrap();
+    let fault = end.unwrap_err();
+    assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Unavailable, "DRAINING"));
+    assert!(fault.retry_after.is_some());
+    going.ended().await;
+    // Whichever of the two drove it: it ends, and the log is one.
+    let whole = someone.at(&staying).see(&id).await;
+    assert_eq!(seen, whole[..seen.len()]);
+}

@@ -1,0 +1,220 @@
+//! Starts what a test needs and speaks for people and for the other services.
+
+use chassis::{
+    client::{self, MAX_MESSAGE_BYTES, ServiceChannel},
+    config::Env,
+    context::Context,
+    identity::Caller,
+    secret::ClusterSecret,
+    task,
+    testing::{self, Issuer, TestDatabase},
+};
+use proto::{
+    auth::Plan,
+    error::Fault,
+    id::UserId,
+    project_storage::{
+        CommitTurnRequest, CommitTurnResponse, CreateProjectRequest, DeleteFile, FileChange, FileContent, LoadProjectRequest,
+        LoadProjectResponse, Project, RenameFile, SaveProjectRequest, SaveProjectResponse, file_change::Action, file_content::Data,
+        project_storage_service_client::ProjectStorageServiceClient,
+    },
+};
+use rate_limit::policy::Policies;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::{Request, Response, Status};
+
+const SECRET: &str = "a secret that only this test's services share";
+const LOOSE: &str = "policies: [{name: save, limit: 10000, window: 1s}]";
+
+pub(crate) type Client = ProjectStorageServiceClient<ServiceChannel>;
+
+/// A database, an issuer of tokens, rate-limit, and one replica over them.
+pub(crate) struct Cluster {
+    pub(crate) database: TestDatabase,
+    issuer: Issuer,
+    rate_limit_url: String,
+    uri: http::Uri,
+    _running: DropGuard,
+}
+
+impl Cluster {
+    /// With limits that no test reaches.
+    pub(crate) async fn start() -> Self {
+        Self::limited(Policies::shipped().with(LOOSE).expect("policies")).await
+    }
+
+    pub(crate) async fn limited(policies: Policies) -> Self {
+        chassis::install_crypto();
+        // What caused an INTERNAL is told to the log alone. Only the first test of the process sets it up.
+        let _ = tracing_subscriber::fmt().with_test_writer().with_max_level(tracing_subscriber::filter::LevelFilter::WARN).try_init();
+        let stop = CancellationToken::new();
+        let listener = testing::listener().await;
+        let rate_limit_url = format!("http://{}", listener.local_addr().expect("address"));
+        let mut env = Env::of([("BACKLOT_CLUSTER_SECRET", SECRET)]);
+        let config = rate_limit::Config { policies, ..rate_limit::Config::read(&mut env) };
+        task::spawn(rate_limit::serve(config, listener, stop.clone()));
+        let database = testing::postgres(&project_storage::store::MIGRATOR).await;
+        let issuer = Issuer::start().await;
+        let uri = replica(&database, &issuer, &rate_limit_url, &stop).await;
+        Self { database, issuer, rate_limit_url, uri, _running: stop.drop_guard() }
+    }
+
+    /// A second process over the same database; it stops with the guard.
+    pub(crate) async fn replica(&self) -> (http::Uri, DropGuard) {
+        let stop = CancellationToken::new();
+        let uri = replica(&self.database, &self.issuer, &self.rate_limit_url, &stop).await;
+        (uri, stop.drop_guard())
+    }
+
+    /// A person behind the gateway, on the free plan.
+    pub(crate) fn person(&self) -> Person {
+        self.person_on(Plan::Free)
+    }
+
+    pub(crate) fn person_on(&self, plan: Plan) -> Person {
+        let id = UserId::generate();
+        Person { id, token: self.issuer.token(id, plan), client: self.client(Caller::Gateway) }
+    }
+
+    pub(crate) fn client(&self, caller: Caller) -> Client {
+        self.client_at(caller, &self.uri)
+    }
+
+    pub(crate) fn client_at(&self, caller: Caller, uri: &http::Uri) -> Client {
+        let channel = client::connect(caller, Caller::ProjectStorage, uri, &ClusterSecret::of_bytes(SECRET.as_bytes()));
+        Client::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    pub(crate) fn uri(&self) -> &http::Uri {
+        &self.uri
+    }
+
+    /// agent-streaming.
+    pub(crate) fn agent(&self) -> Client {
+        self.client(Caller::AgentStreaming)
+    }
+
+    /// What a statement answers, for looking behind the service.
+    pub(crate) async fn count(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&self.database.pool).await.expect("a count")
+    }
+}
+
+async fn replica(database: &TestDatabase, issuer: &Issuer, rate_limit_url: &str, stop: &CancellationToken) -> http::Uri {
+    let auth_url = issuer.uri.to_string();
+    let mut env = Env::of([
+        ("BACKLOT_PROJECT_STORAGE_DATABASE_URL", database.url.as_str()),
+        ("BACKLOT_CLUSTER_SECRET", SECRET),
+        ("BACKLOT_RATE_LIMIT_URL", rate_limit_url),
+        ("BACKLOT_AUTH_URL", auth_url.as_str()),
+        ("BACKLOT_DATABASE_CONNECTIONS", "8"),
+    ]);
+    let config = project_storage::Config::read(&mut env);
+    env.check().expect("settings");
+    let listener = testing::listener().await;
+    let uri = format!("http://{}", listener.local_addr().expect("address")).parse().expect("uri");
+    task::spawn(project_storage::serve(config, listener, stop.clone()));
+    uri
+}
+
+/// Somebody with an access token.
+#[derive(Clone)]
+pub(crate) struct Person {
+    pub(crate) id: UserId,
+    pub(crate) token: String,
+    pub(crate) client: Client,
+}
+
+impl Person {
+    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
+        bearing(message, &self.token)
+    }
+
+    pub(crate) async fn create(&self) -> Project {
+        let request = self.request(CreateProjectRequest::default());
+        answer(self.client.clone().create_project(request).await).expect("a project").project.expect("a project")
+    }
+
+    pub(crate) async fn send(&self, save: SaveProjectRequest) -> Result<SaveProjectResponse, Box<Fault>> {
+        answer(self.client.clone().save_project(self.request(save)).await)
+    }
+
+    pub(crate) async fn save(&self, project: &str, changes: Vec<FileChange>) -> Result<SaveProjectResponse, Box<Fault>> {
+        self.send(SaveProjectRequest { project_id: project.into(), changes, ..Default::default() }).await
+    }
+
+    pub(crate) async fn load(&self, project: &str) -> Result<LoadProjectResponse, Box<Fault>> {
+        self.load_at(project, "").await
+    }
+
+    pub(crate) async fn load_at(&self, project: &str, revision: &str) -> Result<LoadProjectResponse, Box<Fault>> {
+        let request = LoadProjectRequest { project_id: project.into(), revision: revision.into(), ..Default::default() };
+        answer(self.client.clone().load_project(self.request(request)).await)
+    }
+
+    /// `path=text` of every file at the head.
+    pub(crate) async fn files(&self, project: &str) -> Vec<String> {
+        listing(&self.load(project).await.expect("a project"))
+    }
+}
+
+pub(crate) fn listing(loaded: &LoadProjectResponse) -> Vec<String> {
+    let text = |content: &Option<FileContent>| match content.as_ref().and_then(|c| c.data.as_ref()) {
+        Some(Data::Text(text)) => text.clone(),
+        Some(Data::Binary(bytes)) => format!("{} bytes", bytes.len()),
+        None => "nothing".to_owned(),
+    };
+    loaded.files.iter().map(|file| format!("{}={}", file.path, text(&file.content))).collect()
+}
+
+pub(crate) async fn commit(client: &Client, message: CommitTurnRequest) -> Result<CommitTurnResponse, Box<Fault>> {
+    answer(client.clone().commit_turn(plain(message)).await)
+}
+
+/// A request without a person.
+pub(crate) fn plain<T>(message: T) -> Request<T> {
+    Context::background().request(message)
+}
+
+pub(crate) fn bearing<T>(message: T, token: &str) -> Request<T> {
+    let mut request = plain(message);
+    request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().expect("text"));
+    request
+}
+
+pub(crate) fn answer<T>(result: Result<Response<T>, Status>) -> Result<T, Box<Fault>> {
+    result.map(Response::into_inner).map_err(|status| Box::new(Fault::from_status(&status)))
+}
+
+/// The reason of a refusal.
+pub(crate) fn reason<T: std::fmt::Debug>(result: Result<T, Box<Fault>>) -> String {
+    result.expect_err("a refusal").reason
+}
+
+fn content(text: &str) -> FileContent {
+    FileContent { data: Some(Data::Text(text.into())) }
+}
+
+fn change(path: &str, action: Action) -> FileChange {
+    FileChange { path: path.into(), action: Some(action), etag: String::new() }
+}
+
+pub(crate) fn write(path: &str, text: &str) -> FileChange {
+    change(path, Action::Write(content(text)))
+}
+
+pub(crate) fn create(path: &str, text: &str) -> FileChange {
+    change(path, Action::Create(content(text)))
+}
+
+pub(crate) fn update(path: &str, text: &str) -> FileChange {
+    change(path, Action::Update(content(text)))
+}
+
+pub(crate) fn delete(path: &str) -> FileChange {
+    change(path, Action::Delete(DeleteFile {}))
+}
+
+pub(crate) fn rename(path: &str, to: &str) -> FileChange {
+    change(path, Action::Rename(RenameFile { new_path: to.into() }))
+}

@@ -1,0 +1,11 @@
+//! The service through its own `serve`, on a real database, with a real rate-limit beside it.
+
+mod access;
+mod harness;
+mod limits;
+mod pages;
+mod previews;
+mod projects;
+mod races;
+mod saves;
+mod turns;

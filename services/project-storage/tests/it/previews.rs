@@ -1,0 +1,87 @@
+//! Previews through the gateway's RPC.
+
+use chassis::identity::Caller;
+use proto::project_storage::{CreatePreviewRequest, DeleteProjectRequest, ReadPreviewFileRequest, ReadPreviewFileResponse};
+
+use crate::harness::{Cluster, Person, answer, plain, reason, write};
+
+async fn preview(person: &Person, project: &str, revision: &str) -> String {
+    let request = person.request(CreatePreviewRequest { project_id: project.into(), revision: revision.into() });
+    answer(person.client.clone().create_preview(request).await).expect("a preview").capability
+}
+
+async fn read(cluster: &Cluster, capability: &str, path: &str, etag: &str) -> Result<ReadPreviewFileResponse, Box<proto::error::Fault>> {
+    let request = ReadPreviewFileRequest { capability: capability.into(), path: path.into(), if_none_match: etag.into() };
+    answer(cluster.client(Caller::Gateway).read_preview_file(plain(request)).await)
+}
+
+#[tokio::test]
+async fn a_preview_shows_the_head_or_a_revision() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create().await;
+    let following = preview(&ann, &project.id, "").await;
+    assert_eq!(reason(read(&cluster, &following, "", "").await), "FILE_NOT_FOUND");
+    let changes = vec![write("index.html", "<p>1"), write("js/app.js", "1"), write("docs/index.html", "<p>docs")];
+    let first = ann.save(&project.id, changes).await.expect("saved").revision.expect("a revision").id;
+    let fixed = preview(&ann, &project.id, &first).await;
+    let page = read(&cluster, &following, "", "").await.expect("a page");
+    assert_eq!(
+        (&page.content[..], page.content_type.as_str(), page.revision.as_str()),
+        (&b"<p>1"[..], "text/html; charset=utf-8", first.as_str())
+    );
+
+    ann.save(&project.id, vec![write("index.html", "<p>2")]).await.expect("saved");
+    assert_eq!(&read(&cluster, &following, "", "").await.expect("a page").content[..], b"<p>2");
+    assert_eq!(&read(&cluster, &fixed, "", "").await.expect("a page").content[..], b"<p>1");
+    for path in ["docs", "docs/", "docs/index.html"] {
+        assert_eq!(&read(&cluster, &fixed, path, "").await.expect("a page").content[..], b"<p>docs", "{path}");
+    }
+    let script = read(&cluster, &fixed, "js/app.js", "").await.expect("a script");
+    assert_eq!(script.content_type, "text/javascript; charset=utf-8");
+    let again = read(&cluster, &fixed, "js/app.js", &script.etag).await.expect("not modified");
+    assert!(again.not_modified && again.content.is_empty() && again.etag == script.etag);
+    for path in ["nothing", "js", "js/", "../index.html", "index.html/"] {
+        assert_eq!(reason(read(&cluster, &fixed, path, "").await), "FILE_NOT_FOUND", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_capability_dies_with_its_time_and_with_its_readers_access() {
+    let cluster = Cluster::start().await;
+    let (ann, bob) = (cluster.person(), cluster.person());
+    let project = ann.create().await;
+    ann.save(&project.id, vec![write("index.html", "1")]).await.expect("saved");
+    sqlx::query("INSERT INTO members (project_id, user_id, role) SELECT id, $1, 1 FROM projects")
+        .bind(bob.id.0)
+        .execute(&cluster.database.pool)
+        .await
+        .expect("a viewer");
+    let (mine, theirs) = (preview(&ann, &project.id, "").await, preview(&bob, &project.id, "").await);
+    assert_eq!((mine.len(), cluster.count("SELECT count(*) FROM previews WHERE octet_length(hash) = 32").await), (26, 2));
+    read(&cluster, &theirs, "", "").await.expect("a page");
+    sqlx::query("DELETE FROM members WHERE user_id = $1").bind(bob.id.0).execute(&cluster.database.pool).await.expect("gone");
+    assert_eq!(reason(read(&cluster, &theirs, "", "").await), "PREVIEW_NOT_FOUND");
+
+    // A use after a minute moves the end on; what has ended stays ended.
+    let age = |minutes: i32| {
+        sqlx::query(
+            "UPDATE previews SET touched_at = touched_at - make_interval(mins => $1), expires_at = expires_at - make_interval(mins => $1)",
+        )
+        .bind(minutes)
+        .execute(&cluster.database.pool)
+    };
+    age(59).await.expect("aged");
+    read(&cluster, &mine, "", "").await.expect("a page");
+    age(59).await.expect("aged");
+    read(&cluster, &mine, "", "").await.expect("a page");
+    age(61).await.expect("aged");
+    assert_eq!(reason(read(&cluster, &mine, "", "").await), "PREVIEW_NOT_FOUND");
+    assert_eq!(reason(read(&cluster, "aaaaaaaaaaaaaaaaaaaaaaaaaa", "", "").await), "PREVIEW_NOT_FOUND");
+    assert_eq!(reason(read(&cluster, "../../etc/passwd", "", "").await), "PREVIEW_NOT_FOUND");
+
+    let fresh = preview(&ann, &project.id, "").await;
+    let request = ann.request(DeleteProjectRequest { project_id: project.id.clone() });
+    answer(ann.client.clone().delete_project(request).await).expect("removed");
+    assert_eq!(reason(read(&cluster, &fresh, "", "").await), "PREVIEW_NOT_FOUND");
+}

@@ -1,0 +1,276 @@
+//! The life of a turn.
+
+use proto::{
+    error::{ErrorCode, Fault},
+    id::{ProjectId, TurnId},
+    project_storage::{
+        Actor, BeginTurnRequest, CommitOutcome, CommitTurnRequest, EndTurnRequest, GetTurnTreeRequest, ListMessagesRequest,
+        ListTurnMessagesRequest, Message, MessageOrder, MessageRole, ReadTurnFilesRequest, TurnEnd,
+    },
+};
+
+use crate::harness::{Client, Cluster, Person, answer, bearing, commit, create, delete, listing, plain, reason, write};
+
+struct Turn {
+    id: String,
+    agent: Client,
+}
+
+impl Turn {
+    fn new(cluster: &Cluster) -> Self {
+        Self { id: TurnId::generate().to_string(), agent: cluster.agent() }
+    }
+
+    async fn begin(&self, person: &Person, project: &str, prompt: &str) -> Result<String, Box<Fault>> {
+        let message =
+            BeginTurnRequest { turn_id: self.id.clone(), project_id: project.into(), draft_id: String::new(), prompt: prompt.into() };
+        answer(self.agent.clone().begin_turn(bearing(message, &person.token)).await).map(|r| r.project_id)
+    }
+
+    fn result(&self, base: &str, changes: Vec<proto::project_storage::FileChange>) -> CommitTurnRequest {
+        CommitTurnRequest {
+            turn_id: self.id.clone(),
+            base_revision: base.into(),
+            changes,
+            digest: vec![7; 32].into(),
+            answer: "done".into(),
+            message: "Build a clock".into(),
+        }
+    }
+
+    async fn end(&self, end: TurnEnd, partial: &str) -> Result<(), Box<Fault>> {
+        let message = EndTurnRequest { turn_id: self.id.clone(), end: end.into(), partial_answer: partial.into() };
+        answer(self.agent.clone().end_turn(plain(message)).await).map(drop)
+    }
+
+    async fn tree(&self, revision: &str) -> Result<(String, Vec<String>), Box<Fault>> {
+        let message = GetTurnTreeRequest { turn_id: self.id.clone(), revision: revision.into() };
+        let tree = answer(self.agent.clone().get_turn_tree(plain(message)).await)?;
+        assert_eq!(tree.limits.expect("limits").files_per_save, 200);
+        Ok((tree.revision, tree.files.into_iter().map(|f| f.path).collect()))
+    }
+}
+
+async fn conversation(person: &Person, project: &str) -> Vec<Message> {
+    let request = ListMessagesRequest { project_id: project.into(), order: MessageOrder::OldestFirst.into(), ..Default::default() };
+    answer(person.client.clone().list_messages(person.request(request)).await).expect("a conversation").messages
+}
+
+#[tokio::test]
+async fn a_turn_from_prompt_to_revision() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let turn = Turn::new(&cluster);
+    let begin = BeginTurnRequest { turn_id: turn.id.clone(), draft_id: "d1".into(), prompt: "a clock".into(), ..Default::default() };
+    let project = answer(turn.agent.clone().begin_turn(bearing(begin.clone(), &ann.token)).await).expect("begun").project_id;
+    // The same call again is the same turn; another prompt is not.
+    assert_eq!(answer(turn.agent.clone().begin_turn(bearing(begin.clone(), &ann.token)).await).expect("begun").project_id, project);
+    let other = BeginTurnRequest { prompt: "a watch".into(), ..begin.clone() };
+    assert_eq!(reason(answer(turn.agent.clone().begin_turn(bearing(other, &ann.token)).await)), "KEY_REUSED");
+    assert_eq!(turn.tree("").await.expect("a tree"), (String::new(), vec![]));
+
+    let result = turn.result("", vec![create("index.html", "<p>"), create("js/clock.js", "tick")]);
+    let committed = commit(&turn.agent, result.clone()).await.expect("committed");
+    let revision = committed.revision.clone().expect("a revision");
+    assert_eq!((committed.outcome(), revision.number, revision.actor()), (CommitOutcome::Committed, 1, Actor::Agent));
+    assert_eq!(
+        (revision.turn_id.as_str(), revision.user_id.clone(), revision.message.as_str()),
+        (turn.id.as_str(), ann.id.to_string(), "Build a clock")
+    );
+    let loaded = ann.load(&project).await.expect("a project");
+    assert_eq!(listing(&loaded), ["index.html=<p>", "js/clock.js=tick"]);
+    let project_now = loaded.project.expect("a project");
+    assert_eq!((project_now.display_name.as_str(), project_now.head_revision), ("a clock", revision.id.clone()));
+    let talk = conversation(&ann, &project).await;
+    let said: Vec<_> = talk.iter().map(|m| (m.role(), m.text.as_str(), m.partial, m.revision.as_str())).collect();
+    assert_eq!(said, [(MessageRole::User, "a clock", false, ""), (MessageRole::Assistant, "done", false, revision.id.as_str())]);
+
+    // A repeat answers the same; another set, an end and a late beginning do not get through.
+    assert_eq!(commit(&turn.agent, result.clone()).await.expect("repeated"), committed);
+    assert_eq!(
+        reason(commit(&turn.agent, CommitTurnRequest { digest: vec![8; 32].into(), ..result.clone() }).await),
+        "TURN_DIGEST_MISMATCH"
+    );
+    let fault = turn.end(TurnEnd::Cancelled, "half").await.expect_err("too late");
+    assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Conflict, "TURN_ENDED"));
+    assert_eq!(conversation(&ann, &project).await.len(), 2);
+    assert_eq!(reason(commit(&turn.agent, CommitTurnRequest { digest: vec![7; 31].into(), ..result }).await), "INVALID_FIELD");
+}
+
+#[tokio::test]
+async fn a_turn_reads_the_tree_it_works_on() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create().await.id;
+    let base = ann.save(&project, vec![write("b", "1"), write("a/c", "2")]).await.expect("saved").revision.expect("a revision").id;
+    let turn = Turn::new(&cluster);
+    turn.begin(&ann, &project, "more").await.expect("begun");
+    ann.save(&project, vec![write("later", "3")]).await.expect("saved");
+    assert_eq!(turn.tree(&base).await.expect("a tree"), (base.clone(), vec!["a/c".into(), "b".into()]));
+    assert_eq!(turn.tree("").await.expect("a tree").1, ["a/c", "b", "later"]);
+    let read = |revision: &str, paths: &[&str]| {
+        let paths = paths.iter().map(|p| (*p).to_owned()).collect();
+        let message = ReadTurnFilesRequest { turn_id: turn.id.clone(), revision: revision.into(), paths };
+        let mut agent = turn.agent.clone();
+        async move { answer(agent.read_turn_files(plain(message)).await).map(|r| r.files.into_iter().map(|f| f.path).collect::<Vec<_>>()) }
+    };
+    assert_eq!(read(&base, &["b", "later", "nothing", "a/c"]).await.expect("files"), ["b", "a/c"]);
+    assert_eq!(read(&base, &[]).await.expect("files"), ["a/c", "b"]);
+    assert!(read("", &[]).await.expect("files").is_empty(), "no revision is no files");
+    assert_eq!(reason(turn.tree("4b825dc642cb6eb9a060e54bf8d69288fbee4904").await), "REVISION_NOT_FOUND");
+    assert_eq!(reason(Turn::new(&cluster).tree("").await), "TURN_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_turn_knows_what_was_said_before() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create().await.id;
+    let first = Turn::new(&cluster);
+    first.begin(&ann, &project, "one").await.expect("begun");
+    commit(&first.agent, first.result("", vec![])).await.expect("unchanged");
+    let second = Turn::new(&cluster);
+    second.begin(&ann, &project, "two").await.expect("begun");
+    second.end(TurnEnd::Failed, "half\0way").await.expect("ended");
+    let third = Turn::new(&cluster);
+    third.begin(&ann, &project, "three").await.expect("begun");
+    let before = |limit: i32| {
+        let message = ListTurnMessagesRequest { turn_id: third.id.clone(), limit };
+        let mut agent = third.agent.clone();
+        async move { answer(agent.list_turn_messages(plain(message)).await).map(|r| r.messages.into_iter().map(|m| m.text).collect::<Vec<_>>()) }
+    };
+    assert_eq!(before(200).await.expect("messages"), ["one", "done", "two", "half\u{fffd}way"]);
+    assert_eq!(before(2).await.expect("messages"), ["two", "half\u{fffd}way"]);
+    assert_eq!(reason(before(201).await), "INVALID_FIELD");
+    let talk = conversation(&ann, &project).await;
+    assert_eq!(talk.iter().map(|m| m.partial).collect::<Vec<_>>(), [false, false, false, true, false]);
+}
+
+#[tokio::test]
+async fn nothing_that_differs_is_unchanged() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create().await.id;
+    let base = ann.save(&project, vec![write("a", "1")]).await.expect("saved").revision.expect("a revision").id;
+    let turn = Turn::new(&cluster);
+    turn.begin(&ann, &project, "talk to me").await.expect("begun");
+    let result = turn.result(&base, vec![write("a", "1")]);
+    let answered = commit(&turn.agent, result.clone()).await.expect("unchanged");
+    assert_eq!((answered.outcome(), &answered.revision), (CommitOutcome::Unchanged, &None));
+    assert_eq!(commit(&turn.agent, result).await.expect("repeated"), answered);
+    assert_eq!(ann.load(&project).await.expect("a project").project.expect("a project").head_revision, base);
+    assert_eq!(conversation(&ann, &project).await[1].text, "done");
+}
+
+#[tokio::test]
+async fn a_moved_head_is_merged_or_a_conflict_on_a_branch() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create().await.id;
+    let base = ann.save(&project, vec![write("a", "1"), write("b", "1")]).await.expect("saved").revision.expect("a revision").id;
+    let (clean, hurt) = (Turn::new(&cluster), Turn::new(&cluster));
+    clean.begin(&ann, &project, "one").await.expect("begun");
+    hurt.begin(&ann, &project, "two").await.expect("begun");
+    ann.save(&project, vec![write("a", "by ann")]).await.expect("saved");
+    let merged = commit(&clean.agent, clean.result(&base, vec![write("b", "by turn")])).await.expect("committed");
+    assert_eq!(merged.outcome(), CommitOutcome::Committed);
+    assert_eq!(ann.files(&project).await, ["a=by ann", "b=by turn"]);
+
+    let result = hurt.result(&base, vec![write("a", "by turn"), delete("b"), write("c", "new")]);
+    let conflicted = commit(&hurt.agent, result.clone()).await.expect("conflicted");
+    let own = conflicted.revision.clone().expect("its own commit");
+    assert_eq!((conflicted.outcome(), conflicted.conflict_paths.clone()), (CommitOutcome::Conflicted, vec!["a".into(), "b".into()]));
+    assert_eq!((own.number, own.parent_ids.clone()), (0, vec![base.clone()]));
+    assert_eq!(commit(&hurt.agent, result).await.expect("repeated"), conflicted);
+    assert_eq!(ann.files(&project).await, ["a=by ann", "b=by turn"], "the head is not touched");
+    assert_eq!(listing(&ann.load_at(&project, &own.id).await.expect("the turn's tree")), ["a=by turn", "c=new"]);
+    let answer = conversation(&ann, &project).await.pop().expect("an answer");
+    assert_eq!((answer.text.as_str(), answer.revision.as_str()), ("done", own.id.as_str()));
+    assert_eq!(
+        cluster.count("SELECT count(*) FROM refs WHERE name LIKE 'refs/turns/%' AND expires_at BETWEEN now() + interval '29 days' AND now() + interval '31 days'").await,
+        1
+    );
+    sqlx::query("UPDATE refs SET expires_at = now() - interval '1 second' WHERE expires_at IS NOT NULL")
+        .execute(&cluster.database.pool)
+        .await
+        .expect("ended");
+    assert_eq!(reason(ann.load_at(&project, &own.id).await), "REVISION_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn an_ended_turn_stays_ended() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create().await.id;
+    let turn = Turn::new(&cluster);
+    turn.begin(&ann, &project, "hello").await.expect("begun");
+    turn.end(TurnEnd::Cancelled, "").await.expect("ended");
+    turn.end(TurnEnd::Cancelled, "again").await.expect("ended before");
+    turn.end(TurnEnd::Failed, "again").await.expect("ended before");
+    assert_eq!(conversation(&ann, &project).await.len(), 1);
+    let fault = commit(&turn.agent, turn.result("", vec![write("a", "1")])).await.expect_err("ended");
+    assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Conflict, "TURN_ENDED"));
+    assert_eq!(reason(turn.begin(&ann, &project, "hello").await), "TURN_ENDED");
+    assert!(ann.files(&project).await.is_empty());
+
+    // Ended before it began.
+    let late = Turn::new(&cluster);
+    late.end(TurnEnd::Failed, "lost").await.expect("written down");
+    assert_eq!(reason(late.begin(&ann, &project, "hello").await), "TURN_ENDED");
+    assert_eq!(reason(commit(&late.agent, late.result("", vec![])).await), "TURN_ENDED");
+    assert_eq!(reason(commit(&late.agent, Turn::new(&cluster).result("", vec![])).await), "TURN_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_turn_needs_its_person_each_time() {
+    let cluster = Cluster::start().await;
+    let (ann, bob) = (cluster.person(), cluster.person());
+    let project = ann.create().await.id;
+    let turn = Turn::new(&cluster);
+    assert_eq!(reason(turn.begin(&bob, &project, "hello").await), "PROJECT_NOT_FOUND");
+    assert_eq!(reason(turn.begin(&ann, &ProjectId::generate().to_string(), "hello").await), "PROJECT_NOT_FOUND");
+    assert_eq!(cluster.count("SELECT count(*) FROM turns").await, 0);
+    let role = |role: i16| {
+        sqlx::query("INSERT INTO members (project_id, user_id, role) SELECT id, $1, $2 FROM projects ON CONFLICT (project_id, user_id) DO UPDATE SET role = $2")
+            .bind(bob.id.0)
+            .bind(role)
+            .execute(&cluster.database.pool)
+    };
+    role(1).await.expect("a viewer");
+    assert_eq!(reason(turn.begin(&bob, &project, "hello").await), "ROLE_REQUIRED");
+    role(2).await.expect("an editor");
+    turn.begin(&bob, &project, "hello").await.expect("begun");
+    role(1).await.expect("a viewer again");
+    assert!(turn.tree("").await.is_ok());
+    assert_eq!(reason(commit(&turn.agent, turn.result("", vec![write("a", "1")])).await), "ROLE_REQUIRED");
+    sqlx::query("DELETE FROM members WHERE user_id = $1").bind(bob.id.0).execute(&cluster.database.pool).await.expect("gone");
+    assert_eq!(reason(turn.tree("").await), "PROJECT_NOT_FOUND");
+    assert_eq!(reason(commit(&turn.agent, turn.result("", vec![write("a", "1")])).await), "PROJECT_NOT_FOUND");
+    turn.end(TurnEnd::Failed, "what bob was told").await.expect("can always be ended");
+    assert_eq!(conversation(&ann, &project).await.len(), 1, "nothing is added for somebody who is gone");
+}
+
+#[tokio::test]
+async fn text_has_limits() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create().await.id;
+    for (prompt, fits) in
+        [("x".repeat(32 * 1024), true), ("x".repeat(32 * 1024 + 1), false), (String::new(), false), ("a\0b".into(), false)]
+    {
+        let result = Turn::new(&cluster).begin(&ann, &project, &prompt).await;
+        assert_eq!(result.is_ok(), fits, "{} bytes", prompt.len());
+        if let Err(fault) = result {
+            assert_eq!((fault.reason.as_str(), fault.violations[0].field.as_str()), ("INVALID_FIELD", "prompt"));
+        }
+    }
+    let turn = Turn::new(&cluster);
+    turn.begin(&ann, &project, "hello").await.expect("begun");
+    let long = |bytes: usize| CommitTurnRequest { answer: "x".repeat(bytes), ..turn.result("", vec![]) };
+    assert_eq!(reason(commit(&turn.agent, long(256 * 1024 + 1)).await), "INVALID_FIELD");
+    assert_eq!(
+        reason(commit(&turn.agent, turn.result("", (0..201).map(|n| write(&n.to_string(), "")).collect())).await),
+        "TOO_MANY_CHANGES"
+    );
+    commit(&turn.agent, long(256 * 1024)).await.expect("at the limit");
+}

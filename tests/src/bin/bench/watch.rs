@@ -1,0 +1,98 @@
+//! A client of an event stream that looks for the marks of `upstream` and nothing else, so that it costs the same whatever the
+//! events around them are.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use futures::StreamExt as _;
+use reqwest::RequestBuilder;
+
+use crate::{
+    sample::Samples,
+    upstream::{MARK_BYTES, now},
+};
+
+/// What was seen of one stream.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// From the request to the first delta.
+    pub(crate) first: Duration,
+    /// From the model server to here, per delta.
+    pub(crate) latencies: Samples,
+    pub(crate) deltas: usize,
+}
+
+/// Sends the request and reads to the end.
+pub(crate) async fn watch(request: RequestBuilder, deltas: usize) -> Result<Seen> {
+    let start = now();
+    let response = request.send().await?;
+    ensure!(response.status().is_success(), "{} {}", response.status(), response.text().await?);
+    let mut body = response.bytes_stream();
+    let (mut seen, mut marks) = (Seen::default(), Marks::default());
+    let mut end = Vec::new();
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.context("the stream broke")?;
+        let arrived = now();
+        marks.read(&chunk, |sent| {
+            if seen.deltas == 0 {
+                seen.first = arrived.saturating_sub(start);
+            }
+            seen.deltas += 1;
+            seen.latencies.push(arrived.saturating_sub(sent));
+        });
+        end = chunk.to_vec();
+    }
+    ensure!(seen.deltas == deltas, "{} of {deltas} deltas arrived; the end was {:?}", seen.deltas, String::from_utf8_lossy(&end));
+    Ok(seen)
+}
+
+/// Finds marks in pieces of a stream, wherever it is cut.
+#[derive(Debug, Default)]
+struct Marks {
+    /// The beginning of a mark at the end of the last piece.
+    rest: Vec<u8>,
+}
+
+impl Marks {
+    fn read(&mut self, piece: &[u8], mut found: impl FnMut(Duration)) {
+        let joined;
+        let mut bytes = if self.rest.is_empty() {
+            piece
+        } else {
+            joined = [std::mem::take(&mut self.rest).as_slice(), piece].concat();
+            &joined
+        };
+        while let Some(at) = bytes.iter().position(|byte| *byte == b'@') {
+            let Some((mark, after)) = bytes[at..].split_at_checked(MARK_BYTES) else {
+                self.rest = bytes[at..].to_vec();
+                return;
+            };
+            if let Some(sent) = time_of(mark) {
+                found(sent);
+            }
+            bytes = after;
+        }
+    }
+}
+
+fn time_of(mark: &[u8]) -> Option<Duration> {
+    let digits = mark.strip_prefix(b"@")?.strip_suffix(b";")?;
+    std::str::from_utf8(digits).ok()?.parse().ok().map(Duration::from_nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_found_wherever_the_stream_is_cut() {
+        let text = "data: {\"text\":\"@0000000000000000000007;@0000000000000000000008;\"}\n\ndata: \"@0000000000000000000009;\"";
+        for cut in 0..text.len() {
+            let (mut marks, mut found) = (Marks::default(), Vec::new());
+            for piece in [&text[..cut], &text[cut..]] {
+                marks.read(piece.as_bytes(), |sent| found.push(sent.as_nanos()));
+            }
+            assert_eq!(found, [7, 8, 9], "cut at {cut}");
+        }
+    }
+}
