@@ -79,6 +79,8 @@ export const files = {
     if (!file) return;
     file.text += text;
     file.size = file.text.length;
+    const shown = element("files").querySelector(`[data-path="${CSS.escape(file.path)}"] span:last-child`);
+    if (shown) shown.textContent = sizeOf(file.size);
     if (file.path === tree.current) keepEnd(element("source"), () => element("source").firstElementChild.append(text));
   },
   close(call, path, size) {
@@ -96,9 +98,13 @@ function draw() {
   element("source").firstElementChild.textContent = shown.get(tree.current)?.text ?? "";
 }
 
+function sizeOf(bytes) {
+  return bytes < 1024 ? `${bytes} B` : `${(bytes / 1024).toFixed(1)} KiB`;
+}
+
 function row(path, file) {
-  const size = file.size < 1024 ? `${file.size} B` : `${(file.size / 1024).toFixed(1)} KiB`;
-  const button = make("button", { type: "button", className: file.live ? "live" : "" }, make("span", {}, path), make("span", {}, size));
+  const button = make("button", { type: "button", className: file.live ? "live" : "" }, make("span", {}, path), make("span", {}, sizeOf(file.size)));
+  button.dataset.path = path;
   button.setAttribute("aria-current", String(path === tree.current));
   button.addEventListener("click", () => {
     tree.current = path;

@@ -76,8 +76,12 @@ impl Viewer {
     }
 
     /// The answer to a viewer that has everything up to `after`.
-    pub(crate) async fn follow(self, after: u32) -> Result<Response, Failure> {
-        let mut events = self.open(after).await?;
+    pub(crate) async fn follow(mut self, after: u32) -> Result<Response, Failure> {
+        let mut events = match self.open(after).await {
+            Ok(events) => events,
+            Err(fault) if fault.reason == "CURSOR_AHEAD" && self.is_over(after).await? => return Ok(StatusCode::NO_CONTENT.into_response()),
+            Err(fault) => return Err(fault.into()),
+        };
         let first = match timeout(PEEK, events.next()).await {
             Err(_) => None,
             Ok(Some(Ok(first))) => Some(first),

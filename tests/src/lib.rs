@@ -1,5 +1,5 @@
 //! Journeys over the public surface, on a real cluster. Helpers first: [`cluster`] starts one, [`person`] uses it, [`sse`] watches
-//! it, [`model_server`] answers in place of a model provider. The journeys are in `tests/`, the measurements in `src/bench`.
+//! it, [`model_server`] answers in place of a model provider. The journeys are in `tests/`, the measurements in `src/bin/bench`.
 
 pub mod cluster;
 pub mod contract;

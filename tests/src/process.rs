@@ -34,6 +34,7 @@ impl Launch {
     /// `executable` is `env!("CARGO_BIN_EXE_backlot-under-test")` of the calling test.
     #[must_use]
     pub fn new(executable: &str, data: &Path) -> Self {
+        chassis::install_crypto();
         let settings = [
             ("BACKLOT_LISTEN", "127.0.0.1:0"),
             ("BACKLOT_PREVIEW_LISTEN", "127.0.0.1:0"),

@@ -9,25 +9,49 @@ use e2e::{
     process::{Launch, Process},
     sse::Frame,
 };
-use serde_json::json;
-use tokio::time::{Instant, timeout};
+use futures::future::try_join_all;
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout, timeout_at};
 
-const KILLS: usize = 100;
-/// The first kills come as soon as the event of this number is seen.
+/// One kill as soon as the event of each number is seen, on a turn that builds a project.
 const KILLS_BY_EVENT: usize = 60;
+/// Kills at swept offsets, on turns that change a project.
+const KILLS_BY_TIME: usize = 40;
+/// How far apart the swept offsets are; together they cover a turn of the paced demo.
+const SWEEP: Duration = Duration::from_millis(12);
+/// Clusters that are killed side by side: most of the time is spent waiting for leases.
+const LANES: usize = 4;
 /// The lease is 1.5 s; a restart, a claim and an end take a few more.
-const SETTLED_WITHIN: Duration = Duration::from_secs(30);
+const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 
-/// What is known from outside, and must still be so after each restart.
-struct Witness {
-    person: Person,
-    project: String,
-    tree: BTreeMap<String, String>,
-    revisions: usize,
+type Tree = BTreeMap<String, String>;
+
+/// When a turn is killed.
+#[derive(Clone, Copy)]
+enum Kill {
+    AtEvent(usize),
+    After(Duration),
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_kills_lose_nothing_and_mix_nothing() -> Result<()> {
+    let by_event = (1..=KILLS_BY_EVENT).map(Kill::AtEvent);
+    let by_time = (0..KILLS_BY_TIME).map(|n| Kill::After(SWEEP * u32::try_from(n).unwrap_or_default()));
+    let kills: Vec<_> = by_event.chain(by_time).collect();
+    let lanes = (0..LANES).map(|lane| run_lane(kills.iter().copied().skip(lane).step_by(LANES).collect()));
+    let mut states: BTreeMap<String, usize> = BTreeMap::new();
+    for seen in try_join_all(lanes).await?.into_iter().flatten() {
+        *states.entry(seen).or_default() += 1;
+    }
+    for (state, times) in &states {
+        eprintln!("{times:4} x {state}");
+    }
+    assert_eq!(states.values().sum::<usize>(), KILLS_BY_EVENT + KILLS_BY_TIME);
+    Ok(())
+}
+
+/// One cluster, killed again and again on the same data.
+async fn run_lane(kills: Vec<Kill>) -> Result<Vec<String>> {
     let data = tempfile::tempdir()?;
     let policies = data.path().join("policies.yaml");
     std::fs::write(&policies, e2e::cluster::OPEN_POLICIES)?;
@@ -38,103 +62,122 @@ async fn a_hundred_kills_lose_nothing_and_mix_nothing() -> Result<()> {
         .set("BACKLOT_EDGE_BURST", "100000")
         .set("BACKLOT_DEMO_PACE", "4ms");
     let mut process = launch.up().await?;
-    let person = Person::sign_up(&process.url).await?;
-    let first = person.turn(json!({ "draftId": "d", "prompt": "a to-do list" })).await?;
-    let mut witness = Witness { tree: person.files(&first.project).await?, person, project: first.project, revisions: 1 };
-    let length = first.frames.len();
+    let mut person = Person::sign_up(&process.url).await?;
+    let first = person.turn(json!({ "draftId": "kept", "prompt": "a to-do list" })).await?;
+    let mut kept = Project { id: first.project.clone(), tree: person.files(&first.project).await?, revisions: 1 };
 
-    let mut outcomes: BTreeMap<String, usize> = BTreeMap::new();
-    for n in 0..KILLS {
-        let seen = doomed_turn(&mut witness, n, length, process).await.with_context(|| format!("kill {n}"))?;
+    let mut outcomes = Vec::new();
+    for (n, kill) in kills.into_iter().enumerate() {
+        let body = match kill {
+            Kill::AtEvent(_) => json!({ "draftId": format!("draft-{n}"), "prompt": "a to-do list" }),
+            Kill::After(_) => json!({ "projectId": kept.id, "prompt": format!("change the title to Version {n}") }),
+        };
+        let seen = doomed_turn(&person, body, kill, process).await.with_context(|| format!("kill {n}"))?;
         process = launch.up().await.with_context(|| format!("restart after kill {n}"))?;
-        witness.person.url.clone_from(&process.url);
-        let outcome = check(&mut witness, &seen).await.with_context(|| format!("after kill {n} at event {}", seen.len()))?;
-        *outcomes.entry(format!("{} -> {outcome}", seen.last().map_or_else(|| "nothing".into(), Frame::kind))).or_default() += 1;
+        person.url.clone_from(&process.url);
+        let context = || format!("after kill {n}, {} events seen, log in {}", seen.len(), launch.log().display());
+        let outcome = match kill {
+            Kill::AtEvent(_) => check(&person, &mut Project::default(), &seen).await.with_context(context)?,
+            Kill::After(_) => check(&person, &mut kept, &seen).await.with_context(context)?,
+        };
+        outcomes.push(format!("killed after {:<18} -> {outcome}", seen.last().map_or_else(|| "nothing".into(), Frame::kind)));
+        ensure!(person.files(&kept.id).await? == kept.tree, "a project that nobody touched has changed");
     }
-    for (what, times) in &outcomes {
-        eprintln!("{times:4} x killed after {what}");
-    }
-    let done = witness.person.turn(json!({ "projectId": witness.project, "prompt": "make it dark" })).await?;
-    assert_eq!(done.outcome(), "turn.completed", "the cluster still works");
-    assert_eq!(process.terminate().await?, Some(0));
-    Ok(())
+    let done = person.turn(json!({ "projectId": kept.id, "prompt": "make it dark" })).await?;
+    ensure!(done.outcome() == "turn.completed", "the cluster does not work any more");
+    ensure!(process.terminate().await? == Some(0), "no clean exit");
+    Ok(outcomes)
 }
 
 /// Starts a turn and kills the cluster under it; answers what was seen before.
-async fn doomed_turn(witness: &mut Witness, n: usize, length: usize, process: Process) -> Result<Vec<Frame>> {
-    // A title of its own, so that every turn has something to commit.
-    let body = json!({ "projectId": witness.project, "prompt": format!("change the title to Version {n}"), "idempotencyKey": format!("kill-{n}") });
-    let mut viewer = witness.person.stream(body).await?;
+async fn doomed_turn(person: &Person, body: Value, kill: Kill, process: Process) -> Result<Vec<Frame>> {
+    let mut viewer = person.stream(body).await?;
     let mut seen = Vec::new();
-    let stop_at = if n < KILLS_BY_EVENT { n + 1 } else { usize::MAX };
-    let sweep = Duration::from_millis((n.saturating_sub(KILLS_BY_EVENT) * length * 6 / (KILLS - KILLS_BY_EVENT)) as u64);
-    let deadline = if n < KILLS_BY_EVENT { Instant::now() + SETTLED_WITHIN } else { Instant::now() + sweep };
-    while seen.len() < stop_at {
-        match tokio::time::timeout_at(deadline, viewer.next()).await {
-            Ok(Ok(Some(frame))) => seen.push(frame),
-            Ok(Ok(None)) | Err(_) => break,
-            Ok(Err(error)) => return Err(error),
+    let (events, deadline) = match kill {
+        Kill::AtEvent(n) => (n, Instant::now() + SETTLED_WITHIN),
+        Kill::After(offset) => (usize::MAX, Instant::now() + offset),
+    };
+    while seen.len() < events {
+        match timeout_at(deadline, viewer.next()).await {
+            Ok(frame) => match frame? {
+                Some(frame) => seen.push(frame),
+                None => break,
+            },
+            Err(_) => break,
         }
     }
     process.kill().await?;
     Ok(seen)
 }
 
+/// What is known of a project from outside, and must still be so after a restart.
+#[derive(Default)]
+struct Project {
+    id: String,
+    tree: Tree,
+    revisions: u64,
+}
+
 /// Follows the turn to its end after the restart and compares everything with what was seen before.
-async fn check(witness: &mut Witness, seen: &[Frame]) -> Result<String> {
-    let person = &witness.person;
-    let Some(first) = seen.first() else {
-        return Ok("not acknowledged".into());
+async fn check(person: &Person, project: &mut Project, seen: &[Frame]) -> Result<String> {
+    let turn = match seen.first() {
+        Some(first) => first.json()["turnId"].as_str().context("turn id")?.to_owned(),
+        // Acknowledged by the answer's headers, but no event seen: the conversation knows it.
+        None => newest_turn(person, &project.id).await?,
     };
-    let turn = first.json()["turnId"].as_str().context("turn id")?.to_owned();
-    let whole = timeout(SETTLED_WITHIN, async { anyhow::Ok(person.follow(&turn, 0).await?.rest().await?) }).await.context("no terminal event")??;
+    let whole = timeout(SETTLED_WITHIN, async { person.follow(&turn, 0).await?.rest().await }).await.context("no terminal event")??;
     ensure!(whole.starts_with(seen), "an event that was seen is lost or changed");
     let ids: Vec<_> = whole.iter().map(|f| f.id).collect();
     ensure!(ids == (1..=u32::try_from(ids.len())?).collect::<Vec<_>>(), "the log has a gap: {ids:?}");
     ensure!(whole.iter().filter(|f| f.is_terminal()).count() == 1, "more than one terminal event");
 
+    whole[0].json()["data"]["projectId"].as_str().context("project id")?.clone_into(&mut project.id);
     let outcome = whole.last().context("empty log")?.kind();
-    let (tree, revisions) = (person.files(&witness.project).await?, revisions(witness).await?);
+    let (tree, revisions) = (person.files(&project.id).await?, head_number(person, &project.id).await?);
     if outcome == "turn.completed" {
-        ensure!(revisions == witness.revisions + 1, "one turn, one revision: {revisions} after {}", witness.revisions);
-        ensure!(tree != witness.tree, "a completed turn changed nothing");
-        ensure!(tree == expected(&witness.tree, &whole), "the tree is not what the log tells");
+        ensure!(revisions == project.revisions + 1, "one turn, one revision: {revisions} after {}", project.revisions);
+        ensure!(tree != project.tree && tree == told(&project.tree, &whole), "the tree is not what the log tells");
     } else {
-        ensure!(revisions == witness.revisions && tree == witness.tree, "{outcome} left a change behind");
+        ensure!(revisions == project.revisions && tree == project.tree, "{outcome} left a change behind");
     }
-    witness.tree = tree;
-    witness.revisions = revisions;
+    (project.tree, project.revisions) = (tree, revisions);
     let state = person.get(&format!("/api/turns/{turn}")).await?["state"].as_str().unwrap_or_default().to_owned();
     ensure!(state.ends_with(&outcome.trim_start_matches("turn.").to_uppercase()), "{state} after {outcome}");
-    Ok(outcome)
+    let reason = whole.last().and_then(|f| f.json()["data"]["reason"].as_str().map(|r| format!(" {r}"))).unwrap_or_default();
+    Ok(format!("{outcome}{reason}"))
 }
 
-async fn revisions(witness: &Witness) -> Result<usize> {
-    let head = witness.person.get(&format!("/api/projects/{}", witness.project)).await?;
-    Ok(usize::try_from(head["headNumber"].as_u64().context("headNumber")?)?)
+async fn newest_turn(person: &Person, project: &str) -> Result<String> {
+    let page = person.get(&format!("/api/projects/{project}/messages?pageSize=1")).await?;
+    Ok(page["messages"][0]["turnId"].as_str().context("no message of the turn")?.to_owned())
 }
 
-/// Which files may differ: those that the log closed.
-fn expected(old: &BTreeMap<String, String>, log: &[Frame]) -> BTreeMap<String, String> {
+async fn head_number(person: &Person, project: &str) -> Result<u64> {
+    Ok(person.get(&format!("/api/projects/{project}")).await?["headNumber"].as_u64().unwrap_or_default())
+}
+
+/// The tree after the operations of a log.
+fn told(old: &Tree, log: &[Frame]) -> Tree {
     let mut tree = old.clone();
-    let mut written: BTreeMap<String, (String, String)> = BTreeMap::new();
+    let mut inputs: BTreeMap<String, Value> = BTreeMap::new();
+    let mut written: BTreeMap<String, String> = BTreeMap::new();
     for event in log.iter().map(Frame::json) {
-        let data = &event["data"];
-        let call = data["callId"].as_str().unwrap_or_default().to_owned();
-        let text = |key: &str| data[key].as_str().unwrap_or_default().to_owned();
+        let text = |key: &str| event["data"][key].as_str().unwrap_or_default().to_owned();
+        let call = text("callId");
         match event["type"].as_str().unwrap_or_default() {
-            "file.opened" => drop(written.insert(call, (text("path"), String::new()))),
-            "file.delta" => written.entry(call).or_default().1.push_str(&text("text")),
-            "tool.ready" if text("inputJson").contains("oldText") || text("inputJson").contains("old_text") => {
-                let input: serde_json::Value = serde_json::from_str(&text("inputJson")).unwrap_or_default();
-                let part = |key: &str| input[key].as_str().unwrap_or_default().to_owned();
-                if let Some(file) = tree.get_mut(&part("path")) {
-                    *file = file.replacen(&part("old_text"), &part("new_text"), 1);
-                }
-            }
+            "tool.ready" => drop(inputs.insert(call, serde_json::from_str(&text("inputJson")).unwrap_or_default())),
+            "file.delta" => written.entry(call).or_default().push_str(&text("text")),
             "file.closed" => {
-                if let Some((path, content)) = written.remove(&call).filter(|(_, content)| !content.is_empty()) {
-                    tree.insert(path, content);
+                let edit = inputs.get(&call).filter(|input| input["old_text"].is_string()).cloned();
+                let part = |input: &Value, key: &str| input[key].as_str().unwrap_or_default().to_owned();
+                match (written.remove(&call), edit) {
+                    (Some(content), _) => drop(tree.insert(text("path"), content)),
+                    (None, Some(input)) => {
+                        if let Some(file) = tree.get_mut(&text("path")) {
+                            *file = file.replacen(&part(&input, "old_text"), &part(&input, "new_text"), 1);
+                        }
+                    }
+                    (None, None) => {}
                 }
             }
             _ => {}

@@ -98,7 +98,8 @@ async fn the_host_form_is_an_origin_of_its_own() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_path_form_is_sandboxed() -> Result<()> {
-    let cluster = Cluster::with(&[("BACKLOT_PREVIEW_URL", "http://127.0.0.1")]).await?;
+    let address = chassis::testing::listener().await.local_addr()?.to_string();
+    let cluster = Cluster::with(&[("BACKLOT_PREVIEW_LISTEN", &address), ("BACKLOT_PREVIEW_URL", &format!("http://{address}"))]).await?;
     let Preview { person, url, .. } = preview(&cluster).await?;
     let response = get(&person, Method::GET, &url, &[]).await?;
     assert_eq!(response.status(), 200, "{url}");

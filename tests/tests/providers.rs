@@ -121,7 +121,7 @@ async fn a_broken_answer_commits_nothing_and_says_why() -> Result<()> {
             ("cut", half().cut_at(At::Event(9)), "PROVIDER_ERROR"),
             ("stall", half().stall_at(At::Event(9)), "PROVIDER_STALLED"),
             ("max_tokens", half().truncated(40), "TRUNCATED"),
-            ("bad request", Answer::refuse(Refusal::bad_request("no such model")), "PROVIDER_ERROR"),
+            ("bad request", Answer::refuse(Refusal::bad_request("no such model")), "PROVIDER_REFUSED"),
             ("refusal", Answer::default().text("I will not.").stop(Stop::Refusal), "PROVIDER_REFUSED"),
         ];
         for (what, answer, reason) in rows {

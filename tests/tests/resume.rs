@@ -23,8 +23,8 @@ async fn every_cursor_gives_exactly_the_events_after_it() -> Result<()> {
     }
     let path = format!("/api/turns/{}/events?after={last}", done.turn);
     assert_eq!(person.request(Method::GET, &path).send().await?.status(), 204, "nothing left of an ended turn");
-    let (status, problem) = person.refused(Method::GET, &format!("/api/turns/{}/events?after={}", done.turn, last + 1), json!({})).await?;
-    assert_eq!((status.as_u16(), problem["reason"].as_str()), (400, Some("CURSOR_AHEAD")));
+    let path = format!("/api/turns/{}/events?after={}", done.turn, last + 1);
+    assert_eq!(person.request(Method::GET, &path).send().await?.status(), 204, "nor after its end");
     cluster.stop().await
 }
 
@@ -36,7 +36,8 @@ async fn ten_viewers_see_the_same_lines_and_they_are_the_databases() -> Result<(
     let head = first.until("step.started").await?;
     let turn = head[0].json()["turnId"].as_str().unwrap_or_default().to_owned();
 
-    let viewers = (0..10_u32).map(|n| {
+    let known = u32::try_from(head.len())?;
+    let viewers = (0..10_u32).map(|n| n % known).map(|n| {
         let (person, turn) = (person.clone(), turn.clone());
         async move { anyhow::Ok((n, person.follow(&turn, n).await?.rest().await?)) }
     });
@@ -77,6 +78,9 @@ async fn after_a_cancel_only_cancelled_follows_and_no_file_stays() -> Result<()>
     let person = cluster.person().await?;
     let mut viewer = person.stream(json!({ "draftId": "d", "prompt": "a landing page" })).await?;
     let head = viewer.until("file.delta").await?;
+    let ahead = format!("/api/turns/{}/events?after=100000", head[0].json()["turnId"].as_str().unwrap_or_default());
+    let (status, problem) = person.refused(Method::GET, &ahead, json!({})).await?;
+    assert_eq!((status.as_u16(), problem["reason"].as_str()), (400, Some("CURSOR_AHEAD")), "a running turn has no such event");
     let (turn, project) = (head[0].json()["turnId"].as_str().unwrap_or_default().to_owned(), head[0].json()["data"]["projectId"].as_str().unwrap_or_default().to_owned());
     let cancelled = person.post(&format!("/api/turns/{turn}/cancel"), json!({})).await?;
     assert_eq!(cancelled["state"], "TURN_STATE_CANCELLED");

@@ -178,6 +178,7 @@ async fn flood(sender: &mpsc::Sender<Result<StreamTurnEventsResponse, Status>>) 
 fn refusal(code: Code) -> proto::error::Fault {
     let reason = match code {
         Code::NotFound => "TURN_NOT_FOUND",
+        Code::InvalidArgument => "CURSOR_AHEAD",
         Code::Unavailable => "DRAINING",
         Code::ResourceExhausted => "SLOW_READER",
         _ => "INTERNAL",

@@ -124,8 +124,12 @@ async fn what_fails_early_is_a_problem_document() {
 
 #[tokio::test]
 async fn a_viewer_that_has_seen_the_end_gets_204() {
-    let house = house(vec![vec![], vec![Step::Hang]], &[]).await;
+    let ahead = || vec![Step::Fail(Code::InvalidArgument)];
+    let house = house(vec![vec![], ahead(), ahead()], &[]).await;
     assert_eq!(house.events("?after=10").send().await.unwrap().status(), 204);
+    assert_eq!(house.events("?after=11").send().await.unwrap().status(), 400, "the turn still runs");
+    house.stage.end_at(LAST);
+    assert_eq!(house.events("?after=11").send().await.unwrap().status(), 204);
 }
 
 #[tokio::test]

@@ -101,7 +101,6 @@ impl Agents {
     /// # Panics
     /// Never: it ships, and a file can only take its place.
     #[must_use]
-    #[expect(clippy::should_implement_trait, reason = "one of the agents, not a default catalogue")]
     pub fn default(&self) -> &Agent {
         &self.0[DEFAULT]
     }

@@ -18,7 +18,7 @@ use crate::{
         events::{self, Stored},
         turns,
     },
-    tail::{Frame, Tails},
+    tail::{Frame, Parted, Tails, Viewer},
 };
 
 /// A doorbell may be lost: then an event is this late.
@@ -74,7 +74,7 @@ pub(crate) async fn follow(
     context: &Context,
     turn: TurnId,
     after: u32,
-) -> Result<impl Stream<Item = Result<Vec<Arc<Frame>>, Error>> + Send + 'static, Error> {
+) -> Result<impl Stream<Item = Result<Message, Error>> + Send + 'static, Error> {
     let user = context.user()?.id;
     let found = turns::find(&parts.db, turn, user).await?.ok_or(Error::TurnNotFound)?;
     if after > found.last_seq {
@@ -82,49 +82,91 @@ pub(crate) async fn follow(
     }
     let ended_at = found.state.ended().then_some(found.last_seq);
     let deadline = context.deadline.map(Instant::from_std);
+    let reader = Reader { parts, turn, ended_at };
     Ok(async_stream::try_stream! {
         let mut cursor = after;
-        let mut viewer = loop {
-            if ended_at == Some(cursor) {
-                return;
-            }
-            let page = events::read(&parts.db, turn, cursor, VIEWER_PAGE).await?;
-            if page.is_empty() && ended_at.is_some() {
-                Err(Error::CursorExpired)?;
-            }
-            let full = page.len() >= VIEWER_PAGE as usize;
-            for message in messages(&page) {
-                if let Some(last) = message.last() {
-                    cursor = last.event.seq;
-                    let terminal = last.event.is_terminal();
+        loop {
+            // The log, at the viewer's own pace.
+            let mut viewer = loop {
+                let page = match reader.page(cursor).await? {
+                    Page::Events(page) => page,
+                    Page::Live(viewer) => break viewer,
+                    Page::End => return,
+                };
+                for message in page {
+                    cursor = last_seq(&message).unwrap_or(cursor);
+                    let terminal = ends(&message);
                     yield message;
                     if terminal {
                         return;
                     }
                 }
-            }
-            if full {
-                continue;
-            }
-            if let Some(viewer) = parts.tails.join(turn, cursor) {
-                break viewer;
-            }
-        };
-        loop {
-            let batch = tokio::select! {
-                biased;
-                () = parts.stop.cancelled() => Err(Error::draining()),
-                batch = viewer.next(MESSAGE_BYTES) => batch.map_err(|_| Error::SlowReader),
-                () = passed(deadline) => Err(Error::Deadline),
             };
-            let batch = batch?;
-            let terminal = batch.last().is_some_and(|last| last.event.is_terminal());
-            yield batch;
-            if terminal {
-                return;
+            // What is new, as it comes.
+            loop {
+                let batch = tokio::select! {
+                    biased;
+                    () = reader.parts.stop.cancelled() => Err(Error::draining()),
+                    batch = viewer.next(MESSAGE_BYTES) => Ok(batch),
+                    () = passed(deadline) => Err(Error::Deadline),
+                };
+                let batch = match batch? {
+                    Ok(batch) => batch,
+                    Err(Parted::Behind) => break,
+                    Err(Parted::Stalled) => Err(Error::SlowReader)?,
+                };
+                cursor = last_seq(&batch).unwrap_or(cursor);
+                let terminal = ends(&batch);
+                yield batch;
+                if terminal {
+                    return;
+                }
             }
         }
     })
+}
+
+/// Messages for a viewer, each with events in order.
+type Message = Vec<Arc<Frame>>;
+
+fn last_seq(message: &Message) -> Option<u32> {
+    message.last().map(|frame| frame.event.seq)
+}
+
+fn ends(message: &Message) -> bool {
+    message.last().is_some_and(|frame| frame.event.is_terminal())
+}
+
+/// A viewer's way through the log of one turn.
+struct Reader {
+    parts: Arc<Parts>,
+    turn: TurnId,
+    /// The last event, if the turn had ended when the viewer came.
+    ended_at: Option<u32>,
+}
+
+enum Page {
+    Events(Vec<Message>),
+    /// The viewer has everything and joins its turn's tail.
+    Live(Viewer),
+    End,
+}
+
+impl Reader {
+    async fn page(&self, cursor: u32) -> Result<Page, Error> {
+        if self.ended_at == Some(cursor) {
+            return Ok(Page::End);
+        }
+        let page = events::read(&self.parts.db, self.turn, cursor, VIEWER_PAGE).await?;
+        if !page.is_empty() {
+            return Ok(Page::Events(messages(&page)));
+        }
+        if self.ended_at.is_some() {
+            return Err(Error::CursorExpired);
+        }
+        // The tail is further: what is between was written a moment ago and is there at the next look.
+        Ok(self.parts.tails.join(self.turn, cursor).map_or(Page::Events(Vec::new()), Page::Live))
+    }
 }
 
 async fn passed(deadline: Option<Instant>) {
@@ -139,8 +181,8 @@ fn frame(row: &Stored) -> Arc<Frame> {
 }
 
 /// Rows as messages of a bounded size.
-fn messages(rows: &[Stored]) -> Vec<Vec<Arc<Frame>>> {
-    let mut messages: Vec<Vec<Arc<Frame>>> = Vec::new();
+fn messages(rows: &[Stored]) -> Vec<Message> {
+    let mut messages: Vec<Message> = Vec::new();
     let mut size = usize::MAX;
     for frame in rows.iter().map(frame) {
         if size.saturating_add(frame.bytes) > MESSAGE_BYTES {

@@ -14,7 +14,9 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use proto::{
     error::Fault,
-    project_storage::{DeleteFile, File, FileChange, FileContent, FileEntry, FileKind, ProjectLimits, RenameFile, file_change::Action, file_content::Data},
+    project_storage::{
+        DeleteFile, File, FileChange, FileContent, FileEntry, FileKind, ProjectLimits, RenameFile, file_change::Action, file_content::Data,
+    },
 };
 
 pub use self::path::check as check_path;
@@ -93,7 +95,10 @@ enum Node {
     /// As in the base, at the same path.
     Base,
     /// That of a base file at another path; held, since the move may have to become a write.
-    Moved { from: String, content: Content },
+    Moved {
+        from: String,
+        content: Content,
+    },
     Written(Arc<str>),
 }
 

@@ -20,7 +20,7 @@ const RULES: &str = "\
 # Rules of this workspace
 
 - Work with the tools you are given. Files change only through them; text in your answer changes nothing.
-- The first message names the project's files with their sizes. Read a file before you edit it.
+- The request comes with the project's files and their sizes. Read a file before you edit it.
 - Every change is staged. All of them become one revision when your turn ends; nothing is published before.
 - A result that begins with an upper-case reason, such as NO_MATCH or FILE_TOO_LARGE, is a refusal: nothing changed. Do what it \
 says, or choose another way; do not repeat the same call.
@@ -133,7 +133,9 @@ mod tests {
         assert!(system.starts_with("Body.\n\n# Rules of this workspace\n"));
         let lines = messages.into_iter().map(|message| match message {
             ModelMessage::User { text } => format!("u {text}"),
-            ModelMessage::Assistant { blocks } => blocks.into_iter().map(|b| if let AssistantBlock::Text(t) = b { format!("a {t}") } else { "?".into() }).collect(),
+            ModelMessage::Assistant { blocks } => {
+                blocks.into_iter().map(|b| if let AssistantBlock::Text(t) = b { format!("a {t}") } else { "?".into() }).collect()
+            }
             ModelMessage::ToolResults(_) => "?".into(),
         });
         lines.collect()
@@ -146,7 +148,10 @@ mod tests {
         assert_eq!(shown(&[]), [LAST]);
         assert_eq!(shown(&[user("1"), assistant("2")]), ["u 1", "a 2", LAST]);
         let unanswered = "a (This turn ended without an answer.)";
-        assert_eq!(shown(&[assistant("0"), user("1"), user("2"), assistant(" "), user("3")]), ["u 1", unanswered, "u 2", unanswered, "u 3", unanswered, LAST]);
+        assert_eq!(
+            shown(&[assistant("0"), user("1"), user("2"), assistant(" "), user("3")]),
+            ["u 1", unanswered, "u 2", unanswered, "u 3", unanswered, LAST]
+        );
         let partial = Message { partial: true, ..assistant("half") };
         assert_eq!(shown(&[user("1"), partial])[1], "a half\n\n(This turn ended here; none of its file changes were kept.)");
         assert_eq!(shown(&[user("1"), assistant("2"), assistant("3")]), ["u 1", "a 2a 3", LAST]);

@@ -48,8 +48,12 @@ pub struct ModelRequest {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum ModelMessage {
-    User { text: String },
-    Assistant { blocks: Vec<AssistantBlock> },
+    User {
+        text: String,
+    },
+    Assistant {
+        blocks: Vec<AssistantBlock>,
+    },
     /// The answers to the calls of the message before, all of them.
     ToolResults(Vec<ToolResult>),
 }
@@ -59,8 +63,15 @@ pub enum AssistantBlock {
     Text(String),
     /// `opaque` is what [`ModelEvent::ReasoningFinished`] carried; only the provider that made it reads it. Without it the
     /// block is not sent back.
-    Reasoning { text: String, opaque: Value },
-    ToolCall { id: String, tool: String, input: Value },
+    Reasoning {
+        text: String,
+        opaque: Value,
+    },
+    ToolCall {
+        id: String,
+        tool: String,
+        input: Value,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,17 +92,41 @@ pub struct ToolSpec {
 /// What a model says. Blocks and calls are named uniquely within the turn.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ModelEvent {
-    TextStarted { block: String },
-    TextDelta { block: String, text: String },
-    TextFinished { block: String },
-    ReasoningStarted { block: String },
-    ReasoningDelta { block: String, text: String },
-    ReasoningFinished { block: String, opaque: Value },
-    ToolStarted { call_id: String, tool: String },
-    ToolInputDelta { call_id: String, json: String },
+    TextStarted {
+        block: String,
+    },
+    TextDelta {
+        block: String,
+        text: String,
+    },
+    TextFinished {
+        block: String,
+    },
+    ReasoningStarted {
+        block: String,
+    },
+    ReasoningDelta {
+        block: String,
+        text: String,
+    },
+    ReasoningFinished {
+        block: String,
+        opaque: Value,
+    },
+    ToolStarted {
+        call_id: String,
+        tool: String,
+    },
+    ToolInputDelta {
+        call_id: String,
+        json: String,
+    },
     /// The call is whole. Input that is not a JSON object arrives as a string, for the tool to refuse. A call that the model
     /// did not finish never becomes ready.
-    ToolReady { call_id: String, input: Value },
+    ToolReady {
+        call_id: String,
+        input: Value,
+    },
     /// What this call has used so far; replaces the one before.
     Usage(Usage),
     /// The last event of an answer that is whole.
@@ -169,7 +204,9 @@ pub struct ProviderError {
 impl ProviderError {
     pub(crate) fn new(class: ErrorClass, message: impl Into<String>) -> Self {
         let retryable = match class {
-            ErrorClass::Overloaded | ErrorClass::RateLimited | ErrorClass::Timeout | ErrorClass::Connection | ErrorClass::ServerError => true,
+            ErrorClass::Overloaded | ErrorClass::RateLimited | ErrorClass::Timeout | ErrorClass::Connection | ErrorClass::ServerError => {
+                true
+            }
             ErrorClass::InvalidRequest | ErrorClass::Authentication | ErrorClass::NotFound => false,
         };
         Self { class, message: message.into(), retryable, retry_after: None }

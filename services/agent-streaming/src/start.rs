@@ -1,6 +1,8 @@
 //! StartTurn: from a request to a turn on record, exactly one per idempotency key. The row comes first, then project-storage
 //! begins the turn, then its first events are written; a retry with the same key goes on from wherever the last one stopped.
 
+use std::time::Duration;
+
 use chassis::{clock, context::Context, propagation};
 use proto::{
     agent_streaming::{AgentSelected, IfActive, StartTurnRequest, TurnAccepted, TurnEvent, Usage, turn_event::Kind},
@@ -22,8 +24,12 @@ use crate::{
 
 const PROMPT_BYTES: usize = 32 * 1024;
 const KEY_CHARS: usize = 255;
+const NAME_BYTES: usize = 64;
+const MODEL_BYTES: usize = 128;
 const DRAFT_BYTES: usize = 128;
 const REVISION_BYTES: usize = 40;
+/// For a client whose turn could not be settled now.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// A request that makes sense.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +64,8 @@ impl Start {
         if request.prompt.contains('\0') {
             violations.add("prompt", "must not hold the character U+0000");
         }
+        violations.length("agent", &request.agent, 0..=NAME_BYTES);
+        violations.length("model", &request.model, 0..=MODEL_BYTES);
         let is_revision = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
         if !matches!(request.base_revision.len(), 0 | REVISION_BYTES) || !request.base_revision.bytes().all(is_revision) {
             violations.add("base_revision", "must be empty or the id of a revision, 40 hexadecimal digits");
@@ -196,6 +204,11 @@ async fn begin(parts: &Parts, context: &Context, project: Option<ProjectId>, tur
             Err(Error::Refused(fault))
         }
         // Nobody knows whether it was begun. A retry with the same key finds out; without one the turn fails by itself.
+        Err(fault) if matches!(fault.code, ErrorCode::Timeout | ErrorCode::Unavailable) => {
+            tracing::warn!(turn.id = %turn.id, reason = fault.reason, "project-storage did not begin the turn: {fault}");
+            let text = "the project did not answer in time; try again with the same idempotency key";
+            Err(Error::Refused(Fault::new(SERVICE, ErrorCode::Unavailable, "UNAVAILABLE", text).retry_after(RETRY_AFTER)))
+        }
         Err(fault) => Err(Error::Refused(fault)),
     }
 }
@@ -239,7 +252,8 @@ async fn find(parts: &Parts, turn: &Turn) -> Result<Turn, Error> {
 }
 
 fn unsettled() -> Error {
-    Error::Refused(Fault::new(SERVICE, ErrorCode::Unavailable, "UNAVAILABLE", "the turn is being settled by another request; try again"))
+    let text = "the turn is being settled by another request; try again";
+    Error::Refused(Fault::new(SERVICE, ErrorCode::Unavailable, "UNAVAILABLE", text).retry_after(RETRY_AFTER))
 }
 
 #[cfg(test)]

@@ -5,14 +5,17 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use prost::Message as _;
 use proto::{agent_streaming::TurnEvent, id::TurnId};
 use tokio::sync::Notify;
 
-/// What a viewer may leave unread before it is cut.
-pub(crate) const QUEUE_BYTES: usize = 256 * 1024;
+/// What a viewer may leave unread.
+const QUEUE_BYTES: usize = 256 * 1024;
+/// A viewer whose queue is full and who has not read for this long is cut.
+const STALL: Duration = Duration::from_secs(2);
 
 /// The tails of this process.
 #[derive(Clone, Default)]
@@ -163,28 +166,36 @@ struct Queue {
 struct Unread {
     frames: VecDeque<Arc<Frame>>,
     bytes: usize,
-    cut: bool,
+    /// Since when the oldest of them has been waiting without a read in between.
+    since: Option<Instant>,
+    /// The queue was full once: the tail has let go of this viewer.
+    overflowed: bool,
 }
 
 impl Queue {
-    /// Adds an event, or cuts the viewer because it reads too slowly. False: it is gone.
+    /// Adds an event. False: there is no room, and the viewer has to read on from the log.
     fn offer(&self, frame: &Arc<Frame>) -> bool {
         let mut unread = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        unread.cut |= unread.bytes + frame.bytes > QUEUE_BYTES;
-        if unread.cut {
-            unread.frames.clear();
+        if unread.bytes + frame.bytes > QUEUE_BYTES {
+            unread.overflowed = true;
         } else {
+            unread.since.get_or_insert_with(Instant::now);
             unread.bytes += frame.bytes;
             unread.frames.push_back(Arc::clone(frame));
         }
         self.more.notify_one();
-        !unread.cut
+        !unread.overflowed
     }
 }
 
-/// The viewer read too slowly.
+/// Why a viewer gets nothing more from its tail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TooSlow;
+pub(crate) enum Parted {
+    /// There was more at once than its queue holds; it reads, so it may catch up from the log.
+    Behind,
+    /// It did not read for a while, and its queue ran full.
+    Stalled,
+}
 
 /// A viewer that has caught up and gets what is new.
 pub(crate) struct Viewer {
@@ -196,9 +207,9 @@ pub(crate) struct Viewer {
 
 impl Viewer {
     /// Everything that is there, up to a number of bytes but at least one event; waits for it.
-    pub(crate) async fn next(&mut self, bytes: usize) -> Result<Vec<Arc<Frame>>, TooSlow> {
+    pub(crate) async fn next(&mut self, bytes: usize) -> Result<Vec<Arc<Frame>>, Parted> {
         loop {
-            let batch = self.take(bytes)?;
+            let batch = self.take(bytes, Instant::now())?;
             if !batch.is_empty() {
                 return Ok(batch);
             }
@@ -206,10 +217,10 @@ impl Viewer {
         }
     }
 
-    fn take(&mut self, bytes: usize) -> Result<Vec<Arc<Frame>>, TooSlow> {
+    fn take(&mut self, bytes: usize, now: Instant) -> Result<Vec<Arc<Frame>>, Parted> {
         let mut unread = self.queue.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        if unread.cut {
-            return Err(TooSlow);
+        if unread.overflowed && unread.since.is_some_and(|since| now.saturating_duration_since(since) > STALL) {
+            return Err(Parted::Stalled);
         }
         let (mut batch, mut size) = (Vec::new(), 0);
         while let Some(frame) = unread.frames.front() {
@@ -225,12 +236,89 @@ impl Viewer {
                 batch.push(frame);
             }
         }
-        Ok(batch)
+        unread.since = (!unread.frames.is_empty()).then_some(now);
+        if batch.is_empty() && unread.overflowed { Err(Parted::Behind) } else { Ok(batch) }
     }
 }
 
 impl Drop for Viewer {
     fn drop(&mut self) {
         self.tails.leave(self.turn, &self.queue);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::agent_streaming::{TextDelta, turn_event::Kind};
+
+    use super::*;
+
+    fn event(bytes: usize) -> TurnEvent {
+        let delta = TextDelta { block_id: "b".into(), text: "x".repeat(bytes) };
+        TurnEvent { kind: Some(Kind::TextDelta(delta)), ..TurnEvent::default() }
+    }
+
+    fn frames(seqs: std::ops::RangeInclusive<u32>) -> Vec<Arc<Frame>> {
+        seqs.map(|seq| Frame::new(TurnEvent { seq, ..event(1) })).collect()
+    }
+
+    fn seqs(viewer: &mut Viewer) -> Vec<u32> {
+        viewer.take(usize::MAX, Instant::now()).unwrap().iter().map(|frame| frame.event.seq).collect()
+    }
+
+    #[test]
+    fn every_viewer_gets_each_event_once_from_its_own_cursor() {
+        let (tails, turn) = (Tails::default(), TurnId::generate());
+        let mut first = tails.join(turn, 3).unwrap();
+        // Further than the tail: what it has seen is not given again.
+        let mut second = tails.join(turn, 5).unwrap();
+        tails.deliver(turn, 4, vec![event(1), event(1), event(1)]);
+        assert_eq!((seqs(&mut first), seqs(&mut second)), (vec![4, 5, 6], vec![6]));
+        // Behind the tail: the log first.
+        assert!(tails.join(turn, 5).is_none());
+        assert!(tails.join(turn, 6).is_some());
+    }
+
+    #[test]
+    fn a_gap_is_read_from_the_log_and_nothing_is_given_twice() {
+        let (tails, turn) = (Tails::default(), TurnId::generate());
+        let mut viewer = tails.join(turn, 0).unwrap();
+        tails.take_behind(false);
+        tails.deliver(turn, 3, vec![event(1)]);
+        assert!(seqs(&mut viewer).is_empty());
+        assert_eq!(tails.take_behind(false), [(turn, 0)]);
+        tails.deliver_read(turn, &frames(1..=3));
+        tails.deliver_read(turn, &frames(2..=4));
+        tails.deliver(turn, 4, vec![event(1), event(1)]);
+        assert_eq!(seqs(&mut viewer), [1, 2, 3, 4, 5]);
+        assert!(tails.take_behind(false).is_empty());
+        tails.ring(turn, 5);
+        assert!(tails.take_behind(false).is_empty());
+        tails.ring(turn, 6);
+        assert_eq!(tails.take_behind(false), [(turn, 5)]);
+    }
+
+    #[test]
+    fn a_burst_sends_a_viewer_to_the_log_and_a_stall_ends_it() {
+        let (tails, turn) = (Tails::default(), TurnId::generate());
+        let (mut reading, mut stalled, mut other) = (tails.join(turn, 0).unwrap(), tails.join(turn, 0).unwrap(), tails.join(turn, 0).unwrap());
+        tails.deliver(turn, 1, vec![event(QUEUE_BYTES / 2)]);
+        assert_eq!(seqs(&mut other), [1]);
+        tails.deliver(turn, 2, vec![event(QUEUE_BYTES * 2 / 3)]);
+        // What it has is good; then it reads on from the log.
+        assert_eq!(seqs(&mut reading), [1]);
+        assert_eq!(reading.take(usize::MAX, Instant::now()).unwrap_err(), Parted::Behind);
+        assert_eq!(stalled.take(usize::MAX, Instant::now() + STALL * 2).unwrap_err(), Parted::Stalled);
+        assert_eq!(seqs(&mut other), [2]);
+    }
+
+    #[test]
+    fn nothing_stays_when_the_last_viewer_has_left() {
+        let (tails, turn) = (Tails::default(), TurnId::generate());
+        let (first, second) = (tails.join(turn, 0), tails.join(turn, 0));
+        drop(first);
+        assert_eq!(tails.lock().len(), 1);
+        drop(second);
+        assert!(tails.lock().is_empty());
     }
 }

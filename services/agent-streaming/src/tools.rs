@@ -62,12 +62,12 @@ pub struct FileEffect {
 #[derive(Debug)]
 pub(crate) enum Stop {
     Failed(Failure),
-    Base(BaseError),
+    Base(Box<BaseError>),
 }
 
 impl From<BaseError> for Stop {
     fn from(error: BaseError) -> Self {
-        Self::Base(error)
+        Self::Base(Box::new(error))
     }
 }
 
@@ -121,8 +121,10 @@ pub async fn execute(overlay: &mut Overlay, base: &dyn BaseFiles, tool: &str, in
             let file = file.map(|file| FileEffect { size: done.size, ..file });
             Ok(ToolOutcome { content: done.content, summary: done.summary, failure: None, file })
         }
-        Err(Stop::Failed(failure)) => Ok(ToolOutcome { content: told(&failure), summary: failure.message.clone(), failure: Some(failure), file }),
-        Err(Stop::Base(error)) => Err(error),
+        Err(Stop::Failed(failure)) => {
+            Ok(ToolOutcome { content: told(&failure), summary: failure.message.clone(), failure: Some(failure), file })
+        }
+        Err(Stop::Base(error)) => Err(*error),
     }
 }
 
@@ -130,13 +132,21 @@ pub async fn execute(overlay: &mut Overlay, base: &dyn BaseFiles, tool: &str, in
 fn effect(tool: &str, input: &Value) -> Option<FileEffect> {
     let path = |name: &str| input.get(name).and_then(Value::as_str).map(str::to_owned);
     let (operation, path, from) = match tool {
-        "write_file" => (FileOperation::Write, path("path")?, None),
+        "write_file" => (FileOperation::Write, path("path").or_else(|| opened(input.as_str()?))?, None),
         "edit_file" => (FileOperation::Edit, path("path")?, None),
         "delete_file" => (FileOperation::Delete, path("path")?, None),
         "rename_file" => (FileOperation::Rename, path("new_path")?, Some(path("path")?)),
         _ => return None,
     };
     Some(FileEffect { path, from, operation, size: 0 })
+}
+
+/// The file that arguments which are not whole JSON have opened before the eyes of a viewer.
+fn opened(arguments: &str) -> Option<String> {
+    InputStream::new("write_file").push(arguments).into_iter().find_map(|event| match event {
+        input::InputEvent::Opened { path } => Some(path),
+        input::InputEvent::Text(_) | input::InputEvent::Json(_) => None,
+    })
 }
 
 /// A failure in the words for the model.

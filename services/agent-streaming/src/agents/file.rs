@@ -8,7 +8,15 @@ use super::Agent;
 use crate::tools::catalogue::NAMES;
 
 /// What other coding agents call our tools.
-const ALIASES: &[(&str, &str)] = &[("ls", "list_files"), ("glob", "list_files"), ("read", "read_file"), ("grep", "search"), ("write", "write_file"), ("edit", "edit_file"), ("multiedit", "edit_file")];
+const ALIASES: &[(&str, &str)] = &[
+    ("ls", "list_files"),
+    ("glob", "list_files"),
+    ("read", "read_file"),
+    ("grep", "search"),
+    ("write", "write_file"),
+    ("edit", "edit_file"),
+    ("multiedit", "edit_file"),
+];
 
 /// Fields of other products are passed over.
 #[derive(Deserialize)]
@@ -32,7 +40,10 @@ enum Tools {
 pub(super) fn parse(file: &Path, text: &str) -> Result<Agent, String> {
     let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n");
     let rest = text.strip_prefix("---\n").ok_or("does not begin with front matter between two lines of ---")?;
-    let (front, body) = rest.split_once("\n---\n").or_else(|| Some((rest.strip_suffix("\n---")?, ""))).ok_or("its front matter does not end with a line of ---")?;
+    let (front, body) = rest
+        .split_once("\n---\n")
+        .or_else(|| Some((rest.strip_suffix("\n---")?, "")))
+        .ok_or("its front matter does not end with a line of ---")?;
     let front: Front = serde_yaml_ng::from_str(front).map_err(|e| format!("its front matter: {e}"))?;
     let name = front.name.trim().to_owned();
     let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';

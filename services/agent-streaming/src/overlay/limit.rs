@@ -33,10 +33,14 @@ impl Overlay {
             return Err(Refusal::new("TOO_MANY_FILES", format!("{path} would be file {}; a project may have {limit}", after.len())));
         }
         let before: usize = self.files.values().map(|(_, size)| *size as usize).sum();
-        let replaced = [Some(path), instead].into_iter().flatten().filter_map(|path| self.size(path)).map(|size| size as usize).sum::<usize>();
+        let replaced =
+            [Some(path), instead].into_iter().flatten().filter_map(|path| self.size(path)).map(|size| size as usize).sum::<usize>();
         let (bytes, limit) = (before - replaced + size, self.limits.project_bytes);
         if over(bytes, limit) && bytes > before {
-            return Err(Refusal::new("PROJECT_TOO_LARGE", format!("with {path} the project would have {bytes} bytes; it may have {limit}")));
+            return Err(Refusal::new(
+                "PROJECT_TOO_LARGE",
+                format!("with {path} the project would have {bytes} bytes; it may have {limit}"),
+            ));
         }
         let limit = self.limits.folder_entries;
         if !self.files.contains_key(path) && ends_of_folders(path).any(|end| over(entries(after, &path[..end]), limit)) {
@@ -49,7 +53,8 @@ impl Overlay {
     /// counts once.
     pub(super) fn may_change(&self, after: &BTreeSet<&str>) -> Result<(), Refusal> {
         let kept = |path: &str| matches!(self.files.get(path), Some((Node::Base, _)));
-        let touched = after.iter().filter(|path| !kept(path)).count() + self.base.keys().filter(|path| !after.contains(path.as_str())).count();
+        let touched =
+            after.iter().filter(|path| !kept(path)).count() + self.base.keys().filter(|path| !after.contains(path.as_str())).count();
         let limit = self.limits.files_per_save;
         if over(touched, limit) {
             return Err(Refusal::new("TOO_MANY_FILES", format!("one turn may change {limit} files")));

@@ -46,7 +46,23 @@ mod tests {
             assert_eq!(check(good), Ok(()), "{good}");
         }
         let too_long = "a".repeat(256);
-        for bad in ["", &too_long, "/etc/passwd", "a//b", "a/", "..", "a/../b", "./a", ".git/config", "a/.GIT", "a\\b", "a\0b", "a\nb", "a\u{85}b", "e\u{301}"] {
+        for bad in [
+            "",
+            &too_long,
+            "/etc/passwd",
+            "a//b",
+            "a/",
+            "..",
+            "a/../b",
+            "./a",
+            ".git/config",
+            "a/.GIT",
+            "a\\b",
+            "a\0b",
+            "a\nb",
+            "a\u{85}b",
+            "e\u{301}",
+        ] {
             assert!(check(bad).is_err(), "{bad:?}");
         }
     }

@@ -50,7 +50,8 @@ impl BaseFiles for Memory {
     }
 }
 
-pub(crate) const LIMITS: ProjectLimits = ProjectLimits { file_bytes: 1_000, files: 8, project_bytes: 3_000, folder_entries: 5, files_per_save: 6 };
+pub(crate) const LIMITS: ProjectLimits =
+    ProjectLimits { file_bytes: 1_000, files: 8, project_bytes: 3_000, folder_entries: 5, files_per_save: 6 };
 
 /// One line per step.
 fn shown(changes: &[FileChange]) -> Vec<String> {
@@ -199,7 +200,10 @@ async fn one_byte_and_one_file_over_each_limit() {
     let bytes = ProjectLimits { project_bytes: 4, ..ProjectLimits::default() };
     assert_eq!(run(&base, &mut limits(bytes), "b=123 b=1234 c=1 b=1 c=12").await, ["PROJECT_TOO_LARGE", "PROJECT_TOO_LARGE"]);
     let entries = ProjectLimits { folder_entries: 2, ..ProjectLimits::default() };
-    assert_eq!(run(&base, &mut limits(entries), "d/1=x d/2=x d/3=x b=x d/2/x=y d/2>d/3").await, ["TOO_MANY_FILES", "TOO_MANY_FILES", "INVALID_PATH"]);
+    assert_eq!(
+        run(&base, &mut limits(entries), "d/1=x d/2=x d/3=x b=x d/2/x=y d/2>d/3").await,
+        ["TOO_MANY_FILES", "TOO_MANY_FILES", "INVALID_PATH"]
+    );
     let save = ProjectLimits { files_per_save: 2, ..ProjectLimits::default() };
     assert_eq!(run(&base, &mut limits(save), "b=1 b=2 a=2 -a c=1 -b c=1").await, ["TOO_MANY_FILES"]);
 }

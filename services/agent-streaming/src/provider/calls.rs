@@ -105,7 +105,8 @@ mod tests {
         let user = ModelMessage::User { text: "x".into() };
         let call = AssistantBlock::ToolCall { id: "call_0".into(), tool: "t".into(), input: json!({}) };
         let mut first = Names::new(&request(vec![user.clone()]));
-        let mut second = Names::new(&request(vec![user, ModelMessage::Assistant { blocks: vec![call] }, ModelMessage::ToolResults(Vec::new())]));
+        let mut second =
+            Names::new(&request(vec![user, ModelMessage::Assistant { blocks: vec![call] }, ModelMessage::ToolResults(Vec::new())]));
         assert_eq!([first.block(), first.block(), second.block()], ["b1.1", "b1.2", "b3.1"]);
         assert_eq!([first.call("call_0"), first.call(""), first.call("call_0")], ["call_0", "call_1_3", "call_1_4"]);
         assert_eq!([second.call("call_0"), second.call("toolu_1")], ["call_3_2", "toolu_1"]);

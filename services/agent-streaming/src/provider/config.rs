@@ -43,7 +43,8 @@ impl ProviderConfig {
             "the model, provider/model with provider anthropic, openai or demo; unset: what the keys allow, else demo/demo",
         );
         let anthropic_key: Option<Secret> = env.optional("ANTHROPIC_API_KEY", "key of the Anthropic API");
-        let anthropic_url = base_url(env, "ANTHROPIC_BASE_URL", "https://api.anthropic.com", "where the Anthropic Messages API is, without /v1");
+        let anthropic_url =
+            base_url(env, "ANTHROPIC_BASE_URL", "https://api.anthropic.com", "where the Anthropic Messages API is, without /v1");
         let openai_key: Option<Secret> = env.optional("OPENAI_API_KEY", "key of the OpenAI API or of a server that speaks it");
         let openai_enabled = openai_key.is_some() || env.is_set("OPENAI_BASE_URL");
         let openai_url = base_url(
@@ -68,6 +69,11 @@ impl ProviderConfig {
         if config.idle_timeout.is_zero() {
             env.fault("BACKLOT_PROVIDER_IDLE_TIMEOUT", "must be longer than 0");
         }
+        for (name, key) in [("ANTHROPIC_API_KEY", &config.anthropic_key), ("OPENAI_API_KEY", &config.openai_key)] {
+            if key.as_ref().is_some_and(|key| !key.expose().bytes().all(|byte| byte.is_ascii_graphic())) {
+                env.fault(name, "must be visible ASCII characters without spaces");
+            }
+        }
         let model = model.unwrap_or_else(|| config.default_model().to_owned());
         if let Err(problem) = config.can_reach(&model) {
             env.fault("BACKLOT_MODEL", problem);
@@ -89,7 +95,9 @@ impl ProviderConfig {
         match model.split_once('/') {
             None | Some((_, "")) => Err("must be provider/model".to_owned()),
             Some(("anthropic", _)) if self.anthropic_key.is_none() => Err(format!("names {model}, but ANTHROPIC_API_KEY is not set")),
-            Some(("openai", _)) if !self.openai_enabled => Err(format!("names {model}, but neither OPENAI_API_KEY nor OPENAI_BASE_URL is set")),
+            Some(("openai", _)) if !self.openai_enabled => {
+                Err(format!("names {model}, but neither OPENAI_API_KEY nor OPENAI_BASE_URL is set"))
+            }
             Some(("anthropic" | "openai", _) | ("demo", "demo")) => Ok(()),
             Some(("demo", _)) => Err("the only model of provider demo is demo/demo".to_owned()),
             Some((other, _)) => Err(format!("names provider {other:?}; there are anthropic, openai and demo")),
@@ -107,7 +115,8 @@ fn base_url(env: &mut Env, name: &'static str, default: &str, help: &'static str
 
 fn max_tokens_field(env: &mut Env, url: &BaseUrl) -> MaxTokensField {
     let name = "BACKLOT_OPENAI_MAX_TOKENS_FIELD";
-    let help = "how chat completions are told the longest answer: max_tokens, max_completion_tokens, or auto (the second for api.openai.com)";
+    let help =
+        "how chat completions are told the longest answer: max_tokens, max_completion_tokens, or auto (the second for api.openai.com)";
     let word: String = env.get(name, "auto", help);
     match word.as_str() {
         "max_tokens" => MaxTokensField::MaxTokens,
@@ -207,7 +216,10 @@ mod tests {
         let cases: [(&[(&str, &str)], MaxTokensField); 4] = [
             (&[], MaxCompletionTokens),
             (&[("OPENAI_BASE_URL", "http://127.0.0.1:11434/v1")], MaxTokens),
-            (&[("OPENAI_BASE_URL", "http://127.0.0.1:1/v1"), ("BACKLOT_OPENAI_MAX_TOKENS_FIELD", "max_completion_tokens")], MaxCompletionTokens),
+            (
+                &[("OPENAI_BASE_URL", "http://127.0.0.1:1/v1"), ("BACKLOT_OPENAI_MAX_TOKENS_FIELD", "max_completion_tokens")],
+                MaxCompletionTokens,
+            ),
             (&[("BACKLOT_OPENAI_MAX_TOKENS_FIELD", "max_tokens")], MaxTokens),
         ];
         for (pairs, field) in cases {
@@ -216,11 +228,16 @@ mod tests {
         assert!(read(&[("BACKLOT_OPENAI_MAX_TOKENS_FIELD", "x")]).1.is_err());
         assert!(read(&[("OPENAI_BASE_URL", "ftp://x/v1")]).1.is_err());
         assert!(read(&[("BACKLOT_PROVIDER_IDLE_TIMEOUT", "0s")]).1.is_err());
+        assert!(read(&[("OPENAI_API_KEY", "a b")]).1.is_err_and(|problem| !problem.contains("a b")));
     }
 
     #[test]
     fn no_secret_shows_in_debug() {
-        let (config, _) = read(&[("OPENAI_API_KEY", "hunter2"), ("ANTHROPIC_API_KEY", "hunter2"), ("OPENAI_BASE_URL", "http://me:hunter2@host/v1?key=hunter2")]);
+        let (config, _) = read(&[
+            ("OPENAI_API_KEY", "hunter2"),
+            ("ANTHROPIC_API_KEY", "hunter2"),
+            ("OPENAI_BASE_URL", "http://me:hunter2@host/v1?key=hunter2"),
+        ]);
         let shown = format!("{config:?}");
         assert!(!shown.contains("hunter2") && shown.contains("http://host/v1"), "{shown}");
     }

@@ -80,7 +80,12 @@ impl Http {
             .body(body);
         let response = timeout(self.idle, request.send()).await.map_err(|_| stalled(call.provider, self.idle))?;
         let response = response.map_err(|e| transport(call.provider, e))?;
-        tracing::debug!(provider = call.provider, status = response.status().as_u16(), request_id = request_id(response.headers()), "model answers");
+        tracing::debug!(
+            provider = call.provider,
+            status = response.status().as_u16(),
+            request_id = request_id(response.headers()),
+            "model answers"
+        );
         let reader = Reader::new(response, call.provider, self.idle);
         if !reader.response.status().is_success() || reader.is_not_a_stream() {
             return Err(reader.refusal().await);
@@ -252,7 +257,7 @@ fn refusal(provider: &str, status: u16, headers: &HeaderMap, said: &Said) -> Pro
     let retryable = match headers.get("x-should-retry").map(HeaderValue::as_bytes) {
         Some(b"true") => true,
         Some(b"false") => false,
-        _ => matches!(status, 408 | 409 | 429 | 500..) && !(said.spent() && !headers.contains_key(header::RETRY_AFTER)),
+        _ => matches!(status, 408 | 409 | 429 | 500..) && (!said.spent() || headers.contains_key(header::RETRY_AFTER)),
     };
     ProviderError { class, message: format!("{provider} answered {status}: {}{id}", said.words()), retryable, retry_after }
 }
@@ -385,7 +390,10 @@ mod tests {
         let error = refused(500, &[], r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#);
         assert_eq!((error.class, error.retryable), (ErrorClass::Overloaded, true));
         assert_eq!(refused(404, &[], r#"{"error":"model 'x' not found"}"#).message, "anthropic answered 404: model 'x' not found");
-        assert_eq!(refused(400, &[], r#"{"object":"error","message":"too long","type":"BadRequestError","code":400}"#).message, "anthropic answered 400: BadRequestError: too long");
+        assert_eq!(
+            refused(400, &[], r#"{"object":"error","message":"too long","type":"BadRequestError","code":400}"#).message,
+            "anthropic answered 400: BadRequestError: too long"
+        );
         assert_eq!(refused(502, &[], "<html>\n bad gateway").message, "anthropic answered 502: <html>  bad gateway");
         assert_eq!(refused(500, &[], "").message, "anthropic answered 500: no reason given");
     }

@@ -98,7 +98,8 @@ async fn read_request(socket: &mut TcpStream) -> (String, Value) {
         bytes.extend_from_slice(&chunk[..n]);
         let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else { continue };
         let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
-        let length = head.lines().find_map(|l| l.to_lowercase().strip_prefix("content-length: ").map(|n| n.parse::<usize>().unwrap())).unwrap_or(0);
+        let length =
+            head.lines().find_map(|l| l.to_lowercase().strip_prefix("content-length: ").map(|n| n.parse::<usize>().unwrap())).unwrap_or(0);
         if bytes.len() >= end + 4 + length {
             return (head, serde_json::from_slice(&bytes[end + 4..]).unwrap());
         }
@@ -160,7 +161,13 @@ async fn anthropic_is_asked_and_heard_byte_by_byte() {
     let server = Server::start(vec![Reply::Say(bytes.chunks(1).map(<[u8]>::to_vec).collect())]).await;
     assert_eq!(run(&server.anthropic()).await, (HELLO_SHOWN.map(str::to_owned).to_vec(), None));
     let head = server.heads().remove(0);
-    for line in ["post /v1/messages http/1.1", "x-api-key: sk-secret", "anthropic-version: 2023-06-01", "content-type: application/json", "accept: text/event-stream"] {
+    for line in [
+        "post /v1/messages http/1.1",
+        "x-api-key: sk-secret",
+        "anthropic-version: 2023-06-01",
+        "content-type: application/json",
+        "accept: text/event-stream",
+    ] {
         assert!(head.lines().any(|l| l == line), "{line} in {head}");
     }
     assert_eq!(server.bodies()[0]["stream"], true);
@@ -215,7 +222,10 @@ async fn a_cut_is_a_connection_error_that_can_be_retried_only_before_output() {
     for (shown, retryable) in [(&[][..], true), (&HELLO_SHOWN[..2], false), (&[], true)] {
         let (events, error) = run(&anthropic).await;
         let error = error.expect("a cut");
-        assert_eq!((events.as_slice(), error.class, error.retryable), (shown.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>().as_slice(), ErrorClass::Connection, retryable));
+        assert_eq!(
+            (events.as_slice(), error.class, error.retryable),
+            (shown.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>().as_slice(), ErrorClass::Connection, retryable)
+        );
     }
 }
 
@@ -225,7 +235,10 @@ async fn silence_is_a_timeout() {
     let anthropic = server.anthropic();
     for retryable in [true, false] {
         let error = run(&anthropic).await.1.expect("a stall");
-        assert_eq!((error.class, error.retryable, error.message.as_str()), (ErrorClass::Timeout, retryable, "anthropic sent nothing for 0.3 s"));
+        assert_eq!(
+            (error.class, error.retryable, error.message.as_str()),
+            (ErrorClass::Timeout, retryable, "anthropic sent nothing for 0.3 s")
+        );
     }
 }
 
@@ -260,7 +273,10 @@ async fn a_pause_is_answered_with_the_model_s_own_words() {
     let server = Server::start(vec![say(sse(&stream(&paused))), say(sse(&stream(&HELLO)))]).await;
     let (events, error) = run(&server.anthropic()).await;
     assert_eq!(error, None);
-    assert_eq!(events, ["text b1.1", "+ Hé", "end b1.1", "usage 3 2 0 0 0", "text b1.2", "+ Hé", "end b1.2", "usage 6 4 0 0 0", "finished stop"]);
+    assert_eq!(
+        events,
+        ["text b1.1", "+ Hé", "end b1.1", "usage 3 2 0 0 0", "text b1.2", "+ Hé", "end b1.2", "usage 6 4 0 0 0", "finished stop"]
+    );
     let again = &server.bodies()[1]["messages"];
     assert_eq!(again[1], json!({"role": "assistant", "content": [{"type": "text", "text": "Hé"}]}));
 }

@@ -83,7 +83,10 @@ mod tests {
     #[test]
     fn every_name_has_a_spec_in_a_fixed_order() {
         assert_eq!(specs(&NAMES).iter().map(|spec| spec.name).collect::<Vec<_>>(), NAMES);
-        assert_eq!(specs(&["write_file", "bash", "read_file"]).iter().map(|spec| spec.name).collect::<Vec<_>>(), ["read_file", "write_file"]);
+        assert_eq!(
+            specs(&["write_file", "bash", "read_file"]).iter().map(|spec| spec.name).collect::<Vec<_>>(),
+            ["read_file", "write_file"]
+        );
         for spec in specs(&NAMES) {
             let known = spec.input_schema["properties"].as_object().expect("properties");
             for required in spec.input_schema["required"].as_array().expect("required") {

@@ -45,7 +45,11 @@ fn refusal(path: &str, text: &str, old_text: &str, places: &[usize]) -> Failure 
     }
     let lines: Vec<String> = places.iter().take(MAX_PLACES).map(|at| line_of(text, *at).to_string()).collect();
     let more = if places.len() > MAX_PLACES { " and more" } else { "" };
-    let message = format!("old_text is {} times in {path}, at lines {}{more}; add lines around it until it is unique", places.len(), lines.join(", "));
+    let message = format!(
+        "old_text is {} times in {path}, at lines {}{more}; add lines around it until it is unique",
+        places.len(),
+        lines.join(", ")
+    );
     let nearest_line = line_of(text, places[0]);
     Failure { reason: "MANY_MATCHES", message, nearest_region: nearest::clip(&text[places[0]..][..old_text.len()]), nearest_line }
 }

@@ -70,7 +70,9 @@ pub(super) async fn file(stage: &mut Stage<'_>, input: &Value) -> Result<Done, S
     let end = first + shown - 1;
     let note = match lines[first - 1..last].get(shown) {
         Some(_) => format!("\n[not all of it; go on with start_line {}]", end + 1),
-        None if body.len() < lines[first - 1..end].iter().map(|line| line.len()).sum() => format!("\n[line {end} is too long to show and was cut]"),
+        None if body.len() < lines[first - 1..end].iter().map(|line| line.len()).sum() => {
+            format!("\n[line {end} is too long to show and was cut]")
+        }
         None => String::new(),
     };
     let summary = match (first, end) {

@@ -52,10 +52,19 @@ async fn reading_whole_files_and_ranges() {
     let whole = once("read_file", json!({"path": "src/app.js"})).await;
     assert_eq!((whole.content, whole.summary), (format!("src/app.js, lines 1 to 7 of 7:\n{APP}"), "7 lines of src/app.js".into()));
     let part = once("read_file", json!({"path": "src/app.js", "start_line": 2, "end_line": 3})).await;
-    assert_eq!((part.content.as_str(), part.summary.as_str()), ("src/app.js, lines 2 to 3 of 7:\n  return a + b;\n}\n", "lines 2 to 3 of src/app.js"));
-    assert_eq!(once("read_file", json!({"path": "src/app.js", "start_line": 7, "end_line": 99})).await.content, "src/app.js, lines 7 to 7 of 7:\n}\n");
+    assert_eq!(
+        (part.content.as_str(), part.summary.as_str()),
+        ("src/app.js, lines 2 to 3 of 7:\n  return a + b;\n}\n", "lines 2 to 3 of src/app.js")
+    );
+    assert_eq!(
+        once("read_file", json!({"path": "src/app.js", "start_line": 7, "end_line": 99})).await.content,
+        "src/app.js, lines 7 to 7 of 7:\n}\n"
+    );
     assert_eq!(once("read_file", json!({"path": "empty.txt"})).await.content, "empty.txt is empty.");
-    assert_eq!(once("read_file", json!({"path": "logo.png"})).await.content, "logo.png is a binary file of 4 bytes; it cannot be shown as text.");
+    assert_eq!(
+        once("read_file", json!({"path": "logo.png"})).await.content,
+        "logo.png is a binary file of 4 bytes; it cannot be shown as text."
+    );
     assert_eq!(failure("read_file", json!({"path": "src/app.js", "start_line": 8})).await.reason, "INVALID_ARGUMENTS");
     assert_eq!(failure("read_file", json!({"path": "src/app.js", "start_line": 3, "end_line": 2})).await.reason, "INVALID_ARGUMENTS");
     assert_eq!(failure("read_file", json!({"path": "app.js"})).await.message, "there is no file app.js; there is src/app.js");
@@ -117,14 +126,18 @@ async fn tools_see_what_tools_did() {
     assert_eq!(created.content, "created new.js: 1 line, 11 bytes.");
     let effect = FileEffect { path: "new.js".into(), from: None, operation: FileOperation::Write, size: 11 };
     assert_eq!(created.file, Some(effect));
-    let edited = call(&base, &mut overlay, "edit_file", json!({"path": "new.js", "old_text": "x = 1", "new_text": "y = 22;\nlet z = 3"})).await;
+    let edited =
+        call(&base, &mut overlay, "edit_file", json!({"path": "new.js", "old_text": "x = 1", "new_text": "y = 22;\nlet z = 3"})).await;
     assert_eq!(edited.summary, "edited new.js at line 1: 1 line became 2 lines");
     assert_eq!(edited.file.map(|f| (f.operation, f.size)), Some((FileOperation::Edit, 23)));
     let renamed = call(&base, &mut overlay, "rename_file", json!({"path": "new.js", "new_path": "lib/new.js"})).await;
     let effect = FileEffect { path: "lib/new.js".into(), from: Some("new.js".into()), operation: FileOperation::Rename, size: 23 };
     assert_eq!(renamed.file, Some(effect));
     assert_eq!(call(&base, &mut overlay, "search", json!({"query": "let z"})).await.content, "lib/new.js:2: let z = 3;");
-    assert_eq!(call(&base, &mut overlay, "write_file", json!({"path": "lib/new.js", "content": ""})).await.content, "replaced lib/new.js: 0 lines, 0 bytes.");
+    assert_eq!(
+        call(&base, &mut overlay, "write_file", json!({"path": "lib/new.js", "content": ""})).await.content,
+        "replaced lib/new.js: 0 lines, 0 bytes."
+    );
     let deleted = call(&base, &mut overlay, "delete_file", json!({"path": "lib/new.js"})).await;
     assert_eq!((deleted.content.as_str(), deleted.file.map(|f| f.size)), ("deleted lib/new.js.", Some(0)));
     assert_eq!(overlay.changes(), []);
@@ -174,6 +187,8 @@ async fn a_refused_change_still_names_its_file() {
     let effect = FileEffect { path: "../x".into(), from: None, operation: FileOperation::Write, size: 0 };
     assert_eq!(outcome.file, Some(effect));
     assert_eq!(once("write_file", json!({"content": "1"})).await.file, None);
+    let broken = once("write_file", json!(r#"{"path":"a.js","content":"x"#)).await;
+    assert_eq!(broken.file.map(|file| file.path).as_deref(), Some("a.js"), "its viewers saw it open");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! A model server that speaks chat completions and does what the prompt tells it to, faults included.
 //!
 //! The first word of the prompt is the order: `SAY text` answers, `WRITE path text` writes a file and then answers, `SLOW n`
-//! answers in n pieces, `HANG` says something and then nothing more, `CUT` breaks off, `LENGTH` is cut within a file, `DECLINE`
+//! answers in n pieces, `FLOOD n` in n large ones at once, `HANG` says something and then nothing more, `CUT` breaks off, `LENGTH` is cut within a file, `DECLINE`
 //! declines, `BUSY n text` is overloaded n times and then answers, `BAD` refuses the request, `LOOP` reads a file for ever.
 
 use std::{
@@ -114,6 +114,14 @@ async fn serve(stream: TcpStream, counts: &Counts) -> Option<()> {
                     return None;
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            answer.end("stop").await
+        }
+        "FLOOD" => {
+            answer.begin().await?;
+            let piece = "flood ".repeat(200);
+            for _ in 0..rest.parse().ok()? {
+                answer.say(&piece).await?;
             }
             answer.end("stop").await
         }

@@ -27,15 +27,12 @@ struct Echo;
 #[tonic::async_trait]
 impl RateLimitService for Echo {
     async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
-        let second = pbjson_duration(1);
-        let decisions = request.into_inner().checks.into_iter().map(|check| PolicyDecision {
-            policy: check.policy,
-            allowed: true,
-            limit: 10_000,
-            remaining: 9_999,
-            reset_after: second.clone(),
-            window: second.clone(),
-            retry_after: None,
+        let decisions = request.into_inner().checks.into_iter().map(|check| {
+            let mut decision =
+                PolicyDecision { policy: check.policy, allowed: true, limit: 10_000, remaining: 9_999, ..PolicyDecision::default() };
+            decision.reset_after.get_or_insert_default().seconds = 1;
+            decision.window.get_or_insert_default().seconds = 1;
+            decision
         });
         Ok(Response::new(CheckResponse { allowed: true, decisions: decisions.collect(), ..CheckResponse::default() }))
     }

@@ -2,13 +2,7 @@
 //! `/pipe` it does nothing else; under `/log` it delivers a piece when PostgreSQL has committed it, all streams of a batch in
 //! one statement.
 
-use std::{
-    convert::Infallible,
-    io::Write as _,
-    pin::Pin,
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{convert::Infallible, io::Write as _, pin::Pin, process::ExitCode, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;

@@ -28,6 +28,11 @@ impl Samples {
         Ok(value)
     }
 
+    #[allow(clippy::cast_precision_loss, reason = "far below 2^52 samples")]
+    pub(crate) fn count(&self) -> f64 {
+        self.0.len() as f64
+    }
+
     pub(crate) fn p50(&self) -> f64 {
         self.quantile(0.5)
     }

@@ -49,7 +49,9 @@ fn text_block(text: &str) -> Option<Value> {
 fn assistant_block(block: &AssistantBlock) -> Option<Value> {
     match block {
         AssistantBlock::Text(text) => text_block(text),
-        AssistantBlock::ToolCall { id, tool, input } => Some(json!({"type": "tool_use", "id": id, "name": tool, "input": arguments_object(input)})),
+        AssistantBlock::ToolCall { id, tool, input } => {
+            Some(json!({"type": "tool_use", "id": id, "name": tool, "input": arguments_object(input)}))
+        }
         AssistantBlock::Reasoning { text, opaque } => {
             let ours = opaque["provider"] == "anthropic";
             if ours && let Some(signature) = opaque["signature"].as_str() {

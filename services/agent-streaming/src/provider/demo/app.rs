@@ -72,7 +72,11 @@ mod tests {
     #[test]
     fn every_app_is_whole() {
         for app in &APPS {
-            assert!(app.html.matches(TITLE).count() >= 2 && app.html.contains("href=\"styles.css\"") && app.html.contains("src=\"app.js\""), "{}", app.what);
+            assert!(
+                app.html.matches(TITLE).count() >= 2 && app.html.contains("href=\"styles.css\"") && app.html.contains("src=\"app.js\""),
+                "{}",
+                app.what
+            );
             assert!(app.css.starts_with(":root {\n  --bg: ") && app.css.contains("--size: 16px;"), "{}", app.what);
             for id in app.js.split("querySelector(\"#").skip(1).filter_map(|rest| rest.split('"').next()) {
                 assert!(app.html.contains(&format!("id=\"{id}\"")), "{}: #{id}", app.what);

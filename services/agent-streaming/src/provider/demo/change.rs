@@ -4,8 +4,10 @@ use serde_json::{Value, json};
 
 use super::wish::Wish;
 
-const DARK: [(&str, &str); 5] = [("--bg", "#0f1220"), ("--panel", "#181d2f"), ("--text", "#e8ebf5"), ("--muted", "#98a1b8"), ("--line", "#2b3249")];
-const LIGHT: [(&str, &str); 5] = [("--bg", "#f5f6fb"), ("--panel", "#ffffff"), ("--text", "#1b2130"), ("--muted", "#667085"), ("--line", "#e2e6ef")];
+const DARK: [(&str, &str); 5] =
+    [("--bg", "#0f1220"), ("--panel", "#181d2f"), ("--text", "#e8ebf5"), ("--muted", "#98a1b8"), ("--line", "#2b3249")];
+const LIGHT: [(&str, &str); 5] =
+    [("--bg", "#f5f6fb"), ("--panel", "#ffffff"), ("--text", "#1b2130"), ("--muted", "#667085"), ("--line", "#e2e6ef")];
 
 /// A file on its way to its new text.
 #[derive(Debug, Clone)]

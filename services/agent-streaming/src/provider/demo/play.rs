@@ -14,8 +14,7 @@ use crate::{
     tools::read::whole_text,
 };
 
-const HOW_TO_GET_A_REAL_ONE: &str =
-    "This was the demo model: it follows a script and understands only a few words. Set ANTHROPIC_API_KEY or OPENAI_API_KEY for a real one.";
+const HOW_TO_GET_A_REAL_ONE: &str = "This was the demo model: it follows a script and understands only a few words. Set ANTHROPIC_API_KEY or OPENAI_API_KEY for a real one.";
 
 pub(super) fn step(request: &ModelRequest) -> Vec<ModelEvent> {
     let brief = Brief::of(request);
@@ -66,7 +65,10 @@ fn build_app(brief: &Brief<'_>, script: &mut Script) {
 
 /// Title, page and style sheet of an app as the prompt would like them.
 fn dress(app: &App, wishes: &[Wish]) -> (String, String, String) {
-    let title = wishes.iter().find_map(|wish| if let Wish::Title(title) = wish { Some(title.clone()) } else { None }).unwrap_or_else(|| app.title.to_owned());
+    let title = wishes
+        .iter()
+        .find_map(|wish| if let Wish::Title(title) = wish { Some(title.clone()) } else { None })
+        .unwrap_or_else(|| app.title.to_owned());
     let mut page = Draft::new("index.html", &app.html.replace(TITLE, &escape(&title)));
     let mut sheet = Some(Draft::new("styles.css", app.css));
     change::apply(wishes, &mut page, &mut sheet);
@@ -78,7 +80,9 @@ fn change_app(brief: &Brief<'_>, page: &str, script: &mut Script) {
     match &brief.rounds[..] {
         [] => {
             let files = sheet.map_or_else(|| page.to_owned(), |sheet| format!("{page} and {sheet}"));
-            script.say(&format!("I am the demo model of Backlot, no provider is configured. I am going to look at {files} before I change anything."));
+            script.say(&format!(
+                "I am the demo model of Backlot, no provider is configured. I am going to look at {files} before I change anything."
+            ));
             for path in [Some(page), sheet].into_iter().flatten() {
                 script.call("read_file", json!({"path": path}));
             }

@@ -25,7 +25,14 @@ struct Turn {
 }
 
 fn request(messages: Vec<ModelMessage>, system: String, max_tokens: u32) -> ModelRequest {
-    ModelRequest { model: "demo".into(), system, messages, tools: tools::specs(&tools::catalogue::NAMES), max_tokens, prompt_key: "t".into() }
+    ModelRequest {
+        model: "demo".into(),
+        system,
+        messages,
+        tools: tools::specs(&tools::catalogue::NAMES),
+        max_tokens,
+        prompt_key: "t".into(),
+    }
 }
 
 async fn turn(files: &BTreeMap<String, String>, prompt: &str) -> Turn {
@@ -149,7 +156,9 @@ async fn another_app_takes_the_place_of_the_first() {
 #[tokio::test]
 async fn files_of_people_are_changed_too() {
     let page = |text: &str| BTreeMap::from([("site/home.html".to_owned(), text.to_owned())]);
-    for text in ["<html><head></head><body><h1>Mine</h1></body></html>", "<h1>Mine</h1>", "", &format!("<body>{}</body>", "x\n".repeat(30_000))] {
+    for text in
+        ["<html><head></head><body><h1>Mine</h1></body></html>", "<h1>Mine</h1>", "", &format!("<body>{}</body>", "x\n".repeat(30_000))]
+    {
         for prompt in ["make it dark", "title: New", "anything"] {
             let files = page(text);
             let done = turn_of(&files, prompt, 200_000).await;

@@ -11,7 +11,10 @@ pub(super) enum Wish {
     Accent(&'static str, &'static str),
     Bigger,
     Smaller,
-    Add { what: Addition, text: String },
+    Add {
+        what: Addition,
+        text: String,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +38,18 @@ const COLOURS: [(&str, &str); 10] = [
 ];
 /// What stands before a title. The first one that a prompt has counts.
 const TITLE_LEADS: [&str; 12] = [
-    "title to ", "title is ", "title: ", "title ", "heading to ", "headline to ", "rename it to ", "rename it ", "call it ", "called ", "named ", "name it ",
+    "title to ",
+    "title is ",
+    "title: ",
+    "title ",
+    "heading to ",
+    "headline to ",
+    "rename it to ",
+    "rename it ",
+    "call it ",
+    "called ",
+    "named ",
+    "name it ",
 ];
 const MAX_TEXT_CHARS: usize = 80;
 
@@ -102,7 +116,9 @@ fn title(prompt: &str, lower: &str) -> Option<String> {
 
 fn addition(prompt: &str, lower: &str) -> Option<Wish> {
     let at = ["add ", "insert ", "include "].iter().find_map(|lead| lower.find(lead).map(|at| at + lead.len()))?;
-    let said = ["saying ", "that says ", "with the text ", "labelled ", "labeled "].iter().find_map(|lead| lower[at..].find(lead).map(|found| at + found + lead.len()));
+    let said = ["saying ", "that says ", "with the text ", "labelled ", "labeled "]
+        .iter()
+        .find_map(|lead| lower[at..].find(lead).map(|found| at + found + lead.len()));
     let what = if lower[at..].contains("footer") {
         Addition::Footer
     } else if lower[at..].contains("button") {
@@ -112,7 +128,11 @@ fn addition(prompt: &str, lower: &str) -> Option<Wish> {
     };
     let mut wanted = &prompt[said.unwrap_or(at)..];
     for article in ["a ", "an ", "the ", "some "] {
-        if said.is_none() && wanted.len() >= article.len() && wanted.is_char_boundary(article.len()) && wanted[..article.len()].eq_ignore_ascii_case(article) {
+        if said.is_none()
+            && wanted.len() >= article.len()
+            && wanted.is_char_boundary(article.len())
+            && wanted[..article.len()].eq_ignore_ascii_case(article)
+        {
             wanted = &wanted[article.len()..];
         }
     }
@@ -130,7 +150,11 @@ fn phrase(text: &str) -> Option<String> {
         None => {
             let end = text.find(['.', '!', '?', '\n', ',', ';']).unwrap_or(text.len());
             let lower = text[..end].to_ascii_lowercase();
-            let end = [" and make ", " and add ", " and change ", " and use ", " with a "].iter().filter_map(|next| lower.find(next)).min().unwrap_or(end);
+            let end = [" and make ", " and add ", " and change ", " and use ", " with a "]
+                .iter()
+                .filter_map(|next| lower.find(next))
+                .min()
+                .unwrap_or(end);
             &text[..end]
         }
     };

@@ -33,15 +33,7 @@ enum Open {
 
 impl Answer {
     pub(super) fn new(request: &ModelRequest) -> Self {
-        Self {
-            names: Names::new(request),
-            open: None,
-            calls: Calls::default(),
-            usage: None,
-            reason: None,
-            refused: false,
-            output: false,
-        }
+        Self { names: Names::new(request), open: None, calls: Calls::default(), usage: None, reason: None, refused: false, output: false }
     }
 
     /// Whether anything was handed out that a viewer may have seen.
@@ -70,7 +62,8 @@ impl Answer {
             self.usage = Some(read_usage(usage));
         }
         // Empty in the first chunk of Azure and in the one that carries usage. Others than the first were not asked for.
-        if let Some(choice) = chunk["choices"].as_array().and_then(|all| all.iter().find(|c| c["index"].as_u64().unwrap_or_default() == 0)) {
+        if let Some(choice) = chunk["choices"].as_array().and_then(|all| all.iter().find(|c| c["index"].as_u64().unwrap_or_default() == 0))
+        {
             self.choice(choice, out)?;
         }
         self.output |= !out.is_empty();

@@ -31,7 +31,8 @@ impl Dialect {
             MaxTokensField::MaxCompletionTokens => MaxTokensField::MaxTokens,
         };
         let about = |words: &[&str]| words.iter().any(|word| complaint.contains(word));
-        let unknown_field = about(&["max_tokens", "max_completion_tokens"]) && about(&["nsupported", "nrecognized", "not supported", "nknown", "xtra"]);
+        let unknown_field =
+            about(&["max_tokens", "max_completion_tokens"]) && about(&["nsupported", "nrecognized", "not supported", "nknown", "xtra"]);
         let candidates = [
             about(&["reasoning_effort"]).then_some(Self { without_reasoning: true, ..last }),
             unknown_field.then_some(Self { max_tokens: other_field, ..last }),

@@ -105,7 +105,10 @@ mod tests {
     #[test]
     fn a_whole_turn_byte_for_byte() {
         let blocks = vec![
-            AssistantBlock::Reasoning { text: "hm".into(), opaque: json!({"provider": "openai", "field": "reasoning", "details": [{"type": "x", "data": "y"}]}) },
+            AssistantBlock::Reasoning {
+                text: "hm".into(),
+                opaque: json!({"provider": "openai", "field": "reasoning", "details": [{"type": "x", "data": "y"}]}),
+            },
             AssistantBlock::Reasoning { text: "of another".into(), opaque: json!({"provider": "anthropic", "signature": "s"}) },
             AssistantBlock::Text("Looking.".into()),
             AssistantBlock::ToolCall { id: "c1".into(), tool: "list_files".into(), input: json!({"a": 1}) },

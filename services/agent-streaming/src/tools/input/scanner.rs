@@ -29,7 +29,11 @@ enum State {
     Colon,
     Value,
     /// Inside an array or object of no interest, `text`: inside a string there.
-    Skip { depth: u32, text: bool, escaped: bool },
+    Skip {
+        depth: u32,
+        text: bool,
+        escaped: bool,
+    },
     /// A number or a word.
     Scalar,
     /// After the object, or lost.

@@ -8,13 +8,31 @@ use crate::provider::{
 };
 
 pub(super) enum Block {
-    Text { id: String, text: String },
+    Text {
+        id: String,
+        text: String,
+    },
     /// `told`: its beginning was handed out.
-    Thinking { id: String, told: bool, text: String, signature: String },
-    Redacted { id: String, data: String },
-    Tool { id: String, name: String, json: String },
+    Thinking {
+        id: String,
+        told: bool,
+        text: String,
+        signature: String,
+    },
+    Redacted {
+        id: String,
+        data: String,
+    },
+    Tool {
+        id: String,
+        name: String,
+        json: String,
+    },
     /// A kind that means nothing here, kept to be sent back.
-    Other { start: Value, json: String },
+    Other {
+        start: Value,
+        json: String,
+    },
 }
 
 impl Block {

@@ -17,7 +17,14 @@ impl Reads for Answer {
 
 fn answer() -> Answer {
     let messages = vec![ModelMessage::User { text: "x".into() }];
-    Answer::new(&ModelRequest { model: "m".into(), system: String::new(), messages, tools: Vec::new(), max_tokens: 9, prompt_key: String::new() })
+    Answer::new(&ModelRequest {
+        model: "m".into(),
+        system: String::new(),
+        messages,
+        tools: Vec::new(),
+        max_tokens: 9,
+        prompt_key: String::new(),
+    })
 }
 
 fn read(events: &[&str]) -> Vec<String> {
@@ -29,54 +36,56 @@ fn read(events: &[&str]) -> Vec<String> {
 const START: &str = r#"{"type":"message_start","message":{"id":"msg_1","model":"m","usage":{"input_tokens":25,"cache_creation_input_tokens":100,"cache_read_input_tokens":1000,"output_tokens":1}}}"#;
 const STOP: &str = r#"{"type":"message_stop"}"#;
 
+/// As the API sends it, names, pings and all.
+const RECORDED: &str = concat!(
+    "event: message_start\r\n",
+    r#"data: {"type":"message_start","message":{"id":"msg_1","model":"claude","usage":{"input_tokens":25,"cache_creation_input_tokens":100,"cache_read_input_tokens":1000,"output_tokens":1}}}"#,
+    "\r\n\r\nevent: content_block_start\r\n",
+    r#"data: {"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}}"#,
+    "\r\n\r\nevent: ping\r\ndata: {\"type\": \"ping\"}\r\n\r\n",
+    r#"data: {"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"A page – 漢"}}"#,
+    "\r\n\r\n",
+    r#"data: {"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"EqQB"}}"#,
+    "\r\n\r\n",
+    r#"data: {"type":"content_block_stop","index":0}"#,
+    "\r\n\r\n",
+    r#"data: {"type":"content_block_start","index":1,"content_block":{"type":"redacted_thinking","data":"Zm9v"}}"#,
+    "\r\n\r\n",
+    r#"data: {"type":"content_block_stop","index":1}"#,
+    "\r\n\r\n",
+    r#"data: {"type":"content_block_start","index":2,"content_block":{"type":"text","text":""}}"#,
+    "\r\n\r\n",
+    r#"data: {"type":"content_block_delta","index":2,"delta":{"type":"text_delta","text":"Here "}}"#,
+    "\r\n\r\n",
+    r#"data: {"type":"content_block_delta","index":2,"delta":{"type":"citations_delta","citation":{}}}"#,
+    "\r\n\r\n",
+    r#"data: {"type":"content_block_delta","index":2,"delta":{"type":"text_delta","text":"you go 🎬"}}"#,
+    "\r\n\r\n",
+    r#"data: {"type":"content_block_stop","index":2}"#,
+    "\r\n\r\n",
+    r#"data: {"type":"content_block_start","index":3,"content_block":{"type":"tool_use","id":"toolu_1","name":"write_file","input":{}}}"#,
+    "\r\n\r\n",
+    r#"data: {"type":"content_block_delta","index":3,"delta":{"type":"input_json_delta","partial_json":""}}"#,
+    "\r\n\r\n",
+    r#"data: {"type":"content_block_delta","index":3,"delta":{"type":"input_json_delta","partial_json":"{\"path\":\"src/"}}"#,
+    "\r\n\r\n",
+    r#"data: {"type":"content_block_delta","index":3,"delta":{"type":"input_json_delta","partial_json":"a.js\",\"content\":\"1\"}"}}"#,
+    "\r\n\r\n",
+    r#"data: {"type":"content_block_stop","index":3}"#,
+    "\r\n\r\n",
+    r#"data: {"type":"content_block_start","index":4,"content_block":{"type":"tool_use","id":"toolu_2","name":"list_files","input":{}}}"#,
+    "\r\n\r\n",
+    r#"data: {"type":"content_block_stop","index":4}"#,
+    "\r\n\r\n",
+    r#"data: {"type":"something_new","index":9}"#,
+    "\r\n\r\n",
+    r#"data: {"type":"message_delta","delta":{"stop_reason":"tool_use","stop_sequence":null},"usage":{"output_tokens":89,"output_tokens_details":{"thinking_tokens":12}}}"#,
+    "\r\n\r\nevent: message_stop\r\ndata: {\"type\":\"message_stop\"}\r\n\r\n",
+);
+
 #[test]
 fn a_recorded_answer_with_names_pings_and_every_kind_of_block() {
-    let stream = concat!(
-        "event: message_start\r\n",
-        r#"data: {"type":"message_start","message":{"id":"msg_1","model":"claude","usage":{"input_tokens":25,"cache_creation_input_tokens":100,"cache_read_input_tokens":1000,"output_tokens":1}}}"#,
-        "\r\n\r\nevent: content_block_start\r\n",
-        r#"data: {"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}}"#,
-        "\r\n\r\nevent: ping\r\ndata: {\"type\": \"ping\"}\r\n\r\n",
-        r#"data: {"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"A page – 漢"}}"#,
-        "\r\n\r\n",
-        r#"data: {"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"EqQB"}}"#,
-        "\r\n\r\n",
-        r#"data: {"type":"content_block_stop","index":0}"#,
-        "\r\n\r\n",
-        r#"data: {"type":"content_block_start","index":1,"content_block":{"type":"redacted_thinking","data":"Zm9v"}}"#,
-        "\r\n\r\n",
-        r#"data: {"type":"content_block_stop","index":1}"#,
-        "\r\n\r\n",
-        r#"data: {"type":"content_block_start","index":2,"content_block":{"type":"text","text":""}}"#,
-        "\r\n\r\n",
-        r#"data: {"type":"content_block_delta","index":2,"delta":{"type":"text_delta","text":"Here "}}"#,
-        "\r\n\r\n",
-        r#"data: {"type":"content_block_delta","index":2,"delta":{"type":"citations_delta","citation":{}}}"#,
-        "\r\n\r\n",
-        r#"data: {"type":"content_block_delta","index":2,"delta":{"type":"text_delta","text":"you go 🎬"}}"#,
-        "\r\n\r\n",
-        r#"data: {"type":"content_block_stop","index":2}"#,
-        "\r\n\r\n",
-        r#"data: {"type":"content_block_start","index":3,"content_block":{"type":"tool_use","id":"toolu_1","name":"write_file","input":{}}}"#,
-        "\r\n\r\n",
-        r#"data: {"type":"content_block_delta","index":3,"delta":{"type":"input_json_delta","partial_json":""}}"#,
-        "\r\n\r\n",
-        r#"data: {"type":"content_block_delta","index":3,"delta":{"type":"input_json_delta","partial_json":"{\"path\":\"src/"}}"#,
-        "\r\n\r\n",
-        r#"data: {"type":"content_block_delta","index":3,"delta":{"type":"input_json_delta","partial_json":"a.js\",\"content\":\"1\"}"}}"#,
-        "\r\n\r\n",
-        r#"data: {"type":"content_block_stop","index":3}"#,
-        "\r\n\r\n",
-        r#"data: {"type":"content_block_start","index":4,"content_block":{"type":"tool_use","id":"toolu_2","name":"list_files","input":{}}}"#,
-        "\r\n\r\n",
-        r#"data: {"type":"content_block_stop","index":4}"#,
-        "\r\n\r\n",
-        r#"data: {"type":"something_new","index":9}"#,
-        "\r\n\r\n",
-        r#"data: {"type":"message_delta","delta":{"stop_reason":"tool_use","stop_sequence":null},"usage":{"output_tokens":89,"output_tokens_details":{"thinking_tokens":12}}}"#,
-        "\r\n\r\nevent: message_stop\r\ndata: {\"type\":\"message_stop\"}\r\n\r\n",
-    );
-    let (events, error) = check(answer, stream);
+    let (events, error) = check(answer, RECORDED);
     assert_eq!(error, None);
     let expected = [
         "reasoning b1.1",
@@ -108,7 +117,9 @@ fn reports_of_usage_replace_field_by_field() {
     assert_eq!(usage(r#"{"output_tokens":7}"#), "usage 1125 7 1000 100 0");
     assert_eq!(usage(r#"{"input_tokens":10682,"cache_read_input_tokens":null,"output_tokens":7}"#), "usage 11782 7 1000 100 0");
     assert_eq!(
-        usage(r#"{"cache_creation":{"ephemeral_5m_input_tokens":3,"ephemeral_1h_input_tokens":4},"cache_read_input_tokens":0,"output_tokens":7}"#),
+        usage(
+            r#"{"cache_creation":{"ephemeral_5m_input_tokens":3,"ephemeral_1h_input_tokens":4},"cache_read_input_tokens":0,"output_tokens":7}"#
+        ),
         "usage 32 7 0 7 0"
     );
 }
@@ -124,7 +135,8 @@ fn every_stop_reason() {
         ("model_context_window_exceeded", "length"),
         ("of_tomorrow", "stop"),
     ] {
-        let delta = format!(r#"{{"type":"message_delta","delta":{{"stop_reason":"{reason}","stop_details":{{"category":"x"}}}},"usage":{{}}}}"#);
+        let delta =
+            format!(r#"{{"type":"message_delta","delta":{{"stop_reason":"{reason}","stop_details":{{"category":"x"}}}},"usage":{{}}}}"#);
         assert_eq!(read(&[&delta, STOP]), [format!("finished {finished}")], "{reason}");
     }
     assert_eq!(read(&[STOP]), ["finished stop"]);
@@ -132,8 +144,11 @@ fn every_stop_reason() {
 
 fn tool(index: u32, json: &str) -> [String; 3] {
     [
-        format!(r#"{{"type":"content_block_start","index":{index},"content_block":{{"type":"tool_use","id":"t{index}","name":"write_file"}}}}"#),
-        serde_json::json!({"type": "content_block_delta", "index": index, "delta": {"type": "input_json_delta", "partial_json": json}}).to_string(),
+        format!(
+            r#"{{"type":"content_block_start","index":{index},"content_block":{{"type":"tool_use","id":"t{index}","name":"write_file"}}}}"#
+        ),
+        serde_json::json!({"type": "content_block_delta", "index": index, "delta": {"type": "input_json_delta", "partial_json": json}})
+            .to_string(),
         format!(r#"{{"type":"content_block_stop","index":{index}}}"#),
     ]
 }
@@ -142,14 +157,20 @@ fn with_tools(inputs: &[&str], stop_reason: &str) -> Vec<String> {
     let mut events: Vec<String> = inputs.iter().zip(0..).flat_map(|(json, index)| tool(index, json)).collect();
     events.push(format!(r#"{{"type":"message_delta","delta":{{"stop_reason":"{stop_reason}"}},"usage":{{"output_tokens":1}}}}"#));
     events.push(STOP.to_owned());
-    read(&events.iter().map(String::as_str).collect::<Vec<_>>()).into_iter().filter(|line| line.starts_with("ready") || line.starts_with("fin")).collect()
+    read(&events.iter().map(String::as_str).collect::<Vec<_>>())
+        .into_iter()
+        .filter(|line| line.starts_with("ready") || line.starts_with("fin"))
+        .collect()
 }
 
 #[test]
 fn a_call_that_the_answer_was_cut_in_never_becomes_ready() {
     assert_eq!(with_tools(&[r#"{"a":1}"#, r#"{"a":"#], "max_tokens"), [r#"ready t0 {"a":1}"#, "finished length"]);
     assert_eq!(with_tools(&[r#"{"a":1}"#, r#"{"a":2}"#], "max_tokens"), [r#"ready t0 {"a":1}"#, "finished length"]);
-    assert_eq!(with_tools(&[r#"{"a":1}"#, r#"{"a":2}"#], "end_turn"), [r#"ready t0 {"a":1}"#, r#"ready t1 {"a":2}"#, "finished tool_calls"]);
+    assert_eq!(
+        with_tools(&[r#"{"a":1}"#, r#"{"a":2}"#], "end_turn"),
+        [r#"ready t0 {"a":1}"#, r#"ready t1 {"a":2}"#, "finished tool_calls"]
+    );
 }
 
 #[test]
@@ -207,5 +228,8 @@ fn a_pause_keeps_the_content_and_adds_up_the_usage() {
     assert_eq!(done, Some(Progress::Whole));
     assert_eq!(shown(&out).last_chunk::<2>().unwrap(), &["usage 2250 7 2000 200 0", "finished stop"]);
     let content = serde_json::to_string(&answer.take_content()).unwrap();
-    assert_eq!(content, r#"[{"type":"server_tool_use","id":"srv_1","name":"web_search","input":{"query":"x"}},{"type":"text","text":"Wait"}]"#);
+    assert_eq!(
+        content,
+        r#"[{"type":"server_tool_use","id":"srv_1","name":"web_search","input":{"query":"x"}},{"type":"text","text":"Wait"}]"#
+    );
 }

@@ -17,7 +17,14 @@ impl Reads for Answer {
 
 fn answer() -> Answer {
     let messages = vec![ModelMessage::User { text: "x".into() }];
-    Answer::new(&ModelRequest { model: "m".into(), system: String::new(), messages, tools: Vec::new(), max_tokens: 9, prompt_key: String::new() })
+    Answer::new(&ModelRequest {
+        model: "m".into(),
+        system: String::new(),
+        messages,
+        tools: Vec::new(),
+        max_tokens: 9,
+        prompt_key: String::new(),
+    })
 }
 
 fn read(events: &[&str]) -> Vec<String> {
@@ -27,7 +34,9 @@ fn read(events: &[&str]) -> Vec<String> {
 }
 
 fn delta(delta: &str) -> String {
-    format!(r#"{{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{{"index":0,"delta":{delta},"finish_reason":null}}],"usage":null}}"#)
+    format!(
+        r#"{{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{{"index":0,"delta":{delta},"finish_reason":null}}],"usage":null}}"#
+    )
 }
 
 fn finish(reason: &str) -> String {
@@ -96,7 +105,10 @@ fn calls_are_told_apart_however_they_are_named() {
     assert_eq!(calls(&[&fragment(r#""id":"a","#, list), &fragment(r#""id":"b","#, file)], "stop"), two);
     assert_eq!(calls(&[&fragment(r#""id":"a","index":0,"#, list), &fragment(r#""id":"b","index":0,"#, file)], "stop"), two);
     // Both in one chunk.
-    assert_eq!(calls(&[&format!("{},{}", fragment(r#""id":"a","index":0,"#, list), fragment(r#""id":"b","index":0,"#, file))], "tool_calls"), two);
+    assert_eq!(
+        calls(&[&format!("{},{}", fragment(r#""id":"a","index":0,"#, list), fragment(r#""id":"b","index":0,"#, file))], "tool_calls"),
+        two
+    );
     // Gemini's layer: no id at all, or an empty one.
     for id in ["", r#""id":"","#] {
         let lines = calls(&[&fragment(&format!(r#"{id}"index":0,"#), file), &fragment(&format!(r#"{id}"index":0,"#), file)], "stop");
@@ -104,7 +116,10 @@ fn calls_are_told_apart_however_they_are_named() {
     }
     // One id for everything.
     let lines = calls(&[&fragment(r#""id":"a","index":0,"#, list), &fragment(r#""id":"a","index":1,"#, file)], "stop");
-    assert_eq!(lines, ["tool a list_files", "tool call_1_1 read_file", "ready a {}", r#"ready call_1_1 {"path":"x"}"#, "finished tool_calls"]);
+    assert_eq!(
+        lines,
+        ["tool a list_files", "tool call_1_1 read_file", "ready a {}", r#"ready call_1_1 {"path":"x"}"#, "finished tool_calls"]
+    );
 }
 
 #[test]
@@ -126,7 +141,10 @@ fn fragments_of_one_call_stay_together() {
     }
     let object = r#"{"index":0,"id":"a","function":{"name":"read_file","arguments":{"path":"x"}}}"#;
     assert_eq!(calls(&[object], "stop"), one);
-    let late_name = [r#"{"index":0,"id":"a","function":{"arguments":"{\"path\":"}}"#, r#"{"index":0,"function":{"name":"read_file","arguments":"\"x\"}"}}"#];
+    let late_name = [
+        r#"{"index":0,"id":"a","function":{"arguments":"{\"path\":"}}"#,
+        r#"{"index":0,"function":{"name":"read_file","arguments":"\"x\"}"}}"#,
+    ];
     assert_eq!(calls(&late_name, "stop"), one);
     let legacy = [delta(r#"{"function_call":{"name":"read_file","arguments":"{}"}}"#), finish("function_call"), "[DONE]".into()];
     let lines = read(&legacy.iter().map(String::as_str).collect::<Vec<_>>());
@@ -145,7 +163,9 @@ fn a_call_that_the_answer_was_cut_in_never_becomes_ready() {
 
 #[test]
 fn finish_reasons_mean_what_was_streamed() {
-    for (reason, finished) in [("stop", "stop"), ("tool_calls", "stop"), ("length", "length"), ("content_filter", "content_filter"), ("eos", "stop")] {
+    for (reason, finished) in
+        [("stop", "stop"), ("tool_calls", "stop"), ("length", "length"), ("content_filter", "content_filter"), ("eos", "stop")]
+    {
         assert_eq!(read(&[&finish(reason), "[DONE]"]), [format!("finished {finished}")], "{reason}");
     }
     assert_eq!(read(&[&delta(r#"{"refusal":"I cannot."}"#), &finish("stop"), "[DONE]"]).last().unwrap(), "finished content_filter");
@@ -167,7 +187,9 @@ fn the_end_may_lack_done_or_usage_but_not_the_reason() {
 
 #[test]
 fn the_last_usage_counts() {
-    let with = |n: u32| format!(r#"{{"choices":[{{"index":0,"delta":{{"content":"x"}}}}],"usage":{{"prompt_tokens":5,"completion_tokens":{n}}}}}"#);
+    let with = |n: u32| {
+        format!(r#"{{"choices":[{{"index":0,"delta":{{"content":"x"}}}}],"usage":{{"prompt_tokens":5,"completion_tokens":{n}}}}}"#)
+    };
     let lines = read(&[&with(1), &with(2), &finish("stop"), "[DONE]"]);
     assert_eq!(lines.iter().filter(|l| l.starts_with("usage")).collect::<Vec<_>>(), ["usage 5 2 0 0 0"]);
 }
@@ -203,7 +225,10 @@ fn errors_inside_a_200() {
     let text = delta(r#"{"content":"Hi"}"#);
     for (event, class) in [
         (r#"{"error":{"message":"slow down","type":"rate_limit_error","code":null}}"#, ErrorClass::RateLimited),
-        (r#"{"id":"x","error":{"code":502,"message":"upstream"},"choices":[{"index":0,"delta":{"content":""},"finish_reason":"error"}]}"#, ErrorClass::ServerError),
+        (
+            r#"{"id":"x","error":{"code":502,"message":"upstream"},"choices":[{"index":0,"delta":{"content":""},"finish_reason":"error"}]}"#,
+            ErrorClass::ServerError,
+        ),
         (r#"{"object":"error","message":"bad","type":"BadRequestError","code":400}"#, ErrorClass::InvalidRequest),
         (r#"{"error":"model crashed"}"#, ErrorClass::ServerError),
         ("{\"choices\":", ErrorClass::ServerError),
