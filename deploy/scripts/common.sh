@@ -63,7 +63,9 @@ add_package() {
 postgres_bin() {
     local candidate
     if have initdb && have postgres; then
-        dirname "$(command -v initdb)"
+        # A link on the PATH leads to the folder that has all programs.
+        candidate="$(command -v initdb)"
+        dirname "$(readlink -f "$candidate" 2>/dev/null || printf '%s' "$candidate")"
         return
     fi
     while IFS= read -r candidate; do

@@ -4,6 +4,7 @@ source "$(dirname "$0")/common.sh"
 
 need_cargo
 bin="$(postgres_bin)" || fail "PostgreSQL is needed: apt-get install postgresql, or brew install postgresql@17"
+[[ -x "$bin/psql" ]] && psql="$bin/psql" || psql="$(command -v psql)" || fail "psql is needed: apt-get install postgresql-client"
 # Short, because the path of a Unix socket must be.
 work="$(mktemp -d /tmp/sqlx.XXXXXX)"
 
@@ -27,10 +28,10 @@ in_work "$bin/pg_ctl" -D "$work/data" -w -l "$work/log" -o "-k $work -c listen_a
 for crate in services/auth services/agent-streaming services/project-storage; do
     package="$(basename "$crate")"
     database="${package//-/_}"
-    psql=("$bin/psql" -q -v ON_ERROR_STOP=1 -h "$work" -U app)
-    "${psql[@]}" -d postgres -c "CREATE DATABASE $database"
+    ask=("$psql" -q -v ON_ERROR_STOP=1 -h "$work" -U app)
+    "${ask[@]}" -d postgres -c "CREATE DATABASE $database"
     for migration in "$crate"/migrations/*.sql; do
-        "${psql[@]}" -d "$database" -f "$migration"
+        "${ask[@]}" -d "$database" -f "$migration"
     done
     fresh="$work/queries/$database"
     mkdir -p "$fresh"

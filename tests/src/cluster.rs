@@ -69,7 +69,11 @@ impl Cluster {
             env.insert(name.to_owned(), value.to_owned());
         }
         for (name, value) in settings {
-            if value.is_empty() { env.remove(*name) } else { env.insert((*name).to_owned(), (*value).to_owned()) };
+            if value.is_empty() {
+                env.remove(*name)
+            } else {
+                env.insert((*name).to_owned(), (*value).to_owned())
+            };
         }
         let running = up::start(Env::of(env)).await?;
         let named = Role::ALL.into_iter().filter_map(|role| Some((role.name().to_owned(), running.grpc.of(role)?.to_owned())));

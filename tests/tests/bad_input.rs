@@ -156,7 +156,10 @@ async fn credentials(stage: &Stage, binding: &Binding) -> Result<()> {
     for (what, request) in [
         ("no credential", stage.person.http.request(method.clone(), &url)),
         ("garbage token", stage.person.http.request(method.clone(), &url).bearer_auth("garbage")),
-        ("tampered token", stage.person.http.request(method.clone(), &url).bearer_auth(tampered(stage.person.token.as_deref().unwrap_or_default()))),
+        (
+            "tampered token",
+            stage.person.http.request(method.clone(), &url).bearer_auth(tampered(stage.person.token.as_deref().unwrap_or_default())),
+        ),
         ("unknown session", stage.person.http.request(method.clone(), &url).header("cookie", format!("{}x", stage.person.cookie))),
     ] {
         let request = if binding.has_body { request.json(&json!({})) } else { request };
@@ -187,7 +190,12 @@ async fn identities(stage: &Stage, binding: &Binding) -> Result<()> {
         check(&row("unknown"), &absent, &[400, 404], None);
         let hidden = stage.send(binding, &replaced(foreign), body.clone()).await?;
         check(&row("somebody else's"), &hidden, &[400, 404], None);
-        assert_eq!((absent.0, &absent.1["reason"], &absent.1["title"]), (hidden.0, &hidden.1["reason"], &hidden.1["title"]), "{}", row("foreign is absent"));
+        assert_eq!(
+            (absent.0, &absent.1["reason"], &absent.1["title"]),
+            (hidden.0, &hidden.1["reason"], &hidden.1["title"]),
+            "{}",
+            row("foreign is absent")
+        );
         let shapes = ["%00", "..%2f..%2fetc%2fpasswd", "%ff%fe", "a%0d%0ab", "%F0%9F%92%A5", &"x".repeat(5000)];
         for shape in shapes {
             let refused = stage.send(binding, &replaced(shape), body.clone()).await?;
@@ -225,7 +233,12 @@ async fn bodies(stage: &Stage, binding: &Binding) -> Result<()> {
     let plain = stage.person.request(Method::from_bytes(binding.method.as_bytes())?, &path).header("content-type", "text/plain").body("{}");
     check(&row("text/plain"), &answer(plain).await?, &[415], None);
     let huge = 80 * 1024 * 1024;
-    let response = stage.person.request(Method::from_bytes(binding.method.as_bytes())?, &path).header("content-type", "application/json").header("content-length", huge.to_string()).body(reqwest::Body::wrap_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>()));
+    let response = stage
+        .person
+        .request(Method::from_bytes(binding.method.as_bytes())?, &path)
+        .header("content-type", "application/json")
+        .header("content-length", huge.to_string())
+        .body(reqwest::Body::wrap_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>()));
     let refused = answer(response).await?;
     check(&row("oversize"), &refused, &[413], None);
     Ok(())
@@ -313,7 +326,8 @@ async fn a_change_set_is_applied_whole_or_not_at_all() -> Result<()> {
         }
     }
     let many: Vec<_> = (0..201).map(|n| json!({ "path": format!("f{n}.txt"), "write": { "text": "x" } })).collect();
-    let (status, problem) = stage.person.refused(Method::POST, "/api/projects/save", json!({ "projectId": stage.project, "changes": many })).await?;
+    let (status, problem) =
+        stage.person.refused(Method::POST, "/api/projects/save", json!({ "projectId": stage.project, "changes": many })).await?;
     assert!(status == 400 && problem.to_string().contains("200"), "{problem}");
     let body = json!({ "projectId": stage.foreign_project, "changes": [good] });
     let (status, problem) = stage.person.refused(Method::POST, "/api/projects/save", body).await?;

@@ -39,7 +39,10 @@ async fn every_rpc_refuses_bad_input() -> Result<()> {
         assert!(!matches!(undecodable.code(), Code::Ok | Code::Unknown), "{name}: {undecodable:?}");
         if !EMPTY_IS_GOOD.contains(&rpc.name()) {
             let empty = typed(&name, call(Vec::new(), &[token]).await);
-            assert!(matches!(empty.code(), Code::InvalidArgument | Code::Unauthenticated | Code::NotFound), "{name}: empty request: {empty:?}");
+            assert!(
+                matches!(empty.code(), Code::InvalidArgument | Code::Unauthenticated | Code::NotFound),
+                "{name}: empty request: {empty:?}"
+            );
         }
         if let Some(foreign) = foreign(&rpc, &theirs.project, &theirs.turn) {
             let hidden = typed(&name, call(foreign, &[token]).await);
@@ -69,7 +72,8 @@ fn typed(name: &str, answer: Result<Vec<u8>, Status>) -> Status {
 /// A request for somebody else's project or turn, for RPCs that name one.
 fn foreign(rpc: &MethodDescriptor, project: &str, turn: &str) -> Option<Vec<u8>> {
     let mut message = DynamicMessage::new(rpc.input());
-    let named = [("project_id", project), ("turn_id", turn)].into_iter().filter(|(field, _)| rpc.input().get_field_by_name(field).is_some());
+    let named =
+        [("project_id", project), ("turn_id", turn)].into_iter().filter(|(field, _)| rpc.input().get_field_by_name(field).is_some());
     let set: Vec<_> = named.map(|(field, id)| message.set_field_by_name(field, Value::String(id.to_owned()))).collect();
     (!set.is_empty()).then(|| message.encode_to_vec())
 }

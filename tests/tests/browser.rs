@@ -14,7 +14,10 @@ async fn the_first_page_does_the_main_job() -> Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser");
     let mut command = Command::new("node");
     command.arg(folder.join("first-page.mjs")).env("BACKLOT_TEST_URL", &cluster.url).stdin(Stdio::null()).kill_on_drop(true);
-    let output = tokio::time::timeout(LIMIT, command.output()).await.context("the browser did not finish")?.context("node is missing: `make test` installs it")?;
+    let output = tokio::time::timeout(LIMIT, command.output())
+        .await
+        .context("the browser did not finish")?
+        .context("node is missing: `make test` installs it")?;
     ensure!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     cluster.stop().await
 }

@@ -105,7 +105,10 @@ fn what_is_mounted_is_there() {
             let source = volume.split(':').next().unwrap_or_default();
             match source.strip_prefix("./") {
                 Some(path) => assert!(root().join(path).exists(), "{name} mounts {path}"),
-                None => assert!(!compose.whole["volumes"][source].is_null() || compose.whole["volumes"].get(source).is_some(), "{name}: {source}"),
+                None => assert!(
+                    !compose.whole["volumes"][source].is_null() || compose.whole["volumes"].get(source).is_some(),
+                    "{name}: {source}"
+                ),
             }
         }
     }
@@ -153,7 +156,12 @@ fn the_image_is_pinned_and_runs_a_role_as_nobody_special() {
     assert!(read("Cargo.toml").contains(&format!("[profile.{profile}]")), "{profile}");
     assert!(build.contains("--locked") && build.contains(&format!("target/{profile}/backlot")));
     let toolchain = bases[0].trim_start_matches("rust:").split('-').next().unwrap_or_default();
-    let oldest = read("Cargo.toml").lines().find_map(|line| line.strip_prefix("rust-version = ")).expect("rust-version").trim_matches('"').to_owned();
+    let oldest = read("Cargo.toml")
+        .lines()
+        .find_map(|line| line.strip_prefix("rust-version = "))
+        .expect("rust-version")
+        .trim_matches('"')
+        .to_owned();
     assert!(minor(toolchain) >= minor(&oldest), "the image builds with {toolchain}, the workspace needs {oldest}");
 
     let known: BTreeSet<_> = settings::of_all().into_iter().map(|doc| doc.name).collect();
@@ -171,7 +179,8 @@ fn alerts_and_dashboards_ask_for_metrics_that_exist() {
     let _: serde_json::Value = serde_json::from_str(&dashboards).expect("JSON");
     for (file, text) in [("alerts", read("deploy/prometheus/alerts.yml")), ("dashboard", dashboards)] {
         let words = text.split(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'));
-        let asked: BTreeSet<_> = words.filter(|word| ["_count", "_bucket", "_total", "_sum"].iter().any(|end| word.ends_with(end))).collect();
+        let asked: BTreeSet<_> =
+            words.filter(|word| ["_count", "_bucket", "_total", "_sum"].iter().any(|end| word.ends_with(end))).collect();
         assert!(!asked.is_empty(), "{file}: no metric");
         for metric in asked {
             assert!(instruments.contains(metric), "{file}: {metric} is none of {instruments:?}");
@@ -284,11 +293,15 @@ fn image_environment() -> BTreeMap<String, String> {
 /// The names under which Prometheus knows the instruments of the source: `a.b` in seconds is `a_b_seconds_bucket` and so on.
 fn instruments() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    for entry in ignore::WalkBuilder::new(root()).build().filter_map(Result::ok).filter(|entry| entry.path().extension().is_some_and(|e| e == "rs")) {
+    for entry in
+        ignore::WalkBuilder::new(root()).build().filter_map(Result::ok).filter(|entry| entry.path().extension().is_some_and(|e| e == "rs"))
+    {
         let text = fs::read_to_string(entry.path()).expect("source");
-        for (kind, ends) in
-            [("f64_histogram(\"", &["_seconds_bucket", "_seconds_count", "_seconds_sum"][..]), ("u64_counter(\"", &["_total"]), ("f64_counter(\"", &["_total"])]
-        {
+        for (kind, ends) in [
+            ("f64_histogram(\"", &["_seconds_bucket", "_seconds_count", "_seconds_sum"][..]),
+            ("u64_counter(\"", &["_total"]),
+            ("f64_counter(\"", &["_total"]),
+        ] {
             for name in text.split(kind).skip(1).filter_map(|rest| rest.split('"').next()) {
                 names.extend(ends.iter().map(|end| name.replace('.', "_") + end));
             }

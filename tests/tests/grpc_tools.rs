@@ -17,7 +17,12 @@ fn buf() -> PathBuf {
 
 async fn run(arguments: &[&str]) -> Result<String> {
     let output = Command::new(buf()).args(arguments).output().await.context("buf is missing: `make test` installs it")?;
-    ensure!(output.status.success(), "buf {arguments:?}: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "buf {arguments:?}: {}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(String::from_utf8(output.stdout)?)
 }
 

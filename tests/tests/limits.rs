@@ -43,7 +43,8 @@ async fn fourth_turn(cluster: &Cluster) -> Result<()> {
     assert_eq!((problem["reason"].as_str(), problem["metadata"]["policy"].as_str()), (Some("RATE_LIMITED"), Some("agent")), "{problem}");
 
     assert_eq!(person.post("/api/turns", body("k1")).await?["id"], first["id"], "also after the refusal");
-    let (status, problem) = person.refused(Method::POST, "/api/turns", json!({ "draftId": "d", "prompt": "another", "idempotencyKey": "k1" })).await?;
+    let (status, problem) =
+        person.refused(Method::POST, "/api/turns", json!({ "draftId": "d", "prompt": "another", "idempotencyKey": "k1" })).await?;
     assert_eq!((status.as_u16(), problem["reason"].as_str()), (422, Some("KEY_REUSED")));
     over_grpc(cluster, &person).await
 }

@@ -83,9 +83,14 @@ async fn the_host_form_is_an_origin_of_its_own() -> Result<()> {
     other.set_host(Some(&format!("{}.localhost", "a".repeat(26))))?;
     assert_eq!(get(&person, Method::GET, &other, &[]).await?.status(), 404, "an unknown capability");
     for path in ["/api/auth/session", "/healthz"] {
-        assert_ne!(get(&person, Method::GET, &url.join(path)?, &[("cookie", &person.cookie)]).await?.status(), 200, "previews serve nothing else");
+        assert_ne!(
+            get(&person, Method::GET, &url.join(path)?, &[("cookie", &person.cookie)]).await?.status(),
+            200,
+            "previews serve nothing else"
+        );
     }
-    let main_host = person.http.get(&cluster.url).header("host", format!("{}:{}", url.host_str().unwrap_or_default(), main.port().unwrap_or(80)));
+    let main_host =
+        person.http.get(&cluster.url).header("host", format!("{}:{}", url.host_str().unwrap_or_default(), main.port().unwrap_or(80)));
     assert!(!main_host.send().await?.text().await?.contains("document.title='x'"), "the main listener never serves preview bytes");
 
     let change = json!({ "projectId": project, "changes": [{ "path": "index.html", "write": { "text": "<p>second" } }] });

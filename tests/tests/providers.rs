@@ -74,7 +74,15 @@ async fn the_story_runs_through_both_protocols_however_the_bytes_are_split() -> 
             let files = person.files(&done.project).await?;
             assert_eq!((files["index.html"].as_str(), files["app.js"].as_str()), (HTML, "console.log(1)\n"));
             let usage = done.frames.iter().rev().find(|f| f.kind() == "usage").map(Frame::json).unwrap_or_default();
-            assert_eq!((usage["data"]["inputTokens"].as_u64(), usage["data"]["outputTokens"].as_u64(), usage["data"]["cachedInputTokens"].as_u64()), (Some(2300), Some(205), Some(1600)), "the provider's own numbers: {usage}");
+            assert_eq!(
+                (
+                    usage["data"]["inputTokens"].as_u64(),
+                    usage["data"]["outputTokens"].as_u64(),
+                    usage["data"]["cachedInputTokens"].as_u64()
+                ),
+                (Some(2300), Some(205), Some(1600)),
+                "the provider's own numbers: {usage}"
+            );
 
             let requests = models.requests();
             assert_eq!(requests.len(), 2);

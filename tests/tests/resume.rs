@@ -17,7 +17,8 @@ async fn every_cursor_gives_exactly_the_events_after_it() -> Result<()> {
         let after = u32::try_from(after)?;
         let rest = person.follow(&done.turn, after).await?.rest().await?;
         assert_eq!(rest, done.frames[after as usize..], "after={after}");
-        let header = person.request(Method::GET, &format!("/api/turns/{}/events?after=1", done.turn)).header("last-event-id", after.to_string());
+        let header =
+            person.request(Method::GET, &format!("/api/turns/{}/events?after=1", done.turn)).header("last-event-id", after.to_string());
         let rest = Viewer::open(header.send().await?).await?.rest().await?;
         assert_eq!(rest, done.frames[after as usize..], "Last-Event-ID: {after} wins over ?after=1");
     }
@@ -48,7 +49,10 @@ async fn ten_viewers_see_the_same_lines_and_they_are_the_databases() -> Result<(
     }
 
     let pool = cluster.pool("agent-streaming").await?;
-    let rows = sqlx::query("SELECT seq, payload FROM turn_events WHERE turn_id = $1 ORDER BY seq").bind(turn.parse::<uuid::Uuid>()?).fetch_all(&pool).await?;
+    let rows = sqlx::query("SELECT seq, payload FROM turn_events WHERE turn_id = $1 ORDER BY seq")
+        .bind(turn.parse::<uuid::Uuid>()?)
+        .fetch_all(&pool)
+        .await?;
     assert_eq!(rows.len(), whole.len());
     for (row, frame) in rows.iter().zip(&whole) {
         let mut event: proto::agent_streaming::TurnEvent = prost::Message::decode(row.get::<&[u8], _>("payload"))?;
@@ -81,7 +85,10 @@ async fn after_a_cancel_only_cancelled_follows_and_no_file_stays() -> Result<()>
     let ahead = format!("/api/turns/{}/events?after=100000", head[0].json()["turnId"].as_str().unwrap_or_default());
     let (status, problem) = person.refused(Method::GET, &ahead, json!({})).await?;
     assert_eq!((status.as_u16(), problem["reason"].as_str()), (400, Some("CURSOR_AHEAD")), "a running turn has no such event");
-    let (turn, project) = (head[0].json()["turnId"].as_str().unwrap_or_default().to_owned(), head[0].json()["data"]["projectId"].as_str().unwrap_or_default().to_owned());
+    let (turn, project) = (
+        head[0].json()["turnId"].as_str().unwrap_or_default().to_owned(),
+        head[0].json()["data"]["projectId"].as_str().unwrap_or_default().to_owned(),
+    );
     let cancelled = person.post(&format!("/api/turns/{turn}/cancel"), json!({})).await?;
     assert_eq!(cancelled["state"], "TURN_STATE_CANCELLED");
     assert_eq!(viewer.rest().await?.last().map(Frame::kind).as_deref(), Some("turn.cancelled"));

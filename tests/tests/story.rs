@@ -24,7 +24,13 @@ async fn a_prompt_becomes_files_and_a_second_one_changes_them() -> Result<()> {
 
     let files = person.files(&first.project).await?;
     assert!(files.contains_key("index.html") && files.len() >= 3, "{:?}", files.keys());
-    let streamed: String = first.frames.iter().map(e2e::sse::Frame::json).filter(|e| e["type"] == "file.delta").map(|e| e["data"]["text"].as_str().unwrap_or_default().to_owned()).collect();
+    let streamed: String = first
+        .frames
+        .iter()
+        .map(e2e::sse::Frame::json)
+        .filter(|e| e["type"] == "file.delta")
+        .map(|e| e["data"]["text"].as_str().unwrap_or_default().to_owned())
+        .collect();
     assert!(files.values().all(|text| streamed.contains(text.as_str())), "what was streamed is what was stored");
 
     let preview = person.post(&format!("/api/projects/{}/previews", first.project), json!({})).await?;
@@ -38,7 +44,8 @@ async fn a_prompt_becomes_files_and_a_second_one_changes_them() -> Result<()> {
     let revisions = person.get(&format!("/api/projects/{}/revisions", first.project)).await?;
     assert_eq!(revisions["revisions"].as_array().map(Vec::len), Some(2));
     let messages = person.get(&format!("/api/projects/{}/messages?order=MESSAGE_ORDER_OLDEST_FIRST", first.project)).await?;
-    let roles: Vec<_> = messages["messages"].as_array().into_iter().flatten().map(|m| m["role"].as_str().unwrap_or_default().to_owned()).collect();
+    let roles: Vec<_> =
+        messages["messages"].as_array().into_iter().flatten().map(|m| m["role"].as_str().unwrap_or_default().to_owned()).collect();
     assert_eq!(roles, ["MESSAGE_ROLE_USER", "MESSAGE_ROLE_ASSISTANT", "MESSAGE_ROLE_USER", "MESSAGE_ROLE_ASSISTANT"]);
     cluster.stop().await
 }

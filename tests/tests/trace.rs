@@ -76,19 +76,33 @@ async fn one_trace_goes_through_everything() -> Result<()> {
     let process = launch.up().await?;
     let person = Person::sign_up(&process.url).await?;
 
-    let start = person.request(Method::POST, "/api/agent/stream").header("traceparent", PARENT).json(&json!({ "draftId": "d", "prompt": "a counter" }));
+    let start = person
+        .request(Method::POST, "/api/agent/stream")
+        .header("traceparent", PARENT)
+        .json(&json!({ "draftId": "d", "prompt": "a counter" }));
     let frames = Viewer::open(start.send().await?).await?.rest().await?;
     ensure!(frames.iter().all(|f| f.json()["traceId"] == TRACE), "every event carries the trace: {:?}", frames[0]);
 
-    let absent = person.request(Method::GET, &format!("/api/projects/{}", uuid::Uuid::now_v7())).header("traceparent", PARENT).send().await?;
+    let absent =
+        person.request(Method::GET, &format!("/api/projects/{}", uuid::Uuid::now_v7())).header("traceparent", PARENT).send().await?;
     let problem: serde_json::Value = absent.json().await?;
     assert_eq!(problem["traceId"], TRACE, "{problem}");
 
     // The database of auth goes away under the service: an INTERNAL error, with the trace and without the reason.
     break_auth(&database).await.context("no internal error could be made")?;
-    let failed = person.http.post(format!("{}/api/auth/signin", person.url)).header("traceparent", PARENT).json(&json!({ "email": person.email, "password": e2e::person::PASSWORD })).send().await?;
+    let failed = person
+        .http
+        .post(format!("{}/api/auth/signin", person.url))
+        .header("traceparent", PARENT)
+        .json(&json!({ "email": person.email, "password": e2e::person::PASSWORD }))
+        .send()
+        .await?;
     let (status, problem): (_, serde_json::Value) = (failed.status(), failed.json().await?);
-    assert_eq!((status.as_u16(), problem["reason"].as_str(), problem["traceId"].as_str()), (500, Some("INTERNAL"), Some(TRACE)), "{problem}");
+    assert_eq!(
+        (status.as_u16(), problem["reason"].as_str(), problem["traceId"].as_str()),
+        (500, Some("INTERNAL"), Some(TRACE)),
+        "{problem}"
+    );
 
     let all: BTreeSet<String> = ["gateway", "auth", "agent-streaming", "project-storage", "rate-limit"].map(str::to_owned).into();
     eventually(ARRIVES_WITHIN, || async { spans.services().is_superset(&all).then_some(()) }).await;

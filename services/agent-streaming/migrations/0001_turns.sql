@@ -44,7 +44,9 @@ CREATE TABLE turns (
 CREATE UNIQUE INDEX turns_user_id_idempotency_key_key ON turns (user_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
 -- The slot: one turn of a project runs at a time.
 CREATE UNIQUE INDEX turns_slot_key ON turns (project_id) WHERE state IN ('running', 'committing');
-CREATE INDEX turns_open_idx ON turns (project_id, id) WHERE ended_at IS NULL;
+-- What a claim looks through, the oldest first; and who else is open on a project.
+CREATE INDEX turns_open_idx ON turns (id) WHERE ended_at IS NULL;
+CREATE INDEX turns_project_id_open_idx ON turns (project_id, id) WHERE ended_at IS NULL;
 CREATE INDEX turns_end_due_idx ON turns (end_retry_at) WHERE end_due IS NOT NULL;
 
 -- What a committing turn sends, encoded `CommitTurnRequest`; gone when the turn has ended.

@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn a_transaction_does_not_outlive_a_third_of_the_lease() {
-        let mut env = Env::of([("DATABASE_URL", "postgres://db/x"), ("BACKLOT_LEASE", "1500ms"), ("BACKLOT_CLUSTER_SECRET", &"5".repeat(64))]);
+        let mut env =
+            Env::of([("DATABASE_URL", "postgres://db/x"), ("BACKLOT_LEASE", "1500ms"), ("BACKLOT_CLUSTER_SECRET", &"5".repeat(64))]);
         assert_eq!(Config::read(&mut env).database.idle_in_transaction, Duration::from_millis(500));
     }
 }

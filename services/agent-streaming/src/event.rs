@@ -2,10 +2,7 @@
 
 use prost::Message as _;
 use proto::{
-    agent_streaming::{
-        FileDelta, ReasoningDelta, TextDelta, ToolInputDelta, TurnEvent,
-        turn_event::Kind,
-    },
+    agent_streaming::{FileDelta, ReasoningDelta, TextDelta, ToolInputDelta, TurnEvent, turn_event::Kind},
     id::TurnId,
 };
 

@@ -141,9 +141,11 @@ impl Inner {
 
 impl Buffer {
     fn stop(&self, why: Stopped) {
-        self.stopped.send_if_modified(|stopped| stopped.is_none() && {
-            *stopped = Some(why);
-            true
+        self.stopped.send_if_modified(|stopped| {
+            stopped.is_none() && {
+                *stopped = Some(why);
+                true
+            }
         });
         self.fenced.cancel();
     }

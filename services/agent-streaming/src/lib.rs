@@ -173,10 +173,7 @@ fn parts(config: &Config, db: store::Pool, ways: (Journal, Tails, Doorbell), sto
         tails,
         doorbell,
         outbox: Notify::new(),
-        upstream: Upstream::new(
-            to(Caller::ProjectStorage, &config.project_storage_url),
-            to(Caller::RateLimit, &config.rate_limit_url),
-        ),
+        upstream: Upstream::new(to(Caller::ProjectStorage, &config.project_storage_url), to(Caller::RateLimit, &config.rate_limit_url)),
         agents: Agents::load(config.agents_dir.as_deref())?,
         providers: Providers::new(&config.providers),
         pages: PageTokens::new(&config.cluster_secret),

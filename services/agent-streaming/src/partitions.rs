@@ -37,7 +37,8 @@ pub(crate) async fn maintain(db: Pool, keep: Duration, stop: CancellationToken) 
 
 /// Makes what is missing from yesterday (a turn of before midnight may still be written) to two days ahead.
 pub(crate) async fn ensure(db: &Pool, today: Date) -> Result<(), Error> {
-    let existing: HashSet<_> = partitions::list(db).await?.into_iter().filter(|(_, hold)| *hold == Hold::Attached).map(|(name, _)| name).collect();
+    let existing: HashSet<_> =
+        partitions::list(db).await?.into_iter().filter(|(_, hold)| *hold == Hold::Attached).map(|(name, _)| name).collect();
     for day in wanted(today) {
         let partition = of_day(day);
         if !existing.contains(&partition.name) {
@@ -87,9 +88,62 @@ fn first_id(day: Date) -> Uuid {
 
 #[cfg(test)]
 mod tests {
+    use proto::id::{ProjectId, TurnId};
     use time::macros::date;
 
     use super::*;
+    use crate::{
+        store::testing,
+        testing::{accepted, database},
+    };
+
+    const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
+
+    async fn names(db: &Pool) -> Vec<(String, Hold)> {
+        partitions::list(db).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_old_partition_goes_when_its_last_turn_ended_long_ago() {
+        let db = database().await.pool;
+        let today = chassis::clock::now().date();
+        let kept = names(&db).await;
+        assert_eq!(kept.len(), 4);
+        ensure(&db, today).await.unwrap();
+        assert_eq!(names(&db).await, kept);
+
+        let old = of_day(today.saturating_sub(time::Duration::days(30)));
+        partitions::add(&db, &old).await.unwrap();
+        let (open, late) = (accepted(&db, ProjectId::generate()).await.id, accepted(&db, ProjectId::generate()).await.id);
+        for (turn, n) in [(open, 1), (late, 2)] {
+            testing::rename(&db, turn, TurnId(Uuid::from_u128(old.low.as_u128() + n))).await;
+        }
+        let [open, late] = [1, 2].map(|n| TurnId(Uuid::from_u128(old.low.as_u128() + n)));
+        testing::end(&db, late, 24.0).await;
+        sweep(&db, today, WEEK).await.unwrap();
+        testing::end(&db, open, 24.0 * 20.0).await;
+        sweep(&db, today, WEEK).await.unwrap();
+        assert_eq!(names(&db).await.len(), 5, "one of its turns ended yesterday");
+        testing::end(&db, late, 24.0 * 8.0).await;
+        sweep(&db, today, WEEK).await.unwrap();
+        assert_eq!(names(&db).await, kept);
+    }
+
+    #[tokio::test]
+    async fn partitions_are_made_once_by_many() {
+        let db = database().await.pool;
+        let later = chassis::clock::now().date().saturating_add(time::Duration::days(10));
+        let makers: Vec<_> = (0..6)
+            .map(|_| {
+                let db = db.clone();
+                chassis::task::spawn(async move { ensure(&db, later).await })
+            })
+            .collect();
+        for maker in makers {
+            maker.await.unwrap().unwrap();
+        }
+        assert_eq!(names(&db).await.len(), 8);
+    }
 
     #[test]
     fn a_new_id_lies_in_the_partition_of_its_day() {

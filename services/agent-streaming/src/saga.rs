@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use prost::Message as _;
 use proto::{
-    agent_streaming::{
-        FilesCommitted, FilesConflict, TurnCommitting, TurnCompleted, TurnConflicted, TurnFailed, turn_event::Kind,
-    },
+    agent_streaming::{FilesCommitted, FilesConflict, TurnCommitting, TurnCompleted, TurnConflicted, TurnFailed, turn_event::Kind},
     error::{ErrorCode, Fault},
     project_storage::{CommitOutcome, CommitTurnRequest, CommitTurnResponse, FileChange},
 };
@@ -28,7 +26,13 @@ const END_PATIENCE: Duration = Duration::from_secs(8);
 const SUMMARY_CHARS: usize = 120;
 
 /// Fixes the change set. From here on no step is run again: every owner sends exactly this request.
-pub(crate) async fn fix(log: &TurnLog, turn: &Turn, base_revision: &str, changes: Vec<FileChange>, answer: &Answer) -> Result<CommitTurnRequest, Stopped> {
+pub(crate) async fn fix(
+    log: &TurnLog,
+    turn: &Turn,
+    base_revision: &str,
+    changes: Vec<FileChange>,
+    answer: &Answer,
+) -> Result<CommitTurnRequest, Stopped> {
     let digest = digest(&changes);
     let hexadecimal = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let request = CommitTurnRequest {
@@ -114,13 +118,13 @@ fn outcome(answer: CommitTurnResponse, base_revision: &str) -> (Vec<Kind>, Chang
 pub(crate) fn refusal(fault: &Fault) -> Failure {
     let reason = match (fault.code, fault.reason.as_str()) {
         (ErrorCode::InvalidArgument, _) => Reason::LimitExceeded,
-        (ErrorCode::Forbidden | ErrorCode::Unauthenticated, _) | (ErrorCode::NotFound, "PROJECT_NOT_FOUND" | "TURN_NOT_FOUND" | "REVISION_NOT_FOUND") => {
-            Reason::AccessLost
-        }
+        (ErrorCode::Forbidden | ErrorCode::Unauthenticated, _)
+        | (ErrorCode::NotFound, "PROJECT_NOT_FOUND" | "TURN_NOT_FOUND" | "REVISION_NOT_FOUND") => Reason::AccessLost,
         _ => Reason::Internal,
     };
     let foreign = fault.domain != format!("{SERVICE}.backlot.dev");
-    let message = if reason == Reason::Internal && foreign { "the project's files could not be reached".to_owned() } else { fault.message.clone() };
+    let message =
+        if reason == Reason::Internal && foreign { "the project's files could not be reached".to_owned() } else { fault.message.clone() };
     Failure::new(reason, message)
 }
 
@@ -159,7 +163,8 @@ mod tests {
 
     #[test]
     fn every_outcome_has_one_terminal_event_at_its_end() {
-        let revision = Revision { id: "r2".into(), number: 2, diff_stat: Some(DiffStat { added: 3, ..Default::default() }), ..Default::default() };
+        let revision =
+            Revision { id: "r2".into(), number: 2, diff_stat: Some(DiffStat { added: 3, ..Default::default() }), ..Default::default() };
         for (outcome, state, made) in [
             (CommitOutcome::Committed, State::Completed, "r2"),
             (CommitOutcome::Unchanged, State::Completed, ""),

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use chassis::{clock, context::Context, propagation};
+use prost::Message as _;
 use proto::{
     agent_streaming::{AgentSelected, IfActive, StartTurnRequest, TurnAccepted, TurnEvent, Usage, turn_event::Kind},
     error::{ErrorCode, Fault, Violations},
     id::{ProjectId, TurnId, UserId},
     project_storage::BeginTurnRequest,
 };
-use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::{

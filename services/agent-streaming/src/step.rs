@@ -295,3 +295,96 @@ fn shown(tool: &str, input: &Value) -> Value {
     }
     input
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn broken(class: ErrorClass, output: bool, retry_after: Option<u64>) -> Broken {
+        let retryable = !matches!(class, ErrorClass::InvalidRequest);
+        let retry_after = retry_after.map(Duration::from_secs);
+        Broken { error: ProviderError { class, message: "x".into(), retryable, retry_after }, output }
+    }
+
+    #[test]
+    fn a_call_is_repeated_twice_and_only_while_nothing_was_seen() {
+        let pauses = |broken: &Broken| (1..=4).map(|attempt| pause(broken, attempt, 0.0).map(|p| p.as_millis())).collect::<Vec<_>>();
+        assert_eq!(pauses(&broken(ErrorClass::Overloaded, false, None)), [Some(500), Some(1_000), None, None]);
+        assert_eq!(pauses(&broken(ErrorClass::RateLimited, false, Some(60))), [Some(60_000), Some(60_000), None, None]);
+        for never in [
+            broken(ErrorClass::RateLimited, false, Some(61)),
+            broken(ErrorClass::Connection, true, None),
+            broken(ErrorClass::InvalidRequest, false, None),
+        ] {
+            assert_eq!(pauses(&never), [None; 4]);
+        }
+    }
+
+    #[test]
+    fn usage_adds_up_over_calls_and_replaces_within_one() {
+        let usage = |input_tokens, output_tokens| Usage { input_tokens, output_tokens, ..Usage::default() };
+        let mut meter = Meter::default();
+        assert_eq!(meter.current(usage(10, 1)), Some(usage(10, 1)));
+        assert_eq!(meter.current(usage(10, 1)), None);
+        assert_eq!(meter.current(usage(10, 5)), Some(usage(10, 5)));
+        meter.call_is_over();
+        assert_eq!(meter.current(usage(7, 2)), Some(usage(17, 7)));
+    }
+
+    fn types(kinds: &[Kind]) -> Vec<&'static str> {
+        kinds.iter().map(proto::event::type_name).collect()
+    }
+
+    #[test]
+    fn what_is_said_is_heard_in_order() {
+        let mut hearing = Hearing::default();
+        let mut kinds = Vec::new();
+        for event in [
+            ModelEvent::ReasoningStarted { block: "r".into() },
+            ModelEvent::ReasoningDelta { block: "r".into(), text: "hm".into() },
+            ModelEvent::ReasoningFinished { block: "r".into(), opaque: json!("sealed") },
+            ModelEvent::TextStarted { block: "t".into() },
+            ModelEvent::TextDelta { block: "t".into(), text: "I ".into() },
+            ModelEvent::TextDelta { block: "t".into(), text: "write".into() },
+            ModelEvent::TextFinished { block: "t".into() },
+            ModelEvent::ToolStarted { call_id: "c".into(), tool: "read_file".into() },
+            ModelEvent::ToolInputDelta { call_id: "c".into(), json: r#"{"path":"a"}"#.into() },
+            ModelEvent::ToolReady { call_id: "c".into(), input: json!({"path": "a"}) },
+        ] {
+            kinds.extend(hearing.hear(event));
+        }
+        let expected = "reasoning.started reasoning.delta reasoning.finished text.started text.delta text.delta text.finished \
+            tool.started tool.input_delta tool.ready";
+        assert_eq!(types(&kinds).join(" "), expected);
+        let said = hearing.said(FinishReason::ToolCalls);
+        assert_eq!(
+            said.blocks,
+            [
+                AssistantBlock::Reasoning { text: "hm".into(), opaque: json!("sealed") },
+                AssistantBlock::Text("I write".into()),
+                AssistantBlock::ToolCall { id: "c".into(), tool: "read_file".into(), input: json!({"path": "a"}) },
+            ]
+        );
+        assert_eq!(said.calls.len(), 1);
+    }
+
+    #[test]
+    fn a_files_content_is_in_its_deltas_once_streamed_or_not() {
+        let input = json!({"path": "a.txt", "content": "hello"});
+        for streamed in [true, false] {
+            let mut hearing = Hearing::default();
+            let mut kinds = hearing.hear(ModelEvent::ToolStarted { call_id: "c".into(), tool: "write_file".into() });
+            if streamed {
+                kinds.extend(hearing.hear(ModelEvent::ToolInputDelta { call_id: "c".into(), json: input.to_string() }));
+            }
+            kinds.extend(hearing.hear(ModelEvent::ToolReady { call_id: "c".into(), input: input.clone() }));
+            assert_eq!(types(&kinds), ["tool.started", "file.opened", "file.delta", "tool.ready"]);
+            let Some(Kind::ToolReady(ready)) = kinds.last() else { panic!("{kinds:?}") };
+            assert_eq!(ready.input_json, r#"{"path":"a.txt"}"#);
+            let said = hearing.said(FinishReason::ToolCalls);
+            assert!(said.calls[0].opened && said.calls[0].input == input);
+        }
+    }
+}

@@ -4,6 +4,8 @@ pub(crate) mod claims;
 pub(crate) mod ends;
 pub(crate) mod events;
 pub(crate) mod partitions;
+#[cfg(test)]
+pub(crate) mod testing;
 pub(crate) mod turns;
 
 pub(crate) use sqlx::{Error, PgPool as Pool};
@@ -27,7 +29,9 @@ pub(crate) fn trouble(error: &Error) -> Trouble {
             Some("08" | "25" | "40" | "53" | "55" | "57" | "58" | "XX") => Trouble::Passing,
             _ => Trouble::Lasting,
         },
-        Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed => Trouble::Passing,
+        Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed => {
+            Trouble::Passing
+        }
         _ => Trouble::Lasting,
     }
 }

@@ -301,7 +301,8 @@ mod tests {
     #[test]
     fn a_burst_sends_a_viewer_to_the_log_and_a_stall_ends_it() {
         let (tails, turn) = (Tails::default(), TurnId::generate());
-        let (mut reading, mut stalled, mut other) = (tails.join(turn, 0).unwrap(), tails.join(turn, 0).unwrap(), tails.join(turn, 0).unwrap());
+        let (mut reading, mut stalled, mut other) =
+            (tails.join(turn, 0).unwrap(), tails.join(turn, 0).unwrap(), tails.join(turn, 0).unwrap());
         tails.deliver(turn, 1, vec![event(QUEUE_BYTES / 2)]);
         assert_eq!(seqs(&mut other), [1]);
         tails.deliver(turn, 2, vec![event(QUEUE_BYTES * 2 / 3)]);

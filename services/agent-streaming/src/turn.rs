@@ -22,16 +22,8 @@ pub(crate) enum State {
 }
 
 impl State {
-    pub(crate) const ALL: [Self; 8] = [
-        Self::Accepted,
-        Self::Queued,
-        Self::Running,
-        Self::Committing,
-        Self::Completed,
-        Self::Failed,
-        Self::Cancelled,
-        Self::Conflicted,
-    ];
+    pub(crate) const ALL: [Self; 8] =
+        [Self::Accepted, Self::Queued, Self::Running, Self::Committing, Self::Completed, Self::Failed, Self::Cancelled, Self::Conflicted];
 
     /// As the database spells it.
     pub(crate) fn as_str(self) -> &'static str {
@@ -195,7 +187,7 @@ impl Turn {
             create_time: Some(clock::timestamp(self.created_at)),
             start_time: self.started_at.map(clock::timestamp),
             end_time: self.ended_at.map(clock::timestamp),
-            usage: used.then(|| self.usage.clone()),
+            usage: used.then_some(self.usage),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     store::{
         Pool, claims, ends,
         events::{self, Append},
-        turns,
+        testing, turns,
     },
     tail::Tails,
     testing::{LEASE, accepted, claimed, database, log, text},
@@ -72,8 +72,7 @@ async fn a_statement_that_waits_behind_a_claim_writes_nothing() {
     let Bench { db, .. } = &bench().await;
     let turn = claimed(db).await;
     // A claim that has not committed yet holds the row: the append must not slip in before it nor after it.
-    let mut tx = db.begin().await.unwrap();
-    sqlx::query("UPDATE turns SET epoch = epoch + 1 WHERE id = $1").bind(turn.id.0).execute(&mut *tx).await.unwrap();
+    let tx = testing::hold(db, turn.id).await;
     assert!(events::append(db, &[&append(&turn, 2, &["stale"], None)]).await.unwrap().is_empty());
     tx.commit().await.unwrap();
     assert!(events::append(db, &[&append(&turn, 2, &["stale"], None)]).await.unwrap().is_empty());
@@ -100,8 +99,7 @@ async fn the_same_rows_sent_again_change_nothing_and_are_acknowledged() {
 async fn one_batch_writes_for_those_it_gets_and_skips_the_others() {
     let Bench { db, .. } = &bench().await;
     let (mine, locked) = (claimed(db).await, claimed(db).await);
-    let mut tx = db.begin().await.unwrap();
-    sqlx::query("SELECT 1 FROM turns WHERE id = $1 FOR UPDATE").bind(locked.id.0).execute(&mut *tx).await.unwrap();
+    let _tx = testing::hold(db, locked.id).await;
     let got = events::append(db, &[&append(&mine, 2, &["x"], None), &append(&locked, 2, &["x"], None)]).await.unwrap();
     assert_eq!(got, [mine.id]);
     assert_eq!((log(db, mine.id).await.len(), log(db, locked.id).await.len()), (2, 1));
@@ -148,7 +146,10 @@ async fn deltas_are_joined_only_while_a_batch_is_under_way_and_lose_nothing() {
     }
     writer.flush().await.unwrap();
     let events = log(&bench.db, turn.id).await;
-    let read: String = events.iter().filter_map(|event| if let Some(Kind::TextDelta(delta)) = &event.kind { Some(delta.text.as_str()) } else { None }).collect();
+    let read: String = events
+        .iter()
+        .filter_map(|event| if let Some(Kind::TextDelta(delta)) = &event.kind { Some(delta.text.as_str()) } else { None })
+        .collect();
     assert_eq!(read, sent);
     assert!(events.len() < 1_000, "{} rows", events.len());
     assert!(events.iter().all(|event| event::encode(&TurnEvent { seq: 0, turn_id: String::new(), ..event.clone() }).len() < 1_800));
@@ -198,7 +199,7 @@ async fn one_broken_turn_does_not_stop_the_others() {
     // A turn of a day that has no partition.
     let mut bad = claimed(&bench.db).await;
     let old = proto::id::TurnId(uuid::Uuid::from_u128(1));
-    sqlx::query("UPDATE turns SET id = $2 WHERE id = $1").bind(bad.id.0).bind(old.0).execute(&bench.db).await.unwrap();
+    testing::rename(&bench.db, bad.id, old).await;
     bad.id = old;
     let (good_log, bad_log) = (bench.journal.open(&good), bench.journal.open(&bad));
     for _ in 0..3 {
@@ -235,7 +236,8 @@ async fn viewers_get_what_is_written_and_nothing_before() {
 async fn a_project_has_one_slot_and_a_queue_in_order() {
     let bench = bench().await;
     let project = ProjectId::generate();
-    let (first, second, third) = (accepted(&bench.db, project).await, accepted(&bench.db, project).await, accepted(&bench.db, project).await);
+    let (first, second, third) =
+        (accepted(&bench.db, project).await, accepted(&bench.db, project).await, accepted(&bench.db, project).await);
     let claimed = claims::claim(&bench.db, 10, LEASE, LEASE).await.unwrap();
     let epoch = |turn: &Turn| claimed.iter().find(|c| c.id == turn.id).unwrap().epoch;
     assert_eq!(claims::take_slot(&bench.db, second.id, epoch(&second)).await.unwrap(), claims::Slot::Busy);

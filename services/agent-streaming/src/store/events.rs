@@ -1,8 +1,8 @@
 //! The log: fenced appends of many turns at once, and reads by cursor.
 
 use chassis::postgres::query;
-use proto::id::TurnId;
 use prost::Message as _;
+use proto::id::TurnId;
 use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 

@@ -1,11 +1,11 @@
 //! Turns on their way in, and looked up by their owner.
 
 use chassis::postgres::query;
+use prost::Message as _;
 use proto::{
     agent_streaming::Usage,
     id::{ProjectId, TurnId, UserId},
 };
-use prost::Message as _;
 use sqlx::{PgExecutor, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -100,7 +100,12 @@ pub(crate) async fn find_by_key(db: impl PgExecutor<'_>, user: UserId, key: &str
 }
 
 /// The person's open turn on the project, if there is one.
-pub(crate) async fn find_active(db: &PgPool, user: UserId, project: Option<ProjectId>, draft: Option<&str>) -> Result<Option<TurnId>, Error> {
+pub(crate) async fn find_active(
+    db: &PgPool,
+    user: UserId,
+    project: Option<ProjectId>,
+    draft: Option<&str>,
+) -> Result<Option<TurnId>, Error> {
     let id = sqlx::query_scalar!(
         "SELECT id FROM turns
         WHERE ended_at IS NULL AND project_id IS NOT NULL AND user_id = $1 AND (project_id = $2 OR draft_id = $3) ORDER BY id LIMIT 1",

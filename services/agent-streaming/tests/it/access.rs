@@ -15,7 +15,8 @@ fn every_rpc_has_one_row_and_only_annotated_ones_are_open() {
     let pool = DescriptorPool::decode(proto::DESCRIPTORS).unwrap();
     let service = pool.get_service_by_name("backlot.agent_streaming.v1.AgentStreamingService").unwrap();
     let http = pool.get_extension_by_name("google.api.http").unwrap();
-    let expected: BTreeMap<_, _> = service.methods().map(|method| (method.name().to_owned(), method.options().has_extension(&http))).collect();
+    let expected: BTreeMap<_, _> =
+        service.methods().map(|method| (method.name().to_owned(), method.options().has_extension(&http))).collect();
     let rows: BTreeMap<_, _> = RULES.iter().map(|rule| (rule.rpc.to_owned(), rule.callers.contains(&Caller::Direct))).collect();
     assert_eq!(rows, expected);
     assert_eq!(RULES.len(), rows.len(), "a row too many");
@@ -36,7 +37,10 @@ async fn a_turn_of_somebody_else_does_not_exist() {
         let (_, follow) = stranger.follow(id, 0).await;
         let follow = follow.unwrap_err();
         for fault in [proto::error::Fault::from_status(&get), proto::error::Fault::from_status(&cancel), follow] {
-            assert_eq!((fault.code, fault.reason.as_str(), fault.message.as_str()), (ErrorCode::NotFound, "TURN_NOT_FOUND", "no such turn"));
+            assert_eq!(
+                (fault.code, fault.reason.as_str(), fault.message.as_str()),
+                (ErrorCode::NotFound, "TURN_NOT_FOUND", "no such turn")
+            );
         }
     }
 }
@@ -59,10 +63,9 @@ async fn the_catalogue_is_paged_and_needs_a_person() {
     let names: Vec<_> = first.agents.iter().chain(&rest.agents).map(|agent| agent.name.as_str()).collect();
     assert_eq!(names, ["alpha", "builder", "omega"]);
     assert!(rest.next_page_token.is_empty());
-    for request in [
-        ListAgentsRequest { page_size: -1, ..Default::default() },
-        ListAgentsRequest { page_token: "x".into(), ..Default::default() },
-    ] {
+    for request in
+        [ListAgentsRequest { page_size: -1, ..Default::default() }, ListAgentsRequest { page_token: "x".into(), ..Default::default() }]
+    {
         assert_eq!(person.turns.list_agents(request).await.unwrap_err().code(), Code::InvalidArgument);
     }
     let mut anyone = cluster.person();

@@ -21,7 +21,11 @@ async fn a_stop_at_the_same_replica_closes_the_models_connection_within_a_second
     let replica = cluster.replica();
     let mut person = cluster.person().at(&replica);
     let turn = person.start(prompt("d", "HANG")).await;
-    person.follow_until(&turn.id, 0, |event| matches!(event.kind, Some(proto::agent_streaming::turn_event::Kind::TextDelta(_)))).await.1.unwrap();
+    person
+        .follow_until(&turn.id, 0, |event| matches!(event.kind, Some(proto::agent_streaming::turn_event::Kind::TextDelta(_))))
+        .await
+        .1
+        .unwrap();
 
     let cancelled = cancel(&mut person, &turn.id).await.unwrap();
     assert_eq!(cancelled.state(), TurnState::Cancelled);

@@ -21,7 +21,12 @@ use proto::{
 };
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Status, metadata::AsciiMetadataValue, service::{Interceptor, interceptor::InterceptedService}, transport::Channel};
+use tonic::{
+    Request, Status,
+    metadata::AsciiMetadataValue,
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::Channel,
+};
 
 use crate::{gate::Gate, model::Model};
 
@@ -102,7 +107,8 @@ impl Cluster {
         let database = testing::database_url(&format!("agent_{number}")).await;
         let files = testing::database_url(&format!("files_{number}")).await;
 
-        let common = vec![("BACKLOT_CLUSTER_SECRET".to_owned(), SECRET.to_owned()), ("BACKLOT_AUTH_URL".to_owned(), issuer.uri.to_string())];
+        let common =
+            vec![("BACKLOT_CLUSTER_SECRET".to_owned(), SECRET.to_owned()), ("BACKLOT_AUTH_URL".to_owned(), issuer.uri.to_string())];
         let limits = Process::start({
             let mut env = Env::of(common.clone());
             let mut config = rate_limit::Config::read(&mut env);
@@ -116,7 +122,8 @@ impl Cluster {
         let limits_url = format!("http://{}", limits.address);
         let storage = Process::start({
             let mut env = Env::of(
-                [common.clone(), pairs(&[("BACKLOT_PROJECT_STORAGE_DATABASE_URL", &files), ("BACKLOT_RATE_LIMIT_URL", &limits_url)])].concat(),
+                [common.clone(), pairs(&[("BACKLOT_PROJECT_STORAGE_DATABASE_URL", &files), ("BACKLOT_RATE_LIMIT_URL", &limits_url)])]
+                    .concat(),
             );
             let config = project_storage::Config::read(&mut env);
             env.check().unwrap();
@@ -229,7 +236,12 @@ impl Person {
     }
 
     /// The same, leaving when an event says so.
-    pub(crate) async fn follow_until(&mut self, id: &str, after: u32, leave: impl Fn(&TurnEvent) -> bool) -> (Vec<TurnEvent>, Result<(), Fault>) {
+    pub(crate) async fn follow_until(
+        &mut self,
+        id: &str,
+        after: u32,
+        leave: impl Fn(&TurnEvent) -> bool,
+    ) -> (Vec<TurnEvent>, Result<(), Fault>) {
         let mut events = Vec::new();
         let request = StreamTurnEventsRequest { turn_id: id.into(), after };
         let mut stream = match self.turns.stream_turn_events(request).await {

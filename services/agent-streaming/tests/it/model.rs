@@ -67,81 +67,52 @@ async fn serve(stream: TcpStream, counts: &Counts) -> Option<()> {
     let prompt = messages.iter().rev().find(|m| m["role"] == "user").map(|m| text_of(&m["content"]))?;
     let answered = messages.last()?["role"] == "tool";
     let order = prompt.lines().last()?.to_owned();
-    let mut answer = Answer { stream: stream.into_inner() };
     let (word, rest) = order.split_once(' ').unwrap_or((&order, ""));
+    let mut answer = Answer { stream: stream.into_inner() };
     match word {
         "BUSY" => {
             let (times, text) = rest.split_once(' ')?;
-            let seen = {
-                let mut busy = counts.busy.lock().unwrap();
-                let seen = busy.entry(order.clone()).or_default();
-                *seen += 1;
-                *seen
-            };
-            if seen <= times.parse().ok()? {
+            if counts.seen(&order) <= times.parse().ok()? {
                 return answer.status("503 Service Unavailable", r#"{"error":{"message":"overloaded"}}"#).await;
             }
             answer.begin().await?;
             answer.say(text).await?;
-            answer.end("stop").await
+            return answer.end("stop").await;
         }
-        "BAD" => answer.status("400 Bad Request", r#"{"error":{"message":"no such thing"}}"#).await,
+        "BAD" => return answer.status("400 Bad Request", r#"{"error":{"message":"no such thing"}}"#).await,
+        _ => answer.begin().await?,
+    }
+    match word {
         "WRITE" if !answered => {
-            answer.begin().await?;
             let (path, text) = rest.split_once(' ')?;
             answer.call("write_file", &json!({"path": path, "content": text}).to_string()).await?;
             answer.end("tool_calls").await
         }
         "LOOP" => {
-            answer.begin().await?;
             answer.call("list_files", "{}").await?;
             answer.end("tool_calls").await
         }
         "LENGTH" => {
-            answer.begin().await?;
             answer.call("write_file", r#"{"path":"half.txt","content":"only ha"#).await?;
             answer.end("length").await
         }
-        "DECLINE" => {
-            answer.begin().await?;
-            answer.end("content_filter").await
-        }
-        "SLOW" => {
-            answer.begin().await?;
-            for n in 0..rest.parse().ok()? {
-                if answer.say(&format!("piece {n} ")).await.is_none() {
-                    counts.dropped.fetch_add(1, Ordering::SeqCst);
-                    return None;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            answer.end("stop").await
-        }
-        "FLOOD" => {
-            answer.begin().await?;
-            let piece = "flood ".repeat(200);
-            for _ in 0..rest.parse().ok()? {
-                answer.say(&piece).await?;
-            }
-            answer.end("stop").await
-        }
-        "CUT" => {
-            answer.begin().await?;
-            answer.say("half an ans").await
-        }
-        "HANG" => {
-            answer.begin().await?;
-            answer.say("wait").await?;
-            // Nothing is read but the end of the connection.
-            let _ = answer.stream.read(&mut [0; 1]).await;
-            counts.dropped.fetch_add(1, Ordering::SeqCst);
-            Some(())
-        }
+        "DECLINE" => answer.end("content_filter").await,
+        "SLOW" | "FLOOD" | "HANG" => answer.at_length(word, rest, counts).await,
+        "CUT" => answer.say("half an ans").await,
         _ => {
-            answer.begin().await?;
             answer.say(if answered { "All done." } else { rest }).await?;
             answer.end("stop").await
         }
+    }
+}
+
+impl Counts {
+    /// How often this order came, this time included.
+    fn seen(&self, order: &str) -> usize {
+        let mut busy = self.busy.lock().unwrap();
+        let seen = busy.entry(order.to_owned()).or_default();
+        *seen += 1;
+        *seen
     }
 }
 
@@ -151,7 +122,10 @@ struct Answer {
 
 impl Answer {
     async fn status(&mut self, status: &str, body: &str) -> Option<()> {
-        let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+        let head = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        );
         self.stream.write_all(head.as_bytes()).await.ok()
     }
 
@@ -175,9 +149,31 @@ impl Answer {
         self.delta(json!({"role": "assistant", "content": text}), None).await
     }
 
+    async fn at_length(&mut self, word: &str, rest: &str, counts: &Counts) -> Option<()> {
+        if word == "HANG" {
+            self.say("wait").await?;
+            // Nothing is read but the end of the connection.
+            let _ = self.stream.read(&mut [0; 1]).await;
+            counts.dropped.fetch_add(1, Ordering::SeqCst);
+            return Some(());
+        }
+        for n in 0..rest.parse().ok()? {
+            let piece = if word == "FLOOD" { "flood ".repeat(200) } else { format!("piece {n} ") };
+            if self.say(&piece).await.is_none() {
+                counts.dropped.fetch_add(1, Ordering::SeqCst);
+                return None;
+            }
+            if word == "SLOW" {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        self.end("stop").await
+    }
+
     async fn call(&mut self, tool: &str, arguments: &str) -> Option<()> {
         let (first, second) = arguments.split_at(arguments.len() / 2);
-        let open = json!({"tool_calls": [{"index": 0, "id": "call_a", "type": "function", "function": {"name": tool, "arguments": first}}]});
+        let open =
+            json!({"tool_calls": [{"index": 0, "id": "call_a", "type": "function", "function": {"name": tool, "arguments": first}}]});
         self.delta(open, None).await?;
         self.delta(json!({"tool_calls": [{"index": 0, "function": {"arguments": second}}]}), None).await
     }

@@ -29,7 +29,8 @@ async fn a_prompt_becomes_files_and_an_answer() {
         assert!(types.contains(&kind), "{kind} in {types:?}");
     }
     assert_eq!(types[types.len() - 3..], ["turn.committing", "files.committed", "turn.completed"]);
-    let written: String = events.iter().filter_map(|e| if let Some(Kind::FileDelta(d)) = &e.kind { Some(d.text.as_str()) } else { None }).collect();
+    let written: String =
+        events.iter().filter_map(|e| if let Some(Kind::FileDelta(d)) = &e.kind { Some(d.text.as_str()) } else { None }).collect();
     assert_eq!(written, "<h1>Hi</h1>");
     let trace = &events[0].trace_id;
     assert!(trace.len() == 32 && events.iter().all(|event| event.trace_id == *trace));
