@@ -22,6 +22,8 @@ use crate::{error::SERVICE, turn::End};
 
 /// Checked once per new turn.
 const POLICY: &str = "agent";
+/// The domain of a status that carries none.
+const NOBODY: &str = "backlot.dev";
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -47,7 +49,7 @@ impl Upstream {
 
     /// Opens the turn for the person of the request.
     pub(crate) async fn begin(&self, context: &Context, request: BeginTurnRequest) -> Result<ProjectId, Fault> {
-        let answer = self.storage.clone().begin_turn(context.request(request)).await.map_err(|s| Fault::from_status(&s))?;
+        let answer = self.storage.clone().begin_turn(context.request(request)).await.map_err(|status| fault(&status))?;
         let project = answer.into_inner().project_id;
         project.parse().map_err(|_| Fault::new(SERVICE, ErrorCode::Internal, "INTERNAL", "project-storage named no project"))
     }
@@ -55,24 +57,24 @@ impl Upstream {
     pub(crate) async fn tree(&self, turn: TurnId, revision: &str) -> Result<GetTurnTreeResponse, Fault> {
         let request = GetTurnTreeRequest { turn_id: turn.to_string(), revision: revision.to_owned() };
         let answer = self.storage.clone().get_turn_tree(Context::background().request(request)).await;
-        answer.map(tonic::Response::into_inner).map_err(|s| Fault::from_status(&s))
+        answer.map(tonic::Response::into_inner).map_err(|status| fault(&status))
     }
 
     pub(crate) async fn files(&self, turn: TurnId, revision: &str, paths: Vec<String>) -> Result<Vec<File>, Fault> {
         let request = ReadTurnFilesRequest { turn_id: turn.to_string(), revision: revision.to_owned(), paths };
         let answer = self.storage.clone().read_turn_files(Context::background().request(request)).await;
-        answer.map(|answer| answer.into_inner().files).map_err(|s| Fault::from_status(&s))
+        answer.map(|answer| answer.into_inner().files).map_err(|status| fault(&status))
     }
 
     pub(crate) async fn messages(&self, turn: TurnId, limit: i32) -> Result<Vec<Message>, Fault> {
         let request = ListTurnMessagesRequest { turn_id: turn.to_string(), limit };
         let answer = self.storage.clone().list_turn_messages(Context::background().request(request)).await;
-        answer.map(|answer| answer.into_inner().messages).map_err(|s| Fault::from_status(&s))
+        answer.map(|answer| answer.into_inner().messages).map_err(|status| fault(&status))
     }
 
     pub(crate) async fn commit(&self, request: CommitTurnRequest) -> Result<CommitTurnResponse, Fault> {
         let answer = self.storage.clone().commit_turn(Context::background().request(request)).await;
-        answer.map(tonic::Response::into_inner).map_err(|s| Fault::from_status(&s))
+        answer.map(tonic::Response::into_inner).map_err(|status| fault(&status))
     }
 
     pub(crate) async fn end(&self, turn: TurnId, end: End, partial_answer: &str) -> Result<(), Fault> {
@@ -81,8 +83,17 @@ impl Upstream {
             End::Cancelled => TurnEnd::Cancelled,
         };
         let request = EndTurnRequest { turn_id: turn.to_string(), end: end as i32, partial_answer: partial_answer.to_owned() };
-        self.storage.clone().end_turn(Context::background().request(request)).await.map(drop).map_err(|s| Fault::from_status(&s))
+        self.storage.clone().end_turn(Context::background().request(request)).await.map(drop).map_err(|status| fault(&status))
     }
+}
+
+/// What the other side said. A status without a domain was made on the way, by a connection that broke: nobody said anything.
+fn fault(status: &tonic::Status) -> Fault {
+    let fault = Fault::from_status(status);
+    if fault.code == ErrorCode::Internal && fault.domain == NOBODY {
+        return Fault { code: ErrorCode::Unavailable, reason: "UNAVAILABLE".to_owned(), ..fault };
+    }
+    fault
 }
 
 /// Whether the other side said no for good; anything else may have happened, or may happen a moment later.

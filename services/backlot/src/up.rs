@@ -21,6 +21,7 @@ use anyhow::{Context as _, bail};
 use chassis::{
     config::{Env, Faults, Secret},
     lifecycle,
+    telemetry::LogFormat,
 };
 use tokio::time::{Instant, sleep};
 
@@ -95,13 +96,18 @@ pub fn command(env: Env) -> anyhow::Result<()> {
 }
 
 async fn run(env: Env, cluster: Cluster) -> anyhow::Result<()> {
+    let format = cluster.telemetry.log_format;
     let signal = lifecycle::shutdown_on_signal().context("cannot wait for signals")?;
     let mut running = tokio::select! {
         running = launch(env, cluster) => running?,
         () = signal.cancelled() => return Ok(()),
     };
     // A closed output is no reason to stop serving.
-    let _ = write!(io::stderr(), "\n{}\n", running.table);
+    let _ = match format {
+        LogFormat::Pretty => write!(io::stderr(), "\n{}\n", running.table),
+        // Whoever reads the log as JSON finds nothing else in it.
+        LogFormat::Json => Ok(running.table.lines().for_each(|line| tracing::info!("{}", line.trim()))),
+    };
     let _ = writeln!(io::stdout(), "backlot ready: {}", running.url);
     let failure = tokio::select! {
         () = signal.cancelled() => None,
