@@ -24,12 +24,20 @@ export async function problemOf(response) {
   return problem;
 }
 
-async function call(method, path, body) {
+// A refused request that a short wait makes good is sent again, once: the page itself makes several in a row.
+const LONGEST_WAIT_S = 10;
+
+async function call(method, path, body, patient = true) {
   const response = await fetch(path, {
     method,
     headers: body === undefined ? {} : { "content-type": "application/json" },
     body: body === undefined ? undefined : JSON.stringify(body),
   });
+  const wait = response.status === 429 ? Number(response.headers.get("retry-after")) : 0;
+  if (wait && wait <= LONGEST_WAIT_S && patient) {
+    await new Promise((done) => setTimeout(done, wait * 1000));
+    return call(method, path, body, false);
+  }
   if (!response.ok) throw await problemOf(response);
   return response.status === 204 ? {} : response.json();
 }

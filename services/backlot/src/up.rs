@@ -102,12 +102,12 @@ async fn run(env: Env, cluster: Cluster) -> anyhow::Result<()> {
         running = launch(env, cluster) => running?,
         () = signal.cancelled() => return Ok(()),
     };
-    // A closed output is no reason to stop serving.
-    let _ = match format {
-        LogFormat::Pretty => write!(io::stderr(), "\n{}\n", running.table),
+    match format {
+        // A closed output is no reason to stop serving.
+        LogFormat::Pretty => drop(write!(io::stderr(), "\n{}\n", running.table)),
         // Whoever reads the log as JSON finds nothing else in it.
-        LogFormat::Json => Ok(running.table.lines().for_each(|line| tracing::info!("{}", line.trim()))),
-    };
+        LogFormat::Json => running.table.lines().for_each(|line| tracing::info!("{}", line.trim())),
+    }
     let _ = writeln!(io::stdout(), "backlot ready: {}", running.url);
     let failure = tokio::select! {
         () = signal.cancelled() => None,
