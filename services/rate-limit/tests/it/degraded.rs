@@ -64,7 +64,7 @@ async fn a_frozen_redis_holds_up_one_request_in_a_while() {
     let mut client = running.client(Caller::AgentStreaming);
     let config = chassis::redis::Config { url: Some(Secret::new(server.url.as_str())), prefix: String::new() };
     let operator = chassis::redis::connect(&config).await.expect("reachable").expect("configured");
-    operator.custom::<(), _>(CustomCommand::new_static("CLIENT", None, false), vec!["PAUSE", "1500", "ALL"]).await.expect("paused");
+    operator.custom::<(), _>(CustomCommand::new_static("CLIENT", None, false), vec!["PAUSE", "5000", "ALL"]).await.expect("paused");
 
     let mut waits = Vec::new();
     for i in 0..50 {
@@ -76,7 +76,8 @@ async fn a_frozen_redis_holds_up_one_request_in_a_while() {
     }
     assert!(waits.len() >= 40, "the pause outlasts fifty answers: {}", waits.len());
     waits.sort();
-    assert!(waits[waits.len() / 2] < Duration::from_millis(50), "most do not wait for Redis: {waits:?}");
+    // Whoever waits for Redis waits its whole timeout.
+    assert!(waits[waits.len() / 2] < Duration::from_millis(100), "most do not wait for Redis: {waits:?}");
 
     eventually(PATIENCE, || {
         let mut client = client.clone();
