@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
-use e2e::{Cluster, Person, contract, contract::Binding};
+use e2e::{Cluster, Person, contract, contract::Binding, issuer};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -52,21 +52,39 @@ const LIMITS: &[(&str, usize)] = &[
 struct Stage {
     cluster: Cluster,
     person: Person,
+    /// A token of `person` that has ended.
+    expired: String,
     /// Belongs to `person` and must not change.
     project: String,
     turn: String,
     /// Belongs to somebody else.
     foreign_project: String,
     foreign_turn: String,
+    /// A good token of a session that has ended.
+    ended: String,
 }
 
 async fn stage() -> Result<Stage> {
-    let cluster = Cluster::start().await?;
+    let (cluster, issuer) = issuer::trusted().await?;
     let (person, other) = (cluster.person().await?, cluster.person().await?);
     let mine = person.turn(json!({ "draftId": "mine", "prompt": "a counter" })).await?;
     let theirs = other.turn(json!({ "draftId": "theirs", "prompt": "a counter" })).await?;
+    let (expired, good) = issuer::tokens(&issuer, &person)?;
+    Person { token: Some(good), ..person.clone() }.get("/api/projects").await?;
     let person = person.with_token().await?;
-    Ok(Stage { cluster, person, project: mine.project, turn: mine.turn, foreign_project: theirs.project, foreign_turn: theirs.turn })
+    let gone = cluster.person().await?;
+    let ended = gone.access_token().await?;
+    gone.post("/api/auth/signout", json!({})).await?;
+    Ok(Stage {
+        ended,
+        cluster,
+        person,
+        expired,
+        project: mine.project,
+        turn: mine.turn,
+        foreign_project: theirs.project,
+        foreign_turn: theirs.turn,
+    })
 }
 
 impl Stage {
@@ -156,10 +174,12 @@ async fn credentials(stage: &Stage, binding: &Binding) -> Result<()> {
     for (what, request) in [
         ("no credential", stage.person.http.request(method.clone(), &url)),
         ("garbage token", stage.person.http.request(method.clone(), &url).bearer_auth("garbage")),
+        ("expired token", stage.person.http.request(method.clone(), &url).bearer_auth(&stage.expired)),
         (
             "tampered token",
             stage.person.http.request(method.clone(), &url).bearer_auth(tampered(stage.person.token.as_deref().unwrap_or_default())),
         ),
+        ("ended session", stage.person.http.request(method.clone(), &url).bearer_auth(&stage.ended)),
         ("unknown session", stage.person.http.request(method.clone(), &url).header("cookie", format!("{}x", stage.person.cookie))),
     ] {
         let request = if binding.has_body { request.json(&json!({})) } else { request };

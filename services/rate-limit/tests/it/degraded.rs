@@ -62,6 +62,8 @@ async fn a_frozen_redis_holds_up_one_request_in_a_while() {
     let server = redis().await;
     let running = start_with_timeout(&[("REDIS_URL", &server.url)], "100ms").await;
     let mut client = running.client(Caller::AgentStreaming);
+    // A start needs Redis: it is over once there is an answer.
+    assert!(!check(&mut client, vec![ask("agent", "first")]).await.expect("an answer").degraded);
     let config = chassis::redis::Config { url: Some(Secret::new(server.url.as_str())), prefix: String::new() };
     let operator = chassis::redis::connect(&config).await.expect("reachable").expect("configured");
     operator.custom::<(), _>(CustomCommand::new_static("CLIENT", None, false), vec!["PAUSE", "5000", "ALL"]).await.expect("paused");
