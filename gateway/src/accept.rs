@@ -7,7 +7,10 @@ use std::{
     io,
     net::SocketAddr,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -15,7 +18,7 @@ use std::{
 use axum::{
     Router,
     body::{Body, HttpBody},
-    http::{Request, Response},
+    http::{Request, Response, Version},
 };
 use bytes::Bytes;
 use chassis::task::Tasks;
@@ -84,17 +87,19 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits,
 async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, limits: Limits, stop: CancellationToken) {
     let _ = stream.set_nodelay(true);
     let load = watch::Sender::new(Load::default());
+    let traffic = Arc::new(Traffic::default());
     let service = tower::service_fn({
-        let load = load.clone();
-        move |request: Request<Incoming>| answer(router.clone(), request, peer, load.clone())
+        let (load, traffic) = (load.clone(), Arc::clone(&traffic));
+        move |request: Request<Incoming>| answer(router.clone(), request, peer, Open::new(load.clone(), Arc::clone(&traffic)))
     });
     let builder = builder(limits.header);
-    let io = TokioIo::new(Impatient { stream, limit: limits.write, waiting: None });
+    let io = TokioIo::new(Impatient { stream, limit: limits.write, waiting: None, traffic: Arc::clone(&traffic) });
     let mut serving = pin!(builder.serve_connection(io, TowerToHyperService::new(service)));
     tokio::select! {
         _ = serving.as_mut() => return,
         () = stop.cancelled() => {}
-        () = idle(load.subscribe(), limits) => {}
+        () = idle(load.subscribe(), &traffic, limits) => {}
+        () = stalled(load.subscribe(), &traffic, limits) => return,
     }
     serving.as_mut().graceful_shutdown();
     // Requests in work go on; once there are none, the client has a moment to close.
@@ -133,53 +138,94 @@ struct Load {
     served: u64,
 }
 
-/// Ends when the connection has been without a request for too long.
-async fn idle(mut load: watch::Receiver<Load>, limits: Limits) {
+/// What moves on one connection.
+#[derive(Debug, Default)]
+struct Traffic {
+    /// The socket takes no more bytes at present.
+    blocked: AtomicBool,
+    /// Answers whose next bytes wait for the client to open its window.
+    waiting: AtomicU32,
+    /// Pieces of answers so far.
+    pieces: AtomicU64,
+}
+
+/// Ends when the connection has been without a request for too long. Who still reads the last answer is not idle.
+async fn idle(mut load: watch::Receiver<Load>, traffic: &Traffic, limits: Limits) {
     loop {
         let Ok(seen) = load.wait_for(|l| l.open == 0).await.map(|l| *l) else { return std::future::pending().await };
         let limit = if seen.served == 0 { limits.header } else { limits.idle };
-        if tokio::time::timeout(limit, load.wait_for(|l| *l != seen)).await.is_err() {
+        let waited = tokio::time::timeout(limit, load.wait_for(|l| *l != seen)).await;
+        if waited.is_err() && !traffic.blocked.load(Ordering::Relaxed) {
             return;
         }
     }
 }
 
-async fn answer(
-    router: Router,
-    request: Request<Incoming>,
-    peer: SocketAddr,
-    load: watch::Sender<Load>,
-) -> Result<Response<Body>, Infallible> {
-    let open = Open::new(load);
+/// Ends when no answer of the connection has gone on for too long because its client keeps all windows of HTTP/2 shut. The
+/// socket is not blocked then, so [`Impatient`] sees nothing of it.
+async fn stalled(load: watch::Receiver<Load>, traffic: &Traffic, limits: Limits) {
+    let mut seen = None;
+    loop {
+        tokio::time::sleep(limits.write).await;
+        let pieces = Some(traffic.pieces.load(Ordering::Relaxed));
+        let waiting = traffic.waiting.load(Ordering::Relaxed);
+        if waiting > 0 && waiting == load.borrow().open && pieces == seen {
+            return;
+        }
+        seen = pieces;
+    }
+}
+
+async fn answer(router: Router, request: Request<Incoming>, peer: SocketAddr, mut open: Open) -> Result<Response<Body>, Infallible> {
+    let windowed = request.version() == Version::HTTP_2;
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(Peer(peer));
     let response = router.oneshot(request).await?;
-    Ok(response.map(|body| Body::new(Tracked { body, _open: open })))
+    open.waits(windowed);
+    Ok(response.map(|body| Body::new(Tracked { body, open, windowed })))
 }
 
 /// One request, until its answer is written.
-struct Open(watch::Sender<Load>);
+struct Open {
+    load: watch::Sender<Load>,
+    traffic: Arc<Traffic>,
+    /// For its client.
+    waiting: bool,
+}
 
 impl Open {
-    fn new(load: watch::Sender<Load>) -> Self {
+    fn new(load: watch::Sender<Load>, traffic: Arc<Traffic>) -> Self {
         load.send_modify(|l| {
             l.open += 1;
             l.served += 1;
         });
-        Self(load)
+        Self { load, traffic, waiting: false }
+    }
+
+    fn waits(&mut self, waiting: bool) {
+        self.traffic.pieces.fetch_add(1, Ordering::Relaxed);
+        match (self.waiting, waiting) {
+            (false, true) => _ = self.traffic.waiting.fetch_add(1, Ordering::Relaxed),
+            (true, false) => _ = self.traffic.waiting.fetch_sub(1, Ordering::Relaxed),
+            _ => {}
+        }
+        self.waiting = waiting;
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.send_modify(|l| l.open -= 1);
+        self.waits(false);
+        self.load.send_modify(|l| l.open -= 1);
     }
 }
 
 /// An answer's body that counts as open until it is dropped.
 struct Tracked {
     body: Body,
-    _open: Open,
+    open: Open,
+    /// Asked for the next piece only when the client has room for it.
+    windowed: bool,
 }
 
 impl HttpBody for Tracked {
@@ -187,7 +233,11 @@ impl HttpBody for Tracked {
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if self.windowed {
+            self.open.waits(polled.is_ready());
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -204,10 +254,14 @@ struct Impatient {
     stream: TcpStream,
     limit: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
+    traffic: Arc<Traffic>,
 }
 
 impl Impatient {
     fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if self.waiting.is_some() == written.is_ready() {
+            self.traffic.blocked.store(written.is_pending(), Ordering::Relaxed);
+        }
         if written.is_ready() {
             self.waiting = None;
             return written;

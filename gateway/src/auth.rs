@@ -2,10 +2,7 @@
 //! auth for an access token, which goes along with every call of the request; the token of a program is checked here, so that
 //! it is refused within a second after its session ended.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::{FromRequestParts, Request, State},
@@ -141,7 +138,7 @@ fn read_exchange(answer: CreateAccessTokenResponse) -> Option<Exchanged> {
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    chassis::clock::now().unix_timestamp().unsigned_abs()
 }
 
 /// The middleware that finds out who asks, once per request.

@@ -1,6 +1,8 @@
 //! ProtoJSON in and out: a message from path and query, a message from a body, a message as an answer. What cannot be read
 //! names the field and the limit. Unknown and repeated fields are refused.
 
+mod weight;
+
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use axum::{
@@ -116,8 +118,8 @@ impl<T: DeserializeOwned + Send + 'static, const LIMIT: usize> FromRequest<Arc<A
             return Err(fault(ErrorCode::InvalidArgument, "UNSUPPORTED_MEDIA_TYPE", "the body must have the type application/json").into());
         }
         let announced = announced(&parts.headers);
-        let _room = if LIMIT > ORDINARY { Some(room(app, announced, LIMIT).await?) } else { None };
-        let bytes = read(announced, body, LIMIT).await?;
+        let mut room = Room { app, held: None };
+        let bytes = read(announced, body, LIMIT, &mut room).await?;
         if bytes.is_empty() {
             return parse(b"{}").map(Self);
         }
@@ -127,7 +129,7 @@ impl<T: DeserializeOwned + Send + 'static, const LIMIT: usize> FromRequest<Arc<A
         if bytes.len() < PARSE_ELSEWHERE {
             return parse(&bytes).map(Self);
         }
-        let parsed = chassis::task::blocking(move || parse(&bytes)).await;
+        let parsed = chassis::task::blocking(move || if weight::is_too_much(&bytes) { Err(too_much()) } else { parse(&bytes) }).await;
         parsed.unwrap_or_else(|_| Err(fault(ErrorCode::Internal, "INTERNAL", "the parser stopped").into())).map(Self)
     }
 }
@@ -141,20 +143,35 @@ fn announced(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok())
 }
 
-/// Memory for a large body: what it announces, or else the most that it may be.
-async fn room(app: &App, announced: Option<usize>, limit: usize) -> Result<SemaphorePermit<'_>, Failure> {
-    let units = announced.unwrap_or(limit).min(limit).div_ceil(BODY_UNIT);
-    let units = u32::try_from(units).unwrap_or(u32::MAX);
-    match tokio::time::timeout(BODY_TIME, app.bodies.acquire_many(units)).await {
-        Ok(Ok(permit)) => Ok(permit),
-        _ => Err(fault(ErrorCode::Unavailable, "OVERLOADED", "too many large requests are in work; try again").into()),
+/// Memory for a large body, taken as it arrives: who announces much and sends nothing holds up nobody.
+struct Room<'a> {
+    app: &'a App,
+    held: Option<SemaphorePermit<'a>>,
+}
+
+impl Room<'_> {
+    /// Room for so many bytes together, unless it has that already.
+    async fn grow(&mut self, bytes: usize) -> Result<(), Failure> {
+        let units = bytes.div_ceil(BODY_UNIT).saturating_sub(self.held.as_ref().map_or(0, SemaphorePermit::num_permits));
+        if units == 0 {
+            return Ok(());
+        }
+        let more = self.app.bodies.acquire_many(u32::try_from(units).unwrap_or(u32::MAX));
+        let Ok(Ok(more)) = tokio::time::timeout(BODY_TIME, more).await else {
+            return Err(fault(ErrorCode::Unavailable, "OVERLOADED", "too many large requests are in work; try again").into());
+        };
+        match &mut self.held {
+            Some(held) => held.merge(more),
+            None => self.held = Some(more),
+        }
+        Ok(())
     }
 }
 
-async fn read(announced: Option<usize>, mut body: Body, limit: usize) -> Result<Bytes, Failure> {
+async fn read(announced: Option<usize>, mut body: Body, limit: usize, room: &mut Room<'_>) -> Result<Bytes, Failure> {
     let time = if limit > ORDINARY { SAVE_BODY_TIME } else { BODY_TIME };
     if announced.is_none_or(|length| length <= limit)
-        && let Some(bytes) = tokio::time::timeout(time, collect(&mut body, limit)).await.map_err(|_| too_slow(time))??
+        && let Some(bytes) = tokio::time::timeout(time, collect(&mut body, limit, room)).await.map_err(|_| too_slow(time))??
     {
         return Ok(bytes);
     }
@@ -165,13 +182,16 @@ async fn read(announced: Option<usize>, mut body: Body, limit: usize) -> Result<
 }
 
 /// The whole body, or nothing if it is longer than the limit.
-async fn collect(body: &mut Body, limit: usize) -> Result<Option<Bytes>, Failure> {
+async fn collect(body: &mut Body, limit: usize, room: &mut Room<'_>) -> Result<Option<Bytes>, Failure> {
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| fault(ErrorCode::InvalidArgument, "BODY_BROKEN", format!("the body ended early: {e}")))?;
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > limit {
             return Ok(None);
+        }
+        if limit > ORDINARY {
+            room.grow(bytes.len() + data.len()).await?;
         }
         bytes.extend_from_slice(&data);
     }
@@ -180,6 +200,11 @@ async fn collect(body: &mut Body, limit: usize) -> Result<Option<Bytes>, Failure
 
 fn too_slow(time: Duration) -> Failure {
     fault(ErrorCode::Timeout, "BODY_TIMEOUT", format!("the body must arrive within {} s", time.as_secs())).into()
+}
+
+fn too_much() -> Failure {
+    let text = format!("the body must hold at most {} values", weight::MOST);
+    fault(ErrorCode::InvalidArgument, "TOO_LARGE", text).with("limit", weight::MOST.to_string()).into()
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {

@@ -25,6 +25,10 @@ const HIDDEN: [&str; 5] = [
 const STARTS_STREAM: &str = "/api/agent/stream";
 /// What answers 201.
 const CREATES: [&str; 2] = ["/api/turns", "/api/projects"];
+/// The services' reasons are in their contracts; these are of the domain `gateway.backlot.dev`, never renamed.
+const REASONS: &str = "Stable, upper-case; what programs act on. The gateway's own: INVALID_FIELD, INVALID_JSON, BODY_BROKEN, BODY_TIMEOUT, \
+    TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, METHOD_NOT_ALLOWED, ROUTE_NOT_FOUND, PREVIEW_NOT_FOUND, CROSS_ORIGIN, TOKEN_MISSING, \
+    TOKEN_INVALID, SESSION_ENDED, RATE_LIMITED, OVERLOADED, DRAINING, TIMEOUT, UNAVAILABLE, INTERNAL.";
 /// RPCs that need nobody to be signed in.
 const OPEN: [&str; 4] = ["SignUp", "SignIn", "SignOut", "GetKeySet"];
 
@@ -293,7 +297,7 @@ fn problem() -> Value {
             "detail": text("For people."),
             "instance": text("The path asked for."),
             "code": text("The code of gRPC."),
-            "reason": text("Stable, upper-case; what programs act on."),
+            "reason": text(REASONS),
             "domain": text("Whose reason it is."),
             "metadata": {"type": "object", "additionalProperties": {"type": "string"}},
             "requestId": {"type": "string"},

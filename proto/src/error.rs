@@ -125,7 +125,8 @@ impl Fault {
         self
     }
 
-    /// Reads what the other side sent; a status without details keeps its code and text under the reason UNKNOWN.
+    /// Reads what the other side sent; a status that a library made keeps its text and gets
+    /// the reason of its code and the domain `backlot.dev`.
     #[must_use]
     pub fn from_status(status: &Status) -> Self {
         let details = status.get_error_details();
@@ -137,11 +138,18 @@ impl Fault {
             message: status.message().to_owned(),
             violations: details
                 .bad_request()
-                .map(|b| b.field_violations.iter().map(|v| FieldViolation { field: v.field.clone(), description: v.description.clone() }).collect())
+                .map(|b| {
+                    b.field_violations
+                        .iter()
+                        .map(|v| FieldViolation { field: v.field.clone(), description: v.description.clone() })
+                        .collect()
+                })
                 .unwrap_or_default(),
             quota: details
                 .quota_failure()
-                .map(|q| q.violations.iter().map(|v| QuotaViolation { policy: v.subject.clone(), description: v.description.clone() }).collect())
+                .map(|q| {
+                    q.violations.iter().map(|v| QuotaViolation { policy: v.subject.clone(), description: v.description.clone() }).collect()
+                })
                 .unwrap_or_default(),
             retry_after: details.retry_info().and_then(|r| r.retry_delay),
             metadata: info.map(|i| i.metadata.clone()).unwrap_or_default(),
@@ -178,12 +186,20 @@ impl From<Fault> for Status {
         details.set_error_info(fault.reason, fault.domain, fault.metadata);
         if !fault.violations.is_empty() {
             details.set_bad_request(
-                fault.violations.into_iter().map(|v| WireViolation { field: v.field, description: v.description, ..Default::default() }).collect::<Vec<_>>(),
+                fault
+                    .violations
+                    .into_iter()
+                    .map(|v| WireViolation { field: v.field, description: v.description, ..Default::default() })
+                    .collect::<Vec<_>>(),
             );
         }
         if !fault.quota.is_empty() {
             details.set_quota_failure(
-                fault.quota.into_iter().map(|v| WireQuota { subject: v.policy, description: v.description, ..Default::default() }).collect::<Vec<_>>(),
+                fault
+                    .quota
+                    .into_iter()
+                    .map(|v| WireQuota { subject: v.policy, description: v.description, ..Default::default() })
+                    .collect::<Vec<_>>(),
             );
         }
         if let Some(delay) = fault.retry_after {
@@ -235,7 +251,9 @@ mod tests {
 
     #[test]
     fn a_fault_survives_the_wire() {
-        let mut fault = Fault::new("auth", ErrorCode::RateLimited, "RATE_LIMITED", "too many").retry_after(Duration::from_secs(12)).with("policy", "auth");
+        let mut fault = Fault::new("auth", ErrorCode::RateLimited, "RATE_LIMITED", "too many")
+            .retry_after(Duration::from_secs(12))
+            .with("policy", "auth");
         fault.quota.push(QuotaViolation { policy: "auth".into(), description: "5 per 900 s".into() });
         fault.violations.push(FieldViolation { field: "email".into(), description: "must hold one @".into() });
         assert_eq!(Fault::from_status(&Status::from(fault.clone())), fault);

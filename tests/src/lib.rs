@@ -4,6 +4,7 @@
 pub mod cluster;
 pub mod contract;
 pub mod grpc;
+pub mod issuer;
 pub mod model_server;
 pub mod person;
 pub mod process;

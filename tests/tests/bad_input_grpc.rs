@@ -1,7 +1,7 @@
 //! Bad input over gRPC, for every RPC of the descriptors: who may call, what is no message, what is an empty one, whose it is.
 
 use anyhow::Result;
-use e2e::{Cluster, contract, grpc};
+use e2e::{contract, grpc, issuer};
 use prost_reflect::{DynamicMessage, Kind, MethodDescriptor, Value, prost::Message};
 use proto::error::Fault;
 use serde_json::json;
@@ -14,11 +14,12 @@ const EMPTY_IS_GOOD: &[&str] = &["GetSession", "GetKeySet", "SignOut", "CreatePr
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_rpc_refuses_bad_input() -> Result<()> {
-    let cluster = Cluster::start().await?;
+    let (cluster, issuer) = issuer::trusted().await?;
     let (person, other) = (cluster.person().await?, cluster.person().await?);
     let theirs = other.turn(json!({ "draftId": "theirs", "prompt": "a counter" })).await?;
     let bearer = format!("Bearer {}", person.access_token().await?);
     let token: (&str, &str) = ("authorization", &bearer);
+    let expired = format!("Bearer {}", issuer::tokens(&issuer, &person)?.0);
     for rpc in contract::rpcs() {
         let channel = grpc::connect(&cluster.grpc[&grpc::service_of(&rpc)]).await?;
         let call = async |message: Vec<u8>, headers: &[(&'static str, &str)]| grpc::call(channel.clone(), &rpc, message, headers).await;
@@ -34,9 +35,16 @@ async fn every_rpc_refuses_bad_input() -> Result<()> {
             assert_eq!(typed(&name, call(Vec::new(), &[]).await).code(), Code::Unauthenticated, "{name}: no token");
             let garbage = typed(&name, call(Vec::new(), &[("authorization", "Bearer garbage")]).await);
             assert_eq!(garbage.code(), Code::Unauthenticated, "{name}: garbage token");
+            let ended = typed(&name, call(Vec::new(), &[("authorization", &expired)]).await);
+            assert_eq!((ended.code(), reason(&ended).as_str()), (Code::Unauthenticated, "TOKEN_INVALID"), "{name}: expired token");
         }
-        let undecodable = call(vec![0xff; 64], &[token]).await.expect_err("bytes that are no message");
-        assert!(!matches!(undecodable.code(), Code::Ok | Code::Unknown), "{name}: {undecodable:?}");
+        let undecodable = typed(&name, call(vec![0xff; 64], &[token]).await);
+        assert_eq!(undecodable.code(), Code::InvalidArgument, "{name}: bytes that are no message: {undecodable:?}");
+        for (field, message) in invalid_utf8(&rpc) {
+            let refused = typed(&name, call(message, &[token]).await);
+            let named = Fault::from_status(&refused).violations.iter().any(|v| v.field == field);
+            assert!(refused.code() == Code::InvalidArgument && named, "{name}.{field}: not UTF-8: {refused:?}");
+        }
         if !EMPTY_IS_GOOD.contains(&rpc.name()) {
             let empty = typed(&name, call(Vec::new(), &[token]).await);
             assert!(
@@ -76,6 +84,13 @@ fn foreign(rpc: &MethodDescriptor, project: &str, turn: &str) -> Option<Vec<u8>>
         [("project_id", project), ("turn_id", turn)].into_iter().filter(|(field, _)| rpc.input().get_field_by_name(field).is_some());
     let set: Vec<_> = named.map(|(field, id)| message.set_field_by_name(field, Value::String(id.to_owned()))).collect();
     (!set.is_empty()).then(|| message.encode_to_vec())
+}
+
+/// One request per text field, with a byte in it that no text has.
+fn invalid_utf8(rpc: &MethodDescriptor) -> Vec<(String, Vec<u8>)> {
+    let fields = rpc.input().fields().filter(|f| matches!(f.kind(), Kind::String)).collect::<Vec<_>>();
+    let tag = |number: u32| if number < 16 { vec![u8::try_from(number << 3 | 2).unwrap_or_default()] } else { panic!("a longer tag") };
+    fields.into_iter().map(|field| (field.name().to_owned(), [tag(field.number()), vec![1, 0xff]].concat())).collect()
 }
 
 /// One request per text field, with 100,000 letters in it.

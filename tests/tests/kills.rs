@@ -108,6 +108,9 @@ async fn doomed_turn(person: &Person, body: Value, kill: Kill, process: Process)
         }
     }
     process.kill().await?;
+    if let Kill::AtEvent(n) = kill {
+        ensure!(seen.len() == n && !seen[n - 1].is_terminal(), "the turn ended before its event {n}");
+    }
     Ok(seen)
 }
 

@@ -1,4 +1,5 @@
-//! One trace id, given by the client, through everything; Sentry hears of panics and internal errors and of no secret.
+//! One trace id, given by the client, through everything; Sentry hears of an internal error and of no secret. (That it hears of a
+//! panic is shown where one can be made: `services/chassis/tests/telemetry.rs`.)
 
 use std::{
     collections::BTreeSet,

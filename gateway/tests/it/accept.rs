@@ -5,6 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::harness::{PATIENCE, read_to_end, start};
 
 const QUICK: (&str, &str) = ("BACKLOT_HEADER_TIMEOUT", "300ms");
+const UNLIMITED: (&str, &str) = ("BACKLOT_EDGE_PER_SECOND", "0");
 
 #[tokio::test]
 async fn a_silent_connection_is_closed() {
@@ -31,6 +32,37 @@ async fn a_connection_without_requests_is_closed_after_a_while() {
     stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     let answer = read_to_end(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && !answer.contains("connection: close"), "{answer}");
+}
+
+#[tokio::test]
+async fn who_still_reads_is_not_idle() {
+    let gateway = start(&[("BACKLOT_IDLE_TIMEOUT", "200ms"), UNLIMITED]).await;
+    let mut stream = gateway.connect().await;
+    // More than the buffers of two sockets hold.
+    let requests = 1000;
+    stream.write_all("GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(requests).as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    assert_eq!(read_to_end(&mut stream).await.matches("HTTP/1.1 200 OK").count(), requests);
+}
+
+#[tokio::test]
+async fn who_does_not_read_is_cut() {
+    let gateway = start(&[("BACKLOT_WRITE_TIMEOUT", "300ms"), UNLIMITED]).await;
+    let mut stream = gateway.connect().await;
+    stream.write_all("GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1000).as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(read_to_end(&mut stream).await.matches("HTTP/1.1 200 OK").count() < 1000);
+}
+
+#[tokio::test]
+async fn windows_that_stay_shut_are_cut() {
+    const SHUT: &[u8] = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0";
+    // GET http://x/openapi.json in HPACK, the end of its headers and of its stream.
+    const HEADERS: &[u8] = b"\0\0\x14\x01\x05\0\0\0\x01\x82\x86\x41\x01x\x44\x0d/openapi.json";
+    let gateway = start(&[("BACKLOT_WRITE_TIMEOUT", "200ms")]).await;
+    let mut stream = gateway.connect().await;
+    stream.write_all(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", SHUT, HEADERS].concat()).await.unwrap();
+    read_to_end(&mut stream).await;
 }
 
 #[tokio::test]

@@ -1,3 +1,4 @@
+use gateway::router::{contract_routes, own_routes};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::Value;
 
@@ -45,6 +46,18 @@ async fn unknown_paths_and_methods() {
     assert_eq!(allowed, ["GET", "HEAD", "POST"]);
     let (_, document) = problem(client.request(Method::from_bytes(b"BREW").unwrap(), gateway.url("/healthz"))).await;
     assert_eq!(summary(&document), (405, "METHOD_NOT_ALLOWED"));
+}
+
+#[tokio::test]
+async fn no_route_takes_a_method_that_is_not_its_own() {
+    let gateway = start(&[]).await;
+    for route in contract_routes().into_iter().chain(own_routes()) {
+        let path: String =
+            route.template.split('/').map(|part| if part.starts_with('{') { "x" } else { part }).collect::<Vec<_>>().join("/");
+        let (answer, document) = problem(Client::new().request(Method::from_bytes(b"BREW").unwrap(), gateway.url(&path))).await;
+        assert_eq!(summary(&document), (405, "METHOD_NOT_ALLOWED"), "{path}");
+        assert!(answer.headers()["allow"].to_str().unwrap().split(',').any(|method| method.trim() == route.method), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 
 /// Now, in whole microseconds: what PostgreSQL keeps, so that a moment is equal to itself after a round trip.
 #[must_use]
+#[allow(clippy::disallowed_methods, reason = "this is the place")]
 pub fn now() -> OffsetDateTime {
     let now = OffsetDateTime::now_utc();
     now.replace_nanosecond(now.nanosecond() / 1_000 * 1_000).unwrap_or(now)

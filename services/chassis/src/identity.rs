@@ -4,7 +4,7 @@
 use std::{
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -17,7 +17,7 @@ use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::{client::ServiceChannel, context::Context, secret::ClusterSecret};
+use crate::{client::ServiceChannel, clock, context::Context, secret::ClusterSecret};
 
 /// `iss` of access tokens.
 pub const ISSUER: &str = "backlot";
@@ -313,7 +313,7 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
 }
 
 pub(crate) fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    clock::now().unix_timestamp().unsigned_abs()
 }
 
 #[cfg(test)]

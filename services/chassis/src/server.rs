@@ -3,6 +3,7 @@
 mod deadline;
 mod metrics;
 mod stack;
+mod undecodable;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 

@@ -53,10 +53,23 @@ fn part(part: &str) -> Result<(), BadPath> {
     match part {
         "" => Err(BadPath::EmptyPart),
         "." | ".." => Err(BadPath::DotPart),
-        // A checkout on a file system without case would write into the repository itself.
-        _ if part.eq_ignore_ascii_case(".git") => Err(BadPath::GitPart),
+        _ if is_git_folder(part) => Err(BadPath::GitPart),
         _ => Ok(()),
     }
+}
+
+/// Whether a checkout would write into the repository itself, which git clients refuse: a file system without case takes
+/// `.GIT` for `.git`, NTFS also `git~1` and anything with dots, blanks or a stream behind it, HFS+ also what has invisible
+/// characters in it.
+fn is_git_folder(part: &str) -> bool {
+    let visible: String = part.chars().filter(|c| !is_ignored_by_hfs(*c)).collect();
+    let name = visible.split(':').next().unwrap_or_default().trim_end_matches(['.', ' ']);
+    name.eq_ignore_ascii_case(".git") || name.eq_ignore_ascii_case("git~1")
+}
+
+/// As git's `utf8.c` lists them.
+fn is_ignored_by_hfs(c: char) -> bool {
+    matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}')
 }
 
 impl fmt::Display for FilePath {
@@ -79,7 +92,9 @@ mod tests {
     #[test]
     fn table() {
         let long = "é".repeat(255);
-        for good in ["a", "src/App.tsx", ".gitignore", "a b/c", "日本/語.txt", "...", "a..b", ".github/x", "git", &long] {
+        for good in
+            ["a", "src/App.tsx", ".gitignore", "a b/c", "日本/語.txt", "...", "a..b", ".github/x", "git", "git~10", ".git_x", "a:b", &long]
+        {
             assert_eq!(FilePath::parse(good).map(|p| p.to_string()), Ok(good.to_owned()));
         }
         let too_long = "a".repeat(256);
@@ -94,6 +109,11 @@ mod tests {
             ("./a", BadPath::DotPart),
             (".git/config", BadPath::GitPart),
             ("a/.GIT", BadPath::GitPart),
+            (".git /config", BadPath::GitPart),
+            (".Git. ./config", BadPath::GitPart),
+            ("GIT~1/config", BadPath::GitPart),
+            (".git::$INDEX_ALLOCATION/config", BadPath::GitPart),
+            ("a/.g\u{200c}it/config", BadPath::GitPart),
             ("a\\b", BadPath::Character),
             ("a\0b", BadPath::Character),
             ("a\nb", BadPath::Character),

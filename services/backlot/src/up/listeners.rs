@@ -89,7 +89,10 @@ mod tests {
 
     #[tokio::test]
     async fn port_zero_is_four_free_ports() {
-        let mut env = Env::of([(LISTEN, "127.0.0.1:0"), (PREVIEW_LISTEN, "127.0.0.1:0"), (GRPC_LISTEN, "127.0.0.1:0")]);
+        let any = [LISTEN, PREVIEW_LISTEN, GRPC_LISTEN].map(|name| (name, "127.0.0.1:0"));
+        // Without a secret reading it would make one, in a folder beside the source.
+        let secret = ("BACKLOT_CLUSTER_SECRET", "0123456789abcdef0123456789abcdef");
+        let mut env = Env::of(any.into_iter().chain([secret]));
         let explicit = Explicit::of(&env);
         let bound = Listeners::bind(&Cluster::read(&mut env), &explicit).await.expect("bound");
         let ports: std::collections::BTreeSet<_> = bound.services().map(|(_, address)| address.port()).into();

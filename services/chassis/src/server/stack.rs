@@ -4,8 +4,9 @@
 //! 2. metrics: also what is shed or refused below is counted;
 //! 3. load shed and concurrency limit: cheaper than any work below;
 //! 4. caller identity and access table: needs the trace, must precede the handler;
-//! 5. deadline: counts what the handler takes, and then what its stream takes;
-//! 6. panic to INTERNAL: innermost, so that the stack itself always answers.
+//! 5. bytes that are no message: what the library answers then becomes a refusal that names the field;
+//! 6. deadline: counts what the handler takes, and then what its stream takes;
+//! 7. panic to INTERNAL: innermost, so that the stack itself always answers.
 
 use std::{
     convert::Infallible,
@@ -26,7 +27,7 @@ use tonic::{Code, Status, body::Body, service::Routes, transport::server::TcpCon
 use tower::{Layer, Service};
 use tracing::{Instrument, field::Empty, info_span};
 
-use super::{Rule, deadline::Deadlined, metrics};
+use super::{Rule, deadline::Deadlined, metrics, undecodable};
 use crate::{
     client::CALLER_HEADER,
     context::Context,
@@ -34,17 +35,21 @@ use crate::{
     propagation,
 };
 
+/// How long before the caller's deadline the answer is that it passed: the timers of the transport, here and at the caller, would
+/// say so without a reason.
+const HEAD_START: Duration = Duration::from_millis(10);
+
 /// What all connections of a server share.
 pub(super) struct Shared {
     me: Caller,
     verifier: Arc<Verifier>,
     rules: &'static [Rule],
-    running: Arc<Semaphore>,
+    running: Semaphore,
 }
 
 impl Shared {
     pub(super) fn new(me: Caller, verifier: Arc<Verifier>, rules: &'static [Rule], max_concurrent_requests: usize) -> Self {
-        Self { me, verifier, rules, running: Arc::new(Semaphore::new(max_concurrent_requests)) }
+        Self { me, verifier, rules, running: Semaphore::new(max_concurrent_requests) }
     }
 
     fn fault(&self, code: ErrorCode, reason: &str, text: impl Into<String>) -> Fault {
@@ -63,8 +68,17 @@ impl Shared {
         let peer = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr).map(|a| a.ip());
         let headers = request.headers().clone();
         let response = async {
+            // Given back when the answer begins: open streams are bounded by those who serve them.
+            let Ok(_slot) = self.running.try_acquire() else {
+                let fault = self.fault(ErrorCode::Unavailable, "OVERLOADED", "too many requests are in work; try again");
+                return Status::from(fault.retry_after(Duration::from_secs(1))).into_http();
+            };
             match self.admit(&path, &headers, peer, trace_id).await {
-                Ok(context) => self.run(&mut routes, request, context).await,
+                Ok(context) => {
+                    let response = self.run(&mut routes, request, context).await;
+                    // Clients of health and reflection know what the library answers.
+                    if path.starts_with("grpc.") { response } else { undecodable::answer(self.me.name(), response) }
+                }
                 Err(fault) => Status::from(fault).into_http(),
             }
         }
@@ -88,7 +102,7 @@ impl Shared {
             caller,
             user: None,
             client_address: client.or(if caller == Caller::Direct { peer } else { None }),
-            deadline: timeout_of(headers).map(|left| Instant::now() + left),
+            deadline: timeout_of(headers).map(|left| Instant::now() + left.saturating_sub(HEAD_START)),
             trace_id,
         };
         // Health and reflection: open where they are mounted at all.
@@ -113,10 +127,6 @@ impl Shared {
     }
 
     async fn run(&self, routes: &mut Routes, mut request: Request<Body>, context: Context) -> Response<Body> {
-        let Ok(_permit) = Arc::clone(&self.running).try_acquire_owned() else {
-            let fault = self.fault(ErrorCode::Unavailable, "OVERLOADED", "too many requests are in work; try again");
-            return Status::from(fault.retry_after(Duration::from_secs(1))).into_http();
-        };
         let deadline = context.deadline;
         request.extensions_mut().insert(context);
         let handled = AssertUnwindSafe(routes.call(request)).catch_unwind();

@@ -8,7 +8,7 @@ use std::{
 
 use opentelemetry::trace::TraceContextExt as _;
 use serde_json::{Map, Value, json};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::format_description::well_known::Rfc3339;
 use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
@@ -23,6 +23,7 @@ use super::{
     origin::{self, Origin},
     scrub::{REDACTED, is_secret_name, scrub},
 };
+use crate::clock;
 
 /// The target of a panic's line; Sentry learns of panics by its own hook, with their stack.
 pub(super) const PANIC: &str = "panic";
@@ -87,8 +88,7 @@ where
             .unwrap_or(self.role);
         let mut parts = Parts::default();
         event.record(&mut parts);
-        let now = OffsetDateTime::now_utc();
-        let now = now.replace_nanosecond(now.nanosecond() / 1_000 * 1_000).unwrap_or(now).format(&Rfc3339).unwrap_or_default();
+        let now = clock::now().format(&Rfc3339).unwrap_or_default();
         let trace = Trace::current();
         match self.format {
             LogFormat::Json => {

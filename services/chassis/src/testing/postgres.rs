@@ -142,6 +142,7 @@ fn is_stale(folder: &PathBuf) -> io::Result<bool> {
     Ok(age(folder)? > STALE)
 }
 
+#[allow(clippy::disallowed_methods, reason = "compared with the clock of the file system")]
 fn age(folder: &PathBuf) -> io::Result<Duration> {
     let changed = fs::metadata(folder)?.modified()?;
     Ok(SystemTime::now().duration_since(changed).unwrap_or_default())

@@ -69,12 +69,12 @@ pub(crate) async fn measure(_ground: &Ground, cluster: &Cluster, table: &mut Tab
         progress(&format!("files: save {files}"));
         let (floor, ours) = saves(&service, cluster, user, (files, times)).await?;
         table.row(format!("save {files}, p50"), Unit::Time, (floor.p50(), ours.p50()), Goal::Times(goal));
-        table.row(format!("save {files}, p99"), Unit::Time, (floor.p99(), ours.p99()), Goal::None);
+        table.row(format!("save {files}, p99"), Unit::Time, (floor.p99(), ours.p99()), Goal::Shown);
     }
     progress("files: load 100");
     let (floor, ours) = loads(&service, cluster, user).await?;
     table.row("load 100, p50", Unit::Time, (floor.p50(), ours.p50()), Goal::Times(1.6));
-    table.row("load 100, p99", Unit::Time, (floor.p99(), ours.p99()), Goal::None);
+    table.row("load 100, p99", Unit::Time, (floor.p99(), ours.p99()), Goal::Shown);
     Ok(())
 }
 

@@ -169,21 +169,35 @@ async fn in_process() -> Result<f64> {
 fn report(table: &mut Table, [echo, memory, script, redis]: &[Figures; 4]) {
     let rate = |figures: &Figures| median(figures.rate.clone());
     let cpu = |figures: &Figures| median(figures.cpu.clone());
-    for (what, floor, ours, alone, together) in [
-        ("limiter, in process, beside an echo", echo, memory, Goal::None, Goal::Times(1.74)),
-        ("limiter, Redis, beside the script", script, redis, Goal::Times(2.9), Goal::Times(2.9)),
-    ] {
-        table.row(format!("{what}: 1 caller, p50"), Unit::Time, (floor.alone.p50(), ours.alone.p50()), alone);
-        table.row(format!("{what}: 1 caller, p99"), Unit::Time, (floor.alone.p99(), ours.alone.p99()), Goal::None);
-        table.row(format!("{what}: 64 callers"), Unit::Rate, (rate(floor), rate(ours)), together);
-        table.row(format!("{what}: 64 callers, p99"), Unit::Time, (floor.together.p99(), ours.together.p99()), Goal::None);
-    }
-    table.row("limiter, in process, beside an echo: CPU per call", Unit::CpuPerMillion, (cpu(echo), cpu(memory)), Goal::Times(1.77));
-    table.row("limiter, Redis, beside an echo: CPU per call", Unit::CpuPerMillion, (cpu(echo), cpu(redis)), Goal::None);
+    let what = "limiter, in process, beside an echo";
+    table.row(format!("{what}: 1 caller, p50"), Unit::Time, (echo.alone.p50(), memory.alone.p50()), Goal::None);
+    table.row(format!("{what}: 1 caller, p99"), Unit::Time, (echo.alone.p99(), memory.alone.p99()), Goal::Shown);
+    table.row(format!("{what}: 64 callers"), Unit::Rate, (rate(echo), rate(memory)), Goal::Times(1.74));
+    table.row(format!("{what}: 64 callers, p99"), Unit::Time, (echo.together.p99(), memory.together.p99()), Goal::Shown);
+    table.row(format!("{what}: CPU per call"), Unit::CpuPerMillion, (cpu(echo), cpu(memory)), Goal::Times(1.77));
+
+    // One caller waits for gRPC and for Redis, one after the other; only many callers can be held to the script alone.
+    let both = |of: fn(&Samples) -> f64| of(&echo.alone) + of(&script.alone);
+    let what = "limiter, Redis";
     table.row(
-        "limiter, Redis, beside an echo and the script: 1 caller, p50",
+        format!("{what}, beside an echo and the script: 1 caller, p50"),
         Unit::Time,
-        (echo.alone.p50() + script.alone.p50(), redis.alone.p50()),
-        Goal::None,
+        (both(Samples::p50), redis.alone.p50()),
+        Goal::Times(1.32),
     );
+    table.row(
+        format!("{what}, beside an echo and the script: 1 caller, p99"),
+        Unit::Time,
+        (both(Samples::p99), redis.alone.p99()),
+        Goal::Shown,
+    );
+    table.row(format!("{what}, beside the script: 1 caller, p50"), Unit::Time, (script.alone.p50(), redis.alone.p50()), Goal::Shown);
+    table.row(format!("{what}, beside the script: 64 callers"), Unit::Rate, (rate(script), rate(redis)), Goal::Times(2.86));
+    table.row(
+        format!("{what}, beside the script: 64 callers, p99"),
+        Unit::Time,
+        (script.together.p99(), redis.together.p99()),
+        Goal::Shown,
+    );
+    table.row(format!("{what}, beside an echo: CPU per call"), Unit::CpuPerMillion, (cpu(echo), cpu(redis)), Goal::None);
 }

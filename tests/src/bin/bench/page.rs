@@ -46,7 +46,7 @@ pub(crate) async fn measure(_ground: &Ground, cluster: &Cluster, table: &mut Tab
     for (messages, conversation) in [(SHORT, &short), (LONG, &long)] {
         let (floor, ours) = (&conversation.floor, &conversation.ours);
         table.row(format!("page of 50 in {messages}, p50"), Unit::Time, (floor.p50(), ours.p50()), Goal::Times(2.5));
-        table.row(format!("page of 50 in {messages}, p99"), Unit::Time, (floor.p99(), ours.p99()), Goal::None);
+        table.row(format!("page of 50 in {messages}, p99"), Unit::Time, (floor.p99(), ours.p99()), Goal::Shown);
     }
     let growth = (long.floor.p50() / short.floor.p50(), long.ours.p50() / short.ours.p50());
     table.row(format!("page of 50: {LONG} against {SHORT}"), Unit::Factor, growth, Goal::AtMost(1.5));

@@ -1,6 +1,6 @@
-//! The floor of the stream path, as a process of its own: a proxy that copies the bytes of a model server's answer. Under
-//! `/pipe` it does nothing else; under `/log` it delivers a piece when PostgreSQL has committed it, all streams of a batch in
-//! one statement.
+//! The floors of the stream path, as a process of its own: a proxy that copies the bytes of a model server's answer. Under `/pipe`
+//! it does nothing else; under `/log` it delivers a piece when PostgreSQL has committed it, all streams of a batch in one
+//! statement; under `/turn` it also commits before it calls the model server, as often as a turn has to.
 
 use std::{convert::Infallible, io::Write as _, pin::Pin, process::ExitCode, sync::Arc};
 
@@ -26,6 +26,9 @@ use tokio::{
 };
 use uuid::Uuid;
 
+/// What a turn writes down, one after the other, before the model is called: its row, its beginning at project-storage, that it
+/// was accepted, and its slot.
+const STEPS: i32 = 4;
 /// Pieces that wait for the next statement.
 const QUEUE: usize = 10_000;
 
@@ -43,6 +46,7 @@ struct Piece {
 struct Shared {
     upstream: Uri,
     client: Client<HttpConnector, Incoming>,
+    pool: PgPool,
     log: mpsc::Sender<Piece>,
 }
 
@@ -53,11 +57,11 @@ pub(crate) async fn serve(upstream: &str, database: &str) -> Result<ExitCode> {
         .execute(&pool)
         .await?;
     let (log, pieces) = mpsc::channel(QUEUE);
-    task::spawn(write(pool, pieces));
+    task::spawn(write(pool.clone(), pieces));
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     let client = Client::builder(TokioExecutor::new()).build(connector);
-    let shared = Arc::new(Shared { upstream: format!("{upstream}/v1/messages").parse()?, client, log });
+    let shared = Arc::new(Shared { upstream: format!("{upstream}/v1/messages").parse()?, client, pool, log });
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     writeln!(std::io::stdout(), "ready: http://{}", listener.local_addr()?)?;
@@ -74,7 +78,10 @@ pub(crate) async fn serve(upstream: &str, database: &str) -> Result<ExitCode> {
 }
 
 async fn relay(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, Failure> {
-    let logged = request.uri().path() == "/log";
+    let logged = matches!(request.uri().path(), "/log" | "/turn");
+    if request.uri().path() == "/turn" {
+        begin(&shared.pool).await?;
+    }
     let (mut head, body) = request.into_parts();
     head.uri.clone_from(&shared.upstream);
     head.headers.remove(http::header::HOST);
@@ -84,6 +91,15 @@ async fn relay(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respon
         Some(log) => committed(body, log).boxed_unsync(),
         None => body.map_err(Failure::from).boxed_unsync(),
     }))
+}
+
+async fn begin(pool: &PgPool) -> Result<(), sqlx::Error> {
+    let turn = Uuid::now_v7();
+    for step in 0..STEPS {
+        let step = sqlx::query("INSERT INTO events (stream, seq, payload) VALUES ($1, $2, '')").bind(turn).bind(step);
+        step.execute(pool).await?;
+    }
+    Ok(())
 }
 
 type Pieces = Pin<Box<dyn futures::Stream<Item = Result<Frame<Bytes>, Failure>> + Send>>;

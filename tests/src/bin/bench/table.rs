@@ -31,6 +31,10 @@ pub(crate) enum Goal {
     AtMost(f64),
     /// Only the cliff counts.
     None,
+    /// At most so many times the floor, and no cliff: the tail of a short run is the machine's as often as ours.
+    Tail(f64),
+    /// Shown and not judged.
+    Shown,
 }
 
 #[derive(Debug, Clone)]
@@ -49,6 +53,7 @@ enum Verdict {
     Cliff,
     /// There was nothing to compare.
     Unknown,
+    NotJudged,
 }
 
 impl Row {
@@ -63,13 +68,14 @@ impl Row {
     fn verdict(&self) -> Verdict {
         let ratio = self.ratio();
         let good = match self.goal {
-            Goal::Times(times) => ratio <= times,
+            Goal::Times(times) | Goal::Tail(times) => ratio <= times,
             Goal::AtMost(most) => self.ours <= most,
-            Goal::None => true,
+            Goal::None | Goal::Shown => true,
         };
         match ratio {
             _ if !ratio.is_finite() => Verdict::Unknown,
-            _ if ratio > CLIFF => Verdict::Cliff,
+            _ if matches!(self.goal, Goal::Shown) => Verdict::NotJudged,
+            _ if ratio > CLIFF && !matches!(self.goal, Goal::Tail(_)) => Verdict::Cliff,
             _ if good => Verdict::Ok,
             _ => Verdict::OverGoal,
         }
@@ -77,15 +83,16 @@ impl Row {
 
     fn cells(&self) -> [String; 6] {
         let goal = match self.goal {
-            Goal::Times(times) => format!("<= {times:.2}x"),
+            Goal::Times(times) | Goal::Tail(times) => format!("<= {times:.2}x"),
             Goal::AtMost(most) => format!("<= {}", shown(self.unit, most)),
-            Goal::None => "-".to_owned(),
+            Goal::None | Goal::Shown => "-".to_owned(),
         };
         let verdict = match self.verdict() {
             Verdict::Ok => "ok",
             Verdict::OverGoal => "over goal",
             Verdict::Cliff => "CLIFF",
             Verdict::Unknown => "not measured",
+            Verdict::NotJudged => "not judged",
         };
         let (floor, ours) = (shown(self.unit, self.floor), shown(self.unit, self.ours));
         [self.what.clone(), floor, ours, format!("{:.2}", self.ratio()), goal, verdict.to_owned()]
@@ -163,6 +170,8 @@ mod tests {
         assert_eq!(verdict(Unit::Rate, 100.0, 50.0, Goal::Times(2.0)), Verdict::Ok);
         assert_eq!(verdict(Unit::Rate, 100.0, 19.0, Goal::None), Verdict::Cliff);
         assert_eq!(verdict(Unit::Time, 1.0, 5.1, Goal::AtMost(9.0)), Verdict::Cliff);
+        assert_eq!(verdict(Unit::Time, 1.0, 50.0, Goal::Shown), Verdict::NotJudged);
+        assert_eq!(verdict(Unit::Time, 1.0, 50.0, Goal::Tail(5.0)), Verdict::OverGoal);
         assert_eq!(verdict(Unit::CpuPerMillion, 0.0, 1.0, Goal::None), Verdict::Unknown);
         assert_eq!(verdict(Unit::CpuPerMillion, f64::NAN, 1.0, Goal::Times(2.0)), Verdict::Unknown);
     }

@@ -92,14 +92,15 @@ type Body = UnsyncBoxBody<Bytes, Infallible>;
 async fn answer(load: Arc<Mutex<Load>>, request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {
     request.into_body().collect().await?;
     let Load { deltas, pace } = *load.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut ticks = tokio::time::interval(pace.max(Duration::from_millis(1)));
+    // The first delta waits for nothing; not even for the tick of a timer.
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + pace, pace.max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The head is 0, then the deltas, then the tail.
     let frames = stream::unfold((0, ticks), move |(place, mut ticks)| async move {
         let frame = match place {
             0 => Bytes::from_static(HEAD.as_bytes()),
+            1 => delta(),
             _ if place <= deltas => {
-                // The first tick comes at once.
                 ticks.tick().await;
                 delta()
             }

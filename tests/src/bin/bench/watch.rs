@@ -15,8 +15,12 @@ use crate::{
 /// What was seen of one stream.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
+    /// From the request to the first byte of the stream.
+    pub(crate) opened: Duration,
     /// From the request to the first delta.
     pub(crate) first: Duration,
+    /// From the model server's first delta to its arrival.
+    pub(crate) first_latency: Duration,
     /// From the model server to here, per delta.
     pub(crate) latencies: Samples,
     pub(crate) deltas: usize,
@@ -33,9 +37,13 @@ pub(crate) async fn watch(request: RequestBuilder, deltas: usize) -> Result<Seen
     while let Some(chunk) = body.next().await {
         let chunk = chunk.context("the stream broke")?;
         let arrived = now();
+        if end.is_empty() {
+            seen.opened = arrived.saturating_sub(start);
+        }
         marks.read(&chunk, |sent| {
             if seen.deltas == 0 {
                 seen.first = arrived.saturating_sub(start);
+                seen.first_latency = arrived.saturating_sub(sent);
             }
             seen.deltas += 1;
             seen.latencies.push(arrived.saturating_sub(sent));

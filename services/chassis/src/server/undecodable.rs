@@ -1,0 +1,67 @@
+//! Requests that are no message of their RPC. tonic answers them itself, before any handler, with INTERNAL and no reason; to the
+//! caller it is a field that is not acceptable.
+
+use http::Response;
+use proto::error::{ErrorCode, Fault, FieldViolation};
+use tonic::{Code, Status, body::Body};
+
+const DETAILS: &str = "grpc-status-details-bin";
+
+/// The answer, or a better one if the library made it: what our services refuse has details.
+pub(super) fn answer(service: &str, response: Response<Body>) -> Response<Body> {
+    let status = Status::from_header_map(response.headers()).filter(|s| s.code() != Code::Ok);
+    match status {
+        Some(status) if !response.headers().contains_key(DETAILS) => Status::from(fault(service, &status)).into_http(),
+        _ => response,
+    }
+}
+
+fn fault(service: &str, status: &Status) -> Fault {
+    match status.code() {
+        // OUT_OF_RANGE is a message that is too long; its text has the limit.
+        Code::Internal | Code::OutOfRange => {
+            let text = status.message().to_owned();
+            let violations: Vec<_> = field(&text).map(|field| FieldViolation { field, description: text.clone() }).into_iter().collect();
+            Fault { violations, ..Fault::new(service, ErrorCode::InvalidArgument, "INVALID_FIELD", text) }
+        }
+        _ => {
+            let made = Fault::from_status(status);
+            Fault::new(service, made.code, &made.reason, made.message)
+        }
+    }
+}
+
+/// The path in prost's words: `failed to decode Protobuf message: SaveProjectRequest.changes: FileChange.path: invalid string …`.
+fn field(text: &str) -> Option<String> {
+    let (_, steps) = text.split_once("Protobuf message: ")?;
+    let names: Vec<_> = steps.split(": ").map_while(|step| step.split_once('.').filter(|_| !step.contains(' '))).map(|(_, f)| f).collect();
+    (!names.is_empty()).then(|| names.join("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_field_is_named() {
+        for (text, named) in [
+            ("failed to decode Protobuf message: SignInRequest.email: invalid string value: data is not UTF-8 encoded", Some("email")),
+            ("failed to decode Protobuf message: SaveProjectRequest.changes: FileChange.path: invalid wire type: x", Some("changes.path")),
+            ("failed to decode Protobuf message: invalid tag value: 0", None),
+            ("Missing request message.", None),
+        ] {
+            let fault = fault("auth", &Status::internal(text));
+            assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::InvalidArgument, "INVALID_FIELD"));
+            assert_eq!(fault.violations.first().map(|v| v.field.as_str()), named, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_has_details_stays() {
+        let ours = Status::from(Fault::new("auth", ErrorCode::Internal, "INTERNAL", "internal error"));
+        let kept = answer("auth", ours.into_http());
+        assert_eq!(Status::from_header_map(kept.headers()).map(|s| s.code()), Some(Code::Internal));
+        let other = answer("auth", Status::unimplemented("").into_http());
+        assert_eq!(Fault::from_status(&Status::from_header_map(other.headers()).expect("status")).reason, "NOT_FOUND");
+    }
+}

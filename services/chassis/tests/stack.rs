@@ -1,0 +1,259 @@
+//! The gRPC server as a client meets it: what its stack does around a handler, and what the channel to it bears.
+#![cfg(feature = "testing")]
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chassis::{
+    client::{ServiceChannel, connect},
+    config::Env,
+    context::Context,
+    identity::{Caller, Keys, Verifier},
+    server::{Config, Rule, Server},
+    task,
+    testing::{self, eventually},
+};
+use futures::{Stream, StreamExt as _, future::join_all};
+use proto::{
+    auth::{
+        CreateAccessTokenRequest, CreateAccessTokenResponse, GetKeySetRequest, GetKeySetResponse, GetSessionRequest, GetSessionResponse,
+        JsonWebKey, SignInRequest, SignInResponse, SignOutRequest, SignOutResponse, SignUpRequest, SignUpResponse, WatchRevocationsRequest,
+        WatchRevocationsResponse,
+        auth_service_client::AuthServiceClient,
+        auth_service_server::{AuthService, AuthServiceServer},
+    },
+    error::Fault,
+};
+use tokio::sync::watch;
+use tokio_stream::wrappers::WatchStream;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::{Code, Request, Response, Status};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+const LIMIT: Duration = Duration::from_secs(20);
+const OPEN: &[Caller] = &[Caller::Gateway];
+const RULES: &[Rule] = &[
+    Rule { rpc: "SignUp", callers: OPEN, user: false },
+    Rule { rpc: "SignIn", callers: OPEN, user: false },
+    Rule { rpc: "GetKeySet", callers: &[Caller::Gateway, Caller::Direct], user: false },
+    Rule { rpc: "GetSession", callers: OPEN, user: true },
+    Rule { rpc: "WatchRevocations", callers: OPEN, user: false },
+];
+
+/// Handlers that do what a stack has to bear.
+struct Probe {
+    cursor: watch::Receiver<u64>,
+}
+
+#[tonic::async_trait]
+impl AuthService for Probe {
+    type WatchRevocationsStream = Pin<Box<dyn Stream<Item = Result<WatchRevocationsResponse, Status>> + Send>>;
+
+    async fn sign_up(&self, _: Request<SignUpRequest>) -> Result<Response<SignUpResponse>, Status> {
+        panic!("with hunter2 in it")
+    }
+
+    /// Never answers.
+    async fn sign_in(&self, _: Request<SignInRequest>) -> Result<Response<SignInResponse>, Status> {
+        std::future::pending().await
+    }
+
+    /// Says how many milliseconds it was given.
+    async fn get_key_set(&self, request: Request<GetKeySetRequest>) -> Result<Response<GetKeySetResponse>, Status> {
+        let deadline = Context::of(&request).deadline;
+        let left = deadline.map_or_else(String::new, |at| at.saturating_duration_since(Instant::now()).as_millis().to_string());
+        Ok(Response::new(GetKeySetResponse { keys: vec![JsonWebKey { kid: left, ..JsonWebKey::default() }] }))
+    }
+
+    /// Every value of the cursor, for ever.
+    async fn watch_revocations(&self, _: Request<WatchRevocationsRequest>) -> Result<Response<Self::WatchRevocationsStream>, Status> {
+        let message = |cursor| Ok(WatchRevocationsResponse { cursor, session_id: String::new() });
+        Ok(Response::new(Box::pin(WatchStream::new(self.cursor.clone()).map(message))))
+    }
+
+    async fn get_session(&self, _: Request<GetSessionRequest>) -> Result<Response<GetSessionResponse>, Status> {
+        Ok(Response::new(GetSessionResponse::default()))
+    }
+
+    async fn sign_out(&self, _: Request<SignOutRequest>) -> Result<Response<SignOutResponse>, Status> {
+        Ok(Response::new(SignOutResponse::default()))
+    }
+
+    async fn create_access_token(&self, _: Request<CreateAccessTokenRequest>) -> Result<Response<CreateAccessTokenResponse>, Status> {
+        Ok(Response::new(CreateAccessTokenResponse::default()))
+    }
+}
+
+struct Service {
+    uri: http::Uri,
+    cursor: watch::Sender<u64>,
+    _stop: DropGuard,
+}
+
+impl Service {
+    async fn start(settings: &[(&str, &str)]) -> Self {
+        chassis::install_crypto();
+        let config = Config::read(&mut Env::of(settings.iter().copied()));
+        let (_, keys) = watch::channel(Vec::new());
+        let verifier = Arc::new(Verifier::new(Caller::Auth, &testing::secret(), Keys::Local(keys)));
+        let listener = testing::listener().await;
+        let uri = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let (stop, cursor) = (CancellationToken::new(), watch::Sender::new(0));
+        let service = AuthServiceServer::new(Probe { cursor: cursor.subscribe() });
+        task::spawn(Server::new(Caller::Auth, config, verifier, RULES).add(service).serve(listener, stop.clone()));
+        Self { uri, cursor, _stop: stop.drop_guard() }
+    }
+
+    fn called_by(&self, caller: Caller) -> AuthServiceClient<ServiceChannel> {
+        AuthServiceClient::new(connect(caller, Caller::Auth, &self.uri, &testing::secret()))
+    }
+
+    async fn plain(&self) -> tonic::transport::Channel {
+        tonic::transport::Endpoint::from(self.uri.clone()).connect().await.unwrap()
+    }
+}
+
+fn context(time: Duration) -> Context {
+    Context { deadline: Some(Instant::now() + time), ..Context::background() }
+}
+
+fn told(status: &Status) -> (Code, String) {
+    (status.code(), Fault::from_status(status).reason)
+}
+
+#[tokio::test]
+async fn a_panic_is_an_internal_error_that_says_nothing() {
+    let service = Service::start(&[]).await;
+    let status = service.called_by(Caller::Gateway).sign_up(SignUpRequest::default()).await.unwrap_err();
+    assert_eq!(told(&status), (Code::Internal, "INTERNAL".into()));
+    assert!(!format!("{status:?}").contains("hunter2"), "{status:?}");
+    service.called_by(Caller::Gateway).get_key_set(GetKeySetRequest {}).await.expect("the server lives");
+}
+
+#[tokio::test]
+async fn a_deadline_is_carried_on_less_fifty_milliseconds_and_ends_a_handler() {
+    let service = Service::start(&[]).await;
+    let mut client = service.called_by(Caller::Gateway);
+    let answer = client.get_key_set(context(Duration::from_secs(5)).request(GetKeySetRequest {})).await.unwrap();
+    let left: u64 = answer.get_ref().keys[0].kid.parse().unwrap();
+    assert!((1_000..=4_950).contains(&left), "{left} ms");
+    let answer = client.get_key_set(Context::background().request(GetKeySetRequest {})).await.unwrap();
+    assert!(answer.get_ref().keys[0].kid.parse::<u64>().unwrap() <= 10_000, "a call without a deadline gets one");
+    let answer = client.get_key_set(Context::background().stream_request(GetKeySetRequest {})).await.unwrap();
+    assert_eq!(answer.get_ref().keys[0].kid, "", "a stream without a deadline may last");
+
+    let mut request = Request::new(SignInRequest::default());
+    request.metadata_mut().insert("grpc-timeout", "100m".parse().unwrap());
+    let status = tokio::time::timeout(LIMIT, client.sign_in(request)).await.unwrap().unwrap_err();
+    assert_eq!(told(&status), (Code::DeadlineExceeded, "TIMEOUT".into()), "{status:?}");
+}
+
+#[tokio::test]
+async fn a_deadline_ends_a_stream_that_is_open() {
+    let service = Service::start(&[]).await;
+    let mut request = Request::new(WatchRevocationsRequest::default());
+    request.metadata_mut().insert("grpc-timeout", "300m".parse().unwrap());
+    let mut stream = service.called_by(Caller::Gateway).watch_revocations(request).await.unwrap().into_inner();
+    assert_eq!(stream.message().await.unwrap().unwrap().cursor, 0);
+    let status = tokio::time::timeout(LIMIT, stream.message()).await.unwrap().unwrap_err();
+    assert_eq!(told(&status), (Code::DeadlineExceeded, "TIMEOUT".into()));
+}
+
+#[tokio::test]
+async fn what_is_too_much_is_shed_before_anybody_is_known() {
+    let service = Service::start(&[("BACKLOT_MAX_CONCURRENT_REQUESTS", "1")]).await;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        streams.push(
+            service.called_by(Caller::Gateway).watch_revocations(WatchRevocationsRequest::default()).await.expect("no longer counted"),
+        );
+    }
+    let mut busy = service.called_by(Caller::Gateway);
+    let busy = task::spawn(async move { busy.sign_in(SignInRequest::default()).await });
+    let mut stranger = AuthServiceClient::new(service.plain().await);
+    let status = eventually(LIMIT, || {
+        let mut request = Request::new(GetKeySetRequest {});
+        request.metadata_mut().insert("authorization", "Bearer garbage".parse().unwrap());
+        let mut stranger = stranger.clone();
+        async move { stranger.get_key_set(request).await.err().filter(|status| status.code() == Code::Unavailable) }
+    })
+    .await;
+    let fault = Fault::from_status(&status);
+    assert_eq!((fault.reason.as_str(), fault.retry_after), ("OVERLOADED", Some(Duration::from_secs(1))));
+    busy.abort();
+    eventually(LIMIT, || {
+        let mut stranger = stranger.clone();
+        async move { stranger.get_key_set(GetKeySetRequest {}).await.ok() }
+    })
+    .await;
+    stranger.get_key_set(GetKeySetRequest {}).await.expect("room again");
+}
+
+#[tokio::test]
+async fn the_table_says_who_may_call_what() {
+    let service = Service::start(&[]).await;
+    let mut stranger = AuthServiceClient::new(service.plain().await);
+    stranger.get_key_set(GetKeySetRequest {}).await.expect("for everybody");
+    let denied = stranger.watch_revocations(WatchRevocationsRequest::default()).await.unwrap_err();
+    assert_eq!(told(&denied), (Code::PermissionDenied, "CALLER_DENIED".into()));
+    let other = service.called_by(Caller::ProjectStorage).watch_revocations(WatchRevocationsRequest::default()).await.unwrap_err();
+    assert_eq!(told(&other), (Code::PermissionDenied, "CALLER_DENIED".into()));
+    let nobody = service.called_by(Caller::Gateway).get_session(GetSessionRequest {}).await.unwrap_err();
+    assert_eq!(told(&nobody), (Code::Unauthenticated, "TOKEN_MISSING".into()));
+    let without_a_row = service.called_by(Caller::Gateway).sign_out(SignOutRequest::default()).await.unwrap_err();
+    assert_eq!(told(&without_a_row), (Code::NotFound, "NOT_FOUND".into()));
+}
+
+/// A page that is closed takes its stream with it; a thousand of them at once must not take the connection of everybody else.
+#[tokio::test]
+async fn many_streams_that_are_dropped_leave_the_others_alone() {
+    let service = Service::start(&[]).await;
+    let client = service.called_by(Caller::Gateway);
+    let mut kept = client.clone().watch_revocations(WatchRevocationsRequest::default()).await.unwrap().into_inner();
+    assert_eq!(kept.message().await.unwrap().unwrap().cursor, 0);
+    for _ in 0..30 {
+        let opened = (0..100).map(|_| {
+            let mut client = client.clone();
+            async move { client.watch_revocations(WatchRevocationsRequest::default()).await }
+        });
+        let streams = join_all(opened).await;
+        assert!(streams.iter().all(Result::is_ok), "{:?}", streams.iter().find_map(|s| s.as_ref().err()));
+        // Each has a message on its way when it is reset.
+        service.cursor.send_modify(|cursor| *cursor += 1);
+        drop(streams);
+    }
+    while kept.message().await.expect("the connection lives").expect("the stream goes on").cursor < 30 {}
+}
+
+#[tokio::test]
+async fn health_and_both_reflections_are_there_and_list_what_is_served() {
+    let service = Service::start(&[]).await;
+    for name in ["", "backlot.auth.v1.AuthService"] {
+        let check = HealthCheckRequest { service: name.to_owned() };
+        let answer = HealthClient::new(service.plain().await).check(check).await.unwrap();
+        assert_eq!(answer.get_ref().status(), tonic_health::pb::health_check_response::ServingStatus::Serving, "{name}");
+    }
+    macro_rules! listed {
+        ($version:ident) => {{
+            use tonic_reflection::pb::$version::{
+                ServerReflectionRequest, server_reflection_client::ServerReflectionClient, server_reflection_request::MessageRequest,
+                server_reflection_response::MessageResponse,
+            };
+            let ask = ServerReflectionRequest { host: String::new(), message_request: Some(MessageRequest::ListServices(String::new())) };
+            let mut client = ServerReflectionClient::new(service.plain().await);
+            let mut answers = client.server_reflection_info(tokio_stream::once(ask)).await.unwrap().into_inner();
+            match answers.message().await.unwrap().unwrap().message_response {
+                Some(MessageResponse::ListServicesResponse(list)) => list.service.into_iter().map(|s| s.name).collect::<Vec<_>>(),
+                other => panic!("{other:?}"),
+            }
+        }};
+    }
+    for names in [listed!(v1), listed!(v1alpha)] {
+        let ours: Vec<_> = names.iter().filter(|name| !name.contains("reflection")).map(String::as_str).collect();
+        assert_eq!(ours, ["backlot.auth.v1.AuthService", "grpc.health.v1.Health"]);
+    }
+}
