@@ -68,7 +68,8 @@ async fn work(parts: &Parts, record: &mut Record<'_>, turn: &Turn) -> Result<Don
     let (agent, provider, model) = cast(parts, turn)?;
     let (tree, history) = read_project(parts, turn).await?;
     let started = TurnStarted { base_revision: tree.revision.clone(), model: turn.model.clone() };
-    record.log.append(vec![Kind::TurnStarted(started)], Change::started(tree.revision.clone())).await?;
+    // The model need not wait for the commit: who claimed the turn owns it, and nothing is shown before it is written.
+    record.log.push_with(Kind::TurnStarted(started), Change::started(tree.revision.clone())).await?;
 
     let (system, messages) = prompt::build(agent, &history, &tree.files, &turn.prompt);
     let base = TurnFiles { upstream: parts.upstream.clone(), turn: turn.id, revision: tree.revision.clone() };

@@ -83,11 +83,12 @@ function gcra.look(c)
   c.remaining = math.floor(math.max(tolerance - ahead, 0) / c.span)
 end
 
--- Kept a little longer than it counts: a clock that steps back frees nothing.
-local MARGIN_MS = 10000
-
 function gcra.store(c, free)
-  redis.call("SET", c.key, text(free), "PX", text(math.ceil(math.max(free - now, 0) / 1000) + MARGIN_MS))
+  if free <= now then
+    redis.call("DEL", c.key)
+  else
+    redis.call("SET", c.key, text(free), "PX", text(math.ceil((free - now) / 1000)))
+  end
 end
 
 function gcra.take(c)
