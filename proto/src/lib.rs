@@ -1,11 +1,12 @@
 //! The contract and nothing else: the generated modules of `backlot.*.v1`, the one error that crosses every hop, typed ids
 //! and the JSON form of an event.
 //!
-//! Read the `.proto` files first; they are the specification. Then [`error`], [`id`], [`event`].
+//! Read the `.proto` files first; they are the specification. Then [`error`], [`id`], [`event`], [`path`].
 
 pub mod error;
 pub mod event;
 pub mod id;
+pub mod path;
 
 /// Every file of the contract with its imports and comments, as an encoded `google.protobuf.FileDescriptorSet`.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

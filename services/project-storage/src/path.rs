@@ -53,23 +53,9 @@ fn part(part: &str) -> Result<(), BadPath> {
     match part {
         "" => Err(BadPath::EmptyPart),
         "." | ".." => Err(BadPath::DotPart),
-        _ if is_git_folder(part) => Err(BadPath::GitPart),
+        _ if proto::path::is_git_folder(part) => Err(BadPath::GitPart),
         _ => Ok(()),
     }
-}
-
-/// Whether a checkout would write into the repository itself, which git clients refuse: a file system without case takes
-/// `.GIT` for `.git`, NTFS also `git~1` and anything with dots, blanks or a stream behind it, HFS+ also what has invisible
-/// characters in it.
-fn is_git_folder(part: &str) -> bool {
-    let visible: String = part.chars().filter(|c| !is_ignored_by_hfs(*c)).collect();
-    let name = visible.split(':').next().unwrap_or_default().trim_end_matches(['.', ' ']);
-    name.eq_ignore_ascii_case(".git") || name.eq_ignore_ascii_case("git~1")
-}
-
-/// As git's `utf8.c` lists them.
-fn is_ignored_by_hfs(c: char) -> bool {
-    matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}')
 }
 
 impl fmt::Display for FilePath {

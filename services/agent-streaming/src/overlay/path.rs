@@ -30,7 +30,7 @@ pub fn check(path: &str) -> Result<(), &'static str> {
     path.split('/').try_for_each(|part| match part {
         "" => Err("has an empty part"),
         "." | ".." => Err("has a part . or .."),
-        _ if part.eq_ignore_ascii_case(".git") => Err("has a part .git"),
+        _ if proto::path::is_git_folder(part) => Err("has a part .git"),
         _ => Ok(()),
     })
 }
@@ -57,6 +57,8 @@ mod tests {
             "./a",
             ".git/config",
             "a/.GIT",
+            "git~1/config",
+            ".git. ",
             "a\\b",
             "a\0b",
             "a\nb",
