@@ -135,7 +135,7 @@ fn checked(env: &Env) -> Result<Cluster, Faults> {
 }
 
 async fn launch(mut env: Env, cluster: Cluster) -> anyhow::Result<Running> {
-    let lock = lock::take(&cluster.data_dir)?;
+    let lock = lock::take_soon(&cluster.data_dir).await?;
     let listeners = Listeners::bind(&cluster, &listeners::Explicit::of(&env)).await?;
     let database = if settings::lacks_database(&env) { Some(Database::start(&cluster).await?) } else { None };
     if let Some(database) = &database {

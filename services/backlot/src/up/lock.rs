@@ -4,17 +4,34 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{Read as _, Seek as _, Write as _},
     path::Path,
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
 use chassis::secret;
+use tokio::time::{Instant, sleep};
+
+/// A process that was killed holds its folder until the system has cleared it away.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Held as long as the cluster runs; the system lets go of it when the process dies in any way.
 #[derive(Debug)]
 pub(super) struct Lock(#[allow(dead_code, reason = "the open file is the lock")] File);
 
+/// Takes the folder, if need be after a short wait.
+pub(super) async fn take_soon(data: &Path) -> anyhow::Result<Lock> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match take(data) {
+            Err(_) if Instant::now() < until => sleep(PAUSE).await,
+            taken => return taken,
+        }
+    }
+}
+
 /// Takes the folder, which is made if absent.
-pub(super) fn take(data: &Path) -> anyhow::Result<Lock> {
+fn take(data: &Path) -> anyhow::Result<Lock> {
     secret::make_data_dir(data).with_context(|| format!("cannot make the data folder {}", data.display()))?;
     let path = data.join("lock");
     let failed = || format!("cannot lock {}", path.display());
