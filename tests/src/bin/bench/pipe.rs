@@ -27,8 +27,8 @@ use tokio::{
 use uuid::Uuid;
 
 /// What a turn writes down, one after the other, before the model is called: its row, its beginning at project-storage, that it
-/// was accepted, and its slot.
-const STEPS: i32 = 4;
+/// was accepted, who drives it, and that it has its project's slot.
+const STEPS: i32 = 5;
 /// Pieces that wait for the next statement.
 const QUEUE: usize = 10_000;
 
