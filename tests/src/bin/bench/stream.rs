@@ -213,8 +213,9 @@ fn alone(table: &mut Table, all: &All) {
     table.row(format!("{start}, p99"), Unit::Time, (added(turn, Samples::p99), added(ours, Samples::p99)), Goal::Shown);
     notes(table, what, all);
     let times = added(ours, Samples::p50) / added(log, Samples::p50);
+    let start = shown(Unit::Time, added(ours, Samples::p50));
     table.note(format!(
-        "{what}: beside a pipe that commits nothing before it calls the model, the first delta comes {times:.1} times as late"
+        "{what}: request to first delta takes {start}, the start of the turn included: {times:.1} times a relay that only commits the delta"
     ));
     #[allow(clippy::cast_precision_loss, reason = "a few events")]
     let turns = ALONE.load.deltas as f64 / 1e6;

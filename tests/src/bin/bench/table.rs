@@ -146,6 +146,7 @@ impl Table {
 /// A figure with its unit, in three digits.
 pub(crate) fn shown(unit: Unit, figure: f64) -> String {
     match unit {
+        _ if figure.is_nan() => "-".to_owned(),
         Unit::Time if figure < 1e-6 => format!("{:.0} ns", figure * 1e9),
         Unit::Time if figure < 1e-4 => format!("{:.1} us", figure * 1e6),
         Unit::Time => format!("{:.2} ms", figure * 1e3),
