@@ -126,7 +126,7 @@ impl Viewer {
     }
 
     async fn open(&self, after: u32) -> Result<Events, Fault> {
-        let request = self.context.stream_request(StreamTurnEventsRequest { turn_id: self.turn.clone(), after });
+        let request = self.context.stream_request(StreamTurnEventsRequest { turn_id: self.turn.clone(), after, ..Default::default() });
         match timeout(OPEN_TIME, self.app.upstream.agents().stream_turn_events(request)).await {
             Ok(answer) => answer.map(tonic::Response::into_inner).map_err(|status| fault_of(&status)),
             Err(_) => Err(fault(ErrorCode::Timeout, "TIMEOUT", "agent-streaming took too long")),

@@ -25,7 +25,7 @@ kinds! {
     TurnCancelled => "turn.cancelled", TurnConflicted => "turn.conflicted",
     AgentSelected => "agent.selected",
     AttemptStarted => "attempt.started", AttemptFailed => "attempt.failed",
-    StepStarted => "step.started", StepFinished => "step.finished",
+    StepStarted => "step.started", StepFinished => "step.finished", StepSuperseded => "step.superseded",
     TextStarted => "text.started", TextDelta => "text.delta", TextFinished => "text.finished",
     ReasoningStarted => "reasoning.started", ReasoningDelta => "reasoning.delta", ReasoningFinished => "reasoning.finished",
     ToolStarted => "tool.started", ToolInputDelta => "tool.input_delta", ToolReady => "tool.ready",

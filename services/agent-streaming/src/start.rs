@@ -194,6 +194,7 @@ async fn begin(parts: &Parts, context: &Context, project: Option<ProjectId>, tur
         project_id: project.map(|id| id.to_string()).unwrap_or_default(),
         draft_id: turn.draft_id.clone().unwrap_or_default(),
         prompt: turn.prompt.clone(),
+        ..BeginTurnRequest::default()
     };
     match parts.upstream.begin(context, request).await {
         Ok(project) => accept(parts, turn, project).await,

@@ -239,7 +239,7 @@ impl Hearing {
             }
             ModelEvent::ReasoningFinished { block, opaque } => {
                 self.blocks.push(AssistantBlock::Reasoning { text: self.texts.remove(&block).unwrap_or_default(), opaque });
-                vec![Kind::ReasoningFinished(ReasoningFinished { block_id: block })]
+                vec![Kind::ReasoningFinished(ReasoningFinished { block_id: block, ..Default::default() })]
             }
             ModelEvent::ToolStarted { call_id, tool } => {
                 self.inputs.insert(call_id.clone(), Arriving { input: InputStream::new(&tool), tool: tool.clone(), opened: false });

@@ -188,6 +188,7 @@ impl Turn {
             start_time: self.started_at.map(clock::timestamp),
             end_time: self.ended_at.map(clock::timestamp),
             usage: used.then_some(self.usage),
+            ..wire::Turn::default()
         }
     }
 }

@@ -243,7 +243,7 @@ impl Person {
         leave: impl Fn(&TurnEvent) -> bool,
     ) -> (Vec<TurnEvent>, Result<(), Fault>) {
         let mut events = Vec::new();
-        let request = StreamTurnEventsRequest { turn_id: id.into(), after };
+        let request = StreamTurnEventsRequest { turn_id: id.into(), after, ..Default::default() };
         let mut stream = match self.turns.stream_turn_events(request).await {
             Ok(stream) => stream.into_inner(),
             Err(status) => return (events, Err(Fault::from_status(&status))),

@@ -69,7 +69,7 @@ async fn a_viewer_that_does_not_read_is_cut_and_the_others_are_not() {
     // Several MiB of text as fast as it can be written, while ten viewers read and one does not.
     let turn = person.start(prompt("d", "FLOOD 6000")).await;
     person.wait_for(&turn.id, TurnState::Running).await;
-    let request = StreamTurnEventsRequest { turn_id: turn.id.clone(), after: 0 };
+    let request = StreamTurnEventsRequest { turn_id: turn.id.clone(), ..Default::default() };
     let mut idle = someone.at(&replica).turns.stream_turn_events(request).await.unwrap().into_inner();
     let readers: Vec<_> = (0..10)
         .map(|_| {

@@ -23,7 +23,7 @@ impl Turn {
 
     async fn begin(&self, person: &Person, project: &str, prompt: &str) -> Result<String, Box<Fault>> {
         let message =
-            BeginTurnRequest { turn_id: self.id.clone(), project_id: project.into(), draft_id: String::new(), prompt: prompt.into() };
+            BeginTurnRequest { turn_id: self.id.clone(), project_id: project.into(), prompt: prompt.into(), ..BeginTurnRequest::default() };
         answer(self.agent.clone().begin_turn(bearing(message, &person.token)).await).map(|r| r.project_id)
     }
 
