@@ -85,6 +85,7 @@ fn contract() -> Vec<Route> {
         get("/api/projects/{project_id}/messages", Counted, projects::messages),
         post("/api/projects/{project_id}/previews", Counted, projects::preview),
         post("/api/turns", Counted, turns::start),
+        get("/api/turns", Counted, turns::list),
         post("/api/agent/stream", Stream, turns::stream),
         get("/api/turns/{turn_id}", Counted, turns::get),
         get("/api/turns/{turn_id}/events", Stream, turns::events),

@@ -6,7 +6,7 @@ use axum::{
     extract::State,
     http::{HeaderMap, HeaderName, HeaderValue, header},
 };
-use proto::agent_streaming::{CancelTurnRequest, GetTurnRequest, StartTurnRequest, StreamTurnEventsRequest};
+use proto::agent_streaming::{CancelTurnRequest, GetTurnRequest, ListTurnsRequest, StartTurnRequest, StreamTurnEventsRequest};
 
 use super::idempotency;
 use crate::{
@@ -59,6 +59,10 @@ fn location(turn: &str) -> String {
 
 pub(crate) async fn get(State(app): State<Arc<App>>, signed: Signed, Params(request): Params<GetTurnRequest>) -> Reply {
     reply(&present(app.upstream.agents().get_turn(signed.context.request(request)).await?.into_inner().turn)?)
+}
+
+pub(crate) async fn list(State(app): State<Arc<App>>, signed: Signed, Params(request): Params<ListTurnsRequest>) -> Reply {
+    reply(&app.upstream.agents().list_turns(signed.context.request(request)).await?.into_inner())
 }
 
 /// Follows a turn from where the viewer was.

@@ -119,6 +119,10 @@ impl AgentStreamingService for Player {
         Ok(Response::new(wire::GetTurnResponse { turn: Some(self.turn()) }))
     }
 
+    async fn list_turns(&self, _: Request<wire::ListTurnsRequest>) -> Result<Response<wire::ListTurnsResponse>, Status> {
+        Ok(Response::new(wire::ListTurnsResponse { turns: vec![self.turn()], next_page_token: String::new() }))
+    }
+
     async fn stream_turn_events(&self, request: Request<wire::StreamTurnEventsRequest>) -> Result<Response<Events>, Status> {
         self.0.cursors.lock().unwrap().push(request.get_ref().after);
         let act = self.0.acts.lock().unwrap().pop_front().unwrap_or_else(|| vec![Step::Hang]);

@@ -16,25 +16,30 @@ use crate::{
 };
 
 pub(crate) async fn cancel(parts: &Parts, user: UserId, id: TurnId) -> Result<Turn, Error> {
-    let turn = turns::find(&parts.db, id, user).await?.ok_or(Error::TurnNotFound)?;
-    let event = TurnEvent {
-        time: Some(clock::timestamp(clock::now())),
-        trace_id: turn.trace_id,
-        kind: Some(Kind::TurnCancelled(TurnCancelled {})),
-        ..TurnEvent::default()
-    };
-    let (cancel, seq) = ends::cancel(&parts.db, id, user, &event::encode(&event)).await?.ok_or(Error::TurnNotFound)?;
+    let (cancel, seq) = ends::cancel(&parts.db, id, user, event).await?.ok_or(Error::TurnNotFound)?;
     match cancel {
-        Cancel::Now => {
-            parts.journal.fence(id);
-            parts.tails.ring(id, seq);
-            parts.doorbell.ring(vec![(id, seq)]);
-            parts.outbox.notify_one();
-            // The slot is free.
-            parts.doorbell.work();
-        }
+        Cancel::Now => announce(parts, id, seq),
         Cancel::Done => {}
         Cancel::TooLate => return Err(Error::TooLate),
     }
     turns::find(&parts.db, id, user).await?.ok_or(Error::TurnNotFound)
+}
+
+/// The event in the log of a turn with this trace id.
+pub(crate) fn event(trace_id: &str) -> Vec<u8> {
+    event::encode(&TurnEvent {
+        time: Some(clock::timestamp(clock::now())),
+        trace_id: trace_id.to_owned(),
+        kind: Some(Kind::TurnCancelled(TurnCancelled {})),
+        ..TurnEvent::default()
+    })
+}
+
+/// Tells everybody of a turn that has just been cancelled: its owner, its viewers, the outbox, and who waits for its slot.
+pub(crate) fn announce(parts: &Parts, id: TurnId, seq: u32) {
+    parts.journal.fence(id);
+    parts.tails.ring(id, seq);
+    parts.doorbell.ring(vec![(id, seq)]);
+    parts.outbox.notify_one();
+    parts.doorbell.work();
 }

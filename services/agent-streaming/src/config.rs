@@ -36,6 +36,8 @@ pub struct Config {
     pub max_output_tokens: u32,
     /// `BACKLOT_BEGIN_TIMEOUT`: a turn that project-storage has not begun by then fails.
     pub begin_timeout: Duration,
+    /// `BACKLOT_DISCONNECT_GRACE`: a turn that is cancelled when nobody follows it waits this long for somebody.
+    pub disconnect_grace: Duration,
     /// `BACKLOT_EVENT_RETENTION`: how long a turn's events are kept after its end.
     pub event_retention: Duration,
 }
@@ -64,6 +66,11 @@ impl Config {
             max_steps: env.get("BACKLOT_MAX_STEPS", "30", "answers of the model within one turn"),
             max_output_tokens: env.get("BACKLOT_MAX_OUTPUT_TOKENS", "16384", "tokens of one answer of the model"),
             begin_timeout: env.get("BACKLOT_BEGIN_TIMEOUT", "60s", "a turn that project-storage has not begun by then fails"),
+            disconnect_grace: env.get(
+                "BACKLOT_DISCONNECT_GRACE",
+                "10s",
+                "a turn with onDisconnect CANCEL ends when nobody has followed it for this long",
+            ),
             event_retention: env.get("BACKLOT_EVENT_RETENTION", "7d", "how long the events of a turn are kept after its end"),
         };
         for (name, zero) in [

@@ -81,9 +81,12 @@ pub(crate) async fn follow(
         return Err(Error::CursorAhead { last: found.last_seq });
     }
     let ended_at = found.state.ended().then_some(found.last_seq);
+    let following = (found.cancel_unfollowed && ended_at.is_none()).then(|| parts.followed.follow(turn));
     let deadline = context.deadline.map(Instant::from_std);
     let reader = Reader { parts, turn, ended_at };
     Ok(async_stream::try_stream! {
+        // Until the reader has left.
+        let _following = following;
         let mut cursor = after;
         loop {
             // The log, at the viewer's own pace.

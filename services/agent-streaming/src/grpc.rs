@@ -7,8 +7,8 @@ use futures::{Stream, StreamExt as _};
 use proto::{
     agent_streaming::{
         self as wire, CancelTurnRequest, CancelTurnResponse, GetAgentRequest, GetAgentResponse, GetTurnRequest, GetTurnResponse,
-        ListAgentsRequest, ListAgentsResponse, StartTurnRequest, StartTurnResponse, StreamTurnEventsRequest, StreamTurnEventsResponse,
-        agent_streaming_service_server::AgentStreamingService,
+        ListAgentsRequest, ListAgentsResponse, ListTurnsRequest, ListTurnsResponse, StartTurnRequest, StartTurnResponse,
+        StreamTurnEventsRequest, StreamTurnEventsResponse, agent_streaming_service_server::AgentStreamingService,
     },
     error::Violations,
     id::TurnId,
@@ -20,7 +20,7 @@ use crate::{
     agents::Agent,
     cancel,
     error::{Error, SERVICE},
-    follow,
+    follow, list,
     start::{self, Start},
     store::turns,
     tail::Frame,
@@ -45,6 +45,13 @@ impl AgentStreamingService for Service {
         let turn = turns::find(&self.0.db, id, user).await.map_err(Error::from).map_err(status)?;
         let turn = turn.ok_or(Error::TurnNotFound).map_err(status)?;
         Ok(Response::new(GetTurnResponse { turn: Some(turn.wire()) }))
+    }
+
+    async fn list_turns(&self, request: Request<ListTurnsRequest>) -> Result<Response<ListTurnsResponse>, Status> {
+        let user = Context::of(&request).user()?.id;
+        let (wanted, size) = list::decode(&self.0, user, request.into_inner())?;
+        let page = list::page(&self.0, wanted, size).await.map_err(status)?;
+        Ok(Response::new(page))
     }
 
     type StreamTurnEventsStream = Events;

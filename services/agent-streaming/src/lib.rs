@@ -2,7 +2,7 @@
 //! people but whose turn it is. In reading order:
 //!
 //! - [`turn`], [`event`], [`answer`]: the rules: what a turn is, how its events look in the log, what it has answered.
-//! - [`start`], [`cancel`]: a turn on its way in, and stopped.
+//! - [`start`], [`list`], [`cancel`], [`disconnect`]: a turn on its way in, found again, and stopped.
 //! - [`worker`], [`run`], [`step`], [`saga`], [`outbox`]: who drives it, step by step, to exactly one end.
 //! - [`journal`]: the log as its writers see it; [`tail`], [`follow`]: as its viewers do; [`doorbell`]: between replicas.
 //! - [`provider`], [`prompt`], [`agents`]: the model, and what it is told; [`tools`], [`overlay`]: what it may do.
@@ -12,12 +12,14 @@ pub mod agents;
 mod answer;
 mod cancel;
 pub mod config;
+mod disconnect;
 mod doorbell;
 mod error;
 mod event;
 mod follow;
 mod grpc;
 mod journal;
+mod list;
 mod outbox;
 pub mod overlay;
 mod partitions;
@@ -53,6 +55,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::config::Config;
 use self::{
     agents::Agents,
+    disconnect::Followed,
     doorbell::{Doorbell, Listeners},
     grpc::Service,
     journal::{Journal, flusher::Flusher},
@@ -69,6 +72,7 @@ pub const NAME: &str = error::SERVICE;
 pub const RULES: &[Rule] = &[
     Rule { rpc: "StartTurn", callers: PUBLIC, user: true },
     Rule { rpc: "GetTurn", callers: PUBLIC, user: true },
+    Rule { rpc: "ListTurns", callers: PUBLIC, user: true },
     Rule { rpc: "StreamTurnEvents", callers: PUBLIC, user: true },
     Rule { rpc: "CancelTurn", callers: PUBLIC, user: true },
     Rule { rpc: "ListAgents", callers: PUBLIC, user: true },
@@ -98,6 +102,7 @@ pub enum ServeError {
 pub(crate) struct Limits {
     pub(crate) lease: Duration,
     pub(crate) begin_timeout: Duration,
+    pub(crate) disconnect_grace: Duration,
     pub(crate) max_turns: usize,
     pub(crate) max_steps: u32,
     pub(crate) max_output_tokens: u32,
@@ -108,6 +113,7 @@ pub(crate) struct Parts {
     pub(crate) db: store::Pool,
     pub(crate) journal: Journal,
     pub(crate) tails: Tails,
+    pub(crate) followed: Followed,
     pub(crate) doorbell: Doorbell,
     /// Rings when EndTurn has become due.
     pub(crate) outbox: Notify,
@@ -140,6 +146,7 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     tasks.spawn(follow::read_for_tails(tails, db.clone(), tasks.token()));
     tasks.spawn(partitions::maintain(db.clone(), config.event_retention, tasks.token()));
     tasks.spawn(outbox::run(Arc::clone(&parts)));
+    tasks.spawn(disconnect::run(Arc::clone(&parts)));
     let worker = Worker::new(Arc::clone(&parts));
 
     let verifier = Arc::new(Verifier::new(Caller::AgentStreaming, &config.cluster_secret, Keys::Remote(auth)));
@@ -171,6 +178,7 @@ fn parts(config: &Config, db: store::Pool, ways: (Journal, Tails, Doorbell), sto
         db,
         journal,
         tails,
+        followed: Followed::default(),
         doorbell,
         outbox: Notify::new(),
         upstream: Upstream::new(to(Caller::ProjectStorage, &config.project_storage_url), to(Caller::RateLimit, &config.rate_limit_url)),
@@ -180,6 +188,7 @@ fn parts(config: &Config, db: store::Pool, ways: (Journal, Tails, Doorbell), sto
         limits: Limits {
             lease: config.lease,
             begin_timeout: config.begin_timeout,
+            disconnect_grace: config.disconnect_grace,
             max_turns: config.max_turns,
             max_steps: config.max_steps,
             max_output_tokens: config.max_output_tokens,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chassis::{clock, context::Context, propagation};
 use prost::Message as _;
 use proto::{
-    agent_streaming::{AgentSelected, IfActive, StartTurnRequest, TurnAccepted, TurnEvent, Usage, turn_event::Kind},
+    agent_streaming::{AgentSelected, IfActive, OnDisconnect, StartTurnRequest, TurnAccepted, TurnEvent, Usage, turn_event::Kind},
     error::{ErrorCode, Fault, Violations},
     id::{ProjectId, TurnId, UserId},
     project_storage::BeginTurnRequest,
@@ -14,10 +14,13 @@ use proto::{
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Parts,
+    Parts, cancel,
     error::{Error, SERVICE},
     event,
-    store::turns::{self, Accepted},
+    store::{
+        ends::{self, Interrupted},
+        turns::{self, Accepted, Begun},
+    },
     turn::{End, State, Turn},
     upstream::is_refusal,
 };
@@ -26,7 +29,7 @@ const PROMPT_BYTES: usize = 32 * 1024;
 const KEY_CHARS: usize = 255;
 const NAME_BYTES: usize = 64;
 const MODEL_BYTES: usize = 128;
-const DRAFT_BYTES: usize = 128;
+const CLIENT_ID_BYTES: usize = 128;
 const REVISION_BYTES: usize = 40;
 /// For a client whose turn could not be settled now.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -40,7 +43,10 @@ pub(crate) struct Start {
     agent: String,
     model: String,
     base_revision: String,
-    reject_if_active: bool,
+    if_active: IfActive,
+    cancel_unfollowed: bool,
+    client_message_id: String,
+    replaces: Option<TurnId>,
     key: Option<String>,
     /// Of everything but the key.
     fingerprint: Vec<u8>,
@@ -56,10 +62,10 @@ impl Start {
             (false, false) => violations.add("draft_id", "must be empty when project_id is given"),
             _ => {}
         }
-        let is_draft = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-');
-        if request.draft_id.len() > DRAFT_BYTES || !request.draft_id.bytes().all(is_draft) {
-            violations.add("draft_id", format!("must be 1 to {DRAFT_BYTES} of A-Za-z0-9_-"));
-        }
+        client_made(&mut violations, "draft_id", &request.draft_id);
+        client_made(&mut violations, "client_message_id", &request.client_message_id);
+        let replaces =
+            (!request.replaces_turn_id.is_empty()).then(|| violations.parse("replaces_turn_id", &request.replaces_turn_id)).flatten();
         violations.length("prompt", &request.prompt, 1..=PROMPT_BYTES);
         if request.prompt.contains('\0') {
             violations.add("prompt", "must not hold the character U+0000");
@@ -73,18 +79,29 @@ impl Start {
         if request.idempotency_key.chars().count() > KEY_CHARS || request.idempotency_key.contains('\0') {
             violations.add("idempotency_key", format!("must be at most {KEY_CHARS} characters, none of them U+0000"));
         }
-        let if_active = IfActive::try_from(request.if_active).ok();
-        if if_active.is_none() {
-            violations.add("if_active", "must be IF_ACTIVE_QUEUE or IF_ACTIVE_REJECT");
+        let if_active = match IfActive::try_from(request.if_active) {
+            Ok(IfActive::Unspecified) => IfActive::Queue,
+            Ok(wish) => wish,
+            Err(_) => {
+                violations.add("if_active", "must be IF_ACTIVE_QUEUE, IF_ACTIVE_REJECT or IF_ACTIVE_INTERRUPT");
+                IfActive::Queue
+            }
+        };
+        let on_disconnect = OnDisconnect::try_from(request.on_disconnect);
+        if on_disconnect.is_err() {
+            violations.add("on_disconnect", "must be ON_DISCONNECT_CONTINUE or ON_DISCONNECT_CANCEL");
         }
         violations.check(SERVICE)?;
-        let reject_if_active = if_active == Some(IfActive::Reject);
+        let cancel_unfollowed = on_disconnect == Ok(OnDisconnect::Cancel);
         Ok(Self {
             project,
             draft: Some(request.draft_id.clone()).filter(|id| !id.is_empty()),
-            reject_if_active,
+            if_active,
+            cancel_unfollowed,
+            client_message_id: request.client_message_id.clone(),
+            replaces,
             key: Some(request.idempotency_key.clone()).filter(|key| !key.is_empty()),
-            fingerprint: fingerprint(&request, reject_if_active),
+            fingerprint: fingerprint(&request, if_active, cancel_unfollowed),
             prompt: request.prompt,
             agent: request.agent,
             model: request.model,
@@ -93,10 +110,23 @@ impl Start {
     }
 }
 
+/// An id that a client made; empty where it made none.
+pub(crate) fn client_made(violations: &mut Violations, field: &str, id: &str) {
+    let legal = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-');
+    if id.len() > CLIENT_ID_BYTES || !id.bytes().all(legal) {
+        violations.add(field, format!("must be 1 to {CLIENT_ID_BYTES} of A-Za-z0-9_-"));
+    }
+}
+
 /// Two requests are the same when they ask for the same thing.
-fn fingerprint(request: &StartTurnRequest, reject_if_active: bool) -> Vec<u8> {
-    let if_active = if reject_if_active { IfActive::Reject } else { IfActive::Queue };
-    let plain = StartTurnRequest { idempotency_key: String::new(), if_active: if_active as i32, ..request.clone() };
+fn fingerprint(request: &StartTurnRequest, if_active: IfActive, cancel_unfollowed: bool) -> Vec<u8> {
+    let on_disconnect = if cancel_unfollowed { OnDisconnect::Cancel } else { OnDisconnect::Unspecified };
+    let plain = StartTurnRequest {
+        idempotency_key: String::new(),
+        if_active: if_active as i32,
+        on_disconnect: on_disconnect as i32,
+        ..request.clone()
+    };
     Sha256::digest(plain.encode_to_vec()).to_vec()
 }
 
@@ -107,7 +137,7 @@ pub(crate) async fn start(parts: &Parts, context: &Context, start: Start) -> Res
         return resume(parts, context, start, turn).await;
     }
     let mut turn = draft(parts, context, user, &start)?;
-    if start.reject_if_active
+    if start.if_active == IfActive::Reject
         && let Some(running) = turns::find_active(&parts.db, user, start.project, start.draft.as_deref()).await?
     {
         return Err(Error::TurnActive { turn: Some(running) });
@@ -167,9 +197,14 @@ fn draft(parts: &Parts, context: &Context, user: UserId, start: &Start) -> Resul
         agent_rule: agent_rule.to_owned(),
         model,
         asked_revision: start.base_revision.clone(),
-        reject_if_active: start.reject_if_active,
+        reject_if_active: start.if_active == IfActive::Reject,
+        goes_first: start.if_active == IfActive::Interrupt,
+        client_message_id: start.client_message_id.clone(),
+        replaces: start.replaces,
+        cancel_unfollowed: start.cancel_unfollowed,
         state: State::Accepted,
         epoch: 0,
+        recoveries: 0,
         base_revision: String::new(),
         revision: String::new(),
         failure_reason: String::new(),
@@ -194,7 +229,7 @@ async fn begin(parts: &Parts, context: &Context, project: Option<ProjectId>, tur
         project_id: project.map(|id| id.to_string()).unwrap_or_default(),
         draft_id: turn.draft_id.clone().unwrap_or_default(),
         prompt: turn.prompt.clone(),
-        ..BeginTurnRequest::default()
+        replaces_turn_id: turn.replaces.map(|id| id.to_string()).unwrap_or_default(),
     };
     match parts.upstream.begin(context, request).await {
         Ok(project) => accept(parts, turn, project).await,
@@ -227,20 +262,42 @@ async fn accept(parts: &Parts, turn: Turn, project: ProjectId) -> Result<Turn, E
             (seq, event::encode(&event))
         })
         .collect();
-    match turns::accept(&parts.db, &turn, project, &events).await? {
+    let begun = Begun {
+        turn: turn.id,
+        project,
+        events: &events,
+        takes_slot: turn.reject_if_active,
+        only_if_free: turn.reject_if_active,
+        grace: parts.limits.disconnect_grace,
+    };
+    let (accepted, stopped) = if turn.goes_first {
+        match ends::interrupt(&parts.db, begun, turn.user_id, cancel::event).await? {
+            Interrupted::Accepted(stopped) => (Accepted::Yes, stopped),
+            Interrupted::Busy(running) => return Err(refuse(parts, &turn, Some(running)).await?),
+            Interrupted::Moved => (Accepted::Moved, None),
+        }
+    } else {
+        (turns::accept(&parts.db, begun).await?, None)
+    };
+    if let Some((stopped, seq)) = stopped {
+        cancel::announce(parts, stopped, seq);
+    }
+    match accepted {
         Accepted::Yes => {
             parts.doorbell.work();
-            let state = if turn.reject_if_active { State::Running } else { State::Accepted };
+            let state = if turn.reject_if_active || stopped.is_some() { State::Running } else { State::Accepted };
             Ok(Turn { state, project_id: Some(project), last_seq: 2, ..turn })
         }
-        Accepted::Busy => Err(refuse(parts, &turn, project).await?),
+        Accepted::Busy => {
+            let running = turns::find_in_front(&parts.db, project, turn.id).await?;
+            Err(refuse(parts, &turn, running).await?)
+        }
         Accepted::Moved => find(parts, &turn).await,
     }
 }
 
 /// Takes back a turn that must not wait. If this fails half way, the turn ends by itself as not begun.
-async fn refuse(parts: &Parts, turn: &Turn, project: ProjectId) -> Result<Error, Error> {
-    let running = turns::find_in_front(&parts.db, project, turn.id).await?;
+async fn refuse(parts: &Parts, turn: &Turn, running: Option<TurnId>) -> Result<Error, Error> {
     parts.upstream.end(turn.id, End::Cancelled, "").await?;
     turns::forget(&parts.db, turn.id).await?;
     Ok(Error::TurnActive { turn: running })
@@ -292,6 +349,9 @@ mod tests {
         assert!(violated(|r| r.base_revision = "0a".repeat(20)).is_empty());
         assert_eq!(violated(|r| r.base_revision = "HEAD".into()), ["base_revision"]);
         assert_eq!(violated(|r| r.if_active = 7), ["if_active"]);
+        assert_eq!(violated(|r| r.on_disconnect = 3), ["on_disconnect"]);
+        assert_eq!(violated(|r| r.client_message_id = "a b".into()), ["client_message_id"]);
+        assert_eq!(violated(|r| r.replaces_turn_id = "x".into()), ["replaces_turn_id"]);
     }
 
     #[test]
@@ -314,6 +374,8 @@ mod tests {
         };
         assert!(same(|r| r.idempotency_key = "other".into()));
         assert!(same(|r| r.if_active = IfActive::Queue as i32));
+        assert!(same(|r| r.on_disconnect = OnDisconnect::Continue as i32));
+        assert!(!same(|r| r.on_disconnect = OnDisconnect::Cancel as i32));
         assert!(!same(|r| r.if_active = IfActive::Reject as i32));
         assert!(!same(|r| r.prompt.push('!')));
         assert!(!same(|r| r.agent = "builder".into()));

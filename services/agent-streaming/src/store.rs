@@ -3,6 +3,7 @@
 pub(crate) mod claims;
 pub(crate) mod ends;
 pub(crate) mod events;
+pub(crate) mod follows;
 pub(crate) mod partitions;
 #[cfg(test)]
 pub(crate) mod testing;

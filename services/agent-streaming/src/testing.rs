@@ -37,6 +37,11 @@ pub(crate) fn draft() -> Turn {
         model: "demo/demo".into(),
         asked_revision: String::new(),
         reject_if_active: false,
+        goes_first: false,
+        client_message_id: String::new(),
+        replaces: None,
+        cancel_unfollowed: false,
+        recoveries: 0,
         state: State::Accepted,
         epoch: 0,
         base_revision: String::new(),
@@ -57,14 +62,21 @@ pub(crate) async fn accepted(db: &Pool, project: ProjectId) -> Turn {
     let turn = Turn { user_id: UserId::generate(), ..draft() };
     turns::insert(db, &turn, None).await.unwrap().unwrap();
     let event = TurnEvent { kind: Some(Kind::TurnAccepted(TurnAccepted::default())), ..TurnEvent::default() };
-    assert_eq!(turns::accept(db, &turn, project, &[(1, event::encode(&event))]).await.unwrap(), turns::Accepted::Yes);
+    let events = [(1, event::encode(&event))];
+    let begun = turns::Begun { turn: turn.id, project, events: &events, takes_slot: false, only_if_free: false, grace: LEASE };
+    assert_eq!(turns::accept(db, begun).await.unwrap(), turns::Accepted::Yes);
     Turn { project_id: Some(project), last_seq: 1, ..turn }
+}
+
+/// Claims whatever there is, as a process that drives nothing.
+pub(crate) async fn claim(db: &Pool) -> Vec<Turn> {
+    claims::claim(db, claims::Terms { limit: 100, lease: LEASE, begin_within: LEASE, driven: &[] }).await.unwrap()
 }
 
 /// A turn that this test drives.
 pub(crate) async fn claimed(db: &Pool) -> Turn {
     let turn = accepted(db, ProjectId::generate()).await;
-    let claimed = claims::claim(db, 100, LEASE, LEASE).await.unwrap();
+    let claimed = claim(db).await;
     claimed.into_iter().find(|claimed| claimed.id == turn.id).unwrap()
 }
 

@@ -155,8 +155,17 @@ pub(crate) struct Turn {
     pub(crate) model: String,
     pub(crate) asked_revision: String,
     pub(crate) reject_if_active: bool,
+    /// It comes before every other turn of the project that waits.
+    pub(crate) goes_first: bool,
+    pub(crate) client_message_id: String,
+    /// The turn whose messages and all later ones it replaces.
+    pub(crate) replaces: Option<TurnId>,
+    /// Nobody following it cancels it.
+    pub(crate) cancel_unfollowed: bool,
     pub(crate) state: State,
     pub(crate) epoch: i64,
+    /// Owners that were lost since the last finished step.
+    pub(crate) recoveries: u32,
     pub(crate) base_revision: String,
     pub(crate) revision: String,
     pub(crate) failure_reason: String,
@@ -188,7 +197,8 @@ impl Turn {
             start_time: self.started_at.map(clock::timestamp),
             end_time: self.ended_at.map(clock::timestamp),
             usage: used.then_some(self.usage),
-            ..wire::Turn::default()
+            client_message_id: self.client_message_id.clone(),
+            on_disconnect: if self.cancel_unfollowed { wire::OnDisconnect::Cancel } else { wire::OnDisconnect::Continue } as i32,
         }
     }
 }

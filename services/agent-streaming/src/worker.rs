@@ -23,7 +23,7 @@ use crate::{
     outbox, run, saga,
     store::{
         self,
-        claims::{self, Slot},
+        claims::{self, Slot, Terms},
         events, turns,
     },
     turn::{Change, Failure, Reason, State, Task, Turn},
@@ -90,7 +90,9 @@ impl Worker {
             return false;
         }
         let limits = &self.parts.limits;
-        let claimed = match claims::claim(&self.parts.db, room, limits.lease, limits.begin_timeout).await {
+        let driven: Vec<_> = self.parts.journal.live().into_iter().map(|(turn, _)| turn).collect();
+        let terms = Terms { limit: room, lease: limits.lease, begin_within: limits.begin_timeout, driven: &driven };
+        let claimed = match claims::claim(&self.parts.db, terms).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 tracing::warn!(error = %error, "turns could not be claimed");

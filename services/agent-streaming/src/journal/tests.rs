@@ -17,7 +17,7 @@ use crate::{
         testing, turns,
     },
     tail::Tails,
-    testing::{LEASE, accepted, claimed, database, log, text},
+    testing::{LEASE, accepted, claim, claimed, database, log, text},
     turn::{Cancel, Reason, State},
 };
 
@@ -55,7 +55,7 @@ async fn a_writer_of_an_old_epoch_writes_nothing() {
     let Bench { db, .. } = &bench().await;
     let turn = claimed(db).await;
     claims::release(db, &[(turn.id, turn.epoch)]).await.unwrap();
-    let next = claims::claim(db, 10, LEASE, LEASE).await.unwrap().pop().unwrap();
+    let next = claim(db).await.pop().unwrap();
     assert!(next.id == turn.id && next.epoch > turn.epoch);
 
     let stale = append(&turn, 2, &["stale"], None);
@@ -168,8 +168,7 @@ async fn a_cancel_is_the_last_word_whatever_the_owner_does() {
         });
         // Let it come to a different point each time.
         eventually(SOON, || async { (log(&bench.db, turn.id).await.len() > round % 5).then_some(()) }).await;
-        let payload = event::encode(&TurnEvent { kind: Some(Kind::TurnCancelled(Default::default())), ..TurnEvent::default() });
-        let (cancel, seq) = ends::cancel(&bench.db, turn.id, turn.user_id, &payload).await.unwrap().unwrap();
+        let (cancel, seq) = ends::cancel(&bench.db, turn.id, turn.user_id, crate::cancel::event).await.unwrap().unwrap();
         assert_eq!(cancel, Cancel::Now);
         // Nobody tells the owner: its next batch does.
         owner.await.unwrap();
@@ -177,7 +176,7 @@ async fn a_cancel_is_the_last_word_whatever_the_owner_does() {
         assert!(events.iter().zip(1..).all(|(event, seq)| event.seq == seq));
         assert_eq!(events.last().unwrap().seq, seq);
         assert!(events.last().unwrap().is_terminal());
-        assert_eq!(ends::cancel(&bench.db, turn.id, turn.user_id, &payload).await.unwrap(), Some((Cancel::Done, 0)));
+        assert_eq!(ends::cancel(&bench.db, turn.id, turn.user_id, crate::cancel::event).await.unwrap(), Some((Cancel::Done, 0)));
     }
 }
 
@@ -238,7 +237,7 @@ async fn a_project_has_one_slot_and_a_queue_in_order() {
     let project = ProjectId::generate();
     let (first, second, third) =
         (accepted(&bench.db, project).await, accepted(&bench.db, project).await, accepted(&bench.db, project).await);
-    let claimed = claims::claim(&bench.db, 10, LEASE, LEASE).await.unwrap();
+    let claimed = claim(&bench.db).await;
     let epoch = |turn: &Turn| claimed.iter().find(|c| c.id == turn.id).unwrap().epoch;
     assert_eq!(claims::take_slot(&bench.db, second.id, epoch(&second)).await.unwrap(), claims::Slot::Busy);
     assert_eq!(claims::take_slot(&bench.db, first.id, epoch(&first)).await.unwrap(), claims::Slot::Taken);
@@ -248,10 +247,10 @@ async fn a_project_has_one_slot_and_a_queue_in_order() {
         let queued = append(&Turn { epoch: epoch(turn), ..turn.clone() }, 2, &["queued"], Some(Change::queued()));
         assert_eq!(events::append_with_changes(&bench.db, &[&queued]).await.unwrap(), [turn.id]);
     }
-    assert!(claims::claim(&bench.db, 10, LEASE, LEASE).await.unwrap().is_empty());
+    assert!(claim(&bench.db).await.is_empty());
     let end = append(&Turn { epoch: epoch(&first), ..first.clone() }, 2, &["end"], Some(Change::completed("r".into())));
     events::append_with_changes(&bench.db, &[&end]).await.unwrap();
-    let next = claims::claim(&bench.db, 10, LEASE, LEASE).await.unwrap();
+    let next = claim(&bench.db).await;
     assert_eq!(next.iter().map(|turn| turn.id).collect::<Vec<_>>(), [second.id]);
 }
 
@@ -263,7 +262,7 @@ async fn many_claimers_of_one_turn_are_one_owner_per_epoch() {
         let claims: Vec<_> = (0..8)
             .map(|_| {
                 let db = bench.db.clone();
-                chassis::task::spawn(async move { claims::claim(&db, 10, LEASE, LEASE).await.unwrap().len() })
+                chassis::task::spawn(async move { claim(&db).await.len() })
             })
             .collect();
         let mut owners = 0;

@@ -10,34 +10,52 @@ use uuid::Uuid;
 use super::{Error, is_unique_violation};
 use crate::{store::turns::Row, turn::Turn};
 
+/// What a claim goes by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms<'a> {
+    /// Turns at most.
+    pub(crate) limit: usize,
+    pub(crate) lease: Duration,
+    /// A turn that was not begun for this long is taken, to be given up.
+    pub(crate) begin_within: Duration,
+    /// What this process drives already: after an outage of the database its own leases may have run out, and its next
+    /// heartbeat mends that.
+    pub(crate) driven: &'a [TurnId],
+}
+
 /// Takes turns that nobody drives: new and waiting ones whose project is free, ones whose owner's lease has run out, and ones
-/// that were not begun in time. The oldest waiting turn of a project goes first; an accepted one is taken in any case, so that
-/// it learns whether it waits.
-pub(crate) async fn claim(db: &PgPool, limit: usize, lease: Duration, begin_within: Duration) -> Result<Vec<Turn>, Error> {
+/// that were not begun in time. The first waiting turn of a project goes first; an accepted one is taken in any case, so that
+/// it learns whether it waits. A lease that ran out is an owner that was lost, and counted until a step is finished.
+pub(crate) async fn claim(db: &PgPool, terms: Terms<'_>) -> Result<Vec<Turn>, Error> {
+    let driven: Vec<Uuid> = terms.driven.iter().map(|id| id.0).collect();
     let claim = sqlx::query_as!(
         Row,
         r#"WITH free AS (
             SELECT t.id FROM turns t
             WHERE t.ended_at IS NULL AND (t.lease_expires_at IS NULL OR t.lease_expires_at <= clock_timestamp())
+                AND t.id <> ALL ($4)
                 AND CASE
                     WHEN t.project_id IS NULL THEN t.created_at <= clock_timestamp() - $3::float8 * interval '1 second'
                     WHEN t.state = 'queued' THEN NOT EXISTS (
                         SELECT 1 FROM turns o
                         WHERE o.project_id = t.project_id AND o.ended_at IS NULL AND o.id <> t.id
-                            AND (o.id < t.id OR o.state IN ('running', 'committing'))
+                            AND ((NOT o.goes_first, o.id) < (NOT t.goes_first, t.id) OR o.state IN ('running', 'committing'))
                     )
                     ELSE true
                 END
             ORDER BY t.id LIMIT $1 FOR UPDATE OF t SKIP LOCKED
         )
-        UPDATE turns t SET epoch = t.epoch + 1, lease_expires_at = clock_timestamp() + $2::float8 * interval '1 second'
+        UPDATE turns t SET epoch = t.epoch + 1, lease_expires_at = clock_timestamp() + $2::float8 * interval '1 second',
+            recoveries = t.recoveries + CASE WHEN t.lease_expires_at IS NULL THEN 0 ELSE 1 END
         FROM free WHERE t.id = free.id
         RETURNING t.id, t.user_id, t.project_id, t.draft_id, t.fingerprint, t.prompt, t.agent, t.agent_rule, t.model,
-            t.asked_revision, t.reject_if_active, t.state, t.epoch, t.base_revision, t.revision, t.failure_reason,
+            t.asked_revision, t.reject_if_active, t.goes_first, t.client_message_id, t.replaces_turn_id, t.follow_until,
+            t.state, t.epoch, t.recoveries, t.base_revision, t.revision, t.failure_reason,
             t.last_seq, t.usage, t.trace_id, t.traceparent, t.created_at, t.started_at, t.ended_at"#,
-        i64::try_from(limit).unwrap_or(i64::MAX),
-        lease.as_secs_f64(),
-        begin_within.as_secs_f64(),
+        i64::try_from(terms.limit).unwrap_or(i64::MAX),
+        terms.lease.as_secs_f64(),
+        terms.begin_within.as_secs_f64(),
+        &driven,
     );
     query("claim turns", claim.fetch_all(db)).await?.into_iter().map(Turn::try_from).collect()
 }
@@ -58,7 +76,8 @@ pub(crate) async fn take_slot(db: &PgPool, turn: TurnId, epoch: i64) -> Result<S
         r#"WITH taken AS (
             UPDATE turns t SET state = 'running'
             WHERE t.id = $1 AND t.epoch = $2 AND t.ended_at IS NULL AND (t.state = 'running' OR NOT EXISTS (
-                SELECT 1 FROM turns o WHERE o.project_id = t.project_id AND o.ended_at IS NULL AND o.id < t.id
+                SELECT 1 FROM turns o
+                WHERE o.project_id = t.project_id AND o.ended_at IS NULL AND (NOT o.goes_first, o.id) < (NOT t.goes_first, t.id)
             ))
             RETURNING t.id
         )

@@ -4,39 +4,95 @@ use std::time::Duration;
 
 use chassis::postgres::query;
 use proto::id::{TurnId, UserId};
-use sqlx::PgPool;
+use sqlx::{PgPool, Postgres, Transaction};
 
-use super::{Error, events, inconsistent};
+use super::{
+    Error, events, inconsistent,
+    turns::{self, Accepted, Begun},
+};
 use crate::turn::{Cancel, End, State};
 
-/// Cancels a person's turn in one transaction, whoever drives it. `None`: no such turn. The second statement has a fresh
-/// snapshot, so that it sees what the owner wrote while this waited for the row. Returns the seq of `turn.cancelled` if it was
-/// written now.
-pub(crate) async fn cancel(db: &PgPool, turn: TurnId, user: UserId, payload: &[u8]) -> Result<Option<(Cancel, u32)>, Error> {
+/// The bytes of `turn.cancelled` in the log of a turn with this trace id.
+pub(crate) type CancelledEvent = fn(trace_id: &str) -> Vec<u8>;
+
+/// Cancels a person's turn in one transaction, whoever drives it. `None`: no such turn. Returns the seq of `turn.cancelled` if
+/// it was written now.
+pub(crate) async fn cancel(db: &PgPool, turn: TurnId, user: UserId, event: CancelledEvent) -> Result<Option<(Cancel, u32)>, Error> {
     let cancelled = async {
         let mut tx = db.begin().await?;
-        let state = sqlx::query_scalar!("SELECT state FROM turns WHERE id = $1 AND user_id = $2 FOR UPDATE", turn.0, user.0);
-        let Some(state) = state.fetch_optional(&mut *tx).await? else { return Ok(None) };
-        let cancel = Cancel::of(State::parse(&state).ok_or_else(|| inconsistent("turns.state"))?);
+        let row = sqlx::query!("SELECT state, trace_id FROM turns WHERE id = $1 AND user_id = $2 FOR UPDATE", turn.0, user.0);
+        let Some(row) = row.fetch_optional(&mut *tx).await? else { return Ok(None) };
+        let cancel = Cancel::of(state(&row.state)?);
         if cancel != Cancel::Now {
             return Ok(Some((cancel, 0)));
         }
-        let seq = events::last_seq(&mut *tx, turn).await? + 1;
-        sqlx::query!(
-            "WITH written AS (INSERT INTO turn_events (turn_id, seq, payload) VALUES ($1, $2, $3))
-            UPDATE turns SET state = 'cancelled', epoch = epoch + 1, lease_expires_at = NULL, ended_at = clock_timestamp(), last_seq = $2,
-                end_due = 'cancelled', end_retry_at = clock_timestamp()
-            WHERE id = $1",
-            turn.0,
-            i32::try_from(seq).unwrap_or(i32::MAX),
-            payload,
-        )
-        .execute(&mut *tx)
-        .await?;
+        let seq = write_cancelled(&mut tx, turn, &event(&row.trace_id)).await?;
         tx.commit().await?;
         Ok(Some((cancel, seq)))
     };
     query("cancel turn", cancelled).await
+}
+
+/// Ends a locked turn. The statements have a fresh snapshot, so that they see what the owner wrote while the lock was waited
+/// for.
+async fn write_cancelled(tx: &mut Transaction<'_, Postgres>, turn: TurnId, payload: &[u8]) -> Result<u32, Error> {
+    let seq = events::last_seq(&mut **tx, turn).await? + 1;
+    sqlx::query!(
+        "WITH written AS (INSERT INTO turn_events (turn_id, seq, payload) VALUES ($1, $2, $3))
+        UPDATE turns SET state = 'cancelled', epoch = epoch + 1, lease_expires_at = NULL, ended_at = clock_timestamp(), last_seq = $2,
+            end_due = 'cancelled', end_retry_at = clock_timestamp()
+        WHERE id = $1",
+        turn.0,
+        i32::try_from(seq).unwrap_or(i32::MAX),
+        payload,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(seq)
+}
+
+/// What became of a turn that interrupts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Interrupted {
+    /// The turn is accepted. The one that it stopped, with the seq of its `turn.cancelled`.
+    Accepted(Option<(TurnId, u32)>),
+    /// Another person's turn runs.
+    Busy(TurnId),
+    /// Somebody else accepted or ended it meanwhile.
+    Moved,
+}
+
+/// Accepts a turn that goes before every waiting one, and stops the running one for it, in one transaction. Only a person's own
+/// turn is stopped; one that is committing is waited for.
+pub(crate) async fn interrupt(db: &PgPool, begun: Begun<'_>, user: UserId, event: CancelledEvent) -> Result<Interrupted, Error> {
+    let interrupted = async {
+        let mut tx = db.begin().await?;
+        let running = sqlx::query!(
+            "SELECT id, user_id, state, trace_id FROM turns WHERE project_id = $1 AND state IN ('running', 'committing') FOR UPDATE",
+            begun.project.0,
+        );
+        let mut stopped = None;
+        if let Some(row) = running.fetch_optional(&mut *tx).await?
+            && Cancel::of(state(&row.state)?) == Cancel::Now
+        {
+            let running = TurnId(row.id);
+            if row.user_id != user.0 {
+                return Ok(Interrupted::Busy(running));
+            }
+            stopped = Some((running, write_cancelled(&mut tx, running, &event(&row.trace_id)).await?));
+        }
+        let begun = Begun { takes_slot: stopped.is_some(), only_if_free: false, ..begun };
+        if turns::accept(&mut *tx, begun).await? != Accepted::Yes {
+            return Ok(Interrupted::Moved);
+        }
+        tx.commit().await?;
+        Ok(Interrupted::Accepted(stopped))
+    };
+    query("interrupt turn", interrupted).await
+}
+
+fn state(text: &str) -> Result<State, Error> {
+    State::parse(text).ok_or_else(|| inconsistent("turns.state"))
 }
 
 /// Takes entries of the outbox that are due; another replica may try them again after `retry`.

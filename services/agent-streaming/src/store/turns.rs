@@ -1,5 +1,7 @@
 //! Turns on their way in, and looked up by their owner.
 
+use std::time::Duration;
+
 use chassis::postgres::query;
 use prost::Message as _;
 use proto::{
@@ -26,8 +28,13 @@ pub(super) struct Row {
     pub(super) model: String,
     pub(super) asked_revision: String,
     pub(super) reject_if_active: bool,
+    pub(super) goes_first: bool,
+    pub(super) client_message_id: String,
+    pub(super) replaces_turn_id: Option<Uuid>,
+    pub(super) follow_until: Option<OffsetDateTime>,
     pub(super) state: String,
     pub(super) epoch: i64,
+    pub(super) recoveries: i32,
     pub(super) base_revision: String,
     pub(super) revision: String,
     pub(super) failure_reason: String,
@@ -56,8 +63,13 @@ impl TryFrom<Row> for Turn {
             model: row.model,
             asked_revision: row.asked_revision,
             reject_if_active: row.reject_if_active,
+            goes_first: row.goes_first,
+            client_message_id: row.client_message_id,
+            replaces: row.replaces_turn_id.map(TurnId),
+            cancel_unfollowed: row.follow_until.is_some(),
             state: State::parse(&row.state).ok_or_else(|| inconsistent("turns.state"))?,
             epoch: row.epoch,
+            recoveries: u32::try_from(row.recoveries).map_err(|_| inconsistent("turns.recoveries"))?,
             base_revision: row.base_revision,
             revision: row.revision,
             failure_reason: row.failure_reason,
@@ -78,7 +90,8 @@ macro_rules! select_turn {
         sqlx::query_as!(
             Row,
             r#"SELECT t.id, t.user_id, t.project_id, t.draft_id, t.fingerprint, t.prompt, t.agent, t.agent_rule, t.model,
-                t.asked_revision, t.reject_if_active, t.state, t.epoch, t.base_revision, t.revision, t.failure_reason,
+                t.asked_revision, t.reject_if_active, t.goes_first, t.client_message_id, t.replaces_turn_id, t.follow_until,
+                t.state, t.epoch, t.recoveries, t.base_revision, t.revision, t.failure_reason,
                 greatest(t.last_seq, (SELECT e.seq FROM turn_events e WHERE e.turn_id = t.id ORDER BY e.seq DESC LIMIT 1)) AS "last_seq!",
                 t.usage, t.trace_id, t.traceparent, t.created_at, t.started_at, t.ended_at
             FROM turns t "# + $tail,
@@ -127,12 +140,52 @@ pub(crate) async fn find_in_front(db: &PgPool, project: ProjectId, of: TurnId) -
     Ok(query("select turn in front", id.fetch_optional(db)).await?.map(TurnId))
 }
 
+/// The project that a person's draft id has become, as far as a turn was started with it.
+pub(crate) async fn project_of_draft(db: &PgPool, user: UserId, draft: &str) -> Result<Option<ProjectId>, Error> {
+    let id = sqlx::query_scalar!(
+        r#"SELECT project_id AS "project_id!" FROM turns WHERE user_id = $1 AND draft_id = $2 AND project_id IS NOT NULL LIMIT 1"#,
+        user.0,
+        draft,
+    );
+    Ok(query("select project of draft", id.fetch_optional(db)).await?.map(ProjectId))
+}
+
+/// Which of a person's turns on a project are wanted.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) user: UserId,
+    pub(crate) project: ProjectId,
+    /// Only turns that have not ended.
+    pub(crate) open_only: bool,
+    /// Empty for any.
+    pub(crate) client_message_id: String,
+    /// The last turn of the page before.
+    pub(crate) before: Option<TurnId>,
+}
+
+/// A page of turns, the newest first.
+pub(crate) async fn list(db: &PgPool, wanted: &Wanted, limit: i64) -> Result<Vec<Turn>, Error> {
+    let rows = select_turn!(
+        "WHERE t.project_id = $1 AND t.user_id = $2 AND (NOT $3 OR t.ended_at IS NULL) AND ($4 = '' OR t.client_message_id = $4)
+            AND ($5::uuid IS NULL OR t.id < $5) ORDER BY t.id DESC LIMIT $6",
+        wanted.project.0,
+        wanted.user.0,
+        wanted.open_only,
+        wanted.client_message_id,
+        wanted.before.map(|id| id.0),
+        limit
+    );
+    query("select turns", rows.fetch_all(db)).await?.into_iter().map(Turn::try_from).collect()
+}
+
 /// Puts a turn on record that is not begun yet. `None`: the key is taken.
 pub(crate) async fn insert(db: &PgPool, turn: &Turn, key: Option<&str>) -> Result<Option<OffsetDateTime>, Error> {
     let insert = sqlx::query_scalar!(
         "INSERT INTO turns (id, user_id, draft_id, idempotency_key, fingerprint, prompt, agent, agent_rule, model, asked_revision,
-            reject_if_active, trace_id, traceparent)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING RETURNING created_at",
+            reject_if_active, trace_id, traceparent, goes_first, client_message_id, replaces_turn_id, follow_until)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
+            CASE WHEN $17 THEN clock_timestamp() + interval '1 day' END)
+        ON CONFLICT DO NOTHING RETURNING created_at",
         turn.id.0,
         turn.user_id.0,
         turn.draft_id,
@@ -146,6 +199,10 @@ pub(crate) async fn insert(db: &PgPool, turn: &Turn, key: Option<&str>) -> Resul
         turn.reject_if_active,
         turn.trace_id,
         turn.traceparent,
+        turn.goes_first,
+        turn.client_message_id,
+        turn.replaces.map(|id| id.0),
+        turn.cancel_unfollowed,
     );
     query("insert turn", insert.fetch_optional(db)).await
 }
@@ -166,16 +223,31 @@ pub(crate) enum Accepted {
     Moved,
 }
 
-/// Notes the project of a begun turn and writes its first events. A turn that must not wait takes the slot here and now; every
-/// other one is left for a worker.
-pub(crate) async fn accept(db: &PgPool, turn: &Turn, project: ProjectId, events: &[(u32, Vec<u8>)]) -> Result<Accepted, Error> {
-    let (seqs, payloads) = columns(events);
+/// What a begun turn is put on record with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Begun<'a> {
+    pub(crate) turn: TurnId,
+    pub(crate) project: ProjectId,
+    /// Its first events, from seq 1 on.
+    pub(crate) events: &'a [(u32, Vec<u8>)],
+    /// It takes the project's slot here and now; every other turn is left for a worker.
+    pub(crate) takes_slot: bool,
+    /// And only if no other turn of the project is open.
+    pub(crate) only_if_free: bool,
+    /// How long a turn that is cancelled when nobody follows it waits for its first follower.
+    pub(crate) grace: Duration,
+}
+
+/// Notes the project of a begun turn and writes its first events.
+pub(crate) async fn accept(db: impl PgExecutor<'_>, begun: Begun<'_>) -> Result<Accepted, Error> {
+    let (seqs, payloads) = columns(begun.events);
     let accept = sqlx::query!(
         r#"WITH accepted AS (
-            UPDATE turns t SET project_id = $2, state = CASE WHEN reject_if_active THEN 'running' ELSE 'accepted' END,
-                last_seq = cardinality($3::integer[])
+            UPDATE turns t SET project_id = $2, state = CASE WHEN $5 THEN 'running' ELSE 'accepted' END,
+                last_seq = cardinality($3::integer[]),
+                follow_until = CASE WHEN follow_until IS NOT NULL THEN clock_timestamp() + $7::float8 * interval '1 second' END
             WHERE id = $1 AND state = 'accepted' AND project_id IS NULL AND epoch = 0
-                AND NOT (reject_if_active AND EXISTS (SELECT 1 FROM turns o WHERE o.project_id = $2 AND o.ended_at IS NULL))
+                AND NOT ($6 AND EXISTS (SELECT 1 FROM turns o WHERE o.project_id = $2 AND o.ended_at IS NULL))
             RETURNING id
         ), written AS (
             INSERT INTO turn_events (turn_id, seq, payload)
@@ -183,14 +255,17 @@ pub(crate) async fn accept(db: &PgPool, turn: &Turn, project: ProjectId, events:
         )
         SELECT EXISTS (SELECT 1 FROM accepted) AS "accepted!",
             EXISTS (SELECT 1 FROM turns t WHERE t.id = $1 AND t.state = 'accepted' AND t.project_id IS NULL AND t.epoch = 0) AS "open!""#,
-        turn.id.0,
-        project.0,
+        begun.turn.0,
+        begun.project.0,
         &seqs,
         &payloads,
+        begun.takes_slot,
+        begun.only_if_free,
+        begun.grace.as_secs_f64(),
     );
     match query("accept turn", accept.fetch_one(db)).await {
         Ok(row) if row.accepted => Ok(Accepted::Yes),
-        Ok(row) if row.open && turn.reject_if_active => Ok(Accepted::Busy),
+        Ok(row) if row.open && begun.only_if_free => Ok(Accepted::Busy),
         Ok(_) => Ok(Accepted::Moved),
         Err(error) if is_unique_violation(&error, "turns_slot_key") => Ok(Accepted::Busy),
         Err(error) => Err(error),

@@ -10,5 +10,6 @@ mod gate;
 mod harness;
 mod model;
 mod recovery;
+mod second;
 mod start;
 mod stream;

@@ -1,0 +1,77 @@
+//! A person's turns on a project, page by page.
+
+use proto::{
+    agent_streaming::{ListTurnsRequest, ListTurnsResponse},
+    error::{Fault, Violations},
+    id::{ProjectId, TurnId, UserId},
+};
+use uuid::Uuid;
+
+use crate::{
+    Parts,
+    error::{Error, SERVICE},
+    start::client_made,
+    store::turns::{self, Wanted},
+    turn::Turn,
+};
+
+/// A request that makes sense.
+pub(crate) struct List {
+    user: UserId,
+    project: Option<ProjectId>,
+    draft: String,
+    open_only: bool,
+    client_message_id: String,
+    before: Option<TurnId>,
+}
+
+impl List {
+    /// What a page token belongs to.
+    fn scope(&self) -> String {
+        let project = self.project.map(|id| id.to_string()).unwrap_or_default();
+        format!("ListTurns {} {project} {} {} {}", self.user, self.draft, self.open_only, self.client_message_id)
+    }
+}
+
+/// Checks a request; one answer names everything that is wrong with it.
+pub(crate) fn decode(parts: &Parts, user: UserId, request: ListTurnsRequest) -> Result<(List, i64), Fault> {
+    let mut violations = Violations::default();
+    let size = chassis::page::size(request.page_size, &mut violations);
+    let project = (!request.project_id.is_empty()).then(|| violations.parse("project_id", &request.project_id)).flatten();
+    match (request.project_id.is_empty(), request.draft_id.is_empty()) {
+        (true, true) => violations.add("project_id", "give this or draft_id"),
+        (false, false) => violations.add("draft_id", "must be empty when project_id is given"),
+        _ => {}
+    }
+    client_made(&mut violations, "draft_id", &request.draft_id);
+    client_made(&mut violations, "client_message_id", &request.client_message_id);
+    let list = List {
+        user,
+        project,
+        draft: request.draft_id,
+        open_only: request.open_only,
+        client_message_id: request.client_message_id,
+        before: None,
+    };
+    let before: Option<Uuid> = parts.pages.open(&list.scope(), &request.page_token).unwrap_or_else(|error| {
+        violations.add("page_token", error.to_string());
+        None
+    });
+    violations.check(SERVICE)?;
+    Ok((List { before: before.map(TurnId), ..list }, size))
+}
+
+pub(crate) async fn page(parts: &Parts, list: List, size: i64) -> Result<ListTurnsResponse, Error> {
+    let project = match list.project {
+        Some(project) => Some(project),
+        None => turns::project_of_draft(&parts.db, list.user, &list.draft).await?,
+    };
+    let Some(project) = project else { return Ok(ListTurnsResponse::default()) };
+    let scope = list.scope();
+    let List { user, open_only, client_message_id, before, .. } = list;
+    let mut found = turns::list(&parts.db, &Wanted { user, project, open_only, client_message_id, before }, size + 1).await?;
+    let more = found.len() > usize::try_from(size).unwrap_or(usize::MAX);
+    found.truncate(usize::try_from(size).unwrap_or(usize::MAX));
+    let next = found.last().filter(|_| more).map(|turn| parts.pages.seal(&scope, &turn.id.0));
+    Ok(ListTurnsResponse { turns: found.iter().map(Turn::wire).collect(), next_page_token: next.unwrap_or_default() })
+}

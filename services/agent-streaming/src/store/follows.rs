@@ -1,0 +1,47 @@
+//! Turns that are cancelled when nobody follows them.
+
+use std::time::Duration;
+
+use chassis::postgres::query;
+use proto::id::{TurnId, UserId};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::Error;
+
+/// Says that turns are followed, which is good for so long. A row that somebody else holds is left out this time.
+pub(crate) async fn extend(db: &PgPool, turns: &[TurnId], good_for: Duration) -> Result<(), Error> {
+    if turns.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = turns.iter().map(|id| id.0).collect();
+    let extend = sqlx::query!(
+        "WITH mine AS MATERIALIZED (
+            SELECT id FROM turns WHERE id = ANY ($1) AND follow_until IS NOT NULL AND ended_at IS NULL
+            ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+        )
+        UPDATE turns t SET follow_until = clock_timestamp() + $2::float8 * interval '1 second' FROM mine WHERE t.id = mine.id",
+        &ids,
+        good_for.as_secs_f64(),
+    );
+    query("extend follows", extend.execute(db)).await.map(drop)
+}
+
+/// A turn that nobody has spoken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Overdue {
+    pub(crate) turn: TurnId,
+    pub(crate) user: UserId,
+}
+
+/// Begun turns that nobody follows any more and that can still be cancelled, the oldest first.
+pub(crate) async fn overdue(db: &PgPool, limit: i64) -> Result<Vec<Overdue>, Error> {
+    let overdue = sqlx::query!(
+        "SELECT id, user_id FROM turns WHERE follow_until < clock_timestamp() AND ended_at IS NULL AND state <> 'committing'
+            AND project_id IS NOT NULL
+        ORDER BY id LIMIT $1",
+        limit,
+    );
+    let rows = query("select unfollowed turns", overdue.fetch_all(db)).await?;
+    Ok(rows.into_iter().map(|row| Overdue { turn: TurnId(row.id), user: UserId(row.user_id) }).collect())
+}
