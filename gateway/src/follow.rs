@@ -25,7 +25,7 @@ use crate::{
     auth::{Credential, Signed},
     error::{Failure, fault, fault_of},
     json::present,
-    sse::{Format, spread},
+    sse::{Projection, spread},
     streams::OpenStream,
 };
 
@@ -65,14 +65,15 @@ pub(crate) struct Viewer {
     context: Context,
     credential: Credential,
     turn: String,
-    format: Format,
+    projection: Box<dyn Projection>,
     /// Held until the body is dropped.
     _open: OpenStream,
 }
 
 impl Viewer {
-    pub(crate) fn new(app: Arc<App>, signed: Signed, turn: String, format: Format, open: OpenStream) -> Self {
-        Self { app, context: signed.context, credential: signed.credential, turn, format, _open: open }
+    pub(crate) fn new(app: Arc<App>, signed: Signed, turn: String, projection: Box<dyn Projection>, open: OpenStream) -> Self {
+        let Signed { context, credential, .. } = signed;
+        Self { app, context, credential, turn, projection, _open: open }
     }
 
     /// The answer to a viewer that has everything up to `after`.
@@ -111,7 +112,7 @@ impl Viewer {
     }
 
     fn answer(self, after: u32, source: Source, first: Option<StreamTurnEventsResponse>) -> Response {
-        let headers = self.format.headers();
+        let headers = self.projection.headers();
         let quiet_until = Instant::now() + self.app.config.heartbeat;
         let traceparent = propagation::traceparent().unwrap_or_default();
         let follower = Follower { viewer: self, traceparent, last: after, source, first, phase: Phase::Opening, quiet_until };
@@ -214,7 +215,7 @@ impl Follower {
             Phase::Cutting => Err(Cut::Draining),
             Phase::Opening => {
                 self.phase = Phase::Live;
-                self.viewer.format.opening(&mut out);
+                self.viewer.projection.opening(&mut out);
                 match self.first.take() {
                     Some(first) => self.write(&mut out, first),
                     None => Ok(()),
@@ -248,7 +249,7 @@ impl Follower {
             tokio::select! {
                 biased;
                 () = app.draining.cancelled() => {
-                    self.viewer.format.come_back(out);
+                    self.viewer.projection.come_back(out);
                     self.phase = Phase::Cutting;
                     return Ok(());
                 }
@@ -257,7 +258,7 @@ impl Follower {
                     Some(message) => self.write(out, message)?,
                     None => self.phase = Phase::Over,
                 },
-                () = sleep_until(quiet_until) => self.viewer.format.heartbeat(out),
+                () = sleep_until(quiet_until) => self.viewer.projection.heartbeat(out),
             }
         }
         Ok(())
@@ -335,7 +336,7 @@ impl Follower {
                 if event.seq != self.last + 1 {
                     return self.broke(fault(ErrorCode::Unavailable, "UNAVAILABLE", "an event is missing"));
                 }
-                self.viewer.format.event(out, &event).map_err(Cut::Json)?;
+                self.viewer.projection.event(out, &event).map_err(Cut::Json)?;
                 self.last = event.seq;
                 if event.is_terminal() {
                     self.phase = Phase::Over;

@@ -1,4 +1,5 @@
-//! The bytes of an event stream, as server-sent events or as lines of JSON. Pure; [`crate::follow`] decides when they flow.
+//! The bytes of an event stream: what every projection of a turn's log has to say, and the plain one, as server-sent events or
+//! as lines of JSON. Pure; [`crate::follow`] decides when they flow.
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
@@ -14,6 +15,34 @@ const RETRY_MS: u64 = 2_000;
 /// And after a drain, so that not all come back at once.
 const DRAIN_RETRY_MS: std::ops::RangeInclusive<u64> = 1_000..=5_000;
 
+/// How a turn's events become the bytes of one answer. It sees each event once and in order, and may remember what it saw.
+pub(crate) trait Projection: Send + Sync {
+    fn headers(&self) -> HeaderMap;
+
+    /// What goes out at once, so that the reader and every proxy see the stream open.
+    fn opening(&mut self, out: &mut BytesMut);
+
+    /// One event; the terminal one with whatever ends the stream.
+    fn event(&mut self, out: &mut BytesMut, event: &TurnEvent) -> Result<(), serde_json::Error>;
+
+    /// Shows that the stream lives.
+    fn heartbeat(&mut self, out: &mut BytesMut);
+
+    /// What a drained stream says before it breaks.
+    fn come_back(&mut self, out: &mut BytesMut);
+}
+
+/// No charset (some clients compare the whole value), nothing that lets a proxy or a compressor hold events back.
+pub(crate) fn stream_headers(kind: &'static str) -> HeaderMap {
+    HeaderMap::from_iter([
+        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform")),
+        (header::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    ])
+}
+
+/// The plain projection: an event is its JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     /// `text/event-stream`, for browsers.
@@ -30,50 +59,61 @@ impl Format {
             accept.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).any(|v| v.trim().starts_with("application/x-ndjson"));
         if lines { Self::Lines } else { Self::Events }
     }
+}
 
-    /// No charset (some clients compare the whole value), nothing that lets a proxy or a compressor hold events back.
-    pub(crate) fn headers(self) -> [(header::HeaderName, HeaderValue); 4] {
-        let kind = match self {
+impl Projection for Format {
+    fn headers(&self) -> HeaderMap {
+        stream_headers(match self {
             Self::Events => "text/event-stream",
             Self::Lines => "application/x-ndjson",
-        };
-        [
-            (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
-            (header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform")),
-            (header::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
-            (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-        ]
+        })
     }
 
-    /// What goes out at once, so that the reader and every proxy see the stream open.
-    pub(crate) fn opening(self, out: &mut BytesMut) {
-        if self == Self::Events {
-            out.put_slice(format!("retry: {RETRY_MS}\n\n: ok\n\n").as_bytes());
+    fn opening(&mut self, out: &mut BytesMut) {
+        if *self == Self::Events {
+            opening(out);
         }
     }
 
-    /// One event. The sequence number is the cursor; the type is inside the data, so that `onmessage` sees every kind.
-    pub(crate) fn event(self, out: &mut BytesMut, event: &TurnEvent) -> Result<(), serde_json::Error> {
+    /// The sequence number is the cursor; the type is inside the data, so that `onmessage` sees every kind.
+    fn event(&mut self, out: &mut BytesMut, event: &TurnEvent) -> Result<(), serde_json::Error> {
         let json = event.to_json()?;
-        if self == Self::Events {
+        if *self == Self::Events {
             out.put_slice(format!("id: {}\ndata: ", event.seq).as_bytes());
         }
         out.put_slice(json.as_bytes());
-        out.put_slice(if self == Self::Events { b"\n\n" } else { b"\n" });
+        out.put_slice(if *self == Self::Events { b"\n\n" } else { b"\n" });
         Ok(())
     }
 
-    /// Shows that the stream lives: a comment, which no client sees, or an empty line, which readers of JSON lines skip.
-    pub(crate) fn heartbeat(self, out: &mut BytesMut) {
-        out.put_slice(if self == Self::Events { b": ping\n\n" } else { b"\n" });
-    }
-
-    /// What a drained stream says before it breaks.
-    pub(crate) fn come_back(self, out: &mut BytesMut) {
-        if self == Self::Events {
-            out.put_slice(format!("retry: {}\n\n", jitter(DRAIN_RETRY_MS)).as_bytes());
+    /// An empty line is what readers of JSON lines skip.
+    fn heartbeat(&mut self, out: &mut BytesMut) {
+        match self {
+            Self::Events => heartbeat(out),
+            Self::Lines => out.put_u8(b'\n'),
         }
     }
+
+    fn come_back(&mut self, out: &mut BytesMut) {
+        if *self == Self::Events {
+            come_back(out);
+        }
+    }
+}
+
+/// The opening of every stream of server-sent events.
+pub(crate) fn opening(out: &mut BytesMut) {
+    out.put_slice(format!("retry: {RETRY_MS}\n\n: ok\n\n").as_bytes());
+}
+
+/// A comment, which no client sees.
+pub(crate) fn heartbeat(out: &mut BytesMut) {
+    out.put_slice(b": ping\n\n");
+}
+
+/// When to come back to a gateway that goes away.
+pub(crate) fn come_back(out: &mut BytesMut) {
+    out.put_slice(format!("retry: {}\n\n", jitter(DRAIN_RETRY_MS)).as_bytes());
 }
 
 /// The cursor of a request: `Last-Event-ID` wins over `after`. `None` if the header is not a sequence number.
@@ -117,7 +157,7 @@ mod tests {
 
     #[test]
     fn an_event_is_one_id_and_one_data_line() {
-        let text = written(|out| Format::Events.event(out, &delta()).unwrap());
+        let text = written(|out| { Format::Events }.event(out, &delta()).unwrap());
         let lines: Vec<&str> = text.split('\n').collect();
         assert_eq!((lines.len(), lines[0]), (4, "id: 7"));
         assert!(lines[1].starts_with(r#"data: {"seq":7,"turnId":"t","type":"text.delta","#) && !text.contains('\r'));
@@ -126,19 +166,21 @@ mod tests {
 
     #[test]
     fn a_line_is_the_same_json() {
-        let (event, line) =
-            (written(|out| Format::Events.event(out, &delta()).unwrap()), written(|out| Format::Lines.event(out, &delta()).unwrap()));
+        let (event, line) = (
+            written(|out| { Format::Events }.event(out, &delta()).unwrap()),
+            written(|out| { Format::Lines }.event(out, &delta()).unwrap()),
+        );
         assert_eq!(event, format!("id: 7\ndata: {line}\n"));
     }
 
     #[test]
     fn the_stream_opens_beats_and_breaks_with_exact_bytes() {
-        assert_eq!(written(|out| Format::Events.opening(out)), "retry: 2000\n\n: ok\n\n");
-        assert_eq!(written(|out| Format::Events.heartbeat(out)), ": ping\n\n");
-        let text = written(|out| Format::Events.come_back(out));
+        assert_eq!(written(|out| { Format::Events }.opening(out)), "retry: 2000\n\n: ok\n\n");
+        assert_eq!(written(|out| { Format::Events }.heartbeat(out)), ": ping\n\n");
+        let text = written(|out| { Format::Events }.come_back(out));
         let ms: u64 = text.strip_prefix("retry: ").and_then(|t| t.strip_suffix("\n\n")).unwrap().parse().unwrap();
         assert!(DRAIN_RETRY_MS.contains(&ms));
-        assert_eq!(written(|out| Format::Lines.opening(out)) + &written(|out| Format::Lines.come_back(out)), "");
+        assert_eq!(written(|out| { Format::Lines }.opening(out)) + &written(|out| { Format::Lines }.come_back(out)), "");
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub(crate) async fn stream(
     // Before the turn exists, so that a refusal starts nothing.
     let open = app.streams.open(signed.user.id)?;
     let turn = present(app.upstream.agents().start_turn(signed.context.request(request)).await?.into_inner().turn)?;
-    let viewer = Viewer::new(Arc::clone(&app), signed, turn.id.clone(), Format::wanted(&headers), open);
+    let viewer = Viewer::new(Arc::clone(&app), signed, turn.id.clone(), Box::new(Format::wanted(&headers)), open);
     let mut response = viewer.follow_started().await?;
     for (name, value) in [(TURN_ID, turn.id.clone()), (header::LOCATION, location(&turn.id))] {
         if let Ok(value) = HeaderValue::try_from(value) {
@@ -74,7 +74,7 @@ pub(crate) async fn events(
 ) -> Reply {
     let after = cursor(&headers, request.after).ok_or_else(not_a_cursor)?;
     let open = app.streams.open(signed.user.id)?;
-    Viewer::new(Arc::clone(&app), signed, request.turn_id, Format::wanted(&headers), open).follow(after).await
+    Viewer::new(Arc::clone(&app), signed, request.turn_id, Box::new(Format::wanted(&headers)), open).follow(after).await
 }
 
 fn not_a_cursor() -> Failure {
