@@ -118,6 +118,8 @@ async function apply(event) {
     talk.add("agent", "");
   } else if (type === "turn.queued") status("running", "waiting for another turn…");
   else if (type === "turn.started") status("running", "working…");
+  else if (type === "step.started") [talk, files].forEach((part) => part.keep());
+  else if (type === "step.superseded") [talk, files].forEach((part) => part.back());
   else if (type === "text.delta") talk.append(data.text);
   else if (type === "text.finished") talk.append("\n");
   else if (type === "file.opened") files.open(data.callId, data.path, data.operation);

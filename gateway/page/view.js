@@ -35,7 +35,12 @@ export const talk = {
   add: (who, text, partial) => keepEnd(element("talk"), () => element("talk").append(make("li", { className: partial ? `${who} partial` : who }, text))),
   append: (text) => keepEnd(element("talk"), () => element("talk").lastElementChild?.append(text)),
   dropLast: () => element("talk").lastElementChild?.remove(),
+  // What was said before the step that runs, and back to it.
+  keep: () => (kept.text = element("talk").lastElementChild?.textContent ?? ""),
+  back: () => element("talk").lastElementChild?.replaceChildren(kept.text),
 };
+
+const kept = { text: "", live: new Map() };
 
 export const events = {
   clear() {
@@ -86,6 +91,11 @@ export const files = {
   close(call, path, size) {
     const file = tree.live.get(call);
     if (file) Object.assign(file, { path, size });
+    draw();
+  },
+  keep: () => (kept.live = new Map([...tree.live].map(([call, file]) => [call, { ...file }]))),
+  back() {
+    tree.live = kept.live;
     draw();
   },
 };

@@ -9,35 +9,42 @@ const MAX_BYTES: usize = 256 * 1024;
 
 /// The text blocks of a turn, one after the other with an empty line between.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Answer(String);
+pub(crate) struct Answer {
+    text: String,
+    /// What it was before the step that runs.
+    before_step: usize,
+}
 
 impl Answer {
     pub(crate) fn apply(&mut self, kind: &Kind) {
         match kind {
-            Kind::TextStarted(_) if !self.0.is_empty() => {
-                let end = self.0.trim_end().len();
-                self.0.truncate(end);
+            Kind::TextStarted(_) if !self.text.is_empty() => {
+                let end = self.text().len();
+                self.text.truncate(end);
                 self.add("\n\n");
             }
+            // Space at the end goes with the next block, so what counts ends before it.
+            Kind::StepStarted(_) => self.before_step = self.text().len(),
+            Kind::StepSuperseded(_) => self.text.truncate(self.before_step),
             Kind::TextDelta(delta) => self.add(&delta.text),
             _ => {}
         }
     }
 
     pub(crate) fn text(&self) -> &str {
-        self.0.trim_end()
+        self.text.trim_end()
     }
 
     fn add(&mut self, text: &str) {
         let mut text = text.to_owned();
-        event::cut(&mut text, MAX_BYTES - self.0.len());
-        self.0.push_str(&text);
+        event::cut(&mut text, MAX_BYTES - self.text.len());
+        self.text.push_str(&text);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use proto::agent_streaming::{ReasoningDelta, TextDelta, TextStarted};
+    use proto::agent_streaming::{ReasoningDelta, StepStarted, StepSuperseded, TextDelta, TextStarted};
 
     use super::*;
 
@@ -56,6 +63,17 @@ mod tests {
         assert_eq!(fold(&[]).text(), "");
         assert_eq!(fold(&["one\n"]).text(), "one");
         assert_eq!(fold(&["one\n", "", "two"]).text(), "one\n\ntwo");
+    }
+
+    #[test]
+    fn a_superseded_step_takes_its_text_along() {
+        let mut answer = fold(&["one \n\n"]);
+        answer.apply(&Kind::StepStarted(StepStarted::default()));
+        answer.apply(&Kind::TextStarted(TextStarted::default()));
+        answer.apply(&Kind::TextDelta(TextDelta { block_id: String::new(), text: "é".into() }));
+        assert_eq!(answer.text(), "one\n\né");
+        answer.apply(&Kind::StepSuperseded(StepSuperseded::default()));
+        assert_eq!(answer.text(), "one");
     }
 
     #[test]

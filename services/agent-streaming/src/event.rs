@@ -93,6 +93,8 @@ fn shorten(kind: &mut Kind) {
     match kind {
         Kind::TurnFailed(e) => cut(&mut e.message, 1_000),
         Kind::AttemptFailed(e) => cut(&mut e.message, 1_000),
+        // Half a seal is none: the provider gets the block without it, or not at all.
+        Kind::ReasoningFinished(e) if e.opaque_json.len() > TEXT_BYTES => e.opaque_json.clear(),
         Kind::ToolStarted(e) => cut(&mut e.tool, NAME_BYTES),
         // Half a JSON text is none: the arguments are in the deltas before it.
         Kind::ToolReady(e) if e.input_json.len() > TEXT_BYTES => "{}".clone_into(&mut e.input_json),

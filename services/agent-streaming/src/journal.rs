@@ -196,10 +196,6 @@ impl TurnLog {
         self.buffer.fenced.clone()
     }
 
-    pub(crate) fn turn(&self) -> TurnId {
-        self.buffer.turn
-    }
-
     /// The turn has its project's slot.
     pub(crate) fn has_slot(&self) {
         lock(&self.buffer.inner).state = Some(State::Running);

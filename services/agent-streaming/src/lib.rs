@@ -1,7 +1,8 @@
 //! A prompt becomes a turn, a turn becomes events. It knows nothing of files but what project-storage says, and nothing of
 //! people but whose turn it is. In reading order:
 //!
-//! - [`turn`], [`event`], [`answer`]: the rules: what a turn is, how its events look in the log, what it has answered.
+//! - [`turn`], [`event`], [`transcript`], [`answer`]: the rules: what a turn is, how its events look in the log, and what they
+//!   come to.
 //! - [`start`], [`list`], [`cancel`], [`disconnect`]: a turn on its way in, found again, and stopped.
 //! - [`worker`], [`run`], [`step`], [`saga`], [`outbox`]: who drives it, step by step, to exactly one end.
 //! - [`journal`]: the log as its writers see it; [`tail`], [`follow`]: as its viewers do; [`doorbell`]: between replicas.
@@ -34,6 +35,7 @@ mod tail;
 #[cfg(test)]
 mod testing;
 pub mod tools;
+mod transcript;
 mod turn;
 mod upstream;
 mod worker;
@@ -126,7 +128,7 @@ pub(crate) struct Parts {
     pub(crate) stop: CancellationToken,
 }
 
-/// Serves until `shutdown`, then drains: no new turns, viewers sent elsewhere, running turns given time and then let go of.
+/// Serves until `shutdown`, then drains: no new turns, viewers sent elsewhere, running turns handed over to another replica.
 ///
 /// # Errors
 /// If a part is missing at the start, or the server failed.
@@ -150,11 +152,10 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     let worker = Worker::new(Arc::clone(&parts));
 
     let verifier = Arc::new(Verifier::new(Caller::AgentStreaming, &config.cluster_secret, Keys::Remote(auth)));
-    let drain = config.server.drain;
     let server = Server::new(Caller::AgentStreaming, config.server, verifier, RULES).add(AgentStreamingServiceServer::new(Service(parts)));
     let driving = async {
         worker.run().await;
-        worker.drain(drain).await;
+        worker.drain().await;
     };
     let (served, ()) = tokio::join!(ended_by(server.serve(listener, shutdown.clone()), &shutdown), driving);
     stop_writing.cancel();

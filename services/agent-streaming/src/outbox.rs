@@ -1,5 +1,5 @@
-//! EndTurn for turns that ended in this database first: cancelled ones, and failed ones whose EndTurn did not come through.
-//! Any replica sends it, until it is answered.
+//! EndTurn for turns that have been cancelled or have failed: they end in this database first. Any replica sends it, until it
+//! is answered.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +19,6 @@ const POLL: Duration = Duration::from_secs(2);
 /// Until another replica, or this one, tries again.
 const RETRY: Duration = Duration::from_secs(10);
 const ENTRIES: i64 = 20;
-const PAGE: u32 = 500;
 
 pub(crate) async fn run(parts: Arc<Parts>) {
     let mut poll = interval(POLL);
@@ -66,18 +65,13 @@ async fn send(parts: &Parts, turn: TurnId, end: End) -> Result<(), store::Error>
 }
 
 /// What a turn had answered, by its log.
-pub(crate) async fn fold(parts: &Parts, turn: TurnId) -> Result<Answer, store::Error> {
-    let (mut answer, mut cursor) = (Answer::default(), 0);
-    loop {
-        let page = events::read(&parts.db, turn, cursor, PAGE).await?;
-        for row in &page {
-            cursor = row.seq;
-            if let Some(kind) = event::decode(turn, row.seq, &row.payload).kind {
-                answer.apply(&kind);
-            }
+async fn fold(parts: &Parts, turn: TurnId) -> Result<Answer, store::Error> {
+    let mut answer = Answer::default();
+    events::read_all(&parts.db, turn, |row| {
+        if let Some(kind) = event::decode(turn, row.seq, &row.payload).kind {
+            answer.apply(&kind);
         }
-        if page.len() < PAGE as usize {
-            return Ok(answer);
-        }
-    }
+    })
+    .await?;
+    Ok(answer)
 }

@@ -1,12 +1,14 @@
 //! A turn that has its slot: the tree it works on, then step after step of the model and its tools on a staged copy, then the
-//! commit. Nothing outside of the log and the staged copy changes before the commit.
+//! commit. Nothing outside of the log and the staged copy changes before the commit, so a turn whose process was lost goes on from
+//! its log: the finished steps bring the staged copy back, the next one is asked for.
 
 use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, future::BoxFuture};
 use proto::{
     agent_streaming::{
-        FileClosed, FileOpened, FileRejected, StepFinished, StepStarted, ToolFailed, ToolOutput, TurnStarted, turn_event::Kind,
+        FileClosed, FileOpened, FileRejected, StepFinished, StepStarted, StepSuperseded, ToolFailed, ToolOutput, TurnStarted,
+        turn_event::Kind,
     },
     error::Fault,
     id::TurnId,
@@ -16,14 +18,14 @@ use proto::{
 use crate::{
     Parts,
     agents::Agent,
-    answer::Answer,
     journal::{Stopped, TurnLog},
     overlay::{BaseError, BaseFiles, Overlay},
     prompt,
     provider::{FinishReason, ModelMessage, ModelRequest, Provider, ToolResult},
     saga,
-    step::{self, Call, Ended, Meter, Record},
+    step::{self, Ended, Record},
     tools::{self, ToolOutcome},
+    transcript::{Call, Past, Step},
     turn::{Change, Failure, Reason, Turn},
     upstream::{Upstream, insist},
 };
@@ -33,19 +35,31 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Messages of the conversation that the prompt is made from.
 const HISTORY: i32 = 50;
 
-/// Drives a turn to its end.
+/// Drives a turn that has just got its slot to its end.
 pub(crate) async fn run(parts: &Parts, log: &TurnLog, turn: &Turn) -> Result<(), Stopped> {
-    let mut record = Record { log, answer: Answer::default(), meter: Meter::default() };
-    let ended = match work(parts, &mut record, turn).await {
+    drive(parts, log, turn, None).await
+}
+
+/// Drives a turn on that another process began. Steps that were finished are not asked for again; of one that was not, nothing
+/// counts any more.
+pub(crate) async fn go_on(parts: &Parts, log: &TurnLog, turn: &Turn, past: Past) -> Result<(), Stopped> {
+    drive(parts, log, turn, Some(past)).await
+}
+
+async fn drive(parts: &Parts, log: &TurnLog, turn: &Turn, past: Option<Past>) -> Result<(), Stopped> {
+    let started = past.is_some();
+    let unfinished = past.as_ref().and_then(Past::unfinished);
+    let mut record = Record::new(log, past.map(|past| past.transcript).unwrap_or_default());
+    if let Some((from, to)) = unfinished {
+        record.push(Kind::StepSuperseded(StepSuperseded { from, to })).await?;
+    }
+    match work(parts, &mut record, turn, started).await {
         Ok(done) => {
-            let request = saga::fix(log, turn, &done.base_revision, done.overlay.changes(), &record.answer).await?;
-            return saga::commit(parts, log, request).await;
+            let request = saga::fix(log, turn, &done.base_revision, done.overlay.changes(), &record.transcript.answer).await?;
+            saga::commit(parts, log, request).await
         }
-        Err(ended) => ended,
-    };
-    match ended {
-        Ended::Failed(failure) => saga::fail(parts, log, &failure, record.answer.text()).await,
-        Ended::Stopped(stopped) => Err(stopped),
+        Err(Ended::Failed(failure)) => saga::fail(parts, log, &failure).await,
+        Err(Ended::Stopped(stopped)) => Err(stopped),
     }
 }
 
@@ -64,12 +78,15 @@ struct Desk<'a> {
     base: TurnFiles,
 }
 
-async fn work(parts: &Parts, record: &mut Record<'_>, turn: &Turn) -> Result<Done, Ended> {
+/// From the tree and the steps so far to the last step.
+async fn work(parts: &Parts, record: &mut Record<'_>, turn: &Turn, started: bool) -> Result<Done, Ended> {
     let (agent, provider, model) = cast(parts, turn)?;
-    let (tree, history) = read_project(parts, turn).await?;
-    let started = TurnStarted { base_revision: tree.revision.clone(), model: turn.model.clone() };
-    // The model need not wait for the commit: who claimed the turn owns it, and nothing is shown before it is written.
-    record.log.push_with(Kind::TurnStarted(started), Change::started(tree.revision.clone())).await?;
+    let (tree, history) = if started { read_base(parts, turn).await? } else { read_project(parts, turn, &turn.asked_revision).await? };
+    if !started {
+        let event = TurnStarted { base_revision: tree.revision.clone(), model: turn.model.clone() };
+        // The model need not wait for the commit: who claimed the turn owns it, and nothing is shown before it is written.
+        record.push_with(Kind::TurnStarted(event), Change::started(tree.revision.clone())).await?;
+    }
 
     let (system, messages) = prompt::build(agent, &history, &tree.files, &turn.prompt);
     let base = TurnFiles { upstream: parts.upstream.clone(), turn: turn.id, revision: tree.revision.clone() };
@@ -83,12 +100,19 @@ async fn work(parts: &Parts, record: &mut Record<'_>, turn: &Turn) -> Result<Don
         max_tokens: parts.limits.max_output_tokens,
         prompt_key: turn.id.to_string(),
     };
-    for step in 1..=parts.limits.max_steps {
-        if desk.step(record, &mut overlay, &mut request, step).await? {
-            return Ok(Done { base_revision: tree.revision, overlay });
-        }
+    let (mut done, mut next) = (false, 1);
+    for step in std::mem::take(&mut record.transcript.finished) {
+        done = desk.again(&mut overlay, &mut request, step).await?;
+        next += 1;
     }
-    Err(Failure::new(Reason::TooManySteps, format!("the agent was not done after {} steps", parts.limits.max_steps)).into())
+    while !done {
+        if next > parts.limits.max_steps {
+            return Err(Failure::new(Reason::TooManySteps, format!("the agent was not done after {} steps", parts.limits.max_steps)).into());
+        }
+        done = desk.step(record, &mut overlay, &mut request, next).await?;
+        next += 1;
+    }
+    Ok(Done { base_revision: tree.revision, overlay })
 }
 
 /// The agent and the model of the turn; both were there when it was accepted.
@@ -101,47 +125,84 @@ fn cast<'a>(parts: &'a Parts, turn: &Turn) -> Result<(&'a Agent, Arc<dyn Provide
     Ok((agent, provider, model))
 }
 
-async fn read_project(parts: &Parts, turn: &Turn) -> Result<(GetTurnTreeResponse, Vec<Message>), Failure> {
-    let tree = insist(Some(PATIENCE), || parts.upstream.tree(turn.id, &turn.asked_revision));
+type Read = (GetTurnTreeResponse, Vec<Message>);
+
+async fn read_project(parts: &Parts, turn: &Turn, revision: &str) -> Result<Read, Failure> {
+    let tree = insist(Some(PATIENCE), || parts.upstream.tree(turn.id, revision));
     let history = insist(Some(PATIENCE), || parts.upstream.messages(turn.id, HISTORY));
     tokio::try_join!(tree, history).map_err(|fault| saga::refusal(&fault))
+}
+
+/// The same for a turn that has started, on the base that it started with.
+async fn read_base(parts: &Parts, turn: &Turn) -> Result<Read, Failure> {
+    let (tree, history) = read_project(parts, turn, &turn.base_revision).await?;
+    if turn.base_revision.is_empty() {
+        // It began with a project without files; what has come since is the head's.
+        return Ok((GetTurnTreeResponse { revision: String::new(), files: Vec::new(), ..tree }, history));
+    }
+    Ok((tree, history))
 }
 
 impl Desk<'_> {
     /// One answer of the model and its tools. True: the model is done.
     async fn step(&self, record: &mut Record<'_>, overlay: &mut Overlay, request: &mut ModelRequest, step: u32) -> Result<bool, Ended> {
         record.push(Kind::StepStarted(StepStarted { step })).await?;
-        let said = step::ask(record, &self.provider, &self.turn.model, request.clone()).await?;
-        match said.finish {
+        let finish = step::ask(record, &self.provider, &self.turn.model, request.clone()).await?;
+        match finish {
             FinishReason::Length => return Err(Failure::new(Reason::Truncated, "the model's answer was cut at its longest").into()),
             FinishReason::ContentFilter => return Err(Failure::new(Reason::ProviderRefused, "the model declined to answer").into()),
             FinishReason::Stop | FinishReason::ToolCalls => {}
         }
-        let done = said.calls.is_empty();
-        let mut results = Vec::with_capacity(said.calls.len());
-        for call in &said.calls {
-            results.push(self.call(record, overlay, call).await?);
+        let said = record.transcript.take_open();
+        let mut results = Vec::new();
+        for call in said.calls() {
+            let outcome = self.execute(overlay, call).await?;
+            for kind in outcome_events(call, &outcome) {
+                record.push(kind).await?;
+            }
+            results.push(result(call, outcome));
         }
-        let finish_reason = said.finish.as_str().to_owned();
-        record.push(Kind::StepFinished(StepFinished { step, finish_reason })).await?;
-        request.messages.push(ModelMessage::Assistant { blocks: said.blocks });
-        request.messages.push(ModelMessage::ToolResults(results));
-        Ok(done)
+        let finished = StepFinished { step, finish_reason: finish.as_str().to_owned() };
+        record.push_with(Kind::StepFinished(finished), Change::progress()).await?;
+        Ok(add(request, said, results))
     }
 
-    async fn call(&self, record: &mut Record<'_>, overlay: &mut Overlay, call: &Call) -> Result<ToolResult, Ended> {
-        let outcome = tools::execute(overlay, &self.base, &call.tool, &call.input).await;
-        let outcome = outcome.map_err(|BaseError(fault)| saga::refusal(&fault))?;
-        for kind in outcome_events(call, &outcome) {
-            record.push(kind).await?;
+    /// A step that was finished before: its tools bring the staged tree to where it was. They change nothing else, and on the
+    /// same base the same calls have the same results. True: the model was done.
+    async fn again(&self, overlay: &mut Overlay, request: &mut ModelRequest, step: Step) -> Result<bool, Failure> {
+        let mut results = Vec::new();
+        for call in step.calls() {
+            let outcome = self.execute(overlay, call).await?;
+            if outcome.failure.is_some() != call.failed {
+                let text = format!("call {} came out otherwise than the turn's log has it", call.id);
+                return Err(Failure::new(Reason::Internal, text));
+            }
+            results.push(result(call, outcome));
         }
-        Ok(ToolResult { call_id: call.id.clone(), is_error: outcome.failure.is_some(), content: outcome.content })
+        Ok(add(request, step, results))
+    }
+
+    async fn execute(&self, overlay: &mut Overlay, call: Call<'_>) -> Result<ToolOutcome, Failure> {
+        let outcome = tools::execute(overlay, &self.base, call.tool, call.input).await;
+        outcome.map_err(|BaseError(fault)| saga::refusal(&fault))
     }
 }
 
+fn result(call: Call<'_>, outcome: ToolOutcome) -> ToolResult {
+    ToolResult { call_id: call.id.to_owned(), is_error: outcome.failure.is_some(), content: outcome.content }
+}
+
+/// Adds a whole step to what the model is told: every call with its result. True: there was no call.
+fn add(request: &mut ModelRequest, step: Step, results: Vec<ToolResult>) -> bool {
+    let last = step.is_last();
+    request.messages.push(ModelMessage::Assistant { blocks: step.blocks });
+    request.messages.push(ModelMessage::ToolResults(results));
+    last
+}
+
 /// What viewers see of a tool.
-fn outcome_events(call: &Call, outcome: &ToolOutcome) -> Vec<Kind> {
-    let call_id = || call.id.clone();
+fn outcome_events(call: Call<'_>, outcome: &ToolOutcome) -> Vec<Kind> {
+    let call_id = || call.id.to_owned();
     let mut kinds = Vec::new();
     if let Some(file) = &outcome.file {
         let before = file.from.as_ref().unwrap_or(&file.path).clone();

@@ -1,7 +1,5 @@
-//! The end of a turn: exactly one of CommitTurn and EndTurn at project-storage, and then the terminal event. Every step may be
-//! done twice, by this owner or by the next.
-
-use std::time::Duration;
+//! The end of a turn: a commit at project-storage and then the terminal event, or the terminal event of a failed turn and then,
+//! by the outbox, EndTurn. Every step may be done twice, by this owner or by the next.
 
 use prost::Message as _;
 use proto::{
@@ -16,12 +14,10 @@ use crate::{
     answer::Answer,
     error::SERVICE,
     journal::{Stopped, TurnLog},
-    turn::{Change, End, Failure, Reason, Turn},
-    upstream::{insist, is_refusal},
+    turn::{Change, Failure, Reason, Turn},
+    upstream::insist,
 };
 
-/// How long a failed turn waits for project-storage before it ends without; the outbox tells it later.
-const END_PATIENCE: Duration = Duration::from_secs(8);
 /// The first line of a history entry.
 const SUMMARY_CHARS: usize = 120;
 
@@ -58,26 +54,16 @@ pub(crate) async fn commit(parts: &Parts, log: &TurnLog, request: CommitTurnRequ
         }
         Err(fault) => {
             tracing::warn!(turn.id = request.turn_id, reason = fault.reason, "the commit was refused: {fault}");
-            fail(parts, log, &refusal(&fault), &request.answer).await
+            fail(parts, log, &refusal(&fault)).await
         }
     }
 }
 
-/// Ends a turn without files.
-pub(crate) async fn fail(parts: &Parts, log: &TurnLog, failure: &Failure, answer: &str) -> Result<(), Stopped> {
-    // Nobody may see the end before everything that came before it.
-    log.flush().await?;
-    let told = insist(Some(END_PATIENCE), || parts.upstream.end(log.turn(), End::Failed, answer)).await;
-    let due = told.err().and_then(|fault| {
-        tracing::warn!(turn.id = %log.turn(), reason = fault.reason, "project-storage did not take the end of the turn: {fault}");
-        // A refusal (the project is gone, say) would be the same later.
-        (!is_refusal(&fault)).then_some(End::Failed)
-    });
+/// Ends a turn without files. The outbox tells project-storage, by the log and after it.
+pub(crate) async fn fail(parts: &Parts, log: &TurnLog, failure: &Failure) -> Result<(), Stopped> {
     let event = TurnFailed { reason: failure.reason.as_str().to_owned(), message: failure.message.clone() };
-    log.append(vec![Kind::TurnFailed(event)], Change::failed(failure.reason, due)).await?;
-    if due.is_some() {
-        parts.outbox.notify_one();
-    }
+    log.append(vec![Kind::TurnFailed(event)], Change::failed(failure.reason)).await?;
+    parts.outbox.notify_one();
     Ok(())
 }
 

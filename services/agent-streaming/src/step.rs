@@ -12,10 +12,10 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::{
-    answer::Answer,
     journal::{Stopped, TurnLog},
-    provider::{AssistantBlock, ErrorClass, FinishReason, ModelEvent, ModelRequest, Provider, ProviderError},
+    provider::{ErrorClass, FinishReason, ModelEvent, ModelRequest, Provider, ProviderError},
     tools::input::{InputEvent, InputStream},
+    transcript::Transcript,
     turn::{Change, Failure, Reason},
 };
 
@@ -45,40 +45,33 @@ impl From<Failure> for Ended {
     }
 }
 
-/// A call that the model made.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Call {
-    pub(crate) id: String,
-    pub(crate) tool: String,
-    pub(crate) input: Value,
-    /// Viewers have seen that the call opens its file.
-    pub(crate) opened: bool,
-}
-
-/// What the model said, whole.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Said {
-    pub(crate) finish: FinishReason,
-    pub(crate) blocks: Vec<AssistantBlock>,
-    pub(crate) calls: Vec<Call>,
-}
-
-/// Everything that a run leaves behind: its events, its answer, what it used.
+/// Everything that a run leaves behind: its events, what they come to, what it used.
 pub(crate) struct Record<'a> {
     pub(crate) log: &'a TurnLog,
-    pub(crate) answer: Answer,
+    pub(crate) transcript: Transcript,
     pub(crate) meter: Meter,
 }
 
-impl Record<'_> {
+impl<'a> Record<'a> {
+    /// Goes on from what a turn has come to so far.
+    pub(crate) fn new(log: &'a TurnLog, transcript: Transcript) -> Self {
+        let meter = Meter { over: transcript.usage, running: Usage::default() };
+        Self { log, transcript, meter }
+    }
+
     pub(crate) async fn push(&mut self, kind: Kind) -> Result<(), Stopped> {
-        self.answer.apply(&kind);
+        self.transcript.apply(&kind);
         self.log.push(kind).await
+    }
+
+    pub(crate) async fn push_with(&mut self, kind: Kind, change: Change) -> Result<(), Stopped> {
+        self.transcript.apply(&kind);
+        self.log.push_with(kind, change).await
     }
 
     async fn used(&mut self, usage: Usage) -> Result<(), Stopped> {
         match self.meter.current(usage) {
-            Some(total) => self.log.push_with(Kind::Usage(total), Change::usage(total)).await,
+            Some(total) => self.push_with(Kind::Usage(total), Change::usage(total)).await,
             None => Ok(()),
         }
     }
@@ -114,15 +107,20 @@ fn sum(a: &Usage, b: &Usage) -> Usage {
     }
 }
 
-/// Asks the model once, or up to three times while it says nothing.
-pub(crate) async fn ask(record: &mut Record<'_>, provider: &Arc<dyn Provider>, model: &str, request: ModelRequest) -> Result<Said, Ended> {
+/// Asks the model once, or up to three times while it says nothing. What it said is in the transcript.
+pub(crate) async fn ask(
+    record: &mut Record<'_>,
+    provider: &Arc<dyn Provider>,
+    model: &str,
+    request: ModelRequest,
+) -> Result<FinishReason, Ended> {
     let mut attempt = 1;
     loop {
         record.push(Kind::AttemptStarted(AttemptStarted { attempt, model: model.to_owned() })).await?;
         let heard = listen(record, provider, request.clone()).await?;
         record.meter.call_is_over();
         let broken = match heard {
-            Ok(said) => return Ok(said),
+            Ok(finish) => return Ok(finish),
             Err(broken) => broken,
         };
         let pause = pause(&broken, attempt, rand::random());
@@ -166,7 +164,11 @@ fn failure(error: &ProviderError) -> Failure {
     Failure::new(reason, error.message.clone())
 }
 
-async fn listen(record: &mut Record<'_>, provider: &Arc<dyn Provider>, request: ModelRequest) -> Result<Result<Said, Broken>, Stopped> {
+async fn listen(
+    record: &mut Record<'_>,
+    provider: &Arc<dyn Provider>,
+    request: ModelRequest,
+) -> Result<Result<FinishReason, Broken>, Stopped> {
     let mut events = provider.stream(request);
     let mut hearing = Hearing::default();
     loop {
@@ -185,7 +187,7 @@ async fn listen(record: &mut Record<'_>, provider: &Arc<dyn Provider>, request: 
         };
         match event {
             ModelEvent::Usage(usage) => record.used(usage).await?,
-            ModelEvent::Finished(finish) => return Ok(Ok(hearing.said(finish))),
+            ModelEvent::Finished(finish) => return Ok(Ok(finish)),
             event => {
                 for kind in hearing.hear(event) {
                     record.push(kind).await?;
@@ -199,10 +201,7 @@ async fn listen(record: &mut Record<'_>, provider: &Arc<dyn Provider>, request: 
 #[derive(Default)]
 struct Hearing {
     output: bool,
-    texts: HashMap<String, String>,
     inputs: HashMap<String, Arriving>,
-    blocks: Vec<AssistantBlock>,
-    calls: Vec<Call>,
 }
 
 /// A call whose arguments are not whole yet.
@@ -217,29 +216,14 @@ impl Hearing {
     fn hear(&mut self, event: ModelEvent) -> Vec<Kind> {
         self.output = true;
         match event {
-            ModelEvent::TextStarted { block } => {
-                self.texts.insert(block.clone(), String::new());
-                vec![Kind::TextStarted(TextStarted { block_id: block })]
-            }
-            ModelEvent::TextDelta { block, text } => {
-                self.texts.entry(block.clone()).or_default().push_str(&text);
-                vec![Kind::TextDelta(TextDelta { block_id: block, text })]
-            }
-            ModelEvent::TextFinished { block } => {
-                self.blocks.push(AssistantBlock::Text(self.texts.remove(&block).unwrap_or_default()));
-                vec![Kind::TextFinished(TextFinished { block_id: block })]
-            }
-            ModelEvent::ReasoningStarted { block } => {
-                self.texts.insert(block.clone(), String::new());
-                vec![Kind::ReasoningStarted(ReasoningStarted { block_id: block })]
-            }
-            ModelEvent::ReasoningDelta { block, text } => {
-                self.texts.entry(block.clone()).or_default().push_str(&text);
-                vec![Kind::ReasoningDelta(ReasoningDelta { block_id: block, text })]
-            }
+            ModelEvent::TextStarted { block } => vec![Kind::TextStarted(TextStarted { block_id: block })],
+            ModelEvent::TextDelta { block, text } => vec![Kind::TextDelta(TextDelta { block_id: block, text })],
+            ModelEvent::TextFinished { block } => vec![Kind::TextFinished(TextFinished { block_id: block })],
+            ModelEvent::ReasoningStarted { block } => vec![Kind::ReasoningStarted(ReasoningStarted { block_id: block })],
+            ModelEvent::ReasoningDelta { block, text } => vec![Kind::ReasoningDelta(ReasoningDelta { block_id: block, text })],
             ModelEvent::ReasoningFinished { block, opaque } => {
-                self.blocks.push(AssistantBlock::Reasoning { text: self.texts.remove(&block).unwrap_or_default(), opaque });
-                vec![Kind::ReasoningFinished(ReasoningFinished { block_id: block, ..Default::default() })]
+                let opaque_json = if opaque.is_null() { String::new() } else { opaque.to_string() };
+                vec![Kind::ReasoningFinished(ReasoningFinished { block_id: block, opaque_json })]
             }
             ModelEvent::ToolStarted { call_id, tool } => {
                 self.inputs.insert(call_id.clone(), Arriving { input: InputStream::new(&tool), tool: tool.clone(), opened: false });
@@ -272,24 +256,18 @@ impl Hearing {
             // A provider that does not stream arguments: viewers see the file all the same.
             kinds = self.input(&call_id, &input.to_string());
         }
-        let (tool, opened) = self.inputs.remove(&call_id).map(|arriving| (arriving.tool, arriving.opened)).unwrap_or_default();
-        let input_json = shown(&tool, &input).to_string();
-        self.blocks.push(AssistantBlock::ToolCall { id: call_id.clone(), tool: tool.clone(), input: input.clone() });
-        self.calls.push(Call { id: call_id.clone(), tool, input, opened });
+        let tool = self.inputs.remove(&call_id).map(|arriving| arriving.tool).unwrap_or_default();
+        let input_json = shown(&tool, input).to_string();
         kinds.push(Kind::ToolReady(ToolReady { call_id, input_json }));
         kinds
-    }
-
-    fn said(self, finish: FinishReason) -> Said {
-        Said { finish, blocks: self.blocks, calls: self.calls }
     }
 }
 
 /// The arguments as viewers see them: what a file is to hold is in its deltas already.
-fn shown(tool: &str, input: &Value) -> Value {
-    let mut input = input.clone();
+fn shown(tool: &str, mut input: Value) -> Value {
     if tool == "write_file"
         && let Some(object) = input.as_object_mut()
+        && object.get("content").is_some_and(Value::is_string)
     {
         object.shift_remove("content");
     }
@@ -301,6 +279,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::provider::AssistantBlock;
 
     fn broken(class: ErrorClass, output: bool, retry_after: Option<u64>) -> Broken {
         let retryable = !matches!(class, ErrorClass::InvalidRequest);
@@ -358,16 +337,22 @@ mod tests {
         let expected = "reasoning.started reasoning.delta reasoning.finished text.started text.delta text.delta text.finished \
             tool.started tool.input_delta tool.ready";
         assert_eq!(types(&kinds).join(" "), expected);
-        let said = hearing.said(FinishReason::ToolCalls);
+        let step = folded(&kinds);
         assert_eq!(
-            said.blocks,
+            step.blocks,
             [
                 AssistantBlock::Reasoning { text: "hm".into(), opaque: json!("sealed") },
                 AssistantBlock::Text("I write".into()),
                 AssistantBlock::ToolCall { id: "c".into(), tool: "read_file".into(), input: json!({"path": "a"}) },
             ]
         );
-        assert_eq!(said.calls.len(), 1);
+    }
+
+    fn folded(kinds: &[Kind]) -> crate::transcript::Step {
+        let mut transcript = Transcript::default();
+        transcript.apply(&Kind::StepStarted(proto::agent_streaming::StepStarted { step: 1 }));
+        kinds.iter().for_each(|kind| transcript.apply(kind));
+        transcript.take_open()
     }
 
     #[test]
@@ -383,8 +368,9 @@ mod tests {
             assert_eq!(types(&kinds), ["tool.started", "file.opened", "file.delta", "tool.ready"]);
             let Some(Kind::ToolReady(ready)) = kinds.last() else { panic!("{kinds:?}") };
             assert_eq!(ready.input_json, r#"{"path":"a.txt"}"#);
-            let said = hearing.said(FinishReason::ToolCalls);
-            assert!(said.calls[0].opened && said.calls[0].input == input);
+            let step = folded(&kinds);
+            let call = step.calls().next().expect("a call");
+            assert!(call.opened && *call.input == input);
         }
     }
 }

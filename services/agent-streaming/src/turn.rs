@@ -216,6 +216,8 @@ pub(crate) struct Change {
     pub(crate) change_set: Option<Bytes>,
     /// EndTurn has not been said yet.
     pub(crate) end_due: Option<End>,
+    /// A step is finished: owners that were lost before it do not count any more.
+    pub(crate) progress: bool,
 }
 
 impl Change {
@@ -243,8 +245,13 @@ impl Change {
         Self { state: Some(State::Conflicted), revision: Some(revision), ..Self::default() }
     }
 
-    pub(crate) fn failed(reason: Reason, end_due: Option<End>) -> Self {
-        Self { state: Some(State::Failed), failure_reason: Some(reason), end_due, ..Self::default() }
+    /// EndTurn follows: said before, by an owner that has lost the turn without knowing, it would end a turn that goes on.
+    pub(crate) fn failed(reason: Reason) -> Self {
+        Self { state: Some(State::Failed), failure_reason: Some(reason), end_due: Some(End::Failed), ..Self::default() }
+    }
+
+    pub(crate) fn progress() -> Self {
+        Self { progress: true, ..Self::default() }
     }
 
     /// Whether nobody drives the turn after it.
@@ -266,8 +273,12 @@ impl Change {
         take(&mut self.usage, later.usage);
         take(&mut self.change_set, later.change_set);
         take(&mut self.end_due, later.end_due);
+        self.progress |= later.progress;
     }
 }
+
+/// Owners that a turn may lose without finishing a step; the next one ends it.
+const MAX_RECOVERIES: u32 = 3;
 
 /// What an owner does first with a turn that it has just claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -276,7 +287,9 @@ pub(crate) enum Task {
     GiveUp,
     /// It has no slot yet, or has one and has not started: nothing was done for it.
     Begin,
-    /// Its owner died in the middle.
+    /// Its owner was lost, or let go of it, in the middle.
+    GoOn,
+    /// It has lost too many owners.
     Bury,
     /// Its change set is fixed and has to be sent.
     Commit,
@@ -284,16 +297,17 @@ pub(crate) enum Task {
 
 impl Task {
     pub(crate) fn of(turn: &Turn) -> Option<Self> {
-        if turn.project_id.is_none() && !turn.state.ended() {
-            return Some(Self::GiveUp);
+        if turn.state.ended() {
+            return None;
         }
-        match turn.state {
-            State::Accepted | State::Queued => Some(Self::Begin),
-            State::Running if turn.started_at.is_none() => Some(Self::Begin),
-            State::Running => Some(Self::Bury),
-            State::Committing => Some(Self::Commit),
-            State::Completed | State::Failed | State::Cancelled | State::Conflicted => None,
-        }
+        Some(match turn.state {
+            _ if turn.project_id.is_none() => Self::GiveUp,
+            // Only project-storage knows how it ends.
+            State::Committing => Self::Commit,
+            _ if turn.recoveries > MAX_RECOVERIES => Self::Bury,
+            State::Running if turn.started_at.is_some() => Self::GoOn,
+            _ => Self::Begin,
+        })
     }
 }
 
@@ -337,6 +351,28 @@ mod tests {
             assert!(state.ended() || onward.contains(&State::Failed), "{state:?}");
             assert!(!onward.contains(&state));
         }
+    }
+
+    #[test]
+    fn an_owner_does_what_the_turn_needs() {
+        let of = |state, started: bool, recoveries| {
+            let started_at = started.then(clock::now);
+            Task::of(&Turn { project_id: Some(ProjectId::generate()), state, started_at, recoveries, ..crate::testing::draft() })
+        };
+        for (state, started, recoveries, task) in [
+            (State::Accepted, false, 0, Task::Begin),
+            (State::Queued, false, 3, Task::Begin),
+            (State::Queued, false, 4, Task::Bury),
+            (State::Running, false, 0, Task::Begin),
+            (State::Running, true, 0, Task::GoOn),
+            (State::Running, true, 3, Task::GoOn),
+            (State::Running, true, 4, Task::Bury),
+            (State::Committing, true, 9, Task::Commit),
+        ] {
+            assert_eq!(of(state, started, recoveries), Some(task), "{state:?} {started} {recoveries}");
+        }
+        assert_eq!(of(State::Completed, true, 0), None);
+        assert_eq!(Task::of(&crate::testing::draft()), Some(Task::GiveUp));
     }
 
     #[test]

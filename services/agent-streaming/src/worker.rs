@@ -18,20 +18,24 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{Instrument as _, Span};
 
 use crate::{
-    Parts,
+    Parts, event,
     journal::{Stopped, TurnLog},
-    outbox, run, saga,
+    run, saga,
     store::{
         self,
         claims::{self, Slot, Terms},
         events, turns,
     },
+    transcript::Past,
     turn::{Change, Failure, Reason, State, Task, Turn},
 };
 
 /// New work rings; this finds what nobody rang for: leases that ran out, lost doorbells.
 const POLL: Duration = Duration::from_secs(1);
 const CLAIMS: usize = 100;
+/// How long a draining process goes on with its turns. A commit is through by then; a model may talk for minutes, and what it
+/// says is lost to the one who takes over in any case.
+const HANDOVER: Duration = Duration::from_secs(1);
 
 /// Why a turn was left as it is.
 #[derive(Debug, thiserror::Error)]
@@ -70,16 +74,17 @@ impl Worker {
         }
     }
 
-    /// Lets the turns go on for a while; what is left then is let go of, so that another process takes it over at once.
-    pub(crate) async fn drain(&self, limit: Duration) {
-        self.turns.shutdown(limit).await;
+    /// Lets what is about to end do so; what is left then is let go of, so that another process takes it over at once.
+    pub(crate) async fn drain(&self) {
+        self.turns.shutdown(HANDOVER).await;
         let left: Vec<_> = self.lock().drain().collect();
         if left.is_empty() {
             return;
         }
-        tracing::warn!(turns = left.len(), "turns did not end in time and are left to another process");
-        if let Err(error) = claims::release(&self.parts.db, &left).await {
-            tracing::warn!(error = %error, "leases could not be released and run out instead");
+        tracing::info!(turns = left.len(), "turns are handed over to another process");
+        match claims::release(&self.parts.db, &left).await {
+            Ok(()) => self.parts.doorbell.work(),
+            Err(error) => tracing::warn!(error = %error, "leases could not be released and run out instead"),
         }
     }
 
@@ -171,27 +176,36 @@ async fn opened(parts: &Parts, turn: Turn) -> Result<(TurnLog, Turn), store::Err
 }
 
 async fn attend(parts: &Parts, log: &TurnLog, turn: &Turn, task: Task) -> Result<(), Left> {
+    let fail = async |reason, message: &str| Ok(saga::fail(parts, log, &Failure::new(reason, message)).await?);
     match task {
-        Task::GiveUp => {
-            let failure = Failure::new(Reason::NotBegun, "the project did not take the turn in time");
-            Ok(saga::fail(parts, log, &failure, "").await?)
-        }
+        Task::GiveUp => fail(Reason::NotBegun, "the project did not take the turn in time").await,
+        Task::Bury => fail(Reason::WorkerLost, "the processes that ran the turn were lost one after the other").await,
         Task::Begin => begin(parts, log, turn).await,
-        Task::Bury => {
-            let answer = outbox::fold(parts, turn.id).await?;
-            let failure = Failure::new(Reason::WorkerLost, "the process that ran the turn was lost");
-            Ok(saga::fail(parts, log, &failure, answer.text()).await?)
+        Task::GoOn => {
+            let past = past(parts, turn.id).await?;
+            tracing::info!(lost = turn.recoveries, "going on with a turn that another process began");
+            Ok(run::go_on(parts, log, turn, past).await?)
         }
         Task::Commit => {
             let stored = events::change_set(&parts.db, turn.id).await?;
-            let request = stored.and_then(|bytes| CommitTurnRequest::decode(bytes.as_slice()).ok());
-            let Some(request) = request else {
-                let failure = Failure::new(Reason::Internal, "the turn's change set is gone");
-                return Ok(saga::fail(parts, log, &failure, "").await?);
-            };
-            Ok(saga::commit(parts, log, request).await?)
+            match stored.and_then(|bytes| CommitTurnRequest::decode(bytes.as_slice()).ok()) {
+                Some(request) => Ok(saga::commit(parts, log, request).await?),
+                None => fail(Reason::Internal, "the turn's change set is gone").await,
+            }
         }
     }
+}
+
+/// A turn as its log tells it.
+async fn past(parts: &Parts, turn: TurnId) -> Result<Past, store::Error> {
+    let mut past = Past::default();
+    events::read_all(&parts.db, turn, |row| {
+        if let Some(kind) = event::decode(turn, row.seq, &row.payload).kind {
+            past.apply(row.seq, &kind);
+        }
+    })
+    .await?;
+    Ok(past)
 }
 
 async fn begin(parts: &Parts, log: &TurnLog, turn: &Turn) -> Result<(), Left> {

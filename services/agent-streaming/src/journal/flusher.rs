@@ -20,8 +20,9 @@ use crate::{
     tail::Tails,
 };
 
-/// A statement that takes longer is sent again; whether it was carried out does not matter.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A statement that takes longer is sent again; whether it was carried out does not matter. A third of the lease, within these
+/// bounds: while one is waited for, no lease is extended.
+const STATEMENT_TIMEOUT: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 /// A row that somebody else holds is free again soon.
 const LOCKED_PAUSE: Duration = Duration::from_millis(5);
 /// Between attempts while the database does not answer.
@@ -151,7 +152,7 @@ impl Flusher {
                 events::append(&self.db, &appends).await
             }
         };
-        let got = match timeout(STATEMENT_TIMEOUT, statement).await {
+        let got = match timeout(self.patience(), statement).await {
             Ok(Ok(got)) => got,
             Ok(Err(error)) => return Err(self.note(&error)),
             Err(_) => {
@@ -160,6 +161,10 @@ impl Flusher {
             }
         };
         Ok(items.iter().map(|item| if got.contains(&item.append.turn) { Sent::Written } else { Sent::Skipped }).collect())
+    }
+
+    fn patience(&self) -> Duration {
+        (self.lease / 3).clamp(STATEMENT_TIMEOUT.0, STATEMENT_TIMEOUT.1)
     }
 
     fn note(&self, error: &Error) -> Trouble {
@@ -220,7 +225,7 @@ impl Flusher {
         if live.is_empty() {
             return;
         }
-        let extended = match timeout(STATEMENT_TIMEOUT, claims::heartbeat(&self.db, &live, self.lease)).await {
+        let extended = match timeout(self.patience(), claims::heartbeat(&self.db, &live, self.lease)).await {
             Ok(Ok(extended)) => extended,
             Ok(Err(error)) => return tracing::warn!(error = %error, "leases could not be extended"),
             Err(_) => return tracing::warn!("leases could not be extended in time"),

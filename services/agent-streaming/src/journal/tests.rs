@@ -120,8 +120,8 @@ async fn fifty_turns_at_once_have_logs_without_gaps() {
                     log.append(vec![Kind::TurnStarted(TurnStarted::default())], Change::started("r".into())).await.unwrap();
                 }
             }
-            log.append(vec![Kind::TurnFailed(TurnFailed::default())], Change::failed(Reason::Internal, None)).await.unwrap();
-            log.turn()
+            log.append(vec![Kind::TurnFailed(TurnFailed::default())], Change::failed(Reason::Internal)).await.unwrap();
+            turn.id
         }));
     }
     for writer in writers {
@@ -220,7 +220,7 @@ async fn viewers_get_what_is_written_and_nothing_before() {
     for n in 0..50 {
         writer.push(Kind::TextStarted(TextStarted { block_id: n.to_string() })).await.unwrap();
     }
-    writer.append(vec![Kind::TurnFailed(TurnFailed::default())], Change::failed(Reason::Internal, None)).await.unwrap();
+    writer.append(vec![Kind::TurnFailed(TurnFailed::default())], Change::failed(Reason::Internal)).await.unwrap();
     let written = log(&bench.db, turn.id).await;
     for viewer in &mut viewers {
         let mut seen = Vec::new();

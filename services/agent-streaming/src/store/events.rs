@@ -89,6 +89,7 @@ struct ChangeColumns {
     last_seqs: Vec<i32>,
     ended: Vec<bool>,
     released: Vec<bool>,
+    progress: Vec<bool>,
 }
 
 impl ChangeColumns {
@@ -98,6 +99,7 @@ impl ChangeColumns {
             let change = append.change.clone().unwrap_or_default();
             columns.ended.push(change.state.is_some_and(State::ended));
             columns.released.push(change.releases());
+            columns.progress.push(change.progress);
             columns.last_seqs.push(i32::try_from(append.last_seq()).unwrap_or(i32::MAX));
             columns.states.push(change.state.map(|state| state.as_str().to_owned()));
             columns.base_revisions.push(change.base_revision);
@@ -117,8 +119,8 @@ pub(crate) async fn append_with_changes(db: &PgPool, appends: &[&Append]) -> Res
     let append = sqlx::query_scalar!(
         "WITH changed AS (
             SELECT * FROM unnest($1::uuid[], $2::bigint[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bytea[], $11::bytea[],
-                $12::text[], $13::integer[], $14::boolean[], $15::boolean[])
-            AS c(id, epoch, state, base_revision, revision, failure_reason, usage, change_set, end_due, last_seq, ended, released)
+                $12::text[], $13::integer[], $14::boolean[], $15::boolean[], $16::boolean[])
+            AS c(id, epoch, state, base_revision, revision, failure_reason, usage, change_set, end_due, last_seq, ended, released, progress)
         ), locked AS MATERIALIZED (
             SELECT t.id FROM turns t JOIN changed c ON c.id = t.id AND c.epoch = t.epoch ORDER BY t.id FOR NO KEY UPDATE OF t SKIP LOCKED
         ), written AS (
@@ -142,6 +144,7 @@ pub(crate) async fn append_with_changes(db: &PgPool, appends: &[&Append]) -> Res
                 usage = coalesce(c.usage, t.usage),
                 end_due = coalesce(c.end_due, t.end_due),
                 last_seq = c.last_seq,
+                recoveries = CASE WHEN c.progress THEN 0 ELSE t.recoveries END,
                 ended_at = CASE WHEN c.ended THEN coalesce(t.ended_at, clock_timestamp()) END,
                 lease_expires_at = CASE WHEN c.released THEN NULL ELSE t.lease_expires_at END
             FROM changed c JOIN locked l ON l.id = c.id WHERE t.id = c.id
@@ -162,6 +165,7 @@ pub(crate) async fn append_with_changes(db: &PgPool, appends: &[&Append]) -> Res
         &changes.last_seqs,
         &changes.ended,
         &changes.released,
+        &changes.progress,
     );
     Ok(query("append events and change turns", append.fetch_all(db)).await?.into_iter().map(TurnId).collect())
 }
@@ -186,7 +190,21 @@ pub(crate) async fn read(db: impl PgExecutor<'_>, turn: TurnId, after: u32, limi
     rows.into_iter().map(|row| stored(turn.0, row.seq, row.payload)).collect()
 }
 
-/// The same for many turns at once, each with its own cursor.
+/// The whole log of one turn, page by page.
+pub(crate) async fn read_all(db: &PgPool, turn: TurnId, mut each: impl FnMut(&Stored)) -> Result<(), Error> {
+    const PAGE: u32 = 500;
+    let mut cursor = 0;
+    loop {
+        let page = read(db, turn, cursor, PAGE).await?;
+        page.iter().for_each(&mut each);
+        match page.last() {
+            Some(last) if page.len() >= PAGE as usize => cursor = last.seq,
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// The events of many turns at once, each with its own cursor.
 pub(crate) async fn read_many(db: &PgPool, cursors: &[(TurnId, u32)], limit: u32) -> Result<Vec<Stored>, Error> {
     let turns: Vec<Uuid> = cursors.iter().map(|(turn, _)| turn.0).collect();
     let after: Vec<i32> = cursors.iter().map(|(_, seq)| i32::try_from(*seq).unwrap_or(i32::MAX)).collect();

@@ -1,8 +1,9 @@
 //! What a model can do wrong, and what becomes of the turn.
 
+use chassis::testing::eventually;
 use proto::agent_streaming::{TurnState, turn_event::Kind};
 
-use crate::harness::{Cluster, failure, prompt, types};
+use crate::harness::{Cluster, SOON, failure, prompt, types};
 
 #[tokio::test]
 async fn each_fault_of_the_model_has_its_outcome_and_commits_nothing() {
@@ -29,13 +30,20 @@ async fn each_fault_of_the_model_has_its_outcome_and_commits_nothing() {
             assert!(!types(&events).contains(&"turn.committing"), "{order}");
         }
         assert!(person.load(&turn.project_id).await.files.is_empty(), "{order}");
-        let partial = person.messages(&turn.project_id).await.into_iter().find(|message| message.partial);
+        let partial = || {
+            let (mut person, project) = (person.clone(), turn.project_id.clone());
+            async move { person.messages(&project).await.into_iter().find(|message| message.partial) }
+        };
         let said = match order {
             "CUT" => Some("half an ans"),
             "HANG" => Some("wait"),
             _ => None,
         };
-        assert_eq!(partial.as_ref().map(|message| message.text.as_str()), said, "{order}");
+        match said {
+            // Told by the outbox, after the turn's end.
+            Some(said) => assert_eq!(eventually(SOON, partial).await.text, said, "{order}"),
+            None => assert!(partial().await.is_none(), "{order}"),
+        }
     }
 }
 

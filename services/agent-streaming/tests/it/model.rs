@@ -2,7 +2,8 @@
 //!
 //! The first word of the prompt is the order: `SAY text` answers, `WRITE path text` writes a file and then answers, `SLOW n`
 //! answers in n pieces, `FLOOD n` in n large ones at once, `HANG` says something and then nothing more, `CUT` breaks off, `LENGTH` is cut within a file, `DECLINE`
-//! declines, `BUSY n text` is overloaded n times and then answers, `BAD` refuses the request, `LOOP` reads a file for ever.
+//! declines, `STEPS path old new` writes a file, edits it, hangs at the first time and then answers, `HANG1` hangs at the first time and then
+//! answers, `BUSY n text` is overloaded n times and then answers, `BAD` refuses the request, `LOOP` reads a file for ever.
 
 use std::{
     collections::HashMap,
@@ -96,6 +97,17 @@ async fn serve(stream: TcpStream, counts: &Counts) -> Option<()> {
             answer.call("write_file", r#"{"path":"half.txt","content":"only ha"#).await?;
             answer.end("length").await
         }
+        "STEPS" => {
+            let mut words = rest.split(' ');
+            let (path, old, new) = (words.next()?, words.next()?, words.next()?);
+            match messages.iter().rev().take_while(|m| m["role"] != "user").filter(|m| m["role"] == "assistant").count() {
+                0 => answer.call("write_file", &json!({"path": path, "content": old}).to_string()).await?,
+                1 => answer.call("edit_file", &json!({"path": path, "old_text": old, "new_text": new}).to_string()).await?,
+                _ => return answer.hang_once(counts.seen(&order), counts).await,
+            }
+            answer.end("tool_calls").await
+        }
+        "HANG1" => answer.hang_once(counts.seen(&order), counts).await,
         "DECLINE" => answer.end("content_filter").await,
         "SLOW" | "FLOOD" | "HANG" => answer.at_length(word, rest, counts).await,
         "CUT" => answer.say("half an ans").await,
@@ -147,6 +159,14 @@ impl Answer {
 
     async fn say(&mut self, text: &str) -> Option<()> {
         self.delta(json!({"role": "assistant", "content": text}), None).await
+    }
+
+    async fn hang_once(&mut self, seen: usize, counts: &Counts) -> Option<()> {
+        if seen == 1 {
+            return self.at_length("HANG", "", counts).await;
+        }
+        self.say("All done.").await?;
+        self.end("stop").await
     }
 
     async fn at_length(&mut self, word: &str, rest: &str, counts: &Counts) -> Option<()> {
