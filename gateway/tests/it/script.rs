@@ -138,7 +138,7 @@ impl AgentStreamingService for Player {
                     return flood(&sender).await;
                 }
                 let message = match step {
-                    Step::Events(range) => Ok(StreamTurnEventsResponse { events: range.map(event).collect() }),
+                    Step::Events(range) => Ok(StreamTurnEventsResponse { events: range.map(event).collect(), ..Default::default() }),
                     Step::Fail(code) => Err(Status::from(refusal(code))),
                     Step::Hang | Step::Flood => return sender.closed().await,
                 };
@@ -173,7 +173,7 @@ async fn flood(sender: &mpsc::Sender<Result<StreamTurnEventsResponse, Status>>) 
     for seq in 1.. {
         let kind = Kind::TextDelta(TextDelta { block_id: "t1".into(), text: "x".repeat(32 * 1024) });
         let event = TurnEvent { seq, turn_id: TURN.into(), kind: Some(kind), ..TurnEvent::default() };
-        if sender.send(Ok(StreamTurnEventsResponse { events: vec![event] })).await.is_err() {
+        if sender.send(Ok(StreamTurnEventsResponse { events: vec![event], ..Default::default() })).await.is_err() {
             return;
         }
     }

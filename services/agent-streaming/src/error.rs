@@ -29,8 +29,8 @@ pub(crate) enum Error {
     ModelNotFound(String),
     #[error("the newest event of the turn is {last}")]
     CursorAhead { last: u32 },
-    #[error("the turn's events are no longer kept")]
-    CursorExpired,
+    #[error("the turn's events are no longer kept; GetTurn has its outcome, the project's messages its answer")]
+    CursorExpired { last: u32 },
     #[error("the reader fell behind; go on from its last event")]
     SlowReader,
     #[error("this replica is stopping; go on from the last event")]
@@ -53,7 +53,7 @@ impl Error {
     fn code(&self) -> ErrorCode {
         match self {
             Self::TurnNotFound | Self::AgentNotFound(_) | Self::ModelNotFound(_) => ErrorCode::NotFound,
-            Self::TurnActive { .. } | Self::TooLate | Self::KeyReused | Self::CursorExpired => ErrorCode::Conflict,
+            Self::TurnActive { .. } | Self::TooLate | Self::KeyReused | Self::CursorExpired { .. } => ErrorCode::Conflict,
             Self::CursorAhead { .. } => ErrorCode::InvalidArgument,
             Self::SlowReader => ErrorCode::RateLimited,
             Self::Draining { .. } => ErrorCode::Unavailable,
@@ -73,7 +73,7 @@ impl Error {
             Self::AgentNotFound(_) => "AGENT_NOT_FOUND",
             Self::ModelNotFound(_) => "MODEL_NOT_FOUND",
             Self::CursorAhead { .. } => "CURSOR_AHEAD",
-            Self::CursorExpired => "CURSOR_EXPIRED",
+            Self::CursorExpired { .. } => "CURSOR_EXPIRED",
             Self::SlowReader => "SLOW_READER",
             Self::Draining { .. } => "DRAINING",
             Self::Deadline => "TIMEOUT",
@@ -96,7 +96,7 @@ impl ServiceError for Error {
         let fault = Fault::new(SERVICE, self.code(), self.reason(), text);
         match self {
             Self::TurnActive { turn: Some(turn) } => fault.with("turn_id", turn.to_string()),
-            Self::CursorAhead { last } => fault.with("last_seq", last.to_string()),
+            Self::CursorAhead { last } | Self::CursorExpired { last } => fault.with("last_seq", last.to_string()),
             Self::Draining { retry_after } => fault.retry_after(*retry_after),
             Self::SlowReader => fault.retry_after(Duration::from_secs(1)),
             Self::Store(_) if self.code() == ErrorCode::Unavailable => fault.retry_after(Duration::from_secs(1)),

@@ -48,9 +48,9 @@ pub(crate) fn fit(kind: Kind) -> Vec<Kind> {
     }
 }
 
-/// Joins a delta to the one before it, if both belong to the same block or call and fit into one. Gives the later one back if
-/// they do not.
-pub(crate) fn join(last: &mut Kind, next: Kind) -> Option<Kind> {
+/// Joins a delta to the one before it, if both belong to the same block or call and fit into that many bytes. Gives the later
+/// one back if they do not.
+pub(crate) fn join(last: &mut Kind, next: Kind, limit: usize) -> Option<Kind> {
     let (text, more) = match (last, &next) {
         (Kind::TextDelta(a), Kind::TextDelta(b)) if a.block_id == b.block_id => (&mut a.text, &b.text),
         (Kind::ReasoningDelta(a), Kind::ReasoningDelta(b)) if a.block_id == b.block_id => (&mut a.text, &b.text),
@@ -58,7 +58,7 @@ pub(crate) fn join(last: &mut Kind, next: Kind) -> Option<Kind> {
         (Kind::FileDelta(a), Kind::FileDelta(b)) if a.call_id == b.call_id => (&mut a.text, &b.text),
         _ => return Some(next),
     };
-    if text.len() + more.len() > DELTA_BYTES {
+    if text.len() + more.len() > limit {
         return Some(next);
     }
     text.push_str(more);
@@ -158,7 +158,7 @@ mod tests {
             for (which, name, text) in &parts {
                 for kind in fit(delta(*which, name, text)) {
                     let left = match log.last_mut() {
-                        Some(last) => join(last, kind),
+                        Some(last) => join(last, kind, DELTA_BYTES),
                         None => Some(kind),
                     };
                     log.extend(left);
@@ -175,11 +175,11 @@ mod tests {
     #[test]
     fn only_deltas_of_one_block_are_joined() {
         let mut last = delta(0, "a", "x");
-        assert_eq!(join(&mut last, delta(0, "a", "y")), None);
+        assert_eq!(join(&mut last, delta(0, "a", "y"), DELTA_BYTES), None);
         assert_eq!(text(&last), "xy");
-        assert!(join(&mut last, delta(0, "b", "z")).is_some());
-        assert!(join(&mut last, delta(1, "a", "z")).is_some());
-        assert!(join(&mut last, delta(0, "a", &"z".repeat(DELTA_BYTES))).is_some());
+        assert!(join(&mut last, delta(0, "b", "z"), DELTA_BYTES).is_some());
+        assert!(join(&mut last, delta(1, "a", "z"), DELTA_BYTES).is_some());
+        assert!(join(&mut last, delta(0, "a", &"z".repeat(DELTA_BYTES)), DELTA_BYTES).is_some());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Parts,
+    compact::Compactor,
     error::Error,
     event,
     store::{
@@ -68,15 +69,25 @@ async fn read_once(tails: &Tails, db: &Pool, cursors: &[(TurnId, u32)]) {
     }
 }
 
+/// Where a reader begins, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct From {
+    /// The last event that it has.
+    pub(crate) after: u32,
+    /// What is in the log already comes in its short form.
+    pub(crate) compact: bool,
+}
+
 /// The events of a person's turn after a cursor, several at a time, until the terminal one.
 pub(crate) async fn follow(
     parts: Arc<Parts>,
     context: &Context,
     turn: TurnId,
-    after: u32,
+    from: From,
 ) -> Result<impl Stream<Item = Result<Message, Error>> + Send + 'static, Error> {
     let user = context.user()?.id;
     let found = turns::find(&parts.db, turn, user).await?.ok_or(Error::TurnNotFound)?;
+    let From { after, compact } = from;
     if after > found.last_seq {
         return Err(Error::CursorAhead { last: found.last_seq });
     }
@@ -89,20 +100,28 @@ pub(crate) async fn follow(
         let _following = following;
         let mut cursor = after;
         loop {
+            let mut short = compact.then(|| Compactor::after(cursor));
             // The log, at the viewer's own pace.
             let mut viewer = loop {
-                let page = match reader.page(cursor).await? {
-                    Page::Events(page) => page,
-                    Page::Live(viewer) => break viewer,
+                let (events, viewer) = match reader.page(cursor).await? {
+                    Page::Events(events) => (events, None),
+                    Page::Live(viewer) => (Vec::new(), Some(viewer)),
                     Page::End => return,
                 };
-                for message in page {
-                    cursor = last_seq(&message).unwrap_or(cursor);
+                cursor = last_seq(&events).unwrap_or(cursor);
+                let events = match &mut short {
+                    Some(compactor) => shortened(compactor, events, viewer.is_some()),
+                    None => events,
+                };
+                for message in messages(events) {
                     let terminal = ends(&message);
                     yield message;
                     if terminal {
                         return;
                     }
+                }
+                if let Some(viewer) = viewer {
+                    break viewer;
                 }
             };
             // What is new, as it comes.
@@ -149,7 +168,7 @@ struct Reader {
 }
 
 enum Page {
-    Events(Vec<Message>),
+    Events(Message),
     /// The viewer has everything and joins its turn's tail.
     Live(Viewer),
     End,
@@ -162,10 +181,10 @@ impl Reader {
         }
         let page = events::read(&self.parts.db, self.turn, cursor, VIEWER_PAGE).await?;
         if !page.is_empty() {
-            return Ok(Page::Events(messages(&page)));
+            return Ok(Page::Events(page.iter().map(frame).collect()));
         }
-        if self.ended_at.is_some() {
-            return Err(Error::CursorExpired);
+        if let Some(last) = self.ended_at {
+            return Err(Error::CursorExpired { last });
         }
         // The tail is further: what is between was written a moment ago and is there at the next look.
         Ok(self.parts.tails.join(self.turn, cursor).map_or(Page::Events(Vec::new()), Page::Live))
@@ -183,11 +202,20 @@ fn frame(row: &Stored) -> Arc<Frame> {
     Frame::new(event::decode(row.turn, row.seq, &row.payload))
 }
 
-/// Rows as messages of a bounded size.
-fn messages(rows: &[Stored]) -> Vec<Message> {
+/// What may go out of events that were read; everything, before the reader goes on with what is new.
+fn shortened(compactor: &mut Compactor, events: Message, all: bool) -> Message {
+    let mut out: Vec<_> = events.iter().flat_map(|frame| compactor.push(frame.event.clone())).collect();
+    if all {
+        out.extend(compactor.flush());
+    }
+    out.into_iter().map(Frame::new).collect()
+}
+
+/// Events as messages of a bounded size.
+fn messages(events: Message) -> Vec<Message> {
     let mut messages: Vec<Message> = Vec::new();
     let mut size = usize::MAX;
-    for frame in rows.iter().map(frame) {
+    for frame in events {
         if size.saturating_add(frame.bytes) > MESSAGE_BYTES {
             messages.push(Vec::new());
             size = 0;

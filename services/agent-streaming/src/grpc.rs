@@ -20,7 +20,8 @@ use crate::{
     agents::Agent,
     cancel,
     error::{Error, SERVICE},
-    follow, list,
+    follow::{self, From},
+    list,
     start::{self, Start},
     store::turns,
     tail::Frame,
@@ -59,9 +60,9 @@ impl AgentStreamingService for Service {
     async fn stream_turn_events(&self, request: Request<StreamTurnEventsRequest>) -> Result<Response<Events>, Status> {
         let context = Context::of(&request);
         let id = turn_id(&request.get_ref().turn_id)?;
-        let after = request.get_ref().after;
-        let events = follow::follow(Arc::clone(&self.0), &context, id, after).await.map_err(status)?;
-        Ok(Response::new(Box::pin(events.map(|batch| batch.map(|frames| message(&frames)).map_err(status)))))
+        let StreamTurnEventsRequest { after, compact, as_lines, .. } = request.into_inner();
+        let events = follow::follow(Arc::clone(&self.0), &context, id, From { after, compact }).await.map_err(status)?;
+        Ok(Response::new(Box::pin(events.map(move |batch| batch.map(|frames| message(&frames, as_lines)).map_err(status)))))
     }
 
     async fn cancel_turn(&self, request: Request<CancelTurnRequest>) -> Result<Response<CancelTurnResponse>, Status> {
@@ -101,8 +102,11 @@ fn turn_id(text: &str) -> Result<TurnId, Status> {
     id.ok_or_else(|| status(Error::TurnNotFound))
 }
 
-fn message(frames: &[Arc<Frame>]) -> StreamTurnEventsResponse {
-    StreamTurnEventsResponse { events: frames.iter().map(|frame| frame.event.clone()).collect() }
+fn message(frames: &[Arc<Frame>], as_lines: bool) -> StreamTurnEventsResponse {
+    if as_lines {
+        return StreamTurnEventsResponse { events: Vec::new(), lines: frames.iter().map(|frame| frame.line()).collect() };
+    }
+    StreamTurnEventsResponse { events: frames.iter().map(|frame| frame.event.clone()).collect(), lines: Vec::new() }
 }
 
 fn agent_wire(agent: &Agent) -> wire::Agent {

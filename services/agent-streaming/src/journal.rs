@@ -127,7 +127,7 @@ impl Inner {
     fn push(&mut self, trace_id: &str, kind: Kind) {
         let size = kind.encoded_len();
         let kind = match self.waiting.last_mut().and_then(|event| event.kind.as_mut()) {
-            Some(last) => event::join(last, kind),
+            Some(last) => event::join(last, kind, event::DELTA_BYTES),
             None => Some(kind),
         };
         self.bytes += size;

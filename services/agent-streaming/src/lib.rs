@@ -5,13 +5,14 @@
 //!   come to.
 //! - [`start`], [`list`], [`cancel`], [`disconnect`]: a turn on its way in, found again, and stopped.
 //! - [`worker`], [`run`], [`step`], [`saga`], [`outbox`]: who drives it, step by step, to exactly one end.
-//! - [`journal`]: the log as its writers see it; [`tail`], [`follow`]: as its viewers do; [`doorbell`]: between replicas.
+//! - [`journal`]: the log as its writers see it; [`tail`], [`follow`], [`compact`]: as its viewers do; [`doorbell`]: between replicas.
 //! - [`provider`], [`prompt`], [`agents`]: the model, and what it is told; [`tools`], [`overlay`]: what it may do.
 //! - [`store`], [`partitions`], [`upstream`]: the database and the other services; [`grpc`], [`error`], [`config`]: the edge.
 
 pub mod agents;
 mod answer;
 mod cancel;
+mod compact;
 pub mod config;
 mod disconnect;
 mod doorbell;

@@ -4,12 +4,16 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use prost::Message as _;
-use proto::{agent_streaming::TurnEvent, id::TurnId};
+use proto::{
+    agent_streaming::{EventLine, TurnEvent},
+    id::TurnId,
+};
 use tokio::sync::Notify;
 
 /// What a viewer may leave unread.
@@ -57,12 +61,20 @@ impl Tail {
 pub(crate) struct Frame {
     pub(crate) event: TurnEvent,
     pub(crate) bytes: usize,
+    line: OnceLock<Bytes>,
 }
 
 impl Frame {
     pub(crate) fn new(event: TurnEvent) -> Arc<Self> {
         let bytes = event.encoded_len();
-        Arc::new(Self { event, bytes })
+        Arc::new(Self { event, bytes, line: OnceLock::new() })
+    }
+
+    /// The event as JSON, written for the first of its readers that wants it so.
+    pub(crate) fn line(&self) -> EventLine {
+        // No message of the contract fails; a reader would come back for what is empty.
+        let json = self.line.get_or_init(|| self.event.to_json().unwrap_or_default().into()).clone();
+        EventLine { seq: self.event.seq, terminal: self.event.is_terminal(), json }
     }
 }
 

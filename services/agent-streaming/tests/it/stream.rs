@@ -1,7 +1,7 @@
 //! StreamTurnEvents: every event after a cursor, once and in order, from anywhere.
 
 use proto::{
-    agent_streaming::{StreamTurnEventsRequest, TurnState},
+    agent_streaming::{StreamTurnEventsRequest, TurnEvent, TurnState, turn_event::Kind},
     error::{ErrorCode, Fault},
 };
 
@@ -121,4 +121,43 @@ async fn a_drain_sends_viewers_elsewhere() {
     // Whichever of the two drove it: it ends, and the log is one.
     let whole = someone.at(&staying).see(&id).await;
     assert_eq!(seen, whole[..seen.len()]);
+}
+
+#[tokio::test]
+async fn a_late_reader_may_take_the_short_way_and_lines_are_the_events() {
+    let cluster = Cluster::start(&[]).await;
+    let replica = cluster.replica();
+    let mut person = cluster.person().at(&replica);
+    let turn = person.start(prompt("d", "SLOW 40")).await;
+    let whole = person.see(&turn.id).await;
+    let read = async |compact, as_lines| {
+        let request = StreamTurnEventsRequest { turn_id: turn.id.clone(), after: 0, compact, as_lines };
+        let mut stream = person.clone().turns.stream_turn_events(request).await.unwrap().into_inner();
+        let (mut events, mut lines) = (Vec::new(), Vec::new());
+        while let Some(batch) = stream.message().await.unwrap() {
+            events.extend(batch.events);
+            lines.extend(batch.lines);
+        }
+        (events, lines)
+    };
+    let text = |events: &[TurnEvent]| -> String {
+        events.iter().filter_map(|e| if let Some(Kind::TextDelta(d)) = &e.kind { Some(d.text.as_str()) } else { None }).collect()
+    };
+    let (short, _) = read(true, false).await;
+    assert!(short.len() + 10 < whole.len(), "{} of {}", short.len(), whole.len());
+    assert_eq!(text(&short), text(&whole));
+    assert_eq!(short.last(), whole.last());
+    for after in [short[3].seq, short.last().unwrap().seq - 1] {
+        let (rest, end) = person.clone().follow(&turn.id, after).await;
+        end.unwrap();
+        assert_eq!(rest, whole[after as usize..], "a seq of the short way is a cursor");
+    }
+
+    let (events, lines) = read(false, true).await;
+    assert!(events.is_empty());
+    assert_eq!(lines.len(), whole.len());
+    for (line, event) in lines.iter().zip(&whole) {
+        assert_eq!((line.seq, line.terminal), (event.seq, event.is_terminal()));
+        assert_eq!(std::str::from_utf8(&line.json).unwrap(), event.to_json().unwrap());
+    }
 }
