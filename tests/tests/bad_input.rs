@@ -45,6 +45,12 @@ const LIMITS: &[(&str, usize)] = &[
     ("StartTurnRequest.model", 128),
     ("StartTurnRequest.base_revision", 40),
     ("StartTurnRequest.idempotency_key", 255),
+    ("StartTurnRequest.client_message_id", 128),
+    ("StartTurnRequest.replaces_turn_id", 36),
+    ("ListTurnsRequest.project_id", 36),
+    ("ListTurnsRequest.draft_id", 128),
+    ("ListTurnsRequest.client_message_id", 128),
+    ("ListTurnsRequest.page_token", 0),
     ("ListAgentsRequest.page_token", 0),
 ];
 
