@@ -97,6 +97,14 @@ impl Launch {
 }
 
 impl Process {
+    /// Its process id.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn id(&self) -> Result<u32> {
+        self.child.id().context("it has ended")
+    }
+
     /// SIGKILL, and waits until it is gone.
     ///
     /// # Errors

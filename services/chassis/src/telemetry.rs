@@ -122,6 +122,7 @@ pub fn init(config: &Config, role: &'static str) -> Guard {
     global::set_text_map_propagator(TraceContextPropagator::new());
     global::set_tracer_provider(tracer.clone());
     global::set_meter_provider(meter.clone());
+    observe_runtime();
 
     let traced =
         Targets::new().with_default(tracing::Level::INFO).with_targets(NOISY.map(|name| (name, tracing::level_filters::LevelFilter::OFF)));
@@ -142,6 +143,16 @@ pub fn init(config: &Config, role: &'static str) -> Guard {
         tracing::warn!("telemetry is not exported: {problem}");
     }
     Guard { tracer, meter, sentry, runtime: export.runtime }
+}
+
+/// Tasks that are never ended show here before they show in memory.
+fn observe_runtime() {
+    let Ok(handle) = tokio::runtime::Handle::try_current() else { return };
+    global::meter("chassis")
+        .u64_observable_gauge("runtime.tasks")
+        .with_description("tasks of this process that have not ended")
+        .with_callback(move |gauge| gauge.observe(u64::try_from(handle.metrics().num_alive_tasks()).unwrap_or(u64::MAX), &[]))
+        .build();
 }
 
 /// Keeps the exporters alive. Dropped or shut down, it sends what is left.
