@@ -25,11 +25,14 @@ const LIBRARY_DOMAIN: &str = "backlot.dev";
 /// Reasons whose status is not their code's, with their titles.
 const BY_REASON: &[(&str, StatusCode, &str)] = &[
     ("BODY_TIMEOUT", StatusCode::REQUEST_TIMEOUT, "The request's body came too slowly"),
+    ("CONTINUATION_UNSUPPORTED", StatusCode::UNPROCESSABLE_ENTITY, "An answer cannot be continued"),
     ("CURSOR_EXPIRED", StatusCode::GONE, "The events are no longer kept"),
     ("ETAG_MISMATCH", StatusCode::PRECONDITION_FAILED, "It changed since you read it"),
     ("IF_MATCH_REQUIRED", StatusCode::PRECONDITION_REQUIRED, "The request needs If-Match"),
     ("KEY_REUSED", StatusCode::UNPROCESSABLE_ENTITY, "The key was used for another request"),
     ("METHOD_NOT_ALLOWED", StatusCode::METHOD_NOT_ALLOWED, "This path does not take that method"),
+    ("RESUME_UNSUPPORTED", StatusCode::UNPROCESSABLE_ENTITY, "There is nothing to resume"),
+    ("TOOLS_UNSUPPORTED", StatusCode::UNPROCESSABLE_ENTITY, "Tools of the client are not called"),
     ("TOO_LARGE", StatusCode::PAYLOAD_TOO_LARGE, "The request's body is too large"),
     ("UNSUPPORTED_MEDIA_TYPE", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body must be application/json"),
 ];
@@ -277,6 +280,7 @@ mod tests {
             (ErrorCode::Conflict, "EMAIL_TAKEN", 409),
             (ErrorCode::Conflict, "ETAG_MISMATCH", 412),
             (ErrorCode::Conflict, "KEY_REUSED", 422),
+            (ErrorCode::InvalidArgument, "CONTINUATION_UNSUPPORTED", 422),
             (ErrorCode::InvalidArgument, "IF_MATCH_REQUIRED", 428),
             (ErrorCode::NotFound, "CURSOR_EXPIRED", 410),
             (ErrorCode::RateLimited, "RATE_LIMITED", 429),

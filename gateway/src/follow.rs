@@ -65,6 +65,8 @@ pub(crate) struct Viewer {
     context: Context,
     credential: Credential,
     turn: String,
+    /// What is in the log already comes in short form, so that numbers have gaps.
+    compact: bool,
     projection: Box<dyn Projection>,
     /// Held until the body is dropped.
     _open: OpenStream,
@@ -73,7 +75,12 @@ pub(crate) struct Viewer {
 impl Viewer {
     pub(crate) fn new(app: Arc<App>, signed: Signed, turn: String, projection: Box<dyn Projection>, open: OpenStream) -> Self {
         let Signed { context, credential, .. } = signed;
-        Self { app, context, credential, turn, projection, _open: open }
+        Self { app, context, credential, turn, compact: false, projection, _open: open }
+    }
+
+    /// The same for a projection that can do with the short form of what is in the log already.
+    pub(crate) fn compact(self) -> Self {
+        Self { compact: true, ..self }
     }
 
     /// The answer to a viewer that has everything up to `after`.
@@ -127,7 +134,8 @@ impl Viewer {
     }
 
     async fn open(&self, after: u32) -> Result<Events, Fault> {
-        let request = self.context.stream_request(StreamTurnEventsRequest { turn_id: self.turn.clone(), after, ..Default::default() });
+        let request = StreamTurnEventsRequest { turn_id: self.turn.clone(), after, compact: self.compact };
+        let request = self.context.stream_request(request);
         match timeout(OPEN_TIME, self.app.upstream.agents().stream_turn_events(request)).await {
             Ok(answer) => answer.map(tonic::Response::into_inner).map_err(|status| fault_of(&status)),
             Err(_) => Err(fault(ErrorCode::Timeout, "TIMEOUT", "agent-streaming took too long")),
@@ -333,7 +341,7 @@ impl Follower {
                 if event.seq <= self.last {
                     continue;
                 }
-                if event.seq != self.last + 1 {
+                if event.seq != self.last + 1 && !self.viewer.compact {
                     return self.broke(fault(ErrorCode::Unavailable, "UNAVAILABLE", "an event is missing"));
                 }
                 self.viewer.projection.event(out, &event).map_err(Cut::Json)?;

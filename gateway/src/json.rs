@@ -27,6 +27,8 @@ use crate::{
 pub(crate) const ORDINARY: usize = 1024 * 1024;
 /// A turn's prompt is at most 32 KiB; each byte of it may be written as an escape of six.
 pub(crate) const PROMPT: usize = 256 * 1024;
+/// A chat whose client sends all of it along, though only its last message is read.
+pub(crate) const CHAT: usize = 8 * 1024 * 1024;
 /// A save of 50 MiB, the most that a project holds, with room for escapes, base64 and paths.
 pub(crate) const SAVE: usize = 72 * 1024 * 1024;
 
@@ -129,7 +131,9 @@ impl<T: DeserializeOwned + Send + 'static, const LIMIT: usize> FromRequest<Arc<A
         if bytes.len() < PARSE_ELSEWHERE {
             return parse(&bytes).map(Self);
         }
-        let parsed = chassis::task::blocking(move || if weight::is_too_much(&bytes) { Err(too_much()) } else { parse(&bytes) }).await;
+        let most = if LIMIT == CHAT { weight::MOST_PASSED_OVER } else { weight::MOST };
+        let check = move || if weight::is_too_much(&bytes, most) { Err(too_much(most)) } else { parse(&bytes) };
+        let parsed = chassis::task::blocking(check).await;
         parsed.unwrap_or_else(|_| Err(fault(ErrorCode::Internal, "INTERNAL", "the parser stopped").into())).map(Self)
     }
 }
@@ -202,9 +206,9 @@ fn too_slow(time: Duration) -> Failure {
     fault(ErrorCode::Timeout, "BODY_TIMEOUT", format!("the body must arrive within {} s", time.as_secs())).into()
 }
 
-fn too_much() -> Failure {
-    let text = format!("the body must hold at most {} values", weight::MOST);
-    fault(ErrorCode::InvalidArgument, "TOO_LARGE", text).with("limit", weight::MOST.to_string()).into()
+fn too_much(most: usize) -> Failure {
+    let text = format!("the body must hold at most {most} values");
+    fault(ErrorCode::InvalidArgument, "TOO_LARGE", text).with("limit", most.to_string()).into()
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {

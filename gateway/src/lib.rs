@@ -7,7 +7,8 @@
 //! - `accept`: the accept loop of both listeners. `layers`: everything around a handler, and why in this order.
 //! - [`router`]: every route. `routes`: their handlers. `json`: messages in and out. `error`: faults to problem documents.
 //! - `request`, `address`, `metrics`: what every request gets. `auth`, `cookie`, `revocations`: who asks. `limit`, `streams`: how often.
-//! - `sse`, `follow`: a turn's events as a stream that resumes.
+//! - `sse`, `follow`: a turn's events as a stream that resumes. `parts`: the same log as the parts of an answer, which `chat`
+//!   (the AI SDK) and `agui` (AG-UI) spell in their own words.
 //! - `preview`: project files as web pages, on a listener of their own. `page`: the first page. [`openapi`]: the description.
 //! - `upstream`: the clients.
 
@@ -17,8 +18,10 @@ pub mod router;
 
 mod accept;
 mod address;
+mod agui;
 mod app;
 mod auth;
+mod chat;
 mod cookie;
 mod error;
 mod follow;
@@ -28,6 +31,7 @@ mod limit;
 mod metrics;
 mod origin;
 mod page;
+mod parts;
 mod preview;
 mod request;
 mod revocations;

@@ -1,5 +1,7 @@
 //! OpenAPI 3.1, made from the contract: paths from `google.api.http`, schemas from the messages as ProtoJSON writes them,
-//! descriptions from the comments.
+//! descriptions from the comments. Routes of other protocols are described beside it.
+
+mod own;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,7 +29,7 @@ const STARTS_STREAM: &str = "/api/agent/stream";
 const CREATES: [&str; 2] = ["/api/turns", "/api/projects"];
 /// The services' reasons are in their contracts; these are of the domain `gateway.backlot.dev`, never renamed.
 const REASONS: &str = "Stable, upper-case; what programs act on. The gateway's own: INVALID_FIELD, INVALID_JSON, BODY_BROKEN, BODY_TIMEOUT, \
-    TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, METHOD_NOT_ALLOWED, ROUTE_NOT_FOUND, PREVIEW_NOT_FOUND, CROSS_ORIGIN, TOKEN_MISSING, \
+    TOO_LARGE, CONTINUATION_UNSUPPORTED, TOOLS_UNSUPPORTED, RESUME_UNSUPPORTED, UNSUPPORTED_MEDIA_TYPE, METHOD_NOT_ALLOWED, ROUTE_NOT_FOUND, PREVIEW_NOT_FOUND, CROSS_ORIGIN, TOKEN_MISSING, \
     TOKEN_INVALID, SESSION_ENDED, RATE_LIMITED, OVERLOADED, DRAINING, TIMEOUT, UNAVAILABLE, INTERNAL.";
 /// RPCs that need nobody to be signed in.
 const OPEN: [&str; 4] = ["SignUp", "SignIn", "SignOut", "GetKeySet"];
@@ -92,6 +94,9 @@ fn build() -> Value {
     for binding in bindings() {
         let path = binding.template.replace("=**", "");
         paths.entry(path).or_default().insert(binding.method.to_ascii_lowercase(), operation(&binding, &mut schemas));
+    }
+    for (path, method, operation) in own::operations() {
+        paths.entry(path.to_owned()).or_default().insert(method.to_owned(), operation);
     }
     schemas.finish();
     json!({
@@ -362,6 +367,18 @@ mod tests {
         assert!(references.len() > 50);
         for reference in references {
             assert!(document.pointer(reference.trim_start_matches('#')).is_some(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn routes_of_other_protocols_are_described() {
+        let document = document();
+        let own = crate::router::own_routes();
+        let api: Vec<_> = own.iter().filter(|route| route.template.starts_with("/api/")).collect();
+        assert_eq!(api.len(), own::operations().len());
+        for route in api {
+            let operation = &document["paths"][route.template][route.method.to_ascii_lowercase()];
+            assert!(operation["description"].as_str().is_some_and(|text| text.ends_with('.')), "{route:?}");
         }
     }
 

@@ -23,6 +23,7 @@ use tracing::{Instrument as _, Span, field::Empty, info_span};
 
 use crate::{
     address,
+    chat::stream::LEVEL,
     error::{About, render},
     metrics,
 };
@@ -122,8 +123,13 @@ fn request_id(request: &Request) -> HeaderValue {
         .unwrap_or(HeaderValue::from_static("none"))
 }
 
+/// What a client wants to be sent speaks for nobody.
+fn is_ours(name: &HeaderName) -> bool {
+    name != LEVEL && OURS.iter().any(|ours| name.as_str().starts_with(ours))
+}
+
 fn strip(headers: &mut HeaderMap) {
-    let names: Vec<HeaderName> = headers.keys().filter(|name| OURS.iter().any(|ours| name.as_str().starts_with(ours))).cloned().collect();
+    let names: Vec<HeaderName> = headers.keys().filter(|name| is_ours(name)).cloned().collect();
     for name in names {
         headers.remove(name);
     }
@@ -137,13 +143,13 @@ mod tests {
     #[test]
     fn nobody_outside_speaks_for_us() {
         let mut headers = HeaderMap::new();
-        for name in ["x-backlot-caller", "x-forwarded-for", "forwarded", "grpc-timeout", "authorization", "x-request-id"] {
+        for name in ["x-backlot-caller", "x-forwarded-for", "forwarded", "grpc-timeout", "authorization", "x-request-id", LEVEL] {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static("x"));
         }
         strip(&mut headers);
         let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
-        assert_eq!(left, ["authorization", "x-request-id"]);
+        assert_eq!(left, ["authorization", LEVEL, "x-request-id"]);
     }
 
     #[test]

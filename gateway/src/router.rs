@@ -16,7 +16,7 @@ use crate::{
     auth::identify,
     error::{Failure, fault},
     limit, page, preview,
-    routes::{agents, auth, projects, system, turns},
+    routes::{agents, agui, auth, chat, projects, system, turns},
 };
 
 /// What is asked before a handler runs.
@@ -96,8 +96,12 @@ fn contract() -> Vec<Route> {
 }
 
 fn own() -> Vec<Route> {
-    use Class::Plain;
+    use Class::{Counted, Plain, Stream};
     vec![
+        post("/api/chat", Stream, chat::send),
+        get("/api/chat/{id}/stream", Stream, chat::resume),
+        post("/api/chat/{id}/stop", Counted, chat::stop),
+        post("/api/agui", Stream, agui::run),
         get("/healthz", Plain, system::healthz),
         get("/readyz", Plain, system::readyz),
         get("/metrics", Plain, system::metrics),

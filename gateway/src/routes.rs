@@ -1,7 +1,9 @@
 //! The handlers: read the request, call one RPC, write the answer.
 
 pub(crate) mod agents;
+pub(crate) mod agui;
 pub(crate) mod auth;
+pub(crate) mod chat;
 pub(crate) mod projects;
 pub(crate) mod system;
 pub(crate) mod turns;

@@ -9,6 +9,7 @@ use std::{
 use axum::http::{HeaderMap, HeaderValue, header};
 use bytes::{BufMut as _, BytesMut};
 use proto::agent_streaming::TurnEvent;
+use serde::Serialize;
 
 /// How long a browser waits before it comes back, in general.
 const RETRY_MS: u64 = 2_000;
@@ -104,6 +105,20 @@ impl Projection for Format {
 /// The opening of every stream of server-sent events.
 pub(crate) fn opening(out: &mut BytesMut) {
     out.put_slice(format!("retry: {RETRY_MS}\n\n: ok\n\n").as_bytes());
+}
+
+/// What one event of the log became, each as one `data:` line; the last of them bears the event's number, so that a reader who
+/// comes back with it has all of the event.
+pub(crate) fn frames<T: Serialize>(out: &mut BytesMut, seq: u32, items: &[T]) -> Result<(), serde_json::Error> {
+    for (at, item) in items.iter().enumerate() {
+        if at + 1 == items.len() {
+            out.put_slice(format!("id: {seq}\n").as_bytes());
+        }
+        out.put_slice(b"data: ");
+        serde_json::to_writer(out.writer(), item)?;
+        out.put_slice(b"\n\n");
+    }
+    Ok(())
 }
 
 /// A comment, which no client sees.

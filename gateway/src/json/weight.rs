@@ -7,10 +7,12 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 
 /// A save of 200 files has about a thousand.
 pub(super) const MOST: usize = 10_000;
+/// A chat's messages are read one after the other and only the last is kept.
+pub(super) const MOST_PASSED_OVER: usize = 500_000;
 
 /// Whether these bytes hold more values than anybody needs. What is not JSON is for the parser to judge.
-pub(super) fn is_too_much(bytes: &[u8]) -> bool {
-    let mut left = MOST;
+pub(super) fn is_too_much(bytes: &[u8], most: usize) -> bool {
+    let mut left = most;
     let _ = Count(&mut left).deserialize(&mut serde_json::Deserializer::from_slice(bytes));
     left == 0
 }
@@ -85,21 +87,21 @@ mod tests {
     #[test]
     fn values_are_counted_at_any_depth() {
         let save = format!("{{\"changes\":[{}]}}", vec![r#"{"path":"a","write":{"text":"{},{},{}"}}"#; 200].join(","));
-        assert!(!is_too_much(save.as_bytes()));
+        assert!(!is_too_much(save.as_bytes(), MOST));
         for many in [
             format!("{{\"changes\":[{}]}}", vec!["{}"; MOST].join(",")),
             format!("[{}]", vec!["[1,-1,1.5,null,true,\"\"]"; MOST / 6].join(",")),
             format!("{{\"changes\":[[{}", "{},".repeat(MOST)),
         ] {
-            assert!(is_too_much(many.as_bytes()));
+            assert!(is_too_much(many.as_bytes(), MOST));
         }
     }
 
     #[test]
     fn what_is_not_json_is_left_to_the_parser() {
         for body in ["", "{", "nonsense", "\u{1}"] {
-            assert!(!is_too_much(body.as_bytes()), "{body}");
+            assert!(!is_too_much(body.as_bytes(), MOST), "{body}");
         }
-        assert!(!is_too_much("[".repeat(200_000).as_bytes()));
+        assert!(!is_too_much("[".repeat(200_000).as_bytes(), MOST));
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use axum::{
     extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::Response,
 };
 use proto::agent_streaming::{CancelTurnRequest, GetTurnRequest, ListTurnsRequest, StartTurnRequest, StreamTurnEventsRequest};
 
@@ -44,13 +45,19 @@ pub(crate) async fn stream(
     let open = app.streams.open(signed.user.id)?;
     let turn = present(app.upstream.agents().start_turn(signed.context.request(request)).await?.into_inner().turn)?;
     let viewer = Viewer::new(Arc::clone(&app), signed, turn.id.clone(), Box::new(Format::wanted(&headers)), open);
-    let mut response = viewer.follow_started().await?;
-    for (name, value) in [(TURN_ID, turn.id.clone()), (header::LOCATION, location(&turn.id))] {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            response.headers_mut().insert(name, value);
+    Ok(named(viewer.follow_started().await?, &turn.id))
+}
+
+/// An event stream that says whose it is.
+pub(super) fn named(mut response: Response, turn: &str) -> Response {
+    if response.status() == StatusCode::OK {
+        for (name, value) in [(TURN_ID, turn.to_owned()), (header::LOCATION, location(turn))] {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                response.headers_mut().insert(name, value);
+            }
         }
     }
-    Ok(response)
+    response
 }
 
 fn location(turn: &str) -> String {
@@ -77,7 +84,7 @@ pub(crate) async fn events(
     Viewer::new(Arc::clone(&app), signed, request.turn_id, Box::new(Format::wanted(&headers)), open).follow(after).await
 }
 
-fn not_a_cursor() -> Failure {
+pub(super) fn not_a_cursor() -> Failure {
     invalid("Last-Event-ID", "must be the number of an event, 0 to 4294967295")
 }
 

@@ -5,6 +5,7 @@
 
 mod accept;
 mod bodies;
+mod chat;
 mod drift;
 mod harness;
 mod problems;

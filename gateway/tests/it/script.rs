@@ -45,6 +45,13 @@ pub(crate) struct Stage {
     cursors: Mutex<Vec<u32>>,
     starts: Mutex<Vec<wire::StartTurnRequest>>,
     open: AtomicUsize,
+    /// What ListTurns finds.
+    turns: Mutex<Vec<Turn>>,
+    /// What ListTurns was asked for.
+    lists: Mutex<Vec<wire::ListTurnsRequest>>,
+    cancels: Mutex<Vec<String>>,
+    /// What the next start or cancel is refused with.
+    refusal: Mutex<Option<proto::error::Fault>>,
     /// What GetTurn says of the last event; 0 while the turn runs.
     ended_at: AtomicUsize,
 }
@@ -56,6 +63,26 @@ impl Stage {
 
     pub(crate) fn starts(&self) -> Vec<wire::StartTurnRequest> {
         self.starts.lock().unwrap().clone()
+    }
+
+    pub(crate) fn has(&self, turns: impl IntoIterator<Item = Turn>) {
+        *self.turns.lock().unwrap() = turns.into_iter().collect();
+    }
+
+    pub(crate) fn lists(&self) -> Vec<wire::ListTurnsRequest> {
+        self.lists.lock().unwrap().clone()
+    }
+
+    pub(crate) fn cancels(&self) -> Vec<String> {
+        self.cancels.lock().unwrap().clone()
+    }
+
+    pub(crate) fn refuse(&self, fault: proto::error::Fault) {
+        *self.refusal.lock().unwrap() = Some(fault);
+    }
+
+    fn refused(&self) -> Result<(), Status> {
+        self.refusal.lock().unwrap().take().map_or(Ok(()), |fault| Err(fault.into()))
     }
 
     pub(crate) fn open(&self) -> usize {
@@ -111,6 +138,7 @@ impl AgentStreamingService for Player {
     type StreamTurnEventsStream = Events;
 
     async fn start_turn(&self, request: Request<wire::StartTurnRequest>) -> Result<Response<wire::StartTurnResponse>, Status> {
+        self.0.refused()?;
         self.0.starts.lock().unwrap().push(request.into_inner());
         Ok(Response::new(wire::StartTurnResponse { turn: Some(self.turn()) }))
     }
@@ -119,8 +147,13 @@ impl AgentStreamingService for Player {
         Ok(Response::new(wire::GetTurnResponse { turn: Some(self.turn()) }))
     }
 
-    async fn list_turns(&self, _: Request<wire::ListTurnsRequest>) -> Result<Response<wire::ListTurnsResponse>, Status> {
-        Ok(Response::new(wire::ListTurnsResponse { turns: vec![self.turn()], next_page_token: String::new() }))
+    async fn list_turns(&self, request: Request<wire::ListTurnsRequest>) -> Result<Response<wire::ListTurnsResponse>, Status> {
+        let request = request.into_inner();
+        let of_message = |turn: &Turn| request.client_message_id.is_empty() || request.client_message_id == turn.client_message_id;
+        let is_open = |turn: &Turn| !request.open_only || turn.state() == TurnState::Running;
+        let turns = self.0.turns.lock().unwrap().iter().filter(|turn| of_message(turn) && is_open(turn)).cloned().collect();
+        self.0.lists.lock().unwrap().push(request);
+        Ok(Response::new(wire::ListTurnsResponse { turns, next_page_token: String::new() }))
     }
 
     async fn stream_turn_events(&self, request: Request<wire::StreamTurnEventsRequest>) -> Result<Response<Events>, Status> {
@@ -156,7 +189,9 @@ impl AgentStreamingService for Player {
         Ok(Response::new(Box::pin(stream)))
     }
 
-    async fn cancel_turn(&self, _: Request<wire::CancelTurnRequest>) -> Result<Response<wire::CancelTurnResponse>, Status> {
+    async fn cancel_turn(&self, request: Request<wire::CancelTurnRequest>) -> Result<Response<wire::CancelTurnResponse>, Status> {
+        self.0.refused()?;
+        self.0.cancels.lock().unwrap().push(request.into_inner().turn_id);
         Ok(Response::new(wire::CancelTurnResponse { turn: Some(self.turn()) }))
     }
 

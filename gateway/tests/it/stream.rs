@@ -11,15 +11,15 @@ use crate::{
     script::{LAST, Stage, Step, TURN, event, play},
 };
 
-const OPENING: &str = "retry: 2000\n\n: ok\n\n";
+pub(crate) const OPENING: &str = "retry: 2000\n\n: ok\n\n";
 
-struct House {
-    gateway: Gateway,
-    stage: Arc<Stage>,
-    token: String,
+pub(crate) struct House {
+    pub(crate) gateway: Gateway,
+    pub(crate) stage: Arc<Stage>,
+    pub(crate) token: String,
 }
 
-async fn house(acts: Vec<Vec<Step>>, settings: &[(&str, &str)]) -> House {
+pub(crate) async fn house(acts: Vec<Vec<Step>>, settings: &[(&str, &str)]) -> House {
     let (stage, url) = play(acts).await;
     let issuer = Issuer::start().await;
     let token = issuer.token(UserId::generate(), Plan::Free);
@@ -41,7 +41,7 @@ impl House {
 }
 
 /// The body, and whether it ended cleanly.
-async fn body(mut response: Response) -> (String, bool) {
+pub(crate) async fn body(mut response: Response) -> (String, bool) {
     let mut text = String::new();
     loop {
         match tokio::time::timeout(PATIENCE, response.chunk()).await.expect("the stream goes on") {
@@ -53,7 +53,7 @@ async fn body(mut response: Response) -> (String, bool) {
 }
 
 /// Reads until the text holds `part`.
-async fn read_until(response: &mut Response, part: &str) -> String {
+pub(crate) async fn read_until(response: &mut Response, part: &str) -> String {
     let mut text = String::new();
     while !text.contains(part) {
         let chunk = tokio::time::timeout(PATIENCE, response.chunk()).await.expect("more").expect("unbroken").expect("not over");
