@@ -16,7 +16,7 @@ use crate::limit::Quota;
 
 /// The gateway's own faults carry the domain `gateway.backlot.dev`.
 pub(crate) const SERVICE: &str = "gateway";
-const DOMAIN: &str = "gateway.backlot.dev";
+pub(crate) const DOMAIN: &str = "gateway.backlot.dev";
 /// The reason of a panic, which the panic hook has reported already; the client sees INTERNAL.
 pub(crate) const PANIC: &str = "PANIC";
 /// The domain that [`Fault::from_status`] gives to a status that no service of ours made.

@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use chassis::{context::Context, propagation};
 use futures::{FutureExt as _, StreamExt as _};
 use proto::{
-    agent_streaming::{GetTurnRequest, StreamTurnEventsRequest, StreamTurnEventsResponse, TurnState},
+    agent_streaming::{EventLine, GetTurnRequest, StreamTurnEventsRequest, StreamTurnEventsResponse, TurnEvent, TurnState},
     error::{ErrorCode, Fault},
 };
 use tokio::time::{Instant, sleep_until, timeout};
@@ -134,7 +134,8 @@ impl Viewer {
     }
 
     async fn open(&self, after: u32) -> Result<Events, Fault> {
-        let request = StreamTurnEventsRequest { turn_id: self.turn.clone(), after, compact: self.compact };
+        let request =
+            StreamTurnEventsRequest { turn_id: self.turn.clone(), after, compact: self.compact, as_lines: self.projection.takes_lines() };
         let request = self.context.stream_request(request);
         match timeout(OPEN_TIME, self.app.upstream.agents().stream_turn_events(request)).await {
             Ok(answer) => answer.map(tonic::Response::into_inner).map_err(|status| fault_of(&status)),
@@ -188,6 +189,22 @@ impl Source {
     fn broken() -> Self {
         let now = Instant::now();
         Self::Broken { since: now, attempt: 0, retry_at: now + spread(FIRST_WAIT) }
+    }
+}
+
+/// An event in either form.
+enum Arrived {
+    Event(TurnEvent),
+    Line(EventLine),
+}
+
+impl Arrived {
+    /// Its seq, and whether none follows.
+    fn place(&self) -> (u32, bool) {
+        match self {
+            Self::Event(event) => (event.seq, event.is_terminal()),
+            Self::Line(line) => (line.seq, line.terminal),
+        }
     }
 }
 
@@ -336,17 +353,22 @@ impl Follower {
     fn write(&mut self, out: &mut BytesMut, message: StreamTurnEventsResponse) -> Result<(), Cut> {
         let mut next = Some(message);
         while let Some(message) = next.take() {
-            for event in message.events {
+            let StreamTurnEventsResponse { events, lines } = message;
+            for arrived in events.into_iter().map(Arrived::Event).chain(lines.into_iter().map(Arrived::Line)) {
+                let (seq, terminal) = arrived.place();
                 // A connection that came back may repeat events; one that leaves some out is not to be trusted.
-                if event.seq <= self.last {
+                if seq <= self.last {
                     continue;
                 }
-                if event.seq != self.last + 1 && !self.viewer.compact {
+                if seq != self.last + 1 && !self.viewer.compact {
                     return self.broke(fault(ErrorCode::Unavailable, "UNAVAILABLE", "an event is missing"));
                 }
-                self.viewer.projection.event(out, &event).map_err(Cut::Json)?;
-                self.last = event.seq;
-                if event.is_terminal() {
+                match &arrived {
+                    Arrived::Event(event) => self.viewer.projection.event(out, event).map_err(Cut::Json)?,
+                    Arrived::Line(line) => self.viewer.projection.line(out, line),
+                }
+                self.last = seq;
+                if terminal {
                     self.phase = Phase::Over;
                     return Ok(());
                 }

@@ -8,7 +8,7 @@ use std::{
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use bytes::{BufMut as _, BytesMut};
-use proto::agent_streaming::TurnEvent;
+use proto::agent_streaming::{EventLine, TurnEvent};
 use serde::Serialize;
 
 /// How long a browser waits before it comes back, in general.
@@ -25,6 +25,14 @@ pub(crate) trait Projection: Send + Sync {
 
     /// One event; the terminal one with whatever ends the stream.
     fn event(&mut self, out: &mut BytesMut, event: &TurnEvent) -> Result<(), serde_json::Error>;
+
+    /// Whether it writes events as agent-streaming has written them, once for all their readers.
+    fn takes_lines(&self) -> bool {
+        false
+    }
+
+    /// One event that is JSON already; only for those that take lines.
+    fn line(&mut self, _out: &mut BytesMut, _line: &EventLine) {}
 
     /// Shows that the stream lives.
     fn heartbeat(&mut self, out: &mut BytesMut);
@@ -62,6 +70,34 @@ impl Format {
     }
 }
 
+impl Format {
+    /// The sequence number is the cursor; the type is inside the data, so that `onmessage` sees every kind.
+    fn put(self, out: &mut BytesMut, seq: u32, json: &[u8]) {
+        if self == Self::Events {
+            out.reserve(json.len() + 32);
+            out.put_slice(b"id: ");
+            put_number(out, seq);
+            out.put_slice(b"\ndata: ");
+        }
+        out.put_slice(json);
+        out.put_slice(if self == Self::Events { b"\n\n" } else { b"\n" });
+    }
+}
+
+/// A number in digits, without a text of its own on the way.
+fn put_number(out: &mut BytesMut, number: u32) {
+    let mut digits = [0; 10];
+    let (mut at, mut rest) = (digits.len(), number);
+    loop {
+        at -= 1;
+        digits[at] = b'0' + u8::try_from(rest % 10).unwrap_or_default();
+        rest /= 10;
+        if rest == 0 {
+            return out.put_slice(&digits[at..]);
+        }
+    }
+}
+
 impl Projection for Format {
     fn headers(&self) -> HeaderMap {
         stream_headers(match self {
@@ -76,15 +112,17 @@ impl Projection for Format {
         }
     }
 
-    /// The sequence number is the cursor; the type is inside the data, so that `onmessage` sees every kind.
     fn event(&mut self, out: &mut BytesMut, event: &TurnEvent) -> Result<(), serde_json::Error> {
-        let json = event.to_json()?;
-        if *self == Self::Events {
-            out.put_slice(format!("id: {}\ndata: ", event.seq).as_bytes());
-        }
-        out.put_slice(json.as_bytes());
-        out.put_slice(if *self == Self::Events { b"\n\n" } else { b"\n" });
+        self.put(out, event.seq, event.to_json()?.as_bytes());
         Ok(())
+    }
+
+    fn takes_lines(&self) -> bool {
+        true
+    }
+
+    fn line(&mut self, out: &mut BytesMut, line: &EventLine) {
+        self.put(out, line.seq, &line.json);
     }
 
     /// An empty line is what readers of JSON lines skip.
@@ -177,6 +215,18 @@ mod tests {
         assert_eq!((lines.len(), lines[0]), (4, "id: 7"));
         assert!(lines[1].starts_with(r#"data: {"seq":7,"turnId":"t","type":"text.delta","#) && !text.contains('\r'));
         assert!(text.ends_with("}\n\n"));
+    }
+
+    #[test]
+    fn a_line_goes_out_as_it_came() {
+        let event = delta();
+        for seq in [0, 7, 10, u32::MAX] {
+            let event = TurnEvent { seq, ..event.clone() };
+            let line = EventLine { seq, terminal: false, json: event.to_json().unwrap().into() };
+            for mut format in [Format::Events, Format::Lines] {
+                assert_eq!(written(|out| format.line(out, &line)), written(|out| format.event(out, &event).unwrap()));
+            }
+        }
     }
 
     #[test]

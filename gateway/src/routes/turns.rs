@@ -81,7 +81,8 @@ pub(crate) async fn events(
 ) -> Reply {
     let after = cursor(&headers, request.after).ok_or_else(not_a_cursor)?;
     let open = app.streams.open(signed.user.id)?;
-    Viewer::new(Arc::clone(&app), signed, request.turn_id, Box::new(Format::wanted(&headers)), open).follow(after).await
+    let viewer = Viewer::new(Arc::clone(&app), signed, request.turn_id, Box::new(Format::wanted(&headers)), open);
+    if request.compact { viewer.compact() } else { viewer }.follow(after).await
 }
 
 pub(super) fn not_a_cursor() -> Failure {

@@ -61,10 +61,10 @@ async fn the_queue_is_seen_and_found_again_by_the_clients_own_ids() {
     let of_project = ListTurnsRequest { project_id: first.project_id.clone(), open_only: true, ..ListTurnsRequest::default() };
     assert_eq!(list(&mut person, of_project.clone()).await.len(), 2);
     let by_message = ListTurnsRequest { client_message_id: "m-1".into(), ..of_draft.clone() };
-    assert_eq!(list(&mut person, by_message).await, [first.id.clone()]);
+    assert_eq!(list(&mut person, by_message).await, [first.id.as_str()]);
 
     person.turns.cancel_turn(proto::agent_streaming::CancelTurnRequest { turn_id: second.id.clone() }).await.unwrap();
-    assert_eq!(list(&mut person, of_project).await, [first.id.clone()], "a queued turn is cancelled like a running one");
+    assert_eq!(list(&mut person, of_project).await, [first.id.as_str()], "a queued turn is cancelled like a running one");
     let page = ListTurnsRequest { page_size: 1, ..of_draft.clone() };
     let answer = person.turns.list_turns(page.clone()).await.unwrap().into_inner();
     assert_eq!(answer.turns[0].id, second.id);
@@ -95,7 +95,7 @@ async fn a_turn_that_nobody_follows_is_cancelled_after_the_grace_and_only_if_it_
     person.follow_until(&kept.id, 0, said).await.1.unwrap();
     let mut elsewhere = someone.at(&other);
     let (kept_id, (watching, stop)) = (kept.id.clone(), tokio::sync::oneshot::channel::<()>());
-    let watcher = tokio::spawn(async move {
+    let watcher = chassis::task::spawn(async move {
         tokio::select! {
             followed = elsewhere.follow(&kept_id, 0) => followed.0.len(),
             _ = stop => 0,
