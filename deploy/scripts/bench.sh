@@ -6,5 +6,5 @@ need_cargo
 need_compiler
 postgres_bin >/dev/null || add_package postgresql postgresql@17 || fail "PostgreSQL is needed"
 have redis-server || have valkey-server || add_package redis-server redis || fail "Redis is needed"
-# The feature keeps the measurements out of every other build of the tests.
-exec cargo run --release --quiet -p e2e --features bench --bin bench -- "$@"
+# The feature keeps the measurements out of every other build of the tests, and the faults of the others out of this one.
+exec cargo run --release --quiet -p e2e --no-default-features --features bench --bin bench -- "$@"

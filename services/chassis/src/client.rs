@@ -1,5 +1,8 @@
 //! Channels to the other services.
 
+#[cfg(feature = "failpoints")]
+mod failing;
+
 use std::time::Duration;
 
 use http::Uri;
@@ -7,7 +10,7 @@ use tonic::{
     Request, Status,
     metadata::AsciiMetadataValue,
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{Channel, Endpoint},
+    transport::Endpoint,
 };
 
 use crate::{
@@ -21,7 +24,12 @@ use crate::{
 pub const MAX_MESSAGE_BYTES: usize = 112 * 1024 * 1024;
 
 /// A channel that shows who calls and carries the trace.
-pub type ServiceChannel = InterceptedService<Channel, Outgoing>;
+pub type ServiceChannel = InterceptedService<Connection, Outgoing>;
+
+#[cfg(not(feature = "failpoints"))]
+type Connection = tonic::transport::Channel;
+#[cfg(feature = "failpoints")]
+type Connection = failing::Failing;
 
 /// Connects at the first call, and again whenever the connection is lost.
 #[must_use]
@@ -41,7 +49,7 @@ pub fn connect(me: Caller, to: Caller, uri: &Uri, secret: &ClusterSecret) -> Ser
         .http2_max_concurrent_reset_streams(100_000)
         .http2_reset_stream_duration(Duration::from_secs(5))
         .http2_max_local_error_reset_streams(None);
-    InterceptedService::new(endpoint.connect_lazy(), Outgoing { to, signer: Signer::new(me, secret) })
+    InterceptedService::new(Connection::from(endpoint.connect_lazy()), Outgoing { to, signer: Signer::new(me, secret) })
 }
 
 /// Adds the caller token and the trace to every call.

@@ -8,6 +8,7 @@
 //! - [`identity`], [`context`], [`propagation`], [`server`], [`client`]: who calls, on whose behalf, in which trace, through one
 //!   standard stack both ways.
 //! - [`error`], [`page`], [`limit`]: from a typed error to a status; page tokens; asking the rate limiter.
+//! - `failpoint`, [`planted`] (features `failpoints`, `planted`): faults and bugs for the chaos harness.
 //! - `testing` (feature `testing`): private engines and waiting, for the tests of the crates above.
 
 pub mod client;
@@ -15,10 +16,12 @@ pub mod clock;
 pub mod config;
 pub mod context;
 pub mod error;
+mod failpoint;
 pub mod identity;
 pub mod lifecycle;
 pub mod limit;
 pub mod page;
+pub mod planted;
 pub mod postgres;
 pub mod propagation;
 pub mod redis;

@@ -26,7 +26,7 @@ use tracing::{Dispatch, Span, dispatcher, field::Empty};
 
 use crate::{
     config::{Env, Secret},
-    telemetry,
+    failpoint, telemetry,
 };
 
 /// A statement above this is written down as slow.
@@ -213,7 +213,13 @@ pub async fn query<T>(summary: &'static str, operation: impl Future<Output = Res
     // The library enters the current span anew for each row that it reads, through every layer of telemetry; over a page of
     // rows that costs as much as the rows. So it runs where there is no span, and this one is around it all the same.
     let quiet = Dispatch::none();
-    let result = poll_fn(|context| dispatcher::with_default(&quiet, || operation.as_mut().poll(context))).await;
+    let passed = async {
+        failpoint::before(summary)?;
+        let value = poll_fn(|context| dispatcher::with_default(&quiet, || operation.as_mut().poll(context))).await?;
+        failpoint::after(summary)?;
+        Ok(value)
+    };
+    let result = passed.await;
     record_operation(&span, summary, started.elapsed(), result.as_ref().err());
     result
 }

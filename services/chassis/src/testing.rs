@@ -5,7 +5,7 @@ pub mod issuer;
 mod postgres;
 mod redis;
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, io, process::Command, time::Duration};
 
 use tokio::{net::TcpListener, time::Instant};
 
@@ -14,7 +14,7 @@ pub use self::{
     postgres::{TestDatabase, database_url, postgres},
     redis::{TestRedis, redis},
 };
-use crate::secret::ClusterSecret;
+use crate::{postgres::child::sys, secret::ClusterSecret};
 
 const POLL: Duration = Duration::from_millis(10);
 
@@ -30,6 +30,35 @@ pub fn secret() -> ClusterSecret {
 /// If there is none.
 pub async fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.expect("a free port on 127.0.0.1")
+}
+
+/// Lets the kernel kill the command's process when the thread that starts it ends, so that a test that is killed leaves nothing.
+pub fn die_with_parent(command: &mut Command) {
+    sys::die_with_parent(command, libc::SIGKILL);
+}
+
+/// What may be sent to a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    Kill,
+    Terminate,
+    /// It stands still until it is told to go on.
+    Stop,
+    Continue,
+}
+
+/// Sends a signal to a process.
+///
+/// # Errors
+/// There is no such process, or it is not ours.
+pub fn signal(process: u32, signal: Signal) -> io::Result<()> {
+    let number = match signal {
+        Signal::Kill => libc::SIGKILL,
+        Signal::Terminate => libc::SIGTERM,
+        Signal::Stop => libc::SIGSTOP,
+        Signal::Continue => libc::SIGCONT,
+    };
+    sys::signal(process, number)
 }
 
 /// Asks again until there is an answer, and returns it.

@@ -83,6 +83,8 @@ pub enum Error {
 #[derive(Debug)]
 pub struct ChildPostgres {
     sockets: PathBuf,
+    #[cfg(feature = "testing")]
+    lock: PathBuf,
     stop: mpsc::Sender<()>,
     keeper: Option<JoinHandle<()>>,
 }
@@ -99,6 +101,8 @@ impl ChildPostgres {
         let path = std::env::var_os("PATH");
         let binaries = binaries::find(options.bin_dir.as_deref(), path.as_deref(), version)?;
         let sockets = place.sockets.clone();
+        #[cfg(feature = "testing")]
+        let lock = place.data().join("postmaster.pid");
         let (stop, stopped) = mpsc::channel();
         let (report, started) = mpsc::sync_channel(1);
         let server = keeper::Server { place, binaries: binaries.folder, options };
@@ -107,7 +111,13 @@ impl ChildPostgres {
             .name("postgres".to_owned())
             .spawn(move || keeper::run(&server, &stopped, &report))
             .map_err(|source| Error::Spawn { program: "postgres".into(), source })?;
-        let child = Self { sockets, stop, keeper: Some(keeper) };
+        let child = Self {
+            sockets,
+            #[cfg(feature = "testing")]
+            lock,
+            stop,
+            keeper: Some(keeper),
+        };
         match started.recv() {
             Ok(Ok(())) => Ok(child),
             Ok(Err(error)) => Err(error),
@@ -121,6 +131,23 @@ impl ChildPostgres {
         let mut url = format!("postgres://{SUPERUSER}@localhost/{database}?host=");
         url.extend(url::form_urlencoded::byte_serialize(self.sockets.as_os_str().as_encoded_bytes()));
         url
+    }
+
+    /// The socket that it listens on.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.sockets.join(".s.PGSQL.5432")
+    }
+
+    /// Kills the server as a crash would. Its keeper starts it again, which recovers what was committed.
+    ///
+    /// # Errors
+    /// It does not run at the moment.
+    #[cfg(feature = "testing")]
+    pub fn crash(&self) -> io::Result<()> {
+        let lock = fs::read_to_string(&self.lock)?;
+        let pid = lock.lines().next().and_then(|line| line.trim().parse().ok());
+        sys::signal(pid.ok_or_else(|| io::Error::other("no process in postmaster.pid"))?, libc::SIGKILL)
     }
 
     /// Ends all sessions, writes everything down and stops. Blocks.

@@ -24,9 +24,21 @@ pub struct TestRedis {
 }
 
 impl TestRedis {
+    /// Where it listens.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its process, to be stopped and continued.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        self.keeper.process
+    }
+
     /// Ends the server at once, as a crash would.
     pub async fn kill(&mut self) {
-        let keeper = std::mem::replace(&mut self.keeper, Keeper { stop: None, thread: None });
+        let keeper = std::mem::replace(&mut self.keeper, Keeper { process: 0, stop: None, thread: None });
         task::blocking(move || drop(keeper)).await.expect("the server ends");
     }
 
@@ -61,6 +73,7 @@ pub async fn redis() -> TestRedis {
 /// The thread that owns the server: the kernel ends it with the thread that spawned it.
 #[derive(Debug)]
 struct Keeper {
+    process: u32,
     stop: Option<mpsc::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -72,7 +85,7 @@ impl Keeper {
         let (report, started) = mpsc::sync_channel(1);
         let thread = std::thread::spawn(move || match serve(port) {
             Ok(mut child) => {
-                let _ = report.send(true);
+                let _ = report.send(Some(child.id()));
                 // Either a word or the other end gone: both mean stop.
                 let _ = stopped.recv();
                 let _ = child.kill();
@@ -82,11 +95,11 @@ impl Keeper {
                 panic!("tests need redis-server on the PATH (apt install redis-server)")
             }
             Err(_) => {
-                let _ = report.send(false);
+                let _ = report.send(None);
             }
         });
-        let ready = started.recv().expect("tests need redis-server on the PATH (apt install redis-server)");
-        ready.then_some(Self { stop: Some(stop), thread: Some(thread) })
+        let process = started.recv().expect("tests need redis-server on the PATH (apt install redis-server)")?;
+        Some(Self { process, stop: Some(stop), thread: Some(thread) })
     }
 }
 
