@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chassis::planted;
 use futures::{FutureExt as _, future::BoxFuture};
 use proto::{
     agent_streaming::{
@@ -50,7 +51,7 @@ async fn drive(parts: &Parts, log: &TurnLog, turn: &Turn, past: Option<Past>) ->
     let started = past.is_some();
     let unfinished = past.as_ref().and_then(Past::unfinished);
     let mut record = Record::new(log, past.map(|past| past.transcript).unwrap_or_default());
-    if let Some((from, to)) = unfinished {
+    if let Some((from, to)) = unfinished.filter(|_| !planted::is("no-superseded")) {
         record.push(Kind::StepSuperseded(StepSuperseded { from, to })).await?;
     }
     match work(parts, &mut record, turn, started).await {

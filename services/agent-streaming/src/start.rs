@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use chassis::{clock, context::Context, propagation};
+use chassis::{clock, context::Context, planted, propagation};
 use prost::Message as _;
 use proto::{
     agent_streaming::{AgentSelected, IfActive, OnDisconnect, StartTurnRequest, TurnAccepted, TurnEvent, Usage, turn_event::Kind},
@@ -143,7 +143,8 @@ pub(crate) async fn start(parts: &Parts, context: &Context, start: Start) -> Res
         return Err(Error::TurnActive { turn: Some(running) });
     }
     parts.upstream.admit(context, user).await?;
-    match turns::insert(&parts.db, &turn, start.key.as_deref()).await? {
+    let key = start.key.as_deref().filter(|_| !planted::is("forget-the-key"));
+    match turns::insert(&parts.db, &turn, key).await? {
         Some(created_at) => turn.created_at = created_at,
         // The same key at the same moment: the other one's turn is ours.
         None => {
@@ -156,6 +157,9 @@ pub(crate) async fn start(parts: &Parts, context: &Context, start: Start) -> Res
 
 async fn by_key(parts: &Parts, user: UserId, start: &Start) -> Result<Option<Turn>, Error> {
     let Some(key) = &start.key else { return Ok(None) };
+    if planted::is("forget-the-key") {
+        return Ok(None);
+    }
     let turn = turns::find_by_key(&parts.db, user, key).await?;
     match turn {
         Some(turn) if turn.fingerprint != start.fingerprint => Err(Error::KeyReused),

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use chassis::{propagation, task::Tasks};
+use chassis::{planted, propagation, task::Tasks};
 use prost::Message as _;
 use proto::{
     agent_streaming::{TurnQueued, turn_event::Kind},
@@ -182,13 +182,19 @@ async fn attend(parts: &Parts, log: &TurnLog, turn: &Turn, task: Task) -> Result
         Task::Bury => fail(Reason::WorkerLost, "the processes that ran the turn were lost one after the other").await,
         Task::Begin => begin(parts, log, turn).await,
         Task::GoOn => {
-            let past = past(parts, turn.id).await?;
+            let mut past = past(parts, turn.id).await?;
+            if planted::is("ask-finished-steps-again") {
+                past.transcript.finished.clear();
+            }
             tracing::info!(lost = turn.recoveries, "going on with a turn that another process began");
             Ok(run::go_on(parts, log, turn, past).await?)
         }
         Task::Commit => {
             let stored = events::change_set(&parts.db, turn.id).await?;
             match stored.and_then(|bytes| CommitTurnRequest::decode(bytes.as_slice()).ok()) {
+                Some(request) if planted::is("commit-an-empty-set") => {
+                    Ok(saga::commit(parts, log, CommitTurnRequest { changes: Vec::new(), ..request }).await?)
+                }
                 Some(request) => Ok(saga::commit(parts, log, request).await?),
                 None => fail(Reason::Internal, "the turn's change set is gone").await,
             }

@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chassis::planted;
 use proto::{agent_streaming::TurnEvent, id::TurnId};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -87,6 +88,9 @@ impl Flusher {
         if batch.is_empty() {
             return;
         }
+        if planted::is("deliver-before-commit") {
+            batch.iter().for_each(|item| self.tails.deliver(item.append.turn, item.append.first_seq, item.events.clone()));
+        }
         let (changing, plain): (Vec<_>, Vec<_>) = batch.into_iter().partition(|item| item.append.change.is_some());
         let (changing, plain) = tokio::join!(self.send(changing), self.send(plain));
         let mut rings = Vec::new();
@@ -94,7 +98,9 @@ impl Flusher {
         for (item, sent) in changing.into_iter().chain(plain) {
             match sent {
                 Sent::Written => rings.push(self.written(item)),
+                Sent::Skipped if planted::is("skipped-is-written") => rings.push(self.written(item)),
                 Sent::Skipped => skipped.push(item),
+                Sent::Again if planted::is("drop-doubtful-batch") => rings.push(self.written(item)),
                 Sent::Again => self.retry(item, TROUBLE_PAUSE),
                 Sent::Broken => item.buffer.stop(Stopped::Broken),
             }
@@ -222,7 +228,7 @@ impl Flusher {
 
     async fn heartbeat(&self) {
         let live = self.journal.live();
-        if live.is_empty() {
+        if live.is_empty() || planted::is("no-heartbeat") {
             return;
         }
         let extended = match timeout(self.patience(), claims::heartbeat(&self.db, &live, self.lease)).await {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chassis::testing::eventually;
 use proto::{
-    agent_streaming::{CancelTurnRequest, TurnState},
+    agent_streaming::{CancelTurnRequest, StartTurnRequest, TurnEvent, TurnState, turn_event::Kind},
     error::{ErrorCode, Fault},
 };
 
@@ -87,6 +87,34 @@ async fn a_waiting_turn_can_be_stopped_and_an_ended_one_not() {
     assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Conflict, "TOO_LATE"));
     let absent = cancel(&mut person, &proto::id::TurnId::generate().to_string()).await.unwrap_err();
     assert_eq!(absent.reason, "TURN_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_turn_whose_owner_is_lost_can_be_stopped_before_and_after_another_takes_it_over() {
+    let cluster = Cluster::start(&[]).await;
+    let someone = cluster.person();
+    let said = |event: &TurnEvent| matches!(event.kind, Some(Kind::TextDelta(_)));
+    for taken_over in [false, true] {
+        let dying = cluster.replica();
+        let turn = someone.at(&dying).start(prompt(&format!("d{taken_over}"), "HANG")).await;
+        let (seen, end) = someone.at(&dying).follow_until(&turn.id, 0, said).await;
+        end.unwrap();
+        let replica = cluster.replica();
+        let mut person = someone.at(&replica);
+        person.run(prompt("warm", "SAY up")).await;
+        let calls = cluster.model.calls();
+        dying.crash();
+        if taken_over {
+            person.follow_until(&turn.id, seen.last().unwrap().seq, said).await.1.unwrap();
+        }
+        cancel(&mut person, &turn.id).await.unwrap();
+        let events = person.see(&turn.id).await;
+        assert_eq!(*types(&events).last().unwrap(), "turn.cancelled");
+        // The slot is free, and nobody asks the model for the stopped turn again.
+        let next = StartTurnRequest { project_id: turn.project_id.clone(), draft_id: String::new(), ..prompt("", "SAY next") };
+        person.run(next).await;
+        assert_eq!(cluster.model.calls(), calls + 1 + usize::from(taken_over));
+    }
 }
 
 #[tokio::test]
