@@ -84,6 +84,25 @@ impl Target {
     }
 }
 
+/// Several parameters of a path, beside a body.
+pub(crate) struct Targets(Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Targets {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        path_params(parts, state).await.map(Self)
+    }
+}
+
+impl Targets {
+    /// Puts the parameter of that name into the message, as [`Target::bind`] does.
+    pub(crate) fn bind(&self, field: &mut String, name: &str) -> Result<(), Failure> {
+        let value = self.0.iter().find(|(parameter, _)| parameter == name);
+        Target(value.map(|(_, value)| value.clone()).unwrap_or_default()).bind(field, name)
+    }
+}
+
 async fn path_params<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Vec<(String, String)>, Failure> {
     match RawPathParams::from_request_parts(parts, state).await {
         Ok(params) => Ok(params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()),

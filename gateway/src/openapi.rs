@@ -182,7 +182,7 @@ fn parameters(binding: &Binding, schemas: &mut Schemas) -> Vec<Value> {
             "schema": schemas.of_field(&field),
         }));
     }
-    if binding.body == "*" && ["StartTurn", "SaveProject"].contains(&binding.rpc.name()) {
+    if binding.body == "*" && ["StartTurn", "SaveProject", "ResolveConflict"].contains(&binding.rpc.name()) {
         parameters.push(json!({"name": "Idempotency-Key", "in": "header", "required": false, "description": "The same as the field of the body.", "schema": {"type": "string"}}));
     }
     if binding.rpc.is_server_streaming() {

@@ -17,7 +17,7 @@ use crate::{
     auth::identify,
     error::{Failure, fault},
     limit, page, preview,
-    routes::{agents, agui, auth, chat, projects, system, turns},
+    routes::{agents, agui, auth, chat, conflicts, projects, system, turns},
 };
 
 /// What is asked before a handler runs.
@@ -84,6 +84,8 @@ fn contract() -> Vec<Route> {
         get("/api/projects/{project_id}/files/{path=**}", Counted, projects::file),
         get("/api/projects/{project_id}/revisions", Counted, projects::revisions),
         get("/api/projects/{project_id}/messages", Counted, projects::messages),
+        get("/api/projects/{project_id}/conflicts/{turn_id}", Counted, conflicts::get),
+        post("/api/projects/{project_id}/conflicts/{turn_id}/resolve", Counted, conflicts::resolve),
         post("/api/projects/{project_id}/previews", Counted, projects::preview),
         post("/api/turns", Counted, turns::start),
         get("/api/turns", Counted, turns::list),

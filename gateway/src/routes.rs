@@ -4,6 +4,7 @@ pub(crate) mod agents;
 pub(crate) mod agui;
 pub(crate) mod auth;
 pub(crate) mod chat;
+pub(crate) mod conflicts;
 pub(crate) mod projects;
 pub(crate) mod system;
 pub(crate) mod turns;

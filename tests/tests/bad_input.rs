@@ -37,6 +37,8 @@ const LIMITS: &[(&str, usize)] = &[
     ("GetFileRequest.revision", 40),
     ("ListRevisionsRequest.page_token", 0),
     ("ListMessagesRequest.page_token", 0),
+    ("ResolveConflictRequest.base_revision", 40),
+    ("ResolveConflictRequest.request_id", 36),
     ("CreatePreviewRequest.revision", 40),
     ("StartTurnRequest.project_id", 36),
     ("StartTurnRequest.draft_id", 128),

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// A save of 50 MiB takes longer than an ordinary call may.
-const SAVE_TIME: Duration = Duration::from_secs(60);
+pub(super) const SAVE_TIME: Duration = Duration::from_secs(60);
 
 pub(crate) async fn create(State(app): State<Arc<App>>, signed: Signed, Json(request): Json<CreateProjectRequest>) -> Reply {
     let project = present(app.upstream.projects().create_project(signed.context.request(request)).await?.into_inner().project)?;

@@ -20,6 +20,8 @@ pub const ACCESS: &[Rule] = &[
     Rule { rpc: "GetFile", callers: PUBLIC, user: true },
     Rule { rpc: "ListRevisions", callers: PUBLIC, user: true },
     Rule { rpc: "ListMessages", callers: PUBLIC, user: true },
+    Rule { rpc: "GetConflict", callers: PUBLIC, user: true },
+    Rule { rpc: "ResolveConflict", callers: PUBLIC, user: true },
     Rule { rpc: "CreatePreview", callers: PUBLIC, user: true },
     // The capability is the right.
     Rule { rpc: "ReadPreviewFile", callers: &[Gateway], user: false },

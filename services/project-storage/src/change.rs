@@ -171,7 +171,8 @@ impl Action {
 }
 
 impl Clash {
-    fn at(self, field: String, path: &FilePath) -> Error {
+    /// The refusal of a step that names the path.
+    pub fn at(self, field: String, path: &FilePath) -> Error {
         Error::InvalidPath { field, path: path.to_string(), problem: self.to_string() }
     }
 }

@@ -1,7 +1,7 @@
 //! What a change set makes of a project: from the trees to the objects of the commit.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -11,11 +11,12 @@ use time::OffsetDateTime;
 
 use crate::{
     Storage,
-    change::ChangeSet,
+    change::{ChangeSet, Content},
     error::Error,
-    git::{self, Commit, DiffStat, Difference, Folder, Object, Oid},
-    merge::{Conflict, Merge},
-    project::Project,
+    git::{self, Commit, DiffStat, Difference, FileRef, Folder, Object, Oid},
+    limits::{Limits, Step},
+    merge::{self, Depth, Merge, Merged, Text},
+    project::{Project, StoreId},
     revision::{self, Revision},
     tree::{self, HEAVY_BYTES},
 };
@@ -36,6 +37,8 @@ pub struct Edit<'a> {
     pub head: Option<&'a Revision>,
     pub base: Base,
     pub set: &'a ChangeSet,
+    /// How far to merge if the head moved.
+    pub depth: Depth,
 }
 
 /// A tree that may be, and how it differs from the one it follows.
@@ -43,8 +46,13 @@ pub struct Edited {
     tree: Folder,
     differences: Vec<Difference>,
     /// What the commit follows.
-    pub parent: Option<Oid>,
+    parents: Vec<Oid>,
+    /// Contents that may not be stored yet.
+    brought: Brought,
 }
+
+/// Contents by their ids.
+pub type Brought = HashMap<Oid, Bytes>;
 
 /// What came of it.
 pub enum Outcome {
@@ -71,23 +79,83 @@ pub async fn edit(storage: &Storage, edit: Edit<'_>) -> Result<Outcome, Error> {
     let limits = project.limits();
     let result = set.apply(&base_tree, &limits)?;
     let (base_id, head_id) = (base.map(|base| base.id), head.map(|head| head.id));
+    let mut brought: Brought = set.contents().map(|content| (content.file.oid, content.bytes.clone())).collect();
+    let targets = Steps { named: set.targets(), rest: "changes" };
     let merged = if base_id == head_id {
-        Ok(result)
+        Merged { tree: result, conflicts: Vec::new(), contents: Vec::new() }
     } else {
         let merge = Merge { base: &base_tree, result: &result, head: &head_tree, whole: set.replace };
-        merge.onto_head().map_err(|Conflict(paths)| (paths, result))
-    };
-    let checked = |tree: Folder, old: &Folder, parent| {
-        let differences = git::diff(old, &tree);
-        limits.check(&tree, &differences, &set.targets())?;
-        Ok::<_, Error>(Edited { tree, differences, parent })
-    };
-    match merged {
-        Ok(tree) => {
-            let edited = checked(tree, &head_tree, head_id)?;
-            Ok(if edited.differences.is_empty() { Outcome::Unchanged(head_tree) } else { Outcome::Applies(edited) })
+        let merged = run(storage, project.store, &merge, edit.depth, &brought).await?;
+        if !merged.conflicts.is_empty() {
+            // The tree as its author left it; what could have been merged waits for whoever resolves it.
+            let edited = Edited::check(result, &base_tree, &limits, targets)?.after(base_id).bringing(brought);
+            return Ok(Outcome::Conflicts { paths: merged.conflicts, edited });
         }
-        Err((paths, tree)) => Ok(Outcome::Conflicts { paths, edited: checked(tree, &base_tree, base_id)? }),
+        merged
+    };
+    brought.extend(targets.fitting(merged.contents, &limits)?);
+    let edited = Edited::check(merged.tree, &head_tree, &limits, targets)?.after(head_id).bringing(brought);
+    Ok(if edited.differences.is_empty() { Outcome::Unchanged(head_tree) } else { Outcome::Applies(edited) })
+}
+
+/// Merges three trees, with the contents of files that both sides edited. What is not in `brought` is read.
+pub async fn run(storage: &Storage, store: StoreId, merge: &Merge<'_>, depth: Depth, brought: &Brought) -> Result<Merged, Error> {
+    let plan = merge.plan(depth);
+    let versions = |text: &Text| [text.base, text.result, text.head];
+    let (new, stored): (Vec<FileRef>, Vec<_>) = plan.texts().iter().flat_map(versions).partition(|file| brought.contains_key(&file.oid));
+    let mut contents = tree::contents(storage, store, &stored).await?;
+    contents.extend(new.iter().filter_map(|file| Some((file.oid, brought.get(&file.oid)?.clone()))));
+    let heavy = plan.texts().iter().flat_map(versions).map(|file| file.size as usize).sum::<usize>() > HEAVY_BYTES;
+    let texts = plan.texts().to_vec();
+    let lines = tree::off_thread(heavy, move || merge::lines(&texts, &contents)).await;
+    Ok(plan.finish(merge.head, merge.result, lines))
+}
+
+/// What a request names, for refusals.
+pub struct Steps<'a> {
+    pub named: Vec<Step<'a>>,
+    /// The field that stands for what comes along without being named: an edit that follows a move, a turn's files.
+    pub rest: &'static str,
+}
+
+impl<'a> Steps<'a> {
+    /// The merged files, if each is as short as a file may be.
+    pub fn fitting(&self, merged: Vec<(String, Content)>, limits: &Limits) -> Result<Brought, Error> {
+        let fits = |(path, content): (String, Content)| {
+            let (size, limit) = (content.file.size, limits.file_bytes);
+            if size > limit {
+                let step = self.named.iter().find(|step| step.path == path);
+                let field = step.map_or(self.rest, |step| &step.field).to_owned();
+                return Err(Error::FileTooLarge { field, path, size, limit });
+            }
+            Ok((content.file.oid, content.bytes))
+        };
+        merged.into_iter().map(fits).collect()
+    }
+
+    fn with(mut self, came: &'a [Difference]) -> Vec<Step<'a>> {
+        let named: HashSet<&str> = self.named.iter().map(|step| step.path).collect();
+        let unnamed = came.iter().filter(|d| !named.contains(d.path.as_str()));
+        let rest: Vec<_> = unnamed.map(|d| Step { field: self.rest.to_owned(), path: &d.path }).collect();
+        self.named.extend(rest);
+        self.named
+    }
+}
+
+impl Edited {
+    /// A tree instead of the one that it follows, if it is within the limits.
+    pub fn check(tree: Folder, old: &Folder, limits: &Limits, steps: Steps<'_>) -> Result<Self, Error> {
+        let differences = git::diff(old, &tree);
+        limits.check(&tree, &differences, &steps.with(&differences))?;
+        Ok(Self { tree, differences, parents: Vec::new(), brought: Brought::new() })
+    }
+
+    pub fn after(self, parents: impl IntoIterator<Item = Oid>) -> Self {
+        Self { parents: parents.into_iter().collect(), ..self }
+    }
+
+    pub fn bringing(self, brought: Brought) -> Self {
+        Self { brought, ..self }
     }
 }
 
@@ -119,6 +187,8 @@ pub struct Packed {
     pub parents: Vec<Oid>,
     pub objects: Vec<Object>,
     pub stat: DiffStat,
+    /// As the history shows it.
+    pub message: String,
     /// Contents of the objects that are files.
     pub contents: HashMap<Oid, Bytes>,
 }
@@ -127,16 +197,14 @@ pub struct Packed {
 pub type Blobs = HashMap<Oid, Object>;
 
 /// Makes the objects of a commit. Contents that are where they were are not among them.
-pub async fn pack(edited: Edited, set: &ChangeSet, author: &Authorship<'_>, blobs: &mut Blobs) -> Packed {
-    let Edited { mut tree, differences, parent } = edited;
-    let brought: HashMap<Oid, &Bytes> = set.contents().map(|content| (content.file.oid, &content.bytes)).collect();
+pub async fn pack(edited: Edited, author: &Authorship<'_>, blobs: &mut Blobs) -> Packed {
+    let Edited { mut tree, differences, parents, brought } = edited;
     let new = differences.iter().filter_map(|d| d.new.map(|file| file.oid));
     let contents: HashMap<Oid, Bytes> = new.filter_map(|oid| Some((oid, Bytes::clone(brought.get(&oid)?)))).collect();
     compress(&contents, blobs).await;
 
     let mut objects = Vec::new();
     let tree_oid = tree.write(&mut objects);
-    let parents: Vec<Oid> = parent.into_iter().collect();
     let commit = git::commit(&Commit {
         tree: tree_oid,
         parents: &parents,
@@ -150,7 +218,8 @@ pub async fn pack(edited: Edited, set: &ChangeSet, author: &Authorship<'_>, blob
     // Sorted and each once: two savers of a store lock rows in the same order.
     let objects: BTreeMap<Oid, Object> = objects.into_iter().map(|object| (object.oid, object)).collect();
     let stat = git::stat(&differences);
-    Packed { oid, tree: Arc::new(tree), tree_oid, parents, objects: objects.into_values().collect(), stat, contents }
+    let (message, objects) = (author.message.to_owned(), objects.into_values().collect());
+    Packed { oid, tree: Arc::new(tree), tree_oid, parents, objects, stat, message, contents }
 }
 
 async fn compress(contents: &HashMap<Oid, Bytes>, blobs: &mut Blobs) {

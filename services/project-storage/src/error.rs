@@ -5,7 +5,10 @@ use std::time::Duration;
 use chassis::error::ServiceError;
 use proto::error::{ErrorCode, Fault, FieldViolation};
 
-use crate::{git::Corrupt, store::Failure};
+use crate::{
+    git::{Corrupt, Oid},
+    store::Failure,
+};
 
 /// The folder's name; domain of the reasons.
 pub const SERVICE: &str = "project-storage";
@@ -39,10 +42,14 @@ pub enum Error {
     FileExists { field: String, path: String },
     #[error("`{path}` is not as the ETag says")]
     FileChanged { field: String, path: String, current: String },
-    #[error("the project moved on and the same paths changed")]
+    #[error("the project moved on since that revision")]
     StaleRevision { base: String, head: String, paths: Vec<String> },
     #[error("the id was used for another request")]
     KeyReused,
+    #[error("no such conflict")]
+    ConflictNotFound,
+    #[error("the conflict was resolved already")]
+    ConflictResolved { revision: Oid },
     #[error("no such turn")]
     TurnNotFound,
     #[error("the turn has ended")]
@@ -76,13 +83,17 @@ impl Error {
             | Self::FolderTooLarge { .. }
             | Self::TooManyChanges { .. }
             | Self::PageToken(_) => ErrorCode::InvalidArgument,
-            Self::ProjectNotFound | Self::RevisionNotFound | Self::FileNotFound { .. } | Self::TurnNotFound | Self::PreviewNotFound => {
-                ErrorCode::NotFound
-            }
+            Self::ProjectNotFound
+            | Self::RevisionNotFound
+            | Self::FileNotFound { .. }
+            | Self::ConflictNotFound
+            | Self::TurnNotFound
+            | Self::PreviewNotFound => ErrorCode::NotFound,
             Self::FileExists { .. }
             | Self::FileChanged { .. }
             | Self::StaleRevision { .. }
             | Self::KeyReused
+            | Self::ConflictResolved { .. }
             | Self::TurnEnded
             | Self::DigestMismatch => ErrorCode::Conflict,
             Self::RoleRequired => ErrorCode::Forbidden,
@@ -109,6 +120,8 @@ impl Error {
             Self::FileChanged { .. } => "FILE_CHANGED",
             Self::StaleRevision { .. } => "STALE_REVISION",
             Self::KeyReused => "KEY_REUSED",
+            Self::ConflictNotFound => "CONFLICT_NOT_FOUND",
+            Self::ConflictResolved { .. } => "CONFLICT_RESOLVED",
             Self::TurnNotFound => "TURN_NOT_FOUND",
             Self::TurnEnded => "TURN_ENDED",
             Self::DigestMismatch => "TURN_DIGEST_MISMATCH",
@@ -154,8 +167,15 @@ impl Error {
             Self::StaleRevision { base, head, paths } => {
                 fault.with("base", base).with("head", head).with("paths", listed(paths)).with("path_count", paths.len().to_string())
             }
+            Self::ConflictResolved { revision } => fault.with("revision", revision.to_string()),
             _ => fault,
         }
+    }
+
+    /// The head is not what somebody looked at.
+    pub fn stale(base: Option<Oid>, head: Option<Oid>, paths: Vec<String>) -> Self {
+        let etag = |oid: Option<Oid>| oid.map(|oid| oid.etag()).unwrap_or_default();
+        Self::StaleRevision { base: etag(base), head: etag(head), paths }
     }
 }
 

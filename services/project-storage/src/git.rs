@@ -5,7 +5,9 @@
 mod diff;
 mod folder;
 mod object;
+mod text;
 
 pub use diff::{DiffStat, Difference, diff, stat};
 pub use folder::{Clash, Entry, FileRef, Folder, Listed};
 pub use object::{Commit, Corrupt, Kind, Object, Oid, TreeEntry, blob, blob_id, commit, read_blob, read_tree};
+pub use text::merge_text;

@@ -1,5 +1,6 @@
 //! The wire: each RPC is decoded to domain types, handed to one function, and its answer encoded.
 
+mod conflicts;
 mod decode;
 mod encode;
 mod files;
@@ -45,6 +46,8 @@ rpcs! {
     load_project(LoadProjectRequest) -> LoadProjectResponse = files::load;
     list_files(ListFilesRequest) -> ListFilesResponse = files::list;
     get_file(GetFileRequest) -> GetFileResponse = files::get;
+    get_conflict(GetConflictRequest) -> GetConflictResponse = conflicts::get;
+    resolve_conflict(ResolveConflictRequest) -> ResolveConflictResponse = conflicts::resolve;
     create_preview(CreatePreviewRequest) -> CreatePreviewResponse = previews::create;
     read_preview_file(ReadPreviewFileRequest) -> ReadPreviewFileResponse = previews::read;
     begin_turn(BeginTurnRequest) -> BeginTurnResponse = turns::begin;

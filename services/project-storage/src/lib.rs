@@ -8,7 +8,8 @@
 //! - [`change`], [`merge`]: what a change set makes of a tree, and of one that moved on. Pure.
 //! - [`project`], [`revision`], [`message`]: the nouns, who may read them, and their pages.
 //! - [`tree`], [`cache`]: reading; [`edit`], [`lock`]: from a change set to a commit.
-//! - [`save`], [`turn`]: a person's save and an agent's turn, each written at once or not at all.
+//! - [`saver`], [`save`], [`turn`]: a person's save and an agent's turn, each written at once or not at all.
+//! - [`conflict`], [`resolve`]: a turn that could not be merged, beside the head, and how a person ends that.
 //! - [`preview`]: files as a browser gets them. [`sweep`]: what is forgotten.
 //! - `store`: the SQL. `grpc`, [`access`], `error`, [`config`]: the edges.
 
@@ -32,7 +33,11 @@ pub mod edit;
 pub mod lock;
 
 pub mod save;
+pub mod saver;
 pub mod turn;
+
+pub mod conflict;
+pub mod resolve;
 
 pub mod preview;
 pub mod sweep;

@@ -23,6 +23,18 @@ pub struct Held<'a> {
 }
 
 impl Locks {
+    /// Takes the project's lock unless it is held already; answers whether somebody had it before, so that what was read is
+    /// old.
+    pub async fn hold_once<'a>(&'a self, held: &mut Option<Held<'a>>, project: ProjectId) -> bool {
+        if held.is_some() {
+            return false;
+        }
+        let taken = self.hold(project).await;
+        let waited = taken.waited;
+        *held = Some(taken);
+        waited
+    }
+
     pub async fn hold(&self, project: ProjectId) -> Held<'_> {
         // The last bytes of a UUIDv7 are random.
         let shard = &self.0[usize::from(project.0.as_bytes()[15]) % SHARDS];

@@ -1,9 +1,28 @@
-//! What becomes of a change whose base is not the head any more: paths that nobody touched since apply on the head, the rest is
-//! a conflict. Hunks are not looked at.
+//! What becomes of a change whose base is not the head any more. Paths that one side touched are taken from it, files that both
+//! touched are merged line by line where that was asked for, and a file that one side moved and the other edited is edited
+//! where it went. What remains is a conflict, and nothing with marks in it is ever made. Pure: a plan says which contents it
+//! needs.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
-use crate::git::{Difference, Folder, diff};
+use prost::bytes::Bytes;
+
+use crate::{
+    change::Content,
+    git::{self, Clash, Difference, Entry, FileRef, Folder, Oid, diff, merge_text},
+};
+
+/// How far a merge goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// A path that both sides touched is a conflict.
+    Paths,
+    /// Their lines are compared.
+    Lines,
+}
 
 /// Three trees: where the change began, what it makes of that, and where the project is now.
 #[derive(Debug)]
@@ -15,86 +34,182 @@ pub struct Merge<'a> {
     pub whole: bool,
 }
 
-/// Paths that both sides changed, or that cannot stand beside each other; sorted.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Conflict(pub Vec<String>);
+/// A merge as far as it can be told without opening a file.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// What the change brings to the head, by path; `None` goes away.
+    take: BTreeMap<String, Option<FileRef>>,
+    /// Files that both sides edited.
+    texts: Vec<Text>,
+    /// Paths that both sides touched and that have no lines in common.
+    conflicts: BTreeSet<String>,
+    /// Where an edit of one side follows the other side's move: to, from.
+    moved: BTreeMap<String, String>,
+}
+
+/// A file that both sides edited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    pub path: String,
+    pub base: FileRef,
+    pub result: FileRef,
+    pub head: FileRef,
+}
+
+/// What the lines of a file came to; `None` where they overlap.
+pub type Lines = (String, Option<Content>);
+
+/// A merge that is done.
+#[derive(Debug)]
+pub struct Merged {
+    /// The head with all of the change that does not conflict.
+    pub tree: Folder,
+    /// Paths that both sides changed, or that cannot stand beside each other; sorted.
+    pub conflicts: Vec<String>,
+    /// Files that neither side had, by path.
+    pub contents: Vec<(String, Content)>,
+}
 
 impl Merge<'_> {
-    /// The change on top of the head.
-    pub fn onto_head(&self) -> Result<Folder, Conflict> {
+    /// What can be told from the trees.
+    pub fn plan(&self, depth: Depth) -> Plan {
         let ours = diff(self.base, self.result);
         let theirs = diff(self.base, self.head);
+        let mut plan = Plan { take: ours.iter().map(|d| (d.path.clone(), d.new)).collect(), ..Plan::default() };
+        if self.whole {
+            let unwanted = theirs.iter().filter(|d| self.result.file(&d.path) != d.new);
+            plan.conflicts = unwanted.map(|d| d.path.clone()).collect();
+            if !plan.conflicts.is_empty() {
+                plan.take.clear();
+            }
+            return plan;
+        }
         let changed: HashMap<&str, &Difference> = theirs.iter().map(|d| (d.path.as_str(), d)).collect();
-        // The same change on both sides is no conflict.
-        let agrees = |d: &Difference| changed.get(d.path.as_str()).is_none_or(|other| other.new == d.new);
-        let mut paths: Vec<String> = if self.whole {
-            let wanted = |d: &&Difference| self.result.file(&d.path) != d.new;
-            theirs.iter().filter(wanted).map(|d| d.path.clone()).collect()
-        } else {
-            ours.iter().filter(|d| !agrees(d)).map(|d| d.path.clone()).collect()
-        };
-        if !paths.is_empty() {
-            return Err(Conflict(paths));
-        }
-        let mut merged = Folder::clone(self.head);
-        for gone in ours.iter().filter(|d| d.new.is_none()) {
-            merged.remove(&gone.path);
-        }
-        for came in &ours {
-            if let Some(file) = came.new.filter(|file| merged.file(&came.path) != Some(*file))
-                && merged.put(&came.path, file).is_err()
-            {
-                paths.push(came.path.clone());
+        let (our_moves, their_moves) = (moves(&ours), moves(&theirs));
+        for our in &ours {
+            // The same change on both sides is no conflict.
+            let Some(their) = changed.get(our.path.as_str()).filter(|their| their.new != our.new) else { continue };
+            // Where an edit goes whose file the other side moved, if nothing stands there.
+            let moved = |moves: &HashMap<&str, &str>, other: &Folder| {
+                moves.get(our.path.as_str()).filter(|to| other.file(to).is_none()).map(|to| (*to).to_owned())
+            };
+            let edit = match (our.new, their.new) {
+                (None, Some(edited)) => moved(&our_moves, self.head).zip(Some(edited)),
+                (Some(edited), None) => moved(&their_moves, self.result).zip(Some(edited)),
+                _ => None,
+            };
+            match (our.old, our.new, their.new) {
+                _ if depth == Depth::Paths => plan.refuse(our),
+                (Some(base), Some(result), Some(head)) => {
+                    plan.take.remove(&our.path);
+                    plan.texts.push(Text { path: our.path.clone(), base, result, head });
+                }
+                _ => match edit {
+                    Some((to, edited)) => plan.follow(&our.path, to, edited),
+                    None => plan.refuse(our),
+                },
             }
         }
-        if paths.is_empty() { Ok(merged) } else { Err(Conflict(paths)) }
+        plan
     }
+}
+
+/// Files that went away at one path and came at another, from and to. An empty file is like any other, and of two that are
+/// alike nobody can say which went where.
+fn moves(differences: &[Difference]) -> HashMap<&str, &str> {
+    let mut sides: HashMap<Oid, (Vec<&str>, Vec<&str>)> = HashMap::new();
+    for difference in differences {
+        match (difference.old, difference.new) {
+            (Some(old), None) if old.size > 0 => sides.entry(old.oid).or_default().0.push(&difference.path),
+            (None, Some(new)) if new.size > 0 => sides.entry(new.oid).or_default().1.push(&difference.path),
+            _ => {}
+        }
+    }
+    let single = |(from, to): (Vec<_>, Vec<_>)| match (from.as_slice(), to.as_slice()) {
+        ([from], [to]) => Some((*from, *to)),
+        _ => None,
+    };
+    sides.into_values().filter_map(single).collect()
+}
+
+impl Plan {
+    fn refuse(&mut self, difference: &Difference) {
+        self.take.remove(&difference.path);
+        self.conflicts.insert(difference.path.clone());
+    }
+
+    fn follow(&mut self, from: &str, to: String, edited: FileRef) {
+        self.take.insert(from.to_owned(), None);
+        self.take.insert(to.clone(), Some(edited));
+        self.moved.insert(to, from.to_owned());
+    }
+
+    /// The files whose contents [`Plan::finish`] needs.
+    pub fn texts(&self) -> &[Text] {
+        &self.texts
+    }
+
+    /// Puts the change onto the head, with what the texts came to.
+    pub fn finish(mut self, head: &Folder, result: &Folder, lines: Vec<Lines>) -> Merged {
+        let mut contents = Vec::new();
+        for (path, content) in lines {
+            match content {
+                Some(content) => {
+                    self.take.insert(path.clone(), Some(content.file));
+                    contents.push((path, content));
+                }
+                None => {
+                    self.conflicts.insert(path);
+                }
+            }
+        }
+        let mut tree = head.clone();
+        for path in self.take.iter().filter(|(_, file)| file.is_none()).map(|(path, _)| path) {
+            tree.remove(path);
+        }
+        let came = self.take.iter().filter_map(|(path, file)| Some((path, (*file)?)));
+        for (path, file) in came.filter(|(path, file)| head.file(path) != Some(*file)) {
+            if let Err(clash) = tree.put(path, file) {
+                self.conflicts.insert(path.clone());
+                self.conflicts.extend(in_the_way(&tree, &clash));
+            }
+        }
+        // Whoever decides for the other side of a conflict must be able to decide about what is in its way as well.
+        let mut other = tree.clone();
+        let wanted: Vec<_> = self.conflicts.iter().filter_map(|path| Some((path.clone(), result.file(path)?))).collect();
+        for (path, file) in wanted {
+            if let Err(clash) = other.put(&path, file) {
+                self.conflicts.extend(in_the_way(&other, &clash));
+            }
+        }
+        // An edit that has nowhere to go is shown where it was made.
+        let homeless: Vec<String> = self.conflicts.iter().filter_map(|to| self.moved.get(to).cloned()).collect();
+        self.conflicts.extend(homeless);
+        Merged { tree, conflicts: self.conflicts.into_iter().collect(), contents }
+    }
+}
+
+/// The files that keep another one from its path.
+fn in_the_way(tree: &Folder, clash: &Clash) -> Vec<String> {
+    let (Clash::IsFile(path) | Clash::IsFolder(path) | Clash::Twin(path)) = clash;
+    match tree.get(path) {
+        Some(Entry::Folder(folder)) => folder.walk_files().into_iter().map(|(below, _)| format!("{path}/{below}")).collect(),
+        _ => vec![path.clone()],
+    }
+}
+
+/// Merges the lines of files; `contents` has every version of them.
+pub fn lines(texts: &[Text], contents: &HashMap<Oid, Bytes>) -> Vec<Lines> {
+    let merged = |text: &Text| {
+        let version = |file: &FileRef| contents.get(&file.oid);
+        let bytes = merge_text(version(&text.base)?, version(&text.result)?, version(&text.head)?)?;
+        // What cannot be stored is for people to look at.
+        let oid = git::blob_id(&bytes).ok()?;
+        let size = u32::try_from(bytes.len()).ok()?;
+        Some(Content { bytes: bytes.into(), file: FileRef { oid, size } })
+    };
+    texts.iter().map(|text| (text.path.clone(), merged(text))).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::git::{FileRef, Oid};
-
-    fn tree(files: &str) -> Arc<Folder> {
-        let mut root = Folder::default();
-        for (path, content) in files.split_whitespace().filter_map(|f| f.split_once('=')) {
-            let oid = Oid::of_bytes(&[content.as_bytes()[0]; 20]).expect("oid");
-            root.put(path, FileRef { oid, size: 1 }).expect("no clash");
-        }
-        Arc::new(root)
-    }
-
-    fn check(base: &str, result: &str, head: &str, whole: bool, expected: Result<&str, &str>) {
-        let merge = Merge { base: &tree(base), result: &tree(result), head: &tree(head), whole };
-        let found = merge.onto_head().map(|t| t.walk_files()).map_err(|Conflict(paths)| paths.join(" "));
-        assert_eq!(found, expected.map(|t| tree(t).walk_files()).map_err(str::to_owned), "{base} | {result} | {head}");
-    }
-
-    #[test]
-    fn untouched_paths_apply_on_the_head() {
-        check("a=1 b=1", "a=2 b=1", "a=1 b=3", false, Ok("a=2 b=3"));
-        check("a=1", "a=1 n=1", "a=1 m=1", false, Ok("a=1 m=1 n=1"));
-        check("a=1 b=1", "b=1", "a=1 b=2", false, Ok("b=2"));
-        check("a=1", "b/a=1", "a=1 c=1", false, Ok("b/a=1 c=1"));
-        check("a=1", "a=2", "a=2 b=1", false, Ok("a=2 b=1"));
-        check("", "a=1", "b=1", false, Ok("a=1 b=1"));
-    }
-
-    #[test]
-    fn the_rest_is_a_conflict() {
-        check("a=1 b=1", "a=2 b=2", "a=3 b=1", false, Err("a"));
-        check("a=1", "a=2", "", false, Err("a"));
-        check("a=1", "", "a=2", false, Err("a"));
-        check("a=1", "b=1", "c=1", false, Ok("b=1 c=1"));
-        check("", "a=1", "a=2", false, Err("a"));
-        check("", "a/b=1", "a=2", false, Err("a/b"));
-        check("", "A=1", "a=2", false, Err("A"));
-    }
-
-    #[test]
-    fn a_snapshot_stands_for_the_whole_tree() {
-        check("a=1", "a=2", "a=1 b=1", true, Err("b"));
-        check("a=1", "a=2 b=1", "a=1 b=1", true, Ok("a=2 b=1"));
-    }
-}
+mod tests;

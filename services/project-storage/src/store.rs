@@ -1,5 +1,6 @@
 //! PostgreSQL: free functions over a pool or a transaction, one file per kind of row. SQL stands nowhere else.
 
+pub mod conflicts;
 pub mod messages;
 pub mod objects;
 pub mod previews;

@@ -11,18 +11,17 @@ use crate::{
     error::Error,
     git::Oid,
     lock::Held,
+    merge::Depth,
     message::{Author, Message},
     project::{self, Actor, Member, Project, Role, Target},
     revision::{self, Revision},
+    saver::ATTEMPTS,
     store::{
         self, Tx, messages, projects,
         saves::{self, NewRevision},
         turns::{self, Begun, Ending},
     },
 };
-
-/// Savers that one commit gives way to before it says that the project is busy.
-const ATTEMPTS: u32 = 16;
 
 /// Where a turn stands. The numbers stand in the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,7 +181,9 @@ pub struct CommitTurn {
 /// How a commit ended.
 pub struct Committed {
     pub state: State,
-    /// The new head, or the turn's own commit.
+    /// Id of the new head, or of the turn's own commit.
+    pub id: Option<Oid>,
+    /// What that id stands for; `None` of a commit whose branch has ended.
     pub revision: Option<Revision>,
     pub conflict_paths: Vec<String>,
 }
@@ -214,16 +215,14 @@ impl Run<'_> {
             return self.replay(work).await.map(Some);
         }
         let Member { project, head, .. } = &work.member;
-        let edit = Edit { project, head: head.as_ref(), base: self.commit.base, set: &self.commit.set };
+        // A turn cannot ask anybody, so it merges as far as lines go. What comes out clean is one revision that follows the head
+        // alone: its difference to the head is what the turn did, all of it, since nothing of it was overlapped. The history
+        // stays one line, and the turn's own tree can be had again from its base and its log.
+        let edit = Edit { project, head: head.as_ref(), base: self.commit.base, set: &self.commit.set, depth: Depth::Lines };
         let outcome = edit::edit(self.storage, edit).await?;
-        if self.held.is_none() {
-            let held = self.storage.locks.hold(project.id).await;
-            let waited = held.waited;
-            self.held = Some(held);
-            if waited {
-                // Somebody saved meanwhile, so what was read is old.
-                return Ok(None);
-            }
+        if self.storage.locks.hold_once(&mut self.held, project.id).await {
+            // Somebody saved meanwhile, so what was read is old.
+            return Ok(None);
         }
         let result = match outcome {
             Outcome::Unchanged(_) => Made { state: State::Unchanged, packed: None, conflict_paths: Vec::new() },
@@ -238,9 +237,9 @@ impl Run<'_> {
     }
 
     async fn pack(&mut self, user: UserId, edited: Edited) -> Packed {
-        let CommitTurn { turn, message, set, .. } = self.commit;
+        let CommitTurn { turn, message, .. } = self.commit;
         let author = Authorship { user, turn: Some(*turn), message, now: chassis::clock::now() };
-        edit::pack(edited, set, &author, &mut self.blobs).await
+        edit::pack(edited, &author, &mut self.blobs).await
     }
 
     /// Files, answer and the turn's end in one transaction.
@@ -270,7 +269,7 @@ impl Run<'_> {
         if let Some(packed) = packed {
             packed.remember(self.storage, &work.member.project);
         }
-        Ok(Some(Committed { state, revision, conflict_paths }))
+        Ok(Some(Committed { state, id: revision.as_ref().map(|revision| revision.id), revision, conflict_paths }))
     }
 
     /// Writes the commit, if there is one; the outer `None` if the head moved or the role went.
@@ -315,10 +314,14 @@ impl Run<'_> {
             return Err(Error::DigestMismatch);
         }
         let revision = match turn.revision {
-            Some(id) => Some(revision::find(self.storage, member.project.id, id).await?),
+            Some(id) => match revision::find(self.storage, member.project.id, id).await {
+                // Somebody may have resolved the conflict before its turn heard of it.
+                Err(Error::RevisionNotFound) if turn.state == State::Conflicted => None,
+                found => Some(found?),
+            },
             None => None,
         };
-        Ok(Committed { state: turn.state, revision, conflict_paths: turn.conflict_paths })
+        Ok(Committed { state: turn.state, id: turn.revision, revision, conflict_paths: turn.conflict_paths })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use proto::{
     error::Violations,
-    project_storage::{FileChange, FileContent, file_change, file_content},
+    project_storage::{FileChange, FileContent, OnConflict, file_change, file_content},
 };
 
 use crate::{
@@ -10,12 +10,14 @@ use crate::{
     error::{Error, SERVICE},
     git::{self, FileRef, Oid},
     limits::FILES_PER_SAVE,
+    merge::Depth,
     path::FilePath,
     project::{self, Target},
     tree::{HEAVY_BYTES, off_thread},
 };
 
 const DRAFT_CHARACTERS: usize = 128;
+const REQUEST_ID_CHARACTERS: usize = 36;
 
 /// Ends the decoding of a message: the refusal with every violation, or the value.
 pub(super) fn checked<T>(violations: Violations, value: Option<T>) -> Result<T, Error> {
@@ -72,6 +74,23 @@ pub(super) fn line(violations: &mut Violations, field: &str, text: &str, charact
     }
 }
 
+/// What tells a request from its repeat; may be empty.
+pub(super) fn request_id(violations: &mut Violations, text: &str) {
+    line(violations, "request_id", text, 0..=REQUEST_ID_CHARACTERS);
+}
+
+/// How far a save is to be merged.
+pub(super) fn depth(violations: &mut Violations, on_conflict: i32) -> Depth {
+    match OnConflict::try_from(on_conflict) {
+        Ok(OnConflict::Unspecified | OnConflict::Fail) => Depth::Paths,
+        Ok(OnConflict::Merge) => Depth::Lines,
+        Err(_) => {
+            violations.add("on_conflict", "must be ON_CONFLICT_FAIL or ON_CONFLICT_MERGE");
+            Depth::Paths
+        }
+    }
+}
+
 /// A text for people of so many bytes; the database takes no NUL.
 pub(super) fn text(violations: &mut Violations, field: &str, text: &str, bytes: std::ops::RangeInclusive<usize>) {
     violations.length(field, text, bytes);
@@ -93,11 +112,15 @@ pub(super) async fn changes(wire: Vec<FileChange>, replace: bool) -> Result<Chan
 
 fn content_bytes(change: &FileChange) -> usize {
     use file_change::Action::{Create, Delete, Rename, Update, Write};
-    let content = match &change.action {
-        Some(Write(content) | Create(content) | Update(content)) => content.data.as_ref(),
-        Some(Delete(_) | Rename(_)) | None => None,
-    };
-    match content {
+    match &change.action {
+        Some(Write(content) | Create(content) | Update(content)) => bytes(content),
+        Some(Delete(_) | Rename(_)) | None => 0,
+    }
+}
+
+/// How much a content holds.
+pub(super) fn bytes(content: &FileContent) -> usize {
+    match &content.data {
         Some(file_content::Data::Text(text)) => text.len(),
         Some(file_content::Data::Binary(bytes)) => bytes.len(),
         None => 0,
@@ -138,7 +161,8 @@ pub(super) fn path(field: String, text: &str) -> Result<FilePath, Error> {
     })
 }
 
-fn content(field: String, wire: FileContent) -> Result<Content, Error> {
+/// The bytes of a file, hashed.
+pub(super) fn content(field: String, wire: FileContent) -> Result<Content, Error> {
     let bytes = match wire.data {
         Some(file_content::Data::Text(text)) => text.into(),
         Some(file_content::Data::Binary(bytes)) => bytes,

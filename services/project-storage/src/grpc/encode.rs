@@ -57,6 +57,11 @@ pub(super) fn revision(revision: &Revision) -> pb::Revision {
     }
 }
 
+/// A revision of which only the id is left.
+pub(super) fn revision_id(id: Oid) -> pb::Revision {
+    pb::Revision { id: id.to_string(), ..pb::Revision::default() }
+}
+
 pub(super) fn message(message: Message) -> pb::Message {
     pb::Message {
         id: message.id.to_string(),
@@ -86,9 +91,14 @@ pub(super) fn entry(path: String, file: Option<FileRef>) -> pb::FileEntry {
 }
 
 pub(super) fn file(path: String, file: FileRef, bytes: Bytes) -> pb::File {
+    pb::File { path, content: Some(content(bytes)), size_bytes: file.size, etag: file.oid.etag() }
+}
+
+/// Text where it is text.
+pub(super) fn content(bytes: Bytes) -> pb::FileContent {
     let data = match std::str::from_utf8(&bytes) {
         Ok(text) => pb::file_content::Data::Text(text.to_owned()),
         Err(_) => pb::file_content::Data::Binary(bytes),
     };
-    pb::File { path, content: Some(pb::FileContent { data: Some(data) }), size_bytes: file.size, etag: file.oid.etag() }
+    pb::FileContent { data: Some(data) }
 }

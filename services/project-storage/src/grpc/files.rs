@@ -12,31 +12,36 @@ use crate::{
     error::Error,
     git::{FileRef, Folder},
     limits::SUMMARY_CHARACTERS,
+    merge::Depth,
     project::{self, Member, Role, Target},
     revision::{self, Revision},
-    save::{self, RequestKey, Save},
+    save::{self, Save},
+    saver::RequestKey,
     tree,
 };
-
-const REQUEST_ID_CHARACTERS: usize = 36;
 
 pub(super) async fn save(storage: &Storage, request: Request<pb::SaveProjectRequest>) -> Result<pb::SaveProjectResponse, Error> {
     let context = Context::of(&request);
     let actor = decode::actor(&context)?;
-    let wire = request.into_inner();
+    let mut wire = request.into_inner();
     let mut violations = Violations::default();
     let target = decode::target(&mut violations, &wire.project_id, &wire.draft_id);
+    let depth = decode::depth(&mut violations, wire.on_conflict);
     let base = decode::revision(&mut violations, "base_revision", &wire.base_revision);
     decode::line(&mut violations, "message", &wire.message, 0..=SUMMARY_CHARACTERS);
-    decode::line(&mut violations, "request_id", &wire.request_id, 0..=REQUEST_ID_CHARACTERS);
+    decode::request_id(&mut violations, &wire.request_id);
     if wire.changes.is_empty() {
         violations.add("changes", "must hold 1 to 200 changes");
     }
     let target = decode::checked(violations, target)?;
+    if depth == Depth::Paths {
+        // The default is the same request, said or not.
+        wire.on_conflict = pb::OnConflict::Unspecified.into();
+    }
     let fingerprint = || digest(&SHA256, &wire.encode_to_vec()).as_ref().to_vec();
     let request = (!wire.request_id.is_empty()).then(|| RequestKey { fingerprint: fingerprint(), id: wire.request_id.clone() });
     let set = decode::changes(wire.changes, wire.replace).await?;
-    let saved = save::save(storage, &context, Save { actor, target, base, set, message: wire.message, request }).await?;
+    let saved = save::save(storage, &context, Save { actor, target, base, set, depth, message: wire.message, request }).await?;
     Ok(pb::SaveProjectResponse {
         project: Some(encode::project(&saved.project)),
         revision: saved.revision.as_ref().map(encode::revision),

@@ -109,7 +109,7 @@ pub(super) async fn commit(storage: &Storage, request: Request<pb::CommitTurnReq
     };
     Ok(pb::CommitTurnResponse {
         outcome: outcome.into(),
-        revision: committed.revision.as_ref().map(encode::revision),
+        revision: committed.revision.as_ref().map(encode::revision).or_else(|| committed.id.map(encode::revision_id)),
         conflict_paths: committed.conflict_paths,
     })
 }

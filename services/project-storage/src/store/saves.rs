@@ -7,7 +7,7 @@ use proto::{
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
-use super::{Connection, Failure, MAIN, oid_or_none, signed, unsigned};
+use super::{Connection, Failure, MAIN, conflicts::branch as branch_of, oid_or_none, signed, unsigned};
 use crate::{
     git::{DiffStat, Object, Oid},
     project::{Role, StoreId},
@@ -163,7 +163,7 @@ pub async fn branch(db: &mut Connection, turn: TurnId, new: &NewRevision<'_>) ->
         new.project.0,
         new.user.0,
         new.oid.as_bytes(),
-        format!("refs/turns/{turn}"),
+        branch_of(turn),
         BRANCH_DAYS,
         new.store.0,
         objects.oids.as_slice() as _,

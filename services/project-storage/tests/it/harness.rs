@@ -12,10 +12,11 @@ use chassis::{
 use proto::{
     auth::Plan,
     error::Fault,
-    id::UserId,
+    id::{TurnId, UserId},
     project_storage::{
-        CommitTurnRequest, CommitTurnResponse, CreateProjectRequest, DeleteFile, FileChange, FileContent, LoadProjectRequest,
-        LoadProjectResponse, Project, RenameFile, SaveProjectRequest, SaveProjectResponse, file_change::Action, file_content::Data,
+        BeginTurnRequest, CommitTurnRequest, CommitTurnResponse, CreateProjectRequest, DeleteFile, EndTurnRequest, FileChange, FileContent,
+        GetTurnTreeRequest, ListMessagesRequest, LoadProjectRequest, LoadProjectResponse, Message, MessageOrder, Project, RenameFile,
+        SaveProjectRequest, SaveProjectResponse, TurnEnd, file_change::Action, file_content::Data,
         project_storage_service_client::ProjectStorageServiceClient,
     },
 };
@@ -167,6 +168,52 @@ pub(crate) fn listing(loaded: &LoadProjectResponse) -> Vec<String> {
     loaded.files.iter().map(|file| format!("{}={}", file.path, text(&file.content))).collect()
 }
 
+/// A turn as agent-streaming drives it.
+pub(crate) struct Turn {
+    pub(crate) id: String,
+    pub(crate) agent: Client,
+}
+
+impl Turn {
+    pub(crate) fn new(cluster: &Cluster) -> Self {
+        Self { id: TurnId::generate().to_string(), agent: cluster.agent() }
+    }
+
+    pub(crate) async fn begin(&self, person: &Person, project: &str, prompt: &str) -> Result<String, Box<Fault>> {
+        let message =
+            BeginTurnRequest { turn_id: self.id.clone(), project_id: project.into(), prompt: prompt.into(), ..BeginTurnRequest::default() };
+        answer(self.agent.clone().begin_turn(bearing(message, &person.token)).await).map(|r| r.project_id)
+    }
+
+    pub(crate) fn result(&self, base: &str, changes: Vec<FileChange>) -> CommitTurnRequest {
+        CommitTurnRequest {
+            turn_id: self.id.clone(),
+            base_revision: base.into(),
+            changes,
+            digest: vec![7; 32].into(),
+            answer: "done".into(),
+            message: "Build a clock".into(),
+        }
+    }
+
+    pub(crate) async fn end(&self, end: TurnEnd, partial: &str) -> Result<(), Box<Fault>> {
+        let message = EndTurnRequest { turn_id: self.id.clone(), end: end.into(), partial_answer: partial.into() };
+        answer(self.agent.clone().end_turn(plain(message)).await).map(drop)
+    }
+
+    pub(crate) async fn tree(&self, revision: &str) -> Result<(String, Vec<String>), Box<Fault>> {
+        let message = GetTurnTreeRequest { turn_id: self.id.clone(), revision: revision.into() };
+        let tree = answer(self.agent.clone().get_turn_tree(plain(message)).await)?;
+        assert_eq!(tree.limits.expect("limits").files_per_save, 200);
+        Ok((tree.revision, tree.files.into_iter().map(|f| f.path).collect()))
+    }
+}
+
+pub(crate) async fn conversation(person: &Person, project: &str) -> Vec<Message> {
+    let request = ListMessagesRequest { project_id: project.into(), order: MessageOrder::OldestFirst.into(), ..Default::default() };
+    answer(person.client.clone().list_messages(person.request(request)).await).expect("a conversation").messages
+}
+
 pub(crate) async fn commit(client: &Client, message: CommitTurnRequest) -> Result<CommitTurnResponse, Box<Fault>> {
     answer(client.clone().commit_turn(plain(message)).await)
 }
@@ -191,7 +238,7 @@ pub(crate) fn reason<T: std::fmt::Debug>(result: Result<T, Box<Fault>>) -> Strin
     result.expect_err("a refusal").reason
 }
 
-fn content(text: &str) -> FileContent {
+pub(crate) fn content(text: &str) -> FileContent {
     FileContent { data: Some(Data::Text(text.into())) }
 }
 

@@ -1,8 +1,10 @@
 //! The service through its own `serve`, on a real database, with a real rate-limit beside it.
 
 mod access;
+mod conflicts;
 mod harness;
 mod limits;
+mod merges;
 mod pages;
 mod previews;
 mod projects;

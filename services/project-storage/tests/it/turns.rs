@@ -1,60 +1,14 @@
 //! The life of a turn.
 
 use proto::{
-    error::{ErrorCode, Fault},
-    id::{ProjectId, TurnId},
+    error::ErrorCode,
+    id::ProjectId,
     project_storage::{
-        Actor, BeginTurnRequest, CommitOutcome, CommitTurnRequest, EndTurnRequest, GetTurnTreeRequest, ListMessagesRequest,
-        ListTurnMessagesRequest, Message, MessageOrder, MessageRole, ReadTurnFilesRequest, TurnEnd,
+        Actor, BeginTurnRequest, CommitOutcome, CommitTurnRequest, ListTurnMessagesRequest, MessageRole, ReadTurnFilesRequest, TurnEnd,
     },
 };
 
-use crate::harness::{Client, Cluster, Person, answer, bearing, commit, create, delete, listing, plain, reason, write};
-
-struct Turn {
-    id: String,
-    agent: Client,
-}
-
-impl Turn {
-    fn new(cluster: &Cluster) -> Self {
-        Self { id: TurnId::generate().to_string(), agent: cluster.agent() }
-    }
-
-    async fn begin(&self, person: &Person, project: &str, prompt: &str) -> Result<String, Box<Fault>> {
-        let message =
-            BeginTurnRequest { turn_id: self.id.clone(), project_id: project.into(), prompt: prompt.into(), ..BeginTurnRequest::default() };
-        answer(self.agent.clone().begin_turn(bearing(message, &person.token)).await).map(|r| r.project_id)
-    }
-
-    fn result(&self, base: &str, changes: Vec<proto::project_storage::FileChange>) -> CommitTurnRequest {
-        CommitTurnRequest {
-            turn_id: self.id.clone(),
-            base_revision: base.into(),
-            changes,
-            digest: vec![7; 32].into(),
-            answer: "done".into(),
-            message: "Build a clock".into(),
-        }
-    }
-
-    async fn end(&self, end: TurnEnd, partial: &str) -> Result<(), Box<Fault>> {
-        let message = EndTurnRequest { turn_id: self.id.clone(), end: end.into(), partial_answer: partial.into() };
-        answer(self.agent.clone().end_turn(plain(message)).await).map(drop)
-    }
-
-    async fn tree(&self, revision: &str) -> Result<(String, Vec<String>), Box<Fault>> {
-        let message = GetTurnTreeRequest { turn_id: self.id.clone(), revision: revision.into() };
-        let tree = answer(self.agent.clone().get_turn_tree(plain(message)).await)?;
-        assert_eq!(tree.limits.expect("limits").files_per_save, 200);
-        Ok((tree.revision, tree.files.into_iter().map(|f| f.path).collect()))
-    }
-}
-
-async fn conversation(person: &Person, project: &str) -> Vec<Message> {
-    let request = ListMessagesRequest { project_id: project.into(), order: MessageOrder::OldestFirst.into(), ..Default::default() };
-    answer(person.client.clone().list_messages(person.request(request)).await).expect("a conversation").messages
-}
+use crate::harness::{Cluster, Turn, answer, bearing, commit, conversation, create, delete, listing, plain, reason, write};
 
 #[tokio::test]
 async fn a_turn_from_prompt_to_revision() {

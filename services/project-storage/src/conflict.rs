@@ -1,0 +1,125 @@
+//! A turn that could not be merged, beside the head of this moment. What conflicts is found anew each time: the head may have
+//! moved away from the turn since, or towards it.
+
+use std::sync::Arc;
+
+use proto::id::{ProjectId, TurnId, UserId};
+use time::OffsetDateTime;
+
+use crate::{
+    Storage,
+    edit::{self, Brought},
+    error::Error,
+    git::{FileRef, Folder},
+    merge::{Depth, Merge, Merged},
+    project::{self, Member, Role, Target},
+    revision::{self, Revision},
+    store::conflicts::{self, Found},
+    tree,
+};
+
+/// Bytes of contents that one answer holds; above, ids and sizes tell what there is.
+const CONTENT_BYTES: u64 = 4 * 1024 * 1024;
+
+/// A conflicted turn and the three trees that it is about.
+pub struct Conflict {
+    /// What the turn worked on; `None` if it began without files.
+    pub base: Option<Revision>,
+    /// The turn's own commit.
+    pub own: Revision,
+    pub head: Option<Revision>,
+    pub expires_at: OffsetDateTime,
+    pub base_tree: Arc<Folder>,
+    pub own_tree: Arc<Folder>,
+    pub head_tree: Arc<Folder>,
+}
+
+/// A path that the turn and the head cannot both have, as each has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sides {
+    pub path: String,
+    pub base: Option<FileRef>,
+    pub head: Option<FileRef>,
+    pub turn: Option<FileRef>,
+}
+
+/// A conflict to look at.
+pub struct Looked {
+    pub conflict: Conflict,
+    pub files: Vec<Sides>,
+    /// How many of them, from the first, go along with their contents.
+    pub shown: usize,
+    pub contents: Brought,
+}
+
+/// What a person sees of a conflict.
+pub async fn get(storage: &Storage, user: UserId, project: ProjectId, turn: TurnId) -> Result<Looked, Error> {
+    let member = project::find(storage, user, &Target::Id(project), Role::Viewer).await?;
+    let conflict = match conflicts::find(&storage.pool, project, turn).await?.ok_or(Error::ConflictNotFound)? {
+        Found::Open { own, expires_at } => Conflict::open(storage, &member, own, expires_at).await?,
+        Found::Resolved { revision, .. } => return Err(Error::ConflictResolved { revision }),
+    };
+    let merged = conflict.merge(storage, &member).await?;
+    let files: Vec<Sides> = merged.conflicts.into_iter().map(|path| conflict.sides(path)).collect();
+    let shown = fitting(&files, CONTENT_BYTES);
+    let wanted: Vec<FileRef> = files[..shown].iter().flat_map(Sides::files).collect();
+    let contents = tree::contents(storage, member.project.store, &wanted).await?;
+    Ok(Looked { conflict, files, shown, contents })
+}
+
+/// How many of the first have at most so many bytes together. Equal contents count each time, as they do in an answer.
+fn fitting(files: &[Sides], bytes: u64) -> usize {
+    let mut sum = 0;
+    let fits = |sides: &Sides| {
+        sum += sides.files().map(|file| u64::from(file.size)).sum::<u64>();
+        sum <= bytes
+    };
+    files.iter().map(fits).position(|fits| !fits).unwrap_or(files.len())
+}
+
+impl Sides {
+    fn files(&self) -> impl Iterator<Item = FileRef> {
+        [self.base, self.head, self.turn].into_iter().flatten()
+    }
+}
+
+impl Conflict {
+    /// A turn's commit with what it is to be compared with.
+    pub async fn open(storage: &Storage, member: &Member, own: Revision, expires_at: OffsetDateTime) -> Result<Self, Error> {
+        let Member { project, head, .. } = member;
+        let base = match own.parents.first() {
+            Some(id) => Some(revision::find(storage, project.id, *id).await?),
+            None => None,
+        };
+        let base_tree = tree::of(storage, project.store, base.as_ref()).await?;
+        let own_tree = tree::of(storage, project.store, Some(&own)).await?;
+        let head_tree = tree::of(storage, project.store, head.as_ref()).await?;
+        Ok(Self { base, own, head: head.clone(), expires_at, base_tree, own_tree, head_tree })
+    }
+
+    /// The head with all of the turn that can be merged.
+    pub async fn merge(&self, storage: &Storage, member: &Member) -> Result<Merged, Error> {
+        let merge = Merge { base: &self.base_tree, result: &self.own_tree, head: &self.head_tree, whole: false };
+        edit::run(storage, member.project.store, &merge, Depth::Lines, &Brought::new()).await
+    }
+
+    fn sides(&self, path: String) -> Sides {
+        let [base, head, turn] = [&self.base_tree, &self.head_tree, &self.own_tree].map(|tree| tree.file(&path));
+        Sides { path, base, head, turn }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::Oid;
+
+    #[test]
+    fn contents_go_along_as_far_as_they_fit() {
+        let file = |size: u32| Some(FileRef { oid: Oid::EMPTY_TREE, size });
+        let sides = |base: Option<FileRef>, head, turn| Sides { path: "a".into(), base, head, turn };
+        let files = [sides(file(1), file(2), file(3)), sides(None, file(4), None), sides(None, None, file(1))];
+        let counts = [5, 6, 9, 10, 11, 100].map(|bytes| fitting(&files, bytes));
+        assert_eq!(counts, [0, 1, 1, 2, 3, 3]);
+    }
+}

@@ -1,0 +1,163 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A tree and what its files hold: `path=text`, where `|` ends a line.
+fn tree(files: &str, contents: &mut HashMap<Oid, Bytes>) -> Arc<Folder> {
+    let mut root = Folder::default();
+    for (path, text) in files.split_whitespace().filter_map(|file| file.split_once('=')) {
+        let bytes = Bytes::from(text.replace('|', "\n"));
+        let oid = git::blob_id(&bytes).expect("id");
+        root.put(path, FileRef { oid, size: u32::try_from(bytes.len()).expect("small") }).expect("no clash");
+        contents.insert(oid, bytes);
+    }
+    Arc::new(root)
+}
+
+/// The tree as [`tree`] reads it, or the conflicting paths.
+fn merged(sides: [&str; 3], whole: bool, depth: Depth) -> Result<String, String> {
+    let mut contents = HashMap::new();
+    let [base, result, head] = sides.map(|side| tree(side, &mut contents));
+    let plan = Merge { base: &base, result: &result, head: &head, whole }.plan(depth);
+    let lines = lines(plan.texts(), &contents);
+    let merged = plan.finish(&head, &result, lines);
+    contents.extend(merged.contents.into_iter().map(|(_, content)| (content.file.oid, content.bytes)));
+    if !merged.conflicts.is_empty() {
+        return Err(merged.conflicts.join(" "));
+    }
+    let text = |file: FileRef| String::from_utf8_lossy(&contents[&file.oid]).replace('\n', "|");
+    let files: Vec<_> = merged.tree.walk_files().into_iter().map(|(path, file)| format!("{path}={}", text(file))).collect();
+    Ok(files.join(" "))
+}
+
+fn check(base: &str, result: &str, head: &str, depth: Depth, expected: Result<&str, &str>) {
+    let found = merged([base, result, head], false, depth);
+    assert_eq!(found, expected.map(str::to_owned).map_err(str::to_owned), "{base} / {result} / {head}");
+}
+
+#[test]
+fn untouched_paths_apply_on_the_head() {
+    for depth in [Depth::Paths, Depth::Lines] {
+        check("a=1 b=1", "a=2 b=1", "a=1 b=3", depth, Ok("a=2 b=3"));
+        check("a=1", "a=1 n=1", "a=1 m=1", depth, Ok("a=1 m=1 n=1"));
+        check("a=1 b=1", "b=1", "a=1 b=2", depth, Ok("b=2"));
+        check("a=1", "b/a=1", "a=1 c=1", depth, Ok("b/a=1 c=1"));
+        check("a=1", "a=2", "a=2 b=1", depth, Ok("a=2 b=1"));
+        check("", "a=1", "b=1", depth, Ok("a=1 b=1"));
+        check("a=1", "b=1", "c=1", depth, Ok("b=1 c=1"));
+    }
+}
+
+#[test]
+fn the_rest_is_a_conflict() {
+    for depth in [Depth::Paths, Depth::Lines] {
+        check("a=1 b=1", "a=2 b=2", "a=3 b=1", depth, Err("a"));
+        check("a=1", "a=2", "", depth, Err("a"));
+        check("a=1", "", "a=2", depth, Err("a"));
+        check("a=1", "a=2", "A=3", depth, Err("A a"));
+        check("a=1", "a=2", "a/b=3", depth, Err("a a/b"));
+        check("", "a=1", "a=2", depth, Err("a"));
+        check("", "a/b=1", "a=2", depth, Err("a a/b"));
+        check("", "a=1", "a/b=2 a/c/d=3", depth, Err("a a/b a/c/d"));
+        check("", "A=1", "a=2", depth, Err("A a"));
+        check("", "SRC/x=1", "src/x=1 src/y=2 t=1", depth, Err("SRC/x src/x src/y"));
+    }
+}
+
+#[test]
+fn lines_are_merged_where_they_do_not_overlap() {
+    check("a=1|2|3|", "a=x|2|3|", "a=1|2|y|", Depth::Paths, Err("a"));
+    check("a=1|2|3|", "a=x|2|3|", "a=1|2|y|", Depth::Lines, Ok("a=x|2|y|"));
+    check("a=1|2|3|", "a=x|2|3| b=1", "a=1|2|y| c=1", Depth::Lines, Ok("a=x|2|y| b=1 c=1"));
+    check("a=1|2|3|", "a=x|2|3|", "a=y|2|3|", Depth::Lines, Err("a"));
+    // What merges is not shown as a conflict beside what does not.
+    check("a=1|2|3| b=1", "a=x|2|3| b=2", "a=1|2|y| b=3", Depth::Lines, Err("b"));
+    // A merged folder may not hide a file that stays because it is in conflict.
+    check("a=1", "a/b=1", "a=2", Depth::Lines, Ok("a/b=2"));
+    check("a=1", "a/b=9", "a=2", Depth::Lines, Err("a a/b"));
+}
+
+#[test]
+fn an_edit_follows_a_move() {
+    for (base, moved, edited, expected) in [
+        ("a=1", "b=1", "a=2", Ok("b=2")),
+        ("a=1 k=1", "d/b=1 k=2", "a=2 k=1", Ok("d/b=2 k=2")),
+        ("src/a=1 src/b=5", "lib/a=1 lib/b=5", "src/a=2 src/b=5 src/c=3", Ok("lib/a=2 lib/b=5 src/c=3")),
+        ("readme=1", "README=1", "readme=2", Ok("README=2")),
+        // The place is taken, by a file, by a folder, or by a name that differs only in case.
+        ("a=1", "b=1", "a=2 b=3", Err("a b")),
+        ("a=1", "b=1", "a=2 b/c=3", Err("a b b/c")),
+        ("a=1", "b=1", "a=2 B=3", Err("B a b")),
+        // Nobody knows which of two equal files went where, and a move that also edits is not seen as one.
+        ("a=1 b=1", "c=1 d=1", "a=2 b=1", Err("a")),
+        ("a=1", "b=3", "a=2", Err("a")),
+        ("a=", "b=", "a=2", Err("a")),
+    ] {
+        check(base, moved, edited, Depth::Lines, expected);
+        check(base, edited, moved, Depth::Lines, expected);
+        assert!(merged([base, moved, edited], false, Depth::Paths).is_err());
+    }
+}
+
+#[test]
+fn a_snapshot_stands_for_the_whole_tree() {
+    for depth in [Depth::Paths, Depth::Lines] {
+        assert_eq!(merged(["a=1", "a=2", "a=1 b=1"], true, depth), Err("b".into()));
+        assert_eq!(merged(["a=1", "a=2 b=1", "a=1 b=1"], true, depth), Ok("a=2 b=1".into()));
+        assert_eq!(merged(["a=1|2|3|", "a=x|2|3|", "a=1|2|y|"], true, depth), Err("a".into()));
+    }
+}
+
+/// Few names, so that folders, twins and moves come up.
+fn trees() -> impl Strategy<Value = String> {
+    let files = proptest::collection::btree_map("[abA](/[ab])?", "[1-3]\\|[1-3]\\|[1-3]\\|", 0..5);
+    files.prop_filter_map("names in each other's way", |files: BTreeMap<String, String>| {
+        let mut root = Folder::default();
+        let file = FileRef { oid: Oid::EMPTY_TREE, size: 1 };
+        let fits = files.keys().all(|path| root.put(path, file).is_ok());
+        fits.then(|| files.iter().map(|(path, text)| format!("{path}={text}")).collect::<Vec<_>>().join(" "))
+    })
+}
+
+proptest! {
+    #[test]
+    fn whoever_asks_the_outcome_is_the_same(base in trees(), ours in trees(), theirs in trees()) {
+        let there = merged([&base, &ours, &theirs], false, Depth::Lines);
+        let back = merged([&base, &theirs, &ours], false, Depth::Lines);
+        prop_assert_eq!(&there, &back);
+        // One that did nothing gives way, and two that did the same agree.
+        prop_assert_eq!(merged([&base, &base, &theirs], false, Depth::Lines), Ok(theirs));
+        prop_assert_eq!(merged([&base, &ours, &base], false, Depth::Lines), Ok(ours.clone()));
+        prop_assert_eq!(merged([&base, &ours, &ours], false, Depth::Lines), Ok(ours));
+    }
+
+    /// Comparing lines only ever turns conflicts into merges.
+    #[test]
+    fn what_applies_by_path_applies_by_line(base in trees(), ours in trees(), theirs in trees()) {
+        if let Ok(tree) = merged([&base, &ours, &theirs], false, Depth::Paths) {
+            prop_assert_eq!(merged([&base, &ours, &theirs], false, Depth::Lines), Ok(tree));
+        }
+    }
+
+    /// The oracle: a merge of plain maps in which every path belongs to one side.
+    #[test]
+    fn changes_of_different_paths_are_both_there(
+        base in proptest::collection::btree_map("[a-f]", "[1-4]", 0..6),
+        edits in proptest::collection::btree_map("[a-f]", (any::<bool>(), proptest::option::of("[1-4]")), 0..6),
+    ) {
+        let (mut ours, mut theirs, mut both) = (base.clone(), base.clone(), base.clone());
+        for (path, (is_ours, text)) in &edits {
+            for side in [&mut both, if *is_ours { &mut ours } else { &mut theirs }] {
+                match text {
+                    Some(text) => drop(side.insert(path.clone(), text.clone())),
+                    None => drop(side.remove(path)),
+                }
+            }
+        }
+        let text = |side: &BTreeMap<String, String>| side.iter().map(|(path, text)| format!("{path}={text}")).collect::<Vec<_>>().join(" ");
+        let found = merged([&text(&base), &text(&ours), &text(&theirs)], false, Depth::Lines);
+        prop_assert_eq!(found, Ok(text(&both)));
+    }
+}

@@ -1,0 +1,204 @@
+//! How a person ends a conflict: one revision that follows the head and the turn's commit.
+
+use std::collections::{HashMap, HashSet};
+
+use chassis::context::Context;
+use proto::id::{ProjectId, TurnId};
+
+use crate::{
+    Storage,
+    change::Content,
+    conflict::Conflict,
+    edit::{Edited, Packed, Steps},
+    error::Error,
+    git::{FileRef, Folder, Oid},
+    limits::{Limits, SUMMARY_CHARACTERS, Step},
+    merge::Merged,
+    path::FilePath,
+    project::{self, Actor, Member, Project, Role, Target},
+    revision::Revision,
+    saver::{self, ATTEMPTS, RequestKey, Saver},
+    store::{
+        self,
+        conflicts::{self, Found},
+        saves::Past,
+        turns,
+    },
+    turn::State,
+};
+
+/// What a person decided.
+pub struct Resolve {
+    pub actor: Actor,
+    pub project: ProjectId,
+    pub turn: TurnId,
+    /// The head that they looked at.
+    pub base: Oid,
+    pub choices: Vec<Choice>,
+    pub request: Option<RequestKey>,
+    /// SHA-256 of person and request.
+    pub key: Vec<u8>,
+}
+
+/// What becomes of one path.
+#[derive(Debug)]
+pub struct Choice {
+    pub path: FilePath,
+    pub take: Take,
+}
+
+/// Where a path's file comes from.
+#[derive(Debug)]
+pub enum Take {
+    Head,
+    Turn,
+    Content(Content),
+}
+
+/// The project without the conflict.
+pub struct Resolved {
+    pub project: Project,
+    pub revision: Option<Revision>,
+    /// The files that were told.
+    pub files: Vec<(String, FileRef)>,
+}
+
+/// Resolves, or finds what the same request did before.
+pub async fn resolve(storage: &Storage, context: &Context, resolve: Resolve) -> Result<Resolved, Error> {
+    let saver = Saver::new(storage, context, resolve.actor, resolve.request.as_ref());
+    let mut run = Run { saver, resolve: &resolve };
+    for _ in 0..ATTEMPTS {
+        if let Some(resolved) = run.attempt().await? {
+            return Ok(resolved);
+        }
+    }
+    Err(Error::Busy)
+}
+
+/// One resolution over its attempts.
+struct Run<'a> {
+    saver: Saver<'a>,
+    resolve: &'a Resolve,
+}
+
+impl Run<'_> {
+    /// `None` if somebody came in between.
+    async fn attempt(&mut self) -> Result<Option<Resolved>, Error> {
+        let (storage, resolve) = (self.saver.storage, self.resolve);
+        let mut member = project::find(storage, resolve.actor.id, &Target::Id(resolve.project), Role::Editor).await?;
+        if let Some(past) = self.saver.past().await? {
+            return self.replay(past).await.map(Some);
+        }
+        let conflict = match conflicts::find(&storage.pool, resolve.project, resolve.turn).await?.ok_or(Error::ConflictNotFound)? {
+            Found::Resolved { revision, key } if key == resolve.key => {
+                let past = Past { project: resolve.project, fingerprint: key, revision: Some(revision) };
+                return self.replay(past).await.map(Some);
+            }
+            Found::Resolved { revision, .. } => return Err(Error::ConflictResolved { revision }),
+            Found::Open { own, expires_at } => {
+                let head = member.head.as_ref().map(|head| head.id);
+                if head != Some(resolve.base) {
+                    return Err(Error::stale(Some(resolve.base), head, Vec::new()));
+                }
+                Conflict::open(storage, &member, own, expires_at).await?
+            }
+        };
+        self.saver.as_owner(&mut member);
+        let merged = conflict.merge(storage, &member).await?;
+        let edited = resolve.edit(&conflict, merged, &member.project.limits())?;
+        self.saver.count().await?;
+        if self.saver.waited(&member.project).await {
+            // What was read is old.
+            return Ok(None);
+        }
+        let packed = self.saver.pack(edited, &history(&conflict.own.message)).await;
+        self.write(member, packed).await
+    }
+
+    /// Revision and end of the conflict in one transaction.
+    async fn write(&self, member: Member, packed: Packed) -> Result<Option<Resolved>, Error> {
+        let (storage, Resolve { turn, key, .. }) = (self.saver.storage, self.resolve);
+        let mut tx = store::begin(&storage.pool).await?;
+        // The turn first: a deletion of the project locks in the same order.
+        if turns::lock(&mut tx, *turn).await? != Some(State::Conflicted) {
+            return Ok(None);
+        }
+        let Some((project, revision)) = self.saver.write(&mut tx, member, &packed).await? else { return Ok(None) };
+        if !conflicts::resolve(&mut tx, project.id, *turn, revision.id, key).await? {
+            return Ok(None);
+        }
+        store::commit(tx).await?;
+        packed.remember(storage, &project);
+        let files = self.resolve.files(&packed.tree);
+        Ok(Some(Resolved { project, revision: Some(revision), files }))
+    }
+
+    async fn replay(&self, past: Past) -> Result<Resolved, Error> {
+        let (project, revision, tree) = saver::replay(self.saver.storage, self.resolve.actor, past).await?;
+        Ok(Resolved { project, revision, files: self.resolve.files(&tree) })
+    }
+}
+
+/// What the history says of it.
+fn history(turn: &str) -> String {
+    let line = if turn.is_empty() { "Resolve a conflict".to_owned() } else { format!("Resolve: {turn}") };
+    line.chars().take(SUMMARY_CHARACTERS).collect()
+}
+
+impl Resolve {
+    /// The tree that the choices make of what could be merged.
+    fn edit(&self, conflict: &Conflict, merged: Merged, limits: &Limits) -> Result<Edited, Error> {
+        self.covers(&merged.conflicts)?;
+        let paths = self.choices.iter().map(|choice| choice.path.as_str()).enumerate();
+        let named = paths.map(|(index, path)| Step { field: format!("files[{index}].path"), path }).collect();
+        let steps = Steps { named, rest: "files" };
+        let mut brought = steps.fitting(merged.contents, limits)?;
+        let mut tree = merged.tree;
+        for choice in &self.choices {
+            tree.remove(choice.path.as_str());
+        }
+        for (index, Choice { path, take }) in self.choices.iter().enumerate() {
+            let file = match take {
+                Take::Head => conflict.head_tree.file(path.as_str()),
+                Take::Turn => conflict.own_tree.file(path.as_str()),
+                Take::Content(content) => {
+                    let (size, limit) = (content.file.size, limits.file_bytes);
+                    if size > limit {
+                        return Err(Error::FileTooLarge { field: format!("files[{index}].content"), path: path.to_string(), size, limit });
+                    }
+                    brought.insert(content.file.oid, content.bytes.clone());
+                    Some(content.file)
+                }
+            };
+            if let Some(file) = file {
+                tree.put(path.as_str(), file).map_err(|clash| clash.at(format!("files[{index}].path"), path))?;
+            }
+        }
+        let parents = conflict.head.as_ref().map(|head| head.id).into_iter().chain([conflict.own.id]);
+        Ok(Edited::check(tree, &conflict.head_tree, limits, steps)?.after(parents).bringing(brought))
+    }
+
+    /// Whether the choices are about the paths that conflict, each once.
+    fn covers(&self, conflicts: &[String]) -> Result<(), Error> {
+        let wanted: HashSet<&str> = conflicts.iter().map(String::as_str).collect();
+        let mut seen: HashMap<&str, usize> = HashMap::new();
+        for (index, choice) in self.choices.iter().enumerate() {
+            let path = choice.path.as_str();
+            let refused = |problem: String| Err(Error::Field { field: format!("files[{index}].path"), problem });
+            if !wanted.contains(path) {
+                return refused(format!("`{path}` is not in conflict"));
+            }
+            if let Some(before) = seen.insert(path, index) {
+                return refused(format!("`{path}` is named by files[{before}] already"));
+            }
+        }
+        match conflicts.iter().find(|path| !seen.contains_key(path.as_str())) {
+            Some(missing) => Err(Error::Field { field: "files".to_owned(), problem: format!("`{missing}` is in conflict and not named") }),
+            None => Ok(()),
+        }
+    }
+
+    fn files(&self, tree: &Folder) -> Vec<(String, FileRef)> {
+        self.choices.iter().filter_map(|choice| Some((choice.path.to_string(), tree.file(choice.path.as_str())?))).collect()
+    }
+}

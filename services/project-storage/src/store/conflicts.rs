@@ -1,0 +1,66 @@
+//! Conflicted turns: their branch while it lasts, and how they were resolved.
+
+use proto::id::{ProjectId, TurnId};
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+
+use super::{Connection, Failure, revisions::log_row};
+use crate::{git::Oid, revision::Revision, turn::State};
+
+/// What became of a conflicted turn.
+pub enum Found {
+    /// Its commit is on its branch.
+    Open {
+        own: Revision,
+        expires_at: OffsetDateTime,
+    },
+    Resolved {
+        revision: Oid,
+        key: Vec<u8>,
+    },
+}
+
+/// Where a turn's commit waits for a person.
+pub(super) fn branch(turn: TurnId) -> String {
+    format!("refs/turns/{turn}")
+}
+
+/// A conflicted turn of a project; `None` if there is none, or its branch has ended.
+pub async fn find(db: impl PgExecutor<'_>, project: ProjectId, turn: TurnId) -> Result<Option<Found>, Failure> {
+    let query = sqlx::query!(
+        r#"SELECT t.resolution, t.resolution_key, r.expires_at AS "expires_at?",
+                  l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?", l.actor AS "actor?",
+                  l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
+                  l.added AS "added?", l.modified AS "modified?",
+                  l.deleted AS "deleted?", l.renamed AS "renamed?", l.created_at AS "logged_at?"
+           FROM turns t
+           LEFT JOIN refs r ON r.project_id = t.project_id AND r.name = $3 AND r.expires_at > now()
+           LEFT JOIN ref_log l ON l.project_id = r.project_id AND l.name = r.name AND l.seq = r.seq
+           WHERE t.id = $2 AND t.project_id = $1 AND t.state = $4"#,
+        project.0,
+        turn.0,
+        branch(turn),
+        State::Conflicted as i16,
+    );
+    let Some(row) = chassis::postgres::query("select conflict", query.fetch_optional(db)).await? else { return Ok(None) };
+    if let Some((revision, key)) = row.resolution.zip(row.resolution_key) {
+        return Ok(Some(Found::Resolved { revision: Oid::of_bytes(&revision)?, key }));
+    }
+    let expires_at = row.expires_at;
+    let own = log_row!(row).revision()?;
+    Ok(own.zip(expires_at).map(|(own, expires_at)| Found::Open { own, expires_at }))
+}
+
+/// Writes down how a conflict was resolved and takes its branch away; `false` if somebody did so before, or its time was over.
+pub async fn resolve(db: &mut Connection, project: ProjectId, turn: TurnId, revision: Oid, key: &[u8]) -> Result<bool, Failure> {
+    let query = sqlx::query!(
+        "WITH b AS (DELETE FROM refs WHERE project_id = $1 AND name = $3 AND expires_at > now() RETURNING project_id)
+         UPDATE turns SET resolution = $4, resolution_key = $5 FROM b WHERE turns.id = $2 AND turns.project_id = b.project_id",
+        project.0,
+        turn.0,
+        branch(turn),
+        revision.as_bytes(),
+        key,
+    );
+    Ok(chassis::postgres::query("resolve conflict", query.execute(&mut *db)).await?.rows_affected() == 1)
+}
