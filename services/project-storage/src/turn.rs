@@ -2,7 +2,6 @@
 //! the person's role of that moment.
 
 use proto::id::{MessageId, ProjectId, TurnId, UserId};
-use ring::digest::{Context as Digest, SHA256};
 
 use crate::{
     Storage,
@@ -13,13 +12,13 @@ use crate::{
     lock::Held,
     merge::Depth,
     message::{Author, Message},
-    project::{self, Actor, Member, Project, Role, Target},
+    project::{self, Member, Role, Target},
     revision::{self, Revision},
     saver::ATTEMPTS,
     store::{
         self, Tx, messages, projects,
         saves::{self, NewRevision},
-        turns::{self, Begun, Ending},
+        turns::{self, Ending},
     },
 };
 
@@ -42,7 +41,7 @@ impl State {
     }
 
     /// Whether it ended without a commit.
-    fn is_given_up(self) -> bool {
+    pub fn is_given_up(self) -> bool {
         matches!(self, Self::Failed | Self::Cancelled)
     }
 }
@@ -62,84 +61,6 @@ pub struct Turn {
     pub digest: Vec<u8>,
     pub revision: Option<Oid>,
     pub conflict_paths: Vec<String>,
-}
-
-/// A turn's beginning.
-pub struct Begin {
-    pub turn: TurnId,
-    pub actor: Actor,
-    pub target: Target,
-    pub prompt: String,
-}
-
-/// Opens a turn: role, the project of a new draft and the message as one. A repeat answers the same project.
-pub async fn begin(storage: &Storage, begin: Begin) -> Result<ProjectId, Error> {
-    let fingerprint = begin.fingerprint();
-    for _ in 0..ATTEMPTS {
-        if let Some(turn) = turns::find(&storage.pool, begin.turn).await? {
-            return match turn.project {
-                _ if turn.state.is_given_up() => Err(Error::TurnEnded),
-                Some(project) if turn.fingerprint == fingerprint => Ok(project),
-                _ => Err(Error::KeyReused),
-            };
-        }
-        if let Some(project) = try_begin(storage, &begin, &fingerprint).await? {
-            return Ok(project);
-        }
-    }
-    Err(Error::Busy)
-}
-
-impl Begin {
-    fn fingerprint(&self) -> Vec<u8> {
-        let (kind, target) = match &self.target {
-            Target::Id(id) => (b"i", id.to_string()),
-            Target::Draft(draft) => (b"d", draft.clone()),
-        };
-        let mut digest = Digest::new(&SHA256);
-        for part in [kind.as_slice(), target.as_bytes(), self.actor.id.0.as_bytes(), self.prompt.as_bytes()] {
-            digest.update(&(part.len() as u64).to_be_bytes());
-            digest.update(part);
-        }
-        digest.finish().as_ref().to_vec()
-    }
-}
-
-/// `None` if somebody came in between: with the same turn or the same draft.
-async fn try_begin(storage: &Storage, begin: &Begin, fingerprint: &[u8]) -> Result<Option<ProjectId>, Error> {
-    let Begin { turn, actor, target, prompt } = begin;
-    let found = projects::find(&storage.pool, actor.id, target).await?;
-    let now = chassis::clock::now();
-    let (project, is_new) = match (found, target) {
-        (Some(member), _) => {
-            project::require(Some(member.role), Role::Editor)?;
-            (member.project, false)
-        }
-        (None, Target::Id(_)) => return Err(Error::ProjectNotFound),
-        (None, Target::Draft(draft)) => (Project::new(*actor, Some(draft.clone()), project::name_of_prompt(prompt), now), true),
-    };
-    let mut tx = store::begin(&storage.pool).await?;
-    if is_new && !projects::insert(&mut tx, &project).await? {
-        return Ok(None);
-    }
-    let message = MessageId::generate();
-    if !turns::insert(&mut tx, *turn, project.id, actor.id, Begun { fingerprint, message }).await? {
-        return Ok(None);
-    }
-    let message = Message {
-        id: message,
-        turn: *turn,
-        author: Author::Person,
-        text: prompt.clone(),
-        partial: false,
-        revision: None,
-        user: actor.id,
-        created_at: now,
-    };
-    messages::insert(&mut tx, project.id, &message).await?;
-    projects::touch(&mut tx, project.id, (project.owner == actor.id).then_some(actor.plan)).await?;
-    store::commit(tx).await?;
-    Ok(Some(project.id))
 }
 
 /// A turn that began, with the project as its person may see it now.

@@ -7,13 +7,14 @@ use tonic::Request;
 use super::{decode, encode, files::with_content};
 use crate::{
     Storage,
+    begin::{self, Begin},
     edit::Base,
     error::Error,
     limits::{MESSAGE_BYTES, PROMPT_BYTES, SUMMARY_CHARACTERS},
     message::storable,
     project::Role,
     revision, tree,
-    turn::{self, Begin, CommitTurn, State, Work},
+    turn::{self, CommitTurn, State, Work},
 };
 
 const DIGEST_BYTES: usize = 32;
@@ -26,8 +27,9 @@ pub(super) async fn begin(storage: &Storage, request: Request<pb::BeginTurnReque
     let id = violations.parse::<TurnId>("turn_id", &wire.turn_id);
     let target = decode::target(&mut violations, &wire.project_id, &wire.draft_id);
     decode::text(&mut violations, "prompt", &wire.prompt, 1..=PROMPT_BYTES);
+    let replaces = if wire.replaces_turn_id.is_empty() { None } else { violations.parse("replaces_turn_id", &wire.replaces_turn_id) };
     let (id, target) = decode::checked(violations, id.zip(target))?;
-    let project = turn::begin(storage, Begin { turn: id, actor, target, prompt: wire.prompt }).await?;
+    let project = begin::begin(storage, Begin { turn: id, actor, target, prompt: wire.prompt, replaces }).await?;
     Ok(pb::BeginTurnResponse { project_id: project.to_string() })
 }
 

@@ -1,4 +1,4 @@
-//! Messages. A page is one index range; nothing is sorted and nothing is skipped over.
+//! Messages. A page is one range of an index that holds what is visible; nothing is sorted and nothing is skipped over.
 
 use proto::id::{MessageId, ProjectId, TurnId, UserId};
 use sqlx::PgExecutor;
@@ -66,7 +66,7 @@ pub async fn newest(db: impl PgExecutor<'_>, project: ProjectId, user: UserId, p
                   g.revision AS "revision?", g.user_id AS "user_id?", g.created_at AS "created_at?"
            FROM members m
            LEFT JOIN LATERAL (
-               SELECT * FROM messages x WHERE x.project_id = m.project_id AND x.id < $3 ORDER BY x.id DESC LIMIT $4
+               SELECT * FROM messages x WHERE x.project_id = m.project_id AND x.hidden_by IS NULL AND x.id < $3 ORDER BY x.id DESC LIMIT $4
            ) g ON true
            WHERE m.project_id = $1 AND m.user_id = $2"#,
         project.0,
@@ -87,7 +87,7 @@ pub async fn oldest(db: impl PgExecutor<'_>, project: ProjectId, user: UserId, p
                   g.revision AS "revision?", g.user_id AS "user_id?", g.created_at AS "created_at?"
            FROM members m
            LEFT JOIN LATERAL (
-               SELECT * FROM messages x WHERE x.project_id = m.project_id AND x.id > $3 ORDER BY x.id LIMIT $4
+               SELECT * FROM messages x WHERE x.project_id = m.project_id AND x.hidden_by IS NULL AND x.id > $3 ORDER BY x.id LIMIT $4
            ) g ON true
            WHERE m.project_id = $1 AND m.user_id = $2"#,
         project.0,
@@ -106,7 +106,7 @@ pub async fn before(db: impl PgExecutor<'_>, project: ProjectId, id: MessageId, 
     let query = sqlx::query!(
         r#"SELECT id AS "id?", turn_id AS "turn_id?", role AS "author?", text AS "text?", partial AS "partial?", revision,
                   user_id AS "user_id?", created_at AS "created_at?"
-           FROM messages WHERE project_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3"#,
+           FROM messages WHERE project_id = $1 AND hidden_by IS NULL AND id < $2 ORDER BY id DESC LIMIT $3"#,
         project.0,
         id.0,
         limit,
@@ -116,11 +116,25 @@ pub async fn before(db: impl PgExecutor<'_>, project: ProjectId, id: MessageId, 
     Ok(messages.into_iter().flatten().collect())
 }
 
-/// Adds a message.
+/// Hides a message and all later ones of the project.
+pub async fn hide_since(db: &mut Connection, project: ProjectId, first: MessageId, by: TurnId) -> Result<(), Failure> {
+    let query = sqlx::query!(
+        "UPDATE messages SET hidden_by = $3 WHERE project_id = $1 AND hidden_by IS NULL AND id >= $2",
+        project.0,
+        first.0,
+        by.0,
+    );
+    chassis::postgres::query("hide messages", query.execute(&mut *db)).await?;
+    Ok(())
+}
+
+/// Adds a message; an answer is hidden as its question is.
 pub async fn insert(db: &mut Connection, project: ProjectId, message: &Message) -> Result<(), Failure> {
     let query = sqlx::query!(
-        "INSERT INTO messages (project_id, id, turn_id, role, text, partial, revision, user_id, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "INSERT INTO messages (project_id, id, turn_id, role, text, partial, revision, user_id, created_at, hidden_by)
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, (
+             SELECT q.hidden_by FROM turns t JOIN messages q ON q.project_id = t.project_id AND q.id = t.message_id
+             WHERE t.id = $3 AND t.project_id = $1)",
         project.0,
         message.id.0,
         message.turn.0,

@@ -62,6 +62,24 @@ pub async fn lock(db: &mut Connection, id: TurnId) -> Result<Option<State>, Fail
     Ok(chassis::postgres::query("lock turn", query.fetch_optional(&mut *db)).await?.map(State::of))
 }
 
+/// The message that a turn of this project began with.
+pub async fn message(db: &mut Connection, project: ProjectId, id: TurnId) -> Result<Option<MessageId>, Failure> {
+    let query = sqlx::query_scalar!("SELECT message_id FROM turns WHERE id = $1 AND project_id = $2", id.0, project.0);
+    Ok(chassis::postgres::query("select turn", query.fetch_optional(&mut *db)).await?.flatten().map(MessageId))
+}
+
+/// Locks the open turns that began with a message or a later one.
+pub async fn lock_open_since(db: &mut Connection, project: ProjectId, first: MessageId) -> Result<(), Failure> {
+    let query = sqlx::query!(
+        "SELECT id FROM turns WHERE project_id = $1 AND state = $2 AND message_id >= $3 ORDER BY id FOR UPDATE",
+        project.0,
+        State::Open as i16,
+        first.0,
+    );
+    chassis::postgres::query("lock turns", query.fetch_all(&mut *db)).await?;
+    Ok(())
+}
+
 /// How a commit ended.
 pub struct Ending<'a> {
     pub state: State,

@@ -179,6 +179,18 @@ impl Turn {
         Self { id: TurnId::generate().to_string(), agent: cluster.agent() }
     }
 
+    /// Begins in place of another turn.
+    pub(crate) async fn replace(&self, person: &Person, project: &str, replaced: &Turn, prompt: &str) -> Result<String, Box<Fault>> {
+        let message = BeginTurnRequest {
+            turn_id: self.id.clone(),
+            project_id: project.into(),
+            prompt: prompt.into(),
+            replaces_turn_id: replaced.id.clone(),
+            ..BeginTurnRequest::default()
+        };
+        answer(self.agent.clone().begin_turn(bearing(message, &person.token)).await).map(|r| r.project_id)
+    }
+
     pub(crate) async fn begin(&self, person: &Person, project: &str, prompt: &str) -> Result<String, Box<Fault>> {
         let message =
             BeginTurnRequest { turn_id: self.id.clone(), project_id: project.into(), prompt: prompt.into(), ..BeginTurnRequest::default() };

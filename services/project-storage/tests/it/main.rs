@@ -9,5 +9,6 @@ mod pages;
 mod previews;
 mod projects;
 mod races;
+mod replaces;
 mod saves;
 mod turns;

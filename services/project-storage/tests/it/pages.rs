@@ -138,9 +138,10 @@ async fn a_page_is_an_index_range() {
     }
     let (person, project) = (format!("'{}'::uuid", ann.id), format!("'{}'::uuid", project.id));
     let key = "'018f0000-0000-7000-8000-000000010000'::uuid";
-    let rows: [(&str, &str, [&str; 5]); 4] = [
-        ("x.id < $3 ORDER BY x.id DESC", "messages_pkey", [&project, &person, key, "51", ""]),
-        ("x.id > $3 ORDER BY x.id LIMIT", "messages_pkey", [&project, &person, key, "51", ""]),
+    let rows: [(&str, &str, [&str; 5]); 5] = [
+        ("x.id < $3 ORDER BY x.id DESC", "messages_visible_idx", [&project, &person, key, "51", ""]),
+        ("x.id > $3 ORDER BY x.id LIMIT", "messages_visible_idx", [&project, &person, key, "51", ""]),
+        ("id < $2 ORDER BY id DESC LIMIT $3", "messages_visible_idx", [&project, key, "51", "", ""]),
         ("ORDER BY g.seq DESC", "ref_log_pkey", [&project, &person, "'refs/heads/main'", "2500", "51"]),
         ("ORDER BY p.updated_at DESC", "projects_owner_id_updated_at_id_idx", [&person, "now()", key, "51", "'refs/heads/main'"]),
     ];

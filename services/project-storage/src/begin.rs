@@ -1,0 +1,115 @@
+//! The beginning of a turn: role, the project of a new draft, the person's message, and what it replaces, as one.
+
+use proto::id::{MessageId, ProjectId, TurnId};
+use ring::digest::{Context as Digest, SHA256};
+
+use crate::{
+    Storage,
+    error::Error,
+    message::{Author, Message},
+    project::{self, Actor, Project, Role, Target},
+    saver::ATTEMPTS,
+    store::{
+        self, messages, projects,
+        turns::{self, Begun},
+    },
+};
+
+/// A turn's beginning.
+pub struct Begin {
+    pub turn: TurnId,
+    pub actor: Actor,
+    pub target: Target,
+    pub prompt: String,
+    /// Whose messages, with all later ones, give way to this turn's.
+    pub replaces: Option<TurnId>,
+}
+
+/// Opens a turn: role, the project of a new draft and the message as one. A repeat answers the same project.
+pub async fn begin(storage: &Storage, begin: Begin) -> Result<ProjectId, Error> {
+    let fingerprint = begin.fingerprint();
+    for _ in 0..ATTEMPTS {
+        if let Some(turn) = turns::find(&storage.pool, begin.turn).await? {
+            return match turn.project {
+                _ if turn.state.is_given_up() => Err(Error::TurnEnded),
+                Some(project) if turn.fingerprint == fingerprint => Ok(project),
+                _ => Err(Error::KeyReused),
+            };
+        }
+        if let Some(project) = try_begin(storage, &begin, &fingerprint).await? {
+            return Ok(project);
+        }
+    }
+    Err(Error::Busy)
+}
+
+impl Begin {
+    fn fingerprint(&self) -> Vec<u8> {
+        let (kind, target) = match &self.target {
+            Target::Id(id) => (b"i", id.to_string()),
+            Target::Draft(draft) => (b"d", draft.clone()),
+        };
+        let mut digest = Digest::new(&SHA256);
+        for part in [kind.as_slice(), target.as_bytes(), self.actor.id.0.as_bytes(), self.prompt.as_bytes()] {
+            digest.update(&(part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+        // Nothing at all without it, so that a turn begun by the release before is still known.
+        if let Some(replaced) = self.replaces {
+            digest.update(replaced.0.as_bytes());
+        }
+        digest.finish().as_ref().to_vec()
+    }
+}
+
+/// `None` if somebody came in between: with the same turn or the same draft.
+async fn try_begin(storage: &Storage, begin: &Begin, fingerprint: &[u8]) -> Result<Option<ProjectId>, Error> {
+    let Begin { turn, actor, target, prompt, replaces } = begin;
+    let found = projects::find(&storage.pool, actor.id, target).await?;
+    let now = chassis::clock::now();
+    let (project, is_new) = match (found, target) {
+        (Some(member), _) => {
+            project::require(Some(member.role), Role::Editor)?;
+            (member.project, false)
+        }
+        (None, Target::Id(_)) => return Err(Error::ProjectNotFound),
+        (None, Target::Draft(draft)) => (Project::new(*actor, Some(draft.clone()), project::name_of_prompt(prompt), now), true),
+    };
+    let mut tx = store::begin(&storage.pool).await?;
+    if is_new && !projects::insert(&mut tx, &project).await? {
+        return Ok(None);
+    }
+    // Looked up before this turn is there, which would find itself.
+    let hidden = match *replaces {
+        Some(replaced) => Some(turns::message(&mut tx, project.id, replaced).await?.ok_or_else(no_such_turn)?),
+        None => None,
+    };
+    let message = MessageId::generate();
+    if !turns::insert(&mut tx, *turn, project.id, actor.id, Begun { fingerprint, message }).await? {
+        return Ok(None);
+    }
+    if let Some(first) = hidden {
+        // Whoever ends one of these turns has the turn's lock: it has written its answer, which is hidden now, or will find its
+        // question hidden.
+        turns::lock_open_since(&mut tx, project.id, first).await?;
+        messages::hide_since(&mut tx, project.id, first, *turn).await?;
+    }
+    let message = Message {
+        id: message,
+        turn: *turn,
+        author: Author::Person,
+        text: prompt.clone(),
+        partial: false,
+        revision: None,
+        user: actor.id,
+        created_at: now,
+    };
+    messages::insert(&mut tx, project.id, &message).await?;
+    projects::touch(&mut tx, project.id, (project.owner == actor.id).then_some(actor.plan)).await?;
+    store::commit(tx).await?;
+    Ok(Some(project.id))
+}
+
+fn no_such_turn() -> Error {
+    Error::Field { field: "replaces_turn_id".to_owned(), problem: "must be a turn of the project".to_owned() }
+}

@@ -1,0 +1,131 @@
+//! A turn in place of an earlier one: an edited prompt, an answer made again.
+
+use futures::future::join;
+use proto::project_storage::{BeginTurnRequest, CommitOutcome, ListMessagesRequest, ListTurnMessagesRequest, MessageOrder, TurnEnd};
+
+use crate::harness::{Cluster, Person, Turn, answer, bearing, commit, conversation, plain, reason, write};
+
+async fn said(person: &Person, project: &str) -> Vec<String> {
+    conversation(person, project).await.into_iter().map(|message| message.text).collect()
+}
+
+async fn before(turn: &Turn) -> Vec<String> {
+    let message = ListTurnMessagesRequest { turn_id: turn.id.clone(), limit: 200 };
+    let answer = answer(turn.agent.clone().list_turn_messages(plain(message)).await).expect("messages");
+    answer.messages.into_iter().map(|message| message.text).collect()
+}
+
+/// Begins turns one after the other and commits each with one file.
+async fn talk<const N: usize>(cluster: &Cluster, person: &Person, project: &str) -> [Turn; N] {
+    let turns = std::array::from_fn(|_| Turn::new(cluster));
+    for (n, turn) in turns.iter().enumerate() {
+        turn.begin(person, project, &format!("prompt {n}")).await.expect("begun");
+        let base = person.load(project).await.expect("a project").project.expect("a project").head_revision;
+        commit(&turn.agent, turn.result(&base, vec![write(&format!("f{n}"), "1")])).await.expect("committed");
+    }
+    turns
+}
+
+#[tokio::test]
+async fn messages_from_a_turn_on_give_way_and_files_stay() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create().await.id;
+    let [_, second, _] = talk(&cluster, &ann, &project).await;
+    assert_eq!(said(&ann, &project).await, ["prompt 0", "done", "prompt 1", "done", "prompt 2", "done"]);
+    let edited = Turn::new(&cluster);
+    edited.replace(&ann, &project, &second, "prompt 1 again").await.expect("begun");
+    assert_eq!(said(&ann, &project).await, ["prompt 0", "done", "prompt 1 again"]);
+    assert_eq!(before(&edited).await, ["prompt 0", "done"], "nor does the model see them");
+    assert_eq!(ann.files(&project).await, ["f0=1", "f1=1", "f2=1"]);
+    let page =
+        ListMessagesRequest { project_id: project.clone(), page_size: 2, order: MessageOrder::NewestFirst.into(), ..Default::default() };
+    let page = answer(ann.client.clone().list_messages(ann.request(page)).await).expect("a page");
+    assert_eq!(page.messages.iter().map(|m| m.text.as_str()).collect::<Vec<_>>(), ["prompt 1 again", "done"]);
+    assert!(!page.next_page_token.is_empty());
+
+    // The same beginning again is no second one, and hides nothing more.
+    edited.replace(&ann, &project, &second, "prompt 1 again").await.expect("the same call");
+    assert_eq!(reason(edited.begin(&ann, &project, "prompt 1 again").await), "KEY_REUSED");
+    let base = ann.load(&project).await.expect("a project").project.expect("a project").head_revision;
+    commit(&edited.agent, edited.result(&base, vec![write("f3", "1")])).await.expect("committed");
+    edited.replace(&ann, &project, &second, "prompt 1 again").await.expect("the same call");
+    assert_eq!(said(&ann, &project).await, ["prompt 0", "done", "prompt 1 again", "done"]);
+    // A replacement can be replaced.
+    let third = Turn::new(&cluster);
+    third.replace(&ann, &project, &edited, "prompt 1 at last").await.expect("begun");
+    assert_eq!(said(&ann, &project).await, ["prompt 0", "done", "prompt 1 at last"]);
+    assert_eq!(cluster.count("SELECT count(*) FROM messages").await, 9, "hidden, not removed");
+}
+
+#[tokio::test]
+async fn only_a_turn_of_the_project_can_be_replaced() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let (project, other) = (ann.create().await.id, ann.create().await.id);
+    let [elsewhere] = talk(&cluster, &ann, &other).await;
+    let [mine] = talk(&cluster, &ann, &project).await;
+    let unbegun = Turn::new(&cluster);
+    unbegun.end(TurnEnd::Failed, "").await.expect("written down");
+    let fresh = Turn::new(&cluster);
+    for replaced in [&elsewhere, &Turn::new(&cluster), &unbegun, &fresh] {
+        let fault = fresh.replace(&ann, &project, replaced, "again").await.expect_err("refused");
+        assert_eq!((fault.reason.as_str(), fault.violations[0].field.as_str()), ("INVALID_FIELD", "replaces_turn_id"));
+    }
+    let request = |draft: &str, replaced: &str| BeginTurnRequest {
+        turn_id: fresh.id.clone(),
+        draft_id: draft.into(),
+        prompt: "again".into(),
+        replaces_turn_id: replaced.into(),
+        ..Default::default()
+    };
+    for replaced in [mine.id.as_str(), "nonsense"] {
+        let fault = answer(fresh.agent.clone().begin_turn(bearing(request("new", replaced), &ann.token)).await).expect_err("refused");
+        assert_eq!((fault.reason.as_str(), fault.violations[0].field.as_str()), ("INVALID_FIELD", "replaces_turn_id"));
+    }
+    assert_eq!(cluster.count("SELECT count(*) FROM projects").await, 2, "no draft became a project");
+    assert_eq!(said(&ann, &project).await, ["prompt 0", "done"], "nothing was hidden");
+    fresh.begin(&ann, &project, "again").await.expect("the id is still free");
+}
+
+#[tokio::test]
+async fn a_replaced_turn_answers_nobody() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create().await.id;
+    let (first, later, cut) = (Turn::new(&cluster), Turn::new(&cluster), Turn::new(&cluster));
+    for (turn, prompt) in [(&first, "one"), (&later, "two"), (&cut, "three")] {
+        turn.begin(&ann, &project, prompt).await.expect("begun");
+    }
+    let edited = Turn::new(&cluster);
+    edited.replace(&ann, &project, &first, "one again").await.expect("begun");
+    let committed = commit(&first.agent, first.result("", vec![write("a", "1")])).await.expect("files stay");
+    assert_eq!(committed.outcome(), CommitOutcome::Committed);
+    commit(&later.agent, later.result("", vec![])).await.expect("unchanged");
+    cut.end(TurnEnd::Cancelled, "half").await.expect("ended");
+    assert_eq!(said(&ann, &project).await, ["one again"]);
+    assert_eq!(ann.files(&project).await, ["a=1"]);
+}
+
+/// The end of a turn and its replacement at the same moment: whoever is first, the answer is not seen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_and_a_replacement_at_once() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    for round in 0..20 {
+        let project = ann.create().await.id;
+        let (old, new) = (Turn::new(&cluster), Turn::new(&cluster));
+        old.begin(&ann, &project, "old").await.expect("begun");
+        let end = async {
+            if round % 2 == 0 {
+                commit(&old.agent, old.result("", vec![write("a", "1")])).await.map(drop)
+            } else {
+                old.end(TurnEnd::Failed, "half").await
+            }
+        };
+        let (ended, replaced) = join(end, new.replace(&ann, &project, &old, "new")).await;
+        ended.expect("ended");
+        replaced.expect("begun");
+        assert_eq!(said(&ann, &project).await, ["new"], "round {round}");
+    }
+}
