@@ -105,6 +105,19 @@ need_node_tools() {
     touch "$node_folder/complete"
 }
 
+# The chat clients that the tests drive, and the Node.js that the newest of them needs, from npm, in a folder of our own that
+# goes by the pinned versions. Sets client_folder.
+need_chat_clients() {
+    client_folder="$cache/clients-$(cksum <tests/clients/package.json | cut -d ' ' -f 1)"
+    [[ -f "$client_folder/complete" ]] && return
+    { have npm && have node; } || add_package npm node || fail "npm is needed for the chat clients: install Node.js"
+    say "fetching the AI SDK (three majors), AG-UI's client and Node.js for them from npm, once"
+    mkdir -p "$client_folder"
+    cp tests/clients/package.json "$client_folder/"
+    npm install --silent --no-audit --no-fund --no-package-lock --prefix "$client_folder" >&2
+    touch "$client_folder/complete"
+}
+
 # The browser's executable, or nothing.
 chromium_path() {
     local candidate

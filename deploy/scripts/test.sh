@@ -23,6 +23,8 @@ fi
 need_node_tools
 export BACKLOT_BUF="$buf"
 export BACKLOT_NODE_MODULES="$node_folder"
+need_chat_clients
+export BACKLOT_CLIENT_MODULES="$client_folder"
 BACKLOT_CHROMIUM="$(chromium_path)"
 export BACKLOT_CHROMIUM
 

@@ -40,6 +40,12 @@ pub(crate) enum Part<'e> {
         call: &'e str,
         json: &'e str,
     },
+    /// Which file a call will write is known before all of its input is.
+    CallTarget {
+        call: &'e str,
+        tool: String,
+        path: &'e str,
+    },
     CallReady {
         call: &'e str,
         tool: String,
@@ -49,8 +55,9 @@ pub(crate) enum Part<'e> {
     },
     CallDone {
         call: Cow<'e, str>,
-        /// Its input was complete.
-        ready: bool,
+        tool: String,
+        /// How far its input had come.
+        known: Known,
         /// A line for people, or why there is none.
         outcome: Result<&'e str, Cow<'e, str>>,
     },
@@ -64,6 +71,16 @@ pub(crate) enum Part<'e> {
     Usage(&'e Usage),
     Committed(&'e FilesCommitted),
     Ended(Outcome<'e>),
+}
+
+/// How much of a call's input has been said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Known {
+    /// None, or pieces of it.
+    Pieces,
+    /// The file that it writes.
+    Target,
+    All,
 }
 
 /// Something that a person may want to know.
@@ -92,7 +109,7 @@ struct Call {
     id: String,
     tool: String,
     streamed: bool,
-    ready: bool,
+    known: Known,
 }
 
 /// What has been said so far.
@@ -236,18 +253,18 @@ impl Parts {
     fn call<'e>(&mut self, out: &mut Out<'e>, kind: &'e Kind) {
         match kind {
             Kind::ToolStarted(e) if !self.calls.iter().any(|call| call.id == e.call_id) => {
-                self.calls.push(Call { id: e.call_id.clone(), tool: e.tool.clone(), streamed: false, ready: false });
+                self.calls.push(Call { id: e.call_id.clone(), tool: e.tool.clone(), streamed: false, known: Known::Pieces });
                 out.push(Part::CallStarted { call: &e.call_id, tool: &e.tool });
             }
             Kind::ToolInputDelta(e) => {
-                if let Some(call) = self.calls.iter_mut().find(|call| call.id == e.call_id && !call.ready) {
+                if let Some(call) = self.calls.iter_mut().find(|call| call.id == e.call_id && call.known < Known::All) {
                     call.streamed = true;
                     out.push(Part::CallInput { call: &e.call_id, json: &e.json });
                 }
             }
             Kind::ToolReady(e) => {
-                if let Some(call) = self.calls.iter_mut().find(|call| call.id == e.call_id && !call.ready) {
-                    call.ready = true;
+                if let Some(call) = self.calls.iter_mut().find(|call| call.id == e.call_id && call.known < Known::All) {
+                    call.known = Known::All;
                     let (tool, streamed) = (call.tool.clone(), call.streamed);
                     out.push(Part::CallReady { call: &e.call_id, tool, input: &e.input_json, streamed });
                 }
@@ -261,7 +278,7 @@ impl Parts {
     fn call_done<'e>(&mut self, out: &mut Out<'e>, id: &'e str, outcome: Result<&'e str, Cow<'e, str>>) {
         if let Some(at) = self.calls.iter().position(|call| call.id == id) {
             let call = self.calls.remove(at);
-            out.push(Part::CallDone { call: Cow::Borrowed(id), ready: call.ready, outcome });
+            out.push(Part::CallDone { call: Cow::Borrowed(id), tool: call.tool, known: call.known, outcome });
         }
     }
 
@@ -269,6 +286,12 @@ impl Parts {
         match kind {
             Kind::FileOpened(e) => {
                 let operation = FileOperation::try_from(e.operation).unwrap_or_default();
+                if let Some(call) = self.calls.iter_mut().find(|call| call.id == e.call_id && call.known == Known::Pieces)
+                    && operation == FileOperation::Write
+                {
+                    call.known = Known::Target;
+                    out.push(Part::CallTarget { call: &e.call_id, tool: call.tool.clone(), path: &e.path });
+                }
                 out.push(Part::File(self.files.opened(&e.call_id, &e.path, operation)));
             }
             Kind::FileDelta(e) => {
@@ -287,7 +310,8 @@ impl Parts {
         out.extend(self.blocks.drain(..).map(|(block, id)| Part::BlockFinished(block, id.into())));
         out.extend(self.calls.drain(..).map(|call| Part::CallDone {
             call: call.id.into(),
-            ready: call.ready,
+            tool: call.tool,
+            known: call.known,
             outcome: Err(Cow::Borrowed(UNFINISHED)),
         }));
         self.again = false;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     chat::stream::{Tokens, about, notice_json, revision_json},
-    parts::{Block, Outcome, Part, Parts},
+    parts::{Block, Known, Outcome, Part, Parts},
     sse::{self, Projection},
 };
 
@@ -66,7 +66,8 @@ impl AguiStream {
             Part::Agent(agent) => out.push(Event::Custom { name: "agent", value: json!({ "agent": agent }) }),
             Part::StepStarted(step) => out.push(Event::StepStarted { step_name: step_name(*step) }),
             Part::StepFinished(step) => out.push(Event::StepFinished { step_name: step_name(*step) }),
-            Part::StepReset => {}
+            // The arguments say it, too.
+            Part::StepReset | Part::CallTarget { .. } => {}
             Part::BlockStarted(..) | Part::BlockDelta(..) | Part::BlockFinished(..) => self.block(part, out),
             Part::CallStarted { .. } | Part::CallInput { .. } | Part::CallReady { .. } | Part::CallDone { .. } => self.call(part, out),
             Part::File(file) => out.push(Event::Custom { name: "file", value: json!(file) }),
@@ -110,8 +111,8 @@ impl AguiStream {
                 }
                 out.push(Event::ToolCallEnd { tool_call_id: self.id(call) });
             }
-            Part::CallDone { call, ready, outcome } => {
-                if !ready {
+            Part::CallDone { call, known, outcome, .. } => {
+                if *known < Known::All {
                     out.push(Event::ToolCallEnd { tool_call_id: self.id(call) });
                 }
                 let content = match outcome {

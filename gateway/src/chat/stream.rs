@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     error::{Failure, invalid},
-    parts::{Block, File, Notice, Outcome, Part, Parts},
+    parts::{Block, File, Known, Notice, Outcome, Part, Parts},
     sse::{self, Projection},
 };
 
@@ -189,16 +189,12 @@ impl UiStream {
             Part::BlockStarted(Block::Reasoning, id) => Chunk::ReasoningStart { id },
             Part::BlockDelta(Block::Reasoning, id, delta) => Chunk::ReasoningDelta { id, delta },
             Part::BlockFinished(Block::Reasoning, id) => Chunk::ReasoningEnd { id },
-            Part::CallStarted { call, tool } => Chunk::ToolInputStart { tool_call_id: call, tool_name: tool, provider_executed: HERE },
-            Part::CallInput { call, json } => Chunk::ToolInputDelta { tool_call_id: call, input_text_delta: json },
-            Part::CallReady { call, tool, input, .. } => {
-                Chunk::ToolInputAvailable { tool_call_id: call, tool_name: tool, input: parsed(input), provider_executed: HERE }
-            }
-            Part::CallDone { call, outcome: Ok(summary), .. } => {
-                Chunk::ToolOutputAvailable { tool_call_id: call, output: json!({ "summary": summary }), provider_executed: HERE }
-            }
-            Part::CallDone { call, outcome: Err(why), .. } => {
-                Chunk::ToolOutputError { tool_call_id: call, error_text: why, provider_executed: HERE }
+            Part::CallStarted { .. }
+            | Part::CallInput { .. }
+            | Part::CallTarget { .. }
+            | Part::CallReady { .. }
+            | Part::CallDone { .. } => {
+                return self.call(part, out);
             }
             Part::File(file) => Chunk::DataFile { id: &file.path, data: file },
             Part::FileText { path, text } => Chunk::DataFileDelta { data: json!({ "path": path, "delta": text }), transient: true },
@@ -211,6 +207,33 @@ impl UiStream {
             Part::Committed(files) => Chunk::DataRevision { id: "revision", data: revision_json(files) },
             Part::Ended(outcome) => return self.end(*outcome, out),
         });
+    }
+
+    /// Input that is still coming is shown from level 6 on: a client of the AI SDK 5 that resumes behind such a call keeps what it
+    /// has and adds all of the answer to it once more. At level 5 a call is shown when its input, or the file that it writes, is known.
+    fn call<'a>(&'a self, part: &'a Part<'a>, out: &mut Vec<Chunk<'a>>) {
+        let streams = self.level >= Level::Six;
+        let known = |call, tool, input| Chunk::ToolInputAvailable { tool_call_id: call, tool_name: tool, input, provider_executed: HERE };
+        match part {
+            Part::CallStarted { call, tool } if streams => {
+                out.push(Chunk::ToolInputStart { tool_call_id: call, tool_name: tool, provider_executed: HERE });
+            }
+            Part::CallInput { call, json } if streams => out.push(Chunk::ToolInputDelta { tool_call_id: call, input_text_delta: json }),
+            Part::CallTarget { call, tool, path } if !streams => out.push(known(call, tool, json!({ "path": path }))),
+            Part::CallReady { call, tool, input, .. } => out.push(known(call, tool, parsed(input))),
+            Part::CallDone { call, tool, known: so_far, outcome } => {
+                if !streams && *so_far == Known::Pieces {
+                    out.push(known(call, tool, json!({})));
+                }
+                out.push(match outcome {
+                    Ok(summary) => {
+                        Chunk::ToolOutputAvailable { tool_call_id: call, output: json!({ "summary": summary }), provider_executed: HERE }
+                    }
+                    Err(why) => Chunk::ToolOutputError { tool_call_id: call, error_text: why, provider_executed: HERE },
+                });
+            }
+            _ => {}
+        }
     }
 
     fn end<'a>(&'a self, outcome: Outcome<'a>, out: &mut Vec<Chunk<'a>>) {

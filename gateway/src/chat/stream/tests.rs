@@ -17,8 +17,6 @@ const FIVE: &[&str] = &[
     "reasoning-start",
     "reasoning-delta",
     "reasoning-end",
-    "tool-input-start",
-    "tool-input-delta",
     "tool-input-available",
     "tool-output-available",
     "tool-output-error",
@@ -83,7 +81,12 @@ impl Client {
 
     fn chunk(&mut self, level: Level, chunk: &Value) {
         let kind = words(chunk, "type");
-        let known = FIVE.contains(&kind.as_str()) || kind.starts_with("data-") || (level == Level::Seven && kind == "reset-step");
+        let newer = match kind.as_str() {
+            "tool-input-start" | "tool-input-delta" => Some(Level::Six),
+            "reset-step" => Some(Level::Seven),
+            _ => None,
+        };
+        let known = FIVE.contains(&kind.as_str()) || kind.starts_with("data-") || newer.is_some_and(|newer| level >= newer);
         assert!(known, "{chunk}");
         match kind.as_str() {
             "start" => assert!(self.parts.is_empty() && words(chunk, "messageId") == TURN),
@@ -108,7 +111,7 @@ impl Client {
                 self.over = true;
             }
             kind if kind.starts_with("data-") => self.data(chunk),
-            kind if kind.starts_with("tool-") => self.tool(kind, chunk),
+            kind if kind.starts_with("tool-") => self.tool(level, kind, chunk),
             kind => self.block(kind, chunk),
         }
         if let Some(more) = chunk["messageMetadata"].as_object() {
@@ -135,13 +138,16 @@ impl Client {
         }
     }
 
-    fn tool(&mut self, kind: &str, chunk: &Value) {
+    fn tool(&mut self, level: Level, kind: &str, chunk: &Value) {
         let call = words(chunk, "toolCallId");
         let id = ("call", call.clone());
         assert!(kind == "tool-input-delta" || chunk["providerExecuted"] == true, "{chunk}");
-        if kind == "tool-input-start" {
-            assert!(self.open.insert(id), "{chunk}");
+        let begins = kind == "tool-input-start" || level == Level::Five && kind == "tool-input-available" && !self.open.contains(&id);
+        if begins {
+            assert!(self.open.insert(id.clone()), "{chunk}");
             self.parts.push(json!({ "type": format!("tool-{}", words(chunk, "toolName")), "toolCallId": call }));
+        }
+        if kind == "tool-input-start" {
             return;
         }
         assert!(self.open.contains(&id), "{chunk}");
@@ -228,7 +234,18 @@ fn the_exact_bytes_of_a_turn() {
         ui.event(&mut out, &event).unwrap();
     }
     let text = String::from_utf8(out.to_vec()).unwrap();
-    assert_eq!(text, include_str!("golden.txt"));
+    assert_eq!(text, include_str!("a-turn.txt"));
+}
+
+/// Real clients read the same bytes in `tests/clients`.
+#[test]
+fn the_exact_bytes_of_a_step_that_begins_anew() {
+    let first = [vec![accepted(), step(1)], write("c1", "a.js", "old").to_vec(), vec![step_done(1), step(2)]];
+    let lost = [text("t1", "half a").to_vec(), write("c2", "a.js", "newer").to_vec(), write("c3", "b.js", "new")[..3].to_vec()];
+    let anew = [vec![superseded(10, 22), step(2)], text("t2", "anew").to_vec(), vec![step_done(2), committed(), completed()]];
+    let log = log([first.concat(), lost.concat(), anew.concat()].concat());
+    assert_eq!(bytes(stream(Level::Five, 0), &log), include_str!("begun-anew-5.txt"));
+    assert_eq!(bytes(stream(Level::Seven, 0), &log), include_str!("begun-anew-7.txt"));
 }
 
 #[test]
@@ -285,4 +302,22 @@ fn a_step_that_begins_anew() {
     assert_eq!(types(Level::Six), types(Level::Five));
     assert_eq!(types(Level::Seven), ["reset-step"]);
     assert_eq!(last(Level::Seven, [kinds(), vec![step(1)]].concat()), [] as [Value; 0]);
+}
+
+#[test]
+fn a_calls_input_streams_from_level_six_on() {
+    let types = |level| {
+        let kinds = [vec![accepted(), step(1)], write("c", "a.js", "code").to_vec(), vec![step_done(1), completed()]].concat();
+        let chunks = chunks(&bytes(stream(level, 0), &log(kinds))).0;
+        chunks.iter().map(|chunk| words(chunk, "type")).filter(|kind| kind.starts_with("tool-")).collect::<Vec<_>>()
+    };
+    assert_eq!(types(Level::Five), ["tool-input-available", "tool-input-available", "tool-output-available"]);
+    assert_eq!(types(Level::Six), ["tool-input-start", "tool-input-available", "tool-output-available"]);
+    let lost = || write("c", "a.js", "code").into_iter().take(1);
+    let kinds = |level| last(level, [accepted(), step(1)].into_iter().chain(lost()).chain([cancelled()]));
+    assert_eq!(
+        (words(&kinds(Level::Five)[0], "type"), words(&kinds(Level::Five)[1], "type")),
+        ("tool-input-available".into(), "tool-output-error".into())
+    );
+    assert_eq!(words(&kinds(Level::Six)[0], "type"), "tool-output-error");
 }

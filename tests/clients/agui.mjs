@@ -1,0 +1,83 @@
+// AG-UI's own HttpAgent, with its verifier and its schemas.
+
+import assert from "node:assert/strict";
+import { library, open, person, run, until, url } from "./ground.mjs";
+
+const { HttpAgent } = library("@ag-ui/client");
+const { EventSchemas } = library("@ag-ui/core/schemas");
+
+const user = (content) => ({ id: crypto.randomUUID(), role: "user", content });
+const ask = (headers, text) => new HttpAgent({ url: `${url}/api/agui`, threadId: crypto.randomUUID(), headers, initialMessages: [user(text)] });
+
+/** Runs an agent; its events and its result. */
+async function ran(agent, parameters) {
+  const events = [];
+  const result = await agent.runAgent(parameters, { onEvent: ({ event }) => void events.push(event) });
+  return { events, result };
+}
+
+const custom = (events, name) => events.filter((event) => event.type === "CUSTOM" && event.name === name).map((event) => event.value);
+
+await run("ag-ui", {
+  async "a run is completed, files and all"() {
+    const headers = await person();
+    const agent = ask(headers, "page one");
+    const { events, result } = await ran(agent);
+    for (const event of events) EventSchemas.parse(event);
+    assert.deepEqual([events[0].type, events[0].threadId, events.at(-1).type], ["RUN_STARTED", agent.threadId, "RUN_FINISHED"]);
+    const { outcome, usage } = events.at(-1);
+    assert.deepEqual([outcome.type, usage[0].provider, usage[0].outputTokens], ["success", "anthropic", 40]);
+    assert.equal(result.result.outcome, "completed");
+    const texts = agent.messages.filter((message) => message.role === "assistant" && message.content).map((message) => message.content);
+    assert.deepEqual(texts, ["I write a page.", "Done."]);
+    const [call] = agent.messages.flatMap((message) => message.toolCalls ?? []);
+    assert.deepEqual([call.function.name, JSON.parse(call.function.arguments)], ["write_file", { path: "index.html" }]);
+    assert.equal(agent.messages.find((message) => message.role === "tool").toolCallId, call.id);
+    assert.equal(agent.messages.find((message) => message.role === "reasoning").content, "A page will do.");
+    assert.equal(custom(events, "file-delta").map((value) => value.delta).join(""), "<h1>page one</h1>");
+    assert.equal(custom(events, "file").at(-1).status, "applied");
+    assert.equal(custom(events, "revision")[0].revision, result.result.revision);
+
+    agent.addMessage(user("page two"));
+    const second = await ran(agent);
+    assert.equal(second.result.result.outcome, "completed");
+    assert.equal(new Set(agent.messages.map((message) => message.id)).size, agent.messages.length, "ids are unique in the thread");
+  },
+
+  async "the same run is the same turn"() {
+    const headers = await person();
+    const runId = crypto.randomUUID();
+    const agent = ask(headers, "page one");
+    const twin = agent.clone();
+    const turn = ({ events }) => custom(events, "turn")[0].turnId;
+    assert.equal(turn(await ran(agent, { runId })), turn(await ran(twin, { runId })));
+    const other = ask(headers, "page two");
+    other.threadId = agent.threadId;
+    await assert.rejects(ran(other, { runId }), (error) => error.status === 422 && /KEY_REUSED/.test(error.message));
+  },
+
+  async "a stopped run is cancelled"() {
+    const headers = await person();
+    const gate = crypto.randomUUID();
+    const agent = ask(headers, `hold ${gate}`);
+    let begun = false;
+    const events = [];
+    const running = agent.runAgent({}, { onEvent: ({ event }) => void (events.push(event), (begun ||= event.type === "TEXT_MESSAGE_CONTENT")) });
+    await until("the answer begins", () => begun);
+    const stop = await fetch(`${url}/api/chat/${agent.threadId}/stop`, { method: "POST", headers });
+    assert.equal(stop.status, 200);
+    await running;
+    assert.equal(events.at(-1).outcome.type, "cancelled");
+    open(gate);
+  },
+
+  async "what fails and what is refused"() {
+    const headers = await person();
+    const failing = ask(headers, "fail");
+    const events = [];
+    await failing.runAgent({}, { onEvent: ({ event }) => void events.push(event) }).catch(() => {});
+    assert.deepEqual([events.at(-1).type, events.at(-1).code], ["RUN_ERROR", "PROVIDER_REFUSED"]);
+    const tools = [{ name: "ask", description: "asks", parameters: {} }];
+    await assert.rejects(ran(ask(headers, "page one"), { tools }), (error) => error.status === 422 && /TOOLS_UNSUPPORTED/.test(error.message));
+  },
+});
