@@ -194,11 +194,14 @@ await run(major, {
     await chat.sendMessage({ text: "page three", messageId: first.id });
     assert.deepEqual([chat.status, roles(chat), textOf(chat.messages[0])], ["ready", "user assistant", "page three"], chat.error?.message);
     assert.ok(!turns.includes(chat.answer.id));
+    const shown = async () => (await stored(chat, headers)).map((message) => message.text);
+    assert.deepEqual(await shown(), ["page three", "I write a page.\n\nDone."]);
     const turn = chat.answer.id;
     await chat.sendMessage({ text: "page three", messageId: first.id });
     assert.deepEqual([chat.status, chat.answer.id], ["ready", turn], "the same message again is the same turn");
     await chat.sendMessage({ text: "page one", messageId: first.id });
     assert.deepEqual([chat.status, roles(chat), textOf(chat.messages[0])], ["ready", "user assistant", "page one"]);
+    assert.deepEqual(await shown(), ["page one", "I write a page.\n\nDone."]);
     assert.ok(![turn, ...turns].includes(chat.answer.id), "back to the first words is an edit as well");
   },
 
@@ -212,6 +215,7 @@ await run(major, {
       assert.deepEqual([chat.status, roles(chat)], ["ready", "user assistant"], chat.error?.message);
       assert.ok(!answers.includes(chat.answer.id));
       answers.push(chat.answer.id);
+      assert.equal((await stored(chat, headers)).length, 2, "the conversation has the new answer only");
     }
   },
 
