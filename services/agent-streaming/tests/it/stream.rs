@@ -110,8 +110,17 @@ async fn a_drain_sends_viewers_elsewhere() {
     let someone = cluster.person();
     let turn = someone.at(&staying).start(prompt("d", "SLOW 50")).await;
     let mut viewer = someone.at(&going);
-    let (id, stop) = (turn.id.clone(), chassis::task::spawn(async move { viewer.follow(&turn.id, 0).await }));
-    someone.at(&staying).wait_for(&id, TurnState::Running).await;
+    let (id, follows) = (turn.id.clone(), std::sync::Arc::new(tokio::sync::Notify::new()));
+    let seen = std::sync::Arc::clone(&follows);
+    let stop = chassis::task::spawn(async move {
+        let saw = |_: &TurnEvent| {
+            seen.notify_one();
+            false
+        };
+        viewer.follow_until(&turn.id, 0, saw).await
+    });
+    // It must be inside when the replica begins to leave.
+    follows.notified().await;
     going.stop();
     let (seen, end) = stop.await.unwrap();
     let fault = end.unwrap_err();
