@@ -23,8 +23,9 @@ async function enter() {
   try {
     const { user } = await api.session();
     element("who").textContent = user.email;
-    show("desk");
     await listProjects();
+    // Whoever sees the desk can use it: the draft that a first prompt needs is made before anything else is waited for.
+    show("desk");
     await openProject(location.hash.slice(1));
   } catch (error) {
     if (error.status !== 401) say("door", error.text ?? String(error));
