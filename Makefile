@@ -1,6 +1,6 @@
 # Names only: what a target does is in deploy/scripts.
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt lint bench sqlx up down
+.PHONY: help run test check fmt lint bench chaos sqlx up down
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ lint: ## formatting, clippy, the contract; changes nothing
 
 bench: ## measure against the floors
 	@deploy/scripts/bench.sh
+
+chaos: ## break everything while turns run, and check that what is promised holds (FULL=1, PLANTED=1, SEED=n)
+	@deploy/scripts/chaos.sh
 
 sqlx: ## write the .sqlx folders anew, after a change of SQL or of a migration
 	@deploy/scripts/sqlx.sh

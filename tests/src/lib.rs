@@ -1,13 +1,16 @@
 //! Journeys over the public surface, on a real cluster. Helpers first: [`cluster`] starts one, [`person`] uses it, [`sse`] watches
 //! it, [`model_server`] answers in place of a model provider. The journeys are in `tests/`, the measurements in `src/bin/bench`.
 
+pub mod chaos;
 pub mod cluster;
 pub mod contract;
+pub mod deployment;
 pub mod grpc;
 pub mod issuer;
 pub mod model_server;
 pub mod person;
 pub mod process;
+pub mod proxy;
 pub mod sse;
 
 pub use cluster::Cluster;

@@ -154,6 +154,15 @@ impl ModelServer {
         self.shared.log.borrow().iter().map(|e| e.request.clone()).collect()
     }
 
+    /// Lets go of what ended exchanges were asked, which in a long run is all of the memory.
+    pub fn forget_bodies(&self) {
+        self.shared.log.send_modify(|log| {
+            for exchange in log.iter_mut().filter(|exchange| exchange.ending.is_some()) {
+                exchange.request.body = serde_json::Value::Null;
+            }
+        });
+    }
+
     /// Waits for the request of an index.
     ///
     /// # Panics

@@ -43,7 +43,21 @@ pub struct Viewer {
     pub comments: Vec<String>,
     /// The last `retry:` seen.
     pub retry_ms: Option<u64>,
+    /// Bytes that are still read before the viewer itself hangs up.
+    room: Option<usize>,
 }
+
+/// The viewer hung up, as it was told to.
+#[derive(Debug)]
+pub struct HungUp;
+
+impl std::fmt::Display for HungUp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the viewer hung up")
+    }
+}
+
+impl std::error::Error for HungUp {}
 
 impl Viewer {
     /// Checks the headers that every event stream must have.
@@ -59,7 +73,12 @@ impl Viewer {
         assert_eq!(header("cache-control"), "no-cache, no-transform");
         assert_eq!(header("x-accel-buffering"), "no");
         assert_eq!(header("x-content-type-options"), "nosniff");
-        Ok(Self { body: response.bytes_stream().boxed(), buffer: BytesMut::new(), comments: Vec::new(), retry_ms: None })
+        Ok(Self { body: response.bytes_stream().boxed(), buffer: BytesMut::new(), comments: Vec::new(), retry_ms: None, room: None })
+    }
+
+    /// Hangs up after so many bytes, wherever that is: [`Viewer::next`] then is the error [`HungUp`].
+    pub fn hang_up_after(&mut self, bytes: usize) {
+        self.room = Some(bytes);
     }
 
     /// The next event; `None` at a clean end.
@@ -74,8 +93,16 @@ impl Viewer {
                     return Ok(Some(frame));
                 }
             }
+            if self.room == Some(0) {
+                return Err(HungUp.into());
+            }
             match self.body.next().await {
-                Some(chunk) => self.buffer.extend_from_slice(&chunk.context("the stream broke")?),
+                Some(chunk) => {
+                    let chunk = chunk.context("the stream broke")?;
+                    let taken = self.room.map_or(chunk.len(), |room| room.min(chunk.len()));
+                    self.room = self.room.map(|room| room - taken);
+                    self.buffer.extend_from_slice(&chunk[..taken]);
+                }
                 None if self.buffer.is_empty() => return Ok(None),
                 None => bail!("the stream ended inside an event"),
             }

@@ -85,6 +85,14 @@ impl Request {
         texts.into_iter().find(|text| !text.is_empty()).unwrap_or_default()
     }
 
+    /// Which answer to that prompt is asked for, from 1.
+    #[must_use]
+    pub fn step(&self) -> usize {
+        let asked = self.messages().iter().rposition(|m| m["role"] == "user" && !text_of(&m["content"]).is_empty());
+        let after = self.messages().iter().skip(asked.unwrap_or_default());
+        1 + after.filter(|m| m["role"] == "assistant").count()
+    }
+
     /// What tools answered since the model last spoke: call id and text.
     #[must_use]
     pub fn tool_results(&self) -> Vec<(String, String)> {

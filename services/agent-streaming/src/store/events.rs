@@ -49,12 +49,23 @@ impl Columns {
         }
         columns
     }
+
+    /// The bug of this name: whatever epoch the turn has now will do.
+    async fn skip_fence(&mut self, db: &PgPool) -> Result<(), Error> {
+        let ids: Vec<TurnId> = self.turns.iter().copied().map(TurnId).collect();
+        let current = super::claims::epochs(db, &ids).await?;
+        self.epochs = ids.iter().map(|id| current.get(id).copied().unwrap_or_default()).collect();
+        Ok(())
+    }
 }
 
 /// Appends events that change no row. Returns the turns whose rows were got: the others are locked by somebody, or their epoch
 /// has moved. Sending the same rows again does nothing.
 pub(crate) async fn append(db: &PgPool, appends: &[&Append]) -> Result<Vec<TurnId>, Error> {
-    let columns = Columns::of(appends);
+    let mut columns = Columns::of(appends);
+    if chassis::planted::is("skip-fence") {
+        columns.skip_fence(db).await?;
+    }
     // The row lock is the fence: a join on the epoch alone would let a statement through that waits behind a claim.
     let append = sqlx::query_scalar!(
         "WITH locked AS MATERIALIZED (
@@ -115,7 +126,10 @@ impl ChangeColumns {
 
 /// The same for events that change their turn's row, in the same statement.
 pub(crate) async fn append_with_changes(db: &PgPool, appends: &[&Append]) -> Result<Vec<TurnId>, Error> {
-    let (columns, changes) = (Columns::of(appends), ChangeColumns::of(appends));
+    let (mut columns, changes) = (Columns::of(appends), ChangeColumns::of(appends));
+    if chassis::planted::is("skip-fence") {
+        columns.skip_fence(db).await?;
+    }
     let append = sqlx::query_scalar!(
         "WITH changed AS (
             SELECT * FROM unnest($1::uuid[], $2::bigint[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bytea[], $11::bytea[],

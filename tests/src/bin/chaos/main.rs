@@ -1,2 +1,84 @@
-//! x
-fn main() {}
+//! `make chaos`: the cluster under faults. The settings are of `deploy/scripts/chaos.sh`.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use e2e::chaos::{
+    planted::PLANTED,
+    report,
+    round::{Layout, Scenario},
+    run::{self, Amounts},
+};
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let Err(error) = chaos().await else { return Ok(ExitCode::SUCCESS) };
+    // What people read, without the stack that the harness was on.
+    run::say(&format!("{error:#}"))?;
+    Ok(ExitCode::FAILURE)
+}
+
+async fn chaos() -> Result<()> {
+    let seed = number("SEED")?.unwrap_or_else(rand::random);
+    run::say(&format!("SEED={seed}"))?;
+    let beside = std::env::current_exe()?.with_file_name("backlot-under-test");
+    ensure!(beside.exists(), "{} is not built", beside.display());
+    let layout = Layout {
+        executable: beside,
+        clients: usize::try_from(number("CLIENTS")?.unwrap_or(50))?,
+        seed,
+        recoveries: i64::try_from(number("RECOVERIES")?.unwrap_or(3))?,
+    };
+    let folder = run::folder()?;
+    let engines = run::engines(&folder).await?;
+    if is_set("PLANTED")? { planted(&layout, &engines, folder).await } else { sound(&layout, &engines, folder).await }
+}
+
+async fn sound(layout: &Layout, engines: &std::sync::Arc<e2e::deployment::Engines>, folder: PathBuf) -> Result<()> {
+    let mut amounts = Amounts::short();
+    if is_set("FULL")? {
+        amounts.kills = 200;
+        amounts.reconnects = 2_000;
+        (amounts.postgres, amounts.network, amounts.stops, amounts.rolling) = (5, 40, 3, 3);
+        amounts.time = Duration::from_secs(60 * number("MINUTES")?.unwrap_or(30));
+    }
+    if let Some(name) = setting("ONLY") {
+        let named = |scenario: &&Scenario| format!("{scenario:?}").to_lowercase() == name;
+        amounts.only = Some(*Scenario::ALL.iter().find(named).with_context(|| format!("ONLY={name} is none of {:?}", Scenario::ALL))?);
+    }
+    amounts.kills = number("KILLS")?.unwrap_or(amounts.kills);
+    amounts.reconnects = number("RECONNECTS")?.unwrap_or(amounts.reconnects);
+    let verdict = run::sound(layout, &amounts, engines, &folder).await?;
+    run::end(&verdict, layout.seed, &folder)
+}
+
+async fn planted(layout: &Layout, engines: &std::sync::Arc<e2e::deployment::Engines>, folder: PathBuf) -> Result<()> {
+    let mut missed = Vec::new();
+    for planted in PLANTED {
+        let verdict = run::with_bug(layout, planted, engines, &folder).await?;
+        let found = verdict.violations.first().map_or("NOT FOUND".to_owned(), |first| format!("found by: {}", first.rule));
+        run::say(&format!("{:<24} {:<66} {found} ({} in all)", planted.name, planted.what, verdict.violations.len()))?;
+        if is_set("VERBOSE")? {
+            run::say(&report::wrongs(&verdict))?;
+        }
+        if verdict.violations.is_empty() {
+            missed.push(planted.name);
+        }
+    }
+    std::fs::remove_dir_all(folder)?;
+    ensure!(missed.is_empty(), "not found: {missed:?}");
+    Ok(())
+}
+
+#[allow(clippy::disallowed_methods, reason = "a tool for people, not a part of the cluster")]
+fn setting(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn number(name: &str) -> Result<Option<u64>> {
+    setting(name).map(|text| text.parse().with_context(|| format!("{name}={text}"))).transpose()
+}
+
+fn is_set(name: &str) -> Result<bool> {
+    Ok(number(name)?.is_some_and(|value| value != 0))
+}

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# `make chaos`: the cluster under faults, on two gateways, two agent-streaming, two project-storage, PostgreSQL and Redis of its own.
+#   FULL=1         again and again for MINUTES (30), at least KILLS (200) and RECONNECTS (2000); without it, about four minutes
+#   PLANTED=1      every bug on purpose: each must be found
+#   SEED=n         the same choices again; each run names its own
+#   ONLY=name      one scenario: kills, stops, engines, network, rolling, failpoints or poison
+#   CLIENTS=n      turns at a time (50)
+source "$(dirname "$0")/common.sh"
+
+need_cargo
+need_compiler
+postgres_bin >/dev/null || add_package postgresql postgresql@17 || fail "PostgreSQL is needed"
+have redis-server || add_package redis-server redis || fail "Redis is needed"
+cargo build --quiet -p e2e --bin backlot-under-test --bin chaos
+exec cargo run --quiet -p e2e --bin chaos

@@ -1,0 +1,52 @@
+//! A turn that is not waiting for another one does not stand still, as long as the cluster is whole and its worker lives.
+
+use super::{Broken, Event, Rules, Turn};
+use crate::deployment::timeline::{Millis, Past};
+
+pub(super) fn check(turn: &Turn, past: &Past, rules: &Rules, broken: &mut Broken<'_>) {
+    for pair in turn.log.windows(2) {
+        let [before, after] = pair else { continue };
+        if waits(before, after) {
+            continue;
+        }
+        let quiet = longest(before.at, after.at, past);
+        broken.unless(quiet <= rules.silence, "nothing stands still", || {
+            format!("{quiet} ms of silence in a whole cluster between events {} and {}", before.seq, after.seq)
+        });
+    }
+}
+
+/// A turn in the queue is silent for as long as others run. One that was told so before it waited may have been claimed later.
+fn waits(before: &Event, after: &Event) -> bool {
+    before.kind == "turn.queued" || (before.kind == "agent.selected" && after.kind == "turn.started")
+}
+
+/// The longest part of a stretch without trouble and without the loss of a worker.
+fn longest(from: Millis, to: Millis, past: &Past) -> Millis {
+    let mut ends: Vec<(Millis, Millis)> = past.losses.iter().map(|at| (*at, *at)).collect();
+    ends.extend(past.troubles.iter().map(|trouble| trouble.span).chain(past.pauses.iter().copied()));
+    ends.retain(|(begin, end)| *end >= from && *begin <= to);
+    ends.push((to, to));
+    ends.sort_unstable();
+    let (mut longest, mut since) = (0, from);
+    for (begin, end) in ends {
+        longest = longest.max(begin - since);
+        since = since.max(end);
+    }
+    longest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployment::timeline::Trouble;
+
+    #[test]
+    fn only_whole_stretches_count() {
+        let trouble = |from, to| Trouble { what: "postgres".into(), span: (from, to) };
+        let past = Past { troubles: vec![trouble(20, 50), trouble(30, 40)], losses: vec![5, 90, 200], pauses: vec![(60, 61)] };
+        assert_eq!(longest(0, 100, &Past::default()), 100);
+        assert_eq!(longest(0, 100, &past), 29);
+        assert_eq!(longest(45, 58, &past), 8);
+    }
+}

@@ -1,0 +1,213 @@
+//! A good client: it starts turns with idempotency keys, tries again on what may pass, follows by server-sent events, hangs up at
+//! any byte and comes back at another gateway with the last event it has, and sometimes changes its mind.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use rand::{RngExt as _, rngs::StdRng};
+use reqwest::{RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{
+    record::{Cancel, End, Record, View, Watched},
+    script::Ask,
+};
+use crate::{
+    Person,
+    deployment::timeline,
+    sse::{Frame, HungUp, Viewer},
+};
+
+/// For one answer; a viewer's may take longer.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// A turn whose end is not seen after this is given up, which is a violation.
+const GIVES_UP_AFTER: Duration = Duration::from_secs(120);
+/// A viewer's connection without a byte for this long is taken for dead; a heartbeat comes more often.
+const SILENCE: Duration = Duration::from_secs(20);
+/// The most bytes before a viewer hangs up.
+const LONGEST_VIEW: usize = 12_000;
+
+/// Somebody with a browser.
+pub struct Client {
+    pub people: Arc<Vec<Person>>,
+    pub person: usize,
+    pub urls: Vec<String>,
+    pub record: Arc<Record>,
+    pub rng: StdRng,
+}
+
+/// What to do about a turn besides watching it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mood {
+    Watch,
+    /// Hang up again and again.
+    Restless,
+    /// Cancel after so many events.
+    Cancel(usize),
+}
+
+enum Answer {
+    Good(reqwest::Response),
+    /// A no that would be the same later.
+    Refused(StatusCode, Value),
+    /// Later.
+    Later(Duration),
+}
+
+impl Client {
+    /// Runs one turn on the project of a draft and sees it through.
+    pub async fn turn(&mut self, ask: Ask, draft: &str, mood: Mood) {
+        let until = Instant::now() + GIVES_UP_AFTER;
+        let Some(turn) = self.start(ask, draft, until).await else { return };
+        let mut watched = Watched { ask, person: self.person, turn, views: Vec::new(), cancel: None, finished: false };
+        self.follow(&mut watched, mood, until).await;
+        self.record.watched(watched);
+    }
+
+    async fn start(&mut self, ask: Ask, draft: &str, until: Instant) -> Option<String> {
+        let key = format!("key-{}", ask.number);
+        let body = json!({ "draftId": draft, "prompt": ask.prompt(), "model": ask.model() });
+        while Instant::now() < until {
+            let request = self.request(reqwest::Method::POST, "/api/turns").header("idempotency-key", &key).json(&body);
+            match self.send("start", request).await {
+                Answer::Good(response) => match response.json::<Value>().await {
+                    Ok(turn) => return turn["id"].as_str().map(str::to_owned),
+                    Err(_) => continue,
+                },
+                Answer::Refused(status, problem) => {
+                    self.record.wrong(format!("turn {} was not started: {status} {problem}", ask.number));
+                    return None;
+                }
+                Answer::Later(pause) => sleep(pause).await,
+            }
+        }
+        self.record.wrong(format!("turn {} could not be started", ask.number));
+        None
+    }
+
+    async fn follow(&mut self, watched: &mut Watched, mood: Mood, until: Instant) {
+        let mut last = 0;
+        while Instant::now() < until {
+            let path = format!("/api/turns/{}/events", watched.turn);
+            let request = self.request(reqwest::Method::GET, &path).header("last-event-id", last);
+            let response = match self.send("follow", request).await {
+                Answer::Good(response) => response,
+                Answer::Refused(status, problem) => {
+                    self.record.wrong(format!("turn {} is not to be followed after {last}: {status} {problem}", watched.turn));
+                    return;
+                }
+                Answer::Later(pause) => {
+                    sleep(pause).await;
+                    continue;
+                }
+            };
+            if response.status() == StatusCode::NO_CONTENT {
+                watched.finished = true;
+                return;
+            }
+            let view = self.view(response, last, watched, mood).await;
+            last = view.frames.last().map_or(last, |frame| frame.id);
+            let (finished, broken) = (view.end == End::Clean, view.end == End::Broken);
+            watched.views.push(view);
+            if finished {
+                watched.finished = true;
+                return;
+            }
+            self.record.reconnects.fetch_add(1, Ordering::Relaxed);
+            if broken {
+                sleep(Duration::from_millis(self.rng.random_range(10..120))).await;
+            }
+        }
+    }
+
+    /// One connection, until it ends in some way.
+    async fn view(&mut self, response: reqwest::Response, after: u32, watched: &mut Watched, mood: Mood) -> View {
+        let mut view = View { after, frames: Vec::new(), end: End::Broken };
+        let mut viewer = match Viewer::open(response).await {
+            Ok(viewer) => viewer,
+            Err(error) => return View { end: End::Bad(format!("{error:#}")), ..view },
+        };
+        if mood == Mood::Restless {
+            viewer.hang_up_after(self.rng.random_range(1..LONGEST_VIEW));
+        }
+        loop {
+            let ended = match timeout(SILENCE, viewer.next()).await {
+                Ok(Ok(Some(frame))) => {
+                    view.frames.push(frame);
+                    None
+                }
+                Ok(Ok(None)) => Some(End::Clean),
+                Ok(Err(error)) if error.is::<HungUp>() => Some(End::HungUp),
+                Ok(Err(error)) if !error.is::<reqwest::Error>() => Some(End::Bad(format!("{error:#}"))),
+                Ok(Err(_)) | Err(_) => Some(End::Broken),
+            };
+            if let Some(end) = ended {
+                return View { end, ..view };
+            }
+            let seen: usize = watched.views.iter().map(|view| view.frames.len()).sum::<usize>() + view.frames.len();
+            if matches!(mood, Mood::Cancel(events) if seen >= events) && watched.cancel.is_none() && !is_over(&view.frames) {
+                watched.cancel = Some(self.cancel(&watched.turn).await);
+            }
+        }
+    }
+
+    /// Until it is known whether it worked.
+    async fn cancel(&mut self, turn: &str) -> Cancel {
+        let until = Instant::now() + GIVES_UP_AFTER;
+        while Instant::now() < until {
+            let request = self.request(reqwest::Method::POST, &format!("/api/turns/{turn}/cancel")).json(&json!({}));
+            match self.send("cancel", request).await {
+                Answer::Good(_) => return Cancel::Done(timeline::now()),
+                Answer::Refused(_, problem) if problem["reason"] == "TOO_LATE" => return Cancel::TooLate,
+                Answer::Refused(status, problem) => {
+                    self.record.wrong(format!("turn {turn} is not to be cancelled: {status} {problem}"));
+                    return Cancel::Unknown;
+                }
+                Answer::Later(pause) => sleep(pause).await,
+            }
+        }
+        Cancel::Unknown
+    }
+
+    /// To any gateway.
+    fn request(&mut self, method: reqwest::Method, path: &str) -> RequestBuilder {
+        let person = &self.people[self.person];
+        let url = &self.urls[self.rng.random_range(0..self.urls.len())];
+        person.http.request(method, format!("{url}{path}")).header("cookie", &person.cookie)
+    }
+
+    async fn send(&mut self, what: &str, request: RequestBuilder) -> Answer {
+        let pause = Duration::from_millis(self.rng.random_range(50..300));
+        let response = match timeout(PATIENCE, request.send()).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(_)) => {
+                self.record.answered(format!("{what}: no connection"), false);
+                return Answer::Later(pause);
+            }
+            Err(_) => {
+                self.record.answered(format!("{what}: no answer"), false);
+                return Answer::Later(pause);
+            }
+        };
+        let status = response.status();
+        if status.is_success() {
+            self.record.answered(format!("{what}: {}", status.as_u16()), true);
+            return Answer::Good(response);
+        }
+        let problem: Value = response.json().await.unwrap_or_default();
+        let reason = problem["reason"].as_str().unwrap_or("no reason");
+        let later = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+        self.record.answered(format!("{what}: {} {reason}", status.as_u16()), !later);
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
+            self.record.wrong(format!("{what}: {problem}"));
+        }
+        if later { Answer::Later(pause) } else { Answer::Refused(status, problem) }
+    }
+}
+
+fn is_over(frames: &[Frame]) -> bool {
+    frames.last().is_some_and(Frame::is_terminal)
+}

@@ -1,0 +1,129 @@
+//! Many clients at once, some of them on the same project, until they are told to finish what they have begun.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use anyhow::Result;
+use chassis::task;
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use reqwest::StatusCode;
+use serde_json::json;
+use tokio::{
+    task::JoinHandle,
+    time::{Duration, sleep},
+};
+
+use super::{
+    client::{Client, Mood},
+    record::Record,
+    script::{Ask, Wish},
+};
+use crate::{Person, deployment::Deployment};
+
+/// Turns of a client on one project before it takes another.
+const TURNS: u64 = 5;
+/// Between two of the prober's rounds.
+const PROBES: Duration = Duration::from_millis(400);
+/// For an answer to the prober.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Clients at work.
+pub struct Crowd {
+    stop: Arc<std::sync::atomic::AtomicBool>,
+    clients: Vec<JoinHandle<()>>,
+}
+
+impl Crowd {
+    /// As many clients as said, each with its own dice.
+    #[must_use]
+    pub fn start(deployment: &Deployment, people: &Arc<Vec<Person>>, record: &Arc<Record>, clients: usize, seed: u64) -> Self {
+        let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let mut tasks = Vec::new();
+        for number in 0..clients {
+            let client = Client {
+                people: Arc::clone(people),
+                person: number % people.len(),
+                urls: deployment.urls(),
+                record: Arc::clone(record),
+                rng: StdRng::seed_from_u64(seed.wrapping_mul(1_000).wrapping_add(number as u64)),
+            };
+            tasks.push(task::spawn(live(client, format!("{seed}-{number}"), Arc::clone(&stop))));
+        }
+        tasks.push(task::spawn(probe(deployment.urls(), people[0].clone(), Arc::clone(record), Arc::clone(&stop))));
+        Self { stop, clients: tasks }
+    }
+
+    /// Nobody begins anything any more; waits for what is begun.
+    ///
+    /// # Errors
+    /// A client panicked.
+    pub async fn finish(self) -> Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        for client in self.clients {
+            client.await?;
+        }
+        Ok(())
+    }
+}
+
+async fn live(mut client: Client, name: String, stop: Arc<std::sync::atomic::AtomicBool>) {
+    let mut turns = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let (ask, mood) = wish(&client.record, &mut client.rng);
+        let shared = client.rng.random_ratio(1, 6);
+        let draft =
+            if shared { format!("{}-shared", name.split('-').next().unwrap_or_default()) } else { format!("{name}-{}", turns / TURNS) };
+        client.turn(ask, &draft, mood).await;
+        turns += 1;
+    }
+}
+
+fn wish(record: &Record, rng: &mut StdRng) -> (Ask, Mood) {
+    let wish = match rng.random_range(0..10) {
+        0..4 => Wish::File,
+        4 => Wish::Move,
+        5..8 => Wish::Shared,
+        _ => Wish::Talk,
+    };
+    let mood = match rng.random_range(0..10) {
+        0 => Mood::Cancel(rng.random_range(1..50)),
+        1..6 => Mood::Restless,
+        _ => Mood::Watch,
+    };
+    (Ask { number: record.number(), wish }, mood)
+}
+
+/// Somebody who asks for what is to be refused, and looks around; every way through the services is to be walked.
+async fn probe(urls: Vec<String>, person: Person, record: Arc<Record>, stop: Arc<std::sync::atomic::AtomicBool>) {
+    let absent = uuid::Uuid::now_v7();
+    let (mut round, mut key) = (0, record.number());
+    let mut settled = true;
+    // A turn that is begun is asked for until it is refused, or it would be open until the service gives it up.
+    while !settled || !stop.load(Ordering::Relaxed) {
+        let person = Person { url: urls[round % urls.len()].clone(), ..person.clone() };
+        round += 1;
+        let body = json!({ "projectId": absent, "prompt": "anything", "model": "openai/test", "ifActive": "IF_ACTIVE_REJECT" });
+        let request = person.request(reqwest::Method::POST, "/api/turns").header("idempotency-key", format!("probe-{key}"));
+        let asked = request.json(&body).timeout(PATIENCE).send().await;
+        settled = tell(&record, "start nowhere", asked, StatusCode::NOT_FOUND);
+        if settled {
+            key = record.number();
+        }
+        let asked = person.request(reqwest::Method::GET, "/api/projects").timeout(PATIENCE).send().await;
+        tell(&record, "list", asked, StatusCode::OK);
+        sleep(PROBES).await;
+    }
+}
+
+/// Writes an answer down. Whether it was the expected one.
+fn tell(record: &Record, what: &str, asked: reqwest::Result<reqwest::Response>, expected: StatusCode) -> bool {
+    let status = asked.map(|response| response.status());
+    match &status {
+        Ok(status) if *status == expected => record.answered(format!("{what}: {}", status.as_u16()), true),
+        Ok(status) if status.is_server_error() && *status != StatusCode::INTERNAL_SERVER_ERROR => {
+            record.answered(format!("{what}: {}", status.as_u16()), false);
+        }
+        Ok(status) => record.wrong(format!("{what}: {status} in place of {expected}")),
+        Err(_) => record.answered(format!("{what}: no connection"), false),
+    }
+    status.is_ok_and(|status| status == expected)
+}

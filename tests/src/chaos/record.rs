@@ -1,0 +1,135 @@
+//! What everybody saw: the provider its calls, the viewers their frames, the clients their answers.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::script::Ask;
+use crate::{deployment::timeline::Millis, sse::Frame};
+
+/// A call that the provider got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// Of the turn, as in its prompt.
+    pub number: u64,
+    pub step: u32,
+    pub at: Millis,
+    /// Of all that the model was told.
+    pub question: u64,
+}
+
+/// One connection of a viewer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// The cursor that it came with.
+    pub after: u32,
+    pub frames: Vec<Frame>,
+    pub end: End,
+}
+
+/// How a viewer's connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// As only a finished turn may end it.
+    Clean,
+    /// Its server or the network broke it.
+    Broken,
+    /// The viewer hung up.
+    HungUp,
+    /// It got bytes that no viewer may get.
+    Bad(String),
+}
+
+/// What a cancel was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancel {
+    Done(Millis),
+    TooLate,
+    /// Nothing that says which.
+    Unknown,
+}
+
+/// A turn from its client's side.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    pub ask: Ask,
+    pub person: usize,
+    pub turn: String,
+    pub views: Vec<View>,
+    pub cancel: Option<Cancel>,
+    /// Its viewer saw the end.
+    pub finished: bool,
+}
+
+/// Everything of a round.
+#[derive(Default)]
+pub struct Record {
+    calls: Mutex<Vec<Call>>,
+    watched: Mutex<Vec<Watched>>,
+    /// Answers that no good client deserves.
+    wrongs: Mutex<Vec<String>>,
+    /// Answers by their kind, for people.
+    answers: Mutex<BTreeMap<String, u64>>,
+    made: AtomicU64,
+    succeeded: AtomicU64,
+    pub reconnects: AtomicU64,
+    next: AtomicU64,
+}
+
+impl Record {
+    /// A number that no turn has had.
+    pub fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub fn called(&self, call: Call) {
+        lock(&self.calls).push(call);
+    }
+
+    pub fn watched(&self, watched: Watched) {
+        lock(&self.watched).push(watched);
+    }
+
+    /// Something happened that may not, whatever is broken.
+    pub fn wrong(&self, text: impl Into<String>) {
+        lock(&self.wrongs).push(text.into());
+    }
+
+    /// A request was sent and answered.
+    pub fn answered(&self, kind: impl Into<String>, success: bool) {
+        self.made.fetch_add(1, Ordering::Relaxed);
+        self.succeeded.fetch_add(u64::from(success), Ordering::Relaxed);
+        *lock(&self.answers).entry(kind.into()).or_default() += 1;
+    }
+
+    /// Requests that were sent, and those of them that did what they were to do.
+    #[must_use]
+    pub fn requests(&self) -> (u64, u64) {
+        (self.made.load(Ordering::Relaxed), self.succeeded.load(Ordering::Relaxed))
+    }
+
+    #[must_use]
+    pub fn answers(&self) -> BTreeMap<String, u64> {
+        lock(&self.answers).clone()
+    }
+
+    /// Everything that was written down since the last time.
+    #[must_use]
+    pub fn take(&self) -> (Vec<Call>, Vec<Watched>, Vec<String>) {
+        (std::mem::take(&mut lock(&self.calls)), std::mem::take(&mut lock(&self.watched)), std::mem::take(&mut lock(&self.wrongs)))
+    }
+
+    /// Calls of a turn so far.
+    #[must_use]
+    pub fn calls_of(&self, number: u64) -> usize {
+        lock(&self.calls).iter().filter(|call| call.number == number).count()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

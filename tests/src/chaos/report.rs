@@ -1,0 +1,78 @@
+//! What people read: counts, and the histories around what went wrong.
+
+use std::{collections::BTreeSet, fmt::Write as _};
+
+use super::{
+    check::{Event, Turn, Violation},
+    round::Verdict,
+};
+use crate::deployment::{Timeline, timeline::Millis};
+
+/// Turns whose histories are shown.
+const HISTORIES: usize = 4;
+/// Violations that are listed one by one.
+const LISTED: usize = 25;
+/// Around a turn.
+const MARGIN: Millis = 2_000;
+
+/// The turns that violations name, each with its log, its views, its calls and what was broken meanwhile.
+#[must_use]
+pub fn histories(violations: &[Violation], turns: &[Turn], timeline: &Timeline) -> Vec<String> {
+    let named: BTreeSet<&str> = violations.iter().filter_map(|violation| violation.turn.as_deref()).collect();
+    turns.iter().filter(|turn| named.contains(turn.watched.turn.as_str())).take(HISTORIES).map(|turn| history(turn, timeline)).collect()
+}
+
+fn history(turn: &Turn, timeline: &Timeline) -> String {
+    let mut lines: Vec<(Millis, String)> = turn.log.iter().map(|event| (event.at, line(event))).collect();
+    lines.extend(turn.calls.iter().map(|call| (call.at, format!("      the provider is asked for step {}", call.step))));
+    let (from, to) = (lines.iter().map(|(at, _)| *at).min().unwrap_or_default(), lines.iter().map(|(at, _)| *at).max().unwrap_or_default());
+    lines.extend(timeline.between(from - MARGIN, to + MARGIN).into_iter().map(|(at, note)| (at, format!("      -- {note}"))));
+    lines.sort_by_key(|(at, _)| *at);
+    let mut text = format!(
+        "turn {} ({}), {:?}, storage {:?}, cancel {:?}\n",
+        turn.watched.turn,
+        turn.watched.ask.prompt(),
+        turn.row,
+        turn.storage,
+        turn.watched.cancel
+    );
+    for (at, line) in lines {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {:>8} ms {line}", at - from);
+    }
+    for view in &turn.watched.views {
+        let last = view.frames.last().map_or(view.after, |frame| frame.id);
+        let _ = writeln!(text, "  a viewer came after {} and got {} events up to {last}: {:?}", view.after, view.frames.len(), view.end);
+    }
+    text
+}
+
+fn line(event: &Event) -> String {
+    let data: String = event.data.to_string().chars().take(90).collect();
+    format!("{:>4} {:<18} {data}", event.seq, event.kind)
+}
+
+/// The counts of a run.
+#[must_use]
+pub fn counts(verdict: &Verdict) -> String {
+    verdict.counts.iter().fold(String::new(), |text, (what, times)| format!("{text}{times:>9}  {what}\n"))
+}
+
+/// What went wrong, as much of it as helps.
+#[must_use]
+pub fn wrongs(verdict: &Verdict) -> String {
+    let mut text = String::new();
+    let mut rules: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
+    for violation in &verdict.violations {
+        *rules.entry(violation.rule).or_default() += 1;
+    }
+    let _ = writeln!(text, "{} violations: {rules:?}", verdict.violations.len());
+    for violation in verdict.violations.iter().take(LISTED) {
+        let short: String = violation.text.chars().take(500).collect();
+        let _ = writeln!(text, "- {} (turn {}): {short}", violation.rule, violation.turn.as_deref().unwrap_or("-"));
+    }
+    for history in &verdict.histories {
+        let _ = writeln!(text, "\n{history}");
+    }
+    text
+}

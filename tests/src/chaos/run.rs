@@ -1,0 +1,170 @@
+//! The rounds of a run.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{
+    planted::Planted,
+    report,
+    round::{Field, Layout, Scenario, Verdict},
+};
+use crate::deployment::Engines;
+
+/// At least so many of the clients' requests are answered as they wish, or the run proves nothing.
+const SUCCESS_PERCENT: u64 = 60;
+
+/// How much of everything.
+#[derive(Debug, Clone)]
+pub struct Amounts {
+    pub kills: u64,
+    pub reconnects: u64,
+    pub failpoints: bool,
+    pub postgres: u64,
+    pub network: u64,
+    pub stops: u64,
+    pub rolling: u64,
+    /// The rounds come again until then.
+    pub time: Duration,
+    /// Nothing but this.
+    pub only: Option<Scenario>,
+}
+
+impl Amounts {
+    /// What fits into five minutes on two cores.
+    #[must_use]
+    pub fn short() -> Self {
+        Self {
+            kills: 60,
+            reconnects: 500,
+            failpoints: true,
+            postgres: 2,
+            network: 10,
+            stops: 1,
+            rolling: 1,
+            time: Duration::ZERO,
+            only: None,
+        }
+    }
+}
+
+/// A run without bugs on purpose.
+///
+/// # Errors
+/// The harness itself does not work.
+pub async fn sound(layout: &Layout, amounts: &Amounts, engines: &Arc<Engines>, folder: &Path) -> Result<Verdict> {
+    let mut field = Field::open(layout, engines, folder.join("sound"), None).await?;
+    let (started, mut total, mut kills) = (Instant::now(), Verdict::default(), 0);
+    let enough = |total: &Verdict, kills: u64| {
+        let reconnects = total.counts.get("reconnects").copied().unwrap_or_default();
+        started.elapsed() >= amounts.time && kills >= amounts.kills && reconnects >= amounts.reconnects
+    };
+    while total.violations.is_empty() && (total.counts.is_empty() || !enough(&total, kills)) {
+        let now = amounts.kills.saturating_sub(kills).clamp(20, 100);
+        let rounds = [
+            (Scenario::Kills, now),
+            (Scenario::Failpoints, u64::from(amounts.failpoints)),
+            (Scenario::Stops, amounts.stops),
+            (Scenario::Engines, amounts.postgres),
+            (Scenario::Network, amounts.network),
+            (Scenario::Rolling, amounts.rolling),
+            (Scenario::Poison, 1),
+        ];
+        kills += now;
+        let wanted = |scenario| amounts.only.is_none_or(|only| only == scenario);
+        for (scenario, amount) in rounds.into_iter().filter(|(scenario, amount)| *amount > 0 && wanted(*scenario)) {
+            let begun = Instant::now();
+            let verdict = field.round(scenario, amount).await.with_context(|| format!("a round of {scenario:?}"))?;
+            let turns = verdict.counts.get("turns").copied().unwrap_or_default();
+            say(&format!("{scenario:?}: {:.1} s, {turns} turns, {} violations", begun.elapsed().as_secs_f64(), verdict.violations.len()))?;
+            total.add(verdict);
+            if !total.violations.is_empty() {
+                break;
+            }
+        }
+    }
+    requests(&field, &mut total);
+    let deployment = Arc::clone(&field.deployment);
+    drop(field);
+    if let Some(deployment) = Arc::into_inner(deployment) {
+        deployment.stop().await?;
+    }
+    Ok(total)
+}
+
+/// Runs the scenario that must find a bug. The verdict has what was found.
+///
+/// # Errors
+/// The harness itself does not work.
+pub async fn with_bug(layout: &Layout, planted: &Planted, engines: &Arc<Engines>, folder: &Path) -> Result<Verdict> {
+    let layout = Layout { clients: layout.clients.min(20), ..layout.clone() };
+    let mut field = Field::open(&layout, engines, folder.join(planted.name), Some(planted.name)).await?;
+    let amount = match planted.found_by {
+        Scenario::Kills => 15,
+        Scenario::Calm => 6,
+        Scenario::Network => 8,
+        _ => 1,
+    };
+    field.round(planted.found_by, amount).await.with_context(|| format!("a round of {:?} with {}", planted.found_by, planted.name))
+}
+
+fn requests(field: &Field, total: &mut Verdict) {
+    let (made, succeeded) = field.record.requests();
+    total.count("requests", made);
+    total.count("requests that succeeded", succeeded);
+    for (answer, times) in field.record.answers() {
+        total.count(format!("answers {answer}"), times);
+    }
+    if succeeded * 100 < made * SUCCESS_PERCENT {
+        let text = format!("{succeeded} of {made} requests succeeded");
+        total.violations.push(super::check::Violation { rule: "most requests succeed", turn: None, text });
+    }
+}
+
+/// Starts the engines of a run.
+///
+/// # Errors
+/// This machine lacks one of them.
+pub async fn engines(folder: &Path) -> Result<Arc<Engines>> {
+    chassis::install_crypto();
+    Ok(Arc::new(Engines::start(folder).await?))
+}
+
+/// Where a run keeps its logs.
+///
+/// # Errors
+/// There is no place for temporary files.
+pub fn folder() -> Result<PathBuf> {
+    Ok(tempfile::Builder::new().prefix("backlot-chaos-").tempdir()?.keep())
+}
+
+/// Ends a run: the folder stays only if something was found.
+///
+/// # Errors
+/// The folder cannot be removed, or a violation was found.
+pub fn end(verdict: &Verdict, seed: u64, folder: &Path) -> Result<()> {
+    say(&report::counts(verdict))?;
+    if verdict.violations.is_empty() {
+        return std::fs::remove_dir_all(folder).with_context(|| folder.display().to_string());
+    }
+    anyhow::bail!("SEED={seed}, logs in {}\n{}", folder.display(), report::wrongs(verdict))
+}
+
+/// Days since 1970.
+#[must_use]
+pub fn today() -> i64 {
+    chassis::clock::now().unix_timestamp().div_euclid(24 * 3600)
+}
+
+/// A line on standard error, also where a test captures what macros print.
+///
+/// # Errors
+/// Standard error is gone.
+pub fn say(text: &str) -> Result<()> {
+    Ok(writeln!(std::io::stderr(), "{text}")?)
+}
