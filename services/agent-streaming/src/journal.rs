@@ -6,6 +6,7 @@ pub(crate) mod flusher;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use chassis::clock;
@@ -51,9 +52,10 @@ struct Shared {
 }
 
 impl Journal {
-    /// Opens the log of a turn that this process has just claimed.
-    pub(crate) fn open(&self, turn: &Turn) -> TurnLog {
+    /// Opens the log of a turn that this process has just claimed, with a lease until then.
+    pub(crate) fn open(&self, turn: &Turn, leased_until: Instant) -> TurnLog {
         let buffer = Arc::new(Buffer {
+            leased_until: watch::Sender::new(leased_until),
             turn: turn.id,
             epoch: turn.epoch,
             trace_id: turn.trace_id.clone(),
@@ -78,6 +80,14 @@ impl Journal {
         if lock(&self.0.live).contains_key(&turn) {
             lock(&self.0.suspects).push(turn);
             self.0.wake.notify_one();
+        }
+    }
+
+    /// Turns are ours for longer.
+    fn extended(&self, turns: &[TurnId], until: Instant) {
+        let live = lock(&self.0.live);
+        for buffer in turns.iter().filter_map(|turn| live.get(turn)) {
+            buffer.leased_until.send_replace(until);
         }
     }
 
@@ -110,6 +120,8 @@ struct Buffer {
     written: watch::Sender<u32>,
     stopped: watch::Sender<Option<Stopped>>,
     fenced: CancellationToken,
+    /// By this process's clock, counted from before the statement that extended it: never later than the database's.
+    leased_until: watch::Sender<Instant>,
 }
 
 #[derive(Default)]
@@ -192,6 +204,17 @@ impl TurnLog {
     pub(crate) async fn flush(&self) -> Result<(), Stopped> {
         let last = lock(&self.buffer.inner).next_seq - 1;
         self.reached(last).await
+    }
+
+    /// Waits until the turn is known to be ours now. Writes are fenced where they are written; what is done outside of the database
+    /// has only this. A process that was paused for longer than its lease asks before it does anything.
+    pub(crate) async fn owned(&self) -> Result<(), Stopped> {
+        let mut leased_until = self.buffer.leased_until.subscribe();
+        tokio::select! {
+            biased;
+            () = self.buffer.fenced.cancelled() => self.buffer.check(),
+            _ = leased_until.wait_for(|until| *until > Instant::now()) => Ok(()),
+        }
     }
 
     /// Cancelled when the turn is not ours any more.

@@ -117,6 +117,8 @@ pub(crate) async fn ask(
     let mut attempt = 1;
     loop {
         record.push(Kind::AttemptStarted(AttemptStarted { attempt, model: model.to_owned() })).await?;
+        // Another owner may ask already, if this process stood still for a while.
+        record.log.owned().await?;
         let heard = listen(record, provider, request.clone()).await?;
         record.meter.call_is_over();
         let broken = match heard {

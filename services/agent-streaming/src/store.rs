@@ -24,17 +24,7 @@ pub(crate) enum Trouble {
 }
 
 pub(crate) fn trouble(error: &Error) -> Trouble {
-    match error {
-        Error::Database(refusal) => match refusal.code().as_deref().and_then(|code| code.get(..2)) {
-            // Connection, rollback, resources, operator, system: all of them pass.
-            Some("08" | "25" | "40" | "53" | "55" | "57" | "58" | "XX") => Trouble::Passing,
-            _ => Trouble::Lasting,
-        },
-        Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed => {
-            Trouble::Passing
-        }
-        _ => Trouble::Lasting,
-    }
+    if chassis::postgres::is_transient(error) { Trouble::Passing } else { Trouble::Lasting }
 }
 
 /// Whether a unique index said no.

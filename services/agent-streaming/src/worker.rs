@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use chassis::{planted, propagation, task::Tasks};
@@ -97,6 +97,7 @@ impl Worker {
         let limits = &self.parts.limits;
         let driven: Vec<_> = self.parts.journal.live().into_iter().map(|(turn, _)| turn).collect();
         let terms = Terms { limit: room, lease: limits.lease, begin_within: limits.begin_timeout, driven: &driven };
+        let leased_until = Instant::now() + limits.lease;
         let claimed = match claims::claim(&self.parts.db, terms).await {
             Ok(claimed) => claimed,
             Err(error) => {
@@ -112,7 +113,7 @@ impl Worker {
             self.turns.spawn(
                 async move {
                     let (id, epoch) = (turn.id, turn.epoch);
-                    drive(&parts, turn).await;
+                    drive(&parts, turn, leased_until).await;
                     let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
                     if held.get(&id) == Some(&epoch) {
                         held.remove(&id);
@@ -145,9 +146,9 @@ fn span_of(turn: &Turn) -> Span {
     span
 }
 
-async fn drive(parts: &Parts, turn: Turn) {
+async fn drive(parts: &Parts, turn: Turn, leased_until: Instant) {
     let Some(task) = Task::of(&turn) else { return };
-    let (log, turn) = match opened(parts, turn).await {
+    let (log, turn) = match opened(parts, turn, leased_until).await {
         Ok(opened) => opened,
         Err(error) => return tracing::warn!(error = %error, "the turn could not be opened and is left to the next claim"),
     };
@@ -168,11 +169,11 @@ async fn drive(parts: &Parts, turn: Turn) {
 }
 
 /// The log of a claimed turn, numbered on from its newest event.
-async fn opened(parts: &Parts, turn: Turn) -> Result<(TurnLog, Turn), store::Error> {
+async fn opened(parts: &Parts, turn: Turn, leased_until: Instant) -> Result<(TurnLog, Turn), store::Error> {
     // Read after the claim: nobody but this owner, or a cancel, adds to it now.
     let last_seq = events::last_seq(&parts.db, turn.id).await?.max(turn.last_seq);
     let turn = Turn { last_seq, ..turn };
-    Ok((parts.journal.open(&turn), turn))
+    Ok((parts.journal.open(&turn, leased_until), turn))
 }
 
 async fn attend(parts: &Parts, log: &TurnLog, turn: &Turn, task: Task) -> Result<(), Left> {

@@ -36,8 +36,7 @@ impl Error {
     /// Whether a later attempt may succeed: no connection, rather than a statement that is wrong.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        use sqlx::Error::{Io, PoolClosed, PoolTimedOut, WorkerCrashed};
-        matches!(self, Self::Database(Io(_) | PoolTimedOut | PoolClosed | WorkerCrashed))
+        matches!(self, Self::Database(error) if chassis::postgres::is_transient(error))
     }
 }
 

@@ -175,6 +175,21 @@ fn pool_options(config: &Config) -> PgPoolOptions {
         })
 }
 
+/// Whether the same call may succeed a moment later: there is no connection, the server is going down or coming up, or others are
+/// in the way. Whether it happened is not known.
+#[must_use]
+pub fn is_transient(error: &sqlx::Error) -> bool {
+    use sqlx::Error::{Database, Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
+    match error {
+        // Connection, transaction state, rollback, resources, locks, operator, system, internal.
+        Database(refusal) => {
+            matches!(refusal.code().as_deref().and_then(|code| code.get(..2)), Some("08" | "25" | "40" | "53" | "55" | "57" | "58" | "XX"))
+        }
+        Io(_) | Tls(_) | Protocol(_) | PoolTimedOut | PoolClosed | WorkerCrashed => true,
+        _ => false,
+    }
+}
+
 struct Instruments {
     duration: Histogram<f64>,
     slow: Counter<u64>,

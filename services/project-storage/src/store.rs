@@ -17,9 +17,6 @@ use crate::git::{Corrupt, Oid};
 /// The schema.
 pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
-/// Serialization failure, deadlock, and a server that is going down or coming up.
-const TRANSIENT: [&str; 5] = ["40001", "40P01", "57P01", "57P02", "57P03"];
-
 /// Connections to the service's own database.
 pub type Pool = PgPool;
 
@@ -38,14 +35,9 @@ pub const MAIN: &str = "refs/heads/main";
 pub struct Failure(#[from] sqlx::Error);
 
 impl Failure {
-    /// Whether the same call may succeed a moment later: no connection to be had, or two transactions in each other's way.
+    /// Whether the same call may succeed a moment later.
     pub fn is_transient(&self) -> bool {
-        use sqlx::Error::{Database, Io, PoolClosed, PoolTimedOut, WorkerCrashed};
-        match &self.0 {
-            Io(_) | PoolTimedOut | PoolClosed | WorkerCrashed => true,
-            Database(refusal) => refusal.code().is_some_and(|code| TRANSIENT.contains(&&*code)),
-            _ => false,
-        }
+        chassis::postgres::is_transient(&self.0)
     }
 
     /// A row with this key came in between.

@@ -231,11 +231,13 @@ impl Flusher {
         if live.is_empty() || planted::is("no-heartbeat") {
             return;
         }
+        let until = Instant::now() + self.lease;
         let extended = match timeout(self.patience(), claims::heartbeat(&self.db, &live, self.lease)).await {
             Ok(Ok(extended)) => extended,
             Ok(Err(error)) => return tracing::warn!(error = %error, "leases could not be extended"),
             Err(_) => return tracing::warn!("leases could not be extended in time"),
         };
+        self.journal.extended(&extended, until.into_std());
         let missing: Vec<_> = live.iter().map(|(turn, _)| *turn).filter(|turn| !extended.contains(turn)).collect();
         lock(&self.journal.0.suspects).extend(missing);
     }

@@ -1,6 +1,6 @@
 //! The log under its writers, on a real database.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chassis::testing::eventually;
 use proto::{
@@ -111,7 +111,7 @@ async fn fifty_turns_at_once_have_logs_without_gaps() {
     let mut writers = Vec::new();
     for _ in 0..50 {
         let turn = claimed(&bench.db).await;
-        let log = bench.journal.open(&turn);
+        let log = bench.journal.open(&turn, Instant::now() + LEASE);
         writers.push(chassis::task::spawn(async move {
             for n in 0..40 {
                 log.push(Kind::TextStarted(TextStarted { block_id: n.to_string() })).await.unwrap();
@@ -137,7 +137,7 @@ async fn fifty_turns_at_once_have_logs_without_gaps() {
 async fn deltas_are_joined_only_while_a_batch_is_under_way_and_lose_nothing() {
     let bench = bench().await;
     let turn = claimed(&bench.db).await;
-    let writer = bench.journal.open(&turn);
+    let writer = bench.journal.open(&turn, Instant::now() + LEASE);
     let mut sent = String::new();
     for n in 0..2_000 {
         let word = format!("wörd {n} ");
@@ -160,7 +160,7 @@ async fn a_cancel_is_the_last_word_whatever_the_owner_does() {
     let bench = bench().await;
     for round in 0..20 {
         let turn = claimed(&bench.db).await;
-        let writer = bench.journal.open(&turn);
+        let writer = bench.journal.open(&turn, Instant::now() + LEASE);
         let owner = chassis::task::spawn(async move {
             while writer.push(text("more ")).await.is_ok() {
                 tokio::task::yield_now().await;
@@ -184,7 +184,7 @@ async fn a_cancel_is_the_last_word_whatever_the_owner_does() {
 async fn a_fenced_owner_hears_of_it_without_writing() {
     let bench = bench().await;
     let turn = claimed(&bench.db).await;
-    let writer = bench.journal.open(&turn);
+    let writer = bench.journal.open(&turn, Instant::now() + LEASE);
     claims::release(&bench.db, &[(turn.id, turn.epoch)]).await.unwrap();
     // The heartbeat finds out; a doorbell would be faster.
     tokio::time::timeout(SOON, writer.fenced().cancelled()).await.unwrap();
@@ -200,7 +200,7 @@ async fn one_broken_turn_does_not_stop_the_others() {
     let old = proto::id::TurnId(uuid::Uuid::from_u128(1));
     testing::rename(&bench.db, bad.id, old).await;
     bad.id = old;
-    let (good_log, bad_log) = (bench.journal.open(&good), bench.journal.open(&bad));
+    let (good_log, bad_log) = (bench.journal.open(&good, Instant::now() + LEASE), bench.journal.open(&bad, Instant::now() + LEASE));
     for _ in 0..3 {
         let _ = bad_log.push(text("x")).await;
         good_log.push(text("x")).await.unwrap();
@@ -215,7 +215,7 @@ async fn one_broken_turn_does_not_stop_the_others() {
 async fn viewers_get_what_is_written_and_nothing_before() {
     let bench = bench().await;
     let turn = claimed(&bench.db).await;
-    let writer = bench.journal.open(&turn);
+    let writer = bench.journal.open(&turn, Instant::now() + LEASE);
     let mut viewers: Vec<_> = (0..10).map(|_| bench.tails.join(turn.id, turn.last_seq).unwrap()).collect();
     for n in 0..50 {
         writer.push(Kind::TextStarted(TextStarted { block_id: n.to_string() })).await.unwrap();
