@@ -11,6 +11,11 @@ use crate::deployment::node::Failpoint;
 /// Statements that are left out.
 const ELSEWHERE: &[(Role, &[&str], &str)] = &[
     (Role::AgentStreaming, &["check partition", "remove partition"], "a week after the first turn"),
+    (Role::AgentStreaming, &["interrupt turn"], "a second message that interrupts"),
+    (Role::AgentStreaming, &["extend follows", "select unfollowed turns"], "a turn that ends with its last follower"),
+    (Role::AgentStreaming, &["select turns", "select project of draft"], "a person's list of turns"),
+    (Role::ProjectStorage, &["hide messages"], "an edited message"),
+    (Role::ProjectStorage, &["select conflict", "resolve conflict"], "a conflict that a person looks at"),
     (Role::ProjectStorage, &["sweep branches", "sweep previews", "sweep save requests"], "hours after the start"),
     (Role::ProjectStorage, &["insert preview", "select preview", "update preview"], "previews"),
     (Role::ProjectStorage, &["delete objects", "delete project", "delete store", "lock refs", "lock turns"], "a project's end"),

@@ -247,7 +247,7 @@ impl Nemesis {
     async fn help(&mut self) -> Result<()> {
         let deployment = Arc::clone(&self.deployment);
         let workers: Vec<_> = deployment.of(Role::AgentStreaming).collect();
-        let drains = workers.iter().find(|node| lacks(node, "release-leases"));
+        let drains = workers.iter().find(|node| lacks(node, "release-leases")).filter(|_| self.rng.random());
         let node = drains.unwrap_or_else(|| workers.choose(&mut self.rng).expect("there is a worker"));
         let gently = drains.is_some() || self.rng.random();
         let broken = async {

@@ -27,7 +27,7 @@ const PEOPLE: usize = 6;
 /// Between the crowd's first turns and the first fault.
 const WARM_UP: Duration = Duration::from_millis(1_500);
 /// All failpoints have fired by then.
-const FAILPOINTS_WITHIN: Duration = Duration::from_secs(150);
+const FAILPOINTS_WITHIN: Duration = Duration::from_secs(300);
 /// A turn that kills its workers is given up by then.
 const PARKED_WITHIN: Duration = Duration::from_secs(60);
 
