@@ -36,7 +36,7 @@ pub(crate) struct Service {
 
 impl Service {
     pub(crate) async fn connect(cluster: &Cluster) -> Result<Self> {
-        let channel = Endpoint::from_shared(cluster.project_storage.clone())?.tcp_nodelay(true).connect().await?;
+        let channel = Endpoint::from_shared(cluster.grpc.project_storage.clone())?.tcp_nodelay(true).connect().await?;
         let client = ProjectStorageServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
         let token = format!("Bearer {}", cluster.person.access_token().await?).parse()?;
         Ok(Self { client, token })

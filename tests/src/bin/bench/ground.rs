@@ -3,7 +3,7 @@
 use std::{path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use backlot::up::Endpoints;
+use backlot::up::{Endpoints, Grpc};
 use chassis::{
     postgres::child::{ChildPostgres, Options},
     secret::ClusterSecret,
@@ -70,49 +70,61 @@ impl Ground {
 
     /// The server's CPU time so far.
     pub(crate) fn postgres_cpu(&self) -> Option<Duration> {
-        crate::cpu::of_postgres(self.postmaster)
+        crate::proc::cpu_of_postgres(self.postmaster)
     }
 
     /// This executable under other arguments, with these settings and the common ones.
-    pub(crate) fn launch(&self, name: &str, settings: &[(&str, &str)]) -> Result<Launch> {
+    fn launch<V: AsRef<str>>(&self, name: &str, settings: &[(&str, V)]) -> Result<Launch> {
         let executable = std::env::current_exe()?;
         let launch = Launch::new(&executable.to_string_lossy(), &self.folder.path().join(name))
             .set("BACKLOT_CLUSTER_SECRET", &self.secret)
             .set("BACKLOT_POLICIES", &self.folder.path().join("policies.yaml").to_string_lossy())
             .set("BACKLOT_EDGE_PER_SECOND", "100000")
-            .set("BACKLOT_EDGE_BURST", "100000");
-        Ok(settings.iter().fold(launch, |launch, (name, value)| launch.set(name, value)))
+            .set("BACKLOT_EDGE_BURST", "100000")
+            .set("BACKLOT_MAX_STREAMS_PER_USER", "1000");
+        Ok(settings.iter().fold(launch, |launch, (name, value)| launch.set(name, value.as_ref())))
     }
 
-    /// The whole cluster as one process that asks the model server of the bench.
-    pub(crate) async fn cluster(&self, upstream: &str) -> Result<Cluster> {
-        let settings = [
-            ("DATABASE_URL", self.postgres.url("bench").as_str()),
-            ("BACKLOT_MODEL", "anthropic/bench"),
-            ("ANTHROPIC_API_KEY", "bench"),
-            ("ANTHROPIC_BASE_URL", upstream),
-            ("BACKLOT_MAX_STREAMS_PER_USER", "1000"),
-        ]
-        .map(|(name, value)| (name, value.to_owned()));
-        let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let launch = self.launch("cluster", &settings)?;
+    /// A whole cluster as one process that asks the model server of the bench; its databases have its name.
+    pub(crate) async fn cluster(&self, name: &str, upstream: &str, more: &[(&str, &str)]) -> Result<Cluster> {
+        let launch = self.launch(name, &self.model(name, upstream))?;
+        let launch = more.iter().fold(launch, |launch, (name, value)| launch.set(name, value));
         let process = Process::start(launch.command(&["up"]), &launch, "backlot ready: ").await?;
         let endpoints = std::fs::read_to_string(launch.data.join("endpoints.json")).context("endpoints.json")?;
         let endpoints: Endpoints = serde_json::from_str(&endpoints)?;
         let person = Person::sign_up(&process.url).await?;
-        let database = PgPool::connect(&self.postgres.url("bench_project_storage")).await?;
-        Ok(Cluster { process, person, project_storage: endpoints.grpc.project_storage, database })
+        let database = PgPool::connect(&self.postgres.url(&format!("{name}_project_storage"))).await?;
+        Ok(Cluster { process, person, grpc: endpoints.grpc, database })
+    }
+
+    /// One more agent-streaming on a free port, beside the one of a cluster.
+    pub(crate) async fn replica(&self, name: &str, of: (&str, &Grpc), upstream: &str, more: &[(&str, &str)]) -> Result<Process> {
+        let (cluster, grpc) = of;
+        let addresses = [
+            ("BACKLOT_AUTH_URL", grpc.auth.clone()),
+            ("BACKLOT_PROJECT_STORAGE_URL", grpc.project_storage.clone()),
+            ("BACKLOT_RATE_LIMIT_URL", grpc.rate_limit.clone()),
+        ];
+        let settings: Vec<_> = self.model(cluster, upstream).into_iter().chain(addresses).collect();
+        let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).chain(more.iter().copied()).collect();
+        self.role(name, "agent-streaming", &settings).await
+    }
+
+    fn model(&self, cluster: &str, upstream: &str) -> Vec<(&'static str, String)> {
+        vec![
+            ("DATABASE_URL", self.postgres.url(cluster)),
+            ("BACKLOT_MODEL", "anthropic/bench".to_owned()),
+            ("ANTHROPIC_API_KEY", "bench".to_owned()),
+            ("ANTHROPIC_BASE_URL", upstream.to_owned()),
+        ]
     }
 
     /// One role on a free port; answers once it accepts connections.
-    pub(crate) async fn rate_limit(&self, name: &str, redis: Option<&str>) -> Result<Process> {
+    pub(crate) async fn role(&self, name: &str, role: &str, settings: &[(&str, &str)]) -> Result<Process> {
         // Somebody else could take the port in between; then the role ends and says so.
         let address = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
-        let address_text = address.to_string();
-        let mut settings = vec![("BACKLOT_GRPC_LISTEN", address_text.as_str())];
-        settings.extend(redis.map(|url| ("REDIS_URL", url)));
-        let launch = self.launch(name, &settings)?;
-        let mut child = spawn(launch.command(&["rate-limit"]), &launch)?;
+        let launch = self.launch(name, settings)?.set("BACKLOT_GRPC_LISTEN", &address.to_string());
+        let mut child = spawn(launch.command(&[role]), &launch)?;
         let connected = async {
             while TcpStream::connect(address).await.is_err() {
                 if child.try_wait()?.is_some() {
@@ -128,7 +140,7 @@ impl Ground {
 
     /// A part of the bench itself as a process of its own.
     pub(crate) async fn helper(&self, arguments: &[&str]) -> Result<Process> {
-        let launch = self.launch(arguments[0], &[])?;
+        let launch = self.launch::<&str>(arguments[0], &[])?;
         Process::start(launch.command(arguments), &launch, "ready: ").await
     }
 }
@@ -137,15 +149,14 @@ impl Ground {
 pub(crate) struct Cluster {
     pub(crate) process: Process,
     pub(crate) person: Person,
-    /// Base URL for gRPC.
-    pub(crate) project_storage: String,
+    pub(crate) grpc: Grpc,
     /// The database of project-storage.
     pub(crate) database: PgPool,
 }
 
 /// Killed when dropped.
 pub(crate) struct Process {
-    _child: Child,
+    child: Child,
     pid: u32,
     pub(crate) url: String,
 }
@@ -169,12 +180,22 @@ impl Process {
 
     fn of(child: Child, url: String) -> Result<Self> {
         let pid = child.id().context("it has ended already")?;
-        Ok(Self { _child: child, pid, url })
+        Ok(Self { child, pid, url })
     }
 
     /// Its CPU time so far.
     pub(crate) fn cpu(&self) -> Option<Duration> {
-        crate::cpu::of(self.pid)
+        crate::proc::cpu_of(self.pid)
+    }
+
+    /// Bytes of memory that it has in use.
+    pub(crate) fn memory(&self) -> Option<f64> {
+        crate::proc::memory_of(self.pid)
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub(crate) async fn kill(mut self) -> Result<()> {
+        Ok(self.child.kill().await?)
     }
 }
 

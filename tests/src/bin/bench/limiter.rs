@@ -78,8 +78,8 @@ struct Figures {
 pub(crate) async fn measure(ground: &Ground, table: &mut Table) -> Result<()> {
     progress("limiter");
     let echo = ground.helper(&["echo"]).await?;
-    let memory = ground.rate_limit("memory", None).await?;
-    let redis = ground.rate_limit("redis", Some(&ground.redis.url)).await?;
+    let memory = ground.role("memory", "rate-limit", &[]).await?;
+    let redis = ground.role("redis", "rate-limit", &[("REDIS_URL", &ground.redis.url)]).await?;
     let service = |process: &Process| {
         let channel = client::connect(Caller::Gateway, Caller::RateLimit, &process.url.parse()?, &ground.secret());
         anyhow::Ok(Target::Service(RateLimitServiceClient::new(channel)))

@@ -1,24 +1,30 @@
 // Built with `--features bench` only (see Cargo.toml).
 //! `make bench`: what Backlot costs beside what the same work costs at least on the same machine, in one run. In reading order:
 //!
-//! - `table`, `sample`, `cpu`: the figures and how they are judged.
+//! - `table`, `sample`, `proc`: the figures and how they are judged.
 //! - `ground`: what everything stands on: PostgreSQL, Redis, the processes that are measured.
 //! - `stream` with `upstream`, `watch` and `pipe`: from the model server to the SSE client, beside a pipe of bytes.
+//! - `scale`: the same for up to 2,000 turns at once, also beside a bare pipe, with memory and what everybody else notices.
+//! - `leave`, `kill`: what remains when viewers have gone, and how long nobody sees anything when a process is lost.
 //! - `files`, `page`: saves, loads and pages through gRPC, beside their own SQL (`sql`, `seed`).
 //! - `limiter` with `echo`: rate limits through gRPC, beside an echo and the bare script.
 //! - `token`: the check of access tokens, beside the bare signature.
 //!
 //! What is measured runs in processes of its own, so that its CPU can be told apart: they are this same executable under other
-//! arguments. Targets take turns within every round. The exit code says whether anything costs more than five times its floor.
+//! arguments. Targets take turns within every round. The exit code says whether anything costs more than five
+//! times its floor, or did not work.
 
-mod cpu;
 mod echo;
 mod files;
 mod ground;
+mod kill;
+mod leave;
 mod limiter;
 mod page;
 mod pipe;
+mod proc;
 mod sample;
+mod scale;
 mod seed;
 mod sql;
 mod stream;
@@ -31,7 +37,7 @@ use std::{future::Future, process::ExitCode, time::Instant};
 
 use anyhow::{Context as _, Result};
 
-use self::{ground::Ground, table::Table};
+use self::{ground::Ground, table::Table, upstream::Upstream};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -70,9 +76,9 @@ async fn measure(wanted: &[&str]) -> Result<ExitCode> {
     if is_wanted("limiter") {
         limiter::measure(&ground, &mut table).await.context("limiter")?;
     }
+    let upstream = Upstream::start().await?;
     if ["stream", "files", "page"].into_iter().any(is_wanted) {
-        let upstream = upstream::Upstream::start().await?;
-        let cluster = ground.cluster(&upstream.url).await?;
+        let cluster = ground.cluster("bench", &upstream.url, &[]).await?;
         if is_wanted("stream") {
             stream::measure(&ground, &cluster, &upstream, &mut table).await.context("stream")?;
         }
@@ -83,6 +89,15 @@ async fn measure(wanted: &[&str]) -> Result<ExitCode> {
             page::measure(&ground, &cluster, &mut table).await.context("page")?;
         }
     }
+    // One of the sizes as well: `scale-512`.
+    let sizes = scale::SIZES.into_iter().filter(|size| is_wanted("scale") || is_wanted(&format!("scale-{}", size.turns)));
+    scale::measure(&ground, &upstream, &sizes.collect::<Vec<_>>(), &mut table).await.context("scale")?;
+    if is_wanted("leave") {
+        leave::measure(&ground, &upstream, &mut table).await.context("leave")?;
+    }
+    if is_wanted("kill") {
+        kill::measure(&ground, &upstream, &mut table).await.context("kill")?;
+    }
     table.print(started.elapsed())?;
-    Ok(if table.has_cliff() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if table.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -18,6 +18,8 @@ pub(crate) enum Unit {
     Rate,
     /// CPU seconds for a million of something; less is better.
     CpuPerMillion,
+    /// Memory; less is better.
+    Bytes,
     /// A plain number; less is better.
     Factor,
 }
@@ -31,8 +33,11 @@ pub(crate) enum Goal {
     AtMost(f64),
     /// Only the cliff counts.
     None,
-    /// At most so many times the floor, and no cliff: the tail of a short run is the machine's as often as ours.
+    /// At most so many times the floor, and no cliff: the tail of a short run is the machine's as often as ours, and some floors
+    /// promise less than we do.
     Tail(f64),
+    /// At most so much, and no cliff: the floor is shown beside it.
+    Bound(f64),
     /// Shown and not judged.
     Shown,
 }
@@ -61,7 +66,7 @@ impl Row {
     fn ratio(&self) -> f64 {
         match self.unit {
             Unit::Rate => self.floor / self.ours,
-            Unit::Time | Unit::CpuPerMillion | Unit::Factor => self.ours / self.floor,
+            Unit::Time | Unit::CpuPerMillion | Unit::Bytes | Unit::Factor => self.ours / self.floor,
         }
     }
 
@@ -69,13 +74,13 @@ impl Row {
         let ratio = self.ratio();
         let good = match self.goal {
             Goal::Times(times) | Goal::Tail(times) => ratio <= times,
-            Goal::AtMost(most) => self.ours <= most,
+            Goal::AtMost(most) | Goal::Bound(most) => self.ours <= most,
             Goal::None | Goal::Shown => true,
         };
         match ratio {
             _ if !ratio.is_finite() => Verdict::Unknown,
             _ if matches!(self.goal, Goal::Shown) => Verdict::NotJudged,
-            _ if ratio > CLIFF && !matches!(self.goal, Goal::Tail(_)) => Verdict::Cliff,
+            _ if ratio > CLIFF && !matches!(self.goal, Goal::Tail(_) | Goal::Bound(_)) => Verdict::Cliff,
             _ if good => Verdict::Ok,
             _ => Verdict::OverGoal,
         }
@@ -84,7 +89,7 @@ impl Row {
     fn cells(&self) -> [String; 6] {
         let goal = match self.goal {
             Goal::Times(times) | Goal::Tail(times) => format!("<= {times:.2}x"),
-            Goal::AtMost(most) => format!("<= {}", shown(self.unit, most)),
+            Goal::AtMost(most) | Goal::Bound(most) => format!("<= {}", shown(self.unit, most)),
             Goal::None | Goal::Shown => "-".to_owned(),
         };
         let verdict = match self.verdict() {
@@ -104,6 +109,7 @@ impl Row {
 pub(crate) struct Table {
     rows: Vec<Row>,
     notes: Vec<String>,
+    faults: Vec<String>,
 }
 
 impl Table {
@@ -116,8 +122,14 @@ impl Table {
         self.notes.push(text.into());
     }
 
-    pub(crate) fn has_cliff(&self) -> bool {
-        self.rows.iter().any(|row| row.verdict() == Verdict::Cliff)
+    /// Something that did not work, whatever it cost.
+    pub(crate) fn fault(&mut self, text: impl Into<String>) {
+        self.faults.push(text.into());
+    }
+
+    /// Whether nothing went wrong.
+    pub(crate) fn is_good(&self) -> bool {
+        self.faults.is_empty() && !self.rows.iter().any(|row| row.verdict() == Verdict::Cliff)
     }
 
     pub(crate) fn print(&self, took: Duration) -> io::Result<()> {
@@ -138,6 +150,9 @@ impl Table {
         for note in &self.notes {
             let _ = writeln!(text, "{note}");
         }
+        for fault in &self.faults {
+            let _ = writeln!(text, "FAULT: {fault}");
+        }
         let _ = writeln!(text, "\nOne run of {} s; ratios count, times do not carry over to another run.", took.as_secs());
         io::stdout().write_all(text.as_bytes())
     }
@@ -152,6 +167,7 @@ pub(crate) fn shown(unit: Unit, figure: f64) -> String {
         Unit::Time => format!("{:.2} ms", figure * 1e3),
         Unit::Rate => format!("{figure:.0}/s"),
         Unit::CpuPerMillion => format!("{figure:.1} s/M"),
+        Unit::Bytes => format!("{:.1} KB", figure / 1024.0),
         Unit::Factor => format!("{figure:.2}"),
     }
 }
@@ -159,6 +175,18 @@ pub(crate) fn shown(unit: Unit, figure: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fault_or_a_cliff_is_not_good() {
+        let mut table = Table::default();
+        table.row("", Unit::Time, (1.0, 9.0), Goal::Tail(2.0));
+        assert!(table.is_good());
+        let mut faulty = Table::default();
+        faulty.fault("a stream failed");
+        assert!(!faulty.is_good());
+        table.row("", Unit::Time, (1.0, 9.0), Goal::Times(2.0));
+        assert!(!table.is_good());
+    }
 
     fn verdict(unit: Unit, floor: f64, ours: f64, goal: Goal) -> Verdict {
         Row { what: String::new(), unit, floor, ours, goal }.verdict()
@@ -173,6 +201,8 @@ mod tests {
         assert_eq!(verdict(Unit::Time, 1.0, 5.1, Goal::AtMost(9.0)), Verdict::Cliff);
         assert_eq!(verdict(Unit::Time, 1.0, 50.0, Goal::Shown), Verdict::NotJudged);
         assert_eq!(verdict(Unit::Time, 1.0, 50.0, Goal::Tail(5.0)), Verdict::OverGoal);
+        assert_eq!(verdict(Unit::Bytes, 1.0, 50.0, Goal::Bound(50.0)), Verdict::Ok);
+        assert_eq!(verdict(Unit::Bytes, 1.0, 50.0, Goal::Bound(49.0)), Verdict::OverGoal);
         assert_eq!(verdict(Unit::CpuPerMillion, 0.0, 1.0, Goal::None), Verdict::Unknown);
         assert_eq!(verdict(Unit::CpuPerMillion, f64::NAN, 1.0, Goal::Times(2.0)), Verdict::Unknown);
     }

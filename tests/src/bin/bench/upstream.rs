@@ -3,7 +3,10 @@
 
 use std::{
     convert::Infallible,
-    sync::{Arc, LazyLock, Mutex, PoisonError},
+    sync::{
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -19,7 +22,11 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpListener, time::MissedTickBehavior};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    time::{Interval, MissedTickBehavior},
+};
 
 /// A delta: `@`, its time in 22 digits, `;`.
 pub(crate) const MARK_BYTES: usize = 24;
@@ -48,39 +55,94 @@ pub(crate) fn now() -> Duration {
 /// What every answer says.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {
+    /// At least one.
     pub(crate) deltas: usize,
     pub(crate) pace: Duration,
+}
+
+impl Load {
+    /// Until [`Upstream::enough`].
+    pub(crate) fn endless(pace: Duration) -> Self {
+        Self { deltas: usize::MAX, pace }
+    }
+}
+
+/// Answers whose client went away before their end.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Abandoned {
+    pub(crate) answers: usize,
+    /// When the last of them was noticed.
+    pub(crate) last: Duration,
 }
 
 /// Runs as long as the runtime.
 pub(crate) struct Upstream {
     pub(crate) url: String,
-    load: Arc<Mutex<Load>>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    load: Mutex<Load>,
+    /// Answers of an earlier one end.
+    generation: AtomicU64,
+    sent: AtomicU64,
+    /// The path of the last request.
+    asked: Mutex<String>,
+    abandoned: watch::Sender<Abandoned>,
 }
 
 impl Upstream {
     pub(crate) async fn start() -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let load = Arc::new(Mutex::new(Load { deltas: 0, pace: Duration::ZERO }));
-        task::spawn(accept(listener, Arc::clone(&load)));
-        Ok(Self { url, load })
+        let shared = Arc::new(Shared {
+            load: Mutex::new(Load { deltas: 1, pace: Duration::ZERO }),
+            generation: AtomicU64::default(),
+            sent: AtomicU64::default(),
+            asked: Mutex::default(),
+            abandoned: watch::Sender::default(),
+        });
+        task::spawn(accept(listener, Arc::clone(&shared)));
+        Ok(Self { url, shared })
     }
 
     /// What answers say from now on.
     pub(crate) fn set(&self, load: Load) {
-        *self.load.lock().unwrap_or_else(PoisonError::into_inner) = load;
+        *lock(&self.shared.load) = load;
+    }
+
+    /// Answers that have begun end with their next delta.
+    pub(crate) fn enough(&self) {
+        self.shared.generation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Deltas of all answers so far.
+    pub(crate) fn sent(&self) -> u64 {
+        self.shared.sent.load(Ordering::Relaxed)
+    }
+
+    /// The path of the last request: who asks may have one of its own.
+    pub(crate) fn asked(&self) -> String {
+        lock(&self.shared.asked).clone()
+    }
+
+    pub(crate) fn abandoned(&self) -> watch::Receiver<Abandoned> {
+        self.shared.abandoned.subscribe()
     }
 }
 
-async fn accept(listener: TcpListener, load: Arc<Mutex<Load>>) {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         // Each delta leaves at once.
         let _ = stream.set_nodelay(true);
-        let load = Arc::clone(&load);
+        let shared = Arc::clone(&shared);
         task::spawn(async move {
-            let service = service_fn(move |request| answer(Arc::clone(&load), request));
+            let service = service_fn(move |request| answer(Arc::clone(&shared), request));
             // An error is a client that has left.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
@@ -89,29 +151,67 @@ async fn accept(listener: TcpListener, load: Arc<Mutex<Load>>) {
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-async fn answer(load: Arc<Mutex<Load>>, request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {
+async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {
+    request.uri().path().clone_into(&mut lock(&shared.asked));
     request.into_body().collect().await?;
-    let Load { deltas, pace } = *load.lock().unwrap_or_else(PoisonError::into_inner);
-    // The first delta waits for nothing; not even for the tick of a timer.
-    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + pace, pace.max(Duration::from_millis(1)));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The head is 0, then the deltas, then the tail.
-    let frames = stream::unfold((0, ticks), move |(place, mut ticks)| async move {
-        let frame = match place {
-            0 => Bytes::from_static(HEAD.as_bytes()),
-            1 => delta(),
-            _ if place <= deltas => {
-                ticks.tick().await;
-                delta()
-            }
-            _ if place == deltas + 1 => Bytes::from_static(TAIL.as_bytes()),
-            _ => return None,
-        };
-        Some((Ok(Frame::data(frame)), (place + 1, ticks)))
+    let frames = stream::unfold(Answer::new(shared), |mut answer| async move {
+        let frame = answer.next().await?;
+        Some((Ok(Frame::data(frame)), answer))
     });
     let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
     response.headers_mut().insert("content-type", http::HeaderValue::from_static("text/event-stream; charset=utf-8"));
     Ok(response)
+}
+
+/// The head, the deltas, the tail.
+struct Answer {
+    shared: Arc<Shared>,
+    generation: u64,
+    deltas: usize,
+    ticks: Interval,
+    /// Pieces so far.
+    place: usize,
+    ended: bool,
+}
+
+impl Answer {
+    fn new(shared: Arc<Shared>) -> Self {
+        let Load { deltas, pace } = *lock(&shared.load);
+        // The first delta waits for nothing; not even for the tick of a timer.
+        let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + pace, pace.max(Duration::from_millis(1)));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { generation: shared.generation.load(Ordering::Relaxed), shared, deltas, ticks, place: 0, ended: false }
+    }
+
+    async fn next(&mut self) -> Option<Bytes> {
+        let place = self.place;
+        self.place += 1;
+        match place {
+            0 => return Some(Bytes::from_static(HEAD.as_bytes())),
+            1 => {}
+            _ if self.ended => return None,
+            _ if place > self.deltas => return self.end(),
+            _ => _ = self.ticks.tick().await,
+        }
+        if self.generation != self.shared.generation.load(Ordering::Relaxed) {
+            return self.end();
+        }
+        self.shared.sent.fetch_add(1, Ordering::Relaxed);
+        Some(delta())
+    }
+
+    fn end(&mut self) -> Option<Bytes> {
+        self.ended = true;
+        Some(Bytes::from_static(TAIL.as_bytes()))
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.shared.abandoned.send_modify(|abandoned| *abandoned = Abandoned { answers: abandoned.answers + 1, last: now() });
+        }
+    }
 }
 
 fn delta() -> Bytes {

@@ -56,13 +56,13 @@ pub(crate) async fn watch(request: RequestBuilder, deltas: usize) -> Result<Seen
 
 /// Finds marks in pieces of a stream, wherever it is cut.
 #[derive(Debug, Default)]
-struct Marks {
+pub(crate) struct Marks {
     /// The beginning of a mark at the end of the last piece.
     rest: Vec<u8>,
 }
 
 impl Marks {
-    fn read(&mut self, piece: &[u8], mut found: impl FnMut(Duration)) {
+    pub(crate) fn read(&mut self, piece: &[u8], mut found: impl FnMut(Duration)) {
         let joined;
         let mut bytes = if self.rest.is_empty() {
             piece

@@ -1,22 +1,40 @@
-//! CPU time of other processes, as the kernel counts it.
+//! CPU time and memory of other processes, as the kernel counts them.
 
-use std::{fs, time::Duration};
+use std::{fs, str::FromStr, time::Duration};
 
 /// Ticks per second in `/proc`; the kernel's interface fixes it on all platforms that this runs on.
 const TICKS: f64 = 100.0;
 
 /// CPU time of one process so far; `None` where there is no `/proc`.
-pub(crate) fn of(pid: u32) -> Option<Duration> {
+pub(crate) fn cpu_of(pid: u32) -> Option<Duration> {
     Some(Stat::read(pid)?.own())
 }
 
 /// CPU time of a PostgreSQL server: the postmaster, what it has reaped, and its live children.
-pub(crate) fn of_postgres(postmaster: u32) -> Option<Duration> {
+pub(crate) fn cpu_of_postgres(postmaster: u32) -> Option<Duration> {
     let server = Stat::read(postmaster)?;
     let children = fs::read_dir("/proc").ok()?.flatten();
     let children = children.filter_map(|entry| Stat::read(entry.file_name().to_str()?.parse().ok()?));
     let live: Duration = children.filter(|stat| stat.parent == u64::from(postmaster)).map(|stat| stat.own()).sum();
     Some(server.own() + server.reaped() + live)
+}
+
+/// Bytes of memory that a process has in use, shared pages included.
+pub(crate) fn memory_of(pid: u32) -> Option<f64> {
+    let kilobytes: f64 = number_in(&format!("/proc/{pid}/status"), "VmRSS:")?;
+    Some(kilobytes * 1024.0)
+}
+
+/// How many files this process, and those that it starts, may have open.
+pub(crate) fn open_files() -> Option<usize> {
+    number_in("/proc/self/limits", "Max open files")
+}
+
+/// The first number behind a word at the beginning of a line.
+fn number_in<T: FromStr>(file: &str, word: &str) -> Option<T> {
+    let text = fs::read_to_string(file).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(word))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// What is left of `/proc/<pid>/stat`.
