@@ -38,11 +38,14 @@ pub const PLANTED: &[Planted] = &[
     Planted { name: "stop-in-words-only", what: "a stop is acknowledged and nothing is stopped", found_by: Scenario::Calm },
 ];
 
-/// Those whose turn it is on a day: all of them come up.
+/// The first rows: their scenarios find them within half a minute, so that three of them fit beside a sound run.
+const QUICK: usize = 4;
+
+/// Those whose turn it is on a day: all of the quick ones come up.
 pub fn of_day(day: i64, count: usize) -> impl Iterator<Item = &'static Planted> {
-    let all = PLANTED.len().max(1);
-    let first = usize::try_from(day.rem_euclid(i64::try_from(all).unwrap_or(1))).unwrap_or_default();
-    PLANTED.iter().cycle().skip(first * count % all).take(count.min(PLANTED.len()))
+    let quick = &PLANTED[..QUICK];
+    let first = usize::try_from(day.rem_euclid(i64::try_from(QUICK).unwrap_or(1))).unwrap_or_default();
+    quick.iter().cycle().skip(first * count % QUICK).take(count.min(QUICK))
 }
 
 #[cfg(test)]
@@ -64,9 +67,8 @@ mod tests {
     }
 
     #[test]
-    fn three_a_day_are_all_of_them_after_some_days() {
-        let seen: BTreeSet<_> =
-            (0..i64::try_from(PLANTED.len()).unwrap()).flat_map(|day| of_day(day, 3)).map(|planted| planted.name).collect();
-        assert_eq!(seen.len(), PLANTED.len());
+    fn three_a_day_are_all_quick_ones_after_some_days() {
+        let seen: BTreeSet<_> = (0..i64::try_from(QUICK).unwrap()).flat_map(|day| of_day(day, 3)).map(|planted| planted.name).collect();
+        assert_eq!(seen.len(), QUICK);
     }
 }
