@@ -6,11 +6,11 @@ pub mod engines;
 pub mod node;
 pub mod timeline;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use backlot::settings::Role;
-use chassis::{task, testing};
+use chassis::task;
 use tokio::task::JoinHandle;
 
 use self::node::Place;
@@ -24,6 +24,8 @@ use crate::{
 const STARTED_WITHIN: Duration = Duration::from_secs(90);
 /// How often the keeper looks after the processes.
 const TICK: Duration = Duration::from_millis(25);
+/// Ports of replicas.
+const PORTS: Range<u16> = 12_000..32_000;
 const SECRET: &str = "a secret of at least thirty-two letters";
 
 /// What a deployment is made of.
@@ -87,8 +89,7 @@ impl Deployment {
         let mut places = Vec::new();
         for role in Role::ALL {
             for number in 1..=plan.replicas(role) {
-                let mut ports = [testing::listener().await, testing::listener().await].into_iter().map(|l| l.local_addr());
-                let (address, preview) = (ports.next().context("port")??, ports.next().context("port")??);
+                let (address, preview) = (free_address(), free_address());
                 places.push(Place { role, name: format!("{}-{number}", role.name()), address, preview });
             }
         }
@@ -211,6 +212,13 @@ impl Drop for Deployment {
     fn drop(&mut self) {
         self.keeper.abort();
     }
+}
+
+/// An address below those that the kernel gives to connections: while its owner is dead, nobody else gets it.
+fn free_address() -> SocketAddr {
+    let drawn = std::iter::repeat_with(|| SocketAddr::from(([127, 0, 0, 1], rand::random_range(PORTS))));
+    let mut free = drawn.filter(|address| std::net::TcpListener::bind(address).is_ok());
+    free.next().expect("endless")
 }
 
 /// Starts again what ended by itself, as an orchestrator does.
