@@ -17,8 +17,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     names.sort();
     let mut table = String::from("&[\n");
     for name in names {
-        let path = folder.join(&name);
-        writeln!(table, "    ({name:?}, include_bytes!({:?})),", path.display().to_string())?;
+        // The compiler's own path to this folder, not the one of today: checkouts that share a target directory share this list.
+        writeln!(table, "    ({name:?}, include_bytes!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {:?}))),", format!("/page/{name}"))?;
     }
     table.push(']');
     fs::write(PathBuf::from(env::var("OUT_DIR")?).join("page.rs"), table)?;
