@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::{
     Parts,
     error::{Error, SERVICE},
-    start::client_made,
+    start,
     store::turns::{self, Wanted},
     turn::Turn,
 };
@@ -37,14 +37,8 @@ impl List {
 pub(crate) fn decode(parts: &Parts, user: UserId, request: ListTurnsRequest) -> Result<(List, i64), Fault> {
     let mut violations = Violations::default();
     let size = chassis::page::size(request.page_size, &mut violations);
-    let project = (!request.project_id.is_empty()).then(|| violations.parse("project_id", &request.project_id)).flatten();
-    match (request.project_id.is_empty(), request.draft_id.is_empty()) {
-        (true, true) => violations.add("project_id", "give this or draft_id"),
-        (false, false) => violations.add("draft_id", "must be empty when project_id is given"),
-        _ => {}
-    }
-    client_made(&mut violations, "draft_id", &request.draft_id);
-    client_made(&mut violations, "client_message_id", &request.client_message_id);
+    let project = start::project(&mut violations, &request.project_id, &request.draft_id);
+    start::client_made(&mut violations, "client_message_id", &request.client_message_id);
     let list = List {
         user,
         project,

@@ -3,15 +3,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use proto::id::TurnId;
+use proto::{id::TurnId, project_storage::TurnEnd};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
     Parts,
     answer::Answer,
     event,
-    store::{self, ends, events},
-    turn::End,
+    store::{
+        self,
+        ends::{self, Due},
+        events,
+    },
     upstream::is_refusal,
 };
 
@@ -39,8 +42,8 @@ async fn send_due(parts: &Parts) -> Result<(), store::Error> {
     loop {
         let due = ends::take_due(&parts.db, ENTRIES, RETRY).await?;
         let full = due.len() >= usize::try_from(ENTRIES).unwrap_or(usize::MAX);
-        for (turn, end) in due {
-            send(parts, turn, end).await?;
+        for entry in due {
+            send(parts, entry).await?;
         }
         if !full {
             return Ok(());
@@ -48,7 +51,10 @@ async fn send_due(parts: &Parts) -> Result<(), store::Error> {
     }
 }
 
-async fn send(parts: &Parts, turn: TurnId, end: End) -> Result<(), store::Error> {
+async fn send(parts: &Parts, entry: Due) -> Result<(), store::Error> {
+    let Due { turn, end, begun } = entry;
+    // Of a turn that this service never knew to have begun nothing is to be seen in the conversation.
+    let end = if begun { end.into() } else { TurnEnd::Withdrawn };
     let answer = fold(parts, turn).await?;
     match parts.upstream.end(turn, end, answer.text()).await {
         Ok(()) => ends::settle(&parts.db, turn).await,

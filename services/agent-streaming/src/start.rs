@@ -9,7 +9,7 @@ use proto::{
     agent_streaming::{AgentSelected, IfActive, OnDisconnect, StartTurnRequest, TurnAccepted, TurnEvent, Usage, turn_event::Kind},
     error::{ErrorCode, Fault, Violations},
     id::{ProjectId, TurnId, UserId},
-    project_storage::BeginTurnRequest,
+    project_storage::{BeginTurnRequest, TurnEnd},
 };
 use sha2::{Digest as _, Sha256};
 
@@ -21,7 +21,7 @@ use crate::{
         ends::{self, Interrupted},
         turns::{self, Accepted, Begun},
     },
-    turn::{End, State, Turn},
+    turn::{State, Turn},
     upstream::is_refusal,
 };
 
@@ -56,13 +56,7 @@ impl Start {
     /// Checks a request; one answer names everything that is wrong with it.
     pub(crate) fn check(request: StartTurnRequest) -> Result<Self, Fault> {
         let mut violations = Violations::default();
-        let project = (!request.project_id.is_empty()).then(|| violations.parse("project_id", &request.project_id)).flatten();
-        match (request.project_id.is_empty(), request.draft_id.is_empty()) {
-            (true, true) => violations.add("project_id", "give this or draft_id"),
-            (false, false) => violations.add("draft_id", "must be empty when project_id is given"),
-            _ => {}
-        }
-        client_made(&mut violations, "draft_id", &request.draft_id);
+        let project = project(&mut violations, &request.project_id, &request.draft_id);
         client_made(&mut violations, "client_message_id", &request.client_message_id);
         let replaces =
             (!request.replaces_turn_id.is_empty()).then(|| violations.parse("replaces_turn_id", &request.replaces_turn_id)).flatten();
@@ -108,6 +102,18 @@ impl Start {
             base_revision: request.base_revision,
         })
     }
+}
+
+/// The project of a request that names it by its id or by the client's own, and by one of them only.
+pub(crate) fn project(violations: &mut Violations, project_id: &str, draft_id: &str) -> Option<ProjectId> {
+    let project = (!project_id.is_empty()).then(|| violations.parse("project_id", project_id)).flatten();
+    match (project_id.is_empty(), draft_id.is_empty()) {
+        (true, true) => violations.add("project_id", "give this or draft_id"),
+        (false, false) => violations.add("draft_id", "must be empty when project_id is given"),
+        _ => {}
+    }
+    client_made(violations, "draft_id", draft_id);
+    project
 }
 
 /// An id that a client made; empty where it made none.
@@ -302,7 +308,7 @@ async fn accept(parts: &Parts, turn: Turn, project: ProjectId) -> Result<Turn, E
 
 /// Takes back a turn that must not wait. If this fails half way, the turn ends by itself as not begun.
 async fn refuse(parts: &Parts, turn: &Turn, running: Option<TurnId>) -> Result<Error, Error> {
-    parts.upstream.end(turn.id, End::Cancelled, "").await?;
+    parts.upstream.end(turn.id, TurnEnd::Withdrawn, "").await?;
     turns::forget(&parts.db, turn.id).await?;
     Ok(Error::TurnActive { turn: running })
 }

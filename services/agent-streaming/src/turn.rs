@@ -5,6 +5,7 @@ use chassis::{clock, planted};
 use proto::{
     agent_streaming::{self as wire, Usage},
     id::{ProjectId, TurnId, UserId},
+    project_storage::TurnEnd,
 };
 use time::OffsetDateTime;
 
@@ -91,6 +92,15 @@ impl End {
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
         [Self::Failed, Self::Cancelled].into_iter().find(|end| end.as_str() == text)
+    }
+}
+
+impl From<End> for TurnEnd {
+    fn from(end: End) -> Self {
+        match end {
+            End::Failed => Self::Failed,
+            End::Cancelled => Self::Cancelled,
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use proto::{
 };
 use tokio::time::{Instant, sleep};
 
-use crate::{error::SERVICE, turn::End};
+use crate::error::SERVICE;
 
 /// Checked once per new turn.
 const POLICY: &str = "agent";
@@ -77,11 +77,7 @@ impl Upstream {
         answer.map(tonic::Response::into_inner).map_err(|status| fault(&status))
     }
 
-    pub(crate) async fn end(&self, turn: TurnId, end: End, partial_answer: &str) -> Result<(), Fault> {
-        let end = match end {
-            End::Failed => TurnEnd::Failed,
-            End::Cancelled => TurnEnd::Cancelled,
-        };
+    pub(crate) async fn end(&self, turn: TurnId, end: TurnEnd, partial_answer: &str) -> Result<(), Fault> {
         let request = EndTurnRequest { turn_id: turn.to_string(), end: end as i32, partial_answer: partial_answer.to_owned() };
         self.storage.clone().end_turn(Context::background().request(request)).await.map(drop).map_err(|status| fault(&status))
     }

@@ -81,7 +81,10 @@ async fn try_begin(storage: &Storage, begin: &Begin, fingerprint: &[u8]) -> Resu
     }
     // Looked up before this turn is there, which would find itself.
     let hidden = match *replaces {
-        Some(replaced) => Some(turns::message(&mut tx, project.id, replaced).await?.ok_or_else(no_such_turn)?),
+        Some(replaced) => {
+            messages::lock(&mut tx, project.id).await?;
+            Some(turns::message(&mut tx, project.id, replaced).await?.ok_or_else(no_such_turn)?)
+        }
         None => None,
     };
     let message = MessageId::generate();

@@ -95,20 +95,29 @@ fn state(text: &str) -> Result<State, Error> {
     State::parse(text).ok_or_else(|| inconsistent("turns.state"))
 }
 
+/// An entry of the outbox.
+pub(crate) struct Due {
+    pub(crate) turn: TurnId,
+    pub(crate) end: End,
+    /// It had its project.
+    pub(crate) begun: bool,
+}
+
 /// Takes entries of the outbox that are due; another replica may try them again after `retry`.
-pub(crate) async fn take_due(db: &PgPool, limit: i64, retry: Duration) -> Result<Vec<(TurnId, End)>, Error> {
+pub(crate) async fn take_due(db: &PgPool, limit: i64, retry: Duration) -> Result<Vec<Due>, Error> {
     let due = sqlx::query!(
         r#"WITH due AS (
             SELECT id FROM turns WHERE end_due IS NOT NULL AND (end_retry_at IS NULL OR end_retry_at <= clock_timestamp())
             ORDER BY id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
         )
         UPDATE turns t SET end_retry_at = clock_timestamp() + $2::float8 * interval '1 second' FROM due WHERE t.id = due.id
-        RETURNING t.id, t.end_due AS "end_due!""#,
+        RETURNING t.id, t.end_due AS "end_due!", t.project_id IS NOT NULL AS "begun!""#,
         limit,
         retry.as_secs_f64(),
     );
     let rows = query("take outbox", due.fetch_all(db)).await?;
-    rows.into_iter().map(|row| Ok((TurnId(row.id), End::parse(&row.end_due).ok_or_else(|| inconsistent("turns.end_due"))?))).collect()
+    let entry = |end: &str| End::parse(end).ok_or_else(|| inconsistent("turns.end_due"));
+    rows.into_iter().map(|row| Ok(Due { turn: TurnId(row.id), end: entry(&row.end_due)?, begun: row.begun })).collect()
 }
 
 /// Project-storage knows.

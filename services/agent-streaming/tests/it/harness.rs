@@ -41,6 +41,8 @@ pub(crate) struct Cluster {
     /// Before project-storage, for this service only.
     pub(crate) gate: Gate,
     pub(crate) database: String,
+    /// Project-storage's.
+    files: String,
     storage: SocketAddr,
     settings: Vec<(String, String)>,
     _neighbours: Vec<Process>,
@@ -142,7 +144,7 @@ impl Cluster {
         let given: Vec<_> = pairs(settings).into_iter().filter(|(name, _)| !name.starts_with("TEST_")).collect();
         let own: Vec<_> = own.into_iter().filter(|(name, _)| given.iter().all(|(given, _)| given != name)).collect();
         let settings = [common, own, given].concat();
-        Self { issuer, model, gate, database, storage: storage.address, settings, _neighbours: vec![limits, storage] }
+        Self { issuer, model, gate, database, files, storage: storage.address, settings, _neighbours: vec![limits, storage] }
     }
 
     /// One replica of agent-streaming.
@@ -151,6 +153,13 @@ impl Cluster {
         let config = agent_streaming::Config::read(&mut env);
         env.check().unwrap();
         Process::start(move |listener, stop| async move { agent_streaming::serve(config, listener, stop).await.unwrap() })
+    }
+
+    /// Turns that project-storage has begun for a project.
+    pub(crate) async fn begun(&self, project: &str) -> i64 {
+        let pool = sqlx::PgPool::connect(&self.files).await.unwrap();
+        let count = sqlx::query_scalar("SELECT count(*) FROM turns WHERE project_id::text = $1");
+        count.bind(project).fetch_one(&pool).await.unwrap()
     }
 
     pub(crate) fn person(&self) -> Someone {

@@ -39,6 +39,36 @@ async fn an_interrupt_stops_the_running_turn_and_goes_before_the_waiting_ones() 
     eventually(SOON, || async { (cluster.model.dropped() == 1).then_some(()) }).await;
 }
 
+/// Two at the same moment in place of the same turn, and neither waits: one runs, and of the other nothing is left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_turn_that_is_refused_leaves_the_conversation_as_it_was() {
+    let cluster = Cluster::start(&[]).await;
+    let replica = cluster.replica();
+    let mut person = cluster.person().at(&replica);
+    let mut refused_late = 0;
+    for round in 0..20 {
+        let (first, _) = person.run(prompt(&format!("d{round}"), "SAY first")).await;
+        let request = |text: &str| StartTurnRequest {
+            project_id: first.project_id.clone(),
+            if_active: IfActive::Reject as i32,
+            replaces_turn_id: first.id.clone(),
+            ..prompt("", text)
+        };
+        let (mut one, mut other) = (person.clone(), person.clone());
+        let answers = tokio::join!(one.try_start(request("HANG one")), other.try_start(request("HANG other")));
+        let (won, lost) = match answers {
+            (Ok(won), Err(lost)) | (Err(lost), Ok(won)) => (won, lost),
+            both => panic!("{both:?}"),
+        };
+        assert_eq!(lost.reason, "TURN_ACTIVE");
+        refused_late += usize::from(cluster.begun(&first.project_id).await == 3);
+        let messages = person.messages(&first.project_id).await;
+        assert_eq!(messages.iter().map(|message| message.turn_id.as_str()).collect::<Vec<_>>(), [won.id.as_str()], "round {round}");
+        person.turns.cancel_turn(proto::agent_streaming::CancelTurnRequest { turn_id: won.id }).await.unwrap();
+    }
+    assert!(refused_late > 0, "project-storage never had both");
+}
+
 #[tokio::test]
 async fn an_interrupt_without_a_running_turn_just_runs() {
     let cluster = Cluster::start(&[]).await;

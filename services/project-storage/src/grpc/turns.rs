@@ -14,7 +14,7 @@ use crate::{
     message::storable,
     project::Role,
     revision, tree,
-    turn::{self, CommitTurn, State, Work},
+    turn::{self, CommitTurn, End, State, Work},
 };
 
 const DIGEST_BYTES: usize = 32;
@@ -120,16 +120,23 @@ pub(super) async fn end(storage: &Storage, request: Request<pb::EndTurnRequest>)
     let wire = request.into_inner();
     let mut violations = Violations::default();
     let id = violations.parse::<TurnId>("turn_id", &wire.turn_id);
-    let state = match pb::TurnEnd::try_from(wire.end) {
-        Ok(pb::TurnEnd::Failed) => Some(State::Failed),
-        Ok(pb::TurnEnd::Cancelled) => Some(State::Cancelled),
+    violations.length("partial_answer", &wire.partial_answer, 0..=MESSAGE_BYTES);
+    let partial = storable(wire.partial_answer);
+    let end = match pb::TurnEnd::try_from(wire.end) {
+        Ok(pb::TurnEnd::Failed) => Some(End::Failed { partial }),
+        Ok(pb::TurnEnd::Cancelled) => Some(End::Cancelled { partial }),
+        Ok(pb::TurnEnd::Withdrawn) => {
+            if !partial.is_empty() {
+                violations.add("partial_answer", "must be empty for a turn that is withdrawn");
+            }
+            Some(End::Withdrawn)
+        }
         Ok(pb::TurnEnd::Unspecified) | Err(_) => {
-            violations.add("end", "must be TURN_END_FAILED or TURN_END_CANCELLED");
+            violations.add("end", "must be TURN_END_FAILED, TURN_END_CANCELLED or TURN_END_WITHDRAWN");
             None
         }
     };
-    violations.length("partial_answer", &wire.partial_answer, 0..=MESSAGE_BYTES);
-    let (id, state) = decode::checked(violations, id.zip(state))?;
-    turn::end(storage, id, state, storable(wire.partial_answer)).await?;
+    let (id, end) = decode::checked(violations, id.zip(end))?;
+    turn::end(storage, id, end).await?;
     Ok(pb::EndTurnResponse {})
 }

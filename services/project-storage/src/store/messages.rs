@@ -116,6 +116,14 @@ pub async fn before(db: impl PgExecutor<'_>, project: ProjectId, id: MessageId, 
     Ok(messages.into_iter().flatten().collect())
 }
 
+/// Waits for whoever hides or shows messages of the project's conversation, until the transaction ends: of two that replace the
+/// same turn, the second has to see the first one's question. Before any turn is locked.
+pub async fn lock(db: &mut Connection, project: ProjectId) -> Result<(), Failure> {
+    let query = sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('conversation ' || $1::uuid::text, 0))", project.0);
+    chassis::postgres::query("lock conversation", query.execute(&mut *db)).await?;
+    Ok(())
+}
+
 /// Hides a message and all later ones of the project.
 pub async fn hide_since(db: &mut Connection, project: ProjectId, first: MessageId, by: TurnId) -> Result<(), Failure> {
     let query = sqlx::query!(
@@ -125,6 +133,19 @@ pub async fn hide_since(db: &mut Connection, project: ProjectId, first: MessageI
         by.0,
     );
     chassis::postgres::query("hide messages", query.execute(&mut *db)).await?;
+    Ok(())
+}
+
+/// Takes the question of a turn out of its conversation. What the turn had hidden is seen again, unless somebody has replaced the
+/// question, and with it what it hid, since.
+pub async fn withdraw(db: &mut Connection, turn: TurnId) -> Result<(), Failure> {
+    let query = sqlx::query!(
+        "UPDATE messages m SET hidden_by = CASE WHEN m.id = q.id THEN t.id ELSE q.hidden_by END
+         FROM turns t JOIN messages q ON q.project_id = t.project_id AND q.id = t.message_id
+         WHERE t.id = $1 AND m.project_id = t.project_id AND (m.hidden_by = t.id OR m.id = q.id)",
+        turn.0,
+    );
+    chassis::postgres::query("withdraw messages", query.execute(&mut *db)).await?;
     Ok(())
 }
 

@@ -59,6 +59,33 @@ async fn messages_from_a_turn_on_give_way_and_files_stay() {
 }
 
 #[tokio::test]
+async fn a_turn_that_is_withdrawn_was_never_there() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create().await.id;
+    let [first] = talk(&cluster, &ann, &project).await;
+    let withdrawn = Turn::new(&cluster);
+    withdrawn.replace(&ann, &project, &first, "again").await.expect("begun");
+    assert_eq!(withdrawn.end(TurnEnd::Withdrawn, "words").await.expect_err("refused").violations[0].field, "partial_answer");
+    for _ in 0..2 {
+        withdrawn.end(TurnEnd::Withdrawn, "").await.expect("ended");
+        assert_eq!(said(&ann, &project).await, ["prompt 0", "done"]);
+    }
+    assert_eq!(reason(withdrawn.replace(&ann, &project, &first, "again").await), "TURN_ENDED");
+
+    // What it had hidden stays hidden where a third turn has replaced all of it since.
+    let (late, third) = (Turn::new(&cluster), Turn::new(&cluster));
+    late.replace(&ann, &project, &first, "late").await.expect("begun");
+    third.replace(&ann, &project, &late, "third").await.expect("begun");
+    late.end(TurnEnd::Withdrawn, "").await.expect("ended");
+    assert_eq!(said(&ann, &project).await, ["third"]);
+
+    let never = Turn::new(&cluster);
+    never.end(TurnEnd::Withdrawn, "").await.expect("written down");
+    assert_eq!(reason(never.begin(&ann, &project, "late").await), "TURN_ENDED");
+}
+
+#[tokio::test]
 async fn only_a_turn_of_the_project_can_be_replaced() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
