@@ -1,13 +1,16 @@
 //! The cluster under faults: what it promises must hold whatever is killed, stopped, cut or lost.
 //!
 //! - [`script`], [`client`], [`crowd`]: what is asked, what the model answers, and the good clients who watch.
-//! - [`nemesis`], [`failpoints`]: who breaks what.
+//! - [`nemesis`], [`aimed`], [`failpoints`]: who breaks what, by chance, at a chosen moment, and at every statement.
+//! - [`commits`]: who sends a commit twice.
 //! - [`record`], [`gather`], [`check`]: what everybody saw, what is left, and what must hold of it.
 //! - [`round`]: one scenario from its crowd to its verdict; [`run`]: the rounds of a run; [`report`] for people.
 //! - [`planted`]: bugs on purpose, which the rounds must find.
 
+pub mod aimed;
 pub mod check;
 pub mod client;
+pub mod commits;
 pub mod crowd;
 pub mod failpoints;
 pub mod gather;

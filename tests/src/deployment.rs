@@ -26,7 +26,7 @@ const STARTED_WITHIN: Duration = Duration::from_secs(90);
 const TICK: Duration = Duration::from_millis(25);
 /// Ports of replicas.
 const PORTS: Range<u16> = 12_000..32_000;
-const SECRET: &str = "a secret of at least thirty-two letters";
+pub(crate) const SECRET: &str = "a secret of at least thirty-two letters";
 
 /// What a deployment is made of.
 #[derive(Debug, Clone)]

@@ -117,9 +117,14 @@ impl Link {
         open
     }
 
+    /// Forwards nothing until [`Link::heal`]; connections stay. What is on the way when they are cut is lost.
+    pub fn hold(&self) {
+        self.shared.state.send_modify(|state| state.held = true);
+    }
+
     /// Forwards nothing for a while; connections stay.
     pub async fn stall(&self, time: Duration) {
-        self.shared.state.send_modify(|state| state.held = true);
+        self.hold();
         tokio::time::sleep(time).await;
         self.heal();
     }

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use e2e::chaos::{
-    planted,
+    planted, report,
     round::Layout,
     run::{self, Amounts},
 };
@@ -13,7 +13,13 @@ const CLIENTS: usize = 50;
 const BUGS: usize = 3;
 
 fn layout(seed: u64) -> Layout {
-    Layout { executable: env!("CARGO_BIN_EXE_backlot-under-test").into(), clients: CLIENTS, seed, recoveries: RECOVERIES }
+    Layout {
+        executable: env!("CARGO_BIN_EXE_backlot-under-test").into(),
+        clients: CLIENTS,
+        seed,
+        recoveries: RECOVERIES,
+        patience: run::PATIENCE,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -30,7 +36,7 @@ async fn what_is_promised_holds_whatever_breaks_and_bugs_are_found() -> Result<(
     for planted in planted::of_day(run::today(), BUGS) {
         let verdict = run::with_bug(&layout(seed), planted, &engines, &folder).await?;
         ensure!(!verdict.violations.is_empty(), "SEED={seed}: {} was not found, logs in {}", planted.name, folder.display());
-        run::say(&format!("{} was found by: {}", planted.name, verdict.violations[0].rule))?;
+        run::say(&format!("{} was found by: {}", planted.name, report::rules(&verdict)))?;
     }
     drop(engines);
     std::fs::remove_dir_all(folder)?;

@@ -109,6 +109,10 @@ pub struct Project {
 pub struct Rules {
     /// The longest silence of a turn that is not waiting, in a whole cluster.
     pub silence: Millis,
+    /// The longest way of an event to a viewer that is there, in a whole cluster.
+    pub delay: Millis,
+    /// Nothing was broken, so nobody lost a turn.
+    pub calm: bool,
     /// Takeovers after which a turn may be given up.
     pub recoveries: i64,
     pub lease: Millis,

@@ -22,9 +22,7 @@ use crate::{
 };
 
 /// For one answer; a viewer's may take longer.
-const PATIENCE: Duration = Duration::from_secs(8);
-/// A turn whose end is not seen after this is given up, which is a violation.
-const GIVES_UP_AFTER: Duration = Duration::from_secs(120);
+const ANSWERED_WITHIN: Duration = Duration::from_secs(8);
 /// A viewer's connection without a byte for this long is taken for dead; a heartbeat comes more often.
 const SILENCE: Duration = Duration::from_secs(20);
 /// The most bytes before a viewer hangs up.
@@ -37,6 +35,8 @@ pub struct Client {
     pub urls: Vec<String>,
     pub record: Arc<Record>,
     pub rng: StdRng,
+    /// A turn whose end is not seen after this is given up, which is a violation.
+    pub patience: Duration,
 }
 
 /// What to do about a turn besides watching it.
@@ -60,7 +60,7 @@ enum Answer {
 impl Client {
     /// Runs one turn on the project of a draft and sees it through.
     pub async fn turn(&mut self, ask: Ask, draft: &str, mood: Mood) {
-        let until = Instant::now() + GIVES_UP_AFTER;
+        let until = Instant::now() + self.patience;
         let Some(turn) = self.start(ask, draft, until).await else { return };
         let mut watched = Watched { ask, person: self.person, turn, views: Vec::new(), cancel: None, finished: false };
         self.follow(&mut watched, mood, until).await;
@@ -125,7 +125,7 @@ impl Client {
 
     /// One connection, until it ends in some way.
     async fn view(&mut self, response: reqwest::Response, after: u32, watched: &mut Watched, mood: Mood) -> View {
-        let mut view = View { after, frames: Vec::new(), end: End::Broken };
+        let mut view = View { after, opened: timeline::now(), frames: Vec::new(), came: Vec::new(), end: End::Broken };
         let mut viewer = match Viewer::open(response).await {
             Ok(viewer) => viewer,
             Err(error) => return View { end: End::Bad(format!("{error:#}")), ..view },
@@ -137,6 +137,7 @@ impl Client {
             let ended = match timeout(SILENCE, viewer.next()).await {
                 Ok(Ok(Some(frame))) => {
                     view.frames.push(frame);
+                    view.came.push(timeline::now());
                     None
                 }
                 Ok(Ok(None)) => Some(End::Clean),
@@ -156,7 +157,7 @@ impl Client {
 
     /// Until it is known whether it worked.
     async fn cancel(&mut self, turn: &str) -> Cancel {
-        let until = Instant::now() + GIVES_UP_AFTER;
+        let until = Instant::now() + self.patience;
         while Instant::now() < until {
             let request = self.request(reqwest::Method::POST, &format!("/api/turns/{turn}/cancel")).json(&json!({}));
             match self.send("cancel", request).await {
@@ -181,7 +182,7 @@ impl Client {
 
     async fn send(&mut self, what: &str, request: RequestBuilder) -> Answer {
         let pause = Duration::from_millis(self.rng.random_range(50..300));
-        let response = match timeout(PATIENCE, request.send()).await {
+        let response = match timeout(ANSWERED_WITHIN, request.send()).await {
             Ok(Ok(response)) => response,
             Ok(Err(_)) => {
                 self.record.answered(format!("{what}: no connection"), false);

@@ -26,6 +26,13 @@ const PROBES: Duration = Duration::from_millis(400);
 /// For an answer to the prober.
 const PATIENCE: Duration = Duration::from_secs(8);
 
+/// How many, and how long each waits for the end of a turn.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    pub clients: usize,
+    pub patience: Duration,
+}
+
 /// Clients at work.
 pub struct Crowd {
     stop: Arc<std::sync::atomic::AtomicBool>,
@@ -35,16 +42,17 @@ pub struct Crowd {
 impl Crowd {
     /// As many clients as said, each with its own dice.
     #[must_use]
-    pub fn start(deployment: &Deployment, people: &Arc<Vec<Person>>, record: &Arc<Record>, clients: usize, seed: u64) -> Self {
+    pub fn start(deployment: &Deployment, people: &Arc<Vec<Person>>, record: &Arc<Record>, size: Size, seed: u64) -> Self {
         let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let mut tasks = Vec::new();
-        for number in 0..clients {
+        for number in 0..size.clients {
             let client = Client {
                 people: Arc::clone(people),
                 person: number % people.len(),
                 urls: deployment.urls(),
                 record: Arc::clone(record),
                 rng: StdRng::seed_from_u64(seed.wrapping_mul(1_000).wrapping_add(number as u64)),
+                patience: size.patience,
             };
             tasks.push(task::spawn(live(client, format!("{seed}-{number}"), Arc::clone(&stop))));
         }
@@ -82,7 +90,8 @@ fn wish(record: &Record, rng: &mut StdRng) -> (Ask, Mood) {
         0..4 => Wish::File,
         4 => Wish::Move,
         5..8 => Wish::Shared,
-        _ => Wish::Talk,
+        8 => Wish::Talk,
+        _ => Wish::Think,
     };
     let mood = match rng.random_range(0..10) {
         0 => Mood::Cancel(rng.random_range(1..50)),

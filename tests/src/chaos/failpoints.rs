@@ -14,7 +14,11 @@ const ELSEWHERE: &[(Role, &[&str], &str)] = &[
     (Role::AgentStreaming, &["interrupt turn"], "a second message that interrupts"),
     (Role::AgentStreaming, &["extend follows", "select unfollowed turns"], "a turn that ends with its last follower"),
     (Role::AgentStreaming, &["select turns", "select project of draft"], "a person's list of turns"),
-    (Role::ProjectStorage, &["hide messages"], "an edited message"),
+    (
+        Role::ProjectStorage,
+        &["lock conversation", "hide messages", "withdraw messages"],
+        "an edited message, and a turn that is not to wait",
+    ),
     (Role::ProjectStorage, &["select conflict", "resolve conflict"], "a conflict that a person looks at"),
     (Role::ProjectStorage, &["sweep branches", "sweep previews", "sweep save requests"], "hours after the start"),
     (Role::ProjectStorage, &["insert preview", "select preview", "update preview"], "previews"),

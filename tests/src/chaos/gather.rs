@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use sqlx::PgPool;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     check::{Event, Project, Row, Turn, Violation},
@@ -17,9 +17,9 @@ use super::{
 use crate::{Person, deployment::Deployment, sse::Viewer};
 
 const POLL: Duration = Duration::from_millis(100);
-/// A whole cluster ends every turn that nobody adds to within this: leases, retries and the outbox included.
-const AT_REST_WITHIN: Duration = Duration::from_secs(60);
 const READERS: usize = 8;
+/// For an event that is in the log already.
+const NEXT_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a round left.
 pub struct Left {
@@ -29,13 +29,14 @@ pub struct Left {
     pub found: Vec<Violation>,
 }
 
-/// Waits until no turn is open and project-storage knows every end.
+/// Waits until no turn is open and project-storage knows every end, which a whole cluster owes `within` a while: leases, retries
+/// and the outbox included.
 ///
 /// # Errors
 /// The database does not answer.
-pub async fn rest(deployment: &Deployment) -> Result<Vec<Violation>> {
+pub async fn rest(deployment: &Deployment, within: Duration) -> Result<Vec<Violation>> {
     let agents = deployment.pool("agent-streaming").await?;
-    let until = Instant::now() + AT_REST_WITHIN;
+    let until = Instant::now() + within;
     loop {
         let open: Vec<(String, String)> =
             sqlx::query_as("SELECT id::text, state FROM turns WHERE ended_at IS NULL OR end_due IS NOT NULL").fetch_all(&agents).await?;
@@ -97,8 +98,8 @@ async fn log_of(person: &Person, watched: Watched) -> Result<(Watched, Vec<crate
     let response = person.request(reqwest::Method::GET, &format!("/api/turns/{}/events", watched.turn)).send().await?;
     let mut viewer = Viewer::open(response).await.with_context(|| format!("the log of turn {}", watched.turn))?;
     let mut frames = Vec::new();
-    // However it ends, the rules see what was there.
-    while let Ok(Some(frame)) = viewer.next().await {
+    // However it ends, the rules see what was there; the stream of a turn that did not end stays open.
+    while let Ok(Ok(Some(frame))) = timeout(NEXT_WITHIN, viewer.next()).await {
         frames.push(frame);
     }
     Ok((watched, frames))

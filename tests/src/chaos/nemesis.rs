@@ -17,7 +17,7 @@ use crate::deployment::{Deployment, Node, node::Failpoint};
 
 /// The lease of the deployments here.
 pub const LEASE: Duration = Duration::from_millis(1_500);
-const READY_WITHIN: Duration = Duration::from_secs(60);
+pub(super) const READY_WITHIN: Duration = Duration::from_secs(60);
 /// Statements whose answers are lost, as parts of their texts.
 const DOUBTFUL: [(Role, &str); 5] = [
     (Role::ProjectStorage, "COMMIT"),
@@ -39,7 +39,7 @@ pub struct Nemesis {
 }
 
 impl Nemesis {
-    fn count(&mut self, what: impl Into<String>) {
+    pub(super) fn count(&mut self, what: impl Into<String>) {
         *self.counts.entry(what.into()).or_default() += 1;
     }
 

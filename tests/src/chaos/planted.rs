@@ -1,6 +1,8 @@
 //! Bugs on purpose, and the scenario that must find each. A row here has its branch `chassis::planted::is("name")` in a service,
 //! and every branch has its row.
 
+use backlot::settings::Role;
+
 use super::round::Scenario;
 
 /// A bug and who finds it.
@@ -11,41 +13,40 @@ pub struct Planted {
     pub found_by: Scenario,
 }
 
+const COMMIT_IS_LOST: Scenario = Scenario::Fails(&[(Role::AgentStreaming, "rpc/CommitTurn/before", "abort")]);
+const START_IS_LOST: Scenario = Scenario::Fails(&[(Role::AgentStreaming, "accept-turn/after", "abort")]);
+
 /// All of them.
 pub const PLANTED: &[Planted] = &[
-    Planted { name: "cursor-off-by-one", what: "a viewer that comes back gets its last event again", found_by: Scenario::Calm },
-    Planted {
-        name: "clean-end-on-drain",
-        what: "a draining gateway ends its streams as if the turns were over",
-        found_by: Scenario::Rolling,
-    },
-    Planted { name: "skip-fence", what: "an owner that lost its turn goes on writing", found_by: Scenario::Stops },
-    Planted {
-        name: "skipped-is-written",
-        what: "an owner takes what the fence kept out for written, and shows it",
-        found_by: Scenario::Stops,
-    },
-    Planted { name: "deliver-before-commit", what: "viewers see events that a crash can take back", found_by: Scenario::Kills },
-    Planted { name: "drop-doubtful-batch", what: "a batch whose outcome nobody knows is not sent again", found_by: Scenario::Failpoints },
-    Planted { name: "no-heartbeat", what: "leases run out while their owners are well", found_by: Scenario::Calm },
-    Planted { name: "drop-poll", what: "a lost doorbell is never made up for", found_by: Scenario::Engines },
-    Planted { name: "ask-finished-steps-again", what: "a recovery begins with the first step", found_by: Scenario::Kills },
-    Planted { name: "no-superseded", what: "a recovery does not say which events count no more", found_by: Scenario::Kills },
-    Planted { name: "done-before-commit", what: "a turn is over before its files are stored", found_by: Scenario::Calm },
-    Planted { name: "commit-an-empty-set", what: "a recovery commits something else than the turn fixed", found_by: Scenario::Failpoints },
-    Planted { name: "forget-the-key", what: "a request sent again is another turn", found_by: Scenario::Network },
-    Planted { name: "never-give-up", what: "a turn that kills its worker each time is tried for ever", found_by: Scenario::Poison },
-    Planted { name: "stop-in-words-only", what: "a stop is acknowledged and nothing is stopped", found_by: Scenario::Calm },
+    bug("cursor-off-by-one", "a viewer that comes back gets its last event again", Scenario::Calm),
+    bug("clean-end-on-drain", "a draining gateway ends its streams as if the turns were over", Scenario::Rolling),
+    bug("skip-fence", "an owner that lost its turn goes on and writes", Scenario::Stops),
+    bug("ignore-the-epoch", "the log takes events of any epoch", Scenario::Stops),
+    bug("join-without-the-lock", "an append looks at the epoch and does not hold it", Scenario::Unwritten),
+    bug("skipped-is-written", "an owner takes what the fence kept out for written, and shows it", Scenario::Stops),
+    bug("deliver-before-commit", "viewers see events that a crash can take back", Scenario::Unwritten),
+    bug("drop-doubtful-batch", "a batch whose outcome nobody knows is not sent again", Scenario::Unwritten),
+    bug("no-heartbeat", "leases run out while their owners are well", Scenario::Calm),
+    bug("drop-poll", "a lost doorbell is never made up for", Scenario::Deaf),
+    bug("ask-finished-steps-again", "a recovery begins with the first step", Scenario::Kills),
+    bug("no-superseded", "a recovery does not say which events count no more", Scenario::Kills),
+    bug("done-before-commit", "a turn is over before its files are stored", Scenario::Calm),
+    bug("commit-without-the-digest", "a commit takes another set under the same turn for a repeat", Scenario::Calm),
+    bug("commit-an-empty-set", "a recovery commits something else than the turn fixed", COMMIT_IS_LOST),
+    bug("forget-the-key", "a request sent again is another turn", START_IS_LOST),
+    bug("never-give-up", "a turn that kills its worker each time is tried for ever", Scenario::Poison),
+    bug("stop-in-words-only", "a stop is acknowledged and nothing is stopped", Scenario::Calm),
 ];
 
-/// The first rows: their scenarios find them within half a minute, so that three of them fit beside a sound run.
-const QUICK: usize = 4;
+const fn bug(name: &'static str, what: &'static str, found_by: Scenario) -> Planted {
+    Planted { name, what, found_by }
+}
 
-/// Those whose turn it is on a day: all of the quick ones come up.
+/// Those whose turn it is on a day: after some days all of them have come up.
 pub fn of_day(day: i64, count: usize) -> impl Iterator<Item = &'static Planted> {
-    let quick = &PLANTED[..QUICK];
-    let first = usize::try_from(day.rem_euclid(i64::try_from(QUICK).unwrap_or(1))).unwrap_or_default();
-    quick.iter().cycle().skip(first * count % QUICK).take(count.min(QUICK))
+    let days = i64::try_from(PLANTED.len()).unwrap_or(1);
+    let first = usize::try_from(day.rem_euclid(days)).unwrap_or_default() * count;
+    PLANTED.iter().cycle().skip(first % PLANTED.len()).take(count.min(PLANTED.len()))
 }
 
 #[cfg(test)]
@@ -67,8 +68,9 @@ mod tests {
     }
 
     #[test]
-    fn three_a_day_are_all_quick_ones_after_some_days() {
-        let seen: BTreeSet<_> = (0..i64::try_from(QUICK).unwrap()).flat_map(|day| of_day(day, 3)).map(|planted| planted.name).collect();
-        assert_eq!(seen.len(), QUICK);
+    fn three_a_day_are_all_of_them_after_some_days() {
+        let days = 0..i64::try_from(PLANTED.len()).unwrap();
+        let seen: BTreeSet<_> = days.flat_map(|day| of_day(day, 3)).map(|planted| planted.name).collect();
+        assert_eq!(seen.len(), PLANTED.len());
     }
 }

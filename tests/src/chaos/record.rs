@@ -27,7 +27,10 @@ pub struct Call {
 pub struct View {
     /// The cursor that it came with.
     pub after: u32,
+    pub opened: Millis,
     pub frames: Vec<Frame>,
+    /// When each of them came.
+    pub came: Vec<Millis>,
     pub end: End,
 }
 

@@ -1,6 +1,9 @@
 //! What people read: counts, and the histories around what went wrong.
 
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use super::{
     check::{Event, Turn, Violation},
@@ -58,15 +61,20 @@ pub fn counts(verdict: &Verdict) -> String {
     verdict.counts.iter().fold(String::new(), |text, (what, times)| format!("{text}{times:>9}  {what}\n"))
 }
 
-/// What went wrong, as much of it as helps.
+/// The rules that were broken and how often each was.
 #[must_use]
-pub fn wrongs(verdict: &Verdict) -> String {
-    let mut text = String::new();
-    let mut rules: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
+pub fn rules(verdict: &Verdict) -> String {
+    let mut rules: BTreeMap<&str, usize> = BTreeMap::new();
     for violation in &verdict.violations {
         *rules.entry(violation.rule).or_default() += 1;
     }
-    let _ = writeln!(text, "{} violations: {rules:?}", verdict.violations.len());
+    rules.iter().map(|(rule, times)| format!("{rule} ({times})")).collect::<Vec<_>>().join(", ")
+}
+
+/// What went wrong, as much of it as helps.
+#[must_use]
+pub fn wrongs(verdict: &Verdict) -> String {
+    let mut text = format!("{} violations: {}\n", verdict.violations.len(), rules(verdict));
     for violation in verdict.violations.iter().take(LISTED) {
         let short: String = violation.text.chars().take(500).collect();
         let _ = writeln!(text, "- {} (turn {}): {short}", violation.rule, violation.turn.as_deref().unwrap_or("-"));

@@ -8,9 +8,11 @@ use rand::{SeedableRng as _, rngs::StdRng};
 use tokio::time::{Instant, sleep};
 
 use super::{
+    aimed::Point,
     check::{self, Rules, Turn, Violation},
     client::{Client, Mood},
-    crowd::Crowd,
+    commits,
+    crowd::{Crowd, Size},
     gather::{self, Left},
     nemesis::{LEASE, Nemesis},
     record::Record,
@@ -19,13 +21,15 @@ use super::{
 };
 use crate::{
     Person,
-    deployment::{Deployment, Engines, Plan},
+    deployment::{Deployment, Engines, Plan, timeline},
     model_server::ModelServer,
 };
 
 const PEOPLE: usize = 6;
 /// Between the crowd's first turns and the first fault.
 const WARM_UP: Duration = Duration::from_millis(1_500);
+/// A lost doorbell costs two seconds; the rest is for a machine that is busy.
+const DELAY: timeline::Millis = 10_000;
 /// All failpoints have fired by then.
 const FAILPOINTS_WITHIN: Duration = Duration::from_secs(300);
 /// A turn that kills its workers is given up by then.
@@ -45,11 +49,28 @@ pub enum Scenario {
     Failpoints,
     /// A turn whose worker dies every time.
     Poison,
+    /// Redis is away for long.
+    Deaf,
+    /// Statements that are lost on their way, and statements that outlive their sender.
+    Unwritten,
+    /// Nothing but these failpoints.
+    Fails(&'static [Point]),
 }
 
 impl Scenario {
-    pub const ALL: [Self; 8] =
-        [Self::Calm, Self::Kills, Self::Stops, Self::Engines, Self::Network, Self::Rolling, Self::Failpoints, Self::Poison];
+    /// All that chance is in.
+    pub const ALL: [Self; 10] = [
+        Self::Calm,
+        Self::Kills,
+        Self::Failpoints,
+        Self::Stops,
+        Self::Engines,
+        Self::Network,
+        Self::Rolling,
+        Self::Poison,
+        Self::Deaf,
+        Self::Unwritten,
+    ];
 }
 
 /// A deployment with its people and its model.
@@ -59,8 +80,7 @@ pub struct Field {
     pub rules: Rules,
     people: Arc<Vec<Person>>,
     model: ModelServer,
-    clients: usize,
-    seed: u64,
+    layout: Layout,
     rounds: u64,
 }
 
@@ -96,6 +116,8 @@ pub struct Layout {
     pub clients: usize,
     pub seed: u64,
     pub recoveries: i64,
+    /// For the end of a turn; and half of it for what every turn leaves to be done.
+    pub patience: Duration,
 }
 
 impl Field {
@@ -120,9 +142,8 @@ impl Field {
             people.push(Person::sign_up(&deployment.urls()[0]).await?);
         }
         let lease = i64::try_from(LEASE.as_millis())?;
-        let rules = Rules { silence: lease + 13_500, recoveries: layout.recoveries, lease };
-        let (clients, seed) = (layout.clients, layout.seed);
-        Ok(Self { deployment, record, rules, people: Arc::new(people), model, clients, seed, rounds: 0 })
+        let rules = Rules { silence: lease + 13_500, delay: DELAY, calm: false, recoveries: layout.recoveries, lease };
+        Ok(Self { deployment, record, rules, people: Arc::new(people), model, layout: layout.clone(), rounds: 0 })
     }
 
     /// One round of a scenario; `amount` is how much of it, in its own measure.
@@ -131,14 +152,16 @@ impl Field {
     /// Something that is no violation: the harness itself does not work.
     pub async fn round(&mut self, scenario: Scenario, amount: u64) -> Result<Verdict> {
         self.rounds += 1;
-        let seed = self.seed.wrapping_mul(100).wrapping_add(self.rounds);
+        self.rules.calm = scenario == Scenario::Calm;
+        let seed = self.layout.seed.wrapping_mul(100).wrapping_add(self.rounds);
         let mut nemesis = Nemesis { deployment: Arc::clone(&self.deployment), rng: StdRng::seed_from_u64(seed), counts: BTreeMap::new() };
         self.deployment.timeline.note(format!("round {} of {scenario:?}", self.rounds));
         let mut verdict = Verdict::default();
         if scenario == Scenario::Poison {
             verdict.violations.extend(self.poison(&mut nemesis).await?);
         } else {
-            let crowd = Crowd::start(&self.deployment, &self.people, &self.record, self.clients, seed);
+            let size = Size { clients: self.layout.clients, patience: self.layout.patience };
+            let crowd = Crowd::start(&self.deployment, &self.people, &self.record, size, seed);
             sleep(WARM_UP).await;
             let broken = act(&mut nemesis, scenario, amount).await;
             self.deployment.heal().await?;
@@ -154,7 +177,8 @@ impl Field {
     }
 
     async fn judge(&self, verdict: &mut Verdict) -> Result<()> {
-        verdict.violations.extend(gather::rest(&self.deployment).await?);
+        verdict.violations.extend(gather::rest(&self.deployment, self.layout.patience / 2).await?);
+        verdict.violations.extend(commits::again(&self.deployment).await?);
         let Left { turns, projects, found } = gather::gather(&self.deployment, &self.people, &self.record).await?;
         verdict.violations.extend(found);
         let past = self.deployment.timeline.past();
@@ -185,12 +209,14 @@ impl Field {
             person: 0,
             urls: self.deployment.urls(),
             record: Arc::clone(&self.record),
-            rng: StdRng::seed_from_u64(self.seed),
+            rng: StdRng::seed_from_u64(self.layout.seed),
+            patience: self.layout.patience,
         };
         let watching = chassis::task::spawn(async move { client.turn(ask, "poison", Mood::Watch).await });
         let until = Instant::now() + PARKED_WITHIN;
+        let wanted = usize::try_from(self.rules.recoveries)? + 1;
         let mut killed = 0;
-        while !watching.is_finished() && Instant::now() < until {
+        while !watching.is_finished() && Instant::now() < until && killed <= wanted {
             if self.record.calls_of(ask.number) > killed {
                 killed = self.record.calls_of(ask.number);
                 only.kill().await?;
@@ -201,7 +227,6 @@ impl Field {
         }
         self.deployment.heal().await?;
         watching.await?;
-        let wanted = usize::try_from(self.rules.recoveries)? + 1;
         let right = (1..=wanted).contains(&killed);
         let text = format!("it killed {killed} workers, {wanted} are enough");
         Ok(if right { Vec::new() } else { vec![Violation { rule: "a turn that kills its workers is given up", turn: None, text }] })
@@ -223,6 +248,13 @@ async fn act(nemesis: &mut Nemesis, scenario: Scenario, amount: u64) -> Result<V
         }
         Scenario::Rolling => nemesis.rolling(amount).await?,
         Scenario::Failpoints => return nemesis.failpoints(FAILPOINTS_WITHIN).await,
+        Scenario::Deaf => nemesis.deaf().await,
+        Scenario::Unwritten => {
+            for _ in 0..amount {
+                nemesis.unwritten().await?;
+            }
+        }
+        Scenario::Fails(points) => return nemesis.fails(points).await,
         Scenario::Poison => {}
     }
     Ok(Vec::new())

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::record::{Call, Record};
 use crate::{
     deployment::timeline,
-    model_server::{Answer, Request, Script},
+    model_server::{Answer, At, Request, Script},
 };
 
 /// Slow enough that a fault hits an answer in the middle.
@@ -18,6 +18,10 @@ const FRAGMENT: usize = 16;
 const WORDS: usize = 24;
 /// Lines in a file.
 const LINES: usize = 12;
+/// How long the model is silent in the middle of a [`Wish::Think`]: two leases.
+const THOUGHT: Duration = Duration::from_secs(3);
+/// Where in the answer.
+const THINKS_AT: At = At::Event(6);
 
 /// What a turn is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,12 +34,20 @@ pub enum Wish {
     Shared,
     /// An answer without files.
     Talk,
+    /// The same, with a silence in it that is longer than a lease.
+    Think,
     /// Like [`Wish::File`]; whoever drives it is killed every time.
     Poison,
 }
 
-const WISHES: [(Wish, &str); 5] =
-    [(Wish::File, "file"), (Wish::Move, "move"), (Wish::Shared, "shared"), (Wish::Talk, "talk"), (Wish::Poison, "poison")];
+const WISHES: [(Wish, &str); 6] = [
+    (Wish::File, "file"),
+    (Wish::Move, "move"),
+    (Wish::Shared, "shared"),
+    (Wish::Talk, "talk"),
+    (Wish::Think, "think"),
+    (Wish::Poison, "poison"),
+];
 
 /// One turn as it is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +105,7 @@ impl Ask {
             Wish::Shared => {
                 calls.push(vec![write(SHARED, format!("last written by {}\n", self.number)), write("list.txt", self.content())])
             }
-            Wish::Talk => {}
+            Wish::Talk | Wish::Think => {}
         }
         calls.push(Vec::new());
         (1..).zip(calls).map(|(step, calls)| Step { text: self.text(step), calls }).collect()
@@ -106,7 +118,7 @@ impl Ask {
         match self.wish {
             Wish::File | Wish::Poison => Some((self.path(), content)),
             Wish::Move => Some((self.moved(), content)),
-            Wish::Shared | Wish::Talk => None,
+            Wish::Shared | Wish::Talk | Wish::Think => None,
         }
     }
 
@@ -140,7 +152,8 @@ pub fn script(record: Arc<Record>) -> Script {
         let ask = Ask::parse(&request.prompt())?;
         let step = request.step();
         record.called(Call { number: ask.number, step: u32::try_from(step).ok()?, at: timeline::now(), question: question(request) });
-        answer(ask.steps().get(step - 1)?)
+        let answer = answer(ask.steps().get(step - 1)?)?;
+        Some(if ask.wish == Wish::Think { answer.pause_at(THINKS_AT, THOUGHT) } else { answer })
     })
 }
 

@@ -1,6 +1,10 @@
 //! `make chaos`: the cluster under faults. The settings are of `deploy/scripts/chaos.sh`.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::chaos::{
@@ -28,6 +32,7 @@ async fn chaos() -> Result<()> {
         clients: usize::try_from(number("CLIENTS")?.unwrap_or(50))?,
         seed,
         recoveries: i64::try_from(number("RECOVERIES")?.unwrap_or(3))?,
+        patience: run::PATIENCE,
     };
     let folder = run::folder()?;
     let engines = run::engines(&folder).await?;
@@ -40,6 +45,7 @@ async fn sound(layout: &Layout, engines: &std::sync::Arc<e2e::deployment::Engine
         amounts.kills = 200;
         amounts.reconnects = 2_000;
         (amounts.postgres, amounts.network, amounts.stops, amounts.rolling) = (5, 40, 3, 3);
+        (amounts.unwritten, amounts.calm, amounts.deaf) = (3, 10, true);
         amounts.time = Duration::from_secs(60 * number("MINUTES")?.unwrap_or(30));
     }
     if let Some(name) = setting("ONLY") {
@@ -54,10 +60,14 @@ async fn sound(layout: &Layout, engines: &std::sync::Arc<e2e::deployment::Engine
 
 async fn planted(layout: &Layout, engines: &std::sync::Arc<e2e::deployment::Engines>, folder: PathBuf) -> Result<()> {
     let mut missed = Vec::new();
-    for planted in PLANTED {
+    let wanted = setting("BUG");
+    ensure!(wanted.as_ref().is_none_or(|name| PLANTED.iter().any(|bug| bug.name == name)), "BUG: there is no {wanted:?}");
+    for planted in PLANTED.iter().filter(|bug| wanted.as_ref().is_none_or(|name| bug.name == name)) {
+        let begun = Instant::now();
         let verdict = run::with_bug(layout, planted, engines, &folder).await?;
-        let found = verdict.violations.first().map_or("NOT FOUND".to_owned(), |first| format!("found by: {}", first.rule));
-        run::say(&format!("{:<24} {:<66} {found} ({} in all)", planted.name, planted.what, verdict.violations.len()))?;
+        let rules = report::rules(&verdict);
+        let found = if rules.is_empty() { "NOT FOUND".to_owned() } else { format!("found by: {rules}") };
+        run::say(&format!("{:<26} {:<66} {found} ({:.0} s)", planted.name, planted.what, begun.elapsed().as_secs_f64()))?;
         if is_set("VERBOSE")? {
             run::say(&report::wrongs(&verdict))?;
         }

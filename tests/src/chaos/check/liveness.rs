@@ -1,7 +1,11 @@
-//! A turn that is not waiting for another one does not stand still, as long as the cluster is whole and its worker lives.
+//! A turn that is not waiting for another one does not stand still, as long as the cluster is whole and its worker lives; whoever
+//! follows it sees what is new soon, whatever became of doorbells; and it stays with its owner while nothing breaks.
 
 use super::{Broken, Event, Rules, Turn};
-use crate::deployment::timeline::{Millis, Past};
+use crate::{
+    chaos::record::View,
+    deployment::timeline::{Millis, Past},
+};
 
 pub(super) fn check(turn: &Turn, past: &Past, rules: &Rules, broken: &mut Broken<'_>) {
     for pair in turn.log.windows(2) {
@@ -13,6 +17,22 @@ pub(super) fn check(turn: &Turn, past: &Past, rules: &Rules, broken: &mut Broken
         broken.unless(quiet <= rules.silence, "nothing stands still", || {
             format!("{quiet} ms of silence in a whole cluster between events {} and {}", before.seq, after.seq)
         });
+    }
+    for view in &turn.watched.views {
+        on_the_way(turn, view, past, rules, broken);
+    }
+    let lost = turn.log.iter().find(|event| event.kind == "step.superseded");
+    broken.unless(!rules.calm || lost.is_none(), "an owner that is well keeps its turn", || format!("lost before {lost:?}"));
+}
+
+/// From the log, or from when it was opened, to a connection.
+fn on_the_way(turn: &Turn, view: &View, past: &Past, rules: &Rules, broken: &mut Broken<'_>) {
+    for (frame, came) in view.frames.iter().zip(&view.came) {
+        let Some(event) = turn.log.iter().find(|event| event.seq == frame.id) else { continue };
+        let late = longest(event.at.max(view.opened), *came, past);
+        if late > rules.delay {
+            return broken.unless(false, "viewers see what is new", || format!("event {} came {late} ms late", event.seq));
+        }
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) fn check(turn: &Turn, rules: &Rules, broken: &mut Broken<'_>) {
         _ => broken.unless(false, "outcome", || format!("it is {state}")),
     }
     let committed = turn.log.iter().any(|event| event.kind == "files.committed");
+    let writes = turn.watched.ask.steps().iter().any(|step| !step.calls.is_empty());
+    broken.unless(state != "completed" || committed == writes, "what was written is committed", || format!("committed: {committed}"));
     let expected: &[i16] = match (state, committed) {
         ("completed", true) => &[2],
         ("completed", false) => &[3],

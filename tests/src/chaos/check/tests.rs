@@ -14,7 +14,7 @@ use crate::{
 };
 
 const ASK: Ask = Ask { number: 2, wish: Wish::File };
-const RULES: Rules = Rules { silence: 15_000, recoveries: 3, lease: 1_500 };
+const RULES: Rules = Rules { silence: 15_000, delay: 10_000, calm: false, recoveries: 3, lease: 1_500 };
 const BEGAN: Millis = 1_800_000_000_000;
 
 /// Writes a history down, an event every ten milliseconds.
@@ -79,8 +79,12 @@ impl Writer {
     /// As everybody sees it who is well.
     fn turn(self, state: &str, storage: i16) -> Turn {
         let (first, second) = self.frames.split_at(2);
-        let views =
-            vec![View { after: 0, frames: first.to_vec(), end: End::HungUp }, View { after: 2, frames: second.to_vec(), end: End::Clean }];
+        let view = |after, frames: &[Frame], end| {
+            // In the moment that they are written.
+            let came = frames.iter().map(|frame| Event::of(frame).unwrap().at).collect();
+            View { after, opened: BEGAN, frames: frames.to_vec(), came, end }
+        };
+        let views = vec![view(0, first, End::HungUp), view(2, second, End::Clean)];
         let watched = Watched { ask: ASK, person: 0, turn: "t".into(), views, cancel: None, finished: true };
         let last_seq = u32::try_from(self.frames.len()).unwrap();
         let row = Row { state: state.into(), epoch: 1, last_seq, seqs: (1..=last_seq).collect(), ..Row::default() };
@@ -205,6 +209,7 @@ fn the_model_is_asked_once_more_for_each_takeover() {
 fn a_turn_ends_as_it_may() {
     breaks("after a cancel", |turn| turn.watched.cancel = Some(Cancel::Done(BEGAN)));
     breaks("both services agree", |turn| turn.storage = Some(1));
+    breaks("what was written is committed", |turn| turn.log.retain(|event| event.kind != "files.committed"));
     let failed = |reason: &str, epoch| {
         let mut writer = Writer::begin();
         writer.step(1, None);
@@ -244,4 +249,21 @@ fn nothing_stands_still_in_a_whole_cluster() {
     let trouble = Trouble { what: "postgres".into(), span: (BEGAN + 5_000, BEGAN + 12_000) };
     let past = Past { troubles: vec![trouble], ..Past::default() };
     assert!(!broken(turn, &project(), &past).contains("nothing stands still"));
+}
+
+#[test]
+fn what_is_new_is_seen_soon() {
+    breaks("viewers see what is new", |turn| *turn.watched.views[1].came.last_mut().unwrap() += 12_000);
+    let mut turn = good();
+    turn.watched.views[1].opened += 12_000;
+    turn.watched.views[1].came.iter_mut().for_each(|came| *came += 12_100);
+    assert_eq!(broken(turn, &project(), &Past::default()), BTreeSet::new(), "it was not there before");
+}
+
+#[test]
+fn an_owner_that_is_well_keeps_its_turn() {
+    let calm = Rules { calm: true, ..RULES };
+    let of = |turn: Turn| check(&[turn], &[project()], &Past::default(), &calm);
+    assert_eq!(of(good()), []);
+    assert_eq!(of(taken_over()).first().map(|found| found.rule), Some("an owner that is well keeps its turn"));
 }
