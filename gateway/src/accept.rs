@@ -69,7 +69,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits,
         let Some((slot, accepted)) = stop.run_until_cancelled(next).await else { return };
         match accepted {
             Ok((stream, peer)) => {
-                let connection = connection(stream, peer, router.clone(), limits, stop.clone());
+                let connection = Box::pin(connection(stream, peer, router.clone(), limits, stop.clone()));
                 tasks.spawn(async move {
                     let _slot = slot;
                     connection.await;

@@ -28,7 +28,7 @@ use self::http::Http;
 /// A model that answers.
 pub trait Provider: Send + Sync + 'static {
     /// One answer. Nothing happens before the first poll; dropping the stream closes the connection to the provider.
-    fn stream(&self, request: ModelRequest) -> BoxStream<'static, Result<ModelEvent, ProviderError>>;
+    fn stream(&self, request: Arc<ModelRequest>) -> BoxStream<'static, Result<ModelEvent, ProviderError>>;
 }
 
 /// One call of a model.
@@ -39,7 +39,7 @@ pub struct ModelRequest {
     pub system: String,
     pub messages: Vec<ModelMessage>,
     /// In a stable order: a provider's prompt cache compares bytes.
-    pub tools: Vec<ToolSpec>,
+    pub tools: Vec<&'static ToolSpec>,
     /// Of the answer, reasoning included.
     pub max_tokens: u32,
     /// What the calls of one turn have in common, as a hint to the provider's prompt cache: the turn's id.

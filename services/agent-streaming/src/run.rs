@@ -93,14 +93,14 @@ async fn work(parts: &Parts, record: &mut Record<'_>, turn: &Turn, started: bool
     let base = TurnFiles { upstream: parts.upstream.clone(), turn: turn.id, revision: tree.revision.clone() };
     let mut overlay = Overlay::new(tree.files, tree.limits.unwrap_or_default());
     let desk = Desk { turn, provider, model, base };
-    let mut request = ModelRequest {
+    let mut request = Arc::new(ModelRequest {
         model: desk.model.clone(),
         system,
         messages,
         tools: tools::specs(&agent.tools),
         max_tokens: parts.limits.max_output_tokens,
         prompt_key: turn.id.to_string(),
-    };
+    });
     let (mut done, mut next) = (false, 1);
     for step in std::mem::take(&mut record.transcript.finished) {
         done = desk.again(&mut overlay, &mut request, step).await?;
@@ -146,9 +146,15 @@ async fn read_base(parts: &Parts, turn: &Turn) -> Result<Read, Failure> {
 
 impl Desk<'_> {
     /// One answer of the model and its tools. True: the model is done.
-    async fn step(&self, record: &mut Record<'_>, overlay: &mut Overlay, request: &mut ModelRequest, step: u32) -> Result<bool, Ended> {
+    async fn step(
+        &self,
+        record: &mut Record<'_>,
+        overlay: &mut Overlay,
+        request: &mut Arc<ModelRequest>,
+        step: u32,
+    ) -> Result<bool, Ended> {
         record.push(Kind::StepStarted(StepStarted { step })).await?;
-        let finish = step::ask(record, &self.provider, &self.turn.model, request.clone()).await?;
+        let finish = step::ask(record, &self.provider, &self.turn.model, Arc::clone(request)).await?;
         match finish {
             FinishReason::Length => return Err(Failure::new(Reason::Truncated, "the model's answer was cut at its longest").into()),
             FinishReason::ContentFilter => return Err(Failure::new(Reason::ProviderRefused, "the model declined to answer").into()),
@@ -170,7 +176,7 @@ impl Desk<'_> {
 
     /// A step that was finished before: its tools bring the staged tree to where it was. They change nothing else, and on the
     /// same base the same calls have the same results. True: the model was done.
-    async fn again(&self, overlay: &mut Overlay, request: &mut ModelRequest, step: Step) -> Result<bool, Failure> {
+    async fn again(&self, overlay: &mut Overlay, request: &mut Arc<ModelRequest>, step: Step) -> Result<bool, Failure> {
         let mut results = Vec::new();
         for call in step.calls() {
             let outcome = self.execute(overlay, call).await?;
@@ -194,8 +200,9 @@ fn result(call: Call<'_>, outcome: ToolOutcome) -> ToolResult {
 }
 
 /// Adds a whole step to what the model is told: every call with its result. True: there was no call.
-fn add(request: &mut ModelRequest, step: Step, results: Vec<ToolResult>) -> bool {
+fn add(request: &mut Arc<ModelRequest>, step: Step, results: Vec<ToolResult>) -> bool {
     let last = step.is_last();
+    let request = Arc::make_mut(request);
     request.messages.push(ModelMessage::Assistant { blocks: step.blocks });
     request.messages.push(ModelMessage::ToolResults(results));
     last

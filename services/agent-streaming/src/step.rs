@@ -112,14 +112,14 @@ pub(crate) async fn ask(
     record: &mut Record<'_>,
     provider: &Arc<dyn Provider>,
     model: &str,
-    request: ModelRequest,
+    request: Arc<ModelRequest>,
 ) -> Result<FinishReason, Ended> {
     let mut attempt = 1;
     loop {
         record.push(Kind::AttemptStarted(AttemptStarted { attempt, model: model.to_owned() })).await?;
         // Another owner may ask already, if this process stood still for a while.
         record.log.owned().await?;
-        let heard = listen(record, provider, request.clone()).await?;
+        let heard = listen(record, provider, Arc::clone(&request)).await?;
         record.meter.call_is_over();
         let broken = match heard {
             Ok(finish) => return Ok(finish),
@@ -169,7 +169,7 @@ fn failure(error: &ProviderError) -> Failure {
 async fn listen(
     record: &mut Record<'_>,
     provider: &Arc<dyn Provider>,
-    request: ModelRequest,
+    request: Arc<ModelRequest>,
 ) -> Result<Result<FinishReason, Broken>, Stopped> {
     let mut events = provider.stream(request);
     let mut hearing = Hearing::default();

@@ -50,6 +50,8 @@ impl Tasks {
         F::Output: Send + 'static,
     {
         let abandon = self.abandon.clone();
+        // On the heap: a future that is moved into another one counts twice in its size, at each of the layers here.
+        let future = Box::pin(future);
         let future = self.tracker.track_future(async move { abandon.run_until_cancelled_owned(future).await });
         spawn(future)
     }

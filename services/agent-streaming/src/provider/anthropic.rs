@@ -40,15 +40,19 @@ impl Anthropic {
 }
 
 impl Provider for Anthropic {
-    fn stream(&self, request: ModelRequest) -> BoxStream<'static, Result<ModelEvent, ProviderError>> {
+    fn stream(&self, request: Arc<ModelRequest>) -> BoxStream<'static, Result<ModelEvent, ProviderError>> {
         let (http, url, headers) = (Arc::clone(&self.http), self.url.clone(), self.headers.clone());
         let redaction = self.redaction.clone();
         let events = stream! {
-            let mut body = request::body(&request);
             let mut answer = Answer::new(&request);
-            for pauses in 0.. {
-                let call = Call { provider: NAME, url: url.clone(), headers: &headers, body: &body };
-                let mut reader = match http.post(call).await {
+            let mut said = Vec::new();
+            loop {
+                let asked = {
+                    // Gone before the answer, which may take minutes.
+                    let body = request::body(&request, &said);
+                    http.post(Call { provider: NAME, url: url.clone(), headers: &headers, body: &body }).await
+                };
+                let mut reader = match asked {
                     Ok(reader) => reader,
                     Err(refused) => {
                         yield Err(refused.error.after_output(answer.has_output()));
@@ -80,11 +84,11 @@ impl Provider for Anthropic {
                 if progress == Progress::Whole {
                     return;
                 }
-                if pauses == MAX_PAUSES {
+                if said.len() == MAX_PAUSES {
                     yield Err(cut(NAME).after_output(true));
                     return;
                 }
-                request::go_on(&mut body, answer.take_content());
+                said.push(answer.take_content());
             }
         };
         events.map(move |event| event.map_err(|error| redaction.apply(error))).boxed()

@@ -13,7 +13,7 @@ mod play;
 mod script;
 mod wish;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_stream::stream;
 use futures::{StreamExt, stream::BoxStream};
@@ -35,7 +35,7 @@ impl Demo {
 }
 
 impl Provider for Demo {
-    fn stream(&self, request: ModelRequest) -> BoxStream<'static, Result<ModelEvent, ProviderError>> {
+    fn stream(&self, request: Arc<ModelRequest>) -> BoxStream<'static, Result<ModelEvent, ProviderError>> {
         let pace = self.pace;
         stream! {
             for event in play::step(&request) {

@@ -79,7 +79,7 @@ impl Endpoint {
 }
 
 impl Provider for OpenAi {
-    fn stream(&self, request: ModelRequest) -> BoxStream<'static, Result<ModelEvent, ProviderError>> {
+    fn stream(&self, request: Arc<ModelRequest>) -> BoxStream<'static, Result<ModelEvent, ProviderError>> {
         let (endpoint, dialects, redaction) = (self.endpoint.clone(), Arc::clone(&self.dialects), self.redaction.clone());
         let events = stream! {
             let mut reader = match endpoint.ask(&request, &dialects).await {

@@ -129,7 +129,7 @@ fn request() -> ModelRequest {
 
 async fn run(provider: &Arc<dyn Provider>) -> (Vec<String>, Option<ProviderError>) {
     let mut events = Vec::new();
-    let mut answers = provider.stream(request());
+    let mut answers = provider.stream(request().into());
     while let Some(event) = answers.next().await {
         match event {
             Ok(event) => events.push(event),
@@ -254,7 +254,7 @@ async fn nobody_listens() {
 #[tokio::test]
 async fn dropping_the_stream_closes_the_connection() {
     let server = Server::start(vec![Reply::Hold(sse(&stream(&HELLO[..2])))]).await;
-    let mut answers = server.anthropic().stream(request());
+    let mut answers = server.anthropic().stream(request().into());
     assert!(matches!(answers.next().await, Some(Ok(ModelEvent::TextStarted { .. }))));
     assert_eq!(*server.closed.lock().unwrap(), 0);
     drop(answers);

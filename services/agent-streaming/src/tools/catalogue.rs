@@ -1,6 +1,8 @@
 //! What a model is told about the tools. Their order and words are part of the cached prefix of every prompt: a change here makes
 //! every cache cold once.
 
+use std::sync::LazyLock;
+
 use serde_json::{Value, json};
 
 use crate::provider::ToolSpec;
@@ -8,10 +10,13 @@ use crate::provider::ToolSpec;
 /// Every tool, in the order in which models see them.
 pub const NAMES: [&str; 7] = ["list_files", "read_file", "search", "write_file", "edit_file", "delete_file", "rename_file"];
 
+/// Every turn that runs holds its tools: one copy serves them all.
+static SPECS: LazyLock<Vec<ToolSpec>> = LazyLock::new(|| NAMES.into_iter().filter_map(spec).collect());
+
 /// The tools among `names`, in the order of [`NAMES`]; unknown names are passed over.
 #[must_use]
-pub fn specs<S: AsRef<str>>(names: &[S]) -> Vec<ToolSpec> {
-    NAMES.into_iter().filter(|tool| names.iter().any(|name| name.as_ref() == *tool)).filter_map(spec).collect()
+pub fn specs<S: AsRef<str>>(names: &[S]) -> Vec<&'static ToolSpec> {
+    SPECS.iter().filter(|spec| names.iter().any(|name| name.as_ref() == spec.name)).collect()
 }
 
 fn spec(name: &str) -> Option<ToolSpec> {

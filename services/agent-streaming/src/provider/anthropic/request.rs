@@ -5,27 +5,22 @@ use serde_json::{Value, json};
 
 use crate::provider::{AssistantBlock, ModelMessage, ModelRequest, ToolResult, ToolSpec, calls::arguments_object};
 
-pub(super) fn body(request: &ModelRequest) -> Value {
+/// `said` is what the model said before each of its pauses; it goes back as it is.
+pub(super) fn body(request: &ModelRequest, said: &[Vec<Value>]) -> Value {
     let mut messages: Vec<Value> = request.messages.iter().filter_map(message).collect();
     if let Some(block) = messages.iter_mut().rev().find(|m| m["role"] == "user").and_then(|m| m["content"].as_array_mut()?.last_mut()) {
         block["cache_control"] = json!({"type": "ephemeral"});
     }
     let mut body = json!({"model": request.model, "max_tokens": request.max_tokens, "stream": true});
     if !request.tools.is_empty() {
-        body["tools"] = request.tools.iter().map(tool).collect();
+        body["tools"] = request.tools.iter().copied().map(tool).collect();
     }
     if !request.system.is_empty() {
         body["system"] = json!([{"type": "text", "text": request.system, "cache_control": {"type": "ephemeral"}}]);
     }
+    messages.extend(said.iter().map(|content| json!({"role": "assistant", "content": content})));
     body["messages"] = messages.into();
     body
-}
-
-/// The same request after the model paused: its own content goes back as it is.
-pub(super) fn go_on(body: &mut Value, content: Vec<Value>) {
-    if let Some(messages) = body["messages"].as_array_mut() {
-        messages.push(json!({"role": "assistant", "content": content}));
-    }
 }
 
 fn tool(spec: &ToolSpec) -> Value {
@@ -78,7 +73,9 @@ mod tests {
     use super::*;
 
     fn request(messages: Vec<ModelMessage>) -> ModelRequest {
-        let tools = vec![ToolSpec { name: "list_files", description: "Lists.", input_schema: json!({"type": "object"}) }];
+        static LIST: std::sync::LazyLock<ToolSpec> =
+            std::sync::LazyLock::new(|| ToolSpec { name: "list_files", description: "Lists.", input_schema: json!({"type": "object"}) });
+        let tools = vec![&*LIST];
         ModelRequest { model: "m".into(), system: "Be brief.".into(), messages, tools, max_tokens: 9, prompt_key: "t".into() }
     }
 
@@ -114,7 +111,7 @@ mod tests {
             r#"{"role":"user","content":[{"type":"tool_result","tool_use_id":"toolu_1","content":"none"},"#,
             r#"{"type":"tool_result","tool_use_id":"toolu_2","content":"no object","is_error":true,"cache_control":{"type":"ephemeral"}}]}]}"#,
         );
-        assert_eq!(body(&request(messages)).to_string(), expected);
+        assert_eq!(body(&request(messages), &[]).to_string(), expected);
     }
 
     #[test]
@@ -123,13 +120,13 @@ mod tests {
         bare.system.clear();
         bare.tools.clear();
         let expected = r#"{"model":"m","max_tokens":9,"stream":true,"messages":[{"role":"user","content":[{"type":"text","text":"Hi","cache_control":{"type":"ephemeral"}}]}]}"#;
-        assert_eq!(body(&bare).to_string(), expected);
+        assert_eq!(body(&bare, &[]).to_string(), expected);
     }
 
     #[test]
     fn a_pause_goes_on_with_what_was_said() {
-        let mut body = body(&request(vec![ModelMessage::User { text: "Hi".into() }]));
-        go_on(&mut body, vec![json!({"type": "server_tool_use", "id": "srv"})]);
+        let said = vec![json!({"type": "server_tool_use", "id": "srv"})];
+        let body = body(&request(vec![ModelMessage::User { text: "Hi".into() }]), &[said]);
         assert_eq!(body["messages"][1], json!({"role": "assistant", "content": [{"type": "server_tool_use", "id": "srv"}]}));
     }
 }

@@ -58,7 +58,7 @@ async fn turn_of(files: &BTreeMap<String, String>, prompt: &str, max_tokens: u32
     while done.finish == FinishReason::ToolCalls {
         assert!(done.steps < 6, "it goes on and on");
         done.steps += 1;
-        let request = request(messages.clone(), system.clone(), max_tokens);
+        let request = Arc::new(request(messages.clone(), system.clone(), max_tokens));
         let events: Vec<ModelEvent> = demo.stream(request.clone()).try_collect().await.unwrap();
         assert_eq!(events, demo.stream(request).try_collect::<Vec<_>>().await.unwrap(), "the same request, the same answer");
         step(&events, &mut messages, &mut overlay, &base, &mut done).await;
@@ -183,7 +183,7 @@ async fn a_limit_cuts_the_answer_and_the_call_in_it() {
 async fn usage_counts_four_bytes_as_a_token() {
     let mut small = request(vec![ModelMessage::User { text: "x".repeat(40) }], "s".repeat(4), 1_000);
     small.tools.clear();
-    let events: Vec<ModelEvent> = Demo::new(Duration::ZERO).stream(small).try_collect().await.unwrap();
+    let events: Vec<ModelEvent> = Demo::new(Duration::ZERO).stream(small.into()).try_collect().await.unwrap();
     let said: usize = events.iter().map(|event| if let ModelEvent::TextDelta { text, .. } = event { text.len() } else { 0 }).sum();
     let [.., ModelEvent::Usage(usage), ModelEvent::Finished(FinishReason::Stop)] = &events[..] else { panic!("{events:?}") };
     assert_eq!((usage.input_tokens as usize, usage.output_tokens as usize), (11, said.div_ceil(4)));
@@ -193,6 +193,6 @@ async fn usage_counts_four_bytes_as_a_token() {
 async fn the_pace_is_kept() {
     let request = request(vec![ModelMessage::User { text: "counter".into() }], String::new(), 32_000);
     let begun = tokio::time::Instant::now();
-    let events: Vec<ModelEvent> = Demo::new(Duration::from_millis(1)).stream(request).try_collect().await.unwrap();
+    let events: Vec<ModelEvent> = Demo::new(Duration::from_millis(1)).stream(request.into()).try_collect().await.unwrap();
     assert!(begun.elapsed() >= Duration::from_millis(1) * u32::try_from(events.len()).unwrap());
 }

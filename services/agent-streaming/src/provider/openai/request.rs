@@ -22,7 +22,7 @@ pub(super) fn body(request: &ModelRequest, dialect: &Dialect, is_openai: bool) -
     }
     // An empty list is an error for some.
     if !request.tools.is_empty() {
-        body["tools"] = request.tools.iter().map(tool).collect();
+        body["tools"] = request.tools.iter().copied().map(tool).collect();
     }
     let system = (!request.system.is_empty()).then(|| json!({"role": "system", "content": request.system}));
     body["messages"] = system.into_iter().chain(request.messages.iter().flat_map(messages)).collect();
@@ -96,7 +96,9 @@ mod tests {
     use super::*;
 
     fn request(messages: Vec<ModelMessage>) -> ModelRequest {
-        let tools = vec![ToolSpec { name: "list_files", description: "Lists.", input_schema: json!({"type": "object"}) }];
+        static LIST: std::sync::LazyLock<ToolSpec> =
+            std::sync::LazyLock::new(|| ToolSpec { name: "list_files", description: "Lists.", input_schema: json!({"type": "object"}) });
+        let tools = vec![&*LIST];
         ModelRequest { model: "m".into(), system: "Be brief.".into(), messages, tools, max_tokens: 9, prompt_key: "turn".into() }
     }
 
