@@ -94,7 +94,11 @@ impl Viewer {
         let first = match timeout(PEEK, events.next()).await {
             Err(_) => None,
             Ok(Some(Ok(first))) => Some(first),
-            Ok(Some(Err(status))) => return Err(status.into()),
+            Ok(Some(Err(status))) => match fault_of(&status) {
+                // The replica is about to end: the stream opens at another one.
+                fault if passes(fault.code) => return Ok(self.answer(after, Source::broken(), None)),
+                fault => return Err(fault.into()),
+            },
             // The turn has ended and the viewer has seen it all: 204 keeps an EventSource from coming back.
             Ok(None) => return Ok(StatusCode::NO_CONTENT.into_response()),
         };

@@ -6,7 +6,7 @@
 //! - [`config`], `origin`, `app`: settings; what the gateway is called from outside; the parts that handlers share.
 //! - `accept`: the accept loop of both listeners. `layers`: everything around a handler, and why in this order.
 //! - [`router`]: every route. `routes`: their handlers. `json`: messages in and out. `error`: faults to problem documents.
-//! - `request`, `address`, `metrics`: what every request gets. `auth`, `cookie`, `revocations`: who asks. `limit`, `streams`: how often. `again`: asked once more.
+//! - `request`, `address`, `metrics`: what every request gets. `auth`, `cookie`, `revocations`: who asks. `limit`, `streams`: how often.
 //! - `sse`, `follow`: a turn's events as a stream that resumes. `parts`: the same log as the parts of an answer, which `chat`
 //!   (the AI SDK) and `agui` (AG-UI) spell in their own words.
 //! - `preview`: project files as web pages, on a listener of their own. `page`: the first page. [`openapi`]: the description.
@@ -18,7 +18,6 @@ pub mod router;
 
 mod accept;
 mod address;
-mod again;
 mod agui;
 mod app;
 mod auth;

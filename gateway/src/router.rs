@@ -6,13 +6,12 @@ use std::sync::Arc;
 use axum::{
     Router,
     handler::Handler,
-    middleware::{from_fn, from_fn_with_state},
+    middleware::from_fn_with_state,
     routing::{self, MethodRouter},
 };
 use proto::error::ErrorCode;
 
 use crate::{
-    again,
     app::App,
     auth::identify,
     error::{Failure, fault},
@@ -133,8 +132,7 @@ fn delete<H: Handler<T, Arc<App>>, T: 'static>(template: &'static str, class: Cl
 /// The main listener without its outer stack.
 pub(crate) fn main(app: &Arc<App>) -> Router {
     let mut router = Router::new();
-    for Route { method, template, class, handler } in contract().into_iter().chain(own()) {
-        let handler = if method == "GET" && class == Class::Counted { handler.layer(from_fn(again::safe)) } else { handler };
+    for Route { template, class, handler, .. } in contract().into_iter().chain(own()) {
         let handler = match class {
             Class::Plain => handler,
             Class::Stream => handler.layer(from_fn_with_state(Arc::clone(app), identify)),

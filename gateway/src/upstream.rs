@@ -3,19 +3,20 @@
 use std::time::Duration;
 
 use chassis::{
-    client::{MAX_MESSAGE_BYTES, ServiceChannel, connect},
+    client::{MAX_MESSAGE_BYTES, ServiceChannel, connect, keyed},
     context::Context,
     identity::Caller,
 };
 use futures::future::join_all;
 use proto::{
-    agent_streaming::agent_streaming_service_client::AgentStreamingServiceClient, auth::auth_service_client::AuthServiceClient,
+    agent_streaming::{StartTurnRequest, Turn, agent_streaming_service_client::AgentStreamingServiceClient},
+    auth::auth_service_client::AuthServiceClient,
     project_storage::project_storage_service_client::ProjectStorageServiceClient,
     rate_limit::rate_limit_service_client::RateLimitServiceClient,
 };
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
-use crate::config::Config;
+use crate::{config::Config, error::Failure, json::present};
 
 /// How long a service may take to say that it is well.
 const HEALTH_TIME: Duration = Duration::from_secs(1);
@@ -49,6 +50,12 @@ impl Upstream {
 
     pub(crate) fn agents(&self) -> AgentStreamingServiceClient<ServiceChannel> {
         AgentStreamingServiceClient::new(self.agent_streaming.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// Starts a turn; with an idempotency key it is asked for again where nobody answers.
+    pub(crate) async fn start_turn(&self, context: &Context, request: StartTurnRequest) -> Result<Turn, Failure> {
+        let key = request.idempotency_key.clone();
+        present(self.agents().start_turn(keyed(context.request(request), &key)).await?.into_inner().turn)
     }
 
     pub(crate) fn projects(&self) -> ProjectStorageServiceClient<ServiceChannel> {

@@ -11,6 +11,9 @@ pub mod path;
 /// Every file of the contract with its imports and comments, as an encoded `google.protobuf.FileDescriptorSet`.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
+/// The paths of the methods that the contract marks as idempotent or without side effects, as `/backlot.auth.v1.AuthService/GetKeySet`.
+pub const REPEATABLE: &[&str] = include!(concat!(env!("OUT_DIR"), "/repeatable.rs"));
+
 macro_rules! package {
     ($name:literal) => {
         include!(concat!(env!("OUT_DIR"), "/", $name, ".rs"));

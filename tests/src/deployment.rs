@@ -42,10 +42,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Two gateways, two agent-streaming, two project-storage, and one each of auth and rate-limit.
+    /// Two of each role.
     #[must_use]
     pub fn new(executable: impl Into<PathBuf>) -> Self {
-        Self { executable: executable.into(), gateways: 2, agents: 2, storages: 2, auths: 1, limiters: 1, settings: Vec::new() }
+        Self { executable: executable.into(), gateways: 2, agents: 2, storages: 2, auths: 2, limiters: 2, settings: Vec::new() }
     }
 
     #[must_use]

@@ -13,7 +13,7 @@ use crate::{
     app::App,
     auth::Signed,
     follow::Viewer,
-    json::{CHAT, Json, Reply, present},
+    json::{CHAT, Json, Reply},
 };
 
 /// Runs the agent; the same run again is the same turn.
@@ -21,7 +21,7 @@ pub(crate) async fn run(State(app): State<Arc<App>>, signed: Signed, Json(body):
     let Run { thread, run, start } = body.read()?;
     // Before the turn exists, so that a refusal starts nothing.
     let open = app.streams.open(signed.user.id)?;
-    let turn = present(app.upstream.agents().start_turn(signed.context.request(start)).await?.into_inner().turn)?;
+    let turn = app.upstream.start_turn(&signed.context, start).await?;
     let id = turn.id.clone();
     let stream = AguiStream::new(turn, thread, run);
     let viewer = Viewer::new(Arc::clone(&app), signed, id.clone(), Box::new(stream), open).compact();

@@ -22,7 +22,7 @@ use crate::{
     },
     error::invalid,
     follow::Viewer,
-    json::{CHAT, Json, Params, Reply, Target, present, reply},
+    json::{CHAT, Json, Params, Reply, Target, reply},
     sse::cursor,
 };
 
@@ -37,10 +37,7 @@ pub(crate) async fn send(State(app): State<Arc<App>>, signed: Signed, headers: H
     let turns = Turns { app: &app, signed: &signed, chat: &asked.chat };
     let turn = match turns.plan(&asked).await? {
         Plan::Attach(turn) => *turn,
-        Plan::Start { replaces } => {
-            let request = signed.context.request(asked.start(&replaces, key));
-            present(app.upstream.agents().start_turn(request).await?.into_inner().turn)?
-        }
+        Plan::Start { replaces } => app.upstream.start_turn(&signed.context, asked.start(&replaces, key)).await?,
     };
     let id = turn.id.clone();
     let stream = UiStream::new(turn, level, 0);

@@ -10,6 +10,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::IntoResponse as _,
 };
+use chassis::client::keyed;
 use proto::project_storage::{
     CreatePreviewRequest, CreateProjectRequest, DeleteProjectRequest, GetFileRequest, GetProjectRequest, ListFilesRequest,
     ListMessagesRequest, ListProjectsRequest, ListRevisionsRequest, LoadProjectRequest, Project, SaveProjectRequest, UpdateProjectRequest,
@@ -66,7 +67,8 @@ pub(crate) async fn save(
 ) -> Reply {
     idempotency(&headers, &mut request.request_id, "request_id")?;
     signed.context.deadline = Some(Instant::now() + SAVE_TIME);
-    let answer = app.upstream.projects().save_project(signed.context.request(request)).await?.into_inner();
+    let key = request.request_id.clone();
+    let answer = app.upstream.projects().save_project(keyed(signed.context.request(request), &key)).await?.into_inner();
     let mut response = reply(&answer)?;
     put_etag(response.headers_mut(), answer.project.as_ref().map_or("", |project| &project.etag));
     Ok(response)

@@ -29,7 +29,7 @@ pub(crate) async fn start(
     Json(mut request): Json<StartTurnRequest, PROMPT>,
 ) -> Reply {
     idempotency(&headers, &mut request.idempotency_key, "idempotency_key")?;
-    let turn = present(app.upstream.agents().start_turn(signed.context.request(request)).await?.into_inner().turn)?;
+    let turn = app.upstream.start_turn(&signed.context, request).await?;
     created(&turn, &location(&turn.id))
 }
 
@@ -43,7 +43,7 @@ pub(crate) async fn stream(
     idempotency(&headers, &mut request.idempotency_key, "idempotency_key")?;
     // Before the turn exists, so that a refusal starts nothing.
     let open = app.streams.open(signed.user.id)?;
-    let turn = present(app.upstream.agents().start_turn(signed.context.request(request)).await?.into_inner().turn)?;
+    let turn = app.upstream.start_turn(&signed.context, request).await?;
     let viewer = Viewer::new(Arc::clone(&app), signed, turn.id.clone(), Box::new(Format::wanted(&headers)), open);
     Ok(named(viewer.follow_started().await?, &turn.id))
 }

@@ -1,5 +1,6 @@
 //! Channels to the other services.
 
+mod again;
 #[cfg(feature = "failpoints")]
 mod failing;
 
@@ -13,6 +14,8 @@ use tonic::{
     transport::Endpoint,
 };
 
+use self::again::Again;
+pub use self::again::keyed;
 use crate::{
     context::ClientAddress,
     identity::{Caller, Signer},
@@ -23,8 +26,8 @@ use crate::{
 /// The largest message between services: a project of 50 MiB with its paths, or a save of 200 files, with room.
 pub const MAX_MESSAGE_BYTES: usize = 112 * 1024 * 1024;
 
-/// A channel that shows who calls and carries the trace.
-pub type ServiceChannel = InterceptedService<Connection, Outgoing>;
+/// A channel that shows who calls, carries the trace, and sends again what may be repeated and nobody answered.
+pub type ServiceChannel = InterceptedService<Again<Connection>, Outgoing>;
 
 #[cfg(not(feature = "failpoints"))]
 type Connection = tonic::transport::Channel;
@@ -49,7 +52,7 @@ pub fn connect(me: Caller, to: Caller, uri: &Uri, secret: &ClusterSecret) -> Ser
         .http2_max_concurrent_reset_streams(100_000)
         .http2_reset_stream_duration(Duration::from_secs(5))
         .http2_max_local_error_reset_streams(None);
-    InterceptedService::new(Connection::from(endpoint.connect_lazy()), Outgoing { to, signer: Signer::new(me, secret) })
+    InterceptedService::new(Again::new(Connection::from(endpoint.connect_lazy())), Outgoing { to, signer: Signer::new(me, secret) })
 }
 
 /// Adds the caller token and the trace to every call.

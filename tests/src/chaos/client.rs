@@ -200,8 +200,9 @@ impl Client {
         }
         let problem: Value = response.json().await.unwrap_or_default();
         let reason = problem["reason"].as_str().unwrap_or("no reason");
+        let domain = problem["domain"].as_str().unwrap_or("nobody");
         let later = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-        self.record.answered(format!("{what}: {} {reason}", status.as_u16()), !later);
+        self.record.answered(format!("{what}: {} {reason} by {domain}", status.as_u16()), !later);
         if status == StatusCode::INTERNAL_SERVER_ERROR {
             self.record.wrong(format!("{what}: {problem}"));
         }

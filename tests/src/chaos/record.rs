@@ -115,6 +115,12 @@ impl Record {
         (self.made.load(Ordering::Relaxed), self.succeeded.load(Ordering::Relaxed))
     }
 
+    /// Answers so far that said "later".
+    #[must_use]
+    pub fn server_errors(&self) -> u64 {
+        lock(&self.answers).iter().filter(|(kind, _)| kind.contains(": 5")).map(|(_, times)| times).sum()
+    }
+
     #[must_use]
     pub fn answers(&self) -> BTreeMap<String, u64> {
         lock(&self.answers).clone()

@@ -28,6 +28,9 @@ use crate::{
 const PEOPLE: usize = 6;
 /// Between the crowd's first turns and the first fault.
 const WARM_UP: Duration = Duration::from_millis(1_500);
+/// Requests that may be told to come later while one replica after the other is restarted. Hardly any is: gateways ask again where
+/// nobody answered, but for what must not be asked twice.
+const ROLLING_PERCENT: u64 = 2;
 /// A lost doorbell costs two seconds; the rest is for a machine that is busy.
 const DELAY: timeline::Millis = 10_000;
 /// All failpoints have fired by then.
@@ -103,6 +106,12 @@ impl Verdict {
         }
     }
 
+    fn unless(&mut self, holds: bool, rule: &'static str, text: String) {
+        if !holds {
+            self.violations.push(Violation { rule, turn: None, text });
+        }
+    }
+
     /// Adds to what happened.
     pub fn count(&mut self, what: impl Into<String>, times: u64) {
         *self.counts.entry(what.into()).or_default() += times;
@@ -157,6 +166,7 @@ impl Field {
         let mut nemesis = Nemesis { deployment: Arc::clone(&self.deployment), rng: StdRng::seed_from_u64(seed), counts: BTreeMap::new() };
         self.deployment.timeline.note(format!("round {} of {scenario:?}", self.rounds));
         let mut verdict = Verdict::default();
+        let before = (self.record.requests().0, self.record.server_errors());
         if scenario == Scenario::Poison {
             verdict.violations.extend(self.poison(&mut nemesis).await?);
         } else {
@@ -171,6 +181,11 @@ impl Field {
         }
         for (what, times) in nemesis.counts {
             verdict.count(what, times);
+        }
+        if scenario == Scenario::Rolling {
+            let (made, errors) = (self.record.requests().0 - before.0, self.record.server_errors() - before.1);
+            let text = format!("{errors} of {made} requests were told to come later");
+            verdict.unless(errors * 100 <= made * ROLLING_PERCENT, "a rolling restart goes unnoticed", text);
         }
         self.judge(&mut verdict).await?;
         Ok(verdict)
