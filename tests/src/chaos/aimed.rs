@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Result, ensure};
 use backlot::settings::Role;
+use sqlx::{PgPool, Postgres, Transaction};
 use tokio::time::{Instant, sleep};
 
 use super::nemesis::{LEASE, Nemesis, READY_WITHIN};
@@ -56,14 +57,16 @@ impl Nemesis {
     /// the database, and are carried out when everybody has taken the workers for dead.
     async fn late_statements(&mut self) -> Result<()> {
         let pool = self.deployment.pool("agent-streaming").await?;
-        let mut holder = pool.begin().await?;
-        let held = sqlx::query(
-            "INSERT INTO turn_events (turn_id, seq, payload)
-            SELECT t.id, (SELECT max(e.seq) FROM turn_events e WHERE e.turn_id = t.id) + place, ''::bytea
-            FROM turns t, generate_series(1, $1) place WHERE t.state = 'running' ON CONFLICT DO NOTHING",
-        );
-        let held = held.bind(PLACES).execute(&mut *holder).await?;
-        ensure!(held.rows_affected() > 0, "no turn was running");
+        let until = Instant::now() + FIRED_WITHIN;
+        let holder = loop {
+            match hold(&pool).await {
+                Ok(Some(holder)) => break holder,
+                // No turn was running, or a batch came in between.
+                Ok(None) | Err(sqlx::Error::Database(_)) => ensure!(Instant::now() < until, "the places of running turns cannot be held"),
+                Err(error) => return Err(error.into()),
+            }
+            sleep(Duration::from_millis(20)).await;
+        };
         sleep(ON_THE_WAY).await;
         self.kill_workers().await?;
         self.start_workers().await?;
@@ -123,4 +126,18 @@ impl Nemesis {
         let left = armed.into_iter().flat_map(|node| node.armed().into_iter().map(|point| format!("{} {}", node.name, point.place)));
         Ok(left.collect())
     }
+}
+
+/// A transaction that has the places of the next events of every running turn; `None` if there is no such turn.
+async fn hold(pool: &PgPool) -> sqlx::Result<Option<Transaction<'static, Postgres>>> {
+    let mut holder = pool.begin().await?;
+    // A batch that has some of the places and waits for others would be a deadlock.
+    sqlx::query("SET LOCAL lock_timeout = '50ms'").execute(&mut *holder).await?;
+    let places = sqlx::query(
+        "INSERT INTO turn_events (turn_id, seq, payload)
+        SELECT t.id, (SELECT max(e.seq) FROM turn_events e WHERE e.turn_id = t.id) + place, ''::bytea
+        FROM turns t, generate_series(1, $1) place WHERE t.state = 'running' ON CONFLICT DO NOTHING",
+    );
+    let held = places.bind(PLACES).execute(&mut *holder).await?.rows_affected();
+    Ok((held > 0).then_some(holder))
 }

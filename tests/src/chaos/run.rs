@@ -103,7 +103,8 @@ pub async fn sound(layout: &Layout, amounts: &Amounts, engines: &Arc<Engines>, f
             let turns = verdict.counts.get("turns").copied().unwrap_or_default();
             say(&format!("{scenario:?}: {:.1} s, {turns} turns, {} violations", begun.elapsed().as_secs_f64(), verdict.violations.len()))?;
             total.add(verdict);
-            if !total.violations.is_empty() {
+            let long_enough = !amounts.time.is_zero() && enough(&total, kills);
+            if !total.violations.is_empty() || long_enough {
                 break;
             }
         }
