@@ -19,6 +19,7 @@ use proto::{
         ListMessagesRequest, LoadProjectRequest, LoadProjectResponse, Message, project_storage_service_client::ProjectStorageServiceClient,
     },
 };
+use sqlx::{Connection as _, PgConnection};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tonic::{
@@ -157,9 +158,16 @@ impl Cluster {
 
     /// Turns that project-storage has begun for a project.
     pub(crate) async fn begun(&self, project: &str) -> i64 {
-        let pool = sqlx::PgPool::connect(&self.files).await.unwrap();
+        let mut db = PgConnection::connect(&self.files).await.unwrap();
         let count = sqlx::query_scalar("SELECT count(*) FROM turns WHERE project_id::text = $1");
-        count.bind(project).fetch_one(&pool).await.unwrap()
+        count.bind(project).fetch_one(&mut db).await.unwrap()
+    }
+
+    /// Turns that are on record here and not begun.
+    pub(crate) async fn unbegun(&self) -> i64 {
+        let mut db = PgConnection::connect(&self.database).await.unwrap();
+        let count = sqlx::query_scalar("SELECT count(*) FROM turns WHERE project_id IS NULL AND ended_at IS NULL");
+        count.fetch_one(&mut db).await.unwrap()
     }
 
     pub(crate) fn person(&self) -> Someone {
