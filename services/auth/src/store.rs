@@ -49,7 +49,7 @@ impl From<sqlx::Error> for Error {
 /// # Errors
 /// No connection could be had.
 pub async fn begin(pool: &Pool) -> Result<Tx, Error> {
-    Ok(query("begin", pool.begin()).await?)
+    Ok(query("begin", chassis::postgres::begin(pool)).await?)
 }
 
 /// # Errors

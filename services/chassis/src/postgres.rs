@@ -18,7 +18,7 @@ use opentelemetry::{
     metrics::{Counter, Histogram},
 };
 use sqlx::{
-    ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool,
+    ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool, Postgres, Transaction,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -207,6 +207,19 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
         slow: meter.u64_counter("db.client.operation.slow").with_description("database operations above one second").build(),
     }
 });
+
+/// Begins a transaction that may be given up at any moment, also while `BEGIN` is on its way.
+///
+/// sqlx 0.9 sends no `ROLLBACK` for a `BEGIN` that nobody waits for any more: the connection goes back to the pool inside of a
+/// transaction, and what the next ones write there is answered, seen by nobody, and gone with the connection. In a task of its own
+/// the transaction is always begun before it is dropped.
+///
+/// # Errors
+/// No connection could be had, or it broke.
+pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let pool = pool.clone();
+    crate::task::spawn(async move { pool.begin().await }).await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+}
 
 /// Runs one database operation under a span, measures it, and writes it down when it is slow. The summary is a verb and what
 /// it acts on (`select sessions`): few distinct ones, and no value of a user.

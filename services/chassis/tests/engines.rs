@@ -10,7 +10,7 @@ use chassis::{
     testing::{self, eventually},
 };
 use fred::interfaces::{EventInterface as _, KeysInterface as _, PubsubInterface as _};
-use sqlx::{PgPool, migrate::Migrator};
+use sqlx::{PgPool, migrate::Migrator, postgres::PgPoolOptions};
 
 static MIGRATOR: Migrator = sqlx::migrate!("tests/migrations");
 const LIMIT: Duration = Duration::from_secs(20);
@@ -52,6 +52,25 @@ async fn a_server_that_is_not_there_is_named_without_its_password() {
     let error = postgres::connect(&config, &MIGRATOR).await.unwrap_err();
     let text = format!("{} {error:?}", chassis::error::chain(&error));
     assert!(text.contains("127.0.0.1:1") && text.contains("x_auth") && !text.contains("hunter2"), "{text}");
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_given_up_while_it_begins_is_over() {
+    let database = testing::postgres(&MIGRATOR).await;
+    let pool = PgPoolOptions::new().max_connections(1).connect(&database.url).await.unwrap();
+    for polls in 0..24 {
+        let mut begun = Box::pin(postgres::begin(&pool));
+        for _ in 0..polls {
+            if futures::poll!(&mut begun).is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(begun);
+        // What is written after it is there for others too.
+        sqlx::query("INSERT INTO things VALUES ($1, 'x')").bind(polls).execute(&pool).await.unwrap();
+        assert_eq!(names(&database.pool).await.len(), usize::try_from(polls).unwrap() + 1, "given up after {polls} polls");
+    }
 }
 
 #[tokio::test]

@@ -54,7 +54,7 @@ impl From<Corrupt> for Failure {
 
 /// Begins a transaction.
 pub async fn begin(pool: &Pool) -> Result<Tx, Failure> {
-    Ok(chassis::postgres::query("begin", pool.begin()).await?)
+    Ok(chassis::postgres::query("begin", chassis::postgres::begin(pool)).await?)
 }
 
 /// Commits it.

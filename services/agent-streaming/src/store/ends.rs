@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chassis::postgres::query;
+use chassis::postgres::{begin, query};
 use proto::id::{TurnId, UserId};
 use sqlx::{PgPool, Postgres, Transaction};
 
@@ -19,7 +19,7 @@ pub(crate) type CancelledEvent = fn(trace_id: &str) -> Vec<u8>;
 /// it was written now.
 pub(crate) async fn cancel(db: &PgPool, turn: TurnId, user: UserId, event: CancelledEvent) -> Result<Option<(Cancel, u32)>, Error> {
     let cancelled = async {
-        let mut tx = db.begin().await?;
+        let mut tx = begin(db).await?;
         let row = sqlx::query!("SELECT state, trace_id FROM turns WHERE id = $1 AND user_id = $2 FOR UPDATE", turn.0, user.0);
         let Some(row) = row.fetch_optional(&mut *tx).await? else { return Ok(None) };
         let cancel = Cancel::of(state(&row.state)?);
@@ -66,7 +66,7 @@ pub(crate) enum Interrupted {
 /// turn is stopped; one that is committing is waited for.
 pub(crate) async fn interrupt(db: &PgPool, begun: Begun<'_>, user: UserId, event: CancelledEvent) -> Result<Interrupted, Error> {
     let interrupted = async {
-        let mut tx = db.begin().await?;
+        let mut tx = begin(db).await?;
         let running = sqlx::query!(
             "SELECT id, user_id, state, trace_id FROM turns WHERE project_id = $1 AND state IN ('running', 'committing') FOR UPDATE",
             begun.project.0,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chassis::postgres::query;
+use chassis::postgres::{begin, query};
 use sqlx::{AssertSqlSafe, PgPool, raw_sql};
 use uuid::Uuid;
 
@@ -52,7 +52,7 @@ pub(crate) async fn add(db: &PgPool, partition: &Partition) -> Result<(), Error>
         ALTER TABLE {name} DROP CONSTRAINT {name}_range;"
     );
     let added = async {
-        let mut tx = db.begin().await?;
+        let mut tx = begin(db).await?;
         sqlx::query!("SELECT pg_advisory_xact_lock($1)", LOCK).fetch_one(&mut *tx).await?;
         let attached = sqlx::query_scalar!(
             r#"SELECT EXISTS (SELECT 1 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
