@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use proto::error::{ErrorCode, Fault, FieldViolation};
+use proto::error::{ErrorCode, Fault, FieldViolation, NOBODY};
 use serde::Serialize;
 use tonic::{Code, Status};
 
@@ -19,8 +19,6 @@ pub(crate) const SERVICE: &str = "gateway";
 pub(crate) const DOMAIN: &str = "gateway.backlot.dev";
 /// The reason of a panic, which the panic hook has reported already; the client sees INTERNAL.
 pub(crate) const PANIC: &str = "PANIC";
-/// The domain that [`Fault::from_status`] gives to a status that no service of ours made.
-const LIBRARY_DOMAIN: &str = "backlot.dev";
 
 /// Reasons whose status is not their code's, with their titles.
 const BY_REASON: &[(&str, StatusCode, &str)] = &[
@@ -90,7 +88,7 @@ impl From<Status> for Failure {
 /// so it goes to the log and not to the client.
 pub(crate) fn fault_of(status: &Status) -> Fault {
     let received = Fault::from_status(status);
-    if received.domain != LIBRARY_DOMAIN {
+    if received.domain != NOBODY {
         return received;
     }
     tracing::warn!(code = ?status.code(), text = status.message(), "a service did not answer properly");

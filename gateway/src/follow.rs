@@ -95,7 +95,7 @@ impl Viewer {
             Err(_) => None,
             Ok(Some(Ok(first))) => Some(first),
             Ok(Some(Err(status))) => match fault_of(&status) {
-                // The replica is about to end: the stream opens at another one.
+                // A replica that is about to end, say: the stream opens and tries on, at another one.
                 fault if passes(fault.code) => return Ok(self.answer(after, Source::broken(), None)),
                 fault => return Err(fault.into()),
             },

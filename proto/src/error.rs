@@ -6,6 +6,9 @@ use std::{collections::HashMap, fmt, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation as WireViolation, QuotaViolation as WireQuota, StatusExt};
 
+/// The domain of a status that no service of ours made: a library or something on the way did.
+pub const NOBODY: &str = "backlot.dev";
+
 /// What kind of thing went wrong; the only distinction that other processes act on by themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorCode {
@@ -134,7 +137,7 @@ impl Fault {
         Self {
             code: ErrorCode::from_grpc(status.code()),
             reason: info.map_or_else(|| default_reason(status.code()).to_owned(), |i| i.reason.clone()),
-            domain: info.map_or_else(|| "backlot.dev".to_owned(), |i| i.domain.clone()),
+            domain: info.map_or_else(|| NOBODY.to_owned(), |i| i.domain.clone()),
             message: status.message().to_owned(),
             violations: details
                 .bad_request()

@@ -8,7 +8,7 @@ use chassis::{
     limit,
 };
 use proto::{
-    error::{ErrorCode, Fault},
+    error::{ErrorCode, Fault, NOBODY},
     id::{ProjectId, TurnId, UserId},
     project_storage::{
         BeginTurnRequest, CommitTurnRequest, CommitTurnResponse, EndTurnRequest, File, GetTurnTreeRequest, GetTurnTreeResponse,
@@ -22,8 +22,6 @@ use crate::error::SERVICE;
 
 /// Checked once per new turn.
 const POLICY: &str = "agent";
-/// The domain of a status that carries none.
-const NOBODY: &str = "backlot.dev";
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 

@@ -10,7 +10,7 @@ use std::{
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
-use proto::error::{ErrorCode, Fault};
+use proto::error::{ErrorCode, Fault, NOBODY};
 use tokio::time::{Instant, sleep};
 use tonic::{Status, body::Body};
 use tower::Service;
@@ -18,8 +18,6 @@ use tower::Service;
 const PAUSES: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(200), Duration::from_millis(600)];
 /// A call that took longer than this to fail was late, not lost.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// The domain of a status that no service made.
-const NOBODY: &str = "backlot.dev";
 
 /// An extension of a request: its repeat is known by its key.
 #[derive(Debug, Clone, Copy)]
