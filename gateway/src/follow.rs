@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::{Bytes, BytesMut};
-use chassis::{context::Context, propagation};
+use chassis::{context::Context, jitter::spread, propagation};
 use futures::{FutureExt as _, StreamExt as _};
 use proto::{
     agent_streaming::{EventLine, GetTurnRequest, StreamTurnEventsRequest, StreamTurnEventsResponse, TurnEvent, TurnState},
@@ -25,7 +25,7 @@ use crate::{
     auth::{Credential, Signed},
     error::{Failure, fault, fault_of},
     json::present,
-    sse::{Projection, spread},
+    sse::Projection,
     streams::OpenStream,
 };
 

@@ -1,13 +1,9 @@
 //! The bytes of an event stream: what every projection of a turn's log has to say, and the plain one, as server-sent events or
 //! as lines of JSON. Pure; [`crate::follow`] decides when they flow.
 
-use std::{
-    hash::{BuildHasher as _, Hasher as _, RandomState},
-    time::Duration,
-};
-
 use axum::http::{HeaderMap, HeaderValue, header};
 use bytes::{BufMut as _, BytesMut};
+use chassis::jitter::jitter;
 use proto::agent_streaming::{EventLine, TurnEvent};
 use serde::Serialize;
 
@@ -177,18 +173,6 @@ pub(crate) fn cursor(headers: &HeaderMap, after: u32) -> Option<u32> {
         Some(value) if value.is_empty() => Some(after),
         Some(value) => value.to_str().ok()?.parse().ok(),
     }
-}
-
-/// A number in the range, another one each time.
-fn jitter(range: std::ops::RangeInclusive<u64>) -> u64 {
-    let (low, high) = range.into_inner();
-    low + RandomState::new().build_hasher().finish() % (high - low + 1)
-}
-
-/// A wait of at most `longest`, spread over its upper half.
-pub(crate) fn spread(longest: Duration) -> Duration {
-    let ms = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
-    Duration::from_millis(jitter(ms / 2..=ms))
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub mod context;
 pub mod error;
 mod failpoint;
 pub mod identity;
+pub mod jitter;
 pub mod lifecycle;
 pub mod limit;
 pub mod page;

@@ -216,6 +216,7 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
 ///
 /// # Errors
 /// No connection could be had, or it broke.
+#[allow(clippy::disallowed_methods, reason = "this is the place")]
 pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
     let pool = pool.clone();
     crate::task::spawn(async move { pool.begin().await }).await.unwrap_or(Err(sqlx::Error::WorkerCrashed))

@@ -130,7 +130,7 @@ impl Nemesis {
 
 /// A transaction that has the places of the next events of every running turn; `None` if there is no such turn.
 async fn hold(pool: &PgPool) -> sqlx::Result<Option<Transaction<'static, Postgres>>> {
-    let mut holder = pool.begin().await?;
+    let mut holder = chassis::postgres::begin(pool).await?;
     // A batch that has some of the places and waits for others would be a deadlock.
     sqlx::query("SET LOCAL lock_timeout = '50ms'").execute(&mut *holder).await?;
     let places = sqlx::query(

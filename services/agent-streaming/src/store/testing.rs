@@ -5,7 +5,7 @@ use sqlx::{PgPool, Postgres, Transaction};
 
 /// Holds a turn's row as a claim does that has not committed yet.
 pub(crate) async fn hold(db: &PgPool, turn: TurnId) -> Transaction<'static, Postgres> {
-    let mut tx = db.begin().await.unwrap();
+    let mut tx = chassis::postgres::begin(db).await.unwrap();
     sqlx::query("UPDATE turns SET epoch = epoch + 1 WHERE id = $1").bind(turn.0).execute(&mut *tx).await.unwrap();
     tx
 }

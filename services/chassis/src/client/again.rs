@@ -15,6 +15,9 @@ use tokio::time::{Instant, sleep};
 use tonic::{Status, body::Body};
 use tower::Service;
 
+use crate::jitter::spread;
+
+/// At most so long, before each repeat.
 const PAUSES: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(200), Duration::from_millis(600)];
 /// A call that took longer than this to fail was late, not lost.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -86,7 +89,7 @@ where
         if !answer.as_ref().map_or(true, nobody_answered) || started.elapsed() > PATIENCE {
             return answer;
         }
-        sleep(pause).await;
+        sleep(spread(pause)).await;
         poll_fn(|context| connection.poll_ready(context)).await?;
     }
     connection.call(request()).await
