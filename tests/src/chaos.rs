@@ -2,6 +2,7 @@
 //!
 //! - [`script`], [`client`], [`crowd`]: what is asked, what the model answers, and the good clients who watch.
 //! - [`nemesis`], [`aimed`], [`failpoints`]: who breaks what, by chance, at a chosen moment, and at every statement.
+//! - [`editor`]: who works on the same project as the agent.
 //! - [`commits`]: who sends a commit twice.
 //! - [`record`], [`gather`], [`check`]: what everybody saw, what is left, and what must hold of it.
 //! - [`round`]: one scenario from its crowd to its verdict; [`run`]: the rounds of a run; [`report`] for people.
@@ -12,6 +13,7 @@ pub mod check;
 pub mod client;
 pub mod commits;
 pub mod crowd;
+pub mod editor;
 pub mod failpoints;
 pub mod gather;
 pub mod nemesis;

@@ -241,6 +241,7 @@ fn shared_settings(launch: Launch, plan: &Plan, folder: &std::path::Path, databa
         ("BACKLOT_LEASE", "1500ms"),
         ("BACKLOT_BEGIN_TIMEOUT", "10s"),
         ("BACKLOT_DRAIN_TIMEOUT", "2s"),
+        ("BACKLOT_DISCONNECT_GRACE", "1s"),
         ("BACKLOT_EDGE_PER_SECOND", "0"),
         ("BACKLOT_MAX_STREAMS_PER_USER", "10000"),
     ];

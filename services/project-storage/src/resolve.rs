@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chassis::context::Context;
+use chassis::{context::Context, planted};
 use proto::id::{ProjectId, TurnId};
 
 use crate::{
@@ -153,7 +153,7 @@ impl Resolve {
         let named = paths.map(|(index, path)| Step { field: format!("files[{index}].path"), path }).collect();
         let steps = Steps { named, rest: "files" };
         let mut brought = steps.fitting(merged.contents, limits)?;
-        let mut tree = merged.tree;
+        let mut tree = if planted::is("settle-without-the-turn") { Folder::clone(&conflict.head_tree) } else { merged.tree };
         for choice in &self.choices {
             tree.remove(choice.path.as_str());
         }

@@ -302,6 +302,7 @@ pub async fn end(storage: &Storage, id: TurnId, end: End) -> Result<(), Error> {
         return if turn.is_none_or(|turn| turn.state.is_given_up()) { Ok(()) } else { Err(Error::TurnEnded) };
     };
     match (end, ended.conversation) {
+        (End::Withdrawn, _) if chassis::planted::is("keep-a-refused-question") => {}
         (End::Withdrawn, _) => messages::withdraw(&mut tx, id).await?,
         (End::Failed { partial } | End::Cancelled { partial }, Some((project, user))) if !partial.is_empty() => {
             let message = Message {

@@ -4,9 +4,11 @@
 //! - [`steps`]: which events count, and that they are what the model said.
 //! - [`provider`]: how often the model was asked.
 //! - [`outcome`]: how a turn may end.
+//! - [`conversation`]: the questions that count are to be seen, with their answers.
 //! - [`tree`]: the projects' files and revisions are those that the logs tell.
 //! - [`liveness`]: nothing stands still.
 
+pub mod conversation;
 pub mod liveness;
 pub mod log;
 pub mod outcome;
@@ -23,7 +25,7 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::record::{Call, Watched};
+use super::record::{Call, Saved, Watched};
 use crate::{
     deployment::timeline::{self, Millis, Past},
     sse::Frame,
@@ -98,6 +100,10 @@ pub struct Turn {
 pub struct Project {
     pub id: String,
     pub tree: BTreeMap<String, String>,
+    /// The revisions that its person made.
+    pub saved: Vec<Saved>,
+    /// Everything that was said: the turn of each message, and whether it is to be seen; the oldest first.
+    pub messages: Vec<(String, bool)>,
     /// The number of its newest revision.
     pub head: u32,
     /// Turns with more than one revision.
@@ -140,7 +146,9 @@ pub fn check(turns: &[Turn], projects: &[Project], past: &Past, rules: &Rules) -
     }
     for project in projects {
         let of: Vec<_> = turns.iter().filter(|turn| turn.project == project.id).collect();
-        tree::check(project, &of, &mut Broken { turn: None, found: &mut found });
+        let mut broken = Broken { turn: None, found: &mut found };
+        tree::check(project, &of, &mut broken);
+        conversation::check(project, turns, &mut broken);
     }
     found
 }

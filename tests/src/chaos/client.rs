@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
-use rand::{RngExt as _, rngs::StdRng};
-use reqwest::{RequestBuilder, StatusCode};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -47,6 +47,8 @@ pub enum Mood {
     Restless,
     /// Cancel after so many events.
     Cancel(usize),
+    /// Hang up and stay away.
+    Leave,
 }
 
 enum Answer {
@@ -57,42 +59,100 @@ enum Answer {
     Later(Duration),
 }
 
+/// A request, as often as it has to be sent.
+pub struct Call<'a> {
+    /// For people.
+    pub what: &'a str,
+    pub method: Method,
+    pub path: &'a str,
+    pub body: Value,
+    /// Its idempotency key.
+    pub key: Option<String>,
+}
+
+/// What a request was answered at last.
+pub type Answered = Result<Value, (StatusCode, Value)>;
+
 impl Client {
+    /// The same person with another browser and other dice.
+    #[must_use]
+    pub fn twin(&mut self) -> Self {
+        Self {
+            people: Arc::clone(&self.people),
+            person: self.person,
+            urls: self.urls.clone(),
+            record: Arc::clone(&self.record),
+            rng: StdRng::from_rng(&mut self.rng),
+            patience: self.patience,
+        }
+    }
+
     /// Runs one turn on the project of a draft and sees it through.
     pub async fn turn(&mut self, ask: Ask, draft: &str, mood: Mood) {
-        let until = Instant::now() + self.patience;
-        let Some(turn) = self.start(ask, draft, until).await else { return };
-        let mut watched = Watched { ask, person: self.person, turn, views: Vec::new(), cancel: None, finished: false };
-        self.follow(&mut watched, mood, until).await;
+        let Some(mut watched) = self.start(ask, draft, json!({})).await else { return };
+        self.follow(&mut watched, mood).await;
         self.record.watched(watched);
     }
 
-    async fn start(&mut self, ask: Ask, draft: &str, until: Instant) -> Option<String> {
-        let key = format!("key-{}", ask.number);
-        let body = json!({ "draftId": draft, "prompt": ask.prompt(), "model": ask.model() });
+    /// Starts a turn. `wishes` are fields of the request besides those that every turn has. `None` is written down as wrong.
+    pub async fn start(&mut self, ask: Ask, draft: &str, wishes: Value) -> Option<Watched> {
+        match self.try_start(ask, draft, wishes).await? {
+            Ok(watched) => Some(watched),
+            Err((status, problem)) => {
+                self.record.wrong(format!("turn {} was not started: {status} {problem}", ask.number));
+                None
+            }
+        }
+    }
+
+    /// The same where a refusal may be right.
+    pub async fn try_start(&mut self, ask: Ask, draft: &str, wishes: Value) -> Option<Result<Watched, (StatusCode, Value)>> {
+        let mut body = json!({ "draftId": draft, "prompt": ask.prompt(), "model": ask.model() });
+        let replaces = wishes["replacesTurnId"].as_str().map(str::to_owned);
+        if let (Some(body), Value::Object(wishes)) = (body.as_object_mut(), wishes) {
+            body.extend(wishes);
+        }
+        let key = Some(format!("key-{}", ask.number));
+        let turn = match self.ask(Call { what: "start", method: Method::POST, path: "/api/turns", body, key }).await? {
+            Ok(turn) => turn["id"].as_str().unwrap_or_default().to_owned(),
+            Err(refused) => return Some(Err(refused)),
+        };
+        Some(Ok(Watched { ask, person: self.person, turn, replaces, views: Vec::new(), cancel: None, finished: false }))
+    }
+
+    /// Sends a request until somebody answers it for good. `None`: nobody did, which is written down as wrong.
+    pub async fn ask(&mut self, call: Call<'_>) -> Option<Answered> {
+        let until = Instant::now() + self.patience;
         while Instant::now() < until {
-            let request = self.request(reqwest::Method::POST, "/api/turns").header("idempotency-key", &key).json(&body);
-            match self.send("start", request).await {
+            let mut request = self.request(call.method.clone(), call.path);
+            if call.method != Method::GET {
+                request = request.json(&call.body);
+            }
+            if let Some(key) = &call.key {
+                request = request.header("idempotency-key", key);
+            }
+            match self.send(call.what, request).await {
+                Answer::Good(response) if response.status() == StatusCode::NO_CONTENT => return Some(Ok(Value::Null)),
+                // An answer that was cut in the middle is asked for again.
                 Answer::Good(response) => match response.json::<Value>().await {
-                    Ok(turn) => return turn["id"].as_str().map(str::to_owned),
+                    Ok(answer) => return Some(Ok(answer)),
                     Err(_) => continue,
                 },
-                Answer::Refused(status, problem) => {
-                    self.record.wrong(format!("turn {} was not started: {status} {problem}", ask.number));
-                    return None;
-                }
+                Answer::Refused(status, problem) => return Some(Err((status, problem))),
                 Answer::Later(pause) => sleep(pause).await,
             }
         }
-        self.record.wrong(format!("turn {} could not be started", ask.number));
+        self.record.wrong(format!("{} {} was not answered in {:?}", call.what, call.path, self.patience));
         None
     }
 
-    async fn follow(&mut self, watched: &mut Watched, mood: Mood, until: Instant) {
-        let mut last = 0;
+    /// Follows a turn to its end, from where it was left.
+    pub async fn follow(&mut self, watched: &mut Watched, mood: Mood) {
+        let until = Instant::now() + self.patience;
+        let mut last = watched.views.last().map_or(0, View::last);
         while Instant::now() < until {
             let path = format!("/api/turns/{}/events", watched.turn);
-            let request = self.request(reqwest::Method::GET, &path).header("last-event-id", last);
+            let request = self.request(Method::GET, &path).header("last-event-id", last);
             let response = match self.send("follow", request).await {
                 Answer::Good(response) => response,
                 Answer::Refused(status, problem) => {
@@ -109,11 +169,14 @@ impl Client {
                 return;
             }
             let view = self.view(response, last, watched, mood).await;
-            last = view.frames.last().map_or(last, |frame| frame.id);
+            last = view.last();
             let (finished, broken) = (view.end == End::Clean, view.end == End::Broken);
             watched.views.push(view);
             if finished {
                 watched.finished = true;
+                return;
+            }
+            if mood == Mood::Leave {
                 return;
             }
             self.record.reconnects.fetch_add(1, Ordering::Relaxed);
@@ -130,7 +193,7 @@ impl Client {
             Ok(viewer) => viewer,
             Err(error) => return View { end: End::Bad(format!("{error:#}")), ..view },
         };
-        if mood == Mood::Restless {
+        if matches!(mood, Mood::Restless | Mood::Leave) {
             viewer.hang_up_after(self.rng.random_range(1..LONGEST_VIEW));
         }
         loop {
@@ -157,24 +220,20 @@ impl Client {
 
     /// Until it is known whether it worked.
     async fn cancel(&mut self, turn: &str) -> Cancel {
-        let until = Instant::now() + self.patience;
-        while Instant::now() < until {
-            let request = self.request(reqwest::Method::POST, &format!("/api/turns/{turn}/cancel")).json(&json!({}));
-            match self.send("cancel", request).await {
-                Answer::Good(_) => return Cancel::Done(timeline::now()),
-                Answer::Refused(_, problem) if problem["reason"] == "TOO_LATE" => return Cancel::TooLate,
-                Answer::Refused(status, problem) => {
-                    self.record.wrong(format!("turn {turn} is not to be cancelled: {status} {problem}"));
-                    return Cancel::Unknown;
-                }
-                Answer::Later(pause) => sleep(pause).await,
+        let path = format!("/api/turns/{turn}/cancel");
+        match self.ask(Call { what: "cancel", method: Method::POST, path: &path, body: json!({}), key: None }).await {
+            Some(Ok(_)) => Cancel::Done(timeline::now()),
+            Some(Err((_, problem))) if problem["reason"] == "TOO_LATE" => Cancel::TooLate,
+            Some(Err((status, problem))) => {
+                self.record.wrong(format!("turn {turn} is not to be cancelled: {status} {problem}"));
+                Cancel::Unknown
             }
+            None => Cancel::Unknown,
         }
-        Cancel::Unknown
     }
 
     /// To any gateway.
-    fn request(&mut self, method: reqwest::Method, path: &str) -> RequestBuilder {
+    fn request(&mut self, method: Method, path: &str) -> RequestBuilder {
         let person = &self.people[self.person];
         let url = &self.urls[self.rng.random_range(0..self.urls.len())];
         person.http.request(method, format!("{url}{path}")).header("cookie", &person.cookie)

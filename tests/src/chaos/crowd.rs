@@ -14,6 +14,7 @@ use tokio::{
 
 use super::{
     client::{Client, Mood},
+    editor,
     record::Record,
     script::{Ask, Wish},
 };
@@ -21,6 +22,8 @@ use crate::{Person, deployment::Deployment};
 
 /// Turns of a client on one project before it takes another.
 const TURNS: u64 = 5;
+/// People besides these clients who save files: one keeps house, the others work beside agents.
+const EDITORS: usize = 6;
 /// Between two of the prober's rounds.
 const PROBES: Duration = Duration::from_millis(400);
 /// For an answer to the prober.
@@ -45,7 +48,7 @@ impl Crowd {
     pub fn start(deployment: &Deployment, people: &Arc<Vec<Person>>, record: &Arc<Record>, size: Size, seed: u64) -> Self {
         let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let mut tasks = Vec::new();
-        for number in 0..size.clients {
+        for number in 0..size.clients + EDITORS {
             let client = Client {
                 people: Arc::clone(people),
                 person: number % people.len(),
@@ -54,7 +57,12 @@ impl Crowd {
                 rng: StdRng::seed_from_u64(seed.wrapping_mul(1_000).wrapping_add(number as u64)),
                 patience: size.patience,
             };
-            tasks.push(task::spawn(live(client, format!("{seed}-{number}"), Arc::clone(&stop))));
+            let (name, stop) = (format!("{seed}-{number}"), Arc::clone(&stop));
+            tasks.push(match number.checked_sub(size.clients) {
+                None => task::spawn(live(client, name, stop)),
+                Some(0) => task::spawn(editor::keep_house(client, name, stop)),
+                Some(_) => task::spawn(editor::work(client, name, stop)),
+            });
         }
         tasks.push(task::spawn(probe(deployment.urls(), people[0].clone(), Arc::clone(record), Arc::clone(&stop))));
         Self { stop, clients: tasks }

@@ -11,21 +11,8 @@ use crate::deployment::node::Failpoint;
 /// Statements that are left out.
 const ELSEWHERE: &[(Role, &[&str], &str)] = &[
     (Role::AgentStreaming, &["check partition", "remove partition"], "a week after the first turn"),
-    (Role::AgentStreaming, &["interrupt turn"], "a second message that interrupts"),
-    (Role::AgentStreaming, &["extend follows", "select unfollowed turns"], "a turn that ends with its last follower"),
-    (Role::AgentStreaming, &["select turns", "select project of draft"], "a person's list of turns"),
-    (
-        Role::ProjectStorage,
-        &["lock conversation", "hide messages", "withdraw messages"],
-        "an edited message, and a turn that is not to wait",
-    ),
-    (Role::ProjectStorage, &["select conflict", "resolve conflict"], "a conflict that a person looks at"),
     (Role::ProjectStorage, &["sweep branches", "sweep previews", "sweep save requests"], "hours after the start"),
-    (Role::ProjectStorage, &["insert preview", "select preview", "update preview"], "previews"),
-    (Role::ProjectStorage, &["delete objects", "delete project", "delete store", "lock refs", "lock turns"], "a project's end"),
-    (Role::ProjectStorage, &["insert save request", "select save request"], "a person's save"),
-    (Role::ProjectStorage, &["insert branch"], "a turn that conflicts with a person's save"),
-    (Role::ProjectStorage, &["select object sizes", "select ref_log"], "the history and its differences"),
+    (Role::ProjectStorage, &["insert preview", "select preview", "update preview"], "previews, which hold nothing of a turn"),
 ];
 
 /// Calls that a turn makes, by who makes them.

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     check::{Event, Project, Row, Turn, Violation},
-    record::{Call, Record, Watched},
+    record::{Call, Record, Saved, Taken, Watched},
 };
 use crate::{Person, deployment::Deployment, sse::Viewer};
 
@@ -56,7 +56,7 @@ pub async fn rest(deployment: &Deployment, within: Duration) -> Result<Vec<Viola
 /// # Errors
 /// A part of the cluster does not answer.
 pub async fn gather(deployment: &Deployment, people: &[Person], record: &Record) -> Result<Left> {
-    let (calls, watched, wrongs) = record.take();
+    let Taken { calls, watched, saved, wrongs } = record.take();
     let mut by_number: BTreeMap<u64, Vec<Call>> = BTreeMap::new();
     for call in calls {
         by_number.entry(call.number).or_default().push(call);
@@ -90,7 +90,10 @@ pub async fn gather(deployment: &Deployment, people: &[Person], record: &Record)
         let calls = by_number.remove(&watched.ask.number).unwrap_or_default();
         turns.push(Turn { storage: states.get(&watched.turn).copied(), watched, project, frames, log, row, calls });
     }
-    let projects = projects(&storage, people, owners, &urls[0]).await?;
+    let mut projects = projects(&storage, people, owners, &urls[0]).await?;
+    for project in &mut projects {
+        project.saved = saved.iter().filter(|saved: &&Saved| saved.project == project.id).cloned().collect();
+    }
     Ok(Left { turns, projects, found })
 }
 
@@ -142,14 +145,25 @@ async fn projects(storage: &PgPool, people: &[Person], owners: BTreeMap<String, 
     .fetch_all(storage)
     .await?;
     let doubled: BTreeSet<(String, String)> = doubled.into_iter().collect();
+    let said: Vec<(String, String, bool)> = sqlx::query_as(
+        "SELECT project_id::text, turn_id::text, hidden_by IS NULL FROM messages WHERE project_id = ANY($1::text[]::uuid[]) ORDER BY id",
+    )
+    .bind(&ids)
+    .fetch_all(storage)
+    .await?;
+    let mut messages: BTreeMap<String, Vec<(String, bool)>> = BTreeMap::new();
+    for (project, turn, seen) in said {
+        messages.entry(project).or_default().push((turn, seen));
+    }
     let read = stream::iter(owners.into_iter().filter(|(id, _)| !id.is_empty()).map(|(id, owner)| {
         let person = Person { url: url.to_owned(), ..people[owner].clone() };
         let doubled = doubled.iter().filter(|(project, _)| *project == id).map(|(_, turn)| turn.clone()).collect();
+        let messages = messages.remove(&id).unwrap_or_default();
         async move {
             let head = person.get(&format!("/api/projects/{id}")).await?["headNumber"].as_u64().unwrap_or_default();
             let tree = person.files(&id).await?;
             ensure!(head <= u64::from(u32::MAX), "the head of {id} is {head}");
-            Ok(Project { id, tree, head: u32::try_from(head)?, doubled })
+            Ok(Project { id, tree, saved: Vec::new(), messages, head: u32::try_from(head)?, doubled })
         }
     }));
     read.buffer_unordered(READERS).try_collect().await

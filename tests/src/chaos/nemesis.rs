@@ -26,6 +26,8 @@ const DOUBTFUL: [(Role, &str); 5] = [
     (Role::AgentStreaming, "lease_expires_at = clock_timestamp()"),
     (Role::AgentStreaming, "INSERT INTO turns"),
 ];
+/// While failpoints wait for somebody to come by.
+const BETWEEN_HELPS: Duration = Duration::from_millis(500);
 /// How often each role is killed, of 20.
 const WEIGHTS: [(Role, u32); 5] =
     [(Role::AgentStreaming, 9), (Role::ProjectStorage, 5), (Role::Gateway, 4), (Role::Auth, 1), (Role::RateLimit, 1)];
@@ -228,7 +230,7 @@ impl Nemesis {
         }
         let until = Instant::now() + within;
         while armed.iter().any(|(node, _)| !node.armed().is_empty()) && Instant::now() < until {
-            sleep(Duration::from_secs(1)).await;
+            sleep(BETWEEN_HELPS).await;
             self.help().await?;
         }
         let mut left = Vec::new();
@@ -242,9 +244,25 @@ impl Nemesis {
         Ok(left)
     }
 
-    /// What only a loss leads to: a commit that another worker has to finish, a drain that lets go of turns, a partition that is
-    /// missing at a start, an empty cache; and callers that have to look for another replica.
+    /// Leads to where failpoints wait. Callers are cut off, or they would stay with the replica that has not just died.
     async fn help(&mut self) -> Result<()> {
+        let deployment = Arc::clone(&self.deployment);
+        if deployment.of(Role::AgentStreaming).any(|node| !node.armed().is_empty()) {
+            self.lose_a_worker().await?;
+        }
+        deployment.link("agent-streaming -> project-storage").cut();
+        deployment.link("gateway -> project-storage").cut();
+        // The cache of one that starts is empty.
+        for node in deployment.of(Role::ProjectStorage).filter(|node| lacks(node, "select-objects")) {
+            node.kill().await?;
+            node.start().await?;
+        }
+        Ok(())
+    }
+
+    /// What only a loss leads to: a commit that another worker has to finish, a drain that lets go of turns, a partition that is
+    /// missing at a start.
+    async fn lose_a_worker(&mut self) -> Result<()> {
         let deployment = Arc::clone(&self.deployment);
         let workers: Vec<_> = deployment.of(Role::AgentStreaming).collect();
         let drains = workers.iter().find(|node| lacks(node, "release-leases")).filter(|_| self.rng.random());
@@ -264,14 +282,7 @@ impl Nemesis {
         };
         let link = deployment.link("agent-streaming -> project-storage");
         let (broken, ()) = tokio::join!(broken, link.stall(Duration::from_millis(600)));
-        broken?;
-        link.cut();
-        deployment.link("gateway -> project-storage").cut();
-        for node in deployment.of(Role::ProjectStorage).filter(|node| lacks(node, "select-objects")) {
-            node.kill().await?;
-            node.start().await?;
-        }
-        Ok(())
+        broken
     }
 }
 
@@ -283,7 +294,7 @@ fn lacks(node: &Node, place: &str) -> bool {
 /// The one of the day after tomorrow, which holds nothing yet.
 async fn drop_newest_partition(deployment: &Deployment) -> Result<()> {
     let pool = deployment.pool("agent-streaming").await?;
-    let mut transaction = pool.begin().await?;
+    let mut transaction = chassis::postgres::begin(&pool).await?;
     let newest: Option<String> = sqlx::query_scalar(
         "SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
         WHERE i.inhparent = 'turn_events'::regclass ORDER BY 1 DESC LIMIT 1",

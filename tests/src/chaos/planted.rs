@@ -33,6 +33,8 @@ pub const PLANTED: &[Planted] = &[
     bug("done-before-commit", "a turn is over before its files are stored", Scenario::Calm),
     bug("commit-without-the-digest", "a commit takes another set under the same turn for a repeat", Scenario::Calm),
     bug("commit-an-empty-set", "a recovery commits something else than the turn fixed", COMMIT_IS_LOST),
+    bug("settle-without-the-turn", "a settled conflict loses what of the turn could be merged", Scenario::Calm),
+    bug("keep-a-refused-question", "a turn that may not wait leaves its question behind", Scenario::Calm),
     bug("forget-the-key", "a request sent again is another turn", START_IS_LOST),
     bug("never-give-up", "a turn that kills its worker each time is tried for ever", Scenario::Poison),
     bug("stop-in-words-only", "a stop is acknowledged and nothing is stopped", Scenario::Calm),

@@ -34,6 +34,14 @@ pub struct View {
     pub end: End,
 }
 
+impl View {
+    /// The last event that it has.
+    #[must_use]
+    pub fn last(&self) -> u32 {
+        self.frames.last().map_or(self.after, |frame| frame.id)
+    }
+}
+
 /// How a viewer's connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
@@ -62,10 +70,31 @@ pub struct Watched {
     pub ask: Ask,
     pub person: usize,
     pub turn: String,
+    /// The turn whose question its own stands in place of.
+    pub replaces: Option<String>,
     pub views: Vec<View>,
     pub cancel: Option<Cancel>,
     /// Its viewer saw the end.
     pub finished: bool,
+}
+
+/// A revision that a person made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saved {
+    pub project: String,
+    pub number: u32,
+    /// The conflicted turn that it settles: what could be merged of it is there, too.
+    pub settles: Option<String>,
+    /// Path and content.
+    pub file: (String, String),
+}
+
+/// What was written down in a round.
+pub struct Taken {
+    pub calls: Vec<Call>,
+    pub watched: Vec<Watched>,
+    pub saved: Vec<Saved>,
+    pub wrongs: Vec<String>,
 }
 
 /// Everything of a round.
@@ -73,6 +102,7 @@ pub struct Watched {
 pub struct Record {
     calls: Mutex<Vec<Call>>,
     watched: Mutex<Vec<Watched>>,
+    saved: Mutex<Vec<Saved>>,
     /// Answers that no good client deserves.
     wrongs: Mutex<Vec<String>>,
     /// Answers by their kind, for people.
@@ -95,6 +125,10 @@ impl Record {
 
     pub fn watched(&self, watched: Watched) {
         lock(&self.watched).push(watched);
+    }
+
+    pub fn saved(&self, saved: Saved) {
+        lock(&self.saved).push(saved);
     }
 
     /// Something happened that may not, whatever is broken.
@@ -128,8 +162,9 @@ impl Record {
 
     /// Everything that was written down since the last time.
     #[must_use]
-    pub fn take(&self) -> (Vec<Call>, Vec<Watched>, Vec<String>) {
-        (std::mem::take(&mut lock(&self.calls)), std::mem::take(&mut lock(&self.watched)), std::mem::take(&mut lock(&self.wrongs)))
+    pub fn take(&self) -> Taken {
+        let (calls, watched) = (std::mem::take(&mut *lock(&self.calls)), std::mem::take(&mut *lock(&self.watched)));
+        Taken { calls, watched, saved: std::mem::take(&mut *lock(&self.saved)), wrongs: std::mem::take(&mut *lock(&self.wrongs)) }
     }
 
     /// Calls of a turn so far.

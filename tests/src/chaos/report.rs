@@ -44,8 +44,14 @@ fn history(turn: &Turn, timeline: &Timeline) -> String {
         let _ = writeln!(text, "  {:>8} ms {line}", at - from);
     }
     for view in &turn.watched.views {
-        let last = view.frames.last().map_or(view.after, |frame| frame.id);
-        let _ = writeln!(text, "  a viewer came after {} and got {} events up to {last}: {:?}", view.after, view.frames.len(), view.end);
+        let _ = writeln!(
+            text,
+            "  a viewer came after {} and got {} events up to {}: {:?}",
+            view.after,
+            view.frames.len(),
+            view.last(),
+            view.end
+        );
     }
     text
 }
@@ -76,7 +82,7 @@ pub fn rules(verdict: &Verdict) -> String {
 pub fn wrongs(verdict: &Verdict) -> String {
     let mut text = format!("{} violations: {}\n", verdict.violations.len(), rules(verdict));
     for violation in verdict.violations.iter().take(LISTED) {
-        let short: String = violation.text.chars().take(500).collect();
+        let short: String = violation.text.chars().take(2_000).collect();
         let _ = writeln!(text, "- {} (turn {}): {short}", violation.rule, violation.turn.as_deref().unwrap_or("-"));
     }
     for history in &verdict.histories {

@@ -20,6 +20,8 @@ const WORDS: usize = 24;
 const LINES: usize = 12;
 /// How long the model is silent in the middle of a [`Wish::Think`]: two leases.
 const THOUGHT: Duration = Duration::from_secs(3);
+/// And in the first answer to a [`Wish::Clash`]: long enough for a save.
+const SHORT_THOUGHT: Duration = Duration::from_secs(1);
 /// Where in the answer.
 const THINKS_AT: At = At::Event(6);
 
@@ -32,6 +34,8 @@ pub enum Wish {
     Move,
     /// The file that every turn of the project writes.
     Shared,
+    /// That file and one of its own, slowly: whoever writes that file meanwhile is in conflict with it.
+    Clash,
     /// An answer without files.
     Talk,
     /// The same, with a silence in it that is longer than a lease.
@@ -40,10 +44,11 @@ pub enum Wish {
     Poison,
 }
 
-const WISHES: [(Wish, &str); 6] = [
+const WISHES: [(Wish, &str); 7] = [
     (Wish::File, "file"),
     (Wish::Move, "move"),
     (Wish::Shared, "shared"),
+    (Wish::Clash, "clash"),
     (Wish::Talk, "talk"),
     (Wish::Think, "think"),
     (Wish::Poison, "poison"),
@@ -102,8 +107,9 @@ impl Ask {
                     calls.push(vec![("rename_file", json!({"path": path, "new_path": self.moved()}))]);
                 }
             }
-            Wish::Shared => {
-                calls.push(vec![write(SHARED, format!("last written by {}\n", self.number)), write("list.txt", self.content())])
+            Wish::Shared | Wish::Clash => {
+                let other = if self.wish == Wish::Shared { "list.txt" } else { &path };
+                calls.push(vec![write(SHARED, format!("last written by {}\n", self.number)), write(other, self.content())]);
             }
             Wish::Talk | Wish::Think => {}
         }
@@ -118,7 +124,7 @@ impl Ask {
         match self.wish {
             Wish::File | Wish::Poison => Some((self.path(), content)),
             Wish::Move => Some((self.moved(), content)),
-            Wish::Shared | Wish::Talk | Wish::Think => None,
+            Wish::Shared | Wish::Clash | Wish::Talk | Wish::Think => None,
         }
     }
 
@@ -143,7 +149,8 @@ impl Ask {
     }
 }
 
-const SHARED: &str = "shared.txt";
+/// The file that everybody writes.
+pub const SHARED: &str = "shared.txt";
 
 /// The model: answers by the number in the prompt and writes down every call.
 #[must_use]
@@ -153,7 +160,11 @@ pub fn script(record: Arc<Record>) -> Script {
         let step = request.step();
         record.called(Call { number: ask.number, step: u32::try_from(step).ok()?, at: timeline::now(), question: question(request) });
         let answer = answer(ask.steps().get(step - 1)?)?;
-        Some(if ask.wish == Wish::Think { answer.pause_at(THINKS_AT, THOUGHT) } else { answer })
+        Some(match (ask.wish, step) {
+            (Wish::Think, _) => answer.pause_at(THINKS_AT, THOUGHT),
+            (Wish::Clash, 1) => answer.pause_at(THINKS_AT, SHORT_THOUGHT),
+            _ => answer,
+        })
     })
 }
 

@@ -124,10 +124,12 @@ pub async fn lock(db: &mut Connection, project: ProjectId) -> Result<(), Failure
     Ok(())
 }
 
-/// Hides a message and all later ones of the project.
+/// Hides a question and all later ones of the project with their answers. The answer of an earlier turn may have come since, and
+/// stays.
 pub async fn hide_since(db: &mut Connection, project: ProjectId, first: MessageId, by: TurnId) -> Result<(), Failure> {
     let query = sqlx::query!(
-        "UPDATE messages SET hidden_by = $3 WHERE project_id = $1 AND hidden_by IS NULL AND id >= $2",
+        "UPDATE messages m SET hidden_by = $3 FROM turns t
+         WHERE m.project_id = $1 AND m.hidden_by IS NULL AND m.id >= $2 AND t.id = m.turn_id AND t.message_id >= $2",
         project.0,
         first.0,
         by.0,

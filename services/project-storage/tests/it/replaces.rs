@@ -58,6 +58,20 @@ async fn messages_from_a_turn_on_give_way_and_files_stay() {
     assert_eq!(cluster.count("SELECT count(*) FROM messages").await, 9, "hidden, not removed");
 }
 
+/// The end of a turn is told when its worker is lost, which may be after others have begun.
+#[tokio::test]
+async fn an_answer_belongs_to_its_question_however_late_it_is() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create().await.id;
+    let (early, later, edited) = (Turn::new(&cluster), Turn::new(&cluster), Turn::new(&cluster));
+    early.begin(&ann, &project, "early").await.expect("begun");
+    later.begin(&ann, &project, "later").await.expect("begun");
+    early.end(TurnEnd::Failed, "half").await.expect("ended");
+    edited.replace(&ann, &project, &later, "later again").await.expect("begun");
+    assert_eq!(said(&ann, &project).await, ["early", "half", "later again"]);
+}
+
 #[tokio::test]
 async fn a_turn_that_is_withdrawn_was_never_there() {
     let cluster = Cluster::start().await;

@@ -1,7 +1,8 @@
-//! How a turn may end: completed; cancelled if somebody asked; failed only if its workers were lost too often.
+//! How a turn may end: completed; conflicted where a person wrote the same file; cancelled if somebody asked; failed only if its
+//! workers were lost too often.
 
 use super::{Broken, Rules, Turn};
-use crate::chaos::record::Cancel;
+use crate::chaos::{record::Cancel, script::Wish};
 
 pub(super) fn check(turn: &Turn, rules: &Rules, broken: &mut Broken<'_>) {
     let state = turn.row.state.as_str();
@@ -11,6 +12,9 @@ pub(super) fn check(turn: &Turn, rules: &Rules, broken: &mut Broken<'_>) {
     }
     match state {
         "completed" => {}
+        "conflicted" => {
+            broken.unless(turn.watched.ask.wish == Wish::Clash, "outcome", || "nobody wrote the same file".to_owned());
+        }
         "cancelled" => {
             let asked = matches!(cancel, Some(Cancel::Done(_) | Cancel::Unknown));
             broken.unless(asked, "outcome", || format!("cancelled, and the answer to a cancel was {cancel:?}"));
@@ -30,6 +34,7 @@ pub(super) fn check(turn: &Turn, rules: &Rules, broken: &mut Broken<'_>) {
     let expected: &[i16] = match (state, committed) {
         ("completed", true) => &[2],
         ("completed", false) => &[3],
+        ("conflicted", false) => &[4],
         // A cancel may come between the end that a worker tells project-storage and its own last event: given up is given up.
         _ => &[5, 6],
     };

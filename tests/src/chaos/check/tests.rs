@@ -7,7 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     chaos::{
-        record::{Cancel, End, View},
+        record::{Cancel, End, Saved, View},
         script::{Ask, Wish},
     },
     deployment::timeline::Trouble,
@@ -85,7 +85,7 @@ impl Writer {
             View { after, opened: BEGAN, frames: frames.to_vec(), came, end }
         };
         let views = vec![view(0, first, End::HungUp), view(2, second, End::Clean)];
-        let watched = Watched { ask: ASK, person: 0, turn: "t".into(), views, cancel: None, finished: true };
+        let watched = Watched { ask: ASK, person: 0, turn: "t".into(), replaces: None, views, cancel: None, finished: true };
         let last_seq = u32::try_from(self.frames.len()).unwrap();
         let row = Row { state: state.into(), epoch: 1, last_seq, seqs: (1..=last_seq).collect(), ..Row::default() };
         let log = self.frames.iter().map(|frame| Event::of(frame).unwrap()).collect();
@@ -115,7 +115,7 @@ fn taken_over() -> Turn {
 
 fn project() -> Project {
     let tree = [ASK.own_file().unwrap(), ("shared.txt".into(), "last written by 2\n".into())];
-    Project { id: "p".into(), tree: tree.into(), head: 1, doubled: Vec::new() }
+    Project { id: "p".into(), tree: tree.into(), head: 1, messages: vec![("t".into(), true); 2], ..Project::default() }
 }
 
 fn broken(turn: Turn, project: &Project, past: &Past) -> BTreeSet<&'static str> {
@@ -238,6 +238,58 @@ fn the_tree_is_what_the_logs_tell() {
     assert!(with(&|project| drop(project.tree.insert("turns/2.txt".into(), String::new()))).contains("the file"));
     assert!(with(&|project| project.head = 2).contains("revisions"));
     assert!(with(&|project| project.doubled.push("t".into())).contains("one revision a turn"));
+}
+
+#[test]
+fn a_person_decides_what_conflicts() {
+    let saved = |number, settles: Option<&str>, text: &str| Saved {
+        project: "p".into(),
+        number,
+        settles: settles.map(str::to_owned),
+        file: ("shared.txt".into(), text.into()),
+    };
+    let conflicted = |wish| {
+        let mut writer = Writer::begin();
+        (1..=3).for_each(|step| writer.step(step, None));
+        writer.push("turn.conflicted", &json!({"revision": "r"}));
+        let mut turn = writer.turn("conflicted", 4);
+        turn.watched.ask.wish = wish;
+        turn
+    };
+    let mut project = Project { saved: vec![saved(1, None, "saved\n"), saved(2, Some("t"), "decided\n")], head: 2, ..project() };
+    project.tree.insert("shared.txt".into(), "decided\n".into());
+    assert!(broken(conflicted(Wish::File), &project, &Past::default()).contains("outcome"));
+    assert!(!broken(conflicted(Wish::Clash), &project, &Past::default()).contains("the tree"));
+    project.saved.pop();
+    let lost = broken(conflicted(Wish::Clash), &project, &Past::default());
+    assert!(lost.contains("the tree") && lost.contains("revisions"), "{lost:?}");
+}
+
+#[test]
+fn a_question_stands_in_the_place_of_another() {
+    let turn = |id: &str, replaces: Option<&str>| {
+        let mut turn = good();
+        turn.watched.turn = id.into();
+        turn.watched.replaces = replaces.map(str::to_owned);
+        turn
+    };
+    let turns = [turn("a", None), turn("b", None), turn("c", Some("b")), turn("d", Some("b"))];
+    let holds = |turns: &[Turn], messages: &[(&str, bool)]| {
+        let messages = messages.iter().map(|(turn, seen)| ((*turn).to_owned(), *seen)).collect();
+        let project = Project { messages, ..Project::default() };
+        let mut found = Vec::new();
+        conversation::check(&project, turns, &mut Broken { turn: None, found: &mut found });
+        found.is_empty()
+    };
+    assert!(holds(&turns, &[("a", true), ("a", true), ("b", false), ("b", false), ("c", true), ("refused", false)]));
+    let twice = [("b", false), ("c", false), ("c", false), ("d", true)];
+    assert!(holds(&turns, &twice), "the later one stands in the place of both");
+    let late = [("a", true), ("b", false), ("c", true), ("a", true), ("b", false)];
+    assert!(holds(&turns, &late), "an answer belongs to its question, however late");
+    assert!(!holds(&turns, &[("a", true), ("b", true), ("c", true)]), "what was replaced is there");
+    assert!(!holds(&turns, &[("a", true), ("b", false), ("c", true), ("refused", true)]), "nobody asked");
+    assert!(!holds(&turns, &[("a", false), ("b", true)]), "nobody replaced it");
+    assert!(!holds(&turns, &[("a", true), ("a", false)]), "an answer is lost");
 }
 
 #[test]

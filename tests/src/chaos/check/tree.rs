@@ -1,32 +1,54 @@
-//! The files of a project are those that the logs of its completed turns tell, one revision for each that changed something.
+//! The files of a project are those that the logs of its completed turns and its person's revisions tell, one revision for each
+//! that changed something.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use super::{Broken, Event, Project, Turn, steps::live};
+use crate::chaos::record::Saved;
 
 type Tree = BTreeMap<String, String>;
 
+/// Who made a revision.
+#[derive(Clone, Copy)]
+enum Maker<'a> {
+    Agent(&'a Turn),
+    Person(&'a Saved),
+}
+
 pub(super) fn check(project: &Project, turns: &[&Turn], broken: &mut Broken<'_>) {
     let committed = |turn: &Turn| turn.log.iter().find(|event| event.kind == "files.committed").map(|event| event.number("number"));
-    let mut revisions: Vec<(u32, &Turn)> = turns.iter().filter_map(|turn| Some((committed(turn)?, *turn))).collect();
+    let by_turns = turns.iter().filter_map(|turn| Some((committed(turn)?, Maker::Agent(turn))));
+    let mut revisions: Vec<_> = by_turns.chain(project.saved.iter().map(|saved| (saved.number, Maker::Person(saved)))).collect();
     revisions.sort_by_key(|(number, _)| *number);
     let numbers: Vec<u32> = revisions.iter().map(|(number, _)| *number).collect();
     let counted: Vec<u32> = (1..).take(numbers.len()).collect();
     broken.unless(numbers == counted && project.head == counted.last().copied().unwrap_or_default(), "revisions", || {
-        format!("project {} has {} revisions, its turns tell of {numbers:?}", project.id, project.head)
+        format!("project {} has {} revisions, its turns and people tell of {numbers:?}", project.id, project.head)
     });
     broken.unless(project.doubled.is_empty(), "one revision a turn", || format!("more than one by {:?}", project.doubled));
     let mut tree = Tree::new();
-    for (number, turn) in &revisions {
-        broken.unless(turn.row.state == "completed", "revisions", || format!("revision {number} is of a turn that {}", turn.row.state));
-        tell(&mut tree, &live(&turn.log));
+    for (number, maker) in &revisions {
+        match maker {
+            Maker::Agent(turn) => {
+                broken.unless(turn.row.state == "completed", "revisions", || {
+                    format!("revision {number} is of a turn that {}", turn.row.state)
+                });
+                tell(&mut tree, &live(&turn.log));
+            }
+            Maker::Person(saved) => {
+                if let Some(settled) = turns.iter().find(|turn| Some(&turn.watched.turn) == saved.settles.as_ref()) {
+                    tell(&mut tree, &live(&settled.log));
+                }
+                tree.insert(saved.file.0.clone(), saved.file.1.clone());
+            }
+        }
     }
     broken.unless(tree == project.tree, "the tree", || {
         format!("of project {} is not what its logs tell: {}", project.id, difference(&tree, &project.tree))
     });
-    for (_, turn) in &revisions {
+    for turn in turns.iter().filter(|turn| committed(turn).is_some()) {
         if let Some((path, content)) = turn.watched.ask.own_file() {
             let found = project.tree.get(&path);
             broken.unless(found == Some(&content), "the file", || format!("{path} of turn {} holds {found:?}", turn.watched.turn));
