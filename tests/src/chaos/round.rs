@@ -227,7 +227,8 @@ impl Field {
             rng: StdRng::seed_from_u64(self.layout.seed),
             patience: self.layout.patience,
         };
-        let watching = chassis::task::spawn(async move { client.turn(ask, "poison", Mood::Watch).await });
+        let draft = format!("{}-poison-{}", self.layout.seed, self.rounds);
+        let watching = chassis::task::spawn(async move { client.turn(ask, &draft, Mood::Watch).await });
         let until = Instant::now() + PARKED_WITHIN;
         let wanted = usize::try_from(self.rules.recoveries)? + 1;
         let mut killed = 0;
