@@ -29,6 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".")
         .extern_path(".google.protobuf", "::pbjson_types")
         .compile_well_known_types(true)
+        .codec_path("crate::codec::Codec")
         .compile_fds(compiler.file_descriptor_set())?;
     pbjson_build::Builder::new().register_descriptors(&descriptors)?.build(&[".backlot"])?;
     Ok(())

@@ -3,6 +3,7 @@
 //!
 //! Read the `.proto` files first; they are the specification. Then [`error`], [`id`], [`event`], [`path`].
 
+pub mod codec;
 pub mod error;
 pub mod event;
 pub mod id;
