@@ -294,6 +294,8 @@ pub async fn end(storage: &Storage, id: TurnId, end: End) -> Result<(), Error> {
     let mut tx = store::begin(&storage.pool).await?;
     if let Some(project) = begun {
         messages::lock(&mut tx, project).await?;
+        // As where they were hidden: whoever ends one of these has written its answer, or will find its question as it is then.
+        turns::lock_hidden_by(&mut tx, project, id).await?;
     }
     let Some(ended) = turns::end(&mut tx, id, end.state()).await? else {
         drop(tx);

@@ -80,6 +80,19 @@ pub async fn lock_open_since(db: &mut Connection, project: ProjectId, first: Mes
     Ok(())
 }
 
+/// Locks a turn and the open ones whose questions it hid, in the order in which everybody locks turns.
+pub async fn lock_hidden_by(db: &mut Connection, project: ProjectId, by: TurnId) -> Result<(), Failure> {
+    let query = sqlx::query!(
+        "SELECT t.id FROM turns t LEFT JOIN messages q ON q.project_id = t.project_id AND q.id = t.message_id
+         WHERE t.project_id = $1 AND t.state = $2 AND (t.id = $3 OR q.hidden_by = $3) ORDER BY t.id FOR UPDATE OF t",
+        project.0,
+        State::Open as i16,
+        by.0,
+    );
+    chassis::postgres::query("lock turns", query.fetch_all(&mut *db)).await?;
+    Ok(())
+}
+
 /// How a commit ended.
 pub struct Ending<'a> {
     pub state: State,

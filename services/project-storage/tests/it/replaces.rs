@@ -170,3 +170,21 @@ async fn an_answer_and_a_replacement_at_once() {
         assert_eq!(said(&ann, &project).await, ["new"], "round {round}");
     }
 }
+
+/// The end of a turn and the withdrawal of the one that had hidden its question: whoever is first, the answer is seen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_and_a_withdrawal_at_once() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    for round in 0..40 {
+        let project = ann.create().await.id;
+        let (old, refused) = (Turn::new(&cluster), Turn::new(&cluster));
+        old.begin(&ann, &project, "old").await.expect("begun");
+        refused.replace(&ann, &project, &old, "refused").await.expect("begun");
+        let end = commit(&old.agent, old.result("", vec![write("a", "1")]));
+        let (ended, withdrawn) = join(end, refused.end(TurnEnd::Withdrawn, "")).await;
+        ended.expect("ended");
+        withdrawn.expect("withdrawn");
+        assert_eq!(said(&ann, &project).await, ["old", "done"], "round {round}");
+    }
+}
