@@ -107,6 +107,7 @@ impl Client {
 
     /// The same where a refusal may be right.
     pub async fn try_start(&mut self, ask: Ask, draft: &str, wishes: Value) -> Option<Result<Watched, (StatusCode, Value)>> {
+        let begun = Instant::now();
         let mut body = json!({ "draftId": draft, "prompt": ask.prompt(), "model": ask.model() });
         let replaces = wishes["replacesTurnId"].as_str().map(str::to_owned);
         if let (Some(body), Value::Object(wishes)) = (body.as_object_mut(), wishes) {
@@ -117,7 +118,7 @@ impl Client {
             Ok(turn) => turn["id"].as_str().unwrap_or_default().to_owned(),
             Err(refused) => return Some(Err(refused)),
         };
-        Some(Ok(Watched { ask, person: self.person, turn, replaces, views: Vec::new(), cancel: None, finished: false }))
+        Some(Ok(Watched { ask, person: self.person, begun, turn, replaces, views: Vec::new(), cancel: None, finished: false }))
     }
 
     /// Sends a request until somebody answers it for good. `None`: nobody did, which is written down as wrong.
@@ -146,9 +147,9 @@ impl Client {
         None
     }
 
-    /// Follows a turn to its end, from where it was left.
+    /// Follows a turn to its end, from where it was left. The patience is for all of the turn.
     pub async fn follow(&mut self, watched: &mut Watched, mood: Mood) {
-        let until = Instant::now() + self.patience;
+        let until = watched.begun + self.patience;
         let mut last = watched.views.last().map_or(0, View::last);
         while Instant::now() < until {
             let path = format!("/api/turns/{}/events", watched.turn);

@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     client::{Client, Mood},
-    editor,
+    editor::{self, Job},
     record::Record,
     script::{Ask, Wish},
 };
@@ -60,8 +60,8 @@ impl Crowd {
             let (name, stop) = (format!("{seed}-{number}"), Arc::clone(&stop));
             tasks.push(match number.checked_sub(size.clients) {
                 None => task::spawn(live(client, name, stop)),
-                Some(0) => task::spawn(editor::keep_house(client, name, stop)),
-                Some(_) => task::spawn(editor::work(client, name, stop)),
+                Some(0) => task::spawn(editor::work(client, Job::KeepHouse, name, stop)),
+                Some(_) => task::spawn(editor::work(client, Job::BesideAgents, name, stop)),
             });
         }
         tasks.push(task::spawn(probe(deployment.urls(), people[0].clone(), Arc::clone(record), Arc::clone(&stop))));

@@ -25,8 +25,15 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// A turn with so many events has read the files that it works on.
 const UNDER_WAY: u64 = 5;
 
-/// With an agent, one project after the other until told to stop.
-pub async fn work(client: Client, name: String, stop: Arc<AtomicBool>) {
+/// What somebody does with projects.
+#[derive(Debug, Clone, Copy)]
+pub enum Job {
+    BesideAgents,
+    KeepHouse,
+}
+
+/// One project after the other until told to stop.
+pub async fn work(client: Client, job: Job, name: String, stop: Arc<AtomicBool>) {
     let mut editor = Editor { client, draft: String::new(), project: String::new() };
     for round in 1.. {
         if stop.load(Ordering::Relaxed) {
@@ -34,20 +41,10 @@ pub async fn work(client: Client, name: String, stop: Arc<AtomicBool>) {
         }
         editor.draft = format!("{name}-{round}");
         // What could not be done is on record, and the next project may have better luck.
-        let _ = editor.round(&stop).await;
-    }
-}
-
-/// Without one, the same.
-pub async fn keep_house(client: Client, name: String, stop: Arc<AtomicBool>) {
-    let mut editor = Editor { client, draft: String::new(), project: String::new() };
-    for round in 1.. {
-        if stop.load(Ordering::Relaxed) {
-            return;
-        }
-        editor.draft = format!("{name}-house-{round}");
-        let _ = editor.keep_house().await;
-        sleep(PAUSE).await;
+        let _ = match job {
+            Job::BesideAgents => editor.beside_agents(&stop).await,
+            Job::KeepHouse => editor.keep_house().await,
+        };
     }
 }
 
@@ -58,7 +55,7 @@ struct Editor {
 }
 
 impl Editor {
-    async fn round(&mut self, stop: &AtomicBool) -> Option<()> {
+    async fn beside_agents(&mut self, stop: &AtomicBool) -> Option<()> {
         self.begin().await?;
         self.beside_a_turn().await?;
         if !stop.load(Ordering::Relaxed) {
@@ -71,7 +68,9 @@ impl Editor {
     async fn keep_house(&mut self) -> Option<()> {
         self.begin().await?;
         self.look_around().await?;
-        self.delete().await
+        self.delete().await?;
+        sleep(PAUSE).await;
+        Some(())
     }
 
     /// Makes the project, and saves what it holds once more, which changes nothing.

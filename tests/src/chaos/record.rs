@@ -8,6 +8,8 @@ use std::{
     },
 };
 
+use tokio::time::Instant;
+
 use super::script::Ask;
 use crate::{deployment::timeline::Millis, sse::Frame};
 
@@ -69,6 +71,8 @@ pub enum Cancel {
 pub struct Watched {
     pub ask: Ask,
     pub person: usize,
+    /// When it was first asked for.
+    pub begun: Instant,
     pub turn: String,
     /// The turn whose question its own stands in place of.
     pub replaces: Option<String>,

@@ -85,7 +85,16 @@ impl Writer {
             View { after, opened: BEGAN, frames: frames.to_vec(), came, end }
         };
         let views = vec![view(0, first, End::HungUp), view(2, second, End::Clean)];
-        let watched = Watched { ask: ASK, person: 0, turn: "t".into(), replaces: None, views, cancel: None, finished: true };
+        let watched = Watched {
+            ask: ASK,
+            person: 0,
+            begun: tokio::time::Instant::now(),
+            turn: "t".into(),
+            replaces: None,
+            views,
+            cancel: None,
+            finished: true,
+        };
         let last_seq = u32::try_from(self.frames.len()).unwrap();
         let row = Row { state: state.into(), epoch: 1, last_seq, seqs: (1..=last_seq).collect(), ..Row::default() };
         let log = self.frames.iter().map(|frame| Event::of(frame).unwrap()).collect();
