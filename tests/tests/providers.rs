@@ -129,6 +129,10 @@ async fn a_broken_answer_commits_nothing_and_says_why() -> Result<()> {
             ("cut", half().cut_at(At::Event(9)), "PROVIDER_ERROR"),
             ("stall", half().stall_at(At::Event(9)), "PROVIDER_STALLED"),
             ("max_tokens", half().truncated(40), "TRUNCATED"),
+            ("abort", half().stop(Stop::Word("abort")), "PROVIDER_ERROR"),
+            ("unknown word", half().stop(Stop::Word("of_tomorrow")), "TRUNCATED"),
+            ("nothing", Answer::default(), "EMPTY_ANSWER"),
+            ("reasoning only", Answer::default().reasoning("A small page will do."), "EMPTY_ANSWER"),
             ("bad request", Answer::refuse(Refusal::bad_request("no such model")), "PROVIDER_REFUSED"),
             ("refusal", Answer::default().text("I will not.").stop(Stop::Refusal), "PROVIDER_REFUSED"),
         ];
@@ -143,6 +147,24 @@ async fn a_broken_answer_commits_nothing_and_says_why() -> Result<()> {
             assert!(person.files(&done.project).await?.is_empty(), "{what}");
             cluster.stop().await?;
         }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_breaks_in_the_middle_is_asked_for_again() -> Result<()> {
+    for provider in BOTH {
+        let broken = [build().remove(0).cut_at(At::Event(9)), build().remove(0).stop(Stop::Word("network_error"))];
+        let models = ModelServer::start(Script::queue(broken.into_iter().chain(build()))).await;
+        let cluster = cluster(&models, provider).await?;
+        let person = cluster.person().await?;
+        let done = person.turn(json!({ "draftId": "d", "prompt": "a page" })).await?;
+        assert_eq!(done.outcome(), "turn.completed", "{}", last(&done.frames));
+        let count = |kind: &str| done.frames.iter().filter(|frame| frame.kind() == kind).count();
+        assert_eq!((count("step.superseded"), count("attempt.failed"), count("step.finished")), (2, 2, 2));
+        assert_eq!(person.files(&done.project).await?["index.html"].as_str(), HTML);
+        assert!(models.complaints().is_empty(), "{:?}", models.complaints());
+        cluster.stop().await?;
     }
     Ok(())
 }

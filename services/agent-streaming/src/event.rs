@@ -97,7 +97,14 @@ fn shorten(kind: &mut Kind) {
         Kind::ReasoningFinished(e) if e.opaque_json.len() > TEXT_BYTES => e.opaque_json.clear(),
         Kind::ToolStarted(e) => cut(&mut e.tool, NAME_BYTES),
         // Half a JSON text is none: the arguments are in the deltas before it.
-        Kind::ToolReady(e) if e.input_json.len() > TEXT_BYTES => "{}".clone_into(&mut e.input_json),
+        Kind::ToolReady(e) => {
+            if e.opaque_json.len() > TEXT_BYTES {
+                e.opaque_json.clear();
+            }
+            if e.input_json.len() + e.opaque_json.len() > TEXT_BYTES {
+                "{}".clone_into(&mut e.input_json);
+            }
+        }
         Kind::ToolOutput(e) => cut(&mut e.summary, 1_000),
         Kind::ToolFailed(e) => cut(&mut e.message, TEXT_BYTES),
         Kind::FileOpened(e) => cut(&mut e.path, 1_000),
@@ -188,6 +195,7 @@ mod tests {
         let kinds = [
             Kind::ToolFailed(ToolFailed { message: long.clone(), ..Default::default() }),
             Kind::ToolReady(ToolReady { input_json: long.clone(), ..Default::default() }),
+            Kind::ToolReady(ToolReady { input_json: "x".repeat(40_000), opaque_json: "y".repeat(40_000), ..Default::default() }),
             Kind::FilesConflict(FilesConflict { paths: vec!["p".repeat(255); 2_000] }),
         ];
         for kind in kinds {

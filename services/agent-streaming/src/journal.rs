@@ -200,10 +200,14 @@ impl TurnLog {
         self.reached(last).await
     }
 
+    /// The seq of the last event left.
+    pub(crate) fn last_seq(&self) -> u32 {
+        lock(&self.buffer.inner).next_seq - 1
+    }
+
     /// Waits until everything left so far is written.
     pub(crate) async fn flush(&self) -> Result<(), Stopped> {
-        let last = lock(&self.buffer.inner).next_seq - 1;
-        self.reached(last).await
+        self.reached(self.last_seq()).await
     }
 
     /// Waits until the turn is known to be ours now. Writes are fenced where they are written; what is done outside of the database

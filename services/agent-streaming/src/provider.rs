@@ -1,17 +1,25 @@
 //! A model behind one interface: a request becomes a stream of events, whoever answers. A provider never retries by itself
 //! (a turn logs every attempt); it says whether a retry makes sense.
 //!
-//! Read [`Provider`] first, then [`sse`] and [`http`] (bytes to events, statuses to error classes), then one dialect each:
-//! [`anthropic`], [`openai`], [`demo`].
+//! Read [`Provider`] first, then [`http`], [`body`] and [`sse`] (bytes to events), [`said`] (words of errors to classes),
+//! [`end`] (which end of an answer is clean), then one dialect each: [`anthropic`], [`openai`], [`demo`].
 
+mod answer;
 pub mod anthropic;
+mod body;
 mod calls;
 mod config;
+#[cfg(test)]
+mod conformance;
 pub mod demo;
+mod end;
 #[cfg(test)]
 mod fixture;
 mod http;
 pub mod openai;
+pub(crate) mod output_limit;
+mod redaction;
+mod said;
 pub mod sse;
 #[cfg(test)]
 mod wire_tests;
@@ -46,6 +54,20 @@ pub struct ModelRequest {
     pub prompt_key: String,
 }
 
+impl ModelRequest {
+    /// The calls of the turn so far: the id of each, and what its provider wants back with it.
+    pub(crate) fn calls(&self) -> impl Iterator<Item = (&str, &Value)> {
+        let blocks = self.messages.iter().flat_map(|message| match message {
+            ModelMessage::Assistant { blocks } => blocks.as_slice(),
+            ModelMessage::User { .. } | ModelMessage::ToolResults(_) => &[],
+        });
+        blocks.filter_map(|block| match block {
+            AssistantBlock::ToolCall { id, opaque, .. } => Some((id.as_str(), opaque)),
+            AssistantBlock::Text(_) | AssistantBlock::Reasoning { .. } => None,
+        })
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub enum ModelMessage {
     User {
@@ -67,10 +89,12 @@ pub enum AssistantBlock {
         text: String,
         opaque: Value,
     },
+    /// `opaque` is what [`ModelEvent::ToolReady`] carried.
     ToolCall {
         id: String,
         tool: String,
         input: Value,
+        opaque: Value,
     },
 }
 
@@ -122,10 +146,12 @@ pub enum ModelEvent {
         json: String,
     },
     /// The call is whole. Input that is not a JSON object arrives as a string, for the tool to refuse. A call that the model
-    /// did not finish never becomes ready.
+    /// did not finish never becomes ready. `opaque` is what only the provider can read and wants back with the call; null if
+    /// there is nothing.
     ToolReady {
         call_id: String,
         input: Value,
+        opaque: Value,
     },
     /// What this call has used so far; replaces the one before.
     Usage(Usage),
@@ -169,6 +195,10 @@ pub enum ErrorClass {
     /// The key, its rights or its account.
     Authentication,
     NotFound,
+    /// The answer is not known to be whole: it ended with a word that nobody told us.
+    Truncated,
+    /// Neither text nor a tool call.
+    EmptyAnswer,
 }
 
 impl ErrorClass {
@@ -184,6 +214,8 @@ impl ErrorClass {
             Self::InvalidRequest => "invalid_request",
             Self::Authentication => "authentication",
             Self::NotFound => "not_found",
+            Self::Truncated => "truncated",
+            Self::EmptyAnswer => "empty_answer",
         }
     }
 }
@@ -195,7 +227,7 @@ pub struct ProviderError {
     pub class: ErrorClass,
     /// One sentence for people; no secret, no more than 500 characters of what the provider wrote.
     pub message: String,
-    /// Whether the same call may succeed a moment later. Never once output has been handed out.
+    /// Whether the same call may succeed a moment later.
     pub retryable: bool,
     /// How long the provider asked to wait.
     pub retry_after: Option<Duration>,
@@ -204,10 +236,13 @@ pub struct ProviderError {
 impl ProviderError {
     pub(crate) fn new(class: ErrorClass, message: impl Into<String>) -> Self {
         let retryable = match class {
-            ErrorClass::Overloaded | ErrorClass::RateLimited | ErrorClass::Timeout | ErrorClass::Connection | ErrorClass::ServerError => {
-                true
-            }
-            ErrorClass::InvalidRequest | ErrorClass::Authentication | ErrorClass::NotFound => false,
+            ErrorClass::Overloaded
+            | ErrorClass::RateLimited
+            | ErrorClass::Timeout
+            | ErrorClass::Connection
+            | ErrorClass::ServerError
+            | ErrorClass::EmptyAnswer => true,
+            ErrorClass::InvalidRequest | ErrorClass::Authentication | ErrorClass::NotFound | ErrorClass::Truncated => false,
         };
         Self { class, message: message.into(), retryable, retry_after: None }
     }
@@ -218,11 +253,6 @@ impl ProviderError {
     pub fn delay(&self, failures: u32, jitter: f64) -> Duration {
         let base = Duration::from_millis(500 << failures.saturating_sub(1).min(4));
         self.retry_after.unwrap_or_else(|| base.mul_f64(1.0 - 0.25 * jitter.clamp(0.0, 1.0)))
-    }
-
-    /// What a viewer has seen cannot be taken back by a second attempt.
-    fn after_output(self, output: bool) -> Self {
-        Self { retryable: self.retryable && !output, ..self }
     }
 }
 

@@ -8,8 +8,7 @@ use chassis::planted;
 use futures::{FutureExt as _, future::BoxFuture};
 use proto::{
     agent_streaming::{
-        FileClosed, FileOpened, FileRejected, StepFinished, StepStarted, StepSuperseded, ToolFailed, ToolOutput, TurnStarted,
-        turn_event::Kind,
+        FileClosed, FileOpened, FileRejected, StepFinished, StepSuperseded, ToolFailed, ToolOutput, TurnStarted, turn_event::Kind,
     },
     error::Fault,
     id::TurnId,
@@ -22,9 +21,9 @@ use crate::{
     journal::{Stopped, TurnLog},
     overlay::{BaseError, BaseFiles, Overlay},
     prompt,
-    provider::{FinishReason, ModelMessage, ModelRequest, Provider, ToolResult},
+    provider::{FinishReason, ModelMessage, ModelRequest, Provider, ToolResult, output_limit::SETTING},
     saga,
-    step::{self, Ended, Record},
+    step::{self, Asked, Ended, Record},
     tools::{self, ToolOutcome},
     transcript::{Call, Past, Step},
     turn::{Change, Failure, Reason, Turn},
@@ -153,10 +152,10 @@ impl Desk<'_> {
         request: &mut Arc<ModelRequest>,
         step: u32,
     ) -> Result<bool, Ended> {
-        record.push(Kind::StepStarted(StepStarted { step })).await?;
-        let finish = step::ask(record, &self.provider, &self.turn.model, Arc::clone(request)).await?;
+        let asked = Asked { step, provider: &self.provider, model: &self.turn.model };
+        let finish = step::ask(record, asked, Arc::clone(request)).await?;
         match finish {
-            FinishReason::Length => return Err(Failure::new(Reason::Truncated, "the model's answer was cut at its longest").into()),
+            FinishReason::Length => return Err(truncated(request.max_tokens).into()),
             FinishReason::ContentFilter => return Err(Failure::new(Reason::ProviderRefused, "the model declined to answer").into()),
             FinishReason::Stop | FinishReason::ToolCalls => {}
         }
@@ -193,6 +192,12 @@ impl Desk<'_> {
         let outcome = tools::execute(overlay, &self.base, call.tool, call.input).await;
         outcome.map_err(|BaseError(fault)| saga::refusal(&fault))
     }
+}
+
+/// An answer that was cut at a limit: of the model's context, or of the output.
+fn truncated(max_tokens: u32) -> Failure {
+    let message = format!("the model's answer was cut at its output or context limit ({SETTING} is {max_tokens}; a model may allow less)");
+    Failure::new(Reason::Truncated, message)
 }
 
 fn result(call: Call<'_>, outcome: ToolOutcome) -> ToolResult {

@@ -1,12 +1,11 @@
-//! One step: a call of the model, tried again while nothing of its answer has been seen, and its answer put into the log as it
-//! arrives.
+//! One step: a call of the model, made again while its provider fails, and its answer put into the log as it arrives.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use proto::agent_streaming::{
-    AttemptFailed, AttemptStarted, FileDelta, FileOpened, FileOperation, ReasoningDelta, ReasoningFinished, ReasoningStarted, TextDelta,
-    TextFinished, TextStarted, ToolInputDelta, ToolReady, ToolStarted, Usage, turn_event::Kind,
+    AttemptFailed, AttemptStarted, FileDelta, FileOpened, FileOperation, ReasoningDelta, ReasoningFinished, ReasoningStarted, StepStarted,
+    StepSuperseded, TextDelta, TextFinished, TextStarted, ToolInputDelta, ToolReady, ToolStarted, Usage, turn_event::Kind,
 };
 use serde_json::Value;
 use tokio::time::sleep;
@@ -21,6 +20,8 @@ use crate::{
 
 /// Calls of one step.
 const MAX_ATTEMPTS: u32 = 3;
+/// Empty answers after which a step is asked for once more.
+const MAX_EMPTY_ANSWERS: u32 = 1;
 /// A provider that asks for a longer pause is not waited for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -50,13 +51,15 @@ pub(crate) struct Record<'a> {
     pub(crate) log: &'a TurnLog,
     pub(crate) transcript: Transcript,
     pub(crate) meter: Meter,
+    /// The seq of the first event of the step that runs.
+    step_from: u32,
 }
 
 impl<'a> Record<'a> {
     /// Goes on from what a turn has come to so far.
     pub(crate) fn new(log: &'a TurnLog, transcript: Transcript) -> Self {
         let meter = Meter { over: transcript.usage, running: Usage::default() };
-        Self { log, transcript, meter }
+        Self { log, transcript, meter, step_from: 0 }
     }
 
     pub(crate) async fn push(&mut self, kind: Kind) -> Result<(), Stopped> {
@@ -67,6 +70,18 @@ impl<'a> Record<'a> {
     pub(crate) async fn push_with(&mut self, kind: Kind, change: Change) -> Result<(), Stopped> {
         self.transcript.apply(&kind);
         self.log.push_with(kind, change).await
+    }
+
+    async fn start_step(&mut self, step: u32) -> Result<(), Stopped> {
+        self.push(Kind::StepStarted(StepStarted { step })).await?;
+        self.step_from = self.log.last_seq();
+        Ok(())
+    }
+
+    /// What the step has said so far counts no more.
+    async fn supersede_step(&mut self) -> Result<(), Stopped> {
+        let range = StepSuperseded { from: self.step_from, to: self.log.last_seq() };
+        self.push(Kind::StepSuperseded(range)).await
     }
 
     async fn used(&mut self, usage: Usage) -> Result<(), Stopped> {
@@ -107,53 +122,75 @@ fn sum(a: &Usage, b: &Usage) -> Usage {
     }
 }
 
-/// Asks the model once, or up to three times while it says nothing. What it said is in the transcript.
-pub(crate) async fn ask(
-    record: &mut Record<'_>,
-    provider: &Arc<dyn Provider>,
-    model: &str,
-    request: Arc<ModelRequest>,
-) -> Result<FinishReason, Ended> {
-    let mut attempt = 1;
+/// What a step is asked of.
+pub(crate) struct Asked<'a> {
+    /// From 1.
+    pub(crate) step: u32,
+    pub(crate) provider: &'a Arc<dyn Provider>,
+    /// `provider/model`.
+    pub(crate) model: &'a str,
+}
+
+/// Asks the model once, or up to three times while the provider fails. What the last answer said is in the transcript; what an
+/// attempt said before it is superseded.
+pub(crate) async fn ask(record: &mut Record<'_>, asked: Asked<'_>, request: Arc<ModelRequest>) -> Result<FinishReason, Ended> {
+    let mut failures = Failures::default();
+    record.start_step(asked.step).await?;
     loop {
-        record.push(Kind::AttemptStarted(AttemptStarted { attempt, model: model.to_owned() })).await?;
+        let attempt = failures.count + 1;
+        record.push(Kind::AttemptStarted(AttemptStarted { attempt, model: asked.model.to_owned() })).await?;
         // Another owner may ask already, if this process stood still for a while.
         record.log.owned().await?;
-        let heard = listen(record, provider, Arc::clone(&request)).await?;
+        let heard = listen(record, asked.provider, Arc::clone(&request)).await?;
         record.meter.call_is_over();
         let broken = match heard {
             Ok(finish) => return Ok(finish),
             Err(broken) => broken,
         };
-        let pause = pause(&broken, attempt, rand::random());
-        if !broken.output {
-            let failed = AttemptFailed {
-                attempt,
-                error_class: broken.error.class.as_str().to_owned(),
-                message: broken.error.message.clone(),
-                retry_in_ms: pause.map_or(0, |pause| u32::try_from(pause.as_millis()).unwrap_or(u32::MAX)),
-            };
-            record.push(Kind::AttemptFailed(failed)).await?;
+        let pause = failures.next_pause(&broken.error, rand::random());
+        let again = broken.output && pause.is_some();
+        if again {
+            record.supersede_step().await?;
         }
+        let failed = AttemptFailed {
+            attempt,
+            error_class: broken.error.class.as_str().to_owned(),
+            message: broken.error.message.clone(),
+            retry_in_ms: pause.map_or(0, |pause| u32::try_from(pause.as_millis()).unwrap_or(u32::MAX)),
+        };
+        record.push(Kind::AttemptFailed(failed)).await?;
         let Some(pause) = pause else { return Err(failure(&broken.error).into()) };
         // What is known so far should not wait for the next attempt.
         record.log.flush().await?;
         sleep(pause).await;
-        attempt += 1;
+        if again {
+            record.start_step(asked.step).await?;
+        }
     }
 }
 
 /// A call that did not come to its end.
 struct Broken {
     error: ProviderError,
-    /// Some of the answer was seen, which a second call cannot take back.
+    /// Some of the answer was seen.
     output: bool,
 }
 
-/// How long to wait before the next attempt; `None`: there is none. `jitter` is 0 to 1.
-fn pause(broken: &Broken, attempt: u32, jitter: f64) -> Option<Duration> {
-    let again = broken.error.retryable && !broken.output && attempt < MAX_ATTEMPTS;
-    again.then(|| broken.error.delay(attempt, jitter)).filter(|pause| *pause <= LONGEST_PAUSE)
+/// The attempts of one step that failed.
+#[derive(Default)]
+struct Failures {
+    count: u32,
+    empty: u32,
+}
+
+impl Failures {
+    /// How long to wait before the next attempt; `None`: there is none. `jitter` is 0 to 1.
+    fn next_pause(&mut self, error: &ProviderError, jitter: f64) -> Option<Duration> {
+        self.count += 1;
+        self.empty += u32::from(error.class == ErrorClass::EmptyAnswer);
+        let again = error.retryable && self.count < MAX_ATTEMPTS && self.empty <= MAX_EMPTY_ANSWERS;
+        again.then(|| error.delay(self.count, jitter)).filter(|pause| *pause <= LONGEST_PAUSE)
+    }
 }
 
 /// A turn whose model does not answer.
@@ -162,8 +199,14 @@ fn failure(error: &ProviderError) -> Failure {
         ErrorClass::Timeout => Reason::ProviderStalled,
         ErrorClass::InvalidRequest | ErrorClass::Authentication | ErrorClass::NotFound => Reason::ProviderRefused,
         ErrorClass::Overloaded | ErrorClass::RateLimited | ErrorClass::Connection | ErrorClass::ServerError => Reason::ProviderError,
+        ErrorClass::Truncated => Reason::Truncated,
+        ErrorClass::EmptyAnswer => Reason::EmptyAnswer,
     };
-    Failure::new(reason, error.message.clone())
+    let asked = error.retry_after.filter(|wait| error.retryable && *wait > LONGEST_PAUSE);
+    let wait = asked.map_or_else(String::new, |wait| {
+        format!(" (it asks to wait {} s; a turn waits at most {} s)", wait.as_secs_f64().ceil(), LONGEST_PAUSE.as_secs())
+    });
+    Failure::new(reason, format!("{}{wait}", error.message))
 }
 
 async fn listen(
@@ -178,17 +221,16 @@ async fn listen(
             Some(Ok(event)) => event,
             Some(Err(error)) => return Ok(Err(Broken { error, output: hearing.output })),
             None => {
-                let error = ProviderError {
-                    class: ErrorClass::Connection,
-                    message: "the provider's answer ended before it was whole".to_owned(),
-                    retryable: true,
-                    retry_after: None,
-                };
+                let error = ProviderError::new(ErrorClass::Connection, "the provider's answer ended before it was whole");
                 return Ok(Err(Broken { error, output: hearing.output }));
             }
         };
         match event {
             ModelEvent::Usage(usage) => record.used(usage).await?,
+            ModelEvent::Finished(FinishReason::Stop | FinishReason::ToolCalls) if !hearing.answered => {
+                let message = "the model answered with neither text nor a tool call";
+                return Ok(Err(Broken { error: ProviderError::new(ErrorClass::EmptyAnswer, message), output: hearing.output }));
+            }
             ModelEvent::Finished(finish) => return Ok(Ok(finish)),
             event => {
                 for kind in hearing.hear(event) {
@@ -202,7 +244,10 @@ async fn listen(
 /// An answer while it arrives. Pure: events of the model in, events of the log out.
 #[derive(Default)]
 struct Hearing {
+    /// Something came that viewers see.
     output: bool,
+    /// Text or a call came. Reasoning alone is no answer.
+    answered: bool,
     inputs: HashMap<String, Arriving>,
 }
 
@@ -217,6 +262,11 @@ struct Arriving {
 impl Hearing {
     fn hear(&mut self, event: ModelEvent) -> Vec<Kind> {
         self.output = true;
+        self.answered |= match &event {
+            ModelEvent::TextDelta { text, .. } => !text.trim().is_empty(),
+            ModelEvent::ToolReady { .. } => true,
+            _ => false,
+        };
         match event {
             ModelEvent::TextStarted { block } => vec![Kind::TextStarted(TextStarted { block_id: block })],
             ModelEvent::TextDelta { block, text } => vec![Kind::TextDelta(TextDelta { block_id: block, text })],
@@ -224,15 +274,14 @@ impl Hearing {
             ModelEvent::ReasoningStarted { block } => vec![Kind::ReasoningStarted(ReasoningStarted { block_id: block })],
             ModelEvent::ReasoningDelta { block, text } => vec![Kind::ReasoningDelta(ReasoningDelta { block_id: block, text })],
             ModelEvent::ReasoningFinished { block, opaque } => {
-                let opaque_json = if opaque.is_null() { String::new() } else { opaque.to_string() };
-                vec![Kind::ReasoningFinished(ReasoningFinished { block_id: block, opaque_json })]
+                vec![Kind::ReasoningFinished(ReasoningFinished { block_id: block, opaque_json: sealed(&opaque) })]
             }
             ModelEvent::ToolStarted { call_id, tool } => {
                 self.inputs.insert(call_id.clone(), Arriving { input: InputStream::new(&tool), tool: tool.clone(), opened: false });
                 vec![Kind::ToolStarted(ToolStarted { call_id, tool })]
             }
             ModelEvent::ToolInputDelta { call_id, json } => self.input(&call_id, &json),
-            ModelEvent::ToolReady { call_id, input } => self.ready(call_id, input),
+            ModelEvent::ToolReady { call_id, input, opaque } => self.ready(call_id, input, &opaque),
             // Not part of what is said.
             ModelEvent::Usage(_) | ModelEvent::Finished(_) => Vec::new(),
         }
@@ -252,7 +301,7 @@ impl Hearing {
         kinds.collect()
     }
 
-    fn ready(&mut self, call_id: String, input: Value) -> Vec<Kind> {
+    fn ready(&mut self, call_id: String, input: Value, opaque: &Value) -> Vec<Kind> {
         let mut kinds = Vec::new();
         if self.inputs.get(&call_id).is_some_and(|arriving| arriving.tool == "write_file" && !arriving.opened) {
             // A provider that does not stream arguments: viewers see the file all the same.
@@ -260,9 +309,14 @@ impl Hearing {
         }
         let tool = self.inputs.remove(&call_id).map(|arriving| arriving.tool).unwrap_or_default();
         let input_json = shown(&tool, input).to_string();
-        kinds.push(Kind::ToolReady(ToolReady { call_id, input_json }));
+        kinds.push(Kind::ToolReady(ToolReady { call_id, input_json, opaque_json: sealed(opaque) }));
         kinds
     }
+}
+
+/// What only the provider reads, as JSON text.
+fn sealed(opaque: &Value) -> String {
+    if opaque.is_null() { String::new() } else { opaque.to_string() }
 }
 
 /// The arguments as viewers see them: what a file is to hold is in its deltas already.
@@ -283,24 +337,32 @@ mod tests {
     use super::*;
     use crate::provider::AssistantBlock;
 
-    fn broken(class: ErrorClass, output: bool, retry_after: Option<u64>) -> Broken {
-        let retryable = !matches!(class, ErrorClass::InvalidRequest);
-        let retry_after = retry_after.map(Duration::from_secs);
-        Broken { error: ProviderError { class, message: "x".into(), retryable, retry_after }, output }
+    fn error(class: ErrorClass, retry_after: Option<u64>) -> ProviderError {
+        ProviderError { retry_after: retry_after.map(Duration::from_secs), ..ProviderError::new(class, "x") }
     }
 
     #[test]
-    fn a_call_is_repeated_twice_and_only_while_nothing_was_seen() {
-        let pauses = |broken: &Broken| (1..=4).map(|attempt| pause(broken, attempt, 0.0).map(|p| p.as_millis())).collect::<Vec<_>>();
-        assert_eq!(pauses(&broken(ErrorClass::Overloaded, false, None)), [Some(500), Some(1_000), None, None]);
-        assert_eq!(pauses(&broken(ErrorClass::RateLimited, false, Some(60))), [Some(60_000), Some(60_000), None, None]);
-        for never in [
-            broken(ErrorClass::RateLimited, false, Some(61)),
-            broken(ErrorClass::Connection, true, None),
-            broken(ErrorClass::InvalidRequest, false, None),
-        ] {
-            assert_eq!(pauses(&never), [None; 4]);
-        }
+    fn a_call_is_made_three_times_at_most() {
+        let pauses = |errors: [ProviderError; 4]| {
+            let mut failures = Failures::default();
+            errors.map(|error| failures.next_pause(&error, 0.0).map(|pause| pause.as_millis()))
+        };
+        let always = |class, retry_after| pauses([(); 4].map(|()| error(class, retry_after)));
+        assert_eq!(always(ErrorClass::Overloaded, None), [Some(500), Some(1_000), None, None]);
+        assert_eq!(always(ErrorClass::RateLimited, Some(60)), [Some(60_000), Some(60_000), None, None]);
+        assert_eq!(always(ErrorClass::EmptyAnswer, None), [Some(500), None, None, None], "once more");
+        assert_eq!(always(ErrorClass::RateLimited, Some(61)), [None; 4]);
+        assert_eq!(always(ErrorClass::InvalidRequest, None), [None; 4]);
+        assert_eq!(always(ErrorClass::Truncated, None), [None; 4]);
+        let empty = || error(ErrorClass::EmptyAnswer, None);
+        let mixed = pauses([empty(), error(ErrorClass::Connection, None), empty(), empty()]);
+        assert_eq!(mixed, [Some(500), Some(1_000), None, None], "all of them count together");
+    }
+
+    #[test]
+    fn a_wait_that_is_too_long_is_told() {
+        assert_eq!(failure(&error(ErrorClass::RateLimited, Some(120))).message, "x (it asks to wait 120 s; a turn waits at most 60 s)");
+        assert_eq!(failure(&error(ErrorClass::RateLimited, Some(3))).message, "x");
     }
 
     #[test]
@@ -332,7 +394,7 @@ mod tests {
             ModelEvent::TextFinished { block: "t".into() },
             ModelEvent::ToolStarted { call_id: "c".into(), tool: "read_file".into() },
             ModelEvent::ToolInputDelta { call_id: "c".into(), json: r#"{"path":"a"}"#.into() },
-            ModelEvent::ToolReady { call_id: "c".into(), input: json!({"path": "a"}) },
+            ModelEvent::ToolReady { call_id: "c".into(), input: json!({"path": "a"}), opaque: json!("seal") },
         ] {
             kinds.extend(hearing.hear(event));
         }
@@ -345,7 +407,7 @@ mod tests {
             [
                 AssistantBlock::Reasoning { text: "hm".into(), opaque: json!("sealed") },
                 AssistantBlock::Text("I write".into()),
-                AssistantBlock::ToolCall { id: "c".into(), tool: "read_file".into(), input: json!({"path": "a"}) },
+                AssistantBlock::ToolCall { id: "c".into(), tool: "read_file".into(), input: json!({"path": "a"}), opaque: json!("seal") },
             ]
         );
     }
@@ -366,7 +428,7 @@ mod tests {
             if streamed {
                 kinds.extend(hearing.hear(ModelEvent::ToolInputDelta { call_id: "c".into(), json: input.to_string() }));
             }
-            kinds.extend(hearing.hear(ModelEvent::ToolReady { call_id: "c".into(), input: input.clone() }));
+            kinds.extend(hearing.hear(ModelEvent::ToolReady { call_id: "c".into(), input: input.clone(), opaque: Value::Null }));
             assert_eq!(types(&kinds), ["tool.started", "file.opened", "file.delta", "tool.ready"]);
             let Some(Kind::ToolReady(ready)) = kinds.last() else { panic!("{kinds:?}") };
             assert_eq!(ready.input_json, r#"{"path":"a.txt"}"#);

@@ -44,7 +44,7 @@ pub(crate) struct Call<'a> {
 impl Step {
     pub(crate) fn calls(&self) -> impl Iterator<Item = Call<'_>> {
         self.blocks.iter().filter_map(|block| match block {
-            AssistantBlock::ToolCall { id, tool, input } => {
+            AssistantBlock::ToolCall { id, tool, input, .. } => {
                 Some(Call { id, tool, input, opened: self.opened.contains(id), failed: self.failed.contains(id) })
             }
             AssistantBlock::Text(_) | AssistantBlock::Reasoning { .. } => None,
@@ -128,7 +128,8 @@ impl Open {
             Kind::ToolReady(ready) => {
                 let call = self.calls.remove(&ready.call_id).unwrap_or_default();
                 let input = call.input(&ready.input_json);
-                self.step.blocks.push(AssistantBlock::ToolCall { id: ready.call_id.clone(), tool: call.tool, input });
+                let opaque = serde_json::from_str(&ready.opaque_json).unwrap_or_default();
+                self.step.blocks.push(AssistantBlock::ToolCall { id: ready.call_id.clone(), tool: call.tool, input, opaque });
             }
             Kind::ToolFailed(call) => {
                 self.step.failed.insert(call.call_id.clone());
@@ -219,7 +220,7 @@ mod tests {
 
     fn call(tool: &str, pieces: &[Kind], ready: &str) -> Vec<Kind> {
         let started = Kind::ToolStarted(ToolStarted { call_id: "c".into(), tool: tool.into() });
-        let ready = Kind::ToolReady(ToolReady { call_id: "c".into(), input_json: ready.into() });
+        let ready = Kind::ToolReady(ToolReady { call_id: "c".into(), input_json: ready.into(), ..ToolReady::default() });
         [&[started], pieces, &[ready]].concat()
     }
 
@@ -273,7 +274,7 @@ mod tests {
             [
                 AssistantBlock::Reasoning { text: "hm".into(), opaque: json!({"signature": "s"}) },
                 AssistantBlock::Text("I look.".into()),
-                AssistantBlock::ToolCall { id: "c".into(), tool: "list_files".into(), input: json!({}) },
+                AssistantBlock::ToolCall { id: "c".into(), tool: "list_files".into(), input: json!({}), opaque: Value::Null },
             ]
         );
         assert!(!step.is_last() && step.calls().all(|call| call.failed && !call.opened));

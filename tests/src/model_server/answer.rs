@@ -102,6 +102,8 @@ pub enum Stop {
     ToolUse,
     MaxTokens,
     Refusal,
+    /// In a provider's own word.
+    Word(&'static str),
 }
 
 /// The provider's own figures. `input` is everything that went in, cached parts included.

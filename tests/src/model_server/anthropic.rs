@@ -28,6 +28,7 @@ pub(super) fn frames(answer: &Answer, request: &Request, index: usize) -> Vec<St
         Stop::ToolUse => "tool_use",
         Stop::MaxTokens => "max_tokens",
         Stop::Refusal => "refusal",
+        Stop::Word(word) => word,
     };
     let delta = json!({"stop_reason": reason, "stop_sequence": null});
     frames.push(frame(&json!({"type": "message_delta", "delta": delta, "usage": usage(answer.usage, answer.usage.output)})));

@@ -40,6 +40,7 @@ pub(super) fn frames(answer: &Answer, request: &Request, index: usize) -> Vec<St
         Stop::ToolUse => "tool_calls",
         Stop::MaxTokens => "length",
         Stop::Refusal => "content_filter",
+        Stop::Word(word) => word,
     };
     frames.push(chunk(json!([{"index": 0, "delta": {}, "finish_reason": reason}]), Value::Null));
     if request.body["stream_options"]["include_usage"] == true {

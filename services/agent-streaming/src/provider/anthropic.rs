@@ -10,23 +10,42 @@ use chassis::config::Secret;
 use futures::{StreamExt, stream::BoxStream};
 use http::{HeaderMap, HeaderValue};
 use reqwest::Url;
+use serde_json::Value;
 
-use self::answer::{Answer, Progress};
+#[cfg(test)]
+pub(super) use self::answer::Answer;
+#[cfg(not(test))]
+use self::answer::Answer;
 use super::{
     BaseUrl, ModelEvent, ModelRequest, Provider, ProviderError,
-    http::{Call, Http, Redaction, cut, secret_header},
+    answer::{Progress, advance},
+    http::{Call, Http, Reader, Refused, malformed, secret_header},
+    output_limit::{self, OutputLimit},
+    redaction::Redaction,
 };
 
 const NAME: &str = "anthropic";
+/// The request as the API gets it.
+#[cfg(test)]
+pub(super) fn next_body(request: &ModelRequest) -> Value {
+    request::body(request, &[], request.max_tokens)
+}
+
 /// How often a model may pause one answer and be asked to go on.
 const MAX_PAUSES: usize = 8;
 
 /// The provider.
 pub struct Anthropic {
+    endpoint: Endpoint,
+    redaction: Redaction,
+}
+
+#[derive(Clone)]
+struct Endpoint {
     http: Arc<Http>,
     url: Url,
     headers: HeaderMap,
-    redaction: Redaction,
+    limits: Arc<output_limit::Known>,
 }
 
 impl Anthropic {
@@ -35,48 +54,58 @@ impl Anthropic {
         headers.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
         secret_header(&mut headers, "x-api-key", key.expose());
         let redaction = Redaction::new([key.expose()].into_iter().chain(base.password()));
-        Self { http: Arc::clone(http), url: base.join("v1/messages"), headers, redaction }
+        let endpoint = Endpoint { http: Arc::clone(http), url: base.join("v1/messages"), headers, limits: Arc::default() };
+        Self { endpoint, redaction }
+    }
+}
+
+impl Endpoint {
+    /// Asks, and again for a shorter answer where the model refuses the configured length. `said` is what the model said before
+    /// each of its pauses.
+    async fn ask(&self, request: &ModelRequest, said: &[Vec<Value>]) -> Result<Reader, ProviderError> {
+        let mut limit = OutputLimit::new(&self.limits, &request.model, request.max_tokens);
+        loop {
+            let body = request::body(request, said, limit.get());
+            let call = Call { provider: NAME, url: self.url.clone(), headers: &self.headers, body: &body };
+            match self.http.post(call).await {
+                Ok(reader) => {
+                    limit.accepted(&self.limits, &request.model);
+                    return Ok(reader);
+                }
+                Err(Refused { status, complaint, .. }) if limit.lower(status, &complaint) => {
+                    tracing::debug!(model = request.model, complaint, limit = limit.get(), "asking for a shorter answer");
+                }
+                Err(Refused { error, status, complaint }) => return Err(limit.explain(error, status, &complaint)),
+            }
+        }
     }
 }
 
 impl Provider for Anthropic {
     fn stream(&self, request: Arc<ModelRequest>) -> BoxStream<'static, Result<ModelEvent, ProviderError>> {
-        let (http, url, headers) = (Arc::clone(&self.http), self.url.clone(), self.headers.clone());
-        let redaction = self.redaction.clone();
+        let (endpoint, redaction) = (self.endpoint.clone(), self.redaction.clone());
         let events = stream! {
             let mut answer = Answer::new(&request);
             let mut said = Vec::new();
             loop {
-                let asked = {
-                    // Gone before the answer, which may take minutes.
-                    let body = request::body(&request, &said);
-                    http.post(Call { provider: NAME, url: url.clone(), headers: &headers, body: &body }).await
-                };
-                let mut reader = match asked {
+                let mut reader = match endpoint.ask(&request, &said).await {
                     Ok(reader) => reader,
-                    Err(refused) => {
-                        yield Err(refused.error.after_output(answer.has_output()));
+                    Err(error) => {
+                        yield Err(error);
                         return;
                     }
                 };
                 let mut progress = Progress::Open;
                 while progress == Progress::Open {
                     let mut out = Vec::new();
-                    let step = match reader.next().await {
-                        Ok(Some(data)) => answer.event(&data, &mut out),
-                        Ok(None) => Err(cut(NAME)),
-                        Err(error) => Err(error),
-                    };
-                    if matches!(step, Ok(Progress::Paused | Progress::Whole)) {
-                        reader.drain().await;
-                    }
+                    let step = advance(&mut reader, &mut answer, &mut out).await;
                     for event in out {
                         yield Ok(event);
                     }
                     match step {
                         Ok(now) => progress = now,
                         Err(error) => {
-                            yield Err(error.after_output(answer.has_output()));
+                            yield Err(error);
                             return;
                         }
                     }
@@ -85,7 +114,7 @@ impl Provider for Anthropic {
                     return;
                 }
                 if said.len() == MAX_PAUSES {
-                    yield Err(cut(NAME).after_output(true));
+                    yield Err(malformed(NAME, "more pauses in one answer than it may have"));
                     return;
                 }
                 said.push(answer.take_content());

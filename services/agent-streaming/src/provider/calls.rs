@@ -1,6 +1,9 @@
 //! What both dialects need for tool calls: names that are unique within the turn, and arguments that were streamed.
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+};
 
 use serde::{
     Deserialize, Deserializer,
@@ -8,7 +11,10 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-use super::{AssistantBlock, ModelMessage, ModelRequest};
+use super::{ModelMessage, ModelRequest};
+
+/// The longest id of a call that OpenAI takes back.
+const MAX_ID_BYTES: usize = 40;
 
 /// Names blocks and calls so that no two of a turn are the same. The number of messages that are not the user's grows with
 /// every step, so it tells the steps of a turn apart without a counter.
@@ -21,15 +27,13 @@ pub(super) struct Names {
 impl Names {
     pub(super) fn new(request: &ModelRequest) -> Self {
         let step = 1 + request.messages.iter().filter(|m| !matches!(m, ModelMessage::User { .. })).count();
-        let blocks = request.messages.iter().flat_map(|message| match message {
-            ModelMessage::Assistant { blocks } => blocks.as_slice(),
-            ModelMessage::User { .. } | ModelMessage::ToolResults(_) => &[],
-        });
-        let calls = blocks.filter_map(|block| match block {
-            AssistantBlock::ToolCall { id, .. } => Some(id.clone()),
-            AssistantBlock::Text(_) | AssistantBlock::Reasoning { .. } => None,
-        });
-        Self { step, next: 0, calls: calls.collect() }
+        Self { step, next: 0, calls: request.calls().map(|(id, _)| id.to_owned()).collect() }
+    }
+
+    /// Whether an id is nothing that names a call here: clients and providers take short ones of plain characters. The provider
+    /// that made it gets it back.
+    pub(super) fn is_foreign(wire_id: &str) -> bool {
+        wire_id.len() > MAX_ID_BYTES || !wire_id.bytes().all(|byte| byte.is_ascii_graphic())
     }
 
     pub(super) fn block(&mut self) -> String {
@@ -37,9 +41,9 @@ impl Names {
         format!("b{}.{}", self.step, self.next)
     }
 
-    /// The provider's own id unless it is empty or was used before: some count from zero in every answer.
+    /// The provider's own id unless it is empty, foreign or was used before: some count from zero in every answer.
     pub(super) fn call(&mut self, wire_id: &str) -> String {
-        let mut id = wire_id.to_owned();
+        let mut id = if Self::is_foreign(wire_id) { String::new() } else { wire_id.to_owned() };
         while id.is_empty() || self.calls.contains(&id) {
             self.next += 1;
             id = format!("call_{}_{}", self.step, self.next);
@@ -47,6 +51,27 @@ impl Names {
         self.calls.insert(id.clone());
         id
     }
+}
+
+/// What a provider wants back with a call: its own id, where that could not name the call here, and fields as it sent them. Null
+/// if there is nothing.
+pub(super) fn opaque<const N: usize>(provider: &str, wire_id: &str, parts: [(&str, Map<String, Value>); N]) -> Value {
+    let mut opaque = Map::new();
+    if Names::is_foreign(wire_id) {
+        opaque.insert("id".to_owned(), wire_id.into());
+    }
+    opaque.extend(parts.into_iter().filter(|(_, fields)| !fields.is_empty()).map(|(name, fields)| (name.to_owned(), fields.into())));
+    if opaque.is_empty() {
+        return Value::Null;
+    }
+    opaque.insert("provider".to_owned(), provider.into());
+    opaque.into()
+}
+
+/// The provider's own ids of calls that have another one here.
+pub(super) fn wire_ids<'r>(request: &'r ModelRequest, provider: &str) -> HashMap<&'r str, &'r str> {
+    let ours = request.calls().filter(|(_, opaque)| opaque["provider"] == provider);
+    ours.filter_map(|(id, opaque)| Some((id, opaque["id"].as_str()?))).collect()
 }
 
 /// The arguments of a call; no text means no arguments. Of a key given twice the first counts, as it does for a viewer who
@@ -95,6 +120,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::provider::AssistantBlock;
 
     fn request(messages: Vec<ModelMessage>) -> ModelRequest {
         ModelRequest { model: String::new(), system: String::new(), messages, tools: Vec::new(), max_tokens: 1, prompt_key: String::new() }
@@ -103,13 +129,14 @@ mod tests {
     #[test]
     fn names_differ_between_the_steps_of_a_turn() {
         let user = ModelMessage::User { text: "x".into() };
-        let call = AssistantBlock::ToolCall { id: "call_0".into(), tool: "t".into(), input: json!({}) };
+        let call = AssistantBlock::ToolCall { id: "call_0".into(), tool: "t".into(), input: json!({}), opaque: Value::Null };
         let mut first = Names::new(&request(vec![user.clone()]));
         let mut second =
             Names::new(&request(vec![user, ModelMessage::Assistant { blocks: vec![call] }, ModelMessage::ToolResults(Vec::new())]));
         assert_eq!([first.block(), first.block(), second.block()], ["b1.1", "b1.2", "b3.1"]);
         assert_eq!([first.call("call_0"), first.call(""), first.call("call_0")], ["call_0", "call_1_3", "call_1_4"]);
         assert_eq!([second.call("call_0"), second.call("toolu_1")], ["call_3_2", "toolu_1"]);
+        assert_eq!([second.call(&"x".repeat(41)), second.call("a\nb"), second.call("é")], ["call_3_3", "call_3_4", "call_3_5"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! One HTTP client for all providers: what a status means, how an event stream is read, and that no secret gets into a text.
+//! One HTTP client for all providers: what a status means, and how a response is read, event by event.
 
-use std::{collections::VecDeque, error::Error as _, sync::Arc, time::Duration};
+use std::{collections::VecDeque, error::Error as _, time::Duration};
 
 use http::{HeaderMap, HeaderValue, header};
 use reqwest::{Client, Response, Url, redirect};
@@ -8,14 +8,15 @@ use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 use tokio::time::timeout;
 
-use super::{ErrorClass, ProviderConfig, ProviderError, sse};
+use super::{
+    ErrorClass, ProviderConfig, ProviderError,
+    body::{BadBody, Body},
+    said::{Said, class_of_status, shorten},
+    sse::Event,
+};
 
-/// How much of a provider's words goes into an error.
-const MAX_TEXT_CHARS: usize = 500;
 /// How much of an error body is read at all.
 const MAX_ERROR_BODY_BYTES: usize = 64 * 1024;
-/// A longer wait is not worth holding a project's slot.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// How long a finished answer may take to end its response, so that the connection can be used again.
 const TAIL: Duration = Duration::from_millis(50);
 
@@ -77,6 +78,8 @@ impl Http {
             .headers(call.headers.clone())
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::ACCEPT, "text/event-stream")
+            // A compressed stream may arrive late; a server that compresses all the same is understood.
+            .header(header::ACCEPT_ENCODING, "identity")
             .body(body);
         let response = timeout(self.idle, request.send()).await.map_err(|_| stalled(call.provider, self.idle))?;
         let response = response.map_err(|e| transport(call.provider, e))?;
@@ -86,8 +89,9 @@ impl Http {
             request_id = request_id(response.headers()),
             "model answers"
         );
-        let reader = Reader::new(response, call.provider, self.idle);
-        if !reader.response.status().is_success() || reader.is_not_a_stream() {
+        let reader =
+            Reader { response, body: Body::default(), ready: VecDeque::new(), over: false, provider: call.provider, idle: self.idle };
+        if !reader.response.status().is_success() {
             return Err(reader.refusal().await);
         }
         Ok(reader)
@@ -97,29 +101,35 @@ impl Http {
 /// Reads the events of one answer.
 pub(super) struct Reader {
     response: Response,
-    decoder: sse::Decoder,
-    ready: VecDeque<sse::Event>,
+    body: Body,
+    ready: VecDeque<Event>,
+    /// The response has ended.
+    over: bool,
     provider: &'static str,
     idle: Duration,
 }
 
 impl Reader {
-    fn new(response: Response, provider: &'static str, idle: Duration) -> Self {
-        Self { response, decoder: sse::Decoder::default(), ready: VecDeque::new(), provider, idle }
-    }
-
-    /// The data of the next event; `None` at the end of the response. Any byte, also one of a comment, resets the stall watch.
-    pub(super) async fn next(&mut self) -> Result<Option<String>, ProviderError> {
+    /// The next event; `None` when the response has ended in order. Any byte, also one of a comment, resets the stall watch.
+    pub(super) async fn next(&mut self) -> Result<Option<Event>, ProviderError> {
         loop {
             if let Some(event) = self.ready.pop_front() {
-                return Ok(Some(event.data));
+                return Ok(Some(event));
+            }
+            if self.over {
+                return Ok(None);
             }
             let chunk = timeout(self.idle, self.response.chunk()).await.map_err(|_| stalled(self.provider, self.idle))?;
-            let Some(bytes) = chunk.map_err(|e| transport(self.provider, e))? else { return Ok(None) };
+            let chunk = chunk.map_err(|e| transport(self.provider, e))?;
             let mut events = Vec::new();
-            self.decoder
-                .push(&bytes, &mut events)
-                .map_err(|e| ProviderError::new(ErrorClass::ServerError, format!("{}: {e}", self.provider)))?;
+            let read = match chunk {
+                Some(bytes) => self.body.push(&bytes, &mut events),
+                None => {
+                    self.over = true;
+                    self.body.finish(&mut events)
+                }
+            };
+            read.map_err(|bad| self.bad_body(bad))?;
             self.ready.extend(events);
         }
     }
@@ -129,10 +139,15 @@ impl Reader {
         let _ = timeout(TAIL, async { while let Ok(Some(_)) = self.response.chunk().await {} }).await;
     }
 
-    /// A 200 that is a web page or one JSON document comes from something else than a streaming model.
-    fn is_not_a_stream(&self) -> bool {
-        let kind = self.response.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        kind.starts_with("text/html") || kind.starts_with("application/json")
+    fn bad_body(&self, bad: BadBody) -> ProviderError {
+        match bad {
+            BadBody::TooLong => malformed(self.provider, "more in one event than 8 MiB"),
+            BadBody::Unfinished => cut(self.provider),
+            BadBody::Foreign(words) => {
+                let status = self.response.status().as_u16();
+                refusal(self.provider, status, self.response.headers(), &Said::read(&words))
+            }
+        }
     }
 
     async fn refusal(mut self) -> Refused {
@@ -149,99 +164,10 @@ impl Reader {
     }
 }
 
-/// What an error body says, whichever shape it has.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Said {
-    pub kind: String,
-    pub code: String,
-    pub param: String,
-    pub message: String,
-    /// `error.details.error_code`.
-    pub detail: String,
-}
-
-impl Said {
-    pub(super) fn read(body: &str) -> Self {
-        match serde_json::from_str::<Value>(body) {
-            Ok(value) => Self::of(&value),
-            Err(_) => Self { message: body.to_owned(), ..Self::default() },
-        }
-    }
-
-    /// `{"error":{"type","code","param","message","details"}}`, `{"error":"…"}`, `{"message":…}` or `{"detail":…}`.
-    pub(super) fn of(value: &Value) -> Self {
-        let error = value.get("error").filter(|e| !e.is_null()).unwrap_or(value);
-        if let Some(message) = error.as_str() {
-            return Self { message: message.to_owned(), ..Self::default() };
-        }
-        let text = |v: Option<&Value>| match v {
-            Some(Value::String(text)) => text.clone(),
-            Some(Value::Number(number)) => number.to_string(),
-            Some(Value::Null) | None => String::new(),
-            Some(other) => other.to_string(),
-        };
-        Self {
-            kind: text(error.get("type")),
-            code: text(error.get("code")),
-            param: text(error.get("param")),
-            message: text(error.get("message").or_else(|| error.get("detail"))),
-            detail: text(error.pointer("/details/error_code")),
-        }
-    }
-
-    /// The class that the words name, if they name one.
-    pub(super) fn class(&self) -> Option<ErrorClass> {
-        [&self.kind, &self.code].into_iter().find_map(|word| {
-            Some(match word.as_str() {
-                "overloaded_error" | "overloaded" | "engine_overloaded" => ErrorClass::Overloaded,
-                "rate_limit_error" | "rate_limit_exceeded" | "insufficient_quota" | "rate_limit" => ErrorClass::RateLimited,
-                "timeout_error" | "timeout" => ErrorClass::Timeout,
-                "api_error" | "server_error" | "internal_server_error" | "InternalServerError" => ErrorClass::ServerError,
-                "invalid_request_error" | "request_too_large" | "context_length_exceeded" | "BadRequestError" => ErrorClass::InvalidRequest,
-                "authentication_error" | "permission_error" | "billing_error" | "invalid_api_key" => ErrorClass::Authentication,
-                "not_found_error" | "model_not_found" | "NotFoundError" => ErrorClass::NotFound,
-                number => class_of_status(number.parse().ok().filter(|status| (400..600).contains(status))?),
-            })
-        })
-    }
-
-    /// A limit that waiting does not lift.
-    fn spent(&self) -> bool {
-        self.detail == "enforced_spend_limit_reached" || self.kind == "insufficient_quota" || self.code == "insufficient_quota"
-    }
-
-    /// An error that came inside a stream.
-    pub(super) fn into_error(self, provider: &str) -> ProviderError {
-        let class = self.class().unwrap_or(ErrorClass::ServerError);
-        let spent = self.spent();
-        let mut error = ProviderError::new(class, format!("{provider}: {}", self.words()));
-        error.retryable &= !spent;
-        error
-    }
-
-    fn words(&self) -> String {
-        let kind = if self.kind.is_empty() { &self.code } else { &self.kind };
-        let text = if self.message.is_empty() { "no reason given" } else { &self.message };
-        if kind.is_empty() { shorten(text) } else { format!("{}: {}", shorten(kind), shorten(text)) }
-    }
-}
-
-fn class_of_status(status: u16) -> ErrorClass {
-    match status {
-        401..=403 => ErrorClass::Authentication,
-        404 => ErrorClass::NotFound,
-        408 | 504 => ErrorClass::Timeout,
-        429 => ErrorClass::RateLimited,
-        503 | 529 => ErrorClass::Overloaded,
-        409 | 500.. => ErrorClass::ServerError,
-        _ => ErrorClass::InvalidRequest,
-    }
-}
-
 fn refusal(provider: &str, status: u16, headers: &HeaderMap, said: &Said) -> ProviderError {
     if status < 400 {
         let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("nothing");
-        let words = if said.kind.is_empty() { String::new() } else { format!(": {}", said.words()) };
+        let words = if said.message.is_empty() { String::new() } else { format!(": {}", said.words()) };
         return ProviderError {
             retryable: false,
             ..ProviderError::new(
@@ -253,7 +179,7 @@ fn refusal(provider: &str, status: u16, headers: &HeaderMap, said: &Said) -> Pro
     let id = request_id(headers);
     let id = if id.is_empty() { String::new() } else { format!(" (request {})", shorten(id)) };
     let class = said.class().filter(|_| status != 429 && status != 529).unwrap_or_else(|| class_of_status(status));
-    let retry_after = retry_after(headers, chassis::clock::now());
+    let retry_after = retry_after(headers, chassis::clock::now()).or(said.retry_after);
     let retryable = match headers.get("x-should-retry").map(HeaderValue::as_bytes) {
         Some(b"true") => true,
         Some(b"false") => false,
@@ -266,19 +192,18 @@ fn request_id(headers: &HeaderMap) -> &str {
     ["request-id", "x-request-id"].into_iter().find_map(|name| headers.get(name)?.to_str().ok()).unwrap_or_default()
 }
 
-/// `retry-after-ms`, else `retry-after` in seconds or as a date, if it is not too long.
+/// `retry-after-ms`, else `retry-after` in seconds or as a date.
 fn retry_after(headers: &HeaderMap, now: OffsetDateTime) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::trim);
     let seconds = |text: &str| text.parse::<f64>().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
     let milliseconds = text("retry-after-ms").and_then(|t| Some(seconds(t)? / 1_000));
-    let wait = milliseconds.or_else(|| {
+    milliseconds.or_else(|| {
         let text = text("retry-after")?;
         seconds(text).or_else(|| {
             let date = OffsetDateTime::parse(text, &Rfc2822).ok()?;
             Some(Duration::try_from(date - now).unwrap_or_default())
         })
-    });
-    wait.filter(|wait| *wait <= MAX_RETRY_AFTER)
+    })
 }
 
 fn stalled(provider: &str, idle: Duration) -> ProviderError {
@@ -309,31 +234,6 @@ fn chain(error: &reqwest::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-/// One line of at most [`MAX_TEXT_CHARS`].
-fn shorten(text: &str) -> String {
-    let line: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_TEXT_CHARS).collect();
-    if text.trim().chars().count() > MAX_TEXT_CHARS { format!("{line}…") } else { line }
-}
-
-/// Takes secrets out of what a provider wrote: some repeat the key that they refuse.
-#[derive(Clone)]
-pub(super) struct Redaction(Arc<[String]>);
-
-impl Redaction {
-    pub(super) fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
-        Self(secrets.into_iter().filter(|secret| !secret.is_empty()).map(str::to_owned).collect())
-    }
-
-    pub(super) fn apply(&self, mut error: ProviderError) -> ProviderError {
-        for secret in self.0.iter() {
-            if error.message.contains(secret.as_str()) {
-                error.message = error.message.replace(secret.as_str(), "[redacted]");
-            }
-        }
-        error
-    }
 }
 
 /// A header whose value is never shown.
@@ -417,27 +317,16 @@ mod tests {
         assert_eq!(wait(&[("retry-after", "0.5")]), Some(500));
         assert_eq!(wait(&[("retry-after", "Wed, 21 Oct 2026 07:28:30 GMT")]), Some(30_000));
         assert_eq!(wait(&[("retry-after", "Wed, 21 Oct 2026 07:27:30 GMT")]), Some(0));
-        for pairs in [&[("retry-after", "61")][..], &[("retry-after", "soon")], &[("retry-after", "-1")], &[]] {
+        assert_eq!(wait(&[("retry-after", "120")]), Some(120_000), "who asks decides whether that is too long");
+        for pairs in [&[("retry-after", "soon")][..], &[("retry-after", "-1")], &[]] {
             assert_eq!(wait(pairs), None, "{pairs:?}");
         }
     }
 
     #[test]
-    fn an_error_inside_a_stream_has_a_class() {
-        let error = |text: &str| Said::read(text).into_error("openai");
-        assert_eq!(error(r#"{"error":{"code":429,"message":"slow"}}"#).class, ErrorClass::RateLimited);
-        assert_eq!(error(r#"{"error":{"code":502,"message":"bad"}}"#).class, ErrorClass::ServerError);
-        assert_eq!(error(r#"{"error":"boom"}"#), ProviderError::new(ErrorClass::ServerError, "openai: boom"));
-        assert!(!error(r#"{"error":{"type":"invalid_request_error","message":"m"}}"#).retryable);
-    }
-
-    #[test]
-    fn texts_are_short_and_hold_no_secret() {
+    fn texts_are_short() {
         let long = "é".repeat(2_000);
         let error = refused(400, &[], &format!(r#"{{"error":{{"message":"{long}"}}}}"#));
-        assert_eq!(error.message.chars().filter(|c| *c == 'é').count(), MAX_TEXT_CHARS);
-        let redaction = Redaction::new(["sk-key", ""]);
-        let error = redaction.apply(refused(401, &[], r#"{"error":{"message":"Incorrect key sk-key."}}"#));
-        assert_eq!(error.message, "anthropic answered 401: Incorrect key [redacted].");
+        assert_eq!(error.message.chars().filter(|c| *c == 'é').count(), 500);
     }
 }

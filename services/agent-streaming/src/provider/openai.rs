@@ -2,8 +2,11 @@
 //! reads, [`dialect`] remembers what a model did not like about a request.
 
 mod answer;
+mod content;
 mod dialect;
 mod request;
+mod seal;
+mod usage;
 
 use std::sync::Arc;
 
@@ -12,22 +15,38 @@ use futures::{StreamExt, stream::BoxStream};
 use http::HeaderMap;
 use reqwest::Url;
 
-use self::{
-    answer::Answer,
-    dialect::{Dialect, Dialects},
-};
+#[cfg(test)]
+pub(super) use self::answer::Answer;
+#[cfg(not(test))]
+use self::answer::Answer;
+use self::dialect::{Dialect, Dialects};
 use super::{
     ModelEvent, ModelRequest, Provider, ProviderConfig, ProviderError,
-    http::{Call, Http, Reader, Redaction, Refused, secret_header},
+    answer::{Progress, advance},
+    http::{Call, Http, Reader, Refused, secret_header},
+    output_limit::{self, OutputLimit},
+    redaction::Redaction,
 };
 
 const NAME: &str = "openai";
 
+/// The request as a server of anybody gets it.
+#[cfg(test)]
+pub(super) fn next_body(request: &ModelRequest) -> serde_json::Value {
+    request::body(request, &Dialects::new(super::MaxTokensField::MaxTokens).of(""), request.max_tokens, false)
+}
+
 /// The provider.
 pub struct OpenAi {
     endpoint: Endpoint,
-    dialects: Arc<Dialects>,
+    learned: Arc<Learned>,
     redaction: Redaction,
+}
+
+/// What models turned out to take.
+struct Learned {
+    dialects: Dialects,
+    limits: output_limit::Known,
 }
 
 #[derive(Clone)]
@@ -49,29 +68,36 @@ impl OpenAi {
         }
         Self {
             endpoint: Endpoint { http: Arc::clone(http), url: base.join("chat/completions"), headers, is_openai: base.is_openai() },
-            dialects: Arc::new(Dialects::new(config.openai_max_tokens_field)),
+            learned: Arc::new(Learned { dialects: Dialects::new(config.openai_max_tokens_field), limits: output_limit::Known::default() }),
             redaction: Redaction::new(key.into_iter().chain(base.password())),
         }
     }
 }
 
 impl Endpoint {
-    /// Asks until the request is in words that the model takes; each refusal takes one of them away.
-    async fn ask(&self, request: &ModelRequest, dialects: &Dialects) -> Result<Reader, ProviderError> {
-        let mut dialect = dialects.of(&request.model);
+    /// Asks until the request is in words that the model takes; each refusal takes one of them away, or lowers the output limit.
+    async fn ask(&self, request: &ModelRequest, learned: &Learned) -> Result<Reader, ProviderError> {
+        let model = request.model.as_str();
+        let mut dialect = learned.dialects.of(model);
+        let mut limit = OutputLimit::new(&learned.limits, model, request.max_tokens);
         let mut tried = vec![dialect];
         loop {
-            let body = request::body(request, &dialect, self.is_openai);
+            let body = request::body(request, &dialect, limit.get(), self.is_openai);
             let call = Call { provider: NAME, url: self.url.clone(), headers: &self.headers, body: &body };
             let Refused { error, status, complaint } = match self.http.post(call).await {
                 Ok(reader) => {
-                    dialects.remember(&request.model, dialect);
+                    learned.dialects.remember(model, dialect);
+                    limit.accepted(&learned.limits, model);
                     return Ok(reader);
                 }
                 Err(refused) => refused,
             };
-            let Some(simpler) = Dialect::after(&tried, status, &complaint) else { return Err(error) };
-            tracing::debug!(model = request.model, %error, ?simpler, "asking in other words");
+            if limit.lower(status, &complaint) {
+                tracing::debug!(model, %error, limit = limit.get(), "asking for a shorter answer");
+                continue;
+            }
+            let Some(simpler) = Dialect::after(&tried, status, &complaint) else { return Err(limit.explain(error, status, &complaint)) };
+            tracing::debug!(model, %error, ?simpler, "asking in other words");
             dialect = simpler;
             tried.push(dialect);
         }
@@ -80,9 +106,9 @@ impl Endpoint {
 
 impl Provider for OpenAi {
     fn stream(&self, request: Arc<ModelRequest>) -> BoxStream<'static, Result<ModelEvent, ProviderError>> {
-        let (endpoint, dialects, redaction) = (self.endpoint.clone(), Arc::clone(&self.dialects), self.redaction.clone());
+        let (endpoint, learned, redaction) = (self.endpoint.clone(), Arc::clone(&self.learned), self.redaction.clone());
         let events = stream! {
-            let mut reader = match endpoint.ask(&request, &dialects).await {
+            let mut reader = match endpoint.ask(&request, &learned).await {
                 Ok(reader) => reader,
                 Err(error) => {
                     yield Err(error);
@@ -92,24 +118,15 @@ impl Provider for OpenAi {
             let mut answer = Answer::new(&request);
             loop {
                 let mut out = Vec::new();
-                let step = match reader.next().await {
-                    Ok(Some(data)) => answer.event(&data, &mut out),
-                    // Usage may be missing then; the answer is whole.
-                    Ok(None) | Err(_) if answer.is_finished() => answer.end(&mut out).map(|()| true),
-                    Ok(None) => Err(super::http::cut(NAME)),
-                    Err(error) => Err(error),
-                };
-                if matches!(step, Ok(true)) {
-                    reader.drain().await;
-                }
+                let progress = advance(&mut reader, &mut answer, &mut out).await;
                 for event in out {
                     yield Ok(event);
                 }
-                match step {
-                    Ok(true) => return,
-                    Ok(false) => {}
+                match progress {
+                    Ok(Progress::Open) => {}
+                    Ok(Progress::Whole | Progress::Paused) => return,
                     Err(error) => {
-                        yield Err(error.after_output(answer.has_output()));
+                        yield Err(error);
                         return;
                     }
                 }

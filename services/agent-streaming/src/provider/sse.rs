@@ -1,5 +1,7 @@
 //! The event stream format of WHATWG HTML, read incrementally: bytes may be split anywhere.
 
+use serde::de::IgnoredAny;
+
 /// More than any provider puts into one event; a stream beyond it is broken or hostile.
 const MAX_EVENT_BYTES: usize = 8 * 1024 * 1024;
 
@@ -55,6 +57,17 @@ impl Decoder {
         Ok(())
     }
 
+    /// At the end of the bytes: the event that lacks its empty line, if there is one.
+    pub fn finish(&mut self) -> Option<Event> {
+        let line = std::mem::take(&mut self.line);
+        let mut events = Vec::new();
+        if !line.is_empty() {
+            self.end_line(&line, &mut events);
+        }
+        self.end_line(b"", &mut events);
+        events.pop()
+    }
+
     fn end_line(&mut self, mut line: &[u8], events: &mut Vec<Event>) {
         if !std::mem::replace(&mut self.begun, true) {
             line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
@@ -78,6 +91,10 @@ impl Decoder {
                 self.has_data = true;
             }
             "event" => value.clone_into(&mut self.name),
+            // No field begins like that: some servers add a bare JSON error to their stream.
+            _ if text.starts_with('{') && serde_json::from_str::<IgnoredAny>(&text).is_ok() => {
+                events.push(Event { name: String::new(), data: text.into_owned() });
+            }
             // A comment (empty field), `id`, `retry`, or something new.
             _ => {}
         }
@@ -116,6 +133,7 @@ mod tests {
             ("\u{feff}data: a\n\n\u{feff}data: b\n\n", &["a"]),
             ("data: {\"a\":\"b: c\"}\n\n", &["{\"a\":\"b: c\"}"]),
             ("data: unfinished\n", &[]),
+            ("data: a\n\n{\"error\":\"x: y\"}\n{not json}\n", &["a", "{\"error\":\"x: y\"}"]),
             ("\n\n\ndata: é漢🎬\n\n\n", &["é漢🎬"]),
         ];
         for (text, want) in cases {

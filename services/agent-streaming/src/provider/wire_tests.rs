@@ -216,16 +216,85 @@ async fn a_refusal_has_its_class_its_wait_and_no_secret() {
 }
 
 #[tokio::test]
-async fn a_cut_is_a_connection_error_that_can_be_retried_only_before_output() {
+async fn a_cut_is_a_connection_error_that_can_be_retried() {
     let server = Server::start(vec![say(sse(&stream(&HELLO[..1]))), say(sse(&stream(&HELLO[..2]))), say(Vec::new())]).await;
     let anthropic = server.anthropic();
-    for (shown, retryable) in [(&[][..], true), (&HELLO_SHOWN[..2], false), (&[], true)] {
+    for shown in [&[][..], &HELLO_SHOWN[..2], &[]] {
         let (events, error) = run(&anthropic).await;
         let error = error.expect("a cut");
         assert_eq!(
             (events.as_slice(), error.class, error.retryable),
-            (shown.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>().as_slice(), ErrorClass::Connection, retryable)
+            (shown.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>().as_slice(), ErrorClass::Connection, true)
         );
+    }
+}
+
+/// Promises more than it sends.
+fn short(body: &str) -> Reply {
+    say([head(200, &format!("content-length: {}\r\n", body.len() + 9)), body.as_bytes().to_vec()].concat())
+}
+
+/// The last chunk lacks its end.
+fn half_a_chunk(body: &str) -> Reply {
+    say([head(200, "transfer-encoding: chunked\r\n"), format!("{:x}\r\n{body}", body.len() + 9).into_bytes()].concat())
+}
+
+#[tokio::test]
+async fn a_clean_end_word_and_an_orderly_close_are_an_end_and_a_broken_connection_is_none() {
+    for (anthropic, body) in [(true, stream(&HELLO[..3])), (false, stream(&CHUNKS[..2]))] {
+        let server = Server::start(vec![say(sse(&body)), short(&body), half_a_chunk(&body)]).await;
+        let provider = if anthropic { server.anthropic() } else { server.openai() };
+        assert_eq!(run(&provider).await, (HELLO_SHOWN.map(str::to_owned).to_vec(), None));
+        for broken in ["length", "chunk"] {
+            let (events, error) = run(&provider).await;
+            assert!(!events.contains(&"finished stop".to_owned()), "{broken}: {events:?}");
+            assert_eq!(error.map(|error| (error.class, error.retryable)), Some((ErrorClass::Connection, true)), "{broken}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_event_stream_is_read_whatever_it_is_called_and_packed_in() {
+    let packed = |body: &str| {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        std::io::Write::write_all(&mut gzip, body.as_bytes()).unwrap();
+        gzip.finish().unwrap()
+    };
+    for (anthropic, body) in [(true, stream(&HELLO)), (false, stream(&CHUNKS))] {
+        let replies = vec![
+            say([head(200, "content-type: text/plain\r\n"), body.clone().into_bytes()].concat()),
+            say([head(200, "content-type: application/json\r\n"), body.clone().into_bytes()].concat()),
+            say([head(200, ""), body.clone().into_bytes()].concat()),
+            say([head(200, "content-type: text/event-stream\r\ncontent-encoding: gzip\r\n"), packed(&body)].concat()),
+            say(sse(&format!("\u{feff}{}", body.replace('\n', "\r\n")))),
+        ];
+        let count = replies.len();
+        let server = Server::start(replies).await;
+        let provider = if anthropic { server.anthropic() } else { server.openai() };
+        for n in 0..count {
+            assert_eq!(run(&provider).await, (HELLO_SHOWN.map(str::to_owned).to_vec(), None), "reply {n}");
+        }
+        assert!(server.heads().iter().all(|head| head.contains("accept-encoding: identity")));
+    }
+}
+
+#[tokio::test]
+async fn an_output_limit_that_a_model_refuses_is_lowered_and_remembered() {
+    let complaint = r#"{"error":{"type":"invalid_request_error","message":"max_tokens: 9000 > 8192, which is the maximum allowed number of output tokens"}}"#;
+    for anthropic in [true, false] {
+        let hello = || say(sse(&if anthropic { stream(&HELLO) } else { stream(&CHUNKS) }));
+        let tiny = refuse(400, "", r#"{"error":{"type":"invalid_request_error","message":"max_tokens is too large; at most 0"}}"#);
+        let replies = [refuse(400, "", complaint), hello(), hello()].into_iter().chain(std::iter::repeat_n(tiny, 8));
+        let server = Server::start(replies.collect()).await;
+        let provider = if anthropic { server.anthropic() } else { server.openai() };
+        let request = || Arc::new(ModelRequest { max_tokens: 9_000, ..request() });
+        for _ in 0..2 {
+            assert!(provider.stream(request()).all(async |event| event.is_ok()).await);
+        }
+        let asked: Vec<_> = server.bodies().iter().map(|body| body["max_tokens"].as_u64()).collect();
+        assert_eq!(asked, [Some(9_000), Some(8_192), Some(8_192)]);
+        let error = provider.stream(request()).next().await.expect("an event").expect_err("a refusal");
+        assert!(error.message.ends_with("(BACKLOT_MAX_OUTPUT_TOKENS is 9000)"), "{error}");
     }
 }
 
@@ -233,12 +302,9 @@ async fn a_cut_is_a_connection_error_that_can_be_retried_only_before_output() {
 async fn silence_is_a_timeout() {
     let server = Server::start(vec![Reply::Hold(Vec::new()), Reply::Hold(sse(&stream(&HELLO[..2])))]).await;
     let anthropic = server.anthropic();
-    for retryable in [true, false] {
+    for _ in 0..2 {
         let error = run(&anthropic).await.1.expect("a stall");
-        assert_eq!(
-            (error.class, error.retryable, error.message.as_str()),
-            (ErrorClass::Timeout, retryable, "anthropic sent nothing for 0.3 s")
-        );
+        assert_eq!((error.class, error.retryable, error.message.as_str()), (ErrorClass::Timeout, true, "anthropic sent nothing for 0.3 s"));
     }
 }
 

@@ -17,6 +17,13 @@ async fn each_fault_of_the_model_has_its_outcome_and_commits_nothing() {
         ("HANG", "PROVIDER_STALLED"),
         ("LOOP", "TOO_MANY_STEPS"),
         ("BUSY 9 never", "PROVIDER_ERROR"),
+        ("END abort", "PROVIDER_ERROR"),
+        ("END insufficient_system_resource", "PROVIDER_ERROR"),
+        ("END MAX_TOKENS", "TRUNCATED"),
+        ("END SAFETY", "PROVIDER_REFUSED"),
+        ("END of_tomorrow", "TRUNCATED"),
+        ("EMPTY 9 never", "EMPTY_ANSWER"),
+        ("THINK", "EMPTY_ANSWER"),
         ("WRITE ../etc/passwd x", ""),
     ] {
         let mut person = cluster.person().at(&replica);
@@ -65,4 +72,44 @@ async fn a_call_that_said_nothing_is_tried_again_and_every_attempt_is_on_record(
     let failed = Some(("overloaded", true));
     assert_eq!(attempts, [(1, None), (1, failed), (2, None), (2, failed), (3, None)]);
     assert_eq!(cluster.model.calls(), 3);
+}
+
+#[tokio::test]
+async fn a_provider_that_fails_in_the_middle_of_a_step_is_asked_again() {
+    let cluster = Cluster::start(&[]).await;
+    let replica = cluster.replica();
+    let mut person = cluster.person().at(&replica);
+    let (turn, events) = person.run(prompt("d", "BREAK 2 a.txt whole")).await;
+    assert_eq!(turn.state(), TurnState::Completed);
+    let told: Vec<_> = types(&events).into_iter().filter(|kind| kind.starts_with("attempt.") || kind.starts_with("step.")).collect();
+    let broken = ["step.started", "attempt.started", "step.superseded", "attempt.failed"];
+    let last = ["step.started", "attempt.started", "step.finished"];
+    assert_eq!(told, [&broken[..], &broken, &last, &last].concat());
+    for (n, event) in events.iter().enumerate() {
+        if let Some(Kind::StepSuperseded(range)) = &event.kind {
+            let superseded = types(&events[range.from as usize - 1..range.to as usize]);
+            assert_eq!((superseded[0], range.to as usize), ("step.started", n), "from the step's first event to its last");
+        }
+    }
+    let files = person.load(&turn.project_id).await.files;
+    assert_eq!(files.len(), 1);
+    let answer = person.messages(&turn.project_id).await.remove(0);
+    assert_eq!(answer.text, "I write.\n\nAll done.", "what was superseded is not part of the answer");
+    assert_eq!(cluster.model.calls(), 4);
+
+    let (turn, events) = person.run(prompt("e", "BREAK 3 a.txt never")).await;
+    assert_eq!((turn.state(), failure(&events)), (TurnState::Failed, "PROVIDER_ERROR"));
+    assert!(person.load(&turn.project_id).await.files.is_empty());
+}
+
+#[tokio::test]
+async fn an_empty_answer_is_asked_for_once_more() {
+    let cluster = Cluster::start(&[]).await;
+    let replica = cluster.replica();
+    let mut person = cluster.person().at(&replica);
+    let (turn, events) = person.run(prompt("d", "EMPTY 1 here I am")).await;
+    assert_eq!(turn.state(), TurnState::Completed);
+    let failed = events.iter().find_map(|event| if let Some(Kind::AttemptFailed(e)) = &event.kind { Some(e) } else { None });
+    assert_eq!(failed.map(|failed| failed.error_class.as_str()), Some("empty_answer"));
+    assert_eq!(person.messages(&turn.project_id).await.remove(0).text, "here I am");
 }

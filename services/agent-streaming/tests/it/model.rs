@@ -3,7 +3,9 @@
 //! The first word of the prompt is the order: `SAY text` answers, `WRITE path text` writes a file and then answers, `SLOW n`
 //! answers in n pieces, `FLOOD n` in n large ones at once, `HANG` says something and then nothing more, `CUT` breaks off, `LENGTH` is cut within a file, `DECLINE`
 //! declines, `STEPS path old new` writes a file, edits it, hangs at the first time and then answers, `HANG1` hangs at the first time and then
-//! answers, `BUSY n text` is overloaded n times and then answers, `BAD` refuses the request, `LOOP` reads a file for ever.
+//! answers, `BUSY n text` is overloaded n times and then answers, `BAD` refuses the request, `LOOP` reads a file for ever, `END word`
+//! writes a file and ends with that word, `EMPTY n text` says nothing n times and then answers, `THINK` only thinks, `BREAK n path
+//! text` breaks off n times in the middle of writing a file and then writes it.
 
 use std::{
     collections::HashMap,
@@ -93,10 +95,6 @@ async fn serve(stream: TcpStream, counts: &Counts) -> Option<()> {
             answer.call("list_files", "{}").await?;
             answer.end("tool_calls").await
         }
-        "LENGTH" => {
-            answer.call("write_file", r#"{"path":"half.txt","content":"only ha"#).await?;
-            answer.end("length").await
-        }
         "STEPS" => {
             let mut words = rest.split(' ');
             let (path, old, new) = (words.next()?, words.next()?, words.next()?);
@@ -108,7 +106,8 @@ async fn serve(stream: TcpStream, counts: &Counts) -> Option<()> {
             answer.end("tool_calls").await
         }
         "HANG1" => answer.hang_once(counts.seen(&order), counts).await,
-        "DECLINE" => answer.end("content_filter").await,
+        "LENGTH" | "DECLINE" | "END" | "EMPTY" | "THINK" => answer.without_end(word, rest, counts.seen(&order)).await,
+        "BREAK" if !answered => answer.broken(rest, counts.seen(&order)).await,
         "SLOW" | "FLOOD" | "HANG" => answer.at_length(word, rest, counts).await,
         "CUT" => answer.say("half an ans").await,
         _ => {
@@ -188,6 +187,43 @@ impl Answer {
             }
         }
         self.end("stop").await
+    }
+
+    /// An answer that must not commit.
+    async fn without_end(&mut self, word: &str, rest: &str, seen: usize) -> Option<()> {
+        match word {
+            "LENGTH" => {
+                self.call("write_file", r#"{"path":"half.txt","content":"only ha"#).await?;
+                self.end("length").await
+            }
+            "END" => {
+                self.call("write_file", r#"{"path":"half.txt","content":"only half"}"#).await?;
+                self.end(rest).await
+            }
+            "EMPTY" => {
+                let (times, text) = rest.split_once(' ')?;
+                if seen > times.parse().ok()? {
+                    self.say(text).await?;
+                }
+                self.end("stop").await
+            }
+            "THINK" => {
+                self.delta(json!({"role": "assistant", "reasoning_content": "hm"}), None).await?;
+                self.end("stop").await
+            }
+            _ => self.end("content_filter").await,
+        }
+    }
+
+    async fn broken(&mut self, rest: &str, seen: usize) -> Option<()> {
+        let (times, rest) = rest.split_once(' ')?;
+        let (path, text) = rest.split_once(' ')?;
+        self.say("I write. ").await?;
+        self.call("write_file", &json!({"path": path, "content": text}).to_string()).await?;
+        if seen <= times.parse().ok()? {
+            return Some(());
+        }
+        self.end("tool_calls").await
     }
 
     async fn call(&mut self, tool: &str, arguments: &str) -> Option<()> {

@@ -1,4 +1,4 @@
-//! What a stream of the Messages API means. Pure: data of one event in, model events out.
+//! What a stream of the Messages API means. Pure: events of a response in, model events out.
 
 mod block;
 
@@ -11,29 +11,24 @@ use self::block::Block;
 use super::NAME;
 use crate::provider::{
     FinishReason, ModelEvent, ModelRequest, ProviderError,
+    answer::{self, Progress},
     calls::Names,
-    http::{Said, malformed},
+    end::Ends,
+    http::malformed,
+    sse::Event,
 };
 
-/// Where an answer stands after an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Progress {
-    Open,
-    /// The model wants its own words back to go on.
-    Paused,
-    Whole,
-}
-
 /// One answer, possibly over several responses.
-pub(super) struct Answer {
+pub(in crate::provider) struct Answer {
     names: Names,
     blocks: BTreeMap<u64, Block>,
     /// A call whose block ended, held until the next event shows that the answer was not cut there.
     held: Vec<ModelEvent>,
     usage: Counts,
-    /// What the responses before a pause used.
+    /// What the messages before this one used.
     spent: Counts,
-    stop_reason: Option<String>,
+    ends: Ends,
+    message_id: String,
     content: Vec<Value>,
     output: bool,
     tools: bool,
@@ -41,14 +36,15 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn new(request: &ModelRequest) -> Self {
+    pub(in crate::provider) fn new(request: &ModelRequest) -> Self {
         Self {
             names: Names::new(request),
             blocks: BTreeMap::new(),
             held: Vec::new(),
             usage: Counts::default(),
             spent: Counts::default(),
-            stop_reason: None,
+            ends: Ends::default(),
+            message_id: String::new(),
             content: Vec::new(),
             output: false,
             tools: false,
@@ -56,62 +52,70 @@ impl Answer {
         }
     }
 
-    /// Whether anything was handed out that a viewer may have seen.
-    pub(super) fn has_output(&self) -> bool {
-        self.output
-    }
-
     /// The content blocks so far, as the API sent them.
     pub(super) fn take_content(&mut self) -> Vec<Value> {
         std::mem::take(&mut self.content)
     }
 
-    pub(super) fn event(&mut self, data: &str, out: &mut Vec<ModelEvent>) -> Result<Progress, ProviderError> {
-        let event: Value = serde_json::from_str(data).map_err(|_| malformed(NAME, "an event that is not JSON"))?;
-        match event["type"].as_str().unwrap_or_default() {
-            "message_start" => self.count(&event["message"]["usage"]),
-            "content_block_start" => self.start(&event, out),
-            "content_block_delta" => self.delta(&event, out),
-            "content_block_stop" => self.stop(event["index"].as_u64().unwrap_or_default(), out),
-            "message_delta" => {
-                self.count(&event["usage"]);
-                if let Some(reason) = event["delta"]["stop_reason"].as_str() {
-                    if reason == "refusal" {
-                        tracing::info!(details = %event["delta"]["stop_details"], "the model declined");
-                    }
-                    self.stop_reason = Some(reason.to_owned());
-                }
-            }
-            "message_stop" => return Ok(self.end(out)),
-            "error" => return Err(Said::of(&event).into_error(NAME)),
-            // `ping`, and kinds that do not exist yet.
-            _ => {}
+    /// A message begins; some servers say so twice, or send a message in one piece.
+    fn begin(&mut self, message: &Value, out: &mut Vec<ModelEvent>) -> Result<(), ProviderError> {
+        let id = message["id"].as_str().unwrap_or_default();
+        let same = !id.is_empty() && id == self.message_id;
+        if same {
+            self.count(&message["usage"]);
+            return Ok(());
         }
-        Ok(Progress::Open)
+        if !self.blocks.is_empty() {
+            return Err(malformed(NAME, "another message before this one was whole"));
+        }
+        // What is whole was counted; the figures of another message come on top of it.
+        if self.ends.any() {
+            self.spent = self.spent.plus(&std::mem::take(&mut self.usage));
+        }
+        id.clone_into(&mut self.message_id);
+        self.count(&message["usage"]);
+        for (index, block) in (0..).zip(message["content"].as_array().into_iter().flatten()) {
+            self.start(index, block, out);
+            self.stop(index, out);
+        }
+        if let Some(word) = message["stop_reason"].as_str() {
+            self.ends.say(word);
+        }
+        Ok(())
     }
 
-    fn start(&mut self, event: &Value, out: &mut Vec<ModelEvent>) {
+    fn start(&mut self, index: u64, content: &Value, out: &mut Vec<ModelEvent>) {
+        self.ends.goes_on();
         out.append(&mut self.held);
-        let block = Block::start(&event["content_block"], &mut self.names);
-        if let Block::Tool { id, name, .. } = &block {
-            self.tools = true;
-            out.push(ModelEvent::ToolStarted { call_id: id.clone(), tool: name.clone() });
-        }
-        self.blocks.insert(event["index"].as_u64().unwrap_or_default(), block);
+        let block = Block::start(content, &mut self.names, out);
+        self.tools |= matches!(block, Block::Tool(_));
+        self.blocks.insert(index, block);
         self.seen(out);
     }
 
-    fn delta(&mut self, event: &Value, out: &mut Vec<ModelEvent>) {
-        if let Some(block) = self.blocks.get_mut(&event["index"].as_u64().unwrap_or_default()) {
-            block.delta(&event["delta"], out);
+    fn delta(&mut self, event: &Value, out: &mut Vec<ModelEvent>) -> Result<(), ProviderError> {
+        let (index, delta) = (event["index"].as_u64().unwrap_or_default(), &event["delta"]);
+        if !self.blocks.contains_key(&index) {
+            if delta["type"] == "input_json_delta" {
+                return Err(malformed(NAME, "arguments of a call that never began"));
+            }
+            self.blocks.extend(Block::of_delta(delta, &mut self.names).map(|block| (index, block)));
+        }
+        if let Some(block) = self.blocks.get_mut(&index) {
+            let before = out.len();
+            block.delta(delta, out);
+            if out.len() > before {
+                self.ends.goes_on();
+            }
         }
         self.seen(out);
+        Ok(())
     }
 
     fn stop(&mut self, index: u64, out: &mut Vec<ModelEvent>) {
         let Some(block) = self.blocks.remove(&index) else { return };
         self.content.extend(block.content());
-        if matches!(block, Block::Tool { .. }) {
+        if matches!(block, Block::Tool(_)) {
             block.finish(&mut self.held);
         } else {
             block.finish(out);
@@ -123,23 +127,26 @@ impl Answer {
     fn seen(&mut self, out: &mut Vec<ModelEvent>) {
         self.output |= !out.is_empty();
         if self.output && !self.usage_told {
-            self.usage_told = true;
-            out.push(ModelEvent::Usage(self.spent.plus(&self.usage).usage()));
+            out.extend(self.total());
         }
     }
 
-    fn end(&mut self, out: &mut Vec<ModelEvent>) -> Progress {
-        let reason = match self.stop_reason.take().as_deref() {
-            Some("max_tokens" | "model_context_window_exceeded") => FinishReason::Length,
-            Some("refusal") => FinishReason::ContentFilter,
-            _ if self.tools => FinishReason::ToolCalls,
-            Some("pause_turn") => {
-                self.spent = self.spent.plus(&std::mem::take(&mut self.usage));
-                self.blocks.clear();
-                return Progress::Paused;
-            }
-            _ => FinishReason::Stop,
-        };
+    /// What the answer has used so far.
+    fn total(&mut self) -> Option<ModelEvent> {
+        self.usage_told = true;
+        let total = self.spent.plus(&self.usage);
+        (total != Counts::default()).then(|| ModelEvent::Usage(total.usage()))
+    }
+
+    /// The message is over.
+    fn finish(&mut self, out: &mut Vec<ModelEvent>) -> Result<Progress, ProviderError> {
+        if self.ends.is_paused() && !self.tools {
+            self.spent = self.spent.plus(&std::mem::take(&mut self.usage));
+            self.blocks.clear();
+            self.ends.clear();
+            return Ok(Progress::Paused);
+        }
+        let finish = if self.ends.is_paused() { FinishReason::ToolCalls } else { self.ends.finish(NAME, self.tools)? };
         // It is told below.
         self.usage_told = true;
         let open: Vec<u64> = self.blocks.keys().copied().collect();
@@ -148,20 +155,55 @@ impl Answer {
         }
         // A call that ends where the answer was cut may itself be cut, however whole it looks.
         let held = std::mem::take(&mut self.held);
-        if reason != FinishReason::Length {
+        if finish == FinishReason::ToolCalls {
             out.extend(held);
         }
-        let total = self.spent.plus(&self.usage);
-        if total != Counts::default() {
-            out.push(ModelEvent::Usage(total.usage()));
-        }
-        out.push(ModelEvent::Finished(reason));
-        Progress::Whole
+        out.extend(self.total());
+        out.push(ModelEvent::Finished(finish));
+        Ok(Progress::Whole)
     }
 
     fn count(&mut self, usage: &Value) {
         self.usage.replace(usage);
         self.usage_told = self.usage == Counts::default();
+    }
+}
+
+impl answer::Answer for Answer {
+    fn event(&mut self, event: &Event, out: &mut Vec<ModelEvent>) -> Result<Progress, ProviderError> {
+        let Some(data) = answer::object(NAME, event)? else { return Ok(Progress::Open) };
+        match data["type"].as_str().unwrap_or(&event.name) {
+            "message_start" => self.begin(&data["message"], out)?,
+            // From a server that does not stream.
+            "message" => {
+                self.begin(&data, out)?;
+                return self.finish(out);
+            }
+            "content_block_start" => self.start(data["index"].as_u64().unwrap_or_default(), &data["content_block"], out),
+            "content_block_delta" => self.delta(&data, out)?,
+            "content_block_stop" => self.stop(data["index"].as_u64().unwrap_or_default(), out),
+            "message_delta" => {
+                self.count(&data["usage"]);
+                if let Some(word) = data["delta"]["stop_reason"].as_str() {
+                    if word == "refusal" {
+                        tracing::info!(details = %data["delta"]["stop_details"], "the model declined");
+                    }
+                    self.ends.say(word);
+                }
+            }
+            "message_stop" => return self.finish(out),
+            // Kinds that do not exist yet.
+            _ => {}
+        }
+        Ok(Progress::Open)
+    }
+
+    fn end_of_response(&mut self, out: &mut Vec<ModelEvent>) -> Result<Progress, ProviderError> {
+        self.finish(out)
+    }
+
+    fn unreported_usage(&mut self) -> Option<ModelEvent> {
+        (!self.usage_told).then(|| self.total()).flatten()
     }
 }
 

@@ -63,7 +63,7 @@ impl<'a> Round<'a> {
     fn of(messages: &'a [ModelMessage]) -> Option<Self> {
         let [ModelMessage::Assistant { blocks }, ModelMessage::ToolResults(results)] = messages else { return None };
         let calls = blocks.iter().filter_map(|block| match block {
-            AssistantBlock::ToolCall { id, tool, input } => {
+            AssistantBlock::ToolCall { id, tool, input, .. } => {
                 let result = results.iter().find(|result| result.call_id == *id)?;
                 Some(Answered { tool, path: input.get("path").and_then(Value::as_str).unwrap_or_default(), result })
             }

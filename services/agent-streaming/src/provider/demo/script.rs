@@ -66,7 +66,7 @@ impl Script {
             }
             self.events.push(ModelEvent::ToolInputDelta { call_id: call_id.clone(), json: json.to_owned() });
         }
-        self.events.push(ModelEvent::ToolReady { call_id, input });
+        self.events.push(ModelEvent::ToolReady { call_id, input, opaque: Value::Null });
     }
 
     fn spend(&mut self, piece: &str) -> bool {

@@ -81,13 +81,18 @@ async fn step(events: &[ModelEvent], messages: &mut Vec<ModelMessage>, overlay: 
             ModelEvent::TextFinished { .. } => blocks.push(AssistantBlock::Text(String::new())),
             ModelEvent::ToolStarted { call_id, tool } => drop(tool_of.insert(call_id.clone(), tool.clone())),
             ModelEvent::ToolInputDelta { call_id, json: more } => json.entry(call_id.clone()).or_default().push_str(more),
-            ModelEvent::ToolReady { call_id, input } => {
+            ModelEvent::ToolReady { call_id, input, .. } => {
                 assert_eq!(json[call_id], input.to_string(), "what streamed is what is called");
                 let tool = &tool_of[call_id];
                 let outcome = tools::execute(overlay, base, tool, input).await.unwrap();
                 done.tools.push(tool.clone());
                 done.failures.extend(outcome.failure.as_ref().map(|failure| failure.reason.to_owned()));
-                blocks.push(AssistantBlock::ToolCall { id: call_id.clone(), tool: tool.clone(), input: input.clone() });
+                blocks.push(AssistantBlock::ToolCall {
+                    id: call_id.clone(),
+                    tool: tool.clone(),
+                    input: input.clone(),
+                    opaque: serde_json::Value::Null,
+                });
                 results.push(ToolResult { call_id: call_id.clone(), content: outcome.content, is_error: outcome.failure.is_some() });
             }
             ModelEvent::Finished(reason) => done.finish = *reason,

@@ -1,16 +1,25 @@
 //! A request in the words of chat completions.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value, json};
 
-use super::{Dialect, NAME};
-use crate::provider::{AssistantBlock, MaxTokensField, ModelMessage, ModelRequest, ToolResult, ToolSpec, calls::arguments_object};
+use super::{
+    Dialect, NAME,
+    content::{TAGS, THINKING_PART},
+};
+use crate::provider::{
+    AssistantBlock, MaxTokensField, ModelMessage, ModelRequest, ToolResult, ToolSpec,
+    calls::{arguments_object, wire_ids},
+};
 
-pub(super) fn body(request: &ModelRequest, dialect: &Dialect, is_openai: bool) -> Value {
-    let max_tokens = match dialect.max_tokens {
+/// `max_tokens` is that of the request, or what the model takes.
+pub(super) fn body(request: &ModelRequest, dialect: &Dialect, max_tokens: u32, is_openai: bool) -> Value {
+    let field = match dialect.max_tokens {
         MaxTokensField::MaxTokens => "max_tokens",
         MaxTokensField::MaxCompletionTokens => "max_completion_tokens",
     };
-    let mut body = json!({"model": request.model, max_tokens: request.max_tokens, "stream": true});
+    let mut body = json!({"model": request.model, field: max_tokens, "stream": true});
     if dialect.stream_options {
         body["stream_options"] = json!({"include_usage": true});
     }
@@ -25,7 +34,8 @@ pub(super) fn body(request: &ModelRequest, dialect: &Dialect, is_openai: bool) -
         body["tools"] = request.tools.iter().copied().map(tool).collect();
     }
     let system = (!request.system.is_empty()).then(|| json!({"role": "system", "content": request.system}));
-    body["messages"] = system.into_iter().chain(request.messages.iter().flat_map(messages)).collect();
+    let ids = wire_ids(request, NAME);
+    body["messages"] = system.into_iter().chain(request.messages.iter().flat_map(|message| messages(message, &ids))).collect();
     body
 }
 
@@ -33,62 +43,106 @@ fn tool(spec: &ToolSpec) -> Value {
     json!({"type": "function", "function": {"name": spec.name, "description": spec.description, "parameters": spec.input_schema}})
 }
 
-fn messages(message: &ModelMessage) -> Vec<Value> {
+fn messages(message: &ModelMessage, ids: &HashMap<&str, &str>) -> Vec<Value> {
     match message {
         ModelMessage::User { text } => vec![json!({"role": "user", "content": text})],
-        ModelMessage::Assistant { blocks } => assistant(blocks).into_iter().collect(),
-        ModelMessage::ToolResults(results) => results.iter().map(tool_result).collect(),
+        ModelMessage::Assistant { blocks } => assistant(blocks, ids).into_iter().collect(),
+        ModelMessage::ToolResults(results) => results.iter().map(|result| tool_result(result, ids)).collect(),
     }
 }
 
-/// One message: text joined, calls in order, reasoning in the field that it came in.
-fn assistant(blocks: &[AssistantBlock]) -> Option<Value> {
-    let (mut text, mut calls, mut reasoning) = (String::new(), Vec::new(), Map::new());
+/// One message while it is put together: text joined, calls in order, and everything that the backend wants back where it came.
+#[derive(Default)]
+struct Assistant {
+    text: String,
+    /// Typed parts of reasoning, which come before the text.
+    parts: Vec<Value>,
+    calls: Vec<Value>,
+    fields: Map<String, Value>,
+}
+
+fn assistant(blocks: &[AssistantBlock], ids: &HashMap<&str, &str>) -> Option<Value> {
+    let mut message = Assistant::default();
     for block in blocks {
         match block {
-            AssistantBlock::Text(more) => text.push_str(more),
-            AssistantBlock::ToolCall { id, tool, input } => {
-                let arguments = arguments_object(input).to_string();
-                calls.push(json!({"id": id, "type": "function", "function": {"name": tool, "arguments": arguments}}));
+            AssistantBlock::Text(more) => message.text.push_str(more),
+            AssistantBlock::ToolCall { id, tool, input, opaque } => {
+                message.call(ids.get(id.as_str()).unwrap_or(&id.as_str()), tool, input, opaque)
             }
-            AssistantBlock::Reasoning { text, opaque } if opaque["provider"] == NAME => add_reasoning(&mut reasoning, text, opaque),
+            AssistantBlock::Reasoning { text, opaque } if opaque["provider"] == NAME => message.reasoning(text, opaque),
             AssistantBlock::Reasoning { .. } => {}
         }
     }
-    if text.is_empty() && calls.is_empty() {
-        return None;
-    }
-    let content = if text.is_empty() { Value::Null } else { text.into() };
-    let mut message = json!({"role": "assistant", "content": content});
-    if !calls.is_empty() {
-        // Reasoning belongs to the calls that it led to; a backend that wants it back wants it only there.
-        for (field, value) in reasoning {
-            message[field.as_str()] = value;
+    message.finish()
+}
+
+impl Assistant {
+    fn call(&mut self, id: &str, tool: &str, input: &Value, opaque: &Value) {
+        let arguments = arguments_object(input).to_string();
+        let mut call = json!({"id": id, "type": "function", "function": {"name": tool, "arguments": arguments}});
+        if opaque["provider"] == NAME {
+            for (field, value) in opaque["fields"].as_object().into_iter().flatten() {
+                call[field.as_str()] = value.clone();
+            }
+            for (field, value) in opaque["message"].as_object().into_iter().flatten() {
+                // An empty text says that the field was there; what it held is in the blocks of reasoning.
+                self.fields.entry(field.as_str()).or_insert_with(|| value.clone());
+            }
         }
-        message["tool_calls"] = calls.into();
+        self.calls.push(call);
     }
-    Some(message)
+
+    fn reasoning(&mut self, text: &str, opaque: &Value) {
+        match opaque["field"].as_str() {
+            Some(THINKING_PART) => self.parts.push(json!({"type": "thinking", "thinking": [{"type": "text", "text": text}]})),
+            Some(field) => match TAGS.iter().find(|(open, _)| *open == field) {
+                Some((open, close)) => self.text.push_str(&format!("{open}{text}{close}")),
+                None => {
+                    let so_far = self.fields.get(field).and_then(Value::as_str).unwrap_or_default();
+                    self.fields.insert(field.to_owned(), format!("{so_far}{text}").into());
+                }
+            },
+            None => {}
+        }
+        // As the release before this one kept them.
+        if let Some(details) = opaque["details"].as_array() {
+            let all = self.fields.entry("reasoning_details").or_insert_with(|| Value::Array(Vec::new()));
+            if let Some(all) = all.as_array_mut() {
+                all.extend(details.iter().cloned());
+            }
+        }
+    }
+
+    fn finish(self) -> Option<Value> {
+        let Self { text, mut parts, calls, fields } = self;
+        if text.is_empty() && calls.is_empty() {
+            return None;
+        }
+        let content = match (parts.is_empty(), text.is_empty()) {
+            (true, true) => Value::Null,
+            (true, false) => text.into(),
+            (false, empty) => {
+                parts.extend((!empty).then(|| json!({"type": "text", "text": text})));
+                parts.into()
+            }
+        };
+        let mut message = json!({"role": "assistant", "content": content});
+        if !calls.is_empty() {
+            // Reasoning belongs to the calls that it led to; a backend that wants it back wants it only there.
+            for (field, value) in fields {
+                message[field.as_str()] = value;
+            }
+            message["tool_calls"] = calls.into();
+        }
+        Some(message)
+    }
 }
 
-fn add_reasoning(reasoning: &mut Map<String, Value>, text: &str, opaque: &Value) {
-    if let Some(field) = opaque["field"].as_str() {
-        let so_far = reasoning.entry(field).or_insert_with(|| Value::String(String::new()));
-        *so_far = Value::String(format!("{}{text}", so_far.as_str().unwrap_or_default()));
-    }
-    if let (Some(details), Some(all)) =
-        (opaque["details"].as_array(), reasoning.entry("reasoning_details").or_insert_with(|| Value::Array(Vec::new())).as_array_mut())
-    {
-        all.extend(details.iter().cloned());
-    }
-    if reasoning.get("reasoning_details").and_then(Value::as_array).is_some_and(Vec::is_empty) {
-        reasoning.remove("reasoning_details");
-    }
-}
-
-fn tool_result(result: &ToolResult) -> Value {
+fn tool_result(result: &ToolResult, ids: &HashMap<&str, &str>) -> Value {
     // The protocol has no field for a failure.
     let content = if result.is_error { format!("Error: {}", result.content) } else { result.content.clone() };
-    json!({"role": "tool", "tool_call_id": result.call_id, "content": content})
+    let id = result.call_id.as_str();
+    json!({"role": "tool", "tool_call_id": ids.get(id).unwrap_or(&id), "content": content})
 }
 
 #[cfg(test)]
@@ -113,8 +167,8 @@ mod tests {
             },
             AssistantBlock::Reasoning { text: "of another".into(), opaque: json!({"provider": "anthropic", "signature": "s"}) },
             AssistantBlock::Text("Looking.".into()),
-            AssistantBlock::ToolCall { id: "c1".into(), tool: "list_files".into(), input: json!({"a": 1}) },
-            AssistantBlock::ToolCall { id: "c2".into(), tool: "list_files".into(), input: json!("{\"a") },
+            AssistantBlock::ToolCall { id: "c1".into(), tool: "list_files".into(), input: json!({"a": 1}), opaque: Value::Null },
+            AssistantBlock::ToolCall { id: "c2".into(), tool: "list_files".into(), input: json!("{\"a"), opaque: Value::Null },
         ];
         let results = vec![
             ToolResult { call_id: "c1".into(), content: "none".into(), is_error: false },
@@ -137,7 +191,7 @@ mod tests {
             r#"{"role":"tool","tool_call_id":"c1","content":"none"},{"role":"tool","tool_call_id":"c2","content":"Error: no object"},"#,
             r#"{"role":"assistant","content":"Done."}]}"#,
         );
-        assert_eq!(body(&request(messages), &PLAIN, false).to_string(), expected);
+        assert_eq!(body(&request(messages), &PLAIN, 9, false).to_string(), expected);
     }
 
     #[test]
@@ -147,6 +201,45 @@ mod tests {
         bare.system.clear();
         let dialect = Dialect { stream_options: false, max_tokens: MaxTokensField::MaxCompletionTokens, without_reasoning: true };
         let expected = r#"{"model":"m","max_completion_tokens":9,"stream":true,"reasoning_effort":"none","prompt_cache_key":"turn","messages":[{"role":"user","content":"Hi"}]}"#;
-        assert_eq!(body(&bare, &dialect, true).to_string(), expected);
+        assert_eq!(body(&bare, &dialect, 9, true).to_string(), expected);
+    }
+
+    #[test]
+    fn what_a_backend_sent_goes_back_where_it_came() {
+        let reasoning = |field: &str, text: &str| AssistantBlock::Reasoning {
+            text: text.into(),
+            opaque: json!({"provider": "openai", "field": field}),
+        };
+        let call = |opaque: Value| AssistantBlock::ToolCall { id: "call_1_1".into(), tool: "list_files".into(), input: json!({}), opaque };
+        let long = "i".repeat(50);
+        let opaque = json!({
+            "provider": "openai", "id": long, "fields": {"extra_content": {"google": {"thought_signature": "s"}}},
+            "message": {"reasoning_content": "", "reasoning_details": [{"index": 0}], "thinking_blocks": [1]},
+        });
+        let sent = |blocks: Vec<AssistantBlock>| {
+            let results = vec![ToolResult { call_id: "call_1_1".into(), content: "none".into(), is_error: false }];
+            let request = request(vec![ModelMessage::Assistant { blocks }, ModelMessage::ToolResults(results)]);
+            body(&request, &PLAIN, 9, false)["messages"].as_array().unwrap()[1..].to_vec()
+        };
+        let messages = sent(vec![reasoning("reasoning_content", "h"), reasoning("reasoning_content", "m"), call(opaque.clone())]);
+        let function = json!({"name": "list_files", "arguments": "{}"});
+        assert_eq!(
+            messages[0],
+            json!({
+                "role": "assistant", "content": null, "reasoning_content": "hm", "reasoning_details": [{"index": 0}], "thinking_blocks": [1],
+                "tool_calls": [{"id": long, "type": "function", "function": function, "extra_content": {"google": {"thought_signature": "s"}}}],
+            })
+        );
+        assert_eq!(messages[1]["tool_call_id"], long);
+        assert_eq!(sent(vec![call(opaque)])[0]["reasoning_content"], "", "an empty one was there");
+        let tagged = sent(vec![reasoning("<think>", "hm"), AssistantBlock::Text("Yes".into()), call(Value::Null)]);
+        assert_eq!(tagged[0]["content"], "<think>hm</think>Yes");
+        let parts = sent(vec![reasoning(THINKING_PART, "hm"), AssistantBlock::Text("Yes".into()), call(Value::Null)]);
+        assert_eq!(
+            parts[0]["content"],
+            json!([{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "Yes"}])
+        );
+        let foreign = json!({"provider": "anthropic", "id": "x", "fields": {"a": 1}, "message": {"b": 2}});
+        assert_eq!(sent(vec![call(foreign)])[0]["tool_calls"][0], json!({"id": "call_1_1", "type": "function", "function": function}));
     }
 }

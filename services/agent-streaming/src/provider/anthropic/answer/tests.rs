@@ -1,30 +1,12 @@
 use super::*;
 use crate::provider::{
-    ErrorClass, ModelMessage,
-    fixture::{Reads, check, shown, stream},
-    http::cut,
+    ErrorClass,
+    answer::Answer as _,
+    fixture::{check, request, shown, stream},
 };
 
-impl Reads for Answer {
-    fn event(&mut self, data: &str, out: &mut Vec<ModelEvent>) -> Result<bool, ProviderError> {
-        Answer::event(self, data, out).map(|progress| progress == Progress::Whole).map_err(|e| e.after_output(self.output))
-    }
-
-    fn eof(&mut self, _: &mut Vec<ModelEvent>) -> Result<(), ProviderError> {
-        Err(cut(NAME).after_output(self.output))
-    }
-}
-
 fn answer() -> Answer {
-    let messages = vec![ModelMessage::User { text: "x".into() }];
-    Answer::new(&ModelRequest {
-        model: "m".into(),
-        system: String::new(),
-        messages,
-        tools: Vec::new(),
-        max_tokens: 9,
-        prompt_key: String::new(),
-    })
+    Answer::new(&request(&[]))
 }
 
 fn read(events: &[&str]) -> Vec<String> {
@@ -124,6 +106,10 @@ fn reports_of_usage_replace_field_by_field() {
     );
 }
 
+fn ends(reason: &str) -> String {
+    format!(r#"{{"type":"message_delta","delta":{{"stop_reason":"{reason}","stop_details":{{"category":"x"}}}},"usage":{{}}}}"#)
+}
+
 #[test]
 fn every_stop_reason() {
     for (reason, finished) in [
@@ -133,13 +119,15 @@ fn every_stop_reason() {
         ("tool_use", "stop"),
         ("refusal", "content_filter"),
         ("model_context_window_exceeded", "length"),
-        ("of_tomorrow", "stop"),
     ] {
-        let delta =
-            format!(r#"{{"type":"message_delta","delta":{{"stop_reason":"{reason}","stop_details":{{"category":"x"}}}},"usage":{{}}}}"#);
-        assert_eq!(read(&[&delta, STOP]), [format!("finished {finished}")], "{reason}");
+        assert_eq!(read(&[&ends(reason), STOP]), [format!("finished {finished}")], "{reason}");
     }
-    assert_eq!(read(&[STOP]), ["finished stop"]);
+    for (events, class) in
+        [(vec![STOP.to_owned()], ErrorClass::Connection), (vec![ends("of_tomorrow"), STOP.into()], ErrorClass::Truncated)]
+    {
+        let (out, error) = check(answer, &stream(&events.iter().map(String::as_str).collect::<Vec<_>>()));
+        assert_eq!((out.as_slice(), error.map(|error| error.class)), (&[][..], Some(class)), "{events:?}");
+    }
 }
 
 fn tool(index: u32, json: &str) -> [String; 3] {
@@ -179,15 +167,15 @@ fn arguments_that_are_no_object_arrive_as_text() {
 }
 
 #[test]
-fn an_error_before_output_can_be_retried_and_one_after_it_cannot() {
+fn an_error_inside_a_stream_has_its_class() {
     let error = r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"},"request_id":"req_1"}"#;
     let text = r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#;
     let delta = r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hi"}}"#;
-    for (events, retryable) in [(&[START, text, error][..], true), (&[START, text, delta, error], false)] {
+    for (events, silent) in [(&[START, text, error][..], true), (&[START, text, delta, error], false)] {
         let (out, found) = check(answer, &stream(events));
         let found = found.expect("an error");
-        assert_eq!((found.class, found.retryable), (ErrorClass::Overloaded, retryable));
-        assert_eq!((found.message.as_str(), out.is_empty()), ("anthropic: overloaded_error: Overloaded", retryable));
+        assert_eq!((found.class, found.retryable), (ErrorClass::Overloaded, true));
+        assert_eq!((found.message.as_str(), out.is_empty()), ("anthropic: overloaded_error: Overloaded", silent));
     }
     let (_, found) = check(answer, &stream(&["not json"]));
     assert_eq!(found.map(|e| e.class), Some(ErrorClass::ServerError));
@@ -197,10 +185,10 @@ fn an_error_before_output_can_be_retried_and_one_after_it_cannot() {
 fn empty_blocks_are_not_shown_but_a_signature_is_kept() {
     let block = |kind: &str| format!(r#"{{"type":"content_block_start","index":0,"content_block":{kind}}}"#);
     let stop = r#"{"type":"content_block_stop","index":0}"#;
-    assert_eq!(read(&[&block(r#"{"type":"text","text":""}"#), stop, STOP]), ["finished stop"]);
-    assert_eq!(read(&[&block(r#"{"type":"thinking","thinking":""}"#), stop, STOP]), ["finished stop"]);
+    assert_eq!(read(&[&block(r#"{"type":"text","text":""}"#), stop, &ends("end_turn"), STOP]), ["finished stop"]);
+    assert_eq!(read(&[&block(r#"{"type":"thinking","thinking":""}"#), stop, &ends("end_turn"), STOP]), ["finished stop"]);
     let signed = r#"{"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"c2ln"}}"#;
-    let lines = read(&[&block(r#"{"type":"thinking","thinking":""}"#), signed, stop, STOP]);
+    let lines = read(&[&block(r#"{"type":"thinking","thinking":""}"#), signed, stop, &ends("end_turn"), STOP]);
     assert_eq!(lines, ["reasoning b1.1", r#"end b1.1 {"provider":"anthropic","signature":"c2ln"}"#, "finished stop"]);
 }
 
@@ -208,7 +196,12 @@ fn empty_blocks_are_not_shown_but_a_signature_is_kept() {
 fn a_pause_keeps_the_content_and_adds_up_the_usage() {
     let mut answer = answer();
     let mut out = Vec::new();
-    let mut feed = |events: &[&str], out: &mut Vec<ModelEvent>| events.iter().fold(None, |_, e| Some(answer.event(e, out).expect("fine")));
+    let mut feed = |events: &[&str], out: &mut Vec<ModelEvent>| {
+        events.iter().fold(None, |_, e| {
+            let event = Event { name: String::new(), data: (*e).to_owned() };
+            Some(answer.event(&event, out).expect("fine"))
+        })
+    };
     let paused = feed(
         &[
             START,

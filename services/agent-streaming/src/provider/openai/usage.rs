@@ -1,0 +1,78 @@
+//! The figures of a call, in the places where backends put them.
+
+use proto::agent_streaming::Usage;
+use serde_json::Value;
+
+/// The figures in a chunk; most backends put them beside the choices, some into the choice or into a field of their own.
+pub(super) fn find(chunk: &Value) -> Option<Usage> {
+    let places = ["/usage", "/choices/0/usage", "/x_groq/usage", "/choices/0/message/usage"];
+    places.into_iter().find_map(|place| chunk.pointer(place).filter(|usage| usage.is_object())).map(read)
+}
+
+fn read(usage: &Value) -> Usage {
+    let count = |places: &[&str]| {
+        let number = places.iter().find_map(|place| whole(usage.pointer(place)?)).unwrap_or_default();
+        u32::try_from(number).unwrap_or(u32::MAX)
+    };
+    let output = count(&["/completion_tokens", "/output_tokens"]);
+    let reasoning = count(&["/completion_tokens_details/reasoning_tokens", "/output_tokens_details/reasoning_tokens", "/reasoning_tokens"]);
+    let input = count(&["/prompt_tokens", "/input_tokens"]);
+    let total = count(&["/total_tokens"]);
+    // Reasoning is a part of the output, but some backends count it beside: then it is larger, or only the total has room for it.
+    let beside = reasoning > output || (reasoning > 0 && total == input.saturating_add(output).saturating_add(reasoning));
+    Usage {
+        input_tokens: input,
+        output_tokens: if beside { output.saturating_add(reasoning) } else { output },
+        cached_input_tokens: count(&[
+            "/prompt_tokens_details/cached_tokens",
+            "/input_tokens_details/cached_tokens",
+            "/prompt_cache_hit_tokens",
+        ]),
+        cache_write_input_tokens: count(&["/prompt_tokens_details/cache_write_tokens"]),
+        reasoning_tokens: reasoning,
+    }
+}
+
+/// A count, also one that is written as a decimal number.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float saturates")]
+fn whole(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_f64().filter(|n| n.is_finite() && *n >= 0.0).map(|n| n as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn figures_in_every_place() {
+        let usage = json!({"prompt_tokens": 10, "completion_tokens": 5});
+        for chunk in [
+            json!({"usage": usage}),
+            json!({"choices": [{"usage": usage}]}),
+            json!({"usage": null, "x_groq": {"usage": usage}}),
+            json!({"usage": {"input_tokens": 10.0, "output_tokens": 5}}),
+        ] {
+            assert_eq!(find(&chunk), Some(Usage { input_tokens: 10, output_tokens: 5, ..Usage::default() }), "{chunk}");
+        }
+        for chunk in [json!({}), json!({"usage": null}), json!({"choices": []})] {
+            assert_eq!(find(&chunk), None, "{chunk}");
+        }
+    }
+
+    #[test]
+    fn reasoning_is_a_part_of_the_output() {
+        let of = |completion: u32, reasoning: u32, total: u32| {
+            let details = json!({"reasoning_tokens": reasoning});
+            let usage =
+                json!({"prompt_tokens": 10, "completion_tokens": completion, "total_tokens": total, "completion_tokens_details": details});
+            find(&json!({"usage": usage})).map(|usage| (usage.output_tokens, usage.reasoning_tokens)).unwrap()
+        };
+        assert_eq!(of(50, 30, 60), (50, 30));
+        assert_eq!(of(5, 30, 45), (35, 30), "counted beside, as the total says");
+        assert_eq!(of(50, 30, 90), (80, 30), "counted beside, though smaller");
+        assert_eq!(of(5, 30, 15), (35, 30), "larger than what it is a part of");
+        assert_eq!(of(5, 0, 15), (5, 0));
+    }
+}
