@@ -1,58 +1,51 @@
 // The public API as functions: JSON in, JSON out, a Problem for everything that is not 2xx.
 
+import { ATTEMPTS, LONGEST_WAIT_S, obey, waitOf, waitText } from "/page/patience.js";
+
 export class Problem extends Error {
-  constructor(status, body) {
+  constructor(status, body, wait) {
     super(body?.title ?? `The server answered ${status}`);
     this.status = status;
-    this.reason = body?.reason ?? "";
     this.body = body ?? {};
+    // For how many seconds the server asks to wait; 0 if it does not.
+    this.wait = wait;
   }
 
-  // What a person should read: the fields that were wrong, else the sentence of the problem.
+  // What a person should read: how long to wait, the fields that were wrong, else the sentence of the problem.
   get text() {
+    if (this.wait) return this.status === 429 ? waitText(this.wait) : `The server cannot do this now. ${waitText(this.wait, "It")}`;
     const fields = (this.body.errors ?? []).map((e) => `${e.field ?? e.pointer}: ${e.detail}`);
-    if (fields.length) return fields.join("\n");
-    const wait = this.status === 429 && this.body.retryAfter ? ` Try again in ${this.body.retryAfter} s.` : "";
-    return (this.body.detail || this.message) + wait;
+    return fields.join("\n") || this.body.detail || this.message;
   }
 }
 
 export async function problemOf(response) {
-  const body = await response.json().catch(() => null);
-  const problem = new Problem(response.status, body);
-  problem.body.retryAfter ??= Number(response.headers.get("retry-after")) || undefined;
-  return problem;
+  return new Problem(response.status, await response.json().catch(() => null), waitOf(response));
 }
 
-// A refused request that a short wait makes good is sent again, once: the page itself makes several in a row.
-const LONGEST_WAIT_S = 10;
-
-async function call(method, path, body, patient = true) {
-  const response = await fetch(path, {
-    method,
-    headers: body === undefined ? {} : { "content-type": "application/json" },
-    body: body === undefined ? undefined : JSON.stringify(body),
-  });
-  const wait = response.status === 429 ? Number(response.headers.get("retry-after")) : 0;
-  if (wait && wait <= LONGEST_WAIT_S && patient) {
-    await new Promise((done) => setTimeout(done, wait * 1000));
-    return call(method, path, body, false);
+// A 429 has done nothing. A 503 may have, so a request that must not take effect twice is not sent again after it.
+async function call(method, path, { body, signal, once } = {}) {
+  const json = body === undefined ? {} : { headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
+  for (let attempt = 1; ; attempt++) {
+    const response = await fetch(path, { method, signal, ...json });
+    if (response.ok) return response.status === 204 ? {} : response.json();
+    const problem = await problemOf(response);
+    const again = problem.wait && problem.wait <= LONGEST_WAIT_S && attempt < ATTEMPTS && !(once && problem.status === 503);
+    if (!again) throw problem;
+    await obey(problem.wait, signal);
   }
-  if (!response.ok) throw await problemOf(response);
-  return response.status === 204 ? {} : response.json();
 }
 
 const id = encodeURIComponent;
 
 export const api = {
-  signUp: (email, password) => call("POST", "/api/auth/signup", { email, password }),
-  signIn: (email, password) => call("POST", "/api/auth/signin", { email, password }),
-  signOut: () => call("POST", "/api/auth/signout", {}),
+  signUp: (email, password) => call("POST", "/api/auth/signup", { body: { email, password }, once: true }),
+  signIn: (email, password) => call("POST", "/api/auth/signin", { body: { email, password }, once: true }),
+  signOut: () => call("POST", "/api/auth/signout", { body: {} }),
   session: () => call("GET", "/api/auth/session"),
   projects: () => call("GET", "/api/projects"),
-  messages: (project) => call("GET", `/api/projects/${id(project)}/messages?pageSize=50`),
-  load: (project) => call("GET", `/api/projects/load?projectId=${id(project)}`),
-  preview: (project) => call("POST", `/api/projects/${id(project)}/previews`, {}),
-  turn: (turn) => call("GET", `/api/turns/${id(turn)}`),
-  cancel: (turn) => call("POST", `/api/turns/${id(turn)}/cancel`, {}),
+  messages: (project, signal) => call("GET", `/api/projects/${id(project)}/messages?pageSize=50`, { signal }),
+  load: (project, signal) => call("GET", `/api/projects/load?projectId=${id(project)}`, { signal }),
+  preview: (project, signal) => call("POST", `/api/projects/${id(project)}/previews`, { body: {}, signal }),
+  cancel: (turn) => call("POST", `/api/turns/${id(turn)}/cancel`, { body: {} }),
 };

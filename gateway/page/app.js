@@ -1,11 +1,18 @@
 // The page: a door (sign up, sign in) and a desk (conversation, files and events, preview). All state that must survive a
 // reload is in the address (#project) or on the server.
+//
+// A load makes at most four requests that the policy `general` counts: projects, messages, files, and the preview unless the
+// tab knows it. The account is asked for when the person wants to see it. A turn that may still run is followed by its event
+// stream, which is not counted.
 
 import { api } from "/page/api.js";
+import { forgetPreview, forgetPreviews, previewUrl } from "/page/preview.js";
 import { start, follow } from "/page/stream.js";
-import { element, events, files, look, say, show, status, talk } from "/page/view.js";
+import { busy, element, events, files, look, note, say, show, status, talk } from "/page/view.js";
 
-const desk = { project: "", draft: "", turn: "", running: null };
+// `visit` ends when another project is opened, and with it what still waits for this one. `sent` is the prompt that the
+// server has not taken yet, `made` the revision that the turn has committed. `own`: this visit has sent a prompt.
+const desk = { project: "", draft: "", turn: "", sent: "", made: "", own: false, running: null, visit: new AbortController() };
 
 // The body of an async iteration over ReadableStream needs this in browsers that lack it.
 if (!ReadableStream.prototype[Symbol.asyncIterator]) {
@@ -20,17 +27,17 @@ if (!ReadableStream.prototype[Symbol.asyncIterator]) {
 }
 
 async function enter() {
+  busy(true);
   try {
-    const { user } = await api.session();
-    element("who").textContent = user.email;
     await listProjects();
     // Whoever sees the desk can use it: the draft that a first prompt needs is made before anything else is waited for.
     show("desk");
     await openProject(location.hash.slice(1));
   } catch (error) {
-    if (error.status !== 401) say("door", error.text ?? String(error));
-    show("door");
+    if (error.status === 401) show("door");
+    else note(`${error.text ?? error}\nReload this page to try again.`);
   }
+  busy(false);
 }
 
 element("door").addEventListener("submit", async (event) => {
@@ -48,7 +55,9 @@ element("door").addEventListener("submit", async (event) => {
 });
 
 element("leave").addEventListener("click", async () => {
-  desk.running?.abort();
+  leave();
+  forgetPreviews();
+  element("account").open = false;
   await api.signOut().catch(() => {});
   location.hash = "";
   show("door");
@@ -56,7 +65,17 @@ element("leave").addEventListener("click", async () => {
 
 element("fresh").addEventListener("click", () => openProject(""));
 element("projects").addEventListener("change", (event) => openProject(event.target.value));
-element("reload").addEventListener("click", () => refreshPreview());
+element("reload").addEventListener("click", () => {
+  say("ask", "");
+  forgetPreview(desk.project);
+  const { signal } = desk.visit;
+  refreshFiles().then(showPreview).catch((error) => signal.aborted || say("ask", error.text ?? String(error)));
+});
+element("account").addEventListener("toggle", async () => {
+  element("who").textContent = "";
+  if (!element("account").open) return;
+  element("who").textContent = await api.session().then(({ user }) => user.email, (error) => error.text ?? String(error));
+});
 element("stop").addEventListener("click", () => api.cancel(desk.turn).catch((error) => say("ask", error.text)));
 
 element("prompt").addEventListener("keydown", (event) => {
@@ -72,16 +91,18 @@ element("ask").addEventListener("submit", async (event) => {
   if (!prompt || desk.running) return;
   say("ask", "");
   talk.add("user", prompt);
-  element("prompt").value = "";
+  Object.assign(desk, { sent: prompt, own: true });
   const target = desk.project ? { projectId: desk.project } : { draftId: desk.draft };
+  const visit = desk.visit;
   const accepted = await watch((signal) => start({ ...target, prompt }, signal));
-  if (!accepted) element("prompt").value = prompt;
+  if (!accepted && desk.visit === visit) talk.dropLast();
 });
 
-// Shows a turn until its end. Answers whether the server took it.
+// Shows a turn until its end. Answers whether there was an event of it.
 async function watch(open) {
   const running = (desk.running = new AbortController());
   let accepted = false;
+  desk.made = "";
   status("running", "working…");
   element("send").disabled = true;
   events.clear();
@@ -90,11 +111,11 @@ async function watch(open) {
       accepted = true;
       await apply(event);
     }
+    if (!accepted) status("", "");
   } catch (error) {
     if (!running.signal.aborted) {
       status("failed", "");
       say("ask", error.text ?? String(error));
-      if (!accepted) talk.dropLast();
     }
   } finally {
     if (desk.running === running) {
@@ -112,6 +133,7 @@ async function apply(event) {
   if (type === "turn.accepted") {
     desk.turn = event.turnId;
     element("stop").hidden = false;
+    taken();
     if (!desk.project) {
       desk.project = data.projectId;
       history.replaceState(null, "", `#${desk.project}`);
@@ -127,16 +149,29 @@ async function apply(event) {
   else if (type === "file.delta") files.append(data.callId, data.text);
   else if (type === "file.closed") files.close(data.callId, data.path, data.sizeBytes ?? 0);
   else if (type === "turn.committing") status("running", "saving…");
+  else if (type === "files.committed") desk.made = data.revision;
   else if (type === "turn.completed") await finished("completed", "done");
   else if (type === "turn.cancelled") await finished("cancelled", "stopped");
   else if (type === "turn.conflicted") await finished("conflicted", "somebody else changed the same files");
   else if (type === "turn.failed") await finished("failed", data.message || data.reason);
 }
 
+// The prompt is in the conversation; what the person has typed since stays in the box.
+function taken() {
+  if (element("prompt").value.trim() === desk.sent) element("prompt").value = "";
+  desk.sent = "";
+}
+
 async function finished(kind, text) {
   status(kind, text);
-  await Promise.all([refreshFiles(), listProjects()]);
-  if (kind === "completed") await refreshPreview();
+  element("stop").hidden = true;
+  // After a conflict the head has somebody else's work. Files that were loaded after the turn's end are not loaded again.
+  if ((kind === "conflicted" && desk.own) || (desk.made && desk.made !== look.shown)) {
+    await refreshFiles();
+    await showPreview();
+  } else files.settle();
+  const listed = [...element("projects").options].some((option) => option.value === desk.project);
+  if (!listed) await listProjects();
 }
 
 async function listProjects() {
@@ -145,44 +180,50 @@ async function listProjects() {
   element("projects").replaceChildren(new Option("New project", "", false, !desk.project), ...options);
 }
 
-async function openProject(project) {
+// Ends what still waits for the server on behalf of the project that is open.
+function leave() {
   desk.running?.abort();
-  Object.assign(desk, { project, draft: `draft-${crypto.randomUUID()}`, turn: "", running: null });
+  desk.visit.abort();
+}
+
+async function openProject(project) {
+  leave();
+  const visit = new AbortController();
+  Object.assign(desk, { project, draft: `draft-${crypto.randomUUID()}`, turn: "", sent: "", own: false, running: null, visit });
   element("projects").value = project;
   history.replaceState(null, "", project ? `#${project}` : location.pathname);
   for (const part of [talk, events, files, look]) part.clear();
+  element("send").disabled = false;
+  element("stop").hidden = true;
   status("", "");
   say("ask", "");
   if (!project) return;
   try {
-    const { messages = [] } = await api.messages(project);
+    const { messages = [] } = await api.messages(project, visit.signal);
     for (const m of messages.toReversed()) talk.add(m.role === "MESSAGE_ROLE_USER" ? "user" : "agent", m.text, m.partial);
     await refreshFiles();
-    await refreshPreview();
-    await resume(messages[0]);
+    await showPreview();
+    resume(messages[0]);
   } catch (error) {
-    say("ask", error.text ?? String(error));
+    if (!visit.signal.aborted) say("ask", error.text ?? String(error));
   }
 }
 
-// A prompt without an answer may still be worked on: follow it from its first event.
-async function resume(newest) {
-  if (newest?.role !== "MESSAGE_ROLE_USER") return;
-  const turn = await api.turn(newest.turnId);
-  if (!turn.endTime) await watch((signal) => follow(turn.id, 0, signal));
+// A prompt without an answer may still be worked on, or its turn has ended since: its events tell.
+function resume(newest) {
+  if (newest?.role === "MESSAGE_ROLE_USER" && !desk.running) watch((signal) => follow(newest.turnId, signal));
 }
 
 async function refreshFiles() {
   if (!desk.project) return;
-  const loaded = await api.load(desk.project);
+  const loaded = await api.load(desk.project, desk.visit.signal);
   files.set(loaded.files ?? []);
   look.revision(loaded.revision);
 }
 
-async function refreshPreview() {
+async function showPreview() {
   if (!desk.project || !files.any()) return;
-  const { url } = await api.preview(desk.project);
-  look.at(url);
+  look.at(await previewUrl(desk.project, desk.visit.signal));
 }
 
 enter();

@@ -1,10 +1,13 @@
 // One turn as a sequence of events: the stream may break anywhere and goes on from the last event that was seen.
 
 import { problemOf } from "/page/api.js";
+import { obey, sleep } from "/page/patience.js";
 
 const TERMINAL = new Set(["turn.completed", "turn.failed", "turn.cancelled", "turn.conflicted"]);
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 8000;
+// Refusals in a row, with no event in between.
+const REFUSALS = 10;
 
 // Starts a turn. The key makes a repeated request the same turn.
 export function start(request, signal) {
@@ -13,13 +16,20 @@ export function start(request, signal) {
   return events(open, undefined, 0, signal);
 }
 
-// Follows a turn that was started elsewhere, after the event `seq`.
-export function follow(turn, seq, signal) {
-  return events(null, turn, seq, signal);
+// Follows a turn that was started elsewhere, from its first event. A turn of somebody else and one whose events are no longer
+// kept have none.
+export async function* follow(turn, signal) {
+  try {
+    yield* events(null, turn, 0, signal);
+  } catch (error) {
+    if (error.status !== 404 && error.status !== 410) throw error;
+  }
 }
 
 async function* events(open, turn, seq, signal) {
+  let refusals = 0;
   for (let wait = FIRST_WAIT_MS; ; wait = Math.min(wait * 2, LONGEST_WAIT_MS)) {
+    let asked = 0;
     try {
       const response = await (turn ? resume(turn, seq, signal) : open());
       if (response.status === 204) return;
@@ -27,17 +37,21 @@ async function* events(open, turn, seq, signal) {
       for await (const event of decode(response.body)) {
         if (event.seq <= seq) continue;
         wait = FIRST_WAIT_MS;
+        refusals = 0;
         turn = event.turnId;
         seq = event.seq;
         yield event;
         if (TERMINAL.has(event.type)) return;
       }
     } catch (error) {
-      const final = signal.aborted || (error.status && error.status !== 503 && error.status !== 429) || (error.status && !turn);
-      if (final) throw error;
+      // The request that starts a turn is refused for good: the person has the prompt still.
+      const refused = error.status && (!turn || !error.wait || ++refusals === REFUSALS);
+      if (signal.aborted || refused) throw error;
+      asked = error.wait ?? 0;
     }
-    await new Promise((done) => setTimeout(done, wait));
-    if (signal.aborted) throw signal.reason;
+    // As the server asks, if it does; longer each time that this does not help.
+    if (asked) await obey(Math.max(asked, Math.round(wait / 1000)), signal);
+    else await sleep(wait, signal);
   }
 }
 

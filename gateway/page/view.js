@@ -13,6 +13,17 @@ export function say(form, text) {
   line.hidden = !text;
 }
 
+// One line for the person, in every view; no text takes it away.
+export function note(text) {
+  element("note").textContent = text;
+  element("note").hidden = !text;
+}
+
+// Whether the page is still being filled with what the server has.
+export function busy(is) {
+  document.body.setAttribute("aria-busy", String(is));
+}
+
 export function status(kind, text) {
   element("state").dataset.kind = kind;
   element("state").textContent = text;
@@ -74,6 +85,11 @@ export const files = {
     if (!tree.saved.has(tree.current)) tree.current = loaded[0]?.path ?? "";
     draw();
   },
+  // Takes back what a turn did that ended without files.
+  settle() {
+    tree.live.clear();
+    draw();
+  },
   open(call, path, operation) {
     tree.live.set(call, { path, text: operation === "FILE_OPERATION_WRITE" ? "" : (tree.saved.get(path)?.text ?? ""), size: 0 });
     tree.current = path;
@@ -124,6 +140,8 @@ function row(path, file) {
 }
 
 export const look = {
+  // The id of the revision that the page shows.
+  shown: "",
   clear() {
     element("preview").hidden = true;
     element("preview").removeAttribute("src");
@@ -132,6 +150,7 @@ export const look = {
     this.revision();
   },
   revision(revision) {
+    this.shown = revision?.id ?? "";
     element("revision").textContent = revision ? `revision ${revision.number} · ${revision.id.slice(0, 8)}` : "no revision yet";
   },
   at(url) {

@@ -1,0 +1,22 @@
+// The preview's URL of each project, kept for the life of the tab. A capability is good for an hour from its last use and
+// follows the head, so a reload or a new revision needs no other one.
+
+import { api } from "/page/api.js";
+
+const USABLE_MS = 50 * 60 * 1000;
+const keyOf = (project) => `preview ${project}`;
+
+export async function previewUrl(project, signal) {
+  const known = JSON.parse(sessionStorage.getItem(keyOf(project)));
+  const url = known && Date.now() < known.usedAt + USABLE_MS ? known.url : (await api.preview(project, signal)).url;
+  sessionStorage.setItem(keyOf(project), JSON.stringify({ url, usedAt: Date.now() }));
+  return url;
+}
+
+export function forgetPreview(project) {
+  sessionStorage.removeItem(keyOf(project));
+}
+
+export function forgetPreviews() {
+  sessionStorage.clear();
+}
