@@ -1,4 +1,131 @@
-//! What storage and the agent's tools must refuse alike in the paths of files.
+//! The one rule of paths, which project-storage and the agent's tools share.
+//!
+//! [`check`] holds for every path that names a file, [`check_new`] also for the names that every file system can hold. A path is
+//! new if the revision that a change begins with has no file there. Files that were stored before a rule became stricter keep
+//! their paths.
+
+use unicode_normalization::is_nfc;
+
+/// Characters of a path.
+pub const MAX_CHARACTERS: usize = 255;
+/// Bytes of one part of a new path: what ext4, XFS, APFS and NTFS all hold.
+pub const MAX_PART_BYTES: usize = 255;
+/// Characters of a text that an error shows.
+const SHOWN_CHARACTERS: usize = 64;
+
+/// Names that Windows gives to devices in every folder, whatever extension follows. COM and LPT come with a number.
+const DEVICES: [&str; 7] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", "CLOCK$"];
+const PORTS: [&str; 2] = ["COM", "LPT"];
+
+/// Why a text is not a legal path.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadPath {
+    #[error("it is empty; a path has 1 to {} characters", MAX_CHARACTERS)]
+    Empty,
+    #[error("it is longer than {} characters", MAX_CHARACTERS)]
+    TooLong,
+    #[error("it has a backslash; parts are separated by /")]
+    Backslash,
+    #[error("it has the control character {}", code(*.0))]
+    Control(char),
+    #[error("it begins with /; paths are relative to the project, such as src/app.js")]
+    Absolute,
+    #[error("it is not in Unicode form NFC")]
+    NotNfc,
+    #[error("it has an empty part")]
+    EmptyPart,
+    #[error("it has a part . or ..")]
+    DotPart,
+    #[error("git takes its part `{part}` for .git")]
+    Git { part: String },
+    #[error("it has the character {}, which changes the direction of the text", code(*.0))]
+    Direction(char),
+    #[error("it has {}, which Unicode keeps free of characters", code(*.0))]
+    Unassigned(char),
+    #[error("its part `{part}` has the character {character}, which Windows does not allow")]
+    Character { part: String, character: char },
+    #[error("its part `{part}` has {bytes} bytes; a part may have {}", MAX_PART_BYTES)]
+    PartTooLong { part: String, bytes: usize },
+    #[error("its part `{part}` is the name of a device on Windows")]
+    Device { part: String },
+    #[error("its part `{part}` ends with a dot or a space, which Windows removes")]
+    Ending { part: String },
+}
+
+/// Whether a text can be the path of a file: relative, `/`-separated, NFC, 1 to 255 characters, no part that git or a walk
+/// through folders reads in its own way. Nothing is normalised: a path read equals the path written.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check(path: &str) -> Result<(), BadPath> {
+    if path.is_empty() {
+        return Err(BadPath::Empty);
+    }
+    // Bytes first: no need to count the characters of a text of megabytes.
+    if path.len() > MAX_CHARACTERS * 4 || path.chars().count() > MAX_CHARACTERS {
+        return Err(BadPath::TooLong);
+    }
+    if path.contains('\\') {
+        return Err(BadPath::Backslash);
+    }
+    if let Some(control) = path.chars().find(|c| c.is_control()) {
+        return Err(BadPath::Control(control));
+    }
+    if path.starts_with('/') {
+        return Err(BadPath::Absolute);
+    }
+    if !is_nfc(path) {
+        return Err(BadPath::NotNfc);
+    }
+    path.split('/').try_for_each(|part| match part {
+        "" => Err(BadPath::EmptyPart),
+        "." | ".." => Err(BadPath::DotPart),
+        _ if is_git_folder(part) => Err(BadPath::Git { part: shown(part) }),
+        _ => Ok(()),
+    })
+}
+
+/// Whether a file may come to a path where none is: [`check`], and every file system can hold each part.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_new(path: &str) -> Result<(), BadPath> {
+    check(path)?;
+    if let Some(c) = path.chars().find(|c| is_direction(*c)) {
+        return Err(BadPath::Direction(c));
+    }
+    if let Some(c) = path.chars().find(|c| is_unassigned(*c)) {
+        return Err(BadPath::Unassigned(c));
+    }
+    path.split('/').try_for_each(new_part)
+}
+
+fn new_part(part: &str) -> Result<(), BadPath> {
+    if let Some(character) = part.chars().find(|c| matches!(c, '<' | '>' | ':' | '"' | '|' | '?' | '*')) {
+        return Err(BadPath::Character { part: shown(part), character });
+    }
+    if part.len() > MAX_PART_BYTES {
+        return Err(BadPath::PartTooLong { part: shown(part), bytes: part.len() });
+    }
+    if is_device(part) {
+        return Err(BadPath::Device { part: shown(part) });
+    }
+    if part.ends_with(['.', ' ']) {
+        return Err(BadPath::Ending { part: shown(part) });
+    }
+    Ok(())
+}
+
+/// Whether Windows opens a device in place of the file. It looks at what stands before the first dot, without the spaces behind.
+fn is_device(part: &str) -> bool {
+    let name = part.split('.').next().unwrap_or_default().trim_end_matches(' ');
+    if DEVICES.iter().any(|device| name.eq_ignore_ascii_case(device)) {
+        return true;
+    }
+    let Some((at, number)) = name.char_indices().next_back() else { return false };
+    let is_port = PORTS.iter().any(|port| name[..at].eq_ignore_ascii_case(port));
+    is_port && matches!(number, '0'..='9' | '\u{b9}' | '\u{b2}' | '\u{b3}')
+}
 
 /// Whether a checkout would write into the repository itself, which git clients refuse: a file system without case takes
 /// `.GIT` for `.git`, NTFS also `git~1` and anything with dots, blanks or a stream behind it, HFS+ also what has invisible
@@ -15,17 +142,43 @@ fn is_ignored_by_hfs(c: char) -> bool {
     matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}')
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Unicode's property `Bidi_Control`: with these a name reads as another one.
+fn is_direction(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
 
-    #[test]
-    fn every_spelling_of_the_repository_is_known() {
-        for part in [".git", ".GIT", ".git.", ".git ", "git~1", "GIT~1", ".git::$DATA", ".g\u{200c}it"] {
-            assert!(is_git_folder(part), "{part:?}");
-        }
-        for part in [".gitignore", ".github", "git", "git~2", "a.git", ""] {
-            assert!(!is_git_folder(part), "{part:?}");
+/// Unicode's noncharacters. APFS refuses names with code points that are not assigned, and these never will be.
+fn is_unassigned(c: char) -> bool {
+    matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe
+}
+
+/// A name as a file system without case compares it. Upper case first, so that `ß` meets `SS`.
+#[must_use]
+pub fn fold(name: &str) -> String {
+    name.to_uppercase().to_lowercase()
+}
+
+/// A text as an error shows it: at most 64 characters, and none that hides or that moves the words around it.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    let mut shown = String::new();
+    for c in text.chars().take(SHOWN_CHARACTERS) {
+        if c.is_control() || is_direction(c) || is_unassigned(c) {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
         }
     }
+    if text.chars().nth(SHOWN_CHARACTERS).is_some() {
+        shown.push('…');
+    }
+    shown
 }
+
+/// As Unicode writes it.
+fn code(c: char) -> String {
+    format!("U+{:04X}", u32::from(c))
+}
+
+#[cfg(test)]
+mod tests;

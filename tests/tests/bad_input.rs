@@ -316,6 +316,34 @@ async fn over_limit(stage: &Stage, binding: &Binding, name: &str, limit: usize) 
     Ok(())
 }
 
+/// Steps whose path no file may have, or no file that is new.
+fn bad_paths() -> Vec<(&'static str, Value, &'static str)> {
+    let write = |path: &str| json!({ "path": path, "write": { "text": "x" } });
+    let steps = [
+        ("traversal", write("../etc/passwd")),
+        ("absolute", write("/etc/passwd")),
+        ("dot", write("a/./b")),
+        ("empty part", write("a//b")),
+        ("git", write(".git/config")),
+        ("backslash", write("a\\b")),
+        ("control", write("a\u{7}b")),
+        ("not NFC", write("e\u{301}.txt")),
+        ("long path", write(&"a".repeat(256))),
+        ("device", write("src/aux.js")),
+        ("stream", write("a:b")),
+        ("question mark", json!({ "path": "what?", "create": { "text": "x" } })),
+        ("dot at the end", write("trailing.")),
+        ("space at the end", write("trailing /x")),
+        ("direction", write("a\u{202e}b")),
+        ("long part", write(&"é".repeat(128))),
+        ("device as target", json!({ "path": "index.html", "rename": { "newPath": "CON.html" } })),
+        ("no path", write("")),
+        ("case twin", write("INDEX.html")),
+        ("file as folder", write("index.html/x")),
+    ];
+    steps.into_iter().map(|(what, step)| (what, step, "INVALID_PATH")).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_set_is_applied_whole_or_not_at_all() -> Result<()> {
     let stage = stage().await?;
@@ -323,18 +351,6 @@ async fn a_change_set_is_applied_whole_or_not_at_all() -> Result<()> {
     let good = json!({ "path": "good.txt", "write": { "text": "good" } });
     let long = |n: usize| "a".repeat(n);
     let rows = [
-        ("traversal", json!({ "path": "../etc/passwd", "write": { "text": "x" } }), "INVALID_PATH"),
-        ("absolute", json!({ "path": "/etc/passwd", "write": { "text": "x" } }), "INVALID_PATH"),
-        ("dot", json!({ "path": "a/./b", "write": { "text": "x" } }), "INVALID_PATH"),
-        ("empty part", json!({ "path": "a//b", "write": { "text": "x" } }), "INVALID_PATH"),
-        ("git", json!({ "path": ".git/config", "write": { "text": "x" } }), "INVALID_PATH"),
-        ("backslash", json!({ "path": "a\\b", "write": { "text": "x" } }), "INVALID_PATH"),
-        ("control", json!({ "path": "a\u{7}b", "write": { "text": "x" } }), "INVALID_PATH"),
-        ("not NFC", json!({ "path": "e\u{301}.txt", "write": { "text": "x" } }), "INVALID_PATH"),
-        ("long path", json!({ "path": long(256), "write": { "text": "x" } }), "INVALID_PATH"),
-        ("no path", json!({ "path": "", "write": { "text": "x" } }), "INVALID_PATH"),
-        ("case twin", json!({ "path": "INDEX.html", "write": { "text": "x" } }), "INVALID_PATH"),
-        ("file as folder", json!({ "path": "index.html/x", "write": { "text": "x" } }), "INVALID_PATH"),
         ("one byte over", json!({ "path": "big.txt", "write": { "text": long(51_201) } }), "FILE_TOO_LARGE"),
         ("absent", json!({ "path": "absent.txt", "delete": {} }), "FILE_NOT_FOUND"),
         ("taken", json!({ "path": "index.html", "create": { "text": "x" } }), "FILE_EXISTS"),
@@ -342,7 +358,7 @@ async fn a_change_set_is_applied_whole_or_not_at_all() -> Result<()> {
         ("taken target", json!({ "path": "good.txt", "rename": { "newPath": "index.html" } }), "FILE_EXISTS"),
         ("no action", json!({ "path": "x.txt" }), "INVALID_FIELD"),
     ];
-    for (what, bad, reason) in rows {
+    for (what, bad, reason) in bad_paths().into_iter().chain(rows) {
         let body = json!({ "projectId": stage.project, "changes": [good, bad] });
         let (status, problem) = stage.person.refused(Method::POST, "/api/projects/save", body).await?;
         assert!(status.is_client_error() && problem["reason"] == reason, "{what}: {status} {problem}");
@@ -352,6 +368,17 @@ async fn a_change_set_is_applied_whole_or_not_at_all() -> Result<()> {
         if reason == "FILE_TOO_LARGE" {
             assert!(text.contains("51200") || text.contains("51,200"), "the limit is not named in {text}");
         }
+    }
+    // To read is no change: such a name is asked for as it is, and only absent.
+    for (encoded, path) in [("src/aux.js", "src/aux.js"), ("a:b", "a:b"), ("what%3F", "what?"), ("trailing.", "trailing."), ("x%20", "x ")]
+    {
+        let file = format!("/api/projects/{}/files/{encoded}", stage.project);
+        let (status, problem) = stage.person.refused(Method::GET, &file, json!({})).await?;
+        assert_eq!(
+            (status.as_u16(), &problem["reason"], &problem["metadata"]["path"]),
+            (404, &json!("FILE_NOT_FOUND"), &json!(path)),
+            "{problem}"
+        );
     }
     let many: Vec<_> = (0..201).map(|n| json!({ "path": format!("f{n}.txt"), "write": { "text": "x" } })).collect();
     let (status, problem) =

@@ -3,7 +3,6 @@
 
 mod clash;
 mod limit;
-mod path;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -18,8 +17,6 @@ use proto::{
         DeleteFile, File, FileChange, FileContent, FileEntry, FileKind, ProjectLimits, RenameFile, file_change::Action, file_content::Data,
     },
 };
-
-pub use self::path::check as check_path;
 
 /// How much base content is kept for the next reader.
 const CACHE_BYTES: usize = 8 * 1024 * 1024;

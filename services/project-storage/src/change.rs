@@ -84,19 +84,21 @@ impl ChangeSet {
     }
 }
 
-/// The tree between two steps. A replacing set builds a new tree while its steps still see the files of the old one.
-struct State {
+/// The tree between two steps.
+struct State<'a> {
     tree: Folder,
-    shadow: Option<(Arc<Folder>, HashSet<FilePath>)>,
+    base: &'a Folder,
+    /// A replacing set builds a new tree while its steps still see the files of the base, without these.
+    gone: Option<HashSet<FilePath>>,
 }
 
-impl State {
-    fn on(base: &Arc<Folder>) -> Self {
-        Self { tree: Folder::clone(base), shadow: None }
+impl<'a> State<'a> {
+    fn on(base: &'a Folder) -> Self {
+        Self { tree: base.clone(), base, gone: None }
     }
 
-    fn replacing(base: &Arc<Folder>) -> Self {
-        Self { tree: Folder::default(), shadow: Some((base.clone(), HashSet::new())) }
+    fn replacing(base: &'a Folder) -> Self {
+        Self { tree: Folder::default(), base, gone: Some(HashSet::new()) }
     }
 
     fn step(&mut self, index: usize, change: &Change, limits: &Limits) -> Result<(), Error> {
@@ -116,6 +118,7 @@ impl State {
         }
         match action {
             Action::Write(content) | Action::Create(content) | Action::Update(content) => {
+                self.may_stand(field("path"), path)?;
                 let (size, limit) = (content.file.size, limits.file_bytes);
                 if size > limit {
                     return Err(Error::FileTooLarge { field: field(action.name()), path: path.to_string(), size, limit });
@@ -130,6 +133,7 @@ impl State {
                 Err(Error::FileExists { field: field("rename.new_path"), path: to.to_string() })
             }
             Action::Rename(to) => {
+                self.may_stand(field("rename.new_path"), to)?;
                 // First away, then there: `a` may become `A` or `a/b`.
                 self.remove(path);
                 present.map_or(Ok(()), |file| self.put(to, file)).map_err(|clash| clash.at(field("rename.new_path"), to))
@@ -139,9 +143,17 @@ impl State {
 
     fn file(&self, path: &FilePath) -> Option<FileRef> {
         self.tree.file(path.as_str()).or_else(|| {
-            let (base, gone) = self.shadow.as_ref()?;
-            if gone.contains(path) { None } else { base.file(path.as_str()) }
+            let gone = self.gone.as_ref()?;
+            if gone.contains(path) { None } else { self.base.file(path.as_str()) }
         })
+    }
+
+    /// Whether a file may be brought to a path. One that the base has a file at may be kept, however the rule was then.
+    fn may_stand(&self, field: String, path: &FilePath) -> Result<(), Error> {
+        match self.base.file(path.as_str()) {
+            Some(_) => Ok(()),
+            None => path.check_new().map_err(|problem| Error::bad_path(field, path.as_str(), &problem)),
+        }
     }
 
     fn put(&mut self, path: &FilePath, file: FileRef) -> Result<(), Clash> {
@@ -151,7 +163,7 @@ impl State {
 
     fn remove(&mut self, path: &FilePath) {
         self.tree.remove(path.as_str());
-        if let Some((_, gone)) = &mut self.shadow {
+        if let Some(gone) = &mut self.gone {
             gone.insert(path.clone());
         }
     }
@@ -237,6 +249,42 @@ mod tests {
         assert_eq!(apply(&base, changes, true).expect("applies"), ["README=4", "b=1", "c=2"]);
         let again = vec![step("a", Action::Delete), step("a", Action::Update(content("1")))];
         assert!(matches!(apply(&base, again, true), Err(Error::FileNotFound { path, .. }) if path == "a"));
+    }
+
+    #[test]
+    fn a_path_that_the_base_has_needs_not_be_one_for_new_files() {
+        let base = [("aux.js", "1"), ("a:b/c", "2"), ("d", "3")];
+        let all = |changes: Vec<Change>| apply(&base, changes, false).map(|files| files.join(" ")).map_err(|error| error.to_string());
+        for (changes, result) in [
+            (vec![write("aux.js", "4")], "a:b/c=2 aux.js=4 d=3"),
+            (vec![step("aux.js", Action::Update(content("4")))], "a:b/c=2 aux.js=4 d=3"),
+            (vec![step("aux.js", Action::Rename(path("lib/x.js")))], "a:b/c=2 d=3 lib/x.js=1"),
+            (vec![step("aux.js", Action::Delete), step("a:b/c", Action::Delete)], "d=3"),
+            (vec![step("aux.js", Action::Delete), step("aux.js", Action::Create(content("4")))], "a:b/c=2 aux.js=4 d=3"),
+            (vec![step("aux.js", Action::Rename(path("x"))), step("x", Action::Rename(path("aux.js")))], "a:b/c=2 aux.js=1 d=3"),
+            (vec![step("aux.js", Action::Delete), step("d", Action::Rename(path("aux.js")))], "a:b/c=2 aux.js=3"),
+        ] {
+            assert_eq!(all(changes.clone()), Ok(result.to_owned()), "{changes:?}");
+        }
+        for (change, field, bad) in [
+            (write("con", "1"), "changes[1].path", "con"),
+            (step("x/NUL.txt", Action::Create(content("1"))), "changes[1].path", "x/NUL.txt"),
+            (step("d", Action::Rename(path("what?"))), "changes[1].rename.new_path", "what?"),
+            (step("aux.js", Action::Rename(path("AUX.js"))), "changes[1].rename.new_path", "AUX.js"),
+            (step("aux.js", Action::Rename(path("a:b/aux.js"))), "changes[1].rename.new_path", "a:b/aux.js"),
+            (write("a:b/new", "1"), "changes[1].path", "a:b/new"),
+            (write("con", "longer than a file may be"), "changes[1].path", "con"),
+        ] {
+            for replace in [false, true] {
+                let refused = apply(&base, vec![write("good", "1"), change.clone()], replace);
+                assert!(
+                    matches!(&refused, Err(Error::InvalidPath { field: f, path, .. }) if f == field && path == bad),
+                    "{change:?}: {refused:?}"
+                );
+            }
+        }
+        let again = vec![write("aux.js", "1"), write("a:b/c", "4")];
+        assert_eq!(apply(&base, again, true).expect("applies"), ["a:b/c=4", "aux.js=1"]);
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use chassis::error::ServiceError;
-use proto::error::{ErrorCode, Fault, FieldViolation};
+use proto::{
+    error::{ErrorCode, Fault, FieldViolation},
+    path::{BadPath, shown},
+};
 
 use crate::{
     git::{Corrupt, Oid},
@@ -14,13 +17,15 @@ use crate::{
 pub const SERVICE: &str = "project-storage";
 /// Bytes of paths that an error lists at most; an error travels in headers, which have a limit of their own.
 const LISTED_BYTES: usize = 2048;
+/// Characters of a path that breaks the rule.
+const PATH_CHARACTERS: usize = 64;
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{field}: {problem}")]
     Field { field: String, problem: String },
-    #[error("`{path}` is not a legal path here: {problem}")]
+    #[error("`{}` is not a legal path here: {problem}", shown(path))]
     InvalidPath { field: String, path: String, problem: String },
     #[error("`{path}` has {size} bytes; a file may have {limit}")]
     FileTooLarge { field: String, path: String, size: u32, limit: u32 },
@@ -170,6 +175,12 @@ impl Error {
             Self::ConflictResolved { revision } => fault.with("revision", revision.to_string()),
             _ => fault,
         }
+    }
+
+    /// A path breaks the rule.
+    pub fn bad_path(field: String, path: &str, problem: &BadPath) -> Self {
+        // A text of megabytes does not come back in the error.
+        Self::InvalidPath { field, path: path.chars().take(PATH_CHARACTERS).collect(), problem: problem.to_string() }
     }
 
     /// The head is not what somebody looked at.

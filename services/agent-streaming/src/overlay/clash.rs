@@ -1,6 +1,8 @@
 //! Paths that cannot stand beside each other: a file where a folder is, and names that differ only in case, which the file
 //! systems of most people take for one.
 
+use proto::path::fold;
+
 /// Why a path cannot join the others; each holds the path that is in the way.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Clash<'a> {
@@ -44,7 +46,7 @@ fn same_but_for_case(a: &str, b: &str) -> bool {
     if a.is_ascii() && b.is_ascii() {
         return a.eq_ignore_ascii_case(b);
     }
-    a.to_lowercase() == b.to_lowercase()
+    fold(a) == fold(b)
 }
 
 #[cfg(test)]
@@ -53,7 +55,7 @@ mod tests {
 
     #[test]
     fn table() {
-        let others = ["README.md", "src/App.js", "src/über.js", "lib"];
+        let others = ["README.md", "src/App.js", "src/über.js", "lib", "straße"];
         for (path, clash) in [
             ("README.md", None),
             ("readme.md", Some(Clash::Twin("README.md"))),
@@ -61,6 +63,8 @@ mod tests {
             ("src/app.js", Some(Clash::Twin("src/App.js"))),
             ("SRC/other.js", Some(Clash::Twin("src"))),
             ("src/ÜBER.js", Some(Clash::Twin("src/über.js"))),
+            ("STRASSE", Some(Clash::Twin("straße"))),
+            ("Strasse/x", Some(Clash::Twin("straße"))),
             ("src", Some(Clash::IsFolder("src/App.js"))),
             ("lib/a/b", Some(Clash::IsFile("lib"))),
             ("src/other.js", None),

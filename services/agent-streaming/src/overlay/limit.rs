@@ -2,12 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use super::{Node, Overlay, Refusal, clash, path};
+use proto::path;
+
+use super::{Node, Overlay, Refusal, clash};
 
 impl Overlay {
     /// Whether `size` bytes may stand at a path, `instead` of the file that moves there.
     pub(super) fn may_put(&self, path: &str, size: usize, instead: Option<&str>) -> Result<(), Refusal> {
-        path::check(path).map_err(|problem| Refusal::new("INVALID_PATH", format!("the path {path:?} {problem}")))?;
+        // As project-storage does: a path that the base has may be kept, however the rule was then.
+        if !self.base.contains_key(path) {
+            path::check_new(path)
+                .map_err(|problem| Refusal::new("INVALID_PATH", format!("`{}` is not a legal path here: {problem}", path::shown(path))))?;
+        }
         let others = self.files.keys().map(String::as_str).filter(|other| Some(*other) != instead);
         if let Some(clash) = clash::find(path, others) {
             return Err(Refusal::new("INVALID_PATH", clash.message(path)));

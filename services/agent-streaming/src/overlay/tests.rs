@@ -190,6 +190,58 @@ async fn what_may_not_be_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_path_of_the_base_stays_whatever_it_is_called() {
+    let base = Memory::new(&[("aux.js", "1"), ("a:b/c", "2"), ("end.", "3"), ("d", "4")]);
+    for (steps, changes) in [
+        ("aux.js=9", &["aux.js=9"][..]),
+        ("a:b/c=9 a:b/c=2", &[]),
+        ("aux.js>lib/x.js", &["aux.js>lib/x.js"]),
+        ("aux.js>x x>aux.js", &[]),
+        ("-aux.js -a:b/c -end.", &["-a:b/c", "-aux.js", "-end."]),
+        ("-end. end.=9", &["end.=9"]),
+        ("-end. d>end.", &["-d", "end.=4"]),
+        ("end.>t aux.js>end.", &["-aux.js", "end.=1", "t=3"]),
+    ] {
+        assert_eq!(net(&base, steps).await, changes, "{steps}");
+    }
+    let mut overlay = base.overlay();
+    let contents = overlay.read(&base, &["aux.js", "a:b/c"]).await.unwrap();
+    assert_eq!(contents, [("aux.js".into(), Content::Text("1".into())), ("a:b/c".into(), Content::Text("2".into()))]);
+}
+
+#[tokio::test]
+async fn a_new_path_is_refused_in_the_words_of_the_rule() {
+    let base = Memory::new(&[("aux.js", "1"), ("a:b/c", "2"), ("d", "3")]);
+    let long = format!("a/{}", "é".repeat(128));
+    let rows = [
+        "con",
+        "src/NUL.tar.gz",
+        "what?",
+        "a:b/new",
+        "end.",
+        "x/end /y",
+        "a\u{202e}b",
+        "a\u{ffff}",
+        "AUX.js",
+        &long,
+        "../x",
+        "/x",
+        "a\\b",
+        ".GIT/x",
+    ];
+    for path in rows {
+        let problem = proto::path::check_new(path).expect_err("no path for a new file");
+        let words = format!("`{}` is not a legal path here: {problem}", proto::path::shown(path));
+        let refusal = Err(Refusal::new("INVALID_PATH", words));
+        let mut overlay = base.overlay();
+        assert_eq!(overlay.write(&base, path, "x").await.unwrap(), refusal);
+        assert_eq!(overlay.rename(&base, "d", path).await.unwrap(), refusal);
+        assert_eq!(overlay.rename(&base, "aux.js", path).await.unwrap(), refusal);
+        assert_eq!(shown(&overlay.changes()), Vec::<String>::new(), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn one_byte_and_one_file_over_each_limit() {
     let base = Memory::new(&[("a", "1")]);
     let limits = |limits: ProjectLimits| Overlay::new(base.entries(), limits);

@@ -3,6 +3,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use proto::path::fold;
+
 use super::object::{Object, Oid, tree};
 
 /// What a tree knows about a file.
@@ -238,11 +240,6 @@ impl Folder {
         entries.sort_by(|a, b| gix_object::tree::name_order(a.0.as_bytes(), is_folder(a.1), b.0.as_bytes(), is_folder(b.1)));
         entries
     }
-}
-
-/// Equal for names that a file system without case would take for one. Upper case first, so that `ß` meets `SS`.
-fn fold(name: &str) -> String {
-    name.to_uppercase().to_lowercase()
 }
 
 #[cfg(test)]

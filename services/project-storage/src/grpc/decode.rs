@@ -152,13 +152,9 @@ fn change(index: usize, wire: FileChange) -> Result<Change, Error> {
     Ok(Change { path, action, etag })
 }
 
-/// A legal path.
+/// A path that a file can have. Whether one may come new depends on the files that are there.
 pub(super) fn path(field: String, text: &str) -> Result<FilePath, Error> {
-    FilePath::parse(text).map_err(|problem| {
-        // A text of megabytes does not come back in the error.
-        let path = text.chars().take(64).collect();
-        Error::InvalidPath { field, path, problem: problem.to_string() }
-    })
+    FilePath::parse(text).map_err(|problem| Error::bad_path(field, text, &problem))
 }
 
 /// The bytes of a file, hashed.

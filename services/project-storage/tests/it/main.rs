@@ -6,6 +6,7 @@ mod harness;
 mod limits;
 mod merges;
 mod pages;
+mod paths;
 mod previews;
 mod projects;
 mod races;
