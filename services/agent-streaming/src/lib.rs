@@ -6,7 +6,7 @@
 //! - [`start`], [`list`], [`cancel`], [`disconnect`]: a turn on its way in, found again, and stopped.
 //! - [`worker`], [`run`], [`step`], [`saga`], [`outbox`]: who drives it, step by step, to exactly one end.
 //! - [`journal`]: the log as its writers see it; [`tail`], [`follow`], [`compact`]: as its viewers do; [`doorbell`]: between replicas.
-//! - [`provider`], [`prompt`], [`agents`]: the model, and what it is told; [`tools`], [`overlay`]: what it may do.
+//! - [`provider`], [`prompt`], [`history`], [`agents`]: the model, and what it is told; [`tools`], [`overlay`]: what it may do.
 //! - [`store`], [`partitions`], [`upstream`]: the database and the other services; [`grpc`], [`error`], [`config`]: the edge.
 
 pub mod agents;
@@ -20,6 +20,7 @@ mod error;
 mod event;
 mod follow;
 mod grpc;
+mod history;
 mod journal;
 mod list;
 mod outbox;

@@ -18,6 +18,7 @@ use proto::{
 use crate::{
     Parts,
     agents::Agent,
+    history,
     journal::{Stopped, TurnLog},
     overlay::{BaseError, BaseFiles, Overlay},
     prompt,
@@ -32,8 +33,6 @@ use crate::{
 
 /// How long a turn waits for project-storage at its start and while it reads files.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Messages of the conversation that the prompt is made from.
-const HISTORY: i32 = 50;
 
 /// Drives a turn that has just got its slot to its end.
 pub(crate) async fn run(parts: &Parts, log: &TurnLog, turn: &Turn) -> Result<(), Stopped> {
@@ -81,14 +80,15 @@ struct Desk<'a> {
 /// From the tree and the steps so far to the last step.
 async fn work(parts: &Parts, record: &mut Record<'_>, turn: &Turn, started: bool) -> Result<Done, Ended> {
     let (agent, provider, model) = cast(parts, turn)?;
-    let (tree, history) = if started { read_base(parts, turn).await? } else { read_project(parts, turn, &turn.asked_revision).await? };
+    let (tree, told) = if started { read_base(parts, turn).await? } else { read_project(parts, turn).await? };
     if !started {
         let event = TurnStarted { base_revision: tree.revision.clone(), model: turn.model.clone() };
-        // The model need not wait for the commit: who claimed the turn owns it, and nothing is shown before it is written.
-        record.push_with(Kind::TurnStarted(event), Change::started(tree.revision.clone())).await?;
+        record.push_with(Kind::TurnStarted(event), Change::started(tree.revision.clone(), history::ids(&told)?)).await?;
+        // The model waits for the commit: a later owner has to know what this one told it.
+        record.log.flush().await?;
     }
 
-    let (system, messages) = prompt::build(agent, &history, &tree.files, &turn.prompt);
+    let (system, messages) = prompt::build(agent, &told, &tree.files, &turn.prompt);
     let base = TurnFiles { upstream: parts.upstream.clone(), turn: turn.id, revision: tree.revision.clone() };
     let mut overlay = Overlay::new(tree.files, tree.limits.unwrap_or_default());
     let desk = Desk { turn, provider, model, base };
@@ -127,20 +127,22 @@ fn cast<'a>(parts: &'a Parts, turn: &Turn) -> Result<(&'a Agent, Arc<dyn Provide
 
 type Read = (GetTurnTreeResponse, Vec<Message>);
 
-async fn read_project(parts: &Parts, turn: &Turn, revision: &str) -> Result<Read, Failure> {
-    let tree = insist(Some(PATIENCE), || parts.upstream.tree(turn.id, revision));
-    let history = insist(Some(PATIENCE), || parts.upstream.messages(turn.id, HISTORY));
-    tokio::try_join!(tree, history).map_err(|fault| saga::refusal(&fault))
+async fn read_project(parts: &Parts, turn: &Turn) -> Result<Read, Failure> {
+    tokio::try_join!(tree(parts, turn, &turn.asked_revision), history::first(&parts.upstream, turn, PATIENCE))
 }
 
-/// The same for a turn that has started, on the base that it started with.
+/// The same for a turn that has started: the base and the messages that it started with.
 async fn read_base(parts: &Parts, turn: &Turn) -> Result<Read, Failure> {
-    let (tree, history) = read_project(parts, turn, &turn.base_revision).await?;
+    let (tree, told) = tokio::try_join!(tree(parts, turn, &turn.base_revision), history::again(&parts.upstream, turn, PATIENCE))?;
     if turn.base_revision.is_empty() {
         // It began with a project without files; what has come since is the head's.
-        return Ok((GetTurnTreeResponse { revision: String::new(), files: Vec::new(), ..tree }, history));
+        return Ok((GetTurnTreeResponse { revision: String::new(), files: Vec::new(), ..tree }, told));
     }
-    Ok((tree, history))
+    Ok((tree, told))
+}
+
+async fn tree(parts: &Parts, turn: &Turn, revision: &str) -> Result<GetTurnTreeResponse, Failure> {
+    insist(Some(PATIENCE), || parts.upstream.tree(turn.id, revision)).await.map_err(|fault| saga::refusal(&fault))
 }
 
 impl Desk<'_> {

@@ -216,6 +216,7 @@ fn draft(parts: &Parts, context: &Context, user: UserId, start: &Start) -> Resul
         epoch: 0,
         recoveries: 0,
         base_revision: String::new(),
+        history: None,
         revision: String::new(),
         failure_reason: String::new(),
         last_seq: 0,

@@ -45,6 +45,7 @@ pub(crate) fn draft() -> Turn {
         state: State::Accepted,
         epoch: 0,
         base_revision: String::new(),
+        history: None,
         revision: String::new(),
         failure_reason: String::new(),
         last_seq: 0,

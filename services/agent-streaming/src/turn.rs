@@ -4,7 +4,7 @@ use bytes::Bytes;
 use chassis::{clock, planted};
 use proto::{
     agent_streaming::{self as wire, Usage},
-    id::{ProjectId, TurnId, UserId},
+    id::{MessageId, ProjectId, TurnId, UserId},
     project_storage::TurnEnd,
 };
 use time::OffsetDateTime;
@@ -179,6 +179,8 @@ pub(crate) struct Turn {
     /// Owners that were lost since the last finished step.
     pub(crate) recoveries: u32,
     pub(crate) base_revision: String,
+    /// The messages that it tells the model. Absent unless it runs.
+    pub(crate) history: Option<Vec<MessageId>>,
     pub(crate) revision: String,
     pub(crate) failure_reason: String,
     pub(crate) last_seq: u32,
@@ -215,12 +217,20 @@ impl Turn {
     }
 }
 
+/// What every owner of a turn starts from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Started {
+    pub(crate) base_revision: String,
+    /// The messages that the model is told.
+    pub(crate) history: Vec<MessageId>,
+}
+
 /// What an event does to the turn's row, in the statement that writes the event.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Change {
     pub(crate) state: Option<State>,
-    /// Set once, with the slot: the turn has started.
-    pub(crate) base_revision: Option<String>,
+    /// Set once, with the slot.
+    pub(crate) started: Option<Started>,
     pub(crate) revision: Option<String>,
     pub(crate) failure_reason: Option<Reason>,
     pub(crate) usage: Option<Usage>,
@@ -237,8 +247,8 @@ impl Change {
         Self { state: Some(State::Queued), ..Self::default() }
     }
 
-    pub(crate) fn started(base_revision: String) -> Self {
-        Self { base_revision: Some(base_revision), ..Self::default() }
+    pub(crate) fn started(base_revision: String, history: Vec<MessageId>) -> Self {
+        Self { started: Some(Started { base_revision, history }), ..Self::default() }
     }
 
     pub(crate) fn usage(usage: Usage) -> Self {
@@ -279,7 +289,7 @@ impl Change {
             }
         }
         take(&mut self.state, later.state);
-        take(&mut self.base_revision, later.base_revision);
+        take(&mut self.started, later.started);
         take(&mut self.revision, later.revision);
         take(&mut self.failure_reason, later.failure_reason);
         take(&mut self.usage, later.usage);

@@ -9,7 +9,7 @@ use chassis::{
 };
 use proto::{
     error::{ErrorCode, Fault, NOBODY},
-    id::{ProjectId, TurnId, UserId},
+    id::{MessageId, ProjectId, TurnId, UserId},
     project_storage::{
         BeginTurnRequest, CommitTurnRequest, CommitTurnResponse, EndTurnRequest, File, GetTurnTreeRequest, GetTurnTreeResponse,
         ListTurnMessagesRequest, Message, ReadTurnFilesRequest, TurnEnd, project_storage_service_client::ProjectStorageServiceClient,
@@ -64,8 +64,10 @@ impl Upstream {
         answer.map(|answer| answer.into_inner().files).map_err(|status| fault(&status))
     }
 
-    pub(crate) async fn messages(&self, turn: TurnId, limit: i32) -> Result<Vec<Message>, Fault> {
-        let request = ListTurnMessagesRequest { turn_id: turn.to_string(), limit };
+    /// The newest messages before the turn or, if ids are given, exactly those.
+    pub(crate) async fn messages(&self, turn: TurnId, limit: i32, ids: &[MessageId]) -> Result<Vec<Message>, Fault> {
+        let message_ids = ids.iter().map(MessageId::to_string).collect();
+        let request = ListTurnMessagesRequest { turn_id: turn.to_string(), limit, message_ids };
         let answer = self.storage.clone().list_turn_messages(Context::background().request(request)).await;
         answer.map(|answer| answer.into_inner().messages).map_err(|status| fault(&status))
     }

@@ -78,11 +78,22 @@ pub async fn find(storage: &Storage, id: TurnId, needed: Role) -> Result<Work, E
     Ok(Work { turn, user, member })
 }
 
+/// Which messages before a turn are wanted.
+pub enum Selection {
+    /// So many of those that are to be seen now.
+    Newest(i32),
+    /// Those that the turn has read before, whatever was replaced since.
+    These(Vec<MessageId>),
+}
+
 /// The conversation before a turn, the oldest first.
-pub async fn messages_before(storage: &Storage, id: TurnId, limit: i64) -> Result<Vec<Message>, Error> {
+pub async fn messages_before(storage: &Storage, id: TurnId, selection: &Selection) -> Result<Vec<Message>, Error> {
     let Work { turn, member, .. } = find(storage, id, Role::Viewer).await?;
-    let Some(first) = turn.message else { return Ok(Vec::new()) };
-    let mut messages = messages::before(&storage.pool, member.project.id, first, limit).await?;
+    let Some(own) = turn.message else { return Ok(Vec::new()) };
+    let mut messages = match selection {
+        Selection::Newest(limit) => messages::before(&storage.pool, member.project.id, own, i64::from(*limit)).await?,
+        Selection::These(ids) => messages::these_before(&storage.pool, member.project.id, own, ids).await?,
+    };
     messages.reverse();
     Ok(messages)
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use chassis::testing::eventually;
 use proto::{
     agent_streaming::{TextStarted, TurnFailed, TurnStarted},
-    id::ProjectId,
+    id::{MessageId, ProjectId},
 };
 
 use super::{flusher::Flusher, *};
@@ -106,6 +106,34 @@ async fn one_batch_writes_for_those_it_gets_and_skips_the_others() {
 }
 
 #[tokio::test]
+async fn what_a_turn_tells_the_model_is_on_record_from_its_start_to_its_end() {
+    let Bench { db, .. } = &bench().await;
+    let history = vec![MessageId::generate(), MessageId::generate()];
+    for (told, cancelled) in [(history, false), (Vec::new(), false), (vec![MessageId::generate()], true)] {
+        let (turn, other) = (claimed(db).await, claimed(db).await);
+        let recorded = async |turn: &Turn| turns::find(db, turn.id, turn.user_id).await.unwrap().unwrap().history;
+        assert_eq!(recorded(&turn).await, None);
+        let start = append(&turn, 2, &["start"], Some(Change::started("r".into(), told.clone())));
+        let queue = append(&other, 2, &["x"], Some(Change::progress()));
+        events::append_with_changes(db, &[&start, &queue]).await.unwrap();
+        assert_eq!((recorded(&turn).await, recorded(&other).await), (Some(told.clone()), None));
+        let progress = append(&turn, 3, &["step"], Some(Change::progress()));
+        // The same start again, as after a doubtful outcome.
+        for again in [start, progress] {
+            events::append_with_changes(db, &[&again]).await.unwrap();
+            assert_eq!(recorded(&turn).await, Some(told.clone()));
+        }
+        if cancelled {
+            ends::cancel(db, turn.id, turn.user_id, |_| Vec::new()).await.unwrap();
+        } else {
+            let end = append(&turn, 4, &["end"], Some(Change::failed(Reason::Internal)));
+            events::append_with_changes(db, &[&end]).await.unwrap();
+        }
+        assert_eq!(recorded(&turn).await, None, "nobody needs it any more");
+    }
+}
+
+#[tokio::test]
 async fn fifty_turns_at_once_have_logs_without_gaps() {
     let bench = bench().await;
     let mut writers = Vec::new();
@@ -117,7 +145,7 @@ async fn fifty_turns_at_once_have_logs_without_gaps() {
                 log.push(Kind::TextStarted(TextStarted { block_id: n.to_string() })).await.unwrap();
                 log.push(text("some words ")).await.unwrap();
                 if n % 10 == 0 {
-                    log.append(vec![Kind::TurnStarted(TurnStarted::default())], Change::started("r".into())).await.unwrap();
+                    log.append(vec![Kind::TurnStarted(TurnStarted::default())], Change::started("r".into(), Vec::new())).await.unwrap();
                 }
             }
             log.append(vec![Kind::TurnFailed(TurnFailed::default())], Change::failed(Reason::Internal)).await.unwrap();

@@ -40,7 +40,7 @@ async fn write_cancelled(tx: &mut Transaction<'_, Postgres>, turn: TurnId, paylo
     sqlx::query!(
         "WITH written AS (INSERT INTO turn_events (turn_id, seq, payload) VALUES ($1, $2, $3))
         UPDATE turns SET state = 'cancelled', epoch = epoch + 1, lease_expires_at = NULL, ended_at = clock_timestamp(), last_seq = $2,
-            end_due = 'cancelled', end_retry_at = clock_timestamp()
+            history = NULL, end_due = 'cancelled', end_retry_at = clock_timestamp()
         WHERE id = $1",
         turn.0,
         i32::try_from(seq).unwrap_or(i32::MAX),

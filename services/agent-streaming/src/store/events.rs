@@ -2,7 +2,7 @@
 
 use chassis::{planted, postgres::query};
 use prost::Message as _;
-use proto::id::TurnId;
+use proto::id::{MessageId, TurnId};
 use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
@@ -112,6 +112,8 @@ pub(crate) async fn append(db: &PgPool, appends: &[&Append]) -> Result<Vec<TurnI
 struct ChangeColumns {
     states: Vec<Option<String>>,
     base_revisions: Vec<Option<String>>,
+    /// Array literals: an array of arrays would lose its inner bounds.
+    histories: Vec<Option<String>>,
     revisions: Vec<Option<String>>,
     failure_reasons: Vec<Option<String>>,
     usages: Vec<Option<Vec<u8>>>,
@@ -133,7 +135,9 @@ impl ChangeColumns {
             columns.progress.push(change.progress);
             columns.last_seqs.push(i32::try_from(append.last_seq()).unwrap_or(i32::MAX));
             columns.states.push(change.state.map(|state| state.as_str().to_owned()));
-            columns.base_revisions.push(change.base_revision);
+            let started = change.started.map(|started| (started.base_revision, array(&started.history))).unzip();
+            columns.base_revisions.push(started.0);
+            columns.histories.push(started.1);
             columns.revisions.push(change.revision);
             columns.failure_reasons.push(change.failure_reason.map(|reason| reason.as_str().to_owned()));
             columns.usages.push(change.usage.map(|usage| usage.encode_to_vec()));
@@ -142,6 +146,12 @@ impl ChangeColumns {
         }
         columns
     }
+}
+
+/// An array literal of ids.
+fn array(ids: &[MessageId]) -> String {
+    let ids: Vec<_> = ids.iter().map(MessageId::to_string).collect();
+    format!("{{{}}}", ids.join(","))
 }
 
 /// The same for events that change their turn's row, in the same statement.
@@ -153,8 +163,9 @@ pub(crate) async fn append_with_changes(db: &PgPool, appends: &[&Append]) -> Res
     let append = sqlx::query_scalar!(
         "WITH changed AS (
             SELECT * FROM unnest($1::uuid[], $2::bigint[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bytea[], $11::bytea[],
-                $12::text[], $13::integer[], $14::boolean[], $15::boolean[], $16::boolean[])
-            AS c(id, epoch, state, base_revision, revision, failure_reason, usage, change_set, end_due, last_seq, ended, released, progress)
+                $12::text[], $13::integer[], $14::boolean[], $15::boolean[], $16::boolean[], $17::text[])
+            AS c(id, epoch, state, base_revision, revision, failure_reason, usage, change_set, end_due, last_seq, ended, released, progress,
+                history)
         ), locked AS MATERIALIZED (
             SELECT t.id FROM turns t JOIN changed c ON c.id = t.id AND c.epoch = t.epoch ORDER BY t.id FOR NO KEY UPDATE OF t SKIP LOCKED
         ), written AS (
@@ -173,6 +184,7 @@ pub(crate) async fn append_with_changes(db: &PgPool, appends: &[&Append]) -> Res
                 state = coalesce(c.state, t.state),
                 base_revision = coalesce(c.base_revision, t.base_revision),
                 started_at = CASE WHEN c.base_revision IS NULL THEN t.started_at ELSE coalesce(t.started_at, clock_timestamp()) END,
+                history = CASE WHEN c.ended THEN NULL ELSE coalesce(c.history::uuid[], t.history) END,
                 revision = coalesce(c.revision, t.revision),
                 failure_reason = coalesce(c.failure_reason, t.failure_reason),
                 usage = coalesce(c.usage, t.usage),
@@ -200,6 +212,7 @@ pub(crate) async fn append_with_changes(db: &PgPool, appends: &[&Append]) -> Res
         &changes.ended,
         &changes.released,
         &changes.progress,
+        &changes.histories as &[Option<String>],
     );
     Ok(query("append events and change turns", append.fetch_all(db)).await?.into_iter().map(TurnId).collect())
 }

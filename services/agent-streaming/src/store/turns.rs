@@ -6,7 +6,7 @@ use chassis::postgres::query;
 use prost::Message as _;
 use proto::{
     agent_streaming::Usage,
-    id::{ProjectId, TurnId, UserId},
+    id::{MessageId, ProjectId, TurnId, UserId},
 };
 use sqlx::{PgExecutor, PgPool};
 use time::OffsetDateTime;
@@ -36,6 +36,7 @@ pub(super) struct Row {
     pub(super) epoch: i64,
     pub(super) recoveries: i32,
     pub(super) base_revision: String,
+    pub(super) history: Option<Vec<Uuid>>,
     pub(super) revision: String,
     pub(super) failure_reason: String,
     pub(super) last_seq: i32,
@@ -71,6 +72,7 @@ impl TryFrom<Row> for Turn {
             epoch: row.epoch,
             recoveries: u32::try_from(row.recoveries).map_err(|_| inconsistent("turns.recoveries"))?,
             base_revision: row.base_revision,
+            history: row.history.map(|ids| ids.into_iter().map(MessageId).collect()),
             revision: row.revision,
             failure_reason: row.failure_reason,
             last_seq: u32::try_from(row.last_seq).map_err(|_| inconsistent("turns.last_seq"))?,
@@ -91,7 +93,7 @@ macro_rules! select_turn {
             Row,
             r#"SELECT t.id, t.user_id, t.project_id, t.draft_id, t.fingerprint, t.prompt, t.agent, t.agent_rule, t.model,
                 t.asked_revision, t.reject_if_active, t.goes_first, t.client_message_id, t.replaces_turn_id, t.follow_until,
-                t.state, t.epoch, t.recoveries, t.base_revision, t.revision, t.failure_reason,
+                t.state, t.epoch, t.recoveries, t.base_revision, t.history, t.revision, t.failure_reason,
                 greatest(t.last_seq, (SELECT e.seq FROM turn_events e WHERE e.turn_id = t.id ORDER BY e.seq DESC LIMIT 1)) AS "last_seq!",
                 t.usage, t.trace_id, t.traceparent, t.created_at, t.started_at, t.ended_at
             FROM turns t "# + $tail,

@@ -156,16 +156,26 @@ impl Cluster {
         Process::start(move |listener, stop| async move { agent_streaming::serve(config, listener, stop).await.unwrap() })
     }
 
+    /// A connection to project-storage's database.
+    pub(crate) async fn files_db(&self) -> PgConnection {
+        PgConnection::connect(&self.files).await.unwrap()
+    }
+
+    /// A connection to the database of this service.
+    pub(crate) async fn turns_db(&self) -> PgConnection {
+        PgConnection::connect(&self.database).await.unwrap()
+    }
+
     /// Turns that project-storage has begun for a project.
     pub(crate) async fn begun(&self, project: &str) -> i64 {
-        let mut db = PgConnection::connect(&self.files).await.unwrap();
+        let mut db = self.files_db().await;
         let count = sqlx::query_scalar("SELECT count(*) FROM turns WHERE project_id::text = $1");
         count.bind(project).fetch_one(&mut db).await.unwrap()
     }
 
     /// Turns that are on record here and not begun.
     pub(crate) async fn unbegun(&self) -> i64 {
-        let mut db = PgConnection::connect(&self.database).await.unwrap();
+        let mut db = self.turns_db().await;
         let count = sqlx::query_scalar("SELECT count(*) FROM turns WHERE project_id IS NULL AND ended_at IS NULL");
         count.fetch_one(&mut db).await.unwrap()
     }

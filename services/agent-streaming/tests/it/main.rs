@@ -8,6 +8,7 @@ mod cancel;
 mod failures;
 mod gate;
 mod harness;
+mod history;
 mod model;
 mod recovery;
 mod second;

@@ -34,6 +34,8 @@ struct Counts {
     /// Calls whose client went away while the model was not done.
     dropped: AtomicUsize,
     busy: Mutex<HashMap<String, usize>>,
+    /// The messages of each call, with its order.
+    told: Mutex<Vec<(String, Value)>>,
 }
 
 impl Model {
@@ -57,6 +59,11 @@ impl Model {
         self.counts.calls.load(Ordering::SeqCst)
     }
 
+    /// The messages of every call for this order.
+    pub(crate) fn told(&self, order: &str) -> Vec<Value> {
+        self.counts.told.lock().unwrap().iter().filter(|(of, _)| of == order).map(|(_, messages)| messages.clone()).collect()
+    }
+
     pub(crate) fn dropped(&self) -> usize {
         self.counts.dropped.load(Ordering::SeqCst)
     }
@@ -70,6 +77,7 @@ async fn serve(stream: TcpStream, counts: &Counts) -> Option<()> {
     let prompt = messages.iter().rev().find(|m| m["role"] == "user").map(|m| text_of(&m["content"]))?;
     let answered = messages.last()?["role"] == "tool";
     let order = prompt.lines().last()?.to_owned();
+    counts.told.lock().unwrap().push((order.clone(), request["messages"].clone()));
     let (word, rest) = order.split_once(' ').unwrap_or((&order, ""));
     let mut answer = Answer { stream: stream.into_inner() };
     match word {

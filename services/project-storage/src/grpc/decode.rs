@@ -2,6 +2,7 @@
 
 use proto::{
     error::Violations,
+    id::MessageId,
     project_storage::{FileChange, FileContent, OnConflict, file_change, file_content},
 };
 
@@ -60,6 +61,16 @@ pub(super) fn draft(violations: &mut Violations, text: &str) -> Option<String> {
 /// A revision's id, which may be left out.
 pub(super) fn revision(violations: &mut Violations, field: &str, text: &str) -> Option<Oid> {
     if text.is_empty() { None } else { violations.parse(field, text) }
+}
+
+/// The ids of so many messages at most. Of too many none is looked at.
+pub(super) fn message_ids(violations: &mut Violations, texts: &[String], most: usize) -> Vec<MessageId> {
+    if texts.len() > most {
+        violations.add("message_ids", format!("must be at most {most} ids"));
+        return Vec::new();
+    }
+    let ids = texts.iter().enumerate().map(|(index, text)| violations.parse(&format!("message_ids[{index}]"), text));
+    ids.collect::<Vec<_>>().into_iter().flatten().collect()
 }
 
 /// A line for people of so many characters.
@@ -190,6 +201,28 @@ mod tests {
             let found = violations.check(SERVICE).map_err(|fault| fault.violations[0].field.clone());
             assert_eq!(found.err().unwrap_or_default(), fields, "{project} {draft}");
             assert_eq!(target.is_some(), fields.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_bad_message_id_is_named_and_so_are_too_many() {
+        let good = MessageId::generate().to_string();
+        let upper = good.to_uppercase();
+        for (texts, fields) in [
+            (vec![], ""),
+            (vec![good.as_str(); 2], ""),
+            (vec![good.as_str(), "x"], "message_ids[1]"),
+            (vec!["", good.as_str()], "message_ids[0]"),
+            (vec![upper.as_str()], "message_ids[0]"),
+            (vec![good.as_str(); 3], "message_ids"),
+            (vec!["x"; 3], "message_ids"),
+        ] {
+            let texts: Vec<_> = texts.into_iter().map(str::to_owned).collect();
+            let mut violations = Violations::default();
+            let ids = message_ids(&mut violations, &texts, 2);
+            let found = violations.check(SERVICE).map_err(|fault| fault.violations[0].field.clone());
+            assert_eq!(found.err().unwrap_or_default(), fields, "{texts:?}");
+            assert!(!fields.is_empty() || ids.len() == texts.len(), "{texts:?}");
         }
     }
 

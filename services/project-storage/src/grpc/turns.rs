@@ -14,11 +14,11 @@ use crate::{
     message::storable,
     project::Role,
     revision, tree,
-    turn::{self, CommitTurn, End, State, Work},
+    turn::{self, CommitTurn, End, Selection, State, Work},
 };
 
 const DIGEST_BYTES: usize = 32;
-const MOST_MESSAGES: i64 = 200;
+const MOST_MESSAGES: usize = 200;
 
 pub(super) async fn begin(storage: &Storage, request: Request<pb::BeginTurnRequest>) -> Result<pb::BeginTurnResponse, Error> {
     let actor = decode::actor(&Context::of(&request))?;
@@ -72,15 +72,16 @@ pub(super) async fn list_messages(
     storage: &Storage,
     request: Request<pb::ListTurnMessagesRequest>,
 ) -> Result<pb::ListTurnMessagesResponse, Error> {
-    let pb::ListTurnMessagesRequest { turn_id, limit } = request.into_inner();
+    let pb::ListTurnMessagesRequest { turn_id, limit, message_ids } = request.into_inner();
     let mut violations = Violations::default();
     let id = violations.parse::<TurnId>("turn_id", &turn_id);
-    let limit = i64::from(limit);
-    if !(0..=MOST_MESSAGES).contains(&limit) {
-        violations.add("limit", format!("must be at most {MOST_MESSAGES}"));
+    if !usize::try_from(limit).is_ok_and(|limit| limit <= MOST_MESSAGES) {
+        violations.add("limit", format!("must be 0 to {MOST_MESSAGES}"));
     }
+    let wanted = decode::message_ids(&mut violations, &message_ids, MOST_MESSAGES);
     let id = decode::checked(violations, id)?;
-    let messages = turn::messages_before(storage, id, limit).await?;
+    let selection = if wanted.is_empty() { Selection::Newest(limit) } else { Selection::These(wanted) };
+    let messages = turn::messages_before(storage, id, &selection).await?;
     Ok(pb::ListTurnMessagesResponse { messages: messages.into_iter().map(encode::message).collect() })
 }
 

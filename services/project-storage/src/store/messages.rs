@@ -116,6 +116,27 @@ pub async fn before(db: impl PgExecutor<'_>, project: ProjectId, id: MessageId, 
     Ok(messages.into_iter().flatten().collect())
 }
 
+/// Some messages before one of the same project, hidden or not, the newest first.
+pub async fn these_before(
+    db: impl PgExecutor<'_>,
+    project: ProjectId,
+    id: MessageId,
+    wanted: &[MessageId],
+) -> Result<Vec<Message>, Failure> {
+    let wanted: Vec<Uuid> = wanted.iter().map(|id| id.0).collect();
+    let query = sqlx::query!(
+        r#"SELECT id AS "id?", turn_id AS "turn_id?", role AS "author?", text AS "text?", partial AS "partial?", revision,
+                  user_id AS "user_id?", created_at AS "created_at?"
+           FROM messages WHERE project_id = $1 AND id < $2 AND id = ANY($3) ORDER BY id DESC"#,
+        project.0,
+        id.0,
+        &wanted,
+    );
+    let rows = chassis::postgres::query("select messages", query.fetch_all(db)).await?;
+    let messages: Vec<_> = rows.into_iter().map(|row| message_row!(row).message()).collect::<Result<_, _>>()?;
+    Ok(messages.into_iter().flatten().collect())
+}
+
 /// Waits for whoever hides or shows messages of the project's conversation, until the transaction ends: of two that replace the
 /// same turn, the second has to see the first one's question. Before any turn is locked.
 pub async fn lock(db: &mut Connection, project: ProjectId) -> Result<(), Failure> {

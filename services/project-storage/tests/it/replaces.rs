@@ -1,7 +1,11 @@
 //! A turn in place of an earlier one: an edited prompt, an answer made again.
 
 use futures::future::join;
-use proto::project_storage::{BeginTurnRequest, CommitOutcome, ListMessagesRequest, ListTurnMessagesRequest, MessageOrder, TurnEnd};
+use proto::{
+    error::Fault,
+    id::MessageId,
+    project_storage::{BeginTurnRequest, CommitOutcome, ListMessagesRequest, ListTurnMessagesRequest, Message, MessageOrder, TurnEnd},
+};
 
 use crate::harness::{Cluster, Person, Turn, answer, bearing, commit, conversation, plain, reason, write};
 
@@ -10,9 +14,17 @@ async fn said(person: &Person, project: &str) -> Vec<String> {
 }
 
 async fn before(turn: &Turn) -> Vec<String> {
-    let message = ListTurnMessagesRequest { turn_id: turn.id.clone(), limit: 200 };
+    let message = ListTurnMessagesRequest { turn_id: turn.id.clone(), limit: 200, ..Default::default() };
     let answer = answer(turn.agent.clone().list_turn_messages(plain(message)).await).expect("messages");
     answer.messages.into_iter().map(|message| message.text).collect()
+}
+
+/// The same messages again, by their ids.
+async fn these(turn: &Turn, ids: &[&str]) -> Result<Vec<String>, Box<Fault>> {
+    let message_ids = ids.iter().map(|id| (*id).to_owned()).collect();
+    let message = ListTurnMessagesRequest { turn_id: turn.id.clone(), message_ids, ..Default::default() };
+    let answer = answer(turn.agent.clone().list_turn_messages(plain(message)).await)?;
+    Ok(answer.messages.into_iter().map(|message| message.text).collect())
 }
 
 /// Begins turns one after the other and commits each with one file.
@@ -97,6 +109,48 @@ async fn a_turn_that_is_withdrawn_was_never_there() {
     let never = Turn::new(&cluster);
     never.end(TurnEnd::Withdrawn, "").await.expect("written down");
     assert_eq!(reason(never.begin(&ann, &project, "late").await), "TURN_ENDED");
+}
+
+#[tokio::test]
+async fn a_turn_reads_again_what_it_has_read_whatever_was_replaced_since() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let (project, other) = (ann.create().await.id, ann.create().await.id);
+    let [first, _] = talk(&cluster, &ann, &project).await;
+    let [_] = talk(&cluster, &ann, &other).await;
+    let ids = |messages: Vec<Message>| messages.into_iter().map(|message| message.id).collect::<Vec<_>>();
+    let (read, foreign) = (ids(conversation(&ann, &project).await), ids(conversation(&ann, &other).await));
+    let read: Vec<_> = read.iter().map(String::as_str).collect();
+    let [question, reply, later, last] = read[..] else { panic!("{read:?}") };
+    let (turn, edited) = (Turn::new(&cluster), Turn::new(&cluster));
+    turn.begin(&ann, &project, "mine").await.expect("begun");
+    edited.replace(&ann, &project, &first, "again").await.expect("begun");
+    assert_eq!(before(&turn).await, Vec::<String>::new(), "what is to be seen now");
+    let own = ids(conversation(&ann, &project).await);
+    let unknown = MessageId::generate().to_string();
+    for (what, wanted, found) in [
+        ("all of them", vec![question, reply, later, last], vec!["prompt 0", "done", "prompt 1", "done"]),
+        ("in the order of the conversation", vec![later, question], vec!["prompt 0", "prompt 1"]),
+        ("each once", vec![reply, reply], vec!["done"]),
+        ("of another project", vec![foreign[0].as_str(), question, foreign[1].as_str()], vec!["prompt 0"]),
+        ("later than the turn's own", vec![own[0].as_str(), question], vec!["prompt 0"]),
+        ("nobody's", vec![unknown.as_str()], vec![]),
+        ("as many as there may be", vec![question; 200], vec!["prompt 0"]),
+    ] {
+        assert_eq!(these(&turn, &wanted).await.expect(what), found, "{what}");
+    }
+    let many = vec![question; 201];
+    for (wanted, field, limit) in [
+        (vec![question, "nonsense"], "message_ids[1]", "must be a UUID in its lower-case form"),
+        (many, "message_ids", "must be at most 200 ids"),
+    ] {
+        let fault = these(&turn, &wanted).await.expect_err("refused");
+        assert_eq!((fault.reason.as_str(), fault.violations.len()), ("INVALID_FIELD", 1));
+        assert_eq!((fault.violations[0].field.as_str(), fault.violations[0].description.as_str()), (field, limit));
+    }
+    // The right to read is asked for each time.
+    sqlx::query("DELETE FROM members WHERE user_id = $1").bind(ann.id.0).execute(&cluster.database.pool).await.expect("gone");
+    assert_eq!(reason(these(&turn, &[question]).await), "PROJECT_NOT_FOUND");
 }
 
 #[tokio::test]

@@ -89,7 +89,7 @@ async fn a_turn_knows_what_was_said_before() {
     let third = Turn::new(&cluster);
     third.begin(&ann, &project, "three").await.expect("begun");
     let before = |limit: i32| {
-        let message = ListTurnMessagesRequest { turn_id: third.id.clone(), limit };
+        let message = ListTurnMessagesRequest { turn_id: third.id.clone(), limit, ..Default::default() };
         let mut agent = third.agent.clone();
         async move { answer(agent.list_turn_messages(plain(message)).await).map(|r| r.messages.into_iter().map(|m| m.text).collect::<Vec<_>>()) }
     };

@@ -1,0 +1,160 @@
+//! What a turn tells the model is fixed when it starts, whatever becomes of the conversation while it changes hands.
+
+use chassis::testing::eventually;
+use proto::{
+    agent_streaming::{CancelTurnRequest, StartTurnRequest, Turn, TurnEvent, TurnState, turn_event::Kind},
+    id::MessageId,
+};
+use sqlx::{Connection as _, PgConnection};
+use uuid::Uuid;
+
+use crate::harness::{Cluster, Person, SOON, failure, prompt, types};
+
+/// What becomes of the conversation while a turn runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meanwhile {
+    Nothing,
+    /// An answer that was under way when the turn read the conversation.
+    LateAnswer,
+    /// The same in a conversation that was empty.
+    FirstAnswer,
+    /// Another turn takes the place of an earlier one.
+    Replacement,
+    /// A turn that had hidden an answer is withdrawn.
+    Withdrawal,
+    /// Nothing, but the turn was started by the release before.
+    ReleaseBefore,
+}
+
+impl Meanwhile {
+    const ALL: [Self; 6] = [Self::Nothing, Self::LateAnswer, Self::FirstAnswer, Self::Replacement, Self::Withdrawal, Self::ReleaseBefore];
+
+    /// The conversation as the turn finds it.
+    async fn before(self, cluster: &Cluster, person: &mut Person) -> Option<Turn> {
+        if self == Self::FirstAnswer {
+            return None;
+        }
+        let (first, _) = person.run(prompt(&format!("{self:?}"), "SAY one")).await;
+        if self == Self::Withdrawal {
+            let hide = "UPDATE messages SET hidden_by = turn_id WHERE turn_id::text = $1 AND role = 2";
+            sqlx::query(hide).bind(&first.id).execute(&mut cluster.files_db().await).await.unwrap();
+        }
+        Some(first)
+    }
+
+    async fn happen(self, cluster: &Cluster, person: &mut Person, first: Option<&Turn>, turn: &Turn) {
+        match self {
+            Self::Nothing => {}
+            Self::LateAnswer | Self::FirstAnswer => answer_late(person, &mut cluster.files_db().await, turn).await,
+            Self::Replacement => {
+                let replaces_turn_id = first.unwrap().id.clone();
+                person.start(StartTurnRequest { project_id: turn.project_id.clone(), replaces_turn_id, ..prompt("", "SAY again") }).await;
+            }
+            Self::Withdrawal => {
+                let show = "UPDATE messages SET hidden_by = NULL WHERE project_id::text = $1";
+                sqlx::query(show).bind(&turn.project_id).execute(&mut cluster.files_db().await).await.unwrap();
+            }
+            Self::ReleaseBefore => {
+                let forget = "UPDATE turns SET history = NULL WHERE id::text = $1";
+                sqlx::query(forget).bind(&turn.id).execute(&mut cluster.turns_db().await).await.unwrap();
+            }
+        }
+    }
+}
+
+/// An answer whose id was made before the question of the turn, and which is stored now.
+async fn answer_late(person: &mut Person, files: &mut PgConnection, turn: &Turn) {
+    let question: MessageId = person.messages(&turn.project_id).await[0].id.parse().unwrap();
+    let insert = "INSERT INTO messages (project_id, id, turn_id, role, text, user_id)
+        SELECT project_id, $2, $3, 2, 'late', user_id FROM messages WHERE id = $1";
+    let insert = sqlx::query(insert).bind(question.0).bind(Uuid::from_u128(question.0.as_u128() - 1)).bind(Uuid::now_v7());
+    assert_eq!(insert.execute(files).await.unwrap().rows_affected(), 1);
+}
+
+fn has_spoken(event: &TurnEvent) -> bool {
+    matches!(event.kind, Some(Kind::TextDelta(_)))
+}
+
+#[tokio::test]
+async fn every_owner_tells_the_model_the_same() {
+    let cluster = Cluster::start(&[]).await;
+    let (dying, someone) = (cluster.replica(), cluster.person());
+    let mut person = someone.at(&dying);
+    let mut turns = Vec::new();
+    for meanwhile in Meanwhile::ALL {
+        let first = meanwhile.before(&cluster, &mut person).await;
+        let turn = person.start(prompt(&format!("{meanwhile:?}"), &format!("HANG1 {meanwhile:?}"))).await;
+        person.follow_until(&turn.id, 0, has_spoken).await.1.unwrap();
+        turns.push((meanwhile, first, turn));
+    }
+    for (meanwhile, first, turn) in &turns {
+        let before = person.messages(&turn.project_id).await;
+        meanwhile.happen(&cluster, &mut person, first.as_ref(), turn).await;
+        let changes = !matches!(meanwhile, Meanwhile::Nothing | Meanwhile::ReleaseBefore);
+        assert_eq!(person.messages(&turn.project_id).await != before, changes, "{meanwhile:?}");
+    }
+    dying.crash();
+
+    let replica = cluster.replica();
+    let mut person = someone.at(&replica);
+    person.run(prompt("warm", "SAY up")).await;
+    for (meanwhile, _, turn) in &turns {
+        assert_eq!(*types(&person.see(&turn.id).await).last().unwrap(), "turn.completed", "{meanwhile:?}");
+        let told = cluster.model.told(&format!("HANG1 {meanwhile:?}"));
+        assert_eq!(told.len(), 2, "{meanwhile:?}: one call an owner");
+        assert_eq!(told[0], told[1], "{meanwhile:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_turn_whose_conversation_is_gone_fails_and_asks_nothing_else() {
+    let cluster = Cluster::start(&[]).await;
+    let (dying, someone) = (cluster.replica(), cluster.person());
+    let mut person = someone.at(&dying);
+    let (first, _) = person.run(prompt("d", "SAY one")).await;
+    let turn = person.start(prompt("d", "HANG1 then")).await;
+    person.follow_until(&turn.id, 0, has_spoken).await.1.unwrap();
+    let gone = sqlx::query("DELETE FROM messages WHERE turn_id::text = $1 AND role = 2").bind(&first.id);
+    assert_eq!(gone.execute(&mut cluster.files_db().await).await.unwrap().rows_affected(), 1);
+    dying.crash();
+
+    let replica = cluster.replica();
+    let mut person = someone.at(&replica);
+    person.run(prompt("warm", "SAY up")).await;
+    assert_eq!(failure(&person.see(&turn.id).await), "INTERNAL");
+    assert_eq!(cluster.model.told("HANG1 then").len(), 1);
+}
+
+#[tokio::test]
+async fn the_model_is_asked_only_when_it_is_on_record_what_it_is_told() {
+    // Long enough for the model to be asked, if it were.
+    let cluster = Cluster::start(&[("BACKLOT_LEASE", "4s")]).await;
+    let replica = cluster.replica();
+    let mut person = cluster.person().at(&replica);
+    let running = person.start(prompt("d", "HANG")).await;
+    person.follow_until(&running.id, 0, has_spoken).await.1.unwrap();
+    let turn = person.start(prompt("d", "SAY later")).await;
+    person.wait_for(&turn.id, TurnState::Queued).await;
+    // It gets the slot and cannot read anything yet.
+    cluster.gate.shut();
+    person.turns.cancel_turn(CancelTurnRequest { turn_id: running.id }).await.unwrap();
+    person.wait_for(&turn.id, TurnState::Running).await;
+    // Now it may read, and nothing of it can be written.
+    let mut db = cluster.turns_db().await;
+    let mut tx = db.begin().await.unwrap();
+    sqlx::query("SELECT id FROM turns WHERE id::text = $1 FOR UPDATE").bind(&turn.id).execute(&mut *tx).await.unwrap();
+    cluster.gate.open();
+    eventually(SOON, || async {
+        let over: (bool,) = sqlx::query_as("SELECT lease_expires_at <= clock_timestamp() FROM turns WHERE id::text = $1")
+            .bind(&turn.id)
+            .fetch_one(&mut cluster.turns_db().await)
+            .await
+            .unwrap();
+        over.0.then_some(())
+    })
+    .await;
+    assert_eq!(cluster.model.told("SAY later").len(), 0);
+    tx.rollback().await.unwrap();
+    assert_eq!(*types(&person.see(&turn.id).await).last().unwrap(), "turn.completed");
+    assert_eq!(cluster.model.told("SAY later").len(), 1);
+}
