@@ -2,7 +2,7 @@
 //!
 //! - [`log`]: numbers, the terminal event, the row; what viewers saw of it.
 //! - [`steps`]: which events count, and that they are what the model said.
-//! - [`provider`]: how often the model was asked.
+//! - [`provider`]: how often the model was asked, and that it was told the same each time.
 //! - [`outcome`]: how a turn may end.
 //! - [`conversation`]: the questions that count are to be seen, with their answers.
 //! - [`tree`]: the projects' files and revisions are those that the logs tell.

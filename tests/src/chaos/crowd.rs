@@ -22,8 +22,8 @@ use crate::{Person, deployment::Deployment};
 
 /// Turns of a client on one project before it takes another.
 const TURNS: u64 = 5;
-/// People besides these clients who save files: one keeps house, the others work beside agents.
-const EDITORS: usize = 6;
+/// People besides these clients: one keeps house, one thinks again of old questions, the others work beside agents.
+const EDITORS: usize = 7;
 /// Between two of the prober's rounds.
 const PROBES: Duration = Duration::from_millis(400);
 /// For an answer to the prober.
@@ -61,6 +61,7 @@ impl Crowd {
             tasks.push(match number.checked_sub(size.clients) {
                 None => task::spawn(live(client, name, stop)),
                 Some(0) => task::spawn(editor::work(client, Job::KeepHouse, name, stop)),
+                Some(1) => task::spawn(editor::work(client, Job::ThinkAgain, name, stop)),
                 Some(_) => task::spawn(editor::work(client, Job::BesideAgents, name, stop)),
             });
         }

@@ -1,6 +1,6 @@
 //! Somebody who works on the same project as the agent: saves beside a turn and settles what conflicts, stops a turn for a better
-//! question, asks again in place of an old question, and leaves in the middle. And somebody who keeps house: saves, looks around
-//! and deletes, without any agent.
+//! question, asks again in place of an old question, and leaves in the middle. Somebody who keeps house: saves, looks around and
+//! deletes, without any agent. And somebody who thinks again of an old question while a later one is answered.
 
 use std::sync::{
     Arc,
@@ -30,6 +30,7 @@ const UNDER_WAY: u64 = 5;
 pub enum Job {
     BesideAgents,
     KeepHouse,
+    ThinkAgain,
 }
 
 /// One project after the other until told to stop.
@@ -44,6 +45,7 @@ pub async fn work(client: Client, job: Job, name: String, stop: Arc<AtomicBool>)
         let _ = match job {
             Job::BesideAgents => editor.beside_agents(&stop).await,
             Job::KeepHouse => editor.keep_house().await,
+            Job::ThinkAgain => editor.think_again().await,
         };
     }
 }
@@ -70,6 +72,19 @@ impl Editor {
         self.look_around().await?;
         self.delete().await?;
         sleep(PAUSE).await;
+        Some(())
+    }
+
+    /// Takes back an old question while a later one is answered. What the later one tells the model stays as it was, whoever asks.
+    async fn think_again(&mut self) -> Option<()> {
+        let old = self.old_question().await?;
+        let later = self.start(Wish::Think, json!({})).await?;
+        self.under_way(&later).await?;
+        let new = self.start(Wish::Talk, json!({ "replacesTurnId": old })).await?;
+        for mut turn in [later, new] {
+            self.see_through(&mut turn).await?;
+            self.client.record.watched(turn);
+        }
         Some(())
     }
 
@@ -124,10 +139,7 @@ impl Editor {
 
     /// Puts two questions in the place of one, of which the second may not wait.
     async fn ask_again(&mut self) -> Option<()> {
-        let mut turn = self.start(Wish::Talk, json!({})).await?;
-        self.see_through(&mut turn).await?;
-        let wishes = json!({ "replacesTurnId": turn.turn, "ifActive": "IF_ACTIVE_REJECT" });
-        self.client.record.watched(turn);
+        let wishes = json!({ "replacesTurnId": self.old_question().await?, "ifActive": "IF_ACTIVE_REJECT" });
         let mut twin = self.client.twin();
         let [first, second] = [(); 2].map(|()| Ask { number: self.client.record.number(), wish: Wish::Shared });
         let (first, second) =
@@ -143,6 +155,15 @@ impl Editor {
             }
         }
         Some(())
+    }
+
+    /// A turn whose question can be replaced. `None` if it failed: one that was given up before it began has no question.
+    async fn old_question(&mut self) -> Option<String> {
+        let mut turn = self.start(Wish::Talk, json!({})).await?;
+        let end = self.see_through(&mut turn).await?;
+        let id = turn.turn.clone();
+        self.client.record.watched(turn);
+        (end != "turn.failed").then_some(id)
     }
 
     /// Goes away from a turn that ends with its last follower.

@@ -29,6 +29,7 @@ pub const PLANTED: &[Planted] = &[
     bug("no-heartbeat", "leases run out while their owners are well", Scenario::Calm),
     bug("drop-poll", "a lost doorbell is never made up for", Scenario::Deaf),
     bug("ask-finished-steps-again", "a recovery begins with the first step", Scenario::Kills),
+    bug("read-the-conversation-anew", "a recovery tells the model what was said since", Scenario::Kills),
     bug("no-superseded", "a recovery does not say which events count no more", Scenario::Kills),
     bug("done-before-commit", "a turn is over before its files are stored", Scenario::Calm),
     bug("commit-without-the-digest", "a commit takes another set under the same turn for a repeat", Scenario::Calm),

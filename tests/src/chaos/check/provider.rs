@@ -1,4 +1,4 @@
-//! The model is asked once for each step, and at most once more for each time that a turn changed hands.
+//! The model is asked once for each step, and at most once more for each time that a turn changed hands; each time the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,8 +23,8 @@ pub(super) fn check(turn: &Turn, past: &Past, rules: &Rules, broken: &mut Broken
         format!("(step, calls) {counts:?} with {failed} failed attempts and epoch {}", turn.row.epoch)
     });
     for (step, calls) in &by_step {
-        // Who stood still may have looked at a project that has moved on.
-        let questions: BTreeSet<u64> = calls.iter().filter(|call| !excused(call.at, past, rules)).map(|call| call.question).collect();
+        // Whoever asks, and whatever became of the project meanwhile: what the model is told was fixed when the turn started.
+        let questions: BTreeSet<u64> = calls.iter().map(|call| call.question).collect();
         let same = questions.len() <= 1;
         broken.unless(same, "the same question", || format!("the calls of step {step} told the model different things"));
     }

@@ -210,8 +210,28 @@ fn the_model_is_asked_once_more_for_each_takeover() {
     late(&mut turn);
     let past = Past { pauses: vec![(BEGAN + 50_000, BEGAN + 59_000)], ..Past::default() };
     assert_eq!(broken(turn, &project(), &past), BTreeSet::new(), "one that stood still does not know yet");
-    let other = changed(taken_over(), |turn| turn.calls[2].question += 1);
-    assert_eq!(other, BTreeSet::from(["the same question"]));
+}
+
+/// A late answer, a replacement or a withdrawal before the second owner asks is no excuse, nor is it that an owner stood still or that
+/// a part was missing.
+#[test]
+fn every_owner_asks_the_same_question() {
+    let other = || {
+        let mut turn = taken_over();
+        turn.calls[2].question += 1;
+        turn
+    };
+    let trouble = Trouble { what: "postgres".into(), span: (BEGAN, BEGAN + 60_000) };
+    for past in [
+        Past::default(),
+        Past { pauses: vec![(BEGAN, BEGAN + 60_000)], ..Past::default() },
+        Past { troubles: vec![trouble], ..Past::default() },
+    ] {
+        assert_eq!(broken(other(), &project(), &past), BTreeSet::from(["the same question"]), "{past:?}");
+        assert_eq!(broken(taken_over(), &project(), &past), BTreeSet::new(), "{past:?}");
+    }
+    let first = changed(taken_over(), |turn| turn.calls.push(Call { question: 9, ..turn.calls[0].clone() }));
+    assert!(first.contains("the same question"), "{first:?}");
 }
 
 #[test]
