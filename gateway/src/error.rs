@@ -94,8 +94,6 @@ pub(crate) fn fault_of(status: &Status) -> Fault {
     tracing::warn!(code = ?status.code(), text = status.message(), "a service did not answer properly");
     match status.code() {
         Code::DeadlineExceeded => fault(ErrorCode::Timeout, "TIMEOUT", "the service took too long"),
-        // tonic's own deadline; any other is what a call comes to whose connection ends.
-        Code::Cancelled if status.message() == "Timeout expired" => fault(ErrorCode::Timeout, "TIMEOUT", "the service took too long"),
         _ => fault(ErrorCode::Unavailable, "UNAVAILABLE", "the service behind this cannot be reached now")
             .retry_after(Duration::from_secs(1)),
     }
@@ -340,7 +338,7 @@ mod tests {
         let fault = fault_of(&Status::unknown("tcp connect error: 10.0.0.7:9090 refused"));
         assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Unavailable, "UNAVAILABLE"));
         assert!(!fault.message.contains("10.0.0.7"));
-        assert_eq!(fault_of(&Status::cancelled("Timeout expired")).code, ErrorCode::Timeout);
+        assert_eq!(fault_of(&Status::deadline_exceeded("too late")).code, ErrorCode::Timeout);
         assert_eq!(fault_of(&Status::cancelled("operation was canceled")).code, ErrorCode::Unavailable);
     }
 

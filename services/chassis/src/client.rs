@@ -3,6 +3,7 @@
 mod again;
 #[cfg(feature = "failpoints")]
 mod failing;
+mod late;
 
 use std::time::Duration;
 
@@ -14,8 +15,8 @@ use tonic::{
     transport::Endpoint,
 };
 
-use self::again::Again;
 pub use self::again::keyed;
+use self::{again::Again, late::Late};
 use crate::{
     context::ClientAddress,
     identity::{Caller, Signer},
@@ -26,8 +27,9 @@ use crate::{
 /// The largest message between services: a project of 50 MiB with its paths, or a save of 200 files, with room.
 pub const MAX_MESSAGE_BYTES: usize = 112 * 1024 * 1024;
 
-/// A channel that shows who calls, carries the trace, and sends again what may be repeated and nobody answered.
-pub type ServiceChannel = InterceptedService<Again<Connection>, Outgoing>;
+/// A channel that shows who calls, carries the trace, ends a call at its deadline, and sends again what may be repeated and nobody
+/// answered.
+pub type ServiceChannel = InterceptedService<Again<Late<Connection>>, Outgoing>;
 
 #[cfg(not(feature = "failpoints"))]
 type Connection = tonic::transport::Channel;
@@ -52,7 +54,8 @@ pub fn connect(me: Caller, to: Caller, uri: &Uri, secret: &ClusterSecret) -> Ser
         .http2_max_concurrent_reset_streams(100_000)
         .http2_reset_stream_duration(Duration::from_secs(5))
         .http2_max_local_error_reset_streams(None);
-    InterceptedService::new(Again::new(Connection::from(endpoint.connect_lazy())), Outgoing { to, signer: Signer::new(me, secret) })
+    let connection = Late::new(Connection::from(endpoint.connect_lazy()));
+    InterceptedService::new(Again::new(connection), Outgoing { to, signer: Signer::new(me, secret) })
 }
 
 /// Adds the caller token and the trace to every call.

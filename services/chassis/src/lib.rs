@@ -5,8 +5,8 @@
 //! - [`telemetry`]: logs, traces, metrics and Sentry, set up first and flushed last.
 //! - [`lifecycle`], [`task`], [`clock`]: signals become one token; the only places that spawn; the only clock.
 //! - [`postgres`], [`redis`]: the two engines, with spans, metrics and limits; `postgres::child` is the private server.
-//! - [`identity`], [`context`], [`propagation`], [`server`], [`client`]: who calls, on whose behalf, in which trace, through one
-//!   standard stack both ways.
+//! - [`identity`], [`context`], [`propagation`], `deadline`, [`server`], [`client`]: who calls, on whose behalf, in which trace, for
+//!   how long, through one standard stack both ways.
 //! - [`error`], [`page`], [`limit`]: from a typed error to a status; page tokens; asking the rate limiter.
 //! - `failpoint`, [`planted`] (features `failpoints`, `planted`): faults and bugs for the chaos harness.
 //! - `testing` (feature `testing`): private engines and waiting, for the tests of the crates above.
@@ -15,6 +15,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod context;
+mod deadline;
 pub mod error;
 mod failpoint;
 pub mod identity;

@@ -1,6 +1,5 @@
 //! The gRPC server that every service runs: one listener, one stack, health and reflection.
 
-mod deadline;
 mod metrics;
 mod stack;
 mod undecodable;

@@ -121,6 +121,13 @@ fn context(time: Duration) -> Context {
     Context { deadline: Some(Instant::now() + time), ..Context::background() }
 }
 
+/// A request with this time, as the protocol writes it.
+fn within<T>(time: &'static str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("grpc-timeout", time.parse().unwrap());
+    request
+}
+
 fn told(status: &Status) -> (Code, String) {
     (status.code(), Fault::from_status(status).reason)
 }
@@ -146,21 +153,44 @@ async fn a_deadline_is_carried_on_less_fifty_milliseconds_and_ends_a_handler() {
     let answer = client.get_key_set(Context::background().stream_request(GetKeySetRequest {})).await.unwrap();
     assert_eq!(answer.get_ref().keys[0].kid, "", "a stream without a deadline may last");
 
-    let mut request = Request::new(SignInRequest::default());
-    request.metadata_mut().insert("grpc-timeout", "100m".parse().unwrap());
-    let status = tokio::time::timeout(LIMIT, client.sign_in(request)).await.unwrap().unwrap_err();
+    let status = tokio::time::timeout(LIMIT, client.sign_in(within("100m", SignInRequest::default()))).await.unwrap().unwrap_err();
     assert_eq!(told(&status), (Code::DeadlineExceeded, "TIMEOUT".into()), "{status:?}");
 }
 
 #[tokio::test]
 async fn a_deadline_ends_a_stream_that_is_open() {
     let service = Service::start(&[]).await;
-    let mut request = Request::new(WatchRevocationsRequest::default());
-    request.metadata_mut().insert("grpc-timeout", "300m".parse().unwrap());
-    let mut stream = service.called_by(Caller::Gateway).watch_revocations(request).await.unwrap().into_inner();
+    a_stream_ends(service.called_by(Caller::Gateway)).await;
+}
+
+/// Long enough for a busy machine to begin it.
+async fn a_stream_ends(mut client: AuthServiceClient<ServiceChannel>) {
+    let request = within("2S", WatchRevocationsRequest::default());
+    let mut stream = client.watch_revocations(request).await.unwrap().into_inner();
     assert_eq!(stream.message().await.unwrap().unwrap().cursor, 0);
     let status = tokio::time::timeout(LIMIT, stream.message()).await.unwrap().unwrap_err();
     assert_eq!(told(&status), (Code::DeadlineExceeded, "TIMEOUT".into()));
+}
+
+/// Nothing of ours is at the other end, so only the timers of the transport and the caller can notice.
+#[tokio::test]
+async fn a_deadline_that_no_stack_keeps_is_told_the_same_way() {
+    chassis::install_crypto();
+    let (silent, bare) = (testing::listener().await, testing::listener().await);
+    let of = |listener: &tokio::net::TcpListener| {
+        let uri = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        AuthServiceClient::new(connect(Caller::Gateway, Caller::Auth, &uri, &testing::secret()))
+    };
+    let (mut of_silent, mut of_bare) = (of(&silent), of(&bare));
+    let cursor = watch::Sender::new(0);
+    let server = tonic::transport::Server::builder().add_service(AuthServiceServer::new(Probe { cursor: cursor.subscribe() }));
+    let serving = task::spawn(server.serve_with_incoming(tonic::transport::server::TcpIncoming::from(bare)));
+    for (what, client) in [("silent", &mut of_silent), ("bare", &mut of_bare)] {
+        let status = tokio::time::timeout(LIMIT, client.sign_in(within("100m", SignInRequest::default()))).await.unwrap().unwrap_err();
+        assert_eq!(told(&status), (Code::DeadlineExceeded, "TIMEOUT".into()), "{what}: {status:?}");
+    }
+    a_stream_ends(of_bare).await;
+    serving.abort();
 }
 
 #[tokio::test]

@@ -171,6 +171,7 @@ mod tests {
         assert_eq!(sent(GET, false, unavailable("OVERLOADED")).await, (vec![3], false));
         assert_eq!(sent(GET, false, unavailable("DRAINING")).await, (vec![3, 3], true), "another replica has it");
         assert_eq!(sent(GET, false, vec![Ok(Status::internal("x").into_http())]).await, (vec![3], false));
+        assert_eq!(sent(GET, false, vec![Ok(crate::deadline::passed(None).into_http())]).await, (vec![3], false), "its time is over");
     }
 
     #[test]

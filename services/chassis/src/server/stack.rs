@@ -27,16 +27,18 @@ use tonic::{Code, Status, body::Body, service::Routes, transport::server::TcpCon
 use tower::{Layer, Service};
 use tracing::{Instrument, field::Empty, info_span};
 
-use super::{Rule, deadline::Deadlined, metrics, undecodable};
+use super::{Rule, metrics, undecodable};
 use crate::{
     client::CALLER_HEADER,
     context::Context,
+    deadline::{Deadlined, passed, timeout_of},
     identity::{Caller, Verifier},
     propagation,
 };
 
-/// How long before the caller's deadline the answer is that it passed: the timers of the transport, here and at the caller, would
-/// say so without a reason.
+/// How long before the caller's deadline the answer is that it passed, so that it is there in time. Callers through
+/// [`crate::client`] are told the same where the transport's timers, here and at the caller, come first; others would be told
+/// CANCELLED without a reason.
 const HEAD_START: Duration = Duration::from_millis(10);
 
 /// What all connections of a server share.
@@ -130,17 +132,16 @@ impl Shared {
         let deadline = context.deadline;
         request.extensions_mut().insert(context);
         let handled = AssertUnwindSafe(routes.call(request)).catch_unwind();
-        let late = || Status::from(self.fault(ErrorCode::Timeout, "TIMEOUT", "the deadline passed before the work was done"));
         let caught = match deadline {
             None => handled.await,
             Some(deadline) => match tokio::time::timeout_at(deadline.into(), handled).await {
                 Ok(caught) => caught,
-                Err(_) => return late().into_http(),
+                Err(_) => return passed(Some(self.me)).into_http(),
             },
         };
         match caught {
             Ok(Ok(response)) => match deadline {
-                Some(deadline) => response.map(|body| Deadlined::wrap(body, deadline, late())),
+                Some(deadline) => response.map(|body| Deadlined::wrap(body, deadline, Some(self.me))),
                 None => response,
             },
             Ok(Err(never)) => match never {},
@@ -151,22 +152,6 @@ impl Shared {
             }
         }
     }
-}
-
-/// `grpc-timeout`: up to eight digits and a unit.
-fn timeout_of(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let value: u64 = if digits.len() <= 8 { digits.parse().ok()? } else { return None };
-    Some(match unit {
-        "H" => Duration::from_secs(value * 3600),
-        "M" => Duration::from_secs(value * 60),
-        "S" => Duration::from_secs(value),
-        "m" => Duration::from_millis(value),
-        "u" => Duration::from_micros(value),
-        "n" => Duration::from_nanos(value),
-        _ => return None,
-    })
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -217,24 +202,5 @@ impl Service<Request<Body>> for Stack {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (shared, routes) = (Arc::clone(&self.shared), self.routes.clone());
         Box::pin(async move { Ok(shared.answer(routes, request).await) })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn timeouts_are_read_as_the_protocol_writes_them() {
-        let of = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert("grpc-timeout", text.parse().expect("header"));
-            timeout_of(&headers)
-        };
-        assert_eq!(of("250m"), Some(Duration::from_millis(250)));
-        assert_eq!(of("2S"), Some(Duration::from_secs(2)));
-        for wrong in ["", "S", "123456789S", "5x", "-1S"] {
-            assert_eq!(of(wrong), None, "{wrong}");
-        }
     }
 }
