@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::harness::{PATIENCE, read_to_end, start};
+use crate::harness::{PATIENCE, read_to_end, start, until};
 
 const QUICK: (&str, &str) = ("BACKLOT_HEADER_TIMEOUT", "300ms");
 const UNLIMITED: (&str, &str) = ("BACKLOT_EDGE_PER_SECOND", "0");
@@ -50,7 +50,9 @@ async fn who_does_not_read_is_cut() {
     let gateway = start(&[("BACKLOT_WRITE_TIMEOUT", "300ms"), UNLIMITED]).await;
     let mut stream = gateway.connect().await;
     stream.write_all("GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1000).as_bytes()).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // Writing goes on until the other end is gone.
+    let gone = |error: std::io::Error| error.kind() != std::io::ErrorKind::WouldBlock;
+    until(|| stream.try_write(b"\r\n").is_err_and(gone)).await;
     assert!(read_to_end(&mut stream).await.matches("HTTP/1.1 200 OK").count() < 1000);
 }
 

@@ -7,7 +7,10 @@ use crate::harness::{Gateway, start};
 const JSON: &str = "application/json";
 
 async fn problem(request: RequestBuilder) -> (Response, Value) {
-    let mut answer = request.send().await.expect("an answer");
+    read(request.send().await.expect("an answer")).await
+}
+
+async fn read(mut answer: Response) -> (Response, Value) {
     assert_eq!(answer.headers()["content-type"], "application/problem+json");
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.unwrap() {
@@ -163,10 +166,12 @@ async fn listed_origins_may_read_refusals() {
 async fn a_flood_meets_the_edge() {
     let gateway = start(&[("BACKLOT_EDGE_PER_SECOND", "1"), ("BACKLOT_EDGE_BURST", "2")]).await;
     let client = Client::new();
-    for _ in 0..2 {
-        assert_eq!(client.get(gateway.url("/healthz")).send().await.unwrap().status(), 200);
-    }
-    let (answer, document) = problem(client.get(gateway.url("/healthz")).header("x-forwarded-for", "203.0.113.9")).await;
+    assert_eq!(client.get(gateway.url("/healthz")).send().await.unwrap().status(), 200);
+    // All at once: a slow machine must not give the edge time to forget.
+    let flood = (0..20).map(|n| client.get(gateway.url("/healthz")).header("x-forwarded-for", format!("203.0.113.{n}")).send());
+    let answers: Vec<_> = futures::future::join_all(flood).await.into_iter().map(Result::unwrap).collect();
+    let refused = answers.into_iter().find(|answer| answer.status() == 429).expect("too many");
+    let (answer, document) = read(refused).await;
     assert_eq!((summary(&document), &document["violated-policies"][0]), ((429, "RATE_LIMITED"), &"edge".into()));
     assert_eq!(answer.headers()["ratelimit-policy"], "\"edge\";q=1;w=1");
     assert!(answer.headers().contains_key("retry-after"));

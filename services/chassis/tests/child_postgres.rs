@@ -18,7 +18,7 @@ use chassis::{
 };
 use sqlx::{Connection as _, PgConnection};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(120);
 const HELPER: &str = "CHILD_POSTGRES_FOLDER";
 
 fn start(folder: &Path) -> ChildPostgres {

@@ -92,7 +92,7 @@ async fn redis_comes_back_by_itself() {
     server.kill().await;
     let started = std::time::Instant::now();
     assert!(pool.incr::<i64, _>("n").await.is_err());
-    assert!(started.elapsed() < Duration::from_secs(5), "a command must not wait for the server");
+    assert!(started.elapsed() < LIMIT, "a command must not wait for the server");
     server.restart().await;
     assert_eq!(eventually(LIMIT, || async { pool.incr::<i64, _>("n").await.ok() }).await, 1);
 }

@@ -7,7 +7,7 @@ use crate::harness::{Cluster, SOON, failure, prompt, types};
 
 #[tokio::test]
 async fn each_fault_of_the_model_has_its_outcome_and_commits_nothing() {
-    let cluster = Cluster::start(&[("BACKLOT_PROVIDER_IDLE_TIMEOUT", "500ms"), ("BACKLOT_MAX_STEPS", "4")]).await;
+    let cluster = Cluster::start(&[("BACKLOT_PROVIDER_IDLE_TIMEOUT", "2s"), ("BACKLOT_MAX_STEPS", "4")]).await;
     let replica = cluster.replica();
     for (order, reason) in [
         ("CUT", "PROVIDER_ERROR"),

@@ -8,7 +8,7 @@ use proto::{
     id::ProjectId,
 };
 
-use crate::harness::{Cluster, failure, prompt, types};
+use crate::harness::{Cluster, SOON, failure, prompt, types};
 
 fn keyed(key: &str, text: &str) -> StartTurnRequest {
     StartTurnRequest { idempotency_key: key.into(), ..prompt("draft", text) }
@@ -186,7 +186,7 @@ async fn of_many_that_must_not_wait_one_runs() {
 
 #[tokio::test]
 async fn a_turn_that_is_not_begun_is_driven_on_or_fails() {
-    let cluster = Cluster::start(&[("BACKLOT_BEGIN_TIMEOUT", "3s")]).await;
+    let cluster = Cluster::start(&[("BACKLOT_BEGIN_TIMEOUT", "10s")]).await;
     let replica = cluster.replica();
     let mut person = cluster.person().at(&replica);
     person.run(prompt("warm", "SAY up")).await;
@@ -197,7 +197,7 @@ async fn a_turn_that_is_not_begun_is_driven_on_or_fails() {
     let fault = person.try_start(StartTurnRequest { draft_id: "other".into(), ..keyed("lost", "SAY hello") }).await.unwrap_err();
     assert_eq!(fault.code, ErrorCode::Unavailable);
     cluster.gate.open();
-    let retried = chassis::testing::eventually(Duration::from_secs(2), || {
+    let retried = chassis::testing::eventually(SOON, || {
         let mut person = person.clone();
         async move { person.try_start(keyed("retried", "SAY hello")).await.ok() }
     });

@@ -162,5 +162,5 @@ pub(crate) fn answer<T>(result: Result<Response<T>, Status>) -> Result<T, Box<Fa
 
 /// The answer of a future that must not take long.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), future).await.expect("in time")
+    tokio::time::timeout(Duration::from_secs(60), future).await.expect("in time")
 }

@@ -36,6 +36,9 @@ async fn an_unknown_address_and_a_wrong_password_are_told_alike() {
     }
 }
 
+/// Series of sign-ins whose times are compared, until one is even.
+const SERIES: usize = 5;
+
 /// The hash costs tens of milliseconds here; without one the unknown address would answer many times faster.
 #[tokio::test]
 async fn an_unknown_address_takes_as_long_as_a_wrong_password() {
@@ -43,20 +46,28 @@ async fn an_unknown_address_takes_as_long_as_a_wrong_password() {
     let cost = [("BACKLOT_ARGON2_MEMORY_KIB", "16384"), ("BACKLOT_ARGON2_ITERATIONS", "3"), ("BACKLOT_HASH_THREADS", "1")];
     let gateway = cluster.auth_with(Settings(&cost)).await.gateway();
     gateway.sign_up("ada@example.org", PASSWORD).await.expect("account");
-    let (mut known, mut unknown) = (Vec::new(), Vec::new());
-    for _ in 0..7 {
-        for (email, times) in [("ada@example.org", &mut known), ("eve@example.org", &mut unknown)] {
-            let started = Instant::now();
-            gateway.sign_in(email, "not the password").await.expect_err("wrong");
-            times.push(started.elapsed());
-        }
-    }
     let median = |mut times: Vec<Duration>| {
         times.sort();
         times[times.len() / 2].as_secs_f64()
     };
-    let ratio = median(known) / median(unknown);
-    assert!((0.5..2.0).contains(&ratio), "{ratio}");
+    // On a busy machine one series may be as uneven as the load; without the hash none would be even.
+    let mut ratios = Vec::new();
+    for _ in 0..SERIES {
+        let (mut known, mut unknown) = (Vec::new(), Vec::new());
+        for _ in 0..7 {
+            for (email, times) in [("ada@example.org", &mut known), ("eve@example.org", &mut unknown)] {
+                let started = Instant::now();
+                gateway.sign_in(email, "not the password").await.expect_err("wrong");
+                times.push(started.elapsed());
+            }
+        }
+        let ratio = median(known) / median(unknown);
+        if (0.5..2.0).contains(&ratio) {
+            return;
+        }
+        ratios.push(ratio);
+    }
+    panic!("{ratios:?}");
 }
 
 #[tokio::test]

@@ -54,7 +54,7 @@ impl Running {
     pub(crate) async fn stop(mut self) {
         self.shutdown.cancel();
         let served = self.served.take().expect("still there");
-        tokio::time::timeout(Duration::from_secs(5), served).await.expect("in time").expect("no panic").expect("no error");
+        tokio::time::timeout(Duration::from_secs(60), served).await.expect("in time").expect("no panic").expect("no error");
     }
 
     pub(crate) fn uri(&self) -> &http::Uri {
