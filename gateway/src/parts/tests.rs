@@ -73,7 +73,7 @@ pub(crate) fn write(call: &str, path: &str, content: &str) -> [Kind; 6] {
         Kind::ToolStarted(ToolStarted { call_id: call_id.clone(), tool: "write_file".into() }),
         Kind::FileOpened(FileOpened { call_id: call_id.clone(), path: path.into(), operation: FileOperation::Write.into() }),
         Kind::FileDelta(FileDelta { call_id: call_id.clone(), text: content.into() }),
-        Kind::ToolReady(ToolReady { call_id: call_id.clone(), input_json: format!(r#"{{"path":"{path}"}}"#) }),
+        Kind::ToolReady(ToolReady { call_id: call_id.clone(), input_json: format!(r#"{{"path":"{path}"}}"#), ..ToolReady::default() }),
         Kind::FileClosed(FileClosed { call_id: call_id.clone(), path: path.into(), size_bytes: u32::try_from(content.len()).unwrap() }),
         Kind::ToolOutput(ToolOutput { call_id, summary: format!("wrote {path}") }),
     ]
@@ -136,7 +136,7 @@ impl Author {
             Kind::ToolStarted(ToolStarted { call_id: call_id.clone(), tool: "read_file".into() }),
             Kind::ToolInputDelta(ToolInputDelta { call_id: call_id.clone(), json: "{\"path\":".into() }),
             Kind::ToolInputDelta(ToolInputDelta { call_id: call_id.clone(), json: "\"a\"}".into() }),
-            Kind::ToolReady(ToolReady { call_id: call_id.clone(), input_json: "{\"path\":\"a\"}".into() }),
+            Kind::ToolReady(ToolReady { call_id: call_id.clone(), input_json: "{\"path\":\"a\"}".into(), ..ToolReady::default() }),
             Kind::ToolOutput(ToolOutput { call_id, summary: "7 lines".into() }),
         ]
     }
@@ -156,7 +156,7 @@ impl Author {
         let call_id = self.name("c");
         vec![
             Kind::ToolStarted(ToolStarted { call_id: call_id.clone(), tool: "rename_file".into() }),
-            Kind::ToolReady(ToolReady { call_id: call_id.clone(), input_json: "{}".into() }),
+            Kind::ToolReady(ToolReady { call_id: call_id.clone(), input_json: "{}".into(), ..ToolReady::default() }),
             Kind::FileOpened(FileOpened { call_id: call_id.clone(), path: path.into(), operation: FileOperation::Rename.into() }),
             Kind::FileClosed(FileClosed { call_id: call_id.clone(), path: format!("new-{path}"), size_bytes: 4 }),
             Kind::ToolOutput(ToolOutput { call_id, summary: "renamed".into() }),
@@ -256,7 +256,7 @@ fn what_was_left_open_is_closed_at_the_end() {
 fn what_makes_no_sense_says_nothing() {
     let stray = [
         Kind::TextFinished(TextFinished { block_id: "x".into() }),
-        Kind::ToolReady(ToolReady { call_id: "x".into(), input_json: "{}".into() }),
+        Kind::ToolReady(ToolReady { call_id: "x".into(), input_json: "{}".into(), ..ToolReady::default() }),
         Kind::ToolOutput(ToolOutput { call_id: "x".into(), summary: String::new() }),
         Kind::FileDelta(FileDelta { call_id: "x".into(), text: "x".into() }),
         Kind::FileClosed(FileClosed { call_id: "x".into(), path: "x".into(), size_bytes: 1 }),

@@ -50,7 +50,15 @@ impl Columns {
         columns
     }
 
-    /// A bug on purpose: whatever epoch the turn has now will do.
+    /// The columns of a batch; with a bug on purpose, under whatever epoch each turn has now.
+    async fn fenced(db: &PgPool, appends: &[&Append]) -> Result<Self, Error> {
+        let mut columns = Self::of(appends);
+        if planted::is("skip-fence") || planted::is("ignore-the-epoch") {
+            columns.skip_fence(db).await?;
+        }
+        Ok(columns)
+    }
+
     async fn skip_fence(&mut self, db: &PgPool) -> Result<(), Error> {
         let ids: Vec<TurnId> = self.turns.iter().copied().map(TurnId).collect();
         let current = super::claims::epochs(db, &ids).await?;
@@ -79,10 +87,7 @@ impl Columns {
 /// Appends events that change no row. Returns the turns whose rows were got: the others are locked by somebody, or their epoch
 /// has moved. Sending the same rows again does nothing.
 pub(crate) async fn append(db: &PgPool, appends: &[&Append]) -> Result<Vec<TurnId>, Error> {
-    let mut columns = Columns::of(appends);
-    if planted::is("skip-fence") || planted::is("ignore-the-epoch") {
-        columns.skip_fence(db).await?;
-    }
+    let columns = Columns::fenced(db, appends).await?;
     if planted::is("join-without-the-lock") {
         return columns.append_unlocked(db).await;
     }
@@ -156,10 +161,7 @@ fn array(ids: &[MessageId]) -> String {
 
 /// The same for events that change their turn's row, in the same statement.
 pub(crate) async fn append_with_changes(db: &PgPool, appends: &[&Append]) -> Result<Vec<TurnId>, Error> {
-    let (mut columns, changes) = (Columns::of(appends), ChangeColumns::of(appends));
-    if planted::is("skip-fence") || planted::is("ignore-the-epoch") {
-        columns.skip_fence(db).await?;
-    }
+    let (columns, changes) = (Columns::fenced(db, appends).await?, ChangeColumns::of(appends));
     let append = sqlx::query_scalar!(
         "WITH changed AS (
             SELECT * FROM unnest($1::uuid[], $2::bigint[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bytea[], $11::bytea[],
