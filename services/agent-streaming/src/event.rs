@@ -10,7 +10,9 @@ use proto::{
 /// row in its page.
 pub(crate) const DELTA_BYTES: usize = 1_400;
 /// Any other text of one event, so that no event passes 64 KiB.
-const TEXT_BYTES: usize = 48 * 1024;
+pub(crate) const TEXT_BYTES: usize = 48 * 1024;
+/// Longer arguments of a call are in its deltas, also where the provider sent them whole.
+pub(crate) const READY_BYTES: usize = 8 * 1024;
 /// Names that a provider made.
 const NAME_BYTES: usize = 200;
 
@@ -101,7 +103,7 @@ fn shorten(kind: &mut Kind) {
             if e.opaque_json.len() > TEXT_BYTES {
                 e.opaque_json.clear();
             }
-            if e.input_json.len() + e.opaque_json.len() > TEXT_BYTES {
+            if e.input_json.len() > TEXT_BYTES || e.input_json.len() + e.opaque_json.len() > TEXT_BYTES + READY_BYTES {
                 "{}".clone_into(&mut e.input_json);
             }
         }

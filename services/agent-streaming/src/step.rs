@@ -13,7 +13,10 @@ use tokio::time::sleep;
 use crate::{
     journal::{Stopped, TurnLog},
     provider::{ErrorClass, FinishReason, ModelEvent, ModelRequest, Provider, ProviderError},
-    tools::input::{InputEvent, InputStream},
+    tools::{
+        self,
+        input::{InputEvent, InputStream},
+    },
     transcript::Transcript,
     turn::{Change, Failure, Reason},
 };
@@ -255,8 +258,6 @@ struct Hearing {
 struct Arriving {
     tool: String,
     input: InputStream,
-    /// Viewers know its file.
-    opened: bool,
 }
 
 impl Hearing {
@@ -277,7 +278,7 @@ impl Hearing {
                 vec![Kind::ReasoningFinished(ReasoningFinished { block_id: block, opaque_json: sealed(&opaque) })]
             }
             ModelEvent::ToolStarted { call_id, tool } => {
-                self.inputs.insert(call_id.clone(), Arriving { input: InputStream::new(&tool), tool: tool.clone(), opened: false });
+                self.inputs.insert(call_id.clone(), Arriving { input: InputStream::new(&tool), tool: tool.clone() });
                 vec![Kind::ToolStarted(ToolStarted { call_id, tool })]
             }
             ModelEvent::ToolInputDelta { call_id, json } => self.input(&call_id, &json),
@@ -289,27 +290,17 @@ impl Hearing {
 
     fn input(&mut self, call_id: &str, json: &str) -> Vec<Kind> {
         let Some(arriving) = self.inputs.get_mut(call_id) else { return Vec::new() };
-        let call_id = || call_id.to_owned();
-        let kinds = arriving.input.push(json).into_iter().map(|event| match event {
-            InputEvent::Opened { path } => {
-                arriving.opened = true;
-                Kind::FileOpened(FileOpened { call_id: call_id(), path, operation: FileOperation::Write as i32 })
-            }
-            InputEvent::Text(text) => Kind::FileDelta(FileDelta { call_id: call_id(), text }),
-            InputEvent::Json(json) => Kind::ToolInputDelta(ToolInputDelta { call_id: call_id(), json }),
-        });
-        kinds.collect()
+        arriving.input.push(json).into_iter().map(|event| told(call_id, event)).collect()
     }
 
     fn ready(&mut self, call_id: String, input: Value, opaque: &Value) -> Vec<Kind> {
-        let mut kinds = Vec::new();
-        if self.inputs.get(&call_id).is_some_and(|arriving| arriving.tool == "write_file" && !arriving.opened) {
-            // A provider that does not stream arguments: viewers see the file all the same.
-            kinds = self.input(&call_id, &input.to_string());
-        }
-        let tool = self.inputs.remove(&call_id).map(|arriving| arriving.tool).unwrap_or_default();
-        let input_json = shown(&tool, input).to_string();
-        kinds.push(Kind::ToolReady(ToolReady { call_id, input_json, opaque_json: sealed(opaque) }));
+        let opaque_json = sealed(opaque);
+        let Some(Arriving { tool, input: stream }) = self.inputs.remove(&call_id) else {
+            return vec![Kind::ToolReady(ToolReady { call_id, input_json: input.to_string(), opaque_json })];
+        };
+        let input = tools::mend(&tool, input);
+        let mut kinds: Vec<_> = stream.finish(&input).into_iter().map(|event| told(&call_id, event)).collect();
+        kinds.push(Kind::ToolReady(ToolReady { call_id, input_json: shown(&tool, input).to_string(), opaque_json }));
         kinds
     }
 }
@@ -319,11 +310,20 @@ fn sealed(opaque: &Value) -> String {
     if opaque.is_null() { String::new() } else { opaque.to_string() }
 }
 
-/// The arguments as viewers see them: what a file is to hold is in its deltas already.
+fn told(call_id: &str, event: InputEvent) -> Kind {
+    let call_id = call_id.to_owned();
+    match event {
+        InputEvent::Opened { path } => Kind::FileOpened(FileOpened { call_id, path, operation: FileOperation::Write as i32 }),
+        InputEvent::Text(text) => Kind::FileDelta(FileDelta { call_id, text }),
+        InputEvent::Json(json) => Kind::ToolInputDelta(ToolInputDelta { call_id, json }),
+    }
+}
+
+/// The arguments as viewers see them: what a file is to hold is in its deltas already, unless there is none.
 fn shown(tool: &str, mut input: Value) -> Value {
     if tool == "write_file"
         && let Some(object) = input.as_object_mut()
-        && object.get("content").is_some_and(Value::is_string)
+        && object.get("content").and_then(Value::as_str).is_some_and(|content| !content.is_empty())
     {
         object.shift_remove("content");
     }
@@ -336,6 +336,8 @@ mod tests {
 
     use super::*;
     use crate::provider::AssistantBlock;
+
+    mod calls;
 
     fn error(class: ErrorClass, retry_after: Option<u64>) -> ProviderError {
         ProviderError { retry_after: retry_after.map(Duration::from_secs), ..ProviderError::new(class, "x") }

@@ -1,21 +1,23 @@
 //! The tools that a model works with, over the staged tree. A tool that refuses says why and what to do instead: the same
 //! words go to the model, which tries again, and to the people who watch.
 //!
-//! Read [`execute`] first, then [`catalogue`] (what the model is told), one file per kind of tool, and [`input`] (what a viewer
-//! sees while the arguments still stream).
+//! Read [`execute`] first, then [`catalogue`] (what the model is told), one file per kind of tool, [`arguments`] (what a model
+//! means by the arguments of a call), and [`input`] (what a viewer sees while they still stream).
 
+mod arguments;
 pub mod catalogue;
 mod edit;
 pub mod input;
 mod nearest;
+mod paths;
 pub mod read;
 mod search;
 mod write;
 
 use proto::agent_streaming::FileOperation;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub(crate) use self::arguments::mend;
 pub use self::{catalogue::specs, input::InputStream};
 pub use crate::overlay::BaseError;
 use crate::overlay::{BaseFiles, Overlay, Refusal};
@@ -99,23 +101,17 @@ pub(crate) struct Stage<'a> {
     pub(crate) base: &'a dyn BaseFiles,
 }
 
-/// Carries out one call.
+/// Carries out one call, whose arguments were mended.
 ///
 /// # Errors
 /// The base revision could not be read; everything else is an outcome.
 pub async fn execute(overlay: &mut Overlay, base: &dyn BaseFiles, tool: &str, input: &Value) -> Result<ToolOutcome, BaseError> {
     let mut stage = Stage { overlay, base };
-    let result = match tool {
-        "list_files" => read::list(&stage, input),
-        "read_file" => read::file(&mut stage, input).await,
-        "search" => search::run(&mut stage, input).await,
-        "write_file" => write::write(&mut stage, input).await,
-        "edit_file" => edit::run(&mut stage, input).await,
-        "delete_file" => write::delete(&mut stage, input),
-        "rename_file" => write::rename(&mut stage, input).await,
-        _ => Err(Refusal::new("UNKNOWN_TOOL", format!("there is no tool {tool:?}; there are {}", catalogue::NAMES.join(", "))).into()),
+    let file = effect(&stage, tool, input);
+    let result = match arguments::check(tool, input) {
+        Ok(()) => run(&mut stage, tool, input).await,
+        Err(refusal) => Err(refusal.into()),
     };
-    let file = effect(tool, input);
     match result {
         Ok(done) => {
             let file = file.map(|file| FileEffect { size: done.size, ..file });
@@ -128,9 +124,22 @@ pub async fn execute(overlay: &mut Overlay, base: &dyn BaseFiles, tool: &str, in
     }
 }
 
-/// What a call means to do to a file, from its arguments alone.
-fn effect(tool: &str, input: &Value) -> Option<FileEffect> {
-    let path = |name: &str| input.get(name).and_then(Value::as_str).map(str::to_owned);
+async fn run(stage: &mut Stage<'_>, tool: &str, input: &Value) -> Result<Done, Stop> {
+    match tool {
+        "list_files" => read::list(stage, input),
+        "read_file" => read::file(stage, input).await,
+        "search" => search::run(stage, input).await,
+        "write_file" => write::write(stage, input).await,
+        "edit_file" => edit::run(stage, input).await,
+        "delete_file" => write::delete(stage, input),
+        "rename_file" => write::rename(stage, input).await,
+        _ => Err(Refusal::new("UNKNOWN_TOOL", format!("there is no tool {tool:?}; there are {}", catalogue::NAMES.join(", "))).into()),
+    }
+}
+
+/// What a call means to do to a file, from its arguments and the paths that there are.
+fn effect(stage: &Stage<'_>, tool: &str, input: &Value) -> Option<FileEffect> {
+    let path = |name: &str| input.get(name).and_then(Value::as_str).map(|path| paths::resolve(stage, path));
     let (operation, path, from) = match tool {
         "write_file" => (FileOperation::Write, path("path").or_else(|| opened(input.as_str()?))?, None),
         "edit_file" => (FileOperation::Edit, path("path")?, None),
@@ -156,14 +165,6 @@ fn told(failure: &Failure) -> String {
         text.push_str(&format!(" The nearest lines, from line {}:\n{}", failure.nearest_line, failure.nearest_region));
     }
     text
-}
-
-/// The arguments of a call in the tool's own type.
-pub(crate) fn arguments<T: DeserializeOwned>(input: &Value) -> Result<T, Refusal> {
-    if !input.is_object() {
-        return Err(Refusal::new("INVALID_ARGUMENTS", "the arguments are not one whole JSON object"));
-    }
-    T::deserialize(input).map_err(|e| Refusal::new("INVALID_ARGUMENTS", e.to_string()))
 }
 
 /// "1 line", "2 lines".

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use proto::agent_streaming::{Usage, turn_event::Kind};
 use serde_json::Value;
 
-use crate::{answer::Answer, provider::AssistantBlock};
+use crate::{answer::Answer, provider::AssistantBlock, tools};
 
 /// The state of a turn after some of its events.
 #[derive(Debug, Default)]
@@ -153,7 +153,7 @@ impl Arriving {
     fn input(&self, ready: &str) -> Value {
         let told = serde_json::from_str(ready).unwrap_or_default();
         let mut input = match &told {
-            Value::Object(map) if map.is_empty() && !self.json.is_empty() => serde_json::from_str(&self.json).unwrap_or(told),
+            Value::Object(map) if map.is_empty() && !self.json.is_empty() => tools::mend(&self.tool, Value::String(self.json.clone())),
             _ => told,
         };
         if let (Some(object), Some(content)) = (input.as_object_mut(), &self.content)

@@ -19,6 +19,11 @@ pub fn specs<S: AsRef<str>>(names: &[S]) -> Vec<&'static ToolSpec> {
     SPECS.iter().filter(|spec| names.iter().any(|name| name.as_ref() == spec.name)).collect()
 }
 
+/// What the arguments of a tool have to be, as models are told.
+pub(super) fn schema(tool: &str) -> Option<&'static Value> {
+    SPECS.iter().find(|spec| spec.name == tool).map(|spec| &spec.input_schema)
+}
+
 fn spec(name: &str) -> Option<ToolSpec> {
     let (name, description, properties, required): (_, _, Value, &[&str]) = match name {
         "list_files" => (

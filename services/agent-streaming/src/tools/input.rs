@@ -3,7 +3,11 @@
 
 mod scanner;
 
+use serde_json::Value;
+
 use self::scanner::{Scanner, Token};
+use super::paths;
+use crate::event;
 
 /// The arguments of one call, fragment by fragment.
 #[derive(Debug)]
@@ -11,14 +15,15 @@ pub struct InputStream(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Plain,
+    /// Whether anything has come.
+    Plain(bool),
     Write(Box<Write>),
 }
 
 /// What a fragment brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InputEvent {
-    /// `write_file` has said which file; comes once, before any text.
+    /// `write_file` has said which file; comes once, before any text. It does not come for a path that may mean another one.
     Opened { path: String },
     /// More of the file's content.
     Text(String),
@@ -32,21 +37,48 @@ struct Write {
     path: Option<String>,
     /// Content that came before the path.
     early: String,
-    opened: bool,
+    shown: Shown,
+    /// Bytes of the content that have gone out.
+    sent: usize,
+}
+
+/// How the file of a call is seen while its content streams.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    /// Its path has not come.
+    #[default]
+    NotYet,
+    Live,
+    /// Which file the path means is known when the tool runs.
+    Later,
 }
 
 impl InputStream {
     #[must_use]
     pub fn new(tool: &str) -> Self {
-        Self(if tool == "write_file" { Kind::Write(Box::default()) } else { Kind::Plain })
+        Self(if tool == "write_file" { Kind::Write(Box::default()) } else { Kind::Plain(false) })
     }
 
     /// Takes the next fragment. Fragments may be split anywhere, also inside an escape.
     pub fn push(&mut self, fragment: &str) -> Vec<InputEvent> {
         match &mut self.0 {
-            Kind::Plain if fragment.is_empty() => Vec::new(),
-            Kind::Plain => vec![InputEvent::Json(fragment.to_owned())],
+            Kind::Plain(_) if fragment.is_empty() => Vec::new(),
+            Kind::Plain(seen) => {
+                *seen = true;
+                vec![InputEvent::Json(fragment.to_owned())]
+            }
             Kind::Write(write) => write.push(fragment),
+        }
+    }
+
+    /// What the mended arguments say beyond the fragments: everything, if the provider sent none or the text could not be read
+    /// while it streamed.
+    pub fn finish(self, input: &Value) -> Vec<InputEvent> {
+        match self.0 {
+            // Short arguments are whole in `tool.ready`.
+            Kind::Plain(false) if input.to_string().len() > event::READY_BYTES => vec![InputEvent::Json(input.to_string())],
+            Kind::Plain(_) => Vec::new(),
+            Kind::Write(write) => write.finish(input),
         }
     }
 }
@@ -54,29 +86,50 @@ impl InputStream {
 impl Write {
     fn push(&mut self, fragment: &str) -> Vec<InputEvent> {
         let (mut events, mut text) = (Vec::new(), String::new());
-        let Self { scanner, path, early, opened } = self;
-        scanner.push(fragment, &mut |token| match token {
-            Token::Path(more) if !*opened => path.get_or_insert_default().push_str(more),
-            Token::Content(more) if *opened => text.push_str(more),
-            Token::Content(more) => early.push_str(more),
-            Token::PathEnd if !*opened => {
-                *opened = true;
-                events.push(InputEvent::Opened { path: path.take().unwrap_or_default() });
-                text.push_str(&std::mem::take(early));
+        let Self { scanner, path, early, shown, .. } = self;
+        scanner.push(fragment, &mut |token| match (token, *shown) {
+            (Token::Path(more), Shown::NotYet) => path.get_or_insert_default().push_str(more),
+            (Token::Content(more), Shown::Live) => text.push_str(more),
+            (Token::Content(more), Shown::NotYet) => early.push_str(more),
+            (Token::PathEnd, Shown::NotYet) => {
+                let (path, early) = (path.take().unwrap_or_default(), std::mem::take(early));
+                *shown = open(&path, &mut events);
+                if *shown == Shown::Live {
+                    text.push_str(&early);
+                }
             }
-            Token::Path(_) | Token::PathEnd => {}
+            (Token::Path(_) | Token::PathEnd, _) | (Token::Content(_), Shown::Later) => {}
         });
-        if !text.is_empty() {
-            events.push(InputEvent::Text(text));
-        }
+        self.sent += text.len();
+        events.extend(Some(text).filter(|text| !text.is_empty()).map(InputEvent::Text));
         events
     }
+
+    fn finish(mut self, input: &Value) -> Vec<InputEvent> {
+        let mut events = Vec::new();
+        if let Some(path) = input.get("path").and_then(Value::as_str)
+            && self.shown == Shown::NotYet
+        {
+            self.shown = open(path, &mut events);
+        }
+        let rest = input.get("content").and_then(Value::as_str).and_then(|content| content.get(self.sent..));
+        events.extend(rest.filter(|rest| !rest.is_empty()).map(|rest| InputEvent::Text(rest.to_owned())));
+        events
+    }
+}
+
+fn open(path: &str, events: &mut Vec<InputEvent>) -> Shown {
+    if !paths::is_plain(path) {
+        return Shown::Later;
+    }
+    events.push(InputEvent::Opened { path: paths::certain(path).into_owned() });
+    Shown::Live
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::{Map, Value, json};
+    use serde_json::{Map, json};
 
     use super::*;
 
@@ -107,10 +160,14 @@ mod tests {
         for (json, path, text) in [
             (r#"{"path":"a.js","content":"x\ny"}"#, Some("a.js"), "x\ny"),
             (r#" { "content" : "early" , "path" : "b" } "#, Some("b"), "early"),
-            (r#"{"path":"\u00e9\/\"\\","content":"\b\f\n\r\t\u0041\ud83d\ude00😀"}"#, Some("é/\"\\"), "\u{8}\u{c}\n\r\tA😀😀"),
+            (r#"{"path":"\u00e9\/\"","content":"\b\f\n\r\t\u0041\ud83d\ude00😀"}"#, Some("é/\""), "\u{8}\u{c}\n\r\tA😀😀"),
             (r#"{"other":{"path":"no","a":["}",1,"\""]},"n":-1.5e3,"t":true,"path":"yes","content":""}"#, Some("yes"), ""),
             (r#"{"path":"first","path":"second","content":"1","content":"2"}"#, Some("first"), "1"),
             (r#"{"path":7,"content":null}"#, None, ""),
+            (r#"{"path":7,"path":"second","content":"x"}"#, None, ""),
+            (r#"{"path":"a","content":null,"content":"second"}"#, Some("a"), ""),
+            (r#"{"path":"./a","content":"x"}"#, Some("a"), "x"),
+            (r#"{"path":"/a","content":"x"}"#, None, ""),
             (r#"{"content":"never opened"}"#, None, ""),
             (r#"{"path":"a","content":"cut in the mid"#, Some("a"), "cut in the mid"),
             (r#"{"path":"a","content":"\ud83dx\ud83d\ud83d\ude00\ude00"}"#, Some("a"), "\u{fffd}x\u{fffd}😀\u{fffd}"),
@@ -161,7 +218,9 @@ mod tests {
             let mut at: Vec<usize> = cuts.iter().map(|cut| ends[cut.index(ends.len())]).collect();
             at.extend([0, text.len()]);
             at.sort_unstable();
-            prop_assert_eq!(read(at.windows(2).map(|w| &text[w[0]..w[1]])), (Some(path), content));
+            // What may mean another file is not shown yet.
+            let shown = if paths::is_plain(&path) { (Some(paths::certain(&path).into_owned()), content) } else { (None, String::new()) };
+            prop_assert_eq!(read(at.windows(2).map(|w| &text[w[0]..w[1]])), shown);
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Done, Stage, Stop, arguments, count};
+use super::{Done, Stage, Stop, arguments::typed, count, paths};
 use crate::overlay::{Content, Refusal};
 
 /// What one call shows.
@@ -16,7 +16,7 @@ struct List {
 }
 
 pub(super) fn list(stage: &Stage<'_>, input: &Value) -> Result<Done, Stop> {
-    let prefix = arguments::<List>(input)?.path.unwrap_or_default();
+    let prefix = paths::prefix(stage, typed::<List>(input)?.path);
     let files: Vec<(&str, u32)> = stage.overlay.files().filter(|(path, _)| path.starts_with(&prefix)).collect();
     let mut content = match (files.len(), prefix.as_str()) {
         (0, "") => "The project has no files yet.\n".to_owned(),
@@ -44,7 +44,8 @@ struct Read {
 }
 
 pub(super) async fn file(stage: &mut Stage<'_>, input: &Value) -> Result<Done, Stop> {
-    let Read { path, start_line, end_line } = arguments(input)?;
+    let Read { path, start_line, end_line } = typed(input)?;
+    let path = paths::existing(stage, &path)?;
     let text = match content(stage, &path).await? {
         Content::Text(text) => text,
         Content::Binary(bytes) => {

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Done, Stage, Stop, arguments, count};
+use super::{Done, Stage, Stop, arguments::typed, count, paths};
 use crate::overlay::{Content, Refusal};
 
 const MAX_MATCHES: usize = 100;
@@ -20,14 +20,14 @@ struct Search {
 }
 
 pub(super) async fn run(stage: &mut Stage<'_>, input: &Value) -> Result<Done, Stop> {
-    let Search { query, path } = arguments(input)?;
+    let Search { query, path } = typed(input)?;
     if query.trim().is_empty() {
-        return Err(Refusal::new("INVALID_ARGUMENTS", "query is empty").into());
+        return Err(Refusal::new("INVALID_ARGUMENTS", "query is empty or only blanks").into());
     }
     if query.contains('\n') {
         return Err(Refusal::new("INVALID_ARGUMENTS", "query has a line break; lines are searched one by one").into());
     }
-    let (needle, prefix) = (query.to_lowercase(), path.unwrap_or_default());
+    let (needle, prefix) = (query.to_lowercase(), paths::prefix(stage, path));
     let files: Vec<(String, u32)> = stage.overlay.files().filter(|(p, _)| p.starts_with(&prefix)).map(|(p, s)| (p.to_owned(), s)).collect();
     let mut found = Found::default();
     for batch in batches(&files) {

@@ -199,3 +199,140 @@ async fn contents_survive_any_tool() {
     let contents = overlay.read(&base, &["img/logo.png"]).await.unwrap();
     assert_eq!(contents, [("img/logo.png".into(), Content::Binary((&b"\x89PNG"[..]).into()))]);
 }
+
+/// Legal values of every tool, on the files that they need; what is refused is refused for what it asks.
+#[tokio::test]
+async fn every_legal_value_is_taken() {
+    let text = "one\ntwo\n";
+    let files = [("a", text), ("empty", ""), ("one-line", "x")];
+    let content = |content: &str| json!({"path": "a", "content": content});
+    for (tool, input, path, result) in [
+        ("write_file", json!({"path": ".gitkeep", "content": ""}), ".gitkeep", Some("")),
+        ("write_file", content(""), "a", Some("")),
+        ("write_file", content("\n"), "a", Some("\n")),
+        ("write_file", content(" "), "a", Some(" ")),
+        ("write_file", content("\u{feff}a\r\n"), "a", Some("\u{feff}a\r\n")),
+        ("write_file", content("a\0b"), "a", Some("a\0b")),
+        ("write_file", content("\u{fffd}"), "a", Some("\u{fffd}")),
+        ("write_file", content("null"), "a", Some("null")),
+        ("edit_file", json!({"path": "a", "old_text": text, "new_text": ""}), "a", Some("")),
+        ("edit_file", json!({"path": "one-line", "old_text": "x", "new_text": "\n"}), "one-line", Some("\n")),
+        ("edit_file", json!({"path": "a", "old_text": "\nt", "new_text": "t"}), "a", Some("onetwo\n")),
+        ("delete_file", json!({"path": "empty"}), "empty", None),
+        ("rename_file", json!({"path": "empty", "new_path": "b/.gitkeep"}), "b/.gitkeep", Some("")),
+        ("read_file", json!({"path": "empty"}), "empty", Some("")),
+        ("read_file", json!({"path": "a", "start_line": 0}), "a", Some(text)),
+        ("read_file", json!({"path": "a", "start_line": 1, "end_line": 1}), "a", Some(text)),
+        ("search", json!({"query": "x", "path": ""}), "a", Some(text)),
+        ("list_files", json!({"path": ""}), "a", Some(text)),
+    ] {
+        let base = Memory::new(&files);
+        let mut overlay = base.overlay();
+        let outcome = call(&base, &mut overlay, tool, input.clone()).await;
+        assert_eq!(outcome.failure, None, "{tool} {input}");
+        let found = overlay.read(&base, &[path]).await.unwrap().pop();
+        assert_eq!(found, result.map(|text| (path.to_owned(), Content::Text(text.into()))), "{tool} {input}");
+    }
+}
+
+#[tokio::test]
+async fn a_path_means_the_file_that_is_there() {
+    let files = [("src/app.js", "x\n"), ("caf\u{e9}.txt", "x\n"), (" odd", "odd\n"), (".hidden", "")];
+    for (path, meant) in [
+        ("src/app.js", "src/app.js"),
+        ("./src/app.js", "src/app.js"),
+        ("/src/app.js", "src/app.js"),
+        (".//src/./app.js/", "src/app.js"),
+        ("src\\app.js", "src/app.js"),
+        (".\\src\\app.js", "src/app.js"),
+        (" src/app.js\n", "src/app.js"),
+        ("cafe\u{301}.txt", "caf\u{e9}.txt"),
+        ("/cafe\u{301}.txt", "caf\u{e9}.txt"),
+        (" odd", " odd"),
+    ] {
+        for (tool, more) in [
+            ("read_file", json!({})),
+            ("write_file", json!({"content": "y"})),
+            ("edit_file", json!({"old_text": "\n", "new_text": "y"})),
+            ("delete_file", json!({})),
+        ] {
+            let base = Memory::new(&files);
+            let mut overlay = base.overlay();
+            let mut input = more.clone();
+            input["path"] = json!(path);
+            let outcome = call(&base, &mut overlay, tool, mend(tool, input)).await;
+            assert_eq!(outcome.failure, None, "{tool} {path:?}");
+            assert!(outcome.summary.contains(meant), "{tool} {path:?}: {}", outcome.summary);
+            let changed: Vec<_> = overlay.changes().into_iter().map(|change| change.path).collect();
+            if tool != "read_file" {
+                assert_eq!(changed, [meant], "{tool} {path:?}");
+                assert_eq!(outcome.file.map(|file| file.path).as_deref(), Some(meant), "{tool} {path:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_new_path_is_as_it_can_only_be_meant_or_refused() {
+    let write = |path: &str| mend("write_file", json!({"path": path, "content": "x"}));
+    for (path, meant) in [("./new/a.js", "new/a.js"), ("././b", "b"), ("n\u{303}.txt", "\u{f1}.txt")] {
+        let outcome = once("write_file", write(path)).await;
+        assert_eq!((outcome.failure, outcome.file.map(|file| file.path).as_deref()), (None, Some(meant)));
+    }
+    for (path, words) in [
+        ("/new.js", "begins with /; paths are relative"),
+        ("new\\a.js", "has a backslash"),
+        ("new//a.js", "has an empty part"),
+        ("new/../a.js", "has a part . or .."),
+        ("", "is empty"),
+    ] {
+        let refusal = failure("write_file", write(path)).await;
+        assert_eq!(refusal.reason, "INVALID_PATH", "{path:?}");
+        assert!(refusal.message.contains(words), "{path:?}: {}", refusal.message);
+    }
+    let missing = failure("read_file", json!({"path": "/gone.js"})).await;
+    assert_eq!(missing.reason, "FILE_NOT_FOUND");
+    assert!(missing.message.ends_with("; it begins with /; paths are relative to the project, such as src/app.js"), "{}", missing.message);
+    let outcome = once("rename_file", mend("rename_file", json!({"path": "/empty.txt", "new_path": "./docs/e.txt"}))).await;
+    assert_eq!(outcome.summary, "renamed empty.txt to docs/e.txt");
+    assert_eq!(failure("rename_file", json!({"path": "empty.txt", "new_path": "/index.html"})).await.reason, "FILE_EXISTS");
+}
+
+#[tokio::test]
+async fn a_prefix_means_the_files_that_are_there() {
+    let base = Memory::new(&[("src/app.js", "x"), ("src2.js", "x"), (".hidden", "x")]);
+    for (path, files) in [
+        ("", 3),
+        (".", 3),
+        ("./", 3),
+        ("/", 3),
+        ("src", 2),
+        ("src/", 1),
+        ("./src/", 1),
+        ("/src/", 1),
+        ("src\\", 1),
+        (" src/ ", 1),
+        (".h", 1),
+        ("/gone", 0),
+    ] {
+        let mut overlay = base.overlay();
+        let listed = call(&base, &mut overlay, "list_files", mend("list_files", json!({"path": path}))).await;
+        assert_eq!(listed.summary, count(files, "file"), "{path:?}");
+        let found = call(&base, &mut overlay, "search", mend("search", json!({"query": "x", "path": path}))).await;
+        assert!(found.summary.starts_with(&format!("{files} match")), "{path:?}: {}", found.summary);
+    }
+}
+
+#[tokio::test]
+async fn an_edit_says_when_it_was_not_exact() {
+    let base = Memory::new(&[("a.txt", "one\r\ntwo\r\n")]);
+    let mut overlay = base.overlay();
+    let edit = |old: &str, new: &str| json!({"path": "a.txt", "old_text": old, "new_text": new});
+    let edited = call(&base, &mut overlay, "edit_file", edit("one\ntwo", "one\n2")).await;
+    assert_eq!(edited.content, "edited a.txt at line 1: 2 lines became 2 lines; matched although the line endings differ.");
+    let same = call(&base, &mut overlay, "edit_file", edit("one\n2", "one\r\n2")).await.failure.expect("a refusal");
+    assert_eq!(same.reason, "INVALID_ARGUMENTS");
+    assert!(same.message.starts_with("nothing would change: "), "{}", same.message);
+    let contents = overlay.read(&base, &["a.txt"]).await.unwrap();
+    assert_eq!(contents[0].1, Content::Text("one\r\n2\r\n".into()));
+}

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Done, Stage, Stop, arguments, count};
+use super::{Done, Stage, Stop, arguments::typed, count, paths};
 
 #[derive(Deserialize)]
 struct Write {
@@ -12,7 +12,8 @@ struct Write {
 }
 
 pub(super) async fn write(stage: &mut Stage<'_>, input: &Value) -> Result<Done, Stop> {
-    let Write { path, content } = arguments(input)?;
+    let Write { path, content } = typed(input)?;
+    let path = paths::resolve(stage, &path);
     let verb = if stage.overlay.size(&path).is_some() { "replaced" } else { "created" };
     stage.overlay.write(stage.base, &path, &content).await??;
     let summary = format!("{verb} {path}: {}, {} bytes", count(content.lines().count(), "line"), content.len());
@@ -25,7 +26,7 @@ struct Delete {
 }
 
 pub(super) fn delete(stage: &mut Stage<'_>, input: &Value) -> Result<Done, Stop> {
-    let Delete { path } = arguments(input)?;
+    let path = paths::existing(stage, &typed::<Delete>(input)?.path)?;
     stage.overlay.delete(&path)?;
     Ok(Done::saying(format!("deleted {path}"), 0))
 }
@@ -37,7 +38,8 @@ struct Rename {
 }
 
 pub(super) async fn rename(stage: &mut Stage<'_>, input: &Value) -> Result<Done, Stop> {
-    let Rename { path, new_path } = arguments(input)?;
+    let Rename { path, new_path } = typed(input)?;
+    let (path, new_path) = (paths::existing(stage, &path)?, paths::resolve(stage, &new_path));
     stage.overlay.rename(stage.base, &path, &new_path).await??;
     Ok(Done::saying(format!("renamed {path} to {new_path}"), size(stage, &new_path)))
 }

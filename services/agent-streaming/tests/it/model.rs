@@ -5,7 +5,8 @@
 //! declines, `STEPS path old new` writes a file, edits it, hangs at the first time and then answers, `HANG1` hangs at the first time and then
 //! answers, `BUSY n text` is overloaded n times and then answers, `BAD` refuses the request, `LOOP` reads a file for ever, `END word`
 //! writes a file and ends with that word, `EMPTY n text` says nothing n times and then answers, `THINK` only thinks, `BREAK n path
-//! text` breaks off n times in the middle of writing a file and then writes it.
+//! text` breaks off n times in the middle of writing a file and then writes it, `TOOLS [[tool, arguments], ...]` makes these calls,
+//! one a step, and then answers, `TOOLS_HANG` hangs once before it answers.
 
 use std::{
     collections::HashMap,
@@ -106,10 +107,22 @@ async fn serve(stream: TcpStream, counts: &Counts) -> Option<()> {
         "STEPS" => {
             let mut words = rest.split(' ');
             let (path, old, new) = (words.next()?, words.next()?, words.next()?);
-            match messages.iter().rev().take_while(|m| m["role"] != "user").filter(|m| m["role"] == "assistant").count() {
+            match steps(messages) {
                 0 => answer.call("write_file", &json!({"path": path, "content": old}).to_string()).await?,
                 1 => answer.call("edit_file", &json!({"path": path, "old_text": old, "new_text": new}).to_string()).await?,
                 _ => return answer.hang_once(counts.seen(&order), counts).await,
+            }
+            answer.end("tool_calls").await
+        }
+        "TOOLS" | "TOOLS_HANG" => {
+            let calls: Vec<(String, String)> = serde_json::from_str(rest).ok()?;
+            match calls.get(steps(messages)) {
+                Some((tool, arguments)) => answer.call(tool, arguments).await?,
+                None if word == "TOOLS_HANG" => return answer.hang_once(counts.seen(&order), counts).await,
+                None => {
+                    answer.say("All done.").await?;
+                    return answer.end("stop").await;
+                }
             }
             answer.end("tool_calls").await
         }
@@ -123,6 +136,11 @@ async fn serve(stream: TcpStream, counts: &Counts) -> Option<()> {
             answer.end("stop").await
         }
     }
+}
+
+/// The answers that the model has given in this turn.
+fn steps(messages: &[Value]) -> usize {
+    messages.iter().rev().take_while(|m| m["role"] != "user").filter(|m| m["role"] == "assistant").count()
 }
 
 impl Counts {

@@ -106,14 +106,19 @@ impl Scanner {
                 State::Text(Role::Key)
             }
             (State::Colon, ':') => State::Value,
-            (State::Value, '"') => State::Text(self.role()),
-            (State::Value, '{' | '[') => State::Skip { depth: 1, text: false, escaped: false },
-            (State::Value, _) => State::Scalar,
+            (State::Value, _) => {
+                let role = self.role();
+                match c {
+                    '"' => State::Text(role),
+                    '{' | '[' => State::Skip { depth: 1, text: false, escaped: false },
+                    _ => State::Scalar,
+                }
+            }
             _ => State::Over,
         };
     }
 
-    /// Of a key given twice the first counts.
+    /// Of a key given twice the first counts, whatever its value.
     fn role(&mut self) -> Role {
         match self.key.as_str() {
             "path" if !std::mem::replace(&mut self.path_seen, true) => Role::Path,

@@ -1,0 +1,115 @@
+//! The new text of a place in the file's own form: what was not meant to change keeps the file's bytes.
+
+use std::borrow::Cow;
+
+use super::{
+    form::Normal,
+    place::{Indentation, Near},
+};
+
+/// A new text for a place that was found exactly. A text without line breaks says nothing of their kind, so those of the new one
+/// are the file's.
+pub(super) fn inserted(file: &str, old_text: &str, new_text: &str) -> String {
+    if old_text.contains(['\n', '\r']) || new_text.contains('\r') {
+        return new_text.to_owned();
+    }
+    with_breaks(new_text, break_of(&[file])).into_owned()
+}
+
+/// A new text for a place that was found in some form.
+pub(super) fn replacement(near: &Near<'_>, new_text: &str) -> String {
+    let new_text = with_breaks(new_text, break_of(&[near.text(), near.file.source]));
+    let new_text = indented(&new_text, near.indentation, near.form.tab, near.begins_a_line());
+    join(near, &Normal::new(&new_text, near.form, near.begins_a_line()))
+}
+
+/// The line ending of the first text that has only one kind of them, else the most frequent of the last one; `None` where no text
+/// has any.
+fn break_of(texts: &[&str]) -> Option<&'static str> {
+    let counts = |text: &str| {
+        let crlf = text.matches("\r\n").count();
+        [(text.matches('\n').count() - crlf, "\n"), (crlf, "\r\n"), (text.matches('\r').count() - crlf, "\r")]
+    };
+    let only = texts.iter().find_map(|text| {
+        let kinds: Vec<_> = counts(text).into_iter().filter(|(count, _)| *count > 0).collect();
+        if let [(_, only)] = kinds[..] { Some(only) } else { None }
+    });
+    let most = || texts.last().and_then(|text| counts(text).into_iter().reduce(|a, b| if b.0 > a.0 { b } else { a }));
+    only.or_else(|| most().filter(|(count, _)| *count > 0).map(|(_, most)| most))
+}
+
+fn with_breaks<'t>(text: &'t str, line_break: Option<&str>) -> Cow<'t, str> {
+    let Some(line_break) = line_break.filter(|_| text.contains(['\n', '\r'])) else { return Cow::Borrowed(text) };
+    Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n").replace('\n', line_break))
+}
+
+/// The text with the indentation of its lines in tabs or in spaces.
+fn indented(text: &str, indentation: Indentation, tab: usize, line_start: bool) -> String {
+    if indentation == Indentation::Same {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    for (number, line) in text.split_inclusive(['\n', '\r']).enumerate() {
+        let rest = line.trim_start_matches([' ', '\t']);
+        let indent = &line[..line.len() - rest.len()];
+        let width: usize = indent.chars().map(|c| if c == '\t' { tab } else { 1 }).sum();
+        match indentation {
+            _ if number == 0 && !line_start => out.push_str(indent),
+            Indentation::Tabs => out.push_str(&("\t".repeat(width / tab) + &" ".repeat(width % tab))),
+            Indentation::Spaces | Indentation::Same => out.push_str(&" ".repeat(width)),
+        }
+        out.push_str(rest);
+    }
+    out
+}
+
+/// The file's bytes for the beginning, the end and every line of the new text that are equal in the form; else the new text's.
+fn join(near: &Near<'_>, new: &Normal<'_>) -> String {
+    let (file, old) = (&near.file, &near.units);
+    let same = |a: usize, b: usize| file.form_of(a, a + 1) == new.form_of(b, b + 1);
+    let most = old.len().min(new.len());
+    let mut first = (0..most).take_while(|n| same(old.start + n, *n)).count();
+    while !(file.is_cut(old.start + first) && new.is_cut(first)) {
+        first -= 1;
+    }
+    let mut last = (0..most - first).take_while(|n| same(old.end - 1 - n, new.len() - 1 - n)).count();
+    while !(file.is_cut(old.end - last) && new.is_cut(new.len() - last)) {
+        last -= 1;
+    }
+    let mut out = file.source[file.bytes(old.start, old.start + first)].to_owned();
+    let mut kept = lines(file, old.start + first, old.end - last).into_iter();
+    for (from, to) in lines(new, first, new.len() - last) {
+        let mut rest = kept.clone();
+        match rest.find(|(a, b)| file.form_of(*a, *b) == new.form_of(from, to) && to - from > 1) {
+            Some((a, b)) => {
+                out.push_str(&file.source[file.bytes(a, b)]);
+                kept = rest;
+            }
+            None => {
+                out.push_str(new.gap(from));
+                out.push_str(&new.source[new.bytes(from, to)]);
+            }
+        }
+    }
+    if first + last < new.len() {
+        out.push_str(new.gap(new.len() - last));
+    }
+    out.push_str(&file.source[file.bytes(old.end - last, old.end)]);
+    out
+}
+
+/// The lines of some units, each with its break.
+fn lines(normal: &Normal<'_>, from: usize, to: usize) -> Vec<(usize, usize)> {
+    let mut lines = Vec::new();
+    let mut start = from;
+    for unit in from..to {
+        if normal.form_of(unit, unit + 1) == "\n" {
+            lines.push((start, unit + 1));
+            start = unit + 1;
+        }
+    }
+    if start < to {
+        lines.push((start, to));
+    }
+    lines
+}
