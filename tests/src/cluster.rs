@@ -58,7 +58,6 @@ impl Cluster {
             ("BACKLOT_POLICIES", &policies.to_string_lossy()),
             ("BACKLOT_MODEL", "demo/demo"),
             ("BACKLOT_DEMO_PACE", "1ms"),
-            ("BACKLOT_LEASE", "1500ms"),
             ("BACKLOT_ARGON2_MEMORY_KIB", "64"),
             ("BACKLOT_ARGON2_ITERATIONS", "1"),
             ("BACKLOT_EDGE_PER_SECOND", "100000"),

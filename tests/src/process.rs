@@ -10,8 +10,9 @@ use anyhow::{Context, Result, bail};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
-    time::timeout,
 };
+
+use crate::canary::within;
 
 /// At least five times what a start takes on a busy machine with two cores.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -76,7 +77,7 @@ impl Launch {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log())?;
         let mut child = self.command(&["up"]).stdout(Stdio::piped()).stderr(log).spawn().context("backlot does not start")?;
         let mut lines = BufReader::new(child.stdout.take().context("no output")?).lines();
-        let url = timeout(START_LIMIT, async {
+        let url = within(START_LIMIT, async {
             while let Some(line) = lines.next_line().await? {
                 if let Some(url) = line.strip_prefix("backlot ready: ") {
                     return Ok(url.to_owned());
@@ -120,6 +121,6 @@ impl Process {
     pub async fn terminate(mut self) -> Result<Option<i32>> {
         let id = self.child.id().context("it has ended already")?;
         Command::new("kill").args(["-TERM", &id.to_string()]).status().await?;
-        Ok(timeout(Duration::from_secs(30), self.child.wait()).await.context("no exit within 30 s")??.code())
+        Ok(within(Duration::from_secs(30), self.child.wait()).await.context("no exit within 30 s")??.code())
     }
 }

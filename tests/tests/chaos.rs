@@ -35,6 +35,10 @@ async fn what_is_promised_holds_whatever_breaks_and_bugs_are_found() -> Result<(
     let folder = run::folder()?;
     for planted in planted::of_day(run::today(), BUGS) {
         let verdict = run::with_bug(&layout(seed), planted, &engines, &folder).await?;
+        if verdict.violations.is_empty() && verdict.starved {
+            run::say(&format!("{} was not found, and nothing is known: the machine was starved", planted.name))?;
+            continue;
+        }
         ensure!(!verdict.violations.is_empty(), "SEED={seed}: {} was not found, logs in {}", planted.name, folder.display());
         run::say(&format!("{} was found by: {}", planted.name, report::rules(&verdict)))?;
     }

@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Result, ensure};
 use backlot::settings::Role;
 use sqlx::{PgPool, Postgres, Transaction};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::nemesis::{LEASE, Nemesis, READY_WITHIN};
-use crate::deployment::node::Failpoint;
+use crate::{canary::Stopwatch, deployment::node::Failpoint};
 
 /// Long enough that a batch is given up and sent again.
 const HELD: Duration = Duration::from_millis(700);
@@ -57,12 +57,14 @@ impl Nemesis {
     /// the database, and are carried out when everybody has taken the workers for dead.
     async fn late_statements(&mut self) -> Result<()> {
         let pool = self.deployment.pool("agent-streaming").await?;
-        let until = Instant::now() + FIRED_WITHIN;
+        let clock = Stopwatch::start();
         let holder = loop {
             match hold(&pool).await {
                 Ok(Some(holder)) => break holder,
                 // No turn was running, or a batch came in between.
-                Ok(None) | Err(sqlx::Error::Database(_)) => ensure!(Instant::now() < until, "the places of running turns cannot be held"),
+                Ok(None) | Err(sqlx::Error::Database(_)) => {
+                    ensure!(clock.elapsed() < FIRED_WITHIN, "the places of running turns cannot be held")
+                }
                 Err(error) => return Err(error.into()),
             }
             sleep(Duration::from_millis(20)).await;
@@ -119,8 +121,8 @@ impl Nemesis {
                 armed.push(node);
             }
         }
-        let until = Instant::now() + FIRED_WITHIN;
-        while armed.iter().any(|node| !node.armed().is_empty()) && Instant::now() < until {
+        let clock = Stopwatch::start();
+        while armed.iter().any(|node| !node.armed().is_empty()) && clock.elapsed() < FIRED_WITHIN {
             sleep(Duration::from_millis(50)).await;
         }
         let left = armed.into_iter().flat_map(|node| node.armed().into_iter().map(|point| format!("{} {}", node.name, point.place)));

@@ -132,6 +132,11 @@ pub struct Violation {
     pub text: String,
 }
 
+/// Whether the machine had so little time that an owner may have lost its lease. It prolongs it three times as often as it has to.
+fn leases_starved(past: &Past, rules: &Rules, from: Millis, to: Millis) -> bool {
+    past.starved.lost(from, to) * 3 >= rules.lease * 2
+}
+
 /// Everything that is wrong with a round.
 #[must_use]
 pub fn check(turns: &[Turn], projects: &[Project], past: &Past, rules: &Rules) -> Vec<Violation> {

@@ -9,7 +9,7 @@ use std::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::sleep;
 
 use super::{
     record::{Cancel, End, Record, View, Watched},
@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     Person,
+    canary::{Stopwatch, within},
     deployment::timeline,
     sse::{Frame, HungUp, Viewer},
 };
@@ -35,7 +36,7 @@ pub struct Client {
     pub urls: Vec<String>,
     pub record: Arc<Record>,
     pub rng: StdRng,
-    /// A turn whose end is not seen after this is given up, which is a violation.
+    /// A turn whose end is not seen after so much time that was there is given up, which is a violation.
     pub patience: Duration,
 }
 
@@ -107,7 +108,7 @@ impl Client {
 
     /// The same where a refusal may be right.
     pub async fn try_start(&mut self, ask: Ask, draft: &str, wishes: Value) -> Option<Result<Watched, (StatusCode, Value)>> {
-        let begun = Instant::now();
+        let begun = Stopwatch::start();
         let mut body = json!({ "draftId": draft, "prompt": ask.prompt(), "model": ask.model() });
         let replaces = wishes["replacesTurnId"].as_str().map(str::to_owned);
         if let (Some(body), Value::Object(wishes)) = (body.as_object_mut(), wishes) {
@@ -123,8 +124,8 @@ impl Client {
 
     /// Sends a request until somebody answers it for good. `None`: nobody did, which is written down as wrong.
     pub async fn ask(&mut self, call: Call<'_>) -> Option<Answered> {
-        let until = Instant::now() + self.patience;
-        while Instant::now() < until {
+        let clock = Stopwatch::start();
+        while clock.elapsed() < self.patience {
             let mut request = self.request(call.method.clone(), call.path);
             if call.method != Method::GET {
                 request = request.json(&call.body);
@@ -149,9 +150,8 @@ impl Client {
 
     /// Follows a turn to its end, from where it was left. The patience is for all of the turn.
     pub async fn follow(&mut self, watched: &mut Watched, mood: Mood) {
-        let until = watched.begun + self.patience;
         let mut last = watched.views.last().map_or(0, View::last);
-        while Instant::now() < until {
+        while watched.begun.elapsed() < self.patience {
             let path = format!("/api/turns/{}/events", watched.turn);
             let request = self.request(Method::GET, &path).header("last-event-id", last);
             let response = match self.send("follow", request).await {
@@ -198,7 +198,7 @@ impl Client {
             viewer.hang_up_after(self.rng.random_range(1..LONGEST_VIEW));
         }
         loop {
-            let ended = match timeout(SILENCE, viewer.next()).await {
+            let ended = match within(SILENCE, viewer.next()).await {
                 Ok(Ok(Some(frame))) => {
                     view.frames.push(frame);
                     view.came.push(timeline::now());
@@ -242,27 +242,33 @@ impl Client {
 
     async fn send(&mut self, what: &str, request: RequestBuilder) -> Answer {
         let pause = Duration::from_millis(self.rng.random_range(50..300));
-        let response = match timeout(ANSWERED_WITHIN, request.send()).await {
+        let sent = Stopwatch::start();
+        let response = match within(ANSWERED_WITHIN, request.send()).await {
             Ok(Ok(response)) => response,
             Ok(Err(_)) => {
-                self.record.answered(format!("{what}: no connection"), false);
+                self.record.failed(format!("{what}: no connection"), sent);
                 return Answer::Later(pause);
             }
             Err(_) => {
-                self.record.answered(format!("{what}: no answer"), false);
+                self.record.failed(format!("{what}: no answer"), sent);
                 return Answer::Later(pause);
             }
         };
         let status = response.status();
         if status.is_success() {
-            self.record.answered(format!("{what}: {}", status.as_u16()), true);
+            self.record.succeeded(format!("{what}: {}", status.as_u16()));
             return Answer::Good(response);
         }
         let problem: Value = response.json().await.unwrap_or_default();
         let reason = problem["reason"].as_str().unwrap_or("no reason");
         let domain = problem["domain"].as_str().unwrap_or("nobody");
         let later = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-        self.record.answered(format!("{what}: {} {reason} by {domain}", status.as_u16()), !later);
+        let kind = format!("{what}: {} {reason} by {domain}", status.as_u16());
+        if later {
+            self.record.failed(kind, sent)
+        } else {
+            self.record.succeeded(kind)
+        }
         if status == StatusCode::INTERNAL_SERVER_ERROR {
             self.record.wrong(format!("{what}: {problem}"));
         }

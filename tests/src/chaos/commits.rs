@@ -1,6 +1,8 @@
 //! Somebody who sends a commit again, as a worker does that got no answer: the same set has the same answer, and another set under
 //! the same turn is refused, however old the commit is.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use backlot::settings::Role;
 use chassis::{client, context::Context, identity::Caller, secret::ClusterSecret};
@@ -8,12 +10,19 @@ use proto::{
     error::Fault,
     project_storage::{CommitTurnRequest, project_storage_service_client::ProjectStorageServiceClient},
 };
+use tokio::time::sleep;
 
-use super::check::Violation;
-use crate::deployment::{self, Deployment};
+use super::{check::Violation, gather::ANSWERED_WITHIN};
+use crate::{
+    canary::Stopwatch,
+    deployment::{self, Deployment},
+};
 
 /// Commits of a round that are sent again.
 const COMMITS: i64 = 8;
+/// Reasons that say nothing of a commit.
+const NO_ANSWERS: [&str; 2] = ["TIMEOUT", "UNAVAILABLE"];
+const PAUSE: Duration = Duration::from_millis(100);
 const RULE: &str = "a commit is answered once and for all";
 
 /// Sends the newest commits again, as they were and with something else in them.
@@ -33,9 +42,17 @@ pub async fn again(deployment: &Deployment) -> Result<Vec<Violation>> {
     let mut wrong = |turn: &str, text: String| found.push(Violation { rule: RULE, turn: Some(turn.to_owned()), text });
     for (turn, digest, revision) in committed {
         let mut commit = async |digest: Vec<u8>| {
-            let request = CommitTurnRequest { turn_id: turn.clone(), digest: digest.into(), ..CommitTurnRequest::default() };
-            let answer = storage.commit_turn(Context::background().request(request)).await;
-            answer.map(tonic::Response::into_inner).map_err(|status| Fault::from_status(&status).reason)
+            let clock = Stopwatch::start();
+            loop {
+                let request = CommitTurnRequest { turn_id: turn.clone(), digest: digest.clone().into(), ..CommitTurnRequest::default() };
+                let answer = storage.commit_turn(Context::background().request(request)).await;
+                let answer = answer.map(tonic::Response::into_inner).map_err(|status| Fault::from_status(&status).reason);
+                let unanswered = answer.as_ref().is_err_and(|reason| NO_ANSWERS.contains(&reason.as_str()));
+                if !unanswered || !clock.is_starved() || clock.elapsed() > ANSWERED_WITHIN {
+                    return answer;
+                }
+                sleep(PAUSE).await;
+            }
         };
         let same = commit(digest.clone()).await.map(|answer| answer.revision.unwrap_or_default().id);
         if same.as_ref() != Ok(&revision) {

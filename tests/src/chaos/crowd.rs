@@ -9,7 +9,7 @@ use reqwest::StatusCode;
 use serde_json::json;
 use tokio::{
     task::JoinHandle,
-    time::{Duration, sleep},
+    time::{Duration, error::Elapsed, sleep},
 };
 
 use super::{
@@ -18,7 +18,11 @@ use super::{
     record::Record,
     script::{Ask, Wish},
 };
-use crate::{Person, deployment::Deployment};
+use crate::{
+    Person,
+    canary::{Stopwatch, within},
+    deployment::Deployment,
+};
 
 /// Turns of a client on one project before it takes another.
 const TURNS: u64 = 5;
@@ -121,29 +125,34 @@ async fn probe(urls: Vec<String>, person: Person, record: Arc<Record>, stop: Arc
         round += 1;
         let body = json!({ "projectId": absent, "prompt": "anything", "model": "openai/test", "ifActive": "IF_ACTIVE_REJECT" });
         let request = person.request(reqwest::Method::POST, "/api/turns").header("idempotency-key", format!("probe-{key}"));
-        let asked = request.json(&body).timeout(PATIENCE).send().await;
+        let asked = request.json(&body).send();
+        let (sent, asked) = (Stopwatch::start(), within(PATIENCE, asked).await);
         // Begun for so long without an answer that the service has given it up: it says so ever after.
-        let given_up = asked.as_ref().is_ok_and(|response| response.status() == StatusCode::CREATED);
-        settled = tell(&record, "start nowhere", asked, if given_up { StatusCode::CREATED } else { StatusCode::NOT_FOUND });
+        let given_up = matches!(&asked, Ok(Ok(response)) if response.status() == StatusCode::CREATED);
+        let expected = if given_up { StatusCode::CREATED } else { StatusCode::NOT_FOUND };
+        settled = tell(&record, "start nowhere", (sent, asked), expected);
         if settled {
             key = record.number();
         }
-        let asked = person.request(reqwest::Method::GET, "/api/projects").timeout(PATIENCE).send().await;
-        tell(&record, "list", asked, StatusCode::OK);
+        let asked = person.request(reqwest::Method::GET, "/api/projects").send();
+        tell(&record, "list", (Stopwatch::start(), within(PATIENCE, asked).await), StatusCode::OK);
         sleep(PROBES).await;
     }
 }
 
+/// When a request was sent, and what came in time.
+type Asked = (Stopwatch, Result<reqwest::Result<reqwest::Response>, Elapsed>);
+
 /// Writes an answer down. Whether it was the expected one.
-fn tell(record: &Record, what: &str, asked: reqwest::Result<reqwest::Response>, expected: StatusCode) -> bool {
-    let status = asked.map(|response| response.status());
-    match &status {
-        Ok(status) if *status == expected => record.answered(format!("{what}: {}", status.as_u16()), true),
-        Ok(status) if status.is_server_error() && *status != StatusCode::INTERNAL_SERVER_ERROR => {
-            record.answered(format!("{what}: {}", status.as_u16()), false);
+fn tell(record: &Record, what: &str, (sent, asked): Asked, expected: StatusCode) -> bool {
+    let status = asked.ok().and_then(Result::ok).map(|response| response.status());
+    match status {
+        Some(status) if status == expected => record.succeeded(format!("{what}: {}", status.as_u16())),
+        Some(status) if status.is_server_error() && status != StatusCode::INTERNAL_SERVER_ERROR => {
+            record.failed(format!("{what}: {}", status.as_u16()), sent);
         }
-        Ok(status) => record.wrong(format!("{what}: {status} in place of {expected}")),
-        Err(_) => record.answered(format!("{what}: no connection"), false),
+        Some(status) => record.wrong(format!("{what}: {status} in place of {expected}")),
+        None => record.failed(format!("{what}: no connection"), sent),
     }
-    status.is_ok_and(|status| status == expected)
+    status == Some(expected)
 }

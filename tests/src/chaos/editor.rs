@@ -10,13 +10,14 @@ use std::sync::{
 use rand::RngExt as _;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::time::{Duration, Instant, sleep};
+use tokio::time::{Duration, sleep};
 
 use super::{
     client::{Answered, Call, Client, Mood},
     record::{Cancel, Saved, Watched},
     script::{Ask, SHARED, Wish},
 };
+use crate::canary::Stopwatch;
 
 /// Between two looks at a turn.
 const LOOK: Duration = Duration::from_millis(30);
@@ -208,9 +209,9 @@ impl Editor {
 
     /// Looks at a turn without following it.
     async fn until(&mut self, turn: &str, holds: impl Fn(&Value) -> bool) -> Option<()> {
-        let until = Instant::now() + self.client.patience;
+        let clock = Stopwatch::start();
         while !holds(&self.get("look at a turn", &format!("/api/turns/{turn}")).await?) {
-            if Instant::now() > until {
+            if clock.elapsed() > self.client.patience {
                 self.client.record.wrong(format!("turn {turn} did not get on"));
                 return None;
             }

@@ -8,16 +8,23 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use sqlx::PgPool;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::sleep;
 
 use super::{
     check::{Event, Project, Row, Turn, Violation},
     record::{Call, Record, Saved, Taken, Watched},
 };
-use crate::{Person, deployment::Deployment, sse::Viewer};
+use crate::{
+    Person,
+    canary::{Stopwatch, within},
+    deployment::Deployment,
+    sse::Viewer,
+};
 
 const POLL: Duration = Duration::from_millis(100);
 const READERS: usize = 8;
+/// For an answer of a cluster that is whole and starved.
+pub(super) const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 /// For an event that is in the log already.
 const NEXT_WITHIN: Duration = Duration::from_secs(5);
 
@@ -29,21 +36,21 @@ pub struct Left {
     pub found: Vec<Violation>,
 }
 
-/// Waits until no turn is open and project-storage knows every end, which a whole cluster owes `within` a while: leases, retries
+/// Waits until no turn is open and project-storage knows every end, which a whole cluster owes after a while: leases, retries
 /// and the outbox included.
 ///
 /// # Errors
 /// The database does not answer.
-pub async fn rest(deployment: &Deployment, within: Duration) -> Result<Vec<Violation>> {
+pub async fn rest(deployment: &Deployment, patience: Duration) -> Result<Vec<Violation>> {
     let agents = deployment.pool("agent-streaming").await?;
-    let until = Instant::now() + within;
+    let clock = Stopwatch::start();
     loop {
         let open: Vec<(String, String)> =
             sqlx::query_as("SELECT id::text, state FROM turns WHERE ended_at IS NULL OR end_due IS NOT NULL").fetch_all(&agents).await?;
         if open.is_empty() {
             return Ok(Vec::new());
         }
-        if Instant::now() > until {
+        if clock.elapsed() > patience {
             let stuck = |(id, state)| Violation { rule: "every turn ends", turn: Some(id), text: format!("it is still {state}") };
             return Ok(open.into_iter().map(stuck).collect());
         }
@@ -98,14 +105,26 @@ pub async fn gather(deployment: &Deployment, people: &[Person], record: &Record)
 }
 
 async fn log_of(person: &Person, watched: Watched) -> Result<(Watched, Vec<crate::sse::Frame>)> {
-    let response = person.request(reqwest::Method::GET, &format!("/api/turns/{}/events", watched.turn)).send().await?;
-    let mut viewer = Viewer::open(response).await.with_context(|| format!("the log of turn {}", watched.turn))?;
+    let path = format!("/api/turns/{}/events", watched.turn);
+    let viewer = insist(async || Viewer::open(person.request(reqwest::Method::GET, &path).send().await?).await).await;
+    let mut viewer = viewer.with_context(|| format!("the log of turn {}", watched.turn))?;
     let mut frames = Vec::new();
     // However it ends, the rules see what was there; the stream of a turn that did not end stays open.
-    while let Ok(Ok(Some(frame))) = timeout(NEXT_WITHIN, viewer.next()).await {
+    while let Ok(Ok(Some(frame))) = within(NEXT_WITHIN, viewer.next()).await {
         frames.push(frame);
     }
     Ok((watched, frames))
+}
+
+/// Asks again what was not answered because the machine had no time for an answer.
+async fn insist<T>(ask: impl AsyncFn() -> Result<T>) -> Result<T> {
+    let clock = Stopwatch::start();
+    loop {
+        match ask().await {
+            Err(_) if clock.is_starved() && clock.elapsed() < ANSWERED_WITHIN => sleep(POLL).await,
+            answer => return answer,
+        }
+    }
 }
 
 type Found = (String, String, String, String, i64, i32, bool, Vec<i32>);
@@ -160,8 +179,9 @@ async fn projects(storage: &PgPool, people: &[Person], owners: BTreeMap<String, 
         let doubled = doubled.iter().filter(|(project, _)| *project == id).map(|(_, turn)| turn.clone()).collect();
         let messages = messages.remove(&id).unwrap_or_default();
         async move {
-            let head = person.get(&format!("/api/projects/{id}")).await?["headNumber"].as_u64().unwrap_or_default();
-            let tree = person.files(&id).await?;
+            let project = insist(async || person.get(&format!("/api/projects/{id}")).await).await?;
+            let head = project["headNumber"].as_u64().unwrap_or_default();
+            let tree = insist(async || person.files(&id).await).await?;
             ensure!(head <= u64::from(u32::MAX), "the head of {id} is {head}");
             Ok(Project { id, tree, saved: Vec::new(), messages, head: u32::try_from(head)?, doubled })
         }

@@ -10,10 +10,13 @@ use anyhow::{Result, ensure};
 use backlot::settings::Role;
 use rand::{RngExt as _, rngs::StdRng, seq::IndexedRandom as _};
 use sqlx::AssertSqlSafe;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::failpoints;
-use crate::deployment::{Deployment, Node, node::Failpoint};
+use crate::{
+    canary::Stopwatch,
+    deployment::{Deployment, Node, node::Failpoint},
+};
 
 /// The lease of the deployments here.
 pub const LEASE: Duration = Duration::from_millis(1_500);
@@ -180,9 +183,9 @@ impl Nemesis {
                 let link = Arc::clone(self.deployment.link(&format!("{} -> postgres", role.name())));
                 let before = link.lost();
                 link.lose_answer(part);
-                let until = Instant::now() + READY_WITHIN;
+                let clock = Stopwatch::start();
                 while link.lost() == before {
-                    ensure!(Instant::now() < until, "{} never sent {part:?}", role.name());
+                    ensure!(clock.elapsed() < READY_WITHIN, "{} never sent {part:?}", role.name());
                     sleep(Duration::from_millis(20)).await;
                 }
                 self.count(format!("answer lost: {part}"));
@@ -228,8 +231,8 @@ impl Nemesis {
             node.kill().await?;
             node.start().await?;
         }
-        let until = Instant::now() + within;
-        while armed.iter().any(|(node, _)| !node.armed().is_empty()) && Instant::now() < until {
+        let clock = Stopwatch::start();
+        while armed.iter().any(|(node, _)| !node.armed().is_empty()) && clock.elapsed() < within {
             sleep(BETWEEN_HELPS).await;
             self.help().await?;
         }

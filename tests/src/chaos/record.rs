@@ -8,10 +8,11 @@ use std::{
     },
 };
 
-use tokio::time::Instant;
-
 use super::script::Ask;
-use crate::{deployment::timeline::Millis, sse::Frame};
+use crate::{canary::Stopwatch, deployment::timeline::Millis, sse::Frame};
+
+/// What the kind of an answer ends with that does not count.
+const STARVED: &str = " on a starved machine";
 
 /// A call that the provider got.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +73,7 @@ pub struct Watched {
     pub ask: Ask,
     pub person: usize,
     /// When it was first asked for.
-    pub begun: Instant,
+    pub begun: Stopwatch,
     pub turn: String,
     /// The turn whose question its own stands in place of.
     pub replaces: Option<String>,
@@ -140,11 +141,24 @@ impl Record {
         lock(&self.wrongs).push(text.into());
     }
 
-    /// A request was sent and answered.
-    pub fn answered(&self, kind: impl Into<String>, success: bool) {
+    /// A request was answered as it should be.
+    pub fn succeeded(&self, kind: String) {
         self.made.fetch_add(1, Ordering::Relaxed);
-        self.succeeded.fetch_add(u64::from(success), Ordering::Relaxed);
-        *lock(&self.answers).entry(kind.into()).or_default() += 1;
+        self.succeeded.fetch_add(1, Ordering::Relaxed);
+        self.answered(kind);
+    }
+
+    /// A request has to be sent again. It does not count if the machine had too little time for an answer.
+    pub fn failed(&self, kind: String, sent: Stopwatch) {
+        if sent.is_starved() {
+            return self.answered(kind + STARVED);
+        }
+        self.made.fetch_add(1, Ordering::Relaxed);
+        self.answered(kind);
+    }
+
+    fn answered(&self, kind: String) {
+        *lock(&self.answers).entry(kind).or_default() += 1;
     }
 
     /// Requests that were sent, and those of them that did what they were to do.
@@ -153,10 +167,11 @@ impl Record {
         (self.made.load(Ordering::Relaxed), self.succeeded.load(Ordering::Relaxed))
     }
 
-    /// Answers so far that said "later".
+    /// Answers so far that said "later" and count.
     #[must_use]
     pub fn server_errors(&self) -> u64 {
-        lock(&self.answers).iter().filter(|(kind, _)| kind.contains(": 5")).map(|(_, times)| times).sum()
+        let counts = |kind: &str| kind.contains(": 5") && !kind.ends_with(STARVED);
+        lock(&self.answers).iter().filter(|(kind, _)| counts(kind)).map(|(_, times)| times).sum()
     }
 
     #[must_use]

@@ -32,12 +32,13 @@ fn history(turn: &Turn, timeline: &Timeline) -> String {
     lines.extend(timeline.between(from - MARGIN, to + MARGIN).into_iter().map(|(at, note)| (at, format!("      -- {note}"))));
     lines.sort_by_key(|(at, _)| *at);
     let mut text = format!(
-        "turn {} ({}), {:?}, storage {:?}, cancel {:?}\n",
+        "turn {} ({}), {:?}, storage {:?}, cancel {:?}, starved for {} ms\n",
         turn.watched.turn,
         turn.watched.ask.prompt(),
         turn.row,
         turn.storage,
-        turn.watched.cancel
+        turn.watched.cancel,
+        timeline.past().starved.lost(from, to)
     );
     for (at, line) in lines {
         // Writing to a String cannot fail.

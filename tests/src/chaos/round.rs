@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Result;
 use backlot::settings::Role;
 use rand::{SeedableRng as _, rngs::StdRng};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::{
     aimed::Point,
@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     Person,
+    canary::Stopwatch,
     deployment::{Deployment, Engines, Plan, timeline},
     model_server::ModelServer,
 };
@@ -95,6 +96,8 @@ pub struct Verdict {
     pub counts: BTreeMap<String, u64>,
     /// The turns and their surroundings that violations are about, for people.
     pub histories: Vec<String>,
+    /// A quarter of the time or more was missing.
+    pub starved: bool,
 }
 
 impl Verdict {
@@ -229,10 +232,10 @@ impl Field {
         };
         let draft = format!("{}-poison-{}", self.layout.seed, self.rounds);
         let watching = chassis::task::spawn(async move { client.turn(ask, &draft, Mood::Watch).await });
-        let until = Instant::now() + PARKED_WITHIN;
+        let clock = Stopwatch::start();
         let wanted = usize::try_from(self.rules.recoveries)? + 1;
         let mut killed = 0;
-        while !watching.is_finished() && Instant::now() < until && killed <= wanted {
+        while !watching.is_finished() && clock.elapsed() < PARKED_WITHIN && killed <= wanted {
             if self.record.calls_of(ask.number) > killed {
                 killed = self.record.calls_of(ask.number);
                 only.kill().await?;

@@ -14,12 +14,12 @@ use super::{
     report,
     round::{Field, Layout, Scenario, Verdict},
 };
-use crate::deployment::Engines;
+use crate::{canary::Stopwatch, deployment::Engines};
 
 /// At least so many of the clients' requests are answered as they wish, or the run proves nothing.
 const SUCCESS_PERCENT: u64 = 60;
 const KILLS_A_ROUND: u64 = 100;
-/// For the end of a turn that is sound.
+/// For the end of a turn that is sound; as every patience here, in time that was there.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 /// The same where something is wrong, which need not be waited for.
 const PLANTED_PATIENCE: Duration = Duration::from_secs(30);
@@ -75,7 +75,7 @@ impl Amounts {
 /// The harness itself does not work.
 pub async fn sound(layout: &Layout, amounts: &Amounts, engines: &Arc<Engines>, folder: &Path) -> Result<Verdict> {
     let mut field = Field::open(layout, engines, folder.join("sound"), None).await?;
-    let (started, mut total, mut kills) = (Instant::now(), Verdict::default(), 0);
+    let (started, began, mut total, mut kills) = (Instant::now(), Stopwatch::start(), Verdict::default(), 0);
     let enough = |total: &Verdict, kills: u64| {
         let reconnects = total.counts.get("reconnects").copied().unwrap_or_default();
         started.elapsed() >= amounts.time && kills >= amounts.kills && reconnects >= amounts.reconnects
@@ -98,10 +98,11 @@ pub async fn sound(layout: &Layout, amounts: &Amounts, engines: &Arc<Engines>, f
         kills += now;
         let wanted = |scenario| amounts.only.is_none_or(|only| only == scenario);
         for (scenario, amount) in rounds.into_iter().filter(|(scenario, amount)| *amount > 0 && wanted(*scenario)) {
-            let begun = Instant::now();
+            let (begun, clock) = (Instant::now(), Stopwatch::start());
             let verdict = field.round(scenario, amount).await.with_context(|| format!("a round of {scenario:?}"))?;
             let turns = verdict.counts.get("turns").copied().unwrap_or_default();
-            say(&format!("{scenario:?}: {:.1} s, {turns} turns, {} violations", begun.elapsed().as_secs_f64(), verdict.violations.len()))?;
+            let (took, lost) = (begun.elapsed().as_secs_f64(), clock.lost().as_secs_f64());
+            say(&format!("{scenario:?}: {took:.1} s, starved for {lost:.1} s, {turns} turns, {} violations", verdict.violations.len()))?;
             total.add(verdict);
             let long_enough = !amounts.time.is_zero() && enough(&total, kills);
             if !total.violations.is_empty() || long_enough {
@@ -109,6 +110,7 @@ pub async fn sound(layout: &Layout, amounts: &Amounts, engines: &Arc<Engines>, f
             }
         }
     }
+    total.count("milliseconds without time for the cluster", began.lost().as_millis().try_into().unwrap_or(u64::MAX));
     requests(&field, &mut total);
     let deployment = Arc::clone(&field.deployment);
     drop(field);
@@ -118,7 +120,8 @@ pub async fn sound(layout: &Layout, amounts: &Amounts, engines: &Arc<Engines>, f
     Ok(total)
 }
 
-/// Runs the scenario that must find a bug. The verdict has what was found.
+/// Runs the scenario that must find a bug. The verdict has what was found. A starved machine excuses some of what a bug does: if
+/// nothing was found on one, nothing is known.
 ///
 /// # Errors
 /// The harness itself does not work.
@@ -130,7 +133,7 @@ pub async fn with_bug(layout: &Layout, planted: &Planted, engines: &Arc<Engines>
         Scenario::Calm => 6,
         _ => 1,
     };
-    let mut total = Verdict::default();
+    let (mut total, clock) = (Verdict::default(), Stopwatch::start());
     for _ in 0..TRIES {
         let verdict = field.round(planted.found_by, amount).await;
         total.add(verdict.with_context(|| format!("a round of {:?} with {}", planted.found_by, planted.name))?);
@@ -138,6 +141,7 @@ pub async fn with_bug(layout: &Layout, planted: &Planted, engines: &Arc<Engines>
             break;
         }
     }
+    total.starved = clock.is_starved();
     Ok(total)
 }
 

@@ -161,7 +161,8 @@ pub fn script(record: Arc<Record>) -> Script {
         record.called(Call { number: ask.number, step: u32::try_from(step).ok()?, at: timeline::now(), question: question(request) });
         let answer = answer(ask.steps().get(step - 1)?)?;
         Some(match (ask.wish, step) {
-            (Wish::Think, _) => answer.pause_at(THINKS_AT, THOUGHT),
+            // Whoever is to be killed has not got on by then.
+            (Wish::Think | Wish::Poison, _) => answer.pause_at(THINKS_AT, THOUGHT),
             (Wish::Clash, 1) => answer.pause_at(THINKS_AT, SHORT_THOUGHT),
             _ => answer,
         })

@@ -1,9 +1,6 @@
 //! PostgreSQL and Redis of a deployment: real servers that lose nothing by being killed but what they promise to lose.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use chassis::{
@@ -18,7 +15,7 @@ use tokio::{
     sync::Mutex,
 };
 
-use crate::proxy::Target;
+use crate::{canary::Stopwatch, proxy::Target};
 
 const RECOVERED_WITHIN: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
@@ -65,13 +62,13 @@ impl Engines {
     /// It does not come back.
     pub async fn crash_postgres(&self) -> Result<()> {
         self.postgres.crash().context("PostgreSQL cannot be killed")?;
-        let until = Instant::now() + RECOVERED_WITHIN;
+        let clock = Stopwatch::start();
         // The dead server's backends may answer for a moment.
         tokio::time::sleep(Duration::from_millis(100)).await;
         loop {
             match PgConnection::connect(&self.url("postgres")).await {
                 Ok(connection) => return Ok(connection.close().await?),
-                Err(error) if Instant::now() > until => bail!("PostgreSQL has not recovered: {error}"),
+                Err(error) if clock.elapsed() > RECOVERED_WITHIN => bail!("PostgreSQL has not recovered: {error}"),
                 Err(_) => tokio::time::sleep(POLL).await,
             }
         }

@@ -14,15 +14,13 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use backlot::settings::Role;
 use chassis::testing::{self, Signal};
-use tokio::{
-    net::TcpStream,
-    process::Child,
-    sync::Mutex,
-    time::{Instant, timeout},
-};
+use tokio::{net::TcpStream, process::Child, sync::Mutex, time::timeout};
 
 use super::timeline::Timeline;
-use crate::process::Launch;
+use crate::{
+    canary::{self, Stopwatch},
+    process::Launch,
+};
 
 const POLL: Duration = Duration::from_millis(20);
 const DRAINED_WITHIN: Duration = Duration::from_secs(30);
@@ -135,13 +133,13 @@ impl Node {
     /// # Errors
     /// It does not within this time.
     pub async fn ready(&self, within: Duration) -> Result<()> {
-        let until = Instant::now() + within;
+        let clock = Stopwatch::start();
         loop {
             self.tend().await;
             if self.running.lock().await.state == State::Up {
                 return Ok(());
             }
-            if Instant::now() > until {
+            if clock.elapsed() > within {
                 bail!("{} does not listen after {within:?}, see {}", self.name, self.log.display());
             }
             tokio::time::sleep(POLL).await;
@@ -190,7 +188,7 @@ impl Node {
         if let Some(id) = child.id() {
             testing::signal(id, Signal::Terminate)?;
         }
-        let status = timeout(DRAINED_WITHIN, child.wait()).await;
+        let status = canary::within(DRAINED_WITHIN, child.wait()).await;
         Ok(Some(status.with_context(|| format!("{} does not end within {DRAINED_WITHIN:?}", self.name))??))
     }
 

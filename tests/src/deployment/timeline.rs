@@ -1,5 +1,6 @@
 //! What was broken when. Promises about time hold only while PostgreSQL and one replica of each role are there; a [`Trouble`] is
-//! a stretch in which that was not so, and a lost worker restarts the clock of its turns.
+//! a stretch in which that was not so, and a lost worker restarts the clock of its turns. Time that the machine did not have for
+//! the cluster is no time.
 
 use std::{
     collections::BTreeSet,
@@ -7,6 +8,8 @@ use std::{
 };
 
 use backlot::settings::Role;
+
+use crate::canary::{self, Starved};
 
 /// Milliseconds since 1970, as in the events' own times.
 pub type Millis = i64;
@@ -60,6 +63,8 @@ pub struct Past {
     pub losses: Vec<Millis>,
     /// When a worker stood still.
     pub pauses: Vec<Span>,
+    /// When this machine had no time for the cluster.
+    pub starved: Starved,
 }
 
 impl Timeline {
@@ -129,6 +134,7 @@ impl Timeline {
             troubles: book.troubles.iter().cloned().chain(open).collect(),
             losses: book.losses.clone(),
             pauses: book.pauses.iter().copied().chain(paused).collect(),
+            starved: canary::starved(),
         }
     }
 

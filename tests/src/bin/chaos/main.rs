@@ -68,12 +68,16 @@ async fn planted(layout: &Layout, engines: &std::sync::Arc<e2e::deployment::Engi
         let begun = Instant::now();
         let verdict = run::with_bug(layout, planted, engines, &folder).await?;
         let rules = report::rules(&verdict);
-        let found = if rules.is_empty() { "NOT FOUND".to_owned() } else { format!("found by: {rules}") };
+        let found = match (rules.is_empty(), verdict.starved) {
+            (false, _) => format!("found by: {rules}"),
+            (true, false) => "NOT FOUND".to_owned(),
+            (true, true) => "not found, and nothing is known: the machine was starved".to_owned(),
+        };
         run::say(&format!("{:<26} {:<66} {found} ({:.0} s)", planted.name, planted.what, begun.elapsed().as_secs_f64()))?;
         if is_set("VERBOSE")? {
             run::say(&report::wrongs(&verdict))?;
         }
-        if verdict.violations.is_empty() {
+        if verdict.violations.is_empty() && !verdict.starved {
             missed.push(planted.name);
         }
     }

@@ -1,7 +1,8 @@
 //! A turn that is not waiting for another one does not stand still, as long as the cluster is whole and its worker lives; whoever
-//! follows it sees what is new soon, whatever became of doorbells; and it stays with its owner while nothing breaks.
+//! follows it sees what is new soon, whatever became of doorbells; and it stays with its owner while nothing breaks. Only time counts
+//! that the machine had for the cluster.
 
-use super::{Broken, Event, Rules, Turn};
+use super::{Broken, Event, Rules, Turn, leases_starved};
 use crate::{
     chaos::record::View,
     deployment::timeline::{Millis, Past},
@@ -21,7 +22,8 @@ pub(super) fn check(turn: &Turn, past: &Past, rules: &Rules, broken: &mut Broken
     for view in &turn.watched.views {
         on_the_way(turn, view, past, rules, broken);
     }
-    let lost = turn.log.iter().find(|event| event.kind == "step.superseded");
+    let starved = |pair: &[Event]| leases_starved(past, rules, pair[0].at - rules.lease, pair[1].at);
+    let lost = turn.log.windows(2).find(|pair| pair[1].kind == "step.superseded" && !starved(pair));
     broken.unless(!rules.calm || lost.is_none(), "an owner that is well keeps its turn", || format!("lost before {lost:?}"));
 }
 
@@ -41,7 +43,7 @@ fn waits(before: &Event, after: &Event) -> bool {
     before.kind == "turn.queued" || (before.kind == "agent.selected" && after.kind == "turn.started")
 }
 
-/// The longest part of a stretch without trouble and without the loss of a worker.
+/// The most time that was there in a part of a stretch without trouble and without the loss of a worker.
 fn longest(from: Millis, to: Millis, past: &Past) -> Millis {
     let mut ends: Vec<(Millis, Millis)> = past.losses.iter().map(|at| (*at, *at)).collect();
     ends.extend(past.troubles.iter().map(|trouble| trouble.span).chain(past.pauses.iter().copied()));
@@ -50,7 +52,7 @@ fn longest(from: Millis, to: Millis, past: &Past) -> Millis {
     ends.sort_unstable();
     let (mut longest, mut since) = (0, from);
     for (begin, end) in ends {
-        longest = longest.max(begin - since);
+        longest = longest.max(past.starved.available(since, begin.max(since)));
         since = since.max(end);
     }
     longest
@@ -64,9 +66,19 @@ mod tests {
     #[test]
     fn only_whole_stretches_count() {
         let trouble = |from, to| Trouble { what: "postgres".into(), span: (from, to) };
-        let past = Past { troubles: vec![trouble(20, 50), trouble(30, 40)], losses: vec![5, 90, 200], pauses: vec![(60, 61)] };
+        let past =
+            Past { troubles: vec![trouble(20, 50), trouble(30, 40)], losses: vec![5, 90, 200], pauses: vec![(60, 61)], ..Past::default() };
         assert_eq!(longest(0, 100, &Past::default()), 100);
         assert_eq!(longest(0, 100, &past), 29);
         assert_eq!(longest(45, 58, &past), 8);
+    }
+
+    #[test]
+    fn only_time_that_was_there_counts() {
+        let mut past = Past { losses: vec![60], ..Past::default() };
+        past.starved.add(0, 60, 50);
+        past.starved.add(90, 100, 10);
+        assert_eq!(longest(0, 100, &past), 30);
+        assert_eq!(longest(0, 59, &past), 10);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Broken, Rules, Turn, steps::live};
+use super::{Broken, Rules, Turn, leases_starved, steps::live};
 use crate::{
     chaos::record::Call,
     deployment::timeline::{Millis, Past},
@@ -32,13 +32,15 @@ pub(super) fn check(turn: &Turn, past: &Past, rules: &Rules, broken: &mut Broken
         let step = finished.number("step");
         let calls = by_step.get(&step).map(Vec::as_slice).unwrap_or_default();
         broken.unless(!calls.is_empty(), "calls", || format!("step {step} was finished without a call"));
-        let late = calls.iter().find(|call| call.at > finished.at + SLACK && !excused(call.at, past, rules));
+        let late = calls.iter().find(|call| past.starved.available(finished.at, call.at) > SLACK && !excused(call.at, past, rules));
         broken.unless(late.is_none(), "no call for a finished step", || format!("step {step} was finished at {}: {late:?}", finished.at));
     }
 }
 
-/// An owner that stood still, or that could not reach its log, does not know yet that it has lost the turn.
+/// An owner that stood still, or that could not reach its log, does not know yet that it has lost the turn. One that the machine
+/// had no time for stood still, too.
 fn excused(at: Millis, past: &Past, rules: &Rules) -> bool {
     let since = at - 2 * rules.lease - SLACK;
-    past.pauses.iter().chain(past.troubles.iter().map(|trouble| &trouble.span)).any(|(from, to)| *from <= at && *to >= since)
+    leases_starved(past, rules, since, at)
+        || past.pauses.iter().chain(past.troubles.iter().map(|trouble| &trouble.span)).any(|(from, to)| *from <= at && *to >= since)
 }

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
+    canary::Stopwatch,
     chaos::{
         record::{Cancel, End, Saved, View},
         script::{Ask, Wish},
@@ -88,7 +89,7 @@ impl Writer {
         let watched = Watched {
             ask: ASK,
             person: 0,
-            begun: tokio::time::Instant::now(),
+            begun: Stopwatch::start(),
             turn: "t".into(),
             replaces: None,
             views,
@@ -347,4 +348,43 @@ fn an_owner_that_is_well_keeps_its_turn() {
     let of = |turn: Turn| check(&[turn], &[project()], &Past::default(), &calm);
     assert_eq!(of(good()), []);
     assert_eq!(of(taken_over()).first().map(|found| found.rule), Some("an owner that is well keeps its turn"));
+}
+
+/// So much of each second was missing, from ten seconds before the history to half a minute after its beginning.
+fn starved(lost: Millis) -> Past {
+    let mut past = Past::default();
+    (-10..30).for_each(|second| past.starved.add(BEGAN + second * 1_000, BEGAN + (second + 1) * 1_000, lost));
+    past
+}
+
+/// A change of the good history, the rule that it breaks on a machine with time, and on one that has lost a tenth of it; and the
+/// loss of each second that explains it.
+#[test]
+fn time_that_was_missing_is_not_held_against_the_cluster() {
+    type Case = (&'static str, Millis, fn(&mut Turn));
+    let cases: [Case; 3] = [
+        ("nothing stands still", 600, |turn| turn.log.iter_mut().skip(10).for_each(|event| event.at += 20_000)),
+        ("viewers see what is new", 600, |turn| *turn.watched.views[1].came.last_mut().unwrap() += 15_000),
+        ("no call for a finished step", 500, |turn| turn.calls.push(Call { at: BEGAN + 2_000, ..turn.calls[0].clone() })),
+    ];
+    for (rule, explains, change) in cases {
+        let of = |past: &Past| {
+            let mut turn = good();
+            // One call too many is another rule's.
+            turn.row.epoch = 2;
+            change(&mut turn);
+            broken(turn, &project(), past)
+        };
+        assert_eq!(of(&starved(0)), BTreeSet::from([rule]));
+        assert_eq!(of(&starved(100)), BTreeSet::from([rule]));
+        assert_eq!(of(&starved(explains)), BTreeSet::new(), "{rule}");
+    }
+}
+
+#[test]
+fn an_owner_that_the_machine_had_no_time_for_may_lose_its_turn() {
+    let calm = Rules { calm: true, ..RULES };
+    let of = |past: &Past| check(&[taken_over()], &[project()], past, &calm).into_iter().map(|found| found.rule).collect::<Vec<_>>();
+    assert_eq!(of(&starved(100)), ["an owner that is well keeps its turn"]);
+    assert_eq!(of(&starved(700)), [""; 0]);
 }
