@@ -13,13 +13,15 @@ const url = process.env.BACKLOT_TEST_URL;
 const shots = process.env.BACKLOT_SCREENSHOTS;
 const LOAD_REQUESTS = 4;
 // The server may ask a load to wait several times.
-const PATIENT = { timeout: 60_000 };
+const PATIENT = { timeout: 150_000 };
 const browser = await chromium.launch({
   executablePath: process.env.BACKLOT_CHROMIUM ?? "/usr/bin/chromium",
   args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
 });
 const context = await browser.newContext({ viewport: { width: 1440, height: 900 } });
 const page = await context.newPage();
+// Far longer than anything takes on a busy machine.
+page.setDefaultTimeout(PATIENT.timeout);
 const watcher = await Watcher.of(page, url);
 const frame = page.frameLocator("#preview");
 const shot = (name) => (shots ? page.screenshot({ path: `${shots}/${name}.png` }) : undefined);

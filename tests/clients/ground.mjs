@@ -14,7 +14,7 @@ export const url = process.env.BACKLOT_TEST_URL;
 export const open = (gate) => console.log(`open ${gate}`);
 
 /** Waits until something holds; far longer than it takes on a busy machine. */
-export async function until(what, probe, limit = 60_000) {
+export async function until(what, probe, limit = 150_000) {
   const end = Date.now() + limit;
   for (;;) {
     const found = await probe();

@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use e2e::{
     Cluster,
+    canary::within,
     model_server::{Answer, At, Gate, ModelServer, Refusal, Request, Script, Stop},
 };
 use serde_json::{Value, json};
@@ -66,7 +67,7 @@ async fn journey(script: &[&str]) -> Result<()> {
         ("BACKLOT_MAX_STREAMS_PER_USER", "3"),
     ])
     .await?;
-    tokio::time::timeout(LIMIT, drive(script, &cluster.url, &gates)).await.context("the client did not finish")??;
+    within(LIMIT, drive(script, &cluster.url, &gates)).await.context("the client did not finish")??;
     cluster.stop().await
 }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::Result;
 use e2e::{
     Cluster,
+    canary::within,
     model_server::{Answer, At, How, ModelServer, Refusal, Script, Stop, Usage},
     sse::Frame,
 };
 use serde_json::{Value, json};
-use tokio::time::timeout;
 
 const HTML: &str = "<!doctype html>\n<title>Hi</title>\n<p>It \"works\" – ünïcode 💡 \\ end</p>\n";
 /// A cancel must reach the provider within a second; five times that on a busy machine.
@@ -34,13 +34,18 @@ impl Provider {
 }
 
 async fn cluster(models: &ModelServer, provider: Provider) -> Result<Cluster> {
+    cluster_with(models, provider, "60s").await
+}
+
+/// `idle` is how long the provider may be silent.
+async fn cluster_with(models: &ModelServer, provider: Provider, idle: &str) -> Result<Cluster> {
     Cluster::with(&[
         ("ANTHROPIC_API_KEY", "sk-ant-canary"),
         ("ANTHROPIC_BASE_URL", models.url()),
         ("OPENAI_API_KEY", "sk-canary"),
         ("OPENAI_BASE_URL", &models.openai_url()),
         ("BACKLOT_MODEL", provider.model()),
-        ("BACKLOT_PROVIDER_IDLE_TIMEOUT", "2s"),
+        ("BACKLOT_PROVIDER_IDLE_TIMEOUT", idle),
     ])
     .await
 }
@@ -138,7 +143,7 @@ async fn a_broken_answer_commits_nothing_and_says_why() -> Result<()> {
         ];
         for (what, answer, reason) in rows {
             let models = ModelServer::start(Script::always(answer)).await;
-            let cluster = cluster(&models, provider).await?;
+            let cluster = cluster_with(&models, provider, if what == "stall" { "2s" } else { "60s" }).await?;
             let person = cluster.person().await?;
             let done = person.turn(json!({ "draftId": "d", "prompt": "a page" })).await?;
             let end = last(&done.frames);
@@ -185,7 +190,7 @@ async fn a_cancel_closes_the_providers_connection_and_a_leaving_viewer_does_not(
         assert_eq!((models.open_calls(), models.ending(0).is_none()), (1, true), "leaving changes nothing for the turn");
 
         person.post(&format!("/api/turns/{turn}/cancel"), json!({})).await?;
-        let ending = timeout(CLOSED_WITHIN, models.closed(0)).await?;
+        let ending = within(CLOSED_WITHIN, models.closed(0)).await?;
         assert_eq!(ending.how, How::ClientClosed);
         assert_eq!(viewer.rest().await?.last().map(Frame::kind).as_deref(), Some("turn.cancelled"));
         cluster.stop().await?;

@@ -78,7 +78,7 @@ async fn a_viewer_that_leaves_changes_nothing() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_cancel_only_cancelled_follows_and_no_file_stays() -> Result<()> {
-    let cluster = Cluster::with(&[("BACKLOT_DEMO_PACE", "20ms")]).await?;
+    let cluster = Cluster::with(&[("BACKLOT_DEMO_PACE", "50ms")]).await?;
     let person = cluster.person().await?;
     let mut viewer = person.stream(json!({ "draftId": "d", "prompt": "a landing page" })).await?;
     let head = viewer.until("file.delta").await?;

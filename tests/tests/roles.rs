@@ -4,12 +4,9 @@ use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use chassis::testing;
-use e2e::{Person, process::Launch};
+use e2e::{Person, canary::within, process::Launch};
 use serde_json::json;
-use tokio::{
-    process::{Child, Command},
-    time::timeout,
-};
+use tokio::process::{Child, Command};
 
 const ROLES: [&str; 4] = ["auth", "agent-streaming", "project-storage", "rate-limit"];
 const STARTED_WITHIN: Duration = Duration::from_secs(60);
@@ -74,7 +71,7 @@ async fn ready(url: &str) -> Result<()> {
 async fn terminate((role, mut child): (String, Child)) -> Result<()> {
     let id = child.id().with_context(|| format!("{role} has ended by itself"))?;
     Command::new("kill").args(["-TERM", &id.to_string()]).status().await?;
-    let status = timeout(STOPPED_WITHIN, child.wait()).await.with_context(|| format!("{role} does not end"))??;
+    let status = within(STOPPED_WITHIN, child.wait()).await.with_context(|| format!("{role} does not end"))??;
     ensure!(status.success(), "{role} ended with {status}");
     Ok(())
 }
