@@ -104,28 +104,17 @@ async fn serve(stream: TcpStream, counts: &Counts) -> Option<()> {
             answer.call("list_files", "{}").await?;
             answer.end("tool_calls").await
         }
-        "STEPS" => {
-            let mut words = rest.split(' ');
-            let (path, old, new) = (words.next()?, words.next()?, words.next()?);
-            match steps(messages) {
-                0 => answer.call("write_file", &json!({"path": path, "content": old}).to_string()).await?,
-                1 => answer.call("edit_file", &json!({"path": path, "old_text": old, "new_text": new}).to_string()).await?,
-                _ => return answer.hang_once(counts.seen(&order), counts).await,
+        "STEPS" | "TOOLS" | "TOOLS_HANG" => match planned(word, rest)?.get(steps(messages)) {
+            Some((tool, arguments)) => {
+                answer.call(tool, arguments).await?;
+                answer.end("tool_calls").await
             }
-            answer.end("tool_calls").await
-        }
-        "TOOLS" | "TOOLS_HANG" => {
-            let calls: Vec<(String, String)> = serde_json::from_str(rest).ok()?;
-            match calls.get(steps(messages)) {
-                Some((tool, arguments)) => answer.call(tool, arguments).await?,
-                None if word == "TOOLS_HANG" => return answer.hang_once(counts.seen(&order), counts).await,
-                None => {
-                    answer.say("All done.").await?;
-                    return answer.end("stop").await;
-                }
+            None if word != "TOOLS" => answer.hang_once(counts.seen(&order), counts).await,
+            None => {
+                answer.say("All done.").await?;
+                answer.end("stop").await
             }
-            answer.end("tool_calls").await
-        }
+        },
         "HANG1" => answer.hang_once(counts.seen(&order), counts).await,
         "LENGTH" | "DECLINE" | "END" | "EMPTY" | "THINK" => answer.without_end(word, rest, counts.seen(&order)).await,
         "BREAK" if !answered => answer.broken(rest, counts.seen(&order)).await,
@@ -136,6 +125,18 @@ async fn serve(stream: TcpStream, counts: &Counts) -> Option<()> {
             answer.end("stop").await
         }
     }
+}
+
+/// The calls of an order, one a step.
+fn planned(word: &str, rest: &str) -> Option<Vec<(String, String)>> {
+    if word != "STEPS" {
+        return serde_json::from_str(rest).ok();
+    }
+    let mut words = rest.split(' ');
+    let (path, old, new) = (words.next()?, words.next()?, words.next()?);
+    let write = json!({"path": path, "content": old}).to_string();
+    let edit = json!({"path": path, "old_text": old, "new_text": new}).to_string();
+    Some(vec![("write_file".to_owned(), write), ("edit_file".to_owned(), edit)])
 }
 
 /// The answers that the model has given in this turn.
