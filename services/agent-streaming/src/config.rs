@@ -32,6 +32,12 @@ pub struct Config {
     pub max_turns: usize,
     /// `BACKLOT_MAX_STEPS`: answers of the model within one turn.
     pub max_steps: u32,
+    /// `BACKLOT_MAX_STEP_BYTES`: text, reasoning and arguments in one answer of the model.
+    pub max_step_bytes: usize,
+    /// `BACKLOT_MAX_STEP_CALLS`: tool calls in one answer of the model.
+    pub max_step_calls: usize,
+    /// `BACKLOT_STEP_TIMEOUT`: the longest that one answer of the model may take.
+    pub step_timeout: Duration,
     /// `BACKLOT_MAX_OUTPUT_TOKENS`: of one answer of the model.
     pub max_output_tokens: u32,
     /// `BACKLOT_BEGIN_TIMEOUT`: a turn that project-storage has not begun by then fails.
@@ -64,6 +70,13 @@ impl Config {
             lease,
             max_turns: env.get("BACKLOT_MAX_TURNS", "2048", "turns that one process drives at once"),
             max_steps: env.get("BACKLOT_MAX_STEPS", "30", "answers of the model within one turn"),
+            max_step_bytes: env.get(
+                "BACKLOT_MAX_STEP_BYTES",
+                "8388608",
+                "bytes of text, reasoning and arguments in one answer of the model",
+            ),
+            max_step_calls: env.get("BACKLOT_MAX_STEP_CALLS", "200", "tool calls in one answer of the model"),
+            step_timeout: env.get("BACKLOT_STEP_TIMEOUT", "15m", "the longest that one answer of the model may take"),
             max_output_tokens: env.get("BACKLOT_MAX_OUTPUT_TOKENS", "16384", "tokens of one answer of the model"),
             begin_timeout: env.get("BACKLOT_BEGIN_TIMEOUT", "60s", "a turn that project-storage has not begun by then fails"),
             disconnect_grace: env.get(
@@ -76,11 +89,16 @@ impl Config {
         for (name, zero) in [
             ("BACKLOT_MAX_TURNS", config.max_turns == 0),
             ("BACKLOT_MAX_STEPS", config.max_steps == 0),
+            ("BACKLOT_MAX_STEP_BYTES", config.max_step_bytes == 0),
+            ("BACKLOT_MAX_STEP_CALLS", config.max_step_calls == 0),
             ("BACKLOT_MAX_OUTPUT_TOKENS", config.max_output_tokens == 0),
         ] {
             if zero {
                 env.fault(name, "must be at least 1");
             }
+        }
+        if config.step_timeout.is_zero() {
+            env.fault("BACKLOT_STEP_TIMEOUT", "must be longer than 0");
         }
         if let Err(faults) = Agents::load(config.agents_dir.as_deref()) {
             env.fault("BACKLOT_AGENTS_DIR", faults.to_string());

@@ -64,6 +64,7 @@ use self::{
     grpc::Service,
     journal::{Journal, flusher::Flusher},
     provider::Providers,
+    step::StepLimits,
     tail::Tails,
     upstream::Upstream,
     worker::Worker,
@@ -109,6 +110,7 @@ pub(crate) struct Limits {
     pub(crate) disconnect_grace: Duration,
     pub(crate) max_turns: usize,
     pub(crate) max_steps: u32,
+    pub(crate) step: StepLimits,
     pub(crate) max_output_tokens: u32,
 }
 
@@ -194,6 +196,7 @@ fn parts(config: &Config, db: store::Pool, ways: (Journal, Tails, Doorbell), sto
             disconnect_grace: config.disconnect_grace,
             max_turns: config.max_turns,
             max_steps: config.max_steps,
+            step: StepLimits { bytes: config.max_step_bytes, calls: config.max_step_calls, time: config.step_timeout },
             max_output_tokens: config.max_output_tokens,
         },
         stop,

@@ -16,6 +16,7 @@ mod end;
 #[cfg(test)]
 mod fixture;
 mod http;
+pub(crate) mod model_name;
 pub mod openai;
 pub(crate) mod output_limit;
 mod redaction;
@@ -260,6 +261,8 @@ impl ProviderError {
 pub struct Providers {
     by_name: BTreeMap<&'static str, Arc<dyn Provider>>,
     default_model: String,
+    /// The only ones that turns may use, if there is a list.
+    allowed: Option<Vec<String>>,
 }
 
 impl Providers {
@@ -276,12 +279,16 @@ impl Providers {
                 by_name.insert("openai", Arc::new(openai::OpenAi::new(&http, config)));
             }
         }
-        Self { by_name, default_model: config.model.clone() }
+        Self { by_name, default_model: config.model.clone(), allowed: config.models.clone() }
     }
 
-    /// The provider of `provider/model` and its own name of the model; `None` if this process cannot reach it.
+    /// The provider of `provider/model` and its own name of the model; `None` if this process cannot reach it or turns may not
+    /// use it.
     #[must_use]
     pub fn get(&self, model: &str) -> Option<(Arc<dyn Provider>, String)> {
+        if !model_name::is_valid(model) || self.allowed.as_ref().is_some_and(|allowed| !allowed.iter().any(|name| name == model)) {
+            return None;
+        }
         let (name, model) = model.split_once('/')?;
         if model.is_empty() || (name == "demo" && model != "demo") {
             return None;
@@ -321,6 +328,13 @@ mod tests {
         assert!(both.default_model().starts_with("anthropic/"));
         assert_eq!(both.get("openai/org/model:7b").map(|(_, model)| model), Some("org/model:7b".into()));
         assert!(both.get("anthropic/claude").is_some());
+        assert!(both.get("openai/../../v1/files").is_none());
+        let listed = providers(&[
+            ("OPENAI_BASE_URL", "http://127.0.0.1:1/v1"),
+            ("BACKLOT_MODELS", "openai/a, demo/demo"),
+            ("BACKLOT_MODEL", "openai/a"),
+        ]);
+        assert!(listed.get("openai/a").is_some() && listed.get("demo/demo").is_some() && listed.get("openai/b").is_none());
     }
 
     #[test]

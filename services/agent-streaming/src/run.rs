@@ -22,9 +22,9 @@ use crate::{
     journal::{Stopped, TurnLog},
     overlay::{BaseError, BaseFiles, Overlay},
     prompt,
-    provider::{FinishReason, ModelMessage, ModelRequest, Provider, ToolResult, output_limit::SETTING},
+    provider::{FinishReason, ModelMessage, ModelRequest, Provider, ToolResult, ToolSpec, output_limit::SETTING},
     saga,
-    step::{self, Asked, Ended, Record},
+    step::{self, Asked, Ended, Record, StepLimits},
     tools::{self, ToolOutcome},
     transcript::{Call, Past, Step},
     turn::{Change, Failure, Reason, Turn},
@@ -75,6 +75,9 @@ struct Desk<'a> {
     /// As the provider calls it.
     model: String,
     base: TurnFiles,
+    /// Those of the turn's agent.
+    tools: Vec<&'static ToolSpec>,
+    limits: StepLimits,
 }
 
 /// From the tree and the steps so far to the last step.
@@ -91,12 +94,13 @@ async fn work(parts: &Parts, record: &mut Record<'_>, turn: &Turn, started: bool
     let (system, messages) = prompt::build(agent, &told, &tree.files, &turn.prompt);
     let base = TurnFiles { upstream: parts.upstream.clone(), turn: turn.id, revision: tree.revision.clone() };
     let mut overlay = Overlay::new(tree.files, tree.limits.unwrap_or_default());
-    let desk = Desk { turn, provider, model, base };
+    let tools = tools::specs(&agent.tools);
+    let desk = Desk { turn, provider, model, base, tools, limits: parts.limits.step };
     let mut request = Arc::new(ModelRequest {
         model: desk.model.clone(),
         system,
         messages,
-        tools: tools::specs(&agent.tools),
+        tools: desk.tools.clone(),
         max_tokens: parts.limits.max_output_tokens,
         prompt_key: turn.id.to_string(),
     });
@@ -154,7 +158,7 @@ impl Desk<'_> {
         request: &mut Arc<ModelRequest>,
         step: u32,
     ) -> Result<bool, Ended> {
-        let asked = Asked { step, provider: &self.provider, model: &self.turn.model };
+        let asked = Asked { step, provider: &self.provider, model: &self.turn.model, limits: self.limits };
         let finish = step::ask(record, asked, Arc::clone(request)).await?;
         match finish {
             FinishReason::Length => return Err(truncated(request.max_tokens).into()),
@@ -191,7 +195,7 @@ impl Desk<'_> {
     }
 
     async fn execute(&self, overlay: &mut Overlay, call: Call<'_>) -> Result<ToolOutcome, Failure> {
-        let outcome = tools::execute(overlay, &self.base, call.tool, call.input).await;
+        let outcome = tools::execute(overlay, &self.base, &self.tools, call.tool, call.input).await;
         outcome.map_err(|BaseError(fault)| saga::refusal(&fault))
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     Parts, cancel,
     error::{Error, SERVICE},
     event,
+    provider::model_name,
     store::{
         ends::{self, Interrupted},
         turns::{self, Accepted, Begun},
@@ -28,7 +29,6 @@ use crate::{
 const PROMPT_BYTES: usize = 32 * 1024;
 const KEY_CHARS: usize = 255;
 const NAME_BYTES: usize = 64;
-const MODEL_BYTES: usize = 128;
 const CLIENT_ID_BYTES: usize = 128;
 const REVISION_BYTES: usize = 40;
 /// For a client whose turn could not be settled now.
@@ -65,7 +65,10 @@ impl Start {
             violations.add("prompt", "must not hold the character U+0000");
         }
         violations.length("agent", &request.agent, 0..=NAME_BYTES);
-        violations.length("model", &request.model, 0..=MODEL_BYTES);
+        violations.length("model", &request.model, 0..=model_name::MAX_BYTES);
+        if !request.model.is_empty() && !model_name::is_valid(&request.model) {
+            violations.add("model", model_name::GRAMMAR);
+        }
         let is_revision = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
         if !matches!(request.base_revision.len(), 0 | REVISION_BYTES) || !request.base_revision.bytes().all(is_revision) {
             violations.add("base_revision", "must be empty or the id of a revision, 40 hexadecimal digits");

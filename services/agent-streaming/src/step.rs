@@ -8,7 +8,7 @@ use proto::agent_streaming::{
     StepSuperseded, TextDelta, TextFinished, TextStarted, ToolInputDelta, ToolReady, ToolStarted, Usage, turn_event::Kind,
 };
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
     journal::{Stopped, TurnLog},
@@ -132,6 +132,38 @@ pub(crate) struct Asked<'a> {
     pub(crate) provider: &'a Arc<dyn Provider>,
     /// `provider/model`.
     pub(crate) model: &'a str,
+    pub(crate) limits: StepLimits,
+}
+
+/// What one answer may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StepLimits {
+    /// Text, reasoning and arguments.
+    pub(crate) bytes: usize,
+    pub(crate) calls: usize,
+    pub(crate) time: Duration,
+}
+
+impl StepLimits {
+    /// # Errors
+    /// LIMIT_EXCEEDED that names the limit and its setting.
+    fn check(&self, bytes: usize, calls: usize) -> Result<(), Failure> {
+        if bytes > self.bytes {
+            return Err(exceeded(format!("is longer than {} bytes (BACKLOT_MAX_STEP_BYTES)", self.bytes)));
+        }
+        if calls > self.calls {
+            return Err(exceeded(format!("has more than {} tool calls (BACKLOT_MAX_STEP_CALLS)", self.calls)));
+        }
+        Ok(())
+    }
+
+    fn timed_out(&self) -> Failure {
+        exceeded(format!("took longer than {} s (BACKLOT_STEP_TIMEOUT)", self.time.as_secs_f64()))
+    }
+}
+
+fn exceeded(how: String) -> Failure {
+    Failure::new(Reason::LimitExceeded, format!("one answer of the model {how}"))
 }
 
 /// Asks the model once, or up to three times while the provider fails. What the last answer said is in the transcript; what an
@@ -144,7 +176,7 @@ pub(crate) async fn ask(record: &mut Record<'_>, asked: Asked<'_>, request: Arc<
         record.push(Kind::AttemptStarted(AttemptStarted { attempt, model: asked.model.to_owned() })).await?;
         // Another owner may ask already, if this process stood still for a while.
         record.log.owned().await?;
-        let heard = listen(record, asked.provider, Arc::clone(&request)).await?;
+        let heard = listen(record, &asked, Arc::clone(&request)).await?;
         record.meter.call_is_over();
         let broken = match heard {
             Ok(finish) => return Ok(finish),
@@ -212,15 +244,12 @@ fn failure(error: &ProviderError) -> Failure {
     Failure::new(reason, format!("{}{wait}", error.message))
 }
 
-async fn listen(
-    record: &mut Record<'_>,
-    provider: &Arc<dyn Provider>,
-    request: Arc<ModelRequest>,
-) -> Result<Result<FinishReason, Broken>, Stopped> {
-    let mut events = provider.stream(request);
+async fn listen(record: &mut Record<'_>, asked: &Asked<'_>, request: Arc<ModelRequest>) -> Result<Result<FinishReason, Broken>, Ended> {
+    let mut events = asked.provider.stream(request);
     let mut hearing = Hearing::default();
+    let until = Instant::now() + asked.limits.time;
     loop {
-        let event = match events.next().await {
+        let event = match timeout_at(until, events.next()).await.map_err(|_| asked.limits.timed_out())? {
             Some(Ok(event)) => event,
             Some(Err(error)) => return Ok(Err(Broken { error, output: hearing.output })),
             None => {
@@ -236,11 +265,27 @@ async fn listen(
             }
             ModelEvent::Finished(finish) => return Ok(Ok(finish)),
             event => {
+                hearing.bytes += size(&event);
+                hearing.calls += usize::from(matches!(event, ModelEvent::ToolStarted { .. }));
+                asked.limits.check(hearing.bytes, hearing.calls)?;
                 for kind in hearing.hear(event) {
                     record.push(kind).await?;
                 }
             }
         }
+    }
+}
+
+/// What an event adds to an answer. Arguments that streamed are counted once, as they stream.
+fn size(event: &ModelEvent) -> usize {
+    match event {
+        ModelEvent::TextDelta { text, .. } | ModelEvent::ReasoningDelta { text, .. } => text.len(),
+        ModelEvent::ToolInputDelta { json, .. } => json.len(),
+        ModelEvent::ToolStarted { tool, .. } => tool.len(),
+        ModelEvent::ReasoningFinished { opaque, .. } | ModelEvent::ToolReady { opaque, .. } if !opaque.is_null() => {
+            opaque.to_string().len()
+        }
+        _ => 0,
     }
 }
 
@@ -251,6 +296,8 @@ struct Hearing {
     output: bool,
     /// Text or a call came. Reasoning alone is no answer.
     answered: bool,
+    bytes: usize,
+    calls: usize,
     inputs: HashMap<String, Arriving>,
 }
 
@@ -359,6 +406,17 @@ mod tests {
         let empty = || error(ErrorClass::EmptyAnswer, None);
         let mixed = pauses([empty(), error(ErrorClass::Connection, None), empty(), empty()]);
         assert_eq!(mixed, [Some(500), Some(1_000), None, None], "all of them count together");
+    }
+
+    #[test]
+    fn an_answer_has_its_limits() {
+        let limits = StepLimits { bytes: 10, calls: 2, time: Duration::from_millis(1_500) };
+        let message = |bytes, calls| limits.check(bytes, calls).map_err(|failure| (failure.reason, failure.message));
+        let exceeded = |text: &str| Err((Reason::LimitExceeded, format!("one answer of the model {text}")));
+        assert_eq!(message(10, 2), Ok(()));
+        assert_eq!(message(11, 2), exceeded("is longer than 10 bytes (BACKLOT_MAX_STEP_BYTES)"));
+        assert_eq!(message(10, 3), exceeded("has more than 2 tool calls (BACKLOT_MAX_STEP_CALLS)"));
+        assert_eq!(limits.timed_out().message, "one answer of the model took longer than 1.5 s (BACKLOT_STEP_TIMEOUT)");
     }
 
     #[test]

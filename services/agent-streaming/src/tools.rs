@@ -20,7 +20,10 @@ use serde_json::Value;
 pub(crate) use self::arguments::mend;
 pub use self::{catalogue::specs, input::InputStream};
 pub use crate::overlay::BaseError;
-use crate::overlay::{BaseFiles, Overlay, Refusal};
+use crate::{
+    overlay::{BaseFiles, Overlay, Refusal},
+    provider::ToolSpec,
+};
 
 /// What a tool did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,14 +104,20 @@ pub(crate) struct Stage<'a> {
     pub(crate) base: &'a dyn BaseFiles,
 }
 
-/// Carries out one call, whose arguments were mended.
+/// Carries out one call, whose arguments were mended. The model may call the tools that it was told of, and no other.
 ///
 /// # Errors
 /// The base revision could not be read; everything else is an outcome.
-pub async fn execute(overlay: &mut Overlay, base: &dyn BaseFiles, tool: &str, input: &Value) -> Result<ToolOutcome, BaseError> {
+pub async fn execute(
+    overlay: &mut Overlay,
+    base: &dyn BaseFiles,
+    tools: &[&ToolSpec],
+    tool: &str,
+    input: &Value,
+) -> Result<ToolOutcome, BaseError> {
     let mut stage = Stage { overlay, base };
     let file = effect(&stage, tool, input);
-    let result = match arguments::check(tool, input) {
+    let result = match known(tools, tool).and_then(|()| arguments::check(tool, input)) {
         Ok(()) => run(&mut stage, tool, input).await,
         Err(refusal) => Err(refusal.into()),
     };
@@ -133,8 +142,18 @@ async fn run(stage: &mut Stage<'_>, tool: &str, input: &Value) -> Result<Done, S
         "edit_file" => edit::run(stage, input).await,
         "delete_file" => write::delete(stage, input),
         "rename_file" => write::rename(stage, input).await,
-        _ => Err(Refusal::new("UNKNOWN_TOOL", format!("there is no tool {tool:?}; there are {}", catalogue::NAMES.join(", "))).into()),
+        _ => Err(unknown(&[], tool).into()),
     }
+}
+
+fn known(tools: &[&ToolSpec], tool: &str) -> Result<(), Refusal> {
+    if tools.iter().any(|spec| spec.name == tool) { Ok(()) } else { Err(unknown(tools, tool)) }
+}
+
+fn unknown(tools: &[&ToolSpec], tool: &str) -> Refusal {
+    let names: Vec<&str> = tools.iter().map(|spec| spec.name).collect();
+    let there_are = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    Refusal::new("UNKNOWN_TOOL", format!("there is no tool {tool:?}; there are {there_are}"))
 }
 
 /// What a call means to do to a file, from its arguments and the paths that there are.

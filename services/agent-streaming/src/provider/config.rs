@@ -5,6 +5,8 @@ use std::{fmt, time::Duration};
 use chassis::config::{Env, Secret};
 use reqwest::Url;
 
+use super::model_name;
+
 const ANTHROPIC_MODEL: &str = "anthropic/claude-sonnet-5";
 /// The newest that still takes tools over chat completions by default; later ones want their reasoning switched off there,
 /// which [`super::openai`] does when it is told to.
@@ -16,6 +18,8 @@ const DEMO_MODEL: &str = "demo/demo";
 pub struct ProviderConfig {
     /// `BACKLOT_MODEL`: `provider/model` of a turn that does not ask for one.
     pub model: String,
+    /// `BACKLOT_MODELS`: the only models that turns may use; any of a configured provider if it is not set.
+    pub models: Option<Vec<String>>,
     /// `ANTHROPIC_API_KEY`.
     pub anthropic_key: Option<Secret>,
     /// `ANTHROPIC_BASE_URL`, without `/v1`.
@@ -42,6 +46,10 @@ impl ProviderConfig {
             "BACKLOT_MODEL",
             "the model, provider/model with provider anthropic, openai or demo; unset: what the keys allow, else demo/demo",
         );
+        let models: Option<Vec<String>> = env.optional(
+            "BACKLOT_MODELS",
+            "the only models that turns may use, provider/model separated by commas; unset: any model of a provider that can be reached",
+        );
         let anthropic_key: Option<Secret> = env.optional("ANTHROPIC_API_KEY", "key of the Anthropic API");
         let anthropic_url =
             base_url(env, "ANTHROPIC_BASE_URL", "https://api.anthropic.com", "where the Anthropic Messages API is, without /v1");
@@ -56,6 +64,7 @@ impl ProviderConfig {
         let openai_max_tokens_field = max_tokens_field(env, &openai_url);
         let config = Self {
             model: String::new(),
+            models,
             anthropic_key,
             anthropic_url,
             openai_key,
@@ -75,8 +84,13 @@ impl ProviderConfig {
             }
         }
         let model = model.unwrap_or_else(|| config.default_model().to_owned());
-        if let Err(problem) = config.can_reach(&model) {
+        if let Err(problem) = config.may_use(&model) {
             env.fault("BACKLOT_MODEL", problem);
+        }
+        for model in config.models.iter().flatten() {
+            if let Err(problem) = config.can_reach(model) {
+                env.fault("BACKLOT_MODELS", format!("{model}: {problem}"));
+            }
         }
         Self { model, ..config }
     }
@@ -91,7 +105,20 @@ impl ProviderConfig {
         }
     }
 
+    fn may_use(&self, model: &str) -> Result<(), String> {
+        self.can_reach(model)?;
+        match &self.models {
+            Some(models) if !models.iter().any(|listed| listed == model) => {
+                Err(format!("names {model}, which BACKLOT_MODELS does not list"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn can_reach(&self, model: &str) -> Result<(), String> {
+        if !model_name::is_valid(model) {
+            return Err(model_name::GRAMMAR.to_owned());
+        }
         match model.split_once('/') {
             None | Some((_, "")) => Err("must be provider/model".to_owned()),
             Some(("anthropic", _)) if self.anthropic_key.is_none() => Err(format!("names {model}, but ANTHROPIC_API_KEY is not set")),
@@ -204,9 +231,24 @@ mod tests {
             ("demo/other", "demo/demo"),
             ("claude", "provider/model"),
             ("openai/", "provider/model"),
+            ("openai/../x", "provider/model"),
         ] {
             let problem = read(&[("BACKLOT_MODEL", model)]).1.expect_err(model);
             assert!(problem.starts_with("BACKLOT_MODEL: ") && problem.contains(word), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_models_is_checked_at_the_start() {
+        let check =
+            |list: &str| read(&[("OPENAI_BASE_URL", "http://127.0.0.1:1/v1"), ("BACKLOT_MODELS", list), ("BACKLOT_MODEL", "openai/a")]).1;
+        assert_eq!(check("openai/a,demo/demo"), Ok(()));
+        for (list, word) in [
+            ("openai/b", "BACKLOT_MODELS does not list"),
+            ("openai/a,anthropic/x", "ANTHROPIC_API_KEY"),
+            ("openai/a,x y", "provider/model"),
+        ] {
+            assert!(check(list).expect_err(list).contains(word), "{list}");
         }
     }
 

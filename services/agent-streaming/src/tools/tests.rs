@@ -10,7 +10,7 @@ fn project() -> Memory {
 }
 
 async fn call(base: &Memory, overlay: &mut Overlay, tool: &str, input: Value) -> ToolOutcome {
-    execute(overlay, base, tool, &input).await.expect("the base is there")
+    execute(overlay, base, &specs(&catalogue::NAMES), tool, &input).await.expect("the base is there")
 }
 
 async fn once(tool: &str, input: Value) -> ToolOutcome {
@@ -335,4 +335,26 @@ async fn an_edit_says_when_it_was_not_exact() {
     assert!(same.message.starts_with("nothing would change: "), "{}", same.message);
     let contents = overlay.read(&base, &["a.txt"]).await.unwrap();
     assert_eq!(contents[0].1, Content::Text("one\r\n2\r\n".into()));
+}
+
+#[tokio::test]
+async fn a_tool_that_the_model_was_not_told_of_is_unknown() {
+    let base = project();
+    let mut overlay = base.overlay();
+    let reading = specs(&["read_file", "search"]);
+    for (tool, input) in [
+        ("write_file", json!({"path": "a", "content": "x"})),
+        ("edit_file", json!({"path": "index.html", "old_text": "<p>Hi</p>", "new_text": ""})),
+        ("delete_file", json!({"path": "index.html"})),
+        ("rename_file", json!({"path": "index.html", "new_path": "a"})),
+        ("list_files", json!({})),
+        ("bash", json!({})),
+    ] {
+        let outcome = execute(&mut overlay, &base, &reading, tool, &input).await.expect("the base is there");
+        let failure = outcome.failure.expect(tool);
+        assert_eq!((failure.reason, failure.message), ("UNKNOWN_TOOL", format!("there is no tool {tool:?}; there are read_file, search")));
+    }
+    assert_eq!(overlay.changes(), []);
+    let none = execute(&mut overlay, &base, &[], "read_file", &json!({"path": "index.html"})).await.expect("the base is there");
+    assert_eq!(none.failure.map(|failure| failure.message).as_deref(), Some("there is no tool \"read_file\"; there are none"));
 }

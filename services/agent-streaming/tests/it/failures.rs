@@ -1,7 +1,7 @@
 //! What a model can do wrong, and what becomes of the turn.
 
 use chassis::testing::eventually;
-use proto::agent_streaming::{TurnState, turn_event::Kind};
+use proto::agent_streaming::{StartTurnRequest, TurnEvent, TurnState, turn_event::Kind};
 
 use crate::harness::{Cluster, SOON, failure, prompt, types};
 
@@ -112,4 +112,53 @@ async fn an_empty_answer_is_asked_for_once_more() {
     let failed = events.iter().find_map(|event| if let Some(Kind::AttemptFailed(e)) = &event.kind { Some(e) } else { None });
     assert_eq!(failed.map(|failed| failed.error_class.as_str()), Some("empty_answer"));
     assert_eq!(person.messages(&turn.project_id).await.remove(0).text, "here I am");
+}
+
+#[tokio::test]
+async fn an_answer_beyond_its_limits_ends_the_turn() {
+    let limits = [("BACKLOT_MAX_STEP_BYTES", "5000"), ("BACKLOT_MAX_STEP_CALLS", "3"), ("BACKLOT_STEP_TIMEOUT", "1s")];
+    let cluster = Cluster::start(&limits).await;
+    let replica = cluster.replica();
+    for (order, setting) in [
+        ("FLOOD 100", "BACKLOT_MAX_STEP_BYTES"),
+        ("CALLS 4", "BACKLOT_MAX_STEP_CALLS"),
+        ("HANG", "BACKLOT_STEP_TIMEOUT"),
+        ("SLOW 500", "BACKLOT_STEP_TIMEOUT"),
+    ] {
+        let (turn, events) = cluster.person().at(&replica).run(prompt("d", order)).await;
+        assert_eq!((turn.state(), failure(&events)), (TurnState::Failed, "LIMIT_EXCEEDED"), "{order}");
+        let Some(Kind::TurnFailed(failed)) = &events.last().unwrap().kind else { panic!("{order}") };
+        assert!(failed.message.contains(setting), "{order}: {}", failed.message);
+    }
+    // Each was given up at once, and its connection closed.
+    assert_eq!(cluster.model.calls(), 4);
+    eventually(SOON, || async { (cluster.model.dropped() >= 3).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn an_agent_has_only_the_tools_that_it_names_also_after_a_recovery() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("reader.md"), "---\nname: reader\ndescription: Reads.\ntools: read_file, search\n---\nRead.\n")
+        .unwrap();
+    let cluster = Cluster::start(&[("BACKLOT_AGENTS_DIR", folder.path().to_str().unwrap())]).await;
+    let dying = cluster.replica();
+    let someone = cluster.person();
+    let calls = r#"TOOLS_HANG [["write_file","{\"path\":\"a.txt\",\"content\":\"x\"}"],["list_files","{}"]]"#;
+    let request = StartTurnRequest { agent: "reader".into(), ..prompt("d", calls) };
+    let turn = someone.at(&dying).start(request).await;
+    let asked = |event: &TurnEvent| matches!(&event.kind, Some(Kind::TextDelta(delta)) if delta.text.contains("wait"));
+    someone.at(&dying).follow_until(&turn.id, 0, asked).await.1.unwrap();
+    dying.crash();
+
+    let replica = cluster.replica();
+    let mut person = someone.at(&replica);
+    person.run(prompt("warm", "SAY up")).await;
+    let events = person.see(&turn.id).await;
+    assert_eq!(*types(&events).last().unwrap(), "turn.completed");
+    let refused: Vec<_> = events
+        .iter()
+        .filter_map(|event| if let Some(Kind::ToolFailed(failed)) = &event.kind { Some(failed.reason.as_str()) } else { None })
+        .collect();
+    assert_eq!(refused, ["UNKNOWN_TOOL", "UNKNOWN_TOOL"]);
+    assert!(person.load(&turn.project_id).await.files.is_empty());
 }

@@ -4,7 +4,7 @@
 //! answers in n pieces, `FLOOD n` in n large ones at once, `HANG` says something and then nothing more, `CUT` breaks off, `LENGTH` is cut within a file, `DECLINE`
 //! declines, `STEPS path old new` writes a file, edits it, hangs at the first time and then answers, `HANG1` hangs at the first time and then
 //! answers, `BUSY n text` is overloaded n times and then answers, `BAD` refuses the request, `LOOP` reads a file for ever, `END word`
-//! writes a file and ends with that word, `EMPTY n text` says nothing n times and then answers, `THINK` only thinks, `BREAK n path
+//! writes a file and ends with that word, `EMPTY n text` says nothing n times and then answers, `THINK` only thinks, `CALLS n` calls n tools at once, `BREAK n path
 //! text` breaks off n times in the middle of writing a file and then writes it, `TOOLS [[tool, arguments], ...]` makes these calls,
 //! one a step, and then answers, `TOOLS_HANG` hangs once before it answers.
 
@@ -116,7 +116,7 @@ async fn serve(stream: TcpStream, counts: &Counts) -> Option<()> {
             }
         },
         "HANG1" => answer.hang_once(counts.seen(&order), counts).await,
-        "LENGTH" | "DECLINE" | "END" | "EMPTY" | "THINK" => answer.without_end(word, rest, counts.seen(&order)).await,
+        "LENGTH" | "DECLINE" | "END" | "EMPTY" | "THINK" | "CALLS" => answer.without_end(word, rest, counts.seen(&order)).await,
         "BREAK" if !answered => answer.broken(rest, counts.seen(&order)).await,
         "SLOW" | "FLOOD" | "HANG" => answer.at_length(word, rest, counts).await,
         "CUT" => answer.say("half an ans").await,
@@ -237,6 +237,17 @@ impl Answer {
             "THINK" => {
                 self.delta(json!({"role": "assistant", "reasoning_content": "hm"}), None).await?;
                 self.end("stop").await
+            }
+            "CALLS" => {
+                for n in 0..rest.parse::<u32>().ok()? {
+                    let function = json!({"name": "list_files", "arguments": "{}"});
+                    self.delta(
+                        json!({"tool_calls": [{"index": n, "id": format!("call_{n}"), "type": "function", "function": function}]}),
+                        None,
+                    )
+                    .await?;
+                }
+                self.end("tool_calls").await
             }
             _ => self.end("content_filter").await,
         }

@@ -115,6 +115,8 @@ async fn a_refusal_is_the_answer_and_leaves_nothing() {
 
     for (request, code, reason) in [
         (StartTurnRequest { agent: "nobody".into(), ..prompt("d", "x") }, ErrorCode::NotFound, "AGENT_NOT_FOUND"),
+        (StartTurnRequest { model: "openai/../../v1/files".into(), ..prompt("d", "x") }, ErrorCode::InvalidArgument, "INVALID_FIELD"),
+        (StartTurnRequest { model: "openai/a\nb".into(), ..prompt("d", "x") }, ErrorCode::InvalidArgument, "INVALID_FIELD"),
         (StartTurnRequest { model: "anthropic/none".into(), ..prompt("d", "x") }, ErrorCode::NotFound, "MODEL_NOT_FOUND"),
         (prompt("d", ""), ErrorCode::InvalidArgument, "INVALID_FIELD"),
         (prompt("", "x"), ErrorCode::InvalidArgument, "INVALID_FIELD"),

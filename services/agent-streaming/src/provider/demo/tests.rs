@@ -84,7 +84,7 @@ async fn step(events: &[ModelEvent], messages: &mut Vec<ModelMessage>, overlay: 
             ModelEvent::ToolReady { call_id, input, .. } => {
                 assert_eq!(json[call_id], input.to_string(), "what streamed is what is called");
                 let tool = &tool_of[call_id];
-                let outcome = tools::execute(overlay, base, tool, input).await.unwrap();
+                let outcome = tools::execute(overlay, base, &tools::specs(&tools::catalogue::NAMES), tool, input).await.unwrap();
                 done.tools.push(tool.clone());
                 done.failures.extend(outcome.failure.as_ref().map(|failure| failure.reason.to_owned()));
                 blocks.push(AssistantBlock::ToolCall {
