@@ -15,6 +15,9 @@ use crate::{
     git::{self, Clash, Difference, Entry, FileRef, Folder, Oid, diff, merge_text},
 };
 
+/// Lines that one merge compares, of all three versions of all files together. The largest project has about as many.
+const MAX_LINES: usize = 1_000_000;
+
 /// How far a merge goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
@@ -198,17 +201,26 @@ fn in_the_way(tree: &Folder, clash: &Clash) -> Vec<String> {
     }
 }
 
-/// Merges the lines of files; `contents` has every version of them.
+/// Merges the lines of files; `contents` has every version of them. A file that would take the merge beyond [`MAX_LINES`] is a
+/// conflict: texts that were made for it take the comparison long.
 pub fn lines(texts: &[Text], contents: &HashMap<Oid, Bytes>) -> Vec<Lines> {
-    let merged = |text: &Text| {
+    let mut left = MAX_LINES;
+    let mut merged = |text: &Text| {
         let version = |file: &FileRef| contents.get(&file.oid);
-        let bytes = merge_text(version(&text.base)?, version(&text.result)?, version(&text.head)?)?;
+        let versions = [version(&text.base)?, version(&text.result)?, version(&text.head)?];
+        left = left.checked_sub(versions.iter().map(|bytes| line_count(bytes)).sum())?;
+        let [base, result, head] = versions;
+        let bytes = merge_text(base, result, head)?;
         // What cannot be stored is for people to look at.
         let oid = git::blob_id(&bytes).ok()?;
         let size = u32::try_from(bytes.len()).ok()?;
         Some(Content { bytes: bytes.into(), file: FileRef { oid, size } })
     };
     texts.iter().map(|text| (text.path.clone(), merged(text))).collect()
+}
+
+fn line_count(bytes: &[u8]) -> usize {
+    1 + bytes.iter().filter(|byte| **byte == b'\n').count()
 }
 
 #[cfg(test)]

@@ -161,3 +161,16 @@ proptest! {
         prop_assert_eq!(found, Ok(text(&both)));
     }
 }
+
+#[test]
+fn a_merge_compares_a_bounded_number_of_lines() {
+    // Cheap to merge, each 60,003 lines of work.
+    let side = |first: &str, last: &str| -> String {
+        let middle = "x|".repeat(19_998);
+        (0..20).map(|n| format!("{n:02}={first}{n}|{middle}{last}{n} ")).collect()
+    };
+    let conflicts = merged([&side("a", "z"), &side("b", "z"), &side("a", "y")], false, Depth::Lines).expect_err("conflicts");
+    assert_eq!(conflicts, "16 17 18 19", "the files that the bound leaves no room for");
+    let few = |first: &str, last: &str| format!("f={first}|x|x|{last}");
+    assert_eq!(merged([&few("a", "z"), &few("b", "z"), &few("a", "y")], false, Depth::Lines), Ok("f=b|x|x|y".to_owned()));
+}
