@@ -8,7 +8,7 @@ use proto::{auth::Plan, id::UserId};
 use time::OffsetDateTime;
 
 use crate::{
-    email::Email,
+    email::{Email, Typed},
     error::Error,
     hash_pool::HashPool,
     keyring::Keyring,
@@ -96,9 +96,9 @@ impl Accounts {
 
         let user = User { id: UserId::generate(), email: new.email.as_str().to_owned(), display_name, plan: Plan::Free, created_at: now };
         let mut tx = store::begin(&parts.pool).await?;
-        users::insert(&mut *tx, &user, &new.email.key(), &hash)
+        users::insert(&mut *tx, &user, &new.email, &hash)
             .await
-            .map_err(|e| if e.violates(users::EMAIL_KEY) { Error::EmailTaken } else { e.into() })?;
+            .map_err(|e| if users::EMAIL_KEYS.iter().any(|key| e.violates(key)) { Error::EmailTaken } else { e.into() })?;
         begin_session(tx, user, &address, now).await
     }
 
@@ -106,10 +106,10 @@ impl Accounts {
     /// RATE_LIMITED, BAD_CREDENTIALS, OVERLOADED.
     pub async fn sign_in(&self, context: &Context, email: &str, password: String, now: OffsetDateTime) -> Result<SignedIn, Error> {
         let parts = &self.shared;
-        let (address, key) = (limit::address_of(context), crate::email::key(email));
-        let found = users::credentials(&parts.pool, &key, &address).await?;
+        let (address, typed) = (limit::address_of(context), Typed::new(email));
+        let found = users::credentials(&parts.pool, &typed, &address).await?;
         let stranger = !found.as_ref().is_some_and(|c| c.from_known_address);
-        parts.limits.count(context, &address, stranger.then_some(key.as_str())).await?;
+        parts.limits.count(context, &address, stranger.then_some(typed.identity.as_str())).await?;
 
         let verdict = parts.hashes.verify(password, found.as_ref().map(|c| c.password_hash.clone())).await?;
         // A verdict other than wrong needs an account.

@@ -1,6 +1,6 @@
 //! The RPCs: decode, call one function, encode.
 
-use std::pin::Pin;
+use std::{ops::RangeInclusive, pin::Pin};
 
 use chassis::{
     clock::{now, timestamp},
@@ -103,7 +103,7 @@ impl AuthService for Api {
 fn new_account(request: SignUpRequest) -> Result<NewAccount, Error> {
     let SignUpRequest { email, password, display_name } = request;
     let mut faults = Violations::default();
-    characters(&mut faults, "password", &password, password::MIN_CHARACTERS..=password::MAX_CHARACTERS);
+    within(&mut faults, "password", password::length(&password), password::MIN_CHARACTERS..=password::MAX_CHARACTERS);
     characters(&mut faults, "display_name", &display_name, 0..=MAX_NAME);
     no_controls(&mut faults, "display_name", &display_name);
     let email = faults.parse("email", &email);
@@ -117,7 +117,9 @@ fn check_credentials(email: &str, password: &str) -> Result<(), Error> {
     let mut faults = Violations::default();
     characters(&mut faults, "email", email, 1..=email::MAX_CHARACTERS);
     no_controls(&mut faults, "email", email);
-    characters(&mut faults, "password", password, 1..=password::MAX_CHARACTERS);
+    // The release before counted what was typed.
+    let typed = password.chars().count().min(password::length(password));
+    within(&mut faults, "password", typed, 1..=password::MAX_CHARACTERS);
     Ok(faults.check(SERVICE)?)
 }
 
@@ -129,9 +131,13 @@ fn secret(text: String) -> Result<Option<SessionSecret>, Error> {
     Ok(if text.is_empty() { None } else { Some(SessionSecret::presented(text)) })
 }
 
-fn characters(faults: &mut Violations, field: &str, text: &str, bounds: std::ops::RangeInclusive<usize>) {
+fn characters(faults: &mut Violations, field: &str, text: &str, bounds: RangeInclusive<usize>) {
+    within(faults, field, text.chars().count(), bounds);
+}
+
+fn within(faults: &mut Violations, field: &str, count: usize, bounds: RangeInclusive<usize>) {
     let (min, max) = (*bounds.start(), *bounds.end());
-    if !bounds.contains(&text.chars().count()) {
+    if !bounds.contains(&count) {
         faults
             .add(field, if min == 0 { format!("must be at most {max} characters") } else { format!("must be {min} to {max} characters") });
     }

@@ -67,6 +67,8 @@ pub enum ServeError {
 /// The database, the signing keys or the listener could not be used.
 pub async fn serve(config: Config, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
     let pool = postgres::connect(&config.postgres, &store::MIGRATOR).await.map_err(ServeError::Database)?;
+    // Before the first sign-up, which must not make a second account of an address.
+    housekeeping::identify(&pool).await.map_err(|e| ServeError::Start(e.into()))?;
     let hashes =
         hash_pool::HashPool::new(config.hash_cost, config.hash_threads, config.hash_queue).map_err(|e| ServeError::Start(e.into()))?;
     let keyring = keyring::Keyring::open(pool.clone(), &config.cluster_secret, config.rotation_interval(), clock::now())

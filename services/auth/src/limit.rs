@@ -55,8 +55,8 @@ fn network(address: IpAddr) -> String {
     }
 }
 
-fn account_subject(email_key: &str) -> String {
-    sha256(email_key.as_bytes()).iter().fold("account:".to_owned(), |mut text, byte| {
+fn account_subject(identity: &str) -> String {
+    sha256(identity.as_bytes()).iter().fold("account:".to_owned(), |mut text, byte| {
         // Writing to a String does not fail.
         let _ = write!(text, "{byte:02x}");
         text
@@ -85,7 +85,7 @@ mod tests {
     fn an_account_is_named_without_its_address() {
         let subject = account_subject("ada@example.org");
         assert_eq!(subject.len(), "account:".len() + 64);
-        assert_eq!(subject, account_subject(&crate::email::key("ADA@Example.org")));
+        assert_eq!(subject, account_subject(&crate::email::Typed::new("ADA@Example.org").identity));
         assert!(!subject.contains("ada"));
     }
 }

@@ -1,17 +1,20 @@
 //! What a good password is, and Argon2id: one function that hashes, one that verifies, both in memory that the caller keeps.
 //! They block for as long as the parameters make them; [`crate::hash_pool`] runs them.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use argon2::{
     Algorithm, Argon2, Block, Params, Version,
     password_hash::phc::{Output, ParamsString, PasswordHash, Salt},
 };
+use unicode_normalization::{UnicodeNormalization as _, is_nfc};
 use zxcvbn::{Score, feedback::Feedback, zxcvbn};
 
-/// Both bounds are in characters and checked before anything else looks at the password.
+/// Both bounds are in characters of the normalised password and checked before anything else looks at it.
 pub const MIN_CHARACTERS: usize = 8;
 pub const MAX_CHARACTERS: usize = 256;
+/// What is longer as it was typed is not normalised: no character takes more than four to spell.
+const MAX_TYPED: usize = 4 * MAX_CHARACTERS;
 
 const MIN_SCORE: Score = Score::Three;
 const HASH_BYTES: usize = 32;
@@ -56,6 +59,24 @@ impl fmt::Display for Weakness {
     }
 }
 
+/// The password as it is hashed (RFC 8265, OpaqueString): composed, and with a plain space for every other one, so that keyboards
+/// and systems that spell the same text differently open the same account. Case, and what is typed around it, count.
+#[must_use]
+pub fn normal(password: &str) -> Cow<'_, str> {
+    let other_space = |c: char| c != ' ' && c.is_whitespace() && !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}');
+    if is_nfc(password) && !password.contains(other_space) {
+        return Cow::Borrowed(password);
+    }
+    Cow::Owned(password.chars().map(|c| if other_space(c) { ' ' } else { c }).nfc().collect())
+}
+
+/// Characters of the normalised password.
+#[must_use]
+pub fn length(password: &str) -> usize {
+    let typed = password.chars().count();
+    if typed > MAX_TYPED { typed } else { normal(password).chars().count() }
+}
+
 /// Whether the password resists guessing by somebody who knows `known`: address, name.
 ///
 /// # Errors
@@ -86,7 +107,7 @@ pub fn known_words(email: &str, display_name: &str) -> Vec<String> {
     words
 }
 
-/// Hashes a new password with a fresh salt, as a PHC string.
+/// Hashes a new password, normalised, with a fresh salt, as a PHC string.
 ///
 /// # Errors
 /// Never for the password's sake.
@@ -96,7 +117,7 @@ pub fn hash(password: &str, cost: Cost, memory: &mut Vec<Block>) -> Result<Strin
     let params = Params::new(cost.memory_kib, cost.iterations, 1, Some(HASH_BYTES)).map_err(HashError::Argon2)?;
     let mut output = [0; HASH_BYTES];
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
-    fill(&argon2, password, &salt, &mut output, memory)?;
+    fill(&argon2, &normal(password), &salt, &mut output, memory)?;
     let phc = PasswordHash {
         algorithm: Algorithm::Argon2id.ident(),
         version: Some(Version::V0x13.into()),
@@ -107,7 +128,11 @@ pub fn hash(password: &str, cost: Cost, memory: &mut Vec<Block>) -> Result<Strin
     Ok(phc.to_string())
 }
 
-/// Compares in constant time, with the parameters of the stored hash; makes a new hash where those are weaker than `cost`.
+/// Compares in constant time, with the parameters of the stored hash; makes a new hash where those are weaker than `cost`, or where
+/// it is of the password as it was typed.
+///
+/// A password that is not typed in its normal form is hashed twice whatever the first time says: how long the answer takes tells
+/// what was typed, which the caller knows, and nothing of the account.
 ///
 /// # Errors
 /// Only if the stored hash is damaged.
@@ -122,13 +147,19 @@ pub fn verify(password: &str, stored: &str, cost: Cost, memory: &mut Vec<Block>)
         || params.m_cost() < cost.memory_kib
         || params.t_cost() < cost.iterations;
 
-    let mut output = vec![0; expected.len()];
-    fill(&Argon2::new(algorithm, version, params), password, &salt, &mut output, memory)?;
-    // `Output` compares in constant time.
-    if Output::new(&output).map_err(HashError::Stored)? != expected {
+    let argon2 = Argon2::new(algorithm, version, params);
+    let mut matches = |text: &str| -> Result<bool, HashError> {
+        let mut output = vec![0; expected.len()];
+        fill(&argon2, text, &salt, &mut output, memory)?;
+        // `Output` compares in constant time.
+        Ok(Output::new(&output).map_err(HashError::Stored)? == expected)
+    };
+    let (as_typed, normal) = (matches(password)?, normal(password));
+    let normalised = if normal == password { as_typed } else { matches(&normal)? };
+    if !as_typed && !normalised {
         return Ok(Verdict::Wrong);
     }
-    if weaker { hash(password, cost, memory).map(Verdict::Outdated) } else { Ok(Verdict::Right) }
+    if weaker || !normalised { hash(password, cost, memory).map(Verdict::Outdated) } else { Ok(Verdict::Right) }
 }
 
 fn fill(argon2: &Argon2<'_>, password: &str, salt: &[u8], output: &mut [u8], memory: &mut Vec<Block>) -> Result<(), HashError> {
@@ -179,6 +210,73 @@ mod tests {
         assert_eq!(verify("correct horse", &stored, CHEAP, &mut memory).expect("verdict"), Verdict::Right);
         assert_eq!(verify("Correct horse", &stored, CHEAP, &mut memory).expect("verdict"), Verdict::Wrong);
         assert_ne!(hash("correct horse", CHEAP, &mut memory).expect("hash"), stored, "salted");
+    }
+
+    /// One row is one password.
+    const SPELLINGS: [[&str; 2]; 6] = [
+        ["grüner elefant", "gru\u{308}ner elefant"],
+        ["grüner\u{a0}elefant", "grüner elefant"],
+        ["gr\u{fc}ner\u{3000}elefant", "gru\u{308}ner\u{2003}elefant"],
+        ["한글 코끼리 정원", "\u{1112}\u{1161}\u{11ab}\u{1100}\u{1173}\u{11af} 코끼리 정원"],
+        ["việt nam đêm", "vie\u{323}\u{302}t nam đe\u{302}m"],
+        ["\u{212b}ngstrom elefant", "A\u{30a}ngstrom elefant"],
+    ];
+
+    #[test]
+    fn every_spelling_of_a_password_opens_what_another_made() {
+        let mut memory = Vec::new();
+        for [one, other] in SPELLINGS {
+            for (made, typed) in [(one, other), (other, one), (one, one), (other, other)] {
+                let stored = hash(made, CHEAP, &mut memory).expect("hash");
+                assert_eq!(verify(typed, &stored, CHEAP, &mut memory).expect("verdict"), Verdict::Right, "{made:?} {typed:?}");
+            }
+            assert_eq!(length(one), length(other));
+        }
+    }
+
+    #[test]
+    fn other_texts_stay_other_passwords() {
+        let mut memory = Vec::new();
+        for (made, typed) in [
+            ("grüner elefant", "Grüner elefant"),
+            ("grüner elefant", "gruner elefant"),
+            ("grüner elefant", "grüner elefant "),
+            ("gr\u{fb01}ner elefant", "grfiner elefant"),
+            ("２elefanten", "2elefanten"),
+            ("tab\telefant", "tab elefant"),
+        ] {
+            let stored = hash(made, CHEAP, &mut memory).expect("hash");
+            assert_eq!(verify(typed, &stored, CHEAP, &mut memory).expect("verdict"), Verdict::Wrong, "{made:?} {typed:?}");
+        }
+    }
+
+    /// As the release before hashed: what was typed.
+    fn hash_as_typed(password: &str, memory: &mut Vec<Block>) -> String {
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, Some(HASH_BYTES)).expect("parameters"));
+        let mut output = [0; HASH_BYTES];
+        fill(&argon2, password, &[7; SALT_BYTES], &mut output, memory).expect("hash");
+        let base64 = |bytes: &[u8]| base64::Engine::encode(&base64::prelude::BASE64_STANDARD_NO_PAD, bytes);
+        format!("$argon2id$v=19$m=8,t=1,p=1${}${}", base64(&[7; SALT_BYTES]), base64(&output))
+    }
+
+    #[test]
+    fn an_old_hash_opens_as_it_was_typed_and_is_replaced_by_the_normal_one() {
+        let mut memory = Vec::new();
+        let typed = "gru\u{308}ner elefant";
+        let old = hash_as_typed(typed, &mut memory);
+        assert_eq!(verify("gru\u{308}ner Elefant", &old, CHEAP, &mut memory).expect("verdict"), Verdict::Wrong);
+        let Verdict::Outdated(new) = verify(typed, &old, CHEAP, &mut memory).expect("verdict") else { panic!("kept") };
+        assert_eq!(verify("grüner elefant", &new, CHEAP, &mut memory).expect("verdict"), Verdict::Right);
+        assert_eq!(verify(typed, &new, CHEAP, &mut memory).expect("verdict"), Verdict::Right);
+        let composed = hash_as_typed("grüner elefant", &mut memory);
+        assert_eq!(verify(typed, &composed, CHEAP, &mut memory).expect("verdict"), Verdict::Right, "it was typed in its normal form");
+    }
+
+    #[test]
+    fn the_length_is_that_of_the_normal_form_and_costs_nothing_beyond_the_limit() {
+        assert_eq!(length(&"u\u{308}".repeat(256)), 256);
+        assert_eq!(length(&"u\u{308}".repeat(257)), 257);
+        assert_eq!(length(&"u\u{308}".repeat(MAX_TYPED)), 2 * MAX_TYPED);
     }
 
     #[test]

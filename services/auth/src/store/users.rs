@@ -6,18 +6,23 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
 use super::Error;
-use crate::account::{Credentials, User};
+use crate::{
+    account::{Credentials, User},
+    email::{Email, Typed},
+};
 
-/// The constraint that keeps an address to one account.
-pub const EMAIL_KEY: &str = "users_email_key_key";
+/// The constraints that keep an address to one account.
+pub const EMAIL_KEYS: [&str; 2] = ["users_email_key_key", EMAIL_IDENTITY_KEY];
+const EMAIL_IDENTITY_KEY: &str = "users_email_identity_key";
 
-pub async fn insert(db: impl PgExecutor<'_>, user: &User, email_key: &str, password_hash: &str) -> Result<(), Error> {
+pub async fn insert(db: impl PgExecutor<'_>, user: &User, email: &Email, password_hash: &str) -> Result<(), Error> {
     let insert = sqlx::query!(
-        "insert into users (id, email, email_key, display_name, plan, password_hash, created_at)
-         values ($1, $2, $3, $4, $5, $6, $7)",
+        "insert into users (id, email, email_key, email_identity, display_name, plan, password_hash, created_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)",
         user.id.0,
         user.email,
-        email_key,
+        email.key(),
+        email.identity(),
         user.display_name,
         plan_name(user.plan),
         password_hash,
@@ -27,13 +32,16 @@ pub async fn insert(db: impl PgExecutor<'_>, user: &User, email_key: &str, passw
     Ok(())
 }
 
-/// What a sign-in needs to know, in one look.
-pub async fn credentials(db: impl PgExecutor<'_>, email_key: &str, address: &str) -> Result<Option<Credentials>, Error> {
+/// What a sign-in needs to know, in one look. The account of exactly this spelling goes before another one of the same address:
+/// rows from before addresses were normalised may be two.
+pub async fn credentials(db: impl PgExecutor<'_>, email: &Typed, address: &str) -> Result<Option<Credentials>, Error> {
     let select = sqlx::query!(
         r#"select u.id, u.email, u.display_name, u.plan, u.created_at, u.password_hash,
-                  exists (select from user_addresses a where a.user_id = u.id and a.address = $2) as "from_known_address!"
-           from users u where u.email_key = $1"#,
-        email_key,
+                  exists (select from user_addresses a where a.user_id = u.id and a.address = $3) as "from_known_address!"
+           from users u where u.email_key = $1 or u.email_identity = $2
+           order by u.email_key = $1 desc limit 1"#,
+        email.key,
+        email.identity,
         address,
     );
     let Some(row) = query("select users", select.fetch_optional(db)).await? else { return Ok(None) };
@@ -48,6 +56,22 @@ pub async fn credentials(db: impl PgExecutor<'_>, email_key: &str, address: &str
         password_hash: row.password_hash,
         from_known_address: row.from_known_address,
     }))
+}
+
+/// Addresses that have no identity yet, in the order of their accounts: a page of those after `after`.
+pub async fn without_identity(db: impl PgExecutor<'_>, after: UserId, page: i64) -> Result<Vec<(UserId, String)>, Error> {
+    let select = sqlx::query!("select id, email from users where email_identity is null and id > $1 order by id limit $2", after.0, page);
+    let rows = query("select users", select.fetch_all(db)).await?;
+    Ok(rows.into_iter().map(|row| (UserId(row.id), row.email)).collect())
+}
+
+/// False if another account has this identity; then both keep their own spelling.
+pub async fn give_identity(db: impl PgExecutor<'_>, id: UserId, identity: &str) -> Result<bool, Error> {
+    let update = sqlx::query!("update users set email_identity = $2 where id = $1 and email_identity is null", id.0, identity);
+    match query("update users", update.execute(db)).await.map_err(Error::from) {
+        Err(e) if e.violates(EMAIL_IDENTITY_KEY) => Ok(false),
+        done => done.map(|_| true),
+    }
 }
 
 /// Only if nobody changed it meanwhile.

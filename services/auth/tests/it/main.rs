@@ -8,5 +8,6 @@ mod sessions;
 mod sign_in;
 mod sign_out;
 mod sign_up;
+mod spellings;
 
 mod harness;
