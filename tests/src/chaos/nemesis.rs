@@ -31,6 +31,8 @@ const DOUBTFUL: [(Role, &str); 5] = [
 ];
 /// While failpoints wait for somebody to come by.
 const BETWEEN_HELPS: Duration = Duration::from_millis(500);
+/// Callers are cut off after each abort, else only every so many helps.
+const HELPS_PER_CUT: u32 = 5;
 /// How often each role is killed, of 20.
 const WEIGHTS: [(Role, u32); 5] =
     [(Role::AgentStreaming, 9), (Role::ProjectStorage, 5), (Role::Gateway, 4), (Role::Auth, 1), (Role::RateLimit, 1)];
@@ -232,9 +234,14 @@ impl Nemesis {
             node.start().await?;
         }
         let clock = Stopwatch::start();
+        let (mut aborts, mut patience) = (0, 0);
         while armed.iter().any(|(node, _)| !node.armed().is_empty()) && clock.elapsed() < within {
             sleep(BETWEEN_HELPS).await;
-            self.help().await?;
+            // A call that is cut off again and again never ends on a machine that is slow.
+            let aborted = self.aborts();
+            let cut = aborted > aborts || patience == 0;
+            (aborts, patience) = (aborted, if cut { HELPS_PER_CUT } else { patience - 1 });
+            self.help(cut).await?;
         }
         let mut left = Vec::new();
         for (node, points) in armed {
@@ -247,14 +254,21 @@ impl Nemesis {
         Ok(left)
     }
 
+    /// How often a failpoint has ended a replica of project-storage.
+    fn aborts(&self) -> usize {
+        self.deployment.of(Role::ProjectStorage).flat_map(|node| node.fired()).filter(|point| point.mode == "abort").count()
+    }
+
     /// Leads to where failpoints wait. Callers are cut off, or they would stay with the replica that has not just died.
-    async fn help(&mut self) -> Result<()> {
+    async fn help(&mut self, cut: bool) -> Result<()> {
         let deployment = Arc::clone(&self.deployment);
         if deployment.of(Role::AgentStreaming).any(|node| !node.armed().is_empty()) {
             self.lose_a_worker().await?;
         }
-        deployment.link("agent-streaming -> project-storage").cut();
-        deployment.link("gateway -> project-storage").cut();
+        if cut {
+            deployment.link("agent-streaming -> project-storage").cut();
+            deployment.link("gateway -> project-storage").cut();
+        }
         // The cache of one that starts is empty.
         for node in deployment.of(Role::ProjectStorage).filter(|node| lacks(node, "select-objects")) {
             node.kill().await?;
