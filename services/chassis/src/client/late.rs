@@ -136,7 +136,8 @@ mod tests {
         let connection = service_fn(move |_| ready(Ok::<_, io::Error>(Response::new(endless()))));
         let request = Request::builder().header("grpc-timeout", "50m").body(Body::empty()).unwrap();
         let answer = Late::new(connection).oneshot(request).await.unwrap();
-        let end = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap();
+        let end = http_body_util::BodyExt::collect(answer.into_body());
+        let end = tokio::time::timeout(std::time::Duration::from_secs(20), end).await.expect("it ends").unwrap();
         let status = end.trailers().and_then(Status::from_header_map).unwrap();
         assert_eq!((status.code(), Fault::from_status(&status).reason), (Code::DeadlineExceeded, "TIMEOUT".to_owned()));
     }
