@@ -145,10 +145,11 @@ impl Text {
             Form::Unknown(_) => return Ok(()),
             Form::Stream(decoder) => {
                 // A whole event may lack its last line break.
-                if let Some(event) = decoder.finish() {
+                for event in decoder.finish() {
                     let whole = event.data.trim() == "[DONE]" || serde_json::from_str::<Value>(&event.data).is_ok_and(|v| v.is_object());
                     if !whole {
-                        return Err(self.foreign().unwrap_or(BadBody::Unfinished));
+                        let begun = self.any || events.len() > before;
+                        return Err(if begun { BadBody::Unfinished } else { self.foreign().unwrap_or(BadBody::Unfinished) });
                     }
                     events.push(event);
                 }
@@ -162,7 +163,7 @@ impl Text {
     /// A body with words and without any event.
     fn foreign(&self) -> Option<BadBody> {
         let words = String::from_utf8_lossy(&self.head).trim().trim_start_matches('\u{feff}').to_owned();
-        let is_field = |line: &str| FIELDS.iter().any(|field| line.starts_with(field) || field.starts_with(line));
+        let is_field = |line: &str| !line.is_empty() && FIELDS.iter().any(|field| line.starts_with(field) || field.starts_with(line));
         let is_stream = words.lines().any(is_field) || words.lines().all(|line| line.starts_with(':'));
         (!self.any && !is_stream).then_some(BadBody::Foreign(words))
     }
@@ -235,6 +236,7 @@ mod tests {
             ("[{\"a\":1},\n{\"b\":2}]", &["{\"a\":1}", "{\"b\":2}"]),
             ("{\"a\":1}\n{\"b\":2}\n", &["{\"a\":1}", "{\"b\":2}"]),
             ("data: a\n\n{\"error\":\"x\"}\n", &["a", "{\"error\":\"x\"}"]),
+            ("data: {\"a\":1}\n{\"error\":\"x\"}", &["{\"error\":\"x\"}", "{\"a\":1}"]),
             ("", &[]),
             (": only a comment\n\n", &[]),
             (" \n", &[]),
@@ -265,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_foreign_body_says_what_it_is() {
-        for text in ["<html>no</html>", "upstream connect error", "{nonsense}", "no healthy upstream\n\n"] {
+        for text in ["<html>no</html>", "<html>\n\n<body>no</body>", "upstream connect error", "{nonsense}", "no healthy upstream\n\n"] {
             let (events, outcome) = whole(text);
             assert_eq!((events.len(), outcome), (0, Err(BadBody::Foreign(text.trim().to_owned()))), "{text:?}");
         }

@@ -115,9 +115,10 @@ fn allowed(complaint: &str, asked: u32) -> (u32, bool) {
     }
     let named = numbers.iter().filter(|found| found.value < asked).max_by_key(|found| found.value);
     let exclusive = complaint.contains("exclusive");
-    let limit = named.map_or(asked / 2, |found| if exclusive || found.open_end { found.value - 1 } else { found.value });
+    let guess = (asked / 2, true);
+    let limit = named.map_or(0, |found| if exclusive || found.open_end { found.value - 1 } else { found.value });
     // A number that is no limit, such as a version.
-    (if limit < SHORTEST { asked / 2 } else { limit }, false)
+    if limit < SHORTEST { guess } else { (limit, false) }
 }
 
 /// A whole number in a text.

@@ -57,15 +57,15 @@ impl Decoder {
         Ok(())
     }
 
-    /// At the end of the bytes: the event that lacks its empty line, if there is one.
-    pub fn finish(&mut self) -> Option<Event> {
+    /// At the end of the bytes: what lacks its empty line or its line break.
+    pub fn finish(&mut self) -> Vec<Event> {
         let line = std::mem::take(&mut self.line);
         let mut events = Vec::new();
         if !line.is_empty() {
             self.end_line(&line, &mut events);
         }
         self.end_line(b"", &mut events);
-        events.pop()
+        events
     }
 
     fn end_line(&mut self, mut line: &[u8], events: &mut Vec<Event>) {

@@ -71,6 +71,8 @@ impl Answer {
         // What is whole was counted; the figures of another message come on top of it.
         if self.ends.any() {
             self.spent = self.spent.plus(&std::mem::take(&mut self.usage));
+            // The end of that message is none of this one.
+            self.ends.goes_on();
         }
         id.clone_into(&mut self.message_id);
         self.count(&message["usage"]);

@@ -80,7 +80,7 @@ impl Calls {
             object => object.to_string(),
         };
         let before = self.calls.len();
-        let at = self.place(&id, index, &name, !arguments.is_empty()).unwrap_or_else(|| {
+        let at = self.place(&id, index, &name, !arguments.trim().is_empty()).unwrap_or_else(|| {
             self.calls.push(Call { id: names.call(&id), index, ..Call::default() });
             self.calls.len() - 1
         });
@@ -161,7 +161,7 @@ enum Id {
 /// Whether a fragment begins a call rather than goes on with this one. Another name begins one, unless it is a piece of the name;
 /// so does the same name once the arguments so far are whole.
 fn begins(call: &Call, name: &str, id: Id, has_arguments: bool) -> bool {
-    if id == Id::New && (!name.is_empty() || call.is_whole()) {
+    if id == Id::New && (!name.is_empty() || (has_arguments && call.is_whole())) {
         return true;
     }
     if name.is_empty() || call.name.is_empty() {
