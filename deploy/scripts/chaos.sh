@@ -3,7 +3,7 @@
 #   FULL=1         again and again for MINUTES (30), at least KILLS (200) and RECONNECTS (2000); without it, about four minutes
 #   PLANTED=1      every bug on purpose, or with BUG=name one: each must be found
 #   SEED=n         the same choices again; each run names its own
-#   ONLY=name      one scenario, once: calm, kills, failpoints, stops, engines, network, rolling, poison, deaf or unwritten
+#   ONLY=name      one scenario, once: calm, kills, failpoints, stops, engines, network, rolling, poison, deaf, unwritten or stale
 #   CLIENTS=n      turns at a time (50)
 source "$(dirname "$0")/common.sh"
 

@@ -18,6 +18,10 @@ const ON_THE_WAY: Duration = Duration::from_millis(300);
 const DEAF: Duration = Duration::from_secs(15);
 /// Places after a log's end that are held.
 const PLACES: i32 = 8;
+/// Part of a heartbeat's statement.
+const HEARTBEAT: &str = "SET lease_expires_at = clock_timestamp()";
+/// More than all workers send within a lease.
+const HEARTBEATS: usize = 10;
 const FIRED_WITHIN: Duration = Duration::from_secs(30);
 
 /// A failpoint of every replica of a role.
@@ -92,6 +96,26 @@ impl Nemesis {
         }
         for worker in self.deployment.of(Role::AgentStreaming) {
             worker.ready(READY_WITHIN).await?;
+        }
+        Ok(())
+    }
+
+    /// A worker stands still until others have its turns, and does not hear of it when it goes on: the answers to its heartbeats
+    /// are lost. Only the fence in the database is left.
+    ///
+    /// # Errors
+    /// A process was not there.
+    pub async fn stale(&mut self) -> Result<()> {
+        let deployment = Arc::clone(&self.deployment);
+        let link = deployment.link("agent-streaming -> postgres");
+        for worker in deployment.of(Role::AgentStreaming) {
+            ensure!(worker.pause().await, "{} was not running", worker.name);
+            sleep(LEASE * 2).await;
+            (0..HEARTBEATS).for_each(|_| link.lose_answer(HEARTBEAT));
+            worker.resume().await;
+            sleep(LEASE).await;
+            link.heal();
+            self.count("workers that went on without a turn");
         }
         Ok(())
     }

@@ -57,13 +57,15 @@ pub enum Scenario {
     Deaf,
     /// Statements that are lost on their way, and statements that outlive their sender.
     Unwritten,
+    /// Workers that go on with turns that are not theirs any more.
+    Stale,
     /// Nothing but these failpoints.
     Fails(&'static [Point]),
 }
 
 impl Scenario {
     /// All that chance is in.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Calm,
         Self::Kills,
         Self::Failpoints,
@@ -74,6 +76,7 @@ impl Scenario {
         Self::Poison,
         Self::Deaf,
         Self::Unwritten,
+        Self::Stale,
     ];
 }
 
@@ -271,6 +274,11 @@ async fn act(nemesis: &mut Nemesis, scenario: Scenario, amount: u64) -> Result<V
         Scenario::Unwritten => {
             for _ in 0..amount {
                 nemesis.unwritten().await?;
+            }
+        }
+        Scenario::Stale => {
+            for _ in 0..amount {
+                nemesis.stale().await?;
             }
         }
         Scenario::Fails(points) => return nemesis.fails(points).await,

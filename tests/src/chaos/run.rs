@@ -39,6 +39,7 @@ pub struct Amounts {
     pub rolling: u64,
     /// Faults at a chosen moment.
     pub unwritten: u64,
+    pub stale: u64,
     /// Seconds without a fault, and whether Redis is away for long.
     pub calm: u64,
     pub deaf: bool,
@@ -61,6 +62,7 @@ impl Amounts {
             stops: 1,
             rolling: 1,
             unwritten: 1,
+            stale: 1,
             calm: 0,
             deaf: false,
             time: Duration::ZERO,
@@ -92,6 +94,7 @@ pub async fn sound(layout: &Layout, amounts: &Amounts, engines: &Arc<Engines>, f
             (Scenario::Rolling, amounts.rolling),
             (Scenario::Poison, 1),
             (Scenario::Unwritten, amounts.unwritten),
+            (Scenario::Stale, amounts.stale),
             (Scenario::Calm, amounts.calm),
             (Scenario::Deaf, u64::from(amounts.deaf)),
         ];

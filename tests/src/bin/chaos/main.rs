@@ -45,7 +45,7 @@ async fn sound(layout: &Layout, engines: &std::sync::Arc<e2e::deployment::Engine
         amounts.kills = 200;
         amounts.reconnects = 2_000;
         (amounts.postgres, amounts.network, amounts.stops, amounts.rolling) = (5, 40, 3, 3);
-        (amounts.unwritten, amounts.calm, amounts.deaf) = (3, 10, true);
+        (amounts.unwritten, amounts.stale, amounts.calm, amounts.deaf) = (3, 3, 10, true);
         amounts.time = Duration::from_secs(60 * number("MINUTES")?.unwrap_or(30));
     }
     if let Some(name) = setting("ONLY") {
