@@ -7,10 +7,13 @@ export const ATTEMPTS = 5;
 // A longer wait is left to the person.
 export const LONGEST_WAIT_S = 10;
 
-// For how many seconds an answer asks to wait; 0 if it does not.
+// For how many seconds an answer asks to wait, in seconds or until a date; 0 if it does not.
 export function waitOf(response) {
   if (response.status !== 429 && response.status !== 503) return 0;
-  return Math.max(1, Math.ceil(Number(response.headers.get("retry-after"))) || 1);
+  const asked = response.headers.get("retry-after");
+  if (asked === null) return 0;
+  const seconds = Number.isNaN(Number(asked)) ? (Date.parse(asked) - Date.now()) / 1000 : Number(asked);
+  return Number.isNaN(seconds) ? 0 : Math.max(1, Math.ceil(seconds));
 }
 
 export function waitText(seconds, who = "The server") {

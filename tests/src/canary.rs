@@ -18,8 +18,8 @@ use crate::deployment::timeline::{Millis, now};
 
 /// Between two pieces of work.
 const PAUSE: Millis = 100;
-/// What a piece may take with its wake-up on a machine that is not starved. On an idle one it takes three; others get on well while
-/// it takes twenty, since the canary waits for its turn more often than it works.
+/// What a piece may take with its wake-up on a machine that is not starved. On an idle machine it takes three milliseconds. While it
+/// takes twenty the processes of a cluster still run well, because the canary waits for a processor longer than it works.
 const BUSY: Millis = 20;
 /// A piece of work: this text is checked so many times. The standard library does it, optimised in every profile.
 const TEXT: &str = "ünïcode – 💡 ";
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_waits_less_than_the_limit_and_nobody_for_ever() {
+    async fn a_wait_lasts_at_least_its_limit_and_ends() {
         let begun = std::time::Instant::now();
         assert!(within(Duration::from_millis(50), std::future::pending::<()>()).await.is_err());
         assert!(begun.elapsed() >= Duration::from_millis(45), "{:?}", begun.elapsed());

@@ -48,6 +48,11 @@ pub struct Config {
     pub event_retention: Duration,
 }
 
+/// A response is longer than what it says: each piece of it comes in a frame of its own.
+const FRAMED: usize = 8;
+/// Enough for the frames of any short answer.
+const SMALLEST_RESPONSE: usize = 1024 * 1024;
+
 impl Config {
     pub fn read(env: &mut Env) -> Self {
         let lease: Duration = env.get("BACKLOT_LEASE", "15s", "a turn whose worker is silent for this long is taken over by another");
@@ -57,7 +62,7 @@ impl Config {
         let mut database = postgres::Config::read(env, SERVICE);
         // A stuck transaction must not outlive the lease of the turn that it locks.
         database.idle_in_transaction = database.idle_in_transaction.min(lease / 3);
-        let config = Self {
+        let mut config = Self {
             database,
             redis: redis::Config::read(env),
             server: server::Config::read(env),
@@ -86,6 +91,7 @@ impl Config {
             ),
             event_retention: env.get("BACKLOT_EVENT_RETENTION", "7d", "how long the events of a turn are kept after its end"),
         };
+        config.providers.max_response_bytes = config.max_step_bytes.saturating_mul(FRAMED).max(SMALLEST_RESPONSE);
         for (name, zero) in [
             ("BACKLOT_MAX_TURNS", config.max_turns == 0),
             ("BACKLOT_MAX_STEPS", config.max_steps == 0),

@@ -2,7 +2,7 @@
 //! people but whose turn it is. In reading order:
 //!
 //! - [`turn`], [`event`], [`transcript`], [`answer`]: the rules: what a turn is, how its events look in the log, and what they
-//!   come to.
+//!   come to; [`json`]: what models write.
 //! - [`start`], [`list`], [`cancel`], [`disconnect`]: a turn on its way in, found again, and stopped.
 //! - [`worker`], [`run`], [`step`], [`saga`], [`outbox`]: who drives it, step by step, to exactly one end.
 //! - [`journal`]: the log as its writers see it; [`tail`], [`follow`], [`compact`]: as its viewers do; [`doorbell`]: between replicas.
@@ -22,6 +22,7 @@ mod follow;
 mod grpc;
 mod history;
 mod journal;
+mod json;
 mod list;
 mod outbox;
 pub mod overlay;

@@ -200,6 +200,8 @@ pub enum ErrorClass {
     Truncated,
     /// Neither text nor a tool call.
     EmptyAnswer,
+    /// The response is larger than any answer within the limits.
+    TooLong,
 }
 
 impl ErrorClass {
@@ -217,6 +219,7 @@ impl ErrorClass {
             Self::NotFound => "not_found",
             Self::Truncated => "truncated",
             Self::EmptyAnswer => "empty_answer",
+            Self::TooLong => "too_long",
         }
     }
 }
@@ -243,7 +246,11 @@ impl ProviderError {
             | ErrorClass::Connection
             | ErrorClass::ServerError
             | ErrorClass::EmptyAnswer => true,
-            ErrorClass::InvalidRequest | ErrorClass::Authentication | ErrorClass::NotFound | ErrorClass::Truncated => false,
+            ErrorClass::InvalidRequest
+            | ErrorClass::Authentication
+            | ErrorClass::NotFound
+            | ErrorClass::Truncated
+            | ErrorClass::TooLong => false,
         };
         Self { class, message: message.into(), retryable, retry_after: None }
     }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
+    event,
     journal::{Stopped, TurnLog},
     provider::{ErrorClass, FinishReason, ModelEvent, ModelRequest, Provider, ProviderError},
     tools::{
@@ -65,13 +66,17 @@ impl<'a> Record<'a> {
         Self { log, transcript, meter, step_from: 0 }
     }
 
+    /// The transcript takes what the log takes, so that whoever reads the log comes to the same state.
     pub(crate) async fn push(&mut self, kind: Kind) -> Result<(), Stopped> {
-        self.transcript.apply(&kind);
-        self.log.push(kind).await
+        for kind in event::fit(kind) {
+            self.transcript.apply(&kind);
+            self.log.push(kind).await?;
+        }
+        Ok(())
     }
 
     pub(crate) async fn push_with(&mut self, kind: Kind, change: Change) -> Result<(), Stopped> {
-        self.transcript.apply(&kind);
+        event::fit(kind.clone()).iter().for_each(|kind| self.transcript.apply(kind));
         self.log.push_with(kind, change).await
     }
 
@@ -236,6 +241,7 @@ fn failure(error: &ProviderError) -> Failure {
         ErrorClass::Overloaded | ErrorClass::RateLimited | ErrorClass::Connection | ErrorClass::ServerError => Reason::ProviderError,
         ErrorClass::Truncated => Reason::Truncated,
         ErrorClass::EmptyAnswer => Reason::EmptyAnswer,
+        ErrorClass::TooLong => Reason::LimitExceeded,
     };
     let asked = error.retry_after.filter(|wait| error.retryable && *wait > LONGEST_PAUSE);
     let wait = asked.map_or_else(String::new, |wait| {
@@ -265,27 +271,13 @@ async fn listen(record: &mut Record<'_>, asked: &Asked<'_>, request: Arc<ModelRe
             }
             ModelEvent::Finished(finish) => return Ok(Ok(finish)),
             event => {
-                hearing.bytes += size(&event);
-                hearing.calls += usize::from(matches!(event, ModelEvent::ToolStarted { .. }));
+                hearing.count(&event);
                 asked.limits.check(hearing.bytes, hearing.calls)?;
                 for kind in hearing.hear(event) {
                     record.push(kind).await?;
                 }
             }
         }
-    }
-}
-
-/// What an event adds to an answer. Arguments that streamed are counted once, as they stream.
-fn size(event: &ModelEvent) -> usize {
-    match event {
-        ModelEvent::TextDelta { text, .. } | ModelEvent::ReasoningDelta { text, .. } => text.len(),
-        ModelEvent::ToolInputDelta { json, .. } => json.len(),
-        ModelEvent::ToolStarted { tool, .. } => tool.len(),
-        ModelEvent::ReasoningFinished { opaque, .. } | ModelEvent::ToolReady { opaque, .. } if !opaque.is_null() => {
-            opaque.to_string().len()
-        }
-        _ => 0,
     }
 }
 
@@ -305,9 +297,34 @@ struct Hearing {
 struct Arriving {
     tool: String,
     input: InputStream,
+    /// Of the arguments that streamed.
+    bytes: usize,
 }
 
 impl Hearing {
+    /// Counts what an event adds to the answer. Arguments that streamed count as they stream, others where they are whole.
+    fn count(&mut self, event: &ModelEvent) {
+        self.bytes += match event {
+            ModelEvent::TextDelta { text, .. } | ModelEvent::ReasoningDelta { text, .. } => text.len(),
+            ModelEvent::ToolStarted { tool, .. } => {
+                self.calls += 1;
+                tool.len()
+            }
+            ModelEvent::ToolInputDelta { call_id, json } => {
+                if let Some(arriving) = self.inputs.get_mut(call_id) {
+                    arriving.bytes += json.len();
+                }
+                json.len()
+            }
+            ModelEvent::ToolReady { call_id, input, opaque } => {
+                let streamed = self.inputs.get(call_id).map_or(0, |arriving| arriving.bytes);
+                input.to_string().len().saturating_sub(streamed) + sealed(opaque).len()
+            }
+            ModelEvent::ReasoningFinished { opaque, .. } => sealed(opaque).len(),
+            _ => 0,
+        };
+    }
+
     fn hear(&mut self, event: ModelEvent) -> Vec<Kind> {
         self.output = true;
         self.answered |= match &event {
@@ -325,7 +342,7 @@ impl Hearing {
                 vec![Kind::ReasoningFinished(ReasoningFinished { block_id: block, opaque_json: sealed(&opaque) })]
             }
             ModelEvent::ToolStarted { call_id, tool } => {
-                self.inputs.insert(call_id.clone(), Arriving { input: InputStream::new(&tool), tool: tool.clone() });
+                self.inputs.insert(call_id.clone(), Arriving { input: InputStream::new(&tool), tool: tool.clone(), bytes: 0 });
                 vec![Kind::ToolStarted(ToolStarted { call_id, tool })]
             }
             ModelEvent::ToolInputDelta { call_id, json } => self.input(&call_id, &json),
@@ -342,7 +359,7 @@ impl Hearing {
 
     fn ready(&mut self, call_id: String, input: Value, opaque: &Value) -> Vec<Kind> {
         let opaque_json = sealed(opaque);
-        let Some(Arriving { tool, input: stream }) = self.inputs.remove(&call_id) else {
+        let Some(Arriving { tool, input: stream, .. }) = self.inputs.remove(&call_id) else {
             return vec![Kind::ToolReady(ToolReady { call_id, input_json: input.to_string(), opaque_json })];
         };
         let input = tools::mend(&tool, input);

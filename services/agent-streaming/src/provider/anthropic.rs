@@ -25,14 +25,14 @@ use super::{
 };
 
 const NAME: &str = "anthropic";
+/// How often a model may pause one answer and be asked to go on.
+const MAX_PAUSES: usize = 8;
+
 /// The request as the API gets it.
 #[cfg(test)]
 pub(super) fn next_body(request: &ModelRequest) -> Value {
     request::body(request, &[], request.max_tokens)
 }
-
-/// How often a model may pause one answer and be asked to go on.
-const MAX_PAUSES: usize = 8;
 
 /// The provider.
 pub struct Anthropic {

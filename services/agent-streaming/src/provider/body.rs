@@ -13,6 +13,8 @@ const GZIP_MARK: [u8; 2] = [0x1f, 0x8b];
 const PACKED_PIECE_BYTES: usize = 4 * 1024;
 /// How much of a body without any event is kept for people.
 const MAX_HEAD_BYTES: usize = 2_000;
+/// What one part of a packed body may unpack to: it is held in memory until its events are read.
+const MAX_UNPACKED_BYTES: usize = 8 * 1024 * 1024;
 /// A document beyond it is no answer of a model.
 const MAX_DOCUMENT_BYTES: usize = 8 * 1024 * 1024;
 /// What the lines of an event stream begin with, comments aside.
@@ -40,6 +42,8 @@ impl From<TooLong> for BadBody {
 pub(super) struct Body {
     packing: Packing,
     text: Text,
+    /// What unpacking has added since it was last asked.
+    unpacked: usize,
 }
 
 /// How the text is packed; told by its first bytes, since headers lie.
@@ -74,13 +78,25 @@ impl Body {
             Packing::Plain => self.text.push(bytes, events),
             Packing::Gzip(decoder) => {
                 // A little at a time: what is packed tightly is large when it is unpacked.
+                let mut now = 0;
                 for piece in bytes.chunks(PACKED_PIECE_BYTES) {
                     decoder.write_all(piece).and_then(|()| decoder.flush()).map_err(|_| BadBody::Unfinished)?;
-                    self.text.push(&std::mem::take(decoder.get_mut()), events)?;
+                    let text = std::mem::take(decoder.get_mut());
+                    now += text.len();
+                    if now > MAX_UNPACKED_BYTES {
+                        return Err(BadBody::TooLong);
+                    }
+                    self.text.push(&text, events)?;
                 }
+                self.unpacked += now;
                 Ok(())
             }
         }
+    }
+
+    /// The bytes that unpacking has added since the last call.
+    pub(super) fn take_unpacked(&mut self) -> usize {
+        std::mem::take(&mut self.unpacked)
     }
 
     /// The response ended in order.
@@ -263,6 +279,17 @@ mod tests {
         for end in 2..packed.len() {
             assert_eq!(read([&packed[..end]]).1, Err(BadBody::Unfinished), "ended at {end}");
         }
+    }
+
+    #[test]
+    fn a_packed_body_that_unpacks_to_too_much_at_once_is_refused() {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        let event = format!("data: {}\n\n", "x".repeat(64 * 1024));
+        (0..200).for_each(|_| gzip.write_all(event.as_bytes()).unwrap());
+        let packed = gzip.finish().unwrap();
+        assert!(packed.len() < 64 * 1024, "one part of a connection");
+        assert_eq!(read([packed.as_slice()]).1, Err(BadBody::TooLong));
+        assert_eq!(read(packed.chunks(4 * 1024)), (vec!["x".repeat(64 * 1024); 200], Ok(())), "little by little");
     }
 
     #[test]

@@ -74,8 +74,7 @@ pub(super) fn wire_ids<'r>(request: &'r ModelRequest, provider: &str) -> HashMap
     ours.filter_map(|(id, opaque)| Some((id, opaque["id"].as_str()?))).collect()
 }
 
-/// The arguments of a call; no text means no arguments. Of a key given twice the first counts, as it does for a viewer who
-/// has already seen it.
+/// The arguments of a call; no text means no arguments.
 pub(super) fn parse_arguments(json: &str) -> Option<Value> {
     if json.trim().is_empty() {
         return Some(Value::Object(Map::new()));
@@ -103,12 +102,8 @@ impl<'de> Deserialize<'de> for FirstWins {
                 f.write_str("a JSON object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<FirstWins, A::Error> {
-                let mut map = Map::new();
-                while let Some((key, value)) = access.next_entry::<String, Value>()? {
-                    map.entry(key).or_insert(value);
-                }
-                Ok(FirstWins(map))
+            fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<FirstWins, A::Error> {
+                crate::json::first_wins(access).map(FirstWins)
             }
         }
         deserializer.deserialize_map(Object)

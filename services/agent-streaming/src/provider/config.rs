@@ -36,6 +36,8 @@ pub struct ProviderConfig {
     pub connect_timeout: Duration,
     /// `BACKLOT_PROVIDER_IDLE_TIMEOUT`: without a byte for this long an answer counts as stalled.
     pub idle_timeout: Duration,
+    /// The bytes of one response. More than any answer within `BACKLOT_MAX_STEP_BYTES` takes, with what frames its pieces.
+    pub max_response_bytes: usize,
     /// `BACKLOT_DEMO_PACE`: the time between two events of the demo.
     pub demo_pace: Duration,
 }
@@ -73,6 +75,7 @@ impl ProviderConfig {
             openai_max_tokens_field,
             connect_timeout: env.get("BACKLOT_PROVIDER_CONNECT_TIMEOUT", "10s", "longest wait for a connection to a model provider"),
             idle_timeout: env.get("BACKLOT_PROVIDER_IDLE_TIMEOUT", "90s", "longest wait for the next byte of a model's answer"),
+            max_response_bytes: usize::MAX,
             demo_pace: env.get("BACKLOT_DEMO_PACE", "15ms", "time between two events of the demo model"),
         };
         if config.idle_timeout.is_zero() {

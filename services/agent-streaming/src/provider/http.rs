@@ -25,6 +25,7 @@ pub(super) struct Http {
     /// It cannot be built on a machine without root certificates; then every call says so, and `demo` still works.
     client: Result<Client, String>,
     idle: Duration,
+    max_response_bytes: usize,
 }
 
 /// One request.
@@ -63,7 +64,7 @@ impl Http {
             .redirect(redirect::Policy::none())
             .referer(false)
             .build();
-        Self { client: client.map_err(|e| chain(&e)), idle: config.idle_timeout }
+        Self { client: client.map_err(|e| chain(&e)), idle: config.idle_timeout, max_response_bytes: config.max_response_bytes }
     }
 
     /// Sends a request whose answer is an event stream.
@@ -89,8 +90,16 @@ impl Http {
             request_id = request_id(response.headers()),
             "model answers"
         );
-        let reader =
-            Reader { response, body: Body::default(), ready: VecDeque::new(), over: false, provider: call.provider, idle: self.idle };
+        let reader = Reader {
+            response,
+            body: Body::default(),
+            ready: VecDeque::new(),
+            over: false,
+            bytes: 0,
+            max_bytes: self.max_response_bytes,
+            provider: call.provider,
+            idle: self.idle,
+        };
         if !reader.response.status().is_success() {
             return Err(reader.refusal().await);
         }
@@ -105,6 +114,9 @@ pub(super) struct Reader {
     ready: VecDeque<Event>,
     /// The response has ended.
     over: bool,
+    /// What was read, unpacked.
+    bytes: usize,
+    max_bytes: usize,
     provider: &'static str,
     idle: Duration,
 }
@@ -122,6 +134,7 @@ impl Reader {
             let chunk = timeout(self.idle, self.response.chunk()).await.map_err(|_| stalled(self.provider, self.idle))?;
             let chunk = chunk.map_err(|e| transport(self.provider, e))?;
             let mut events = Vec::new();
+            self.bytes += chunk.as_ref().map_or(0, |bytes| bytes.len());
             let read = match chunk {
                 Some(bytes) => self.body.push(&bytes, &mut events),
                 None => {
@@ -130,6 +143,10 @@ impl Reader {
                 }
             };
             read.map_err(|bad| self.bad_body(bad))?;
+            self.bytes += self.body.take_unpacked();
+            if self.bytes > self.max_bytes {
+                return Err(too_long(self.provider, self.max_bytes));
+            }
             self.ready.extend(events);
         }
     }
@@ -213,6 +230,10 @@ fn stalled(provider: &str, idle: Duration) -> ProviderError {
 /// The answer ended in the middle.
 pub(super) fn cut(provider: &str) -> ProviderError {
     ProviderError::new(ErrorClass::Connection, format!("{provider} ended the stream before the answer was whole"))
+}
+
+fn too_long(provider: &str, limit: usize) -> ProviderError {
+    ProviderError::new(ErrorClass::TooLong, format!("{provider} sent more than {limit} bytes for one answer (BACKLOT_MAX_STEP_BYTES)"))
 }
 
 /// The stream holds something that is not the protocol.

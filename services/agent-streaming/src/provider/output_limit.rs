@@ -28,7 +28,9 @@ const WORDS: [&str; 9] = [
     "completion tokens",
     "context length",
 ];
-/// What follows the number of tokens that the prompt has.
+/// What comes before the number of tokens that the prompt has.
+const BEFORE_PROMPT: [&str; 2] = ["resulted in", "input length:"];
+/// What follows it.
 const PROMPT_WORDS: [&str; 6] = ["input tokens", "inputs tokens", "prompt tokens", "in the messages", "in the prompt", "in your prompt"];
 
 /// The limits that models took in the end.
@@ -108,7 +110,7 @@ fn is_about(complaint: &str) -> bool {
 /// The limit that a complaint names, and whether it is what the prompt leaves of the context. Half, if it names none.
 fn allowed(complaint: &str, asked: u32) -> (u32, bool) {
     let numbers = numbers(complaint);
-    if let Some(prompt) = prompt_tokens(complaint, &numbers) {
+    if let Some(prompt) = prompt_tokens(complaint, &numbers, asked) {
         let sums = [prompt, asked, prompt.saturating_add(asked)];
         let context = numbers.iter().map(|found| found.value).filter(|n| !sums.contains(n) && *n > prompt && n - prompt < asked).max();
         return (context.map_or(0, |context| context - prompt), true);
@@ -125,6 +127,7 @@ fn allowed(complaint: &str, asked: u32) -> (u32, bool) {
 #[derive(Debug)]
 struct Found {
     value: u32,
+    start: usize,
     end: usize,
     /// The end of a range that does not include it: `[1, 8193)`.
     open_end: bool,
@@ -138,20 +141,24 @@ fn numbers(text: &str) -> Vec<Found> {
         let digits: String = text[from..from + len].chars().filter(char::is_ascii_digit).collect();
         let end = from + text[from..from + len].trim_end_matches([',', '_']).len();
         let open_end = text[end..].starts_with(')') && text[..from].contains('[');
-        found.extend(digits.parse().ok().filter(|value| *value > 0).map(|value| Found { value, end, open_end }));
+        found.extend(digits.parse().ok().filter(|value| *value > 0).map(|value| Found { value, start: from, end, open_end }));
         rest = from + len.max(1);
     }
     found
 }
 
-fn prompt_tokens(complaint: &str, numbers: &[Found]) -> Option<u32> {
-    let follows = |found: &&Found| {
+fn prompt_tokens(complaint: &str, found: &[Found], asked: u32) -> Option<u32> {
+    let is_of_prompt = |found: &&Found| {
         let after = complaint[found.end..].trim_start().replace('`', "");
-        PROMPT_WORDS
+        let before = complaint[..found.start].trim_end();
+        let is_followed = PROMPT_WORDS
             .iter()
-            .any(|words| after.starts_with(words) || after.strip_prefix("tokens ").is_some_and(|rest| rest.starts_with(words)))
+            .any(|words| after.starts_with(words) || after.strip_prefix("tokens ").is_some_and(|rest| rest.starts_with(words)));
+        // "prompt + limit > context"
+        let is_added = after.strip_prefix('+').is_some_and(|rest| numbers(rest).first().is_some_and(|next| next.value == asked));
+        is_followed || is_added || BEFORE_PROMPT.iter().any(|words| before.ends_with(words))
     };
-    numbers.iter().find(follows).map(|found| found.value)
+    found.iter().find(is_of_prompt).map(|found| found.value)
 }
 
 #[cfg(test)]
@@ -177,6 +184,18 @@ mod tests {
                 "'max_tokens' or 'max_completion_tokens' is too large: 16384. This model's maximum context length is 32768 tokens and your request has 20000 input tokens (16384 > 32768 - 20000).",
                 12_768,
             ),
+            (
+                "input length and `max_tokens` exceed context limit: 190000 + 16384 > 200000, decrease input length or `max_tokens` and try again",
+                10_000,
+            ),
+            (
+                "input length and `max_tokens` exceed context limit: 9000 + 16384 > 20000, decrease input length or `max_tokens` and try again",
+                11_000,
+            ),
+            (
+                "This model's maximum context length is 8192 tokens. However, your messages resulted in 1200 tokens and max_tokens is 16384",
+                6_992,
+            ),
             ("`inputs` tokens + `max_new_tokens` must be <= 8193. Given: 1200 `inputs` tokens and 16384 `max_new_tokens`", 6_993),
         ] {
             let mut limit = OutputLimit::new(&Known::default(), "m", 16_384);
@@ -191,7 +210,10 @@ mod tests {
             (400, "no such model"),
             (401, "max_tokens is too large"),
             (400, "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."),
-            (400, "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens in your prompt"),
+            (
+                400,
+                "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens. Please reduce the length of the messages.",
+            ),
         ] {
             let mut limit = OutputLimit::new(&Known::default(), "m", 16_384);
             assert!(!limit.lower(status, complaint), "{complaint}");
@@ -208,10 +230,16 @@ mod tests {
         limit.accepted(&known, "a");
         assert_eq!([OutputLimit::new(&known, "a", 16_384).get(), OutputLimit::new(&known, "b", 16_384).get()], [4_096, 16_384]);
         assert_eq!(OutputLimit::new(&known, "a", 1_000).get(), 1_000, "the setting is an upper bound");
-        let mut limit = OutputLimit::new(&known, "b", 16_384);
-        assert!(limit.lower(400, "maximum context length is 8192 tokens, 1200 in the messages"));
-        limit.accepted(&known, "b");
-        assert_eq!(OutputLimit::new(&known, "b", 16_384).get(), 16_384);
+        for complaint in [
+            "maximum context length is 8192 tokens, 1200 in the messages",
+            "maximum context length is 8192 tokens, your messages resulted in 1200 tokens",
+            "input length and `max_tokens` exceed context limit: 9000 + 16384 > 20000",
+        ] {
+            let mut limit = OutputLimit::new(&known, "b", 16_384);
+            assert!(limit.lower(400, complaint), "{complaint}");
+            limit.accepted(&known, "b");
+            assert_eq!(OutputLimit::new(&known, "b", 16_384).get(), 16_384, "{complaint}");
+        }
     }
 
     #[test]

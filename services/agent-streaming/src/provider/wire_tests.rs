@@ -90,6 +90,23 @@ fn provider(model: &str, pairs: &[(&str, &str)]) -> Arc<dyn Provider> {
     Providers::new(&config).get(model).expect("configured").0
 }
 
+/// Fields that no event shows count as well.
+#[tokio::test]
+async fn a_response_that_is_too_long_ends_whatever_is_in_it() {
+    let unseen = format!("data: {}\n\n", json!({"choices": [{"delta": {"provider_specific_fields": {"x": "y".repeat(20_000)}}}]}));
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    std::io::Write::write_all(&mut packed, unseen.repeat(10).as_bytes()).unwrap();
+    let packed = [head(200, "content-type: text/event-stream\r\n"), packed.finish().unwrap()].concat();
+    for body in [sse(&unseen.repeat(10)), packed] {
+        let server = Server::start(vec![say(body)]).await;
+        let mut env = Env::of([("OPENAI_BASE_URL", format!("{}/v1", server.url).as_str()), ("BACKLOT_MODEL", "demo/demo")]);
+        let config = ProviderConfig { max_response_bytes: 100_000, ..ProviderConfig::read(&mut env) };
+        let error = run(&Providers::new(&config).get("openai/m").expect("configured").0).await.1.expect("an error");
+        assert_eq!((error.class, error.retryable), (ErrorClass::TooLong, false));
+        assert!(error.message.contains("100000 bytes"), "{}", error.message);
+    }
+}
+
 async fn read_request(socket: &mut TcpStream) -> (String, Value) {
     let mut bytes = Vec::new();
     loop {

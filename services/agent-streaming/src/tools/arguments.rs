@@ -14,8 +14,8 @@ use crate::{event, overlay::Refusal};
 
 /// How much of refused arguments a refusal shows.
 const SHOWN_CHARS: usize = 200;
-/// What is kept of arguments that are refused and too long for the log.
-const KEPT_BYTES: usize = 4 * 1024;
+/// What is kept of a text that is refused and too long for the log. Escaped it is at most six times as long.
+const KEPT_BYTES: usize = 1_024;
 
 /// The arguments as the tool wants them, where that is beyond doubt; else as they are. Pure, and the same when done again.
 pub(crate) fn mend(tool: &str, input: Value) -> Value {
@@ -51,10 +51,10 @@ fn unwrapped(parameters: &Parameters, map: Map<String, Value>) -> Map<String, Va
     inner.unwrap_or(map)
 }
 
-/// Of a file's content the log has only the text, in deltas: what else one event cannot hold is cut, so that it stays refused
-/// and is refused with the same words by every owner.
+/// Of a file's content the log has only the text, in deltas: what else of the arguments is long is cut, so that one event holds it
+/// beside whatever the provider wants back. What is refused is refused with the same words by every owner.
 fn bounded(input: Value) -> Value {
-    let fits = |value: &Value| value.to_string().len() <= event::TEXT_BYTES;
+    let fits = |value: &Value| value.to_string().len() <= event::READY_BYTES;
     match input {
         Value::Object(mut map) => {
             let content = map.get("content").filter(|content| content.is_string()).is_some().then(|| map.shift_remove("content")).flatten();

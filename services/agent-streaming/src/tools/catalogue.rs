@@ -55,7 +55,7 @@ fn spec(name: &str) -> Option<ToolSpec> {
             "write_file",
             "Creates a file or replaces all of it. Give the whole content, never a part or a placeholder for what stays. For a small change of a long file use edit_file.",
             json!({
-                "path": {"type": "string", "description": "Relative to the project's root, such as src/app.js. Folders are made as needed."},
+                "path": {"type": "string", "description": "Relative to the project's root, such as src/app.js. A name that Windows, macOS and Linux all take: at most 255 bytes a part, none of <>:\"|?* and no device name such as aux. Folders are made as needed."},
                 "content": {"type": "string", "description": "The whole content of the file."},
             }),
             &["path", "content"],
@@ -76,7 +76,7 @@ fn spec(name: &str) -> Option<ToolSpec> {
             "Moves a file to another path, where no file may be. References to it in other files stay as they are: change them too.",
             json!({
                 "path": {"type": "string", "description": "Where the file is."},
-                "new_path": {"type": "string", "description": "Where it goes."},
+                "new_path": {"type": "string", "description": "Where it goes; a name as for write_file."},
             }),
             &["path", "new_path"],
         ),

@@ -1,7 +1,6 @@
-//! `edit_file`: one place that is beyond doubt, or nothing. A guess where a model may have meant would change the wrong place one
-//! day.
+//! `edit_file`: it changes one place that is beyond doubt, or nothing. A guess would one day change the wrong place.
 //!
-//! The text is looked for as it is; only where it is nowhere, in the [`form`]s that leave more and more aside of what a model
+//! The text is looked for as it is. If it is nowhere, it is looked for in the [`form`]s, each of which ignores more of what a model
 //! cannot see. The file keeps its own form: [`blend`].
 
 mod blend;

@@ -23,7 +23,10 @@ pub(super) fn check(turn: &Turn, past: &Past, rules: &Rules, broken: &mut Broken
         on_the_way(turn, view, past, rules, broken);
     }
     let starved = |pair: &[Event]| leases_starved(past, rules, pair[0].at - rules.lease, pair[1].at);
-    let lost = turn.log.windows(2).find(|pair| pair[1].kind == "step.superseded" && !starved(pair));
+    // A step is also superseded because its provider failed; then the failed attempt follows.
+    let failed = |at: usize| turn.log.get(at + 1).is_some_and(|next| next.kind == "attempt.failed");
+    let superseded = |at: usize| turn.log[at].kind == "step.superseded" && !failed(at);
+    let lost = (1..turn.log.len()).filter(|at| superseded(*at)).map(|at| &turn.log[at - 1..=at]).find(|pair| !starved(pair));
     broken.unless(!rules.calm || lost.is_none(), "an owner that is well keeps its turn", || format!("lost before {lost:?}"));
 }
 

@@ -348,6 +348,11 @@ fn an_owner_that_is_well_keeps_its_turn() {
     let of = |turn: Turn| check(&[turn], &[project()], &Past::default(), &calm);
     assert_eq!(of(good()), []);
     assert_eq!(of(taken_over()).first().map(|found| found.rule), Some("an owner that is well keeps its turn"));
+    let mut asked_again = taken_over();
+    let at = asked_again.log.iter().position(|event| event.kind == "step.superseded").expect("a step that is superseded");
+    asked_again.log[at + 1].kind = "attempt.failed".into();
+    let rules = |turn: Turn| of(turn).into_iter().map(|found| found.rule).collect::<Vec<_>>();
+    assert!(!rules(asked_again).contains(&"an owner that is well keeps its turn"), "its provider failed");
 }
 
 /// So much of each second was missing, from ten seconds before the history to half a minute after its beginning.

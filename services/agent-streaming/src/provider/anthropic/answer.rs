@@ -125,6 +125,13 @@ impl Answer {
         self.seen(out);
     }
 
+    fn stop_all(&mut self, out: &mut Vec<ModelEvent>) {
+        let open: Vec<u64> = self.blocks.keys().copied().collect();
+        for index in open {
+            self.stop(index, out);
+        }
+    }
+
     /// Notes the first output; what was counted before it follows it at once.
     fn seen(&mut self, out: &mut Vec<ModelEvent>) {
         self.output |= !out.is_empty();
@@ -144,17 +151,14 @@ impl Answer {
     fn finish(&mut self, out: &mut Vec<ModelEvent>) -> Result<Progress, ProviderError> {
         if self.ends.is_paused() && !self.tools {
             self.spent = self.spent.plus(&std::mem::take(&mut self.usage));
-            self.blocks.clear();
+            self.stop_all(out);
             self.ends.clear();
             return Ok(Progress::Paused);
         }
         let finish = if self.ends.is_paused() { FinishReason::ToolCalls } else { self.ends.finish(NAME, self.tools)? };
         // It is told below.
         self.usage_told = true;
-        let open: Vec<u64> = self.blocks.keys().copied().collect();
-        for index in open {
-            self.stop(index, out);
-        }
+        self.stop_all(out);
         // A call that ends where the answer was cut may itself be cut, however whole it looks.
         let held = std::mem::take(&mut self.held);
         if finish == FinishReason::ToolCalls {
@@ -223,7 +227,7 @@ impl Counts {
     fn replace(&mut self, usage: &Value) {
         let ttl = |name: &str| usage["cache_creation"][name].as_u64();
         let by_ttl = [ttl("ephemeral_5m_input_tokens"), ttl("ephemeral_1h_input_tokens")];
-        let by_ttl = by_ttl.iter().any(Option::is_some).then(|| by_ttl.into_iter().flatten().sum());
+        let by_ttl = by_ttl.iter().any(Option::is_some).then(|| by_ttl.into_iter().flatten().fold(0, u64::saturating_add));
         for (field, now) in [
             (&mut self.input, usage["input_tokens"].as_u64()),
             (&mut self.cache_write, usage["cache_creation_input_tokens"].as_u64().or(by_ttl)),
@@ -237,11 +241,11 @@ impl Counts {
 
     fn plus(&self, other: &Self) -> Self {
         Self {
-            input: self.input + other.input,
-            cache_write: self.cache_write + other.cache_write,
-            cache_read: self.cache_read + other.cache_read,
-            output: self.output + other.output,
-            thinking: self.thinking + other.thinking,
+            input: self.input.saturating_add(other.input),
+            cache_write: self.cache_write.saturating_add(other.cache_write),
+            cache_read: self.cache_read.saturating_add(other.cache_read),
+            output: self.output.saturating_add(other.output),
+            thinking: self.thinking.saturating_add(other.thinking),
         }
     }
 
@@ -249,7 +253,7 @@ impl Counts {
     fn usage(&self) -> Usage {
         let small = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
         Usage {
-            input_tokens: small(self.input + self.cache_write + self.cache_read),
+            input_tokens: small(self.input.saturating_add(self.cache_write).saturating_add(self.cache_read)),
             output_tokens: small(self.output),
             cached_input_tokens: small(self.cache_read),
             cache_write_input_tokens: small(self.cache_write),

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 /// Fields of a call that go back on it.
 pub(super) const CALL_FIELDS: [&str; 4] = ["extra_content", "provider_specific_fields", "thought_signature", "signature"];
-/// Fields of a message that go back on it as they came last.
+/// Fields of a message that go back on it as the last delta has them.
 const MESSAGE_FIELDS: [&str; 2] = ["extra_content", "provider_specific_fields"];
 /// Reasoning as text. A backend that sent one of them, if only an empty one, may refuse the message without it.
 pub(super) const TEXT_FIELDS: [&str; 2] = ["reasoning_content", "reasoning"];

@@ -27,18 +27,21 @@ fn parsed(text: &str) -> Value {
 /// The events of a call.
 fn events(tool: &str, text: &str, delivery: Delivery) -> Vec<Kind> {
     let mut hearing = Hearing::default();
+    model_events(tool, text, delivery).into_iter().flat_map(|event| hearing.hear(event)).collect()
+}
+
+/// The same, as the provider's client tells them.
+fn model_events(tool: &str, text: &str, delivery: Delivery) -> Vec<ModelEvent> {
     let call_id = || "c".to_owned();
-    let mut kinds = hearing.hear(ModelEvent::ToolStarted { call_id: call_id(), tool: tool.into() });
     let fragments: Vec<String> = match delivery {
         Delivery::Whole => Vec::new(),
         Delivery::OneChunk => vec![text.to_owned()],
         Delivery::Pieces(size) => text.chars().collect::<Vec<_>>().chunks(size).map(|chunk| chunk.iter().collect()).collect(),
     };
-    for json in fragments {
-        kinds.extend(hearing.hear(ModelEvent::ToolInputDelta { call_id: call_id(), json }));
-    }
-    kinds.extend(hearing.hear(ModelEvent::ToolReady { call_id: call_id(), input: parsed(text), opaque: Value::Null }));
-    kinds
+    let started = ModelEvent::ToolStarted { call_id: call_id(), tool: tool.into() };
+    let deltas = fragments.into_iter().map(|json| ModelEvent::ToolInputDelta { call_id: call_id(), json });
+    let ready = ModelEvent::ToolReady { call_id: call_id(), input: parsed(text), opaque: Value::Null };
+    [started].into_iter().chain(deltas).chain([ready]).collect()
 }
 
 /// The arguments as the owner has them, and as the log has them for whoever comes later.
@@ -168,5 +171,78 @@ proptest! {
             let mut stream = InputStream::new("write_file");
             prop_assert!(!stream.push(&text).is_empty(), "{} was opened", path);
         }
+    }
+}
+
+/// What the owner has and what the log has for whoever comes later.
+async fn states(kinds: Vec<Kind>) -> (crate::transcript::Step, crate::transcript::Step) {
+    let journal = crate::journal::Journal::default();
+    let log = journal.open(&crate::testing::draft(), std::time::Instant::now());
+    let mut record = Record::new(&log, Transcript::default());
+    let started = Kind::StepStarted(proto::agent_streaming::StepStarted { step: 1 });
+    let stored: Vec<Kind> = kinds.iter().cloned().flat_map(event::fit).collect();
+    for kind in [vec![started], kinds].concat() {
+        record.push(kind).await.expect("there is room");
+    }
+    (record.transcript.take_open(), folded(&stored))
+}
+
+/// Whatever the log cuts or leaves out, its owner does without as well.
+#[tokio::test]
+async fn the_owner_has_what_the_log_has() {
+    let seal = |length: usize| json!({"data": "s".repeat(length)});
+    let finished = |opaque: Value| {
+        let mut hearing = Hearing::default();
+        [ModelEvent::ReasoningStarted { block: "r".into() }, ModelEvent::ReasoningFinished { block: "r".into(), opaque }]
+            .into_iter()
+            .flat_map(|event| hearing.hear(event))
+            .collect::<Vec<_>>()
+    };
+    let called = |tool: &str, input: Value, opaque: Value| {
+        let mut hearing = Hearing::default();
+        let call_id = || "c".to_owned();
+        [
+            ModelEvent::ToolStarted { call_id: call_id(), tool: tool.into() },
+            ModelEvent::ToolInputDelta { call_id: call_id(), json: input.to_string() },
+            ModelEvent::ToolReady { call_id: call_id(), input, opaque },
+        ]
+        .into_iter()
+        .flat_map(|event| hearing.hear(event))
+        .collect::<Vec<_>>()
+    };
+    let write = json!({"path": "a.txt", "content": "x"});
+    let with = |key: &str, length: usize| json!({"path": "a.txt", "content": "x", key: "u".repeat(length)});
+    for (what, kinds) in [
+        ("reasoning with a seal that is kept", finished(seal(40_000))),
+        ("reasoning with a seal that is too long", finished(seal(60_000))),
+        ("a call with a seal that is too long", called("write_file", write.clone(), seal(60_000))),
+        ("a tool name that is too long", called(&"t".repeat(300), json!({"a": 1}), Value::Null)),
+        ("a seal beside long arguments", called("edit_file", with("new_text", 40_000), seal(40_000))),
+        ("a seal beside an unknown key", called("write_file", with("unknown", 20_000), seal(40_000))),
+        ("a seal beside text that is not JSON", called("write_file", json!("\u{1}".repeat(20_000)), seal(40_000))),
+        (
+            "a seal beside a path that is too long",
+            called("write_file", json!({"path": "\u{1}".repeat(20_000), "content": "x"}), seal(40_000)),
+        ),
+    ] {
+        let (owner, log) = states(kinds).await;
+        assert_eq!(owner, log, "{what}");
+        let file = log.calls().find(|call| call.tool == "write_file" && call.input.get("path") == Some(&json!("a.txt")));
+        assert!(file.is_none_or(|call| call.input["content"] == "x"), "{what}");
+    }
+    let (owner, _) = states(called("write_file", with("unknown", 20_000), seal(40_000))).await;
+    assert_eq!(owner.calls().next().expect("a call").input["path"], "a.txt", "its file is known");
+}
+
+#[test]
+fn all_of_an_answer_counts_once_however_it_is_delivered() {
+    let long = json!({"path": "a.txt", "content": "x".repeat(10_000)}).to_string();
+    for delivery in DELIVERIES {
+        let mut hearing = Hearing::default();
+        for event in model_events("write_file", &long, delivery) {
+            hearing.count(&event);
+            hearing.hear(event);
+        }
+        assert_eq!((hearing.bytes, hearing.calls), (long.len() + "write_file".len(), 1), "{delivery:?}");
     }
 }

@@ -61,7 +61,7 @@ fn strict(text: &str) -> String {
     json
 }
 
-/// What the text of arguments may be. Of a key given twice the first counts, as it does for a viewer who has already seen it.
+/// What the text of arguments may be.
 enum Arguments {
     Object(Map<String, Value>),
     Text(String),
@@ -78,12 +78,8 @@ impl<'de> Deserialize<'de> for Arguments {
                 f.write_str("a JSON object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Arguments, A::Error> {
-                let mut map = Map::new();
-                while let Some((key, value)) = access.next_entry::<String, Value>()? {
-                    map.entry(key).or_insert(value);
-                }
-                Ok(Arguments::Object(map))
+            fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<Arguments, A::Error> {
+                crate::json::first_wins(access).map(Arguments::Object)
             }
 
             fn visit_str<E>(self, text: &str) -> Result<Arguments, E> {

@@ -7,13 +7,15 @@ use super::{
     place::{Indentation, Near},
 };
 
-/// A new text for a place that was found exactly. A text without line breaks says nothing of their kind, so those of the new one
-/// are the file's.
+/// A new text for a place that was found exactly. Its line breaks are those of the old text, if that has only one kind of them;
+/// an old text without any says nothing of their kind, so they are the file's. A new text that has carriage returns, or that changes
+/// nothing but line breaks, is meant as it is.
 pub(super) fn inserted(file: &str, old_text: &str, new_text: &str) -> String {
-    if old_text.contains(['\n', '\r']) || new_text.contains('\r') {
+    if new_text.contains('\r') || with_breaks(old_text, Some("\n")) == new_text {
         return new_text.to_owned();
     }
-    with_breaks(new_text, break_of(&[file])).into_owned()
+    let line_break = if old_text.contains(['\n', '\r']) { only_break_of(old_text) } else { break_of(&[file]) };
+    with_breaks(new_text, line_break).into_owned()
 }
 
 /// A new text for a place that was found in some form.
@@ -26,16 +28,21 @@ pub(super) fn replacement(near: &Near<'_>, new_text: &str) -> String {
 /// The line ending of the first text that has only one kind of them, else the most frequent of the last one; `None` where no text
 /// has any.
 fn break_of(texts: &[&str]) -> Option<&'static str> {
-    let counts = |text: &str| {
-        let crlf = text.matches("\r\n").count();
-        [(text.matches('\n').count() - crlf, "\n"), (crlf, "\r\n"), (text.matches('\r').count() - crlf, "\r")]
-    };
-    let only = texts.iter().find_map(|text| {
-        let kinds: Vec<_> = counts(text).into_iter().filter(|(count, _)| *count > 0).collect();
-        if let [(_, only)] = kinds[..] { Some(only) } else { None }
-    });
-    let most = || texts.last().and_then(|text| counts(text).into_iter().reduce(|a, b| if b.0 > a.0 { b } else { a }));
+    let most = || texts.last().and_then(|text| breaks(text).into_iter().reduce(|a, b| if b.0 > a.0 { b } else { a }));
+    let only = texts.iter().find_map(|text| only_break_of(text));
     only.or_else(|| most().filter(|(count, _)| *count > 0).map(|(_, most)| most))
+}
+
+/// The line ending of a text that has only one kind of them.
+fn only_break_of(text: &str) -> Option<&'static str> {
+    let kinds: Vec<_> = breaks(text).into_iter().filter(|(count, _)| *count > 0).collect();
+    if let [(_, only)] = kinds[..] { Some(only) } else { None }
+}
+
+/// How often each line ending is in a text.
+fn breaks(text: &str) -> [(usize, &'static str); 3] {
+    let crlf = text.matches("\r\n").count();
+    [(text.matches('\n').count() - crlf, "\n"), (crlf, "\r\n"), (text.matches('\r').count() - crlf, "\r")]
 }
 
 fn with_breaks<'t>(text: &'t str, line_break: Option<&str>) -> Cow<'t, str> {

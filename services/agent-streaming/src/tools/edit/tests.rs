@@ -80,6 +80,9 @@ fn lines_put_into_a_file_end_as_its_own_do() {
     assert_eq!(edited("a\nb\n", "b", "x\ny"), ("a\nx\ny\n".into(), String::new()));
     assert_eq!(edited("a\nb\n", "b", "x\r\ny"), ("a\nx\r\ny\n".into(), String::new()), "asked for by name");
     assert_eq!(edited("a\r\nb\r\n", "a\r\nb", "a\nb").0, "a\nb\r\n", "asked for by name");
+    assert_eq!(edited("a\r\nb\r\nc\r\n", "a\r\nb", "a\nx\nb").0, "a\r\nx\r\nb\r\nc\r\n", "those of the old text");
+    assert_eq!(edited("a\nb\r\nc\r\n", "b\r\nc", "x\ny\nz").0, "a\nx\r\ny\r\nz\r\n", "those of the old text");
+    assert_eq!(edited("a\nb\r\nc", "a\nb\r\nc", "x\ny").0, "x\ny", "the old text has two kinds");
     assert_eq!(edited("a", "a", "x\ny"), ("x\ny".into(), String::new()));
 }
 

@@ -193,6 +193,37 @@ fn empty_blocks_are_not_shown_but_a_signature_is_kept() {
 }
 
 #[test]
+fn a_pause_ends_the_blocks_that_are_open() {
+    let mut answer = answer();
+    let mut out = Vec::new();
+    let mut progress = None;
+    for data in [
+        START,
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Wait"}}"#,
+        r#"{"type":"message_delta","delta":{"stop_reason":"pause_turn"},"usage":{"output_tokens":5}}"#,
+        STOP,
+    ] {
+        progress = Some(answer.event(&Event { name: String::new(), data: data.to_owned() }, &mut out).expect("fine"));
+    }
+    assert_eq!(progress, Some(Progress::Paused));
+    assert!(shown(&out).contains(&"end b1.1".to_owned()), "{:?}", shown(&out));
+    assert_eq!(answer.take_content(), [serde_json::json!({"type": "text", "text": "Wait"})]);
+}
+
+#[test]
+fn figures_that_no_answer_has_end_at_the_largest() {
+    let most = u64::MAX;
+    let usage = format!(
+        r#"{{"input_tokens":{most},"cache_read_input_tokens":{most},"cache_creation":{{"ephemeral_5m_input_tokens":{most},"ephemeral_1h_input_tokens":{most}}},"output_tokens":{most}}}"#
+    );
+    let counted = format!(r#"{{"type":"message_delta","delta":{{"stop_reason":"end_turn"}},"usage":{usage}}}"#);
+    let lines = read(&[START, r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":"x"}}"#, &counted, STOP]);
+    let most = u32::MAX;
+    assert!(lines.contains(&format!("usage {most} {most} {most} {most} 0")), "{lines:?}");
+}
+
+#[test]
 fn a_pause_keeps_the_content_and_adds_up_the_usage() {
     let mut answer = answer();
     let mut out = Vec::new();

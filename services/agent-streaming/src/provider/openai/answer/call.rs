@@ -1,6 +1,8 @@
 //! Tool calls, put together from fragments. Backends disagree on what names a call: the index may be missing or always 0, the
 //! id may come once, on every fragment, or be new each time; and the name may come in pieces.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::super::{
@@ -24,20 +26,55 @@ pub(super) struct Calls {
 struct Call {
     /// Ours.
     id: String,
-    /// Theirs: every id that a fragment of this call had.
-    wire_ids: Vec<String>,
+    /// Theirs: the first one, and every one that a fragment of this call had.
+    wire_id: String,
+    wire_ids: HashSet<String>,
     index: Option<u64>,
     name: String,
     /// The name is whole, and was handed out.
     announced: bool,
     arguments: String,
+    /// Where they stand.
+    balance: Balance,
     /// What goes back on the call.
     fields: Map<String, Value>,
 }
 
+/// The brackets of a JSON text that comes in pieces: arguments are parsed only where they can be whole.
+#[derive(Default)]
+struct Balance {
+    depth: usize,
+    /// A bracket came.
+    begun: bool,
+    in_string: bool,
+    escaped: bool,
+}
+
+impl Balance {
+    fn push(&mut self, piece: &str) {
+        for byte in piece.bytes() {
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' if self.in_string => self.escaped = true,
+                b'"' => self.in_string = !self.in_string,
+                b'{' | b'[' if !self.in_string => {
+                    self.begun = true;
+                    self.depth += 1;
+                }
+                b'}' | b']' if !self.in_string => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.begun && self.depth == 0 && !self.in_string
+    }
+}
+
 impl Call {
     fn is_whole(&self) -> bool {
-        !self.arguments.is_empty() && parse_arguments(&self.arguments).is_some()
+        self.balance.is_closed() && parse_arguments(&self.arguments).is_some()
     }
 
     /// The name has come in pieces, or again, or has grown.
@@ -85,8 +122,11 @@ impl Calls {
             self.calls.len() - 1
         });
         let call = &mut self.calls[at];
-        if !id.is_empty() && !call.wire_ids.contains(&id) {
-            call.wire_ids.push(id);
+        if !id.is_empty() {
+            if call.wire_ids.is_empty() {
+                id.clone_into(&mut call.wire_id);
+            }
+            call.wire_ids.insert(id);
         }
         keep(&CALL_FIELDS, fragment, &mut call.fields);
         if !name.is_empty() && !call.announced {
@@ -99,6 +139,7 @@ impl Calls {
         let came = at == before || !name.is_empty() || !arguments.is_empty();
         if !arguments.is_empty() {
             call.arguments.push_str(&arguments);
+            call.balance.push(&arguments);
             if call.announced {
                 out.push(ModelEvent::ToolInputDelta { call_id: call.id.clone(), json: arguments });
             }
@@ -109,7 +150,7 @@ impl Calls {
     /// The call that a fragment goes on with; `None` for a new one.
     fn place(&self, id: &str, index: Option<u64>, name: &str, has_arguments: bool) -> Option<usize> {
         let same_index = |call: &Call| index.is_none() || call.index.is_none() || call.index == index;
-        let known = self.calls.iter().rposition(|call| !id.is_empty() && call.wire_ids.iter().any(|known| known == id) && same_index(call));
+        let known = self.calls.iter().rposition(|call| !id.is_empty() && call.wire_ids.contains(id) && same_index(call));
         // Among calls of one index an id finds its own, else the last one is meant.
         let at = match (known, index) {
             (Some(at), _) => at,
@@ -140,7 +181,7 @@ impl Calls {
                 None => continue,
             };
             let parts = [("fields", std::mem::take(&mut call.fields)), ("message", std::mem::take(&mut message))];
-            let opaque = opaque(NAME, call.wire_ids.first().map_or("", String::as_str), parts);
+            let opaque = opaque(NAME, &call.wire_id, parts);
             out.push(ModelEvent::ToolReady { call_id: call.id.clone(), input, opaque });
         }
         Ok(())

@@ -132,6 +132,29 @@ fn fragments_of_one_call_stay_together() {
     assert_eq!(lines, ["tool call_1_1 read_file", "call_1_1 {}", "ready call_1_1 {}", "finished tool_calls"]);
 }
 
+/// Each fragment may begin another call, which must not be looked for in all that came before it.
+#[test]
+fn a_long_call_whose_id_changes_with_every_fragment_is_read_in_time() {
+    let content = "[x]{} \\\" }\n".repeat(2_000);
+    let arguments = serde_json::json!({"path": "a", "content": content}).to_string();
+    let pieces: Vec<String> = arguments.as_bytes().chunks(1).map(|byte| String::from_utf8(byte.to_vec()).unwrap()).collect();
+    let mut fragments = vec![serde_json::json!({"id": "first", "function": {"name": "write_file", "arguments": ""}}).to_string()];
+    fragments.extend(
+        (0..).zip(&pieces).map(|(n, piece)| serde_json::json!({"id": format!("id_{n}"), "function": {"arguments": piece}}).to_string()),
+    );
+    fragments.push(r#"{"id":"second","function":{"name":"list_files","arguments":"{}"}}"#.to_owned());
+    let mut answer = answer();
+    let mut out = Vec::new();
+    let events = fragments.iter().map(|fragment| delta(&format!(r#"{{"tool_calls":[{fragment}]}}"#))).chain([finish("tool_calls")]);
+    for data in events {
+        crate::provider::answer::Answer::event(&mut answer, &crate::provider::sse::Event { name: String::new(), data }, &mut out).unwrap();
+    }
+    crate::provider::answer::Answer::end_of_response(&mut answer, &mut out).unwrap();
+    let ready: Vec<_> = out.iter().filter(|event| matches!(event, ModelEvent::ToolReady { .. })).collect();
+    let [ModelEvent::ToolReady { input, .. }, ModelEvent::ToolReady { call_id, .. }] = ready[..] else { panic!("{} calls", ready.len()) };
+    assert_eq!((input["content"].as_str(), call_id.as_str()), (Some(content.as_str()), "second"));
+}
+
 #[test]
 fn a_call_that_the_answer_was_cut_in_never_becomes_ready() {
     let whole = r#"{"index":0,"id":"a","function":{"name":"list_files","arguments":"{}"}}"#;
