@@ -111,6 +111,48 @@ async fn the_story_runs_through_both_protocols_however_the_bytes_are_split() -> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn arguments_that_can_only_mean_one_thing_come_through_both_protocols() -> Result<()> {
+    let inside = json!({ "path": "b.txt", "content": "from a JSON text" }).to_string();
+    for provider in BOTH {
+        let models = ModelServer::start(Script::queue([
+            Answer::default()
+                .tool("write_file", json!({ "path": ".gitkeep", "content": "" }))
+                .tool("write_file", json!({ "path": "a.txt", "content": "one\r\ntwo\r\nthree\r\n" }))
+                .tool_text("write_file", json!(inside).to_string())
+                .tool("write_file", json!({ "path": "c.txt", "content": 7 }))
+                .tool("write_file", json!({ "file_path": "d.json", "content": { "a": [1] } }))
+                .tool_text("write_file", r#"{"path":"e.txt","content":"cut"#)
+                .stop(Stop::ToolUse),
+            Answer::default()
+                .tool("edit_file", json!({ "path": "a.txt", "old_text": "one\ntwo\n", "new_text": "one\n2\n" }))
+                .tool("edit_file", json!({ "path": "b.txt", "old_text": "from a JSON text", "new_text": "" }))
+                .tool("read_file", json!({ "path": "a.txt", "start_line": "2", "end_line": null }))
+                .stop(Stop::ToolUse),
+            Answer::default().text("Done."),
+        ]))
+        .await;
+        let cluster = cluster(&models, provider).await?;
+        let person = cluster.person().await?;
+        let done = person.turn(json!({ "draftId": "d", "prompt": "odd calls" })).await?;
+        assert_eq!(done.outcome(), "turn.completed", "{}", last(&done.frames));
+        let files = person.files(&done.project).await?;
+        let expected = [
+            (".gitkeep", ""),
+            ("a.txt", "one\r\n2\r\nthree\r\n"),
+            ("b.txt", ""),
+            ("c.txt", "7"),
+            ("d.json", "{\n  \"a\": [\n    1\n  ]\n}\n"),
+        ];
+        assert_eq!(files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect::<Vec<_>>(), expected);
+        let refused: Vec<_> = done.frames.iter().filter(|frame| frame.kind() == "file.rejected").map(Frame::json).collect();
+        assert_eq!(refused.len(), 1, "only the call that was cut: {refused:?}");
+        assert_eq!(models.requests()[1].tool_results().len(), 6);
+        cluster.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn refusals_before_any_output_are_tried_again_and_logged() -> Result<()> {
     for provider in BOTH {
         for refusal in [Refusal::overloaded(), Refusal::rate_limited(0), Refusal::server_error()] {
