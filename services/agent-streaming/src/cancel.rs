@@ -11,6 +11,7 @@ use crate::{
     Parts,
     error::Error,
     event,
+    metrics::{self, End},
     store::{ends, turns},
     turn::{Cancel, State, Turn},
 };
@@ -26,7 +27,16 @@ pub(crate) async fn cancel(parts: &Parts, user: UserId, id: TurnId) -> Result<Tu
         Cancel::Done => {}
         Cancel::TooLate => return Err(Error::TooLate),
     }
-    turns::find(&parts.db, id, user).await?.ok_or(Error::TurnNotFound)
+    let turn = turns::find(&parts.db, id, user).await?.ok_or(Error::TurnNotFound)?;
+    if cancel == Cancel::Now {
+        report(&turn);
+    }
+    Ok(turn)
+}
+
+/// Counts a turn that has just been cancelled.
+pub(crate) fn report(turn: &Turn) {
+    metrics::ended(turn, &End { outcome: State::Cancelled, reason: "", steps: None, usage: turn.usage });
 }
 
 /// The event in the log of a turn with this trace id.

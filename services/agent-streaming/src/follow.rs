@@ -14,6 +14,7 @@ use crate::{
     compact::Compactor,
     error::Error,
     event,
+    metrics::Counted,
     store::{
         Pool,
         events::{self, Stored},
@@ -97,7 +98,7 @@ pub(crate) async fn follow(
     let reader = Reader { parts, turn, ended_at };
     Ok(async_stream::try_stream! {
         // Until the reader has left.
-        let _following = following;
+        let _left = (following, Counted::stream());
         let mut cursor = after;
         loop {
             let mut short = compact.then(|| Compactor::after(cursor));

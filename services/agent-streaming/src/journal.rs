@@ -11,7 +11,7 @@ use std::{
 
 use chassis::clock;
 use proto::{
-    agent_streaming::{TurnEvent, turn_event::Kind},
+    agent_streaming::{TurnEvent, Usage, turn_event::Kind},
     id::TurnId,
 };
 use tokio::sync::{Notify, watch};
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     event,
-    turn::{Change, State, Turn},
+    turn::{Change, Reason, State, Turn},
 };
 
 /// What one turn may leave unwritten; its owner waits above that.
@@ -54,12 +54,13 @@ struct Shared {
 impl Journal {
     /// Opens the log of a turn that this process has just claimed, with a lease until then.
     pub(crate) fn open(&self, turn: &Turn, leased_until: Instant) -> TurnLog {
+        let tally = Tally { state: Some(turn.state), usage: turn.usage, ..Tally::default() };
         let buffer = Arc::new(Buffer {
             leased_until: watch::Sender::new(leased_until),
             turn: turn.id,
             epoch: turn.epoch,
             trace_id: turn.trace_id.clone(),
-            inner: Mutex::new(Inner { next_seq: turn.last_seq + 1, state: Some(turn.state), ..Inner::default() }),
+            inner: Mutex::new(Inner { next_seq: turn.last_seq + 1, tally, ..Inner::default() }),
             written: watch::Sender::new(turn.last_seq),
             stopped: watch::Sender::new(None),
             fenced: CancellationToken::new(),
@@ -124,10 +125,20 @@ struct Buffer {
     leased_until: watch::Sender<Instant>,
 }
 
+/// What the turn has come to, as far as its events here say.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tally {
+    pub(crate) state: Option<State>,
+    pub(crate) failure: Option<Reason>,
+    /// The number of the newest step; `None` if none was finished here.
+    pub(crate) steps: Option<u32>,
+    pub(crate) usage: Usage,
+}
+
 #[derive(Default)]
 struct Inner {
     next_seq: u32,
-    state: Option<State>,
+    tally: Tally,
     waiting: Vec<TurnEvent>,
     bytes: usize,
     change: Option<Change>,
@@ -137,6 +148,11 @@ struct Inner {
 
 impl Inner {
     fn push(&mut self, trace_id: &str, kind: Kind) {
+        match &kind {
+            Kind::StepFinished(finished) => self.tally.steps = Some(finished.step),
+            Kind::Usage(usage) => self.tally.usage = *usage,
+            _ => {}
+        }
         let size = kind.encoded_len();
         let kind = match self.waiting.last_mut().and_then(|event| event.kind.as_mut()) {
             Some(last) => event::join(last, kind, event::DELTA_BYTES),
@@ -228,7 +244,12 @@ impl TurnLog {
 
     /// The turn has its project's slot.
     pub(crate) fn has_slot(&self) {
-        lock(&self.buffer.inner).state = Some(State::Running);
+        lock(&self.buffer.inner).tally.state = Some(State::Running);
+    }
+
+    /// What the turn has come to.
+    pub(crate) fn tally(&self) -> Tally {
+        lock(&self.buffer.inner).tally.clone()
     }
 
     /// Gives events their place. Returns the last one's seq.
@@ -240,9 +261,11 @@ impl TurnLog {
             }
             if let Some(change) = change {
                 if let Some(next) = change.state {
-                    debug_assert!(inner.state.is_none_or(|state| state.may_become(next)), "{:?} to {next:?}", inner.state);
-                    inner.state = Some(next);
+                    let state = inner.tally.state;
+                    debug_assert!(state.is_none_or(|state| state.may_become(next)), "{state:?} to {next:?}");
+                    inner.tally.state = Some(next);
                 }
+                inner.tally.failure = change.failure_reason.or(inner.tally.failure);
                 inner.change.get_or_insert_default().merge(change);
             }
             (inner.next_seq - 1, !std::mem::replace(&mut inner.enlisted, true))

@@ -7,7 +7,8 @@
 //! - [`worker`], [`run`], [`step`], [`saga`], [`outbox`]: who drives it, step by step, to exactly one end.
 //! - [`journal`]: the log as its writers see it; [`tail`], [`follow`], [`compact`]: as its viewers do; [`doorbell`]: between replicas.
 //! - [`provider`], [`prompt`], [`history`], [`agents`]: the model, and what it is told; [`tools`], [`overlay`]: what it may do.
-//! - [`store`], [`partitions`], [`upstream`]: the database and the other services; [`grpc`], [`error`], [`config`]: the edge.
+//! - [`store`], [`partitions`], [`upstream`]: the database and the other services; [`grpc`], [`error`], [`config`]: the edge;
+//!   [`metrics`]: what operators see.
 
 pub mod agents;
 mod answer;
@@ -24,6 +25,7 @@ mod history;
 mod journal;
 mod json;
 mod list;
+mod metrics;
 mod outbox;
 pub mod overlay;
 mod partitions;
@@ -147,11 +149,13 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     let auth = client::connect(Caller::AgentStreaming, Caller::Auth, &config.auth_url, &config.cluster_secret);
     let parts = Arc::new(parts(&config, db.clone(), (journal, tails.clone(), doorbell), shutdown.clone())?);
 
+    metrics::begin();
     // The log is written until the last turn has ended or was let go of.
     let (writing, stop_writing) = (Tasks::new(), CancellationToken::new());
     writing.spawn(flusher.run(stop_writing.clone()));
     tasks.spawn(follow::read_for_tails(tails, db.clone(), tasks.token()));
     tasks.spawn(partitions::maintain(db.clone(), config.event_retention, tasks.token()));
+    tasks.spawn(metrics::watch_open_turns(db.clone(), tasks.token()));
     tasks.spawn(outbox::run(Arc::clone(&parts)));
     tasks.spawn(disconnect::run(Arc::clone(&parts)));
     let worker = Worker::new(Arc::clone(&parts));

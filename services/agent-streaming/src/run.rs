@@ -20,6 +20,7 @@ use crate::{
     agents::Agent,
     history,
     journal::{Stopped, TurnLog},
+    metrics,
     overlay::{BaseError, BaseFiles, Overlay},
     prompt,
     provider::{FinishReason, ModelMessage, ModelRequest, Provider, ToolResult, ToolSpec, output_limit::SETTING},
@@ -176,6 +177,7 @@ impl Desk<'_> {
         }
         let finished = StepFinished { step, finish_reason: finish.as_str().to_owned() };
         record.push_with(Kind::StepFinished(finished), Change::progress()).await?;
+        metrics::step_finished();
         Ok(add(request, said, results))
     }
 

@@ -295,6 +295,9 @@ async fn accept(parts: &Parts, turn: Turn, project: ProjectId) -> Result<Turn, E
     };
     if let Some((stopped, seq)) = stopped {
         cancel::announce(parts, stopped, seq);
+        if let Some(stopped) = turns::find(&parts.db, stopped, turn.user_id).await? {
+            cancel::report(&stopped);
+        }
     }
     match accepted {
         Accepted::Yes => {

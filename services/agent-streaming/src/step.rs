@@ -1,23 +1,19 @@
 //! One step: a call of the model, made again while its provider fails, and its answer put into the log as it arrives.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+mod hearing;
+
+use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
-use proto::agent_streaming::{
-    AttemptFailed, AttemptStarted, FileDelta, FileOpened, FileOperation, ReasoningDelta, ReasoningFinished, ReasoningStarted, StepStarted,
-    StepSuperseded, TextDelta, TextFinished, TextStarted, ToolInputDelta, ToolReady, ToolStarted, Usage, turn_event::Kind,
-};
-use serde_json::Value;
+use proto::agent_streaming::{AttemptFailed, AttemptStarted, StepStarted, StepSuperseded, Usage, turn_event::Kind};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use self::hearing::Hearing;
 use crate::{
     event,
     journal::{Stopped, TurnLog},
+    metrics,
     provider::{ErrorClass, FinishReason, ModelEvent, ModelRequest, Provider, ProviderError},
-    tools::{
-        self,
-        input::{InputEvent, InputStream},
-    },
     transcript::Transcript,
     turn::{Change, Failure, Reason},
 };
@@ -115,8 +111,11 @@ impl Meter {
         changed.then(|| sum(&self.over, &self.running))
     }
 
-    fn call_is_over(&mut self) {
-        self.over = sum(&self.over, &std::mem::take(&mut self.running));
+    /// What the call used.
+    fn call_is_over(&mut self) -> Usage {
+        let used = std::mem::take(&mut self.running);
+        self.over = sum(&self.over, &used);
+        used
     }
 }
 
@@ -181,9 +180,11 @@ pub(crate) async fn ask(record: &mut Record<'_>, asked: Asked<'_>, request: Arc<
         record.push(Kind::AttemptStarted(AttemptStarted { attempt, model: asked.model.to_owned() })).await?;
         // Another owner may ask already, if this process stood still for a while.
         record.log.owned().await?;
-        let heard = listen(record, &asked, Arc::clone(&request)).await?;
-        record.meter.call_is_over();
-        let broken = match heard {
+        let begun = Instant::now();
+        let heard = listen(record, &asked, Arc::clone(&request)).await;
+        let used = record.meter.call_is_over();
+        metrics::attempt(asked.model, error_class(&heard), begun.elapsed(), &used);
+        let broken = match heard? {
             Ok(finish) => return Ok(finish),
             Err(broken) => broken,
         };
@@ -206,6 +207,16 @@ pub(crate) async fn ask(record: &mut Record<'_>, asked: Asked<'_>, request: Arc<
         if again {
             record.start_step(asked.step).await?;
         }
+    }
+}
+
+/// How operators see a call that is over; `None` if its answer is whole.
+fn error_class(heard: &Result<Result<FinishReason, Broken>, Ended>) -> Option<&'static str> {
+    match heard {
+        Ok(Ok(_)) => None,
+        Ok(Err(broken)) => Some(broken.error.class.as_str()),
+        Err(Ended::Failed(_)) => Some("limit_exceeded"),
+        Err(Ended::Stopped(_)) => Some("turn_lost"),
     }
 }
 
@@ -253,7 +264,8 @@ fn failure(error: &ProviderError) -> Failure {
 async fn listen(record: &mut Record<'_>, asked: &Asked<'_>, request: Arc<ModelRequest>) -> Result<Result<FinishReason, Broken>, Ended> {
     let mut events = asked.provider.stream(request);
     let mut hearing = Hearing::default();
-    let until = Instant::now() + asked.limits.time;
+    let begun = Instant::now();
+    let until = begun + asked.limits.time;
     loop {
         let event = match timeout_at(until, events.next()).await.map_err(|_| asked.limits.timed_out())? {
             Some(Ok(event)) => event,
@@ -271,6 +283,9 @@ async fn listen(record: &mut Record<'_>, asked: &Asked<'_>, request: Arc<ModelRe
             }
             ModelEvent::Finished(finish) => return Ok(Ok(finish)),
             event => {
+                if !hearing.output {
+                    metrics::first_output(asked.model, begun.elapsed());
+                }
                 hearing.count(&event);
                 asked.limits.check(hearing.bytes, hearing.calls)?;
                 for kind in hearing.hear(event) {
@@ -281,122 +296,9 @@ async fn listen(record: &mut Record<'_>, asked: &Asked<'_>, request: Arc<ModelRe
     }
 }
 
-/// An answer while it arrives. Pure: events of the model in, events of the log out.
-#[derive(Default)]
-struct Hearing {
-    /// Something came that viewers see.
-    output: bool,
-    /// Text or a call came. Reasoning alone is no answer.
-    answered: bool,
-    bytes: usize,
-    calls: usize,
-    inputs: HashMap<String, Arriving>,
-}
-
-/// A call whose arguments are not whole yet.
-struct Arriving {
-    tool: String,
-    input: InputStream,
-    /// Of the arguments that streamed.
-    bytes: usize,
-}
-
-impl Hearing {
-    /// Counts what an event adds to the answer. Arguments that streamed count as they stream, others where they are whole.
-    fn count(&mut self, event: &ModelEvent) {
-        self.bytes += match event {
-            ModelEvent::TextDelta { text, .. } | ModelEvent::ReasoningDelta { text, .. } => text.len(),
-            ModelEvent::ToolStarted { tool, .. } => {
-                self.calls += 1;
-                tool.len()
-            }
-            ModelEvent::ToolInputDelta { call_id, json } => {
-                if let Some(arriving) = self.inputs.get_mut(call_id) {
-                    arriving.bytes += json.len();
-                }
-                json.len()
-            }
-            ModelEvent::ToolReady { call_id, input, opaque } => {
-                let streamed = self.inputs.get(call_id).map_or(0, |arriving| arriving.bytes);
-                input.to_string().len().saturating_sub(streamed) + sealed(opaque).len()
-            }
-            ModelEvent::ReasoningFinished { opaque, .. } => sealed(opaque).len(),
-            _ => 0,
-        };
-    }
-
-    fn hear(&mut self, event: ModelEvent) -> Vec<Kind> {
-        self.output = true;
-        self.answered |= match &event {
-            ModelEvent::TextDelta { text, .. } => !text.trim().is_empty(),
-            ModelEvent::ToolReady { .. } => true,
-            _ => false,
-        };
-        match event {
-            ModelEvent::TextStarted { block } => vec![Kind::TextStarted(TextStarted { block_id: block })],
-            ModelEvent::TextDelta { block, text } => vec![Kind::TextDelta(TextDelta { block_id: block, text })],
-            ModelEvent::TextFinished { block } => vec![Kind::TextFinished(TextFinished { block_id: block })],
-            ModelEvent::ReasoningStarted { block } => vec![Kind::ReasoningStarted(ReasoningStarted { block_id: block })],
-            ModelEvent::ReasoningDelta { block, text } => vec![Kind::ReasoningDelta(ReasoningDelta { block_id: block, text })],
-            ModelEvent::ReasoningFinished { block, opaque } => {
-                vec![Kind::ReasoningFinished(ReasoningFinished { block_id: block, opaque_json: sealed(&opaque) })]
-            }
-            ModelEvent::ToolStarted { call_id, tool } => {
-                self.inputs.insert(call_id.clone(), Arriving { input: InputStream::new(&tool), tool: tool.clone(), bytes: 0 });
-                vec![Kind::ToolStarted(ToolStarted { call_id, tool })]
-            }
-            ModelEvent::ToolInputDelta { call_id, json } => self.input(&call_id, &json),
-            ModelEvent::ToolReady { call_id, input, opaque } => self.ready(call_id, input, &opaque),
-            // Not part of what is said.
-            ModelEvent::Usage(_) | ModelEvent::Finished(_) => Vec::new(),
-        }
-    }
-
-    fn input(&mut self, call_id: &str, json: &str) -> Vec<Kind> {
-        let Some(arriving) = self.inputs.get_mut(call_id) else { return Vec::new() };
-        arriving.input.push(json).into_iter().map(|event| told(call_id, event)).collect()
-    }
-
-    fn ready(&mut self, call_id: String, input: Value, opaque: &Value) -> Vec<Kind> {
-        let opaque_json = sealed(opaque);
-        let Some(Arriving { tool, input: stream, .. }) = self.inputs.remove(&call_id) else {
-            return vec![Kind::ToolReady(ToolReady { call_id, input_json: input.to_string(), opaque_json })];
-        };
-        let input = tools::mend(&tool, input);
-        let mut kinds: Vec<_> = stream.finish(&input).into_iter().map(|event| told(&call_id, event)).collect();
-        kinds.push(Kind::ToolReady(ToolReady { call_id, input_json: shown(&tool, input).to_string(), opaque_json }));
-        kinds
-    }
-}
-
-/// What only the provider reads, as JSON text.
-fn sealed(opaque: &Value) -> String {
-    if opaque.is_null() { String::new() } else { opaque.to_string() }
-}
-
-fn told(call_id: &str, event: InputEvent) -> Kind {
-    let call_id = call_id.to_owned();
-    match event {
-        InputEvent::Opened { path } => Kind::FileOpened(FileOpened { call_id, path, operation: FileOperation::Write as i32 }),
-        InputEvent::Text(text) => Kind::FileDelta(FileDelta { call_id, text }),
-        InputEvent::Json(json) => Kind::ToolInputDelta(ToolInputDelta { call_id, json }),
-    }
-}
-
-/// The arguments as viewers see them: what a file is to hold is in its deltas already, unless there is none.
-fn shown(tool: &str, mut input: Value) -> Value {
-    if tool == "write_file"
-        && let Some(object) = input.as_object_mut()
-        && object.get("content").and_then(Value::as_str).is_some_and(|content| !content.is_empty())
-    {
-        object.shift_remove("content");
-    }
-    input
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::provider::AssistantBlock;

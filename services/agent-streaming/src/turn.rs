@@ -121,6 +121,20 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
+    pub(crate) const ALL: [Self; 11] = [
+        Self::ProviderError,
+        Self::ProviderRefused,
+        Self::ProviderStalled,
+        Self::Truncated,
+        Self::EmptyAnswer,
+        Self::TooManySteps,
+        Self::LimitExceeded,
+        Self::WorkerLost,
+        Self::NotBegun,
+        Self::AccessLost,
+        Self::Internal,
+    ];
+
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::ProviderError => "PROVIDER_ERROR",

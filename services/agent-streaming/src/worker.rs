@@ -15,12 +15,12 @@ use proto::{
     project_storage::CommitTurnRequest,
 };
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::{Instrument as _, Span};
+use tracing::{Instrument as _, Span, field::Empty};
 
 use crate::{
     Parts, event,
-    journal::{Stopped, TurnLog},
-    run, saga,
+    journal::{Stopped, Tally, TurnLog},
+    metrics, run, saga,
     store::{
         self,
         claims::{self, Slot, Terms},
@@ -140,6 +140,9 @@ fn span_of(turn: &Turn) -> Span {
         svc = crate::error::SERVICE,
         turn.id = %turn.id,
         turn.epoch = turn.epoch,
+        turn.outcome = Empty,
+        otel.status_code = Empty,
+        error.type = Empty,
         trace_id = turn.trace_id,
     );
     propagation::adopt_traceparent(&span, &turn.traceparent);
@@ -153,19 +156,34 @@ async fn drive(parts: &Parts, turn: Turn, leased_until: Instant) {
         Err(error) => return tracing::warn!(error = %error, "the turn could not be opened and is left to the next claim"),
     };
     let fenced = log.fenced();
+    let driven = metrics::Counted::driven();
     let outcome = tokio::select! {
         biased;
         outcome = attend(parts, &log, &turn, task) => outcome,
         () = fenced.cancelled() => Err(Left::Stopped(Stopped::Fenced)),
     };
+    drop(driven);
     match outcome {
-        Ok(()) => {}
+        Ok(()) => report(&turn, &log.tally()),
         Err(Left::Stopped(Stopped::Fenced)) => tracing::info!("the turn is no longer driven here"),
         Err(error) => tracing::error!(cause = chassis::error::chain(&error), "the turn is left until its lease runs out"),
     }
     drop(log);
     // Whatever became of it, the next turn of the project may go.
     parts.doorbell.work();
+}
+
+/// A turn that was driven to its end, not back into the queue.
+fn report(turn: &Turn, tally: &Tally) {
+    let Some(outcome) = tally.state.filter(|state| state.ended()) else { return };
+    let reason = tally.failure.map_or("", Reason::as_str);
+    let span = Span::current();
+    span.record("turn.outcome", outcome.as_str());
+    if outcome == State::Failed {
+        span.record("otel.status_code", "ERROR");
+        span.record("error.type", reason);
+    }
+    metrics::ended(turn, &metrics::End { outcome, reason, steps: tally.steps, usage: tally.usage });
 }
 
 /// The log of a claimed turn, numbered on from its newest event.
@@ -219,6 +237,7 @@ async fn begin(parts: &Parts, log: &TurnLog, turn: &Turn) -> Result<(), Left> {
     match claims::take_slot(&parts.db, turn.id, turn.epoch).await? {
         Slot::Taken => {
             log.has_slot();
+            metrics::got_slot(turn);
             Ok(run::run(parts, log, turn).await?)
         }
         Slot::Fenced => Err(Left::Stopped(Stopped::Fenced)),

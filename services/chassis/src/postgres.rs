@@ -15,7 +15,7 @@ use std::{
 
 use opentelemetry::{
     KeyValue, global,
-    metrics::{Counter, Histogram},
+    metrics::{Counter, Gauge, Histogram},
 };
 use sqlx::{
     ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool, Postgres, Transaction,
@@ -33,6 +33,8 @@ use crate::{
 pub const SLOW: Duration = Duration::from_secs(1);
 /// The oldest server whose SQL we keep to.
 const OLDEST_SERVER: u32 = 140_000;
+/// Between two looks at a pool.
+const WATCHED_EVERY: Duration = Duration::from_secs(5);
 /// A connection that rested longer than this is probed before use; a busy one is not, a ping would double the cost of a read.
 const PROBE_AFTER: Duration = Duration::from_secs(1);
 
@@ -147,8 +149,28 @@ pub async fn connect(config: &Config, migrator: &Migrator) -> Result<PgPool, Err
     }
     let pool = pool_options(config).connect_with(options.clone()).await.map_err(|source| create::refused(&options, source))?;
     let database = create::database(&options).to_owned();
-    migrator.run(&pool).await.map_err(|source| Error::Migrate { database, source })?;
+    migrator.run(&pool).await.map_err(|source| Error::Migrate { database: database.clone(), source })?;
+    crate::task::spawn(watch(pool.clone(), database));
     Ok(pool)
+}
+
+/// Tells how much of the pool is in use, until it is closed.
+async fn watch(pool: PgPool, database: String) {
+    let mut period = tokio::time::interval(WATCHED_EVERY);
+    while !pool.is_closed() {
+        let idle = u64::try_from(pool.num_idle()).unwrap_or_default();
+        let size = u64::from(pool.size());
+        let most = u64::from(pool.options().get_max_connections());
+        for (state, count) in [("idle", idle), ("used", size.saturating_sub(idle)), ("max", most)] {
+            let labels =
+                [KeyValue::new("db.client.connection.pool.name", database.clone()), KeyValue::new("db.client.connection.state", state)];
+            INSTRUMENTS.connections.record(count, &labels);
+        }
+        tokio::select! {
+            () = pool.close_event() => return,
+            _ = period.tick() => {}
+        }
+    }
 }
 
 fn pool_options(config: &Config) -> PgPoolOptions {
@@ -193,6 +215,7 @@ pub fn is_transient(error: &sqlx::Error) -> bool {
 struct Instruments {
     duration: Histogram<f64>,
     slow: Counter<u64>,
+    connections: Gauge<u64>,
 }
 
 static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
@@ -205,6 +228,11 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
             .with_boundaries(telemetry::SECONDS.to_vec())
             .build(),
         slow: meter.u64_counter("db.client.operation.slow").with_description("database operations above one second").build(),
+        connections: meter
+            .u64_gauge("db.client.connection.count")
+            .with_unit("{connection}")
+            .with_description("connections of a pool by state; max is how many there may be")
+            .build(),
     }
 });
 
@@ -262,10 +290,17 @@ fn record_operation(span: &Span, summary: &'static str, elapsed: Duration, error
         attributes.push(KeyValue::new("error.type", kind.into_owned()));
     }
     INSTRUMENTS.duration.record(elapsed.as_secs_f64(), &attributes);
-    if elapsed >= SLOW {
-        INSTRUMENTS.slow.add(1, &attributes);
+    // Who got no connection ran no statement: that the database is away is another alert.
+    let slow = elapsed >= SLOW && !error.is_some_and(has_no_connection);
+    // Also 0: a counter that begins with 1 hides its first increase.
+    INSTRUMENTS.slow.add(u64::from(slow), &attributes[..2]);
+    if slow {
         span.in_scope(|| tracing::warn!(db.query.summary = summary, seconds = elapsed.as_secs_f64(), "slow statement"));
     }
+}
+
+fn has_no_connection(error: &sqlx::Error) -> bool {
+    matches!(error_kind(error).as_ref(), "pool_timed_out" | "pool_closed" | "connection")
 }
 
 /// SQLSTATE of what the server refused, else a word for what went wrong on the way.

@@ -3,11 +3,12 @@
 //!
 //! - [`mod@log`]: one line per event, each with its trace id; [`scrub`]: what no line and no report may carry;
 //! - `origin`: which service of the process a span belongs to; `export`: a resource per service;
-//! - `report`: Sentry.
+//! - `process`: memory, descriptors and age of the process; `report`: Sentry.
 
 mod export;
 pub mod log;
 mod origin;
+mod process;
 mod report;
 pub mod scrub;
 
@@ -147,6 +148,7 @@ pub fn init(config: &Config, role: &'static str) -> Guard {
 
 /// Tasks that are never ended show here before they show in memory.
 fn observe_runtime() {
+    process::observe();
     let Ok(handle) = tokio::runtime::Handle::try_current() else { return };
     global::meter("chassis")
         .u64_observable_gauge("runtime.tasks")

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Buffer, Journal, Stopped, lock};
 use crate::{
     doorbell::Doorbell,
-    event,
+    event, metrics,
     store::{
         Error, Pool, Trouble, claims,
         events::{self, Append},
@@ -186,6 +186,7 @@ impl Flusher {
     fn written(&self, item: Item) -> (TurnId, u32) {
         let Item { buffer, append, events } = item;
         let (turn, last) = (append.turn, append.last_seq());
+        metrics::written(&events);
         if append.change.as_ref().is_some_and(crate::turn::Change::releases) {
             // No heartbeat may take the turn back.
             self.journal.close(&buffer);

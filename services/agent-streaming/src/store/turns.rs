@@ -131,6 +131,15 @@ pub(crate) async fn find_active(
     Ok(query("select active turn", id.fetch_optional(db)).await?.map(TurnId))
 }
 
+/// How many turns have not ended, by state.
+pub(crate) async fn count_open(db: &PgPool) -> Result<Vec<(State, u64)>, Error> {
+    let rows = sqlx::query!(r#"SELECT state, count(*) AS "count!" FROM turns WHERE ended_at IS NULL GROUP BY state"#).fetch_all(db);
+    let rows = query("count open turns", rows).await?;
+    rows.into_iter()
+        .map(|row| Ok((State::parse(&row.state).ok_or_else(|| inconsistent("turns.state"))?, row.count.unsigned_abs())))
+        .collect()
+}
+
 /// The turn that others of the project wait for: the one with the slot, else the oldest.
 pub(crate) async fn find_in_front(db: &PgPool, project: ProjectId, of: TurnId) -> Result<Option<TurnId>, Error> {
     let id = sqlx::query_scalar!(

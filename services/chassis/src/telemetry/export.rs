@@ -1,6 +1,6 @@
 //! OTLP for traces and metrics, and the registry behind `/metrics`.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::LazyLock, time::Duration};
 
 use opentelemetry::KeyValue;
 use opentelemetry_otlp::{ExporterBuildError, MetricExporter, SpanExporter as OtlpExporter, WithExportConfig as _};
@@ -11,8 +11,12 @@ use opentelemetry_sdk::{
     trace::{SdkTracerProvider, SpanData, SpanExporter, TracerProviderBuilder},
 };
 use tokio::runtime::Runtime;
+use uuid::Uuid;
 
 use super::{Config, Protocol, origin};
+
+/// This process, among all that ever ran.
+static INSTANCE: LazyLock<Uuid> = LazyLock::new(Uuid::new_v4);
 
 /// The parts of an export, ready to be built.
 pub(super) struct Export {
@@ -88,6 +92,8 @@ fn resource(service: &'static str, environment: &str) -> Resource {
         .with_service_name(service)
         .with_attributes([
             KeyValue::new("service.namespace", "backlot"),
+            // Two replicas of a role are two series.
+            KeyValue::new("service.instance.id", INSTANCE.to_string()),
             KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
             KeyValue::new("deployment.environment.name", environment.to_owned()),
         ])

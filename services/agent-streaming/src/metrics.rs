@@ -1,0 +1,235 @@
+//! What turns come to: metrics of this process, and one log line for each turn at its end. Names follow the semantic conventions of
+//! OpenTelemetry where they have one. Labels are words of ours and names of providers; nothing that a person chose.
+
+use std::{sync::LazyLock, time::Duration};
+
+use chassis::telemetry::SECONDS;
+use opentelemetry::{
+    KeyValue, global,
+    metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter},
+};
+use proto::agent_streaming::{TurnEvent, Usage};
+use time::OffsetDateTime;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    store::{Pool, turns},
+    turn::{Reason, State, Turn},
+};
+
+/// Between two counts of the open turns.
+const PERIOD: Duration = Duration::from_secs(15);
+
+/// Bucket bounds of what takes as long as a model: seconds to an hour.
+const LONG_SECONDS: [f64; 13] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3_600.0];
+/// What a model can be asked of.
+const PROVIDERS: [&str; 3] = ["anthropic", "openai", "demo"];
+/// The error class of an answer that came whole.
+const WHOLE: &str = "";
+
+struct Instruments {
+    ended: Counter<u64>,
+    duration: Histogram<f64>,
+    waited: Histogram<f64>,
+    open: Gauge<u64>,
+    driven: UpDownCounter<i64>,
+    steps: Counter<u64>,
+    attempts: Counter<u64>,
+    model_duration: Histogram<f64>,
+    first_output: Histogram<f64>,
+    tokens: Counter<u64>,
+    streams: UpDownCounter<i64>,
+    log_lag: Histogram<f64>,
+}
+
+static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
+    let meter = global::meter(crate::NAME);
+    let long = |name, description| seconds(&meter, name, description, &LONG_SECONDS);
+    Instruments {
+        ended: meter.u64_counter("backlot.turns.ended").with_description("turns by outcome, and by reason where they failed").build(),
+        duration: long("backlot.turn.duration", "time from a turn's acceptance to its end"),
+        waited: long("backlot.turn.wait", "time from a turn's acceptance to its slot"),
+        open: meter.u64_gauge("backlot.turns.open").with_description("turns of the whole cluster that have not ended, by state").build(),
+        driven: meter.i64_up_down_counter("backlot.turns.driven").with_description("turns that this process drives").build(),
+        steps: meter.u64_counter("backlot.steps").with_description("finished steps").build(),
+        attempts: meter
+            .u64_counter("backlot.attempts")
+            .with_description("calls of models by provider and error class, which is empty for whole answers")
+            .build(),
+        model_duration: long("gen_ai.client.operation.duration", "time of one call of a model"),
+        first_output: long("gen_ai.client.operation.time_to_first_chunk", "time until a model said something"),
+        tokens: meter.u64_counter("backlot.tokens").with_unit("{token}").with_description("tokens by provider and kind").build(),
+        streams: meter.i64_up_down_counter("backlot.streams.open").with_description("viewers of turns at this process").build(),
+        log_lag: seconds(&meter, "backlot.event_log.lag", "age of an event when it was written", &SECONDS),
+    }
+});
+
+fn seconds(meter: &Meter, name: &'static str, description: &'static str, bounds: &[f64]) -> Histogram<f64> {
+    meter.f64_histogram(name).with_unit("s").with_description(description).with_boundaries(bounds.to_vec()).build()
+}
+
+/// Every counter exists from the start: one that begins with 1 hides its first increase.
+pub(crate) fn begin() {
+    let ended = &INSTRUMENTS.ended;
+    for outcome in [State::Completed, State::Cancelled, State::Conflicted] {
+        ended.add(0, &outcome_labels(outcome, ""));
+    }
+    for reason in Reason::ALL {
+        ended.add(0, &outcome_labels(State::Failed, reason.as_str()));
+    }
+    INSTRUMENTS.steps.add(0, &[]);
+    for provider in PROVIDERS {
+        INSTRUMENTS.attempts.add(0, &attempt_labels(provider, WHOLE));
+        tokens(provider, &Usage::default());
+    }
+    INSTRUMENTS.driven.add(0, &[]);
+    INSTRUMENTS.streams.add(0, &[]);
+}
+
+fn outcome_labels(outcome: State, reason: &str) -> [KeyValue; 2] {
+    [KeyValue::new("outcome", outcome.as_str()), KeyValue::new("reason", reason.to_owned())]
+}
+
+fn attempt_labels(provider: &'static str, class: &'static str) -> [KeyValue; 2] {
+    [KeyValue::new("gen_ai.provider.name", provider), KeyValue::new("error.type", class)]
+}
+
+/// The provider in `provider/model`.
+fn provider(model: &str) -> &'static str {
+    let name = model.split('/').next().unwrap_or_default();
+    PROVIDERS.into_iter().find(|known| *known == name).unwrap_or("_OTHER")
+}
+
+/// How a turn ended.
+pub(crate) struct End<'a> {
+    pub(crate) outcome: State,
+    /// Empty unless it failed.
+    pub(crate) reason: &'a str,
+    /// As far as this process knows them.
+    pub(crate) steps: Option<u32>,
+    pub(crate) usage: Usage,
+}
+
+/// Counts a turn that has just ended and writes its line into the log.
+pub(crate) fn ended(turn: &Turn, end: &End<'_>) {
+    let now = chassis::clock::now();
+    let took = since(turn.created_at, now);
+    let labels = outcome_labels(end.outcome, end.reason);
+    INSTRUMENTS.ended.add(1, &labels);
+    INSTRUMENTS.duration.record(took.as_secs_f64(), &labels[..1]);
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                turn.id = %turn.id,
+                outcome = end.outcome.as_str(),
+                reason = end.reason,
+                agent = turn.agent,
+                model = turn.model,
+                steps = end.steps,
+                input_tokens = end.usage.input_tokens,
+                output_tokens = end.usage.output_tokens,
+                seconds = took.as_secs_f64(),
+                "turn ended"
+            )
+        };
+    }
+    if end.outcome == State::Failed { line!(warn) } else { line!(info) }
+}
+
+fn since(then: OffsetDateTime, now: OffsetDateTime) -> Duration {
+    Duration::try_from(now - then).unwrap_or_default()
+}
+
+/// A turn has got its slot.
+pub(crate) fn got_slot(turn: &Turn) {
+    INSTRUMENTS.waited.record(since(turn.created_at, chassis::clock::now()).as_secs_f64(), &[]);
+}
+
+/// Counts the turns of the cluster that have not ended, again and again.
+pub(crate) async fn watch_open_turns(db: Pool, stop: CancellationToken) {
+    let mut period = interval(PERIOD);
+    period.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = period.tick() => {}
+        }
+        // While the database is away the last figures stand; that it is away others say.
+        if let Ok(counts) = turns::count_open(&db).await {
+            open_turns(&counts);
+        }
+    }
+}
+
+fn open_turns(counts: &[(State, u64)]) {
+    for state in [State::Accepted, State::Queued, State::Running, State::Committing] {
+        let count = counts.iter().find(|(counted, _)| *counted == state).map_or(0, |(_, count)| *count);
+        INSTRUMENTS.open.record(count, &[KeyValue::new("state", state.as_str())]);
+    }
+}
+
+pub(crate) fn step_finished() {
+    INSTRUMENTS.steps.add(1, &[]);
+}
+
+/// A call of a model is over: `None` if its answer came whole, else the class of the error.
+pub(crate) fn attempt(model: &str, error: Option<&'static str>, took: Duration, used: &Usage) {
+    let provider = provider(model);
+    let labels = attempt_labels(provider, error.unwrap_or(WHOLE));
+    INSTRUMENTS.attempts.add(1, &labels);
+    INSTRUMENTS.model_duration.record(took.as_secs_f64(), &labels);
+    tokens(provider, used);
+}
+
+/// A model has said the first thing of an answer.
+pub(crate) fn first_output(model: &str, took: Duration) {
+    INSTRUMENTS.first_output.record(took.as_secs_f64(), &[KeyValue::new("gen_ai.provider.name", provider(model))]);
+}
+
+fn tokens(provider: &'static str, used: &Usage) {
+    for (kind, count) in [
+        ("input", used.input_tokens),
+        ("cached_input", used.cached_input_tokens),
+        ("cache_write_input", used.cache_write_input_tokens),
+        ("output", used.output_tokens),
+        ("reasoning", used.reasoning_tokens),
+    ] {
+        let labels = [KeyValue::new("gen_ai.provider.name", provider), KeyValue::new("gen_ai.token.type", kind)];
+        INSTRUMENTS.tokens.add(u64::from(count), &labels);
+    }
+}
+
+/// Events have been written, the oldest first.
+pub(crate) fn written(events: &[TurnEvent]) {
+    let now = chassis::clock::now();
+    if let Some(then) = events.first().and_then(|event| event.time.as_ref()).and_then(chassis::clock::from_timestamp) {
+        INSTRUMENTS.log_lag.record(since(then, now).as_secs_f64(), &[]);
+    }
+}
+
+/// Counts something while it is there.
+pub(crate) struct Counted(&'static UpDownCounter<i64>);
+
+impl Counted {
+    /// A turn that this process drives.
+    pub(crate) fn driven() -> Self {
+        Self::new(&INSTRUMENTS.driven)
+    }
+
+    /// A viewer of a turn.
+    pub(crate) fn stream() -> Self {
+        Self::new(&INSTRUMENTS.streams)
+    }
+
+    fn new(counter: &'static UpDownCounter<i64>) -> Self {
+        counter.add(1, &[]);
+        Self(counter)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.add(-1, &[]);
+    }
+}

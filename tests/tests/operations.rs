@@ -1,0 +1,103 @@
+//! What an operator sees: log lines and metrics of turns.
+
+use anyhow::{Result, ensure};
+use chassis::testing::{self, eventually};
+use e2e::{Person, canary, process::Launch};
+use serde_json::{Value, json};
+
+const SEEN_WITHIN: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Series that are there before anything happened.
+const AT_FIRST: &[(&str, &[&str])] = &[
+    ("backlot_turns_ended_total", &["outcome=\"completed\""]),
+    ("backlot_turns_ended_total", &["outcome=\"failed\"", "reason=\"PROVIDER_ERROR\""]),
+    ("backlot_attempts_total", &["gen_ai_provider_name=\"openai\""]),
+    ("backlot_tokens_total", &["gen_ai_provider_name=\"demo\"", "gen_ai_token_type=\"output\""]),
+    ("db_client_operation_slow_total", &["db_query_summary=\"claim turns\""]),
+];
+/// Series after a turn that failed and one that did not, with the least that each says.
+const AT_LAST: &[(&str, &[&str], f64)] = &[
+    ("backlot_turn_duration_seconds_count", &["outcome=\"failed\""], 1.0),
+    ("backlot_turn_wait_seconds_count", &[], 2.0),
+    ("backlot_steps_total", &[], 1.0),
+    ("backlot_attempts_total", &["error_type=\"connection\"", "gen_ai_provider_name=\"openai\""], 3.0),
+    ("backlot_tokens_total", &["gen_ai_provider_name=\"demo\"", "gen_ai_token_type=\"output\""], 1.0),
+    ("gen_ai_client_operation_time_to_first_chunk_seconds_count", &["gen_ai_provider_name=\"demo\""], 1.0),
+    ("backlot_event_log_lag_seconds_count", &[], 1.0),
+    ("db_client_connection_count", &["db_client_connection_state=\"max\""], 1.0),
+    ("process_memory_usage_bytes", &[], 1_000_000.0),
+    ("process_open_file_descriptor_count", &[], 3.0),
+    ("process_uptime_seconds", &[], 0.1),
+];
+
+/// Nobody listens there.
+async fn closed_url() -> Result<String> {
+    Ok(format!("http://{}/v1", testing::listener().await.local_addr()?))
+}
+
+/// The value of a series, with all of these in its labels.
+fn value(metrics: &str, name: &str, labels: &[&str]) -> Option<f64> {
+    let is_it = |line: &&str| line.starts_with(&format!("{name}{{")) && labels.iter().all(|label| line.contains(label));
+    metrics.lines().find(is_it)?.rsplit(' ').next()?.parse().ok()
+}
+
+async fn metrics(url: &str) -> Result<String> {
+    Ok(reqwest::get(format!("{url}/metrics")).await?.error_for_status()?.text().await?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn turns_that_fail_and_turns_that_do_not_are_seen_by_the_operator() -> Result<()> {
+    chassis::install_crypto();
+    let data = tempfile::tempdir()?;
+    let launch = Launch::new(env!("CARGO_BIN_EXE_backlot-under-test"), &data.path().join("backlot"))
+        .set("BACKLOT_LOG_FORMAT", "json")
+        .set("BACKLOT_DEMO_PACE", "1ms")
+        .set("OPENAI_BASE_URL", &closed_url().await?)
+        .set("DATABASE_URL", &testing::database_url("operations").await);
+    let process = launch.up().await?;
+    let before = metrics(&process.url).await?;
+    for (name, labels) in AT_FIRST.iter().copied() {
+        ensure!(value(&before, name, labels) == Some(0.0), "{name} {labels:?} does not begin with 0:\n{before}");
+    }
+
+    let person = Person::sign_up(&process.url).await?;
+    let failed = person.turn(json!({ "draftId": "a", "prompt": "a page", "model": "openai/nobody" })).await?;
+    ensure!(failed.outcome() == "turn.failed", "{:?}", failed.frames.last());
+    let done = person.turn(json!({ "draftId": "b", "prompt": "a counter", "model": "demo/demo" })).await?;
+    ensure!(done.outcome() == "turn.completed", "{:?}", done.frames.last());
+
+    let after = canary::within(
+        SEEN_WITHIN,
+        eventually(SEEN_WITHIN, || async {
+            let text = metrics(&process.url).await.ok()?;
+            let ended = |labels: &[&str]| value(&text, "backlot_turns_ended_total", labels) == Some(1.0);
+            (ended(&["outcome=\"completed\""]) && ended(&["reason=\"PROVIDER_ERROR\""])).then_some(text)
+        }),
+    )
+    .await?;
+    for (name, labels, least) in AT_LAST.iter().copied() {
+        let found = value(&after, name, labels);
+        ensure!(found.is_some_and(|found| found >= least), "{name} {labels:?} is {found:?} and not {least}:\n{after}");
+    }
+
+    let log = std::fs::read_to_string(launch.log())?;
+    let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let line_of = |turn: &str| {
+        let is_it = |line: &&Value| line["message"] == "turn ended" && line["fields"]["turn.id"] == turn;
+        let found: Vec<_> = lines.iter().filter(is_it).collect();
+        let [line] = found[..] else { anyhow::bail!("{} lines for {turn} in\n{log}", found.len()) };
+        Ok(line.clone())
+    };
+    let line = line_of(&failed.turn)?;
+    assert_eq!(
+        (&line["level"], &line["fields"]["outcome"], &line["fields"]["reason"], &line["fields"]["model"]),
+        (&json!("WARN"), &json!("failed"), &json!("PROVIDER_ERROR"), &json!("openai/nobody"))
+    );
+    let line = line_of(&done.turn)?;
+    let fields = &line["fields"];
+    assert_eq!((&line["level"], &fields["outcome"], &fields["reason"]), (&json!("INFO"), &json!("completed"), &json!("")));
+    ensure!(fields["steps"].as_u64() >= Some(1) && fields["output_tokens"].as_u64() >= Some(1) && fields["seconds"].is_f64(), "{fields}");
+    ensure!(line["trace_id"].as_str().is_some_and(|id| id.len() == 32), "{line}");
+    ensure!(process.terminate().await? == Some(0));
+    Ok(())
+}
