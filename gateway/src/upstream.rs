@@ -20,6 +20,8 @@ use crate::{config::Config, error::Failure, json::present};
 
 /// How long a service may take to say that it is well.
 const HEALTH_TIME: Duration = Duration::from_secs(1);
+/// The engine that most services need, as their health service calls it.
+const POSTGRES: &str = "postgres";
 
 pub(crate) struct Upstream {
     auth: ServiceChannel,
@@ -68,23 +70,41 @@ impl Upstream {
         RateLimitServiceClient::new(self.rate_limit.clone())
     }
 
-    /// Each service's name and whether it serves now.
-    pub(crate) async fn health(&self) -> Vec<(&'static str, bool)> {
+    /// Each service's name and what it can do now.
+    pub(crate) async fn health(&self) -> Vec<(&'static str, Health)> {
         let services = [
             (Caller::Auth, &self.auth),
             (Caller::AgentStreaming, &self.agent_streaming),
             (Caller::ProjectStorage, &self.project_storage),
             (Caller::RateLimit, &self.rate_limit),
         ];
-        join_all(services.map(|(name, channel)| async move { (name.name(), serves(channel.clone()).await) })).await
+        join_all(services.map(|(name, channel)| async move { (name.name(), health_of(channel.clone()).await) })).await
     }
 }
 
-async fn serves(channel: ServiceChannel) -> bool {
-    let request = Context::background().request(HealthCheckRequest { service: String::new() });
+/// What a service says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Health {
+    Serving,
+    /// It answers and cannot work: this is missing.
+    Lacks(&'static str),
+    /// It does not answer, or is about to leave.
+    Away,
+}
+
+async fn health_of(channel: ServiceChannel) -> Health {
     let mut client = HealthClient::new(channel);
-    match tokio::time::timeout(HEALTH_TIME, client.check(request)).await {
-        Ok(Ok(answer)) => answer.into_inner().status() == ServingStatus::Serving,
-        _ => false,
-    }
+    let asking = async {
+        match status(&mut client, "").await {
+            Some(ServingStatus::Serving) => Health::Serving,
+            Some(_) if status(&mut client, POSTGRES).await == Some(ServingStatus::NotServing) => Health::Lacks(POSTGRES),
+            _ => Health::Away,
+        }
+    };
+    tokio::time::timeout(HEALTH_TIME, asking).await.unwrap_or(Health::Away)
+}
+
+async fn status(client: &mut HealthClient<ServiceChannel>, service: &str) -> Option<ServingStatus> {
+    let request = Context::background().request(HealthCheckRequest { service: service.to_owned() });
+    Some(client.check(request).await.ok()?.into_inner().status())
 }

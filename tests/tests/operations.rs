@@ -1,9 +1,10 @@
-//! What an operator sees: log lines and metrics of turns.
+//! What an operator sees: log lines, metrics and readiness.
 
 use anyhow::{Result, ensure};
 use chassis::testing::{self, eventually};
-use e2e::{Person, canary, process::Launch};
+use e2e::{Cluster, Person, canary, process::Launch};
 use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection};
 
 const SEEN_WITHIN: std::time::Duration = std::time::Duration::from_secs(30);
 
@@ -100,4 +101,46 @@ async fn turns_that_fail_and_turns_that_do_not_are_seen_by_the_operator() -> Res
     ensure!(line["trace_id"].as_str().is_some_and(|id| id.len() == 32), "{line}");
     ensure!(process.terminate().await? == Some(0));
     Ok(())
+}
+
+/// Makes a service's database read-only or not, for connections that begin from now on, and ends the others.
+async fn set_read_only(admin: &mut PgConnection, read_only: bool) -> Result<()> {
+    let name: String = sqlx::query_scalar("SELECT current_database()").fetch_one(&mut *admin).await?;
+    let value = if read_only { "on" } else { "off" };
+    sqlx::query(AssertSqlSafe(format!("ALTER DATABASE {name} SET default_transaction_read_only = {value}"))).execute(&mut *admin).await?;
+    sqlx::query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+        .execute(&mut *admin)
+        .await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_whose_database_cannot_be_used_is_not_ready_and_says_which() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let http = reqwest::Client::new();
+    let readiness = async || {
+        let answer = http.get(format!("{}/readyz", cluster.url)).send().await.ok()?;
+        Some((answer.status().as_u16(), answer.json::<Value>().await.ok()?))
+    };
+    let options = cluster.pool("auth").await?.connect_options().as_ref().clone().options([("default_transaction_read_only", "off")]);
+    let mut admin = options.connect().await?;
+
+    set_read_only(&mut admin, true).await?;
+    let (_, body) = eventually(SEEN_WITHIN, || async { readiness().await.filter(|(status, _)| *status == 503) }).await;
+    assert_eq!(
+        (&body["services"]["auth"], &body["services"]["project-storage"], &body["missing"]),
+        (&json!(false), &json!(true), &json!({"auth": "postgres"}))
+    );
+    let credentials = json!({"email": "a@example.com", "password": "a long enough password"});
+    let refused = http.post(format!("{}/api/auth/signup", cluster.url)).json(&credentials).send().await?;
+    assert_eq!(refused.status().as_u16(), 503);
+    let problem: Value = refused.json().await?;
+    ensure!(problem["title"].is_string() && problem["traceId"].is_string(), "{problem}");
+
+    set_read_only(&mut admin, false).await?;
+    let (_, body) = eventually(SEEN_WITHIN, || async { readiness().await.filter(|(status, _)| *status == 200) }).await;
+    assert_eq!(body["missing"], json!({}));
+    let person = cluster.person().await?;
+    ensure!(person.turn(json!({ "draftId": "d", "prompt": "a counter" })).await?.outcome() == "turn.completed");
+    cluster.stop().await
 }

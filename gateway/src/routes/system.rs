@@ -9,7 +9,7 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::{app::App, openapi};
+use crate::{app::App, openapi, upstream::Health};
 
 /// The process runs.
 pub(crate) async fn healthz() -> Response {
@@ -20,11 +20,18 @@ pub(crate) async fn healthz() -> Response {
 pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Response {
     let services = app.upstream.health().await;
     let leaving = app.leaving.is_cancelled();
-    let ready = !leaving && services.iter().all(|(_, serves)| *serves);
-    let services: Map<String, Value> = services.into_iter().map(|(name, serves)| (name.to_owned(), Value::from(serves))).collect();
+    let ready = !leaving && services.iter().all(|(_, health)| *health == Health::Serving);
+    let missing: Map<String, Value> = services
+        .iter()
+        .filter_map(
+            |(name, health)| if let Health::Lacks(engine) = health { Some(((*name).to_owned(), Value::from(*engine))) } else { None },
+        )
+        .collect();
+    let services: Map<String, Value> =
+        services.into_iter().map(|(name, health)| (name.to_owned(), Value::from(health == Health::Serving))).collect();
     let mut response = document(
         if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE },
-        &json!({"ready": ready, "draining": leaving, "services": services}),
+        &json!({"ready": ready, "draining": leaving, "services": services, "missing": missing}),
     );
     if !ready {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

@@ -161,7 +161,9 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     let worker = Worker::new(Arc::clone(&parts));
 
     let verifier = Arc::new(Verifier::new(Caller::AgentStreaming, &config.cluster_secret, Keys::Remote(auth)));
-    let server = Server::new(Caller::AgentStreaming, config.server, verifier, RULES).add(AgentStreamingServiceServer::new(Service(parts)));
+    let server = Server::new(Caller::AgentStreaming, config.server, verifier, RULES)
+        .add(AgentStreamingServiceServer::new(Service(parts)))
+        .needs("postgres", postgres::watch(&db));
     let driving = async {
         worker.run().await;
         worker.drain().await;

@@ -87,6 +87,7 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     let accounts = account::Accounts::new(pool.clone(), hashes, rate_limit, keyring, feed.clone());
     let served = Server::new(Caller::Auth, config.server, Arc::new(verifier), access::RULES)
         .add(AuthServiceServer::new(grpc::Api { accounts, published, feed }))
+        .needs("postgres", postgres::watch(&pool))
         .serve(listener, shutdown)
         .await;
 

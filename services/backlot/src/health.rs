@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use chassis::config::{Env, SettingDoc};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
@@ -64,11 +64,19 @@ pub async fn ready(address: SocketAddr) -> anyhow::Result<()> {
 async fn serving(address: SocketAddr) -> anyhow::Result<()> {
     let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).context("no address")?;
     let channel = endpoint.connect_timeout(LIMIT).connect().await.context("the service does not answer")?;
-    let answer =
-        HealthClient::new(channel).check(HealthCheckRequest { service: String::new() }).await.context("the service does not answer")?;
-    let status = answer.into_inner().status();
-    ensure!(status == ServingStatus::Serving, "the service is not ready: {}", status.as_str_name());
-    Ok(())
+    let mut client = HealthClient::new(channel);
+    let status = status(&mut client, "").await.context("the service does not answer")?;
+    if status == ServingStatus::Serving {
+        return Ok(());
+    }
+    // A service without this engine does not know it.
+    let database = self::status(&mut client, "postgres").await;
+    let missing = if matches!(database, Ok(ServingStatus::NotServing)) { ", postgres cannot be used" } else { "" };
+    bail!("the service is not ready: {}{missing}", status.as_str_name())
+}
+
+async fn status(client: &mut HealthClient<tonic::transport::Channel>, service: &str) -> Result<ServingStatus, tonic::Status> {
+    Ok(client.check(HealthCheckRequest { service: service.to_owned() }).await?.into_inner().status())
 }
 
 /// Where a listener can be reached from this machine: "all addresses" is none.

@@ -3,6 +3,7 @@
 
 pub mod child;
 mod create;
+mod watch;
 
 use std::{
     borrow::Cow,
@@ -15,7 +16,7 @@ use std::{
 
 use opentelemetry::{
     KeyValue, global,
-    metrics::{Counter, Gauge, Histogram},
+    metrics::{Counter, Histogram},
 };
 use sqlx::{
     ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool, Postgres, Transaction,
@@ -24,6 +25,7 @@ use sqlx::{
 };
 use tracing::{Dispatch, Span, dispatcher, field::Empty};
 
+pub use self::watch::watch;
 use crate::{
     config::{Env, Secret},
     failpoint, telemetry,
@@ -33,8 +35,6 @@ use crate::{
 pub const SLOW: Duration = Duration::from_secs(1);
 /// The oldest server whose SQL we keep to.
 const OLDEST_SERVER: u32 = 140_000;
-/// Between two looks at a pool.
-const WATCHED_EVERY: Duration = Duration::from_secs(5);
 /// A connection that rested longer than this is probed before use; a busy one is not, a ping would double the cost of a read.
 const PROBE_AFTER: Duration = Duration::from_secs(1);
 
@@ -149,28 +149,8 @@ pub async fn connect(config: &Config, migrator: &Migrator) -> Result<PgPool, Err
     }
     let pool = pool_options(config).connect_with(options.clone()).await.map_err(|source| create::refused(&options, source))?;
     let database = create::database(&options).to_owned();
-    migrator.run(&pool).await.map_err(|source| Error::Migrate { database: database.clone(), source })?;
-    crate::task::spawn(watch(pool.clone(), database));
+    migrator.run(&pool).await.map_err(|source| Error::Migrate { database, source })?;
     Ok(pool)
-}
-
-/// Tells how much of the pool is in use, until it is closed.
-async fn watch(pool: PgPool, database: String) {
-    let mut period = tokio::time::interval(WATCHED_EVERY);
-    while !pool.is_closed() {
-        let idle = u64::try_from(pool.num_idle()).unwrap_or_default();
-        let size = u64::from(pool.size());
-        let most = u64::from(pool.options().get_max_connections());
-        for (state, count) in [("idle", idle), ("used", size.saturating_sub(idle)), ("max", most)] {
-            let labels =
-                [KeyValue::new("db.client.connection.pool.name", database.clone()), KeyValue::new("db.client.connection.state", state)];
-            INSTRUMENTS.connections.record(count, &labels);
-        }
-        tokio::select! {
-            () = pool.close_event() => return,
-            _ = period.tick() => {}
-        }
-    }
 }
 
 fn pool_options(config: &Config) -> PgPoolOptions {
@@ -215,7 +195,6 @@ pub fn is_transient(error: &sqlx::Error) -> bool {
 struct Instruments {
     duration: Histogram<f64>,
     slow: Counter<u64>,
-    connections: Gauge<u64>,
 }
 
 static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
@@ -228,11 +207,6 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
             .with_boundaries(telemetry::SECONDS.to_vec())
             .build(),
         slow: meter.u64_counter("db.client.operation.slow").with_description("database operations above one second").build(),
-        connections: meter
-            .u64_gauge("db.client.connection.count")
-            .with_unit("{connection}")
-            .with_description("connections of a pool by state; max is how many there may be")
-            .build(),
     }
 });
 
@@ -287,6 +261,7 @@ fn record_operation(span: &Span, summary: &'static str, elapsed: Duration, error
     if let Some(kind) = error.filter(|e| !matches!(e, sqlx::Error::RowNotFound)).map(error_kind) {
         span.record("otel.status_code", "ERROR");
         span.record("error.type", kind.as_ref());
+        watch::note(&kind);
         attributes.push(KeyValue::new("error.type", kind.into_owned()));
     }
     INSTRUMENTS.duration.record(elapsed.as_secs_f64(), &attributes);

@@ -1,11 +1,12 @@
 //! Redis by fred: optional counters and doorbells that replicas share. Without `REDIS_URL` there is none, and what needs it
-//! works in the process. With one it must answer at the start; an outage later is the caller's to bridge, so every
-//! command ends quickly.
+//! works in the process. A server that refuses us ends the start; one that is away, at the start or later, is the caller's to bridge,
+//! so every command ends quickly, and the connection comes by itself.
 
 use std::time::Duration;
 
 use fred::{
     clients::{Client, Pool, SubscriberClient},
+    error::ErrorKind,
     interfaces::{ClientLike as _, EventInterface as _},
     types::{
         Builder,
@@ -53,48 +54,75 @@ pub enum Error {
     Url(#[source] fred::error::Error),
     #[error("cannot connect to Redis")]
     Connect(#[source] fred::error::Error),
-    #[error("cannot connect to Redis: no answer within {} s", CONNECT_LIMIT.as_secs())]
-    Silent,
 }
 
 /// A pool on the server, or `None` without a URL.
 ///
 /// # Errors
-/// The URL was given and no server answers there.
+/// The URL was given and cannot be used, or the server refuses us.
 pub async fn connect(config: &Config) -> Result<Option<Pool>, Error> {
     let Some(builder) = builder(config)? else { return Ok(None) };
     let pool = builder.build_pool(CONNECTIONS).map_err(Error::Url)?;
-    started(pool.init()).await?;
     for client in pool.clients() {
         watch(client);
     }
+    // The library makes the connections in the background, and again after every outage.
+    drop(pool.connect_pool());
+    started(config, pool.wait_for_connect()).await?;
     Ok(Some(pool))
 }
 
 /// A connection that subscribes to channels, and to the same ones again after an outage; `None` without a URL.
 ///
 /// # Errors
-/// The URL was given and no server answers there.
+/// The URL was given and cannot be used, or the server refuses us.
 pub async fn subscriber(config: &Config) -> Result<Option<SubscriberClient>, Error> {
     let Some(builder) = builder(config)? else { return Ok(None) };
     let client = builder.build_subscriber_client().map_err(Error::Url)?;
-    started(client.init()).await?;
-    // Ends with the client.
-    drop(client.manage_subscriptions());
     watch(&client.to_client());
+    // Both end with the client.
+    drop(client.manage_subscriptions());
+    drop(client.connect());
+    started(config, client.wait_for_connect()).await?;
     Ok(Some(client))
 }
 
-async fn started<T>(init: impl Future<Output = Result<T, fred::error::Error>>) -> Result<(), Error> {
-    match tokio::time::timeout(CONNECT_LIMIT, init).await {
-        Ok(result) => result.map(drop).map_err(Error::Connect),
-        Err(_) => Err(Error::Silent),
+/// Waits for the first connection. A server that is away is waited for in the background; one that refuses us is a mistake of
+/// whoever configured it.
+async fn started(config: &Config, connected: impl Future<Output = Result<(), fred::error::Error>>) -> Result<(), Error> {
+    let asked = async {
+        ask(config).await?;
+        connected.await.map_err(Error::Connect)
+    };
+    match tokio::time::timeout(CONNECT_LIMIT, asked).await {
+        Ok(Ok(())) => {}
+        Ok(Err(Error::Connect(error))) if !is_refusal(&error) => tracing::warn!("redis cannot be reached, going on without it: {error}"),
+        Ok(Err(error)) => return Err(error),
+        Err(_) => tracing::warn!("redis does not answer within {} s, going on without it", CONNECT_LIMIT.as_secs()),
     }
+    Ok(())
+}
+
+/// One connection that is not made again, so that it tells why it was refused.
+async fn ask(config: &Config) -> Result<(), Error> {
+    let Some(mut builder) = builder(config)? else { return Ok(()) };
+    builder.with_config(|config| config.fail_fast = true);
+    let client = builder.build().map_err(Error::Url)?;
+    client.init().await.map_err(Error::Connect)?;
+    let answered = client.ping::<()>(None).await;
+    let _ = client.quit().await;
+    answered.map_err(Error::Connect)
+}
+
+fn is_refusal(error: &fred::error::Error) -> bool {
+    matches!(error.kind(), ErrorKind::Auth | ErrorKind::Config | ErrorKind::Url)
 }
 
 fn builder(config: &Config) -> Result<Option<Builder>, Error> {
     let Some(url) = &config.url else { return Ok(None) };
-    let mut builder = Builder::from_config(FredConfig::from_url(url.expose()).map_err(Error::Url)?);
+    let mut config = FredConfig::from_url(url.expose()).map_err(Error::Url)?;
+    config.fail_fast = false;
+    let mut builder = Builder::from_config(config);
     builder
         .with_connection_config(|connection| {
             connection.connection_timeout = Duration::from_secs(2);
@@ -149,11 +177,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_url_is_no_redis_and_a_dead_one_is_an_error() {
+    async fn no_url_is_no_redis_and_a_dead_one_is_gone_on_without() {
         let mut config = Config { url: None, prefix: String::new() };
         assert!(connect(&config).await.unwrap().is_none());
         assert!(subscriber(&config).await.unwrap().is_none());
         config.url = Some(Secret::new("redis://127.0.0.1:1"));
-        assert!(matches!(connect(&config).await, Err(Error::Connect(_))));
+        assert!(connect(&config).await.unwrap().is_some());
+        assert!(subscriber(&config).await.unwrap().is_some());
     }
 }

@@ -6,7 +6,7 @@ mod undecodable;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 use tonic::{
     body::Body,
@@ -14,12 +14,13 @@ use tonic::{
     service::{Routes, RoutesBuilder},
     transport::{Server as Transport, server::TcpIncoming},
 };
-use tonic_health::ServingStatus;
+use tonic_health::{ServingStatus, server::HealthReporter};
 use tower::Service;
 
 use crate::{
     config::Env,
     identity::{Caller, Verifier},
+    task,
 };
 
 /// One row of a service's access table. An RPC without a row is denied to everybody.
@@ -75,13 +76,17 @@ pub struct Server {
     stack: stack::Shared,
     routes: RoutesBuilder,
     names: Vec<&'static str>,
+    engines: Vec<Engine>,
 }
+
+/// What a service cannot work without, and what is wrong with it.
+type Engine = (&'static str, watch::Receiver<Option<String>>);
 
 impl Server {
     #[must_use]
     pub fn new(me: Caller, config: Config, verifier: Arc<Verifier>, rules: &'static [Rule]) -> Self {
         let stack = stack::Shared::new(me, verifier, rules, config.max_concurrent_requests);
-        Self { config, stack, routes: Routes::builder(), names: Vec::new() }
+        Self { config, stack, routes: Routes::builder(), names: Vec::new(), engines: Vec::new() }
     }
 
     /// Mounts a generated service. `add` is the field's word for it.
@@ -97,15 +102,22 @@ impl Server {
         self
     }
 
+    /// The service is ready only while this engine can be used: the receiver has `None`. Its name is a service of the health
+    /// service, so that whoever finds the whole NOT_SERVING can ask what is missing.
+    #[must_use]
+    pub fn needs(mut self, engine: &'static str, problem: watch::Receiver<Option<String>>) -> Self {
+        self.engines.push((engine, problem));
+        self
+    }
+
     /// Serves until `shutdown`, then reports NOT_SERVING and lets open calls finish for the drain time.
     ///
     /// # Errors
     /// If the descriptors or the listener are unusable, or the transport failed.
     pub async fn serve(mut self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
         let (health, health_service) = tonic_health::server::health_reporter();
-        for name in std::iter::once("").chain(self.names.iter().copied()) {
-            health.set_service_status(name, ServingStatus::Serving).await;
-        }
+        let engines = std::mem::take(&mut self.engines);
+        report(&health, &self.names, &engines).await;
         self.routes.add_service(health_service);
         let address = listener.local_addr().map_err(ServeError::Listener)?;
         if self.config.reflection || address.ip().is_loopback() {
@@ -120,10 +132,13 @@ impl Server {
 
         let (names, drain) = (self.names.clone(), self.config.drain);
         let stopping = shutdown.clone();
+        let reporting = task::spawn(shutdown.clone().run_until_cancelled_owned(keep_reporting(health.clone(), names.clone(), engines)));
         let serving = transport().layer(stack::StackLayer::new(self.stack)).add_routes(self.routes.routes()).serve_with_incoming_shutdown(
             TcpIncoming::from(listener).with_nodelay(Some(true)),
             async move {
                 stopping.cancelled().await;
+                // Or it could say that all is well once more.
+                let _ = reporting.await;
                 for name in std::iter::once("").chain(names) {
                     health.set_service_status(name, ServingStatus::NotServing).await;
                 }
@@ -147,6 +162,37 @@ impl Server {
         }
         builder
     }
+}
+
+/// Says of every service and engine whether it can be used.
+async fn report(health: &HealthReporter, names: &[&'static str], engines: &[Engine]) {
+    let status = |well: bool| if well { ServingStatus::Serving } else { ServingStatus::NotServing };
+    let mut all = true;
+    for (engine, problem) in engines {
+        let well = problem.borrow().is_none();
+        all &= well;
+        health.set_service_status(*engine, status(well)).await;
+    }
+    for name in std::iter::once("").chain(names.iter().copied()) {
+        health.set_service_status(name, status(all)).await;
+    }
+}
+
+async fn keep_reporting(health: HealthReporter, names: Vec<&'static str>, mut engines: Vec<Engine>) {
+    loop {
+        let changes = engines.iter_mut().map(|(_, problem)| Box::pin(problem.changed()));
+        // Without engines nothing ever changes; an engine that is watched no more has stopped with its service.
+        if engines_changed(changes.collect()).await.is_err() {
+            return;
+        }
+        report(&health, &names, &engines).await;
+    }
+}
+
+async fn engines_changed<F: Future<Output = Result<(), watch::error::RecvError>> + Unpin>(
+    changes: Vec<F>,
+) -> Result<(), watch::error::RecvError> {
+    if changes.is_empty() { std::future::pending().await } else { futures::future::select_all(changes).await.0 }
 }
 
 fn transport() -> Transport {

@@ -9,8 +9,11 @@ use chassis::{
     postgres, redis,
     testing::{self, eventually},
 };
-use fred::interfaces::{EventInterface as _, KeysInterface as _, PubsubInterface as _};
-use sqlx::{PgPool, migrate::Migrator, postgres::PgPoolOptions};
+use fred::{
+    cmd,
+    interfaces::{ClientLike as _, EventInterface as _, KeysInterface as _, PubsubInterface as _},
+};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, PgPool, migrate::Migrator, postgres::PgPoolOptions};
 
 static MIGRATOR: Migrator = sqlx::migrate!("tests/migrations");
 const LIMIT: Duration = Duration::from_secs(20);
@@ -107,4 +110,50 @@ async fn a_subscription_survives_an_outage() {
     eventually(LIMIT, || async { pool.next().publish::<i64, _, _>("bell", "ding").await.ok().filter(|listeners| *listeners > 0) }).await;
     let message = tokio::time::timeout(LIMIT, messages.recv()).await.unwrap().unwrap();
     assert_eq!(message.value.convert::<String>().unwrap(), "ding");
+}
+
+#[tokio::test]
+async fn redis_that_is_away_at_the_start_comes_later_and_one_that_refuses_us_is_an_error() {
+    let mut server = testing::redis().await;
+    server.kill().await;
+    let config = redis::Config { url: Some(Secret::new(server.url.as_str())), prefix: String::new() };
+    let (pool, listener) = (redis::connect(&config).await.unwrap().unwrap(), redis::subscriber(&config).await.unwrap().unwrap());
+    assert!(pool.incr::<i64, _>("n").await.is_err());
+    server.restart().await;
+    assert!(eventually(LIMIT, || async { pool.incr::<i64, _>("n").await.ok() }).await > 0);
+    eventually(LIMIT, || async { listener.subscribe("bell").await.ok() }).await;
+
+    pool.custom::<(), _>(cmd!("CONFIG"), vec!["SET", "requirepass", "right"]).await.unwrap();
+    for wrong in ["redis://:wrong@", "redis://"] {
+        let url = server.url.replace("redis://", wrong);
+        let config = redis::Config { url: Some(Secret::new(url.as_str())), prefix: String::new() };
+        assert!(matches!(redis::connect(&config).await, Err(redis::Error::Connect(_))), "{wrong}");
+        assert!(matches!(redis::subscriber(&config).await, Err(redis::Error::Connect(_))), "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_used_is_named_and_one_that_can_again_is_well() {
+    let database = testing::postgres(&MIGRATOR).await;
+    let mut problem = postgres::watch(&database.pool);
+    // Whatever the database says, this connection may write.
+    let options = database.pool.connect_options().as_ref().clone().options([("default_transaction_read_only", "off")]);
+    let mut admin = options.connect().await.unwrap();
+    let name: String = sqlx::query_scalar("SELECT current_database()").fetch_one(&mut admin).await.unwrap();
+    assert_eq!(*problem.borrow(), None);
+    for (read_only, expected) in [("on", Some("it is read-only")), ("off", None)] {
+        sqlx::query(AssertSqlSafe(format!("ALTER DATABASE {name} SET default_transaction_read_only = {read_only}")))
+            .execute(&mut admin)
+            .await
+            .unwrap();
+        // Connections keep what they began with.
+        sqlx::query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        .execute(&mut admin)
+        .await
+        .unwrap();
+        let said = tokio::time::timeout(LIMIT, problem.wait_for(|said| said.as_deref() == expected)).await;
+        said.unwrap_or_else(|_| panic!("{expected:?} was not said")).unwrap();
+    }
 }

@@ -115,7 +115,11 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     let service = ProjectStorageServiceServer::new(grpc::Service(Arc::clone(&storage)))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let served = Server::new(Caller::ProjectStorage, config.server, verifier, access::ACCESS).add(service).serve(listener, shutdown).await;
+    let served = Server::new(Caller::ProjectStorage, config.server, verifier, access::ACCESS)
+        .add(service)
+        .needs("postgres", postgres::watch(&storage.pool))
+        .serve(listener, shutdown)
+        .await;
 
     tasks.shutdown(STOP_LIMIT).await;
     storage.pool.close().await;
