@@ -1,6 +1,6 @@
 //! The gateway's settings. The doc comment of a field is its reference; the help text is its short form.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use axum::http::Uri;
 use chassis::{config::Env, secret::ClusterSecret};
@@ -76,7 +76,9 @@ impl Config {
                 burst: env.get("BACKLOT_EDGE_BURST", "100", "requests that one address may send at once"),
             },
             max_requests: env.get("BACKLOT_MAX_REQUESTS", "1024", "HTTP requests in work at once; more are answered 503"),
-            max_streams_per_user: env.get("BACKLOT_MAX_STREAMS_PER_USER", "64", "event streams that one person may have open"),
+            max_streams_per_user: env
+                .get::<NonZeroU32>("BACKLOT_MAX_STREAMS_PER_USER", "64", "event streams that one person may have open")
+                .get(),
             max_connections: env.get("BACKLOT_MAX_CONNECTIONS", "10000", "open connections of each HTTP listener"),
             header_timeout: env.get("BACKLOT_HEADER_TIMEOUT", "10s", "how long the head of a request may take"),
             idle_timeout: env.get("BACKLOT_IDLE_TIMEOUT", "75s", "how long an HTTP connection may stay open without a request"),
@@ -99,6 +101,12 @@ impl Config {
             ),
             Ok(_) => {}
         }
+        let is_far = origin::main_url(self.public_url.as_ref(), self.listen).is_ok_and(|url| !origin::is_loopback(&url));
+        if is_far && self.public_url.is_some() && self.preview_url.is_none() {
+            let problem =
+                "is required with a BACKLOT_PUBLIC_URL that is not loopback: browsers elsewhere cannot reach previews at localhost";
+            env.fault("BACKLOT_PREVIEW_URL", problem);
+        }
         if let Err(problem) = origin::PreviewForm::new(self.preview_url.as_deref(), self.preview_listen) {
             env.fault("BACKLOT_PREVIEW_URL", problem);
         }
@@ -111,8 +119,14 @@ impl Config {
         for (name, _) in zeros.into_iter().filter(|(_, value)| *value == 0) {
             env.fault(name, "must be at least 1");
         }
-        if self.heartbeat.is_zero() {
-            env.fault("BACKLOT_HEARTBEAT", "must be longer than 0s");
+        env.longer_than_zero([
+            ("BACKLOT_HEARTBEAT", self.heartbeat),
+            ("BACKLOT_HEADER_TIMEOUT", self.header_timeout),
+            ("BACKLOT_IDLE_TIMEOUT", self.idle_timeout),
+            ("BACKLOT_WRITE_TIMEOUT", self.write_timeout),
+        ]);
+        if self.edge.per_second > 0 && self.edge.burst == 0 {
+            env.fault("BACKLOT_EDGE_BURST", "must be at least 1");
         }
     }
 }
@@ -136,10 +150,36 @@ mod tests {
     #[test]
     fn plain_http_beyond_this_machine_must_be_wanted() {
         assert!(faults(&[("BACKLOT_PUBLIC_URL", "http://apps.example")]).contains("BACKLOT_INSECURE_HTTP=1"));
-        assert_eq!(faults(&[("BACKLOT_PUBLIC_URL", "http://apps.example"), ("BACKLOT_INSECURE_HTTP", "1")]), "");
+        let preview = ("BACKLOT_PREVIEW_URL", "http://{preview}.apps.example");
+        assert_eq!(faults(&[("BACKLOT_PUBLIC_URL", "http://apps.example"), ("BACKLOT_INSECURE_HTTP", "1"), preview]), "");
         assert!(faults(&[("BACKLOT_LISTEN", "192.0.2.1:80")]).contains("BACKLOT_INSECURE_HTTP=1"));
         for url in ["https://apps.example", "http://localhost:3000", "http://127.0.0.1:1", "http://[::1]:1"] {
-            assert_eq!(faults(&[("BACKLOT_PUBLIC_URL", url)]), "", "{url}");
+            assert_eq!(faults(&[("BACKLOT_PUBLIC_URL", url), preview]), "", "{url}");
+        }
+    }
+
+    #[test]
+    fn previews_need_an_address_that_browsers_elsewhere_can_reach() {
+        let public = ("BACKLOT_PUBLIC_URL", "https://apps.example");
+        assert!(faults(&[public]).starts_with("BACKLOT_PREVIEW_URL: is required"));
+        assert_eq!(faults(&[public, ("BACKLOT_PREVIEW_URL", "https://{preview}.apps.example")]), "");
+        assert_eq!(faults(&[("BACKLOT_PUBLIC_URL", "http://localhost:3000")]), "");
+    }
+
+    #[test]
+    fn nothing_is_switched_off_by_a_zero() {
+        for name in [
+            "BACKLOT_MAX_REQUESTS",
+            "BACKLOT_MAX_CONNECTIONS",
+            "BACKLOT_MAX_STREAMS_PER_USER",
+            "BACKLOT_EDGE_BURST",
+            "BACKLOT_HEARTBEAT",
+            "BACKLOT_HEADER_TIMEOUT",
+            "BACKLOT_IDLE_TIMEOUT",
+            "BACKLOT_WRITE_TIMEOUT",
+        ] {
+            let faults = faults(&[(name, "0")]);
+            assert!(faults.starts_with(&format!("{name}: must be ")), "{name}: {faults}");
         }
     }
 

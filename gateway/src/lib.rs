@@ -79,6 +79,12 @@ pub async fn serve(config: Config, listeners: Listeners, shutdown: CancellationT
     let main_address = listeners.main.local_addr().map_err(ServeError::Listener)?;
     let preview_address = listeners.preview.local_addr().map_err(ServeError::Listener)?;
     let origins = Origins::new(&config, main_address, preview_address).map_err(ServeError::Origin)?;
+    if config.trusted_hops == 0 && config.public_url.as_ref().is_some_and(|url| url.scheme() == "https") {
+        tracing::warn!(
+            "BACKLOT_PUBLIC_URL is https, so there is a proxy in front, and BACKLOT_TRUSTED_HOPS is 0: all people behind it share the \
+             limits of one address"
+        );
+    }
     let draining = CancellationToken::new();
     let app = App::new(config, origins, shutdown.clone(), draining.clone());
 

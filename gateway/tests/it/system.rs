@@ -43,7 +43,7 @@ async fn the_page_comes_with_a_strict_policy() {
 
 #[tokio::test]
 async fn json_is_not_stored_and_https_is_strict() {
-    let gateway = start(&[("BACKLOT_PUBLIC_URL", "https://apps.example")]).await;
+    let gateway = start(&[("BACKLOT_PUBLIC_URL", "https://apps.example"), ("BACKLOT_PREVIEW_URL", "https://{preview}.apps.example")]).await;
     let answer = Client::new().get(gateway.url("/api/projects")).send().await.unwrap();
     assert_eq!(answer.headers()["cache-control"], "no-store");
     assert_eq!(answer.headers()["strict-transport-security"], "max-age=31536000");

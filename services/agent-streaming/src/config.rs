@@ -103,9 +103,7 @@ impl Config {
                 env.fault(name, "must be at least 1");
             }
         }
-        if config.step_timeout.is_zero() {
-            env.fault("BACKLOT_STEP_TIMEOUT", "must be longer than 0");
-        }
+        env.longer_than_zero([("BACKLOT_STEP_TIMEOUT", config.step_timeout), ("BACKLOT_BEGIN_TIMEOUT", config.begin_timeout)]);
         if let Err(faults) = Agents::load(config.agents_dir.as_deref()) {
             env.fault("BACKLOT_AGENTS_DIR", faults.to_string());
         }

@@ -6,7 +6,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use chassis::config::{EXIT_USAGE, Env, Faults};
+use chassis::{
+    config::{EXIT_USAGE, Env, Faults},
+    telemetry,
+};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::{
@@ -61,18 +64,32 @@ pub fn run() -> ExitCode {
         Err(error) => error.exit(),
     };
     chassis::install_crypto();
+    // Viewers and connections are descriptors; the soft limit of many systems is 1,024. What cannot be raised stays as it is.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
     match dispatch(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            let json = is_json(&mut Env::process());
             if let Some(faults) = error.downcast_ref::<Faults>() {
-                eprintln!("{faults}");
+                faults.to_string().lines().for_each(|fault| eprintln!("{}", last_words(fault, json)));
                 ExitCode::from(EXIT_USAGE)
             } else {
-                eprintln!("backlot: {error:#}");
+                let text = format!("{error:#}");
+                eprintln!("{}", if json { last_words(&text, json) } else { format!("backlot: {text}") });
                 ExitCode::FAILURE
             }
         }
     }
+}
+
+/// Whether the log is JSON, whatever else is wrong with the environment.
+fn is_json(env: &mut Env) -> bool {
+    telemetry::Config::read(env).log_format == telemetry::LogFormat::Json
+}
+
+/// Why the process ends, as the log would have it; there may be no log yet.
+fn last_words(text: &str, json: bool) -> String {
+    if json { telemetry::log::json_line(tracing::Level::ERROR, "backlot", text) } else { text.to_owned() }
 }
 
 /// The commands with their settings under the help.
@@ -125,6 +142,16 @@ mod tests {
             let help = command.find_subcommand_mut(name).expect(name).render_long_help().to_string();
             assert!(help.contains("Settings (environment variables)") && help.contains(setting), "{name}:\n{help}");
         }
+    }
+
+    #[test]
+    fn the_last_words_are_json_where_the_log_is() {
+        for (format, json) in [("json", true), ("pretty", false), ("loud", false)] {
+            assert_eq!(is_json(&mut Env::of([("BACKLOT_LOG_FORMAT", format), ("BACKLOT_LOG", "inf")])), json);
+        }
+        let line: serde_json::Value = serde_json::from_str(&last_words("BACKLOT_LISTEN: must \"be\" an address", true)).expect("JSON");
+        assert_eq!((&line["level"], &line["message"]), (&"ERROR".into(), &"BACKLOT_LISTEN: must \"be\" an address".into()));
+        assert_eq!(last_words("x", false), "x");
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod setting;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    time::Duration,
 };
 
 pub use setting::{Secret, Setting};
@@ -100,6 +101,13 @@ impl Env {
         }
     }
 
+    /// Records each of these that is zero, where that would switch off what nothing works without.
+    pub fn longer_than_zero<const N: usize>(&mut self, durations: [(&str, Duration); N]) {
+        for (name, _) in durations.into_iter().filter(|(_, duration)| duration.is_zero()) {
+            self.fault(name, "must be longer than 0s");
+        }
+    }
+
     /// Names settings that other roles read, so that one environment file can serve them all.
     pub fn known_elsewhere(&mut self, settings: &[SettingDoc]) {
         self.known.extend(settings.iter().map(|doc| doc.name.clone()));
@@ -172,7 +180,8 @@ impl fmt::Display for Faults {
 }
 
 /// The known name that a mistyped one most likely stands for: at most a third of it differs.
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     known
         .map(|candidate| (distance(name, candidate), candidate))
         .min()
@@ -197,7 +206,7 @@ fn distance(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::SocketAddr, time::Duration};
+    use std::net::SocketAddr;
 
     use super::*;
 
@@ -215,7 +224,7 @@ mod tests {
             env.check().unwrap_err().to_string(),
             "BACKLOT_LISTEN: must be an address and a port such as 127.0.0.1:8080 or [::1]:8080, is \"nowhere\"\n\
              BACKLOT_IDLE: must be a whole number and a unit, such as 300ms, 15s, 5m, 12h or 7d, is \"15\"\n\
-             BACKLOT_URL: must begin with http:// or https://\n\
+             BACKLOT_URL: must begin with http://\n\
              BACKLOT_KEY: is too short"
         );
     }

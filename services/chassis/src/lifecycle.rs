@@ -1,4 +1,5 @@
-//! Signals. The first SIGTERM or SIGINT asks for an orderly end; the second one ends the process at once.
+//! Signals. The first SIGTERM, SIGINT or SIGHUP (the terminal is gone) asks for an orderly end; the second one ends the process at
+//! once.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -8,17 +9,18 @@ use crate::task;
 /// What a process exits with when a second signal cut its drain short.
 pub const EXIT_HARD: i32 = 130;
 
-/// A token that the first SIGTERM or SIGINT cancels.
+/// A token that the first SIGTERM, SIGINT or SIGHUP cancels.
 ///
 /// # Errors
 /// If the handlers cannot be installed.
 pub fn shutdown_on_signal() -> std::io::Result<CancellationToken> {
     let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut hangup = signal(SignalKind::hangup())?;
     let token = CancellationToken::new();
     let shutdown = token.clone();
     task::spawn(async move {
         loop {
-            let name = tokio::select! { _ = term.recv() => "SIGTERM", _ = interrupt.recv() => "SIGINT" };
+            let name = tokio::select! { _ = term.recv() => "SIGTERM", _ = interrupt.recv() => "SIGINT", _ = hangup.recv() => "SIGHUP" };
             if shutdown.is_cancelled() {
                 tracing::warn!(signal = name, "second signal: exiting without draining");
                 std::process::exit(EXIT_HARD);

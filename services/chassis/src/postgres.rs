@@ -8,6 +8,7 @@ mod watch;
 use std::{
     borrow::Cow,
     future::{Future, poll_fn},
+    num::NonZeroU32,
     pin::pin,
     str::FromStr as _,
     sync::LazyLock,
@@ -69,7 +70,8 @@ impl Config {
                 Secret::new("")
             }
         };
-        let max_connections = env.get("BACKLOT_DATABASE_CONNECTIONS", "16", "most connections of one service to its database");
+        let most: NonZeroU32 = env.get("BACKLOT_DATABASE_CONNECTIONS", "16", "most connections of one service to its database");
+        let max_connections = most.get();
         let idle_in_transaction = env.get("BACKLOT_DATABASE_IDLE_TRANSACTION", "30s", "a transaction that rests this long is rolled back");
         Self { max_connections, idle_in_transaction, ..Self::of_url(service, url) }
     }

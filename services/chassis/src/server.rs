@@ -4,7 +4,7 @@ mod metrics;
 mod stack;
 mod undecodable;
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
@@ -48,11 +48,13 @@ pub struct Config {
 impl Config {
     pub fn read(env: &mut Env) -> Self {
         Self {
-            max_concurrent_requests: env.get(
-                "BACKLOT_MAX_CONCURRENT_REQUESTS",
-                "1024",
-                "requests a service works on at once; more are shed with UNAVAILABLE",
-            ),
+            max_concurrent_requests: env
+                .get::<NonZeroUsize>(
+                    "BACKLOT_MAX_CONCURRENT_REQUESTS",
+                    "1024",
+                    "requests a service works on at once; more are shed with UNAVAILABLE",
+                )
+                .get(),
             reflection: env.get("BACKLOT_REFLECTION", "false", "gRPC reflection also on listeners that are not loopback"),
             drain: env.get("BACKLOT_DRAIN_TIMEOUT", "10s", "how long open calls and turns may go on after the stop signal"),
         }

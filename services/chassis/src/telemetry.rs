@@ -3,7 +3,8 @@
 //!
 //! - [`mod@log`]: one line per event, each with its trace id; [`scrub`]: what no line and no report may carry;
 //! - `origin`: which service of the process a span belongs to; `export`: a resource per service;
-//! - `process`: memory, descriptors and age of the process; `report`: Sentry.
+//! - `process`: memory, descriptors and age of the process; `report`: Sentry;
+//! - `throttle`: a collector that is away.
 
 mod export;
 pub mod log;
@@ -11,6 +12,7 @@ mod origin;
 mod process;
 mod report;
 pub mod scrub;
+mod throttle;
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -21,8 +23,14 @@ use opentelemetry_sdk::{
     trace::{Sampler, SdkTracerProvider},
 };
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    EnvFilter, Layer as _,
+    filter::{FilterExt as _, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
+use self::throttle::Throttle;
 use crate::config::{Env, Secret, Setting};
 
 /// Bucket bounds of every histogram of seconds.
@@ -96,8 +104,11 @@ impl Config {
             sentry_dsn: env.optional("SENTRY_DSN", "Sentry project for internal errors and panics"),
             environment: env.get("BACKLOT_ENVIRONMENT", "development", "name of the installation on traces and reports"),
         };
-        if EnvFilter::try_new(&config.log).is_err() {
-            env.fault("BACKLOT_LOG", "must be a filter such as info or info,auth=debug");
+        if let Some(problem) = filter_problem(&config.log) {
+            env.fault("BACKLOT_LOG", problem);
+        }
+        if let Some(problem) = config.otlp_endpoint.as_ref().and_then(|url| endpoint_problem(url, config.otlp_protocol)) {
+            env.fault("OTEL_EXPORTER_OTLP_ENDPOINT", problem);
         }
         if !(0.0..=1.0).contains(&config.trace_ratio) {
             env.fault("BACKLOT_TRACE_RATIO", "must be from 0 to 1");
@@ -106,6 +117,26 @@ impl Config {
             env.fault("SENTRY_DSN", "must be a Sentry DSN such as https://key@sentry.example/1");
         }
         config
+    }
+}
+
+/// What is wrong with a filter. The library takes a word that is no level for the name of a crate, which silences all others.
+fn filter_problem(filter: &str) -> Option<String> {
+    let word =
+        |directive: &str| directive.trim().parse::<tracing::level_filters::LevelFilter>().is_err() && !directive.contains(['=', '[']);
+    if let Some(word) = filter.split(',').find(|directive| !directive.trim().is_empty() && word(directive)) {
+        return Some(format!("{:?} is no level: use error, warn, info, debug, trace or off, or CRATE=LEVEL", word.trim()));
+    }
+    EnvFilter::try_new(filter).is_err().then(|| "must be a filter such as info or info,auth=debug".to_owned())
+}
+
+/// What is wrong with the collector's address: an exporter that cannot use it fails where nobody looks.
+fn endpoint_problem(url: &url::Url, protocol: Protocol) -> Option<&'static str> {
+    match (url.scheme(), protocol) {
+        _ if url.host_str().is_none() => Some("must be a URL with a host, such as http://127.0.0.1:4317"),
+        ("http", _) | ("https", Protocol::HttpProtobuf) => None,
+        ("https", Protocol::Grpc) => Some("https is only supported with OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"),
+        _ => Some("must begin with http:// or https://"),
     }
 }
 
@@ -137,7 +168,7 @@ pub fn init(config: &Config, role: &'static str) -> Guard {
         // Before the layer of spans, whose end would otherwise come first.
         .with(origin::Layer::new(role, config.otlp_endpoint.is_some()).with_filter(traced.clone()))
         .with(spans.with_filter(traced))
-        .with(log::layer(config.log_format, role).with_filter(filter))
+        .with(log::layer(config.log_format, role).with_filter(filter.and(Throttle::default())))
         .with(sentry.is_some().then(report::layers))
         .try_init();
     if let Some(problem) = export.problem {
@@ -215,5 +246,40 @@ fn sampler(config: &Config) -> Sampler {
         Some(_) => Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(config.trace_ratio))),
         // Trace ids and propagation without the cost of recording.
         None => Sampler::ParentBased(Box::new(Sampler::AlwaysOff)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_names_levels_and_crates() {
+        for filter in ["info", "INFO", "off", "info,auth=debug", "warn,sqlx=off", "agent_streaming[turn]=debug"] {
+            assert_eq!(filter_problem(filter), None, "{filter}");
+        }
+        for filter in ["inf", "auth", "info,debg", "info,auth=loud"] {
+            assert!(filter_problem(filter).is_some(), "{filter}");
+        }
+    }
+
+    #[test]
+    fn a_collector_that_could_not_be_reached_is_a_fault() {
+        let problem = |text: &str, protocol| endpoint_problem(&text.parse().unwrap(), protocol);
+        for (url, protocol) in [
+            ("http://127.0.0.1:4317", Protocol::Grpc),
+            ("http://localhost:4317", Protocol::Grpc),
+            ("https://collector.example", Protocol::HttpProtobuf),
+        ] {
+            assert_eq!(problem(url, protocol), None, "{url}");
+        }
+        for (url, protocol) in [
+            ("https://collector.example", Protocol::Grpc),
+            ("localhost:4317", Protocol::Grpc),
+            ("localhost:4318", Protocol::HttpProtobuf),
+            ("ftp://collector.example", Protocol::HttpProtobuf),
+        ] {
+            assert!(problem(url, protocol).is_some(), "{url}");
+        }
     }
 }

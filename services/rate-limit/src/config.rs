@@ -1,6 +1,6 @@
 //! The settings of this service.
 
-use std::{path::PathBuf, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use chassis::{config::Env, redis, secret::ClusterSecret, server};
 
@@ -27,7 +27,9 @@ pub struct Config {
 
 impl Config {
     pub fn read(env: &mut Env) -> Self {
-        Self {
+        let max_subjects: NonZeroUsize =
+            env.get("BACKLOT_RATE_LIMIT_MAX_SUBJECTS", "1000000", "counters held in the process, at about 200 bytes each");
+        let config = Self {
             server: server::Config::read(env),
             redis: redis::Config::read(env),
             redis_timeout: env.get(
@@ -38,8 +40,10 @@ impl Config {
             cluster_secret: ClusterSecret::read(env),
             auth_url: env.get("BACKLOT_AUTH_URL", "http://127.0.0.1:9090", "where auth listens"),
             policies: policies(env),
-            max_subjects: env.get("BACKLOT_RATE_LIMIT_MAX_SUBJECTS", "1000000", "counters held in the process, at about 200 bytes each"),
-        }
+            max_subjects: max_subjects.get(),
+        };
+        env.longer_than_zero([("BACKLOT_RATE_LIMIT_REDIS_TIMEOUT", config.redis_timeout)]);
+        config
     }
 }
 

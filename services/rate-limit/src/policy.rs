@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use chassis::config::Setting;
+use chassis::config::{Setting, nearest};
 use serde_yaml_ng::{Mapping, Value};
 
 use crate::{decision::micros, gcra::Rate, window::Window};
@@ -86,13 +86,30 @@ impl Policies {
     /// # Errors
     /// Every fault of the file.
     pub fn with(mut self, yaml: &str) -> Result<Self, Vec<PolicyFault>> {
-        for policy in read(yaml)? {
+        let policies = read(yaml)?;
+        let misspelt: Vec<_> = policies.iter().filter_map(|policy| self.misspelt(yaml, &policy.name)).collect();
+        if !misspelt.is_empty() {
+            return Err(misspelt);
+        }
+        for policy in policies {
             match self.0.iter_mut().find(|p| p.name == policy.name) {
                 Some(place) => *place = policy,
                 None => self.0.push(policy),
             }
         }
         Ok(self)
+    }
+
+    /// A new name that is almost a known one would be a limit without effect.
+    fn misspelt(&self, yaml: &str, name: &str) -> Option<PolicyFault> {
+        let known = || self.0.iter().map(|policy| policy.name.as_str());
+        if known().any(|known| known == name) {
+            return None;
+        }
+        let swapped = known().find(|known| letters(known) == letters(name));
+        let meant = swapped.or_else(|| nearest(name, known()))?;
+        let problem = format!("unknown; did you mean {meant}? A policy of your own needs a name that is less like it");
+        Some(PolicyFault { line: line_of(yaml, name, 0), entry: name.to_owned(), problem })
     }
 
     #[must_use]
@@ -103,6 +120,12 @@ impl Policies {
     pub fn iter(&self) -> impl Iterator<Item = &Policy> {
         self.0.iter().map(Arc::as_ref)
     }
+}
+
+fn letters(name: &str) -> Vec<u8> {
+    let mut letters = name.as_bytes().to_vec();
+    letters.sort_unstable();
+    letters
 }
 
 fn read(yaml: &str) -> Result<Vec<Arc<Policy>>, Vec<PolicyFault>> {
@@ -320,6 +343,18 @@ policies:
         assert_eq!(found.len(), expected.len(), "{found:#?}");
         for (found, expected) in found.iter().zip(expected) {
             assert!(found.starts_with(expected), "{found} / {expected}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_name_is_a_fault_and_a_name_of_ones_own_is_not() {
+        let with = |name: &str| Policies::shipped().with(&format!("policies:\n  - {{name: {name}, limit: 1, window: 1s}}\n"));
+        for (name, meant) in [("agnet", "agent"), ("genral", "general"), ("saves", "save"), ("auht", "auth")] {
+            let faults = with(name).expect_err(name);
+            assert!(faults[0].to_string().contains(&format!("policy {name}: unknown; did you mean {meant}?")), "{}", faults[0]);
+        }
+        for name in ["exports", "agent", "my-own"] {
+            assert!(with(name).is_ok(), "{name}");
         }
     }
 

@@ -78,9 +78,10 @@ impl ProviderConfig {
             max_response_bytes: usize::MAX,
             demo_pace: env.get("BACKLOT_DEMO_PACE", "15ms", "time between two events of the demo model"),
         };
-        if config.idle_timeout.is_zero() {
-            env.fault("BACKLOT_PROVIDER_IDLE_TIMEOUT", "must be longer than 0");
-        }
+        env.longer_than_zero([
+            ("BACKLOT_PROVIDER_IDLE_TIMEOUT", config.idle_timeout),
+            ("BACKLOT_PROVIDER_CONNECT_TIMEOUT", config.connect_timeout),
+        ]);
         for (name, key) in [("ANTHROPIC_API_KEY", &config.anthropic_key), ("OPENAI_API_KEY", &config.openai_key)] {
             if key.as_ref().is_some_and(|key| !key.expose().bytes().all(|byte| byte.is_ascii_graphic())) {
                 env.fault(name, "must be visible ASCII characters without spaces");

@@ -18,11 +18,13 @@ const MEGABYTE: usize = 1_000_000;
 pub(super) async fn archive(url: &str, sha512: &str) -> Result<Vec<u8>, Cause> {
     let failed =
         |error: reqwest::Error| Cause::Fetch { url: url.to_owned(), why: format!("{:#}", anyhow::Error::new(error.without_url())) };
-    let client = reqwest::Client::builder()
-        .connect_timeout(Duration::from_secs(15))
-        .read_timeout(Duration::from_secs(30))
-        .build()
-        .map_err(failed)?;
+    let client =
+        reqwest::Client::builder().connect_timeout(Duration::from_secs(15)).read_timeout(Duration::from_secs(30)).build().map_err(
+            |error| Cause::Fetch {
+                url: url.to_owned(),
+                why: format!("there are no root certificates to trust it by (install ca-certificates): {:#}", anyhow::Error::new(error)),
+            },
+        )?;
     let mut answer = client.get(url).send().await.and_then(reqwest::Response::error_for_status).map_err(failed)?;
     let mut progress = Progress::new(url, answer.content_length());
     let mut bytes = Vec::new();

@@ -88,16 +88,10 @@ where
             .unwrap_or(self.role);
         let mut parts = Parts::default();
         event.record(&mut parts);
-        let now = clock::now().format(&Rfc3339).unwrap_or_default();
         let trace = Trace::current();
         match self.format {
             LogFormat::Json => {
-                let mut line = Map::new();
-                line.insert("timestamp".into(), json!(now));
-                line.insert("level".into(), json!(event.metadata().level().as_str()));
-                line.insert("service".into(), json!(service));
-                line.insert("target".into(), json!(event.metadata().target()));
-                line.insert("message".into(), json!(scrub(&parts.message)));
+                let mut line = head(*event.metadata().level(), service, event.metadata().target(), &parts.message);
                 if let Some(trace) = trace {
                     line.insert("trace_id".into(), json!(trace.trace_id));
                     line.insert("span_id".into(), json!(trace.span_id));
@@ -113,7 +107,7 @@ where
             }
             LogFormat::Pretty => {
                 let level = coloured(*event.metadata().level(), writer.has_ansi_escapes());
-                let mut line = format!("{now} {level} {service}: {}", parts.message);
+                let mut line = format!("{} {level} {service}: {}", now(), parts.message);
                 for (name, value) in &parts.fields {
                     match value {
                         Value::String(text) if !text.contains(char::is_whitespace) => write!(line, " {name}={text}")?,
@@ -127,6 +121,27 @@ where
             }
         }
     }
+}
+
+fn now() -> String {
+    clock::now().format(&Rfc3339).unwrap_or_default()
+}
+
+/// What every line in JSON begins with.
+fn head(level: Level, service: &str, target: &str, message: &str) -> Map<String, Value> {
+    let mut line = Map::new();
+    line.insert("timestamp".into(), json!(now()));
+    line.insert("level".into(), json!(level.as_str()));
+    line.insert("service".into(), json!(service));
+    line.insert("target".into(), json!(target));
+    line.insert("message".into(), json!(scrub(message)));
+    line
+}
+
+/// A line for what happens where there is no log yet, or no longer.
+#[must_use]
+pub fn json_line(level: Level, service: &str, message: &str) -> String {
+    Value::Object(head(level, service, "main", message)).to_string()
 }
 
 fn coloured(level: Level, ansi: bool) -> String {

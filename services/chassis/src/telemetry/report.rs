@@ -15,7 +15,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use super::{log::PANIC, scrub::scrub};
+use super::{log::PANIC, scrub::scrub, throttle::is_exporter};
 use crate::config::Secret;
 
 pub(super) fn is_dsn(dsn: &Secret) -> bool {
@@ -39,7 +39,8 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     // A panic has been reported by its hook, with its stack; its log line would be the same event again.
-    let reported = filter_fn(|metadata: &Metadata<'_>| metadata.target() != PANIC);
+    // What a collector that is away costs is for the log alone.
+    let reported = filter_fn(|metadata: &Metadata<'_>| metadata.target() != PANIC && !is_exporter(metadata));
     let errors = ErrorLayer::new().with_filter(LevelFilter::ERROR.and(reported));
     errors.and_then(BreadcrumbLayer::new().with_filter(LevelFilter::INFO))
 }
