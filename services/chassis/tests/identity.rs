@@ -1,17 +1,34 @@
 //! Access tokens as another service checks them: the key set over gRPC, good tokens, and every way to be wrong.
 #![cfg(feature = "testing")]
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chassis::{
     client, clock,
     identity::{Caller, Keys, Verifier},
     testing::{self, Issuer},
 };
-use proto::{auth::Plan, id::UserId};
+use proto::{
+    auth::{JsonWebKey, Plan},
+    id::UserId,
+};
+use ring::{hmac, rand::SystemRandom, signature};
+use serde_json::{Value, json};
 
 fn verifier(issuer: &Issuer) -> Verifier {
     let secret = testing::secret();
     let auth = client::connect(Caller::ProjectStorage, Caller::Auth, &issuer.uri, &secret);
     Verifier::new(Caller::ProjectStorage, &secret, Keys::Remote(auth))
+}
+
+fn now() -> u64 {
+    clock::now().unix_timestamp().unsigned_abs()
+}
+
+async fn refused(verifier: &Verifier, what: &str, token: &str) {
+    match verifier.user(token).await {
+        Ok(_) => panic!("{what}: accepted"),
+        Err(fault) => assert_eq!(fault.reason, "TOKEN_INVALID", "{what}"),
+    }
 }
 
 #[tokio::test]
@@ -23,11 +40,203 @@ async fn a_token_is_good_until_it_ends_and_only_with_the_key_that_signed_it() {
         let found = verifier.user(&token).await.expect("a good token, also from memory");
         assert_eq!((found.id, found.plan), (user, Plan::Pro));
     }
-    let now = clock::now().unix_timestamp().unsigned_abs();
-    let expired = issuer.token_until(user, Plan::Pro, now - 60);
+    let expired = issuer.token_until(user, Plan::Pro, now() - 60);
     let foreign = other.token(user, Plan::Pro);
-    let early = issuer.token_until(user, Plan::Pro, now + 3_600);
+    let early = issuer.token_until(user, Plan::Pro, now() + 3_600);
     for (what, token) in [("expired", &expired), ("of another key", &foreign), ("not yet good", &early)] {
-        assert_eq!(verifier.user(token).await.expect_err(what).reason, "TOKEN_INVALID", "{what}");
+        refused(&verifier, what, token).await;
+    }
+}
+
+/// The header and the claims of a good token.
+fn good(issuer: &Issuer) -> (Value, Value) {
+    let token = issuer.token(UserId::generate(), Plan::Pro);
+    let mut parts = token.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).expect("base64"));
+    let mut next = || serde_json::from_slice(&parts.next().expect("a part")).expect("JSON");
+    (next(), next())
+}
+
+/// The object with one member set, or without it where the value is null.
+fn with(object: &Value, member: &str, value: Value) -> String {
+    let mut object = object.clone();
+    let members = object.as_object_mut().expect("an object");
+    if value.is_null() {
+        members.remove(member);
+    } else {
+        members.insert(member.into(), value);
+    }
+    object.to_string()
+}
+
+#[tokio::test]
+async fn a_signed_token_that_says_something_wrong_is_refused() {
+    let issuer = Issuer::start().await;
+    let verifier = verifier(&issuer);
+    let (header, claims) = good(&issuer);
+    let (plain_header, plain_claims) = (header.to_string(), claims.to_string());
+    verifier.user(&issuer.sign(&plain_header, &plain_claims)).await.expect("the unchanged token is good");
+    verifier
+        .user(&issuer.sign(&with(&header, "x", json!(1)), &with(&claims, "x", json!([1]))))
+        .await
+        .expect("members to come are no fault");
+
+    let headers = [
+        ("alg", json!("none")),
+        ("alg", json!("HS256")),
+        ("alg", json!("ES384")),
+        ("alg", json!("es256")),
+        ("alg", Value::Null),
+        ("alg", json!(["ES256"])),
+        ("typ", json!("JWT")),
+        ("typ", Value::Null),
+        ("kid", json!("another")),
+        ("kid", json!("")),
+        ("kid", json!(7)),
+        ("kid", Value::Null),
+        ("crit", json!(["exp"])),
+        ("crit", json!([])),
+    ];
+    for (member, value) in headers {
+        refused(&verifier, &format!("header {member}: {value}"), &issuer.sign(&with(&header, member, value), &plain_claims)).await;
+    }
+    let moment = now();
+    let wrong = [
+        ("iss", json!("somebody")),
+        ("iss", Value::Null),
+        ("aud", json!("backlot")),
+        ("aud", json!(["backlot-internal", "other"])),
+        ("aud", Value::Null),
+        ("sub", json!("nobody")),
+        ("sub", Value::Null),
+        ("sid", json!("none")),
+        ("plan", json!("gold")),
+        ("exp", json!(moment - 31)),
+        ("exp", json!(-1)),
+        ("exp", json!("never")),
+        ("exp", Value::Null),
+        ("nbf", json!(moment + 600)),
+        ("nbf", json!(u64::MAX)),
+        ("nbf", Value::Null),
+    ];
+    for (member, value) in wrong {
+        refused(&verifier, &format!("claim {member}: {value}"), &issuer.sign(&plain_header, &with(&claims, member, value))).await;
+    }
+}
+
+#[tokio::test]
+async fn a_signed_token_that_is_written_in_a_wrong_way_is_refused() {
+    let issuer = Issuer::start().await;
+    let verifier = verifier(&issuer);
+    let (header, claims) = good(&issuer);
+    let (plain_header, plain_claims) = (header.to_string(), claims.to_string());
+    for doubled in ["alg", "kid", "typ"] {
+        let text = plain_header.replacen('{', &format!("{{\"{doubled}\":{},", header[doubled]), 1);
+        refused(&verifier, &format!("a header with two {doubled}"), &issuer.sign(&text, &plain_claims)).await;
+    }
+    for doubled in ["sub", "aud", "iss", "exp", "nbf", "sid", "plan"] {
+        let text = plain_claims.replacen('{', &format!("{{\"{doubled}\":{},", claims[doubled]), 1);
+        refused(&verifier, &format!("claims with two {doubled}"), &issuer.sign(&plain_header, &text)).await;
+    }
+    let members = |object: &Value| Value::from(object.as_object().expect("object").values().cloned().collect::<Vec<_>>()).to_string();
+    refused(&verifier, "a header as an array", &issuer.sign(&members(&header), &plain_claims)).await;
+    refused(&verifier, "claims as an array", &issuer.sign(&plain_header, &members(&claims))).await;
+    refused(&verifier, "text after the claims", &issuer.sign(&plain_header, &format!("{plain_claims}{{}}"))).await;
+    refused(&verifier, "too long", &issuer.sign(&plain_header, &with(&claims, "pad", json!("x".repeat(4096))))).await;
+}
+
+/// The same bits of a signature in other bytes, or other bits.
+fn changed_signatures(token: &str) -> Vec<(String, String)> {
+    let (signed, signature) = token.rsplit_once('.').expect("a signature");
+    let bytes = URL_SAFE_NO_PAD.decode(signature).expect("base64");
+    let encode = |bytes: &[u8]| format!("{signed}.{}", URL_SAFE_NO_PAD.encode(bytes));
+    let swapped = [&bytes[32..], &bytes[..32]].concat();
+    let der = [&[0x30, 0x44, 0x02, 0x20], &bytes[..32], &[0x02, 0x20], &bytes[32..]].concat();
+    let mut cases = vec![
+        ("no signature".to_owned(), format!("{signed}.")),
+        ("no third part".to_owned(), signed.to_owned()),
+        ("a fourth part".to_owned(), format!("{token}.AA")),
+        ("padding".to_owned(), format!("{token}==")),
+        ("r and s swapped".to_owned(), encode(&swapped)),
+        ("in DER".to_owned(), encode(&der)),
+        ("all zero".to_owned(), encode(&[0; 64])),
+        ("all ones".to_owned(), encode(&[255; 64])),
+        ("a zero in front".to_owned(), encode(&[&[0], bytes.as_slice()].concat())),
+        ("a zero behind".to_owned(), encode(&[bytes.as_slice(), &[0]].concat())),
+    ];
+    cases.extend((0..bytes.len()).map(|end| (format!("{end} bytes of it"), encode(&bytes[..end]))));
+    cases.extend((0..bytes.len() * 8).step_by(7).map(|bit| {
+        let mut bytes = bytes.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        (format!("bit {bit} turned"), encode(&bytes))
+    }));
+    // 64 bytes leave four bits of the last letter unused: other letters decode to the same bytes if nobody looks.
+    let last = signature.as_bytes()[signature.len() - 1];
+    let twins = ('A'..='Z').chain('a'..='z').chain('0'..='9').chain(['-', '_']).filter(|c| *c as u8 != last);
+    cases.extend(twins.map(|c| (format!("{c} as the last letter"), format!("{}{c}", &token[..token.len() - 1]))));
+    cases
+}
+
+#[tokio::test]
+async fn a_token_with_a_changed_signature_is_refused() {
+    let issuer = Issuer::start().await;
+    let verifier = verifier(&issuer);
+    let token = issuer.token(UserId::generate(), Plan::Pro);
+    for (what, token) in changed_signatures(&token) {
+        refused(&verifier, &what, &token).await;
+    }
+    verifier.user(&token).await.expect("the unchanged token is good");
+}
+
+#[tokio::test]
+async fn a_token_signed_in_another_way_is_refused() {
+    let issuer = Issuer::start().await;
+    let verifier = verifier(&issuer);
+    let (header, claims) = good(&issuer);
+    let public = issuer.public();
+    let point = [vec![4], URL_SAFE_NO_PAD.decode(&public.x).expect("x"), URL_SAFE_NO_PAD.decode(&public.y).expect("y")].concat();
+    for alg in ["HS256", "ES256", "none"] {
+        let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(with(&header, "alg", json!(alg))), URL_SAFE_NO_PAD.encode(claims.to_string()));
+        for (what, key) in [("the point", point.as_slice()), ("the coordinate", public.x.as_bytes()), ("nothing", b"")] {
+            let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), signed.as_bytes());
+            refused(&verifier, &format!("{alg}, HMAC under {what}"), &format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag))).await;
+        }
+        refused(&verifier, &format!("{alg} without a signature"), &format!("{signed}.")).await;
+    }
+    let caller = chassis::identity::Signer::new(Caller::Gateway, &testing::secret()).sign(Caller::ProjectStorage, None).expect("token");
+    refused(&verifier, "a caller token", &caller).await;
+}
+
+#[tokio::test]
+async fn a_key_of_another_kind_verifies_nothing() {
+    let issuer = Issuer::start().await;
+    let token = issuer.token(UserId::generate(), Plan::Pro);
+    let good = issuer.public();
+    let with_keys = |keys: Vec<JsonWebKey>| {
+        let (_, keys) = tokio::sync::watch::channel(keys);
+        Verifier::new(Caller::Auth, &testing::secret(), Keys::Local(keys))
+    };
+    with_keys(vec![good.clone()]).user(&token).await.expect("its own key");
+    let rng = SystemRandom::new();
+    let alg = &signature::ECDSA_P384_SHA384_FIXED_SIGNING;
+    let pkcs8 = signature::EcdsaKeyPair::generate_pkcs8(alg, &rng).expect("key");
+    let pair = signature::EcdsaKeyPair::from_pkcs8(alg, pkcs8.as_ref(), &rng).expect("key");
+    let wide = &signature::KeyPair::public_key(&pair).as_ref()[1..];
+    let (x, y) = (URL_SAFE_NO_PAD.encode(&wide[..48]), URL_SAFE_NO_PAD.encode(&wide[48..]));
+    let (header, claims) = self::good(&issuer);
+    let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string()));
+    let sig = URL_SAFE_NO_PAD.encode(pair.sign(&rng, signed.as_bytes()).expect("signature"));
+    let other_curve = format!("{signed}.{sig}");
+    for (what, key, token) in [
+        ("P-384", JsonWebKey { crv: "P-384".into(), alg: "ES384".into(), x: x.clone(), y: y.clone(), ..good.clone() }, &other_curve),
+        ("P-384 called P-256", JsonWebKey { x, y, ..good.clone() }, &other_curve),
+        ("of another type", JsonWebKey { kty: "RSA".into(), ..good.clone() }, &token),
+        ("of another curve", JsonWebKey { crv: "secp256k1".into(), ..good.clone() }, &token),
+        ("of another algorithm", JsonWebKey { alg: "HS256".into(), ..good.clone() }, &token),
+        ("coordinates swapped", JsonWebKey { x: good.y.clone(), y: good.x.clone(), ..good.clone() }, &token),
+        ("a short coordinate", JsonWebKey { x: good.x[..40].into(), ..good.clone() }, &token),
+        ("no coordinate", JsonWebKey { y: String::new(), ..good.clone() }, &token),
+        ("no base64", JsonWebKey { y: "?".repeat(43), ..good.clone() }, &token),
+    ] {
+        refused(&with_keys(vec![key]), what, token).await;
     }
 }

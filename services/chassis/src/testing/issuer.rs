@@ -1,7 +1,6 @@
 //! An issuer of access tokens for tests of services other than auth: a key of its own, and auth's one RPC that verifiers call.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use proto::{
     auth::{self, JsonWebKey, Plan, auth_service_server::AuthService},
     id::{SessionId, UserId},
@@ -20,7 +19,7 @@ const KID: &str = "test";
 
 /// Signs tokens and serves the key that verifies them.
 pub struct Issuer {
-    key: EncodingKey,
+    pair: EcdsaKeyPair,
     /// Where the key set is: the `auth_url` of the service under test.
     pub uri: http::Uri,
 }
@@ -33,21 +32,11 @@ impl Issuer {
     pub async fn start() -> Self {
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).expect("key");
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &SystemRandom::new()).expect("key");
-        let point = &pair.public_key().as_ref()[1..];
-        let key = JsonWebKey {
-            kty: "EC".into(),
-            crv: "P-256".into(),
-            alg: "ES256".into(),
-            r#use: "sig".into(),
-            kid: KID.into(),
-            x: URL_SAFE_NO_PAD.encode(&point[..32]),
-            y: URL_SAFE_NO_PAD.encode(&point[32..]),
-        };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
         let uri = format!("http://{}", listener.local_addr().expect("address")).parse().expect("uri");
-        let service = auth::auth_service_server::AuthServiceServer::new(KeyServer(key));
+        let service = auth::auth_service_server::AuthServiceServer::new(KeyServer(public(&pair)));
         crate::task::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)));
-        Self { key: EncodingKey::from_ec_der(pkcs8.as_ref()), uri }
+        Self { pair, uri }
     }
 
     /// A token of five minutes.
@@ -78,8 +67,38 @@ impl Issuer {
             exp,
             auth_time: iat,
         };
-        let header = Header { typ: Some(TOKEN_TYPE.into()), kid: Some(KID.into()), ..Header::new(Algorithm::ES256) };
-        jsonwebtoken::encode(&header, &claims, &self.key).expect("token")
+        let header = serde_json::json!({"alg": "ES256", "typ": TOKEN_TYPE, "kid": KID});
+        self.sign(&header.to_string(), &serde_json::to_string(&claims).expect("claims"))
+    }
+
+    /// A token of exactly this header and these claims, whatever they are.
+    ///
+    /// # Panics
+    /// If the key does not sign.
+    #[must_use]
+    pub fn sign(&self, header: &str, claims: &str) -> String {
+        let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+        let signature = self.pair.sign(&SystemRandom::new(), signed.as_bytes()).expect("signature");
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+
+    /// The key that verifies.
+    #[must_use]
+    pub fn public(&self) -> JsonWebKey {
+        public(&self.pair)
+    }
+}
+
+fn public(pair: &EcdsaKeyPair) -> JsonWebKey {
+    let point = &pair.public_key().as_ref()[1..];
+    JsonWebKey {
+        kty: "EC".into(),
+        crv: "P-256".into(),
+        alg: "ES256".into(),
+        r#use: "sig".into(),
+        kid: KID.into(),
+        x: URL_SAFE_NO_PAD.encode(&point[..32]),
+        y: URL_SAFE_NO_PAD.encode(&point[32..]),
     }
 }
 

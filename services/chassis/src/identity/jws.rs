@@ -1,0 +1,134 @@
+//! Signed tokens in the compact form (RFC 7515), and the two signatures that there are: HS256 between services, ES256 by auth.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use proto::auth::JsonWebKey;
+use ring::{
+    hmac,
+    signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey},
+};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned, de::IgnoredAny};
+
+/// The longest token that is looked at; ours have less than 1 KiB.
+pub(super) const MAX_BYTES: usize = 4096;
+const COORDINATE_BYTES: usize = 32;
+/// The first byte of a point that is written with both coordinates.
+const UNCOMPRESSED: u8 = 4;
+
+/// Why a token is not good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Problem {
+    #[error("it has more than {MAX_BYTES} bytes")]
+    TooLong,
+    #[error("it does not have three parts")]
+    NotThreeParts,
+    #[error("its header cannot be read")]
+    Header,
+    #[error("its header has an extension that must be understood (crit)")]
+    Critical,
+    #[error("its algorithm must be {0}")]
+    Algorithm(&'static str),
+    #[error("its key is not a point of P-256")]
+    Key,
+    #[error("its signature is wrong")]
+    Signature,
+    #[error("its claims cannot be read")]
+    Claims,
+}
+
+/// What a header says. Members that change what the token means are named; others are left aside.
+#[derive(Deserialize)]
+pub(super) struct Header {
+    alg: String,
+    pub(super) typ: Option<String>,
+    pub(super) kid: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    crit: bool,
+}
+
+fn present<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(value).map(|_| true)
+}
+
+/// A token whose header was read and whose signature was not checked yet.
+pub(super) struct Unverified<'a> {
+    pub(super) header: Header,
+    /// Header and claims as they travel: what the signature is over.
+    signed: &'a str,
+    claims: &'a str,
+    signature: Vec<u8>,
+}
+
+impl<'a> Unverified<'a> {
+    pub(super) fn parse(token: &'a str) -> Result<Self, Problem> {
+        if token.len() > MAX_BYTES {
+            return Err(Problem::TooLong);
+        }
+        let (signed, signature) = token.rsplit_once('.').ok_or(Problem::NotThreeParts)?;
+        let (header, claims) = signed.split_once('.').ok_or(Problem::NotThreeParts)?;
+        if claims.contains('.') {
+            return Err(Problem::NotThreeParts);
+        }
+        let header: Header = object(header).ok_or(Problem::Header)?;
+        if header.crit {
+            return Err(Problem::Critical);
+        }
+        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| Problem::Signature)?;
+        Ok(Self { header, signed, claims, signature })
+    }
+
+    /// The claims, if the signature is HS256 of this key.
+    pub(super) fn hs256<T: DeserializeOwned>(&self, key: &hmac::Key) -> Result<T, Problem> {
+        self.is("HS256")?;
+        hmac::verify(key, self.signed.as_bytes(), &self.signature).map_err(|_| Problem::Signature)?;
+        self.read()
+    }
+
+    /// The claims, if the signature is ES256 of this key.
+    pub(super) fn es256<T: DeserializeOwned>(&self, key: &JsonWebKey) -> Result<T, Problem> {
+        self.is("ES256")?;
+        let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point(key).ok_or(Problem::Key)?);
+        key.verify(self.signed.as_bytes(), &self.signature).map_err(|_| Problem::Signature)?;
+        self.read()
+    }
+
+    fn is(&self, algorithm: &'static str) -> Result<(), Problem> {
+        if self.header.alg == algorithm { Ok(()) } else { Err(Problem::Algorithm(algorithm)) }
+    }
+
+    fn read<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        object(self.claims).ok_or(Problem::Claims)
+    }
+}
+
+/// A JSON object in base64url. A member that is known and comes twice is refused by serde.
+fn object<T: DeserializeOwned>(part: &str) -> Option<T> {
+    let json = URL_SAFE_NO_PAD.decode(part).ok()?;
+    // Serde would also take the members in their order, as an array.
+    if json.trim_ascii_start().first() != Some(&b'{') {
+        return None;
+    }
+    serde_json::from_slice(&json).ok()
+}
+
+fn point(key: &JsonWebKey) -> Option<Vec<u8>> {
+    if key.kty != "EC" || key.crv != "P-256" || key.alg != "ES256" {
+        return None;
+    }
+    let mut point = Vec::with_capacity(1 + 2 * COORDINATE_BYTES);
+    point.push(UNCOMPRESSED);
+    for coordinate in [&key.x, &key.y] {
+        let bytes = URL_SAFE_NO_PAD.decode(coordinate).ok().filter(|bytes| bytes.len() == COORDINATE_BYTES)?;
+        point.extend(bytes);
+    }
+    Some(point)
+}
+
+/// A token with an HS256 signature.
+pub(super) fn sign_hs256(key: &hmac::Key, claims: &impl Serialize) -> Result<String, serde_json::Error> {
+    let mut token = format!("{}.", URL_SAFE_NO_PAD.encode(r#"{"typ":"JWT","alg":"HS256"}"#));
+    URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(claims)?, &mut token);
+    let tag = hmac::sign(key, token.as_bytes());
+    token.push('.');
+    URL_SAFE_NO_PAD.encode_string(tag.as_ref(), &mut token);
+    Ok(token)
+}

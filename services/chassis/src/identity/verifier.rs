@@ -1,0 +1,196 @@
+//! The check of both kinds of token.
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use proto::{
+    auth::{GetKeySetRequest, JsonWebKey, auth_service_client::AuthServiceClient},
+    error::{ErrorCode, Fault},
+};
+use quick_cache::sync::Cache;
+use ring::hmac;
+use tokio::sync::watch;
+
+use super::{
+    AUDIENCE, Caller, Claims, ISSUER, LEEWAY_SECONDS, TOKEN_TYPE, Token, User,
+    jws::{MAX_BYTES, Problem, Unverified},
+    plan_named, sha256,
+    signer::{self, CallerClaims},
+    unix_now,
+};
+use crate::{client::ServiceChannel, context::Context, secret::ClusterSecret};
+
+/// An unknown key name asks auth again, but not more often than this.
+const REFETCH_AFTER: Duration = Duration::from_secs(1);
+const CACHED_TOKENS: usize = 10_000;
+
+/// Where the keys of access tokens come from.
+pub enum Keys {
+    /// auth, asked when a key name is unknown.
+    Remote(ServiceChannel),
+    /// auth itself.
+    Local(watch::Receiver<Vec<JsonWebKey>>),
+}
+
+/// Checks both kinds of token for one service. Verified access tokens are remembered by their hash until they end.
+pub struct Verifier {
+    me: Caller,
+    caller_key: hmac::Key,
+    keys: Keys,
+    fetched: tokio::sync::Mutex<Fetched>,
+    seen: Cache<[u8; 32], (User, u64)>,
+    known: Mutex<Arc<Vec<JsonWebKey>>>,
+}
+
+struct Fetched(Option<Instant>);
+
+impl Verifier {
+    #[must_use]
+    pub fn new(me: Caller, secret: &ClusterSecret, keys: Keys) -> Self {
+        Self {
+            me,
+            caller_key: signer::key(secret),
+            keys,
+            fetched: tokio::sync::Mutex::new(Fetched(None)),
+            seen: Cache::new(CACHED_TOKENS),
+            known: Mutex::default(),
+        }
+    }
+
+    /// Whose caller token this is, and the client's address that it carries.
+    ///
+    /// # Errors
+    /// UNAUTHENTICATED, reason TOKEN_INVALID.
+    pub fn caller(&self, token: &str) -> Result<(Caller, Option<IpAddr>), Fault> {
+        let refuse = |problem| self.refuse(format!("the caller token was not accepted: {problem}"));
+        let claims: CallerClaims = Unverified::parse(token).and_then(|token| token.hs256(&self.caller_key)).map_err(refuse)?;
+        if claims.aud != self.me.name() {
+            return Err(self.refuse("the caller token is for another service"));
+        }
+        if over(claims.exp, unix_now()) {
+            return Err(self.refuse("the caller token is over"));
+        }
+        let caller = Caller::named(&claims.iss).ok_or_else(|| self.refuse("the caller token names no known service"))?;
+        Ok((caller, claims.addr))
+    }
+
+    /// The person behind an access token.
+    ///
+    /// # Errors
+    /// UNAUTHENTICATED, reason TOKEN_INVALID; UNAVAILABLE when auth's keys cannot be had.
+    pub async fn user(&self, token: &str) -> Result<User, Fault> {
+        if token.len() > MAX_BYTES {
+            return Err(self.refuse(format!("the access token was not accepted: {}", Problem::TooLong)));
+        }
+        let hash = sha256(token.as_bytes());
+        if let Some((user, exp)) = self.seen.get(&hash) {
+            if !over(exp, unix_now()) {
+                return Ok(user);
+            }
+            self.seen.remove(&hash);
+        }
+        let claims = self.verify(token).await?;
+        let user = User {
+            id: claims.sub.parse().map_err(|_| self.refuse("the access token names no user"))?,
+            session_id: claims.sid.parse().map_err(|_| self.refuse("the access token names no session"))?,
+            plan: plan_named(&claims.plan).ok_or_else(|| self.refuse("the access token names no plan"))?,
+            token: Token::new(token),
+        };
+        self.seen.insert(hash, (user.clone(), claims.exp));
+        Ok(user)
+    }
+
+    async fn verify(&self, token: &str) -> Result<Claims, Fault> {
+        let refuse = |problem| self.refuse(format!("the access token was not accepted: {problem}"));
+        let token = Unverified::parse(token).map_err(refuse)?;
+        if token.header.typ.as_deref() != Some(TOKEN_TYPE) {
+            return Err(self.refuse("an access token is ES256 with type at+jwt"));
+        }
+        let kid = token.header.kid.as_deref().ok_or_else(|| self.refuse("the access token names no key"))?;
+        let claims: Claims = token.es256(&self.key(kid).await?).map_err(refuse)?;
+        if claims.iss != ISSUER || claims.aud != AUDIENCE {
+            return Err(self.refuse(format!("an access token is by {ISSUER} and for {AUDIENCE}")));
+        }
+        let now = unix_now();
+        if over(claims.exp, now) {
+            return Err(self.refuse("the access token is over"));
+        }
+        if claims.nbf > now + LEEWAY_SECONDS {
+            return Err(self.refuse("the access token is not good yet"));
+        }
+        Ok(claims)
+    }
+
+    async fn key(&self, kid: &str) -> Result<JsonWebKey, Fault> {
+        let unknown = || self.refuse("the access token was signed by an unknown key");
+        match &self.keys {
+            Keys::Local(keys) => keys.borrow().iter().find(|k| k.kid == kid).cloned().ok_or_else(unknown),
+            Keys::Remote(channel) => {
+                if let Some(key) = self.remembered(kid) {
+                    return Ok(key);
+                }
+                let mut fetched = self.fetched.lock().await;
+                if let Some(key) = self.remembered(kid) {
+                    return Ok(key);
+                }
+                if fetched.0.is_some_and(|at| at.elapsed() < REFETCH_AFTER) {
+                    return Err(unknown());
+                }
+                let request = Context::background().request(GetKeySetRequest {});
+                let set = AuthServiceClient::new(channel.clone()).get_key_set(request).await.map_err(|status| {
+                    let text = format!("auth's keys cannot be read: {}", status.message());
+                    Fault::new(self.me.name(), ErrorCode::Unavailable, "UNAVAILABLE", text).retry_after(REFETCH_AFTER)
+                })?;
+                fetched.0 = Some(Instant::now());
+                *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(set.into_inner().keys);
+                self.remembered(kid).ok_or_else(unknown)
+            }
+        }
+    }
+
+    fn remembered(&self, kid: &str) -> Option<JsonWebKey> {
+        let known = Arc::clone(&self.known.lock().unwrap_or_else(PoisonError::into_inner));
+        known.iter().find(|k| k.kid == kid).cloned()
+    }
+
+    fn refuse(&self, text: impl Into<String>) -> Fault {
+        Fault::new(self.me.name(), ErrorCode::Unauthenticated, "TOKEN_INVALID", text)
+    }
+}
+
+/// Whether a token that ends at `exp` is over, with the leeway of two clocks.
+fn over(exp: u64, now: u64) -> bool {
+    now >= exp.saturating_add(LEEWAY_SECONDS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Signer;
+
+    fn verifier(me: Caller) -> Verifier {
+        let (_, keys) = watch::channel(Vec::new());
+        Verifier::new(me, &ClusterSecret::of_bytes(&[7; 32]), Keys::Local(keys))
+    }
+
+    #[test]
+    fn a_caller_token_opens_only_the_service_it_names() {
+        let signer = Signer::new(Caller::Gateway, &ClusterSecret::of_bytes(&[7; 32]));
+        let address: IpAddr = "192.0.2.7".parse().expect("address");
+        let token = signer.sign(Caller::Auth, Some(address)).expect("token");
+        assert_eq!(verifier(Caller::Auth).caller(&token).expect("accepted"), (Caller::Gateway, Some(address)));
+        assert_eq!(verifier(Caller::RateLimit).caller(&token).expect_err("other audience").reason, "TOKEN_INVALID");
+        let other = Signer::new(Caller::Gateway, &ClusterSecret::of_bytes(&[8; 32])).sign(Caller::Auth, None).expect("token");
+        assert!(verifier(Caller::Auth).caller(&other).is_err(), "another cluster's token");
+    }
+
+    #[tokio::test]
+    async fn garbage_is_no_access_token() {
+        for token in ["", "x", "a.b.c", "eyJhbGciOiJub25lIn0.e30."] {
+            assert_eq!(verifier(Caller::Auth).user(token).await.expect_err(token).reason, "TOKEN_INVALID");
+        }
+    }
+}
