@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     fn faults(pairs: &[(&str, &str)]) -> String {
-        let secret = ("BACKLOT_CLUSTER_SECRET", "0123456789012345678901234567890123456789");
+        let secret = ("BACKLOT_CLUSTER_SECRET", "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7");
         let mut env = Env::of(pairs.iter().copied().chain([secret]));
         Config::read(&mut env);
         env.check().err().map(|e| e.to_string()).unwrap_or_default()

@@ -32,7 +32,7 @@ fn every_role_is_a_service_that_can_be_configured_by_its_environment() {
         // As docker would start it, with nothing but a secret in the shell.
         let mut values = image_environment();
         values.extend(environment.iter().map(|(name, value)| (name.clone(), interpolated(value))));
-        values.insert(SECRET.to_owned(), "0123456789abcdef0123456789abcdef".to_owned());
+        values.insert(SECRET.to_owned(), "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7".to_owned());
         let mut env = Env::of(values);
         env.known_elsewhere(&settings::of_all());
         let _ = Process::read(&mut env, role);

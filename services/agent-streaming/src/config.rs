@@ -122,7 +122,7 @@ mod tests {
             ("BACKLOT_LEASE", "1ms"),
             ("BACKLOT_MAX_STEPS", "0"),
             ("BACKLOT_MAX_TURNS", "many"),
-            ("BACKLOT_CLUSTER_SECRET", &"5".repeat(64)),
+            ("BACKLOT_CLUSTER_SECRET", "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7"),
         ]);
         Config::read(&mut env);
         let faults = env.check().expect_err("faults").to_string();
@@ -133,8 +133,11 @@ mod tests {
 
     #[test]
     fn a_transaction_does_not_outlive_a_third_of_the_lease() {
-        let mut env =
-            Env::of([("DATABASE_URL", "postgres://db/x"), ("BACKLOT_LEASE", "1500ms"), ("BACKLOT_CLUSTER_SECRET", &"5".repeat(64))]);
+        let mut env = Env::of([
+            ("DATABASE_URL", "postgres://db/x"),
+            ("BACKLOT_LEASE", "1500ms"),
+            ("BACKLOT_CLUSTER_SECRET", "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7"),
+        ]);
         assert_eq!(Config::read(&mut env).database.idle_in_transaction, Duration::from_millis(500));
     }
 }

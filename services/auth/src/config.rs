@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<Config, String> {
-        let base = [("BACKLOT_AUTH_DATABASE_URL", "postgres://db/auth"), ("BACKLOT_CLUSTER_SECRET", "0123456789abcdef0123456789abcdef")];
+        let base = [("BACKLOT_AUTH_DATABASE_URL", "postgres://db/auth"), ("BACKLOT_CLUSTER_SECRET", "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7")];
         let mut env = Env::of(base.iter().chain(pairs).copied());
         let config = Config::read(&mut env);
         env.check().map(|()| config).map_err(|faults| faults.to_string())

@@ -21,6 +21,7 @@ use anyhow::{Context as _, bail};
 use chassis::{
     config::{Env, Faults, Secret},
     lifecycle,
+    secret::ClusterSecret,
     telemetry::LogFormat,
 };
 use tokio::time::{Instant, sleep};
@@ -123,6 +124,7 @@ fn checked(env: &Env) -> Result<Cluster, Faults> {
     if settings::lacks_database(&env) {
         env.assume("DATABASE_URL", database::PLACEHOLDER);
     }
+    ClusterSecret::make(&mut env);
     let cluster = Cluster::read(&mut env);
     for name in Role::ALL.into_iter().filter_map(Role::url_setting) {
         if env.is_set(name) {

@@ -84,7 +84,7 @@ fn help_lists_the_settings_and_makes_nothing() {
 #[test]
 fn a_token_is_one_line_and_a_probe_of_nothing_fails() {
     let data = tempfile::tempdir().expect("folder");
-    let secret = [("BACKLOT_CLUSTER_SECRET", "0123456789abcdef0123456789abcdef")];
+    let secret = [("BACKLOT_CLUSTER_SECRET", "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7")];
     let output = run(&mut backlot(data.path(), &secret), &["token", "--for", "rate-limit"]);
     let token = text(&output.stdout);
     assert!(output.status.success() && token.lines().count() == 1 && token.trim().split('.').count() == 3, "{token}");

@@ -1,23 +1,22 @@
 //! The one secret of a cluster. Every key that services share (caller tokens, page tokens, cookies' names) is derived from
 //! it for one purpose, so that none of them can stand in for another.
 
+mod key_file;
+mod strength;
+
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    fs::DirBuilder,
+    io,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
-use ring::{
-    hkdf,
-    rand::{SecureRandom as _, SystemRandom},
-};
+use ring::hkdf;
 
 use crate::config::{Env, Secret};
 
 const SETTING: &str = "BACKLOT_CLUSTER_SECRET";
-/// Below this a secret typed by a person could be found by trying.
-const SHORTEST: usize = 32;
+const FILE: &str = "cluster.key";
 /// Separates our derivations from anybody else's use of the same secret.
 const SALT: &[u8] = b"backlot cluster secret v1";
 
@@ -26,29 +25,48 @@ const SALT: &[u8] = b"backlot cluster secret v1";
 pub struct ClusterSecret(hkdf::Prk);
 
 impl ClusterSecret {
-    /// From `BACKLOT_CLUSTER_SECRET`, else from `<BACKLOT_DATA_DIR>/cluster.key`, which the first start makes.
+    /// From `BACKLOT_CLUSTER_SECRET`, else from `<BACKLOT_DATA_DIR>/cluster.key`. Nothing is made here: a role that made a secret of
+    /// its own would start, and understand nobody.
     pub fn read(env: &mut Env) -> Self {
         let given: Option<Secret> = env.optional(
             SETTING,
-            "the secret that all roles share, at least 32 characters; without it <data dir>/cluster.key is made and used",
+            "the secret that all roles share, at least 32 random characters; without it <data dir>/cluster.key is used, which only `backlot up` makes",
         );
-        let folder = data_dir(env);
-        match given {
-            Some(secret) => {
-                if secret.expose().len() < SHORTEST {
-                    env.fault(SETTING, format!("must have at least {SHORTEST} characters"));
+        let path = data_dir(env).join(FILE);
+        if env.is_describing() {
+            return Self::of_bytes(&[]);
+        }
+        if let Some(secret) = given {
+            if let Err(weakness) = strength::check(secret.expose()) {
+                env.fault(SETTING, weakness.to_string());
+            }
+            return Self::of_bytes(secret.expose().as_bytes());
+        }
+        // A value that cannot be read has a fault already.
+        if env.is_set(SETTING) {
+            return Self::of_bytes(&[]);
+        }
+        let text = key_file::read(&path).unwrap_or_else(|e| {
+            let path = path.display();
+            let problem = match e.kind() {
+                io::ErrorKind::NotFound => {
+                    format!("is not set and there is no {path}: set it, or set BACKLOT_DATA_DIR to the folder of a cluster")
                 }
-                Self::of_bytes(secret.expose().as_bytes())
-            }
-            None if env.is_describing() => Self::of_bytes(&[0; SHORTEST]),
-            None => {
-                let path = folder.join("cluster.key");
-                let text = read_or_create(&path).unwrap_or_else(|e| {
-                    env.fault(SETTING, format!("is not set and {} cannot be used: {e}", path.display()));
-                    String::new()
-                });
-                Self::of_bytes(text.as_bytes())
-            }
+                _ => format!("is not set and {path} cannot be used: {e}"),
+            };
+            env.fault(SETTING, problem);
+            String::new()
+        });
+        Self::of_bytes(text.as_bytes())
+    }
+
+    /// Makes `<BACKLOT_DATA_DIR>/cluster.key` where a secret is missing: for the one process that starts all roles.
+    pub fn make(env: &mut Env) {
+        let path = data_dir(env).join(FILE);
+        if !env.is_set(SETTING)
+            && let Err(e) = key_file::make(&path)
+        {
+            env.fault(SETTING, format!("is not set and {} cannot be made: {e}", path.display()));
         }
     }
 
@@ -90,48 +108,15 @@ pub fn make_data_dir(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o711).create(folder)
 }
 
-/// The key of the folder. Two processes that start at once end with the same: each writes a file of its own in full, and
-/// the first link to the final name wins.
-fn read_or_create(path: &Path) -> io::Result<String> {
-    match fs::read_to_string(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-        Ok(text) if text.trim().len() < SHORTEST => return Err(io::Error::other(format!("holds fewer than {SHORTEST} characters"))),
-        read => return read.map(|text| text.trim().to_owned()),
-    }
-    let folder = path.parent().unwrap_or(Path::new("."));
-    make_data_dir(folder)?;
-    let draft = path.with_extension(format!("{}.{}", std::process::id(), random_hex()?));
-    let written = write_new(&draft).and_then(|()| match fs::hard_link(&draft, path) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        linked => linked,
-    });
-    let _ = fs::remove_file(&draft);
-    written?;
-    File::open(folder)?.sync_all()?;
-    fs::read_to_string(path).map(|text| text.trim().to_owned())
-}
-
-fn write_new(path: &Path) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    writeln!(file, "{}", random_hex()?)?;
-    file.sync_all()
-}
-
-fn random_hex() -> io::Result<String> {
-    use std::fmt::Write as _;
-    let mut bytes = [0_u8; 32];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| io::Error::other("no random numbers from the system"))?;
-    Ok(bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    }))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;
+
+    fn faults(env: &Env) -> String {
+        env.check().expect_err("a fault").to_string()
+    }
 
     #[test]
     fn a_key_is_made_once_and_kept_from_others() {
@@ -142,6 +127,7 @@ mod tests {
                 .map(|_| {
                     scope.spawn(|| {
                         let mut env = Env::of([("BACKLOT_DATA_DIR", data.as_str())]);
+                        ClusterSecret::make(&mut env);
                         let secret = ClusterSecret::read(&mut env);
                         env.check().unwrap();
                         secret.derive("caller")
@@ -158,6 +144,59 @@ mod tests {
     }
 
     #[test]
+    fn a_role_without_a_secret_is_refused_and_makes_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data").display().to_string();
+        let mut env = Env::of([("BACKLOT_DATA_DIR", data.as_str())]);
+        ClusterSecret::read(&mut env);
+        let told = faults(&env);
+        assert_eq!(
+            told,
+            format!(
+                "BACKLOT_CLUSTER_SECRET: is not set and there is no {data}/cluster.key: set it, or set BACKLOT_DATA_DIR to the folder of a cluster"
+            )
+        );
+        assert!(!Path::new(&data).exists());
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_is_a_fault_that_names_the_file_and_the_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().display().to_string();
+        let path = folder.path().join("cluster.key");
+        let mut env = Env::of([("BACKLOT_DATA_DIR", data.as_str())]);
+        ClusterSecret::make(&mut env);
+        for mode in [0o640, 0o604, 0o620, 0o602, 0o610, 0o601, 0o644, 0o666, 0o777] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let mut env = Env::of([("BACKLOT_DATA_DIR", data.as_str())]);
+            ClusterSecret::read(&mut env);
+            let told = faults(&env);
+            assert!(told.contains(&format!("chmod 600 {}", path.display())), "{mode:o}: {told}");
+        }
+        for mode in [0o600, 0o400, 0o700] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let mut env = Env::of([("BACKLOT_DATA_DIR", data.as_str())]);
+            ClusterSecret::read(&mut env);
+            env.check().unwrap_or_else(|e| panic!("{mode:o}: {e}"));
+        }
+    }
+
+    #[test]
+    fn a_weak_key_file_is_a_fault() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().display().to_string();
+        let path = folder.path().join("cluster.key");
+        for text in ["", "hunter2", &"a".repeat(32)] {
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            let mut env = Env::of([("BACKLOT_DATA_DIR", data.as_str())]);
+            ClusterSecret::make(&mut env);
+            ClusterSecret::read(&mut env);
+            assert!(faults(&env).contains("cluster.key cannot be used: "), "{text:?}");
+        }
+    }
+
+    #[test]
     fn each_purpose_and_each_cluster_has_its_own_keys() {
         let (one, other) = (ClusterSecret::of_bytes(&[1; 32]), ClusterSecret::of_bytes(&[2; 32]));
         assert_eq!(one.derive("caller"), one.clone().derive("caller"));
@@ -166,10 +205,13 @@ mod tests {
     }
 
     #[test]
-    fn a_short_secret_is_a_fault_that_does_not_show_it() {
-        let mut env = Env::of([(SETTING, "hunter2")]);
-        ClusterSecret::read(&mut env);
-        assert_eq!(env.check().unwrap_err().to_string(), "BACKLOT_CLUSTER_SECRET: must have at least 32 characters");
+    fn a_weak_secret_is_a_fault_that_does_not_show_it() {
+        for (secret, problem) in [("hunter2", "must have at least 32 characters"), (&"x".repeat(32), "repeats")] {
+            let mut env = Env::of([(SETTING, secret)]);
+            ClusterSecret::read(&mut env);
+            let told = faults(&env);
+            assert!(told.starts_with("BACKLOT_CLUSTER_SECRET: ") && told.contains(problem) && !told.contains(secret), "{told}");
+        }
     }
 
     #[test]

@@ -91,7 +91,7 @@ mod tests {
     async fn port_zero_is_four_free_ports() {
         let any = [LISTEN, PREVIEW_LISTEN, GRPC_LISTEN].map(|name| (name, "127.0.0.1:0"));
         // Without a secret reading it would make one, in a folder beside the source.
-        let secret = ("BACKLOT_CLUSTER_SECRET", "0123456789abcdef0123456789abcdef");
+        let secret = ("BACKLOT_CLUSTER_SECRET", "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7");
         let mut env = Env::of(any.into_iter().chain([secret]));
         let explicit = Explicit::of(&env);
         let bound = Listeners::bind(&Cluster::read(&mut env), &explicit).await.expect("bound");

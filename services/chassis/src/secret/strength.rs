@@ -1,0 +1,95 @@
+//! What is no secret although it is long. A random text passes; what a person types to get over a length does not.
+
+/// Below this a secret could be found by trying.
+const SHORTEST: usize = 32;
+/// Of 32 random digits, decimal or hexadecimal, once in ten million times fewer are different.
+const DIFFERENT: usize = 6;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Weakness {
+    #[error("must have at least {SHORTEST} characters")]
+    Short,
+    #[error(
+        "repeats a part of itself: at least {SHORTEST} characters must pass before it begins again; take the output of `openssl rand -hex 32`"
+    )]
+    Repeated,
+    #[error("must have at least {DIFFERENT} different characters; take the output of `openssl rand -hex 32`")]
+    Plain,
+    #[error("is a series, such as the alphabet; take the output of `openssl rand -hex 32`")]
+    Series,
+}
+
+pub(super) fn check(secret: &str) -> Result<(), Weakness> {
+    let letters: Vec<u32> = secret.chars().map(u32::from).collect();
+    if letters.len() < SHORTEST {
+        return Err(Weakness::Short);
+    }
+    // The first and the last letter may be the same: a part must come at least twice.
+    let periods = 1..SHORTEST.min(letters.len() / 2 + 1);
+    if periods.into_iter().any(|period| letters.iter().zip(&letters[period..]).all(|(a, b)| a == b)) {
+        return Err(Weakness::Repeated);
+    }
+    if different(letters.iter().copied()) < DIFFERENT {
+        return Err(Weakness::Plain);
+    }
+    if different(letters.windows(2).map(|pair| pair[1].wrapping_sub(pair[0]))) < DIFFERENT {
+        return Err(Weakness::Series);
+    }
+    Ok(())
+}
+
+fn different(values: impl Iterator<Item = u32>) -> usize {
+    values.collect::<std::collections::HashSet<_>>().len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_only_looks_long_is_weak() {
+        for (secret, weakness) in [
+            (String::new(), Weakness::Short),
+            ("0d1c7e1f92ab4c5e8f60b3a2d4c5e6f".into(), Weakness::Short),
+            // 16 letters of two bytes each.
+            ("ä".repeat(16), Weakness::Short),
+            ("x".repeat(32), Weakness::Repeated),
+            (" ".repeat(64), Weakness::Repeated),
+            ("ab".repeat(40), Weakness::Repeated),
+            ("password".repeat(4), Weakness::Repeated),
+            ("changeme-".repeat(4), Weakness::Repeated),
+            ("0123456789abcdef".repeat(2), Weakness::Repeated),
+            ("0d1c7e1f92ab4c5e".repeat(4), Weakness::Repeated),
+            // Not even whole repeats.
+            ("correct horse ".repeat(3)[..40].into(), Weakness::Repeated),
+            (format!("{}b", "a".repeat(40)), Weakness::Plain),
+            ("01".chars().cycle().take(33).chain("001101".chars()).collect(), Weakness::Plain),
+            (('a'..='z').chain('A'..='Z').collect(), Weakness::Series),
+            (('0'..='z').rev().collect(), Weakness::Series),
+            ("0123456789abcdefghijklmnopqrstuvwxyz".into(), Weakness::Series),
+        ] {
+            assert_eq!(check(&secret), Err(weakness), "{secret:?}");
+        }
+    }
+
+    #[test]
+    fn a_sentence_and_random_texts_are_strong() {
+        for secret in ["a secret of at least thirty-two letters", "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7", "31415926535897932384626433832795"] {
+            assert_eq!(check(secret), Ok(()), "{secret}");
+        }
+    }
+
+    #[test]
+    fn random_texts_are_strong() {
+        use ring::rand::{SecureRandom as _, SystemRandom};
+        for _ in 0..2_000 {
+            let mut bytes = [0; 32];
+            SystemRandom::new().fill(&mut bytes).expect("random bytes");
+            let hex = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            let digits = bytes.iter().map(|byte| format!("{:03}", byte)).collect::<String>();
+            for secret in [&hex, &hex[..32], &digits] {
+                assert_eq!(check(secret), Ok(()), "{secret}");
+            }
+        }
+    }
+}
