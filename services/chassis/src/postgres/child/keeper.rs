@@ -149,11 +149,8 @@ impl Server {
     }
 
     fn spawn(&self) -> Result<Child, Error> {
-        let path = self.place.log();
-        let fresh = fs::metadata(&path).is_ok_and(|meta| meta.len() > LOG_LIMIT);
-        let log = if fresh { File::create(&path) } else { File::options().create(true).append(true).open(&path) };
-        let streams = log.and_then(|file| Ok((file.try_clone()?, file)));
-        let (output, errors) = streams.map_err(|source| Error::Folder { folder: path, source })?;
+        let streams = self.place.open_log(LOG_LIMIT).and_then(|file| Ok((file.try_clone()?, file)));
+        let (output, errors) = streams.map_err(|source| Error::Folder { folder: self.place.folder.clone(), source })?;
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.place.data()).arg("-k").arg(&self.place.sockets);
         for setting in self.settings() {
@@ -216,7 +213,7 @@ impl Server {
     }
 
     fn last_words(&self) -> String {
-        let text = fs::read(self.place.log()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+        let text = self.place.read_log().unwrap_or_default();
         let lines: Vec<_> = text.lines().rev().take(3).collect();
         lines.into_iter().rev().collect::<Vec<_>>().join(" / ")
     }

@@ -3,11 +3,11 @@
 
 use std::{
     ffi::OsStr,
-    fs::{self, DirBuilder, File, TryLockError},
-    io,
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Read as _},
     os::unix::{
         ffi::OsStrExt as _,
-        fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown, symlink},
+        fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, fchown, symlink},
     },
     path::{Path, PathBuf},
 };
@@ -47,7 +47,7 @@ impl Place {
             None
         };
         let folder = open(folder, user, Path::new(SHARED), progress).map_err(failed)?;
-        let lock = File::options().create(true).truncate(false).write(true).open(folder.join("lock")).map_err(failed)?;
+        let lock = open_file(File::options().create(true).truncate(false).write(true), &folder.join("lock")).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(Error::InUse(folder)),
@@ -70,6 +70,45 @@ impl Place {
     pub(super) fn log(&self) -> PathBuf {
         self.folder.join("log")
     }
+
+    /// The log, to be written at its end by the server's user; begun anew when it has grown beyond the limit.
+    pub(super) fn open_log(&self, limit: u64) -> io::Result<File> {
+        let log = open_file(File::options().create(true).append(true), &self.log())?;
+        if let Some(user) = self.user {
+            fchown(&log, Some(user.uid), Some(user.gid))?;
+        }
+        if log.metadata()?.len() > limit {
+            log.set_len(0)?;
+        }
+        Ok(log)
+    }
+
+    /// What the log holds.
+    pub(super) fn read_log(&self) -> io::Result<String> {
+        let mut bytes = Vec::new();
+        open_file(File::options().read(true), &self.log())?.read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+/// Opens a file in the server's folder. The folder belongs to the server's user, so root must not go where that user leads: neither
+/// through a link nor to a second name of somebody's file, nor wait at a pipe.
+fn open_file(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let refuse = |what: &str| io::Error::other(format!("{} is {what}: remove it", path.display()));
+    let opened = options.mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
+    let file = opened.map_err(|e| match e.raw_os_error() {
+        Some(libc::ELOOP) => refuse("a link"),
+        Some(libc::ENXIO) => refuse("no file"),
+        _ => e,
+    })?;
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(refuse("no file"));
+    }
+    if meta.nlink() != 1 {
+        return Err(refuse("one of several names of a file"));
+    }
+    Ok(file)
 }
 
 /// `postgres`, else `nobody`, as the machine lists them: `initdb` does not work for a user without a name.
@@ -158,15 +197,21 @@ fn socket_folder(folder: &Path, user: Option<User>) -> io::Result<PathBuf> {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
         _ => {}
     }
-    // In a shared folder somebody else could have been first.
-    let meta = fs::symlink_metadata(&sockets)?;
-    let owner = fs::metadata(folder)?.uid();
-    if !meta.is_dir() || !(meta.uid() == owner || (user.is_some() && meta.uid() == 0)) {
-        return Err(io::Error::other(format!("{} belongs to somebody else", sockets.display())));
+    // In a shared folder somebody else could have been first, and could put another folder there meanwhile: what is open stays.
+    let foreign = || io::Error::other(format!("{} belongs to somebody else", sockets.display()));
+    let open = File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_DIRECTORY).open(&sockets).map_err(|e| {
+        match e.raw_os_error() {
+            Some(libc::ELOOP | libc::ENOTDIR | libc::EACCES) => foreign(),
+            _ => e,
+        }
+    })?;
+    let (meta, owner) = (open.metadata()?, fs::metadata(folder)?.uid());
+    if !(meta.uid() == owner || (user.is_some() && meta.uid() == 0)) {
+        return Err(foreign());
     }
-    fs::set_permissions(&sockets, fs::Permissions::from_mode(0o700))?;
+    open.set_permissions(fs::Permissions::from_mode(0o700))?;
     if let Some(user) = user {
-        chown(&sockets, Some(user.uid), Some(user.gid))?;
+        fchown(&open, Some(user.uid), Some(user.gid))?;
     }
     Ok(sockets)
 }
@@ -223,5 +268,74 @@ mod tests {
             assert_eq!(fs::metadata(&sockets).unwrap().mode() & 0o777, 0o700);
             fs::remove_dir(sockets).unwrap();
         }
+    }
+
+    fn place(folder: &Path) -> Place {
+        Place::claim(folder, &|_| ()).unwrap()
+    }
+
+    /// What is put in the log's place, and how.
+    type Trap<'a> = (&'a str, &'a dyn Fn(&Path));
+
+    #[test]
+    fn the_log_is_a_file_of_the_servers_user_or_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let place = place(&root.path().join("pg"));
+        place.open_log(10).unwrap();
+        assert_eq!(
+            fs::metadata(place.log()).unwrap().uid(),
+            place.user.map_or_else(|| fs::metadata(root.path()).unwrap().uid(), |u| u.uid)
+        );
+        fs::write(place.log(), "ten bytes and more").unwrap();
+        assert_eq!(place.read_log().unwrap(), "ten bytes and more");
+        place.open_log(1_000).unwrap();
+        assert_eq!(place.read_log().unwrap(), "ten bytes and more", "kept");
+        place.open_log(10).unwrap();
+        assert_eq!(place.read_log().unwrap(), "", "begun anew");
+
+        let victim = root.path().join("victim");
+        fs::write(&victim, "a file of somebody else, longer than the limit").unwrap();
+        let owner = fs::metadata(&victim).unwrap().uid();
+        let missing = root.path().join("missing");
+        let traps: [Trap; 5] = [
+            ("a link to a file", &|log| symlink(&victim, log).unwrap()),
+            ("a link to nothing", &|log| symlink(&missing, log).unwrap()),
+            ("a second name", &|log| fs::hard_link(&victim, log).unwrap()),
+            ("a pipe", &|log| assert!(std::process::Command::new("mkfifo").arg(log).status().unwrap().success())),
+            ("a folder", &|log| fs::create_dir(log).unwrap()),
+        ];
+        for (what, lay) in traps {
+            fs::remove_file(place.log()).unwrap();
+            lay(&place.log());
+            assert!(place.open_log(10).is_err(), "{what}: written");
+            assert!(place.read_log().is_err(), "{what}: read");
+            assert_eq!(fs::read_to_string(&victim).unwrap(), "a file of somebody else, longer than the limit", "{what}");
+            assert_eq!(fs::metadata(&victim).unwrap().uid(), owner, "{what}");
+            assert!(!missing.exists(), "{what}");
+        }
+    }
+
+    #[test]
+    fn neither_the_lock_nor_the_sockets_lead_elsewhere() {
+        let root = tempfile::tempdir().unwrap();
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let (folder, elsewhere) = (root.path().join("pg"), root.path().join("elsewhere"));
+        drop(place(&folder));
+        fs::create_dir(&elsewhere).unwrap();
+        fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o755)).unwrap();
+        let owner = fs::metadata(&elsewhere).unwrap().uid();
+        fs::remove_dir(folder.join("s")).unwrap();
+        symlink(&elsewhere, folder.join("s")).unwrap();
+        let error = Place::claim(&folder, &|_| ()).unwrap_err();
+        assert!(std::error::Error::source(&error).unwrap().to_string().contains("belongs to somebody else"), "{error:?}");
+        let meta = fs::metadata(&elsewhere).unwrap();
+        assert_eq!((meta.uid(), meta.mode() & 0o777), (owner, 0o755));
+
+        fs::remove_file(folder.join("s")).unwrap();
+        fs::remove_file(folder.join("lock")).unwrap();
+        symlink(root.path().join("made"), folder.join("lock")).unwrap();
+        assert!(Place::claim(&folder, &|_| ()).is_err());
+        assert!(!root.path().join("made").exists());
     }
 }
