@@ -265,8 +265,12 @@ fn interpolated(value: &str) -> String {
     format!("{before}{default}{}", interpolated(after))
 }
 
-/// A tag that begins with a version of at least two numbers.
+/// A tag that begins with a version of at least two numbers; its digest may follow.
 fn is_pinned(image: &str) -> bool {
+    let (image, digest) = image.split_once('@').unwrap_or((image, ""));
+    if !digest.is_empty() && digest.strip_prefix("sha256:").is_none_or(|hex| hex.len() != 64) {
+        return false;
+    }
     let Some((_, tag)) = image.rsplit_once(':') else { return false };
     let version = tag.trim_start_matches('v').split('-').next().unwrap_or_default();
     version.contains('.') && version.split('.').all(|part| part.parse::<u32>().is_ok())
