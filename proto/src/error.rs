@@ -239,6 +239,13 @@ impl Violations {
         self.add(field, if min == 0 { format!("must be at most {max} bytes") } else { format!("must be {min} to {max} bytes") });
     }
 
+    /// Records a name with characters that make it read as another one.
+    pub fn plain(&mut self, field: &str, text: &str) {
+        if text.chars().any(crate::text::misleads) {
+            self.add(field, "must hold no control characters and none that change the direction of the text");
+        }
+    }
+
     /// The refusal, if anything was recorded.
     ///
     /// # Errors

@@ -6,6 +6,8 @@
 
 use unicode_normalization::is_nfc;
 
+use crate::text::{is_control, is_direction, misleads};
+
 /// Characters of a path.
 pub const MAX_CHARACTERS: usize = 255;
 /// Bytes of one part of a new path: what ext4, XFS, APFS and NTFS all hold.
@@ -91,6 +93,9 @@ pub fn check(path: &str) -> Result<(), BadPath> {
 /// What is wrong with it.
 pub fn check_new(path: &str) -> Result<(), BadPath> {
     check(path)?;
+    if let Some(c) = path.chars().find(|c| is_control(*c)) {
+        return Err(BadPath::Control(c));
+    }
     if let Some(c) = path.chars().find(|c| is_direction(*c)) {
         return Err(BadPath::Direction(c));
     }
@@ -142,11 +147,6 @@ fn is_ignored_by_hfs(c: char) -> bool {
     matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}')
 }
 
-/// Unicode's property `Bidi_Control`: with these a name reads as another one.
-fn is_direction(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 /// Unicode's noncharacters. APFS refuses names with code points that are not assigned, and these never will be.
 fn is_unassigned(c: char) -> bool {
     matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe
@@ -163,7 +163,7 @@ pub fn fold(name: &str) -> String {
 pub fn shown(text: &str) -> String {
     let mut shown = String::new();
     for c in text.chars().take(SHOWN_CHARACTERS) {
-        if c.is_control() || is_direction(c) || is_unassigned(c) {
+        if misleads(c) || is_unassigned(c) {
             shown.extend(c.escape_unicode());
         } else {
             shown.push(c);

@@ -91,6 +91,9 @@ fn paths_that_only_stored_files_have() {
     for c in "\u{61c}\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}".chars() {
         rows.push((format!("a/gpj{c}exe"), BadPath::Direction(c)));
     }
+    for c in "\u{2028}\u{2029}\u{206a}\u{206f}\u{fff9}\u{fffb}".chars() {
+        rows.push((format!("a/b{c}c"), BadPath::Control(c)));
+    }
     for c in "\u{fdd0}\u{fdef}\u{fffe}\u{ffff}\u{1fffe}\u{10ffff}".chars() {
         rows.push((format!("a{c}"), BadPath::Unassigned(c)));
     }

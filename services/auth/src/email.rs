@@ -217,6 +217,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn no_address_has_a_character_that_misleads() {
+        for c in (0..=0x10_ffff).filter_map(char::from_u32).filter(|c| proto::text::misleads(*c)) {
+            for text in [
+                format!("{c}a@b.c"),
+                format!("a{c}a@b.c"),
+                format!("a{c}@b.c"),
+                format!("a@{c}b.c"),
+                format!("a@b{c}b.c"),
+                format!("a@b.c{c}"),
+            ] {
+                // Separators of lines are spaces, which are dropped around an address.
+                let parsed = text.parse::<Email>();
+                let dropped = |email: &Email| email.as_str() == "a@b.c" && c.is_whitespace();
+                assert!(parsed.as_ref().map_or(true, dropped), "{text:?}");
+            }
+        }
+    }
+
     /// One row is one account.
     #[test]
     fn every_spelling_of_an_address_has_one_identity() {

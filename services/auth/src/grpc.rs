@@ -105,7 +105,7 @@ fn new_account(request: SignUpRequest) -> Result<NewAccount, Error> {
     let mut faults = Violations::default();
     within(&mut faults, "password", password::length(&password), password::MIN_CHARACTERS..=password::MAX_CHARACTERS);
     characters(&mut faults, "display_name", &display_name, 0..=MAX_NAME);
-    no_controls(&mut faults, "display_name", &display_name);
+    faults.plain("display_name", &display_name);
     let email = faults.parse("email", &email);
     faults.check(SERVICE)?;
     let Some(email) = email else { unreachable!("an address that does not parse is a violation") };

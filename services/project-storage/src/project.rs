@@ -147,8 +147,9 @@ pub async fn delete(storage: &Storage, user: UserId, id: ProjectId) -> Result<()
 
 /// A project's name out of the first words that were said about it.
 pub fn name_of_prompt(prompt: &str) -> String {
-    let line = prompt.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or(UNNAMED);
-    let line: String = line.chars().filter(|c| !c.is_control()).take(NAME_CHARACTERS).collect();
+    let plain =
+        |line: &str| line.chars().filter(|c| !proto::text::misleads(*c)).take(NAME_CHARACTERS).collect::<String>().trim().to_owned();
+    let line = prompt.lines().map(plain).find(|line| !line.is_empty()).unwrap_or_else(|| UNNAMED.to_owned());
     if line.chars().count() <= NAME_FROM_PROMPT {
         return line;
     }
@@ -176,6 +177,8 @@ mod tests {
             ("a todo app", "a todo app"),
             ("\n  \n a\u{7} clock \nwith hands", "a clock"),
             (" \n", "Untitled"),
+            ("a \u{202e}kcolc\u{202c} of\u{2028} mine", "a kcolc of mine"),
+            ("\u{202e}\u{7}\n", "Untitled"),
             (
                 "build me a shop for second-hand bicycles with a basket and a map of all pick-up points",
                 "build me a shop for second-hand bicycles with a basket and…",

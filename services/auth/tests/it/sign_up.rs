@@ -55,6 +55,9 @@ async fn a_bad_field_is_named_with_its_limit_and_nothing_is_made() {
         ("ada@example.org", endless.as_str(), "", "password", "8 to 256 characters"),
         ("ada@example.org", PASSWORD, name.as_str(), "display_name", "at most 80 characters"),
         ("ada@example.org", PASSWORD, "Ada\0", "display_name", "no control characters"),
+        ("ada@example.org", PASSWORD, "Ada\u{2028}", "display_name", "no control characters"),
+        ("ada@example.org", PASSWORD, "nimda\u{202e}", "display_name", "change the direction"),
+        ("ada@example.org", PASSWORD, "\u{2067}Ada", "display_name", "change the direction"),
     ] {
         let message = SignUpRequest { email: email.into(), password: password.into(), display_name: display_name.into() };
         let fault = answer(gateway.client.clone().sign_up(gateway.request(message)).await).expect_err(field);

@@ -10,7 +10,7 @@ use crate::{
     change::{Action, Change, ChangeSet, Content},
     error::{Error, SERVICE},
     git::{self, FileRef, Oid},
-    limits::FILES_PER_SAVE,
+    limits::{FILES_PER_SAVE, NAME_CHARACTERS},
     merge::Depth,
     path::FilePath,
     project::{self, Target},
@@ -73,13 +73,23 @@ pub(super) fn message_ids(violations: &mut Violations, texts: &[String], most: u
     ids.collect::<Vec<_>>().into_iter().flatten().collect()
 }
 
-/// A line for people of so many characters.
-pub(super) fn line(violations: &mut Violations, field: &str, text: &str, characters: std::ops::RangeInclusive<usize>) {
-    let (min, max) = characters.clone().into_inner();
+fn length(violations: &mut Violations, field: &str, text: &str, characters: std::ops::RangeInclusive<usize>) {
     if !characters.contains(&text.chars().count()) {
+        let (min, max) = characters.into_inner();
         violations
             .add(field, if min == 0 { format!("must be at most {max} characters") } else { format!("must be {min} to {max} characters") });
     }
+}
+
+/// A project's name of at least so many characters.
+pub(super) fn name(violations: &mut Violations, text: &str, min: usize) {
+    length(violations, "display_name", text, min..=NAME_CHARACTERS);
+    violations.plain("display_name", text);
+}
+
+/// A text for people of so many characters.
+pub(super) fn line(violations: &mut Violations, field: &str, text: &str, characters: std::ops::RangeInclusive<usize>) {
+    length(violations, field, text, characters);
     if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
         violations.add(field, "must not hold control characters");
     }

@@ -13,7 +13,6 @@ use super::{decode, encode};
 use crate::{
     Storage,
     error::Error,
-    limits::NAME_CHARACTERS,
     message::{self, Order},
     project::{self, ListKey, Role, Target},
     revision::{self, Page},
@@ -23,7 +22,7 @@ pub(super) async fn create(storage: &Storage, request: Request<pb::CreateProject
     let actor = decode::actor(&Context::of(&request))?;
     let pb::CreateProjectRequest { display_name, draft_id } = request.into_inner();
     let mut violations = Violations::default();
-    decode::line(&mut violations, "display_name", &display_name, 0..=NAME_CHARACTERS);
+    decode::name(&mut violations, display_name.trim(), 0);
     let draft = if draft_id.is_empty() { None } else { decode::draft(&mut violations, &draft_id) };
     decode::checked(violations, Some(()))?;
     let project = project::create(storage, actor, draft, display_name.trim().to_owned()).await?;
@@ -58,7 +57,7 @@ pub(super) async fn update(storage: &Storage, request: Request<pb::UpdateProject
     let pb::UpdateProjectRequest { project_id, display_name } = request.into_inner();
     let mut violations = Violations::default();
     let id = violations.parse::<ProjectId>("project_id", &project_id);
-    decode::line(&mut violations, "display_name", display_name.trim(), 1..=NAME_CHARACTERS);
+    decode::name(&mut violations, display_name.trim(), 1);
     let id = decode::checked(violations, id)?;
     let project = project::rename(storage, actor.id, id, display_name.trim()).await?;
     Ok(pb::UpdateProjectResponse { project: Some(encode::project(&project)) })

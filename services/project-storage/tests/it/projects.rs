@@ -37,6 +37,10 @@ async fn a_project_is_made_once_per_draft() {
     let fields: Vec<_> = fault.violations.iter().map(|v| v.field.as_str()).collect();
     assert_eq!((fault.reason.as_str(), fields), ("INVALID_FIELD", vec!["display_name", "draft_id"]));
     assert!(make(&"ü".repeat(120), "").await.is_ok());
+    for name in ["a\0b", "a\nb", "a\u{1b}[2J", "a\u{85}b", "a\u{2029}b", "a\u{202e}b", "\u{2066}b", "b\u{61c}"] {
+        let fault = make(name, "").await.expect_err("refused");
+        assert_eq!((fault.reason.as_str(), fault.violations[0].field.as_str()), ("INVALID_FIELD", "display_name"), "{name:?}");
+    }
 }
 
 #[tokio::test]
@@ -53,7 +57,9 @@ async fn a_project_can_be_renamed_and_removed() {
         async move { answer(client.update_project(request).await).map(|r| r.project.expect("a project").display_name) }
     };
     assert_eq!(rename("Shop").await.expect("renamed"), "Shop");
-    assert_eq!(reason(rename(" ").await), "INVALID_FIELD");
+    for name in [" ", "a\nb", "a\u{202e}b"] {
+        assert_eq!(reason(rename(name).await), "INVALID_FIELD", "{name:?}");
+    }
 
     let remove = || answer_delete(&ann, &project.id);
     remove().await.expect("removed");
