@@ -108,7 +108,7 @@ fn outcome(answer: CommitTurnResponse, base_revision: &str) -> (Vec<Kind>, Chang
 /// What a call to project-storage that was refused for good means for the turn.
 pub(crate) fn refusal(fault: &Fault) -> Failure {
     let reason = match (fault.code, fault.reason.as_str()) {
-        (ErrorCode::InvalidArgument, _) => Reason::LimitExceeded,
+        (ErrorCode::InvalidArgument | ErrorCode::RateLimited, _) => Reason::LimitExceeded,
         (ErrorCode::Forbidden | ErrorCode::Unauthenticated, _)
         | (ErrorCode::NotFound, "PROJECT_NOT_FOUND" | "TURN_NOT_FOUND" | "REVISION_NOT_FOUND") => Reason::AccessLost,
         _ => Reason::Internal,
@@ -178,6 +178,7 @@ mod tests {
     fn a_refusal_has_a_stable_reason() {
         let of = |code, reason: &str| refusal(&Fault::new("project-storage", code, reason, "x")).reason;
         assert_eq!(of(ErrorCode::InvalidArgument, "FILE_TOO_LARGE"), Reason::LimitExceeded);
+        assert_eq!(of(ErrorCode::RateLimited, "ACCOUNT_TOO_LARGE"), Reason::LimitExceeded);
         assert_eq!(of(ErrorCode::Forbidden, "ROLE_REQUIRED"), Reason::AccessLost);
         assert_eq!(of(ErrorCode::NotFound, "PROJECT_NOT_FOUND"), Reason::AccessLost);
         assert_eq!(of(ErrorCode::Conflict, "TURN_DIGEST_MISMATCH"), Reason::Internal);

@@ -96,7 +96,9 @@ fn fault(status: &tonic::Status) -> Fault {
 pub(crate) fn is_refusal(fault: &Fault) -> bool {
     match fault.code {
         ErrorCode::InvalidArgument | ErrorCode::Unauthenticated | ErrorCode::Forbidden | ErrorCode::NotFound | ErrorCode::Conflict => true,
-        ErrorCode::RateLimited | ErrorCode::Timeout | ErrorCode::Unavailable | ErrorCode::Internal => false,
+        // What a person has too much of stays too much; a policy lets go by itself.
+        ErrorCode::RateLimited => matches!(fault.reason.as_str(), "TOO_MANY_PROJECTS" | "ACCOUNT_TOO_LARGE"),
+        ErrorCode::Timeout | ErrorCode::Unavailable | ErrorCode::Internal => false,
     }
 }
 
@@ -147,6 +149,9 @@ mod tests {
                 Err::<(), _>(fault(code))
             });
             assert_eq!((refused.await.map_err(|f| f.code), calls.get()), (Err(code), 1));
+        }
+        for (reason, refusal) in [("TOO_MANY_PROJECTS", true), ("ACCOUNT_TOO_LARGE", true), ("RATE_LIMITED", false)] {
+            assert_eq!(is_refusal(&Fault::new("project-storage", ErrorCode::RateLimited, reason, "x")), refusal, "{reason}");
         }
     }
 

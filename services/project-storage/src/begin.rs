@@ -76,7 +76,7 @@ async fn try_begin(storage: &Storage, begin: &Begin, fingerprint: &[u8]) -> Resu
         (None, Target::Draft(draft)) => (Project::new(*actor, Some(draft.clone()), project::name_of_prompt(prompt), now), true),
     };
     let mut tx = store::begin(&storage.pool).await?;
-    if is_new && !projects::insert(&mut tx, &project).await? {
+    if is_new && !storage.quotas.insert(&mut tx, &project).await? {
         return Ok(None);
     }
     // Looked up before this turn is there, which would find itself.

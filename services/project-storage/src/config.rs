@@ -2,6 +2,8 @@
 
 use chassis::{config::Env, postgres, secret::ClusterSecret, server};
 
+use crate::quota::Quotas;
+
 /// What `serve` needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -15,6 +17,8 @@ pub struct Config {
     pub rate_limit_url: http::Uri,
     /// Bytes of trees and files that are kept in memory.
     pub cache_bytes: u64,
+    /// What one account may have.
+    pub quotas: Quotas,
 }
 
 impl Config {
@@ -30,6 +34,14 @@ impl Config {
                 "134217728",
                 "bytes of trees and files that project-storage keeps in memory",
             ),
+            quotas: Quotas {
+                projects: env.get("BACKLOT_ACCOUNT_PROJECTS", "1000", "projects that one account may have"),
+                bytes: env.get(
+                    "BACKLOT_ACCOUNT_BYTES",
+                    "5368709120",
+                    "bytes that the projects of one account may store together, with their history",
+                ),
+            },
         }
     }
 }

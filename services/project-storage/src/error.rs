@@ -37,6 +37,10 @@ pub enum Error {
     FolderTooLarge { field: String, path: String, limit: u32 },
     #[error("{count} changes; one save may have {limit}")]
     TooManyChanges { count: usize, limit: usize },
+    #[error("the account has {limit} projects, which is as many as it may have; remove one first")]
+    TooManyProjects { limit: u32 },
+    #[error("the projects of the account, with their history, may store {limit} bytes, and this would be more; remove a project first")]
+    AccountTooLarge { limit: u64 },
     #[error("no such project")]
     ProjectNotFound,
     #[error("no such revision in this project")]
@@ -102,6 +106,7 @@ impl Error {
             | Self::TurnEnded
             | Self::DigestMismatch => ErrorCode::Conflict,
             Self::RoleRequired => ErrorCode::Forbidden,
+            Self::TooManyProjects { .. } | Self::AccountTooLarge { .. } => ErrorCode::RateLimited,
             Self::Busy => ErrorCode::Unavailable,
             Self::Refused(fault) => fault.code,
             Self::Store(failure) if failure.is_transient() => ErrorCode::Unavailable,
@@ -118,6 +123,8 @@ impl Error {
             Self::ProjectTooLarge { .. } => "PROJECT_TOO_LARGE",
             Self::FolderTooLarge { .. } => "FOLDER_TOO_LARGE",
             Self::TooManyChanges { .. } => "TOO_MANY_CHANGES",
+            Self::TooManyProjects { .. } => "TOO_MANY_PROJECTS",
+            Self::AccountTooLarge { .. } => "ACCOUNT_TOO_LARGE",
             Self::ProjectNotFound => "PROJECT_NOT_FOUND",
             Self::RevisionNotFound => "REVISION_NOT_FOUND",
             Self::FileNotFound { .. } => "FILE_NOT_FOUND",
@@ -166,6 +173,8 @@ impl Error {
             | Self::TooManyFiles { path, limit, .. }
             | Self::ProjectTooLarge { path, limit, .. }
             | Self::FolderTooLarge { path, limit, .. } => fault.with("path", path).with("limit", limit.to_string()),
+            Self::TooManyProjects { limit } => fault.with("limit", limit.to_string()),
+            Self::AccountTooLarge { limit } => fault.with("limit", limit.to_string()),
             Self::TooManyChanges { limit, .. } => fault.with("limit", limit.to_string()),
             Self::InvalidPath { path, .. } | Self::FileNotFound { path, .. } | Self::FileExists { path, .. } => fault.with("path", path),
             Self::FileChanged { path, current, .. } => fault.with("path", path).with("current", current),

@@ -24,6 +24,7 @@ pub mod merge;
 
 pub mod message;
 pub mod project;
+pub mod quota;
 pub mod revision;
 
 pub mod cache;
@@ -69,7 +70,7 @@ use proto::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{cache::Cache, lock::Locks, store::Pool};
+use crate::{cache::Cache, lock::Locks, quota::Quotas, store::Pool};
 
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 
@@ -80,6 +81,7 @@ pub struct Storage {
     pub(crate) locks: Locks,
     pub(crate) limiter: RateLimitServiceClient<ServiceChannel>,
     pub(crate) pages: PageTokens,
+    pub(crate) quotas: Quotas,
 }
 
 /// Why the service could not start or ended by itself.
@@ -105,6 +107,7 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
         locks: Locks::default(),
         limiter: RateLimitServiceClient::new(limiter),
         pages: PageTokens::new(secret),
+        quotas: config.quotas,
     });
 
     let tasks = Tasks::new();

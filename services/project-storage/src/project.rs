@@ -100,7 +100,7 @@ pub async fn create(storage: &Storage, owner: Actor, draft: Option<String>, name
     let name = if name.is_empty() { UNNAMED.to_owned() } else { name };
     let project = Project::new(owner, draft, name, chassis::clock::now());
     let mut tx = store::begin(&storage.pool).await?;
-    if projects::insert(&mut tx, &project).await? {
+    if storage.quotas.insert(&mut tx, &project).await? {
         store::commit(tx).await?;
         return Ok(project);
     }

@@ -92,7 +92,7 @@ impl Run<'_> {
         self.saver.count().await?;
         let made = self.pack(made).await;
         let mut tx = store::begin(&self.saver.storage.pool).await?;
-        if !projects::insert(&mut tx, &project).await? {
+        if !self.saver.storage.quotas.insert(&mut tx, &project).await? {
             return Ok(None);
         }
         let saved = self.write(&mut tx, Member { project, role: Role::Owner, head: None }, made).await?;

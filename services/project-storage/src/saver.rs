@@ -84,7 +84,7 @@ impl<'a> Saver<'a> {
         edit::pack(edited, &author, &mut self.blobs).await
     }
 
-    /// The one statement. `None` if the head moved, the role went, or the request id was used in between.
+    /// The one statement. Refused if the owner's account has no room. `None` if the head moved, the role went, or the request id was used in between.
     pub async fn write(&self, db: &mut Connection, member: Member, packed: &Packed) -> Result<Option<(Project, Revision)>, Error> {
         let Member { mut project, head, .. } = member;
         let new = NewRevision {
@@ -102,10 +102,14 @@ impl<'a> Saver<'a> {
             objects: &packed.objects,
             request: self.request.map(RequestKey::row),
             plan: (project.owner == self.actor.id).then_some(self.actor.plan),
+            most_bytes: self.storage.quotas.most_bytes(),
         };
         let (number, created_at) = match saves::advance(db, &new).await {
             Ok(Some(written)) => written,
-            Ok(None) => return Ok(None),
+            Ok(None) => {
+                self.storage.quotas.room(db, project.id, &packed.objects).await?;
+                return Ok(None);
+            }
             Err(failure) if failure.is_taken(saves::REQUEST_KEY) => return Ok(None),
             Err(failure) => return Err(failure.into()),
         };

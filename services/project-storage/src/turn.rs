@@ -226,13 +226,18 @@ impl Run<'_> {
             objects: &packed.objects,
             request: None,
             plan: None,
+            most_bytes: self.storage.quotas.most_bytes(),
         };
         if made.state == State::Conflicted {
+            self.storage.quotas.room(tx, project.id, &packed.objects).await?;
             let at = saves::branch(tx, work.turn.id, &new).await?;
             projects::touch(tx, project.id, None).await?;
             return Ok(Some(Some(new.revision(0, at))));
         }
         let written = saves::advance(tx, &new).await?;
+        if written.is_none() {
+            self.storage.quotas.room(tx, project.id, &packed.objects).await?;
+        }
         Ok(written.map(|(number, at)| Some(new.revision(number, at))))
     }
 

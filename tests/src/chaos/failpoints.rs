@@ -12,6 +12,7 @@ use crate::deployment::node::Failpoint;
 const ELSEWHERE: &[(Role, &[&str], &str)] = &[
     (Role::AgentStreaming, &["check partition", "remove partition"], "a week after the first turn"),
     (Role::ProjectStorage, &["sweep branches", "sweep previews", "sweep save requests"], "hours after the start"),
+    (Role::ProjectStorage, &["select account bytes", "select draft"], "what was not written: an account that is full, or a race"),
     (Role::ProjectStorage, &["insert preview", "select preview", "update preview"], "previews, which hold nothing of a turn"),
 ];
 

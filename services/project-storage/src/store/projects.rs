@@ -123,12 +123,25 @@ async fn find_by_draft(db: impl PgExecutor<'_>, user: UserId, draft: &str) -> Re
     Ok(Some(Member { project: project_row!(row).project()?, role, head }))
 }
 
-/// Inserts a project with its owner and an unborn head; `false` if the owner's draft id is taken.
-pub async fn insert(db: &mut Connection, project: &Project) -> Result<bool, Failure> {
+/// What became of a project that was to be inserted.
+pub enum Inserted {
+    Made,
+    /// The owner has a project of this draft id.
+    Taken,
+    /// The owner has as many projects as they may.
+    Full,
+}
+
+/// Inserts a project with its owner and an unborn head, if the owner has fewer than so many. One insertion for an owner at a time,
+/// until the end of the transaction: each counts what the one before has made.
+pub async fn insert(db: &mut Connection, project: &Project, most: u32) -> Result<Inserted, Failure> {
+    let lock = sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('account ' || $1::uuid::text, 0))", project.owner.0);
+    chassis::postgres::query("lock account", lock.execute(&mut *db)).await?;
     let query = sqlx::query_scalar!(
         r#"WITH p AS (
                INSERT INTO projects (id, store_id, owner_id, draft_id, display_name, plan, created_at, updated_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+               SELECT $1, $2, $3, $4, $5, $6, $7, $7
+               WHERE (SELECT count(*) FROM projects WHERE owner_id = $3) < $10
                ON CONFLICT (owner_id, draft_id) DO NOTHING
                RETURNING id
            ), s AS (INSERT INTO stores (id, created_at) SELECT $2, $7 FROM p),
@@ -144,8 +157,18 @@ pub async fn insert(db: &mut Connection, project: &Project) -> Result<bool, Fail
         project.created_at,
         Role::Owner as i16,
         MAIN,
+        i64::from(most),
     );
-    Ok(chassis::postgres::query("insert project", query.fetch_optional(&mut *db)).await?.is_some())
+    if chassis::postgres::query("insert project", query.fetch_optional(&mut *db)).await?.is_some() {
+        return Ok(Inserted::Made);
+    }
+    let query = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM projects WHERE owner_id = $1 AND draft_id = $2) AS "taken!""#,
+        project.owner.0,
+        project.draft,
+    );
+    let taken = chassis::postgres::query("select draft", query.fetch_one(&mut *db)).await?;
+    Ok(if taken { Inserted::Taken } else { Inserted::Full })
 }
 
 /// The owner's projects after a key, the last changed first.

@@ -11,6 +11,7 @@ use super::{Connection, Failure, MAIN, conflicts::branch as branch_of, oid_or_no
 use crate::{
     git::{DiffStat, Object, Oid},
     project::{Role, StoreId},
+    quota::size,
     revision::{Actor, Revision},
 };
 
@@ -38,6 +39,8 @@ pub struct NewRevision<'a> {
     pub request: Option<Request<'a>>,
     /// The owner's plan, if it is the owner who saves.
     pub plan: Option<Plan>,
+    /// Bytes that the owner's projects may store.
+    pub most_bytes: i64,
 }
 
 impl NewRevision<'_> {
@@ -84,7 +87,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Moves the head if it still is what was expected and the person may; writes nothing at all otherwise. Answers the place in
+/// Moves the head if it still is what was expected, the person may and the owner's account has room; writes nothing at all otherwise. Answers the place in
 /// the log and the time.
 pub async fn advance(db: &mut Connection, new: &NewRevision<'_>) -> Result<Option<(u32, OffsetDateTime)>, Failure> {
     let objects = Columns::of(new.objects);
@@ -94,6 +97,8 @@ pub async fn advance(db: &mut Connection, new: &NewRevision<'_>) -> Result<Optio
                UPDATE refs SET oid = $3, seq = seq + 1
                WHERE project_id = $1 AND name = $4 AND oid = $5
                  AND EXISTS (SELECT 1 FROM members WHERE project_id = $1 AND user_id = $2 AND role >= $6)
+                 AND $24::bigint + (SELECT coalesce(sum(s.bytes), 0)::bigint FROM stores s WHERE s.id IN (
+                     SELECT p.store_id FROM projects p WHERE p.owner_id = (SELECT owner_id FROM projects WHERE id = $1))) <= $25
                RETURNING seq, clock_timestamp() AS at
            ), o AS (
                INSERT INTO objects (store_id, oid, tag, size, data)
@@ -135,9 +140,21 @@ pub async fn advance(db: &mut Connection, new: &NewRevision<'_>) -> Result<Optio
         new.plan.map(|plan| plan as i16),
         new.request.map(|request| request.id),
         new.request.map(|request| request.fingerprint),
+        size(new.objects),
+        new.most_bytes,
     );
     let row = chassis::postgres::query("save revision", query.fetch_optional(&mut *db)).await?;
     Ok(row.map(|row| (unsigned(row.seq), row.at)))
+}
+
+/// Bytes that the projects of this one's owner store together.
+pub async fn account_bytes(db: &mut Connection, project: ProjectId) -> Result<i64, Failure> {
+    let query = sqlx::query_scalar!(
+        r#"SELECT coalesce(sum(s.bytes), 0)::bigint AS "bytes!" FROM stores s WHERE s.id IN (
+               SELECT p.store_id FROM projects p WHERE p.owner_id = (SELECT owner_id FROM projects WHERE id = $1))"#,
+        project.0,
+    );
+    Ok(chassis::postgres::query("select account bytes", query.fetch_one(&mut *db)).await?)
 }
 
 /// Keeps what a conflicted turn made on a branch of its own; the head stays.

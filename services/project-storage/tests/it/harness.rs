@@ -35,8 +35,12 @@ pub(crate) struct Cluster {
     issuer: Issuer,
     rate_limit_url: String,
     uri: http::Uri,
+    settings: Settings,
     _running: DropGuard,
 }
+
+/// What a replica is told beside its addresses.
+pub(crate) type Settings = &'static [(&'static str, &'static str)];
 
 impl Cluster {
     /// With limits that no test reaches.
@@ -45,6 +49,14 @@ impl Cluster {
     }
 
     pub(crate) async fn limited(policies: Policies) -> Self {
+        Self::made(policies, &[]).await
+    }
+
+    pub(crate) async fn with(settings: Settings) -> Self {
+        Self::made(Policies::shipped().with(LOOSE).expect("policies"), settings).await
+    }
+
+    async fn made(policies: Policies, settings: Settings) -> Self {
         chassis::install_crypto();
         // What caused an INTERNAL is told to the log alone. Only the first test of the process sets it up.
         let _ = tracing_subscriber::fmt().with_test_writer().with_max_level(tracing_subscriber::filter::LevelFilter::WARN).try_init();
@@ -56,14 +68,14 @@ impl Cluster {
         task::spawn(rate_limit::serve(config, listener, stop.clone()));
         let database = testing::postgres(&project_storage::store::MIGRATOR).await;
         let issuer = Issuer::start().await;
-        let uri = replica(&database, &issuer, &rate_limit_url, &stop).await;
-        Self { database, issuer, rate_limit_url, uri, _running: stop.drop_guard() }
+        let uri = replica(&database, &issuer, (&rate_limit_url, settings), &stop).await;
+        Self { database, issuer, rate_limit_url, uri, settings, _running: stop.drop_guard() }
     }
 
     /// A second process over the same database; it stops with the guard.
     pub(crate) async fn replica(&self) -> (http::Uri, DropGuard) {
         let stop = CancellationToken::new();
-        let uri = replica(&self.database, &self.issuer, &self.rate_limit_url, &stop).await;
+        let uri = replica(&self.database, &self.issuer, (&self.rate_limit_url, self.settings), &stop).await;
         (uri, stop.drop_guard())
     }
 
@@ -101,15 +113,21 @@ impl Cluster {
     }
 }
 
-async fn replica(database: &TestDatabase, issuer: &Issuer, rate_limit_url: &str, stop: &CancellationToken) -> http::Uri {
+async fn replica(
+    database: &TestDatabase,
+    issuer: &Issuer,
+    (rate_limit_url, more): (&str, Settings),
+    stop: &CancellationToken,
+) -> http::Uri {
     let auth_url = issuer.uri.to_string();
-    let mut env = Env::of([
+    let fixed = [
         ("BACKLOT_PROJECT_STORAGE_DATABASE_URL", database.url.as_str()),
         ("BACKLOT_CLUSTER_SECRET", SECRET),
         ("BACKLOT_RATE_LIMIT_URL", rate_limit_url),
         ("BACKLOT_AUTH_URL", auth_url.as_str()),
         ("BACKLOT_DATABASE_CONNECTIONS", "8"),
-    ]);
+    ];
+    let mut env = Env::of(fixed.iter().chain(more).copied());
     let config = project_storage::Config::read(&mut env);
     env.check().expect("settings");
     let listener = testing::listener().await;

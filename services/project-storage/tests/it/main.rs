@@ -9,6 +9,7 @@ mod pages;
 mod paths;
 mod previews;
 mod projects;
+mod quotas;
 mod races;
 mod replaces;
 mod saves;

@@ -109,6 +109,7 @@ async fn seed(cluster: &Cluster, person: &Person, project: &str) -> String {
         objects: &objects,
         request: None,
         plan: None,
+        most_bytes: i64::MAX,
     };
     let mut db = store::connection(pool).await.expect("a connection");
     saves::advance(&mut db, &new).await.expect("written").expect("the head was free");

@@ -79,6 +79,8 @@ impl Ground {
         let launch = Launch::new(&executable.to_string_lossy(), &self.folder.path().join(name))
             .set("BACKLOT_CLUSTER_SECRET", &self.secret)
             .set("BACKLOT_POLICIES", &self.folder.path().join("policies.yaml").to_string_lossy())
+            .set("BACKLOT_ACCOUNT_PROJECTS", "1000000")
+            .set("BACKLOT_ACCOUNT_BYTES", "1000000000000")
             .set("BACKLOT_EDGE_PER_SECOND", "100000")
             .set("BACKLOT_EDGE_BURST", "100000")
             .set("BACKLOT_MAX_STREAMS_PER_USER", "1000");

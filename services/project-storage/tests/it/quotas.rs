@@ -1,0 +1,150 @@
+//! What one account may have, beside another account that is not touched by it.
+
+use chassis::identity::Caller;
+use futures::future::join_all;
+use proto::{
+    error::{ErrorCode, Fault},
+    project_storage::{BeginTurnRequest, CommitOutcome, CreateProjectRequest, DeleteProjectRequest, FileChange, SaveProjectRequest},
+};
+
+use crate::harness::{Cluster, Person, Turn, answer, bearing, commit, reason, write};
+
+async fn make(person: &Person, draft: &str) -> Result<String, Box<Fault>> {
+    let request = person.request(CreateProjectRequest { display_name: String::new(), draft_id: draft.into() });
+    answer(person.client.clone().create_project(request).await).map(|made| made.project.expect("a project").id)
+}
+
+async fn remove(person: &Person, project: &str) {
+    let request = person.request(DeleteProjectRequest { project_id: project.into() });
+    answer(person.client.clone().delete_project(request).await).expect("removed");
+}
+
+#[tokio::test]
+async fn an_account_has_so_many_projects_and_no_more() {
+    let cluster = Cluster::with(&[("BACKLOT_ACCOUNT_PROJECTS", "3")]).await;
+    let (ann, bob) = (cluster.person(), cluster.person());
+    let first = make(&ann, "d1").await.expect("made");
+    make(&ann, "d2").await.expect("made");
+    make(&ann, "").await.expect("made");
+
+    let fault = make(&ann, "").await.expect_err("too many");
+    assert_eq!((fault.code, fault.reason.as_str(), fault.metadata["limit"].as_str()), (ErrorCode::RateLimited, "TOO_MANY_PROJECTS", "3"));
+    assert!(fault.message.contains("3 projects"), "{fault}");
+    assert_eq!(reason(make(&ann, "d4").await), "TOO_MANY_PROJECTS");
+    let save = |draft: &str| SaveProjectRequest { draft_id: draft.into(), changes: vec![write("a", "1")], ..Default::default() };
+    assert_eq!(reason(ann.send(save("d4")).await), "TOO_MANY_PROJECTS");
+    let begin = |draft: &str| {
+        let turn = Turn::new(&cluster);
+        let message = BeginTurnRequest { turn_id: turn.id.clone(), draft_id: draft.into(), prompt: "a".into(), ..Default::default() };
+        let (mut agent, token) = (turn.agent, ann.token.clone());
+        async move { answer(agent.begin_turn(bearing(message, &token)).await) }
+    };
+    assert_eq!(reason(begin("d4").await), "TOO_MANY_PROJECTS");
+
+    // What is there is found, and others have an account of their own.
+    assert_eq!(make(&ann, "d1").await.expect("found"), first);
+    ann.send(save("d1")).await.expect("saved");
+    begin("d2").await.expect("begun");
+    make(&bob, "d1").await.expect("made");
+    remove(&ann, &first).await;
+    make(&ann, "d4").await.expect("room for one more");
+    assert_eq!(reason(make(&ann, "d5").await), "TOO_MANY_PROJECTS");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn projects_made_at_once_are_no_more_either() {
+    let cluster = Cluster::with(&[("BACKLOT_ACCOUNT_PROJECTS", "5")]).await;
+    let (ann, bob) = (cluster.person(), cluster.person());
+    let (uri, _stop) = cluster.replica().await;
+    let elsewhere = Person { client: cluster.client_at(Caller::Gateway, &uri), ..ann.clone() };
+    let makers = (0..24).map(|n| {
+        let (person, bob) = (if n % 2 == 0 { ann.clone() } else { elsewhere.clone() }, bob.clone());
+        async move {
+            if n < 4 {
+                make(&bob, "").await.expect("somebody else is not in the way");
+            }
+            make(&person, "").await
+        }
+    });
+    let made = join_all(makers).await;
+    assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 5);
+    assert!(made.iter().filter_map(|made| made.as_ref().err()).all(|fault| fault.reason == "TOO_MANY_PROJECTS"), "{made:?}");
+}
+
+/// Text of so many bytes that no compression makes much smaller.
+fn noise(seed: u64, bytes: usize) -> String {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(letters[usize::try_from(state >> 58).expect("six bits")])
+    };
+    (0..bytes).map(|_| next()).collect()
+}
+
+fn noisy(path: &str, seed: u64) -> Vec<FileChange> {
+    vec![write(path, &noise(seed, 40_000))]
+}
+
+const STORED: &str = "SELECT coalesce(sum(octet_length(data)), 0)::bigint FROM objects";
+const COUNTED: &str = "SELECT coalesce(sum(bytes), 0)::bigint FROM stores";
+
+#[tokio::test]
+async fn the_projects_of_an_account_share_its_bytes() {
+    let cluster = Cluster::with(&[("BACKLOT_ACCOUNT_BYTES", "200000")]).await;
+    let (ann, bob) = (cluster.person(), cluster.person());
+    let (one, two) = (ann.create().await.id, ann.create().await.id);
+    let mut saved = 0;
+    let fault = loop {
+        let project = if saved % 2 == 0 { &one } else { &two };
+        match ann.save(project, noisy("a", saved)).await {
+            Ok(_) => saved += 1,
+            Err(fault) => break fault,
+        }
+    };
+    assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::RateLimited, "ACCOUNT_TOO_LARGE"));
+    assert_eq!(fault.metadata["limit"], "200000");
+    // The same path again and again: its history counts.
+    assert!((4..=6).contains(&saved), "{saved}");
+    let stored = cluster.count(STORED).await;
+    assert!((140_000..=200_000).contains(&stored), "{stored}");
+    assert_eq!(cluster.count(COUNTED).await, stored);
+    // The refused save left nothing.
+    assert_eq!(ann.files(&one).await.len(), 1);
+    assert_eq!(reason(ann.save(&two, noisy("b", 99)).await), "ACCOUNT_TOO_LARGE");
+    let draft = SaveProjectRequest { draft_id: "d".into(), changes: noisy("a", 98), ..Default::default() };
+    assert_eq!(reason(ann.send(draft).await), "ACCOUNT_TOO_LARGE");
+    assert_eq!(cluster.count("SELECT count(*) FROM projects").await, 2, "no project of a refused draft");
+
+    // Others have room, and what is small still fits.
+    let bobs = bob.create().await.id;
+    bob.save(&bobs, noisy("a", 7)).await.expect("somebody else");
+    ann.save(&two, vec![write("small", "1")]).await.expect("small");
+    ann.load(&one).await.expect("reading goes on");
+
+    remove(&ann, &one).await;
+    ann.save(&two, noisy("b", 99)).await.expect("room again");
+    assert_eq!(cluster.count(COUNTED).await, cluster.count(STORED).await);
+}
+
+#[tokio::test]
+async fn a_turn_stores_no_more_than_its_owner_may() {
+    let cluster = Cluster::with(&[("BACKLOT_ACCOUNT_BYTES", "100000")]).await;
+    let ann = cluster.person();
+    let project = ann.create().await.id;
+    let base = ann.save(&project, noisy("a", 1)).await.expect("saved").revision.expect("a revision").id;
+    let (turn, late) = (Turn::new(&cluster), Turn::new(&cluster));
+    turn.begin(&ann, &project, "more").await.expect("begun");
+    late.begin(&ann, &project, "even more").await.expect("begun");
+    let large = vec![write("b", &noise(2, 40_000)), write("c", &noise(3, 45_000))];
+    assert_eq!(reason(commit(&turn.agent, turn.result(&base, large)).await), "ACCOUNT_TOO_LARGE");
+    // A turn that would conflict keeps its work on a branch, which counts as well.
+    ann.save(&project, vec![write("a", "short")]).await.expect("saved");
+    let clash = vec![write("a", &noise(4, 40_000)), write("c", &noise(5, 45_000))];
+    assert_eq!(reason(commit(&late.agent, late.result(&base, clash)).await), "ACCOUNT_TOO_LARGE");
+    let fits = commit(&turn.agent, turn.result(&base, noisy("b", 2))).await.expect("a smaller one");
+    assert_eq!(fits.outcome(), CommitOutcome::Committed);
+    assert_eq!(cluster.count(COUNTED).await, cluster.count(STORED).await);
+}
