@@ -1,6 +1,7 @@
 //! ProtoJSON in and out: a message from path and query, a message from a body, a message as an answer. What cannot be read
 //! names the field and the limit. Unknown and repeated fields are refused.
 
+mod text;
 mod weight;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
@@ -56,7 +57,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
         if let Some((name, _)) = pairs.iter().find(|(name, _)| !seen.insert(name.replace('_', "").to_ascii_lowercase())) {
             return Err(invalid(name, "must be given once"));
         }
-        let source = serde::de::value::MapDeserializer::<_, serde::de::value::Error>::new(pairs.into_iter());
+        let pairs = pairs.into_iter().map(|(name, value)| (name, text::Text(value)));
+        let source = serde::de::value::MapDeserializer::<_, serde::de::value::Error>::new(pairs);
         serde_path_to_error::deserialize(source).map(Self).map_err(|e| violation(e.path(), &e.inner().to_string()).into())
     }
 }
@@ -373,6 +375,8 @@ mod tests {
             ("order=NEWEST", "order"),
             ("pageToken=%ff", "pageToken"),
             ("pageSize=1&page_size=2", "page_size"),
+            ("pageSize=", "pageSize"),
+            ("pageSize=2147483648", "pageSize"),
         ];
         for (query, field) in rows {
             let fault = params(&format!("/x?{query}")).await.expect_err(query);
