@@ -83,7 +83,11 @@ async fn try_begin(storage: &Storage, begin: &Begin, fingerprint: &[u8]) -> Resu
     let hidden = match *replaces {
         Some(replaced) => {
             messages::lock(&mut tx, project.id).await?;
-            Some(turns::message(&mut tx, project.id, replaced).await?.ok_or_else(no_such_turn)?)
+            let question = turns::question(&mut tx, project.id, replaced).await?.ok_or_else(no_such_turn)?;
+            if let Some(by) = question.hidden_by {
+                return Err(Error::TurnReplaced { by });
+            }
+            Some(question.message)
         }
         None => None,
     };

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chassis::error::ServiceError;
 use proto::{
     error::{ErrorCode, Fault, FieldViolation},
+    id::TurnId,
     path::{BadPath, shown},
 };
 
@@ -63,6 +64,8 @@ pub enum Error {
     TurnNotFound,
     #[error("the turn has ended")]
     TurnEnded,
+    #[error("the turn to replace is no longer in the conversation: another request replaced it, or it was withdrawn")]
+    TurnReplaced { by: TurnId },
     #[error("the turn was committed with another change set")]
     DigestMismatch,
     #[error("no such preview")]
@@ -104,6 +107,7 @@ impl Error {
             | Self::KeyReused
             | Self::ConflictResolved { .. }
             | Self::TurnEnded
+            | Self::TurnReplaced { .. }
             | Self::DigestMismatch => ErrorCode::Conflict,
             Self::RoleRequired => ErrorCode::Forbidden,
             Self::TooManyProjects { .. } | Self::AccountTooLarge { .. } => ErrorCode::RateLimited,
@@ -136,6 +140,7 @@ impl Error {
             Self::ConflictResolved { .. } => "CONFLICT_RESOLVED",
             Self::TurnNotFound => "TURN_NOT_FOUND",
             Self::TurnEnded => "TURN_ENDED",
+            Self::TurnReplaced { .. } => "TURN_REPLACED",
             Self::DigestMismatch => "TURN_DIGEST_MISMATCH",
             Self::PreviewNotFound => "PREVIEW_NOT_FOUND",
             Self::PageToken(_) => "PAGE_TOKEN_INVALID",
@@ -182,6 +187,7 @@ impl Error {
                 fault.with("base", base).with("head", head).with("paths", listed(paths)).with("path_count", paths.len().to_string())
             }
             Self::ConflictResolved { revision } => fault.with("revision", revision.to_string()),
+            Self::TurnReplaced { by } => fault.with("replaced_by", by.to_string()),
             _ => fault,
         }
     }

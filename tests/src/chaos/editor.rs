@@ -151,7 +151,7 @@ impl Editor {
                     self.see_through(&mut turn).await?;
                     self.client.record.watched(turn);
                 }
-                Err((_, problem)) if problem["reason"] == "TURN_ACTIVE" => {}
+                Err((_, problem)) if ["TURN_ACTIVE", "TURN_REPLACED"].iter().any(|reason| problem["reason"] == *reason) => {}
                 Err(refused) => return self.refused("ask again", refused),
             }
         }

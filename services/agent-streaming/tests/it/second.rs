@@ -39,7 +39,7 @@ async fn an_interrupt_stops_the_running_turn_and_goes_before_the_waiting_ones() 
     eventually(SOON, || async { (cluster.model.dropped() == 1).then_some(()) }).await;
 }
 
-/// Two at the same moment in place of the same turn, and neither waits: one runs, and of the other nothing is left.
+/// Two at the same moment, one of them in place of an earlier turn, and neither waits: one runs, and of the other nothing is left.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_turn_that_is_refused_leaves_the_conversation_as_it_was() {
     let cluster = Cluster::start(&[]).await;
@@ -47,30 +47,32 @@ async fn a_turn_that_is_refused_leaves_the_conversation_as_it_was() {
     let mut person = cluster.person().at(&replica);
     for round in 0..8 {
         let (first, _) = person.run(prompt(&format!("d{round}"), "SAY first")).await;
-        let request = |text: &str| StartTurnRequest {
+        let request = |text: &str, replaced: &str| StartTurnRequest {
             idempotency_key: format!("{text} {round}"),
             project_id: first.project_id.clone(),
             if_active: IfActive::Reject as i32,
-            replaces_turn_id: first.id.clone(),
+            replaces_turn_id: replaced.to_owned(),
             ..prompt("", text)
         };
         // Both are past their look for a turn that runs before either reaches project-storage.
         cluster.gate.shut();
         let (one, other) = (person.clone(), person.clone());
-        let both = async { tokio::join!(insist(one, request("HANG one")), insist(other, request("HANG other"))) };
+        let both = async { tokio::join!(insist(one, request("HANG one", &first.id)), insist(other, request("HANG other", ""))) };
         let opened = async {
             eventually(SOON, || async { (cluster.unbegun().await == 2).then_some(()) }).await;
             cluster.gate.open();
         };
         let (answers, ()) = tokio::join!(both, opened);
-        let (won, lost) = match answers {
-            (Ok(won), Err(lost)) | (Err(lost), Ok(won)) => (won, lost),
+        let (won, lost, left) = match answers {
+            (Ok(won), Err(lost)) => (won, lost, 0),
+            (Err(lost), Ok(won)) => (won, lost, 2),
             both => panic!("{both:?}"),
         };
         assert_eq!(lost.reason, "TURN_ACTIVE");
         assert_eq!(cluster.begun(&first.project_id).await, 3);
         let messages = person.messages(&first.project_id).await;
-        assert_eq!(messages.iter().map(|message| message.turn_id.as_str()).collect::<Vec<_>>(), [won.id.as_str()], "round {round}");
+        let wanted: Vec<&str> = std::iter::once(won.id.as_str()).chain(std::iter::repeat_n(first.id.as_str(), left)).collect();
+        assert_eq!(messages.iter().map(|message| message.turn_id.as_str()).collect::<Vec<_>>(), wanted, "round {round}");
         person.turns.cancel_turn(proto::agent_streaming::CancelTurnRequest { turn_id: won.id }).await.unwrap();
     }
 }

@@ -62,10 +62,23 @@ pub async fn lock(db: &mut Connection, id: TurnId) -> Result<Option<State>, Fail
     Ok(chassis::postgres::query("lock turn", query.fetch_optional(&mut *db)).await?.map(State::of))
 }
 
-/// The message that a turn of this project began with.
-pub async fn message(db: &mut Connection, project: ProjectId, id: TurnId) -> Result<Option<MessageId>, Failure> {
-    let query = sqlx::query_scalar!("SELECT message_id FROM turns WHERE id = $1 AND project_id = $2", id.0, project.0);
-    Ok(chassis::postgres::query("select turn", query.fetch_optional(&mut *db)).await?.flatten().map(MessageId))
+/// What a turn asked.
+pub struct Question {
+    pub message: MessageId,
+    /// The turn that took its place in the conversation.
+    pub hidden_by: Option<TurnId>,
+}
+
+/// The question that a turn of this project began with.
+pub async fn question(db: &mut Connection, project: ProjectId, id: TurnId) -> Result<Option<Question>, Failure> {
+    let query = sqlx::query!(
+        r#"SELECT q.id, q.hidden_by AS "hidden_by?" FROM turns t JOIN messages q ON q.project_id = t.project_id AND q.id = t.message_id
+         WHERE t.id = $1 AND t.project_id = $2"#,
+        id.0,
+        project.0,
+    );
+    let row = chassis::postgres::query("select question", query.fetch_optional(&mut *db)).await?;
+    Ok(row.map(|row| Question { message: MessageId(row.id), hidden_by: row.hidden_by.map(TurnId) }))
 }
 
 /// Locks the open turns that began with a message or a later one.

@@ -2,7 +2,7 @@
 
 use futures::future::join;
 use proto::{
-    error::Fault,
+    error::{ErrorCode, Fault},
     id::MessageId,
     project_storage::{BeginTurnRequest, CommitOutcome, ListMessagesRequest, ListTurnMessagesRequest, Message, MessageOrder, TurnEnd},
 };
@@ -98,6 +98,8 @@ async fn a_turn_that_is_withdrawn_was_never_there() {
         assert_eq!(said(&ann, &project).await, ["prompt 0", "done"]);
     }
     assert_eq!(reason(withdrawn.replace(&ann, &project, &first, "again").await), "TURN_ENDED");
+    let fault = Turn::new(&cluster).replace(&ann, &project, &withdrawn, "again").await.expect_err("it is not in the conversation");
+    assert_eq!((fault.reason.as_str(), &fault.metadata["replaced_by"]), ("TURN_REPLACED", &withdrawn.id));
 
     // What it had hidden stays hidden where a third turn has replaced all of it since.
     let (late, third) = (Turn::new(&cluster), Turn::new(&cluster));
@@ -181,6 +183,30 @@ async fn only_a_turn_of_the_project_can_be_replaced() {
     assert_eq!(cluster.count("SELECT count(*) FROM projects").await, 2, "no draft became a project");
     assert_eq!(said(&ann, &project).await, ["prompt 0", "done"], "nothing was hidden");
     fresh.begin(&ann, &project, "again").await.expect("the id is still free");
+}
+
+/// Whoever comes second has not seen what the first one put there, so it is not hidden unseen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_turn_is_replaced_once() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create().await.id;
+    let [first, second, third] = talk(&cluster, &ann, &project).await;
+    let (one, other) = (Turn::new(&cluster), Turn::new(&cluster));
+    let answers = join(one.replace(&ann, &project, &second, "one"), other.replace(&ann, &project, &second, "other")).await;
+    let (won, lost, fault) = match answers {
+        (Ok(_), Err(fault)) => (&one, &other, fault),
+        (Err(fault), Ok(_)) => (&other, &one, fault),
+        both => panic!("{both:?}"),
+    };
+    assert_eq!((fault.code, fault.reason.as_str(), &fault.metadata["replaced_by"]), (ErrorCode::Conflict, "TURN_REPLACED", &won.id));
+    let text = if won.id == one.id { "one" } else { "other" };
+    assert_eq!(said(&ann, &project).await, ["prompt 0", "done", text], "nothing more was hidden");
+    // What was hidden along with it is no longer in the conversation either.
+    assert_eq!(reason(lost.replace(&ann, &project, &third, "again").await), "TURN_REPLACED");
+    lost.replace(&ann, &project, won, "at last").await.expect("who has looked again may");
+    Turn::new(&cluster).replace(&ann, &project, &first, "from the start").await.expect("begun");
+    assert_eq!(said(&ann, &project).await, ["from the start"]);
 }
 
 #[tokio::test]
