@@ -5,7 +5,7 @@
 //! In reading order:
 //! - [`config`], `origin`, `app`: settings; what the gateway is called from outside; the parts that handlers share.
 //! - `accept`: the accept loop of both listeners. `layers`: everything around a handler, and why in this order.
-//! - [`router`]: every route. `routes`: their handlers. `json`: messages in and out. `error`: faults to problem documents.
+//! - [`router`]: every route. `routes`: their handlers. `json`: messages in and out; `media`: which type is wanted. `error`: faults to problem documents.
 //! - `request`, `address`, `metrics`: what every request gets. `auth`, `cookie`, `revocations`: who asks. `limit`, `streams`: how often.
 //! - `sse`, `follow`: a turn's events as a stream that resumes. `parts`: the same log as the parts of an answer, which `chat`
 //!   (the AI SDK) and `agui` (AG-UI) spell in their own words.
@@ -28,6 +28,7 @@ mod follow;
 mod json;
 mod layers;
 mod limit;
+mod media;
 mod metrics;
 mod origin;
 mod page;

@@ -29,7 +29,7 @@ const STARTS_STREAM: &str = "/api/agent/stream";
 const CREATES: [&str; 2] = ["/api/turns", "/api/projects"];
 /// The services' reasons are in their contracts; these are of the domain `gateway.backlot.dev`, never renamed.
 const REASONS: &str = "Stable, upper-case; what programs act on. The gateway's own: INVALID_FIELD, INVALID_JSON, BODY_BROKEN, BODY_TIMEOUT, \
-    TOO_LARGE, CONTINUATION_UNSUPPORTED, TOOLS_UNSUPPORTED, RESUME_UNSUPPORTED, UNSUPPORTED_MEDIA_TYPE, METHOD_NOT_ALLOWED, ROUTE_NOT_FOUND, PREVIEW_NOT_FOUND, CROSS_ORIGIN, TOKEN_MISSING, \
+    TOO_LARGE, CONTINUATION_UNSUPPORTED, TOOLS_UNSUPPORTED, RESUME_UNSUPPORTED, UNSUPPORTED_MEDIA_TYPE, METHOD_NOT_ALLOWED, ROUTE_NOT_FOUND, PREVIEW_NOT_FOUND, RANGE_NOT_SATISFIABLE, CROSS_ORIGIN, TOKEN_MISSING, \
     TOKEN_INVALID, SESSION_ENDED, RATE_LIMITED, OVERLOADED, DRAINING, TIMEOUT, UNAVAILABLE, INTERNAL.";
 /// RPCs that need nobody to be signed in.
 const OPEN: [&str; 4] = ["SignUp", "SignIn", "SignOut", "GetKeySet"];

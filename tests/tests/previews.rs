@@ -103,8 +103,7 @@ async fn the_host_form_is_an_origin_of_its_own() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_path_form_is_sandboxed() -> Result<()> {
-    let address = chassis::testing::listener().await.local_addr()?.to_string();
-    let cluster = Cluster::with(&[("BACKLOT_PREVIEW_LISTEN", &address), ("BACKLOT_PREVIEW_URL", &format!("http://{address}"))]).await?;
+    let cluster = cluster_with_paths().await?;
     let Preview { person, url, .. } = preview(&cluster).await?;
     let response = get(&person, Method::GET, &url, &[]).await?;
     assert_eq!(response.status(), 200, "{url}");
@@ -113,5 +112,116 @@ async fn the_path_form_is_sandboxed() -> Result<()> {
     assert!(!policy.contains("allow-same-origin"), "{policy}");
     assert_eq!(header(&response, "access-control-allow-origin"), "*");
     assert_eq!(get(&person, Method::GET, &url.join("img/logo.svg")?, &[]).await?.status(), 200);
+    cluster.stop().await
+}
+
+const BROWSER: (&str, &str) = ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8");
+
+async fn cluster_with_paths() -> Result<Cluster> {
+    let address = chassis::testing::listener().await.local_addr()?.to_string();
+    Cluster::with(&[("BACKLOT_PREVIEW_LISTEN", &address), ("BACKLOT_PREVIEW_URL", &format!("http://{address}"))]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_behaves_like_a_web_server() -> Result<()> {
+    for cluster in [Cluster::start().await?, cluster_with_paths().await?] {
+        let Preview { person, url, .. } = preview(&cluster).await?;
+        folders(&person, &url).await?;
+        views(&person, &url).await?;
+        missing(&person, &url).await?;
+        cluster.stop().await?;
+    }
+    Ok(())
+}
+
+/// A folder's page is at the path with a slash, so that its relative links are right.
+async fn folders(person: &Person, url: &Url) -> Result<()> {
+    let port = url.port().context("port")?;
+    let base = format!("http://127.0.0.1:{port}{}", url.path());
+    let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;
+    for (path, place) in [("docs", "./docs/"), ("docs?a=1&b=/", "./docs/?a=1&b=/"), ("%64ocs", "./%64ocs/")] {
+        for headers in [&[][..], &[BROWSER]] {
+            let mut request = client.get(format!("{base}{path}")).header("host", format!("{}:{port}", url.host_str().unwrap_or_default()));
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let response = request.send().await?;
+            assert_eq!((response.status().as_u16(), header(&response, "location").as_str()), (307, place), "{path}");
+        }
+    }
+    let page = get(person, Method::GET, &url.join("docs/")?, &[]).await?;
+    assert!(page.status() == 200 && page.text().await?.contains("<h1>docs"));
+    Ok(())
+}
+
+/// A deep link of an app that does its own routing.
+async fn views(person: &Person, url: &Url) -> Result<()> {
+    for (path, headers, status) in [
+        ("users/5", &[BROWSER][..], 200),
+        ("users/5", &[("accept", "*/*")], 404),
+        ("users/5", &[("accept", "application/json")], 404),
+        ("users/5", &[("accept", "text/html;q=0")], 404),
+        ("users/5.json", &[BROWSER], 404),
+        ("app.js", &[BROWSER], 200),
+    ] {
+        let response = get(person, Method::GET, &url.join(path)?, headers).await?;
+        assert_eq!(response.status(), status, "{path} {headers:?}");
+        assert!(response.headers().get_all("vary").iter().any(|value| value == "accept"), "{path}");
+        if path == "users/5" && status == 200 {
+            assert_eq!(header(&response, "content-type"), "text/html; charset=utf-8");
+            assert!(response.text().await?.contains("document.title='x'"), "{path}");
+        }
+    }
+    Ok(())
+}
+
+/// People see a page, programs the problem.
+async fn missing(person: &Person, url: &Url) -> Result<()> {
+    let mut ended = url.clone();
+    if url.path() == "/" {
+        ended.set_host(Some(&format!("{}.localhost", "a".repeat(26))))?;
+    } else {
+        ended.set_path(&format!("/p/{}/", "a".repeat(26)));
+    }
+    for (at, title) in [(url.join("absent.html")?, "There is no page here"), (ended, "This preview has ended")] {
+        let page = get(person, Method::GET, &at, &[BROWSER]).await?;
+        assert_eq!((page.status().as_u16(), header(&page, "content-type").as_str()), (404, "text/html; charset=utf-8"));
+        assert!(header(&page, "content-security-policy").contains("frame-ancestors"));
+        assert!(page.text().await?.contains(title));
+        let problem = get(person, Method::GET, &at, &[("accept", "*/*")]).await?;
+        assert_eq!((problem.status().as_u16(), header(&problem, "content-type").as_str()), (404, "application/problem+json"));
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_a_file_can_be_had() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let Preview { person, url, .. } = preview(&cluster).await?;
+    let at = url.join("app.js")?;
+    let whole = get(&person, Method::GET, &at, &[]).await?;
+    let etag = header(&whole, "etag");
+    assert_eq!((header(&whole, "accept-ranges").as_str(), header(&whole, "content-length").as_str()), ("bytes", "9"));
+    for (headers, status, place, body) in [
+        (&[("range", "bytes=0-2")][..], 206, "bytes 0-2/9", "exp"),
+        (&[("range", "bytes=7-")], 206, "bytes 7-8/9", "{}"),
+        (&[("range", "bytes=-2")], 206, "bytes 7-8/9", "{}"),
+        (&[("range", "bytes=0-2"), ("if-range", etag.as_str())], 206, "bytes 0-2/9", "exp"),
+        (&[("range", "bytes=0-2"), ("if-range", "\"other\"")], 200, "", "export {}"),
+        (&[("range", "bytes=0-2"), ("if-none-match", etag.as_str())], 304, "", ""),
+        (&[("range", "bytes=9-")], 416, "bytes */9", "RANGE_NOT_SATISFIABLE"),
+        (&[("range", "bytes=0-1,3-4")], 200, "", "export {}"),
+        (&[("range", "nonsense")], 200, "", "export {}"),
+    ] {
+        let response = get(&person, Method::GET, &at, headers).await?;
+        assert_eq!((response.status().as_u16(), header(&response, "content-range").as_str()), (status, place), "{headers:?}");
+        if status != 416 {
+            assert_eq!(header(&response, "etag"), etag, "{headers:?}");
+        }
+        let text = response.text().await?;
+        assert!(if status == 416 { text.contains(body) } else { text == body }, "{headers:?}: {text}");
+    }
+    let head = get(&person, Method::HEAD, &at, &[("range", "bytes=0-2")]).await?;
+    assert_eq!((head.status().as_u16(), header(&head, "content-length").as_str()), (200, "9"), "only a GET has parts");
     cluster.stop().await
 }

@@ -80,13 +80,14 @@ pub struct Page {
     /// `None` if the browser has it already.
     pub content: Option<Bytes>,
     pub content_type: String,
+    pub path: String,
     pub id: Oid,
     pub revision: Oid,
 }
 
 /// The file that a path means, at the revision of the capability or at the head of this moment.
 pub async fn read(storage: &Storage, capability: &Capability, ask: Ask<'_>) -> Result<Page, Error> {
-    let Ask { path, if_none_match, now } = ask;
+    let Ask { path, if_none_match, page, now } = ask;
     let hash = capability.hash();
     let opened = previews::open(&storage.pool, &hash, now).await?.ok_or(Error::PreviewNotFound)?;
     if now - opened.touched_at >= TOUCH_AFTER {
@@ -95,15 +96,18 @@ pub async fn read(storage: &Storage, capability: &Capability, ask: Ask<'_>) -> R
     let absent = || Error::FileNotFound { field: String::new(), path: path.to_owned() };
     let (revision, root) = opened.read.ok_or_else(absent)?;
     let root = tree::load(storage, opened.store, root).await?;
-    let (path, file) = resolve(&root, path).ok_or_else(absent)?;
+    let app = || if page && !has_extension(path) { resolve(&root, "") } else { None };
+    let (path, file) = resolve(&root, path).or_else(app).ok_or_else(absent)?;
     let content = if has(if_none_match, file.oid) { None } else { tree::contents(storage, opened.store, &[file]).await?.remove(&file.oid) };
-    Ok(Page { content, content_type: content_type(&path), id: file.oid, revision })
+    Ok(Page { content, content_type: content_type(&path), path, id: file.oid, revision })
 }
 
 /// What a browser asks for.
 pub struct Ask<'a> {
     pub path: &'a str,
     pub if_none_match: &'a str,
+    /// A page is wanted; see the contract.
+    pub page: bool,
     pub now: OffsetDateTime,
 }
 
@@ -121,6 +125,11 @@ fn resolve(root: &Folder, path: &str) -> Option<(String, FileRef)> {
             Entry::Folder(_) => index(name),
         },
     }
+}
+
+/// Whether the last name of a path is that of a file; views of an app have none.
+fn has_extension(path: &str) -> bool {
+    path.trim_end_matches('/').rsplit('/').next().unwrap_or_default().contains('.')
 }
 
 /// Whether a list of ETags names the file.

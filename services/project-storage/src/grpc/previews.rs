@@ -31,10 +31,11 @@ pub(super) async fn create(storage: &Storage, request: Request<pb::CreatePreview
 }
 
 pub(super) async fn read(storage: &Storage, request: Request<pb::ReadPreviewFileRequest>) -> Result<pb::ReadPreviewFileResponse, Error> {
-    let pb::ReadPreviewFileRequest { capability, path, if_none_match } = request.into_inner();
+    let pb::ReadPreviewFileRequest { capability, path, if_none_match, page } = request.into_inner();
     let capability = Capability::parse(&capability).ok_or(Error::PreviewNotFound)?;
-    let page = preview::read(storage, &capability, Ask { path: &path, if_none_match: &if_none_match, now: now() }).await?;
+    let page = preview::read(storage, &capability, Ask { path: &path, if_none_match: &if_none_match, page, now: now() }).await?;
     Ok(pb::ReadPreviewFileResponse {
+        path: page.path,
         not_modified: page.content.is_none(),
         content: page.content.unwrap_or_default(),
         content_type: page.content_type,

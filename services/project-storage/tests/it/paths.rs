@@ -140,7 +140,7 @@ async fn a_stored_path_can_be_read_in_every_way() {
         let file = ann.request(GetFileRequest { project_id: project.clone(), path: path.into(), revision: String::new() });
         let file = answer(ann.client.clone().get_file(file).await).expect("a file").file.expect("a file");
         assert_eq!((file.path.as_str(), file.content), (path, Some(content(LINES))));
-        let page = ReadPreviewFileRequest { capability: capability.clone(), path: path.into(), if_none_match: String::new() };
+        let page = ReadPreviewFileRequest { capability: capability.clone(), path: path.into(), ..Default::default() };
         let page = answer(cluster.client(Caller::Gateway).read_preview_file(plain(page)).await).expect("a page");
         assert_eq!(page.content, Bytes::from_static(LINES.as_bytes()), "{path:?}");
         let files = ReadTurnFilesRequest { turn_id: turn.id.clone(), revision: base.clone(), paths: vec![path.into()] };

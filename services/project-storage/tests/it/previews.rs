@@ -11,7 +11,7 @@ async fn preview(person: &Person, project: &str, revision: &str) -> String {
 }
 
 async fn read(cluster: &Cluster, capability: &str, path: &str, etag: &str) -> Result<ReadPreviewFileResponse, Box<proto::error::Fault>> {
-    let request = ReadPreviewFileRequest { capability: capability.into(), path: path.into(), if_none_match: etag.into() };
+    let request = ReadPreviewFileRequest { capability: capability.into(), path: path.into(), if_none_match: etag.into(), page: false };
     answer(cluster.client(Caller::Gateway).read_preview_file(plain(request)).await)
 }
 
@@ -43,6 +43,44 @@ async fn a_preview_shows_the_head_or_a_revision() {
     assert!(again.not_modified && again.content.is_empty() && again.etag == script.etag);
     for path in ["nothing", "js", "js/", "../index.html", "index.html/"] {
         assert_eq!(reason(read(&cluster, &fixed, path, "").await), "FILE_NOT_FOUND", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_path_without_an_extension_is_a_view_of_the_app() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create().await;
+    let capability = preview(&ann, &project.id, "").await;
+    let rows = [
+        ("", Some("index.html")),
+        ("users/5", Some("index.html")),
+        ("users/5/", Some("index.html")),
+        ("js", Some("index.html")),
+        ("docs", Some("docs/index.html")),
+        ("docs/intro", Some("index.html")),
+        ("js/app.js", Some("js/app.js")),
+        ("js/absent.js", None),
+        ("v1.2/about", Some("index.html")),
+        ("../index.html", None),
+        ("users/..", None),
+    ];
+    for with_app in [false, true] {
+        let app = with_app.then(|| write("index.html", "<p>app"));
+        let changes = [write("js/app.js", "1"), write("docs/index.html", "<p>docs")].into_iter().chain(app).collect();
+        ann.save(&project.id, changes).await.expect("saved");
+        for (path, found) in rows {
+            let found = found.filter(|found| with_app || *found != "index.html");
+            let request = ReadPreviewFileRequest { capability: capability.clone(), path: path.into(), page: true, ..Default::default() };
+            match (answer(cluster.client(Caller::Gateway).read_preview_file(plain(request)).await), found) {
+                (Ok(answer), Some(found)) => assert_eq!(answer.path, found, "{path}"),
+                (Err(fault), None) => assert_eq!(fault.reason, "FILE_NOT_FOUND", "{path}"),
+                (answer, found) => panic!("{path}: {answer:?}, {found:?}"),
+            }
+            let script = read(&cluster, &capability, path, "").await.map(|answer| answer.path).ok();
+            let exact = found.filter(|found| path.is_empty() || *found != "index.html");
+            assert_eq!(script.as_deref(), exact, "who wants no page gets none: {path}");
+        }
     }
 }
 
