@@ -205,6 +205,44 @@ await run(major, {
     assert.ok(![turn, ...turns].includes(chat.answer.id), "back to the first words is an edit as well");
   },
 
+  async "a chat that is loaded from the server is edited by the ids that it lists"() {
+    const headers = await person();
+    const first = new Chat({ id: generateId(), headers });
+    await first.sendMessage({ text: "page one" });
+    await first.sendMessage({ text: "page two" });
+    const { projectId } = first.answer.metadata;
+    // Answers under either id that the server has for them.
+    for (const idOf of [(message) => message.turnId, (message) => message.id]) {
+      const load = (await stored(first, headers)).map((message) => {
+        const isAnswer = message.role === "MESSAGE_ROLE_ASSISTANT";
+        const parts = [{ type: "text", text: message.text }];
+        return { id: isAnswer ? idOf(message) : message.id, role: isAnswer ? "assistant" : "user", parts };
+      });
+      const agrees = async (words) => {
+        assert.deepEqual([chat.status, roles(chat), textOf(chat.messages[0])], ["ready", "user assistant", words], chat.error?.message);
+        const said = await stored(first, headers);
+        assert.deepEqual(said.map(({ role, text }) => [role, text]), [
+          ["MESSAGE_ROLE_USER", words],
+          ["MESSAGE_ROLE_ASSISTANT", "I write a page.\n\nDone."],
+        ]);
+      };
+      const chat = new Chat({ id: projectId, headers, messages: load });
+      await chat.sendMessage({ text: "page three", messageId: load[0].id });
+      await agrees("page three");
+      const turn = chat.answer.id;
+      await chat.sendMessage({ text: "page three", messageId: load[0].id });
+      await agrees("page three");
+      assert.equal(chat.answer.id, turn, "the same words again are the same turn");
+      await chat.sendMessage({ text: "page four", messageId: load[0].id });
+      await agrees("page four");
+      const again = new Chat({ id: projectId, headers, messages: [{ ...load[0], parts: [{ type: "text", text: "page four" }] }] });
+      await again.regenerate();
+      assert.deepEqual([again.status, (await stored(first, headers)).length], ["ready", 2], again.error?.message);
+      await again.sendMessage({ text: "page five" });
+      assert.equal((await stored(first, headers)).length, 4, "a new message is no edit");
+    }
+  },
+
   async "another answer takes the place of the first"() {
     const headers = await person();
     const chat = new Chat({ id: generateId(), headers });

@@ -37,9 +37,16 @@ impl Turns<'_> {
         let replaces = match &asked.intent {
             // The idempotency key finds a repeat.
             Intent::Say => None,
-            Intent::SayOrEdit => match self.of_message(&asked.message).await? {
-                Some(turn) if self.prompt_of(&turn).await?.as_ref() == Some(&asked.text) => return Ok(Plan::Attach(Box::new(turn))),
-                turn => turn.map(|turn| turn.id),
+            Intent::SayOrEdit => match self.turn_of(&asked.message).await? {
+                Some(id) => {
+                    if self.prompt_of(&id).await?.as_ref() == Some(&asked.text)
+                        && let Some(turn) = self.turn(&id).await?
+                    {
+                        return Ok(Plan::Attach(Box::new(turn)));
+                    }
+                    Some(id)
+                }
+                None => None,
             },
             Intent::Regenerate { answer } => self.answered(answer, &asked.message).await?,
         };
@@ -53,18 +60,43 @@ impl Turns<'_> {
         if let Some(turn) = self.turn(answer).await? {
             return Ok(Some(turn.id));
         }
-        if !message.is_empty()
-            && let Some(turn) = self.of_message(message).await?
-        {
+        // An answer may be named as we store it, too.
+        for id in [message, answer] {
+            if let Some(turn) = self.turn_of(id).await? {
+                return Ok(Some(turn));
+            }
+        }
+        let latest = if answer.is_empty() { None } else { self.latest(false).await? };
+        Ok(latest.map(|latest| latest.id))
+    }
+
+    /// The turn of the message with this id, which is the client's own or, where a front end loaded the conversation, ours.
+    async fn turn_of(&self, id: &str) -> Result<Option<String>, Failure> {
+        if id.is_empty() {
+            return Ok(None);
+        }
+        if let Some(turn) = self.of_message(id).await? {
             return Ok(Some(turn.id));
         }
-        let Some(latest) = self.latest(false).await? else { return Ok(None) };
-        if message.parse::<MessageId>().is_ok()
-            && let Some(stored) = self.find(&latest.project_id, |stored| stored.id == message).await?
-        {
-            return Ok(Some(stored.turn_id).filter(|turn| !turn.is_empty()));
+        if id.parse::<MessageId>().is_err() {
+            return Ok(None);
         }
-        Ok((!answer.is_empty()).then_some(latest.id))
+        let stored = self.find(|stored| stored.id == id && !stored.turn_id.is_empty()).await?;
+        Ok(stored.map(|stored| stored.turn_id))
+    }
+
+    /// What the person said, if the conversation still shows it.
+    async fn prompt_of(&self, turn: &str) -> Result<Option<String>, Failure> {
+        let said = |message: &Message| message.turn_id == turn && message.role() == MessageRole::User;
+        Ok(self.find(said).await?.map(|message| message.text))
+    }
+
+    /// The chat's project, once it has one.
+    async fn project(&self) -> Result<Option<String>, Failure> {
+        Ok(match self.chat {
+            Chat::Project(id) => Some(id.clone()),
+            Chat::Draft(_) => self.latest(false).await?.map(|latest| latest.project_id),
+        })
     }
 
     /// The turn with this id, if it is one of the chat.
@@ -78,10 +110,7 @@ impl Turns<'_> {
             Err(failure) if failure.0.reason == "TURN_NOT_FOUND" => return Ok(None),
             Err(failure) => return Err(failure),
         };
-        let project = match self.chat {
-            Chat::Project(id) => Some(id.clone()),
-            Chat::Draft(_) => self.latest(false).await?.map(|latest| latest.project_id),
-        };
+        let project = self.project().await?;
         Ok(Some(turn).filter(|turn| project.as_ref() == Some(&turn.project_id)))
     }
 
@@ -109,16 +138,11 @@ impl Turns<'_> {
         Ok(self.app.upstream.agents().list_turns(request).await?.into_inner().turns)
     }
 
-    /// What the person said, if the conversation still shows it.
-    async fn prompt_of(&self, turn: &Turn) -> Result<Option<String>, Failure> {
-        let said = |message: &Message| message.turn_id == turn.id && message.role() == MessageRole::User;
-        Ok(self.find(&turn.project_id, said).await?.map(|message| message.text))
-    }
-
-    async fn find(&self, project: &str, wanted: impl Fn(&Message) -> bool) -> Result<Option<Message>, Failure> {
+    async fn find(&self, wanted: impl Fn(&Message) -> bool) -> Result<Option<Message>, Failure> {
+        let Some(project) = self.project().await? else { return Ok(None) };
         let mut page_token = String::new();
         for _ in 0..PAGES {
-            let request = ListMessagesRequest { project_id: project.to_owned(), page_size: MESSAGES, page_token, order: 0 };
+            let request = ListMessagesRequest { project_id: project.clone(), page_size: MESSAGES, page_token, order: 0 };
             let request = self.signed.context.request(request);
             let page = self.app.upstream.projects().list_messages(request).await?.into_inner();
             if let Some(found) = page.messages.into_iter().find(|message| wanted(message)) {
