@@ -16,7 +16,7 @@ use crate::{
     app::{App, Origins},
     error::fault,
     json::{Reply, Target},
-    routes::{has_version, put_etag},
+    routes::{has_version, precondition, put_etag},
 };
 
 /// Each file's name and bytes.
@@ -35,6 +35,7 @@ fn serve(origins: &Origins, headers: &HeaderMap, name: &str) -> Reply {
         return Err(fault(ErrorCode::NotFound, "ROUTE_NOT_FOUND", "there is no such file").into());
     };
     let etag = etag(bytes);
+    precondition(headers, &etag)?;
     let mut response: Response = if has_version(headers, &etag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
@@ -72,11 +73,11 @@ fn kind(name: &str) -> &'static str {
     }
 }
 
-/// Changes with the bytes; weak, since nobody compares ranges of it.
+/// Changes with the bytes.
 fn etag(bytes: &[u8]) -> String {
     let mut hasher = DefaultHasher::new();
     bytes.hash(&mut hasher);
-    format!("W/\"{:016x}\"", hasher.finish())
+    format!("\"{:016x}\"", hasher.finish())
 }
 
 #[cfg(test)]

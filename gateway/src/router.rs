@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     handler::Handler,
-    middleware::from_fn_with_state,
+    middleware::{from_fn, from_fn_with_state},
     routing::{self, MethodRouter},
 };
 use proto::error::ErrorCode;
@@ -16,7 +16,7 @@ use crate::{
     auth::identify,
     error::{Failure, fault},
     limit, page, preview,
-    routes::{agents, agui, auth, chat, conflicts, projects, system, turns},
+    routes::{agents, agui, auth, chat, conflicts, projects, system, turns, unversioned},
 };
 
 /// What is asked before a handler runs.
@@ -29,6 +29,19 @@ enum Class {
     /// Nothing: keys, health, documents and the page.
     Plain,
 }
+
+/// The routes whose handlers look at `If-Match`, because what they are about has an ETag.
+const VERSIONED: [(&str, &str); 9] = [
+    ("GET", "/api/projects/{project_id}"),
+    ("PATCH", "/api/projects/{project_id}"),
+    ("DELETE", "/api/projects/{project_id}"),
+    ("POST", "/api/projects/save"),
+    ("POST", "/api/projects/{project_id}/changes"),
+    ("GET", "/api/projects/{project_id}/files/{path=**}"),
+    ("POST", "/api/projects/{project_id}/conflicts/{turn_id}/resolve"),
+    ("GET", "/"),
+    ("GET", "/page/{path=**}"),
+];
 
 /// One method on one path.
 struct Route {
@@ -132,7 +145,8 @@ fn delete<H: Handler<T, Arc<App>>, T: 'static>(template: &'static str, class: Cl
 /// The main listener without its outer stack.
 pub(crate) fn main(app: &Arc<App>) -> Router {
     let mut router = Router::new();
-    for Route { template, class, handler, .. } in contract().into_iter().chain(own()) {
+    for Route { method, template, class, handler } in contract().into_iter().chain(own()) {
+        let handler = if VERSIONED.contains(&(method, template)) { handler } else { handler.layer(from_fn(unversioned)) };
         let handler = match class {
             Class::Plain => handler,
             Class::Stream => handler.layer(from_fn_with_state(Arc::clone(app), identify)),

@@ -9,9 +9,15 @@ pub(crate) mod projects;
 pub(crate) mod system;
 pub(crate) mod turns;
 
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::{
+    extract::Request,
+    http::{HeaderMap, HeaderValue, header},
+    middleware::Next,
+    response::Response,
+};
+use proto::error::ErrorCode;
 
-use crate::error::{Failure, invalid};
+use crate::error::{Failure, fault, invalid};
 
 /// Puts the header `Idempotency-Key` into the field that does the same. The draft quotes it; many clients do not.
 fn idempotency(headers: &HeaderMap, field: &mut String, name: &str) -> Result<(), Failure> {
@@ -38,6 +44,40 @@ pub(crate) fn has_version(headers: &HeaderMap, etag: &str) -> bool {
             .filter_map(|v| v.to_str().ok())
             .flat_map(|v| v.split(','))
             .any(|part| known(part.trim()))
+}
+
+/// Puts the header `If-Match` into the field that does the same.
+fn if_match(headers: &HeaderMap, field: &mut String) -> Result<(), Failure> {
+    let Some(list) = listed(headers)? else { return Ok(()) };
+    if !field.is_empty() && *field != list {
+        return Err(invalid("if_match", "must be absent or the same as If-Match"));
+    }
+    *field = list;
+    Ok(())
+}
+
+/// `If-Match` of a request for something that has this ETag, or none (RFC 9110, strong comparison).
+pub(crate) fn precondition(headers: &HeaderMap, etag: &str) -> Result<(), Failure> {
+    let Some(list) = listed(headers)? else { return Ok(()) };
+    let names = |part: &str| part == "*" || (!etag.is_empty() && !etag.starts_with("W/") && part == etag);
+    if list.split(',').map(str::trim).any(names) {
+        return Ok(());
+    }
+    let text = if etag.is_empty() { "what this changes has no ETag, so none can match" } else { "it is not as If-Match says" };
+    Err(fault(ErrorCode::Conflict, "ETAG_MISMATCH", text).with("current", etag).into())
+}
+
+/// All of `If-Match` as one list; several lines of it are one.
+fn listed(headers: &HeaderMap) -> Result<Option<String>, Failure> {
+    let lines = headers.get_all(header::IF_MATCH).iter().map(HeaderValue::to_str).collect::<Result<Vec<_>, _>>();
+    let lines = lines.map_err(|_| invalid("If-Match", "must be ASCII"))?;
+    Ok((!lines.is_empty()).then(|| lines.join(", ")).map(|list| if list.trim().is_empty() { "\"\"".to_owned() } else { list }))
+}
+
+/// `If-Match` on a route whose handler does not look at it: nothing there has an ETag.
+pub(crate) async fn unversioned(request: Request, next: Next) -> Result<Response, Failure> {
+    precondition(request.headers(), "")?;
+    Ok(next.run(request).await)
 }
 
 /// `ETag`, where there is one.
@@ -67,6 +107,34 @@ mod tests {
         assert_eq!(keyed("abc", "abc"), Ok("abc".into()));
         assert_eq!(keyed("abc", "xyz"), Err("request_id".into()));
         assert_eq!(keyed("\"\"", ""), Err("Idempotency-Key".into()));
+    }
+
+    #[test]
+    fn a_condition_is_compared_strongly() {
+        let holds = |lines: &[&str], etag: &str| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(header::IF_MATCH, line.parse().unwrap());
+            }
+            precondition(&headers, etag).map_err(|failure| failure.0.reason).is_ok()
+        };
+        for (lines, etag, wanted) in [
+            (&[][..], "\"b\"", true),
+            (&[], "", true),
+            (&["\"b\""], "\"b\"", true),
+            (&["\"a\"", "\"b\""], "\"b\"", true),
+            (&["\"a\", \"b\""], "\"b\"", true),
+            (&["*"], "\"b\"", true),
+            (&["*"], "", true),
+            (&["\"a\""], "\"b\"", false),
+            (&["W/\"b\""], "\"b\"", false),
+            (&["W/\"b\""], "W/\"b\"", false),
+            (&["b"], "\"b\"", false),
+            (&[""], "\"b\"", false),
+            (&["\"b\""], "", false),
+        ] {
+            assert_eq!(holds(lines, etag), wanted, "{lines:?} {etag}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use axum::{extract::State, http::HeaderMap};
 use proto::project_storage::{GetConflictRequest, ResolveConflictRequest};
 
-use super::{idempotency, projects::SAVE_TIME, put_etag};
+use super::{idempotency, if_match, projects::SAVE_TIME, put_etag};
 use crate::{
     app::App,
     auth::Signed,
@@ -26,6 +26,7 @@ pub(crate) async fn resolve(
     targets.bind(&mut request.project_id, "project_id")?;
     targets.bind(&mut request.turn_id, "turn_id")?;
     idempotency(&headers, &mut request.request_id, "request_id")?;
+    if_match(&headers, &mut request.if_match)?;
     signed.context.deadline = Some(Instant::now() + SAVE_TIME);
     let answer = app.upstream.projects().resolve_conflict(signed.context.request(request)).await?.into_inner();
     let mut response = reply(&answer)?;

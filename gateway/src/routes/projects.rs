@@ -15,8 +15,9 @@ use proto::project_storage::{
     CreatePreviewRequest, CreateProjectRequest, DeleteProjectRequest, GetFileRequest, GetProjectRequest, ListFilesRequest,
     ListMessagesRequest, ListProjectsRequest, ListRevisionsRequest, LoadProjectRequest, Project, SaveProjectRequest, UpdateProjectRequest,
 };
+use serde::Serialize;
 
-use super::{has_version, idempotency, put_etag};
+use super::{has_version, idempotency, if_match, precondition, put_etag};
 use crate::{
     app::App,
     auth::Signed,
@@ -35,17 +36,33 @@ pub(crate) async fn list(State(app): State<Arc<App>>, signed: Signed, Params(req
     reply(app.upstream.projects().list_projects(signed.context.request(request)).await?.get_ref())
 }
 
-pub(crate) async fn get(State(app): State<Arc<App>>, signed: Signed, Params(request): Params<GetProjectRequest>) -> Reply {
-    versioned(&present(app.upstream.projects().get_project(signed.context.request(request)).await?.into_inner().project)?)
+pub(crate) async fn get(
+    State(app): State<Arc<App>>,
+    signed: Signed,
+    headers: HeaderMap,
+    Params(request): Params<GetProjectRequest>,
+) -> Reply {
+    let project = present(app.upstream.projects().get_project(signed.context.request(request)).await?.into_inner().project)?;
+    read(&headers, &project, &project.etag)
+}
+
+/// Something with an ETag, or that the client has it already.
+fn read(headers: &HeaderMap, message: &impl Serialize, etag: &str) -> Reply {
+    precondition(headers, etag)?;
+    let mut response = if has_version(headers, etag) { StatusCode::NOT_MODIFIED.into_response() } else { reply(message)? };
+    put_etag(response.headers_mut(), etag);
+    Ok(response)
 }
 
 pub(crate) async fn update(
     State(app): State<Arc<App>>,
     signed: Signed,
+    headers: HeaderMap,
     target: Target,
     Json(mut request): Json<UpdateProjectRequest>,
 ) -> Reply {
     target.bind(&mut request.project_id, "project_id")?;
+    if_match(&headers, &mut request.if_match)?;
     versioned(&present(app.upstream.projects().update_project(signed.context.request(request)).await?.into_inner().project)?)
 }
 
@@ -55,7 +72,13 @@ fn versioned(project: &Project) -> Reply {
     Ok(response)
 }
 
-pub(crate) async fn delete(State(app): State<Arc<App>>, signed: Signed, Params(request): Params<DeleteProjectRequest>) -> Reply {
+pub(crate) async fn delete(
+    State(app): State<Arc<App>>,
+    signed: Signed,
+    headers: HeaderMap,
+    Params(mut request): Params<DeleteProjectRequest>,
+) -> Reply {
+    if_match(&headers, &mut request.if_match)?;
     reply(app.upstream.projects().delete_project(signed.context.request(request)).await?.get_ref())
 }
 
@@ -66,6 +89,7 @@ pub(crate) async fn save(
     Json(mut request): Json<SaveProjectRequest, SAVE>,
 ) -> Reply {
     idempotency(&headers, &mut request.request_id, "request_id")?;
+    if_match(&headers, &mut request.if_match)?;
     signed.context.deadline = Some(Instant::now() + SAVE_TIME);
     let key = request.request_id.clone();
     let answer = app.upstream.projects().save_project(keyed(signed.context.request(request), &key)).await?.into_inner();
@@ -101,9 +125,7 @@ pub(crate) async fn file(
     Params(request): Params<GetFileRequest>,
 ) -> Reply {
     let file = present(app.upstream.projects().get_file(signed.context.request(request)).await?.into_inner().file)?;
-    let mut response = if has_version(&headers, &file.etag) { StatusCode::NOT_MODIFIED.into_response() } else { reply(&file)? };
-    put_etag(response.headers_mut(), &file.etag);
-    Ok(response)
+    read(&headers, &file, &file.etag)
 }
 
 pub(crate) async fn revisions(State(app): State<Arc<App>>, signed: Signed, Params(request): Params<ListRevisionsRequest>) -> Reply {

@@ -54,6 +54,8 @@ pub enum Error {
     FileChanged { field: String, path: String, current: String },
     #[error("the project moved on since that revision")]
     StaleRevision { base: String, head: String, paths: Vec<String> },
+    #[error("the project is not as If-Match says")]
+    EtagMismatch { current: String },
     #[error("the id was used for another request")]
     KeyReused,
     #[error("no such conflict")]
@@ -104,6 +106,7 @@ impl Error {
             Self::FileExists { .. }
             | Self::FileChanged { .. }
             | Self::StaleRevision { .. }
+            | Self::EtagMismatch { .. }
             | Self::KeyReused
             | Self::ConflictResolved { .. }
             | Self::TurnEnded
@@ -135,6 +138,7 @@ impl Error {
             Self::FileExists { .. } => "FILE_EXISTS",
             Self::FileChanged { .. } => "FILE_CHANGED",
             Self::StaleRevision { .. } => "STALE_REVISION",
+            Self::EtagMismatch { .. } => "ETAG_MISMATCH",
             Self::KeyReused => "KEY_REUSED",
             Self::ConflictNotFound => "CONFLICT_NOT_FOUND",
             Self::ConflictResolved { .. } => "CONFLICT_RESOLVED",
@@ -186,6 +190,7 @@ impl Error {
             Self::StaleRevision { base, head, paths } => {
                 fault.with("base", base).with("head", head).with("paths", listed(paths)).with("path_count", paths.len().to_string())
             }
+            Self::EtagMismatch { current } => fault.with("current", current),
             Self::ConflictResolved { revision } => fault.with("revision", revision.to_string()),
             Self::TurnReplaced { by } => fault.with("replaced_by", by.to_string()),
             _ => fault,

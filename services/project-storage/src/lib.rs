@@ -39,6 +39,7 @@ pub mod saver;
 pub mod begin;
 pub mod turn;
 
+pub mod condition;
 pub mod conflict;
 pub mod resolve;
 

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     Storage,
+    condition::Condition,
     error::Error,
     git::Oid,
     limits::{Limits, NAME_CHARACTERS},
@@ -36,7 +37,10 @@ pub struct Project {
     /// The owner's.
     pub plan: Plan,
     pub created_at: OffsetDateTime,
+    /// Files, name or conversation.
     pub updated_at: OffsetDateTime,
+    /// Files or name.
+    pub edited_at: OffsetDateTime,
     /// Newest revision and its place in the log.
     pub head: Option<(Oid, u32)>,
 }
@@ -113,7 +117,7 @@ impl Project {
     /// A project to be inserted.
     pub fn new(owner: Actor, draft: Option<String>, name: String, now: OffsetDateTime) -> Self {
         let (id, store) = (ProjectId::generate(), StoreId(Uuid::now_v7()));
-        Self { id, store, owner: owner.id, draft, name, plan: owner.plan, created_at: now, updated_at: now, head: None }
+        Self { id, store, owner: owner.id, draft, name, plan: owner.plan, created_at: now, updated_at: now, edited_at: now, head: None }
     }
 }
 
@@ -127,20 +131,38 @@ pub async fn list(storage: &Storage, owner: UserId, page: Page<ListKey>) -> Resu
 pub type ListKey = (i128, Uuid);
 
 /// Gives a project another name.
-pub async fn rename(storage: &Storage, user: UserId, id: ProjectId, name: &str) -> Result<Project, Error> {
+pub async fn rename(storage: &Storage, user: UserId, id: ProjectId, name: &str, condition: &Condition) -> Result<Project, Error> {
     let target = Target::Id(id);
-    find(storage, user, &target, Role::Admin).await?;
-    if !projects::rename(&storage.pool, id, user, name).await? {
+    let mut tx = store::begin(&storage.pool).await?;
+    if !condition.is_empty() {
+        projects::lock(&mut tx, id).await?;
+    }
+    let found = projects::find(&mut *tx, user, &target).await?;
+    require(found.as_ref().map(|member| member.role), Role::Admin)?;
+    // A change that was made already, perhaps by this very request, is made.
+    if let Some(member) = found.as_ref().filter(|member| member.project.name != name) {
+        condition.check(Some(&member.project))?;
+    }
+    if !projects::rename(&mut *tx, id, user, name).await? {
         return Err(Error::ProjectNotFound);
     }
-    Ok(find(storage, user, &target, Role::Viewer).await?.project)
+    let renamed = projects::find(&mut *tx, user, &target).await?.ok_or(Error::ProjectNotFound)?;
+    store::commit(tx).await?;
+    Ok(renamed.project)
 }
 
 /// Removes a project with everything that belongs to it.
-pub async fn delete(storage: &Storage, user: UserId, id: ProjectId) -> Result<(), Error> {
-    let member = find(storage, user, &Target::Id(id), Role::Owner).await?;
+pub async fn delete(storage: &Storage, user: UserId, id: ProjectId, condition: &Condition) -> Result<(), Error> {
+    let target = Target::Id(id);
+    find(storage, user, &target, Role::Owner).await?;
     let mut tx = store::begin(&storage.pool).await?;
-    projects::delete(&mut tx, id, member.project.store).await?;
+    projects::lock_all(&mut tx, id).await?;
+    // As it stands now that nobody can change it.
+    let found = projects::find(&mut *tx, user, &target).await?;
+    require(found.as_ref().map(|member| member.role), Role::Owner)?;
+    let project = found.ok_or(Error::ProjectNotFound)?.project;
+    condition.check(Some(&project))?;
+    projects::delete(&mut tx, id, project.store).await?;
     store::commit(tx).await?;
     Ok(())
 }

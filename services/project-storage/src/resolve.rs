@@ -8,6 +8,7 @@ use proto::id::{ProjectId, TurnId};
 use crate::{
     Storage,
     change::Content,
+    condition::Condition,
     conflict::Conflict,
     edit::{Edited, Packed, Steps},
     error::Error,
@@ -32,6 +33,8 @@ pub struct Resolve {
     pub actor: Actor,
     pub project: ProjectId,
     pub turn: TurnId,
+    /// What the project must be.
+    pub condition: Condition,
     /// The head that they looked at.
     pub base: Oid,
     pub choices: Vec<Choice>,
@@ -96,6 +99,7 @@ impl Run<'_> {
             }
             Found::Resolved { revision, .. } => return Err(Error::ConflictResolved { revision }),
             Found::Open { own, expires_at } => {
+                resolve.condition.check(Some(&member.project))?;
                 let head = member.head.as_ref().map(|head| head.id);
                 if head != Some(resolve.base) {
                     return Err(Error::stale(Some(resolve.base), head, Vec::new()));

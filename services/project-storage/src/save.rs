@@ -7,6 +7,7 @@ use chassis::context::Context;
 use crate::{
     Storage,
     change::ChangeSet,
+    condition::Condition,
     edit::{self, Base, Edit, Edited, Outcome, Packed},
     error::Error,
     git::{FileRef, Folder, Oid},
@@ -21,6 +22,8 @@ use crate::{
 pub struct Save {
     pub actor: Actor,
     pub target: Target,
+    /// What the project must be.
+    pub condition: Condition,
     /// What they edited; `None` is whatever is newest.
     pub base: Option<Oid>,
     pub set: ChangeSet,
@@ -72,6 +75,7 @@ impl Run<'_> {
             let (project, revision, tree) = saver::replay(storage, save.actor, past).await?;
             return Ok(Some(Saved { project, revision, files: self.files(&tree) }));
         }
+        save.condition.check(found.as_ref().map(|member| &member.project))?;
         match (found, &save.target) {
             (Some(member), _) => {
                 project::require(Some(member.role), Role::Editor)?;

@@ -142,5 +142,6 @@ impl Project {
     fn stands_at(&mut self, revision: Option<&Revision>) {
         self.head = revision.map(|revision| (revision.id, revision.number));
         self.updated_at = revision.map_or(self.updated_at, |revision| revision.created_at);
+        self.edited_at = revision.map_or(self.edited_at, |revision| revision.created_at);
     }
 }

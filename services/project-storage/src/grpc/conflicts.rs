@@ -54,10 +54,11 @@ fn file(sides: Sides, contents: Option<&Brought>) -> pb::ConflictFile {
 pub(super) async fn resolve(storage: &Storage, request: Request<pb::ResolveConflictRequest>) -> Result<pb::ResolveConflictResponse, Error> {
     let context = Context::of(&request);
     let actor = decode::actor(&context)?;
-    let wire = request.into_inner();
+    let mut wire = request.into_inner();
     let mut violations = Violations::default();
     let project = violations.parse::<ProjectId>("project_id", &wire.project_id);
     let turn = violations.parse::<TurnId>("turn_id", &wire.turn_id);
+    let condition = decode::condition(&mut violations, std::mem::take(&mut wire.if_match));
     let base = violations.parse("base_revision", &wire.base_revision);
     decode::request_id(&mut violations, &wire.request_id);
     let ((project, turn), base) = decode::checked(violations, project.zip(turn).zip(base))?;
@@ -67,7 +68,7 @@ pub(super) async fn resolve(storage: &Storage, request: Request<pb::ResolveConfl
     let key = digest.finish().as_ref().to_vec();
     let request = (!wire.request_id.is_empty()).then(|| RequestKey { id: wire.request_id, fingerprint: key.clone() });
     let choices = choices(wire.files).await?;
-    let resolved = resolve::resolve(storage, &context, Resolve { actor, project, turn, base, choices, request, key }).await?;
+    let resolved = resolve::resolve(storage, &context, Resolve { actor, project, turn, condition, base, choices, request, key }).await?;
     Ok(pb::ResolveConflictResponse {
         project: Some(encode::project(&resolved.project)),
         revision: resolved.revision.as_ref().map(encode::revision),

@@ -8,6 +8,7 @@ use proto::{
 
 use crate::{
     change::{Action, Change, ChangeSet, Content},
+    condition::Condition,
     error::{Error, SERVICE},
     git::{self, FileRef, Oid},
     limits::{FILES_PER_SAVE, NAME_CHARACTERS},
@@ -19,6 +20,7 @@ use crate::{
 
 const DRAFT_CHARACTERS: usize = 128;
 const REQUEST_ID_CHARACTERS: usize = 36;
+const CONDITION_BYTES: usize = 1024;
 
 /// Ends the decoding of a message: the refusal with every violation, or the value.
 pub(super) fn checked<T>(violations: Violations, value: Option<T>) -> Result<T, Error> {
@@ -100,7 +102,13 @@ pub(super) fn request_id(violations: &mut Violations, text: &str) {
     line(violations, "request_id", text, 0..=REQUEST_ID_CHARACTERS);
 }
 
-/// How far a save is to be merged.
+/// What the project must be before it is changed.
+pub(super) fn condition(violations: &mut Violations, if_match: String) -> Condition {
+    violations.length("if_match", &if_match, 0..=CONDITION_BYTES);
+    Condition(if_match)
+}
+
+/// How far a save is merged.
 pub(super) fn depth(violations: &mut Violations, on_conflict: i32) -> Depth {
     match OnConflict::try_from(on_conflict) {
         Ok(OnConflict::Unspecified | OnConflict::Fail) => Depth::Paths,

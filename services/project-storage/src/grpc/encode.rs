@@ -19,11 +19,12 @@ pub(super) fn project(project: &Project) -> pb::Project {
         draft_id: project.draft.clone().unwrap_or_default(),
         display_name: project.name.clone(),
         owner_id: project.owner.to_string(),
-        etag: format!("\"{revision}\""),
+        etag: project.etag(),
         head_revision: revision,
         head_number: number,
         create_time: Some(timestamp(project.created_at)),
-        update_time: Some(timestamp(project.updated_at)),
+        update_time: Some(timestamp(project.edited_at)),
+        activity_time: Some(timestamp(project.updated_at)),
         limits: Some(limits(project.limits())),
     }
 }

@@ -33,6 +33,8 @@ pub(super) async fn save(storage: &Storage, request: Request<pb::SaveProjectRequ
     if wire.changes.is_empty() {
         violations.add("changes", "must hold 1 to 200 changes");
     }
+    // What a repeat asks for is the same; the project has changed by the first one.
+    let condition = decode::condition(&mut violations, std::mem::take(&mut wire.if_match));
     let target = decode::checked(violations, target)?;
     if depth == Depth::Paths {
         // The default is the same request, said or not.
@@ -41,7 +43,7 @@ pub(super) async fn save(storage: &Storage, request: Request<pb::SaveProjectRequ
     let fingerprint = || digest(&SHA256, &wire.encode_to_vec()).as_ref().to_vec();
     let request = (!wire.request_id.is_empty()).then(|| RequestKey { fingerprint: fingerprint(), id: wire.request_id.clone() });
     let set = decode::changes(wire.changes, wire.replace).await?;
-    let saved = save::save(storage, &context, Save { actor, target, base, set, depth, message: wire.message, request }).await?;
+    let saved = save::save(storage, &context, Save { actor, target, condition, base, set, depth, message: wire.message, request }).await?;
     Ok(pb::SaveProjectResponse {
         project: Some(encode::project(&saved.project)),
         revision: saved.revision.as_ref().map(encode::revision),

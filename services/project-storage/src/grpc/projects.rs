@@ -54,19 +54,24 @@ pub(super) async fn get(storage: &Storage, request: Request<pb::GetProjectReques
 
 pub(super) async fn update(storage: &Storage, request: Request<pb::UpdateProjectRequest>) -> Result<pb::UpdateProjectResponse, Error> {
     let actor = decode::actor(&Context::of(&request))?;
-    let pb::UpdateProjectRequest { project_id, display_name } = request.into_inner();
+    let pb::UpdateProjectRequest { project_id, display_name, if_match } = request.into_inner();
     let mut violations = Violations::default();
     let id = violations.parse::<ProjectId>("project_id", &project_id);
     decode::name(&mut violations, display_name.trim(), 1);
+    let condition = decode::condition(&mut violations, if_match);
     let id = decode::checked(violations, id)?;
-    let project = project::rename(storage, actor.id, id, display_name.trim()).await?;
+    let project = project::rename(storage, actor.id, id, display_name.trim(), &condition).await?;
     Ok(pb::UpdateProjectResponse { project: Some(encode::project(&project)) })
 }
 
 pub(super) async fn delete(storage: &Storage, request: Request<pb::DeleteProjectRequest>) -> Result<pb::DeleteProjectResponse, Error> {
     let actor = decode::actor(&Context::of(&request))?;
-    let id = project_id(&request.into_inner().project_id)?;
-    project::delete(storage, actor.id, id).await?;
+    let pb::DeleteProjectRequest { project_id, if_match } = request.into_inner();
+    let mut violations = Violations::default();
+    let id = violations.parse::<ProjectId>("project_id", &project_id);
+    let condition = decode::condition(&mut violations, if_match);
+    let id = decode::checked(violations, id)?;
+    project::delete(storage, actor.id, id, &condition).await?;
     Ok(pb::DeleteProjectResponse {})
 }
 

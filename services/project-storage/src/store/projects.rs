@@ -26,6 +26,7 @@ struct ProjectRow {
     plan: i16,
     created_at: OffsetDateTime,
     updated_at: OffsetDateTime,
+    edited_at: Option<OffsetDateTime>,
     head: Vec<u8>,
     head_seq: i32,
 }
@@ -42,6 +43,7 @@ macro_rules! project_row {
             plan: $row.plan,
             created_at: $row.created_at,
             updated_at: $row.updated_at,
+            edited_at: $row.edited_at,
             head: $row.head,
             head_seq: $row.head_seq,
         }
@@ -59,6 +61,7 @@ impl ProjectRow {
             plan: Plan::try_from(i32::from(self.plan)).unwrap_or(Plan::Free),
             created_at: self.created_at,
             updated_at: self.updated_at,
+            edited_at: self.edited_at.unwrap_or(self.updated_at),
             head: oid_or_none(&self.head)?.map(|oid| (oid, unsigned(self.head_seq))),
         })
     }
@@ -79,7 +82,7 @@ pub async fn find(db: impl PgExecutor<'_>, user: UserId, target: &Target) -> Res
 
 async fn find_by_id(db: impl PgExecutor<'_>, user: UserId, id: ProjectId) -> Result<Option<Member>, Failure> {
     let query = sqlx::query!(
-        r#"SELECT p.id, p.store_id, p.owner_id, p.draft_id, p.display_name, p.plan, p.created_at, p.updated_at,
+        r#"SELECT p.id, p.store_id, p.owner_id, p.draft_id, p.display_name, p.plan, p.created_at, p.updated_at, p.edited_at,
                   r.oid AS head, r.seq AS head_seq, m.role,
                   l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?", l.actor AS "actor?",
                   l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
@@ -102,7 +105,7 @@ async fn find_by_id(db: impl PgExecutor<'_>, user: UserId, id: ProjectId) -> Res
 
 async fn find_by_draft(db: impl PgExecutor<'_>, user: UserId, draft: &str) -> Result<Option<Member>, Failure> {
     let query = sqlx::query!(
-        r#"SELECT p.id, p.store_id, p.owner_id, p.draft_id, p.display_name, p.plan, p.created_at, p.updated_at,
+        r#"SELECT p.id, p.store_id, p.owner_id, p.draft_id, p.display_name, p.plan, p.created_at, p.updated_at, p.edited_at,
                   r.oid AS head, r.seq AS head_seq, m.role,
                   l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?", l.actor AS "actor?",
                   l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
@@ -139,8 +142,8 @@ pub async fn insert(db: &mut Connection, project: &Project, most: u32) -> Result
     chassis::postgres::query("lock account", lock.execute(&mut *db)).await?;
     let query = sqlx::query_scalar!(
         r#"WITH p AS (
-               INSERT INTO projects (id, store_id, owner_id, draft_id, display_name, plan, created_at, updated_at)
-               SELECT $1, $2, $3, $4, $5, $6, $7, $7
+               INSERT INTO projects (id, store_id, owner_id, draft_id, display_name, plan, created_at, updated_at, edited_at)
+               SELECT $1, $2, $3, $4, $5, $6, $7, $7, $7
                WHERE (SELECT count(*) FROM projects WHERE owner_id = $3) < $10
                ON CONFLICT (owner_id, draft_id) DO NOTHING
                RETURNING id
@@ -177,7 +180,7 @@ pub async fn page(db: impl PgExecutor<'_>, owner: UserId, after: Option<ListKey>
     let (micros, id) = after.unwrap_or((END_OF_TIME * 1_000_000, Uuid::max()));
     let changed = OffsetDateTime::from_unix_timestamp_nanos(micros.saturating_mul(1000)).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let query = sqlx::query!(
-        r#"SELECT p.id, p.store_id, p.owner_id, p.draft_id, p.display_name, p.plan, p.created_at, p.updated_at,
+        r#"SELECT p.id, p.store_id, p.owner_id, p.draft_id, p.display_name, p.plan, p.created_at, p.updated_at, p.edited_at,
                   r.oid AS head, r.seq AS head_seq
            FROM projects p
            JOIN refs r ON r.project_id = p.id AND r.name = $5
@@ -197,7 +200,7 @@ pub async fn page(db: impl PgExecutor<'_>, owner: UserId, after: Option<ListKey>
 /// Gives a project another name, if the person may; `false` if not.
 pub async fn rename(db: impl PgExecutor<'_>, id: ProjectId, user: UserId, name: &str) -> Result<bool, Failure> {
     let query = sqlx::query!(
-        "UPDATE projects SET display_name = $3, updated_at = clock_timestamp()
+        "UPDATE projects SET display_name = $3, updated_at = clock_timestamp(), edited_at = clock_timestamp()
          WHERE id = $1 AND EXISTS (SELECT 1 FROM members WHERE project_id = $1 AND user_id = $2 AND role >= $4)",
         id.0,
         user.0,
@@ -218,13 +221,28 @@ pub async fn touch(db: &mut Connection, id: ProjectId, plan: Option<Plan>) -> Re
     Ok(())
 }
 
-/// Removes a project, and its store if no other project uses it.
-pub async fn delete(db: &mut Connection, id: ProjectId, store: StoreId) -> Result<(), Failure> {
+/// Locks the project against everything that could change what its ETag covers, but for a change of its turns alone.
+pub async fn lock(db: &mut Connection, id: ProjectId) -> Result<(), Failure> {
+    // In the order in which a commit of a turn takes them: refs, project.
+    let head = sqlx::query!("SELECT oid FROM refs WHERE project_id = $1 AND name = $2 FOR UPDATE", id.0, MAIN);
+    chassis::postgres::query("lock head", head.fetch_optional(&mut *db)).await?;
+    let project = sqlx::query!("SELECT id FROM projects WHERE id = $1 FOR UPDATE", id.0);
+    chassis::postgres::query("lock project", project.fetch_optional(&mut *db)).await?;
+    Ok(())
+}
+
+/// Locks all that goes with a project.
+pub async fn lock_all(db: &mut Connection, id: ProjectId) -> Result<(), Failure> {
     // Rows are locked in the order in which a commit of a turn takes them: turns, refs, project.
     let turns = sqlx::query!("SELECT id FROM turns WHERE project_id = $1 ORDER BY id FOR UPDATE", id.0);
     chassis::postgres::query("lock turns", turns.fetch_all(&mut *db)).await?;
     let refs = sqlx::query!("SELECT name FROM refs WHERE project_id = $1 ORDER BY name FOR UPDATE", id.0);
     chassis::postgres::query("lock refs", refs.fetch_all(&mut *db)).await?;
+    lock(db, id).await
+}
+
+/// Removes a project that is locked, and its store if no other project uses it.
+pub async fn delete(db: &mut Connection, id: ProjectId, store: StoreId) -> Result<(), Failure> {
     let project = sqlx::query!("DELETE FROM projects WHERE id = $1", id.0);
     chassis::postgres::query("delete project", project.execute(&mut *db)).await?;
     let stores =

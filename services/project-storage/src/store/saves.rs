@@ -111,7 +111,7 @@ pub async fn advance(db: &mut Connection, new: &NewRevision<'_>) -> Result<Optio
                                     added, modified, deleted, renamed, created_at)
                SELECT $1, $4, r.seq, $3, $12, $13, $14, $2, $15, $16, $17, $18, $19, $20, r.at FROM r
            ), p AS (
-               UPDATE projects SET updated_at = r.at, plan = coalesce($21, plan) FROM r WHERE id = $1
+               UPDATE projects SET updated_at = r.at, edited_at = r.at, plan = coalesce($21, plan) FROM r WHERE id = $1
            ), k AS (
                INSERT INTO save_requests (user_id, request_id, project_id, fingerprint, revision)
                SELECT $2, $22, $1, $23, $3 FROM r WHERE $22::text IS NOT NULL

@@ -55,7 +55,7 @@ impl Scene {
             turn_id: self.turn.id.clone(),
             base_revision: self.head.clone(),
             files,
-            request_id: String::new(),
+            ..Default::default()
         }
     }
 

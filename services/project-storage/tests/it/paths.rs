@@ -72,7 +72,7 @@ impl<'a> Scene<'a> {
             turn_id: turn.id.clone(),
             base_revision: head.into(),
             files,
-            request_id: String::new(),
+            ..Default::default()
         };
         answer(self.ann.client.clone().resolve_conflict(self.ann.request(request)).await).map(drop)
     }

@@ -119,7 +119,7 @@ async fn a_capability_dies_with_its_time_and_with_its_readers_access() {
     assert_eq!(reason(read(&cluster, "../../etc/passwd", "", "").await), "PREVIEW_NOT_FOUND");
 
     let fresh = preview(&ann, &project.id, "").await;
-    let request = ann.request(DeleteProjectRequest { project_id: project.id.clone() });
+    let request = ann.request(DeleteProjectRequest { project_id: project.id.clone(), ..Default::default() });
     answer(ann.client.clone().delete_project(request).await).expect("removed");
     assert_eq!(reason(read(&cluster, &fresh, "", "").await), "PREVIEW_NOT_FOUND");
 }

@@ -15,7 +15,7 @@ async fn make(person: &Person, draft: &str) -> Result<String, Box<Fault>> {
 }
 
 async fn remove(person: &Person, project: &str) {
-    let request = person.request(DeleteProjectRequest { project_id: project.into() });
+    let request = person.request(DeleteProjectRequest { project_id: project.into(), ..DeleteProjectRequest::default() });
     answer(person.client.clone().delete_project(request).await).expect("removed");
 }
 

@@ -134,7 +134,7 @@ async fn a_removal_beats_saves() {
             (cluster.count("SELECT count(*) FROM ref_log").await > 10).then_some(())
         })
         .await;
-        let request = ann.request(proto::project_storage::DeleteProjectRequest { project_id: project.id.clone() });
+        let request = ann.request(proto::project_storage::DeleteProjectRequest { project_id: project.id.clone(), ..Default::default() });
         answer(ann.client.clone().delete_project(request).await).expect("removed");
     };
     let (reasons, ()) = tokio::join!(join_all((0..4).map(saver)), remove);

@@ -1,0 +1,107 @@
+//! `If-Match` (RFC 9110, section 13.1.1): a change is made only to the project that its author has seen. Pure.
+
+use ring::digest::{Context, SHA256};
+
+use crate::{error::Error, project::Project};
+
+/// Bytes of the digest that an ETag shows.
+const SHOWN: usize = 16;
+
+impl Project {
+    /// Opaque; changes with the head, the name and whatever else its owner can set. What the conversation does is not in it: every
+    /// turn would refuse the next save.
+    pub fn etag(&self) -> String {
+        let mut digest = Context::new(&SHA256);
+        if let Some((head, number)) = self.head {
+            digest.update(head.as_bytes());
+            digest.update(&number.to_be_bytes());
+        }
+        digest.update(self.name.as_bytes());
+        let digest = digest.finish();
+        format!("\"{}\"", data_encoding::HEXLOWER.encode(&digest.as_ref()[..SHOWN]))
+    }
+}
+
+/// The list of ETags of which the project must have one; empty for none.
+#[derive(Debug, Clone, Default)]
+pub struct Condition(pub String);
+
+impl Condition {
+    /// Whether nothing is asked.
+    pub fn is_empty(&self) -> bool {
+        self.0.trim().is_empty()
+    }
+
+    /// `None` is a project that does not exist yet, which has no ETag.
+    pub fn check(&self, project: Option<&Project>) -> Result<(), Error> {
+        let current = project.map(Project::etag).unwrap_or_default();
+        // The comparison is the strong one: an ETag that begins with W/ never matches.
+        let names = |part: &str| part == current || part == "*";
+        let holds = !current.is_empty() && self.0.split(',').map(str::trim).any(names);
+        if self.is_empty() || holds { Ok(()) } else { Err(Error::EtagMismatch { current }) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::{
+        auth::Plan,
+        id::{ProjectId, UserId},
+    };
+    use time::{Duration, OffsetDateTime};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        git::Oid,
+        project::{Actor, StoreId},
+    };
+
+    fn project() -> Project {
+        let owner = Actor { id: UserId::generate(), plan: Plan::Free };
+        Project::new(owner, None, "A shop".into(), OffsetDateTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn an_etag_changes_with_what_its_owner_can_set_and_with_nothing_else() {
+        let base = project();
+        let same = Project {
+            id: ProjectId::generate(),
+            store: StoreId(Uuid::now_v7()),
+            updated_at: base.updated_at + Duration::DAY,
+            edited_at: base.edited_at + Duration::DAY,
+            plan: Plan::Unspecified,
+            ..base.clone()
+        };
+        assert_eq!(base.etag(), same.etag());
+        let renamed = Project { name: "A shop!".into(), ..base.clone() };
+        let saved = Project { head: Some((Oid::EMPTY_TREE, 1)), ..base.clone() };
+        let again = Project { head: Some((Oid::EMPTY_TREE, 2)), ..base.clone() };
+        let etags: std::collections::BTreeSet<_> = [&base, &renamed, &saved, &again].into_iter().map(Project::etag).collect();
+        assert_eq!(etags.len(), 4);
+        assert!(etags.iter().all(|etag| etag.len() == 34 && etag.starts_with('"') && etag.ends_with('"')));
+    }
+
+    #[test]
+    fn conditions() {
+        let project = project();
+        let etag = project.etag();
+        for (list, holds) in [
+            (String::new(), true),
+            (" ".into(), true),
+            ("*".into(), true),
+            (etag.clone(), true),
+            (format!("\"0000\", {etag}"), true),
+            (format!("{etag},\"0000\""), true),
+            (format!("W/{etag}"), false),
+            (etag.trim_matches('"').into(), false),
+            ("\"0000\"".into(), false),
+            ("\"\"".into(), false),
+            (",".into(), false),
+        ] {
+            assert_eq!(Condition(list.clone()).check(Some(&project)).is_ok(), holds, "{list}");
+        }
+        assert!(Condition::default().check(None).is_ok());
+        assert!(Condition("*".into()).check(None).is_err() && Condition(etag).check(None).is_err(), "nothing is there yet");
+    }
+}
