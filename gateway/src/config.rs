@@ -1,6 +1,10 @@
 //! The gateway's settings. The doc comment of a field is its reference; the help text is its short form.
 
-use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
+use std::{
+    net::SocketAddr,
+    num::{NonZeroU32, NonZeroUsize},
+    time::Duration,
+};
 
 use axum::http::Uri;
 use chassis::{config::Env, secret::ClusterSecret};
@@ -37,6 +41,11 @@ pub struct Config {
     pub max_streams_per_user: u32,
     /// Open connections of each listener; more wait in the kernel's queue.
     pub max_connections: usize,
+    /// Bytes of path and query together; longer ones are answered 414. They may come back in the text of a refusal, which
+    /// travels in headers.
+    pub max_target: usize,
+    /// Bytes of one header's value; a longer one is answered 431.
+    pub max_header: usize,
     /// How long a connection may take to its first request, and a request's head to arrive. An HTTP/1.1 connection is waiting
     /// for a head whenever it idles, so a proxy in front should drop its idle connections earlier.
     pub header_timeout: Duration,
@@ -80,6 +89,8 @@ impl Config {
                 .get::<NonZeroU32>("BACKLOT_MAX_STREAMS_PER_USER", "64", "event streams that one person may have open")
                 .get(),
             max_connections: env.get("BACKLOT_MAX_CONNECTIONS", "10000", "open connections of each HTTP listener"),
+            max_target: env.get::<NonZeroUsize>("BACKLOT_MAX_TARGET_BYTES", "4096", "bytes of a request's path and query together").get(),
+            max_header: env.get::<NonZeroUsize>("BACKLOT_MAX_HEADER_BYTES", "8192", "bytes of one header's value").get(),
             header_timeout: env.get("BACKLOT_HEADER_TIMEOUT", "10s", "how long the head of a request may take"),
             idle_timeout: env.get("BACKLOT_IDLE_TIMEOUT", "75s", "how long an HTTP connection may stay open without a request"),
             write_timeout: env.get("BACKLOT_WRITE_TIMEOUT", "30s", "how long a client may leave bytes waiting"),
@@ -173,6 +184,8 @@ mod tests {
             "BACKLOT_MAX_CONNECTIONS",
             "BACKLOT_MAX_STREAMS_PER_USER",
             "BACKLOT_EDGE_BURST",
+            "BACKLOT_MAX_TARGET_BYTES",
+            "BACKLOT_MAX_HEADER_BYTES",
             "BACKLOT_HEARTBEAT",
             "BACKLOT_HEADER_TIMEOUT",
             "BACKLOT_IDLE_TIMEOUT",

@@ -26,6 +26,7 @@ const BY_REASON: &[(&str, StatusCode, &str)] = &[
     ("CONTINUATION_UNSUPPORTED", StatusCode::UNPROCESSABLE_ENTITY, "An answer cannot be continued"),
     ("CURSOR_EXPIRED", StatusCode::GONE, "The events are no longer kept"),
     ("ETAG_MISMATCH", StatusCode::PRECONDITION_FAILED, "It changed since you read it"),
+    ("HEADER_TOO_LARGE", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "A header of the request is too long"),
     ("IF_MATCH_REQUIRED", StatusCode::PRECONDITION_REQUIRED, "The request needs If-Match"),
     ("KEY_REUSED", StatusCode::UNPROCESSABLE_ENTITY, "The key was used for another request"),
     ("METHOD_NOT_ALLOWED", StatusCode::METHOD_NOT_ALLOWED, "This path does not take that method"),
@@ -33,6 +34,7 @@ const BY_REASON: &[(&str, StatusCode, &str)] = &[
     ("RESUME_UNSUPPORTED", StatusCode::UNPROCESSABLE_ENTITY, "There is nothing to resume"),
     ("TOOLS_UNSUPPORTED", StatusCode::UNPROCESSABLE_ENTITY, "Tools of the client are not called"),
     ("TOO_LARGE", StatusCode::PAYLOAD_TOO_LARGE, "The request's body is too large"),
+    ("URI_TOO_LONG", StatusCode::URI_TOO_LONG, "The path and query are too long"),
     ("UNSUPPORTED_MEDIA_TYPE", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body must be application/json"),
 ];
 

@@ -4,11 +4,12 @@
 //!    problem document;
 //! 2. headers of every answer: also of those that a layer below gives;
 //! 3. CORS: a page of a listed site may read refusals too, so it stands outside of all that refuse;
-//! 4. panic to 500: as far out as an answer can still be told what failed;
-//! 5. load shed: before anything that costs;
-//! 6. edge limit: by address, in memory;
-//! 7. CSRF: decides by headers alone;
-//! 8. on routes of the API: who asks (the limit counts by person), then the policy `general`, then the handler with its own
+//! 4. the lengths of the head: what is too long goes nowhere;
+//! 5. panic to 500: as far out as an answer can still be told what failed;
+//! 6. load shed: before anything that costs;
+//! 7. edge limit: by address, in memory;
+//! 8. CSRF: decides by headers alone;
+//! 9. on routes of the API: who asks (the limit counts by person), then the policy `general`, then the handler with its own
 //!    body limit.
 
 use std::{any::Any, sync::Arc, time::Duration};
@@ -33,6 +34,7 @@ use tower_http::{
 use crate::{
     app::App,
     error::{Failure, PANIC, fault},
+    head::{self, Lengths},
     limit::{self, Edge},
     request::{self, Door},
 };
@@ -73,7 +75,7 @@ const CORS_EXPOSED: [HeaderName; 12] = [
 pub(crate) fn main(router: Router, app: &App, tasks: &Tasks) -> Router {
     let router = router.layer(csrf(app));
     let router = limit::edge(router, app.config.edge, tasks);
-    let router = guarded(router, app.config.max_requests);
+    let router = guarded(router, app);
     let router = match cors(&app.config.cors_origins) {
         Some(cors) => router.layer(cors),
         None => router,
@@ -88,11 +90,15 @@ pub(crate) fn main(router: Router, app: &App, tasks: &Tasks) -> Router {
 pub(crate) fn preview(router: Router, app: &App, tasks: &Tasks) -> Router {
     let Edge { per_second, burst } = app.config.edge;
     let router = limit::edge(router, Edge { per_second: per_second.saturating_mul(10), burst: burst.saturating_mul(10) }, tasks);
-    outermost(guarded(router, app.config.max_requests), app, true)
+    outermost(guarded(router, app), app, true)
 }
 
-fn guarded(router: Router, max_requests: usize) -> Router {
-    router.layer(from_fn_with_state(Arc::new(Semaphore::new(max_requests)), shed)).layer(CatchPanicLayer::custom(panicked))
+fn guarded(router: Router, app: &App) -> Router {
+    let lengths = Lengths { target: app.config.max_target, header: app.config.max_header };
+    router
+        .layer(from_fn_with_state(Arc::new(Semaphore::new(app.config.max_requests)), shed))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(lengths, head::bounded))
 }
 
 fn outermost(router: Router, app: &App, secret_paths: bool) -> Router {

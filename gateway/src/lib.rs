@@ -5,8 +5,10 @@
 //! In reading order:
 //! - [`config`], `origin`, `app`: settings; what the gateway is called from outside; the parts that handlers share.
 //! - `accept`: the accept loop of both listeners. `layers`: everything around a handler, and why in this order.
-//! - [`router`]: every route. `routes`: their handlers. `json`: messages in and out; `media`: which type is wanted. `error`: faults to problem documents.
-//! - `request`, `address`, `metrics`: what every request gets. `auth`, `cookie`, `revocations`: who asks. `limit`, `streams`: how often.
+//! - [`router`]: every route. `routes`: their handlers. `json`: messages in and out; `media`: which type is wanted. `error`: faults to
+//!   problem documents.
+//! - `head`: how long the parts of a head may be. `request`, `address`, `metrics`: what every request gets. `auth`, `cookie`,
+//!   `revocations`: who asks. `limit`, `streams`: how often.
 //! - `sse`, `follow`: a turn's events as a stream that resumes. `parts`: the same log as the parts of an answer, which `chat`
 //!   (the AI SDK) and `agui` (AG-UI) spell in their own words.
 //! - `preview`: project files as web pages, on a listener of their own. `page`: the first page. [`openapi`]: the description.
@@ -25,6 +27,7 @@ mod chat;
 mod cookie;
 mod error;
 mod follow;
+mod head;
 mod json;
 mod layers;
 mod limit;

@@ -30,6 +30,8 @@ use crate::{
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACE_RESPONSE: HeaderName = HeaderName::from_static("traceresponse");
+/// A longer path is shown in part.
+const LONGEST_SHOWN: usize = 1024;
 /// Headers that speak for a proxy or for a service of ours.
 const OURS: [&str; 3] = ["x-backlot-", "x-forwarded-", "grpc-"];
 
@@ -74,7 +76,7 @@ pub(crate) async fn arrive(State(door): State<Door>, mut request: Request, next:
     let request_id = request_id(&request);
     strip(request.headers_mut());
 
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (method, path) = (request.method().clone(), clipped(request.uri().path()).to_owned());
     let route = request.extensions().get::<MatchedPath>().map_or_else(|| "unmatched".to_owned(), |m| m.as_str().to_owned());
     let shown = if door.secret_paths { route.clone() } else { path.clone() };
     let span = info_span!(
@@ -109,6 +111,11 @@ pub(crate) async fn arrive(State(door): State<Door>, mut request: Request, next:
     }
     .instrument(span.clone())
     .await
+}
+
+/// What logs and problem documents show of a path.
+fn clipped(path: &str) -> &str {
+    &path[..path.floor_char_boundary(LONGEST_SHOWN)]
 }
 
 /// The client's own id if it is one, else a new one.

@@ -1,10 +1,14 @@
 //! The one error that crosses every hop: a code out of nine, a stable reason, and what a client needs to act on it. It rides
 //! as `google.rpc.Status` with details; nobody matches on text.
 
+mod bounds;
+
 use std::{collections::HashMap, fmt, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation as WireViolation, QuotaViolation as WireQuota, StatusExt};
+
+pub use self::bounds::{OMITTED, clip};
 
 /// The domain of a status that no service of ours made: a library or something on the way did.
 pub const NOBODY: &str = "backlot.dev";
@@ -94,14 +98,15 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// `service` is the folder's name: `project-storage`.
+    /// `service` is the folder's name: `project-storage`. A text that came with a request is clipped here, in [`Fault::invalid`] and
+    /// in [`Fault::with`].
     #[must_use]
     pub fn new(service: &str, code: ErrorCode, reason: &str, message: impl Into<String>) -> Self {
         Self {
             code,
             reason: reason.to_owned(),
             domain: format!("{service}.backlot.dev"),
-            message: message.into(),
+            message: clip(&message.into(), bounds::TEXT),
             violations: Vec::new(),
             quota: Vec::new(),
             retry_after: None,
@@ -112,13 +117,18 @@ impl Fault {
     /// An INVALID_ARGUMENT that names its fields, reason INVALID_FIELD.
     #[must_use]
     pub fn invalid(service: &str, violations: Vec<FieldViolation>) -> Self {
+        let clipped = |v: FieldViolation| FieldViolation {
+            field: clip(&v.field, bounds::FIELD),
+            description: clip(&v.description, bounds::DESCRIPTION),
+        };
+        let violations: Vec<_> = violations.into_iter().map(clipped).collect();
         let message = violations.iter().map(|v| format!("{}: {}", v.field, v.description)).collect::<Vec<_>>().join("; ");
         Self { violations, ..Self::new(service, ErrorCode::InvalidArgument, "INVALID_FIELD", message) }
     }
 
     #[must_use]
     pub fn with(mut self, key: &str, value: impl Into<String>) -> Self {
-        self.metadata.insert(key.to_owned(), value.into());
+        self.metadata.insert(key.to_owned(), clip(&value.into(), bounds::VALUE));
         self
     }
 
@@ -184,7 +194,9 @@ impl fmt::Display for Fault {
 impl std::error::Error for Fault {}
 
 impl From<Fault> for Status {
+    /// Bounded, see [`Fault::bounded`].
     fn from(fault: Fault) -> Self {
+        let fault = fault.bounded();
         let mut details = ErrorDetails::new();
         details.set_error_info(fault.reason, fault.domain, fault.metadata);
         if !fault.violations.is_empty() {

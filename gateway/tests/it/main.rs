@@ -8,6 +8,7 @@ mod bodies;
 mod chat;
 mod drift;
 mod harness;
+mod heads;
 mod problems;
 mod script;
 mod stream;

@@ -31,6 +31,10 @@ pub const MAX_MESSAGE_BYTES: usize = 112 * 1024 * 1024;
 /// answered.
 pub type ServiceChannel = InterceptedService<Again<Late<Connection>>, Outgoing>;
 
+/// Of what the headers or the trailers of one answer may have. Longer ones fail their call; h2 ends the connection, and with it the
+/// calls of everybody else, only at four times as much. A fault has 8 KiB at most; whoever sends more is not of this release.
+const MAX_HEADER_LIST_BYTES: u32 = 1024 * 1024;
+
 #[cfg(not(feature = "failpoints"))]
 type Connection = tonic::transport::Channel;
 #[cfg(feature = "failpoints")]
@@ -49,6 +53,7 @@ pub fn connect(me: Caller, to: Caller, uri: &Uri, secret: &ClusterSecret) -> Ser
         // Larger windows than the edge's: a load of 50 MiB should not wait for window updates.
         .initial_stream_window_size(1024 * 1024)
         .initial_connection_window_size(4 * 1024 * 1024)
+        .http2_max_header_list_size(MAX_HEADER_LIST_BYTES)
         // A burst of viewers that leave resets as many streams. The counters of h2 are per connection and would end it, and
         // with it the streams of everybody else; this channel is internal and authenticated.
         .http2_max_concurrent_reset_streams(100_000)

@@ -10,6 +10,9 @@ use tonic::metadata::{MetadataKey, MetadataMap};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
+/// What `tracestate` may have, as W3C says. A longer one is not carried on: it would fill the headers of every call that follows.
+const MAX_TRACESTATE_BYTES: usize = 512;
+
 /// Makes the span that the headers name the parent of `span`. Returns the trace id: the span's own, else the one that the
 /// headers name, else a fresh one.
 pub fn adopt(span: &Span, headers: &HeaderMap) -> String {
@@ -61,7 +64,8 @@ struct Headers<'a>(&'a HeaderMap);
 
 impl Extractor for Headers<'_> {
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key).and_then(|v| v.to_str().ok())
+        let value = self.0.get(key).and_then(|v| v.to_str().ok())?;
+        (key != "tracestate" || value.len() <= MAX_TRACESTATE_BYTES).then_some(value)
     }
 
     fn keys(&self) -> Vec<&str> {
@@ -88,5 +92,21 @@ mod tests {
         let trace = adopt_traceparent(&Span::none(), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
         assert_eq!(trace, "4bf92f3577b34da6a3ce929d0e0e4736");
         assert_eq!(adopt_traceparent(&Span::none(), "garbage").len(), 32);
+    }
+
+    #[test]
+    fn a_long_tracestate_is_not_carried_on() {
+        // Members of eight bytes with their comma.
+        let state = |members: usize| (0..members).map(|at| format!("k{at:04}=v")).collect::<Vec<_>>().join(",");
+        for (members, carried) in [(64, true), (65, false), (7_500, false)] {
+            let mut headers = HeaderMap::new();
+            headers.insert("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap());
+            headers.insert("tracestate", state(members).parse().unwrap());
+            let context = TraceContextPropagator::new().extract(&Headers(&headers));
+            let mut metadata = MetadataMap::new();
+            TraceContextPropagator::new().inject_context(&context, &mut Metadata(&mut metadata));
+            let sent = metadata.get("tracestate").map(|value| value.as_bytes().len()).filter(|len| *len > 0);
+            assert_eq!((sent.is_some(), metadata.contains_key("traceparent")), (carried, true), "{members} members");
+        }
     }
 }
