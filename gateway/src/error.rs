@@ -29,6 +29,7 @@ const BY_REASON: &[(&str, StatusCode, &str)] = &[
     ("HEADER_TOO_LARGE", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "A header of the request is too long"),
     ("IF_MATCH_REQUIRED", StatusCode::PRECONDITION_REQUIRED, "The request needs If-Match"),
     ("KEY_REUSED", StatusCode::UNPROCESSABLE_ENTITY, "The key was used for another request"),
+    ("MESSAGE_TOO_LARGE", StatusCode::PAYLOAD_TOO_LARGE, "The request is too large for the service behind this"),
     ("METHOD_NOT_ALLOWED", StatusCode::METHOD_NOT_ALLOWED, "This path does not take that method"),
     ("RANGE_NOT_SATISFIABLE", StatusCode::RANGE_NOT_SATISFIABLE, "The file has no such part"),
     ("RESUME_UNSUPPORTED", StatusCode::UNPROCESSABLE_ENTITY, "There is nothing to resume"),
@@ -49,6 +50,7 @@ fn by_code(code: ErrorCode) -> (StatusCode, &'static str) {
         ErrorCode::Timeout => (StatusCode::GATEWAY_TIMEOUT, "It took too long"),
         ErrorCode::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "It cannot be done right now"),
         ErrorCode::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong on our side"),
+        ErrorCode::Unimplemented => (StatusCode::NOT_IMPLEMENTED, "This release cannot do it"),
     }
 }
 
@@ -232,6 +234,7 @@ fn code_name(code: ErrorCode) -> &'static str {
         ErrorCode::Timeout => "DEADLINE_EXCEEDED",
         ErrorCode::Unavailable => "UNAVAILABLE",
         ErrorCode::Internal => "INTERNAL",
+        ErrorCode::Unimplemented => "UNIMPLEMENTED",
     }
 }
 

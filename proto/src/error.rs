@@ -1,4 +1,4 @@
-//! The one error that crosses every hop: a code out of nine, a stable reason, and what a client needs to act on it. It rides
+//! The one error that crosses every hop: a code out of ten, a stable reason, and what a client needs to act on it. It rides
 //! as `google.rpc.Status` with details; nobody matches on text.
 
 mod bounds;
@@ -26,6 +26,8 @@ pub enum ErrorCode {
     Timeout,
     Unavailable,
     Internal,
+    /// This release has no such RPC, or does not read this encoding.
+    Unimplemented,
 }
 
 impl ErrorCode {
@@ -42,17 +44,19 @@ impl ErrorCode {
             Self::Timeout => Code::DeadlineExceeded,
             Self::Unavailable => Code::Unavailable,
             Self::Internal => Code::Internal,
+            Self::Unimplemented => Code::Unimplemented,
         }
     }
 
-    /// The nearest of the nine.
+    /// The nearest of the ten.
     #[must_use]
     pub fn from_grpc(code: Code) -> Self {
         match code {
             Code::InvalidArgument | Code::OutOfRange => Self::InvalidArgument,
             Code::Unauthenticated => Self::Unauthenticated,
             Code::PermissionDenied => Self::Forbidden,
-            Code::NotFound | Code::Unimplemented => Self::NotFound,
+            Code::NotFound => Self::NotFound,
+            Code::Unimplemented => Self::Unimplemented,
             Code::Aborted | Code::AlreadyExists | Code::FailedPrecondition => Self::Conflict,
             Code::ResourceExhausted => Self::RateLimited,
             Code::DeadlineExceeded | Code::Cancelled => Self::Timeout,
@@ -182,6 +186,7 @@ fn default_reason(code: Code) -> &'static str {
         ErrorCode::Timeout => "TIMEOUT",
         ErrorCode::Unavailable => "UNAVAILABLE",
         ErrorCode::Internal => "INTERNAL",
+        ErrorCode::Unimplemented => "UNIMPLEMENTED",
     }
 }
 

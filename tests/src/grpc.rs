@@ -34,14 +34,28 @@ pub fn service_of(rpc: &MethodDescriptor) -> String {
 /// # Errors
 /// What the service answers.
 pub async fn call(channel: Channel, rpc: &MethodDescriptor, message: Vec<u8>, headers: &[(&'static str, &str)]) -> Result<Vec<u8>, Status> {
+    call_path(channel, &path_of(rpc), rpc.is_server_streaming(), message, headers).await
+}
+
+/// The same for any path, also of an RPC that does not exist.
+///
+/// # Errors
+/// What the service answers.
+pub async fn call_path(
+    channel: Channel,
+    path: &str,
+    streams: bool,
+    message: Vec<u8>,
+    headers: &[(&'static str, &str)],
+) -> Result<Vec<u8>, Status> {
     let mut client = tonic::client::Grpc::new(channel);
     client.ready().await.map_err(|e| Status::unavailable(e.to_string()))?;
     let mut request = Request::new(message);
     for (name, value) in headers {
         request.metadata_mut().insert(*name, value.parse().map_err(|_| Status::internal("header"))?);
     }
-    let path = path_of(rpc).parse().map_err(|_| Status::internal("path"))?;
-    if rpc.is_server_streaming() {
+    let path = path.parse().map_err(|_| Status::internal("path"))?;
+    if streams {
         let mut stream = client.server_streaming(request, path, Raw).await?.into_inner();
         return Ok(stream.message().await?.unwrap_or_default());
     }

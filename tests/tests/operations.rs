@@ -1,8 +1,12 @@
 //! What an operator sees: log lines, metrics and readiness.
 
 use anyhow::{Result, ensure};
-use chassis::testing::{self, eventually};
-use e2e::{Cluster, Person, canary, process::Launch};
+use chassis::{
+    config::Env,
+    telemetry,
+    testing::{self, eventually},
+};
+use e2e::{Cluster, Person, canary, grpc, process::Launch};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection};
 
@@ -142,5 +146,30 @@ async fn a_cluster_whose_database_cannot_be_used_is_not_ready_and_says_which() -
     assert_eq!(body["missing"], json!({}));
     let person = cluster.person().await?;
     ensure!(person.turn(json!({ "draftId": "d", "prompt": "a counter" })).await?.outcome() == "turn.completed");
+    cluster.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rpcs_that_do_not_exist_are_one_series() -> Result<()> {
+    // The services run in this process, so their metrics are this process's.
+    let _telemetry = telemetry::init(&telemetry::Config::read(&mut Env::of([("BACKLOT_LOG", "off")])), "backlot");
+    let cluster = Cluster::start().await?;
+    let channel = grpc::connect(&cluster.grpc["auth"]).await?;
+    for n in 0..200 {
+        for path in
+            [format!("/backlot.auth.v1.AuthService/Invented{n}"), format!("/invented.v{n}.Service/SignIn"), format!("/grpc.invented/I{n}")]
+        {
+            let refused = grpc::call_path(channel.clone(), &path, false, Vec::new(), &[]).await.expect_err("there is none");
+            assert_eq!(refused.code(), tonic::Code::Unimplemented, "{path}");
+        }
+    }
+    let text = metrics(&cluster.url).await?;
+    ensure!(!text.to_lowercase().contains("invented"), "{text}");
+    let other = value(
+        &text,
+        "rpc_server_call_duration_seconds_count",
+        &["rpc_method=\"_OTHER\"", "rpc_status_code=\"UNIMPLEMENTED\"", "svc=\"auth\""],
+    );
+    ensure!(other == Some(600.0), "{other:?} in {text}");
     cluster.stop().await
 }

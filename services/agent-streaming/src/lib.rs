@@ -58,6 +58,7 @@ use chassis::{
 use proto::agent_streaming::agent_streaming_service_server::AgentStreamingServiceServer;
 use tokio::{net::TcpListener, sync::Notify};
 use tokio_util::sync::CancellationToken;
+use tonic::codec::CompressionEncoding;
 
 pub use self::config::Config;
 use self::{
@@ -162,7 +163,7 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
 
     let verifier = Arc::new(Verifier::new(Caller::AgentStreaming, &config.cluster_secret, Keys::Remote(auth)));
     let server = Server::new(Caller::AgentStreaming, config.server, verifier, RULES)
-        .add(AgentStreamingServiceServer::new(Service(parts)))
+        .add(AgentStreamingServiceServer::new(Service(parts)).accept_compressed(CompressionEncoding::Gzip))
         .needs("postgres", postgres::watch(&db));
     let driving = async {
         worker.run().await;

@@ -95,9 +95,14 @@ fn fault(status: &tonic::Status) -> Fault {
 /// Whether the other side said no for good; anything else may have happened, or may happen a moment later.
 pub(crate) fn is_refusal(fault: &Fault) -> bool {
     match fault.code {
-        ErrorCode::InvalidArgument | ErrorCode::Unauthenticated | ErrorCode::Forbidden | ErrorCode::NotFound | ErrorCode::Conflict => true,
+        ErrorCode::InvalidArgument
+        | ErrorCode::Unauthenticated
+        | ErrorCode::Forbidden
+        | ErrorCode::NotFound
+        | ErrorCode::Conflict
+        | ErrorCode::Unimplemented => true,
         // What a person has too much of stays too much; a policy lets go by itself.
-        ErrorCode::RateLimited => matches!(fault.reason.as_str(), "TOO_MANY_PROJECTS" | "ACCOUNT_TOO_LARGE"),
+        ErrorCode::RateLimited => matches!(fault.reason.as_str(), "TOO_MANY_PROJECTS" | "ACCOUNT_TOO_LARGE" | "MESSAGE_TOO_LARGE"),
         ErrorCode::Timeout | ErrorCode::Unavailable | ErrorCode::Internal => false,
     }
 }

@@ -44,6 +44,7 @@ use chassis::{
 use proto::auth::auth_service_server::AuthServiceServer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::codec::CompressionEncoding;
 
 pub use config::Config;
 
@@ -86,7 +87,7 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     let verifier = Verifier::new(Caller::Auth, &config.cluster_secret, Keys::Local(published.clone()));
     let accounts = account::Accounts::new(pool.clone(), hashes, rate_limit, keyring, feed.clone());
     let served = Server::new(Caller::Auth, config.server, Arc::new(verifier), access::RULES)
-        .add(AuthServiceServer::new(grpc::Api { accounts, published, feed }))
+        .add(AuthServiceServer::new(grpc::Api { accounts, published, feed }).accept_compressed(CompressionEncoding::Gzip))
         .needs("postgres", postgres::watch(&pool))
         .serve(listener, shutdown)
         .await;

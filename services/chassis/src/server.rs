@@ -100,6 +100,7 @@ impl Server {
         S::Future: Send + 'static,
     {
         self.names.push(S::NAME);
+        self.stack.names.push(S::NAME);
         self.routes.add_service(service);
         self
     }
@@ -117,7 +118,7 @@ impl Server {
     /// # Errors
     /// If the descriptors or the listener are unusable, or the transport failed.
     pub async fn serve(mut self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
-        let (health, health_service) = tonic_health::server::health_reporter();
+        let (mut health, health_service) = tonic_health::server::health_reporter();
         let engines = std::mem::take(&mut self.engines);
         report(&health, &self.names, &engines).await;
         self.routes.add_service(health_service);
@@ -126,6 +127,8 @@ impl Server {
             let reflection = || {
                 tonic_reflection::server::Builder::configure()
                     .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+                    // What the details of an error are, for tools that print them.
+                    .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
                     .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             };
             self.routes.add_service(self.named(reflection()).build_v1().map_err(ServeError::Reflection)?);
@@ -143,6 +146,8 @@ impl Server {
                 let _ = reporting.await;
                 for name in std::iter::once("").chain(names) {
                     health.set_service_status(name, ServingStatus::NotServing).await;
+                    // Whoever watches hears it, and the stream ends: it would hold the stop for as long as it is open.
+                    health.clear_service_status(name).await;
                 }
             },
         );

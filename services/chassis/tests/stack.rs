@@ -103,7 +103,8 @@ impl Service {
         let listener = testing::listener().await;
         let uri = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         let (stop, cursor) = (CancellationToken::new(), watch::Sender::new(0));
-        let service = AuthServiceServer::new(Probe { cursor: cursor.subscribe() });
+        let service =
+            AuthServiceServer::new(Probe { cursor: cursor.subscribe() }).accept_compressed(tonic::codec::CompressionEncoding::Gzip);
         task::spawn(Server::new(Caller::Auth, config, verifier, RULES).add(service).serve(listener, stop.clone()));
         Self { uri, cursor, _stop: stop.drop_guard() }
     }
@@ -235,7 +236,80 @@ async fn the_table_says_who_may_call_what() {
     let nobody = service.called_by(Caller::Gateway).get_session(GetSessionRequest {}).await.unwrap_err();
     assert_eq!(told(&nobody), (Code::Unauthenticated, "TOKEN_MISSING".into()));
     let without_a_row = service.called_by(Caller::Gateway).sign_out(SignOutRequest::default()).await.unwrap_err();
-    assert_eq!(told(&without_a_row), (Code::NotFound, "NOT_FOUND".into()));
+    assert_eq!(told(&without_a_row), (Code::Unimplemented, "UNIMPLEMENTED".into()));
+}
+
+/// Calls a path with bytes as they are, and these headers.
+async fn raw(service: &Service, path: &str, headers: &[(&'static str, &'static str)], body: Vec<u8>) -> http::HeaderMap {
+    let mut request = http::Request::post(format!("{}{path}", service.uri.to_string().trim_end_matches('/')))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let body = tonic::body::Body::new(http_body_util::Full::new(bytes::Bytes::from(body)));
+    let mut channel = service.plain().await;
+    let response = tower::ServiceExt::ready(&mut channel).await.unwrap();
+    let response = tower::Service::call(response, request.body(body).unwrap()).await.unwrap();
+    let (head, body) = response.into_parts();
+    let trailers = http_body_util::BodyExt::collect(body).await.unwrap().trailers().cloned().unwrap_or_default();
+    if head.headers.contains_key("grpc-status") { head.headers } else { trailers }
+}
+
+/// A message as the protocol frames it.
+fn framed(compressed: bool, bytes: &[u8]) -> Vec<u8> {
+    [&[u8::from(compressed)], &u32::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat()
+}
+
+/// Path, headers, body, code and reason.
+type RawCase = (&'static str, &'static [(&'static str, &'static str)], Vec<u8>, Code, &'static str);
+
+#[tokio::test]
+async fn what_a_server_does_not_have_or_read_is_unimplemented() {
+    let service = Service::start(&[]).await;
+    const KEYS: &str = "/backlot.auth.v1.AuthService/GetKeySet";
+    let packed = |bytes: &[u8]| {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut gzip, bytes).unwrap();
+        framed(true, &gzip.finish().unwrap())
+    };
+    let plain = || framed(false, &[]);
+    let cases: Vec<RawCase> = vec![
+        (KEYS, &[], plain(), Code::Ok, ""),
+        (KEYS, &[("grpc-encoding", "gzip")], packed(&[]), Code::Ok, ""),
+        (KEYS, &[("grpc-encoding", "gzip")], packed(&vec![0; 64 * 1024 * 1024]), Code::ResourceExhausted, "MESSAGE_TOO_LARGE"),
+        (KEYS, &[("grpc-encoding", "identity")], plain(), Code::Ok, ""),
+        (KEYS, &[("grpc-encoding", "zstd")], framed(true, b"x"), Code::Unimplemented, "UNIMPLEMENTED"),
+        (KEYS, &[("grpc-encoding", "br")], framed(true, b"x"), Code::Unimplemented, "UNIMPLEMENTED"),
+        ("/backlot.auth.v1.AuthService/Nothing", &[], plain(), Code::Unimplemented, "UNIMPLEMENTED"),
+        ("/backlot.auth.v2.AuthService/GetKeySet", &[], plain(), Code::Unimplemented, "UNIMPLEMENTED"),
+        ("/other.Service/GetKeySet", &[], plain(), Code::Unimplemented, "UNIMPLEMENTED"),
+        ("/GetKeySet", &[], plain(), Code::Unimplemented, "UNIMPLEMENTED"),
+        ("/", &[], plain(), Code::Unimplemented, "UNIMPLEMENTED"),
+        (KEYS, &[], [&[0, 0x7f, 0xff, 0xff, 0xff][..], b"x"].concat(), Code::ResourceExhausted, "MESSAGE_TOO_LARGE"),
+    ];
+    for (path, headers, body, code, reason) in cases {
+        let answer = raw(&service, path, headers, body).await;
+        let status = Status::from_header_map(&answer).unwrap_or_else(|| panic!("{path} {headers:?}: {answer:?}"));
+        let told = if status.code() == Code::Ok { String::new() } else { Fault::from_status(&status).reason };
+        assert_eq!((status.code(), told.as_str()), (code, reason), "{path} {headers:?}");
+        if headers.iter().any(|(_, encoding)| ["zstd", "br"].contains(encoding)) {
+            assert!(answer["grpc-accept-encoding"].to_str().unwrap().contains("gzip"), "{answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_open_watch_of_health_hears_of_the_stop_and_ends() {
+    let service = Service::start(&[("BACKLOT_DRAIN_TIMEOUT", "1h")]).await;
+    let mut client = HealthClient::new(service.plain().await);
+    let mut watched = client.watch(HealthCheckRequest { service: String::new() }).await.unwrap().into_inner();
+    use tonic_health::pb::health_check_response::ServingStatus;
+    assert_eq!(watched.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    drop(service);
+    let heard = tokio::time::timeout(LIMIT, watched.message()).await.expect("an answer").unwrap().unwrap();
+    assert_eq!(heard.status(), ServingStatus::NotServing);
+    tokio::time::timeout(LIMIT, async { while let Ok(Some(_)) = watched.message().await {} }).await.expect("the stream ends");
 }
 
 /// A page that is closed takes its stream with it; a thousand of them at once must not take the connection of everybody else.
@@ -281,6 +355,24 @@ async fn health_and_both_reflections_are_there_and_list_what_is_served() {
                 other => panic!("{other:?}"),
             }
         }};
+    }
+    macro_rules! found {
+        ($version:ident, $symbol:expr) => {{
+            use tonic_reflection::pb::$version::{
+                ServerReflectionRequest, server_reflection_client::ServerReflectionClient, server_reflection_request::MessageRequest,
+                server_reflection_response::MessageResponse,
+            };
+            let asked = MessageRequest::FileContainingSymbol($symbol.to_owned());
+            let ask = ServerReflectionRequest { host: String::new(), message_request: Some(asked) };
+            let mut client = ServerReflectionClient::new(service.plain().await);
+            let mut answers = client.server_reflection_info(tokio_stream::once(ask)).await.unwrap().into_inner();
+            let answer = answers.message().await;
+            matches!(answer.unwrap().unwrap().message_response, Some(MessageResponse::FileDescriptorResponse(_)))
+        }};
+    }
+    for symbol in ["google.rpc.ErrorInfo", "google.rpc.BadRequest", "google.rpc.QuotaFailure", "google.rpc.RetryInfo", "google.rpc.Status"]
+    {
+        assert!(found!(v1, symbol) && found!(v1alpha, symbol), "{symbol}");
     }
     for names in [listed!(v1), listed!(v1alpha)] {
         let ours: Vec<_> = names.iter().filter(|name| !name.contains("reflection")).map(String::as_str).collect();

@@ -70,6 +70,7 @@ use proto::{
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::codec::CompressionEncoding;
 
 use crate::{cache::Cache, lock::Locks, quota::Quotas, store::Pool};
 
@@ -117,6 +118,7 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     let auth = connect(Caller::ProjectStorage, Caller::Auth, &config.auth_url, secret);
     let verifier = Arc::new(Verifier::new(Caller::ProjectStorage, secret, Keys::Remote(auth)));
     let service = ProjectStorageServiceServer::new(grpc::Service(Arc::clone(&storage)))
+        .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let served = Server::new(Caller::ProjectStorage, config.server, verifier, access::ACCESS)

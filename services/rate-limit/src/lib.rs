@@ -36,6 +36,7 @@ pub use config::Config;
 use proto::rate_limit::rate_limit_service_server::RateLimitServiceServer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::codec::CompressionEncoding;
 
 use crate::{
     counter::{Clock, memory::Memory, redis::Redis},
@@ -68,7 +69,8 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
 
     let auth = connect(Caller::RateLimit, Caller::Auth, &config.auth_url, &config.cluster_secret);
     let verifier = Arc::new(Verifier::new(Caller::RateLimit, &config.cluster_secret, Keys::Remote(auth)));
-    let service = RateLimitServiceServer::new(grpc::Service { policies: config.policies, limiter });
+    let service =
+        RateLimitServiceServer::new(grpc::Service { policies: config.policies, limiter }).accept_compressed(CompressionEncoding::Gzip);
     let served = Server::new(Caller::RateLimit, config.server, verifier, grpc::ACCESS).add(service).serve(listener, shutdown).await;
     tasks.shutdown(STOP_LIMIT).await;
     served.map_err(ServeError::Server)

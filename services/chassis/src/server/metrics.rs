@@ -14,9 +14,8 @@ static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
         .build()
 });
 
-/// Counts one call. `method` may be anything that a client sent, so unknown ones share a label.
+/// Counts one call of an RPC that exists.
 pub(super) fn record(service: &'static str, method: &str, code: Code, took: Duration) {
-    let method = if code == Code::NotFound && !method.starts_with("backlot.") { "_OTHER" } else { method };
     let labels =
         [KeyValue::new("svc", service), KeyValue::new("rpc.method", method.to_owned()), KeyValue::new("rpc.status_code", code_name(code))];
     DURATION.record(took.as_secs_f64(), &labels);

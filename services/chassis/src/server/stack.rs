@@ -41,17 +41,36 @@ use crate::{
 /// CANCELLED without a reason.
 const HEAD_START: Duration = Duration::from_millis(10);
 
+/// RPCs of the libraries that every service has.
+const LIBRARY: [&str; 5] = [
+    "grpc.health.v1.Health/Check",
+    "grpc.health.v1.Health/List",
+    "grpc.health.v1.Health/Watch",
+    "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
+/// The name of all others, on spans and metrics.
+const UNKNOWN: &str = "_OTHER";
+
 /// What all connections of a server share.
 pub(super) struct Shared {
     me: Caller,
     verifier: Arc<Verifier>,
     rules: &'static [Rule],
+    /// The services of this server, as the contract names them.
+    pub(super) names: Vec<&'static str>,
     running: Semaphore,
 }
 
 impl Shared {
     pub(super) fn new(me: Caller, verifier: Arc<Verifier>, rules: &'static [Rule], max_concurrent_requests: usize) -> Self {
-        Self { me, verifier, rules, running: Semaphore::new(max_concurrent_requests) }
+        Self { me, verifier, rules, names: Vec::new(), running: Semaphore::new(max_concurrent_requests) }
+    }
+
+    /// The row of an RPC that this server has.
+    fn rule(&self, path: &str) -> Option<&'static Rule> {
+        let (service, rpc) = path.split_once('/')?;
+        self.rules.iter().find(|rule| rule.rpc == rpc).filter(|_| self.names.contains(&service))
     }
 
     fn fault(&self, code: ErrorCode, reason: &str, text: impl Into<String>) -> Fault {
@@ -60,9 +79,17 @@ impl Shared {
 
     async fn answer(self: Arc<Self>, mut routes: Routes, request: Request<Body>) -> Response<Body> {
         let path = request.uri().path().trim_start_matches('/').to_owned();
+        // Anybody can ask for RPCs that do not exist: all of them have one name.
+        let name = if self.rule(&path).is_some() || LIBRARY.contains(&path.as_str()) { path.as_str() } else { UNKNOWN };
         let span = info_span!(
-            "request", otel.name = %path, otel.kind = "server", svc = self.me.name(), rpc.system.name = "grpc", rpc.method = %path,
-            rpc.status_code = Empty, trace_id = Empty,
+            "request",
+            otel.name = name,
+            otel.kind = "server",
+            svc = self.me.name(),
+            rpc.system.name = "grpc",
+            rpc.method = name,
+            rpc.status_code = Empty,
+            trace_id = Empty,
         );
         let trace_id = propagation::adopt(&span, request.headers());
         span.record("trace_id", &trace_id);
@@ -88,7 +115,7 @@ impl Shared {
         .await;
         let code = code_of(response.headers());
         span.record("rpc.status_code", metrics::code_name(code));
-        metrics::record(self.me.name(), &path, code, started.elapsed());
+        metrics::record(self.me.name(), name, code, started.elapsed());
         response
     }
 
@@ -111,12 +138,11 @@ impl Shared {
         if path.starts_with("grpc.") {
             return Ok(context);
         }
-        let rpc = path.rsplit('/').next().unwrap_or_default();
-        let Some(rule) = self.rules.iter().find(|r| r.rpc == rpc) else {
-            return Err(self.fault(ErrorCode::NotFound, "NOT_FOUND", format!("there is no RPC {path}")));
+        let Some(rule) = self.rule(path) else {
+            return Err(self.fault(ErrorCode::Unimplemented, "UNIMPLEMENTED", format!("there is no RPC {path}")));
         };
         if !rule.callers.contains(&caller) {
-            let text = format!("{} may not call {rpc}", caller.name());
+            let text = format!("{} may not call {}", caller.name(), rule.rpc);
             return Err(self.fault(ErrorCode::Forbidden, "CALLER_DENIED", text));
         }
         if let Some(token) = bearer(headers) {

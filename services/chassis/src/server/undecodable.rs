@@ -6,20 +6,31 @@ use proto::error::{ErrorCode, Fault, FieldViolation};
 use tonic::{Code, Status, body::Body};
 
 const DETAILS: &str = "grpc-status-details-bin";
+/// What the library says of itself where it does not read an encoding.
+const ACCEPTED: &str = "grpc-accept-encoding";
 
 /// The answer, or a better one if the library made it: what our services refuse has details.
 pub(super) fn answer(service: &str, response: Response<Body>) -> Response<Body> {
     let status = Status::from_header_map(response.headers()).filter(|s| s.code() != Code::Ok);
     match status {
-        Some(status) if !response.headers().contains_key(DETAILS) => Status::from(fault(service, &status)).into_http(),
+        Some(status) if !response.headers().contains_key(DETAILS) => {
+            let mut better = Status::from(fault(service, &status)).into_http();
+            if let Some(accepted) = response.headers().get(ACCEPTED) {
+                better.headers_mut().insert(ACCEPTED, accepted.clone());
+            }
+            better
+        }
         _ => response,
     }
 }
 
 fn fault(service: &str, status: &Status) -> Fault {
     match status.code() {
-        // OUT_OF_RANGE is a message that is too long; its text has the limit.
-        Code::Internal | Code::OutOfRange => {
+        // The library's words for a message that is too long, packed or not; the text has the limit.
+        Code::OutOfRange | Code::ResourceExhausted => {
+            Fault::new(service, ErrorCode::RateLimited, "MESSAGE_TOO_LARGE", status.message().to_owned())
+        }
+        Code::Internal => {
             let text = status.message().to_owned();
             let violations: Vec<_> = field(&text).map(|field| FieldViolation { field, description: text.clone() }).into_iter().collect();
             Fault { violations, ..Fault::new(service, ErrorCode::InvalidArgument, "INVALID_FIELD", text) }
@@ -61,7 +72,13 @@ mod tests {
         let ours = Status::from(Fault::new("auth", ErrorCode::Internal, "INTERNAL", "internal error"));
         let kept = answer("auth", ours.into_http());
         assert_eq!(Status::from_header_map(kept.headers()).map(|s| s.code()), Some(Code::Internal));
-        let other = answer("auth", Status::unimplemented("").into_http());
-        assert_eq!(Fault::from_status(&Status::from_header_map(other.headers()).expect("status")).reason, "NOT_FOUND");
+        let mut unread = Status::unimplemented("compressed with `zstd`").into_http();
+        unread.headers_mut().insert(ACCEPTED, "gzip,identity".parse().expect("a value"));
+        let other = answer("auth", unread);
+        assert_eq!(Fault::from_status(&Status::from_header_map(other.headers()).expect("status")).reason, "UNIMPLEMENTED");
+        assert_eq!(other.headers()[ACCEPTED], "gzip,identity");
+        let long = answer("auth", Status::out_of_range("too large: the limit is: 4194304 bytes").into_http());
+        let fault = Fault::from_status(&Status::from_header_map(long.headers()).expect("status"));
+        assert_eq!((fault.code.grpc(), fault.reason.as_str()), (Code::ResourceExhausted, "MESSAGE_TOO_LARGE"));
     }
 }
