@@ -99,6 +99,7 @@ fn contract() -> Vec<Route> {
         get("/api/projects/{project_id}/conflicts/{turn_id}", Counted, conflicts::get),
         post("/api/projects/{project_id}/conflicts/{turn_id}/resolve", Counted, conflicts::resolve),
         post("/api/projects/{project_id}/previews", Counted, projects::preview),
+        delete("/api/projects/{project_id}/previews/{capability}", Counted, projects::end_preview),
         post("/api/turns", Counted, turns::start),
         get("/api/turns", Counted, turns::list),
         post("/api/agent/stream", Stream, turns::stream),

@@ -223,5 +223,28 @@ async fn a_part_of_a_file_can_be_had() -> Result<()> {
     }
     let head = get(&person, Method::HEAD, &at, &[("range", "bytes=0-2")]).await?;
     assert_eq!((head.status().as_u16(), header(&head, "content-length").as_str()), (200, "9"), "only a GET has parts");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_used_preview_ends_when_it_is_revoked_and_when_its_maker_signs_out() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let Preview { person, project, url } = preview(&cluster).await?;
+    let made = person.post(&format!("/api/projects/{project}/previews"), json!({})).await?;
+    let second = Url::parse(made["url"].as_str().context("url")?)?;
+    for url in [&url, &second] {
+        assert_eq!(get(&person, Method::GET, url, &[]).await?.status(), 200);
+    }
+    let capability = url.host_str().and_then(|host| host.split('.').next()).context("capability")?;
+    let end = format!("/api/projects/{project}/previews/{capability}");
+    assert!(person.request(Method::DELETE, &end).send().await?.status().is_success());
+    assert_eq!(get(&person, Method::GET, &url, &[]).await?.status(), 404);
+    let (status, problem) = person.refused(Method::DELETE, &end, json!({})).await?;
+    assert_eq!((status.as_u16(), problem["reason"].as_str()), (404, Some("PREVIEW_NOT_FOUND")));
+
+    assert_eq!(get(&person, Method::GET, &second, &[]).await?.status(), 200, "the other one stays");
+    person.post("/api/auth/signout", json!({})).await?;
+    chassis::testing::eventually(std::time::Duration::from_secs(60), || async {
+        (get(&person, Method::GET, &second, &[]).await.ok()?.status() == 404).then_some(())
+    })
+    .await;
     cluster.stop().await
 }

@@ -12,8 +12,9 @@ use axum::{
 };
 use chassis::client::keyed;
 use proto::project_storage::{
-    CreatePreviewRequest, CreateProjectRequest, DeleteProjectRequest, GetFileRequest, GetProjectRequest, ListFilesRequest,
-    ListMessagesRequest, ListProjectsRequest, ListRevisionsRequest, LoadProjectRequest, Project, SaveProjectRequest, UpdateProjectRequest,
+    CreatePreviewRequest, CreateProjectRequest, DeletePreviewRequest, DeleteProjectRequest, GetFileRequest, GetProjectRequest,
+    ListFilesRequest, ListMessagesRequest, ListProjectsRequest, ListRevisionsRequest, LoadProjectRequest, Project, SaveProjectRequest,
+    UpdateProjectRequest,
 };
 use serde::Serialize;
 
@@ -147,4 +148,8 @@ pub(crate) async fn preview(
     let mut answer = app.upstream.projects().create_preview(signed.context.request(request)).await?.into_inner();
     answer.url = app.origins.preview.url(&std::mem::take(&mut answer.capability));
     reply(&answer)
+}
+
+pub(crate) async fn end_preview(State(app): State<Arc<App>>, signed: Signed, Params(request): Params<DeletePreviewRequest>) -> Reply {
+    reply(app.upstream.projects().delete_preview(signed.context.request(request)).await?.get_ref())
 }

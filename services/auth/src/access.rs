@@ -14,7 +14,7 @@ pub const RULES: &[Rule] = &[
     Rule { rpc: "GetSession", callers: PUBLIC, user: true },
     Rule { rpc: "CreateAccessToken", callers: PUBLIC, user: false },
     Rule { rpc: "GetKeySet", callers: &[Direct, Gateway, AgentStreaming, ProjectStorage, RateLimit, Operator], user: false },
-    Rule { rpc: "WatchRevocations", callers: &[Gateway], user: false },
+    Rule { rpc: "WatchRevocations", callers: &[Gateway, ProjectStorage], user: false },
 ];
 
 #[cfg(test)]

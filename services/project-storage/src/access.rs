@@ -23,6 +23,7 @@ pub const ACCESS: &[Rule] = &[
     Rule { rpc: "GetConflict", callers: PUBLIC, user: true },
     Rule { rpc: "ResolveConflict", callers: PUBLIC, user: true },
     Rule { rpc: "CreatePreview", callers: PUBLIC, user: true },
+    Rule { rpc: "DeletePreview", callers: PUBLIC, user: true },
     // The capability is the right.
     Rule { rpc: "ReadPreviewFile", callers: &[Gateway], user: false },
     Rule { rpc: "BeginTurn", callers: &[AgentStreaming], user: true },

@@ -70,6 +70,8 @@ pub enum Error {
     TurnReplaced { by: TurnId },
     #[error("the turn was committed with another change set")]
     DigestMismatch,
+    #[error("the session of the access token has ended")]
+    SessionEnded,
     #[error("no such preview")]
     PreviewNotFound,
     #[error("page_token {0}")]
@@ -113,6 +115,7 @@ impl Error {
             | Self::TurnReplaced { .. }
             | Self::DigestMismatch => ErrorCode::Conflict,
             Self::RoleRequired => ErrorCode::Forbidden,
+            Self::SessionEnded => ErrorCode::Unauthenticated,
             Self::TooManyProjects { .. } | Self::AccountTooLarge { .. } => ErrorCode::RateLimited,
             Self::Busy => ErrorCode::Unavailable,
             Self::Refused(fault) => fault.code,
@@ -132,6 +135,7 @@ impl Error {
             Self::TooManyChanges { .. } => "TOO_MANY_CHANGES",
             Self::TooManyProjects { .. } => "TOO_MANY_PROJECTS",
             Self::AccountTooLarge { .. } => "ACCOUNT_TOO_LARGE",
+            Self::SessionEnded => "TOKEN_INVALID",
             Self::ProjectNotFound => "PROJECT_NOT_FOUND",
             Self::RevisionNotFound => "REVISION_NOT_FOUND",
             Self::FileNotFound { .. } => "FILE_NOT_FOUND",

@@ -49,6 +49,7 @@ rpcs! {
     get_conflict(GetConflictRequest) -> GetConflictResponse = conflicts::get;
     resolve_conflict(ResolveConflictRequest) -> ResolveConflictResponse = conflicts::resolve;
     create_preview(CreatePreviewRequest) -> CreatePreviewResponse = previews::create;
+    delete_preview(DeletePreviewRequest) -> DeletePreviewResponse = previews::delete;
     read_preview_file(ReadPreviewFileRequest) -> ReadPreviewFileResponse = previews::read;
     begin_turn(BeginTurnRequest) -> BeginTurnResponse = turns::begin;
     get_turn_tree(GetTurnTreeRequest) -> GetTurnTreeResponse = turns::tree;

@@ -44,6 +44,7 @@ pub mod conflict;
 pub mod resolve;
 
 pub mod preview;
+pub mod sessions;
 pub mod sweep;
 
 pub mod store;
@@ -116,6 +117,7 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     tasks.spawn(sweep::run(Arc::clone(&storage), tasks.token()));
 
     let auth = connect(Caller::ProjectStorage, Caller::Auth, &config.auth_url, secret);
+    tasks.spawn(sessions::follow(Arc::clone(&storage), auth.clone(), tasks.token()));
     let verifier = Arc::new(Verifier::new(Caller::ProjectStorage, secret, Keys::Remote(auth)));
     let service = ProjectStorageServiceServer::new(grpc::Service(Arc::clone(&storage)))
         .accept_compressed(CompressionEncoding::Gzip)

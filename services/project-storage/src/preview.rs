@@ -1,8 +1,8 @@
-//! Previews: a capability to read a project's files as a browser would, for one hour from its last use and for as long as the
-//! person who made it may read the project.
+//! Previews: a capability to read a project's files as a browser would, for one hour from its last use, for as long as the person
+//! who made it may read the project, and until the session ends that made it or somebody revokes it.
 
 use prost::bytes::Bytes;
-use proto::id::{ProjectId, UserId};
+use proto::id::{ProjectId, SessionId, UserId};
 use ring::{
     digest::{SHA256, digest},
     rand::{SecureRandom, SystemRandom},
@@ -60,19 +60,35 @@ impl Capability {
 /// Makes a capability for a revision, or for whatever is the head when it is used.
 pub async fn create(
     storage: &Storage,
-    user: UserId,
+    maker: Maker,
     project: ProjectId,
     revision: Option<Oid>,
     now: OffsetDateTime,
 ) -> Result<(Capability, OffsetDateTime), Error> {
+    let Maker { user, session } = maker;
     project::find(storage, user, &Target::Id(project), Role::Viewer).await?;
     if let Some(id) = revision {
         revision::find(storage, project, id).await?;
     }
     let (capability, expires_at) = (Capability::generate(), now + LIFE);
-    let new = NewPreview { hash: &capability.hash(), project, user, revision, now, expires_at };
-    previews::insert(&storage.pool, &new).await?;
+    let new = NewPreview { hash: &capability.hash(), project, user, session, revision, now, expires_at };
+    if !previews::insert(&storage.pool, &new).await? {
+        return Err(Error::SessionEnded);
+    }
     Ok((capability, expires_at))
+}
+
+/// Who makes a preview, and with which session.
+#[derive(Debug, Clone, Copy)]
+pub struct Maker {
+    pub user: UserId,
+    pub session: SessionId,
+}
+
+/// Ends a capability for everybody who has it.
+pub async fn delete(storage: &Storage, user: UserId, project: ProjectId, capability: &Capability) -> Result<(), Error> {
+    project::find(storage, user, &Target::Id(project), Role::Viewer).await?;
+    if previews::delete(&storage.pool, &capability.hash(), project, user).await? { Ok(()) } else { Err(Error::PreviewNotFound) }
 }
 
 /// A file as a browser gets it.

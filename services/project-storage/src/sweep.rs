@@ -30,8 +30,10 @@ pub async fn run(storage: Arc<Storage>, stop: CancellationToken) {
 async fn sweep(storage: &Storage) -> Result<u64, Failure> {
     let mut rows = 0;
     loop {
-        let swept =
-            sweeps::save_requests(&storage.pool).await? + sweeps::previews(&storage.pool).await? + sweeps::branches(&storage.pool).await?;
+        let swept = sweeps::save_requests(&storage.pool).await?
+            + sweeps::previews(&storage.pool).await?
+            + sweeps::ended_sessions(&storage.pool).await?
+            + sweeps::branches(&storage.pool).await?;
         if swept == 0 {
             return Ok(rows);
         }

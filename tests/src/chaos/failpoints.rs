@@ -11,9 +11,21 @@ use crate::deployment::node::Failpoint;
 /// Statements that are left out.
 const ELSEWHERE: &[(Role, &[&str], &str)] = &[
     (Role::AgentStreaming, &["check partition", "remove partition"], "a week after the first turn"),
-    (Role::ProjectStorage, &["sweep branches", "sweep previews", "sweep save requests"], "hours after the start"),
+    (Role::ProjectStorage, &["sweep branches", "sweep ended sessions", "sweep previews", "sweep save requests"], "hours after the start"),
     (Role::ProjectStorage, &["select account bytes", "select draft"], "what was not written: an account that is full, or a race"),
-    (Role::ProjectStorage, &["insert preview", "select preview", "update preview"], "previews, which hold nothing of a turn"),
+    (
+        Role::ProjectStorage,
+        &[
+            "insert preview",
+            "select preview",
+            "update preview",
+            "delete preview",
+            "end session",
+            "select ended sessions",
+            "forget ended sessions",
+        ],
+        "previews, which hold nothing of a turn",
+    ),
 ];
 
 /// Calls that a turn makes, by who makes them.

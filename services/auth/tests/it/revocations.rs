@@ -168,13 +168,13 @@ async fn a_stream_ends_when_the_log_cannot_be_read() {
 }
 
 #[tokio::test]
-async fn only_the_gateway_may_watch() {
+async fn only_the_gateway_and_project_storage_may_watch() {
     let cluster = Cluster::start().await;
     let replica = cluster.auth().await;
     let request = || WatchRevocationsRequest { after: 0 };
     let denied = answer(replica.direct().watch_revocations(request()).await).expect_err("direct");
     assert_eq!((denied.code, denied.reason.as_str()), (ErrorCode::Forbidden, "CALLER_DENIED"));
-    for caller in [Caller::AgentStreaming, Caller::ProjectStorage, Caller::RateLimit, Caller::Operator] {
+    for caller in [Caller::AgentStreaming, Caller::RateLimit, Caller::Operator] {
         let denied = answer(replica.called_by(caller, None).client.watch_revocations(request()).await).expect_err("denied");
         assert_eq!(denied.reason, "CALLER_DENIED");
     }

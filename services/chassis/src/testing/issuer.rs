@@ -1,6 +1,9 @@
 //! An issuer of access tokens for tests of services other than auth: a key of its own, and auth's one RPC that verifiers call.
 
+use std::pin::Pin;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use futures::Stream;
 use proto::{
     auth::{self, JsonWebKey, Plan, auth_service_server::AuthService},
     id::{SessionId, UserId},
@@ -9,7 +12,7 @@ use ring::{
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 
@@ -17,8 +20,9 @@ use crate::identity::{AUDIENCE, Claims, ISSUER, TOKEN_TYPE, plan_name, unix_now}
 
 const KID: &str = "test";
 
-/// Signs tokens and serves the key that verifies them.
+/// Signs tokens, serves the key that verifies them, and tells of sessions that end.
 pub struct Issuer {
+    ended: watch::Sender<Vec<SessionId>>,
     pair: EcdsaKeyPair,
     /// Where the key set is: the `auth_url` of the service under test.
     pub uri: http::Uri,
@@ -34,9 +38,10 @@ impl Issuer {
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &SystemRandom::new()).expect("key");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
         let uri = format!("http://{}", listener.local_addr().expect("address")).parse().expect("uri");
-        let service = auth::auth_service_server::AuthServiceServer::new(KeyServer(public(&pair)));
+        let ended = watch::Sender::new(Vec::new());
+        let service = auth::auth_service_server::AuthServiceServer::new(KeyServer { key: public(&pair), ended: ended.clone() });
         crate::task::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)));
-        Self { pair, uri }
+        Self { ended, pair, uri }
     }
 
     /// A token of five minutes.
@@ -54,12 +59,26 @@ impl Issuer {
     /// If the key does not sign.
     #[must_use]
     pub fn token_until(&self, user: UserId, plan: Plan, exp: u64) -> String {
+        self.token_of(SessionId::generate(), user, plan, exp)
+    }
+
+    /// The end of a session, for those who watch.
+    pub fn end(&self, session: SessionId) {
+        self.ended.send_modify(|ended| ended.push(session));
+    }
+
+    /// A token of this session that ends at `exp`.
+    ///
+    /// # Panics
+    /// If the key does not sign.
+    #[must_use]
+    pub fn token_of(&self, session: SessionId, user: UserId, plan: Plan, exp: u64) -> String {
         let iat = exp - 300;
         let claims = Claims {
             iss: ISSUER.into(),
             aud: AUDIENCE.into(),
             sub: user.to_string(),
-            sid: SessionId::generate().to_string(),
+            sid: session.to_string(),
             plan: plan_name(plan).into(),
             jti: SessionId::generate().to_string(),
             iat,
@@ -102,16 +121,19 @@ fn public(pair: &EcdsaKeyPair) -> JsonWebKey {
     }
 }
 
-struct KeyServer(JsonWebKey);
+struct KeyServer {
+    key: JsonWebKey,
+    ended: watch::Sender<Vec<SessionId>>,
+}
 
-type Watch = futures::stream::Empty<Result<auth::WatchRevocationsResponse, Status>>;
+type Watch = Pin<Box<dyn Stream<Item = Result<auth::WatchRevocationsResponse, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl AuthService for KeyServer {
     type WatchRevocationsStream = Watch;
 
     async fn get_key_set(&self, _: Request<auth::GetKeySetRequest>) -> Result<Response<auth::GetKeySetResponse>, Status> {
-        Ok(Response::new(auth::GetKeySetResponse { keys: vec![self.0.clone()] }))
+        Ok(Response::new(auth::GetKeySetResponse { keys: vec![self.key.clone()] }))
     }
 
     async fn sign_up(&self, _: Request<auth::SignUpRequest>) -> Result<Response<auth::SignUpResponse>, Status> {
@@ -137,7 +159,23 @@ impl AuthService for KeyServer {
         Err(Status::unimplemented("keys only"))
     }
 
-    async fn watch_revocations(&self, _: Request<auth::WatchRevocationsRequest>) -> Result<Response<Watch>, Status> {
-        Err(Status::unimplemented("keys only"))
+    /// As auth does: the first message tells the present cursor, and nothing after it comes twice.
+    async fn watch_revocations(&self, request: Request<auth::WatchRevocationsRequest>) -> Result<Response<Watch>, Status> {
+        let ended = self.ended.subscribe();
+        let present = ended.borrow().len() as u64;
+        let after = request.into_inner().after;
+        let from = if after == 0 { present } else { after.min(present) };
+        let first = futures::stream::iter([Ok(auth::WatchRevocationsResponse { cursor: from, session_id: String::new() })]);
+        // A sender of its own keeps the stream alive as long as somebody reads it.
+        let rest = futures::stream::unfold((from, self.ended.clone()), move |(cursor, sender)| {
+            let mut ended = ended.clone();
+            async move {
+                ended.wait_for(|all| all.len() as u64 > cursor).await.ok()?;
+                let session = *ended.borrow().get(usize::try_from(cursor).ok()?)?;
+                let message = auth::WatchRevocationsResponse { cursor: cursor + 1, session_id: session.to_string() };
+                Some((Ok(message), (cursor + 1, sender)))
+            }
+        });
+        Ok(Response::new(Box::pin(futures::StreamExt::chain(first, rest))))
     }
 }

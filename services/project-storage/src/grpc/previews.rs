@@ -11,23 +11,35 @@ use super::decode;
 use crate::{
     Storage,
     error::Error,
-    preview::{self, Ask, Capability},
+    preview::{self, Ask, Capability, Maker},
 };
 
 pub(super) async fn create(storage: &Storage, request: Request<pb::CreatePreviewRequest>) -> Result<pb::CreatePreviewResponse, Error> {
-    let actor = decode::actor(&Context::of(&request))?;
+    let context = Context::of(&request);
+    let maker = context.user().map(|user| Maker { user: user.id, session: user.session_id })?;
     let pb::CreatePreviewRequest { project_id, revision } = request.into_inner();
     let mut violations = Violations::default();
     let id = violations.parse::<ProjectId>("project_id", &project_id);
     let revision = decode::revision(&mut violations, "revision", &revision);
     let id = decode::checked(violations, id)?;
-    let (capability, expires_at) = preview::create(storage, actor.id, id, revision, now()).await?;
+    let (capability, expires_at) = preview::create(storage, maker, id, revision, now()).await?;
     // Only the gateway knows where previews are served.
     Ok(pb::CreatePreviewResponse {
         url: String::new(),
         expire_time: Some(timestamp(expires_at)),
         capability: capability.expose().to_owned(),
     })
+}
+
+pub(super) async fn delete(storage: &Storage, request: Request<pb::DeletePreviewRequest>) -> Result<pb::DeletePreviewResponse, Error> {
+    let actor = decode::actor(&Context::of(&request))?;
+    let pb::DeletePreviewRequest { project_id, capability } = request.into_inner();
+    let mut violations = Violations::default();
+    let id = violations.parse::<ProjectId>("project_id", &project_id);
+    let id = decode::checked(violations, id)?;
+    let capability = Capability::parse(&capability).ok_or(Error::PreviewNotFound)?;
+    preview::delete(storage, actor.id, id, &capability).await?;
+    Ok(pb::DeletePreviewResponse {})
 }
 
 pub(super) async fn read(storage: &Storage, request: Request<pb::ReadPreviewFileRequest>) -> Result<pb::ReadPreviewFileResponse, Error> {

@@ -1,17 +1,22 @@
 //! Preview capabilities, known here only by their hashes.
 
-use proto::id::{ProjectId, UserId};
+use proto::id::{ProjectId, SessionId, UserId};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
 use super::{Failure, MAIN, oid_or_none};
-use crate::{git::Oid, project::StoreId};
+use crate::{
+    git::Oid,
+    project::{Role, StoreId},
+};
 
 /// A capability to be kept.
 pub struct NewPreview<'a> {
     pub hash: &'a [u8],
     pub project: ProjectId,
     pub user: UserId,
+    /// Whose token makes it.
+    pub session: SessionId,
     /// `None` follows the head.
     pub revision: Option<Oid>,
     pub now: OffsetDateTime,
@@ -29,18 +34,57 @@ pub struct Opened {
     pub touched_at: OffsetDateTime,
 }
 
-/// Keeps a capability.
-pub async fn insert(db: impl PgExecutor<'_>, new: &NewPreview<'_>) -> Result<(), Failure> {
+/// Keeps a capability; `false` if the session has ended.
+pub async fn insert(db: impl PgExecutor<'_>, new: &NewPreview<'_>) -> Result<bool, Failure> {
     let query = sqlx::query!(
-        "INSERT INTO previews (hash, project_id, user_id, revision, touched_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO previews (hash, project_id, user_id, revision, touched_at, expires_at, session_id)
+         SELECT $1, $2, $3, $4, $5, $6, $7 WHERE NOT EXISTS (SELECT 1 FROM ended_sessions WHERE session_id = $7)",
         new.hash,
         new.project.0,
         new.user.0,
         new.revision.as_ref().map(Oid::as_bytes),
         new.now,
         new.expires_at,
+        new.session.0,
     );
-    chassis::postgres::query("insert preview", query.execute(db)).await?;
+    Ok(chassis::postgres::query("insert preview", query.execute(db)).await?.rows_affected() == 1)
+}
+
+/// Ends a capability of the project that the person made, or any if they may administrate it; `false` if there is none.
+pub async fn delete(db: impl PgExecutor<'_>, hash: &[u8], project: ProjectId, user: UserId) -> Result<bool, Failure> {
+    let query = sqlx::query!(
+        "DELETE FROM previews WHERE hash = $1 AND project_id = $2
+         AND (user_id = $3 OR EXISTS (SELECT 1 FROM members WHERE project_id = $2 AND user_id = $3 AND role >= $4))",
+        hash,
+        project.0,
+        user.0,
+        Role::Admin as i16,
+    );
+    Ok(chassis::postgres::query("delete preview", query.execute(db)).await?.rows_affected() == 1)
+}
+
+/// How far auth's log of ended sessions was read; 0 if never.
+pub async fn heard(db: impl PgExecutor<'_>) -> Result<i64, Failure> {
+    let query = sqlx::query_scalar!(r#"SELECT coalesce(max(cursor), 0) AS "cursor!" FROM ended_sessions"#);
+    Ok(chassis::postgres::query("select ended sessions", query.fetch_one(db)).await?)
+}
+
+/// Forgets places that are beyond the end of auth's log, which is another one then.
+pub async fn forget_heard(db: impl PgExecutor<'_>, end: i64) -> Result<(), Failure> {
+    let query = sqlx::query!("DELETE FROM ended_sessions WHERE cursor > $1", end);
+    chassis::postgres::query("forget ended sessions", query.execute(db)).await?;
+    Ok(())
+}
+
+/// Writes down how far the log was read and which session ended there, and ends its capabilities.
+pub async fn end_session(db: impl PgExecutor<'_>, cursor: i64, session: Option<SessionId>) -> Result<(), Failure> {
+    let query = sqlx::query!(
+        "WITH e AS (INSERT INTO ended_sessions (cursor, session_id) VALUES ($1, $2) ON CONFLICT DO NOTHING)
+         DELETE FROM previews WHERE session_id = $2",
+        cursor,
+        session.map(|session| session.0),
+    );
+    chassis::postgres::query("end session", query.execute(db)).await?;
     Ok(())
 }
 
@@ -55,7 +99,8 @@ pub async fn open(db: impl PgExecutor<'_>, hash: &[u8], now: OffsetDateTime) -> 
            LEFT JOIN LATERAL (
                SELECT g.oid, g.tree FROM ref_log g WHERE g.project_id = v.project_id AND g.oid = coalesce(v.revision, r.oid) LIMIT 1
            ) l ON true
-           WHERE v.hash = $1 AND v.expires_at > $2"#,
+           WHERE v.hash = $1 AND v.expires_at > $2
+             AND NOT EXISTS (SELECT 1 FROM ended_sessions e WHERE e.session_id = v.session_id)"#,
         hash,
         now,
         MAIN,

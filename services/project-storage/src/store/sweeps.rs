@@ -26,6 +26,23 @@ pub async fn previews(db: impl PgExecutor<'_>) -> Result<u64, Failure> {
     Ok(chassis::postgres::query("sweep previews", query.execute(db)).await?.rows_affected())
 }
 
+/// Forgets sessions that ended long ago, with what was made for them at that very moment. The last one stays.
+pub async fn ended_sessions(db: impl PgExecutor<'_>) -> Result<u64, Failure> {
+    let query = sqlx::query!(
+        "WITH old AS (
+             DELETE FROM ended_sessions WHERE cursor IN (
+                 SELECT cursor FROM ended_sessions
+                 WHERE ended_at < now() - interval '1 day' AND cursor < (SELECT max(cursor) FROM ended_sessions)
+                 LIMIT $1 FOR UPDATE SKIP LOCKED)
+             RETURNING session_id
+         ), p AS (DELETE FROM previews v USING old WHERE v.session_id = old.session_id)
+         SELECT session_id FROM old",
+        ROWS,
+    );
+    let rows = chassis::postgres::query("sweep ended sessions", query.fetch_all(db)).await?;
+    Ok(u64::try_from(rows.len()).unwrap_or(0))
+}
+
 /// Forgets branches of conflicted turns that nobody resolved. Their objects stay until the store goes.
 pub async fn branches(db: impl PgExecutor<'_>) -> Result<u64, Failure> {
     let query = sqlx::query!(

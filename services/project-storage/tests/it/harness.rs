@@ -12,7 +12,7 @@ use chassis::{
 use proto::{
     auth::Plan,
     error::Fault,
-    id::{TurnId, UserId},
+    id::{SessionId, TurnId, UserId},
     project_storage::{
         BeginTurnRequest, CommitTurnRequest, CommitTurnResponse, CreateProjectRequest, DeleteFile, EndTurnRequest, FileChange, FileContent,
         GetTurnTreeRequest, ListMessagesRequest, LoadProjectRequest, LoadProjectResponse, Message, MessageOrder, Project, RenameFile,
@@ -87,6 +87,17 @@ impl Cluster {
     pub(crate) fn person_on(&self, plan: Plan) -> Person {
         let id = UserId::generate();
         Person { id, token: self.issuer.token(id, plan), client: self.client(Caller::Gateway) }
+    }
+
+    /// The person with a token of this session.
+    pub(crate) fn in_session(&self, person: &Person, session: SessionId) -> Person {
+        let exp = chassis::clock::now().unix_timestamp().unsigned_abs() + 300;
+        Person { token: self.issuer.token_of(session, person.id, Plan::Free, exp), ..person.clone() }
+    }
+
+    /// What auth tells when a session has ended.
+    pub(crate) fn end(&self, session: SessionId) {
+        self.issuer.end(session);
     }
 
     pub(crate) fn client(&self, caller: Caller) -> Client {

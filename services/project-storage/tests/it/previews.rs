@@ -1,7 +1,13 @@
 //! Previews through the gateway's RPC.
 
-use chassis::identity::Caller;
-use proto::project_storage::{CreatePreviewRequest, DeleteProjectRequest, ReadPreviewFileRequest, ReadPreviewFileResponse};
+use std::time::Duration;
+
+use chassis::{identity::Caller, testing::eventually};
+use proto::{
+    error::ErrorCode,
+    id::SessionId,
+    project_storage::{CreatePreviewRequest, DeletePreviewRequest, DeleteProjectRequest, ReadPreviewFileRequest, ReadPreviewFileResponse},
+};
 
 use crate::harness::{Cluster, Person, answer, plain, reason, write};
 
@@ -122,4 +128,88 @@ async fn a_capability_dies_with_its_time_and_with_its_readers_access() {
     let request = ann.request(DeleteProjectRequest { project_id: project.id.clone(), ..Default::default() });
     answer(ann.client.clone().delete_project(request).await).expect("removed");
     assert_eq!(reason(read(&cluster, &fresh, "", "").await), "PREVIEW_NOT_FOUND");
+}
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+#[tokio::test]
+async fn a_preview_ends_with_the_session_that_made_it() {
+    let cluster = Cluster::start().await;
+    let person = cluster.person();
+    let (one, other) = (SessionId::generate(), SessionId::generate());
+    let (ann, elsewhere) = (cluster.in_session(&person, one), cluster.in_session(&person, other));
+    let project = ann.create().await;
+    ann.save(&project.id, vec![write("index.html", "1")]).await.expect("saved");
+    let (mine, theirs) = (preview(&ann, &project.id, "").await, preview(&elsewhere, &project.id, "").await);
+    read(&cluster, &mine, "", "").await.expect("a page");
+    // It is followed from the first message on.
+    let heard = || async { (cluster.count("SELECT count(*) FROM ended_sessions").await > 0).then_some(()) };
+    eventually(LIMIT, heard).await;
+
+    cluster.end(one);
+    eventually(LIMIT, || async { read(&cluster, &mine, "", "").await.is_err().then_some(()) }).await;
+    assert_eq!(reason(read(&cluster, &mine, "", "").await), "PREVIEW_NOT_FOUND");
+    assert_eq!(cluster.count("SELECT count(*) FROM previews").await, 1, "nothing is left of it");
+    // Its token is still good by its signature, and makes no other one.
+    let request = ann.request(CreatePreviewRequest { project_id: project.id.clone(), revision: String::new() });
+    let fault = answer(ann.client.clone().create_preview(request).await).expect_err("an ended session");
+    assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Unauthenticated, "TOKEN_INVALID"));
+    read(&cluster, &theirs, "", "").await.expect("another session of the same person");
+    preview(&elsewhere, &project.id, "").await;
+}
+
+#[tokio::test]
+async fn a_preview_that_came_in_between_is_never_served() {
+    let cluster = Cluster::start().await;
+    let (person, session) = (cluster.person(), SessionId::generate());
+    let ann = cluster.in_session(&person, session);
+    let project = ann.create().await;
+    ann.save(&project.id, vec![write("index.html", "1")]).await.expect("saved");
+    let raced = preview(&ann, &project.id, "").await;
+    // As if the capability had been written after those of the session were removed.
+    sqlx::query("INSERT INTO ended_sessions (cursor, session_id) VALUES (77, $1)")
+        .bind(session.0)
+        .execute(&cluster.database.pool)
+        .await
+        .expect("ended");
+    assert_eq!(reason(read(&cluster, &raced, "", "").await), "PREVIEW_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_used_preview_can_be_revoked_by_its_maker_and_by_whoever_administrates() {
+    let cluster = Cluster::start().await;
+    let (ann, bob, eve) = (cluster.person(), cluster.person(), cluster.person());
+    let project = ann.create().await;
+    ann.save(&project.id, vec![write("index.html", "1")]).await.expect("saved");
+    for viewer in [&bob, &eve] {
+        sqlx::query("INSERT INTO members (project_id, user_id, role) SELECT id, $1, 1 FROM projects")
+            .bind(viewer.id.0)
+            .execute(&cluster.database.pool)
+            .await
+            .expect("a viewer");
+    }
+    let revoke = |person: &Person, capability: &str| {
+        let request = person.request(DeletePreviewRequest { project_id: project.id.clone(), capability: capability.into() });
+        let mut client = person.client.clone();
+        async move { answer(client.delete_preview(request).await) }
+    };
+    let (anns, bobs, bobs_second) =
+        (preview(&ann, &project.id, "").await, preview(&bob, &project.id, "").await, preview(&bob, &project.id, "").await);
+    read(&cluster, &bobs, "", "").await.expect("used");
+    let stranger = cluster.person();
+    for (who, person, capability, refusal) in [
+        ("another viewer", &eve, &bobs, "PREVIEW_NOT_FOUND"),
+        ("a viewer, of the owner's", &bob, &anns, "PREVIEW_NOT_FOUND"),
+        ("a stranger", &stranger, &bobs, "PROJECT_NOT_FOUND"),
+        ("nonsense", &ann, &"x".to_owned(), "PREVIEW_NOT_FOUND"),
+    ] {
+        assert_eq!(reason(revoke(person, capability).await), refusal, "{who}");
+    }
+    revoke(&bob, &bobs).await.expect("the maker");
+    revoke(&ann, &bobs_second).await.expect("the owner");
+    for capability in [&bobs, &bobs_second] {
+        assert_eq!(reason(read(&cluster, capability, "", "").await), "PREVIEW_NOT_FOUND");
+        assert_eq!(reason(revoke(&bob, capability).await), "PREVIEW_NOT_FOUND");
+    }
+    read(&cluster, &anns, "", "").await.expect("the other one is as it was");
 }

@@ -1,0 +1,65 @@
+//! Follows the sessions that end at auth, so that previews end with the session that made them. What was heard stands in the database: a
+//! replica that starts goes on where any of them was, and a preview that was made at the same moment is refused when it is used.
+
+use std::{sync::Arc, time::Duration};
+
+use chassis::{client::ServiceChannel, context::Context};
+use proto::{
+    auth::{WatchRevocationsRequest, auth_service_client::AuthServiceClient},
+    id::SessionId,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Storage,
+    store::{Failure, previews},
+};
+
+/// Two of auth's heartbeats are missing.
+const SILENCE: Duration = Duration::from_secs(12);
+/// Between two attempts to reach auth.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Why the stream was lost.
+#[derive(Debug, thiserror::Error)]
+enum Lost {
+    #[error("auth: {}", .0.message())]
+    Auth(#[from] tonic::Status),
+    #[error("auth is silent")]
+    Silent(#[from] tokio::time::error::Elapsed),
+    #[error("auth ended the stream")]
+    Ended,
+    #[error("the database failed")]
+    Store(#[from] Failure),
+}
+
+/// Follows until told to stop.
+pub async fn follow(storage: Arc<Storage>, auth: ServiceChannel, stop: CancellationToken) {
+    while let Some(lost) = stop.run_until_cancelled(follow_once(&storage, &auth)).await {
+        if let Err(lost) = lost {
+            tracing::debug!(cause = chassis::error::chain(&lost), "sessions that end are not heard of");
+        }
+        if stop.run_until_cancelled(tokio::time::sleep(RETRY)).await.is_none() {
+            return;
+        }
+    }
+}
+
+async fn follow_once(storage: &Storage, auth: &ServiceChannel) -> Result<(), Lost> {
+    let after = previews::heard(&storage.pool).await?;
+    let request = Context::background().stream_request(WatchRevocationsRequest { after: u64::try_from(after).unwrap_or(0) });
+    let mut stream = tokio::time::timeout(SILENCE, AuthServiceClient::new(auth.clone()).watch_revocations(request)).await??.into_inner();
+    // The first message says where the log ends now, or where another database begins.
+    let mut heard = None;
+    while let Some(message) = tokio::time::timeout(SILENCE, stream.message()).await?? {
+        let (cursor, session) = (i64::try_from(message.cursor).unwrap_or(i64::MAX), message.session_id.parse::<SessionId>().ok());
+        if session.is_some() || heard.is_none() {
+            if heard.is_none() && cursor < after {
+                previews::forget_heard(&storage.pool, cursor).await?;
+            }
+            previews::end_session(&storage.pool, cursor, session).await?;
+        }
+        heard = Some(cursor);
+    }
+    Err(Lost::Ended)
+}
