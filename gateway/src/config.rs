@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::http::Uri;
-use chassis::{config::Env, secret::ClusterSecret};
+use chassis::{config::Env, identity::Caller, secret::ClusterSecret};
 use tower_http::csrf::CsrfLayer;
 use url::Url;
 
@@ -79,7 +79,7 @@ impl Config {
             agent_streaming_url: peer(env, "BACKLOT_AGENT_STREAMING_URL", "http://127.0.0.1:9091", "address of agent-streaming"),
             project_storage_url: peer(env, "BACKLOT_PROJECT_STORAGE_URL", "http://127.0.0.1:9092", "address of project-storage"),
             rate_limit_url: peer(env, "BACKLOT_RATE_LIMIT_URL", "http://127.0.0.1:9093", "address of rate-limit"),
-            secret: ClusterSecret::read(env),
+            secret: ClusterSecret::read(env, Caller::Gateway),
             edge: Edge {
                 per_second: env.get("BACKLOT_EDGE_PER_SECOND", "50", "requests a second that one address may send; 0 switches this guard off"),
                 burst: env.get("BACKLOT_EDGE_BURST", "100", "requests that one address may send at once"),

@@ -1,6 +1,6 @@
 //! The five roles as processes of their own, as containers run them: one PostgreSQL, one Redis, one secret.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use chassis::testing;
@@ -16,14 +16,39 @@ async fn free_address() -> Result<SocketAddr> {
     Ok(testing::listener().await.local_addr()?)
 }
 
+const SECRET: &str = "a secret of at least thirty-two letters";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn five_processes_do_the_main_job_and_end_cleanly() -> Result<()> {
+    main_job("roles", &[]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_with_their_own_keys_alone_do_the_main_job() -> Result<()> {
+    main_job("bundles", &["gateway", "auth", "agent-streaming", "project-storage", "rate-limit"]).await
+}
+
+/// As in the middle of a change to bundles: both kinds call both kinds.
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_with_their_own_keys_work_beside_roles_with_the_secret() -> Result<()> {
+    main_job("mixed", &["gateway", "project-storage"]).await
+}
+
+/// The keys of a role as an operator gets them.
+async fn keys_of(role: &str) -> Result<String> {
+    let mut keys = Command::new(env!("CARGO_BIN_EXE_backlot-under-test"));
+    let output = keys.args(["keys", role]).env("BACKLOT_CLUSTER_SECRET", SECRET).output().await?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+/// One cluster, in which these roles have bundles and the others the secret.
+async fn main_job(name: &str, bundled: &[&str]) -> Result<()> {
     let data = tempfile::tempdir()?;
     let redis = testing::redis().await;
     let base = Launch::new(env!("CARGO_BIN_EXE_backlot-under-test"), &data.path().join("data"))
-        .set("DATABASE_URL", &testing::database_url("roles").await)
+        .set("DATABASE_URL", &testing::database_url(name).await)
         .set("REDIS_URL", &redis.url)
-        .set("BACKLOT_CLUSTER_SECRET", "a secret of at least thirty-two letters")
         .set("BACKLOT_DEMO_PACE", "1ms");
     let mut addresses = Vec::new();
     for _ in ROLES {
@@ -34,10 +59,17 @@ async fn five_processes_do_the_main_job_and_end_cleanly() -> Result<()> {
     });
     let (listen, preview) = (free_address().await?, free_address().await?);
     let mut children = Vec::new();
-    for (role, address) in ROLES.iter().zip(&addresses) {
-        children.push(start(&wired, role, &[("BACKLOT_GRPC_LISTEN", address.to_string())])?);
+    let mut keys = HashMap::new();
+    for role in ROLES.into_iter().chain(["gateway"]) {
+        let own = bundled.contains(&role);
+        let setting = if own { ("BACKLOT_ROLE_KEYS", keys_of(role).await?) } else { ("BACKLOT_CLUSTER_SECRET", SECRET.to_owned()) };
+        keys.insert(role, setting);
     }
-    children.push(start(&wired, "gateway", &[("BACKLOT_LISTEN", listen.to_string()), ("BACKLOT_PREVIEW_LISTEN", preview.to_string())])?);
+    for (role, address) in ROLES.iter().zip(&addresses) {
+        children.push(start(&wired, role, &[("BACKLOT_GRPC_LISTEN", address.to_string()), keys[role].clone()])?);
+    }
+    let listens = [("BACKLOT_LISTEN", listen.to_string()), ("BACKLOT_PREVIEW_LISTEN", preview.to_string()), keys["gateway"].clone()];
+    children.push(start(&wired, "gateway", &listens)?);
 
     let url = format!("http://{listen}");
     ready(&url).await?;

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use chassis::{config::Env, postgres, redis, secret::ClusterSecret, server};
+use chassis::{config::Env, identity::Caller, postgres, redis, secret::ClusterSecret, server};
 
 use crate::{agents::Agents, error::SERVICE, provider::ProviderConfig};
 
@@ -66,7 +66,7 @@ impl Config {
             database,
             redis: redis::Config::read(env),
             server: server::Config::read(env),
-            cluster_secret: ClusterSecret::read(env),
+            cluster_secret: ClusterSecret::read(env, Caller::AgentStreaming),
             auth_url: env.get("BACKLOT_AUTH_URL", "http://127.0.0.1:9090", "where auth listens"),
             project_storage_url: env.get("BACKLOT_PROJECT_STORAGE_URL", "http://127.0.0.1:9092", "where project-storage listens"),
             rate_limit_url: env.get("BACKLOT_RATE_LIMIT_URL", "http://127.0.0.1:9093", "where rate-limit listens"),

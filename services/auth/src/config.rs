@@ -4,6 +4,7 @@ use std::{num::NonZero, thread::available_parallelism, time::Duration};
 
 use chassis::{
     config::{Env, Setting},
+    identity::Caller,
     postgres,
     secret::ClusterSecret,
     server,
@@ -54,7 +55,7 @@ impl Config {
         let config = Self {
             server: server::Config::read(env),
             postgres: postgres::Config::read(env, "auth"),
-            cluster_secret: ClusterSecret::read(env),
+            cluster_secret: ClusterSecret::read(env, Caller::Auth),
             rate_limit_url: env.get("BACKLOT_RATE_LIMIT_URL", "http://127.0.0.1:9093", "where rate-limit listens"),
             sign_up: env.get("BACKLOT_SIGNUP", "open", "who may open an account: `open` is everybody"),
             hash_cost: Cost {

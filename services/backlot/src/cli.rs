@@ -48,6 +48,11 @@ enum Command {
         #[arg(long = "for", value_name = "SERVICE", value_parser = token::service)]
         service: Role,
     },
+    /// Print the keys of a role that runs by itself, one line, for its BACKLOT_ROLE_KEYS in place of the cluster's secret.
+    Keys {
+        /// The role that gets them.
+        role: Role,
+    },
     /// Exit 0 if a role on this machine is ready to serve, 1 if not.
     Health {
         /// The role to ask, where its listen setting says that it listens.
@@ -96,9 +101,12 @@ fn last_words(text: &str, json: bool) -> String {
 fn command() -> clap::Command {
     let mut command = Cli::command().after_help(settings::help(&settings::of_up()));
     let documented = Role::ALL.map(|role| (role.name(), settings::of_role(role)));
-    for (name, settings) in
-        documented.into_iter().chain([("up", settings::of_up()), ("token", token::settings()), ("health", health::settings())])
-    {
+    for (name, settings) in documented.into_iter().chain([
+        ("up", settings::of_up()),
+        ("token", token::settings()),
+        ("keys", token::settings()),
+        ("health", health::settings()),
+    ]) {
         command = command.mut_subcommand(name, |sub| sub.after_help(settings::help(&settings)));
     }
     command
@@ -110,6 +118,9 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Up => return up::command(env),
         Command::Token { service } => {
             return writeln!(io::stdout(), "{}", token::operator(env, service)?).context("cannot write the token");
+        }
+        Command::Keys { role } => {
+            return writeln!(io::stdout(), "{}", token::keys(env, role)?).context("cannot write the keys");
         }
         Command::Health { role } => return health::command(env, role),
         Command::Gateway => Role::Gateway,
@@ -136,6 +147,8 @@ mod tests {
             ("project-storage", "BACKLOT_GRPC_LISTEN [default: 127.0.0.1:9092]"),
             ("rate-limit", "REDIS_URL"),
             ("token", "BACKLOT_CLUSTER_SECRET"),
+            ("keys", "BACKLOT_CLUSTER_SECRET"),
+            ("project-storage", "BACKLOT_ROLE_KEYS"),
             ("health", "BACKLOT_LISTEN"),
         ] {
             let mut command = command();

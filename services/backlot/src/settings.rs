@@ -146,12 +146,12 @@ pub fn of_role(role: Role) -> Vec<SettingDoc> {
     env.settings().to_vec()
 }
 
-/// Everything that `backlot up` reads: all roles, less what the launcher finds out itself.
+/// Everything that `backlot up` reads: all roles, less what the launcher finds out itself and what is for roles that run one by one.
 #[must_use]
 pub fn of_up() -> Vec<SettingDoc> {
     let mut env = Env::describe();
     Cluster::read(&mut env);
-    let found = |name: &str| Role::ALL.iter().any(|role| role.url_setting() == Some(name));
+    let found = |name: &str| name == secret::ROLE_KEYS || Role::ALL.iter().any(|role| role.url_setting() == Some(name));
     env.settings().iter().filter(|doc| !found(&doc.name)).cloned().collect()
 }
 

@@ -1,4 +1,5 @@
-//! `backlot token`: the cluster secret in the hands of an operator. The access tables of the services name what it may call.
+//! `backlot token` and `backlot keys`: the cluster secret in the hands of an operator. The access tables of the services name what an
+//! operator's token may call.
 
 use anyhow::Context as _;
 use chassis::{
@@ -24,17 +25,28 @@ pub fn service(name: &str) -> Result<Role, String> {
 /// # Errors
 /// The environment is at fault, or names no cluster.
 pub fn operator(mut env: Env, service: Role) -> anyhow::Result<String> {
-    let secret = ClusterSecret::read(&mut env);
+    let secret = ClusterSecret::read_root(&mut env);
     env.check()?;
     let to = Caller::named(service.name()).context("a service without a name")?;
     Signer::new(Caller::Operator, &secret).sign(to, None).context("the token could not be signed")
 }
 
-/// What the command reads.
+/// The keys of a role that runs by itself, as one line for its BACKLOT_ROLE_KEYS.
+///
+/// # Errors
+/// The environment is at fault, or names no cluster.
+pub fn keys(mut env: Env, role: Role) -> anyhow::Result<String> {
+    let secret = ClusterSecret::read_root(&mut env);
+    env.check()?;
+    let caller = Caller::named(role.name()).context("a role without a name")?;
+    secret.bundle(caller).context("the cluster's secret is needed")
+}
+
+/// What both commands read.
 #[must_use]
 pub fn settings() -> Vec<SettingDoc> {
     let mut env = Env::describe();
-    ClusterSecret::read(&mut env);
+    ClusterSecret::read_root(&mut env);
     env.settings().to_vec()
 }
 

@@ -21,7 +21,7 @@ use anyhow::{Context as _, bail};
 use chassis::{
     config::{Env, Faults, Secret},
     lifecycle,
-    secret::ClusterSecret,
+    secret::{ClusterSecret, ROLE_KEYS},
     telemetry::LogFormat,
 };
 use tokio::time::{Instant, sleep};
@@ -126,6 +126,9 @@ fn checked(env: &Env) -> Result<Cluster, Faults> {
     }
     ClusterSecret::make(&mut env);
     let cluster = Cluster::read(&mut env);
+    if env.is_set(ROLE_KEYS) {
+        env.fault(ROLE_KEYS, "is for roles that run one by one; `backlot up` has the keys of all of them");
+    }
     for name in Role::ALL.into_iter().filter_map(Role::url_setting) {
         if env.is_set(name) {
             env.fault(name, "is for roles that run one by one; `backlot up` finds the address itself");

@@ -91,6 +91,15 @@ fn a_token_is_one_line_and_a_probe_of_nothing_fails() {
     assert!(!run(&mut backlot(data.path(), &secret), &["token", "--for", "gateway"]).status.success());
     assert!(!run(&mut backlot(data.path(), &[]), &["token", "--for", "auth"]).status.success());
 
+    let output = run(&mut backlot(data.path(), &secret), &["keys", "auth"]);
+    let keys = text(&output.stdout);
+    assert!(output.status.success() && keys.lines().count() == 1 && keys.starts_with("backlot-keys-1."), "{keys}");
+    let of_another = run(&mut backlot(data.path(), &[("BACKLOT_ROLE_KEYS", keys.trim())]), &["gateway"]);
+    let told = text(&of_another.stderr);
+    assert!(of_another.status.code() == Some(64) && told.contains("BACKLOT_ROLE_KEYS: holds the keys of auth"), "{told}");
+    let all = run(&mut backlot(data.path(), &[("BACKLOT_ROLE_KEYS", keys.trim())]), &["up"]);
+    assert!(all.status.code() == Some(64) && text(&all.stderr).contains("BACKLOT_ROLE_KEYS: is for roles that run one by one"));
+
     let nobody = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("address").to_string();
     for (role, setting) in [("gateway", "BACKLOT_LISTEN"), ("auth", "BACKLOT_GRPC_LISTEN")] {
         let output = run(&mut backlot(data.path(), &[(setting, &nobody)]), &["health", role]);

@@ -43,7 +43,8 @@ pub enum Caller {
 }
 
 impl Caller {
-    const NAMED: [Caller; 6] = [Self::Gateway, Self::Auth, Self::AgentStreaming, Self::ProjectStorage, Self::RateLimit, Self::Operator];
+    /// Everybody who shows a caller token.
+    pub const NAMED: [Caller; 6] = [Self::Gateway, Self::Auth, Self::AgentStreaming, Self::ProjectStorage, Self::RateLimit, Self::Operator];
 
     /// The folder's name: `agent-streaming`.
     #[must_use]

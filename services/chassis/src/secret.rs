@@ -1,6 +1,7 @@
 //! The one secret of a cluster. Every key that services share (caller tokens, page tokens, cookies' names) is derived from
 //! it for one purpose, so that none of them can stand in for another.
 
+mod bundle;
 mod key_file;
 mod strength;
 
@@ -9,25 +10,60 @@ use std::{
     io,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use bundle::Bundle;
 use ring::hkdf;
 
-use crate::config::{Env, Secret};
+use crate::{
+    config::{Env, Secret},
+    identity::Caller,
+};
 
 const SETTING: &str = "BACKLOT_CLUSTER_SECRET";
+/// The setting of a role's bundle.
+pub const ROLE_KEYS: &str = "BACKLOT_ROLE_KEYS";
 const FILE: &str = "cluster.key";
 /// Separates our derivations from anybody else's use of the same secret.
 const SALT: &[u8] = b"backlot cluster secret v1";
 
-/// The secret that all roles of a cluster share.
+/// Signs as everybody; the release before has no other key for callers.
+const CALLER_PURPOSE: &str = "caller tokens";
+
+/// What the keys of a process are made of: the secret of the cluster, or a bundle of one role's keys.
 #[derive(Clone)]
-pub struct ClusterSecret(hkdf::Prk);
+pub struct ClusterSecret(Source);
+
+#[derive(Clone)]
+enum Source {
+    Root(hkdf::Prk),
+    Bundle(Arc<Bundle>),
+}
 
 impl ClusterSecret {
     /// From `BACKLOT_CLUSTER_SECRET`, else from `<BACKLOT_DATA_DIR>/cluster.key`. Nothing is made here: a role that made a secret of
-    /// its own would start, and understand nobody.
-    pub fn read(env: &mut Env) -> Self {
+    /// its own would start, and understand nobody. In place of both, `BACKLOT_ROLE_KEYS` is the role's own bundle.
+    pub fn read(env: &mut Env, role: Caller) -> Self {
+        let bundle: Option<Secret> = env.optional(
+            ROLE_KEYS,
+            "the output of `backlot keys ROLE`, in place of the cluster's secret, for a role that runs by itself: keys that make it no other role",
+        );
+        let Some(bundle) = bundle else { return Self::read_root(env) };
+        if env.is_set(SETTING) {
+            env.fault(ROLE_KEYS, format!("is in place of {SETTING}: set one of the two"));
+        }
+        match Bundle::parse(bundle.expose(), role) {
+            Ok(bundle) => Self(Source::Bundle(Arc::new(bundle))),
+            Err(problem) => {
+                env.fault(ROLE_KEYS, problem.to_string());
+                Self::of_bytes(&[])
+            }
+        }
+    }
+
+    /// From the secret alone: for who makes keys for others.
+    pub fn read_root(env: &mut Env) -> Self {
         let given: Option<Secret> = env.optional(
             SETTING,
             "the secret that all roles share, at least 32 random characters; without it <data dir>/cluster.key is used, which only `backlot up` makes",
@@ -73,19 +109,52 @@ impl ClusterSecret {
     /// From bytes that the caller got elsewhere.
     #[must_use]
     pub fn of_bytes(bytes: &[u8]) -> Self {
-        Self(hkdf::Salt::new(hkdf::HKDF_SHA256, SALT).extract(bytes))
+        Self(Source::Root(hkdf::Salt::new(hkdf::HKDF_SHA256, SALT).extract(bytes)))
     }
 
     /// The key for one purpose (HKDF-SHA256).
     ///
     /// # Panics
-    /// Never: one block of output is always available.
+    /// If a role with a bundle asks for a key that its bundle does not list, which is a mistake in the program.
     #[must_use]
     pub fn derive(&self, purpose: &str) -> [u8; 32] {
-        let mut key = [0; 32];
-        let info = [purpose.as_bytes()];
-        self.0.expand(&info, hkdf::HKDF_SHA256).and_then(|okm| okm.fill(&mut key)).expect("32 bytes are one block of SHA-256");
-        key
+        self.key(purpose).unwrap_or_else(|| panic!("no key for {purpose} is in the bundle of this role"))
+    }
+
+    /// The key of calls from one to another; `None` if this process is neither.
+    #[must_use]
+    pub fn pair(&self, from: Caller, to: Caller) -> Option<[u8; 32]> {
+        self.key(&bundle::pair(from, to))
+    }
+
+    /// The key by which everybody signed in the release before; only with the cluster's secret.
+    #[must_use]
+    pub fn shared(&self) -> Option<[u8; 32]> {
+        self.key(CALLER_PURPOSE)
+    }
+
+    /// What a role needs and nobody else's, as one line; `None` without the cluster's secret.
+    #[must_use]
+    pub fn bundle(&self, role: Caller) -> Option<String> {
+        matches!(self.0, Source::Root(_)).then(|| Bundle::of(role, |purpose| self.derive(purpose)).print())
+    }
+
+    fn key(&self, purpose: &str) -> Option<[u8; 32]> {
+        match &self.0 {
+            Source::Root(root) => {
+                let mut key = [0; 32];
+                let info = [purpose.as_bytes()];
+                root.expand(&info, hkdf::HKDF_SHA256).and_then(|okm| okm.fill(&mut key)).ok().map(|()| key)
+            }
+            Source::Bundle(bundle) => bundle.key(purpose),
+        }
+    }
+
+    /// Every key of a bundle.
+    #[cfg(test)]
+    pub(crate) fn keys(&self) -> impl Iterator<Item = [u8; 32]> + '_ {
+        let Source::Bundle(bundle) = &self.0 else { panic!("a secret has keys without end") };
+        bundle.all()
     }
 }
 
@@ -128,7 +197,7 @@ mod tests {
                     scope.spawn(|| {
                         let mut env = Env::of([("BACKLOT_DATA_DIR", data.as_str())]);
                         ClusterSecret::make(&mut env);
-                        let secret = ClusterSecret::read(&mut env);
+                        let secret = ClusterSecret::read_root(&mut env);
                         env.check().unwrap();
                         secret.derive("caller")
                     })
@@ -148,7 +217,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data").display().to_string();
         let mut env = Env::of([("BACKLOT_DATA_DIR", data.as_str())]);
-        ClusterSecret::read(&mut env);
+        ClusterSecret::read_root(&mut env);
         let told = faults(&env);
         assert_eq!(
             told,
@@ -169,14 +238,14 @@ mod tests {
         for mode in [0o640, 0o604, 0o620, 0o602, 0o610, 0o601, 0o644, 0o666, 0o777] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let mut env = Env::of([("BACKLOT_DATA_DIR", data.as_str())]);
-            ClusterSecret::read(&mut env);
+            ClusterSecret::read_root(&mut env);
             let told = faults(&env);
             assert!(told.contains(&format!("chmod 600 {}", path.display())), "{mode:o}: {told}");
         }
         for mode in [0o600, 0o400, 0o700] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let mut env = Env::of([("BACKLOT_DATA_DIR", data.as_str())]);
-            ClusterSecret::read(&mut env);
+            ClusterSecret::read_root(&mut env);
             env.check().unwrap_or_else(|e| panic!("{mode:o}: {e}"));
         }
     }
@@ -191,7 +260,7 @@ mod tests {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
             let mut env = Env::of([("BACKLOT_DATA_DIR", data.as_str())]);
             ClusterSecret::make(&mut env);
-            ClusterSecret::read(&mut env);
+            ClusterSecret::read_root(&mut env);
             assert!(faults(&env).contains("cluster.key cannot be used: "), "{text:?}");
         }
     }
@@ -208,7 +277,7 @@ mod tests {
     fn a_weak_secret_is_a_fault_that_does_not_show_it() {
         for (secret, problem) in [("hunter2", "must have at least 32 characters"), (&"x".repeat(32), "repeats")] {
             let mut env = Env::of([(SETTING, secret)]);
-            ClusterSecret::read(&mut env);
+            ClusterSecret::read_root(&mut env);
             let told = faults(&env);
             assert!(told.starts_with("BACKLOT_CLUSTER_SECRET: ") && told.contains(problem) && !told.contains(secret), "{told}");
         }
@@ -217,7 +286,7 @@ mod tests {
     #[test]
     fn help_makes_no_file() {
         let mut env = Env::describe();
-        ClusterSecret::read(&mut env);
+        ClusterSecret::read_root(&mut env);
         assert!(!Path::new(".backlot").exists());
         assert!(env.settings()[0].secret);
     }

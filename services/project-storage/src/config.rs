@@ -1,6 +1,6 @@
 //! The settings of this service.
 
-use chassis::{config::Env, postgres, secret::ClusterSecret, server};
+use chassis::{config::Env, identity::Caller, postgres, secret::ClusterSecret, server};
 
 use crate::quota::Quotas;
 
@@ -26,7 +26,7 @@ impl Config {
         Self {
             server: server::Config::read(env),
             database: postgres::Config::read(env, crate::error::SERVICE),
-            cluster_secret: ClusterSecret::read(env),
+            cluster_secret: ClusterSecret::read(env, Caller::ProjectStorage),
             auth_url: env.get("BACKLOT_AUTH_URL", "http://127.0.0.1:9090", "where auth listens"),
             rate_limit_url: env.get("BACKLOT_RATE_LIMIT_URL", "http://127.0.0.1:9093", "where rate-limit listens"),
             cache_bytes: env.get(

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use chassis::{config::Env, redis, secret::ClusterSecret, server};
+use chassis::{config::Env, identity::Caller, redis, secret::ClusterSecret, server};
 
 use crate::policy::Policies;
 
@@ -37,7 +37,7 @@ impl Config {
                 "100ms",
                 "how long a check waits for Redis before this process counts by itself",
             ),
-            cluster_secret: ClusterSecret::read(env),
+            cluster_secret: ClusterSecret::read(env, Caller::RateLimit),
             auth_url: env.get("BACKLOT_AUTH_URL", "http://127.0.0.1:9090", "where auth listens"),
             policies: policies(env),
             max_subjects: max_subjects.get(),

@@ -41,6 +41,8 @@ pub(super) struct Header {
     alg: String,
     pub(super) typ: Option<String>,
     pub(super) kid: Option<String>,
+    /// A second HS256, over the claims alone (see [`sign_hs256`]).
+    pair: Option<String>,
     #[serde(default, deserialize_with = "present")]
     crit: bool,
 }
@@ -80,6 +82,19 @@ impl<'a> Unverified<'a> {
     pub(super) fn hs256<T: DeserializeOwned>(&self, key: &hmac::Key) -> Result<T, Problem> {
         self.is("HS256")?;
         hmac::verify(key, self.signed.as_bytes(), &self.signature).map_err(|_| Problem::Signature)?;
+        self.read()
+    }
+
+    /// The claims, if the second signature is HS256 of this key.
+    pub(super) fn paired<T: DeserializeOwned>(&self, key: &hmac::Key) -> Result<T, Problem> {
+        self.is("HS256")?;
+        let tag = self.header.pair.as_ref().and_then(|tag| URL_SAFE_NO_PAD.decode(tag).ok()).ok_or(Problem::Signature)?;
+        hmac::verify(key, self.claims.as_bytes(), &tag).map_err(|_| Problem::Signature)?;
+        self.read()
+    }
+
+    /// What the token says of itself, before any signature was checked: only to find the key.
+    pub(super) fn claimed<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         self.read()
     }
 
@@ -123,12 +138,15 @@ fn point(key: &JsonWebKey) -> Option<Vec<u8>> {
     Some(point)
 }
 
-/// A token with an HS256 signature.
-pub(super) fn sign_hs256(key: &hmac::Key, claims: &impl Serialize) -> Result<String, serde_json::Error> {
-    let mut token = format!("{}.", URL_SAFE_NO_PAD.encode(r#"{"typ":"JWT","alg":"HS256"}"#));
-    URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(claims)?, &mut token);
-    let tag = hmac::sign(key, token.as_bytes());
-    token.push('.');
-    URL_SAFE_NO_PAD.encode_string(tag.as_ref(), &mut token);
-    Ok(token)
+/// A token with an HS256 signature, and with a second one over the claims in its header if there is another key. The two cannot stand in
+/// for each other: what the first is over has a dot in it, and claims have none.
+pub(super) fn sign_hs256(key: &hmac::Key, pair: Option<&hmac::Key>, claims: &impl Serialize) -> Result<String, serde_json::Error> {
+    let claims = URL_SAFE_NO_PAD.encode(serde_json::to_vec(claims)?);
+    let tag = |key, text: &str| URL_SAFE_NO_PAD.encode(hmac::sign(key, text.as_bytes()));
+    let header = match pair {
+        Some(pair) => format!(r#"{{"typ":"JWT","alg":"HS256","pair":"{}"}}"#, tag(pair, &claims)),
+        None => r#"{"typ":"JWT","alg":"HS256"}"#.to_owned(),
+    };
+    let signed = format!("{}.{claims}", URL_SAFE_NO_PAD.encode(header));
+    Ok(format!("{signed}.{}", tag(key, &signed)))
 }

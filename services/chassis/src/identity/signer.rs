@@ -14,6 +14,8 @@ const CALLER_SECONDS: u64 = 60;
 /// Why a caller token could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum SignError {
+    #[error("this process has no key for calls of {from} to {to}")]
+    NoKey { from: &'static str, to: &'static str },
     #[error("the claims cannot be written as JSON")]
     Claims(#[from] serde_json::Error),
 }
@@ -23,7 +25,7 @@ pub enum SignError {
 pub(super) struct CallerClaims {
     pub(super) iss: String,
     pub(super) aud: String,
-    iat: u64,
+    pub(super) iat: u64,
     pub(super) exp: u64,
     /// The address of the client at the edge.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,27 +36,40 @@ pub(super) struct CallerClaims {
 #[derive(Clone)]
 pub struct Signer {
     me: Caller,
-    key: Arc<hmac::Key>,
+    keys: Arc<Keys>,
+}
+
+struct Keys {
+    /// One for each service that may be called.
+    pairs: Vec<(Caller, hmac::Key)>,
+    /// Of a process with the cluster's secret.
+    shared: Option<hmac::Key>,
 }
 
 impl Signer {
     #[must_use]
     pub fn new(me: Caller, secret: &ClusterSecret) -> Self {
-        Self { me, key: Arc::new(key(secret)) }
+        let pairs = Caller::NAMED.into_iter().filter_map(|to| Some((to, secret.pair(me, to).map(key)?))).collect();
+        Self { me, keys: Arc::new(Keys { pairs, shared: secret.shared().map(key) }) }
     }
 
     /// A token that `to` accepts for a minute; `client` is the address at the edge.
     ///
     /// # Errors
-    /// Only if the claims could not be written.
+    /// The process has no key for this service, or the claims could not be written.
     pub fn sign(&self, to: Caller, client: Option<IpAddr>) -> Result<String, SignError> {
         let now = unix_now();
         let claims = CallerClaims { iss: self.me.name().into(), aud: to.name().into(), iat: now, exp: now + CALLER_SECONDS, addr: client };
-        Ok(jws::sign_hs256(&self.key, &claims)?)
+        let pair = self.keys.pairs.iter().find(|(of, _)| *of == to).map(|(_, key)| key);
+        let pair = pair.ok_or_else(|| SignError::NoKey { from: self.me.name(), to: to.name() })?;
+        Ok(match &self.keys.shared {
+            // The release before knows only this signature, and a role with a bundle only the other one.
+            Some(shared) => jws::sign_hs256(shared, Some(pair), &claims)?,
+            None => jws::sign_hs256(pair, None, &claims)?,
+        })
     }
 }
 
-/// The key of caller tokens.
-pub(super) fn key(secret: &ClusterSecret) -> hmac::Key {
-    hmac::Key::new(hmac::HMAC_SHA256, &secret.derive("caller tokens"))
+pub(super) fn key(bytes: [u8; 32]) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, &bytes)
 }

@@ -38,7 +38,10 @@ pub enum Keys {
 /// Checks both kinds of token for one service. Verified access tokens are remembered by their hash until they end.
 pub struct Verifier {
     me: Caller,
-    caller_key: hmac::Key,
+    /// One for each process that may call.
+    callers: Vec<(Caller, hmac::Key)>,
+    /// Of a process with the cluster's secret: callers of the release before sign with it.
+    shared: Option<hmac::Key>,
     keys: Keys,
     fetched: tokio::sync::Mutex<Fetched>,
     seen: Cache<[u8; 32], (User, u64)>,
@@ -52,7 +55,8 @@ impl Verifier {
     pub fn new(me: Caller, secret: &ClusterSecret, keys: Keys) -> Self {
         Self {
             me,
-            caller_key: signer::key(secret),
+            callers: Caller::NAMED.into_iter().filter_map(|from| Some((from, secret.pair(from, me).map(signer::key)?))).collect(),
+            shared: secret.shared().map(signer::key),
             keys,
             fetched: tokio::sync::Mutex::new(Fetched(None)),
             seen: Cache::new(CACHED_TOKENS),
@@ -66,15 +70,22 @@ impl Verifier {
     /// UNAUTHENTICATED, reason TOKEN_INVALID.
     pub fn caller(&self, token: &str) -> Result<(Caller, Option<IpAddr>), Fault> {
         let refuse = |problem| self.refuse(format!("the caller token was not accepted: {problem}"));
-        let claims: CallerClaims = Unverified::parse(token).and_then(|token| token.hs256(&self.caller_key)).map_err(refuse)?;
+        let token = Unverified::parse(token).map_err(refuse)?;
+        let claimed = Caller::named(&token.claimed::<CallerClaims>().map_err(refuse)?.iss);
+        let (caller, pair) = self
+            .callers
+            .iter()
+            .find(|(from, _)| Some(*from) == claimed)
+            .ok_or_else(|| self.refuse("the caller token names no known service"))?;
+        let shared = || self.shared.as_ref().map_or(Err(Problem::Signature), |key| token.hs256(key));
+        let claims: CallerClaims = token.hs256(pair).or_else(|_| token.paired(pair)).or_else(|_| shared()).map_err(refuse)?;
         if claims.aud != self.me.name() {
             return Err(self.refuse("the caller token is for another service"));
         }
         if over(claims.exp, unix_now()) {
             return Err(self.refuse("the caller token is over"));
         }
-        let caller = Caller::named(&claims.iss).ok_or_else(|| self.refuse("the caller token names no known service"))?;
-        Ok((caller, claims.addr))
+        Ok((*caller, claims.addr))
     }
 
     /// The person behind an access token.
@@ -169,7 +180,7 @@ fn over(exp: u64, now: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::Signer;
+    use crate::identity::{Signer, jws};
 
     fn verifier(me: Caller) -> Verifier {
         let (_, keys) = watch::channel(Vec::new());
@@ -185,6 +196,76 @@ mod tests {
         assert_eq!(verifier(Caller::RateLimit).caller(&token).expect_err("other audience").reason, "TOKEN_INVALID");
         let other = Signer::new(Caller::Gateway, &ClusterSecret::of_bytes(&[8; 32])).sign(Caller::Auth, None).expect("token");
         assert!(verifier(Caller::Auth).caller(&other).is_err(), "another cluster's token");
+    }
+
+    /// What a role that runs by itself has.
+    fn bundled(me: Caller, root: &ClusterSecret) -> ClusterSecret {
+        let mut env = crate::config::Env::of([("BACKLOT_ROLE_KEYS", root.bundle(me).expect("a bundle"))]);
+        let secret = ClusterSecret::read(&mut env, me);
+        env.check().expect("good");
+        secret
+    }
+
+    fn with(me: Caller, secret: &ClusterSecret) -> Verifier {
+        Verifier::new(me, secret, Keys::Local(watch::channel(Vec::new()).1))
+    }
+
+    const ROLES: [Caller; 5] = [Caller::Gateway, Caller::Auth, Caller::AgentStreaming, Caller::ProjectStorage, Caller::RateLimit];
+
+    #[test]
+    fn roles_with_and_without_a_bundle_understand_each_other() {
+        let root = ClusterSecret::of_bytes(&[7; 32]);
+        for (from, to) in ROLES.into_iter().flat_map(|from| ROLES.map(|to| (from, to))) {
+            for signer in [root.clone(), bundled(from, &root)] {
+                let token = Signer::new(from, &signer).sign(to, None).expect("token");
+                for secret in [root.clone(), bundled(to, &root)] {
+                    assert_eq!(with(to, &secret).caller(&token).expect("accepted").0, from);
+                }
+                let other = if to == Caller::Auth { Caller::Gateway } else { Caller::Auth };
+                assert!(with(other, &root).caller(&token).is_err(), "{from:?} to {to:?}, shown to {other:?}");
+            }
+        }
+        let operator = Signer::new(Caller::Operator, &root).sign(Caller::RateLimit, None).expect("token");
+        assert_eq!(with(Caller::RateLimit, &bundled(Caller::RateLimit, &root)).caller(&operator).expect("accepted").0, Caller::Operator);
+    }
+
+    #[test]
+    fn no_key_of_a_bundle_signs_as_another_role() {
+        let root = ClusterSecret::of_bytes(&[7; 32]);
+        for thief in ROLES {
+            let stolen = bundled(thief, &root);
+            for (from, to) in [Caller::Operator].into_iter().chain(ROLES).flat_map(|from| ROLES.map(|to| (from, to))) {
+                if from == thief || to == thief {
+                    continue;
+                }
+                assert!(Signer::new(from, &stolen).sign(to, None).is_err(), "{thief:?} has a key of {from:?} to {to:?}");
+                let now = unix_now();
+                let claims = signer::CallerClaims { iss: from.name().into(), aud: to.name().into(), iat: now, exp: now + 60, addr: None };
+                for key in stolen.keys().map(signer::key) {
+                    for token in [jws::sign_hs256(&key, None, &claims), jws::sign_hs256(&key, Some(&key), &claims)] {
+                        let token = token.expect("token");
+                        for secret in [root.clone(), bundled(to, &root)] {
+                            assert!(with(to, &secret).caller(&token).is_err(), "{thief:?} signs as {from:?} to {to:?}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_release_before_is_understood_and_understands() {
+        let root = ClusterSecret::of_bytes(&[7; 32]);
+        let shared = signer::key(root.derive("caller tokens"));
+        let now = unix_now();
+        let claims = signer::CallerClaims { iss: "gateway".into(), aud: "auth".into(), iat: now, exp: now + 60, addr: None };
+        let old = jws::sign_hs256(&shared, None, &claims).expect("token");
+        assert_eq!(with(Caller::Auth, &root).caller(&old).expect("accepted").0, Caller::Gateway);
+        assert!(with(Caller::Auth, &bundled(Caller::Auth, &root)).caller(&old).is_err(), "a role with a bundle has no shared key");
+        let new = Signer::new(Caller::Gateway, &root).sign(Caller::Auth, None).expect("token");
+        let read: signer::CallerClaims =
+            Unverified::parse(&new).and_then(|token| token.hs256(&shared)).expect("as the release before reads it");
+        assert_eq!((read.iss.as_str(), read.aud.as_str()), ("gateway", "auth"));
     }
 
     #[tokio::test]

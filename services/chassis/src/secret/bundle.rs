@@ -1,0 +1,160 @@
+//! The keys of one role that runs by itself: for calls from it and to it, and those that it alone uses. It can stand in for no other role.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+
+use crate::identity::Caller;
+
+/// The version of the form and of the derivation.
+const PREFIX: &str = "backlot-keys-1.";
+
+/// Why a text is no bundle for a role. None of these shows a key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum BadBundle {
+    #[error("must be the line that `backlot keys ROLE` prints, which begins with {PREFIX}")]
+    Form,
+    #[error("holds the keys of {found}, and this role is {role}")]
+    Role { found: String, role: &'static str },
+    #[error("lacks the key for {purpose}; print it again with the release that runs")]
+    Lacks { purpose: String },
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Bundle {
+    role: String,
+    /// By purpose.
+    keys: BTreeMap<String, Key>,
+}
+
+/// 32 bytes, in base64url where they are written.
+#[derive(Clone, Copy)]
+struct Key([u8; 32]);
+
+impl Serialize for Key {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let bytes = URL_SAFE_NO_PAD.decode(String::deserialize(from)?).ok().and_then(|bytes| bytes.try_into().ok());
+        bytes.map(Self).ok_or_else(|| serde::de::Error::custom("32 bytes in base64url"))
+    }
+}
+
+/// Names the key of calls from one to another.
+pub(super) fn pair(from: Caller, to: Caller) -> String {
+    format!("{}>{}", from.name(), to.name())
+}
+
+/// What a role's keys are for.
+fn purposes(role: Caller) -> Vec<String> {
+    let calls = Caller::NAMED.into_iter().flat_map(|other| [pair(role, other), pair(other, role)]);
+    let own: &[&str] = match role {
+        Caller::Gateway => &["session cookie name"],
+        Caller::Auth => &["auth signing keys"],
+        Caller::AgentStreaming | Caller::ProjectStorage => &["page tokens"],
+        Caller::RateLimit | Caller::Operator | Caller::Direct => &[],
+    };
+    calls.chain(own.iter().map(|purpose| (*purpose).to_owned())).collect()
+}
+
+impl Bundle {
+    pub(super) fn of(role: Caller, derive: impl Fn(&str) -> [u8; 32]) -> Self {
+        let keys = purposes(role).into_iter().map(|purpose| (purpose.clone(), Key(derive(&purpose)))).collect();
+        Self { role: role.name().to_owned(), keys }
+    }
+
+    pub(super) fn print(&self) -> String {
+        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default()))
+    }
+
+    /// The bundle of a role, with every key that it needs.
+    pub(super) fn parse(text: &str, role: Caller) -> Result<Self, BadBundle> {
+        let body = text.trim().strip_prefix(PREFIX).and_then(|body| URL_SAFE_NO_PAD.decode(body).ok()).ok_or(BadBundle::Form)?;
+        let bundle: Self = serde_json::from_slice(&body).map_err(|_| BadBundle::Form)?;
+        // Only a name that there is comes back in the fault.
+        let found = Caller::named(&bundle.role).ok_or(BadBundle::Form)?;
+        if found != role {
+            return Err(BadBundle::Role { found: found.name().to_owned(), role: role.name() });
+        }
+        match purposes(role).into_iter().find(|purpose| !bundle.keys.contains_key(purpose)) {
+            Some(purpose) => Err(BadBundle::Lacks { purpose }),
+            None => Ok(bundle),
+        }
+    }
+
+    pub(super) fn key(&self, purpose: &str) -> Option<[u8; 32]> {
+        self.keys.get(purpose).map(|key| key.0)
+    }
+
+    #[cfg(test)]
+    pub(super) fn all(&self) -> impl Iterator<Item = [u8; 32]> + '_ {
+        self.keys.values().map(|key| key.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::Env, secret::ClusterSecret};
+
+    fn root() -> ClusterSecret {
+        ClusterSecret::of_bytes(b"0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7")
+    }
+
+    fn told(pairs: &[(&str, &str)], role: Caller) -> String {
+        let mut env = Env::of(pairs.iter().copied());
+        ClusterSecret::read(&mut env, role);
+        env.check().err().map(|faults| faults.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_bundle_has_the_keys_of_its_role_and_no_others() {
+        for role in Caller::NAMED {
+            let bundle = Bundle::parse(&root().bundle(role).expect("printed"), role).unwrap_or_else(|e| panic!("{role:?}: {e}"));
+            assert!(bundle.keys.iter().all(|(purpose, key)| root().derive(purpose) == key.0), "{role:?}");
+            let foreign = bundle.keys.keys().filter(|purpose| purpose.contains('>'));
+            assert!(foreign.clone().count() == 11 && foreign.clone().all(|p| p.split('>').any(|name| name == role.name())), "{role:?}");
+            let shared = root().shared().expect("a secret");
+            assert!(bundle.all().all(|key| key != shared), "{role:?} signs as everybody");
+        }
+        let gateway = Bundle::of(Caller::Gateway, |purpose| root().derive(purpose));
+        assert_eq!((gateway.key("auth signing keys"), gateway.key("caller tokens"), gateway.key("auth>rate-limit")), (None, None, None));
+    }
+
+    #[test]
+    fn a_text_that_is_no_bundle_of_the_role_is_a_fault_that_shows_no_key() {
+        let good = root().bundle(Caller::Auth).expect("printed");
+        assert_eq!(good.lines().count(), 1);
+        assert_eq!(told(&[("BACKLOT_ROLE_KEYS", &good)], Caller::Auth), "");
+        let lacking = Bundle { role: "auth".into(), keys: BTreeMap::new() }.print();
+        let cut = &good[..good.len() - 9];
+        let old = good.replacen('1', "0", 1);
+        for (text, problem) in [
+            (lacking.as_str(), "lacks the key for auth>gateway"),
+            (cut, "must be the line"),
+            (old.as_str(), "must be the line"),
+            ("backlot-keys-1.", "must be the line"),
+            ("backlot-keys-1.e30", "must be the line"),
+            ("0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7", "must be the line"),
+        ] {
+            let told = told(&[("BACKLOT_ROLE_KEYS", text)], Caller::Auth);
+            assert!(told.starts_with("BACKLOT_ROLE_KEYS: ") && told.contains(problem), "{told}");
+            assert!(text.len() < 16 || !told.contains(&text[text.len() - 16..]), "{told}");
+        }
+        let told_of_other = told(&[("BACKLOT_ROLE_KEYS", &good)], Caller::Gateway);
+        assert!(told_of_other.contains("holds the keys of auth, and this role is gateway"), "{told_of_other}");
+        let both = told(&[("BACKLOT_ROLE_KEYS", &good), ("BACKLOT_CLUSTER_SECRET", "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7")], Caller::Auth);
+        assert!(both.contains("set one of the two"), "{both}");
+    }
+
+    #[test]
+    fn a_bundle_makes_no_other_bundle() {
+        let mut env = Env::of([("BACKLOT_ROLE_KEYS", root().bundle(Caller::Auth).expect("printed"))]);
+        assert_eq!(ClusterSecret::read(&mut env, Caller::Auth).bundle(Caller::Gateway), None);
+    }
+}
