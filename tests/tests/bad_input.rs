@@ -106,6 +106,8 @@ impl Stage {
             "turn_id" => self.turn.clone(),
             "path" => "index.html".to_owned(),
             "name" => "builder".to_owned(),
+            // Nobody has it.
+            "capability" => "a".repeat(26),
             other => panic!("no value for the path variable {other}: add one"),
         }
     }
