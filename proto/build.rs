@@ -5,7 +5,7 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-use prost_types::{FileDescriptorSet, MethodOptions, method_options::IdempotencyLevel};
+use prost_types::{DescriptorProto, FileDescriptorSet, MethodOptions, field_descriptor_proto::Label, method_options::IdempotencyLevel};
 
 const FILES: &[&str] = &[
     "backlot/auth/v1/auth_service.proto",
@@ -32,7 +32,50 @@ fn main() -> Result<(), Box<dyn Error>> {
         .codec_path("crate::codec::Codec")
         .compile_fds(compiler.file_descriptor_set())?;
     pbjson_build::Builder::new().register_descriptors(&descriptors)?.build(&[".backlot"])?;
+    for file in &compiler.file_descriptor_set().file {
+        let path = out.join(format!("{}.serde.rs", file.package()));
+        if file.package().starts_with("backlot.") {
+            let code = with_lists(with_nulls(&fs::read_to_string(&path)?), &file.message_type);
+            fs::write(path, code)?;
+        }
+    }
     Ok(())
+}
+
+/// ProtoJSON reads `null` as the field left out; pbjson does so for messages and one-ofs only.
+fn with_nulls(code: &str) -> String {
+    const PLAIN: &str = "Some(map_.next_value()?)";
+    const WRAPPED: &str = "Some(map_.next_value::<::pbjson::private::";
+    const NAMED: &str = "Some(map_.next_value::<";
+    let mut lines = Vec::new();
+    for line in code.lines() {
+        let changed = if line.contains(PLAIN) {
+            line.replace(PLAIN, "Some(map_.next_value::<::std::option::Option<_>>()?.unwrap_or_default())")
+        } else if line.contains(WRAPPED) {
+            let line = line.replace(WRAPPED, "Some(map_.next_value::<::std::option::Option<::pbjson::private::");
+            line.replace("<_>>()?.0)", "<_>>>()?.map(|x| x.0).unwrap_or_default())")
+        } else if line.contains(NAMED) && line.contains(">()? as i32)") {
+            let line = line.replace(NAMED, "Some(map_.next_value::<::std::option::Option<");
+            line.replace(">()? as i32)", ">>()?.map_or(0, |x| x as i32))")
+        } else {
+            line.to_owned()
+        };
+        lines.push(changed);
+    }
+    lines.join("\n")
+}
+
+/// A list is written when it is empty, too, so that a client can go through it without asking whether it is there.
+fn with_lists(code: String, messages: &[DescriptorProto]) -> String {
+    let mut parts: Vec<String> = code.split("\nimpl").map(str::to_owned).collect();
+    for message in messages {
+        let head = format!(" serde::Serialize for {} {{", message.name());
+        let Some(part) = parts.iter_mut().find(|part| part.starts_with(&head)) else { continue };
+        for field in message.field.iter().filter(|field| field.label() == Label::Repeated) {
+            *part = part.replace(&format!("if !self.{}.is_empty() {{", field.name()), "{");
+        }
+    }
+    parts.join("\nimpl")
 }
 
 /// The paths of the methods whose repeat does nothing more.

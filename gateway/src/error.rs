@@ -36,7 +36,7 @@ const BY_REASON: &[(&str, StatusCode, &str)] = &[
     ("TOOLS_UNSUPPORTED", StatusCode::UNPROCESSABLE_ENTITY, "Tools of the client are not called"),
     ("TOO_LARGE", StatusCode::PAYLOAD_TOO_LARGE, "The request's body is too large"),
     ("URI_TOO_LONG", StatusCode::URI_TOO_LONG, "The path and query are too long"),
-    ("UNSUPPORTED_MEDIA_TYPE", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body must be application/json"),
+    ("UNSUPPORTED_MEDIA_TYPE", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body must be plain application/json"),
 ];
 
 fn by_code(code: ErrorCode) -> (StatusCode, &'static str) {
@@ -151,6 +151,11 @@ fn facts(headers: &mut HeaderMap, fault: &Fault, status: StatusCode) {
     }
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if let Some(value) = fault.metadata.get("accept_encoding").and_then(|codings| HeaderValue::from_str(codings).ok())
+        && status == StatusCode::UNSUPPORTED_MEDIA_TYPE
+    {
+        headers.insert(header::ACCEPT_ENCODING, value);
     }
     if status == StatusCode::REQUEST_TIMEOUT {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

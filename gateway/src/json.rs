@@ -140,6 +140,7 @@ impl<T: DeserializeOwned + Send + 'static, const LIMIT: usize> FromRequest<Arc<A
         if kind.is_some_and(|kind| !is_json(kind)) {
             return Err(fault(ErrorCode::InvalidArgument, "UNSUPPORTED_MEDIA_TYPE", "the body must have the type application/json").into());
         }
+        plain(&parts.headers)?;
         let announced = announced(&parts.headers);
         let mut room = Room { app, held: None };
         let bytes = read(announced, body, LIMIT, &mut room).await?;
@@ -162,6 +163,16 @@ impl<T: DeserializeOwned + Send + 'static, const LIMIT: usize> FromRequest<Arc<A
 fn is_json(kind: &HeaderValue) -> bool {
     let text = kind.to_str().unwrap_or_default();
     text.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+}
+
+/// No content coding is taken, so none is undone; taken for plain, a compressed body would be nonsense.
+fn plain(headers: &HeaderMap) -> Result<(), Failure> {
+    let codings = headers.get_all(header::CONTENT_ENCODING).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    if codings.map(<[u8]>::trim_ascii).all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity")) {
+        return Ok(());
+    }
+    let text = "the body must be sent without a Content-Encoding";
+    Err(fault(ErrorCode::InvalidArgument, "UNSUPPORTED_MEDIA_TYPE", text).with("accept_encoding", "identity").into())
 }
 
 fn announced(headers: &HeaderMap) -> Option<usize> {
@@ -320,7 +331,7 @@ pub(crate) fn present<T>(part: Option<T>) -> Result<T, Failure> {
 mod tests {
     use proto::{
         error::Fault,
-        project_storage::{ListMessagesRequest, SaveProjectRequest},
+        project_storage::{ListMessagesRequest, ListMessagesResponse, LoadProjectResponse, Revision, SaveProjectRequest},
     };
 
     use super::*;
@@ -343,6 +354,31 @@ mod tests {
             assert_eq!((fault.reason.as_str(), fault.violations[0].field.as_str()), ("INVALID_FIELD", field), "{body}");
             assert_eq!(fault.violations[0].description, description, "{body}");
         }
+    }
+
+    #[test]
+    fn null_is_a_field_left_out() {
+        let nulls = r#"{"projectId":null,"changes":null,"replace":null,"requestId":null,"onConflict":null}"#;
+        assert_eq!(parse::<SaveProjectRequest>(nulls.as_bytes()).unwrap(), SaveProjectRequest::default());
+        let nested = r#"{"changes":[{"path":"a","etag":null,"write":null,"delete":{}},{"path":"b","write":{"text":null,"binary":null}}]}"#;
+        let plain = r#"{"changes":[{"path":"a","delete":{}},{"path":"b","write":{}}]}"#;
+        assert_eq!(parse::<SaveProjectRequest>(nested.as_bytes()).unwrap(), parse::<SaveProjectRequest>(plain.as_bytes()).unwrap());
+        let page = parse::<ListMessagesRequest>(br#"{"pageSize":null,"order":null,"pageToken":null}"#).unwrap();
+        assert_eq!(page, ListMessagesRequest::default());
+        let rows =
+            [(r#"{"changes":[null]}"#, "changes[0]"), (r#"{"nothing":null}"#, "nothing"), (r#"{"message":null,"message":"a"}"#, "message")];
+        for (body, field) in rows {
+            assert_eq!(refused(body).violations[0].field, field, "{body}");
+        }
+    }
+
+    #[test]
+    fn an_empty_list_is_written() {
+        let written = |message: &dyn Fn() -> serde_json::Result<serde_json::Value>| message().unwrap();
+        let page = written(&|| serde_json::to_value(ListMessagesResponse::default()));
+        assert_eq!(page, serde_json::json!({ "messages": [] }));
+        let load = written(&|| serde_json::to_value(LoadProjectResponse { revision: Some(Revision::default()), ..Default::default() }));
+        assert_eq!(load, serde_json::json!({ "revision": { "parentIds": [] }, "files": [] }));
     }
 
     #[test]

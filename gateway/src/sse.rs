@@ -7,6 +7,8 @@ use chassis::jitter::jitter;
 use proto::agent_streaming::{EventLine, TurnEvent};
 use serde::Serialize;
 
+use crate::media::preference;
+
 /// How long a browser waits before it comes back, in general.
 const RETRY_MS: u64 = 2_000;
 /// And after a drain, so that not all come back at once.
@@ -57,12 +59,10 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// Lines only for those who ask for them.
+    /// Lines only for those who ask for them, and want them no less than events.
     pub(crate) fn wanted(headers: &HeaderMap) -> Self {
-        let accept = headers.get_all(header::ACCEPT);
-        let lines =
-            accept.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).any(|v| v.trim().starts_with("application/x-ndjson"));
-        if lines { Self::Lines } else { Self::Events }
+        let (lines, events) = (preference(headers, "application/x-ndjson"), preference(headers, "text/event-stream"));
+        if lines.is_wish() && lines.weight >= events.weight { Self::Lines } else { Self::Events }
     }
 }
 
@@ -96,10 +96,12 @@ fn put_number(out: &mut BytesMut, number: u32) {
 
 impl Projection for Format {
     fn headers(&self) -> HeaderMap {
-        stream_headers(match self {
+        let mut headers = stream_headers(match self {
             Self::Events => "text/event-stream",
             Self::Lines => "application/x-ndjson",
-        })
+        });
+        headers.insert(header::VARY, HeaderValue::from_static("accept"));
+        headers
     }
 
     fn opening(&mut self, out: &mut BytesMut) {
@@ -255,6 +257,12 @@ mod tests {
         assert_eq!(of("application/x-ndjson"), Format::Lines);
         assert_eq!(of("text/plain, application/x-ndjson;q=1"), Format::Lines);
         assert_eq!(of("text/event-stream"), Format::Events);
+        assert_eq!(of("application/x-ndjson;q=0"), Format::Events);
+        assert_eq!(of("application/x-ndjson;q=0.5, text/event-stream"), Format::Events);
+        assert_eq!(of("application/x-ndjson, text/event-stream;q=0.5"), Format::Lines);
+        assert_eq!(of("application/x-ndjson, */*"), Format::Lines);
+        assert_eq!(of("*/*"), Format::Events);
+        assert_eq!({ Format::Lines }.headers()[header::VARY], "accept");
         assert_eq!(Format::wanted(&HeaderMap::new()), Format::Events);
     }
 }

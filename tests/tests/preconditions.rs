@@ -214,3 +214,17 @@ async fn who_has_it_gets_a_304_for_head_and_get() -> Result<()> {
     }
     cluster.stop().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_on_a_revision_that_is_not_there_is_refused_at_its_start() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let stage = stage(&cluster).await?;
+    let body = json!({ "projectId": stage.project, "prompt": "a page", "baseRevision": "0".repeat(40) });
+    for path in ["/api/turns", "/api/agent/stream"] {
+        let (status, problem) = stage.person.refused(Method::POST, path, body.clone()).await?;
+        assert_eq!((status.as_u16(), problem["reason"].as_str()), (404, Some("REVISION_NOT_FOUND")), "{path}: {problem}");
+    }
+    let turns = stage.person.get(&format!("/api/turns?projectId={}", stage.project)).await?;
+    assert_eq!(turns["turns"].as_array().map(Vec::len), Some(1), "nothing of them is on record");
+    cluster.stop().await
+}

@@ -86,6 +86,17 @@ async fn bodies_that_are_not_taken() {
 }
 
 #[tokio::test]
+async fn a_compressed_body_is_refused_and_told_so() {
+    let gateway = start(&[]).await;
+    for (coding, taken) in [("gzip", false), ("br", false), ("identity, gzip", false), ("identity", true), ("Identity", true), ("", true)] {
+        let (answer, document) = problem(post(&gateway, JSON, "{").header("content-encoding", coding)).await;
+        let wanted = if taken { (400, "INVALID_JSON") } else { (415, "UNSUPPORTED_MEDIA_TYPE") };
+        assert_eq!(summary(&document), wanted, "{coding}");
+        assert_eq!(answer.headers().get("accept-encoding").is_some_and(|value| value == "identity"), !taken, "{coding}");
+    }
+}
+
+#[tokio::test]
 async fn a_body_too_large_is_refused_before_it_is_read_and_while() {
     let gateway = start(&[]).await;
     let (_, document) = problem(post(&gateway, JSON, vec![b' '; 3_000_000])).await;

@@ -244,6 +244,7 @@ async fn begin(parts: &Parts, context: &Context, project: Option<ProjectId>, tur
         draft_id: turn.draft_id.clone().unwrap_or_default(),
         prompt: turn.prompt.clone(),
         replaces_turn_id: turn.replaces.map(|id| id.to_string()).unwrap_or_default(),
+        base_revision: turn.asked_revision.clone(),
     };
     match parts.upstream.begin(context, request).await {
         Ok(project) => accept(parts, turn, project).await,

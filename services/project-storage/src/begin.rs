@@ -6,8 +6,10 @@ use ring::digest::{Context as Digest, SHA256};
 use crate::{
     Storage,
     error::Error,
+    git::Oid,
     message::{Author, Message},
     project::{self, Actor, Project, Role, Target},
+    revision,
     saver::ATTEMPTS,
     store::{
         self, messages, projects,
@@ -23,6 +25,8 @@ pub struct Begin {
     pub prompt: String,
     /// Whose messages, with all later ones, give way to this turn's.
     pub replaces: Option<TurnId>,
+    /// What the turn is to work on, if not the head.
+    pub base: Option<Oid>,
 }
 
 /// Opens a turn: role, the project of a new draft and the message as one. A repeat answers the same project.
@@ -64,7 +68,7 @@ impl Begin {
 
 /// `None` if somebody came in between: with the same turn or the same draft.
 async fn try_begin(storage: &Storage, begin: &Begin, fingerprint: &[u8]) -> Result<Option<ProjectId>, Error> {
-    let Begin { turn, actor, target, prompt, replaces } = begin;
+    let Begin { turn, actor, target, prompt, replaces, base } = begin;
     let found = projects::find(&storage.pool, actor.id, target).await?;
     let now = chassis::clock::now();
     let (project, is_new) = match (found, target) {
@@ -75,6 +79,10 @@ async fn try_begin(storage: &Storage, begin: &Begin, fingerprint: &[u8]) -> Resu
         (None, Target::Id(_)) => return Err(Error::ProjectNotFound),
         (None, Target::Draft(draft)) => (Project::new(*actor, Some(draft.clone()), project::name_of_prompt(prompt), now), true),
     };
+    if let Some(base) = *base {
+        // A project that is new has none.
+        revision::find(storage, project.id, base).await?;
+    }
     let mut tx = store::begin(&storage.pool).await?;
     if is_new && !storage.quotas.insert(&mut tx, &project).await? {
         return Ok(None);

@@ -28,8 +28,9 @@ pub(super) async fn begin(storage: &Storage, request: Request<pb::BeginTurnReque
     let target = decode::target(&mut violations, &wire.project_id, &wire.draft_id);
     decode::text(&mut violations, "prompt", &wire.prompt, 1..=PROMPT_BYTES);
     let replaces = if wire.replaces_turn_id.is_empty() { None } else { violations.parse("replaces_turn_id", &wire.replaces_turn_id) };
+    let base = decode::revision(&mut violations, "base_revision", &wire.base_revision);
     let (id, target) = decode::checked(violations, id.zip(target))?;
-    let project = begin::begin(storage, Begin { turn: id, actor, target, prompt: wire.prompt, replaces }).await?;
+    let project = begin::begin(storage, Begin { turn: id, actor, target, prompt: wire.prompt, replaces, base }).await?;
     Ok(pb::BeginTurnResponse { project_id: project.to_string() })
 }
 

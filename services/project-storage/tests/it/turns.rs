@@ -11,6 +11,39 @@ use proto::{
 use crate::harness::{Cluster, Turn, answer, bearing, commit, conversation, create, delete, listing, plain, reason, write};
 
 #[tokio::test]
+async fn a_turn_begins_only_on_a_revision_of_its_project() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let (project, other) = (ann.create().await.id, ann.create().await.id);
+    let mine = ann.save(&project, vec![write("a", "1")]).await.expect("saved").revision.expect("a revision").id;
+    let theirs = ann.save(&other, vec![write("a", "2")]).await.expect("saved").revision.expect("a revision").id;
+    ann.save(&project, vec![write("a", "3")]).await.expect("saved");
+    let unknown = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
+    for (project_id, draft_id, base, wanted) in [
+        (project.as_str(), "", mine.as_str(), None),
+        (&project, "", "", None),
+        (&project, "", &theirs, Some("REVISION_NOT_FOUND")),
+        (&project, "", unknown, Some("REVISION_NOT_FOUND")),
+        (&project, "", "abc", Some("INVALID_FIELD")),
+        ("", "new", &mine, Some("REVISION_NOT_FOUND")),
+    ] {
+        let turn = Turn::new(&cluster);
+        let begin = BeginTurnRequest {
+            turn_id: turn.id.clone(),
+            project_id: project_id.into(),
+            draft_id: draft_id.into(),
+            prompt: "a clock".into(),
+            base_revision: base.into(),
+            ..Default::default()
+        };
+        let begun = answer(turn.agent.clone().begin_turn(bearing(begin, &ann.token)).await);
+        assert_eq!(begun.err().map(|fault| fault.reason).as_deref(), wanted, "{base}");
+    }
+    assert_eq!(cluster.count("SELECT count(*) FROM projects").await, 2, "no draft became a project");
+    assert_eq!(cluster.count("SELECT count(*) FROM messages").await, 2, "what was refused said nothing");
+}
+
+#[tokio::test]
 async fn a_turn_from_prompt_to_revision() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
