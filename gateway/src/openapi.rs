@@ -15,13 +15,15 @@ use prost_reflect::{
 use serde_json::{Map, Value, json};
 use url::Url;
 
-/// Request fields that HTTP carries elsewhere (the cookie, the preview's URL).
-const HIDDEN: [&str; 5] = [
+/// Fields that HTTP carries elsewhere (the cookie, the preview's URL, a header).
+const HIDDEN: [&str; 7] = [
     "backlot.auth.v1.SignUpResponse.session_token",
     "backlot.auth.v1.SignInResponse.session_token",
     "backlot.auth.v1.SignOutRequest.session_token",
     "backlot.auth.v1.CreateAccessTokenRequest.session_token",
     "backlot.project_storage.v1.CreatePreviewResponse.capability",
+    "backlot.project_storage.v1.SaveProjectResponse.replayed",
+    "backlot.project_storage.v1.ResolveConflictResponse.replayed",
 ];
 /// The binding that answers with a stream although its RPC does not.
 const STARTS_STREAM: &str = "/api/agent/stream";
@@ -182,7 +184,7 @@ fn parameters(binding: &Binding, schemas: &mut Schemas) -> Vec<Value> {
             "schema": schemas.of_field(&field),
         }));
     }
-    if binding.body == "*" && ["StartTurn", "SaveProject", "ResolveConflict"].contains(&binding.rpc.name()) {
+    if binding.body == "*" && ["StartTurn", "SaveProject", "ResolveConflict", "CreateProject"].contains(&binding.rpc.name()) {
         parameters.push(json!({"name": "Idempotency-Key", "in": "header", "required": false, "description": "The same as the field of the body.", "schema": {"type": "string"}}));
     }
     if binding.rpc.is_server_streaming() {

@@ -11,7 +11,7 @@ pub(crate) mod turns;
 
 use axum::{
     extract::Request,
-    http::{HeaderMap, HeaderValue, header},
+    http::{HeaderMap, HeaderName, HeaderValue, header},
     middleware::Next,
     response::Response,
 };
@@ -19,19 +19,37 @@ use proto::error::ErrorCode;
 
 use crate::error::{Failure, fault, invalid};
 
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// As every service has it.
+const KEY_CHARACTERS: usize = 255;
+
 /// Puts the header `Idempotency-Key` into the field that does the same. The draft quotes it; many clients do not.
 fn idempotency(headers: &HeaderMap, field: &mut String, name: &str) -> Result<(), Failure> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(()) };
     let text = value.to_str().map_err(|_| invalid("Idempotency-Key", "must be ASCII"))?.trim();
     let key = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text);
-    if key.is_empty() {
-        return Err(invalid("Idempotency-Key", "must not be empty"));
+    if !(1..=KEY_CHARACTERS).contains(&key.chars().count()) {
+        return Err(invalid("Idempotency-Key", format!("must be 1 to {KEY_CHARACTERS} characters")));
     }
     if !field.is_empty() && field != key {
         return Err(invalid(name, "must be absent or the same as Idempotency-Key"));
     }
     key.clone_into(field);
     Ok(())
+}
+
+/// Whether a request with the same key was answered before.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Replayed(pub(crate) bool);
+
+impl Replayed {
+    /// Says so in the answer, if it is so.
+    fn tell(self, mut response: Response) -> Response {
+        if self.0 {
+            response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        }
+        response
+    }
 }
 
 /// Whether the client has this version already (RFC 9110, weak comparison).
@@ -107,6 +125,10 @@ mod tests {
         assert_eq!(keyed("abc", "abc"), Ok("abc".into()));
         assert_eq!(keyed("abc", "xyz"), Err("request_id".into()));
         assert_eq!(keyed("\"\"", ""), Err("Idempotency-Key".into()));
+        let longest = "k".repeat(255);
+        assert_eq!(keyed(&longest, ""), Ok(longest.clone()));
+        assert_eq!(keyed(&format!("\"{longest}\""), ""), Ok(longest.clone()));
+        assert_eq!(keyed(&format!("{longest}k"), ""), Err("Idempotency-Key".into()));
     }
 
     #[test]

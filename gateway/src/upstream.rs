@@ -16,7 +16,7 @@ use proto::{
 };
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
-use crate::{config::Config, error::Failure, json::present};
+use crate::{config::Config, error::Failure, json::present, routes::Replayed};
 
 /// How long a service may take to say that it is well.
 const HEALTH_TIME: Duration = Duration::from_secs(1);
@@ -55,9 +55,10 @@ impl Upstream {
     }
 
     /// Starts a turn; with an idempotency key it is asked for again where nobody answers.
-    pub(crate) async fn start_turn(&self, context: &Context, request: StartTurnRequest) -> Result<Turn, Failure> {
+    pub(crate) async fn start_turn(&self, context: &Context, request: StartTurnRequest) -> Result<(Turn, Replayed), Failure> {
         let key = request.idempotency_key.clone();
-        present(self.agents().start_turn(keyed(context.request(request), &key)).await?.into_inner().turn)
+        let answer = self.agents().start_turn(keyed(context.request(request), &key)).await?.into_inner();
+        Ok((present(answer.turn)?, Replayed(answer.replayed)))
     }
 
     pub(crate) fn projects(&self) -> ProjectStorageServiceClient<ServiceChannel> {

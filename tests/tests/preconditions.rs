@@ -228,3 +228,48 @@ async fn a_turn_on_a_revision_that_is_not_there_is_refused_at_its_start() -> Res
     assert_eq!(turns["turns"].as_array().map(Vec::len), Some(1), "nothing of them is on record");
     cluster.stop().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_does_a_thing_once_wherever_it_is_sent() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let stage = stage(&cluster).await?;
+    let changes = format!("{}/changes", stage.path());
+    let rows = [
+        ("/api/projects", json!({ "displayName": "Shop" }), json!({ "displayName": "Bar" }), "/id"),
+        ("/api/projects", json!({ "draftId": "shop" }), json!({ "draftId": "bar" }), "/id"),
+        (
+            "/api/projects/save",
+            json!({ "draftId": "saved", "changes": change("1") }),
+            json!({ "draftId": "saved", "changes": change("2") }),
+            "/revision/id",
+        ),
+        (&changes, json!({ "changes": change("3") }), json!({ "changes": change("4") }), "/revision/id"),
+        ("/api/turns", json!({ "draftId": "d2", "prompt": "a page" }), json!({ "draftId": "d2", "prompt": "a shop" }), "/id"),
+    ];
+    for (number, (path, body, other, id)) in rows.into_iter().enumerate() {
+        let key = format!("{number:0>255}");
+        let headers = [("idempotency-key", key.as_str())];
+        let first = stage.send((&Method::POST, path), Some(&body), &headers).await?;
+        assert!(first.status().is_success() && header(&first, "idempotency-replayed").is_empty(), "{path}: {}", first.status());
+        let (status, first) = (first.status(), first.json::<Value>().await?);
+        let again = stage.send((&Method::POST, path), Some(&body), &headers).await?;
+        assert_eq!((again.status(), header(&again, "idempotency-replayed").as_str()), (status, "true"), "{path}");
+        assert_eq!(again.json::<Value>().await?.pointer(id), first.pointer(id), "{path}");
+        assert!(first.pointer(id).is_some(), "{path}: {first}");
+        let reused = stage.send((&Method::POST, path), Some(&other), &headers).await?;
+        assert_eq!(reused.json::<Value>().await?["reason"], "KEY_REUSED", "{path}");
+        let long = format!("{key}0");
+        let refused = stage.send((&Method::POST, path), Some(&body), &[("idempotency-key", &long)]).await?;
+        assert_eq!(refused.json::<Value>().await?["errors"][0]["field"], "Idempotency-Key", "{path}");
+    }
+    // At once: one of them makes it.
+    let make = || async {
+        let answer = stage.send((&Method::POST, "/api/projects"), Some(&json!({})), &[("idempotency-key", "at once")]).await?;
+        anyhow::Ok((header(&answer, "idempotency-replayed"), answer.json::<Value>().await?["id"].clone()))
+    };
+    let (one, other, third) = tokio::join!(make(), make(), make());
+    let made = [one?, other?, third?];
+    assert!(made.iter().all(|(_, id)| *id == made[0].1), "{made:?}");
+    assert_eq!(made.iter().filter(|(replayed, _)| replayed.is_empty()).count(), 1, "{made:?}");
+    cluster.stop().await
+}

@@ -223,6 +223,8 @@ async fn a_part_of_a_file_can_be_had() -> Result<()> {
     }
     let head = get(&person, Method::HEAD, &at, &[("range", "bytes=0-2")]).await?;
     assert_eq!((head.status().as_u16(), header(&head, "content-length").as_str()), (200, "9"), "only a GET has parts");
+    cluster.stop().await
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_used_preview_ends_when_it_is_revoked_and_when_its_maker_signs_out() -> Result<()> {

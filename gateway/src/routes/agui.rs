@@ -21,9 +21,9 @@ pub(crate) async fn run(State(app): State<Arc<App>>, signed: Signed, Json(body):
     let Run { thread, run, start } = body.read()?;
     // Before the turn exists, so that a refusal starts nothing.
     let open = app.streams.open(signed.user.id)?;
-    let turn = app.upstream.start_turn(&signed.context, start).await?;
+    let (turn, replayed) = app.upstream.start_turn(&signed.context, start).await?;
     let id = turn.id.clone();
     let stream = AguiStream::new(turn, thread, run);
     let viewer = Viewer::new(Arc::clone(&app), signed, id.clone(), Box::new(stream), open).compact();
-    Ok(named(viewer.follow_started().await?, &id))
+    Ok(replayed.tell(named(viewer.follow_started().await?, &id)))
 }

@@ -10,7 +10,7 @@ use axum::{
 use proto::agent_streaming::{CancelTurnRequest, Turn, TurnState};
 use serde::{Deserialize, Serialize};
 
-use super::{idempotency, turns::named};
+use super::{Replayed, idempotency, turns::named};
 use crate::{
     app::App,
     auth::Signed,
@@ -35,14 +35,14 @@ pub(crate) async fn send(State(app): State<Arc<App>>, signed: Signed, headers: H
     // Before the turn exists, so that a refusal starts nothing.
     let open = app.streams.open(signed.user.id)?;
     let turns = Turns { app: &app, signed: &signed, chat: &asked.chat };
-    let turn = match turns.plan(&asked).await? {
-        Plan::Attach(turn) => *turn,
+    let (turn, replayed) = match turns.plan(&asked).await? {
+        Plan::Attach(turn) => (*turn, Replayed(true)),
         Plan::Start { replaces } => app.upstream.start_turn(&signed.context, asked.start(&replaces, key)).await?,
     };
     let id = turn.id.clone();
     let stream = UiStream::new(turn, level, 0);
     let viewer = Viewer::new(Arc::clone(&app), signed, id.clone(), Box::new(stream), open).compact();
-    Ok(named(viewer.follow_started().await?, &id))
+    Ok(replayed.tell(named(viewer.follow_started().await?, &id)))
 }
 
 /// The parameters of a client that comes back.

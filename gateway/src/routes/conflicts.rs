@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use axum::{extract::State, http::HeaderMap};
 use proto::project_storage::{GetConflictRequest, ResolveConflictRequest};
 
-use super::{idempotency, if_match, projects::SAVE_TIME, put_etag};
+use super::{Replayed, idempotency, if_match, projects::SAVE_TIME, put_etag};
 use crate::{
     app::App,
     auth::Signed,
@@ -28,8 +28,9 @@ pub(crate) async fn resolve(
     idempotency(&headers, &mut request.request_id, "request_id")?;
     if_match(&headers, &mut request.if_match)?;
     signed.context.deadline = Some(Instant::now() + SAVE_TIME);
-    let answer = app.upstream.projects().resolve_conflict(signed.context.request(request)).await?.into_inner();
+    let mut answer = app.upstream.projects().resolve_conflict(signed.context.request(request)).await?.into_inner();
+    let replayed = Replayed(std::mem::take(&mut answer.replayed));
     let mut response = reply(&answer)?;
     put_etag(response.headers_mut(), answer.project.as_ref().map_or("", |project| &project.etag));
-    Ok(response)
+    Ok(replayed.tell(response))
 }

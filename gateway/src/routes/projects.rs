@@ -18,7 +18,7 @@ use proto::project_storage::{
 };
 use serde::Serialize;
 
-use super::{has_version, idempotency, if_match, precondition, put_etag};
+use super::{Replayed, has_version, idempotency, if_match, precondition, put_etag};
 use crate::{
     app::App,
     auth::Signed,
@@ -28,9 +28,17 @@ use crate::{
 /// A save of 50 MiB takes longer than an ordinary call may.
 pub(super) const SAVE_TIME: Duration = Duration::from_secs(60);
 
-pub(crate) async fn create(State(app): State<Arc<App>>, signed: Signed, Json(request): Json<CreateProjectRequest>) -> Reply {
-    let project = present(app.upstream.projects().create_project(signed.context.request(request)).await?.into_inner().project)?;
-    created(&project, &format!("/api/projects/{}", project.id))
+pub(crate) async fn create(
+    State(app): State<Arc<App>>,
+    signed: Signed,
+    headers: HeaderMap,
+    Json(mut request): Json<CreateProjectRequest>,
+) -> Reply {
+    idempotency(&headers, &mut request.request_id, "request_id")?;
+    let key = request.request_id.clone();
+    let answer = app.upstream.projects().create_project(keyed(signed.context.request(request), &key)).await?.into_inner();
+    let project = present(answer.project)?;
+    Ok(Replayed(answer.replayed).tell(created(&project, &format!("/api/projects/{}", project.id))?))
 }
 
 pub(crate) async fn list(State(app): State<Arc<App>>, signed: Signed, Params(request): Params<ListProjectsRequest>) -> Reply {
@@ -93,10 +101,12 @@ pub(crate) async fn save(
     if_match(&headers, &mut request.if_match)?;
     signed.context.deadline = Some(Instant::now() + SAVE_TIME);
     let key = request.request_id.clone();
-    let answer = app.upstream.projects().save_project(keyed(signed.context.request(request), &key)).await?.into_inner();
+    let mut answer = app.upstream.projects().save_project(keyed(signed.context.request(request), &key)).await?.into_inner();
+    // A repeat is the same answer; the header alone tells.
+    let replayed = Replayed(std::mem::take(&mut answer.replayed));
     let mut response = reply(&answer)?;
     put_etag(response.headers_mut(), answer.project.as_ref().map_or("", |project| &project.etag));
-    Ok(response)
+    Ok(replayed.tell(response))
 }
 
 /// The same with the project in the path.

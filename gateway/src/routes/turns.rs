@@ -29,8 +29,8 @@ pub(crate) async fn start(
     Json(mut request): Json<StartTurnRequest, PROMPT>,
 ) -> Reply {
     idempotency(&headers, &mut request.idempotency_key, "idempotency_key")?;
-    let turn = app.upstream.start_turn(&signed.context, request).await?;
-    created(&turn, &location(&turn.id))
+    let (turn, replayed) = app.upstream.start_turn(&signed.context, request).await?;
+    Ok(replayed.tell(created(&turn, &location(&turn.id))?))
 }
 
 /// Starts a turn and follows it in the same answer.
@@ -43,9 +43,9 @@ pub(crate) async fn stream(
     idempotency(&headers, &mut request.idempotency_key, "idempotency_key")?;
     // Before the turn exists, so that a refusal starts nothing.
     let open = app.streams.open(signed.user.id)?;
-    let turn = app.upstream.start_turn(&signed.context, request).await?;
+    let (turn, replayed) = app.upstream.start_turn(&signed.context, request).await?;
     let viewer = Viewer::new(Arc::clone(&app), signed, turn.id.clone(), Box::new(Format::wanted(&headers)), open);
-    Ok(named(viewer.follow_started().await?, &turn.id))
+    Ok(replayed.tell(named(viewer.follow_started().await?, &turn.id)))
 }
 
 /// An event stream that says whose it is.

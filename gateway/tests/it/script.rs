@@ -140,7 +140,7 @@ impl AgentStreamingService for Player {
     async fn start_turn(&self, request: Request<wire::StartTurnRequest>) -> Result<Response<wire::StartTurnResponse>, Status> {
         self.0.refused()?;
         self.0.starts.lock().unwrap().push(request.into_inner());
-        Ok(Response::new(wire::StartTurnResponse { turn: Some(self.turn()) }))
+        Ok(Response::new(wire::StartTurnResponse { turn: Some(self.turn()), replayed: false }))
     }
 
     async fn get_turn(&self, _: Request<wire::GetTurnRequest>) -> Result<Response<wire::GetTurnResponse>, Status> {

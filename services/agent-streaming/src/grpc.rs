@@ -22,7 +22,7 @@ use crate::{
     error::{Error, SERVICE},
     follow::{self, From},
     list,
-    start::{self, Start},
+    start::{self, Start, Started},
     store::turns,
     tail::Frame,
 };
@@ -36,8 +36,8 @@ impl AgentStreamingService for Service {
     async fn start_turn(&self, request: Request<StartTurnRequest>) -> Result<Response<StartTurnResponse>, Status> {
         let context = Context::of(&request);
         let start = Start::check(request.into_inner())?;
-        let turn = start::start(&self.0, &context, start).await.map_err(status)?;
-        Ok(Response::new(StartTurnResponse { turn: Some(turn.wire()) }))
+        let Started { turn, replayed } = start::start(&self.0, &context, start).await.map_err(status)?;
+        Ok(Response::new(StartTurnResponse { turn: Some(turn.wire()), replayed }))
     }
 
     async fn get_turn(&self, request: Request<GetTurnRequest>) -> Result<Response<GetTurnResponse>, Status> {

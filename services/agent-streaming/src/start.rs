@@ -139,11 +139,18 @@ fn fingerprint(request: &StartTurnRequest, if_active: IfActive, cancel_unfollowe
     Sha256::digest(plain.encode_to_vec()).to_vec()
 }
 
+/// A turn that is on record.
+pub(crate) struct Started {
+    pub(crate) turn: Turn,
+    /// By an earlier request with the same key.
+    pub(crate) replayed: bool,
+}
+
 /// Starts a turn, or finds the one that the same request started before.
-pub(crate) async fn start(parts: &Parts, context: &Context, start: Start) -> Result<Turn, Error> {
+pub(crate) async fn start(parts: &Parts, context: &Context, start: Start) -> Result<Started, Error> {
     let user = context.user()?.id;
     if let Some(turn) = by_key(parts, user, &start).await? {
-        return resume(parts, context, start, turn).await;
+        return Ok(Started { turn: resume(parts, context, start, turn).await?, replayed: true });
     }
     let mut turn = draft(parts, context, user, &start)?;
     if start.if_active == IfActive::Reject
@@ -158,10 +165,10 @@ pub(crate) async fn start(parts: &Parts, context: &Context, start: Start) -> Res
         // The same key at the same moment: the other one's turn is ours.
         None => {
             let turn = by_key(parts, user, &start).await?.ok_or_else(unsettled)?;
-            return resume(parts, context, start, turn).await;
+            return Ok(Started { turn: resume(parts, context, start, turn).await?, replayed: true });
         }
     }
-    begin(parts, context, start.project, turn).await
+    Ok(Started { turn: begin(parts, context, start.project, turn).await?, replayed: false })
 }
 
 async fn by_key(parts: &Parts, user: UserId, start: &Start) -> Result<Option<Turn>, Error> {

@@ -41,6 +41,7 @@ pub mod turn;
 
 pub mod condition;
 pub mod conflict;
+pub mod create;
 pub mod resolve;
 
 pub mod preview;

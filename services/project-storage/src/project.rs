@@ -99,20 +99,6 @@ pub async fn find(storage: &Storage, user: UserId, target: &Target, needed: Role
     found.ok_or(Error::ProjectNotFound)
 }
 
-/// Makes an empty project, or finds the one of the draft id.
-pub async fn create(storage: &Storage, owner: Actor, draft: Option<String>, name: String) -> Result<Project, Error> {
-    let name = if name.is_empty() { UNNAMED.to_owned() } else { name };
-    let project = Project::new(owner, draft, name, chassis::clock::now());
-    let mut tx = store::begin(&storage.pool).await?;
-    if storage.quotas.insert(&mut tx, &project).await? {
-        store::commit(tx).await?;
-        return Ok(project);
-    }
-    drop(tx);
-    let draft = Target::Draft(project.draft.unwrap_or_default());
-    Ok(find(storage, owner.id, &draft, Role::Viewer).await?.project)
-}
-
 impl Project {
     /// A project to be inserted.
     pub fn new(owner: Actor, draft: Option<String>, name: String, now: OffsetDateTime) -> Self {

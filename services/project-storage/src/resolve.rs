@@ -64,6 +64,8 @@ pub struct Resolved {
     pub revision: Option<Revision>,
     /// The files that were told.
     pub files: Vec<(String, FileRef)>,
+    /// By an earlier request.
+    pub replayed: bool,
 }
 
 /// Resolves, or finds what the same request did before.
@@ -134,12 +136,12 @@ impl Run<'_> {
         store::commit(tx).await?;
         packed.remember(storage, &project);
         let files = self.resolve.files(&packed.tree);
-        Ok(Some(Resolved { project, revision: Some(revision), files }))
+        Ok(Some(Resolved { project, revision: Some(revision), files, replayed: false }))
     }
 
     async fn replay(&self, past: Past) -> Result<Resolved, Error> {
         let (project, revision, tree) = saver::replay(self.saver.storage, self.resolve.actor, past).await?;
-        Ok(Resolved { project, revision, files: self.resolve.files(&tree) })
+        Ok(Resolved { project, revision, files: self.resolve.files(&tree), replayed: true })
     }
 }
 

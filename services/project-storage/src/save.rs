@@ -40,6 +40,8 @@ pub struct Saved {
     pub revision: Option<Revision>,
     /// The files that the steps brought.
     pub files: Vec<(String, FileRef)>,
+    /// By an earlier request.
+    pub replayed: bool,
 }
 
 /// Saves, or finds what the same request did before.
@@ -73,7 +75,7 @@ impl Run<'_> {
         let found = projects::find(&storage.pool, save.actor.id, &save.target).await?;
         if let Some(past) = self.saver.past().await? {
             let (project, revision, tree) = saver::replay(storage, save.actor, past).await?;
-            return Ok(Some(Saved { project, revision, files: self.files(&tree) }));
+            return Ok(Some(Saved { project, revision, files: self.files(&tree), replayed: true }));
         }
         save.condition.check(found.as_ref().map(|member| &member.project))?;
         match (found, &save.target) {
@@ -146,7 +148,7 @@ impl Run<'_> {
                 let Some((project, revision)) = self.saver.write(db, member, &packed).await? else { return Ok(None) };
                 packed.remember(self.saver.storage, &project);
                 let files = self.files(&packed.tree);
-                Ok(Some(Saved { project, revision: Some(revision), files }))
+                Ok(Some(Saved { project, revision: Some(revision), files, replayed: false }))
             }
             Made::Nothing(tree) => self.unchanged(db, member, &tree).await,
         }
@@ -161,7 +163,7 @@ impl Run<'_> {
                 return Ok(None);
             }
         }
-        Ok(Some(Saved { project, revision: head, files: self.files(tree) }))
+        Ok(Some(Saved { project, revision: head, files: self.files(tree), replayed: false }))
     }
 
     fn files(&self, tree: &Folder) -> Vec<(String, FileRef)> {

@@ -70,6 +70,7 @@ pub(super) async fn resolve(storage: &Storage, request: Request<pb::ResolveConfl
     let choices = choices(wire.files).await?;
     let resolved = resolve::resolve(storage, &context, Resolve { actor, project, turn, condition, base, choices, request, key }).await?;
     Ok(pb::ResolveConflictResponse {
+        replayed: resolved.replayed,
         project: Some(encode::project(&resolved.project)),
         revision: resolved.revision.as_ref().map(encode::revision),
         files: resolved.files.into_iter().map(|(path, file)| encode::entry(path, Some(file))).collect(),

@@ -19,7 +19,7 @@ use crate::{
 };
 
 const DRAFT_CHARACTERS: usize = 128;
-const REQUEST_ID_CHARACTERS: usize = 36;
+const REQUEST_ID_CHARACTERS: usize = 255;
 const CONDITION_BYTES: usize = 1024;
 
 /// Ends the decoding of a message: the refusal with every violation, or the value.

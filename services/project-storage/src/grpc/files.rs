@@ -45,6 +45,7 @@ pub(super) async fn save(storage: &Storage, request: Request<pb::SaveProjectRequ
     let set = decode::changes(wire.changes, wire.replace).await?;
     let saved = save::save(storage, &context, Save { actor, target, condition, base, set, depth, message: wire.message, request }).await?;
     Ok(pb::SaveProjectResponse {
+        replayed: saved.replayed,
         project: Some(encode::project(&saved.project)),
         revision: saved.revision.as_ref().map(encode::revision),
         files: saved.files.into_iter().map(|(path, file)| encode::entry(path, Some(file))).collect(),

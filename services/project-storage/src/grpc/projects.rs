@@ -1,32 +1,49 @@
 //! Projects, their history and their conversation.
 
 use chassis::{context::Context, page};
+use prost::Message as _;
 use proto::{
     error::Violations,
     id::{MessageId, ProjectId},
     project_storage as pb,
 };
+use ring::digest::{Context as Digest, SHA256};
 use tonic::Request;
 use uuid::Uuid;
 
 use super::{decode, encode};
 use crate::{
     Storage,
+    create::{self, Create, Created},
     error::Error,
     message::{self, Order},
     project::{self, ListKey, Role, Target},
     revision::{self, Page},
+    saver::RequestKey,
 };
 
 pub(super) async fn create(storage: &Storage, request: Request<pb::CreateProjectRequest>) -> Result<pb::CreateProjectResponse, Error> {
     let actor = decode::actor(&Context::of(&request))?;
-    let pb::CreateProjectRequest { display_name, draft_id } = request.into_inner();
+    let wire = request.into_inner();
+    let encoded = wire.encode_to_vec();
+    let pb::CreateProjectRequest { display_name, draft_id, request_id } = wire;
     let mut violations = Violations::default();
     decode::name(&mut violations, display_name.trim(), 0);
     let draft = if draft_id.is_empty() { None } else { decode::draft(&mut violations, &draft_id) };
+    decode::request_id(&mut violations, &request_id);
     decode::checked(violations, Some(()))?;
-    let project = project::create(storage, actor, draft, display_name.trim().to_owned()).await?;
-    Ok(pb::CreateProjectResponse { project: Some(encode::project(&project)) })
+    let request = (!request_id.is_empty()).then(|| RequestKey { fingerprint: fingerprint(&encoded), id: request_id });
+    let create = Create { owner: actor, draft, name: display_name.trim().to_owned(), request };
+    let Created { project, replayed } = create::create(storage, create).await?;
+    Ok(pb::CreateProjectResponse { project: Some(encode::project(&project)), replayed })
+}
+
+/// Of a creation; a save of the same bytes is another request.
+fn fingerprint(encoded: &[u8]) -> Vec<u8> {
+    let mut digest = Digest::new(&SHA256);
+    digest.update(b"CreateProject");
+    digest.update(encoded);
+    digest.finish().as_ref().to_vec()
 }
 
 pub(super) async fn list(storage: &Storage, request: Request<pb::ListProjectsRequest>) -> Result<pb::ListProjectsResponse, Error> {

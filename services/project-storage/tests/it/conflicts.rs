@@ -97,6 +97,10 @@ async fn join(cluster: &Cluster, person: &Person, role: i16) {
         .expect("a member");
 }
 
+fn replayed(first: &ResolveConflictResponse) -> ResolveConflictResponse {
+    ResolveConflictResponse { replayed: true, ..first.clone() }
+}
+
 #[tokio::test]
 async fn a_conflict_shows_what_each_side_has() {
     let cluster = Cluster::start().await;
@@ -142,7 +146,7 @@ async fn a_resolution_is_one_revision_of_two_parents() {
 
     // The branch is gone, its end is known.
     assert_eq!(cluster.count("SELECT count(*) FROM refs WHERE name LIKE 'refs/turns/%'").await, 0);
-    assert_eq!(scene.resolve(request.clone()).await.expect("the same request"), resolved);
+    assert_eq!(scene.resolve(request.clone()).await.expect("the same request"), replayed(&resolved));
     let others = [
         scene.request(vec![told("a", "other\n"), take("b", Take::Turn)]),
         ResolveConflictRequest { request_id: "r".into(), ..request.clone() },
@@ -278,7 +282,7 @@ async fn a_request_id_is_good_for_one_resolution() {
     let keyed = |files| ResolveConflictRequest { request_id: "r1".into(), ..scene.request(files) };
     let first = scene.resolve(keyed(vec![take("a", Take::Head), take("b", Take::Head)])).await.expect("resolved");
     let again = scene.resolve(keyed(vec![take("a", Take::Head), take("b", Take::Head)])).await;
-    assert_eq!(again.expect("repeated"), first);
+    assert_eq!(again.expect("repeated"), replayed(&first));
     let fault = scene.resolve(keyed(vec![take("a", Take::Turn), take("b", Take::Head)])).await.expect_err("another body");
     assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Conflict, "KEY_REUSED"));
 }
@@ -292,7 +296,7 @@ async fn the_policy_counts_a_resolution_once() {
     let request = scene.request(vec![take("a", Take::Head), take("b", Take::Head)]);
     assert_eq!(reason(scene.resolve(scene.request(vec![])).await), "INVALID_FIELD", "what is refused is not counted");
     let first = scene.resolve(request.clone()).await.expect("the third");
-    assert_eq!(scene.resolve(request).await.expect("a repeat costs nothing"), first);
+    assert_eq!(scene.resolve(request).await.expect("a repeat costs nothing"), replayed(&first));
     assert_eq!(reason(scene.ann.save(&scene.project, vec![write("z", "1")]).await), "RATE_LIMITED");
 }
 

@@ -17,7 +17,7 @@ async fn a_project_is_made_once_per_draft() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
     let make = |name: &str, draft: &str| {
-        let request = ann.request(CreateProjectRequest { display_name: name.into(), draft_id: draft.into() });
+        let request = ann.request(CreateProjectRequest { display_name: name.into(), draft_id: draft.into(), ..Default::default() });
         let mut client = ann.client.clone();
         async move { answer(client.create_project(request).await).map(|r| r.project.expect("a project")) }
     };
@@ -30,7 +30,7 @@ async fn a_project_is_made_once_per_draft() {
     assert_ne!(make("", "").await.expect("made").id, make("", "").await.expect("made").id);
     // Draft ids are per owner.
     let bob = cluster.person();
-    let request = bob.request(CreateProjectRequest { display_name: String::new(), draft_id: "d-1".into() });
+    let request = bob.request(CreateProjectRequest { draft_id: "d-1".into(), ..Default::default() });
     assert_ne!(answer(bob.client.clone().create_project(request).await).expect("made").project.expect("a project").id, first.id);
     // A refused request names its fields.
     let fault = make(&"x".repeat(121), "a b").await.expect_err("refused");

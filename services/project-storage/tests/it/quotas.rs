@@ -10,7 +10,7 @@ use proto::{
 use crate::harness::{Cluster, Person, Turn, answer, bearing, commit, reason, write};
 
 async fn make(person: &Person, draft: &str) -> Result<String, Box<Fault>> {
-    let request = person.request(CreateProjectRequest { display_name: String::new(), draft_id: draft.into() });
+    let request = person.request(CreateProjectRequest { draft_id: draft.into(), ..CreateProjectRequest::default() });
     answer(person.client.clone().create_project(request).await).map(|made| made.project.expect("a project").id)
 }
 

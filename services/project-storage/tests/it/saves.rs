@@ -2,7 +2,7 @@
 
 use proto::{
     error::ErrorCode,
-    project_storage::{Actor, DiffStat, FileKind, ListFilesRequest, ListRevisionsRequest, SaveProjectRequest},
+    project_storage::{Actor, DiffStat, FileKind, ListFilesRequest, ListRevisionsRequest, SaveProjectRequest, SaveProjectResponse},
 };
 use rate_limit::policy::Policies;
 
@@ -188,7 +188,7 @@ async fn a_repeat_answers_the_first_result() {
     };
     let first = ann.send(request("r1", "1")).await.expect("saved");
     ann.save(&project.id, vec![write("a", "2")]).await.expect("saved");
-    assert_eq!(ann.send(request("r1", "1")).await.expect("repeated"), first);
+    assert_eq!(ann.send(request("r1", "1")).await.expect("repeated"), SaveProjectResponse { replayed: true, ..first });
     let fault = ann.send(request("r1", "3")).await.expect_err("another body");
     assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Conflict, "KEY_REUSED"));
     assert_eq!(ann.files(&project.id).await, ["a=2"]);
@@ -202,7 +202,7 @@ async fn a_repeat_answers_the_first_result() {
     let theirs = bob.create().await;
     let other = SaveProjectRequest { project_id: theirs.id, ..request("r1", "1") };
     assert_eq!(bob.send(other).await.expect("saved").revision.expect("a revision").number, 1);
-    assert_eq!(reason(ann.send(request(&"x".repeat(37), "1")).await), "INVALID_FIELD");
+    assert_eq!(reason(ann.send(request(&"x".repeat(256), "1")).await), "INVALID_FIELD");
 }
 
 #[tokio::test]
