@@ -138,13 +138,14 @@ impl Editor {
         Some(())
     }
 
-    /// Puts two questions in the place of one, of which the second may not wait.
+    /// Puts a question in the place of an old one while another question is asked. Neither may wait, so one of them is refused, perhaps
+    /// after it was begun; whichever that is leaves nothing behind.
     async fn ask_again(&mut self) -> Option<()> {
-        let wishes = json!({ "replacesTurnId": self.old_question().await?, "ifActive": "IF_ACTIVE_REJECT" });
+        let other = json!({ "ifActive": "IF_ACTIVE_REJECT" });
+        let again = json!({ "replacesTurnId": self.old_question().await?, "ifActive": "IF_ACTIVE_REJECT" });
         let mut twin = self.client.twin();
         let [first, second] = [(); 2].map(|()| Ask { number: self.client.record.number(), wish: Wish::Shared });
-        let (first, second) =
-            tokio::join!(self.client.try_start(first, &self.draft, wishes.clone()), twin.try_start(second, &self.draft, wishes.clone()));
+        let (first, second) = tokio::join!(self.client.try_start(first, &self.draft, again), twin.try_start(second, &self.draft, other));
         for answered in [first?, second?] {
             match answered {
                 Ok(mut turn) => {
