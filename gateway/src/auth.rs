@@ -85,6 +85,27 @@ impl Sessions {
         Self { upstream, verifier, revocations, exchanged: Cache::new(SESSIONS) }
     }
 
+    /// Who shows these. Cookies that open nothing are somebody else's and do not count. Where they open the sessions of two people
+    /// one was put there by another page, and nobody knows which: then it is neither.
+    async fn identity(&self, shown: Vec<Credential>, context: &Context) -> Identity {
+        let mut identity = Identity { credential: None, outcome: Ok(None) };
+        for credential in shown {
+            let outcome = self.user(&credential, context).await.map(Some);
+            let (before, now) = (identity.user().map(|user| user.id), outcome.as_ref().ok().and_then(|user| Some(user.as_ref()?.id)));
+            match (before, now) {
+                (Some(one), Some(other)) if one != other => {
+                    let text = "the request shows sessions of two people; remove the cookies of this site and sign in again";
+                    return Identity { credential: None, outcome: Err(fault(ErrorCode::Unauthenticated, "SESSION_AMBIGUOUS", text)) };
+                }
+                (Some(_), _) => {}
+                (None, Some(_)) => identity = Identity { credential: Some(credential), outcome },
+                (None, None) if identity.credential.is_none() => identity = Identity { credential: Some(credential), outcome },
+                (None, None) => {}
+            }
+        }
+        identity
+    }
+
     /// The person behind a credential.
     pub(crate) async fn user(&self, credential: &Credential, context: &Context) -> Result<User, Fault> {
         let user = match credential {
@@ -143,23 +164,24 @@ fn now() -> u64 {
 
 /// The middleware that finds out who asks, once per request.
 pub(crate) async fn identify(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let credential = credential(&app, request.headers());
-    let outcome = match (&credential, request.extensions().get::<Arrival>()) {
-        (Ok(Some(credential)), Some(arrival)) => app.sessions.user(credential, &arrival.context(None)).await.map(Some),
-        (Err(fault), _) => Err(fault.clone()),
-        _ => Ok(None),
+    let shown = credentials(&app, request.headers());
+    let identity = match (shown, request.extensions().get::<Arrival>()) {
+        (Ok(shown), Some(arrival)) => app.sessions.identity(shown, &arrival.context(None)).await,
+        (Err(fault), _) => Identity { credential: None, outcome: Err(fault) },
+        (Ok(_), None) => Identity { credential: None, outcome: Ok(None) },
     };
-    request.extensions_mut().insert(Identity { credential: credential.unwrap_or_default(), outcome });
+    request.extensions_mut().insert(identity);
     next.run(request).await
 }
 
-fn credential(app: &App, headers: &HeaderMap) -> Result<Option<Credential>, Fault> {
+/// What the request shows: an access token, or each of its session cookies.
+fn credentials(app: &App, headers: &HeaderMap) -> Result<Vec<Credential>, Fault> {
     let Some(value) = headers.get(header::AUTHORIZATION) else {
-        return Ok(app.origins.cookie.read(headers).map(|secret| Credential::Session(Token::new(secret))));
+        return Ok(app.origins.cookie.read(headers).into_iter().map(|secret| Credential::Session(Token::new(secret))).collect());
     };
     let token = value.to_str().ok().and_then(|text| text.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     match token.map(|(_, token)| token.trim()) {
-        Some(token) if !token.is_empty() => Ok(Some(Credential::Bearer(Token::new(token)))),
+        Some(token) if !token.is_empty() => Ok(vec![Credential::Bearer(Token::new(token))]),
         _ => Err(fault(ErrorCode::Unauthenticated, "TOKEN_INVALID", "Authorization must be `Bearer` and an access token")),
     }
 }

@@ -6,6 +6,8 @@ use axum::http::{HeaderMap, HeaderValue, header};
 
 /// Longer values are not ours.
 const LONGEST_VALUE: usize = 256;
+/// More cookies of one name are not looked at.
+const MOST: usize = 4;
 
 /// The cookie of one cluster. On https it has the prefix `__Host-`, which browsers bind to the host and to Secure; on plain
 /// http neither may be used, and cookies do not know ports, so the cluster's own name keeps two clusters on one machine apart.
@@ -26,17 +28,25 @@ impl SessionCookie {
         Self { name, secure }
     }
 
-    /// The secret in a request. Of several cookies of this name the first counts, as browsers send the most specific one first.
-    pub(crate) fn read<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
-        headers
+    /// The secrets in a request, each once. On plain http a page of a sibling host can add a cookie of this name, which browsers
+    /// send beside ours, in either order.
+    pub(crate) fn read<'a>(&self, headers: &'a HeaderMap) -> Vec<&'a str> {
+        let values = headers
             .get_all(header::COOKIE)
             .iter()
             .filter_map(|line| line.to_str().ok())
             .flat_map(|line| line.split(';'))
             .filter_map(|pair| pair.trim().split_once('='))
-            .find(|(name, _)| *name == self.name)
+            .filter(|(name, _)| *name == self.name)
             .map(|(_, value)| value)
-            .filter(|value| !value.is_empty() && value.len() <= LONGEST_VALUE && value.bytes().all(|b| b.is_ascii_graphic()))
+            .filter(|value| !value.is_empty() && value.len() <= LONGEST_VALUE && value.bytes().all(|b| b.is_ascii_graphic()));
+        let mut secrets: Vec<&str> = Vec::new();
+        for value in values {
+            if !secrets.contains(&value) && secrets.len() < MOST {
+                secrets.push(value);
+            }
+        }
+        secrets
     }
 
     /// `Set-Cookie` that keeps a session for `life`.
@@ -68,12 +78,12 @@ mod tests {
         SessionCookie::new(secure, cluster)
     }
 
-    fn read(lines: &[&str]) -> Option<String> {
+    fn read(lines: &[&str]) -> Vec<String> {
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append(header::COOKIE, line.parse().unwrap());
         }
-        cookie(false).read(&headers).map(str::to_owned)
+        cookie(false).read(&headers).into_iter().map(str::to_owned).collect()
     }
 
     #[test]
@@ -85,13 +95,21 @@ mod tests {
     }
 
     #[test]
-    fn the_secret_is_found_among_others() {
-        assert_eq!(read(&["a=1; backlot_session_0abcdef0=s3cret; b=2"]), Some("s3cret".into()));
-        assert_eq!(read(&["a=1", "backlot_session_0abcdef0=x=y"]), Some("x=y".into()));
-        assert_eq!(read(&["backlot_session_0abcdef0=one; backlot_session_0abcdef0=two"]), Some("one".into()));
-        assert_eq!(read(&["xbacklot_session_0abcdef0=s3cret", "backlot_session_11111111=other"]), None);
-        assert_eq!(read(&["backlot_session_0abcdef0="]), None);
-        assert_eq!(read(&[&format!("backlot_session_0abcdef0={}", "a".repeat(300))]), None);
+    fn the_secrets_are_found_among_others() {
+        let many = (0..9).map(|n| format!("backlot_session_0abcdef0=s{n}")).collect::<Vec<_>>().join("; ");
+        let long = format!("backlot_session_0abcdef0={}; backlot_session_0abcdef0=s3cret", "a".repeat(300));
+        for (lines, secrets) in [
+            (&["a=1; backlot_session_0abcdef0=s3cret; b=2"][..], &["s3cret"][..]),
+            (&["a=1", "backlot_session_0abcdef0=x=y"], &["x=y"]),
+            (&["backlot_session_0abcdef0=one; backlot_session_0abcdef0=two"], &["one", "two"]),
+            (&["backlot_session_0abcdef0=one", "backlot_session_0abcdef0=one"], &["one"]),
+            (&["xbacklot_session_0abcdef0=s3cret", "backlot_session_11111111=other"], &[]),
+            (&["backlot_session_0abcdef0=; backlot_session_0abcdef0=s3cret"], &["s3cret"]),
+            (&[&long], &["s3cret"]),
+            (&[&many], &["s0", "s1", "s2", "s3"]),
+        ] {
+            assert_eq!(read(lines), secrets, "{lines:?}");
+        }
     }
 
     #[test]

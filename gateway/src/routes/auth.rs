@@ -22,6 +22,7 @@ use crate::{
 
 pub(crate) async fn sign_up(State(app): State<Arc<App>>, anyone: Anyone, Json(request): Json<SignUpRequest>) -> Reply {
     let mut answer = app.upstream.auth().sign_up(anonymous(&anyone).request(request)).await?.into_inner();
+    end_shown(&app, &anyone).await;
     let secret = std::mem::take(&mut answer.session_token);
     let response = reply(&answer)?;
     signed_in(&app, response, &secret, answer.session.as_ref())
@@ -29,9 +30,22 @@ pub(crate) async fn sign_up(State(app): State<Arc<App>>, anyone: Anyone, Json(re
 
 pub(crate) async fn sign_in(State(app): State<Arc<App>>, anyone: Anyone, Json(request): Json<SignInRequest>) -> Reply {
     let mut answer = app.upstream.auth().sign_in(anonymous(&anyone).request(request)).await?.into_inner();
+    end_shown(&app, &anyone).await;
     let secret = std::mem::take(&mut answer.session_token);
     let response = reply(&answer)?;
     signed_in(&app, response, &secret, answer.session.as_ref())
+}
+
+/// The cookie of the session that was shown is about to be replaced: nobody could end it any more. Whoever signs in is not kept from
+/// it by an end that fails.
+async fn end_shown(app: &App, anyone: &Anyone) {
+    let (Some(secret), Some(user)) = (anyone.identity.session_secret(), anyone.identity.user()) else { return };
+    let request = SignOutRequest { session_token: secret.to_owned() };
+    match app.upstream.auth().sign_out(anyone.context.request(request)).await {
+        Ok(_) => app.revocations.end(user.session_id, std::time::Instant::now()),
+        Err(status) => tracing::warn!(code = ?status.code(), "the session before a sign-in could not be ended"),
+    }
+    app.sessions.forget(secret);
 }
 
 /// Who was signed in before does not matter to these.
