@@ -26,6 +26,8 @@ pub struct Config {
     pub preview_url: Option<String>,
     /// Origins of other sites whose pages may call the API with credentials.
     pub cors_origins: Vec<String>,
+    /// Names of the gateway besides the public URL's and loopback, without ports.
+    pub hosts: Vec<String>,
     /// Proxies in front of the gateway that append to `X-Forwarded-For`.
     pub trusted_hops: usize,
     pub auth_url: Uri,
@@ -74,6 +76,7 @@ impl Config {
                 "how browsers reach previews; {preview} in the host makes each an origin of its own; default http://{preview}.localhost:<preview port>",
             ),
             cors_origins: env.get("BACKLOT_CORS_ORIGINS", "", "origins of other sites that may call the API, separated by commas"),
+            hosts: env.get("BACKLOT_HOSTS", "", "names that the gateway also answers to, without ports, separated by commas"),
             trusted_hops: env.get("BACKLOT_TRUSTED_HOPS", "0", "proxies in front of the gateway that append to X-Forwarded-For"),
             auth_url: peer(env, "BACKLOT_AUTH_URL", "http://127.0.0.1:9090", "address of auth"),
             agent_streaming_url: peer(env, "BACKLOT_AGENT_STREAMING_URL", "http://127.0.0.1:9091", "address of agent-streaming"),
@@ -111,6 +114,15 @@ impl Config {
                 format!("{url} would send sessions unencrypted over a network; use https, or set BACKLOT_INSECURE_HTTP=1"),
             ),
             Ok(_) => {}
+        }
+        let speaks_http = origin::main_url(self.public_url.as_ref(), self.listen).is_ok_and(|url| url.scheme() == "http");
+        if speaks_http && !self.listen.ip().is_loopback() && !insecure {
+            let problem = format!(
+                "{} can be reached from other machines, which would send sessions unencrypted; use a BACKLOT_PUBLIC_URL with https and a proxy \
+                 in front, or set BACKLOT_INSECURE_HTTP=1",
+                self.listen
+            );
+            env.fault("BACKLOT_LISTEN", problem);
         }
         let is_far = origin::main_url(self.public_url.as_ref(), self.listen).is_ok_and(|url| !origin::is_loopback(&url));
         if is_far && self.public_url.is_some() && self.preview_url.is_none() {
@@ -160,6 +172,13 @@ mod tests {
 
     #[test]
     fn plain_http_beyond_this_machine_must_be_wanted() {
+        for listen in ["0.0.0.0:8080", "[::]:8080", "192.0.2.1:8080"] {
+            assert!(faults(&[("BACKLOT_LISTEN", listen)]).contains("BACKLOT_LISTEN: "), "{listen}");
+            assert!(faults(&[("BACKLOT_LISTEN", listen), ("BACKLOT_PUBLIC_URL", "http://localhost:8080")]).contains("BACKLOT_LISTEN: "));
+        }
+        let proxied = [("BACKLOT_LISTEN", "0.0.0.0:8080"), ("BACKLOT_PUBLIC_URL", "https://apps.example")];
+        assert_eq!(faults(&[proxied[0], proxied[1], ("BACKLOT_PREVIEW_URL", "https://{preview}.apps.example")]), "");
+        assert_eq!(faults(&[("BACKLOT_LISTEN", "0.0.0.0:8080"), ("BACKLOT_INSECURE_HTTP", "1")]), "");
         assert!(faults(&[("BACKLOT_PUBLIC_URL", "http://apps.example")]).contains("BACKLOT_INSECURE_HTTP=1"));
         let preview = ("BACKLOT_PREVIEW_URL", "http://{preview}.apps.example");
         assert_eq!(faults(&[("BACKLOT_PUBLIC_URL", "http://apps.example"), ("BACKLOT_INSECURE_HTTP", "1"), preview]), "");

@@ -27,6 +27,7 @@ const BY_REASON: &[(&str, StatusCode, &str)] = &[
     ("CURSOR_EXPIRED", StatusCode::GONE, "The events are no longer kept"),
     ("ETAG_MISMATCH", StatusCode::PRECONDITION_FAILED, "It changed since you read it"),
     ("HEADER_TOO_LARGE", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "A header of the request is too long"),
+    ("HOST_UNKNOWN", StatusCode::MISDIRECTED_REQUEST, "This gateway has another name"),
     ("IF_MATCH_REQUIRED", StatusCode::PRECONDITION_REQUIRED, "The request needs If-Match"),
     ("KEY_REUSED", StatusCode::UNPROCESSABLE_ENTITY, "The key was used for another request"),
     ("MESSAGE_TOO_LARGE", StatusCode::PAYLOAD_TOO_LARGE, "The request is too large for the service behind this"),

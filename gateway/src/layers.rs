@@ -4,13 +4,14 @@
 //!    problem document;
 //! 2. headers of every answer: also of those that a layer below gives;
 //! 3. CORS: a page of a listed site may read refusals too, so it stands outside of all that refuse;
-//! 4. the lengths of the head: what is too long goes nowhere;
-//! 5. panic to 500: as far out as an answer can still be told what failed;
-//! 6. load shed: before anything that costs;
-//! 7. edge limit: by address, in memory;
-//! 8. CSRF: decides by headers alone;
-//! 9. on routes of the API: who asks (the limit counts by person), then the policy `general`, then the handler with its own
-//!    body limit.
+//! 4. the host: a name that is not ours is served nothing;
+//! 5. the lengths of the head: what is too long goes nowhere;
+//! 6. panic to 500: as far out as an answer can still be told what failed;
+//! 7. load shed: before anything that costs;
+//! 8. edge limit: by address, in memory;
+//! 9. CSRF: decides by headers alone;
+//! 10. on routes of the API: who asks (the limit counts by person), then the policy `general`, then the handler with its own
+//!     body limit.
 
 use std::{any::Any, sync::Arc, time::Duration};
 
@@ -35,6 +36,7 @@ use crate::{
     app::App,
     error::{Failure, PANIC, fault},
     head::{self, Lengths},
+    host::{self, Names},
     limit::{self, Edge},
     request::{self, Door},
 };
@@ -75,7 +77,8 @@ const CORS_EXPOSED: [HeaderName; 12] = [
 pub(crate) fn main(router: Router, app: &App, tasks: &Tasks) -> Router {
     let router = router.layer(csrf(app));
     let router = limit::edge(router, app.config.edge, tasks);
-    let router = guarded(router, app);
+    let names = Names::new(&app.origins.main, &app.config.hosts);
+    let router = guarded(router, app).layer(from_fn_with_state(names, host::known));
     let router = match cors(&app.config.cors_origins) {
         Some(cors) => router.layer(cors),
         None => router,

@@ -7,7 +7,7 @@
 //! - `accept`: the accept loop of both listeners. `layers`: everything around a handler, and why in this order.
 //! - [`router`]: every route. `routes`: their handlers. `json`: messages in and out; `media`: which type is wanted. `error`: faults to
 //!   problem documents.
-//! - `head`: how long the parts of a head may be. `request`, `address`, `metrics`: what every request gets. `auth`, `cookie`,
+//! - `head`: how long the parts of a head may be. `host`: which names are ours. `request`, `address`, `metrics`: what every request gets. `auth`, `cookie`,
 //!   `revocations`: who asks. `limit`, `streams`: how often.
 //! - `sse`, `follow`: a turn's events as a stream that resumes. `parts`: the same log as the parts of an answer, which `chat`
 //!   (the AI SDK) and `agui` (AG-UI) spell in their own words.
@@ -28,6 +28,7 @@ mod cookie;
 mod error;
 mod follow;
 mod head;
+mod host;
 mod json;
 mod layers;
 mod limit;

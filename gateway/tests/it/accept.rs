@@ -18,7 +18,7 @@ async fn a_silent_connection_is_closed() {
 #[tokio::test]
 async fn a_head_that_does_not_end_is_cut() {
     let gateway = start(&[QUICK]).await;
-    for begin in ["GET / HT", "GET /healthz HTTP/1.1\r\nhost: x\r\nx-a: ", "PRI * HTTP/2.0\r\n"] {
+    for begin in ["GET / HT", "GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-a: ", "PRI * HTTP/2.0\r\n"] {
         let mut stream = gateway.connect().await;
         stream.write_all(begin.as_bytes()).await.unwrap();
         assert!(!read_to_end(&mut stream).await.contains("200 OK"), "{begin}");
@@ -29,7 +29,7 @@ async fn a_head_that_does_not_end_is_cut() {
 async fn a_connection_without_requests_is_closed_after_a_while() {
     let gateway = start(&[("BACKLOT_IDLE_TIMEOUT", "300ms")]).await;
     let mut stream = gateway.connect().await;
-    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let answer = read_to_end(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && !answer.contains("connection: close"), "{answer}");
 }
@@ -40,7 +40,7 @@ async fn who_still_reads_is_not_idle() {
     let mut stream = gateway.connect().await;
     // More than the buffers of two sockets hold.
     let requests = 1000;
-    stream.write_all("GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(requests).as_bytes()).await.unwrap();
+    stream.write_all("GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(requests).as_bytes()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(800)).await;
     assert_eq!(read_to_end(&mut stream).await.matches("HTTP/1.1 200 OK").count(), requests);
 }
@@ -49,7 +49,7 @@ async fn who_still_reads_is_not_idle() {
 async fn who_does_not_read_is_cut() {
     let gateway = start(&[("BACKLOT_WRITE_TIMEOUT", "300ms"), UNLIMITED]).await;
     let mut stream = gateway.connect().await;
-    stream.write_all("GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1000).as_bytes()).await.unwrap();
+    stream.write_all("GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(1000).as_bytes()).await.unwrap();
     // Writing goes on until the other end is gone.
     let gone = |error: std::io::Error| error.kind() != std::io::ErrorKind::WouldBlock;
     until(|| stream.try_write(b"\r\n").is_err_and(gone)).await;
@@ -72,7 +72,7 @@ async fn one_connection_carries_several_requests() {
     let gateway = start(&[]).await;
     let mut stream = gateway.connect().await;
     for _ in 0..3 {
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
         let mut bytes = [0; 2048];
         let n = tokio::time::timeout(PATIENCE, stream.read(&mut bytes)).await.unwrap().unwrap();
         assert!(bytes[..n].starts_with(b"HTTP/1.1 200 OK"));
@@ -84,7 +84,7 @@ async fn a_full_house_waits_and_goes_on() {
     let gateway = start(&[("BACKLOT_MAX_CONNECTIONS", "1"), QUICK]).await;
     let _holder = gateway.connect().await;
     let mut waiting = gateway.connect().await;
-    waiting.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    waiting.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
     assert!(read_to_end(&mut waiting).await.starts_with("HTTP/1.1 200 OK"));
 }
 

@@ -29,8 +29,9 @@ async fn save(gateway: &Gateway, token: &str, body: String) -> Value {
 /// A save whose body has begun to be read, and never goes on.
 async fn stalled(gateway: &Gateway, token: &str, length: &str) -> TcpStream {
     let mut stream = gateway.connect().await;
-    let head =
-        format!("POST {SAVE} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n{length}\r\n");
+    let head = format!(
+        "POST {SAVE} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n{length}\r\n"
+    );
     stream.write_all(format!("{head}expect: 100-continue\r\n\r\n").as_bytes()).await.unwrap();
     let mut interim = [0; 12];
     timeout(PATIENCE, stream.read_exact(&mut interim)).await.expect("in time").expect("an answer");

@@ -9,6 +9,7 @@ mod chat;
 mod drift;
 mod harness;
 mod heads;
+mod hosts;
 mod problems;
 mod script;
 mod stream;

@@ -249,7 +249,7 @@ async fn a_prompt_beyond_any_limit_starts_nothing() {
 async fn a_reader_that_does_not_read_is_dropped() {
     let house = house(vec![vec![Step::Flood]], &[("BACKLOT_WRITE_TIMEOUT", "300ms")]).await;
     let mut socket = house.gateway.connect().await;
-    let head = format!("GET /api/turns/{TURN}/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n", house.token);
+    let head = format!("GET /api/turns/{TURN}/events HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\r\n", house.token);
     socket.write_all(head.as_bytes()).await.unwrap();
     until(|| house.stage.open() == 1).await;
     until(|| house.stage.open() == 0).await;
