@@ -113,7 +113,8 @@ async fn a_repeat_may_say_the_default() {
         ..Default::default()
     };
     let first = ann.send(request(OnConflict::Unspecified)).await.expect("saved");
-    assert_eq!(ann.send(request(OnConflict::Fail)).await.expect("repeated"), first);
+    let repeated = ann.send(request(OnConflict::Fail)).await.expect("repeated");
+    assert_eq!(repeated, proto::project_storage::SaveProjectResponse { replayed: true, ..first });
     assert_eq!(reason(ann.send(request(OnConflict::Merge)).await), "KEY_REUSED");
 }
 
