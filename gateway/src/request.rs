@@ -84,7 +84,7 @@ pub(crate) async fn arrive(State(door): State<Door>, mut request: Request, next:
         http.route = %route, url.path = %shown, client.address = %address, request_id = request_id.to_str().unwrap_or_default(),
         http.response.status_code = Empty, trace_id = Empty,
     );
-    let trace_id: Arc<str> = propagation::adopt(&span, request.headers()).into();
+    let trace_id: Arc<str> = propagation::adopt(&span, request.headers(), propagation::Sender::Stranger).into();
     span.record("trace_id", &*trace_id);
     request.extensions_mut().insert(Arrival { address, trace_id: Arc::clone(&trace_id) });
 

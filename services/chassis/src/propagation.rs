@@ -3,22 +3,38 @@
 use http::HeaderMap;
 use opentelemetry::{
     propagation::{Extractor, Injector, TextMapPropagator},
-    trace::TraceContextExt,
+    trace::{SpanContext, TraceContextExt},
 };
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tonic::metadata::{MetadataKey, MetadataMap};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
+use crate::telemetry;
+
 /// What `tracestate` may have, as W3C says. A longer one is not carried on: it would fill the headers of every call that follows.
 const MAX_TRACESTATE_BYTES: usize = 512;
 
+/// Who sent a trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender {
+    /// A service of the cluster, or our own record: whether the trace is sampled has been decided.
+    Cluster,
+    /// Anybody. The trace goes on under its id, and whether it is sampled is decided here.
+    Stranger,
+}
+
 /// Makes the span that the headers name the parent of `span`. Returns the trace id: the span's own, else the one that the
 /// headers name, else a fresh one.
-pub fn adopt(span: &Span, headers: &HeaderMap) -> String {
-    let remote = TraceContextPropagator::new().extract(&Headers(headers));
+pub fn adopt(span: &Span, headers: &HeaderMap, sender: Sender) -> String {
+    let mut remote = TraceContextPropagator::new().extract(&Headers(headers));
     let named = remote.span().span_context().clone();
     if named.is_valid() {
+        if sender == Sender::Stranger {
+            let flags = named.trace_flags().with_sampled(telemetry::samples());
+            let decided = SpanContext::new(named.trace_id(), named.span_id(), flags, true, named.trace_state().clone());
+            remote = remote.with_remote_span_context(decided);
+        }
         // Fails only where no tracer is installed; then the header still names the trace.
         let _ = span.set_parent(remote);
     }
@@ -57,7 +73,7 @@ pub fn adopt_traceparent(span: &Span, traceparent: &str) -> String {
     if let Ok(value) = traceparent.parse() {
         headers.insert("traceparent", value);
     }
-    adopt(span, &headers)
+    adopt(span, &headers, Sender::Cluster)
 }
 
 struct Headers<'a>(&'a HeaderMap);

@@ -84,7 +84,7 @@ pub struct Config {
     /// Base URL of the OTLP collector; nothing is exported without one.
     pub otlp_endpoint: Option<url::Url>,
     pub otlp_protocol: Protocol,
-    /// The share of the traces begun here that is exported. A caller's own decision is kept.
+    /// The share of the traces begun here that is exported. A service of the cluster keeps its caller's decision.
     pub trace_ratio: f64,
     pub sentry_dsn: Option<Secret>,
     /// `production`, `staging`…: on every resource and report.
@@ -147,6 +147,7 @@ fn endpoint_problem(url: &url::Url, protocol: Protocol) -> Option<&'static str> 
 pub fn init(config: &Config, role: &'static str) -> Guard {
     crate::install_crypto();
     log::install_panic_hook();
+    let _set_before = RATIO.set(if config.otlp_endpoint.is_some() { config.trace_ratio } else { 0.0 });
     let sentry = config.sentry_dsn.as_ref().map(|dsn| report::init(dsn, &config.environment, role));
     let export = export::build(config, role);
     let tracer = export.traces.build();
@@ -239,6 +240,16 @@ pub fn metrics_text() -> String {
         tracing::warn!("metrics cannot be written: {error}");
     }
     text
+}
+
+/// The share of the traces begun here that is exported; none before telemetry is set up.
+static RATIO: OnceLock<f64> = OnceLock::new();
+
+/// Whether a trace that somebody else began is sampled, by the same share as our own.
+pub(crate) fn samples() -> bool {
+    const PARTS: u32 = 1_000_000;
+    let part = u32::try_from(crate::jitter::jitter(0..=u64::from(PARTS) - 1)).unwrap_or_default();
+    RATIO.get().is_some_and(|ratio| f64::from(part) < f64::from(PARTS) * ratio)
 }
 
 fn sampler(config: &Config) -> Sampler {

@@ -4,7 +4,11 @@
 
 use std::sync::{Arc, Mutex};
 
-use chassis::{config::Env, task, telemetry, testing};
+use chassis::{
+    config::Env,
+    propagation::{self, Sender},
+    task, telemetry, testing,
+};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
     trace_service_server::{TraceService, TraceServiceServer},
@@ -35,11 +39,26 @@ fn spans_leave_over_grpc() {
         let config = telemetry::Config::read(&mut Env::of([("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())]));
         let guard = telemetry::init(&config, "rate-limit");
         tracing::info_span!("decide").in_scope(|| assert_eq!(telemetry::trace_id().len(), 32));
+        // Whether a trace is sampled is ours to say, unless the cluster has said so already.
+        let headers = [("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00")];
+        let headers = headers.into_iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        for (sender, span) in [(Sender::Stranger, tracing::info_span!("asked")), (Sender::Cluster, tracing::info_span!("told"))] {
+            assert_eq!(propagation::adopt(&span, &headers, sender), "4bf92f3577b34da6a3ce929d0e0e4736");
+            span.in_scope(|| ());
+        }
         guard
     });
     guard.shutdown();
     let requests = collector.0.lock().unwrap().clone();
     let group = requests.iter().flat_map(|request| &request.resource_spans).next().expect("one export");
     assert!(format!("{:?}", group.resource).contains("rate-limit"));
-    assert_eq!(group.scope_spans[0].spans[0].name, "decide");
+    assert!(group.scope_spans[0].spans.iter().any(|span| span.name == "decide"));
+    let names: Vec<_> = requests
+        .iter()
+        .flat_map(|request| &request.resource_spans)
+        .flat_map(|group| &group.scope_spans)
+        .flat_map(|scope| &scope.spans)
+        .map(|span| span.name.as_str())
+        .collect();
+    assert!(names.contains(&"asked") && !names.contains(&"told"), "{names:?}");
 }

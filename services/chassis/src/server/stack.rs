@@ -33,7 +33,7 @@ use crate::{
     context::Context,
     deadline::{Deadlined, passed, timeout_of},
     identity::{Caller, Verifier},
-    propagation,
+    propagation::{self, Sender},
 };
 
 /// How long before the caller's deadline the answer is that it passed, so that it is there in time. Callers through
@@ -91,7 +91,9 @@ impl Shared {
             rpc.status_code = Empty,
             trace_id = Empty,
         );
-        let trace_id = propagation::adopt(&span, request.headers());
+        let caller = self.caller(request.headers());
+        let sender = if caller.is_ok_and(|(caller, _)| caller != Caller::Direct) { Sender::Cluster } else { Sender::Stranger };
+        let trace_id = propagation::adopt(&span, request.headers(), sender);
         span.record("trace_id", &trace_id);
         let started = Instant::now();
         let peer = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr).map(|a| a.ip());
@@ -119,13 +121,18 @@ impl Shared {
         response
     }
 
+    /// Which process calls, and for which client.
+    fn caller(&self, headers: &HeaderMap) -> Result<(Caller, Option<IpAddr>), Fault> {
+        match headers.get(CALLER_HEADER).map(|v| v.to_str()) {
+            None => Ok((Caller::Direct, None)),
+            Some(Ok(token)) => Ok(self.verifier.caller(token)?),
+            Some(Err(_)) => Err(self.fault(ErrorCode::Unauthenticated, "TOKEN_INVALID", "the caller token is not text")),
+        }
+    }
+
     /// Who calls, whether they may, and for how long they wait.
     async fn admit(&self, path: &str, headers: &HeaderMap, peer: Option<IpAddr>, trace_id: String) -> Result<Context, Fault> {
-        let (caller, client) = match headers.get(CALLER_HEADER).map(|v| v.to_str()) {
-            None => (Caller::Direct, None),
-            Some(Ok(token)) => self.verifier.caller(token)?,
-            Some(Err(_)) => return Err(self.fault(ErrorCode::Unauthenticated, "TOKEN_INVALID", "the caller token is not text")),
-        };
+        let (caller, client) = self.caller(headers)?;
         let mut context = Context {
             service: self.me,
             caller,

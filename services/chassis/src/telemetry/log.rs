@@ -2,11 +2,13 @@
 //! the command.
 
 use std::{
+    borrow::Cow,
     fmt::{self, Write as _},
     io::{self, IsTerminal as _},
 };
 
 use opentelemetry::trace::TraceContextExt as _;
+use proto::text::misleads;
 use serde_json::{Map, Value, json};
 use time::format_description::well_known::Rfc3339;
 use tracing::{
@@ -103,15 +105,17 @@ where
                     line.insert("fields".into(), Value::Object(parts.fields));
                 }
                 // Its texts are scrubbed one by one: across their borders a key could look like the value of a secret.
-                writeln!(writer, "{}", Value::Object(line))
+                writeln!(writer, "{}", harmless(&Value::Object(line).to_string(), Escape::Json))
             }
             LogFormat::Pretty => {
                 let level = coloured(*event.metadata().level(), writer.has_ansi_escapes());
-                let mut line = format!("{} {level} {service}: {}", now(), parts.message);
+                let mut line = format!("{} {level} {service}: {}", now(), harmless(&parts.message, Escape::Text));
                 for (name, value) in &parts.fields {
                     match value {
-                        Value::String(text) if !text.contains(char::is_whitespace) => write!(line, " {name}={text}")?,
-                        value => write!(line, " {name}={value}")?,
+                        Value::String(text) if !text.contains(char::is_whitespace) => {
+                            write!(line, " {name}={}", harmless(text, Escape::Text))?;
+                        }
+                        value => write!(line, " {name}={}", harmless(&value.to_string(), Escape::Text))?,
                     }
                 }
                 if let Some(trace) = trace {
@@ -121,6 +125,31 @@ where
             }
         }
     }
+}
+
+/// How a character is written that must not reach a terminal.
+#[derive(Clone, Copy)]
+enum Escape {
+    /// `\u{1b}`.
+    Text,
+    /// `\u001b`: these stand only inside of strings.
+    Json,
+}
+
+/// The text without characters that move a terminal's cursor, change its colours or turn the direction of what follows.
+fn harmless(text: &str, escape: Escape) -> Cow<'_, str> {
+    if !text.contains(misleads) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match escape {
+            _ if !misleads(c) => out.push(c),
+            Escape::Text => out.extend(c.escape_default()),
+            Escape::Json => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+        }
+    }
+    Cow::Owned(out)
 }
 
 fn now() -> String {
@@ -286,5 +315,19 @@ mod tests {
                 " WARN auth: at postgres://[redacted]@db/x seconds=1.5 password=[redacted] key=\"Bearer [redacted]\" trace_id={trace_id}"
             )
         );
+    }
+
+    #[test]
+    fn nothing_that_moves_a_terminal_is_written() {
+        let nasty = "a\u{1b}[2Jb\rc\nd\u{202e}e\u{7f}\u{9b}f";
+        let text = harmless(nasty, Escape::Text);
+        assert_eq!(text, r"a\u{1b}[2Jb\rc\nd\u{202e}e\u{7f}\u{9b}f");
+        let json = Value::String(nasty.to_owned()).to_string();
+        let escaped = harmless(&json, Escape::Json);
+        assert!(!escaped.contains(misleads), "{escaped}");
+        assert_eq!(serde_json::from_str::<String>(&escaped).unwrap(), nasty);
+        for plain in ["plain é 日本 👩\u{200d}💻", ""] {
+            assert!(matches!(harmless(plain, Escape::Text), Cow::Borrowed(_)));
+        }
     }
 }
