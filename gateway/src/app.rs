@@ -2,8 +2,11 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use chassis::identity::{Caller, Keys, Verifier};
-use tokio::sync::Semaphore;
+use chassis::{
+    identity::{Caller, Keys, Verifier},
+    limit::General,
+    share::Shares,
+};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -11,16 +14,11 @@ use crate::{
     auth::Sessions,
     config::Config,
     cookie::SessionCookie,
-    limit::General,
     origin::{PreviewForm, main_origins, main_url},
     revocations::Revocations,
     streams::Streams,
-    upstream::Upstream,
+    upstream::{Readiness, Upstream},
 };
-
-/// What the bodies of saves may take together while they are read; more of them wait.
-const BODY_BUDGET: usize = 512 * 1024 * 1024;
-pub(crate) const BODY_UNIT: usize = 64 * 1024;
 
 pub(crate) struct App {
     pub(crate) config: Config,
@@ -30,8 +28,9 @@ pub(crate) struct App {
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) general: General,
     pub(crate) streams: Arc<Streams>,
-    /// Memory for the bodies of saves, in [`BODY_UNIT`]s.
-    pub(crate) bodies: Semaphore,
+    /// Bytes of bodies that are arriving.
+    pub(crate) receiving: Arc<Shares>,
+    pub(crate) readiness: Readiness,
     /// Cancelled when this process is no longer ready.
     pub(crate) leaving: CancellationToken,
     /// Cancelled when open event streams have to break.
@@ -69,9 +68,10 @@ impl App {
         let verifier = Verifier::new(Caller::Gateway, &config.secret, Keys::Remote(upstream.auth_channel()));
         Arc::new(Self {
             sessions: Sessions::new(Arc::clone(&upstream), verifier, Arc::clone(&revocations)),
-            general: General::new(),
+            general: General::new(upstream.rate_limit()),
             streams: Streams::new(config.max_streams_per_user),
-            bodies: Semaphore::new(BODY_BUDGET / BODY_UNIT),
+            receiving: Shares::new(config.receiving, config.limits.percent),
+            readiness: Readiness::default(),
             origins,
             upstream,
             revocations,

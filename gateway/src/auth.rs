@@ -8,7 +8,7 @@ use axum::{
     extract::{FromRequestParts, Request, State},
     http::{HeaderMap, header, request::Parts},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse as _, Response},
 };
 use chassis::{
     context::Context,
@@ -23,6 +23,7 @@ use quick_cache::sync::Cache;
 use crate::{
     app::App,
     error::{Failure, fault, fault_of},
+    place::Place,
     request::Arrival,
     revocations::Revocations,
     upstream::Upstream,
@@ -170,6 +171,11 @@ pub(crate) async fn identify(State(app): State<Arc<App>>, mut request: Request, 
         (Err(fault), _) => Identity { credential: None, outcome: Err(fault) },
         (Ok(_), None) => Identity { credential: None, outcome: Ok(None) },
     };
+    if let (Some(user), Some(place)) = (identity.user(), request.extensions().get::<Place>())
+        && let Err(refusal) = place.belongs_to(user.id)
+    {
+        return refusal.into_response();
+    }
     request.extensions_mut().insert(identity);
     next.run(request).await
 }

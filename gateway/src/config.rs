@@ -7,11 +7,11 @@ use std::{
 };
 
 use axum::http::Uri;
-use chassis::{config::Env, identity::Caller, secret::ClusterSecret};
+use chassis::{config::Env, edge::Edge, identity::Caller, listen::Limits, secret::ClusterSecret, server};
 use tower_http::csrf::CsrfLayer;
 use url::Url;
 
-use crate::{limit::Edge, origin};
+use crate::origin;
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -41,20 +41,20 @@ pub struct Config {
     pub max_requests: usize,
     /// Open event streams of one person at this gateway.
     pub max_streams_per_user: u32,
-    /// Open connections of each listener; more wait in the kernel's queue.
-    pub max_connections: usize,
+    /// Requests whose body is on the way; more are answered 503.
+    pub max_waiting: usize,
+    /// Bytes of bodies that are arriving; who wants more waits for others.
+    pub receiving: usize,
+    /// How long a body may take; a save's body three times as long.
+    pub body_timeout: Duration,
+    /// What a connection may do. An HTTP/1.1 connection is waiting for a head whenever it idles, so a proxy in front should drop
+    /// its idle connections earlier.
+    pub limits: Limits,
     /// Bytes of path and query together; longer ones are answered 414. They may come back in the text of a refusal, which
     /// travels in headers.
     pub max_target: usize,
     /// Bytes of one header's value; a longer one is answered 431.
     pub max_header: usize,
-    /// How long a connection may take to its first request, and a request's head to arrive. An HTTP/1.1 connection is waiting
-    /// for a head whenever it idles, so a proxy in front should drop its idle connections earlier.
-    pub header_timeout: Duration,
-    /// How long a connection may stay open without a request.
-    pub idle_timeout: Duration,
-    /// How long a client may refuse to take bytes that wait for it.
-    pub write_timeout: Duration,
     /// Pause after which an event stream shows that it lives.
     pub heartbeat: Duration,
     /// How long the gateway is not ready before it stops accepting, so that a load balancer notices.
@@ -83,20 +83,17 @@ impl Config {
             project_storage_url: peer(env, "BACKLOT_PROJECT_STORAGE_URL", "http://127.0.0.1:9092", "address of project-storage"),
             rate_limit_url: peer(env, "BACKLOT_RATE_LIMIT_URL", "http://127.0.0.1:9093", "address of rate-limit"),
             secret: ClusterSecret::read(env, Caller::Gateway),
-            edge: Edge {
-                per_second: env.get("BACKLOT_EDGE_PER_SECOND", "50", "requests a second that one address may send; 0 switches this guard off"),
-                burst: env.get("BACKLOT_EDGE_BURST", "100", "requests that one address may send at once"),
-            },
-            max_requests: env.get("BACKLOT_MAX_REQUESTS", "1024", "HTTP requests in work at once; more are answered 503"),
+            edge: Edge::read(env),
+            max_requests: env.get::<NonZeroUsize>("BACKLOT_MAX_REQUESTS", "1024", "HTTP requests in work at once; more are answered 503").get(),
             max_streams_per_user: env
                 .get::<NonZeroU32>("BACKLOT_MAX_STREAMS_PER_USER", "64", "event streams that one person may have open")
                 .get(),
-            max_connections: env.get("BACKLOT_MAX_CONNECTIONS", "10000", "open connections of each HTTP listener"),
+            max_waiting: env.get::<NonZeroUsize>("BACKLOT_MAX_WAITING", "4096", "HTTP requests whose body is on the way").get(),
+            receiving: server::receiving(env),
+            body_timeout: server::body_timeout(env),
+            limits: Limits::read(env),
             max_target: env.get::<NonZeroUsize>("BACKLOT_MAX_TARGET_BYTES", "4096", "bytes of a request's path and query together").get(),
             max_header: env.get::<NonZeroUsize>("BACKLOT_MAX_HEADER_BYTES", "8192", "bytes of one header's value").get(),
-            header_timeout: env.get("BACKLOT_HEADER_TIMEOUT", "10s", "how long the head of a request may take"),
-            idle_timeout: env.get("BACKLOT_IDLE_TIMEOUT", "75s", "how long an HTTP connection may stay open without a request"),
-            write_timeout: env.get("BACKLOT_WRITE_TIMEOUT", "30s", "how long a client may leave bytes waiting"),
             heartbeat: env.get("BACKLOT_HEARTBEAT", "15s", "pause after which an event stream sends a comment"),
             drain_delay: env.get("BACKLOT_DRAIN_DELAY", "0s", "how long the gateway reports not ready before it stops accepting"),
             drain: env.get("BACKLOT_DRAIN_TIMEOUT", "10s", "how long open calls and turns may go on after the stop signal"),
@@ -138,19 +135,7 @@ impl Config {
                 env.fault("BACKLOT_CORS_ORIGINS", problem.to_string());
             }
         }
-        let zeros = [("BACKLOT_MAX_REQUESTS", self.max_requests), ("BACKLOT_MAX_CONNECTIONS", self.max_connections)];
-        for (name, _) in zeros.into_iter().filter(|(_, value)| *value == 0) {
-            env.fault(name, "must be at least 1");
-        }
-        env.longer_than_zero([
-            ("BACKLOT_HEARTBEAT", self.heartbeat),
-            ("BACKLOT_HEADER_TIMEOUT", self.header_timeout),
-            ("BACKLOT_IDLE_TIMEOUT", self.idle_timeout),
-            ("BACKLOT_WRITE_TIMEOUT", self.write_timeout),
-        ]);
-        if self.edge.per_second > 0 && self.edge.burst == 0 {
-            env.fault("BACKLOT_EDGE_BURST", "must be at least 1");
-        }
+        env.longer_than_zero([("BACKLOT_HEARTBEAT", self.heartbeat)]);
     }
 }
 
@@ -205,6 +190,14 @@ mod tests {
             "BACKLOT_EDGE_BURST",
             "BACKLOT_MAX_TARGET_BYTES",
             "BACKLOT_MAX_HEADER_BYTES",
+            "BACKLOT_MAX_WAITING",
+            "BACKLOT_RECEIVING_BYTES",
+            "BACKLOT_UNSENT_BYTES",
+            "BACKLOT_MAX_RESETS",
+            "BACKLOT_SHARE_CONNECTION",
+            "BACKLOT_SHARE_ADDRESS",
+            "BACKLOT_SHARE_PERSON",
+            "BACKLOT_BODY_TIMEOUT",
             "BACKLOT_HEARTBEAT",
             "BACKLOT_HEADER_TIMEOUT",
             "BACKLOT_IDLE_TIMEOUT",

@@ -13,15 +13,22 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::{Bytes, BytesMut};
+use chassis::share::Share;
 use http_body_util::BodyExt as _;
-use proto::error::{ErrorCode, FieldViolation};
+use proto::{
+    auth::Plan,
+    error::{ErrorCode, FieldViolation},
+    plan,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_path_to_error::{Path, Segment};
-use tokio::sync::SemaphorePermit;
+use tokio::time::Instant;
 
 use crate::{
-    app::{App, BODY_UNIT},
+    app::App,
+    auth::Identity,
     error::{Failure, SERVICE, fault, invalid},
+    place::{self, Place},
 };
 
 /// Bodies of ordinary requests.
@@ -33,9 +40,11 @@ pub(crate) const CHAT: usize = 8 * 1024 * 1024;
 /// A save of 50 MiB, the most that a project holds, with room for escapes, base64 and paths.
 pub(crate) const SAVE: usize = 72 * 1024 * 1024;
 
-/// How long a body may take, so that a slow sender does not hold a request for ever.
-const BODY_TIME: Duration = Duration::from_secs(20);
-const SAVE_BODY_TIME: Duration = Duration::from_secs(60);
+/// Bytes of a body that are not counted among those that are arriving.
+const UNCOUNTED: usize = 16 * 1024;
+/// How much longer a text may be as JSON than as it is stored.
+const ESCAPED: usize = 3;
+const RECEIVING: &str = "bytes that are arriving";
 /// A refused body is read on for a moment, since closing on unread bytes would take the answer away from the sender.
 const DISCARD_TIME: Duration = Duration::from_secs(2);
 /// Bodies from here on are parsed on a thread of their own.
@@ -141,9 +150,11 @@ impl<T: DeserializeOwned + Send + 'static, const LIMIT: usize> FromRequest<Arc<A
             return Err(fault(ErrorCode::InvalidArgument, "UNSUPPORTED_MEDIA_TYPE", "the body must have the type application/json").into());
         }
         plain(&parts.headers)?;
-        let announced = announced(&parts.headers);
-        let mut room = Room { app, held: None };
-        let bytes = read(announced, body, LIMIT, &mut room).await?;
+        let mut arriving = Arriving::new(app, &parts, LIMIT)?;
+        let bytes = arriving.read(announced(&parts.headers), body).await?;
+        if let Some(place) = parts.extensions.get::<Place>() {
+            place.whole()?;
+        }
         if bytes.is_empty() {
             return parse(b"{}").map(Self);
         }
@@ -179,59 +190,62 @@ fn announced(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok())
 }
 
-/// Memory for a large body, taken as it arrives: who announces much and sends nothing holds up nobody.
-struct Room<'a> {
-    app: &'a App,
-    held: Option<SemaphorePermit<'a>>,
+/// How a body may arrive.
+struct Arriving {
+    limit: usize,
+    time: Duration,
+    until: Instant,
+    /// Its part of the bytes that are arriving, taken as they come: who announces much and sends nothing holds up nobody.
+    share: Option<Share>,
 }
 
-impl Room<'_> {
-    /// Room for so many bytes together, unless it has that already.
+impl Arriving {
+    fn new(app: &App, parts: &Parts, most: usize) -> Result<Self, Failure> {
+        let plan = parts.extensions.get::<Identity>().and_then(Identity::user).map_or(Plan::Unspecified, |user| user.plan);
+        // What JSON makes of a save that is as large as the plan allows, with room for escapes.
+        let limit = if most == SAVE { SAVE.min(ESCAPED * plan::save_bytes(plan)) } else { most };
+        let time = if most > ORDINARY { app.config.body_timeout * 3 } else { app.config.body_timeout };
+        let holder = parts.extensions.get::<Place>().map(Place::holder).unwrap_or_default();
+        let share = app.receiving.try_take(&holder, 0).map_err(|exhausted| place::refusal(exhausted, RECEIVING))?;
+        Ok(Self { limit, time, until: Instant::now() + time, share: Some(share) })
+    }
+
+    /// Room for so many bytes together.
     async fn grow(&mut self, bytes: usize) -> Result<(), Failure> {
-        let units = bytes.div_ceil(BODY_UNIT).saturating_sub(self.held.as_ref().map_or(0, SemaphorePermit::num_permits));
-        if units == 0 {
-            return Ok(());
-        }
-        let more = self.app.bodies.acquire_many(u32::try_from(units).unwrap_or(u32::MAX));
-        let Ok(Ok(more)) = tokio::time::timeout(BODY_TIME, more).await else {
-            return Err(fault(ErrorCode::Unavailable, "OVERLOADED", "too many large requests are in work; try again").into());
-        };
-        match &mut self.held {
-            Some(held) => held.merge(more),
-            None => self.held = Some(more),
-        }
-        Ok(())
+        let Some(share) = self.share.as_mut().filter(|_| bytes > UNCOUNTED) else { return Ok(()) };
+        let more = bytes.saturating_sub(share.amount());
+        share.grow(more, self.until).await.map_err(|exhausted| place::refusal(exhausted, RECEIVING))
     }
-}
 
-async fn read(announced: Option<usize>, mut body: Body, limit: usize, room: &mut Room<'_>) -> Result<Bytes, Failure> {
-    let time = if limit > ORDINARY { SAVE_BODY_TIME } else { BODY_TIME };
-    if announced.is_none_or(|length| length <= limit)
-        && let Some(bytes) = tokio::time::timeout(time, collect(&mut body, limit, room)).await.map_err(|_| too_slow(time))??
-    {
-        return Ok(bytes);
+    async fn read(&mut self, announced: Option<usize>, mut body: Body) -> Result<Bytes, Failure> {
+        if announced.is_none_or(|length| length <= self.limit) {
+            let (time, until) = (self.time, self.until);
+            let read = tokio::time::timeout_at(until, self.collect(&mut body)).await.map_err(|_| too_slow(time))??;
+            if let Some(bytes) = read {
+                return Ok(bytes);
+            }
+        }
+        self.share = None;
+        let discard = async { while body.frame().await.is_some_and(|frame| frame.is_ok()) {} };
+        let _ = tokio::time::timeout(DISCARD_TIME, discard).await;
+        let text = format!("the body must be at most {} bytes", self.limit);
+        Err(fault(ErrorCode::InvalidArgument, "TOO_LARGE", text).with("limit", self.limit.to_string()).into())
     }
-    let discard = async { while body.frame().await.is_some_and(|frame| frame.is_ok()) {} };
-    let _ = tokio::time::timeout(DISCARD_TIME, discard).await;
-    let text = format!("the body must be at most {limit} bytes");
-    Err(fault(ErrorCode::InvalidArgument, "TOO_LARGE", text).with("limit", limit.to_string()).into())
-}
 
-/// The whole body, or nothing if it is longer than the limit.
-async fn collect(body: &mut Body, limit: usize, room: &mut Room<'_>) -> Result<Option<Bytes>, Failure> {
-    let mut bytes = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|e| fault(ErrorCode::InvalidArgument, "BODY_BROKEN", format!("the body ended early: {e}")))?;
-        let Ok(data) = frame.into_data() else { continue };
-        if bytes.len() + data.len() > limit {
-            return Ok(None);
+    /// The whole body, or nothing if it is longer than the limit.
+    async fn collect(&mut self, body: &mut Body) -> Result<Option<Bytes>, Failure> {
+        let mut bytes = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|e| fault(ErrorCode::InvalidArgument, "BODY_BROKEN", format!("the body ended early: {e}")))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if bytes.len() + data.len() > self.limit {
+                return Ok(None);
+            }
+            self.grow(bytes.len() + data.len()).await?;
+            bytes.extend_from_slice(&data);
         }
-        if limit > ORDINARY {
-            room.grow(bytes.len() + data.len()).await?;
-        }
-        bytes.extend_from_slice(&data);
+        Ok(Some(bytes.freeze()))
     }
-    Ok(Some(bytes.freeze()))
 }
 
 fn too_slow(time: Duration) -> Failure {

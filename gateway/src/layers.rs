@@ -7,24 +7,22 @@
 //! 4. the host: a name that is not ours is served nothing;
 //! 5. the lengths of the head: what is too long goes nowhere;
 //! 6. panic to 500: as far out as an answer can still be told what failed;
-//! 7. load shed: before anything that costs;
-//! 8. edge limit: by address, in memory;
+//! 7. edge limit: by address, in memory;
+//! 8. a place: shares of what may be on the way and in work;
 //! 9. CSRF: decides by headers alone;
 //! 10. on routes of the API: who asks (the limit counts by person), then the policy `general`, then the handler with its own
 //!     body limit.
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{any::Any, time::Duration};
 
 use axum::{
     Router,
-    extract::{Request, State},
     http::{HeaderName, HeaderValue, Method, header},
-    middleware::{Next, from_fn_with_state},
+    middleware::from_fn_with_state,
     response::{IntoResponse, Response},
 };
-use chassis::task::Tasks;
+use chassis::{edge::Edge, task::Tasks};
 use proto::error::ErrorCode;
-use tokio::sync::Semaphore;
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowOrigin, CorsLayer},
@@ -37,7 +35,8 @@ use crate::{
     error::{Failure, PANIC, fault},
     head::{self, Lengths},
     host::{self, Names},
-    limit::{self, Edge},
+    limit,
+    place::{self, Places},
     request::{self, Door},
 };
 
@@ -76,9 +75,9 @@ const CORS_EXPOSED: [HeaderName; 12] = [
 /// The stack of the main listener. `router` has its routes and their own layers.
 pub(crate) fn main(router: Router, app: &App, tasks: &Tasks) -> Router {
     let router = router.layer(csrf(app));
-    let router = limit::edge(router, app.config.edge, tasks);
+    let router = guarded(router, app, app.config.edge, tasks);
     let names = Names::new(&app.origins.main, &app.config.hosts);
-    let router = guarded(router, app).layer(from_fn_with_state(names, host::known));
+    let router = router.layer(from_fn_with_state(names, host::known));
     let router = match cors(&app.config.cors_origins) {
         Some(cors) => router.layer(cors),
         None => router,
@@ -91,17 +90,15 @@ pub(crate) fn main(router: Router, app: &App, tasks: &Tasks) -> Router {
 /// The stack of the listener for previews. They bear no credentials: no CSRF, no CORS but the headers of [`crate::preview`].
 /// A page loads many files at once, so the edge lets through ten times as much.
 pub(crate) fn preview(router: Router, app: &App, tasks: &Tasks) -> Router {
-    let Edge { per_second, burst } = app.config.edge;
-    let router = limit::edge(router, Edge { per_second: per_second.saturating_mul(10), burst: burst.saturating_mul(10) }, tasks);
-    outermost(guarded(router, app), app, true)
+    outermost(guarded(router, app, app.config.edge.times(10), tasks), app, true)
 }
 
-fn guarded(router: Router, app: &App) -> Router {
-    let lengths = Lengths { target: app.config.max_target, header: app.config.max_header };
-    router
-        .layer(from_fn_with_state(Arc::new(Semaphore::new(app.config.max_requests)), shed))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(lengths, head::bounded))
+fn guarded(router: Router, app: &App, edge: Edge, tasks: &Tasks) -> Router {
+    let config = &app.config;
+    let lengths = Lengths { target: config.max_target, header: config.max_header };
+    let places = Places::new(config.max_waiting, config.max_requests, config.limits.percent, config.trusted_hops > 0);
+    let router = router.layer(from_fn_with_state(places, place::given));
+    limit::edge(router, edge, tasks).layer(CatchPanicLayer::custom(panicked)).layer(from_fn_with_state(lengths, head::bounded))
 }
 
 fn outermost(router: Router, app: &App, secret_paths: bool) -> Router {
@@ -109,15 +106,6 @@ fn outermost(router: Router, app: &App, secret_paths: bool) -> Router {
     let router = router.layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff")).layer(fixed(header::REFERRER_POLICY, "no-referrer"));
     let router = if app.origins.secure() { router.layer(fixed(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000")) } else { router };
     router.layer(from_fn_with_state(Door { hops: app.config.trusted_hops, secret_paths }, request::arrive))
-}
-
-/// Requests in work are counted until their answer begins; event streams have a limit of their own.
-async fn shed(State(slots): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
-    let Ok(_slot) = slots.try_acquire() else {
-        let fault = fault(ErrorCode::Unavailable, "OVERLOADED", "too many requests are in work; try again");
-        return Failure::from(fault.retry_after(Duration::from_secs(1))).into_response();
-    };
-    next.run(request).await
 }
 
 /// The panic hook has reported the place and told Sentry; the client learns only that it happened.

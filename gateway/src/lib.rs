@@ -4,7 +4,7 @@
 //!
 //! In reading order:
 //! - [`config`], `origin`, `app`: settings; what the gateway is called from outside; the parts that handlers share.
-//! - `accept`: the accept loop of both listeners. `layers`: everything around a handler, and why in this order.
+//! - `layers`: everything around a handler, and why in this order. `place`: how many requests there may be.
 //! - [`router`]: every route. `routes`: their handlers. `json`: messages in and out; `media`: which type is wanted. `error`: faults to
 //!   problem documents.
 //! - `head`: how long the parts of a head may be. `host`: which names are ours. `request`, `address`, `metrics`: what every request gets. `auth`, `cookie`,
@@ -18,7 +18,6 @@ pub mod config;
 pub mod openapi;
 pub mod router;
 
-mod accept;
 mod address;
 mod agui;
 mod app;
@@ -37,6 +36,7 @@ mod metrics;
 mod origin;
 mod page;
 mod parts;
+mod place;
 mod preview;
 mod request;
 mod revocations;
@@ -47,15 +47,20 @@ mod upstream;
 
 use std::sync::Arc;
 
-use chassis::task::Tasks;
+use axum::{Router, body::Body, http::Request, response::IntoResponse as _};
+use chassis::{
+    listen::{Listener, Protocol},
+    share::Shares,
+    task::Tasks,
+};
+use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::config::Config;
-pub use crate::limit::Edge;
 use crate::{
-    accept::Limits,
     app::{App, Origins},
+    error::{About, render},
 };
 
 /// Where the gateway listens.
@@ -97,16 +102,11 @@ pub async fn serve(config: Config, listeners: Listeners, shutdown: CancellationT
     background.spawn(Arc::clone(&app.revocations).follow(Arc::clone(&app.upstream), background.token()));
     let main = layers::main(router::main(&app), &app, &background);
     let previews = layers::preview(router::previews(&app), &app, &background);
-    let limits = Limits {
-        connections: app.config.max_connections,
-        header: app.config.header_timeout,
-        idle: app.config.idle_timeout,
-        write: app.config.write_timeout,
-    };
+    let unsent = Shares::new(app.config.limits.unsent, app.config.limits.percent);
     let accepting = async {
         tokio::join!(
-            accept::serve(listeners.main, main, limits, &connections, draining.clone()),
-            accept::serve(listeners.preview, previews, limits, &connections, draining.clone()),
+            accept(listeners.main, main, &app, &unsent, &connections),
+            accept(listeners.preview, previews, &app, &unsent, &connections),
         );
     };
     let leaving = async {
@@ -118,4 +118,21 @@ pub async fn serve(config: Config, listeners: Listeners, shutdown: CancellationT
     connections.shutdown(app.config.drain).await;
     background.shutdown(app.config.drain).await;
     Ok(())
+}
+
+/// Accepts on one listener until the gateway drains.
+async fn accept(listener: TcpListener, router: Router, app: &App, unsent: &Arc<Shares>, connections: &Tasks) {
+    let refuse = |exhausted| {
+        let about = About { path: "", request_id: "", trace_id: "" };
+        render(place::refusal(exhausted, "unread bytes of answers").into_response(), &about)
+    };
+    let listening = Listener {
+        limits: app.config.limits.clone(),
+        protocol: Protocol::Web,
+        proxied: app.config.trusted_hops > 0,
+        unsent: Arc::clone(unsent),
+        refuse: Arc::new(refuse),
+    };
+    let service = tower::util::MapRequest::new(router, |request: Request<Incoming>| request.map(Body::new));
+    listening.serve(listener, service, connections, app.draining.clone()).await;
 }

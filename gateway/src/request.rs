@@ -2,7 +2,7 @@
 //! if it fails. Headers that only we may set are dropped before anybody reads them.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr},
     sync::Arc,
     time::Instant,
 };
@@ -16,6 +16,7 @@ use axum::{
 use chassis::{
     context::Context,
     identity::{Caller, User},
+    listen::Connection,
     propagation,
 };
 use tower_http::request_id::{MakeRequestId as _, MakeRequestUuid};
@@ -34,10 +35,6 @@ const TRACE_RESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 const LONGEST_SHOWN: usize = 1024;
 /// Headers that speak for a proxy or for a service of ours.
 const OURS: [&str; 3] = ["x-backlot-", "x-forwarded-", "grpc-"];
-
-/// The other end of the connection; put there by the accept loop.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// What is known of a request before anybody looks into it.
 #[derive(Debug, Clone)]
@@ -71,7 +68,7 @@ pub(crate) struct Door {
 
 /// The outermost middleware.
 pub(crate) async fn arrive(State(door): State<Door>, mut request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+    let peer = request.extensions().get::<Connection>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |connection| connection.peer().ip());
     let address = address::client(peer, request.headers(), door.hops);
     let request_id = request_id(&request);
     strip(request.headers_mut());

@@ -8,6 +8,7 @@ pub(crate) mod conflicts;
 pub(crate) mod projects;
 pub(crate) mod system;
 pub(crate) mod turns;
+mod whole;
 
 use axum::{
     extract::Request,

@@ -1,11 +1,15 @@
 //! Typed clients of the four services. A client is a handle on a shared channel: cloning it for a call costs nothing.
 
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chassis::{
     client::{MAX_MESSAGE_BYTES, ServiceChannel, connect, keyed},
     context::Context,
     identity::Caller,
+    postgres,
 };
 use futures::future::join_all;
 use proto::{
@@ -14,14 +18,15 @@ use proto::{
     project_storage::project_storage_service_client::ProjectStorageServiceClient,
     rate_limit::rate_limit_service_client::RateLimitServiceClient,
 };
+use tokio::sync::Mutex;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use crate::{config::Config, error::Failure, json::present, routes::Replayed};
 
 /// How long a service may take to say that it is well.
 const HEALTH_TIME: Duration = Duration::from_secs(1);
-/// The engine that most services need, as their health service calls it.
-const POSTGRES: &str = "postgres";
+/// How long that is remembered.
+const REMEMBERED: Duration = Duration::from_millis(250);
 
 pub(crate) struct Upstream {
     auth: ServiceChannel,
@@ -83,6 +88,27 @@ impl Upstream {
     }
 }
 
+/// What the services said of themselves a moment ago: however many probes ask, the services are asked four times a second.
+#[derive(Default)]
+pub(crate) struct Readiness(Mutex<Option<(Instant, Services)>>);
+
+/// Each service's name and what it can do.
+type Services = Arc<Vec<(&'static str, Health)>>;
+
+impl Readiness {
+    pub(crate) async fn of(&self, upstream: &Upstream) -> Services {
+        let mut known = self.0.lock().await;
+        if let Some((since, health)) = &*known
+            && since.elapsed() < REMEMBERED
+        {
+            return Arc::clone(health);
+        }
+        let health = Arc::new(upstream.health().await);
+        *known = Some((Instant::now(), Arc::clone(&health)));
+        health
+    }
+}
+
 /// What a service says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Health {
@@ -98,7 +124,7 @@ async fn health_of(channel: ServiceChannel) -> Health {
     let asking = async {
         match status(&mut client, "").await {
             Some(ServingStatus::Serving) => Health::Serving,
-            Some(_) if status(&mut client, POSTGRES).await == Some(ServingStatus::NotServing) => Health::Lacks(POSTGRES),
+            Some(_) if status(&mut client, postgres::ENGINE).await == Some(ServingStatus::NotServing) => Health::Lacks(postgres::ENGINE),
             _ => Health::Away,
         }
     };

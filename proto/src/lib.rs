@@ -1,13 +1,14 @@
 //! The contract and nothing else: the generated modules of `backlot.*.v1`, the one error that crosses every hop, typed ids
 //! and the JSON form of an event.
 //!
-//! Read the `.proto` files first; they are the specification. Then [`error`], [`id`], [`event`], [`path`].
+//! Read the `.proto` files first; they are the specification. Then [`error`], [`id`], [`event`], [`path`], [`plan`].
 
 pub mod codec;
 pub mod error;
 pub mod event;
 pub mod id;
 pub mod path;
+pub mod plan;
 pub mod text;
 
 /// Every file of the contract with its imports and comments, as an encoded `google.protobuf.FileDescriptorSet`.

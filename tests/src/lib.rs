@@ -1,7 +1,9 @@
 //! Journeys over the public surface, on a real cluster. Helpers first: [`cluster`] starts one, [`person`] uses it, [`sse`] watches
-//! it, [`model_server`] answers in place of a model provider, [`canary`] tells how much of the time was there. The journeys are in
+//! it, [`model_server`] answers in place of a model provider, [`canary`] tells how much of the time was there,
+//! [`attack`] is what a stranger may try. The journeys are in
 //! `tests/`, the measurements in `src/bin/bench`.
 
+pub mod attack;
 pub mod canary;
 pub mod chaos;
 pub mod cluster;

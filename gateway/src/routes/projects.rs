@@ -18,7 +18,7 @@ use proto::project_storage::{
 };
 use serde::Serialize;
 
-use super::{Replayed, has_version, idempotency, if_match, precondition, put_etag};
+use super::{Replayed, has_version, idempotency, if_match, precondition, put_etag, whole};
 use crate::{
     app::App,
     auth::Signed,
@@ -122,7 +122,10 @@ pub(crate) async fn change(
 }
 
 pub(crate) async fn load(State(app): State<Arc<App>>, signed: Signed, Params(request): Params<LoadProjectRequest>) -> Reply {
-    reply(app.upstream.projects().load_project(signed.context.request(request)).await?.get_ref())
+    if request.page_bytes != 0 || !request.page_token.is_empty() {
+        return reply(app.upstream.projects().load_project(signed.context.request(request)).await?.get_ref());
+    }
+    whole::load(app, signed.context, request).await
 }
 
 pub(crate) async fn files(State(app): State<Arc<App>>, signed: Signed, Params(request): Params<ListFilesRequest>) -> Reply {

@@ -18,7 +18,7 @@ pub(crate) async fn healthz() -> Response {
 
 /// The first request can be served: every service answers, and this process is not about to leave.
 pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Response {
-    let services = app.upstream.health().await;
+    let services = app.readiness.of(&app.upstream).await;
     let leaving = app.leaving.is_cancelled();
     let ready = !leaving && services.iter().all(|(_, health)| *health == Health::Serving);
     let missing: Map<String, Value> = services
@@ -28,7 +28,7 @@ pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Response {
         )
         .collect();
     let services: Map<String, Value> =
-        services.into_iter().map(|(name, health)| (name.to_owned(), Value::from(health == Health::Serving))).collect();
+        services.iter().map(|(name, health)| ((*name).to_owned(), Value::from(*health == Health::Serving))).collect();
     let mut response = document(
         if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE },
         &json!({"ready": ready, "draining": leaving, "services": services, "missing": missing}),

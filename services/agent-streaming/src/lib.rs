@@ -50,9 +50,10 @@ use std::{sync::Arc, time::Duration};
 use chassis::{
     client,
     identity::{Caller, Keys, Verifier},
+    limit::General,
     page::PageTokens,
     postgres, redis,
-    server::{self, Rule, Server},
+    server::{self, Rule, Server, Size::Ordinary},
     task::Tasks,
 };
 use proto::agent_streaming::agent_streaming_service_server::AgentStreamingServiceServer;
@@ -79,13 +80,13 @@ pub const NAME: &str = error::SERVICE;
 
 /// Who may call what. Everything here is public and acts for a person.
 pub const RULES: &[Rule] = &[
-    Rule { rpc: "StartTurn", callers: PUBLIC, user: true },
-    Rule { rpc: "GetTurn", callers: PUBLIC, user: true },
-    Rule { rpc: "ListTurns", callers: PUBLIC, user: true },
-    Rule { rpc: "StreamTurnEvents", callers: PUBLIC, user: true },
-    Rule { rpc: "CancelTurn", callers: PUBLIC, user: true },
-    Rule { rpc: "ListAgents", callers: PUBLIC, user: true },
-    Rule { rpc: "GetAgent", callers: PUBLIC, user: true },
+    Rule { rpc: "StartTurn", callers: PUBLIC, user: true, size: Ordinary },
+    Rule { rpc: "GetTurn", callers: PUBLIC, user: true, size: Ordinary },
+    Rule { rpc: "ListTurns", callers: PUBLIC, user: true, size: Ordinary },
+    Rule { rpc: "StreamTurnEvents", callers: PUBLIC, user: true, size: Ordinary },
+    Rule { rpc: "CancelTurn", callers: PUBLIC, user: true, size: Ordinary },
+    Rule { rpc: "ListAgents", callers: PUBLIC, user: true, size: Ordinary },
+    Rule { rpc: "GetAgent", callers: PUBLIC, user: true, size: Ordinary },
 ];
 const PUBLIC: &[Caller] = &[Caller::Direct, Caller::Gateway];
 
@@ -162,9 +163,11 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     let worker = Worker::new(Arc::clone(&parts));
 
     let verifier = Arc::new(Verifier::new(Caller::AgentStreaming, &config.cluster_secret, Keys::Remote(auth)));
+    let limits = parts.upstream.limits();
     let server = Server::new(Caller::AgentStreaming, config.server, verifier, RULES)
         .add(AgentStreamingServiceServer::new(Service(parts)).accept_compressed(CompressionEncoding::Gzip))
-        .needs("postgres", postgres::watch(&db));
+        .counts(General::new(limits))
+        .needs(postgres::ENGINE, postgres::watch(&db));
     let driving = async {
         worker.run().await;
         worker.drain().await;

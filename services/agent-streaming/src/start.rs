@@ -303,7 +303,8 @@ async fn accept(parts: &Parts, turn: Turn, project: ProjectId) -> Result<Turn, E
     };
     if let Some((stopped, seq)) = stopped {
         cancel::announce(parts, stopped, seq);
-        if let Some(stopped) = turns::find(&parts.db, stopped, turn.user_id).await? {
+        // The turn is accepted already: what cannot be read for the log fails nothing.
+        if let Ok(Some(stopped)) = turns::find(&parts.db, stopped, turn.user_id).await {
             cancel::report(&stopped);
         }
     }

@@ -39,6 +39,10 @@ impl Upstream {
         Self { storage, limits: RateLimitServiceClient::new(limits) }
     }
 
+    pub(crate) fn limits(&self) -> RateLimitServiceClient<ServiceChannel> {
+        self.limits.clone()
+    }
+
     /// Whether the person may start another turn now.
     pub(crate) async fn admit(&self, context: &Context, user: UserId) -> Result<(), Fault> {
         let subject = format!("user:{user}");

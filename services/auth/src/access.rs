@@ -2,19 +2,24 @@
 
 use chassis::{
     identity::Caller::{self, AgentStreaming, Direct, Gateway, Operator, ProjectStorage, RateLimit},
-    server::Rule,
+    server::{Rule, Size::Ordinary},
 };
 
 const PUBLIC: &[Caller] = &[Direct, Gateway];
 
 pub const RULES: &[Rule] = &[
-    Rule { rpc: "SignUp", callers: PUBLIC, user: false },
-    Rule { rpc: "SignIn", callers: PUBLIC, user: false },
-    Rule { rpc: "SignOut", callers: PUBLIC, user: false },
-    Rule { rpc: "GetSession", callers: PUBLIC, user: true },
-    Rule { rpc: "CreateAccessToken", callers: PUBLIC, user: false },
-    Rule { rpc: "GetKeySet", callers: &[Direct, Gateway, AgentStreaming, ProjectStorage, RateLimit, Operator], user: false },
-    Rule { rpc: "WatchRevocations", callers: &[Gateway, ProjectStorage], user: false },
+    Rule { rpc: "SignUp", callers: PUBLIC, user: false, size: Ordinary },
+    Rule { rpc: "SignIn", callers: PUBLIC, user: false, size: Ordinary },
+    Rule { rpc: "SignOut", callers: PUBLIC, user: false, size: Ordinary },
+    Rule { rpc: "GetSession", callers: PUBLIC, user: true, size: Ordinary },
+    Rule { rpc: "CreateAccessToken", callers: PUBLIC, user: false, size: Ordinary },
+    Rule {
+        rpc: "GetKeySet",
+        callers: &[Direct, Gateway, AgentStreaming, ProjectStorage, RateLimit, Operator],
+        user: false,
+        size: Ordinary,
+    },
+    Rule { rpc: "WatchRevocations", callers: &[Gateway, ProjectStorage], user: false, size: Ordinary },
 ];
 
 #[cfg(test)]

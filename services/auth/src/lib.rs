@@ -37,11 +37,12 @@ use std::{sync::Arc, time::Duration};
 use chassis::{
     client, clock,
     identity::{Caller, Keys, Verifier},
+    limit::General,
     postgres,
     server::{self, Server},
     task::Tasks,
 };
-use proto::auth::auth_service_server::AuthServiceServer;
+use proto::{auth::auth_service_server::AuthServiceServer, rate_limit::rate_limit_service_client::RateLimitServiceClient};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
@@ -85,10 +86,11 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     let rate_limit = client::connect(Caller::Auth, Caller::RateLimit, &config.rate_limit_url, &config.cluster_secret);
     let published = keyring.published();
     let verifier = Verifier::new(Caller::Auth, &config.cluster_secret, Keys::Local(published.clone()));
-    let accounts = account::Accounts::new(pool.clone(), hashes, rate_limit, keyring, feed.clone());
+    let accounts = account::Accounts::new(pool.clone(), hashes, rate_limit.clone(), keyring, feed.clone());
     let served = Server::new(Caller::Auth, config.server, Arc::new(verifier), access::RULES)
         .add(AuthServiceServer::new(grpc::Api { accounts, published, feed }).accept_compressed(CompressionEncoding::Gzip))
-        .needs("postgres", postgres::watch(&pool))
+        .counts(General::new(RateLimitServiceClient::new(rate_limit)))
+        .needs(postgres::ENGINE, postgres::watch(&pool))
         .serve(listener, shutdown)
         .await;
 

@@ -6,7 +6,10 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-use chassis::config::{Env, SettingDoc};
+use chassis::{
+    config::{Env, SettingDoc},
+    postgres,
+};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use crate::settings::{self, Role};
@@ -71,7 +74,7 @@ async fn serving(address: SocketAddr) -> anyhow::Result<()> {
         return Ok(());
     }
     // A service without this engine does not know it.
-    let database = self::status(&mut client, "postgres").await;
+    let database = self::status(&mut client, postgres::ENGINE).await;
     let missing = if matches!(database, Ok(ServingStatus::NotServing)) { ", postgres cannot be used" } else { "" };
     bail!("the service is not ready: {}{missing}", status.as_str_name())
 }

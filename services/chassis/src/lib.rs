@@ -7,6 +7,8 @@
 //! - [`postgres`], [`redis`]: the two engines, with spans, metrics and limits; `postgres::child` is the private server.
 //! - [`identity`], [`context`], [`propagation`], `deadline`, [`server`], [`client`]: who calls, on whose behalf, in which trace, for
 //!   how long, through one standard stack both ways.
+//! - [`listen`], [`share`], [`edge`]: the accept loop of HTTP and gRPC; what one client may hold of what all share; how often one
+//!   address may ask.
 //! - [`error`], [`page`], [`limit`]: from a typed error to a status; page tokens; asking the rate limiter.
 //! - `failpoint`, [`planted`] (features `failpoints`, `planted`): faults and bugs for the chaos harness.
 //! - `testing` (feature `testing`): private engines and waiting, for the tests of the crates above.
@@ -16,12 +18,14 @@ pub mod clock;
 pub mod config;
 pub mod context;
 mod deadline;
+pub mod edge;
 pub mod error;
 mod failpoint;
 pub mod identity;
 pub mod jitter;
 pub mod lifecycle;
 pub mod limit;
+pub mod listen;
 pub mod page;
 pub mod planted;
 pub mod postgres;
@@ -29,6 +33,7 @@ pub mod propagation;
 pub mod redis;
 pub mod secret;
 pub mod server;
+pub mod share;
 pub mod task;
 pub mod telemetry;
 #[cfg(feature = "testing")]

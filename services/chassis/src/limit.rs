@@ -1,5 +1,7 @@
 //! Asking rate-limit, the same way everywhere.
 
+mod general;
+
 use std::time::Duration;
 
 use proto::{
@@ -7,6 +9,7 @@ use proto::{
     rate_limit::{CheckRequest, CheckResponse, PolicyCheck, PolicyDecision, rate_limit_service_client::RateLimitServiceClient},
 };
 
+pub use self::general::General;
 use crate::{client::ServiceChannel, context::Context};
 
 /// Takes one unit from each (policy, subject), or none of them.

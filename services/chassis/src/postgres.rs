@@ -32,6 +32,8 @@ use crate::{
     failpoint, telemetry,
 };
 
+/// What the engine is called where a service says that it needs it.
+pub const ENGINE: &str = "postgres";
 /// A statement above this is written down as slow.
 pub const SLOW: Duration = Duration::from_secs(1);
 /// The oldest server whose SQL we keep to.

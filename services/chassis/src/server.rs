@@ -1,26 +1,32 @@
 //! The gRPC server that every service runs: one listener, one stack, health and reflection.
 
+mod message;
 mod metrics;
 mod stack;
 mod undecodable;
 
 use std::{convert::Infallible, num::NonZeroUsize, sync::Arc, time::Duration};
 
+use proto::auth::Plan;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 use tonic::{
+    Status,
     body::Body,
     server::NamedService,
     service::{Routes, RoutesBuilder},
-    transport::{Server as Transport, server::TcpIncoming},
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tower::Service;
 
 use crate::{
     config::Env,
+    edge::Edge,
     identity::{Caller, Verifier},
-    task,
+    limit::General,
+    listen::{Limits, Listener, Protocol},
+    share::Shares,
+    task::{self, Tasks},
 };
 
 /// One row of a service's access table. An RPC without a row is denied to everybody.
@@ -32,6 +38,19 @@ pub struct Rule {
     pub callers: &'static [Caller],
     /// Whether it needs an access token.
     pub user: bool,
+    /// How large its message may be.
+    pub size: Size,
+}
+
+/// How large the message of a request may be.
+#[derive(Debug, Clone, Copy)]
+pub enum Size {
+    /// As every gRPC server takes it: 4 MiB.
+    Ordinary,
+    /// So many bytes for a person of that plan.
+    OfPlan(fn(Plan) -> usize),
+    /// What services send each other.
+    Large,
 }
 
 /// Settings of the server.
@@ -43,6 +62,15 @@ pub struct Config {
     pub reflection: bool,
     /// How long open calls may go on after the stop signal.
     pub drain: Duration,
+    /// How long the message of a request may take to arrive; three times as long where it may be large.
+    pub body_timeout: Duration,
+    /// Bytes of messages that have begun to arrive and are not yet answered.
+    pub receiving: usize,
+    /// Open calls of callers that are not of the cluster.
+    pub direct_calls: usize,
+    /// How often one address that is not of the cluster may call.
+    pub edge: Edge,
+    pub limits: Limits,
 }
 
 impl Config {
@@ -57,8 +85,27 @@ impl Config {
                 .get(),
             reflection: env.get("BACKLOT_REFLECTION", "false", "gRPC reflection also on listeners that are not loopback"),
             drain: env.get("BACKLOT_DRAIN_TIMEOUT", "10s", "how long open calls and turns may go on after the stop signal"),
+            body_timeout: body_timeout(env),
+            receiving: receiving(env),
+            direct_calls: env
+                .get::<NonZeroUsize>("BACKLOT_MAX_DIRECT_CALLS", "10000", "open calls of programs that call a service without the gateway")
+                .get(),
+            edge: Edge::read(env),
+            limits: Limits::read(env),
         }
     }
+}
+
+/// How long the body of a request may take, at a service and at the gateway.
+pub fn body_timeout(env: &mut Env) -> Duration {
+    let timeout = env.get("BACKLOT_BODY_TIMEOUT", "20s", "how long the body of a request may take; a large one three times as long");
+    env.longer_than_zero([("BACKLOT_BODY_TIMEOUT", timeout)]);
+    timeout
+}
+
+/// How many bytes may be arriving, at a service and at the gateway.
+pub fn receiving(env: &mut Env) -> usize {
+    env.get::<NonZeroUsize>("BACKLOT_RECEIVING_BYTES", "536870912", "bytes of requests that are arriving, all together").get()
 }
 
 /// Why a server could not be built or ended by itself.
@@ -68,8 +115,6 @@ pub enum ServeError {
     Listener(#[source] std::io::Error),
     #[error("the descriptors are not readable")]
     Reflection(#[source] tonic_reflection::server::Error),
-    #[error("the server stopped")]
-    Transport(#[source] tonic::transport::Error),
 }
 
 /// Builds up to [`Server::serve`].
@@ -87,7 +132,7 @@ type Engine = (&'static str, watch::Receiver<Option<String>>);
 impl Server {
     #[must_use]
     pub fn new(me: Caller, config: Config, verifier: Arc<Verifier>, rules: &'static [Rule]) -> Self {
-        let stack = stack::Shared::new(me, verifier, rules, config.max_concurrent_requests);
+        let stack = stack::Shared::new(me, verifier, rules, &config);
         Self { config, stack, routes: Routes::builder(), names: Vec::new(), engines: Vec::new() }
     }
 
@@ -102,6 +147,13 @@ impl Server {
         self.names.push(S::NAME);
         self.stack.names.push(S::NAME);
         self.routes.add_service(service);
+        self
+    }
+
+    /// Counts the calls of programs that come without the gateway by the policy `general`, as the gateway counts its own.
+    #[must_use]
+    pub fn counts(mut self, general: General) -> Self {
+        self.stack.general = Some(general);
         self
     }
 
@@ -138,28 +190,30 @@ impl Server {
         let (names, drain) = (self.names.clone(), self.config.drain);
         let stopping = shutdown.clone();
         let reporting = task::spawn(shutdown.clone().run_until_cancelled_owned(keep_reporting(health.clone(), names.clone(), engines)));
-        let serving = transport().layer(stack::StackLayer::new(self.stack)).add_routes(self.routes.routes()).serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            async move {
-                stopping.cancelled().await;
-                // Or it could say that all is well once more.
-                let _ = reporting.await;
-                for name in std::iter::once("").chain(names) {
-                    health.set_service_status(name, ServingStatus::NotServing).await;
-                    // Whoever watches hears it, and the stream ends: it would hold the stop for as long as it is open.
-                    health.clear_service_status(name).await;
-                }
-            },
-        );
-        // An open stream would hold the graceful stop for ever.
-        let overdue = async {
-            shutdown.cancelled().await;
-            tokio::time::sleep(drain).await;
+        let (connections, background) = (Tasks::new(), Tasks::new());
+        let me = self.stack.me;
+        let listening = Listener {
+            protocol: Protocol::Grpc,
+            proxied: false,
+            unsent: Shares::new(self.config.limits.unsent, self.config.limits.percent),
+            refuse: Arc::new(move |exhausted| Status::from(exhausted.fault(me.name(), "unread bytes of answers")).into_http()),
+            limits: self.config.limits.clone(),
         };
-        tokio::select! {
-            served = serving => served.map_err(ServeError::Transport),
-            () = overdue => Ok(()),
+        let stack = self.stack.around(self.routes.routes(), &background);
+        listening.serve(listener, stack, &connections, shutdown).await;
+
+        stopping.cancelled().await;
+        // Or it could say that all is well once more.
+        let _ = reporting.await;
+        for name in std::iter::once("").chain(names) {
+            health.set_service_status(name, ServingStatus::NotServing).await;
+            // Whoever watches hears it, and the stream ends: it would hold the stop for as long as it is open.
+            health.clear_service_status(name).await;
         }
+        // An open stream would hold the graceful stop for ever.
+        connections.shutdown(drain).await;
+        background.shutdown(drain).await;
+        Ok(())
     }
 
     /// Lists only what this server serves, not the whole contract.
@@ -200,18 +254,4 @@ async fn engines_changed<F: Future<Output = Result<(), watch::error::RecvError>>
     changes: Vec<F>,
 ) -> Result<(), watch::error::RecvError> {
     if changes.is_empty() { std::future::pending().await } else { futures::future::select_all(changes).await.0 }
-}
-
-fn transport() -> Transport {
-    Transport::builder()
-        .tcp_nodelay(true)
-        .http2_keepalive_interval(Some(Duration::from_secs(30)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-        .max_concurrent_streams(10_000)
-        .initial_stream_window_size(1024 * 1024)
-        .initial_connection_window_size(4 * 1024 * 1024)
-        .http2_max_header_list_size(64 * 1024)
-        // The gateway's viewers come and go on one connection; see the client's twin of these settings.
-        .http2_max_pending_accept_reset_streams(Some(100_000))
-        .http2_max_local_error_reset_streams(None)
 }

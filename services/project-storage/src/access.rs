@@ -2,37 +2,41 @@
 
 use chassis::{
     identity::Caller::{self, AgentStreaming, Direct, Gateway},
-    server::Rule,
+    server::{
+        Rule,
+        Size::{Large, OfPlan, Ordinary},
+    },
 };
+use proto::plan::save_bytes;
 
 const PUBLIC: &[Caller] = &[Direct, Gateway];
 
 /// One row per RPC.
 pub const ACCESS: &[Rule] = &[
-    Rule { rpc: "CreateProject", callers: PUBLIC, user: true },
-    Rule { rpc: "ListProjects", callers: PUBLIC, user: true },
-    Rule { rpc: "GetProject", callers: PUBLIC, user: true },
-    Rule { rpc: "UpdateProject", callers: PUBLIC, user: true },
-    Rule { rpc: "DeleteProject", callers: PUBLIC, user: true },
-    Rule { rpc: "SaveProject", callers: PUBLIC, user: true },
-    Rule { rpc: "LoadProject", callers: PUBLIC, user: true },
-    Rule { rpc: "ListFiles", callers: PUBLIC, user: true },
-    Rule { rpc: "GetFile", callers: PUBLIC, user: true },
-    Rule { rpc: "ListRevisions", callers: PUBLIC, user: true },
-    Rule { rpc: "ListMessages", callers: PUBLIC, user: true },
-    Rule { rpc: "GetConflict", callers: PUBLIC, user: true },
-    Rule { rpc: "ResolveConflict", callers: PUBLIC, user: true },
-    Rule { rpc: "CreatePreview", callers: PUBLIC, user: true },
-    Rule { rpc: "DeletePreview", callers: PUBLIC, user: true },
+    Rule { rpc: "CreateProject", callers: PUBLIC, user: true, size: Ordinary },
+    Rule { rpc: "ListProjects", callers: PUBLIC, user: true, size: Ordinary },
+    Rule { rpc: "GetProject", callers: PUBLIC, user: true, size: Ordinary },
+    Rule { rpc: "UpdateProject", callers: PUBLIC, user: true, size: Ordinary },
+    Rule { rpc: "DeleteProject", callers: PUBLIC, user: true, size: Ordinary },
+    Rule { rpc: "SaveProject", callers: PUBLIC, user: true, size: OfPlan(save_bytes) },
+    Rule { rpc: "LoadProject", callers: PUBLIC, user: true, size: Ordinary },
+    Rule { rpc: "ListFiles", callers: PUBLIC, user: true, size: Ordinary },
+    Rule { rpc: "GetFile", callers: PUBLIC, user: true, size: Ordinary },
+    Rule { rpc: "ListRevisions", callers: PUBLIC, user: true, size: Ordinary },
+    Rule { rpc: "ListMessages", callers: PUBLIC, user: true, size: Ordinary },
+    Rule { rpc: "GetConflict", callers: PUBLIC, user: true, size: Ordinary },
+    Rule { rpc: "ResolveConflict", callers: PUBLIC, user: true, size: OfPlan(save_bytes) },
+    Rule { rpc: "CreatePreview", callers: PUBLIC, user: true, size: Ordinary },
+    Rule { rpc: "DeletePreview", callers: PUBLIC, user: true, size: Ordinary },
     // The capability is the right.
-    Rule { rpc: "ReadPreviewFile", callers: &[Gateway], user: false },
-    Rule { rpc: "BeginTurn", callers: &[AgentStreaming], user: true },
+    Rule { rpc: "ReadPreviewFile", callers: &[Gateway], user: false, size: Ordinary },
+    Rule { rpc: "BeginTurn", callers: &[AgentStreaming], user: true, size: Ordinary },
     // The turn's row is the right.
-    Rule { rpc: "GetTurnTree", callers: &[AgentStreaming], user: false },
-    Rule { rpc: "ReadTurnFiles", callers: &[AgentStreaming], user: false },
-    Rule { rpc: "ListTurnMessages", callers: &[AgentStreaming], user: false },
-    Rule { rpc: "CommitTurn", callers: &[AgentStreaming], user: false },
-    Rule { rpc: "EndTurn", callers: &[AgentStreaming], user: false },
+    Rule { rpc: "GetTurnTree", callers: &[AgentStreaming], user: false, size: Ordinary },
+    Rule { rpc: "ReadTurnFiles", callers: &[AgentStreaming], user: false, size: Ordinary },
+    Rule { rpc: "ListTurnMessages", callers: &[AgentStreaming], user: false, size: Ordinary },
+    Rule { rpc: "CommitTurn", callers: &[AgentStreaming], user: false, size: Large },
+    Rule { rpc: "EndTurn", callers: &[AgentStreaming], user: false, size: Ordinary },
 ];
 
 #[cfg(test)]

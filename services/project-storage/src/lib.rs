@@ -7,7 +7,7 @@
 //! - [`git`]: objects, trees and their differences, behind one module.
 //! - [`change`], [`merge`]: what a change set makes of a tree, and of one that moved on. Pure.
 //! - [`project`], [`revision`], [`message`]: the nouns, who may read them, and their pages.
-//! - [`tree`], [`cache`]: reading; [`edit`], [`lock`]: from a change set to a commit.
+//! - [`tree`], [`cache`], [`load`]: reading; [`edit`], [`lock`]: from a change set to a commit.
 //! - [`saver`], [`save`]: a person's save; [`begin`], [`turn`]: an agent's turn. Each is written at once or not at all.
 //! - [`conflict`], [`resolve`]: a turn that could not be merged, beside the head, and how a person ends that.
 //! - [`preview`]: files as a browser gets them. [`sweep`]: what is forgotten.
@@ -28,6 +28,7 @@ pub mod quota;
 pub mod revision;
 
 pub mod cache;
+pub mod load;
 pub mod tree;
 
 pub mod edit;
@@ -60,6 +61,7 @@ use std::{sync::Arc, time::Duration};
 use chassis::{
     client::{MAX_MESSAGE_BYTES, ServiceChannel, connect},
     identity::{Caller, Keys, Verifier},
+    limit::General,
     page::PageTokens,
     postgres,
     server::{ServeError as ServerError, Server},
@@ -126,7 +128,8 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let served = Server::new(Caller::ProjectStorage, config.server, verifier, access::ACCESS)
         .add(service)
-        .needs("postgres", postgres::watch(&storage.pool))
+        .counts(General::new(storage.limiter.clone()))
+        .needs(postgres::ENGINE, postgres::watch(&storage.pool))
         .serve(listener, shutdown)
         .await;
 

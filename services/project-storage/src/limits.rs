@@ -2,15 +2,14 @@
 
 use std::collections::HashMap;
 
-use proto::auth::Plan;
+pub use proto::plan::FILES_PER_SAVE;
+use proto::{auth::Plan, plan};
 
 use crate::{
     error::Error,
     git::{Difference, Entry, Folder},
 };
 
-/// Steps of one change set.
-pub const FILES_PER_SAVE: usize = 200;
 /// Bytes of an answer.
 pub const MESSAGE_BYTES: usize = 256 * 1024;
 /// Bytes of a prompt.
@@ -41,12 +40,13 @@ pub struct Limits {
 
 impl Limits {
     pub fn of(plan: Plan) -> Self {
-        let file_bytes = match plan {
-            Plan::Unspecified | Plan::Free => 51_200,
-            Plan::Pro => 102_400,
-            Plan::Team | Plan::Enterprise => 512_000,
-        };
-        Self { file_bytes, files: FILES, project_bytes: PROJECT_BYTES, folder_entries: FOLDER_ENTRIES, files_per_save: 200 }
+        Self {
+            file_bytes: plan::file_bytes(plan),
+            files: FILES,
+            project_bytes: PROJECT_BYTES,
+            folder_entries: FOLDER_ENTRIES,
+            files_per_save: 200,
+        }
     }
 
     /// Whether a tree may be. `came` is how it differs from the tree before; `steps` are the paths that the change set names,

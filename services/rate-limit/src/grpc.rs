@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use chassis::{
     error::status,
     identity::Caller::{AgentStreaming, Auth, Gateway, Operator, ProjectStorage},
-    server::Rule as Access,
+    server::{Rule as Access, Size::Ordinary},
 };
 use proto::{
     error::Violations,
@@ -25,8 +25,8 @@ use crate::{
 
 /// Who may call what.
 pub(crate) const ACCESS: &[Access] = &[
-    Access { rpc: "Check", callers: &[Gateway, Auth, AgentStreaming, ProjectStorage, Operator], user: false },
-    Access { rpc: "ListPolicies", callers: &[Gateway, Operator], user: false },
+    Access { rpc: "Check", callers: &[Gateway, Auth, AgentStreaming, ProjectStorage, Operator], user: false, size: Ordinary },
+    Access { rpc: "ListPolicies", callers: &[Gateway, Operator], user: false, size: Ordinary },
 ];
 
 const MAX_CHECKS: usize = 8;

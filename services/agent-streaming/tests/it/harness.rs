@@ -110,16 +110,19 @@ impl Cluster {
         let database = testing::database_url(&format!("agent_{number}")).await;
         let files = testing::database_url(&format!("files_{number}")).await;
 
+        // The people of these tests call without a gateway.
         let common =
-            vec![("BACKLOT_CLUSTER_SECRET".to_owned(), SECRET.to_owned()), ("BACKLOT_AUTH_URL".to_owned(), issuer.uri.to_string())];
+            pairs(&[("BACKLOT_CLUSTER_SECRET", SECRET), ("BACKLOT_AUTH_URL", &issuer.uri.to_string()), ("BACKLOT_EDGE_PER_SECOND", "0")]);
         let limits = Process::start({
             let mut env = Env::of(common.clone());
             let mut config = rate_limit::Config::read(&mut env);
             env.check().unwrap();
+            // Nobody here is refused for asking often.
+            let mut wide = "policies:\n  - {name: general, limit: 10000, window: 1s}\n".to_owned();
             if !settings.iter().any(|(name, _)| *name == "TEST_SHIPPED_POLICIES") {
-                let wide = "policies:\n  - name: agent\n    limit: 100000\n    window: 1s\n    algorithm: gcra\n";
-                config.policies = rate_limit::policy::Policies::shipped().with(wide).unwrap();
+                wide.push_str("  - {name: agent, limit: 100000, window: 1s, algorithm: gcra}\n");
             }
+            config.policies = rate_limit::policy::Policies::shipped().with(&wide).unwrap();
             move |listener, stop| async move { rate_limit::serve(config, listener, stop).await.unwrap() }
         });
         let limits_url = format!("http://{}", limits.address);

@@ -31,6 +31,7 @@ macro_rules! parsed_setting {
 parsed_setting! {
     String: "must be text";
     PathBuf: "must be a path";
+    u8: "must be a whole number from 0 to 255";
     u16: "must be a whole number from 0 to 65535";
     u32: "must be a whole number from 0 to 4294967295";
     u64: "must be a whole number from 0";

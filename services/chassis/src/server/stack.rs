@@ -1,12 +1,14 @@
 //! What happens to every request before its handler sees it, outermost first:
 //!
-//! 1. trace: everything below belongs to the caller's trace;
+//! 1. trace: everything below belongs to the caller's trace, and whose trace is believed depends on who calls;
 //! 2. metrics: also what is shed or refused below is counted;
-//! 3. load shed and concurrency limit: cheaper than any work below;
-//! 4. caller identity and access table: needs the trace, must precede the handler;
-//! 5. bytes that are no message: what the library answers then becomes a refusal that names the field;
-//! 6. deadline: counts what the handler takes, and then what its stream takes;
-//! 7. panic to INTERNAL: innermost, so that the stack itself always answers.
+//! 3. the guards of callers that are not of the cluster, by address and by connection: cheaper than any work below;
+//! 4. caller identity and access table; then the policy `general` for those callers;
+//! 5. the message, whole and within its size: who sends it slowly holds no slot;
+//! 6. load shed: a slot, with its share for each connection, address and person. Health and reflection need none;
+//! 7. bytes that are no message: what the library answers then becomes a refusal that names the field;
+//! 8. deadline: counts what the handler takes, and then what its stream takes;
+//! 9. panic to INTERNAL: innermost, so that the stack itself always answers.
 
 use std::{
     convert::Infallible,
@@ -21,19 +23,28 @@ use std::{
 
 use futures::FutureExt;
 use http::{HeaderMap, Request, Response};
-use proto::error::{ErrorCode, Fault};
-use tokio::sync::Semaphore;
-use tonic::{Code, Status, body::Body, service::Routes, transport::server::TcpConnectInfo};
-use tower::{Layer, Service};
+use hyper::body::Incoming;
+use proto::error::{ErrorCode, Fault, QuotaViolation};
+use tonic::{Code, Status, body::Body, service::Routes};
+use tower::Service;
 use tracing::{Instrument, field::Empty, info_span};
 
-use super::{Rule, metrics, undecodable};
+use super::{
+    Config, Rule, Size,
+    message::{self, Bounds},
+    metrics, undecodable,
+};
 use crate::{
-    client::CALLER_HEADER,
+    client::{CALLER_HEADER, MAX_MESSAGE_BYTES},
     context::Context,
     deadline::{Deadlined, passed, timeout_of},
+    edge::{Edge, Guard},
     identity::{Caller, Verifier},
+    limit::General,
+    listen::{Connection, OnBehalfOf},
     propagation::{self, Sender},
+    share::{Holder, Share, Shares},
+    task::Tasks,
 };
 
 /// How long before the caller's deadline the answer is that it passed, so that it is there in time. Callers through
@@ -52,19 +63,60 @@ const LIBRARY: [&str; 5] = [
 /// The name of all others, on spans and metrics.
 const UNKNOWN: &str = "_OTHER";
 
+/// The one RPC whose request is a stream.
+const REFLECTION: &str = "grpc.reflection.";
+/// What a message may have unless its RPC says otherwise: the limit of gRPC's own servers.
+const ORDINARY: usize = 4 * 1024 * 1024;
+
 /// What all connections of a server share.
 pub(super) struct Shared {
-    me: Caller,
+    pub(super) me: Caller,
     verifier: Arc<Verifier>,
     rules: &'static [Rule],
     /// The services of this server, as the contract names them.
     pub(super) names: Vec<&'static str>,
-    running: Semaphore,
+    pub(super) general: Option<General>,
+    edge: Edge,
+    /// Open calls of callers that are not of the cluster, until their answer has ended.
+    direct: Arc<Shares>,
+    /// Bytes of messages that are not yet answered.
+    receiving: Arc<Shares>,
+    /// Requests whose answer has not begun.
+    running: Arc<Shares>,
+    body_timeout: Duration,
+}
+
+/// What the head of a request says.
+struct Head {
+    path: String,
+    headers: HeaderMap,
+    /// The process that calls, and the client's address as it says.
+    caller: Result<(Caller, Option<IpAddr>), Fault>,
+    connection: Connection,
+    trace_id: String,
 }
 
 impl Shared {
-    pub(super) fn new(me: Caller, verifier: Arc<Verifier>, rules: &'static [Rule], max_concurrent_requests: usize) -> Self {
-        Self { me, verifier, rules, names: Vec::new(), running: Semaphore::new(max_concurrent_requests) }
+    pub(super) fn new(me: Caller, verifier: Arc<Verifier>, rules: &'static [Rule], config: &Config) -> Self {
+        let shares = |total| Shares::new(total, config.limits.percent);
+        Self {
+            me,
+            verifier,
+            rules,
+            names: Vec::new(),
+            general: None,
+            edge: config.edge,
+            direct: shares(config.direct_calls),
+            receiving: shares(config.receiving),
+            running: shares(config.max_concurrent_requests),
+            body_timeout: config.body_timeout,
+        }
+    }
+
+    /// Puts the stack around the routes. `tasks` keeps its memory small.
+    pub(super) fn around(self, routes: Routes, tasks: &Tasks) -> Stack {
+        let guard = Guard::new(self.edge, tasks);
+        Stack { shared: Arc::new(self), guard, routes: routes.prepare() }
     }
 
     /// The row of an RPC that this server has.
@@ -77,10 +129,10 @@ impl Shared {
         Fault::new(self.me.name(), code, reason, text)
     }
 
-    async fn answer(self: Arc<Self>, mut routes: Routes, request: Request<Body>) -> Response<Body> {
+    async fn answer(self: Arc<Self>, guard: Guard, mut routes: Routes, connection: Connection, request: Request<Body>) -> Response<Body> {
         let path = request.uri().path().trim_start_matches('/').to_owned();
         // Anybody can ask for RPCs that do not exist: all of them have one name.
-        let name = if self.rule(&path).is_some() || LIBRARY.contains(&path.as_str()) { path.as_str() } else { UNKNOWN };
+        let name = if self.rule(&path).is_some() || LIBRARY.contains(&path.as_str()) { path.clone() } else { UNKNOWN.to_owned() };
         let span = info_span!(
             "request",
             otel.name = name,
@@ -91,34 +143,98 @@ impl Shared {
             rpc.status_code = Empty,
             trace_id = Empty,
         );
-        let caller = self.caller(request.headers());
-        let sender = if caller.is_ok_and(|(caller, _)| caller != Caller::Direct) { Sender::Cluster } else { Sender::Stranger };
-        let trace_id = propagation::adopt(&span, request.headers(), sender);
+        let headers = request.headers().clone();
+        let caller = self.caller(&headers);
+        let sender = if caller.as_ref().is_ok_and(|(caller, _)| *caller != Caller::Direct) { Sender::Cluster } else { Sender::Stranger };
+        let trace_id = propagation::adopt(&span, &headers, sender);
         span.record("trace_id", &trace_id);
         let started = Instant::now();
-        let peer = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr).map(|a| a.ip());
-        let headers = request.headers().clone();
-        let response = async {
-            // Given back when the answer begins: open streams are bounded by those who serve them.
-            let Ok(_slot) = self.running.try_acquire() else {
-                let fault = self.fault(ErrorCode::Unavailable, "OVERLOADED", "too many requests are in work; try again");
-                return Status::from(fault.retry_after(Duration::from_secs(1))).into_http();
-            };
-            match self.admit(&path, &headers, peer, trace_id).await {
-                Ok(context) => {
-                    let response = self.run(&mut routes, request, context).await;
-                    // Clients of health and reflection know what the library answers.
-                    if path.starts_with("grpc.") { response } else { undecodable::answer(self.me.name(), response) }
-                }
-                Err(fault) => Status::from(fault).into_http(),
-            }
-        }
-        .instrument(span.clone())
-        .await;
+        let head = Head { path, headers, caller, connection, trace_id };
+        let answered = self.pass(&guard, &mut routes, head, request).instrument(span.clone()).await;
+        let response = answered.unwrap_or_else(|fault| Status::from(fault).into_http());
         let code = code_of(response.headers());
         span.record("rpc.status_code", metrics::code_name(code));
-        metrics::record(self.me.name(), name, code, started.elapsed());
+        metrics::record(self.me.name(), &name, code, started.elapsed());
         response
+    }
+
+    /// From the guards to the handler.
+    async fn pass(&self, guard: &Guard, routes: &mut Routes, head: Head, request: Request<Body>) -> Result<Response<Body>, Fault> {
+        let (caller, client) = head.caller.clone()?;
+        let peer = head.connection.peer().ip();
+        let direct = caller == Caller::Direct;
+        let call = if direct {
+            guard.check(peer).map_err(|wait| {
+                head.connection.in_vain();
+                self.too_often(wait)
+            })?;
+            let holder = Holder { connection: Some(head.connection.number()), address: Some(peer), person: None };
+            Some(self.direct.try_take(&holder, 1).map_err(|e| e.fault(self.me.name(), "open calls"))?)
+        } else {
+            head.connection.trust();
+            None
+        };
+        let context = self.admit(&head, caller, client.or(direct.then_some(peer))).await?;
+        let of_library = head.path.starts_with("grpc.");
+        if direct
+            && !of_library
+            && let Some(general) = &self.general
+        {
+            general.check(&context).await?;
+        }
+        let person = context.user.as_ref().map(|user| user.id);
+        let holder = Holder { connection: direct.then(|| head.connection.number()), address: context.client_address, person };
+        let (request, _receiving) = self.receive(&head, &context, &holder, request).await?;
+        // Given back when the answer begins: open streams are bounded by those who serve them.
+        let _slot = match of_library {
+            true => None,
+            false => Some(self.running.try_take(&holder, 1).map_err(|e| e.fault(self.me.name(), "requests in work"))?),
+        };
+        let mut response = self.run(routes, request, context).await;
+        // Clients of health and reflection know what the library answers.
+        if !of_library {
+            response = undecodable::answer(self.me.name(), response);
+        }
+        if let Some(person) = person {
+            response.extensions_mut().insert(OnBehalfOf(person));
+        }
+        Ok(match call {
+            Some(call) => response.map(|body| call.until_end_of(body)),
+            None => response,
+        })
+    }
+
+    fn too_often(&self, wait: Duration) -> Fault {
+        let text = format!("policy `edge` allows {} per 1 s", self.edge.per_second);
+        let mut fault = self.fault(ErrorCode::RateLimited, "RATE_LIMITED", text).retry_after(wait.max(Duration::from_millis(1)));
+        let description = format!("{} per 1 s", self.edge.per_second);
+        fault.quota = vec![QuotaViolation { policy: "edge".to_owned(), description }];
+        fault.with("policy", "edge").with("limit", self.edge.per_second.to_string())
+    }
+
+    /// The request with its message, and what it holds of the bytes that arrive.
+    async fn receive(
+        &self,
+        head: &Head,
+        context: &Context,
+        holder: &Holder,
+        request: Request<Body>,
+    ) -> Result<(Request<Body>, Option<Share>), Fault> {
+        if head.path.starts_with(REFLECTION) {
+            return Ok((request, None));
+        }
+        let largest = match self.rule(&head.path).map_or(Size::Ordinary, |rule| rule.size) {
+            Size::Ordinary => ORDINARY,
+            Size::Large => MAX_MESSAGE_BYTES,
+            Size::OfPlan(size) => context.user.as_ref().map_or(ORDINARY, |user| size(user.plan)),
+        };
+        let patience = if largest > ORDINARY { self.body_timeout * 3 } else { self.body_timeout };
+        let until = context.deadline.map_or(Instant::now() + patience, |deadline| deadline.min(Instant::now() + patience));
+        let mut receiving = self.receiving.try_take(holder, 0).map_err(|e| e.fault(self.me.name(), "bytes that are arriving"))?;
+        let (parts, body) = request.into_parts();
+        let mut bounds = Bounds { service: self.me.name(), largest, until: until.into(), receiving: &mut receiving };
+        let body = message::whole(body, &mut bounds).await?;
+        Ok((Request::from_parts(parts, body), Some(receiving)))
     }
 
     /// Which process calls, and for which client.
@@ -131,15 +247,15 @@ impl Shared {
     }
 
     /// Who calls, whether they may, and for how long they wait.
-    async fn admit(&self, path: &str, headers: &HeaderMap, peer: Option<IpAddr>, trace_id: String) -> Result<Context, Fault> {
-        let (caller, client) = self.caller(headers)?;
+    async fn admit(&self, head: &Head, caller: Caller, client_address: Option<IpAddr>) -> Result<Context, Fault> {
+        let (path, headers) = (head.path.as_str(), &head.headers);
         let mut context = Context {
             service: self.me,
             caller,
             user: None,
-            client_address: client.or(if caller == Caller::Direct { peer } else { None }),
+            client_address,
             deadline: timeout_of(headers).map(|left| Instant::now() + left.saturating_sub(HEAD_START)),
-            trace_id,
+            trace_id: head.trace_id.clone(),
         };
         // Health and reflection: open where they are mounted at all.
         if path.starts_with("grpc.") {
@@ -198,32 +314,15 @@ fn code_of(headers: &HeaderMap) -> Code {
     headers.get("grpc-status").map_or(Code::Ok, |v| Code::from_bytes(v.as_bytes()))
 }
 
-/// Puts the stack around the routes of each connection.
-#[derive(Clone)]
-pub(super) struct StackLayer(Arc<Shared>);
-
-impl StackLayer {
-    pub(super) fn new(shared: Shared) -> Self {
-        Self(Arc::new(shared))
-    }
-}
-
-impl Layer<Routes> for StackLayer {
-    type Service = Stack;
-
-    fn layer(&self, routes: Routes) -> Stack {
-        Stack { shared: Arc::clone(&self.0), routes }
-    }
-}
-
 /// The routes behind the stack.
 #[derive(Clone)]
 pub(super) struct Stack {
     shared: Arc<Shared>,
+    guard: Guard,
     routes: Routes,
 }
 
-impl Service<Request<Body>> for Stack {
+impl Service<Request<Incoming>> for Stack {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
@@ -232,8 +331,16 @@ impl Service<Request<Body>> for Stack {
         Service::<Request<Body>>::poll_ready(&mut self.routes, cx)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let (shared, routes) = (Arc::clone(&self.shared), self.routes.clone());
-        Box::pin(async move { Ok(shared.answer(routes, request).await) })
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+        let (shared, guard, routes) = (Arc::clone(&self.shared), self.guard.clone(), self.routes.clone());
+        let connection = request.extensions_mut().remove::<Connection>();
+        let request = request.map(Body::new);
+        Box::pin(async move {
+            match connection {
+                Some(connection) => Ok(shared.answer(guard, routes, connection, request).await),
+                // The accept loop has put it there.
+                None => Ok(Status::internal("the request has no connection").into_http()),
+            }
+        })
     }
 }

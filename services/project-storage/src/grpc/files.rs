@@ -12,6 +12,7 @@ use crate::{
     error::Error,
     git::{FileRef, Folder},
     limits::SUMMARY_CHARACTERS,
+    load,
     merge::Depth,
     project::{self, Member, Role, Target},
     revision::{self, Revision},
@@ -57,16 +58,37 @@ pub(super) async fn load(storage: &Storage, request: Request<pb::LoadProjectRequ
     let wire = request.into_inner();
     let mut violations = Violations::default();
     let target = decode::target(&mut violations, &wire.project_id, &wire.draft_id);
-    let id = decode::revision(&mut violations, "revision", &wire.revision);
+    let mut id = decode::revision(&mut violations, "revision", &wire.revision);
+    let bytes = page_bytes(&mut violations, wire.page_bytes);
     let target = decode::checked(violations, target)?;
     let member = project::find(storage, actor.id, &target, Role::Viewer).await?;
+    let scope = format!("LoadProject/{}/{}/{}", actor.id, member.project.id, wire.revision);
+    let begun = storage.pages.open::<(String, String)>(&scope, &wire.page_token)?;
+    if let Some((revision, _)) = &begun {
+        id = decode::revision(&mut Violations::default(), "page_token", revision);
+    }
     let revision = revision::resolve(storage, &member, id).await?;
     let tree = tree::of(storage, member.project.store, revision.as_ref()).await?;
+    let page = load::page(tree.walk_files(), begun.as_ref().map(|(_, path)| path.as_str()), bytes);
+    let of = revision.as_ref().map(|revision| revision.id.to_string()).unwrap_or_default();
     Ok(pb::LoadProjectResponse {
         project: Some(encode::project(&member.project)),
         revision: revision.as_ref().map(encode::revision),
-        files: with_content(storage, &member, tree.walk_files()).await?,
+        files: with_content(storage, &member, page.files).await?,
+        next_page_token: page.next.map(|path| storage.pages.seal(&scope, &(of, path))).unwrap_or_default(),
     })
+}
+
+/// How large a page may be.
+fn page_bytes(violations: &mut Violations, wanted: i32) -> usize {
+    match usize::try_from(wanted) {
+        Ok(0) => usize::MAX,
+        Ok(bytes) => bytes.min(load::LARGEST_PAGE),
+        Err(_) => {
+            violations.add("page_bytes", "must not be negative");
+            0
+        }
+    }
 }
 
 /// Files with their contents, in the order given.

@@ -289,7 +289,7 @@ async fn a_request_id_is_good_for_one_resolution() {
 
 #[tokio::test]
 async fn the_policy_counts_a_resolution_once() {
-    let policy = "policies: [{name: save, limit: 3, window: 1h}]";
+    let policy = "policies: [{name: save, limit: 3, window: 1h}, {name: general, limit: 10000, window: 1s}]";
     let cluster = Cluster::limited(Policies::shipped().with(policy).expect("policies")).await;
     // Two saves set the scene.
     let scene = Scene::start(&cluster).await;

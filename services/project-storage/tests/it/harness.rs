@@ -25,7 +25,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Request, Response, Status};
 
 const SECRET: &str = "a secret that only this test's services share";
-const LOOSE: &str = "policies: [{name: save, limit: 10000, window: 1s}]";
+const LOOSE: &str = "policies: [{name: save, limit: 10000, window: 1s}, {name: general, limit: 10000, window: 1s}]";
 
 pub(crate) type Client = ProjectStorageServiceClient<ServiceChannel>;
 
@@ -179,6 +179,10 @@ impl Person {
 
     pub(crate) async fn load_at(&self, project: &str, revision: &str) -> Result<LoadProjectResponse, Box<Fault>> {
         let request = LoadProjectRequest { project_id: project.into(), revision: revision.into(), ..Default::default() };
+        self.load_page(request).await
+    }
+
+    pub(crate) async fn load_page(&self, request: LoadProjectRequest) -> Result<LoadProjectResponse, Box<Fault>> {
         answer(self.client.clone().load_project(self.request(request)).await)
     }
 

@@ -4,6 +4,7 @@ mod access;
 mod conflicts;
 mod harness;
 mod limits;
+mod loads;
 mod merges;
 mod pages;
 mod paths;

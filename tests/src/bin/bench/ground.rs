@@ -68,6 +68,11 @@ impl Ground {
         self.postgres.url(FLOOR)
     }
 
+    /// Where the cluster of that name keeps its data.
+    pub(crate) fn data(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
     /// The server's CPU time so far.
     pub(crate) fn postgres_cpu(&self) -> Option<Duration> {
         crate::proc::cpu_of_postgres(self.postmaster)
@@ -183,6 +188,10 @@ impl Process {
     fn of(child: Child, url: String) -> Result<Self> {
         let pid = child.id().context("it has ended already")?;
         Ok(Self { child, pid, url })
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.pid
     }
 
     /// Its CPU time so far.

@@ -8,12 +8,14 @@
 //! - `leave`, `kill`: what remains when viewers have gone, and how long nobody sees anything when a process is lost.
 //! - `files`, `page`: saves, loads and pages through gRPC, beside their own SQL (`sql`, `seed`).
 //! - `limiter` with `echo`: rate limits through gRPC, beside an echo and the bare script.
+//! - `attack`: what a stranger takes from others.
 //! - `token`: the check of access tokens, beside the bare signature.
 //!
 //! What is measured runs in processes of its own, so that its CPU can be told apart: they are this same executable under other
 //! arguments. Targets take turns within every round. The exit code says whether anything costs more than five
 //! times its floor, or did not work.
 
+mod attack;
 mod echo;
 mod files;
 mod ground;
@@ -94,6 +96,9 @@ async fn measure(wanted: &[&str]) -> Result<ExitCode> {
     scale::measure(&ground, &upstream, &sizes.collect::<Vec<_>>(), &mut table).await.context("scale")?;
     if is_wanted("leave") {
         leave::measure(&ground, &upstream, &mut table).await.context("leave")?;
+    }
+    if is_wanted("attack") {
+        attack::measure(&ground, &upstream.url, &mut table).await.context("attack")?;
     }
     if is_wanted("kill") {
         kill::measure(&ground, &upstream, &mut table).await.context("kill")?;

@@ -7,11 +7,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::chaos::{
-    planted::PLANTED,
-    report,
-    round::{Layout, Scenario},
-    run::{self, Amounts},
+use e2e::{
+    attack,
+    chaos::{
+        planted::PLANTED,
+        report,
+        round::{Layout, Scenario},
+        run::{self, Amounts},
+    },
 };
 
 #[tokio::main]
@@ -35,8 +38,26 @@ async fn chaos() -> Result<()> {
         patience: run::PATIENCE,
     };
     let folder = run::folder()?;
+    if is_set("ATTACK")? {
+        return attacks(&layout.executable, &folder).await;
+    }
     let engines = run::engines(&folder).await?;
     if is_set("PLANTED")? { planted(&layout, &engines, folder).await } else { sound(&layout, &engines, folder).await }
+}
+
+/// Strangers in place of faults: once with every bound by itself, once with the edge before them.
+async fn attacks(executable: &std::path::Path, folder: &std::path::Path) -> Result<()> {
+    for (what, edge) in [("without the edge", "0"), ("as shipped", "")] {
+        let inner = folder.join(what.replace(' ', "-"));
+        std::fs::create_dir_all(&inner)?;
+        let settings = [("BACKLOT_EDGE_PER_SECOND", edge)];
+        let settings = if edge.is_empty() { &settings[..0] } else { &settings[..] };
+        let chosen: fn(&attack::Attack) -> bool = if edge.is_empty() { |_| true } else { |attack| attack.name != "flood" };
+        for (name, outcome) in attack::stand(&executable.to_string_lossy(), &inner, settings, chosen, attack::LONG).await? {
+            run::say(&format!("{what:<17} {name:<26} {outcome}"))?;
+        }
+    }
+    Ok(std::fs::remove_dir_all(folder)?)
 }
 
 async fn sound(layout: &Layout, engines: &std::sync::Arc<e2e::deployment::Engines>, folder: PathBuf) -> Result<()> {

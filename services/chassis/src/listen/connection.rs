@@ -1,0 +1,234 @@
+//! One connection from its first byte to its last, and all connections of a listener by address.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use tokio::{net::TcpStream, sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+use super::{
+    Limits, Listener,
+    answer::{Answering, answer},
+    pace::{Load, Paced, Traffic, idle, stalled},
+};
+use crate::share::{Exhausted, Holder, Share, Shares, networks};
+
+/// A graceful close that the client does not answer.
+const CLOSE_TIME: Duration = Duration::from_secs(5);
+/// For what a client still has open when it is closed for its requests in vain.
+const LAST_TIME: Duration = Duration::from_secs(30);
+
+/// A connection as requests see it: an extension of each of them.
+#[derive(Debug, Clone)]
+pub struct Connection(pub(super) Arc<State>);
+
+#[derive(Debug)]
+pub(super) struct State {
+    number: u64,
+    peer: SocketAddr,
+    /// Its other end has shown that it is of the cluster.
+    trusted: AtomicBool,
+    /// Requests that the client gave up before their answer was whole, or sent too many of.
+    in_vain: AtomicU64,
+    most_in_vain: usize,
+    /// Cancelled when another connection of the address gets its place.
+    replaced: CancellationToken,
+    /// Cancelled when too many requests were in vain.
+    worn: CancellationToken,
+    pub(super) load: watch::Sender<Load>,
+    pub(super) traffic: Traffic,
+}
+
+/// What is closed first when an address has too many connections: without a request, then with one, and never the cluster's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Idle,
+    Busy,
+    Kept,
+}
+
+impl Connection {
+    fn new(number: u64, peer: SocketAddr, most_in_vain: usize) -> Self {
+        Self(Arc::new(State {
+            number,
+            peer,
+            trusted: AtomicBool::new(false),
+            in_vain: AtomicU64::new(0),
+            most_in_vain,
+            replaced: CancellationToken::new(),
+            worn: CancellationToken::new(),
+            load: watch::Sender::new(Load::default()),
+            traffic: Traffic::default(),
+        }))
+    }
+
+    /// Unique in this process.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.0.number
+    }
+
+    /// The other end.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.0.peer
+    }
+
+    /// The other end is of the cluster: it may idle and reset streams as it likes, and is not closed for others.
+    pub fn trust(&self) {
+        self.0.trusted.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_trusted(&self) -> bool {
+        self.0.trusted.load(Ordering::Relaxed)
+    }
+
+    /// One more request that was in vain: the client gave it up, or sent it though it sends too many.
+    pub fn in_vain(&self) {
+        let count = self.0.in_vain.fetch_add(1, Ordering::Relaxed) + 1;
+        if !self.is_trusted() && usize::try_from(count).is_ok_and(|count| count > self.0.most_in_vain) {
+            self.0.worn.cancel();
+        }
+    }
+
+    fn rank(&self) -> Rank {
+        match (self.is_trusted(), self.0.load.borrow().open) {
+            (true, _) => Rank::Kept,
+            (false, 0) => Rank::Idle,
+            (false, _) => Rank::Busy,
+        }
+    }
+}
+
+/// All connections of a listener.
+#[derive(Debug)]
+pub(super) struct Connections {
+    /// By number, which is by age.
+    open: Mutex<BTreeMap<u64, Connection>>,
+    shares: Arc<Shares>,
+    most_in_vain: usize,
+}
+
+/// A connection's place, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Registered {
+    pub(super) connection: Connection,
+    all: Arc<Connections>,
+    _share: Share,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.all.lock().remove(&self.connection.number());
+    }
+}
+
+impl Connections {
+    pub(super) fn new(limits: &Limits) -> Arc<Self> {
+        Arc::new(Self { open: Mutex::default(), shares: Shares::new(limits.connections, limits.percent), most_in_vain: limits.resets })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Connection>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives a new connection a place. Where its address has all that it may have, its oldest idle connection is closed for it,
+    /// so that whoever opens many is the one that loses them.
+    ///
+    /// # Errors
+    /// No connection of the address can be closed, or none was in time.
+    pub(super) async fn register(
+        self: &Arc<Self>,
+        peer: SocketAddr,
+        address: Option<IpAddr>,
+        until: Instant,
+    ) -> Result<Registered, Exhausted> {
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        let connection = Connection::new(NUMBER.fetch_add(1, Ordering::Relaxed), peer, self.most_in_vain);
+        let mut share = self.shares.try_take(&Holder { address, ..Holder::default() }, 0)?;
+        if let Err(exhausted) = share.try_grow(1) {
+            let Some(oldest) = self.replaceable(peer.ip()) else { return Err(exhausted) };
+            oldest.0.replaced.cancel();
+            share.grow(1, until).await?;
+        }
+        self.lock().insert(connection.number(), connection.clone());
+        Ok(Registered { connection, all: Arc::clone(self), _share: share })
+    }
+
+    fn replaceable(&self, address: IpAddr) -> Option<Connection> {
+        // The widest network: which of the bounds was reached does not matter to whoever is closed.
+        let of = |address: IpAddr| networks(address).pop();
+        let wanted = of(address);
+        let open = self.lock();
+        let candidates = open.values().filter(|c| of(c.peer().ip()) == wanted && !c.0.replaced.is_cancelled());
+        candidates
+            .map(|c| (c.rank(), c))
+            .filter(|(rank, _)| *rank < Rank::Kept)
+            .min_by_key(|(rank, c)| (*rank, c.number()))
+            .map(|(_, c)| c.clone())
+    }
+}
+
+/// Serves a connection until it or the listener ends.
+pub(super) async fn serve<S, B>(listener: &Listener<B>, stream: TcpStream, service: S, connection: &Connection, stop: CancellationToken)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let _ = stream.set_nodelay(true);
+    let limits = &listener.limits;
+    let answering = Answering {
+        connection: connection.clone(),
+        unsent: Arc::clone(&listener.unsent),
+        refuse: Arc::clone(&listener.refuse),
+        proxied: listener.proxied,
+    };
+    let answering = Arc::new(answering);
+    let service = tower::service_fn(move |request: Request<Incoming>| answer(Arc::clone(&answering), service.clone(), request));
+    let builder = listener.builder();
+    let io = TokioIo::new(Paced::new(stream, limits.write, connection.clone()));
+    let mut serving = pin!(builder.serve_connection(io, TowerToHyperService::new(service)));
+    let mut patience = None;
+    tokio::select! {
+        _ = serving.as_mut() => return,
+        () = stop.cancelled() => {}
+        () = idle(connection, limits) => {}
+        () = stalled(connection, limits) => return,
+        () = connection.0.replaced.cancelled() => patience = Some(Duration::ZERO),
+        () = connection.0.worn.cancelled() => patience = Some(LAST_TIME),
+    }
+    serving.as_mut().graceful_shutdown();
+    // Requests in work go on; once there are none, the client has a moment to close.
+    let forsaken = async {
+        let mut load = connection.0.load.subscribe();
+        let done = async { _ = load.wait_for(|l| l.open == 0).await };
+        match patience {
+            Some(patience) => _ = tokio::time::timeout(patience, done).await,
+            None => done.await,
+        }
+        if patience != Some(Duration::ZERO) {
+            tokio::time::sleep(CLOSE_TIME).await;
+        }
+    };
+    tokio::select! {
+        _ = serving.as_mut() => {}
+        () = forsaken => {}
+    }
+}

@@ -1,0 +1,400 @@
+//! A quantity that everybody shares (slots, connections, bytes in memory), and how much of it one connection, one address and one
+//! person may hold, so that nobody can take it all.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use proto::{
+    error::{ErrorCode, Fault},
+    id::UserId,
+};
+use tokio::{sync::Notify, time::Instant};
+use tonic::{Status, body::Body};
+
+use crate::config::Env;
+
+/// What a single holder may have of a quantity, in percent of the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Percent {
+    pub connection: u8,
+    pub address: u8,
+    pub person: u8,
+}
+
+impl Default for Percent {
+    fn default() -> Self {
+        Self { connection: 25, address: 50, person: 25 }
+    }
+}
+
+impl Percent {
+    /// Reads the three settings, which hold for every quantity of the process.
+    pub fn read(env: &mut Env) -> Self {
+        let percent = Self {
+            connection: env.get("BACKLOT_SHARE_CONNECTION", "25", "percent of slots and memory that one connection may hold"),
+            address: env.get("BACKLOT_SHARE_ADDRESS", "50", "percent of slots and memory that one address (IPv6: /64) may hold"),
+            person: env.get("BACKLOT_SHARE_PERSON", "25", "percent of slots and memory that one person may hold"),
+        };
+        let settings = [
+            ("BACKLOT_SHARE_CONNECTION", percent.connection),
+            ("BACKLOT_SHARE_ADDRESS", percent.address),
+            ("BACKLOT_SHARE_PERSON", percent.person),
+        ];
+        for (name, _) in settings.into_iter().filter(|(_, percent)| !(1..=100).contains(percent)) {
+            env.fault(name, "must be between 1 and 100");
+        }
+        percent
+    }
+}
+
+/// On whose account something is held. What is absent bounds nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Holder {
+    /// The number of a connection.
+    pub connection: Option<u64>,
+    pub address: Option<IpAddr>,
+    pub person: Option<UserId>,
+}
+
+/// Which bound was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// The quantity is used up.
+    All,
+    Connection,
+    /// Also the wider networks around an IPv6 address.
+    Address,
+    Person,
+}
+
+/// What was wanted is more than is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exhausted {
+    /// The bound that was reached.
+    pub by: Bound,
+    /// What it allows.
+    pub limit: usize,
+}
+
+impl Exhausted {
+    /// The refusal that a client sees: UNAVAILABLE where everybody has to wait, RESOURCE_EXHAUSTED where the client itself holds
+    /// too much. `what` is in the plural: `requests in work`.
+    #[must_use]
+    pub fn fault(self, service: &str, what: &str) -> Fault {
+        let whose = match self.by {
+            Bound::All => {
+                let fault = Fault::new(service, ErrorCode::Unavailable, "OVERLOADED", format!("too many {what}; try again"));
+                return fault.retry_after(RETRY_AFTER);
+            }
+            Bound::Connection => "connection",
+            Bound::Address => "address",
+            Bound::Person => "person",
+        };
+        let text = format!("one {whose} may have at most {} {what}; try again", self.limit);
+        Fault::new(service, ErrorCode::RateLimited, "SHARE_EXHAUSTED", text)
+            .with("limit", self.limit.to_string())
+            .with("per", whose)
+            .retry_after(RETRY_AFTER)
+    }
+}
+
+const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// A bounded quantity.
+#[derive(Debug)]
+pub struct Shares {
+    total: usize,
+    percent: Percent,
+    held: Mutex<Held>,
+    freed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    all: usize,
+    by: HashMap<Key, usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Key {
+    Connection(u64),
+    /// With the length of its prefix.
+    Network(IpAddr, u8),
+    Person(UserId),
+}
+
+impl Shares {
+    /// `total` of something, of which one holder has at most so many percent, and one at the least.
+    #[must_use]
+    pub fn new(total: usize, percent: Percent) -> Arc<Self> {
+        Arc::new(Self { total, percent, held: Mutex::default(), freed: Notify::new() })
+    }
+
+    /// Takes an amount now, or nothing.
+    ///
+    /// # Errors
+    /// The first bound that does not allow it.
+    pub fn try_take(self: &Arc<Self>, holder: &Holder, amount: usize) -> Result<Share, Exhausted> {
+        let mut share = Share { of: Arc::clone(self), keys: self.keys(holder), amount: 0 };
+        share.try_grow(amount)?;
+        Ok(share)
+    }
+
+    /// How much is held at present, by everybody.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.lock().all
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn part(&self, percent: u8) -> usize {
+        (self.total.saturating_mul(percent.into()) / 100).max(1)
+    }
+
+    /// The accounts of a holder, each with its limit.
+    fn keys(&self, holder: &Holder) -> Vec<(Key, Bound, usize)> {
+        let mut keys = Vec::new();
+        if let Some(connection) = holder.connection {
+            keys.push((Key::Connection(connection), Bound::Connection, self.part(self.percent.connection)));
+        }
+        if let Some(person) = holder.person {
+            keys.push((Key::Person(person), Bound::Person, self.part(self.percent.person)));
+        }
+        for (network, prefix) in holder.address.map(networks).unwrap_or_default() {
+            // The wider a network, the nearer to all, which none reaches: half of what is left to others stays theirs.
+            let address = self.part(self.percent.address);
+            let left = self.total.saturating_sub(address);
+            let limit = match prefix {
+                56 => address + left / 4,
+                48 => address + left / 2,
+                _ => address,
+            };
+            keys.push((Key::Network(network, prefix), Bound::Address, limit));
+        }
+        keys
+    }
+}
+
+/// What a holder has of a quantity; given back when dropped.
+#[derive(Debug)]
+pub struct Share {
+    of: Arc<Shares>,
+    keys: Vec<(Key, Bound, usize)>,
+    amount: usize,
+}
+
+impl Share {
+    /// Takes more now, or nothing.
+    ///
+    /// # Errors
+    /// The first bound that does not allow it.
+    pub fn try_grow(&mut self, more: usize) -> Result<(), Exhausted> {
+        let mut held = self.of.lock();
+        for (key, by, limit) in &self.keys {
+            if held.by.get(key).copied().unwrap_or_default().saturating_add(more) > *limit {
+                return Err(Exhausted { by: *by, limit: *limit });
+            }
+        }
+        if held.all.saturating_add(more) > self.of.total {
+            return Err(Exhausted { by: Bound::All, limit: self.of.total });
+        }
+        held.all += more;
+        for (key, ..) in &self.keys {
+            *held.by.entry(*key).or_default() += more;
+        }
+        self.amount += more;
+        Ok(())
+    }
+
+    /// Takes more, when others have given enough back.
+    ///
+    /// # Errors
+    /// The bound that did not allow it until then.
+    pub async fn grow(&mut self, more: usize, until: Instant) -> Result<(), Exhausted> {
+        let shares = Arc::clone(&self.of);
+        loop {
+            let mut freed = std::pin::pin!(shares.freed.notified());
+            // Before the look, or what is given back after it would be missed.
+            freed.as_mut().enable();
+            let Err(exhausted) = self.try_grow(more) else { return Ok(()) };
+            if tokio::time::timeout_at(until, freed).await.is_err() {
+                return Err(exhausted);
+            }
+        }
+    }
+
+    /// Counts what is held for another holder too.
+    ///
+    /// # Errors
+    /// The bound of that holder that does not allow it; then nothing has changed.
+    pub fn also(&mut self, holder: &Holder) -> Result<(), Exhausted> {
+        let keys: Vec<_> = self.of.keys(holder).into_iter().filter(|(key, ..)| self.keys.iter().all(|(known, ..)| known != key)).collect();
+        let mut held = self.of.lock();
+        for (key, by, limit) in &keys {
+            if held.by.get(key).copied().unwrap_or_default().saturating_add(self.amount) > *limit {
+                return Err(Exhausted { by: *by, limit: *limit });
+            }
+        }
+        for (key, ..) in &keys {
+            *held.by.entry(*key).or_default() += self.amount;
+        }
+        drop(held);
+        self.keys.extend(keys);
+        Ok(())
+    }
+
+    /// Gives a part back.
+    pub fn shrink(&mut self, less: usize) {
+        let less = less.min(self.amount);
+        if less == 0 {
+            return;
+        }
+        self.amount -= less;
+        let mut held = self.of.lock();
+        held.all -= less;
+        for (key, ..) in &self.keys {
+            if let Some(amount) = held.by.get_mut(key) {
+                *amount -= less;
+                if *amount == 0 {
+                    held.by.remove(key);
+                }
+            }
+        }
+        drop(held);
+        self.of.freed.notify_waiters();
+    }
+
+    #[must_use]
+    pub fn amount(&self) -> usize {
+        self.amount
+    }
+
+    /// A body that holds the share until it has ended or is dropped.
+    #[must_use]
+    pub fn until_end_of(self, body: Body) -> Body {
+        Body::new(Holding { body, _share: self })
+    }
+}
+
+struct Holding {
+    body: Body,
+    _share: Share,
+}
+
+impl HttpBody for Holding {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.shrink(self.amount);
+    }
+}
+
+/// The networks that an address is counted in: an IPv4 address is its own, an IPv6 address stands for its /64, and its holder may
+/// well have the /56 or the /48.
+#[must_use]
+pub fn networks(address: IpAddr) -> Vec<(IpAddr, u8)> {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => vec![(IpAddr::V4(v4), 32)],
+        IpAddr::V6(v6) => [64, 56, 48].map(|prefix| (IpAddr::V6(network(v6, prefix)), prefix)).to_vec(),
+    }
+}
+
+fn network(address: Ipv6Addr, prefix: u8) -> Ipv6Addr {
+    Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << (128 - u32::from(prefix))))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn holder(connection: u64, address: &str) -> Holder {
+        Holder { connection: Some(connection), address: Some(address.parse().unwrap()), person: None }
+    }
+
+    fn take(shares: &Arc<Shares>, holder: Holder, amount: usize) -> Result<Share, Bound> {
+        shares.try_take(&holder, amount).map_err(|e| e.by)
+    }
+
+    #[test]
+    fn each_bound_holds_by_itself() {
+        let shares = Shares::new(100, Percent::default());
+        let one = take(&shares, holder(1, "192.0.2.1"), 25).unwrap();
+        assert_eq!(take(&shares, holder(1, "192.0.2.1"), 1).unwrap_err(), Bound::Connection);
+        let two = take(&shares, holder(2, "192.0.2.1"), 25).unwrap();
+        assert_eq!(take(&shares, holder(3, "192.0.2.1"), 1).unwrap_err(), Bound::Address);
+        let person = Holder { person: Some(UserId::generate()), ..Holder::default() };
+        assert_eq!(two.amount(), 25);
+        let three = take(&shares, person, 25).unwrap();
+        assert_eq!(take(&shares, person, 1).unwrap_err(), Bound::Person);
+        let four = take(&shares, holder(4, "192.0.2.4"), 25).unwrap();
+        assert_eq!(take(&shares, holder(5, "192.0.2.5"), 1).unwrap_err(), Bound::All);
+        drop((one, two, three, four));
+        assert_eq!((shares.held(), shares.lock().by.len()), (0, 0));
+    }
+
+    #[test]
+    fn wider_networks_of_ipv6_are_counted_and_never_have_all() {
+        let shares = Shares::new(100, Percent { connection: 100, address: 40, person: 100 });
+        let most = |prefix: &dyn Fn(u32) -> String| {
+            let mut kept = Vec::new();
+            for at in 0..200 {
+                kept.extend(take(&shares, holder(u64::from(at), &prefix(at)), 1));
+            }
+            kept.len()
+        };
+        assert_eq!(most(&|at| format!("2001:db8::{at:x}")), 40);
+        assert_eq!(most(&|at| format!("2001:db8:0:{at:x}::1")), 55);
+        assert_eq!(most(&|at| format!("2001:db8:0:{at:x}00::1")), 70);
+        assert_eq!(most(&|at| format!("2001:db8:{at:x}::1")), 100);
+        assert_eq!(most(&|_| "::ffff:192.0.2.1".to_owned()), 40);
+    }
+
+    #[tokio::test]
+    async fn what_is_given_back_goes_to_those_who_wait() {
+        let shares = Shares::new(10, Percent { connection: 100, address: 100, person: 100 });
+        let mut first = take(&shares, Holder::default(), 8).unwrap();
+        let mut second = take(&shares, Holder::default(), 0).unwrap();
+        let soon = Instant::now() + Duration::from_millis(20);
+        assert_eq!(second.grow(4, soon).await.unwrap_err().by, Bound::All);
+        let later = Instant::now() + Duration::from_secs(60);
+        let (grown, ()) = tokio::join!(second.grow(4, later), async { first.shrink(2) });
+        grown.unwrap();
+        assert_eq!((first.amount(), second.amount(), shares.held()), (6, 4, 10));
+    }
+
+    #[test]
+    fn settings_are_percents() {
+        for (value, good) in [("1", true), ("100", true), ("0", false), ("101", false)] {
+            let mut env = Env::of([("BACKLOT_SHARE_PERSON", value)]);
+            Percent::read(&mut env);
+            assert_eq!(env.check().is_ok(), good, "{value}");
+        }
+    }
+}

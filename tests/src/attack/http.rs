@@ -1,0 +1,148 @@
+//! Attacks on the gateway.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+use http::{Method, Request};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+
+use super::{
+    Scale, Target,
+    wire::{Frames, STRANGER, call, connect},
+};
+
+/// Preview requests whose path is far too long.
+pub(super) async fn long_paths(target: &Target, scale: Scale) -> Result<()> {
+    let path = format!("/{}", "a".repeat(15_000));
+    let began = Instant::now();
+    while began.elapsed() < scale.lasts {
+        for to in [target.preview, target.main] {
+            let mut stream = connect(to).await?;
+            stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await?;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+/// One request whose body never comes.
+async fn unfinished(target: &Target, path: &str, credential: &str, length: usize, sent: &[u8]) -> Result<TcpStream> {
+    let mut stream = connect(target.main).await?;
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\n{credential}content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await?;
+    // The other end may have refused already.
+    _ = stream.write_all(sent).await;
+    Ok(stream)
+}
+
+/// 46 a second of one account, and more.
+pub(super) async fn unfinished_posts(target: &Target, scale: Scale) -> Result<()> {
+    let credential = format!("authorization: Bearer {}\r\n", target.attacker.access_token().await?);
+    let mut held = Vec::new();
+    for _ in 0..600 * scale.times {
+        held.push(unfinished(target, "/api/projects", &credential, 100, b"").await?);
+    }
+    tokio::time::sleep(scale.lasts).await;
+    Ok(())
+}
+
+pub(super) async fn one_byte_bodies(target: &Target, scale: Scale) -> Result<()> {
+    let mut held = Vec::new();
+    for _ in 0..600 * scale.times {
+        held.push(unfinished(target, "/api/auth/signin", "", 100, b"{").await?);
+    }
+    tokio::time::sleep(scale.lasts).await;
+    Ok(())
+}
+
+/// Eight saves of 64 MiB of one free account.
+pub(super) async fn unfinished_saves(target: &Target, scale: Scale) -> Result<()> {
+    let credential = format!("authorization: Bearer {}\r\n", target.attacker.access_token().await?);
+    let part = vec![b' '; 8 * 1024 * 1024];
+    let mut held = Vec::new();
+    for at in 0..8 * scale.times {
+        let length = if at % 2 == 0 { 64 * 1024 * 1024 } else { 30 * 1024 * 1024 };
+        held.push(unfinished(target, "/api/projects/save", &credential, length, &part).await?);
+    }
+    tokio::time::sleep(scale.lasts).await;
+    Ok(())
+}
+
+/// Answers of which the stranger takes nothing.
+pub(super) async fn unread_answers(target: &Target, scale: Scale) -> Result<()> {
+    let mut held = Vec::new();
+    for _ in 0..10 * scale.times {
+        let frames = Frames::open(target.main, 0).await?;
+        let mut answers = Vec::new();
+        for path in ["/openapi.json", "/"].into_iter().cycle().take(60) {
+            let Ok(mut send) = frames.send.clone().ready().await else { break };
+            let request = Request::get(format!("http://localhost:{}{path}", target.main.port())).body(())?;
+            answers.push(send.send_request(request, true)?);
+        }
+        held.push((frames, answers));
+    }
+    tokio::time::sleep(scale.lasts).await;
+    Ok(())
+}
+
+/// Loads of a large project of which the stranger takes a few bytes.
+pub(super) async fn slow_loads(target: &Target, scale: Scale) -> Result<()> {
+    let token = target.attacker.access_token().await?;
+    let mut held = Vec::new();
+    for _ in 0..27 * scale.times {
+        let mut stream = connect(target.main).await?;
+        let path = format!("/api/projects/load?projectId={}", target.project);
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\r\n").as_bytes()).await?;
+        held.push(stream);
+    }
+    tokio::time::sleep(scale.lasts).await;
+    Ok(())
+}
+
+pub(super) async fn silent_connections(target: &Target, scale: Scale) -> Result<()> {
+    hold_silent(target.main, 1_500 * scale.times, scale.lasts).await
+}
+
+/// Connections on which nothing is said.
+pub(super) async fn hold_silent(to: SocketAddr, connections: usize, lasts: Duration) -> Result<()> {
+    let mut held = Vec::new();
+    for _ in 0..connections {
+        held.push(connect(to).await?);
+    }
+    tokio::time::sleep(lasts).await;
+    Ok(())
+}
+
+/// Requests that are begun and reset.
+pub(super) async fn reset_requests(target: &Target, scale: Scale) -> Result<()> {
+    let (mut left, began) = (20_000 * scale.times, Instant::now());
+    while left > 0 && began.elapsed() < scale.lasts * 5 {
+        let Ok(frames) = Frames::open(target.main, 65_535).await else { continue };
+        while left > 0 && !frames.is_closed() {
+            let Ok(mut send) = frames.send.clone().ready().await else { break };
+            let Ok((_, mut body)) = send.send_request(call(target.main, "/api/auth/signin", None), false) else { break };
+            body.send_reset(h2::Reason::CANCEL);
+            left -= 1;
+        }
+    }
+    Ok(())
+}
+
+/// Requests as fast as one client can send them.
+pub(super) async fn flood(target: &Target, scale: Scale) -> Result<()> {
+    let http = reqwest::Client::builder().no_proxy().local_address(std::net::IpAddr::V4(STRANGER)).build()?;
+    let began = Instant::now();
+    let mut refused = 0;
+    while began.elapsed() < scale.lasts {
+        let calls = (0..32).map(|_| http.request(Method::GET, format!("{}/api/projects", target.url)).send());
+        let answers = futures::future::join_all(calls).await;
+        refused += answers.into_iter().flatten().filter(|answer| answer.status().as_u16() == 429).count();
+    }
+    ensure!(refused > 0, "the edge has let everything pass");
+    Ok(())
+}

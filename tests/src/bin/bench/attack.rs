@@ -1,0 +1,36 @@
+//! What a stranger takes from others: the slowest calls of a bystander during each attack, beside the same calls before it, on a
+//! cluster as it ships.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use e2e::attack::{self, Scale, Target, bystander::Bystander};
+
+use crate::{
+    ground::{Ground, progress},
+    table::{Goal, Table, Unit},
+};
+
+/// How many times its idle value the p99 may be.
+const TIMES: f64 = 3.0;
+/// Long enough for some hundred calls before and during each.
+const SCALE: Scale = Scale { times: 1, lasts: Duration::from_secs(10) };
+
+pub(crate) async fn measure(ground: &Ground, upstream: &str, table: &mut Table) -> Result<()> {
+    // What ships: the ground's own limits are for measurements of something else.
+    let shipped = [("BACKLOT_EDGE_PER_SECOND", "50"), ("BACKLOT_EDGE_BURST", "100")];
+    let cluster = ground.cluster("attack", upstream, &shipped).await?;
+    let target = Target::of(&cluster.process.url, cluster.process.id(), &ground.data("attack")).await?;
+    let bystander = Bystander::new(&target).await?;
+    for attack in attack::ALL {
+        progress(&format!("attack: {}", attack.name));
+        match attack::run(attack, &target, &bystander, SCALE).await {
+            Ok(outcome) => {
+                let times = (outcome.idle.percentile(0.99).as_secs_f64(), outcome.attacked.percentile(0.99).as_secs_f64());
+                table.row(format!("{}: a bystander's calls, p99, beside before", attack.name), Unit::Time, times, Goal::Tail(TIMES));
+            }
+            Err(e) => table.fault(format!("{e:#}")),
+        }
+    }
+    Ok(())
+}
