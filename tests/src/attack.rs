@@ -150,7 +150,6 @@ pub async fn stand(
     let launch = Launch::new(executable, &folder.join("backlot"))
         .set("BACKLOT_POLICIES", &policies.to_string_lossy())
         .set("BACKLOT_BODY_TIMEOUT", "5s")
-        .set("BACKLOT_HEADER_TIMEOUT", "5s")
         .set("BACKLOT_WRITE_TIMEOUT", "5s");
     let launch = settings.iter().fold(launch, |launch, (name, value)| launch.set(name, value));
     let process = launch.up().await?;

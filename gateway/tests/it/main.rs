@@ -12,5 +12,6 @@ mod heads;
 mod hosts;
 mod problems;
 mod script;
+mod shares;
 mod stream;
 mod system;

@@ -31,8 +31,22 @@ pub(super) struct Bounds<'a> {
     pub(super) receiving: &'a mut Share,
 }
 
+/// Why there is no message.
+#[derive(Debug)]
+pub(super) enum Unread {
+    /// The client has given it up; nobody waits for an answer.
+    Broken,
+    Refused(Fault),
+}
+
+impl From<Fault> for Unread {
+    fn from(fault: Fault) -> Self {
+        Self::Refused(fault)
+    }
+}
+
 /// Reads the message. What is shorter than it says, or no message at all, is left to the library's words.
-pub(super) async fn whole(mut body: Body, bounds: &mut Bounds<'_>) -> Result<Body, Fault> {
+pub(super) async fn whole(mut body: Body, bounds: &mut Bounds<'_>) -> Result<Body, Unread> {
     let mut read = Whole::default();
     loop {
         let missing = read.missing();
@@ -41,7 +55,7 @@ pub(super) async fn whole(mut body: Body, bounds: &mut Bounds<'_>) -> Result<Bod
         {
             let text = format!("the message has {announced} bytes; the limit is {} bytes", bounds.largest);
             let fault = Fault::new(bounds.service, ErrorCode::RateLimited, "MESSAGE_TOO_LARGE", text);
-            return Err(fault.with("limit", bounds.largest.to_string()));
+            return Err(fault.with("limit", bounds.largest.to_string()).into());
         }
         if missing == Some(0) {
             return Ok(Body::new(read));
@@ -53,10 +67,13 @@ pub(super) async fn whole(mut body: Body, bounds: &mut Bounds<'_>) -> Result<Bod
             grown.map_err(|exhausted| exhausted.fault(bounds.service, "bytes that are arriving"))?;
         }
         match tokio::time::timeout_at(bounds.until, body.frame()).await {
-            Err(_) => return Err(Fault::new(bounds.service, ErrorCode::Timeout, "BODY_TIMEOUT", "the message did not arrive in time")),
+            Err(_) => {
+                return Err(Fault::new(bounds.service, ErrorCode::Timeout, "BODY_TIMEOUT", "the message did not arrive in time").into());
+            }
             Ok(Some(Ok(frame))) => read.push(frame),
-            // The library says what is missing, if somebody still listens.
-            Ok(None | Some(Err(_))) => return Ok(Body::new(read)),
+            Ok(Some(Err(_))) => return Err(Unread::Broken),
+            // The library says what is missing.
+            Ok(None) => return Ok(Body::new(read)),
         }
     }
 }
@@ -127,7 +144,10 @@ mod tests {
         let mut receiving = shares.try_take(&Holder::default(), 0).expect("nothing");
         let until = Instant::now() + Duration::from_millis(50);
         let mut bounds = Bounds { service: "auth", largest: 2000, until, receiving: &mut receiving };
-        let read = whole(body(parts, ends), &mut bounds).await.map_err(|fault| fault.reason)?;
+        let read = whole(body(parts, ends), &mut bounds).await.map_err(|unread| match unread {
+            Unread::Refused(fault) => fault.reason,
+            Unread::Broken => "broken".to_owned(),
+        })?;
         Ok(read.collect().await.expect("parts").to_bytes().len())
     }
 

@@ -31,7 +31,7 @@ use tracing::{Instrument, field::Empty, info_span};
 
 use super::{
     Config, Rule, Size,
-    message::{self, Bounds},
+    message::{self, Bounds, Unread},
     metrics, undecodable,
 };
 use crate::{
@@ -233,7 +233,13 @@ impl Shared {
         let mut receiving = self.receiving.try_take(holder, 0).map_err(|e| e.fault(self.me.name(), "bytes that are arriving"))?;
         let (parts, body) = request.into_parts();
         let mut bounds = Bounds { service: self.me.name(), largest, until: until.into(), receiving: &mut receiving };
-        let body = message::whole(body, &mut bounds).await?;
+        let body = message::whole(body, &mut bounds).await.map_err(|unread| match unread {
+            Unread::Refused(fault) => fault,
+            Unread::Broken => {
+                head.connection.in_vain();
+                self.fault(ErrorCode::InvalidArgument, "BODY_BROKEN", "the message ended early")
+            }
+        })?;
         Ok((Request::from_parts(parts, body), Some(receiving)))
     }
 

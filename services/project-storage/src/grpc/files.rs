@@ -60,13 +60,13 @@ pub(super) async fn load(storage: &Storage, request: Request<pb::LoadProjectRequ
     let target = decode::target(&mut violations, &wire.project_id, &wire.draft_id);
     let mut id = decode::revision(&mut violations, "revision", &wire.revision);
     let bytes = page_bytes(&mut violations, wire.page_bytes);
-    let target = decode::checked(violations, target)?;
-    let member = project::find(storage, actor.id, &target, Role::Viewer).await?;
-    let scope = format!("LoadProject/{}/{}/{}", actor.id, member.project.id, wire.revision);
+    let scope = format!("LoadProject/{}/{}/{}/{}", actor.id, wire.project_id, wire.draft_id, wire.revision);
     let begun = storage.pages.open::<(String, String)>(&scope, &wire.page_token)?;
+    let target = decode::checked(violations, target)?;
     if let Some((revision, _)) = &begun {
         id = decode::revision(&mut Violations::default(), "page_token", revision);
     }
+    let member = project::find(storage, actor.id, &target, Role::Viewer).await?;
     let revision = revision::resolve(storage, &member, id).await?;
     let tree = tree::of(storage, member.project.store, revision.as_ref()).await?;
     let page = load::page(tree.walk_files(), begun.as_ref().map(|(_, path)| path.as_str()), bytes);

@@ -73,7 +73,8 @@ async fn a_token_opens_only_its_own_listing() {
         (&ann, &project, head.as_str(), token.as_str(), 1, "PAGE_TOKEN_INVALID"),
         (&ann, &project, "", "garbage", 1, "PAGE_TOKEN_INVALID"),
         (&ann, &project, "", "", -1, "INVALID_FIELD"),
-        (&bob, &project, "", token.as_str(), 1, "PROJECT_NOT_FOUND"),
+        (&bob, &project, "", token.as_str(), 1, "PAGE_TOKEN_INVALID"),
+        (&bob, &project, "", "", 1, "PROJECT_NOT_FOUND"),
     ] {
         let request = LoadProjectRequest {
             project_id: project_id.clone(),

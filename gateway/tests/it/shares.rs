@@ -1,0 +1,173 @@
+//! What one client may hold of the gateway, limit by limit; each of these requests would stop others without it.
+
+use chassis::testing::{Issuer, eventually};
+use proto::{auth::Plan, id::UserId};
+use reqwest::{Client, Response};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpSocket, TcpStream},
+};
+
+use crate::harness::{Gateway, PATIENCE, read_to_end, start, until};
+
+const UNLIMITED: (&str, &str) = ("BACKLOT_EDGE_PER_SECOND", "0");
+
+/// A request whose body does not come, from an address of its own.
+async fn unfinished(gateway: &Gateway, from: [u8; 4]) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    let mut stream = socket.connect(gateway.main).await.unwrap();
+    let head = "POST /api/auth/signin HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream
+}
+
+async fn reason(response: Response) -> (u16, String) {
+    let status = response.status().as_u16();
+    let problem: Value = response.json().await.unwrap();
+    (status, problem["reason"].as_str().unwrap_or_default().to_owned())
+}
+
+async fn sign_in(gateway: &Gateway) -> (u16, String) {
+    let request = Client::new().post(gateway.url("/api/auth/signin")).header("content-type", "application/json").body("{}");
+    reason(request.send().await.unwrap()).await
+}
+
+#[tokio::test]
+async fn a_request_without_its_body_takes_no_slot() {
+    let gateway = start(&[UNLIMITED, ("BACKLOT_MAX_REQUESTS", "1")]).await;
+    let mut held = Vec::new();
+    for _ in 0..20 {
+        held.push(unfinished(&gateway, [127, 0, 0, 1]).await);
+    }
+    // auth is away, which only a request in work can know.
+    assert_eq!(sign_in(&gateway).await, (503, "UNAVAILABLE".to_owned()));
+}
+
+#[tokio::test]
+async fn an_address_has_a_share_of_what_is_on_the_way() {
+    let gateway = start(&[UNLIMITED, ("BACKLOT_MAX_WAITING", "8"), ("BACKLOT_SHARE_CONNECTION", "100")]).await;
+    let mut held = Vec::new();
+    for _ in 0..20 {
+        held.push(unfinished(&gateway, [127, 0, 0, 2]).await);
+    }
+    // Half of them wait; the others are refused.
+    let mut refused = String::new();
+    let mut last = held.pop().unwrap();
+    last.shutdown().await.unwrap();
+    last.read_to_string(&mut refused).await.unwrap();
+    assert!(refused.starts_with("HTTP/1.1 429") && refused.contains("SHARE_EXHAUSTED"), "{refused}");
+    assert_eq!(sign_in(&gateway).await, (503, "UNAVAILABLE".to_owned()), "another address");
+    let mut others = Vec::new();
+    for at in 3..9 {
+        others.push(unfinished(&gateway, [127, 0, 0, at]).await);
+    }
+    eventually(PATIENCE, || async { (sign_in(&gateway).await == (503, "OVERLOADED".to_owned())).then_some(()) }).await;
+    for path in ["/healthz", "/readyz"] {
+        let answer = reqwest::get(gateway.url(path)).await.unwrap();
+        assert!(answer.text().await.unwrap().contains(if path == "/healthz" { "ok" } else { "\"ready\":false" }), "{path}");
+    }
+    drop((held, others));
+    eventually(PATIENCE, || async { (sign_in(&gateway).await == (503, "UNAVAILABLE".to_owned())).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_refused_in_time() {
+    let gateway = start(&[("BACKLOT_BODY_TIMEOUT", "200ms")]).await;
+    let answer = read_to_end(&mut unfinished(&gateway, [127, 0, 0, 1]).await).await;
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("BODY_TIMEOUT"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_save_is_as_large_as_the_plan_allows() {
+    let issuer = Issuer::start().await;
+    let gateway = start(&[("BACKLOT_AUTH_URL", &issuer.uri.to_string())]).await;
+    for (plan, length, outcome) in [
+        (Plan::Free, 64 * 1024 * 1024, "TOO_LARGE"),
+        (Plan::Pro, 64 * 1024 * 1024, "TOO_LARGE"),
+        (Plan::Team, 64 * 1024 * 1024, ""),
+        (Plan::Team, 80 * 1024 * 1024, "TOO_LARGE"),
+        (Plan::Free, 30 * 1024 * 1024, ""),
+    ] {
+        let token = issuer.token(UserId::generate(), plan);
+        let mut stream = gateway.connect().await;
+        let head = format!(
+            "POST /api/projects/save HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n\
+             content-length: {length}\r\nexpect: 100-continue\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut bytes = [0; 2048];
+        let n = tokio::time::timeout(PATIENCE, stream.read(&mut bytes)).await.unwrap().unwrap();
+        let answer = String::from_utf8_lossy(&bytes[..n]);
+        // A body that is refused for its length is not asked for.
+        let asked = answer.starts_with("HTTP/1.1 100");
+        assert_eq!(asked, outcome.is_empty() || answer.contains("100 Continue"), "{plan:?} {length}: {answer}");
+        if !outcome.is_empty() {
+            stream.shutdown().await.unwrap();
+            let rest = format!("{answer}{}", read_to_end(&mut stream).await);
+            assert!(rest.contains(outcome), "{plan:?} {length}: {rest}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_reads_too_slowly_is_cut() {
+    let gateway = start(&[("BACKLOT_WRITE_TIMEOUT", "1s"), ("BACKLOT_READ_PACE", "100000000"), UNLIMITED]).await;
+    let mut stream = gateway.connect().await;
+    stream.write_all("GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(1000).as_bytes()).await.unwrap();
+    // Now and then a little: never for as long as the time in which nothing is taken.
+    let mut piece = [0; 1024];
+    let gone = async {
+        while stream.read(&mut piece).await.is_ok_and(|n| n > 0) {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE * 6, gone).await.expect("cut");
+}
+
+#[tokio::test]
+async fn answers_that_are_not_read_are_bounded() {
+    const SHUT: &[u8] = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0";
+    let gateway = start(&[UNLIMITED, ("BACKLOT_UNSENT_BYTES", "1500000"), ("BACKLOT_SHARE_CONNECTION", "50")]).await;
+    let mut stream = gateway.connect().await;
+    stream.write_all(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", SHUT].concat()).await.unwrap();
+    // GET http://x/openapi.json in HPACK, on one stream after the other.
+    for at in 0..40_u32 {
+        let headers = [&b"\0\0\x14\x01\x05"[..], &(2 * at + 1).to_be_bytes(), b"\x82\x86\x41\x01x\x44\x0d/openapi.json"].concat();
+        stream.write_all(&headers).await.unwrap();
+    }
+    // Its answers are refused when they are too many. Others have their share.
+    let refused = async {
+        let mut frames = Vec::new();
+        let mut piece = [0; 4096];
+        loop {
+            let n = stream.read(&mut piece).await.unwrap();
+            frames.extend_from_slice(&piece[..n]);
+            // `:status: 429` without an index; any other status has a shorter form here.
+            if frames.windows(3).any(|window| window == b"429") || frames.windows(4).any(|window| window == [0x48, 0x82, 0x68, 0x5f]) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, refused).await.expect("refused");
+    let answer = reqwest::get(gateway.url("/openapi.json")).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert!(answer.bytes().await.unwrap().len() > 10_000);
+}
+
+#[tokio::test]
+async fn an_address_loses_its_oldest_connection() {
+    let gateway = start(&[UNLIMITED, ("BACKLOT_MAX_CONNECTIONS", "8"), ("BACKLOT_HEADER_TIMEOUT", "1h")]).await;
+    let mut first = gateway.connect().await;
+    let mut held = Vec::new();
+    for _ in 0..20 {
+        held.push(gateway.connect().await);
+    }
+    read_to_end(&mut first).await;
+    until(|| held[0].try_write(b"x").is_err()).await;
+    // The newest still works.
+    let newest = held.last_mut().unwrap();
+    newest.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
+    assert!(read_to_end(newest).await.starts_with("HTTP/1.1 200 OK"));
+}

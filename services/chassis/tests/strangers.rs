@@ -1,0 +1,240 @@
+//! What a caller that is not of the cluster may hold of a service, limit by limit; each of these calls would stop others without it.
+#![cfg(feature = "testing")]
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use chassis::{
+    client::{ServiceChannel, connect},
+    config::Env,
+    identity::{Caller, Keys, Verifier},
+    server::{Config, Rule, Server, Size::Ordinary},
+    task,
+    testing::{self, eventually},
+};
+use h2::client::{ResponseFuture, SendRequest};
+use http::Request;
+use proto::rate_limit::{
+    CheckRequest, CheckResponse, ListPoliciesRequest, ListPoliciesResponse,
+    rate_limit_service_client::RateLimitServiceClient,
+    rate_limit_service_server::{RateLimitService, RateLimitServiceServer},
+};
+use tokio::{io::AsyncReadExt as _, net::TcpStream, sync::watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::{Response, Status};
+
+const LIMIT: Duration = Duration::from_secs(20);
+const ANYBODY: &[Caller] = &[Caller::Direct, Caller::Gateway];
+const RULES: &[Rule] = &[
+    Rule { rpc: "Check", callers: ANYBODY, user: false, size: Ordinary },
+    Rule { rpc: "ListPolicies", callers: ANYBODY, user: false, size: Ordinary },
+];
+const CHECK: &str = "/backlot.rate_limit.v1.RateLimitService/Check";
+const UNLIMITED: (&str, &str) = ("BACKLOT_EDGE_PER_SECOND", "0");
+
+struct Answers;
+
+#[tonic::async_trait]
+impl RateLimitService for Answers {
+    async fn check(&self, _: tonic::Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
+        Ok(Response::new(CheckResponse::default()))
+    }
+
+    async fn list_policies(&self, _: tonic::Request<ListPoliciesRequest>) -> Result<Response<ListPoliciesResponse>, Status> {
+        Ok(Response::new(ListPoliciesResponse::default()))
+    }
+}
+
+struct Service {
+    address: SocketAddr,
+    _stop: DropGuard,
+}
+
+impl Service {
+    async fn start(settings: &[(&str, &str)]) -> Self {
+        chassis::install_crypto();
+        let mut env = Env::of(settings.iter().copied());
+        let config = Config::read(&mut env);
+        env.check().unwrap();
+        let (_, keys) = watch::channel(Vec::new());
+        let verifier = Arc::new(Verifier::new(Caller::RateLimit, &testing::secret(), Keys::Local(keys)));
+        let listener = testing::listener().await;
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let server = Server::new(Caller::RateLimit, config, verifier, RULES).add(RateLimitServiceServer::new(Answers));
+        task::spawn(server.serve(listener, stop.clone()));
+        Self { address, _stop: stop.drop_guard() }
+    }
+
+    /// A service of the cluster.
+    fn gateway(&self) -> RateLimitServiceClient<ServiceChannel> {
+        let uri = format!("http://{}", self.address).parse().unwrap();
+        RateLimitServiceClient::new(connect(Caller::Gateway, Caller::RateLimit, &uri, &testing::secret()))
+    }
+
+    async fn stranger(&self) -> Stranger {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let (send, connection) = h2::client::handshake(stream).await.unwrap();
+        let driving = task::spawn(async move { _ = connection.await });
+        Stranger { address: self.address, send, driving }
+    }
+}
+
+/// A connection without a token.
+struct Stranger {
+    address: SocketAddr,
+    send: SendRequest<Bytes>,
+    driving: tokio::task::JoinHandle<()>,
+}
+
+impl Stranger {
+    /// A call that has sent so much of its message and does not end it.
+    async fn begin(&self, path: &str, sent: &[u8]) -> (ResponseFuture, h2::SendStream<Bytes>) {
+        let request = Request::post(format!("http://{}{path}", self.address)).header("content-type", "application/grpc").body(()).unwrap();
+        let (answer, mut body) = self.send.clone().ready().await.unwrap().send_request(request, false).unwrap();
+        if !sent.is_empty() {
+            body.send_data(Bytes::copy_from_slice(sent), false).unwrap();
+        }
+        (answer, body)
+    }
+
+    /// The code of a whole call, and its text.
+    async fn call(&self) -> (u32, String) {
+        told(self.begin(CHECK, &[0; 5]).await.0).await
+    }
+}
+
+/// What an answer without a message, or the trailers of one with it, say.
+async fn told(answer: ResponseFuture) -> (u32, String) {
+    let answer = tokio::time::timeout(LIMIT, answer).await.expect("an answer").unwrap();
+    let text = |headers: &http::HeaderMap, name: &str| headers.get(name).map(|v| v.to_str().unwrap().to_owned());
+    let (head, mut body) = answer.into_parts();
+    if let Some(code) = text(&head.headers, "grpc-status") {
+        return (code.parse().unwrap(), text(&head.headers, "grpc-message").unwrap_or_default());
+    }
+    while let Some(data) = body.data().await {
+        body.flow_control().release_capacity(data.unwrap().len()).unwrap();
+    }
+    let trailers = body.trailers().await.unwrap().unwrap();
+    (text(&trailers, "grpc-status").unwrap().parse().unwrap(), text(&trailers, "grpc-message").unwrap_or_default())
+}
+
+const OK: u32 = 0;
+const DEADLINE_EXCEEDED: u32 = 4;
+const RESOURCE_EXHAUSTED: u32 = 8;
+
+#[tokio::test]
+async fn a_call_without_its_message_takes_no_slot() {
+    let service = Service::start(&[UNLIMITED, ("BACKLOT_MAX_CONCURRENT_REQUESTS", "1")]).await;
+    let stranger = service.stranger().await;
+    let mut held = Vec::new();
+    for path in [CHECK, "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"] {
+        for sent in [&[][..], &[0, 0, 0], &[0, 0, 0, 0, 9]] {
+            held.push(stranger.begin(path, sent).await);
+        }
+    }
+    assert_eq!(stranger.call().await.0, OK);
+    service.gateway().check(CheckRequest::default()).await.expect("a slot");
+}
+
+#[tokio::test]
+async fn a_message_that_does_not_come_is_refused_in_time() {
+    let service = Service::start(&[("BACKLOT_BODY_TIMEOUT", "100ms")]).await;
+    let stranger = service.stranger().await;
+    for path in [CHECK, "/grpc.health.v1.Health/Check"] {
+        for sent in [&[][..], &[0, 0], &[0, 0, 0, 0, 9, 1]] {
+            let (answer, _body) = stranger.begin(path, sent).await;
+            assert_eq!(told(answer).await.0, DEADLINE_EXCEEDED, "{path} {sent:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_is_refused_before_it_is_sent() {
+    let service = Service::start(&[]).await;
+    let stranger = service.stranger().await;
+    for length in [4 * 1024 * 1024 + 1, 100 * 1024 * 1024, u32::MAX] {
+        let (answer, _body) = stranger.begin(CHECK, &[&[0], &length.to_be_bytes()[..]].concat()).await;
+        let (code, text) = told(answer).await;
+        assert!(code == RESOURCE_EXHAUSTED && text.contains("4194304"), "{length}: {code} {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_and_an_address_have_a_share_of_calls() {
+    let service = Service::start(&[UNLIMITED, ("BACKLOT_MAX_DIRECT_CALLS", "16")]).await;
+    let (first, second, third) = (service.stranger().await, service.stranger().await, service.stranger().await);
+    let mut held = Vec::new();
+    for stranger in [&first, &second] {
+        for _ in 0..4 {
+            held.push(stranger.begin(CHECK, &[]).await);
+        }
+    }
+    let refused = first.call().await;
+    assert!(refused.0 == RESOURCE_EXHAUSTED && refused.1.contains("one%20connection"), "{refused:?}");
+    let refused = third.call().await;
+    assert!(refused.0 == RESOURCE_EXHAUSTED && refused.1.contains("one%20address"), "{refused:?}");
+    service.gateway().check(CheckRequest::default()).await.expect("the cluster has no such bound");
+    drop(held);
+    eventually(LIMIT, || async { (third.call().await.0 == OK).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn the_edge_counts_those_who_are_not_of_the_cluster() {
+    let service = Service::start(&[("BACKLOT_EDGE_PER_SECOND", "1"), ("BACKLOT_EDGE_BURST", "3")]).await;
+    let (stranger, mut gateway) = (service.stranger().await, service.gateway());
+    let mut codes = Vec::new();
+    for _ in 0..6 {
+        codes.push(stranger.call().await.0);
+        gateway.check(CheckRequest::default()).await.expect("not counted");
+    }
+    assert_eq!(codes[..3], [OK; 3]);
+    assert!(codes[3..].contains(&RESOURCE_EXHAUSTED), "{codes:?}");
+}
+
+#[tokio::test]
+async fn a_connection_whose_calls_are_in_vain_is_closed() {
+    let service = Service::start(&[UNLIMITED, ("BACKLOT_MAX_RESETS", "50")]).await;
+    let stranger = service.stranger().await;
+    let mut gateway = service.gateway();
+    gateway.check(CheckRequest::default()).await.expect("trusted from now on");
+    let reset = async {
+        while !stranger.driving.is_finished() {
+            let Ok(mut send) = stranger.send.clone().ready().await else { break };
+            let request = Request::post(format!("http://{}{CHECK}", service.address)).body(()).unwrap();
+            let Ok((_, mut body)) = send.send_request(request, false) else { break };
+            tokio::task::yield_now().await;
+            body.send_reset(h2::Reason::CANCEL);
+        }
+    };
+    tokio::time::timeout(LIMIT, reset).await.expect("closed");
+    gateway.check(CheckRequest::default()).await.expect("others go on");
+}
+
+#[tokio::test]
+async fn a_silent_connection_and_an_idle_one_are_closed() {
+    let service = Service::start(&[("BACKLOT_HEADER_TIMEOUT", "100ms"), ("BACKLOT_IDLE_TIMEOUT", "100ms")]).await;
+    let mut silent = TcpStream::connect(service.address).await.unwrap();
+    let mut bytes = Vec::new();
+    _ = tokio::time::timeout(LIMIT, silent.read_to_end(&mut bytes)).await.expect("closed");
+    let stranger = service.stranger().await;
+    assert_eq!(stranger.call().await.0, OK);
+    tokio::time::timeout(LIMIT, stranger.driving).await.expect("closed").unwrap();
+}
+
+#[tokio::test]
+async fn an_address_with_too_many_connections_loses_its_own_and_the_cluster_none() {
+    let service = Service::start(&[UNLIMITED, ("BACKLOT_MAX_CONNECTIONS", "8"), ("BACKLOT_HEADER_TIMEOUT", "1h")]).await;
+    let mut gateway = service.gateway();
+    gateway.check(CheckRequest::default()).await.expect("connected");
+    let mut first = TcpStream::connect(service.address).await.unwrap();
+    let mut held = Vec::new();
+    for _ in 0..30 {
+        held.push(TcpStream::connect(service.address).await.unwrap());
+    }
+    let mut bytes = Vec::new();
+    _ = tokio::time::timeout(LIMIT, first.read_to_end(&mut bytes)).await.expect("closed for others");
+    gateway.check(CheckRequest::default()).await.expect("the connection is still there");
+    service.gateway().check(CheckRequest::default()).await.expect("a new one finds a place");
+}
