@@ -158,12 +158,19 @@ impl Env {
             Ok(value) => Some(value),
             Err(problem) => {
                 // A URL may carry a password.
-                let shown = if T::SECRET || text.contains('@') { String::new() } else { format!(", is {:?}", text.trim()) };
+                let hidden = T::SECRET || text.contains('@') || text.contains("://");
+                let shown = if hidden { String::new() } else { format!(", is {:?}", text.trim()) };
                 self.fault(name, format!("{problem}{shown}"));
                 None
             }
         }
     }
+}
+
+/// Whether what was meant as a password ended the host: the @ that follows it is in the path, the query or the fragment.
+pub(crate) fn has_split_password(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.find(['/', '?', '#']).is_some_and(|end| rest[end..].contains('@'))
 }
 
 /// What is wrong with an environment, one line per fault: `NAME: problem`.
@@ -213,7 +220,7 @@ mod tests {
     #[test]
     fn every_fault_is_reported_with_its_variable() {
         let mut env =
-            Env::of([("BACKLOT_LISTEN", "nowhere"), ("BACKLOT_IDLE", "15"), ("BACKLOT_KEY", "k"), ("BACKLOT_URL", "ftp://me:pass@host")]);
+            Env::of([("BACKLOT_LISTEN", "nowhere"), ("BACKLOT_IDLE", "15"), ("BACKLOT_KEY", "k"), ("BACKLOT_URL", "ftp://me:pass")]);
         let listen: SocketAddr = env.get("BACKLOT_LISTEN", "127.0.0.1:8080", "where");
         let _: Duration = env.get("BACKLOT_IDLE", "15s", "how long");
         let _: Option<Secret> = env.optional("BACKLOT_KEY", "key");
