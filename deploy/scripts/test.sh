@@ -9,6 +9,7 @@ need_compiler
 missing=()
 postgres_bin >/dev/null || missing+=("PostgreSQL:postgresql:postgresql@17")
 have redis-server || missing+=("Redis:redis-server:redis")
+{ have prometheus && have promtool; } || missing+=("Prometheus:prometheus:prometheus")
 chromium_path >/dev/null || missing+=("Chromium:chromium:chromium")
 { have npm && have node; } || missing+=("Node.js with npm:npm:node")
 
