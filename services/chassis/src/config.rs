@@ -167,10 +167,16 @@ impl Env {
     }
 }
 
-/// Whether what was meant as a password ended the host: the @ that follows it is in the path, the query or the fragment.
+/// Whether what was meant as a password ended the host: an @ is in the path, the fragment or the name of a parameter, or there is none
+/// before them. The value of a parameter may have one, as the folder of a socket has.
 pub(crate) fn has_split_password(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    rest.find(['/', '?', '#']).is_some_and(|end| rest[end..].contains('@'))
+    let (host, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let (tail, fragment) = tail.split_once('#').unwrap_or((tail, ""));
+    let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
+    let name = |pair: &str| pair.split('=').next().is_some_and(|name| name.contains('@'));
+    let is_outside = host.contains(':') && !host.contains('@') && query.contains('@');
+    is_outside || path.contains('@') || fragment.contains('@') || query.split('&').any(name)
 }
 
 /// What is wrong with an environment, one line per fault: `NAME: problem`.

@@ -3,6 +3,7 @@
 
 pub mod child;
 mod create;
+mod pooler;
 mod url;
 mod watch;
 
@@ -106,6 +107,11 @@ pub enum Error {
     Create { database: String, server: String, source: sqlx::Error },
     #[error("PostgreSQL 14 or newer is needed, the server is {0}")]
     TooOld(u32),
+    #[error(
+        "{server} pools transactions or statements, in which locks, prepared statements and settings of a session do not hold: set \
+         pool_mode=session (PgBouncer), or give the address of PostgreSQL itself"
+    )]
+    Pooled { server: String },
     #[error("cannot migrate database {database:?}")]
     Migrate { database: String, source: sqlx::migrate::MigrateError },
 }
@@ -120,10 +126,15 @@ pub async fn connect(config: &Config, migrator: &Migrator) -> Result<PgPool, Err
         .map_err(Error::Url)?
         .application_name(&config.application_name)
         // Ours names the statement in words; theirs would print it in full.
-        .disable_statement_logging();
+        .disable_statement_logging()
+        // Poolers refuse start-up options that they do not know; numbers travel in binary.
+        .extra_float_digits(None);
     let version = create::ensure_database(&options, config.connect_timeout).await?;
     if version.is_some_and(|number| number < OLDEST_SERVER) {
         return Err(Error::TooOld(version.unwrap_or_default() / 10_000));
+    }
+    if pooler::shares_sessions(&options).await.map_err(|source| create::refused(&options, source))? {
+        return Err(Error::Pooled { server: create::server(&options) });
     }
     let pool = pool_options(config).connect_with(options.clone()).await.map_err(|source| create::refused(&options, source))?;
     let database = create::database(&options).to_owned();
@@ -286,6 +297,10 @@ mod tests {
             url(&[("DATABASE_URL", "postgres://app@localhost/x?host=/tmp/s")], "auth").unwrap(),
             "postgres://app@localhost/x_auth?host=/tmp/s"
         );
+        assert_eq!(
+            url(&[("DATABASE_URL", "postgres://app@localhost/x?host=/home/me@corp/s")], "auth").unwrap(),
+            "postgres://app@localhost/x_auth?host=/home/me@corp/s"
+        );
         let own = [("DATABASE_URL", "postgres://db/x"), ("BACKLOT_PROJECT_STORAGE_DATABASE_URL", "postgres://other/mine")];
         assert_eq!(url(&own, "project-storage").unwrap(), "postgres://other/mine");
     }
@@ -316,7 +331,14 @@ mod tests {
 
     #[test]
     fn a_password_that_breaks_its_url_is_a_fault_that_shows_none_of_it() {
-        for broken in ["postgres://me:12#34@db/x", "postgres://me:12/34@db/x", "postgres://me:12?34@db/x", "postgres://me:ab/cd@db/x"] {
+        for broken in [
+            "postgres://me:12#34@db/x",
+            "postgres://me:12/34@db/x",
+            "postgres://me:12?34@db/x",
+            "postgres://me:ab/cd@db/x",
+            "postgres://me:ab@cd/12@db/x",
+            "postgres://me:12?a=34@db/x",
+        ] {
             for name in ["DATABASE_URL", "BACKLOT_AUTH_DATABASE_URL"] {
                 let fault = url(&[(name, broken)], "auth").unwrap_err();
                 assert!(fault.starts_with(&format!("{name}: ")) && fault.contains("DATABASE_PASSWORD"), "{fault}");

@@ -12,6 +12,10 @@ use super::Error;
 
 /// SQLSTATE: no database of that name.
 const ABSENT: &str = "3D000";
+/// SQLSTATE of everything that PgBouncer says of its own or hands on.
+const POOLER: &str = "08P01";
+/// PgBouncer remembers for fifteen seconds that a database was not there.
+const POOLER_FORGETS: Duration = Duration::from_secs(30);
 /// SQLSTATE: the server is starting or recovering.
 const STARTING: &str = "57P03";
 /// SQLSTATEs of a lost race: the database exists, its row in the catalogue exists, somebody is copying the same template.
@@ -22,17 +26,21 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Sees to it that the database of these options exists, and tells the server's version.
 pub(super) async fn ensure_database(options: &PgConnectOptions, wait: Duration) -> Result<Option<u32>, Error> {
-    let until = Instant::now() + wait;
-    let mut told = false;
+    let mut until = Instant::now() + wait;
+    let (mut told, mut made) = (false, false);
     loop {
         let error = match probe(options).await {
             Ok(version) => return Ok(version),
             Err(error) => error,
         };
         let kind = code(&error);
-        if kind.as_deref() == Some(ABSENT) {
-            create(options).await?;
-        } else if !worth_waiting(&error, kind.as_deref()) {
+        if is_absent(&error) {
+            if !made {
+                create(options).await?;
+                made = true;
+                until = until.max(Instant::now() + POOLER_FORGETS);
+            }
+        } else if !(made && kind.as_deref() == Some(POOLER)) && !worth_waiting(&error, kind.as_deref()) {
             return Err(refused(options, error));
         } else if !told {
             told = true;
@@ -77,6 +85,15 @@ async fn create(options: &PgConnectOptions) -> Result<(), Error> {
     }
 }
 
+fn is_absent(error: &sqlx::Error) -> bool {
+    let Some(refusal) = error.as_database_error() else { return false };
+    match refusal.code().as_deref() {
+        Some(ABSENT) => true,
+        Some(POOLER) => refusal.message().starts_with("database ") && refusal.message().ends_with(" does not exist"),
+        _ => false,
+    }
+}
+
 fn worth_waiting(error: &sqlx::Error, kind: Option<&str>) -> bool {
     kind == Some(STARTING) || matches!(error, sqlx::Error::Io(_))
 }
@@ -94,7 +111,7 @@ pub(super) fn database(options: &PgConnectOptions) -> &str {
     options.get_database().unwrap_or(options.get_username())
 }
 
-fn server(options: &PgConnectOptions) -> String {
+pub(super) fn server(options: &PgConnectOptions) -> String {
     match options.get_socket() {
         Some(folder) => folder.display().to_string(),
         None => format!("{}:{}", options.get_host(), options.get_port()),
