@@ -1,9 +1,9 @@
 # Names only: what a target does is in deploy/scripts.
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt lint bench chaos sqlx up down
+.PHONY: help run test check fmt lint bench chaos compose-test sqlx up down
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## build, and start the whole cluster on this machine (YES=1 asks nothing)
 	@deploy/scripts/run.sh
@@ -24,6 +24,9 @@ bench: ## measure against the floors
 
 chaos: ## break everything while turns run, and check that what is promised holds (FULL=1, PLANTED=1, SEED=n)
 	@deploy/scripts/chaos.sh
+
+compose-test: ## the compose file on this machine's Docker engine: start, quickstart, one kill (BACKLOT_IMAGE=name)
+	@deploy/scripts/compose.sh
 
 sqlx: ## write the .sqlx folders anew, after a change of SQL or of a migration
 	@deploy/scripts/sqlx.sh

@@ -77,6 +77,11 @@ postgres_bin() {
     return 1
 }
 
+# Debian's is in a folder that only root's PATH has.
+pgbouncer_path() {
+    PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v pgbouncer
+}
+
 need_cargo() {
     [[ -f "$HOME/.cargo/env" ]] && . "$HOME/.cargo/env"
     have cargo || fail "there is no Rust toolchain: install one from https://rustup.rs"

@@ -9,6 +9,8 @@ need_compiler
 missing=()
 postgres_bin >/dev/null || missing+=("PostgreSQL:postgresql:postgresql@17")
 have redis-server || missing+=("Redis:redis-server:redis")
+pgbouncer_path >/dev/null || missing+=("PgBouncer:pgbouncer:pgbouncer")
+{ have prometheus && have promtool; } || missing+=("Prometheus:prometheus:prometheus")
 chromium_path >/dev/null || missing+=("Chromium:chromium:chromium")
 { have npm && have node; } || missing+=("Node.js with npm:npm:node")
 
@@ -18,6 +20,10 @@ if ((${#missing[@]})); then
     for entry in "${missing[@]}"; do
         IFS=: read -r name apt brew <<<"$entry"
         add_package "$apt" "$brew" || fail "$name could not be installed; install it with your package manager"
+        # The tests start their own; the package's would be there for good, Prometheus on port 9090 of all addresses.
+        if have systemctl && [[ "$apt" == prometheus || "$apt" == pgbouncer ]]; then
+            as_root systemctl disable --quiet --now "$apt" 2>/dev/null || true
+        fi
     done
 fi
 need_node_tools

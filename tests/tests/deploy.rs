@@ -98,6 +98,69 @@ fn services_are_pinned_probed_and_wait_for_what_exists() {
 }
 
 #[test]
+fn one_build_makes_the_image_of_all_roles_and_nothing_of_it_is_pulled() {
+    let compose = Compose::read();
+    let of_image: Vec<_> = compose.services.iter().filter(|(_, service)| service["image"] == "backlot:local").collect();
+    assert_eq!(of_image.len(), Role::ALL.len());
+    let builds: Vec<_> = of_image.iter().filter(|(_, service)| service.get("build").is_some()).map(|(name, _)| name.as_str()).collect();
+    assert_eq!(builds, ["gateway"], "builds of one tag get in each other's way");
+    for (name, service) in of_image {
+        assert_eq!(service["pull_policy"], "never", "{name}");
+    }
+    let frontend = read("deploy/Dockerfile").lines().any(|line| line.starts_with("# syntax="));
+    assert!(!frontend, "a frontend would have to be pulled");
+}
+
+#[test]
+fn nothing_grows_without_a_limit() {
+    let compose = Compose::read();
+    for (name, service) in &compose.services {
+        let options = &service["logging"]["options"];
+        assert!(options["max-size"].is_string() && options["max-file"].is_string(), "{name}: its log");
+        assert!(service["mem_limit"].is_string(), "{name}: its memory");
+        for mount in strings(&service["tmpfs"]) {
+            assert!(mount.contains(":size="), "{name}: {mount}");
+        }
+    }
+    assert!(compose.service("postgres")["shm_size"].is_string(), "parallel queries need more than 64 MB of shared memory");
+}
+
+#[test]
+fn what_shows_traces_and_metrics_is_a_profile_that_also_turns_on_the_export() {
+    let compose = Compose::read();
+    let is_in_profile = |service: &Value| strings(&service["profiles"]) == ["observability"];
+    let profile: BTreeSet<_> =
+        compose.services.iter().filter(|(_, service)| is_in_profile(service)).map(|(name, _)| name.as_str()).collect();
+    assert_eq!(profile, ["grafana", "jaeger", "otel-collector", "prometheus"].into());
+    for (name, service) in compose.services.iter().filter(|(_, service)| !is_in_profile(service)) {
+        let waits = service["depends_on"].as_mapping().into_iter().flatten().filter_map(|(key, _)| key.as_str());
+        assert!(waits.into_iter().all(|other| !profile.contains(other)), "{name} needs the profile");
+    }
+    for role in Role::ALL {
+        let endpoint = environment(compose.service(role.name()))["OTEL_EXPORTER_OTLP_ENDPOINT"].clone();
+        assert_eq!(interpolated(&endpoint), "", "{}: a collector that is not there", role.name());
+        assert!(endpoint.contains("${COMPOSE_PROFILES:+http://otel-collector:4317}"), "{}: {endpoint}", role.name());
+    }
+}
+
+#[test]
+fn more_replicas_publish_no_port_twice_and_all_are_scraped() {
+    let (compose, replicas) = (Compose::read(), mapping(&yaml("deploy/compose.replicas.yml")["services"]));
+    let names: BTreeSet<_> = replicas.keys().map(String::as_str).collect();
+    assert_eq!(names, Role::ALL.map(Role::name).into());
+    for (name, service) in &replicas {
+        assert!(compose.services.contains_key(name) && service["scale"].as_u64() >= Some(2), "{name}");
+        let Value::Tagged(ports) = &service["ports"] else { panic!("{name}: its ports are added to those of the compose file") };
+        let published = strings(&ports.value);
+        let ranges = published.iter().all(|port| port.starts_with("127.0.0.1:") && port.contains('-'));
+        assert!(ranges && (published.is_empty() != (name == "gateway")), "{name}: {published:?}");
+    }
+    let prometheus = yaml("deploy/prometheus/prometheus.yml");
+    let discovered = strings(&prometheus["scrape_configs"][0]["dns_sd_configs"][0]["names"]);
+    assert_eq!(discovered, ["gateway"]);
+}
+
+#[test]
 fn what_is_mounted_is_there() {
     let compose = Compose::read();
     for (name, service) in &compose.services {
@@ -124,7 +187,7 @@ fn the_example_lists_exactly_what_the_compose_file_takes() {
         .lines()
         .filter(|line| !line.trim_start().starts_with('#'))
         .flat_map(|line| line.split("${").skip(1))
-        .map(|rest| rest.split([':', '}']).next().unwrap_or_default().to_owned())
+        .map(|rest| rest.split([':', '-', '}']).next().unwrap_or_default().to_owned())
         .collect();
     let example = read(".env.example");
     let listed: BTreeSet<_> = example
@@ -201,7 +264,10 @@ fn the_collector_and_prometheus_name_what_there_is() {
     }
     let prometheus = yaml("deploy/prometheus/prometheus.yml");
     for job in prometheus["scrape_configs"].as_sequence().expect("jobs") {
-        for target in strings(&job["static_configs"][0]["targets"]) {
+        let fixed = strings(&job["static_configs"][0]["targets"]);
+        let discovered = strings(&job["dns_sd_configs"][0]["names"]);
+        assert_ne!(fixed.is_empty(), discovered.is_empty(), "{job:?}");
+        for target in fixed.into_iter().chain(discovered) {
             let host = target.split(':').next().unwrap_or_default();
             assert!(compose.services.contains_key(host), "Prometheus reads {target}");
         }
@@ -221,7 +287,8 @@ struct Compose {
 impl Compose {
     fn read() -> Self {
         let mut whole = yaml("docker-compose.yml");
-        whole.apply_merge().expect("merge keys");
+        // What is merged merges something itself.
+        (0..2).for_each(|_| whole.apply_merge().expect("merge keys"));
         let services = mapping(&whole["services"]);
         Self { whole, services }
     }
@@ -257,12 +324,17 @@ fn environment(service: &Value) -> BTreeMap<String, String> {
     mapping(&service["environment"]).into_iter().map(|(name, value)| (name, value.as_str().expect("text").to_owned())).collect()
 }
 
-/// The value that compose makes of `${NAME:-default}` when nothing is set.
+/// The value that compose makes of `${NAME:-default}`, `${NAME-default}` and `${NAME:+value}` when nothing is set.
 fn interpolated(value: &str) -> String {
     let Some((before, rest)) = value.split_once("${") else { return value.to_owned() };
-    let (variable, after) = rest.split_once('}').expect("a closed variable");
-    let default = variable.split_once(":-").map_or("", |(_, default)| default);
-    format!("{before}{default}{}", interpolated(after))
+    let mut open = 1;
+    let closing = |c: char| {
+        open += i32::from(c == '{') - i32::from(c == '}');
+        open == 0
+    };
+    let (variable, after) = rest.split_at(rest.find(closing).expect("a closed variable"));
+    let default = variable.find('-').filter(|at| !variable[..*at].contains(['+', '?'])).map_or("", |at| &variable[at + 1..]);
+    format!("{before}{}{}", interpolated(default), interpolated(&after[1..]))
 }
 
 /// A tag that begins with a version of at least two numbers; its digest may follow.

@@ -8,7 +8,8 @@ use chassis::{
 const PUBLIC: &[Caller] = &[Direct, Gateway];
 
 pub const RULES: &[Rule] = &[
-    Rule { rpc: "SignUp", callers: PUBLIC, user: false, size: Ordinary },
+    // An operator opens accounts where sign-up is closed.
+    Rule { rpc: "SignUp", callers: &[Direct, Gateway, Operator], user: false, size: Ordinary },
     Rule { rpc: "SignIn", callers: PUBLIC, user: false, size: Ordinary },
     Rule { rpc: "SignOut", callers: PUBLIC, user: false, size: Ordinary },
     Rule { rpc: "GetSession", callers: PUBLIC, user: true, size: Ordinary },

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use chassis::{client::ServiceChannel, context::Context};
+use chassis::{client::ServiceChannel, context::Context, identity::Caller};
 use proto::{auth::Plan, id::UserId};
 use time::OffsetDateTime;
 
 use crate::{
+    config::SignUp,
     email::{Email, Typed},
     error::Error,
     hash_pool::HashPool,
@@ -71,6 +72,7 @@ pub struct Accounts {
 }
 
 struct Parts {
+    sign_up: SignUp,
     pool: Pool,
     hashes: HashPool,
     limits: Limits,
@@ -80,14 +82,18 @@ struct Parts {
 
 impl Accounts {
     #[must_use]
-    pub fn new(pool: Pool, hashes: HashPool, rate_limit: ServiceChannel, keyring: Keyring, feed: Feed) -> Self {
-        Self { shared: Arc::new(Parts { pool, hashes, limits: Limits::new(rate_limit), keyring, feed }) }
+    pub fn new(sign_up: SignUp, stores: (Pool, HashPool), rate_limit: ServiceChannel, keyring: Keyring, feed: Feed) -> Self {
+        let (pool, hashes) = stores;
+        Self { shared: Arc::new(Parts { sign_up, pool, hashes, limits: Limits::new(rate_limit), keyring, feed }) }
     }
 
     /// # Errors
-    /// RATE_LIMITED, WEAK_PASSWORD, EMAIL_TAKEN, OVERLOADED.
+    /// SIGNUP_CLOSED, RATE_LIMITED, WEAK_PASSWORD, EMAIL_TAKEN, OVERLOADED.
     pub async fn sign_up(&self, context: &Context, new: NewAccount, now: OffsetDateTime) -> Result<SignedIn, Error> {
         let parts = &self.shared;
+        if parts.sign_up == SignUp::Closed && context.caller != Caller::Operator {
+            return Err(Error::SignUpClosed);
+        }
         let address = limit::address_of(context);
         parts.limits.count(context, &address, None).await?;
         let display_name = display_name(&new.display_name, &new.email);

@@ -17,11 +17,17 @@ use crate::{password::Cost, rotation};
 pub enum SignUp {
     /// Whoever asks: a new address gets a session at once, a known one is told that it is taken.
     Open,
+    /// Only an operator, who shows the cluster's secret.
+    Closed,
 }
 
 impl Setting for SignUp {
     fn parse(text: &str) -> Result<Self, String> {
-        if text == "open" { Ok(Self::Open) } else { Err("must be `open`".to_owned()) }
+        match text {
+            "open" => Ok(Self::Open),
+            "closed" => Ok(Self::Closed),
+            _ => Err("must be `open` or `closed`".to_owned()),
+        }
     }
 }
 
@@ -57,7 +63,11 @@ impl Config {
             postgres: postgres::Config::read(env, "auth"),
             cluster_secret: ClusterSecret::read(env, Caller::Auth),
             rate_limit_url: env.get("BACKLOT_RATE_LIMIT_URL", "http://127.0.0.1:9093", "where rate-limit listens"),
-            sign_up: env.get("BACKLOT_SIGNUP", "open", "who may open an account: `open` is everybody"),
+            sign_up: env.get(
+                "BACKLOT_SIGNUP",
+                "open",
+                "who may open an account: `open` is everybody, `closed` is operators (`backlot token --for auth`)",
+            ),
             hash_cost: Cost {
                 memory_kib: env.get("BACKLOT_ARGON2_MEMORY_KIB", "19456", "memory of one password hash (Argon2id), in KiB"),
                 iterations: env.get("BACKLOT_ARGON2_ITERATIONS", "2", "passes of one password hash over its memory"),
@@ -114,12 +124,13 @@ mod tests {
         assert_eq!(config.sign_up, SignUp::Open);
         assert_eq!(config.rotation_interval(), time::Duration::days(90));
         assert!(config.hash_threads >= 1);
+        assert_eq!(read(&[("BACKLOT_SIGNUP", "closed")]).expect("no faults").sign_up, SignUp::Closed);
     }
 
     #[test]
     fn every_bad_value_is_a_fault() {
         for (name, value) in [
-            ("BACKLOT_SIGNUP", "closed"),
+            ("BACKLOT_SIGNUP", "invited"),
             ("BACKLOT_ARGON2_MEMORY_KIB", "7"),
             ("BACKLOT_ARGON2_ITERATIONS", "0"),
             ("BACKLOT_HASH_THREADS", "0"),

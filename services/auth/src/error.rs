@@ -22,6 +22,8 @@ pub enum Error {
     Refused(Box<Fault>),
     #[error("the password is too easy to guess: {0}")]
     WeakPassword(Weakness),
+    #[error("sign-up is closed: ask whoever runs this installation for an account")]
+    SignUpClosed,
     #[error("this address has an account already")]
     EmailTaken,
     #[error("the address or the password is wrong")]
@@ -60,6 +62,7 @@ impl Error {
         match self {
             Self::Refused(fault) => fault.code,
             Self::WeakPassword(_) => ErrorCode::InvalidArgument,
+            Self::SignUpClosed => ErrorCode::Forbidden,
             Self::EmailTaken => ErrorCode::Conflict,
             Self::BadCredentials | Self::SessionEnded => ErrorCode::Unauthenticated,
             Self::Overloaded | Self::Draining | Self::Unfollowed => ErrorCode::Unavailable,
@@ -75,6 +78,7 @@ impl Error {
         match self {
             Self::Refused(fault) => &fault.reason,
             Self::WeakPassword(_) => "WEAK_PASSWORD",
+            Self::SignUpClosed => "SIGNUP_CLOSED",
             Self::EmailTaken => "EMAIL_TAKEN",
             Self::BadCredentials => "BAD_CREDENTIALS",
             Self::SessionEnded => "SESSION_ENDED",

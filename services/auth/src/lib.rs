@@ -86,7 +86,7 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     let rate_limit = client::connect(Caller::Auth, Caller::RateLimit, &config.rate_limit_url, &config.cluster_secret);
     let published = keyring.published();
     let verifier = Verifier::new(Caller::Auth, &config.cluster_secret, Keys::Local(published.clone()));
-    let accounts = account::Accounts::new(pool.clone(), hashes, rate_limit.clone(), keyring, feed.clone());
+    let accounts = account::Accounts::new(config.sign_up, (pool.clone(), hashes), rate_limit.clone(), keyring, feed.clone());
     let served = Server::new(Caller::Auth, config.server, Arc::new(verifier), access::RULES)
         .add(AuthServiceServer::new(grpc::Api { accounts, published, feed }).accept_compressed(CompressionEncoding::Gzip))
         .counts(General::new(RateLimitServiceClient::new(rate_limit)))

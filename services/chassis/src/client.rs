@@ -8,6 +8,7 @@ mod late;
 use std::time::Duration;
 
 use http::Uri;
+use hyper_util::client::legacy::connect::HttpConnector;
 use tonic::{
     Request, Status,
     metadata::AsciiMetadataValue,
@@ -35,6 +36,9 @@ pub type ServiceChannel = InterceptedService<Again<Late<Connection>>, Outgoing>;
 /// calls of everybody else, only at four times as much. A fault has 8 KiB at most; whoever sends more is not of this release.
 const MAX_HEADER_LIST_BYTES: u32 = 1024 * 1024;
 
+/// Of one attempt to connect, the look-up of the name included.
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+
 #[cfg(not(feature = "failpoints"))]
 type Connection = tonic::transport::Channel;
 #[cfg(feature = "failpoints")]
@@ -44,9 +48,7 @@ type Connection = failing::Failing;
 #[must_use]
 pub fn connect(me: Caller, to: Caller, uri: &Uri, secret: &ClusterSecret) -> ServiceChannel {
     let endpoint = Endpoint::from(uri.clone())
-        .connect_timeout(Duration::from_secs(3))
-        .tcp_nodelay(true)
-        .tcp_keepalive(Some(Duration::from_secs(30)))
+        .connect_timeout(CONNECT_LIMIT)
         .http2_keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(10))
         .keep_alive_while_idle(true)
@@ -59,8 +61,17 @@ pub fn connect(me: Caller, to: Caller, uri: &Uri, secret: &ClusterSecret) -> Ser
         .http2_max_concurrent_reset_streams(100_000)
         .http2_reset_stream_duration(Duration::from_secs(5))
         .http2_max_local_error_reset_streams(None);
-    let connection = Late::new(Connection::from(endpoint.connect_lazy()));
+    let connection = Late::new(Connection::from(endpoint.connect_with_connector_lazy(dial(HttpConnector::new()))));
     InterceptedService::new(Again::new(connection), Outgoing { to, signer: Signer::new(me, secret) })
+}
+
+/// TCP as the channels want it. The endpoint's own connector would do the same, but its limit of time leaves out the look-up of the
+/// name; for a connector that it is given, the limit covers both.
+fn dial<R>(mut tcp: HttpConnector<R>) -> HttpConnector<R> {
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(Duration::from_secs(30)));
+    tcp
 }
 
 /// Adds the caller token and the trace to every call.
@@ -84,3 +95,41 @@ impl Interceptor for Outgoing {
 
 /// Where the caller token travels.
 pub const CALLER_HEADER: &str = "x-backlot-caller";
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, future::Pending, net::SocketAddr};
+
+    use hyper_util::client::legacy::connect::dns::Name;
+
+    use super::*;
+
+    /// A name server that is gone.
+    #[derive(Clone)]
+    struct Silent;
+
+    impl tower::Service<Name> for Silent {
+        type Response = std::vec::IntoIter<SocketAddr>;
+        type Error = Infallible;
+        type Future = Pending<Result<Self::Response, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Infallible>> {
+            std::task::Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Name) -> Self::Future {
+            std::future::pending()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_look_up_of_a_name_counts_as_part_of_connecting() {
+        let endpoint = Endpoint::from_static("http://auth:9090").connect_timeout(Duration::from_millis(50));
+        let mut channel = endpoint.connect_with_connector_lazy(dial(HttpConnector::new_with_resolver(Silent)));
+        let called = async {
+            std::future::poll_fn(|context| tower::Service::poll_ready(&mut channel, context)).await?;
+            tower::Service::call(&mut channel, http::Request::new(tonic::body::Body::empty())).await
+        };
+        tokio::time::timeout(Duration::from_secs(60), called).await.expect("an answer within the limit").expect_err("no address");
+    }
+}

@@ -158,12 +158,25 @@ impl Env {
             Ok(value) => Some(value),
             Err(problem) => {
                 // A URL may carry a password.
-                let shown = if T::SECRET || text.contains('@') { String::new() } else { format!(", is {:?}", text.trim()) };
+                let hidden = T::SECRET || text.contains('@') || text.contains("://");
+                let shown = if hidden { String::new() } else { format!(", is {:?}", text.trim()) };
                 self.fault(name, format!("{problem}{shown}"));
                 None
             }
         }
     }
+}
+
+/// Whether what was meant as a password ended the host: an @ is in the path, the fragment or the name of a parameter, or there is none
+/// before them. The value of a parameter may have one, as the folder of a socket has.
+pub(crate) fn has_split_password(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let (host, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let (tail, fragment) = tail.split_once('#').unwrap_or((tail, ""));
+    let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
+    let name = |pair: &str| pair.split('=').next().is_some_and(|name| name.contains('@'));
+    let is_outside = host.contains(':') && !host.contains('@') && query.contains('@');
+    is_outside || path.contains('@') || fragment.contains('@') || query.split('&').any(name)
 }
 
 /// What is wrong with an environment, one line per fault: `NAME: problem`.
@@ -213,7 +226,7 @@ mod tests {
     #[test]
     fn every_fault_is_reported_with_its_variable() {
         let mut env =
-            Env::of([("BACKLOT_LISTEN", "nowhere"), ("BACKLOT_IDLE", "15"), ("BACKLOT_KEY", "k"), ("BACKLOT_URL", "ftp://me:pass@host")]);
+            Env::of([("BACKLOT_LISTEN", "nowhere"), ("BACKLOT_IDLE", "15"), ("BACKLOT_KEY", "k"), ("BACKLOT_URL", "ftp://me:pass")]);
         let listen: SocketAddr = env.get("BACKLOT_LISTEN", "127.0.0.1:8080", "where");
         let _: Duration = env.get("BACKLOT_IDLE", "15s", "how long");
         let _: Option<Secret> = env.optional("BACKLOT_KEY", "key");

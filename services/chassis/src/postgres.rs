@@ -3,6 +3,8 @@
 
 pub mod child;
 mod create;
+mod pooler;
+mod url;
 mod watch;
 
 use std::{
@@ -64,14 +66,18 @@ impl Config {
         let exact: Option<Secret> = env.optional(&own, "PostgreSQL database of this service alone, instead of DATABASE_URL");
         let shared: Option<Secret> =
             env.optional("DATABASE_URL", "PostgreSQL server and prefix: each service makes and uses the database <name>_<service>");
-        let url = match (exact, shared) {
-            (Some(url), _) => checked(env, &own, &url, None),
-            (None, Some(url)) => checked(env, "DATABASE_URL", &url, Some(service)),
-            (None, None) => {
-                env.fault("DATABASE_URL", format!("is required, or {own}"));
-                Secret::new("")
+        let password = url::password(env);
+        let found = match (&exact, &shared) {
+            (Some(url), _) => url::database(url, None, password.as_ref()).map_err(|problem| (own.as_str(), problem.to_owned())),
+            (None, Some(url)) => {
+                url::database(url, Some(service), password.as_ref()).map_err(|problem| ("DATABASE_URL", problem.to_owned()))
             }
+            (None, None) => Err(("DATABASE_URL", format!("is required, or {own}"))),
         };
+        let url = found.unwrap_or_else(|(setting, problem)| {
+            env.fault(setting, problem);
+            Secret::new("")
+        });
         let most: NonZeroU32 = env.get("BACKLOT_DATABASE_CONNECTIONS", "16", "most connections of one service to its database");
         let max_connections = most.get();
         let idle_in_transaction = env.get("BACKLOT_DATABASE_IDLE_TRANSACTION", "30s", "a transaction that rests this long is rolled back");
@@ -92,35 +98,6 @@ impl Config {
     }
 }
 
-/// The URL with the service's name added to the database's, or a fault.
-fn checked(env: &mut Env, setting: &str, url: &Secret, service: Option<&str>) -> Secret {
-    match database_url(url.expose(), service) {
-        Ok(url) => Secret::new(url),
-        Err(problem) => {
-            env.fault(setting, problem);
-            Secret::new("")
-        }
-    }
-}
-
-fn database_url(text: &str, service: Option<&str>) -> Result<String, &'static str> {
-    const MUST: &str = "must be a URL such as postgres://user:password@host:5432/backlot";
-    let mut url = url::Url::parse(text).map_err(|_| MUST)?;
-    if !matches!(url.scheme(), "postgres" | "postgresql") {
-        return Err(MUST);
-    }
-    if let Some(service) = service {
-        let prefix = match url.path().trim_matches('/') {
-            "" => "backlot",
-            name => name,
-        };
-        let path = format!("/{prefix}_{}", service.replace('-', "_"));
-        url.set_path(&path);
-    }
-    PgConnectOptions::from_str(url.as_str()).map_err(|_| MUST)?;
-    Ok(url.into())
-}
-
 /// Why a service has no database.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -132,6 +109,11 @@ pub enum Error {
     Create { database: String, server: String, source: sqlx::Error },
     #[error("PostgreSQL 14 or newer is needed, the server is {0}")]
     TooOld(u32),
+    #[error(
+        "{server} pools transactions or statements, in which locks, prepared statements and settings of a session do not hold: set \
+         pool_mode=session (PgBouncer), or give the address of PostgreSQL itself"
+    )]
+    Pooled { server: String },
     #[error("cannot migrate database {database:?}")]
     Migrate { database: String, source: sqlx::migrate::MigrateError },
 }
@@ -146,10 +128,15 @@ pub async fn connect(config: &Config, migrator: &Migrator) -> Result<PgPool, Err
         .map_err(Error::Url)?
         .application_name(&config.application_name)
         // Ours names the statement in words; theirs would print it in full.
-        .disable_statement_logging();
+        .disable_statement_logging()
+        // Poolers refuse start-up options that they do not know; numbers travel in binary.
+        .extra_float_digits(None);
     let version = create::ensure_database(&options, config.connect_timeout).await?;
     if version.is_some_and(|number| number < OLDEST_SERVER) {
         return Err(Error::TooOld(version.unwrap_or_default() / 10_000));
+    }
+    if pooler::shares_sessions(&options).await.map_err(|source| create::refused(&options, source))? {
+        return Err(Error::Pooled { server: create::server(&options) });
     }
     let pool = pool_options(config).connect_with(options.clone()).await.map_err(|source| create::refused(&options, source))?;
     let database = create::database(&options).to_owned();
@@ -312,6 +299,10 @@ mod tests {
             url(&[("DATABASE_URL", "postgres://app@localhost/x?host=/tmp/s")], "auth").unwrap(),
             "postgres://app@localhost/x_auth?host=/tmp/s"
         );
+        assert_eq!(
+            url(&[("DATABASE_URL", "postgres://app@localhost/x?host=/home/me@corp/s")], "auth").unwrap(),
+            "postgres://app@localhost/x_auth?host=/home/me@corp/s"
+        );
         let own = [("DATABASE_URL", "postgres://db/x"), ("BACKLOT_PROJECT_STORAGE_DATABASE_URL", "postgres://other/mine")];
         assert_eq!(url(&own, "project-storage").unwrap(), "postgres://other/mine");
     }
@@ -321,5 +312,46 @@ mod tests {
         assert_eq!(url(&[], "auth").unwrap_err(), "DATABASE_URL: is required, or BACKLOT_AUTH_DATABASE_URL");
         let fault = url(&[("DATABASE_URL", "mysql://me:hunter2@db/x")], "auth").unwrap_err();
         assert_eq!(fault, "DATABASE_URL: must be a URL such as postgres://user:password@host:5432/backlot");
+    }
+
+    #[test]
+    fn a_password_of_any_characters_can_be_given() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        for password in ["hunter2", "a@b", "a/b#c?d:e", "50%41", "12#34", "[x]", "k\u{e4}se &=+ ", "'\"\\", "$HOME"] {
+            std::fs::write(file.path(), format!("{password}\n")).unwrap();
+            for given in [("DATABASE_PASSWORD", password), ("DATABASE_PASSWORD_FILE", path)] {
+                let url = url(&[("DATABASE_URL", "postgres://me@db:5432/shop"), given], "auth").unwrap();
+                let options = format!("{:?}", PgConnectOptions::from_str(&url).unwrap());
+                let wanted = format!("{:?}", PgConnectOptions::new_without_pgpass().password(password.trim()));
+                let of = |options: &str| options.split("password: ").nth(1).unwrap().split(", database").next().unwrap().to_owned();
+                assert_eq!(of(&options), of(&wanted), "{}", given.0);
+                assert!(options.contains("host: \"db\"") && options.contains("shop_auth"), "{password}: {options}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_password_that_breaks_its_url_is_a_fault_that_shows_none_of_it() {
+        for broken in [
+            "postgres://me:12#34@db/x",
+            "postgres://me:12/34@db/x",
+            "postgres://me:12?34@db/x",
+            "postgres://me:ab/cd@db/x",
+            "postgres://me:ab@cd/12@db/x",
+            "postgres://me:12?a=34@db/x",
+        ] {
+            for name in ["DATABASE_URL", "BACKLOT_AUTH_DATABASE_URL"] {
+                let fault = url(&[(name, broken)], "auth").unwrap_err();
+                assert!(fault.starts_with(&format!("{name}: ")) && fault.contains("DATABASE_PASSWORD"), "{fault}");
+                assert!(!["12", "34", "ab", "cd"].iter().any(|part| fault.contains(part)), "{fault}");
+            }
+        }
+        let twice = url(&[("DATABASE_URL", "postgres://me:hunter2@db/x"), ("DATABASE_PASSWORD", "hunter3")], "auth").unwrap_err();
+        assert_eq!(twice, "DATABASE_URL: has a password although DATABASE_PASSWORD is set: give one of them");
+        let both = [("DATABASE_URL", "postgres://me@db/x"), ("DATABASE_PASSWORD", "hunter3"), ("DATABASE_PASSWORD_FILE", "/nowhere/x")];
+        assert!(url(&both, "auth").unwrap_err().starts_with("DATABASE_PASSWORD_FILE: is set although DATABASE_PASSWORD is"));
+        let missing = url(&[("DATABASE_URL", "postgres://me@db/x"), ("DATABASE_PASSWORD_FILE", "/nowhere/x")], "auth").unwrap_err();
+        assert!(missing.starts_with("DATABASE_PASSWORD_FILE: cannot be read: "), "{missing}");
     }
 }

@@ -2,8 +2,9 @@
 
 use http::HeaderMap;
 use opentelemetry::{
+    Context,
     propagation::{Extractor, Injector, TextMapPropagator},
-    trace::{SpanContext, TraceContextExt},
+    trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState},
 };
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tonic::metadata::{MetadataKey, MetadataMap};
@@ -18,7 +19,7 @@ const MAX_TRACESTATE_BYTES: usize = 512;
 /// Who sent a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sender {
-    /// A service of the cluster, or our own record: whether the trace is sampled has been decided.
+    /// A service of the cluster, or our own record: whether the trace is sampled has been decided. A call without a trace is not.
     Cluster,
     /// Anybody. The trace goes on under its id, and whether it is sampled is decided here.
     Stranger,
@@ -29,6 +30,10 @@ pub enum Sender {
 pub fn adopt(span: &Span, headers: &HeaderMap, sender: Sender) -> String {
     let mut remote = TraceContextPropagator::new().extract(&Headers(headers));
     let named = remote.span().span_context().clone();
+    if sender == Sender::Cluster && !named.is_valid() {
+        // A service that calls outside of a trace does so by itself, again and again.
+        let _ = span.set_parent(Context::new().with_remote_span_context(background()));
+    }
     if named.is_valid() {
         if sender == Sender::Stranger {
             let flags = named.trace_flags().with_sampled(telemetry::samples());
@@ -44,6 +49,15 @@ pub fn adopt(span: &Span, headers: &HeaderMap, sender: Sender) -> String {
         (false, true) => named.trace_id().to_string(),
         (false, false) => uuid::Uuid::new_v4().simple().to_string(),
     }
+}
+
+/// The beginning of a trace that is not exported.
+fn background() -> SpanContext {
+    let [trace, span] = [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()].map(|id| id.as_u128());
+    // Neither is zero: the version of the id is part of each.
+    #[allow(clippy::cast_possible_truncation, reason = "the half is meant")]
+    let span = (span >> 64) as u64;
+    SpanContext::new(TraceId::from(trace), SpanId::from(span), TraceFlags::default(), true, TraceState::default())
 }
 
 /// Writes the current span into the metadata of a call.

@@ -15,7 +15,7 @@ use fred::{
 };
 
 use crate::{
-    config::{Env, Secret},
+    config::{Env, Secret, has_split_password},
     task,
 };
 
@@ -29,6 +29,8 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 pub struct Config {
     /// `redis://`, `rediss://`, `redis-cluster://` or `redis-sentinel://`.
     pub url: Option<Secret>,
+    /// In place of the one in the URL.
+    pub password: Option<Secret>,
     /// Several clusters may share one server.
     pub prefix: String,
 }
@@ -38,12 +40,15 @@ impl Config {
     pub fn read(env: &mut Env) -> Self {
         let url: Option<Secret> =
             env.optional("REDIS_URL", "Redis for counters and wake-ups that replicas share; without it each process has its own");
+        let password = env.optional("REDIS_PASSWORD", "password of Redis, as it is, in place of the one in REDIS_URL");
         // The library takes any scheme for `redis:`.
         let usable = |url: &str| url.starts_with("redis") && FredConfig::from_url(url).is_ok();
-        if url.as_ref().is_some_and(|url| !usable(url.expose())) {
+        if url.as_ref().is_some_and(|url| has_split_password(url.expose())) {
+            env.fault("REDIS_URL", "has an @ behind the host, as a password with / ? or # in it leaves: give it as REDIS_PASSWORD");
+        } else if url.as_ref().is_some_and(|url| !usable(url.expose())) {
             env.fault("REDIS_URL", "must be a URL such as redis://127.0.0.1:6379, also rediss:, redis-cluster: or redis-sentinel:");
         }
-        Self { url, prefix: env.get("BACKLOT_REDIS_PREFIX", "backlot:", "what every key and channel in Redis begins with") }
+        Self { url, password, prefix: env.get("BACKLOT_REDIS_PREFIX", "backlot:", "what every key and channel in Redis begins with") }
     }
 }
 
@@ -120,8 +125,10 @@ fn is_refusal(error: &fred::error::Error) -> bool {
 
 fn builder(config: &Config) -> Result<Option<Builder>, Error> {
     let Some(url) = &config.url else { return Ok(None) };
+    let password = config.password.as_ref().map(|password| password.expose().to_owned());
     let mut config = FredConfig::from_url(url.expose()).map_err(Error::Url)?;
     config.fail_fast = false;
+    config.password = password.or(config.password);
     let mut builder = Builder::from_config(config);
     builder
         .with_connection_config(|connection| {
@@ -174,11 +181,17 @@ mod tests {
         assert_eq!(config.prefix, "backlot:");
         let fault = env.check().unwrap_err().to_string();
         assert!(fault.starts_with("REDIS_URL: must be a URL") && !fault.contains("hunter2"), "{fault}");
+        for url in ["redis://:12#34@db", "redis://:12/34@db", "redis://me:12?34@db:6379"] {
+            let mut env = Env::of([("REDIS_URL", url)]);
+            Config::read(&mut env);
+            let fault = env.check().unwrap_err().to_string();
+            assert!(fault.contains("REDIS_PASSWORD") && !fault.contains("12") && !fault.contains("34"), "{fault}");
+        }
     }
 
     #[tokio::test]
     async fn no_url_is_no_redis_and_a_dead_one_is_gone_on_without() {
-        let mut config = Config { url: None, prefix: String::new() };
+        let mut config = Config { url: None, password: None, prefix: String::new() };
         assert!(connect(&config).await.unwrap().is_none());
         assert!(subscriber(&config).await.unwrap().is_none());
         config.url = Some(Secret::new("redis://127.0.0.1:1"));

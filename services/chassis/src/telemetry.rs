@@ -4,24 +4,21 @@
 //! - [`mod@log`]: one line per event, each with its trace id; [`scrub`]: what no line and no report may carry;
 //! - `origin`: which service of the process a span belongs to; `export`: a resource per service;
 //! - `process`: memory, descriptors and age of the process; `report`: Sentry;
-//! - `throttle`: a collector that is away.
+//! - `sampling`: which traces are exported; `throttle`: a collector that is away.
 
 mod export;
 pub mod log;
 mod origin;
 mod process;
 mod report;
+mod sampling;
 pub mod scrub;
 mod throttle;
 
 use std::{sync::OnceLock, time::Duration};
 
 use opentelemetry::{global, trace::TraceContextExt as _, trace::TracerProvider as _};
-use opentelemetry_sdk::{
-    metrics::SdkMeterProvider,
-    propagation::TraceContextPropagator,
-    trace::{Sampler, SdkTracerProvider},
-};
+use opentelemetry_sdk::{metrics::SdkMeterProvider, propagation::TraceContextPropagator, trace::SdkTracerProvider};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use tracing_subscriber::{
     EnvFilter, Layer as _,
@@ -100,7 +97,11 @@ impl Config {
             otlp_endpoint: env
                 .optional("OTEL_EXPORTER_OTLP_ENDPOINT", "OTLP collector for traces and metrics; without it nothing is exported"),
             otlp_protocol: env.get("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "grpc or http/protobuf"),
-            trace_ratio: env.get("BACKLOT_TRACE_RATIO", "1", "share of the traces begun here that is exported, 0 to 1"),
+            trace_ratio: env.get(
+                "BACKLOT_TRACE_RATIO",
+                "1",
+                "share of the traces begun by requests that is exported, 0 to 1; probes and background work never are",
+            ),
             sentry_dsn: env.optional("SENTRY_DSN", "Sentry project for internal errors and panics"),
             environment: env.get("BACKLOT_ENVIRONMENT", "development", "name of the installation on traces and reports"),
         };
@@ -250,14 +251,6 @@ pub(crate) fn samples() -> bool {
     const PARTS: u32 = 1_000_000;
     let part = u32::try_from(crate::jitter::jitter(0..=u64::from(PARTS) - 1)).unwrap_or_default();
     RATIO.get().is_some_and(|ratio| f64::from(part) < f64::from(PARTS) * ratio)
-}
-
-fn sampler(config: &Config) -> Sampler {
-    match config.otlp_endpoint {
-        Some(_) => Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(config.trace_ratio))),
-        // Trace ids and propagation without the cost of recording.
-        None => Sampler::ParentBased(Box::new(Sampler::AlwaysOff)),
-    }
 }
 
 #[cfg(test)]

@@ -89,7 +89,7 @@ async fn a_lost_connection_is_not_handed_out_again() {
 #[tokio::test]
 async fn redis_comes_back_by_itself() {
     let mut server = testing::redis().await;
-    let config = redis::Config { url: Some(Secret::new(server.url.as_str())), prefix: "test:".into() };
+    let config = redis::Config { url: Some(Secret::new(server.url.as_str())), password: None, prefix: "test:".into() };
     let pool = redis::connect(&config).await.unwrap().unwrap();
     assert_eq!(pool.incr::<i64, _>("n").await.unwrap(), 1);
     server.kill().await;
@@ -102,7 +102,7 @@ async fn redis_comes_back_by_itself() {
 #[tokio::test]
 async fn a_subscription_survives_an_outage() {
     let mut server = testing::redis().await;
-    let config = redis::Config { url: Some(Secret::new(server.url.as_str())), prefix: String::new() };
+    let config = redis::Config { url: Some(Secret::new(server.url.as_str())), password: None, prefix: String::new() };
     let (pool, listener) = (redis::connect(&config).await.unwrap().unwrap(), redis::subscriber(&config).await.unwrap().unwrap());
     let mut messages = listener.message_rx();
     listener.subscribe("bell").await.unwrap();
@@ -116,7 +116,7 @@ async fn a_subscription_survives_an_outage() {
 async fn redis_that_is_away_at_the_start_comes_later_and_one_that_refuses_us_is_an_error() {
     let mut server = testing::redis().await;
     server.kill().await;
-    let config = redis::Config { url: Some(Secret::new(server.url.as_str())), prefix: String::new() };
+    let config = redis::Config { url: Some(Secret::new(server.url.as_str())), password: None, prefix: String::new() };
     let (pool, listener) = (redis::connect(&config).await.unwrap().unwrap(), redis::subscriber(&config).await.unwrap().unwrap());
     assert!(pool.incr::<i64, _>("n").await.is_err());
     server.restart().await;
@@ -126,7 +126,7 @@ async fn redis_that_is_away_at_the_start_comes_later_and_one_that_refuses_us_is_
     pool.custom::<(), _>(cmd!("CONFIG"), vec!["SET", "requirepass", "right"]).await.unwrap();
     for wrong in ["redis://:wrong@", "redis://"] {
         let url = server.url.replace("redis://", wrong);
-        let config = redis::Config { url: Some(Secret::new(url.as_str())), prefix: String::new() };
+        let config = redis::Config { url: Some(Secret::new(url.as_str())), password: None, prefix: String::new() };
         assert!(matches!(redis::connect(&config).await, Err(redis::Error::Connect(_))), "{wrong}");
         assert!(matches!(redis::subscriber(&config).await, Err(redis::Error::Connect(_))), "{wrong}");
     }

@@ -1,4 +1,4 @@
-use chassis::clock::from_timestamp;
+use chassis::{clock::from_timestamp, identity::Caller};
 use futures::future::join_all;
 use proto::{
     auth::{Plan, SignUpRequest},
@@ -6,7 +6,7 @@ use proto::{
     id::{SessionId, UserId},
 };
 
-use crate::harness::{Cluster, PASSWORD, answer};
+use crate::harness::{Cluster, PASSWORD, Settings, answer};
 
 #[tokio::test]
 async fn a_new_account_is_signed_in() {
@@ -121,4 +121,23 @@ async fn of_many_at_once_one_gets_the_address() {
     let results = join_all(attempts).await;
     assert_eq!(results.iter().filter(|r| r.is_ok()).count(), 1);
     assert!(results.iter().filter_map(|r| r.as_ref().err()).all(|f| f.reason == "EMAIL_TAKEN"));
+}
+
+#[tokio::test]
+async fn closed_sign_up_refuses_everybody_but_an_operator_and_signs_in_who_has_an_account() {
+    let cluster = Cluster::start().await;
+    cluster.auth().await.gateway().sign_up("ada@example.org", PASSWORD).await.expect("open");
+    let replica = cluster.auth_with(Settings(&[("BACKLOT_SIGNUP", "closed")])).await;
+    let direct = SignUpRequest { email: "eve@example.org".into(), password: PASSWORD.into(), display_name: String::new() };
+    for (who, fault) in [
+        ("a browser", replica.gateway().sign_up("eve@example.org", PASSWORD).await.expect_err("closed")),
+        ("a known address", replica.gateway().sign_up("ada@example.org", PASSWORD).await.expect_err("closed")),
+        ("a program", answer(replica.direct().sign_up(direct).await).expect_err("closed")),
+    ] {
+        assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Forbidden, "SIGNUP_CLOSED"), "{who}");
+    }
+    replica.gateway().sign_in("ada@example.org", PASSWORD).await.expect("an account is an account");
+    let operator = replica.called_by(Caller::Operator, None);
+    operator.sign_up("eve@example.org", PASSWORD).await.expect("the operator's");
+    replica.gateway().sign_in("eve@example.org", PASSWORD).await.expect("account");
 }

@@ -8,12 +8,12 @@ use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
     metrics::{MeterProviderBuilder, SdkMeterProvider},
-    trace::{SdkTracerProvider, SpanData, SpanExporter, TracerProviderBuilder},
+    trace::{Sampler, SdkTracerProvider, SpanData, SpanExporter, TracerProviderBuilder},
 };
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
-use super::{Config, Protocol, origin};
+use super::{Config, Protocol, origin, sampling::Sampling};
 
 /// This process, among all that ever ran.
 static INSTANCE: LazyLock<Uuid> = LazyLock::new(Uuid::new_v4);
@@ -30,7 +30,7 @@ pub(super) struct Export {
 pub(super) fn build(config: &Config, role: &'static str) -> Export {
     let resource = resource(role, &config.environment);
     let mut export = Export {
-        traces: SdkTracerProvider::builder().with_sampler(super::sampler(config)).with_resource(resource.clone()),
+        traces: sampled(config).with_resource(resource.clone()),
         metrics: SdkMeterProvider::builder().with_resource(resource),
         runtime: None,
         problem: None,
@@ -43,6 +43,15 @@ pub(super) fn build(config: &Config, role: &'static str) -> Export {
         export.problem = Some(error);
     }
     export
+}
+
+fn sampled(config: &Config) -> TracerProviderBuilder {
+    let builder = SdkTracerProvider::builder();
+    match config.otlp_endpoint {
+        Some(_) => builder.with_sampler(Sampling::new(config.trace_ratio)),
+        // Trace ids and propagation without the cost of recording.
+        None => builder.with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOff))),
+    }
 }
 
 fn add_otlp(export: &mut Export, config: &Config, role: &'static str) -> Result<(), String> {

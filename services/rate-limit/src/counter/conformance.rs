@@ -216,7 +216,7 @@ impl Server {
 }
 
 async fn connect(url: &str) -> Option<fred::clients::Pool> {
-    let config = chassis::redis::Config { url: Some(Secret::new(url)), prefix: String::new() };
+    let config = chassis::redis::Config { url: Some(Secret::new(url)), password: None, prefix: String::new() };
     chassis::redis::connect(&config).await.ok().flatten()
 }
 

@@ -108,7 +108,11 @@ pub(crate) async fn measure(ground: &Ground, table: &mut Table) -> Result<()> {
 }
 
 async fn script(ground: &Ground) -> Result<Target> {
-    let config = chassis::redis::Config { url: Some(chassis::config::Secret::new(ground.redis.url.as_str())), prefix: String::new() };
+    let config = chassis::redis::Config {
+        url: Some(chassis::config::Secret::new(ground.redis.url.as_str())),
+        password: None,
+        prefix: String::new(),
+    };
     let pool = chassis::redis::connect(&config).await?.context("there is a URL")?;
     let script = Script::from_lua(SCRIPT);
     for client in pool.clients() {
