@@ -1,12 +1,13 @@
 //! Journeys over the public surface, on a real cluster. Helpers first: [`cluster`] starts one, [`person`] uses it, [`sse`] watches
-//! it, [`model_server`] answers in place of a model provider, [`canary`] tells how much of the time was there. The journeys are in
-//! `tests/`, the measurements in `src/bin/bench`.
+//! it, [`model_server`] answers in place of a model provider, [`canary`] tells how much of the time was there, [`document`] whether
+//! an answer is documented. The journeys are in `tests/`, the measurements in `src/bin/bench`.
 
 pub mod canary;
 pub mod chaos;
 pub mod cluster;
 pub mod contract;
 pub mod deployment;
+pub mod document;
 pub mod grpc;
 pub mod issuer;
 pub mod model_server;
