@@ -1,6 +1,6 @@
 # Names only: what a target does is in deploy/scripts.
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt lint bench chaos sqlx up down
+.PHONY: help run test check fmt lint bench chaos fuzz sqlx up down
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ bench: ## measure against the floors
 
 chaos: ## break everything while turns run, and check that what is promised holds (FULL=1, PLANTED=1, SEED=n)
 	@deploy/scripts/chaos.sh
+
+fuzz: ## send 20,000 requests that are made from the OpenAPI document; no 5xx, nothing undocumented (CASES=n, SEED=n)
+	@deploy/scripts/fuzz.sh
 
 sqlx: ## write the .sqlx folders anew, after a change of SQL or of a migration
 	@deploy/scripts/sqlx.sh

@@ -15,7 +15,7 @@ use url::Url;
 use self::{
     answers::{not_modified, refusals, with_headers},
     reasons::Shape,
-    schemas::{Schemas, sequence},
+    schemas::{Schemas, lines},
 };
 use crate::router::VERSIONED;
 
@@ -246,8 +246,8 @@ fn given(binding: &Binding, id: &str, schemas: &mut Schemas) -> Vec<(String, Val
 fn events(headers: &[&str]) -> Value {
     let schema = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
     let content = json!({
-        "text/event-stream": sequence("text/event-stream", &schema("TurnEventFrame")),
-        "application/x-ndjson": sequence("application/x-ndjson", &schema("StreamedEvent")),
+        "text/event-stream": {"schema": schema("TurnEventFrame")},
+        "application/x-ndjson": {"schema": lines(&schema("StreamedEvent"))},
     });
     let text = "The turn's events. As server-sent events each is a TurnEventFrame, whose `data` is a StreamedEvent and whose `id` is the cursor to \
         come back with; with `Accept: application/x-ndjson` each line is a StreamedEvent.";

@@ -15,6 +15,7 @@ pub mod person;
 pub mod process;
 pub mod proxy;
 pub mod sse;
+pub mod tools;
 
 pub use cluster::Cluster;
 pub use person::Person;

@@ -1,30 +1,15 @@
 //! The OpenAPI document, as those take it who use it: linters and generators of the ecosystem, and the cluster's own answers.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+use std::{path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use e2e::{Cluster, Person, canary::within, document};
+use e2e::{Cluster, Person, canary::within, document, tools};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
 /// For one tool; at least ten times what the slowest takes on a busy machine with two cores.
 const LIMIT: Duration = Duration::from_secs(300);
-
-/// Where `make test` puts the tools, else where npm and pip put them by hand.
-fn tools() -> PathBuf {
-    #[allow(clippy::disallowed_methods, reason = "a setting of the tests, not of a process")]
-    let named = std::env::var_os("BACKLOT_OPENAPI_TOOLS");
-    named.map_or_else(folder, PathBuf::from)
-}
-
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi")
-}
 
 /// One tool: its program in the folder of tools, its arguments, and for a generator a file that it makes with a word in it.
 struct Tool {
@@ -34,7 +19,7 @@ struct Tool {
 }
 
 fn all() -> Vec<Tool> {
-    let config = |name: &str| folder().join(name).to_string_lossy().into_owned();
+    let config = |name: &str| tools::sources().join(name).to_string_lossy().into_owned();
     let tool = |program, arguments: &[&str], makes| Tool { program, arguments: arguments.iter().map(|a| (*a).to_owned()).collect(), makes };
     let npm = "node_modules/.bin/";
     let of_npm = |name: &'static str| -> &'static str { Box::leak(format!("{npm}{name}").into_boxed_str()) };
@@ -53,8 +38,9 @@ fn all() -> Vec<Tool> {
 }
 
 async fn run(tool: &Tool, at: &Path) -> Result<()> {
-    let program = tools().join(tool.program);
-    let path = format!("{}:{}:/usr/bin:/bin", tools().join("node_modules/node/bin").display(), tools().join("venv/bin").display());
+    let program = tools::folder().join(tool.program);
+    let path =
+        format!("{}:{}:/usr/bin:/bin", tools::folder().join("node_modules/node/bin").display(), tools::folder().join("venv/bin").display());
     let mut command = Command::new(&program);
     command.args(&tool.arguments).current_dir(at).env("PATH", path).env("HOME", at).env("CI", "1").env("REDOCLY_TELEMETRY", "off");
     command.stdin(Stdio::null()).kill_on_drop(true);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{
     answers::{refusals, with_headers},
     reasons::Shape,
-    schemas::{frame, sequence},
+    schemas::{frame, json_text},
     summary,
 };
 
@@ -98,9 +98,9 @@ fn agui() -> Value {
     }
     let event =
         json!({"type": "object", "description": "An event of AG-UI.", "required": ["type"], "properties": {"type": {"type": "string"}}});
-    let frame = frame("One event of the run.", &event);
+    let frame = frame("One event of the run.", &json_text(&event));
     let responses = json!({"200": {"description": "The run's events.", "headers": with_headers(&["Location", "X-Backlot-Turn-Id", "Idempotency-Replayed"]),
-        "content": {"text/event-stream": sequence("text/event-stream", &frame)}}});
+        "content": {"text/event-stream": {"schema": frame}}}});
     operation(("AgUi", "RunAgent"), text, &[], Some(body), &responses)
 }
 
@@ -133,7 +133,8 @@ fn level() -> Value {
 fn ui_stream() -> Value {
     let text = "The turn as chunks of the AI SDK's UI message stream, v1: one JSON object each, then `[DONE]`. `id` is the cursor to come back with.";
     let chunk = json!({"type": "object", "description": "A chunk of the UI message stream.", "required": ["type"], "properties": {"type": {"type": "string"}}});
-    let frame = frame("One chunk; the last one's data is `[DONE]`, which is no JSON.", &chunk);
+    let data = json!({"anyOf": [json_text(&chunk), {"const": "[DONE]"}]});
+    let frame = frame("One chunk; the last one's data is `[DONE]`, which is no JSON.", &data);
     let headers = with_headers(&["Location", "X-Backlot-Turn-Id", "X-Vercel-Ai-Ui-Message-Stream", "Idempotency-Replayed"]);
-    json!({"200": {"description": text, "headers": headers, "content": {"text/event-stream": sequence("text/event-stream", &frame)}}})
+    json!({"200": {"description": text, "headers": headers, "content": {"text/event-stream": {"schema": frame}}}})
 }

@@ -44,7 +44,10 @@ impl Schemas {
         let fixed = [
             ("Problem", problem()),
             ("ProblemField", problem_field()),
-            ("TurnEventFrame", frame("A turn's event as server-sent event.", &json!({"$ref": "#/components/schemas/StreamedEvent"}))),
+            (
+                "TurnEventFrame",
+                frame("A turn's event as server-sent event.", &json_text(&json!({"$ref": "#/components/schemas/StreamedEvent"}))),
+            ),
         ];
         let done = fixed.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
         let mut schemas = Self { wanted: BTreeSet::new(), asked, done };
@@ -174,7 +177,7 @@ fn enumeration(kind: &EnumDescriptor) -> Value {
     json!({"type": "string", "description": comment(&kind.parent_file(), kind.path()), "enum": names})
 }
 
-/// A server-sent event whose data is JSON.
+/// A server-sent event. Readers of 3.1 take the schema of a stream as that of one event.
 pub(super) fn frame(text: &str, data: &Value) -> Value {
     json!({
         "type": "object",
@@ -182,15 +185,20 @@ pub(super) fn frame(text: &str, data: &Value) -> Value {
         "required": ["data"],
         "properties": {
             "id": {"type": "string", "pattern": "^[0-9]+$", "description": "The cursor to come back with, as Last-Event-ID."},
-            "retry": {"type": "string", "pattern": "^[0-9]+$", "description": "Milliseconds until a reader comes back after a break."},
-            "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": data},
+            "retry": {"type": "integer", "minimum": 1, "description": "Milliseconds until a reader comes back after a break."},
+            "data": data,
         },
     })
 }
 
-/// A body that is a sequence of such items, as text: a description of the whole body, since OpenAPI has one of its items only from 3.2 on.
-pub(super) fn sequence(kind: &str, item: &Value) -> Value {
-    json!({"schema": {"type": "string", "contentMediaType": kind, "contentSchema": {"type": "array", "items": item}}})
+/// Text that is JSON of such a form.
+pub(super) fn json_text(form: &Value) -> Value {
+    json!({"type": "string", "contentMediaType": "application/json", "contentSchema": form})
+}
+
+/// Lines of JSON as one text, since OpenAPI has a schema of each line only from 3.2 on.
+pub(super) fn lines(line: &Value) -> Value {
+    json!({"type": "string", "contentMediaType": "application/x-ndjson", "contentSchema": {"type": "array", "items": line}})
 }
 
 /// `backlot.auth.v1.User` as `User`; names are unique across the packages, as a test proves.
