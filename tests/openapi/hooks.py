@@ -96,7 +96,8 @@ def point(case, values):
     for name in LEFT_OUT:
         if hasattr(values, "pop") and name in values and not chance(case, name, 4):
             values.pop(name)
-    for at, change in enumerate((values.get("changes") or []) if isinstance(values, dict) else []):
+    changes = values.get("changes") if isinstance(values, dict) else None
+    for at, change in enumerate(changes if isinstance(changes, list) else []):
         if isinstance(change, dict) and not chance(case, at, 4):
             change["path"] = f"file-{at}.txt"
             change.pop("etag", None)
