@@ -1,7 +1,11 @@
 //! The parts that handlers share, built once.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
 
+use bytes::Bytes;
 use chassis::identity::{Caller, Keys, Verifier};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +34,8 @@ pub(crate) struct App {
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) general: General,
     pub(crate) streams: Arc<Streams>,
+    /// The OpenAPI document, once somebody has asked for it.
+    pub(crate) description: OnceLock<Bytes>,
     /// Memory for the bodies of saves, in [`BODY_UNIT`]s.
     pub(crate) bodies: Semaphore,
     /// Cancelled when this process is no longer ready.
@@ -71,6 +77,7 @@ impl App {
             sessions: Sessions::new(Arc::clone(&upstream), verifier, Arc::clone(&revocations)),
             general: General::new(),
             streams: Streams::new(config.max_streams_per_user),
+            description: OnceLock::new(),
             bodies: Semaphore::new(BODY_BUDGET / BODY_UNIT),
             origins,
             upstream,
