@@ -10,7 +10,8 @@
 //! 7. load shed: before anything that costs;
 //! 8. edge limit: by address, in memory;
 //! 9. CSRF: decides by headers alone;
-//! 10. on routes of the API: who asks (the limit counts by person), then the policy `general`, then the handler with its own
+//! 10. content coding: around the handlers alone, so that refusals and what a layer adds stay as they are;
+//! 11. on routes of the API: who asks (the limit counts by person), then the policy `general`, then the handler with its own
 //!     body limit.
 
 use std::{any::Any, sync::Arc, time::Duration};
@@ -34,6 +35,7 @@ use tower_http::{
 
 use crate::{
     app::App,
+    coding,
     error::{Failure, PANIC, fault},
     head::{self, Lengths},
     host::{self, Names},
@@ -75,7 +77,7 @@ const CORS_EXPOSED: [HeaderName; 12] = [
 
 /// The stack of the main listener. `router` has its routes and their own layers.
 pub(crate) fn main(router: Router, app: &App, tasks: &Tasks) -> Router {
-    let router = router.layer(csrf(app));
+    let router = coding::coded(router).layer(csrf(app));
     let router = limit::edge(router, app.config.edge, tasks);
     let names = Names::new(&app.origins.main, &app.config.hosts);
     let router = guarded(router, app).layer(from_fn_with_state(names, host::known));
@@ -92,7 +94,8 @@ pub(crate) fn main(router: Router, app: &App, tasks: &Tasks) -> Router {
 /// A page loads many files at once, so the edge lets through ten times as much.
 pub(crate) fn preview(router: Router, app: &App, tasks: &Tasks) -> Router {
     let Edge { per_second, burst } = app.config.edge;
-    let router = limit::edge(router, Edge { per_second: per_second.saturating_mul(10), burst: burst.saturating_mul(10) }, tasks);
+    let router =
+        limit::edge(coding::coded(router), Edge { per_second: per_second.saturating_mul(10), burst: burst.saturating_mul(10) }, tasks);
     outermost(guarded(router, app), app, true)
 }
 
