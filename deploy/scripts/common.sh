@@ -123,6 +123,25 @@ need_chat_clients() {
     touch "$client_folder/complete"
 }
 
+# What reads the OpenAPI document: linters, generators of clients and schemathesis, from npm and PyPI, in a folder of our own that
+# goes by the pinned versions. Sets openapi_folder.
+need_openapi_tools() {
+    openapi_folder="$cache/openapi-$(cat tests/openapi/package.json tests/openapi/requirements.txt | cksum | cut -d ' ' -f 1)"
+    [[ -f "$openapi_folder/complete" ]] && return
+    { have npm && have node; } || add_package npm node || fail "npm is needed for the tools of OpenAPI: install Node.js"
+    have python3 || add_package python3 python || fail "Python 3 is needed for schemathesis: install it"
+    say "fetching linters and generators for OpenAPI from npm and PyPI, once"
+    mkdir -p "$openapi_folder"
+    cp tests/openapi/package.json "$openapi_folder/"
+    npm install --silent --no-audit --no-fund --no-package-lock --prefix "$openapi_folder" >&2
+    # Debian has the module that makes pip's folder in a package of its own.
+    if ! python3 -m venv --clear "$openapi_folder/venv" >/dev/null 2>&1; then
+        add_package python3-venv "" && python3 -m venv --clear "$openapi_folder/venv" || fail "python3 -m venv does not work here"
+    fi
+    "$openapi_folder/venv/bin/pip" install --quiet --disable-pip-version-check --requirement tests/openapi/requirements.txt >&2
+    touch "$openapi_folder/complete"
+}
+
 # The browser's executable, or nothing.
 chromium_path() {
     local candidate

@@ -1,7 +1,11 @@
 //! The parts that handlers share, built once.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
 
+use bytes::Bytes;
 use chassis::{
     identity::{Caller, Keys, Verifier},
     limit::General,
@@ -31,6 +35,8 @@ pub(crate) struct App {
     /// Bytes of bodies that are arriving.
     pub(crate) receiving: Arc<Shares>,
     pub(crate) readiness: Readiness,
+    /// The OpenAPI document, once somebody has asked for it.
+    pub(crate) description: OnceLock<Bytes>,
     /// Cancelled when this process is no longer ready.
     pub(crate) leaving: CancellationToken,
     /// Cancelled when open event streams have to break.
@@ -72,6 +78,7 @@ impl App {
             streams: Streams::new(config.max_streams_per_user),
             receiving: Shares::new(config.receiving, config.limits.percent),
             readiness: Readiness::default(),
+            description: OnceLock::new(),
             origins,
             upstream,
             revocations,

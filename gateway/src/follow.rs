@@ -279,7 +279,6 @@ impl Follower {
             tokio::select! {
                 biased;
                 () = app.draining.cancelled() => {
-                    self.viewer.projection.come_back(out);
                     self.phase = if chassis::planted::is("clean-end-on-drain") { Phase::Over } else { Phase::Cutting };
                     return Ok(());
                 }

@@ -10,7 +10,8 @@
 //! 7. edge limit: by address, in memory;
 //! 8. a place: shares of what may be on the way and in work;
 //! 9. CSRF: decides by headers alone;
-//! 10. on routes of the API: who asks (the limit counts by person), then the policy `general`, then the handler with its own
+//! 10. content coding: around the handlers alone, so that refusals and what a layer adds stay as they are;
+//! 11. on routes of the API: who asks (the limit counts by person), then the policy `general`, then the handler with its own
 //!     body limit.
 
 use std::{any::Any, time::Duration};
@@ -32,6 +33,7 @@ use tower_http::{
 
 use crate::{
     app::App,
+    coding,
     error::{Failure, PANIC, fault},
     head::{self, Lengths},
     host::{self, Names},
@@ -74,7 +76,7 @@ const CORS_EXPOSED: [HeaderName; 12] = [
 
 /// The stack of the main listener. `router` has its routes and their own layers.
 pub(crate) fn main(router: Router, app: &App, tasks: &Tasks) -> Router {
-    let router = router.layer(csrf(app));
+    let router = coding::coded(router).layer(csrf(app));
     let router = guarded(router, app, app.config.edge, tasks);
     let names = Names::new(&app.origins.main, &app.config.hosts);
     let router = router.layer(from_fn_with_state(names, host::known));
@@ -90,7 +92,7 @@ pub(crate) fn main(router: Router, app: &App, tasks: &Tasks) -> Router {
 /// The stack of the listener for previews. They bear no credentials: no CSRF, no CORS but the headers of [`crate::preview`].
 /// A page loads many files at once, so the edge lets through ten times as much.
 pub(crate) fn preview(router: Router, app: &App, tasks: &Tasks) -> Router {
-    outermost(guarded(router, app, app.config.edge.times(10), tasks), app, true)
+    outermost(guarded(coding::coded(router), app, app.config.edge.times(10), tasks), app, true)
 }
 
 fn guarded(router: Router, app: &App, edge: Edge, tasks: &Tasks) -> Router {

@@ -11,6 +11,7 @@
 //!   `revocations`: who asks. `limit`, `streams`: how often.
 //! - `sse`, `follow`: a turn's events as a stream that resumes. `parts`: the same log as the parts of an answer, which `chat`
 //!   (the AI SDK) and `agui` (AG-UI) spell in their own words.
+//! - `coding`: gzip, br and zstd of answers.
 //! - `preview`: project files as web pages, on a listener of their own. `page`: the first page. [`openapi`]: the description.
 //! - `upstream`: the clients.
 
@@ -23,6 +24,7 @@ mod agui;
 mod app;
 mod auth;
 mod chat;
+mod coding;
 mod cookie;
 mod error;
 mod follow;

@@ -47,7 +47,7 @@ fn matched(range: &str, kind: &str) -> Option<(u8, u16)> {
 }
 
 /// `0.5` as 500. What is no weight counts as none, which is the full one.
-fn thousandths(text: &str) -> u16 {
+pub(crate) fn thousandths(text: &str) -> u16 {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = format!("{fraction:0<3}");
     match (whole, digits.parse::<u16>()) {

@@ -1,40 +1,50 @@
 //! OpenAPI 3.1, made from the contract: paths from `google.api.http`, schemas from the messages as ProtoJSON writes them,
-//! descriptions from the comments. Routes of other protocols are described beside it.
+//! descriptions from the comments. Routes of other protocols are described beside it, refusals by reason in [`reasons`].
 
+mod answers;
 mod own;
+mod reasons;
+mod schemas;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::OnceLock,
-};
+use std::{collections::BTreeMap, sync::OnceLock};
 
-use prost_reflect::{
-    DescriptorPool, DynamicMessage, EnumDescriptor, FieldDescriptor, FileDescriptor, Kind, MessageDescriptor, MethodDescriptor,
-    Value as Field,
-};
+use prost_reflect::{DescriptorPool, DynamicMessage, FileDescriptor, MethodDescriptor, Value as Field};
 use serde_json::{Map, Value, json};
 use url::Url;
 
-/// Fields that HTTP carries elsewhere (the cookie, the preview's URL, a header).
-const HIDDEN: [&str; 7] = [
-    "backlot.auth.v1.SignUpResponse.session_token",
-    "backlot.auth.v1.SignInResponse.session_token",
-    "backlot.auth.v1.SignOutRequest.session_token",
-    "backlot.auth.v1.CreateAccessTokenRequest.session_token",
-    "backlot.project_storage.v1.CreatePreviewResponse.capability",
-    "backlot.project_storage.v1.SaveProjectResponse.replayed",
-    "backlot.project_storage.v1.ResolveConflictResponse.replayed",
-];
-/// The binding that answers with a stream although its RPC does not.
-const STARTS_STREAM: &str = "/api/agent/stream";
+use self::{
+    answers::{not_modified, refusals, with_headers},
+    reasons::Shape,
+    schemas::{Schemas, lines},
+};
+use crate::router::VERSIONED;
+
 /// What answers 201.
 const CREATES: [&str; 2] = ["/api/turns", "/api/projects"];
-/// The services' reasons are in their contracts; these are of the domain `gateway.backlot.dev`, never renamed.
-const REASONS: &str = "Stable, upper-case; what programs act on. The gateway's own: INVALID_FIELD, INVALID_JSON, BODY_BROKEN, BODY_TIMEOUT, \
-    TOO_LARGE, URI_TOO_LONG, HEADER_TOO_LARGE, HOST_INVALID, HOST_UNKNOWN, CONTINUATION_UNSUPPORTED, TOOLS_UNSUPPORTED, RESUME_UNSUPPORTED, UNSUPPORTED_MEDIA_TYPE, METHOD_NOT_ALLOWED, ROUTE_NOT_FOUND, PREVIEW_NOT_FOUND, RANGE_NOT_SATISFIABLE, ETAG_MISMATCH, CROSS_ORIGIN, TOKEN_MISSING, \
-    TOKEN_INVALID, SESSION_ENDED, SESSION_AMBIGUOUS, RATE_LIMITED, OVERLOADED, DRAINING, TIMEOUT, UNAVAILABLE, INTERNAL.";
+/// Answers whose project's version is told, too, beside those that are read by version.
+const TELLS_VERSION: [&str; 4] = ["UpdateProject", "SaveProject", "SaveProjectInPath", "ResolveConflict"];
 /// RPCs that need nobody to be signed in.
 const OPEN: [&str; 4] = ["SignUp", "SignIn", "SignOut", "GetKeySet"];
+/// RPCs whose answer sets or takes away the session's cookie.
+const COOKIES: [&str; 3] = ["SignUp", "SignIn", "SignOut"];
+/// RPCs that take an idempotency key.
+const KEYED: [&str; 4] = ["StartTurn", "SaveProject", "ResolveConflict", "CreateProject"];
+/// Second bindings of an RPC: what its id ends with, and what it does in words of its own.
+const SECOND: [(&str, &str, &str); 2] = [
+    (
+        "/api/agent/stream",
+        "AndFollow",
+        "Starts a turn and follows its events in the same answer. A repeat with the same idempotency key and body follows the same turn and is \
+         not counted; with another body it is KEY_REUSED. Counted by policy `agent`. Leaving does not stop the turn: come back at \
+         `/api/turns/{turn_id}/events`, whose turn is named by X-Backlot-Turn-Id.",
+    ),
+    (
+        "/api/projects/{project_id}/changes",
+        "InPath",
+        "Applies a change set to the project that the path names, as one revision, or nothing of it. Bases, merges, conditions, limits and \
+         keys are those of `POST /api/projects/save`. Counted by policy `save`.",
+    ),
+];
 
 /// One HTTP binding of an RPC.
 #[derive(Debug, Clone)]
@@ -48,6 +58,24 @@ pub struct Binding {
     /// The field of the answer that is the body, else empty.
     pub response_body: String,
     pub rpc: MethodDescriptor,
+}
+
+impl Binding {
+    fn has_variable(&self, name: &str) -> bool {
+        self.template.contains(&format!("{{{name}}}")) || self.template.contains(&format!("{{{name}="))
+    }
+
+    fn is_versioned(&self) -> bool {
+        VERSIONED.contains(&(self.method, &self.template))
+    }
+
+    /// The id and the words of the operation.
+    fn named(&self) -> (String, String) {
+        match SECOND.iter().find(|(template, ..)| *template == self.template) {
+            Some((_, suffix, text)) => (format!("{}{suffix}", self.rpc.name()), (*text).to_owned()),
+            None => (self.rpc.name().to_owned(), comment(&self.rpc.parent_file(), self.rpc.path())),
+        }
+    }
 }
 
 fn pool() -> &'static DescriptorPool {
@@ -86,12 +114,12 @@ fn binding(rpc: &MethodDescriptor, rule: &DynamicMessage) -> Option<Binding> {
 pub(crate) fn document(server: &Url) -> Value {
     static FIXED: OnceLock<Value> = OnceLock::new();
     let mut document = FIXED.get_or_init(build).clone();
-    document["servers"] = json!([{"url": server.as_str().trim_end_matches('/')}]);
+    document["servers"] = json!([{"url": server.as_str().trim_end_matches('/'), "description": "This cluster."}]);
     document
 }
 
 fn build() -> Value {
-    let mut schemas = Schemas::default();
+    let mut schemas = Schemas::new();
     let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     for binding in bindings() {
         let path = binding.template.replace("=**", "");
@@ -107,12 +135,15 @@ fn build() -> Value {
             "title": "Backlot",
             "version": env!("CARGO_PKG_VERSION"),
             "description": "The backend of AI app builders. Errors are RFC 9457 problem documents with a stable `reason`.",
+            "contact": {"name": "Whoever runs this cluster"},
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
+        "tags": tags(),
         "paths": paths,
         "components": {
             "schemas": schemas.done,
-            "responses": {"Problem": {"description": "What went wrong.", "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}},
+            "responses": answers::responses(),
+            "headers": answers::headers(),
             "securitySchemes": {
                 "session": {"type": "apiKey", "in": "cookie", "name": "__Host-backlot_session", "description": "Set by sign-up and sign-in; over plain HTTP its name is `backlot_session_` and eight digits of the cluster."},
                 "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "From POST /api/auth/token."},
@@ -121,60 +152,113 @@ fn build() -> Value {
     })
 }
 
+/// One for each service that has routes, and those of other protocols.
+fn tags() -> Vec<Value> {
+    let mut tags: BTreeMap<String, String> = own::TAGS.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+    for binding in bindings() {
+        let service = binding.rpc.parent_service();
+        let text = comment(&binding.rpc.parent_file(), service.path());
+        tags.insert(tag(&binding), text);
+    }
+    tags.into_iter().map(|(name, text)| json!({"name": name, "description": text})).collect()
+}
+
+fn tag(binding: &Binding) -> String {
+    binding.rpc.parent_service().name().trim_end_matches("Service").to_owned()
+}
+
 fn operation(binding: &Binding, schemas: &mut Schemas) -> Value {
     let rpc = &binding.rpc;
-    let text = comment(&rpc.parent_file(), rpc.path());
-    let starts_stream = binding.template == STARTS_STREAM;
-    let suffix = match binding.template.as_str() {
-        _ if starts_stream => "AndFollow",
-        "/api/projects/{project_id}/changes" => "InPath",
-        _ => "",
-    };
+    let (id, text) = binding.named();
+    let needs_person = !OPEN.contains(&rpc.name());
     let mut operation = json!({
-        "operationId": format!("{}{suffix}", rpc.name()),
-        "tags": [rpc.parent_service().name().trim_end_matches("Service")],
-        "summary": text.split_inclusive(". ").next().unwrap_or_default().trim(),
+        "operationId": id,
+        "tags": [tag(binding)],
+        "summary": summary(&text),
         "description": text,
         "parameters": parameters(binding, schemas),
-        "responses": responses(binding, schemas, starts_stream || rpc.is_server_streaming()),
+        "security": match rpc.name() {
+            _ if !needs_person => json!([]),
+            "CreateAccessToken" => json!([{"session": []}]),
+            _ => json!([{"session": []}, {"bearer": []}]),
+        },
     });
     if binding.body == "*" {
-        let schema = schemas.of_message(&rpc.input());
-        operation["requestBody"] = json!({"required": true, "content": {"application/json": {"schema": schema}}});
+        let (schema, required) = schemas.of_body(binding, &id);
+        operation["requestBody"] = json!({"required": required, "content": {"application/json": {"schema": schema}}});
     }
-    if !OPEN.contains(&rpc.name()) {
-        operation["security"] =
-            if rpc.name() == "CreateAccessToken" { json!([{"session": []}]) } else { json!([{"session": []}, {"bearer": []}]) };
-    }
+    let shape = Shape {
+        id: &id,
+        changes: binding.method != "GET",
+        has_body: binding.body == "*",
+        has_variable: binding.template.contains('{'),
+        needs_person,
+    };
+    let mut responses = refusals(shape);
+    responses.extend(given(binding, &id, schemas));
+    operation["responses"] = responses.into();
     operation
 }
 
-fn responses(binding: &Binding, schemas: &mut Schemas, stream: bool) -> Value {
-    let problem = json!({"$ref": "#/components/responses/Problem"});
-    if stream {
-        let event = schemas.event();
-        let content = json!({"text/event-stream": {"schema": {"type": "string"}, "itemSchema": event}, "application/x-ndjson": {"schema": {"type": "string"}, "itemSchema": event}});
-        let mut responses = json!({"200": {"description": "The turn's events, one each; `id` is the cursor to come back with.", "content": content}, "default": problem});
-        if binding.method == "GET" {
-            responses["204"] = json!({"description": "The turn has ended and the cursor is at its last event."});
+/// The first sentence.
+fn summary(text: &str) -> &str {
+    text.split_inclusive(". ").next().unwrap_or_default().trim()
+}
+
+/// What is answered when nothing is amiss.
+fn given(binding: &Binding, id: &str, schemas: &mut Schemas) -> Vec<(String, Value)> {
+    let is_get = binding.method == "GET";
+    let follows = id == "StartTurnAndFollow";
+    if follows || binding.rpc.is_server_streaming() {
+        let mut headers = Vec::new();
+        if follows {
+            headers.extend(["Location", "X-Backlot-Turn-Id", "Idempotency-Replayed"]);
         }
-        return responses;
+        let mut given = vec![("200".to_owned(), events(&headers))];
+        if is_get {
+            let text = "The turn has ended and the cursor is at its last event.";
+            given.push(("204".to_owned(), json!({"description": text, "headers": with_headers(&[])})));
+        }
+        return given;
     }
     let output = binding.rpc.output();
     let schema = match output.get_field_by_name(&binding.response_body) {
         Some(field) => schemas.of_field(&field),
         None => schemas.of_message(&output),
     };
-    let status = if binding.method == "POST" && CREATES.contains(&binding.template.as_str()) { "201" } else { "200" };
-    json!({status: {"description": "Done.", "content": {"application/json": {"schema": schema}}}, "default": problem})
+    let creates = !is_get && CREATES.contains(&binding.template.as_str());
+    let reads_version = is_get && binding.is_versioned();
+    let parts: [(bool, &str); 4] = [
+        (creates, "Location"),
+        (KEYED.contains(&binding.rpc.name()), "Idempotency-Replayed"),
+        (reads_version || TELLS_VERSION.contains(&id), "ETag"),
+        (COOKIES.contains(&id), "Set-Cookie"),
+    ];
+    let headers: Vec<&str> = parts.into_iter().filter_map(|(holds, name)| holds.then_some(name)).collect();
+    let answer = json!({"description": "Done.", "headers": with_headers(&headers), "content": {"application/json": {"schema": schema}}});
+    let mut given = vec![(if creates { "201" } else { "200" }.to_owned(), answer)];
+    if reads_version {
+        given.push(("304".to_owned(), not_modified()));
+    }
+    given
 }
 
-/// Path parameters, and for requests without a body every other field as a query parameter.
+fn events(headers: &[&str]) -> Value {
+    let schema = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
+    let content = json!({
+        "text/event-stream": {"schema": schema("TurnEventFrame")},
+        "application/x-ndjson": {"schema": lines(&schema("StreamedEvent"))},
+    });
+    let text = "The turn's events. As server-sent events each is a TurnEventFrame, whose `data` is a StreamedEvent and whose `id` is the cursor to \
+        come back with; with `Accept: application/x-ndjson` each line is a StreamedEvent.";
+    json!({"description": text, "headers": with_headers(headers), "content": content})
+}
+
+/// Path parameters, for requests without a body every other field as a query parameter, and headers.
 fn parameters(binding: &Binding, schemas: &mut Schemas) -> Vec<Value> {
     let mut parameters = Vec::new();
     for field in binding.rpc.input().fields() {
-        let in_path =
-            binding.template.contains(&format!("{{{}}}", field.name())) || binding.template.contains(&format!("{{{}=", field.name()));
+        let in_path = binding.has_variable(field.name());
         if !in_path && binding.body == "*" {
             continue;
         }
@@ -184,141 +268,23 @@ fn parameters(binding: &Binding, schemas: &mut Schemas) -> Vec<Value> {
             "schema": schemas.of_field(&field),
         }));
     }
-    if binding.body == "*" && ["StartTurn", "SaveProject", "ResolveConflict", "CreateProject"].contains(&binding.rpc.name()) {
-        parameters.push(json!({"name": "Idempotency-Key", "in": "header", "required": false, "description": "The same as the field of the body.", "schema": {"type": "string"}}));
+    let header = |name: &str, text: &str, schema: Value| json!({"name": name, "in": "header", "required": false, "description": text, "schema": schema});
+    if binding.body == "*" && KEYED.contains(&binding.rpc.name()) {
+        let text = "The same as the field of the body, with or without quotes.";
+        parameters.push(header("Idempotency-Key", text, json!({"type": "string", "minLength": 1, "maxLength": 255})));
     }
     if binding.rpc.is_server_streaming() {
-        parameters.push(json!({"name": "Last-Event-ID", "in": "header", "required": false, "description": "Wins over `after`.", "schema": {"type": "integer"}}));
+        let number = json!({"type": "integer", "minimum": 0, "maximum": u32::MAX});
+        parameters.push(header("Last-Event-ID", "Wins over `after`.", number));
+    }
+    let is_get = binding.method == "GET";
+    if binding.is_versioned() && is_get {
+        parameters.push(header("If-None-Match", "Versions that the client has; 304 if it is one of them.", json!({"type": "string"})));
+    }
+    if binding.is_versioned() || ["UpdateProject", "DeleteProject", "ResolveConflict"].contains(&binding.rpc.name()) {
+        parameters.push(header("If-Match", "Versions of which it must have one, else 412, ETAG_MISMATCH.", json!({"type": "string"})));
     }
     parameters
-}
-
-/// The schemas that were asked for, and those that they need.
-#[derive(Default)]
-struct Schemas {
-    wanted: BTreeSet<String>,
-    done: BTreeMap<String, Value>,
-}
-
-impl Schemas {
-    fn of_message(&mut self, message: &MessageDescriptor) -> Value {
-        match message.full_name() {
-            "google.protobuf.Timestamp" => json!({"type": "string", "format": "date-time"}),
-            "google.protobuf.Duration" => json!({"type": "string", "pattern": "^-?[0-9]+(\\.[0-9]+)?s$"}),
-            name => self.reference(name),
-        }
-    }
-
-    fn of_field(&mut self, field: &FieldDescriptor) -> Value {
-        let one = match field.kind() {
-            Kind::Message(message) => self.of_message(&message),
-            Kind::Enum(kind) => self.reference(kind.full_name()),
-            Kind::String => json!({"type": "string"}),
-            Kind::Bytes => json!({"type": "string", "contentEncoding": "base64"}),
-            Kind::Bool => json!({"type": "boolean"}),
-            Kind::Double | Kind::Float => json!({"type": "number"}),
-            Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => json!({"type": "integer", "format": "int32"}),
-            Kind::Uint32 | Kind::Fixed32 => json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
-            Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 | Kind::Uint64 | Kind::Fixed64 => {
-                json!({"type": "string", "pattern": "^-?[0-9]+$"})
-            }
-        };
-        if field.is_list() { json!({"type": "array", "items": one}) } else { one }
-    }
-
-    fn reference(&mut self, name: &str) -> Value {
-        self.wanted.insert(name.to_owned());
-        json!({"$ref": format!("#/components/schemas/{}", short(name))})
-    }
-
-    /// An event as streams write it.
-    fn event(&mut self) -> Value {
-        self.wanted.insert("backlot.agent_streaming.v1.TurnEvent".to_owned());
-        json!({"$ref": "#/components/schemas/StreamedEvent"})
-    }
-
-    /// Describes what was asked for until nothing is missing.
-    fn finish(&mut self) {
-        self.done.insert("Problem".to_owned(), problem());
-        self.done.insert("StreamedEvent".to_owned(), streamed_event());
-        while let Some(name) = self.wanted.pop_first() {
-            if self.done.contains_key(short(&name)) {
-                continue;
-            }
-            let schema = match (pool().get_message_by_name(&name), pool().get_enum_by_name(&name)) {
-                (Some(message), _) => self.object(&message),
-                (None, Some(kind)) => enumeration(&kind),
-                (None, None) => json!({}),
-            };
-            self.done.insert(short(&name).to_owned(), schema);
-        }
-    }
-
-    fn object(&mut self, message: &MessageDescriptor) -> Value {
-        let file = message.parent_file();
-        let mut properties = Map::new();
-        for field in message.fields().filter(|field| !HIDDEN.contains(&field.full_name())) {
-            let mut schema = self.of_field(&field);
-            let text = comment(&file, field.path());
-            if !text.is_empty() {
-                schema["description"] = text.into();
-            }
-            properties.insert(field.json_name().to_owned(), schema);
-        }
-        let text = comment(&file, message.path());
-        json!({"type": "object", "description": text, "properties": properties, "additionalProperties": false})
-    }
-}
-
-fn enumeration(kind: &EnumDescriptor) -> Value {
-    let names: Vec<String> = kind.values().map(|value| value.name().to_owned()).collect();
-    json!({"type": "string", "description": comment(&kind.parent_file(), kind.path()), "enum": names})
-}
-
-fn streamed_event() -> Value {
-    json!({
-        "type": "object",
-        "description": "One entry of a turn's log. A reader ignores types that it does not know.",
-        "required": ["seq", "turnId", "type", "time", "traceId", "data"],
-        "properties": {
-            "seq": {"type": "integer", "minimum": 1, "description": "Place in the log, from 1 without gaps."},
-            "turnId": {"type": "string"},
-            "type": {"type": "string", "examples": proto::event::TYPE_NAMES},
-            "time": {"type": "string", "format": "date-time"},
-            "traceId": {"type": "string"},
-            "data": {"type": "object", "description": "The message of that kind in TurnEvent."},
-        },
-    })
-}
-
-fn problem() -> Value {
-    let text = |description: &str| json!({"type": "string", "description": description});
-    json!({
-        "type": "object",
-        "description": "RFC 9457.",
-        "required": ["type", "title", "status", "code", "reason", "domain", "requestId", "traceId"],
-        "properties": {
-            "type": {"type": "string", "format": "uri"},
-            "title": {"type": "string"},
-            "status": {"type": "integer"},
-            "detail": text("For people."),
-            "instance": text("The path asked for."),
-            "code": text("The code of gRPC."),
-            "reason": text(REASONS),
-            "domain": text("Whose reason it is."),
-            "metadata": {"type": "object", "additionalProperties": {"type": "string"}},
-            "requestId": {"type": "string"},
-            "traceId": {"type": "string"},
-            "errors": {"type": "array", "items": {"type": "object", "properties": {
-                "pointer": text("JSON pointer into the request."), "field": {"type": "string"}, "detail": {"type": "string"}}}},
-            "violated-policies": {"type": "array", "items": {"type": "string"}},
-        },
-    })
-}
-
-/// `backlot.auth.v1.User` as `User`; names are unique across the packages, as a test proves.
-fn short(name: &str) -> &str {
-    name.rsplit('.').next().unwrap_or(name)
 }
 
 /// The comment above a declaration, as one paragraph per paragraph.
@@ -334,7 +300,13 @@ fn comment(file: &FileDescriptor, path: &[i32]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::BTreeSet;
+
+    use super::{
+        reasons::{BETWEEN_ROLES, has_code, knows},
+        schemas::{HIDDEN, short},
+        *,
+    };
 
     fn document() -> Value {
         super::document(&Url::parse("https://apps.example").unwrap())
@@ -410,5 +382,116 @@ mod tests {
             let (message, field) = name.rsplit_once('.').unwrap();
             assert!(pool().get_message_by_name(message).is_some_and(|m| m.get_field_by_name(field).is_some()), "{name}");
         }
+    }
+
+    fn operations(document: &Value) -> Vec<(String, Value)> {
+        let paths = document["paths"].as_object().unwrap();
+        let of_path = |(path, methods): (&String, &Value)| {
+            let named = |(method, operation): (&String, &Value)| (format!("{method} {path}"), operation.clone());
+            methods.as_object().unwrap().iter().map(named).collect::<Vec<_>>()
+        };
+        paths.iter().flat_map(of_path).collect()
+    }
+
+    /// Every object of the document, with its place.
+    fn objects(value: &Value, place: &str, seen: &mut Vec<(String, Value)>) {
+        match value {
+            Value::Object(map) => {
+                seen.push((place.to_owned(), value.clone()));
+                map.iter().for_each(|(name, inner)| objects(inner, &format!("{place}/{name}"), seen));
+            }
+            Value::Array(list) => list.iter().enumerate().for_each(|(at, inner)| objects(inner, &format!("{place}/{at}"), seen)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn nothing_is_of_another_release_of_openapi() {
+        let (document, mut seen) = (document(), Vec::new());
+        objects(&document, "", &mut seen);
+        for (place, object) in seen {
+            for word in ["itemSchema", "itemEncoding", "prefixEncoding", "nullable", "additionalOperations"] {
+                assert!(object.get(word).is_none(), "{place}: {word} is not of 3.1");
+            }
+            assert!(object.get("type") != Some(&json!("array")) || object.get("items").is_some(), "{place}: an array of what?");
+        }
+    }
+
+    #[test]
+    fn every_operation_has_words_and_an_id_of_its_own() {
+        let (document, mut seen) = (document(), BTreeSet::new());
+        for (name, operation) in operations(&document) {
+            for member in ["operationId", "summary", "description"] {
+                let text = operation[member].as_str().unwrap_or_default();
+                assert!(!text.is_empty() && seen.insert((member, text.to_owned())), "{name}: {member} `{text}`");
+            }
+            assert!(knows(operation["operationId"].as_str().unwrap()), "{name}: openapi/reasons.rs does not say how it is refused");
+        }
+    }
+
+    #[test]
+    fn every_answer_has_its_headers_and_reasons() {
+        let document = document();
+        for (name, operation) in operations(&document) {
+            for (status, answer) in operation["responses"].as_object().unwrap() {
+                let place = answer["$ref"].as_str().map(|place| place.trim_start_matches('#').to_owned());
+                let answer = place.map_or_else(|| answer.clone(), |place| document.pointer(&place).unwrap().clone());
+                assert!(answer["headers"]["X-Request-Id"].is_object(), "{name} {status}");
+                let is_refusal = status.parse::<u16>().unwrap() >= 400;
+                assert_eq!(answer["x-reasons"].is_array(), is_refusal, "{name} {status}");
+                assert_eq!(answer["content"]["application/problem+json"].is_object(), is_refusal, "{name} {status}");
+            }
+            for status in ["400", "412", "414", "421", "429", "431", "500", "503", "504"] {
+                assert!(operation["responses"].get(status).is_some(), "{name}: no {status}");
+            }
+            let reads_version = operation["responses"].get("304").is_some();
+            let asks = operation["parameters"].as_array().unwrap().iter().any(|parameter| parameter["name"] == "If-None-Match");
+            assert_eq!(reads_version, asks, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_reason_of_the_contract_is_some_operations() {
+        let mut said = BTreeSet::new();
+        for (_, operation) in operations(&document()) {
+            for answer in operation["responses"].as_object().unwrap().values() {
+                let answer = answer["$ref"]
+                    .as_str()
+                    .map_or_else(|| answer.clone(), |place| document().pointer(place.trim_start_matches('#')).unwrap().clone());
+                said.extend(answer["x-reasons"].as_array().into_iter().flatten().map(|reason| reason.as_str().unwrap().to_owned()));
+            }
+        }
+        assert!(said.iter().all(|reason| has_code(reason)), "{said:?}");
+        let mut contract = BTreeSet::new();
+        for binding in bindings() {
+            let text = comment(&binding.rpc.parent_file(), binding.rpc.parent_service().path());
+            let list = text.split("never renamed:").nth(1).unwrap().split(['.', ';']).next().unwrap().to_owned();
+            contract.extend(list.split(',').map(|reason| reason.trim().to_owned()));
+        }
+        assert!(contract.len() > 40, "{contract:?}");
+        let gateways = crate::openapi::answers::problem()["properties"]["reason"]["description"].as_str().unwrap().to_owned();
+        for reason in &contract {
+            assert_ne!(said.contains(reason), BETWEEN_ROLES.contains(&reason.as_str()), "{reason}");
+        }
+        for reason in said.difference(&contract) {
+            assert!(gateways.contains(reason.as_str()), "{reason} is nobody's");
+        }
+    }
+
+    #[test]
+    fn fields_that_are_always_there_are_said_to_be() {
+        let schemas = &document()["components"]["schemas"];
+        let required = |name: &str| serde_json::from_value::<Vec<String>>(schemas[name]["required"].clone()).unwrap_or_default();
+        assert_eq!(required("SignUpRequest"), ["email", "password"]);
+        assert_eq!(required("ListProjectsResponse"), ["projects"]);
+        assert_eq!(required("RenameFile"), ["newPath"]);
+        assert_eq!(required("UpdateProjectBody"), ["displayName"]);
+        assert!(schemas["UpdateProjectBody"]["properties"].get("projectId").is_none());
+        assert!(required("SaveProjectInPathBody").contains(&"changes".to_owned()));
+        // Strict where we read, open where others do.
+        assert_eq!(schemas["FileChange"]["additionalProperties"], false);
+        assert!(schemas["Project"].get("additionalProperties").is_none());
+        let with = schemas.as_object().unwrap().values().filter(|schema| schema["required"].is_array()).count();
+        assert!(with > 60, "{with} schemas say what they always have");
     }
 }

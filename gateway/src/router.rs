@@ -31,7 +31,7 @@ enum Class {
 }
 
 /// The routes whose handlers look at `If-Match`, because what they are about has an ETag.
-const VERSIONED: [(&str, &str); 9] = [
+pub(crate) const VERSIONED: [(&str, &str); 9] = [
     ("GET", "/api/projects/{project_id}"),
     ("PATCH", "/api/projects/{project_id}"),
     ("DELETE", "/api/projects/{project_id}"),

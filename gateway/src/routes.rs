@@ -18,7 +18,10 @@ use axum::{
 };
 use proto::error::ErrorCode;
 
-use crate::error::{Failure, fault, invalid};
+use crate::{
+    coding,
+    error::{Failure, fault, invalid},
+};
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// As every service has it.
@@ -67,8 +70,11 @@ pub(crate) fn has_version(headers: &HeaderMap, etag: &str) -> bool {
 
 /// Puts the header `If-Match` into the field that does the same.
 fn if_match(headers: &HeaderMap, field: &mut String) -> Result<(), Failure> {
-    let Some(list) = listed(headers)? else { return Ok(()) };
-    if !field.is_empty() && *field != list {
+    let Some(list) = listed(headers)? else {
+        *field = coding::plain(field);
+        return Ok(());
+    };
+    if !field.is_empty() && coding::plain(field) != list {
         return Err(invalid("if_match", "must be absent or the same as If-Match"));
     }
     *field = list;

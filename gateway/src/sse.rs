@@ -9,10 +9,8 @@ use serde::Serialize;
 
 use crate::media::preference;
 
-/// How long a browser waits before it comes back, in general.
-const RETRY_MS: u64 = 2_000;
-/// And after a drain, so that not all come back at once.
-const DRAIN_RETRY_MS: std::ops::RangeInclusive<u64> = 1_000..=5_000;
+/// How long a browser waits before it comes back; another time for each stream, so that after a drain not all come back at once.
+const RETRY_MS: std::ops::RangeInclusive<u64> = 1_000..=4_000;
 
 /// How a turn's events become the bytes of one answer. It sees each event once and in order, and may remember what it saw.
 pub(crate) trait Projection: Send + Sync {
@@ -34,9 +32,6 @@ pub(crate) trait Projection: Send + Sync {
 
     /// Shows that the stream lives.
     fn heartbeat(&mut self, out: &mut BytesMut);
-
-    /// What a drained stream says before it breaks.
-    fn come_back(&mut self, out: &mut BytesMut);
 }
 
 /// No charset (some clients compare the whole value), nothing that lets a proxy or a compressor hold events back.
@@ -130,17 +125,12 @@ impl Projection for Format {
             Self::Lines => out.put_u8(b'\n'),
         }
     }
-
-    fn come_back(&mut self, out: &mut BytesMut) {
-        if *self == Self::Events {
-            come_back(out);
-        }
-    }
 }
 
-/// The opening of every stream of server-sent events.
+/// The opening of every stream of server-sent events. No empty line follows: it is the beginning of the first event, because many
+/// readers take a block without data for an event without data.
 pub(crate) fn opening(out: &mut BytesMut) {
-    out.put_slice(format!("retry: {RETRY_MS}\n\n: ok\n\n").as_bytes());
+    out.put_slice(format!(": ok\nretry: {}\n", jitter(RETRY_MS)).as_bytes());
 }
 
 /// What one event of the log became, each as one `data:` line; the last of them bears the event's number, so that a reader who
@@ -157,14 +147,9 @@ pub(crate) fn frames<T: Serialize>(out: &mut BytesMut, seq: u32, items: &[T]) ->
     Ok(())
 }
 
-/// A comment, which no client sees.
+/// A comment, which no client sees: a line of the event that comes next.
 pub(crate) fn heartbeat(out: &mut BytesMut) {
-    out.put_slice(b": ping\n\n");
-}
-
-/// When to come back to a gateway that goes away.
-pub(crate) fn come_back(out: &mut BytesMut) {
-    out.put_slice(format!("retry: {}\n\n", jitter(DRAIN_RETRY_MS)).as_bytes());
+    out.put_slice(b": ping\n");
 }
 
 /// The cursor of a request: `Last-Event-ID` wins over `after`. `None` if the header is not a sequence number.
@@ -225,13 +210,31 @@ mod tests {
     }
 
     #[test]
-    fn the_stream_opens_beats_and_breaks_with_exact_bytes() {
-        assert_eq!(written(|out| { Format::Events }.opening(out)), "retry: 2000\n\n: ok\n\n");
-        assert_eq!(written(|out| { Format::Events }.heartbeat(out)), ": ping\n\n");
-        let text = written(|out| { Format::Events }.come_back(out));
-        let ms: u64 = text.strip_prefix("retry: ").and_then(|t| t.strip_suffix("\n\n")).unwrap().parse().unwrap();
-        assert!(DRAIN_RETRY_MS.contains(&ms));
-        assert_eq!(written(|out| { Format::Lines }.opening(out)) + &written(|out| { Format::Lines }.come_back(out)), "");
+    fn the_stream_opens_and_beats_with_exact_bytes() {
+        let text = written(|out| { Format::Events }.opening(out));
+        let ms: u64 = text.strip_prefix(": ok\nretry: ").and_then(|t| t.strip_suffix('\n')).unwrap().parse().unwrap();
+        assert!(RETRY_MS.contains(&ms));
+        assert_eq!(written(|out| { Format::Events }.heartbeat(out)), ": ping\n");
+        assert_eq!(written(|out| { Format::Lines }.opening(out)), "");
+    }
+
+    #[test]
+    fn every_block_has_data() {
+        let writes: [(&str, fn(&mut BytesMut)); 4] = [
+            ("opening", opening),
+            ("heartbeat", heartbeat),
+            ("event", |out| { Format::Events }.event(out, &delta()).unwrap()),
+            ("frames", |out| frames(out, 7, &["one", "two"]).unwrap()),
+        ];
+        for order in [&[0, 2][..], &[0, 1, 2], &[0, 1, 1, 2, 1, 2], &[0, 3], &[0, 1, 3, 1, 1, 3], &[0, 2, 2, 3]] {
+            let text = written(|out| order.iter().for_each(|at| writes[*at].1(out)));
+            let names: Vec<_> = order.iter().map(|at| writes[*at].0).collect();
+            let blocks: Vec<&str> = text.strip_suffix("\n\n").unwrap().split("\n\n").collect();
+            for (at, block) in blocks.iter().enumerate() {
+                let count = |field: &str| block.lines().filter(|line| line.starts_with(field)).count();
+                assert_eq!((count("data: "), count("retry: ")), (1, usize::from(at == 0)), "{names:?}: {block}");
+            }
+        }
     }
 
     #[test]

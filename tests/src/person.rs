@@ -4,7 +4,10 @@ use anyhow::{Context, Result, ensure};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::sse::{Frame, Viewer};
+use crate::{
+    document,
+    sse::{Frame, Viewer},
+};
 
 pub const PASSWORD: &str = "correct horse battery staple 7";
 
@@ -80,12 +83,14 @@ impl Person {
     /// Status and problem of a request that must be refused.
     ///
     /// # Errors
-    /// If there is no answer or no JSON in it.
+    /// If there is no answer or no JSON in it, or the API's description does not know of it.
     pub async fn refused(&self, method: Method, path: &str, body: Value) -> Result<(StatusCode, Value)> {
-        let response = self.request(method, path).json(&body).send().await?;
+        let response = self.request(method.clone(), path).json(&body).send().await?;
         let status = response.status();
         ensure!(!status.is_success(), "{path} was not refused");
-        Ok((status, response.json().await.context("no problem document")?))
+        let problem = response.json().await.context("no problem document")?;
+        document::check(&self.url, (method.as_str(), path), status, &problem).await?;
+        Ok((status, problem))
     }
 
     /// Starts a turn and follows it in one response.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
-use e2e::{Cluster, Person, contract, contract::Binding, issuer};
+use e2e::{Cluster, Person, contract, contract::Binding, document, issuer};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -127,13 +127,19 @@ impl Stage {
     }
 }
 
+/// Every refusal must be one that the API's description has.
 async fn answer(request: reqwest::RequestBuilder) -> Result<(StatusCode, Value)> {
-    let response = request.send().await?;
+    let (http, request) = request.build_split();
+    let request = request?;
+    let (method, url) = (request.method().clone(), request.url().clone());
+    let response = http.execute(request).await?;
     let status = response.status();
     let kind = response.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
     let text = response.text().await?;
     if status.is_client_error() || status.is_server_error() {
         ensure!(kind.starts_with("application/problem+json"), "{status} with {kind}: {text}");
+        document::check(url.origin().ascii_serialization().as_str(), (method.as_str(), url.path()), status, &serde_json::from_str(&text)?)
+            .await?;
     }
     Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
 }

@@ -175,10 +175,6 @@ impl Projection for AguiStream {
     fn heartbeat(&mut self, out: &mut BytesMut) {
         sse::heartbeat(out);
     }
-
-    fn come_back(&mut self, out: &mut BytesMut) {
-        sse::come_back(out);
-    }
 }
 
 #[cfg(test)]

@@ -290,10 +290,6 @@ impl Projection for UiStream {
     fn heartbeat(&mut self, out: &mut BytesMut) {
         sse::heartbeat(out);
     }
-
-    fn come_back(&mut self, out: &mut BytesMut) {
-        sse::come_back(out);
-    }
 }
 
 /// Arguments as JSON; what is none goes through as it is.

@@ -22,6 +22,7 @@ use super::{Replayed, has_version, idempotency, if_match, precondition, put_etag
 use crate::{
     app::App,
     auth::Signed,
+    coding,
     json::{Json, Params, Reply, SAVE, Target, created, present, reply},
 };
 
@@ -99,6 +100,8 @@ pub(crate) async fn save(
 ) -> Reply {
     idempotency(&headers, &mut request.request_id, "request_id")?;
     if_match(&headers, &mut request.if_match)?;
+    // A file's ETag may come from the header of a coded answer.
+    request.changes.iter_mut().for_each(|change| change.etag = coding::plain(&change.etag));
     signed.context.deadline = Some(Instant::now() + SAVE_TIME);
     let key = request.request_id.clone();
     let mut answer = app.upstream.projects().save_project(keyed(signed.context.request(request), &key)).await?.into_inner();

@@ -7,6 +7,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::{app::App, openapi, upstream::Health};
@@ -47,7 +48,8 @@ pub(crate) async fn metrics() -> Response {
 
 /// The API's description.
 pub(crate) async fn openapi(State(app): State<Arc<App>>) -> Response {
-    document(StatusCode::OK, &openapi::document(&app.origins.main))
+    let text = app.description.get_or_init(|| Bytes::from(openapi::document(&app.origins.main).to_string()));
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], text.clone()).into_response()
 }
 
 fn document(status: StatusCode, value: &Value) -> Response {

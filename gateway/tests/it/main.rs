@@ -6,6 +6,7 @@
 mod accept;
 mod bodies;
 mod chat;
+mod coding;
 mod drift;
 mod harness;
 mod heads;

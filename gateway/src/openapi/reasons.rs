@@ -1,0 +1,206 @@
+//! Which refusals an operation has, by reason. The contract's comments name the reasons; here is where each of them can come from.
+
+use proto::error::ErrorCode::{
+    self, Conflict, Forbidden, Internal, InvalidArgument, NotFound, RateLimited, Timeout, Unauthenticated, Unavailable,
+};
+
+/// The code of every reason that an operation of the document has.
+const CODES: [(ErrorCode, &[&str]); 10] = [
+    (
+        InvalidArgument,
+        &[
+            "INVALID_FIELD",
+            "INVALID_JSON",
+            "BODY_BROKEN",
+            "TOO_LARGE",
+            "UNSUPPORTED_MEDIA_TYPE",
+            "URI_TOO_LONG",
+            "HEADER_TOO_LARGE",
+            "HOST_INVALID",
+            "HOST_UNKNOWN",
+            "METHOD_NOT_ALLOWED",
+            "CONTINUATION_UNSUPPORTED",
+            "TOOLS_UNSUPPORTED",
+            "RESUME_UNSUPPORTED",
+            "WEAK_PASSWORD",
+            "INVALID_PATH",
+            "FILE_TOO_LARGE",
+            "TOO_MANY_FILES",
+            "PROJECT_TOO_LARGE",
+            "FOLDER_TOO_LARGE",
+            "TOO_MANY_CHANGES",
+            "PAGE_TOKEN_INVALID",
+            "CURSOR_AHEAD",
+        ],
+    ),
+    (Unauthenticated, &["TOKEN_MISSING", "TOKEN_INVALID", "SESSION_ENDED", "SESSION_AMBIGUOUS", "BAD_CREDENTIALS"]),
+    (Forbidden, &["CROSS_ORIGIN", "ROLE_REQUIRED"]),
+    (
+        NotFound,
+        &[
+            "ROUTE_NOT_FOUND",
+            "PROJECT_NOT_FOUND",
+            "REVISION_NOT_FOUND",
+            "FILE_NOT_FOUND",
+            "CONFLICT_NOT_FOUND",
+            "PREVIEW_NOT_FOUND",
+            "TURN_NOT_FOUND",
+            "AGENT_NOT_FOUND",
+            "MODEL_NOT_FOUND",
+        ],
+    ),
+    (
+        Conflict,
+        &[
+            "ETAG_MISMATCH",
+            "KEY_REUSED",
+            "EMAIL_TAKEN",
+            "FILE_EXISTS",
+            "FILE_CHANGED",
+            "STALE_REVISION",
+            "CONFLICT_RESOLVED",
+            "TURN_ACTIVE",
+            "TURN_REPLACED",
+            "TOO_LATE",
+            "CURSOR_EXPIRED",
+        ],
+    ),
+    (RateLimited, &["RATE_LIMITED", "TOO_MANY_PROJECTS", "ACCOUNT_TOO_LARGE", "MESSAGE_TOO_LARGE"]),
+    (Timeout, &["TIMEOUT"]),
+    // The gateway's own; its status is not its code's.
+    (Timeout, &["BODY_TIMEOUT"]),
+    (Unavailable, &["OVERLOADED", "UNAVAILABLE", "DRAINING"]),
+    (Internal, &["INTERNAL"]),
+];
+
+/// Reasons of the contract that no operation has: they pass between roles, or answer RPCs that are not reached over HTTP.
+#[cfg(test)]
+pub(super) const BETWEEN_ROLES: [&str; 5] = ["CALLER_DENIED", "UNIMPLEMENTED", "SLOW_READER", "TURN_ENDED", "TURN_DIGEST_MISMATCH"];
+
+/// Of every request.
+const EVERY: &[&str] = &[
+    "INVALID_FIELD",
+    "HOST_INVALID",
+    "HOST_UNKNOWN",
+    "URI_TOO_LONG",
+    "HEADER_TOO_LARGE",
+    "ETAG_MISMATCH",
+    "RATE_LIMITED",
+    "OVERLOADED",
+    "UNAVAILABLE",
+    "DRAINING",
+    "TIMEOUT",
+    "INTERNAL",
+];
+/// Of requests that change something.
+const CHANGING: &[&str] = &["CROSS_ORIGIN"];
+/// Of requests with a body.
+const BODIES: &[&str] = &["INVALID_JSON", "BODY_BROKEN", "BODY_TIMEOUT", "TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"];
+/// Of paths with a parameter: one that is empty or has too many parts leads nowhere.
+const PATHS: &[&str] = &["ROUTE_NOT_FOUND"];
+/// Of requests that need a person.
+const SIGNED: &[&str] = &["TOKEN_MISSING", "TOKEN_INVALID", "SESSION_ENDED", "SESSION_AMBIGUOUS"];
+
+/// What a change set may be refused for.
+const STORING: &[&str] = &[
+    "INVALID_PATH",
+    "FILE_TOO_LARGE",
+    "TOO_MANY_FILES",
+    "PROJECT_TOO_LARGE",
+    "FOLDER_TOO_LARGE",
+    "PROJECT_NOT_FOUND",
+    "ROLE_REQUIRED",
+    "STALE_REVISION",
+    "KEY_REUSED",
+    "ACCOUNT_TOO_LARGE",
+    "MESSAGE_TOO_LARGE",
+];
+const STARTING: &[&str] = &[
+    "AGENT_NOT_FOUND",
+    "MODEL_NOT_FOUND",
+    "PROJECT_NOT_FOUND",
+    "REVISION_NOT_FOUND",
+    "TURN_ACTIVE",
+    "TURN_REPLACED",
+    "KEY_REUSED",
+    "ROLE_REQUIRED",
+    "TOO_MANY_PROJECTS",
+];
+const FOLLOWING: &[&str] = &["TURN_NOT_FOUND", "CURSOR_AHEAD", "CURSOR_EXPIRED"];
+
+/// What an operation has beside that, by its id.
+const OWN: [(&str, &[&[&str]]); 34] = [
+    ("SignUp", &[&["WEAK_PASSWORD", "EMAIL_TAKEN"]]),
+    ("SignIn", &[&["BAD_CREDENTIALS"]]),
+    ("SignOut", &[&["TOKEN_MISSING"]]),
+    ("GetSession", &[]),
+    ("CreateAccessToken", &[]),
+    ("GetKeySet", &[]),
+    ("CreateProject", &[&["TOO_MANY_PROJECTS", "KEY_REUSED"]]),
+    ("ListProjects", &[&["PAGE_TOKEN_INVALID"]]),
+    // `load` and `save` are no project's id.
+    ("GetProject", &[&["PROJECT_NOT_FOUND", "METHOD_NOT_ALLOWED"]]),
+    ("UpdateProject", &[&["PROJECT_NOT_FOUND", "ROLE_REQUIRED", "METHOD_NOT_ALLOWED"]]),
+    ("DeleteProject", &[&["PROJECT_NOT_FOUND", "ROLE_REQUIRED", "METHOD_NOT_ALLOWED"]]),
+    ("SaveProject", &[STORING, SAVING]),
+    ("SaveProjectInPath", &[STORING, SAVING]),
+    ("LoadProject", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND"]]),
+    ("ListFiles", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND"]]),
+    ("GetFile", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND", "FILE_NOT_FOUND", "INVALID_PATH"]]),
+    ("ListRevisions", &[&["PROJECT_NOT_FOUND", "PAGE_TOKEN_INVALID"]]),
+    ("ListMessages", &[&["PROJECT_NOT_FOUND", "PAGE_TOKEN_INVALID"]]),
+    ("GetConflict", &[&["PROJECT_NOT_FOUND", "CONFLICT_NOT_FOUND", "CONFLICT_RESOLVED"]]),
+    ("ResolveConflict", &[STORING, &["CONFLICT_NOT_FOUND", "CONFLICT_RESOLVED"]]),
+    ("CreatePreview", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND"]]),
+    ("DeletePreview", &[&["PROJECT_NOT_FOUND", "PREVIEW_NOT_FOUND"]]),
+    ("StartTurn", &[STARTING]),
+    ("StartTurnAndFollow", &[STARTING]),
+    ("ListTurns", &[&["PROJECT_NOT_FOUND"]]),
+    ("GetTurn", &[&["TURN_NOT_FOUND"]]),
+    ("StreamTurnEvents", &[FOLLOWING]),
+    ("CancelTurn", &[&["TURN_NOT_FOUND", "TOO_LATE"]]),
+    ("ListAgents", &[]),
+    ("GetAgent", &[&["AGENT_NOT_FOUND"]]),
+    ("SendChatMessage", &[STARTING, &["TURN_NOT_FOUND", "CONTINUATION_UNSUPPORTED"]]),
+    ("ResumeChat", &[&["PROJECT_NOT_FOUND"], FOLLOWING]),
+    ("StopChat", &[&["PROJECT_NOT_FOUND", "TURN_NOT_FOUND", "TOO_LATE"]]),
+    ("RunAgent", &[STARTING, &["TURN_NOT_FOUND", "TOOLS_UNSUPPORTED", "RESUME_UNSUPPORTED"]]),
+];
+const SAVING: &[&str] = &["TOO_MANY_CHANGES", "REVISION_NOT_FOUND", "FILE_NOT_FOUND", "FILE_EXISTS", "FILE_CHANGED", "TOO_MANY_PROJECTS"];
+
+/// What of a request decides how it can be refused.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape<'a> {
+    pub(super) id: &'a str,
+    pub(super) changes: bool,
+    pub(super) has_body: bool,
+    pub(super) has_variable: bool,
+    pub(super) needs_person: bool,
+}
+
+/// Every reason that such a request may be refused for, each once.
+pub(super) fn of(shape: Shape<'_>) -> Vec<&'static str> {
+    let own = OWN.iter().find(|(id, _)| *id == shape.id).map_or(&[][..], |(_, lists)| *lists);
+    let parts = [(shape.changes, CHANGING), (shape.has_body, BODIES), (shape.has_variable, PATHS), (shape.needs_person, SIGNED)];
+    let lists = parts.into_iter().filter_map(|(holds, list)| holds.then_some(list)).chain([EVERY]).chain(own.iter().copied());
+    let mut reasons: Vec<_> = lists.flatten().copied().collect();
+    reasons.sort_unstable();
+    reasons.dedup();
+    reasons
+}
+
+pub(super) fn code_of(reason: &str) -> ErrorCode {
+    CODES.iter().find(|(_, reasons)| reasons.contains(&reason)).map_or(Internal, |(code, _)| *code)
+}
+
+/// Whether the tables know an operation.
+#[cfg(test)]
+pub(super) fn knows(id: &str) -> bool {
+    OWN.iter().any(|(known, _)| *known == id)
+}
+
+/// Whether a reason has a code of its own.
+#[cfg(test)]
+pub(super) fn has_code(reason: &str) -> bool {
+    CODES.iter().any(|(_, reasons)| reasons.contains(&reason))
+}

@@ -1,0 +1,98 @@
+use std::convert::Infallible;
+
+use axum::body::{Body, Bytes};
+use http_body_util::BodyExt as _;
+use reqwest::{Client, Method, Response, StatusCode, header};
+use tower::{ServiceExt as _, service_fn};
+use tower_http::decompression::Decompression;
+
+use crate::harness::start;
+
+/// What a browser makes of the body.
+async fn decoded(response: Response) -> Bytes {
+    let coding = response.headers().get(header::CONTENT_ENCODING).cloned();
+    let bytes = response.bytes().await.unwrap();
+    let answer = service_fn(move |_: axum::http::Request<Body>| {
+        let (coding, bytes) = (coding.clone(), bytes.clone());
+        async move {
+            let mut response = axum::http::Response::new(Body::from(bytes));
+            if let Some(coding) = coding {
+                response.headers_mut().insert(header::CONTENT_ENCODING, coding);
+            }
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let response = Decompression::new(answer).oneshot(axum::http::Request::new(Body::empty())).await.unwrap();
+    response.into_body().collect().await.unwrap().to_bytes()
+}
+
+fn said(response: &Response, name: &str) -> String {
+    response.headers().get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>().join(", ")
+}
+
+#[tokio::test]
+async fn answers_are_coded_as_clients_want_them() {
+    let gateway = start(&[]).await;
+    let rows = [
+        ("/openapi.json", "gzip", "gzip"),
+        ("/openapi.json", "br", "br"),
+        ("/openapi.json", "zstd", "zstd"),
+        ("/openapi.json", "gzip, deflate, br, zstd", "zstd"),
+        ("/openapi.json", "identity", ""),
+        ("/openapi.json", "identity;q=0", ""),
+        ("/openapi.json", "*;q=0", ""),
+        ("/openapi.json", "nonsense", ""),
+        ("/", "gzip", "gzip"),
+        ("/page/app.js", "br", "br"),
+        ("/page/styles.css", "zstd", "zstd"),
+        // Short ones, refusals and answers with secrets.
+        ("/healthz", "gzip", ""),
+        ("/nothing", "gzip", ""),
+        ("/api/auth/session", "gzip", ""),
+    ];
+    for (path, wish, coding) in rows {
+        let get = |wish: &str| Client::new().get(gateway.url(path)).header(header::ACCEPT_ENCODING, wish).send();
+        let (answer, plain) = (get(wish).await.unwrap(), Client::new().get(gateway.url(path)).send().await.unwrap());
+        let at = format!("{path} {wish}");
+        assert_eq!(said(&answer, "content-encoding"), coding, "{at}");
+        assert_eq!((said(&plain, "content-encoding"), plain.status()), (String::new(), answer.status()), "{at}");
+        if coding.is_empty() {
+            continue;
+        }
+        for answer in [&answer, &plain] {
+            assert!(said(answer, "vary").contains("accept-encoding"), "{at}: {}", said(answer, "vary"));
+        }
+        let length = answer.headers().get(header::CONTENT_LENGTH).cloned();
+        assert_eq!(length, None, "{at}: the length of the plain answer");
+        let (coded, plain) = (decoded(answer).await, plain.bytes().await.unwrap());
+        assert!(coded == plain && plain.len() > 1000, "{at}");
+    }
+}
+
+#[tokio::test]
+async fn versions_of_coded_answers_are_versions_of_their_own() {
+    let gateway = start(&[]).await;
+    let send = |method: Method, wish: &str, condition: Option<(&str, &str)>| {
+        let request = Client::new().request(method, gateway.url("/page/app.js")).header(header::ACCEPT_ENCODING, wish);
+        condition
+            .map(|(name, etag)| (name.to_owned(), etag.to_owned()))
+            .into_iter()
+            .fold(request, |r, (name, etag)| r.header(name, etag))
+            .send()
+    };
+    let plain = said(&send(Method::GET, "identity", None).await.unwrap(), "etag");
+    for coding in ["gzip", "br", "zstd"] {
+        let etag = said(&send(Method::GET, coding, None).await.unwrap(), "etag");
+        assert_eq!(etag, format!("{}-{coding}\"", plain.trim_end_matches('"')));
+        let head = send(Method::HEAD, coding, None).await.unwrap();
+        assert_eq!((said(&head, "etag"), said(&head, "content-encoding")), (etag.clone(), coding.to_owned()), "HEAD is as GET");
+        let known = send(Method::GET, coding, Some(("if-none-match", &etag))).await.unwrap();
+        assert_eq!((known.status(), said(&known, "etag")), (StatusCode::NOT_MODIFIED, etag.clone()), "{coding}");
+        assert!(said(&known, "vary").contains("accept-encoding") && said(&known, "content-encoding").is_empty());
+        for (condition, status) in [(etag.as_str(), 200), (plain.as_str(), 200), ("*", 200), ("\"other-gzip\"", 412)] {
+            assert_eq!(send(Method::GET, coding, Some(("if-match", condition))).await.unwrap().status(), status, "{condition}");
+        }
+    }
+    let known = send(Method::GET, "identity", Some(("if-none-match", &plain))).await.unwrap();
+    assert_eq!((known.status(), said(&known, "etag")), (StatusCode::NOT_MODIFIED, plain));
+}
