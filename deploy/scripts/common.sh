@@ -96,17 +96,17 @@ need_compiler() {
     }
 }
 
-# buf and the browser's driver from npm, in a folder of our own; nothing global changes. Sets buf and node_modules.
+# buf, and the browser's driver and axe from npm, in a folder of our own that goes by the pinned versions; nothing global changes.
+# Sets buf and node_folder.
 need_node_tools() {
-    local driver
-    driver="$(sed -n 's/.*"playwright-core": "\(.*\)".*/\1/p' tests/browser/package.json)"
-    node_folder="$cache/node-buf-$buf_version-playwright-$driver"
+    node_folder="$cache/node-buf-$buf_version-browser-$(cksum <tests/browser/package.json | cut -d ' ' -f 1)"
     buf="$node_folder/node_modules/.bin/buf"
     [[ -f "$node_folder/complete" ]] && return
     { have npm && have node; } || add_package npm node || fail "npm is needed for buf: install Node.js"
-    say "fetching buf $buf_version and playwright-core $driver from npm, once"
+    say "fetching buf $buf_version, playwright-core and axe-core from npm, once"
     mkdir -p "$node_folder"
-    npm install --silent --no-audit --no-fund --no-save --prefix "$node_folder" "@bufbuild/buf@$buf_version" "playwright-core@$driver" >&2
+    cp tests/browser/package.json "$node_folder/"
+    npm install --silent --no-audit --no-fund --no-package-lock --prefix "$node_folder" "@bufbuild/buf@$buf_version" >&2
     touch "$node_folder/complete"
 }
 

@@ -1,5 +1,5 @@
 // The preview's URL of each project, kept for the life of the tab. A capability is good for an hour from its last use and
-// follows the head, so a reload or a new revision needs no other one.
+// follows the head, so a reload or a new revision needs no other one. It ends with the session.
 
 import { api } from "/page/api.js";
 
@@ -18,5 +18,5 @@ export function forgetPreview(project) {
 }
 
 export function forgetPreviews() {
-  sessionStorage.clear();
+  for (const key of Object.keys(sessionStorage)) if (key.startsWith(keyOf(""))) sessionStorage.removeItem(key);
 }

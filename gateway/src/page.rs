@@ -1,8 +1,10 @@
 //! The first page: the files of `gateway/page`, built into the executable.
 
 use std::{
+    borrow::Cow,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::Arc,
+    time::Duration,
 };
 
 use axum::{
@@ -13,7 +15,7 @@ use axum::{
 use proto::error::ErrorCode;
 
 use crate::{
-    app::{App, Origins},
+    app::App,
     error::fault,
     json::{Reply, Target},
     routes::{has_version, precondition, put_etag},
@@ -22,35 +24,44 @@ use crate::{
 /// Each file's name and bytes.
 const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/page.rs"));
 
+/// Where the page has the heartbeat.
+const HEARTBEAT: &str = "{heartbeat_ms}";
+
 pub(crate) async fn index(State(app): State<Arc<App>>, headers: HeaderMap) -> Reply {
-    serve(&app.origins, &headers, "index.html")
+    serve(&app, &headers, "index.html")
 }
 
 pub(crate) async fn file(State(app): State<Arc<App>>, headers: HeaderMap, Target(name): Target) -> Reply {
-    serve(&app.origins, &headers, &name)
+    serve(&app, &headers, &name)
 }
 
-fn serve(origins: &Origins, headers: &HeaderMap, name: &str) -> Reply {
+fn serve(app: &App, headers: &HeaderMap, name: &str) -> Reply {
     let Some((_, bytes)) = FILES.iter().find(|(known, _)| *known == name) else {
         return Err(fault(ErrorCode::NotFound, "ROUTE_NOT_FOUND", "there is no such file").into());
     };
-    let etag = etag(bytes);
+    let bytes = if name.ends_with(".html") { Cow::Owned(filled(bytes, app.config.heartbeat)) } else { Cow::Borrowed(*bytes) };
+    let etag = etag(&bytes);
     precondition(headers, &etag)?;
     let mut response: Response = if has_version(headers, &etag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        ([(header::CONTENT_TYPE, HeaderValue::from_static(kind(name)))], *bytes).into_response()
+        ([(header::CONTENT_TYPE, HeaderValue::from_static(kind(name)))], bytes).into_response()
     };
     let headers = response.headers_mut();
     put_etag(headers, &etag);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     if name.ends_with(".html") {
         let policy =
-            HeaderValue::try_from(policy(&origins.preview.frame_source())).unwrap_or(HeaderValue::from_static("default-src 'none'"));
+            HeaderValue::try_from(policy(&app.origins.preview.frame_source())).unwrap_or(HeaderValue::from_static("default-src 'none'"));
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);
         headers.insert(HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin"));
     }
     Ok(response)
+}
+
+/// The page is told how often an event stream says something at least, so that it notices one that is lost.
+fn filled(page: &[u8], heartbeat: Duration) -> Vec<u8> {
+    String::from_utf8_lossy(page).replace(HEARTBEAT, &heartbeat.as_millis().to_string()).into_bytes()
 }
 
 /// The page loads its own files, talks to its own origin, frames previews, and is framed by nobody.
@@ -86,7 +97,7 @@ mod tests {
 
     #[test]
     fn the_page_is_built_in() {
-        for name in ["index.html", "app.js", "styles.css"] {
+        for name in ["index.html", "app.js", "desk.css", "styles.css"] {
             assert!(FILES.iter().any(|(known, bytes)| *known == name && !bytes.is_empty()), "{name}");
         }
     }
@@ -95,6 +106,13 @@ mod tests {
     fn a_file_is_told_apart_by_its_bytes() {
         assert_eq!(etag(b"a"), etag(b"a"));
         assert_ne!(etag(b"a"), etag(b"b"));
+    }
+
+    #[test]
+    fn the_page_is_told_the_heartbeat() {
+        let (_, page) = FILES.iter().find(|(name, _)| *name == "index.html").expect("built in");
+        let page = String::from_utf8(filled(page, Duration::from_secs(15))).expect("text");
+        assert!(page.contains(r#"<meta name="heartbeat" content="15000" />"#) && !page.contains(HEARTBEAT));
     }
 
     #[test]

@@ -2,29 +2,17 @@
 // one, and the fourth prompt is refused.
 
 import assert from "node:assert/strict";
-import { createRequire } from "node:module";
+import { launch, PASSWORD, PATIENT, shot as take, url } from "./ground.mjs";
 import { Watcher, changedFrom, looksOf } from "./watcher.mjs";
 
-// `make test` installs the driver outside the working tree and names the folder.
-const modules = process.env.BACKLOT_NODE_MODULES ?? new URL(".", import.meta.url).pathname;
-const { chromium } = createRequire(`${modules}/`)("playwright-core");
-
-const url = process.env.BACKLOT_TEST_URL;
-const shots = process.env.BACKLOT_SCREENSHOTS;
 const LOAD_REQUESTS = 4;
-// The server may ask a load to wait several times.
-const PATIENT = { timeout: 150_000 };
-const browser = await chromium.launch({
-  executablePath: process.env.BACKLOT_CHROMIUM ?? "/usr/bin/chromium",
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-});
+const browser = await launch();
 const context = await browser.newContext({ viewport: { width: 1440, height: 900 } });
 const page = await context.newPage();
-// Far longer than anything takes on a busy machine.
 page.setDefaultTimeout(PATIENT.timeout);
 const watcher = await Watcher.of(page, url);
 const frame = page.frameLocator("#preview");
-const shot = (name) => (shots ? page.screenshot({ path: `${shots}/${name}.png` }) : undefined);
+const shot = (name) => take(page, name);
 const prompt = page.getByLabel("Prompt");
 const revision = (number) => page.locator("#revision", { hasText: `revision ${number} ` }).waitFor(PATIENT);
 const loaded = (tab = page) => tab.locator("body[aria-busy=false]").waitFor(PATIENT);
@@ -40,7 +28,7 @@ async function signUp() {
   await page.locator("#door .fault").filter({ hasText: "password" }).waitFor();
   await shot("1-weak-password");
 
-  await page.getByLabel("Password").fill("correct horse battery staple 7");
+  await page.getByLabel("Password").fill(PASSWORD);
   await page.getByRole("button", { name: "Create account" }).click();
   await prompt.fill("a to-do list");
   await shot("2-desk");
@@ -184,7 +172,7 @@ async function refusedPrompt() {
   const said = await page.locator("#talk li").count();
   await prompt.fill("one more");
   await prompt.press("Enter");
-  await page.locator("#ask .fault", { hasText: /^The server asks to wait \d+ (second|minute)s?\.$/ }).waitFor(PATIENT);
+  await page.locator("#ask .fault", { hasText: /^The server takes 3 prompts in 60 minutes\. Try again in \d+ minutes\.$/ }).waitFor(PATIENT);
   assert.equal(await prompt.inputValue(), "one more", "a refused prompt stays in the box");
   assert.equal(await page.locator("#talk li").count(), said, "a refused prompt is not in the conversation");
   await shot("10-refused-prompt");

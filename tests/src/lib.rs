@@ -15,6 +15,7 @@ pub mod model_server;
 pub mod person;
 pub mod process;
 pub mod proxy;
+pub mod script;
 pub mod sse;
 pub mod tools;
 

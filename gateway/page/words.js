@@ -1,0 +1,87 @@
+// What a person reads when something is refused or fails: sentences, and what to do next.
+
+export const UNREACHED = "The server cannot be reached.";
+
+function span(seconds) {
+  const [count, unit] = seconds < 120 ? [seconds, "second"] : seconds < 7200 ? [Math.ceil(seconds / 60), "minute"] : [Math.ceil(seconds / 3600), "hour"];
+  return `${count} ${unit}${count === 1 ? "" : "s"}`;
+}
+
+export function waitText(seconds, who = "The server") {
+  return `${who} asks to wait ${span(seconds)}.`;
+}
+
+// What a policy counts, in words.
+const COUNTED = {
+  agent: (limit) => (limit === 1 ? "one prompt" : `${limit} prompts`),
+  auth: (limit) => `${limit} attempts to sign in or to create an account`,
+  save: (limit) => `${limit} saves`,
+};
+
+const BY_REASON = {
+  ACCOUNT_TOO_LARGE: "Your account has no room for more files. Delete a project that you do not need.",
+  BAD_CREDENTIALS: "No account has this e-mail address and password. If you are new here, choose “Create account”.",
+  EMAIL_TAKEN: "This e-mail address has an account already. Choose “Sign in”.",
+  PROJECT_NOT_FOUND: "This project does not exist, or it belongs to somebody else.",
+  TOO_LATE: "The turn could not be stopped: it had ended already, or was saving its files.",
+  TOO_MANY_PROJECTS: "Your account has as many projects as it may have. Delete one that you do not need.",
+};
+
+const BY_STATUS = {
+  401: "You are signed out.",
+  500: "Something went wrong on the server. Try again.",
+  502: UNREACHED,
+  504: "The server took too long. Try again.",
+};
+
+// A sentence begins with a capital, ends with a full stop, and has no marks of code.
+function sentence(text) {
+  const plain = String(text).replaceAll("`", "").trim();
+  const whole = /[.!?…]$/.test(plain) ? plain : `${plain}.`;
+  return whole[0].toUpperCase() + whole.slice(1);
+}
+
+function refusal({ body, wait }) {
+  const policy = body["violated-policies"]?.[0] ?? body.metadata?.policy;
+  const [limit, window] = [Number(body.metadata?.limit), Number(body.metadata?.window)];
+  if (policy === "streams") return "Too many of your tabs and apps follow a turn. Close one, then try again.";
+  const words = COUNTED[policy];
+  if (!words || !limit || !window) return waitText(wait);
+  return `The server takes ${words(limit)} in ${span(window)}. Try again in ${span(wait)}.`;
+}
+
+// Any error as a person should read it.
+export function wordsOf(error) {
+  if (!error.status) return error instanceof TypeError || error.name === "TimeoutError" ? `${UNREACHED} Try again.` : sentence(error.message ?? error);
+  const { status, body, wait } = error;
+  if (wait) return status === 429 ? refusal(error) : `The server cannot do this now. ${waitText(wait, "It")}`;
+  const fields = (body.errors ?? []).map((e) => sentence(`${e.field ?? e.pointer}: ${e.detail}`));
+  return BY_REASON[body.reason] ?? (fields.join("\n") || BY_STATUS[status] || sentence(body.detail || error.message));
+}
+
+const FAILURES = {
+  ACCESS_LOST: "You may no longer change this project.",
+  EMPTY_ANSWER: "The model said nothing, twice.",
+  INTERNAL: "Something went wrong on the server.",
+  LIMIT_EXCEEDED: "The answer came to a limit.",
+  NOT_BEGUN: "The turn could not begin.",
+  PROVIDER_ERROR: "The model's provider did not answer properly.",
+  PROVIDER_REFUSED: "The model's provider refused the request.",
+  PROVIDER_STALLED: "The model's provider stopped in the middle.",
+  TOO_MANY_STEPS: "The agent took more steps than it may.",
+  TRUNCATED: "The answer was cut before its end.",
+  WORKER_LOST: "The processes that ran the turn were lost.",
+};
+
+// How a turn ended: a word for the status and, if it brought no files, a line for the conversation.
+export function endOf({ type, data }, conflicts = []) {
+  if (type === "turn.completed") return { kind: "completed", word: "done", line: "" };
+  if (type === "turn.cancelled") return { kind: "cancelled", word: "stopped", line: "Stopped. No file was changed." };
+  if (type === "turn.conflicted") {
+    const which = conflicts.length ? `: ${conflicts.slice(0, 5).join(", ")}${conflicts.length > 5 ? " and more" : ""}` : "";
+    return { kind: "conflicted", word: "not saved", line: `Not saved. Somebody else changed the same lines meanwhile${which}. The project has their version; send the prompt again to work on it.` };
+  }
+  const known = FAILURES[data.reason];
+  const more = data.message ? sentence(data.message) : "";
+  return { kind: "failed", word: "failed", line: ["Failed.", known, more !== known && more, "No file was changed."].filter(Boolean).join(" ") };
+}

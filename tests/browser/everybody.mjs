@@ -1,0 +1,326 @@
+// The first page for people without a mouse, with a screen reader, on a telephone, and with a network that goes away. Exits 0
+// only if all of it happened. What the model says is up to the words of a prompt; `hold` and `edit` wait at a gate.
+
+import assert from "node:assert/strict";
+import { open, until } from "../clients/ground.mjs";
+import { focused, isFine, launch, PASSWORD, PATIENT, shot, url } from "./ground.mjs";
+import { network as between } from "./network.mjs";
+import { Watcher } from "./watcher.mjs";
+
+const network = await between();
+const browser = await launch();
+const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, proxy: network.proxy });
+const page = await context.newPage();
+page.setDefaultTimeout(PATIENT.timeout);
+const watcher = await Watcher.of(page, url);
+const email = `${crypto.randomUUID()}@example.com`;
+const prompt = page.getByLabel("Prompt");
+const { keyboard } = page;
+const state = (kind, text) => page.locator(`#state[data-kind=${kind}]`, text && { hasText: text }).waitFor(PATIENT);
+const loaded = () => page.locator("body[aria-busy=false]").waitFor(PATIENT);
+const ended = (text) => page.locator("#talk .end", { hasText: text }).last().waitFor(PATIENT);
+const said = (who) => page.locator(`#talk li.${who} .words`).allTextContents();
+const gateOf = () => crypto.randomUUID();
+const focusIs = (id) => until(`the focus is on ${id}`, async () => (await focused(page)) === id);
+
+async function ask(text) {
+  await prompt.fill(text);
+  await prompt.press("Enter");
+}
+
+async function turn(text) {
+  await ask(text);
+  await state("running");
+  await state("completed");
+}
+
+// A turn that waits at its gate.
+async function held(kind) {
+  const gate = gateOf();
+  await ask(`${kind} ${gate}`);
+  await page.getByRole("button", { name: "Stop" }).waitFor();
+  await until("the answer begins", async () => (await said("agent")).at(-1));
+  return gate;
+}
+
+const stories = {
+  async "the door, by keyboard"() {
+    const sent = [];
+    page.on("request", (request) => request.method() === "POST" && sent.push(new URL(request.url()).pathname));
+    await page.goto(url);
+    await loaded();
+    await focusIs("email");
+    await isFine(page, "door");
+    await keyboard.type(email);
+    await keyboard.press("Tab");
+    await keyboard.type(PASSWORD);
+    await keyboard.press("Enter");
+    await page.locator("#door .fault", { hasText: "No account has this e-mail address and password." }).waitFor();
+    assert.equal(await focused(page), "password");
+    await isFine(page, "door-refused");
+    for (const _ of ["sign in", "create an account"]) await keyboard.press("Tab");
+    await keyboard.press("Enter");
+    await focusIs("prompt");
+    await isFine(page, "desk-empty");
+    await page.getByRole("button", { name: "Sign out" }).focus();
+    await keyboard.press("Enter");
+    await focusIs("email");
+    sent.length = 0;
+    await keyboard.type(email);
+    await keyboard.press("Tab");
+    await keyboard.type(PASSWORD);
+    await keyboard.press("Enter");
+    await focusIs("prompt");
+    assert.deepEqual(sent, ["/api/auth/signin"], "Enter signs a known account in");
+  },
+
+  async "what is seen of a project"() {
+    await turn("page one");
+    await page.frameLocator("#preview").locator("h1", { hasText: "page one" }).waitFor(PATIENT);
+    assert.equal(await focused(page), "prompt");
+    await isFine(page, "done");
+    for (const name of ["main", "h1"]) assert.equal(await page.locator(name).filter({ visible: true }).count(), 1, name);
+    for (const list of ["#talk", "#files"]) assert.ok((await page.locator(list).getByRole("listitem").count()) > 1, list);
+  },
+
+  async "files and events, by keyboard"() {
+    const [first, second] = ["index.html", "src/a-folder-with-a-name/app.js"];
+    await page.locator(`#files [data-path="${first}"]`).focus();
+    await keyboard.press("Tab");
+    assert.equal(await focused(page), second);
+    await keyboard.press("Enter");
+    await page.locator("#source", { hasText: "const line1 =" }).waitFor();
+    assert.equal(await focused(page), second, "choosing a file keeps the focus");
+    await keyboard.press("Shift+Tab");
+    await keyboard.press("Space");
+    await page.locator("#source", { hasText: "<h1>page one</h1>" }).waitFor();
+    assert.equal(await focused(page), first);
+    await keyboard.press("Shift+Tab");
+    assert.equal(await focused(page), "tab-files");
+    await keyboard.press("ArrowRight");
+    assert.equal(await focused(page), "tab-events");
+    assert.ok((await page.locator("#events").getByRole("listitem").count()) > 10);
+    await keyboard.press("Home");
+    assert.ok(await page.locator("#pane-files").isVisible());
+    await page.getByRole("tab", { name: /Events/ }).click();
+    await isFine(page, "events", "Files");
+    await page.getByRole("tab", { name: "Files" }).click();
+    await page.locator("#account summary").focus();
+    await keyboard.press("Enter");
+    await page.locator("#who", { hasText: email }).waitFor();
+    await isFine(page, "account");
+    await page.locator("#account summary").focus();
+    await keyboard.press("Escape");
+    assert.ok(await page.locator("#who").isHidden());
+  },
+
+  async "a telephone"() {
+    await page.setViewportSize({ width: 390, height: 844 });
+    const views = { Conversation: "#ask", Files: "#source", Preview: "#preview" };
+    for (const [name, what] of Object.entries(views)) {
+      await page.getByRole("navigation").getByRole("button", { name }).click();
+      const box = await page.locator(what).boundingBox();
+      assert.ok(box.y + box.height <= 844 && box.height > 100, `${name}: ${JSON.stringify(box)}`);
+      for (const other of Object.values(views)) assert.equal(await page.locator(other).isVisible(), other === what, `${name}: ${other}`);
+      await isFine(page, `view-${name}`, name);
+      await page.setViewportSize({ width: 390, height: 844 });
+    }
+    assert.ok((await page.locator("#preview").boundingBox()).y < 250, "the preview begins near the top");
+    await page.getByRole("navigation").getByRole("button", { name: "Conversation" }).click();
+    await turn("page for a telephone");
+    await page.locator(".views .fresh", { hasText: "Preview" }).waitFor();
+    await isFine(page, "telephone-done");
+  },
+
+  async "a stop keeps the focus, and is there after a reload"() {
+    const gate = await held("hold");
+    await isFine(page, "working");
+    await page.getByRole("button", { name: "Stop" }).focus();
+    await keyboard.press("Enter");
+    await state("cancelled");
+    assert.equal(await focused(page), "prompt");
+    open(gate);
+    await ended("Stopped. No file was changed.");
+    await page.reload();
+    await state("cancelled");
+    await ended("Stopped. No file was changed.");
+  },
+
+  async "a connection that is open on this side only"() {
+    const gate = await held("hold");
+    network.freeze();
+    await state("lost", "The server cannot be reached. The turn goes on; the page tries again.");
+    await isFine(page, "lost");
+    open(gate);
+    // The connection stays as it is; only a new one gets through.
+    await state("completed");
+    assert.equal((await said("agent")).at(-1).trim(), "This takes a while, but then it is done.");
+    await loaded();
+  },
+
+  async "a connection that is cut"() {
+    const gate = await held("hold");
+    network.cut();
+    open(gate);
+    await state("completed");
+    assert.equal((await said("agent")).at(-1).trim(), "This takes a while, but then it is done.");
+  },
+
+  async "a prompt that is sent while there is no network"() {
+    await context.setOffline(true);
+    await ask("page from a train");
+    await state("lost", "The server cannot be reached. Your prompt is sent as soon as it can be.");
+    assert.equal(await prompt.inputValue(), "page from a train", "the prompt stays in the box until it is taken");
+    await isFine(page, "offline");
+    await context.setOffline(false);
+    await state("completed");
+    assert.equal(await prompt.inputValue(), "");
+    await page.reload();
+    await loaded();
+    assert.equal((await said("user")).filter((text) => text === "page from a train").length, 1, "it is sent once");
+
+    await context.setOffline(true);
+    await ask("page of another day");
+    await page.getByRole("button", { name: "Stop" }).click();
+    await page.locator("#send:enabled").waitFor();
+    assert.equal(await focused(page), "prompt");
+    assert.ok(!(await said("user")).includes("page of another day"));
+    await prompt.press("End");
+    await keyboard.type(" or two");
+    await context.setOffline(false);
+    await page.reload();
+    await loaded();
+    assert.equal(await prompt.inputValue(), "page of another day or two", "a reload keeps what was typed");
+    await prompt.fill("");
+  },
+
+  async "a prompt whose answer is lost is one turn"() {
+    const before = (await said("user")).length;
+    const keys = [];
+    await page.route("**/api/agent/stream", async (route) => {
+      const { idempotencyKey, projectId } = route.request().postDataJSON();
+      keys.push(idempotencyKey);
+      if (keys.length > 1) return route.continue();
+      // The server takes it, and the way back is gone.
+      const { headers } = route.request();
+      const answer = await page.request.post(`${url}/api/turns`, { headers, data: { projectId, prompt: "page twice", idempotencyKey } });
+      assert.ok(answer.ok(), await answer.text());
+      await route.abort("connectionreset");
+    });
+    await ask("page twice");
+    await state("completed");
+    await page.unroute("**/api/agent/stream");
+    assert.deepEqual([keys.length, keys[0]], [2, keys[1]]);
+    await page.reload();
+    await loaded();
+    assert.equal((await said("user")).length, before + 1);
+  },
+
+  async "reading goes on once there is a network"() {
+    await context.setOffline(true);
+    await page.getByRole("button", { name: "Reload" }).click();
+    await page.locator("#note", { hasText: "The server cannot be reached. The page tries again." }).waitFor();
+    await isFine(page, "offline-note");
+    await context.setOffline(false);
+    await page.locator("#note").waitFor({ state: "hidden" });
+    assert.ok(await page.locator("#ask .fault").isHidden());
+  },
+
+  async "a conflict says so, also after a reload"() {
+    const gate = await held("edit");
+    const project = new URL(page.url()).hash.slice(1);
+    const content = "<!doctype html>\n<title>App</title>\n<h1>by hand</h1>\n";
+    const body = { projectId: project, changes: [{ path: "index.html", write: { text: content } }] };
+    const saved = await page.evaluate(
+      (body) => fetch("/api/projects/save", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) }).then((answer) => answer.status),
+      body,
+    );
+    assert.equal(saved, 200);
+    open(gate);
+    const words = "Somebody else changed the same lines meanwhile: index.html.";
+    for (const round of ["live", "reloaded"]) {
+      await state("conflicted", "not saved");
+      await ended(words);
+      await page.frameLocator("#preview").locator("h1", { hasText: "by hand" }).waitFor(PATIENT);
+      if (round === "live") await page.reload();
+    }
+    await isFine(page, "conflict");
+  },
+
+  async "a failure says why, also after a reload"() {
+    await ask("something that the model refuses");
+    for (const round of ["live", "reloaded"]) {
+      await state("failed");
+      await ended("The model's provider refused the request.");
+      await ended("No file was changed.");
+      assert.equal(await page.locator("#talk .end").last().evaluate((line) => line.closest("li").className), "agent");
+      if (round === "live") await page.reload();
+    }
+    await isFine(page, "failure");
+  },
+
+  async "refusals are sentences"() {
+    const rows = [
+      [{ status: 429, wait: 26, body: { reason: "RATE_LIMITED", "violated-policies": ["agent"], metadata: { limit: "3", window: "60" }, detail: "policy `agent` allows 3 per 60 s" } }, "The server takes 3 prompts in 60 seconds. Try again in 26 seconds."],
+      [{ status: 429, wait: 840, body: { reason: "RATE_LIMITED", "violated-policies": ["auth"], metadata: { limit: "5", window: "900" } } }, "The server takes 5 attempts to sign in or to create an account in 15 minutes. Try again in 14 minutes."],
+      [{ status: 429, wait: 1, body: { "violated-policies": ["general"], metadata: { limit: "10", window: "10" } } }, "The server asks to wait 1 second."],
+      [{ status: 429, wait: 1, body: { "violated-policies": ["streams"] } }, "Too many of your tabs and apps follow a turn. Close one, then try again."],
+      [{ status: 503, wait: 2, body: null }, "The server cannot do this now. It asks to wait 2 seconds."],
+      [{ status: 409, wait: 0, body: { reason: "EMAIL_TAKEN" } }, "This e-mail address has an account already. Choose “Sign in”."],
+      [{ status: 400, wait: 0, body: { errors: [{ field: "password", detail: "must have 8 characters" }, { field: "email", detail: "has no `@`" }] } }, "Password: must have 8 characters.\nEmail: has no @."],
+      [{ status: 404, wait: 0, body: { reason: "PROJECT_NOT_FOUND", detail: "no such project" } }, "This project does not exist, or it belongs to somebody else."],
+      [{ status: 409, wait: 0, body: { reason: "NEW_ONE", detail: "turn `x` is running" } }, "Turn x is running."],
+      [{ status: 500, wait: 0, body: { reason: "INTERNAL", detail: "internal error" } }, "Something went wrong on the server. Try again."],
+      [{ status: 502, wait: 0, body: null }, "The server cannot be reached."],
+    ];
+    const words = await page.evaluate(async (rows) => {
+      const [{ Problem }, { wordsOf }] = await Promise.all([import("/page/api.js"), import("/page/words.js")]);
+      return [...rows.map(({ status, body, wait }) => wordsOf(new Problem(status, body, wait))), wordsOf(new TypeError("Failed to fetch"))];
+    }, rows.map(([problem]) => problem));
+    assert.deepEqual(words, [...rows.map(([, text]) => text), "The server cannot be reached. Try again."]);
+    await page.goto(`${url}/#${crypto.randomUUID()}`);
+    await page.locator("#ask .fault", { hasText: "does not exist" }).waitFor();
+    await page.goBack();
+    await state("failed");
+  },
+
+  async "a session that ended elsewhere"() {
+    const project = new URL(page.url()).hash;
+    const cookies = (await context.cookies()).map(({ name, value }) => `${name}=${value}`).join("; ");
+    await prompt.fill("page after all");
+    const answer = await fetch(`${url}/api/auth/signout`, { method: "POST", headers: { cookie: cookies, "content-type": "application/json" }, body: "{}" });
+    assert.ok(answer.ok);
+    await prompt.press("Enter");
+    await page.locator("#door .fault", { hasText: "Your session has ended. Sign in to go on where you were." }).waitFor();
+    await focusIs("email");
+    await isFine(page, "session-ended");
+    await keyboard.type(email);
+    await keyboard.press("Tab");
+    await keyboard.type(PASSWORD);
+    await keyboard.press("Enter");
+    await focusIs("prompt");
+    await loaded();
+    assert.equal(new URL(page.url()).hash, project);
+    assert.equal(await prompt.inputValue(), "page after all", "the prompt is there still");
+    await prompt.press("Enter");
+    await state("completed");
+    await page.frameLocator("#preview").locator("h1", { hasText: "page after all" }).waitFor(PATIENT);
+  },
+};
+
+let story;
+try {
+  for (story of Object.keys(stories)) {
+    await stories[story]();
+    console.log(`ok: ${story}`);
+  }
+  const unexpected = watcher.faults.filter((fault) => !/status of (400|401|404|429|503)|net::ERR_/.test(fault));
+  assert.deepEqual(unexpected, [], "no error in the console");
+} catch (error) {
+  await shot(page, "failed-everybody");
+  console.error(`FAILED: ${story}`, error, watcher.faults);
+  process.exitCode = 1;
+} finally {
+  await browser.close();
+  network.close();
+}

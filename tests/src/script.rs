@@ -1,0 +1,77 @@
+//! A journey that is a script of Node.js. The script opens the gates of the model behind the cluster by a line of its output,
+//! `open <name>`; everything else that it says is shown when it fails.
+
+use std::{
+    collections::HashMap,
+    process::Stdio,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
+    process::Command,
+};
+
+use crate::model_server::{Gate, Request};
+
+/// Gates by the names that a script gave them.
+#[derive(Clone, Default)]
+pub struct Gates(Arc<Mutex<HashMap<String, Gate>>>);
+
+impl Gates {
+    /// The gate of this name; the first who asks makes it.
+    #[must_use]
+    pub fn of(&self, name: &str) -> Gate {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(name.to_owned()).or_default().clone()
+    }
+}
+
+/// Runs a script to its end.
+///
+/// # Errors
+/// The script cannot be started, or fails; then with all that it said.
+pub async fn run(mut command: Command, gates: &Gates) -> Result<()> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().context("the script's program is missing: `make test` installs it")?;
+    let mut lines = BufReader::new(child.stdout.take().context("no output")?).lines();
+    let mut errors = child.stderr.take().context("no output")?;
+    let mut said = String::new();
+    let (read, complaints) = tokio::join!(
+        async {
+            while let Some(line) = lines.next_line().await? {
+                match line.strip_prefix("open ") {
+                    Some(name) => gates.of(name).open(),
+                    None => said.extend([line.as_str(), "\n"]),
+                }
+            }
+            anyhow::Ok(())
+        },
+        async {
+            let mut text = String::new();
+            errors.read_to_string(&mut text).await.map(|_| text)
+        },
+    );
+    read?;
+    ensure!(child.wait().await?.success(), "{said}{}", complaints?);
+    Ok(())
+}
+
+/// Whether a request to a model has what its tools answered.
+#[must_use]
+pub fn has_results(request: &Request) -> bool {
+    let last = request.messages().last().map(|message| &message["content"]);
+    last.and_then(Value::as_array).is_some_and(|blocks| blocks.iter().any(|block| block["type"] == "tool_result"))
+}
+
+/// The last line of what the person said last.
+#[must_use]
+pub fn last_words(request: &Request) -> String {
+    let content = &request.messages().last().unwrap_or(&Value::Null)["content"];
+    let text = match content {
+        Value::Array(blocks) => blocks.iter().filter_map(|block| block["text"].as_str()).next_back().unwrap_or_default(),
+        other => other.as_str().unwrap_or_default(),
+    };
+    text.lines().next_back().unwrap_or_default().trim().to_owned()
+}
