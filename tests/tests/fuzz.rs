@@ -43,7 +43,7 @@ async fn nothing_fails_and_nothing_is_undocumented() -> Result<()> {
     let said =
         run(&cluster.url, at.path(), &[("--phases", phases), ("--max-examples", &cases.to_string()), ("--seed", &seed)], cases).await?;
     if asked.is_some() {
-        println!("{said}");
+        eprintln!("{said}");
     }
     let made = said.split(" generated, ").next().and_then(|text| text.split_whitespace().next_back()?.parse::<u32>().ok());
     ensure!(made >= Some(asked.unwrap_or(OPERATIONS * CASES / 2)), "{made:?} cases: {said}");

@@ -14,7 +14,7 @@ use serde_json::Value;
 const MAX_LINES: usize = 400;
 const MAX_MEDIAN: usize = 150;
 const MAX_MAIN: usize = 30;
-const MAX_TARGETS: usize = 12;
+const MAX_TARGETS: usize = 13;
 const MAX_DEPENDENCIES: usize = 25;
 
 /// Files that may be longer, and why.
@@ -22,7 +22,7 @@ const LONG_FILES: &[(&str, &str)] = &[];
 
 /// Crates that may have more direct dependencies, how many, and why.
 const MANY_DEPENDENCIES: &[(&str, usize, &str)] = &[
-    ("chassis", 39, "it is where every technology enters, so that no other crate needs them"),
+    ("chassis", 41, "it is where every technology enters, so that no other crate needs them"),
     ("e2e", 35, "it stands outside of the cluster and speaks everything that is spoken to it"),
 ];
 

@@ -65,7 +65,7 @@ const CODES: [(ErrorCode, &[&str]); 10] = [
             "CURSOR_EXPIRED",
         ],
     ),
-    (RateLimited, &["RATE_LIMITED", "TOO_MANY_PROJECTS", "ACCOUNT_TOO_LARGE", "MESSAGE_TOO_LARGE"]),
+    (RateLimited, &["RATE_LIMITED", "SHARE_EXHAUSTED", "TOO_MANY_PROJECTS", "ACCOUNT_TOO_LARGE", "MESSAGE_TOO_LARGE"]),
     (Timeout, &["TIMEOUT"]),
     // The gateway's own; its status is not its code's.
     (Timeout, &["BODY_TIMEOUT"]),
@@ -86,6 +86,7 @@ const EVERY: &[&str] = &[
     "HEADER_TOO_LARGE",
     "ETAG_MISMATCH",
     "RATE_LIMITED",
+    "SHARE_EXHAUSTED",
     "OVERLOADED",
     "UNAVAILABLE",
     "DRAINING",
