@@ -39,6 +39,7 @@ impl Bouncer {
             port = address.port(),
         );
         std::fs::write(&config, text)?;
+        #[allow(clippy::disallowed_methods, reason = "what a shell would pass on")]
         let path = format!("{}:/usr/sbin:/usr/local/sbin", std::env::var("PATH").unwrap_or_default());
         let mut command = Command::new("pgbouncer");
         command.env("PATH", path).arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

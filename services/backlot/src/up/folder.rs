@@ -10,7 +10,7 @@ use std::{
 use chassis::secret;
 
 /// Enough that a full disk does not have it, little enough to be written at every start.
-const PROBE: [u8; 65_536] = [0; 65_536];
+const PROBE_BYTES: usize = 65_536;
 
 /// What is wrong with the folder, which is made if absent.
 pub(super) fn check(data: &Path) -> Result<(), String> {
@@ -34,7 +34,7 @@ pub(super) fn explain(error: anyhow::Error, data: &Path) -> anyhow::Error {
 fn write(data: &Path) -> io::Result<()> {
     let path = data.join(format!(".probe-{}", std::process::id()));
     let written = OpenOptions::new().write(true).create(true).truncate(true).open(&path).and_then(|mut file| {
-        file.write_all(&PROBE)?;
+        file.write_all(&vec![0; PROBE_BYTES])?;
         file.sync_all()
     });
     let removed = match fs::remove_file(&path) {

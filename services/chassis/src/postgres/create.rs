@@ -40,7 +40,7 @@ pub(super) async fn ensure_database(options: &PgConnectOptions, wait: Duration) 
                 made = true;
                 until = until.max(Instant::now() + POOLER_FORGETS);
             }
-        } else if !(made && kind.as_deref() == Some(POOLER)) && !worth_waiting(&error, kind.as_deref()) {
+        } else if !(worth_waiting(&error, kind.as_deref()) || made && kind.as_deref() == Some(POOLER)) {
             return Err(refused(options, error));
         } else if !told {
             told = true;
