@@ -77,6 +77,27 @@ postgres_bin() {
     return 1
 }
 
+# used_postgres DATA_FOLDER: the folder of the programs that `backlot up` will use, by its rules: those of the version that made the
+# data; for new data the newest from 14 on, and among equals the first, which is the one on the PATH.
+used_postgres() {
+    local needed="" newest=13 found="" folder major
+    [[ -r "$1/postgres/data/PG_VERSION" ]] && needed="$(cut -d . -f 1 <"$1/postgres/data/PG_VERSION")"
+    while IFS= read -r folder; do
+        folder="$(dirname "$(readlink -f "$folder/postgres" 2>/dev/null || printf '%s' "$folder/postgres")")"
+        [[ -x "$folder/initdb" && -x "$folder/postgres" ]] || continue
+        major="$("$folder/postgres" --version 2>/dev/null | sed -n 's/^[^0-9]*\([0-9][0-9]*\).*/\1/p')"
+        if [[ -n "$major" && "$major" -gt "$newest" && ( -z "$needed" || "$major" == "$needed" ) ]]; then
+            newest="$major" found="$folder"
+        fi
+    done < <(
+        tr : '\n' <<<"$PATH"
+        printf '%s\n' /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /usr/libexec/postgresql* /usr/local/pgsql/bin \
+            /opt/homebrew/opt/postgresql@*/bin /usr/local/opt/postgresql@*/bin /home/linuxbrew/.linuxbrew/opt/postgresql@*/bin \
+            /Applications/Postgres.app/Contents/Versions/*/bin
+    )
+    [[ -n "$found" ]] && printf '%s\n' "$found"
+}
+
 # Debian's is in a folder that only root's PATH has.
 pgbouncer_path() {
     PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v pgbouncer

@@ -1,6 +1,7 @@
 //! `backlot` as a process of its own: for kills, exit codes, logs and telemetry.
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -52,6 +53,23 @@ impl Launch {
     pub fn set(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// With addresses that are known before the start and the same at each one: tells the one that has the metrics, which is the
+    /// gateway's unless metrics have a listener of their own.
+    ///
+    /// # Errors
+    /// No port is free.
+    pub fn with_metrics(self) -> Result<(Self, SocketAddr)> {
+        const LISTEN: &str = "BACKLOT_METRICS_LISTEN";
+        let free = || std::net::TcpListener::bind("127.0.0.1:0")?.local_addr();
+        let gateway = free()?;
+        let launch = self.set("BACKLOT_LISTEN", &gateway.to_string());
+        if !backlot::settings::of_all().iter().any(|doc| doc.name == LISTEN) {
+            return Ok((launch, gateway));
+        }
+        let own = free()?;
+        Ok((launch.set(LISTEN, &own.to_string()), own))
     }
 
     /// The command with only these settings in its environment.

@@ -19,7 +19,6 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 /// Of a window of some seconds, on a busy machine.
 const SEEN_WITHIN: Duration = Duration::from_secs(180);
-const METRICS_LISTEN: &str = "BACKLOT_METRICS_LISTEN";
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/prometheus")
@@ -147,18 +146,11 @@ async fn every_alert_fires_in_a_real_prometheus_and_clears() -> Result<()> {
     let policies = folder.path().join("policies.yaml");
     std::fs::write(&policies, cluster::OPEN_POLICIES)?;
     let database = testing::database_url("alerts").await;
-    let listen = free_address()?;
-    let mut launch = Launch::new(env!("CARGO_BIN_EXE_backlot-under-test"), &folder.path().join("backlot"))
+    let (launch, target) = Launch::new(env!("CARGO_BIN_EXE_backlot-under-test"), &folder.path().join("backlot"))
         .set("DATABASE_URL", &database)
         .set("BACKLOT_POLICIES", &policies.to_string_lossy())
         .set("BACKLOT_EDGE_PER_SECOND", "0")
-        .set("BACKLOT_LISTEN", &listen.to_string());
-    // Metrics may have a listener of their own.
-    let mut target = listen;
-    if backlot::settings::of_all().iter().any(|doc| doc.name == METRICS_LISTEN) {
-        target = free_address()?;
-        launch = launch.set(METRICS_LISTEN, &target.to_string());
-    }
+        .with_metrics()?;
     let process = launch.up().await?;
     let person = Person::sign_up(&process.url).await?;
     let prometheus = Prometheus::start(folder.path(), target)?;

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
 };
 
@@ -276,6 +277,35 @@ fn the_collector_and_prometheus_name_what_there_is() {
     assert_eq!(rules, ["/etc/prometheus/alerts.yml"]);
     for rule in yaml("deploy/prometheus/alerts.yml")["groups"][0]["rules"].as_sequence().expect("rules") {
         assert!(rule["alert"].is_string() && rule["expr"].is_string() && rule["annotations"]["summary"].is_string(), "{rule:?}");
+    }
+}
+
+#[test]
+fn the_launcher_announces_the_postgresql_that_will_be_used() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path_of = |major: u32| folder.path().join(format!("pg{major}"));
+    for major in [13, 98, 99] {
+        fs::create_dir(path_of(major)).expect("folder");
+        for (program, text) in [("initdb", String::new()), ("postgres", format!("echo 'postgres (PostgreSQL) {major}.4 (Some 1)'"))] {
+            let file = path_of(major).join(program);
+            fs::write(&file, format!("#!/bin/sh\n{text}\n")).expect("program");
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("mode");
+        }
+    }
+    let data = folder.path().join("data");
+    fs::create_dir_all(data.join("postgres/data")).expect("folder");
+    // The first on the PATH is too old, the next one is not the newest.
+    for (made_by, announced) in [(None, Some(99)), (Some("98"), Some(98)), (Some("99"), Some(99)), (Some("97"), None), (Some("13"), None)] {
+        if let Some(major) = made_by {
+            fs::write(data.join("postgres/data/PG_VERSION"), format!("{major}\n")).expect("version");
+        }
+        let path = [13, 98, 99].map(|major| path_of(major).display().to_string()).join(":");
+        let script = "export PATH=\"$1:$PATH\"; source deploy/scripts/common.sh; used_postgres \"$2\" || true";
+        let mut bash = std::process::Command::new("bash");
+        let output = bash.args(["-c", script, "bash", &path]).arg(&data).current_dir(root()).output().expect("bash");
+        let told = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let wanted = announced.map(|major| path_of(major).display().to_string()).unwrap_or_default();
+        assert_eq!(told, wanted, "data made by {made_by:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
 

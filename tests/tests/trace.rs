@@ -53,6 +53,13 @@ impl Sink {
             })
             .collect()
     }
+
+    /// Trace and name of every span.
+    fn spans(&self) -> Vec<(String, String)> {
+        let requests = self.bodies().into_iter().filter_map(|b| ExportTraceServiceRequest::decode(b).ok());
+        let spans = requests.flat_map(|r| r.resource_spans).flat_map(|r| r.scope_spans).flat_map(|s| s.spans);
+        spans.map(|span| (hex(&span.trace_id), span.name)).collect()
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -119,6 +126,41 @@ async fn one_trace_goes_through_everything() -> Result<()> {
         ensure!(!log.contains(canary) && heard.iter().all(|t| !t.contains(canary)), "a secret got out");
     }
     assert_eq!(process.terminate().await?, Some(0));
+    Ok(())
+}
+
+/// How often agent-streaming has looked for turns that nobody drives.
+async fn looks(metrics: std::net::SocketAddr) -> Option<f64> {
+    let text = reqwest::get(format!("http://{metrics}/metrics")).await.ok()?.text().await.ok()?;
+    let series = text.lines().filter(|line| line.starts_with("db_client_operation_duration_seconds_count{"));
+    series.filter(|line| line.contains("\"claim turns\"")).find_map(|line| line.rsplit(' ').next()?.parse().ok())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_cluster_does_by_itself_and_what_probes_it_is_no_trace() -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let spans = Sink::default();
+    let collector = spans.listen("/v1/traces").await?;
+    let (launch, metrics) = Launch::new(env!("CARGO_BIN_EXE_backlot-under-test"), &data.path().join("backlot"))
+        .set("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{collector}"))
+        .set("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+        .set("DATABASE_URL", &testing::database_url("idle").await)
+        .with_metrics()?;
+    let process = launch.up().await?;
+    let at_first = looks(metrics).await.unwrap_or_default();
+    eventually(ARRIVES_WITHIN, || async {
+        for probe in ["healthz", "readyz"] {
+            reqwest::get(format!("{}/{probe}", process.url)).await.ok()?;
+        }
+        (looks(metrics).await? >= at_first + 3.0).then_some(())
+    })
+    .await;
+    // Somebody does ask for something.
+    reqwest::get(format!("{}/api/projects", process.url)).await?;
+    assert_eq!(process.terminate().await?, Some(0), "its end sends what is left");
+    let exported = spans.spans();
+    let traces: BTreeSet<_> = exported.iter().map(|(trace, _)| trace).collect();
+    ensure!(traces.len() == 1 && exported.iter().any(|(_, name)| name == "GET /api/projects"), "{exported:?}");
     Ok(())
 }
 

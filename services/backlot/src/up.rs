@@ -1,12 +1,13 @@
 //! `backlot up`: the five roles in one process. They still speak gRPC to each other on loopback ports, so what runs here is
 //! what runs in a cluster of many machines.
 //!
-//! The start: the whole configuration is read and checked, then the data folder is locked ([`lock`]), every port bound
+//! The start: the whole configuration is read and checked, the data folder tried ([`folder`]) and locked ([`lock`]), every port bound
 //! ([`listeners`]), the private PostgreSQL started ([`database`]), the roles started with the addresses of each other
 //! ([`parts`]), and the list of endpoints written ([`endpoints`]).
 
 mod database;
 mod endpoints;
+mod folder;
 mod listeners;
 mod lock;
 mod parts;
@@ -21,7 +22,7 @@ use anyhow::{Context as _, bail};
 use chassis::{
     config::{Env, Faults, Secret},
     lifecycle,
-    secret::{ClusterSecret, ROLE_KEYS},
+    secret::{self, ClusterSecret, ROLE_KEYS},
     telemetry::LogFormat,
 };
 use tokio::time::{Instant, sleep};
@@ -121,6 +122,11 @@ async fn run(env: Env, cluster: Cluster) -> anyhow::Result<()> {
 /// Every fault of every role at once, before anything is touched.
 fn checked(env: &Env) -> Result<Cluster, Faults> {
     let mut env = env.clone();
+    if let Err(problem) = folder::check(&secret::data_dir(&mut env)) {
+        env.fault("BACKLOT_DATA_DIR", problem);
+        // Without it there is no secret, which would be another fault, and a wrong one.
+        env.check()?;
+    }
     if settings::lacks_database(&env) {
         env.assume("DATABASE_URL", database::PLACEHOLDER);
     }
@@ -139,7 +145,13 @@ fn checked(env: &Env) -> Result<Cluster, Faults> {
     env.check().map(|()| cluster)
 }
 
-async fn launch(mut env: Env, cluster: Cluster) -> anyhow::Result<Running> {
+async fn launch(env: Env, cluster: Cluster) -> anyhow::Result<Running> {
+    let (data, private) = (cluster.data_dir.clone(), settings::lacks_database(&env));
+    let launched = assemble(env, cluster).await;
+    launched.map_err(|error| if private { folder::explain(error, &data) } else { error })
+}
+
+async fn assemble(mut env: Env, cluster: Cluster) -> anyhow::Result<Running> {
     let lock = lock::take_soon(&cluster.data_dir).await?;
     let listeners = Listeners::bind(&cluster, &listeners::Explicit::of(&env)).await?;
     let database = if settings::lacks_database(&env) { Some(Database::start(&cluster).await?) } else { None };

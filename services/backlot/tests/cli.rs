@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{BufRead as _, BufReader},
     net::TcpListener,
+    os::unix::fs::MetadataExt as _,
     path::Path,
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
@@ -52,6 +53,65 @@ fn every_fault_is_told_at_once_before_a_port_is_bound() {
     }
     assert_eq!(told.lines().count(), settings.len() - 1, "{told}");
     assert!(told.contains("did you mean BACKLOT_LISTEN?"));
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
+
+/// Runs `backlot up` where the folder is a disk of its own: `prepare` is shell, with the folder as `$1`. `None`: this user may not mount.
+fn up_on_disk(options: &str, prepare: &str, below: &str) -> Option<(Option<i32>, String)> {
+    let folder = tempfile::tempdir().expect("folder");
+    let data = folder.path().join(below);
+    let script = format!(
+        "mount -t tmpfs -o mode=755,{options} tmpfs \"$1\" || exit 99; {prepare}; exec env -i \"PATH=$PATH\" \"BACKLOT_DATA_DIR=$2\" \
+         BACKLOT_LISTEN=127.0.0.1:0 BACKLOT_PREVIEW_LISTEN=127.0.0.1:0 BACKLOT_GRPC_LISTEN=127.0.0.1:0 BACKLOT_NO_DOWNLOAD=1 \"$0\" up"
+    );
+    let mut command = Command::new("unshare");
+    if !is_root() {
+        command.arg("--map-root-user");
+    }
+    command.args(["--mount", "bash", "-c", &script, env!("CARGO_BIN_EXE_backlot")]);
+    let output = command.arg(folder.path()).arg(&data).stdin(Stdio::null()).output().expect("unshare runs");
+    let told = text(&output.stderr).replace(&data.display().to_string(), "FOLDER");
+    (output.status.code() != Some(99) && !told.starts_with("unshare")).then_some((output.status.code(), told))
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_is_named_with_the_cause() {
+    let key = "mkdir -p \"$1/data\" && touch \"$1/data/lock\" && head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \\n' >\"$1/data/cluster.key\" \
+               && chmod 600 \"$1/data/cluster.key\"";
+    let fill = "head -c 4000000 /dev/zero >\"$1/full\" 2>/dev/null || true";
+    for (what, options, prepare, below, code, cause) in [
+        ("a read-only disk", "size=1m,ro", "true".to_owned(), "", 64, "it is read-only"),
+        ("a new folder on a read-only disk", "size=1m,ro", "true".to_owned(), "data", 64, "it is read-only"),
+        (
+            "a cluster's folder on a disk that became read-only",
+            "size=1m",
+            format!("{key}; mount -o remount,ro \"$1\""),
+            "data",
+            64,
+            "it is read-only",
+        ),
+        ("a full disk", "size=1m", fill.to_owned(), "", 64, "the disk is full"),
+        ("a cluster's folder on a disk that became full", "size=1m", format!("{key}; {fill}"), "data", 64, "the disk is full"),
+        ("a disk without room for a database", "size=4m", "true".to_owned(), "data", 1, "the disk is full"),
+        ("a file", "size=1m", "touch \"$1/data\"".to_owned(), "data", 64, "it is not a folder"),
+        ("a folder in a file", "size=1m", "touch \"$1/data\"".to_owned(), "data/below", 64, "it is not a folder"),
+    ] {
+        if code == 1 && !is_root() {
+            // Who is root by a mapping alone cannot hand the folder to PostgreSQL's user.
+            continue;
+        }
+        let Some((status, told)) = up_on_disk(options, &prepare, below) else {
+            eprintln!("not run: this user may not mount a disk of its own");
+            return;
+        };
+        let line =
+            told.lines().find(|line| line.contains("the folder FOLDER cannot be used: ")).unwrap_or_else(|| panic!("{what}: {told}"));
+        assert!(line.contains(cause), "{what}: {told}");
+        assert_eq!(status, Some(code), "{what}: {told}");
+    }
 }
 
 #[test]
