@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { get, library, open, person, run, until, url, wire } from "./ground.mjs";
+import { asBrowsersDo, readme } from "./readme.mjs";
 
 const major = process.argv[2];
 const { AbstractChat, DefaultChatTransport, generateId, lastAssistantMessageIsCompleteWithToolCalls } = library(major);
@@ -25,12 +26,12 @@ class Chat extends AbstractChat {
   posts = 0;
   data = [];
   finishes = [];
-  constructor({ id, messages = [], headers, at = url, answers = fetch, prepareSendMessagesRequest, ...options }) {
+  constructor({ id, messages = [], headers, at = url, answers = fetch, prepareSendMessagesRequest, transport, ...options }) {
     const counted = (...args) => {
       if (args[1]?.method === "POST") this.posts += 1;
       return answers(...args);
     };
-    const transport = new DefaultChatTransport({
+    transport ??= new DefaultChatTransport({
       api: `${at}/api/chat`,
       headers: { ...headers, "x-backlot-ui-stream-level": level },
       fetch: counted,
@@ -52,6 +53,12 @@ class Chat extends AbstractChat {
 }
 
 const textOf = (message) => (message?.parts ?? []).filter((part) => part.type === "text").map((part) => part.text).join("");
+/** What a hook is to a component: a chat of its own that goes on with what runs. */
+function useChat({ id, messages, transport, resume }) {
+  const chat = new Chat({ id, messages, transport });
+  const resumed = resume ? chat.resumeStream() : undefined;
+  return Object.assign(chat, { resumed });
+}
 const roles = (chat) => chat.messages.map((message) => message.role).join(" ");
 /** What counts of a message: providers' and clients' own bookkeeping does not. */
 const shape = (message) => message.parts.map(({ type, text, state, data, input, output }) => ({ type, text, state, data, input, output }));
@@ -63,7 +70,12 @@ async function held(kind = "hold", more = {}) {
   const headers = await person();
   const chat = new Chat({ id: generateId(), headers, ...more });
   const sent = chat.sendMessage({ text: `${kind} ${gate}` });
-  await until("the answer begins", () => (kind === "hold" ? chat.text : chat.answer?.parts.some((part) => part.type === "data-file")));
+  const begun = {
+    hold: () => chat.text,
+    "hold-tool": () => chat.answer?.parts.some((part) => part.type === "data-file"),
+    "hold-later": () => chat.text.length > "I write a page.".length,
+  };
+  await until("the answer begins", begun[kind]);
   return { chat, headers, sent, gate };
 }
 
@@ -182,6 +194,64 @@ await run(major, {
       assert.equal(chat.answer.parts.filter((part) => part.type === "tool-write_file").length, kind === "hold" ? 0 : 1);
     }
     network.close();
+  },
+
+  async "a cut as browsers tell of it is an error, and a resume doubles nothing"() {
+    const { fetchAnew } = await readme({ DefaultChatTransport, useChat, level });
+    // What 5 needs changes nothing for the others.
+    for (const wrap of level === "5" ? [fetchAnew] : [fetchAnew, (fetch) => fetch]) {
+      for (const kind of ["hold", "hold-tool", "hold-later"]) {
+        const network = await wire();
+        const { chat, sent, gate } = await held(kind, { at: network.url, answers: wrap(asBrowsersDo) });
+        network.cut();
+        await sent;
+        assert.equal(chat.status, "error", "a cut is no end");
+        // Once more in the middle of the answer that is resumed.
+        const half = chat.resumeStream();
+        await until("it streams again", () => chat.status === "streaming");
+        network.cut();
+        await half;
+        assert.equal(chat.status, "error");
+        const resumed = chat.resumeStream();
+        await until("it streams again", () => chat.status === "streaming");
+        open(gate);
+        await resumed;
+        assert.deepEqual([chat.status, roles(chat), chat.answer.metadata.outcome], ["ready", "user assistant", "completed"], chat.error?.message);
+        const whole = { hold: "This takes a while, but then it is done.", "hold-tool": "Done.", "hold-later": "I write a page.Done." };
+        assert.equal(chat.text, whole[kind]);
+        const of = (type) => chat.answer.parts.filter((part) => part.type === type).length;
+        const steps = kind === "hold" ? 1 : 2;
+        assert.deepEqual([of("step-start"), of("tool-write_file"), of("data-file")], [steps, steps - 1, steps - 1], kind);
+        network.close();
+      }
+    }
+  },
+
+  async "the README's chat works as written"() {
+    const headers = await person();
+    const { component } = await readme({ DefaultChatTransport, useChat, level, headers });
+    const id = generateId();
+    const chat = component({ id, initial: [] });
+    await chat.resumed;
+    assert.deepEqual([chat.status, chat.error], ["ready", undefined], "nothing to resume");
+    await chat.sendMessage({ text: "page one" });
+    assert.deepEqual([chat.status, chat.text], ["ready", "I write a page.Done."], chat.error?.message);
+    assert.equal(chat.answer.metadata.outcome, "completed");
+
+    const gate = crypto.randomUUID();
+    const sent = chat.sendMessage({ text: `hold ${gate}` });
+    await until("the answer begins", () => chat.text.startsWith("This"));
+    const again = component({ id, initial: structuredClone(chat.messages.slice(0, -1)) });
+    await until("what was said is there", () => again.text === chat.text);
+    assert.equal((await again.stop()).status, 200);
+    await Promise.all([sent, again.resumed]);
+    assert.deepEqual([chat.answer.metadata.outcome, again.answer.metadata.outcome], ["cancelled", "cancelled"]);
+    open(gate);
+    await chat.regenerate();
+    assert.equal(roles(chat), "user assistant user assistant");
+
+    await chat.sendMessage({ text: "fail" });
+    assert.deepEqual([chat.status, JSON.parse(chat.error.message).reason], ["error", "PROVIDER_REFUSED"]);
   },
 
   async "an edited message takes the place of the first"() {

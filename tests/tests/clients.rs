@@ -78,7 +78,11 @@ async fn drive(arguments: &[&str], url: &str, gates: &Gates) -> Result<()> {
 /// What the model says: by the person's last words, or that it is done once its tool has run.
 fn answer(request: &Request, gates: &Gates) -> Answer {
     if has_results(request) {
-        return Answer::default().text("Done.");
+        let done = Answer::default().text("Done.");
+        return match request.prompt().lines().next_back().and_then(|words| words.trim().split_once(' ')) {
+            Some(("hold-later", gate)) => done.fragments(2).hold_at(At::Event(4), &gates.of(gate)),
+            _ => done,
+        };
     }
     let words = last_words(request);
     let path_and = |content: &str| json!({ "path": "index.html", "content": content });
@@ -90,7 +94,7 @@ fn answer(request: &Request, gates: &Gates) -> Answer {
             let answer = Answer::default().tool("write_file", path_and(&"<p>many words</p>".repeat(20))).stop(Stop::ToolUse);
             answer.hold_at(At::Event(12), &gates.of(gate))
         }
-        Some(("page", _)) => {
+        Some(("page" | "hold-later", _)) => {
             let answer = Answer::default().reasoning("A page will do.").text("I write a page.");
             answer.tool("write_file", path_and(&format!("<h1>{words}</h1>"))).stop(Stop::ToolUse)
         }
