@@ -218,9 +218,11 @@ mod tests {
         assert_eq!(written(|out| { Format::Lines }.opening(out)), "");
     }
 
+    type Write = fn(&mut BytesMut);
+
     #[test]
     fn every_block_has_data() {
-        let writes: [(&str, fn(&mut BytesMut)); 4] = [
+        let writes: [(&str, Write); 4] = [
             ("opening", opening),
             ("heartbeat", heartbeat),
             ("event", |out| { Format::Events }.event(out, &delta()).unwrap()),
