@@ -128,7 +128,7 @@ async fn who_reads_too_slowly_is_cut() {
 
 #[tokio::test]
 async fn answers_that_are_not_read_are_bounded() {
-    let gateway = start(&[UNLIMITED, ("BACKLOT_UNSENT_BYTES", "1500000"), ("BACKLOT_SHARE_CONNECTION", "50")]).await;
+    let gateway = start(&[UNLIMITED, ("BACKLOT_UNSENT_BYTES", "12000000")]).await;
     let stream = gateway.connect().await;
     let (send, connection) = h2::client::Builder::new().initial_window_size(0).handshake::<_, bytes::Bytes>(stream).await.unwrap();
     let _driving = chassis::task::spawn(connection);
