@@ -204,9 +204,10 @@ export async function openProject(project) {
   if (!project) return;
   try {
     const { messages = [] } = await api.messages(project, visit.signal);
-    for (const m of messages.toReversed()) talk.add(m.role === "MESSAGE_ROLE_USER" ? "user" : "agent", m.text, m.partial);
-    answered(messages);
-    await refreshFiles();
+    // Whoever was quick has sent a prompt by now.
+    talk.before(messages.filter((m) => m.turnId !== desk.turn).toReversed());
+    if (!desk.running) answered(messages);
+    await refreshFiles(desk.running !== null);
     await showPreview();
     resume(messages[0]);
   } catch (error) {
@@ -220,10 +221,10 @@ function answered(messages) {
   if (newest && unanswered(desk.project, newest.text)) element("prompt").value = taken(desk.project, newest.text);
 }
 
-async function refreshFiles() {
+async function refreshFiles(working) {
   if (!desk.project) return;
   const loaded = await api.load(desk.project, desk.visit.signal);
-  files.set(loaded.files ?? []);
+  files.set(loaded.files ?? [], working);
   look.revision(loaded.revision);
 }
 

@@ -15,10 +15,11 @@ export const files = {
     draw();
   },
   any: () => tree.saved.size > 0,
-  set(loaded) {
+  // `working`: a turn that runs changes them still.
+  set(loaded, working = false) {
     tree.saved = new Map(loaded.map((f) => [f.path, { text: f.content?.text ?? (f.content?.binary ? "(binary)" : ""), size: f.sizeBytes ?? 0 }]));
-    tree.live.clear();
-    if (!tree.saved.has(tree.current)) tree.current = loaded[0]?.path ?? "";
+    if (!working) tree.live.clear();
+    if (!tree.live.size && !tree.saved.has(tree.current)) tree.current = loaded[0]?.path ?? "";
     draw();
   },
   // Takes back what a turn did that ended without files.

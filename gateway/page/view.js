@@ -65,24 +65,38 @@ new ResizeObserver(([{ target: list }]) => {
 }).observe(element("said"));
 
 const NAMES = { user: "You:", agent: "Agent:" };
+const ending = (kind, text) => make("p", { className: `end ${kind}` }, text);
+
+function saying(who, text, partial) {
+  const line = make("li", { className: who }, make("span", { className: "sr" }, NAMES[who]), make("div", { className: "words" }, text));
+  if (partial) {
+    line.classList.add("partial");
+    line.append(ending("partial", "This answer did not come to its end. No file was changed."));
+  }
+  return line;
+}
+
 const last = (what) => element("talk").lastElementChild?.querySelector(what);
 let keptText = "";
 
 // The conversation: who said it, what, and how a turn ended that brought nothing.
 export const talk = {
   clear: () => element("talk").replaceChildren(),
-  add(who, text, partial) {
-    const line = make("li", { className: partial ? `${who} partial` : who }, make("span", { className: "sr" }, NAMES[who]), make("div", { className: "words" }, text));
-    keepEnd(element("said"), () => element("talk").append(line));
+  add(who, text) {
+    keepEnd(element("said"), () => element("talk").append(saying(who, text)));
     // Whoever says something sees it.
     if (who === "user") element("said").scrollTop = element("said").scrollHeight;
-    if (partial) talk.end("partial", "This answer did not come to its end. No file was changed.");
+  },
+  // What was said before; the person may have said something since.
+  before(messages) {
+    const lines = messages.map(({ role, text, partial }) => saying(role === "MESSAGE_ROLE_USER" ? "user" : "agent", text, partial));
+    keepEnd(element("said"), () => element("talk").prepend(...lines));
   },
   append: (text) => keepEnd(element("said"), () => last(".words")?.append(text)),
   // Stands below what was said last; another one takes its place.
   end(kind, text) {
     last(".end")?.remove();
-    if (text) keepEnd(element("said"), () => element("talk").lastElementChild?.append(make("p", { className: `end ${kind}` }, text)));
+    if (text) keepEnd(element("said"), () => element("talk").lastElementChild?.append(ending(kind, text)));
   },
   dropLast: () => element("talk").lastElementChild?.remove(),
   // What was said before the step that runs, and back to it.

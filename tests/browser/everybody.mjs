@@ -21,6 +21,10 @@ const loaded = () => page.locator("body[aria-busy=false]").waitFor(PATIENT);
 const ended = (text) => page.locator("#talk .end", { hasText: text }).last().waitFor(PATIENT);
 const said = (who) => page.locator(`#talk li.${who} .words`).allTextContents();
 const gateOf = () => crypto.randomUUID();
+const deferred = () => {
+  let resolve;
+  return { promise: new Promise((done) => (resolve = done)), resolve };
+};
 const focusIs = (id) => until(`the focus is on ${id}`, async () => (await focused(page)) === id);
 
 async function ask(text) {
@@ -224,6 +228,25 @@ const stories = {
     await context.setOffline(false);
     await page.locator("#note").waitFor({ state: "hidden" });
     assert.ok(await page.locator("#ask .fault").isHidden());
+  },
+
+  async "a prompt that is sent before the rest is loaded"() {
+    const before = await said("user");
+    const [history, gate] = [deferred(), gateOf()];
+    await page.route(/\/messages\?/, async (route) => {
+      await history.promise;
+      await route.continue();
+    }, { times: 1 });
+    await page.reload({ waitUntil: "commit" });
+    await page.locator("#prompt").waitFor();
+    await ask(`edit ${gate}`);
+    await page.getByRole("button", { name: "Stop" }).waitFor();
+    history.resolve();
+    await loaded();
+    assert.deepEqual(await said("user"), [...before, `edit ${gate}`], "everything is there once, in its order");
+    open(gate);
+    await state("completed");
+    await page.frameLocator("#preview").locator("h1", { hasText: "edited" }).waitFor(PATIENT);
   },
 
   async "a conflict says so, also after a reload"() {

@@ -111,11 +111,16 @@ async function reloadWithinATurn() {
 
 // The messages and files that a load gets may be older than the end of the turn.
 async function turnEndsWithinALoad(filesBefore) {
-  await page.route(/\/messages\?/, async (route) => {
-    const body = await (await route.fetch()).json();
+  const path = /\/messages\?/;
+  await page.route(path, async (route) => {
+    const answer = await route.fetch();
+    // The load may be asked to wait first.
+    if (!answer.ok()) return route.fulfill({ response: answer });
+    const body = await answer.json();
     assert.equal(body.messages[0].role, "MESSAGE_ROLE_ASSISTANT");
+    await page.unroute(path);
     await route.fulfill({ json: { ...body, messages: body.messages.slice(1) } });
-  }, { times: 1 });
+  });
   await page.route(/\/projects\/load\?/, (route) => route.fulfill({ json: filesBefore }), { times: 1 });
   watcher.forget();
   await page.reload();

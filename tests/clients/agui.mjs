@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { library, open, person, run, until, url } from "./ground.mjs";
+import { blocks, body, inPage } from "./readme.mjs";
 
 const { HttpAgent } = library("@ag-ui/client");
 const { EventSchemas } = library("@ag-ui/core/schemas");
@@ -42,6 +43,21 @@ await run("ag-ui", {
     const second = await ran(agent);
     assert.equal(second.result.result.outcome, "completed");
     assert.equal(new Set(agent.messages.map((message) => message.id)).size, agent.messages.length, "ids are unique in the thread");
+  },
+
+  async "the README's run works as written"() {
+    const [code] = await blocks("js");
+    const headers = await person();
+    class InPage extends HttpAgent {
+      constructor(config) {
+        super({ ...config, fetch: inPage(headers) });
+      }
+    }
+    const events = [];
+    const AsyncFunction = (async () => {}).constructor;
+    await new AsyncFunction("HttpAgent", "console", body(code))(InPage, { log: (event) => events.push(event) });
+    assert.deepEqual([events[0].type, events[0].threadId, events.at(-1).type], ["RUN_STARTED", "my-first-app", "RUN_FINISHED"]);
+    assert.equal(events.at(-1).outcome.type, "success");
   },
 
   async "the same run is the same turn"() {

@@ -250,6 +250,19 @@ await run(major, {
     await chat.regenerate();
     assert.equal(roles(chat), "user assistant user assistant");
 
+    const [second, last] = [crypto.randomUUID(), component({ id, initial: structuredClone(chat.messages) })];
+    await last.resumed;
+    const running = chat.sendMessage({ text: `hold ${second}` });
+    await until("the answer begins", () => chat.messages.length === 6 && chat.text);
+    const waiting = last.sendMessage({ text: "page two" }, { body: { ifActive: "IF_ACTIVE_QUEUE" } });
+    await until("it waits", async () => {
+      const { turns } = await get(headers, `/api/turns?projectId=${chat.answer.metadata.projectId}&openOnly=true`);
+      return turns.length === 2;
+    });
+    open(second);
+    await Promise.all([running, waiting]);
+    assert.deepEqual([chat.answer.metadata.outcome, last.status, last.text], ["completed", "ready", "I write a page.Done."], last.error?.message);
+
     await chat.sendMessage({ text: "fail" });
     assert.deepEqual([chat.status, JSON.parse(chat.error.message).reason], ["error", "PROVIDER_REFUSED"]);
   },

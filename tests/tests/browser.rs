@@ -64,7 +64,8 @@ fn answer(request: &Request, gates: &Gates) -> Answer {
             Answer::default().text("This takes a while, but then it is done.").fragments(5).hold_at(At::Event(5), &gates.of(gate))
         }
         Some(("edit", gate)) => {
-            let answer = Answer::default().text("I change the page.").tool("write_file", page("edited")).stop(Stop::ToolUse);
+            let answer =
+                Answer::default().text("I change the page.").tool("write_file", page(&format!("edited {gate}"))).stop(Stop::ToolUse);
             answer.fragments(5).hold_at(At::Event(5), &gates.of(gate))
         }
         Some(("page", _)) => {

@@ -94,7 +94,7 @@ fn answer(request: &Request, gates: &Gates) -> Answer {
             let answer = Answer::default().tool("write_file", path_and(&"<p>many words</p>".repeat(20))).stop(Stop::ToolUse);
             answer.hold_at(At::Event(12), &gates.of(gate))
         }
-        Some(("page" | "hold-later", _)) => {
+        Some(("page" | "hold-later" | "a", _)) => {
             let answer = Answer::default().reasoning("A page will do.").text("I write a page.");
             answer.tool("write_file", path_and(&format!("<h1>{words}</h1>"))).stop(Stop::ToolUse)
         }

@@ -26,8 +26,11 @@ fn blocks(heading: &str) -> Result<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_quickstart_works_as_written() -> Result<()> {
-    let cluster = Cluster::start().await?;
-    let script = blocks("## Quickstart with curl")?.replace("http://127.0.0.1:8080", &cluster.url);
+    // The shipped limits: whoever pastes all of it at once is refused nothing.
+    let cluster = Cluster::with(&[("BACKLOT_POLICIES", "")]).await?;
+    let token = blocks("## gRPC")?.lines().find(|line| line.starts_with("TOKEN=")).context("no line gets a token")?.to_owned();
+    let script = format!("{}{token}\necho \"token: $TOKEN\"\n", blocks("## Quickstart with curl")?);
+    let script = script.replace("http://127.0.0.1:8080", &cluster.url);
     ensure!(script.contains(&cluster.url), "the quickstart names the gateway");
     let folder = tempfile::tempdir()?;
     let mut shell = Command::new("bash");
@@ -38,6 +41,7 @@ async fn the_quickstart_works_as_written() -> Result<()> {
     assert_eq!(text.matches(r#""type":"turn.completed""#).count(), 4, "two turns, and the first one followed again twice: {text}");
     assert!(text.to_lowercase().contains("<!doctype html>"), "the preview answers with the app: {text}");
     assert!(text.contains(r#""path":"index.html""#), "the files are there: {text}");
+    assert!(text.contains("token: ey"), "a token comes of the session: {text}");
     let statuses: Vec<&str> = told.lines().filter_map(|line| line.split_once("STATUS ")).map(|(_, status)| status).collect();
     assert_eq!(statuses.len(), script.lines().filter(|line| line.contains("curl ")).count(), "{told}");
     for status in statuses {
