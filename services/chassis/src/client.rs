@@ -5,15 +5,16 @@ mod again;
 mod failing;
 mod late;
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use http::Uri;
+use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::HttpConnector;
 use tonic::{
     Request, Status,
     metadata::AsciiMetadataValue,
     service::{Interceptor, interceptor::InterceptedService},
-    transport::Endpoint,
+    transport::{Channel, Endpoint},
 };
 
 pub use self::again::keyed;
@@ -40,14 +41,25 @@ const MAX_HEADER_LIST_BYTES: u32 = 1024 * 1024;
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 #[cfg(not(feature = "failpoints"))]
-type Connection = tonic::transport::Channel;
+type Connection = Channel;
 #[cfg(feature = "failpoints")]
 type Connection = failing::Failing;
 
 /// Connects at the first call, and again whenever the connection is lost.
 #[must_use]
 pub fn connect(me: Caller, to: Caller, uri: &Uri, secret: &ClusterSecret) -> ServiceChannel {
-    let endpoint = Endpoint::from(uri.clone())
+    let connection = Late::new(Connection::from(channel(uri.clone(), dial(HttpConnector::new()))));
+    InterceptedService::new(Again::new(connection), Outgoing { to, signer: Signer::new(me, secret) })
+}
+
+/// The endpoint's own connector would do the same, but its limit of time leaves out the look-up of the name; for a connector that it is
+/// given, the limit covers both.
+fn channel<C>(uri: Uri, connector: C) -> Channel
+where
+    C: tower::Service<Uri, Response: Read + Write + Send + Unpin, Future: Send> + Send + 'static,
+    Box<dyn Error + Send + Sync>: From<C::Error>,
+{
+    let endpoint = Endpoint::from(uri)
         .connect_timeout(CONNECT_LIMIT)
         .http2_keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(10))
@@ -61,12 +73,9 @@ pub fn connect(me: Caller, to: Caller, uri: &Uri, secret: &ClusterSecret) -> Ser
         .http2_max_concurrent_reset_streams(100_000)
         .http2_reset_stream_duration(Duration::from_secs(5))
         .http2_max_local_error_reset_streams(None);
-    let connection = Late::new(Connection::from(endpoint.connect_with_connector_lazy(dial(HttpConnector::new()))));
-    InterceptedService::new(Again::new(connection), Outgoing { to, signer: Signer::new(me, secret) })
+    endpoint.connect_with_connector_lazy(connector)
 }
 
-/// TCP as the channels want it. The endpoint's own connector would do the same, but its limit of time leaves out the look-up of the
-/// name; for a connector that it is given, the limit covers both.
 fn dial<R>(mut tcp: HttpConnector<R>) -> HttpConnector<R> {
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
@@ -124,8 +133,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_look_up_of_a_name_counts_as_part_of_connecting() {
-        let endpoint = Endpoint::from_static("http://auth:9090").connect_timeout(Duration::from_millis(50));
-        let mut channel = endpoint.connect_with_connector_lazy(dial(HttpConnector::new_with_resolver(Silent)));
+        let mut channel = channel(Uri::from_static("http://auth:9090"), dial(HttpConnector::new_with_resolver(Silent)));
         let called = async {
             std::future::poll_fn(|context| tower::Service::poll_ready(&mut channel, context)).await?;
             tower::Service::call(&mut channel, http::Request::new(tonic::body::Body::empty())).await
