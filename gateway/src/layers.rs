@@ -99,6 +99,11 @@ pub(crate) fn preview(router: Router, app: &App, tasks: &Tasks) -> Router {
     outermost(guarded(router, app), app, true)
 }
 
+/// The stack of the listener for metrics, which answers to any name: Prometheus calls it as its network does.
+pub(crate) fn metrics(router: Router, app: &App) -> Router {
+    outermost(guarded(coding::coded(router), app), app, false)
+}
+
 fn guarded(router: Router, app: &App) -> Router {
     let lengths = Lengths { target: app.config.max_target, header: app.config.max_header };
     router

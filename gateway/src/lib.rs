@@ -4,7 +4,7 @@
 //!
 //! In reading order:
 //! - [`config`], `origin`, `app`: settings; what the gateway is called from outside; the parts that handlers share.
-//! - `accept`: the accept loop of both listeners. `layers`: everything around a handler, and why in this order.
+//! - `accept`: the accept loop of the listeners. `layers`: everything around a handler, and why in this order.
 //! - [`router`]: every route. `routes`: their handlers. `json`: messages in and out; `media`: which type is wanted. `error`: faults to
 //!   problem documents.
 //! - `head`: how long the parts of a head may be. `host`: which names are ours. `request`, `address`, `metrics`: what every request gets. `auth`, `cookie`,
@@ -66,6 +66,8 @@ pub struct Listeners {
     pub main: TcpListener,
     /// Previews, and nothing else.
     pub preview: TcpListener,
+    /// `/metrics`, and nothing else.
+    pub metrics: Option<TcpListener>,
 }
 
 /// Why the gateway could not start.
@@ -99,6 +101,7 @@ pub async fn serve(config: Config, listeners: Listeners, shutdown: CancellationT
     background.spawn(Arc::clone(&app.revocations).follow(Arc::clone(&app.upstream), background.token()));
     let main = layers::main(router::main(&app), &app, &background);
     let previews = layers::preview(router::previews(&app), &app, &background);
+    let metrics = layers::metrics(router::metrics(&app), &app);
     let limits = Limits {
         connections: app.config.max_connections,
         header: app.config.header_timeout,
@@ -109,6 +112,11 @@ pub async fn serve(config: Config, listeners: Listeners, shutdown: CancellationT
         tokio::join!(
             accept::serve(listeners.main, main, limits, &connections, draining.clone()),
             accept::serve(listeners.preview, previews, limits, &connections, draining.clone()),
+            async {
+                if let Some(listener) = listeners.metrics {
+                    accept::serve(listener, metrics, limits, &connections, draining.clone()).await;
+                }
+            },
         );
     };
     let leaving = async {
