@@ -94,6 +94,9 @@ pub async fn serve(config: Config, listeners: Listeners, shutdown: CancellationT
              limits of one address"
         );
     }
+    for problem in origin::without_cookies(&config.cors_origins, &origins.main) {
+        tracing::warn!("{problem}");
+    }
     let draining = CancellationToken::new();
     let app = App::new(config, origins, shutdown.clone(), draining.clone());
 
