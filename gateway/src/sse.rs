@@ -220,7 +220,8 @@ mod tests {
 
     #[test]
     fn every_block_has_data() {
-        let writes: [(&str, fn(&mut BytesMut)); 4] = [
+        type Write = fn(&mut BytesMut);
+        let writes: [(&str, Write); 4] = [
             ("opening", opening),
             ("heartbeat", heartbeat),
             ("event", |out| { Format::Events }.event(out, &delta()).unwrap()),
