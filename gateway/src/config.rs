@@ -7,11 +7,31 @@ use std::{
 };
 
 use axum::http::Uri;
-use chassis::{config::Env, edge::Edge, identity::Caller, listen::Limits, secret::ClusterSecret, server};
+use chassis::{
+    config::{Env, Setting},
+    edge::Edge,
+    identity::Caller,
+    listen::Limits,
+    secret::ClusterSecret,
+    server,
+};
 use tower_http::csrf::CsrfLayer;
 use url::Url;
 
 use crate::origin;
+
+/// An address, or `none`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MaybeListen(pub Option<SocketAddr>);
+
+impl Setting for MaybeListen {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self(None)),
+            address => address.parse().map(|address| Self(Some(address))).map_err(|_| "must be an address with a port, or none".to_owned()),
+        }
+    }
+}
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -19,6 +39,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where previews are served, apart from everything else.
     pub preview_listen: SocketAddr,
+    /// Where Prometheus reads the metrics of this process, apart from everything that the public reaches.
+    pub metrics_listen: MaybeListen,
     /// How the main listener is called from outside; decides cookies and CSP. Absent: `http://` and the listener's address.
     pub public_url: Option<Url>,
     /// How previews are called from outside. With `{preview}` in the host each preview is an origin of its own; without it
@@ -70,6 +92,11 @@ impl Config {
         let config = Self {
             listen: env.get("BACKLOT_LISTEN", "127.0.0.1:8080", "address of the HTTP listener; port 0 picks one"),
             preview_listen: env.get("BACKLOT_PREVIEW_LISTEN", "127.0.0.1:8081", "address of the listener for previews"),
+            metrics_listen: env.get(
+                "BACKLOT_METRICS_LISTEN",
+                "127.0.0.1:9464",
+                "address of the listener for /metrics, which whoever reaches it may read; none for no listener",
+            ),
             public_url: env.optional("BACKLOT_PUBLIC_URL", "how browsers reach the HTTP listener; default http://<BACKLOT_LISTEN>"),
             preview_url: env.optional(
                 "BACKLOT_PREVIEW_URL",
@@ -153,6 +180,16 @@ mod tests {
     #[test]
     fn the_defaults_are_good() {
         assert_eq!(faults(&[]), "");
+    }
+
+    #[test]
+    fn metrics_have_an_address_or_none() {
+        for good in ["none", "127.0.0.1:0", "0.0.0.0:9464", "[::1]:9464"] {
+            assert_eq!(faults(&[("BACKLOT_METRICS_LISTEN", good)]), "", "{good}");
+        }
+        for bad in ["off", "9464", "localhost:9464", "None"] {
+            assert!(faults(&[("BACKLOT_METRICS_LISTEN", bad)]).starts_with("BACKLOT_METRICS_LISTEN: must be an address"), "{bad}");
+        }
     }
 
     #[test]

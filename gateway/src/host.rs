@@ -17,8 +17,8 @@ use crate::{
     origin,
 };
 
-/// What probes and collectors inside of a cluster ask for, by whatever name they have.
-const ANY_NAME: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+/// What probes inside of a cluster ask for, by whatever name they have.
+const ANY_NAME: [&str; 2] = ["/healthz", "/readyz"];
 
 /// The names of this gateway, without ports.
 #[derive(Debug, Clone)]

@@ -95,6 +95,11 @@ pub(crate) fn preview(router: Router, app: &App, tasks: &Tasks) -> Router {
     outermost(guarded(coding::coded(router), app, app.config.edge.times(10), tasks), app, true)
 }
 
+/// The stack of the listener for metrics, which answers to any name: Prometheus calls it as its network does.
+pub(crate) fn metrics(router: Router, app: &App, tasks: &Tasks) -> Router {
+    outermost(guarded(coding::coded(router), app, app.config.edge, tasks), app, false)
+}
+
 fn guarded(router: Router, app: &App, edge: Edge, tasks: &Tasks) -> Router {
     let config = &app.config;
     let lengths = Lengths { target: config.max_target, header: config.max_header };

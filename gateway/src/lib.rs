@@ -71,6 +71,8 @@ pub struct Listeners {
     pub main: TcpListener,
     /// Previews, and nothing else.
     pub preview: TcpListener,
+    /// `/metrics`, and nothing else.
+    pub metrics: Option<TcpListener>,
 }
 
 /// Why the gateway could not start.
@@ -97,6 +99,9 @@ pub async fn serve(config: Config, listeners: Listeners, shutdown: CancellationT
              limits of one address"
         );
     }
+    for problem in origin::without_cookies(&config.cors_origins, &origins.main) {
+        tracing::warn!("{problem}");
+    }
     let draining = CancellationToken::new();
     let app = App::new(config, origins, shutdown.clone(), draining.clone());
 
@@ -104,11 +109,17 @@ pub async fn serve(config: Config, listeners: Listeners, shutdown: CancellationT
     background.spawn(Arc::clone(&app.revocations).follow(Arc::clone(&app.upstream), background.token()));
     let main = layers::main(router::main(&app), &app, &background);
     let previews = layers::preview(router::previews(&app), &app, &background);
+    let metrics = layers::metrics(router::metrics(&app), &app, &background);
     let unsent = Shares::new(app.config.limits.unsent, app.config.limits.percent);
     let accepting = async {
         tokio::join!(
             accept(listeners.main, main, &app, &unsent, &connections),
             accept(listeners.preview, previews, &app, &unsent, &connections),
+            async {
+                if let Some(listener) = listeners.metrics {
+                    accept(listener, metrics, &app, &unsent, &connections).await;
+                }
+            },
         );
     };
     let leaving = async {

@@ -146,7 +146,7 @@ fn build() -> Value {
             "headers": answers::headers(),
             "securitySchemes": {
                 "session": {"type": "apiKey", "in": "cookie", "name": "__Host-backlot_session", "description": "Set by sign-up and sign-in; over plain HTTP its name is `backlot_session_` and eight digits of the cluster."},
-                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "From POST /api/auth/token."},
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "From `POST /api/auth/token`, good for five minutes. A page of another site signs in with `tokenInAnswer` and gets it for the `sessionToken` of the answer."},
             },
         },
     })
@@ -179,7 +179,8 @@ fn operation(binding: &Binding, schemas: &mut Schemas) -> Value {
         "parameters": parameters(binding, schemas),
         "security": match rpc.name() {
             _ if !needs_person => json!([]),
-            "CreateAccessToken" => json!([{"session": []}]),
+            // Or the session's secret in the body.
+            "CreateAccessToken" => json!([{"session": []}, {}]),
             _ => json!([{"session": []}, {"bearer": []}]),
         },
     });
@@ -362,7 +363,7 @@ mod tests {
         assert_eq!(schemas["Project"]["properties"]["createTime"]["format"], "date-time");
         assert_eq!(schemas["IfActive"]["enum"][1], "IF_ACTIVE_QUEUE");
         assert_eq!(schemas["FileContent"]["properties"]["binary"]["contentEncoding"], "base64");
-        assert!(schemas["SignInResponse"]["properties"].get("sessionToken").is_none());
+        assert!(schemas["CreatePreviewResponse"]["properties"].get("capability").is_none());
     }
 
     #[test]

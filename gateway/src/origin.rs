@@ -67,6 +67,38 @@ pub(crate) fn main_origins(url: &Url) -> Vec<String> {
     origins
 }
 
+/// Whether browsers take both for one site, and so keep and send a session cookie between them: the scheme and the registrable domain are
+/// the same. Ports do not matter; an address and a name without a dot are sites of their own.
+fn is_same_site(one: &Url, other: &Url) -> bool {
+    let site = |url: &Url| match url.host() {
+        Some(Host::Domain(name)) => psl::domain_str(name).unwrap_or(name).to_owned(),
+        Some(address) => address.to_string(),
+        None => String::new(),
+    };
+    one.scheme() == other.scheme() && site(one) == site(other)
+}
+
+/// What to tell an operator about each listed origin whose pages get no session cookie from us.
+pub(crate) fn without_cookies(origins: &[String], ours: &Url) -> Vec<String> {
+    let others = origins.iter().filter_map(|text| Url::parse(text).ok()).filter(|origin| !is_same_site(origin, ours));
+    let told = others.map(|other| {
+        let (origin, own) = (other.origin().ascii_serialization(), ours.origin().ascii_serialization());
+        let port = ours.port().map_or_else(String::new, |port| format!(":{port}"));
+        let way = match other.host_str() {
+            // Here both names are ours.
+            Some(host) if is_loopback(&other) && is_loopback(ours) && other.scheme() == ours.scheme() => {
+                format!("let it call {}://{host}{port} instead, or ", ours.scheme())
+            }
+            _ => String::new(),
+        };
+        format!(
+            "BACKLOT_CORS_ORIGINS: {origin} is another site than {own}, so browsers drop the session cookie of a sign-in there; {way}let it sign \
+             in with tokenInAnswer and send access tokens"
+        )
+    });
+    told.collect()
+}
+
 /// How a preview's capability stands in its URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PreviewForm {
@@ -217,5 +249,50 @@ mod tests {
         ] {
             assert!(PreviewForm::new(Some(setting), "127.0.0.1:1".parse().unwrap()).is_err(), "{setting}");
         }
+    }
+
+    #[test]
+    fn cookies_work_within_a_site() {
+        let rows = [
+            ("http://localhost:5173", "http://localhost:8080", true),
+            ("http://127.0.0.1:5173", "http://127.0.0.1:8080", true),
+            ("http://[::1]:5173", "http://[::1]:8080", true),
+            ("http://localhost:5173", "http://127.0.0.1:8080", false),
+            ("http://127.0.0.1:5173", "http://localhost:8080", false),
+            ("http://127.0.0.2:5173", "http://127.0.0.1:8080", false),
+            ("http://app.localhost:5173", "http://localhost:8080", false),
+            ("http://app.localhost:5173", "http://api.app.localhost:8080", true),
+            ("https://app.example.com", "https://api.example.com", true),
+            ("https://example.com", "https://api.example.com", true),
+            ("https://example.com", "https://example.com:8443", true),
+            ("http://app.example.com", "https://api.example.com", false),
+            ("https://example.org", "https://example.com", false),
+            ("https://one.co.uk", "https://two.co.uk", false),
+            ("https://a.one.co.uk", "https://b.one.co.uk", true),
+            ("https://one.github.io", "https://two.github.io", false),
+            ("https://one.vercel.app", "https://api.one.vercel.app", true),
+        ];
+        for (origin, ours, same) in rows {
+            let (origin, ours) = (Url::parse(origin).unwrap(), Url::parse(ours).unwrap());
+            assert_eq!(is_same_site(&origin, &ours), same, "{origin} {ours}");
+        }
+    }
+
+    #[test]
+    fn an_operator_is_told_of_pages_that_get_no_cookie() {
+        let told = |origins: &[&str], ours: &str| {
+            let origins: Vec<String> = origins.iter().map(|text| (*text).to_owned()).collect();
+            without_cookies(&origins, &Url::parse(ours).unwrap())
+        };
+        assert_eq!(told(&["http://127.0.0.1:5173", "https://a.example"], "https://b.example").len(), 2);
+        assert!(told(&["http://localhost:5173"], "http://localhost:8080").is_empty());
+        let local = told(&["http://localhost:5173", "http://127.0.0.1:5173"], "http://127.0.0.1:8080");
+        assert_eq!(local.len(), 1);
+        for words in
+            ["http://localhost:5173 is another site than http://127.0.0.1:8080", "call http://localhost:8080 instead", "tokenInAnswer"]
+        {
+            assert!(local[0].contains(words), "{local:?}");
+        }
+        assert!(!told(&["https://a.example"], "https://b.example")[0].contains("instead"));
     }
 }

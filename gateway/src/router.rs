@@ -120,7 +120,6 @@ fn own() -> Vec<Route> {
         post("/api/agui", Stream, agui::run),
         get("/healthz", Plain, system::healthz),
         get("/readyz", Plain, system::readyz),
-        get("/metrics", Plain, system::metrics),
         get("/openapi.json", Plain, system::openapi),
         get("/", Plain, page::index),
         get("/page/{path=**}", Plain, page::file),
@@ -166,6 +165,12 @@ pub(crate) fn previews(app: &Arc<App>) -> Router {
     let router = Router::new().route("/", file.clone()).route("/{*path}", file);
     let router = router.method_not_allowed_fallback(wrong_method).fallback(nothing);
     preview::headers(router, &app.origins).with_state(Arc::clone(app))
+}
+
+/// The listener for metrics without its outer stack.
+pub(crate) fn metrics(app: &Arc<App>) -> Router {
+    let router = Router::new().route("/metrics", routing::get(system::metrics));
+    router.method_not_allowed_fallback(wrong_method).fallback(nothing).with_state(Arc::clone(app))
 }
 
 /// axum adds `Allow`.

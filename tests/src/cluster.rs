@@ -16,6 +16,8 @@ pub struct Cluster {
     running: Running,
     /// `http://127.0.0.1:port` of the gateway.
     pub url: String,
+    /// Where this process's metrics are.
+    pub metrics: String,
     /// gRPC base URLs by service name.
     pub grpc: BTreeMap<String, String>,
     /// The prefix of the four databases.
@@ -53,6 +55,7 @@ impl Cluster {
         for (name, value) in [
             ("BACKLOT_LISTEN", "127.0.0.1:0"),
             ("BACKLOT_PREVIEW_LISTEN", "127.0.0.1:0"),
+            ("BACKLOT_METRICS_LISTEN", "127.0.0.1:0"),
             ("BACKLOT_GRPC_LISTEN", "127.0.0.1:0"),
             ("BACKLOT_DATA_DIR", &data.path().to_string_lossy()),
             ("BACKLOT_POLICIES", &policies.to_string_lossy()),
@@ -77,7 +80,8 @@ impl Cluster {
         let running = up::start(Env::of(env)).await?;
         let named = Role::ALL.into_iter().filter_map(|role| Some((role.name().to_owned(), running.grpc.of(role)?.to_owned())));
         let grpc = named.collect();
-        Ok(Self { url: running.url.clone(), grpc, running, database, data })
+        let metrics = running.metrics_url.clone().unwrap_or_default();
+        Ok(Self { url: running.url.clone(), metrics, grpc, running, database, data })
     }
 
     /// A new account.

@@ -30,6 +30,8 @@ pub struct Launch {
 pub struct Process {
     child: Child,
     pub url: String,
+    /// Where its metrics are.
+    pub metrics: String,
 }
 
 impl Launch {
@@ -40,6 +42,7 @@ impl Launch {
         let settings = [
             ("BACKLOT_LISTEN", "127.0.0.1:0"),
             ("BACKLOT_PREVIEW_LISTEN", "127.0.0.1:0"),
+            ("BACKLOT_METRICS_LISTEN", "127.0.0.1:0"),
             ("BACKLOT_GRPC_LISTEN", "127.0.0.1:0"),
             ("BACKLOT_MODEL", "demo/demo"),
             ("BACKLOT_ARGON2_MEMORY_KIB", "64"),
@@ -105,7 +108,9 @@ impl Launch {
         })
         .await
         .with_context(|| format!("not ready within {START_LIMIT:?}"))??;
-        Ok(Process { child, url })
+        let endpoints: serde_json::Value = serde_json::from_slice(&std::fs::read(self.data.join("endpoints.json"))?)?;
+        let metrics = endpoints["metricsUrl"].as_str().unwrap_or_default().to_owned();
+        Ok(Process { child, url, metrics })
     }
 
     /// Where standard error of every start goes.

@@ -11,16 +11,16 @@ use serde_json::{Value, json};
 /// RPCs that answer without a credential.
 const OPEN: &[&str] = &["SignUp", "SignIn", "SignOut", "GetKeySet"];
 
-/// The largest good value of every text field of every public request, in bytes; 0 where the server ignores what HTTP sends
-/// (it comes from the cookie). One byte more must be refused.
+/// The largest good value of every text field of every public request, in bytes; 0 where another rule than length holds. One
+/// byte more must be refused.
 const LIMITS: &[(&str, usize)] = &[
     ("SignUpRequest.email", 254),
     ("SignUpRequest.password", 256),
     ("SignUpRequest.display_name", 80),
     ("SignInRequest.email", 254),
     ("SignInRequest.password", 256),
-    ("SignOutRequest.session_token", 0),
-    ("CreateAccessTokenRequest.session_token", 0),
+    ("SignOutRequest.session_token", 256),
+    ("CreateAccessTokenRequest.session_token", 256),
     ("CreateProjectRequest.display_name", 120),
     ("CreateProjectRequest.draft_id", 128),
     ("CreateProjectRequest.request_id", 255),

@@ -48,9 +48,9 @@ async fn nothing_stays_of_ten_thousand_viewers() -> Result<()> {
     let turn = head[0].json()["turnId"].as_str().context("turn id")?.to_owned();
 
     come_and_go(&person, &turn, WARM_UP).await?;
-    let before = settled(&process.url, process.id()?, None).await;
+    let before = settled(&process.metrics, process.id()?, None).await;
     come_and_go(&person, &turn, VIEWERS).await?;
-    let after = settled(&process.url, process.id()?, Some(&before)).await;
+    let after = settled(&process.metrics, process.id()?, Some(&before)).await;
     let grown = after.memory.saturating_sub(before.memory);
     ensure!(grown < BYTES_PER_VIEWER * VIEWERS as u64, "{grown} bytes stay of {VIEWERS} viewers: {before:?} {after:?}");
 
@@ -82,7 +82,7 @@ struct Held {
 }
 
 async fn held(url: &str, id: u32) -> Option<Held> {
-    let metrics = reqwest::get(format!("{url}/metrics")).await.ok()?.text().await.ok()?;
+    let metrics = reqwest::get(url).await.ok()?.text().await.ok()?;
     let tasks = metrics.lines().find(|line| line.starts_with("runtime_tasks"))?.rsplit(' ').next()?.parse::<f64>().ok()?;
     let files = std::fs::read_dir(format!("/proc/{id}/fd")).ok()?.count();
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;

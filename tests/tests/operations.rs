@@ -47,7 +47,7 @@ fn value(metrics: &str, name: &str, labels: &[&str]) -> Option<f64> {
 }
 
 async fn metrics(url: &str) -> Result<String> {
-    Ok(reqwest::get(format!("{url}/metrics")).await?.error_for_status()?.text().await?)
+    Ok(reqwest::get(url).await?.error_for_status()?.text().await?)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,7 +60,7 @@ async fn turns_that_fail_and_turns_that_do_not_are_seen_by_the_operator() -> Res
         .set("OPENAI_BASE_URL", &closed_url().await?)
         .set("DATABASE_URL", &testing::database_url("operations").await);
     let process = launch.up().await?;
-    let before = metrics(&process.url).await?;
+    let before = metrics(&process.metrics).await?;
     for (name, labels) in AT_FIRST.iter().copied() {
         ensure!(value(&before, name, labels) == Some(0.0), "{name} {labels:?} does not begin with 0:\n{before}");
     }
@@ -74,7 +74,7 @@ async fn turns_that_fail_and_turns_that_do_not_are_seen_by_the_operator() -> Res
     let after = canary::within(
         SEEN_WITHIN,
         eventually(SEEN_WITHIN, || async {
-            let text = metrics(&process.url).await.ok()?;
+            let text = metrics(&process.metrics).await.ok()?;
             let ended = |labels: &[&str]| value(&text, "backlot_turns_ended_total", labels) == Some(1.0);
             (ended(&["outcome=\"completed\""]) && ended(&["reason=\"PROVIDER_ERROR\""])).then_some(text)
         }),
@@ -163,7 +163,7 @@ async fn rpcs_that_do_not_exist_are_one_series() -> Result<()> {
             assert_eq!(refused.code(), tonic::Code::Unimplemented, "{path}");
         }
     }
-    let text = metrics(&cluster.url).await?;
+    let text = metrics(&cluster.metrics).await?;
     ensure!(!text.to_lowercase().contains("invented"), "{text}");
     let other = value(
         &text,
@@ -172,4 +172,34 @@ async fn rpcs_that_do_not_exist_are_one_series() -> Result<()> {
     );
     ensure!(other == Some(600.0), "{other:?} in {text}");
     cluster.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn series_are_bounded_however_many_values_labels_get() -> Result<()> {
+    chassis::install_crypto();
+    let data = tempfile::tempdir()?;
+    let launch = Launch::new(env!("CARGO_BIN_EXE_backlot-under-test"), &data.path().join("backlot"))
+        .set("BACKLOT_EDGE_PER_SECOND", "0")
+        .set("DATABASE_URL", &testing::database_url("series").await);
+    let process = launch.up().await?;
+    let person = Person::sign_up(&process.url).await?;
+    let size = |text: &str| text.lines().filter(|line| line.starts_with("http_server_request_duration_seconds_count")).count();
+    // A path, a method and a name that clients make up.
+    for n in 0..100 {
+        let invented = reqwest::Method::from_bytes(format!("INVENTED{n}").as_bytes())?;
+        for (method, path) in [
+            (reqwest::Method::GET, format!("/invented{n}")),
+            (reqwest::Method::GET, format!("/api/projects/invented{n}")),
+            (invented, "/api/projects".to_owned()),
+        ] {
+            person.request(method, &path).send().await?;
+        }
+    }
+    let text = metrics(&process.metrics).await?;
+    ensure!(!text.to_lowercase().contains("invented"), "{text}");
+    ensure!((1..=40).contains(&size(&text)), "{} series", size(&text));
+    let public = reqwest::get(format!("{}/metrics", process.url)).await?;
+    ensure!(public.status() == 404, "{}", public.status());
+    process.terminate().await?;
+    Ok(())
 }

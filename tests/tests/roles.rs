@@ -68,7 +68,12 @@ async fn main_job(name: &str, bundled: &[&str]) -> Result<()> {
     for (role, address) in ROLES.iter().zip(&addresses) {
         children.push(start(&wired, role, &[("BACKLOT_GRPC_LISTEN", address.to_string()), keys[role].clone()])?);
     }
-    let listens = [("BACKLOT_LISTEN", listen.to_string()), ("BACKLOT_PREVIEW_LISTEN", preview.to_string()), keys["gateway"].clone()];
+    let listens = [
+        ("BACKLOT_LISTEN", listen.to_string()),
+        ("BACKLOT_PREVIEW_LISTEN", preview.to_string()),
+        ("BACKLOT_METRICS_LISTEN", "none".to_owned()),
+        keys["gateway"].clone(),
+    ];
     children.push(start(&wired, "gateway", &listens)?);
 
     let url = format!("http://{listen}");

@@ -11,12 +11,8 @@ use super::{
     bindings, comment, pool,
 };
 
-/// Fields that HTTP carries elsewhere (the cookie, the preview's URL, a header).
-pub(super) const HIDDEN: [&str; 7] = [
-    "backlot.auth.v1.SignUpResponse.session_token",
-    "backlot.auth.v1.SignInResponse.session_token",
-    "backlot.auth.v1.SignOutRequest.session_token",
-    "backlot.auth.v1.CreateAccessTokenRequest.session_token",
+/// Fields that HTTP carries elsewhere (the preview's URL, a header).
+pub(super) const HIDDEN: [&str; 3] = [
     "backlot.project_storage.v1.CreatePreviewResponse.capability",
     "backlot.project_storage.v1.SaveProjectResponse.replayed",
     "backlot.project_storage.v1.ResolveConflictResponse.replayed",

@@ -1,4 +1,5 @@
-//! Accounts and sessions. The session's secret travels only in the cookie, never in a body.
+//! Accounts and sessions. The session's secret travels in the cookie; in a body only for those who ask for it there, because a browser
+//! keeps no cookie for a page of another site.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,13 +16,17 @@ use proto::{
 use crate::{
     app::App,
     auth::{Anyone, Signed},
-    error::{Failure, fault, invalid},
+    error::fault,
     json::{Json, Params, Reply, reply},
     request::Arrival,
 };
 
 pub(crate) async fn sign_up(State(app): State<Arc<App>>, anyone: Anyone, Json(request): Json<SignUpRequest>) -> Reply {
+    let in_answer = request.token_in_answer;
     let mut answer = app.upstream.auth().sign_up(anonymous(&anyone).request(request)).await?.into_inner();
+    if in_answer {
+        return reply(&answer);
+    }
     end_shown(&app, &anyone).await;
     let secret = std::mem::take(&mut answer.session_token);
     let response = reply(&answer)?;
@@ -29,7 +34,11 @@ pub(crate) async fn sign_up(State(app): State<Arc<App>>, anyone: Anyone, Json(re
 }
 
 pub(crate) async fn sign_in(State(app): State<Arc<App>>, anyone: Anyone, Json(request): Json<SignInRequest>) -> Reply {
+    let in_answer = request.token_in_answer;
     let mut answer = app.upstream.auth().sign_in(anonymous(&anyone).request(request)).await?.into_inner();
+    if in_answer {
+        return reply(&answer);
+    }
     end_shown(&app, &anyone).await;
     let secret = std::mem::take(&mut answer.session_token);
     let response = reply(&answer)?;
@@ -62,9 +71,14 @@ fn signed_in(app: &App, mut response: Response, secret: &str, session: Option<&S
     Ok(response)
 }
 
-/// The cookie goes away whatever auth says; a session that has ended already is signed out.
+/// The cookie goes away whatever auth says, unless another session is named; one that has ended already is signed out.
 pub(crate) async fn sign_out(State(app): State<Arc<App>>, anyone: Anyone, Json(mut request): Json<SignOutRequest>) -> Reply {
-    refuse_secret(&request.session_token)?;
+    if !request.session_token.is_empty() {
+        let secret = request.session_token.clone();
+        let answer = app.upstream.auth().sign_out(anonymous(&anyone).request(request)).await?.into_inner();
+        app.sessions.forget(&secret);
+        return reply(&answer);
+    }
     let secret = anyone.identity.session_secret();
     if let Some(secret) = secret {
         secret.clone_into(&mut request.session_token);
@@ -87,17 +101,14 @@ pub(crate) async fn session(State(app): State<Arc<App>>, signed: Signed, Params(
     reply(app.upstream.auth().get_session(signed.context.request(request)).await?.get_ref())
 }
 
-/// An access token for programs, from the cookie.
+/// An access token for programs and for pages of other sites, from the cookie or the secret that is sent.
 pub(crate) async fn token(State(app): State<Arc<App>>, anyone: Anyone, Json(mut request): Json<CreateAccessTokenRequest>) -> Reply {
-    refuse_secret(&request.session_token)?;
-    let secret = anyone.identity.session_secret();
-    let secret = secret.ok_or_else(|| fault(ErrorCode::Unauthenticated, "TOKEN_MISSING", "this needs the session cookie of a sign-in"))?;
-    secret.clone_into(&mut request.session_token);
+    if request.session_token.is_empty() {
+        let text = "this needs the session cookie of a sign-in, or the sessionToken of one with tokenInAnswer";
+        let secret = anyone.identity.session_secret();
+        secret.ok_or_else(|| fault(ErrorCode::Unauthenticated, "TOKEN_MISSING", text))?.clone_into(&mut request.session_token);
+    }
     reply(app.upstream.auth().create_access_token(anonymous(&anyone).request(request)).await?.get_ref())
-}
-
-fn refuse_secret(secret: &str) -> Result<(), Failure> {
-    if secret.is_empty() { Ok(()) } else { Err(invalid("session_token", "must be absent: over HTTP it is the cookie")) }
 }
 
 pub(crate) async fn key_set(

@@ -15,6 +15,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Gateway {
     pub(crate) main: SocketAddr,
     pub(crate) preview: SocketAddr,
+    pub(crate) metrics: SocketAddr,
     pub(crate) stop: CancellationToken,
     pub(crate) done: tokio::task::JoinHandle<()>,
 }
@@ -34,12 +35,13 @@ pub(crate) async fn start(settings: &[(&str, &str)]) -> Gateway {
     let mut env = Env::of(services.into_iter().chain([secret]).chain(settings.iter().copied()));
     let config = gateway::Config::read(&mut env);
     env.check().expect("good settings");
-    let listeners = gateway::Listeners { main: listener().await, preview: listener().await };
+    let listeners = gateway::Listeners { main: listener().await, preview: listener().await, metrics: Some(listener().await) };
     let (main, preview) = (listeners.main.local_addr().unwrap(), listeners.preview.local_addr().unwrap());
+    let metrics = listeners.metrics.as_ref().unwrap().local_addr().unwrap();
     let stop = CancellationToken::new();
     let serving = gateway::serve(config, listeners, stop.clone());
     let done = task::spawn(async move { serving.await.expect("served") });
-    Gateway { main, preview, stop, done }
+    Gateway { main, preview, metrics, stop, done }
 }
 
 impl Gateway {

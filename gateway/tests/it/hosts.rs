@@ -18,7 +18,7 @@ async fn only_our_names_are_served_and_probes_by_any() {
         ("GET /openapi.json HTTP/1.1\r\nhost: localhost\r\nhost: localhost", 400, "HOST_INVALID"),
         ("GET /openapi.json HTTP/1.1\r\nhost: a b", 400, "HOST_INVALID"),
         ("GET /healthz HTTP/1.1\r\nhost: gateway", 200, ""),
-        ("GET /metrics HTTP/1.1\r\nhost: gateway:8080", 200, ""),
+        ("GET /metrics HTTP/1.1\r\nhost: gateway:8080", 421, "HOST_UNKNOWN"),
     ] {
         let mut stream = gateway.connect().await;
         stream.write_all(format!("{head}\r\nconnection: close\r\n\r\n").as_bytes()).await.unwrap();

@@ -25,6 +25,31 @@ async fn the_description_is_served() {
 }
 
 #[tokio::test]
+async fn metrics_have_a_listener_of_their_own() {
+    let gateway = start(&[]).await;
+    let client = Client::new();
+    for (url, status) in [
+        (format!("http://{}/metrics", gateway.metrics), 200),
+        (gateway.url("/metrics"), 404),
+        (format!("http://{}/metrics", gateway.preview), 404),
+        (format!("http://{}/", gateway.metrics), 404),
+        (format!("http://{}/healthz", gateway.metrics), 404),
+        (format!("http://{}/api/projects", gateway.metrics), 404),
+    ] {
+        // Prometheus calls it by any name.
+        let is_own = url.contains(&gateway.metrics.to_string());
+        let name = if is_own { "gateway.internal" } else { "localhost" };
+        let answer = client.get(&url).header("host", name).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{url}");
+        if status == 200 {
+            assert!(answer.headers()["content-type"].to_str().unwrap().starts_with("text/plain; version=0.0.4"));
+        }
+    }
+    let refused = client.post(format!("http://{}/metrics", gateway.metrics)).send().await.unwrap();
+    assert_eq!((refused.status().as_u16(), refused.headers()["allow"].to_str().unwrap()), (405, "GET,HEAD"));
+}
+
+#[tokio::test]
 async fn the_page_comes_with_a_strict_policy() {
     let gateway = start(&[]).await;
     let client = Client::new();

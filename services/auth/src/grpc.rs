@@ -53,7 +53,7 @@ impl AuthService for Api {
 
     async fn sign_in(&self, request: Request<SignInRequest>) -> Result<Response<SignInResponse>, Status> {
         let context = Context::of(&request);
-        let SignInRequest { email, password } = request.into_inner();
+        let SignInRequest { email, password, .. } = request.into_inner();
         check_credentials(&email, &password).map_err(status)?;
         let done = self.accounts.sign_in(&context, &email, password, now()).await.map_err(status)?;
         Ok(Response::new(SignInResponse {
@@ -101,7 +101,7 @@ impl AuthService for Api {
 }
 
 fn new_account(request: SignUpRequest) -> Result<NewAccount, Error> {
-    let SignUpRequest { email, password, display_name } = request;
+    let SignUpRequest { email, password, display_name, .. } = request;
     let mut faults = Violations::default();
     within(&mut faults, "password", password::length(&password), password::MIN_CHARACTERS..=password::MAX_CHARACTERS);
     characters(&mut faults, "display_name", &display_name, 0..=MAX_NAME);

@@ -142,6 +142,7 @@ mod tests {
         for (name, setting) in [
             ("up", "BACKLOT_GRPC_LISTEN [default: 127.0.0.1:9090]"),
             ("gateway", "BACKLOT_PREVIEW_LISTEN [default: 127.0.0.1:8081]"),
+            ("gateway", "BACKLOT_METRICS_LISTEN [default: 127.0.0.1:9464]"),
             ("auth", "DATABASE_URL"),
             ("agent-streaming", "BACKLOT_GRPC_LISTEN [default: 127.0.0.1:9091]"),
             ("project-storage", "BACKLOT_GRPC_LISTEN [default: 127.0.0.1:9092]"),

@@ -37,7 +37,12 @@ impl Process {
         let shutdown = lifecycle::shutdown_on_signal().context("cannot wait for signals")?;
         match self {
             Self::Gateway(config) => {
-                let listeners = gateway::Listeners { main: bind(config.listen).await?, preview: bind(config.preview_listen).await? };
+                let metrics = match config.metrics_listen.0 {
+                    Some(address) => Some(bind(address).await.context(settings::METRICS_LISTEN)?),
+                    None => None,
+                };
+                let listeners =
+                    gateway::Listeners { main: bind(config.listen).await?, preview: bind(config.preview_listen).await?, metrics };
                 gateway::serve(*config, listeners, shutdown).await.context("the gateway failed")
             }
             Self::Auth(config, address) => auth::serve(*config, bind(address).await?, shutdown).await.context("auth failed"),

@@ -64,6 +64,7 @@ impl Role {
 
 pub const LISTEN: &str = "BACKLOT_LISTEN";
 pub const PREVIEW_LISTEN: &str = "BACKLOT_PREVIEW_LISTEN";
+pub const METRICS_LISTEN: &str = "BACKLOT_METRICS_LISTEN";
 pub const GRPC_LISTEN: &str = "BACKLOT_GRPC_LISTEN";
 /// The databases that `DATABASE_URL` stands for.
 const OWN_DATABASES: [&str; 3] =
@@ -84,6 +85,7 @@ pub fn grpc_address(env: &mut Env, role: Role) -> SocketAddr {
 pub struct Cluster {
     pub main: SocketAddr,
     pub preview: SocketAddr,
+    pub metrics: Option<SocketAddr>,
     /// The first of four ports; 0 picks four free ones.
     pub grpc: SocketAddr,
     pub data_dir: PathBuf,
@@ -101,8 +103,9 @@ impl Cluster {
             "where auth listens for gRPC; agent-streaming, project-storage and rate-limit take the next three ports; port 0 picks four free ones",
         );
         let (data_dir, embedded, telemetry) = (secret::data_dir(env), embedded::Config::read(env), telemetry::Config::read(env));
-        let preview = Roles::read(env).gateway.preview_listen;
-        let cluster = Self { main, preview, grpc, data_dir, embedded, telemetry };
+        let gateway = Roles::read(env).gateway;
+        let (preview, metrics) = (gateway.preview_listen, gateway.metrics_listen.0);
+        let cluster = Self { main, preview, metrics, grpc, data_dir, embedded, telemetry };
         if cluster.grpc.port() > u16::MAX - 3 {
             env.fault(GRPC_LISTEN, "must leave room for four ports");
         }

@@ -49,6 +49,8 @@ pub struct Running {
     pub url: String,
     /// Base URL of its listener for previews.
     pub preview_url: String,
+    /// Where its metrics are read, if anywhere.
+    pub metrics_url: Option<String>,
     /// Base URLs of the services.
     pub grpc: Grpc,
     /// The PostgreSQL server and the prefix of the databases, when one server has them all.
@@ -173,15 +175,19 @@ async fn assemble(mut env: Env, cluster: Cluster) -> anyhow::Result<Running> {
     let mut parts = serve(roles, listeners);
     ready(&mut parts, probe).await?;
     endpoints.write(&cluster.data_dir).with_context(|| format!("cannot write to {}", cluster.data_dir.display()))?;
-    let Endpoints { url, preview_url, grpc, .. } = endpoints;
-    Ok(Running { url, preview_url, grpc, database_url, table, parts, database, data_dir: cluster.data_dir, _lock: lock })
+    let Endpoints { url, preview_url, metrics_url, grpc, .. } = endpoints;
+    Ok(Running { url, preview_url, metrics_url, grpc, database_url, table, parts, database, data_dir: cluster.data_dir, _lock: lock })
 }
 
 /// Starts all roles at once: each waits for those that it needs.
 fn serve(roles: Roles, listeners: Listeners) -> Parts {
     let mut parts = Parts::new();
     let [auth, agent_streaming, project_storage, rate_limit] = listeners.grpc.map(|bound| bound.listener);
-    let gateway = gateway::Listeners { main: listeners.main.listener, preview: listeners.preview.listener };
+    let gateway = gateway::Listeners {
+        main: listeners.main.listener,
+        preview: listeners.preview.listener,
+        metrics: listeners.metrics.map(|bound| bound.listener),
+    };
     parts.start(Role::RateLimit, |stop| rate_limit::serve(roles.rate_limit, rate_limit, stop));
     parts.start(Role::Auth, |stop| auth::serve(roles.auth, auth, stop));
     parts.start(Role::ProjectStorage, |stop| project_storage::serve(roles.project_storage, project_storage, stop));

@@ -173,8 +173,12 @@ struct Up {
     url: String,
 }
 
-const FREE_PORTS: [(&str, &str); 3] =
-    [("BACKLOT_LISTEN", "127.0.0.1:0"), ("BACKLOT_PREVIEW_LISTEN", "127.0.0.1:0"), ("BACKLOT_GRPC_LISTEN", "127.0.0.1:0")];
+const FREE_PORTS: [(&str, &str); 4] = [
+    ("BACKLOT_LISTEN", "127.0.0.1:0"),
+    ("BACKLOT_PREVIEW_LISTEN", "127.0.0.1:0"),
+    ("BACKLOT_METRICS_LISTEN", "127.0.0.1:0"),
+    ("BACKLOT_GRPC_LISTEN", "127.0.0.1:0"),
+];
 
 impl Up {
     fn start(data: &Path) -> Self {

@@ -33,6 +33,10 @@ use crate::config::{Env, Secret, Setting};
 /// Bucket bounds of every histogram of seconds.
 pub const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
+/// Label sets of one metric; what comes beyond them is counted together, as `otel.metric.overflow`. Labels are of fixed sets, so this many
+/// are only there if somebody forgot that.
+pub const SERIES: usize = 1_000;
+
 /// Libraries whose spans are noise in a trace; without this the exporter would also trace itself.
 const NOISY: [&str; 9] = ["h2", "hyper", "hyper_util", "reqwest", "tonic", "tower", "rustls", "fred", "opentelemetry"];
 

@@ -35,6 +35,7 @@ fn one_trace_and_no_secret_leave_the_process() {
     let metrics = telemetry::metrics_text();
     assert!(metrics.contains("db_client_operation_duration_seconds_count") && metrics.contains("select sessions"), "{metrics}");
     assert!(metrics.contains("db_client_operation_slow"), "{metrics}");
+    series_are_bounded();
     drop(runtime);
     guard.shutdown();
 
@@ -62,6 +63,26 @@ fn one_trace_and_no_secret_leave_the_process() {
     assert!(
         reports.iter().any(|report| report.contains("postgres://[redacted]@db/x"))
             && reports.iter().any(|report| report.contains("key [redacted] is bad"))
+    );
+}
+
+/// Also those of a label whose values somebody forgot to take from a fixed set; buckets stay as the instrument has them.
+fn series_are_bounded() {
+    let meter = opentelemetry::global::meter("test");
+    let (count, seconds) =
+        (meter.u64_counter("careless").build(), meter.f64_histogram("careful").with_boundaries(telemetry::SECONDS.to_vec()).build());
+    for n in 0..5_000 {
+        count.add(1, &[opentelemetry::KeyValue::new("n", n)]);
+    }
+    seconds.record(0.0004, &[]);
+    let text = telemetry::metrics_text();
+    let series: Vec<&str> = text.lines().filter(|line| line.starts_with("careless_total{")).collect();
+    assert!((100..=telemetry::SERIES + 1).contains(&series.len()), "{} series", series.len());
+    let counted: f64 = series.iter().filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();
+    assert!(series.iter().any(|line| line.contains("otel_metric_overflow")) && (counted - 5_000.0).abs() < 0.5, "{counted}");
+    assert!(
+        text.lines().any(|line| line.starts_with("careful_bucket{") && line.contains("le=\"0.0005\"") && line.ends_with(" 1")),
+        "{text}"
     );
 }
 

@@ -89,7 +89,11 @@ impl Node {
         let Place { role, name, address, preview } = place;
         timeline.exists(*role, name);
         let listen = if *role == Role::Gateway { "BACKLOT_LISTEN" } else { "BACKLOT_GRPC_LISTEN" };
-        let launch = launch.clone().set(listen, &address.to_string()).set("BACKLOT_PREVIEW_LISTEN", &preview.to_string());
+        let launch = launch
+            .clone()
+            .set(listen, &address.to_string())
+            .set("BACKLOT_PREVIEW_LISTEN", &preview.to_string())
+            .set("BACKLOT_METRICS_LISTEN", "none");
         Self {
             name: name.clone(),
             role: *role,

@@ -126,12 +126,12 @@ impl Client {
     }
 
     pub(crate) async fn sign_up(&self, email: &str, password: &str) -> Result<SignUpResponse, Box<Fault>> {
-        let message = SignUpRequest { email: email.into(), password: password.into(), display_name: String::new() };
+        let message = SignUpRequest { email: email.into(), password: password.into(), display_name: String::new(), token_in_answer: false };
         answer(self.client.clone().sign_up(self.request(message)).await)
     }
 
     pub(crate) async fn sign_in(&self, email: &str, password: &str) -> Result<SignInResponse, Box<Fault>> {
-        let message = SignInRequest { email: email.into(), password: password.into() };
+        let message = SignInRequest { email: email.into(), password: password.into(), token_in_answer: false };
         answer(self.client.clone().sign_in(self.request(message)).await)
     }
 

@@ -128,7 +128,8 @@ async fn a_flood_is_told_to_come_back_and_the_rest_is_served() {
 async fn programs_may_sign_in_without_the_gateway() {
     let cluster = Cluster::start().await;
     let replica = cluster.auth().await;
-    let message = SignUpRequest { email: "ada@example.org".into(), password: PASSWORD.into(), display_name: "Ada".into() };
+    let message =
+        SignUpRequest { email: "ada@example.org".into(), password: PASSWORD.into(), display_name: "Ada".into(), token_in_answer: false };
     let made = answer(replica.direct().sign_up(message).await).expect("account");
     assert_eq!(made.user.expect("user").display_name, "Ada");
     replica.gateway().exchange(&made.session_token).await.expect("token");

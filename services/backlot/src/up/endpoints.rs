@@ -19,6 +19,9 @@ pub struct Endpoints {
     pub url: String,
     /// The gateway's listener for previews.
     pub preview_url: String,
+    /// Where Prometheus reads this process's metrics, if anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics_url: Option<String>,
     pub grpc: Grpc,
     /// The process that serves them all.
     pub pid: u32,
@@ -53,7 +56,8 @@ impl Endpoints {
         let url = |bound: &Bound| format!("http://{}", reachable(bound.address));
         let [auth, agent_streaming, project_storage, rate_limit] = listeners.grpc.each_ref().map(url);
         let grpc = Grpc { auth, agent_streaming, project_storage, rate_limit };
-        Self { url: url(&listeners.main), preview_url: url(&listeners.preview), grpc, pid: std::process::id() }
+        let metrics_url = listeners.metrics.as_ref().map(|bound| format!("{}/metrics", url(bound)));
+        Self { url: url(&listeners.main), preview_url: url(&listeners.preview), metrics_url, grpc, pid: std::process::id() }
     }
 
     /// Writes the list for other programs; a reader sees the old one or the new one.
@@ -81,6 +85,7 @@ pub(super) fn table(listeners: &Listeners, rows: &[(&str, String)]) -> String {
         format!("{scheme}{}{note}", reachable(bound.address))
     };
     let mut all = vec![("gateway", address(&listeners.main, "http://")), ("previews", address(&listeners.preview, "http://"))];
+    all.push(("metrics", listeners.metrics.as_ref().map_or("none".to_owned(), |bound| address(bound, "http://"))));
     all.extend(Role::SERVICES.iter().zip(&listeners.grpc).map(|(role, bound)| (role.name(), address(bound, "grpc "))));
     all.extend(rows.iter().map(|(name, text)| (*name, text.clone())));
     all.iter().fold(String::new(), |mut table, (name, text)| {
@@ -97,7 +102,8 @@ mod tests {
     #[test]
     fn the_list_survives_a_round_trip() {
         let grpc = Grpc { auth: "a".into(), agent_streaming: "s".into(), project_storage: "p".into(), rate_limit: "r".into() };
-        let endpoints = Endpoints { url: "http://127.0.0.1:1".into(), preview_url: "http://127.0.0.1:2".into(), grpc, pid: 7 };
+        let [url, preview_url, metrics] = [1, 2, 3].map(|port| format!("http://127.0.0.1:{port}"));
+        let endpoints = Endpoints { url, preview_url, metrics_url: Some(metrics), grpc, pid: 7 };
         let data = tempfile::tempdir().expect("folder");
         endpoints.write(data.path()).expect("written");
         let text = fs::read_to_string(path(data.path())).expect("list");

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use chassis::config::Env;
 use tokio::net::TcpListener;
 
-use crate::settings::{Cluster, GRPC_LISTEN, LISTEN, PREVIEW_LISTEN, Role};
+use crate::settings::{Cluster, GRPC_LISTEN, LISTEN, METRICS_LISTEN, PREVIEW_LISTEN, Role};
 
 /// One listener of the cluster.
 pub(super) struct Bound {
@@ -20,20 +20,23 @@ pub(super) struct Bound {
 pub(super) struct Listeners {
     pub(super) main: Bound,
     pub(super) preview: Bound,
+    pub(super) metrics: Option<Bound>,
     /// In the order of [`Role::SERVICES`].
     pub(super) grpc: [Bound; 4],
 }
 
-/// Which of the three settings the operator wrote down.
+/// Which of the four settings the operator wrote down.
 pub(super) struct Explicit {
     main: bool,
     preview: bool,
+    metrics: bool,
     grpc: bool,
 }
 
 impl Explicit {
     pub(super) fn of(env: &Env) -> Self {
-        Self { main: env.is_set(LISTEN), preview: env.is_set(PREVIEW_LISTEN), grpc: env.is_set(GRPC_LISTEN) }
+        let is_set = |name| env.is_set(name);
+        Self { main: is_set(LISTEN), preview: is_set(PREVIEW_LISTEN), metrics: is_set(METRICS_LISTEN), grpc: is_set(GRPC_LISTEN) }
     }
 }
 
@@ -49,6 +52,10 @@ impl Listeners {
         Ok(Self {
             main: bind(LISTEN, cluster.main, explicit.main).await?,
             preview: bind(PREVIEW_LISTEN, cluster.preview, explicit.preview).await?,
+            metrics: match cluster.metrics {
+                Some(address) => Some(bind(METRICS_LISTEN, address, explicit.metrics).await?),
+                None => None,
+            },
             grpc: [grpc(0).await?, grpc(1).await?, grpc(2).await?, grpc(3).await?],
         })
     }
@@ -89,7 +96,7 @@ mod tests {
 
     #[tokio::test]
     async fn port_zero_is_four_free_ports() {
-        let any = [LISTEN, PREVIEW_LISTEN, GRPC_LISTEN].map(|name| (name, "127.0.0.1:0"));
+        let any = [LISTEN, PREVIEW_LISTEN, METRICS_LISTEN, GRPC_LISTEN].map(|name| (name, "127.0.0.1:0"));
         // Without a secret reading it would make one, in a folder beside the source.
         let secret = ("BACKLOT_CLUSTER_SECRET", "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7");
         let mut env = Env::of(any.into_iter().chain([secret]));

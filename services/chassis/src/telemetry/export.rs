@@ -7,7 +7,7 @@ use opentelemetry_otlp::{ExporterBuildError, MetricExporter, SpanExporter as Otl
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
-    metrics::{MeterProviderBuilder, SdkMeterProvider},
+    metrics::{Instrument, MeterProviderBuilder, SdkMeterProvider, Stream},
     trace::{Sampler, SdkTracerProvider, SpanData, SpanExporter, TracerProviderBuilder},
 };
 use tokio::runtime::Runtime;
@@ -31,7 +31,9 @@ pub(super) fn build(config: &Config, role: &'static str) -> Export {
     let resource = resource(role, &config.environment);
     let mut export = Export {
         traces: sampled(config).with_resource(resource.clone()),
-        metrics: SdkMeterProvider::builder().with_resource(resource),
+        metrics: SdkMeterProvider::builder()
+            .with_resource(resource)
+            .with_view(|_: &Instrument| Stream::builder().with_cardinality_limit(super::SERIES).build().ok()),
         runtime: None,
         problem: None,
     };

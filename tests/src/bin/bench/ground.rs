@@ -101,7 +101,7 @@ impl Ground {
         let endpoints: Endpoints = serde_json::from_str(&endpoints)?;
         let person = Person::sign_up(&process.url).await?;
         let database = PgPool::connect(&self.postgres.url(&format!("{name}_project_storage"))).await?;
-        Ok(Cluster { process, person, grpc: endpoints.grpc, database })
+        Ok(Cluster { process, person, metrics: endpoints.metrics_url.context("no metrics")?, grpc: endpoints.grpc, database })
     }
 
     /// One more agent-streaming on a free port, beside the one of a cluster.
@@ -156,6 +156,8 @@ impl Ground {
 pub(crate) struct Cluster {
     pub(crate) process: Process,
     pub(crate) person: Person,
+    /// Where its metrics are.
+    pub(crate) metrics: String,
     pub(crate) grpc: Grpc,
     /// The database of project-storage.
     pub(crate) database: PgPool,

@@ -226,7 +226,7 @@ impl Bench<'_> {
 
     async fn queries(&self, target: Target) -> Result<Queries> {
         match target {
-            Target::Backlot => Queries::read(&self.http, &self.cluster.process.url).await,
+            Target::Backlot => Queries::read(&self.http, &self.cluster.metrics).await,
             Target::Pipe | Target::Log => Ok(Queries::default()),
         }
     }

@@ -50,7 +50,7 @@ pub(super) struct Queries {
 
 impl Queries {
     pub(super) async fn read(http: &reqwest::Client, url: &str) -> Result<Self> {
-        let text = http.get(format!("{url}/metrics")).send().await?.error_for_status()?.text().await?;
+        let text = http.get(url).send().await?.error_for_status()?.text().await?;
         Ok(Self::parse(&text))
     }
 

@@ -21,6 +21,7 @@ const FILES: usize = 10;
 pub(super) struct Visitor {
     person: Person,
     project: String,
+    metrics: String,
 }
 
 /// How long answers took, and what the database was asked meanwhile by whomever.
@@ -45,12 +46,12 @@ impl Visitor {
         let changes: Vec<Value> = (0..FILES).map(change).collect();
         let saved = person.post("/api/projects/save", json!({ "draftId": "visited", "changes": changes })).await?;
         let project = saved["project"]["id"].as_str().context("a project")?.to_owned();
-        Ok(Self { person, project })
+        Ok(Self { person, project, metrics: cluster.metrics.clone() })
     }
 
     /// Requests at a steady pace for a while.
     pub(super) async fn visit(&self, time: Duration) -> Result<Visits> {
-        let queries = Queries::read(&self.person.http, &self.person.url).await?;
+        let queries = Queries::read(&self.person.http, &self.metrics).await?;
         let until = Instant::now() + time;
         let mut ticks = interval(PAUSE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -64,7 +65,7 @@ impl Visitor {
             let (is_save, took) = request.await??;
             if is_save { visits.saves.push(took) } else { visits.gets.push(took) }
         }
-        visits.queries = Queries::read(&self.person.http, &self.person.url).await?.since(&queries);
+        visits.queries = Queries::read(&self.person.http, &self.metrics).await?.since(&queries);
         Ok(visits)
     }
 }
