@@ -129,7 +129,7 @@ async fn closed_sign_up_refuses_everybody_but_an_operator_and_signs_in_who_has_a
     let cluster = Cluster::start().await;
     cluster.auth().await.gateway().sign_up("ada@example.org", PASSWORD).await.expect("open");
     let replica = cluster.auth_with(Settings(&[("BACKLOT_SIGNUP", "closed")])).await;
-    let direct = SignUpRequest { email: "eve@example.org".into(), password: PASSWORD.into(), display_name: String::new() };
+    let direct = SignUpRequest { email: "eve@example.org".into(), password: PASSWORD.into(), ..SignUpRequest::default() };
     for (who, fault) in [
         ("a browser", replica.gateway().sign_up("eve@example.org", PASSWORD).await.expect_err("closed")),
         ("a known address", replica.gateway().sign_up("ada@example.org", PASSWORD).await.expect_err("closed")),
