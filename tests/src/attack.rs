@@ -36,14 +36,16 @@ pub struct Target {
 pub struct Scale {
     /// Times what the reports had.
     pub times: usize,
+    /// How long the bystander is watched before it.
+    pub idle: Duration,
     /// How long an attack that can go on goes on.
     pub lasts: Duration,
 }
 
 /// The form for every build.
-pub const SHORT: Scale = Scale { times: 1, lasts: Duration::from_secs(2) };
+pub const SHORT: Scale = Scale { times: 1, idle: Duration::from_secs(1), lasts: Duration::from_secs(2) };
 /// The form of `make chaos ATTACK=1`.
-pub const LONG: Scale = Scale { times: 4, lasts: Duration::from_secs(15) };
+pub const LONG: Scale = Scale { times: 4, idle: Duration::from_secs(2), lasts: Duration::from_secs(10) };
 
 impl Target {
     /// # Errors
@@ -174,7 +176,7 @@ pub async fn stand(
 /// A call of the bystander failed, or the cluster did not give back what it held.
 pub async fn run(attack: &Attack, target: &Target, bystander: &Bystander, scale: Scale) -> Result<Outcome> {
     let before = held::settled(target.process, None).await;
-    let idle = bystander.watch(tokio::time::sleep(scale.lasts)).await.0;
+    let idle = bystander.watch(tokio::time::sleep(scale.idle)).await.0;
     let peak = held::Peak::start(target.process);
     let (attacked, outcome) = bystander.watch((attack.run)(target, scale)).await;
     let peak = peak.stop().await;

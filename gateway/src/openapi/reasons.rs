@@ -34,7 +34,7 @@ const CODES: [(ErrorCode, &[&str]); 10] = [
         ],
     ),
     (Unauthenticated, &["TOKEN_MISSING", "TOKEN_INVALID", "SESSION_ENDED", "SESSION_AMBIGUOUS", "BAD_CREDENTIALS"]),
-    (Forbidden, &["CROSS_ORIGIN", "ROLE_REQUIRED"]),
+    (Forbidden, &["CROSS_ORIGIN", "ROLE_REQUIRED", "SIGNUP_CLOSED"]),
     (
         NotFound,
         &[
@@ -131,7 +131,7 @@ const FOLLOWING: &[&str] = &["TURN_NOT_FOUND", "CURSOR_AHEAD", "CURSOR_EXPIRED"]
 
 /// What an operation has beside that, by its id.
 const OWN: [(&str, &[&[&str]]); 34] = [
-    ("SignUp", &[&["WEAK_PASSWORD", "EMAIL_TAKEN"]]),
+    ("SignUp", &[&["WEAK_PASSWORD", "EMAIL_TAKEN", "SIGNUP_CLOSED"]]),
     ("SignIn", &[&["BAD_CREDENTIALS"]]),
     ("SignOut", &[&["TOKEN_MISSING"]]),
     ("GetSession", &[]),
@@ -145,7 +145,7 @@ const OWN: [(&str, &[&[&str]]); 34] = [
     ("DeleteProject", &[&["PROJECT_NOT_FOUND", "ROLE_REQUIRED", "METHOD_NOT_ALLOWED"]]),
     ("SaveProject", &[STORING, SAVING]),
     ("SaveProjectInPath", &[STORING, SAVING]),
-    ("LoadProject", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND"]]),
+    ("LoadProject", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND", "PAGE_TOKEN_INVALID"]]),
     ("ListFiles", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND"]]),
     ("GetFile", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND", "FILE_NOT_FOUND", "INVALID_PATH"]]),
     ("ListRevisions", &[&["PROJECT_NOT_FOUND", "PAGE_TOKEN_INVALID"]]),

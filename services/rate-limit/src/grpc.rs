@@ -18,8 +18,10 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     counter::Ask,
+    decision::Decision,
     error::{Error, SERVICE},
     limiter::{Limiter, Verdict},
+    network,
     policy::{Policies, Policy, Rule},
 };
 
@@ -42,7 +44,11 @@ pub(crate) struct Service {
 impl RateLimitService for Service {
     async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
         let asks = decode(&self.policies, request.into_inner().checks).map_err(status)?;
-        let verdict = self.limiter.check(&asks).await;
+        let around: Vec<(usize, Ask)> =
+            asks.iter().enumerate().flat_map(|(at, ask)| network::around(ask).into_iter().map(move |wider| (at, wider))).collect();
+        let all: Vec<Ask> = asks.iter().cloned().chain(around.iter().map(|(_, wider)| wider.clone())).collect();
+        let mut verdict = self.limiter.check(&all).await;
+        join(&mut verdict, asks.len(), around.iter().map(|(at, _)| *at));
         Ok(Response::new(encode(&asks, &verdict)))
     }
 
@@ -84,6 +90,16 @@ fn decode(policies: &Policies, checks: Vec<PolicyCheck>) -> Result<Vec<Ask>, Err
     match unknown {
         Some(name) => Err(Error::UnknownPolicy(name.clone())),
         None => Ok(asks),
+    }
+}
+
+/// Makes the decisions of the networks part of those of the asks that they are around: what a network refuses is refused.
+fn join(verdict: &mut Verdict, asks: usize, around: impl Iterator<Item = usize>) {
+    let wider = verdict.decisions.split_off(asks);
+    for (at, of_network) in around.zip(wider).filter(|(_, decision)| !decision.allowed) {
+        let decision = &mut verdict.decisions[at];
+        let longest = (decision.retry_after.max(of_network.retry_after), decision.reset_after.max(of_network.reset_after));
+        *decision = Decision { allowed: false, remaining: 0, retry_after: longest.0, reset_after: longest.1 };
     }
 }
 

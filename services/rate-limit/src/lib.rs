@@ -4,6 +4,7 @@
 //! In reading order:
 //!
 //! - [`policy`]: what a policy is, the shipped ones and the file that changes them; [`decision`]: what one says.
+//! - [`network`]: IPv6 addresses and what is around them.
 //! - [`window`], [`gcra`]: the two algorithms, pure; the oracles of the script.
 //! - [`counter`]: where units are counted: [`counter::memory`], [`counter::redis`] with `check.lua`.
 //! - [`limiter`]: Redis where there is one, the process while it is away.
@@ -18,6 +19,7 @@ pub mod window;
 pub mod counter;
 
 pub mod limiter;
+pub mod network;
 
 pub mod config;
 mod error;

@@ -44,6 +44,18 @@ impl Policy {
             Rule::Gcra(rate) => rate.burst,
         }
     }
+
+    /// The same policy with so many times its units.
+    #[must_use]
+    pub fn times(&self, factor: u32) -> Self {
+        let rule = match self.rule {
+            Rule::SlidingLog(window) => Rule::SlidingLog(Window { limit: window.limit.saturating_mul(factor), ..window }),
+            Rule::Gcra(rate) => {
+                Rule::Gcra(Rate { interval: (rate.interval / u64::from(factor)).max(1), burst: rate.burst.saturating_mul(factor) })
+            }
+        };
+        Self { limit: self.limit.saturating_mul(factor), rule, ..self.clone() }
+    }
 }
 
 /// The policies in force, in the order of the file: what ships first.

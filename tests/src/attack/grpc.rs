@@ -1,6 +1,6 @@
 //! Attacks on the services' own listeners, by a stranger without a token.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -10,6 +10,8 @@ use super::{
     wire::{Frames, call, prefix},
 };
 
+/// A connection ends a moment after what made it end.
+const CLOSED_WITHIN: Duration = Duration::from_secs(30);
 const WINDOW: u32 = 65_535;
 /// More than all slots of a service.
 const UNFINISHED: usize = 1_030;
@@ -79,7 +81,7 @@ pub(super) async fn reset_streams(target: &Target, scale: Scale) -> Result<()> {
                 tokio::task::yield_now().await;
             }
         }
-        closed += usize::from(left > 0);
+        closed += usize::from(frames.ends_within(CLOSED_WITHIN).await);
     }
     ensure!(closed > 0, "no connection was closed for its resets");
     Ok(())

@@ -1,6 +1,9 @@
 //! Connections of an attacker: from an address of their own, and down to the frames.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -21,7 +24,7 @@ pub const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 pub async fn connect(to: SocketAddr) -> Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.bind(SocketAddr::from((STRANGER, 0)))?;
-    Ok(crate::canary::within(std::time::Duration::from_secs(10), socket.connect(to)).await.context("no connection")??)
+    Ok(crate::canary::within(Duration::from_secs(10), socket.connect(to)).await.context("no connection")??)
 }
 
 /// An HTTP/2 connection of the stranger's. It lives until it is dropped or the other end closes it.
@@ -43,6 +46,11 @@ impl Frames {
         // An error ends the connection; the attack notices by itself.
         let driving = chassis::task::spawn(async move { _ = connection.await });
         Ok(Self { send, driving })
+    }
+
+    /// Whether the other end ends the connection in time.
+    pub async fn ends_within(mut self, time: Duration) -> bool {
+        crate::canary::within(time, &mut self.driving).await.is_ok()
     }
 
     /// Whether the other end has ended the connection.

@@ -23,7 +23,36 @@ macro_rules! over_both {
     };
 }
 
-over_both!(the_fourth_turn_in_a_minute_waits, all_or_nothing, a_look_takes_nothing, racing_callers_get_the_limit);
+over_both!(
+    the_fourth_turn_in_a_minute_waits,
+    all_or_nothing,
+    a_look_takes_nothing,
+    racing_callers_get_the_limit,
+    networks_around_an_address_have_limits,
+);
+
+/// The policy `auth` allows five; who has a whole network could ask from thousands of addresses.
+async fn networks_around_an_address_have_limits(settings: &[(&str, &str)]) {
+    let running = start(settings).await;
+    let mut client = running.client(Caller::Auth);
+    let mut passed = async |subject: &dyn Fn(u32) -> String| {
+        let mut passed = 0;
+        for at in 0..40 {
+            let answer =
+                check(&mut client, vec![ask("auth", &subject(at)), ask("general", &format!("user:{at}"))]).await.expect("an answer");
+            assert_eq!(answer.decisions.len(), 2);
+            assert!(answer.allowed || (answer.decisions[0].remaining == 0 && seconds(answer.retry_after.as_ref()) > 1.0));
+            passed += u32::from(answer.allowed);
+        }
+        passed
+    };
+    assert_eq!(passed(&|at| format!("address:2001:db8:1:100::{at:x}")).await, 10, "other subjects, of one network");
+    assert_eq!(passed(&|_| "address:2001:db8:2:100::/64".to_owned()).await, 5);
+    assert_eq!(passed(&|at| format!("address:2001:db8:3:1{at:02x}::/64")).await, 10);
+    assert_eq!(passed(&|at| format!("address:2001:db8:4:{at:02x}00::/64")).await, 20);
+    assert_eq!(passed(&|at| format!("address:2001:db8:1{at:02x}:1::/64")).await, 40);
+    running.stop().await;
+}
 
 async fn the_fourth_turn_in_a_minute_waits(settings: &[(&str, &str)]) {
     let running = start(settings).await;
