@@ -5,7 +5,7 @@ use chassis::testing;
 use e2e::{Cluster, Person, grpc};
 use futures::future::try_join_all;
 use proto::{
-    agent_streaming::{StartTurnRequest, agent_streaming_service_client::AgentStreamingServiceClient},
+    agent_streaming::{ListAgentsRequest, StartTurnRequest, agent_streaming_service_client::AgentStreamingServiceClient},
     error::Fault,
 };
 use reqwest::{Method, StatusCode};
@@ -14,16 +14,23 @@ use tonic::Code;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fourth_turn_of_a_minute_is_refused_in_process() -> Result<()> {
-    fourth_turn(&Cluster::with(&[("BACKLOT_POLICIES", "")]).await?).await
+    fourth_turn(&[]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fourth_turn_of_a_minute_is_refused_with_redis() -> Result<()> {
     let redis = testing::redis().await;
-    fourth_turn(&Cluster::with(&[("BACKLOT_POLICIES", ""), ("REDIS_URL", &redis.url)]).await?).await
+    fourth_turn(&[("REDIS_URL", &redis.url)]).await
 }
 
-async fn fourth_turn(cluster: &Cluster) -> Result<()> {
+/// All policies but this one are as they ship: it would refuse before `agent` does.
+const GENERAL: &str = "policies: [{ name: general, limit: 10000, window: 1s }]";
+
+async fn fourth_turn(settings: &[(&str, &str)]) -> Result<()> {
+    let policies = tempfile::NamedTempFile::new()?;
+    std::fs::write(&policies, GENERAL)?;
+    let policies = policies.path().to_string_lossy();
+    let cluster = &Cluster::with(&[&[("BACKLOT_POLICIES", &*policies)], settings].concat()).await?;
     let person = cluster.person().await?.with_token().await?;
     let body = |key: &str| json!({ "draftId": "d", "prompt": "a counter", "idempotencyKey": key });
     let first = person.post("/api/turns", body("k1")).await?;
@@ -61,6 +68,24 @@ async fn over_grpc(cluster: &Cluster, person: &Person) -> Result<()> {
     assert_eq!((status.code(), fault.reason.as_str()), (Code::ResourceExhausted, "RATE_LIMITED"));
     assert_eq!(fault.quota.first().map(|q| q.policy.as_str()), Some("agent"));
     assert!(fault.retry_after.is_some_and(|wait| !wait.is_zero()));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_without_the_gateway_is_counted_by_general() -> Result<()> {
+    let cluster = Cluster::with(&[("BACKLOT_POLICIES", "")]).await?;
+    let person = cluster.person().await?;
+    let token = person.access_token().await?;
+    let mut client = AgentStreamingServiceClient::new(grpc::connect(&cluster.grpc["agent-streaming"]).await?);
+    let mut refused = None;
+    // Signing up and the token were counted too.
+    for _ in 0..11 {
+        let mut request = tonic::Request::new(ListAgentsRequest::default());
+        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse()?);
+        refused = refused.or(client.list_agents(request).await.err());
+    }
+    let fault = Fault::from_status(&refused.context("nothing was refused")?);
+    assert_eq!((fault.reason.as_str(), fault.quota.first().map(|q| q.policy.as_str())), ("RATE_LIMITED", Some("general")));
     Ok(())
 }
 
