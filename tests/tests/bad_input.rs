@@ -37,6 +37,7 @@ const LIMITS: &[(&str, usize)] = &[
     ("LoadProjectRequest.project_id", 36),
     ("LoadProjectRequest.draft_id", 128),
     ("LoadProjectRequest.revision", 40),
+    ("LoadProjectRequest.page_token", 0),
     ("ListFilesRequest.revision", 40),
     ("GetFileRequest.revision", 40),
     ("ListRevisionsRequest.page_token", 0),
