@@ -194,7 +194,7 @@ async fn the_edge_counts_those_who_are_not_of_the_cluster() {
 }
 
 #[tokio::test]
-async fn a_connection_whose_calls_are_in_vain_is_closed() {
+async fn a_connection_that_wastes_calls_is_closed() {
     let service = Service::start(&[UNLIMITED, ("BACKLOT_MAX_RESETS", "50")]).await;
     let stranger = service.stranger().await;
     let mut gateway = service.gateway();

@@ -1,5 +1,5 @@
 //! The policy `general`: how often one person, or else one address, may ask at all. When rate-limit cannot be asked the request
-//! passes: [`crate::edge`] is the floor, and what is dear (sign-in, saves, turns) is checked by its owner, who refuses then.
+//! passes: [`crate::edge`] is the floor, and what is expensive (sign-in, saves, turns) is checked by its owner, who refuses then.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

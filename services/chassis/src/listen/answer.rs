@@ -105,7 +105,7 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.waits(false);
         if !self.whole {
-            self.connection.in_vain();
+            self.connection.count_wasted();
         }
         self.connection.0.load.send_modify(|l| l.open -= 1);
     }

@@ -30,7 +30,7 @@ use crate::share::{Exhausted, Holder, Share, Shares, networks};
 
 /// A graceful close that the client does not answer.
 const CLOSE_TIME: Duration = Duration::from_secs(5);
-/// For what a client still has open when it is closed for its requests in vain.
+/// For what a client still has open when it is closed for its wasted requests.
 const LAST_TIME: Duration = Duration::from_secs(30);
 
 /// A connection as requests see it: an extension of each of them.
@@ -44,12 +44,12 @@ pub(super) struct State {
     /// Its other end has shown that it is of the cluster.
     trusted: AtomicBool,
     /// Requests that the client gave up before their answer was whole, or sent too many of.
-    in_vain: AtomicU64,
-    most_in_vain: usize,
+    wasted: AtomicU64,
+    most_wasted: usize,
     /// Cancelled when another connection of the address gets its place.
     replaced: CancellationToken,
-    /// Cancelled when too many requests were in vain.
-    worn: CancellationToken,
+    /// Cancelled when too many requests were wasted.
+    spent: CancellationToken,
     pub(super) load: watch::Sender<Load>,
     pub(super) traffic: Traffic,
 }
@@ -63,15 +63,15 @@ enum Rank {
 }
 
 impl Connection {
-    fn new(number: u64, peer: SocketAddr, most_in_vain: usize) -> Self {
+    fn new(number: u64, peer: SocketAddr, most_wasted: usize) -> Self {
         Self(Arc::new(State {
             number,
             peer,
             trusted: AtomicBool::new(false),
-            in_vain: AtomicU64::new(0),
-            most_in_vain,
+            wasted: AtomicU64::new(0),
+            most_wasted,
             replaced: CancellationToken::new(),
-            worn: CancellationToken::new(),
+            spent: CancellationToken::new(),
             load: watch::Sender::new(Load::default()),
             traffic: Traffic::default(),
         }))
@@ -98,11 +98,11 @@ impl Connection {
         self.0.trusted.load(Ordering::Relaxed)
     }
 
-    /// One more request that was in vain: the client gave it up, or sent it though it sends too many.
-    pub fn in_vain(&self) {
-        let count = self.0.in_vain.fetch_add(1, Ordering::Relaxed) + 1;
-        if !self.is_trusted() && usize::try_from(count).is_ok_and(|count| count > self.0.most_in_vain) {
-            self.0.worn.cancel();
+    /// Counts a wasted request: the client gave it up, or sent it above its limit.
+    pub fn count_wasted(&self) {
+        let count = self.0.wasted.fetch_add(1, Ordering::Relaxed) + 1;
+        if !self.is_trusted() && usize::try_from(count).is_ok_and(|count| count > self.0.most_wasted) {
+            self.0.spent.cancel();
         }
     }
 
@@ -121,7 +121,7 @@ pub(super) struct Connections {
     /// By number, which is by age.
     open: Mutex<BTreeMap<u64, Connection>>,
     shares: Arc<Shares>,
-    most_in_vain: usize,
+    most_wasted: usize,
 }
 
 /// A connection's place, given back when dropped.
@@ -140,7 +140,7 @@ impl Drop for Registered {
 
 impl Connections {
     pub(super) fn new(limits: &Limits) -> Arc<Self> {
-        Arc::new(Self { open: Mutex::default(), shares: Shares::new(limits.connections, limits.percent), most_in_vain: limits.resets })
+        Arc::new(Self { open: Mutex::default(), shares: Shares::new(limits.connections, limits.percent), most_wasted: limits.resets })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Connection>> {
@@ -159,7 +159,7 @@ impl Connections {
         until: Instant,
     ) -> Result<Registered, Exhausted> {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
-        let connection = Connection::new(NUMBER.fetch_add(1, Ordering::Relaxed), peer, self.most_in_vain);
+        let connection = Connection::new(NUMBER.fetch_add(1, Ordering::Relaxed), peer, self.most_wasted);
         let mut share = self.shares.try_take(&Holder { address, ..Holder::default() }, 0)?;
         if let Err(exhausted) = share.try_grow(1) {
             let Some(oldest) = self.replaceable(peer.ip()) else { return Err(exhausted) };
@@ -171,16 +171,14 @@ impl Connections {
     }
 
     fn replaceable(&self, address: IpAddr) -> Option<Connection> {
-        // The widest network: which of the bounds was reached does not matter to whoever is closed.
-        let of = |address: IpAddr| networks(address).pop();
-        let wanted = of(address);
         let open = self.lock();
-        let candidates = open.values().filter(|c| of(c.peer().ip()) == wanted && !c.0.replaced.is_cancelled());
-        candidates
-            .map(|c| (c.rank(), c))
-            .filter(|(rank, _)| *rank < Rank::Kept)
-            .min_by_key(|(rank, c)| (*rank, c.number()))
-            .map(|(_, c)| c.clone())
+        let oldest = |network| {
+            let candidates = open.values().filter(|c| networks(c.peer().ip()).contains(&network) && !c.0.replaced.is_cancelled());
+            let ranked = candidates.map(|c| (c.rank(), c)).filter(|(rank, _)| *rank < Rank::Kept);
+            ranked.min_by_key(|(rank, c)| (*rank, c.number())).map(|(_, c)| c.clone())
+        };
+        // The narrowest network first: a place there is one in each network around it, and neighbours lose nothing.
+        networks(address).into_iter().find_map(oldest)
     }
 }
 
@@ -212,7 +210,7 @@ where
         () = idle(connection, limits) => {}
         () = stalled(connection, limits) => return,
         () = connection.0.replaced.cancelled() => patience = Some(Duration::ZERO),
-        () = connection.0.worn.cancelled() => patience = Some(LAST_TIME),
+        () = connection.0.spent.cancelled() => patience = Some(LAST_TIME),
     }
     serving.as_mut().graceful_shutdown();
     // Requests in work go on; once there are none, the client has a moment to close.
@@ -230,5 +228,35 @@ where
     tokio::select! {
         _ = serving.as_mut() => {}
         () = forsaken => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Env;
+
+    async fn connect(all: &Arc<Connections>, address: &str) -> Result<Registered, Exhausted> {
+        let peer = SocketAddr::new(address.parse().unwrap(), 1);
+        all.register(peer, Some(peer.ip()), Instant::now() + Duration::from_millis(20)).await
+    }
+
+    #[tokio::test]
+    async fn whoever_opens_many_connections_loses_its_own() {
+        let mut env = Env::of([("BACKLOT_MAX_CONNECTIONS", "10"), ("BACKLOT_SHARE_ADDRESS", "40")]);
+        let all = Connections::new(&Limits::read(&mut env));
+        let neighbour = connect(&all, "2001:db8:0:2::1").await.unwrap();
+        let mut held = Vec::new();
+        for at in 1..=4 {
+            held.push(connect(&all, &format!("2001:db8:0:1::{at}")).await.unwrap());
+        }
+        let is_closed = |registered: &Registered| registered.connection.0.replaced.is_cancelled();
+        // Nobody gives the place of the closed connection back here, so the new one does not get it in time.
+        assert!(connect(&all, "2001:db8:0:1::5").await.is_err());
+        assert_eq!(held.iter().map(is_closed).collect::<Vec<_>>(), [true, false, false, false]);
+        assert!(!is_closed(&neighbour));
+        held[1].connection.trust();
+        assert!(connect(&all, "2001:db8:0:1::6").await.is_err());
+        assert_eq!(held.iter().map(is_closed).collect::<Vec<_>>(), [true, false, true, false]);
     }
 }

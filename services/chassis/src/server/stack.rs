@@ -165,7 +165,7 @@ impl Shared {
         let direct = caller == Caller::Direct;
         let call = if direct {
             guard.check(peer).map_err(|wait| {
-                head.connection.in_vain();
+                head.connection.count_wasted();
                 self.too_often(wait)
             })?;
             let holder = Holder { connection: Some(head.connection.number()), address: Some(peer), person: None };
@@ -236,7 +236,7 @@ impl Shared {
         let body = message::whole(body, &mut bounds).await.map_err(|unread| match unread {
             Unread::Refused(fault) => fault,
             Unread::Broken => {
-                head.connection.in_vain();
+                head.connection.count_wasted();
                 self.fault(ErrorCode::InvalidArgument, "BODY_BROKEN", "the message ended early")
             }
         })?;
