@@ -3,7 +3,8 @@
 //!
 //! A coded answer is another representation, so its ETag is another: `"v"` becomes `"v-gzip"`. Handlers know nothing of it: what comes
 //! back in `If-Match` and `If-None-Match` is `"v"` again when it gets to them. Not coded are: what is small or compressed already, parts,
-//! event streams, which must not wait for more, and answers with secrets in them, whose length would tell of them (BREACH).
+//! and answers with secrets in them, whose length would tell of them (BREACH). Event streams are coded only for clients that refuse the
+//! plain form (`identity;q=0`), since all browsers offer codings; the library then hands on what it has whenever no event is waiting.
 
 use axum::{
     Router,
@@ -21,6 +22,8 @@ use crate::media::thousandths;
 const CODINGS: [&str; 3] = ["zstd", "br", "gzip"];
 /// What is shorter fits into one packet anyway.
 const SHORTEST: u64 = 1024;
+/// The forms of an event stream.
+const STREAMS: [&str; 2] = ["text/event-stream", "application/x-ndjson"];
 /// Types that are text, whatever they are called.
 const TEXTS: [&str; 12] = [
     "application/json",
@@ -39,11 +42,27 @@ const TEXTS: [&str; 12] = [
 
 /// Has answers coded as clients want them.
 pub(crate) fn coded(router: Router) -> Router {
-    router.layer(CompressionLayer::new().compress_when(Worth)).layer(from_fn(negotiate))
+    router.layer(from_fn(mark)).layer(CompressionLayer::new().compress_when(Worth)).layer(from_fn(negotiate))
+}
+
+/// The client takes no plain answer; an extension of the request, then of its answer.
+#[derive(Debug, Clone, Copy)]
+struct PlainRefused;
+
+async fn mark(request: Request, next: Next) -> Response {
+    let refused = request.extensions().get::<PlainRefused>().copied();
+    let mut response = next.run(request).await;
+    if let Some(refused) = refused {
+        response.extensions_mut().insert(refused);
+    }
+    response
 }
 
 async fn negotiate(mut request: Request, next: Next) -> Response {
     let may_be_coded = !is_secret(request.method(), request.uri().path());
+    if refuses_plain(request.headers()) {
+        request.extensions_mut().insert(PlainRefused);
+    }
     let headers = request.headers_mut();
     let coding = wanted(headers).filter(|_| may_be_coded);
     // One or none: the layer would answer 406 to a client that takes nothing, after the handler has done its work.
@@ -72,8 +91,7 @@ fn is_secret(method: &Method, path: &str) -> bool {
 
 /// What `Accept-Encoding` likes best of what there is; none if that is the plain answer.
 fn wanted(headers: &HeaderMap) -> Option<&'static str> {
-    let lines = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|line| line.to_str().ok());
-    let weights: Vec<(&str, u16)> = lines.flat_map(|line| line.split(',')).filter_map(weighed).collect();
+    let weights = weights(headers);
     let of = |coding: &str| {
         let named = |wanted: &str| weights.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, weight)| *weight);
         // An old name of the same.
@@ -85,6 +103,16 @@ fn wanted(headers: &HeaderMap) -> Option<&'static str> {
     let weight = |coding: &'static str| of(coding).filter(|weight| *weight > 0).map(|weight| (weight, coding));
     let best = CODINGS.into_iter().filter_map(weight).reduce(|best, next| if next.0 > best.0 { next } else { best });
     best.filter(|(weight, _)| *weight >= plain).map(|(_, coding)| coding)
+}
+
+fn refuses_plain(headers: &HeaderMap) -> bool {
+    weights(headers).iter().any(|(name, weight)| name.eq_ignore_ascii_case("identity") && *weight == 0)
+}
+
+/// The codings of `Accept-Encoding`, each with its weight in thousandths.
+fn weights(headers: &HeaderMap) -> Vec<(&str, u16)> {
+    let lines = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).filter_map(weighed).collect()
 }
 
 fn weighed(item: &str) -> Option<(&str, u16)> {
@@ -126,10 +154,13 @@ impl Predicate for Worth {
     fn should_compress<B: Body>(&self, response: &axum::http::Response<B>) -> bool {
         let text = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or_default();
         let kind = text(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        let is_stream = kind == "text/event-stream" || text(header::CACHE_CONTROL).contains("no-transform");
+        let is_stream = STREAMS.contains(&kind.as_str()) || text(header::CACHE_CONTROL).contains("no-transform");
+        if is_stream {
+            return response.extensions().get::<PlainRefused>().is_some();
+        }
         let is_text = kind.starts_with("text/") || TEXTS.contains(&kind.as_str()) || kind.starts_with("font/ttf") || kind == "font/otf";
         let length = response.body().size_hint().exact().or_else(|| text(header::CONTENT_LENGTH).parse().ok());
-        is_text && !is_stream && length.is_none_or(|length| length >= SHORTEST)
+        is_text && length.is_none_or(|length| length >= SHORTEST)
     }
 }
 
@@ -169,6 +200,25 @@ mod tests {
             assert_eq!(wanted(&headers), coding, "{sent}");
         }
         assert_eq!(wanted(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_stream_is_coded_for_who_takes_no_plain_one() {
+        for (sent, refused) in
+            [("gzip, identity;q=0", true), ("br, IDENTITY ; q=0.0", true), ("gzip, br, zstd", false), ("identity;q=0.1", false)]
+        {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT_ENCODING, sent.parse().unwrap());
+            assert_eq!(refuses_plain(&headers), refused, "{sent}");
+            for kind in STREAMS {
+                let mut response = axum::http::Response::new(axum::body::Body::from("data: {}"));
+                response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+                if refused {
+                    response.extensions_mut().insert(PlainRefused);
+                }
+                assert_eq!(Worth.should_compress(&response), refused, "{kind}");
+            }
+        }
     }
 
     #[test]

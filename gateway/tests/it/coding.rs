@@ -1,29 +1,26 @@
-use std::convert::Infallible;
+use std::{convert::Infallible, pin::pin};
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use http_body_util::BodyExt as _;
 use reqwest::{Client, Method, Response, StatusCode, header};
 use tower::{ServiceExt as _, service_fn};
 use tower_http::decompression::Decompression;
 
-use crate::harness::start;
+use crate::{
+    harness::{PATIENCE, start},
+    script::Step,
+    stream::house,
+};
 
-/// What a browser makes of the body.
+/// The body as a browser reads it.
+async fn plain(response: Response) -> impl HttpBody<Data = Bytes, Error: std::fmt::Debug> {
+    let mut answer = Some(axum::http::Response::from(response));
+    let service = service_fn(move |_: axum::http::Request<Body>| std::future::ready(Ok::<_, Infallible>(answer.take().unwrap())));
+    Decompression::new(service).oneshot(axum::http::Request::new(Body::empty())).await.unwrap().into_body()
+}
+
 async fn decoded(response: Response) -> Bytes {
-    let coding = response.headers().get(header::CONTENT_ENCODING).cloned();
-    let bytes = response.bytes().await.unwrap();
-    let answer = service_fn(move |_: axum::http::Request<Body>| {
-        let (coding, bytes) = (coding.clone(), bytes.clone());
-        async move {
-            let mut response = axum::http::Response::new(Body::from(bytes));
-            if let Some(coding) = coding {
-                response.headers_mut().insert(header::CONTENT_ENCODING, coding);
-            }
-            Ok::<_, Infallible>(response)
-        }
-    });
-    let response = Decompression::new(answer).oneshot(axum::http::Request::new(Body::empty())).await.unwrap();
-    response.into_body().collect().await.unwrap().to_bytes()
+    plain(response).await.collect().await.unwrap().to_bytes()
 }
 
 fn said(response: &Response, name: &str) -> String {
@@ -66,6 +63,24 @@ async fn answers_are_coded_as_clients_want_them() {
         assert_eq!(length, None, "{at}: the length of the plain answer");
         let (coded, plain) = (decoded(answer).await, plain.bytes().await.unwrap());
         assert!(coded == plain && plain.len() > 1000, "{at}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_is_coded_when_it_is_asked_for_and_holds_no_event_back() {
+    // The first message has a few events; then nothing comes and nothing ends.
+    let act = || vec![Step::Events(1..=3), Step::Hang];
+    for (wish, coding) in
+        [("gzip, br, zstd", ""), ("gzip, identity;q=0", "gzip"), ("br, identity;q=0", "br"), ("zstd, identity;q=0", "zstd")]
+    {
+        let house = house(vec![act()], &[]).await;
+        let answer = house.events("").header(header::ACCEPT_ENCODING, wish).send().await.unwrap();
+        assert_eq!(said(&answer, "content-encoding"), coding, "{wish}");
+        let (mut body, mut text) = (pin!(plain(answer).await), String::new());
+        while !text.contains("id: 3") {
+            let frame = tokio::time::timeout(PATIENCE, body.frame()).await.unwrap_or_else(|_| panic!("{wish}: held back after {text}"));
+            text.push_str(std::str::from_utf8(&frame.unwrap().unwrap().into_data().unwrap()).unwrap());
+        }
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) async fn house(acts: Vec<Vec<Step>>, settings: &[(&str, &str)]) -> Ho
 }
 
 impl House {
-    fn events(&self, query: &str) -> RequestBuilder {
+    pub(crate) fn events(&self, query: &str) -> RequestBuilder {
         Client::new().get(self.gateway.url(&format!("/api/turns/{TURN}/events{query}"))).bearer_auth(&self.token)
     }
 
