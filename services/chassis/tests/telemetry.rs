@@ -11,7 +11,7 @@ use chassis::{config::Env, postgres, task, telemetry, testing::eventually};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 use sink::Sink;
-use tracing::{Instrument as _, info_span};
+use tracing::{Instrument as _, info_span, level_filters::LevelFilter};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -29,6 +29,8 @@ fn one_trace_and_no_secret_leave_the_process() {
     let config = telemetry::Config::read(&mut env);
     env.check().unwrap();
     let guard = telemetry::init(&config, "backlot");
+    // Or each of the many spans that h2 has at TRACE costs as much as one that is exported.
+    assert_eq!(LevelFilter::current(), LevelFilter::INFO, "a filter or a layer says nothing of its levels");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let trace_id = runtime.block_on(work());
     runtime.block_on(eventually(LIMIT, || async { (sentry.bodies().len() >= 2).then_some(()) }));

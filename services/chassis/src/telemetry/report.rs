@@ -40,7 +40,8 @@ where
 {
     // A panic has been reported by its hook, with its stack; its log line would be the same event again.
     // What a collector that is away costs is for the log alone.
-    let reported = filter_fn(|metadata: &Metadata<'_>| metadata.target() != PANIC && !is_exporter(metadata));
+    let reported =
+        filter_fn(|metadata: &Metadata<'_>| metadata.target() != PANIC && !is_exporter(metadata)).with_max_level_hint(LevelFilter::ERROR);
     let errors = ErrorLayer::new().with_filter(LevelFilter::ERROR.and(reported));
     errors.and_then(BreadcrumbLayer::new().with_filter(LevelFilter::INFO))
 }
