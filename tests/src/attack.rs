@@ -10,12 +10,14 @@ pub mod wire;
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
+use chassis::testing::give_way;
 use serde_json::{Value, json};
 
 use self::{bystander::Bystander, held::Held};
 use crate::{Person, process::Launch};
 
 /// The cluster that is attacked.
+#[derive(Clone)]
 pub struct Target {
     /// Of the gateway.
     pub url: String,
@@ -83,10 +85,12 @@ async fn large_project(person: &Person) -> Result<String> {
     Ok(project)
 }
 
-/// An attack by name, and what it may leave the bystander.
+type Run = for<'a> fn(&'a Target, Scale) -> futures::future::BoxFuture<'a, Result<()>>;
+
+/// An attack by name.
 pub struct Attack {
     pub name: &'static str,
-    run: for<'a> fn(&'a Target, Scale) -> futures::future::BoxFuture<'a, Result<()>>,
+    run: Run,
 }
 
 macro_rules! attacks {
@@ -170,20 +174,31 @@ pub async fn stand(
     Ok(outcomes)
 }
 
+/// Runs an attack on a thread that gives way to all others: a stranger's machine would be another one.
+async fn apart(run: Run, target: Target, scale: Scale) -> Result<()> {
+    let (done, outcome) = tokio::sync::oneshot::channel();
+    let attack = move || {
+        let runtime = give_way().and_then(|()| tokio::runtime::Builder::new_current_thread().enable_all().build());
+        _ = done.send(runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(run(&target, scale))));
+    };
+    std::thread::Builder::new().name("stranger".to_owned()).spawn(attack)?;
+    outcome.await?
+}
+
 /// Runs one attack beside a bystander.
 ///
 /// # Errors
 /// A call of the bystander failed, or the cluster did not give back what it held.
 pub async fn run(attack: &Attack, target: &Target, bystander: &Bystander, scale: Scale) -> Result<Outcome> {
-    let before = held::settled(target.process, None).await;
+    let before = held::settled(target.process, None).await?;
     let idle = bystander.watch(tokio::time::sleep(scale.idle)).await.0;
     let peak = held::Peak::start(target.process);
-    let (attacked, outcome) = bystander.watch((attack.run)(target, scale)).await;
+    let (attacked, outcome) = bystander.watch(apart(attack.run, target.clone(), scale)).await;
     let peak = peak.stop().await;
     outcome.with_context(|| format!("{}: the attack could not be made", attack.name))?;
     ensure!(idle.failures.is_empty(), "{}: before the attack: {:?}", attack.name, idle.failures);
     ensure!(attacked.failures.is_empty(), "{}: {} calls, failed: {:?}", attack.name, attacked.calls(), attacked.failures);
     ensure!(attacked.calls() > 0, "{}: the bystander made no call", attack.name);
-    let after = held::settled(target.process, Some(before)).await;
+    let after = held::settled(target.process, Some(before)).await.with_context(|| attack.name)?;
     Ok(Outcome { idle, attacked, before, peak, after })
 }

@@ -37,6 +37,14 @@ pub fn die_with_parent(command: &mut Command) {
     sys::die_with_parent(command, libc::SIGKILL);
 }
 
+/// Gives the calling thread the lowest priority: it runs when nobody else wants to.
+///
+/// # Errors
+/// The system refuses.
+pub fn give_way() -> io::Result<()> {
+    sys::give_way()
+}
+
 /// What may be sent to a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {

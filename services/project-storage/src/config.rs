@@ -17,13 +17,15 @@ pub struct Config {
     pub rate_limit_url: http::Uri,
     /// Bytes of trees and files that are kept in memory.
     pub cache_bytes: u64,
+    /// Pages of whole projects that are read at the same time.
+    pub loads: usize,
     /// What one account may have.
     pub quotas: Quotas,
 }
 
 impl Config {
     pub fn read(env: &mut Env) -> Self {
-        Self {
+        let config = Self {
             server: server::Config::read(env),
             database: postgres::Config::read(env, crate::error::SERVICE),
             cluster_secret: ClusterSecret::read(env, Caller::ProjectStorage),
@@ -34,6 +36,7 @@ impl Config {
                 "134217728",
                 "bytes of trees and files that project-storage keeps in memory",
             ),
+            loads: env.get("BACKLOT_LOADS_IN_WORK", "4", "pages of whole projects that project-storage reads at the same time"),
             quotas: Quotas {
                 projects: env.get("BACKLOT_ACCOUNT_PROJECTS", "1000", "projects that one account may have"),
                 bytes: env.get(
@@ -42,6 +45,10 @@ impl Config {
                     "bytes that the projects of one account may store together, with their history",
                 ),
             },
+        };
+        if config.loads == 0 {
+            env.fault("BACKLOT_LOADS_IN_WORK", "must be at least 1");
         }
+        config
     }
 }

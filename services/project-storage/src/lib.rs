@@ -65,6 +65,7 @@ use chassis::{
     page::PageTokens,
     postgres,
     server::{ServeError as ServerError, Server},
+    share::Shares,
     task::Tasks,
 };
 pub use config::Config;
@@ -88,6 +89,8 @@ pub struct Storage {
     pub(crate) limiter: RateLimitServiceClient<ServiceChannel>,
     pub(crate) pages: PageTokens,
     pub(crate) quotas: Quotas,
+    /// Pages of whole projects that are being read.
+    pub(crate) loads: Arc<Shares>,
 }
 
 /// Why the service could not start or ended by itself.
@@ -114,6 +117,7 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
         limiter: RateLimitServiceClient::new(limiter),
         pages: PageTokens::new(secret),
         quotas: config.quotas,
+        loads: Shares::new(config.loads, config.server.limits.percent),
     });
 
     let tasks = Tasks::new();

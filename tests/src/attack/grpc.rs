@@ -1,18 +1,15 @@
 //! Attacks on the services' own listeners, by a stranger without a token.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 
 use super::{
     Scale, Target,
-    wire::{Frames, call, prefix},
+    wire::{self, Frames, WINDOW, call, prefix},
 };
 
-/// A connection ends a moment after what made it end.
-const CLOSED_WITHIN: Duration = Duration::from_secs(30);
-const WINDOW: u32 = 65_535;
 /// More than all slots of a service.
 const UNFINISHED: usize = 1_030;
 
@@ -55,9 +52,10 @@ pub(super) async fn unfinished_messages(target: &Target, scale: Scale) -> Result
         let mut send = frames.send.clone().ready().await?;
         let (answer, mut body) = send.send_request(call(to, path, Some(&token)), false)?;
         // One in two is larger than the plan allows and is refused at once.
-        body.send_data(prefix(if at % 2 == 0 { 100 * 1024 * 1024 } else { 10 * 1024 * 1024 }), false)?;
+        // The other end may have refused already.
+        _ = body.send_data(prefix(if at % 2 == 0 { 100 * 1024 * 1024 } else { 10 * 1024 * 1024 }), false);
         for _ in 0..9 {
-            body.send_data(Bytes::from_static(&[7; 1024 * 1024]), false)?;
+            _ = body.send_data(Bytes::from_static(&[7; 1024 * 1024]), false);
         }
         held.push((frames, answer, body));
     }
@@ -65,24 +63,9 @@ pub(super) async fn unfinished_messages(target: &Target, scale: Scale) -> Result
     Ok(())
 }
 
-/// Streams that are begun and reset, as fast as they can be sent, until the connection is closed; then on the next one.
 pub(super) async fn reset_streams(target: &Target, scale: Scale) -> Result<()> {
     let to = *target.grpc.get("auth").context("no auth")?;
-    let (mut left, began) = (60_000 * scale.times, Instant::now());
-    let mut closed = 0;
-    while left > 0 && began.elapsed() < scale.lasts * 10 {
-        let Ok(frames) = Frames::open(to, WINDOW).await else { continue };
-        while left > 0 && !frames.is_closed() {
-            let Ok(mut send) = frames.send.clone().ready().await else { break };
-            let Ok((_, mut body)) = send.send_request(call(to, "/backlot.auth.v1.AuthService/GetKeySet", None), false) else { break };
-            body.send_reset(h2::Reason::CANCEL);
-            left -= 1;
-            if left.is_multiple_of(100) {
-                tokio::task::yield_now().await;
-            }
-        }
-        closed += usize::from(frames.ends_within(CLOSED_WITHIN).await);
-    }
+    let closed = wire::reset(to, "/backlot.auth.v1.AuthService/GetKeySet", 60_000, scale).await;
     ensure!(closed > 0, "no connection was closed for its resets");
     Ok(())
 }
@@ -96,11 +79,12 @@ pub(super) async fn silent_connections(target: &Target, scale: Scale) -> Result<
 pub(super) async fn unknown_rpcs(target: &Target, scale: Scale) -> Result<()> {
     let to = *target.grpc.get("auth").context("no auth")?;
     let frames = Frames::open(to, WINDOW).await?;
-    let mut answers = Vec::new();
-    for at in 0..2_000 * scale.times {
+    let (mut answers, mut sent, began) = (Vec::new(), 0, Instant::now());
+    while sent < 2_000 * scale.times || began.elapsed() < scale.lasts {
         let Ok(mut send) = frames.send.clone().ready().await else { break };
-        let (answer, _) = send.send_request(call(to, &format!("/x.y{at}/Z"), None), true)?;
+        let (answer, _) = send.send_request(call(to, &format!("/x.y{sent}/Z"), None), true)?;
         answers.push(answer);
+        sent += 1;
         if answers.len() > 100 {
             for answer in answers.drain(..) {
                 _ = answer.await;
@@ -120,7 +104,8 @@ pub(super) async fn open_watches(target: &Target, scale: Scale) -> Result<()> {
         for _ in 0..2_000 {
             let Ok(mut send) = frames.send.clone().ready().await else { break };
             let (answer, mut body) = send.send_request(call(to, "/grpc.health.v1.Health/Watch", None), false)?;
-            body.send_data(prefix(0), true)?;
+            // The other end may have refused already.
+            _ = body.send_data(prefix(0), true);
             answers.push(answer);
         }
         held.push((frames, answers));

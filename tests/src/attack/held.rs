@@ -2,14 +2,15 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use chassis::testing::eventually;
+use anyhow::{Context, Result, ensure};
 use tokio_util::sync::CancellationToken;
 
 /// Connections and caches end by themselves within this time.
 const GONE_WITHIN: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(20);
 /// Descriptors that pools and background work open and close.
 const FILES: usize = 16;
 /// Memory that the allocator and the caches keep.
@@ -32,13 +33,20 @@ impl Held {
 }
 
 /// What is held once as much is given back as there was before.
-pub async fn settled(process: u32, before: Option<Held>) -> Held {
-    eventually(GONE_WITHIN, || async {
-        let now = Held::now(process)?;
-        let back = |before: Held| now.files <= before.files + FILES && now.memory <= before.memory + MEMORY;
-        before.is_none_or(back).then_some(now)
-    })
-    .await
+///
+/// # Errors
+/// It is not given back in time, or the process has ended.
+pub async fn settled(process: u32, before: Option<Held>) -> Result<Held> {
+    let until = Instant::now() + GONE_WITHIN;
+    loop {
+        let now = Held::now(process).context("the process has ended")?;
+        let Some(before) = before else { return Ok(now) };
+        if now.files <= before.files + FILES && now.memory <= before.memory + MEMORY {
+            return Ok(now);
+        }
+        ensure!(Instant::now() < until, "{now:?} is held {GONE_WITHIN:?} after the attack, {before:?} before it");
+        tokio::time::sleep(POLL).await;
+    }
 }
 
 /// The most that was held.
@@ -59,7 +67,7 @@ impl Peak {
                     let mut most = noted.lock().unwrap_or_else(PoisonError::into_inner);
                     *most = Held { files: most.files.max(now.files), memory: most.memory.max(now.memory) };
                 }
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                tokio::time::sleep(POLL).await;
             }
         };
         let watching = chassis::task::spawn(stop.clone().run_until_cancelled_owned(watch));

@@ -11,7 +11,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use super::{
     Scale, Target,
-    wire::{Frames, STRANGER, call, connect},
+    wire::{self, Frames, STRANGER, connect},
 };
 
 /// How long a flood may take to be noticed.
@@ -121,18 +121,9 @@ pub(super) async fn hold_silent(to: SocketAddr, connections: usize, lasts: Durat
     Ok(())
 }
 
-/// Requests that are begun and reset.
 pub(super) async fn reset_requests(target: &Target, scale: Scale) -> Result<()> {
-    let (mut left, began) = (20_000 * scale.times, Instant::now());
-    while left > 0 && began.elapsed() < scale.lasts * 5 {
-        let Ok(frames) = Frames::open(target.main, 65_535).await else { continue };
-        while left > 0 && !frames.is_closed() {
-            let Ok(mut send) = frames.send.clone().ready().await else { break };
-            let Ok((_, mut body)) = send.send_request(call(target.main, "/api/auth/signin", None), false) else { break };
-            body.send_reset(h2::Reason::CANCEL);
-            left -= 1;
-        }
-    }
+    let closed = wire::reset(target.main, "/api/auth/signin", 20_000, scale).await;
+    ensure!(closed > 0, "no connection was closed for its resets");
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
@@ -13,6 +13,13 @@ use tokio::{
     net::{TcpSocket, TcpStream},
     task::JoinHandle,
 };
+
+use super::Scale;
+
+/// What the stranger takes of an answer before it reads.
+pub const WINDOW: u32 = 65_535;
+/// A connection ends a moment after what made it end.
+const CLOSED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Where the stranger comes from.
 pub const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -52,18 +59,34 @@ impl Frames {
     pub async fn ends_within(mut self, time: Duration) -> bool {
         crate::canary::within(time, &mut self.driving).await.is_ok()
     }
-
-    /// Whether the other end has ended the connection.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.driving.is_finished()
-    }
 }
 
 impl Drop for Frames {
     fn drop(&mut self) {
         self.driving.abort();
     }
+}
+
+/// Requests that are begun and reset, as fast as they can be sent, on one connection after the other: at least so many times the
+/// scale, and for as long as it says. Answers how many connections the other end has closed.
+pub async fn reset(to: SocketAddr, path: &str, requests: usize, scale: Scale) -> usize {
+    let (mut left, mut closed, began) = (requests * scale.times, 0, Instant::now());
+    let goes_on = |left: usize| began.elapsed() < scale.lasts || (left > 0 && began.elapsed() < scale.lasts * 10);
+    while goes_on(left) {
+        let Ok(frames) = Frames::open(to, WINDOW).await else { continue };
+        while goes_on(left) {
+            let Ok(mut send) = frames.send.clone().ready().await else { break };
+            let Ok((_, mut body)) = send.send_request(call(to, path, None), false) else { break };
+            // What is reset before it is sent is never sent.
+            tokio::task::yield_now().await;
+            body.send_reset(h2::Reason::CANCEL);
+            left = left.saturating_sub(1);
+        }
+        if goes_on(left) {
+            closed += usize::from(frames.ends_within(CLOSED_WITHIN).await);
+        }
+    }
+    closed
 }
 
 /// The head of a gRPC call.

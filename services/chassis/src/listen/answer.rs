@@ -45,6 +45,7 @@ where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     B: Body<Data = Bytes>,
 {
+    of.connection.0.traffic.request_started();
     let mut open = Open::new(of.connection.clone());
     let windowed = request.version() == Version::HTTP_2;
     request.extensions_mut().insert(of.connection.clone());

@@ -3,8 +3,9 @@
 use std::{
     collections::BTreeMap,
     convert::Infallible,
+    future::poll_fn,
     net::{IpAddr, SocketAddr},
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -16,7 +17,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
@@ -28,10 +29,12 @@ use super::{
 };
 use crate::share::{Exhausted, Holder, Share, Shares, networks};
 
+/// A client that wastes more requests than these, and one a second, is read slowly.
+const MANY_WASTED: u64 = 20;
 /// A graceful close that the client does not answer.
 const CLOSE_TIME: Duration = Duration::from_secs(5);
-/// For what a client still has open when it is closed for its wasted requests.
-const LAST_TIME: Duration = Duration::from_secs(30);
+/// For what a client still has open when it is closed for its wasted requests; there may be many such connections.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A connection as requests see it: an extension of each of them.
 #[derive(Debug, Clone)]
@@ -41,6 +44,7 @@ pub struct Connection(pub(super) Arc<State>);
 pub(super) struct State {
     number: u64,
     peer: SocketAddr,
+    since: Instant,
     /// Its other end has shown that it is of the cluster.
     trusted: AtomicBool,
     /// Requests that the client gave up before their answer was whole, or sent too many of.
@@ -48,8 +52,8 @@ pub(super) struct State {
     most_wasted: usize,
     /// Cancelled when another connection of the address gets its place.
     replaced: CancellationToken,
-    /// Cancelled when too many requests were wasted.
-    spent: CancellationToken,
+    /// Cancelled when too many requests were wasted; nothing more is read then.
+    pub(super) spent: CancellationToken,
     pub(super) load: watch::Sender<Load>,
     pub(super) traffic: Traffic,
 }
@@ -67,6 +71,7 @@ impl Connection {
         Self(Arc::new(State {
             number,
             peer,
+            since: Instant::now(),
             trusted: AtomicBool::new(false),
             wasted: AtomicU64::new(0),
             most_wasted,
@@ -104,6 +109,12 @@ impl Connection {
         if !self.is_trusted() && usize::try_from(count).is_ok_and(|count| count > self.0.most_wasted) {
             self.0.spent.cancel();
         }
+    }
+
+    /// More often than somebody who leaves pages.
+    pub(super) fn wastes(&self) -> bool {
+        let wasted = self.0.wasted.load(Ordering::Relaxed);
+        !self.is_trusted() && wasted > MANY_WASTED + self.0.since.elapsed().as_secs()
     }
 
     fn rank(&self) -> Rank {
@@ -199,18 +210,22 @@ where
         proxied: listener.proxied,
     };
     let answering = Arc::new(answering);
-    let service = tower::service_fn(move |request: Request<Incoming>| answer(Arc::clone(&answering), service.clone(), request));
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        // Counted as it comes in: a tower service would be called only when the request's task runs.
+        answering.connection.0.traffic.request_arrived();
+        answer(Arc::clone(&answering), service.clone(), request)
+    });
     let builder = listener.builder();
     let io = TokioIo::new(Paced::new(stream, limits.write, connection.clone()));
-    let mut serving = pin!(builder.serve_connection(io, TowerToHyperService::new(service)));
-    let mut patience = None;
+    let mut serving = pin!(builder.serve_connection(io, service));
+    let (mut patience, mut close_time) = (None, CLOSE_TIME);
     tokio::select! {
-        _ = serving.as_mut() => return,
+        _ = counted(serving.as_mut(), connection) => return,
         () = stop.cancelled() => {}
         () = idle(connection, limits) => {}
         () = stalled(connection, limits) => return,
-        () = connection.0.replaced.cancelled() => patience = Some(Duration::ZERO),
-        () = connection.0.spent.cancelled() => patience = Some(LAST_TIME),
+        () = connection.0.replaced.cancelled() => (patience, close_time) = (Some(Duration::ZERO), Duration::ZERO),
+        () = connection.0.spent.cancelled() => (patience, close_time) = (Some(FAREWELL), Duration::ZERO),
     }
     serving.as_mut().graceful_shutdown();
     // Requests in work go on; once there are none, the client has a moment to close.
@@ -221,14 +236,20 @@ where
             Some(patience) => _ = tokio::time::timeout(patience, done).await,
             None => done.await,
         }
-        if patience != Some(Duration::ZERO) {
-            tokio::time::sleep(CLOSE_TIME).await;
-        }
+        tokio::time::sleep(close_time).await;
     };
     tokio::select! {
-        _ = serving.as_mut() => {}
+        _ = counted(serving.as_mut(), connection) => {}
         () = forsaken => {}
     }
+}
+
+/// The same future, whose polls are counted.
+fn counted<F: Future>(mut serving: Pin<&mut F>, connection: &Connection) -> impl Future<Output = F::Output> {
+    poll_fn(move |cx| {
+        connection.0.traffic.polled();
+        serving.as_mut().poll(cx)
+    })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use futures::task::AtomicWaker;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -18,6 +19,14 @@ use super::{Connection, Limits};
 
 /// How often a connection is looked at within the time in which a client may take nothing.
 const LOOKS: u32 = 5;
+
+/// So many requests of a connection may wait for their task to run; nothing more is read until one has.
+const MOST_PENDING: u64 = 16;
+/// Bytes that are read in one poll: hyper reads all that there is before it hands on the first request.
+const ALLOWANCE: usize = 8 * 1024;
+/// Bytes that are read at once from a client that wastes requests, some twenty more of them, and how long it waits for the next.
+const WASTEFUL_ALLOWANCE: usize = 1024;
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Requests of one connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,8 +45,43 @@ pub(super) struct Traffic {
     pub(super) waiting: AtomicU32,
     /// Pieces of answers so far.
     pub(super) pieces: AtomicU64,
+    /// How many times the connection's task was polled.
+    polls: AtomicU64,
+    /// Requests that have come in and whose task has not yet run.
+    pending: AtomicU64,
+    /// Reads on once there are fewer.
+    reader: AtomicWaker,
     /// Bytes that the socket has taken so far.
     sent: AtomicU64,
+}
+
+impl Traffic {
+    /// The connection's task is polled.
+    pub(super) fn polled(&self) {
+        self.polls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request has come in.
+    pub(super) fn request_arrived(&self) {
+        self.pending.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Its task runs.
+    pub(super) fn request_started(&self) {
+        self.pending.fetch_sub(1, Ordering::AcqRel);
+        self.reader.wake();
+    }
+
+    /// Ready while there is room for more requests; otherwise the task is woken when there is.
+    fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
+        let has_room = || self.pending.load(Ordering::Acquire) < MOST_PENDING;
+        if has_room() {
+            return Poll::Ready(());
+        }
+        self.reader.register(cx.waker());
+        // Room may have come before the task was registered.
+        if has_room() { Poll::Ready(()) } else { Poll::Pending }
+    }
 }
 
 /// Ends when the connection has been without a request for too long. Who still reads the last answer is not idle, and neither is a
@@ -84,9 +128,17 @@ pub(super) async fn stalled(connection: &Connection, limits: &Limits) {
     }
 }
 
-/// A socket that fails when the other end takes nothing for too long, and counts what it takes.
+/// A socket that fails when the other end takes nothing for too long, counts what it takes, and does not read faster than the
+/// requests that it brings begin to be answered: a client that begins and resets streams as fast as it can send would otherwise
+/// have tasks without number.
 pub(super) struct Paced {
     stream: TcpStream,
+    /// The connection's polls at the last read.
+    polls: u64,
+    /// Bytes that may still be read in this poll.
+    allowance: usize,
+    /// Of a client that wastes requests.
+    pause: Option<Pin<Box<Sleep>>>,
     limit: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
     connection: Connection,
@@ -94,7 +146,7 @@ pub(super) struct Paced {
 
 impl Paced {
     pub(super) fn new(stream: TcpStream, limit: Duration, connection: Connection) -> Self {
-        Self { stream, limit, waiting: None, connection }
+        Self { stream, polls: 0, allowance: ALLOWANCE, pause: None, limit, waiting: None, connection }
     }
 
     fn watch(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -113,11 +165,43 @@ impl Paced {
         ready!(waiting.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
     }
+
+    /// How many bytes may be read now. If none, the task is woken once other tasks have run, or after a pause.
+    fn poll_allowance(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        let polls = self.connection.0.traffic.polls.load(Ordering::Relaxed);
+        if self.connection.wastes() {
+            if self.allowance == 0 {
+                let pause = self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(PAUSE)));
+                ready!(pause.as_mut().poll(cx));
+                self.pause = None;
+                self.allowance = WASTEFUL_ALLOWANCE;
+            }
+        } else if self.polls != polls {
+            self.allowance = ALLOWANCE;
+        } else if self.allowance == 0 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.polls = polls;
+        Poll::Ready(self.allowance)
+    }
 }
 
 impl AsyncRead for Paced {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        // What the client has sent by now may be thousands of requests more.
+        if self.connection.0.spent.is_cancelled() {
+            return Poll::Pending;
+        }
+        ready!(self.connection.0.traffic.poll_room(cx));
+        let allowance = ready!(self.poll_allowance(cx));
+        let room = buf.remaining().min(allowance);
+        let mut piece = ReadBuf::new(buf.initialize_unfilled_to(room));
+        let read = Pin::new(&mut self.stream).poll_read(cx, &mut piece);
+        let filled = piece.filled().len();
+        self.allowance -= filled;
+        buf.advance(filled);
+        read
     }
 }
 

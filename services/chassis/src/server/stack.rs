@@ -133,6 +133,15 @@ impl Shared {
         let path = request.uri().path().trim_start_matches('/').to_owned();
         // Anybody can ask for RPCs that do not exist: all of them have one name.
         let name = if self.rule(&path).is_some() || LIBRARY.contains(&path.as_str()) { path.clone() } else { UNKNOWN.to_owned() };
+        let started = Instant::now();
+        // Before a span is made and the headers are read: a flood costs as little as can be.
+        if !request.headers().contains_key(CALLER_HEADER)
+            && let Err(wait) = guard.check(connection.peer().ip())
+        {
+            connection.count_wasted();
+            metrics::record(self.me.name(), &name, Code::ResourceExhausted, started.elapsed());
+            return Status::from(self.too_often(wait)).into_http();
+        }
         let span = info_span!(
             "request",
             otel.name = name,
@@ -148,9 +157,8 @@ impl Shared {
         let sender = if caller.as_ref().is_ok_and(|(caller, _)| *caller != Caller::Direct) { Sender::Cluster } else { Sender::Stranger };
         let trace_id = propagation::adopt(&span, &headers, sender);
         span.record("trace_id", &trace_id);
-        let started = Instant::now();
         let head = Head { path, headers, caller, connection, trace_id };
-        let answered = self.pass(&guard, &mut routes, head, request).instrument(span.clone()).await;
+        let answered = self.pass(&mut routes, head, request).instrument(span.clone()).await;
         let response = answered.unwrap_or_else(|fault| Status::from(fault).into_http());
         let code = code_of(response.headers());
         span.record("rpc.status_code", metrics::code_name(code));
@@ -158,16 +166,12 @@ impl Shared {
         response
     }
 
-    /// From the guards to the handler.
-    async fn pass(&self, guard: &Guard, routes: &mut Routes, head: Head, request: Request<Body>) -> Result<Response<Body>, Fault> {
-        let (caller, client) = head.caller.clone()?;
+    /// From the shares to the handler.
+    async fn pass(&self, routes: &mut Routes, head: Head, request: Request<Body>) -> Result<Response<Body>, Fault> {
+        let (caller, client) = head.caller.clone().inspect_err(|_| head.connection.count_wasted())?;
         let peer = head.connection.peer().ip();
         let direct = caller == Caller::Direct;
         let call = if direct {
-            guard.check(peer).map_err(|wait| {
-                head.connection.count_wasted();
-                self.too_often(wait)
-            })?;
             let holder = Holder { connection: Some(head.connection.number()), address: Some(peer), person: None };
             Some(self.direct.try_take(&holder, 1).map_err(|e| e.fault(self.me.name(), "open calls"))?)
         } else {

@@ -1,6 +1,11 @@
 //! Saving and reading files.
 
-use chassis::context::Context;
+use std::time::{Duration, Instant};
+
+use chassis::{
+    context::Context,
+    share::{Exhausted, Holder, Share},
+};
 use prost::Message as _;
 use proto::{error::Violations, id::ProjectId, project_storage as pb};
 use ring::digest::{SHA256, digest};
@@ -9,7 +14,7 @@ use tonic::Request;
 use super::{decode, encode};
 use crate::{
     Storage,
-    error::Error,
+    error::{Error, SERVICE},
     git::{FileRef, Folder},
     limits::SUMMARY_CHARACTERS,
     load,
@@ -20,6 +25,9 @@ use crate::{
     saver::RequestKey,
     tree,
 };
+
+/// Of a caller that set no deadline.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 pub(super) async fn save(storage: &Storage, request: Request<pb::SaveProjectRequest>) -> Result<pb::SaveProjectResponse, Error> {
     let context = Context::of(&request);
@@ -54,7 +62,8 @@ pub(super) async fn save(storage: &Storage, request: Request<pb::SaveProjectRequ
 }
 
 pub(super) async fn load(storage: &Storage, request: Request<pb::LoadProjectRequest>) -> Result<pb::LoadProjectResponse, Error> {
-    let actor = decode::actor(&Context::of(&request))?;
+    let context = Context::of(&request);
+    let actor = decode::actor(&context)?;
     let wire = request.into_inner();
     let mut violations = Violations::default();
     let target = decode::target(&mut violations, &wire.project_id, &wire.draft_id);
@@ -66,6 +75,7 @@ pub(super) async fn load(storage: &Storage, request: Request<pb::LoadProjectRequ
     if let Some((revision, _)) = &begun {
         id = decode::revision(&mut Violations::default(), "page_token", revision);
     }
+    let _permit = permit(storage, &context).await?;
     let member = project::find(storage, actor.id, &target, Role::Viewer).await?;
     let revision = revision::resolve(storage, &member, id).await?;
     let tree = tree::of(storage, member.project.store, revision.as_ref()).await?;
@@ -77,6 +87,18 @@ pub(super) async fn load(storage: &Storage, request: Request<pb::LoadProjectRequ
         files: with_content(storage, &member, page.files).await?,
         next_page_token: page.next.map(|path| storage.pages.seal(&scope, &(of, path))).unwrap_or_default(),
     })
+}
+
+/// Waits until the caller may read a page: megabytes are read, decoded and encoded, and who asks for many at once would take the
+/// processor from everybody else.
+async fn permit(storage: &Storage, context: &Context) -> Result<Share, Error> {
+    let refused = |exhausted: Exhausted| Error::Refused(exhausted.fault(SERVICE, "pages in work"));
+    let person = context.user.as_ref().map(|user| user.id);
+    let holder = Holder { connection: None, address: context.client_address, person };
+    let until = context.deadline.unwrap_or_else(|| Instant::now() + LONGEST_WAIT);
+    let mut share = storage.loads.try_take(&holder, 0).map_err(refused)?;
+    share.grow(1, until.into()).await.map_err(refused)?;
+    Ok(share)
 }
 
 /// How large a page may be.

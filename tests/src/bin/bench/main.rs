@@ -97,9 +97,9 @@ async fn measure(wanted: &[&str]) -> Result<ExitCode> {
     if is_wanted("leave") {
         leave::measure(&ground, &upstream, &mut table).await.context("leave")?;
     }
-    if is_wanted("attack") {
-        attack::measure(&ground, &upstream.url, &mut table).await.context("attack")?;
-    }
+    // One of them as well: `attack-slow-loads`.
+    let attacks = e2e::attack::ALL.iter().filter(|attack| is_wanted("attack") || is_wanted(&format!("attack-{}", attack.name)));
+    attack::measure(&ground, &upstream.url, &attacks.collect::<Vec<_>>(), &mut table).await.context("attack")?;
     if is_wanted("kill") {
         kill::measure(&ground, &upstream, &mut table).await.context("kill")?;
     }

@@ -1,4 +1,4 @@
-//! The four system calls that the standard library does not offer, each in one safe function.
+//! The system calls that the standard library does not offer, each in one safe function.
 
 use std::{
     io,
@@ -23,6 +23,21 @@ pub(crate) fn signal(pid: u32, signal: i32) -> io::Result<()> {
     // SAFETY: no pointers; a process that is not ours or not there is an error, not undefined.
     let result = unsafe { libc::kill(pid, signal) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Gives the calling thread the lowest priority. Elsewhere than on Linux, where threads have one of their own, nothing happens.
+#[cfg(feature = "testing")]
+pub(crate) fn give_way() -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        #[allow(unsafe_code, reason = "takes and returns numbers")]
+        // SAFETY: no pointers, no preconditions; 0 is the calling thread.
+        let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
 }
 
 /// Whether a process of this number exists.
