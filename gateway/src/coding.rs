@@ -3,8 +3,8 @@
 //!
 //! A coded answer is another representation, so its ETag is another: `"v"` becomes `"v-gzip"`. Handlers know nothing of it: what comes
 //! back in `If-Match` and `If-None-Match` is `"v"` again when it gets to them. Not coded are: what is small or compressed already, parts,
-//! and answers with secrets in them, whose length would tell of them (BREACH). Event streams are coded only for clients that refuse the
-//! plain form (`identity;q=0`), since all browsers offer codings; the library then hands on what it has whenever no event is waiting.
+//! and answers with secrets in them, whose length would tell of them (BREACH). Event streams are coded, with gzip, only for clients that
+//! refuse the plain form (`identity;q=0`), since all browsers offer codings; the library hands on what it has whenever no event is ready.
 
 use axum::{
     Router,
@@ -22,6 +22,8 @@ use crate::media::thousandths;
 const CODINGS: [&str; 3] = ["zstd", "br", "gzip"];
 /// What is shorter fits into one packet anyway.
 const SHORTEST: u64 = 1024;
+/// The one coding of event streams: the state of the others is a megabyte for as long as a stream is open.
+const STREAM_CODING: &str = "gzip";
 /// The forms of an event stream.
 const STREAMS: [&str; 2] = ["text/event-stream", "application/x-ndjson"];
 /// Types that are text, whatever they are called.
@@ -45,7 +47,7 @@ pub(crate) fn coded(router: Router) -> Router {
     router.layer(from_fn(mark)).layer(CompressionLayer::new().compress_when(Worth)).layer(from_fn(negotiate))
 }
 
-/// The client takes no plain answer; an extension of the request, then of its answer.
+/// The client takes gzip and no plain answer; an extension of the request, then of its answer.
 #[derive(Debug, Clone, Copy)]
 struct PlainRefused;
 
@@ -60,11 +62,13 @@ async fn mark(request: Request, next: Next) -> Response {
 
 async fn negotiate(mut request: Request, next: Next) -> Response {
     let may_be_coded = !is_secret(request.method(), request.uri().path());
-    if refuses_plain(request.headers()) {
+    let refuses_plain = refuses_plain(request.headers());
+    if refuses_plain {
         request.extensions_mut().insert(PlainRefused);
     }
     let headers = request.headers_mut();
-    let coding = wanted(headers).filter(|_| may_be_coded);
+    let coding = if refuses_plain { Some(STREAM_CODING) } else { wanted(headers) };
+    let coding = coding.filter(|_| may_be_coded);
     // One or none: the layer would answer 406 to a client that takes nothing, after the handler has done its work.
     match coding {
         Some(coding) => headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(coding)),
@@ -92,21 +96,25 @@ fn is_secret(method: &Method, path: &str) -> bool {
 /// What `Accept-Encoding` likes best of what there is; none if that is the plain answer.
 fn wanted(headers: &HeaderMap) -> Option<&'static str> {
     let weights = weights(headers);
-    let of = |coding: &str| {
-        let named = |wanted: &str| weights.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, weight)| *weight);
-        // An old name of the same.
-        let old = if coding == "gzip" { named("x-gzip") } else { None };
-        named(coding).or(old).or_else(|| named("*"))
-    };
     // `identity` is taken unless it is refused; at the same weight it is the last choice.
     let plain = weights.iter().find(|(name, _)| name.eq_ignore_ascii_case("identity")).map_or(0, |(_, weight)| *weight);
-    let weight = |coding: &'static str| of(coding).filter(|weight| *weight > 0).map(|weight| (weight, coding));
+    let weight = |coding: &'static str| weight_of(&weights, coding).filter(|weight| *weight > 0).map(|weight| (weight, coding));
     let best = CODINGS.into_iter().filter_map(weight).reduce(|best, next| if next.0 > best.0 { next } else { best });
     best.filter(|(weight, _)| *weight >= plain).map(|(_, coding)| coding)
 }
 
+/// Whether the client takes gzip and refuses the plain form.
 fn refuses_plain(headers: &HeaderMap) -> bool {
-    weights(headers).iter().any(|(name, weight)| name.eq_ignore_ascii_case("identity") && *weight == 0)
+    let weights = weights(headers);
+    weight_of(&weights, "identity") == Some(0) && weight_of(&weights, STREAM_CODING).is_some_and(|weight| weight > 0)
+}
+
+/// The weight of a coding, by its name or by `*`.
+fn weight_of(weights: &[(&str, u16)], coding: &str) -> Option<u16> {
+    let named = |wanted: &str| weights.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, weight)| *weight);
+    // An old name of the same.
+    let old = if coding == "gzip" { named("x-gzip") } else { None };
+    named(coding).or(old).or_else(|| named("*"))
 }
 
 /// The codings of `Accept-Encoding`, each with its weight in thousandths.
@@ -154,8 +162,7 @@ impl Predicate for Worth {
     fn should_compress<B: Body>(&self, response: &axum::http::Response<B>) -> bool {
         let text = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or_default();
         let kind = text(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        let is_stream = STREAMS.contains(&kind.as_str()) || text(header::CACHE_CONTROL).contains("no-transform");
-        if is_stream {
+        if STREAMS.contains(&kind.as_str()) {
             return response.extensions().get::<PlainRefused>().is_some();
         }
         let is_text = kind.starts_with("text/") || TEXTS.contains(&kind.as_str()) || kind.starts_with("font/ttf") || kind == "font/otf";
@@ -204,9 +211,15 @@ mod tests {
 
     #[test]
     fn a_stream_is_coded_for_who_takes_no_plain_one() {
-        for (sent, refused) in
-            [("gzip, identity;q=0", true), ("br, IDENTITY ; q=0.0", true), ("gzip, br, zstd", false), ("identity;q=0.1", false)]
-        {
+        for (sent, refused) in [
+            ("gzip, identity;q=0", true),
+            ("gzip, br, *;q=0", true),
+            ("x-gzip, IDENTITY ; q=0.0", true),
+            ("br, identity;q=0", false),
+            ("*", false),
+            ("gzip, br, zstd", false),
+            ("gzip, identity;q=0.1", false),
+        ] {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT_ENCODING, sent.parse().unwrap());
             assert_eq!(refuses_plain(&headers), refused, "{sent}");

@@ -34,7 +34,7 @@ pub(crate) trait Projection: Send + Sync {
     fn heartbeat(&mut self, out: &mut BytesMut);
 }
 
-/// No charset (some clients compare the whole value), nothing that lets a proxy or a compressor hold events back.
+/// No charset (some clients compare the whole value), nothing that lets a proxy or its compressor hold events back.
 pub(crate) fn stream_headers(kind: &'static str) -> HeaderMap {
     HeaderMap::from_iter([
         (header::CONTENT_TYPE, HeaderValue::from_static(kind)),

@@ -70,9 +70,8 @@ async fn answers_are_coded_as_clients_want_them() {
 async fn a_stream_is_coded_when_it_is_asked_for_and_holds_no_event_back() {
     // The first message has a few events; then nothing comes and nothing ends.
     let act = || vec![Step::Events(1..=3), Step::Hang];
-    for (wish, coding) in
-        [("gzip, br, zstd", ""), ("gzip, identity;q=0", "gzip"), ("br, identity;q=0", "br"), ("zstd, identity;q=0", "zstd")]
-    {
+    let rows = [("gzip, br, zstd", ""), ("gzip, identity;q=0", "gzip"), ("zstd, gzip, *;q=0", "gzip"), ("br, identity;q=0", "")];
+    for (wish, coding) in rows {
         let house = house(vec![act()], &[]).await;
         let answer = house.events("").header(header::ACCEPT_ENCODING, wish).send().await.unwrap();
         assert_eq!(said(&answer, "content-encoding"), coding, "{wish}");

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chassis::{
-    client::{ServiceChannel, connect},
+    client::{CALLER_HEADER, ServiceChannel, connect},
     config::Env,
     identity::{Caller, Keys, Verifier},
     server::{Config, Rule, Server, Size::Ordinary},
@@ -127,6 +127,7 @@ async fn told(answer: ResponseFuture) -> (u32, String) {
 const OK: u32 = 0;
 const DEADLINE_EXCEEDED: u32 = 4;
 const RESOURCE_EXHAUSTED: u32 = 8;
+const UNAUTHENTICATED: u32 = 16;
 
 #[tokio::test]
 async fn a_call_without_its_message_takes_no_slot() {
@@ -194,6 +195,22 @@ async fn the_edge_counts_those_who_are_not_of_the_cluster() {
         gateway.check(CheckRequest::default()).await.expect("not counted");
     }
     assert_eq!(codes[..3], [OK; 3]);
+    assert!(codes[3..].contains(&RESOURCE_EXHAUSTED), "{codes:?}");
+}
+
+/// Whoever shows a caller token that nobody has issued is a stranger too.
+#[tokio::test]
+async fn the_edge_counts_those_with_an_invented_caller_token() {
+    let service = Service::start(&[("BACKLOT_EDGE_PER_SECOND", "1"), ("BACKLOT_EDGE_BURST", "3")]).await;
+    let stranger = service.stranger().await;
+    let mut codes = Vec::new();
+    for _ in 0..6 {
+        let request = Request::post(format!("http://{}{CHECK}", service.address));
+        let request = request.header("content-type", "application/grpc").header(CALLER_HEADER, "invented").body(()).unwrap();
+        let (answer, _) = stranger.send.clone().ready().await.unwrap().send_request(request, true).unwrap();
+        codes.push(told(answer).await.0);
+    }
+    assert_eq!(codes[..3], [UNAUTHENTICATED; 3]);
     assert!(codes[3..].contains(&RESOURCE_EXHAUSTED), "{codes:?}");
 }
 

@@ -1,5 +1,7 @@
 //! The settings of this service.
 
+use std::num::NonZeroUsize;
+
 use chassis::{config::Env, identity::Caller, postgres, secret::ClusterSecret, server};
 
 use crate::quota::Quotas;
@@ -25,7 +27,7 @@ pub struct Config {
 
 impl Config {
     pub fn read(env: &mut Env) -> Self {
-        let config = Self {
+        Self {
             server: server::Config::read(env),
             database: postgres::Config::read(env, crate::error::SERVICE),
             cluster_secret: ClusterSecret::read(env, Caller::ProjectStorage),
@@ -36,7 +38,9 @@ impl Config {
                 "134217728",
                 "bytes of trees and files that project-storage keeps in memory",
             ),
-            loads: env.get("BACKLOT_LOADS_IN_WORK", "4", "pages of whole projects that project-storage reads at the same time"),
+            loads: env
+                .get::<NonZeroUsize>("BACKLOT_LOADS_IN_WORK", "4", "pages of whole projects that project-storage reads at the same time")
+                .get(),
             quotas: Quotas {
                 projects: env.get("BACKLOT_ACCOUNT_PROJECTS", "1000", "projects that one account may have"),
                 bytes: env.get(
@@ -45,10 +49,6 @@ impl Config {
                     "bytes that the projects of one account may store together, with their history",
                 ),
             },
-        };
-        if config.loads == 0 {
-            env.fault("BACKLOT_LOADS_IN_WORK", "must be at least 1");
         }
-        config
     }
 }

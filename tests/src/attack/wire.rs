@@ -67,8 +67,8 @@ impl Drop for Frames {
     }
 }
 
-/// Requests that are begun and reset, as fast as they can be sent, on one connection after the other: at least so many times the
-/// scale, and for as long as it says. Answers how many connections the other end has closed.
+/// Requests that are begun and reset, as fast as they can be sent, on one connection after the other: so many times the scale if
+/// there is time for them, and for as long as it says. Answers how many connections the other end has closed.
 pub async fn reset(to: SocketAddr, path: &str, requests: usize, scale: Scale) -> usize {
     let (mut left, mut closed, began) = (requests * scale.times, 0, Instant::now());
     let goes_on = |left: usize| began.elapsed() < scale.lasts || (left > 0 && began.elapsed() < scale.lasts * 10);

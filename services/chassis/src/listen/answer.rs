@@ -33,7 +33,6 @@ pub(super) struct Answering<B> {
     pub(super) connection: Connection,
     pub(super) unsent: Arc<Shares>,
     pub(super) refuse: Refuse<B>,
-    pub(super) proxied: bool,
 }
 
 pub(super) async fn answer<S, B>(
@@ -52,7 +51,7 @@ where
     let mut response = service.oneshot(request).await?;
     let person = response.extensions_mut().remove::<OnBehalfOf>().map(|person| person.0);
     // A connection of the cluster or of a proxy carries the answers of many.
-    let shared = of.proxied || of.connection.is_trusted();
+    let shared = of.connection.is_shared();
     let holder =
         Holder { connection: (!shared).then(|| of.connection.number()), address: (!shared).then(|| of.connection.peer().ip()), person };
     let known = response.body().size_hint().exact().map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));

@@ -29,8 +29,10 @@ use super::{
 };
 use crate::share::{Exhausted, Holder, Share, Shares, networks};
 
-/// A client that wastes more requests than these, and one a second, is read slowly.
-const MANY_WASTED: u64 = 20;
+/// A client that has wasted more requests than these is read slowly. One a second is forgotten.
+pub(super) const MANY_WASTED: u64 = 20;
+/// No more are remembered, so that a client is read as others are again after so many seconds less `MANY_WASTED`.
+const MOST_REMEMBERED: u64 = 40;
 /// A graceful close that the client does not answer.
 const CLOSE_TIME: Duration = Duration::from_secs(5);
 /// For what a client still has open when it is closed for its wasted requests; there may be many such connections.
@@ -44,18 +46,37 @@ pub struct Connection(pub(super) Arc<State>);
 pub(super) struct State {
     number: u64,
     peer: SocketAddr,
-    since: Instant,
+    /// It comes from a proxy and carries many clients.
+    proxied: bool,
     /// Its other end has shown that it is of the cluster.
     trusted: AtomicBool,
     /// Requests that the client gave up before their answer was whole, or sent too many of.
     wasted: AtomicU64,
     most_wasted: usize,
+    recent: Mutex<Recent>,
     /// Cancelled when another connection of the address gets its place.
     replaced: CancellationToken,
     /// Cancelled when too many requests were wasted; nothing more is read then.
     pub(super) spent: CancellationToken,
     pub(super) load: watch::Sender<Load>,
     pub(super) traffic: Traffic,
+}
+
+/// Wasted requests that are not yet forgotten.
+#[derive(Debug)]
+struct Recent {
+    count: u64,
+    /// Up to here it is known what was forgotten.
+    at: Instant,
+}
+
+impl Recent {
+    fn add(&mut self, more: u64, now: Instant) -> u64 {
+        let seconds = now.duration_since(self.at).as_secs();
+        self.at += Duration::from_secs(seconds);
+        self.count = (self.count.saturating_sub(seconds) + more).min(MOST_REMEMBERED);
+        self.count
+    }
 }
 
 /// What is closed first when an address has too many connections: without a request, then with one, and never the cluster's own.
@@ -67,14 +88,15 @@ enum Rank {
 }
 
 impl Connection {
-    fn new(number: u64, peer: SocketAddr, most_wasted: usize) -> Self {
+    pub(super) fn new(number: u64, peer: SocketAddr, most_wasted: usize, proxied: bool) -> Self {
         Self(Arc::new(State {
             number,
             peer,
-            since: Instant::now(),
+            proxied,
             trusted: AtomicBool::new(false),
             wasted: AtomicU64::new(0),
             most_wasted,
+            recent: Mutex::new(Recent { count: 0, at: Instant::now() }),
             replaced: CancellationToken::new(),
             spent: CancellationToken::new(),
             load: watch::Sender::new(Load::default()),
@@ -103,18 +125,27 @@ impl Connection {
         self.0.trusted.load(Ordering::Relaxed)
     }
 
+    /// It carries the requests of many, so that it is not slowed or closed for what one of them does.
+    pub(super) fn is_shared(&self) -> bool {
+        self.0.proxied || self.is_trusted()
+    }
+
     /// Counts a wasted request: the client gave it up, or sent it above its limit.
     pub fn count_wasted(&self) {
         let count = self.0.wasted.fetch_add(1, Ordering::Relaxed) + 1;
-        if !self.is_trusted() && usize::try_from(count).is_ok_and(|count| count > self.0.most_wasted) {
+        self.recently_wasted(1);
+        if !self.is_shared() && usize::try_from(count).is_ok_and(|count| count > self.0.most_wasted) {
             self.0.spent.cancel();
         }
     }
 
-    /// More often than somebody who leaves pages.
+    /// Whether the client wastes more requests than somebody who merely leaves pages.
     pub(super) fn wastes(&self) -> bool {
-        let wasted = self.0.wasted.load(Ordering::Relaxed);
-        !self.is_trusted() && wasted > MANY_WASTED + self.0.since.elapsed().as_secs()
+        !self.is_shared() && self.recently_wasted(0) > MANY_WASTED
+    }
+
+    fn recently_wasted(&self, more: u64) -> u64 {
+        self.0.recent.lock().unwrap_or_else(PoisonError::into_inner).add(more, Instant::now())
     }
 
     fn rank(&self) -> Rank {
@@ -170,7 +201,7 @@ impl Connections {
         until: Instant,
     ) -> Result<Registered, Exhausted> {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
-        let connection = Connection::new(NUMBER.fetch_add(1, Ordering::Relaxed), peer, self.most_wasted);
+        let connection = Connection::new(NUMBER.fetch_add(1, Ordering::Relaxed), peer, self.most_wasted, address.is_none());
         let mut share = self.shares.try_take(&Holder { address, ..Holder::default() }, 0)?;
         if let Err(exhausted) = share.try_grow(1) {
             let Some(oldest) = self.replaceable(peer.ip()) else { return Err(exhausted) };
@@ -203,12 +234,8 @@ where
 {
     let _ = stream.set_nodelay(true);
     let limits = &listener.limits;
-    let answering = Answering {
-        connection: connection.clone(),
-        unsent: Arc::clone(&listener.unsent),
-        refuse: Arc::clone(&listener.refuse),
-        proxied: listener.proxied,
-    };
+    let answering =
+        Answering { connection: connection.clone(), unsent: Arc::clone(&listener.unsent), refuse: Arc::clone(&listener.refuse) };
     let answering = Arc::new(answering);
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         // Counted as it comes in: a tower service would be called only when the request's task runs.
@@ -220,7 +247,7 @@ where
     let mut serving = pin!(builder.serve_connection(io, service));
     let (mut patience, mut close_time) = (None, CLOSE_TIME);
     tokio::select! {
-        _ = counted(serving.as_mut(), connection) => return,
+        _ = count_polls(serving.as_mut(), connection) => return,
         () = stop.cancelled() => {}
         () = idle(connection, limits) => {}
         () = stalled(connection, limits) => return,
@@ -238,14 +265,20 @@ where
         }
         tokio::time::sleep(close_time).await;
     };
+    let spent = async {
+        connection.0.spent.cancelled().await;
+        tokio::time::sleep(FAREWELL).await;
+    };
     tokio::select! {
-        _ = counted(serving.as_mut(), connection) => {}
+        _ = count_polls(serving.as_mut(), connection) => {}
         () = forsaken => {}
+        () = spent => {}
+        () = stalled(connection, limits) => {}
     }
 }
 
 /// The same future, whose polls are counted.
-fn counted<F: Future>(mut serving: Pin<&mut F>, connection: &Connection) -> impl Future<Output = F::Output> {
+fn count_polls<F: Future>(mut serving: Pin<&mut F>, connection: &Connection) -> impl Future<Output = F::Output> {
     poll_fn(move |cx| {
         connection.0.traffic.polled();
         serving.as_mut().poll(cx)
@@ -260,6 +293,33 @@ mod tests {
     async fn connect(all: &Arc<Connections>, address: &str) -> Result<Registered, Exhausted> {
         let peer = SocketAddr::new(address.parse().unwrap(), 1);
         all.register(peer, Some(peer.ip()), Instant::now() + Duration::from_millis(20)).await
+    }
+
+    #[test]
+    fn wasted_requests_are_forgotten_one_a_second() {
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let mut recent = Recent { count: 0, at: begun };
+        for second in 0..500 {
+            assert_eq!(recent.add(1, at(second)), 1, "as many as are forgotten");
+        }
+        assert_eq!(recent.add(1_000, at(500)), MOST_REMEMBERED);
+        assert_eq!(recent.add(0, at(500) + Duration::from_millis(1_500)), MOST_REMEMBERED - 1);
+        assert_eq!(recent.add(0, at(502)), MOST_REMEMBERED - 2);
+        assert_eq!(recent.add(0, at(600)), 0);
+    }
+
+    #[test]
+    fn a_connection_of_many_is_not_slowed_or_closed() {
+        for (proxied, trusted) in [(false, false), (true, false), (false, true)] {
+            let connection = Connection::new(1, SocketAddr::from(([127, 0, 0, 1], 1)), 100, proxied);
+            if trusted {
+                connection.trust();
+            }
+            (0..200).for_each(|_| connection.count_wasted());
+            let shared = proxied || trusted;
+            assert_eq!((connection.wastes(), connection.0.spent.is_cancelled()), (!shared, !shared));
+        }
     }
 
     #[tokio::test]

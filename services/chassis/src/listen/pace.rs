@@ -24,8 +24,9 @@ const LOOKS: u32 = 5;
 const MOST_PENDING: u64 = 16;
 /// Bytes that are read in one poll: hyper reads all that there is before it hands on the first request.
 const ALLOWANCE: usize = 8 * 1024;
-/// Bytes that are read at once from a client that wastes requests, some twenty more of them, and how long it waits for the next.
+/// The same for a client that wastes requests, if they bring more of them: about twenty.
 const WASTEFUL_ALLOWANCE: usize = 1024;
+/// How long such a client waits until more is read.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Requests of one connection.
@@ -47,6 +48,8 @@ pub(super) struct Traffic {
     pub(super) pieces: AtomicU64,
     /// How many times the connection's task was polled.
     polls: AtomicU64,
+    /// Requests so far.
+    arrived: AtomicU64,
     /// Requests that have come in and whose task has not yet run.
     pending: AtomicU64,
     /// Reads on once there are fewer.
@@ -63,6 +66,7 @@ impl Traffic {
 
     /// A request has come in.
     pub(super) fn request_arrived(&self) {
+        self.arrived.fetch_add(1, Ordering::Relaxed);
         self.pending.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -135,6 +139,8 @@ pub(super) struct Paced {
     stream: TcpStream,
     /// The connection's polls at the last read.
     polls: u64,
+    /// The connection's requests at the last pause.
+    arrived: u64,
     /// Bytes that may still be read in this poll.
     allowance: usize,
     /// Of a client that wastes requests.
@@ -146,7 +152,7 @@ pub(super) struct Paced {
 
 impl Paced {
     pub(super) fn new(stream: TcpStream, limit: Duration, connection: Connection) -> Self {
-        Self { stream, polls: 0, allowance: ALLOWANCE, pause: None, limit, waiting: None, connection }
+        Self { stream, polls: 0, arrived: 0, allowance: ALLOWANCE, pause: None, limit, waiting: None, connection }
     }
 
     fn watch(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -168,12 +174,15 @@ impl Paced {
 
     /// How many bytes may be read now. If none, the task is woken once other tasks have run, or after a pause.
     fn poll_allowance(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
-        let polls = self.connection.0.traffic.polls.load(Ordering::Relaxed);
-        if self.connection.wastes() {
+        let traffic = &self.connection.0.traffic;
+        let (polls, arrived) = (traffic.polls.load(Ordering::Relaxed), traffic.arrived.load(Ordering::Relaxed));
+        // What brings no request, such as a file on its way, is not slowed.
+        if self.connection.wastes() && self.arrived != arrived {
             if self.allowance == 0 {
                 let pause = self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(PAUSE)));
                 ready!(pause.as_mut().poll(cx));
                 self.pause = None;
+                self.arrived = arrived;
                 self.allowance = WASTEFUL_ALLOWANCE;
             }
         } else if self.polls != polls {
@@ -189,6 +198,9 @@ impl Paced {
 
 impl AsyncRead for Paced {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.connection.is_shared() {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
+        }
         // What the client has sent by now may be thousands of requests more.
         if self.connection.0.spent.is_cancelled() {
             return Poll::Pending;
@@ -226,5 +238,85 @@ impl AsyncWrite for Paced {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use futures::poll;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::{super::connection::MANY_WASTED, *};
+
+    const MOST_WASTED: usize = 100;
+
+    /// A socket that has these bytes to read, and its connection.
+    async fn paced(bytes: usize, proxied: bool) -> (Paced, Connection, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        client.write_all(&vec![0; bytes]).await.unwrap();
+        stream.readable().await.unwrap();
+        let connection = Connection::new(1, SocketAddr::new(peer.ip(), 1), MOST_WASTED, proxied);
+        (Paced::new(stream, Duration::from_secs(60), connection.clone()), connection, client)
+    }
+
+    /// The bytes that can be read in this poll of the connection.
+    async fn read(paced: &mut Paced) -> usize {
+        let (mut buffer, mut all) = (vec![0; 64 * 1024], 0);
+        while let Poll::Ready(read) = poll!(std::pin::pin!(paced.read(&mut buffer))) {
+            all += read.unwrap();
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn one_poll_reads_a_piece() {
+        let (mut paced, connection, _client) = paced(3 * ALLOWANCE, false).await;
+        assert_eq!((read(&mut paced).await, read(&mut paced).await), (ALLOWANCE, 0));
+        connection.0.traffic.polled();
+        assert_eq!(read(&mut paced).await, ALLOWANCE);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_read_while_requests_wait_for_their_task() {
+        let (mut paced, connection, _client) = paced(ALLOWANCE, false).await;
+        (0..MOST_PENDING).for_each(|_| connection.0.traffic.request_arrived());
+        assert_eq!(read(&mut paced).await, 0);
+        connection.0.traffic.request_started();
+        assert_eq!(read(&mut paced).await, ALLOWANCE);
+    }
+
+    #[tokio::test]
+    async fn requests_of_a_client_that_wastes_them_are_read_slowly_and_its_files_are_not() {
+        let (mut paced, connection, _client) = paced(4 * ALLOWANCE, false).await;
+        (0..=MANY_WASTED).for_each(|_| connection.count_wasted());
+        assert_eq!(read(&mut paced).await, ALLOWANCE);
+        let request = |paced: &mut Paced| {
+            paced.connection.0.traffic.request_arrived();
+            paced.connection.0.traffic.request_started();
+            paced.connection.0.traffic.polled();
+        };
+        request(&mut paced);
+        assert_eq!(read(&mut paced).await, 0);
+        let mut buffer = vec![0; ALLOWANCE];
+        assert_eq!(paced.read(&mut buffer).await.unwrap(), WASTEFUL_ALLOWANCE, "after a pause");
+        // No request has come with it.
+        connection.0.traffic.polled();
+        assert_eq!(read(&mut paced).await, ALLOWANCE);
+    }
+
+    #[tokio::test]
+    async fn nothing_more_is_read_after_too_many_wasted_requests() {
+        for (shared, bytes) in [(false, 0), (true, 3 * ALLOWANCE)] {
+            let (mut paced, connection, _client) = paced(3 * ALLOWANCE, shared).await;
+            (0..=MOST_WASTED).for_each(|_| connection.count_wasted());
+            assert_eq!(read(&mut paced).await, bytes, "shared: {shared}");
+        }
     }
 }

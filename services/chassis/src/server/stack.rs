@@ -134,10 +134,10 @@ impl Shared {
         // Anybody can ask for RPCs that do not exist: all of them have one name.
         let name = if self.rule(&path).is_some() || LIBRARY.contains(&path.as_str()) { path.clone() } else { UNKNOWN.to_owned() };
         let started = Instant::now();
-        // Before a span is made and the headers are read: a flood costs as little as can be.
-        if !request.headers().contains_key(CALLER_HEADER)
-            && let Err(wait) = guard.check(connection.peer().ip())
-        {
+        let caller = self.caller(request.headers());
+        let is_cluster = caller.as_ref().is_ok_and(|(caller, _)| *caller != Caller::Direct);
+        // Before a span is made and the headers are copied: a flood costs as little as can be.
+        if !is_cluster && let Err(wait) = guard.check(connection.peer().ip()) {
             connection.count_wasted();
             metrics::record(self.me.name(), &name, Code::ResourceExhausted, started.elapsed());
             return Status::from(self.too_often(wait)).into_http();
@@ -153,8 +153,7 @@ impl Shared {
             trace_id = Empty,
         );
         let headers = request.headers().clone();
-        let caller = self.caller(&headers);
-        let sender = if caller.as_ref().is_ok_and(|(caller, _)| *caller != Caller::Direct) { Sender::Cluster } else { Sender::Stranger };
+        let sender = if is_cluster { Sender::Cluster } else { Sender::Stranger };
         let trace_id = propagation::adopt(&span, &headers, sender);
         span.record("trace_id", &trace_id);
         let head = Head { path, headers, caller, connection, trace_id };

@@ -75,9 +75,9 @@ pub(super) async fn load(storage: &Storage, request: Request<pb::LoadProjectRequ
     if let Some((revision, _)) = &begun {
         id = decode::revision(&mut Violations::default(), "page_token", revision);
     }
-    let _permit = permit(storage, &context).await?;
     let member = project::find(storage, actor.id, &target, Role::Viewer).await?;
     let revision = revision::resolve(storage, &member, id).await?;
+    let _permit = permit(storage, &context).await?;
     let tree = tree::of(storage, member.project.store, revision.as_ref()).await?;
     let page = load::page(tree.walk_files(), begun.as_ref().map(|(_, path)| path.as_str()), bytes);
     let of = revision.as_ref().map(|revision| revision.id.to_string()).unwrap_or_default();
@@ -89,7 +89,7 @@ pub(super) async fn load(storage: &Storage, request: Request<pb::LoadProjectRequ
     })
 }
 
-/// Waits until the caller may read a page: megabytes are read, decoded and encoded, and who asks for many at once would take the
+/// Waits until the caller may read a page: megabytes are read and decoded, and somebody who asks for many at once would take the
 /// processor from everybody else.
 async fn permit(storage: &Storage, context: &Context) -> Result<Share, Error> {
     let refused = |exhausted: Exhausted| Error::Refused(exhausted.fault(SERVICE, "pages in work"));
