@@ -78,16 +78,22 @@ pub(super) async fn silent_connections(target: &Target, scale: Scale) -> Result<
 /// Names of RPCs that do not exist: they may fill nothing.
 pub(super) async fn unknown_rpcs(target: &Target, scale: Scale) -> Result<()> {
     let to = *target.grpc.get("auth").context("no auth")?;
-    let frames = Frames::open(to, WINDOW).await?;
-    let (mut answers, mut sent, began) = (Vec::new(), 0, Instant::now());
+    let (mut sent, began) = (0, Instant::now());
     while sent < 2_000 * scale.times || began.elapsed() < scale.lasts {
-        let Ok(mut send) = frames.send.clone().ready().await else { break };
-        let (answer, _) = send.send_request(call(to, &format!("/x.y{sent}/Z"), None), true)?;
-        answers.push(answer);
-        sent += 1;
-        if answers.len() > 100 {
-            for answer in answers.drain(..) {
-                _ = answer.await;
+        let Ok(frames) = Frames::open(to, WINDOW).await else { continue };
+        // A hundred at once, until the other end takes no more of this connection.
+        while let Ok(mut send) = frames.send.clone().ready().await {
+            let mut answers = Vec::new();
+            for _ in 0..100 {
+                let Ok((answer, _)) = send.send_request(call(to, &format!("/x.y{sent}/Z"), None), true) else { break };
+                answers.push(answer);
+                sent += 1;
+                let Ok(next) = send.ready().await else { break };
+                send = next;
+            }
+            futures::future::join_all(answers).await;
+            if sent >= 2_000 * scale.times && began.elapsed() >= scale.lasts {
+                return Ok(());
             }
         }
     }
