@@ -22,7 +22,7 @@ use crate::media::thousandths;
 const CODINGS: [&str; 3] = ["zstd", "br", "gzip"];
 /// What is shorter fits into one packet anyway.
 const SHORTEST: u64 = 1024;
-/// The one coding of event streams: the state of the others is a megabyte for as long as a stream is open.
+/// The one coding of event streams: an encoder lives as long as its stream, and this one is the smallest.
 const STREAM_CODING: &str = "gzip";
 /// The forms of an event stream.
 const STREAMS: [&str; 2] = ["text/event-stream", "application/x-ndjson"];

@@ -259,7 +259,7 @@ async fn begin_and_reset(socket: &mut TcpStream, bytes: usize) -> usize {
 }
 
 #[tokio::test]
-async fn nothing_more_is_read_of_a_client_that_wastes_calls() {
+async fn a_client_that_floods_is_closed_before_it_has_sent_all() {
     // More than the buffers of both sockets hold.
     const BYTES: usize = 64 * 1024 * 1024;
     let service = Service::start(&[UNLIMITED, ("BACKLOT_MAX_RESETS", "50")]).await;
@@ -269,7 +269,7 @@ async fn nothing_more_is_read_of_a_client_that_wastes_calls() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_are_taken_no_faster_than_they_are_begun() {
+async fn a_flood_of_resets_leaves_few_tasks() {
     const BYTES: usize = 512 * 1024;
     let service = Service::start(&[UNLIMITED, ("BACKLOT_MAX_RESETS", "1000000")]).await;
     let mut socket = TcpStream::connect(service.address).await.unwrap();

@@ -31,7 +31,7 @@ use crate::share::{Exhausted, Holder, Share, Shares, networks};
 
 /// A client that has wasted more requests than these is read slowly. One a second is forgotten.
 pub(super) const MANY_WASTED: u64 = 20;
-/// No more are remembered, so that a client is read as others are again after so many seconds less `MANY_WASTED`.
+/// The most that are remembered: a client that stops wasting requests is read at full speed again after twenty seconds.
 const MOST_REMEMBERED: u64 = 40;
 /// A graceful close that the client does not answer.
 const CLOSE_TIME: Duration = Duration::from_secs(5);

@@ -20,11 +20,11 @@ use super::{Connection, Limits};
 /// How often a connection is looked at within the time in which a client may take nothing.
 const LOOKS: u32 = 5;
 
-/// So many requests of a connection may wait for their task to run; nothing more is read until one has.
+/// Requests of one connection whose task may wait to run. Nothing more is read until there are fewer.
 const MOST_PENDING: u64 = 16;
 /// Bytes that are read in one poll: hyper reads all that there is before it hands on the first request.
 const ALLOWANCE: usize = 8 * 1024;
-/// The same for a client that wastes requests, if they bring more of them: about twenty.
+/// Bytes that are read at once from a client that wastes requests, while they bring new ones. They hold about twenty.
 const WASTEFUL_ALLOWANCE: usize = 1024;
 /// How long such a client waits until more is read.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -52,7 +52,7 @@ pub(super) struct Traffic {
     arrived: AtomicU64,
     /// Requests that have come in and whose task has not yet run.
     pending: AtomicU64,
-    /// Reads on once there are fewer.
+    /// The connection's task, which is woken when there is room for more requests.
     reader: AtomicWaker,
     /// Bytes that the socket has taken so far.
     sent: AtomicU64,
@@ -133,8 +133,8 @@ pub(super) async fn stalled(connection: &Connection, limits: &Limits) {
 }
 
 /// A socket that fails when the other end takes nothing for too long, counts what it takes, and does not read faster than the
-/// requests that it brings begin to be answered: a client that begins and resets streams as fast as it can send would otherwise
-/// have tasks without number.
+/// requests that it brings begin to be answered: a client that begins and resets streams as fast as it can would otherwise have an
+/// unbounded number of tasks.
 pub(super) struct Paced {
     stream: TcpStream,
     /// The connection's polls at the last read.
