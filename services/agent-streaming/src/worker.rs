@@ -95,7 +95,8 @@ impl Worker {
             return false;
         }
         let limits = &self.parts.limits;
-        let driven: Vec<_> = self.parts.journal.live().into_iter().map(|(turn, _)| turn).collect();
+        // Also those whose log is not open yet.
+        let driven: Vec<_> = self.lock().keys().copied().collect();
         let terms = Terms { limit: room, lease: limits.lease, begin_within: limits.begin_timeout, driven: &driven };
         let leased_until = Instant::now() + limits.lease;
         let claimed = match claims::claim(&self.parts.db, terms).await {

@@ -233,10 +233,14 @@ impl Nemesis {
             node.kill().await?;
             node.start().await?;
         }
-        let clock = Stopwatch::start();
+        let waiting = || armed.iter().map(|(node, _)| node.armed().len()).sum::<usize>();
+        let (mut clock, mut left) = (Stopwatch::start(), waiting());
         let (mut aborts, mut patience) = (0, 0);
-        while armed.iter().any(|(node, _)| !node.armed().is_empty()) && clock.elapsed() < within {
+        while left > 0 && clock.elapsed() < within {
             sleep(BETWEEN_HELPS).await;
+            if waiting() < left {
+                (clock, left) = (Stopwatch::start(), waiting());
+            }
             // A call that is cut off again and again never ends on a machine that is slow.
             let aborted = self.aborts();
             let cut = aborted > aborts || patience == 0;

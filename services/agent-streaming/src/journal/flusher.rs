@@ -166,7 +166,8 @@ impl Flusher {
                 return Err(Trouble::Passing);
             }
         };
-        Ok(items.iter().map(|item| if got.contains(&item.append.turn) { Sent::Written } else { Sent::Skipped }).collect())
+        let owned = |item: &Item| got.contains(&(item.append.turn, item.append.epoch));
+        Ok(items.iter().map(|item| if owned(item) { Sent::Written } else { Sent::Skipped }).collect())
     }
 
     fn patience(&self) -> Duration {

@@ -67,6 +67,31 @@ async fn a_writer_of_an_old_epoch_writes_nothing() {
     assert_eq!((row.state, row.epoch), (State::Accepted, next.epoch));
 }
 
+/// A process that has lost a turn without knowing and has claimed it again has both epochs in one batch.
+#[tokio::test]
+async fn an_old_epoch_writes_nothing_beside_the_new_one_of_the_same_turn() {
+    let Bench { db, .. } = &bench().await;
+    for old_first in [true, false] {
+        let old = claimed(db).await;
+        claims::release(db, &[(old.id, old.epoch)]).await.unwrap();
+        let new = claim(db).await.pop().unwrap();
+        assert!(new.id == old.id && new.epoch > old.epoch);
+        let in_order = |stale, good| if old_first { [stale, good] } else { [good, stale] };
+
+        let (queued, started) = (Change::queued(), Change::started("r".into(), Vec::new()));
+        let (stale, good) = (append(&old, 2, &["stale"], Some(queued)), append(&new, 2, &["good"], Some(started)));
+        assert_eq!(events::append_with_changes(db, &in_order(&stale, &good)).await.unwrap(), [(new.id, new.epoch)]);
+        let row = turns::find(db, new.id, new.user_id).await.unwrap().unwrap();
+        assert_eq!((row.state, row.base_revision.as_str()), (State::Accepted, "r"), "old first: {old_first}");
+
+        let (stale, good) = (append(&old, 3, &["stale", "stale"], None), append(&new, 3, &["good"], None));
+        assert_eq!(events::append(db, &in_order(&stale, &good)).await.unwrap(), [(new.id, new.epoch)]);
+        let texts: Vec<_> = log(db, new.id).await.iter().map(|event| format!("{:?}", event.kind)).collect();
+        assert!(texts.len() == 3 && !texts.iter().any(|text| text.contains("stale")), "old first: {old_first}: {texts:?}");
+        ends::cancel(db, new.id, new.user_id, |_| Vec::new()).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_statement_that_waits_behind_a_claim_writes_nothing() {
     let Bench { db, .. } = &bench().await;
@@ -85,10 +110,10 @@ async fn the_same_rows_sent_again_change_nothing_and_are_acknowledged() {
     let turn = claimed(db).await;
     let (plain, ending) = (append(&turn, 2, &["a", "b"], None), append(&turn, 4, &["end"], Some(Change::completed("r".into()))));
     for _ in 0..3 {
-        assert_eq!(events::append(db, &[&plain]).await.unwrap(), [turn.id]);
+        assert_eq!(events::append(db, &[&plain]).await.unwrap(), [(turn.id, turn.epoch)]);
     }
     for _ in 0..3 {
-        assert_eq!(events::append_with_changes(db, &[&ending]).await.unwrap(), [turn.id]);
+        assert_eq!(events::append_with_changes(db, &[&ending]).await.unwrap(), [(turn.id, turn.epoch)]);
     }
     assert_eq!(log(db, turn.id).await.len(), 4);
     let row = turns::find(db, turn.id, turn.user_id).await.unwrap().unwrap();
@@ -101,7 +126,7 @@ async fn one_batch_writes_for_those_it_gets_and_skips_the_others() {
     let (mine, locked) = (claimed(db).await, claimed(db).await);
     let _tx = testing::hold(db, locked.id).await;
     let got = events::append(db, &[&append(&mine, 2, &["x"], None), &append(&locked, 2, &["x"], None)]).await.unwrap();
-    assert_eq!(got, [mine.id]);
+    assert_eq!(got, [(mine.id, mine.epoch)]);
     assert_eq!((log(db, mine.id).await.len(), log(db, locked.id).await.len()), (2, 1));
 }
 
@@ -273,7 +298,7 @@ async fn a_project_has_one_slot_and_a_queue_in_order() {
     assert_eq!(claims::take_slot(&bench.db, first.id, epoch(&first) - 1).await.unwrap(), claims::Slot::Fenced);
     for turn in [&second, &third] {
         let queued = append(&Turn { epoch: epoch(turn), ..turn.clone() }, 2, &["queued"], Some(Change::queued()));
-        assert_eq!(events::append_with_changes(&bench.db, &[&queued]).await.unwrap(), [turn.id]);
+        assert_eq!(events::append_with_changes(&bench.db, &[&queued]).await.unwrap(), [(turn.id, queued.epoch)]);
     }
     assert!(claim(&bench.db).await.is_empty());
     let end = append(&Turn { epoch: epoch(&first), ..first.clone() }, 2, &["end"], Some(Change::completed("r".into())));

@@ -31,6 +31,7 @@ struct Columns {
     turns: Vec<Uuid>,
     epochs: Vec<i64>,
     event_turns: Vec<Uuid>,
+    event_epochs: Vec<i64>,
     event_seqs: Vec<i32>,
     payloads: Vec<Vec<u8>>,
 }
@@ -43,6 +44,7 @@ impl Columns {
             columns.epochs.push(append.epoch);
             for (seq, payload) in (append.first_seq..).zip(&append.payloads) {
                 columns.event_turns.push(append.turn.0);
+                columns.event_epochs.push(append.epoch);
                 columns.event_seqs.push(i32::try_from(seq).unwrap_or(i32::MAX));
                 columns.payloads.push(payload.clone());
             }
@@ -62,54 +64,70 @@ impl Columns {
     async fn skip_fence(&mut self, db: &PgPool) -> Result<(), Error> {
         let ids: Vec<TurnId> = self.turns.iter().copied().map(TurnId).collect();
         let current = super::claims::epochs(db, &ids).await?;
-        self.epochs = ids.iter().map(|id| current.get(id).copied().unwrap_or_default()).collect();
+        let epoch = |turn: &Uuid| current.get(&TurnId(*turn)).copied().unwrap_or_default();
+        self.epochs = self.turns.iter().map(epoch).collect();
+        self.event_epochs = self.event_turns.iter().map(epoch).collect();
         Ok(())
     }
 
+    /// The turns of a batch whose rows were got under these epochs, as their writers know them.
+    fn got(&self, appends: &[&Append], rows: &[(Uuid, i64)]) -> Vec<Owned> {
+        let of_batch = appends.iter().zip(self.turns.iter().zip(&self.epochs));
+        let got = of_batch.filter(|(_, (turn, epoch))| rows.contains(&(**turn, **epoch)));
+        got.map(|(append, _)| (append.turn, append.epoch)).collect()
+    }
+
     /// The bug `join-without-the-lock`.
-    async fn append_unlocked(&self, db: &PgPool) -> Result<Vec<TurnId>, Error> {
-        let append = sqlx::query_scalar::<_, Uuid>(
+    async fn append_unlocked(&self, db: &PgPool) -> Result<Vec<(Uuid, i64)>, Error> {
+        let append = sqlx::query_as(
             "WITH found AS MATERIALIZED (
-                SELECT t.id FROM turns t JOIN unnest($1::uuid[], $2::bigint[]) AS w(id, epoch) ON w.id = t.id AND w.epoch = t.epoch
+                SELECT t.id, t.epoch FROM turns t JOIN unnest($1::uuid[], $2::bigint[]) AS w(id, epoch) ON w.id = t.id AND w.epoch = t.epoch
             ), written AS (
                 INSERT INTO turn_events (turn_id, seq, payload)
                 SELECT e.turn_id, e.seq, e.payload FROM unnest($3::uuid[], $4::integer[], $5::bytea[]) AS e(turn_id, seq, payload)
                 JOIN found f ON f.id = e.turn_id
                 ON CONFLICT DO NOTHING
             )
-            SELECT id FROM found",
+            SELECT id, epoch FROM found",
         );
         let append = append.bind(&self.turns).bind(&self.epochs).bind(&self.event_turns).bind(&self.event_seqs).bind(&self.payloads);
-        Ok(query("append events", append.fetch_all(db)).await?.into_iter().map(TurnId).collect())
+        query("append events", append.fetch_all(db)).await
     }
 }
 
+/// A turn under an epoch.
+pub(crate) type Owned = (TurnId, i64);
+
 /// Appends events that change no row. Returns the turns whose rows were got: the others are locked by somebody, or their epoch
-/// has moved. Sending the same rows again does nothing.
-pub(crate) async fn append(db: &PgPool, appends: &[&Append]) -> Result<Vec<TurnId>, Error> {
+/// has moved. Sending the same rows again does nothing. A batch may hold one turn under several epochs, of which only the newest
+/// is written.
+pub(crate) async fn append(db: &PgPool, appends: &[&Append]) -> Result<Vec<Owned>, Error> {
     let columns = Columns::fenced(db, appends).await?;
     if planted::is("join-without-the-lock") {
-        return columns.append_unlocked(db).await;
+        return Ok(columns.got(appends, &columns.append_unlocked(db).await?));
     }
     // The row lock is the fence: a join on the epoch alone would let a statement through that waits behind a claim.
-    let append = sqlx::query_scalar!(
+    let append = sqlx::query!(
         "WITH locked AS MATERIALIZED (
-            SELECT t.id FROM turns t JOIN unnest($1::uuid[], $2::bigint[]) AS w(id, epoch) ON w.id = t.id AND w.epoch = t.epoch
+            SELECT t.id, t.epoch FROM turns t JOIN unnest($1::uuid[], $2::bigint[]) AS w(id, epoch) ON w.id = t.id AND w.epoch = t.epoch
             ORDER BY t.id FOR SHARE OF t SKIP LOCKED
         ), written AS (
             INSERT INTO turn_events (turn_id, seq, payload)
-            SELECT e.turn_id, e.seq, e.payload FROM unnest($3::uuid[], $4::integer[], $5::bytea[]) AS e(turn_id, seq, payload)
-            JOIN locked l ON l.id = e.turn_id
+            SELECT e.turn_id, e.seq, e.payload
+            FROM unnest($3::uuid[], $4::bigint[], $5::integer[], $6::bytea[]) AS e(turn_id, epoch, seq, payload)
+            JOIN locked l ON l.id = e.turn_id AND l.epoch = e.epoch
             ON CONFLICT DO NOTHING
         )
-        SELECT id FROM locked",
+        SELECT id, epoch FROM locked",
         &columns.turns,
         &columns.epochs,
         &columns.event_turns,
+        &columns.event_epochs,
         &columns.event_seqs,
         &columns.payloads,
     );
-    Ok(query("append events", append.fetch_all(db)).await?.into_iter().map(TurnId).collect())
+    let rows: Vec<_> = query("append events", append.fetch_all(db)).await?.into_iter().map(|row| (row.id, row.epoch)).collect();
+    Ok(columns.got(appends, &rows))
 }
 
 /// What the changes of a batch do to the rows, column by column; absent leaves a row's value as it is.
@@ -160,27 +178,27 @@ fn array(ids: &[MessageId]) -> String {
 }
 
 /// The same for events that change their turn's row, in the same statement.
-pub(crate) async fn append_with_changes(db: &PgPool, appends: &[&Append]) -> Result<Vec<TurnId>, Error> {
+pub(crate) async fn append_with_changes(db: &PgPool, appends: &[&Append]) -> Result<Vec<Owned>, Error> {
     let (columns, changes) = (Columns::fenced(db, appends).await?, ChangeColumns::of(appends));
-    let append = sqlx::query_scalar!(
+    let append = sqlx::query!(
         "WITH changed AS (
             SELECT * FROM unnest($1::uuid[], $2::bigint[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bytea[], $11::bytea[],
                 $12::text[], $13::integer[], $14::boolean[], $15::boolean[], $16::boolean[], $17::text[])
             AS c(id, epoch, state, base_revision, revision, failure_reason, usage, change_set, end_due, last_seq, ended, released, progress,
                 history)
         ), locked AS MATERIALIZED (
-            SELECT t.id FROM turns t JOIN changed c ON c.id = t.id AND c.epoch = t.epoch ORDER BY t.id FOR NO KEY UPDATE OF t SKIP LOCKED
+            SELECT id, epoch FROM turns t JOIN changed c USING (id, epoch) ORDER BY id FOR NO KEY UPDATE OF t SKIP LOCKED
         ), written AS (
             INSERT INTO turn_events (turn_id, seq, payload)
-            SELECT e.turn_id, e.seq, e.payload FROM unnest($3::uuid[], $4::integer[], $5::bytea[]) AS e(turn_id, seq, payload)
-            JOIN locked l ON l.id = e.turn_id
+            SELECT id, seq, payload FROM locked
+            JOIN unnest($3::uuid[], $18::bigint[], $4::integer[], $5::bytea[]) AS e(id, epoch, seq, payload) USING (id, epoch)
             ON CONFLICT DO NOTHING
         ), kept AS (
             INSERT INTO turn_change_sets (turn_id, request)
-            SELECT c.id, c.change_set FROM changed c JOIN locked l ON l.id = c.id WHERE c.change_set IS NOT NULL
+            SELECT id, change_set FROM changed JOIN locked USING (id, epoch) WHERE change_set IS NOT NULL
             ON CONFLICT DO NOTHING
         ), dropped AS (
-            DELETE FROM turn_change_sets s USING changed c JOIN locked l ON l.id = c.id WHERE s.turn_id = c.id AND c.ended
+            DELETE FROM turn_change_sets s USING changed c JOIN locked l USING (id, epoch) WHERE s.turn_id = id AND c.ended
         ), updated AS (
             UPDATE turns t SET
                 state = coalesce(c.state, t.state),
@@ -195,9 +213,9 @@ pub(crate) async fn append_with_changes(db: &PgPool, appends: &[&Append]) -> Res
                 recoveries = CASE WHEN c.progress THEN 0 ELSE t.recoveries END,
                 ended_at = CASE WHEN c.ended THEN coalesce(t.ended_at, clock_timestamp()) END,
                 lease_expires_at = CASE WHEN c.released THEN NULL ELSE t.lease_expires_at END
-            FROM changed c JOIN locked l ON l.id = c.id WHERE t.id = c.id
+            FROM changed c JOIN locked l USING (id, epoch) WHERE t.id = c.id
         )
-        SELECT id FROM locked",
+        SELECT id, epoch FROM locked",
         &columns.turns,
         &columns.epochs,
         &columns.event_turns,
@@ -215,8 +233,10 @@ pub(crate) async fn append_with_changes(db: &PgPool, appends: &[&Append]) -> Res
         &changes.released,
         &changes.progress,
         &changes.histories as &[Option<String>],
+        &columns.event_epochs,
     );
-    Ok(query("append events and change turns", append.fetch_all(db)).await?.into_iter().map(TurnId).collect())
+    let rows = query("append events and change turns", append.fetch_all(db)).await?;
+    Ok(columns.got(appends, &rows.into_iter().map(|row| (row.id, row.epoch)).collect::<Vec<_>>()))
 }
 
 /// An event as it is stored.
