@@ -6,6 +6,7 @@
 mod answer;
 mod connection;
 mod pace;
+mod waste;
 
 use std::{convert::Infallible, io, num::NonZeroUsize, sync::Arc, time::Duration};
 
@@ -64,6 +65,14 @@ pub struct Limits {
     pub unsent: usize,
     /// Requests that a client resets, or sends above its limit, before the connection is closed.
     pub resets: usize,
+    /// The same of all clients of an address, before they are read slowly; one a second is forgotten.
+    pub many_resets: usize,
+    /// Bytes a second that bring requests and are read of such an address.
+    pub slow_pace: usize,
+    /// Requests of a connection whose task may wait to run. Nothing more is read until there are fewer.
+    pub pending: usize,
+    /// Bytes of a connection that are read in one poll: hyper reads all that there is before it hands on the first request.
+    pub read_size: usize,
 }
 
 impl Limits {
@@ -88,6 +97,20 @@ impl Limits {
                 "1000",
                 "requests that a client may reset, or send above its limit, before its connection is closed",
             ),
+            many_resets: number(
+                env,
+                "BACKLOT_MANY_RESETS",
+                "20",
+                "the same of one address (IPv6: /64), before it is read slowly; one a second is forgotten",
+            ),
+            slow_pace: number(env, "BACKLOT_SLOW_PACE", "204800", "bytes a second of requests of an address that is read slowly"),
+            pending: number(
+                env,
+                "BACKLOT_MAX_PENDING_REQUESTS",
+                "16",
+                "requests of one connection that have come in and are not yet looked at",
+            ),
+            read_size: number(env, "BACKLOT_READ_SIZE", "8192", "bytes of one connection that are read before others have their turn"),
         };
         env.longer_than_zero([
             ("BACKLOT_HEADER_TIMEOUT", limits.header),

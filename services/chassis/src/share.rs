@@ -1,6 +1,8 @@
 //! A quantity that everybody shares (slots, connections, bytes in memory), and how much of it one connection, one address and one
 //! person may hold, so that nobody can take it all.
 
+mod queue;
+
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
@@ -15,9 +17,10 @@ use proto::{
     error::{ErrorCode, Fault},
     id::UserId,
 };
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
 use tonic::{Status, body::Body};
 
+use self::queue::Queue;
 use crate::config::Env;
 
 /// What a single holder may have of a quantity, in percent of the whole.
@@ -113,13 +116,40 @@ pub struct Shares {
     total: usize,
     percent: Percent,
     held: Mutex<Held>,
-    freed: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Held {
     all: usize,
     by: HashMap<Key, usize>,
+    queue: Queue,
+}
+
+impl Held {
+    fn of(&self, account: &Account) -> usize {
+        self.by.get(&account.key).copied().unwrap_or_default()
+    }
+
+    /// The holder's own bound that does not allow more.
+    fn own_bound(&self, accounts: &[Account], more: usize) -> Option<Exhausted> {
+        let full = accounts.iter().find(|account| self.of(account).saturating_add(more) > account.limit)?;
+        Some(Exhausted { by: full.bound, limit: full.limit })
+    }
+
+    fn add(&mut self, accounts: &[Account], more: usize) {
+        self.all += more;
+        for account in accounts {
+            *self.by.entry(account.key).or_default() += more;
+        }
+    }
+}
+
+/// Where a holder's part is counted, and how much it may be.
+#[derive(Debug, Clone, Copy)]
+struct Account {
+    key: Key,
+    bound: Bound,
+    limit: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -134,7 +164,7 @@ impl Shares {
     /// `total` of something, of which one holder has at most so many percent, and one at the least.
     #[must_use]
     pub fn new(total: usize, percent: Percent) -> Arc<Self> {
-        Arc::new(Self { total, percent, held: Mutex::default(), freed: Notify::new() })
+        Arc::new(Self { total, percent, held: Mutex::default() })
     }
 
     /// Takes an amount now, or nothing.
@@ -142,7 +172,7 @@ impl Shares {
     /// # Errors
     /// The first bound that does not allow it.
     pub fn try_take(self: &Arc<Self>, holder: &Holder, amount: usize) -> Result<Share, Exhausted> {
-        let mut share = Share { of: Arc::clone(self), keys: self.keys(holder), amount: 0 };
+        let mut share = Share { of: Arc::clone(self), accounts: self.accounts(holder), amount: 0 };
         share.try_grow(amount)?;
         Ok(share)
     }
@@ -161,14 +191,14 @@ impl Shares {
         (self.total.saturating_mul(percent.into()) / 100).max(1)
     }
 
-    /// The accounts of a holder, each with its limit.
-    fn keys(&self, holder: &Holder) -> Vec<(Key, Bound, usize)> {
-        let mut keys = Vec::new();
+    fn accounts(&self, holder: &Holder) -> Vec<Account> {
+        let mut accounts = Vec::new();
         if let Some(connection) = holder.connection {
-            keys.push((Key::Connection(connection), Bound::Connection, self.part(self.percent.connection)));
+            let limit = self.part(self.percent.connection);
+            accounts.push(Account { key: Key::Connection(connection), bound: Bound::Connection, limit });
         }
         if let Some(person) = holder.person {
-            keys.push((Key::Person(person), Bound::Person, self.part(self.percent.person)));
+            accounts.push(Account { key: Key::Person(person), bound: Bound::Person, limit: self.part(self.percent.person) });
         }
         for (network, prefix) in holder.address.map(networks).unwrap_or_default() {
             // The wider a network, the nearer to all, which none reaches: half of what is left to others stays theirs.
@@ -179,9 +209,15 @@ impl Shares {
                 48 => address + left / 2,
                 _ => address,
             };
-            keys.push((Key::Network(network, prefix), Bound::Address, limit));
+            accounts.push(Account { key: Key::Network(network, prefix), bound: Bound::Address, limit });
         }
-        keys
+        accounts
+    }
+
+    /// The bound that does not allow more.
+    fn bound(&self, held: &Held, accounts: &[Account], more: usize) -> Option<Exhausted> {
+        let all = || (held.all.saturating_add(more) > self.total).then_some(Exhausted { by: Bound::All, limit: self.total });
+        held.own_bound(accounts, more).or_else(all)
     }
 }
 
@@ -189,7 +225,7 @@ impl Shares {
 #[derive(Debug)]
 pub struct Share {
     of: Arc<Shares>,
-    keys: Vec<(Key, Bound, usize)>,
+    accounts: Vec<Account>,
     amount: usize,
 }
 
@@ -200,37 +236,35 @@ impl Share {
     /// The first bound that does not allow it.
     pub fn try_grow(&mut self, more: usize) -> Result<(), Exhausted> {
         let mut held = self.of.lock();
-        for (key, by, limit) in &self.keys {
-            if held.by.get(key).copied().unwrap_or_default().saturating_add(more) > *limit {
-                return Err(Exhausted { by: *by, limit: *limit });
-            }
+        if let Some(exhausted) = self.of.bound(&held, &self.accounts, more) {
+            return Err(exhausted);
         }
-        if held.all.saturating_add(more) > self.of.total {
-            return Err(Exhausted { by: Bound::All, limit: self.of.total });
-        }
-        held.all += more;
-        for (key, ..) in &self.keys {
-            *held.by.entry(*key).or_default() += more;
-        }
+        held.add(&self.accounts, more);
         self.amount += more;
         Ok(())
     }
 
-    /// Takes more, when others have given enough back.
+    /// Takes more, when others have given enough back. Of those who wait, whoever holds least is first.
     ///
     /// # Errors
     /// The bound that did not allow it until then.
     pub async fn grow(&mut self, more: usize, until: Instant) -> Result<(), Exhausted> {
         let shares = Arc::clone(&self.of);
-        loop {
-            let mut freed = std::pin::pin!(shares.freed.notified());
-            // Before the look, or what is given back after it would be missed.
-            freed.as_mut().enable();
-            let Err(exhausted) = self.try_grow(more) else { return Ok(()) };
-            if tokio::time::timeout_at(until, freed).await.is_err() {
-                return Err(exhausted);
+        let (ticket, granted) = {
+            let mut held = shares.lock();
+            if held.queue.is_empty() && shares.bound(&held, &self.accounts, more).is_none() {
+                held.add(&self.accounts, more);
+                self.amount += more;
+                return Ok(());
             }
-        }
+            let (ticket, granted) = held.enqueue(&self.accounts, more);
+            held.grant(shares.total);
+            (ticket, granted)
+        };
+        let place = Place { share: self, ticket, amount: more, is_left: false };
+        // What is granted in the last moment is found by `leave`.
+        _ = tokio::time::timeout_at(until, granted).await;
+        place.leave()
     }
 
     /// Counts what is held for another holder too.
@@ -238,18 +272,17 @@ impl Share {
     /// # Errors
     /// The bound of that holder that does not allow it; then nothing has changed.
     pub fn also(&mut self, holder: &Holder) -> Result<(), Exhausted> {
-        let keys: Vec<_> = self.of.keys(holder).into_iter().filter(|(key, ..)| self.keys.iter().all(|(known, ..)| known != key)).collect();
+        let is_new = |account: &Account| self.accounts.iter().all(|known| known.key != account.key);
+        let accounts: Vec<_> = self.of.accounts(holder).into_iter().filter(is_new).collect();
         let mut held = self.of.lock();
-        for (key, by, limit) in &keys {
-            if held.by.get(key).copied().unwrap_or_default().saturating_add(self.amount) > *limit {
-                return Err(Exhausted { by: *by, limit: *limit });
-            }
+        if let Some(exhausted) = held.own_bound(&accounts, self.amount) {
+            return Err(exhausted);
         }
-        for (key, ..) in &keys {
-            *held.by.entry(*key).or_default() += self.amount;
+        for account in &accounts {
+            *held.by.entry(account.key).or_default() += self.amount;
         }
         drop(held);
-        self.keys.extend(keys);
+        self.accounts.extend(accounts);
         Ok(())
     }
 
@@ -262,16 +295,17 @@ impl Share {
         self.amount -= less;
         let mut held = self.of.lock();
         held.all -= less;
-        for (key, ..) in &self.keys {
-            if let Some(amount) = held.by.get_mut(key) {
+        for account in &self.accounts {
+            if let Some(amount) = held.by.get_mut(&account.key) {
                 *amount -= less;
                 if *amount == 0 {
-                    held.by.remove(key);
+                    held.by.remove(&account.key);
                 }
             }
         }
-        drop(held);
-        self.of.freed.notify_waiters();
+        if !held.queue.is_empty() {
+            held.grant(self.of.total);
+        }
     }
 
     #[must_use]
@@ -311,6 +345,44 @@ impl HttpBody for Holding {
 impl Drop for Share {
     fn drop(&mut self) {
         self.shrink(self.amount);
+    }
+}
+
+/// A place in the queue, which is left when dropped.
+struct Place<'a> {
+    share: &'a mut Share,
+    ticket: u64,
+    amount: usize,
+    is_left: bool,
+}
+
+impl Place<'_> {
+    /// The share has grown, or a bound did not allow it.
+    fn leave(mut self) -> Result<(), Exhausted> {
+        self.close().map_or(Ok(()), Err)
+    }
+
+    fn close(&mut self) -> Option<Exhausted> {
+        self.is_left = true;
+        let shares = Arc::clone(&self.share.of);
+        let mut held = shares.lock();
+        if !held.dequeue(self.ticket) {
+            self.share.amount += self.amount;
+            return None;
+        }
+        let bound = shares.bound(&held, &self.share.accounts, self.amount);
+        // The next one may want less.
+        held.grant(shares.total);
+        Some(bound.unwrap_or(Exhausted { by: Bound::All, limit: shares.total }))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if !self.is_left && self.close().is_none() {
+            // It was granted, and nobody has seen it.
+            self.share.shrink(self.amount);
+        }
     }
 }
 
@@ -387,6 +459,69 @@ mod tests {
         let (grown, ()) = tokio::join!(second.grow(4, later), async { first.shrink(2) });
         grown.unwrap();
         assert_eq!((first.amount(), second.amount(), shares.held()), (6, 4, 10));
+    }
+
+    #[tokio::test]
+    async fn whoever_holds_least_is_next_and_then_whoever_came_first() {
+        let shares = Shares::new(4, Percent { connection: 100, address: 75, person: 75 });
+        let later = Instant::now() + Duration::from_secs(60);
+        let of = |address: &str| Holder { address: Some(address.parse().unwrap()), person: Some(UserId::generate()), connection: None };
+        let order = Mutex::new(Vec::new());
+        let wait = async |name: &'static str, address: &str| {
+            let mut share = shares.try_take(&of(address), 0).unwrap();
+            share.grow(1, later).await.unwrap();
+            order.lock().unwrap().push(name);
+            share
+        };
+        let held = ["192.0.2.2", "192.0.2.1", "192.0.2.1", "192.0.2.1"].map(|address| shares.try_take(&of(address), 1).unwrap());
+        let free = async {
+            for share in held {
+                drop(share);
+                // Those who wait run in between.
+                tokio::task::yield_now().await;
+            }
+        };
+        let (a, b, c, d, ()) =
+            tokio::join!(wait("1a", "192.0.2.1"), wait("1b", "192.0.2.1"), wait("3", "192.0.2.3"), wait("4", "192.0.2.4"), free);
+        assert_eq!(*order.lock().unwrap(), ["3", "4", "1a", "1b"]);
+        drop((a, b, c, d));
+        let held = shares.lock();
+        assert_eq!((held.all, held.by.len(), held.queue.is_empty()), (0, 0, true));
+    }
+
+    #[tokio::test]
+    async fn nobody_passes_the_next_one_by_wanting_less() {
+        let shares = Shares::new(10, Percent { connection: 100, address: 100, person: 100 });
+        let mut first = take(&shares, Holder::default(), 8).unwrap();
+        let (mut large, mut small) = (take(&shares, Holder::default(), 0).unwrap(), take(&shares, Holder::default(), 0).unwrap());
+        let later = Instant::now() + Duration::from_secs(60);
+        let mut waiting = Box::pin(large.grow(6, later));
+        assert!(futures::poll!(waiting.as_mut()).is_pending());
+        let soon = Instant::now() + Duration::from_millis(20);
+        assert_eq!(small.grow(1, soon).await.unwrap_err().by, Bound::All);
+        first.shrink(4);
+        waiting.await.unwrap();
+        assert_eq!((shares.held(), large.amount()), (10, 6));
+    }
+
+    #[tokio::test]
+    async fn whoever_gives_up_leaves_nothing() {
+        let shares = Shares::new(10, Percent { connection: 100, address: 100, person: 100 });
+        let later = Instant::now() + Duration::from_secs(60);
+        for is_granted in [false, true] {
+            let mut first = take(&shares, Holder::default(), 10).unwrap();
+            let (mut second, mut third) = (take(&shares, Holder::default(), 0).unwrap(), take(&shares, Holder::default(), 0).unwrap());
+            let mut waiting = Box::pin(second.grow(6, later));
+            assert!(futures::poll!(waiting.as_mut()).is_pending());
+            let mut next = Box::pin(third.grow(2, later));
+            assert!(futures::poll!(next.as_mut()).is_pending());
+            first.shrink(if is_granted { 6 } else { 2 });
+            drop(waiting);
+            next.await.unwrap();
+            assert_eq!((second.amount(), third.amount()), (0, 2));
+            drop((first, second, third));
+            assert_eq!((shares.held(), shares.lock().queue.is_empty()), (0, true), "granted: {is_granted}");
+        }
     }
 
     #[test]

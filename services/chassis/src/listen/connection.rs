@@ -26,13 +26,10 @@ use super::{
     Limits, Listener,
     answer::{Answering, answer},
     pace::{Load, Paced, Traffic, idle, stalled},
+    waste::{Waste, Wastes},
 };
 use crate::share::{Exhausted, Holder, Share, Shares, networks};
 
-/// A client that has wasted more requests than these is read slowly. One a second is forgotten.
-pub(super) const MANY_WASTED: u64 = 20;
-/// The most that are remembered: a client that stops wasting requests is read at full speed again after twenty seconds.
-const MOST_REMEMBERED: u64 = 40;
 /// A graceful close that the client does not answer.
 const CLOSE_TIME: Duration = Duration::from_secs(5);
 /// For what a client still has open when it is closed for its wasted requests; there may be many such connections.
@@ -53,30 +50,14 @@ pub(super) struct State {
     /// Requests that the client gave up before their answer was whole, or sent too many of.
     wasted: AtomicU64,
     most_wasted: usize,
-    recent: Mutex<Recent>,
+    /// Of its address.
+    pub(super) waste: Arc<Waste>,
     /// Cancelled when another connection of the address gets its place.
     replaced: CancellationToken,
     /// Cancelled when too many requests were wasted; nothing more is read then.
     pub(super) spent: CancellationToken,
     pub(super) load: watch::Sender<Load>,
     pub(super) traffic: Traffic,
-}
-
-/// Wasted requests that are not yet forgotten.
-#[derive(Debug)]
-struct Recent {
-    count: u64,
-    /// Up to here it is known what was forgotten.
-    at: Instant,
-}
-
-impl Recent {
-    fn add(&mut self, more: u64, now: Instant) -> u64 {
-        let seconds = now.duration_since(self.at).as_secs();
-        self.at += Duration::from_secs(seconds);
-        self.count = (self.count.saturating_sub(seconds) + more).min(MOST_REMEMBERED);
-        self.count
-    }
 }
 
 /// What is closed first when an address has too many connections: without a request, then with one, and never the cluster's own.
@@ -88,7 +69,7 @@ enum Rank {
 }
 
 impl Connection {
-    pub(super) fn new(number: u64, peer: SocketAddr, most_wasted: usize, proxied: bool) -> Self {
+    pub(super) fn new(number: u64, peer: SocketAddr, most_wasted: usize, waste: Arc<Waste>, proxied: bool) -> Self {
         Self(Arc::new(State {
             number,
             peer,
@@ -96,7 +77,7 @@ impl Connection {
             trusted: AtomicBool::new(false),
             wasted: AtomicU64::new(0),
             most_wasted,
-            recent: Mutex::new(Recent { count: 0, at: Instant::now() }),
+            waste,
             replaced: CancellationToken::new(),
             spent: CancellationToken::new(),
             load: watch::Sender::new(Load::default()),
@@ -133,19 +114,18 @@ impl Connection {
     /// Counts a wasted request: the client gave it up, or sent it above its limit.
     pub fn count_wasted(&self) {
         let count = self.0.wasted.fetch_add(1, Ordering::Relaxed) + 1;
-        self.recently_wasted(1);
-        if !self.is_shared() && usize::try_from(count).is_ok_and(|count| count > self.0.most_wasted) {
+        if self.is_shared() {
+            return;
+        }
+        self.0.waste.add(1, Instant::now());
+        if usize::try_from(count).is_ok_and(|count| count > self.0.most_wasted) {
             self.0.spent.cancel();
         }
     }
 
-    /// Whether the client wastes more requests than somebody who merely leaves pages.
-    pub(super) fn wastes(&self) -> bool {
-        !self.is_shared() && self.recently_wasted(0) > MANY_WASTED
-    }
-
-    fn recently_wasted(&self, more: u64) -> u64 {
-        self.0.recent.lock().unwrap_or_else(PoisonError::into_inner).add(more, Instant::now())
+    /// Whether its address is read slowly.
+    pub(super) fn is_slowed(&self) -> bool {
+        !self.is_shared() && self.0.waste.is_large()
     }
 
     fn rank(&self) -> Rank {
@@ -164,6 +144,7 @@ pub(super) struct Connections {
     open: Mutex<BTreeMap<u64, Connection>>,
     shares: Arc<Shares>,
     most_wasted: usize,
+    wastes: Wastes,
 }
 
 /// A connection's place, given back when dropped.
@@ -182,7 +163,8 @@ impl Drop for Registered {
 
 impl Connections {
     pub(super) fn new(limits: &Limits) -> Arc<Self> {
-        Arc::new(Self { open: Mutex::default(), shares: Shares::new(limits.connections, limits.percent), most_wasted: limits.resets })
+        let shares = Shares::new(limits.connections, limits.percent);
+        Arc::new(Self { open: Mutex::default(), shares, most_wasted: limits.resets, wastes: Wastes::new(limits) })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Connection>> {
@@ -201,7 +183,8 @@ impl Connections {
         until: Instant,
     ) -> Result<Registered, Exhausted> {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
-        let connection = Connection::new(NUMBER.fetch_add(1, Ordering::Relaxed), peer, self.most_wasted, address.is_none());
+        let (number, waste) = (NUMBER.fetch_add(1, Ordering::Relaxed), self.wastes.of(peer.ip()));
+        let connection = Connection::new(number, peer, self.most_wasted, waste, address.is_none());
         let mut share = self.shares.try_take(&Holder { address, ..Holder::default() }, 0)?;
         if let Err(exhausted) = share.try_grow(1) {
             let Some(oldest) = self.replaceable(peer.ip()) else { return Err(exhausted) };
@@ -243,7 +226,7 @@ where
         answer(Arc::clone(&answering), service.clone(), request)
     });
     let builder = listener.builder();
-    let io = TokioIo::new(Paced::new(stream, limits.write, connection.clone()));
+    let io = TokioIo::new(Paced::new(stream, limits, connection.clone()));
     let mut serving = pin!(builder.serve_connection(io, service));
     let (mut patience, mut close_time) = (None, CLOSE_TIME);
     tokio::select! {
@@ -296,29 +279,17 @@ mod tests {
     }
 
     #[test]
-    fn wasted_requests_are_forgotten_one_a_second() {
-        let begun = Instant::now();
-        let at = |seconds| begun + Duration::from_secs(seconds);
-        let mut recent = Recent { count: 0, at: begun };
-        for second in 0..500 {
-            assert_eq!(recent.add(1, at(second)), 1, "as many as are forgotten");
-        }
-        assert_eq!(recent.add(1_000, at(500)), MOST_REMEMBERED);
-        assert_eq!(recent.add(0, at(500) + Duration::from_millis(1_500)), MOST_REMEMBERED - 1);
-        assert_eq!(recent.add(0, at(502)), MOST_REMEMBERED - 2);
-        assert_eq!(recent.add(0, at(600)), 0);
-    }
-
-    #[test]
     fn a_connection_of_many_is_not_slowed_or_closed() {
         for (proxied, trusted) in [(false, false), (true, false), (false, true)] {
-            let connection = Connection::new(1, SocketAddr::from(([127, 0, 0, 1], 1)), 100, proxied);
+            let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+            let waste = Wastes::new(&Limits::read(&mut Env::of([("BACKLOT_MAX_RESETS", "100")]))).of(peer.ip());
+            let connection = Connection::new(1, peer, 100, waste, proxied);
             if trusted {
                 connection.trust();
             }
             (0..200).for_each(|_| connection.count_wasted());
             let shared = proxied || trusted;
-            assert_eq!((connection.wastes(), connection.0.spent.is_cancelled()), (!shared, !shared));
+            assert_eq!((connection.is_slowed(), connection.0.spent.is_cancelled()), (!shared, !shared));
         }
     }
 

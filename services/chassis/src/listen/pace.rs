@@ -15,19 +15,10 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use super::{Connection, Limits};
+use super::{Connection, Limits, waste::SLOW_READ};
 
 /// How often a connection is looked at within the time in which a client may take nothing.
 const LOOKS: u32 = 5;
-
-/// Requests of one connection whose task may wait to run. Nothing more is read until there are fewer.
-const MOST_PENDING: u64 = 16;
-/// Bytes that are read in one poll: hyper reads all that there is before it hands on the first request.
-const ALLOWANCE: usize = 8 * 1024;
-/// Bytes that are read at once from a client that wastes requests, while they bring new ones. They hold about twenty.
-const WASTEFUL_ALLOWANCE: usize = 1024;
-/// How long such a client waits until more is read.
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// Requests of one connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -77,8 +68,8 @@ impl Traffic {
     }
 
     /// Ready while there is room for more requests; otherwise the task is woken when there is.
-    fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
-        let has_room = || self.pending.load(Ordering::Acquire) < MOST_PENDING;
+    fn poll_room(&self, most_pending: u64, cx: &Context<'_>) -> Poll<()> {
+        let has_room = || self.pending.load(Ordering::Acquire) < most_pending;
         if has_room() {
             return Poll::Ready(());
         }
@@ -143,16 +134,29 @@ pub(super) struct Paced {
     arrived: u64,
     /// Bytes that may still be read in this poll.
     allowance: usize,
-    /// Of a client that wastes requests.
+    /// Of an address that is read slowly.
     pause: Option<Pin<Box<Sleep>>>,
+    read_size: usize,
+    most_pending: u64,
     limit: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
     connection: Connection,
 }
 
 impl Paced {
-    pub(super) fn new(stream: TcpStream, limit: Duration, connection: Connection) -> Self {
-        Self { stream, polls: 0, arrived: 0, allowance: ALLOWANCE, pause: None, limit, waiting: None, connection }
+    pub(super) fn new(stream: TcpStream, limits: &Limits, connection: Connection) -> Self {
+        Self {
+            stream,
+            polls: 0,
+            arrived: 0,
+            allowance: limits.read_size,
+            pause: None,
+            read_size: limits.read_size,
+            most_pending: limits.pending as u64,
+            limit: limits.write,
+            waiting: None,
+            connection,
+        }
     }
 
     fn watch(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -177,16 +181,17 @@ impl Paced {
         let traffic = &self.connection.0.traffic;
         let (polls, arrived) = (traffic.polls.load(Ordering::Relaxed), traffic.arrived.load(Ordering::Relaxed));
         // What brings no request, such as a file on its way, is not slowed.
-        if self.connection.wastes() && self.arrived != arrived {
+        if self.connection.is_slowed() && self.arrived != arrived {
             if self.allowance == 0 {
-                let pause = self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(PAUSE)));
+                let waste = &self.connection.0.waste;
+                let pause = self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(waste.next_read())));
                 ready!(pause.as_mut().poll(cx));
                 self.pause = None;
                 self.arrived = arrived;
-                self.allowance = WASTEFUL_ALLOWANCE;
+                self.allowance = SLOW_READ;
             }
         } else if self.polls != polls {
-            self.allowance = ALLOWANCE;
+            self.allowance = self.read_size;
         } else if self.allowance == 0 {
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -205,7 +210,7 @@ impl AsyncRead for Paced {
         if self.connection.0.spent.is_cancelled() {
             return Poll::Pending;
         }
-        ready!(self.connection.0.traffic.poll_room(cx));
+        ready!(self.connection.0.traffic.poll_room(self.most_pending, cx));
         let allowance = ready!(self.poll_allowance(cx));
         let room = buf.remaining().min(allowance);
         let mut piece = ReadBuf::new(buf.initialize_unfilled_to(room));
@@ -251,8 +256,11 @@ mod tests {
         net::TcpListener,
     };
 
-    use super::{super::connection::MANY_WASTED, *};
+    use super::{super::waste::Wastes, *};
+    use crate::config::Env;
 
+    const ALLOWANCE: usize = 8 * 1024;
+    const MOST_PENDING: u64 = 16;
     const MOST_WASTED: usize = 100;
 
     /// A socket that has these bytes to read, and its connection.
@@ -262,8 +270,10 @@ mod tests {
         let (stream, peer) = listener.accept().await.unwrap();
         client.write_all(&vec![0; bytes]).await.unwrap();
         stream.readable().await.unwrap();
-        let connection = Connection::new(1, SocketAddr::new(peer.ip(), 1), MOST_WASTED, proxied);
-        (Paced::new(stream, Duration::from_secs(60), connection.clone()), connection, client)
+        let limits = Limits::read(&mut Env::of([("BACKLOT_MAX_RESETS", MOST_WASTED.to_string())]));
+        let waste = Wastes::new(&limits).of(peer.ip());
+        let connection = Connection::new(1, SocketAddr::new(peer.ip(), 1), MOST_WASTED, waste, proxied);
+        (Paced::new(stream, &limits, connection.clone()), connection, client)
     }
 
     /// The bytes that can be read in this poll of the connection.
@@ -293,9 +303,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn requests_of_a_client_that_wastes_them_are_read_slowly_and_its_files_are_not() {
+    async fn requests_of_an_address_that_wastes_them_are_read_slowly_and_its_files_are_not() {
         let (mut paced, connection, _client) = paced(4 * ALLOWANCE, false).await;
-        (0..=MANY_WASTED).for_each(|_| connection.count_wasted());
+        (0..50).for_each(|_| connection.count_wasted());
         assert_eq!(read(&mut paced).await, ALLOWANCE);
         let request = |paced: &mut Paced| {
             paced.connection.0.traffic.request_arrived();
@@ -305,7 +315,7 @@ mod tests {
         request(&mut paced);
         assert_eq!(read(&mut paced).await, 0);
         let mut buffer = vec![0; ALLOWANCE];
-        assert_eq!(paced.read(&mut buffer).await.unwrap(), WASTEFUL_ALLOWANCE, "after a pause");
+        assert_eq!(paced.read(&mut buffer).await.unwrap(), SLOW_READ, "after a pause");
         // No request has come with it.
         connection.0.traffic.polled();
         assert_eq!(read(&mut paced).await, ALLOWANCE);

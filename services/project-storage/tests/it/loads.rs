@@ -59,6 +59,19 @@ async fn a_client_that_takes_four_megabytes_reads_a_larger_project() {
 }
 
 #[tokio::test]
+async fn loads_that_have_to_wait_all_succeed() {
+    let cluster = Cluster::with(&[("BACKLOT_LOADS_IN_WORK", "1")]).await;
+    let people = [cluster.person(), cluster.person(), cluster.person()];
+    let loads = people.iter().map(async |person| {
+        let project = person.create().await.id;
+        person.save(&project, vec![write("a", "1")]).await.expect("saved");
+        let pages = (0..8).map(|_| page(person, &project, 1, ""));
+        futures::future::join_all(pages).await.into_iter().map(|page| page.files.len()).sum::<usize>()
+    });
+    assert_eq!(futures::future::join_all(loads).await, [8, 8, 8]);
+}
+
+#[tokio::test]
 async fn a_token_opens_only_its_own_listing() {
     let cluster = Cluster::start().await;
     let (ann, bob) = (cluster.person(), cluster.person());

@@ -1,0 +1,66 @@
+//! Those who wait for a part of a quantity, and who of them is next.
+
+use tokio::sync::oneshot;
+
+use super::{Account, Held};
+
+/// Who waits, in the order of arrival.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    waiting: Vec<Waiting>,
+    tickets: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    ticket: u64,
+    accounts: Vec<Account>,
+    amount: usize,
+    granted: oneshot::Sender<()>,
+}
+
+impl Queue {
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
+impl Held {
+    /// Waits for an amount. The ticket takes it back.
+    pub(super) fn enqueue(&mut self, accounts: &[Account], amount: usize) -> (u64, oneshot::Receiver<()>) {
+        let (granted, receiver) = oneshot::channel();
+        let ticket = self.queue.tickets;
+        self.queue.tickets += 1;
+        self.queue.waiting.push(Waiting { ticket, accounts: accounts.to_vec(), amount, granted });
+        (ticket, receiver)
+    }
+
+    /// Answers whether the ticket still waited. If not, its amount was granted.
+    pub(super) fn dequeue(&mut self, ticket: u64) -> bool {
+        let place = self.queue.waiting.iter().position(|waiting| waiting.ticket == ticket);
+        place.map(|place| self.queue.waiting.remove(place)).is_some()
+    }
+
+    /// Grants what is free. Of those whose own bounds allow it, whoever holds least is next, then whoever came first, so that
+    /// nobody is delayed by the many requests of one address or person. Nobody passes the next one by wanting less.
+    pub(super) fn grant(&mut self, total: usize) {
+        while let Some(place) = self.next() {
+            let Waiting { ref accounts, amount, .. } = self.queue.waiting[place];
+            if self.all.saturating_add(amount) > total {
+                return;
+            }
+            let accounts = accounts.clone();
+            self.add(&accounts, amount);
+            // Whoever stops waiting dequeues under the same lock, so the receiver is there.
+            _ = self.queue.waiting.remove(place).granted.send(());
+        }
+    }
+
+    fn next(&self) -> Option<usize> {
+        let allowed = |waiting: &&(usize, &Waiting)| self.own_bound(&waiting.1.accounts, waiting.1.amount).is_none();
+        let holds = |accounts: &[Account]| accounts.iter().map(|account| self.of(account)).max().unwrap_or_default();
+        let candidates = self.queue.waiting.iter().enumerate();
+        let candidates = candidates.filter(|candidate| allowed(&candidate));
+        candidates.min_by_key(|(_, waiting)| (holds(&waiting.accounts), waiting.ticket)).map(|(place, _)| place)
+    }
+}
