@@ -10,7 +10,7 @@ import { forgetPreview, previewUrl } from "/page/preview.js";
 import { requestOf, taken, typedIn, unanswered } from "/page/prompt.js";
 import { follow, start } from "/page/stream.js";
 import { element, events, look, lost, say, status, talk } from "/page/view.js";
-import { endOf, UNREACHED, wordsOf } from "/page/words.js";
+import { endOf, endOfMessage, UNREACHED, wordsOf } from "/page/words.js";
 
 // `visit` ends when another project is opened, and with it what still waits for this one. `sent` is the prompt that the
 // server has not taken yet, `made` the revision that the turn has committed, `conflicts` the files that it could not. `own`:
@@ -205,7 +205,7 @@ export async function openProject(project) {
   try {
     const { messages = [] } = await api.messages(project, visit.signal);
     // Whoever was quick has sent a prompt by now.
-    talk.before(messages.filter((m) => m.turnId !== desk.turn).toReversed());
+    talk.before(messages.filter((m) => m.turnId !== desk.turn).toReversed(), endAmong(messages));
     if (!desk.running) answered(messages);
     await refreshFiles(desk.running !== null);
     await showPreview();
@@ -213,6 +213,14 @@ export async function openProject(project) {
   } catch (error) {
     if (!visit.signal.aborted) failed(error);
   }
+}
+
+// The end of a turn stands below the last message that the turn has. How the newest turn ended without an answer is told by its
+// events.
+function endAmong(messages) {
+  const newestOf = new Map(messages.toReversed().map((message) => [message.turnId, message]));
+  if (messages[0]?.role === "MESSAGE_ROLE_USER") newestOf.delete(messages[0].turnId);
+  return (message) => (newestOf.get(message.turnId) === message ? endOfMessage(message) : undefined);
 }
 
 // A prompt whose answer was lost on its way here may be in the conversation all the same.

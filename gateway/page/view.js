@@ -67,12 +67,12 @@ new ResizeObserver(([{ target: list }]) => {
 const NAMES = { user: "You:", agent: "Agent:" };
 const ending = (kind, text) => make("p", { className: `end ${kind}` }, text);
 
-function saying(who, text, partial) {
+// `end` tells how the turn ended, if that is known and it brought no files.
+function saying(who, text, { partial, end } = {}) {
   const line = make("li", { className: who }, make("span", { className: "sr" }, NAMES[who]), make("div", { className: "words" }, text));
-  if (partial) {
-    line.classList.add("partial");
-    line.append(ending("partial", "This answer did not come to its end. No file was changed."));
-  }
+  if (partial) line.classList.add("partial");
+  if (end) line.append(ending(end.kind, end.line));
+  else if (partial) line.append(ending("partial", "This answer did not come to its end. No file was changed."));
   return line;
 }
 
@@ -87,9 +87,12 @@ export const talk = {
     // Whoever says something sees it.
     if (who === "user") element("said").scrollTop = element("said").scrollHeight;
   },
-  // What was said before; the person may have said something since.
-  before(messages) {
-    const lines = messages.map(({ role, text, partial }) => saying(role === "MESSAGE_ROLE_USER" ? "user" : "agent", text, partial));
+  // What was said before; the person may have said something since. `endOf` gives the end that stands below a message.
+  before(messages, endOf) {
+    const lines = messages.map((message) => {
+      const { role, text, partial } = message;
+      return saying(role === "MESSAGE_ROLE_USER" ? "user" : "agent", text, { partial, end: endOf(message) });
+    });
     keepEnd(element("said"), () => element("talk").prepend(...lines));
   },
   append: (text) => keepEnd(element("said"), () => last(".words")?.append(text)),

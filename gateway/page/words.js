@@ -73,6 +73,18 @@ const FAILURES = {
   WORKER_LOST: "The processes that ran the turn were lost.",
 };
 
+const ENDS = {
+  TURN_OUTCOME_CONFLICTED: "turn.conflicted",
+  TURN_OUTCOME_FAILED: "turn.failed",
+  TURN_OUTCOME_CANCELLED: "turn.cancelled",
+};
+
+// How the turn of a stored message ended, if it brought no files.
+export function endOfMessage({ turnOutcome, conflictPaths, failureReason }) {
+  const type = ENDS[turnOutcome];
+  return type && endOf({ type, data: { reason: failureReason } }, conflictPaths);
+}
+
 // How a turn ended: a word for the status and, if it brought no files, a line for the conversation.
 export function endOf({ type, data }, conflicts = []) {
   if (type === "turn.completed") return { kind: "completed", word: "done", line: "" };

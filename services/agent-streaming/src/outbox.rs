@@ -52,11 +52,12 @@ async fn send_due(parts: &Parts) -> Result<(), store::Error> {
 }
 
 async fn send(parts: &Parts, entry: Due) -> Result<(), store::Error> {
-    let Due { turn, end, begun } = entry;
+    let Due { turn, end, begun, failure_reason } = entry;
     // Of a turn that this service never knew to have begun nothing is to be seen in the conversation.
     let end = if begun { end.into() } else { TurnEnd::Withdrawn };
+    let reason = if end == TurnEnd::Failed { failure_reason.as_str() } else { "" };
     let answer = fold(parts, turn).await?;
-    match parts.upstream.end(turn, end, answer.text()).await {
+    match parts.upstream.end(turn, end, answer.text(), reason).await {
         Ok(()) => ends::settle(&parts.db, turn).await,
         // The project is gone, say: nobody is left to be told.
         Err(fault) if is_refusal(&fault) => {

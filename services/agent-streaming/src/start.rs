@@ -324,7 +324,7 @@ async fn accept(parts: &Parts, turn: Turn, project: ProjectId) -> Result<Turn, E
 
 /// Takes back a turn that must not wait. If this fails half way, the turn ends by itself as not begun.
 async fn refuse(parts: &Parts, turn: &Turn, running: Option<TurnId>) -> Result<Error, Error> {
-    parts.upstream.end(turn.id, TurnEnd::Withdrawn, "").await?;
+    parts.upstream.end(turn.id, TurnEnd::Withdrawn, "", "").await?;
     turns::forget(&parts.db, turn.id).await?;
     Ok(Error::TurnActive { turn: running })
 }

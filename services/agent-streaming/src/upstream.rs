@@ -81,8 +81,13 @@ impl Upstream {
         answer.map(tonic::Response::into_inner).map_err(|status| fault(&status))
     }
 
-    pub(crate) async fn end(&self, turn: TurnId, end: TurnEnd, partial_answer: &str) -> Result<(), Fault> {
-        let request = EndTurnRequest { turn_id: turn.to_string(), end: end as i32, partial_answer: partial_answer.to_owned() };
+    pub(crate) async fn end(&self, turn: TurnId, end: TurnEnd, partial_answer: &str, failure_reason: &str) -> Result<(), Fault> {
+        let request = EndTurnRequest {
+            turn_id: turn.to_string(),
+            end: end as i32,
+            partial_answer: partial_answer.to_owned(),
+            failure_reason: failure_reason.to_owned(),
+        };
         self.storage.clone().end_turn(Context::background().request(request)).await.map(drop).map_err(|status| fault(&status))
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     project::{self, Role},
     revision::Page,
     store::messages,
+    turn::State,
 };
 
 /// Who wrote a message. The numbers stand in the rows.
@@ -35,6 +36,25 @@ pub struct Message {
     pub created_at: OffsetDateTime,
 }
 
+/// How a turn stands, as its conversation tells.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    pub state: State,
+    /// Somebody has resolved its conflict.
+    pub is_resolved: bool,
+    /// The first of them.
+    pub conflict_paths: Vec<String>,
+    /// Empty unless it failed.
+    pub failure_reason: String,
+}
+
+/// A message and how its turn stands.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub message: Message,
+    pub outcome: Option<Outcome>,
+}
+
 /// In which direction a conversation is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Order {
@@ -49,15 +69,15 @@ pub async fn list(
     project: ProjectId,
     order: Order,
     page: Page<MessageId>,
-) -> Result<(Vec<Message>, Option<MessageId>), Error> {
+) -> Result<(Vec<Entry>, Option<MessageId>), Error> {
     let wanted = Page { size: page.size + 1, after: page.after };
     let rows = match order {
         Order::NewestFirst => messages::newest(&storage.pool, project, user, wanted).await?,
         Order::OldestFirst => messages::oldest(&storage.pool, project, user, wanted).await?,
     };
     project::require(rows.as_ref().map(|(role, _)| *role), Role::Viewer)?;
-    let messages = rows.map(|(_, messages)| messages).unwrap_or_default();
-    Ok(page.cut(messages, |message| message.id))
+    let entries = rows.map(|(_, entries)| entries).unwrap_or_default();
+    Ok(page.cut(entries, |entry| entry.message.id))
 }
 
 /// What a model wrote, as the database can keep it: NUL is the one character that a text there cannot hold.

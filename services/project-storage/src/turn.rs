@@ -287,6 +287,8 @@ pub enum End {
     /// What it had answered stays as a partial message.
     Failed {
         partial: String,
+        /// For those who read the conversation.
+        reason: String,
     },
     Cancelled {
         partial: String,
@@ -302,6 +304,10 @@ impl End {
             Self::Cancelled { .. } | Self::Withdrawn => State::Cancelled,
         }
     }
+
+    fn failure_reason(&self) -> &str {
+        if let Self::Failed { reason, .. } = self { reason } else { "" }
+    }
 }
 
 /// Ends a turn without files.
@@ -313,7 +319,7 @@ pub async fn end(storage: &Storage, id: TurnId, end: End) -> Result<(), Error> {
         // As where they were hidden: whoever ends one of these has written its answer, or will find its question as it is then.
         turns::lock_hidden_by(&mut tx, project, id).await?;
     }
-    let Some(ended) = turns::end(&mut tx, id, end.state()).await? else {
+    let Some(ended) = turns::end(&mut tx, id, end.state(), end.failure_reason()).await? else {
         drop(tx);
         let turn = turns::find(&storage.pool, id).await?;
         // A turn that was given up is given up; one that was committed cannot be.
@@ -322,7 +328,7 @@ pub async fn end(storage: &Storage, id: TurnId, end: End) -> Result<(), Error> {
     match (end, ended.conversation) {
         (End::Withdrawn, _) if chassis::planted::is("keep-a-refused-question") => {}
         (End::Withdrawn, _) => messages::withdraw(&mut tx, id).await?,
-        (End::Failed { partial } | End::Cancelled { partial }, Some((project, user))) if !partial.is_empty() => {
+        (End::Failed { partial, .. } | End::Cancelled { partial }, Some((project, user))) if !partial.is_empty() => {
             let message = Message {
                 id: MessageId::generate(),
                 turn: id,

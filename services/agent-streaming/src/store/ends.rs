@@ -101,6 +101,8 @@ pub(crate) struct Due {
     pub(crate) end: End,
     /// It had its project.
     pub(crate) begun: bool,
+    /// Empty unless it failed.
+    pub(crate) failure_reason: String,
 }
 
 /// Takes entries of the outbox that are due; another replica may try them again after `retry`.
@@ -111,13 +113,15 @@ pub(crate) async fn take_due(db: &PgPool, limit: i64, retry: Duration) -> Result
             ORDER BY id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
         )
         UPDATE turns t SET end_retry_at = clock_timestamp() + $2::float8 * interval '1 second' FROM due WHERE t.id = due.id
-        RETURNING t.id, t.end_due AS "end_due!", t.project_id IS NOT NULL AS "begun!""#,
+        RETURNING t.id, t.end_due AS "end_due!", t.project_id IS NOT NULL AS "begun!", t.failure_reason"#,
         limit,
         retry.as_secs_f64(),
     );
     let rows = query("take outbox", due.fetch_all(db)).await?;
     let entry = |end: &str| End::parse(end).ok_or_else(|| inconsistent("turns.end_due"));
-    rows.into_iter().map(|row| Ok(Due { turn: TurnId(row.id), end: entry(&row.end_due)?, begun: row.begun })).collect()
+    rows.into_iter()
+        .map(|row| Ok(Due { turn: TurnId(row.id), end: entry(&row.end_due)?, begun: row.begun, failure_reason: row.failure_reason }))
+        .collect()
 }
 
 /// Project-storage knows.

@@ -7,9 +7,10 @@ use proto::project_storage as pb;
 use crate::{
     git::{DiffStat, FileRef, Oid},
     limits::Limits,
-    message::{Author, Message},
+    message::{Author, Entry, Message, Outcome},
     project::Project,
     revision::{Actor, Revision},
+    turn::State,
 };
 
 pub(super) fn project(project: &Project) -> pb::Project {
@@ -77,6 +78,31 @@ pub(super) fn message(message: Message) -> pb::Message {
         revision: message.revision.map(|oid| oid.to_string()).unwrap_or_default(),
         user_id: message.user.to_string(),
         create_time: Some(timestamp(message.created_at)),
+        ..pb::Message::default()
+    }
+}
+
+/// A message, and how its turn stands.
+pub(super) fn entry_of_conversation(entry: Entry) -> pb::Message {
+    let Entry { message: told, outcome } = entry;
+    let Some(outcome) = outcome else { return message(told) };
+    pb::Message {
+        turn_outcome: turn_outcome(&outcome).into(),
+        conflict_paths: outcome.conflict_paths,
+        failure_reason: outcome.failure_reason,
+        ..message(told)
+    }
+}
+
+fn turn_outcome(outcome: &Outcome) -> pb::TurnOutcome {
+    match outcome.state {
+        State::Open => pb::TurnOutcome::Open,
+        State::Committed => pb::TurnOutcome::Committed,
+        State::Unchanged => pb::TurnOutcome::Unchanged,
+        State::Conflicted if outcome.is_resolved => pb::TurnOutcome::Resolved,
+        State::Conflicted => pb::TurnOutcome::Conflicted,
+        State::Failed => pb::TurnOutcome::Failed,
+        State::Cancelled => pb::TurnOutcome::Cancelled,
     }
 }
 

@@ -134,7 +134,7 @@ pub(super) async fn list_messages(storage: &Storage, request: Request<pb::ListMe
     };
     let (messages, next) = message::list(storage, actor.id, id, order, Page { size, after }).await?;
     Ok(pb::ListMessagesResponse {
-        messages: messages.into_iter().map(encode::message).collect(),
+        messages: messages.into_iter().map(encode::entry_of_conversation).collect(),
         next_page_token: next.map(|id| storage.pages.seal(&scope, &(order, id.0))).unwrap_or_default(),
     })
 }

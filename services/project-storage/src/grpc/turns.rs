@@ -18,6 +18,7 @@ use crate::{
 };
 
 const DIGEST_BYTES: usize = 32;
+const REASON_BYTES: usize = 64;
 const MOST_MESSAGES: usize = 200;
 
 pub(super) async fn begin(storage: &Storage, request: Request<pb::BeginTurnRequest>) -> Result<pb::BeginTurnResponse, Error> {
@@ -123,9 +124,10 @@ pub(super) async fn end(storage: &Storage, request: Request<pb::EndTurnRequest>)
     let mut violations = Violations::default();
     let id = violations.parse::<TurnId>("turn_id", &wire.turn_id);
     violations.length("partial_answer", &wire.partial_answer, 0..=MESSAGE_BYTES);
+    let reason = failure_reason(&mut violations, &wire);
     let partial = storable(wire.partial_answer);
     let end = match pb::TurnEnd::try_from(wire.end) {
-        Ok(pb::TurnEnd::Failed) => Some(End::Failed { partial }),
+        Ok(pb::TurnEnd::Failed) => Some(End::Failed { partial, reason }),
         Ok(pb::TurnEnd::Cancelled) => Some(End::Cancelled { partial }),
         Ok(pb::TurnEnd::Withdrawn) => {
             if !partial.is_empty() {
@@ -141,4 +143,17 @@ pub(super) async fn end(storage: &Storage, request: Request<pb::EndTurnRequest>)
     let (id, end) = decode::checked(violations, id.zip(end))?;
     turn::end(storage, id, end).await?;
     Ok(pb::EndTurnResponse {})
+}
+
+/// Why a turn failed.
+fn failure_reason(violations: &mut Violations, wire: &pb::EndTurnRequest) -> String {
+    let reason = &wire.failure_reason;
+    violations.length("failure_reason", reason, 0..=REASON_BYTES);
+    if !reason.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_') {
+        violations.add("failure_reason", "may have `A-Z`, `0-9` and `_` only");
+    }
+    if !reason.is_empty() && wire.end() != pb::TurnEnd::Failed {
+        violations.add("failure_reason", "must be empty unless the turn failed");
+    }
+    reason.clone()
 }

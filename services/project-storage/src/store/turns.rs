@@ -138,11 +138,12 @@ pub struct Ended {
 }
 
 /// Ends a turn that is open or unknown; `None` if it had ended already.
-pub async fn end(db: &mut Connection, id: TurnId, state: State) -> Result<Option<Ended>, Failure> {
+pub async fn end(db: &mut Connection, id: TurnId, state: State, failure_reason: &str) -> Result<Option<Ended>, Failure> {
     let query = sqlx::query!(
         r#"WITH e AS (
-               INSERT INTO turns (id, state, ended_at) VALUES ($1, $2, clock_timestamp())
-               ON CONFLICT (id) DO UPDATE SET state = excluded.state, ended_at = excluded.ended_at WHERE turns.state = $3
+               INSERT INTO turns (id, state, failure_reason, ended_at) VALUES ($1, $2, $4, clock_timestamp())
+               ON CONFLICT (id) DO UPDATE
+               SET state = excluded.state, failure_reason = excluded.failure_reason, ended_at = excluded.ended_at WHERE turns.state = $3
                RETURNING project_id, user_id
            )
            SELECT m.project_id AS "project_id?", m.user_id AS "user_id?"
@@ -150,6 +151,7 @@ pub async fn end(db: &mut Connection, id: TurnId, state: State) -> Result<Option
         id.0,
         state as i16,
         State::Open as i16,
+        failure_reason,
     );
     let row = chassis::postgres::query("end turn", query.fetch_optional(&mut *db)).await?;
     Ok(row.map(|row| Ended { conversation: row.project_id.map(ProjectId).zip(row.user_id.map(UserId)) }))

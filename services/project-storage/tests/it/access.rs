@@ -26,6 +26,7 @@ async fn people_reach_the_public_surface_and_nothing_else() {
         turn_id: proto::id::TurnId::generate().to_string(),
         end: TurnEnd::Failed.into(),
         partial_answer: String::new(),
+        failure_reason: String::new(),
     };
     for caller in [Caller::Gateway, Caller::Auth, Caller::RateLimit, Caller::Operator] {
         assert_eq!(reason(answer(cluster.client(caller).end_turn(plain(end())).await)), "CALLER_DENIED", "{caller:?}");

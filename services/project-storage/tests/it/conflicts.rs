@@ -7,7 +7,7 @@ use proto::{
     id::ProjectId,
     project_storage::{
         Actor, CommitOutcome, CommitTurnRequest, ConflictSide, FileChange, FileContent, GetConflictRequest, GetConflictResponse,
-        GetFileRequest, ResolveConflictRequest, ResolveConflictResponse, ResolvedFile, Take, file_content::Data,
+        GetFileRequest, ResolveConflictRequest, ResolveConflictResponse, ResolvedFile, Take, TurnOutcome, file_content::Data,
     },
 };
 use rate_limit::policy::Policies;
@@ -320,6 +320,8 @@ async fn a_conflict_is_resolved_once() {
         for (_, result) in lost {
             assert_eq!(reason(result), "CONFLICT_RESOLVED");
         }
+        let outcome = crate::harness::conversation(&scene.ann, &scene.project).await[0].turn_outcome();
+        assert_eq!(outcome, TurnOutcome::Resolved);
         let idea = won[0].0;
         assert_eq!(scene.ann.files(&scene.project).await[0], format!("a=idea {idea}\n"));
         assert_eq!(scene.ann.load(&scene.project).await.expect("a project").project.expect("a project").head_number, 3);

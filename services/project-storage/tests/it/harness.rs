@@ -242,7 +242,12 @@ impl Turn {
     }
 
     pub(crate) async fn end(&self, end: TurnEnd, partial: &str) -> Result<(), Box<Fault>> {
-        let message = EndTurnRequest { turn_id: self.id.clone(), end: end.into(), partial_answer: partial.into() };
+        self.end_because(end, partial, "").await
+    }
+
+    pub(crate) async fn end_because(&self, end: TurnEnd, partial: &str, reason: &str) -> Result<(), Box<Fault>> {
+        let message =
+            EndTurnRequest { turn_id: self.id.clone(), end: end.into(), partial_answer: partial.into(), failure_reason: reason.into() };
         answer(self.agent.clone().end_turn(plain(message)).await).map(drop)
     }
 

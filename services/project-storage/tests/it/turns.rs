@@ -5,6 +5,7 @@ use proto::{
     id::ProjectId,
     project_storage::{
         Actor, BeginTurnRequest, CommitOutcome, CommitTurnRequest, ListTurnMessagesRequest, MessageRole, ReadTurnFilesRequest, TurnEnd,
+        TurnOutcome,
     },
 };
 
@@ -131,6 +132,60 @@ async fn a_turn_knows_what_was_said_before() {
     assert_eq!(reason(before(201).await), "INVALID_FIELD");
     let talk = conversation(&ann, &project).await;
     assert_eq!(talk.iter().map(|m| m.partial).collect::<Vec<_>>(), [false, false, false, true, false]);
+}
+
+#[tokio::test]
+async fn the_conversation_tells_how_each_turn_stands() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create().await.id;
+    let turn = async |prompt: &str| {
+        let turn = Turn::new(&cluster);
+        turn.begin(&ann, &project, prompt).await.expect("begun");
+        turn
+    };
+    let committed = turn("commit").await;
+    commit(&committed.agent, committed.result("", vec![write("a", "1\n")])).await.expect("committed");
+    let base = ann.load(&project).await.expect("a project").revision.expect("a revision").id;
+    let unchanged = turn("nothing").await;
+    commit(&unchanged.agent, unchanged.result(&base, vec![])).await.expect("unchanged");
+    let conflicted = turn("conflict").await;
+    ann.save(&project, vec![write("a", "2\n")]).await.expect("saved");
+    commit(&conflicted.agent, conflicted.result(&base, vec![write("a", "3\n")])).await.expect("conflicted");
+    turn("fail").await.end_because(TurnEnd::Failed, "half", "PROVIDER_ERROR").await.expect("failed");
+    turn("fail without a word").await.end(TurnEnd::Failed, "").await.expect("failed");
+    turn("stop").await.end(TurnEnd::Cancelled, "half").await.expect("cancelled");
+    turn("wait").await;
+    let told: Vec<_> = conversation(&ann, &project)
+        .await
+        .into_iter()
+        .filter(|message| message.role() == MessageRole::User)
+        .map(|message| (message.text.clone(), message.turn_outcome(), message.conflict_paths.join(","), message.failure_reason))
+        .collect();
+    let expected = [
+        ("commit", TurnOutcome::Committed, "", ""),
+        ("nothing", TurnOutcome::Unchanged, "", ""),
+        ("conflict", TurnOutcome::Conflicted, "a", ""),
+        ("fail", TurnOutcome::Failed, "", "PROVIDER_ERROR"),
+        ("fail without a word", TurnOutcome::Failed, "", ""),
+        ("stop", TurnOutcome::Cancelled, "", ""),
+        ("wait", TurnOutcome::Open, "", ""),
+    ];
+    assert_eq!(told, expected.map(|(text, outcome, paths, reason)| (text.to_owned(), outcome, paths.to_owned(), reason.to_owned())));
+}
+
+#[tokio::test]
+async fn a_failure_has_a_reason_of_a_kind() {
+    let cluster = Cluster::start().await;
+    for (end, reason) in [
+        (TurnEnd::Failed, "A".repeat(65)),
+        (TurnEnd::Failed, "two words".to_owned()),
+        (TurnEnd::Cancelled, "PROVIDER_ERROR".to_owned()),
+        (TurnEnd::Withdrawn, "PROVIDER_ERROR".to_owned()),
+    ] {
+        let refused = Turn::new(&cluster).end_because(end, "", &reason).await.expect_err("refused");
+        assert_eq!(refused.violations[0].field, "failure_reason", "{reason}");
+    }
 }
 
 #[tokio::test]
