@@ -280,13 +280,6 @@ const stories = {
       if (round === "live") await page.reload();
     }
     await isFine(page, "failure");
-    await turn("page after all");
-    await page.reload();
-    await loaded();
-    const ends = await page.locator("#talk .end").allTextContents();
-    for (const words of ["Somebody else changed the same lines meanwhile: index.html.", "The model's provider refused the request."])
-      assert.ok(ends.some((end) => end.includes(words)), `older turns tell how they ended: ${ends}`);
-    await isFine(page, "older-ends");
   },
 
   async "refusals are sentences"() {
@@ -312,6 +305,16 @@ const stories = {
     await page.locator("#ask .fault", { hasText: "does not exist" }).waitFor();
     await page.goBack();
     await state("failed");
+  },
+
+  async "older turns tell how they ended"() {
+    await turn("page of the next day");
+    await page.reload();
+    await loaded();
+    const ends = await page.locator("#talk .end").allTextContents();
+    for (const words of ["Somebody else changed the same lines meanwhile: index.html.", "The model's provider refused the request."])
+      assert.ok(ends.some((end) => end.includes(words)), `older turns tell how they ended: ${ends}`);
+    await isFine(page, "older-ends");
   },
 
   async "a session that ended elsewhere"() {

@@ -3,7 +3,6 @@
 //! an answer is documented, [`attack`] is what a stranger may try. The journeys are in `tests/`, the measurements in `src/bin/bench`.
 
 pub mod attack;
-pub mod canary;
 pub mod chaos;
 pub mod cluster;
 pub mod contract;
@@ -19,5 +18,6 @@ pub mod script;
 pub mod sse;
 pub mod tools;
 
+pub use chassis::testing::canary;
 pub use cluster::Cluster;
 pub use person::Person;

@@ -20,7 +20,7 @@ use proto::{
 use tokio::time::Instant;
 use tonic::{Status, body::Body};
 
-use self::queue::Queue;
+use self::queue::{Place, Queue};
 use crate::config::Env;
 
 /// What a single holder may have of a quantity, in percent of the whole.
@@ -261,7 +261,7 @@ impl Share {
             held.grant(shares.total);
             (ticket, granted)
         };
-        let place = Place { share: self, ticket, amount: more, is_left: false };
+        let place = Place::of(self, ticket, more);
         // What is granted in the last moment is found by `leave`.
         _ = tokio::time::timeout_at(until, granted).await;
         place.leave()
@@ -345,44 +345,6 @@ impl HttpBody for Holding {
 impl Drop for Share {
     fn drop(&mut self) {
         self.shrink(self.amount);
-    }
-}
-
-/// A place in the queue, which is left when dropped.
-struct Place<'a> {
-    share: &'a mut Share,
-    ticket: u64,
-    amount: usize,
-    is_left: bool,
-}
-
-impl Place<'_> {
-    /// The share has grown, or a bound did not allow it.
-    fn leave(mut self) -> Result<(), Exhausted> {
-        self.close().map_or(Ok(()), Err)
-    }
-
-    fn close(&mut self) -> Option<Exhausted> {
-        self.is_left = true;
-        let shares = Arc::clone(&self.share.of);
-        let mut held = shares.lock();
-        if !held.dequeue(self.ticket) {
-            self.share.amount += self.amount;
-            return None;
-        }
-        let bound = shares.bound(&held, &self.share.accounts, self.amount);
-        // The next one may want less.
-        held.grant(shares.total);
-        Some(bound.unwrap_or(Exhausted { by: Bound::All, limit: shares.total }))
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        if !self.is_left && self.close().is_none() {
-            // It was granted, and nobody has seen it.
-            self.share.shrink(self.amount);
-        }
     }
 }
 

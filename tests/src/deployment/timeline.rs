@@ -10,21 +10,7 @@ use std::{
 use backlot::settings::Role;
 
 use crate::canary::{self, Starved};
-
-/// Milliseconds since 1970, as in the events' own times.
-pub type Millis = i64;
-
-/// Now.
-#[must_use]
-pub fn now() -> Millis {
-    millis(chassis::clock::now())
-}
-
-/// A moment in milliseconds.
-#[must_use]
-pub fn millis(moment: time::OffsetDateTime) -> Millis {
-    Millis::try_from(moment.unix_timestamp_nanos() / 1_000_000).unwrap_or(Millis::MAX)
-}
+pub use crate::canary::{Millis, millis, now};
 
 /// The book of a deployment.
 #[derive(Default)]

@@ -1,8 +1,10 @@
 //! Those who wait for a part of a quantity, and who of them is next.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 
-use super::{Account, Held};
+use super::{Account, Bound, Exhausted, Held, Share};
 
 /// Who waits, in the order of arrival.
 #[derive(Debug, Default)]
@@ -62,5 +64,47 @@ impl Held {
         let candidates = self.queue.waiting.iter().enumerate();
         let candidates = candidates.filter(|candidate| allowed(&candidate));
         candidates.min_by_key(|(_, waiting)| (holds(&waiting.accounts), waiting.ticket)).map(|(place, _)| place)
+    }
+}
+
+/// A place in the queue, which is left when dropped.
+pub(super) struct Place<'a> {
+    share: &'a mut Share,
+    ticket: u64,
+    amount: usize,
+    is_left: bool,
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn of(share: &'a mut Share, ticket: u64, amount: usize) -> Self {
+        Self { share, ticket, amount, is_left: false }
+    }
+
+    /// The share has grown, or a bound did not allow it.
+    pub(super) fn leave(mut self) -> Result<(), Exhausted> {
+        self.close().map_or(Ok(()), Err)
+    }
+
+    fn close(&mut self) -> Option<Exhausted> {
+        self.is_left = true;
+        let shares = Arc::clone(&self.share.of);
+        let mut held = shares.lock();
+        if !held.dequeue(self.ticket) {
+            self.share.amount += self.amount;
+            return None;
+        }
+        let bound = shares.bound(&held, &self.share.accounts, self.amount);
+        // The next one may want less.
+        held.grant(shares.total);
+        Some(bound.unwrap_or(Exhausted { by: Bound::All, limit: shares.total }))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if !self.is_left && self.close().is_none() {
+            // It was granted, and nobody has seen it.
+            self.share.shrink(self.amount);
+        }
     }
 }

@@ -14,7 +14,22 @@ use std::{
 
 use tokio::time::{error::Elapsed, timeout};
 
-use crate::deployment::timeline::{Millis, now};
+use crate::clock;
+
+/// Milliseconds since 1970.
+pub type Millis = i64;
+
+/// A moment in milliseconds.
+#[must_use]
+pub fn millis(moment: time::OffsetDateTime) -> Millis {
+    Millis::try_from(moment.unix_timestamp_nanos() / 1_000_000).unwrap_or(Millis::MAX)
+}
+
+/// Now.
+#[must_use]
+pub fn now() -> Millis {
+    millis(clock::now())
+}
 
 /// Between two pieces of work.
 const PAUSE: Millis = 100;
