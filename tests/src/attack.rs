@@ -42,12 +42,15 @@ pub struct Scale {
     pub idle: Duration,
     /// How long an attack that can go on goes on.
     pub lasts: Duration,
+    /// Whether the attack gives way to all other threads, where times are compared: a stranger's machine would be another one. On
+    /// a machine that is busy with something else no attack is made then.
+    pub gives_way: bool,
 }
 
 /// The form for every build.
-pub const SHORT: Scale = Scale { times: 1, idle: Duration::from_secs(1), lasts: Duration::from_secs(2) };
+pub const SHORT: Scale = Scale { times: 1, idle: Duration::from_secs(1), lasts: Duration::from_secs(2), gives_way: false };
 /// The form of `make chaos ATTACK=1`.
-pub const LONG: Scale = Scale { times: 4, idle: Duration::from_secs(2), lasts: Duration::from_secs(10) };
+pub const LONG: Scale = Scale { times: 4, idle: Duration::from_secs(2), lasts: Duration::from_secs(10), gives_way: false };
 
 impl Target {
     /// # Errors
@@ -174,11 +177,12 @@ pub async fn stand(
     Ok(outcomes)
 }
 
-/// Runs an attack on a thread that gives way to all others: a stranger's machine would be another one.
+/// Runs an attack on a thread of its own.
 async fn apart(run: Run, target: Target, scale: Scale) -> Result<()> {
     let (done, outcome) = tokio::sync::oneshot::channel();
     let attack = move || {
-        let runtime = give_way().and_then(|()| tokio::runtime::Builder::new_current_thread().enable_all().build());
+        let priority = if scale.gives_way { give_way() } else { Ok(()) };
+        let runtime = priority.and_then(|()| tokio::runtime::Builder::new_current_thread().enable_all().build());
         _ = done.send(runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(run(&target, scale))));
     };
     std::thread::Builder::new().name("stranger".to_owned()).spawn(attack)?;

@@ -14,7 +14,7 @@ use crate::{
 /// How many times its idle value the p99 may be.
 const TIMES: f64 = 3.0;
 /// Long enough for some hundred calls before and during each.
-const SCALE: Scale = Scale { times: 1, idle: Duration::from_secs(10), lasts: Duration::from_secs(10) };
+const SCALE: Scale = Scale { times: 1, idle: Duration::from_secs(10), lasts: Duration::from_secs(10), gives_way: true };
 
 pub(crate) async fn measure(ground: &Ground, upstream: &str, attacks: &[&Attack], table: &mut Table) -> Result<()> {
     if attacks.is_empty() {
