@@ -14,12 +14,12 @@ use tonic::transport::Channel;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use super::Target;
-use crate::Person;
+use crate::{Person, canary::Stopwatch};
 
 /// How long a connection is kept.
 const IDLE: Duration = Duration::from_secs(1);
-/// As probes are configured: so many refusals in a row count.
-const PROBES: usize = 3;
+/// As probes are configured, one refusal does not count. A service that has too little time for a probe's second is not ready.
+const READY_WITHIN: Duration = Duration::from_secs(5);
 /// Between two rounds of calls, so that the bystander stays below the limits that ship.
 const PAUSE: Duration = Duration::from_millis(200);
 /// A call that takes longer has failed; liveness, not speed.
@@ -124,15 +124,14 @@ impl Bystander {
     }
 
     async fn ready(&self) -> Result<()> {
-        let mut probed = Ok(());
-        for _ in 0..PROBES {
-            probed = self.ok(Method::GET, "/readyz").await;
-            if probed.is_ok() {
-                break;
+        let clock = Stopwatch::start();
+        loop {
+            let probed = self.ok(Method::GET, "/readyz").await;
+            if probed.is_ok() || clock.elapsed() > READY_WITHIN {
+                return probed;
             }
             tokio::time::sleep(IDLE).await;
         }
-        probed
     }
 
     async fn save(&self, round: usize) -> Result<()> {
