@@ -29,6 +29,8 @@ pub struct Cluster {
 pub const OPEN_POLICIES: &str = "policies:\n  \
     - { name: agent, limit: 100000, window: 60s, algorithm: gcra }\n  \
     - { name: auth, limit: 100000, window: 15m, algorithm: gcra }\n  \
+    - { name: auth-account, limit: 100000, window: 15m, algorithm: gcra }\n  \
+    - { name: auth-guess, limit: 100000, window: 15m, algorithm: gcra }\n  \
     - { name: save, limit: 100000, window: 1h, algorithm: gcra }\n  \
     - { name: general, limit: 100000, window: 10s, algorithm: gcra }\n";
 

@@ -5,7 +5,7 @@
 //! - [`account`]: the story, one function per RPC: sign up, sign in, sign out, who am I, a token please.
 //! - [`email`], [`password`], [`session`]: the rules it follows; none does I/O, none knows a clock.
 //! - [`hash_pool`]: where password work runs, so that a flood of it stays in its bounds.
-//! - [`limit`]: whom the policy `auth` counts.
+//! - [`limit`]: what the policies `auth`, `auth-account` and `auth-guess` count.
 //! - [`token`], [`rotation`], [`keyring`]: what an access token says and who signs it; when keys change; the keys in memory.
 //! - [`revocation`]: the feed that lets a sign-out act within a second.
 //! - [`housekeeping`]: what is deleted, and when.

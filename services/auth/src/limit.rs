@@ -1,6 +1,7 @@
-//! Whom the policy `auth` counts: the client's address, and the account that somebody tries from an address that never
-//! signed in to it. The account is named by a hash of what was typed, so that unknown ones are counted like known ones and
-//! the limiter never learns an address.
+//! What is counted of sign-ups and sign-ins. The policy `auth` counts the client's address. An account that somebody tries from an
+//! address that never signed in to it is counted by `auth-account`, and by `auth-guess` together with the address, so that one address
+//! uses only a part of what the account has. The account is named by a hash of what was typed, so that unknown ones are counted like
+//! known ones and the limiter never learns an e-mail address.
 
 use std::{
     fmt::Write as _,
@@ -12,7 +13,9 @@ use proto::rate_limit::rate_limit_service_client::RateLimitServiceClient;
 
 use crate::error::{Error, SERVICE};
 
-const POLICY: &str = "auth";
+const ADDRESS: &str = "auth";
+const ACCOUNT: &str = "auth-account";
+const GUESS: &str = "auth-guess";
 
 /// Asks rate-limit before anything expensive is done.
 #[derive(Clone)]
@@ -26,7 +29,7 @@ impl Limits {
         Self { client: RateLimitServiceClient::new(channel) }
     }
 
-    /// Counts one attempt from this address and, where one is named, on this account: on both, or on neither.
+    /// Counts one attempt from this address and, where one is named, on this account: on all of them, or on none.
     ///
     /// The account is charged before the password is looked at, not after it was found wrong: otherwise as many guesses as
     /// there are addresses would pass at the same moment. A person's first sign-in from a new address costs one unit too.
@@ -35,8 +38,12 @@ impl Limits {
     /// RATE_LIMITED with the policy's figures; UNAVAILABLE when rate-limit does not answer.
     pub async fn count(&self, context: &Context, address: &str, account: Option<&str>) -> Result<(), Error> {
         let address = format!("address:{address}");
-        let account = account.map(account_subject);
-        let checks: Vec<(&str, &str)> = [Some(address.as_str()), account.as_deref()].into_iter().flatten().map(|s| (POLICY, s)).collect();
+        let mut checks = vec![(ADDRESS, address.clone())];
+        if let Some(account) = account.map(account_subject) {
+            checks.push((GUESS, format!("{address} {account}")));
+            checks.push((ACCOUNT, account));
+        }
+        let checks: Vec<_> = checks.iter().map(|(policy, subject)| (*policy, subject.as_str())).collect();
         chassis::limit::check(&mut self.client.clone(), context, SERVICE, &checks).await?;
         Ok(())
     }

@@ -288,10 +288,20 @@ mod tests {
     }
 
     #[test]
-    fn the_four_ship() {
+    fn what_ships() {
         let policies = Policies::shipped();
         let table: Vec<_> = policies.iter().map(|p| (p.name.as_str(), p.limit, p.window.as_secs())).collect();
-        assert_eq!(table, [("agent", 3, 60), ("auth", 5, 900), ("save", 30, 3600), ("general", 10, 10)]);
+        assert_eq!(
+            table,
+            [
+                ("agent", 3, 60),
+                ("auth", 5, 900),
+                ("auth-account", 45, 900),
+                ("auth-guess", 3, 900),
+                ("save", 30, 3600),
+                ("general", 10, 10)
+            ]
+        );
         assert!(policies.iter().all(|p| matches!(p.rule, Rule::SlidingLog(_))));
     }
 
@@ -300,7 +310,10 @@ mod tests {
         let yaml =
             "policies:\n  - {name: save, limit: 9, window: 1m}\n  - {name: bulk, limit: 100, window: 1s, algorithm: gcra, burst: 250}\n";
         let policies = Policies::shipped().with(yaml).expect("legal");
-        assert_eq!(policies.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["agent", "auth", "save", "general", "bulk"]);
+        assert_eq!(
+            policies.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(),
+            ["agent", "auth", "auth-account", "auth-guess", "save", "general", "bulk"]
+        );
         assert_eq!(policies.named("save").map(|p| p.limit), Some(9));
         let bulk = policies.named("bulk").expect("added");
         assert_eq!(bulk.rule, Rule::Gcra(Rate { interval: 10_000, burst: 250 }));

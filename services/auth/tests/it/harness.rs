@@ -24,7 +24,8 @@ use tonic::{Request, Response, Status, transport::Channel};
 
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 pub(crate) const SECRET: &str = "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7";
-const LOOSE: &str = "policies: [{name: auth, limit: 10000, window: 1s}, {name: general, limit: 10000, window: 1s}]";
+const LOOSE: &str = "policies: [{name: auth, limit: 10000, window: 1s}, {name: auth-account, limit: 10000, window: 1s}, \
+                     {name: auth-guess, limit: 10000, window: 1s}, {name: general, limit: 10000, window: 1s}]";
 
 /// A database, rate-limit, and any number of auth's replicas over them.
 pub(crate) struct Cluster {

@@ -22,7 +22,7 @@ async fn services_and_operators_are_admitted_as_the_table_says() {
         assert!(check(&mut running.client(caller), vec![ask("general", caller.name())]).await.expect("admitted").allowed, "{caller:?}");
     }
     for caller in [Caller::Gateway, Caller::Operator] {
-        assert_eq!(list(&running, caller).await, Ok(4), "{caller:?}");
+        assert_eq!(list(&running, caller).await, Ok(6), "{caller:?}");
     }
     for caller in [Caller::Auth, Caller::AgentStreaming, Caller::ProjectStorage] {
         let fault = list(&running, caller).await.expect_err(caller.name());

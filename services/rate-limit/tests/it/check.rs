@@ -145,7 +145,15 @@ async fn a_file_changes_the_policies() {
     let policies = client.list_policies(Context::background().request(ListPoliciesRequest {})).await.expect("listed").into_inner().policies;
     let table: Vec<_> = policies.iter().map(|p| (p.name.as_str(), p.limit, p.algorithm())).collect();
     let log = Algorithm::SlidingLog;
-    let expected = [("agent", 1, log), ("auth", 5, log), ("save", 30, log), ("general", 10, log), ("bulk", 1000, Algorithm::Gcra)];
+    let expected = [
+        ("agent", 1, log),
+        ("auth", 5, log),
+        ("auth-account", 45, log),
+        ("auth-guess", 3, log),
+        ("save", 30, log),
+        ("general", 10, log),
+        ("bulk", 1000, Algorithm::Gcra),
+    ];
     assert_eq!(table, expected);
     assert!((seconds(policies[0].window.as_ref()) - 7200.0).abs() < 0.001);
     assert!(check(&mut client, vec![ask("agent", "ann")]).await.expect("an answer").allowed);

@@ -27,6 +27,8 @@ const FLOOR: &str = "bench_floor";
 pub(crate) const POLICIES: &str = "policies:\n  \
     - { name: agent, limit: 10000, window: 60s }\n  \
     - { name: auth, limit: 10000, window: 15m }\n  \
+    - { name: auth-account, limit: 10000, window: 15m }\n  \
+    - { name: auth-guess, limit: 10000, window: 15m }\n  \
     - { name: save, limit: 10000, window: 1h }\n  \
     - { name: general, limit: 10000, window: 1s }\n";
 
