@@ -88,7 +88,7 @@ impl Accounts {
     }
 
     /// # Errors
-    /// SIGNUP_CLOSED, RATE_LIMITED, WEAK_PASSWORD, EMAIL_TAKEN, OVERLOADED.
+    /// SIGNUP_CLOSED, RATE_LIMITED, WEAK_PASSWORD, EMAIL_TAKEN, OVERLOADED, SHARE_EXHAUSTED.
     pub async fn sign_up(&self, context: &Context, new: NewAccount, now: OffsetDateTime) -> Result<SignedIn, Error> {
         let parts = &self.shared;
         if parts.sign_up == SignUp::Closed && context.caller != Caller::Operator {
@@ -98,7 +98,7 @@ impl Accounts {
         parts.limits.count(context, &address, None).await?;
         let display_name = display_name(&new.display_name, &new.email);
         let known = password::known_words(new.email.as_str(), &display_name);
-        let hash = parts.hashes.hash(new.password, known).await?;
+        let hash = parts.hashes.hash(context.client_address, new.password, known).await?;
 
         let user = User { id: UserId::generate(), email: new.email.as_str().to_owned(), display_name, plan: Plan::Free, created_at: now };
         let mut tx = store::begin(&parts.pool).await?;
@@ -109,7 +109,7 @@ impl Accounts {
     }
 
     /// # Errors
-    /// RATE_LIMITED, BAD_CREDENTIALS, OVERLOADED.
+    /// RATE_LIMITED, BAD_CREDENTIALS, OVERLOADED, SHARE_EXHAUSTED.
     pub async fn sign_in(&self, context: &Context, email: &str, password: String, now: OffsetDateTime) -> Result<SignedIn, Error> {
         let parts = &self.shared;
         let (address, typed) = (limit::address_of(context), Typed::new(email));
@@ -117,7 +117,7 @@ impl Accounts {
         let stranger = !found.as_ref().is_some_and(|c| c.from_known_address);
         parts.limits.count(context, &address, stranger.then_some(typed.identity.as_str())).await?;
 
-        let verdict = parts.hashes.verify(password, found.as_ref().map(|c| c.password_hash.clone())).await?;
+        let verdict = parts.hashes.verify(context.client_address, password, found.as_ref().map(|c| c.password_hash.clone())).await?;
         // A verdict other than wrong needs an account.
         let (Some(account), false) = (found, verdict == Verdict::Wrong) else { return Err(Error::BadCredentials) };
         let mut tx = store::begin(&parts.pool).await?;

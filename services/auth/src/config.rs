@@ -49,6 +49,8 @@ pub struct Config {
     pub hash_threads: usize,
     /// Passwords that may wait for a thread; one more is refused with OVERLOADED.
     pub hash_queue: usize,
+    /// How long a password may wait for a thread.
+    pub hash_wait: Duration,
     /// How long a key signs before the next one takes over.
     pub key_rotation: Duration,
 }
@@ -73,7 +75,8 @@ impl Config {
                 iterations: env.get("BACKLOT_ARGON2_ITERATIONS", "2", "passes of one password hash over its memory"),
             },
             hash_threads: hash_threads.unwrap_or(cores),
-            hash_queue: env.get("BACKLOT_HASH_QUEUE", "64", "passwords that may wait to be hashed; more are told to come back"),
+            hash_queue: env.get("BACKLOT_HASH_QUEUE", "512", "passwords that may wait to be hashed; more are told to come back"),
+            hash_wait: env.get("BACKLOT_HASH_WAIT", "5s", "how long a password may wait to be hashed"),
             key_rotation: env.get("BACKLOT_KEY_ROTATION", "90d", "how long a key signs access tokens before the next one does"),
         };
         config.check(env);
@@ -93,6 +96,7 @@ impl Config {
         if self.hash_queue > 100_000 {
             env.fault("BACKLOT_HASH_QUEUE", "must be at most 100000");
         }
+        env.longer_than_zero([("BACKLOT_HASH_WAIT", self.hash_wait)]);
         let ten_years = 3_650 * rotation::SHORTEST * 24;
         if !(rotation::SHORTEST..=ten_years).contains(&self.rotation_interval()) {
             env.fault("BACKLOT_KEY_ROTATION", "must be 1h to 3650d");
@@ -135,6 +139,7 @@ mod tests {
             ("BACKLOT_ARGON2_ITERATIONS", "0"),
             ("BACKLOT_HASH_THREADS", "0"),
             ("BACKLOT_HASH_QUEUE", "100001"),
+            ("BACKLOT_HASH_WAIT", "0s"),
             ("BACKLOT_KEY_ROTATION", "59m"),
             ("BACKLOT_KEY_ROTATION", "18446744073709551615s"),
             ("BACKLOT_RATE_LIMIT_URL", "nowhere"),

@@ -71,8 +71,13 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     let pool = postgres::connect(&config.postgres, &store::MIGRATOR).await.map_err(ServeError::Database)?;
     // Before the first sign-up, which must not make a second account of an address.
     housekeeping::identify(&pool).await.map_err(|e| ServeError::Start(e.into()))?;
-    let hashes =
-        hash_pool::HashPool::new(config.hash_cost, config.hash_threads, config.hash_queue).map_err(|e| ServeError::Start(e.into()))?;
+    let bounds = hash_pool::Bounds {
+        threads: config.hash_threads,
+        queue: config.hash_queue,
+        wait: config.hash_wait,
+        percent: config.server.limits.percent,
+    };
+    let hashes = hash_pool::HashPool::new(config.hash_cost, bounds).map_err(|e| ServeError::Start(e.into()))?;
     let keyring = keyring::Keyring::open(pool.clone(), &config.cluster_secret, config.rotation_interval(), clock::now())
         .await
         .map_err(ServeError::Start)?;

@@ -1,6 +1,9 @@
-use std::time::{Duration, Instant};
+use std::{
+    pin::pin,
+    time::{Duration, Instant},
+};
 
-use futures::future::join_all;
+use futures::{StreamExt as _, future::join_all, stream::FuturesUnordered};
 use proto::{auth::SignUpRequest, error::ErrorCode};
 
 use crate::harness::{Cluster, PASSWORD, Settings, answer};
@@ -117,11 +120,44 @@ async fn a_flood_is_told_to_come_back_and_the_rest_is_served() {
     let gateway = replica.gateway();
     let results = join_all((0..12).map(|_| gateway.sign_in("nobody@example.org", PASSWORD))).await;
     let faults: Vec<_> = results.into_iter().map(|r| r.expect_err("no such account")).collect();
-    let refused: Vec<_> = faults.iter().filter(|f| f.reason == "OVERLOADED").collect();
+    let refused: Vec<_> = faults.iter().filter(|f| f.reason == "SHARE_EXHAUSTED").collect();
     assert!(!refused.is_empty() && refused.len() < faults.len(), "{} of {}", refused.len(), faults.len());
-    assert!(refused.iter().all(|f| f.code == ErrorCode::Unavailable && f.retry_after.is_some()));
-    assert!(faults.iter().all(|f| ["OVERLOADED", "BAD_CREDENTIALS"].contains(&f.reason.as_str())));
+    assert!(refused.iter().all(|f| f.code == ErrorCode::RateLimited && f.retry_after.is_some()));
+    assert!(faults.iter().all(|f| ["SHARE_EXHAUSTED", "BAD_CREDENTIALS"].contains(&f.reason.as_str())));
     assert_eq!(gateway.sign_in("nobody@example.org", PASSWORD).await.expect_err("no account").reason, "BAD_CREDENTIALS");
+}
+
+/// Sign-ins of strangers that wait for the one thread, before the person's.
+const STRANGERS: usize = 8;
+const OF_EACH: usize = 12;
+
+#[tokio::test]
+async fn many_sign_ins_of_strangers_put_a_person_neither_off_nor_last() {
+    let cluster = Cluster::start().await;
+    let slow = [("BACKLOT_ARGON2_MEMORY_KIB", "16384"), ("BACKLOT_HASH_THREADS", "1"), ("BACKLOT_HASH_WAIT", "1h")];
+    let replica = cluster.auth_with(Settings(&slow)).await;
+    let home = replica.gateway_for("198.51.100.7");
+    home.sign_up("ada@example.org", PASSWORD).await.expect("account");
+    let strangers: Vec<_> = (0..STRANGERS).map(|at| replica.gateway_for(&format!("203.0.113.{at}"))).collect();
+    let mut flood: FuturesUnordered<_> =
+        (0..STRANGERS * OF_EACH).map(|at| strangers[at % STRANGERS].sign_in("nobody@example.org", "a guess")).collect();
+    // Once some are answered the others wait.
+    let mut answered = 0;
+    while answered < STRANGERS {
+        assert_eq!(flood.next().await.expect("more").expect_err("wrong").reason, "BAD_CREDENTIALS");
+        answered += 1;
+    }
+    let mut signed_in = pin!(home.sign_in("ada@example.org", PASSWORD));
+    loop {
+        tokio::select! {
+            session = &mut signed_in => break drop(session.expect("a session")),
+            Some(answer) = flood.next() => {
+                assert_eq!(answer.expect_err("wrong").reason, "BAD_CREDENTIALS");
+                answered += 1;
+            }
+        }
+    }
+    assert!(answered <= STRANGERS * OF_EACH / 2, "{answered} of {} strangers came first", STRANGERS * OF_EACH);
 }
 
 #[tokio::test]
