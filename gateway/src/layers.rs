@@ -1,13 +1,13 @@
 //! What happens to every request before its handler sees it, and to every answer after. Outermost first:
 //!
-//! 1. arrival: address, id, trace and log line; below it nobody sees a forged header, above it every failure has become a
-//!    problem document;
+//! 1. arrival: address, id, trace and log line, and whether the address has sent too many requests; below it nobody sees a forged
+//!    header, above it every failure has become a problem document;
 //! 2. headers of every answer: also of those that a layer below gives;
 //! 3. CORS: a page of a listed site may read refusals too, so it stands outside of all that refuse;
 //! 4. the host: a name that is not ours is served nothing;
 //! 5. the lengths of the head: what is too long goes nowhere;
 //! 6. panic to 500: as far out as an answer can still be told what failed;
-//! 7. edge limit: by address, in memory;
+//! 7. edge limit: by address, in memory, as it was counted at the arrival;
 //! 8. a place: shares of what may be on the way and in work;
 //! 9. CSRF: decides by headers alone;
 //! 10. content coding: around the handlers alone, so that refusals and what a layer adds stay as they are;
@@ -22,7 +22,10 @@ use axum::{
     middleware::from_fn_with_state,
     response::{IntoResponse, Response},
 };
-use chassis::{edge::Edge, task::Tasks};
+use chassis::{
+    edge::{Edge, Guard},
+    task::Tasks,
+};
 use proto::error::ErrorCode;
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -34,7 +37,7 @@ use tower_http::{
 use crate::{
     app::App,
     coding,
-    error::{Failure, PANIC, fault},
+    error::{Failure, PANIC, SERVICE, fault},
     head::{self, Lengths},
     host::{self, Names},
     limit,
@@ -77,7 +80,7 @@ const CORS_EXPOSED: [HeaderName; 12] = [
 /// The stack of the main listener. `router` has its routes and their own layers.
 pub(crate) fn main(router: Router, app: &App, tasks: &Tasks) -> Router {
     let router = coding::coded(router).layer(csrf(app));
-    let router = guarded(router, app, app.config.edge, tasks);
+    let router = guarded(router, app, app.config.edge);
     let names = Names::new(&app.origins.main, &app.config.hosts);
     let router = router.layer(from_fn_with_state(names, host::known));
     let router = match cors(&app.config.cors_origins) {
@@ -86,33 +89,39 @@ pub(crate) fn main(router: Router, app: &App, tasks: &Tasks) -> Router {
     };
     // What a handler says about caching stands.
     let router = router.layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
-    outermost(router, app, false)
+    outermost(router, app, door(app, app.config.edge, tasks))
 }
 
 /// The stack of the listener for previews. They bear no credentials: no CSRF, no CORS but the headers of [`crate::preview`].
 /// A page loads many files at once, so the edge lets through ten times as much.
 pub(crate) fn preview(router: Router, app: &App, tasks: &Tasks) -> Router {
-    outermost(guarded(coding::coded(router), app, app.config.edge.times(10), tasks), app, true)
+    let edge = app.config.edge.times(10);
+    let router = guarded(coding::coded(router), app, edge);
+    outermost(router, app, Door { secret_paths: true, ..door(app, edge, tasks) })
 }
 
 /// The stack of the listener for metrics, which answers to any name: Prometheus calls it as its network does.
 pub(crate) fn metrics(router: Router, app: &App, tasks: &Tasks) -> Router {
-    outermost(guarded(coding::coded(router), app, app.config.edge, tasks), app, false)
+    outermost(guarded(coding::coded(router), app, app.config.edge), app, door(app, app.config.edge, tasks))
 }
 
-fn guarded(router: Router, app: &App, edge: Edge, tasks: &Tasks) -> Router {
+fn door(app: &App, edge: Edge, tasks: &Tasks) -> Door {
+    Door { hops: app.config.trusted_hops, secret_paths: false, guard: Guard::new(edge, SERVICE, tasks) }
+}
+
+fn guarded(router: Router, app: &App, edge: Edge) -> Router {
     let config = &app.config;
     let lengths = Lengths { target: config.max_target, header: config.max_header };
     let places = Places::new(config.max_waiting, config.max_requests, config.limits.percent, config.trusted_hops > 0);
     let router = router.layer(from_fn_with_state(places, place::given));
-    limit::edge(router, edge, tasks).layer(CatchPanicLayer::custom(panicked)).layer(from_fn_with_state(lengths, head::bounded))
+    limit::edge(router, edge.per_second).layer(CatchPanicLayer::custom(panicked)).layer(from_fn_with_state(lengths, head::bounded))
 }
 
-fn outermost(router: Router, app: &App, secret_paths: bool) -> Router {
+fn outermost(router: Router, app: &App, door: Door) -> Router {
     let fixed = |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
     let router = router.layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff")).layer(fixed(header::REFERRER_POLICY, "no-referrer"));
     let router = if app.origins.secure() { router.layer(fixed(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000")) } else { router };
-    router.layer(from_fn_with_state(Door { hops: app.config.trusted_hops, secret_paths }, request::arrive))
+    router.layer(from_fn_with_state(door, request::arrive))
 }
 
 /// The panic hook has reported the place and told Sentry; the client learns only that it happened.

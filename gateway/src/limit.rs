@@ -10,10 +10,6 @@ use axum::{
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
 };
-use chassis::{
-    edge::{Edge, Guard},
-    task::Tasks,
-};
 use proto::{
     error::{ErrorCode, Fault, QuotaViolation},
     rate_limit::PolicyDecision,
@@ -93,15 +89,15 @@ pub(crate) fn refusal(policy: &str, limit: u32, window: Duration, wait: Duration
     fault.into()
 }
 
-/// Puts the edge in front of a router. `tasks` tidies its memory.
-pub(crate) fn edge(router: Router, edge: Edge, tasks: &Tasks) -> Router {
-    router.layer(from_fn_with_state((Guard::new(edge, tasks), edge.per_second), at_the_edge))
+/// Puts the edge in front of a router: what was found to be too much when it arrived goes no further.
+pub(crate) fn edge(router: Router, per_second: u32) -> Router {
+    router.layer(from_fn_with_state(per_second, at_the_edge))
 }
 
-async fn at_the_edge(State((guard, per_second)): State<(Guard, u32)>, request: Request, next: Next) -> Response {
-    match request.extensions().get::<Arrival>().map_or(Ok(()), |arrival| guard.check(arrival.address)) {
-        Ok(()) => next.run(request).await,
-        Err(wait) => refusal("edge", per_second, Duration::from_secs(1), wait.max(Duration::from_secs(1))).into_response(),
+async fn at_the_edge(State(per_second): State<u32>, request: Request, next: Next) -> Response {
+    match request.extensions().get::<Arrival>().and_then(|arrival| arrival.refused) {
+        None => next.run(request).await,
+        Some(wait) => refusal("edge", per_second, Duration::from_secs(1), wait.max(Duration::from_secs(1))).into_response(),
     }
 }
 

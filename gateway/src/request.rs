@@ -1,10 +1,11 @@
 //! What every request gets: the client's address, an id, its place in the caller's trace, a log line, and a problem document
-//! if it fails. Headers that only we may set are dropped before anybody reads them.
+//! if it fails. Headers that only we may set are dropped before anybody reads them. An address that sends too many requests gets
+//! neither spans nor lines for what the edge refuses; the guard counts it and tells of it once a minute.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -15,9 +16,11 @@ use axum::{
 };
 use chassis::{
     context::Context,
+    edge::Guard,
     identity::{Caller, User},
     listen::Connection,
     propagation,
+    telemetry::log::shortened,
 };
 use tower_http::request_id::{MakeRequestId as _, MakeRequestUuid};
 use tracing::{Instrument as _, Span, field::Empty, info_span};
@@ -31,8 +34,11 @@ use crate::{
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACE_RESPONSE: HeaderName = HeaderName::from_static("traceresponse");
-/// A longer path is shown in part.
-const LONGEST_SHOWN: usize = 1024;
+/// What a problem document shows of a path.
+const LONGEST_TOLD: usize = 1024;
+/// What a log line and a span show of a path and of a method, in bytes.
+const LONGEST_PATH: usize = 200;
+const LONGEST_METHOD: usize = 20;
 /// Headers that speak for a proxy or for a service of ours.
 const OURS: [&str; 3] = ["x-backlot-", "x-forwarded-", "grpc-"];
 
@@ -41,6 +47,8 @@ const OURS: [&str; 3] = ["x-backlot-", "x-forwarded-", "grpc-"];
 pub(crate) struct Arrival {
     pub(crate) address: IpAddr,
     pub(crate) trace_id: Arc<str>,
+    /// How long the edge lets the address wait, if it has sent too many requests.
+    pub(crate) refused: Option<Duration>,
 }
 
 impl Arrival {
@@ -58,32 +66,39 @@ impl Arrival {
 }
 
 /// How requests of one listener are taken in.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Door {
     /// Trusted proxies in front of it.
     pub(crate) hops: usize,
     /// A preview's path may hold its capability, which no log may show.
     pub(crate) secret_paths: bool,
+    /// The edge.
+    pub(crate) guard: Guard,
 }
 
 /// The outermost middleware.
 pub(crate) async fn arrive(State(door): State<Door>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<Connection>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |connection| connection.peer().ip());
     let address = address::client(peer, request.headers(), door.hops);
+    let refused = door.guard.check(address).err();
     let request_id = request_id(&request);
     strip(request.headers_mut());
 
     let (method, path) = (request.method().clone(), clipped(request.uri().path()).to_owned());
     let route = request.extensions().get::<MatchedPath>().map_or_else(|| "unmatched".to_owned(), |m| m.as_str().to_owned());
-    let shown = if door.secret_paths { route.clone() } else { path.clone() };
-    let span = info_span!(
-        "request", otel.name = %format!("{method} {route}"), otel.kind = "server", svc = "gateway", http.request.method = %method,
-        http.route = %route, url.path = %shown, client.address = %address, request_id = request_id.to_str().unwrap_or_default(),
-        http.response.status_code = Empty, trace_id = Empty,
-    );
+    let (verb, shown) =
+        (shortened(method.as_str(), LONGEST_METHOD), shortened(if door.secret_paths { &route } else { &path }, LONGEST_PATH));
+    let span = match refused {
+        Some(_) => Span::none(),
+        None => info_span!(
+            "request", otel.name = %format!("{verb} {route}"), otel.kind = "server", svc = "gateway", http.request.method = %verb,
+            http.route = %route, url.path = %shown, client.address = %address, request_id = request_id.to_str().unwrap_or_default(),
+            http.response.status_code = Empty, trace_id = Empty,
+        ),
+    };
     let trace_id: Arc<str> = propagation::adopt(&span, request.headers(), propagation::Sender::Stranger).into();
     span.record("trace_id", &*trace_id);
-    request.extensions_mut().insert(Arrival { address, trace_id: Arc::clone(&trace_id) });
+    request.extensions_mut().insert(Arrival { address, trace_id: Arc::clone(&trace_id), refused });
 
     let started = Instant::now();
     async {
@@ -95,9 +110,9 @@ pub(crate) async fn arrive(State(door): State<Door>, mut request: Request, next:
         metrics::record(&method, &route, status, started.elapsed());
         let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         if status.is_server_error() {
-            tracing::warn!(status = status.as_u16(), ms, "{method} {shown} failed");
-        } else {
-            tracing::info!(status = status.as_u16(), ms, "{method} {shown}");
+            tracing::warn!(status = status.as_u16(), ms, "{verb} {shown} failed");
+        } else if refused.is_none() {
+            tracing::info!(status = status.as_u16(), ms, "{verb} {shown}");
         }
         let traceparent = propagation::traceparent().and_then(|text| HeaderValue::try_from(text).ok());
         if let Some(traceparent) = traceparent {
@@ -110,9 +125,9 @@ pub(crate) async fn arrive(State(door): State<Door>, mut request: Request, next:
     .await
 }
 
-/// What logs and problem documents show of a path.
+/// What problem documents show of a path.
 fn clipped(path: &str) -> &str {
-    &path[..path.floor_char_boundary(LONGEST_SHOWN)]
+    &path[..path.floor_char_boundary(LONGEST_TOLD)]
 }
 
 /// The client's own id if it is one, else a new one.

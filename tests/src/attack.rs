@@ -7,7 +7,13 @@ pub mod held;
 pub mod http;
 pub mod wire;
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use chassis::testing::give_way;
@@ -27,6 +33,8 @@ pub struct Target {
     pub grpc: BTreeMap<&'static str, SocketAddr>,
     /// The process that is measured.
     pub process: u32,
+    /// Its log.
+    pub log: PathBuf,
     /// A free account of the attacker's.
     pub attacker: Person,
     /// A project of the attacker's with some megabytes.
@@ -72,6 +80,7 @@ impl Target {
             preview: address(&list["previewUrl"])?,
             grpc,
             process,
+            log: data.with_extension("log"),
             attacker,
             project,
         })

@@ -1,5 +1,7 @@
 //! The first guard: how many requests one address may send, counted in this process, so that a flood costs nothing behind it.
 
+mod refused;
+
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use governor::{clock::Clock as _, middleware::NoOpMiddleware};
@@ -8,9 +10,10 @@ use tower_governor::{
     key_extractor::PeerIpKeyExtractor,
 };
 
+use self::refused::Refused;
 use crate::{config::Env, share::networks, task::Tasks};
 
-/// How often the guard forgets addresses that are quiet again.
+/// How often the guard forgets addresses that are quiet again, and tells whom it has refused.
 const TIDY: Duration = Duration::from_secs(60);
 
 /// `burst` requests at once, then `per_second`. Zero per second switches the guard off.
@@ -50,21 +53,27 @@ type Limiter = SharedRateLimiter<IpAddr, NoOpMiddleware>;
 
 /// What the guard remembers of addresses.
 #[derive(Clone)]
-pub struct Guard(Arc<[Limiter]>);
+pub struct Guard {
+    limiters: Arc<[Limiter]>,
+    refused: Arc<Refused>,
+}
 
 impl Guard {
-    /// `tasks` keeps its memory small.
+    /// The guard of a service. `tasks` keeps its memory small.
     #[must_use]
-    pub fn new(edge: Edge, tasks: &Tasks) -> Self {
+    pub fn new(edge: Edge, service: &'static str, tasks: &Tasks) -> Self {
         // An IPv6 address is counted with its /64; the networks around it may send twice and four times as much.
         let limiters: Arc<[Limiter]> = [1, 2, 4].into_iter().filter_map(|factor| edge.times(factor).limiter()).collect();
-        let (kept, stop) = (Arc::clone(&limiters), tasks.token());
+        let guard = Self { limiters, refused: Arc::new(Refused::new(service)) };
+        let (kept, stop) = (guard.clone(), tasks.token());
         tasks.spawn(async move {
             while stop.run_until_cancelled(tokio::time::sleep(TIDY)).await.is_some() {
-                kept.iter().for_each(|limiter| limiter.retain_recent());
+                kept.limiters.iter().for_each(|limiter| limiter.retain_recent());
+                kept.refused.tell();
             }
+            kept.refused.tell();
         });
-        Self(limiters)
+        guard
     }
 
     /// Counts a request.
@@ -72,8 +81,11 @@ impl Guard {
     /// # Errors
     /// The address has sent too many; so long it has to wait.
     pub fn check(&self, address: IpAddr) -> Result<(), Duration> {
-        for (limiter, (network, _)) in self.0.iter().zip(networks(address)) {
-            limiter.check_key(&network).map_err(|not| not.wait_time_from(limiter.clock().now()))?;
+        for (limiter, network) in self.limiters.iter().zip(networks(address)) {
+            if let Err(not) = limiter.check_key(&network.0) {
+                self.refused.count(network);
+                return Err(not.wait_time_from(limiter.clock().now()));
+            }
         }
         Ok(())
     }
@@ -86,7 +98,7 @@ mod tests {
     #[tokio::test]
     async fn wider_networks_of_ipv6_have_limits_too() {
         let passed = |address: fn(u32) -> String| {
-            let guard = Guard::new(Edge { per_second: 1, burst: 10 }, &Tasks::new());
+            let guard = Guard::new(Edge { per_second: 1, burst: 10 }, "gateway", &Tasks::new());
             (0..200).filter(|at| guard.check(address(*at).parse().unwrap()).is_ok()).count()
         };
         assert_eq!(passed(|_| "192.0.2.1".to_owned()), 10);
@@ -98,7 +110,7 @@ mod tests {
 
     #[tokio::test]
     async fn zero_switches_it_off() {
-        let guard = Guard::new(Edge { per_second: 0, burst: 1 }, &Tasks::new());
+        let guard = Guard::new(Edge { per_second: 0, burst: 1 }, "gateway", &Tasks::new());
         assert!((0..1000).all(|_| guard.check("192.0.2.1".parse().unwrap()).is_ok()));
     }
 }

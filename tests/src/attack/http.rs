@@ -14,6 +14,10 @@ use super::{
     wire::{self, Frames, STRANGER, connect},
 };
 
+/// Where a flood goes.
+const FLOOD: &str = "/api/projects/flood/";
+/// Letters of a log line, whatever a client sends.
+const LONGEST_LINE: usize = 600;
 /// How long a flood may take to be noticed.
 const FLOODS: Duration = Duration::from_secs(60);
 
@@ -127,17 +131,29 @@ pub(super) async fn reset_requests(target: &Target, scale: Scale) -> Result<()> 
     Ok(())
 }
 
+/// Lines of the log that tell of one refused request each, and letters of the longest one with the path of a flood.
+fn told(target: &Target) -> Result<(usize, usize)> {
+    let log = std::fs::read_to_string(&target.log)?;
+    let longest = log.lines().filter(|line| line.contains(FLOOD)).map(str::len).max().unwrap_or_default();
+    Ok((log.matches("status=429").count(), longest))
+}
+
 /// Requests as fast as one client can send them.
 pub(super) async fn flood(target: &Target, scale: Scale) -> Result<()> {
+    let path = format!("{}{FLOOD}{}", target.url, "a".repeat(2_000));
+    let before = told(target)?.0;
     let http = reqwest::Client::builder().no_proxy().local_address(std::net::IpAddr::V4(STRANGER)).build()?;
     let began = Instant::now();
     let mut refused = 0;
     // A slow machine needs longer to send more than the edge lets through.
     while began.elapsed() < scale.lasts || (refused == 0 && began.elapsed() < FLOODS) {
-        let calls = (0..32).map(|_| http.request(Method::GET, format!("{}/api/projects", target.url)).send());
+        let calls = (0..32).map(|_| http.request(Method::GET, &path).send());
         let answers = futures::future::join_all(calls).await;
         refused += answers.into_iter().flatten().filter(|answer| answer.status().as_u16() == 429).count();
     }
     ensure!(refused > 0, "the edge has let everything pass");
+    let (lines, longest) = told(target)?;
+    ensure!(lines == before, "{} lines for {refused} refused requests", lines - before);
+    ensure!((1..=LONGEST_LINE).contains(&longest), "a line of the log has {longest} letters");
     Ok(())
 }

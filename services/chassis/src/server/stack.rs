@@ -115,7 +115,7 @@ impl Shared {
 
     /// Puts the stack around the routes. `tasks` keeps its memory small.
     pub(super) fn around(self, routes: Routes, tasks: &Tasks) -> Stack {
-        let guard = Guard::new(self.edge, tasks);
+        let guard = Guard::new(self.edge, self.me.name(), tasks);
         Stack { shared: Arc::new(self), guard, routes: routes.prepare() }
     }
 

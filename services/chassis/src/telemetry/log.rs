@@ -152,6 +152,23 @@ fn harmless(text: &str, escape: Escape) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// The text as far as it takes so many bytes of a line, with a mark where more was there. What a client chose must be no longer.
+#[must_use]
+pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
+    let mut taken = 0;
+    for (at, c) in text.char_indices() {
+        taken += match c {
+            '"' | '\\' => 2,
+            c if misleads(c) => c.escape_default().len(),
+            c => c.len_utf8(),
+        };
+        if taken > most {
+            return Cow::Owned(format!("{}…", &text[..at]));
+        }
+    }
+    Cow::Borrowed(text)
+}
+
 fn now() -> String {
     clock::now().format(&Rfc3339).unwrap_or_default()
 }
@@ -315,6 +332,15 @@ mod tests {
                 " WARN auth: at postgres://[redacted]@db/x seconds=1.5 password=[redacted] key=\"Bearer [redacted]\" trace_id={trace_id}"
             )
         );
+    }
+
+    #[test]
+    fn a_text_of_a_client_is_cut_where_its_line_would_be_too_long() {
+        assert!(matches!(shortened("/api/projects", 200), Cow::Borrowed("/api/projects")));
+        for (text, kept) in [("a", 200), ("\"", 100), ("\\", 100), ("é", 100), ("\u{202e}", 25), ("日", 66)] {
+            assert_eq!(shortened(&text.repeat(kept), 200), text.repeat(kept), "{text}");
+            assert_eq!(shortened(&text.repeat(900), 200), format!("{}…", text.repeat(kept)), "{text}");
+        }
     }
 
     #[test]
