@@ -134,7 +134,7 @@ fn build() -> Value {
         "info": {
             "title": "Backlot",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "The backend of AI app builders. Errors are RFC 9457 problem documents with a stable `reason`.",
+            "description": "The backend of AI app builders. Errors are RFC 9457 problem documents with a stable `reason`. Only a request that is no HTTP, such as one with a control byte in a header, gets a bare 400 or 431.",
             "contact": {"name": "Whoever runs this cluster"},
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },

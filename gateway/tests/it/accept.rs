@@ -1,10 +1,14 @@
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::harness::{PATIENCE, read_to_end, start, until};
 
 const QUICK: (&str, &str) = ("BACKLOT_HEADER_TIMEOUT", "300ms");
+const HEALTHZ: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
 const UNLIMITED: (&str, &str) = ("BACKLOT_EDGE_PER_SECOND", "0");
 
 #[tokio::test]
@@ -32,6 +36,60 @@ async fn a_connection_without_requests_is_closed_after_a_while() {
     stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let answer = read_to_end(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && !answer.contains("connection: close"), "{answer}");
+}
+
+/// What comes back for one request.
+async fn healthy(stream: &mut TcpStream, request: &[u8]) {
+    stream.write_all(request).await.unwrap();
+    let mut bytes = [0; 2048];
+    let n = tokio::time::timeout(PATIENCE, stream.read(&mut bytes)).await.unwrap().unwrap();
+    assert!(bytes[..n].starts_with(b"HTTP/1.1 200 OK"), "{}", String::from_utf8_lossy(&bytes[..n]));
+}
+
+#[tokio::test]
+async fn between_requests_the_time_of_a_head_does_not_run() {
+    let gateway = start(&[("BACKLOT_HEADER_TIMEOUT", "300ms"), ("BACKLOT_IDLE_TIMEOUT", "2s")]).await;
+    let mut stream = gateway.connect().await;
+    let began = Instant::now();
+    healthy(&mut stream, HEALTHZ).await;
+    // Nothing but the end of the connection comes.
+    assert_eq!(read_to_end(&mut stream).await, "");
+    assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn each_further_head_has_its_time() {
+    let gateway = start(&[("BACKLOT_HEADER_TIMEOUT", "1s"), ("BACKLOT_IDLE_TIMEOUT", "1h")]).await;
+    for begin in ["G", "GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-a: "] {
+        let mut stream = gateway.connect().await;
+        for _ in 0..2 {
+            healthy(&mut stream, HEALTHZ).await;
+        }
+        stream.write_all(begin.as_bytes()).await.unwrap();
+        assert_eq!(read_to_end(&mut stream).await, "", "{begin}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_in_pieces_is_served_and_a_body_is_no_head() {
+    let gateway = start(&[("BACKLOT_HEADER_TIMEOUT", "1s"), ("BACKLOT_IDLE_TIMEOUT", "1h"), ("BACKLOT_BODY_TIMEOUT", "1h")]).await;
+    let mut stream = gateway.connect().await;
+    for _ in 0..2 {
+        let (begin, end) = HEALTHZ.split_at(20);
+        stream.write_all(begin).await.unwrap();
+        stream.flush().await.unwrap();
+        tokio::task::yield_now().await;
+        healthy(&mut stream, end).await;
+    }
+    stream.write_all(b"POST /api/auth/signin HTTP/1.1\r\nhost: localhost\r\ncontent-length: 8\r\n\r\n").await.unwrap();
+    // The body takes longer than a head may.
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        stream.write_all(b"{}").await.unwrap();
+    }
+    let mut bytes = [0; 2048];
+    let n = tokio::time::timeout(PATIENCE, stream.read(&mut bytes)).await.unwrap().unwrap();
+    assert!(bytes[..n].starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&bytes[..n]));
 }
 
 #[tokio::test]
@@ -72,10 +130,7 @@ async fn one_connection_carries_several_requests() {
     let gateway = start(&[]).await;
     let mut stream = gateway.connect().await;
     for _ in 0..3 {
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
-        let mut bytes = [0; 2048];
-        let n = tokio::time::timeout(PATIENCE, stream.read(&mut bytes)).await.unwrap().unwrap();
-        assert!(bytes[..n].starts_with(b"HTTP/1.1 200 OK"));
+        healthy(&mut stream, HEALTHZ).await;
     }
 }
 

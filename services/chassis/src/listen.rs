@@ -53,7 +53,7 @@ pub struct Limits {
     pub connections: usize,
     /// What one holder may have of everything that is shared.
     pub percent: Percent,
-    /// To the first request, and for each head of HTTP/1.1.
+    /// From the beginning to the first request, and in HTTP/1.1 from the first byte of each further head to its end.
     pub header: Duration,
     /// Without a request, after the first one.
     pub idle: Duration,
@@ -86,7 +86,11 @@ impl Limits {
                 "open connections of each listener; more wait in the kernel's queue",
             ),
             percent: Percent::read(env),
-            header: env.get("BACKLOT_HEADER_TIMEOUT", "10s", "how long the head of a request may take"),
+            header: env.get(
+                "BACKLOT_HEADER_TIMEOUT",
+                "10s",
+                "how long the head of a request may take, and a new connection until its first one is whole",
+            ),
             idle: env.get("BACKLOT_IDLE_TIMEOUT", "75s", "how long a connection may stay open without a request"),
             write: env.get("BACKLOT_WRITE_TIMEOUT", "30s", "how long a client may leave bytes waiting"),
             pace: env.get("BACKLOT_READ_PACE", "1024", "bytes a second that a client takes at least while an answer waits; 0: any pace"),
@@ -180,15 +184,16 @@ where
 
     fn builder(&self) -> Builder<TokioExecutor> {
         match self.protocol {
-            Protocol::Web => web(self.limits.header),
+            Protocol::Web => web(),
             Protocol::Grpc => grpc(),
         }
     }
 }
 
-fn web(header: Duration) -> Builder<TokioExecutor> {
+fn web() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(header).max_buf_size(BUFFER).max_headers(100);
+    // The library's time of a head begins with the end of the last answer, and would end connections that only idle: `idle` has both.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(BUFFER).max_headers(100);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -45,8 +45,8 @@ where
     B: Body<Data = Bytes>,
 {
     of.connection.0.traffic.request_started();
-    let mut open = Open::new(of.connection.clone());
     let windowed = request.version() == Version::HTTP_2;
+    let mut open = Open::new(of.connection.clone(), windowed);
     request.extensions_mut().insert(of.connection.clone());
     let mut response = service.oneshot(request).await?;
     let person = response.extensions_mut().remove::<OnBehalfOf>().map(|person| person.0);
@@ -81,10 +81,12 @@ struct Open {
 }
 
 impl Open {
-    fn new(connection: Connection) -> Self {
+    fn new(connection: Connection, windowed: bool) -> Self {
         connection.0.load.send_modify(|l| {
             l.open += 1;
             l.served += 1;
+            l.in_turn = !windowed;
+            l.begun = false;
         });
         Self { connection, waiting: false, whole: false }
     }

@@ -232,7 +232,8 @@ where
     tokio::select! {
         _ = count_polls(serving.as_mut(), connection) => return,
         () = stop.cancelled() => {}
-        () = idle(connection, limits) => {}
+        // Nothing is lost with a request that has only begun.
+        load = idle(connection, limits) => if load.begun || load.served == 0 { close_time = Duration::ZERO },
         () = stalled(connection, limits) => return,
         () = connection.0.replaced.cancelled() => (patience, close_time) = (Some(Duration::ZERO), Duration::ZERO),
         () = connection.0.spent.cancelled() => (patience, close_time) = (Some(FAREWELL), Duration::ZERO),

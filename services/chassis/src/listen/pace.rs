@@ -26,6 +26,17 @@ pub(super) struct Load {
     /// Whose answer is not yet written or dropped.
     pub(super) open: u32,
     pub(super) served: u64,
+    /// HTTP/1.1 is spoken: what comes without a request that is open begins the next one.
+    pub(super) in_turn: bool,
+    /// The next request has begun and its head is not whole.
+    pub(super) begun: bool,
+}
+
+impl Load {
+    /// How long the connection may stay like this.
+    fn limit(&self, limits: &Limits) -> Duration {
+        if self.served == 0 || self.begun { limits.header } else { limits.idle }
+    }
 }
 
 /// What moves on one connection.
@@ -79,16 +90,15 @@ impl Traffic {
     }
 }
 
-/// Ends when the connection has been without a request for too long. Who still reads the last answer is not idle, and neither is a
-/// service of the cluster.
-pub(super) async fn idle(connection: &Connection, limits: &Limits) {
+/// Ends when the connection has been without a request for too long, or when the head of one takes too long, and answers how it stood
+/// then. Who still reads the last answer is not idle, and neither is a service of the cluster.
+pub(super) async fn idle(connection: &Connection, limits: &Limits) -> Load {
     let mut load = connection.0.load.subscribe();
     loop {
         let Ok(seen) = load.wait_for(|l| l.open == 0).await.map(|l| *l) else { return std::future::pending().await };
-        let limit = if seen.served == 0 { limits.header } else { limits.idle };
-        let waited = tokio::time::timeout(limit, load.wait_for(|l| *l != seen)).await;
+        let waited = tokio::time::timeout(seen.limit(limits), load.wait_for(|l| *l != seen)).await;
         if waited.is_err() && !connection.0.traffic.blocked.load(Ordering::Relaxed) && !connection.is_trusted() {
-            return;
+            return seen;
         }
     }
 }
@@ -176,6 +186,20 @@ impl Paced {
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
     }
 
+    /// Notes that bytes came, which may be the first ones of a request.
+    fn note_begin(&self) {
+        let load = &self.connection.0.load;
+        let begins = |load: &Load| load.in_turn && load.open == 0 && !load.begun;
+        // Most bytes begin nothing and need no more than a look.
+        if begins(&load.borrow()) {
+            load.send_if_modified(|load| {
+                let begins = begins(load);
+                load.begun |= begins;
+                begins
+            });
+        }
+    }
+
     /// How many bytes may be read now. If none, the task is woken once other tasks have run, or after a pause.
     fn poll_allowance(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
         let traffic = &self.connection.0.traffic;
@@ -204,7 +228,12 @@ impl Paced {
 impl AsyncRead for Paced {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.connection.is_shared() {
-            return Pin::new(&mut self.stream).poll_read(cx, buf);
+            let before = buf.filled().len();
+            let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+            if buf.filled().len() > before {
+                self.note_begin();
+            }
+            return read;
         }
         // What the client has sent by now may be thousands of requests more.
         if self.connection.0.spent.is_cancelled() {
@@ -218,6 +247,9 @@ impl AsyncRead for Paced {
         let filled = piece.filled().len();
         self.allowance -= filled;
         buf.advance(filled);
+        if filled > 0 {
+            self.note_begin();
+        }
         read
     }
 }
