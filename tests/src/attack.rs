@@ -117,6 +117,7 @@ attacks! {
     "unfinished-posts" => http::unfinished_posts,
     "one-byte-bodies" => http::one_byte_bodies,
     "unfinished-saves" => http::unfinished_saves,
+    "large-chats" => http::large_chats,
     "unread-answers" => http::unread_answers,
     "slow-loads" => http::slow_loads,
     "silent-connections" => http::silent_connections,

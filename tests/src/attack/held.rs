@@ -13,8 +13,8 @@ const GONE_WITHIN: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(20);
 /// Descriptors that pools and background work open and close.
 const FILES: usize = 16;
-/// Memory that the allocator and the caches keep.
-const MEMORY: u64 = 256 * 1024 * 1024;
+/// Memory that caches keep. The allocator gives back what nobody uses.
+const MEMORY: u64 = 64 * 1024 * 1024;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Held {

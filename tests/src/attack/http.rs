@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,6 +14,7 @@ use super::{
     Scale, Target,
     wire::{self, Frames, STRANGER, connect},
 };
+use crate::Person;
 
 /// Where a flood goes.
 const FLOOD: &str = "/api/projects/flood/";
@@ -76,6 +78,27 @@ pub(super) async fn unfinished_saves(target: &Target, scale: Scale) -> Result<()
         let length = if at % 2 == 0 { 64 * 1024 * 1024 } else { 30 * 1024 * 1024 };
         held.push(unfinished(target, "/api/projects/save", &credential, length, &part).await?);
     }
+    tokio::time::sleep(scale.lasts).await;
+    Ok(())
+}
+
+/// Chats of 8 MiB of four accounts, as much as may arrive from one address, and most of each has come.
+pub(super) async fn large_chats(target: &Target, scale: Scale) -> Result<()> {
+    const LENGTH: usize = 8 * 1024 * 1024;
+    let part = Arc::new(vec![b' '; LENGTH - 10]);
+    let mut sending = Vec::new();
+    for _ in 0..4 {
+        let token = Person::sign_up(&target.url).await?.access_token().await?;
+        let credential: Arc<str> = format!("authorization: Bearer {token}\r\n").into();
+        for _ in 0..12 * scale.times {
+            let (target, part, credential) = (target.clone(), Arc::clone(&part), Arc::clone(&credential));
+            let send = async move { unfinished(&target, "/api/chat", &credential, LENGTH, &part).await };
+            // What the gateway does not take yet waits, so they are sent side by side.
+            sending.push(tokio::time::timeout(scale.lasts * 5, send));
+        }
+    }
+    let held = futures::future::join_all(sending).await;
+    ensure!(held.iter().any(|sent| matches!(sent, Ok(Ok(_)))), "no chat has arrived");
     tokio::time::sleep(scale.lasts).await;
     Ok(())
 }
