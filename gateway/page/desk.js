@@ -205,7 +205,7 @@ export async function openProject(project) {
   try {
     const { messages = [] } = await api.messages(project, visit.signal);
     // Whoever was quick has sent a prompt by now.
-    talk.before(messages.filter((m) => m.turnId !== desk.turn).toReversed(), endAmong(messages));
+    talk.before(byTurn(messages.filter((m) => m.turnId !== desk.turn).toReversed()), endAmong(messages));
     if (!desk.running) answered(messages);
     await refreshFiles(desk.running !== null);
     await showPreview();
@@ -213,6 +213,12 @@ export async function openProject(project) {
   } catch (error) {
     if (!visit.signal.aborted) failed(error);
   }
+}
+
+// Answers follow their own prompts, also where somebody asked again before an answer was there.
+function byTurn(messages) {
+  const turns = Map.groupBy(messages, (message) => message.turnId);
+  return [...turns.values()].flat();
 }
 
 // The end of a turn stands below the last message that the turn has. How the newest turn ended without an answer is told by its

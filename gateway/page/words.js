@@ -73,6 +73,7 @@ const FAILURES = {
   WORKER_LOST: "The processes that ran the turn were lost.",
 };
 
+const RESOLVED = { kind: "completed", line: "Not saved at first: somebody else had changed the same lines. The conflict has been resolved since." };
 const ENDS = {
   TURN_OUTCOME_CONFLICTED: "turn.conflicted",
   TURN_OUTCOME_FAILED: "turn.failed",
@@ -81,6 +82,7 @@ const ENDS = {
 
 // How the turn of a stored message ended, if it brought no files.
 export function endOfMessage({ turnOutcome, conflictPaths, failureReason }) {
+  if (turnOutcome === "TURN_OUTCOME_RESOLVED") return RESOLVED;
   const type = ENDS[turnOutcome];
   return type && endOf({ type, data: { reason: failureReason } }, conflictPaths);
 }

@@ -22,6 +22,7 @@ pub(crate) const PANIC: &str = "PANIC";
 
 /// Reasons whose status is not their code's, with their titles.
 const BY_REASON: &[(&str, StatusCode, &str)] = &[
+    ("ACCOUNT_TOO_LARGE", StatusCode::FORBIDDEN, "The account has no room"),
     ("BODY_TIMEOUT", StatusCode::REQUEST_TIMEOUT, "The request's body came too slowly"),
     ("CONTINUATION_UNSUPPORTED", StatusCode::UNPROCESSABLE_ENTITY, "An answer cannot be continued"),
     ("CURSOR_EXPIRED", StatusCode::GONE, "The events are no longer kept"),
@@ -36,6 +37,7 @@ const BY_REASON: &[(&str, StatusCode, &str)] = &[
     ("RESUME_UNSUPPORTED", StatusCode::UNPROCESSABLE_ENTITY, "There is nothing to resume"),
     ("TOOLS_UNSUPPORTED", StatusCode::UNPROCESSABLE_ENTITY, "Tools of the client are not called"),
     ("TOO_LARGE", StatusCode::PAYLOAD_TOO_LARGE, "The request's body is too large"),
+    ("TOO_MANY_PROJECTS", StatusCode::FORBIDDEN, "The account has as many projects as it may have"),
     ("URI_TOO_LONG", StatusCode::URI_TOO_LONG, "The path and query are too long"),
     ("UNSUPPORTED_MEDIA_TYPE", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body must be plain application/json"),
 ];
@@ -294,6 +296,8 @@ mod tests {
             (ErrorCode::InvalidArgument, "CONTINUATION_UNSUPPORTED", 422),
             (ErrorCode::InvalidArgument, "IF_MATCH_REQUIRED", 428),
             (ErrorCode::NotFound, "CURSOR_EXPIRED", 410),
+            (ErrorCode::RateLimited, "TOO_MANY_PROJECTS", 403),
+            (ErrorCode::RateLimited, "ACCOUNT_TOO_LARGE", 403),
             (ErrorCode::RateLimited, "RATE_LIMITED", 429),
             (ErrorCode::Internal, "INTERNAL", 500),
             (ErrorCode::Unavailable, "OVERLOADED", 503),

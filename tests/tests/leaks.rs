@@ -7,7 +7,6 @@ use anyhow::{Context, Result, ensure};
 use chassis::testing::eventually;
 use e2e::{
     Person,
-    canary::Stopwatch,
     model_server::{Answer, At, Gate, ModelServer, Script},
     process::Launch,
     sse::Frame,
@@ -98,12 +97,8 @@ async fn settled(url: &str, id: u32, before: Option<&Held>) -> Held {
     // Pools and background work breathe a little.
     const SLACK: usize = 8;
     let last = std::sync::Mutex::new(None::<(u64, usize)>);
-    let clock = Stopwatch::start();
     eventually(GONE_WITHIN, || async {
         let now = held(url, id).await?;
-        if clock.elapsed() > GONE_WITHIN / 2 {
-            println!("not yet as before: {now:?} {before:?}");
-        }
         let (tasks, files) = match before {
             Some(before) => (before.tasks, before.files),
             None => last.lock().ok()?.replace((now.tasks, now.files))?,

@@ -1,7 +1,10 @@
 //! "Look at the log": tells the other replicas, by Redis pub/sub, that a turn has new events or that there is work. It carries
 //! no data and may be lost; every listener also polls. Without Redis there is one replica, which tells itself.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chassis::{redis, task::Tasks};
 use fred::{
@@ -20,6 +23,8 @@ const WAITING: usize = 256;
 const TURNS: usize = 64;
 /// Between attempts to subscribe.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How often the log says that Redis is away.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// The button.
 #[derive(Clone)]
@@ -85,8 +90,12 @@ impl Doorbell {
     async fn listen(self, subscriber: SubscriberClient, channel: String, listeners: Listeners) {
         let mut messages = subscriber.message_rx();
         // Once subscribed, the client renews the subscription after every outage by itself.
+        let mut told = None::<Instant>;
         while let Err(error) = subscriber.subscribe(channel.as_str()).await {
-            tracing::warn!(error = %error, "the doorbell is out of order, polling instead");
+            if told.is_none_or(|at| at.elapsed() >= TOLD_EVERY) {
+                tracing::warn!(error = %error, "Redis (REDIS_URL) cannot be reached; turns are found by polling until it is there");
+                told = Some(Instant::now());
+            }
             tokio::time::sleep(PAUSE).await;
         }
         loop {

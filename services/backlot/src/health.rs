@@ -32,7 +32,7 @@ pub fn command(mut env: Env, role: Role) -> anyhow::Result<()> {
         let probe = async {
             match role {
                 Role::Gateway => ready(reachable(address)).await,
-                _ => serving(reachable(address)).await,
+                service => serving(reachable(address), service).await,
             }
         };
         tokio::time::timeout(LIMIT, probe).await.context("no answer in time")?
@@ -65,11 +65,14 @@ pub async fn ready(address: SocketAddr) -> anyhow::Result<()> {
 }
 
 /// Whether a service's health service says SERVING.
-async fn serving(address: SocketAddr) -> anyhow::Result<()> {
+async fn serving(address: SocketAddr, role: Role) -> anyhow::Result<()> {
     let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).context("no address")?;
     let channel = endpoint.connect_timeout(LIMIT).connect().await.context("the service does not answer")?;
     let mut client = HealthClient::new(channel);
-    let status = status(&mut client, "").await.context("the service does not answer")?;
+    let status = match status(&mut client, grpc_name(role)).await {
+        Err(status) if status.code() == tonic::Code::NotFound => bail!("{address} is another service than {}", role.name()),
+        status => status.context("the service does not answer")?,
+    };
     if status == ServingStatus::Serving {
         return Ok(());
     }
@@ -77,6 +80,18 @@ async fn serving(address: SocketAddr) -> anyhow::Result<()> {
     let database = self::status(&mut client, postgres::ENGINE).await;
     let missing = if matches!(database, Ok(ServingStatus::NotServing)) { ", postgres cannot be used" } else { "" };
     bail!("the service is not ready: {}{missing}", status.as_str_name())
+}
+
+/// The name of a role's service in the contract.
+fn grpc_name(role: Role) -> &'static str {
+    match role {
+        Role::Auth => proto::auth::auth_service_server::SERVICE_NAME,
+        Role::AgentStreaming => proto::agent_streaming::agent_streaming_service_server::SERVICE_NAME,
+        Role::ProjectStorage => proto::project_storage::project_storage_service_server::SERVICE_NAME,
+        Role::RateLimit => proto::rate_limit::rate_limit_service_server::SERVICE_NAME,
+        // It is asked over HTTP.
+        Role::Gateway => "",
+    }
 }
 
 async fn status(client: &mut HealthClient<tonic::transport::Channel>, service: &str) -> Result<ServingStatus, tonic::Status> {

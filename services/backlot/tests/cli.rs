@@ -230,6 +230,8 @@ fn a_cluster_starts_stops_and_survives_a_kill() {
         let output = run(&mut backlot(data.path(), &[("BACKLOT_GRPC_LISTEN", url.trim_start_matches("http://"))]), &["health", role]);
         assert!(output.status.success(), "{role}: {}", text(&output.stderr));
     }
+    let elsewhere = run(&mut backlot(data.path(), &[("BACKLOT_GRPC_LISTEN", grpc[1].trim_start_matches("http://"))]), &["health", "auth"]);
+    assert!(!elsewhere.status.success() && text(&elsewhere.stderr).contains("another service than auth"), "{}", text(&elsewhere.stderr));
     let output = run(&mut backlot(data.path(), &[("BACKLOT_LISTEN", &address)]), &["health"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
 

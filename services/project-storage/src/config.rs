@@ -1,6 +1,6 @@
 //! The settings of this service.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 
 use chassis::{config::Env, identity::Caller, postgres, secret::ClusterSecret, server};
 
@@ -42,12 +42,14 @@ impl Config {
                 .get::<NonZeroUsize>("BACKLOT_LOADS_IN_WORK", "4", "pages of whole projects that project-storage reads at the same time")
                 .get(),
             quotas: Quotas {
-                projects: env.get("BACKLOT_ACCOUNT_PROJECTS", "1000", "projects that one account may have"),
-                bytes: env.get(
-                    "BACKLOT_ACCOUNT_BYTES",
-                    "5368709120",
-                    "bytes that the projects of one account may store together, with their history",
-                ),
+                projects: env.get::<NonZeroU32>("BACKLOT_ACCOUNT_PROJECTS", "1000", "projects that one account may have").get(),
+                bytes: env
+                    .get::<NonZeroU64>(
+                        "BACKLOT_ACCOUNT_BYTES",
+                        "5368709120",
+                        "bytes that the projects of one account may store together, with their history",
+                    )
+                    .get(),
             },
         }
     }

@@ -87,8 +87,10 @@ impl ProviderConfig {
                 env.fault(name, "must be visible ASCII characters without spaces");
             }
         }
+        let named = model.is_some();
         let model = model.unwrap_or_else(|| config.default_model().to_owned());
         if let Err(problem) = config.may_use(&model) {
+            let problem = if named { problem } else { format!("is not set, and the default {problem}") };
             env.fault("BACKLOT_MODEL", problem);
         }
         for model in config.models.iter().flatten() {
@@ -113,7 +115,7 @@ impl ProviderConfig {
         self.can_reach(model)?;
         match &self.models {
             Some(models) if !models.iter().any(|listed| listed == model) => {
-                Err(format!("names {model}, which BACKLOT_MODELS does not list"))
+                Err(format!("{model} is a model that BACKLOT_MODELS does not list"))
             }
             _ => Ok(()),
         }

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     net::SocketAddr,
-    num::{NonZeroU32, NonZeroUsize},
+    num::{NonZeroU32, NonZeroU64, NonZeroUsize},
     path::PathBuf,
     time::Duration,
 };
@@ -37,6 +37,7 @@ parsed_setting! {
     u64: "must be a whole number from 0";
     usize: "must be a whole number from 0";
     NonZeroU32: "must be a whole number from 1 to 4294967295";
+    NonZeroU64: "must be a whole number from 1";
     NonZeroUsize: "must be a whole number from 1";
     f64: "must be a number";
     SocketAddr: "must be an address and a port such as 127.0.0.1:8080 or [::1]:8080";
