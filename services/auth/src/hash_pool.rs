@@ -11,7 +11,7 @@ use std::{
 
 use argon2::Block;
 use chassis::{
-    share::{Exhausted, Holder, Percent, Shares},
+    share::{Holder, Percent, Shares},
     task,
 };
 use tokio::{
@@ -24,8 +24,9 @@ use crate::{
     password::{self, Cost, HashError, Verdict},
 };
 
-/// As refusals name it.
-const WHAT: &str = "passwords that are checked or wait for it";
+/// As refusals name them.
+const IN_ALL: &str = "passwords that are checked or wait for it";
+const AT_ONCE: &str = "passwords that are checked at the same time";
 
 /// How much password work there may be.
 #[derive(Debug, Clone, Copy)]
@@ -113,9 +114,9 @@ impl HashPool {
         let shared = Arc::clone(&self.shared);
         let until = Instant::now() + shared.wait;
         let holder = Holder { address, ..Holder::default() };
-        let place = shared.admitted.try_take(&holder, 1).map_err(refused)?;
-        let mut turn = shared.turns.try_take(&holder, 0).map_err(refused)?;
-        turn.grow(1, until).await.map_err(refused)?;
+        let place = shared.admitted.try_take(&holder, 1).map_err(|e| e.fault(SERVICE, IN_ALL))?;
+        let mut turn = shared.turns.try_take(&holder, 0).map_err(|e| e.fault(SERVICE, AT_ONCE))?;
+        turn.grow(1, until).await.map_err(|e| e.fault(SERVICE, AT_ONCE))?;
         let thread = timeout_at(until, Arc::clone(&shared.running).acquire_owned()).await;
         // It is never closed.
         let Ok(Ok(thread)) = thread else { return Err(Error::Overloaded) };
@@ -130,10 +131,6 @@ impl HashPool {
         .await
         .map_err(Error::Thread)?
     }
-}
-
-fn refused(exhausted: Exhausted) -> Error {
-    exhausted.fault(SERVICE, WHAT).into()
 }
 
 /// How many turns there are, of which one percent is an address's part of the threads.
