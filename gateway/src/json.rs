@@ -1,34 +1,27 @@
 //! ProtoJSON in and out: a message from path and query, a message from a body, a message as an answer. What cannot be read
 //! names the field and the limit. Unknown and repeated fields are refused.
 
+mod arriving;
 mod text;
 mod weight;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc};
 
 use axum::{
-    body::Body,
     extract::{FromRequest, FromRequestParts, RawPathParams, Request},
     http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use bytes::{Bytes, BytesMut};
 use chassis::share::Share;
-use http_body_util::BodyExt as _;
-use proto::{
-    auth::Plan,
-    error::{ErrorCode, FieldViolation},
-    plan,
-};
+use proto::error::{ErrorCode, FieldViolation};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_path_to_error::{Path, Segment};
-use tokio::time::Instant;
 
+use self::arriving::Arriving;
 use crate::{
     app::App,
-    auth::Identity,
     error::{Failure, SERVICE, fault, invalid},
-    place::{self, Place},
+    place::Place,
 };
 
 /// Bodies of ordinary requests.
@@ -40,13 +33,6 @@ pub(crate) const CHAT: usize = 8 * 1024 * 1024;
 /// A save of 50 MiB, the most that a project holds, with room for escapes, base64 and paths.
 pub(crate) const SAVE: usize = 72 * 1024 * 1024;
 
-/// Bytes of a body that are not counted among those that are arriving.
-const UNCOUNTED: usize = 16 * 1024;
-/// How much longer a text may be as JSON than as it is stored.
-const ESCAPED: usize = 3;
-const RECEIVING: &str = "bytes that are arriving";
-/// A refused body is read on for a moment, since closing on unread bytes would take the answer away from the sender.
-const DISCARD_TIME: Duration = Duration::from_secs(2);
 /// Bodies from here on are parsed on a thread of their own.
 const PARSE_ELSEWHERE: usize = 256 * 1024;
 
@@ -137,7 +123,7 @@ fn query_pairs(query: &str) -> Result<Vec<(String, String)>, Failure> {
 }
 
 /// A request message from a JSON body of at most `LIMIT` bytes. No body at all is the empty message.
-pub(crate) struct Json<T, const LIMIT: usize = ORDINARY>(pub(crate) T);
+pub(crate) struct Json<T, const LIMIT: usize = ORDINARY>(pub(crate) T, pub(crate) Share);
 
 impl<T: DeserializeOwned + Send + 'static, const LIMIT: usize> FromRequest<Arc<App>> for Json<T, LIMIT> {
     type Rejection = Failure;
@@ -150,24 +136,24 @@ impl<T: DeserializeOwned + Send + 'static, const LIMIT: usize> FromRequest<Arc<A
             return Err(fault(ErrorCode::InvalidArgument, "UNSUPPORTED_MEDIA_TYPE", "the body must have the type application/json").into());
         }
         plain(&parts.headers)?;
-        let mut arriving = Arriving::new(app, &parts, LIMIT)?;
-        let bytes = arriving.read(announced(&parts.headers), body).await?;
+        let (bytes, share) = Arriving::new(app, &parts, LIMIT)?.read(body).await?;
         if let Some(place) = parts.extensions.get::<Place>() {
             place.whole()?;
         }
         if bytes.is_empty() {
-            return parse(b"{}").map(Self);
+            return parse(b"{}").map(|message| Self(message, share));
         }
         if kind.is_none() {
             return Err(fault(ErrorCode::InvalidArgument, "UNSUPPORTED_MEDIA_TYPE", "the body needs the type application/json").into());
         }
         if bytes.len() < PARSE_ELSEWHERE {
-            return parse(&bytes).map(Self);
+            return parse(&bytes).map(|message| Self(message, share));
         }
         let most = if LIMIT == CHAT { weight::MOST_PASSED_OVER } else { weight::MOST };
         let check = move || if weight::is_too_much(&bytes, most) { Err(too_much(most)) } else { parse(&bytes) };
         let parsed = chassis::task::blocking(check).await;
-        parsed.unwrap_or_else(|_| Err(fault(ErrorCode::Internal, "INTERNAL", "the parser stopped").into())).map(Self)
+        let stopped = |_| Err(fault(ErrorCode::Internal, "INTERNAL", "the parser stopped").into());
+        parsed.unwrap_or_else(stopped).map(|message| Self(message, share))
     }
 }
 
@@ -184,72 +170,6 @@ fn plain(headers: &HeaderMap) -> Result<(), Failure> {
     }
     let text = "the body must be sent without a Content-Encoding";
     Err(fault(ErrorCode::InvalidArgument, "UNSUPPORTED_MEDIA_TYPE", text).with("accept_encoding", "identity").into())
-}
-
-fn announced(headers: &HeaderMap) -> Option<usize> {
-    headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok())
-}
-
-/// How a body may arrive.
-struct Arriving {
-    limit: usize,
-    time: Duration,
-    until: Instant,
-    /// Its part of the bytes that are arriving, taken as they come: who announces much and sends nothing holds up nobody.
-    share: Option<Share>,
-}
-
-impl Arriving {
-    fn new(app: &App, parts: &Parts, most: usize) -> Result<Self, Failure> {
-        let plan = parts.extensions.get::<Identity>().and_then(Identity::user).map_or(Plan::Unspecified, |user| user.plan);
-        // What JSON makes of a save that is as large as the plan allows, with room for escapes.
-        let limit = if most == SAVE { SAVE.min(ESCAPED * plan::save_bytes(plan)) } else { most };
-        let time = if most > ORDINARY { app.config.body_timeout * 3 } else { app.config.body_timeout };
-        let holder = parts.extensions.get::<Place>().map(Place::holder).unwrap_or_default();
-        let share = app.receiving.try_take(&holder, 0).map_err(|exhausted| place::refusal(exhausted, RECEIVING))?;
-        Ok(Self { limit, time, until: Instant::now() + time, share: Some(share) })
-    }
-
-    /// Room for so many bytes together.
-    async fn grow(&mut self, bytes: usize) -> Result<(), Failure> {
-        let Some(share) = self.share.as_mut().filter(|_| bytes > UNCOUNTED) else { return Ok(()) };
-        let more = bytes.saturating_sub(share.amount());
-        share.grow(more, self.until).await.map_err(|exhausted| place::refusal(exhausted, RECEIVING))
-    }
-
-    async fn read(&mut self, announced: Option<usize>, mut body: Body) -> Result<Bytes, Failure> {
-        if announced.is_none_or(|length| length <= self.limit) {
-            let (time, until) = (self.time, self.until);
-            let read = tokio::time::timeout_at(until, self.collect(&mut body)).await.map_err(|_| too_slow(time))??;
-            if let Some(bytes) = read {
-                return Ok(bytes);
-            }
-        }
-        self.share = None;
-        let discard = async { while body.frame().await.is_some_and(|frame| frame.is_ok()) {} };
-        let _ = tokio::time::timeout(DISCARD_TIME, discard).await;
-        let text = format!("the body must be at most {} bytes", self.limit);
-        Err(fault(ErrorCode::InvalidArgument, "TOO_LARGE", text).with("limit", self.limit.to_string()).into())
-    }
-
-    /// The whole body, or nothing if it is longer than the limit.
-    async fn collect(&mut self, body: &mut Body) -> Result<Option<Bytes>, Failure> {
-        let mut bytes = BytesMut::new();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|e| fault(ErrorCode::InvalidArgument, "BODY_BROKEN", format!("the body ended early: {e}")))?;
-            let Ok(data) = frame.into_data() else { continue };
-            if bytes.len() + data.len() > self.limit {
-                return Ok(None);
-            }
-            self.grow(bytes.len() + data.len()).await?;
-            bytes.extend_from_slice(&data);
-        }
-        Ok(Some(bytes.freeze()))
-    }
-}
-
-fn too_slow(time: Duration) -> Failure {
-    fault(ErrorCode::Timeout, "BODY_TIMEOUT", format!("the body must arrive within {} s", time.as_secs())).into()
 }
 
 fn too_much(most: usize) -> Failure {

@@ -1,10 +1,12 @@
 //! What one stranger can do to a cluster, beside a person whose calls have to succeed all the same. Each attack comes from an address
 //! of its own (127.0.0.2, or 127.0.0.3 for a second stranger) and leaves no more than it found.
 
+mod bodies;
 pub mod bystander;
 pub mod grpc;
 pub mod held;
 pub mod http;
+mod messages;
 pub mod wire;
 
 use std::{
@@ -120,12 +122,17 @@ attacks! {
     "large-chats" => http::large_chats,
     "unread-answers" => http::unread_answers,
     "slow-loads" => http::slow_loads,
+    "saves-without-a-share" => bodies::saves_without_a_share,
+    "large-bodies" => bodies::large_bodies,
+    "two-addresses" => bodies::two_addresses,
     "silent-connections" => http::silent_connections,
     "reset-requests" => http::reset_requests,
     "flood" => http::flood,
     "unfinished-health-checks" => grpc::unfinished_health_checks,
     "bodyless-sign-ins" => grpc::bodyless_sign_ins,
     "unfinished-messages" => grpc::unfinished_messages,
+    "bombs" => messages::bombs,
+    "reflection" => messages::reflection,
     "reset-streams" => grpc::reset_streams,
     "silent-grpc-connections" => grpc::silent_connections,
     "unknown-rpcs" => grpc::unknown_rpcs,

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Runs the agent; the same run again is the same turn.
-pub(crate) async fn run(State(app): State<Arc<App>>, signed: Signed, Json(body): Json<RunAgentInput, CHAT>) -> Reply {
+pub(crate) async fn run(State(app): State<Arc<App>>, signed: Signed, Json(body, _share): Json<RunAgentInput, CHAT>) -> Reply {
     let Run { thread, run, start } = body.read()?;
     // Before the turn exists, so that a refusal starts nothing.
     let open = app.streams.open(signed.user.id)?;

@@ -21,7 +21,7 @@ use crate::{
     request::Arrival,
 };
 
-pub(crate) async fn sign_up(State(app): State<Arc<App>>, anyone: Anyone, Json(request): Json<SignUpRequest>) -> Reply {
+pub(crate) async fn sign_up(State(app): State<Arc<App>>, anyone: Anyone, Json(request, _share): Json<SignUpRequest>) -> Reply {
     let in_answer = request.token_in_answer;
     let mut answer = app.upstream.auth().sign_up(anonymous(&anyone).request(request)).await?.into_inner();
     if in_answer {
@@ -33,7 +33,7 @@ pub(crate) async fn sign_up(State(app): State<Arc<App>>, anyone: Anyone, Json(re
     signed_in(&app, response, &secret, answer.session.as_ref())
 }
 
-pub(crate) async fn sign_in(State(app): State<Arc<App>>, anyone: Anyone, Json(request): Json<SignInRequest>) -> Reply {
+pub(crate) async fn sign_in(State(app): State<Arc<App>>, anyone: Anyone, Json(request, _share): Json<SignInRequest>) -> Reply {
     let in_answer = request.token_in_answer;
     let mut answer = app.upstream.auth().sign_in(anonymous(&anyone).request(request)).await?.into_inner();
     if in_answer {
@@ -72,7 +72,7 @@ fn signed_in(app: &App, mut response: Response, secret: &str, session: Option<&S
 }
 
 /// The cookie goes away whatever auth says, unless another session is named; one that has ended already is signed out.
-pub(crate) async fn sign_out(State(app): State<Arc<App>>, anyone: Anyone, Json(mut request): Json<SignOutRequest>) -> Reply {
+pub(crate) async fn sign_out(State(app): State<Arc<App>>, anyone: Anyone, Json(mut request, _share): Json<SignOutRequest>) -> Reply {
     if !request.session_token.is_empty() {
         let secret = request.session_token.clone();
         let answer = app.upstream.auth().sign_out(anonymous(&anyone).request(request)).await?.into_inner();
@@ -102,7 +102,7 @@ pub(crate) async fn session(State(app): State<Arc<App>>, signed: Signed, Params(
 }
 
 /// An access token for programs and for pages of other sites, from the cookie or the secret that is sent.
-pub(crate) async fn token(State(app): State<Arc<App>>, anyone: Anyone, Json(mut request): Json<CreateAccessTokenRequest>) -> Reply {
+pub(crate) async fn token(State(app): State<Arc<App>>, anyone: Anyone, Json(mut request, _share): Json<CreateAccessTokenRequest>) -> Reply {
     if request.session_token.is_empty() {
         let text = "this needs the session cookie of a sign-in, or the sessionToken of one with tokenInAnswer";
         let secret = anyone.identity.session_secret();

@@ -27,7 +27,12 @@ use crate::{
 };
 
 /// Answers a message.
-pub(crate) async fn send(State(app): State<Arc<App>>, signed: Signed, headers: HeaderMap, Json(body): Json<ChatRequest, CHAT>) -> Reply {
+pub(crate) async fn send(
+    State(app): State<Arc<App>>,
+    signed: Signed,
+    headers: HeaderMap,
+    Json(body, _share): Json<ChatRequest, CHAT>,
+) -> Reply {
     let level = Level::wanted(&headers)?;
     let mut key = String::new();
     idempotency(&headers, &mut key, "Idempotency-Key")?;
@@ -100,7 +105,7 @@ struct Stopped {
 }
 
 /// Stops what runs or waits, or only the turn that is named; that nothing does is as good.
-pub(crate) async fn stop(State(app): State<Arc<App>>, signed: Signed, target: Target, Json(body): Json<Stop, CHAT>) -> Reply {
+pub(crate) async fn stop(State(app): State<Arc<App>>, signed: Signed, target: Target, Json(body, _share): Json<Stop, CHAT>) -> Reply {
     let chat = Chat::parse(&target.0, "id")?;
     let turns = Turns { app: &app, signed: &signed, chat: &chat }.open().await?;
     let meant = |turn: &&Turn| body.active_stream_id.as_ref().is_none_or(|id| id.is_empty() || *id == turn.id);

@@ -21,7 +21,7 @@ pub(crate) async fn resolve(
     mut signed: Signed,
     headers: HeaderMap,
     targets: Targets,
-    Json(mut request): Json<ResolveConflictRequest, SAVE>,
+    Json(mut request, _share): Json<ResolveConflictRequest, SAVE>,
 ) -> Reply {
     targets.bind(&mut request.project_id, "project_id")?;
     targets.bind(&mut request.turn_id, "turn_id")?;

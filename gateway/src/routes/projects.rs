@@ -33,7 +33,7 @@ pub(crate) async fn create(
     State(app): State<Arc<App>>,
     signed: Signed,
     headers: HeaderMap,
-    Json(mut request): Json<CreateProjectRequest>,
+    Json(mut request, _share): Json<CreateProjectRequest>,
 ) -> Reply {
     idempotency(&headers, &mut request.request_id, "request_id")?;
     let key = request.request_id.clone();
@@ -69,7 +69,7 @@ pub(crate) async fn update(
     signed: Signed,
     headers: HeaderMap,
     target: Target,
-    Json(mut request): Json<UpdateProjectRequest>,
+    Json(mut request, _share): Json<UpdateProjectRequest>,
 ) -> Reply {
     target.bind(&mut request.project_id, "project_id")?;
     if_match(&headers, &mut request.if_match)?;
@@ -96,7 +96,7 @@ pub(crate) async fn save(
     State(app): State<Arc<App>>,
     mut signed: Signed,
     headers: HeaderMap,
-    Json(mut request): Json<SaveProjectRequest, SAVE>,
+    Json(mut request, _share): Json<SaveProjectRequest, SAVE>,
 ) -> Reply {
     idempotency(&headers, &mut request.request_id, "request_id")?;
     if_match(&headers, &mut request.if_match)?;
@@ -118,10 +118,10 @@ pub(crate) async fn change(
     signed: Signed,
     headers: HeaderMap,
     target: Target,
-    Json(mut request): Json<SaveProjectRequest, SAVE>,
+    Json(mut request, share): Json<SaveProjectRequest, SAVE>,
 ) -> Reply {
     target.bind(&mut request.project_id, "project_id")?;
-    save(app, signed, headers, Json(request)).await
+    save(app, signed, headers, Json(request, share)).await
 }
 
 pub(crate) async fn load(State(app): State<Arc<App>>, signed: Signed, Params(request): Params<LoadProjectRequest>) -> Reply {
@@ -158,7 +158,7 @@ pub(crate) async fn preview(
     State(app): State<Arc<App>>,
     signed: Signed,
     target: Target,
-    Json(mut request): Json<CreatePreviewRequest>,
+    Json(mut request, _share): Json<CreatePreviewRequest>,
 ) -> Reply {
     target.bind(&mut request.project_id, "project_id")?;
     let mut answer = app.upstream.projects().create_preview(signed.context.request(request)).await?.into_inner();

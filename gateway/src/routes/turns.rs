@@ -26,7 +26,7 @@ pub(crate) async fn start(
     State(app): State<Arc<App>>,
     signed: Signed,
     headers: HeaderMap,
-    Json(mut request): Json<StartTurnRequest, PROMPT>,
+    Json(mut request, _share): Json<StartTurnRequest, PROMPT>,
 ) -> Reply {
     idempotency(&headers, &mut request.idempotency_key, "idempotency_key")?;
     let (turn, replayed) = app.upstream.start_turn(&signed.context, request).await?;
@@ -38,7 +38,7 @@ pub(crate) async fn stream(
     State(app): State<Arc<App>>,
     signed: Signed,
     headers: HeaderMap,
-    Json(mut request): Json<StartTurnRequest, PROMPT>,
+    Json(mut request, _share): Json<StartTurnRequest, PROMPT>,
 ) -> Reply {
     idempotency(&headers, &mut request.idempotency_key, "idempotency_key")?;
     // Before the turn exists, so that a refusal starts nothing.
@@ -93,7 +93,7 @@ pub(crate) async fn cancel(
     State(app): State<Arc<App>>,
     signed: Signed,
     target: Target,
-    Json(mut request): Json<CancelTurnRequest>,
+    Json(mut request, _share): Json<CancelTurnRequest>,
 ) -> Reply {
     target.bind(&mut request.turn_id, "turn_id")?;
     reply(&present(app.upstream.agents().cancel_turn(signed.context.request(request)).await?.into_inner().turn)?)

@@ -52,7 +52,7 @@ async fn an_address_has_a_share_of_what_is_on_the_way() {
     for _ in 0..20 {
         held.push(unfinished(&gateway, [127, 0, 0, 2]).await);
     }
-    // Half of them wait; the others are refused.
+    // A few of them wait; the others are refused.
     let mut refused = String::new();
     let mut last = held.pop().unwrap();
     last.shutdown().await.unwrap();
@@ -77,6 +77,37 @@ async fn a_body_that_does_not_come_is_refused_in_time() {
     let gateway = start(&[("BACKLOT_BODY_TIMEOUT", "200ms")]).await;
     let answer = read_to_end(&mut unfinished(&gateway, [127, 0, 0, 1]).await).await;
     assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("BODY_TIMEOUT"), "{answer}");
+}
+
+/// Each of them would hold a part and wait for the rest, which the others have.
+#[tokio::test]
+async fn large_bodies_at_the_same_time_all_arrive() {
+    const ALL: [(&str, &str); 3] = [("BACKLOT_SHARE_CONNECTION", "100"), ("BACKLOT_SHARE_ADDRESS", "100"), ("BACKLOT_SHARE_PERSON", "100")];
+    let gateway = start(&[&ALL[..], &[UNLIMITED, ("BACKLOT_RECEIVING_BYTES", "2000000")]].concat()).await;
+    let body = format!("{{\"email\":\"a@example.com\",\"password\":\"{}\"}}", "p".repeat(900_000));
+    let sent = (0..8).map(|at| {
+        // Every second one does not say how long it is.
+        let framing = if at % 2 == 0 { format!("content-length: {}", body.len()) } else { "transfer-encoding: chunked".to_owned() };
+        let (gateway, body) = (&gateway, &body);
+        async move {
+            let mut stream = gateway.connect().await;
+            let head = format!("POST /api/auth/signin HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{framing}\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            for part in body.as_bytes().chunks(20_000) {
+                let part = if at % 2 == 0 { part.to_vec() } else { [format!("{:x}\r\n", part.len()).as_bytes(), part, b"\r\n"].concat() };
+                stream.write_all(&part).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            stream.write_all(if at % 2 == 0 { b"" } else { b"0\r\n\r\n" }).await.unwrap();
+            let mut answer = [0; 1024];
+            let length = tokio::time::timeout(PATIENCE * 6, stream.read(&mut answer)).await.expect("an answer").unwrap();
+            String::from_utf8_lossy(&answer[..length]).into_owned()
+        }
+    });
+    for answer in futures::future::join_all(sent).await {
+        // auth is away, which only a request in work can know.
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("UNAVAILABLE"), "{answer}");
+    }
 }
 
 #[tokio::test]

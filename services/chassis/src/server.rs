@@ -2,6 +2,7 @@
 
 mod message;
 mod metrics;
+mod reflection;
 mod stack;
 mod undecodable;
 
@@ -66,6 +67,10 @@ pub struct Config {
     pub body_timeout: Duration,
     /// Bytes of messages that have begun to arrive and are not yet answered.
     pub receiving: usize,
+    /// Fields of one message of a caller that is not of the cluster, those of its elements included.
+    pub message_fields: usize,
+    /// Messages of one stream of reflection.
+    pub questions: usize,
     /// Open calls of callers that are not of the cluster.
     pub direct_calls: usize,
     /// How often one address that is not of the cluster may call.
@@ -87,6 +92,14 @@ impl Config {
             drain: env.get("BACKLOT_DRAIN_TIMEOUT", "10s", "how long open calls and turns may go on after the stop signal"),
             body_timeout: body_timeout(env),
             receiving: receiving(env),
+            message_fields: env
+                .get::<NonZeroUsize>(
+                    "BACKLOT_MAX_MESSAGE_FIELDS",
+                    "10000",
+                    "fields of one message of a program that calls a service without the gateway",
+                )
+                .get(),
+            questions: env.get::<NonZeroUsize>("BACKLOT_MAX_REFLECTION_MESSAGES", "100", "messages of one stream of gRPC reflection").get(),
             direct_calls: env
                 .get::<NonZeroUsize>("BACKLOT_MAX_DIRECT_CALLS", "10000", "open calls of programs that call a service without the gateway")
                 .get(),
@@ -115,6 +128,8 @@ pub enum ServeError {
     Listener(#[source] std::io::Error),
     #[error("the descriptors are not readable")]
     Reflection(#[source] tonic_reflection::server::Error),
+    #[error("the contract is not readable")]
+    Contract(#[source] prost_reflect::DescriptorError),
 }
 
 /// Builds up to [`Server::serve`].
@@ -199,7 +214,7 @@ impl Server {
             refuse: Arc::new(move |exhausted| Status::from(exhausted.fault(me.name(), "unread bytes of answers")).into_http()),
             limits: self.config.limits.clone(),
         };
-        let stack = self.stack.around(self.routes.routes(), &background);
+        let stack = self.stack.around(self.routes.routes(), &background).map_err(ServeError::Contract)?;
         listening.serve(listener, stack, &connections, shutdown).await;
 
         stopping.cancelled().await;

@@ -1,6 +1,7 @@
 //! A quantity that everybody shares (slots, connections, bytes in memory), and how much of it one connection, one address and one
 //! person may hold, so that nobody can take it all.
 
+mod percent;
 mod queue;
 
 use std::{
@@ -20,42 +21,8 @@ use proto::{
 use tokio::time::Instant;
 use tonic::{Status, body::Body};
 
+pub use self::percent::Percent;
 use self::queue::{Place, Queue};
-use crate::config::Env;
-
-/// What a single holder may have of a quantity, in percent of the whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Percent {
-    pub connection: u8,
-    pub address: u8,
-    pub person: u8,
-}
-
-impl Default for Percent {
-    fn default() -> Self {
-        Self { connection: 25, address: 50, person: 25 }
-    }
-}
-
-impl Percent {
-    /// Reads the three settings, which hold for every quantity of the process.
-    pub fn read(env: &mut Env) -> Self {
-        let percent = Self {
-            connection: env.get("BACKLOT_SHARE_CONNECTION", "25", "percent of slots and memory that one connection may hold"),
-            address: env.get("BACKLOT_SHARE_ADDRESS", "50", "percent of slots and memory that one address (IPv6: /64) may hold"),
-            person: env.get("BACKLOT_SHARE_PERSON", "25", "percent of slots and memory that one person may hold"),
-        };
-        let settings = [
-            ("BACKLOT_SHARE_CONNECTION", percent.connection),
-            ("BACKLOT_SHARE_ADDRESS", percent.address),
-            ("BACKLOT_SHARE_PERSON", percent.person),
-        ];
-        for (name, _) in settings.into_iter().filter(|(_, percent)| !(1..=100).contains(percent)) {
-            env.fault(name, "must be between 1 and 100");
-        }
-        percent
-    }
-}
 
 /// On whose account something is held. What is absent bounds nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -201,17 +168,23 @@ impl Shares {
             accounts.push(Account { key: Key::Person(person), bound: Bound::Person, limit: self.part(self.percent.person) });
         }
         for (network, prefix) in holder.address.map(networks).unwrap_or_default() {
-            // The wider a network, the nearer to all, which none reaches: half of what is left to others stays theirs.
+            // The wider a network, the more, up to half as much again, and half of what is left to others stays theirs. So two
+            // networks do not reach all unless an address by itself has more than a third.
             let address = self.part(self.percent.address);
-            let left = self.total.saturating_sub(address);
+            let more = address.min(self.total.saturating_sub(address));
             let limit = match prefix {
-                56 => address + left / 4,
-                48 => address + left / 2,
+                56 => address + more / 4,
+                48 => address + more / 2,
                 _ => address,
             };
             accounts.push(Account { key: Key::Network(network, prefix), bound: Bound::Address, limit });
         }
         accounts
+    }
+
+    /// The bound that does not allow so much to anybody, however little is held.
+    fn never(&self, accounts: &[Account], amount: usize) -> Option<Exhausted> {
+        self.bound(&Held::default(), accounts, amount)
     }
 
     /// The bound that does not allow more.
@@ -244,7 +217,8 @@ impl Share {
         Ok(())
     }
 
-    /// Takes more, when others have given enough back. Of those who wait, whoever holds least is first.
+    /// Takes more, when others have given enough back. Of those who wait, whoever holds least is first. Who will need more than a
+    /// part takes all of it at once: two who hold a part each and wait for the rest wait for each other.
     ///
     /// # Errors
     /// The bound that did not allow it until then.
@@ -252,6 +226,9 @@ impl Share {
         let shares = Arc::clone(&self.of);
         let (ticket, granted) = {
             let mut held = shares.lock();
+            if let Some(exhausted) = shares.never(&self.accounts, more) {
+                return Err(exhausted);
+            }
             if held.queue.is_empty() && shares.bound(&held, &self.accounts, more).is_none() {
                 held.add(&self.accounts, more);
                 self.amount += more;
@@ -378,7 +355,7 @@ mod tests {
 
     #[test]
     fn each_bound_holds_by_itself() {
-        let shares = Shares::new(100, Percent::default());
+        let shares = Shares::new(100, Percent { address: 50, ..Percent::default() });
         let one = take(&shares, holder(1, "192.0.2.1"), 25).unwrap();
         assert_eq!(take(&shares, holder(1, "192.0.2.1"), 1).unwrap_err(), Bound::Connection);
         let two = take(&shares, holder(2, "192.0.2.1"), 25).unwrap();
@@ -404,10 +381,72 @@ mod tests {
             kept.len()
         };
         assert_eq!(most(&|at| format!("2001:db8::{at:x}")), 40);
-        assert_eq!(most(&|at| format!("2001:db8:0:{at:x}::1")), 55);
-        assert_eq!(most(&|at| format!("2001:db8:0:{at:x}00::1")), 70);
+        assert_eq!(most(&|at| format!("2001:db8:0:{at:x}::1")), 50);
+        assert_eq!(most(&|at| format!("2001:db8:0:{at:x}00::1")), 60);
         assert_eq!(most(&|at| format!("2001:db8:{at:x}::1")), 100);
         assert_eq!(most(&|_| "::ffff:192.0.2.1".to_owned()), 40);
+    }
+
+    #[test]
+    fn two_addresses_leave_something_to_others() {
+        let networks: [fn(u32) -> String; 4] = [
+            |_| "192.0.2.1".to_owned(),
+            |at| format!("2001:db8::{at:x}"),
+            |at| format!("2001:db8:0:{at:x}::1"),
+            |at| format!("2001:db8:0:{at:x}00::1"),
+        ];
+        for network in networks {
+            let shares = Shares::new(1000, Percent::default());
+            let another = |at| network(at).replace("2001:db8", "2001:db9").replace("192.0.2.1", "192.0.2.2");
+            let mut kept = Vec::new();
+            for at in 0..1000 {
+                kept.extend([network(at % 200), another(at % 200)].map(|address| take(&shares, holder(at.into(), &address), 1)));
+            }
+            let held: usize = kept.iter().flatten().map(Share::amount).sum();
+            assert!((600..1000).contains(&held), "{held} of 1000 by {}", network(1));
+            take(&shares, holder(5000, "192.0.2.3"), 1).expect("some is left");
+        }
+    }
+
+    /// Of many bodies, each takes all that it can be, then arrives, waits for nobody and gives it back: all are through in the end,
+    /// whoever they are of.
+    #[tokio::test]
+    async fn whoever_takes_all_at_once_is_never_waited_for_in_a_circle() {
+        for seed in 0..50_u64 {
+            let shares = Shares::new(100, Percent::default());
+            // Numbers that look like chance and are the same each time.
+            let mut state = seed;
+            let mut next = |below: u64| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 33) % below
+            };
+            let people: Vec<_> = (0..6).map(|_| UserId::generate()).collect();
+            let bodies = (0..60).map(|connection| {
+                let address = Some(format!("192.0.2.{}", next(4)).parse().unwrap());
+                let person = Some(people[usize::try_from(next(6)).unwrap()]);
+                let (amount, steps) = (usize::try_from(1 + next(25)).unwrap(), next(100));
+                let shares = Arc::clone(&shares);
+                async move {
+                    let mut share = shares.try_take(&Holder { connection: Some(connection), address, person }, 0).unwrap();
+                    share.grow(amount, Instant::now() + Duration::from_secs(600)).await.unwrap();
+                    for _ in 0..steps {
+                        tokio::task::yield_now().await;
+                    }
+                }
+            });
+            futures::future::join_all(bodies).await;
+            assert_eq!((shares.held(), shares.lock().queue.is_empty()), (0, true), "seed {seed}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_nobody_may_have_is_not_waited_for() {
+        let shares = Shares::new(100, Percent::default());
+        let mut share = take(&shares, holder(1, "192.0.2.1"), 0).unwrap();
+        let later = Instant::now() + Duration::from_secs(3600);
+        assert_eq!(share.grow(26, later).await.unwrap_err(), Exhausted { by: Bound::Connection, limit: 25 });
+        let mut share = take(&shares, Holder::default(), 0).unwrap();
+        assert_eq!(share.grow(101, later).await.unwrap_err(), Exhausted { by: Bound::All, limit: 100 });
     }
 
     #[tokio::test]
@@ -483,15 +522,6 @@ mod tests {
             assert_eq!((second.amount(), third.amount()), (0, 2));
             drop((first, second, third));
             assert_eq!((shares.held(), shares.lock().queue.is_empty()), (0, true), "granted: {is_granted}");
-        }
-    }
-
-    #[test]
-    fn settings_are_percents() {
-        for (value, good) in [("1", true), ("100", true), ("0", false), ("101", false)] {
-            let mut env = Env::of([("BACKLOT_SHARE_PERSON", value)]);
-            Percent::read(&mut env);
-            assert_eq!(env.check().is_ok(), good, "{value}");
         }
     }
 }

@@ -15,10 +15,13 @@ use chassis::{
 };
 use h2::client::{ResponseFuture, SendRequest};
 use http::Request;
-use proto::rate_limit::{
-    CheckRequest, CheckResponse, ListPoliciesRequest, ListPoliciesResponse,
-    rate_limit_service_client::RateLimitServiceClient,
-    rate_limit_service_server::{RateLimitService, RateLimitServiceServer},
+use proto::{
+    error::Fault,
+    rate_limit::{
+        CheckRequest, CheckResponse, ListPoliciesRequest, ListPoliciesResponse, PolicyCheck,
+        rate_limit_service_client::RateLimitServiceClient,
+        rate_limit_service_server::{RateLimitService, RateLimitServiceServer},
+    },
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -35,6 +38,7 @@ const RULES: &[Rule] = &[
     Rule { rpc: "ListPolicies", callers: ANYBODY, user: false, size: Ordinary },
 ];
 const CHECK: &str = "/backlot.rate_limit.v1.RateLimitService/Check";
+const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 const UNLIMITED: (&str, &str) = ("BACKLOT_EDGE_PER_SECOND", "0");
 
 struct Answers;
@@ -66,7 +70,8 @@ impl Service {
         let listener = testing::listener().await;
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let server = Server::new(Caller::RateLimit, config, verifier, RULES).add(RateLimitServiceServer::new(Answers));
+        let server = Server::new(Caller::RateLimit, config, verifier, RULES)
+            .add(RateLimitServiceServer::new(Answers).accept_compressed(tonic::codec::CompressionEncoding::Gzip));
         task::spawn(server.serve(listener, stop.clone()));
         Self { address, _stop: stop.drop_guard() }
     }
@@ -166,9 +171,157 @@ async fn a_message_that_is_too_large_is_refused_before_it_is_sent() {
     }
 }
 
+/// What gzip makes of zeros of so many megabytes, as a message.
+fn bomb(megabytes: usize) -> Vec<u8> {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    for _ in 0..megabytes {
+        std::io::Write::write_all(&mut gzip, &[0; 1024 * 1024]).unwrap();
+    }
+    let packed = gzip.finish().unwrap();
+    [&[1], &u32::try_from(packed.len()).unwrap().to_be_bytes()[..], &packed].concat()
+}
+
+#[tokio::test]
+async fn a_packed_message_is_as_large_as_it_becomes() {
+    let service = Service::start(&[UNLIMITED]).await;
+    let stranger = service.stranger().await;
+    for (megabytes, expected) in [(5, "4194304"), (100, "4194304"), (1, "")] {
+        let request = Request::post(format!("http://{}{CHECK}", service.address)).header("content-type", "application/grpc");
+        let request = request.header("grpc-encoding", "gzip").body(()).unwrap();
+        let (answer, mut body) = stranger.send.clone().ready().await.unwrap().send_request(request, false).unwrap();
+        body.send_data(bomb(megabytes).into(), true).unwrap();
+        let (code, text) = told(answer).await;
+        assert!(code == if expected.is_empty() { 3 } else { RESOURCE_EXHAUSTED } && text.contains(expected), "{megabytes}: {code} {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_has_few_fields_unless_it_is_of_the_cluster() {
+    let service = Service::start(&[UNLIMITED, ("BACKLOT_MAX_MESSAGE_FIELDS", "100")]).await;
+    let (stranger, mut gateway) = (service.stranger().await, service.gateway());
+    let call = async |elements: usize| {
+        let content = [0x0a, 0].repeat(elements);
+        let message = [&[0], &u32::try_from(content.len()).unwrap().to_be_bytes()[..], &content].concat();
+        let (answer, mut body) = stranger.begin(CHECK, &message).await;
+        body.send_data(Bytes::new(), true).unwrap();
+        told(answer).await
+    };
+    assert_eq!(call(100).await.0, OK);
+    for many in [101, 2_000_000] {
+        let (code, text) = call(many).await;
+        assert!(code == RESOURCE_EXHAUSTED && text.contains("at%20most%20100%20fields"), "{many}: {code} {text}");
+    }
+    let checks = vec![PolicyCheck::default(); 200];
+    gateway.check(CheckRequest { checks }).await.expect("the cluster has no such bound");
+}
+
+/// Each of them would hold a part and wait for the rest, which the others have.
+#[tokio::test]
+async fn large_messages_at_the_same_time_all_arrive() {
+    const LENGTH: usize = 900_000;
+    const ALL: [(&str, &str); 3] = [("BACKLOT_SHARE_CONNECTION", "100"), ("BACKLOT_SHARE_ADDRESS", "100"), ("BACKLOT_SHARE_PERSON", "100")];
+    let service = Service::start(&[&ALL[..], &[UNLIMITED, ("BACKLOT_RECEIVING_BYTES", "2000000")]].concat()).await;
+    // One text in a field that nobody knows, with three bytes of length.
+    let length = LENGTH - 5;
+    let field = [0xfa, 0x7f, (length & 0x7f) as u8 | 0x80, (length >> 7 & 0x7f) as u8 | 0x80, (length >> 14) as u8];
+    let message = [&[0], &u32::try_from(LENGTH).unwrap().to_be_bytes()[..], &field, &vec![b'a'; length]].concat();
+    let sent = (0..8).map(|_| async {
+        let stranger = service.stranger().await;
+        let (answer, mut body) = stranger.begin(CHECK, &[]).await;
+        for part in message.chunks(20_000) {
+            body.send_data(Bytes::copy_from_slice(part), false).unwrap();
+            tokio::task::yield_now().await;
+        }
+        body.send_data(Bytes::new(), true).unwrap();
+        told(answer).await
+    });
+    for answer in futures::future::join_all(sent).await {
+        assert_eq!(answer, (OK, String::new()));
+    }
+}
+
+/// Whoever has its share of the bytes that arrive is refused on the connection that carries the calls of everybody: one that waited
+/// there unread would stop them.
+#[tokio::test]
+async fn a_full_share_stops_nobody_else_on_the_connection_of_the_cluster() {
+    let service = Service::start(&[UNLIMITED, ("BACKLOT_RECEIVING_BYTES", "3000000"), ("BACKLOT_SHARE_ADDRESS", "100")]).await;
+    let stranger = service.stranger().await;
+    // All that is there, by announced messages of which the first part has come.
+    let (mut held, part) = (Vec::new(), [&[0], &700_000_u32.to_be_bytes()[..], &[7; 20_000]].concat());
+    for _ in 0..4 {
+        let stranger = service.stranger().await;
+        held.push((stranger.begin(CHECK, &part).await, stranger));
+    }
+    assert_eq!(stranger.call().await.0, OK);
+    let mut gateway = service.gateway();
+    let large = CheckRequest { checks: vec![PolicyCheck { policy: "p".repeat(700_000), ..PolicyCheck::default() }] };
+    // As soon as the messages above have their share.
+    let refused = eventually(LIMIT, || async { gateway.clone().check(large.clone()).await.err() }).await;
+    assert_eq!(Fault::from_status(&refused).reason, "OVERLOADED");
+    let calls = (0..8).map(|_| (gateway.clone(), large.clone()));
+    for refused in futures::future::join_all(calls.map(async |(mut gateway, large)| gateway.check(large).await.map(drop))).await {
+        assert_eq!(Fault::from_status(&refused.unwrap_err()).reason, "OVERLOADED");
+    }
+    gateway.check(CheckRequest::default()).await.expect("others go on");
+}
+
+/// What the trailers of reflection say after so many questions of so many bytes.
+async fn ask(stranger: &Stranger, questions: usize, bytes: usize, ends: bool) -> (u32, String) {
+    let (answer, mut body) = stranger.begin(REFLECTION, &[]).await;
+    // A name that nothing has would end the stream with an error of its own; this one lists the services.
+    let content = [&[0x3a, 0x80 | (bytes & 0x7f) as u8, (bytes >> 7) as u8], &vec![b'*'; bytes][..]].concat();
+    let message = [&[0], &u32::try_from(content.len()).unwrap().to_be_bytes()[..], &content].concat();
+    for _ in 0..questions {
+        body.send_data(Bytes::copy_from_slice(&message), false).unwrap();
+    }
+    if ends {
+        body.send_data(Bytes::new(), true).unwrap();
+    }
+    told(answer).await
+}
+
+#[tokio::test]
+async fn a_stream_of_reflection_is_bounded() {
+    let service = Service::start(&[UNLIMITED, ("BACKLOT_MAX_REFLECTION_MESSAGES", "20"), ("BACKLOT_BODY_TIMEOUT", "1s")]).await;
+    let stranger = service.stranger().await;
+    assert_eq!(ask(&stranger, 20, 1, true).await.0, OK);
+    let (code, text) = ask(&stranger, 21, 1, false).await;
+    assert!(code == RESOURCE_EXHAUSTED && text.contains("20%20messages"), "{code} {text}");
+    assert_eq!(ask(&stranger, 1, 4_000, true).await.0, OK);
+    let (code, text) = ask(&stranger, 1, 4_100, false).await;
+    assert!(code == RESOURCE_EXHAUSTED && text.contains("4096"), "{code} {text}");
+    let (code, text) = ask(&stranger, 1, 1, false).await;
+    assert!(code == DEADLINE_EXCEEDED && text.contains("3%20s"), "{code} {text}");
+}
+
+#[tokio::test]
+async fn open_streams_of_reflection_have_a_share_of_calls() {
+    let service = Service::start(&[UNLIMITED, ("BACKLOT_MAX_DIRECT_CALLS", "16"), ("BACKLOT_SHARE_ADDRESS", "100")]).await;
+    let stranger = service.stranger().await;
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(stranger.begin(REFLECTION, &[]).await);
+    }
+    let refused = stranger.call().await;
+    assert!(refused.0 == RESOURCE_EXHAUSTED && refused.1.contains("one%20connection"), "{refused:?}");
+    drop(held);
+    eventually(LIMIT, || async { (stranger.call().await.0 == OK).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn a_question_about_health_is_short() {
+    let service = Service::start(&[]).await;
+    let stranger = service.stranger().await;
+    for rpc in ["Check", "Watch", "List"] {
+        let (answer, _body) = stranger.begin(&format!("/grpc.health.v1.Health/{rpc}"), &[0, 0, 0, 0x10, 1]).await;
+        let (code, text) = told(answer).await;
+        assert!(code == RESOURCE_EXHAUSTED && text.contains("4096"), "{rpc}: {code} {text}");
+    }
+}
+
 #[tokio::test]
 async fn a_connection_and_an_address_have_a_share_of_calls() {
-    let service = Service::start(&[UNLIMITED, ("BACKLOT_MAX_DIRECT_CALLS", "16")]).await;
+    let service = Service::start(&[UNLIMITED, ("BACKLOT_MAX_DIRECT_CALLS", "16"), ("BACKLOT_SHARE_ADDRESS", "50")]).await;
     let (first, second, third) = (service.stranger().await, service.stranger().await, service.stranger().await);
     let mut held = Vec::new();
     for stranger in [&first, &second] {

@@ -135,7 +135,9 @@ impl Bystander {
     }
 
     async fn save(&self, round: usize) -> Result<()> {
-        let changes = json!([{ "path": "round.txt", "write": { "text": round.to_string() } }]);
+        // Long enough to need a share of the bytes that arrive.
+        let text = format!("{round:>8}\n").repeat(4_500);
+        let changes = json!([{ "path": "round.txt", "write": { "text": text } }]);
         self.person.post("/api/projects/save", json!({ "projectId": self.project, "changes": changes })).await.map(drop)
     }
 

@@ -29,8 +29,16 @@ pub const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// # Errors
 /// If nobody listens, or nobody accepts.
 pub async fn connect(to: SocketAddr) -> Result<TcpStream> {
+    connect_from(STRANGER, to).await
+}
+
+/// A connection of another stranger's.
+///
+/// # Errors
+/// If nobody listens, or nobody accepts.
+pub async fn connect_from(address: Ipv4Addr, to: SocketAddr) -> Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
-    socket.bind(SocketAddr::from((STRANGER, 0)))?;
+    socket.bind(SocketAddr::from((address, 0)))?;
     Ok(crate::canary::within(Duration::from_secs(10), socket.connect(to)).await.context("no connection")??)
 }
 

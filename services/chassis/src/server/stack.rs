@@ -24,15 +24,18 @@ use std::{
 use futures::FutureExt;
 use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
-use proto::error::{ErrorCode, Fault, QuotaViolation};
+use prost_reflect::DescriptorError;
+use proto::error::{ErrorCode, Fault, FieldViolation, QuotaViolation};
 use tonic::{Code, Status, body::Body, service::Routes};
 use tower::Service;
 use tracing::{Instrument, field::Empty, info_span};
 
 use super::{
     Config, Rule, Size,
-    message::{self, Bounds, Unread},
-    metrics, undecodable,
+    message::{self, Bounds, Contract, Unread},
+    metrics,
+    reflection::{self, Stream},
+    undecodable,
 };
 use crate::{
     client::{CALLER_HEADER, MAX_MESSAGE_BYTES},
@@ -67,6 +70,8 @@ const UNKNOWN: &str = "_OTHER";
 const REFLECTION: &str = "grpc.reflection.";
 /// What a message may have unless its RPC says otherwise: the limit of gRPC's own servers.
 const ORDINARY: usize = 4 * 1024 * 1024;
+/// Of the libraries' RPCs, which ask for a name.
+pub(super) const NAME: usize = 4 * 1024;
 
 /// What all connections of a server share.
 pub(super) struct Shared {
@@ -84,6 +89,11 @@ pub(super) struct Shared {
     /// Requests whose answer has not begun.
     running: Arc<Shares>,
     body_timeout: Duration,
+    contract: Contract,
+    /// Of one message of a caller that is not of the cluster.
+    fields: usize,
+    /// Messages of one stream of reflection.
+    questions: usize,
 }
 
 /// What the head of a request says.
@@ -110,13 +120,17 @@ impl Shared {
             receiving: shares(config.receiving),
             running: shares(config.max_concurrent_requests),
             body_timeout: config.body_timeout,
+            contract: Contract::default(),
+            fields: config.message_fields,
+            questions: config.questions,
         }
     }
 
     /// Puts the stack around the routes. `tasks` keeps its memory small.
-    pub(super) fn around(self, routes: Routes, tasks: &Tasks) -> Stack {
+    pub(super) fn around(mut self, routes: Routes, tasks: &Tasks) -> Result<Stack, DescriptorError> {
+        self.contract = Contract::of(&self.names)?;
         let guard = Guard::new(self.edge, self.me.name(), tasks);
-        Stack { shared: Arc::new(self), guard, routes: routes.prepare() }
+        Ok(Stack { shared: Arc::new(self), guard, routes: routes.prepare() })
     }
 
     /// The row of an RPC that this server has.
@@ -187,6 +201,13 @@ impl Shared {
         }
         let person = context.user.as_ref().map(|user| user.id);
         let holder = Holder { connection: direct.then(|| head.connection.number()), address: context.client_address, person };
+        let until_end = |response: Response<Body>| match call {
+            Some(call) => response.map(|body| call.until_end_of(body)),
+            None => response,
+        };
+        if head.path.starts_with(REFLECTION) {
+            return Ok(until_end(self.reflect(routes, request, context).await));
+        }
         let (request, _receiving) = self.receive(&head, &context, &holder, request).await?;
         // Given back when the answer begins: open streams are bounded by those who serve them.
         let _slot = match of_library {
@@ -201,10 +222,18 @@ impl Shared {
         if let Some(person) = person {
             response.extensions_mut().insert(OnBehalfOf(person));
         }
-        Ok(match call {
-            Some(call) => response.map(|body| call.until_end_of(body)),
-            None => response,
-        })
+        Ok(until_end(response))
+    }
+
+    async fn reflect(&self, routes: &mut Routes, request: Request<Body>, context: Context) -> Response<Body> {
+        let stream = Stream { service: self.me.name(), questions: self.questions, time: self.body_timeout * 3 };
+        let (parts, body) = request.into_parts();
+        let (body, refusal) = reflection::questions(body, stream);
+        // Where the client takes no answer, nobody looks for its next question, nor at its time.
+        let deadline = Instant::now() + stream.time + self.body_timeout;
+        let context = Context { deadline: Some(context.deadline.map_or(deadline, |earlier| earlier.min(deadline))), ..context };
+        let response = self.run(routes, Request::from_parts(parts, body), context).await;
+        response.map(|body| reflection::answers(body, refusal))
     }
 
     fn too_often(&self, wait: Duration) -> Fault {
@@ -222,28 +251,37 @@ impl Shared {
         context: &Context,
         holder: &Holder,
         request: Request<Body>,
-    ) -> Result<(Request<Body>, Option<Share>), Fault> {
-        if head.path.starts_with(REFLECTION) {
-            return Ok((request, None));
-        }
-        let largest = match self.rule(&head.path).map_or(Size::Ordinary, |rule| rule.size) {
-            Size::Ordinary => ORDINARY,
-            Size::Large => MAX_MESSAGE_BYTES,
-            Size::OfPlan(size) => context.user.as_ref().map_or(ORDINARY, |user| size(user.plan)),
+    ) -> Result<(Request<Body>, Share), Fault> {
+        let largest = match self.rule(&head.path).map(|rule| rule.size) {
+            None => NAME,
+            Some(Size::Ordinary) => ORDINARY,
+            Some(Size::Large) => MAX_MESSAGE_BYTES,
+            Some(Size::OfPlan(size)) => context.user.as_ref().map_or(ORDINARY, |user| size(user.plan)),
         };
         let patience = if largest > ORDINARY { self.body_timeout * 3 } else { self.body_timeout };
         let until = context.deadline.map_or(Instant::now() + patience, |deadline| deadline.min(Instant::now() + patience));
         let mut receiving = self.receiving.try_take(holder, 0).map_err(|e| e.fault(self.me.name(), "bytes that are arriving"))?;
         let (parts, body) = request.into_parts();
-        let mut bounds = Bounds { service: self.me.name(), largest, until: until.into(), receiving: &mut receiving };
-        let body = message::whole(body, &mut bounds).await.map_err(|unread| match unread {
+        let of_cluster = context.caller != Caller::Direct;
+        let gzip = parts.headers.get("grpc-encoding").is_some_and(|coding| coding == "gzip");
+        let mut bounds = Bounds { service: self.me.name(), largest, until: until.into(), of_cluster, gzip, receiving: &mut receiving };
+        let message = message::whole(body, &mut bounds).await.map_err(|unread| match unread {
             Unread::Refused(fault) => fault,
             Unread::Broken => {
                 head.connection.count_wasted();
                 self.fault(ErrorCode::InvalidArgument, "BODY_BROKEN", "the message ended early")
             }
         })?;
-        Ok((Request::from_parts(parts, body), Some(receiving)))
+        if !of_cluster && let Some(field) = message.first_beyond(self.fields, &self.contract, &head.path) {
+            return Err(self.too_many(field));
+        }
+        Ok((Request::from_parts(parts, message.into_body()), receiving))
+    }
+
+    fn too_many(&self, field: String) -> Fault {
+        let description = format!("the message may have at most {} fields, those of its elements included", self.fields);
+        let fault = self.fault(ErrorCode::RateLimited, "MESSAGE_TOO_LARGE", description.clone());
+        Fault { violations: vec![FieldViolation { field, description }], ..fault.with("limit", self.fields.to_string()) }
     }
 
     /// Which process calls, and for which client.
