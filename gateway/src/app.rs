@@ -75,7 +75,7 @@ impl App {
         Arc::new(Self {
             sessions: Sessions::new(Arc::clone(&upstream), verifier, Arc::clone(&revocations)),
             general: General::new(upstream.rate_limit()),
-            streams: Streams::new(config.max_streams_per_user),
+            streams: Streams::new(config.max_streams_per_user, config.stream_openings),
             receiving: Shares::new(config.receiving, config.limits.percent),
             readiness: Readiness::default(),
             description: OnceLock::new(),

@@ -63,6 +63,8 @@ pub struct Config {
     pub max_requests: usize,
     /// Open event streams of one person at this gateway.
     pub max_streams_per_user: u32,
+    /// Event streams that one person may open in ten seconds at this gateway. Clients that come back count here and not as requests.
+    pub stream_openings: u32,
     /// Requests whose body is on the way; more are answered 503.
     pub max_waiting: usize,
     /// Bytes of bodies that are arriving; who wants more waits for others.
@@ -114,6 +116,9 @@ impl Config {
             max_requests: env.get::<NonZeroUsize>("BACKLOT_MAX_REQUESTS", "1024", "HTTP requests in work at once; more are answered 503").get(),
             max_streams_per_user: env
                 .get::<NonZeroU32>("BACKLOT_MAX_STREAMS_PER_USER", "64", "event streams that one person may have open")
+                .get(),
+            stream_openings: env
+                .get::<NonZeroU32>("BACKLOT_STREAM_OPENINGS", "60", "event streams that one person may open in ten seconds")
                 .get(),
             max_waiting: env.get::<NonZeroUsize>("BACKLOT_MAX_WAITING", "4096", "HTTP requests whose body is on the way").get(),
             receiving: server::receiving(env),
@@ -224,6 +229,7 @@ mod tests {
             "BACKLOT_MAX_REQUESTS",
             "BACKLOT_MAX_CONNECTIONS",
             "BACKLOT_MAX_STREAMS_PER_USER",
+            "BACKLOT_STREAM_OPENINGS",
             "BACKLOT_EDGE_BURST",
             "BACKLOT_MAX_TARGET_BYTES",
             "BACKLOT_MAX_HEADER_BYTES",

@@ -2,6 +2,8 @@
 //! agent-streaming with the last number when that breaks, and never ends cleanly before the terminal event was written. A
 //! stream that cannot go on fails its body: HTTP/1.1 closes without the last chunk, HTTP/2 resets that stream only.
 
+mod calls;
+
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use axum::{
@@ -10,27 +12,24 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::{Bytes, BytesMut};
-use chassis::{context::Context, jitter::spread, propagation};
+use chassis::{jitter::spread, propagation, task::apart};
 use futures::{FutureExt as _, StreamExt as _};
 use proto::{
-    agent_streaming::{EventLine, GetTurnRequest, StreamTurnEventsRequest, StreamTurnEventsResponse, TurnEvent, TurnState},
+    agent_streaming::{EventLine, StreamTurnEventsResponse, TurnEvent},
     error::{ErrorCode, Fault},
 };
 use tokio::time::{Instant, sleep_until, timeout};
-use tonic::Streaming;
 use tracing::{Instrument as _, info_span};
 
+use self::calls::{Calls, Events};
 use crate::{
     app::App,
-    auth::{Credential, Signed},
+    auth::Signed,
     error::{Failure, fault, fault_of},
-    json::present,
     sse::Projection,
     streams::OpenStream,
 };
 
-/// How long agent-streaming may take to open a stream.
-const OPEN_TIME: Duration = Duration::from_secs(10);
 /// How long the answer waits for the first event, so that an early failure is still a problem document.
 const PEEK: Duration = Duration::from_millis(500);
 /// How long a viewer is kept while agent-streaming is away.
@@ -41,8 +40,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 const FLUSH: Duration = Duration::from_millis(250);
 /// Events that are there already go out together, up to about this much.
 const CHUNK: usize = 64 * 1024;
-
-type Events = Streaming<StreamTurnEventsResponse>;
 
 /// Why a stream broke before its terminal event. The client sees only that it broke, and comes back.
 #[derive(Debug, thiserror::Error)]
@@ -61,12 +58,7 @@ pub(crate) enum Cut {
 
 /// What is needed to follow a turn, and to come back to it.
 pub(crate) struct Viewer {
-    app: Arc<App>,
-    context: Context,
-    credential: Credential,
-    turn: String,
-    /// What is in the log already comes in short form, so that numbers have gaps.
-    compact: bool,
+    calls: Calls,
     projection: Box<dyn Projection>,
     /// Held until the body is dropped.
     _open: OpenStream,
@@ -75,20 +67,24 @@ pub(crate) struct Viewer {
 impl Viewer {
     pub(crate) fn new(app: Arc<App>, signed: Signed, turn: String, projection: Box<dyn Projection>, open: OpenStream) -> Self {
         let Signed { context, credential, .. } = signed;
-        Self { app, context, credential, turn, compact: false, projection, _open: open }
+        let calls = Calls { app, context, credential, turn, compact: false, as_lines: projection.takes_lines() };
+        Self { calls, projection, _open: open }
     }
 
     /// The same for a projection that can do with the short form of what is in the log already.
-    pub(crate) fn compact(self) -> Self {
-        Self { compact: true, ..self }
+    pub(crate) fn compact(mut self) -> Self {
+        self.calls.compact = true;
+        self
     }
 
     /// The answer to a viewer that has everything up to `after`.
-    pub(crate) async fn follow(mut self, after: u32) -> Result<Response, Failure> {
+    pub(crate) async fn follow(self, after: u32) -> Result<Response, Failure> {
         let after = if chassis::planted::is("cursor-off-by-one") { after.saturating_sub(1) } else { after };
-        let mut events = match self.open(after).await {
+        let mut events = match self.calls.open(after).await {
             Ok(events) => events,
-            Err(fault) if fault.reason == "CURSOR_AHEAD" && self.is_over(after).await? => return Ok(StatusCode::NO_CONTENT.into_response()),
+            Err(fault) if fault.reason == "CURSOR_AHEAD" && self.calls.is_over(after).await? => {
+                return Ok(StatusCode::NO_CONTENT.into_response());
+            }
             Err(fault) => return Err(fault.into()),
         };
         let first = match timeout(PEEK, events.next()).await {
@@ -108,7 +104,7 @@ impl Viewer {
     /// The answer to the request that started the turn. The turn is on record, so agent-streaming being away is no reason to
     /// hide its id: the stream opens and tries on.
     pub(crate) async fn follow_started(self) -> Result<Response, Failure> {
-        let mut events = match self.open(0).await {
+        let mut events = match self.calls.open(0).await {
             Ok(events) => events,
             Err(fault) if passes(fault.code) => return Ok(self.answer(0, Source::broken(), None)),
             Err(fault) => return Err(fault.into()),
@@ -125,49 +121,22 @@ impl Viewer {
 
     fn answer(self, after: u32, source: Source, first: Option<StreamTurnEventsResponse>) -> Response {
         let headers = self.projection.headers();
-        let quiet_until = Instant::now() + self.app.config.heartbeat;
+        let quiet_until = Instant::now() + self.calls.app.config.heartbeat;
         let traceparent = propagation::traceparent().unwrap_or_default();
         let follower = Follower { viewer: self, traceparent, last: after, source, first, phase: Phase::Opening, quiet_until };
         let body = futures::stream::unfold(follower, |mut follower| async move {
             let chunk = follower.next().await?;
             if let Err(cut) = &chunk {
-                tracing::debug!(turn = follower.viewer.turn, last = follower.last, "event stream cut: {}", chassis::error::chain(cut));
+                tracing::debug!(
+                    turn = follower.viewer.calls.turn,
+                    last = follower.last,
+                    "event stream cut: {}",
+                    chassis::error::chain(cut)
+                );
             }
             Some((chunk, follower))
         });
         (headers, Body::from_stream(body)).into_response()
-    }
-
-    async fn open(&self, after: u32) -> Result<Events, Fault> {
-        let request =
-            StreamTurnEventsRequest { turn_id: self.turn.clone(), after, compact: self.compact, as_lines: self.projection.takes_lines() };
-        let request = self.context.stream_request(request);
-        match timeout(OPEN_TIME, self.app.upstream.agents().stream_turn_events(request)).await {
-            Ok(answer) => answer.map(tonic::Response::into_inner).map_err(|status| fault_of(&status)),
-            Err(_) => Err(fault(ErrorCode::Timeout, "TIMEOUT", "agent-streaming took too long")),
-        }
-    }
-
-    /// The same for a stream that broke, with a fresh token.
-    async fn reopen(&mut self, after: u32) -> Result<Events, Fault> {
-        self.renew().await?;
-        self.open(after).await
-    }
-
-    /// A stream may be older than the token that it was opened with.
-    async fn renew(&mut self) -> Result<(), Fault> {
-        self.context.user = Some(self.app.sessions.user(&self.credential, &self.context).await?);
-        Ok(())
-    }
-
-    /// Whether the turn is over and `last` was its last event.
-    async fn is_over(&mut self, last: u32) -> Result<bool, Fault> {
-        self.renew().await?;
-        let request = self.context.request(GetTurnRequest { turn_id: self.turn.clone() });
-        let answer = self.app.upstream.agents().get_turn(request).await.map_err(|status| fault_of(&status))?;
-        let turn = present(answer.into_inner().turn).map_err(|failure| *failure.0)?;
-        let ended = [TurnState::Completed, TurnState::Failed, TurnState::Cancelled, TurnState::Conflicted].contains(&turn.state());
-        Ok(ended && last >= turn.last_seq)
     }
 }
 
@@ -259,15 +228,15 @@ impl Follower {
             self.phase = Phase::Over;
             return Some(Err(cut));
         }
-        self.quiet_until = Instant::now() + self.viewer.app.config.heartbeat;
+        self.quiet_until = Instant::now() + self.viewer.calls.app.config.heartbeat;
         // Only a stream of lines can have nothing to say at its opening or its end.
         if out.is_empty() && self.phase == Phase::Over { None } else { Some(Ok(out.freeze())) }
     }
 
     /// Waits until there is something to write.
     async fn live(&mut self, out: &mut BytesMut) -> Result<(), Cut> {
-        let app = Arc::clone(&self.viewer.app);
-        let session = self.viewer.context.user.as_ref().map(|user| user.session_id);
+        let app = Arc::clone(&self.viewer.calls.app);
+        let session = self.viewer.calls.context.user.as_ref().map(|user| user.session_id);
         let mut ended = pin!(async {
             match session {
                 Some(session) => app.revocations.until_ended(session).await,
@@ -304,7 +273,9 @@ impl Follower {
                     None => self.source = Source::Ended,
                 },
                 Source::Ended => {
-                    match self.viewer.is_over(self.last).await {
+                    let (calls, last) = (self.viewer.calls.clone(), self.last);
+                    // The client may stop reading in the middle, and an answer that is left unread takes room from everybody's calls.
+                    match apart(async move { calls.is_over(last).await }).await {
                         Ok(true) => return Ok(None),
                         Ok(false) => self.broke(fault(ErrorCode::Unavailable, "DRAINING", "the stream ended too early"))?,
                         Err(why) => self.broke(why)?,
@@ -323,9 +294,10 @@ impl Follower {
     }
 
     async fn reopen(&mut self) -> Result<(), Cut> {
-        let span = info_span!("resume", svc = "gateway", turn = self.viewer.turn, after = self.last);
+        let span = info_span!("resume", svc = "gateway", turn = self.viewer.calls.turn, after = self.last);
         propagation::adopt_traceparent(&span, &self.traceparent);
-        match self.viewer.reopen(self.last).instrument(span).await {
+        let (calls, last) = (self.viewer.calls.clone(), self.last);
+        match apart(async move { calls.reopen(last).await }.instrument(span)).await {
             Ok(events) => {
                 self.source = Source::Open(Box::new(events));
                 Ok(())
@@ -348,7 +320,7 @@ impl Follower {
             return Err(Cut::Away(why));
         }
         let wait = spread((FIRST_WAIT * 2_u32.saturating_pow(attempt.min(8))).min(LONGEST_WAIT));
-        tracing::debug!(turn = self.viewer.turn, last = self.last, "coming back to agent-streaming: {why}");
+        tracing::debug!(turn = self.viewer.calls.turn, last = self.last, "coming back to agent-streaming: {why}");
         self.source = Source::Broken { since, attempt, retry_at: now + wait };
         Ok(())
     }
@@ -364,7 +336,7 @@ impl Follower {
                 if seq <= self.last {
                     continue;
                 }
-                if seq != self.last + 1 && !self.viewer.compact {
+                if seq != self.last + 1 && !self.viewer.calls.compact {
                     return self.broke(fault(ErrorCode::Unavailable, "UNAVAILABLE", "an event is missing"));
                 }
                 match &arrived {

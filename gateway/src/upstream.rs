@@ -6,7 +6,7 @@ use std::{
 };
 
 use chassis::{
-    client::{MAX_MESSAGE_BYTES, ServiceChannel, connect, keyed},
+    client::{MAX_MESSAGE_BYTES, ServiceChannel, connect, connect_for_streams, keyed},
     context::Context,
     identity::Caller,
     postgres,
@@ -31,6 +31,8 @@ const REMEMBERED: Duration = Duration::from_millis(250);
 pub(crate) struct Upstream {
     auth: ServiceChannel,
     agent_streaming: ServiceChannel,
+    /// To agent-streaming, for the streams of viewers.
+    viewers: ServiceChannel,
     project_storage: ServiceChannel,
     rate_limit: ServiceChannel,
 }
@@ -42,6 +44,7 @@ impl Upstream {
         Self {
             auth: channel(Caller::Auth, &config.auth_url),
             agent_streaming: channel(Caller::AgentStreaming, &config.agent_streaming_url),
+            viewers: connect_for_streams(Caller::Gateway, Caller::AgentStreaming, &config.agent_streaming_url, &config.secret),
             project_storage: channel(Caller::ProjectStorage, &config.project_storage_url),
             rate_limit: channel(Caller::RateLimit, &config.rate_limit_url),
         }
@@ -57,6 +60,11 @@ impl Upstream {
 
     pub(crate) fn agents(&self) -> AgentStreamingServiceClient<ServiceChannel> {
         AgentStreamingServiceClient::new(self.agent_streaming.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// For `StreamTurnEvents` alone: a viewer that does not read keeps others' streams and calls from nothing.
+    pub(crate) fn viewers(&self) -> AgentStreamingServiceClient<ServiceChannel> {
+        AgentStreamingServiceClient::new(self.viewers.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     /// Starts a turn; with an idempotency key it is asked for again where nobody answers.

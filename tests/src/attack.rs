@@ -7,6 +7,7 @@ pub mod grpc;
 pub mod held;
 pub mod http;
 mod messages;
+pub mod streams;
 pub mod wire;
 
 use std::{
@@ -23,6 +24,9 @@ use serde_json::{Value, json};
 
 use self::{bystander::Bystander, held::Held};
 use crate::{Person, process::Launch};
+
+/// What turns are asked for.
+const PROMPT: &str = "a to-do list";
 
 /// The cluster that is attacked.
 #[derive(Clone)]
@@ -41,6 +45,8 @@ pub struct Target {
     pub attacker: Person,
     /// A project of the attacker's with some megabytes.
     pub project: String,
+    /// A turn of the attacker's that has ended.
+    pub turn: String,
 }
 
 /// How hard.
@@ -76,6 +82,7 @@ impl Target {
         let grpc = names.into_iter().map(|(name, key)| Ok((name, address(&list["grpc"][key])?))).collect::<Result<_>>()?;
         let attacker = Person::sign_up(url).await?;
         let project = large_project(&attacker).await?;
+        let turn = attacker.turn(json!({ "draftId": "attacked", "prompt": PROMPT })).await?.turn;
         Ok(Self {
             url: url.to_owned(),
             main: address(&list["url"])?,
@@ -85,6 +92,7 @@ impl Target {
             log: data.with_extension("log"),
             attacker,
             project,
+            turn,
         })
     }
 }
@@ -128,6 +136,9 @@ attacks! {
     "silent-connections" => http::silent_connections,
     "reset-requests" => http::reset_requests,
     "flood" => http::flood,
+    "unread-events" => streams::unread_events,
+    "replayed-events" => streams::replayed_events,
+    "unread-turn-streams" => streams::unread_turn_streams,
     "unfinished-health-checks" => grpc::unfinished_health_checks,
     "bodyless-sign-ins" => grpc::bodyless_sign_ins,
     "unfinished-messages" => grpc::unfinished_messages,
@@ -175,6 +186,7 @@ pub async fn stand(
     std::fs::write(&policies, crate::cluster::OPEN_POLICIES)?;
     let launch = Launch::new(executable, &folder.join("backlot"))
         .set("BACKLOT_POLICIES", &policies.to_string_lossy())
+        .set("BACKLOT_DEMO_PACE", "1ms")
         .set("BACKLOT_BODY_TIMEOUT", "5s")
         .set("BACKLOT_WRITE_TIMEOUT", "5s");
     let launch = settings.iter().fold(launch, |launch, (name, value)| launch.set(name, value));

@@ -244,6 +244,7 @@ fn shared_settings(launch: Launch, plan: &Plan, folder: &std::path::Path, databa
         ("BACKLOT_DISCONNECT_GRACE", "1s"),
         ("BACKLOT_EDGE_PER_SECOND", "0"),
         ("BACKLOT_MAX_STREAMS_PER_USER", "10000"),
+        ("BACKLOT_STREAM_OPENINGS", "100000"),
     ];
     let launch = settings.into_iter().fold(launch, |launch, (name, value)| launch.set(name, value));
     Ok(plan.settings.iter().fold(launch, |launch, (name, value)| launch.set(name, value)))

@@ -29,6 +29,7 @@ async fn nothing_fails_and_nothing_is_undocumented() -> Result<()> {
         ("BACKLOT_ACCOUNT_PROJECTS", "1000000"),
         ("BACKLOT_MAX_REQUESTS", "100000"),
         ("BACKLOT_MAX_STREAMS_PER_USER", "100000"),
+        ("BACKLOT_STREAM_OPENINGS", "100000"),
     ])
     .await?;
     let at = tempfile::tempdir()?;

@@ -36,6 +36,7 @@ async fn nothing_stays_of_ten_thousand_viewers() -> Result<()> {
         .set("BACKLOT_EDGE_PER_SECOND", "100000")
         .set("BACKLOT_EDGE_BURST", "100000")
         .set("BACKLOT_MAX_STREAMS_PER_USER", "1000")
+        .set("BACKLOT_STREAM_OPENINGS", "1000000")
         // The model is silent while they come.
         .set("BACKLOT_PROVIDER_IDLE_TIMEOUT", "1h")
         .set("OPENAI_BASE_URL", &models.openai_url())

@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse as _, Response},
 };
-use chassis::context::Context;
+use chassis::{context::Context, task::apart};
 use futures::stream;
 use proto::{
     error::ErrorCode,
@@ -63,7 +63,9 @@ fn pages(app: Arc<App>, context: Context, request: LoadProjectRequest, begin: St
         if let Some(begin) = rest.begin.take() {
             return Ok(Some((Bytes::from(begin), Some(rest))));
         }
-        let page = next(&rest.app, &rest.context, &mut rest.request).await.map_err(Error::from)?;
+        // The client may stop reading in the middle, and an answer that is left unread takes room from everybody's calls.
+        let (page, rest) = apart(async move { (next(&rest.app, &rest.context, &mut rest.request).await, rest) }).await;
+        let page = page.map_err(Error::from)?;
         let files = files(page).map_err(Error::from)?;
         let is_last = rest.request.page_token.is_empty();
         let text = if is_last { format!(",{files}{END}") } else { format!(",{files}") };

@@ -119,10 +119,12 @@ async fn windows_that_stay_shut_are_cut() {
     const SHUT: &[u8] = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0";
     // GET http://x/openapi.json in HPACK, the end of its headers and of its stream.
     const HEADERS: &[u8] = b"\0\0\x14\x01\x05\0\0\0\x01\x82\x86\x41\x01x\x44\x0d/openapi.json";
-    let gateway = start(&[("BACKLOT_WRITE_TIMEOUT", "200ms")]).await;
+    const RESET: &str = "\0\0\x04\x03\0\0\0\0\x01";
+    let gateway = start(&[("BACKLOT_WRITE_TIMEOUT", "200ms"), ("BACKLOT_IDLE_TIMEOUT", "200ms"), ("BACKLOT_HOSTS", "x")]).await;
     let mut stream = gateway.connect().await;
     stream.write_all(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", SHUT, HEADERS].concat()).await.unwrap();
-    read_to_end(&mut stream).await;
+    // The connection is closed as any that has no request.
+    assert!(read_to_end(&mut stream).await.contains(RESET));
 }
 
 #[tokio::test]

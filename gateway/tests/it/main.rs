@@ -16,3 +16,4 @@ mod script;
 mod shares;
 mod stream;
 mod system;
+mod viewers;

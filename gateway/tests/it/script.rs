@@ -45,6 +45,8 @@ pub(crate) struct Stage {
     cursors: Mutex<Vec<u32>>,
     starts: Mutex<Vec<wire::StartTurnRequest>>,
     open: AtomicUsize,
+    /// Large events so far.
+    floods: AtomicUsize,
     /// What ListTurns finds.
     turns: Mutex<Vec<Turn>>,
     /// What ListTurns was asked for.
@@ -87,6 +89,10 @@ impl Stage {
 
     pub(crate) fn open(&self) -> usize {
         self.open.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn floods(&self) -> usize {
+        self.floods.load(Ordering::SeqCst)
     }
 
     pub(crate) fn end_at(&self, seq: u32) {
@@ -165,10 +171,11 @@ impl AgentStreamingService for Player {
         self.0.open.fetch_add(1, Ordering::SeqCst);
         let open = Open(Arc::clone(&self.0));
         let (sender, receiver) = mpsc::channel(1);
+        let stage = Arc::clone(&self.0);
         task::spawn(async move {
             for step in act {
                 if matches!(step, Step::Flood) {
-                    return flood(&sender).await;
+                    return flood(&sender, &stage.floods).await;
                 }
                 let message = match step {
                     Step::Events(range) => Ok(StreamTurnEventsResponse { events: range.map(event).collect(), ..Default::default() }),
@@ -204,13 +211,14 @@ impl AgentStreamingService for Player {
     }
 }
 
-async fn flood(sender: &mpsc::Sender<Result<StreamTurnEventsResponse, Status>>) {
+async fn flood(sender: &mpsc::Sender<Result<StreamTurnEventsResponse, Status>>, floods: &AtomicUsize) {
     for seq in 1.. {
         let kind = Kind::TextDelta(TextDelta { block_id: "t1".into(), text: "x".repeat(32 * 1024) });
         let event = TurnEvent { seq, turn_id: TURN.into(), kind: Some(kind), ..TurnEvent::default() };
         if sender.send(Ok(StreamTurnEventsResponse { events: vec![event], ..Default::default() })).await.is_err() {
             return;
         }
+        floods.fetch_add(1, Ordering::SeqCst);
     }
 }
 

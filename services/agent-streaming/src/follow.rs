@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chassis::{context::Context, planted};
+use chassis::{context::Context, planted, task::apart};
 use futures::Stream;
 use proto::id::TurnId;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
@@ -180,7 +180,9 @@ impl Reader {
         if self.ended_at == Some(cursor) {
             return Ok(Page::End);
         }
-        let page = events::read(&self.parts.db, self.turn, cursor, VIEWER_PAGE).await?;
+        let (parts, turn) = (Arc::clone(&self.parts), self.turn);
+        // The viewer may stop reading in the middle; the connection to the database is everybody's.
+        let page = apart(async move { events::read(&parts.db, turn, cursor, VIEWER_PAGE).await }).await?;
         if !page.is_empty() {
             return Ok(Page::Events(page.iter().map(frame).collect()));
         }

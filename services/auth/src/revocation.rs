@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chassis::task::apart;
 use futures::Stream;
 use proto::id::SessionId;
 use tokio::{
@@ -115,7 +116,7 @@ impl Feed {
         async_stream::try_stream! {
             // Before the first look at the log: what is appended in between comes twice and is told apart by its cursor.
             let mut signals = feed.signals.subscribe();
-            let head = revocations::head(&feed.pool).await?;
+            let head = feed.head().await?;
             let mut cursor = if after == 0 { head } else { after.min(head) };
             let mut said = Instant::now();
             yield Notice { cursor, session_id: None };
@@ -123,7 +124,7 @@ impl Feed {
             let mut behind = true;
             loop {
                 while behind {
-                    let batch = revocations::after(&feed.pool, cursor, BATCH).await?;
+                    let batch = feed.batch(cursor).await?;
                     behind = batch.len() == BATCH as usize;
                     for revocation in batch {
                         (cursor, said) = (revocation.cursor, Instant::now());
@@ -144,6 +145,19 @@ impl Feed {
                 }
             }
         }
+    }
+
+    /// The end of the log. A stream reads apart, because its other end may stop reading in the middle, and the connection to the
+    /// database is everybody's.
+    async fn head(&self) -> Result<i64, store::Error> {
+        let pool = self.pool.clone();
+        apart(async move { revocations::head(&pool).await }).await
+    }
+
+    /// What the log has after the cursor, for a stream.
+    async fn batch(&self, after: i64) -> Result<Vec<Revocation>, store::Error> {
+        let pool = self.pool.clone();
+        apart(async move { revocations::after(&pool, after, BATCH).await }).await
     }
 
     /// The next signal; none when signals were lost.

@@ -22,6 +22,7 @@ use self::{again::Again, late::Late};
 use crate::{
     context::ClientAddress,
     identity::{Caller, Signer},
+    listen::MAX_STREAMS,
     propagation,
     secret::ClusterSecret,
 };
@@ -45,16 +46,41 @@ type Connection = Channel;
 #[cfg(feature = "failpoints")]
 type Connection = failing::Failing;
 
+/// What the other end may send before it is read, on a stream and on the whole connection.
+#[derive(Debug, Clone, Copy)]
+struct Windows {
+    stream: u32,
+    connection: u32,
+}
+
+/// For answers that are read as they come, whoever waits for them: a load of 50 MiB should not wait for window updates.
+const CALLS: Windows = Windows { stream: 1024 * 1024, connection: 4 * 1024 * 1024 };
+
+/// For streams that are read as their viewers read. All the streams that a connection may have leave room in its window when none of
+/// them is read, so that nobody waits for another one's viewer.
+const STREAMS: Windows = Windows { stream: 64 * 1024, connection: (1 << 31) - 1 };
+const _: () = assert!(STREAMS.stream as u64 * MAX_STREAMS as u64 <= STREAMS.connection as u64);
+
 /// Connects at the first call, and again whenever the connection is lost.
 #[must_use]
 pub fn connect(me: Caller, to: Caller, uri: &Uri, secret: &ClusterSecret) -> ServiceChannel {
-    let connection = Late::new(Connection::from(channel(uri.clone(), dial(HttpConnector::new()))));
+    connect_with(me, to, uri, secret, CALLS)
+}
+
+/// The same for streams that may be left unread. They need a connection of their own: what is unread on it takes nothing from calls.
+#[must_use]
+pub fn connect_for_streams(me: Caller, to: Caller, uri: &Uri, secret: &ClusterSecret) -> ServiceChannel {
+    connect_with(me, to, uri, secret, STREAMS)
+}
+
+fn connect_with(me: Caller, to: Caller, uri: &Uri, secret: &ClusterSecret, windows: Windows) -> ServiceChannel {
+    let connection = Late::new(Connection::from(channel(uri.clone(), dial(HttpConnector::new()), windows)));
     InterceptedService::new(Again::new(connection), Outgoing { to, signer: Signer::new(me, secret) })
 }
 
 /// The endpoint's own connector would do the same, but its limit of time leaves out the look-up of the name; for a connector that it is
 /// given, the limit covers both.
-fn channel<C>(uri: Uri, connector: C) -> Channel
+fn channel<C>(uri: Uri, connector: C, windows: Windows) -> Channel
 where
     C: tower::Service<Uri, Response: Read + Write + Send + Unpin, Future: Send> + Send + 'static,
     Box<dyn Error + Send + Sync>: From<C::Error>,
@@ -64,9 +90,8 @@ where
         .http2_keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(10))
         .keep_alive_while_idle(true)
-        // Larger windows than the edge's: a load of 50 MiB should not wait for window updates.
-        .initial_stream_window_size(1024 * 1024)
-        .initial_connection_window_size(4 * 1024 * 1024)
+        .initial_stream_window_size(windows.stream)
+        .initial_connection_window_size(windows.connection)
         .http2_max_header_list_size(MAX_HEADER_LIST_BYTES)
         // A burst of viewers that leave resets as many streams. The counters of h2 are per connection and would end it, and
         // with it the streams of everybody else; this channel is internal and authenticated.
@@ -133,7 +158,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_look_up_of_a_name_counts_as_part_of_connecting() {
-        let mut channel = channel(Uri::from_static("http://auth:9090"), dial(HttpConnector::new_with_resolver(Silent)));
+        let mut channel = channel(Uri::from_static("http://auth:9090"), dial(HttpConnector::new_with_resolver(Silent)), CALLS);
         let called = async {
             std::future::poll_fn(|context| tower::Service::poll_ready(&mut channel, context)).await?;
             tower::Service::call(&mut channel, http::Request::new(tonic::body::Body::empty())).await

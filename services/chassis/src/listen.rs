@@ -6,6 +6,7 @@
 mod answer;
 mod connection;
 mod pace;
+mod stream;
 mod waste;
 
 use std::{convert::Infallible, io, num::NonZeroUsize, sync::Arc, time::Duration};
@@ -14,16 +15,13 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper_util::{
-    rt::{TokioExecutor, TokioTimer},
-    server::conn::auto::Builder,
-};
+use hyper_util::{rt::TokioTimer, server::conn::auto::Builder};
 use tokio::{net::TcpListener, sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use self::connection::Connections;
 pub use self::{answer::OnBehalfOf, connection::Connection};
+use self::{connection::Connections, stream::Streams};
 use crate::{
     config::Env,
     share::{Exhausted, Percent, Shares},
@@ -32,6 +30,8 @@ use crate::{
 
 /// What a connection of the web buffers at most in one direction; a client that does not read costs this much.
 const BUFFER: usize = 64 * 1024;
+/// Streams of one connection of gRPC; more wait.
+pub(crate) const MAX_STREAMS: u32 = 10_000;
 /// After an accept that failed for want of resources.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a new connection waits for the place of one that is closed for it.
@@ -182,16 +182,17 @@ where
         }
     }
 
-    fn builder(&self) -> Builder<TokioExecutor> {
+    fn builder(&self) -> Builder<Streams> {
+        let streams = Streams { limit: self.limits.write };
         match self.protocol {
-            Protocol::Web => web(),
-            Protocol::Grpc => grpc(),
+            Protocol::Web => web(streams),
+            Protocol::Grpc => grpc(streams),
         }
     }
 }
 
-fn web() -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+fn web(streams: Streams) -> Builder<Streams> {
+    let mut builder = Builder::new(streams);
     // The library's time of a head begins with the end of the last answer, and would end connections that only idle: `idle` has both.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(BUFFER).max_headers(100);
     builder
@@ -207,12 +208,12 @@ fn web() -> Builder<TokioExecutor> {
     builder
 }
 
-fn grpc() -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new()).http2_only();
+fn grpc(streams: Streams) -> Builder<Streams> {
+    let mut builder = Builder::new(streams).http2_only();
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(10_000)
+        .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(1024 * 1024)
         .initial_connection_window_size(4 * 1024 * 1024)
         .max_header_list_size(64 * 1024)

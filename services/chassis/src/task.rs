@@ -4,7 +4,10 @@
 use std::{future::Future, time::Duration};
 
 use tokio::task::JoinHandle;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 use tracing::{Instrument as _, Span};
 
 /// Runs a future beside the caller, inside the caller's span.
@@ -15,6 +18,25 @@ where
 {
     #[allow(clippy::disallowed_methods, reason = "this is the place")]
     tokio::spawn(future.in_current_span())
+}
+
+/// Runs a future beside the caller and waits for what comes of it. It goes on while nobody polls the caller, and is dropped with it.
+///
+/// The body of an answer is not polled while its client takes nothing. What such a body waits for would keep its connection to the
+/// database, its lock or its window for all that time, so it waits through this function.
+pub async fn apart<F>(future: F) -> F::Output
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    match AbortOnDropHandle::new(spawn(future)).await {
+        Ok(output) => output,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime ends.
+            Err(_) => std::future::pending().await,
+        },
+    }
 }
 
 /// Runs work that blocks a thread, inside the caller's span.
@@ -91,6 +113,8 @@ impl Tasks {
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use tokio::sync::Notify;
+
     use super::*;
 
     #[tokio::test]
@@ -109,6 +133,29 @@ mod tests {
         assert_eq!(deaf.await.unwrap(), None);
         assert_eq!(*ended.lock().unwrap(), ["polite"]);
         assert!(tasks.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_runs_apart_goes_on_unpolled_and_is_dropped_with_its_caller() {
+        let (first, second) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let held = Arc::new(());
+        let work = {
+            let (first, second, held) = (Arc::clone(&first), Arc::clone(&second), Arc::clone(&held));
+            async move {
+                second.notify_one();
+                first.notified().await;
+                second.notify_one();
+                let _held = held;
+                std::future::pending::<()>().await;
+            }
+        };
+        let mut caller = Box::pin(apart(work));
+        assert!(futures::poll!(&mut caller).is_pending());
+        second.notified().await;
+        first.notify_one();
+        second.notified().await;
+        drop(caller);
+        crate::testing::eventually(Duration::from_secs(20), || async { (Arc::strong_count(&held) == 1).then_some(()) }).await;
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use chassis::{
     client::{CALLER_HEADER, ServiceChannel, connect},
     config::Env,
-    identity::{Caller, Keys, Verifier},
+    identity::{Caller, Keys, Signer, Verifier},
     server::{Config, Rule, Server, Size::Ordinary},
     task,
     testing::{self, eventually},
@@ -83,24 +83,30 @@ impl Service {
     }
 
     async fn stranger(&self) -> Stranger {
+        self.client(h2::client::Builder::new(), None).await
+    }
+
+    async fn client(&self, builder: h2::client::Builder, token: Option<String>) -> Stranger {
         let stream = TcpStream::connect(self.address).await.unwrap();
-        let (send, connection) = h2::client::handshake(stream).await.unwrap();
+        let (send, connection) = builder.handshake(stream).await.unwrap();
         let driving = task::spawn(async move { _ = connection.await });
-        Stranger { address: self.address, send, driving }
+        Stranger { address: self.address, send, driving, token }
     }
 }
 
-/// A connection without a token.
+/// A connection without a token, or with one.
 struct Stranger {
     address: SocketAddr,
     send: SendRequest<Bytes>,
     driving: tokio::task::JoinHandle<()>,
+    token: Option<String>,
 }
 
 impl Stranger {
     /// A call that has sent so much of its message and does not end it.
     async fn begin(&self, path: &str, sent: &[u8]) -> (ResponseFuture, h2::SendStream<Bytes>) {
-        let request = Request::post(format!("http://{}{path}", self.address)).header("content-type", "application/grpc").body(()).unwrap();
+        let request = Request::post(format!("http://{}{path}", self.address)).header("content-type", "application/grpc");
+        let request = self.token.iter().fold(request, |request, token| request.header(CALLER_HEADER, token)).body(()).unwrap();
         let (answer, mut body) = self.send.clone().ready().await.unwrap().send_request(request, false).unwrap();
         if !sent.is_empty() {
             body.send_data(Bytes::copy_from_slice(sent), false).unwrap();
@@ -447,6 +453,26 @@ async fn a_flood_of_resets_leaves_few_tasks() {
     }
     // What is read at once is a hundred calls, and all of it more than 6,000.
     assert!((1..1_000).contains(&most), "{most} tasks at once");
+}
+
+/// A call that is open beside it changes nothing, and neither does a connection of the cluster, which carries the calls of everybody.
+#[tokio::test]
+async fn a_stream_that_is_left_unread_is_reset_and_its_connection_goes_on() {
+    let service = Service::start(&[UNLIMITED, ("BACKLOT_WRITE_TIMEOUT", "200ms")]).await;
+    let of_the_cluster = Signer::new(Caller::Gateway, &testing::secret()).sign(Caller::RateLimit, None).unwrap();
+    for token in [None, Some(of_the_cluster)] {
+        let mut shut = h2::client::Builder::new();
+        shut.initial_window_size(0);
+        let client = service.client(shut, token).await;
+        let _open = client.begin(CHECK, &[]).await;
+        for _ in 0..2 {
+            let (answer, _body) = client.begin(CHECK, &[0; 5]).await;
+            let answer = tokio::time::timeout(LIMIT, answer).await.expect("an answer").unwrap();
+            let read = tokio::time::timeout(LIMIT, answer.into_body().data()).await.expect("in time").expect("no end");
+            assert!(read.unwrap_err().is_reset());
+        }
+        assert!(!client.driving.is_finished());
+    }
 }
 
 #[tokio::test]

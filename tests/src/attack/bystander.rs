@@ -13,7 +13,7 @@ use serde_json::json;
 use tonic::transport::Channel;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use super::Target;
+use super::{PROMPT, Target};
 use crate::{Person, canary::Stopwatch};
 
 /// How long a connection is kept.
@@ -29,6 +29,8 @@ pub struct Bystander {
     person: Person,
     project: String,
     preview: String,
+    /// That has ended.
+    turn: String,
     /// Of auth, as a program uses it.
     auth: Channel,
 }
@@ -78,9 +80,10 @@ impl Bystander {
         person.post("/api/projects/save", json!({ "projectId": project, "changes": page })).await?;
         let shown = person.post(&format!("/api/projects/{project}/previews"), json!({})).await?;
         let preview = shown["url"].as_str().context("no preview")?.to_owned();
+        let turn = person.turn(json!({ "projectId": project, "prompt": PROMPT })).await?.turn;
         let auth = target.grpc.get("auth").context("no auth")?;
         let auth = Channel::from_shared(format!("http://{auth}"))?.connect_lazy();
-        Ok(Self { person, project, preview, auth })
+        Ok(Self { person, project, preview, turn, auth })
     }
 
     /// Uses the cluster until the future has ended.
@@ -109,6 +112,12 @@ impl Bystander {
         record.note("save", began, limited(self.save(round)).await);
         let began = Instant::now();
         record.note("preview", began, limited(self.shown()).await);
+        let began = Instant::now();
+        record.note("list agents", began, limited(self.ok(Method::GET, "/api/agents")).await);
+        let began = Instant::now();
+        record.note("turn", began, limited(self.ok(Method::GET, &format!("/api/turns/{}", self.turn))).await);
+        let began = Instant::now();
+        record.note("follow", began, limited(self.followed()).await);
         let began = Instant::now();
         record.note("keys over gRPC", began, limited(self.keys()).await);
         let began = Instant::now();
@@ -149,6 +158,12 @@ impl Bystander {
         let response = self.person.http.get(url).header("host", host).send().await?;
         let status = response.status();
         ensure!(status.is_success() && response.text().await?.contains("mine"), "{status}");
+        Ok(())
+    }
+
+    async fn followed(&self) -> Result<()> {
+        let frames = self.person.follow(&self.turn, 0).await?.rest().await?;
+        ensure!(frames.last().is_some_and(|frame| frame.kind() == "turn.completed"), "no end");
         Ok(())
     }
 

@@ -214,15 +214,24 @@ impl Interceptor for Bearer {
 pub(crate) type Way = InterceptedService<Channel, Bearer>;
 
 impl Someone {
-    fn channel(&self, address: SocketAddr) -> Way {
-        let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy();
-        InterceptedService::new(channel, Bearer(format!("Bearer {}", self.token).parse().unwrap()))
+    fn channel(&self, address: SocketAddr, window: Option<u32>) -> Way {
+        let endpoint = Channel::from_shared(format!("http://{address}")).unwrap().initial_stream_window_size(window);
+        InterceptedService::new(endpoint.connect_lazy(), Bearer(format!("Bearer {}", self.token).parse().unwrap()))
     }
 
     /// This person at a replica.
     pub(crate) fn at(&self, replica: &Process) -> Person {
-        let turns = AgentStreamingServiceClient::new(self.channel(replica.address));
-        let files = ProjectStorageServiceClient::new(self.channel(self.storage));
+        self.person(replica, None)
+    }
+
+    /// The same, taking so many bytes of each answer before it is read.
+    pub(crate) fn with_window(&self, replica: &Process, bytes: u32) -> Person {
+        self.person(replica, Some(bytes))
+    }
+
+    fn person(&self, replica: &Process, window: Option<u32>) -> Person {
+        let turns = AgentStreamingServiceClient::new(self.channel(replica.address, window));
+        let files = ProjectStorageServiceClient::new(self.channel(self.storage, window));
         Person { turns, files }
     }
 }

@@ -170,3 +170,25 @@ async fn a_late_reader_may_take_the_short_way_and_lines_are_the_events() {
         assert_eq!(std::str::from_utf8(&line.json).unwrap(), event.to_json().unwrap());
     }
 }
+
+#[tokio::test]
+async fn streams_that_are_left_unread_keep_no_connection_to_the_database() {
+    const CONNECTIONS: usize = 4;
+    let cluster = Cluster::start(&[("BACKLOT_DATABASE_CONNECTIONS", &CONNECTIONS.to_string())]).await;
+    let replica = cluster.replica();
+    let someone = cluster.person();
+    let mut person = someone.at(&replica);
+    // Several pages of the log, each of them small enough that the next one is asked for before anything is sent.
+    let turn = person.start(prompt("d", "SLOW 300")).await;
+    assert!(person.see(&turn.id).await.len() > 256);
+    let mut unread = someone.with_window(&replica, 1);
+    let mut held = Vec::new();
+    for _ in 0..4 * CONNECTIONS {
+        let request = StreamTurnEventsRequest { turn_id: turn.id.clone(), ..Default::default() };
+        held.push(unread.turns.stream_turn_events(request).await.unwrap());
+    }
+    for _ in 0..10 {
+        person.turn(&turn.id).await;
+    }
+    assert_eq!(held.len(), 4 * CONNECTIONS);
+}

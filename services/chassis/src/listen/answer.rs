@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -14,11 +14,13 @@ use hyper::body::Incoming;
 use proto::id::UserId;
 use tower::{Service, ServiceExt as _};
 
-use super::{Refuse, connection::Connection};
+use super::{Refuse, connection::Connection, stream::Wait};
 use crate::share::{Holder, Share, Shares};
 
 /// An answer is handed on in pieces of this size: what the library has taken, the client has taken but for so much.
 const PIECE: usize = 64 * 1024;
+/// The same for a stream of HTTP/2. A client that takes none in the time of [`super::Limits::write`] is slower than any that reads.
+const STREAM_PIECE: usize = 16 * 1024;
 /// Up to here nothing is counted.
 const SMALL: usize = 16 * 1024;
 
@@ -62,9 +64,8 @@ where
             None
         }
     };
-    open.waits(windowed);
     open.whole = response.body().is_end_stream();
-    Ok(response.map(|body| Counted { body: Box::pin(body), rest: Bytes::new(), unsent, known, open, windowed }))
+    Ok(response.map(|body| Counted { body: Box::pin(body), rest: Bytes::new(), unsent, known, open, wait: Wait::of_stream() }))
 }
 
 fn counted(bytes: usize) -> usize {
@@ -74,8 +75,6 @@ fn counted(bytes: usize) -> usize {
 /// One request, until its answer is written.
 struct Open {
     connection: Connection,
-    /// For its client.
-    waiting: bool,
     /// The answer is whole.
     whole: bool,
 }
@@ -88,24 +87,12 @@ impl Open {
             l.in_turn = !windowed;
             l.begun = false;
         });
-        Self { connection, waiting: false, whole: false }
-    }
-
-    fn waits(&mut self, waiting: bool) {
-        let traffic = &self.connection.0.traffic;
-        traffic.pieces.fetch_add(1, Ordering::Relaxed);
-        match (self.waiting, waiting) {
-            (false, true) => _ = traffic.waiting.fetch_add(1, Ordering::Relaxed),
-            (true, false) => _ = traffic.waiting.fetch_sub(1, Ordering::Relaxed),
-            _ => {}
-        }
-        self.waiting = waiting;
+        Self { connection, whole: false }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.waits(false);
         if !self.whole {
             self.connection.count_wasted();
         }
@@ -122,8 +109,8 @@ pub(super) struct Counted<B> {
     /// Bytes that were counted at the beginning.
     known: usize,
     open: Open,
-    /// Asked for the next piece only when the client has room for it.
-    windowed: bool,
+    /// Of a stream of HTTP/2, which asks for the next piece only when the client has taken the last one.
+    wait: Option<Arc<Wait>>,
 }
 
 impl<B> Counted<B>
@@ -133,7 +120,8 @@ where
 {
     /// The next piece of what is there already.
     fn piece(&mut self) -> Frame<Bytes> {
-        let piece = self.rest.split_to(self.rest.len().min(PIECE));
+        let most = if self.wait.is_some() { STREAM_PIECE } else { PIECE };
+        let piece = self.rest.split_to(self.rest.len().min(most));
         if let Some(unsent) = &mut self.unsent {
             unsent.shrink(piece.len());
         }
@@ -179,8 +167,10 @@ where
         if matches!(polled, Poll::Ready(None)) || self.is_end_stream() {
             self.open.whole = true;
         }
-        if self.windowed {
-            self.open.waits(polled.is_ready());
+        match &self.wait {
+            Some(wait) if polled.is_ready() => wait.begin(),
+            Some(wait) => wait.end(),
+            None => {}
         }
         polled
     }

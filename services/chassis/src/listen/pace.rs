@@ -1,9 +1,9 @@
-//! Whether a connection moves: how long it has no request, and how slowly its client takes what waits for it.
+//! Whether a connection moves: how long it has no request, and how slowly its client takes what waits for it at the socket.
 
 use std::{
     io,
     pin::Pin,
-    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -44,10 +44,6 @@ impl Load {
 pub(super) struct Traffic {
     /// The socket takes no more bytes at present.
     blocked: AtomicBool,
-    /// Answers whose next bytes wait for the client to open its window.
-    pub(super) waiting: AtomicU32,
-    /// Pieces of answers so far.
-    pub(super) pieces: AtomicU64,
     /// How many times the connection's task was polled.
     polls: AtomicU64,
     /// Requests so far.
@@ -103,30 +99,27 @@ pub(super) async fn idle(connection: &Connection, limits: &Limits) -> Load {
     }
 }
 
-/// Ends when the client takes what waits for it too slowly, or not at all because it keeps all windows of HTTP/2 shut. The socket
-/// is not blocked then, so [`Paced`] sees nothing of it.
+/// Ends when the client takes what waits for it at the socket too slowly. A connection that carries the answers of many is not judged
+/// as a whole: a stream whose client keeps its window shut ends by itself, see [`super::stream`].
 pub(super) async fn stalled(connection: &Connection, limits: &Limits) {
     let traffic = &connection.0.traffic;
     let least = u64::try_from(limits.pace).unwrap_or(u64::MAX).saturating_mul(limits.write.as_secs());
-    // At how many looks in a row something waited, and what had moved at the first of them.
-    let (mut looks, mut pieces, mut sent) = (0, 0, 0);
+    // At how many looks in a row something waited, and what was sent at the first of them.
+    let (mut looks, mut sent) = (0, 0);
     loop {
         tokio::time::sleep(limits.write / LOOKS).await;
-        let waiting = traffic.waiting.load(Ordering::Relaxed);
-        let shut = waiting > 0 && waiting == connection.0.load.borrow().open;
-        if !shut && !traffic.blocked.load(Ordering::Relaxed) {
+        if connection.is_shared() || !traffic.blocked.load(Ordering::Relaxed) {
             looks = 0;
             continue;
         }
         if looks == 0 {
-            (pieces, sent) = (traffic.pieces.load(Ordering::Relaxed), traffic.sent.load(Ordering::Relaxed));
+            sent = traffic.sent.load(Ordering::Relaxed);
         }
         looks += 1;
         if looks <= LOOKS {
             continue;
         }
-        let moved = traffic.pieces.load(Ordering::Relaxed) != pieces;
-        if (shut && !moved) || traffic.sent.load(Ordering::Relaxed) - sent < least {
+        if traffic.sent.load(Ordering::Relaxed) - sent < least {
             return;
         }
         looks = 0;
@@ -315,6 +308,17 @@ mod tests {
             all += read.unwrap();
         }
         all
+    }
+
+    #[tokio::test]
+    async fn only_a_connection_of_one_client_ends_for_its_pace() {
+        let limits = Limits::read(&mut Env::of([("BACKLOT_WRITE_TIMEOUT", "1s")]));
+        for (shared, patience) in [(false, Duration::from_secs(20)), (true, limits.write * 10)] {
+            let (_paced, connection, _client) = paced(1, shared).await;
+            connection.0.traffic.blocked.store(true, Ordering::Relaxed);
+            let ended = tokio::time::timeout(patience, stalled(&connection, &limits)).await.is_ok();
+            assert_eq!(ended, !shared, "shared: {shared}");
+        }
     }
 
     #[tokio::test]

@@ -21,7 +21,7 @@ pub(crate) async fn measure(ground: &Ground, upstream: &str, attacks: &[&Attack]
         return Ok(());
     }
     // What ships: the ground's own limits are for measurements of something else.
-    let shipped = [("BACKLOT_EDGE_PER_SECOND", "50"), ("BACKLOT_EDGE_BURST", "100")];
+    let shipped = [("BACKLOT_EDGE_PER_SECOND", "50"), ("BACKLOT_EDGE_BURST", "100"), ("BACKLOT_STREAM_OPENINGS", "60")];
     let cluster = ground.cluster("attack", upstream, &shipped).await?;
     let target = Target::of(&cluster.process.url, cluster.process.id(), &ground.data("attack")).await?;
     let bystander = Bystander::new(&target).await?;

@@ -90,7 +90,8 @@ impl Ground {
             .set("BACKLOT_ACCOUNT_BYTES", "1000000000000")
             .set("BACKLOT_EDGE_PER_SECOND", "100000")
             .set("BACKLOT_EDGE_BURST", "100000")
-            .set("BACKLOT_MAX_STREAMS_PER_USER", "1000");
+            .set("BACKLOT_MAX_STREAMS_PER_USER", "1000")
+            .set("BACKLOT_STREAM_OPENINGS", "1000000");
         Ok(settings.iter().fold(launch, |launch, (name, value)| launch.set(name, value.as_ref())))
     }
 
