@@ -9,7 +9,7 @@ use crate::{
     git::Oid,
     project::{self, Role},
     revision::Page,
-    store::messages,
+    store::{messages, turns},
     turn::State,
 };
 
@@ -76,8 +76,10 @@ pub async fn list(
         Order::OldestFirst => messages::oldest(&storage.pool, project, user, wanted).await?,
     };
     project::require(rows.as_ref().map(|(role, _)| *role), Role::Viewer)?;
-    let entries = rows.map(|(_, entries)| entries).unwrap_or_default();
-    Ok(page.cut(entries, |entry| entry.message.id))
+    let (messages, next) = page.cut(rows.map(|(_, messages)| messages).unwrap_or_default(), |message| message.id);
+    let outcomes = turns::outcomes(&storage.pool, messages.iter().map(|message| message.turn)).await?;
+    let entry = |message: Message| Entry { outcome: outcomes.get(&message.turn).cloned(), message };
+    Ok((messages.into_iter().map(entry).collect(), next))
 }
 
 /// What a model wrote, as the database can keep it: NUL is the one character that a text there cannot hold.

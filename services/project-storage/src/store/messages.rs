@@ -8,10 +8,9 @@ use uuid::Uuid;
 use super::{Connection, Failure, projects::role};
 use crate::{
     git::{Corrupt, Oid},
-    message::{Author, Entry, Message, Outcome},
+    message::{Author, Message},
     project::Role,
     revision::Page,
-    turn::State,
 };
 
 /// The columns of a message, each absent where a member's conversation is empty.
@@ -57,45 +56,19 @@ macro_rules! message_row {
     };
 }
 
-/// How the turn of a message stands; absent where its row is not there.
-macro_rules! outcome {
-    ($row:ident) => {
-        $row.state.map(|state| Outcome {
-            state: State::of(state),
-            is_resolved: $row.is_resolved.unwrap_or_default(),
-            conflict_paths: $row.conflict_paths.unwrap_or_default(),
-            failure_reason: $row.failure_reason.unwrap_or_default(),
-        })
-    };
-}
-
-macro_rules! entries {
-    ($rows:ident) => {{
-        let entries = $rows.into_iter().map(|row| {
-            let outcome = outcome!(row);
-            Ok(message_row!(row).message()?.map(|message| Entry { message, outcome }))
-        });
-        entries.collect::<Result<Vec<_>, Corrupt>>()?.into_iter().flatten().collect()
-    }};
-}
-
 /// A page with the reader's role; no role, no page.
-type Rows = Option<(Role, Vec<Entry>)>;
+type Rows = Option<(Role, Vec<Message>)>;
 
 /// Messages before a key, the newest first.
 pub async fn newest(db: impl PgExecutor<'_>, project: ProjectId, user: UserId, page: Page<MessageId>) -> Result<Rows, Failure> {
     let query = sqlx::query!(
         r#"SELECT m.role, g.id AS "id?", g.turn_id AS "turn_id?", g.role AS "author?", g.text AS "text?", g.partial AS "partial?",
-                  g.revision AS "revision?", g.user_id AS "user_id?", g.created_at AS "created_at?",
-                  t.state AS "state?", t.resolution IS NOT NULL AS "is_resolved?", t.conflict_paths[1:20] AS "conflict_paths?",
-                  t.failure_reason AS "failure_reason?"
+                  g.revision AS "revision?", g.user_id AS "user_id?", g.created_at AS "created_at?"
            FROM members m
            LEFT JOIN LATERAL (
                SELECT * FROM messages x WHERE x.project_id = m.project_id AND x.hidden_by IS NULL AND x.id < $3 ORDER BY x.id DESC LIMIT $4
            ) g ON true
-           LEFT JOIN turns t ON t.id = g.turn_id
-           WHERE m.project_id = $1 AND m.user_id = $2
-           ORDER BY g.id DESC"#,
+           WHERE m.project_id = $1 AND m.user_id = $2"#,
         project.0,
         user.0,
         page.after.map_or(Uuid::max(), |id| id.0),
@@ -103,23 +76,20 @@ pub async fn newest(db: impl PgExecutor<'_>, project: ProjectId, user: UserId, p
     );
     let rows = chassis::postgres::query("select messages", query.fetch_all(db)).await?;
     let Some(role) = rows.first().map(|row| role(row.role)) else { return Ok(None) };
-    Ok(Some((role, entries!(rows))))
+    let messages: Vec<_> = rows.into_iter().map(|row| message_row!(row).message()).collect::<Result<_, _>>()?;
+    Ok(Some((role, messages.into_iter().flatten().collect())))
 }
 
 /// Messages after a key, the oldest first.
 pub async fn oldest(db: impl PgExecutor<'_>, project: ProjectId, user: UserId, page: Page<MessageId>) -> Result<Rows, Failure> {
     let query = sqlx::query!(
         r#"SELECT m.role, g.id AS "id?", g.turn_id AS "turn_id?", g.role AS "author?", g.text AS "text?", g.partial AS "partial?",
-                  g.revision AS "revision?", g.user_id AS "user_id?", g.created_at AS "created_at?",
-                  t.state AS "state?", t.resolution IS NOT NULL AS "is_resolved?", t.conflict_paths[1:20] AS "conflict_paths?",
-                  t.failure_reason AS "failure_reason?"
+                  g.revision AS "revision?", g.user_id AS "user_id?", g.created_at AS "created_at?"
            FROM members m
            LEFT JOIN LATERAL (
                SELECT * FROM messages x WHERE x.project_id = m.project_id AND x.hidden_by IS NULL AND x.id > $3 ORDER BY x.id LIMIT $4
            ) g ON true
-           LEFT JOIN turns t ON t.id = g.turn_id
-           WHERE m.project_id = $1 AND m.user_id = $2
-           ORDER BY g.id"#,
+           WHERE m.project_id = $1 AND m.user_id = $2"#,
         project.0,
         user.0,
         page.after.map_or(Uuid::nil(), |id| id.0),
@@ -127,7 +97,8 @@ pub async fn oldest(db: impl PgExecutor<'_>, project: ProjectId, user: UserId, p
     );
     let rows = chassis::postgres::query("select messages", query.fetch_all(db)).await?;
     let Some(role) = rows.first().map(|row| role(row.role)) else { return Ok(None) };
-    Ok(Some((role, entries!(rows))))
+    let messages: Vec<_> = rows.into_iter().map(|row| message_row!(row).message()).collect::<Result<_, _>>()?;
+    Ok(Some((role, messages.into_iter().flatten().collect())))
 }
 
 /// The newest messages before one of the same project, the newest first.

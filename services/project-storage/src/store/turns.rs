@@ -1,11 +1,15 @@
 //! Turns: what an agent may work on, and how that ended.
 
+use std::collections::{BTreeSet, HashMap};
+
 use proto::id::{MessageId, ProjectId, TurnId, UserId};
 use sqlx::PgExecutor;
+use uuid::Uuid;
 
 use super::{Connection, Failure};
 use crate::{
     git::Oid,
+    message::Outcome,
     project::Role,
     turn::{State, Turn},
 };
@@ -31,6 +35,24 @@ pub async fn find(db: impl PgExecutor<'_>, id: TurnId) -> Result<Option<Turn>, F
         })
     })
     .transpose()
+}
+
+/// How turns stand, those that there are. Paths of a conflict are cut after the twentieth.
+pub async fn outcomes(db: impl PgExecutor<'_>, turns: impl IntoIterator<Item = TurnId>) -> Result<HashMap<TurnId, Outcome>, Failure> {
+    let ids: BTreeSet<Uuid> = turns.into_iter().map(|turn| turn.0).collect();
+    let query = sqlx::query!(
+        r#"SELECT id, state, resolution IS NOT NULL AS "is_resolved!", conflict_paths[1:20] AS "conflict_paths!", failure_reason
+           FROM turns WHERE id = ANY($1)"#,
+        &ids.into_iter().collect::<Vec<_>>(),
+    );
+    let rows = chassis::postgres::query("select outcomes", query.fetch_all(db)).await?;
+    let mut outcomes = HashMap::new();
+    for row in rows {
+        let (state, is_resolved) = (State::of(row.state), row.is_resolved);
+        let outcome = Outcome { state, is_resolved, conflict_paths: row.conflict_paths, failure_reason: row.failure_reason };
+        outcomes.insert(TurnId(row.id), outcome);
+    }
+    Ok(outcomes)
 }
 
 /// Opens a turn if its user may edit the project; `false` if not, or if the id is known.
