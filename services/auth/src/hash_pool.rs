@@ -150,7 +150,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     fn pool(threads: usize, queue: usize, wait: Duration) -> HashPool {
-        HashPool::new(CHEAP, Bounds { threads, queue, wait, percent: Percent::default() }).expect("pool")
+        HashPool::new(CHEAP, Bounds { threads, queue, wait, percent: Percent { address: 50, ..Percent::default() } }).expect("pool")
     }
 
     fn at(address: &str) -> Option<IpAddr> {
