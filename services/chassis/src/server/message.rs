@@ -16,7 +16,7 @@ use flate2::write::GzDecoder;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use proto::error::{ErrorCode, Fault, FieldViolation};
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 use tonic::body::Body;
 
 pub(super) use self::fields::Contract;
@@ -29,6 +29,11 @@ const PREFIX: usize = 5;
 const UNCOUNTED: usize = 16 * 1024;
 /// How many bytes one byte of gzip can become.
 const UNPACKED: usize = 1032;
+
+/// Packed bytes that are unpacked before others have their turn.
+const SLICE: usize = 256;
+/// The turn to unpack.
+static UNPACKING: Semaphore = Semaphore::const_new(1);
 
 /// What a message may take.
 pub(super) struct Bounds<'a> {
@@ -82,7 +87,7 @@ pub(super) async fn whole(mut body: Body, bounds: &mut Bounds<'_>) -> Result<Who
     loop {
         part.truncate(missing);
         missing -= part.len();
-        content.push(&part).map_err(|error| bounds.unpackable(&error))?;
+        content.take(&part).await.map_err(|error| bounds.unpackable(&error))?;
         if missing == 0 {
             break;
         }
@@ -172,6 +177,20 @@ enum Content {
 }
 
 impl Content {
+    /// One message is unpacked at a time, and others run in between: a kilobyte may become a megabyte.
+    async fn take(&mut self, part: &[u8]) -> io::Result<()> {
+        if let Self::Plain(_) = self {
+            return self.push(part);
+        }
+        // It is never closed.
+        let _turn = UNPACKING.acquire().await;
+        for slice in part.chunks(SLICE) {
+            self.push(slice)?;
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
     fn push(&mut self, mut part: &[u8]) -> io::Result<()> {
         let unpacking = match self {
             Self::Plain(pieces) => return pieces.write_all(part),
