@@ -71,7 +71,8 @@ async fn long_turn(person: &Person) -> Result<String> {
     person.post("/api/projects/save", json!({ "projectId": created["id"], "changes": changes })).await?;
     let done = person.turn(json!({ "projectId": created["id"], "prompt": "hello there" })).await?;
     let bytes: usize = done.frames.iter().map(|frame| frame.data.len()).sum();
-    ensure!(bytes > LONG_TURN, "the turn has only {bytes} bytes");
+    let end = done.frames.last().map(|frame| &frame.data);
+    ensure!(bytes > LONG_TURN, "the turn has only {bytes} bytes and ends with {end:?}");
     Ok(done.turn)
 }
 
