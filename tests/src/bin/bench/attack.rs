@@ -20,8 +20,14 @@ pub(crate) async fn measure(ground: &Ground, upstream: &str, attacks: &[&Attack]
     if attacks.is_empty() {
         return Ok(());
     }
-    // What ships: the ground's own limits are for measurements of something else.
-    let shipped = [("BACKLOT_EDGE_PER_SECOND", "50"), ("BACKLOT_EDGE_BURST", "100"), ("BACKLOT_STREAM_OPENINGS", "60")];
+    // What ships: the ground's own limits and model are for measurements of something else.
+    let shipped = [
+        ("BACKLOT_EDGE_PER_SECOND", "50"),
+        ("BACKLOT_EDGE_BURST", "100"),
+        ("BACKLOT_STREAM_OPENINGS", "60"),
+        ("BACKLOT_MODEL", "demo/demo"),
+        ("BACKLOT_DEMO_PACE", "1ms"),
+    ];
     let cluster = ground.cluster("attack", upstream, &shipped).await?;
     let target = Target::of(&cluster.process.url, cluster.process.id(), &ground.data("attack")).await?;
     let bystander = Bystander::new(&target).await?;
