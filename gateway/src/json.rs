@@ -5,7 +5,10 @@ mod arriving;
 mod text;
 mod weight;
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{Arc, LazyLock},
+};
 
 use axum::{
     extract::{FromRequest, FromRequestParts, RawPathParams, Request},
@@ -16,6 +19,7 @@ use chassis::share::Share;
 use proto::error::{ErrorCode, FieldViolation};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_path_to_error::{Path, Segment};
+use tokio::sync::Semaphore;
 
 use self::arriving::Arriving;
 use crate::{
@@ -35,6 +39,9 @@ pub(crate) const SAVE: usize = 72 * 1024 * 1024;
 
 /// Bodies from here on are parsed on a thread of their own.
 const PARSE_ELSEWHERE: usize = 256 * 1024;
+/// The turns to parse them: half of the processors stay with others.
+static PARSING: LazyLock<Semaphore> =
+    LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2))));
 
 pub(crate) type Reply = Result<Response, Failure>;
 
@@ -151,6 +158,8 @@ impl<T: DeserializeOwned + Send + 'static, const LIMIT: usize> FromRequest<Arc<A
         }
         let most = if LIMIT == CHAT { weight::MOST_PASSED_OVER } else { weight::MOST };
         let check = move || if weight::is_too_much(&bytes, most) { Err(too_much(most)) } else { parse(&bytes) };
+        // It is never closed.
+        let _turn = PARSING.acquire().await;
         let parsed = chassis::task::blocking(check).await;
         let stopped = |_| Err(fault(ErrorCode::Internal, "INTERNAL", "the parser stopped").into());
         parsed.unwrap_or_else(stopped).map(|message| Self(message, share))
