@@ -59,10 +59,9 @@ impl Held {
     }
 
     fn next(&self) -> Option<usize> {
-        let allowed = |waiting: &&(usize, &Waiting)| self.own_bound(&waiting.1.accounts, waiting.1.amount).is_none();
+        let is_allowed = |waiting: &Waiting| self.own_bound(&waiting.accounts, waiting.amount).is_none();
         let holds = |accounts: &[Account]| accounts.iter().map(|account| self.of(account)).max().unwrap_or_default();
-        let candidates = self.queue.waiting.iter().enumerate();
-        let candidates = candidates.filter(|candidate| allowed(&candidate));
+        let candidates = self.queue.waiting.iter().enumerate().filter(|(_, waiting)| is_allowed(waiting));
         candidates.min_by_key(|(_, waiting)| (holds(&waiting.accounts), waiting.ticket)).map(|(place, _)| place)
     }
 }
