@@ -143,6 +143,8 @@ fn turns(threads: usize, percent: u8) -> usize {
 mod tests {
     use std::sync::mpsc;
 
+    use tokio::sync::mpsc::unbounded_channel;
+
     use super::*;
 
     const CHEAP: Cost = Cost { memory_kib: 8, iterations: 1 };
@@ -213,32 +215,35 @@ mod tests {
     async fn addresses_take_turns() {
         for threads in [1, 2, 3] {
             let pool = pool(threads, 100, LONG);
-            let (order, mut held) = (Arc::new(Mutex::new(Vec::new())), Vec::new());
-            let mut releases = Vec::new();
-            for _ in 0..threads {
-                let (release, blocked) = mpsc::channel();
-                let mut running = Box::pin(pool.run(at(&format!("192.0.2.{}", releases.len() + 10)), until_dropped(blocked)));
-                assert!(futures::poll!(&mut running).is_pending());
-                releases.push(release);
-                held.push(running);
-            }
-            let mut waiting = Vec::new();
-            for address in ["192.0.2.1"; 20].into_iter().chain(["192.0.2.2"; 20]).chain(["198.51.100.7"]) {
-                let order = Arc::clone(&order);
-                let mut next = Box::pin(pool.run(at(address), move |_, _| {
-                    order.lock().expect("order").push(address);
+            let (started, mut starts) = unbounded_channel();
+            let waiting = ["192.0.2.1"; 20].into_iter().chain(["192.0.2.2"; 20]).chain(["198.51.100.7"]).map(|address| {
+                let started = started.clone();
+                pool.run(at(address), move |_, _| {
+                    let (release, blocked) = mpsc::channel::<()>();
+                    started.send((address, release)).expect("test");
+                    _ = blocked.recv();
                     Ok(())
-                }));
-                assert!(futures::poll!(&mut next).is_pending());
-                waiting.push(next);
-            }
-            drop(releases);
-            futures::future::try_join_all(held).await.expect("work");
-            futures::future::try_join_all(waiting).await.expect("work");
-            let order = order.lock().expect("order");
-            let place = order.iter().position(|address| *address == "198.51.100.7").expect("done");
-            // Without turns it would be the last of 41.
-            assert!(place <= 2 + threads, "{threads} threads, place {place}: {order:?}");
+                })
+            });
+            let all = futures::future::try_join_all(waiting);
+            let observed = async {
+                // Work starts on several threads in no order. So all threads are busy before one of them is released.
+                // Without turns 198.51.100.7 would be the last of 41.
+                let mut first = Vec::new();
+                while first.len() < 3 {
+                    let mut busy = Vec::new();
+                    while busy.len() < threads {
+                        busy.push(starts.recv().await.expect("start"));
+                    }
+                    first.extend(busy.iter().map(|(address, _)| *address));
+                }
+                assert!(first.contains(&"198.51.100.7"), "{threads} threads: {first:?}");
+                for _ in first.len()..41 {
+                    drop(starts.recv().await.expect("start"));
+                }
+            };
+            let (done, ()) = tokio::join!(all, observed);
+            assert_eq!(done.expect("work").len(), 41);
         }
     }
 
