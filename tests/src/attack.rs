@@ -15,7 +15,7 @@ use std::{
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -212,10 +212,20 @@ async fn apart(run: Run, target: Target, scale: Scale) -> Result<()> {
     let attack = move || {
         let priority = if scale.gives_way { give_way() } else { Ok(()) };
         let runtime = priority.and_then(|()| tokio::runtime::Builder::new_current_thread().enable_all().build());
-        _ = done.send(runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(run(&target, scale))));
+        _ = done.send(runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(repeated(run, &target, scale))));
     };
     std::thread::Builder::new().name("stranger".to_owned()).spawn(attack)?;
     outcome.await?
+}
+
+/// Runs an attack again and again until it has lasted as long as it should.
+async fn repeated(run: Run, target: &Target, scale: Scale) -> Result<()> {
+    let began = Instant::now();
+    run(target, scale).await?;
+    while began.elapsed() < scale.lasts {
+        run(target, scale).await?;
+    }
+    Ok(())
 }
 
 /// Runs one attack beside a bystander.

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use chassis::share::Share;
 use http_body_util::BodyExt as _;
 use proto::{auth::Plan, error::ErrorCode, plan};
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
 use super::{ORDINARY, SAVE};
 use crate::{
@@ -27,6 +27,10 @@ const ESCAPED: usize = 3;
 const RECEIVING: &str = "bytes that are arriving";
 /// A refused body is read on for a moment, since closing on unread bytes would take the answer away from the sender.
 const DISCARD_TIME: Duration = Duration::from_secs(2);
+
+/// The turn to read the next part of a large body. Many that arrive at once would else be ahead of every short request, at each of the
+/// tasks that it passes.
+static READING: Semaphore = Semaphore::const_new(1);
 
 pub(super) struct Arriving {
     limit: usize,
@@ -81,7 +85,11 @@ impl Arriving {
                 self.admit().await?;
                 bytes.reserve(self.announced.unwrap_or_default().saturating_sub(bytes.len()));
             }
+            let turn = if self.share.amount() > 0 { READING.acquire().await.ok() } else { None };
             bytes.extend_from_slice(&data);
+            if turn.is_some() {
+                tokio::task::yield_now().await;
+            }
         }
         Ok(Some(bytes.freeze()))
     }
