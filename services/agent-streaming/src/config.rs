@@ -1,6 +1,10 @@
 //! The settings of this service; the comments are the reference.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
+    time::Duration,
+};
 
 use chassis::{config::Env, identity::Caller, postgres, redis, secret::ClusterSecret, server};
 
@@ -57,11 +61,12 @@ impl Config {
     pub fn read(env: &mut Env) -> Self {
         let lease: Duration = env.get("BACKLOT_LEASE", "15s", "a turn whose worker is silent for this long is taken over by another");
         if lease < Duration::from_millis(300) {
-            env.fault("BACKLOT_LEASE", "must be at least 300ms");
+            env.out_of_bounds("BACKLOT_LEASE", "must be at least 300ms");
         }
         let mut database = postgres::Config::read(env, SERVICE);
         // A stuck transaction must not outlive the lease of the turn that it locks.
         database.idle_in_transaction = database.idle_in_transaction.min(lease / 3);
+        let count = |env: &mut Env, name, default, help| env.get::<NonZeroUsize>(name, default, help).get();
         let mut config = Self {
             database,
             redis: redis::Config::read(env),
@@ -73,16 +78,17 @@ impl Config {
             providers: ProviderConfig::read(env),
             agents_dir: env.optional("BACKLOT_AGENTS_DIR", "folder of agents (Markdown with front matter) beside those that ship"),
             lease,
-            max_turns: env.get("BACKLOT_MAX_TURNS", "2048", "turns that one process drives at once"),
-            max_steps: env.get("BACKLOT_MAX_STEPS", "30", "answers of the model within one turn"),
-            max_step_bytes: env.get(
+            max_turns: count(env, "BACKLOT_MAX_TURNS", "2048", "turns that one process drives at once"),
+            max_steps: env.get::<NonZeroU32>("BACKLOT_MAX_STEPS", "30", "answers of the model within one turn").get(),
+            max_step_bytes: count(
+                env,
                 "BACKLOT_MAX_STEP_BYTES",
                 "8388608",
                 "bytes of text, reasoning and arguments in one answer of the model",
             ),
-            max_step_calls: env.get("BACKLOT_MAX_STEP_CALLS", "200", "tool calls in one answer of the model"),
+            max_step_calls: count(env, "BACKLOT_MAX_STEP_CALLS", "200", "tool calls in one answer of the model"),
             step_timeout: env.get("BACKLOT_STEP_TIMEOUT", "15m", "the longest that one answer of the model may take"),
-            max_output_tokens: env.get("BACKLOT_MAX_OUTPUT_TOKENS", "16384", "tokens of one answer of the model"),
+            max_output_tokens: env.get::<NonZeroU32>("BACKLOT_MAX_OUTPUT_TOKENS", "16384", "tokens of one answer of the model").get(),
             begin_timeout: env.get("BACKLOT_BEGIN_TIMEOUT", "60s", "a turn that project-storage has not begun by then fails"),
             disconnect_grace: env.get(
                 "BACKLOT_DISCONNECT_GRACE",
@@ -92,18 +98,12 @@ impl Config {
             event_retention: env.get("BACKLOT_EVENT_RETENTION", "7d", "how long the events of a turn are kept after its end"),
         };
         config.providers.max_response_bytes = config.max_step_bytes.saturating_mul(FRAMED).max(SMALLEST_RESPONSE);
-        for (name, zero) in [
-            ("BACKLOT_MAX_TURNS", config.max_turns == 0),
-            ("BACKLOT_MAX_STEPS", config.max_steps == 0),
-            ("BACKLOT_MAX_STEP_BYTES", config.max_step_bytes == 0),
-            ("BACKLOT_MAX_STEP_CALLS", config.max_step_calls == 0),
-            ("BACKLOT_MAX_OUTPUT_TOKENS", config.max_output_tokens == 0),
-        ] {
-            if zero {
-                env.fault(name, "must be at least 1");
-            }
-        }
-        env.longer_than_zero([("BACKLOT_STEP_TIMEOUT", config.step_timeout), ("BACKLOT_BEGIN_TIMEOUT", config.begin_timeout)]);
+        env.longer_than_zero([
+            ("BACKLOT_STEP_TIMEOUT", config.step_timeout),
+            ("BACKLOT_BEGIN_TIMEOUT", config.begin_timeout),
+            ("BACKLOT_DISCONNECT_GRACE", config.disconnect_grace),
+            ("BACKLOT_EVENT_RETENTION", config.event_retention),
+        ]);
         if let Err(faults) = Agents::load(config.agents_dir.as_deref()) {
             env.fault("BACKLOT_AGENTS_DIR", faults.to_string());
         }

@@ -3,7 +3,7 @@
 use std::{num::NonZero, thread::available_parallelism, time::Duration};
 
 use chassis::{
-    config::{Env, Setting},
+    config::{Env, Setting, Within},
     identity::Caller,
     postgres,
     secret::ClusterSecret,
@@ -59,7 +59,8 @@ impl Config {
     /// Reads the environment; what is wrong with it is recorded there.
     pub fn read(env: &mut Env) -> Self {
         let cores = available_parallelism().map_or(2, NonZero::get);
-        let hash_threads: Option<usize> = env.optional("BACKLOT_HASH_THREADS", "passwords hashed at once; default: one per core");
+        let hash_threads: Option<Within<usize, 1, 256>> =
+            env.optional("BACKLOT_HASH_THREADS", "passwords hashed at once; default: one per core");
         let config = Self {
             server: server::Config::read(env),
             postgres: postgres::Config::read(env, "auth"),
@@ -71,11 +72,25 @@ impl Config {
                 "who may open an account: `open` is everybody, `closed` is operators (`backlot token --for auth`)",
             ),
             hash_cost: Cost {
-                memory_kib: env.get("BACKLOT_ARGON2_MEMORY_KIB", "19456", "memory of one password hash (Argon2id), in KiB"),
-                iterations: env.get("BACKLOT_ARGON2_ITERATIONS", "2", "passes of one password hash over its memory"),
+                memory_kib: env
+                    .get::<Within<u32, 8, 4_194_304>>(
+                        "BACKLOT_ARGON2_MEMORY_KIB",
+                        "19456",
+                        "memory of one password hash (Argon2id), in KiB",
+                    )
+                    .0,
+                iterations: env
+                    .get::<Within<u32, 1, 100>>("BACKLOT_ARGON2_ITERATIONS", "2", "passes of one password hash over its memory")
+                    .0,
             },
-            hash_threads: hash_threads.unwrap_or(cores),
-            hash_queue: env.get("BACKLOT_HASH_QUEUE", "512", "passwords that may wait to be hashed; more are told to come back"),
+            hash_threads: hash_threads.map_or(cores.min(256), |threads| threads.0),
+            hash_queue: env
+                .get::<Within<usize, 0, 100_000>>(
+                    "BACKLOT_HASH_QUEUE",
+                    "512",
+                    "passwords that may wait to be hashed; more are told to come back",
+                )
+                .0,
             hash_wait: env.get("BACKLOT_HASH_WAIT", "5s", "how long a password may wait to be hashed"),
             key_rotation: env.get("BACKLOT_KEY_ROTATION", "90d", "how long a key signs access tokens before the next one does"),
         };
@@ -84,22 +99,10 @@ impl Config {
     }
 
     fn check(&self, env: &mut Env) {
-        if !(8..=4_194_304).contains(&self.hash_cost.memory_kib) {
-            env.fault("BACKLOT_ARGON2_MEMORY_KIB", "must be 8 to 4194304");
-        }
-        if !(1..=100).contains(&self.hash_cost.iterations) {
-            env.fault("BACKLOT_ARGON2_ITERATIONS", "must be 1 to 100");
-        }
-        if !(1..=256).contains(&self.hash_threads) {
-            env.fault("BACKLOT_HASH_THREADS", "must be 1 to 256");
-        }
-        if self.hash_queue > 100_000 {
-            env.fault("BACKLOT_HASH_QUEUE", "must be at most 100000");
-        }
         env.longer_than_zero([("BACKLOT_HASH_WAIT", self.hash_wait)]);
         let ten_years = 3_650 * rotation::SHORTEST * 24;
         if !(rotation::SHORTEST..=ten_years).contains(&self.rotation_interval()) {
-            env.fault("BACKLOT_KEY_ROTATION", "must be 1h to 3650d");
+            env.out_of_bounds("BACKLOT_KEY_ROTATION", "must be from 1h to 3650d");
         }
     }
 
@@ -146,6 +149,7 @@ mod tests {
         ] {
             let faults = read(&[(name, value)]).map(drop).expect_err(name);
             assert!(faults.starts_with(name) && faults.lines().count() == 1, "{faults}");
+            assert!(faults.ends_with(&format!(", is {value:?}")) || value == "nowhere", "{faults}");
         }
     }
 }

@@ -175,3 +175,75 @@ pub fn help(settings: &[SettingDoc]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where 0 is a choice, and which.
+    const ZERO: [(&str, &str); 12] = [
+        ("BACKLOT_DEMO_PACE", "no pause"),
+        ("BACKLOT_DRAIN_DELAY", "no delay"),
+        ("BACKLOT_DRAIN_TIMEOUT", "nothing goes on after the signal"),
+        ("BACKLOT_EDGE_PER_SECOND", "no guard"),
+        ("BACKLOT_HASH_QUEUE", "nobody waits"),
+        ("BACKLOT_INSECURE_HTTP", "off"),
+        ("BACKLOT_READ_PACE", "any pace"),
+        ("BACKLOT_REFLECTION", "off"),
+        ("BACKLOT_STORAGE_CACHE_BYTES", "no cache"),
+        ("BACKLOT_TRACE_RATIO", "no traces"),
+        ("BACKLOT_TRUSTED_HOPS", "no proxy"),
+        ("BACKLOT_NO_DOWNLOAD", "off"),
+    ];
+
+    fn faults(name: &str, value: &str) -> String {
+        let base = [("DATABASE_URL", "postgres://db/x"), ("BACKLOT_CLUSTER_SECRET", "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7")];
+        let mut env = Env::of(base.into_iter().chain([(name, value)]));
+        Roles::read(&mut env);
+        telemetry::Config::read(&mut env);
+        env.check().err().map(|faults| faults.to_string()).unwrap_or_default()
+    }
+
+    /// Settings that are a number or a time, with the unit of their default.
+    fn measured() -> Vec<(String, String)> {
+        let unit = |default: &str| {
+            let unit = default.trim_start_matches(|c: char| c.is_ascii_digit());
+            (unit != default && matches!(unit, "" | "ms" | "s" | "m" | "h" | "d")).then(|| unit.to_owned())
+        };
+        let mut found: Vec<_> = of_all().into_iter().filter_map(|doc| Some((doc.name, unit(&doc.default?)?))).collect();
+        found.push(("BACKLOT_HASH_THREADS".to_owned(), String::new()));
+        found.sort();
+        found.dedup();
+        found
+    }
+
+    #[test]
+    fn a_number_or_a_time_that_makes_no_sense_is_refused_with_name_value_and_bounds() {
+        let measured = measured();
+        assert!(measured.len() > 40, "{measured:?}");
+        for (name, unit) in measured {
+            let allowed = ZERO.iter().any(|(zero, _)| *zero == name);
+            for (value, is_fault) in [(format!("0{unit}"), !allowed), (format!("-1{unit}"), true)] {
+                let told = faults(&name, &value);
+                assert_eq!(!told.is_empty(), is_fault, "{name}={value}: {told}");
+                let names_all =
+                    told.lines().all(|line| line.starts_with(&format!("{name}: must be ")) && line.ends_with(&format!(", is {value:?}")));
+                assert!(names_all, "{name}={value}: {told}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_range_of_a_count_begins_where_it_makes_sense() {
+        for (name, value, told) in [
+            ("BACKLOT_MAX_STEP_CALLS", "-1", "must be a whole number from 1"),
+            ("BACKLOT_MAX_STEP_CALLS", "0", "must be a whole number from 1"),
+            ("BACKLOT_MAX_STEPS", "0", "must be a whole number from 1 to 4294967295"),
+            ("BACKLOT_HASH_THREADS", "-1", "must be a whole number from 1 to 256"),
+            ("BACKLOT_SHARE_PERSON", "101", "must be a whole number from 1 to 100"),
+            ("BACKLOT_EVENT_RETENTION", "0d", "must be longer than 0s"),
+        ] {
+            assert_eq!(faults(name, value), format!("{name}: {told}, is {value:?}"));
+        }
+    }
+}

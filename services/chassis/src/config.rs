@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-pub use setting::{Secret, Setting};
+pub use setting::{Secret, Setting, Within};
 
 /// What the executable exits with when the configuration is at fault (`EX_USAGE` of sysexits.h).
 pub const EXIT_USAGE: u8 = 64;
@@ -101,10 +101,16 @@ impl Env {
         }
     }
 
+    /// Records that a value is not within its bounds, with the value.
+    pub fn out_of_bounds(&mut self, name: &str, must: impl Into<String>) {
+        let shown = self.values.get(name).and_then(Option::as_deref).map(shown).unwrap_or_default();
+        self.fault(name, format!("{}{shown}", must.into()));
+    }
+
     /// Records each of these that is zero, where that would switch off what nothing works without.
     pub fn longer_than_zero<const N: usize>(&mut self, durations: [(&str, Duration); N]) {
         for (name, _) in durations.into_iter().filter(|(_, duration)| duration.is_zero()) {
-            self.fault(name, "must be longer than 0s");
+            self.out_of_bounds(name, "must be longer than 0s");
         }
     }
 
@@ -157,14 +163,17 @@ impl Env {
         match T::parse(text.trim()) {
             Ok(value) => Some(value),
             Err(problem) => {
-                // A URL may carry a password.
-                let hidden = T::SECRET || text.contains('@') || text.contains("://");
-                let shown = if hidden { String::new() } else { format!(", is {:?}", text.trim()) };
+                let shown = if T::SECRET { String::new() } else { shown(&text) };
                 self.fault(name, format!("{problem}{shown}"));
                 None
             }
         }
     }
+}
+
+/// The end of a fault that says what the value is. A URL may carry a password.
+fn shown(text: &str) -> String {
+    if text.contains('@') || text.contains("://") { String::new() } else { format!(", is {:?}", text.trim()) }
 }
 
 /// Whether what was meant as a password ended the host: an @ is in the path, the fragment or the name of a parameter, or there is none

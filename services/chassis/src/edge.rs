@@ -30,7 +30,7 @@ impl Edge {
             burst: env.get("BACKLOT_EDGE_BURST", "100", "requests that one address may send at once"),
         };
         if edge.per_second > 0 && edge.burst == 0 {
-            env.fault("BACKLOT_EDGE_BURST", "must be at least 1");
+            env.out_of_bounds("BACKLOT_EDGE_BURST", "must be a whole number from 1 to 4294967295");
         }
         edge
     }

@@ -81,6 +81,8 @@ impl Config {
         let most: NonZeroU32 = env.get("BACKLOT_DATABASE_CONNECTIONS", "16", "most connections of one service to its database");
         let max_connections = most.get();
         let idle_in_transaction = env.get("BACKLOT_DATABASE_IDLE_TRANSACTION", "30s", "a transaction that rests this long is rolled back");
+        // PostgreSQL takes 0 for no bound at all.
+        env.longer_than_zero([("BACKLOT_DATABASE_IDLE_TRANSACTION", idle_in_transaction)]);
         Self { max_connections, idle_in_transaction, ..Self::of_url(service, url) }
     }
 

@@ -116,7 +116,7 @@ impl Config {
             env.fault("OTEL_EXPORTER_OTLP_ENDPOINT", problem);
         }
         if !(0.0..=1.0).contains(&config.trace_ratio) {
-            env.fault("BACKLOT_TRACE_RATIO", "must be from 0 to 1");
+            env.out_of_bounds("BACKLOT_TRACE_RATIO", "must be a number from 0 to 1");
         }
         if config.sentry_dsn.as_ref().is_some_and(|dsn| !report::is_dsn(dsn)) {
             env.fault("SENTRY_DSN", "must be a Sentry DSN such as https://key@sentry.example/1");

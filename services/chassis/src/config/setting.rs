@@ -44,6 +44,17 @@ parsed_setting! {
     url::Url: "must be a URL";
 }
 
+/// A whole number that has both bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Within<T, const MIN: u32, const MAX: u32>(pub T);
+
+impl<T: TryFrom<u32>, const MIN: u32, const MAX: u32> Setting for Within<T, MIN, MAX> {
+    fn parse(text: &str) -> Result<Self, String> {
+        let number = text.parse().ok().filter(|number| (MIN..=MAX).contains(number));
+        number.and_then(|number| T::try_from(number).ok()).map(Self).ok_or_else(|| format!("must be a whole number from {MIN} to {MAX}"))
+    }
+}
+
 impl Setting for bool {
     fn parse(text: &str) -> Result<Self, String> {
         match text {
@@ -139,6 +150,14 @@ mod tests {
         for text in ["", "s", "1.5s", "-1s", "5 m", "5M", "99999999999999999999s", "18446744073709551615d"] {
             assert!(Duration::parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_number_outside_of_its_bounds_is_told_them() {
+        for text in ["0", "-1", "257", "99999999999", "x", "1.5"] {
+            assert_eq!(Within::<usize, 1, 256>::parse(text).unwrap_err(), "must be a whole number from 1 to 256", "{text}");
+        }
+        assert_eq!(["1", "256"].map(|text| Within::<usize, 1, 256>::parse(text).unwrap().0), [1, 256]);
     }
 
     #[test]

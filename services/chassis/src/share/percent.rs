@@ -1,6 +1,6 @@
 //! The settings of all shares.
 
-use crate::config::Env;
+use crate::config::{Env, Within};
 
 /// What a single holder may have of a quantity, in percent of the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,20 +19,12 @@ impl Default for Percent {
 impl Percent {
     /// Reads the three settings, which hold for every quantity of the process.
     pub fn read(env: &mut Env) -> Self {
-        let percent = Self {
-            connection: env.get("BACKLOT_SHARE_CONNECTION", "25", "percent of slots and memory that one connection may hold"),
-            address: env.get("BACKLOT_SHARE_ADDRESS", "33", "percent of slots and memory that one address (IPv6: /64) may hold"),
-            person: env.get("BACKLOT_SHARE_PERSON", "25", "percent of slots and memory that one person may hold"),
-        };
-        let settings = [
-            ("BACKLOT_SHARE_CONNECTION", percent.connection),
-            ("BACKLOT_SHARE_ADDRESS", percent.address),
-            ("BACKLOT_SHARE_PERSON", percent.person),
-        ];
-        for (name, _) in settings.into_iter().filter(|(_, percent)| !(1..=100).contains(percent)) {
-            env.fault(name, "must be between 1 and 100");
+        let share = |env: &mut Env, name, default, help| env.get::<Within<u8, 1, 100>>(name, default, help).0;
+        Self {
+            connection: share(env, "BACKLOT_SHARE_CONNECTION", "25", "percent of slots and memory that one connection may hold"),
+            address: share(env, "BACKLOT_SHARE_ADDRESS", "33", "percent of slots and memory that one address (IPv6: /64) may hold"),
+            person: share(env, "BACKLOT_SHARE_PERSON", "25", "percent of slots and memory that one person may hold"),
         }
-        percent
     }
 }
 
