@@ -1,4 +1,4 @@
-//! Which characters have no place in what names something: a path, an address, a person, a project.
+//! Which characters have no place in what names something: a path, an address, a person, a project. Which texts say nothing.
 
 /// Unicode's property `Bidi_Control`: with these a name reads as another one.
 #[must_use]
@@ -19,9 +19,25 @@ pub fn misleads(c: char) -> bool {
     is_control(c) || is_direction(c)
 }
 
+/// Whether a text says nothing: white space and characters without a width are all that it has.
+#[must_use]
+pub fn is_blank(text: &str) -> bool {
+    text.chars().all(|c| c.is_whitespace() || matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_shows_nothing_is_blank() {
+        for text in ["", " ", "\n\r\t", "\u{a0}\u{3000}\u{2028}", "\u{200b}", "\u{feff} \u{2060}"] {
+            assert!(is_blank(text), "{text:?}");
+        }
+        for text in ["a", " a ", ".", "\u{200b}x", "🦀", "\u{301}"] {
+            assert!(!is_blank(text), "{text:?}");
+        }
+    }
 
     #[test]
     fn controls_mislead_and_letters_of_every_script_do_not() {

@@ -10,6 +10,7 @@ use proto::{
     error::{ErrorCode, Fault, Violations},
     id::{ProjectId, TurnId, UserId},
     project_storage::{BeginTurnRequest, TurnEnd},
+    text::is_blank,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -61,6 +62,9 @@ impl Start {
         let replaces =
             (!request.replaces_turn_id.is_empty()).then(|| violations.parse("replaces_turn_id", &request.replaces_turn_id)).flatten();
         violations.length("prompt", &request.prompt, 1..=PROMPT_BYTES);
+        if !request.prompt.is_empty() && is_blank(&request.prompt) {
+            violations.add("prompt", "must hold more than white space");
+        }
         if request.prompt.contains('\0') {
             violations.add("prompt", "must not hold the character U+0000");
         }
@@ -367,6 +371,10 @@ mod tests {
         assert_eq!(violated(|r| r.prompt = "x".repeat(PROMPT_BYTES + 1)), ["prompt"]);
         assert_eq!(violated(|r| r.prompt.clear()), ["prompt"]);
         assert_eq!(violated(|r| r.prompt = "a\0b".into()), ["prompt"]);
+        for blank in [" ", "\n\r\t", "\u{a0}\u{3000}", "\u{200b}\u{feff}"] {
+            assert_eq!(violated(|r| r.prompt = blank.into()), ["prompt"], "{blank:?}");
+        }
+        assert!(violated(|r| r.prompt = " x\n".into()).is_empty());
         assert!(violated(|r| r.draft_id = "d".repeat(128)).is_empty());
         assert_eq!(violated(|r| r.draft_id = "d".repeat(129)), ["draft_id"]);
         assert_eq!(violated(|r| r.draft_id = "a b".into()), ["draft_id"]);

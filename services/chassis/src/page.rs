@@ -18,7 +18,10 @@ pub fn size(page_size: i32, violations: &mut Violations) -> i64 {
     match i64::from(page_size) {
         0 => DEFAULT_SIZE,
         n if n < 0 => {
-            violations.add("page_size", "must be 0 to 200");
+            violations.add(
+                "page_size",
+                format!("must be a whole number from 0, where 0 is {DEFAULT_SIZE} and above {MAX_SIZE} is {MAX_SIZE}; got {n}"),
+            );
             DEFAULT_SIZE
         }
         n => n.min(MAX_SIZE),
@@ -87,6 +90,21 @@ fn message(scope: &str, body: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_size_is_taken_within_bounds_and_a_negative_one_is_refused_with_the_range() {
+        for (asked, rows) in [(0, 50), (1, 1), (200, 200), (201, 200), (500, 200), (i32::MAX, 200)] {
+            let mut violations = Violations::default();
+            assert_eq!(size(asked, &mut violations), rows);
+            violations.check("x").unwrap();
+        }
+        for asked in [-1, i32::MIN] {
+            let mut violations = Violations::default();
+            size(asked, &mut violations);
+            let text = format!("page_size: must be a whole number from 0, where 0 is 50 and above 200 is 200; got {asked}");
+            assert_eq!(violations.check("x").unwrap_err().message, text);
+        }
+    }
 
     #[test]
     fn a_token_opens_only_its_own_listing() {

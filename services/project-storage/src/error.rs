@@ -11,6 +11,7 @@ use proto::{
 
 use crate::{
     git::{Corrupt, Oid},
+    merge::Depth,
     store::Failure,
 };
 
@@ -18,6 +19,8 @@ use crate::{
 pub const SERVICE: &str = "project-storage";
 /// Bytes of paths that an error lists at most; an error travels in headers, which have a limit of their own.
 const LISTED_BYTES: usize = 2048;
+/// Paths that the text of a conflict names; its facts have more.
+const NAMED_PATHS: usize = 5;
 /// Characters of a path that breaks the rule.
 const PATH_CHARACTERS: usize = 64;
 
@@ -52,8 +55,8 @@ pub enum Error {
     FileExists { field: String, path: String },
     #[error("`{path}` is not as the ETag says")]
     FileChanged { field: String, path: String, current: String },
-    #[error("the project moved on since that revision")]
-    StaleRevision { base: String, head: String, paths: Vec<String> },
+    #[error("the project moved on since that revision{}", overlap(paths, *depth))]
+    StaleRevision { base: String, head: String, paths: Vec<String>, depth: Depth },
     #[error("the project is not as If-Match says")]
     EtagMismatch { current: String },
     #[error("the id was used for another request")]
@@ -191,7 +194,7 @@ impl Error {
             Self::TooManyChanges { limit, .. } => fault.with("limit", limit.to_string()),
             Self::InvalidPath { path, .. } | Self::FileNotFound { path, .. } | Self::FileExists { path, .. } => fault.with("path", path),
             Self::FileChanged { path, current, .. } => fault.with("path", path).with("current", current),
-            Self::StaleRevision { base, head, paths } => {
+            Self::StaleRevision { base, head, paths, .. } => {
                 fault.with("base", base).with("head", head).with("paths", listed(paths)).with("path_count", paths.len().to_string())
             }
             Self::EtagMismatch { current } => fault.with("current", current),
@@ -207,10 +210,25 @@ impl Error {
         Self::InvalidPath { field, path: path.chars().take(PATH_CHARACTERS).collect(), problem: problem.to_string() }
     }
 
-    /// The head is not what somebody looked at.
-    pub fn stale(base: Option<Oid>, head: Option<Oid>, paths: Vec<String>) -> Self {
+    /// The head is not what somebody looked at, and these paths could not be merged so far.
+    pub fn stale(base: Option<Oid>, head: Option<Oid>, paths: Vec<String>, depth: Depth) -> Self {
         let etag = |oid: Option<Oid>| oid.map(|oid| oid.etag()).unwrap_or_default();
-        Self::StaleRevision { base: etag(base), head: etag(head), paths }
+        Self::StaleRevision { base: etag(base), head: etag(head), paths, depth }
+    }
+}
+
+/// What stands in the way of a change beside the head.
+fn overlap(paths: &[String], depth: Depth) -> String {
+    if paths.is_empty() {
+        return String::new();
+    }
+    let mut named = paths.iter().take(NAMED_PATHS).map(|path| format!("`{}`", shown(path))).collect::<Vec<_>>().join(", ");
+    if paths.len() > NAMED_PATHS {
+        named.push_str(&format!(" and {} more", paths.len() - NAMED_PATHS));
+    }
+    match depth {
+        Depth::Paths => format!(", and both sides changed {named}"),
+        Depth::Lines => format!("; a merge was tried, but the changes of both sides overlap in {named}"),
     }
 }
 
@@ -245,8 +263,28 @@ mod tests {
     #[test]
     fn a_long_list_of_paths_is_cut() {
         let paths: Vec<String> = (0..100).map(|n| format!("{n:0255}")).collect();
-        let fault = Error::StaleRevision { base: String::new(), head: String::new(), paths }.fault();
+        let fault = Error::stale(None, None, paths, Depth::Lines).fault();
         assert_eq!((fault.metadata["paths"].lines().count(), fault.metadata["path_count"].as_str()), (8, "100"));
+    }
+
+    #[test]
+    fn a_conflict_says_how_far_it_was_merged_and_where_it_failed() {
+        let moved = "the project moved on since that revision";
+        let rows = [
+            (Depth::Paths, 0, String::new()),
+            (Depth::Paths, 1, ", and both sides changed `0.js`".to_owned()),
+            (Depth::Lines, 2, "; a merge was tried, but the changes of both sides overlap in `0.js`, `1.js`".to_owned()),
+            (
+                Depth::Lines,
+                7,
+                "; a merge was tried, but the changes of both sides overlap in `0.js`, `1.js`, `2.js`, `3.js`, `4.js` and 2 more"
+                    .to_owned(),
+            ),
+        ];
+        for (depth, count, rest) in rows {
+            let paths = (0..count).map(|n| format!("{n}.js")).collect();
+            assert_eq!(Error::stale(None, None, paths, depth).fault().message, format!("{moved}{rest}"));
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::{
     error::Error,
     git::{FileRef, Folder, Oid},
     limits::{Limits, SUMMARY_CHARACTERS, Step},
-    merge::Merged,
+    merge::{Depth, Merged},
     path::FilePath,
     project::{self, Actor, Member, Project, Role, Target},
     revision::Revision,
@@ -104,7 +104,7 @@ impl Run<'_> {
                 resolve.condition.check(Some(&member.project))?;
                 let head = member.head.as_ref().map(|head| head.id);
                 if head != Some(resolve.base) {
-                    return Err(Error::stale(Some(resolve.base), head, Vec::new()));
+                    return Err(Error::stale(Some(resolve.base), head, Vec::new(), Depth::Paths));
                 }
                 Conflict::open(storage, &member, own, expires_at).await?
             }

@@ -130,7 +130,7 @@ impl Run<'_> {
         match edit::edit(self.saver.storage, edit).await? {
             Outcome::Applies(edited) => Ok(Made::Change(edited)),
             Outcome::Unchanged(tree) => Ok(Made::Nothing(tree)),
-            Outcome::Conflicts { paths, .. } => Err(Error::stale(*base, head.map(|head| head.id), paths)),
+            Outcome::Conflicts { paths, .. } => Err(Error::stale(*base, head.map(|head| head.id), paths, *depth)),
         }
     }
 

@@ -107,7 +107,7 @@ fn page_bytes(violations: &mut Violations, wanted: i32) -> usize {
         Ok(0) => usize::MAX,
         Ok(bytes) => bytes.min(load::LARGEST_PAGE),
         Err(_) => {
-            violations.add("page_bytes", "must not be negative");
+            violations.add("page_bytes", format!("must be a whole number from 0; got {wanted}"));
             0
         }
     }
