@@ -5,7 +5,10 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-use prost_types::{DescriptorProto, FileDescriptorSet, MethodOptions, field_descriptor_proto::Label, method_options::IdempotencyLevel};
+use prost_types::{
+    DescriptorProto, FieldDescriptorProto, FileDescriptorSet, MethodOptions, field_descriptor_proto::Label,
+    method_options::IdempotencyLevel,
+};
 
 const FILES: &[&str] = &[
     "backlot/auth/v1/auth_service.proto",
@@ -36,6 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let path = out.join(format!("{}.serde.rs", file.package()));
         if file.package().starts_with("backlot.") {
             let code = with_lists(with_nulls(&fs::read_to_string(&path)?), &file.message_type);
+            let code = with_choices(code, &file.message_type).replace("::pbjson::private::NumberDeserialize", "crate::json::Number");
             fs::write(path, code)?;
         }
     }
@@ -73,6 +77,33 @@ fn with_lists(code: String, messages: &[DescriptorProto]) -> String {
         let Some(part) = parts.iter_mut().find(|part| part.starts_with(&head)) else { continue };
         for field in message.field.iter().filter(|field| field.label() == Label::Repeated) {
             *part = part.replace(&format!("if !self.{}.is_empty() {{", field.name()), "{");
+        }
+    }
+    parts.join("\nimpl")
+}
+
+/// A second member of a one-of is refused with the names of both; pbjson takes it for the same field again.
+fn with_choices(code: String, messages: &[DescriptorProto]) -> String {
+    let mut parts: Vec<String> = code.split("\nimpl").map(str::to_owned).collect();
+    for message in messages {
+        let head = format!("<'de> serde::Deserialize<'de> for {} {{", message.name());
+        let Some(part) = parts.iter_mut().find(|part| part.starts_with(&head)) else { continue };
+        for (index, choice) in message.oneof_decl.iter().enumerate() {
+            let is_member = |field: &&FieldDescriptorProto| {
+                field.oneof_index.and_then(|at| usize::try_from(at).ok()) == Some(index) && !field.proto3_optional()
+            };
+            let members: Vec<&str> = message.field.iter().filter(is_member).map(FieldDescriptorProto::json_name).collect();
+            let (value, given) = (format!("let mut {}__ = None;", choice.name()), format!("{}_given__", choice.name()));
+            for member in &members {
+                let plain = format!("return Err(serde::de::Error::duplicate_field(\"{member}\"));");
+                let Some((before, after)) = part.split_once(&plain) else { continue };
+                let Some((close, rest)) = after.split_once('}') else { continue };
+                let refusal = format!("return Err(crate::json::second({given}, \"{member}\", &{members:?}));");
+                *part = format!("{before}{refusal}{close}}}\n{given} = \"{member}\";{rest}");
+            }
+            if !members.is_empty() {
+                *part = part.replace(&value, &format!("{value}\nlet mut {given} = \"\";"));
+            }
         }
     }
     parts.join("\nimpl")

@@ -1,7 +1,10 @@
 //! From a fault to an answer: the one table of HTTP statuses, and the problem document (RFC 9457). A handler fails with a
 //! [`Failure`]; [`crate::request`] writes the document, because only it knows the path, the request id and the trace.
 
-use std::{collections::BTreeMap, time::Duration};
+mod names;
+mod titles;
+
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use axum::{
     body::Body,
@@ -26,7 +29,7 @@ const BY_REASON: &[(&str, StatusCode, &str)] = &[
     ("BODY_TIMEOUT", StatusCode::REQUEST_TIMEOUT, "The request's body came too slowly"),
     ("CONTINUATION_UNSUPPORTED", StatusCode::UNPROCESSABLE_ENTITY, "An answer cannot be continued"),
     ("CURSOR_EXPIRED", StatusCode::GONE, "The events are no longer kept"),
-    ("ETAG_MISMATCH", StatusCode::PRECONDITION_FAILED, "It changed since you read it"),
+    ("ETAG_MISMATCH", StatusCode::PRECONDITION_FAILED, "It is not as If-Match says"),
     ("HEADER_TOO_LARGE", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "A header of the request is too long"),
     ("HOST_UNKNOWN", StatusCode::MISDIRECTED_REQUEST, "This gateway has another name"),
     ("IF_MATCH_REQUIRED", StatusCode::PRECONDITION_REQUIRED, "The request needs If-Match"),
@@ -45,7 +48,7 @@ const BY_REASON: &[(&str, StatusCode, &str)] = &[
 fn by_code(code: ErrorCode) -> (StatusCode, &'static str) {
     match code {
         ErrorCode::InvalidArgument => (StatusCode::BAD_REQUEST, "The request is not acceptable"),
-        ErrorCode::Unauthenticated => (StatusCode::UNAUTHORIZED, "Sign in first"),
+        ErrorCode::Unauthenticated => (StatusCode::UNAUTHORIZED, "The request is not signed in"),
         ErrorCode::Forbidden => (StatusCode::FORBIDDEN, "This is not allowed"),
         ErrorCode::NotFound => (StatusCode::NOT_FOUND, "There is no such thing"),
         ErrorCode::Conflict => (StatusCode::CONFLICT, "Its present state forbids it"),
@@ -57,11 +60,14 @@ fn by_code(code: ErrorCode) -> (StatusCode, &'static str) {
     }
 }
 
-/// The table.
+/// The table. A reason that is not in it comes from a service of a later release.
 pub(crate) fn status_of(code: ErrorCode, reason: &str) -> (StatusCode, &'static str) {
     match BY_REASON.iter().find(|(name, ..)| *name == reason) {
         Some((_, status, title)) => (*status, title),
-        None => by_code(code),
+        None => {
+            let (status, title) = by_code(code);
+            (status, titles::TITLES.iter().find(|(name, _)| *name == reason).map_or(title, |(_, title)| title))
+        }
     }
 }
 
@@ -176,13 +182,13 @@ struct Document<'a> {
     r#type: String,
     title: &'a str,
     status: u16,
-    detail: &'a str,
+    detail: Cow<'a, str>,
     instance: &'a str,
     code: &'static str,
     reason: &'a str,
     domain: &'a str,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    metadata: BTreeMap<&'a str, &'a str>,
+    metadata: BTreeMap<&'a str, Cow<'a, str>>,
     request_id: &'a str,
     trace_id: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -194,19 +200,19 @@ struct Document<'a> {
 #[derive(Serialize)]
 struct Entry<'a> {
     pointer: String,
-    field: String,
-    detail: &'a str,
+    field: Cow<'a, str>,
+    detail: Cow<'a, str>,
 }
 
 fn document<'a>(fault: &'a Fault, status: StatusCode, title: &'a str, about: &'a About<'_>) -> Document<'a> {
     // What an internal error says is for the log; its trace id is in the document already.
     let internal = fault.code == ErrorCode::Internal;
-    let metadata = if internal { BTreeMap::new() } else { fault.metadata.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect() };
+    let metadata = if internal { BTreeMap::new() } else { metadata(fault) };
     Document {
         r#type: type_uri(fault),
         title,
         status: status.as_u16(),
-        detail: if internal { "the request could not be served; quote its requestId" } else { &fault.message },
+        detail: if internal { "the request could not be served; quote its requestId".into() } else { names::text(&fault.message) },
         instance: about.path,
         code: code_name(fault.code),
         reason: if internal { "INTERNAL" } else { &fault.reason },
@@ -217,10 +223,21 @@ fn document<'a>(fault: &'a Fault, status: StatusCode, title: &'a str, about: &'a
         errors: fault
             .violations
             .iter()
-            .map(|v| Entry { pointer: pointer(&v.field), field: json_name(&v.field), detail: &v.description })
+            .map(|v| Entry { pointer: pointer(&v.field), field: names::field(&v.field), detail: names::text(&v.description) })
             .collect(),
         violated_policies: fault.quota.iter().map(|q| q.policy.as_str()).collect(),
     }
+}
+
+fn metadata(fault: &Fault) -> BTreeMap<&str, Cow<'_, str>> {
+    let mut facts: BTreeMap<&str, Cow<'_, str>> = fault.metadata.iter().map(|(name, value)| (name.as_str(), value.into())).collect();
+    // As the header has it.
+    if fault.code == ErrorCode::RateLimited
+        && let Some(quota) = Quota::of_fault(fault)
+    {
+        facts.insert("reset", quota.reset().to_string().into());
+    }
+    facts
 }
 
 fn type_uri(fault: &Fault) -> String {
@@ -246,26 +263,9 @@ fn code_name(code: ErrorCode) -> &'static str {
     }
 }
 
-/// `changes[3].new_path` as `changes[3].newPath`.
-fn json_name(field: &str) -> String {
-    let mut name = String::with_capacity(field.len());
-    let mut upper = false;
-    for c in field.chars() {
-        match c {
-            '_' => upper = true,
-            c if upper => {
-                name.push(c.to_ascii_uppercase());
-                upper = false;
-            }
-            c => name.push(c),
-        }
-    }
-    name
-}
-
 /// `changes[3].new_path` as the JSON pointer `#/changes/3/newPath`.
 fn pointer(field: &str) -> String {
-    let path = json_name(field).replace('~', "~0").replace('/', "~1").replace("].", "/").replace(['.', '['], "/").replace(']', "");
+    let path = names::field(field).replace('~', "~0").replace('/', "~1").replace("].", "/").replace(['.', '['], "/").replace(']', "");
     if path.is_empty() { "#".to_owned() } else { format!("#/{path}") }
 }
 
@@ -310,11 +310,7 @@ mod tests {
 
     #[test]
     fn fields_are_named_as_json_spells_them() {
-        assert_eq!(
-            (json_name("changes[3].new_path"), pointer("changes[3].new_path")),
-            ("changes[3].newPath".into(), "#/changes/3/newPath".into())
-        );
-        assert_eq!((json_name("email"), pointer("email")), ("email".into(), "#/email".into()));
+        assert_eq!((pointer("changes[3].new_path"), pointer("email")), ("#/changes/3/newPath".into(), "#/email".into()));
         assert_eq!(pointer(""), "#");
         assert_eq!(pointer("a/b"), "#/a~1b");
     }
@@ -338,8 +334,51 @@ mod tests {
         assert_eq!(response.headers()["ratelimit"], r#""agent";r=0;t=12"#);
         let document = body(response).await;
         assert_eq!(document["violated-policies"], serde_json::json!(["agent"]));
-        assert_eq!(document["metadata"]["policy"], "agent");
+        assert_eq!((&document["metadata"]["policy"], &document["metadata"]["reset"]), (&"agent".into(), &"12".into()));
         assert_eq!(document["code"], "RESOURCE_EXHAUSTED");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_names_fields_as_json_does_and_values_as_they_are() {
+        let violation = |field: &str, description: &str| FieldViolation { field: field.into(), description: description.into() };
+        let fault = Fault::invalid(
+            "project-storage",
+            vec![
+                violation("display_name", "must be 1 to 120 characters"),
+                violation("draft_id", "must be empty when project_id is given"),
+                violation("changes[0].rename.new_path", "`old_path/display_name.js` is taken"),
+                violation("my_field", "is not a field of this request"),
+            ],
+        );
+        let document = body(render(Failure::from(fault).into_response(), &ABOUT)).await;
+        let detail = "displayName: must be 1 to 120 characters; draftId: must be empty when projectId is given; \
+                      changes[0].rename.newPath: `old_path/display_name.js` is taken; my_field: is not a field of this request";
+        assert_eq!(document["detail"], detail);
+        let entry = |pointer: &str, field: &str, detail: &str| serde_json::json!({ "pointer": pointer, "field": field, "detail": detail });
+        let entries = [
+            entry("#/displayName", "displayName", "must be 1 to 120 characters"),
+            entry("#/draftId", "draftId", "must be empty when projectId is given"),
+            entry("#/changes/0/rename/newPath", "changes[0].rename.newPath", "`old_path/display_name.js` is taken"),
+            entry("#/my_field", "my_field", "is not a field of this request"),
+        ];
+        assert_eq!(document["errors"], serde_json::json!(entries));
+    }
+
+    #[test]
+    fn every_reason_has_a_title_of_its_own() {
+        let reasons = crate::openapi::reasons().chain(["CALLER_DENIED", "RANGE_NOT_SATISFIABLE", "IF_MATCH_REQUIRED"]);
+        let mut titles = BTreeMap::new();
+        for reason in reasons.collect::<std::collections::BTreeSet<_>>() {
+            let by_reason = BY_REASON.iter().filter(|(name, ..)| *name == reason).map(|(.., title)| *title);
+            let own: Vec<_> = by_reason.chain(titles::TITLES.iter().filter(|(name, _)| *name == reason).map(|(_, title)| *title)).collect();
+            assert_eq!(own.len(), 1, "{reason} has the titles {own:?}");
+            if let Some(other) = titles.insert(own[0], reason) {
+                panic!("{reason} and {other} have the same title");
+            }
+        }
+        for (reason, title) in [("BAD_CREDENTIALS", "The e-mail address or the password is wrong"), ("TOKEN_MISSING", "Sign in first")] {
+            assert_eq!(status_of(ErrorCode::Unauthenticated, reason), (StatusCode::UNAUTHORIZED, title));
+        }
     }
 
     #[tokio::test]

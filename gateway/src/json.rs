@@ -4,6 +4,7 @@
 mod arriving;
 mod text;
 mod weight;
+pub(crate) mod wrong;
 
 use std::{
     collections::HashSet,
@@ -16,15 +17,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chassis::share::Share;
-use proto::error::{ErrorCode, FieldViolation};
+use proto::error::ErrorCode;
 use serde::{Serialize, de::DeserializeOwned};
-use serde_path_to_error::{Path, Segment};
 use tokio::sync::Semaphore;
 
-use self::arriving::Arriving;
+use self::{arriving::Arriving, wrong::Source};
 use crate::{
     app::App,
-    error::{Failure, SERVICE, fault, invalid},
+    error::{Failure, fault, invalid},
     place::Place,
 };
 
@@ -61,7 +61,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
         }
         let pairs = pairs.into_iter().map(|(name, value)| (name, text::Text(value)));
         let source = serde::de::value::MapDeserializer::<_, serde::de::value::Error>::new(pairs);
-        serde_path_to_error::deserialize(source).map(Self).map_err(|e| violation(e.path(), &e.inner().to_string()).into())
+        serde_path_to_error::deserialize(source).map(Self).map_err(|e| wrong::field(e.path(), &e.inner().to_string(), Source::Text).into())
     }
 }
 
@@ -187,63 +187,16 @@ fn too_much(most: usize) -> Failure {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+    if let Some(failure) = wrong::no_object(bytes) {
+        return Err(failure);
+    }
     let mut source = serde_json::Deserializer::from_slice(bytes);
     let message = serde_path_to_error::deserialize(&mut source).map_err(|e| {
         let inner = e.inner();
-        if inner.is_data() { violation(e.path(), &inner.to_string()).into() } else { not_json(inner) }
+        if inner.is_data() { wrong::field(e.path(), &inner.to_string(), Source::Json).into() } else { wrong::syntax(inner) }
     })?;
-    source.end().map_err(|e| not_json(&e))?;
+    source.end().map_err(|e| wrong::syntax(&e))?;
     Ok(message)
-}
-
-fn not_json(error: &serde_json::Error) -> Failure {
-    let mut fault = fault(ErrorCode::InvalidArgument, "INVALID_JSON", format!("the body is not JSON: {error}"));
-    fault.violations = vec![FieldViolation { field: String::new(), description: error.to_string() }];
-    fault.into()
-}
-
-/// What is wrong with which field, from the words of serde.
-fn violation(path: &Path, text: &str) -> proto::error::Fault {
-    let text = text.rsplit_once(" at line ").map_or(text, |(text, _)| text);
-    let mut field = spelled(path);
-    let named = ["unknown field", "duplicate field", "missing field"].iter().find_map(|kind| {
-        let name = text.strip_prefix(kind)?.strip_prefix(" `")?.split('`').next()?;
-        Some((*kind, name))
-    });
-    let description = match named {
-        Some((kind, name)) => {
-            // The path ends at the field or at what holds it, depending on how far serde had come.
-            if field != name && !field.ends_with(&format!(".{name}")) {
-                field = if field.is_empty() { name.to_owned() } else { format!("{field}.{name}") };
-            }
-            match kind {
-                "unknown field" => "is not a field of this request".to_owned(),
-                "duplicate field" => "must be given once".to_owned(),
-                _ => "must be given".to_owned(),
-            }
-        }
-        None if text.contains("untagged enum") => "must be a number".to_owned(),
-        None => text.to_owned(),
-    };
-    proto::error::Fault::invalid(SERVICE, vec![FieldViolation { field, description }])
-}
-
-/// `changes[3].write`; a part that serde could not name is left out.
-fn spelled(path: &Path) -> String {
-    let mut field = String::new();
-    for segment in path {
-        match segment {
-            Segment::Seq { index } => field.push_str(&format!("[{index}]")),
-            Segment::Map { key } => {
-                if !field.is_empty() {
-                    field.push('.');
-                }
-                field.push_str(key);
-            }
-            Segment::Enum { .. } | Segment::Unknown => {}
-        }
-    }
-    field
 }
 
 /// A message as the answer.
@@ -273,6 +226,7 @@ pub(crate) fn present<T>(part: Option<T>) -> Result<T, Failure> {
 #[cfg(test)]
 mod tests {
     use proto::{
+        agent_streaming::{ListTurnsRequest, StreamTurnEventsRequest},
         error::Fault,
         project_storage::{ListMessagesRequest, ListMessagesResponse, LoadProjectResponse, Revision, SaveProjectRequest},
     };
@@ -289,8 +243,26 @@ mod tests {
             (r#"{"projektId":"x"}"#, "projektId", "is not a field of this request"),
             (r#"{"changes":[{"path":"a"},{"path":"b","wrte":{}}]}"#, "changes[1].wrte", "is not a field of this request"),
             (r#"{"message":"a","message":"b"}"#, "message", "must be given once"),
-            (r#"{"changes":[{"path":5}]}"#, "changes[0].path", "invalid type: integer `5`, expected a string"),
-            (r#"{"replace":"yes"}"#, "replace", "invalid type: string \"yes\", expected a boolean"),
+            (r#"{"changes":[{"path":5}]}"#, "changes[0].path", "must be a string; got 5"),
+            (r#"{"changes":[{"path":{}}]}"#, "changes[0].path", "must be a string; got an object"),
+            (r#"{"changes":[[]]}"#, "changes[0]", "must be a JSON object; got an array"),
+            (r#"{"changes":{}}"#, "changes", "must be an array; got an object"),
+            (r#"{"replace":"yes"}"#, "replace", "must be true or false; got \"yes\""),
+            (r#"{"replace":"1"}"#, "replace", "must be true or false; got \"1\""),
+            (r#"{"onConflict":"MERGE"}"#, "onConflict", "must be one of ON_CONFLICT_FAIL, ON_CONFLICT_MERGE; got \"MERGE\""),
+            (r#"{"onConflict":[]}"#, "onConflict", "must be one of ON_CONFLICT_FAIL, ON_CONFLICT_MERGE; got an array"),
+            (r#"{"changes":[{"write":{"binary":"!"}}]}"#, "changes[0].write.binary", "must be base64"),
+            (
+                r#"{"changes":[{"path":"a","write":{},"delete":{}}]}"#,
+                "changes[0]",
+                "must have exactly one of write, create, update, delete, rename; has write and delete",
+            ),
+            (
+                r#"{"changes":[{"write":{"text":"a","binary":"AA=="}}]}"#,
+                "changes[0].write",
+                "must have exactly one of text, binary; has text and binary",
+            ),
+            (r#"{"changes":[{"write":{},"write":{}}]}"#, "changes[0].write", "must be given once"),
         ];
         for (body, field, description) in rows {
             let fault = refused(body);
@@ -325,42 +297,89 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_object_is_called_so() {
+        for (body, got) in [
+            ("null", "null"),
+            ("[]", "an array"),
+            (" [1]\n", "an array"),
+            ("-7", "a number"),
+            ("\"x\"", "a string"),
+            ("true", "true or false"),
+        ] {
+            let fault = refused(body);
+            assert_eq!((fault.reason.as_str(), fault.violations[0].field.as_str()), ("INVALID_FIELD", ""), "{body}");
+            assert_eq!(fault.message, format!("the body must be a JSON object; got {got}"), "{body}");
+        }
+    }
+
+    #[test]
     fn what_is_not_json_is_called_so() {
-        for body in ["", "{", "nonsense", "{}{}", "{\"message\":\"\u{1}\"}"] {
-            assert_eq!(refused(body).reason, "INVALID_JSON", "{body}");
+        let rows = [
+            ("", "it ends where a value is expected (line 1, column 0)"),
+            ("{", "it ends inside an object (line 1, column 1)"),
+            ("nonsense", "a value is expected"),
+            ("{}{}", "something follows the value (line 1, column 3)"),
+            ("{\"message\":\"\u{1}\"}", "a string holds a control character"),
+            ("{\n  \"message\": \"a\",\n}", "a comma has nothing after it (line 3, column 1)"),
+            ("{message:1}", "the name of a field must be a string in double quotes (line 1, column 2)"),
+            ("{\"message\" 1}", "a colon is expected after the name of a field (line 1, column 12)"),
+            ("{\"message\":\"a\" \"b\"}", "a comma or } is expected (line 1, column 16)"),
+            ("{\"message\":\"a", "it ends inside a string"),
+            ("{\"message\":\"\\x\"}", "a string has an escape that JSON does not have"),
+        ];
+        for (body, words) in rows {
+            let fault = refused(body);
+            assert_eq!(fault.reason, "INVALID_JSON", "{body}");
+            let text = format!("the body is not valid JSON: {words}");
+            assert!(fault.message.starts_with(&text), "{body}: {}", fault.message);
         }
         let invalid = parse::<SaveProjectRequest>(b"{\"message\":\"\xff\"}").expect_err("not UTF-8");
-        assert_eq!(invalid.0.reason, "INVALID_JSON");
+        assert_eq!((invalid.0.reason.as_str(), invalid.0.message.contains("not UTF-8")), ("INVALID_JSON", true), "{}", invalid.0.message);
         assert_eq!(refused(&"[".repeat(200_000)).code, ErrorCode::InvalidArgument);
     }
 
-    async fn params(uri: &str) -> Result<ListMessagesRequest, Fault> {
+    async fn params<T: DeserializeOwned>(uri: &str) -> Result<T, Fault> {
         let (mut parts, ()) = axum::http::Request::get(uri).body(()).unwrap().into_parts();
         Params::from_request_parts(&mut parts, &()).await.map(|p| p.0).map_err(|f| *f.0)
     }
 
     #[tokio::test]
     async fn a_message_comes_from_the_query() {
-        let request = params("/x?projectId=p%201&pageSize=7&order=MESSAGE_ORDER_OLDEST_FIRST").await.unwrap();
+        let request = params::<ListMessagesRequest>("/x?projectId=p%201&pageSize=7&order=MESSAGE_ORDER_OLDEST_FIRST").await.unwrap();
         assert_eq!((request.project_id.as_str(), request.page_size, request.order), ("p 1", 7, 2));
-        assert_eq!(params("/x?page_size=7").await.unwrap().page_size, 7);
+        assert_eq!(params::<ListMessagesRequest>("/x?page_size=7").await.unwrap().page_size, 7);
     }
 
     #[tokio::test]
-    async fn a_bad_query_names_the_parameter() {
+    async fn a_bad_query_names_the_parameter_the_value_and_what_is_expected() {
+        let orders = "must be one of MESSAGE_ORDER_NEWEST_FIRST, MESSAGE_ORDER_OLDEST_FIRST";
+        let whole = "must be a whole number up to 2147483647";
         let rows = [
-            ("pageSize=x", "pageSize"),
-            ("pagesize=1", "pagesize"),
-            ("order=NEWEST", "order"),
-            ("pageToken=%ff", "pageToken"),
-            ("pageSize=1&page_size=2", "page_size"),
-            ("pageSize=", "pageSize"),
-            ("pageSize=2147483648", "pageSize"),
+            ("pageSize=x", "pageSize", format!("{whole}; got \"x\"")),
+            ("pageSize=1.5", "pageSize", format!("{whole}; got 1.5")),
+            ("pageSize=", "pageSize", format!("{whole}; got \"\"")),
+            ("pageSize=2147483648", "pageSize", format!("{whole}; got 2147483648")),
+            ("pagesize=1", "pagesize", "is not a field of this request".to_owned()),
+            ("order=NEWEST", "order", format!("{orders}; got \"NEWEST\"")),
+            ("pageToken=%ff", "pageToken", "must be UTF-8, percent-encoded".to_owned()),
+            ("pageSize=1&page_size=2", "page_size", "must be given once".to_owned()),
         ];
-        for (query, field) in rows {
-            let fault = params(&format!("/x?{query}")).await.expect_err(query);
+        for (query, field, description) in rows {
+            let fault = params::<ListMessagesRequest>(&format!("/x?{query}")).await.expect_err(query);
             assert_eq!((fault.reason.as_str(), fault.violations[0].field.as_str()), ("INVALID_FIELD", field), "{query}");
+            assert_eq!(fault.violations[0].description, description, "{query}");
         }
+        for (query, message) in [
+            ("after=-1", "after: must be a whole number from 0 to 4294967295; got -1"),
+            ("after=4294967296", "after: must be a whole number from 0 to 4294967295; got 4294967296"),
+            ("compact=1", "compact: must be true or false; got 1"),
+            ("compact=yes", "compact: must be true or false; got \"yes\""),
+        ] {
+            let fault = params::<StreamTurnEventsRequest>(&format!("/x?{query}")).await.expect_err(query);
+            assert_eq!(fault.message, message, "{query}");
+        }
+        let long = params::<ListTurnsRequest>(&format!("/x?openOnly={}", "x".repeat(3000))).await.expect_err("long");
+        assert_eq!(long.message, format!("openOnly: must be true or false; got \"{}…\"", "x".repeat(40)));
     }
 
     #[test]

@@ -49,6 +49,11 @@ impl Quota {
         })
     }
 
+    /// Seconds until there is more.
+    pub(crate) fn reset(&self) -> u64 {
+        self.reset
+    }
+
     fn of_decision(decision: &PolicyDecision) -> Self {
         let seconds = |seconds: i64, nanos: i32| u64::try_from(seconds).unwrap_or_default() + u64::from(nanos > 0);
         Self {

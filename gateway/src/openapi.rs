@@ -78,9 +78,15 @@ impl Binding {
     }
 }
 
-fn pool() -> &'static DescriptorPool {
+pub(crate) fn pool() -> &'static DescriptorPool {
     static POOL: OnceLock<DescriptorPool> = OnceLock::new();
     POOL.get_or_init(|| DescriptorPool::decode(proto::DESCRIPTORS).expect("the contract's descriptors are readable"))
+}
+
+/// Every reason that an operation may answer with.
+#[cfg(test)]
+pub(crate) fn reasons() -> impl Iterator<Item = &'static str> {
+    reasons::all()
 }
 
 /// Every HTTP binding of the contract.

@@ -126,7 +126,9 @@ impl Fault {
             description: clip(&v.description, bounds::DESCRIPTION),
         };
         let violations: Vec<_> = violations.into_iter().map(clipped).collect();
-        let message = violations.iter().map(|v| format!("{}: {}", v.field, v.description)).collect::<Vec<_>>().join("; ");
+        // Without a field it is about the whole request.
+        let line = |v: &FieldViolation| if v.field.is_empty() { v.description.clone() } else { format!("{}: {}", v.field, v.description) };
+        let message = violations.iter().map(line).collect::<Vec<_>>().join("; ");
         Self { violations, ..Self::new(service, ErrorCode::InvalidArgument, "INVALID_FIELD", message) }
     }
 

@@ -7,6 +7,7 @@ pub mod codec;
 pub mod error;
 pub mod event;
 pub mod id;
+mod json;
 pub mod path;
 pub mod plan;
 pub mod text;

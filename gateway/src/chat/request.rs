@@ -6,6 +6,7 @@ use std::fmt;
 use proto::{
     agent_streaming::{IfActive, OnDisconnect, StartTurnRequest},
     error::ErrorCode,
+    text::is_blank,
 };
 use serde::{
     Deserialize,
@@ -15,7 +16,10 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::{Chat, is_client_id};
-use crate::error::{Failure, fault, invalid};
+use crate::{
+    error::{Failure, fault, invalid},
+    json::wrong::got,
+};
 
 /// As agent-streaming has it; here the answer can name the field that the client sent.
 pub(crate) const PROMPT_BYTES: usize = 32 * 1024;
@@ -38,11 +42,24 @@ pub(crate) struct ChatRequest {
     on_disconnect: Option<OnDisconnect>,
 }
 
+/// Read from a text, since a reader of names takes any other value for a fault of the JSON itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(try_from = "String")]
 enum Trigger {
     SubmitMessage,
     RegenerateMessage,
+}
+
+impl TryFrom<String> for Trigger {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "submit-message" => Ok(Self::SubmitMessage),
+            "regenerate-message" => Ok(Self::RegenerateMessage),
+            _ => Err(format!("must be submit-message or regenerate-message; got {}", got(&text))),
+        }
+    }
 }
 
 /// The last element of a list, and its place; the others are passed over one by one.
@@ -181,6 +198,9 @@ impl UserMessage {
 pub(crate) fn check_prompt(field: &str, text: &str) -> Result<(), Failure> {
     if text.contains('\0') {
         return Err(invalid(field, "must not hold the character U+0000"));
+    }
+    if !text.is_empty() && is_blank(text) {
+        return Err(invalid(field, "must hold more than white space"));
     }
     if (1..=PROMPT_BYTES).contains(&text.len()) {
         return Ok(());

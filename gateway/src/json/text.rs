@@ -1,6 +1,6 @@
 //! The text of a parameter as whatever its field is: a query string has no types, so the field says how its text is read.
 
-use serde::de::{Deserializer, Error, IntoDeserializer, Visitor, value};
+use serde::de::{Deserializer, Error, IntoDeserializer, Unexpected, Visitor, value};
 
 /// A parameter's value.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ impl<'de> IntoDeserializer<'de, value::Error> for Text {
 macro_rules! parsed {
     ($($method:ident $visit:ident $kind:literal;)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-            visitor.$visit(self.0.parse().map_err(|_| Self::Error::custom(concat!("must be ", $kind)))?)
+            visitor.$visit(self.0.parse().map_err(|_| Self::Error::invalid_value(Unexpected::Str(&self.0), &$kind))?)
         }
     )*};
 }
@@ -28,14 +28,14 @@ impl<'de> Deserializer<'de> for Text {
 
     parsed! {
         deserialize_bool visit_bool "true or false";
-        deserialize_i8 visit_i8 "a number, -128 to 127";
-        deserialize_i16 visit_i16 "a number, -32768 to 32767";
-        deserialize_i32 visit_i32 "a number, -2147483648 to 2147483647";
-        deserialize_i64 visit_i64 "a number of 64 bits";
-        deserialize_u8 visit_u8 "a number, 0 to 255";
-        deserialize_u16 visit_u16 "a number, 0 to 65535";
-        deserialize_u32 visit_u32 "a number, 0 to 4294967295";
-        deserialize_u64 visit_u64 "a number of 64 bits, not below 0";
+        deserialize_i8 visit_i8 "a whole number from -128 to 127";
+        deserialize_i16 visit_i16 "a whole number from -32768 to 32767";
+        deserialize_i32 visit_i32 "a whole number from -2147483648 to 2147483647";
+        deserialize_i64 visit_i64 "a whole number of 64 bits";
+        deserialize_u8 visit_u8 "a whole number from 0 to 255";
+        deserialize_u16 visit_u16 "a whole number from 0 to 65535";
+        deserialize_u32 visit_u32 "a whole number from 0 to 4294967295";
+        deserialize_u64 visit_u64 "a whole number from 0 to 18446744073709551615";
         deserialize_f32 visit_f32 "a number";
         deserialize_f64 visit_f64 "a number";
         deserialize_char visit_char "one character";
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn text_that_is_none_of_the_type_is_refused() {
         for text in ["", "1", "yes", "TRUE", "true ", "null"] {
-            assert_eq!(one::<bool>(text), Err("must be true or false".to_owned()), "{text}");
+            assert_eq!(one::<bool>(text), Err(format!("invalid value: string {text:?}, expected true or false")), "{text}");
         }
         for text in ["", "-1", "4294967296", "1.5", "x"] {
             assert!(one::<u32>(text).is_err() && read::<StreamTurnEventsRequest>(&[("after", text)]).is_err(), "{text}");

@@ -14,12 +14,25 @@ const REASONS: &str = "Stable, upper-case; what programs act on. Each answer of 
     TOO_LARGE, URI_TOO_LONG, HEADER_TOO_LARGE, HOST_INVALID, HOST_UNKNOWN, CONTINUATION_UNSUPPORTED, TOOLS_UNSUPPORTED, RESUME_UNSUPPORTED, UNSUPPORTED_MEDIA_TYPE, METHOD_NOT_ALLOWED, ROUTE_NOT_FOUND, PREVIEW_NOT_FOUND, RANGE_NOT_SATISFIABLE, ETAG_MISMATCH, CROSS_ORIGIN, TOKEN_MISSING, \
     TOKEN_INVALID, SESSION_ENDED, SESSION_AMBIGUOUS, RATE_LIMITED, SHARE_EXHAUSTED, OVERLOADED, DRAINING, TIMEOUT, UNAVAILABLE, INTERNAL.";
 
+const METADATA: &str = "Facts of the reason, such as a limit. Those of RATE_LIMITED are `policy`, `limit` and `window` as in the header \
+    RateLimit-Policy (`q`, `w`), `remaining` and `reset` as in the header RateLimit (`r`, `t`); `window` and `reset` are whole seconds.";
+
 /// Name, whether an answer that may have it always does, pattern, and what it says.
 const HEADERS: [(&str, bool, &str, &str); 14] = [
     ("X-Request-Id", true, "^[A-Za-z0-9._-]{1,128}$", "The request's own id if it is one, else a new one; it is in the log as well."),
     ("Traceresponse", false, "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$", "The trace of this request, as W3C Trace Context writes it."),
-    ("RateLimit-Policy", false, "^\"", "The policy that counted the request (draft-ietf-httpapi-ratelimit-headers)."),
-    ("RateLimit", false, "^\"", "What the policy has left, and for how long."),
+    (
+        "RateLimit-Policy",
+        false,
+        "^\"",
+        "The policy that counted the request (draft-ietf-httpapi-ratelimit-headers): `q` requests in `w` seconds.",
+    ),
+    (
+        "RateLimit",
+        false,
+        "^\"",
+        "What the policy has left: `r` requests, and `t` seconds until it has more. A problem has the same in `metadata`.",
+    ),
     ("Retry-After", true, "^[1-9][0-9]*$", "Seconds until another attempt has a chance."),
     ("WWW-Authenticate", true, "^Bearer", "How to sign in."),
     ("Accept-Encoding", false, "^identity$", "The only coding that a body may have, where that was at fault."),
@@ -74,7 +87,7 @@ fn shared() -> impl Iterator<Item = Vec<&'static str>> {
 
 /// One refusal with its reasons.
 fn refusal(status: u16, reasons: &[&str]) -> Value {
-    let title = reasons.first().map_or("", |reason| status_of(code_of(reason), reason).1);
+    let kinds: Vec<String> = reasons.iter().map(|reason| format!("{reason} ({})", status_of(code_of(reason), reason).1)).collect();
     let headers: &[&str] = match status {
         401 => &["WWW-Authenticate"],
         405 => &["Allow"],
@@ -84,7 +97,7 @@ fn refusal(status: u16, reasons: &[&str]) -> Value {
         _ => &[],
     };
     json!({
-        "description": format!("{title}: {}.", reasons.join(", ")),
+        "description": format!("{}.", kinds.join(", ")),
         "headers": with_headers(headers),
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
         "x-reasons": reasons,
@@ -129,14 +142,14 @@ pub(super) fn problem() -> Value {
         "required": ["type", "title", "status", "detail", "instance", "code", "reason", "domain", "requestId", "traceId"],
         "properties": {
             "type": {"type": "string", "format": "uri", "description": "Names the kind; it leads nowhere."},
-            "title": text("The kind in words."),
+            "title": text("The reason in words."),
             "status": {"type": "integer", "minimum": 400, "maximum": 599, "description": "The HTTP status."},
             "detail": text("For people."),
             "instance": text("The path asked for."),
             "code": text("The code of gRPC."),
             "reason": text(REASONS),
             "domain": text("Whose reason it is."),
-            "metadata": {"type": "object", "additionalProperties": {"type": "string"}, "description": "Facts of the reason, such as a limit."},
+            "metadata": {"type": "object", "additionalProperties": {"type": "string"}, "description": METADATA},
             "requestId": text("The header X-Request-Id."),
             "traceId": text("The trace of the request."),
             "errors": {"type": "array", "description": "The fields at fault.", "items": {"$ref": "#/components/schemas/ProblemField"}},

@@ -200,6 +200,12 @@ pub(super) fn knows(id: &str) -> bool {
     OWN.iter().any(|(known, _)| *known == id)
 }
 
+/// All that have a code.
+#[cfg(test)]
+pub(super) fn all() -> impl Iterator<Item = &'static str> {
+    CODES.iter().flat_map(|(_, reasons)| reasons.iter().copied())
+}
+
 /// Whether a reason has a code of its own.
 #[cfg(test)]
 pub(super) fn has_code(reason: &str) -> bool {

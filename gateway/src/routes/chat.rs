@@ -10,7 +10,10 @@ use axum::{
 use proto::agent_streaming::{CancelTurnRequest, Turn, TurnState};
 use serde::{Deserialize, Serialize};
 
-use super::{Replayed, idempotency, turns::named};
+use super::{
+    Replayed, idempotency,
+    turns::{named, no_number, not_a_cursor},
+};
 use crate::{
     app::App,
     auth::Signed,
@@ -20,7 +23,6 @@ use crate::{
         stream::{Level, UiStream},
         turns::{Plan, Turns},
     },
-    error::invalid,
     follow::Viewer,
     json::{CHAT, Json, Params, Reply, Target, reply},
     sse::cursor,
@@ -67,9 +69,9 @@ pub(crate) struct Resume {
 pub(crate) async fn resume(State(app): State<Arc<App>>, signed: Signed, headers: HeaderMap, Params(request): Params<Resume>) -> Reply {
     let level = Level::wanted(&headers)?;
     let chat = Chat::parse(&request.id, "id")?;
-    let number = || invalid("after", "must be the number of an event, 0 to 4294967295");
+    let number = || no_number("after", &request.after);
     let after = if request.after.is_empty() { 0 } else { request.after.parse().map_err(|_| number())? };
-    let after = cursor(&headers, after).ok_or_else(super::turns::not_a_cursor)?;
+    let after = cursor(&headers, after).ok_or_else(|| not_a_cursor(&headers))?;
     let open = app.streams.open(signed.user.id)?;
     let turns = Turns { app: &app, signed: &signed, chat: &chat };
     let turn = match request.turn_id.as_str() {

@@ -15,7 +15,7 @@ use crate::{
     auth::Signed,
     error::{Failure, invalid},
     follow::Viewer,
-    json::{Json, PROMPT, Params, Reply, Target, created, present, reply},
+    json::{Json, PROMPT, Params, Reply, Target, created, present, reply, wrong::got},
     sse::{Format, cursor},
 };
 
@@ -79,14 +79,20 @@ pub(crate) async fn events(
     headers: HeaderMap,
     Params(request): Params<StreamTurnEventsRequest>,
 ) -> Reply {
-    let after = cursor(&headers, request.after).ok_or_else(not_a_cursor)?;
+    let after = cursor(&headers, request.after).ok_or_else(|| not_a_cursor(&headers))?;
     let open = app.streams.open(signed.user.id)?;
     let viewer = Viewer::new(Arc::clone(&app), signed, request.turn_id, Box::new(Format::wanted(&headers)), open);
     if request.compact { viewer.compact() } else { viewer }.follow(after).await
 }
 
-pub(super) fn not_a_cursor() -> Failure {
-    invalid("Last-Event-ID", "must be the number of an event, 0 to 4294967295")
+pub(super) fn not_a_cursor(headers: &HeaderMap) -> Failure {
+    let sent = headers.get("last-event-id").map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).unwrap_or_default();
+    no_number("Last-Event-ID", &sent)
+}
+
+/// What must be the number of an event is none.
+pub(super) fn no_number(field: &str, text: &str) -> Failure {
+    invalid(field, format!("must be a whole number from 0 to {}; got {}", u32::MAX, got(text)))
 }
 
 pub(crate) async fn cancel(

@@ -49,6 +49,11 @@ fn what_is_not_taken_is_named() {
         (with("messages", json!([{ "role": "assistant", "content": "x" }])), "messages[0].role"),
         (with("messages", json!([{ "role": "user" }])), "messages[0].content"),
         (with("messages", json!([{ "role": "user", "content": "" }])), "messages[0].content"),
+        (with("messages", json!([{ "role": "user", "content": " \n\t" }])), "messages[0].content"),
+        (
+            with("messages", json!([{ "role": "user", "content": [{ "type": "text", "text": " " }, { "type": "text", "text": "" }] }])),
+            "messages[0].content",
+        ),
         (with("messages", json!([{ "role": "user", "content": "x".repeat(40_000) }])), "messages[0].content"),
         (with("messages", image), "messages[0].content[0]"),
     ];

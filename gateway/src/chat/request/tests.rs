@@ -61,6 +61,8 @@ fn what_is_not_taken_is_named() {
         (part(json!({ "type": "text" })), "messages[1].parts[1].text"),
         (part(json!(5)), "messages[1].parts[1].type"),
         (json!({ "id": "chat-1", "message": { "role": "tool" } }), "message.role"),
+        (json!({ "id": "chat-1", "message": user("m", " \n\t\u{a0}") }), "message.parts"),
+        (json!({ "id": "chat-1", "message": user("m", "\u{200b}\u{feff}") }), "message.parts"),
     ];
     for (body, field) in rows {
         let failure = read(&body).expect_err(field);
