@@ -181,6 +181,7 @@ async fn every_route_refuses_bad_input() -> Result<()> {
             types(&stage, &binding, &field).await?;
         }
     }
+    blank_prompts(&stage).await?;
     assert_eq!(stage.person.files(&stage.project).await?, before, "nothing was half applied");
     stage.cluster.stop().await
 }
@@ -327,6 +328,20 @@ async fn over_limit(stage: &Stage, binding: &Binding, name: &str, limit: usize) 
         stage.send(binding, &format!("{path}?{}", query(name, &text)), None).await?
     };
     check(&format!("{} {path}: {name} of {} bytes", binding.method, limit + 1), &refused, &[400], Some(name));
+    Ok(())
+}
+
+/// White space asks for nothing.
+async fn blank_prompts(stage: &Stage) -> Result<()> {
+    let rows = [
+        ("/api/turns", json!({ "draftId": "blank", "prompt": " \n\t" }), "prompt"),
+        ("/api/agent/stream", json!({ "draftId": "blank", "prompt": "\u{a0}\u{200b}" }), "prompt"),
+        ("/api/chat", json!({ "id": "blank", "message": { "role": "user", "parts": [{ "type": "text", "text": " " }] } }), "parts"),
+    ];
+    for (path, body, field) in rows {
+        let refused = answer(stage.person.request(Method::POST, path).json(&body)).await?;
+        check(&format!("blank prompt to {path}"), &refused, &[400], Some(field));
+    }
     Ok(())
 }
 
