@@ -8,6 +8,7 @@ use std::{
 use anyhow::Context as _;
 use chassis::{
     config::{EXIT_USAGE, Env, Faults},
+    error::chain,
     telemetry,
 };
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -79,7 +80,7 @@ pub fn run() -> ExitCode {
                 faults.to_string().lines().for_each(|fault| eprintln!("{}", last_words(fault, json)));
                 ExitCode::from(EXIT_USAGE)
             } else {
-                let text = format!("{error:#}");
+                let text = chain(error.as_ref());
                 eprintln!("{}", if json { last_words(&text, json) } else { format!("backlot: {text}") });
                 ExitCode::FAILURE
             }

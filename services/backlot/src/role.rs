@@ -84,6 +84,9 @@ pub(crate) fn in_runtime(
     };
     let ended = runtime.block_on(work);
     runtime.shutdown_timeout(BLOCKING_LIMIT);
+    if ended.is_ok() {
+        tracing::info!("stopped");
+    }
     drop(guard);
     ended
 }

@@ -86,11 +86,19 @@ pub struct Cluster {
     pub main: SocketAddr,
     pub preview: SocketAddr,
     pub metrics: Option<SocketAddr>,
+    pub seen: Seen,
     /// The first of four ports; 0 picks four free ones.
     pub grpc: SocketAddr,
     pub data_dir: PathBuf,
     pub embedded: embedded::Config,
     pub telemetry: telemetry::Config,
+}
+
+/// What browsers see instead of the listeners, where the operator wrote it down.
+#[derive(Debug, Default)]
+pub struct Seen {
+    pub main: Option<String>,
+    pub preview: Option<String>,
 }
 
 impl Cluster {
@@ -105,7 +113,8 @@ impl Cluster {
         let (data_dir, embedded, telemetry) = (secret::data_dir(env), embedded::Config::read(env), telemetry::Config::read(env));
         let gateway = Roles::read(env).gateway;
         let (preview, metrics) = (gateway.preview_listen, gateway.metrics_listen.0);
-        let cluster = Self { main, preview, metrics, grpc, data_dir, embedded, telemetry };
+        let seen = Seen { main: gateway.public_url.map(String::from), preview: gateway.preview_url };
+        let cluster = Self { main, preview, metrics, seen, grpc, data_dir, embedded, telemetry };
         if cluster.grpc.port() > u16::MAX - 3 {
             env.fault(GRPC_LISTEN, "must leave room for four ports");
         }

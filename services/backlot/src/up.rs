@@ -21,7 +21,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use chassis::{
     config::{Env, Faults, Secret},
-    lifecycle,
+    lifecycle, postgres,
     secret::{self, ClusterSecret, ROLE_KEYS},
     telemetry::LogFormat,
 };
@@ -168,15 +168,26 @@ async fn assemble(mut env: Env, cluster: Cluster) -> anyhow::Result<Running> {
     let roles = Roles::read(&mut env);
     let database_url = env.optional("DATABASE_URL", "");
     env.check()?;
+    if database.is_none() {
+        prepare(&roles).await?;
+    }
 
     let endpoints = Endpoints::of(&listeners);
-    let table = endpoints::table(&listeners, &rows(&env, &cluster, database.as_ref()));
+    let table = endpoints::table(&listeners, &cluster.seen, &rows(&env, &cluster, database.as_ref()));
     let probe = health::reachable(listeners.main.address);
     let mut parts = serve(roles, listeners);
     ready(&mut parts, probe).await?;
     endpoints.write(&cluster.data_dir).with_context(|| format!("cannot write to {}", cluster.data_dir.display()))?;
     let Endpoints { url, preview_url, metrics_url, grpc, .. } = endpoints;
     Ok(Running { url, preview_url, metrics_url, grpc, database_url, table, parts, database, data_dir: cluster.data_dir, _lock: lock })
+}
+
+/// A database that cannot be had is told here, once, before three roles would say it each.
+async fn prepare(roles: &Roles) -> anyhow::Result<()> {
+    for database in [&roles.auth.postgres, &roles.project_storage.database, &roles.agent_streaming.database] {
+        postgres::prepare(database).await.context("the cluster does not start")?;
+    }
+    Ok(())
 }
 
 /// Starts all roles at once: each waits for those that it needs.

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpListener,
     os::unix::fs::MetadataExt as _,
     path::Path,
@@ -121,6 +121,65 @@ fn a_role_needs_its_database() {
         let output = run(&mut backlot(data.path(), &[]), &[role]);
         assert_eq!(output.status.code(), Some(64), "{role}");
         assert!(text(&output.stderr).starts_with("DATABASE_URL: "), "{role}: {}", text(&output.stderr));
+    }
+}
+
+/// A server of PostgreSQL's protocol that refuses everybody with these words, and where it is.
+fn refusing_server(code: &str, message: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("listener");
+    let address = listener.local_addr().expect("address").to_string();
+    let fields = format!("SFATAL\0VFATAL\0C{code}\0M{message}\0\0");
+    let length = u32::try_from(fields.len() + 4).expect("short").to_be_bytes();
+    let refusal = [b"E", &length[..], fields.as_bytes()].concat();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            // First whether TLS is spoken, then who it is. Whoever is gone needs no answer.
+            let _ = stream.read(&mut [0; 1024]).and_then(|_| stream.write_all(b"N"));
+            let _ = stream.read(&mut [0; 1024]).and_then(|_| stream.write_all(&refusal));
+        }
+    });
+    address
+}
+
+/// What `backlot` says on standard error, line by line, and whether it still ran when the first line was there.
+fn told_by(arguments: &[&str], settings: &[(&str, &str)]) -> (Vec<String>, bool) {
+    let data = tempfile::tempdir().expect("folder");
+    let mut child = backlot(data.path(), settings).args(arguments).stderr(Stdio::piped()).spawn().expect("backlot runs");
+    let mut lines = BufReader::new(child.stderr.take().expect("stderr")).lines().map(|line| line.expect("text"));
+    let first = lines.next();
+    let ran = child.try_wait().expect("a child").is_none();
+    let lines = first.into_iter().chain(lines).collect();
+    assert_eq!(child.wait().expect("a child").code(), Some(1), "{lines:?}");
+    (lines, ran)
+}
+
+#[test]
+fn a_database_that_cannot_be_had_is_named_once_and_soon() {
+    let secret = ("BACKLOT_CLUSTER_SECRET", "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7");
+    let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("address").to_string();
+    let wrong = refusing_server("28P01", "password authentication failed for user \"me\"");
+    let up: &[(&str, &str)] = &FREE_PORTS;
+    let role = [("BACKLOT_GRPC_LISTEN", "127.0.0.1:0"), secret, ("BACKLOT_RATE_LIMIT_URL", "http://127.0.0.1:1")];
+    for (arguments, settings) in [(&["up"], up), (&["auth"], &role)] {
+        let with = |address: &str| {
+            let url = format!("postgres://me:hunter2@{address}/shop");
+            told_by(arguments, &[settings, &[("DATABASE_URL", url.as_str())]].concat())
+        };
+        // There may be a server in a moment: it waits, and says so.
+        let (lines, ran) = with(&closed);
+        let told = lines.join("\n");
+        let of_it: Vec<_> = lines.iter().filter(|line| line.contains(&closed)).collect();
+        let [first, last] = of_it[..] else { panic!("{arguments:?}: {told}") };
+        let place = format!("{closed}/shop_auth");
+        assert!(ran && first.contains(&place) && first.contains("refused") && first.contains("waiting for it, at most 10 s"), "{told}");
+        assert!(last.starts_with("backlot: ") && last.contains(&place) && last.contains("gave up after 10 s"), "{told}");
+        assert!(last.matches("refused").count() == 1 && !told.contains("hunter2") && !told.contains("readyz"), "{told}");
+
+        // Nothing to wait for.
+        let told = with(&wrong).0.join("\n");
+        let text = format!("cannot connect to PostgreSQL at {wrong}/shop_auth: password authentication failed for user \"me\"");
+        assert!(told.matches(&text).count() == 1 && !told.contains("waiting") && !told.contains("hunter2"), "{arguments:?}: {told}");
+        assert_eq!(told.matches("password authentication").count(), 1, "{told}");
     }
 }
 
@@ -246,6 +305,15 @@ fn a_cluster_starts_stops_and_survives_a_kill() {
     again.signal("-TERM");
     let (code, took) = again.wait();
     assert_eq!(code, Some(0));
+    let log = std::fs::read_to_string(data.path().join("test.log")).expect("log");
+    assert!(!log.contains("already exists"), "notices of the database are no news: {log}");
+    let metrics = list["metricsUrl"].as_str().expect("metrics").rsplit_once(':').expect("a port").0;
+    for (name, url) in [("gateway", "http://127.0.0.1:"), ("previews", "http://127.0.0.1:"), ("metrics", metrics)] {
+        let row = log.lines().find(|line| line.trim_start().starts_with(name)).unwrap_or_else(|| panic!("{name}: {log}"));
+        assert!(row.contains(url) && row.ends_with("/metrics") == (name == "metrics"), "{row}");
+    }
+    let ends: Vec<_> = log.lines().rev().take(2).collect();
+    assert!(ends[1].contains("stopping") && ends[1].contains("SIGTERM") && ends[0].ends_with("backlot: stopped"), "{log}");
     assert!(took < Duration::from_secs(30), "{took:?}");
     assert!(!data.path().join("endpoints.json").exists());
 }

@@ -25,7 +25,7 @@ pub fn shutdown_on_signal() -> std::io::Result<CancellationToken> {
                 tracing::warn!(signal = name, "second signal: exiting without draining");
                 std::process::exit(EXIT_HARD);
             }
-            tracing::info!(signal = name, "draining; a second signal exits at once");
+            tracing::info!(signal = name, "stopping; a second signal exits at once");
             shutdown.cancel();
         }
     });

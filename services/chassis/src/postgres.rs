@@ -105,10 +105,10 @@ impl Config {
 pub enum Error {
     #[error("the database URL cannot be used")]
     Url(#[source] sqlx::Error),
-    #[error("cannot connect to database {database:?} at {server}")]
-    Connect { database: String, server: String, source: sqlx::Error },
-    #[error("cannot create database {database:?} at {server}: create it, or give the user CREATEDB")]
-    Create { database: String, server: String, source: sqlx::Error },
+    #[error("cannot connect to PostgreSQL at {place}: {cause}")]
+    Connect { place: String, cause: String },
+    #[error("cannot create the database {place}: {cause}; create it, or give the user CREATEDB")]
+    Create { place: String, cause: String },
     #[error("PostgreSQL 14 or newer is needed, the server is {0}")]
     TooOld(u32),
     #[error(
@@ -120,19 +120,22 @@ pub enum Error {
     Migrate { database: String, source: sqlx::migrate::MigrateError },
 }
 
+/// Waits for the server of a database, and makes the database if it is absent. For a process with several services: what is wrong with a
+/// server that they share is said once.
+///
+/// # Errors
+/// The server does not answer in time, or refuses.
+pub async fn prepare(config: &Config) -> Result<(), Error> {
+    create::ensure_database(&options(config)?, config.connect_timeout).await.map(drop)
+}
+
 /// A pool on the service's database, which is made if absent and brought to the newest schema. Several replicas may do this
 /// at once.
 ///
 /// # Errors
 /// The server does not answer in time, is too old, or refuses.
 pub async fn connect(config: &Config, migrator: &Migrator) -> Result<PgPool, Error> {
-    let options = PgConnectOptions::from_str(config.url.expose())
-        .map_err(Error::Url)?
-        .application_name(&config.application_name)
-        // Ours names the statement in words; theirs would print it in full.
-        .disable_statement_logging()
-        // Poolers refuse start-up options that they do not know; numbers travel in binary.
-        .extra_float_digits(None);
+    let options = options(config)?;
     let version = create::ensure_database(&options, config.connect_timeout).await?;
     if version.is_some_and(|number| number < OLDEST_SERVER) {
         return Err(Error::TooOld(version.unwrap_or_default() / 10_000));
@@ -144,6 +147,16 @@ pub async fn connect(config: &Config, migrator: &Migrator) -> Result<PgPool, Err
     let database = create::database(&options).to_owned();
     migrator.run(&pool).await.map_err(|source| Error::Migrate { database, source })?;
     Ok(pool)
+}
+
+fn options(config: &Config) -> Result<PgConnectOptions, Error> {
+    let options = PgConnectOptions::from_str(config.url.expose()).map_err(Error::Url)?;
+    Ok(options
+        .application_name(&config.application_name)
+        // Ours names the statement in words; theirs would print it in full.
+        .disable_statement_logging()
+        // Poolers refuse start-up options that they do not know; numbers travel in binary.
+        .extra_float_digits(None))
 }
 
 fn pool_options(config: &Config) -> PgPoolOptions {
@@ -164,7 +177,10 @@ fn pool_options(config: &Config) -> PgPoolOptions {
             // A statement and not a start-up option: poolers in between refuse options that they do not know.
             let idle = idle.clone();
             Box::pin(async move {
-                let set = sqlx::query("SELECT set_config('idle_in_transaction_session_timeout', $1, false)").persistent(false).bind(idle);
+                // What the server only notices is no news to an operator, such as at each start that the table of migrations exists.
+                let set = "SELECT set_config('idle_in_transaction_session_timeout', $1, false), \
+                           set_config('client_min_messages', 'warning', false)";
+                let set = sqlx::query(set).persistent(false).bind(idle);
                 connection.execute(set).await.map(drop)
             })
         })

@@ -9,7 +9,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::listeners::{Bound, Listeners};
-use crate::{health::reachable, settings::Role};
+use crate::{
+    health::reachable,
+    settings::{Role, Seen},
+};
 
 /// Base URLs without a slash at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,14 +82,19 @@ fn path(data: &Path) -> PathBuf {
 }
 
 /// What a person sees before the cluster is ready.
-pub(super) fn table(listeners: &Listeners, rows: &[(&str, String)]) -> String {
-    let address = |bound: &Bound, scheme: &str| {
+pub(super) fn table(listeners: &Listeners, seen: &Seen, rows: &[(&str, String)]) -> String {
+    let address = |bound: &Bound, scheme: &str, path: &str| {
         let note = bound.taken.map(|port| format!("   (port {port} is taken)")).unwrap_or_default();
-        format!("{scheme}{}{note}", reachable(bound.address))
+        format!("{scheme}{}{path}{note}", reachable(bound.address))
     };
-    let mut all = vec![("gateway", address(&listeners.main, "http://")), ("previews", address(&listeners.preview, "http://"))];
-    all.push(("metrics", listeners.metrics.as_ref().map_or("none".to_owned(), |bound| address(bound, "http://"))));
-    all.extend(Role::SERVICES.iter().zip(&listeners.grpc).map(|(role, bound)| (role.name(), address(bound, "grpc "))));
+    let for_browsers = |bound: &Bound, url: &Option<String>| {
+        let url = url.as_ref().map(|url| format!("   (browsers: {url})")).unwrap_or_default();
+        format!("{}{url}", address(bound, "http://", ""))
+    };
+    let mut all =
+        vec![("gateway", for_browsers(&listeners.main, &seen.main)), ("previews", for_browsers(&listeners.preview, &seen.preview))];
+    all.push(("metrics", listeners.metrics.as_ref().map_or("none".to_owned(), |bound| address(bound, "http://", "/metrics"))));
+    all.extend(Role::SERVICES.iter().zip(&listeners.grpc).map(|(role, bound)| (role.name(), address(bound, "grpc ", ""))));
     all.extend(rows.iter().map(|(name, text)| (*name, text.clone())));
     all.iter().fold(String::new(), |mut table, (name, text)| {
         // Writing to a String cannot fail.

@@ -3,7 +3,7 @@
 
 use std::{fmt, future::Future, time::Duration};
 
-use chassis::task;
+use chassis::{error::chain, task};
 use tokio::{sync::mpsc, task::AbortHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -116,10 +116,6 @@ impl Drop for Parts {
             part.abort.abort();
         }
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(error.source(), |cause| cause.source()).fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::{
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, postgres::PgConnectOptions};
 
 use super::Error;
+use crate::error::chain;
 
 /// SQLSTATE: no database of that name.
 const ABSENT: &str = "3D000";
@@ -26,7 +27,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Sees to it that the database of these options exists, and tells the server's version.
 pub(super) async fn ensure_database(options: &PgConnectOptions, wait: Duration) -> Result<Option<u32>, Error> {
-    let mut until = Instant::now() + wait;
+    let started = Instant::now();
+    let mut until = started + wait;
     let (mut told, mut made) = (false, false);
     loop {
         let error = match probe(options).await {
@@ -42,12 +44,14 @@ pub(super) async fn ensure_database(options: &PgConnectOptions, wait: Duration) 
             }
         } else if !(worth_waiting(&error, kind.as_deref()) || made && kind.as_deref() == Some(POOLER)) {
             return Err(refused(options, error));
-        } else if !told {
+        } else if !told && Instant::now() < until {
             told = true;
-            tracing::warn!(server = server(options), "the database does not answer yet: {error}");
+            let (place, most) = (place(options), until.duration_since(started).as_secs());
+            tracing::warn!("cannot connect to PostgreSQL at {place} yet: {}; waiting for it, at most {most} s", cause(&error));
         }
         if Instant::now() >= until {
-            return Err(refused(options, error));
+            let cause = format!("{}; gave up after {} s", cause(&error), started.elapsed().as_secs());
+            return Err(Error::Connect { place: place(options), cause });
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -69,7 +73,7 @@ pub(super) async fn open(options: &PgConnectOptions) -> Result<PgConnection, sql
 
 async fn create(options: &PgConnectOptions) -> Result<(), Error> {
     let name = database(options);
-    let failed = |source| Error::Create { database: name.to_owned(), server: server(options), source };
+    let failed = |error| Error::Create { place: place(options), cause: cause(&error) };
     let mut connection: PgConnection = open(&options.clone().database("postgres")).await.map_err(failed)?;
     // `template0` takes no connections, so nobody can be in the way; UTF-8 even where the server's default is something else.
     let sql = format!("CREATE DATABASE \"{}\" TEMPLATE template0 ENCODING 'UTF8'", name.replace('"', "\"\""));
@@ -102,8 +106,23 @@ fn code(error: &sqlx::Error) -> Option<Cow<'_, str>> {
     error.as_database_error().and_then(|refusal| refusal.code())
 }
 
-pub(super) fn refused(options: &PgConnectOptions, source: sqlx::Error) -> Error {
-    Error::Connect { database: database(options).to_owned(), server: server(options), source }
+#[allow(clippy::needless_pass_by_value, reason = "what `map_err` calls")]
+pub(super) fn refused(options: &PgConnectOptions, error: sqlx::Error) -> Error {
+    Error::Connect { place: place(options), cause: cause(&error) }
+}
+
+/// What went wrong, once: the library's errors say what their sources say again.
+fn cause(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Io(error) => error.to_string(),
+        sqlx::Error::Database(refusal) => refusal.message().to_owned(),
+        other => chain(other),
+    }
+}
+
+/// Where a database is: `db:5432/shop_auth`.
+fn place(options: &PgConnectOptions) -> String {
+    format!("{}/{}", server(options), database(options))
 }
 
 /// What a connection without a database's name would open.
@@ -130,7 +149,6 @@ mod tests {
         let options = PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(address.port()).username("me").database("x");
         let error = tokio::time::timeout(Duration::from_secs(60), ensure_database(&options, Duration::ZERO)).await.expect("in time");
         let error = error.expect_err("no server");
-        assert!(error.to_string().contains(&address.to_string()), "{error}");
-        assert!(std::error::Error::source(&error).unwrap().to_string().contains("no answer within 3 s"), "{error:?}");
+        assert_eq!(error.to_string(), format!("cannot connect to PostgreSQL at {address}/x: no answer within 3 s; gave up after 3 s"));
     }
 }
