@@ -2,20 +2,31 @@
 
 export const UNREACHED = "The server cannot be reached.";
 
+// "1 prompt", "2 prompts".
+const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
+
 function span(seconds) {
-  const [count, unit] = seconds < 120 ? [seconds, "second"] : seconds < 7200 ? [Math.ceil(seconds / 60), "minute"] : [Math.ceil(seconds / 3600), "hour"];
-  return `${count} ${unit}${count === 1 ? "" : "s"}`;
+  if (seconds < 120) return count(seconds, "second");
+  return seconds < 7200 ? count(Math.ceil(seconds / 60), "minute") : count(Math.ceil(seconds / 3600), "hour");
 }
 
 export function waitText(seconds, who = "The server") {
   return `${who} asks to wait ${span(seconds)}.`;
 }
 
-// What a policy counts, in words.
-const COUNTED = {
-  agent: (limit) => (limit === 1 ? "one prompt" : `${limit} prompts`),
-  auth: (limit) => `${limit} attempts to sign in or to create an account`,
-  save: (limit) => `${limit} saves`,
+// What each policy says when it refuses.
+const takes = (noun, more = "") => ({ limit, window, wait }) =>
+  limit && window ? `The server takes ${count(limit, noun)}${more} in ${span(window)}. Try again in ${span(wait)}.` : waitText(wait);
+const REFUSALS = {
+  agent: takes("prompt"),
+  auth: takes("attempt", " to sign in or to create an account"),
+  "auth-account": takes("attempt", " to sign in to one account from new addresses"),
+  "auth-guess": takes("attempt", " to sign in to one account from one new address"),
+  edge: takes("request", " from one address"),
+  general: takes("request"),
+  openings: ({ wait }) => `Your tabs and apps connect too often. Close one, or try again in ${span(wait)}.`,
+  save: takes("save"),
+  streams: () => "Too many of your tabs and apps follow a turn. Close one, then try again.",
 };
 
 const BY_REASON = {
@@ -42,12 +53,9 @@ function sentence(text) {
 }
 
 function refusal({ body, wait }) {
-  const policy = body["violated-policies"]?.[0] ?? body.metadata?.policy;
-  const [limit, window] = [Number(body.metadata?.limit), Number(body.metadata?.window)];
-  if (policy === "streams") return "Too many of your tabs and apps follow a turn. Close one, then try again.";
-  const words = COUNTED[policy];
-  if (!words || !limit || !window) return waitText(wait);
-  return `The server takes ${words(limit)} in ${span(window)}. Try again in ${span(wait)}.`;
+  const { policy, limit, window } = body.metadata ?? {};
+  const words = REFUSALS[body["violated-policies"]?.[0] ?? policy];
+  return words ? words({ limit: Number(limit), window: Number(window), wait }) : waitText(wait);
 }
 
 // Any error as a person should read it.

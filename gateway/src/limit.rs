@@ -22,6 +22,9 @@ use crate::{
     request::Arrival,
 };
 
+/// The policy of how much one address may send.
+pub(crate) const EDGE: &str = "edge";
+
 /// What a policy left to a client, for the headers of draft-ietf-httpapi-ratelimit-headers 08 to 11. The draft still changes:
 /// this is the one place that knows its syntax.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +105,7 @@ pub(crate) fn edge(router: Router, per_second: u32) -> Router {
 async fn at_the_edge(State(per_second): State<u32>, request: Request, next: Next) -> Response {
     match request.extensions().get::<Arrival>().and_then(|arrival| arrival.refused) {
         None => next.run(request).await,
-        Some(wait) => refusal("edge", per_second, Duration::from_secs(1), wait.max(Duration::from_secs(1))).into_response(),
+        Some(wait) => refusal(EDGE, per_second, Duration::from_secs(1), wait.max(Duration::from_secs(1))).into_response(),
     }
 }
 

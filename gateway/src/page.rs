@@ -94,6 +94,7 @@ fn etag(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{limit, streams};
 
     #[test]
     fn the_page_is_built_in() {
@@ -113,6 +114,21 @@ mod tests {
         let (_, page) = FILES.iter().find(|(name, _)| *name == "index.html").expect("built in");
         let page = String::from_utf8(filled(page, Duration::from_secs(15))).expect("text");
         assert!(page.contains(r#"<meta name="heartbeat" content="15000" />"#) && !page.contains(HEARTBEAT));
+    }
+
+    #[test]
+    fn a_refusal_by_any_policy_has_a_sentence() {
+        let (_, words) = FILES.iter().find(|(name, _)| *name == "words.js").expect("built in");
+        let words = String::from_utf8_lossy(words);
+        let (_, table) = words.split_once("const REFUSALS = {\n").expect("the table");
+        let (table, _) = table.split_once("\n};").expect("its end");
+        let known: Vec<_> = table.lines().filter_map(|line| Some(line.trim().split_once(": ")?.0.trim_matches('"'))).collect();
+        let shipped =
+            include_str!("../../services/rate-limit/policies.yaml").lines().filter_map(|line| line.trim().strip_prefix("- name: "));
+        let mut policies: Vec<_> = shipped.chain([limit::EDGE, streams::POLICY, streams::OPENINGS]).collect();
+        assert!(policies.len() > 3, "{policies:?}");
+        policies.retain(|policy| !known.contains(policy));
+        assert!(policies.is_empty(), "words.js has no sentence for {policies:?}");
     }
 
     #[test]

@@ -18,10 +18,9 @@ use crate::{
 };
 
 /// The policy of how many are open.
-const POLICY: &str = "streams";
-
+pub(crate) const POLICY: &str = "streams";
 /// The policy of how often streams are opened.
-const OPENINGS: &str = "openings";
+pub(crate) const OPENINGS: &str = "openings";
 /// In which the policy [`OPENINGS`] counts.
 const WINDOW: Duration = Duration::from_secs(10);
 /// People who are kept before those without a stream are looked for.
@@ -89,7 +88,7 @@ impl Streams {
     }
 
     fn refusal(&self) -> Failure {
-        let text = format!("policy `{POLICY}` allows {} open event streams; close one", self.limit);
+        let text = format!("policy `{POLICY}` allows {} open at once; close an event stream", self.limit);
         let mut fault = fault(ErrorCode::RateLimited, "RATE_LIMITED", text)
             .retry_after(Duration::from_secs(1))
             .with("policy", POLICY)

@@ -112,7 +112,7 @@ async fn work(parts: &Parts, record: &mut Record<'_>, turn: &Turn, started: bool
     }
     while !done {
         if next > parts.limits.max_steps {
-            return Err(Failure::new(Reason::TooManySteps, format!("the agent was not done after {} steps", parts.limits.max_steps)).into());
+            return Err(too_many_steps(parts.limits.max_steps).into());
         }
         done = desk.step(record, &mut overlay, &mut request, next).await?;
         next += 1;
@@ -202,6 +202,11 @@ impl Desk<'_> {
     }
 }
 
+fn too_many_steps(limit: u32) -> Failure {
+    let steps = tools::count(limit as usize, "step");
+    Failure::new(Reason::TooManySteps, format!("the agent was not done after {steps}"))
+}
+
 /// An answer that was cut at a limit: of the model's context, or of the output.
 fn truncated(max_tokens: u32) -> Failure {
     let message = format!("the model's answer was cut at its output or context limit ({SETTING} is {max_tokens}; a model may allow less)");
@@ -264,5 +269,17 @@ impl BaseFiles for TurnFiles {
             files.map_err(|fault: Fault| BaseError(fault))
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_of_too_many_steps_says_how_many() {
+        for (limit, said) in [(1, "1 step"), (30, "30 steps")] {
+            assert_eq!(too_many_steps(limit).message, format!("the agent was not done after {said}"));
+        }
     }
 }

@@ -41,7 +41,7 @@ pub enum Error {
     FolderTooLarge { field: String, path: String, limit: u32 },
     #[error("{count} changes; one save may have {limit}")]
     TooManyChanges { count: usize, limit: usize },
-    #[error("the account has {limit} projects, which is as many as it may have; remove one first")]
+    #[error("the account has as many projects as it may have, {limit}; remove one first")]
     TooManyProjects { limit: u32 },
     #[error("the projects of the account, with their history, may store {limit} bytes, and this would be more; remove a project first")]
     AccountTooLarge { limit: u64 },
