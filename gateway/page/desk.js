@@ -104,7 +104,7 @@ async function apply(event) {
   else if (type === "step.started") [talk, files].forEach((part) => part.keep());
   else if (type === "step.superseded") [talk, files].forEach((part) => part.back());
   else if (type === "text.delta") talk.append(data.text);
-  else if (type === "text.finished") talk.append("\n");
+  else if (type === "text.started") talk.block();
   else if (type === "file.opened") files.open(data.callId, data.path, data.operation);
   else if (type === "file.delta") files.append(data.callId, data.text);
   else if (type === "file.closed") files.close(data.callId, data.path, data.sizeBytes ?? 0);
@@ -132,10 +132,13 @@ function accepted({ turnId, data }) {
   talk.add("agent", "");
 }
 
-function showEnd(event) {
-  const { kind, word, line } = endOf(event, desk.conflicts);
+// What is stored with the message comes first: a conflict may have been resolved since.
+function showEnd(event, stored) {
+  const told = endOf(event, desk.conflicts);
+  const { kind, word, line } = stored ?? told;
   status(kind, word);
   talk.end(kind, line);
+  if (told.more) say("ask", told.more);
   return kind;
 }
 
@@ -156,20 +159,29 @@ async function finished(event) {
 // they tell how it ended.
 function resume(newest) {
   if (!newest || desk.running) return undefined;
-  if (newest.role === "MESSAGE_ROLE_USER") return watch((signal, tell) => follow(newest.turnId, signal, tell));
-  return recall(newest.turnId);
+  return newest.role === "MESSAGE_ROLE_USER" ? watchAgain(newest) : recall(newest);
 }
 
-async function recall(turn) {
+async function watchAgain(prompt) {
+  const { visit } = desk;
+  const told = await watch((signal, tell) => follow(prompt.turnId, signal, tell));
+  // Where the events are no longer kept, the message tells.
+  const end = endOfMessage(prompt);
+  if (told || !end || desk.visit !== visit || desk.own) return;
+  status(end.kind, end.word);
+  talk.end(end.kind, end.line);
+}
+
+async function recall(answer) {
   const { signal } = (desk.recalling = new AbortController());
   events.clear();
   desk.conflicts = [];
   try {
-    for await (const event of follow(turn, signal)) {
+    for await (const event of follow(answer.turnId, signal)) {
       if (signal.aborted) return;
       events.add(event);
       if (event.type === "files.conflict") desk.conflicts = event.data.paths ?? [];
-      else if (isEnd(event.type)) showEnd(event);
+      else if (isEnd(event.type)) showEnd(event, endOfMessage(answer));
     }
   } catch (error) {
     if (!signal.aborted) failed(error);

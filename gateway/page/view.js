@@ -55,12 +55,14 @@ export function keepEnd(list, change) {
   if (atEnd) list.scrollTop = list.scrollHeight;
 }
 
-// Who reads the end of the conversation stays there when the room for it changes, or when it is seen again.
-let atEnd = true;
+// Who reads the end of the conversation stays there when the room for it changes, or when it is seen again. A scroll that is told
+// after such a change, and before it is followed, says nothing of where the person reads.
+let [atEnd, room] = [true, element("said").clientHeight];
 element("said").addEventListener("scroll", ({ currentTarget: list }) => {
-  if (list.clientHeight) atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+  if (list.clientHeight && list.clientHeight === room) atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
 });
 new ResizeObserver(([{ target: list }]) => {
+  room = list.clientHeight;
   if (atEnd) list.scrollTop = list.scrollHeight;
 }).observe(element("said"));
 
@@ -70,14 +72,15 @@ const ending = (kind, text) => make("p", { className: `end ${kind}` }, text);
 // `end` tells how the turn ended, if that is known and it brought no files.
 function saying(who, text, { partial, end } = {}) {
   const line = make("li", { className: who }, make("span", { className: "sr" }, NAMES[who]), make("div", { className: "words" }, text));
-  if (partial) line.classList.add("partial");
-  if (end) line.append(ending(end.kind, end.line));
+  if (end?.line) line.append(ending(end.kind, end.line));
   else if (partial) line.append(ending("partial", "This answer did not come to its end. No file was changed."));
   return line;
 }
 
 const last = (what) => element("talk").lastElementChild?.querySelector(what);
 let keptText = "";
+// Space at the end belongs to no answer.
+const rewrite = (change) => last(".words")?.replaceChildren(change(last(".words").textContent.trimEnd()));
 
 // The conversation: who said it, what, and how a turn ended that brought nothing.
 export const talk = {
@@ -89,21 +92,33 @@ export const talk = {
   },
   // What was said before; the person may have said something since. `endOf` gives the end that stands below a message.
   before(messages, endOf) {
-    const lines = messages.map((message) => {
+    const lines = messages.flatMap((message) => {
       const { role, text, partial } = message;
-      return saying(role === "MESSAGE_ROLE_USER" ? "user" : "agent", text, { partial, end: endOf(message) });
+      const end = endOf(message);
+      if (role !== "MESSAGE_ROLE_USER") return text || partial || end?.line ? [saying("agent", text, { partial, end })] : [];
+      // As it looked live: what became of a prompt is told by whoever did not answer it.
+      return end?.line ? [saying("user", text), saying("agent", "", { end })] : [saying("user", text)];
     });
     keepEnd(element("said"), () => element("talk").prepend(...lines));
   },
   append: (text) => keepEnd(element("said"), () => last(".words")?.append(text)),
-  // Stands below what was said last; another one takes its place.
+  // Another block of the answer, as it is stored: an empty line between.
+  block: () => keepEnd(element("said"), () => rewrite((text) => text && `${text}\n\n`)),
+  // Stands below the agent's last answer; another one takes its place.
   end(kind, text) {
     last(".end")?.remove();
-    if (text) keepEnd(element("said"), () => element("talk").lastElementChild?.append(ending(kind, text)));
+    if (!element("talk").lastElementChild?.matches(".agent")) {
+      if (text) talk.add("agent", "");
+    } else {
+      rewrite((answer) => answer);
+      // An answer without words says something by its end alone.
+      if (!text && !last(".words").textContent) talk.dropLast();
+    }
+    if (text) keepEnd(element("said"), () => element("talk").lastElementChild.append(ending(kind, text)));
   },
   dropLast: () => element("talk").lastElementChild?.remove(),
   // What was said before the step that runs, and back to it.
-  keep: () => (keptText = last(".words")?.textContent ?? ""),
+  keep: () => (keptText = last(".words")?.textContent.trimEnd() ?? ""),
   back: () => last(".words")?.replaceChildren(keptText),
   // A reader on a screen hears an answer once it is whole.
   writing: (is) => element("said").setAttribute("aria-busy", String(is)),

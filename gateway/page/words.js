@@ -81,7 +81,10 @@ const FAILURES = {
   WORKER_LOST: "The processes that ran the turn were lost.",
 };
 
-const RESOLVED = { kind: "completed", line: "Not saved at first: somebody else had changed the same lines. The conflict has been resolved since." };
+// Where the server's own words say more than the reason does.
+const SAYS_MORE = new Set(["LIMIT_EXCEEDED", "NOT_BEGUN", "PROVIDER_ERROR", "PROVIDER_REFUSED"]);
+
+const RESOLVED = { kind: "completed", word: "resolved", line: "Not saved at first: somebody else had changed the same lines. The conflict has been resolved since." };
 const ENDS = {
   TURN_OUTCOME_CONFLICTED: "turn.conflicted",
   TURN_OUTCOME_FAILED: "turn.failed",
@@ -95,7 +98,8 @@ export function endOfMessage({ turnOutcome, conflictPaths, failureReason }) {
   return type && endOf({ type, data: { reason: failureReason } }, conflictPaths);
 }
 
-// How a turn ended: a word for the status and, if it brought no files, a line for the conversation.
+// How a turn ended: a word for the status and, if it brought no files, a line for the conversation, which says what is stored with
+// the messages as well. Only the newest turn has `more`, from its events.
 export function endOf({ type, data }, conflicts = []) {
   if (type === "turn.completed") return { kind: "completed", word: "done", line: "" };
   if (type === "turn.cancelled") return { kind: "cancelled", word: "stopped", line: "Stopped. No file was changed." };
@@ -104,6 +108,6 @@ export function endOf({ type, data }, conflicts = []) {
     return { kind: "conflicted", word: "not saved", line: `Not saved. Somebody else changed the same lines meanwhile${which}. The project has their version; send the prompt again to work on it.` };
   }
   const known = FAILURES[data.reason];
-  const more = data.message ? sentence(data.message) : "";
-  return { kind: "failed", word: "failed", line: ["Failed.", known, more !== known && more, "No file was changed."].filter(Boolean).join(" ") };
+  const more = data.message && (!known || SAYS_MORE.has(data.reason)) ? sentence(data.message) : "";
+  return { kind: "failed", word: "failed", line: ["Failed.", known, "No file was changed."].filter(Boolean).join(" "), more: more === known ? "" : more };
 }

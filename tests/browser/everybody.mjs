@@ -5,8 +5,9 @@ import assert from "node:assert/strict";
 import { open, until } from "../clients/ground.mjs";
 import { focused, isFine, launch, PASSWORD, PATIENT, shot, url } from "./ground.mjs";
 import { network as between } from "./network.mjs";
+import { endIsSeen, looks } from "./talk.mjs";
 import { Watcher } from "./watcher.mjs";
-import { refusalsAreSentences } from "./words.mjs";
+import { failuresAreToldOnce, refusalsAreSentences } from "./words.mjs";
 
 const network = await between();
 const browser = await launch();
@@ -29,6 +30,7 @@ const deferred = () => {
 const focusIs = (id) => until(`the focus is on ${id}`, async () => (await focused(page)) === id);
 
 async function ask(text) {
+  await page.locator("#send:enabled").waitFor(PATIENT);
   await prompt.fill(text);
   await prompt.press("Enter");
 }
@@ -37,6 +39,13 @@ async function turn(text) {
   await ask(text);
   await state("running");
   await state("completed");
+}
+
+async function fails(text) {
+  const lines = await page.locator("#talk li").count();
+  await ask(text);
+  await page.locator("#talk li").nth(lines + 1).locator(".end.failed").waitFor(PATIENT);
+  await page.locator("#send:enabled").waitFor();
 }
 
 // A turn that waits at its gate.
@@ -262,13 +271,27 @@ const stories = {
     assert.equal(saved, 200);
     open(gate);
     const words = "Somebody else changed the same lines meanwhile: index.html.";
+    let live;
     for (const round of ["live", "reloaded"]) {
       await state("conflicted", "not saved");
       await ended(words);
+      live ??= await looks(page);
+      assert.deepEqual(await looks(page), live);
       await page.frameLocator("#preview").locator("h1", { hasText: "by hand" }).waitFor(PATIENT);
       if (round === "live") await page.reload();
     }
     await isFine(page, "conflict");
+    // The events tell of the conflict still when it has been resolved.
+    await page.route(/\/messages\?/, async (route) => {
+      const answer = await route.fetch();
+      const { messages, ...rest } = await answer.json();
+      messages[0].turnOutcome = "TURN_OUTCOME_RESOLVED";
+      await route.fulfill({ json: { messages, ...rest } });
+    }, { times: 1 });
+    await page.reload();
+    await page.locator("#events", { hasText: "turn.conflicted" }).waitFor({ state: "attached" });
+    await state("completed", "resolved");
+    await ended("The conflict has been resolved since.");
   },
 
   async "a failure says why, also after a reload"() {
@@ -278,8 +301,15 @@ const stories = {
       await ended("The model's provider refused the request.");
       await ended("No file was changed.");
       assert.equal(await page.locator("#talk .end").last().evaluate((line) => line.closest("li").className), "agent");
+      await page.locator("#ask .fault", { hasText: "as the script says" }).waitFor(PATIENT);
       if (round === "live") await page.reload();
     }
+    const live = await looks(page);
+    await page.route(/\/turns\/[^/]+\/events/, (route) => route.fulfill({ status: 410, json: { reason: "EVENTS_GONE" } }), { times: 1 });
+    await page.reload();
+    await state("failed");
+    assert.deepEqual(await looks(page), live, "the messages tell where the events are no longer kept");
+    await failuresAreToldOnce(page);
     await isFine(page, "failure");
   },
 
@@ -323,6 +353,33 @@ const stories = {
     await state("completed");
     await page.frameLocator("#preview").locator("h1", { hasText: "page after all" }).waitFor(PATIENT);
   },
+
+  async "a reload changes nothing that is seen of a conversation"() {
+    await page.getByRole("button", { name: "New project" }).click();
+    await turn("page of two texts");
+    const gate = await held("hold");
+    await page.getByRole("button", { name: "Stop" }).click();
+    await state("cancelled");
+    open(gate);
+    for (const words of ["something that the model refuses", "cut in the middle"]) await fails(words);
+    // How the newest turn ended is told by its events, how another one did by its messages.
+    const next = [[() => {}, "failed"], [() => turn("page of the end"), "completed"], [() => fails("something else that the model refuses"), "failed"]];
+    for (const [happens, kind] of next) {
+      await happens();
+      await page.locator("#send:enabled").waitFor();
+      await endIsSeen(page);
+      const live = await looks(page);
+      assert.deepEqual(live.filter(({ border }) => border.includes("dashed")), []);
+      await page.reload();
+      await state(kind);
+      await loaded();
+      assert.deepEqual(await looks(page), live);
+      await endIsSeen(page);
+    }
+    const texts = await page.locator("#talk li.agent .words").allTextContents();
+    assert.equal(texts[0], "I write a page, and a script for it.\n\nDone.", "blocks are paragraphs");
+    await isFine(page, "reloaded", "Conversation");
+  },
 };
 
 let story;
@@ -331,7 +388,7 @@ try {
     await stories[story]();
     console.log(`ok: ${story}`);
   }
-  const unexpected = watcher.faults.filter((fault) => !/status of (400|401|404|429|503)|net::ERR_/.test(fault));
+  const unexpected = watcher.faults.filter((fault) => !/status of (400|401|404|410|429|503)|net::ERR_/.test(fault));
   assert.deepEqual(unexpected, [], "no error in the console");
 } catch (error) {
   await shot(page, "failed-everybody");

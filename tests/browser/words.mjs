@@ -1,4 +1,4 @@
-// What the page says of refusals, as it says it in the browser.
+// What the page says of refusals and failures, as it says it in the browser.
 
 import assert from "node:assert/strict";
 
@@ -27,4 +27,19 @@ export async function refusalsAreSentences(page) {
     return [...rows.map(({ status, body, wait }) => wordsOf(new Problem(status, body, wait))), wordsOf(new TypeError("Failed to fetch"))];
   }, rows.map(([problem]) => problem));
   assert.deepEqual(words, [...rows.map(([, text]) => text), "The server cannot be reached. Try again."]);
+}
+
+// What the server says of a failure stands beside the reason, unless it says the same.
+export async function failuresAreToldOnce(page) {
+  const rows = [
+    ["TOO_MANY_STEPS", "the agent was not done after 1 step", "Failed. The agent took more steps than it may. No file was changed.", ""],
+    ["WORKER_LOST", "the processes that ran the turn were lost", "Failed. The processes that ran the turn were lost. No file was changed.", ""],
+    ["LIMIT_EXCEEDED", "one answer took too long", "Failed. The answer came to a limit. No file was changed.", "One answer took too long."],
+    ["NEW_ONE", "something new", "Failed. No file was changed.", "Something new."],
+  ];
+  const told = await page.evaluate(async (rows) => {
+    const { endOf } = await import("/page/words.js");
+    return rows.map(([reason, message]) => endOf({ type: "turn.failed", data: { reason, message } })).map(({ line, more }) => [line, more]);
+  }, rows);
+  assert.deepEqual(told, rows.map(([, , ...said]) => said));
 }

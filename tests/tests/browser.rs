@@ -68,6 +68,7 @@ fn answer(request: &Request, gates: &Gates) -> Answer {
                 Answer::default().text("I change the page.").tool("write_file", page(&format!("edited {gate}"))).stop(Stop::ToolUse);
             answer.fragments(5).hold_at(At::Event(5), &gates.of(gate))
         }
+        Some(("cut", _)) => Answer::default().text("This comes to its limit before").stop(Stop::MaxTokens),
         Some(("page", _)) => {
             let long = (1..200).map(|line| format!("const line{line} = \"a line that is somewhat longer than a telephone is wide\";\n"));
             let script = json!({ "path": "src/a-folder-with-a-name/app.js", "content": long.collect::<String>() });

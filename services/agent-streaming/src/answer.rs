@@ -18,10 +18,12 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) fn apply(&mut self, kind: &Kind) {
         match kind {
-            Kind::TextStarted(_) if !self.text.is_empty() => {
+            Kind::TextStarted(_) => {
                 let end = self.text().len();
                 self.text.truncate(end);
-                self.add("\n\n");
+                if end > 0 {
+                    self.add("\n\n");
+                }
             }
             // Space at the end goes with the next block, so what counts ends before it.
             Kind::StepStarted(_) => self.before_step = self.text().len(),
@@ -63,6 +65,7 @@ mod tests {
         assert_eq!(fold(&[]).text(), "");
         assert_eq!(fold(&["one\n"]).text(), "one");
         assert_eq!(fold(&["one\n", "", "two"]).text(), "one\n\ntwo");
+        assert_eq!(fold(&[" \n", "one"]).text(), "one");
     }
 
     #[test]
