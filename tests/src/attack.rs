@@ -187,7 +187,8 @@ pub async fn stand(
     let launch = Launch::new(executable, &folder.join("backlot"))
         .set("BACKLOT_POLICIES", &policies.to_string_lossy())
         .set("BACKLOT_DEMO_PACE", "1ms")
-        .set("BACKLOT_BODY_TIMEOUT", "5s")
+        // Bodies that are sent as fast as the machine takes them arrive on a slow one, too.
+        .set("BACKLOT_BODY_TIMEOUT", "60s")
         .set("BACKLOT_WRITE_TIMEOUT", "5s");
     let launch = settings.iter().fold(launch, |launch, (name, value)| launch.set(name, value));
     let process = launch.up().await?;

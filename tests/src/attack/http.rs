@@ -94,7 +94,7 @@ pub(super) async fn large_chats(target: &Target, scale: Scale) -> Result<()> {
             let (target, part, credential) = (target.clone(), Arc::clone(&part), Arc::clone(&credential));
             let send = async move { unfinished(&target, "/api/chat", &credential, LENGTH, &part).await };
             // What the gateway does not take yet waits, so they are sent side by side.
-            sending.push(tokio::time::timeout(scale.lasts * 5, send));
+            sending.push(crate::canary::within(scale.lasts * 5, send));
         }
     }
     let held = futures::future::join_all(sending).await;
