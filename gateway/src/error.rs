@@ -29,7 +29,7 @@ const BY_REASON: &[(&str, StatusCode, &str)] = &[
     ("BODY_TIMEOUT", StatusCode::REQUEST_TIMEOUT, "The request's body came too slowly"),
     ("CONTINUATION_UNSUPPORTED", StatusCode::UNPROCESSABLE_ENTITY, "An answer cannot be continued"),
     ("CURSOR_EXPIRED", StatusCode::GONE, "The events are no longer kept"),
-    ("ETAG_MISMATCH", StatusCode::PRECONDITION_FAILED, "It is not as If-Match says"),
+    ("ETAG_MISMATCH", StatusCode::PRECONDITION_FAILED, "The project does not match If-Match"),
     ("HEADER_TOO_LARGE", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "A header of the request is too long"),
     ("HOST_UNKNOWN", StatusCode::MISDIRECTED_REQUEST, "This gateway has another name"),
     ("IF_MATCH_REQUIRED", StatusCode::PRECONDITION_REQUIRED, "The request needs If-Match"),
@@ -53,14 +53,14 @@ fn by_code(code: ErrorCode) -> (StatusCode, &'static str) {
         ErrorCode::NotFound => (StatusCode::NOT_FOUND, "There is no such thing"),
         ErrorCode::Conflict => (StatusCode::CONFLICT, "Its present state forbids it"),
         ErrorCode::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
-        ErrorCode::Timeout => (StatusCode::GATEWAY_TIMEOUT, "It took too long"),
-        ErrorCode::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "It cannot be done right now"),
+        ErrorCode::Timeout => (StatusCode::GATEWAY_TIMEOUT, "The request took too long"),
+        ErrorCode::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "The service is not available"),
         ErrorCode::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong on our side"),
         ErrorCode::Unimplemented => (StatusCode::NOT_IMPLEMENTED, "This release cannot do it"),
     }
 }
 
-/// The table. A reason that is not in it comes from a service of a later release.
+/// The status and the title of a reason. A reason without a title of its own, which a service of a later release may have, gets its code's.
 pub(crate) fn status_of(code: ErrorCode, reason: &str) -> (StatusCode, &'static str) {
     match BY_REASON.iter().find(|(name, ..)| *name == reason) {
         Some((_, status, title)) => (*status, title),

@@ -298,14 +298,9 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_called_so() {
-        for (body, got) in [
-            ("null", "null"),
-            ("[]", "an array"),
-            (" [1]\n", "an array"),
-            ("-7", "a number"),
-            ("\"x\"", "a string"),
-            ("true", "true or false"),
-        ] {
+        for (body, got) in
+            [("null", "null"), ("[]", "an array"), (" [1]\n", "an array"), ("-7", "a number"), ("\"x\"", "a string"), ("true", "a boolean")]
+        {
             let fault = refused(body);
             assert_eq!((fault.reason.as_str(), fault.violations[0].field.as_str()), ("INVALID_FIELD", ""), "{body}");
             assert_eq!(fault.message, format!("the body must be a JSON object; got {got}"), "{body}");
@@ -330,9 +325,12 @@ mod tests {
         for (body, words) in rows {
             let fault = refused(body);
             assert_eq!(fault.reason, "INVALID_JSON", "{body}");
-            let text = format!("the body is not valid JSON: {words}");
+            let text = format!("the body cannot be read as JSON: {words}");
             assert!(fault.message.starts_with(&text), "{body}: {}", fault.message);
         }
+        let deep = format!("[{}", "[".repeat(200));
+        let fault = *parse::<serde_json::Value>(deep.as_bytes()).expect_err("deep").0;
+        assert_eq!(fault.message, "the body cannot be read as JSON: it is nested too deeply (line 1, column 128)");
         let invalid = parse::<SaveProjectRequest>(b"{\"message\":\"\xff\"}").expect_err("not UTF-8");
         assert_eq!((invalid.0.reason.as_str(), invalid.0.message.contains("not UTF-8")), ("INVALID_JSON", true), "{}", invalid.0.message);
         assert_eq!(refused(&"[".repeat(200_000)).code, ErrorCode::InvalidArgument);
@@ -353,7 +351,7 @@ mod tests {
     #[tokio::test]
     async fn a_bad_query_names_the_parameter_the_value_and_what_is_expected() {
         let orders = "must be one of MESSAGE_ORDER_NEWEST_FIRST, MESSAGE_ORDER_OLDEST_FIRST";
-        let whole = "must be a whole number up to 2147483647";
+        let whole = "must be a whole number from 0 to 2147483647";
         let rows = [
             ("pageSize=x", "pageSize", format!("{whole}; got \"x\"")),
             ("pageSize=1.5", "pageSize", format!("{whole}; got 1.5")),
@@ -373,6 +371,7 @@ mod tests {
             ("after=-1", "after: must be a whole number from 0 to 4294967295; got -1"),
             ("after=4294967296", "after: must be a whole number from 0 to 4294967295; got 4294967296"),
             ("compact=1", "compact: must be true or false; got 1"),
+            ("compact=a%20at%20line%201", "compact: must be true or false; got \"a at line 1\""),
             ("compact=yes", "compact: must be true or false; got \"yes\""),
         ] {
             let fault = params::<StreamTurnEventsRequest>(&format!("/x?{query}")).await.expect_err(query);

@@ -14,12 +14,12 @@ pub(crate) trait Numeric: TryFrom<i128> + std::str::FromStr {
 }
 
 impl Numeric for i32 {
-    // No number of the contract may be negative; the services say so where it matters.
-    const RANGE: &'static str = "a whole number up to 2147483647";
+    // Services refuse negative numbers, with a range of their own.
+    const RANGE: &'static str = "a whole number from 0 to 2147483647";
 }
 
 impl Numeric for i64 {
-    const RANGE: &'static str = "a whole number up to 9223372036854775807";
+    const RANGE: &'static str = "a whole number from 0 to 9223372036854775807";
 }
 
 impl Numeric for u32 {

@@ -22,7 +22,7 @@ pub fn misleads(c: char) -> bool {
 /// Whether a text says nothing: white space and characters without a width are all that it has.
 #[must_use]
 pub fn is_blank(text: &str) -> bool {
-    text.chars().all(|c| c.is_whitespace() || matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}'))
+    text.chars().all(|c| c.is_whitespace() || matches!(c, '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}'))
 }
 
 #[cfg(test)]
@@ -31,7 +31,7 @@ mod tests {
 
     #[test]
     fn what_shows_nothing_is_blank() {
-        for text in ["", " ", "\n\r\t", "\u{a0}\u{3000}\u{2028}", "\u{200b}", "\u{feff} \u{2060}"] {
+        for text in ["", " ", "\n\r\t", "\u{a0}\u{3000}\u{2028}", "\u{200b}", "\u{feff} \u{2060}", "\u{200f}\u{ad}"] {
             assert!(is_blank(text), "{text:?}");
         }
         for text in ["a", " a ", ".", "\u{200b}x", "🦀", "\u{301}"] {

@@ -56,7 +56,7 @@ pub struct Scale {
     pub times: usize,
     /// How long the bystander is watched before it.
     pub idle: Duration,
-    /// How long an attack that can go on goes on.
+    /// How long an attack lasts at the least; one that ends earlier is made again.
     pub lasts: Duration,
     /// Whether the attack gives way to all other threads, where times are compared: a stranger's machine would be another one. On
     /// a machine that is busy with something else no attack is made then.
@@ -150,6 +150,9 @@ attacks! {
     "open-watches" => grpc::open_watches,
 }
 
+/// The environment's list of the attacks to make, by name and with commas; without it all are made.
+const NAMES: &str = "ATTACKS";
+
 /// What no attack may bring the process above, in bytes; without limits each of several would.
 const MOST_MEMORY: u64 = 1024 * 1024 * 1024;
 
@@ -195,7 +198,9 @@ pub async fn stand(
     let target = Target::of(&process.url, process.id()?, &launch.data).await?;
     let bystander = Bystander::new(&target).await?;
     let (mut outcomes, mut problems) = (Vec::new(), Vec::new());
-    for attack in ALL.iter().filter(|attack| chosen(attack)) {
+    let names = std::env::var_os(NAMES).map(|names| names.to_string_lossy().into_owned());
+    let is_named = |attack: &Attack| names.as_ref().is_none_or(|names| names.split(',').any(|name| name == attack.name));
+    for attack in ALL.iter().filter(|attack| chosen(attack) && is_named(attack)) {
         match run(attack, &target, &bystander, scale).await {
             Ok(outcome) if outcome.peak.memory > MOST_MEMORY => problems.push(format!("{}: {:?}", attack.name, outcome.peak)),
             Ok(outcome) => outcomes.push((attack.name, outcome)),
@@ -222,9 +227,11 @@ async fn apart(run: Run, target: Target, scale: Scale) -> Result<()> {
 /// Runs an attack again and again until it has lasted as long as it should.
 async fn repeated(run: Run, target: &Target, scale: Scale) -> Result<()> {
     let began = Instant::now();
-    run(target, scale).await?;
-    while began.elapsed() < scale.lasts {
-        run(target, scale).await?;
+    for times in 1.. {
+        run(target, scale).await.with_context(|| format!("time {times}"))?;
+        if began.elapsed() >= scale.lasts {
+            break;
+        }
     }
     Ok(())
 }

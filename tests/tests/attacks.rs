@@ -1,4 +1,5 @@
 //! Every attack beside a person all of whose calls succeed. `make chaos ATTACK=1` has the long form, `make bench` compares the times.
+//! `ATTACKS=bombs,flood` makes only these.
 
 use anyhow::Result;
 use e2e::attack::{self, Attack, SHORT};

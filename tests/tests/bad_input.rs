@@ -338,7 +338,8 @@ async fn blank_prompts(stage: &Stage) -> Result<()> {
         ("/api/agent/stream", json!({ "draftId": "blank", "prompt": "\u{a0}\u{200b}" }), "prompt"),
         ("/api/chat", json!({ "id": "blank", "message": { "role": "user", "parts": [{ "type": "text", "text": " " }] } }), "parts"),
     ];
-    for (path, body, field) in rows {
+    let thread = json!({ "threadId": "blank", "runId": "r1", "messages": [{ "id": "m1", "role": "user", "content": " " }] });
+    for (path, body, field) in rows.into_iter().chain([("/api/agui", thread, "messages")]) {
         let refused = answer(stage.person.request(Method::POST, path).json(&body)).await?;
         check(&format!("blank prompt to {path}"), &refused, &[400], Some(field));
     }

@@ -16,10 +16,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::{Chat, is_client_id};
-use crate::{
-    error::{Failure, fault, invalid},
-    json::wrong::got,
-};
+use crate::error::{Failure, fault, invalid};
 
 /// As agent-streaming has it; here the answer can name the field that the client sent.
 pub(crate) const PROMPT_BYTES: usize = 32 * 1024;
@@ -57,7 +54,7 @@ impl TryFrom<String> for Trigger {
         match text.as_str() {
             "submit-message" => Ok(Self::SubmitMessage),
             "regenerate-message" => Ok(Self::RegenerateMessage),
-            _ => Err(format!("must be submit-message or regenerate-message; got {}", got(&text))),
+            _ => Err(format!("must be submit-message or regenerate-message; got {text:?}")),
         }
     }
 }

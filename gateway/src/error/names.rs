@@ -6,7 +6,8 @@ use crate::openapi::pool;
 
 /// Every name of the contract that JSON writes otherwise.
 static NAMES: LazyLock<HashMap<String, String>> = LazyLock::new(|| {
-    let fields = pool().all_messages().flat_map(|message| message.fields().collect::<Vec<_>>());
+    let messages = pool().all_messages().filter(|message| message.full_name().starts_with("backlot."));
+    let fields = messages.flat_map(|message| message.fields().collect::<Vec<_>>());
     fields.filter(|field| field.name() != field.json_name()).map(|field| (field.name().to_owned(), field.json_name().to_owned())).collect()
 });
 
@@ -28,7 +29,12 @@ fn renamed(text: &str, is_quote: impl Fn(char) -> bool) -> Cow<'_, str> {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let (mut out, mut rest, mut open) = (String::with_capacity(text.len()), text, None);
     while let Some(first) = rest.chars().next() {
-        let end = if is_word(first) { rest.find(|c| !is_word(c)).unwrap_or(rest.len()) } else { first.len_utf8() };
+        let end = match first {
+            _ if is_word(first) => rest.find(|c| !is_word(c)).unwrap_or(rest.len()),
+            // An escaped character of a quoted value ends nothing.
+            '\\' if open == Some('"') => rest.chars().take(2).map(char::len_utf8).sum(),
+            _ => first.len_utf8(),
+        };
         let (word, after) = rest.split_at(end);
         match open {
             None if is_quote(first) => open = Some(first),
@@ -63,6 +69,8 @@ mod tests {
             ("must be ON_CONFLICT_FAIL or ON_CONFLICT_MERGE", "must be ON_CONFLICT_FAIL or ON_CONFLICT_MERGE"),
             ("`src/project_id.js` exists; page_token", "`src/project_id.js` exists; pageToken"),
             ("open_only: got \"page_token\"", "openOnly: got \"page_token\""),
+            (r#"after: got "a\" page_token"; page_token"#, r#"after: got "a\" page_token"; pageToken"#),
+            ("type_name: is not a field of this request", "type_name: is not a field of this request"),
             ("must be 1 to 128 of A-Za-z0-9_-", "must be 1 to 128 of A-Za-z0-9_-"),
             ("no underscores", "no underscores"),
             ("`left open page_token", "`left open page_token"),

@@ -10,7 +10,10 @@ use bytes::{Bytes, BytesMut};
 use chassis::share::Share;
 use http_body_util::BodyExt as _;
 use proto::{auth::Plan, error::ErrorCode, plan};
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::Instant,
+};
 
 use super::{ORDINARY, SAVE};
 use crate::{
@@ -28,8 +31,7 @@ const RECEIVING: &str = "bytes that are arriving";
 /// A refused body is read on for a moment, since closing on unread bytes would take the answer away from the sender.
 const DISCARD_TIME: Duration = Duration::from_secs(2);
 
-/// The turn to read the next part of a large body. Many that arrive at once would else be ahead of every short request, at each of the
-/// tasks that it passes.
+/// One large body at a time reads its next part. Without this, many large bodies delay every short request.
 static READING: Semaphore = Semaphore::const_new(1);
 
 pub(super) struct Arriving {
@@ -75,7 +77,7 @@ impl Arriving {
     async fn collect(&mut self, body: &mut Body) -> Result<Option<Bytes>, Failure> {
         let mut bytes = BytesMut::new();
         while let Some(frame) = tokio::time::timeout_at(self.until, body.frame()).await.map_err(|_| too_slow(self.time))? {
-            let frame = frame.map_err(|e| fault(ErrorCode::InvalidArgument, "BODY_BROKEN", format!("the body ended early: {e}")))?;
+            let frame = frame.map_err(|error| broken(&error))?;
             let Ok(data) = frame.into_data() else { continue };
             let together = bytes.len() + data.len();
             if together > self.limit {
@@ -85,13 +87,22 @@ impl Arriving {
                 self.admit().await?;
                 bytes.reserve(self.announced.unwrap_or_default().saturating_sub(bytes.len()));
             }
-            let turn = if self.share.amount() > 0 { READING.acquire().await.ok() } else { None };
+            let turn = if self.share.amount() > 0 { self.turn().await } else { None };
             bytes.extend_from_slice(&data);
             if turn.is_some() {
                 tokio::task::yield_now().await;
             }
         }
         Ok(Some(bytes.freeze()))
+    }
+
+    /// The turn to read the next part of a large body. The wait for it is not the client's.
+    async fn turn(&mut self) -> Option<SemaphorePermit<'static>> {
+        let began = Instant::now();
+        let turn = READING.acquire().await;
+        self.until += began.elapsed();
+        // It is never closed.
+        turn.ok()
     }
 
     /// Takes all that the body can be at once: whoever held a part and waited for more could wait for others who do the same. Until
@@ -108,6 +119,11 @@ impl Arriving {
 
 fn announced(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok())
+}
+
+fn broken(error: &axum::Error) -> Failure {
+    tracing::debug!(%error, "a body ended early");
+    fault(ErrorCode::InvalidArgument, "BODY_BROKEN", "the body ended early").into()
 }
 
 fn too_slow(time: Duration) -> Failure {

@@ -9,7 +9,7 @@ use crate::error::{Failure, SERVICE, fault};
 /// Characters of a value that come back in the answer.
 const SHOWN: usize = 40;
 /// What serde_json says of a text that is not JSON, and what that means.
-const SYNTAX: [(&str, &str); 19] = [
+const SYNTAX: [(&str, &str); 21] = [
     ("EOF while parsing a list", "it ends inside an array"),
     ("EOF while parsing an object", "it ends inside an object"),
     ("EOF while parsing a string", "it ends inside a string"),
@@ -17,6 +17,7 @@ const SYNTAX: [(&str, &str); 19] = [
     ("expected `:`", "a colon is expected after the name of a field"),
     ("expected `,` or `]`", "a comma or ] is expected"),
     ("expected `,` or `}`", "a comma or } is expected"),
+    ("expected `\"`", "a string in double quotes is expected"),
     ("expected ident", "a value is expected; of words there are only true, false and null"),
     ("expected value", "a value is expected: an object, an array, a string in double quotes, a number, true, false or null"),
     ("invalid escape", "a string has an escape that JSON does not have"),
@@ -27,6 +28,7 @@ const SYNTAX: [(&str, &str); 19] = [
     ("key must be a string", "the name of a field must be a string in double quotes"),
     ("lone leading surrogate in hex escape", "an escape of a string is half of a character"),
     ("unexpected end of hex escape", "an escape of a string is half of a character"),
+    ("recursion limit exceeded", "it is nested too deeply"),
     ("trailing comma", "a comma has nothing after it"),
     ("trailing characters", "something follows the value"),
 ];
@@ -45,9 +47,9 @@ pub(super) enum Source {
 pub(super) fn syntax(error: &serde_json::Error) -> Failure {
     let text = error.to_string();
     let text = plain(&text);
-    let words = SYNTAX.iter().find(|(said, _)| *said == text).map_or(text, |(_, words)| words);
+    let words = SYNTAX.iter().find(|(said, _)| *said == text).map_or("it cannot be read", |(_, words)| words);
     let description = format!("{words} (line {}, column {})", error.line(), error.column());
-    let mut fault = fault(ErrorCode::InvalidArgument, "INVALID_JSON", format!("the body is not valid JSON: {description}"));
+    let mut fault = fault(ErrorCode::InvalidArgument, "INVALID_JSON", format!("the body cannot be read as JSON: {description}"));
     fault.violations = vec![FieldViolation { field: String::new(), description }];
     fault.into()
 }
@@ -59,7 +61,7 @@ fn plain(text: &str) -> &str {
 
 /// What is wrong with which field, from the words of serde.
 pub(super) fn field(path: &Path, text: &str, source: Source) -> Fault {
-    let text = plain(text);
+    let text = if source == Source::Json { plain(text) } else { text };
     let mut field = spelled(path);
     let named = ["unknown field", "duplicate field", "missing field"].iter().find_map(|kind| {
         let name = text.strip_prefix(kind)?.strip_prefix(" `")?.split('`').next()?;
@@ -89,7 +91,7 @@ pub(super) fn no_object(bytes: &[u8]) -> Option<Failure> {
         b'[' => "an array",
         b'"' => "a string",
         b'n' => "null",
-        b't' | b'f' => "true or false",
+        b't' | b'f' => "a boolean",
         _ => "a number",
     };
     serde_json::from_slice::<IgnoredAny>(bytes).ok()?;

@@ -189,20 +189,18 @@ pub fn help(settings: &[SettingDoc]) -> String {
 mod tests {
     use super::*;
 
-    /// Where 0 is a choice, and which.
-    const ZERO: [(&str, &str); 12] = [
-        ("BACKLOT_DEMO_PACE", "no pause"),
-        ("BACKLOT_DRAIN_DELAY", "no delay"),
-        ("BACKLOT_DRAIN_TIMEOUT", "nothing goes on after the signal"),
-        ("BACKLOT_EDGE_PER_SECOND", "no guard"),
-        ("BACKLOT_HASH_QUEUE", "nobody waits"),
-        ("BACKLOT_INSECURE_HTTP", "off"),
-        ("BACKLOT_READ_PACE", "any pace"),
-        ("BACKLOT_REFLECTION", "off"),
-        ("BACKLOT_STORAGE_CACHE_BYTES", "no cache"),
-        ("BACKLOT_TRACE_RATIO", "no traces"),
-        ("BACKLOT_TRUSTED_HOPS", "no proxy"),
-        ("BACKLOT_NO_DOWNLOAD", "off"),
+    /// Where 0 is a choice.
+    const ZERO: [&str; 10] = [
+        "BACKLOT_DEMO_PACE",           // no pause
+        "BACKLOT_DRAIN_DELAY",         // no delay
+        "BACKLOT_DRAIN_TIMEOUT",       // nothing goes on after the signal
+        "BACKLOT_EDGE_PER_SECOND",     // no guard
+        "BACKLOT_HASH_QUEUE",          // nobody waits
+        "BACKLOT_INSECURE_HTTP",       // off
+        "BACKLOT_READ_PACE",           // any pace
+        "BACKLOT_STORAGE_CACHE_BYTES", // no cache
+        "BACKLOT_TRACE_RATIO",         // no traces
+        "BACKLOT_TRUSTED_HOPS",        // no proxy
     ];
 
     fn faults(name: &str, value: &str) -> String {
@@ -230,8 +228,10 @@ mod tests {
     fn a_number_or_a_time_that_makes_no_sense_is_refused_with_name_value_and_bounds() {
         let measured = measured();
         assert!(measured.len() > 40, "{measured:?}");
+        let unused: Vec<_> = ZERO.iter().filter(|zero| !measured.iter().any(|(name, _)| name == *zero)).collect();
+        assert!(unused.is_empty(), "{unused:?}");
         for (name, unit) in measured {
-            let allowed = ZERO.iter().any(|(zero, _)| *zero == name);
+            let allowed = ZERO.contains(&name.as_str());
             for (value, is_fault) in [(format!("0{unit}"), !allowed), (format!("-1{unit}"), true)] {
                 let told = faults(&name, &value);
                 assert_eq!(!told.is_empty(), is_fault, "{name}={value}: {told}");

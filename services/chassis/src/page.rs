@@ -18,10 +18,7 @@ pub fn size(page_size: i32, violations: &mut Violations) -> i64 {
     match i64::from(page_size) {
         0 => DEFAULT_SIZE,
         n if n < 0 => {
-            violations.add(
-                "page_size",
-                format!("must be a whole number from 0, where 0 is {DEFAULT_SIZE} and above {MAX_SIZE} is {MAX_SIZE}; got {n}"),
-            );
+            violations.add("page_size", format!("must not be negative (0 is {DEFAULT_SIZE}, and the most is {MAX_SIZE}); got {n}"));
             DEFAULT_SIZE
         }
         n => n.min(MAX_SIZE),
@@ -101,7 +98,7 @@ mod tests {
         for asked in [-1, i32::MIN] {
             let mut violations = Violations::default();
             size(asked, &mut violations);
-            let text = format!("page_size: must be a whole number from 0, where 0 is 50 and above 200 is 200; got {asked}");
+            let text = format!("page_size: must not be negative (0 is 50, and the most is 200); got {asked}");
             assert_eq!(violations.check("x").unwrap_err().message, text);
         }
     }
