@@ -66,7 +66,10 @@ const TERRITORIES: &[(&str, &[&str])] = &[
         ],
     ),
     ("axum", &["gateway/", "tests/"]),
-    ("fred", &["services/agent-streaming/src/doorbell.rs", "services/rate-limit/src/counter/", "services/chassis/src/redis.rs", "tests/"]),
+    (
+        "fred",
+        &["services/agent-streaming/src/log/doorbell.rs", "services/rate-limit/src/counter/", "services/chassis/src/redis.rs", "tests/"],
+    ),
     ("gix_object", &["services/project-storage/src/git.rs", "services/project-storage/src/git/"]),
     ("gix_merge", &["services/project-storage/src/git.rs", "services/project-storage/src/git/"]),
     ("gix_hash", &["services/project-storage/src/git.rs", "services/project-storage/src/git/"]),

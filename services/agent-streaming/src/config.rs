@@ -8,7 +8,7 @@ use std::{
 
 use chassis::{config::Env, identity::Caller, postgres, redis, secret::ClusterSecret, server};
 
-use crate::{agents::Agents, error::SERVICE, provider::ProviderConfig};
+use crate::{error::SERVICE, model::agents::Agents, model::provider::ProviderConfig};
 
 #[derive(Debug, Clone)]
 pub struct Config {

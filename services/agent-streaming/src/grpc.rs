@@ -16,18 +16,18 @@ use proto::{
 use tonic::{Request, Response, Status};
 
 use crate::{
-    Parts,
-    agents::Agent,
-    cancel,
+    app::App,
     error::{Error, SERVICE},
-    follow::{self, From},
-    list,
-    start::{self, Start, Started},
+    intake::cancel,
+    intake::list,
+    intake::start::{self, Start, Started},
+    model::agents::Agent,
     store::turns,
-    tail::Frame,
+    watch::follow::{self, From},
+    watch::tail::Frame,
 };
 
-pub(crate) struct Service(pub(crate) Arc<Parts>);
+pub(crate) struct Service(pub(crate) Arc<App>);
 
 type Events = Pin<Box<dyn Stream<Item = Result<StreamTurnEventsResponse, Status>> + Send>>;
 

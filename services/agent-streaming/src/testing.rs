@@ -9,8 +9,9 @@ use proto::{
 };
 
 use crate::{
-    event, partitions,
+    log::partitions,
     store::{MIGRATOR, Pool, claims, events, turns},
+    turn::event,
     turn::{State, Turn},
 };
 

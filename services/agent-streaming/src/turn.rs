@@ -1,5 +1,9 @@
 //! What a turn is and what may happen to it: pure rules, no transport, no SQL.
 
+pub(crate) mod answer;
+pub(crate) mod event;
+pub(crate) mod transcript;
+
 use bytes::Bytes;
 use chassis::{clock, planted};
 use proto::{

@@ -1,0 +1,89 @@
+//! What the whole service shares.
+
+use std::time::Duration;
+
+use chassis::{client, identity::Caller, page::PageTokens};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::Config,
+    drive::attempt::StepLimits,
+    intake::disconnect::Followed,
+    log::{doorbell::Doorbell, journal::Journal},
+    model::{
+        agents::{AgentFaults, Agents},
+        provider::Providers,
+    },
+    store,
+    upstream::Upstream,
+    watch::tail::Tails,
+};
+
+/// What a turn may use.
+pub(crate) struct Limits {
+    pub(crate) lease: Duration,
+    pub(crate) begin_timeout: Duration,
+    pub(crate) disconnect_grace: Duration,
+    pub(crate) max_turns: usize,
+    pub(crate) max_steps: u32,
+    pub(crate) step: StepLimits,
+    pub(crate) max_output_tokens: u32,
+}
+
+/// What every call and every turn shares.
+pub(crate) struct App {
+    pub(crate) db: store::Pool,
+    pub(crate) journal: Journal,
+    pub(crate) tails: Tails,
+    pub(crate) followed: Followed,
+    pub(crate) doorbell: Doorbell,
+    /// Rings when EndTurn has become due.
+    pub(crate) outbox: Notify,
+    pub(crate) upstream: Upstream,
+    pub(crate) agents: Agents,
+    pub(crate) providers: Providers,
+    pub(crate) pages: PageTokens,
+    pub(crate) limits: Limits,
+    /// Cancelled when the process drains.
+    pub(crate) stop: CancellationToken,
+}
+
+/// How events reach others: the log that is written, those who read it here, and the other replicas.
+#[derive(Clone)]
+pub(crate) struct Events {
+    pub(crate) journal: Journal,
+    pub(crate) tails: Tails,
+    pub(crate) doorbell: Doorbell,
+}
+
+impl App {
+    /// # Errors
+    /// A file of the agents' folder is wrong.
+    pub(crate) fn new(config: &Config, db: store::Pool, events: Events, stop: CancellationToken) -> Result<Self, AgentFaults> {
+        let Events { journal, tails, doorbell } = events;
+        let to = |callee, uri| client::connect(Caller::AgentStreaming, callee, uri, &config.cluster_secret);
+        Ok(Self {
+            db,
+            journal,
+            tails,
+            followed: Followed::default(),
+            doorbell,
+            outbox: Notify::new(),
+            upstream: Upstream::new(to(Caller::ProjectStorage, &config.project_storage_url), to(Caller::RateLimit, &config.rate_limit_url)),
+            agents: Agents::load(config.agents_dir.as_deref())?,
+            providers: Providers::new(&config.providers),
+            pages: PageTokens::new(&config.cluster_secret),
+            limits: Limits {
+                lease: config.lease,
+                begin_timeout: config.begin_timeout,
+                disconnect_grace: config.disconnect_grace,
+                max_turns: config.max_turns,
+                max_steps: config.max_steps,
+                step: StepLimits { bytes: config.max_step_bytes, calls: config.max_step_calls, time: config.step_timeout },
+                max_output_tokens: config.max_output_tokens,
+            },
+            stop,
+        })
+    }
+}

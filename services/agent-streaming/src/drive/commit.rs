@@ -1,0 +1,193 @@
+//! The end of a turn: a commit at project-storage and then the terminal event, or the terminal event of a failed turn and then,
+//! by the outbox, EndTurn. Every step may be done twice, by this owner or by the next.
+
+use chassis::planted;
+use prost::Message as _;
+use proto::{
+    agent_streaming::{FilesCommitted, FilesConflict, TurnCommitting, TurnCompleted, TurnConflicted, TurnFailed, turn_event::Kind},
+    error::{ErrorCode, Fault},
+    project_storage::{CommitOutcome, CommitTurnRequest, CommitTurnResponse, FileChange},
+};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    app::App,
+    error::SERVICE,
+    log::journal::{Stopped, TurnLog},
+    turn::answer::Answer,
+    turn::{Change, Failure, Reason, Turn},
+    upstream::insist,
+};
+
+/// The first line of a history entry.
+const SUMMARY_CHARS: usize = 120;
+
+/// Seals the change set. From here on no step is run again: every owner sends exactly this request.
+pub(crate) async fn seal(
+    log: &TurnLog,
+    turn: &Turn,
+    base_revision: &str,
+    changes: Vec<FileChange>,
+    answer: &Answer,
+) -> Result<CommitTurnRequest, Stopped> {
+    let digest = digest(&changes);
+    let hexadecimal = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let request = CommitTurnRequest {
+        turn_id: turn.id.to_string(),
+        base_revision: base_revision.to_owned(),
+        changes,
+        digest: digest.into(),
+        answer: answer.text().to_owned(),
+        message: summary(&turn.prompt),
+    };
+    let change = Change::committing(request.encode_to_vec().into());
+    log.append(vec![Kind::TurnCommitting(TurnCommitting { digest: hexadecimal })], change).await?;
+    Ok(request)
+}
+
+/// Sends the change set until it is answered, and ends the turn accordingly. Nothing but the loss of the turn stops it: whether
+/// an unanswered commit has happened is not known otherwise.
+pub(crate) async fn commit(app: &App, log: &TurnLog, request: CommitTurnRequest) -> Result<(), Stopped> {
+    if planted::is("done-before-commit") {
+        let done = TurnCompleted { revision: request.base_revision.clone() };
+        return log.append(vec![Kind::TurnCompleted(done)], Change::completed(String::new())).await;
+    }
+    match insist(None, || app.upstream.commit(request.clone())).await {
+        Ok(answer) => {
+            let (kinds, change) = outcome(answer, &request.base_revision);
+            log.append(kinds, change).await
+        }
+        Err(fault) => {
+            tracing::warn!(turn.id = request.turn_id, reason = fault.reason, "the commit was refused: {fault}");
+            fail(app, log, &refusal(&fault)).await
+        }
+    }
+}
+
+/// Ends a turn without files. The outbox tells project-storage, by the log and after it.
+pub(crate) async fn fail(app: &App, log: &TurnLog, failure: &Failure) -> Result<(), Stopped> {
+    let event = TurnFailed { reason: failure.reason.as_str().to_owned(), message: failure.message.clone() };
+    log.append(vec![Kind::TurnFailed(event)], Change::failed(failure.reason)).await?;
+    app.outbox.notify_one();
+    Ok(())
+}
+
+/// The events of an answered commit, together with the change that ends the turn.
+fn outcome(answer: CommitTurnResponse, base_revision: &str) -> (Vec<Kind>, Change) {
+    let outcome = answer.outcome();
+    let revision = answer.revision.unwrap_or_default();
+    match outcome {
+        CommitOutcome::Conflicted => {
+            let kinds = vec![
+                Kind::FilesConflict(FilesConflict { paths: answer.conflict_paths }),
+                Kind::TurnConflicted(TurnConflicted { revision: revision.id.clone() }),
+            ];
+            (kinds, Change::conflicted(revision.id))
+        }
+        CommitOutcome::Committed => {
+            let stat = revision.diff_stat.unwrap_or_default();
+            let committed = FilesCommitted {
+                revision: revision.id.clone(),
+                number: revision.number,
+                added: stat.added,
+                modified: stat.modified,
+                deleted: stat.deleted,
+                renamed: stat.renamed,
+            };
+            let completed = TurnCompleted { revision: revision.id.clone() };
+            (vec![Kind::FilesCommitted(committed), Kind::TurnCompleted(completed)], Change::completed(revision.id))
+        }
+        CommitOutcome::Unchanged | CommitOutcome::Unspecified => {
+            // The turn made no revision; the head that it knows of is the one it worked on.
+            let completed = TurnCompleted { revision: base_revision.to_owned() };
+            (vec![Kind::TurnCompleted(completed)], Change::completed(String::new()))
+        }
+    }
+}
+
+/// What a call to project-storage that was refused for good means for the turn.
+pub(crate) fn refusal(fault: &Fault) -> Failure {
+    let reason = match (fault.code, fault.reason.as_str()) {
+        (ErrorCode::InvalidArgument | ErrorCode::RateLimited, _) => Reason::LimitExceeded,
+        (ErrorCode::Forbidden | ErrorCode::Unauthenticated, _)
+        | (ErrorCode::NotFound, "PROJECT_NOT_FOUND" | "TURN_NOT_FOUND" | "REVISION_NOT_FOUND") => Reason::AccessLost,
+        _ => Reason::Internal,
+    };
+    let foreign = fault.domain != format!("{SERVICE}.backlot.dev");
+    let message =
+        if reason == Reason::Internal && foreign { "the project's files could not be reached".to_owned() } else { fault.message.clone() };
+    Failure::new(reason, message)
+}
+
+/// Of the change set alone: the same whenever the same files change in the same way.
+fn digest(changes: &[FileChange]) -> Vec<u8> {
+    let set = CommitTurnRequest { changes: changes.to_vec(), ..CommitTurnRequest::default() };
+    Sha256::digest(set.encode_to_vec()).to_vec()
+}
+
+/// The prompt's first line.
+fn summary(prompt: &str) -> String {
+    let line = prompt.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    let short: String = line.chars().take(SUMMARY_CHARS).collect();
+    if short.len() < line.len() { format!("{short}…") } else { short }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::project_storage::{DiffStat, FileContent, Revision, file_change::Action, file_content::Data};
+
+    use super::*;
+    use crate::turn::State;
+
+    fn write(path: &str, text: &str) -> FileChange {
+        let content = FileContent { data: Some(Data::Text(text.to_owned())) };
+        FileChange { path: path.into(), action: Some(Action::Write(content)), etag: String::new() }
+    }
+
+    #[test]
+    fn the_digest_is_of_the_changes() {
+        assert_eq!(digest(&[write("a", "1")]), digest(&[write("a", "1")]));
+        assert_ne!(digest(&[write("a", "1")]), digest(&[write("a", "2")]));
+        assert_ne!(digest(&[write("a", "1"), write("b", "1")]), digest(&[write("b", "1"), write("a", "1")]));
+        assert_eq!(digest(&[]).len(), 32);
+    }
+
+    #[test]
+    fn every_outcome_has_one_terminal_event_at_its_end() {
+        let revision =
+            Revision { id: "r2".into(), number: 2, diff_stat: Some(DiffStat { added: 3, ..Default::default() }), ..Default::default() };
+        for (outcome, state, made) in [
+            (CommitOutcome::Committed, State::Completed, "r2"),
+            (CommitOutcome::Unchanged, State::Completed, ""),
+            (CommitOutcome::Conflicted, State::Conflicted, "r2"),
+        ] {
+            let answer = CommitTurnResponse {
+                outcome: outcome as i32,
+                revision: (outcome != CommitOutcome::Unchanged).then(|| revision.clone()),
+                conflict_paths: vec!["a".into()],
+            };
+            let (kinds, change) = super::outcome(answer, "r1");
+            let terminal = |kind: &Kind| matches!(kind, Kind::TurnCompleted(_) | Kind::TurnConflicted(_));
+            assert_eq!(kinds.iter().filter(|kind| terminal(kind)).count(), 1);
+            assert!(kinds.last().is_some_and(terminal));
+            assert_eq!((change.state, change.revision.as_deref()), (Some(state), Some(made)));
+        }
+    }
+
+    #[test]
+    fn a_refusal_has_a_stable_reason() {
+        let of = |code, reason: &str| refusal(&Fault::new("project-storage", code, reason, "x")).reason;
+        assert_eq!(of(ErrorCode::InvalidArgument, "FILE_TOO_LARGE"), Reason::LimitExceeded);
+        assert_eq!(of(ErrorCode::RateLimited, "ACCOUNT_TOO_LARGE"), Reason::LimitExceeded);
+        assert_eq!(of(ErrorCode::Forbidden, "ROLE_REQUIRED"), Reason::AccessLost);
+        assert_eq!(of(ErrorCode::NotFound, "PROJECT_NOT_FOUND"), Reason::AccessLost);
+        assert_eq!(of(ErrorCode::Conflict, "TURN_DIGEST_MISMATCH"), Reason::Internal);
+    }
+
+    #[test]
+    fn the_summary_is_one_short_line() {
+        assert_eq!(summary("\n  make a page \nwith more"), "make a page");
+        assert_eq!(summary(&"é".repeat(500)).chars().count(), SUMMARY_CHARS + 1);
+        assert_eq!(summary(" \n"), "");
+    }
+}

@@ -1,0 +1,148 @@
+//! A request in the words of the Messages API. Key order and tool order are stable, and two marks (after the system prompt,
+//! after the newest block) let the provider cache everything before them: each step of a turn reads what the step before wrote.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use super::NAME;
+use crate::model::provider::{
+    AssistantBlock, ModelMessage, ModelRequest, ToolResult, ToolSpec,
+    calls::{arguments_object, wire_ids},
+};
+
+/// `said` is what the model said before each of its pauses; it goes back as it is. `max_tokens` is that of the request, or what
+/// the model takes.
+pub(super) fn body(request: &ModelRequest, said: &[Vec<Value>], max_tokens: u32) -> Value {
+    let ids = wire_ids(request, NAME);
+    let mut messages: Vec<Value> = request.messages.iter().filter_map(|each| message(each, &ids)).collect();
+    if let Some(block) = messages.iter_mut().rev().find(|m| m["role"] == "user").and_then(|m| m["content"].as_array_mut()?.last_mut()) {
+        block["cache_control"] = json!({"type": "ephemeral"});
+    }
+    let mut body = json!({"model": request.model, "max_tokens": max_tokens, "stream": true});
+    if !request.tools.is_empty() {
+        body["tools"] = request.tools.iter().copied().map(tool).collect();
+    }
+    if !request.system.is_empty() {
+        body["system"] = json!([{"type": "text", "text": request.system, "cache_control": {"type": "ephemeral"}}]);
+    }
+    messages.extend(said.iter().map(|content| json!({"role": "assistant", "content": content})));
+    body["messages"] = messages.into();
+    body
+}
+
+fn tool(spec: &ToolSpec) -> Value {
+    json!({"name": spec.name, "description": spec.description, "input_schema": spec.input_schema})
+}
+
+/// `None` for a message without anything that the API takes: it refuses empty text.
+fn message(message: &ModelMessage, ids: &HashMap<&str, &str>) -> Option<Value> {
+    let (role, content): (_, Vec<Value>) = match message {
+        ModelMessage::User { text } => ("user", text_block(text).into_iter().collect()),
+        ModelMessage::Assistant { blocks } => ("assistant", blocks.iter().filter_map(|block| assistant_block(block, ids)).collect()),
+        ModelMessage::ToolResults(results) => ("user", results.iter().map(|result| tool_result(result, ids)).collect()),
+    };
+    (!content.is_empty()).then(|| json!({"role": role, "content": content}))
+}
+
+fn text_block(text: &str) -> Option<Value> {
+    (!text.trim().is_empty()).then(|| json!({"type": "text", "text": text}))
+}
+
+fn assistant_block(block: &AssistantBlock, ids: &HashMap<&str, &str>) -> Option<Value> {
+    match block {
+        AssistantBlock::Text(text) => text_block(text),
+        AssistantBlock::ToolCall { id, tool, input, opaque } => {
+            let id = ids.get(id.as_str()).unwrap_or(&id.as_str()).to_owned();
+            let mut call = json!({"type": "tool_use", "id": id, "name": tool, "input": arguments_object(input)});
+            if opaque["provider"] == NAME {
+                for (field, value) in opaque["fields"].as_object().into_iter().flatten() {
+                    call[field.as_str()] = value.clone();
+                }
+            }
+            Some(call)
+        }
+        AssistantBlock::Reasoning { text, opaque } if opaque["provider"] == NAME => {
+            if let Some(block) = opaque.get("block") {
+                return Some(block.clone());
+            }
+            if let Some(signature) = opaque["signature"].as_str() {
+                return Some(json!({"type": "thinking", "thinking": text, "signature": signature}));
+            }
+            Some(json!({"type": "redacted_thinking", "data": opaque["data"].as_str()?}))
+        }
+        AssistantBlock::Reasoning { .. } => None,
+    }
+}
+
+fn tool_result(result: &ToolResult, ids: &HashMap<&str, &str>) -> Value {
+    let id = result.call_id.as_str();
+    let mut block = json!({"type": "tool_result", "tool_use_id": ids.get(id).unwrap_or(&id), "content": result.content});
+    if result.is_error {
+        block["is_error"] = true.into();
+    }
+    block
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(messages: Vec<ModelMessage>) -> ModelRequest {
+        static LIST: std::sync::LazyLock<ToolSpec> =
+            std::sync::LazyLock::new(|| ToolSpec { name: "list_files", description: "Lists.", input_schema: json!({"type": "object"}) });
+        let tools = vec![&*LIST];
+        ModelRequest { model: "m".into(), system: "Be brief.".into(), messages, tools, max_tokens: 9, prompt_key: "t".into() }
+    }
+
+    #[test]
+    fn a_whole_turn_byte_for_byte() {
+        let thinking = json!({"provider": "anthropic", "signature": "c2ln"});
+        let messages = vec![
+            ModelMessage::User { text: "Hi".into() },
+            ModelMessage::Assistant {
+                blocks: vec![
+                    AssistantBlock::Reasoning { text: "hm".into(), opaque: thinking },
+                    AssistantBlock::Reasoning { text: String::new(), opaque: json!({"provider": "anthropic", "data": "ZGF0YQ"}) },
+                    AssistantBlock::Reasoning { text: "of another".into(), opaque: json!({"provider": "openai"}) },
+                    AssistantBlock::Reasoning { text: "lost".into(), opaque: Value::Null },
+                    AssistantBlock::Text(" \n".into()),
+                    AssistantBlock::Text("Looking.".into()),
+                    AssistantBlock::ToolCall { id: "toolu_1".into(), tool: "list_files".into(), input: json!({}), opaque: Value::Null },
+                    AssistantBlock::ToolCall { id: "toolu_2".into(), tool: "list_files".into(), input: json!("{\"a"), opaque: Value::Null },
+                ],
+            },
+            ModelMessage::ToolResults(vec![
+                ToolResult { call_id: "toolu_1".into(), content: "none".into(), is_error: false },
+                ToolResult { call_id: "toolu_2".into(), content: "no object".into(), is_error: true },
+            ]),
+        ];
+        let expected = concat!(
+            r#"{"model":"m","max_tokens":9,"stream":true,"tools":[{"name":"list_files","description":"Lists.","input_schema":{"type":"object"}}],"#,
+            r#""system":[{"type":"text","text":"Be brief.","cache_control":{"type":"ephemeral"}}],"messages":["#,
+            r#"{"role":"user","content":[{"type":"text","text":"Hi"}]},"#,
+            r#"{"role":"assistant","content":[{"type":"thinking","thinking":"hm","signature":"c2ln"},{"type":"redacted_thinking","data":"ZGF0YQ"},"#,
+            r#"{"type":"text","text":"Looking."},{"type":"tool_use","id":"toolu_1","name":"list_files","input":{}},"#,
+            r#"{"type":"tool_use","id":"toolu_2","name":"list_files","input":{"invalid":"{\"a"}}]},"#,
+            r#"{"role":"user","content":[{"type":"tool_result","tool_use_id":"toolu_1","content":"none"},"#,
+            r#"{"type":"tool_result","tool_use_id":"toolu_2","content":"no object","is_error":true,"cache_control":{"type":"ephemeral"}}]}]}"#,
+        );
+        assert_eq!(body(&request(messages), &[], 9).to_string(), expected);
+    }
+
+    #[test]
+    fn nothing_empty_is_sent() {
+        let mut bare = request(vec![ModelMessage::Assistant { blocks: Vec::new() }, ModelMessage::User { text: "Hi".into() }]);
+        bare.system.clear();
+        bare.tools.clear();
+        let expected = r#"{"model":"m","max_tokens":9,"stream":true,"messages":[{"role":"user","content":[{"type":"text","text":"Hi","cache_control":{"type":"ephemeral"}}]}]}"#;
+        assert_eq!(body(&bare, &[], 9).to_string(), expected);
+    }
+
+    #[test]
+    fn a_pause_goes_on_with_what_was_said() {
+        let said = vec![json!({"type": "server_tool_use", "id": "srv"})];
+        let body = body(&request(vec![ModelMessage::User { text: "Hi".into() }]), &[said], 9);
+        assert_eq!(body["messages"][1], json!({"role": "assistant", "content": [{"type": "server_tool_use", "id": "srv"}]}));
+    }
+}

@@ -1,0 +1,203 @@
+use std::collections::BTreeMap;
+
+use futures::TryStreamExt;
+use proto::project_storage::FileChange;
+
+use super::*;
+use crate::{
+    model::agents::Agents,
+    model::prompt,
+    model::provider::{AssistantBlock, FinishReason, ModelMessage, ToolResult},
+    workspace::overlay::{Overlay, tests::Memory},
+    workspace::tools,
+};
+
+/// A turn as the worker would drive it.
+struct Turn {
+    events: Vec<ModelEvent>,
+    text: String,
+    steps: usize,
+    tools: Vec<String>,
+    failures: Vec<String>,
+    files: BTreeMap<String, String>,
+    finish: FinishReason,
+    changes: Vec<FileChange>,
+}
+
+fn request(messages: Vec<ModelMessage>, system: String, max_tokens: u32) -> ModelRequest {
+    ModelRequest {
+        model: "demo".into(),
+        system,
+        messages,
+        tools: tools::specs(&tools::catalogue::NAMES),
+        max_tokens,
+        prompt_key: "t".into(),
+    }
+}
+
+async fn turn(files: &BTreeMap<String, String>, prompt: &str) -> Turn {
+    turn_of(files, prompt, 32_000).await
+}
+
+async fn turn_of(files: &BTreeMap<String, String>, prompt: &str, max_tokens: u32) -> Turn {
+    let base = Memory::new(&files.iter().map(|(p, t)| (p.as_str(), t.as_str())).collect::<Vec<_>>());
+    let mut overlay = Overlay::new(base.entries(), proto::project_storage::ProjectLimits { file_bytes: 51_200, ..Default::default() });
+    let agents = Agents::load(None).unwrap();
+    let (system, mut messages) = prompt::build(agents.default(), &[], &base.entries(), prompt);
+    let demo = Demo::new(Duration::ZERO);
+    let mut done = Turn {
+        events: Vec::new(),
+        text: String::new(),
+        steps: 0,
+        tools: Vec::new(),
+        failures: Vec::new(),
+        files: BTreeMap::new(),
+        finish: FinishReason::ToolCalls,
+        changes: Vec::new(),
+    };
+    while done.finish == FinishReason::ToolCalls {
+        assert!(done.steps < 6, "it goes on and on");
+        done.steps += 1;
+        let request = Arc::new(request(messages.clone(), system.clone(), max_tokens));
+        let events: Vec<ModelEvent> = demo.stream(request.clone()).try_collect().await.unwrap();
+        assert_eq!(events, demo.stream(request).try_collect::<Vec<_>>().await.unwrap(), "the same request, the same answer");
+        step(&events, &mut messages, &mut overlay, &base, &mut done).await;
+        done.events.extend(events);
+    }
+    done.changes = overlay.changes();
+    let paths: Vec<String> = overlay.files().map(|(path, _)| path.to_owned()).collect();
+    for (path, content) in overlay.read(&base, &paths.iter().map(String::as_str).collect::<Vec<_>>()).await.unwrap() {
+        let crate::workspace::overlay::Content::Text(text) = content else { panic!("{path} is text") };
+        done.files.insert(path, text.to_string());
+    }
+    done
+}
+
+async fn step(events: &[ModelEvent], messages: &mut Vec<ModelMessage>, overlay: &mut Overlay, base: &Memory, done: &mut Turn) {
+    let (mut blocks, mut results, mut json, mut tool_of) = (Vec::new(), Vec::new(), BTreeMap::<String, String>::new(), BTreeMap::new());
+    for event in events {
+        match event {
+            ModelEvent::TextDelta { text, .. } => done.text.push_str(text),
+            ModelEvent::TextFinished { .. } => blocks.push(AssistantBlock::Text(String::new())),
+            ModelEvent::ToolStarted { call_id, tool } => drop(tool_of.insert(call_id.clone(), tool.clone())),
+            ModelEvent::ToolInputDelta { call_id, json: more } => json.entry(call_id.clone()).or_default().push_str(more),
+            ModelEvent::ToolReady { call_id, input, .. } => {
+                assert_eq!(json[call_id], input.to_string(), "what streamed is what is called");
+                let tool = &tool_of[call_id];
+                let outcome = tools::execute(overlay, base, &tools::specs(&tools::catalogue::NAMES), tool, input).await.unwrap();
+                done.tools.push(tool.clone());
+                done.failures.extend(outcome.failure.as_ref().map(|failure| failure.reason.to_owned()));
+                blocks.push(AssistantBlock::ToolCall {
+                    id: call_id.clone(),
+                    tool: tool.clone(),
+                    input: input.clone(),
+                    opaque: serde_json::Value::Null,
+                });
+                results.push(ToolResult { call_id: call_id.clone(), content: outcome.content, is_error: outcome.failure.is_some() });
+            }
+            ModelEvent::Finished(reason) => done.finish = *reason,
+            _ => {}
+        }
+    }
+    messages.extend([ModelMessage::Assistant { blocks }, ModelMessage::ToolResults(results)]);
+}
+
+fn written(changes: &[FileChange]) -> Vec<&str> {
+    changes.iter().map(|change| change.path.as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_first_prompt_builds_an_app_in_several_steps() {
+    for (prompt, page) in [
+        ("Build a todo list", "<h1>To-do list</h1>"),
+        ("a counter called “Laps & more”", "<h1>Laps &amp; more</h1>"),
+        ("landing page for my bakery", "<h1>A fresh start</h1>"),
+        ("Create a calculator", "<h1>Calculator</h1>"),
+        ("take notes", "<h1>Notes</h1>"),
+        ("pomodoro", "<h1>Focus timer</h1>"),
+        ("something nobody can guess", "<h1>To-do list</h1>"),
+    ] {
+        let done = turn(&BTreeMap::new(), prompt).await;
+        assert_eq!((done.steps, done.finish, done.failures.len()), (3, FinishReason::Stop, 0), "{prompt}");
+        assert_eq!(done.tools, ["write_file", "write_file", "write_file", "list_files"]);
+        assert_eq!(written(&done.changes), ["app.js", "index.html", "styles.css"]);
+        assert!(done.files["index.html"].contains(page) && !done.files["index.html"].contains("{{"), "{prompt}");
+        assert!(done.events.len() >= 60, "{} events", done.events.len());
+        assert!(done.text.contains("demo model"), "{}", done.text);
+    }
+}
+
+#[tokio::test]
+async fn a_later_prompt_changes_what_is_there() {
+    let built = turn(&BTreeMap::new(), "Build a dark todo list called Groceries").await.files;
+    assert!(built["styles.css"].contains("--bg: #0f1220;"));
+    let built = turn(&built, "make it light").await.files;
+    for (prompt, path, text) in [
+        ("Make it dark", "styles.css", "--bg: #0f1220;"),
+        ("change the title to Weekly groceries", "index.html", "<title>Weekly groceries</title>"),
+        ("please make it green", "styles.css", "--accent: #16a34a;"),
+        ("bigger text", "styles.css", "--size: 20px;"),
+        ("add a footer saying See you", "index.html", "<footer><p>See you</p></footer>"),
+        ("Do what you think is best", "index.html", "<h2>Do what you think is best</h2>"),
+        ("make it light", "index.html", "<h2>Make it light</h2>"),
+    ] {
+        let done = turn(&built, prompt).await;
+        assert_eq!((done.steps, done.failures.len()), (3, 0), "{prompt}");
+        assert!(done.tools.starts_with(&["read_file".into(), "read_file".into(), "edit_file".into()]), "{:?}", done.tools);
+        assert!(written(&done.changes).contains(&path), "{prompt}: {:?}", written(&done.changes));
+        assert!(done.files[path].contains(text), "{prompt}: {}", done.files[path]);
+        assert!(done.text.contains("demo model"), "{}", done.text);
+    }
+}
+
+#[tokio::test]
+async fn another_app_takes_the_place_of_the_first() {
+    let built = turn(&BTreeMap::new(), "todo list").await.files;
+    let done = turn(&built, "Build a calculator").await;
+    assert!(done.files["index.html"].contains("<h1>Calculator</h1>"));
+    assert_eq!(written(&done.changes), ["app.js", "index.html", "styles.css"]);
+}
+
+#[tokio::test]
+async fn files_of_people_are_changed_too() {
+    let page = |text: &str| BTreeMap::from([("site/home.html".to_owned(), text.to_owned())]);
+    for text in
+        ["<html><head></head><body><h1>Mine</h1></body></html>", "<h1>Mine</h1>", "", &format!("<body>{}</body>", "x\n".repeat(30_000))]
+    {
+        for prompt in ["make it dark", "title: New", "anything"] {
+            let files = page(text);
+            let done = turn_of(&files, prompt, 200_000).await;
+            if text.len() < 50_000 {
+                assert_eq!((done.failures.len(), written(&done.changes)), (0, vec!["site/home.html"]), "{prompt} {text}");
+            }
+        }
+    }
+    let notes = BTreeMap::from([("notes.md".to_owned(), "x".to_owned())]);
+    assert_eq!(turn(&notes, "counter").await.files.len(), 4);
+}
+
+#[tokio::test]
+async fn a_limit_cuts_the_answer_and_the_call_in_it() {
+    let done = turn_of(&BTreeMap::new(), "counter", 100).await;
+    assert_eq!((done.finish, done.changes.len(), done.steps), (FinishReason::Length, 0, 1));
+    let used = done.events.iter().find_map(|event| if let ModelEvent::Usage(usage) = event { Some(usage.output_tokens) } else { None });
+    assert!((90..=100).contains(&used.unwrap()), "{used:?}");
+}
+
+#[tokio::test]
+async fn usage_counts_four_bytes_as_a_token() {
+    let mut small = request(vec![ModelMessage::User { text: "x".repeat(40) }], "s".repeat(4), 1_000);
+    small.tools.clear();
+    let events: Vec<ModelEvent> = Demo::new(Duration::ZERO).stream(small.into()).try_collect().await.unwrap();
+    let said: usize = events.iter().map(|event| if let ModelEvent::TextDelta { text, .. } = event { text.len() } else { 0 }).sum();
+    let [.., ModelEvent::Usage(usage), ModelEvent::Finished(FinishReason::Stop)] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((usage.input_tokens as usize, usage.output_tokens as usize), (11, said.div_ceil(4)));
+}
+
+#[tokio::test]
+async fn the_pace_is_kept() {
+    let request = request(vec![ModelMessage::User { text: "counter".into() }], String::new(), 32_000);
+    let begun = tokio::time::Instant::now();
+    let events: Vec<ModelEvent> = Demo::new(Duration::from_millis(1)).stream(request.into()).try_collect().await.unwrap();
+    assert!(begun.elapsed() >= Duration::from_millis(1) * u32::try_from(events.len()).unwrap());
+}

@@ -1,0 +1,5 @@
+//! The event log as its viewers see it.
+
+pub(crate) mod compact;
+pub(crate) mod follow;
+pub(crate) mod tail;
