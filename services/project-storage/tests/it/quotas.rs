@@ -29,7 +29,7 @@ async fn an_account_has_so_many_projects_and_no_more() {
 
     let fault = make(&ann, "").await.expect_err("too many");
     assert_eq!((fault.code, fault.reason.as_str(), fault.metadata["limit"].as_str()), (ErrorCode::RateLimited, "TOO_MANY_PROJECTS", "3"));
-    assert!(fault.message.contains("3 projects"), "{fault}");
+    assert!(fault.message.contains("as many projects as it may have, 3"), "{fault}");
     assert_eq!(reason(make(&ann, "d4").await), "TOO_MANY_PROJECTS");
     let save = |draft: &str| SaveProjectRequest { draft_id: draft.into(), changes: vec![write("a", "1")], ..Default::default() };
     assert_eq!(reason(ann.send(save("d4")).await), "TOO_MANY_PROJECTS");
