@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let path = out.join(format!("{}.serde.rs", file.package()));
         if file.package().starts_with("backlot.") {
             let code = with_lists(with_nulls(&fs::read_to_string(&path)?), &file.message_type);
-            let code = with_choices(code, &file.message_type).replace("::pbjson::private::NumberDeserialize", "crate::json::Number");
+            let code = with_choices(code, &file.message_type)?.replace("::pbjson::private::NumberDeserialize", "crate::json::Number");
             fs::write(path, code)?;
         }
     }
@@ -83,7 +83,7 @@ fn with_lists(code: String, messages: &[DescriptorProto]) -> String {
 }
 
 /// A second member of a one-of is refused with the names of both; pbjson takes it for the same field again.
-fn with_choices(code: String, messages: &[DescriptorProto]) -> String {
+fn with_choices(code: String, messages: &[DescriptorProto]) -> Result<String, String> {
     let mut parts: Vec<String> = code.split("\nimpl").map(str::to_owned).collect();
     for message in messages {
         let head = format!("<'de> serde::Deserialize<'de> for {} {{", message.name());
@@ -96,8 +96,8 @@ fn with_choices(code: String, messages: &[DescriptorProto]) -> String {
             let (value, given) = (format!("let mut {}__ = None;", choice.name()), format!("{}_given__", choice.name()));
             for member in &members {
                 let plain = format!("return Err(serde::de::Error::duplicate_field(\"{member}\"));");
-                let Some((before, after)) = part.split_once(&plain) else { continue };
-                let Some((close, rest)) = after.split_once('}') else { continue };
+                let place = part.split_once(&plain).and_then(|(before, after)| Some((before, after.split_once('}')?)));
+                let (before, (close, rest)) = place.ok_or_else(|| format!("pbjson reads {}.{member} in a new way", message.name()))?;
                 let refusal = format!("return Err(crate::json::second({given}, \"{member}\", &{members:?}));");
                 *part = format!("{before}{refusal}{close}}}\n{given} = \"{member}\";{rest}");
             }
@@ -106,7 +106,7 @@ fn with_choices(code: String, messages: &[DescriptorProto]) -> String {
             }
         }
     }
-    parts.join("\nimpl")
+    Ok(parts.join("\nimpl"))
 }
 
 /// The paths of the methods whose repeat does nothing more.

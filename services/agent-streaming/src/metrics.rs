@@ -44,7 +44,7 @@ struct Instruments {
 }
 
 static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
-    let meter = global::meter(crate::NAME);
+    let meter = global::meter(crate::error::SERVICE);
     let long = |name, description| seconds(&meter, name, description, &LONG_SECONDS);
     Instruments {
         ended: meter.u64_counter("backlot.turns.ended").with_description("turns by outcome, and by reason where they failed").build(),

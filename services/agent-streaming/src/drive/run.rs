@@ -2,7 +2,7 @@
 //! commit. Nothing outside of the log and the staged copy changes before the commit, so a turn whose process was lost goes on from
 //! its log: the finished steps bring the staged copy back, the next one is asked for.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use chassis::planted;
 use proto::{
@@ -13,7 +13,7 @@ use proto::{
 use super::{
     attempt::{Ended, Record},
     commit,
-    step::{StepRunner, TurnFiles},
+    step::{PATIENCE, StepRunner, TurnFiles},
 };
 use crate::{
     app::App,
@@ -27,9 +27,6 @@ use crate::{
     upstream::insist,
     workspace::{overlay::Overlay, tools},
 };
-
-/// How long a turn waits for project-storage at its start and while it reads files.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs a turn that has its slot to its end. With a past it was begun by another process: steps that were finished are not asked for
 /// again, and of one that was not, nothing counts any more.

@@ -1,6 +1,6 @@
 //! One step: an answer of the model, then its tools on the staged files.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, future::BoxFuture};
 use proto::{
@@ -13,7 +13,6 @@ use proto::{
 use super::{
     attempt::{self, Asked, Ended, Record, StepLimits},
     commit,
-    run::PATIENCE,
 };
 use crate::{
     metrics,
@@ -28,6 +27,9 @@ use crate::{
         tools::{self, ToolOutcome},
     },
 };
+
+/// How long a turn waits for project-storage at its start and while it reads files.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What every step of the turn needs.
 pub(super) struct StepRunner<'a> {

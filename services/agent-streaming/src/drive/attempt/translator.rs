@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// What was heard so far.
+/// What has arrived of an answer.
 #[derive(Default)]
 pub(super) struct AnswerTranslator {
     /// Something came that viewers see.
