@@ -81,32 +81,44 @@ pub(super) async fn bombs(target: &Target, scale: Scale) -> Result<()> {
     Ok(())
 }
 
-/// What a stream of reflection is told.
-async fn asked(to: SocketAddr, parts: Vec<Bytes>) -> Result<(String, usize)> {
-    let frames = Frames::open(to, WINDOW).await?;
-    let (answer, mut body) = frames.send.clone().ready().await?.send_request(call(to, REFLECTION, None), false)?;
-    for part in parts {
-        // The other end may have refused already.
-        _ = body.send_data(part, false);
+/// Asks reflection in a stream of its own connection. Returns `None` if the other end closed the connection, which it may do while
+/// an address has too many of them.
+async fn ask_reflection(to: SocketAddr, parts: Vec<Bytes>) -> Result<Option<(String, usize)>> {
+    let ask = async {
+        let frames = Frames::open(to, WINDOW).await?;
+        let (answer, mut body) = frames.send.clone().ready().await?.send_request(call(to, REFLECTION, None), false)?;
+        for part in parts {
+            // The other end may have refused already.
+            _ = body.send_data(part, false);
+        }
+        end(answer).await
+    };
+    match ask.await {
+        Err(e) if e.downcast_ref::<h2::Error>().is_some_and(|e| e.is_io() || e.is_go_away()) => Ok(None),
+        ended => ended.map(Some),
     }
-    end(answer).await
+}
+
+/// Asks that many times at once. Every answer is a refusal within `most` bytes, and there is at least one.
+async fn refused_by_reflection(to: SocketAddr, times: usize, parts: impl Fn() -> Vec<Bytes>, most: usize) -> Result<()> {
+    let mut answers = 0;
+    for ended in futures::future::join_all((0..times).map(|_| ask_reflection(to, parts()))).await {
+        let Some((code, bytes)) = ended? else { continue };
+        ensure!(code == RESOURCE_EXHAUSTED && bytes <= most, "reflection answers with {code} and {bytes} bytes");
+        answers += 1;
+    }
+    ensure!(answers > 0, "all of {times} connections were closed");
+    Ok(())
 }
 
 /// Questions to reflection that are large and never end, and streams of very many.
 pub(super) async fn reflection(target: &Target, scale: Scale) -> Result<()> {
     let to = *target.grpc.get("project-storage").context("no project-storage")?;
     let large = || vec![prefix(4_194_000), Bytes::from_static(&[7; 3 * MIB])];
-    for ended in futures::future::join_all((0..140 * scale.times).map(|_| asked(to, large()))).await {
-        let (code, _) = ended?;
-        ensure!(code == RESOURCE_EXHAUSTED, "a large question is answered with {code}");
-    }
+    refused_by_reflection(to, 140 * scale.times, large, 0).await?;
     let symbol = &SERVICE[1..];
     let question = framed(0, &[&[0x22, u8::try_from(symbol.len())?], symbol.as_bytes()].concat())?;
     let many = || vec![question.repeat(16_000).into()];
-    for ended in futures::future::join_all((0..8 * scale.times).map(|_| asked(to, many()))).await {
-        let (code, bytes) = ended?;
-        // The first hundred of them are answered, with less than this each.
-        ensure!(code == RESOURCE_EXHAUSTED && bytes < 100 * MIB, "many questions are answered with {code} and {bytes} bytes");
-    }
-    Ok(())
+    // The first hundred questions of a stream are answered, with less than a megabyte each.
+    refused_by_reflection(to, 8 * scale.times, many, 100 * MIB).await
 }
