@@ -79,7 +79,7 @@ impl Viewer {
 
     /// The answer to a viewer that has everything up to `after`.
     pub(crate) async fn follow(self, after: u32) -> Result<Response, Failure> {
-        let after = if chassis::planted::is("cursor-off-by-one") { after.saturating_sub(1) } else { after };
+        let after = if chassis::seeded_bug::is("cursor-off-by-one") { after.saturating_sub(1) } else { after };
         let mut events = match self.calls.open(after).await {
             Ok(events) => events,
             Err(fault) if fault.reason == "CURSOR_AHEAD" && self.calls.is_over(after).await? => {
@@ -248,7 +248,7 @@ impl Follower {
             tokio::select! {
                 biased;
                 () = app.draining.cancelled() => {
-                    self.phase = if chassis::planted::is("clean-end-on-drain") { Phase::Over } else { Phase::Cutting };
+                    self.phase = if chassis::seeded_bug::is("clean-end-on-drain") { Phase::Over } else { Phase::Cutting };
                     return Ok(());
                 }
                 () = &mut ended => return Err(Cut::SessionEnded),

@@ -8,6 +8,7 @@
 //! - [`model`]: the models, what they are told, and what they answer; [`workspace`]: the files that a turn reads and stages, and its tools.
 //! - [`store`], [`upstream`]: the database and the other services.
 //! - [`app`], [`access`], [`config`], [`error`], [`grpc`], [`metrics`]: what all services have.
+//! - `seeded_bugs`: wrong variants that the chaos harness must find; in no executable that anybody runs.
 
 mod access;
 mod app;
@@ -19,6 +20,8 @@ mod intake;
 mod log;
 mod metrics;
 mod model;
+#[cfg(feature = "seeded-bugs")]
+mod seeded_bugs;
 mod store;
 #[cfg(test)]
 mod testing;

@@ -5,7 +5,7 @@ pub(crate) mod event;
 pub(crate) mod transcript;
 
 use bytes::Bytes;
-use chassis::{clock, planted};
+use chassis::{clock, seeded_bug};
 use proto::{
     agent_streaming::{self as wire, Usage},
     id::{MessageId, ProjectId, TurnId, UserId},
@@ -344,7 +344,7 @@ impl Task {
             _ if turn.project_id.is_none() => Self::GiveUp,
             // Only project-storage knows how it ends.
             State::Committing => Self::Commit,
-            _ if turn.recoveries > MAX_RECOVERIES && !planted::is("never-give-up") => Self::Bury,
+            _ if turn.recoveries > MAX_RECOVERIES && !seeded_bug::is("never-give-up") => Self::Bury,
             State::Running if turn.started_at.is_some() => Self::GoOn,
             _ => Self::Begin,
         })

@@ -10,7 +10,7 @@
 //! - [`listen`], [`share`], [`edge`]: the accept loop of HTTP and gRPC; what one client may hold of what all share; how often one
 //!   address may ask.
 //! - [`error`], [`page`], [`limit`]: from a typed error to a status; page tokens; asking the rate limiter.
-//! - `failpoint`, [`planted`] (features `failpoints`, `planted`): faults and bugs for the chaos harness.
+//! - `failpoint`, [`seeded_bug`] (features `failpoints`, `seeded-bugs`): faults and bugs for the chaos harness.
 //! - `testing` (feature `testing`): private engines and waiting, for the tests of the crates above.
 
 pub mod client;
@@ -27,11 +27,11 @@ pub mod lifecycle;
 pub mod limit;
 pub mod listen;
 pub mod page;
-pub mod planted;
 pub mod postgres;
 pub mod propagation;
 pub mod redis;
 pub mod secret;
+pub mod seeded_bug;
 pub mod server;
 pub mod share;
 pub mod task;

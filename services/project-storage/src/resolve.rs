@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chassis::{context::Context, planted};
+use chassis::{context::Context, seeded_bug};
 use proto::id::{ProjectId, TurnId};
 
 use crate::{
@@ -159,7 +159,7 @@ impl Resolve {
         let named = paths.map(|(index, path)| Step { field: format!("files[{index}].path"), path }).collect();
         let steps = Steps { named, rest: "files" };
         let mut brought = steps.fitting(merged.contents, limits)?;
-        let mut tree = if planted::is("settle-without-the-turn") { Folder::clone(&conflict.head_tree) } else { merged.tree };
+        let mut tree = if seeded_bug::is("settle-without-the-turn") { Folder::clone(&conflict.head_tree) } else { merged.tree };
         for choice in &self.choices {
             tree.remove(choice.path.as_str());
         }

@@ -247,7 +247,7 @@ impl Run<'_> {
         if turn.state.is_given_up() {
             return Err(Error::TurnEnded);
         }
-        if turn.digest != self.commit.digest && !chassis::planted::is("commit-without-the-digest") {
+        if turn.digest != self.commit.digest && !chassis::seeded_bug::is("commit-without-the-digest") {
             return Err(Error::DigestMismatch);
         }
         let revision = match turn.revision {
@@ -326,7 +326,7 @@ pub async fn end(storage: &Storage, id: TurnId, end: End) -> Result<(), Error> {
         return if turn.is_none_or(|turn| turn.state.is_given_up()) { Ok(()) } else { Err(Error::TurnEnded) };
     };
     match (end, ended.conversation) {
-        (End::Withdrawn, _) if chassis::planted::is("keep-a-refused-question") => {}
+        (End::Withdrawn, _) if chassis::seeded_bug::is("keep-a-refused-question") => {}
         (End::Withdrawn, _) => messages::withdraw(&mut tx, id).await?,
         (End::Failed { partial, .. } | End::Cancelled { partial }, Some((project, user))) if !partial.is_empty() => {
             let message = Message {

@@ -1,4 +1,4 @@
-//! Bugs on purpose, and the scenario that must find each. A row here has its branch `chassis::planted::is("name")` in a service,
+//! Bugs on purpose, and the scenario that must find each. A row here has its branch `chassis::seeded_bug::is("name")` in a service,
 //! and every branch has its row.
 
 use backlot::settings::Role;
@@ -54,20 +54,44 @@ pub fn of_day(day: i64, count: usize) -> impl Iterator<Item = &'static Planted> 
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, fs, path::Path};
+    use std::{
+        collections::BTreeSet,
+        fs,
+        path::{Path, PathBuf},
+    };
 
     use super::*;
 
-    #[test]
-    fn every_bug_is_in_a_service_and_has_its_finder() {
+    /// The product's sources, by path.
+    fn sources() -> Vec<(PathBuf, String)> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let walk = ["services", "gateway"].into_iter().flat_map(|folder| ignore::WalkBuilder::new(root.join(folder)).build());
-        let sources = walk.filter_map(Result::ok).filter(|entry| entry.path().extension().is_some_and(|end| end == "rs"));
-        let texts = sources.map(|entry| fs::read_to_string(entry.path()).unwrap());
-        let branches =
-            |text: String| text.split("planted::is(\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect::<Vec<_>>();
-        let planted: BTreeSet<String> = texts.flat_map(branches).collect();
-        assert_eq!(planted, PLANTED.iter().map(|planted| planted.name.to_owned()).collect());
+        let paths = walk.filter_map(Result::ok).map(ignore::DirEntry::into_path);
+        let sources = paths.filter(|path| path.extension().is_some_and(|end| end == "rs") && !path.ends_with("chassis/src/seeded_bug.rs"));
+        sources.map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+    }
+
+    #[test]
+    fn every_bug_is_in_a_service_and_has_its_finder() {
+        let names = |text: String| {
+            text.split("seeded_bug::is(\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let seeded: BTreeSet<String> = sources().into_iter().flat_map(|(_, text)| names(text)).collect();
+        assert_eq!(seeded, PLANTED.iter().map(|planted| planted.name.to_owned()).collect());
+    }
+
+    #[test]
+    fn product_code_has_one_line_for_a_bug() {
+        let product = sources().into_iter().filter(|(path, _)| !path.ends_with("seeded_bugs.rs"));
+        let long = |line: &&str| {
+            let line = line.trim();
+            (line.contains("seeded_bug!(") && !line.ends_with(");")) || (line.starts_with("if seeded_bug::is(") && line.ends_with('{'))
+        };
+        let places = product.flat_map(|(path, text)| {
+            let lines: Vec<_> = text.lines().filter(long).map(str::to_owned).collect();
+            lines.into_iter().map(move |line| format!("{}: {line}", path.display()))
+        });
+        assert_eq!(places.collect::<Vec<_>>(), Vec::<String>::new(), "a wrong variant belongs into a module `seeded_bugs`");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The end of a turn: a commit at project-storage and then the terminal event, or the terminal event of a failed turn and then,
 //! by the outbox, EndTurn. Every step may be done twice, by this owner or by the next.
 
-use chassis::planted;
+use chassis::seeded_bug;
 use prost::Message as _;
 use proto::{
     agent_streaming::{FilesCommitted, FilesConflict, TurnCommitting, TurnCompleted, TurnConflicted, TurnFailed, turn_event::Kind},
@@ -10,6 +10,8 @@ use proto::{
 };
 use sha2::{Digest as _, Sha256};
 
+#[cfg(feature = "seeded-bugs")]
+use crate::seeded_bugs;
 use crate::{
     app::App,
     error::SERVICE,
@@ -48,10 +50,7 @@ pub(crate) async fn seal(
 /// Sends the change set until it is answered, and ends the turn accordingly. Nothing but the loss of the turn stops it: whether
 /// an unanswered commit has happened is not known otherwise.
 pub(crate) async fn commit(app: &App, log: &TurnLog, request: CommitTurnRequest) -> Result<(), Stopped> {
-    if planted::is("done-before-commit") {
-        let done = TurnCompleted { revision: request.base_revision.clone() };
-        return log.append(vec![Kind::TurnCompleted(done)], Change::completed(String::new())).await;
-    }
+    seeded_bug!(return seeded_bugs::complete_before_commit(log, &request).await?);
     match insist(None, || app.upstream.commit(request.clone())).await {
         Ok(answer) => {
             let (kinds, change) = outcome(answer, &request.base_revision);

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use chassis::planted;
+use chassis::seeded_bug;
 use proto::{
     agent_streaming::{StepSuperseded, TurnStarted, turn_event::Kind},
     project_storage::{GetTurnTreeResponse, Message},
@@ -34,7 +34,7 @@ pub(crate) async fn run(app: &App, log: &TurnLog, turn: &Turn, past: Option<Past
     let started = past.is_some();
     let unfinished = past.as_ref().and_then(Past::unfinished);
     let mut record = Record::new(log, past.map(|past| past.transcript).unwrap_or_default());
-    if let Some((from, to)) = unfinished.filter(|_| !planted::is("no-superseded")) {
+    if let Some((from, to)) = unfinished.filter(|_| !seeded_bug::is("no-superseded")) {
         record.push(Kind::StepSuperseded(StepSuperseded { from, to })).await?;
     }
     match work(app, &mut record, turn, started).await {

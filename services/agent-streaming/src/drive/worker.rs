@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chassis::{planted, propagation, task::Tasks};
+use chassis::{propagation, seeded_bug, task::Tasks};
 use prost::Message as _;
 use proto::{
     agent_streaming::{TurnQueued, turn_event::Kind},
@@ -17,6 +17,8 @@ use proto::{
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{Instrument as _, Span, field::Empty};
 
+#[cfg(feature = "seeded-bugs")]
+use crate::seeded_bugs;
 use crate::{
     app::App,
     drive::commit,
@@ -205,19 +207,15 @@ async fn attend(app: &App, log: &TurnLog, turn: &Turn, task: Task) -> Result<(),
         Task::Bury => fail(Reason::WorkerLost, "the processes that ran the turn were lost one after the other").await,
         Task::Begin => begin(app, log, turn).await,
         Task::GoOn => {
-            let mut past = past(app, turn.id).await?;
-            if planted::is("ask-finished-steps-again") {
-                past.transcript.finished.clear();
-            }
+            let past = past(app, turn.id).await?;
             tracing::info!(lost = turn.recoveries, "going on with a turn that another process began");
             Ok(run::run(app, log, turn, Some(past)).await?)
         }
         Task::Commit => {
             let stored = events::change_set(&app.db, turn.id).await?;
-            match stored.and_then(|bytes| CommitTurnRequest::decode(bytes.as_slice()).ok()) {
-                Some(request) if planted::is("commit-an-empty-set") => {
-                    Ok(commit::commit(app, log, CommitTurnRequest { changes: Vec::new(), ..request }).await?)
-                }
+            let request = stored.and_then(|bytes| CommitTurnRequest::decode(bytes.as_slice()).ok());
+            seeded_bug!(let request = request.map(seeded_bugs::empty_change_set));
+            match request {
                 Some(request) => Ok(commit::commit(app, log, request).await?),
                 None => fail(Reason::Internal, "the turn's change set is gone").await,
             }
@@ -234,6 +232,7 @@ async fn past(app: &App, turn: TurnId) -> Result<Past, store::Error> {
         }
     })
     .await?;
+    seeded_bug!(seeded_bugs::forget_finished_steps(&mut past));
     Ok(past)
 }
 

@@ -1,12 +1,14 @@
 //! Stop, at whichever replica it is asked for. The log and the row are changed in one transaction; the owner learns of it by
 //! its fence, project-storage through the outbox.
 
-use chassis::{clock, planted};
+use chassis::{clock, seeded_bug};
 use proto::{
     agent_streaming::{TurnCancelled, TurnEvent, turn_event::Kind},
     id::{TurnId, UserId},
 };
 
+#[cfg(feature = "seeded-bugs")]
+use crate::seeded_bugs;
 use crate::{
     app::App,
     error::Error,
@@ -17,10 +19,7 @@ use crate::{
 };
 
 pub(crate) async fn cancel(app: &App, user: UserId, id: TurnId) -> Result<Turn, Error> {
-    if planted::is("stop-in-words-only") {
-        let turn = turns::find(&app.db, id, user).await?.ok_or(Error::TurnNotFound)?;
-        return Ok(Turn { state: State::Cancelled, ..turn });
-    }
+    seeded_bug!(return seeded_bugs::answer_without_a_stop(app, user, id).await?);
     let (cancel, seq) = ends::cancel(&app.db, id, user, event).await?.ok_or(Error::TurnNotFound)?;
     match cancel {
         Cancel::Now => announce(app, id, seq),

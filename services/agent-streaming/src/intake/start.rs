@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use chassis::{clock, context::Context, planted, propagation};
+use chassis::{clock, context::Context, propagation, seeded_bug};
 use prost::Message as _;
 use proto::{
     agent_streaming::{AgentSelected, IfActive, OnDisconnect, StartTurnRequest, TurnAccepted, TurnEvent, Usage, turn_event::Kind},
@@ -102,7 +102,7 @@ impl Start {
             cancel_unfollowed,
             client_message_id: request.client_message_id.clone(),
             replaces,
-            key: Some(request.idempotency_key.clone()).filter(|key| !key.is_empty()),
+            key: Some(request.idempotency_key.clone()).filter(|key| !key.is_empty() && !seeded_bug::is("forget-the-key")),
             fingerprint: fingerprint(&request, if_active, cancel_unfollowed),
             prompt: request.prompt,
             agent: request.agent,
@@ -164,8 +164,7 @@ pub(crate) async fn start(app: &App, context: &Context, start: Start) -> Result<
         return Err(Error::TurnActive { turn: Some(running) });
     }
     app.upstream.admit(context, user).await?;
-    let key = start.key.as_deref().filter(|_| !planted::is("forget-the-key"));
-    match turns::insert(&app.db, &turn, key).await? {
+    match turns::insert(&app.db, &turn, start.key.as_deref()).await? {
         Some(created_at) => turn.created_at = created_at,
         // The same key at the same moment: the other one's turn is ours.
         None => {
@@ -178,9 +177,6 @@ pub(crate) async fn start(app: &App, context: &Context, start: Start) -> Result<
 
 async fn by_key(app: &App, user: UserId, start: &Start) -> Result<Option<Turn>, Error> {
     let Some(key) = &start.key else { return Ok(None) };
-    if planted::is("forget-the-key") {
-        return Ok(None);
-    }
     let turn = turns::find_by_key(&app.db, user, key).await?;
     match turn {
         Some(turn) if turn.fingerprint != start.fingerprint => Err(Error::KeyReused),

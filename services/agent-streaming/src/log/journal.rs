@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use chassis::clock;
+use chassis::{clock, seeded_bug};
 use proto::{
     agent_streaming::{TurnEvent, Usage, turn_event::Kind},
     id::TurnId,
@@ -169,9 +169,7 @@ impl Inner {
 
 impl Buffer {
     fn stop(&self, why: Stopped) {
-        if chassis::planted::is("skip-fence") && why == Stopped::Fenced {
-            return;
-        }
+        seeded_bug!(return if why == Stopped::Fenced && seeded_bug::is("skip-fence"));
         self.stopped.send_if_modified(|stopped| {
             stopped.is_none() && {
                 *stopped = Some(why);

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use chassis::planted;
+use chassis::seeded_bug;
 use proto::{id::MessageId, project_storage::Message};
 
 use crate::{
@@ -23,7 +23,7 @@ pub(crate) async fn first(upstream: &Upstream, turn: &Turn, patience: Duration) 
 
 /// The same messages again, for a later owner.
 pub(crate) async fn again(upstream: &Upstream, turn: &Turn, patience: Duration) -> Result<Vec<Message>, Failure> {
-    let Some(ids) = turn.history.as_ref().filter(|_| !planted::is("read-the-conversation-anew")) else {
+    let Some(ids) = turn.history.as_ref().filter(|_| !seeded_bug::is("read-the-conversation-anew")) else {
         // Started by the release before, which kept no record of it.
         return first(upstream, turn, patience).await;
     };

@@ -1,6 +1,9 @@
 //! The log: fenced appends of many turns at once, and reads by cursor.
 
-use chassis::{planted, postgres::query};
+#[cfg(feature = "seeded-bugs")]
+mod seeded_bugs;
+
+use chassis::{postgres::query, seeded_bug};
 use prost::Message as _;
 use proto::id::{MessageId, TurnId};
 use sqlx::{PgExecutor, PgPool};
@@ -52,46 +55,11 @@ impl Columns {
         columns
     }
 
-    /// The columns of a batch; with a bug on purpose, under whatever epoch each turn has now.
-    async fn fenced(db: &PgPool, appends: &[&Append]) -> Result<Self, Error> {
-        let mut columns = Self::of(appends);
-        if planted::is("skip-fence") || planted::is("ignore-the-epoch") {
-            columns.skip_fence(db).await?;
-        }
-        Ok(columns)
-    }
-
-    async fn skip_fence(&mut self, db: &PgPool) -> Result<(), Error> {
-        let ids: Vec<TurnId> = self.turns.iter().copied().map(TurnId).collect();
-        let current = super::claims::epochs(db, &ids).await?;
-        let epoch = |turn: &Uuid| current.get(&TurnId(*turn)).copied().unwrap_or_default();
-        self.epochs = self.turns.iter().map(epoch).collect();
-        self.event_epochs = self.event_turns.iter().map(epoch).collect();
-        Ok(())
-    }
-
     /// The turns of a batch whose rows were got under these epochs, as their writers know them.
     fn got(&self, appends: &[&Append], rows: &[(Uuid, i64)]) -> Vec<Owned> {
         let of_batch = appends.iter().zip(self.turns.iter().zip(&self.epochs));
         let got = of_batch.filter(|(_, (turn, epoch))| rows.contains(&(**turn, **epoch)));
         got.map(|(append, _)| (append.turn, append.epoch)).collect()
-    }
-
-    /// The bug `join-without-the-lock`.
-    async fn append_unlocked(&self, db: &PgPool) -> Result<Vec<(Uuid, i64)>, Error> {
-        let append = sqlx::query_as(
-            "WITH found AS MATERIALIZED (
-                SELECT t.id, t.epoch FROM turns t JOIN unnest($1::uuid[], $2::bigint[]) AS w(id, epoch) ON w.id = t.id AND w.epoch = t.epoch
-            ), written AS (
-                INSERT INTO turn_events (turn_id, seq, payload)
-                SELECT e.turn_id, e.seq, e.payload FROM unnest($3::uuid[], $4::integer[], $5::bytea[]) AS e(turn_id, seq, payload)
-                JOIN found f ON f.id = e.turn_id
-                ON CONFLICT DO NOTHING
-            )
-            SELECT id, epoch FROM found",
-        );
-        let append = append.bind(&self.turns).bind(&self.epochs).bind(&self.event_turns).bind(&self.event_seqs).bind(&self.payloads);
-        query("append events", append.fetch_all(db)).await
     }
 }
 
@@ -102,10 +70,9 @@ pub(crate) type Owned = (TurnId, i64);
 /// has moved. Sending the same rows again does nothing. A batch may hold one turn under several epochs, of which only the newest
 /// is written.
 pub(crate) async fn append(db: &PgPool, appends: &[&Append]) -> Result<Vec<Owned>, Error> {
-    let columns = Columns::fenced(db, appends).await?;
-    if planted::is("join-without-the-lock") {
-        return Ok(columns.got(appends, &columns.append_unlocked(db).await?));
-    }
+    let columns = Columns::of(appends);
+    seeded_bug!(let columns = columns.of_current_epochs(db).await?);
+    seeded_bug!(return columns.append_without_the_lock(db, appends).await?);
     // The row lock is the fence: a join on the epoch alone would let a statement through that waits behind a claim.
     let append = sqlx::query!(
         "WITH locked AS MATERIALIZED (
@@ -126,8 +93,7 @@ pub(crate) async fn append(db: &PgPool, appends: &[&Append]) -> Result<Vec<Owned
         &columns.event_seqs,
         &columns.payloads,
     );
-    let rows: Vec<_> = query("append events", append.fetch_all(db)).await?.into_iter().map(|row| (row.id, row.epoch)).collect();
-    Ok(columns.got(appends, &rows))
+    Ok(columns.got(appends, &query("append events", append.map(|row| (row.id, row.epoch)).fetch_all(db)).await?))
 }
 
 /// What the changes of a batch do to the rows, column by column; absent leaves a row's value as it is.
@@ -179,7 +145,8 @@ fn array(ids: &[MessageId]) -> String {
 
 /// The same for events that change their turn's row, in the same statement.
 pub(crate) async fn append_with_changes(db: &PgPool, appends: &[&Append]) -> Result<Vec<Owned>, Error> {
-    let (columns, changes) = (Columns::fenced(db, appends).await?, ChangeColumns::of(appends));
+    let (columns, changes) = (Columns::of(appends), ChangeColumns::of(appends));
+    seeded_bug!(let columns = columns.of_current_epochs(db).await?);
     let append = sqlx::query!(
         "WITH changed AS (
             SELECT * FROM unnest($1::uuid[], $2::bigint[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bytea[], $11::bytea[],
@@ -235,8 +202,7 @@ pub(crate) async fn append_with_changes(db: &PgPool, appends: &[&Append]) -> Res
         &changes.histories as &[Option<String>],
         &columns.event_epochs,
     );
-    let rows = query("append events and change turns", append.fetch_all(db)).await?;
-    Ok(columns.got(appends, &rows.into_iter().map(|row| (row.id, row.epoch)).collect::<Vec<_>>()))
+    Ok(columns.got(appends, &query("append events and change turns", append.map(|row| (row.id, row.epoch)).fetch_all(db)).await?))
 }
 
 /// An event as it is stored.

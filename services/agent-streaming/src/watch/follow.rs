@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chassis::{context::Context, planted, task::apart};
+use chassis::{context::Context, seeded_bug, task::apart};
 use futures::Stream;
 use proto::id::TurnId;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
@@ -43,7 +43,7 @@ pub(crate) async fn read_for_tails(tails: Tails, db: Pool, stop: CancellationTok
     loop {
         let all = tokio::select! {
             () = stop.cancelled() => return,
-            _ = poll.tick() => !planted::is("drop-poll"),
+            _ = poll.tick() => !seeded_bug::is("drop-poll"),
             () = tails.behind() => false,
         };
         for cursors in tails.take_behind(all).chunks(TURNS) {

@@ -2,9 +2,12 @@
 //! database sets the pace and an idle one adds no wait. Leases are extended in between, so that a heartbeat and a batch never
 //! meet on a row.
 
+#[cfg(feature = "seeded-bugs")]
+mod seeded_bugs;
+
 use std::{sync::Arc, time::Duration};
 
-use chassis::planted;
+use chassis::seeded_bug;
 use proto::{agent_streaming::TurnEvent, id::TurnId};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -89,9 +92,7 @@ impl Flusher {
         if batch.is_empty() {
             return;
         }
-        if planted::is("deliver-before-commit") {
-            batch.iter().for_each(|item| self.tails.deliver(item.append.turn, item.append.first_seq, item.events.clone()));
-        }
+        seeded_bug!(self.deliver_before_commit(&batch));
         let (changing, plain): (Vec<_>, Vec<_>) = batch.into_iter().partition(|item| item.append.change.is_some());
         let (changing, plain) = tokio::join!(self.send(changing), self.send(plain));
         let mut rings = Vec::new();
@@ -99,9 +100,9 @@ impl Flusher {
         for (item, sent) in changing.into_iter().chain(plain) {
             match sent {
                 Sent::Written => rings.push(self.written(item)),
-                Sent::Skipped if planted::is("skipped-is-written") => rings.push(self.written(item)),
+                Sent::Skipped if seeded_bug::is("skipped-is-written") => rings.push(self.written(item)),
                 Sent::Skipped => skipped.push(item),
-                Sent::Again if planted::is("drop-doubtful-batch") => rings.push(self.written(item)),
+                Sent::Again if seeded_bug::is("drop-doubtful-batch") => rings.push(self.written(item)),
                 Sent::Again => self.retry(item, TROUBLE_PAUSE),
                 Sent::Broken => item.buffer.stop(Stopped::Broken),
             }
@@ -231,7 +232,7 @@ impl Flusher {
 
     async fn heartbeat(&self) {
         let live = self.journal.live();
-        if live.is_empty() || planted::is("no-heartbeat") {
+        if live.is_empty() || seeded_bug::is("no-heartbeat") {
             return;
         }
         let until = Instant::now() + self.lease;
