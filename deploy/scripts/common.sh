@@ -106,6 +106,22 @@ pgbouncer_path() {
 need_cargo() {
     [[ -f "$HOME/.cargo/env" ]] && . "$HOME/.cargo/env"
     have cargo || fail "there is no Rust toolchain: install one from https://rustup.rs"
+    use_installed_toolchain
+}
+
+# rustup downloads the toolchain of rust-toolchain.toml. One of the same version under another name, such as `stable`, needs no download.
+use_installed_toolchain() {
+    have rustup && [[ -z "${RUSTUP_TOOLCHAIN:-}" ]] || return 0
+    local pinned installed name
+    pinned="$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)"
+    installed="$(rustup toolchain list | cut -d ' ' -f 1)"
+    grep -q "^$pinned-" <<<"$installed" && return
+    for name in $installed; do
+        if [[ "$(rustup run "$name" rustc --version)" == "rustc $pinned "* ]]; then
+            export RUSTUP_TOOLCHAIN="$name"
+            return
+        fi
+    done
 }
 
 # A C compiler links every Rust program; a few crates compile C as well.
