@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::Config,
     drive::attempt::StepLimits,
-    intake::disconnect::Followed,
+    intake::disconnect::FollowedTurns,
     log::{doorbell::Doorbell, journal::Journal},
     model::{
         agents::{AgentFaults, Agents},
@@ -36,7 +36,7 @@ pub(crate) struct App {
     pub(crate) db: store::Pool,
     pub(crate) journal: Journal,
     pub(crate) tails: Tails,
-    pub(crate) followed: Followed,
+    pub(crate) followed: FollowedTurns,
     pub(crate) doorbell: Doorbell,
     /// Rings when EndTurn has become due.
     pub(crate) outbox: Notify,
@@ -67,7 +67,7 @@ impl App {
             db,
             journal,
             tails,
-            followed: Followed::default(),
+            followed: FollowedTurns::default(),
             doorbell,
             outbox: Notify::new(),
             upstream: Upstream::new(to(Caller::ProjectStorage, &config.project_storage_url), to(Caller::RateLimit, &config.rate_limit_url)),

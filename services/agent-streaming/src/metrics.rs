@@ -209,9 +209,9 @@ pub(crate) fn written(events: &[TurnEvent]) {
 }
 
 /// Counts something while it is there.
-pub(crate) struct Counted(&'static UpDownCounter<i64>);
+pub(crate) struct GaugeGuard(&'static UpDownCounter<i64>);
 
-impl Counted {
+impl GaugeGuard {
     /// A turn that this process drives.
     pub(crate) fn driven() -> Self {
         Self::new(&INSTRUMENTS.driven)
@@ -228,7 +228,7 @@ impl Counted {
     }
 }
 
-impl Drop for Counted {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.0.add(-1, &[]);
     }

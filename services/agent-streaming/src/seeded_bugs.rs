@@ -11,13 +11,13 @@ use proto::{
 use crate::{
     app::App,
     error::Error,
-    log::journal::{Stopped, TurnLog},
+    log::journal::{TurnLog, WriteError},
     store::turns,
-    turn::{Change, State, Turn, transcript::Past},
+    turn::{Change, State, Turn, transcript::RecordedTurn},
 };
 
 /// A recovery begins with the first step.
-pub(crate) fn forget_finished_steps(past: &mut Past) {
+pub(crate) fn forget_finished_steps(past: &mut RecordedTurn) {
     if seeded_bug::is("ask-finished-steps-again") {
         past.transcript.finished.clear();
     }
@@ -29,7 +29,7 @@ pub(crate) fn empty_change_set(request: CommitTurnRequest) -> CommitTurnRequest 
 }
 
 /// Ends a turn before its files are stored. Returns `None` without the bug.
-pub(crate) async fn complete_before_commit(log: &TurnLog, request: &CommitTurnRequest) -> Result<Option<()>, Stopped> {
+pub(crate) async fn complete_before_commit(log: &TurnLog, request: &CommitTurnRequest) -> Result<Option<()>, WriteError> {
     if !seeded_bug::is("done-before-commit") {
         return Ok(None);
     }

@@ -324,13 +324,13 @@ const MAX_RECOVERIES: u32 = 3;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Task {
     /// It was never begun at project-storage in time.
-    GiveUp,
+    FailNotBegun,
     /// It has no slot yet, or has one and has not started: nothing was done for it.
     Begin,
     /// Its owner was lost, or let go of it, in the middle.
-    GoOn,
+    Resume,
     /// It has lost too many owners.
-    Bury,
+    FailWorkersLost,
     /// Its change set is fixed and has to be sent.
     Commit,
 }
@@ -341,11 +341,11 @@ impl Task {
             return None;
         }
         Some(match turn.state {
-            _ if turn.project_id.is_none() => Self::GiveUp,
+            _ if turn.project_id.is_none() => Self::FailNotBegun,
             // Only project-storage knows how it ends.
             State::Committing => Self::Commit,
-            _ if turn.recoveries > MAX_RECOVERIES && !seeded_bug::is("never-give-up") => Self::Bury,
-            State::Running if turn.started_at.is_some() => Self::GoOn,
+            _ if turn.recoveries > MAX_RECOVERIES && !seeded_bug::is("never-give-up") => Self::FailWorkersLost,
+            State::Running if turn.started_at.is_some() => Self::Resume,
             _ => Self::Begin,
         })
     }
@@ -402,17 +402,17 @@ mod tests {
         for (state, started, recoveries, task) in [
             (State::Accepted, false, 0, Task::Begin),
             (State::Queued, false, 3, Task::Begin),
-            (State::Queued, false, 4, Task::Bury),
+            (State::Queued, false, 4, Task::FailWorkersLost),
             (State::Running, false, 0, Task::Begin),
-            (State::Running, true, 0, Task::GoOn),
-            (State::Running, true, 3, Task::GoOn),
-            (State::Running, true, 4, Task::Bury),
+            (State::Running, true, 0, Task::Resume),
+            (State::Running, true, 3, Task::Resume),
+            (State::Running, true, 4, Task::FailWorkersLost),
             (State::Committing, true, 9, Task::Commit),
         ] {
             assert_eq!(of(state, started, recoveries), Some(task), "{state:?} {started} {recoveries}");
         }
         assert_eq!(of(State::Completed, true, 0), None);
-        assert_eq!(Task::of(&crate::testing::draft()), Some(Task::GiveUp));
+        assert_eq!(Task::of(&crate::testing::draft()), Some(Task::FailNotBegun));
     }
 
     #[test]

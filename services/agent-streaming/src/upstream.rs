@@ -118,7 +118,7 @@ pub(crate) fn is_refusal(fault: &Fault) -> bool {
 
 /// Repeats an idempotent call until it is answered or refused, for at most so long. Without a bound only the loss of the turn
 /// ends it.
-pub(crate) async fn insist<T, F>(limit: Option<Duration>, mut call: impl FnMut() -> F) -> Result<T, Fault>
+pub(crate) async fn retry_until_answered<T, F>(limit: Option<Duration>, mut call: impl FnMut() -> F) -> Result<T, Fault>
 where
     F: Future<Output = Result<T, Fault>>,
 {
@@ -151,14 +151,14 @@ mod tests {
     #[tokio::test]
     async fn what_may_pass_is_asked_again_and_a_refusal_is_not() {
         let calls = Cell::new(0);
-        let answer = insist(None, || async {
+        let answer = retry_until_answered(None, || async {
             calls.set(calls.get() + 1);
             if calls.get() < 4 { Err(fault(ErrorCode::Unavailable)) } else { Ok(calls.get()) }
         });
         assert_eq!(answer.await, Ok(4));
         for code in [ErrorCode::Conflict, ErrorCode::NotFound, ErrorCode::InvalidArgument, ErrorCode::Forbidden] {
             calls.set(0);
-            let refused = insist(None, || async {
+            let refused = retry_until_answered(None, || async {
                 calls.set(calls.get() + 1);
                 Err::<(), _>(fault(code))
             });
@@ -174,7 +174,7 @@ mod tests {
         // It knows before it waits that the wait would be too long, so a slow machine asks less often and never more.
         for (limit, most) in [(Duration::ZERO, 1), (Duration::from_millis(500), 3)] {
             let calls = Cell::new(0);
-            let answer = insist(Some(limit), || async {
+            let answer = retry_until_answered(Some(limit), || async {
                 calls.set(calls.get() + 1);
                 Err::<(), _>(fault(ErrorCode::Timeout))
             });

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use self::translator::AnswerTranslator;
 use crate::{
-    log::journal::{Stopped, TurnLog},
+    log::journal::{TurnLog, WriteError},
     metrics,
     model::provider::{ErrorClass, FinishReason, ModelEvent, ModelRequest, Provider, ProviderError},
     turn::event,
@@ -25,22 +25,22 @@ const MAX_EMPTY_ANSWERS: u32 = 1;
 /// A provider that asks for a longer pause is not waited for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Why a run does not go on.
+/// Why a run ends early.
 #[derive(Debug)]
-pub(crate) enum Ended {
+pub(crate) enum RunError {
     /// The turn fails.
     Failed(Failure),
-    /// The turn is not ours any more.
-    Stopped(Stopped),
+    /// The log takes no more events from this process.
+    Write(WriteError),
 }
 
-impl From<Stopped> for Ended {
-    fn from(stopped: Stopped) -> Self {
-        Self::Stopped(stopped)
+impl From<WriteError> for RunError {
+    fn from(error: WriteError) -> Self {
+        Self::Write(error)
     }
 }
 
-impl From<Failure> for Ended {
+impl From<Failure> for RunError {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
     }
@@ -63,7 +63,7 @@ impl<'a> Record<'a> {
     }
 
     /// The transcript takes what the log takes, so that whoever reads the log comes to the same state.
-    pub(crate) async fn push(&mut self, kind: Kind) -> Result<(), Stopped> {
+    pub(crate) async fn push(&mut self, kind: Kind) -> Result<(), WriteError> {
         for kind in event::fit(kind) {
             self.transcript.apply(&kind);
             self.log.push(kind).await?;
@@ -71,24 +71,24 @@ impl<'a> Record<'a> {
         Ok(())
     }
 
-    pub(crate) async fn push_with(&mut self, kind: Kind, change: Change) -> Result<(), Stopped> {
+    pub(crate) async fn push_with(&mut self, kind: Kind, change: Change) -> Result<(), WriteError> {
         event::fit(kind.clone()).iter().for_each(|kind| self.transcript.apply(kind));
         self.log.push_with(kind, change).await
     }
 
-    async fn start_step(&mut self, step: u32) -> Result<(), Stopped> {
+    async fn start_step(&mut self, step: u32) -> Result<(), WriteError> {
         self.push(Kind::StepStarted(StepStarted { step })).await?;
         self.step_from = self.log.last_seq();
         Ok(())
     }
 
     /// What the step has said so far counts no more.
-    async fn supersede_step(&mut self) -> Result<(), Stopped> {
+    async fn supersede_step(&mut self) -> Result<(), WriteError> {
         let range = StepSuperseded { from: self.step_from, to: self.log.last_seq() };
         self.push(Kind::StepSuperseded(range)).await
     }
 
-    async fn used(&mut self, usage: Usage) -> Result<(), Stopped> {
+    async fn used(&mut self, usage: Usage) -> Result<(), WriteError> {
         match self.meter.current(usage) {
             Some(total) => self.push_with(Kind::Usage(total), Change::usage(total)).await,
             None => Ok(()),
@@ -130,7 +130,7 @@ fn sum(a: &Usage, b: &Usage) -> Usage {
 }
 
 /// What a step is asked of.
-pub(crate) struct Asked<'a> {
+pub(crate) struct StepContext<'a> {
     /// From 1.
     pub(crate) step: u32,
     pub(crate) provider: &'a Arc<dyn Provider>,
@@ -172,7 +172,7 @@ fn exceeded(how: String) -> Failure {
 
 /// Asks the model once, or up to three times while the provider fails. What the last answer said is in the transcript; what an
 /// attempt said before it is superseded.
-pub(crate) async fn ask(record: &mut Record<'_>, asked: Asked<'_>, request: Arc<ModelRequest>) -> Result<FinishReason, Ended> {
+pub(crate) async fn ask(record: &mut Record<'_>, asked: StepContext<'_>, request: Arc<ModelRequest>) -> Result<FinishReason, RunError> {
     let mut failures = Failures::default();
     record.start_step(asked.step).await?;
     loop {
@@ -211,17 +211,17 @@ pub(crate) async fn ask(record: &mut Record<'_>, asked: Asked<'_>, request: Arc<
 }
 
 /// How operators see a call that is over; `None` if its answer is whole.
-fn error_class(heard: &Result<Result<FinishReason, Broken>, Ended>) -> Option<&'static str> {
+fn error_class(heard: &Result<Result<FinishReason, AttemptError>, RunError>) -> Option<&'static str> {
     match heard {
         Ok(Ok(_)) => None,
         Ok(Err(broken)) => Some(broken.error.class.as_str()),
-        Err(Ended::Failed(_)) => Some("limit_exceeded"),
-        Err(Ended::Stopped(_)) => Some("turn_lost"),
+        Err(RunError::Failed(_)) => Some("limit_exceeded"),
+        Err(RunError::Write(_)) => Some("turn_lost"),
     }
 }
 
 /// A call that did not come to its end.
-struct Broken {
+struct AttemptError {
     error: ProviderError,
     /// Some of the answer was seen.
     output: bool,
@@ -261,7 +261,11 @@ fn failure(error: &ProviderError) -> Failure {
     Failure::new(reason, format!("{}{wait}", error.message))
 }
 
-async fn listen(record: &mut Record<'_>, asked: &Asked<'_>, request: Arc<ModelRequest>) -> Result<Result<FinishReason, Broken>, Ended> {
+async fn listen(
+    record: &mut Record<'_>,
+    asked: &StepContext<'_>,
+    request: Arc<ModelRequest>,
+) -> Result<Result<FinishReason, AttemptError>, RunError> {
     let mut events = asked.provider.stream(request);
     let mut translator = AnswerTranslator::default();
     let begun = Instant::now();
@@ -269,17 +273,17 @@ async fn listen(record: &mut Record<'_>, asked: &Asked<'_>, request: Arc<ModelRe
     loop {
         let event = match timeout_at(until, events.next()).await.map_err(|_| asked.limits.timed_out())? {
             Some(Ok(event)) => event,
-            Some(Err(error)) => return Ok(Err(Broken { error, output: translator.output })),
+            Some(Err(error)) => return Ok(Err(AttemptError { error, output: translator.output })),
             None => {
                 let error = ProviderError::new(ErrorClass::Connection, "the provider's answer ended before it was whole");
-                return Ok(Err(Broken { error, output: translator.output }));
+                return Ok(Err(AttemptError { error, output: translator.output }));
             }
         };
         match event {
             ModelEvent::Usage(usage) => record.used(usage).await?,
             ModelEvent::Finished(FinishReason::Stop | FinishReason::ToolCalls) if !translator.answered => {
                 let message = "the model answered with neither text nor a tool call";
-                return Ok(Err(Broken { error: ProviderError::new(ErrorClass::EmptyAnswer, message), output: translator.output }));
+                return Ok(Err(AttemptError { error: ProviderError::new(ErrorClass::EmptyAnswer, message), output: translator.output }));
             }
             ModelEvent::Finished(finish) => return Ok(Ok(finish)),
             event => {

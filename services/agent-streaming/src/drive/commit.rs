@@ -15,10 +15,10 @@ use crate::seeded_bugs;
 use crate::{
     app::App,
     error::SERVICE,
-    log::journal::{Stopped, TurnLog},
+    log::journal::{TurnLog, WriteError},
     turn::answer::Answer,
     turn::{Change, Failure, Reason, Turn},
-    upstream::insist,
+    upstream::retry_until_answered,
 };
 
 /// The first line of a history entry.
@@ -31,7 +31,7 @@ pub(crate) async fn seal(
     base_revision: &str,
     changes: Vec<FileChange>,
     answer: &Answer,
-) -> Result<CommitTurnRequest, Stopped> {
+) -> Result<CommitTurnRequest, WriteError> {
     let digest = digest(&changes);
     let hexadecimal = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let request = CommitTurnRequest {
@@ -49,9 +49,9 @@ pub(crate) async fn seal(
 
 /// Sends the change set until it is answered, and ends the turn accordingly. Nothing but the loss of the turn stops it: whether
 /// an unanswered commit has happened is not known otherwise.
-pub(crate) async fn commit(app: &App, log: &TurnLog, request: CommitTurnRequest) -> Result<(), Stopped> {
+pub(crate) async fn commit(app: &App, log: &TurnLog, request: CommitTurnRequest) -> Result<(), WriteError> {
     seeded_bug!(return seeded_bugs::complete_before_commit(log, &request).await?);
-    match insist(None, || app.upstream.commit(request.clone())).await {
+    match retry_until_answered(None, || app.upstream.commit(request.clone())).await {
         Ok(answer) => {
             let (kinds, change) = outcome(answer, &request.base_revision);
             log.append(kinds, change).await
@@ -64,7 +64,7 @@ pub(crate) async fn commit(app: &App, log: &TurnLog, request: CommitTurnRequest)
 }
 
 /// Ends a turn without files. The outbox tells project-storage, by the log and after it.
-pub(crate) async fn fail(app: &App, log: &TurnLog, failure: &Failure) -> Result<(), Stopped> {
+pub(crate) async fn fail(app: &App, log: &TurnLog, failure: &Failure) -> Result<(), WriteError> {
     let event = TurnFailed { reason: failure.reason.as_str().to_owned(), message: failure.message.clone() };
     log.append(vec![Kind::TurnFailed(event)], Change::failed(failure.reason)).await?;
     app.outbox.notify_one();

@@ -11,28 +11,28 @@ use proto::{
 };
 
 use super::{
-    attempt::{Ended, Record},
+    attempt::{Record, RunError},
     commit,
     step::{PATIENCE, StepRunner, TurnFiles},
 };
 use crate::{
     app::App,
-    log::journal::{Stopped, TurnLog},
+    log::journal::{TurnLog, WriteError},
     model::{
         agents::Agent,
         history, prompt,
         provider::{ModelRequest, Provider},
     },
-    turn::{Change, Failure, Reason, Turn, transcript::Past},
-    upstream::insist,
+    turn::{Change, Failure, Reason, Turn, transcript::RecordedTurn},
+    upstream::retry_until_answered,
     workspace::{overlay::Overlay, tools},
 };
 
 /// Runs a turn that has its slot to its end. With a past it was begun by another process: steps that were finished are not asked for
 /// again, and of one that was not, nothing counts any more.
-pub(crate) async fn run(app: &App, log: &TurnLog, turn: &Turn, past: Option<Past>) -> Result<(), Stopped> {
+pub(crate) async fn run(app: &App, log: &TurnLog, turn: &Turn, past: Option<RecordedTurn>) -> Result<(), WriteError> {
     let started = past.is_some();
-    let unfinished = past.as_ref().and_then(Past::unfinished);
+    let unfinished = past.as_ref().and_then(RecordedTurn::unfinished);
     let mut record = Record::new(log, past.map(|past| past.transcript).unwrap_or_default());
     if let Some((from, to)) = unfinished.filter(|_| !seeded_bug::is("no-superseded")) {
         record.push(Kind::StepSuperseded(StepSuperseded { from, to })).await?;
@@ -42,8 +42,8 @@ pub(crate) async fn run(app: &App, log: &TurnLog, turn: &Turn, past: Option<Past
             let request = commit::seal(log, turn, &done.base_revision, done.overlay.changes(), &record.transcript.answer).await?;
             commit::commit(app, log, request).await
         }
-        Err(Ended::Failed(failure)) => commit::fail(app, log, &failure).await,
-        Err(Ended::Stopped(stopped)) => Err(stopped),
+        Err(RunError::Failed(failure)) => commit::fail(app, log, &failure).await,
+        Err(RunError::Write(stopped)) => Err(stopped),
     }
 }
 
@@ -54,7 +54,7 @@ struct Done {
 }
 
 /// From the tree and the steps so far to the last step.
-async fn work(app: &App, record: &mut Record<'_>, turn: &Turn, started: bool) -> Result<Done, Ended> {
+async fn work(app: &App, record: &mut Record<'_>, turn: &Turn, started: bool) -> Result<Done, RunError> {
     let (agent, provider, model) = agent_and_model(app, turn)?;
     let (tree, told) = if started { read_base(app, turn).await? } else { read_project(app, turn).await? };
     if !started {
@@ -119,7 +119,7 @@ async fn read_base(app: &App, turn: &Turn) -> Result<Read, Failure> {
 }
 
 async fn tree(app: &App, turn: &Turn, revision: &str) -> Result<GetTurnTreeResponse, Failure> {
-    insist(Some(PATIENCE), || app.upstream.tree(turn.id, revision)).await.map_err(|fault| commit::refusal(&fault))
+    retry_until_answered(Some(PATIENCE), || app.upstream.tree(turn.id, revision)).await.map_err(|fault| commit::refusal(&fault))
 }
 
 fn too_many_steps(limit: u32) -> Failure {

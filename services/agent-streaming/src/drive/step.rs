@@ -11,7 +11,7 @@ use proto::{
 };
 
 use super::{
-    attempt::{self, Asked, Ended, Record, StepLimits},
+    attempt::{self, Record, RunError, StepContext, StepLimits},
     commit,
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
         Change, Failure, Reason, Turn,
         transcript::{Call, Step},
     },
-    upstream::{Upstream, insist},
+    upstream::{Upstream, retry_until_answered},
     workspace::{
         overlay::{BaseError, BaseFiles, Overlay},
         tools::{self, ToolOutcome},
@@ -51,8 +51,8 @@ impl StepRunner<'_> {
         overlay: &mut Overlay,
         request: &mut Arc<ModelRequest>,
         step: u32,
-    ) -> Result<bool, Ended> {
-        let asked = Asked { step, provider: &self.provider, model: &self.turn.model, limits: self.limits };
+    ) -> Result<bool, RunError> {
+        let asked = StepContext { step, provider: &self.provider, model: &self.turn.model, limits: self.limits };
         let finish = attempt::ask(record, asked, Arc::clone(request)).await?;
         match finish {
             FinishReason::Length => return Err(truncated(request.max_tokens).into()),
@@ -153,7 +153,7 @@ pub(super) struct TurnFiles {
 impl BaseFiles for TurnFiles {
     fn read<'a>(&'a self, paths: &'a [String]) -> BoxFuture<'a, Result<Vec<File>, BaseError>> {
         async move {
-            let files = insist(Some(PATIENCE), || self.upstream.files(self.turn, &self.revision, paths.to_vec())).await;
+            let files = retry_until_answered(Some(PATIENCE), || self.upstream.files(self.turn, &self.revision, paths.to_vec())).await;
             files.map_err(|fault: Fault| BaseError(fault))
         }
         .boxed()

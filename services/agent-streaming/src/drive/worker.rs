@@ -23,7 +23,7 @@ use crate::{
     app::App,
     drive::commit,
     drive::run,
-    log::journal::{Stopped, Tally, TurnLog},
+    log::journal::{Tally, TurnLog, WriteError},
     metrics,
     store::{
         self,
@@ -31,7 +31,7 @@ use crate::{
         events, turns,
     },
     turn::event,
-    turn::transcript::Past,
+    turn::transcript::RecordedTurn,
     turn::{Change, Failure, Reason, State, Task, Turn},
 };
 
@@ -42,11 +42,11 @@ const CLAIMS: usize = 100;
 /// says is lost to the one who takes over in any case.
 const HANDOVER: Duration = Duration::from_secs(1);
 
-/// Why a turn was left as it is.
+/// Why a worker drives a turn no further.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Left {
+pub(crate) enum DriveError {
     #[error(transparent)]
-    Stopped(#[from] Stopped),
+    Write(#[from] WriteError),
     #[error("the database")]
     Store(#[from] store::Error),
 }
@@ -162,16 +162,16 @@ async fn drive(app: &App, turn: Turn, leased_until: Instant) {
         Err(error) => return tracing::warn!(error = %error, "the turn could not be opened and is left to the next claim"),
     };
     let fenced = log.fenced();
-    let driven = metrics::Counted::driven();
+    let driven = metrics::GaugeGuard::driven();
     let outcome = tokio::select! {
         biased;
         outcome = attend(app, &log, &turn, task) => outcome,
-        () = fenced.cancelled() => Err(Left::Stopped(Stopped::Fenced)),
+        () = fenced.cancelled() => Err(DriveError::Write(WriteError::Fenced)),
     };
     drop(driven);
     match outcome {
         Ok(()) => report(&turn, &log.tally()),
-        Err(Left::Stopped(Stopped::Fenced)) => tracing::info!("the turn is no longer driven here"),
+        Err(DriveError::Write(WriteError::Fenced)) => tracing::info!("the turn is no longer driven here"),
         Err(error) => tracing::error!(cause = chassis::error::chain(&error), "the turn is left until its lease runs out"),
     }
     drop(log);
@@ -200,13 +200,13 @@ async fn opened(app: &App, turn: Turn, leased_until: Instant) -> Result<(TurnLog
     Ok((app.journal.open(&turn, leased_until), turn))
 }
 
-async fn attend(app: &App, log: &TurnLog, turn: &Turn, task: Task) -> Result<(), Left> {
+async fn attend(app: &App, log: &TurnLog, turn: &Turn, task: Task) -> Result<(), DriveError> {
     let fail = async |reason, message: &str| Ok(commit::fail(app, log, &Failure::new(reason, message)).await?);
     match task {
-        Task::GiveUp => fail(Reason::NotBegun, "the project did not take the turn in time").await,
-        Task::Bury => fail(Reason::WorkerLost, "the processes that ran the turn were lost one after the other").await,
+        Task::FailNotBegun => fail(Reason::NotBegun, "the project did not take the turn in time").await,
+        Task::FailWorkersLost => fail(Reason::WorkerLost, "four processes in a row stopped while they ran the turn").await,
         Task::Begin => begin(app, log, turn).await,
-        Task::GoOn => {
+        Task::Resume => {
             let past = past(app, turn.id).await?;
             tracing::info!(lost = turn.recoveries, "going on with a turn that another process began");
             Ok(run::run(app, log, turn, Some(past)).await?)
@@ -224,8 +224,8 @@ async fn attend(app: &App, log: &TurnLog, turn: &Turn, task: Task) -> Result<(),
 }
 
 /// A turn as its log tells it.
-async fn past(app: &App, turn: TurnId) -> Result<Past, store::Error> {
-    let mut past = Past::default();
+async fn past(app: &App, turn: TurnId) -> Result<RecordedTurn, store::Error> {
+    let mut past = RecordedTurn::default();
     events::read_all(&app.db, turn, |row| {
         if let Some(kind) = event::decode(turn, row.seq, &row.payload).kind {
             past.apply(row.seq, &kind);
@@ -236,14 +236,14 @@ async fn past(app: &App, turn: TurnId) -> Result<Past, store::Error> {
     Ok(past)
 }
 
-async fn begin(app: &App, log: &TurnLog, turn: &Turn) -> Result<(), Left> {
+async fn begin(app: &App, log: &TurnLog, turn: &Turn) -> Result<(), DriveError> {
     match claims::take_slot(&app.db, turn.id, turn.epoch).await? {
         Slot::Taken => {
             log.has_slot();
             metrics::got_slot(turn);
             Ok(run::run(app, log, turn, None).await?)
         }
-        Slot::Fenced => Err(Left::Stopped(Stopped::Fenced)),
+        Slot::Fenced => Err(DriveError::Write(WriteError::Fenced)),
         // It has been told so already, and somebody was faster.
         Slot::Busy if turn.state == State::Queued => Ok(claims::release(&app.db, &[(turn.id, turn.epoch)]).await?),
         Slot::Busy => {

@@ -20,7 +20,7 @@ const OVERDUE: i64 = 100;
 
 /// The turns that are followed at this replica and end without a follower.
 #[derive(Clone, Default)]
-pub(crate) struct Followed(Arc<Shared>);
+pub(crate) struct FollowedTurns(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
@@ -29,9 +29,9 @@ struct Shared {
     came: Notify,
 }
 
-impl Followed {
+impl FollowedTurns {
     /// Counts a follower until the guard is dropped.
-    pub(crate) fn follow(&self, turn: TurnId) -> Following {
+    pub(crate) fn follow(&self, turn: TurnId) -> FollowGuard {
         let first = {
             let mut turns = self.lock();
             let count = turns.entry(turn).or_default();
@@ -41,7 +41,7 @@ impl Followed {
         if first {
             self.0.came.notify_one();
         }
-        Following { followed: self.clone(), turn }
+        FollowGuard { followed: self.clone(), turn }
     }
 
     fn turns(&self) -> Vec<TurnId> {
@@ -54,12 +54,12 @@ impl Followed {
 }
 
 /// One follower.
-pub(crate) struct Following {
-    followed: Followed,
+pub(crate) struct FollowGuard {
+    followed: FollowedTurns,
     turn: TurnId,
 }
 
-impl Drop for Following {
+impl Drop for FollowGuard {
     fn drop(&mut self) {
         let mut turns = self.followed.lock();
         if let Some(count) = turns.get_mut(&self.turn) {
@@ -98,8 +98,8 @@ pub(crate) async fn run(app: Arc<App>) {
     }
 }
 
-async fn cancel_all(app: &App, overdue: Vec<follows::Overdue>) {
-    for follows::Overdue { turn, user } in overdue {
+async fn cancel_all(app: &App, overdue: Vec<follows::UnfollowedTurn>) {
+    for follows::UnfollowedTurn { turn, user } in overdue {
         match cancel::cancel(app, user, turn).await {
             Ok(_) => tracing::info!(turn.id = %turn, "cancelled: nobody follows it any more"),
             // It is committing or has ended meanwhile.
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_turn_is_followed_until_its_last_follower_leaves() {
-        let (followed, turn) = (Followed::default(), TurnId::generate());
+        let (followed, turn) = (FollowedTurns::default(), TurnId::generate());
         let (first, second) = (followed.follow(turn), followed.follow(turn));
         drop(first);
         assert_eq!(followed.turns(), [turn]);

@@ -25,15 +25,15 @@ use crate::{
 /// What one turn may leave unwritten; its owner waits above that.
 const MAX_WAITING_BYTES: usize = 128 * 1024;
 
-/// Why an owner can write no more.
+/// Why the log takes no more events from an owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Stopped {
+pub(crate) enum WriteError {
     /// The turn has another owner, or was cancelled.
     #[error("the turn's epoch has moved")]
     Fenced,
     /// The database refuses this turn's events every time.
-    #[error("the log cannot be written")]
-    Broken,
+    #[error("the database refuses the turn's events")]
+    Refused,
 }
 
 /// The logs that this process writes.
@@ -72,7 +72,7 @@ impl Journal {
     /// The owner of the turn, if it is here, stops at once: its epoch has moved.
     pub(crate) fn fence(&self, turn: TurnId) {
         if let Some(buffer) = lock(&self.0.live).get(&turn) {
-            buffer.stop(Stopped::Fenced);
+            buffer.stop(WriteError::Fenced);
         }
     }
 
@@ -119,7 +119,7 @@ struct Buffer {
     inner: Mutex<Inner>,
     /// The seq of the newest event in the database.
     written: watch::Sender<u32>,
-    stopped: watch::Sender<Option<Stopped>>,
+    stopped: watch::Sender<Option<WriteError>>,
     fenced: CancellationToken,
     /// By this process's clock, counted from before the statement that extended it: never later than the database's.
     leased_until: watch::Sender<Instant>,
@@ -168,8 +168,8 @@ impl Inner {
 }
 
 impl Buffer {
-    fn stop(&self, why: Stopped) {
-        seeded_bug!(return if why == Stopped::Fenced && seeded_bug::is("skip-fence"));
+    fn stop(&self, why: WriteError) {
+        seeded_bug!(return if why == WriteError::Fenced && seeded_bug::is("skip-fence"));
         self.stopped.send_if_modified(|stopped| {
             stopped.is_none() && {
                 *stopped = Some(why);
@@ -179,7 +179,7 @@ impl Buffer {
         self.fenced.cancel();
     }
 
-    fn check(&self) -> Result<(), Stopped> {
+    fn check(&self) -> Result<(), WriteError> {
         (*self.stopped.borrow()).map_or(Ok(()), Err)
     }
 }
@@ -192,7 +192,7 @@ pub(crate) struct TurnLog {
 
 impl TurnLog {
     /// Leaves an event to be written soon. Waits only while too much is unwritten.
-    pub(crate) async fn push(&self, kind: Kind) -> Result<(), Stopped> {
+    pub(crate) async fn push(&self, kind: Kind) -> Result<(), WriteError> {
         for kind in event::fit(kind) {
             self.room().await?;
             self.leave([kind], None);
@@ -201,14 +201,14 @@ impl TurnLog {
     }
 
     /// Leaves an event with what it does to the turn's row, to be written soon.
-    pub(crate) async fn push_with(&self, kind: Kind, change: Change) -> Result<(), Stopped> {
+    pub(crate) async fn push_with(&self, kind: Kind, change: Change) -> Result<(), WriteError> {
         self.room().await?;
         self.leave(event::fit(kind), Some(change));
         Ok(())
     }
 
     /// Writes events and what they do to the turn's row, together in one statement, and waits until they are written.
-    pub(crate) async fn append(&self, kinds: Vec<Kind>, change: Change) -> Result<(), Stopped> {
+    pub(crate) async fn append(&self, kinds: Vec<Kind>, change: Change) -> Result<(), WriteError> {
         self.buffer.check()?;
         let last = self.leave(kinds.into_iter().flat_map(event::fit), Some(change));
         self.reached(last).await
@@ -220,13 +220,13 @@ impl TurnLog {
     }
 
     /// Waits until everything left so far is written.
-    pub(crate) async fn flush(&self) -> Result<(), Stopped> {
+    pub(crate) async fn flush(&self) -> Result<(), WriteError> {
         self.reached(self.last_seq()).await
     }
 
     /// Waits until the turn is known to be ours now. Writes are fenced where they are written; what is done outside of the database
     /// has only this. A process that was paused for longer than its lease asks before it does anything.
-    pub(crate) async fn owned(&self) -> Result<(), Stopped> {
+    pub(crate) async fn owned(&self) -> Result<(), WriteError> {
         let mut leased_until = self.buffer.leased_until.subscribe();
         tokio::select! {
             biased;
@@ -274,7 +274,7 @@ impl TurnLog {
         last
     }
 
-    async fn room(&self) -> Result<(), Stopped> {
+    async fn room(&self) -> Result<(), WriteError> {
         let mut written = self.buffer.written.subscribe();
         loop {
             self.buffer.check()?;
@@ -288,7 +288,7 @@ impl TurnLog {
         }
     }
 
-    async fn reached(&self, seq: u32) -> Result<(), Stopped> {
+    async fn reached(&self, seq: u32) -> Result<(), WriteError> {
         let mut written = self.buffer.written.subscribe();
         tokio::select! {
             biased;

@@ -10,7 +10,7 @@ use proto::{id::MessageId, project_storage::Message};
 use crate::{
     drive::commit,
     turn::{Failure, Reason, Turn},
-    upstream::{Upstream, insist},
+    upstream::{Upstream, retry_until_answered},
 };
 
 /// Messages at most.
@@ -34,7 +34,7 @@ pub(crate) async fn again(upstream: &Upstream, turn: &Turn, patience: Duration) 
 }
 
 async fn read(upstream: &Upstream, turn: &Turn, ids: &[MessageId], patience: Duration) -> Result<Vec<Message>, Failure> {
-    let read = insist(Some(patience), || upstream.messages(turn.id, LIMIT, ids)).await;
+    let read = retry_until_answered(Some(patience), || upstream.messages(turn.id, LIMIT, ids)).await;
     read.map_err(|fault| commit::refusal(&fault))
 }
 

@@ -13,6 +13,7 @@ mod config;
 mod conformance;
 pub(crate) mod demo;
 mod end;
+mod error_body;
 #[cfg(test)]
 mod fixture;
 mod http;
@@ -20,7 +21,6 @@ pub(crate) mod model_name;
 pub(crate) mod openai;
 pub(crate) mod output_limit;
 mod redaction;
-mod said;
 pub(crate) mod sse;
 #[cfg(test)]
 mod wire_tests;

@@ -29,13 +29,13 @@ pub(crate) async fn extend(db: &PgPool, turns: &[TurnId], good_for: Duration) ->
 
 /// A turn that nobody has spoken for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Overdue {
+pub(crate) struct UnfollowedTurn {
     pub(crate) turn: TurnId,
     pub(crate) user: UserId,
 }
 
 /// Begun turns that nobody follows any more and that can still be cancelled, the oldest first.
-pub(crate) async fn overdue(db: &PgPool, limit: i64) -> Result<Vec<Overdue>, Error> {
+pub(crate) async fn overdue(db: &PgPool, limit: i64) -> Result<Vec<UnfollowedTurn>, Error> {
     let overdue = sqlx::query!(
         "SELECT id, user_id FROM turns WHERE follow_until < clock_timestamp() AND ended_at IS NULL AND state <> 'committing'
             AND project_id IS NOT NULL
@@ -43,5 +43,5 @@ pub(crate) async fn overdue(db: &PgPool, limit: i64) -> Result<Vec<Overdue>, Err
         limit,
     );
     let rows = query("select unfollowed turns", overdue.fetch_all(db)).await?;
-    Ok(rows.into_iter().map(|row| Overdue { turn: TurnId(row.id), user: UserId(row.user_id) }).collect())
+    Ok(rows.into_iter().map(|row| UnfollowedTurn { turn: TurnId(row.id), user: UserId(row.user_id) }).collect())
 }

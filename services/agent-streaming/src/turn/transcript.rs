@@ -167,13 +167,13 @@ impl Arriving {
 
 /// A turn as its lost owner left it.
 #[derive(Debug, Default)]
-pub(crate) struct Past {
+pub(crate) struct RecordedTurn {
     pub(crate) transcript: Transcript,
     last_seq: u32,
     step_from: Option<u32>,
 }
 
-impl Past {
+impl RecordedTurn {
     /// Takes the next event of the log.
     pub(crate) fn apply(&mut self, seq: u32, kind: &Kind) {
         self.last_seq = seq;
@@ -232,8 +232,8 @@ mod tests {
         Kind::ToolInputDelta(ToolInputDelta { call_id: "c".into(), json: json.into() })
     }
 
-    fn past(kinds: Vec<Vec<Kind>>) -> Past {
-        let mut past = Past::default();
+    fn past(kinds: Vec<Vec<Kind>>) -> RecordedTurn {
+        let mut past = RecordedTurn::default();
         for (seq, kind) in (1..).zip(kinds.concat()) {
             past.apply(seq, &kind);
         }

@@ -85,7 +85,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::turn::transcript::Past;
+    use crate::turn::transcript::RecordedTurn;
 
     fn numbered(kinds: Vec<Kind>) -> Vec<TurnEvent> {
         (1..).zip(kinds).map(|(seq, kind)| TurnEvent { seq, kind: Some(kind), ..TurnEvent::default() }).collect()
@@ -181,11 +181,11 @@ mod tests {
             // A reader that saw some of the log as it was written, left, and comes back the short way.
             let cut = cut.min(log.len());
             let after = u32::try_from(cut).expect("short");
-            let mut short = Past::default();
+            let mut short = RecordedTurn::default();
             for event in log[..cut].iter().chain(&compacted(&log, after)) {
                 short.apply(event.seq, event.kind.as_ref().expect("a kind"));
             }
-            let mut long = Past::default();
+            let mut long = RecordedTurn::default();
             for event in &log {
                 long.apply(event.seq, event.kind.as_ref().expect("a kind"));
             }

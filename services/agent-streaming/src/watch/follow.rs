@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     app::App,
     error::Error,
-    metrics::Counted,
+    metrics::GaugeGuard,
     store::{
         Pool,
         events::{self, Stored},
@@ -20,7 +20,7 @@ use crate::{
     },
     turn::event,
     watch::compact::Compactor,
-    watch::tail::{Frame, Parted, Tails, Viewer},
+    watch::tail::{DetachReason, Frame, Tails, Viewer},
 };
 
 /// A doorbell may be lost: then an event is this late.
@@ -98,7 +98,7 @@ pub(crate) async fn follow(
     let reader = Reader { app, turn, ended_at };
     Ok(async_stream::try_stream! {
         // Until the reader has left.
-        let _left = (following, Counted::stream());
+        let _left = (following, GaugeGuard::stream());
         let mut cursor = after;
         loop {
             let mut short = compact.then(|| Compactor::after(cursor));
@@ -135,8 +135,8 @@ pub(crate) async fn follow(
                 };
                 let batch = match batch? {
                     Ok(batch) => batch,
-                    Err(Parted::Behind) => break,
-                    Err(Parted::Stalled) => Err(Error::SlowReader)?,
+                    Err(DetachReason::Behind) => break,
+                    Err(DetachReason::Stalled) => Err(Error::SlowReader)?,
                 };
                 cursor = last_seq(&batch).unwrap_or(cursor);
                 let terminal = ends(&batch);

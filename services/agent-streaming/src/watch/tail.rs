@@ -202,7 +202,7 @@ impl Queue {
 
 /// Why a viewer gets nothing more from its tail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Parted {
+pub(crate) enum DetachReason {
     /// There was more at once than its queue holds; it reads, so it may catch up from the log.
     Behind,
     /// It did not read for a while, and its queue ran full.
@@ -219,7 +219,7 @@ pub(crate) struct Viewer {
 
 impl Viewer {
     /// Everything that is there, up to a number of bytes but at least one event; waits for it.
-    pub(crate) async fn next(&mut self, bytes: usize) -> Result<Vec<Arc<Frame>>, Parted> {
+    pub(crate) async fn next(&mut self, bytes: usize) -> Result<Vec<Arc<Frame>>, DetachReason> {
         loop {
             let batch = self.take(bytes, Instant::now())?;
             if !batch.is_empty() {
@@ -229,10 +229,10 @@ impl Viewer {
         }
     }
 
-    fn take(&mut self, bytes: usize, now: Instant) -> Result<Vec<Arc<Frame>>, Parted> {
+    fn take(&mut self, bytes: usize, now: Instant) -> Result<Vec<Arc<Frame>>, DetachReason> {
         let mut unread = self.queue.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if unread.overflowed && unread.since.is_some_and(|since| now.saturating_duration_since(since) > STALL) {
-            return Err(Parted::Stalled);
+            return Err(DetachReason::Stalled);
         }
         let (mut batch, mut size) = (Vec::new(), 0);
         while let Some(frame) = unread.frames.front() {
@@ -249,7 +249,7 @@ impl Viewer {
             }
         }
         unread.since = (!unread.frames.is_empty()).then_some(now);
-        if batch.is_empty() && unread.overflowed { Err(Parted::Behind) } else { Ok(batch) }
+        if batch.is_empty() && unread.overflowed { Err(DetachReason::Behind) } else { Ok(batch) }
     }
 }
 
@@ -320,8 +320,8 @@ mod tests {
         tails.deliver(turn, 2, vec![event(QUEUE_BYTES * 2 / 3)]);
         // What it has is good; then it reads on from the log.
         assert_eq!(seqs(&mut reading), [1]);
-        assert_eq!(reading.take(usize::MAX, Instant::now()).unwrap_err(), Parted::Behind);
-        assert_eq!(stalled.take(usize::MAX, Instant::now() + STALL * 2).unwrap_err(), Parted::Stalled);
+        assert_eq!(reading.take(usize::MAX, Instant::now()).unwrap_err(), DetachReason::Behind);
+        assert_eq!(stalled.take(usize::MAX, Instant::now() + STALL * 2).unwrap_err(), DetachReason::Stalled);
         assert_eq!(seqs(&mut other), [2]);
     }
 

@@ -57,7 +57,9 @@ async fn a_turn_that_is_refused_leaves_the_conversation_as_it_was() {
         // Both are past their look for a turn that runs before either reaches project-storage.
         cluster.gate.shut();
         let (one, other) = (person.clone(), person.clone());
-        let both = async { tokio::join!(insist(one, request("HANG one", &first.id)), insist(other, request("HANG other", ""))) };
+        let both = async {
+            tokio::join!(retry_until_answered(one, request("HANG one", &first.id)), retry_until_answered(other, request("HANG other", "")))
+        };
         let opened = async {
             eventually(SOON, || async { (cluster.unbegun().await == 2).then_some(()) }).await;
             cluster.gate.open();
@@ -78,7 +80,7 @@ async fn a_turn_that_is_refused_leaves_the_conversation_as_it_was() {
 }
 
 /// Starts a turn as a good client does, which sends again what was not answered.
-async fn insist(mut person: Person, request: StartTurnRequest) -> Result<Turn, Fault> {
+async fn retry_until_answered(mut person: Person, request: StartTurnRequest) -> Result<Turn, Fault> {
     loop {
         match person.try_start(request.clone()).await {
             Err(fault) if fault.code == ErrorCode::Unavailable => {}

@@ -12,7 +12,7 @@ use proto::{agent_streaming::TurnEvent, id::TurnId};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Buffer, Journal, Stopped, lock};
+use super::{Buffer, Journal, WriteError, lock};
 use crate::{
     log::doorbell::Doorbell,
     metrics,
@@ -40,15 +40,15 @@ struct Item {
     events: Vec<TurnEvent>,
 }
 
-/// What became of an item.
-enum Sent {
+/// What became of an item that was sent.
+enum Outcome {
     Written,
     /// Its row was locked, or its epoch has moved.
     Skipped,
-    /// Nobody knows, or not now.
-    Again,
-    /// Never.
-    Broken,
+    /// Its outcome is unknown, or the database is away for the moment. The same rows are sent again.
+    Retry,
+    /// The database will never take it.
+    Refused,
 }
 
 pub(crate) struct Flusher {
@@ -57,13 +57,13 @@ pub(crate) struct Flusher {
     pub(crate) tails: Tails,
     pub(crate) doorbell: Doorbell,
     pub(crate) lease: Duration,
-    again: Vec<Item>,
-    again_at: Instant,
+    retries: Vec<Item>,
+    retry_at: Instant,
 }
 
 impl Flusher {
     pub(crate) fn new(journal: Journal, db: Pool, tails: Tails, doorbell: Doorbell, lease: Duration) -> Self {
-        Self { journal, db, tails, doorbell, lease, again: Vec::new(), again_at: Instant::now() }
+        Self { journal, db, tails, doorbell, lease, retries: Vec::new(), retry_at: Instant::now() }
     }
 
     /// Runs until `stop`, then writes what is left once more.
@@ -78,7 +78,7 @@ impl Flusher {
                 () = stop.cancelled() => break,
                 _ = heartbeat.tick() => self.heartbeat().await,
                 () = journal.0.wake.notified() => {}
-                () = sleep_until(self.again_at), if !self.again.is_empty() => {}
+                () = sleep_until(self.retry_at), if !self.retries.is_empty() => {}
             }
             self.look_at_suspects().await;
             self.flush().await;
@@ -99,12 +99,12 @@ impl Flusher {
         let mut skipped = Vec::new();
         for (item, sent) in changing.into_iter().chain(plain) {
             match sent {
-                Sent::Written => rings.push(self.written(item)),
-                Sent::Skipped if seeded_bug::is("skipped-is-written") => rings.push(self.written(item)),
-                Sent::Skipped => skipped.push(item),
-                Sent::Again if seeded_bug::is("drop-doubtful-batch") => rings.push(self.written(item)),
-                Sent::Again => self.retry(item, TROUBLE_PAUSE),
-                Sent::Broken => item.buffer.stop(Stopped::Broken),
+                Outcome::Written => rings.push(self.written(item)),
+                Outcome::Skipped if seeded_bug::is("skipped-is-written") => rings.push(self.written(item)),
+                Outcome::Skipped => skipped.push(item),
+                Outcome::Retry if seeded_bug::is("drop-doubtful-batch") => rings.push(self.written(item)),
+                Outcome::Retry => self.retry(item, TROUBLE_PAUSE),
+                Outcome::Refused => item.buffer.stop(WriteError::Refused),
             }
         }
         self.doorbell.ring(rings);
@@ -117,8 +117,8 @@ impl Flusher {
 
     fn collect(&mut self) -> Vec<Item> {
         let mut batch = Vec::new();
-        if self.again_at <= Instant::now() {
-            batch.append(&mut self.again);
+        if self.retry_at <= Instant::now() {
+            batch.append(&mut self.retries);
         }
         let ready = std::mem::take(&mut *lock(&self.journal.0.ready));
         batch.extend(ready.into_iter().filter_map(take));
@@ -126,31 +126,31 @@ impl Flusher {
         batch
     }
 
-    async fn send(&self, mut items: Vec<Item>) -> Vec<(Item, Sent)> {
+    async fn send(&self, mut items: Vec<Item>) -> Vec<(Item, Outcome)> {
         let error = match self.write(&items).await {
             Ok(sent) => return items.into_iter().zip(sent).collect(),
             Err(error) => error,
         };
         if error == Trouble::Passing {
-            return items.into_iter().map(|item| (item, Sent::Again)).collect();
+            return items.into_iter().map(|item| (item, Outcome::Retry)).collect();
         }
         if items.len() == 1 {
-            return items.drain(..).map(|item| (item, Sent::Broken)).collect();
+            return items.drain(..).map(|item| (item, Outcome::Refused)).collect();
         }
         // One turn's rows spoil the batch: each on its own finds out whose.
         let mut outcome = Vec::new();
         for item in items {
             let sent = match self.write(std::slice::from_ref(&item)).await {
-                Ok(mut sent) => sent.pop().unwrap_or(Sent::Again),
-                Err(Trouble::Passing) => Sent::Again,
-                Err(Trouble::Lasting) => Sent::Broken,
+                Ok(mut sent) => sent.pop().unwrap_or(Outcome::Retry),
+                Err(Trouble::Passing) => Outcome::Retry,
+                Err(Trouble::Lasting) => Outcome::Refused,
             };
             outcome.push((item, sent));
         }
         outcome
     }
 
-    async fn write(&self, items: &[Item]) -> Result<Vec<Sent>, Trouble> {
+    async fn write(&self, items: &[Item]) -> Result<Vec<Outcome>, Trouble> {
         let Some(first) = items.first() else { return Ok(Vec::new()) };
         let appends: Vec<&Append> = items.iter().map(|item| &item.append).collect();
         let statement = async {
@@ -169,7 +169,7 @@ impl Flusher {
             }
         };
         let owned = |item: &Item| got.contains(&(item.append.turn, item.append.epoch));
-        Ok(items.iter().map(|item| if owned(item) { Sent::Written } else { Sent::Skipped }).collect())
+        Ok(items.iter().map(|item| if owned(item) { Outcome::Written } else { Outcome::Skipped }).collect())
     }
 
     fn patience(&self) -> Duration {
@@ -219,15 +219,15 @@ impl Flusher {
             if epochs.get(&item.append.turn) == Some(&item.append.epoch) {
                 self.retry(item, LOCKED_PAUSE);
             } else {
-                item.buffer.stop(Stopped::Fenced);
+                item.buffer.stop(WriteError::Fenced);
             }
         }
     }
 
     fn retry(&mut self, item: Item, pause: Duration) {
         let at = Instant::now() + pause;
-        self.again_at = if self.again.is_empty() { at } else { self.again_at.min(at) };
-        self.again.push(item);
+        self.retry_at = if self.retries.is_empty() { at } else { self.retry_at.min(at) };
+        self.retries.push(item);
     }
 
     async fn heartbeat(&self) {
@@ -256,7 +256,7 @@ impl Flusher {
         for turn in suspects {
             let buffer = lock(&self.journal.0.live).get(&turn).cloned();
             if let Some(buffer) = buffer.filter(|buffer| epochs.get(&turn) != Some(&buffer.epoch)) {
-                buffer.stop(Stopped::Fenced);
+                buffer.stop(WriteError::Fenced);
             }
         }
     }

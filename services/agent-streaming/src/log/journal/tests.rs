@@ -241,7 +241,7 @@ async fn a_fenced_owner_hears_of_it_without_writing() {
     claims::release(&bench.db, &[(turn.id, turn.epoch)]).await.unwrap();
     // The heartbeat finds out; a doorbell would be faster.
     tokio::time::timeout(SOON, writer.fenced().cancelled()).await.unwrap();
-    assert_eq!(writer.push(text("late")).await, Err(Stopped::Fenced));
+    assert_eq!(writer.push(text("late")).await, Err(WriteError::Fenced));
 }
 
 #[tokio::test]
@@ -259,7 +259,7 @@ async fn one_broken_turn_does_not_stop_the_others() {
         good_log.push(text("x")).await.unwrap();
     }
     good_log.flush().await.unwrap();
-    assert_eq!(bad_log.flush().await, Err(Stopped::Broken));
+    assert_eq!(bad_log.flush().await, Err(WriteError::Refused));
     good_log.push(text("y")).await.unwrap();
     good_log.flush().await.unwrap();
 }

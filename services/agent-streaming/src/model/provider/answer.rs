@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::{
     ModelEvent, ProviderError,
+    error_body::{ErrorBody, shorten},
     http::{Reader, malformed},
-    said::{Said, shorten},
     sse::Event,
 };
 
@@ -59,11 +59,11 @@ pub(super) fn object(provider: &str, event: &Event) -> Result<Option<Value>, Pro
     }
     let value = serde_json::from_str::<Value>(data).ok().filter(|value| !value.is_string());
     if event.name == "error" {
-        return Err(value.as_ref().map_or_else(|| Said::read(unquoted(data)), Said::of).into_error(provider));
+        return Err(value.as_ref().map_or_else(|| ErrorBody::read(unquoted(data)), ErrorBody::of).into_error(provider));
     }
     match value {
         Some(Value::Null) => Ok(None),
-        Some(value) if let Some(said) = Said::find(&value) => Err(said.into_error(provider)),
+        Some(value) if let Some(said) = ErrorBody::find(&value) => Err(said.into_error(provider)),
         Some(value @ Value::Object(_)) => Ok(Some(value)),
         _ => Err(malformed(provider, &format!("an event that is not a JSON object: {}", shorten(data)))),
     }

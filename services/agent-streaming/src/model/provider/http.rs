@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::{
     ErrorClass, ProviderConfig, ProviderError,
     body::{BadBody, Body},
-    said::{Said, class_of_status, shorten},
+    error_body::{ErrorBody, class_of_status, shorten},
     sse::Event,
 };
 
@@ -162,7 +162,7 @@ impl Reader {
             BadBody::Unfinished => cut(self.provider),
             BadBody::Foreign(words) => {
                 let status = self.response.status().as_u16();
-                refusal(self.provider, status, self.response.headers(), &Said::read(&words))
+                refusal(self.provider, status, self.response.headers(), &ErrorBody::read(&words))
             }
         }
     }
@@ -175,13 +175,13 @@ impl Reader {
             body.extend_from_slice(&bytes);
         }
         let (status, headers) = (self.response.status().as_u16(), self.response.headers());
-        let said = Said::read(&String::from_utf8_lossy(&body));
+        let said = ErrorBody::read(&String::from_utf8_lossy(&body));
         let complaint = format!("{} {}", said.param, said.message);
         Refused { error: refusal(self.provider, status, headers, &said), status, complaint }
     }
 }
 
-fn refusal(provider: &str, status: u16, headers: &HeaderMap, said: &Said) -> ProviderError {
+fn refusal(provider: &str, status: u16, headers: &HeaderMap, said: &ErrorBody) -> ProviderError {
     if status < 400 {
         let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("nothing");
         let words = if said.message.is_empty() { String::new() } else { format!(": {}", said.words()) };
@@ -274,7 +274,7 @@ mod tests {
     }
 
     fn refused(status: u16, pairs: &[(&'static str, &str)], body: &str) -> ProviderError {
-        refusal("anthropic", status, &headers(pairs), &Said::read(body))
+        refusal("anthropic", status, &headers(pairs), &ErrorBody::read(body))
     }
 
     #[test]

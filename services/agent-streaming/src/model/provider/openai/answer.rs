@@ -17,7 +17,7 @@ use crate::model::provider::{
     answer::{self, Progress, text},
     calls::Names,
     end::Ends,
-    said::Said,
+    error_body::ErrorBody,
     sse::Event,
 };
 
@@ -189,7 +189,7 @@ impl answer::Answer for Answer {
         // Empty in the first chunk of Azure and in the one that carries usage. Others than the first were not asked for.
         let choices = chunk["choices"].as_array().map(Vec::as_slice).unwrap_or_default();
         if let Some(choice) = choices.iter().find(|choice| choice["index"].as_u64().unwrap_or_default() == 0) {
-            if let Some(said) = Said::find(choice) {
+            if let Some(said) = ErrorBody::find(choice) {
                 return Err(said.into_error(NAME));
             }
             self.choice(choice, out);

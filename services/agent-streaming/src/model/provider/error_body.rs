@@ -13,7 +13,7 @@ const MAX_DEPTH: usize = 4;
 
 /// The words of an error.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Said {
+pub(super) struct ErrorBody {
     pub kind: String,
     pub code: String,
     /// The field of the request that it is about.
@@ -25,7 +25,7 @@ pub(super) struct Said {
     pub retry_after: Option<Duration>,
 }
 
-impl Said {
+impl ErrorBody {
     /// The words of a body or of an event's data: JSON in any of the known shapes, else the text itself.
     pub(super) fn read(text: &str) -> Self {
         match serde_json::from_str::<Value>(text) {
@@ -229,7 +229,7 @@ mod tests {
     use super::*;
 
     fn error(text: &str) -> ProviderError {
-        Said::read(text).into_error("x")
+        ErrorBody::read(text).into_error("x")
     }
 
     #[test]
@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn an_error_is_told_from_what_is_none() {
-        let found = |text: &str| Said::find(&serde_json::from_str(text).unwrap()).is_some();
+        let found = |text: &str| ErrorBody::find(&serde_json::from_str(text).unwrap()).is_some();
         for text in
             [r#"{"error":"x"}"#, r#"{"error":{"message":"x"}}"#, r#"[{"error":{"code":1}}]"#, r#"{"type":"error"}"#, r#"{"error":true}"#]
         {
