@@ -12,5 +12,4 @@ need_cargo
 need_compiler
 postgres_bin >/dev/null || add_package postgresql postgresql@17 || fail "PostgreSQL is needed"
 have redis-server || add_package redis-server redis || fail "Redis is needed"
-cargo build --quiet -p e2e --bin backlot-under-test --bin chaos
-exec cargo run --quiet -p e2e --bin chaos
+exec cargo run --quiet -p chaos

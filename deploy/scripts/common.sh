@@ -136,13 +136,13 @@ need_compiler() {
 # buf, and the browser's driver and axe from npm, in a folder of our own that goes by the pinned versions; nothing global changes.
 # Sets buf and node_folder.
 need_node_tools() {
-    node_folder="$cache/node-buf-$buf_version-browser-$(cksum <tests/browser/package.json | cut -d ' ' -f 1)"
+    node_folder="$cache/node-buf-$buf_version-browser-$(cksum <tests/journeys/browser/package.json | cut -d ' ' -f 1)"
     buf="$node_folder/node_modules/.bin/buf"
     [[ -f "$node_folder/complete" ]] && return
     { have npm && have node; } || add_package npm node || fail "npm is needed for buf: install Node.js"
     say "fetching buf $buf_version, playwright-core and axe-core from npm, once"
     mkdir -p "$node_folder"
-    cp tests/browser/package.json "$node_folder/"
+    cp tests/journeys/browser/package.json "$node_folder/"
     npm install --silent --no-audit --no-fund --no-package-lock --prefix "$node_folder" "@bufbuild/buf@$buf_version" >&2
     touch "$node_folder/complete"
 }
@@ -150,12 +150,12 @@ need_node_tools() {
 # The chat clients that the tests drive, and the Node.js that the newest of them needs, from npm, in a folder of our own that
 # goes by the pinned versions. Sets client_folder.
 need_chat_clients() {
-    client_folder="$cache/clients-$(cksum <tests/clients/package.json | cut -d ' ' -f 1)"
+    client_folder="$cache/clients-$(cksum <tests/journeys/clients/package.json | cut -d ' ' -f 1)"
     [[ -f "$client_folder/complete" ]] && return
     { have npm && have node; } || add_package npm node || fail "npm is needed for the chat clients: install Node.js"
     say "fetching the AI SDK (three majors), AG-UI's client and Node.js for them from npm, once"
     mkdir -p "$client_folder"
-    cp tests/clients/package.json "$client_folder/"
+    cp tests/journeys/clients/package.json "$client_folder/"
     npm install --silent --no-audit --no-fund --no-package-lock --prefix "$client_folder" >&2
     touch "$client_folder/complete"
 }
@@ -163,19 +163,19 @@ need_chat_clients() {
 # What reads the OpenAPI document: linters, generators of clients and schemathesis, from npm and PyPI, in a folder of our own that
 # goes by the pinned versions. Sets openapi_folder.
 need_openapi_tools() {
-    openapi_folder="$cache/openapi-$(cat tests/openapi/package.json tests/openapi/requirements.txt | cksum | cut -d ' ' -f 1)"
+    openapi_folder="$cache/openapi-$(cat tests/journeys/openapi/package.json tests/journeys/openapi/requirements.txt | cksum | cut -d ' ' -f 1)"
     [[ -f "$openapi_folder/complete" ]] && return
     { have npm && have node; } || add_package npm node || fail "npm is needed for the tools of OpenAPI: install Node.js"
     have python3 || add_package python3 python || fail "Python 3 is needed for schemathesis: install it"
     say "fetching linters and generators for OpenAPI from npm and PyPI, once"
     mkdir -p "$openapi_folder"
-    cp tests/openapi/package.json "$openapi_folder/"
+    cp tests/journeys/openapi/package.json "$openapi_folder/"
     npm install --silent --no-audit --no-fund --no-package-lock --prefix "$openapi_folder" >&2
     # Debian has the module that makes pip's folder in a package of its own.
     if ! python3 -m venv --clear "$openapi_folder/venv" >/dev/null 2>&1; then
         add_package python3-venv "" && python3 -m venv --clear "$openapi_folder/venv" || fail "python3 -m venv does not work here"
     fi
-    "$openapi_folder/venv/bin/pip" install --quiet --disable-pip-version-check --requirement tests/openapi/requirements.txt >&2
+    "$openapi_folder/venv/bin/pip" install --quiet --disable-pip-version-check --requirement tests/journeys/openapi/requirements.txt >&2
     touch "$openapi_folder/complete"
 }
 

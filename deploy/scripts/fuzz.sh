@@ -10,4 +10,4 @@ postgres_bin >/dev/null || add_package postgresql postgresql@17 || fail "Postgre
 need_openapi_tools
 export BACKLOT_OPENAPI_TOOLS="$openapi_folder"
 export BACKLOT_FUZZ_CASES="${CASES:-20000}" BACKLOT_FUZZ_SEED="${SEED:-1}"
-exec cargo test --quiet -p e2e --test fuzz -- --nocapture
+exec cargo test --quiet -p journeys --test openapi -- fuzz:: --nocapture

@@ -240,7 +240,7 @@ fn the_exact_bytes_of_a_turn() {
     assert_eq!(text, include_str!("a-turn.txt"));
 }
 
-/// Real clients read the same bytes in `tests/clients`.
+/// Real clients read the same bytes in `tests/journeys/clients`.
 #[test]
 fn the_exact_bytes_of_a_step_that_begins_anew() {
     let first = [vec![accepted(), step(1)], write("c1", "a.js", "old").to_vec(), vec![step_done(1), step(2)]];

@@ -1,0 +1,255 @@
+//! What one stranger can do to a cluster, beside a person whose calls have to succeed all the same. Each attack comes from an address
+//! of its own (127.0.0.2, or 127.0.0.3 for a second stranger) and leaves no more than it found.
+
+mod bodies;
+pub mod bystander;
+pub mod grpc;
+pub mod held;
+pub mod http;
+mod messages;
+pub mod streams;
+pub mod wire;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use chassis::testing::give_way;
+use serde_json::{Value, json};
+
+use self::{bystander::Bystander, held::Held};
+use test_support::{Person, process::Launch};
+
+/// What turns are asked for.
+const PROMPT: &str = "a to-do list";
+
+/// The cluster that is attacked.
+#[derive(Clone)]
+pub struct Target {
+    /// Of the gateway.
+    pub url: String,
+    pub main: SocketAddr,
+    pub preview: SocketAddr,
+    /// gRPC addresses by service name.
+    pub grpc: BTreeMap<&'static str, SocketAddr>,
+    /// The process that is measured.
+    pub process: u32,
+    /// Its log.
+    pub log: PathBuf,
+    /// A free account of the attacker's.
+    pub attacker: Person,
+    /// A project of the attacker's with some megabytes.
+    pub project: String,
+    /// A turn of the attacker's that has ended.
+    pub turn: String,
+}
+
+/// How hard.
+#[derive(Debug, Clone, Copy)]
+pub struct Scale {
+    /// Times what the reports had.
+    pub times: usize,
+    /// How long the bystander is watched before it.
+    pub idle: Duration,
+    /// How long an attack lasts at the least; one that ends earlier is made again.
+    pub lasts: Duration,
+    /// Whether the attack gives way to all other threads, where times are compared: a stranger's machine would be another one. On
+    /// a machine that is busy with something else no attack is made then.
+    pub gives_way: bool,
+}
+
+/// The form for every build.
+pub const SHORT: Scale = Scale { times: 1, idle: Duration::from_secs(1), lasts: Duration::from_secs(2), gives_way: false };
+/// The form of `make chaos ATTACK=1`.
+pub const LONG: Scale = Scale { times: 4, idle: Duration::from_secs(2), lasts: Duration::from_secs(10), gives_way: false };
+
+impl Target {
+    /// # Errors
+    /// If the cluster does not say where it is, or the attacker cannot sign up.
+    pub async fn of(url: &str, process: u32, data: &Path) -> Result<Self> {
+        let list: Value = serde_json::from_slice(&std::fs::read(data.join("endpoints.json"))?)?;
+        let address = |text: &Value| -> Result<SocketAddr> {
+            let url: url::Url = text.as_str().context("no address")?.parse()?;
+            url.socket_addrs(|| None)?.into_iter().find(SocketAddr::is_ipv4).context("no address")
+        };
+        let names =
+            [("auth", "auth"), ("agent-streaming", "agentStreaming"), ("project-storage", "projectStorage"), ("rate-limit", "rateLimit")];
+        let grpc = names.into_iter().map(|(name, key)| Ok((name, address(&list["grpc"][key])?))).collect::<Result<_>>()?;
+        let attacker = Person::sign_up(url).await?;
+        let project = large_project(&attacker).await?;
+        let turn = attacker.turn(json!({ "draftId": "attacked", "prompt": PROMPT })).await?.turn;
+        Ok(Self {
+            url: url.to_owned(),
+            main: address(&list["url"])?,
+            preview: address(&list["previewUrl"])?,
+            grpc,
+            process,
+            log: data.with_extension("log"),
+            attacker,
+            project,
+            turn,
+        })
+    }
+}
+
+/// A project of eight megabytes, as a free account may have.
+async fn large_project(person: &Person) -> Result<String> {
+    let created = person.post("/api/projects", json!({ "displayName": "large" })).await?;
+    let project = created["id"].as_str().context("no project")?.to_owned();
+    let text = "line of some text\n".repeat(2_800);
+    let changes: Vec<_> = (0..160).map(|at| json!({ "path": format!("f{at}.txt"), "write": { "text": text } })).collect();
+    person.post("/api/projects/save", json!({ "projectId": project, "changes": changes })).await?;
+    Ok(project)
+}
+
+type Run = for<'a> fn(&'a Target, Scale) -> futures::future::BoxFuture<'a, Result<()>>;
+
+/// An attack by name.
+pub struct Attack {
+    pub name: &'static str,
+    run: Run,
+}
+
+macro_rules! attacks {
+    ($($name:literal => $module:ident :: $run:ident),* $(,)?) => {
+        /// Every attack, in the order of `docs/security.md`.
+        pub const ALL: &[Attack] = &[$(Attack { name: $name, run: |target, scale| Box::pin($module::$run(target, scale)) }),*];
+    };
+}
+
+attacks! {
+    "long-paths" => http::long_paths,
+    "unfinished-posts" => http::unfinished_posts,
+    "one-byte-bodies" => http::one_byte_bodies,
+    "unfinished-saves" => http::unfinished_saves,
+    "large-chats" => http::large_chats,
+    "unread-answers" => http::unread_answers,
+    "slow-loads" => http::slow_loads,
+    "saves-without-a-share" => bodies::saves_without_a_share,
+    "large-bodies" => bodies::large_bodies,
+    "two-addresses" => bodies::two_addresses,
+    "silent-connections" => http::silent_connections,
+    "reset-requests" => http::reset_requests,
+    "flood" => http::flood,
+    "unread-events" => streams::unread_events,
+    "replayed-events" => streams::replayed_events,
+    "unread-turn-streams" => streams::unread_turn_streams,
+    "unfinished-health-checks" => grpc::unfinished_health_checks,
+    "bodyless-sign-ins" => grpc::bodyless_sign_ins,
+    "unfinished-messages" => grpc::unfinished_messages,
+    "bombs" => messages::bombs,
+    "reflection" => messages::reflection,
+    "reset-streams" => grpc::reset_streams,
+    "silent-grpc-connections" => grpc::silent_connections,
+    "unknown-rpcs" => grpc::unknown_rpcs,
+    "open-watches" => grpc::open_watches,
+}
+
+/// The environment's list of the attacks to make, by name and with commas; without it all are made.
+const NAMES: &str = "ATTACKS";
+
+/// What no attack may bring the process above, in bytes; without limits each of several would.
+const MOST_MEMORY: u64 = 1024 * 1024 * 1024;
+
+/// What the bystander saw, before the attack and during it.
+#[derive(Debug)]
+pub struct Outcome {
+    pub idle: bystander::Record,
+    pub attacked: bystander::Record,
+    pub before: Held,
+    pub peak: Held,
+    pub after: Held,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (idle, attacked) = (self.idle.percentile(0.99), self.attacked.percentile(0.99));
+        let (calls, memory) = (self.attacked.calls(), [self.before, self.peak, self.after].map(|held| held.memory / 1_000_000));
+        write!(f, "{calls} calls, p99 {idle:.1?} before and {attacked:.1?} during it; MB before, at most, after: {memory:?}")
+    }
+}
+
+/// Runs attacks on a cluster of its own, in a folder, with these settings on top of those that ship.
+///
+/// # Errors
+/// If the cluster does not start or end, or with what went wrong in the attacks.
+pub async fn stand(
+    executable: &str,
+    folder: &Path,
+    settings: &[(&str, &str)],
+    chosen: fn(&Attack) -> bool,
+    scale: Scale,
+) -> Result<Vec<(&'static str, Outcome)>> {
+    let policies = folder.join("policies.yaml");
+    std::fs::write(&policies, test_support::cluster::OPEN_POLICIES)?;
+    let launch = Launch::new(executable, &folder.join("backlot"))
+        .set("BACKLOT_POLICIES", &policies.to_string_lossy())
+        .set("BACKLOT_DEMO_PACE", "1ms")
+        // Bodies that are sent as fast as the machine takes them arrive on a slow one, too.
+        .set("BACKLOT_BODY_TIMEOUT", "60s")
+        .set("BACKLOT_WRITE_TIMEOUT", "5s");
+    let launch = settings.iter().fold(launch, |launch, (name, value)| launch.set(name, value));
+    let process = launch.up().await?;
+    let target = Target::of(&process.url, process.id()?, &launch.data).await?;
+    let bystander = Bystander::new(&target).await?;
+    let (mut outcomes, mut problems) = (Vec::new(), Vec::new());
+    let names = std::env::var_os(NAMES).map(|names| names.to_string_lossy().into_owned());
+    let is_named = |attack: &Attack| names.as_ref().is_none_or(|names| names.split(',').any(|name| name == attack.name));
+    for attack in ALL.iter().filter(|attack| chosen(attack) && is_named(attack)) {
+        match run(attack, &target, &bystander, scale).await {
+            Ok(outcome) if outcome.peak.memory > MOST_MEMORY => problems.push(format!("{}: {:?}", attack.name, outcome.peak)),
+            Ok(outcome) => outcomes.push((attack.name, outcome)),
+            Err(e) => problems.push(format!("{e:#}")),
+        }
+    }
+    ensure!(problems.is_empty(), "{problems:#?}");
+    ensure!(process.terminate().await? == Some(0), "no clean exit");
+    Ok(outcomes)
+}
+
+/// Runs an attack on a thread of its own.
+async fn apart(run: Run, target: Target, scale: Scale) -> Result<()> {
+    let (done, outcome) = tokio::sync::oneshot::channel();
+    let attack = move || {
+        let priority = if scale.gives_way { give_way() } else { Ok(()) };
+        let runtime = priority.and_then(|()| tokio::runtime::Builder::new_current_thread().enable_all().build());
+        _ = done.send(runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(repeated(run, &target, scale))));
+    };
+    std::thread::Builder::new().name("stranger".to_owned()).spawn(attack)?;
+    outcome.await?
+}
+
+/// Runs an attack again and again until it has lasted as long as it should.
+async fn repeated(run: Run, target: &Target, scale: Scale) -> Result<()> {
+    let began = Instant::now();
+    for times in 1.. {
+        run(target, scale).await.with_context(|| format!("time {times}"))?;
+        if began.elapsed() >= scale.lasts {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Runs one attack beside a bystander.
+///
+/// # Errors
+/// A call of the bystander failed, or the cluster did not give back what it held.
+pub async fn run(attack: &Attack, target: &Target, bystander: &Bystander, scale: Scale) -> Result<Outcome> {
+    let before = held::settled(target.process, None).await?;
+    let idle = bystander.watch(tokio::time::sleep(scale.idle)).await.0;
+    let peak = held::Peak::start(target.process);
+    let (attacked, outcome) = bystander.watch(apart(attack.run, target.clone(), scale)).await;
+    let peak = peak.stop().await;
+    outcome.with_context(|| format!("{}: the attack could not be made", attack.name))?;
+    ensure!(idle.failures.is_empty(), "{}: before the attack: {:?}", attack.name, idle.failures);
+    ensure!(attacked.failures.is_empty(), "{}: {} calls, failed: {:?}", attack.name, attacked.calls(), attacked.failures);
+    ensure!(attacked.calls() > 0, "{}: the bystander made no call", attack.name);
+    let after = held::settled(target.process, Some(before)).await.with_context(|| attack.name)?;
+    Ok(Outcome { idle, attacked, before, peak, after })
+}

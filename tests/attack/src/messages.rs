@@ -1,0 +1,124 @@
+//! Attacks with messages that are small on the way and large in memory, or many in one stream.
+
+use std::{io::Write as _, net::SocketAddr, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use h2::client::ResponseFuture;
+
+use super::{
+    Scale, Target,
+    wire::{Frames, WINDOW, call, prefix},
+};
+
+const SERVICE: &str = "/backlot.project_storage.v1.ProjectStorageService";
+const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+const MIB: usize = 1024 * 1024;
+/// An answer that takes longer does not come; liveness, not speed.
+const LONGEST: Duration = Duration::from_secs(60);
+/// The code of what is too large or too much.
+const RESOURCE_EXHAUSTED: &str = "8";
+
+/// A message with its prefix.
+fn framed(flag: u8, content: &[u8]) -> Result<Bytes> {
+    Ok([&[flag], &u32::try_from(content.len())?.to_be_bytes()[..], content].concat().into())
+}
+
+/// Elements of two bytes in that field, so many megabytes of them.
+fn elements(field: u8, megabytes: usize) -> Vec<u8> {
+    [field << 3 | 2, 0].repeat(megabytes * MIB / 2)
+}
+
+fn gzip(content: &[u8]) -> Result<Vec<u8>> {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    gzip.write_all(content)?;
+    Ok(gzip.finish()?)
+}
+
+/// The code at the end of an answer, and how many bytes came before it.
+async fn end(answer: ResponseFuture) -> Result<(String, usize)> {
+    let code = |headers: &http::HeaderMap| headers.get("grpc-status").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let (head, mut body) = test_support::canary::within(LONGEST, answer).await.context("no answer")??.into_parts();
+    if let Some(code) = code(&head.headers) {
+        return Ok((code, 0));
+    }
+    let mut bytes = 0;
+    while let Some(data) = test_support::canary::within(LONGEST, body.data()).await.context("no end")? {
+        let data = data?;
+        bytes += data.len();
+        body.flow_control().release_capacity(data.len())?;
+    }
+    let trailers = body.trailers().await?.context("no trailers")?;
+    Ok((code(&trailers).context("no code")?, bytes))
+}
+
+/// Messages that are within every size on the way.
+pub(super) async fn bombs(target: &Target, scale: Scale) -> Result<()> {
+    let to = *target.grpc.get("project-storage").context("no project-storage")?;
+    let token = target.attacker.access_token().await?;
+    let bombs = [
+        ("SaveProject", framed(1, &gzip(&elements(4, 11))?)?),
+        ("SaveProject", framed(1, &gzip(&vec![0; 100 * MIB])?)?),
+        ("SaveProject", framed(0, &elements(4, 8))?),
+        ("ResolveConflict", framed(0, &elements(4, 8))?),
+        ("GetProject", framed(1, &gzip(&vec![0; 100 * MIB])?)?),
+    ];
+    let sent = (0..4 * scale.times).flat_map(|_| &bombs).map(|(rpc, message)| {
+        let (token, message) = (&token, message.clone());
+        async move {
+            let frames = Frames::open(to, WINDOW).await?;
+            let mut request = call(to, &format!("{SERVICE}/{rpc}"), Some(token));
+            request.headers_mut().insert("grpc-encoding", http::HeaderValue::from_static("gzip"));
+            let (answer, mut body) = frames.send.clone().ready().await?.send_request(request, false)?;
+            body.send_data(message, true)?;
+            end(answer).await
+        }
+    });
+    for ended in futures::future::join_all(sent).await {
+        let (code, _) = ended?;
+        ensure!(code == RESOURCE_EXHAUSTED, "a bomb is answered with {code}");
+    }
+    Ok(())
+}
+
+/// Asks reflection in a stream of its own connection. Returns `None` if the other end closed the connection, which it may do while
+/// an address has too many of them.
+async fn ask_reflection(to: SocketAddr, parts: Vec<Bytes>) -> Result<Option<(String, usize)>> {
+    let ask = async {
+        let frames = Frames::open(to, WINDOW).await?;
+        let (answer, mut body) = frames.send.clone().ready().await?.send_request(call(to, REFLECTION, None), false)?;
+        for part in parts {
+            // The other end may have refused already.
+            _ = body.send_data(part, false);
+        }
+        end(answer).await
+    };
+    match ask.await {
+        Err(e) if e.downcast_ref::<h2::Error>().is_some_and(|e| e.is_io() || e.is_go_away()) => Ok(None),
+        ended => ended.map(Some),
+    }
+}
+
+/// Asks that many times at once. Every answer is a refusal within `most` bytes, and there is at least one.
+async fn refused_by_reflection(to: SocketAddr, times: usize, parts: impl Fn() -> Vec<Bytes>, most: usize) -> Result<()> {
+    let mut answers = 0;
+    for ended in futures::future::join_all((0..times).map(|_| ask_reflection(to, parts()))).await {
+        let Some((code, bytes)) = ended? else { continue };
+        ensure!(code == RESOURCE_EXHAUSTED && bytes <= most, "reflection answers with {code} and {bytes} bytes");
+        answers += 1;
+    }
+    ensure!(answers > 0, "all of {times} connections were closed");
+    Ok(())
+}
+
+/// Questions to reflection that are large and never end, and streams of very many.
+pub(super) async fn reflection(target: &Target, scale: Scale) -> Result<()> {
+    let to = *target.grpc.get("project-storage").context("no project-storage")?;
+    let large = || vec![prefix(4_194_000), Bytes::from_static(&[7; 3 * MIB])];
+    refused_by_reflection(to, 140 * scale.times, large, 0).await?;
+    let symbol = &SERVICE[1..];
+    let question = framed(0, &[&[0x22, u8::try_from(symbol.len())?], symbol.as_bytes()].concat())?;
+    let many = || vec![question.repeat(16_000).into()];
+    // The first hundred questions of a stream are answered, with less than a megabyte each.
+    refused_by_reflection(to, 8 * scale.times, many, 100 * MIB).await
+}

@@ -1,0 +1,236 @@
+//! What the measurements stand on: one PostgreSQL that keeps what it commits, one Redis, and the processes under measurement.
+
+use std::{path::Path, process::Stdio, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use backlot::up::{Endpoints, Grpc};
+use chassis::{
+    postgres::child::{ChildPostgres, Options},
+    secret::ClusterSecret,
+    task,
+    testing::{self, TestRedis},
+};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool};
+use test_support::{Person, process::Launch};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    net::{TcpListener, TcpStream},
+    process::{Child, Command},
+    time::timeout,
+};
+
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// The database of the floors.
+const FLOOR: &str = "bench_floor";
+
+/// Limits that are never reached, counted by the algorithm that ships.
+pub(crate) const POLICIES: &str = "policies:\n  \
+    - { name: agent, limit: 10000, window: 60s }\n  \
+    - { name: auth, limit: 10000, window: 15m }\n  \
+    - { name: auth-account, limit: 10000, window: 15m }\n  \
+    - { name: auth-guess, limit: 10000, window: 15m }\n  \
+    - { name: save, limit: 10000, window: 1h }\n  \
+    - { name: general, limit: 10000, window: 1s }\n";
+
+/// Lives as long as the run.
+pub(crate) struct Ground {
+    postgres: ChildPostgres,
+    postmaster: u32,
+    pub(crate) redis: TestRedis,
+    secret: String,
+    folder: tempfile::TempDir,
+}
+
+impl Ground {
+    pub(crate) async fn prepare() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let postgres_folder = folder.path().join("postgres");
+        open_to_others(folder.path())?;
+        std::fs::write(folder.path().join("policies.yaml"), POLICIES)?;
+        let start = move || {
+            let postgres = ChildPostgres::start(&postgres_folder, Options::default())?;
+            let pid = std::fs::read_to_string(postgres_folder.join("data/postmaster.pid"))?;
+            anyhow::Ok((postgres, pid.lines().next().unwrap_or_default().trim().parse()?))
+        };
+        let (postgres, postmaster) = task::blocking(start).await?.context("a private PostgreSQL")?;
+        let mut admin = PgConnection::connect(&postgres.url("postgres")).await?;
+        admin.execute(AssertSqlSafe(format!("CREATE DATABASE {FLOOR}"))).await?;
+        admin.close().await?;
+        let secret = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
+        Ok(Self { postgres, postmaster, redis: testing::redis().await, secret, folder })
+    }
+
+    /// What services know each other by.
+    pub(crate) fn secret(&self) -> ClusterSecret {
+        ClusterSecret::of_bytes(self.secret.as_bytes())
+    }
+
+    /// The database of the floors.
+    pub(crate) fn floor_url(&self) -> String {
+        self.postgres.url(FLOOR)
+    }
+
+    /// Where the cluster of that name keeps its data.
+    pub(crate) fn data(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The server's CPU time so far.
+    pub(crate) fn postgres_cpu(&self) -> Option<Duration> {
+        crate::proc::cpu_of_postgres(self.postmaster)
+    }
+
+    /// This executable under other arguments, with these settings and the common ones.
+    fn launch<V: AsRef<str>>(&self, name: &str, settings: &[(&str, V)]) -> Result<Launch> {
+        let executable = std::env::current_exe()?;
+        let launch = Launch::new(&executable.to_string_lossy(), &self.folder.path().join(name))
+            .set("BACKLOT_CLUSTER_SECRET", &self.secret)
+            .set("BACKLOT_POLICIES", &self.folder.path().join("policies.yaml").to_string_lossy())
+            .set("BACKLOT_ACCOUNT_PROJECTS", "1000000")
+            .set("BACKLOT_ACCOUNT_BYTES", "1000000000000")
+            .set("BACKLOT_EDGE_PER_SECOND", "100000")
+            .set("BACKLOT_EDGE_BURST", "100000")
+            .set("BACKLOT_MAX_STREAMS_PER_USER", "1000")
+            .set("BACKLOT_STREAM_OPENINGS", "1000000");
+        Ok(settings.iter().fold(launch, |launch, (name, value)| launch.set(name, value.as_ref())))
+    }
+
+    /// A whole cluster as one process that asks the model server of the bench; its databases have its name.
+    pub(crate) async fn cluster(&self, name: &str, upstream: &str, more: &[(&str, &str)]) -> Result<Cluster> {
+        let launch = self.launch(name, &self.model(name, upstream))?;
+        let launch = more.iter().fold(launch, |launch, (name, value)| launch.set(name, value));
+        let process = Process::start(launch.command(&["up"]), &launch, "backlot ready: ").await?;
+        let endpoints = std::fs::read_to_string(launch.data.join("endpoints.json")).context("endpoints.json")?;
+        let endpoints: Endpoints = serde_json::from_str(&endpoints)?;
+        let person = Person::sign_up(&process.url).await?;
+        let database = PgPool::connect(&self.postgres.url(&format!("{name}_project_storage"))).await?;
+        Ok(Cluster { process, person, metrics: endpoints.metrics_url.context("no metrics")?, grpc: endpoints.grpc, database })
+    }
+
+    /// One more agent-streaming on a free port, beside the one of a cluster.
+    pub(crate) async fn replica(&self, name: &str, of: (&str, &Grpc), upstream: &str, more: &[(&str, &str)]) -> Result<Process> {
+        let (cluster, grpc) = of;
+        let addresses = [
+            ("BACKLOT_AUTH_URL", grpc.auth.clone()),
+            ("BACKLOT_PROJECT_STORAGE_URL", grpc.project_storage.clone()),
+            ("BACKLOT_RATE_LIMIT_URL", grpc.rate_limit.clone()),
+        ];
+        let settings: Vec<_> = self.model(cluster, upstream).into_iter().chain(addresses).collect();
+        let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).chain(more.iter().copied()).collect();
+        self.role(name, "agent-streaming", &settings).await
+    }
+
+    fn model(&self, cluster: &str, upstream: &str) -> Vec<(&'static str, String)> {
+        vec![
+            ("DATABASE_URL", self.postgres.url(cluster)),
+            ("BACKLOT_MODEL", "anthropic/bench".to_owned()),
+            ("ANTHROPIC_API_KEY", "bench".to_owned()),
+            ("ANTHROPIC_BASE_URL", upstream.to_owned()),
+        ]
+    }
+
+    /// One role on a free port; answers once it accepts connections.
+    pub(crate) async fn role(&self, name: &str, role: &str, settings: &[(&str, &str)]) -> Result<Process> {
+        // Somebody else could take the port in between; then the role ends and says so.
+        let address = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
+        let launch = self.launch(name, settings)?.set("BACKLOT_GRPC_LISTEN", &address.to_string());
+        let mut child = spawn(launch.command(&[role]), &launch)?;
+        let connected = async {
+            while TcpStream::connect(address).await.is_err() {
+                if child.try_wait()?.is_some() {
+                    bail!("{name} ended: {}", log(&launch));
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Ok(())
+        };
+        timeout(START_LIMIT, connected).await.with_context(|| format!("{name} does not listen"))??;
+        Process::of(child, format!("http://{address}"))
+    }
+
+    /// A part of the bench itself as a process of its own.
+    pub(crate) async fn helper(&self, arguments: &[&str]) -> Result<Process> {
+        let launch = self.launch::<&str>(arguments[0], &[])?;
+        Process::start(launch.command(arguments), &launch, "ready: ").await
+    }
+}
+
+/// A running cluster and somebody who uses it.
+pub(crate) struct Cluster {
+    pub(crate) process: Process,
+    pub(crate) person: Person,
+    /// Where its metrics are.
+    pub(crate) metrics: String,
+    pub(crate) grpc: Grpc,
+    /// The database of project-storage.
+    pub(crate) database: PgPool,
+}
+
+/// Killed when dropped.
+pub(crate) struct Process {
+    child: Child,
+    pid: u32,
+    pub(crate) url: String,
+}
+
+impl Process {
+    /// Waits for the line that ends with the address.
+    async fn start(command: Command, launch: &Launch, ready: &str) -> Result<Self> {
+        let mut child = spawn(command, launch)?;
+        let mut lines = BufReader::new(child.stdout.take().context("no output")?).lines();
+        let url = async {
+            while let Some(line) = lines.next_line().await? {
+                if let Some(url) = line.strip_prefix(ready) {
+                    return Ok(url.to_owned());
+                }
+            }
+            bail!("it ended: {}", log(launch))
+        };
+        let url = timeout(START_LIMIT, url).await.context("not ready in time")??;
+        Self::of(child, url)
+    }
+
+    fn of(child: Child, url: String) -> Result<Self> {
+        let pid = child.id().context("it has ended already")?;
+        Ok(Self { child, pid, url })
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.pid
+    }
+
+    /// Its CPU time so far.
+    pub(crate) fn cpu(&self) -> Option<Duration> {
+        crate::proc::cpu_of(self.pid)
+    }
+
+    /// Bytes of memory that it has in use.
+    pub(crate) fn memory(&self) -> Option<f64> {
+        crate::proc::memory_of(self.pid)
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub(crate) async fn kill(mut self) -> Result<()> {
+        Ok(self.child.kill().await?)
+    }
+}
+
+fn spawn(mut command: Command, launch: &Launch) -> Result<Child> {
+    let log = std::fs::File::create(launch.log())?;
+    Ok(command.stdout(Stdio::piped()).stderr(log).spawn()?)
+}
+
+fn log(launch: &Launch) -> String {
+    std::fs::read_to_string(launch.log()).unwrap_or_default()
+}
+
+/// PostgreSQL has a user of its own when we are root; it must be able to pass through.
+fn open_to_others(folder: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    Ok(std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o711))?)
+}
+
+/// Tells what is going on, apart from the result.
+pub(crate) fn progress(text: &str) {
+    eprintln!("bench: {text}");
+}

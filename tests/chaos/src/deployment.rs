@@ -1,0 +1,249 @@
+//! A cluster as containers run it, that can be broken in every part: replicas of each role as processes of their own
+//! ([`node`]), PostgreSQL and Redis that can be killed ([`engines`]), a [`crate::proxy::Link`] between any two of them, and the
+//! [`timeline`] of what was broken when.
+
+pub mod engines;
+pub mod node;
+pub mod timeline;
+
+use std::{net::SocketAddr, ops::Range, path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use backlot::settings::Role;
+use chassis::task;
+use test_support::process::Launch;
+use tokio::task::JoinHandle;
+
+use self::node::Place;
+pub use self::{engines::Engines, node::Node, timeline::Timeline};
+use crate::proxy::{Link, Target};
+
+/// At least five times what it takes on a busy machine with two cores.
+const STARTED_WITHIN: Duration = Duration::from_secs(90);
+/// How often the keeper looks after the processes.
+const TICK: Duration = Duration::from_millis(25);
+/// Ports of replicas.
+const PORTS: Range<u16> = 12_000..32_000;
+pub(crate) const SECRET: &str = "a secret of at least thirty-two letters";
+
+/// What a deployment is made of.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The executable of this crate, which is also that of every role.
+    pub executable: PathBuf,
+    pub gateways: usize,
+    pub agents: usize,
+    pub storages: usize,
+    pub auths: usize,
+    pub limiters: usize,
+    pub settings: Vec<(String, String)>,
+}
+
+impl Plan {
+    /// Two of each role.
+    #[must_use]
+    pub fn new(executable: impl Into<PathBuf>) -> Self {
+        Self { executable: executable.into(), gateways: 2, agents: 2, storages: 2, auths: 2, limiters: 2, settings: Vec::new() }
+    }
+
+    #[must_use]
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn replicas(&self, role: Role) -> usize {
+        match role {
+            Role::Gateway => self.gateways,
+            Role::Auth => self.auths,
+            Role::AgentStreaming => self.agents,
+            Role::ProjectStorage => self.storages,
+            Role::RateLimit => self.limiters,
+        }
+    }
+}
+
+/// A running cluster. Its processes end with it, and with the process that made it.
+pub struct Deployment {
+    pub nodes: Vec<Arc<Node>>,
+    pub links: Vec<Arc<Link>>,
+    pub engines: Arc<Engines>,
+    pub timeline: Arc<Timeline>,
+    /// The databases' names begin with it.
+    pub database: String,
+    pub folder: PathBuf,
+    keeper: JoinHandle<()>,
+}
+
+impl Deployment {
+    /// Starts everything and waits until all of it answers.
+    ///
+    /// # Errors
+    /// A part does not start.
+    pub async fn start(plan: &Plan, engines: &Arc<Engines>, folder: PathBuf) -> Result<Self> {
+        std::fs::create_dir_all(&folder)?;
+        let database = format!("d{}", uuid::Uuid::new_v4().simple());
+        let timeline = Arc::new(Timeline::default());
+        let mut places = Vec::new();
+        for role in Role::ALL {
+            for number in 1..=plan.replicas(role) {
+                let (address, preview) = (free_address(), free_address());
+                places.push(Place { role, name: format!("{}-{number}", role.name()), address, preview });
+            }
+        }
+        let base = Launch::new(&plan.executable.to_string_lossy(), &folder.join("data"));
+        let base = shared_settings(base, plan, &folder, &database)?;
+        let (mut links, mut nodes) = (Vec::new(), Vec::new());
+        for role in Role::ALL {
+            let mut launch = base.clone();
+            for to in Role::SERVICES {
+                let targets = places.iter().filter(|place| place.role == to).map(|place| Target::Tcp(place.address)).collect();
+                let link = Link::open(&format!("{} -> {}", role.name(), to.name()), targets).await?;
+                launch = launch.set(to.url_setting().context("a service")?, &format!("http://{}", link.address()));
+                links.push(Arc::new(link));
+            }
+            let postgres = Link::open(&format!("{} -> postgres", role.name()), vec![engines.postgres()]).await?;
+            let redis = Link::open(&format!("{} -> redis", role.name()), vec![engines.redis().await]).await?;
+            launch = launch
+                .set("DATABASE_URL", &format!("postgres://app@{}/{database}?sslmode=disable", postgres.address()))
+                .set("REDIS_URL", &format!("redis://{}", redis.address()));
+            links.extend([postgres, redis].map(Arc::new));
+            let of_role = places.iter().filter(|place| place.role == role);
+            nodes.extend(of_role.map(|place| Arc::new(Node::new(place, &launch, &folder, &timeline))));
+        }
+        for node in &nodes {
+            node.start().await?;
+        }
+        let keeper = task::spawn(keep(nodes.clone()));
+        let deployment = Self { nodes, links, engines: Arc::clone(engines), timeline, database, folder, keeper };
+        deployment.ready().await?;
+        Ok(deployment)
+    }
+
+    /// Waits until every process listens.
+    ///
+    /// # Errors
+    /// One of them does not.
+    pub async fn ready(&self) -> Result<()> {
+        for node in &self.nodes {
+            node.ready(STARTED_WITHIN).await?;
+        }
+        Ok(())
+    }
+
+    /// The replicas of a role.
+    pub fn of(&self, role: Role) -> impl Iterator<Item = &Arc<Node>> {
+        self.nodes.iter().filter(move |node| node.role == role)
+    }
+
+    /// By its name, as in `agent-streaming-1`.
+    ///
+    /// # Panics
+    /// There is none of this name.
+    #[must_use]
+    pub fn node(&self, name: &str) -> &Arc<Node> {
+        self.nodes.iter().find(|node| node.name == name).expect("a node of this name")
+    }
+
+    /// By its name, as in `gateway -> auth`.
+    ///
+    /// # Panics
+    /// There is none of this name.
+    #[must_use]
+    pub fn link(&self, name: &str) -> &Arc<Link> {
+        self.links.iter().find(|link| link.name() == name).expect("a link of this name")
+    }
+
+    /// The links that carry something.
+    pub fn used_links(&self) -> impl Iterator<Item = &Arc<Link>> {
+        self.links.iter().filter(|link| link.connections() > 0)
+    }
+
+    /// Base URLs of the gateways.
+    #[must_use]
+    pub fn urls(&self) -> Vec<String> {
+        self.of(Role::Gateway).map(|node| format!("http://{}", node.address)).collect()
+    }
+
+    /// The database of a service, not through the network that fails.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub async fn pool(&self, service: &str) -> Result<sqlx::PgPool> {
+        test_support::cluster::pool(&self.engines.url(&self.database), service).await
+    }
+
+    /// Makes everything whole: nothing is stopped, dead, slow or armed.
+    ///
+    /// # Errors
+    /// A process does not start.
+    pub async fn heal(&self) -> Result<()> {
+        for link in &self.links {
+            link.heal();
+        }
+        self.engines.heal().await?;
+        for node in &self.nodes {
+            node.resume().await;
+            if node.disarm() {
+                node.kill().await?;
+            }
+            node.start().await?;
+        }
+        self.ready().await
+    }
+
+    /// Ends every process as an operator would, the gateways first.
+    ///
+    /// # Errors
+    /// One of them does not end, or not cleanly.
+    pub async fn stop(self) -> Result<()> {
+        self.keeper.abort();
+        for node in &self.nodes {
+            let status = node.terminate().await?;
+            ensure!(status.is_none_or(|status| status.success()), "{} ended with {status:?}", node.name);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Deployment {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
+}
+
+/// An address below those that the kernel gives to connections: while its owner is dead, nobody else gets it.
+fn free_address() -> SocketAddr {
+    let drawn = std::iter::repeat_with(|| SocketAddr::from(([127, 0, 0, 1], rand::random_range(PORTS))));
+    let mut free = drawn.filter(|address| std::net::TcpListener::bind(address).is_ok());
+    free.next().expect("endless")
+}
+
+/// Starts again what ended by itself, as an orchestrator does.
+async fn keep(nodes: Vec<Arc<Node>>) {
+    loop {
+        for node in &nodes {
+            node.tend().await;
+        }
+        tokio::time::sleep(TICK).await;
+    }
+}
+
+fn shared_settings(launch: Launch, plan: &Plan, folder: &std::path::Path, database: &str) -> Result<Launch> {
+    let policies = folder.join("policies.yaml");
+    std::fs::write(&policies, test_support::cluster::OPEN_POLICIES)?;
+    let settings = [
+        ("BACKLOT_CLUSTER_SECRET", SECRET),
+        ("BACKLOT_POLICIES", &policies.to_string_lossy()),
+        ("BACKLOT_REDIS_PREFIX", &format!("{database}:")),
+        ("BACKLOT_LEASE", "1500ms"),
+        ("BACKLOT_BEGIN_TIMEOUT", "10s"),
+        ("BACKLOT_DRAIN_TIMEOUT", "2s"),
+        ("BACKLOT_DISCONNECT_GRACE", "1s"),
+        ("BACKLOT_EDGE_PER_SECOND", "0"),
+        ("BACKLOT_MAX_STREAMS_PER_USER", "10000"),
+        ("BACKLOT_STREAM_OPENINGS", "100000"),
+    ];
+    let launch = settings.into_iter().fold(launch, |launch, (name, value)| launch.set(name, value));
+    Ok(plan.settings.iter().fold(launch, |launch, (name, value)| launch.set(name, value)))
+}

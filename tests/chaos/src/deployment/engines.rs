@@ -1,0 +1,121 @@
+//! PostgreSQL and Redis of a deployment: real servers that lose nothing by being killed but what they promise to lose.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use chassis::{
+    postgres::child::{ChildPostgres, Options},
+    task,
+    testing::{self, Signal, TestRedis},
+};
+use sqlx::{Connection as _, PgConnection};
+use test_support::canary::Stopwatch;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::Mutex,
+};
+
+use crate::proxy::Target;
+
+const RECOVERED_WITHIN: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(20);
+
+/// The two servers; one after the other, several deployments may use them.
+pub struct Engines {
+    postgres: ChildPostgres,
+    redis: Mutex<TestRedis>,
+}
+
+impl Engines {
+    /// Starts both on a folder of their own.
+    ///
+    /// # Errors
+    /// This machine has no PostgreSQL.
+    pub async fn start(folder: &Path) -> Result<Self> {
+        let folder = folder.join("postgres");
+        // Writes are synced: what was acknowledged has to be there after a kill.
+        let options = Options { max_connections: 300, ..Options::default() };
+        let postgres = task::blocking(move || ChildPostgres::start(&folder, options)).await??;
+        Ok(Self { postgres, redis: Mutex::new(testing::redis().await) })
+    }
+
+    /// URL of a database.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
+        self.postgres.url(database)
+    }
+
+    /// Where links to PostgreSQL lead.
+    #[must_use]
+    pub fn postgres(&self) -> Target {
+        Target::Unix(self.postgres.socket())
+    }
+
+    /// Where links to Redis lead.
+    pub async fn redis(&self) -> Target {
+        Target::Tcp(([127, 0, 0, 1], self.redis.lock().await.port()).into())
+    }
+
+    /// Kills PostgreSQL and waits until it has recovered and answers.
+    ///
+    /// # Errors
+    /// It does not come back.
+    pub async fn crash_postgres(&self) -> Result<()> {
+        self.postgres.crash().context("PostgreSQL cannot be killed")?;
+        let clock = Stopwatch::start();
+        // The dead server's backends may answer for a moment.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        loop {
+            match PgConnection::connect(&self.url("postgres")).await {
+                Ok(connection) => return Ok(connection.close().await?),
+                Err(error) if clock.elapsed() > RECOVERED_WITHIN => bail!("PostgreSQL has not recovered: {error}"),
+                Err(_) => tokio::time::sleep(POLL).await,
+            }
+        }
+    }
+
+    /// Kills Redis, leaves it away for a while and starts it again, empty.
+    pub async fn crash_redis(&self, away: Duration) {
+        let mut redis = self.redis.lock().await;
+        redis.kill().await;
+        tokio::time::sleep(away).await;
+        redis.restart().await;
+    }
+
+    /// Redis stands still for a while; its connections stay.
+    ///
+    /// # Errors
+    /// It has no process.
+    pub async fn hang_redis(&self, time: Duration) -> Result<()> {
+        let redis = self.redis.lock().await;
+        testing::signal(redis.process(), Signal::Stop)?;
+        tokio::time::sleep(time).await;
+        Ok(testing::signal(redis.process(), Signal::Continue)?)
+    }
+
+    /// Takes everything out of Redis.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn flush_redis(&self) -> Result<()> {
+        let redis = self.redis.lock().await;
+        let mut stream = TcpStream::connect(("127.0.0.1", redis.port())).await?;
+        stream.write_all(b"FLUSHALL\r\n").await?;
+        let mut answer = [0; 5];
+        stream.read_exact(&mut answer).await?;
+        anyhow::ensure!(&answer == b"+OK\r\n", "Redis did not flush: {answer:?}");
+        Ok(())
+    }
+
+    /// Waits for whatever is being broken, and for PostgreSQL.
+    ///
+    /// # Errors
+    /// PostgreSQL does not answer.
+    pub async fn heal(&self) -> Result<()> {
+        let redis = self.redis.lock().await;
+        testing::signal(redis.process(), Signal::Continue)?;
+        PgConnection::connect(&self.url("postgres")).await?.close().await?;
+        Ok(())
+    }
+}

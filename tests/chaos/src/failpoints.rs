@@ -1,0 +1,94 @@
+//! Which failpoints there are: found in the source of the services, so that a new statement is one more of them. What turns do
+//! not reach is named here with its reason.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use anyhow::{Result, ensure};
+use backlot::settings::Role;
+
+use crate::deployment::node::Failpoint;
+
+/// Statements that are left out.
+const ELSEWHERE: &[(Role, &[&str], &str)] = &[
+    (Role::AgentStreaming, &["check partition", "remove partition"], "a week after the first turn"),
+    (Role::ProjectStorage, &["sweep branches", "sweep ended sessions", "sweep previews", "sweep save requests"], "hours after the start"),
+    (Role::ProjectStorage, &["select account bytes", "select draft"], "what was not written: an account that is full, or a race"),
+    (
+        Role::ProjectStorage,
+        &[
+            "insert preview",
+            "select preview",
+            "update preview",
+            "delete preview",
+            "end session",
+            "select ended sessions",
+            "forget ended sessions",
+        ],
+        "previews, which hold nothing of a turn",
+    ),
+];
+
+/// Calls that a turn makes, by who makes them.
+const CALLS: &[(Role, &[&str])] = &[
+    (Role::Gateway, &["StartTurn", "StreamTurnEvents", "CancelTurn"]),
+    (Role::AgentStreaming, &["BeginTurn", "GetTurnTree", "ListTurnMessages", "CommitTurn", "EndTurn", "Check"]),
+];
+
+/// The failpoints of a role with a mode each, all that end the process apart from the others.
+pub struct Points {
+    pub aborts: BTreeSet<Failpoint>,
+    pub errors: BTreeSet<Failpoint>,
+}
+
+/// Those of a role.
+///
+/// # Errors
+/// The source is not where it was built.
+pub fn of(role: Role) -> Result<Points> {
+    let calls = CALLS.iter().filter(|(of, _)| *of == role).flat_map(|(_, calls)| calls.iter().map(|call| format!("rpc/{call}")));
+    let places: Vec<String> = statements(role)?.into_iter().map(|summary| summary.replace(' ', "-")).chain(calls).collect();
+    let point = |place: &str, side: &str, mode: &str| Failpoint { place: format!("{place}/{side}"), mode: mode.to_owned() };
+    let aborts = places.iter().flat_map(|place| ["before", "after"].map(|side| point(place, side, "abort"))).collect();
+    let errors = places.iter().flat_map(|place| [point(place, "before", "error"), point(place, "after", "timeout")]).collect();
+    Ok(Points { aborts, errors })
+}
+
+/// The summaries of a role's statements, as its source gives them to `chassis::postgres::query`.
+fn statements(role: Role) -> Result<BTreeSet<String>> {
+    if role == Role::Gateway {
+        return Ok(BTreeSet::new());
+    }
+    let store = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../services").join(role.name()).join("src");
+    let mut found = summaries(&fs::read_to_string(store.join("store.rs"))?);
+    for entry in fs::read_dir(store.join("store"))? {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|name| name != "testing.rs") {
+            found.extend(summaries(&fs::read_to_string(path)?));
+        }
+    }
+    for (_, left_out, reason) in ELSEWHERE.iter().filter(|(of, ..)| *of == role) {
+        for summary in *left_out {
+            ensure!(found.remove(*summary), "there is no statement {summary:?} that could be left out ({reason})");
+        }
+    }
+    Ok(found)
+}
+
+fn summaries(source: &str) -> BTreeSet<String> {
+    let calls = source.split("query(").skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
+    calls.map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_statement_is_a_failpoint_four_times() {
+        assert_eq!(summaries("query(\n  \"a b\", x) sqlx::query!(\"SELECT\") query(summary)"), BTreeSet::from(["a b".to_owned()]));
+        let points = of(Role::AgentStreaming).unwrap();
+        assert!(points.aborts.iter().any(|p| p.place == "claim-turns/after") && points.errors.len() == points.aborts.len());
+        assert!(of(Role::ProjectStorage).unwrap().errors.iter().any(|p| p.place == "commit/after" && p.mode == "timeout"));
+        assert_eq!(of(Role::Gateway).unwrap().aborts.len(), 6);
+    }
+}

@@ -1,0 +1,190 @@
+//! Waits until a round has come to rest and collects what it left: in both databases, at the gateways, with the clients.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use sqlx::PgPool;
+use test_support::{
+    Person,
+    canary::{Stopwatch, within},
+    sse::Viewer,
+};
+use tokio::time::sleep;
+
+use super::{
+    check::{Event, Project, Row, Turn, Violation},
+    record::{Call, Record, Saved, Taken, Watched},
+};
+use crate::deployment::Deployment;
+
+const POLL: Duration = Duration::from_millis(100);
+const READERS: usize = 8;
+/// For an answer of a cluster that is whole and starved.
+pub(super) const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
+/// For an event that is in the log already.
+const NEXT_WITHIN: Duration = Duration::from_secs(5);
+
+/// What a round left.
+pub struct Left {
+    pub turns: Vec<Turn>,
+    pub projects: Vec<Project>,
+    /// What was wrong at first sight.
+    pub found: Vec<Violation>,
+}
+
+/// Waits until no turn is open and project-storage knows every end, which a whole cluster owes after a while: leases, retries
+/// and the outbox included.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn rest(deployment: &Deployment, patience: Duration) -> Result<Vec<Violation>> {
+    let agents = deployment.pool("agent-streaming").await?;
+    let clock = Stopwatch::start();
+    loop {
+        let open: Vec<(String, String)> =
+            sqlx::query_as("SELECT id::text, state FROM turns WHERE ended_at IS NULL OR end_due IS NOT NULL").fetch_all(&agents).await?;
+        if open.is_empty() {
+            return Ok(Vec::new());
+        }
+        if clock.elapsed() > patience {
+            let stuck = |(id, state)| Violation { rule: "every turn ends", turn: Some(id), text: format!("it is still {state}") };
+            return Ok(open.into_iter().map(stuck).collect());
+        }
+        sleep(POLL).await;
+    }
+}
+
+/// Collects it.
+///
+/// # Errors
+/// A part of the cluster does not answer.
+pub async fn gather(deployment: &Deployment, people: &[Person], record: &Record) -> Result<Left> {
+    let Taken { calls, watched, saved, wrongs } = record.take();
+    let mut by_number: BTreeMap<u64, Vec<Call>> = BTreeMap::new();
+    for call in calls {
+        by_number.entry(call.number).or_default().push(call);
+    }
+    let (agents, storage) = (deployment.pool("agent-streaming").await?, deployment.pool("project-storage").await?);
+    let ids: Vec<String> = watched.iter().map(|watched| watched.turn.clone()).collect();
+    let mut rows = rows(&agents, &ids).await?;
+    let states = states(&storage, &ids).await?;
+    let urls = deployment.urls();
+    let logs = stream::iter(watched.into_iter().enumerate().map(|(n, watched)| {
+        let url = urls[n % urls.len()].clone();
+        let person = Person { url, ..people[watched.person].clone() };
+        async move { log_of(&person, watched).await }
+    }));
+    let logs: Vec<_> = logs.buffer_unordered(READERS).try_collect().await?;
+    let mut found: Vec<_> = wrongs.into_iter().map(|text| Violation { rule: "a good client", turn: None, text }).collect();
+    let (mut turns, mut owners) = (Vec::new(), BTreeMap::new());
+    for (watched, frames) in logs {
+        let Some((project, row)) = rows.remove(&watched.turn) else {
+            found.push(Violation { rule: "the row", turn: Some(watched.turn), text: "there is none".to_owned() });
+            continue;
+        };
+        let log = match frames.iter().map(Event::of).collect::<Result<Vec<_>>>() {
+            Ok(log) => log,
+            Err(error) => {
+                found.push(Violation { rule: "events", turn: Some(watched.turn), text: format!("{error:#}") });
+                continue;
+            }
+        };
+        owners.insert(project.clone(), watched.person);
+        let calls = by_number.remove(&watched.ask.number).unwrap_or_default();
+        turns.push(Turn { storage: states.get(&watched.turn).copied(), watched, project, frames, log, row, calls });
+    }
+    let mut projects = projects(&storage, people, owners, &urls[0]).await?;
+    for project in &mut projects {
+        project.saved = saved.iter().filter(|saved: &&Saved| saved.project == project.id).cloned().collect();
+    }
+    Ok(Left { turns, projects, found })
+}
+
+async fn log_of(person: &Person, watched: Watched) -> Result<(Watched, Vec<test_support::sse::Frame>)> {
+    let path = format!("/api/turns/{}/events", watched.turn);
+    let viewer = insist(async || Viewer::open(person.request(reqwest::Method::GET, &path).send().await?).await).await;
+    let mut viewer = viewer.with_context(|| format!("the log of turn {}", watched.turn))?;
+    let mut frames = Vec::new();
+    // However it ends, the rules see what was there; the stream of a turn that did not end stays open.
+    while let Ok(Ok(Some(frame))) = within(NEXT_WITHIN, viewer.next()).await {
+        frames.push(frame);
+    }
+    Ok((watched, frames))
+}
+
+/// Asks again what was not answered because the machine had no time for an answer.
+async fn insist<T>(ask: impl AsyncFn() -> Result<T>) -> Result<T> {
+    let clock = Stopwatch::start();
+    loop {
+        match ask().await {
+            Err(_) if clock.is_starved() && clock.elapsed() < ANSWERED_WITHIN => sleep(POLL).await,
+            answer => return answer,
+        }
+    }
+}
+
+type Found = (String, String, String, String, i64, i32, bool, Vec<i32>);
+
+async fn rows(agents: &PgPool, ids: &[String]) -> Result<BTreeMap<String, (String, Row)>> {
+    let rows: Vec<Found> = sqlx::query_as(
+        "SELECT t.id::text, coalesce(t.project_id::text, ''), t.state, t.failure_reason, t.epoch, t.last_seq, t.end_due IS NOT NULL,
+            ARRAY(SELECT e.seq FROM turn_events e WHERE e.turn_id = t.id ORDER BY e.seq)
+        FROM turns t WHERE t.id = ANY($1::text[]::uuid[])",
+    )
+    .bind(ids)
+    .fetch_all(agents)
+    .await?;
+    let unsigned = |n: i32| u32::try_from(n).unwrap_or_default();
+    Ok(rows
+        .into_iter()
+        .map(|(id, project, state, reason, epoch, last_seq, end_due, seqs)| {
+            let seqs = seqs.into_iter().map(unsigned).collect();
+            (id, (project, Row { state, reason, epoch, last_seq: unsigned(last_seq), seqs, end_due }))
+        })
+        .collect())
+}
+
+async fn states(storage: &PgPool, ids: &[String]) -> Result<BTreeMap<String, i16>> {
+    let rows: Vec<(String, i16)> =
+        sqlx::query_as("SELECT id::text, state FROM turns WHERE id = ANY($1::text[]::uuid[])").bind(ids).fetch_all(storage).await?;
+    Ok(rows.into_iter().collect())
+}
+
+async fn projects(storage: &PgPool, people: &[Person], owners: BTreeMap<String, usize>, url: &str) -> Result<Vec<Project>> {
+    let ids: Vec<String> = owners.keys().filter(|id| !id.is_empty()).cloned().collect();
+    let doubled: Vec<(String, String)> = sqlx::query_as(
+        "SELECT project_id::text, turn_id::text FROM ref_log
+        WHERE project_id = ANY($1::text[]::uuid[]) AND turn_id IS NOT NULL GROUP BY 1, 2 HAVING count(*) > 1",
+    )
+    .bind(&ids)
+    .fetch_all(storage)
+    .await?;
+    let doubled: BTreeSet<(String, String)> = doubled.into_iter().collect();
+    let said: Vec<(String, String, bool)> = sqlx::query_as(
+        "SELECT project_id::text, turn_id::text, hidden_by IS NULL FROM messages WHERE project_id = ANY($1::text[]::uuid[]) ORDER BY id",
+    )
+    .bind(&ids)
+    .fetch_all(storage)
+    .await?;
+    let mut messages: BTreeMap<String, Vec<(String, bool)>> = BTreeMap::new();
+    for (project, turn, seen) in said {
+        messages.entry(project).or_default().push((turn, seen));
+    }
+    let read = stream::iter(owners.into_iter().filter(|(id, _)| !id.is_empty()).map(|(id, owner)| {
+        let person = Person { url: url.to_owned(), ..people[owner].clone() };
+        let doubled = doubled.iter().filter(|(project, _)| *project == id).map(|(_, turn)| turn.clone()).collect();
+        let messages = messages.remove(&id).unwrap_or_default();
+        async move {
+            let project = insist(async || person.get(&format!("/api/projects/{id}")).await).await?;
+            let head = project["headNumber"].as_u64().unwrap_or_default();
+            let tree = insist(async || person.files(&id).await).await?;
+            ensure!(head <= u64::from(u32::MAX), "the head of {id} is {head}");
+            Ok(Project { id, tree, saved: Vec::new(), messages, head: u32::try_from(head)?, doubled })
+        }
+    }));
+    read.buffer_unordered(READERS).try_collect().await
+}

@@ -1,0 +1,206 @@
+//! The rounds of a run.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use test_support::canary::Stopwatch;
+
+use super::{
+    planted::Planted,
+    report,
+    round::{Field, Layout, Scenario, Verdict},
+};
+use crate::deployment::Engines;
+
+/// At least so many of the clients' requests are answered as they wish, or the run proves nothing.
+const SUCCESS_PERCENT: u64 = 60;
+const KILLS_A_ROUND: u64 = 100;
+/// For the end of a turn that is sound; as every patience here, in time that was there.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+/// The same where something is wrong, which need not be waited for.
+const PLANTED_PATIENCE: Duration = Duration::from_secs(30);
+/// Rounds in which a bug on purpose has to be found. Most are found in the first; some of them only bite where a fault meets them
+/// in the middle of something.
+const TRIES: u32 = 8;
+
+/// How much of everything.
+#[derive(Debug, Clone)]
+pub struct Amounts {
+    pub kills: u64,
+    pub reconnects: u64,
+    pub failpoints: bool,
+    pub postgres: u64,
+    pub network: u64,
+    pub stops: u64,
+    pub rolling: u64,
+    /// Faults at a chosen moment.
+    pub unwritten: u64,
+    pub stale: u64,
+    /// Seconds without a fault, and whether Redis is away for long.
+    pub calm: u64,
+    pub deaf: bool,
+    /// The rounds come again until then.
+    pub time: Duration,
+    /// Nothing but this.
+    pub only: Option<Scenario>,
+}
+
+impl Amounts {
+    /// What fits into five minutes on two cores.
+    #[must_use]
+    pub fn short() -> Self {
+        Self {
+            kills: 60,
+            reconnects: 500,
+            failpoints: true,
+            postgres: 2,
+            network: 10,
+            stops: 1,
+            rolling: 1,
+            unwritten: 1,
+            stale: 1,
+            calm: 0,
+            deaf: false,
+            time: Duration::ZERO,
+            only: None,
+        }
+    }
+}
+
+/// A run without bugs on purpose.
+///
+/// # Errors
+/// The harness itself does not work.
+pub async fn sound(layout: &Layout, amounts: &Amounts, engines: &Arc<Engines>, folder: &Path) -> Result<Verdict> {
+    let mut field = Field::open(layout, engines, folder.join("sound"), None).await?;
+    let (started, began, mut total, mut kills) = (Instant::now(), Stopwatch::start(), Verdict::default(), 0);
+    let enough = |total: &Verdict, kills: u64| {
+        let reconnects = total.counts.get("reconnects").copied().unwrap_or_default();
+        started.elapsed() >= amounts.time && kills >= amounts.kills && reconnects >= amounts.reconnects
+    };
+    while total.violations.is_empty() && (total.counts.is_empty() || !enough(&total, kills)) {
+        let left = if started.elapsed() < amounts.time { KILLS_A_ROUND } else { amounts.kills.saturating_sub(kills) };
+        let now = left.clamp(20, KILLS_A_ROUND);
+        let rounds = [
+            (Scenario::Kills, now),
+            (Scenario::Failpoints, u64::from(amounts.failpoints)),
+            (Scenario::Stops, amounts.stops),
+            (Scenario::Engines, amounts.postgres),
+            (Scenario::Network, amounts.network),
+            (Scenario::Rolling, amounts.rolling),
+            (Scenario::Poison, 1),
+            (Scenario::Unwritten, amounts.unwritten),
+            (Scenario::Stale, amounts.stale),
+            (Scenario::Calm, amounts.calm),
+            (Scenario::Deaf, u64::from(amounts.deaf)),
+        ];
+        kills += now;
+        let wanted = |scenario| amounts.only.is_none_or(|only| only == scenario);
+        for (scenario, amount) in rounds.into_iter().filter(|(scenario, amount)| *amount > 0 && wanted(*scenario)) {
+            let (begun, clock) = (Instant::now(), Stopwatch::start());
+            let verdict = field.round(scenario, amount).await.with_context(|| format!("a round of {scenario:?}"))?;
+            let turns = verdict.counts.get("turns").copied().unwrap_or_default();
+            let (took, lost) = (begun.elapsed().as_secs_f64(), clock.lost().as_secs_f64());
+            say(&format!("{scenario:?}: {took:.1} s, starved for {lost:.1} s, {turns} turns, {} violations", verdict.violations.len()))?;
+            total.add(verdict);
+            let long_enough = !amounts.time.is_zero() && enough(&total, kills);
+            if !total.violations.is_empty() || long_enough {
+                break;
+            }
+        }
+    }
+    total.count("milliseconds without time for the cluster", began.lost().as_millis().try_into().unwrap_or(u64::MAX));
+    requests(&field, &mut total);
+    let deployment = Arc::clone(&field.deployment);
+    drop(field);
+    if let Some(deployment) = Arc::into_inner(deployment) {
+        deployment.stop().await?;
+    }
+    Ok(total)
+}
+
+/// Runs the scenario that must find a bug. The verdict has what was found. A starved machine excuses some of what a bug does: if
+/// nothing was found on one, nothing is known.
+///
+/// # Errors
+/// The harness itself does not work.
+pub async fn with_bug(layout: &Layout, planted: &Planted, engines: &Arc<Engines>, folder: &Path) -> Result<Verdict> {
+    let layout = Layout { clients: layout.clients.min(20), patience: PLANTED_PATIENCE, ..layout.clone() };
+    let mut field = Field::open(&layout, engines, folder.join(planted.name), Some(planted.name)).await?;
+    let amount = match planted.found_by {
+        Scenario::Kills => 15,
+        Scenario::Calm => 6,
+        _ => 1,
+    };
+    let (mut total, clock) = (Verdict::default(), Stopwatch::start());
+    for _ in 0..TRIES {
+        let verdict = field.round(planted.found_by, amount).await;
+        total.add(verdict.with_context(|| format!("a round of {:?} with {}", planted.found_by, planted.name))?);
+        if !total.violations.is_empty() {
+            break;
+        }
+    }
+    total.starved = clock.is_starved();
+    Ok(total)
+}
+
+fn requests(field: &Field, total: &mut Verdict) {
+    let (made, succeeded) = field.record.requests();
+    total.count("requests", made);
+    total.count("requests that succeeded", succeeded);
+    for (answer, times) in field.record.answers() {
+        total.count(format!("answers {answer}"), times);
+    }
+    if succeeded * 100 < made * SUCCESS_PERCENT {
+        let text = format!("{succeeded} of {made} requests succeeded");
+        total.violations.push(super::check::Violation { rule: "most requests succeed", turn: None, text });
+    }
+}
+
+/// Starts the engines of a run.
+///
+/// # Errors
+/// This machine lacks one of them.
+pub async fn engines(folder: &Path) -> Result<Arc<Engines>> {
+    chassis::install_crypto();
+    Ok(Arc::new(Engines::start(folder).await?))
+}
+
+/// Where a run keeps its logs.
+///
+/// # Errors
+/// There is no place for temporary files.
+pub fn folder() -> Result<PathBuf> {
+    Ok(tempfile::Builder::new().prefix("backlot-chaos-").tempdir()?.keep())
+}
+
+/// Ends a run: the folder stays only if something was found.
+///
+/// # Errors
+/// The folder cannot be removed, or a violation was found.
+pub fn end(verdict: &Verdict, seed: u64, folder: &Path) -> Result<()> {
+    say(&report::counts(verdict))?;
+    if verdict.violations.is_empty() {
+        return std::fs::remove_dir_all(folder).with_context(|| folder.display().to_string());
+    }
+    anyhow::bail!("SEED={seed}, logs in {}\n{}", folder.display(), report::wrongs(verdict))
+}
+
+/// Days since 1970.
+#[must_use]
+pub fn today() -> i64 {
+    chassis::clock::now().unix_timestamp().div_euclid(24 * 3600)
+}
+
+/// A line on standard error, also where a test captures what macros print.
+///
+/// # Errors
+/// Standard error is gone.
+pub fn say(text: &str) -> Result<()> {
+    Ok(writeln!(std::io::stderr(), "{text}")?)
+}

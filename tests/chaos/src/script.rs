@@ -1,0 +1,211 @@
+//! What people ask for and what the model answers, so that every file and every word of a turn can be told from its number.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+use test_support::model_server::{Answer, At, Request, Script};
+
+use super::record::{Call, Record};
+use crate::deployment::timeline;
+
+/// Slow enough that a fault hits an answer in the middle.
+const PACE: Duration = Duration::from_millis(12);
+/// Characters in one delta.
+const FRAGMENT: usize = 16;
+/// Numbered words in a step's text.
+const WORDS: usize = 24;
+/// Lines in a file.
+const LINES: usize = 12;
+/// How long the model is silent in the middle of a [`Wish::Think`]: two leases.
+const THOUGHT: Duration = Duration::from_secs(3);
+/// And in the first answer to a [`Wish::Clash`]: long enough for a save.
+const SHORT_THOUGHT: Duration = Duration::from_secs(1);
+/// Where in the answer.
+const THINKS_AT: At = At::Event(6);
+
+/// What a turn is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// A file of its own, written and then edited.
+    File,
+    /// The same, and then moved.
+    Move,
+    /// The file that every turn of the project writes.
+    Shared,
+    /// That file and one of its own, slowly: whoever writes that file meanwhile is in conflict with it.
+    Clash,
+    /// An answer without files.
+    Talk,
+    /// The same, with a silence in it that is longer than a lease.
+    Think,
+    /// Like [`Wish::File`]; whoever drives it is killed every time.
+    Poison,
+}
+
+const WISHES: [(Wish, &str); 7] = [
+    (Wish::File, "file"),
+    (Wish::Move, "move"),
+    (Wish::Shared, "shared"),
+    (Wish::Clash, "clash"),
+    (Wish::Talk, "talk"),
+    (Wish::Think, "think"),
+    (Wish::Poison, "poison"),
+];
+
+/// One turn as it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask {
+    /// Unique within a run.
+    pub number: u64,
+    pub wish: Wish,
+}
+
+/// One answer of the model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    pub text: String,
+    pub calls: Vec<(&'static str, Value)>,
+}
+
+impl Ask {
+    /// What is sent as the prompt.
+    #[must_use]
+    pub fn prompt(&self) -> String {
+        let name = WISHES.iter().find(|(wish, _)| *wish == self.wish).map_or("", |(_, name)| name);
+        format!("turn {} does {name}", self.number)
+    }
+
+    /// The turn of a prompt, wherever in a text it stands.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (_, rest) = text.rsplit_once("turn ")?;
+        let (number, name) = rest.split_once(" does ")?;
+        let (wish, _) = WISHES.iter().find(|(_, known)| *known == name.trim())?;
+        Some(Self { number: number.parse().ok()?, wish: *wish })
+    }
+
+    /// Both providers are in use.
+    #[must_use]
+    pub fn model(&self) -> &'static str {
+        if self.number.is_multiple_of(2) { "openai/test" } else { "anthropic/test" }
+    }
+
+    /// Every answer to it, in order; the last one calls nothing.
+    #[must_use]
+    pub fn steps(&self) -> Vec<Step> {
+        let mut calls: Vec<Vec<(&'static str, Value)>> = Vec::new();
+        let path = self.path();
+        let write = |path: &str, content: String| ("write_file", json!({"path": path, "content": content}));
+        match self.wish {
+            Wish::File | Wish::Move | Wish::Poison => {
+                calls.push(vec![write(&path, self.content())]);
+                let edit = json!({"path": path, "old_text": self.line(3), "new_text": format!("{} edited", self.line(3))});
+                calls.push(vec![("edit_file", edit), write(SHARED, format!("last written by {}\n", self.number))]);
+                if self.wish == Wish::Move {
+                    calls.push(vec![("rename_file", json!({"path": path, "new_path": self.moved()}))]);
+                }
+            }
+            Wish::Shared | Wish::Clash => {
+                let other = if self.wish == Wish::Shared { "list.txt" } else { &path };
+                calls.push(vec![write(SHARED, format!("last written by {}\n", self.number)), write(other, self.content())]);
+            }
+            Wish::Talk | Wish::Think => {}
+        }
+        calls.push(Vec::new());
+        (1..).zip(calls).map(|(step, calls)| Step { text: self.text(step), calls }).collect()
+    }
+
+    /// What its own file holds after it; `None` if it has none.
+    #[must_use]
+    pub fn own_file(&self) -> Option<(String, String)> {
+        let content = self.content().replacen(&self.line(3), &format!("{} edited", self.line(3)), 1);
+        match self.wish {
+            Wish::File | Wish::Poison => Some((self.path(), content)),
+            Wish::Move => Some((self.moved(), content)),
+            Wish::Shared | Wish::Clash | Wish::Talk | Wish::Think => None,
+        }
+    }
+
+    fn path(&self) -> String {
+        format!("turns/{}.txt", self.number)
+    }
+
+    fn moved(&self) -> String {
+        format!("moved/{}.txt", self.number)
+    }
+
+    fn content(&self) -> String {
+        (1..=LINES).map(|line| self.line(line) + "\n").collect()
+    }
+
+    fn line(&self, line: usize) -> String {
+        format!("line {line} of turn {}.", self.number)
+    }
+
+    fn text(&self, step: usize) -> String {
+        (1..=WORDS).map(|word| format!("{}.{step}.{word} ", self.number)).collect()
+    }
+}
+
+/// The file that everybody writes.
+pub const SHARED: &str = "shared.txt";
+
+/// The model: answers by the number in the prompt and writes down every call.
+#[must_use]
+pub fn script(record: Arc<Record>) -> Script {
+    Script::with(move |_, request| {
+        let ask = Ask::parse(&request.prompt())?;
+        let step = request.step();
+        record.called(Call { number: ask.number, step: u32::try_from(step).ok()?, at: timeline::now(), question: question(request) });
+        let answer = answer(ask.steps().get(step - 1)?)?;
+        Some(match (ask.wish, step) {
+            // Whoever is to be killed has not got on by then.
+            (Wish::Think | Wish::Poison, _) => answer.pause_at(THINKS_AT, THOUGHT),
+            (Wish::Clash, 1) => answer.pause_at(THINKS_AT, SHORT_THOUGHT),
+            _ => answer,
+        })
+    })
+}
+
+fn answer(step: &Step) -> Option<Answer> {
+    let said = Answer::default().pace(PACE).fragments(FRAGMENT).text(&step.text);
+    Some(step.calls.iter().fold(said, |answer, (tool, input)| answer.tool(tool, input.clone())))
+}
+
+/// What the model was told: the same whenever the same step is asked for again, but for the names of calls, which come from the
+/// answer that is asked for anew.
+fn question(request: &Request) -> u64 {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let mut messages = request.body["messages"].clone();
+    unname(&mut messages);
+    let mut hasher = DefaultHasher::new();
+    messages.to_string().hash(&mut hasher);
+    hasher.finish()
+}
+
+fn unname(value: &mut Value) {
+    match value {
+        Value::Array(values) => values.iter_mut().for_each(unname),
+        Value::Object(fields) => {
+            fields.retain(|name, _| !["id", "tool_use_id", "tool_call_id"].contains(&name.as_str()));
+            fields.values_mut().for_each(unname);
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_is_known_by_its_prompt() {
+        for (wish, _) in WISHES {
+            let ask = Ask { number: 17, wish };
+            assert_eq!(Ask::parse(&format!("<project_files count=\"0\">\n</project_files>\n\n{}", ask.prompt())), Some(ask));
+            assert!(ask.steps().iter().rev().skip(1).all(|step| !step.calls.is_empty()));
+            assert!(ask.steps().last().is_some_and(|step| step.calls.is_empty()));
+        }
+        assert_eq!(Ask::parse("make it dark"), None);
+    }
+}

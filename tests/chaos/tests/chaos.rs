@@ -1,0 +1,42 @@
+//! The cluster under faults, as much of it as fits into five minutes, and three of the bugs on purpose. `make chaos` does more.
+
+use anyhow::{Result, ensure};
+use chaos::{
+    planted, report,
+    round::Layout,
+    run::{self, Amounts},
+};
+
+/// Takeovers without progress after which a turn is given up.
+const RECOVERIES: i64 = 3;
+const CLIENTS: usize = 50;
+const BUGS: usize = 3;
+
+fn layout(seed: u64) -> Layout {
+    Layout { executable: env!("CARGO_BIN_EXE_chaos").into(), clients: CLIENTS, seed, recoveries: RECOVERIES, patience: run::PATIENCE }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_promised_holds_whatever_breaks_and_bugs_are_found() -> Result<()> {
+    let seed = rand::random();
+    // The engines serve every run below, and a run that found nothing takes its own folder away.
+    let ground = run::folder()?;
+    let engines = run::engines(&ground).await?;
+    let folder = run::folder()?;
+    let verdict = run::sound(&layout(seed), &Amounts::short(), &engines, &folder).await?;
+    run::end(&verdict, seed, &folder)?;
+
+    let folder = run::folder()?;
+    for planted in planted::of_day(run::today(), BUGS) {
+        let verdict = run::with_bug(&layout(seed), planted, &engines, &folder).await?;
+        if verdict.violations.is_empty() && verdict.starved {
+            run::say(&format!("{} was not found, and nothing is known: the machine was starved", planted.name))?;
+            continue;
+        }
+        ensure!(!verdict.violations.is_empty(), "SEED={seed}: {} was not found, logs in {}", planted.name, folder.display());
+        run::say(&format!("{} was found by: {}", planted.name, report::rules(&verdict)))?;
+    }
+    drop(engines);
+    std::fs::remove_dir_all(folder)?;
+    Ok(std::fs::remove_dir_all(ground)?)
+}

@@ -1,0 +1,80 @@
+//! The first page in a real browser. One story is the main job: sign up, prompt, watch, see the preview; reload and find it all
+//! again, also while the server asks to wait. The other is people: without a mouse, on a phone, with a network that goes away.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context, Result};
+use serde_json::json;
+use test_support::{
+    Cluster,
+    canary::within,
+    model_server::{Answer, At, ModelServer, Refusal, Request, Script, Stop},
+    script::{self, Gates, has_results, last_words},
+};
+use tokio::process::Command;
+
+const LIMIT: Duration = Duration::from_secs(900);
+/// The policy `general` is the shipped one. The story has three prompts; the fourth is refused at any speed.
+const POLICIES: &str = "policies:\n  - { name: agent, limit: 3, window: 1h, algorithm: sliding_log }\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_page_does_the_main_job() -> Result<()> {
+    let policies = tempfile::NamedTempFile::new()?;
+    std::fs::write(policies.path(), POLICIES)?;
+    let cluster = Cluster::with(&[("BACKLOT_DEMO_PACE", "4ms"), ("BACKLOT_POLICIES", &policies.path().to_string_lossy())]).await?;
+    story("first-page.mjs", &cluster, &Gates::default()).await?;
+    cluster.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_page_is_for_everybody() -> Result<()> {
+    let gates = Gates::default();
+    let models = ModelServer::start(Script::with({
+        let gates = gates.clone();
+        move |_, request| Some(answer(request, &gates))
+    }))
+    .await;
+    let cluster = Cluster::with(&[
+        ("ANTHROPIC_API_KEY", "sk-ant-canary"),
+        ("ANTHROPIC_BASE_URL", models.url()),
+        ("BACKLOT_MODEL", "anthropic/claude-test"),
+        // A page that hears nothing for two of them and a little more knows that the connection is lost.
+        ("BACKLOT_HEARTBEAT", "1s"),
+    ])
+    .await?;
+    story("everybody.mjs", &cluster, &gates).await?;
+    cluster.stop().await
+}
+
+async fn story(name: &str, cluster: &Cluster, gates: &Gates) -> Result<()> {
+    let mut command = Command::new("node");
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("browser").join(name)).env("BACKLOT_TEST_URL", &cluster.url);
+    within(LIMIT, script::run(command, gates)).await.context("the browser did not finish")?
+}
+
+/// What the model says: by the person's last words, or that it is done once its tool has run.
+fn answer(request: &Request, gates: &Gates) -> Answer {
+    if has_results(request) {
+        return Answer::default().text("Done.");
+    }
+    let words = last_words(request);
+    let page = |text: &str| json!({ "path": "index.html", "content": format!("<!doctype html>\n<title>App</title>\n<h1>{text}</h1>\n") });
+    match words.split_once(' ') {
+        Some(("hold", gate)) => {
+            Answer::default().text("This takes a while, but then it is done.").fragments(5).hold_at(At::Event(5), &gates.of(gate))
+        }
+        Some(("edit", gate)) => {
+            let answer =
+                Answer::default().text("I change the page.").tool("write_file", page(&format!("edited {gate}"))).stop(Stop::ToolUse);
+            answer.fragments(5).hold_at(At::Event(5), &gates.of(gate))
+        }
+        Some(("cut", _)) => Answer::default().text("This comes to its limit before").stop(Stop::MaxTokens),
+        Some(("page", _)) => {
+            let long = (1..200).map(|line| format!("const line{line} = \"a line that is somewhat longer than a telephone is wide\";\n"));
+            let script = json!({ "path": "src/a-folder-with-a-name/app.js", "content": long.collect::<String>() });
+            let answer = Answer::default().text("I write a page, and a script for it.").tool("write_file", page(&words));
+            answer.tool("write_file", script).stop(Stop::ToolUse)
+        }
+        _ => Answer::refuse(Refusal { status: 400, message: "as the script says".into(), retry_after: None, should_retry: None }),
+    }
+}

@@ -1,0 +1,103 @@
+//! The clients that people use, unchanged: the AI SDK's chat of three majors, and AG-UI's agent. Each journey is a script in
+//! `tests/journeys/clients`; the model behind the cluster waits where the script wants it to.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use serde_json::json;
+use test_support::{
+    Cluster,
+    canary::within,
+    model_server::{Answer, At, ModelServer, Refusal, Request, Script, Stop},
+    script::{self, Gates, has_results, last_words},
+};
+use tokio::process::Command;
+
+const LIMIT: Duration = Duration::from_secs(300);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ai_sdk_5() -> Result<()> {
+    journey(&["chat.mjs", "ai5"]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ai_sdk_6() -> Result<()> {
+    journey(&["chat.mjs", "ai6"]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ai_sdk_7() -> Result<()> {
+    journey(&["chat.mjs", "ai7"]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ag_ui() -> Result<()> {
+    journey(&["agui.mjs"]).await
+}
+
+async fn journey(arguments: &[&str]) -> Result<()> {
+    let gates = Gates::default();
+    let models = ModelServer::start(Script::with({
+        let gates = gates.clone();
+        move |_, request| Some(answer(request, &gates))
+    }))
+    .await;
+    let cluster = Cluster::with(&[
+        ("ANTHROPIC_API_KEY", "sk-ant-canary"),
+        ("ANTHROPIC_BASE_URL", models.url()),
+        ("BACKLOT_MODEL", "anthropic/claude-test"),
+        ("BACKLOT_MAX_STREAMS_PER_USER", "3"),
+    ])
+    .await?;
+    within(LIMIT, drive(arguments, &cluster.url, &gates)).await.context("the client did not finish")??;
+    cluster.stop().await
+}
+
+/// Where `make test` puts the clients, else where npm puts them by hand.
+fn modules() -> PathBuf {
+    #[allow(clippy::disallowed_methods, reason = "a setting of the tests, not of a process")]
+    let named = std::env::var_os("BACKLOT_CLIENT_MODULES");
+    named.map_or_else(folder, PathBuf::from)
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
+}
+
+async fn drive(arguments: &[&str], url: &str, gates: &Gates) -> Result<()> {
+    // The newest client needs a newer Node.js than many machines have.
+    let mut command = Command::new(modules().join("node_modules/node/bin/node"));
+    command.arg(folder().join(arguments[0])).args(&arguments[1..]);
+    command.env("BACKLOT_TEST_URL", url).env("BACKLOT_CLIENT_MODULES", modules());
+    script::run(command, gates).await
+}
+
+/// What the model says: by the person's last words, or that it is done once its tool has run.
+fn answer(request: &Request, gates: &Gates) -> Answer {
+    if has_results(request) {
+        let done = Answer::default().text("Done.");
+        return match request.prompt().lines().next_back().and_then(|words| words.trim().split_once(' ')) {
+            Some(("hold-later", gate)) => done.fragments(2).hold_at(At::Event(4), &gates.of(gate)),
+            _ => done,
+        };
+    }
+    let words = last_words(request);
+    let path_and = |content: &str| json!({ "path": "index.html", "content": content });
+    match words.split_once(' ') {
+        Some(("hold", gate)) => {
+            Answer::default().text("This takes a while, but then it is done.").fragments(5).hold_at(At::Event(5), &gates.of(gate))
+        }
+        Some(("hold-tool", gate)) => {
+            let answer = Answer::default().tool("write_file", path_and(&"<p>many words</p>".repeat(20))).stop(Stop::ToolUse);
+            answer.hold_at(At::Event(12), &gates.of(gate))
+        }
+        Some(("page" | "hold-later" | "a", _)) => {
+            let answer = Answer::default().reasoning("A page will do.").text("I write a page.");
+            answer.tool("write_file", path_and(&format!("<h1>{words}</h1>"))).stop(Stop::ToolUse)
+        }
+        _ => Answer::refuse(Refusal { status: 400, message: "as the script says".into(), retry_after: None, should_retry: None }),
+    }
+}

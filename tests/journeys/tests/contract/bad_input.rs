@@ -1,0 +1,424 @@
+//! Bad input over HTTP and gRPC. The rows come from the descriptors: a route or a field without rows fails the test. Every answer
+//! is a typed 4xx that names the field where the input has one, none is a 5xx, and nothing is half applied.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, ensure};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use test_support::{Cluster, Person, contract, contract::Binding, document, issuer};
+
+/// RPCs that answer without a credential.
+const OPEN: &[&str] = &["SignUp", "SignIn", "SignOut", "GetKeySet"];
+
+/// The largest good value of every text field of every public request, in bytes; 0 where another rule than length holds. One
+/// byte more must be refused.
+const LIMITS: &[(&str, usize)] = &[
+    ("SignUpRequest.email", 254),
+    ("SignUpRequest.password", 256),
+    ("SignUpRequest.display_name", 80),
+    ("SignInRequest.email", 254),
+    ("SignInRequest.password", 256),
+    ("SignOutRequest.session_token", 256),
+    ("CreateAccessTokenRequest.session_token", 256),
+    ("CreateProjectRequest.display_name", 120),
+    ("CreateProjectRequest.draft_id", 128),
+    ("CreateProjectRequest.request_id", 255),
+    ("ListProjectsRequest.page_token", 0),
+    ("UpdateProjectRequest.display_name", 120),
+    ("UpdateProjectRequest.if_match", 1024),
+    ("DeleteProjectRequest.if_match", 1024),
+    ("SaveProjectRequest.project_id", 36),
+    ("SaveProjectRequest.draft_id", 128),
+    ("SaveProjectRequest.base_revision", 40),
+    ("SaveProjectRequest.message", 1000),
+    ("SaveProjectRequest.request_id", 255),
+    ("SaveProjectRequest.if_match", 1024),
+    ("LoadProjectRequest.project_id", 36),
+    ("LoadProjectRequest.draft_id", 128),
+    ("LoadProjectRequest.revision", 40),
+    ("LoadProjectRequest.page_token", 0),
+    ("ListFilesRequest.revision", 40),
+    ("GetFileRequest.revision", 40),
+    ("ListRevisionsRequest.page_token", 0),
+    ("ListMessagesRequest.page_token", 0),
+    ("ResolveConflictRequest.base_revision", 40),
+    ("ResolveConflictRequest.request_id", 255),
+    ("ResolveConflictRequest.if_match", 1024),
+    ("CreatePreviewRequest.revision", 40),
+    ("StartTurnRequest.project_id", 36),
+    ("StartTurnRequest.draft_id", 128),
+    ("StartTurnRequest.prompt", 32_768),
+    ("StartTurnRequest.agent", 64),
+    ("StartTurnRequest.model", 128),
+    ("StartTurnRequest.base_revision", 40),
+    ("StartTurnRequest.idempotency_key", 255),
+    ("StartTurnRequest.client_message_id", 128),
+    ("StartTurnRequest.replaces_turn_id", 36),
+    ("ListTurnsRequest.project_id", 36),
+    ("ListTurnsRequest.draft_id", 128),
+    ("ListTurnsRequest.client_message_id", 128),
+    ("ListTurnsRequest.page_token", 0),
+    ("ListAgentsRequest.page_token", 0),
+];
+
+/// What the rows act on.
+struct Stage {
+    cluster: Cluster,
+    person: Person,
+    /// A token of `person` that has ended.
+    expired: String,
+    /// Belongs to `person` and must not change.
+    project: String,
+    turn: String,
+    /// Belongs to somebody else.
+    foreign_project: String,
+    foreign_turn: String,
+    /// A good token of a session that has ended.
+    ended: String,
+}
+
+async fn stage() -> Result<Stage> {
+    let (cluster, issuer) = issuer::trusted().await?;
+    let (person, other) = (cluster.person().await?, cluster.person().await?);
+    let mine = person.turn(json!({ "draftId": "mine", "prompt": "a counter" })).await?;
+    let theirs = other.turn(json!({ "draftId": "theirs", "prompt": "a counter" })).await?;
+    let (expired, good) = issuer::tokens(&issuer, &person)?;
+    Person { token: Some(good), ..person.clone() }.get("/api/projects").await?;
+    let person = person.with_token().await?;
+    let gone = cluster.person().await?;
+    let ended = gone.access_token().await?;
+    gone.post("/api/auth/signout", json!({})).await?;
+    Ok(Stage {
+        ended,
+        cluster,
+        person,
+        expired,
+        project: mine.project,
+        turn: mine.turn,
+        foreign_project: theirs.project,
+        foreign_turn: theirs.turn,
+    })
+}
+
+impl Stage {
+    fn value(&self, variable: &str) -> String {
+        match variable {
+            "project_id" => self.project.clone(),
+            "turn_id" => self.turn.clone(),
+            "path" => "index.html".to_owned(),
+            "name" => "builder".to_owned(),
+            // Nobody has it.
+            "capability" => "a".repeat(26),
+            other => panic!("no value for the path variable {other}: add one"),
+        }
+    }
+
+    fn path(&self, binding: &Binding) -> String {
+        binding.path(|v| self.value(v))
+    }
+
+    async fn send(&self, binding: &Binding, path: &str, body: Option<Vec<u8>>) -> Result<(StatusCode, Value)> {
+        let method = Method::from_bytes(binding.method.as_bytes())?;
+        let mut request = self.person.request(method, path);
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body);
+        }
+        answer(request).await
+    }
+}
+
+/// Every refusal must be one that the API's description has.
+async fn answer(request: reqwest::RequestBuilder) -> Result<(StatusCode, Value)> {
+    let (http, request) = request.build_split();
+    let request = request?;
+    let (method, url) = (request.method().clone(), request.url().clone());
+    let response = http.execute(request).await?;
+    let status = response.status();
+    let kind = response.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+    let text = response.text().await?;
+    if status.is_client_error() || status.is_server_error() {
+        ensure!(kind.starts_with("application/problem+json"), "{status} with {kind}: {text}");
+        document::check(url.origin().ascii_serialization().as_str(), (method.as_str(), url.path()), status, &serde_json::from_str(&text)?)
+            .await?;
+    }
+    Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
+}
+
+/// A problem with everything a client needs.
+fn check(row: &str, (status, problem): &(StatusCode, Value), allowed: &[u16], field: Option<&str>) {
+    assert!(allowed.contains(&status.as_u16()), "{row}: {status} {problem}");
+    for key in ["type", "title", "status", "code", "reason", "traceId", "requestId"] {
+        assert!(!problem[key].is_null(), "{row}: no {key} in {problem}");
+    }
+    if let Some(field) = field {
+        let named = problem["errors"].as_array().into_iter().flatten().any(|e| e["field"].as_str().is_some_and(|f| spelled(f, field)));
+        assert!(named, "{row}: {field} is not named in {problem}");
+    }
+}
+
+/// `displayName` and `display_name` are one name.
+fn spelled(given: &str, field: &str) -> bool {
+    given.replace('_', "").to_lowercase().split(['.', '[']).any(|part| part == field.replace('_', "").to_lowercase())
+}
+
+fn query(name: &str, value: &str) -> String {
+    url::form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_refuses_bad_input() -> Result<()> {
+    let stage = stage().await?;
+    let before = stage.person.files(&stage.project).await?;
+    for binding in contract::bindings() {
+        credentials(&stage, &binding).await?;
+        identities(&stage, &binding).await?;
+        methods(&stage, &binding).await?;
+        if binding.has_body {
+            bodies(&stage, &binding).await?;
+        }
+        for field in binding.fields() {
+            types(&stage, &binding, &field).await?;
+        }
+    }
+    blank_prompts(&stage).await?;
+    assert_eq!(stage.person.files(&stage.project).await?, before, "nothing was half applied");
+    stage.cluster.stop().await
+}
+
+async fn credentials(stage: &Stage, binding: &Binding) -> Result<()> {
+    let path = stage.path(binding);
+    let row = format!("{} {path}", binding.method);
+    if OPEN.contains(&binding.rpc.name()) {
+        return Ok(());
+    }
+    let method = Method::from_bytes(binding.method.as_bytes())?;
+    let url = format!("{}{path}", stage.person.url);
+    for (what, request) in [
+        ("no credential", stage.person.http.request(method.clone(), &url)),
+        ("garbage token", stage.person.http.request(method.clone(), &url).bearer_auth("garbage")),
+        ("expired token", stage.person.http.request(method.clone(), &url).bearer_auth(&stage.expired)),
+        (
+            "tampered token",
+            stage.person.http.request(method.clone(), &url).bearer_auth(tampered(stage.person.token.as_deref().unwrap_or_default())),
+        ),
+        ("ended session", stage.person.http.request(method.clone(), &url).bearer_auth(&stage.ended)),
+        ("unknown session", stage.person.http.request(method.clone(), &url).header("cookie", format!("{}x", stage.person.cookie))),
+    ] {
+        let request = if binding.has_body { request.json(&json!({})) } else { request };
+        check(&format!("{row}: {what}"), &answer(request).await?, &[401], None);
+    }
+    Ok(())
+}
+
+/// The same token with one letter of its claims changed.
+fn tampered(token: &str) -> String {
+    let middle = token.find('.').unwrap_or_default() + 10;
+    let other = if token.as_bytes().get(middle) == Some(&b'A') { "B" } else { "A" };
+    format!("{}{other}{}", &token[..middle], &token[middle + 1..])
+}
+
+async fn identities(stage: &Stage, binding: &Binding) -> Result<()> {
+    let unknown = uuid::Uuid::now_v7().to_string();
+    for variable in binding.variables() {
+        let body = binding.has_body.then(|| b"{}".to_vec());
+        let replaced = |with: &str| binding.path(|v| if v == variable { with.to_owned() } else { stage.value(v) });
+        let foreign = match variable.as_str() {
+            "project_id" => &stage.foreign_project,
+            "turn_id" => &stage.foreign_turn,
+            _ => &unknown,
+        };
+        let row = |what: &str| format!("{} {}: {what} {variable}", binding.method, binding.template);
+        let absent = stage.send(binding, &replaced(&unknown), body.clone()).await?;
+        check(&row("unknown"), &absent, &[400, 404], None);
+        let hidden = stage.send(binding, &replaced(foreign), body.clone()).await?;
+        check(&row("somebody else's"), &hidden, &[400, 404], None);
+        assert_eq!(
+            (absent.0, &absent.1["reason"], &absent.1["title"]),
+            (hidden.0, &hidden.1["reason"], &hidden.1["title"]),
+            "{}",
+            row("foreign is absent")
+        );
+        let shapes = ["%00", "..%2f..%2fetc%2fpasswd", "%ff%fe", "a%0d%0ab", "%F0%9F%92%A5", &"x".repeat(5000)];
+        for shape in shapes {
+            let refused = stage.send(binding, &replaced(shape), body.clone()).await?;
+            check(&row(&format!("malformed ({shape:.12})")), &refused, &[400, 404, 414, 431], None);
+        }
+    }
+    Ok(())
+}
+
+async fn methods(stage: &Stage, binding: &Binding) -> Result<()> {
+    let path = stage.path(binding);
+    let mounted: Vec<String> = contract::bindings().into_iter().filter(|b| stage.path(b) == path).map(|b| b.method).collect();
+    for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+        if mounted.iter().any(|m| m == method) {
+            continue;
+        }
+        let response = stage.person.request(Method::from_bytes(method.as_bytes())?, &path).send().await?;
+        assert_eq!(response.status(), 405, "{method} {path}");
+        let allow = response.headers().get("allow").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+        assert!(mounted.iter().all(|m| allow.contains(m.as_str())), "{method} {path}: Allow: {allow}");
+        let problem: Value = response.json().await?;
+        assert_eq!(problem["status"], 405, "{problem}");
+    }
+    Ok(())
+}
+
+async fn bodies(stage: &Stage, binding: &Binding) -> Result<()> {
+    let path = stage.path(binding);
+    let row = |what: &str| format!("{} {path}: {what}", binding.method);
+    for (what, body) in [("no JSON", &b"{"[..]), ("a list", b"[]"), ("not UTF-8", b"{\"a\":\"\xff\"}"), ("deep", &[b'['; 4000])] {
+        check(&row(what), &stage.send(binding, &path, Some(body.to_vec())).await?, &[400], None);
+    }
+    let unknown = stage.send(binding, &path, Some(br#"{"noSuchField":1}"#.to_vec())).await?;
+    check(&row("unknown field"), &unknown, &[400], Some("noSuchField"));
+    let plain = stage.person.request(Method::from_bytes(binding.method.as_bytes())?, &path).header("content-type", "text/plain").body("{}");
+    check(&row("text/plain"), &answer(plain).await?, &[415], None);
+    let huge = 80 * 1024 * 1024;
+    let response = stage
+        .person
+        .request(Method::from_bytes(binding.method.as_bytes())?, &path)
+        .header("content-type", "application/json")
+        .header("content-length", huge.to_string())
+        .body(reqwest::Body::wrap_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>()));
+    let refused = answer(response).await?;
+    check(&row("oversize"), &refused, &[413], None);
+    Ok(())
+}
+
+async fn types(stage: &Stage, binding: &Binding, field: &prost_reflect::FieldDescriptor) -> Result<()> {
+    let path = stage.path(binding);
+    let name = field.json_name();
+    let row = |what: &str| format!("{} {path}: {what} {name}", binding.method);
+    let body_with = |value: Value| serde_json::to_vec(&BTreeMap::from([(name, value)]));
+    if binding.has_body {
+        let refused = stage.send(binding, &path, Some(body_with(contract::wrong_type(field))?)).await?;
+        check(&row("wrong type of"), &refused, &[400], Some(name));
+    } else if !matches!(field.kind(), prost_reflect::Kind::String) {
+        let refused = stage.send(binding, &format!("{path}?{}", query(name, "seven")), None).await?;
+        check(&row("wrong type of"), &refused, &[400], Some(name));
+    }
+    if field.name() == "page_size" {
+        let refused = stage.send(binding, &format!("{path}?pageSize=-1"), None).await?;
+        check(&row("negative"), &refused, &[400], Some(name));
+    }
+    if field.name() == "page_token" {
+        for token in ["x", "%%%", &"A".repeat(3000)] {
+            let refused = stage.send(binding, &format!("{path}?{}", query(name, token)), None).await?;
+            check(&row("absurd"), &refused, &[400], Some(name));
+        }
+    }
+    if matches!(field.kind(), prost_reflect::Kind::String) && !field.is_list() {
+        let key = format!("{}.{}", binding.input().name(), field.name());
+        let limit = LIMITS.iter().find(|(k, _)| *k == key).unwrap_or_else(|| panic!("{key} has no row in LIMITS")).1;
+        if limit > 0 {
+            over_limit(stage, binding, name, limit).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn over_limit(stage: &Stage, binding: &Binding, name: &str, limit: usize) -> Result<()> {
+    let path = stage.path(binding);
+    let text = "a".repeat(limit + 1);
+    let refused = if binding.has_body {
+        stage.send(binding, &path, Some(serde_json::to_vec(&json!({ name: text }))?)).await?
+    } else {
+        stage.send(binding, &format!("{path}?{}", query(name, &text)), None).await?
+    };
+    check(&format!("{} {path}: {name} of {} bytes", binding.method, limit + 1), &refused, &[400], Some(name));
+    Ok(())
+}
+
+/// White space asks for nothing.
+async fn blank_prompts(stage: &Stage) -> Result<()> {
+    let rows = [
+        ("/api/turns", json!({ "draftId": "blank", "prompt": " \n\t" }), "prompt"),
+        ("/api/agent/stream", json!({ "draftId": "blank", "prompt": "\u{a0}\u{200b}" }), "prompt"),
+        ("/api/chat", json!({ "id": "blank", "message": { "role": "user", "parts": [{ "type": "text", "text": " " }] } }), "parts"),
+    ];
+    let thread = json!({ "threadId": "blank", "runId": "r1", "messages": [{ "id": "m1", "role": "user", "content": " " }] });
+    for (path, body, field) in rows.into_iter().chain([("/api/agui", thread, "messages")]) {
+        let refused = answer(stage.person.request(Method::POST, path).json(&body)).await?;
+        check(&format!("blank prompt to {path}"), &refused, &[400], Some(field));
+    }
+    Ok(())
+}
+
+/// Steps whose path no file may have, or no file that is new.
+fn bad_paths() -> Vec<(&'static str, Value, &'static str)> {
+    let write = |path: &str| json!({ "path": path, "write": { "text": "x" } });
+    let steps = [
+        ("traversal", write("../etc/passwd")),
+        ("absolute", write("/etc/passwd")),
+        ("dot", write("a/./b")),
+        ("empty part", write("a//b")),
+        ("git", write(".git/config")),
+        ("backslash", write("a\\b")),
+        ("control", write("a\u{7}b")),
+        ("not NFC", write("e\u{301}.txt")),
+        ("long path", write(&"a".repeat(256))),
+        ("device", write("src/aux.js")),
+        ("stream", write("a:b")),
+        ("question mark", json!({ "path": "what?", "create": { "text": "x" } })),
+        ("dot at the end", write("trailing.")),
+        ("space at the end", write("trailing /x")),
+        ("direction", write("a\u{202e}b")),
+        ("long part", write(&"é".repeat(128))),
+        ("device as target", json!({ "path": "index.html", "rename": { "newPath": "CON.html" } })),
+        ("no path", write("")),
+        ("case twin", write("INDEX.html")),
+        ("file as folder", write("index.html/x")),
+    ];
+    steps.into_iter().map(|(what, step)| (what, step, "INVALID_PATH")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_set_is_applied_whole_or_not_at_all() -> Result<()> {
+    let stage = stage().await?;
+    let before = stage.person.files(&stage.project).await?;
+    let good = json!({ "path": "good.txt", "write": { "text": "good" } });
+    let long = |n: usize| "a".repeat(n);
+    let rows = [
+        ("one byte over", json!({ "path": "big.txt", "write": { "text": long(51_201) } }), "FILE_TOO_LARGE"),
+        ("absent", json!({ "path": "absent.txt", "delete": {} }), "FILE_NOT_FOUND"),
+        ("taken", json!({ "path": "index.html", "create": { "text": "x" } }), "FILE_EXISTS"),
+        ("old etag", json!({ "path": "index.html", "etag": format!("\"{}\"", "0".repeat(40)), "write": { "text": "x" } }), "FILE_CHANGED"),
+        ("taken target", json!({ "path": "good.txt", "rename": { "newPath": "index.html" } }), "FILE_EXISTS"),
+        ("no action", json!({ "path": "x.txt" }), "INVALID_FIELD"),
+    ];
+    for (what, bad, reason) in bad_paths().into_iter().chain(rows) {
+        let body = json!({ "projectId": stage.project, "changes": [good, bad] });
+        let (status, problem) = stage.person.refused(Method::POST, "/api/projects/save", body).await?;
+        assert!(status.is_client_error() && problem["reason"] == reason, "{what}: {status} {problem}");
+        let text = problem.to_string();
+        let path = bad["path"].as_str().unwrap_or_default();
+        assert!(text.contains("changes[1]") || path.is_empty() || text.contains(path), "{what}: the file is not named in {text}");
+        if reason == "FILE_TOO_LARGE" {
+            assert!(text.contains("51200") || text.contains("51,200"), "the limit is not named in {text}");
+        }
+    }
+    // To read is no change: such a name is asked for as it is, and only absent.
+    for (encoded, path) in [("src/aux.js", "src/aux.js"), ("a:b", "a:b"), ("what%3F", "what?"), ("trailing.", "trailing."), ("x%20", "x ")]
+    {
+        let file = format!("/api/projects/{}/files/{encoded}", stage.project);
+        let (status, problem) = stage.person.refused(Method::GET, &file, json!({})).await?;
+        assert_eq!(
+            (status.as_u16(), &problem["reason"], &problem["metadata"]["path"]),
+            (404, &json!("FILE_NOT_FOUND"), &json!(path)),
+            "{problem}"
+        );
+    }
+    let many: Vec<_> = (0..201).map(|n| json!({ "path": format!("f{n}.txt"), "write": { "text": "x" } })).collect();
+    let (status, problem) =
+        stage.person.refused(Method::POST, "/api/projects/save", json!({ "projectId": stage.project, "changes": many })).await?;
+    assert!(status == 400 && problem.to_string().contains("200"), "{problem}");
+    let body = json!({ "projectId": stage.foreign_project, "changes": [good] });
+    let (status, problem) = stage.person.refused(Method::POST, "/api/projects/save", body).await?;
+    assert_eq!((status.as_u16(), problem["reason"].as_str()), (404, Some("PROJECT_NOT_FOUND")));
+    assert_eq!(stage.person.files(&stage.project).await?, before);
+    let exact = json!({ "projectId": stage.project, "changes": [{ "path": "full.txt", "write": { "text": long(51_200) } }, good] });
+    stage.person.post("/api/projects/save", exact).await?;
+    stage.cluster.stop().await
+}

@@ -1,0 +1,114 @@
+//! Bad input over gRPC, for every RPC of the descriptors: who may call, what is no message, what is an empty one, whose it is.
+
+use anyhow::Result;
+use prost_reflect::{DynamicMessage, Kind, MethodDescriptor, Value, prost::Message};
+use proto::error::Fault;
+use serde_json::json;
+use test_support::{contract, grpc, issuer};
+use tonic::{Code, Status};
+
+/// Public RPCs that answer without an access token.
+const OPEN: &[&str] = &["SignUp", "SignIn", "SignOut", "CreateAccessToken", "GetKeySet"];
+/// Lists that hold only what is the caller's own: of somebody else's project they are empty.
+const OWN_ONLY: &[&str] = &["ListTurns"];
+/// Public RPCs for which an empty request is a good one.
+const EMPTY_IS_GOOD: &[&str] = &["GetSession", "GetKeySet", "SignOut", "CreateProject", "ListProjects", "ListAgents"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_rpc_refuses_bad_input() -> Result<()> {
+    let (cluster, issuer) = issuer::trusted().await?;
+    let (person, other) = (cluster.person().await?, cluster.person().await?);
+    let theirs = other.turn(json!({ "draftId": "theirs", "prompt": "a counter" })).await?;
+    let bearer = format!("Bearer {}", person.access_token().await?);
+    let token: (&str, &str) = ("authorization", &bearer);
+    let expired = format!("Bearer {}", issuer::tokens(&issuer, &person)?.0);
+    for rpc in contract::rpcs() {
+        let channel = grpc::connect(&cluster.grpc[&grpc::service_of(&rpc)]).await?;
+        let call = async |message: Vec<u8>, headers: &[(&'static str, &str)]| grpc::call(channel.clone(), &rpc, message, headers).await;
+        let name = rpc.full_name().to_owned();
+        if !contract::is_public(&rpc) {
+            let denied = typed(&name, call(Vec::new(), &[token]).await);
+            assert_eq!((denied.code(), reason(&denied).as_str()), (Code::PermissionDenied, "CALLER_DENIED"), "{name}");
+            continue;
+        }
+        let forged = typed(&name, call(Vec::new(), &[token, ("x-backlot-caller", "garbage")]).await);
+        assert_eq!(forged.code(), Code::Unauthenticated, "{name}: forged caller token");
+        if !OPEN.contains(&rpc.name()) {
+            assert_eq!(typed(&name, call(Vec::new(), &[]).await).code(), Code::Unauthenticated, "{name}: no token");
+            let garbage = typed(&name, call(Vec::new(), &[("authorization", "Bearer garbage")]).await);
+            assert_eq!(garbage.code(), Code::Unauthenticated, "{name}: garbage token");
+            let ended = typed(&name, call(Vec::new(), &[("authorization", &expired)]).await);
+            assert_eq!((ended.code(), reason(&ended).as_str()), (Code::Unauthenticated, "TOKEN_INVALID"), "{name}: expired token");
+        }
+        let undecodable = typed(&name, call(vec![0xff; 64], &[token]).await);
+        assert_eq!(undecodable.code(), Code::InvalidArgument, "{name}: bytes that are no message: {undecodable:?}");
+        for (field, message) in invalid_utf8(&rpc) {
+            let refused = typed(&name, call(message, &[token]).await);
+            let named = Fault::from_status(&refused).violations.iter().any(|v| v.field == field);
+            assert!(refused.code() == Code::InvalidArgument && named, "{name}.{field}: not UTF-8: {refused:?}");
+        }
+        if !EMPTY_IS_GOOD.contains(&rpc.name()) {
+            let empty = typed(&name, call(Vec::new(), &[token]).await);
+            assert!(
+                matches!(empty.code(), Code::InvalidArgument | Code::Unauthenticated | Code::NotFound),
+                "{name}: empty request: {empty:?}"
+            );
+        }
+        if let Some(foreign) = foreign(&rpc, &theirs.project, &theirs.turn) {
+            let answer = call(foreign, &[token]).await;
+            if OWN_ONLY.contains(&rpc.name()) {
+                assert!(answer.expect(&name).is_empty(), "{name}: somebody else's");
+            } else {
+                let hidden = typed(&name, answer);
+                assert!(matches!(hidden.code(), Code::NotFound | Code::InvalidArgument), "{name}: somebody else's: {hidden:?}");
+            }
+        }
+        for text in long_texts(&rpc) {
+            let long = typed(&name, call(text.1, &[token]).await);
+            assert!(matches!(long.code(), Code::InvalidArgument | Code::NotFound | Code::Unauthenticated), "{name}.{}: {long:?}", text.0);
+        }
+    }
+    cluster.stop().await
+}
+
+fn reason(status: &Status) -> String {
+    Fault::from_status(status).reason
+}
+
+/// An error with a reason of its own, and no internal one.
+fn typed(name: &str, answer: Result<Vec<u8>, Status>) -> Status {
+    let status = answer.expect_err(name);
+    let fault = Fault::from_status(&status);
+    assert!(!matches!(status.code(), Code::Internal | Code::Unknown | Code::DataLoss), "{name}: {status:?}");
+    assert!(fault.domain.ends_with(".backlot.dev"), "{name}: no reason in {status:?}");
+    status
+}
+
+/// A request for somebody else's project or turn, for RPCs that name one.
+fn foreign(rpc: &MethodDescriptor, project: &str, turn: &str) -> Option<Vec<u8>> {
+    let mut message = DynamicMessage::new(rpc.input());
+    let named =
+        [("project_id", project), ("turn_id", turn)].into_iter().filter(|(field, _)| rpc.input().get_field_by_name(field).is_some());
+    let set: Vec<_> = named.map(|(field, id)| message.set_field_by_name(field, Value::String(id.to_owned()))).collect();
+    (!set.is_empty()).then(|| message.encode_to_vec())
+}
+
+/// One request per text field, with a byte in it that no text has.
+fn invalid_utf8(rpc: &MethodDescriptor) -> Vec<(String, Vec<u8>)> {
+    let fields = rpc.input().fields().filter(|f| matches!(f.kind(), Kind::String)).collect::<Vec<_>>();
+    let tag = |number: u32| if number < 16 { vec![u8::try_from(number << 3 | 2).unwrap_or_default()] } else { panic!("a longer tag") };
+    fields.into_iter().map(|field| (field.name().to_owned(), [tag(field.number()), vec![1, 0xff]].concat())).collect()
+}
+
+/// One request per text field, with 100,000 letters in it.
+fn long_texts(rpc: &MethodDescriptor) -> Vec<(String, Vec<u8>)> {
+    let fields: Vec<_> = rpc.input().fields().filter(|f| matches!(f.kind(), Kind::String) && !f.is_list()).collect();
+    fields
+        .into_iter()
+        .map(|field| {
+            let mut message = DynamicMessage::new(rpc.input());
+            message.set_field(&field, Value::String("a".repeat(100_000)));
+            (field.name().to_owned(), message.encode_to_vec())
+        })
+        .collect()
+}

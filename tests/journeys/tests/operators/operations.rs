@@ -1,0 +1,205 @@
+//! What an operator sees: log lines, metrics and readiness.
+
+use anyhow::{Result, ensure};
+use chassis::{
+    config::Env,
+    telemetry,
+    testing::{self, eventually},
+};
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection};
+use test_support::{Cluster, Person, canary, grpc, process::Launch};
+
+const SEEN_WITHIN: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Series that are there before anything happened.
+const AT_FIRST: &[(&str, &[&str])] = &[
+    ("backlot_turns_ended_total", &["outcome=\"completed\""]),
+    ("backlot_turns_ended_total", &["outcome=\"failed\"", "reason=\"PROVIDER_ERROR\""]),
+    ("backlot_attempts_total", &["gen_ai_provider_name=\"openai\""]),
+    ("backlot_tokens_total", &["gen_ai_provider_name=\"demo\"", "gen_ai_token_type=\"output\""]),
+    ("db_client_operation_slow_total", &["db_query_summary=\"claim turns\""]),
+];
+/// Series after a turn that failed and one that did not, with the least that each says.
+const AT_LAST: &[(&str, &[&str], f64)] = &[
+    ("backlot_turn_duration_seconds_count", &["outcome=\"failed\""], 1.0),
+    ("backlot_turn_wait_seconds_count", &[], 2.0),
+    ("backlot_steps_total", &[], 1.0),
+    ("backlot_attempts_total", &["error_type=\"connection\"", "gen_ai_provider_name=\"openai\""], 3.0),
+    ("backlot_tokens_total", &["gen_ai_provider_name=\"demo\"", "gen_ai_token_type=\"output\""], 1.0),
+    ("gen_ai_client_operation_time_to_first_chunk_seconds_count", &["gen_ai_provider_name=\"demo\""], 1.0),
+    ("backlot_event_log_lag_seconds_count", &[], 1.0),
+    ("db_client_connection_count", &["db_client_connection_state=\"max\""], 1.0),
+    ("process_memory_usage_bytes", &[], 1_000_000.0),
+    ("process_open_file_descriptor_count", &[], 3.0),
+    ("process_uptime_seconds", &[], 0.1),
+];
+
+/// Nobody listens there.
+async fn closed_url() -> Result<String> {
+    Ok(format!("http://{}/v1", testing::listener().await.local_addr()?))
+}
+
+/// The value of a series, with all of these in its labels.
+fn value(metrics: &str, name: &str, labels: &[&str]) -> Option<f64> {
+    let is_it = |line: &&str| line.starts_with(&format!("{name}{{")) && labels.iter().all(|label| line.contains(label));
+    metrics.lines().find(is_it)?.rsplit(' ').next()?.parse().ok()
+}
+
+async fn metrics(url: &str) -> Result<String> {
+    Ok(reqwest::get(url).await?.error_for_status()?.text().await?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn turns_that_fail_and_turns_that_do_not_are_seen_by_the_operator() -> Result<()> {
+    chassis::install_crypto();
+    let data = tempfile::tempdir()?;
+    let launch = Launch::new(env!("CARGO_BIN_EXE_backlot-under-test"), &data.path().join("backlot"))
+        .set("BACKLOT_LOG_FORMAT", "json")
+        .set("BACKLOT_DEMO_PACE", "1ms")
+        .set("OPENAI_BASE_URL", &closed_url().await?)
+        .set("DATABASE_URL", &testing::database_url("operations").await);
+    let process = launch.up().await?;
+    let before = metrics(&process.metrics).await?;
+    for (name, labels) in AT_FIRST.iter().copied() {
+        ensure!(value(&before, name, labels) == Some(0.0), "{name} {labels:?} does not begin with 0:\n{before}");
+    }
+
+    let person = Person::sign_up(&process.url).await?;
+    let failed = person.turn(json!({ "draftId": "a", "prompt": "a page", "model": "openai/nobody" })).await?;
+    ensure!(failed.outcome() == "turn.failed", "{:?}", failed.frames.last());
+    let done = person.turn(json!({ "draftId": "b", "prompt": "a counter", "model": "demo/demo" })).await?;
+    ensure!(done.outcome() == "turn.completed", "{:?}", done.frames.last());
+
+    let after = canary::within(
+        SEEN_WITHIN,
+        eventually(SEEN_WITHIN, || async {
+            let text = metrics(&process.metrics).await.ok()?;
+            let ended = |labels: &[&str]| value(&text, "backlot_turns_ended_total", labels) == Some(1.0);
+            (ended(&["outcome=\"completed\""]) && ended(&["reason=\"PROVIDER_ERROR\""])).then_some(text)
+        }),
+    )
+    .await?;
+    for (name, labels, least) in AT_LAST.iter().copied() {
+        let found = value(&after, name, labels);
+        ensure!(found.is_some_and(|found| found >= least), "{name} {labels:?} is {found:?} and not {least}:\n{after}");
+    }
+
+    let log = std::fs::read_to_string(launch.log())?;
+    let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let line_of = |turn: &str| {
+        let is_it = |line: &&Value| line["message"] == "turn ended" && line["fields"]["turn.id"] == turn;
+        let found: Vec<_> = lines.iter().filter(is_it).collect();
+        let [line] = found[..] else { anyhow::bail!("{} lines for {turn} in\n{log}", found.len()) };
+        Ok(line.clone())
+    };
+    let line = line_of(&failed.turn)?;
+    assert_eq!(
+        (&line["level"], &line["fields"]["outcome"], &line["fields"]["reason"], &line["fields"]["model"]),
+        (&json!("WARN"), &json!("failed"), &json!("PROVIDER_ERROR"), &json!("openai/nobody"))
+    );
+    let line = line_of(&done.turn)?;
+    let fields = &line["fields"];
+    assert_eq!((&line["level"], &fields["outcome"], &fields["reason"]), (&json!("INFO"), &json!("completed"), &json!("")));
+    ensure!(fields["steps"].as_u64() >= Some(1) && fields["output_tokens"].as_u64() >= Some(1) && fields["seconds"].is_f64(), "{fields}");
+    ensure!(line["trace_id"].as_str().is_some_and(|id| id.len() == 32), "{line}");
+    ensure!(process.terminate().await? == Some(0));
+    Ok(())
+}
+
+/// Makes a service's database read-only or not, for connections that begin from now on, and ends the others.
+async fn set_read_only(admin: &mut PgConnection, read_only: bool) -> Result<()> {
+    let name: String = sqlx::query_scalar("SELECT current_database()").fetch_one(&mut *admin).await?;
+    let value = if read_only { "on" } else { "off" };
+    sqlx::query(AssertSqlSafe(format!("ALTER DATABASE {name} SET default_transaction_read_only = {value}"))).execute(&mut *admin).await?;
+    sqlx::query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+        .execute(&mut *admin)
+        .await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_whose_database_cannot_be_used_is_not_ready_and_says_which() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let http = reqwest::Client::new();
+    let readiness = async || {
+        let answer = http.get(format!("{}/readyz", cluster.url)).send().await.ok()?;
+        Some((answer.status().as_u16(), answer.json::<Value>().await.ok()?))
+    };
+    let options = cluster.pool("auth").await?.connect_options().as_ref().clone().options([("default_transaction_read_only", "off")]);
+    let mut admin = options.connect().await?;
+
+    set_read_only(&mut admin, true).await?;
+    let (_, body) = eventually(SEEN_WITHIN, || async { readiness().await.filter(|(status, _)| *status == 503) }).await;
+    assert_eq!(
+        (&body["services"]["auth"], &body["services"]["project-storage"], &body["missing"]),
+        (&json!(false), &json!(true), &json!({"auth": "postgres"}))
+    );
+    let credentials = json!({"email": "a@example.com", "password": "a long enough password"});
+    let refused = http.post(format!("{}/api/auth/signup", cluster.url)).json(&credentials).send().await?;
+    assert_eq!(refused.status().as_u16(), 503);
+    let problem: Value = refused.json().await?;
+    ensure!(problem["title"].is_string() && problem["traceId"].is_string(), "{problem}");
+
+    set_read_only(&mut admin, false).await?;
+    let (_, body) = eventually(SEEN_WITHIN, || async { readiness().await.filter(|(status, _)| *status == 200) }).await;
+    assert_eq!(body["missing"], json!({}));
+    let person = cluster.person().await?;
+    ensure!(person.turn(json!({ "draftId": "d", "prompt": "a counter" })).await?.outcome() == "turn.completed");
+    cluster.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rpcs_that_do_not_exist_are_one_series() -> Result<()> {
+    // The services run in this process, so their metrics are this process's.
+    let _telemetry = telemetry::init(&telemetry::Config::read(&mut Env::of([("BACKLOT_LOG", "off")])), "backlot");
+    let cluster = Cluster::start().await?;
+    let channel = grpc::connect(&cluster.grpc["auth"]).await?;
+    for n in 0..200 {
+        for path in
+            [format!("/backlot.auth.v1.AuthService/Invented{n}"), format!("/invented.v{n}.Service/SignIn"), format!("/grpc.invented/I{n}")]
+        {
+            let refused = grpc::call_path(channel.clone(), &path, false, Vec::new(), &[]).await.expect_err("there is none");
+            assert_eq!(refused.code(), tonic::Code::Unimplemented, "{path}");
+        }
+    }
+    let text = metrics(&cluster.metrics).await?;
+    ensure!(!text.to_lowercase().contains("invented"), "{text}");
+    let other = value(
+        &text,
+        "rpc_server_call_duration_seconds_count",
+        &["rpc_method=\"_OTHER\"", "rpc_status_code=\"UNIMPLEMENTED\"", "svc=\"auth\""],
+    );
+    ensure!(other == Some(600.0), "{other:?} in {text}");
+    cluster.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn series_are_bounded_however_many_values_labels_get() -> Result<()> {
+    chassis::install_crypto();
+    let data = tempfile::tempdir()?;
+    let launch = Launch::new(env!("CARGO_BIN_EXE_backlot-under-test"), &data.path().join("backlot"))
+        .set("BACKLOT_EDGE_PER_SECOND", "0")
+        .set("DATABASE_URL", &testing::database_url("series").await);
+    let process = launch.up().await?;
+    let person = Person::sign_up(&process.url).await?;
+    let size = |text: &str| text.lines().filter(|line| line.starts_with("http_server_request_duration_seconds_count")).count();
+    // A path, a method and a name that clients make up.
+    for n in 0..100 {
+        let invented = reqwest::Method::from_bytes(format!("INVENTED{n}").as_bytes())?;
+        for (method, path) in [
+            (reqwest::Method::GET, format!("/invented{n}")),
+            (reqwest::Method::GET, format!("/api/projects/invented{n}")),
+            (invented, "/api/projects".to_owned()),
+        ] {
+            person.request(method, &path).send().await?;
+        }
+    }
+    let text = metrics(&process.metrics).await?;
+    ensure!(!text.to_lowercase().contains("invented"), "{text}");
+    ensure!((1..=40).contains(&size(&text)), "{} series", size(&text));
+    let public = reqwest::get(format!("{}/metrics", process.url)).await?;
+    ensure!(public.status() == 404, "{}", public.status());
+    process.terminate().await?;
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! The five roles as processes of their own, as containers run them: one PostgreSQL, one Redis, one secret.
+
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use chassis::testing;
+use serde_json::json;
+use test_support::{Person, canary::within, process::Launch};
+use tokio::process::{Child, Command};
+
+const ROLES: [&str; 4] = ["auth", "agent-streaming", "project-storage", "rate-limit"];
+const STARTED_WITHIN: Duration = Duration::from_secs(60);
+const STOPPED_WITHIN: Duration = Duration::from_secs(30);
+
+async fn free_address() -> Result<SocketAddr> {
+    Ok(testing::listener().await.local_addr()?)
+}
+
+const SECRET: &str = "a secret of at least thirty-two letters";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_processes_do_the_main_job_and_end_cleanly() -> Result<()> {
+    main_job("roles", &[]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_with_their_own_keys_alone_do_the_main_job() -> Result<()> {
+    main_job("bundles", &["gateway", "auth", "agent-streaming", "project-storage", "rate-limit"]).await
+}
+
+/// As in the middle of a change to bundles: both kinds call both kinds.
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_with_their_own_keys_work_beside_roles_with_the_secret() -> Result<()> {
+    main_job("mixed", &["gateway", "project-storage"]).await
+}
+
+/// The keys of a role as an operator gets them.
+async fn keys_of(role: &str) -> Result<String> {
+    let mut keys = Command::new(env!("CARGO_BIN_EXE_backlot-under-test"));
+    let output = keys.args(["keys", role]).env("BACKLOT_CLUSTER_SECRET", SECRET).output().await?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+/// One cluster, in which these roles have bundles and the others the secret.
+async fn main_job(name: &str, bundled: &[&str]) -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let redis = testing::redis().await;
+    let base = Launch::new(env!("CARGO_BIN_EXE_backlot-under-test"), &data.path().join("data"))
+        .set("DATABASE_URL", &testing::database_url(name).await)
+        .set("REDIS_URL", &redis.url)
+        .set("BACKLOT_DEMO_PACE", "1ms");
+    let mut addresses = Vec::new();
+    for _ in ROLES {
+        addresses.push(free_address().await?);
+    }
+    let wired = ROLES.iter().zip(&addresses).fold(base, |launch, (role, address)| {
+        launch.set(&format!("BACKLOT_{}_URL", role.to_uppercase().replace('-', "_")), &format!("http://{address}"))
+    });
+    let (listen, preview) = (free_address().await?, free_address().await?);
+    let mut children = Vec::new();
+    let mut keys = HashMap::new();
+    for role in ROLES.into_iter().chain(["gateway"]) {
+        let own = bundled.contains(&role);
+        let setting = if own { ("BACKLOT_ROLE_KEYS", keys_of(role).await?) } else { ("BACKLOT_CLUSTER_SECRET", SECRET.to_owned()) };
+        keys.insert(role, setting);
+    }
+    for (role, address) in ROLES.iter().zip(&addresses) {
+        children.push(start(&wired, role, &[("BACKLOT_GRPC_LISTEN", address.to_string()), keys[role].clone()])?);
+    }
+    let listens = [
+        ("BACKLOT_LISTEN", listen.to_string()),
+        ("BACKLOT_PREVIEW_LISTEN", preview.to_string()),
+        ("BACKLOT_METRICS_LISTEN", "none".to_owned()),
+        keys["gateway"].clone(),
+    ];
+    children.push(start(&wired, "gateway", &listens)?);
+
+    let url = format!("http://{listen}");
+    ready(&url).await?;
+    let person = Person::sign_up(&url).await?;
+    let done = person.turn(json!({ "draftId": "d", "prompt": "a counter" })).await?;
+    ensure!(done.outcome() == "turn.completed", "{:?}", done.frames.last());
+    ensure!(person.files(&done.project).await?.contains_key("index.html"));
+    for child in children.into_iter().rev() {
+        terminate(child).await?;
+    }
+    Ok(())
+}
+
+fn start(launch: &Launch, role: &str, settings: &[(&str, String)]) -> Result<(String, Child)> {
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(launch.log())?;
+    let launch = settings.iter().fold(launch.clone(), |launch, (name, value)| launch.set(name, value));
+    Ok((role.to_owned(), launch.command(&[role]).stderr(log).spawn().with_context(|| format!("{role} does not start"))?))
+}
+
+/// Not ready until every service answers.
+async fn ready(url: &str) -> Result<()> {
+    let http = reqwest::Client::builder().no_proxy().build()?;
+    testing::eventually(STARTED_WITHIN, || async {
+        let answer = http.get(format!("{url}/readyz")).send().await.ok()?;
+        (answer.status() == 200).then_some(())
+    })
+    .await;
+    Ok(())
+}
+
+async fn terminate((role, mut child): (String, Child)) -> Result<()> {
+    let id = child.id().with_context(|| format!("{role} has ended by itself"))?;
+    Command::new("kill").args(["-TERM", &id.to_string()]).status().await?;
+    let status = within(STOPPED_WITHIN, child.wait()).await.with_context(|| format!("{role} does not end"))??;
+    ensure!(status.success(), "{role} ended with {status}");
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! One trace id, given by the client, through everything; Sentry hears of an internal error and of no secret. (That it hears of a
+//! panic is shown where one can be made: `services/chassis/tests/telemetry.rs`.)
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use axum::{Router, body::Bytes, extract::State, routing::post};
+use chassis::testing::{self, eventually};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message;
+use reqwest::Method;
+use serde_json::json;
+use test_support::{Person, process::Launch, sse::Viewer};
+use tokio::net::TcpListener;
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+/// Exporters send in batches of some seconds.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(60);
+
+/// Collects what is posted to it.
+#[derive(Clone, Default)]
+struct Sink(Arc<Mutex<Vec<Bytes>>>);
+
+impl Sink {
+    async fn listen(&self, path: &str) -> Result<String> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let keep = async |State(sink): State<Sink>, body: Bytes| sink.0.lock().expect("sink").push(body);
+        let router = Router::new().route(path, post(keep)).with_state(self.clone());
+        chassis::task::spawn(async move { axum::serve(listener, router).await });
+        Ok(address.to_string())
+    }
+
+    fn bodies(&self) -> Vec<Bytes> {
+        self.0.lock().expect("sink").clone()
+    }
+
+    /// Names of the services that sent a span of this trace.
+    fn services(&self) -> BTreeSet<String> {
+        let requests = self.bodies().into_iter().filter_map(|b| ExportTraceServiceRequest::decode(b).ok());
+        let spans = requests.flat_map(|r| r.resource_spans);
+        let ours = spans.filter(|r| r.scope_spans.iter().flat_map(|s| &s.spans).any(|s| hex(&s.trace_id) == TRACE));
+        ours.flat_map(|r| r.resource.unwrap_or_default().attributes)
+            .filter(|a| a.key == "service.name")
+            .filter_map(|a| match a.value?.value? {
+                opentelemetry_proto::tonic::common::v1::any_value::Value::StringValue(name) => Some(name),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Trace and name of every span.
+    fn spans(&self) -> Vec<(String, String)> {
+        let requests = self.bodies().into_iter().filter_map(|b| ExportTraceServiceRequest::decode(b).ok());
+        let spans = requests.flat_map(|r| r.resource_spans).flat_map(|r| r.scope_spans).flat_map(|s| s.spans);
+        spans.map(|span| (hex(&span.trace_id), span.name)).collect()
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_trace_goes_through_everything() -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let (spans, reports) = (Sink::default(), Sink::default());
+    let collector = spans.listen("/v1/traces").await?;
+    let sentry = reports.listen("/api/1/envelope/").await?;
+    let database = testing::database_url("trace").await;
+    let launch = Launch::new(env!("CARGO_BIN_EXE_backlot-under-test"), &data.path().join("backlot"))
+        .set("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{collector}"))
+        .set("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+        .set("SENTRY_DSN", &format!("http://key@{sentry}/1"))
+        .set("BACKLOT_LOG", "info,backlot=debug")
+        .set("BACKLOT_LOG_FORMAT", "json")
+        .set("BACKLOT_DEMO_PACE", "1ms")
+        .set("DATABASE_URL", &database);
+    let process = launch.up().await?;
+    let person = Person::sign_up(&process.url).await?;
+
+    let start = person
+        .request(Method::POST, "/api/agent/stream")
+        .header("traceparent", PARENT)
+        .json(&json!({ "draftId": "d", "prompt": "a counter" }));
+    let frames = Viewer::open(start.send().await?).await?.rest().await?;
+    ensure!(frames.iter().all(|f| f.json()["traceId"] == TRACE), "every event carries the trace: {:?}", frames[0]);
+
+    let absent =
+        person.request(Method::GET, &format!("/api/projects/{}", uuid::Uuid::now_v7())).header("traceparent", PARENT).send().await?;
+    let problem: serde_json::Value = absent.json().await?;
+    assert_eq!(problem["traceId"], TRACE, "{problem}");
+
+    // The database of auth goes away under the service: an INTERNAL error, with the trace and without the reason.
+    break_auth(&database).await.context("no internal error could be made")?;
+    let failed = person
+        .http
+        .post(format!("{}/api/auth/signin", person.url))
+        .header("traceparent", PARENT)
+        .json(&json!({ "email": person.email, "password": test_support::person::PASSWORD }))
+        .send()
+        .await?;
+    let (status, problem): (_, serde_json::Value) = (failed.status(), failed.json().await?);
+    assert_eq!(
+        (status.as_u16(), problem["reason"].as_str(), problem["traceId"].as_str()),
+        (500, Some("INTERNAL"), Some(TRACE)),
+        "{problem}"
+    );
+
+    let all: BTreeSet<String> = ["gateway", "auth", "agent-streaming", "project-storage", "rate-limit"].map(str::to_owned).into();
+    eventually(ARRIVES_WITHIN, || async { spans.services().is_superset(&all).then_some(()) }).await;
+    let heard = eventually(ARRIVES_WITHIN, || async {
+        let texts: Vec<_> = reports.bodies().iter().map(|b| String::from_utf8_lossy(b).into_owned()).collect();
+        texts.iter().any(|t| t.contains(TRACE)).then_some(texts)
+    })
+    .await;
+    let log = std::fs::read_to_string(launch.log())?;
+    ensure!(log.lines().any(|l| l.contains(TRACE)), "no log line has the trace");
+    let secret = std::fs::read_to_string(launch.data.join("cluster.key"))?;
+    for canary in [test_support::person::PASSWORD, person.cookie.split('=').nth(1).unwrap_or_default(), secret.trim()] {
+        ensure!(!log.contains(canary) && heard.iter().all(|t| !t.contains(canary)), "a secret got out");
+    }
+    assert_eq!(process.terminate().await?, Some(0));
+    Ok(())
+}
+
+/// How often agent-streaming has looked for turns that nobody drives.
+async fn looks(metrics: std::net::SocketAddr) -> Option<f64> {
+    let text = reqwest::get(format!("http://{metrics}/metrics")).await.ok()?.text().await.ok()?;
+    let series = text.lines().filter(|line| line.starts_with("db_client_operation_duration_seconds_count{"));
+    series.filter(|line| line.contains("\"claim turns\"")).find_map(|line| line.rsplit(' ').next()?.parse().ok())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_cluster_does_by_itself_and_what_probes_it_is_no_trace() -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let spans = Sink::default();
+    let collector = spans.listen("/v1/traces").await?;
+    let (launch, metrics) = Launch::new(env!("CARGO_BIN_EXE_backlot-under-test"), &data.path().join("backlot"))
+        .set("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{collector}"))
+        .set("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+        .set("DATABASE_URL", &testing::database_url("idle").await)
+        .with_metrics()?;
+    let process = launch.up().await?;
+    let at_first = looks(metrics).await.unwrap_or_default();
+    eventually(ARRIVES_WITHIN, || async {
+        for probe in ["healthz", "readyz"] {
+            reqwest::get(format!("{}/{probe}", process.url)).await.ok()?;
+        }
+        (looks(metrics).await? >= at_first + 3.0).then_some(())
+    })
+    .await;
+    // Somebody does ask for something.
+    reqwest::get(format!("{}/api/projects", process.url)).await?;
+    assert_eq!(process.terminate().await?, Some(0), "its end sends what is left");
+    let exported = spans.spans();
+    let traces: BTreeSet<_> = exported.iter().map(|(trace, _)| trace).collect();
+    ensure!(traces.len() == 1 && exported.iter().any(|(_, name)| name == "GET /api/projects"), "{exported:?}");
+    Ok(())
+}
+
+/// Renames a table that sign-in needs.
+async fn break_auth(database: &str) -> Result<()> {
+    let pool = test_support::cluster::pool(database, "auth").await?;
+    sqlx::query("ALTER TABLE users RENAME TO users_away").execute(&pool).await?;
+    Ok(())
+}

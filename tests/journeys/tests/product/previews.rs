@@ -1,0 +1,252 @@
+//! Previews: another origin, the right headers, a capability and nothing else; both forms.
+
+use anyhow::{Context, Result};
+use reqwest::{Method, Response};
+use serde_json::json;
+use test_support::{Cluster, Person};
+use url::Url;
+
+struct Preview {
+    person: Person,
+    project: String,
+    url: Url,
+}
+
+async fn preview(cluster: &Cluster) -> Result<Preview> {
+    let person = cluster.person().await?;
+    let files = json!([
+        { "path": "index.html", "write": { "text": "<script>document.title='x'</script>" } },
+        { "path": "app.js", "write": { "text": "export {}" } },
+        { "path": "img/logo.svg", "write": { "text": "<svg xmlns='http://www.w3.org/2000/svg'/>" } },
+        { "path": "docs/index.html", "write": { "text": "<h1>docs</h1>" } },
+        { "path": "data.bin", "write": { "binary": "AAEC" } },
+    ]);
+    let saved = person.post("/api/projects/save", json!({ "draftId": "d", "changes": files })).await?;
+    let project = saved["project"]["id"].as_str().context("project")?.to_owned();
+    let made = person.post(&format!("/api/projects/{project}/previews"), json!({})).await?;
+    assert!(made.get("capability").is_none(), "the capability is only in the URL");
+    assert!(made["expireTime"].is_string());
+    Ok(Preview { person, project, url: Url::parse(made["url"].as_str().context("url")?)? })
+}
+
+/// `*.localhost` needs no resolver here: the host goes into the header, the bytes to loopback.
+async fn get(person: &Person, method: Method, url: &Url, headers: &[(&str, &str)]) -> Result<Response> {
+    let port = url.port().context("port")?;
+    let mut request = person.http.request(method, format!("http://127.0.0.1:{port}{}", url.path()));
+    request = request.header("host", format!("{}:{port}", url.host_str().unwrap_or_default()));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    Ok(request.send().await?)
+}
+
+fn header(response: &Response, name: &str) -> String {
+    response.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_host_form_is_an_origin_of_its_own() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let Preview { person, project, url } = preview(&cluster).await?;
+    let main = Url::parse(&cluster.url)?;
+    assert!(url.host_str().is_some_and(|h| h.ends_with(".localhost") && h.len() == 26 + ".localhost".len()), "{url}");
+
+    for (path, kind, body) in [
+        ("", "text/html; charset=utf-8", "<script>"),
+        ("index.html", "text/html; charset=utf-8", "<script>"),
+        ("app.js", "text/javascript; charset=utf-8", "export"),
+        ("img/logo.svg", "image/svg+xml", "<svg"),
+        ("docs/", "text/html; charset=utf-8", "<h1>docs"),
+        ("data.bin", "application/octet-stream", "\0"),
+    ] {
+        let response = get(&person, Method::GET, &url.join(path)?, &[]).await?;
+        assert_eq!(response.status(), 200, "{path}");
+        assert_eq!(header(&response, "content-type"), kind, "{path}");
+        assert_eq!(header(&response, "x-content-type-options"), "nosniff");
+        assert_eq!(header(&response, "referrer-policy"), "no-referrer");
+        assert!(response.headers().get("set-cookie").is_none());
+        let policy = header(&response, "content-security-policy");
+        for origin in ["http://127.0.0.1", "http://localhost"] {
+            assert!(policy.contains("frame-ancestors") && policy.contains(&format!("{origin}:{}", main.port().unwrap_or(80))), "{policy}");
+        }
+        assert!(!policy.contains("sandbox"), "the host form needs no sandbox: {policy}");
+        let etag = header(&response, "etag");
+        assert!(response.text().await?.contains(body), "{path}");
+        let again = get(&person, Method::GET, &url.join(path)?, &[("if-none-match", &etag)]).await?;
+        assert_eq!(again.status(), 304, "{path} {etag}");
+    }
+    assert_eq!(get(&person, Method::GET, &url.join("absent.html")?, &[]).await?.status(), 404);
+    assert_eq!(get(&person, Method::POST, &url, &[]).await?.status(), 405);
+    assert_eq!(get(&person, Method::HEAD, &url, &[]).await?.status(), 200);
+
+    let mut other = url.clone();
+    other.set_host(Some(&format!("{}.localhost", "a".repeat(26))))?;
+    assert_eq!(get(&person, Method::GET, &other, &[]).await?.status(), 404, "an unknown capability");
+    for path in ["/api/auth/session", "/healthz"] {
+        assert_ne!(
+            get(&person, Method::GET, &url.join(path)?, &[("cookie", &person.cookie)]).await?.status(),
+            200,
+            "previews serve nothing else"
+        );
+    }
+    let main_host =
+        person.http.get(&cluster.url).header("host", format!("{}:{}", url.host_str().unwrap_or_default(), main.port().unwrap_or(80)));
+    assert!(!main_host.send().await?.text().await?.contains("document.title='x'"), "the main listener never serves preview bytes");
+
+    let change = json!({ "projectId": project, "changes": [{ "path": "index.html", "write": { "text": "<p>second" } }] });
+    person.post("/api/projects/save", change).await?;
+    assert!(get(&person, Method::GET, &url, &[]).await?.text().await?.contains("second"), "it follows the head");
+    assert_eq!(person.request(Method::DELETE, &format!("/api/projects/{project}")).send().await?.status(), 200);
+    assert_eq!(get(&person, Method::GET, &url, &[]).await?.status(), 404, "it dies with the access");
+    cluster.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_path_form_is_sandboxed() -> Result<()> {
+    let cluster = cluster_with_paths().await?;
+    let Preview { person, url, .. } = preview(&cluster).await?;
+    let response = get(&person, Method::GET, &url, &[]).await?;
+    assert_eq!(response.status(), 200, "{url}");
+    let policy = header(&response, "content-security-policy");
+    assert!(policy.contains("sandbox allow-scripts allow-forms"), "{policy}");
+    assert!(!policy.contains("allow-same-origin"), "{policy}");
+    assert_eq!(header(&response, "access-control-allow-origin"), "*");
+    assert_eq!(get(&person, Method::GET, &url.join("img/logo.svg")?, &[]).await?.status(), 200);
+    cluster.stop().await
+}
+
+const BROWSER: (&str, &str) = ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8");
+
+async fn cluster_with_paths() -> Result<Cluster> {
+    let address = chassis::testing::listener().await.local_addr()?.to_string();
+    Cluster::with(&[("BACKLOT_PREVIEW_LISTEN", &address), ("BACKLOT_PREVIEW_URL", &format!("http://{address}"))]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_behaves_like_a_web_server() -> Result<()> {
+    for cluster in [Cluster::start().await?, cluster_with_paths().await?] {
+        let Preview { person, url, .. } = preview(&cluster).await?;
+        folders(&person, &url).await?;
+        views(&person, &url).await?;
+        missing(&person, &url).await?;
+        cluster.stop().await?;
+    }
+    Ok(())
+}
+
+/// A folder's page is at the path with a slash, so that its relative links are right.
+async fn folders(person: &Person, url: &Url) -> Result<()> {
+    let port = url.port().context("port")?;
+    let base = format!("http://127.0.0.1:{port}{}", url.path());
+    let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;
+    for (path, place) in [("docs", "./docs/"), ("docs?a=1&b=/", "./docs/?a=1&b=/"), ("%64ocs", "./%64ocs/")] {
+        for headers in [&[][..], &[BROWSER]] {
+            let mut request = client.get(format!("{base}{path}")).header("host", format!("{}:{port}", url.host_str().unwrap_or_default()));
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let response = request.send().await?;
+            assert_eq!((response.status().as_u16(), header(&response, "location").as_str()), (307, place), "{path}");
+        }
+    }
+    let page = get(person, Method::GET, &url.join("docs/")?, &[]).await?;
+    assert!(page.status() == 200 && page.text().await?.contains("<h1>docs"));
+    Ok(())
+}
+
+/// A deep link of an app that does its own routing.
+async fn views(person: &Person, url: &Url) -> Result<()> {
+    for (path, headers, status) in [
+        ("users/5", &[BROWSER][..], 200),
+        ("users/5", &[("accept", "*/*")], 404),
+        ("users/5", &[("accept", "application/json")], 404),
+        ("users/5", &[("accept", "text/html;q=0")], 404),
+        ("users/5.json", &[BROWSER], 404),
+        ("app.js", &[BROWSER], 200),
+    ] {
+        let response = get(person, Method::GET, &url.join(path)?, headers).await?;
+        assert_eq!(response.status(), status, "{path} {headers:?}");
+        assert!(response.headers().get_all("vary").iter().any(|value| value == "accept"), "{path}");
+        if path == "users/5" && status == 200 {
+            assert_eq!(header(&response, "content-type"), "text/html; charset=utf-8");
+            assert!(response.text().await?.contains("document.title='x'"), "{path}");
+        }
+    }
+    Ok(())
+}
+
+/// People see a page, programs the problem.
+async fn missing(person: &Person, url: &Url) -> Result<()> {
+    let mut ended = url.clone();
+    if url.path() == "/" {
+        ended.set_host(Some(&format!("{}.localhost", "a".repeat(26))))?;
+    } else {
+        ended.set_path(&format!("/p/{}/", "a".repeat(26)));
+    }
+    for (at, title) in [(url.join("absent.html")?, "There is no page here"), (ended, "This preview has ended")] {
+        let page = get(person, Method::GET, &at, &[BROWSER]).await?;
+        assert_eq!((page.status().as_u16(), header(&page, "content-type").as_str()), (404, "text/html; charset=utf-8"));
+        assert!(header(&page, "content-security-policy").contains("frame-ancestors"));
+        assert!(page.text().await?.contains(title));
+        let problem = get(person, Method::GET, &at, &[("accept", "*/*")]).await?;
+        assert_eq!((problem.status().as_u16(), header(&problem, "content-type").as_str()), (404, "application/problem+json"));
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_a_file_can_be_had() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let Preview { person, url, .. } = preview(&cluster).await?;
+    let at = url.join("app.js")?;
+    let whole = get(&person, Method::GET, &at, &[]).await?;
+    let etag = header(&whole, "etag");
+    assert_eq!((header(&whole, "accept-ranges").as_str(), header(&whole, "content-length").as_str()), ("bytes", "9"));
+    for (headers, status, place, body) in [
+        (&[("range", "bytes=0-2")][..], 206, "bytes 0-2/9", "exp"),
+        (&[("range", "bytes=7-")], 206, "bytes 7-8/9", "{}"),
+        (&[("range", "bytes=-2")], 206, "bytes 7-8/9", "{}"),
+        (&[("range", "bytes=0-2"), ("if-range", etag.as_str())], 206, "bytes 0-2/9", "exp"),
+        (&[("range", "bytes=0-2"), ("if-range", "\"other\"")], 200, "", "export {}"),
+        (&[("range", "bytes=0-2"), ("if-none-match", etag.as_str())], 304, "", ""),
+        (&[("range", "bytes=9-")], 416, "bytes */9", "RANGE_NOT_SATISFIABLE"),
+        (&[("range", "bytes=0-1,3-4")], 200, "", "export {}"),
+        (&[("range", "nonsense")], 200, "", "export {}"),
+    ] {
+        let response = get(&person, Method::GET, &at, headers).await?;
+        assert_eq!((response.status().as_u16(), header(&response, "content-range").as_str()), (status, place), "{headers:?}");
+        if status != 416 {
+            assert_eq!(header(&response, "etag"), etag, "{headers:?}");
+        }
+        let text = response.text().await?;
+        assert!(if status == 416 { text.contains(body) } else { text == body }, "{headers:?}: {text}");
+    }
+    let head = get(&person, Method::HEAD, &at, &[("range", "bytes=0-2")]).await?;
+    assert_eq!((head.status().as_u16(), header(&head, "content-length").as_str()), (200, "9"), "only a GET has parts");
+    cluster.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_used_preview_ends_when_it_is_revoked_and_when_its_maker_signs_out() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let Preview { person, project, url } = preview(&cluster).await?;
+    let made = person.post(&format!("/api/projects/{project}/previews"), json!({})).await?;
+    let second = Url::parse(made["url"].as_str().context("url")?)?;
+    for url in [&url, &second] {
+        assert_eq!(get(&person, Method::GET, url, &[]).await?.status(), 200);
+    }
+    let capability = url.host_str().and_then(|host| host.split('.').next()).context("capability")?;
+    let end = format!("/api/projects/{project}/previews/{capability}");
+    assert!(person.request(Method::DELETE, &end).send().await?.status().is_success());
+    assert_eq!(get(&person, Method::GET, &url, &[]).await?.status(), 404);
+    let (status, problem) = person.refused(Method::DELETE, &end, json!({})).await?;
+    assert_eq!((status.as_u16(), problem["reason"].as_str()), (404, Some("PREVIEW_NOT_FOUND")));
+
+    assert_eq!(get(&person, Method::GET, &second, &[]).await?.status(), 200, "the other one stays");
+    person.post("/api/auth/signout", json!({})).await?;
+    chassis::testing::eventually(std::time::Duration::from_secs(60), || async {
+        (get(&person, Method::GET, &second, &[]).await.ok()?.status() == 404).then_some(())
+    })
+    .await;
+    cluster.stop().await
+}
