@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `make bench`: ratios to the floors, measured in one run, in the optimised profile. `deploy/scripts/bench.sh only stream` runs a part,
-# `only scale-512` one size of `scale`; the parts are in tests/bench/src/main.rs.
+# `only scale-512` one size of `scale`; the parts are in tests/bench/src/lib.rs.
 source "$(dirname "$0")/common.sh"
 
 need_cargo

@@ -6,12 +6,14 @@
 //! - [`commits`]: who sends a commit twice.
 //! - [`record`], [`gather`], [`check`]: what everybody saw, what is left, and what must hold of it.
 //! - [`round`]: one scenario from its crowd to its verdict; [`run`]: the rounds of a run; [`report`] for people.
+//! - [`command`]: what `make chaos` runs, by its settings.
 //! - [`deployment`]: the replicas, engines and links of a cluster under faults; [`proxy`]: one link.
 //! - [`planted`]: bugs on purpose, which the rounds must find.
 
 pub mod aimed;
 pub mod check;
 pub mod client;
+pub mod command;
 pub mod commits;
 pub mod crowd;
 pub mod deployment;

@@ -1,6 +1,6 @@
 //! The README's quickstart, run as it is written, and every route that the documents name.
 
-use std::{path::Path, process::Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use reqwest::{Method, StatusCode};
@@ -12,7 +12,7 @@ use tokio::process::Command;
 const STATUS: &str = "curl() { command curl -w '%{stderr}STATUS %{http_code} %{url_effective}\\n' \"$@\"; }\n";
 
 fn document(name: &str) -> Result<String> {
-    Ok(std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name))?)
+    Ok(std::fs::read_to_string(house::root().join(name))?)
 }
 
 /// The shell blocks below a heading, one after the other.

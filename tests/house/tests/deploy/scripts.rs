@@ -1,5 +1,5 @@
-//! What comes from elsewhere: the scripts that ask for known faults of crates and for the digests of images, with databases and
-//! registries of this machine.
+//! The scripts: which PostgreSQL is announced, and what is asked for elsewhere (known faults of crates, digests of images), with
+//! databases and registries of this machine.
 
 use std::{
     collections::HashMap,
@@ -12,12 +12,9 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use axum::{Json, Router, routing::post};
+use house::root;
 use serde_json::{Value, json};
 use tokio::process::Command;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("a crate in a folder of the repository's root")
-}
 
 /// A database that knows these faults, by crate; where it listens.
 async fn database(faults: HashMap<&'static str, &'static str>) -> Result<String> {
@@ -133,4 +130,33 @@ async fn images_get_the_digest_that_a_registry_says_and_no_other() -> Result<()>
     assert!(foreign.len() >= 8 && foreign.iter().all(|line| line.matches(DIGEST).count() == 1), "{foreign:#?}");
     assert_eq!(after.replace(&format!("@{DIGEST}"), ""), before, "nothing else changed");
     Ok(())
+}
+
+#[test]
+fn the_launcher_announces_the_postgresql_that_will_be_used() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path_of = |major: u32| folder.path().join(format!("pg{major}"));
+    for major in [13, 98, 99] {
+        fs::create_dir(path_of(major)).expect("folder");
+        for (program, text) in [("initdb", String::new()), ("postgres", format!("echo 'postgres (PostgreSQL) {major}.4 (Some 1)'"))] {
+            let file = path_of(major).join(program);
+            fs::write(&file, format!("#!/bin/sh\n{text}\n")).expect("program");
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("mode");
+        }
+    }
+    let data = folder.path().join("data");
+    fs::create_dir_all(data.join("postgres/data")).expect("folder");
+    // The first on the PATH is too old, the next one is not the newest.
+    for (made_by, announced) in [(None, Some(99)), (Some("98"), Some(98)), (Some("99"), Some(99)), (Some("97"), None), (Some("13"), None)] {
+        if let Some(major) = made_by {
+            fs::write(data.join("postgres/data/PG_VERSION"), format!("{major}\n")).expect("version");
+        }
+        let path = [13, 98, 99].map(|major| path_of(major).display().to_string()).join(":");
+        let script = "export PATH=\"$1:$PATH\"; source deploy/scripts/common.sh; used_postgres \"$2\" || true";
+        let mut bash = std::process::Command::new("bash");
+        let output = bash.args(["-c", script, "bash", &path]).arg(&data).current_dir(root()).output().expect("bash");
+        let told = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let wanted = announced.map(|major| path_of(major).display().to_string()).unwrap_or_default();
+        assert_eq!(told, wanted, "data made by {made_by:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
 }

@@ -1,19 +1,19 @@
-//! What is deployed against what there is: the image, the compose file and the dashboards name only settings, files, services
-//! and metrics that exist, and every role can be configured by them.
+//! The compose file: every role is a service that can be configured, and nothing is named that does not exist.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use backlot::{
     role::Process,
     settings::{self, Role},
 };
 use chassis::config::Env;
+use house::root;
 use serde_yaml_ng::Value;
+
+use crate::{
+    image::{image_environment, is_pinned},
+    mapping, read, strings, yaml,
+};
 
 /// Images without any program that could ask after their health.
 const NO_PROBE: [&str; 2] = ["otel-collector", "jaeger"];
@@ -201,121 +201,13 @@ fn the_example_lists_exactly_what_the_compose_file_takes() {
     assert_eq!(listed, taken);
 }
 
-#[test]
-fn the_image_is_pinned_and_runs_a_role_as_nobody_special() {
-    let text = read("deploy/Dockerfile");
-    let instructions = instructions(&text);
-    let of = |word: &str| -> Vec<&str> { instructions.iter().filter_map(|line| line.strip_prefix(word)).map(str::trim).collect() };
-    let bases = of("FROM ");
-    assert!(bases.len() >= 2, "build and run are stages of their own");
-    assert!(bases.iter().all(|base| base.split_whitespace().next().is_some_and(is_pinned)), "{bases:?}");
-    assert_eq!(of("ENTRYPOINT "), [r#"["backlot"]"#]);
-    let command = of("CMD ")[0].trim_matches(|c| "[]\" ".contains(c));
-    assert!(Role::ALL.iter().any(|role| role.name() == command), "{command}");
-    assert!(of("USER ").last().is_some_and(|user| !user.starts_with("root") && !user.starts_with('0')));
-    assert_eq!(of("STOPSIGNAL "), ["SIGTERM"]);
-
-    let build = of("RUN ").into_iter().find(|line| line.contains("cargo build")).expect("a build");
-    let profile = build.split("--profile ").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("a profile");
-    assert!(read("Cargo.toml").contains(&format!("[profile.{profile}]")), "{profile}");
-    assert!(build.contains("--locked") && build.contains(&format!("target/{profile}/backlot")));
-    let toolchain = bases[0].trim_start_matches("rust:").split('-').next().unwrap_or_default();
-    let oldest = read("Cargo.toml")
-        .lines()
-        .find_map(|line| line.strip_prefix("rust-version = "))
-        .expect("rust-version")
-        .trim_matches('"')
-        .to_owned();
-    assert!(minor(toolchain) >= minor(&oldest), "the image builds with {toolchain}, the workspace needs {oldest}");
-
-    let known: BTreeSet<_> = settings::of_all().into_iter().map(|doc| doc.name).collect();
-    let environment = image_environment();
-    assert!(environment.keys().all(|name| known.contains(name)), "{environment:?}");
-    let exposed: BTreeSet<_> = of("EXPOSE ")[0].split_whitespace().map(str::to_owned).collect();
-    let listens = environment.iter().filter(|(name, _)| name.ends_with("LISTEN")).filter_map(|(_, value)| value.rsplit(':').next());
-    assert_eq!(exposed, listens.map(str::to_owned).collect());
-}
-
-#[test]
-fn alerts_and_dashboards_ask_for_metrics_that_exist() {
-    let instruments = instruments();
-    let dashboards = read("deploy/grafana/dashboards/backlot.json");
-    let _: serde_json::Value = serde_json::from_str(&dashboards).expect("JSON");
-    for (file, text) in [("alerts", read("deploy/prometheus/alerts.yml")), ("dashboard", dashboards)] {
-        let words = text.split(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'));
-        let asked: BTreeSet<_> =
-            words.filter(|word| ["_count", "_bucket", "_total", "_sum"].iter().any(|end| word.ends_with(end))).collect();
-        assert!(!asked.is_empty(), "{file}: no metric");
-        for metric in asked {
-            assert!(instruments.contains(metric), "{file}: {metric} is none of {instruments:?}");
-        }
-    }
-}
-
-#[test]
-fn the_collector_and_prometheus_name_what_there_is() {
-    let compose = Compose::read();
-    let collector = yaml("deploy/otel/collector.yaml");
-    for (name, pipeline) in mapping(&collector["service"]["pipelines"]) {
-        for kind in ["receivers", "processors", "exporters"] {
-            for part in strings(&pipeline[kind]) {
-                assert!(collector[kind].get(part.as_str()).is_some(), "{name}: {part} is not among the {kind}");
-            }
-        }
-    }
-    let prometheus = yaml("deploy/prometheus/prometheus.yml");
-    for job in prometheus["scrape_configs"].as_sequence().expect("jobs") {
-        let fixed = strings(&job["static_configs"][0]["targets"]);
-        let discovered = strings(&job["dns_sd_configs"][0]["names"]);
-        assert_ne!(fixed.is_empty(), discovered.is_empty(), "{job:?}");
-        for target in fixed.into_iter().chain(discovered) {
-            let host = target.split(':').next().unwrap_or_default();
-            assert!(compose.services.contains_key(host), "Prometheus reads {target}");
-        }
-    }
-    let rules = strings(&prometheus["rule_files"]);
-    assert_eq!(rules, ["/etc/prometheus/alerts.yml"]);
-    for rule in yaml("deploy/prometheus/alerts.yml")["groups"][0]["rules"].as_sequence().expect("rules") {
-        assert!(rule["alert"].is_string() && rule["expr"].is_string() && rule["annotations"]["summary"].is_string(), "{rule:?}");
-    }
-}
-
-#[test]
-fn the_launcher_announces_the_postgresql_that_will_be_used() {
-    let folder = tempfile::tempdir().expect("folder");
-    let path_of = |major: u32| folder.path().join(format!("pg{major}"));
-    for major in [13, 98, 99] {
-        fs::create_dir(path_of(major)).expect("folder");
-        for (program, text) in [("initdb", String::new()), ("postgres", format!("echo 'postgres (PostgreSQL) {major}.4 (Some 1)'"))] {
-            let file = path_of(major).join(program);
-            fs::write(&file, format!("#!/bin/sh\n{text}\n")).expect("program");
-            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("mode");
-        }
-    }
-    let data = folder.path().join("data");
-    fs::create_dir_all(data.join("postgres/data")).expect("folder");
-    // The first on the PATH is too old, the next one is not the newest.
-    for (made_by, announced) in [(None, Some(99)), (Some("98"), Some(98)), (Some("99"), Some(99)), (Some("97"), None), (Some("13"), None)] {
-        if let Some(major) = made_by {
-            fs::write(data.join("postgres/data/PG_VERSION"), format!("{major}\n")).expect("version");
-        }
-        let path = [13, 98, 99].map(|major| path_of(major).display().to_string()).join(":");
-        let script = "export PATH=\"$1:$PATH\"; source deploy/scripts/common.sh; used_postgres \"$2\" || true";
-        let mut bash = std::process::Command::new("bash");
-        let output = bash.args(["-c", script, "bash", &path]).arg(&data).current_dir(root()).output().expect("bash");
-        let told = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        let wanted = announced.map(|major| path_of(major).display().to_string()).unwrap_or_default();
-        assert_eq!(told, wanted, "data made by {made_by:?}: {}", String::from_utf8_lossy(&output.stderr));
-    }
-}
-
-struct Compose {
+pub(crate) struct Compose {
     whole: Value,
-    services: BTreeMap<String, Value>,
+    pub(crate) services: BTreeMap<String, Value>,
 }
 
 impl Compose {
-    fn read() -> Self {
+    pub(crate) fn read() -> Self {
         let mut whole = yaml("docker-compose.yml");
         // What is merged merges something itself.
         (0..2).for_each(|_| whole.apply_merge().expect("merge keys"));
@@ -326,28 +218,6 @@ impl Compose {
     fn service(&self, name: &str) -> &Value {
         self.services.get(name).unwrap_or_else(|| panic!("there is no service {name}"))
     }
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("a crate in a folder of the repository's root")
-}
-
-fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
-}
-
-fn yaml(path: &str) -> Value {
-    serde_yaml_ng::from_str(&read(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
-}
-
-fn mapping(value: &Value) -> BTreeMap<String, Value> {
-    let map = value.as_mapping().expect("a mapping");
-    map.iter().map(|(key, value)| (key.as_str().expect("a name").to_owned(), value.clone())).collect()
-}
-
-/// The texts of a list; of anything else none.
-fn strings(value: &Value) -> Vec<String> {
-    value.as_sequence().map(|list| list.iter().filter_map(Value::as_str).map(str::to_owned).collect()).unwrap_or_default()
 }
 
 fn environment(service: &Value) -> BTreeMap<String, String> {
@@ -365,53 +235,4 @@ fn interpolated(value: &str) -> String {
     let (variable, after) = rest.split_at(rest.find(closing).expect("a closed variable"));
     let default = variable.find('-').filter(|at| !variable[..*at].contains(['+', '?'])).map_or("", |at| &variable[at + 1..]);
     format!("{before}{}{}", interpolated(default), interpolated(&after[1..]))
-}
-
-/// A tag that begins with a version of at least two numbers; its digest may follow.
-fn is_pinned(image: &str) -> bool {
-    let (image, digest) = image.split_once('@').unwrap_or((image, ""));
-    if !digest.is_empty() && digest.strip_prefix("sha256:").is_none_or(|hex| hex.len() != 64) {
-        return false;
-    }
-    let Some((_, tag)) = image.rsplit_once(':') else { return false };
-    let version = tag.trim_start_matches('v').split('-').next().unwrap_or_default();
-    version.contains('.') && version.split('.').all(|part| part.parse::<u32>().is_ok())
-}
-
-fn minor(version: &str) -> u32 {
-    version.split('.').nth(1).and_then(|part| part.parse().ok()).unwrap_or_else(|| panic!("{version} is no version"))
-}
-
-/// The instructions of a Dockerfile, each on one line.
-fn instructions(text: &str) -> Vec<String> {
-    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#') && !line.trim().is_empty());
-    let joined = lines.collect::<Vec<_>>().join("\n").replace("\\\n", " ");
-    joined.lines().map(str::to_owned).collect()
-}
-
-fn image_environment() -> BTreeMap<String, String> {
-    let text = read("deploy/Dockerfile");
-    let lines = instructions(&text);
-    let pairs = lines.iter().filter_map(|line| line.strip_prefix("ENV ")).flat_map(str::split_whitespace);
-    pairs.map(|pair| pair.split_once('=').expect("NAME=value")).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-}
-
-/// The names under which Prometheus knows the instruments of the source: `a.b` in seconds is `a_b_seconds_bucket` and so on.
-fn instruments() -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    for entry in
-        ignore::WalkBuilder::new(root()).build().filter_map(Result::ok).filter(|entry| entry.path().extension().is_some_and(|e| e == "rs"))
-    {
-        let text = fs::read_to_string(entry.path()).expect("source");
-        for (kind, ends) in [
-            ("f64_histogram(\"", &["_seconds_bucket", "_seconds_count", "_seconds_sum"][..]),
-            ("u64_counter(\"", &["_total"]),
-            ("f64_counter(\"", &["_total"]),
-        ] {
-            for name in text.split(kind).skip(1).filter_map(|rest| rest.split('"').next()) {
-                names.extend(ends.iter().map(|end| name.replace('.', "_") + end));
-            }
-        }
-    }
-    names
 }

@@ -1,0 +1,109 @@
+//! `make bench`: what Backlot costs beside what the same work costs at least on the same machine, in one run. In reading order:
+//!
+//! - `table`, `sample`, `proc`: the figures and how they are judged.
+//! - `ground`: what everything stands on: PostgreSQL, Redis, the processes that are measured.
+//! - `stream` with `upstream`, `watch` and `pipe`: from the model server to the SSE client, beside a pipe of bytes.
+//! - `scale`: the same for up to 2,000 turns at once, also beside a bare pipe, with memory and what everybody else notices.
+//! - `leave`, `kill`: what remains when viewers have gone, and how long nobody sees anything when a process is lost.
+//! - `files`, `page`: saves, loads and pages through gRPC, beside their own SQL (`sql`, `seed`).
+//! - `limiter` with `echo`: rate limits through gRPC, beside an echo and the bare script.
+//! - `attack`: what a stranger takes from others.
+//! - `token`: the check of access tokens, beside the bare signature.
+//!
+//! What is measured runs in processes of its own, so that its CPU can be told apart: they are this same executable under other
+//! arguments. Targets take turns within every round. The exit code says whether anything costs more than five
+//! times its floor, or did not work.
+
+mod attack;
+mod echo;
+mod files;
+mod ground;
+mod kill;
+mod leave;
+mod limiter;
+mod page;
+mod pipe;
+mod proc;
+mod sample;
+mod scale;
+mod seed;
+mod sql;
+mod stream;
+mod table;
+mod token;
+mod upstream;
+mod watch;
+
+use std::{future::Future, process::ExitCode, time::Instant};
+
+use anyhow::{Context as _, Result};
+
+use self::{ground::Ground, table::Table, upstream::Upstream};
+
+/// Measures, or is one of the processes that are measured, by the arguments.
+#[must_use]
+pub fn run() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        [] => in_runtime(measure(&[])),
+        ["only", wanted @ ..] => in_runtime(measure(wanted)),
+        ["pipe", upstream, database] => in_runtime(pipe::serve(upstream, database)),
+        ["echo"] => in_runtime(echo::serve()),
+        // Everything else is a command of the executable under measurement.
+        _ => backlot::cli::run(),
+    }
+}
+
+fn in_runtime(work: impl Future<Output = Result<ExitCode>>) -> ExitCode {
+    chassis::install_crypto();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime");
+    runtime.and_then(|runtime| runtime.block_on(work)).unwrap_or_else(|error| {
+        eprintln!("bench: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// All of it, or the parts with these names.
+async fn measure(wanted: &[&str]) -> Result<ExitCode> {
+    let started = Instant::now();
+    let is_wanted = |part: &str| wanted.is_empty() || wanted.contains(&part);
+    if cfg!(debug_assertions) {
+        eprintln!("bench: this build is not optimised; the ratios mean little");
+    }
+    let mut table = Table::default();
+    let ground = Ground::prepare().await?;
+    if is_wanted("token") {
+        token::measure(&mut table).await.context("token")?;
+    }
+    if is_wanted("limiter") {
+        limiter::measure(&ground, &mut table).await.context("limiter")?;
+    }
+    let upstream = Upstream::start().await?;
+    if ["stream", "files", "page"].into_iter().any(is_wanted) {
+        let cluster = ground.cluster("bench", &upstream.url, &[]).await?;
+        if is_wanted("stream") {
+            stream::measure(&ground, &cluster, &upstream, &mut table).await.context("stream")?;
+        }
+        if is_wanted("files") {
+            files::measure(&ground, &cluster, &mut table).await.context("files")?;
+        }
+        if is_wanted("page") {
+            page::measure(&ground, &cluster, &mut table).await.context("page")?;
+        }
+    }
+    // One of the sizes as well: `scale-512`.
+    let sizes = scale::SIZES.into_iter().filter(|size| is_wanted("scale") || is_wanted(&format!("scale-{}", size.turns)));
+    scale::measure(&ground, &upstream, &sizes.collect::<Vec<_>>(), &mut table).await.context("scale")?;
+    if is_wanted("leave") {
+        leave::measure(&ground, &upstream, &mut table).await.context("leave")?;
+    }
+    // One of them as well: `attack-slow-loads`.
+    let attacks = ::attack::ALL.iter().filter(|attack| is_wanted("attack") || is_wanted(&format!("attack-{}", attack.name)));
+    attack::measure(&ground, &upstream.url, &attacks.collect::<Vec<_>>(), &mut table).await.context("attack")?;
+    if is_wanted("kill") {
+        kill::measure(&ground, &upstream, &mut table).await.context("kill")?;
+    }
+    table.print(started.elapsed())?;
+    Ok(if table.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,57 @@
+//! The crates of the workspace, as cargo sees them.
+
+use std::{collections::BTreeSet, path::PathBuf, process::Command};
+
+use serde_json::Value;
+
+use crate::root;
+
+/// A crate of the workspace. Of the crates below `tests` all dependencies count, of the others those for development do not.
+pub struct Package {
+    pub name: String,
+    /// From the root, with a `/` at the end.
+    pub folder: String,
+    /// Dependencies that are ours.
+    pub own: BTreeSet<String>,
+    /// The other ones.
+    pub foreign: BTreeSet<String>,
+    /// `name/feature` for each feature that it asks a dependency for, of whatever kind.
+    pub features: BTreeSet<String>,
+}
+
+/// The crates of the workspace, in the order of their names.
+///
+/// # Panics
+/// If cargo cannot tell.
+#[must_use]
+pub fn packages() -> Vec<Package> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--format-version", "1", "--offline"])
+        .current_dir(root())
+        .output()
+        .expect("cargo metadata");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let list = metadata["packages"].as_array().expect("packages");
+    list.iter().map(package).collect()
+}
+
+fn package(value: &Value) -> Package {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let manifest = PathBuf::from(text(&value["manifest_path"]));
+    let folder =
+        manifest.parent().and_then(|folder| folder.strip_prefix(root()).ok()).expect("a crate of the repository").to_string_lossy();
+    let (mut own, mut foreign, mut features) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for dependency in value["dependencies"].as_array().expect("dependencies") {
+        let name = text(&dependency["name"]);
+        features.extend(dependency["features"].as_array().into_iter().flatten().map(|feature| format!("{name}/{}", text(feature))));
+        if dependency["kind"] == "dev" && !folder.starts_with("tests/") {
+            continue;
+        }
+        let set = if dependency["path"].is_null() { &mut foreign } else { &mut own };
+        set.insert(name);
+    }
+    // A feature of its own may switch on those of others.
+    features.extend(value["features"].as_object().into_iter().flat_map(|all| all.values()).filter_map(Value::as_array).flatten().map(text));
+    Package { name: text(&value["name"]), folder: format!("{folder}/"), own, foreign, features }
+}

@@ -1,0 +1,57 @@
+//! What people read: documents, comments and the Makefile.
+
+use std::{collections::BTreeSet, fs};
+
+use house::{
+    root,
+    source::{names, sources},
+};
+
+const MAX_TARGETS: usize = 13;
+
+#[test]
+fn every_crate_begins_with_its_map() {
+    for file in sources().into_iter().filter(|file| file.path.ends_with("src/lib.rs")) {
+        assert!(file.text.starts_with("//! "), "{}: no map of the crate", file.path);
+    }
+}
+
+#[test]
+fn the_makefile_is_names_only() {
+    let text = fs::read_to_string(root().join("Makefile")).expect("Makefile");
+    let targets: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .filter(|(name, _)| !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '-'))
+        .collect();
+    assert!((1..=MAX_TARGETS).contains(&targets.len()), "{targets:?}");
+    let phony = text.lines().find_map(|line| line.strip_prefix(".PHONY: ")).expect(".PHONY");
+    let named: BTreeSet<_> = phony.split_whitespace().collect();
+    assert_eq!(named, targets.iter().map(|(name, _)| *name).collect(), ".PHONY and the targets");
+    assert!(targets.iter().all(|(_, rest)| rest.contains("## ")), "a target without a word for `make help`: {targets:?}");
+    let recipes = text.lines().filter(|line| line.starts_with('\t')).count();
+    assert!(recipes <= targets.len(), "a target with more than one line belongs into deploy/scripts");
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    for file in sources() {
+        for (at, line) in file.text.lines().enumerate() {
+            let comment = line.split_once("//").map_or("", |(_, comment)| comment);
+            let left = ["TODO", "FIXME", "XXX", "HACK"].iter().any(|word| names(comment, word));
+            assert!(!left, "{}:{}: {}", file.path, at + 1, line.trim());
+        }
+    }
+}
+
+#[test]
+fn documents_link_to_what_there_is() {
+    for name in ["README.md", "ARCHITECTURE.md", "DECISIONS.md", "CONTRIBUTING.md"] {
+        let text = fs::read_to_string(root().join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = target.split('#').next().unwrap_or_default();
+            let foreign = path.contains("://") || path.starts_with("mailto:");
+            assert!(foreign || path.is_empty() || root().join(path).exists(), "{name} links to {target}");
+        }
+    }
+}
