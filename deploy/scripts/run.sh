@@ -7,7 +7,7 @@ target="${CARGO_TARGET_DIR:-target}"
 data="${BACKLOT_DATA_DIR:-.backlot}"
 fetched=("$data"/postgres/postgresql-*/native/bin/postgres)
 made_by="$(cut -d . -f 1 "$data/postgres/data/PG_VERSION" 2>/dev/null || true)"
-fetchable="$(sed -n 's/^pub const MAJOR: u32 = \([0-9]*\);/\1/p' services/backlot/src/embedded.rs)"
+fetchable="$(sed -n 's/^pub const MAJOR: u32 = \([0-9]*\);/\1/p' services/private-postgres/src/download.rs)"
 say "builds into $target, keeps its data in $data"
 if [[ -n "${DATABASE_URL:-}" ]]; then
     say "database: the server of DATABASE_URL"

@@ -2,11 +2,10 @@
 //!
 //! - [`cli`]: the commands and what `main` exits with; [`settings`]: what each command reads, which is also its `--help`.
 //! - [`role`]: one service or the gateway as a process; [`up`]: all five in one process, with a private PostgreSQL when
-//!   none is named ([`embedded`] fetches one where the machine has none).
+//!   none is named.
 //! - [`token`]: an operator's caller token; [`health`]: the probe of container images; `memory`: the allocator.
 
 pub mod cli;
-pub mod embedded;
 pub mod health;
 mod memory;
 pub mod role;

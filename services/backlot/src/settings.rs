@@ -8,8 +8,9 @@ use chassis::{
     secret, telemetry,
 };
 use clap::ValueEnum;
+use private_postgres::download;
 
-use crate::{embedded, role::Process};
+use crate::role::Process;
 
 /// A process of the cluster, named as its folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -90,7 +91,7 @@ pub struct Cluster {
     /// The first of four ports; 0 picks four free ones.
     pub grpc: SocketAddr,
     pub data_dir: PathBuf,
-    pub embedded: embedded::Config,
+    pub download: download::Config,
     pub telemetry: telemetry::Config,
 }
 
@@ -110,15 +111,27 @@ impl Cluster {
             "127.0.0.1:9090",
             "where auth listens for gRPC; agent-streaming, project-storage and rate-limit take the next three ports; port 0 picks four free ones",
         );
-        let (data_dir, embedded, telemetry) = (secret::data_dir(env), embedded::Config::read(env), telemetry::Config::read(env));
+        let (data_dir, download, telemetry) = (secret::data_dir(env), read_download(env), telemetry::Config::read(env));
         let gateway = Roles::read(env).gateway;
         let (preview, metrics) = (gateway.preview_listen, gateway.metrics_listen.0);
         let seen = Seen { main: gateway.public_url.map(String::from), preview: gateway.preview_url };
-        let cluster = Self { main, preview, metrics, seen, grpc, data_dir, embedded, telemetry };
+        let cluster = Self { main, preview, metrics, seen, grpc, data_dir, download, telemetry };
         if cluster.grpc.port() > u16::MAX - 3 {
             env.fault(GRPC_LISTEN, "must leave room for four ports");
         }
         cluster
+    }
+}
+
+/// Where the programs of a private PostgreSQL come from when this machine has none, and whether they may.
+pub(crate) fn read_download(env: &mut Env) -> download::Config {
+    download::Config {
+        registry: env.get(
+            "BACKLOT_NPM_REGISTRY",
+            "https://registry.npmjs.org",
+            "where PostgreSQL is fetched from when this machine has none",
+        ),
+        refused: env.get("BACKLOT_NO_DOWNLOAD", "false", "never fetch PostgreSQL; it is then a fault to have none"),
     }
 }
 

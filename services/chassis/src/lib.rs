@@ -4,7 +4,7 @@
 //!   keys derived from it.
 //! - [`telemetry`]: logs, traces, metrics and Sentry, set up first and flushed last.
 //! - [`lifecycle`], [`task`], [`clock`]: signals become one token; the only places that spawn; the only clock.
-//! - [`postgres`], [`redis`]: the two engines, with spans, metrics and limits; `postgres::child` is the private server.
+//! - [`postgres`], [`redis`]: the two engines, with spans, metrics and limits.
 //! - [`identity`], [`context`], [`propagation`], `deadline`, [`server`], [`client`]: who calls, on whose behalf, in which trace, for
 //!   how long, through one standard stack both ways.
 //! - [`listen`], [`share`], [`edge`]: the accept loop of HTTP and gRPC; what one client may hold of what all share; how often one

@@ -1,7 +1,6 @@
 //! PostgreSQL: one database per service, made and migrated at start, reached through one pool; and the span, the metric and
-//! the slow log of every statement ([`query`]). [`child`] is the private server of `backlot up` and of the tests.
+//! the slow log of every statement ([`query`]).
 
-pub mod child;
 mod create;
 mod pooler;
 mod url;

@@ -8,6 +8,7 @@ mod redis;
 
 use std::{future::Future, io, process::Command, time::Duration};
 
+use private_postgres::sys;
 use tokio::net::TcpListener;
 
 pub use self::{
@@ -15,7 +16,7 @@ pub use self::{
     postgres::{TestDatabase, database_url, postgres},
     redis::{TestRedis, redis},
 };
-use crate::{postgres::child::sys, secret::ClusterSecret};
+use crate::secret::ClusterSecret;
 
 const POLL: Duration = Duration::from_millis(10);
 

@@ -5,11 +5,11 @@ use std::{path::Path, process::Stdio, time::Duration};
 use anyhow::{Context as _, Result, bail};
 use backlot::up::{Endpoints, Grpc};
 use chassis::{
-    postgres::child::{ChildPostgres, Options},
     secret::ClusterSecret,
     task,
     testing::{self, TestRedis},
 };
+use private_postgres::{Options, PrivatePostgres};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool};
 use test_support::{Person, process::Launch};
 use tokio::{
@@ -34,7 +34,7 @@ pub(crate) const POLICIES: &str = "policies:\n  \
 
 /// Lives as long as the run.
 pub(crate) struct Ground {
-    postgres: ChildPostgres,
+    postgres: PrivatePostgres,
     postmaster: u32,
     pub(crate) redis: TestRedis,
     secret: String,
@@ -48,7 +48,7 @@ impl Ground {
         open_to_others(folder.path())?;
         std::fs::write(folder.path().join("policies.yaml"), POLICIES)?;
         let start = move || {
-            let postgres = ChildPostgres::start(&postgres_folder, Options::default())?;
+            let postgres = PrivatePostgres::start(&postgres_folder, Options::default())?;
             let pid = std::fs::read_to_string(postgres_folder.join("data/postmaster.pid"))?;
             anyhow::Ok((postgres, pid.lines().next().unwrap_or_default().trim().parse()?))
         };

@@ -1,15 +1,17 @@
 //! The private PostgreSQL of a cluster without `DATABASE_URL`: run by the machine's own programs, or by those that
-//! [`embedded`] fetches.
+//! [`download`] fetches.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
-
-use anyhow::Context as _;
-use chassis::{
-    postgres::child::{ChildPostgres, Error, Options},
-    task,
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
-use crate::{embedded, settings::Cluster};
+use anyhow::Context as _;
+use chassis::task;
+use private_postgres::{Error, Options, PrivatePostgres, download};
+
+use crate::settings::Cluster;
 
 /// Stands for the URL of a server that is not started before the configuration is known to be sound.
 pub(super) const PLACEHOLDER: &str = "postgres://app@localhost/backlot";
@@ -20,7 +22,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Database {
-    server: ChildPostgres,
+    server: PrivatePostgres,
     folder: PathBuf,
 }
 
@@ -31,8 +33,8 @@ impl Database {
         let server = match start(folder.clone(), None).await? {
             Ok(server) => server,
             // Its files are inside the server's folder: wherever that is, the server's user can get there.
-            Err(Error::NoBinaries | Error::WrongVersion { needed: embedded::MAJOR, .. }) => {
-                let programs = embedded::programs(&cluster.embedded, &folder).await?;
+            Err(Error::NoBinaries | Error::WrongVersion { needed: download::MAJOR, .. }) => {
+                let programs = programs(&cluster.download, &folder).await?;
                 start(folder.clone(), Some(programs)).await?.context("the private PostgreSQL does not start")?
             }
             Err(error) => return Err(error).context("the private PostgreSQL does not start"),
@@ -58,8 +60,33 @@ impl Database {
     }
 }
 
-async fn start(folder: PathBuf, bin_dir: Option<PathBuf>) -> anyhow::Result<Result<ChildPostgres, Error>> {
+async fn start(folder: PathBuf, bin_dir: Option<PathBuf>) -> anyhow::Result<Result<PrivatePostgres, Error>> {
     let progress = Arc::new(|text: &str| tracing::info!("{text}"));
     let options = Options { bin_dir, progress, ..Options::default() };
-    task::blocking(move || ChildPostgres::start(&folder, options)).await.context("the private PostgreSQL's start was cut short")
+    task::blocking(move || PrivatePostgres::start(&folder, options)).await.context("the private PostgreSQL's start was cut short")
+}
+
+/// The folder of the fetched programs, which are fetched unless they are there already.
+async fn programs(config: &download::Config, data: &Path) -> anyhow::Result<PathBuf> {
+    if let Some(programs) = download::unpacked(data) {
+        return Ok(programs);
+    }
+    let (download, data) = (download::fetch(config).await?, data.to_owned());
+    Ok(task::blocking(move || download.unpack(&data)).await.context("the archive of PostgreSQL was not unpacked")??)
+}
+
+#[cfg(test)]
+mod tests {
+    use chassis::config::Env;
+
+    use super::*;
+    use crate::settings::read_download;
+
+    #[tokio::test]
+    async fn a_refusal_names_the_ways_out() {
+        let folder = tempfile::tempdir().expect("folder");
+        let config = read_download(&mut Env::of([("BACKLOT_NO_DOWNLOAD", "1")]));
+        let text = programs(&config, folder.path()).await.expect_err("refused").to_string();
+        assert!(["BACKLOT_NO_DOWNLOAD", "DATABASE_URL", "apt-get", "docker compose"].iter().all(|way| text.contains(way)), "{text}");
+    }
 }

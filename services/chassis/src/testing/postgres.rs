@@ -8,17 +8,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use private_postgres::{Options, PrivatePostgres, sys};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool, migrate::Migrator};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
-use crate::{
-    config::Secret,
-    postgres::{
-        self,
-        child::{ChildPostgres, Options},
-    },
-    task,
-};
+use crate::{config::Secret, postgres, task};
 
 /// What the folders of test servers begin with.
 const PREFIX: &str = "backlot-test-";
@@ -64,7 +58,7 @@ pub async fn database_url(name: &str) -> String {
 static SERVER: Mutex<Option<Server>> = Mutex::const_new(None);
 
 struct Server {
-    postgres: ChildPostgres,
+    postgres: PrivatePostgres,
     folder: PathBuf,
     /// Databases that nobody connects to any more, so that they can be copied, by what their schema is made of.
     templates: HashMap<Vec<u8>, String>,
@@ -83,7 +77,8 @@ fn start() -> Server {
     sweep(&parent);
     let folder = parent.join(format!("{PREFIX}{}-{:x}", std::process::id(), uuid::Uuid::new_v4().as_u64_pair().0));
     let options = Options { fsync: false, max_connections: 500, ..Options::default() };
-    let postgres = ChildPostgres::start(&folder, options).unwrap_or_else(|e| panic!("tests need PostgreSQL: {}", crate::error::chain(&e)));
+    let postgres =
+        PrivatePostgres::start(&folder, options).unwrap_or_else(|e| panic!("tests need PostgreSQL: {}", crate::error::chain(&e)));
     #[allow(unsafe_code, reason = "statics are never dropped: only this call is made when a process exits")]
     // SAFETY: a function without arguments that does not unwind: nothing in it panics.
     unsafe {
@@ -133,7 +128,7 @@ fn is_stale(folder: &PathBuf) -> io::Result<bool> {
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let pid: Option<u32> = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()).and_then(|pid| pid.parse().ok());
     if let Some(pid) = pid {
-        if crate::postgres::child::sys::exists(pid) {
+        if sys::exists(pid) {
             return Ok(false);
         }
         // Its server may be a moment behind it.

@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use crate::{postgres::child::sys, task};
+use private_postgres::sys;
+
+use crate::task;
 
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// Another process may take the port between our look and the server's.

@@ -4,10 +4,10 @@ use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use chassis::{
-    postgres::child::{ChildPostgres, Options},
     task,
     testing::{self, Signal, TestRedis},
 };
+use private_postgres::{Options, PrivatePostgres};
 use sqlx::{Connection as _, PgConnection};
 use test_support::canary::Stopwatch;
 use tokio::{
@@ -23,7 +23,7 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// The two servers; one after the other, several deployments may use them.
 pub struct Engines {
-    postgres: ChildPostgres,
+    postgres: PrivatePostgres,
     redis: Mutex<TestRedis>,
 }
 
@@ -36,7 +36,7 @@ impl Engines {
         let folder = folder.join("postgres");
         // Writes are synced: what was acknowledged has to be there after a kill.
         let options = Options { max_connections: 300, ..Options::default() };
-        let postgres = task::blocking(move || ChildPostgres::start(&folder, options)).await??;
+        let postgres = task::blocking(move || PrivatePostgres::start(&folder, options)).await??;
         Ok(Self { postgres, redis: Mutex::new(testing::redis().await) })
     }
 

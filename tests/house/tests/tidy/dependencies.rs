@@ -19,25 +19,26 @@ const UNNAMED_DEPENDENCIES: &[(&str, &str, &str)] = &[
     ("proto", "tonic-prost", "generated code names it"),
 ];
 
-/// Features with which a cluster can be made to fail and has bugs on purpose.
-const FAULTS: [&str; 2] = ["chassis/failpoints", "chassis/planted"];
+/// Features with which a cluster can be made to fail and has seeded bugs.
+const FAULTS: [&str; 2] = ["backlot/seeded-bugs", "chassis/failpoints"];
 
 /// Who may depend on which of our crates. Tests of a crate may use anything below it, but a crate below `tests` only what is here.
 const DIRECTIONS: &[(&str, &[&str])] = &[
     ("proto", &[]),
-    ("chassis", &["proto"]),
+    ("private-postgres", &[]),
+    ("chassis", &["private-postgres", "proto"]),
     ("auth", &["chassis", "proto"]),
     ("agent-streaming", &["chassis", "proto"]),
     ("project-storage", &["chassis", "proto"]),
     ("rate-limit", &["chassis", "proto"]),
     ("gateway", &["chassis", "proto"]),
-    ("backlot", &["agent-streaming", "auth", "chassis", "gateway", "project-storage", "proto", "rate-limit"]),
+    ("backlot", &["agent-streaming", "auth", "chassis", "gateway", "private-postgres", "project-storage", "proto", "rate-limit"]),
     ("test-support", &["backlot", "chassis", "proto"]),
     ("attack", &["chassis", "proto", "test-support"]),
     ("journeys", &["attack", "backlot", "chassis", "proto", "test-support"]),
-    ("chaos", &["attack", "backlot", "chassis", "proto", "test-support"]),
+    ("chaos", &["attack", "backlot", "chassis", "private-postgres", "proto", "test-support"]),
     // The limiter by itself is one of the floors that `make bench` measures against.
-    ("bench", &["attack", "backlot", "chassis", "proto", "rate-limit", "test-support"]),
+    ("bench", &["attack", "backlot", "chassis", "private-postgres", "proto", "rate-limit", "test-support"]),
     ("house", &["backlot", "chassis", "test-support"]),
 ];
 
@@ -76,7 +77,7 @@ fn crates_use_what_they_depend_on() {
     assert!(unused.is_empty(), "{unused:?}");
 }
 
-/// A build of `bench`, `journeys` or `backlot` by itself is one without failpoints and planted bugs.
+/// A build of `bench`, `journeys` or `backlot` by itself is one without failpoints and seeded bugs.
 #[test]
 fn only_the_cluster_under_faults_can_be_made_to_fail() {
     for package in packages() {

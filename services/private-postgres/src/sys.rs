@@ -17,7 +17,10 @@ pub(crate) fn is_root() -> bool {
 }
 
 /// Sends a signal to a process.
-pub(crate) fn signal(pid: u32, signal: i32) -> io::Result<()> {
+///
+/// # Errors
+/// There is no such process, or it is not ours.
+pub fn signal(pid: u32, signal: i32) -> io::Result<()> {
     let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
     #[allow(unsafe_code, reason = "takes and returns numbers")]
     // SAFETY: no pointers; a process that is not ours or not there is an error, not undefined.
@@ -27,7 +30,10 @@ pub(crate) fn signal(pid: u32, signal: i32) -> io::Result<()> {
 
 /// Gives the calling thread the lowest priority. Elsewhere than on Linux, where threads have one of their own, nothing happens.
 #[cfg(feature = "testing")]
-pub(crate) fn give_way() -> io::Result<()> {
+///
+/// # Errors
+/// The system refuses.
+pub fn give_way() -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
         #[allow(unsafe_code, reason = "takes and returns numbers")]
@@ -41,13 +47,14 @@ pub(crate) fn give_way() -> io::Result<()> {
 }
 
 /// Whether a process of this number exists.
-pub(crate) fn exists(pid: u32) -> bool {
+#[must_use]
+pub fn exists(pid: u32) -> bool {
     signal(pid, 0).map_or_else(|error| error.raw_os_error() == Some(libc::EPERM), |()| true)
 }
 
 /// Lets the kernel send the signal to the child when the thread that spawns it dies, so that a killed parent leaves nothing
 /// behind. Spawn it from a thread that lives as long as the child should. Where the kernel cannot do this, nothing happens.
-pub(crate) fn die_with_parent(command: &mut Command, signal: i32) {
+pub fn die_with_parent(command: &mut Command, signal: i32) {
     #[cfg(target_os = "linux")]
     {
         use std::os::unix::process::CommandExt as _;
@@ -69,7 +76,7 @@ pub(crate) fn die_with_parent(command: &mut Command, signal: i32) {
 }
 
 /// Waits for a child to end, at most this long.
-pub(crate) fn wait(child: &mut Child, limit: Duration) -> bool {
+pub fn wait(child: &mut Child, limit: Duration) -> bool {
     let until = Instant::now() + limit;
     loop {
         match child.try_wait() {
