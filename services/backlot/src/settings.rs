@@ -1,6 +1,9 @@
 //! What the commands read from the environment. Each read is the whole list: the same function makes a configuration, its
 //! faults and the lines of `--help`.
 
+#[cfg(test)]
+mod page;
+
 use std::{fmt::Write as _, net::SocketAddr, path::PathBuf};
 
 use chassis::{

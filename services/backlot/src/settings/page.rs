@@ -1,0 +1,165 @@
+//! `docs/settings.md`, made from the same reads as `--help`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    fs,
+    path::Path,
+};
+
+use chassis::{
+    config::{Env, SettingDoc},
+    edge::Edge,
+    identity::Caller,
+    listen::Limits,
+    postgres, redis,
+    secret::ClusterSecret,
+    server, telemetry,
+};
+
+use super::{GRPC_LISTEN, LISTEN, METRICS_LISTEN, OWN_DATABASES, PREVIEW_LISTEN, Role, of_role, of_up};
+use crate::embedded;
+
+const INTRODUCTION: &str = "\
+# Settings
+
+<!-- This page is generated from the code. Do not edit it. `deploy/scripts/settings.sh` writes it again. -->
+
+Backlot reads its configuration from environment variables, once, at the start. It reports every fault at once, with the name of the
+variable, and exits with status 64 before it binds a port. An empty variable counts as absent. An unknown variable that begins with
+`BACKLOT_` is a fault.
+
+`backlot up` reads the settings of every role, except the addresses of the other roles and `BACKLOT_ROLE_KEYS`. Each command lists its
+own settings:
+
+```sh
+target/debug/backlot up --help
+target/debug/backlot agent-streaming --help
+```
+
+Durations are a whole number and a unit: `300ms`, `15s`, `5m`, `12h`, `7d`.
+";
+
+type Names = BTreeSet<String>;
+
+/// The groups of the page, with their settings. A setting is in the first group that has it.
+fn groups() -> Vec<(&'static str, Names)> {
+    let mut groups = vec![
+        ("Addresses", addresses()),
+        ("The cluster secret", names(|env| drop(ClusterSecret::read(env, Caller::Gateway)))),
+        ("PostgreSQL", databases()),
+        ("Redis", names(|env| drop(redis::Config::read(env)))),
+        ("Logs, traces and error reports", names(|env| drop(telemetry::Config::read(env)))),
+        ("Connections and requests of every listener", names(listeners)),
+        ("gRPC servers", names(servers)),
+    ];
+    groups.extend(Role::ALL.map(|role| (role.name(), names_of(&of_role(role)))));
+    groups
+}
+
+fn addresses() -> Names {
+    let listeners = [LISTEN, PREVIEW_LISTEN, METRICS_LISTEN, GRPC_LISTEN, "BACKLOT_PUBLIC_URL", "BACKLOT_PREVIEW_URL"];
+    listeners.into_iter().chain(Role::ALL.into_iter().filter_map(Role::url_setting)).map(str::to_owned).collect()
+}
+
+fn databases() -> Names {
+    let mut found = names(|env| {
+        drop(postgres::Config::read(env, "auth"));
+        drop(embedded::Config::read(env));
+    });
+    found.extend(OWN_DATABASES.map(str::to_owned));
+    found
+}
+
+fn listeners(env: &mut Env) {
+    Limits::read(env);
+    Edge::read(env);
+    server::body_timeout(env);
+    server::receiving(env);
+}
+
+fn servers(env: &mut Env) {
+    server::Config::read(env);
+}
+
+fn names(read: impl Fn(&mut Env)) -> Names {
+    let mut env = Env::describe();
+    read(&mut env);
+    names_of(env.settings())
+}
+
+fn names_of(settings: &[SettingDoc]) -> Names {
+    settings.iter().map(|doc| doc.name.clone()).collect()
+}
+
+/// One row: a setting as some commands read it. A default may differ between roles.
+struct Row {
+    doc: SettingDoc,
+    readers: Vec<&'static str>,
+}
+
+/// All rows in the order of reading: the settings of the roles, then those that only `backlot up` reads.
+fn rows() -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::new();
+    let of_roles = Role::ALL.map(|role| (role.name(), of_role(role)));
+    for (reader, doc) in
+        of_roles.into_iter().chain([("up", of_up())]).flat_map(|(reader, docs)| docs.into_iter().map(move |doc| (reader, doc)))
+    {
+        match rows.iter_mut().find(|row| row.doc == doc) {
+            Some(row) => row.readers.push(reader),
+            None => rows.push(Row { doc, readers: vec![reader] }),
+        }
+    }
+    rows
+}
+
+impl Row {
+    fn read_by(&self) -> String {
+        let roles: Vec<_> = self.readers.iter().copied().filter(|reader| *reader != "up").collect();
+        match roles.len() {
+            0 => "`backlot up`".to_owned(),
+            5 => "every role".to_owned(),
+            4 if !roles.contains(&Role::Gateway.name()) => "every service".to_owned(),
+            _ => roles.join(", "),
+        }
+    }
+
+    fn line(&self) -> String {
+        let default = self.doc.default.as_ref().map_or_else(|| "none".to_owned(), |value| format!("`{value}`"));
+        let help = self.doc.help.replace('|', "\\|").replace('<', "\\<");
+        format!("| `{}` | {default} | {} | {help} |", self.doc.name, self.read_by())
+    }
+}
+
+/// The whole page.
+fn page() -> String {
+    let mut page = INTRODUCTION.to_owned();
+    let mut left = rows();
+    for (title, names) in groups() {
+        let (found, rest): (Vec<_>, Vec<_>) = left.into_iter().partition(|row| names.contains(&row.doc.name));
+        left = rest;
+        let _ = writeln!(page, "\n## {title}\n\n| variable | default | read by | meaning |\n|---|---|---|---|");
+        // The rows of one setting are together, at the place of the first one.
+        let first: BTreeMap<_, _> = found.iter().enumerate().rev().map(|(at, row)| (row.doc.name.clone(), at)).collect();
+        let mut found: Vec<_> = found.iter().collect();
+        found.sort_by_key(|row| first[&row.doc.name]);
+        found.iter().for_each(|row| page.push_str(&(row.line() + "\n")));
+    }
+    let left: Vec<_> = left.iter().map(|row| &row.doc.name).collect();
+    assert!(left.is_empty(), "no group has {left:?}");
+    page
+}
+
+#[test]
+fn the_page_of_settings_is_what_the_code_reads() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/settings.md");
+    let page = page();
+    #[allow(clippy::disallowed_methods, reason = "a setting of the test, not of a process")]
+    if std::env::var("BACKLOT_WRITE_DOCS").is_ok() {
+        fs::write(&path, &page).expect("docs/settings.md can be written");
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == page, "docs/settings.md differs from the code: run deploy/scripts/settings.sh and commit the result");
+    let missing: Vec<_> = super::of_all().into_iter().map(|doc| format!("| `{}` |", doc.name)).filter(|row| !page.contains(row)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
