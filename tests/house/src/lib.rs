@@ -1,8 +1,7 @@
 //! The repository as data, for the tests that check it. The product is tested elsewhere.
 //!
 //! - [`source`]: files, and what their code names; [`packages`]: crates, and what they depend on.
-//! - `tests/tidy` has the rules of the source, `tests/deploy` compares what is deployed with what there is, `tests/readme.rs` does
-//!   what the documents say.
+//! - `tests/tidy` has the rules of the source, `tests/deploy` compares what is deployed with what there is.
 
 pub mod packages;
 pub mod source;

@@ -45,7 +45,7 @@ await run("ag-ui", {
     assert.equal(new Set(agent.messages.map((message) => message.id)).size, agent.messages.length, "ids are unique in the thread");
   },
 
-  async "the README's run works as written"() {
+  async "the run of docs/chat-clients.md works as written"() {
     const [code] = await blocks("js");
     const headers = await person();
     class InPage extends HttpAgent {

@@ -227,7 +227,7 @@ await run(major, {
     }
   },
 
-  async "the README's chat works as written"() {
+  async "the chat of docs/chat-clients.md works as written"() {
     const headers = await person();
     const { component } = await readme({ DefaultChatTransport, useChat, level, headers });
     const id = generateId();

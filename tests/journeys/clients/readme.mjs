@@ -1,14 +1,13 @@
-// The README's code for chats, as it is written there, with a browser's ways beneath it.
+// The code of docs/chat-clients.md, as it is written there, on a `fetch` that behaves like a browser's.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { url } from "./ground.mjs";
 
-/** The code blocks of one language in the section on chat clients. */
+/** The code blocks of one language in the page. */
 export async function blocks(language) {
-  const text = await readFile(new URL("../../../README.md", import.meta.url), "utf8");
-  const section = text.split("\n## Chat clients\n")[1].split("\n## ")[0];
-  return [...section.matchAll(/```(\w+)\n([^]*?)```/g)].filter(([, named]) => named === language).map(([, , code]) => code);
+  const text = await readFile(new URL("../../../docs/chat-clients.md", import.meta.url), "utf8");
+  return [...text.matchAll(/```(\w+)\n([^]*?)```/g)].filter(([, named]) => named === language).map(([, , code]) => code);
 }
 
 /** A module's code as the body of a function: its imports are arguments, what it exports is the result. */

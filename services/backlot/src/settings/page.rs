@@ -17,8 +17,7 @@ use chassis::{
     server, telemetry,
 };
 
-use super::{GRPC_LISTEN, LISTEN, METRICS_LISTEN, OWN_DATABASES, PREVIEW_LISTEN, Role, of_role, of_up};
-use crate::embedded;
+use super::{GRPC_LISTEN, LISTEN, METRICS_LISTEN, OWN_DATABASES, PREVIEW_LISTEN, Role, of_role, of_up, read_download};
 
 const INTRODUCTION: &str = "\
 # Settings
@@ -65,7 +64,7 @@ fn addresses() -> Names {
 fn databases() -> Names {
     let mut found = names(|env| {
         drop(postgres::Config::read(env, "auth"));
-        drop(embedded::Config::read(env));
+        drop(read_download(env));
     });
     found.extend(OWN_DATABASES.map(str::to_owned));
     found

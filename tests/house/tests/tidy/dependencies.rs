@@ -39,7 +39,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("chaos", &["attack", "backlot", "chassis", "private-postgres", "proto", "test-support"]),
     // The limiter by itself is one of the floors that `make bench` measures against.
     ("bench", &["attack", "backlot", "chassis", "private-postgres", "proto", "rate-limit", "test-support"]),
-    ("house", &["backlot", "chassis", "test-support"]),
+    ("house", &["backlot", "chassis"]),
 ];
 
 #[test]

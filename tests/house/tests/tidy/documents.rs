@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs};
 
 use house::{
     root,
-    source::{names, sources},
+    source::{File, files, names, sources},
 };
 
 const MAX_TARGETS: usize = 13;
@@ -46,12 +46,26 @@ fn nothing_is_left_for_later() {
 
 #[test]
 fn documents_link_to_what_there_is() {
-    for name in ["README.md", "ARCHITECTURE.md", "DECISIONS.md", "CONTRIBUTING.md"] {
-        let text = fs::read_to_string(root().join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let documents = files(|path| path.ends_with(".md") && (!path.contains('/') || path.starts_with("docs/")));
+    assert!(documents.len() > 10, "only {} documents were found", documents.len());
+    for File { path: name, text } in &documents {
+        let folder = root().join(name).parent().expect("a folder").to_owned();
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let path = target.split('#').next().unwrap_or_default();
-            let foreign = path.contains("://") || path.starts_with("mailto:");
-            assert!(foreign || path.is_empty() || root().join(path).exists(), "{name} links to {target}");
+            let (path, place) = target.split_once('#').unwrap_or((target, ""));
+            if path.contains("://") || path.starts_with("mailto:") {
+                continue;
+            }
+            let linked = if path.is_empty() { root().join(name) } else { folder.join(path) };
+            assert!(linked.exists(), "{name} links to {target}");
+            let headings = || fs::read_to_string(&linked).unwrap_or_default().lines().filter_map(anchor).collect::<Vec<_>>();
+            assert!(place.is_empty() || headings().iter().any(|heading| heading == place), "{name} links to {target}");
         }
     }
+}
+
+/// The anchor of a heading.
+fn anchor(line: &str) -> Option<String> {
+    let title = line.strip_prefix('#')?.trim_start_matches('#').strip_prefix(' ')?;
+    let kept = title.chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
+    Some(kept.collect::<String>().to_lowercase().replace(' ', "-"))
 }

@@ -1,0 +1,355 @@
+//! The documents, run as they are written: every command, script and file of the README and of the pages in `docs/`, and every route
+//! that they name. A new page is found by itself.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use test_support::{Cluster, Person};
+use tokio::process::Command;
+
+const README: &str = "README.md";
+
+/// Command lines that no test runs as they are written, with the reason.
+const NOT_RUN: &[(&str, &str)] = &[
+    ("make run", "it builds with another target folder and serves until it is stopped; the tests start the same executable"),
+    ("make test", "it is what runs this test"),
+    ("make bench", "it measures an optimised build for many minutes"),
+    ("deploy/scripts/bench.sh only scale leave kill", "the same"),
+    ("make compose-test", "it needs a Docker engine; `.ci/run` runs it where there is one"),
+    ("cp .env.example .env", "it writes into the working tree; tests/house/tests/deploy reads both files"),
+    ("docker compose up --build --wait", "it needs a Docker engine; `make compose-test` runs the compose file where there is one"),
+    (
+        "docker compose -f docker-compose.yml -f deploy/compose.replicas.yml up --wait",
+        "the same; tests/house/tests/deploy reads both files",
+    ),
+    ("docker compose -f docker-compose.yml -f deploy/compose.replicas.yml up --wait --scale agent-streaming=4", "the same"),
+];
+
+/// Scripts that need a client's library, and the folder of the scripts that read them from the page and run them.
+const SCRIPTS_ELSEWHERE: &[(&str, &str)] = &[("docs/chat-clients.md", "tests/journeys/clients")];
+
+/// Shell functions for the commands of a page. `curl` also prints the expected and the actual status. `grpcurl` is translated to
+/// `buf curl`, because the tests install buf.
+const PRELUDE: &str = r#"
+curl() { command curl -w "%{stderr}STATUS $WANT %{http_code} %{url_effective}\n" "$@"; }
+buf() { "$BUF" "$@"; }
+grpcurl() {
+  local options=() data=(-d '{}')
+  while [[ $1 == -* ]]; do
+    case $1 in
+      -plaintext) shift ;;
+      -d) data=(-d "$2"); shift 2 ;;
+      -H) options+=(-H "$2"); shift 2 ;;
+      *) echo "grpcurl $1 is not known to the test" >&2; return 2 ;;
+    esac
+  done
+  local plain=(buf curl --http2-prior-knowledge --protocol grpc)
+  case $2 in
+    list) "${plain[@]}" --list-services "http://$1" ;;
+    describe) "${plain[@]}" --list-methods "http://$1" | grep "^$3/" ;;
+    *) "${plain[@]}" "${options[@]}" "${data[@]}" "http://$1/$2" ;;
+  esac
+}
+"#;
+
+/// The root of the repository.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+struct Page {
+    /// From the root: `docs/api.md`.
+    name: String,
+    text: String,
+}
+
+impl Page {
+    fn read(name: &str) -> Result<Self> {
+        Ok(Self { name: name.to_owned(), text: fs::read_to_string(root().join(name)).with_context(|| name.to_owned())? })
+    }
+
+    /// The code blocks: language and body.
+    fn blocks(&self) -> Result<Vec<(&str, String)>> {
+        let (mut blocks, mut open): (Vec<(&str, String)>, bool) = (Vec::new(), false);
+        for line in self.text.lines() {
+            match line.strip_prefix("```") {
+                Some(_) if open => open = false,
+                Some(language) => {
+                    open = true;
+                    blocks.push((language, String::new()));
+                }
+                None if open => blocks.last_mut().context("a block")?.1.push_str(&format!("{line}\n")),
+                None => {}
+            }
+        }
+        ensure!(!open, "{}: a block does not end", self.name);
+        Ok(blocks)
+    }
+
+    fn of(&self, wanted: &str) -> Result<Vec<String>> {
+        Ok(self.blocks()?.into_iter().filter(|(language, _)| *language == wanted).map(|(_, body)| body).collect())
+    }
+
+    /// The lines of the shell blocks, without those that are not run.
+    fn commands(&self) -> Result<String> {
+        let whole = self.of("sh")?.concat();
+        Ok(whole.lines().filter(|line| NOT_RUN.iter().all(|(command, _)| command != line)).map(|line| format!("{line}\n")).collect())
+    }
+}
+
+/// The README, and what is in `docs/`.
+fn pages() -> Result<Vec<Page>> {
+    let mut names: Vec<_> = fs::read_dir(root().join("docs"))?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".md"))
+        .map(|name| format!("docs/{name}"))
+        .collect();
+    names.sort();
+    ensure!(names.len() > 5, "pages are missing: {names:?}");
+    std::iter::once(README).chain(names.iter().map(String::as_str)).map(Page::read).collect()
+}
+
+/// A command line with the addresses and the executable of this test.
+fn placed(text: &str, cluster: &Cluster) -> String {
+    let ports = [("9090", "auth"), ("9091", "agent-streaming"), ("9092", "project-storage"), ("9093", "rate-limit")];
+    let text = ports.iter().fold(text.replace("http://127.0.0.1:8080", &cluster.url), |text, (port, service)| {
+        text.replace(&format!("127.0.0.1:{port}"), cluster.grpc[*service].trim_start_matches("http://"))
+    });
+    let text = text.replace("http://127.0.0.1:9464/metrics", &cluster.metrics);
+    text.replace("target/debug/backlot", env!("CARGO_BIN_EXE_backlot-under-test"))
+}
+
+/// Sets the expected status of each command: the one that the comment above it names, else a success.
+fn with_statuses(script: &str) -> String {
+    let named = |comment: &str| {
+        let words = comment.split(|c: char| !c.is_ascii_alphanumeric());
+        words
+            .filter(|word| word.len() == 3 && word.starts_with(['3', '4', '5']))
+            .find(|word| word.parse::<u16>().is_ok())
+            .map(str::to_owned)
+    };
+    let line = |line: &str| match line.strip_prefix('#') {
+        Some(comment) => format!("WANT={}\n", named(comment).unwrap_or_else(|| "20".to_owned())),
+        None if line.is_empty() => "WANT=20\n".to_owned(),
+        None => format!("{line}\n"),
+    };
+    script.lines().map(line).collect()
+}
+
+/// Runs a shell script in a folder and returns its output. Every answer must have its expected status.
+async fn run(script: &str, folder: &Path, cluster: &Cluster) -> Result<String> {
+    #[allow(clippy::disallowed_methods, reason = "a tool's place, not a setting of the product")]
+    let buf = std::env::var("BACKLOT_BUF").unwrap_or_else(|_| "buf".to_owned());
+    let mut shell = Command::new("bash");
+    let whole = format!("{PRELUDE}\nWANT=20\n{}", with_statuses(&placed(script, cluster)));
+    shell.args(["-eu", "-c", &whole]).current_dir(folder).env("BUF", buf).env("BACKLOT_DATA_DIR", cluster.data_dir());
+    let output = shell.stdin(Stdio::null()).kill_on_drop(true).output().await?;
+    let (text, told) = (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "{text}{told}");
+    let statuses: Vec<_> = told.lines().filter_map(|line| line.split_once("STATUS ")).map(|(_, status)| status).collect();
+    let calls = |line: &&str| line.contains("curl ") && !line.contains("buf curl ") && !line.contains("grpcurl ");
+    assert_eq!(statuses.len(), script.lines().filter(calls).count(), "{told}");
+    for status in statuses {
+        let (wanted, rest) = status.split_once(' ').context("two statuses")?;
+        ensure!(rest.starts_with(wanted), "{rest}, and not {wanted}: {text}{told}");
+    }
+    Ok(text)
+}
+
+/// A folder with the part of the working tree that commands name.
+fn folder() -> Result<tempfile::TempDir> {
+    let folder = tempfile::tempdir()?;
+    std::os::unix::fs::symlink(fs::canonicalize(root().join("deploy"))?, folder.path().join("deploy"))?;
+    Ok(folder)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_quickstart_works_as_written() -> Result<()> {
+    // The shipped limits: they must not refuse a person who pastes the whole quickstart at once.
+    let cluster = Cluster::with(&[("BACKLOT_POLICIES", "")]).await?;
+    let (script, folder) = (Page::read(README)?.commands()?, folder()?);
+    ensure!(placed(&script, &cluster).contains(&cluster.url), "the quickstart names the gateway");
+    let text = run(&script, folder.path(), &cluster).await?;
+    assert_eq!(text.matches(r#""type":"turn.completed""#).count(), 3, "two turns, and the first one read again: {text}");
+    assert!(text.to_lowercase().contains("<!doctype html>"), "the preview answers with the app: {text}");
+    assert!(text.contains(r#""path":"index.html""#), "the files are there: {text}");
+    cluster.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_works_as_written_after_the_quickstart() -> Result<()> {
+    let quickstart = Page::read(README)?.commands()?;
+    let (mut commands, mut scripts) = (0, 0);
+    for page in pages()?.into_iter().filter(|page| page.name != README) {
+        let own = page.commands()?;
+        let elsewhere = SCRIPTS_ELSEWHERE.iter().any(|(name, _)| *name == page.name);
+        let js = if elsewhere { Vec::new() } else { page.of("js")? };
+        let (yaml, markdown) = (page.of("yaml")?, page.of("markdown")?);
+        if own.trim().is_empty() && [&js, &yaml, &markdown].iter().all(|blocks| blocks.is_empty()) {
+            continue;
+        }
+        let folder = folder()?;
+        let files = write_files(folder.path(), &yaml, &markdown)?;
+        let settings: Vec<_> = files.iter().map(|(name, path)| (*name, path.as_str())).collect();
+        let cluster = Cluster::with(&settings).await.with_context(|| page.name.clone())?;
+        run(&format!("{quickstart}\n{own}"), folder.path(), &cluster).await.with_context(|| page.name.clone())?;
+        for code in &js {
+            run_in_node(code, folder.path(), &cluster).await.with_context(|| page.name.clone())?;
+        }
+        commands += own.lines().count();
+        scripts += js.len();
+        cluster.stop().await?;
+    }
+    ensure!(commands > 20 && scripts > 0, "{commands} lines of commands and {scripts} scripts were found");
+    Ok(())
+}
+
+/// Writes the policies and agents of a page to files and returns the settings that name them. A cluster does not start if they have a
+/// fault.
+fn write_files(folder: &Path, yaml: &[String], markdown: &[String]) -> Result<BTreeMap<&'static str, String>> {
+    let mut settings = BTreeMap::new();
+    if let [policies] = yaml {
+        let path = folder.join("policies.yaml");
+        fs::write(&path, policies)?;
+        settings.insert("BACKLOT_POLICIES", path.to_string_lossy().into_owned());
+    }
+    if !markdown.is_empty() {
+        let agents = folder.join("agents");
+        fs::create_dir(&agents)?;
+        for (number, agent) in markdown.iter().enumerate() {
+            let name = agent.lines().find_map(|line| line.strip_prefix("name: ")).with_context(|| format!("agent {number} has no name"))?;
+            fs::write(agents.join(format!("{name}.md")), agent)?;
+        }
+        settings.insert("BACKLOT_AGENTS_DIR", agents.to_string_lossy().into_owned());
+    }
+    ensure!(yaml.len() < 2, "a page has one file of policies");
+    Ok(settings)
+}
+
+/// Runs a module in Node.js, with the account of the quickstart.
+async fn run_in_node(code: &str, folder: &Path, cluster: &Cluster) -> Result<()> {
+    let account = r#"const email = "ada@example.com", password = "correct horse battery staple 7";"#;
+    let path = folder.join("page.mjs");
+    // `fetch` does not fail by itself on a refusal.
+    let strict = "const bare = fetch; globalThis.fetch = async (...a) => { const r = await bare(...a); if (!r.ok) throw new Error(`${r.status} ${r.url}`); return r; };";
+    fs::write(&path, format!("{strict}\n{account}\n{}", placed(code, cluster)))?;
+    let output = Command::new("node").arg(&path).stdin(Stdio::null()).kill_on_drop(true).output().await.context("node")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+#[test]
+fn every_block_of_a_page_is_of_a_kind_that_is_run() -> Result<()> {
+    let (mut lines, mut scripts) = (BTreeSet::new(), BTreeSet::new());
+    for page in pages()? {
+        for (language, body) in page.blocks()? {
+            match language {
+                "sh" => lines.extend(body.lines().map(str::to_owned)),
+                "js" | "jsx" => drop(scripts.insert(page.name.clone())),
+                // Files of settings; the README has none.
+                "yaml" | "markdown" if page.name != README => {}
+                other => bail!("{}: nothing runs a block of {other:?}", page.name),
+            }
+        }
+        let has_jsx = !page.of("jsx")?.is_empty();
+        ensure!(!has_jsx || SCRIPTS_ELSEWHERE.iter().any(|(name, _)| *name == page.name), "{}: nothing runs its jsx", page.name);
+    }
+    ensure!(!scripts.contains(README), "the README's scripts are not run");
+    let unused: Vec<_> = NOT_RUN.iter().filter(|(command, _)| !lines.contains(*command)).collect();
+    assert!(unused.is_empty(), "no page has these commands: {unused:?}");
+    for (page, runner) in SCRIPTS_ELSEWHERE {
+        ensure!(scripts.contains(*page), "{page} has no scripts");
+        let reads = |entry: fs::DirEntry| fs::read_to_string(entry.path()).is_ok_and(|text| text.contains(page));
+        ensure!(fs::read_dir(root().join(runner))?.filter_map(Result::ok).any(reads), "nothing in {runner} reads {page}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_target_and_file_that_a_page_names_is_there() -> Result<()> {
+    let makefile = fs::read_to_string(root().join("Makefile"))?;
+    let mut found = 0;
+    for page in pages()? {
+        let prose: Vec<&str> = page.text.split("```").step_by(2).collect();
+        for code in prose.iter().flat_map(|text| text.split('`').skip(1).step_by(2)) {
+            let mut words = code.split_whitespace();
+            let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+            if first == "make" {
+                ensure!(makefile.lines().any(|line| line.starts_with(&format!("{second}:"))), "{}: `{code}`", page.name);
+                found += 1;
+            }
+            for path in code.split_whitespace().filter(|word| ["deploy/", "tests/", "docs/"].iter().any(|folder| word.starts_with(folder)))
+            {
+                ensure!(root().join(path).exists(), "{}: `{path}` is not there", page.name);
+                found += 1;
+            }
+        }
+    }
+    ensure!(found > 10, "{found} names were found");
+    Ok(())
+}
+
+/// A route as a document writes it: the method, where one is named, and path with query.
+#[derive(Debug)]
+struct Named {
+    method: Option<Method>,
+    target: String,
+}
+
+fn routes(text: &str) -> Vec<Named> {
+    let ends = |c: char| c.is_whitespace() || "\"'`)<>,;|".contains(c);
+    let named = text.match_indices("/api/").map(|(at, _)| {
+        let method = text[..at].split(['`', '\n', '"']).next_back().unwrap_or_default().trim();
+        let target = text[at..].split(ends).next().unwrap_or_default().trim_end_matches(['.', ':']);
+        Named {
+            method: ["GET", "POST", "PATCH", "DELETE"].contains(&method).then(|| method.parse().unwrap_or_default()),
+            target: target.to_owned(),
+        }
+    });
+    named.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_that_a_document_names_is_there() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let person = cluster.person().await?;
+    let done = person.turn(json!({ "draftId": "d", "prompt": "a page" })).await?;
+    let mut called = 0;
+    let documents = pages()?.into_iter().map(Ok).chain(std::iter::once(Page::read("ARCHITECTURE.md")));
+    for page in documents {
+        let Page { name, text } = page?;
+        for Named { method, target } in routes(&text) {
+            let target = ["$PROJECT", "{projectId}", "${id}", "{id}"].iter().fold(target, |text, place| text.replace(place, &done.project));
+            let target = ["$TURN", "{turnId}"].iter().fold(target, |text, place| text.replace(place, &done.turn));
+            let (status, answer) = call(&person, method.clone().unwrap_or(Method::GET), &target).await?;
+            let reason = answer["reason"].as_str().unwrap_or_default();
+            assert_ne!(reason, "ROUTE_NOT_FOUND", "{name}: {target}");
+            if method.is_some() {
+                assert_ne!(reason, "METHOD_NOT_ALLOWED", "{name}: {target}");
+            }
+            if target.contains('?') || method == Some(Method::GET) {
+                assert!(status.is_success() || reason == "CONFLICT_NOT_FOUND", "{name}: {target}: {status} {answer}");
+            }
+            called += 1;
+        }
+    }
+    assert!(called > 15, "the documents name routes: {called}");
+    cluster.stop().await
+}
+
+async fn call(person: &Person, method: Method, target: &str) -> Result<(StatusCode, Value)> {
+    let mut request = person.request(method.clone(), target);
+    if method != Method::GET {
+        request = request.json(&json!({}));
+    }
+    let response = request.send().await?;
+    let status = response.status();
+    Ok((status, serde_json::from_str(&response.text().await?).unwrap_or_default()))
+}
