@@ -8,12 +8,18 @@ use backlot::{
     up::{self, Running},
 };
 use chassis::{config::Env, testing};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::person::Person;
 
-/// Everything that a journey may touch: the public surfaces, and the databases to compare with.
+/// The most clusters of one process at a time. They share a private PostgreSQL with 500 connections, and each may use 48 of them. A
+/// test program runs as many tests at a time as the machine has cores.
+static PLACES: Semaphore = Semaphore::const_new(8);
+
+/// Everything that a journey may use: the public surfaces, and the databases for comparison.
 pub struct Cluster {
     running: Running,
+    _place: SemaphorePermit<'static>,
     /// `http://127.0.0.1:port` of the gateway.
     pub url: String,
     /// Where this process's metrics are.
@@ -35,7 +41,7 @@ pub const OPEN_POLICIES: &str = "policies:\n  \
     - { name: general, limit: 100000, window: 10s, algorithm: gcra }\n";
 
 impl Cluster {
-    /// With wide limits, a quick demo and cheap password hashes.
+    /// A cluster with wide limits, a fast demo model and cheap password hashes.
     ///
     /// # Errors
     /// If the cluster does not start.
@@ -43,11 +49,12 @@ impl Cluster {
         Self::with(&[]).await
     }
 
-    /// The same with other settings on top; an empty value takes a setting away.
+    /// The same with other settings on top. An empty value removes a setting.
     ///
     /// # Errors
     /// If the cluster does not start.
     pub async fn with(settings: &[(&str, &str)]) -> Result<Self> {
+        let place = PLACES.acquire().await?;
         chassis::install_crypto();
         let data = tempfile::tempdir()?;
         let policies = data.path().join("policies.yaml");
@@ -83,7 +90,7 @@ impl Cluster {
         let named = Role::ALL.into_iter().filter_map(|role| Some((role.name().to_owned(), running.grpc.of(role)?.to_owned())));
         let grpc = named.collect();
         let metrics = running.metrics_url.clone().unwrap_or_default();
-        Ok(Self { url: running.url.clone(), metrics, grpc, running, database, data })
+        Ok(Self { url: running.url.clone(), metrics, grpc, running, _place: place, database, data })
     }
 
     /// A new account.
@@ -111,7 +118,7 @@ impl Cluster {
     /// Drains and stops.
     ///
     /// # Errors
-    /// Never; a journey ends with it.
+    /// Never. The result lets a journey end with this call.
     pub async fn stop(self) -> Result<()> {
         self.running.shutdown().await;
         Ok(())
