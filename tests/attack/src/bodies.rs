@@ -1,4 +1,4 @@
-//! Attacks with bodies that hold what all share of the bytes that arrive.
+//! Attacks with request bodies that exhaust the shared budget of arriving bytes.
 
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -16,7 +16,7 @@ use super::{
 };
 use test_support::Person;
 
-/// An answer that takes longer does not come; liveness, not speed.
+/// An answer that takes longer counts as missing. This bounds liveness, not speed.
 const LONGEST: Duration = Duration::from_secs(120);
 const SECOND: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 

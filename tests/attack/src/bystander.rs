@@ -1,4 +1,4 @@
-//! A person who uses the cluster all the time, from an address that is not the attacker's.
+//! A person who uses the cluster all the time, from another address than the attacker's.
 
 use std::{
     collections::BTreeMap,
@@ -18,11 +18,11 @@ use test_support::{Person, canary::Stopwatch};
 
 /// How long a connection is kept.
 const IDLE: Duration = Duration::from_secs(1);
-/// As probes are configured, one refusal does not count. A service that has too little time for a probe's second is not ready.
+/// As probes are usually configured, one failure does not count: a starved service can miss the deadline of a probe.
 const READY_WITHIN: Duration = Duration::from_secs(5);
 /// Between two rounds of calls, so that the bystander stays below the limits that ship.
 const PAUSE: Duration = Duration::from_millis(200);
-/// A call that takes longer has failed; liveness, not speed.
+/// A call that takes longer has failed. This bounds liveness, not speed.
 const LONGEST: Duration = Duration::from_secs(30);
 
 pub struct Bystander {
@@ -35,7 +35,7 @@ pub struct Bystander {
     auth: Channel,
 }
 
-/// What the calls were like.
+/// The durations and failures of the calls.
 #[derive(Debug, Default)]
 pub struct Record {
     /// How long each call took, by its name.
@@ -49,7 +49,7 @@ impl Record {
         self.times.values().map(Vec::len).sum()
     }
 
-    /// That share of all calls was no slower.
+    /// The duration that this share of all calls did not exceed.
     #[must_use]
     pub fn percentile(&self, share: f64) -> Duration {
         let mut times: Vec<_> = self.times.values().flatten().copied().collect();

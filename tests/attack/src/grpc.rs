@@ -1,4 +1,4 @@
-//! Attacks on the services' own listeners, by a stranger without a token.
+//! Attacks on the services' gRPC listeners, without a token.
 
 use std::time::Instant;
 

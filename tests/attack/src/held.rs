@@ -1,4 +1,4 @@
-//! What a process holds.
+//! The memory and descriptors that a process holds.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -32,7 +32,7 @@ impl Held {
     }
 }
 
-/// What is held once as much is given back as there was before.
+/// Waits until the process holds no more than before, and returns what it holds.
 ///
 /// # Errors
 /// It is not given back in time, or the process has ended.

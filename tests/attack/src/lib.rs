@@ -1,5 +1,9 @@
-//! What one stranger can do to a cluster, beside a person whose calls have to succeed all the same. Each attack comes from an address
-//! of its own (127.0.0.2, or 127.0.0.3 for a second stranger) and leaves no more than it found.
+//! What a stranger can try against a cluster. A person uses the cluster during each attack, and all of that person's calls have to
+//! succeed. An attack comes from its own address (127.0.0.2, or 127.0.0.3 for a second stranger), and afterwards the process holds no
+//! more than before.
+//!
+//! - [`ALL`] lists the attacks; `http`, `bodies`, `streams`, `grpc` and `messages` make them over `wire`.
+//! - [`stand`] runs some of them against a cluster of its own; [`run`] runs one beside a [`bystander`] and compares what is [`held`].
 
 mod bodies;
 pub mod bystander;
@@ -49,17 +53,17 @@ pub struct Target {
     pub turn: String,
 }
 
-/// How hard.
+/// How hard an attack is.
 #[derive(Debug, Clone, Copy)]
 pub struct Scale {
-    /// Times what the reports had.
+    /// The factor on the numbers of the original reports.
     pub times: usize,
-    /// How long the bystander is watched before it.
+    /// How long the bystander is watched before the attack.
     pub idle: Duration,
-    /// How long an attack lasts at the least; one that ends earlier is made again.
+    /// The least duration of an attack. An attack that ends earlier is repeated.
     pub lasts: Duration,
-    /// Whether the attack gives way to all other threads, where times are compared: a stranger's machine would be another one. On
-    /// a machine that is busy with something else no attack is made then.
+    /// Whether the attack runs with the lowest priority, because a real stranger would use another machine. Set this where times are
+    /// compared. On a machine that is busy with something else the attack then does not run.
     pub gives_way: bool,
 }
 
@@ -150,10 +154,10 @@ attacks! {
     "open-watches" => grpc::open_watches,
 }
 
-/// The environment's list of the attacks to make, by name and with commas; without it all are made.
+/// The environment variable with the names of the attacks to run, separated by commas. Without it all of them run.
 const NAMES: &str = "ATTACKS";
 
-/// What no attack may bring the process above, in bytes; without limits each of several would.
+/// The most memory of the process during an attack, in bytes. Without limits several attacks would exceed it.
 const MOST_MEMORY: u64 = 1024 * 1024 * 1024;
 
 /// What the bystander saw, before the attack and during it.
@@ -224,7 +228,7 @@ async fn apart(run: Run, target: Target, scale: Scale) -> Result<()> {
     outcome.await?
 }
 
-/// Runs an attack again and again until it has lasted as long as it should.
+/// Repeats an attack until it has lasted long enough.
 async fn repeated(run: Run, target: &Target, scale: Scale) -> Result<()> {
     let began = Instant::now();
     for times in 1.. {

@@ -1,4 +1,4 @@
-//! Attacks with messages that are small on the way and large in memory, or many in one stream.
+//! Attacks with messages that are small on the wire and large in memory, or with many messages in one stream.
 
 use std::{io::Write as _, net::SocketAddr, time::Duration};
 
@@ -14,7 +14,7 @@ use super::{
 const SERVICE: &str = "/backlot.project_storage.v1.ProjectStorageService";
 const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 const MIB: usize = 1024 * 1024;
-/// An answer that takes longer does not come; liveness, not speed.
+/// An answer that takes longer counts as missing. This bounds liveness, not speed.
 const LONGEST: Duration = Duration::from_secs(60);
 /// The code of what is too large or too much.
 const RESOURCE_EXHAUSTED: &str = "8";

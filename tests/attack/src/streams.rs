@@ -1,4 +1,4 @@
-//! Attacks with the streams of a turn.
+//! Attacks with event streams of a turn.
 
 use std::time::{Duration, Instant};
 

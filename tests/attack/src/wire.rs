@@ -1,4 +1,4 @@
-//! Connections of an attacker: from an address of their own, and down to the frames.
+//! An attacker's connections: they come from their own address and can send single frames.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -16,7 +16,7 @@ use tokio::{
 
 use super::Scale;
 
-/// What the stranger takes of an answer before it reads.
+/// How much of an answer the stranger takes before it reads.
 pub const WINDOW: u32 = 65_535;
 /// A connection ends a moment after what made it end.
 const CLOSED_WITHIN: Duration = Duration::from_secs(30);
@@ -75,8 +75,8 @@ impl Drop for Frames {
     }
 }
 
-/// Requests that are begun and reset, as fast as they can be sent, on one connection after the other: so many times the scale if
-/// there is time for them, and for as long as it says. Answers how many connections the other end has closed.
+/// Starts and resets requests as fast as possible, on one connection after the other: this many times the scale if time allows, and for
+/// as long as the scale says. Returns how many connections the other end has closed.
 pub async fn reset(to: SocketAddr, path: &str, requests: usize, scale: Scale) -> usize {
     let (mut left, mut closed, began) = (requests * scale.times, 0, Instant::now());
     let goes_on = |left: usize| began.elapsed() < scale.lasts || (left > 0 && began.elapsed() < scale.lasts * 10);

@@ -1,5 +1,5 @@
-//! What a stranger takes from others: the slowest calls of a bystander during each attack, beside the same calls before it, on a
-//! cluster as it ships.
+//! How much an attack slows others down: the slowest calls of a bystander before and during each attack, on a cluster with the shipped
+//! settings.
 
 use std::time::Duration;
 

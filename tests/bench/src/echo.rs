@@ -1,4 +1,4 @@
-//! The floor of the limiter without Redis, as a process of its own: gRPC and nothing else, with the limiter's own messages.
+//! The baseline of the limiter without Redis, in its own process: a gRPC server that echoes the limiter's messages.
 
 use std::{io::Write as _, process::ExitCode};
 

@@ -1,4 +1,4 @@
-//! Saves of 1, 10 and 100 files and loads of 100 through gRPC, beside the SQL that they come down to with everything prepared.
+//! Saves of 1, 10 and 100 files and loads of 100 files through gRPC, compared with the bare SQL on prepared data.
 
 use anyhow::{Context as _, Result, ensure};
 use chassis::client::MAX_MESSAGE_BYTES;

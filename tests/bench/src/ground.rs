@@ -1,4 +1,4 @@
-//! What the measurements stand on: one PostgreSQL that keeps what it commits, one Redis, and the processes under measurement.
+//! The environment of the measurements: a durable PostgreSQL, a Redis, and the processes that are measured.
 
 use std::{path::Path, process::Stdio, time::Duration};
 

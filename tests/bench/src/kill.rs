@@ -1,5 +1,5 @@
-//! From SIGKILL of the process that drives a turn to the next event at a viewer of another replica, and the same when the whole
-//! cluster is killed and started again. Nobody may take a turn over before its lease has run out, so that is the floor.
+//! The time from SIGKILL of the process that runs a turn to the next event at a viewer on another replica, and the same when the whole
+//! cluster is killed and restarted. A turn cannot be taken over before its lease expires, so the lease is the baseline.
 
 use std::{
     net::SocketAddr,

@@ -1,5 +1,5 @@
-//! What remains when everybody has gone: how soon the model server sees that its answer is not wanted any more, and what the
-//! process still does. A pipe's streams end with their viewers; a turn goes on without them, so it is cancelled.
+//! What remains after all viewers have left: how soon the model server sees that its answer is no longer wanted, and how much work the
+//! process still does. The streams of the pipe end with their viewers. A turn continues without viewers, so it is cancelled.
 
 use std::time::Duration;
 

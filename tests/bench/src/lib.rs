@@ -1,18 +1,18 @@
-//! `make bench`: what Backlot costs beside what the same work costs at least on the same machine, in one run. In reading order:
+//! `make bench`: the cost of Backlot, compared in the same run with a baseline that does the least possible work. In reading order:
 //!
 //! - `table`, `sample`, `proc`: the figures and how they are judged.
-//! - `ground`: what everything stands on: PostgreSQL, Redis, the processes that are measured.
-//! - `stream` with `upstream`, `watch` and `pipe`: from the model server to the SSE client, beside a pipe of bytes.
-//! - `scale`: the same for up to 2,000 turns at once, also beside a bare pipe, with memory and what everybody else notices.
-//! - `leave`, `kill`: what remains when viewers have gone, and how long nobody sees anything when a process is lost.
-//! - `files`, `page`: saves, loads and pages through gRPC, beside their own SQL (`sql`, `seed`).
-//! - `limiter` with `echo`: rate limits through gRPC, beside an echo and the bare script.
-//! - `attack`: what a stranger takes from others.
-//! - `token`: the check of access tokens, beside the bare signature.
+//! - `ground`: the environment: PostgreSQL, Redis and the processes that are measured.
+//! - `stream` with `upstream`, `watch` and `pipe`: from the model server to the SSE client, compared with a pipe of bytes.
+//! - `scale`: the same for up to 2,000 concurrent turns, with memory and the latency that other users see.
+//! - `leave`, `kill`: what remains after viewers have left, and the gap in the stream after a process was killed.
+//! - `files`, `page`: saves, loads and pages through gRPC, compared with the bare SQL (`sql`, `seed`).
+//! - `limiter` with `echo`: rate limits through gRPC, compared with an echo server and with the bare script.
+//! - `attack`: how much an attack slows others down.
+//! - `token`: the check of access tokens, compared with the bare signature.
 //!
-//! What is measured runs in processes of its own, so that its CPU can be told apart: they are this same executable under other
-//! arguments. Targets take turns within every round. The exit code says whether anything costs more than five
-//! times its floor, or did not work.
+//! Everything that is measured runs in its own process, so that its CPU time can be told apart. Each of these processes is this same
+//! executable with other arguments. The targets alternate within every round. The exit code tells whether something failed or costs more
+//! than five times its baseline.
 
 mod attack;
 mod echo;

@@ -1,5 +1,5 @@
-//! Rate limits through gRPC: with counters in the process beside an echo of the same messages, with counters in Redis beside the
-//! bare script. The limit is never reached; a thousand subjects.
+//! Rate limits through gRPC: counters in the process compared with an echo of the same messages, and counters in Redis compared with the
+//! bare script. There are a thousand subjects, and no limit is reached.
 
 use std::{
     sync::Arc,

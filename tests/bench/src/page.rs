@@ -1,4 +1,4 @@
-//! A page of 50 messages from the middle of a short and of a long conversation through gRPC, beside the bare keyset SQL.
+//! A page of 50 messages from the middle of a short and of a long conversation through gRPC, compared with the bare keyset SQL.
 
 use anyhow::{Result, ensure};
 use proto::project_storage::{ListMessagesRequest, MessageOrder};

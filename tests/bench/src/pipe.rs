@@ -1,6 +1,6 @@
-//! The floors of the stream path, as a process of its own: a proxy that copies the bytes of a model server's answer. Under `/pipe`
-//! it does nothing else; under `/log` it delivers a piece when PostgreSQL has committed it, all streams of a batch in one
-//! statement; under `/turn` it also commits before it calls the model server, as often as a turn has to.
+//! The baselines of the stream path, in their own process: a proxy that copies the bytes of a model server's answer. `/pipe` does nothing
+//! else. `/log` delivers a piece after PostgreSQL has committed it, with all streams of a batch in one statement. `/turn` also commits
+//! before it calls the model server, as often as a turn has to.
 
 use std::{convert::Infallible, io::Write as _, pin::Pin, process::ExitCode, sync::Arc};
 

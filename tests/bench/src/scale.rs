@@ -1,9 +1,9 @@
-//! One turn, 64, 512 and 2,000 at once, each on processes of its own: what an event costs and how late it is, what an open stream
-//! holds, and what everybody else notices of it. Beside two floors in the same run: a pipe of bytes, and a pipe that commits what
-//! it delivers, as Backlot promises to.
+//! 1, 64, 512 and 2,000 concurrent turns, each on new processes: the cost and latency of an event, the memory of an open stream, and the
+//! latency that other users see. There are two baselines in the same run: a pipe of bytes, and a pipe that commits what it delivers, which
+//! is what Backlot promises.
 //!
-//! Figures are taken in a window in which all streams are open, so that the start and the end of turns are not among them.
-//! `crowd` has the viewers, `visit` everybody else, `queries` what the database is asked; `rows` judges.
+//! The figures are taken while all streams are open, so they do not include the start and the end of turns.
+//! `crowd` has the viewers, `visit` the other users, `queries` counts database calls, and `rows` judges.
 
 mod crowd;
 mod queries;

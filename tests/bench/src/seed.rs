@@ -1,5 +1,5 @@
-//! What the measurements of files and messages work on: source-like texts, objects made beforehand, projects and messages
-//! written straight into the database.
+//! Data for the measurements of files and messages: texts that look like source code, objects made in advance, and projects and messages
+//! that are written directly into the database.
 
 use std::io::Write as _;
 

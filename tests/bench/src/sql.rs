@@ -1,5 +1,5 @@
-//! The statements of project-storage, sent directly: the floors of saves, loads and pages. They are copies, because a floor
-//! that changed with the service would hide what the service loses.
+//! The statements of project-storage, sent directly: the baselines of saves, loads and pages. They are copies on purpose: a baseline that
+//! changed with the service would hide a regression of the service.
 
 use anyhow::{Result, ensure};
 use sqlx::{PgPool, postgres::PgRow};

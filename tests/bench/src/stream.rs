@@ -1,5 +1,5 @@
-//! From the model server through agent-streaming and the gateway to an SSE client, beside a pipe that commits what it delivers,
-//! which is what Backlot promises. What a turn does before it calls the model is compared with a pipe that commits as often.
+//! From the model server through agent-streaming and the gateway to an SSE client, compared with a pipe that commits what it delivers,
+//! which is what Backlot promises. The work of a turn before it calls the model is compared with a pipe that commits as often.
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The one table at the end: what it costs, what it costs at least, and whether that is good enough.
+//! The table at the end: the cost, the baseline, and whether that is good enough.
 
 use std::{
     fmt::Write as _,

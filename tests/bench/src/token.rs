@@ -1,4 +1,4 @@
-//! The check of an access token, for the first time and again, beside the bare ES256 signature by ring.
+//! The first and the repeated check of an access token, compared with the bare ES256 signature by ring.
 
 use std::{hint::black_box, time::Instant};
 

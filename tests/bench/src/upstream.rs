@@ -1,4 +1,4 @@
-//! The model server of the bench: Anthropic Messages over SSE, deltas of 24 bytes at a fixed pace, each carrying the time at
+//! The model server of the bench: Anthropic Messages over SSE, with deltas of 24 bytes at a fixed pace. Each delta carries the time at
 //! which it was sent.
 
 use std::{

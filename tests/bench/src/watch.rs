@@ -1,5 +1,5 @@
-//! A client of an event stream that looks for the marks of `upstream` and nothing else, so that it costs the same whatever the
-//! events around them are.
+//! A client of an event stream that only looks for the marks of `upstream`, so that its own cost does not depend on the events around
+//! them.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Faults at a chosen moment: what chance meets once in a thousand kills, or never.
+//! Faults at a chosen moment, which random kills would meet once in a thousand times, or never.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,9 +15,9 @@ use crate::deployment::node::Failpoint;
 const HELD: Duration = Duration::from_millis(700);
 /// Shorter than that: a batch is on its way all the time.
 const ON_THE_WAY: Duration = Duration::from_millis(300);
-/// Redis is away for so long, with every doorbell.
+/// How long Redis is unavailable, and with it every doorbell.
 const DEAF: Duration = Duration::from_secs(15);
-/// Places after a log's end that are held.
+/// How many positions after the end of a log are locked.
 const PLACES: i32 = 8;
 /// Part of a heartbeat's statement.
 const HEARTBEAT: &str = "SET lease_expires_at = clock_timestamp()";
@@ -29,8 +29,8 @@ const FIRED_WITHIN: Duration = Duration::from_secs(30);
 pub type Point = (Role, &'static str, &'static str);
 
 impl Nemesis {
-    /// What the workers have in hand cannot be written: then it is lost with its connections, then with the workers, and at last
-    /// it is written long after its worker is dead.
+    /// The workers cannot write. First the batch is lost with its connection, then with the worker, and at last it is written long after
+    /// its worker has died.
     ///
     /// # Errors
     /// A process does not come back.
@@ -58,8 +58,8 @@ impl Nemesis {
         late
     }
 
-    /// Somebody holds the places of the next events of every running turn. The workers die meanwhile; their statements live on in
-    /// the database, and are carried out when everybody has taken the workers for dead.
+    /// A transaction locks the positions of the next events of every running turn. Meanwhile the workers die. Their statements stay in the
+    /// database and are executed after the workers were declared dead.
     async fn late_statements(&mut self) -> Result<()> {
         let pool = self.deployment.pool("agent-streaming").await?;
         let clock = Stopwatch::start();
@@ -77,7 +77,7 @@ impl Nemesis {
         sleep(ON_THE_WAY).await;
         self.kill_workers().await?;
         self.start_workers().await?;
-        // Nobody's lease lasts this long.
+        // Every lease has expired after this time.
         sleep(LEASE + ON_THE_WAY).await;
         holder.rollback().await?;
         self.count("statements later than their workers");
@@ -101,8 +101,8 @@ impl Nemesis {
         Ok(())
     }
 
-    /// A worker stands still until others have its turns, and does not hear of it when it goes on: the answers to its heartbeats
-    /// are lost. Only the fence in the database is left.
+    /// A worker is stopped until others have taken over its turns, and cannot notice when it continues, because the answers to its
+    /// heartbeats are lost. Only the fence in the database protects the turns.
     ///
     /// # Errors
     /// A process was not there.
@@ -121,7 +121,7 @@ impl Nemesis {
         Ok(())
     }
 
-    /// Redis is away for long.
+    /// Redis is unavailable for a long time.
     ///
     /// # Errors
     /// It does not come back.
@@ -131,7 +131,7 @@ impl Nemesis {
         self.count("redis away for long");
     }
 
-    /// These failpoints, once on every replica. What did not fire is returned.
+    /// Fires these failpoints once on every replica. Returns those that did not fire.
     ///
     /// # Errors
     /// A process does not start.
@@ -155,10 +155,10 @@ impl Nemesis {
     }
 }
 
-/// A transaction that has the places of the next events of every running turn; `None` if there is no such turn.
+/// A transaction that locks the positions of the next events of every running turn; `None` if there is no such turn.
 async fn hold(pool: &PgPool) -> sqlx::Result<Option<Transaction<'static, Postgres>>> {
     let mut holder = chassis::postgres::begin(pool).await?;
-    // A batch that has some of the places and waits for others would be a deadlock.
+    // A batch that holds some of the positions and waits for others would be a deadlock.
     sqlx::query("SET LOCAL lock_timeout = '50ms'").execute(&mut *holder).await?;
     let places = sqlx::query(
         "INSERT INTO turn_events (turn_id, seq, payload)

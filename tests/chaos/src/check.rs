@@ -1,12 +1,13 @@
-//! What must hold of a round, as pure functions over what everybody saw. Each rule has a history in `tests` that it refuses.
+//! The rules that must hold after a round, as pure functions over what everybody saw. For each rule, `tests` has a history that violates
+//! it.
 //!
-//! - [`log`]: numbers, the terminal event, the row; what viewers saw of it.
+//! - [`log`]: sequence numbers, the terminal event, the row, and what viewers saw of it.
 //! - [`steps`]: which events count, and that they are what the model said.
-//! - [`provider`]: how often the model was asked, and that it was told the same each time.
+//! - [`provider`]: how often the model was asked, and that each request for a step was the same.
 //! - [`outcome`]: how a turn may end.
-//! - [`conversation`]: the questions that count are to be seen, with their answers.
-//! - [`tree`]: the projects' files and revisions are those that the logs tell.
-//! - [`liveness`]: nothing stands still.
+//! - [`conversation`]: the questions that count are shown with their answers.
+//! - [`tree`]: the files and revisions of projects follow from the logs.
+//! - [`liveness`]: every turn makes progress.
 
 pub mod conversation;
 pub mod liveness;

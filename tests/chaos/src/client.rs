@@ -1,5 +1,5 @@
-//! A good client: it starts turns with idempotency keys, tries again on what may pass, follows by server-sent events, hangs up at
-//! any byte and comes back at another gateway with the last event it has, and sometimes changes its mind.
+//! A well-behaved client. It starts turns with idempotency keys, retries transient errors, follows by server-sent events, disconnects after
+//! any byte, resumes at another gateway with its last event, and sometimes cancels.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -22,11 +22,11 @@ use super::{
 };
 use crate::deployment::timeline;
 
-/// For one answer; a viewer's may take longer.
+/// The limit for one answer. A viewer's may take longer.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(8);
-/// A viewer's connection without a byte for this long is taken for dead; a heartbeat comes more often.
+/// A viewer's connection without a byte for this long counts as dead. Heartbeats are more frequent.
 const SILENCE: Duration = Duration::from_secs(20);
-/// The most bytes before a viewer hangs up.
+/// The most bytes before a viewer disconnects.
 const LONGEST_VIEW: usize = 12_000;
 
 /// Somebody with a browser.
@@ -36,31 +36,31 @@ pub struct Client {
     pub urls: Vec<String>,
     pub record: Arc<Record>,
     pub rng: StdRng,
-    /// A turn whose end is not seen after so much time that was there is given up, which is a violation.
+    /// If the end of a turn is not seen within this time, not counting starved time, that is a violation.
     pub patience: Duration,
 }
 
-/// What to do about a turn besides watching it.
+/// What a client does besides watching its turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mood {
     Watch,
-    /// Hang up again and again.
+    /// Disconnect again and again.
     Restless,
-    /// Cancel after so many events.
+    /// Cancel after this many events.
     Cancel(usize),
-    /// Hang up and stay away.
+    /// Disconnect and do not return.
     Leave,
 }
 
 enum Answer {
     Good(reqwest::Response),
-    /// A no that would be the same later.
+    /// A permanent refusal.
     Refused(StatusCode, Value),
-    /// Later.
+    /// A transient refusal.
     Later(Duration),
 }
 
-/// A request, as often as it has to be sent.
+/// A request that is sent until it gets an answer.
 pub struct Call<'a> {
     /// For people.
     pub what: &'a str,
@@ -71,11 +71,11 @@ pub struct Call<'a> {
     pub key: Option<String>,
 }
 
-/// What a request was answered at last.
+/// The final answer to a request.
 pub type Answered = Result<Value, (StatusCode, Value)>;
 
 impl Client {
-    /// The same person with another browser and other dice.
+    /// The same person with another browser and other random numbers.
     #[must_use]
     pub fn twin(&mut self) -> Self {
         Self {
@@ -88,14 +88,14 @@ impl Client {
         }
     }
 
-    /// Runs one turn on the project of a draft and sees it through.
+    /// Runs one turn on the project of a draft to its end.
     pub async fn turn(&mut self, ask: Ask, draft: &str, mood: Mood) {
         let Some(mut watched) = self.start(ask, draft, json!({})).await else { return };
         self.follow(&mut watched, mood).await;
         self.record.watched(watched);
     }
 
-    /// Starts a turn. `wishes` are fields of the request besides those that every turn has. `None` is written down as wrong.
+    /// Starts a turn. `wishes` are additional fields of the request. `None` is recorded as a violation.
     pub async fn start(&mut self, ask: Ask, draft: &str, wishes: Value) -> Option<Watched> {
         match self.try_start(ask, draft, wishes).await? {
             Ok(watched) => Some(watched),
@@ -122,7 +122,7 @@ impl Client {
         Some(Ok(Watched { ask, person: self.person, begun, turn, replaces, views: Vec::new(), cancel: None, finished: false }))
     }
 
-    /// Sends a request until somebody answers it for good. `None`: nobody did, which is written down as wrong.
+    /// Sends a request until it gets a final answer. `None` means that it got none, which is recorded as a violation.
     pub async fn ask(&mut self, call: Call<'_>) -> Option<Answered> {
         let clock = Stopwatch::start();
         while clock.elapsed() < self.patience {
@@ -135,7 +135,7 @@ impl Client {
             }
             match self.send(call.what, request).await {
                 Answer::Good(response) if response.status() == StatusCode::NO_CONTENT => return Some(Ok(Value::Null)),
-                // An answer that was cut in the middle is asked for again.
+                // A truncated answer is requested again.
                 Answer::Good(response) => match response.json::<Value>().await {
                     Ok(answer) => return Some(Ok(answer)),
                     Err(_) => continue,
@@ -148,7 +148,7 @@ impl Client {
         None
     }
 
-    /// Follows a turn to its end, from where it was left. The patience is for all of the turn.
+    /// Follows a turn to its end, from the last event that was seen. The time limit is for the whole turn.
     pub async fn follow(&mut self, watched: &mut Watched, mood: Mood) {
         let mut last = watched.views.last().map_or(0, View::last);
         while watched.begun.elapsed() < self.patience {
@@ -187,7 +187,7 @@ impl Client {
         }
     }
 
-    /// One connection, until it ends in some way.
+    /// Follows on one connection until the connection ends.
     async fn view(&mut self, response: reqwest::Response, after: u32, watched: &mut Watched, mood: Mood) -> View {
         let mut view = View { after, opened: timeline::now(), frames: Vec::new(), came: Vec::new(), end: End::Broken };
         let mut viewer = match Viewer::open(response).await {

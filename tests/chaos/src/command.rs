@@ -1,4 +1,4 @@
-//! `make chaos`: the cluster under faults. The settings are of `deploy/scripts/chaos.sh`.
+//! `make chaos`: `deploy/scripts/chaos.sh` lists the settings.
 
 use std::{
     path::PathBuf,
@@ -21,7 +21,7 @@ use crate::{
 pub fn run() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime");
     let Err(error) = runtime.and_then(|runtime| runtime.block_on(chaos())) else { return ExitCode::SUCCESS };
-    // What people read, without the stack that the harness was on. If standard error is gone, nobody reads.
+    // A message for people, without a backtrace. If standard error is closed, nobody reads it.
     let _ = run::say(&format!("{error:#}"));
     ExitCode::FAILURE
 }
@@ -44,7 +44,7 @@ async fn chaos() -> Result<()> {
     if is_set("PLANTED")? { planted(&layout, &engines, folder).await } else { sound(&layout, &engines, folder).await }
 }
 
-/// Strangers in place of faults: once with every bound by itself, once with the edge before them.
+/// Attacks instead of faults: once against each limit by itself, and once with the edge in front of them.
 async fn attacks(executable: &std::path::Path, folder: &std::path::Path) -> Result<()> {
     for (what, edge) in [("without the edge", "0"), ("as shipped", "")] {
         let inner = folder.join(what.replace(' ', "-"));
@@ -70,7 +70,7 @@ async fn sound(layout: &Layout, engines: &std::sync::Arc<Engines>, folder: PathB
     }
     if let Some(name) = setting("ONLY") {
         let named = |scenario: &&Scenario| format!("{scenario:?}").to_lowercase() == name;
-        // One round of it, whatever it comes to.
+        // One round of it, whatever its result.
         (amounts.reconnects, amounts.calm, amounts.deaf) = (0, 10, true);
         amounts.only = Some(*Scenario::ALL.iter().find(named).with_context(|| format!("ONLY={name} is none of {:?}", Scenario::ALL))?);
     }

@@ -1,5 +1,5 @@
-//! Somebody who sends a commit again, as a worker does that got no answer: the same set has the same answer, and another set under
-//! the same turn is refused, however old the commit is.
+//! Sends a commit a second time, as a worker does that got no answer. The same change set gets the same answer. Another change set for the
+//! same turn is refused, however old the commit is.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ use crate::deployment::{self, Deployment};
 
 /// Commits of a round that are sent again.
 const COMMITS: i64 = 8;
-/// Reasons that say nothing of a commit.
+/// Reasons that do not depend on the commit.
 const NO_ANSWERS: [&str; 2] = ["TIMEOUT", "UNAVAILABLE"];
 const PAUSE: Duration = Duration::from_millis(100);
 const RULE: &str = "a commit is answered once and for all";
 
-/// Sends the newest commits again, as they were and with something else in them.
+/// Sends the newest commits again, once unchanged and once with other content.
 ///
 /// # Errors
 /// The database does not answer.

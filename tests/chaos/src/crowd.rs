@@ -1,4 +1,4 @@
-//! Many clients at once, some of them on the same project, until they are told to finish what they have begun.
+//! Many concurrent clients, some of them on the same project, until they are told to finish what they have begun.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -26,11 +26,11 @@ use crate::deployment::Deployment;
 
 /// Turns of a client on one project before it takes another.
 const TURNS: u64 = 5;
-/// People besides these clients: one keeps house, one thinks again of old questions, the others work beside agents.
+/// People besides these clients: one works without an agent, one replaces old questions, the others work during turns.
 const EDITORS: usize = 7;
-/// Between two of the prober's rounds.
+/// The time between two rounds of the prober.
 const PROBES: Duration = Duration::from_millis(400);
-/// For an answer to the prober.
+/// The limit for an answer to the prober.
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// How many, and how long each waits for the end of a turn.
@@ -47,7 +47,7 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// As many clients as said, each with its own dice.
+    /// Starts the clients, each with its own random numbers.
     #[must_use]
     pub fn start(deployment: &Deployment, people: &Arc<Vec<Person>>, record: &Arc<Record>, size: Size, seed: u64) -> Self {
         let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
@@ -73,7 +73,7 @@ impl Crowd {
         Self { stop, clients: tasks }
     }
 
-    /// Nobody begins anything any more; waits for what is begun.
+    /// Nobody starts anything new. Waits for everything that was started.
     ///
     /// # Errors
     /// A client panicked.
@@ -114,12 +114,12 @@ fn wish(record: &Record, rng: &mut StdRng) -> (Ask, Mood) {
     (Ask { number: record.number(), wish }, mood)
 }
 
-/// Somebody who asks for what is to be refused, and looks around; every way through the services is to be walked.
+/// The prober sends requests that must be refused and reads everything, so that every path through the services is used.
 async fn probe(urls: Vec<String>, person: Person, record: Arc<Record>, stop: Arc<std::sync::atomic::AtomicBool>) {
     let absent = uuid::Uuid::now_v7();
     let (mut round, mut key) = (0, record.number());
     let mut settled = true;
-    // A turn that is begun is asked for until it is refused, or it would be open until the service gives it up.
+    // A started turn is requested until it is refused. Otherwise it stays open until the service gives it up.
     while !settled || !stop.load(Ordering::Relaxed) {
         let person = Person { url: urls[round % urls.len()].clone(), ..person.clone() };
         round += 1;
@@ -127,7 +127,7 @@ async fn probe(urls: Vec<String>, person: Person, record: Arc<Record>, stop: Arc
         let request = person.request(reqwest::Method::POST, "/api/turns").header("idempotency-key", format!("probe-{key}"));
         let asked = request.json(&body).send();
         let (sent, asked) = (Stopwatch::start(), within(PATIENCE, asked).await);
-        // Begun for so long without an answer that the service has given it up: it says so ever after.
+        // The turn got no answer for so long that the service has given it up, which is its answer from now on.
         let given_up = matches!(&asked, Ok(Ok(response)) if response.status() == StatusCode::CREATED);
         let expected = if given_up { StatusCode::CREATED } else { StatusCode::NOT_FOUND };
         settled = tell(&record, "start nowhere", (sent, asked), expected);
@@ -143,7 +143,7 @@ async fn probe(urls: Vec<String>, person: Person, record: Arc<Record>, stop: Arc
 /// When a request was sent, and what came in time.
 type Asked = (Stopwatch, Result<reqwest::Result<reqwest::Response>, Elapsed>);
 
-/// Writes an answer down. Whether it was the expected one.
+/// Records an answer and tells whether it was the expected one.
 fn tell(record: &Record, what: &str, (sent, asked): Asked, expected: StatusCode) -> bool {
     let status = asked.ok().and_then(Result::ok).map(|response| response.status());
     match status {

@@ -1,6 +1,5 @@
-//! A cluster as containers run it, that can be broken in every part: replicas of each role as processes of their own
-//! ([`node`]), PostgreSQL and Redis that can be killed ([`engines`]), a [`crate::proxy::Link`] between any two of them, and the
-//! [`timeline`] of what was broken when.
+//! A cluster as containers run it, of which every part can fail: each replica is a process ([`node`]), PostgreSQL and Redis can be killed
+//! ([`engines`]), a [`crate::proxy::Link`] is between any two of them, and the [`timeline`] records what was broken when.
 
 pub mod engines;
 pub mod node;
@@ -20,7 +19,7 @@ use crate::proxy::{Link, Target};
 
 /// At least five times what it takes on a busy machine with two cores.
 const STARTED_WITHIN: Duration = Duration::from_secs(90);
-/// How often the keeper looks after the processes.
+/// How often the keeper checks the processes.
 const TICK: Duration = Duration::from_millis(25);
 /// Ports of replicas.
 const PORTS: Range<u16> = 12_000..32_000;
@@ -29,7 +28,7 @@ pub(crate) const SECRET: &str = "a secret of at least thirty-two letters";
 /// What a deployment is made of.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The executable of this crate, which is also that of every role.
+    /// The executable of this crate, which also runs every role.
     pub executable: PathBuf,
     pub gateways: usize,
     pub agents: usize,
@@ -63,7 +62,7 @@ impl Plan {
     }
 }
 
-/// A running cluster. Its processes end with it, and with the process that made it.
+/// A running cluster. Its processes end with it and with this process.
 pub struct Deployment {
     pub nodes: Vec<Arc<Node>>,
     pub links: Vec<Arc<Link>>,
@@ -154,7 +153,7 @@ impl Deployment {
         self.links.iter().find(|link| link.name() == name).expect("a link of this name")
     }
 
-    /// The links that carry something.
+    /// The links that have connections.
     pub fn used_links(&self) -> impl Iterator<Item = &Arc<Link>> {
         self.links.iter().filter(|link| link.connections() > 0)
     }
@@ -165,7 +164,7 @@ impl Deployment {
         self.of(Role::Gateway).map(|node| format!("http://{}", node.address)).collect()
     }
 
-    /// The database of a service, not through the network that fails.
+    /// The database of a service, without a link in between.
     ///
     /// # Errors
     /// It cannot be reached.
@@ -173,7 +172,7 @@ impl Deployment {
         test_support::cluster::pool(&self.engines.url(&self.database), service).await
     }
 
-    /// Makes everything whole: nothing is stopped, dead, slow or armed.
+    /// Repairs everything: nothing is stopped, dead, slow or armed.
     ///
     /// # Errors
     /// A process does not start.
@@ -212,14 +211,14 @@ impl Drop for Deployment {
     }
 }
 
-/// An address below those that the kernel gives to connections: while its owner is dead, nobody else gets it.
+/// An address below the ephemeral ports, so that nobody else gets it while its owner is dead.
 fn free_address() -> SocketAddr {
     let drawn = std::iter::repeat_with(|| SocketAddr::from(([127, 0, 0, 1], rand::random_range(PORTS))));
     let mut free = drawn.filter(|address| std::net::TcpListener::bind(address).is_ok());
     free.next().expect("endless")
 }
 
-/// Starts again what ended by itself, as an orchestrator does.
+/// Restarts processes that ended by themselves, as an orchestrator does.
 async fn keep(nodes: Vec<Arc<Node>>) {
     loop {
         for node in &nodes {

@@ -1,6 +1,6 @@
-//! Somebody who works on the same project as the agent: saves beside a turn and settles what conflicts, stops a turn for a better
-//! question, asks again in place of an old question, and leaves in the middle. Somebody who keeps house: saves, looks around and
-//! deletes, without any agent. And somebody who thinks again of an old question while a later one is answered.
+//! People who work on the same project as the agent. One saves during a turn, resolves conflicts, cancels a turn for a better question,
+//! replaces an old question, and leaves early. One saves, reads and deletes without any agent. One replaces an old question while a later
+//! one is answered.
 
 use std::sync::{
     Arc,
@@ -19,11 +19,11 @@ use super::{
     script::{Ask, SHARED, Wish},
 };
 
-/// Between two looks at a turn.
+/// The time between two reads of a turn.
 const LOOK: Duration = Duration::from_millis(30);
-/// Between two projects of somebody who keeps house.
+/// The time between two projects of the person who works without an agent.
 const PAUSE: Duration = Duration::from_millis(300);
-/// A turn with so many events has read the files that it works on.
+/// A turn with this many events has read the files that it works on.
 const UNDER_WAY: u64 = 5;
 
 /// What somebody does with projects.
@@ -42,7 +42,7 @@ pub async fn work(client: Client, job: Job, name: String, stop: Arc<AtomicBool>)
             return;
         }
         editor.draft = format!("{name}-{round}");
-        // What could not be done is on record, and the next project may have better luck.
+        // The failure is recorded, and the next project may succeed.
         let _ = match job {
             Job::BesideAgents => editor.beside_agents(&stop).await,
             Job::KeepHouse => editor.keep_house().await,
@@ -76,7 +76,7 @@ impl Editor {
         Some(())
     }
 
-    /// Takes back an old question while a later one is answered. What the later one tells the model stays as it was, whoever asks.
+    /// Takes back an old question while a later one is answered. The later turn must tell the model the same, whichever worker asks.
     async fn think_again(&mut self) -> Option<()> {
         let old = self.old_question().await?;
         let later = self.start(Wish::Think, json!({})).await?;
@@ -89,7 +89,7 @@ impl Editor {
         Some(())
     }
 
-    /// Makes the project, and saves what it holds once more, which changes nothing.
+    /// Creates the project and saves its content a second time, which changes nothing.
     async fn begin(&mut self) -> Option<()> {
         let text = self.text("saved");
         let answer = self.save(json!({ "draftId": self.draft }), &text).await?;
@@ -101,7 +101,7 @@ impl Editor {
         self.saved(&answer, None, text)
     }
 
-    /// Saves what a turn is about to write, and decides between the two.
+    /// Saves the file that a turn is about to write, and resolves the conflict.
     async fn beside_a_turn(&mut self) -> Option<()> {
         let mut turn = self.start(Wish::Clash, json!({})).await?;
         self.under_way(&turn).await?;
@@ -125,7 +125,7 @@ impl Editor {
         self.saved(&answer, Some(turn.to_owned()), text)
     }
 
-    /// Stops a turn for another one.
+    /// Stops a turn and starts another one.
     async fn interrupt(&mut self) -> Option<()> {
         let mut stopped = self.start(Wish::Think, json!({})).await?;
         self.under_way(&stopped).await?;
@@ -138,8 +138,8 @@ impl Editor {
         Some(())
     }
 
-    /// Puts a question in the place of an old one while another question is asked. Neither may wait, so one of them is refused, perhaps
-    /// after it was begun; whichever that is leaves nothing behind.
+    /// Replaces an old question while another question is asked. Neither may wait, so one of them is refused, perhaps after its start. The
+    /// refused one leaves nothing behind.
     async fn ask_again(&mut self) -> Option<()> {
         let other = json!({ "ifActive": "IF_ACTIVE_REJECT" });
         let again = json!({ "replacesTurnId": self.old_question().await?, "ifActive": "IF_ACTIVE_REJECT" });
@@ -159,7 +159,7 @@ impl Editor {
         Some(())
     }
 
-    /// A turn whose question can be replaced. `None` if it failed: one that was given up before it began has no question.
+    /// A turn whose question can be replaced. `None` if it failed: a turn that was given up before its start has no question.
     async fn old_question(&mut self) -> Option<String> {
         let mut turn = self.start(Wish::Talk, json!({})).await?;
         let end = self.see_through(&mut turn).await?;
@@ -168,7 +168,7 @@ impl Editor {
         (end != "turn.failed").then_some(id)
     }
 
-    /// Goes away from a turn that ends with its last follower.
+    /// Leaves a turn that is cancelled when its last follower leaves.
     async fn leave(&mut self) -> Option<()> {
         let mut turn = self.start(Wish::Think, json!({ "onDisconnect": "ON_DISCONNECT_CANCEL" })).await?;
         turn.cancel = Some(Cancel::Unknown);
@@ -192,7 +192,7 @@ impl Editor {
         let path = format!("/api/projects/{}", self.project);
         let call = Call { what: "delete", method: Method::DELETE, path: &path, body: json!({}), key: None };
         match self.client.ask(call).await? {
-            // The first time had no answer.
+            // The first attempt got no answer.
             Ok(_) | Err((StatusCode::NOT_FOUND, _)) => Some(()),
             Err(refused) => self.refused("delete", refused),
         }
@@ -203,12 +203,12 @@ impl Editor {
         self.client.start(ask, &self.draft, wishes).await
     }
 
-    /// Waits until a turn works, or has.
+    /// Waits until a turn has started its work.
     async fn under_way(&mut self, turn: &Watched) -> Option<()> {
         self.until(&turn.turn, |turn| turn["lastSeq"].as_u64() >= Some(UNDER_WAY) || turn["endTime"].is_string()).await
     }
 
-    /// Looks at a turn without following it.
+    /// Reads a turn without following it.
     async fn until(&mut self, turn: &str, holds: impl Fn(&Value) -> bool) -> Option<()> {
         let clock = Stopwatch::start();
         while !holds(&self.get("look at a turn", &format!("/api/turns/{turn}")).await?) {
@@ -233,12 +233,12 @@ impl Editor {
         self.post("save", "/api/projects/save", body).await
     }
 
-    /// What nobody else writes.
+    /// Content that nobody else writes.
     fn text(&self, how: &str) -> String {
         format!("{how} by {}\n", self.client.record.number())
     }
 
-    /// Writes a revision down.
+    /// Records a revision.
     fn saved(&self, answer: &Value, settles: Option<String>, text: String) -> Option<()> {
         let number = answer["revision"]["number"].as_u64().and_then(|number| u32::try_from(number).ok())?;
         self.client.record.saved(Saved { project: self.project.clone(), number, settles, file: (SHARED.to_owned(), text) });

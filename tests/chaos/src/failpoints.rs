@@ -1,5 +1,5 @@
-//! Which failpoints there are: found in the source of the services, so that a new statement is one more of them. What turns do
-//! not reach is named here with its reason.
+//! The failpoints, found in the source of the services, so that a new statement is a failpoint without a change here. Statements that turns
+//! do not reach are listed here with the reason.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -34,7 +34,7 @@ const CALLS: &[(Role, &[&str])] = &[
     (Role::AgentStreaming, &["BeginTurn", "GetTurnTree", "ListTurnMessages", "CommitTurn", "EndTurn", "Check"]),
 ];
 
-/// The failpoints of a role with a mode each, all that end the process apart from the others.
+/// The failpoints of a role with their modes. Those that end the process are separate from the others.
 pub struct Points {
     pub aborts: BTreeSet<Failpoint>,
     pub errors: BTreeSet<Failpoint>,
@@ -43,7 +43,7 @@ pub struct Points {
 /// Those of a role.
 ///
 /// # Errors
-/// The source is not where it was built.
+/// The source of the build is not there any more.
 pub fn of(role: Role) -> Result<Points> {
     let calls = CALLS.iter().filter(|(of, _)| *of == role).flat_map(|(_, calls)| calls.iter().map(|call| format!("rpc/{call}")));
     let places: Vec<String> = statements(role)?.into_iter().map(|summary| summary.replace(' ', "-")).chain(calls).collect();

@@ -1,4 +1,4 @@
-//! Waits until a round has come to rest and collects what it left: in both databases, at the gateways, with the clients.
+//! Waits until a round has settled and collects its results: from both databases, the gateways and the clients.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,21 +23,21 @@ use crate::deployment::Deployment;
 
 const POLL: Duration = Duration::from_millis(100);
 const READERS: usize = 8;
-/// For an answer of a cluster that is whole and starved.
+/// The limit for an answer of a healthy cluster on a starved machine.
 pub(super) const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
-/// For an event that is in the log already.
+/// The limit for an event that is already in the log.
 const NEXT_WITHIN: Duration = Duration::from_secs(5);
 
-/// What a round left.
+/// The results of a round.
 pub struct Left {
     pub turns: Vec<Turn>,
     pub projects: Vec<Project>,
-    /// What was wrong at first sight.
+    /// The violations that were found while collecting.
     pub found: Vec<Violation>,
 }
 
-/// Waits until no turn is open and project-storage knows every end, which a whole cluster owes after a while: leases, retries
-/// and the outbox included.
+/// Waits until no turn is open and project-storage knows the end of every turn. A healthy cluster gets there, after leases, retries and
+/// the outbox.
 ///
 /// # Errors
 /// The database does not answer.
@@ -58,7 +58,7 @@ pub async fn rest(deployment: &Deployment, patience: Duration) -> Result<Vec<Vio
     }
 }
 
-/// Collects it.
+/// Collects the results.
 ///
 /// # Errors
 /// A part of the cluster does not answer.
@@ -109,14 +109,14 @@ async fn log_of(person: &Person, watched: Watched) -> Result<(Watched, Vec<test_
     let viewer = insist(async || Viewer::open(person.request(reqwest::Method::GET, &path).send().await?).await).await;
     let mut viewer = viewer.with_context(|| format!("the log of turn {}", watched.turn))?;
     let mut frames = Vec::new();
-    // However it ends, the rules see what was there; the stream of a turn that did not end stays open.
+    // However it ends, the rules see the events so far. The stream of an open turn stays open.
     while let Ok(Ok(Some(frame))) = within(NEXT_WITHIN, viewer.next()).await {
         frames.push(frame);
     }
     Ok((watched, frames))
 }
 
-/// Asks again what was not answered because the machine had no time for an answer.
+/// Repeats a request that got no answer because the machine was starved.
 async fn insist<T>(ask: impl AsyncFn() -> Result<T>) -> Result<T> {
     let clock = Stopwatch::start();
     loop {

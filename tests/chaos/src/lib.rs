@@ -1,14 +1,13 @@
-//! The cluster under faults: what it promises must hold whatever is killed, stopped, cut or lost.
+//! A cluster under faults: its promises must hold whatever is killed, stopped, disconnected or lost.
 //!
-//! - [`script`], [`client`], [`crowd`]: what is asked, what the model answers, and the good clients who watch.
-//! - [`nemesis`], [`aimed`], [`failpoints`]: who breaks what, by chance, at a chosen moment, and at every statement.
-//! - [`editor`]: who works on the same project as the agent.
-//! - [`commits`]: who sends a commit twice.
-//! - [`record`], [`gather`], [`check`]: what everybody saw, what is left, and what must hold of it.
-//! - [`round`]: one scenario from its crowd to its verdict; [`run`]: the rounds of a run; [`report`] for people.
-//! - [`command`]: what `make chaos` runs, by its settings.
-//! - [`deployment`]: the replicas, engines and links of a cluster under faults; [`proxy`]: one link.
-//! - [`planted`]: bugs on purpose, which the rounds must find.
+//! - [`command`]: `make chaos`; [`run`]: the rounds of a run; [`round`]: one scenario from its clients to its verdict; [`report`]: the
+//!   output.
+//! - [`deployment`]: replicas, engines and links; [`proxy`]: one link.
+//! - [`nemesis`], [`aimed`], [`failpoints`]: random faults, faults at a chosen moment, and a fault at every statement.
+//! - [`script`], [`client`], [`crowd`]: prompts and the model's answers, and the clients that follow them.
+//! - [`editor`], [`commits`]: people who work on the same project, and commits that are sent twice.
+//! - [`record`], [`gather`], [`check`]: what everybody saw, what is left, and the rules for both.
+//! - [`planted`]: seeded bugs, which the rounds must find.
 
 pub mod aimed;
 pub mod check;

@@ -1,4 +1,4 @@
-//! Whoever breaks things. Each act breaks one thing, makes it whole again and counts itself only when it really happened.
+//! Breaks things. Each act breaks one thing, repairs it, and is counted only if it really happened.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ use crate::deployment::{Deployment, Node, node::Failpoint};
 /// The lease of the deployments here.
 pub const LEASE: Duration = Duration::from_millis(1_500);
 pub(super) const READY_WITHIN: Duration = Duration::from_secs(60);
-/// Statements whose answers are lost, as parts of their texts.
+/// Statements whose answers are dropped, by a part of their text.
 const DOUBTFUL: [(Role, &str); 5] = [
     (Role::ProjectStorage, "COMMIT"),
     (Role::AgentStreaming, "INSERT INTO turn_events"),
@@ -27,15 +27,15 @@ const DOUBTFUL: [(Role, &str); 5] = [
     (Role::AgentStreaming, "lease_expires_at = clock_timestamp()"),
     (Role::AgentStreaming, "INSERT INTO turns"),
 ];
-/// While failpoints wait for somebody to come by.
+/// The time between two looks at the failpoints that have not fired.
 const BETWEEN_HELPS: Duration = Duration::from_millis(500);
-/// Callers are cut off after each abort, else only every so many helps.
+/// Callers are disconnected after each abort, otherwise only every so many times.
 const HELPS_PER_CUT: u32 = 5;
-/// How often each role is killed, of 20.
+/// How many of 20 kills each role gets.
 const WEIGHTS: [(Role, u32); 5] =
     [(Role::AgentStreaming, 9), (Role::ProjectStorage, 5), (Role::Gateway, 4), (Role::Auth, 1), (Role::RateLimit, 1)];
 
-/// One who breaks things, with dice.
+/// Breaks things, with its own random numbers.
 pub struct Nemesis {
     pub deployment: Arc<Deployment>,
     pub rng: StdRng,
@@ -63,7 +63,7 @@ impl Nemesis {
         Arc::clone(nodes.choose(&mut self.rng).expect("every role has a replica"))
     }
 
-    /// SIGKILL at random instants; the killed one is back before the next.
+    /// SIGKILL at random instants. The killed process is back before the next kill.
     ///
     /// # Errors
     /// A process does not come back.
@@ -80,7 +80,7 @@ impl Nemesis {
         Ok(())
     }
 
-    /// One of each role stands still for three leases, one after the other but for the small ones.
+    /// Stops one replica of each role for three leases, one after the other except for the short stops.
     ///
     /// # Errors
     /// A process was not there.
@@ -139,7 +139,7 @@ impl Nemesis {
         Ok(())
     }
 
-    /// Links are cut, stall and are slow.
+    /// Links close their connections, stall and are slow.
     ///
     /// # Errors
     /// There is no link in use.
@@ -173,7 +173,7 @@ impl Nemesis {
         Ok(())
     }
 
-    /// Statements are carried out and their answers are lost.
+    /// Statements are executed and their answers are dropped.
     ///
     /// # Errors
     /// One of them is never sent.
@@ -211,8 +211,8 @@ impl Nemesis {
         Ok(())
     }
 
-    /// Every failpoint of the turn's services once in each of its modes. The second replica of each role runs with those that end
-    /// it, again and again, the first with the others. What did not fire is returned.
+    /// Fires every failpoint of the turn's services once in each of its modes. The second replica of each role runs with the failpoints
+    /// that end the process, the first replica with the others. Returns the failpoints that did not fire.
     ///
     /// # Errors
     /// A process does not start.
@@ -239,7 +239,7 @@ impl Nemesis {
             if waiting() < left {
                 (clock, left) = (Stopwatch::start(), waiting());
             }
-            // A call that is cut off again and again never ends on a machine that is slow.
+            // On a slow machine a call that is disconnected again and again never ends.
             let aborted = self.aborts();
             let cut = aborted > aborts || patience == 0;
             (aborts, patience) = (aborted, if cut { HELPS_PER_CUT } else { patience - 1 });
@@ -261,7 +261,7 @@ impl Nemesis {
         self.deployment.of(Role::ProjectStorage).flat_map(|node| node.fired()).filter(|point| point.mode == "abort").count()
     }
 
-    /// Leads to where failpoints wait. Callers are cut off, or they would stay with the replica that has not just died.
+    /// Makes calls reach the failpoints. Callers are disconnected, because otherwise they stay with the replica that did not die.
     async fn help(&mut self, cut: bool) -> Result<()> {
         let deployment = Arc::clone(&self.deployment);
         if deployment.of(Role::AgentStreaming).any(|node| !node.armed().is_empty()) {
@@ -279,7 +279,7 @@ impl Nemesis {
         Ok(())
     }
 
-    /// What only a loss leads to: a commit that another worker has to finish, a drain that lets go of turns, a partition that is
+    /// Reaches code that only runs after a loss: a commit that another worker finishes, a drain that releases turns, a partition that is
     /// missing at a start.
     async fn lose_a_worker(&mut self) -> Result<()> {
         let deployment = Arc::clone(&self.deployment);
@@ -305,7 +305,7 @@ impl Nemesis {
     }
 }
 
-/// Whether a statement of this name has still to fail there.
+/// Whether a failpoint of a statement of this name has not fired there yet.
 fn lacks(node: &Node, place: &str) -> bool {
     node.armed().iter().any(|point| point.place.starts_with(place))
 }

@@ -1,11 +1,11 @@
-//! Bugs on purpose, and the scenario that must find each. A row here has its branch `chassis::seeded_bug::is("name")` in a service,
+//! The seeded bugs, each with the scenario that must find it. A row here has its branch `chassis::seeded_bug::is("name")` in a service,
 //! and every branch has its row.
 
 use backlot::settings::Role;
 
 use super::round::Scenario;
 
-/// A bug and who finds it.
+/// A bug and the scenario that finds it.
 pub struct Planted {
     pub name: &'static str,
     /// What is wrong then.
@@ -45,7 +45,7 @@ const fn bug(name: &'static str, what: &'static str, found_by: Scenario) -> Plan
     Planted { name, what, found_by }
 }
 
-/// Those whose turn it is on a day: after some days all of them have come up.
+/// The bugs of a day. After some days every bug has been tried.
 pub fn of_day(day: i64, count: usize) -> impl Iterator<Item = &'static Planted> {
     let days = i64::try_from(PLANTED.len()).unwrap_or(1);
     let first = usize::try_from(day.rem_euclid(days)).unwrap_or_default() * count;

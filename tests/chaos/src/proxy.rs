@@ -1,6 +1,6 @@
-//! A network between processes that can fail. A [`Link`] is an address that forwards to whichever of its targets answers, one
-//! after the other, so that a service with many replicas has one address. It can cut its connections, stand still, be slow, and,
-//! in front of PostgreSQL, keep the answer of a statement that was carried out from coming back ([`frontend`] reads along).
+//! A network between processes that can fail. A [`Link`] is an address that forwards to the first of its targets that answers, so a service
+//! with many replicas has one address. A link can close its connections, stall, be slow and, in front of PostgreSQL, drop the answer of a
+//! statement that was executed ([`frontend`] parses the protocol).
 
 pub mod frontend;
 
@@ -27,7 +27,7 @@ use tokio::{
 use self::frontend::Frontend;
 
 const CHUNK: usize = 16 * 1024;
-/// A target that does not even accept is passed over.
+/// A target that does not accept in time is skipped.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
 /// Where a link leads.
@@ -51,7 +51,7 @@ struct Shared {
     state: watch::Sender<State>,
     /// PostgreSQL is behind it.
     postgres: bool,
-    /// The statements whose answers are to be lost, as a part of their text.
+    /// The statements whose answers are dropped, by a part of their text.
     doomed: Mutex<VecDeque<String>>,
     lost: AtomicUsize,
     open: AtomicUsize,
@@ -59,7 +59,7 @@ struct Shared {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct State {
-    /// Connections of an earlier one are cut.
+    /// Connections of an earlier generation are closed.
     generation: u64,
     held: bool,
     delay: Duration,

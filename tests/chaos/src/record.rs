@@ -1,4 +1,4 @@
-//! What everybody saw: the provider its calls, the viewers their frames, the clients their answers.
+//! What everybody saw: calls at the provider, frames at viewers, answers at clients.
 
 use std::{
     collections::BTreeMap,
@@ -13,28 +13,28 @@ use test_support::{canary::Stopwatch, sse::Frame};
 use super::script::Ask;
 use crate::deployment::timeline::Millis;
 
-/// What the kind of an answer ends with that does not count.
+/// The suffix of the kinds of answers that do not count.
 const STARVED: &str = " on a starved machine";
 
-/// A call that the provider got.
+/// A call at the provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// Of the turn, as in its prompt.
+    /// The turn's number, as in its prompt.
     pub number: u64,
     pub step: u32,
     pub at: Millis,
-    /// Of all that the model was told.
+    /// A hash of everything that the model was told.
     pub question: u64,
 }
 
 /// One connection of a viewer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
-    /// The cursor that it came with.
+    /// The cursor of the request.
     pub after: u32,
     pub opened: Millis,
     pub frames: Vec<Frame>,
-    /// When each of them came.
+    /// When each of them arrived.
     pub came: Vec<Millis>,
     pub end: End,
 }
@@ -50,34 +50,34 @@ impl View {
 /// How a viewer's connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// As only a finished turn may end it.
+    /// Cleanly, which only an ended turn allows.
     Clean,
     /// Its server or the network broke it.
     Broken,
-    /// The viewer hung up.
+    /// The viewer disconnected.
     HungUp,
-    /// It got bytes that no viewer may get.
+    /// The viewer received invalid bytes.
     Bad(String),
 }
 
-/// What a cancel was answered.
+/// The answer to a cancel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cancel {
     Done(Millis),
     TooLate,
-    /// Nothing that says which.
+    /// Unknown: no answer told.
     Unknown,
 }
 
-/// A turn from its client's side.
+/// A turn as its client sees it.
 #[derive(Debug, Clone)]
 pub struct Watched {
     pub ask: Ask,
     pub person: usize,
-    /// When it was first asked for.
+    /// When it was first requested.
     pub begun: Stopwatch,
     pub turn: String,
-    /// The turn whose question its own stands in place of.
+    /// The turn whose question it replaces.
     pub replaces: Option<String>,
     pub views: Vec<View>,
     pub cancel: Option<Cancel>,
@@ -90,13 +90,13 @@ pub struct Watched {
 pub struct Saved {
     pub project: String,
     pub number: u32,
-    /// The conflicted turn that it settles: what could be merged of it is there, too.
+    /// The conflicted turn that it resolves. The mergeable part of the turn is included.
     pub settles: Option<String>,
     /// Path and content.
     pub file: (String, String),
 }
 
-/// What was written down in a round.
+/// The records of a round.
 pub struct Taken {
     pub calls: Vec<Call>,
     pub watched: Vec<Watched>,
@@ -110,7 +110,7 @@ pub struct Record {
     calls: Mutex<Vec<Call>>,
     watched: Mutex<Vec<Watched>>,
     saved: Mutex<Vec<Saved>>,
-    /// Answers that no good client deserves.
+    /// Answers that no well-behaved client may get.
     wrongs: Mutex<Vec<String>>,
     /// Answers by their kind, for people.
     answers: Mutex<BTreeMap<String, u64>>,
@@ -138,19 +138,19 @@ impl Record {
         lock(&self.saved).push(saved);
     }
 
-    /// Something happened that may not, whatever is broken.
+    /// Records something that must not happen, whatever is broken.
     pub fn wrong(&self, text: impl Into<String>) {
         lock(&self.wrongs).push(text.into());
     }
 
-    /// A request was answered as it should be.
+    /// Counts a request that got a proper answer.
     pub fn succeeded(&self, kind: String) {
         self.made.fetch_add(1, Ordering::Relaxed);
         self.succeeded.fetch_add(1, Ordering::Relaxed);
         self.answered(kind);
     }
 
-    /// A request has to be sent again. It does not count if the machine had too little time for an answer.
+    /// Counts a request that has to be sent again, unless the machine was starved during it.
     pub fn failed(&self, kind: String, sent: Stopwatch) {
         if sent.is_starved() {
             return self.answered(kind + STARVED);
@@ -163,13 +163,13 @@ impl Record {
         *lock(&self.answers).entry(kind).or_default() += 1;
     }
 
-    /// Requests that were sent, and those of them that did what they were to do.
+    /// The numbers of requests and of requests that succeeded.
     #[must_use]
     pub fn requests(&self) -> (u64, u64) {
         (self.made.load(Ordering::Relaxed), self.succeeded.load(Ordering::Relaxed))
     }
 
-    /// Answers so far that said "later" and count.
+    /// Transient refusals so far that count.
     #[must_use]
     pub fn server_errors(&self) -> u64 {
         let counts = |kind: &str| kind.contains(": 5") && !kind.ends_with(STARVED);
@@ -181,7 +181,7 @@ impl Record {
         lock(&self.answers).clone()
     }
 
-    /// Everything that was written down since the last time.
+    /// Takes the records since the last call.
     #[must_use]
     pub fn take(&self) -> Taken {
         let (calls, watched) = (std::mem::take(&mut *lock(&self.calls)), std::mem::take(&mut *lock(&self.watched)));

@@ -1,4 +1,4 @@
-//! What people read: counts, and the histories around what went wrong.
+//! The output for people: counts, and the histories around violations.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ const LISTED: usize = 25;
 /// Around a turn.
 const MARGIN: Millis = 2_000;
 
-/// The turns that violations name, each with its log, its views, its calls and what was broken meanwhile.
+/// The turns that violations name, each with its log, its views, its calls and the faults during it.
 #[must_use]
 pub fn histories(violations: &[Violation], turns: &[Turn], timeline: &Timeline) -> Vec<String> {
     let named: BTreeSet<&str> = violations.iter().filter_map(|violation| violation.turn.as_deref()).collect();
@@ -78,7 +78,7 @@ pub fn rules(verdict: &Verdict) -> String {
     rules.iter().map(|(rule, times)| format!("{rule} ({times})")).collect::<Vec<_>>().join(", ")
 }
 
-/// What went wrong, as much of it as helps.
+/// The violations, as many of them as help.
 #[must_use]
 pub fn wrongs(verdict: &Verdict) -> String {
     let mut text = format!("{} violations: {}\n", verdict.violations.len(), rules(verdict));

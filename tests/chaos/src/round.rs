@@ -1,4 +1,4 @@
-//! One round: a crowd at work, one scenario of faults, rest, and the check of everything that it left.
+//! One round: clients at work, one scenario of faults, a pause until everything has settled, and the check of the results.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
@@ -23,16 +23,16 @@ use super::{
 use crate::deployment::{Deployment, Engines, Plan, timeline};
 
 const PEOPLE: usize = 6;
-/// Between the crowd's first turns and the first fault.
+/// The time between the first turns of the clients and the first fault.
 const WARM_UP: Duration = Duration::from_millis(1_500);
-/// Requests that may be told to come later while one replica after the other is restarted. Hardly any is: gateways ask again where
-/// nobody answered, but for what must not be asked twice.
+/// How many requests may be refused as transient during a rolling restart. There are few: gateways retry what got no answer, unless it
+/// must not be sent twice.
 const ROLLING_PERCENT: u64 = 2;
-/// A lost doorbell costs two seconds; the rest is for a machine that is busy.
+/// A lost doorbell costs two seconds. The rest is for a busy machine.
 const DELAY: timeline::Millis = 10_000;
-/// The next failpoint has fired by then, or none that is left ever will.
+/// If no failpoint fires within this time, none of the remaining ones will.
 const NEXT_FAILPOINT_WITHIN: Duration = Duration::from_secs(200);
-/// A turn that kills its workers is given up by then.
+/// A turn that kills its workers has failed by then.
 const PARKED_WITHIN: Duration = Duration::from_secs(60);
 
 /// What is broken in a round.
@@ -47,20 +47,20 @@ pub enum Scenario {
     Network,
     Rolling,
     Failpoints,
-    /// A turn whose worker dies every time.
+    /// A turn that kills each of its workers.
     Poison,
-    /// Redis is away for long.
+    /// Redis is unavailable for a long time.
     Deaf,
-    /// Statements that are lost on their way, and statements that outlive their sender.
+    /// Statements that are lost in transit, and statements that outlive their sender.
     Unwritten,
-    /// Workers that go on with turns that are not theirs any more.
+    /// Workers that continue turns that they have lost.
     Stale,
-    /// Nothing but these failpoints.
+    /// Only these failpoints.
     Fails(&'static [Point]),
 }
 
 impl Scenario {
-    /// All that chance is in.
+    /// All scenarios with random faults.
     pub const ALL: [Self; 11] = [
         Self::Calm,
         Self::Kills,
@@ -76,7 +76,7 @@ impl Scenario {
     ];
 }
 
-/// A deployment with its people and its model.
+/// A deployment with its users and its model server.
 pub struct Field {
     pub deployment: Arc<Deployment>,
     pub record: Arc<Record>,
@@ -87,15 +87,15 @@ pub struct Field {
     rounds: u64,
 }
 
-/// What a round or many came to.
+/// The result of one or more rounds.
 #[derive(Default)]
 pub struct Verdict {
     pub violations: Vec<Violation>,
     /// What happened, and how often.
     pub counts: BTreeMap<String, u64>,
-    /// The turns and their surroundings that violations are about, for people.
+    /// The turns that violated a rule, with their context, for people.
     pub histories: Vec<String>,
-    /// A quarter of the time or more was missing.
+    /// The machine gave the cluster three quarters of the time or less.
     pub starved: bool,
 }
 
@@ -120,19 +120,19 @@ impl Verdict {
     }
 }
 
-/// How a field is laid out.
+/// How a field is set up.
 #[derive(Clone)]
 pub struct Layout {
     pub executable: PathBuf,
     pub clients: usize,
     pub seed: u64,
     pub recoveries: i64,
-    /// For the end of a turn; and half of it for what every turn leaves to be done.
+    /// The limit for the end of a turn, and half of it for the work that remains after a turn.
     pub patience: Duration,
 }
 
 impl Field {
-    /// Starts a deployment, with a bug on purpose or without.
+    /// Starts a deployment, with or without a seeded bug.
     ///
     /// # Errors
     /// It does not start.
@@ -157,10 +157,10 @@ impl Field {
         Ok(Self { deployment, record, rules, people: Arc::new(people), model, layout: layout.clone(), rounds: 0 })
     }
 
-    /// One round of a scenario; `amount` is how much of it, in its own measure.
+    /// Runs one round of a scenario. The scenario defines the unit of `amount`.
     ///
     /// # Errors
-    /// Something that is no violation: the harness itself does not work.
+    /// The harness itself does not work. This is not a violation.
     pub async fn round(&mut self, scenario: Scenario, amount: u64) -> Result<Verdict> {
         self.rounds += 1;
         self.rules.calm = scenario == Scenario::Calm;
@@ -213,7 +213,7 @@ impl Field {
         Ok(())
     }
 
-    /// Every time that the model is asked, the only worker dies.
+    /// The only worker dies each time the model is asked.
     async fn poison(&self, nemesis: &mut Nemesis) -> Result<Vec<Violation>> {
         let nodes: Vec<_> = self.deployment.of(Role::AgentStreaming).cloned().collect();
         let (only, others) = nodes.split_first().expect("there is a worker");

@@ -17,18 +17,17 @@ use super::{
 };
 use crate::deployment::Engines;
 
-/// At least so many of the clients' requests are answered as they wish, or the run proves nothing.
+/// If fewer of the clients' requests succeed, the run proves nothing.
 const SUCCESS_PERCENT: u64 = 60;
 const KILLS_A_ROUND: u64 = 100;
-/// For the end of a turn that is sound; as every patience here, in time that was there.
+/// The limit for the end of a turn. As for every limit here, starved time does not count.
 pub const PATIENCE: Duration = Duration::from_secs(120);
-/// The same where something is wrong, which need not be waited for.
+/// The same for a run with a seeded bug, which need not wait as long.
 const PLANTED_PATIENCE: Duration = Duration::from_secs(30);
-/// Rounds in which a bug on purpose has to be found. Most are found in the first; some of them only bite where a fault meets them
-/// in the middle of something.
+/// The most rounds in which a seeded bug has to be found. Most are found in the first round. Some need a fault at an unlikely moment.
 const TRIES: u32 = 8;
 
-/// How much of everything.
+/// The amounts of faults and requests.
 #[derive(Debug, Clone)]
 pub struct Amounts {
     pub kills: u64,
@@ -41,12 +40,12 @@ pub struct Amounts {
     /// Faults at a chosen moment.
     pub unwritten: u64,
     pub stale: u64,
-    /// Seconds without a fault, and whether Redis is away for long.
+    /// Seconds without a fault, and whether Redis is unavailable for a long time.
     pub calm: u64,
     pub deaf: bool,
-    /// The rounds come again until then.
+    /// The rounds are repeated for this long.
     pub time: Duration,
-    /// Nothing but this.
+    /// Only this scenario.
     pub only: Option<Scenario>,
 }
 
@@ -72,7 +71,7 @@ impl Amounts {
     }
 }
 
-/// A run without bugs on purpose.
+/// A run without seeded bugs.
 ///
 /// # Errors
 /// The harness itself does not work.
@@ -124,8 +123,8 @@ pub async fn sound(layout: &Layout, amounts: &Amounts, engines: &Arc<Engines>, f
     Ok(total)
 }
 
-/// Runs the scenario that must find a bug. The verdict has what was found. A starved machine excuses some of what a bug does: if
-/// nothing was found on one, nothing is known.
+/// Runs the scenario that must find a bug. The verdict has the violations. On a starved machine the rules excuse some effects of a bug, so
+/// a run there without violations proves nothing.
 ///
 /// # Errors
 /// The harness itself does not work.
@@ -174,12 +173,12 @@ pub async fn engines(folder: &Path) -> Result<Arc<Engines>> {
 /// Where a run keeps its logs.
 ///
 /// # Errors
-/// There is no place for temporary files.
+/// No temporary folder can be made.
 pub fn folder() -> Result<PathBuf> {
     Ok(tempfile::Builder::new().prefix("backlot-chaos-").tempdir()?.keep())
 }
 
-/// Ends a run: the folder stays only if something was found.
+/// Ends a run. The folder is kept only if something was found.
 ///
 /// # Errors
 /// The folder cannot be removed, or a violation was found.
@@ -197,10 +196,10 @@ pub fn today() -> i64 {
     chassis::clock::now().unix_timestamp().div_euclid(24 * 3600)
 }
 
-/// A line on standard error, also where a test captures what macros print.
+/// Writes a line to standard error. Tests capture only the output of macros, so the line is always shown.
 ///
 /// # Errors
-/// Standard error is gone.
+/// Standard error is closed.
 pub fn say(text: &str) -> Result<()> {
     Ok(writeln!(std::io::stderr(), "{text}")?)
 }

@@ -1,4 +1,4 @@
-//! What people ask for and what the model answers, so that every file and every word of a turn can be told from its number.
+//! Prompts and the model's answers. A turn's number determines every file and every word of it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use test_support::model_server::{Answer, At, Request, Script};
 use super::record::{Call, Record};
 use crate::deployment::timeline;
 
-/// Slow enough that a fault hits an answer in the middle.
+/// Slow enough for faults in the middle of an answer.
 const PACE: Duration = Duration::from_millis(12);
 /// Characters in one delta.
 const FRAGMENT: usize = 16;
@@ -18,12 +18,12 @@ const WORDS: usize = 24;
 const LINES: usize = 12;
 /// How long the model is silent in the middle of a [`Wish::Think`]: two leases.
 const THOUGHT: Duration = Duration::from_secs(3);
-/// And in the first answer to a [`Wish::Clash`]: long enough for a save.
+/// The same in the first answer to a [`Wish::Clash`]: long enough for a save.
 const SHORT_THOUGHT: Duration = Duration::from_secs(1);
 /// Where in the answer.
 const THINKS_AT: At = At::Event(6);
 
-/// What a turn is to do.
+/// What a turn should do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wish {
     /// A file of its own, written and then edited.
@@ -32,13 +32,13 @@ pub enum Wish {
     Move,
     /// The file that every turn of the project writes.
     Shared,
-    /// That file and one of its own, slowly: whoever writes that file meanwhile is in conflict with it.
+    /// That file and one of its own, slowly. Whoever writes that file meanwhile causes a conflict.
     Clash,
     /// An answer without files.
     Talk,
-    /// The same, with a silence in it that is longer than a lease.
+    /// The same, with a pause that is longer than a lease.
     Think,
-    /// Like [`Wish::File`]; whoever drives it is killed every time.
+    /// Like [`Wish::File`], but each of its workers is killed.
     Poison,
 }
 
@@ -52,7 +52,7 @@ const WISHES: [(Wish, &str); 7] = [
     (Wish::Poison, "poison"),
 ];
 
-/// One turn as it is asked for.
+/// One turn as it is requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ask {
     /// Unique within a run.
@@ -75,7 +75,7 @@ impl Ask {
         format!("turn {} does {name}", self.number)
     }
 
-    /// The turn of a prompt, wherever in a text it stands.
+    /// Finds the turn of a prompt anywhere in a text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (_, rest) = text.rsplit_once("turn ")?;
@@ -90,7 +90,7 @@ impl Ask {
         if self.number.is_multiple_of(2) { "openai/test" } else { "anthropic/test" }
     }
 
-    /// Every answer to it, in order; the last one calls nothing.
+    /// All answers to it, in order. The last one calls no tool.
     #[must_use]
     pub fn steps(&self) -> Vec<Step> {
         let mut calls: Vec<Vec<(&'static str, Value)>> = Vec::new();
@@ -115,7 +115,7 @@ impl Ask {
         (1..).zip(calls).map(|(step, calls)| Step { text: self.text(step), calls }).collect()
     }
 
-    /// What its own file holds after it; `None` if it has none.
+    /// The content of its own file after the turn; `None` if it has none.
     #[must_use]
     pub fn own_file(&self) -> Option<(String, String)> {
         let content = self.content().replacen(&self.line(3), &format!("{} edited", self.line(3)), 1);
@@ -150,7 +150,7 @@ impl Ask {
 /// The file that everybody writes.
 pub const SHARED: &str = "shared.txt";
 
-/// The model: answers by the number in the prompt and writes down every call.
+/// The model. The number in the prompt determines the answer, and every call is recorded.
 #[must_use]
 pub fn script(record: Arc<Record>) -> Script {
     Script::with(move |_, request| {
@@ -159,7 +159,7 @@ pub fn script(record: Arc<Record>) -> Script {
         record.called(Call { number: ask.number, step: u32::try_from(step).ok()?, at: timeline::now(), question: question(request) });
         let answer = answer(ask.steps().get(step - 1)?)?;
         Some(match (ask.wish, step) {
-            // Whoever is to be killed has not got on by then.
+            // A worker that should be killed has made no progress by then.
             (Wish::Think | Wish::Poison, _) => answer.pause_at(THINKS_AT, THOUGHT),
             (Wish::Clash, 1) => answer.pause_at(THINKS_AT, SHORT_THOUGHT),
             _ => answer,
@@ -172,8 +172,8 @@ fn answer(step: &Step) -> Option<Answer> {
     Some(step.calls.iter().fold(said, |answer, (tool, input)| answer.tool(tool, input.clone())))
 }
 
-/// What the model was told: the same whenever the same step is asked for again, but for the names of calls, which come from the
-/// answer that is asked for anew.
+/// What the model was told. It is the same each time a step is requested, except for the ids of calls, which come from the repeated
+/// answer.
 fn question(request: &Request) -> u64 {
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
     let mut messages = request.body["messages"].clone();

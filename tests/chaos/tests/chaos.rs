@@ -1,4 +1,4 @@
-//! The cluster under faults, as much of it as fits into five minutes, and three of the bugs on purpose. `make chaos` does more.
+//! The cluster under faults for about five minutes, and three of the seeded bugs. `make chaos` does more.
 
 use anyhow::{Result, ensure};
 use chaos::{

@@ -1,7 +1,7 @@
-//! The repository as data, for the tests that check it. The product is tested elsewhere.
+//! The repository as data, for tests that check the repository itself.
 //!
-//! - [`source`]: files, and what their code names; [`packages`]: crates, and what they depend on.
-//! - `tests/tidy` has the rules of the source, `tests/deploy` compares what is deployed with what there is.
+//! - [`source`]: files and the names in their code; [`packages`]: crates and their dependencies.
+//! - `tests/tidy` has the rules for the source. `tests/deploy` compares the deployment with the settings, metrics and services that exist.
 
 pub mod packages;
 pub mod source;

@@ -1,4 +1,4 @@
-//! The crates of the workspace, as cargo sees them.
+//! The crates of the workspace, as cargo reports them.
 
 use std::{collections::BTreeSet, path::PathBuf, process::Command};
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::root;
 
-/// A crate of the workspace. Of the crates below `tests` all dependencies count, of the others those for development do not.
+/// A crate of the workspace. Dependencies for development count only for crates below `tests`.
 pub struct Package {
     pub name: String,
     /// From the root, with a `/` at the end.
@@ -15,7 +15,7 @@ pub struct Package {
     pub own: BTreeSet<String>,
     /// The other ones.
     pub foreign: BTreeSet<String>,
-    /// `name/feature` for each feature that it asks a dependency for, of whatever kind.
+    /// `name/feature` for each feature that it enables in a dependency of any kind.
     pub features: BTreeSet<String>,
 }
 
@@ -51,7 +51,7 @@ fn package(value: &Value) -> Package {
         let set = if dependency["path"].is_null() { &mut foreign } else { &mut own };
         set.insert(name);
     }
-    // A feature of its own may switch on those of others.
+    // Its own features may enable those of dependencies.
     features.extend(value["features"].as_object().into_iter().flat_map(|all| all.values()).filter_map(Value::as_array).flatten().map(text));
     Package { name: text(&value["name"]), folder: format!("{folder}/"), own, foreign, features }
 }

@@ -1,4 +1,4 @@
-//! The files of the repository, and what their code names.
+//! The files of the repository, and the names in their code.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ pub struct File {
 }
 
 impl File {
-    /// The text before the inline tests, which come last.
+    /// The text before the inline tests, which come last in a file.
     #[must_use]
     pub fn own(&self) -> &str {
         let tests = self
@@ -53,7 +53,7 @@ pub fn uses(code: &str, library: &str) -> bool {
     })
 }
 
-/// The source of all crates without the tests beside it: what lies in a `src` folder, with the modules of the page.
+/// The source of all crates without its tests: the `src` folders, and the modules of the first page.
 ///
 /// # Panics
 /// If there are few, or one cannot be read.
@@ -74,7 +74,7 @@ pub fn rust_files() -> Vec<File> {
     files(|path| path.ends_with(".rs"))
 }
 
-/// The files that git would keep and that are wanted.
+/// The wanted files among those that git does not ignore.
 ///
 /// # Panics
 /// If one of them cannot be read.

@@ -1,4 +1,4 @@
-//! The executable, built beside the journeys that kill it: cargo hands its path to them.
+//! The executable that journeys start and kill. Cargo builds it with them and tells them its path.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! The alerts of deploy/prometheus: the table of cases of `promtool`, and a real Prometheus that scrapes a real gateway and in which
-//! each alert fires and clears again. Only the windows are shorter there.
+//! The alerts of deploy/prometheus: the test cases of `promtool`, and a real Prometheus that scrapes a real gateway, in which each alert
+//! fires and clears again. Only the windows are shorter there.
 
 use std::{
     net::SocketAddr,

@@ -1,5 +1,5 @@
-//! Every attack beside a person all of whose calls succeed. `make chaos ATTACK=1` has the long form, `make bench` compares the times.
-//! `ATTACKS=bombs,flood` makes only these.
+//! Every attack, beside a person whose calls must all succeed. `make chaos ATTACK=1` has the long form, `make bench` compares the times.
+//! `ATTACKS=bombs,flood` runs only these.
 
 use anyhow::Result;
 use attack::{Attack, SHORT};

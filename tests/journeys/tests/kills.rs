@@ -1,5 +1,5 @@
-//! `kill -9` of the whole cluster at a hundred moments of a demo turn. Each time, after a restart, the turn goes on by itself and
-//! completes: one terminal event, the tree that its log tells, and nothing lost that was acknowledged.
+//! `kill -9` of the whole cluster at a hundred moments of a demo turn. After each restart the turn resumes by itself and completes: it has
+//! one terminal event, its files follow from its log, and nothing that was acknowledged is lost.
 
 use std::{collections::BTreeMap, io::Write, time::Duration};
 

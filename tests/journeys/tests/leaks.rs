@@ -1,5 +1,5 @@
-//! Ten thousand viewers come to a running turn and leave in the middle: no task, no file descriptor and no memory stays behind,
-//! and the turn never notices.
+//! Ten thousand viewers open a running turn and leave before its end. They leave no task, file descriptor or memory behind, and the turn
+//! continues.
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
-//! The story through the real provider clients, over real HTTP: both protocols, what they refuse, how they break, and what a cancel
-//! does to them.
+//! Turns through the real provider clients over real HTTP: both protocols, refusals, broken answers, and cancellation.
 
 use std::time::Duration;
 

@@ -1,11 +1,11 @@
-//! The cluster's OpenAPI document beside its answers: a refusal that the document does not name fails the journey.
+//! The cluster's OpenAPI document, compared with its answers: a refusal that the document lacks fails the journey.
 
 use anyhow::{Context, Result, ensure};
 use reqwest::StatusCode;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-/// The document of a cluster. It is the same for all, but for the address.
+/// The document of a cluster. Only the address differs between clusters.
 ///
 /// # Errors
 /// If it cannot be read.
@@ -15,13 +15,13 @@ pub async fn of(url: &str) -> Result<&'static Value> {
     DOCUMENT.get_or_try_init(read).await
 }
 
-/// The template of a path and what the document says of the method there; nothing for what it does not describe.
+/// The template of a path and its operation; `None` if the document does not describe it.
 #[must_use]
 pub fn operation<'a>(document: &'a Value, method: &str, path: &str) -> Option<(&'a str, &'a Value)> {
     let path = path.split('?').next().unwrap_or_default();
     let paths = document["paths"].as_object()?;
     let fits = paths.iter().filter(|(template, _)| matches(template, path));
-    // The one with the fewest variables is meant; routers do the same.
+    // The template with the fewest variables wins, as in routers.
     let (template, methods) = fits.min_by_key(|(template, _)| template.matches('{').count())?;
     Some((template, methods.get(method.to_ascii_lowercase())?))
 }
@@ -31,7 +31,7 @@ fn matches(template: &str, path: &str) -> bool {
     loop {
         match (wanted.next(), given.next()) {
             (None, None) => return true,
-            // A file's path has parts.
+            // The path of a file may have several segments.
             (Some("{path}"), Some(part)) => return !part.is_empty() && wanted.next().is_none(),
             (Some(one), Some(part)) if one == part || (one.starts_with('{') && !part.is_empty()) => {}
             _ => return false,
@@ -39,7 +39,7 @@ fn matches(template: &str, path: &str) -> bool {
     }
 }
 
-/// An answer as the document has it.
+/// The documented answer.
 #[must_use]
 pub fn answer<'a>(document: &'a Value, operation: &'a Value, status: u16) -> Option<&'a Value> {
     let answer = operation["responses"].get(status.to_string())?;
@@ -49,7 +49,7 @@ pub fn answer<'a>(document: &'a Value, operation: &'a Value, status: u16) -> Opt
     }
 }
 
-/// That the document names a refusal, if it describes the route.
+/// Checks that the document lists this refusal, if it describes the route.
 ///
 /// # Errors
 /// If it does not.

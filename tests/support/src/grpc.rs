@@ -1,4 +1,4 @@
-//! Any RPC by name with raw bytes, for tests that walk the whole contract.
+//! Any RPC by its name with raw bytes, for tests that visit the whole contract.
 
 use anyhow::Result;
 use bytes::{Buf, BufMut};
@@ -37,7 +37,7 @@ pub async fn call(channel: Channel, rpc: &MethodDescriptor, message: Vec<u8>, he
     call_path(channel, &path_of(rpc), rpc.is_server_streaming(), message, headers).await
 }
 
-/// The same for any path, also of an RPC that does not exist.
+/// The same for any path, even of an RPC that does not exist.
 ///
 /// # Errors
 /// What the service answers.
@@ -62,7 +62,7 @@ pub async fn call_path(
     Ok(client.unary(request, path, Raw).await?.into_inner())
 }
 
-/// Messages as they are.
+/// Passes messages through unchanged.
 #[derive(Clone, Copy)]
 struct Raw;
 

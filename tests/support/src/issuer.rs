@@ -1,5 +1,4 @@
-//! A cluster that publishes a key of ours among its own, so that a test can show access tokens that auth would not give: those
-//! whose time is over.
+//! A cluster that also publishes one of our keys, so that a test can present access tokens that auth would not issue: expired ones.
 
 use anyhow::Result;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -27,7 +26,7 @@ pub async fn trusted() -> Result<(Cluster, Issuer)> {
     Ok((Cluster::with(&settings).await?, issuer))
 }
 
-/// A token of this person that has ended, and beside it one that has not: what refuses the first is its time and nothing else.
+/// An expired token of this person, and a valid one. Only the expiry differs, so only the expiry can be the reason of a refusal.
 ///
 /// # Errors
 /// If the person has no id.

@@ -1,10 +1,10 @@
-//! What tests of a whole cluster have in common. No test is here; who needs it depends on it: `journeys`, `chaos`, `bench`, `house`.
+//! What tests of a whole cluster share. The tests are in the crates that depend on this one: `journeys`, `chaos`, `bench`, `house`.
 //!
-//! - [`cluster`]: a whole cluster in this process; [`process`]: one in a process of its own.
-//! - [`person`]: somebody who uses the public HTTP API; [`sse`]: how events are watched; [`grpc`]: calls by descriptor.
-//! - [`model_server`]: answers in place of a model provider; [`script`]: runs journeys that are scripts of Node.js.
-//! - [`contract`]: the bindings of the contract as data; [`document`]: whether an answer is documented; [`issuer`]: tokens.
-//! - [`canary`]: how much of the time was there.
+//! - [`cluster`]: a whole cluster in this process; [`process`]: a cluster in its own process.
+//! - [`person`]: a user of the public HTTP API; [`sse`]: a viewer of events; [`grpc`]: calls by descriptor.
+//! - [`model_server`]: a model provider that answers from a script; [`script`]: journeys that are scripts of Node.js.
+//! - [`contract`]: the HTTP bindings of the contract; [`document`]: the OpenAPI document; [`issuer`]: access tokens of a test.
+//! - [`canary`]: how much time the machine gave to the test.
 
 pub mod cluster;
 pub mod contract;

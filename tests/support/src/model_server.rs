@@ -143,7 +143,7 @@ impl ModelServer {
         format!("{}/v1", self.url)
     }
 
-    /// Replaces what is said from the next request on.
+    /// Replaces the script, from the next request on.
     pub fn script(&self, script: Script) {
         *lock(&self.shared.script) = script;
     }
@@ -154,7 +154,7 @@ impl ModelServer {
         self.shared.log.borrow().iter().map(|e| e.request.clone()).collect()
     }
 
-    /// Lets go of what ended exchanges were asked, which in a long run is all of the memory.
+    /// Frees the requests of ended exchanges, which take most of the memory in a long run.
     pub fn forget_bodies(&self) {
         self.shared.log.send_modify(|log| {
             for exchange in log.iter_mut().filter(|exchange| exchange.ending.is_some()) {
@@ -173,7 +173,7 @@ impl ModelServer {
         log[index].request.clone()
     }
 
-    /// Waits until the exchange of an index has ended, in whatever way.
+    /// Waits until the exchange of an index has ended, however it ended.
     ///
     /// # Panics
     /// Never: the log lives as long as the server.
@@ -201,7 +201,7 @@ impl ModelServer {
         *self.shared.connections.borrow()
     }
 
-    /// Why requests were refused as malformed; empty when the client speaks the protocols well.
+    /// Why requests were refused as malformed. Empty if the client follows the protocols.
     #[must_use]
     pub fn complaints(&self) -> Vec<String> {
         self.shared.log.borrow().iter().filter_map(|e| e.request.complaint.clone()).collect()
@@ -214,7 +214,7 @@ impl Drop for ModelServer {
     }
 }
 
-/// One exchange from its request to its end; dropped before that, the client was gone.
+/// One exchange from its request to its end. If it is dropped earlier, the client has disconnected.
 pub(crate) struct Guard {
     shared: Arc<Shared>,
     index: usize,

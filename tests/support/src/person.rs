@@ -1,4 +1,4 @@
-//! Somebody who uses the public HTTP API, signed in by cookie like a browser or by token like a program.
+//! A user of the public HTTP API, signed in by cookie like a browser or by token like a program.
 
 use anyhow::{Context, Result, ensure};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -83,7 +83,7 @@ impl Person {
     /// Status and problem of a request that must be refused.
     ///
     /// # Errors
-    /// If there is no answer or no JSON in it, or the API's description does not know of it.
+    /// If there is no answer, if it has no JSON, or if the OpenAPI document does not list it.
     pub async fn refused(&self, method: Method, path: &str, body: Value) -> Result<(StatusCode, Value)> {
         let response = self.request(method.clone(), path).json(&body).send().await?;
         let status = response.status();
@@ -104,7 +104,7 @@ impl Person {
     /// Follows a turn after an event.
     ///
     /// # Errors
-    /// If the turn is not to be followed.
+    /// If the turn cannot be followed.
     pub async fn follow(&self, turn: &str, after: u32) -> Result<Viewer> {
         Viewer::open(self.request(Method::GET, &format!("/api/turns/{turn}/events?after={after}")).send().await?).await
     }

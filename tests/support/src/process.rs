@@ -1,4 +1,4 @@
-//! `backlot` as a process of its own: for kills, exit codes, logs and telemetry.
+//! `backlot` in its own process: for kills, exit codes, logs and telemetry.
 
 use std::{
     net::SocketAddr,
@@ -18,7 +18,7 @@ use crate::canary::within;
 /// At least five times what a start takes on a busy machine with two cores.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// How a process is started, again and again with the same data.
+/// How a process is started. It can be started many times with the same data.
 #[derive(Clone)]
 pub struct Launch {
     executable: PathBuf,
@@ -58,8 +58,8 @@ impl Launch {
         self
     }
 
-    /// With addresses that are known before the start and the same at each one: tells the one that has the metrics, which is the
-    /// gateway's unless metrics have a listener of their own.
+    /// Fixes the addresses before the first start and returns the address of the metrics. It is the gateway's, unless metrics have their
+    /// own listener.
     ///
     /// # Errors
     /// No port is free.

@@ -1,5 +1,5 @@
-//! A journey that is a script of Node.js. The script opens the gates of the model behind the cluster by a line of its output,
-//! `open <name>`; everything else that it says is shown when it fails.
+//! A journey that is a script of Node.js. The script opens the gates of the model behind the cluster by a line of its output, `open
+//! <name>`. All other output is shown when the script fails.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ use crate::model_server::{Gate, Request};
 pub struct Gates(Arc<Mutex<HashMap<String, Gate>>>);
 
 impl Gates {
-    /// The gate of this name; the first who asks makes it.
+    /// The gate of this name. The first caller creates it.
     #[must_use]
     pub fn of(&self, name: &str) -> Gate {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(name.to_owned()).or_default().clone()
@@ -31,7 +31,7 @@ impl Gates {
 /// Runs a script to its end.
 ///
 /// # Errors
-/// The script cannot be started, or fails; then with all that it said.
+/// The script cannot be started or fails. The error has all of its output.
 pub async fn run(mut command: Command, gates: &Gates) -> Result<()> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().context("the script's program is missing: `make test` installs it")?;
@@ -58,14 +58,14 @@ pub async fn run(mut command: Command, gates: &Gates) -> Result<()> {
     Ok(())
 }
 
-/// Whether a request to a model has what its tools answered.
+/// Whether a request to a model ends with results of tools.
 #[must_use]
 pub fn has_results(request: &Request) -> bool {
     let last = request.messages().last().map(|message| &message["content"]);
     last.and_then(Value::as_array).is_some_and(|blocks| blocks.iter().any(|block| block["type"] == "tool_result"))
 }
 
-/// The last line of what the person said last.
+/// The last line of the person's last message.
 #[must_use]
 pub fn last_words(request: &Request) -> String {
     let content = &request.messages().last().unwrap_or(&Value::Null)["content"];

@@ -1,4 +1,4 @@
-//! A viewer: reads server-sent events as bytes arrive and refuses whatever the gateway must not send.
+//! A viewer: it reads server-sent events as bytes arrive, and fails on whatever the gateway must not send.
 
 use anyhow::{Context, Result, bail};
 use bytes::BytesMut;
@@ -43,11 +43,11 @@ pub struct Viewer {
     pub comments: Vec<String>,
     /// The last `retry:` seen.
     pub retry_ms: Option<u64>,
-    /// Bytes that are still read before the viewer itself hangs up.
+    /// Bytes that are still read before the viewer disconnects.
     room: Option<usize>,
 }
 
-/// The viewer hung up, as it was told to.
+/// The viewer disconnected, as it was told to.
 #[derive(Debug)]
 pub struct HungUp;
 
@@ -76,7 +76,7 @@ impl Viewer {
         Ok(Self { body: response.bytes_stream().boxed(), buffer: BytesMut::new(), comments: Vec::new(), retry_ms: None, room: None })
     }
 
-    /// Hangs up after so many bytes, wherever that is: [`Viewer::next`] then is the error [`HungUp`].
+    /// Disconnects after this many bytes, wherever that is. [`Viewer::next`] then fails with [`HungUp`].
     pub fn hang_up_after(&mut self, bytes: usize) {
         self.room = Some(bytes);
     }

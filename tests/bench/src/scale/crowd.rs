@@ -1,4 +1,4 @@
-//! The viewers: people with a turn each, and what they see of it.
+//! The viewers: each person has a turn and follows it.
 
 use std::{
     sync::{

@@ -1,4 +1,4 @@
-//! What services ask of the database, as the cluster counts it itself at `/metrics`.
+//! Database calls of the services, as the cluster itself counts them at `/metrics`.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! What the figures come to. Beside the pipe that commits, the cliff counts for CPU; beside a bare pipe, which promises nothing,
-//! and for tails, memory and everybody else's answers, only the goals do.
+//! The rows of the table. The limit of five times the baseline applies to CPU beside the pipe that commits. For the bare pipe, which
+//! promises nothing, and for tails, memory and the latency of other users, only the goals apply.
 
 use super::{Figures, Outcome, Size, Target, WINDOW, visit::Visits};
 use crate::{

@@ -1,4 +1,4 @@
-//! Everybody else: somebody who looks at projects and saves files at a steady pace, however long the answers take.
+//! Another user, who looks at projects and saves files at a steady pace, however long the answers take.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! A question stands in the place of the one that it replaces and of all that came after that one; a question that was refused is
-//! not there. Answers are where their questions are.
+//! A question takes the place of the question that it replaces and of everything after that. A refused question is not shown. Every
+//! answer is shown with its question.
 
 use super::{Broken, Project, Turn};
 

@@ -1,6 +1,6 @@
-//! A turn that is not waiting for another one does not stand still, as long as the cluster is whole and its worker lives; whoever
-//! follows it sees what is new soon, whatever became of doorbells; and it stays with its owner while nothing breaks. Only time counts
-//! that the machine had for the cluster.
+//! A turn that does not wait for another turn makes progress while the cluster is healthy and the turn's worker lives. Whoever follows it
+//! sees new events soon, even if doorbells are lost. It stays with its owner while nothing breaks. Time during which the machine starved
+//! the cluster does not count.
 
 use super::{Broken, Event, Rules, Turn, leases_starved};
 use crate::{

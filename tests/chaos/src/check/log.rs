@@ -1,4 +1,4 @@
-//! A log is numbered from 1 without gaps and ends with its one terminal event; everybody sees the same.
+//! A log is numbered from 1 without gaps and ends with its only terminal event. Everybody sees the same log.
 
 use super::{Broken, Turn};
 use crate::record::{End, View};

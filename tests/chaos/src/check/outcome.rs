@@ -1,4 +1,4 @@
-//! How a turn may end: completed; conflicted where a person wrote the same file; cancelled if somebody asked; failed only if its
+//! How a turn may end: completed; conflicted if a person wrote the same file; cancelled if somebody cancelled it; failed only if its
 //! workers were lost too often.
 
 use super::{Broken, Rules, Turn};

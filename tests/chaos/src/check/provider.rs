@@ -1,4 +1,5 @@
-//! The model is asked once for each step, and at most once more for each time that a turn changed hands; each time the same.
+//! The model is asked once for each step, and at most once more each time the turn changes its owner. Each request for a step is the
+//! same.
 
 use std::collections::{BTreeMap, BTreeSet};
 

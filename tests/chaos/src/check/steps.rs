@@ -1,4 +1,4 @@
-//! Steps that were not finished are superseded, the others follow one another, and together they are what the model said.
+//! Unfinished steps are superseded. The other steps follow one another, and together they are what the model said.
 
 use super::{Broken, Event, Turn};
 

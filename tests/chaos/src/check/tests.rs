@@ -1,4 +1,4 @@
-//! A history that is good, and what each rule says of one that is not.
+//! A valid history, and what each rule reports for an invalid one.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! The files of a project are those that the logs of its completed turns and its person's revisions tell, one revision for each
-//! that changed something.
+//! The files of a project follow from the logs of its completed turns and from the person's saves. Each of these that changed something
+//! made one revision.
 
 use std::collections::BTreeMap;
 

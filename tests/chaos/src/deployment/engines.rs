@@ -1,4 +1,4 @@
-//! PostgreSQL and Redis of a deployment: real servers that lose nothing by being killed but what they promise to lose.
+//! PostgreSQL and Redis of a deployment: real servers. A kill loses only what they do not promise to keep.
 
 use std::{path::Path, time::Duration};
 
@@ -21,7 +21,7 @@ use crate::proxy::Target;
 const RECOVERED_WITHIN: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 
-/// The two servers; one after the other, several deployments may use them.
+/// The two servers. Several deployments may use them, one after the other.
 pub struct Engines {
     postgres: PrivatePostgres,
     redis: Mutex<TestRedis>,
@@ -75,7 +75,7 @@ impl Engines {
         }
     }
 
-    /// Kills Redis, leaves it away for a while and starts it again, empty.
+    /// Kills Redis and starts it again after a while, empty.
     pub async fn crash_redis(&self, away: Duration) {
         let mut redis = self.redis.lock().await;
         redis.kill().await;
@@ -83,7 +83,7 @@ impl Engines {
         redis.restart().await;
     }
 
-    /// Redis stands still for a while; its connections stay.
+    /// Stops Redis for a while. Its connections stay open.
     ///
     /// # Errors
     /// It has no process.
@@ -94,7 +94,7 @@ impl Engines {
         Ok(testing::signal(redis.process(), Signal::Continue)?)
     }
 
-    /// Takes everything out of Redis.
+    /// Deletes everything in Redis.
     ///
     /// # Errors
     /// It does not answer.
@@ -108,7 +108,7 @@ impl Engines {
         Ok(())
     }
 
-    /// Waits for whatever is being broken, and for PostgreSQL.
+    /// Waits until both servers answer.
     ///
     /// # Errors
     /// PostgreSQL does not answer.

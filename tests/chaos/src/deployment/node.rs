@@ -1,4 +1,4 @@
-//! One replica of a role: a process that can be killed, stopped, drained and started again on the same address, with failpoints.
+//! One replica of a role: a process that can be killed, stopped, drained and restarted on the same address, with failpoints.
 
 use std::{
     collections::BTreeSet,
@@ -24,12 +24,12 @@ use super::timeline::Timeline;
 
 const POLL: Duration = Duration::from_millis(20);
 const DRAINED_WITHIN: Duration = Duration::from_secs(30);
-/// What the line of a fired failpoint begins with.
+/// The prefix of the log line of a fired failpoint.
 const FIRED: &str = "failpoint fired: ";
-/// What the line of a panic holds.
+/// A part of the log line of a panic.
 const PANIC: &str = "panicked at";
 
-/// A process, whether it runs or not.
+/// A replica, whether its process runs or not.
 pub struct Node {
     pub name: String,
     pub role: Role,
@@ -43,7 +43,7 @@ pub struct Node {
     heard: PlainMutex<Heard>,
 }
 
-/// Where a replica will be.
+/// The addresses of a replica.
 pub(super) struct Place {
     pub(super) role: Role,
     pub(super) name: String,
@@ -76,7 +76,7 @@ enum State {
     Stopped,
 }
 
-/// What was read in the log.
+/// What was found in the log.
 #[derive(Default)]
 struct Heard {
     read_to: u64,
@@ -152,14 +152,14 @@ impl Node {
 
     /// Notes whether it listens, and starts it again if it ended by itself.
     pub async fn tend(&self) {
-        // Whoever has it is starting or ending it, and must not keep the keeper from the others.
+        // Whoever holds the lock starts or ends the process. The keeper must not wait for that.
         let Ok(mut running) = self.running.try_lock() else { return };
         let Some(child) = &mut running.child else { return };
         if let Ok(Some(status)) = child.try_wait() {
             running.child = None;
             self.is_down(&mut running);
             self.timeline.note(format!("{} ended by itself: {status}", self.name));
-            // Tried again at the next look if this fails.
+            // If this fails, the next check tries again.
             let _ = self.spawn(&mut running);
             return;
         }
@@ -223,20 +223,20 @@ impl Node {
         running.state = State::Down;
     }
 
-    /// From the next start on these places fail, each once. What fired before is forgotten.
+    /// Arms these failpoints for the next start, each once, and forgets which have fired.
     pub fn arm(&self, failpoints: impl IntoIterator<Item = Failpoint>) {
         self.listen().fired.clear();
         lock(&self.armed).extend(failpoints);
     }
 
-    /// Nothing fails any more at the next start. Tells whether something would have.
+    /// Disarms the failpoints for the next start, and tells whether any was armed.
     pub fn disarm(&self) -> bool {
         let left = !self.armed().is_empty();
         lock(&self.armed).clear();
         left
     }
 
-    /// What has not fired yet.
+    /// The failpoints that have not fired yet.
     #[must_use]
     pub fn armed(&self) -> BTreeSet<Failpoint> {
         let fired = self.fired();
@@ -256,13 +256,13 @@ impl Node {
         self.listen().fired.clone()
     }
 
-    /// Lines of its log that tell of a panic.
+    /// The log lines of panics.
     #[must_use]
     pub fn panics(&self) -> Vec<String> {
         self.listen().panics.clone()
     }
 
-    /// Reads on in the log.
+    /// Reads the new part of the log.
     fn listen(&self) -> MutexGuard<'_, Heard> {
         let mut heard = lock(&self.heard);
         let Ok(mut file) = File::open(&self.log) else { return heard };

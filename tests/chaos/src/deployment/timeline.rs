@@ -1,6 +1,6 @@
-//! What was broken when. Promises about time hold only while PostgreSQL and one replica of each role are there; a [`Trouble`] is
-//! a stretch in which that was not so, and a lost worker restarts the clock of its turns. Time that the machine did not have for
-//! the cluster is no time.
+//! What was broken when. Promises about time hold only while PostgreSQL and one replica of each role are available. A [`Trouble`] is an
+//! interval in which they were not, and the loss of a worker restarts the clock of its turns. Time during which the machine starved the
+//! cluster does not count.
 
 use std::{
     collections::BTreeSet,
@@ -12,17 +12,17 @@ use test_support::canary::{self, Starved};
 
 pub use test_support::canary::{Millis, millis, now};
 
-/// The book of a deployment.
+/// The record of a deployment's faults.
 #[derive(Default)]
 pub struct Timeline(Mutex<Book>);
 
 #[derive(Default)]
 struct Book {
     notes: Vec<(Millis, String)>,
-    /// Replicas that there should be and that are not.
+    /// Replicas that are missing.
     missing: BTreeSet<String>,
     replicas: Vec<(&'static str, String)>,
-    /// Since when which part is missing altogether.
+    /// The parts that are missing altogether, and since when.
     open: Vec<(String, Millis)>,
     troubles: Vec<Trouble>,
     /// When a worker was killed, stopped or drained.
@@ -31,30 +31,30 @@ struct Book {
     paused: Vec<(String, Millis)>,
 }
 
-/// From when to when.
+/// A start and an end.
 pub type Span = (Millis, Millis);
 
-/// A stretch of time in which the cluster lacked a part.
+/// An interval in which the cluster lacked a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {
     pub what: String,
     pub span: Span,
 }
 
-/// What is known about a stretch of time.
+/// What is known about an interval.
 #[derive(Debug, Clone, Default)]
 pub struct Past {
     pub troubles: Vec<Trouble>,
     /// When a worker was killed, stopped or drained.
     pub losses: Vec<Millis>,
-    /// When a worker stood still.
+    /// When a worker was stopped.
     pub pauses: Vec<Span>,
-    /// When this machine had no time for the cluster.
+    /// When the machine starved the cluster.
     pub starved: Starved,
 }
 
 impl Timeline {
-    /// Something happened.
+    /// Records an event.
     pub fn note(&self, text: impl Into<String>) {
         self.book().notes.push((now(), text.into()));
     }
@@ -66,7 +66,7 @@ impl Timeline {
         book.open.push((what.to_owned(), now()));
     }
 
-    /// It is whole again.
+    /// Records that the part is repaired.
     pub fn over(&self, what: &str) {
         let mut book = self.book();
         book.notes.push((now(), format!("{what}: over")));
@@ -91,7 +91,7 @@ impl Timeline {
         }
     }
 
-    /// A worker stands still.
+    /// Records that a worker is stopped.
     pub(super) fn stopped(&self, role: Role, name: &str) {
         self.down(role, name);
         if role == Role::AgentStreaming {
@@ -110,7 +110,7 @@ impl Timeline {
         }
     }
 
-    /// All troubles so far, those that last until now.
+    /// All troubles so far. Unfinished ones last until now.
     #[must_use]
     pub fn past(&self) -> Past {
         let book = self.book();

@@ -1,11 +1,11 @@
-//! What a client says to PostgreSQL, as much of it as is needed to see a transaction or a single statement come to its end.
+//! A client's side of the PostgreSQL protocol: only what is needed to see the end of a transaction or of a single statement.
 
 use std::collections::HashMap;
 
-/// The version of the protocol in a start-up message; other numbers there ask for encryption or a cancel and have no type either.
+/// The protocol version in a start-up message. Other numbers there ask for encryption or a cancel; these messages have no type either.
 const PROTOCOL: u32 = 3 << 16;
 
-/// Something whose answer will say that it is durable.
+/// Something that is durable once it is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Passed {
     Commit,
@@ -14,7 +14,7 @@ pub enum Passed {
 }
 
 impl Passed {
-    /// Whether it is meant by a part of its text.
+    /// Whether its text contains this part.
     #[must_use]
     pub fn is(&self, part: &str) -> bool {
         match self {
@@ -24,7 +24,7 @@ impl Passed {
     }
 }
 
-/// Reads along.
+/// Parses a client's messages.
 #[derive(Debug, Default)]
 pub struct Frontend {
     unread: Vec<u8>,
@@ -37,7 +37,7 @@ pub struct Frontend {
 }
 
 impl Frontend {
-    /// Takes bytes as they come and tells what came to its end in them.
+    /// Takes bytes as they arrive and returns what they complete.
     pub fn read(&mut self, bytes: &[u8]) -> Vec<Passed> {
         self.unread.extend_from_slice(bytes);
         let mut passed = Vec::new();
@@ -86,7 +86,7 @@ impl Frontend {
     }
 }
 
-/// The first message if it is whole: its type, and where its body begins and ends.
+/// The first message, if it is complete: its type, and where its body begins and ends.
 fn message(bytes: &[u8], started: bool) -> Option<(Option<u8>, usize, usize)> {
     let head = usize::from(started);
     let length = bytes.get(head..head + 4)?;

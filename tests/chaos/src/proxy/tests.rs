@@ -47,7 +47,7 @@ async fn a_link_passes_over_the_dead_and_cuts_and_stalls() {
     assert!(started.elapsed() >= Duration::from_millis(200));
 }
 
-/// The server has done it, and the client cannot know.
+/// The server has executed the statement, and the client cannot know.
 #[tokio::test]
 async fn an_answer_is_lost_after_a_commit_and_after_a_statement() {
     let url = url::Url::parse(&chassis::testing::database_url("postgres").await).unwrap();

@@ -1,4 +1,4 @@
-//! The compose file: every role is a service that can be configured, and nothing is named that does not exist.
+//! The compose file: it can configure every role, and everything that it names exists.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::{
     mapping, read, strings, yaml,
 };
 
-/// Images without any program that could ask after their health.
+/// Images without a program that could check their health.
 const NO_PROBE: [&str; 2] = ["otel-collector", "jaeger"];
 const SECRET: &str = "BACKLOT_CLUSTER_SECRET";
 
@@ -30,7 +30,7 @@ fn every_role_is_a_service_that_can_be_configured_by_its_environment() {
         let unknown: Vec<_> = environment.keys().filter(|name| !known.contains(*name)).collect();
         assert!(unknown.is_empty(), "{}: no such settings: {unknown:?}", role.name());
 
-        // As docker would start it, with nothing but a secret in the shell.
+        // As Docker would start it, with only a secret in the environment.
         let mut values = image_environment();
         values.extend(environment.iter().map(|(name, value)| (name.clone(), interpolated(value))));
         values.insert(SECRET.to_owned(), "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7".to_owned());
@@ -209,7 +209,7 @@ pub(crate) struct Compose {
 impl Compose {
     pub(crate) fn read() -> Self {
         let mut whole = yaml("docker-compose.yml");
-        // What is merged merges something itself.
+        // A merged mapping may itself contain a merge.
         (0..2).for_each(|_| whole.apply_merge().expect("merge keys"));
         let services = mapping(&whole["services"]);
         Self { whole, services }

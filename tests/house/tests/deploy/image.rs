@@ -1,4 +1,4 @@
-//! The image: pinned bases, the oldest toolchain, and only settings that exist.
+//! The image: its base images are pinned, its toolchain is new enough, and its settings exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! The scripts: which PostgreSQL is announced, and what is asked for elsewhere (known faults of crates, digests of images), with
-//! databases and registries of this machine.
+//! The scripts: which PostgreSQL is announced, and the queries for known vulnerabilities of crates and for digests of images, against
+//! databases and registries on this machine.
 
 use std::{
     collections::HashMap,
@@ -16,7 +16,7 @@ use house::root;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-/// A database that knows these faults, by crate; where it listens.
+/// Starts a database that knows these vulnerabilities, by crate, and returns its URL.
 async fn database(faults: HashMap<&'static str, &'static str>) -> Result<String> {
     let faults = Arc::new(faults);
     let answer = post(move |Json(asked): Json<Value>| {
@@ -38,7 +38,7 @@ async fn database(faults: HashMap<&'static str, &'static str>) -> Result<String>
     Ok(url)
 }
 
-/// A folder with programs that stand before those of the machine.
+/// A folder of programs that come before those of the machine on the PATH.
 fn programs(scripts: &[(&str, &str)]) -> Result<tempfile::TempDir> {
     let folder = tempfile::tempdir()?;
     for (name, text) in scripts {
@@ -62,7 +62,7 @@ async fn run(script: &Path, programs: &Path, osv: &str) -> Result<(Output, Strin
     Ok((output, told))
 }
 
-/// cargo-deny with a database that has nothing against us.
+/// A cargo-deny that finds nothing.
 const CONTENT: &str = "exit 0";
 const UNREACHABLE: &str = r#"[ "$2" = fetch ] && exit 1; exit 0"#;
 const FINDS: &str = r#"[ "$2" = check ] && exit 4; exit 0"#;
@@ -71,7 +71,7 @@ const FINDS: &str = r#"[ "$2" = check ] && exit 4; exit 0"#;
 async fn a_known_fault_of_a_crate_fails_and_no_database_says_not_run() -> Result<()> {
     let script = root().join("deploy/scripts/advisories.sh");
     let (empty, full) = (database(HashMap::new()).await?, database(HashMap::from([("ring", "RUSTSEC-2099-0001")])).await?);
-    // Bound and let go: nobody listens there.
+    // Bound and released: nobody listens there.
     let nobody = format!("http://{}", chassis::testing::listener().await.local_addr()?);
     for (deny, osv, passes, says) in [
         (CONTENT, &empty, true, vec!["by RustSec: ok", "by OSV: ok"]),

@@ -1,4 +1,4 @@
-//! Which crate may depend on which, on how many others, and with which features.
+//! Which crates a crate may depend on, how many, and with which features.
 
 use house::{
     packages::packages,
@@ -19,10 +19,10 @@ const UNNAMED_DEPENDENCIES: &[(&str, &str, &str)] = &[
     ("proto", "tonic-prost", "generated code names it"),
 ];
 
-/// Features with which a cluster can be made to fail and has seeded bugs.
+/// The features that make a cluster fail on request and contain the seeded bugs.
 const FAULTS: [&str; 2] = ["backlot/seeded-bugs", "chassis/failpoints"];
 
-/// Who may depend on which of our crates. Tests of a crate may use anything below it, but a crate below `tests` only what is here.
+/// Which of our crates a crate may depend on. The tests of a crate may use any crate below it, but a crate below `tests` only these.
 const DIRECTIONS: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("private-postgres", &[]),
@@ -37,7 +37,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("attack", &["chassis", "proto", "test-support"]),
     ("journeys", &["attack", "backlot", "chassis", "proto", "test-support"]),
     ("chaos", &["attack", "backlot", "chassis", "private-postgres", "proto", "test-support"]),
-    // The limiter by itself is one of the floors that `make bench` measures against.
+    // The limiter by itself is one of the baselines of `make bench`.
     ("bench", &["attack", "backlot", "chassis", "private-postgres", "proto", "rate-limit", "test-support"]),
     ("house", &["backlot", "chassis"]),
 ];
@@ -77,7 +77,7 @@ fn crates_use_what_they_depend_on() {
     assert!(unused.is_empty(), "{unused:?}");
 }
 
-/// A build of `bench`, `journeys` or `backlot` by itself is one without failpoints and seeded bugs.
+/// Builds of `bench`, `journeys` or `backlot` alone have no failpoints and no seeded bugs.
 #[test]
 fn only_the_cluster_under_faults_can_be_made_to_fail() {
     for package in packages() {

@@ -1,4 +1,4 @@
-//! What people read: documents, comments and the Makefile.
+//! Texts for people: documents, comments and the Makefile.
 
 use std::{collections::BTreeSet, fs};
 

@@ -1,4 +1,4 @@
-//! The rules of the house as a test. A rule that a good reason breaks gets an exception beside it, with the reason.
+//! The rules for the source, as tests. An exception stands beside its rule, with the reason.
 
 mod dependencies;
 mod documents;

@@ -1,4 +1,4 @@
-//! Reasons of errors and the contract.
+//! The contract lists every reason of an error.
 
 use std::{collections::BTreeSet, fs};
 
@@ -7,7 +7,7 @@ use house::{
     source::{File, files, names, sources},
 };
 
-/// A reason is promised by the contract: those of the stack by every service's, those of the gateway by its description.
+/// The contract lists every reason: each service lists the reasons of the stack as well, and the gateway's are in its OpenAPI document.
 #[test]
 fn every_reason_of_an_error_is_promised() {
     let (sources, stack) = (sources(), "services/chassis/src/");
@@ -33,7 +33,7 @@ fn reasons(sources: &[File], wanted: impl Fn(&str) -> bool) -> BTreeSet<String> 
     let mut found = BTreeSet::new();
     for file in sources.iter().filter(|file| wanted(&file.path)) {
         let code = file.own();
-        // In a pattern the code is the first of a tuple, else the argument of a call.
+        // In a pattern the code is the first element of a tuple, otherwise the argument of a call.
         let in_pattern = |at: usize| code[..at].strip_suffix('(').is_some_and(|before| !before.ends_with(char::is_alphanumeric));
         let calls = code.match_indices("ErrorCode::").filter(|(at, _)| !in_pattern(*at));
         let made = calls.filter_map(|(at, _)| code[at..].split_once(',')).map(|(_, rest)| rest.trim_start());

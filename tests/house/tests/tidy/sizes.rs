@@ -1,4 +1,4 @@
-//! How long a file may be.
+//! Sizes of files.
 
 use std::collections::BTreeMap;
 

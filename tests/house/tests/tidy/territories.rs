@@ -1,8 +1,8 @@
-//! Which files may speak to which engine.
+//! Which files may use which engine.
 
 use house::source::{sources, uses};
 
-/// A library and the places whose source may name it; a place is a file, or a folder with all below it.
+/// A library and the places whose source may name it. A place is a file, or a folder with everything below it.
 const TERRITORIES: &[(&str, &[&str])] = &[
     (
         "sqlx",

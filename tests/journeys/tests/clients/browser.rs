@@ -1,5 +1,5 @@
-//! The first page in a real browser. One story is the main job: sign up, prompt, watch, see the preview; reload and find it all
-//! again, also while the server asks to wait. The other is people: without a mouse, on a phone, with a network that goes away.
+//! The first page in a real browser. One story is the main job: sign up, prompt, watch, see the preview, reload and find everything again,
+//! also while the server asks to wait. The other is about people: without a mouse, on a phone, with a network that goes away.
 
 use std::{path::Path, time::Duration};
 

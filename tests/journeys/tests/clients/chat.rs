@@ -1,5 +1,5 @@
-//! The clients that people use, unchanged: the AI SDK's chat of three majors, and AG-UI's agent. Each journey is a script in
-//! `tests/journeys/clients`; the model behind the cluster waits where the script wants it to.
+//! Unmodified chat clients: three major versions of the AI SDK, and the agent of AG-UI. Each journey is a script in
+//! `tests/journeys/clients`. The model behind the cluster waits where the script wants it to.
 
 use std::{
     path::{Path, PathBuf},

@@ -1,5 +1,5 @@
-//! Bad input over HTTP and gRPC. The rows come from the descriptors: a route or a field without rows fails the test. Every answer
-//! is a typed 4xx that names the field where the input has one, none is a 5xx, and nothing is half applied.
+//! Bad input over HTTP and gRPC. The rows come from the descriptors: a route or a field without rows fails the test. Every answer is a
+//! typed 4xx that names the field where the input has one. There is no 5xx, and nothing is applied in part.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Bad input over gRPC, for every RPC of the descriptors: who may call, what is no message, what is an empty one, whose it is.
+//! Bad input over gRPC, for every RPC of the descriptors: callers without rights, malformed and empty messages, other people's resources.
 
 use anyhow::Result;
 use prost_reflect::{DynamicMessage, Kind, MethodDescriptor, Value, prost::Message};

@@ -1,5 +1,5 @@
-//! What an operator does with grpcurl, done with `buf curl`, which speaks the same reflection: list, describe, call. And the
-//! contract passes buf's STANDARD lint.
+//! What an operator does with grpcurl, done with `buf curl`, which uses the same reflection: list, describe, call. The contract also passes
+//! the STANDARD lint of buf.
 
 use std::path::PathBuf;
 

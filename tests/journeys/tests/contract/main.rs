@@ -1,5 +1,5 @@
-//! The contract as it is written, against a cluster: every route and RPC of the descriptors refuses bad input, and the tools of
-//! operators read the contract by reflection.
+//! The written contract against a cluster: every route and RPC of the descriptors refuses bad input, and tools of operators read the
+//! contract by reflection.
 
 mod bad_input;
 mod bad_input_grpc;

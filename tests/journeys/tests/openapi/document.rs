@@ -1,4 +1,4 @@
-//! The OpenAPI document, as those take it who use it: linters and generators of the ecosystem, and the cluster's own answers.
+//! The OpenAPI document as its users take it: linters and generators of the ecosystem, and the cluster's own answers.
 
 use std::{path::Path, process::Stdio, time::Duration};
 

@@ -1,5 +1,5 @@
-//! schemathesis against a whole cluster: cases that are made from the OpenAPI document, by a seed. No answer is a 5xx, and none has a
-//! status, a reason, a type, a header or a schema that the document does not have. A few hundred cases here; `make fuzz` runs 20,000.
+//! schemathesis against a whole cluster: a seed determines the requests, which are generated from the OpenAPI document. No answer is a 5xx,
+//! and none has a status, reason, type, header or schema that the document lacks. A few hundred requests here; `make fuzz` sends 20,000.
 
 use std::{path::Path, process::Stdio, time::Duration};
 

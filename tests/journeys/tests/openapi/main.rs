@@ -1,4 +1,4 @@
-//! The OpenAPI document: programs that read it, a cluster's answers beside it, and cases that are made from it.
+//! The OpenAPI document: programs that read it, the cluster's answers, and requests that are generated from it.
 
 mod document;
 mod fuzz;

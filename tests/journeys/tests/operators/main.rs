@@ -1,4 +1,4 @@
-//! What operators see and set: logs, metrics and readiness, traces, roles as processes of their own, and a connection pooler.
+//! What operators see and set: logs, metrics and readiness; traces; roles in their own processes; a connection pooler.
 
 mod operations;
 mod poolers;

@@ -1,5 +1,4 @@
-//! A real PgBouncer between the cluster and PostgreSQL: where a connection stays one session everything works, where it does not the
-//! start says so.
+//! A real PgBouncer between the cluster and PostgreSQL. With session pooling everything works. Otherwise the start fails and says why.
 
 use std::{
     net::SocketAddr,

@@ -1,4 +1,4 @@
-//! The five roles as processes of their own, as containers run them: one PostgreSQL, one Redis, one secret.
+//! The five roles in their own processes, as containers run them: one PostgreSQL, one Redis, one secret.
 
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
 

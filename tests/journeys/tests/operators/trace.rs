@@ -1,5 +1,5 @@
-//! One trace id, given by the client, through everything; Sentry hears of an internal error and of no secret. (That it hears of a
-//! panic is shown where one can be made: `services/chassis/tests/telemetry.rs`.)
+//! One trace id from the client through every service. Sentry receives an internal error and no secret. (For a panic see
+//! `services/chassis/tests/telemetry.rs`, where a panic can be made.)
 
 use std::{
     collections::BTreeSet,

@@ -1,4 +1,4 @@
-//! Content codings of what services answer: JSON, files of previews, and what must not be coded.
+//! Content codings: JSON and files of previews are coded; secrets and streams are not.
 
 use std::io::Read as _;
 

@@ -1,5 +1,5 @@
-//! A person saves while an agent works on the same file: lines apart are both there, lines in common end the turn as conflicted,
-//! and a person decides.
+//! A person saves while an agent works on the same file. Changes of different lines are merged. Changes of the same line end the turn as
+//! conflicted, and a person resolves the conflict.
 
 use anyhow::Result;
 use reqwest::{Method, StatusCode};

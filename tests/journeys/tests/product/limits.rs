@@ -1,4 +1,4 @@
-//! The default policies as a client meets them: over HTTP and gRPC, in the process and in Redis.
+//! The default policies as a client meets them: over HTTP and gRPC, with counters in the process and in Redis.
 
 use anyhow::{Context as _, Result};
 use chassis::testing;

@@ -1,7 +1,7 @@
-//! What people and their programs do with a cluster. Each journey starts one of its own in this process.
+//! What people and their programs do with a cluster. Each journey starts its own cluster in this process.
 //!
 //! - Accounts: [`sessions`], [`sites`].
-//! - Turns: [`story`], [`resume`], [`limits`]. Those through the clients of providers are in `tests/providers.rs`.
+//! - Turns: [`story`], [`resume`], [`limits`]; `tests/providers.rs` has the turns through the clients of model providers.
 //! - Projects: [`conflicts`], [`preconditions`], [`coding`], [`previews`].
 
 mod coding;

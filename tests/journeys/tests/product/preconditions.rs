@@ -1,4 +1,4 @@
-//! `If-Match` and `If-None-Match` over HTTP, wherever they may stand.
+//! `If-Match`, `If-None-Match` and idempotency keys over HTTP, wherever they are allowed.
 
 use anyhow::{Context, Result};
 use reqwest::{Method, Response};

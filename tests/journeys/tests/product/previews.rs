@@ -1,4 +1,4 @@
-//! Previews: another origin, the right headers, a capability and nothing else; both forms.
+//! Previews in both forms: a separate origin, the right headers, and access by capability only.
 
 use anyhow::{Context, Result};
 use reqwest::{Method, Response};

@@ -1,4 +1,4 @@
-//! Followers: any cursor, any number of viewers, running or ended; leaving changes nothing, cancelling does.
+//! Followers: any cursor, any number of viewers, during a turn or after it. A viewer that leaves changes nothing; a cancel does.
 
 use anyhow::Result;
 use futures::future::try_join_all;

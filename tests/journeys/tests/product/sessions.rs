@@ -1,4 +1,4 @@
-//! Session cookies as browsers send them: also those that a page of a sibling host has added.
+//! Session cookies as browsers send them, also with cookies that a page of a sibling host has added.
 
 use anyhow::{Context as _, Result, ensure};
 use chassis::testing::eventually;

@@ -1,4 +1,4 @@
-//! Front ends on other origins, with the headers that browsers send: by cookie within a site, by token from another one.
+//! Front ends on other origins, with the headers that browsers send: by cookie within a site, by token from another site.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The main job, end to end, through the built-in demo model: sign up, send a prompt, watch, find files and a preview, change
-//! them with a second prompt.
+//! The main job from end to end, with the built-in demo model: sign up, send a prompt, watch, find files and a preview, change them with a
+//! second prompt.
 
 use anyhow::Result;
 use serde_json::json;

@@ -185,7 +185,7 @@ impl Answer {
         self.tool_text(name, input.to_string())
     }
 
-    /// A call whose input goes out as written, well-formed or not; an empty one stands for a tool without arguments.
+    /// A call whose input is sent as written, well-formed or not. An empty input stands for a tool without arguments.
     #[must_use]
     pub fn tool_text(self, name: &str, input: impl Into<String>) -> Self {
         self.part(Part::Tool { name: name.to_owned(), input: input.into() })

@@ -1,4 +1,4 @@
-//! Anthropic Messages, version 2023-06-01: the frames of an answer, the form of a refusal, and what a legal request is.
+//! Anthropic Messages, version 2023-06-01: the frames of an answer, the form of a refusal, and which requests are legal.
 
 use serde_json::{Value, json};
 

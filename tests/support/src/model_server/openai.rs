@@ -1,5 +1,5 @@
-//! OpenAI chat completions: the frames of an answer, the form of a refusal, and what a legal request is. Keys are not demanded:
-//! Ollama and vLLM ask for none.
+//! OpenAI chat completions: the frames of an answer, the form of a refusal, and which requests are legal. Keys are optional, as with Ollama
+//! and vLLM.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! An answer's frames to bytes on the wire, with the faults that the script asks for.
+//! Turns an answer's frames into bytes on the wire, with the faults that the script asks for.
 
 use std::{collections::VecDeque, future::pending, time::Duration};
 

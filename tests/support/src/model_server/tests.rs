@@ -1,4 +1,4 @@
-//! The model server, seen by a plain HTTP client.
+//! The model server, as a plain HTTP client sees it.
 
 use std::time::Duration;
 
