@@ -9,8 +9,8 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
+    bugs::BUGS,
     deployment::Engines,
-    planted::PLANTED,
     report,
     round::{Layout, Scenario},
     run::{self, Amounts},
@@ -41,7 +41,7 @@ async fn chaos() -> Result<()> {
         return attacks(&layout.executable, &folder).await;
     }
     let engines = run::engines(&folder).await?;
-    if is_set("PLANTED")? { planted(&layout, &engines, folder).await } else { sound(&layout, &engines, folder).await }
+    if is_set("PLANTED")? { seeded(&layout, &engines, folder).await } else { sound(&layout, &engines, folder).await }
 }
 
 /// Attacks instead of faults: once against each limit by itself, and once with the edge in front of them.
@@ -80,25 +80,25 @@ async fn sound(layout: &Layout, engines: &std::sync::Arc<Engines>, folder: PathB
     run::end(&verdict, layout.seed, &folder)
 }
 
-async fn planted(layout: &Layout, engines: &std::sync::Arc<Engines>, folder: PathBuf) -> Result<()> {
+async fn seeded(layout: &Layout, engines: &std::sync::Arc<Engines>, folder: PathBuf) -> Result<()> {
     let mut missed = Vec::new();
     let wanted = setting("BUG");
-    ensure!(wanted.as_ref().is_none_or(|name| PLANTED.iter().any(|bug| bug.name == name)), "BUG: there is no {wanted:?}");
-    for planted in PLANTED.iter().filter(|bug| wanted.as_ref().is_none_or(|name| bug.name == name)) {
+    ensure!(wanted.as_ref().is_none_or(|name| BUGS.iter().any(|bug| bug.name == name)), "BUG: there is no {wanted:?}");
+    for bug in BUGS.iter().filter(|bug| wanted.as_ref().is_none_or(|name| bug.name == name)) {
         let begun = Instant::now();
-        let verdict = run::with_bug(layout, planted, engines, &folder).await?;
+        let verdict = run::with_bug(layout, bug, engines, &folder).await?;
         let rules = report::rules(&verdict);
         let found = match (rules.is_empty(), verdict.starved) {
             (false, _) => format!("found by: {rules}"),
             (true, false) => "NOT FOUND".to_owned(),
             (true, true) => "not found, and nothing is known: the machine was starved".to_owned(),
         };
-        run::say(&format!("{:<26} {:<66} {found} ({:.0} s)", planted.name, planted.what, begun.elapsed().as_secs_f64()))?;
+        run::say(&format!("{:<26} {:<66} {found} ({:.0} s)", bug.name, bug.what, begun.elapsed().as_secs_f64()))?;
         if is_set("VERBOSE")? {
             run::say(&report::wrongs(&verdict))?;
         }
         if verdict.violations.is_empty() && !verdict.starved {
-            missed.push(planted.name);
+            missed.push(bug.name);
         }
     }
     std::fs::remove_dir_all(folder)?;

@@ -7,9 +7,10 @@
 //! - [`script`], [`client`], [`crowd`]: prompts and the model's answers, and the clients that follow them.
 //! - [`editor`], [`commits`]: people who work on the same project, and commits that are sent twice.
 //! - [`record`], [`gather`], [`check`]: what everybody saw, what is left, and the rules for both.
-//! - [`planted`]: seeded bugs, which the rounds must find.
+//! - [`bugs`]: seeded bugs, which the rounds must find.
 
 pub mod aimed;
+pub mod bugs;
 pub mod check;
 pub mod client;
 pub mod command;
@@ -20,7 +21,6 @@ pub mod editor;
 pub mod failpoints;
 pub mod gather;
 pub mod nemesis;
-pub mod planted;
 pub mod proxy;
 pub mod record;
 pub mod report;

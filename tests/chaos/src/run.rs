@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use test_support::canary::Stopwatch;
 
 use super::{
-    planted::Planted,
+    bugs::Bug,
     report,
     round::{Field, Layout, Scenario, Verdict},
 };
@@ -23,7 +23,7 @@ const KILLS_A_ROUND: u64 = 100;
 /// The limit for the end of a turn. As for every limit here, starved time does not count.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 /// The same for a run with a seeded bug, which need not wait as long.
-const PLANTED_PATIENCE: Duration = Duration::from_secs(30);
+const SEEDED_PATIENCE: Duration = Duration::from_secs(30);
 /// The most rounds in which a seeded bug has to be found. Most are found in the first round. Some need a fault at an unlikely moment.
 const TRIES: u32 = 8;
 
@@ -128,18 +128,18 @@ pub async fn sound(layout: &Layout, amounts: &Amounts, engines: &Arc<Engines>, f
 ///
 /// # Errors
 /// The harness itself does not work.
-pub async fn with_bug(layout: &Layout, planted: &Planted, engines: &Arc<Engines>, folder: &Path) -> Result<Verdict> {
-    let layout = Layout { clients: layout.clients.min(20), patience: PLANTED_PATIENCE, ..layout.clone() };
-    let mut field = Field::open(&layout, engines, folder.join(planted.name), Some(planted.name)).await?;
-    let amount = match planted.found_by {
+pub async fn with_bug(layout: &Layout, bug: &Bug, engines: &Arc<Engines>, folder: &Path) -> Result<Verdict> {
+    let layout = Layout { clients: layout.clients.min(20), patience: SEEDED_PATIENCE, ..layout.clone() };
+    let mut field = Field::open(&layout, engines, folder.join(bug.name), Some(bug.name)).await?;
+    let amount = match bug.found_by {
         Scenario::Kills => 15,
         Scenario::Calm => 6,
         _ => 1,
     };
     let (mut total, clock) = (Verdict::default(), Stopwatch::start());
     for _ in 0..TRIES {
-        let verdict = field.round(planted.found_by, amount).await;
-        total.add(verdict.with_context(|| format!("a round of {:?} with {}", planted.found_by, planted.name))?);
+        let verdict = field.round(bug.found_by, amount).await;
+        total.add(verdict.with_context(|| format!("a round of {:?} with {}", bug.found_by, bug.name))?);
         if !total.violations.is_empty() {
             break;
         }

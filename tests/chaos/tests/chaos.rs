@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use chaos::{
-    planted, report,
+    bugs, report,
     round::Layout,
     run::{self, Amounts},
 };
@@ -10,7 +10,7 @@ use chaos::{
 /// Takeovers without progress after which a turn is given up.
 const RECOVERIES: i64 = 3;
 const CLIENTS: usize = 50;
-const BUGS: usize = 3;
+const BUGS_A_DAY: usize = 3;
 
 fn layout(seed: u64) -> Layout {
     Layout { executable: env!("CARGO_BIN_EXE_chaos").into(), clients: CLIENTS, seed, recoveries: RECOVERIES, patience: run::PATIENCE }
@@ -27,14 +27,14 @@ async fn what_is_promised_holds_whatever_breaks_and_bugs_are_found() -> Result<(
     run::end(&verdict, seed, &folder)?;
 
     let folder = run::folder()?;
-    for planted in planted::of_day(run::today(), BUGS) {
-        let verdict = run::with_bug(&layout(seed), planted, &engines, &folder).await?;
+    for bug in bugs::of_day(run::today(), BUGS_A_DAY) {
+        let verdict = run::with_bug(&layout(seed), bug, &engines, &folder).await?;
         if verdict.violations.is_empty() && verdict.starved {
-            run::say(&format!("{} was not found, and nothing is known: the machine was starved", planted.name))?;
+            run::say(&format!("{} was not found, and nothing is known: the machine was starved", bug.name))?;
             continue;
         }
-        ensure!(!verdict.violations.is_empty(), "SEED={seed}: {} was not found, logs in {}", planted.name, folder.display());
-        run::say(&format!("{} was found by: {}", planted.name, report::rules(&verdict)))?;
+        ensure!(!verdict.violations.is_empty(), "SEED={seed}: {} was not found, logs in {}", bug.name, folder.display());
+        run::say(&format!("{} was found by: {}", bug.name, report::rules(&verdict)))?;
     }
     drop(engines);
     std::fs::remove_dir_all(folder)?;

@@ -15,7 +15,7 @@ pub struct Package {
     pub own: BTreeSet<String>,
     /// The other ones.
     pub foreign: BTreeSet<String>,
-    /// `name/feature` for each feature that it enables in a dependency of any kind.
+    /// `name/feature` for each feature that it enables in a dependency of any kind, and its own default features.
     pub features: BTreeSet<String>,
 }
 
@@ -51,7 +51,6 @@ fn package(value: &Value) -> Package {
         let set = if dependency["path"].is_null() { &mut foreign } else { &mut own };
         set.insert(name);
     }
-    // Its own features may enable those of dependencies.
-    features.extend(value["features"].as_object().into_iter().flat_map(|all| all.values()).filter_map(Value::as_array).flatten().map(text));
+    features.extend(value["features"]["default"].as_array().into_iter().flatten().map(text));
     Package { name: text(&value["name"]), folder: format!("{folder}/"), own, foreign, features }
 }

@@ -6,7 +6,7 @@ use backlot::settings::Role;
 use super::round::Scenario;
 
 /// A bug and the scenario that finds it.
-pub struct Planted {
+pub struct Bug {
     pub name: &'static str,
     /// What is wrong then.
     pub what: &'static str,
@@ -17,7 +17,7 @@ const COMMIT_IS_LOST: Scenario = Scenario::Fails(&[(Role::AgentStreaming, "rpc/C
 const START_IS_LOST: Scenario = Scenario::Fails(&[(Role::AgentStreaming, "accept-turn/after", "abort")]);
 
 /// All of them.
-pub const PLANTED: &[Planted] = &[
+pub const BUGS: &[Bug] = &[
     bug("cursor-off-by-one", "a viewer that comes back gets its last event again", Scenario::Calm),
     bug("clean-end-on-drain", "a draining gateway ends its streams as if the turns were over", Scenario::Rolling),
     bug("skip-fence", "an owner that lost its turn goes on and writes", Scenario::Stops),
@@ -41,15 +41,15 @@ pub const PLANTED: &[Planted] = &[
     bug("stop-in-words-only", "a stop is acknowledged and nothing is stopped", Scenario::Calm),
 ];
 
-const fn bug(name: &'static str, what: &'static str, found_by: Scenario) -> Planted {
-    Planted { name, what, found_by }
+const fn bug(name: &'static str, what: &'static str, found_by: Scenario) -> Bug {
+    Bug { name, what, found_by }
 }
 
 /// The bugs of a day. After some days every bug has been tried.
-pub fn of_day(day: i64, count: usize) -> impl Iterator<Item = &'static Planted> {
-    let days = i64::try_from(PLANTED.len()).unwrap_or(1);
+pub fn of_day(day: i64, count: usize) -> impl Iterator<Item = &'static Bug> {
+    let days = i64::try_from(BUGS.len()).unwrap_or(1);
     let first = usize::try_from(day.rem_euclid(days)).unwrap_or_default() * count;
-    PLANTED.iter().cycle().skip(first % PLANTED.len()).take(count.min(PLANTED.len()))
+    BUGS.iter().cycle().skip(first % BUGS.len()).take(count.min(BUGS.len()))
 }
 
 #[cfg(test)]
@@ -77,7 +77,7 @@ mod tests {
             text.split("seeded_bug::is(\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect::<Vec<_>>()
         };
         let seeded: BTreeSet<String> = sources().into_iter().flat_map(|(_, text)| names(text)).collect();
-        assert_eq!(seeded, PLANTED.iter().map(|planted| planted.name.to_owned()).collect());
+        assert_eq!(seeded, BUGS.iter().map(|bug| bug.name.to_owned()).collect());
     }
 
     #[test]
@@ -96,8 +96,8 @@ mod tests {
 
     #[test]
     fn three_a_day_are_all_of_them_after_some_days() {
-        let days = 0..i64::try_from(PLANTED.len()).unwrap();
-        let seen: BTreeSet<_> = days.flat_map(|day| of_day(day, 3)).map(|planted| planted.name).collect();
-        assert_eq!(seen.len(), PLANTED.len());
+        let days = 0..i64::try_from(BUGS.len()).unwrap();
+        let seen: BTreeSet<_> = days.flat_map(|day| of_day(day, 3)).map(|bug| bug.name).collect();
+        assert_eq!(seen.len(), BUGS.len());
     }
 }
