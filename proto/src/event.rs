@@ -1,6 +1,6 @@
-//! The JSON form of a turn's event, one line for every viewer.
+//! What readers of a turn's events need: which states and events end a turn, and the JSON form of an event, one line for every viewer.
 
-use crate::agent_streaming::{TurnEvent, turn_event::Kind};
+use crate::agent_streaming::{TurnEvent, TurnState, turn_event::Kind};
 
 macro_rules! kinds {
     ($($variant:ident => $name:literal),* $(,)?) => {
@@ -35,11 +35,30 @@ kinds! {
     Usage => "usage",
 }
 
+impl TurnState {
+    /// Whether the turn stays in this state. Nothing is written to its log any more.
+    #[must_use]
+    pub fn has_ended(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled | Self::Conflicted)
+    }
+}
+
 impl TurnEvent {
+    /// The state of the turn after this event, for the events that end it.
+    fn final_state(&self) -> Option<TurnState> {
+        match self.kind {
+            Some(Kind::TurnCompleted(_)) => Some(TurnState::Completed),
+            Some(Kind::TurnFailed(_)) => Some(TurnState::Failed),
+            Some(Kind::TurnCancelled(_)) => Some(TurnState::Cancelled),
+            Some(Kind::TurnConflicted(_)) => Some(TurnState::Conflicted),
+            _ => None,
+        }
+    }
+
     /// Whether no event follows this one.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
-        matches!(self.kind, Some(Kind::TurnCompleted(_) | Kind::TurnFailed(_) | Kind::TurnCancelled(_) | Kind::TurnConflicted(_)))
+        self.final_state().is_some_and(TurnState::has_ended)
     }
 
     /// The event on one line: `{"seq":7,"turnId":…,"type":"text.delta","time":…,"traceId":…,"data":{…}}`. A kind that this
@@ -62,7 +81,7 @@ impl TurnEvent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent_streaming::TextDelta;
+    use crate::agent_streaming::{TextDelta, TurnCancelled, TurnCommitting, TurnCompleted, TurnConflicted, TurnFailed, TurnStarted};
 
     #[test]
     fn an_event_is_one_line_with_a_dotted_type() {
@@ -77,6 +96,26 @@ mod tests {
             event.to_json().expect("json"),
             r#"{"seq":7,"turnId":"t","type":"text.delta","time":"1970-01-01T00:00:00.005+00:00","traceId":"ab","data":{"blockId":"b","text":"a\nb\""}}"#
         );
+    }
+
+    #[test]
+    fn the_events_that_end_a_turn_lead_to_the_states_that_have_ended() {
+        let kinds = [
+            Kind::TurnCompleted(TurnCompleted::default()),
+            Kind::TurnFailed(TurnFailed::default()),
+            Kind::TurnCancelled(TurnCancelled::default()),
+            Kind::TurnConflicted(TurnConflicted::default()),
+        ];
+        let mut ended: Vec<_> = (0..32).filter_map(|number| TurnState::try_from(number).ok()).filter(|state| state.has_ended()).collect();
+        for kind in kinds {
+            let event = TurnEvent { kind: Some(kind), ..TurnEvent::default() };
+            assert!(event.is_terminal());
+            ended.retain(|state| Some(*state) != event.final_state());
+        }
+        assert!(ended.is_empty(), "no event leads to {ended:?}");
+        for kind in [Kind::TurnStarted(TurnStarted::default()), Kind::TurnCommitting(TurnCommitting::default())] {
+            assert!(!TurnEvent { kind: Some(kind), ..TurnEvent::default() }.is_terminal());
+        }
     }
 
     #[test]

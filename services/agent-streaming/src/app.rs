@@ -9,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::Config,
     drive::attempt::StepLimits,
-    intake::disconnect::FollowedTurns,
     log::{doorbell::Doorbell, journal::Journal},
     model::{
         agents::{AgentFaults, Agents},
@@ -17,7 +16,7 @@ use crate::{
     },
     store,
     upstream::Upstream,
-    watch::tail::Tails,
+    watch::{followers::Followers, tail::Tails},
 };
 
 /// What a turn may use.
@@ -36,7 +35,7 @@ pub(crate) struct App {
     pub(crate) db: store::Pool,
     pub(crate) journal: Journal,
     pub(crate) tails: Tails,
-    pub(crate) followed: FollowedTurns,
+    pub(crate) followers: Followers,
     pub(crate) doorbell: Doorbell,
     /// Rings when EndTurn has become due.
     pub(crate) outbox: Notify,
@@ -67,7 +66,7 @@ impl App {
             db,
             journal,
             tails,
-            followed: FollowedTurns::default(),
+            followers: Followers::default(),
             doorbell,
             outbox: Notify::new(),
             upstream: Upstream::new(to(Caller::ProjectStorage, &config.project_storage_url), to(Caller::RateLimit, &config.rate_limit_url)),

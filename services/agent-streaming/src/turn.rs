@@ -48,9 +48,9 @@ impl State {
         Self::ALL.into_iter().find(|state| state.as_str() == text)
     }
 
-    /// Whether nothing follows.
-    pub(crate) fn ended(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed | Self::Cancelled | Self::Conflicted)
+    /// Whether the turn stays in this state.
+    pub(crate) fn has_ended(self) -> bool {
+        self.wire().has_ended()
     }
 
     /// The arrows of the turn's life. A change that is not one of them is a mistake of this program.
@@ -296,7 +296,7 @@ impl Change {
 
     /// Whether nobody drives the turn after it.
     pub(crate) fn releases(&self) -> bool {
-        self.state.is_some_and(|state| state.ended() || state == State::Queued)
+        self.state.is_some_and(|state| state.has_ended() || state == State::Queued)
     }
 
     /// Adds what a later event of the same batch does.
@@ -337,7 +337,7 @@ pub(crate) enum Task {
 
 impl Task {
     pub(crate) fn of(turn: &Turn) -> Option<Self> {
-        if turn.state.ended() {
+        if turn.state.has_ended() {
             return None;
         }
         Some(match turn.state {
@@ -387,8 +387,8 @@ mod tests {
     fn an_ended_turn_stays_ended_and_every_other_one_can_end() {
         for state in State::ALL {
             let onward: Vec<_> = State::ALL.into_iter().filter(|next| state.may_become(*next)).collect();
-            assert_eq!(state.ended(), onward.is_empty(), "{state:?}");
-            assert!(state.ended() || onward.contains(&State::Failed), "{state:?}");
+            assert_eq!(state.has_ended(), onward.is_empty(), "{state:?}");
+            assert!(state.has_ended() || onward.contains(&State::Failed), "{state:?}");
             assert!(!onward.contains(&state));
         }
     }

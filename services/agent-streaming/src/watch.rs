@@ -2,4 +2,5 @@
 
 pub(crate) mod compact;
 pub(crate) mod follow;
+pub(crate) mod followers;
 pub(crate) mod tail;

@@ -181,7 +181,7 @@ async fn drive(app: &App, turn: Turn, leased_until: Instant) {
 
 /// A turn that was driven to its end, not back into the queue.
 fn report(turn: &Turn, tally: &Tally) {
-    let Some(outcome) = tally.state.filter(|state| state.ended()) else { return };
+    let Some(outcome) = tally.state.filter(|state| state.has_ended()) else { return };
     let reason = tally.failure.map_or("", Reason::as_str);
     let span = Span::current();
     span.record("turn.outcome", outcome.as_str());

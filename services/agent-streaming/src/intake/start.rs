@@ -186,7 +186,7 @@ async fn by_key(app: &App, user: UserId, start: &Start) -> Result<Option<Turn>, 
 
 /// A turn that was never begun is begun now.
 async fn resume(app: &App, context: &Context, start: Start, turn: Turn) -> Result<Turn, Error> {
-    if turn.project_id.is_some() || turn.state.ended() {
+    if turn.project_id.is_some() || turn.state.has_ended() {
         return Ok(turn);
     }
     begin(app, context, start.project, turn).await
@@ -333,7 +333,7 @@ async fn refuse(app: &App, turn: &Turn, running: Option<TurnId>) -> Result<Error
 /// What became of a turn that somebody else moved on.
 async fn find(app: &App, turn: &Turn) -> Result<Turn, Error> {
     let turn = turns::find(&app.db, turn.id, turn.user_id).await?;
-    turn.filter(|turn| turn.project_id.is_some() || turn.state.ended()).ok_or_else(unsettled)
+    turn.filter(|turn| turn.project_id.is_some() || turn.state.has_ended()).ok_or_else(unsettled)
 }
 
 fn unsettled() -> Error {

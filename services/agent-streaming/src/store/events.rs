@@ -119,7 +119,7 @@ impl ChangeColumns {
         let mut columns = Self::default();
         for append in appends {
             let change = append.change.clone().unwrap_or_default();
-            columns.ended.push(change.state.is_some_and(State::ended));
+            columns.ended.push(change.state.is_some_and(State::has_ended));
             columns.released.push(change.releases());
             columns.progress.push(change.progress);
             columns.last_seqs.push(i32::try_from(append.last_seq()).unwrap_or(i32::MAX));

@@ -92,13 +92,13 @@ pub(crate) async fn follow(
     if after > found.last_seq {
         return Err(Error::CursorAhead { last: found.last_seq });
     }
-    let ended_at = found.state.ended().then_some(found.last_seq);
-    let following = (found.cancel_unfollowed && ended_at.is_none()).then(|| app.followed.follow(turn));
+    let ended_at = found.state.has_ended().then_some(found.last_seq);
+    let follower = (found.cancel_unfollowed && ended_at.is_none()).then(|| app.followers.add(turn));
     let deadline = context.deadline.map(Instant::from_std);
     let reader = Reader { app, turn, ended_at };
     Ok(async_stream::try_stream! {
         // Until the reader has left.
-        let _left = (following, GaugeGuard::stream());
+        let _left = (follower, Counted::stream());
         let mut cursor = after;
         loop {
             let mut short = compact.then(|| Compactor::after(cursor));

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::wish::Wish;
+use super::wish::{Addition, Wish};
 
 const DARK: [(&str, &str); 5] =
     [("--bg", "#0f1220"), ("--panel", "#181d2f"), ("--text", "#e8ebf5"), ("--muted", "#98a1b8"), ("--line", "#2b3249")];
@@ -71,7 +71,7 @@ fn grant(wish: &Wish, page: &mut Draft, sheet: &mut Option<Draft>) -> bool {
         Wish::Accent(colour, _) => style(page, sheet, &[("--accent", colour)], &format!("h1,\na {{\n  color: {colour};\n}}")),
         Wish::Bigger => style(page, sheet, &[("--size", "20px")], "body {\n  font-size: 125%;\n}"),
         Wish::Smaller => style(page, sheet, &[("--size", "14px")], "body {\n  font-size: 87.5%;\n}"),
-        Wish::Add { .. } => wish.html().is_some_and(|html| add(page, &html)),
+        Wish::Add { .. } => html(wish).is_some_and(|html| add(page, &html)),
     }
 }
 
@@ -131,6 +131,17 @@ fn add(page: &mut Draft, html: &str) -> bool {
     })
 }
 
+/// The HTML of an addition; other wishes have none.
+pub(super) fn html(wish: &Wish) -> Option<String> {
+    let Wish::Add { what, text } = wish else { return None };
+    let text = escape(text);
+    Some(match what {
+        Addition::Footer => format!("<footer><p>{text}</p></footer>"),
+        Addition::Button => format!("<p><button type=\"button\" onclick=\"this.textContent = 'Clicked!'\">{text}</button></p>"),
+        Addition::Section => format!("<section class=\"panel\"><h2>{text}</h2><p>Added by the demo model.</p></section>"),
+    })
+}
+
 pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
@@ -185,5 +196,11 @@ mod tests {
         assert_eq!(calls("add x", "no page at all", None), (vec![], 0));
         let appended = "x {}\n\nbody {\n  background: #0f1220;\n  color: #e8ebf5;\n}\n";
         assert_eq!(calls("dark", PAGE, Some(appended)), (vec![], 0));
+    }
+
+    #[test]
+    fn the_text_of_an_addition_is_escaped() {
+        let html = html(&Wish::Add { what: Addition::Footer, text: "<script>\"&'".into() });
+        assert_eq!(html.as_deref(), Some("<footer><p>&lt;script&gt;&quot;&amp;&#39;</p></footer>"));
     }
 }

@@ -109,7 +109,7 @@ fn plan(brief: &Brief<'_>, looked: &Round<'_>, page_path: &str) -> Plan {
     let note = wish::note(brief.prompt);
     let Some(html) = read(page_path) else {
         // Too long to read at once, or refused: the end of its body is a good guess.
-        let piece = format!("{}\n</body>", note.html().unwrap_or_default());
+        let piece = format!("{}\n</body>", change::html(&note).unwrap_or_default());
         return (vec![("edit_file", json!({"path": page_path, "old_text": "</body>", "new_text": piece}))], vec![note]);
     };
     let mut page = Draft::new(page_path, html);
@@ -120,7 +120,7 @@ fn plan(brief: &Brief<'_>, looked: &Round<'_>, page_path: &str) -> Plan {
     }
     if done.is_empty() {
         // A page without an end of any kind.
-        let content = format!("{}\n{}\n", html.trim_end(), note.html().unwrap_or_default());
+        let content = format!("{}\n{}\n", html.trim_end(), change::html(&note).unwrap_or_default());
         return (vec![("write_file", json!({"path": page_path, "content": content}))], vec![note]);
     }
     (page.calls().into_iter().chain(sheet.into_iter().flat_map(Draft::calls)).collect(), done)

@@ -1,7 +1,5 @@
 //! What a prompt asks to be different, as far as a few words can tell.
 
-use super::change::escape;
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Wish {
     Title(String),
@@ -95,17 +93,6 @@ impl Wish {
             Self::Add { what: Addition::Button, text } => format!("there is a button “{text}”"),
             Self::Add { what: Addition::Section, text } => format!("there is a new section “{text}”"),
         }
-    }
-
-    /// The piece of HTML that an addition is.
-    pub(super) fn html(&self) -> Option<String> {
-        let Self::Add { what, text } = self else { return None };
-        let text = escape(text);
-        Some(match what {
-            Addition::Footer => format!("<footer><p>{text}</p></footer>"),
-            Addition::Button => format!("<p><button type=\"button\" onclick=\"this.textContent = 'Clicked!'\">{text}</button></p>"),
-            Addition::Section => format!("<section class=\"panel\"><h2>{text}</h2><p>Added by the demo model.</p></section>"),
-        })
     }
 }
 
@@ -202,11 +189,5 @@ mod tests {
         assert_eq!(note("über alles. Mehr"), add(Addition::Section, "Über alles"));
         assert_eq!(note(" \n"), add(Addition::Section, "A small change"));
         assert_eq!(note(&"x".repeat(500)), add(Addition::Section, &format!("X{}", "x".repeat(79))));
-    }
-
-    #[test]
-    fn words_of_people_are_escaped() {
-        let html = add(Addition::Footer, "<script>\"&'").html();
-        assert_eq!(html.as_deref(), Some("<footer><p>&lt;script&gt;&quot;&amp;&#39;</p></footer>"));
     }
 }
