@@ -1,10 +1,11 @@
-//! The parts that handlers share, built once.
+//! The state that handlers share, built once.
 
 use std::{
     net::SocketAddr,
     sync::{Arc, OnceLock},
 };
 
+use axum::extract::FromRef;
 use bytes::Bytes;
 use chassis::{
     identity::{Caller, Keys, Verifier},
@@ -15,27 +16,26 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::{
-    auth::Sessions,
     config::Config,
-    cookie::SessionCookie,
-    origin::{PreviewForm, main_origins, main_url},
-    revocations::Revocations,
-    streams::Streams,
-    upstream::{Readiness, Upstream},
+    edge::origin::{main_origins, main_url},
+    identity::{cookie::SessionCookie, revocations::Revocations, sessions::Sessions},
+    json::limits::BodyLimits,
+    stream::limits::StreamLimits,
+    upstream::Upstream,
+    web::{preview_url::PreviewUrl, readiness::Readiness},
 };
 
 pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) origins: Origins,
     pub(crate) upstream: Arc<Upstream>,
-    pub(crate) sessions: Sessions,
+    pub(crate) sessions: Arc<Sessions>,
     pub(crate) revocations: Arc<Revocations>,
-    pub(crate) general: General,
-    pub(crate) streams: Arc<Streams>,
-    /// Bytes of bodies that are arriving.
-    pub(crate) receiving: Arc<Shares>,
+    pub(crate) general: Arc<General>,
+    pub(crate) streams: Arc<StreamLimits>,
+    pub(crate) bodies: BodyLimits,
     pub(crate) readiness: Readiness,
-    /// The OpenAPI document, once somebody has asked for it.
+    /// The OpenAPI document, after its first use.
     pub(crate) description: OnceLock<Bytes>,
     /// Cancelled when this process is no longer ready.
     pub(crate) leaving: CancellationToken,
@@ -43,25 +43,30 @@ pub(crate) struct App {
     pub(crate) draining: CancellationToken,
 }
 
-/// What this gateway is called from outside.
+impl FromRef<Arc<App>> for BodyLimits {
+    fn from_ref(app: &Arc<App>) -> Self {
+        app.bodies.clone()
+    }
+}
+
+/// The origins of the gateway as browsers see them.
 pub(crate) struct Origins {
     pub(crate) main: Url,
     /// Every origin that the page may have.
     pub(crate) all: Vec<String>,
-    pub(crate) preview: PreviewForm,
-    pub(crate) cookie: SessionCookie,
+    pub(crate) preview: PreviewUrl,
 }
 
 impl Origins {
     /// # Errors
-    /// What is wrong with a setting; [`Config::read`] has reported it before.
+    /// The fault in a setting. [`Config::read`] has reported it before.
     pub(crate) fn new(config: &Config, main: SocketAddr, preview: SocketAddr) -> Result<Self, String> {
         let url = main_url(config.public_url.as_ref(), main)?;
-        let preview = PreviewForm::new(config.preview_url.as_deref(), preview)?;
-        let cookie = SessionCookie::new(url.scheme() == "https", config.secret.derive("session cookie name"));
-        Ok(Self { all: main_origins(&url), main: url, preview, cookie })
+        let preview = PreviewUrl::new(config.preview_url.as_deref(), preview)?;
+        Ok(Self { all: main_origins(&url), main: url, preview })
     }
 
+    /// Whether browsers use https.
     pub(crate) fn secure(&self) -> bool {
         self.main.scheme() == "https"
     }
@@ -72,11 +77,12 @@ impl App {
         let upstream = Arc::new(Upstream::new(&config));
         let revocations = Arc::new(Revocations::new());
         let verifier = Verifier::new(Caller::Gateway, &config.secret, Keys::Remote(upstream.auth_channel()));
+        let cookie = SessionCookie::new(origins.secure(), config.secret.derive("session cookie name"));
         Arc::new(Self {
-            sessions: Sessions::new(Arc::clone(&upstream), verifier, Arc::clone(&revocations)),
-            general: General::new(upstream.rate_limit()),
-            streams: Streams::new(config.max_streams_per_user, config.stream_openings),
-            receiving: Shares::new(config.receiving, config.limits.percent),
+            sessions: Arc::new(Sessions::new(cookie, Arc::clone(&upstream), verifier, Arc::clone(&revocations))),
+            general: Arc::new(General::new(upstream.rate_limit())),
+            streams: StreamLimits::new(config.max_streams_per_user, config.stream_openings),
+            bodies: BodyLimits { receiving: Shares::new(config.receiving, config.limits.percent), timeout: config.body_timeout },
             readiness: Readiness::default(),
             description: OnceLock::new(),
             origins,

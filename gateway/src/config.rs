@@ -18,7 +18,7 @@ use chassis::{
 use tower_http::csrf::CsrfLayer;
 use url::Url;
 
-use crate::origin;
+use crate::{edge::origin, web::preview_url::PreviewUrl};
 
 /// An address, or `none`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,10 +41,10 @@ pub struct Config {
     pub preview_listen: SocketAddr,
     /// Where Prometheus reads the metrics of this process, apart from everything that the public reaches.
     pub metrics_listen: MaybeListen,
-    /// How the main listener is called from outside; decides cookies and CSP. Absent: `http://` and the listener's address.
+    /// The URL of the main listener for browsers. It decides cookies and CSP. Absent: `http://` and the listener's address.
     pub public_url: Option<Url>,
-    /// How previews are called from outside. With `{preview}` in the host each preview is an origin of its own; without it
-    /// they share one origin and are sandboxed. Absent: `http://{preview}.localhost:<port of the preview listener>`.
+    /// The URL of previews for browsers. With `{preview}` in the host each preview is an origin of its own; without it they share one
+    /// origin and are sandboxed. Absent: `http://{preview}.localhost:<port of the preview listener>`.
     pub preview_url: Option<String>,
     /// Origins of other sites whose pages may call the API with credentials.
     pub cors_origins: Vec<String>,
@@ -57,31 +57,31 @@ pub struct Config {
     pub project_storage_url: Uri,
     pub rate_limit_url: Uri,
     pub secret: ClusterSecret,
-    /// The first guard, by address; previews have ten times as much, since a page loads many files.
+    /// The edge limit, by address. Previews have ten times as much, since a page loads many files.
     pub edge: Edge,
     /// Requests whose answer has not begun; more are answered 503.
     pub max_requests: usize,
     /// Open event streams of one person at this gateway.
     pub max_streams_per_user: u32,
-    /// Event streams that one person may open in ten seconds at this gateway. Clients that come back count here and not as requests.
+    /// Event streams that one person may open in ten seconds at this gateway. Clients that resume are counted here and not as requests.
     pub stream_openings: u32,
     /// Requests whose body is on the way; more are answered 503.
     pub max_waiting: usize,
-    /// Bytes of bodies that are arriving; who wants more waits for others.
+    /// Bytes of bodies that are arriving. A body that needs more waits for others.
     pub receiving: usize,
     /// How long a body may take; a save's body three times as long.
     pub body_timeout: Duration,
-    /// What a connection may do. An HTTP/1.1 connection is waiting for a head whenever it idles, so a proxy in front should drop
-    /// its idle connections earlier.
+    /// Limits of connections. An idle HTTP/1.1 connection counts as waiting for a head, so a proxy in front should close its idle connections
+    /// earlier.
     pub limits: Limits,
     /// Bytes of path and query together; longer ones are answered 414. They may come back in the text of a refusal, which
     /// travels in headers.
     pub max_target: usize,
     /// Bytes of one header's value; a longer one is answered 431.
     pub max_header: usize,
-    /// Pause after which an event stream shows that it lives.
+    /// The pause after which an event stream sends a heartbeat.
     pub heartbeat: Duration,
-    /// How long the gateway is not ready before it stops accepting, so that a load balancer notices.
+    /// How long the gateway reports not ready before it stops accepting, so that a load balancer notices.
     pub drain_delay: Duration,
     /// How long open requests may go on after that.
     pub drain: Duration,
@@ -159,7 +159,7 @@ impl Config {
                 "is required with a BACKLOT_PUBLIC_URL that is not loopback: browsers elsewhere cannot reach previews at localhost";
             env.fault("BACKLOT_PREVIEW_URL", problem);
         }
-        if let Err(problem) = origin::PreviewForm::new(self.preview_url.as_deref(), self.preview_listen) {
+        if let Err(problem) = PreviewUrl::new(self.preview_url.as_deref(), self.preview_listen) {
             env.fault("BACKLOT_PREVIEW_URL", problem);
         }
         for text in &self.cors_origins {

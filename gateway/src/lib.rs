@@ -1,50 +1,34 @@
-//! HTTP for browsers and programs: JSON, event streams and previews in front of the services' gRPC. The only crate that knows
-//! axum and HTTP status codes. It keeps no state that another gateway would miss: what it remembers (exchanged sessions,
-//! refusals, open streams) only saves calls.
+//! HTTP for browsers and programs: JSON, event streams and previews in front of the services' gRPC. The only crate that knows axum and HTTP
+//! status codes. It keeps no state that another gateway would miss: what it caches (sessions, revocations, open streams) only saves calls.
 //!
 //! In reading order:
-//! - [`config`], `origin`, `app`: settings; what the gateway is called from outside; the parts that handlers share.
-//! - `layers`: everything around a handler, and why in this order. `place`: how many requests there may be.
-//! - [`router`]: every route. `routes`: their handlers. `json`: messages in and out; `media`: which type is wanted. `error`: faults to
-//!   problem documents.
-//! - `head`: how long the parts of a head may be. `host`: which names are ours. `request`, `address`, `metrics`: what every request gets. `auth`, `cookie`,
-//!   `revocations`: who asks. `limit`, `streams`: how often.
-//! - `sse`, `follow`: a turn's events as a stream that resumes. `parts`: the same log as the parts of an answer, which `chat`
-//!   (the AI SDK) and `agui` (AG-UI) spell in their own words.
-//! - `coding`: gzip, br and zstd of answers.
-//! - `preview`: project files as web pages, on a listener of their own. `page`: the first page. [`openapi`]: the description.
-//! - `upstream`: the clients.
+//! - [`config`], `app`: the settings, and the state that handlers share.
+//! - [`router`], `layers`: every route, and the layers around them with the reason for their order.
+//! - `edge`: what happens to a request before its handler: address, host, limits, slots, logs.
+//! - `identity`: who sends a request: session cookies, access tokens, revocations.
+//! - `routes`: the handlers, one file for each resource.
+//! - `json`: ProtoJSON of requests and answers.
+//! - `stream`: the events of a turn as a stream that a client can resume.
+//! - `chat`: the same events as the parts of an answer, in the protocols of the AI SDK and of AG-UI.
+//! - [`web`]: the first page, previews, the OpenAPI document, readiness.
+//! - `http`: HTTP itself: header names, ETags, idempotency keys, media types, content codings, quotas.
+//! - `error`: from faults to problem documents. [`contract`]: the contract's descriptors. `upstream`: the clients of the services.
 
 pub mod config;
-pub mod openapi;
+pub mod contract;
 pub mod router;
+pub mod web;
 
-mod address;
-mod agui;
 mod app;
-mod auth;
 mod chat;
-mod coding;
-mod cookie;
+mod edge;
 mod error;
-mod follow;
-mod head;
-mod host;
+mod http;
+mod identity;
 mod json;
 mod layers;
-mod limit;
-mod media;
-mod metrics;
-mod origin;
-mod page;
-mod parts;
-mod place;
-mod preview;
-mod request;
-mod revocations;
 mod routes;
-mod sse;
-mod streams;
+mod stream;
 mod upstream;
 
 use std::sync::Arc;
@@ -62,7 +46,11 @@ use tokio_util::sync::CancellationToken;
 pub use crate::config::Config;
 use crate::{
     app::{App, Origins},
-    error::{About, render},
+    edge::origin,
+    error::{
+        problem::{ProblemContext, render},
+        share_exhausted,
+    },
 };
 
 /// Where the gateway listens.
@@ -80,15 +68,15 @@ pub struct Listeners {
 pub enum ServeError {
     #[error("a listener has no address")]
     Listener(#[source] std::io::Error),
-    #[error("the gateway does not know what it is called: {0}")]
+    #[error("the gateway does not know its origin: {0}")]
     Origin(String),
 }
 
-/// Serves until `shutdown`. Then it is not ready, stops accepting, breaks event streams so that they resume elsewhere, and
-/// lets other requests finish for the drain time.
+/// Serves until `shutdown`. Then the gateway reports not ready, stops accepting, breaks event streams, which their clients resume at another
+/// gateway, and lets other requests finish for the drain time.
 ///
 /// # Errors
-/// If a listener has no address or a URL cannot be made of it.
+/// A listener has no address, or its address makes no URL.
 pub async fn serve(config: Config, listeners: Listeners, shutdown: CancellationToken) -> Result<(), ServeError> {
     let main_address = listeners.main.local_addr().map_err(ServeError::Listener)?;
     let preview_address = listeners.preview.local_addr().map_err(ServeError::Listener)?;
@@ -99,14 +87,14 @@ pub async fn serve(config: Config, listeners: Listeners, shutdown: CancellationT
              limits of one address"
         );
     }
-    for problem in origin::without_cookies(&config.cors_origins, &origins.main) {
-        tracing::warn!("{problem}");
+    for warning in origin::cookie_warnings(&config.cors_origins, &origins.main) {
+        tracing::warn!("{warning}");
     }
     let draining = CancellationToken::new();
     let app = App::new(config, origins, shutdown.clone(), draining.clone());
 
     let (background, connections) = (Tasks::new(), Tasks::new());
-    background.spawn(Arc::clone(&app.revocations).follow(Arc::clone(&app.upstream), background.token()));
+    background.spawn(Arc::clone(&app.revocations).watch(Arc::clone(&app.upstream), background.token()));
     let main = layers::main(router::main(&app), &app, &background);
     let previews = layers::preview(router::previews(&app), &app, &background);
     let metrics = layers::metrics(router::metrics(&app), &app, &background);
@@ -122,12 +110,12 @@ pub async fn serve(config: Config, listeners: Listeners, shutdown: CancellationT
             },
         );
     };
-    let leaving = async {
+    let drain = async {
         shutdown.cancelled().await;
         tokio::time::sleep(app.config.drain_delay).await;
         draining.cancel();
     };
-    tokio::join!(accepting, leaving);
+    tokio::join!(accepting, drain);
     connections.shutdown(app.config.drain).await;
     background.shutdown(app.config.drain).await;
     Ok(())
@@ -136,8 +124,8 @@ pub async fn serve(config: Config, listeners: Listeners, shutdown: CancellationT
 /// Accepts on one listener until the gateway drains.
 async fn accept(listener: TcpListener, router: Router, app: &App, unsent: &Arc<Shares>, connections: &Tasks) {
     let refuse = |exhausted| {
-        let about = About { path: "", request_id: "", trace_id: "" };
-        render(place::refusal(exhausted, "unread bytes of answers").into_response(), &about)
+        let context = ProblemContext { path: "", request_id: "", trace_id: "" };
+        render(share_exhausted(exhausted, "unread bytes of answers").into_response(), &context)
     };
     let listening = Listener {
         limits: app.config.limits.clone(),

@@ -1,5 +1,4 @@
-//! Every route, on one page. The first part is the contract's: its methods and templates are those of `google.api.http`, as a
-//! test proves. The second part is the gateway's own.
+//! Every route. The first list is the contract's; a test compares it with `google.api.http`. The second list is the gateway's own.
 
 use std::sync::Arc;
 
@@ -13,35 +12,24 @@ use proto::error::ErrorCode;
 
 use crate::{
     app::App,
-    auth::identify,
+    edge::rate_limit,
     error::{Failure, fault},
-    limit, page, preview,
-    routes::{agents, agui, auth, chat, conflicts, projects, system, turns, unversioned},
+    http::etag::{VERSIONED, refuse_if_match},
+    identity::authenticate::identify,
+    routes::{agents, agui, auth, chat, conflicts, projects, system, turns},
+    web::{page, preview},
 };
 
-/// What is asked before a handler runs.
+/// What happens before the handler of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
-    /// Who asks, and the policy `general`.
+    /// Identity and the policy `general`.
     Counted,
-    /// Who asks; event streams have a limit of their own.
+    /// Identity. Event streams have limits of their own.
     Stream,
-    /// Nothing: keys, health, documents and the page.
+    /// Nothing: for keys, probes, documents and the page.
     Plain,
 }
-
-/// The routes whose handlers look at `If-Match`, because what they are about has an ETag.
-pub(crate) const VERSIONED: [(&str, &str); 9] = [
-    ("GET", "/api/projects/{project_id}"),
-    ("PATCH", "/api/projects/{project_id}"),
-    ("DELETE", "/api/projects/{project_id}"),
-    ("POST", "/api/projects/save"),
-    ("POST", "/api/projects/{project_id}/changes"),
-    ("GET", "/api/projects/{project_id}/files/{path=**}"),
-    ("POST", "/api/projects/{project_id}/conflicts/{turn_id}/resolve"),
-    ("GET", "/"),
-    ("GET", "/page/{path=**}"),
-];
 
 /// One method on one path.
 struct Route {
@@ -52,27 +40,27 @@ struct Route {
     handler: MethodRouter<Arc<App>>,
 }
 
-/// A route as others see it.
+/// The method and the path of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Mounted {
+pub struct RouteInfo {
     pub method: &'static str,
     pub template: &'static str,
 }
 
 /// The routes of the contract.
 #[must_use]
-pub fn contract_routes() -> Vec<Mounted> {
-    contract().iter().map(mounted).collect()
+pub fn contract_routes() -> Vec<RouteInfo> {
+    contract().iter().map(info).collect()
 }
 
 /// The gateway's own routes.
 #[must_use]
-pub fn own_routes() -> Vec<Mounted> {
-    own().iter().map(mounted).collect()
+pub fn own_routes() -> Vec<RouteInfo> {
+    own().iter().map(info).collect()
 }
 
-fn mounted(route: &Route) -> Mounted {
-    Mounted { method: route.method, template: route.template }
+fn info(route: &Route) -> RouteInfo {
+    RouteInfo { method: route.method, template: route.template }
 }
 
 fn contract() -> Vec<Route> {
@@ -142,42 +130,42 @@ fn delete<H: Handler<T, Arc<App>>, T: 'static>(template: &'static str, class: Cl
     Route { method: "DELETE", template, class, handler: routing::delete(handler) }
 }
 
-/// The main listener without its outer stack.
+/// The routes of the main listener.
 pub(crate) fn main(app: &Arc<App>) -> Router {
     let mut router = Router::new();
     for Route { method, template, class, handler } in contract().into_iter().chain(own()) {
-        let handler = if VERSIONED.contains(&(method, template)) { handler } else { handler.layer(from_fn(unversioned)) };
+        let handler = if VERSIONED.contains(&(method, template)) { handler } else { handler.layer(from_fn(refuse_if_match)) };
         let handler = match class {
             Class::Plain => handler,
-            Class::Stream => handler.layer(from_fn_with_state(Arc::clone(app), identify)),
-            Class::Counted => {
-                handler.layer(from_fn_with_state(Arc::clone(app), limit::general)).layer(from_fn_with_state(Arc::clone(app), identify))
-            }
+            Class::Stream => handler.layer(from_fn_with_state(Arc::clone(&app.sessions), identify)),
+            Class::Counted => handler
+                .layer(from_fn_with_state(Arc::clone(&app.general), rate_limit::general))
+                .layer(from_fn_with_state(Arc::clone(&app.sessions), identify)),
         };
         router = router.route(&template.replace("{path=**}", "{*path}"), handler);
     }
-    router.method_not_allowed_fallback(wrong_method).fallback(nothing).with_state(Arc::clone(app))
+    router.method_not_allowed_fallback(method_not_allowed).fallback(not_found).with_state(Arc::clone(app))
 }
 
-/// The listener for previews without its outer stack: nothing else is there.
+/// The routes of the listener for previews.
 pub(crate) fn previews(app: &Arc<App>) -> Router {
     let file = routing::get(preview::file);
     let router = Router::new().route("/", file.clone()).route("/{*path}", file);
-    let router = router.method_not_allowed_fallback(wrong_method).fallback(nothing);
-    preview::headers(router, &app.origins).with_state(Arc::clone(app))
+    let router = router.method_not_allowed_fallback(method_not_allowed).fallback(not_found);
+    preview::with_headers(router, &app.origins).with_state(Arc::clone(app))
 }
 
-/// The listener for metrics without its outer stack.
+/// The routes of the listener for metrics.
 pub(crate) fn metrics(app: &Arc<App>) -> Router {
     let router = Router::new().route("/metrics", routing::get(system::metrics));
-    router.method_not_allowed_fallback(wrong_method).fallback(nothing).with_state(Arc::clone(app))
+    router.method_not_allowed_fallback(method_not_allowed).fallback(not_found).with_state(Arc::clone(app))
 }
 
 /// axum adds `Allow`.
-async fn wrong_method() -> Failure {
+async fn method_not_allowed() -> Failure {
     fault(ErrorCode::InvalidArgument, "METHOD_NOT_ALLOWED", "this path does not take that method; see Allow").into()
 }
 
-async fn nothing() -> Failure {
+async fn not_found() -> Failure {
     fault(ErrorCode::NotFound, "ROUTE_NOT_FOUND", "there is no such path").into()
 }

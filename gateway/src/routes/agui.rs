@@ -4,26 +4,26 @@ use std::sync::Arc;
 
 use axum::extract::State;
 
-use super::turns::named;
+use super::turns::with_turn_headers;
 use crate::{
-    agui::{
+    app::App,
+    chat::agui::{
         request::{Run, RunAgentInput},
         stream::AguiStream,
     },
-    app::App,
-    auth::Signed,
-    follow::Viewer,
-    json::{CHAT, Json, Reply},
+    identity::authenticate::Authenticated,
+    json::{body::Json, limits::CHAT, reply::Reply},
+    stream::event_stream::EventStream,
 };
 
-/// Runs the agent; the same run again is the same turn.
-pub(crate) async fn run(State(app): State<Arc<App>>, signed: Signed, Json(body, _share): Json<RunAgentInput, CHAT>) -> Reply {
+/// Runs the agent. A repetition of a run follows the same turn.
+pub(crate) async fn run(State(app): State<Arc<App>>, caller: Authenticated, Json(body, _share): Json<RunAgentInput, CHAT>) -> Reply {
     let Run { thread, run, start } = body.read()?;
     // Before the turn exists, so that a refusal starts nothing.
-    let open = app.streams.open(signed.user.id)?;
-    let (turn, replayed) = app.upstream.start_turn(&signed.context, start).await?;
+    let permit = app.streams.open(caller.user.id)?;
+    let (turn, replay) = app.upstream.start_turn(&caller.context, start).await?;
     let id = turn.id.clone();
-    let stream = AguiStream::new(turn, thread, run);
-    let viewer = Viewer::new(Arc::clone(&app), signed, id.clone(), Box::new(stream), open).compact();
-    Ok(replayed.tell(named(viewer.follow_started().await?, &id)))
+    let projection = AguiStream::new(turn, thread, run);
+    let stream = EventStream::new(&app, caller, id.clone(), Box::new(projection), permit).compact();
+    Ok(replay.mark(with_turn_headers(stream.begin().await?, &id)))
 }

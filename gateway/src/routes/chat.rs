@@ -7,113 +7,123 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::IntoResponse,
 };
-use proto::agent_streaming::{CancelTurnRequest, Turn, TurnState};
+use proto::agent_streaming::{CancelTurnRequest, Turn};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Replayed, idempotency,
-    turns::{named, no_number, not_a_cursor},
-};
+use super::turns::{invalid_cursor, invalid_number, with_turn_headers};
 use crate::{
     app::App,
-    auth::Signed,
     chat::{
-        Chat,
-        request::ChatRequest,
-        stream::{Level, UiStream},
-        turns::{Plan, Turns},
+        ai_sdk::{
+            request::ChatRequest,
+            stream::{Level, UiStream},
+            turns::{ChatTurns, Plan},
+        },
+        conversation::ChatId,
     },
-    follow::Viewer,
-    json::{CHAT, Json, Params, Reply, Target, reply},
-    sse::cursor,
+    http::idempotency::{Replay, read_key},
+    identity::authenticate::Authenticated,
+    json::{
+        body::Json,
+        limits::CHAT,
+        params::{Params, PathParam},
+        reply::{Reply, reply},
+    },
+    stream::{event_stream::EventStream, sse::cursor},
 };
 
 /// Answers a message.
 pub(crate) async fn send(
     State(app): State<Arc<App>>,
-    signed: Signed,
+    caller: Authenticated,
     headers: HeaderMap,
     Json(body, _share): Json<ChatRequest, CHAT>,
 ) -> Reply {
     let level = Level::wanted(&headers)?;
     let mut key = String::new();
-    idempotency(&headers, &mut key, "Idempotency-Key")?;
-    let asked = body.read()?;
+    read_key(&headers, &mut key, "Idempotency-Key")?;
+    let prompt = body.read()?;
     // Before the turn exists, so that a refusal starts nothing.
-    let open = app.streams.open(signed.user.id)?;
-    let turns = Turns { app: &app, signed: &signed, chat: &asked.chat };
-    let (turn, replayed) = match turns.plan(&asked).await? {
-        Plan::Attach(turn) => (*turn, Replayed(true)),
-        Plan::Start { replaces } => app.upstream.start_turn(&signed.context, asked.start(&replaces, key)).await?,
+    let permit = app.streams.open(caller.user.id)?;
+    let turns = ChatTurns { upstream: &app.upstream, caller: &caller, chat: &prompt.chat };
+    let (turn, replay) = match turns.plan(&prompt).await? {
+        Plan::Attach(turn) => (*turn, Replay(true)),
+        Plan::Start { replaces } => app.upstream.start_turn(&caller.context, prompt.into_request(&replaces, key)).await?,
     };
     let id = turn.id.clone();
-    let stream = UiStream::new(turn, level, 0);
-    let viewer = Viewer::new(Arc::clone(&app), signed, id.clone(), Box::new(stream), open).compact();
-    Ok(replayed.tell(named(viewer.follow_started().await?, &id)))
+    let projection = UiStream::new(turn, level, 0);
+    let stream = EventStream::new(&app, caller, id.clone(), Box::new(projection), permit).compact();
+    Ok(replay.mark(with_turn_headers(stream.begin().await?, &id)))
 }
 
-/// The parameters of a client that comes back.
+/// The parameters of a client that resumes.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Resume {
+pub(crate) struct ResumeRequest {
     id: String,
-    /// The last event that the client has.
+    /// The number of the last event that the client has.
     #[serde(default)]
     after: String,
-    /// The turn that the event is of.
+    /// The turn of that event.
     #[serde(default)]
     turn_id: String,
 }
 
-/// Follows the turn that runs, from its first chunk or from where the client was.
-pub(crate) async fn resume(State(app): State<Arc<App>>, signed: Signed, headers: HeaderMap, Params(request): Params<Resume>) -> Reply {
+/// Streams the running turn, from its first chunk or after the client's cursor.
+pub(crate) async fn resume(
+    State(app): State<Arc<App>>,
+    caller: Authenticated,
+    headers: HeaderMap,
+    Params(request): Params<ResumeRequest>,
+) -> Reply {
     let level = Level::wanted(&headers)?;
-    let chat = Chat::parse(&request.id, "id")?;
-    let number = || no_number("after", &request.after);
-    let after = if request.after.is_empty() { 0 } else { request.after.parse().map_err(|_| number())? };
-    let after = cursor(&headers, after).ok_or_else(|| not_a_cursor(&headers))?;
-    let open = app.streams.open(signed.user.id)?;
-    let turns = Turns { app: &app, signed: &signed, chat: &chat };
+    let chat = ChatId::parse(&request.id, "id")?;
+    let invalid = || invalid_number("after", &request.after);
+    let after = if request.after.is_empty() { 0 } else { request.after.parse().map_err(|_| invalid())? };
+    let after = cursor(&headers, after).ok_or_else(|| invalid_cursor(&headers))?;
+    let permit = app.streams.open(caller.user.id)?;
+    let turns = ChatTurns { upstream: &app.upstream, caller: &caller, chat: &chat };
     let turn = match request.turn_id.as_str() {
-        // A client that has a part wants the rest, also of a turn that has ended meanwhile.
+        // A client that has a part wants the rest, even if the turn has ended in the meantime.
         "" => turns.latest(after == 0).await?,
         id => turns.turn(id).await?,
     };
-    let Some(turn) = turn.filter(|turn| after == 0 || after < turn.last_seq || !has_ended(turn)) else {
+    let Some(turn) = turn.filter(|turn| after == 0 || after < turn.last_seq || !turn.state().has_ended()) else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
     let id = turn.id.clone();
-    let viewer = Viewer::new(Arc::clone(&app), signed, id.clone(), Box::new(UiStream::new(turn, level, after)), open);
-    // What the client has is gone through event by event, as it was when it came.
-    let viewer = if after == 0 { viewer.compact() } else { viewer };
-    Ok(named(viewer.follow(0).await?, &id))
+    let stream = EventStream::new(&app, caller, id.clone(), Box::new(UiStream::new(turn, level, after)), permit);
+    // To restore the state of a client that has a part, events are needed as they were sent.
+    let stream = if after == 0 { stream.compact() } else { stream };
+    Ok(with_turn_headers(stream.resume(0).await?, &id))
 }
 
-fn has_ended(turn: &Turn) -> bool {
-    matches!(turn.state(), TurnState::Completed | TurnState::Failed | TurnState::Cancelled | TurnState::Conflicted)
-}
-
-/// The body of a stop. The client's copy of the answer, which it may send along, is not read: we have our own.
+/// The body of a stop. A client may send its copy of the answer too, which is not read.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Stop {
-    /// The turn that the client sees.
+pub(crate) struct StopRequest {
+    /// The turn that the client follows.
     active_stream_id: Option<String>,
 }
 
 #[derive(Serialize)]
-struct Stopped {
+struct StopResponse {
     success: bool,
 }
 
-/// Stops what runs or waits, or only the turn that is named; that nothing does is as good.
-pub(crate) async fn stop(State(app): State<Arc<App>>, signed: Signed, target: Target, Json(body, _share): Json<Stop, CHAT>) -> Reply {
-    let chat = Chat::parse(&target.0, "id")?;
-    let turns = Turns { app: &app, signed: &signed, chat: &chat }.open().await?;
-    let meant = |turn: &&Turn| body.active_stream_id.as_ref().is_none_or(|id| id.is_empty() || *id == turn.id);
-    for turn in turns.iter().filter(meant) {
-        let request = signed.context.request(CancelTurnRequest { turn_id: turn.id.clone() });
+/// Cancels the turns that run or wait, or only the named one. It is no error if there are none.
+pub(crate) async fn stop(
+    State(app): State<Arc<App>>,
+    caller: Authenticated,
+    PathParam(id): PathParam,
+    Json(body, _share): Json<StopRequest, CHAT>,
+) -> Reply {
+    let chat = ChatId::parse(&id, "id")?;
+    let turns = ChatTurns { upstream: &app.upstream, caller: &caller, chat: &chat }.open().await?;
+    let is_meant = |turn: &&Turn| body.active_stream_id.as_ref().is_none_or(|id| id.is_empty() || *id == turn.id);
+    for turn in turns.iter().filter(is_meant) {
+        let request = caller.context.request(CancelTurnRequest { turn_id: turn.id.clone() });
         app.upstream.agents().cancel_turn(request).await?;
     }
-    reply(&Stopped { success: true })
+    reply(&StopResponse { success: true })
 }

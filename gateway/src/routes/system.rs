@@ -1,4 +1,4 @@
-//! What operators and tools ask.
+//! Probes, metrics and the OpenAPI document.
 
 use std::sync::Arc;
 
@@ -10,14 +10,17 @@ use axum::{
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use crate::{app::App, openapi, upstream::Health};
+use crate::{
+    app::App,
+    web::{openapi, readiness::Health},
+};
 
 /// The process runs.
 pub(crate) async fn healthz() -> Response {
     document(StatusCode::OK, &json!({"status": "ok"}))
 }
 
-/// The first request can be served: every service answers, and this process is not about to leave.
+/// The gateway can serve requests: every service answers, and this process is not about to stop.
 pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Response {
     let services = app.readiness.of(&app.upstream).await;
     let leaving = app.leaving.is_cancelled();

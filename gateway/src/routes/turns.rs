@@ -1,55 +1,69 @@
-//! Turns: start, look, follow, stop.
+//! Turns: start, read, stream, cancel.
 
 use std::sync::Arc;
 
 use axum::{
     extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
 use proto::agent_streaming::{CancelTurnRequest, GetTurnRequest, ListTurnsRequest, StartTurnRequest, StreamTurnEventsRequest};
 
-use super::idempotency;
 use crate::{
     app::App,
-    auth::Signed,
     error::{Failure, invalid},
-    follow::Viewer,
-    json::{Json, PROMPT, Params, Reply, Target, created, present, reply, wrong::got},
-    sse::{Format, cursor},
+    http::{
+        headers::{LAST_EVENT_ID, TURN_ID},
+        idempotency::read_key,
+    },
+    identity::authenticate::Authenticated,
+    json::{
+        body::Json,
+        diagnostics::quoted_value,
+        limits::PROMPT,
+        params::{Params, PathParam},
+        reply::{Reply, created, reply},
+    },
+    stream::{
+        event_stream::EventStream,
+        sse::{Format, cursor},
+    },
+    upstream::present,
 };
-
-/// Names the turn before its first event arrives.
-const TURN_ID: HeaderName = HeaderName::from_static("x-backlot-turn-id");
 
 pub(crate) async fn start(
     State(app): State<Arc<App>>,
-    signed: Signed,
+    caller: Authenticated,
     headers: HeaderMap,
-    Json(mut request, _share): Json<StartTurnRequest, PROMPT>,
+    Json(request, _share): Json<StartTurnRequest, PROMPT>,
 ) -> Reply {
-    idempotency(&headers, &mut request.idempotency_key, "idempotency_key")?;
-    let (turn, replayed) = app.upstream.start_turn(&signed.context, request).await?;
-    Ok(replayed.tell(created(&turn, &location(&turn.id))?))
+    let request = with_key(request, &headers)?;
+    let (turn, replay) = app.upstream.start_turn(&caller.context, request).await?;
+    Ok(replay.mark(created(&turn, &location(&turn.id))?))
 }
 
-/// Starts a turn and follows it in the same answer.
+/// Starts a turn and streams its events in the same answer.
 pub(crate) async fn stream(
     State(app): State<Arc<App>>,
-    signed: Signed,
+    caller: Authenticated,
     headers: HeaderMap,
-    Json(mut request, _share): Json<StartTurnRequest, PROMPT>,
+    Json(request, _share): Json<StartTurnRequest, PROMPT>,
 ) -> Reply {
-    idempotency(&headers, &mut request.idempotency_key, "idempotency_key")?;
+    let request = with_key(request, &headers)?;
     // Before the turn exists, so that a refusal starts nothing.
-    let open = app.streams.open(signed.user.id)?;
-    let (turn, replayed) = app.upstream.start_turn(&signed.context, request).await?;
-    let viewer = Viewer::new(Arc::clone(&app), signed, turn.id.clone(), Box::new(Format::wanted(&headers)), open);
-    Ok(replayed.tell(named(viewer.follow_started().await?, &turn.id)))
+    let permit = app.streams.open(caller.user.id)?;
+    let (turn, replay) = app.upstream.start_turn(&caller.context, request).await?;
+    let stream = EventStream::new(&app, caller, turn.id.clone(), Box::new(Format::wanted(&headers)), permit);
+    Ok(replay.mark(with_turn_headers(stream.begin().await?, &turn.id)))
 }
 
-/// An event stream that says whose it is.
-pub(super) fn named(mut response: Response, turn: &str) -> Response {
+fn with_key(mut request: StartTurnRequest, headers: &HeaderMap) -> Result<StartTurnRequest, Failure> {
+    read_key(headers, &mut request.idempotency_key, "idempotency_key")?;
+    Ok(request)
+}
+
+/// Adds the headers that name the turn of an event stream.
+pub(super) fn with_turn_headers(mut response: Response, turn: &str) -> Response {
     if response.status() == StatusCode::OK {
         for (name, value) in [(TURN_ID, turn.to_owned()), (header::LOCATION, location(turn))] {
             if let Ok(value) = HeaderValue::try_from(value) {
@@ -64,43 +78,43 @@ fn location(turn: &str) -> String {
     format!("/api/turns/{turn}")
 }
 
-pub(crate) async fn get(State(app): State<Arc<App>>, signed: Signed, Params(request): Params<GetTurnRequest>) -> Reply {
-    reply(&present(app.upstream.agents().get_turn(signed.context.request(request)).await?.into_inner().turn)?)
+pub(crate) async fn get(State(app): State<Arc<App>>, caller: Authenticated, Params(request): Params<GetTurnRequest>) -> Reply {
+    reply(&present(app.upstream.agents().get_turn(caller.context.request(request)).await?.into_inner().turn)?)
 }
 
-pub(crate) async fn list(State(app): State<Arc<App>>, signed: Signed, Params(request): Params<ListTurnsRequest>) -> Reply {
-    reply(&app.upstream.agents().list_turns(signed.context.request(request)).await?.into_inner())
+pub(crate) async fn list(State(app): State<Arc<App>>, caller: Authenticated, Params(request): Params<ListTurnsRequest>) -> Reply {
+    reply(&app.upstream.agents().list_turns(caller.context.request(request)).await?.into_inner())
 }
 
-/// Follows a turn from where the viewer was.
+/// Streams the events of a turn after the client's cursor.
 pub(crate) async fn events(
     State(app): State<Arc<App>>,
-    signed: Signed,
+    caller: Authenticated,
     headers: HeaderMap,
     Params(request): Params<StreamTurnEventsRequest>,
 ) -> Reply {
-    let after = cursor(&headers, request.after).ok_or_else(|| not_a_cursor(&headers))?;
-    let open = app.streams.open(signed.user.id)?;
-    let viewer = Viewer::new(Arc::clone(&app), signed, request.turn_id, Box::new(Format::wanted(&headers)), open);
-    if request.compact { viewer.compact() } else { viewer }.follow(after).await
+    let after = cursor(&headers, request.after).ok_or_else(|| invalid_cursor(&headers))?;
+    let permit = app.streams.open(caller.user.id)?;
+    let stream = EventStream::new(&app, caller, request.turn_id, Box::new(Format::wanted(&headers)), permit);
+    if request.compact { stream.compact() } else { stream }.resume(after).await
 }
 
-pub(super) fn not_a_cursor(headers: &HeaderMap) -> Failure {
-    let sent = headers.get("last-event-id").map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).unwrap_or_default();
-    no_number("Last-Event-ID", &sent)
+pub(super) fn invalid_cursor(headers: &HeaderMap) -> Failure {
+    let sent = headers.get(LAST_EVENT_ID).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).unwrap_or_default();
+    invalid_number("Last-Event-ID", &sent)
 }
 
-/// What must be the number of an event is none.
-pub(super) fn no_number(field: &str, text: &str) -> Failure {
-    invalid(field, format!("must be a whole number from 0 to {}; got {}", u32::MAX, got(text)))
+/// The failure of a text that is not the number of an event.
+pub(super) fn invalid_number(field: &str, text: &str) -> Failure {
+    invalid(field, format!("must be a whole number from 0 to {}; got {}", u32::MAX, quoted_value(text)))
 }
 
 pub(crate) async fn cancel(
     State(app): State<Arc<App>>,
-    signed: Signed,
-    target: Target,
+    caller: Authenticated,
+    id: PathParam,
     Json(mut request, _share): Json<CancelTurnRequest>,
 ) -> Reply {
-    target.bind(&mut request.turn_id, "turn_id")?;
-    reply(&present(app.upstream.agents().cancel_turn(signed.context.request(request)).await?.into_inner().turn)?)
+    id.bind(&mut request.turn_id, "turn_id")?;
+    reply(&present(app.upstream.agents().cancel_turn(caller.context.request(request)).await?.into_inner().turn)?)
 }

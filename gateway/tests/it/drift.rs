@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use gateway::{
-    openapi::bindings,
+    contract::bindings,
     router::{contract_routes, own_routes},
 };
 

@@ -1,0 +1,184 @@
+//! What every request gets: the client's address, a request id, a span in the client's trace, a log line, and a problem document if it
+//! fails. Headers that only this cluster may set are removed first. Requests that the edge limit refuses have neither a span nor a log
+//! line; the guard counts them and logs their number once a minute.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, header},
+    middleware::Next,
+    response::Response,
+};
+use chassis::{
+    context::Context,
+    edge::Guard,
+    identity::{Caller, User},
+    listen::Connection,
+    propagation,
+    telemetry::log::shortened,
+};
+use tower_http::request_id::{MakeRequestId as _, MakeRequestUuid};
+use tracing::{Instrument as _, Span, field::Empty, info_span};
+
+use crate::{
+    edge::{client_address, metrics},
+    error::problem::{ProblemContext, render},
+    http::headers::{REQUEST_ID, TRACE_RESPONSE, UI_STREAM_LEVEL},
+};
+
+/// Bytes of a path in a problem document.
+const MAX_INSTANCE: usize = 1024;
+/// Bytes of a path in a log line or a span.
+const MAX_LOGGED_PATH: usize = 200;
+/// Bytes of a method in a log line or a span.
+const MAX_LOGGED_METHOD: usize = 20;
+/// Headers of proxies and of our own services. A client may not send them.
+const RESERVED: [&str; 3] = ["x-backlot-", "x-forwarded-", "grpc-"];
+
+/// What is known of a request before its identity and its body are read; an extension of the request.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestInfo {
+    pub(crate) address: IpAddr,
+    pub(crate) trace_id: Arc<str>,
+    /// For how long the edge limit refuses the address, if it has sent too many requests.
+    pub(crate) edge_wait: Option<Duration>,
+}
+
+impl RequestInfo {
+    /// The context of calls on behalf of this request.
+    pub(crate) fn context(&self, user: Option<User>) -> Context {
+        Context {
+            service: Caller::Gateway,
+            caller: Caller::Direct,
+            user,
+            client_address: Some(self.address),
+            deadline: None,
+            trace_id: self.trace_id.to_string(),
+        }
+    }
+}
+
+/// What differs between listeners.
+#[derive(Clone)]
+pub(crate) struct ListenerProfile {
+    /// Trusted proxies in front of the listener.
+    pub(crate) hops: usize,
+    /// Logs show the route and not the path: the path of a preview may contain its capability.
+    pub(crate) secret_paths: bool,
+    /// Counts requests for the edge limit.
+    pub(crate) guard: Guard,
+}
+
+/// The outermost middleware.
+pub(crate) async fn observe(State(profile): State<ListenerProfile>, mut request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<Connection>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |connection| connection.peer().ip());
+    let address = client_address::client_address(peer, request.headers(), profile.hops);
+    let edge_wait = profile.guard.check(address).err();
+    let request_id = request_id(&request);
+    remove_reserved(request.headers_mut());
+
+    let (method, path) = (request.method().clone(), clipped(request.uri().path()).to_owned());
+    let route = request.extensions().get::<MatchedPath>().map_or_else(|| "unmatched".to_owned(), |m| m.as_str().to_owned());
+    let (verb, shown) =
+        (shortened(method.as_str(), MAX_LOGGED_METHOD), shortened(if profile.secret_paths { &route } else { &path }, MAX_LOGGED_PATH));
+    let span = match edge_wait {
+        Some(_) => Span::none(),
+        None => info_span!(
+            "request", otel.name = %format!("{verb} {route}"), otel.kind = "server", svc = "gateway", http.request.method = %verb,
+            http.route = %route, url.path = %shown, client.address = %address, request_id = request_id.to_str().unwrap_or_default(),
+            http.response.status_code = Empty, trace_id = Empty,
+        ),
+    };
+    let trace_id: Arc<str> = propagation::adopt(&span, request.headers(), propagation::Sender::Stranger).into();
+    span.record("trace_id", &*trace_id);
+    request.extensions_mut().insert(RequestInfo { address, trace_id: Arc::clone(&trace_id), edge_wait });
+
+    let started = Instant::now();
+    async {
+        let response = next.run(request).await;
+        let context = ProblemContext { path: &path, request_id: request_id.to_str().unwrap_or_default(), trace_id: &trace_id };
+        let mut response = render(response, &context);
+        let status = response.status();
+        Span::current().record("http.response.status_code", status.as_u16());
+        metrics::record(&method, &route, status, started.elapsed());
+        let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if status.is_server_error() {
+            tracing::warn!(status = status.as_u16(), ms, "{verb} {shown} failed");
+        } else if edge_wait.is_none() {
+            tracing::info!(status = status.as_u16(), ms, "{verb} {shown}");
+        }
+        let traceparent = propagation::traceparent().and_then(|text| HeaderValue::try_from(text).ok());
+        if let Some(traceparent) = traceparent {
+            response.headers_mut().insert(TRACE_RESPONSE, traceparent);
+        }
+        response.headers_mut().insert(REQUEST_ID, request_id.clone());
+        response
+    }
+    .instrument(span.clone())
+    .await
+}
+
+/// A path as problem documents show it.
+fn clipped(path: &str) -> &str {
+    &path[..path.floor_char_boundary(MAX_INSTANCE)]
+}
+
+/// The request id that the client sent, if it is valid, else a new one.
+fn request_id(request: &Request) -> HeaderValue {
+    let given = request.headers().get(REQUEST_ID).filter(|value| {
+        let bytes = value.as_bytes();
+        (1..=128).contains(&bytes.len()) && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
+    });
+    given
+        .cloned()
+        .or_else(|| MakeRequestUuid.make_request_id(request).map(|id| id.into_header_value()))
+        .unwrap_or(HeaderValue::from_static("none"))
+}
+
+/// The level of a UI stream has our prefix and is a wish of the client.
+fn is_reserved(name: &HeaderName) -> bool {
+    name != UI_STREAM_LEVEL && RESERVED.iter().any(|prefix| name.as_str().starts_with(prefix))
+}
+
+fn remove_reserved(headers: &mut HeaderMap) {
+    let names: Vec<HeaderName> = headers.keys().filter(|name| is_reserved(name)).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+    headers.remove(header::FORWARDED);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_cannot_send_reserved_headers() {
+        let mut headers = HeaderMap::new();
+        for name in
+            ["x-backlot-caller", "x-forwarded-for", "forwarded", "grpc-timeout", "authorization", "x-request-id", UI_STREAM_LEVEL.as_str()]
+        {
+            headers.insert(name.parse::<HeaderName>().unwrap(), HeaderValue::from_static("x"));
+        }
+        remove_reserved(&mut headers);
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["authorization", UI_STREAM_LEVEL.as_str(), "x-request-id"]);
+    }
+
+    #[test]
+    fn a_request_id_is_kept_if_it_is_one() {
+        let id = |given: &str| {
+            let request = Request::get("/").header(REQUEST_ID, given).body(axum::body::Body::empty()).unwrap();
+            request_id(&request).to_str().unwrap().to_owned()
+        };
+        assert_eq!(id("abc-1.2_3"), "abc-1.2_3");
+        assert_eq!(id("a b").len(), 36);
+        assert_eq!(id(&"a".repeat(129)).len(), 36);
+    }
+}

@@ -1,0 +1,231 @@
+//! Problem documents (RFC 9457). A handler fails with a [`Failure`]; [`crate::edge::request`] renders the document, because it knows the path,
+//! the request id and the trace.
+
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::Response,
+};
+use proto::error::{ErrorCode, Fault};
+use serde::Serialize;
+
+use super::{DOMAIN, Failure, PANIC, field_names, status::status_of};
+use crate::http::quota::{Quota, whole_seconds};
+
+/// What a document says about its request.
+pub(crate) struct ProblemContext<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) request_id: &'a str,
+    pub(crate) trace_id: &'a str,
+}
+
+/// Writes the problem document into an answer that has a [`Failure`] as an extension; other answers stay as they are.
+pub(crate) fn render(mut response: Response, context: &ProblemContext<'_>) -> Response {
+    let Some(Failure(fault)) = response.extensions_mut().remove::<Failure>() else { return response };
+    let (status, title) = status_of(fault.code, &fault.reason);
+    // Errors of the services are in their logs.
+    if fault.code == ErrorCode::Internal && fault.reason != PANIC && fault.domain == DOMAIN {
+        tracing::error!(cause = fault.message, "internal error");
+    }
+    let document = document(&fault, status, title, context);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.remove(header::CONTENT_LENGTH);
+    set_headers(headers, &fault, status);
+    *response.body_mut() = Body::from(serde_json::to_vec(&document).unwrap_or_default());
+    response
+}
+
+/// Sets the headers of a problem.
+fn set_headers(headers: &mut HeaderMap, fault: &Fault, status: StatusCode) {
+    let has_retry_after = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+    if let Some(delay) = fault.retry_after.or(has_retry_after.then_some(Duration::from_secs(1))) {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(delay)));
+    }
+    if status == StatusCode::TOO_MANY_REQUESTS
+        && let Some(quota) = Quota::of_fault(fault)
+    {
+        quota.write(headers);
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if let Some(value) = fault.metadata.get("accept_encoding").and_then(|codings| HeaderValue::from_str(codings).ok())
+        && status == StatusCode::UNSUPPORTED_MEDIA_TYPE
+    {
+        headers.insert(header::ACCEPT_ENCODING, value);
+    }
+    if status == StatusCode::REQUEST_TIMEOUT {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: Cow<'a, str>,
+    instance: &'a str,
+    code: &'static str,
+    reason: &'a str,
+    domain: &'a str,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: BTreeMap<&'a str, Cow<'a, str>>,
+    request_id: &'a str,
+    trace_id: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<Entry<'a>>,
+    #[serde(rename = "violated-policies", skip_serializing_if = "Vec::is_empty")]
+    violated_policies: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    pointer: String,
+    field: Cow<'a, str>,
+    detail: Cow<'a, str>,
+}
+
+fn document<'a>(fault: &'a Fault, status: StatusCode, title: &'a str, context: &'a ProblemContext<'_>) -> Document<'a> {
+    // The message of an internal error is only for the log, which the ids lead to.
+    let internal = fault.code == ErrorCode::Internal;
+    let metadata = if internal { BTreeMap::new() } else { metadata(fault) };
+    Document {
+        r#type: type_uri(fault),
+        title,
+        status: status.as_u16(),
+        detail: if internal { "the request could not be served; quote its requestId".into() } else { field_names::text(&fault.message) },
+        instance: context.path,
+        code: code_name(fault.code),
+        reason: if internal { "INTERNAL" } else { &fault.reason },
+        domain: &fault.domain,
+        metadata,
+        request_id: context.request_id,
+        trace_id: context.trace_id,
+        errors: fault
+            .violations
+            .iter()
+            .map(|v| Entry { pointer: pointer(&v.field), field: field_names::field(&v.field), detail: field_names::text(&v.description) })
+            .collect(),
+        violated_policies: fault.quota.iter().map(|q| q.policy.as_str()).collect(),
+    }
+}
+
+fn metadata(fault: &Fault) -> BTreeMap<&str, Cow<'_, str>> {
+    let mut metadata: BTreeMap<&str, Cow<'_, str>> = fault.metadata.iter().map(|(name, value)| (name.as_str(), value.into())).collect();
+    // The same number as in the header.
+    if fault.code == ErrorCode::RateLimited
+        && let Some(quota) = Quota::of_fault(fault)
+    {
+        metadata.insert("reset", quota.reset().to_string().into());
+    }
+    metadata
+}
+
+fn type_uri(fault: &Fault) -> String {
+    match fault.code {
+        ErrorCode::RateLimited => "https://iana.org/assignments/http-problem-types#quota-exceeded".to_owned(),
+        _ => format!("https://backlot.dev/problems/{}", fault.reason.to_ascii_lowercase().replace('_', "-")),
+    }
+}
+
+/// The code as gRPC spells it.
+fn code_name(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::InvalidArgument => "INVALID_ARGUMENT",
+        ErrorCode::Unauthenticated => "UNAUTHENTICATED",
+        ErrorCode::Forbidden => "PERMISSION_DENIED",
+        ErrorCode::NotFound => "NOT_FOUND",
+        ErrorCode::Conflict => "ABORTED",
+        ErrorCode::RateLimited => "RESOURCE_EXHAUSTED",
+        ErrorCode::Timeout => "DEADLINE_EXCEEDED",
+        ErrorCode::Unavailable => "UNAVAILABLE",
+        ErrorCode::Internal => "INTERNAL",
+        ErrorCode::Unimplemented => "UNIMPLEMENTED",
+    }
+}
+
+/// `changes[3].new_path` as the JSON pointer `#/changes/3/newPath`.
+fn pointer(field: &str) -> String {
+    let path = field_names::field(field).replace('~', "~0").replace('/', "~1").replace("].", "/").replace(['.', '['], "/").replace(']', "");
+    if path.is_empty() { "#".to_owned() } else { format!("#/{path}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse as _;
+    use proto::error::{FieldViolation, QuotaViolation};
+
+    use super::*;
+
+    const CONTEXT: ProblemContext<'_> = ProblemContext { path: "/api/x", request_id: "r", trace_id: "t" };
+
+    async fn body(response: Response) -> serde_json::Value {
+        serde_json::from_slice(&axum::body::to_bytes(response.into_body(), 10_000).await.unwrap()).unwrap()
+    }
+
+    #[test]
+    fn fields_are_named_as_json_spells_them() {
+        assert_eq!((pointer("changes[3].new_path"), pointer("email")), ("#/changes/3/newPath".into(), "#/email".into()));
+        assert_eq!(pointer(""), "#");
+        assert_eq!(pointer("a/b"), "#/a~1b");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_names_its_policy_and_when_to_come_back() {
+        let mut refusal = Fault::new("agent-streaming", ErrorCode::RateLimited, "RATE_LIMITED", "policy `agent` allows 3 per 60 s")
+            .retry_after(Duration::from_millis(11_200));
+        refusal.quota = vec![QuotaViolation { policy: "agent".into(), description: "3 per 60 s".into() }];
+        for (key, value) in [("policy", "agent"), ("limit", "3"), ("remaining", "0"), ("reset", "48"), ("window", "60")] {
+            refusal = refusal.with(key, value);
+        }
+        let response = render(Failure::from(refusal).into_response(), &CONTEXT);
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(response.headers()["retry-after"], "12");
+        assert_eq!(response.headers()["ratelimit-policy"], r#""agent";q=3;w=60"#);
+        assert_eq!(response.headers()["ratelimit"], r#""agent";r=0;t=12"#);
+        let document = body(response).await;
+        assert_eq!(document["violated-policies"], serde_json::json!(["agent"]));
+        assert_eq!((&document["metadata"]["policy"], &document["metadata"]["reset"]), (&"agent".into(), &"12".into()));
+        assert_eq!(document["code"], "RESOURCE_EXHAUSTED");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_names_fields_as_json_does_and_values_as_they_are() {
+        let violation = |field: &str, description: &str| FieldViolation { field: field.into(), description: description.into() };
+        let fault = Fault::invalid(
+            "project-storage",
+            vec![
+                violation("display_name", "must be 1 to 120 characters"),
+                violation("draft_id", "must be empty when project_id is given"),
+                violation("changes[0].rename.new_path", "`old_path/display_name.js` is taken"),
+                violation("my_field", "is not a field of this request"),
+            ],
+        );
+        let document = body(render(Failure::from(fault).into_response(), &CONTEXT)).await;
+        let detail = "displayName: must be 1 to 120 characters; draftId: must be empty when projectId is given; \
+                      changes[0].rename.newPath: `old_path/display_name.js` is taken; my_field: is not a field of this request";
+        assert_eq!(document["detail"], detail);
+        let entry = |pointer: &str, field: &str, detail: &str| serde_json::json!({ "pointer": pointer, "field": field, "detail": detail });
+        let entries = [
+            entry("#/displayName", "displayName", "must be 1 to 120 characters"),
+            entry("#/draftId", "draftId", "must be empty when projectId is given"),
+            entry("#/changes/0/rename/newPath", "changes[0].rename.newPath", "`old_path/display_name.js` is taken"),
+            entry("#/my_field", "my_field", "is not a field of this request"),
+        ];
+        assert_eq!(document["errors"], serde_json::json!(entries));
+    }
+
+    #[tokio::test]
+    async fn an_internal_error_says_nothing_but_its_ids() {
+        let fault = Fault::new("auth", ErrorCode::Internal, "DATABASE_PASSWORD", "the password is hunter2").with("password", "hunter2");
+        let document = body(render(Failure::from(fault).into_response(), &CONTEXT)).await;
+        assert!(!document.to_string().to_lowercase().contains("hunter2") && !document.to_string().contains("DATABASE"));
+        assert_eq!((&document["requestId"], &document["traceId"], &document["instance"]), (&"r".into(), &"t".into(), &"/api/x".into()));
+    }
+}

@@ -1,0 +1,8 @@
+//! HTTP itself: names of headers, ETags, idempotency keys, media types, content codings and quota headers.
+
+pub(crate) mod coding;
+pub(crate) mod etag;
+pub(crate) mod headers;
+pub(crate) mod idempotency;
+pub(crate) mod media;
+pub(crate) mod quota;

@@ -1,0 +1,226 @@
+//! From credentials to people. A browser sends its session cookie, a program an access token; `Authorization` has precedence. The cookie
+//! is exchanged at auth for an access token, which every call of the request carries. The token of a program is verified here, so that it
+//! is refused within a second after its session has ended.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::http::{HeaderMap, header};
+use chassis::{
+    context::Context,
+    identity::{Token, User, Verifier},
+};
+use proto::{
+    auth::{CreateAccessTokenRequest, CreateAccessTokenResponse, Plan},
+    error::{ErrorCode, Fault},
+};
+use quick_cache::sync::Cache;
+
+use crate::{
+    error::{fault, fault_of},
+    identity::{cookie::SessionCookie, revocations::Revocations},
+    upstream::Upstream,
+};
+
+/// Sessions whose access token is cached.
+const CACHE_SIZE: usize = 10_000;
+/// A cached token is renewed this long before it expires, so that it outlives the request that uses it.
+const MARGIN: Duration = Duration::from_secs(90);
+
+/// A credential of a request.
+#[derive(Clone)]
+pub(crate) enum Credential {
+    /// The secret of a browser's session.
+    Session(Token),
+    /// An access token.
+    Bearer(Token),
+}
+
+/// The person of a request, or why there is none; an extension of the request. An invalid credential is an error only on routes that need
+/// a person.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    credential: Option<Credential>,
+    outcome: Result<Option<User>, Fault>,
+}
+
+impl Identity {
+    /// Of a request without credentials.
+    pub(crate) fn anonymous() -> Self {
+        Self { credential: None, outcome: Ok(None) }
+    }
+
+    pub(crate) fn refused(fault: Fault) -> Self {
+        Self { credential: None, outcome: Err(fault) }
+    }
+
+    /// # Errors
+    /// Why the credential was refused, or TOKEN_MISSING.
+    pub(crate) fn require(self) -> Result<(User, Credential), Fault> {
+        match (self.outcome, self.credential) {
+            (Ok(Some(user)), Some(credential)) => Ok((user, credential)),
+            (Err(refusal), _) => Err(refusal),
+            _ => Err(fault(ErrorCode::Unauthenticated, "TOKEN_MISSING", "sign in first")),
+        }
+    }
+
+    pub(crate) fn user(&self) -> Option<&User> {
+        self.outcome.as_ref().ok()?.as_ref()
+    }
+
+    /// The secret of the session cookie, if the request used one.
+    pub(crate) fn session_secret(&self) -> Option<&str> {
+        match &self.credential {
+            Some(Credential::Session(secret)) => Some(secret.expose()),
+            _ => None,
+        }
+    }
+}
+
+/// The access token of a session.
+#[derive(Clone)]
+struct CachedSession {
+    user: User,
+    /// When the token expires, in seconds since 1970.
+    expires: u64,
+}
+
+/// Turns credentials into people.
+pub(crate) struct Sessions {
+    pub(crate) cookie: SessionCookie,
+    upstream: Arc<Upstream>,
+    verifier: Verifier,
+    revocations: Arc<Revocations>,
+    /// By the epoch of the stream of revocations, since tokens of an earlier epoch may be revoked, and by the secret.
+    cache: Cache<(u64, String), CachedSession>,
+}
+
+impl Sessions {
+    pub(crate) fn new(cookie: SessionCookie, upstream: Arc<Upstream>, verifier: Verifier, revocations: Arc<Revocations>) -> Self {
+        Self { cookie, upstream, verifier, revocations, cache: Cache::new(CACHE_SIZE) }
+    }
+
+    /// The identity behind the credentials of one request. Cookies without a session are ignored. If cookies belong to the sessions of two
+    /// people, another page has set one of them, and nobody can tell which. Then the request has no identity.
+    pub(crate) async fn identify(&self, credentials: Vec<Credential>, context: &Context) -> Identity {
+        let mut identity = Identity::anonymous();
+        for credential in credentials {
+            let outcome = self.user(&credential, context).await.map(Some);
+            let (before, now) = (identity.user().map(|user| user.id), outcome.as_ref().ok().and_then(|user| Some(user.as_ref()?.id)));
+            match (before, now) {
+                (Some(one), Some(other)) if one != other => {
+                    let text = "the request shows sessions of two people; remove the cookies of this site and sign in again";
+                    return Identity::refused(fault(ErrorCode::Unauthenticated, "SESSION_AMBIGUOUS", text));
+                }
+                (Some(_), _) => {}
+                (None, Some(_)) => identity = Identity { credential: Some(credential), outcome },
+                (None, None) if identity.credential.is_none() => identity = Identity { credential: Some(credential), outcome },
+                (None, None) => {}
+            }
+        }
+        identity
+    }
+
+    /// The person behind a credential.
+    pub(crate) async fn user(&self, credential: &Credential, context: &Context) -> Result<User, Fault> {
+        let user = match credential {
+            Credential::Session(secret) => self.exchange(secret.expose(), context).await?,
+            Credential::Bearer(token) => self.verifier.user(token.expose()).await?,
+        };
+        // This also covers a token that was fetched while the revocation was on its way.
+        if self.revocations.has_ended(user.session_id) {
+            return Err(fault(ErrorCode::Unauthenticated, "SESSION_ENDED", "the session has ended; sign in again"));
+        }
+        Ok(user)
+    }
+
+    /// The credentials of a request: an access token, or each of its session cookies.
+    pub(crate) fn credentials(&self, headers: &HeaderMap) -> Result<Vec<Credential>, Fault> {
+        let Some(value) = headers.get(header::AUTHORIZATION) else {
+            return Ok(self.cookie.read(headers).into_iter().map(|secret| Credential::Session(Token::new(secret))).collect());
+        };
+        let token = value.to_str().ok().and_then(|text| text.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        match token.map(|(_, token)| token.trim()) {
+            Some(token) if !token.is_empty() => Ok(vec![Credential::Bearer(Token::new(token))]),
+            _ => Err(fault(ErrorCode::Unauthenticated, "TOKEN_INVALID", "Authorization must be `Bearer` and an access token")),
+        }
+    }
+
+    async fn exchange(&self, secret: &str, context: &Context) -> Result<User, Fault> {
+        let Some(epoch) = self.revocations.epoch() else { return Ok(self.fetch(secret, context).await?.user) };
+        let key = (epoch, secret.to_owned());
+        if let Some(known) = self.cache.get(&key) {
+            if now() + MARGIN.as_secs() < known.expires {
+                return Ok(known.user);
+            }
+            self.cache.remove(&key);
+        }
+        // Concurrent requests of the same session ask auth once.
+        let session = self.cache.get_or_insert_async(&key, self.fetch(secret, context)).await?;
+        Ok(session.user)
+    }
+
+    async fn fetch(&self, secret: &str, context: &Context) -> Result<CachedSession, Fault> {
+        let request = context.request(CreateAccessTokenRequest { session_token: secret.to_owned() });
+        let answer = self.upstream.auth().create_access_token(request).await.map_err(|status| fault_of(&status))?;
+        parse_exchange(answer.into_inner()).ok_or_else(|| fault(ErrorCode::Internal, "INTERNAL", "auth's answer cannot be read"))
+    }
+
+    /// Drops a session that was ended through this gateway, before auth reports the end.
+    pub(crate) fn forget(&self, secret: &str) {
+        if let Some(epoch) = self.revocations.epoch() {
+            self.cache.remove(&(epoch, secret.to_owned()));
+        }
+    }
+}
+
+fn parse_exchange(answer: CreateAccessTokenResponse) -> Option<CachedSession> {
+    let user = answer.user?;
+    let user = User {
+        id: user.id.parse().ok()?,
+        session_id: answer.session_id.parse().ok()?,
+        plan: Plan::try_from(user.plan).ok()?,
+        token: Token::new(&answer.access_token),
+    };
+    Some(CachedSession { user, expires: u64::try_from(answer.expire_time?.seconds).ok()? })
+}
+
+fn now() -> u64 {
+    chassis::clock::now().unix_timestamp().unsigned_abs()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use chassis::{
+        config::Env,
+        identity::{Caller, Keys},
+        testing::Issuer,
+    };
+    use proto::id::UserId;
+
+    use super::*;
+    use crate::config::Config;
+
+    #[tokio::test]
+    async fn a_token_is_good_until_its_session_ends() {
+        let issuer = Issuer::start().await;
+        let uri = issuer.uri.to_string();
+        let secret = "a cluster secret that only tests have";
+        let config = Config::read(&mut Env::of([("BACKLOT_AUTH_URL", uri.as_str()), ("BACKLOT_CLUSTER_SECRET", secret)]));
+        let upstream = Arc::new(Upstream::new(&config));
+        let revocations = Arc::new(Revocations::new());
+        let verifier = Verifier::new(Caller::Gateway, &config.secret, Keys::Remote(upstream.auth_channel()));
+        let cookie = SessionCookie::new(false, [0; 32]);
+        let sessions = Sessions::new(cookie, upstream, verifier, Arc::clone(&revocations));
+        let id = UserId::generate();
+        let bearer = Credential::Bearer(Token::new(&issuer.token(id, Plan::Pro)));
+
+        let user = sessions.user(&bearer, &Context::background()).await.expect("a person");
+        assert_eq!((user.id, user.plan), (id, Plan::Pro));
+        revocations.end(user.session_id, Instant::now());
+        assert_eq!(sessions.user(&bearer, &Context::background()).await.expect_err("ended").reason, "SESSION_ENDED");
+        let garbage = Credential::Bearer(Token::new("garbage"));
+        assert_eq!(sessions.user(&garbage, &Context::background()).await.expect_err("refused").reason, "TOKEN_INVALID");
+    }
+}

@@ -1,0 +1,164 @@
+//! Request messages from path and query.
+
+use std::collections::HashSet;
+
+use axum::{
+    extract::{FromRequestParts, RawPathParams},
+    http::request::Parts,
+};
+use serde::de::DeserializeOwned;
+
+use super::{
+    diagnostics::{Source, field_fault},
+    query_value::QueryValue,
+};
+use crate::error::{Failure, invalid};
+
+/// Extracts a request message from the parameters of path and query.
+pub(crate) struct Params<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let mut pairs = path_params(parts, state).await?;
+        pairs.extend(query_pairs(parts.uri.query().unwrap_or_default())?);
+        // The generated code notices a repetition only if both are spelled alike.
+        let mut seen = HashSet::new();
+        if let Some((name, _)) = pairs.iter().find(|(name, _)| !seen.insert(name.replace('_', "").to_ascii_lowercase())) {
+            return Err(invalid(name, "must be given once"));
+        }
+        let pairs = pairs.into_iter().map(|(name, value)| (name, QueryValue(value)));
+        let source = serde::de::value::MapDeserializer::<_, serde::de::value::Error>::new(pairs);
+        serde_path_to_error::deserialize(source).map(Self).map_err(|e| field_fault(e.path(), &e.inner().to_string(), Source::Query).into())
+    }
+}
+
+/// Extracts the only parameter of a path, next to a body.
+pub(crate) struct PathParam(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathParam {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let first = path_params(parts, state).await?.into_iter().next();
+        Ok(Self(first.map(|(_, value)| value).unwrap_or_default()))
+    }
+}
+
+impl PathParam {
+    /// Copies the parameter into a field of the message. A body with another value is refused.
+    pub(crate) fn bind(self, field: &mut String, name: &str) -> Result<(), Failure> {
+        if !field.is_empty() && *field != self.0 {
+            return Err(invalid(name, "must be absent or the same as in the path"));
+        }
+        *field = self.0;
+        Ok(())
+    }
+}
+
+/// Extracts several parameters of a path, next to a body.
+pub(crate) struct PathParams(Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathParams {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        path_params(parts, state).await.map(Self)
+    }
+}
+
+impl PathParams {
+    /// Copies the parameter of that name into a field of the message, as [`PathParam::bind`] does.
+    pub(crate) fn bind(&self, field: &mut String, name: &str) -> Result<(), Failure> {
+        let value = self.0.iter().find(|(parameter, _)| parameter == name);
+        PathParam(value.map(|(_, value)| value.clone()).unwrap_or_default()).bind(field, name)
+    }
+}
+
+async fn path_params<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Vec<(String, String)>, Failure> {
+    match RawPathParams::from_request_parts(parts, state).await {
+        Ok(params) => Ok(params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()),
+        Err(axum::extract::rejection::RawPathParamsRejection::InvalidUtf8InPathParam(_)) => {
+            Err(invalid("path", "must be UTF-8, percent-encoded"))
+        }
+        Err(_) => Ok(Vec::new()),
+    }
+}
+
+fn query_pairs(query: &str) -> Result<Vec<(String, String)>, Failure> {
+    let pairs: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    // The parser replaces what is not UTF-8. A replacement character that the client did not send shows that.
+    let replaced = |text: &str| text.contains('\u{fffd}');
+    if !query.to_ascii_lowercase().contains("%ef%bf%bd")
+        && let Some((name, _)) = pairs.iter().find(|(name, value)| replaced(name) || replaced(value))
+    {
+        return Err(invalid(name, "must be UTF-8, percent-encoded"));
+    }
+    Ok(pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::{
+        agent_streaming::{ListTurnsRequest, StreamTurnEventsRequest},
+        error::Fault,
+        project_storage::ListMessagesRequest,
+    };
+
+    use super::*;
+
+    async fn params<T: DeserializeOwned>(uri: &str) -> Result<T, Fault> {
+        let (mut parts, ()) = axum::http::Request::get(uri).body(()).unwrap().into_parts();
+        Params::from_request_parts(&mut parts, &()).await.map(|p| p.0).map_err(|f| *f.0)
+    }
+
+    #[tokio::test]
+    async fn a_message_comes_from_the_query() {
+        let request = params::<ListMessagesRequest>("/x?projectId=p%201&pageSize=7&order=MESSAGE_ORDER_OLDEST_FIRST").await.unwrap();
+        assert_eq!((request.project_id.as_str(), request.page_size, request.order), ("p 1", 7, 2));
+        assert_eq!(params::<ListMessagesRequest>("/x?page_size=7").await.unwrap().page_size, 7);
+    }
+
+    #[tokio::test]
+    async fn a_bad_query_names_the_parameter_the_value_and_what_is_expected() {
+        let orders = "must be one of MESSAGE_ORDER_NEWEST_FIRST, MESSAGE_ORDER_OLDEST_FIRST";
+        let whole = "must be a whole number from 0 to 2147483647";
+        let rows = [
+            ("pageSize=x", "pageSize", format!("{whole}; got \"x\"")),
+            ("pageSize=1.5", "pageSize", format!("{whole}; got 1.5")),
+            ("pageSize=", "pageSize", format!("{whole}; got \"\"")),
+            ("pageSize=2147483648", "pageSize", format!("{whole}; got 2147483648")),
+            ("pagesize=1", "pagesize", "is not a field of this request".to_owned()),
+            ("order=NEWEST", "order", format!("{orders}; got \"NEWEST\"")),
+            ("pageToken=%ff", "pageToken", "must be UTF-8, percent-encoded".to_owned()),
+            ("pageSize=1&page_size=2", "page_size", "must be given once".to_owned()),
+        ];
+        for (query, field, description) in rows {
+            let fault = params::<ListMessagesRequest>(&format!("/x?{query}")).await.expect_err(query);
+            assert_eq!((fault.reason.as_str(), fault.violations[0].field.as_str()), ("INVALID_FIELD", field), "{query}");
+            assert_eq!(fault.violations[0].description, description, "{query}");
+        }
+        for (query, message) in [
+            ("after=-1", "after: must be a whole number from 0 to 4294967295; got -1"),
+            ("after=4294967296", "after: must be a whole number from 0 to 4294967295; got 4294967296"),
+            ("compact=1", "compact: must be true or false; got 1"),
+            ("compact=a%20at%20line%201", "compact: must be true or false; got \"a at line 1\""),
+            ("compact=yes", "compact: must be true or false; got \"yes\""),
+        ] {
+            let fault = params::<StreamTurnEventsRequest>(&format!("/x?{query}")).await.expect_err(query);
+            assert_eq!(fault.message, message, "{query}");
+        }
+        let long = params::<ListTurnsRequest>(&format!("/x?openOnly={}", "x".repeat(3000))).await.expect_err("long");
+        assert_eq!(long.message, format!("openOnly: must be true or false; got \"{}…\"", "x".repeat(40)));
+    }
+
+    #[test]
+    fn the_path_wins_unless_the_body_differs() {
+        let mut field = String::new();
+        PathParam("p1".into()).bind(&mut field, "project_id").unwrap();
+        assert_eq!(field, "p1");
+        PathParam("p1".into()).bind(&mut field, "project_id").unwrap();
+        assert_eq!(PathParam("p2".into()).bind(&mut field, "project_id").unwrap_err().0.reason, "INVALID_FIELD");
+    }
+}

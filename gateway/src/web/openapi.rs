@@ -1,0 +1,446 @@
+//! OpenAPI 3.1, made from the contract: paths from `google.api.http`, schemas from the messages as ProtoJSON writes them,
+//! descriptions from the comments. Routes of other protocols are described beside it, refusals by reason in [`reasons`].
+
+mod answers;
+mod own;
+mod reasons;
+mod schemas;
+
+use std::{collections::BTreeMap, sync::OnceLock};
+
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use self::{
+    answers::{not_modified, refusals, with_headers},
+    reasons::Shape,
+    schemas::{Schemas, lines},
+};
+use crate::{
+    contract::{Binding, bindings, comment},
+    http::etag::VERSIONED,
+};
+
+/// What answers 201.
+const CREATES: [&str; 2] = ["/api/turns", "/api/projects"];
+/// Answers whose project's version is told, too, beside those that are read by version.
+const TELLS_VERSION: [&str; 4] = ["UpdateProject", "SaveProject", "SaveProjectInPath", "ResolveConflict"];
+/// RPCs that need nobody to be signed in.
+const OPEN: [&str; 4] = ["SignUp", "SignIn", "SignOut", "GetKeySet"];
+/// RPCs whose answer sets or takes away the session's cookie.
+const COOKIES: [&str; 3] = ["SignUp", "SignIn", "SignOut"];
+/// RPCs that take an idempotency key.
+const KEYED: [&str; 4] = ["StartTurn", "SaveProject", "ResolveConflict", "CreateProject"];
+/// Second bindings of an RPC: what its id ends with, and what it does in words of its own.
+const SECOND: [(&str, &str, &str); 2] = [
+    (
+        "/api/agent/stream",
+        "AndFollow",
+        "Starts a turn and follows its events in the same answer. A repeat with the same idempotency key and body follows the same turn and is \
+         not counted; with another body it is KEY_REUSED. Counted by policy `agent`. Leaving does not stop the turn: come back at \
+         `/api/turns/{turn_id}/events`, whose turn is named by X-Backlot-Turn-Id.",
+    ),
+    (
+        "/api/projects/{project_id}/changes",
+        "InPath",
+        "Applies a change set to the project that the path names, as one revision, or nothing of it. Bases, merges, conditions, limits and \
+         keys are those of `POST /api/projects/save`. Counted by policy `save`.",
+    ),
+];
+
+fn is_versioned(binding: &Binding) -> bool {
+    VERSIONED.contains(&(binding.method, &binding.template))
+}
+
+/// The id and the description of an operation.
+fn named(binding: &Binding) -> (String, String) {
+    let rpc = &binding.rpc;
+    match SECOND.iter().find(|(template, ..)| *template == binding.template) {
+        Some((_, suffix, text)) => (format!("{}{suffix}", rpc.name()), (*text).to_owned()),
+        None => (rpc.name().to_owned(), comment(&rpc.parent_file(), rpc.path())),
+    }
+}
+
+/// Every reason that an operation may answer with.
+#[cfg(test)]
+pub(crate) fn reasons() -> impl Iterator<Item = &'static str> {
+    reasons::all()
+}
+
+/// The document; `server` is the public URL.
+pub(crate) fn document(server: &Url) -> Value {
+    static FIXED: OnceLock<Value> = OnceLock::new();
+    let mut document = FIXED.get_or_init(build).clone();
+    document["servers"] = json!([{"url": server.as_str().trim_end_matches('/'), "description": "This cluster."}]);
+    document
+}
+
+fn build() -> Value {
+    let mut schemas = Schemas::new();
+    let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
+    for binding in bindings() {
+        let path = binding.template.replace("=**", "");
+        paths.entry(path).or_default().insert(binding.method.to_ascii_lowercase(), operation(&binding, &mut schemas));
+    }
+    for (path, method, operation) in own::operations() {
+        paths.entry(path.to_owned()).or_default().insert(method.to_owned(), operation);
+    }
+    schemas.finish();
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Backlot",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "The backend of AI app builders. Errors are RFC 9457 problem documents with a stable `reason`. Only a request that is no HTTP, such as one with a control byte in a header, gets a bare 400 or 431.",
+            "contact": {"name": "Whoever runs this cluster"},
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "tags": tags(),
+        "paths": paths,
+        "components": {
+            "schemas": schemas.done,
+            "responses": answers::responses(),
+            "headers": answers::headers(),
+            "securitySchemes": {
+                "session": {"type": "apiKey", "in": "cookie", "name": "__Host-backlot_session", "description": "Set by sign-up and sign-in; over plain HTTP its name is `backlot_session_` and eight digits of the cluster."},
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "From `POST /api/auth/token`, good for five minutes. A page of another site signs in with `tokenInAnswer` and gets it for the `sessionToken` of the answer."},
+            },
+        },
+    })
+}
+
+/// One for each service that has routes, and those of other protocols.
+fn tags() -> Vec<Value> {
+    let mut tags: BTreeMap<String, String> = own::TAGS.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+    for binding in bindings() {
+        let service = binding.rpc.parent_service();
+        let text = comment(&binding.rpc.parent_file(), service.path());
+        tags.insert(tag(&binding), text);
+    }
+    tags.into_iter().map(|(name, text)| json!({"name": name, "description": text})).collect()
+}
+
+fn tag(binding: &Binding) -> String {
+    binding.rpc.parent_service().name().trim_end_matches("Service").to_owned()
+}
+
+fn operation(binding: &Binding, schemas: &mut Schemas) -> Value {
+    let rpc = &binding.rpc;
+    let (id, text) = named(binding);
+    let needs_person = !OPEN.contains(&rpc.name());
+    let mut operation = json!({
+        "operationId": id,
+        "tags": [tag(binding)],
+        "summary": summary(&text),
+        "description": text,
+        "parameters": parameters(binding, schemas),
+        "security": match rpc.name() {
+            _ if !needs_person => json!([]),
+            // Or the session's secret in the body.
+            "CreateAccessToken" => json!([{"session": []}, {}]),
+            _ => json!([{"session": []}, {"bearer": []}]),
+        },
+    });
+    if binding.body == "*" {
+        let (schema, required) = schemas.of_body(binding, &id);
+        operation["requestBody"] = json!({"required": required, "content": {"application/json": {"schema": schema}}});
+    }
+    let shape = Shape {
+        id: &id,
+        changes: binding.method != "GET",
+        has_body: binding.body == "*",
+        has_variable: binding.template.contains('{'),
+        needs_person,
+    };
+    let mut responses = refusals(shape);
+    responses.extend(given(binding, &id, schemas));
+    operation["responses"] = responses.into();
+    operation
+}
+
+/// The first sentence.
+fn summary(text: &str) -> &str {
+    text.split_inclusive(". ").next().unwrap_or_default().trim()
+}
+
+/// What is answered when nothing is amiss.
+fn given(binding: &Binding, id: &str, schemas: &mut Schemas) -> Vec<(String, Value)> {
+    let is_get = binding.method == "GET";
+    let follows = id == "StartTurnAndFollow";
+    if follows || binding.rpc.is_server_streaming() {
+        let mut headers = Vec::new();
+        if follows {
+            headers.extend(["Location", "X-Backlot-Turn-Id", "Idempotency-Replayed"]);
+        }
+        let mut given = vec![("200".to_owned(), events(&headers))];
+        if is_get {
+            let text = "The turn has ended and the cursor is at its last event.";
+            given.push(("204".to_owned(), json!({"description": text, "headers": with_headers(&[])})));
+        }
+        return given;
+    }
+    let output = binding.rpc.output();
+    let schema = match output.get_field_by_name(&binding.response_body) {
+        Some(field) => schemas.of_field(&field),
+        None => schemas.of_message(&output),
+    };
+    let creates = !is_get && CREATES.contains(&binding.template.as_str());
+    let reads_version = is_get && is_versioned(binding);
+    let parts: [(bool, &str); 4] = [
+        (creates, "Location"),
+        (KEYED.contains(&binding.rpc.name()), "Idempotency-Replayed"),
+        (reads_version || TELLS_VERSION.contains(&id), "ETag"),
+        (COOKIES.contains(&id), "Set-Cookie"),
+    ];
+    let headers: Vec<&str> = parts.into_iter().filter_map(|(holds, name)| holds.then_some(name)).collect();
+    let answer = json!({"description": "Done.", "headers": with_headers(&headers), "content": {"application/json": {"schema": schema}}});
+    let mut given = vec![(if creates { "201" } else { "200" }.to_owned(), answer)];
+    if reads_version {
+        given.push(("304".to_owned(), not_modified()));
+    }
+    given
+}
+
+fn events(headers: &[&str]) -> Value {
+    let schema = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
+    let content = json!({
+        "text/event-stream": {"schema": schema("TurnEventFrame")},
+        "application/x-ndjson": {"schema": lines(&schema("StreamedEvent"))},
+    });
+    let text = "The turn's events. As server-sent events each is a TurnEventFrame, whose `data` is a StreamedEvent and whose `id` is the cursor to \
+        come back with; with `Accept: application/x-ndjson` each line is a StreamedEvent.";
+    json!({"description": text, "headers": with_headers(headers), "content": content})
+}
+
+/// Path parameters, for requests without a body every other field as a query parameter, and headers.
+fn parameters(binding: &Binding, schemas: &mut Schemas) -> Vec<Value> {
+    let mut parameters = Vec::new();
+    for field in binding.rpc.input().fields() {
+        let in_path = binding.has_variable(field.name());
+        if !in_path && binding.body == "*" {
+            continue;
+        }
+        let (place, name) = if in_path { ("path", field.name()) } else { ("query", field.json_name()) };
+        parameters.push(json!({
+            "name": name, "in": place, "required": in_path, "description": comment(&field.parent_message().parent_file(), field.path()),
+            "schema": schemas.of_field(&field),
+        }));
+    }
+    let header = |name: &str, text: &str, schema: Value| json!({"name": name, "in": "header", "required": false, "description": text, "schema": schema});
+    if binding.body == "*" && KEYED.contains(&binding.rpc.name()) {
+        let text = "The same as the field of the body, with or without quotes.";
+        parameters.push(header("Idempotency-Key", text, json!({"type": "string", "minLength": 1, "maxLength": 255})));
+    }
+    if binding.rpc.is_server_streaming() {
+        let number = json!({"type": "integer", "minimum": 0, "maximum": u32::MAX});
+        parameters.push(header("Last-Event-ID", "Wins over `after`.", number));
+    }
+    let is_get = binding.method == "GET";
+    if is_versioned(binding) && is_get {
+        parameters.push(header("If-None-Match", "Versions that the client has; 304 if it is one of them.", json!({"type": "string"})));
+    }
+    if is_versioned(binding) || ["UpdateProject", "DeleteProject", "ResolveConflict"].contains(&binding.rpc.name()) {
+        parameters.push(header("If-Match", "Versions of which it must have one, else 412, ETAG_MISMATCH.", json!({"type": "string"})));
+    }
+    parameters
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use crate::contract::pool;
+
+    use super::{
+        reasons::{BETWEEN_ROLES, has_code, knows},
+        schemas::{HIDDEN, short},
+        *,
+    };
+
+    fn document() -> Value {
+        super::document(&Url::parse("https://apps.example").unwrap())
+    }
+
+    #[test]
+    fn every_binding_is_described_in_words() {
+        let document = document();
+        for binding in bindings() {
+            let path = binding.template.replace("=**", "");
+            let operation = &document["paths"][&path][binding.method.to_ascii_lowercase()];
+            assert!(operation["description"].as_str().is_some_and(|text| text.ends_with('.')), "{path}: {operation}");
+        }
+        assert_eq!(document["servers"][0]["url"], "https://apps.example");
+        assert_eq!(document["paths"]["/api/projects/{project_id}/files/{path}"]["get"]["parameters"][0]["in"], "path");
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        fn walk(value: &Value, seen: &mut Vec<String>) {
+            match value {
+                Value::Object(map) => {
+                    seen.extend(map.get("$ref").and_then(Value::as_str).map(str::to_owned));
+                    map.values().for_each(|v| walk(v, seen));
+                }
+                Value::Array(list) => list.iter().for_each(|v| walk(v, seen)),
+                _ => {}
+            }
+        }
+        let (document, mut references) = (document(), Vec::new());
+        walk(&document, &mut references);
+        assert!(references.len() > 50);
+        for reference in references {
+            assert!(document.pointer(reference.trim_start_matches('#')).is_some(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn routes_of_other_protocols_are_described() {
+        let document = document();
+        let own = crate::router::own_routes();
+        let api: Vec<_> = own.iter().filter(|route| route.template.starts_with("/api/")).collect();
+        assert_eq!(api.len(), own::operations().len());
+        for route in api {
+            let operation = &document["paths"][route.template][route.method.to_ascii_lowercase()];
+            assert!(operation["description"].as_str().is_some_and(|text| text.ends_with('.')), "{route:?}");
+        }
+    }
+
+    #[test]
+    fn schemas_are_proto_json() {
+        let schemas = &document()["components"]["schemas"];
+        assert_eq!(schemas["Project"]["properties"]["createTime"]["format"], "date-time");
+        assert_eq!(schemas["IfActive"]["enum"][1], "IF_ACTIVE_QUEUE");
+        assert_eq!(schemas["FileContent"]["properties"]["binary"]["contentEncoding"], "base64");
+        assert!(schemas["CreatePreviewResponse"]["properties"].get("capability").is_none());
+    }
+
+    #[test]
+    fn short_names_are_unique() {
+        let mut seen = BTreeMap::new();
+        let names = pool().all_messages().map(|m| m.full_name().to_owned()).chain(pool().all_enums().map(|e| e.full_name().to_owned()));
+        for name in names.filter(|name| name.starts_with("backlot.")) {
+            if let Some(other) = seen.insert(short(&name).to_owned(), name.clone()) {
+                panic!("{name} and {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn hidden_fields_exist() {
+        for name in HIDDEN {
+            let (message, field) = name.rsplit_once('.').unwrap();
+            assert!(pool().get_message_by_name(message).is_some_and(|m| m.get_field_by_name(field).is_some()), "{name}");
+        }
+    }
+
+    fn operations(document: &Value) -> Vec<(String, Value)> {
+        let paths = document["paths"].as_object().unwrap();
+        let of_path = |(path, methods): (&String, &Value)| {
+            let named = |(method, operation): (&String, &Value)| (format!("{method} {path}"), operation.clone());
+            methods.as_object().unwrap().iter().map(named).collect::<Vec<_>>()
+        };
+        paths.iter().flat_map(of_path).collect()
+    }
+
+    /// Every object of the document, with its place.
+    fn objects(value: &Value, place: &str, seen: &mut Vec<(String, Value)>) {
+        match value {
+            Value::Object(map) => {
+                seen.push((place.to_owned(), value.clone()));
+                map.iter().for_each(|(name, inner)| objects(inner, &format!("{place}/{name}"), seen));
+            }
+            Value::Array(list) => list.iter().enumerate().for_each(|(at, inner)| objects(inner, &format!("{place}/{at}"), seen)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn nothing_is_of_another_release_of_openapi() {
+        let (document, mut seen) = (document(), Vec::new());
+        objects(&document, "", &mut seen);
+        for (place, object) in seen {
+            for word in ["itemSchema", "itemEncoding", "prefixEncoding", "nullable", "additionalOperations"] {
+                assert!(object.get(word).is_none(), "{place}: {word} is not of 3.1");
+            }
+            assert!(object.get("type") != Some(&json!("array")) || object.get("items").is_some(), "{place}: an array of what?");
+        }
+    }
+
+    #[test]
+    fn every_operation_has_words_and_an_id_of_its_own() {
+        let (document, mut seen) = (document(), BTreeSet::new());
+        for (name, operation) in operations(&document) {
+            for member in ["operationId", "summary", "description"] {
+                let text = operation[member].as_str().unwrap_or_default();
+                assert!(!text.is_empty() && seen.insert((member, text.to_owned())), "{name}: {member} `{text}`");
+            }
+            assert!(knows(operation["operationId"].as_str().unwrap()), "{name}: openapi/reasons.rs does not say how it is refused");
+        }
+    }
+
+    #[test]
+    fn every_answer_has_its_headers_and_reasons() {
+        let document = document();
+        for (name, operation) in operations(&document) {
+            for (status, answer) in operation["responses"].as_object().unwrap() {
+                let place = answer["$ref"].as_str().map(|place| place.trim_start_matches('#').to_owned());
+                let answer = place.map_or_else(|| answer.clone(), |place| document.pointer(&place).unwrap().clone());
+                assert!(answer["headers"]["X-Request-Id"].is_object(), "{name} {status}");
+                let is_refusal = status.parse::<u16>().unwrap() >= 400;
+                assert_eq!(answer["x-reasons"].is_array(), is_refusal, "{name} {status}");
+                assert_eq!(answer["content"]["application/problem+json"].is_object(), is_refusal, "{name} {status}");
+            }
+            for status in ["400", "412", "414", "421", "429", "431", "500", "503", "504"] {
+                assert!(operation["responses"].get(status).is_some(), "{name}: no {status}");
+            }
+            let reads_version = operation["responses"].get("304").is_some();
+            let asks = operation["parameters"].as_array().unwrap().iter().any(|parameter| parameter["name"] == "If-None-Match");
+            assert_eq!(reads_version, asks, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_reason_of_the_contract_is_some_operations() {
+        let mut said = BTreeSet::new();
+        for (_, operation) in operations(&document()) {
+            for answer in operation["responses"].as_object().unwrap().values() {
+                let answer = answer["$ref"]
+                    .as_str()
+                    .map_or_else(|| answer.clone(), |place| document().pointer(place.trim_start_matches('#')).unwrap().clone());
+                said.extend(answer["x-reasons"].as_array().into_iter().flatten().map(|reason| reason.as_str().unwrap().to_owned()));
+            }
+        }
+        assert!(said.iter().all(|reason| has_code(reason)), "{said:?}");
+        let mut contract = BTreeSet::new();
+        for binding in bindings() {
+            let text = comment(&binding.rpc.parent_file(), binding.rpc.parent_service().path());
+            let list = text.split("never renamed:").nth(1).unwrap().split(['.', ';']).next().unwrap().to_owned();
+            contract.extend(list.split(',').map(|reason| reason.trim().to_owned()));
+        }
+        assert!(contract.len() > 40, "{contract:?}");
+        let gateways = crate::web::openapi::answers::problem()["properties"]["reason"]["description"].as_str().unwrap().to_owned();
+        for reason in &contract {
+            assert_ne!(said.contains(reason), BETWEEN_ROLES.contains(&reason.as_str()), "{reason}");
+        }
+        for reason in said.difference(&contract) {
+            assert!(gateways.contains(reason.as_str()), "{reason} is nobody's");
+        }
+    }
+
+    #[test]
+    fn fields_that_are_always_there_are_said_to_be() {
+        let schemas = &document()["components"]["schemas"];
+        let required = |name: &str| serde_json::from_value::<Vec<String>>(schemas[name]["required"].clone()).unwrap_or_default();
+        assert_eq!(required("SignUpRequest"), ["email", "password"]);
+        assert_eq!(required("ListProjectsResponse"), ["projects"]);
+        assert_eq!(required("RenameFile"), ["newPath"]);
+        assert_eq!(required("UpdateProjectBody"), ["displayName"]);
+        assert!(schemas["UpdateProjectBody"]["properties"].get("projectId").is_none());
+        assert!(required("SaveProjectInPathBody").contains(&"changes".to_owned()));
+        // Strict where we read, open where others do.
+        assert_eq!(schemas["FileChange"]["additionalProperties"], false);
+        assert!(schemas["Project"].get("additionalProperties").is_none());
+        let with = schemas.as_object().unwrap().values().filter(|schema| schema["required"].is_array()).count();
+        assert!(with > 60, "{with} schemas say what they always have");
+    }
+}

@@ -1,0 +1,165 @@
+//! The answers of an operation: what it gives, what it refuses by status and reason, and the headers of both.
+
+use std::collections::BTreeMap;
+
+use axum::http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use super::reasons::{Shape, code_of, of};
+use crate::error::status::status_of;
+
+/// The services' reasons are in their contracts; these are of the domain `gateway.backlot.dev`, never renamed.
+const REASONS: &str = "Stable, upper-case; what programs act on. Each answer of an operation names those that it has in `x-reasons`; there may \
+    be new ones. The gateway's own: INVALID_FIELD, INVALID_JSON, BODY_BROKEN, BODY_TIMEOUT, \
+    TOO_LARGE, URI_TOO_LONG, HEADER_TOO_LARGE, HOST_INVALID, HOST_UNKNOWN, CONTINUATION_UNSUPPORTED, TOOLS_UNSUPPORTED, RESUME_UNSUPPORTED, UNSUPPORTED_MEDIA_TYPE, METHOD_NOT_ALLOWED, ROUTE_NOT_FOUND, PREVIEW_NOT_FOUND, RANGE_NOT_SATISFIABLE, ETAG_MISMATCH, CROSS_ORIGIN, TOKEN_MISSING, \
+    TOKEN_INVALID, SESSION_ENDED, SESSION_AMBIGUOUS, RATE_LIMITED, SHARE_EXHAUSTED, OVERLOADED, DRAINING, TIMEOUT, UNAVAILABLE, INTERNAL.";
+
+const METADATA: &str = "Facts of the reason, such as a limit. Those of RATE_LIMITED are `policy`, `limit` and `window` as in the header \
+    RateLimit-Policy (`q`, `w`), `remaining` and `reset` as in the header RateLimit (`r`, `t`); `window` and `reset` are whole seconds.";
+
+/// Name, whether an answer that may have it always does, pattern, and what it says.
+const HEADERS: [(&str, bool, &str, &str); 14] = [
+    ("X-Request-Id", true, "^[A-Za-z0-9._-]{1,128}$", "The request's own id if it is one, else a new one; it is in the log as well."),
+    ("Traceresponse", false, "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$", "The trace of this request, as W3C Trace Context writes it."),
+    (
+        "RateLimit-Policy",
+        false,
+        "^\"",
+        "The policy that counted the request (draft-ietf-httpapi-ratelimit-headers): `q` requests in `w` seconds.",
+    ),
+    (
+        "RateLimit",
+        false,
+        "^\"",
+        "What the policy has left: `r` requests, and `t` seconds until it has more. A problem has the same in `metadata`.",
+    ),
+    ("Retry-After", true, "^[1-9][0-9]*$", "Seconds until another attempt has a chance."),
+    ("WWW-Authenticate", true, "^Bearer", "How to sign in."),
+    ("Accept-Encoding", false, "^identity$", "The only coding that a body may have, where that was at fault."),
+    ("Allow", true, "^[A-Z]", "The methods that the path takes."),
+    ("ETag", true, "^(W/)?\"", "The version; send it back as If-Match or If-None-Match."),
+    ("Location", true, "^/api/", "Where it is."),
+    ("Idempotency-Replayed", false, "^true$", "The same request was answered before, and this is that answer."),
+    ("X-Backlot-Turn-Id", true, "^[0-9a-f-]{36}$", "The turn whose events follow."),
+    ("X-Vercel-Ai-Ui-Message-Stream", true, "^v1$", "The protocol of the stream."),
+    ("Set-Cookie", false, "^(__Host-)?backlot_session", "The session's cookie."),
+];
+
+/// Statuses whose reasons are the same on most routes, so that one description serves them.
+const SHARED: [&[&str]; 10] = [
+    &["TOKEN_MISSING", "TOKEN_INVALID", "SESSION_ENDED", "SESSION_AMBIGUOUS"],
+    &["CROSS_ORIGIN"],
+    &["BODY_TIMEOUT"],
+    &["ETAG_MISMATCH"],
+    &["TOO_LARGE"],
+    &["URI_TOO_LONG"],
+    &["UNSUPPORTED_MEDIA_TYPE"],
+    &["HOST_UNKNOWN"],
+    &["HEADER_TOO_LARGE"],
+    &["RATE_LIMITED", "SHARE_EXHAUSTED"],
+];
+const SHARED_FAILURES: [&[&str]; 3] = [&["INTERNAL"], &["DRAINING", "OVERLOADED", "UNAVAILABLE"], &["TIMEOUT"]];
+
+/// The answers of an operation beside those that it gives.
+pub(super) fn refusals(shape: Shape<'_>) -> Map<String, Value> {
+    let mut by_status: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
+    for reason in of(shape) {
+        by_status.entry(status(reason).as_u16()).or_default().push(reason);
+    }
+    by_status.into_iter().map(|(status, reasons)| (status.to_string(), refusal_or_reference(status, &reasons))).collect()
+}
+
+fn status(reason: &str) -> StatusCode {
+    status_of(code_of(reason), reason).0
+}
+
+fn refusal_or_reference(status: u16, reasons: &[&str]) -> Value {
+    let is_shared = shared().any(|mut list| {
+        list.sort_unstable();
+        list == reasons
+    });
+    if is_shared { json!({"$ref": format!("#/components/responses/Refused{status}")}) } else { refusal(status, reasons) }
+}
+
+fn shared() -> impl Iterator<Item = Vec<&'static str>> {
+    SHARED.iter().chain(&SHARED_FAILURES).map(|list| list.to_vec())
+}
+
+/// One refusal with its reasons.
+fn refusal(status: u16, reasons: &[&str]) -> Value {
+    let kinds: Vec<String> = reasons.iter().map(|reason| format!("{reason} ({})", status_of(code_of(reason), reason).1)).collect();
+    let headers: &[&str] = match status {
+        401 => &["WWW-Authenticate"],
+        405 => &["Allow"],
+        415 => &["Accept-Encoding"],
+        429 => &["Retry-After"],
+        503 => &["Retry-After"],
+        _ => &[],
+    };
+    json!({
+        "description": format!("{}.", kinds.join(", ")),
+        "headers": with_headers(headers),
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        "x-reasons": reasons,
+    })
+}
+
+/// References to the headers of an answer; those of every answer come along.
+pub(super) fn with_headers(names: &[&str]) -> Value {
+    let every = ["X-Request-Id", "Traceresponse", "RateLimit-Policy", "RateLimit"];
+    let pairs = every.iter().chain(names).map(|name| ((*name).to_owned(), json!({"$ref": format!("#/components/headers/{name}")})));
+    Value::Object(pairs.collect())
+}
+
+/// What the client has already.
+pub(super) fn not_modified() -> Value {
+    json!({"description": "If-None-Match names this version.", "headers": with_headers(&["ETag"])})
+}
+
+/// The headers that the answers refer to.
+pub(super) fn headers() -> Value {
+    let header = |(name, required, pattern, text): &(&str, bool, &str, &str)| {
+        ((*name).to_owned(), json!({"description": text, "required": required, "schema": {"type": "string", "pattern": pattern}}))
+    };
+    Value::Object(HEADERS.iter().map(header).collect())
+}
+
+/// The refusals that the answers refer to.
+pub(super) fn responses() -> Value {
+    let one = |mut reasons: Vec<&str>| {
+        reasons.sort_unstable();
+        let status = reasons.first().map_or(500, |reason| status(reason).as_u16());
+        (format!("Refused{status}"), refusal(status, &reasons))
+    };
+    Value::Object(shared().map(one).collect())
+}
+
+pub(super) fn problem() -> Value {
+    let text = |description: &str| json!({"type": "string", "description": description});
+    json!({
+        "type": "object",
+        "description": "RFC 9457.",
+        "required": ["type", "title", "status", "detail", "instance", "code", "reason", "domain", "requestId", "traceId"],
+        "properties": {
+            "type": {"type": "string", "format": "uri", "description": "Names the kind; it leads nowhere."},
+            "title": text("The reason in words."),
+            "status": {"type": "integer", "minimum": 400, "maximum": 599, "description": "The HTTP status."},
+            "detail": text("For people."),
+            "instance": text("The path asked for."),
+            "code": text("The code of gRPC."),
+            "reason": text(REASONS),
+            "domain": text("Whose reason it is."),
+            "metadata": {"type": "object", "additionalProperties": {"type": "string"}, "description": METADATA},
+            "requestId": text("The header X-Request-Id."),
+            "traceId": text("The trace of the request."),
+            "errors": {"type": "array", "description": "The fields at fault.", "items": {"$ref": "#/components/schemas/ProblemField"}},
+            "violated-policies": {"type": "array", "items": {"type": "string"}, "description": "The policies that have no more to give."},
+        },
+    })
+}
+
+pub(super) fn problem_field() -> Value {
+    let text = |description: &str| json!({"type": "string", "description": description});
+    json!({"type": "object", "description": "A field at fault.", "required": ["pointer", "field", "detail"], "properties": {
+        "pointer": text("JSON pointer into the request."), "field": text("The field as JSON spells it."), "detail": text("What is wrong with it.")}})
+}

@@ -1,0 +1,200 @@
+//! Schemas of messages as ProtoJSON writes them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, Value as Field};
+use serde_json::{Map, Value, json};
+
+use super::answers::{problem, problem_field};
+use crate::contract::{Binding, bindings, comment, pool};
+
+/// Fields that HTTP carries elsewhere (the preview's URL, a header).
+pub(super) const HIDDEN: [&str; 3] = [
+    "backlot.project_storage.v1.CreatePreviewResponse.capability",
+    "backlot.project_storage.v1.SaveProjectResponse.replayed",
+    "backlot.project_storage.v1.ResolveConflictResponse.replayed",
+];
+const EVENT: &str = "backlot.agent_streaming.v1.TurnEvent";
+
+/// The schemas that were asked for, and those that they need.
+pub(super) struct Schemas {
+    wanted: BTreeSet<String>,
+    /// Messages that requests have: there a field that nobody knows is refused, and a list may be left out.
+    asked: BTreeSet<String>,
+    pub(super) done: BTreeMap<String, Value>,
+}
+
+impl Schemas {
+    pub(super) fn new() -> Self {
+        let mut asked = BTreeSet::new();
+        let mut open: Vec<MessageDescriptor> =
+            bindings().into_iter().filter(|binding| binding.body == "*").map(|binding| binding.rpc.input()).collect();
+        while let Some(message) = open.pop() {
+            if asked.insert(message.full_name().to_owned()) {
+                open.extend(message.fields().filter_map(|field| field.kind().as_message().cloned()));
+            }
+        }
+        let fixed = [
+            ("Problem", problem()),
+            ("ProblemField", problem_field()),
+            (
+                "TurnEventFrame",
+                frame("A turn's event as server-sent event.", &json_text(&json!({"$ref": "#/components/schemas/StreamedEvent"}))),
+            ),
+        ];
+        let done = fixed.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
+        let mut schemas = Self { wanted: BTreeSet::new(), asked, done };
+        let event = schemas.streamed_event();
+        schemas.done.insert("StreamedEvent".to_owned(), event);
+        schemas
+    }
+
+    pub(super) fn of_message(&mut self, message: &MessageDescriptor) -> Value {
+        match message.full_name() {
+            "google.protobuf.Timestamp" => json!({"type": "string", "format": "date-time"}),
+            "google.protobuf.Duration" => json!({"type": "string", "pattern": "^-?[0-9]+(\\.[0-9]+)?s$"}),
+            name => self.reference(name),
+        }
+    }
+
+    pub(super) fn of_field(&mut self, field: &FieldDescriptor) -> Value {
+        let one = match field.kind() {
+            Kind::Message(message) => self.of_message(&message),
+            Kind::Enum(kind) => self.reference(kind.full_name()),
+            Kind::String => json!({"type": "string"}),
+            Kind::Bytes => json!({"type": "string", "contentEncoding": "base64"}),
+            Kind::Bool => json!({"type": "boolean"}),
+            Kind::Double | Kind::Float => json!({"type": "number"}),
+            Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => json!({"type": "integer", "format": "int32"}),
+            Kind::Uint32 | Kind::Fixed32 => json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
+            Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 | Kind::Uint64 | Kind::Fixed64 => {
+                json!({"type": "string", "pattern": "^-?[0-9]+$"})
+            }
+        };
+        if field.is_list() { json!({"type": "array", "items": one}) } else { one }
+    }
+
+    /// The body of a request: what the path says is not said again. Whether there has to be one comes along.
+    pub(super) fn of_body(&mut self, binding: &Binding, id: &str) -> (Value, bool) {
+        let message = binding.rpc.input();
+        let in_body = |field: &FieldDescriptor| !binding.has_variable(field.name());
+        let is_required = message.fields().any(|field| in_body(&field) && is_required(&field));
+        if message.fields().all(|field| in_body(&field)) {
+            return (self.of_message(&message), is_required);
+        }
+        let name = format!("{id}Body");
+        let schema = self.object(&message, in_body);
+        self.done.insert(name.clone(), schema);
+        (json!({"$ref": format!("#/components/schemas/{name}")}), is_required)
+    }
+
+    fn reference(&mut self, name: &str) -> Value {
+        self.wanted.insert(name.to_owned());
+        json!({"$ref": format!("#/components/schemas/{}", short(name))})
+    }
+
+    /// Describes what was asked for until nothing is missing.
+    pub(super) fn finish(&mut self) {
+        while let Some(name) = self.wanted.pop_first() {
+            if self.done.contains_key(short(&name)) {
+                continue;
+            }
+            let schema = match (pool().get_message_by_name(&name), pool().get_enum_by_name(&name)) {
+                (Some(message), _) => self.object(&message, |_| true),
+                (None, Some(kind)) => enumeration(&kind),
+                (None, None) => json!({}),
+            };
+            self.done.insert(short(&name).to_owned(), schema);
+        }
+    }
+
+    fn object(&mut self, message: &MessageDescriptor, is_shown: impl Fn(&FieldDescriptor) -> bool) -> Value {
+        let file = message.parent_file();
+        let is_asked = self.asked.contains(message.full_name());
+        let (mut properties, mut required) = (Map::new(), Vec::new());
+        for field in message.fields().filter(|field| is_shown(field) && !HIDDEN.contains(&field.full_name())) {
+            let mut schema = self.of_field(&field);
+            let text = comment(&file, field.path());
+            if !text.is_empty() {
+                schema["description"] = text.into();
+            }
+            // An answer has every list, an empty one too.
+            if is_required(&field) || (field.is_list() && !is_asked) {
+                required.push(field.json_name().to_owned());
+            }
+            properties.insert(field.json_name().to_owned(), schema);
+        }
+        let mut schema = json!({"type": "object", "description": comment(&file, message.path()), "properties": properties});
+        if !required.is_empty() {
+            schema["required"] = required.into();
+        }
+        if is_asked {
+            schema["additionalProperties"] = false.into();
+        }
+        schema
+    }
+
+    /// A turn's event as streams write it.
+    fn streamed_event(&mut self) -> Value {
+        let kinds = pool().get_message_by_name(EVENT).into_iter().flat_map(|event| event.fields().collect::<Vec<_>>());
+        let kinds: Vec<MessageDescriptor> =
+            kinds.filter(|field| field.containing_oneof().is_some()).filter_map(|field| field.kind().as_message().cloned()).collect();
+        let mut data: Vec<Value> = kinds.iter().map(|kind| self.of_message(kind)).collect();
+        data.push(json!({"type": "object", "description": "Of a type that this document does not know."}));
+        json!({
+            "type": "object",
+            "description": "One entry of a turn's log. A reader ignores types that it does not know.",
+            "required": ["seq", "turnId", "type", "time", "traceId", "data"],
+            "properties": {
+                "seq": {"type": "integer", "minimum": 1, "description": "Place in the log, from 1 without gaps."},
+                "turnId": {"type": "string", "description": "The turn."},
+                "type": {"type": "string", "description": "Names the message that `data` is: `text.delta` is TextDelta.", "examples": proto::event::TYPE_NAMES},
+                "time": {"type": "string", "format": "date-time", "description": "When it was written, by the writer's clock."},
+                "traceId": {"type": "string", "description": "Of the request that started the turn."},
+                "data": {"anyOf": data, "description": "What happened."},
+            },
+        })
+    }
+}
+
+/// Whether the contract marks a field as one that a request must have, or that every answer has.
+fn is_required(field: &FieldDescriptor) -> bool {
+    let Some(behavior) = pool().get_extension_by_name("google.api.field_behavior") else { return false };
+    let options = field.options();
+    let Field::List(list) = &*options.get_extension(&behavior) else { return false };
+    list.iter().any(|value| matches!(value, Field::EnumNumber(2)))
+}
+
+fn enumeration(kind: &EnumDescriptor) -> Value {
+    let names: Vec<String> = kind.values().map(|value| value.name().to_owned()).collect();
+    json!({"type": "string", "description": comment(&kind.parent_file(), kind.path()), "enum": names})
+}
+
+/// A server-sent event. Readers of 3.1 take the schema of a stream as that of one event.
+pub(super) fn frame(text: &str, data: &Value) -> Value {
+    json!({
+        "type": "object",
+        "description": text,
+        "required": ["data"],
+        "properties": {
+            "id": {"type": "string", "pattern": "^[0-9]+$", "description": "The cursor to come back with, as Last-Event-ID."},
+            "retry": {"type": "integer", "minimum": 1, "description": "Milliseconds until a reader comes back after a break."},
+            "data": data,
+        },
+    })
+}
+
+/// Text that is JSON of such a form.
+pub(super) fn json_text(form: &Value) -> Value {
+    json!({"type": "string", "contentMediaType": "application/json", "contentSchema": form})
+}
+
+/// Lines of JSON as one text, since OpenAPI has a schema of each line only from 3.2 on.
+pub(super) fn lines(line: &Value) -> Value {
+    json!({"type": "string", "contentMediaType": "application/x-ndjson", "contentSchema": {"type": "array", "items": line}})
+}
+
+/// `backlot.auth.v1.User` as `User`; names are unique across the packages, as a test proves.
+pub(super) fn short(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
+}

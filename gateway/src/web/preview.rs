@@ -1,0 +1,134 @@
+//! The files of a project as web pages, on a listener and an origin of their own. Code that an agent wrote runs here, apart from the API and the
+//! first page. The URL contains the capability; cookies are neither read nor set.
+
+mod missing;
+mod range;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request::Parts},
+    response::{IntoResponse as _, Response},
+};
+use bytes::Bytes;
+use proto::{
+    error::ErrorCode,
+    project_storage::{ReadPreviewFileRequest, ReadPreviewFileResponse},
+};
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use self::range::ByteRange;
+use crate::{
+    app::{App, Origins},
+    edge::request::RequestInfo,
+    error::{Failure, fault},
+    http::etag::put_etag,
+    json::params::PathParam,
+    web::preview_url::PreviewUrl,
+};
+
+/// Serves one file. The path is decoded.
+pub(crate) async fn file(
+    State(app): State<Arc<App>>,
+    info: axum::Extension<RequestInfo>,
+    PathParam(path): PathParam,
+    request: Request,
+) -> Response {
+    let (request, _) = request.into_parts();
+    match read(&app, &info, &format!("/{path}"), &request).await {
+        Ok(response) => response,
+        Err(failure) => missing::respond(failure, &request.headers),
+    }
+}
+
+async fn read(app: &App, info: &RequestInfo, path: &str, request: &Parts) -> Result<Response, Failure> {
+    let (capability, file) = app.origins.preview.target(host(request), path).ok_or_else(not_found)?;
+    let known = request.headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let page = missing::wants_page(&request.headers);
+    let read = ReadPreviewFileRequest { capability, path: file.to_owned(), if_none_match: known.to_owned(), page };
+    let answer = app.upstream.projects().read_preview_file(info.context(None).request(read)).await?.into_inner();
+    // Links of the page are relative to its folder.
+    if !file.ends_with('/') && answer.path.strip_prefix(file).is_some_and(|rest| rest.starts_with('/')) {
+        return Ok(redirect_to_folder(&request.uri));
+    }
+    respond(request, answer)
+}
+
+/// Redirects to the same path with a slash. `./` and the last segment cannot be mistaken for a host or a scheme.
+fn redirect_to_folder(uri: &Uri) -> Response {
+    let name = uri.path().rsplit('/').next().unwrap_or_default();
+    let query = uri.query().map_or_else(String::new, |query| format!("?{query}"));
+    let place = HeaderValue::try_from(format!("./{name}/{query}")).unwrap_or(HeaderValue::from_static("./"));
+    (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, place)]).into_response()
+}
+
+fn respond(request: &Parts, answer: ReadPreviewFileResponse) -> Result<Response, Failure> {
+    let mut response =
+        if answer.not_modified { StatusCode::NOT_MODIFIED.into_response() } else { body(request, &answer.etag, answer.content)? };
+    if response.status().is_success()
+        && let Ok(kind) = HeaderValue::try_from(answer.content_type)
+    {
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    }
+    put_etag(response.headers_mut(), &answer.etag);
+    Ok(response)
+}
+
+/// The file, or the requested part of it. Only a GET may request a part.
+fn body(request: &Parts, etag: &str, content: Bytes) -> Result<Response, Failure> {
+    let (length, headers) = (content.len(), &request.headers);
+    let range = if request.method == Method::GET { range::requested(headers, etag, length) } else { ByteRange::Whole };
+    let mut response = match range {
+        ByteRange::Whole => content.into_response(),
+        ByteRange::Part(part) => {
+            let place = format!("bytes {}-{}/{length}", part.start, part.end.saturating_sub(1));
+            (StatusCode::PARTIAL_CONTENT, content_range(&place), content.slice(part)).into_response()
+        }
+        ByteRange::Unsatisfiable => {
+            let text = format!("the file has {length} bytes, and none of those that the range names");
+            let failure = Failure::from(fault(ErrorCode::InvalidArgument, "RANGE_NOT_SATISFIABLE", text));
+            return Ok((content_range(&format!("bytes */{length}")), failure).into_response());
+        }
+    };
+    response.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    Ok(response)
+}
+
+fn content_range(text: &str) -> HeaderMap {
+    HeaderValue::try_from(text).into_iter().map(|value| (header::CONTENT_RANGE, value)).collect()
+}
+
+/// The host of the request: in the URI with HTTP/2, in a header with HTTP/1.1.
+fn host(request: &Parts) -> &str {
+    let named = request.headers.get(header::HOST).and_then(|v| v.to_str().ok());
+    request.uri.authority().map(|authority| authority.as_str()).or(named).unwrap_or_default()
+}
+
+fn not_found() -> Failure {
+    fault(ErrorCode::NotFound, "PREVIEW_NOT_FOUND", "there is no such preview, or it has ended").into()
+}
+
+/// Adds the headers of every answer of this listener, refusals included.
+pub(crate) fn with_headers(router: Router<Arc<App>>, origins: &Origins) -> Router<Arc<App>> {
+    let framed_by = format!("frame-ancestors {}", origins.all.join(" "));
+    let (policy, resource) = match origins.preview {
+        PreviewUrl::Host { .. } => (framed_by, "same-origin"),
+        // Previews share an origin, so the sandbox gives each page an opaque origin of its own. Its own files are cross-origin to it. They are
+        // readable because anybody with the URL may read them.
+        PreviewUrl::Path { .. } => (format!("sandbox allow-scripts allow-forms; {framed_by}"), "cross-origin"),
+    };
+    let open = matches!(origins.preview, PreviewUrl::Path { .. });
+    let policy = HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("frame-ancestors 'none'"));
+    let fixed = |name: HeaderName, value: HeaderValue| SetResponseHeaderLayer::overriding(name, value);
+    let router = router
+        .layer(fixed(header::CONTENT_SECURITY_POLICY, policy))
+        .layer(fixed(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache")))
+        // The answer for a path without a file depends on Accept.
+        .layer(SetResponseHeaderLayer::appending(header::VARY, HeaderValue::from_static("accept")))
+        .layer(fixed(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static(resource)))
+        .layer(fixed(HeaderName::from_static("origin-agent-cluster"), HeaderValue::from_static("?1")))
+        .layer(fixed(HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex")));
+    if open { router.layer(fixed(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"))) } else { router }
+}
