@@ -1,8 +1,8 @@
-//! OpenAPI 3.1, made from the contract: paths from `google.api.http`, schemas from the messages as ProtoJSON writes them,
-//! descriptions from the comments. Routes of other protocols are described beside it, refusals by reason in [`reasons`].
+//! The OpenAPI 3.1 document, generated from the contract: paths from `google.api.http`, schemas from the messages as ProtoJSON, descriptions from
+//! the comments. [`protocols`] describes the routes of other protocols, and [`reasons`] the refusals of each operation.
 
 mod answers;
-mod own;
+mod protocols;
 mod reasons;
 mod schemas;
 
@@ -21,17 +21,17 @@ use crate::{
     http::etag::VERSIONED,
 };
 
-/// What answers 201.
+/// Paths whose POST answers 201.
 const CREATES: [&str; 2] = ["/api/turns", "/api/projects"];
-/// Answers whose project's version is told, too, beside those that are read by version.
-const TELLS_VERSION: [&str; 4] = ["UpdateProject", "SaveProject", "SaveProjectInPath", "ResolveConflict"];
-/// RPCs that need nobody to be signed in.
+/// Operations other than reads whose answer has an ETag.
+const ANSWERS_ETAG: [&str; 4] = ["UpdateProject", "SaveProject", "SaveProjectInPath", "ResolveConflict"];
+/// RPCs that anybody may call.
 const OPEN: [&str; 4] = ["SignUp", "SignIn", "SignOut", "GetKeySet"];
-/// RPCs whose answer sets or takes away the session's cookie.
+/// RPCs whose answer sets or removes the cookie of the session.
 const COOKIES: [&str; 3] = ["SignUp", "SignIn", "SignOut"];
 /// RPCs that take an idempotency key.
 const KEYED: [&str; 4] = ["StartTurn", "SaveProject", "ResolveConflict", "CreateProject"];
-/// Second bindings of an RPC: what its id ends with, and what it does in words of its own.
+/// Second bindings of an RPC: the suffix of the id, and the description.
 const SECOND: [(&str, &str, &str); 2] = [
     (
         "/api/agent/stream",
@@ -82,7 +82,7 @@ fn build() -> Value {
         let path = binding.template.replace("=**", "");
         paths.entry(path).or_default().insert(binding.method.to_ascii_lowercase(), operation(&binding, &mut schemas));
     }
-    for (path, method, operation) in own::operations() {
+    for (path, method, operation) in protocols::operations() {
         paths.entry(path.to_owned()).or_default().insert(method.to_owned(), operation);
     }
     schemas.finish();
@@ -109,9 +109,9 @@ fn build() -> Value {
     })
 }
 
-/// One for each service that has routes, and those of other protocols.
+/// A tag for each service with routes, and those of other protocols.
 fn tags() -> Vec<Value> {
-    let mut tags: BTreeMap<String, String> = own::TAGS.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+    let mut tags: BTreeMap<String, String> = protocols::TAGS.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
     for binding in bindings() {
         let service = binding.rpc.parent_service();
         let text = comment(&binding.rpc.parent_file(), service.path());
@@ -136,7 +136,7 @@ fn operation(binding: &Binding, schemas: &mut Schemas) -> Value {
         "parameters": parameters(binding, schemas),
         "security": match rpc.name() {
             _ if !needs_person => json!([]),
-            // Or the session's secret in the body.
+            // Without credentials the secret of the session is in the body.
             "CreateAccessToken" => json!([{"session": []}, {}]),
             _ => json!([{"session": []}, {"bearer": []}]),
         },
@@ -153,18 +153,18 @@ fn operation(binding: &Binding, schemas: &mut Schemas) -> Value {
         needs_person,
     };
     let mut responses = refusals(shape);
-    responses.extend(given(binding, &id, schemas));
+    responses.extend(successes(binding, &id, schemas));
     operation["responses"] = responses.into();
     operation
 }
 
-/// The first sentence.
+/// The first sentence of a text.
 fn summary(text: &str) -> &str {
     text.split_inclusive(". ").next().unwrap_or_default().trim()
 }
 
-/// What is answered when nothing is amiss.
-fn given(binding: &Binding, id: &str, schemas: &mut Schemas) -> Vec<(String, Value)> {
+/// The responses of success.
+fn successes(binding: &Binding, id: &str, schemas: &mut Schemas) -> Vec<(String, Value)> {
     let is_get = binding.method == "GET";
     let follows = id == "StartTurnAndFollow";
     if follows || binding.rpc.is_server_streaming() {
@@ -172,12 +172,12 @@ fn given(binding: &Binding, id: &str, schemas: &mut Schemas) -> Vec<(String, Val
         if follows {
             headers.extend(["Location", "X-Backlot-Turn-Id", "Idempotency-Replayed"]);
         }
-        let mut given = vec![("200".to_owned(), events(&headers))];
+        let mut responses = vec![("200".to_owned(), events(&headers))];
         if is_get {
             let text = "The turn has ended and the cursor is at its last event.";
-            given.push(("204".to_owned(), json!({"description": text, "headers": with_headers(&[])})));
+            responses.push(("204".to_owned(), json!({"description": text, "headers": with_headers(&[])})));
         }
-        return given;
+        return responses;
     }
     let output = binding.rpc.output();
     let schema = match output.get_field_by_name(&binding.response_body) {
@@ -189,16 +189,16 @@ fn given(binding: &Binding, id: &str, schemas: &mut Schemas) -> Vec<(String, Val
     let parts: [(bool, &str); 4] = [
         (creates, "Location"),
         (KEYED.contains(&binding.rpc.name()), "Idempotency-Replayed"),
-        (reads_version || TELLS_VERSION.contains(&id), "ETag"),
+        (reads_version || ANSWERS_ETAG.contains(&id), "ETag"),
         (COOKIES.contains(&id), "Set-Cookie"),
     ];
     let headers: Vec<&str> = parts.into_iter().filter_map(|(holds, name)| holds.then_some(name)).collect();
     let answer = json!({"description": "Done.", "headers": with_headers(&headers), "content": {"application/json": {"schema": schema}}});
-    let mut given = vec![(if creates { "201" } else { "200" }.to_owned(), answer)];
+    let mut responses = vec![(if creates { "201" } else { "200" }.to_owned(), answer)];
     if reads_version {
-        given.push(("304".to_owned(), not_modified()));
+        responses.push(("304".to_owned(), not_modified()));
     }
-    given
+    responses
 }
 
 fn events(headers: &[&str]) -> Value {
@@ -212,7 +212,7 @@ fn events(headers: &[&str]) -> Value {
     json!({"description": text, "headers": with_headers(headers), "content": content})
 }
 
-/// Path parameters, for requests without a body every other field as a query parameter, and headers.
+/// Path parameters, query parameters (all other fields of requests without a body) and headers.
 fn parameters(binding: &Binding, schemas: &mut Schemas) -> Vec<Value> {
     let mut parameters = Vec::new();
     for field in binding.rpc.input().fields() {
@@ -298,7 +298,7 @@ mod tests {
         let document = document();
         let own = crate::router::own_routes();
         let api: Vec<_> = own.iter().filter(|route| route.template.starts_with("/api/")).collect();
-        assert_eq!(api.len(), own::operations().len());
+        assert_eq!(api.len(), protocols::operations().len());
         for route in api {
             let operation = &document["paths"][route.template][route.method.to_ascii_lowercase()];
             assert!(operation["description"].as_str().is_some_and(|text| text.ends_with('.')), "{route:?}");
@@ -342,7 +342,7 @@ mod tests {
         paths.iter().flat_map(of_path).collect()
     }
 
-    /// Every object of the document, with its place.
+    /// Every object of the document, with its path.
     fn objects(value: &Value, place: &str, seen: &mut Vec<(String, Value)>) {
         match value {
             Value::Object(map) => {
@@ -437,7 +437,7 @@ mod tests {
         assert_eq!(required("UpdateProjectBody"), ["displayName"]);
         assert!(schemas["UpdateProjectBody"]["properties"].get("projectId").is_none());
         assert!(required("SaveProjectInPathBody").contains(&"changes".to_owned()));
-        // Strict where we read, open where others do.
+        // Requests are read strictly. Readers of answers should ignore unknown fields.
         assert_eq!(schemas["FileChange"]["additionalProperties"], false);
         assert!(schemas["Project"].get("additionalProperties").is_none());
         let with = schemas.as_object().unwrap().values().filter(|schema| schema["required"].is_array()).count();

@@ -342,7 +342,7 @@ await run(major, {
 
   async "a step that begins anew after its process was lost"() {
     const known = level === "7" ? 7 : 5;
-    const body = await readFile(new URL(`../../../gateway/src/chat/stream/begun-anew-${known}.txt`, import.meta.url));
+    const body = await readFile(new URL(`../../../gateway/src/chat/ai_sdk/stream/restarted-${known}.txt`, import.meta.url));
     const chat = await one({ answers: () => new Response(body, { headers: { "content-type": "text/event-stream" } }) });
     await chat.sendMessage({ text: "any" });
     assert.deepEqual([chat.status, roles(chat)], ["ready", "user assistant"], chat.error?.message);

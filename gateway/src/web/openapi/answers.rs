@@ -1,14 +1,14 @@
-//! The answers of an operation: what it gives, what it refuses by status and reason, and the headers of both.
+//! The refusals of an operation by status and reason, and the headers of answers.
 
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::reasons::{Shape, code_of, of};
+use super::reasons::{Shape, code_of, reasons_of};
 use crate::error::status::status_of;
 
-/// The services' reasons are in their contracts; these are of the domain `gateway.backlot.dev`, never renamed.
+/// The reasons of the services are in their contracts. These are of the domain `gateway.backlot.dev`, and never renamed.
 const REASONS: &str = "Stable, upper-case; what programs act on. Each answer of an operation names those that it has in `x-reasons`; there may \
     be new ones. The gateway's own: INVALID_FIELD, INVALID_JSON, BODY_BROKEN, BODY_TIMEOUT, \
     TOO_LARGE, URI_TOO_LONG, HEADER_TOO_LARGE, HOST_INVALID, HOST_UNKNOWN, CONTINUATION_UNSUPPORTED, TOOLS_UNSUPPORTED, RESUME_UNSUPPORTED, UNSUPPORTED_MEDIA_TYPE, METHOD_NOT_ALLOWED, ROUTE_NOT_FOUND, PREVIEW_NOT_FOUND, RANGE_NOT_SATISFIABLE, ETAG_MISMATCH, CROSS_ORIGIN, TOKEN_MISSING, \
@@ -17,7 +17,7 @@ const REASONS: &str = "Stable, upper-case; what programs act on. Each answer of 
 const METADATA: &str = "Facts of the reason, such as a limit. Those of RATE_LIMITED are `policy`, `limit` and `window` as in the header \
     RateLimit-Policy (`q`, `w`), `remaining` and `reset` as in the header RateLimit (`r`, `t`); `window` and `reset` are whole seconds.";
 
-/// Name, whether an answer that may have it always does, pattern, and what it says.
+/// Name, whether it is always present where it is documented, pattern, description.
 const HEADERS: [(&str, bool, &str, &str); 14] = [
     ("X-Request-Id", true, "^[A-Za-z0-9._-]{1,128}$", "The request's own id if it is one, else a new one; it is in the log as well."),
     ("Traceresponse", false, "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$", "The trace of this request, as W3C Trace Context writes it."),
@@ -45,7 +45,7 @@ const HEADERS: [(&str, bool, &str, &str); 14] = [
     ("Set-Cookie", false, "^(__Host-)?backlot_session", "The session's cookie."),
 ];
 
-/// Statuses whose reasons are the same on most routes, so that one description serves them.
+/// Sets of reasons that many operations have. Each is described once.
 const SHARED: [&[&str]; 10] = [
     &["TOKEN_MISSING", "TOKEN_INVALID", "SESSION_ENDED", "SESSION_AMBIGUOUS"],
     &["CROSS_ORIGIN"],
@@ -60,10 +60,10 @@ const SHARED: [&[&str]; 10] = [
 ];
 const SHARED_FAILURES: [&[&str]; 3] = [&["INTERNAL"], &["DRAINING", "OVERLOADED", "UNAVAILABLE"], &["TIMEOUT"]];
 
-/// The answers of an operation beside those that it gives.
+/// The refusals of an operation.
 pub(super) fn refusals(shape: Shape<'_>) -> Map<String, Value> {
     let mut by_status: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
-    for reason in of(shape) {
+    for reason in reasons_of(shape) {
         by_status.entry(status(reason).as_u16()).or_default().push(reason);
     }
     by_status.into_iter().map(|(status, reasons)| (status.to_string(), refusal_or_reference(status, &reasons))).collect()
@@ -85,7 +85,7 @@ fn shared() -> impl Iterator<Item = Vec<&'static str>> {
     SHARED.iter().chain(&SHARED_FAILURES).map(|list| list.to_vec())
 }
 
-/// One refusal with its reasons.
+/// The response of a refusal.
 fn refusal(status: u16, reasons: &[&str]) -> Value {
     let kinds: Vec<String> = reasons.iter().map(|reason| format!("{reason} ({})", status_of(code_of(reason), reason).1)).collect();
     let headers: &[&str] = match status {
@@ -104,14 +104,14 @@ fn refusal(status: u16, reasons: &[&str]) -> Value {
     })
 }
 
-/// References to the headers of an answer; those of every answer come along.
+/// References to the headers of an answer, with those of every answer.
 pub(super) fn with_headers(names: &[&str]) -> Value {
     let every = ["X-Request-Id", "Traceresponse", "RateLimit-Policy", "RateLimit"];
     let pairs = every.iter().chain(names).map(|name| ((*name).to_owned(), json!({"$ref": format!("#/components/headers/{name}")})));
     Value::Object(pairs.collect())
 }
 
-/// What the client has already.
+/// The response 304.
 pub(super) fn not_modified() -> Value {
     json!({"description": "If-None-Match names this version.", "headers": with_headers(&["ETag"])})
 }

@@ -1,10 +1,10 @@
-//! Which refusals an operation has, by reason. The contract's comments name the reasons; here is where each of them can come from.
+//! The reasons that each operation may be refused for. The comments of the contract explain them.
 
 use proto::error::ErrorCode::{
     self, Conflict, Forbidden, Internal, InvalidArgument, NotFound, RateLimited, Timeout, Unauthenticated, Unavailable,
 };
 
-/// The code of every reason that an operation of the document has.
+/// The code of every reason of the document.
 const CODES: [(ErrorCode, &[&str]); 10] = [
     (
         InvalidArgument,
@@ -67,17 +67,17 @@ const CODES: [(ErrorCode, &[&str]); 10] = [
     ),
     (RateLimited, &["RATE_LIMITED", "SHARE_EXHAUSTED", "TOO_MANY_PROJECTS", "ACCOUNT_TOO_LARGE", "MESSAGE_TOO_LARGE"]),
     (Timeout, &["TIMEOUT"]),
-    // The gateway's own; its status is not its code's.
+    // Its status is not that of its code.
     (Timeout, &["BODY_TIMEOUT"]),
     (Unavailable, &["OVERLOADED", "UNAVAILABLE", "DRAINING"]),
     (Internal, &["INTERNAL"]),
 ];
 
-/// Reasons of the contract that no operation has: they pass between roles, or answer RPCs that are not reached over HTTP.
+/// Reasons of the contract that no operation has. They are used between services, or by RPCs without an HTTP binding.
 #[cfg(test)]
 pub(super) const BETWEEN_ROLES: [&str; 5] = ["CALLER_DENIED", "UNIMPLEMENTED", "SLOW_READER", "TURN_ENDED", "TURN_DIGEST_MISMATCH"];
 
-/// Of every request.
+/// Of all requests.
 const EVERY: &[&str] = &[
     "INVALID_FIELD",
     "HOST_INVALID",
@@ -97,12 +97,12 @@ const EVERY: &[&str] = &[
 const CHANGING: &[&str] = &["CROSS_ORIGIN"];
 /// Of requests with a body.
 const BODIES: &[&str] = &["INVALID_JSON", "BODY_BROKEN", "BODY_TIMEOUT", "TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"];
-/// Of paths with a parameter: one that is empty or has too many parts leads nowhere.
+/// Of paths with a parameter. An empty parameter, or one with too many segments, matches no route.
 const PATHS: &[&str] = &["ROUTE_NOT_FOUND"];
 /// Of requests that need a person.
 const SIGNED: &[&str] = &["TOKEN_MISSING", "TOKEN_INVALID", "SESSION_ENDED", "SESSION_AMBIGUOUS"];
 
-/// What a change set may be refused for.
+/// Of change sets.
 const STORING: &[&str] = &[
     "INVALID_PATH",
     "FILE_TOO_LARGE",
@@ -129,7 +129,7 @@ const STARTING: &[&str] = &[
 ];
 const FOLLOWING: &[&str] = &["TURN_NOT_FOUND", "CURSOR_AHEAD", "CURSOR_EXPIRED"];
 
-/// What an operation has beside that, by its id.
+/// Further reasons of an operation, by its id.
 const OWN: [(&str, &[&[&str]]); 34] = [
     ("SignUp", &[&["WEAK_PASSWORD", "EMAIL_TAKEN", "SIGNUP_CLOSED"]]),
     ("SignIn", &[&["BAD_CREDENTIALS"]]),
@@ -139,7 +139,7 @@ const OWN: [(&str, &[&[&str]]); 34] = [
     ("GetKeySet", &[]),
     ("CreateProject", &[&["TOO_MANY_PROJECTS", "KEY_REUSED"]]),
     ("ListProjects", &[&["PAGE_TOKEN_INVALID"]]),
-    // `load` and `save` are no project's id.
+    // `load` and `save` are paths of their own, and no ids of projects.
     ("GetProject", &[&["PROJECT_NOT_FOUND", "METHOD_NOT_ALLOWED"]]),
     ("UpdateProject", &[&["PROJECT_NOT_FOUND", "ROLE_REQUIRED", "METHOD_NOT_ALLOWED"]]),
     ("DeleteProject", &[&["PROJECT_NOT_FOUND", "ROLE_REQUIRED", "METHOD_NOT_ALLOWED"]]),
@@ -169,7 +169,7 @@ const OWN: [(&str, &[&[&str]]); 34] = [
 ];
 const SAVING: &[&str] = &["TOO_MANY_CHANGES", "REVISION_NOT_FOUND", "FILE_NOT_FOUND", "FILE_EXISTS", "FILE_CHANGED", "TOO_MANY_PROJECTS"];
 
-/// What of a request decides how it can be refused.
+/// The properties of an operation that its reasons depend on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape<'a> {
     pub(super) id: &'a str,
@@ -179,8 +179,8 @@ pub(super) struct Shape<'a> {
     pub(super) needs_person: bool,
 }
 
-/// Every reason that such a request may be refused for, each once.
-pub(super) fn of(shape: Shape<'_>) -> Vec<&'static str> {
+/// All reasons of an operation, each once.
+pub(super) fn reasons_of(shape: Shape<'_>) -> Vec<&'static str> {
     let own = OWN.iter().find(|(id, _)| *id == shape.id).map_or(&[][..], |(_, lists)| *lists);
     let parts = [(shape.changes, CHANGING), (shape.has_body, BODIES), (shape.has_variable, PATHS), (shape.needs_person, SIGNED)];
     let lists = parts.into_iter().filter_map(|(holds, list)| holds.then_some(list)).chain([EVERY]).chain(own.iter().copied());
@@ -194,19 +194,19 @@ pub(super) fn code_of(reason: &str) -> ErrorCode {
     CODES.iter().find(|(_, reasons)| reasons.contains(&reason)).map_or(Internal, |(code, _)| *code)
 }
 
-/// Whether the tables know an operation.
+/// Whether the table has an operation.
 #[cfg(test)]
 pub(super) fn knows(id: &str) -> bool {
     OWN.iter().any(|(known, _)| *known == id)
 }
 
-/// All that have a code.
+/// All reasons with a code.
 #[cfg(test)]
 pub(super) fn all() -> impl Iterator<Item = &'static str> {
     CODES.iter().flat_map(|(_, reasons)| reasons.iter().copied())
 }
 
-/// Whether a reason has a code of its own.
+/// Whether a reason has a code.
 #[cfg(test)]
 pub(super) fn has_code(reason: &str) -> bool {
     CODES.iter().any(|(_, reasons)| reasons.contains(&reason))

@@ -1,4 +1,4 @@
-//! Schemas of messages as ProtoJSON writes them.
+//! The schemas of messages as ProtoJSON.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::answers::{problem, problem_field};
 use crate::contract::{Binding, bindings, comment, pool};
 
-/// Fields that HTTP carries elsewhere (the preview's URL, a header).
+/// Fields that are not in the JSON, but in the URL of a preview or in a header.
 pub(super) const HIDDEN: [&str; 3] = [
     "backlot.project_storage.v1.CreatePreviewResponse.capability",
     "backlot.project_storage.v1.SaveProjectResponse.replayed",
@@ -16,21 +16,21 @@ pub(super) const HIDDEN: [&str; 3] = [
 ];
 const EVENT: &str = "backlot.agent_streaming.v1.TurnEvent";
 
-/// The schemas that were asked for, and those that they need.
+/// The schemas that operations refer to, and those that these refer to.
 pub(super) struct Schemas {
     wanted: BTreeSet<String>,
-    /// Messages that requests have: there a field that nobody knows is refused, and a list may be left out.
-    asked: BTreeSet<String>,
+    /// Messages of requests. Their unknown fields are refused, and their lists may be absent.
+    in_requests: BTreeSet<String>,
     pub(super) done: BTreeMap<String, Value>,
 }
 
 impl Schemas {
     pub(super) fn new() -> Self {
-        let mut asked = BTreeSet::new();
+        let mut in_requests = BTreeSet::new();
         let mut open: Vec<MessageDescriptor> =
             bindings().into_iter().filter(|binding| binding.body == "*").map(|binding| binding.rpc.input()).collect();
         while let Some(message) = open.pop() {
-            if asked.insert(message.full_name().to_owned()) {
+            if in_requests.insert(message.full_name().to_owned()) {
                 open.extend(message.fields().filter_map(|field| field.kind().as_message().cloned()));
             }
         }
@@ -43,7 +43,7 @@ impl Schemas {
             ),
         ];
         let done = fixed.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
-        let mut schemas = Self { wanted: BTreeSet::new(), asked, done };
+        let mut schemas = Self { wanted: BTreeSet::new(), in_requests, done };
         let event = schemas.streamed_event();
         schemas.done.insert("StreamedEvent".to_owned(), event);
         schemas
@@ -74,7 +74,7 @@ impl Schemas {
         if field.is_list() { json!({"type": "array", "items": one}) } else { one }
     }
 
-    /// The body of a request: what the path says is not said again. Whether there has to be one comes along.
+    /// The schema of a body, without the fields of the path, and whether a body is required.
     pub(super) fn of_body(&mut self, binding: &Binding, id: &str) -> (Value, bool) {
         let message = binding.rpc.input();
         let in_body = |field: &FieldDescriptor| !binding.has_variable(field.name());
@@ -93,7 +93,7 @@ impl Schemas {
         json!({"$ref": format!("#/components/schemas/{}", short(name))})
     }
 
-    /// Describes what was asked for until nothing is missing.
+    /// Adds schemas until every reference has one.
     pub(super) fn finish(&mut self) {
         while let Some(name) = self.wanted.pop_first() {
             if self.done.contains_key(short(&name)) {
@@ -110,7 +110,7 @@ impl Schemas {
 
     fn object(&mut self, message: &MessageDescriptor, is_shown: impl Fn(&FieldDescriptor) -> bool) -> Value {
         let file = message.parent_file();
-        let is_asked = self.asked.contains(message.full_name());
+        let is_in_request = self.in_requests.contains(message.full_name());
         let (mut properties, mut required) = (Map::new(), Vec::new());
         for field in message.fields().filter(|field| is_shown(field) && !HIDDEN.contains(&field.full_name())) {
             let mut schema = self.of_field(&field);
@@ -118,8 +118,8 @@ impl Schemas {
             if !text.is_empty() {
                 schema["description"] = text.into();
             }
-            // An answer has every list, an empty one too.
-            if is_required(&field) || (field.is_list() && !is_asked) {
+            // An answer has all its lists, even if they are empty.
+            if is_required(&field) || (field.is_list() && !is_in_request) {
                 required.push(field.json_name().to_owned());
             }
             properties.insert(field.json_name().to_owned(), schema);
@@ -128,13 +128,13 @@ impl Schemas {
         if !required.is_empty() {
             schema["required"] = required.into();
         }
-        if is_asked {
+        if is_in_request {
             schema["additionalProperties"] = false.into();
         }
         schema
     }
 
-    /// A turn's event as streams write it.
+    /// The event of a turn in a stream.
     fn streamed_event(&mut self) -> Value {
         let kinds = pool().get_message_by_name(EVENT).into_iter().flat_map(|event| event.fields().collect::<Vec<_>>());
         let kinds: Vec<MessageDescriptor> =
@@ -157,7 +157,7 @@ impl Schemas {
     }
 }
 
-/// Whether the contract marks a field as one that a request must have, or that every answer has.
+/// Whether the contract marks a field as required: a request must have it, or every answer has it.
 fn is_required(field: &FieldDescriptor) -> bool {
     let Some(behavior) = pool().get_extension_by_name("google.api.field_behavior") else { return false };
     let options = field.options();
@@ -170,7 +170,7 @@ fn enumeration(kind: &EnumDescriptor) -> Value {
     json!({"type": "string", "description": comment(&kind.parent_file(), kind.path()), "enum": names})
 }
 
-/// A server-sent event. Readers of 3.1 take the schema of a stream as that of one event.
+/// A server-sent event. In OpenAPI 3.1 the schema of a stream is that of one event.
 pub(super) fn frame(text: &str, data: &Value) -> Value {
     json!({
         "type": "object",
@@ -184,17 +184,17 @@ pub(super) fn frame(text: &str, data: &Value) -> Value {
     })
 }
 
-/// Text that is JSON of such a form.
+/// A string that contains JSON of this form.
 pub(super) fn json_text(form: &Value) -> Value {
     json!({"type": "string", "contentMediaType": "application/json", "contentSchema": form})
 }
 
-/// Lines of JSON as one text, since OpenAPI has a schema of each line only from 3.2 on.
+/// Lines of JSON as one string, since a schema of each line exists only from OpenAPI 3.2 on.
 pub(super) fn lines(line: &Value) -> Value {
     json!({"type": "string", "contentMediaType": "application/x-ndjson", "contentSchema": {"type": "array", "items": line}})
 }
 
-/// `backlot.auth.v1.User` as `User`; names are unique across the packages, as a test proves.
+/// `backlot.auth.v1.User` as `User`; a test checks that names are unique across the packages.
 pub(super) fn short(name: &str) -> &str {
     name.rsplit('.').next().unwrap_or(name)
 }

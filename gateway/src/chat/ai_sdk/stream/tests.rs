@@ -247,8 +247,8 @@ fn the_exact_bytes_of_a_step_that_begins_anew() {
     let lost = [text("t1", "half a").to_vec(), write("c2", "a.js", "newer").to_vec(), write("c3", "b.js", "new")[..3].to_vec()];
     let anew = [vec![superseded(10, 22), step(2)], text("t2", "anew").to_vec(), vec![step_done(2), committed(), completed()]];
     let log = log([first.concat(), lost.concat(), anew.concat()].concat());
-    assert_eq!(bytes(stream(Level::Five, 0), &log), include_str!("begun-anew-5.txt"));
-    assert_eq!(bytes(stream(Level::Seven, 0), &log), include_str!("begun-anew-7.txt"));
+    assert_eq!(bytes(stream(Level::Five, 0), &log), include_str!("restarted-5.txt"));
+    assert_eq!(bytes(stream(Level::Seven, 0), &log), include_str!("restarted-7.txt"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The routes that are not in the contract, because other protocols made them: the AI SDK's and AG-UI's.
+//! The routes of other protocols, which are not in the contract: the AI SDK's and AG-UI's.
 
 use serde_json::{Value, json};
 
@@ -9,11 +9,11 @@ use super::{
     summary,
 };
 
-/// Their tags, in words.
+/// The tags of the routes.
 pub(super) const TAGS: [(&str, &str); 2] =
     [("Chat", "Chats as the AI SDK's `useChat` speaks them (UI message stream, v1)."), ("AgUi", "Runs as AG-UI 1.0 speaks them.")];
 
-/// Path, method and operation of each.
+/// Path, method and operation of each route.
 pub(super) fn operations() -> Vec<(&'static str, &'static str, Value)> {
     vec![
         ("/api/chat", "post", send()),
@@ -44,7 +44,7 @@ fn chat_body() -> Value {
         "message": message, "messages": {"type": "array", "items": {"type": "object"}, "description": "Only the last is read."},
         "trigger": {"type": "string", "enum": ["submit-message", "regenerate-message"]},
         "messageId": {"type": "string", "description": "Of the message that is edited, or of the answer that is wanted anew."}}});
-    for (name, schema) in wishes() {
+    for (name, schema) in turn_options() {
         body["properties"][name] = schema;
     }
     body
@@ -52,8 +52,8 @@ fn chat_body() -> Value {
 
 const CLIENT_ID: &str = "^[A-Za-z0-9_-]{1,128}$";
 
-/// Fields of StartTurnRequest that go through.
-fn wishes() -> [(&'static str, Value); 5] {
+/// Fields that are passed to StartTurnRequest.
+fn turn_options() -> [(&'static str, Value); 5] {
     let text = || json!({"type": "string", "description": "As in StartTurnRequest."});
     let kind = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
     [("agent", text()), ("model", text()), ("baseRevision", text()), ("ifActive", kind("IfActive")), ("onDisconnect", kind("OnDisconnect"))]
@@ -93,7 +93,7 @@ fn agui() -> Value {
         "messages": {"type": "array", "items": {"type": "object"}}, "tools": {"type": "array", "items": {}, "maxItems": 0},
         "resume": {"type": "array", "items": {}, "maxItems": 0}, "context": {"type": "array", "items": {}}, "state": {},
         "forwardedProps": {"type": "object", "properties": {}}}});
-    for (name, schema) in wishes() {
+    for (name, schema) in turn_options() {
         body["properties"]["forwardedProps"]["properties"][name] = schema;
     }
     let event =
