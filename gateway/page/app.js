@@ -1,11 +1,11 @@
-// The page: a door (sign in, create an account) and a desk (conversation, files and events, preview). All state that must
+// The page has two views: sign-in (also to create an account) and workspace (conversation, files and events, preview). All state that must
 // survive a reload is in the address (#project), in the tab (what is typed) or on the server.
 //
-// A load makes at most four requests that the policy `general` counts: the list of projects, and three of the desk's. The
+// A load makes at most four requests that the policy `general` counts: the list of projects, and three of the workspace's. The
 // account is asked for when the person wants to see it.
 
 import { api } from "/page/api.js";
-import { desk, failed, leave, listProjects, onSignedOut, openProject, reload, send, stop } from "/page/desk.js";
+import { failed, leave, listProjects, onSignedOut, openProject, reload, send, stop, workspace } from "/page/workspace.js";
 import { forgetPreviews } from "/page/preview.js";
 import { keepTyped } from "/page/prompt.js";
 import { busy, element, note, say, show } from "/page/view.js";
@@ -27,36 +27,36 @@ async function enter() {
   busy(true);
   try {
     await listProjects();
-    // Whoever sees the desk can use it: what a first prompt needs is there before anything else is waited for.
-    show("desk");
+    // The workspace is shown before anything else is loaded, so that a first prompt can be written at once.
+    show("workspace");
     const opened = openProject(location.hash.slice(1));
     if (document.activeElement === document.body) element("prompt").focus();
     await opened;
   } catch (error) {
-    if (error.status === 401) toDoor("");
+    if (error.status === 401) showSignIn("");
     else note(`${wordsOf(error)}\nReload this page to try again.`);
   }
   busy(false);
 }
 
-// The desk is left; what was typed stays in the tab.
-function toDoor(why) {
+// Leaves the workspace. What was typed stays in the tab.
+function showSignIn(why) {
   leave();
   forgetPreviews();
   element("account").open = false;
-  show("door");
-  say("door", why);
-  element("door").email.focus();
+  show("sign-in");
+  say("sign-in", why);
+  element("sign-in").email.focus();
 }
 
-onSignedOut(() => toDoor("Your session has ended. Sign in to go on where you were."));
+onSignedOut(() => showSignIn("Your session has ended. Sign in to go on where you were."));
 
-element("door").addEventListener("submit", async (event) => {
+element("sign-in").addEventListener("submit", async (event) => {
   event.preventDefault();
   const form = event.currentTarget;
   if (form.ariaBusy === "true") return;
   const act = event.submitter?.value === "signup" ? api.signUp : api.signIn;
-  say("door", "");
+  say("sign-in", "");
   form.ariaBusy = "true";
   try {
     await act(form.email.value, form.password.value);
@@ -65,7 +65,7 @@ element("door").addEventListener("submit", async (event) => {
     document.activeElement?.blur();
     await enter();
   } catch (error) {
-    say("door", wordsOf(error));
+    say("sign-in", wordsOf(error));
   } finally {
     form.ariaBusy = "false";
   }
@@ -79,7 +79,7 @@ element("leave").addEventListener("click", async () => {
   }
   sessionStorage.clear();
   history.replaceState(null, "", location.pathname);
-  toDoor("");
+  showSignIn("");
 });
 
 element("fresh").addEventListener("click", () => {
@@ -100,7 +100,7 @@ element("account").addEventListener("keydown", (event) => {
 });
 element("stop").addEventListener("click", stop);
 
-element("prompt").addEventListener("input", () => keepTyped(desk.project, element("prompt").value));
+element("prompt").addEventListener("input", () => keepTyped(workspace.project, element("prompt").value));
 element("prompt").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
     event.preventDefault();
@@ -116,7 +116,7 @@ element("ask").addEventListener("submit", (event) => {
 // A link to another project, or the browser's own way back.
 addEventListener("hashchange", () => {
   const project = location.hash.slice(1);
-  if (document.body.dataset.view === "desk" && project !== desk.project) openProject(project);
+  if (document.body.dataset.view === "workspace" && project !== workspace.project) openProject(project);
 });
 
 enter();

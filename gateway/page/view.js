@@ -1,4 +1,4 @@
-// What the page shows. Nothing here talks to the server; text only ever enters as text.
+// What the page shows. Nothing here calls the server. Text is inserted as text, never as HTML.
 
 export const element = (id) => document.getElementById(id);
 const EVENTS_SHOWN = 2000;
@@ -77,16 +77,16 @@ function saying(who, text, { partial, end } = {}) {
   return line;
 }
 
-const last = (what) => element("talk").lastElementChild?.querySelector(what);
+const last = (what) => element("conversation").lastElementChild?.querySelector(what);
 let keptText = "";
 // Space at the end belongs to no answer.
 const rewrite = (change) => last(".words")?.replaceChildren(change(last(".words").textContent.trimEnd()));
 
 // The conversation: who said it, what, and how a turn ended that brought nothing.
-export const talk = {
-  clear: () => element("talk").replaceChildren(),
+export const conversation = {
+  clear: () => element("conversation").replaceChildren(),
   add(who, text) {
-    keepEnd(element("said"), () => element("talk").append(saying(who, text)));
+    keepEnd(element("said"), () => element("conversation").append(saying(who, text)));
     // Whoever says something sees it.
     if (who === "user") element("said").scrollTop = element("said").scrollHeight;
   },
@@ -99,7 +99,7 @@ export const talk = {
       // As it looked live: what became of a prompt is told by whoever did not answer it.
       return end?.line ? [saying("user", text), saying("agent", "", { end })] : [saying("user", text)];
     });
-    keepEnd(element("said"), () => element("talk").prepend(...lines));
+    keepEnd(element("said"), () => element("conversation").prepend(...lines));
   },
   append: (text) => keepEnd(element("said"), () => last(".words")?.append(text)),
   // Another block of the answer, as it is stored: an empty line between.
@@ -107,16 +107,16 @@ export const talk = {
   // Stands below the agent's last answer; another one takes its place.
   end(kind, text) {
     last(".end")?.remove();
-    if (!element("talk").lastElementChild?.matches(".agent")) {
-      if (text) talk.add("agent", "");
+    if (!element("conversation").lastElementChild?.matches(".agent")) {
+      if (text) conversation.add("agent", "");
     } else {
       rewrite((answer) => answer);
       // An answer without words says something by its end alone.
-      if (!text && !last(".words").textContent) talk.dropLast();
+      if (!text && !last(".words").textContent) conversation.dropLast();
     }
-    if (text) keepEnd(element("said"), () => element("talk").lastElementChild.append(ending(kind, text)));
+    if (text) keepEnd(element("said"), () => element("conversation").lastElementChild.append(ending(kind, text)));
   },
-  dropLast: () => element("talk").lastElementChild?.remove(),
+  dropLast: () => element("conversation").lastElementChild?.remove(),
   // What was said before the step that runs, and back to it.
   keep: () => (keptText = last(".words")?.textContent.trimEnd() ?? ""),
   back: () => last(".words")?.replaceChildren(keptText),
@@ -139,7 +139,7 @@ export const events = {
   },
 };
 
-export const look = {
+export const previewPane = {
   // The id of the revision that the page shows.
   shown: "",
   clear() {

@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn the_page_is_built_in() {
-        for name in ["index.html", "app.js", "desk.css", "styles.css"] {
+        for name in ["index.html", "app.js", "workspace.css", "styles.css"] {
             assert!(FILES.iter().any(|(known, bytes)| *known == name && !bytes.is_empty()), "{name}");
         }
     }

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { open, until } from "../clients/ground.mjs";
 import { focused, isFine, launch, PASSWORD, PATIENT, shot, url } from "./ground.mjs";
 import { network as between } from "./network.mjs";
-import { endIsSeen, looks } from "./talk.mjs";
+import { endIsSeen, looks } from "./conversation.mjs";
 import { Watcher } from "./watcher.mjs";
 import { failuresAreToldOnce, refusalsAreSentences } from "./words.mjs";
 
@@ -20,8 +20,8 @@ const prompt = page.getByLabel("Prompt");
 const { keyboard } = page;
 const state = (kind, text) => page.locator(`#state[data-kind=${kind}]`, text && { hasText: text }).waitFor(PATIENT);
 const loaded = () => page.locator("body[aria-busy=false]").waitFor(PATIENT);
-const ended = (text) => page.locator("#talk .end", { hasText: text }).last().waitFor(PATIENT);
-const said = (who) => page.locator(`#talk li.${who} .words`).allTextContents();
+const ended = (text) => page.locator("#conversation .end", { hasText: text }).last().waitFor(PATIENT);
+const said = (who) => page.locator(`#conversation li.${who} .words`).allTextContents();
 const gateOf = () => crypto.randomUUID();
 const deferred = () => {
   let resolve;
@@ -42,9 +42,9 @@ async function turn(text) {
 }
 
 async function fails(text) {
-  const lines = await page.locator("#talk li").count();
+  const lines = await page.locator("#conversation li").count();
   await ask(text);
-  await page.locator("#talk li").nth(lines + 1).locator(".end.failed").waitFor(PATIENT);
+  await page.locator("#conversation li").nth(lines + 1).locator(".end.failed").waitFor(PATIENT);
   await page.locator("#send:enabled").waitFor();
 }
 
@@ -58,24 +58,24 @@ async function held(kind) {
 }
 
 const stories = {
-  async "the door, by keyboard"() {
+  async "the sign-in, by keyboard"() {
     const sent = [];
     page.on("request", (request) => request.method() === "POST" && sent.push(new URL(request.url()).pathname));
     await page.goto(url);
     await loaded();
     await focusIs("email");
-    await isFine(page, "door");
+    await isFine(page, "sign-in");
     await keyboard.type(email);
     await keyboard.press("Tab");
     await keyboard.type(PASSWORD);
     await keyboard.press("Enter");
-    await page.locator("#door .fault", { hasText: "No account has this e-mail address and password." }).waitFor();
+    await page.locator("#sign-in .fault", { hasText: "No account has this e-mail address and password." }).waitFor();
     assert.equal(await focused(page), "password");
-    await isFine(page, "door-refused");
+    await isFine(page, "sign-in-refused");
     for (const _ of ["sign in", "create an account"]) await keyboard.press("Tab");
     await keyboard.press("Enter");
     await focusIs("prompt");
-    await isFine(page, "desk-empty");
+    await isFine(page, "workspace-empty");
     await page.getByRole("button", { name: "Sign out" }).focus();
     await keyboard.press("Enter");
     await focusIs("email");
@@ -94,7 +94,7 @@ const stories = {
     assert.equal(await focused(page), "prompt");
     await isFine(page, "done");
     for (const name of ["main", "h1"]) assert.equal(await page.locator(name).filter({ visible: true }).count(), 1, name);
-    for (const list of ["#talk", "#files"]) assert.ok((await page.locator(list).getByRole("listitem").count()) > 1, list);
+    for (const list of ["#conversation", "#files"]) assert.ok((await page.locator(list).getByRole("listitem").count()) > 1, list);
   },
 
   async "files and events, by keyboard"() {
@@ -300,7 +300,7 @@ const stories = {
       await state("failed");
       await ended("The model's provider refused the request.");
       await ended("No file was changed.");
-      assert.equal(await page.locator("#talk .end").last().evaluate((line) => line.closest("li").className), "agent");
+      assert.equal(await page.locator("#conversation .end").last().evaluate((line) => line.closest("li").className), "agent");
       await page.locator("#ask .fault", { hasText: "as the script says" }).waitFor(PATIENT);
       if (round === "live") await page.reload();
     }
@@ -325,7 +325,7 @@ const stories = {
     await turn("page of the next day");
     await page.reload();
     await loaded();
-    const ends = await page.locator("#talk .end").allTextContents();
+    const ends = await page.locator("#conversation .end").allTextContents();
     for (const words of ["Somebody else changed the same lines meanwhile: index.html.", "The model's provider refused the request."])
       assert.ok(ends.some((end) => end.includes(words)), `older turns tell how they ended: ${ends}`);
     await isFine(page, "older-ends");
@@ -338,7 +338,7 @@ const stories = {
     const answer = await fetch(`${url}/api/auth/signout`, { method: "POST", headers: { cookie: cookies, "content-type": "application/json" }, body: "{}" });
     assert.ok(answer.ok);
     await prompt.press("Enter");
-    await page.locator("#door .fault", { hasText: "Your session has ended. Sign in to go on where you were." }).waitFor();
+    await page.locator("#sign-in .fault", { hasText: "Your session has ended. Sign in to go on where you were." }).waitFor();
     await focusIs("email");
     await isFine(page, "session-ended");
     await keyboard.type(email);
@@ -376,7 +376,7 @@ const stories = {
       assert.deepEqual(await looks(page), live);
       await endIsSeen(page);
     }
-    const texts = await page.locator("#talk li.agent .words").allTextContents();
+    const texts = await page.locator("#conversation li.agent .words").allTextContents();
     assert.equal(texts[0], "I write a page, and a script for it.\n\nDone.", "blocks are paragraphs");
     await isFine(page, "reloaded", "Conversation");
   },

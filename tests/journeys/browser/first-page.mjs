@@ -21,17 +21,17 @@ const ended = () => page.locator("#state[data-kind=completed]").waitFor(PATIENT)
 async function signUp() {
   await page.goto(url);
   await loaded();
-  watcher.atMost(LOAD_REQUESTS, "the door");
+  watcher.atMost(LOAD_REQUESTS, "the sign-in");
   await page.getByLabel("E-mail").fill(`${crypto.randomUUID()}@example.com`);
   await page.getByLabel("Password").fill("123456789");
   await page.getByRole("button", { name: "Create account" }).click();
-  await page.locator("#door .fault").filter({ hasText: "password" }).waitFor();
+  await page.locator("#sign-in .fault").filter({ hasText: "password" }).waitFor();
   await shot("1-weak-password");
 
   await page.getByLabel("Password").fill(PASSWORD);
   await page.getByRole("button", { name: "Create account" }).click();
   await prompt.fill("a to-do list");
-  await shot("2-desk");
+  await shot("2-workspace");
 }
 
 async function twoTurns() {
@@ -64,7 +64,7 @@ async function twoTurns() {
 // What the page shows of the project once it is loaded.
 async function showsRevision(number, said, tab = page) {
   await loaded(tab);
-  await tab.locator("#talk li.user", { hasText: said }).waitFor(PATIENT);
+  await tab.locator("#conversation li.user", { hasText: said }).waitFor(PATIENT);
   await tab.locator("#revision", { hasText: `revision ${number} ` }).waitFor(PATIENT);
   await tab.frameLocator("#preview").locator("body *").first().waitFor(PATIENT);
   await tab.locator("#note").waitFor({ state: "hidden", ...PATIENT });
@@ -74,7 +74,7 @@ async function showsRevision(number, said, tab = page) {
 async function countedLoads() {
   const address = page.url();
   for (const [what, target, shows] of [
-    ["the desk without a project", url, loaded],
+    ["the workspace without a project", url, loaded],
     ["a project in a new tab", address, (tab) => showsRevision(2, "make it dark", tab)],
   ]) {
     const tab = await context.newPage();
@@ -174,12 +174,12 @@ async function refuse(path, status, wait, options) {
 }
 
 async function refusedPrompt() {
-  const said = await page.locator("#talk li").count();
+  const said = await page.locator("#conversation li").count();
   await prompt.fill("one more");
   await prompt.press("Enter");
   await page.locator("#ask .fault", { hasText: /^The server takes 3 prompts in 60 minutes\. Try again in \d+ minutes\.$/ }).waitFor(PATIENT);
   assert.equal(await prompt.inputValue(), "one more", "a refused prompt stays in the box");
-  assert.equal(await page.locator("#talk li").count(), said, "a refused prompt is not in the conversation");
+  assert.equal(await page.locator("#conversation li").count(), said, "a refused prompt is not in the conversation");
   await shot("10-refused-prompt");
 }
 

@@ -4,7 +4,7 @@ import { until } from "../clients/ground.mjs";
 
 // How each line is made and where it stands.
 export function looks(page) {
-  return page.locator("#talk li").evaluateAll((lines) =>
+  return page.locator("#conversation li").evaluateAll((lines) =>
     lines.map((line) => {
       const [box, { border, color }] = [line.getBoundingClientRect(), getComputedStyle(line)];
       const [x, width, height] = [box.x, box.width, box.height].map(Math.round);

@@ -1,4 +1,4 @@
-// The desk: one project at a time, and the turn that runs on it.
+// The workspace: one project at a time, and the turn that runs on it.
 //
 // Opening a project makes at most three requests that the policy `general` counts: messages, files, and the preview unless the
 // tab knows it. How the newest turn goes, or ended, is told by its event stream, which is not counted.
@@ -9,19 +9,19 @@ import { fresh, view } from "/page/panes.js";
 import { forgetPreview, previewUrl } from "/page/preview.js";
 import { requestOf, taken, typedIn, unanswered } from "/page/prompt.js";
 import { follow, start } from "/page/stream.js";
-import { element, events, look, lost, say, status, talk } from "/page/view.js";
+import { conversation, element, events, lost, previewPane, say, status } from "/page/view.js";
 import { endOf, endOfMessage, UNREACHED, wordsOf } from "/page/words.js";
 
 // `visit` ends when another project is opened, and with it what still waits for this one. `sent` is the prompt that the
 // server has not taken yet, `made` the revision that the turn has committed, `conflicts` the files that it could not. `own`:
 // this visit has sent a prompt.
-export const desk = { project: "", turn: "", sent: "", made: "", conflicts: [], own: false, running: null, recalling: null, visit: new AbortController() };
+export const workspace = { project: "", turn: "", sent: "", made: "", conflicts: [], own: false, running: null, recalling: null, visit: new AbortController() };
 
 // What is done with an error that ends the session; the page sets it.
 let signedOut = () => {};
 export const onSignedOut = (then) => (signedOut = then);
 
-// Every error that a person meets on the desk ends here.
+// Shows an error of the workspace, or the end of the session.
 export function failed(error) {
   if (error.status === 401) signedOut();
   else say("ask", wordsOf(error));
@@ -36,45 +36,45 @@ function hideStop() {
 
 export async function send() {
   const prompt = element("prompt").value.trim();
-  if (!prompt || desk.running) return;
+  if (!prompt || workspace.running) return;
   say("ask", "");
   if (document.activeElement === element("send")) element("prompt").focus();
-  desk.recalling?.abort();
-  talk.add("user", prompt);
-  Object.assign(desk, { sent: prompt, own: true });
-  const { visit } = desk;
-  const accepted = await watch((signal, tell) => start(requestOf(desk.project, prompt), signal, tell));
-  if (!accepted && desk.visit === visit) talk.dropLast();
+  workspace.recalling?.abort();
+  conversation.add("user", prompt);
+  Object.assign(workspace, { sent: prompt, own: true });
+  const { visit } = workspace;
+  const accepted = await watch((signal, tell) => start(requestOf(workspace.project, prompt), signal, tell));
+  if (!accepted && workspace.visit === visit) conversation.dropLast();
 }
 
 // Stops the turn, or gives a prompt back that could not be sent yet.
 export function stop() {
-  if (desk.sent) {
-    desk.running?.abort();
+  if (workspace.sent) {
+    workspace.running?.abort();
     status("", "");
     element("prompt").focus();
-  } else api.cancel(desk.turn).catch(failed);
+  } else api.cancel(workspace.turn).catch(failed);
 }
 
 // The connection of the turn is lost, or there again.
 function tell(isLost) {
-  if (desk.sent && isLost) element("stop").hidden = false;
-  else if (desk.sent) hideStop();
-  const doing = desk.sent ? "Your prompt is sent as soon as it can be." : "The turn goes on; the page tries again.";
+  if (workspace.sent && isLost) element("stop").hidden = false;
+  else if (workspace.sent) hideStop();
+  const doing = workspace.sent ? "Your prompt is sent as soon as it can be." : "The turn goes on; the page tries again.";
   lost(isLost ? `${UNREACHED} ${doing}` : "");
 }
 
 // Shows a turn until its end. Answers whether there was an event of it.
 async function watch(open) {
-  const running = (desk.running = new AbortController());
+  const running = (workspace.running = new AbortController());
   let accepted = false;
-  Object.assign(desk, { made: "", conflicts: [] });
+  Object.assign(workspace, { made: "", conflicts: [] });
   status("running", "working…");
   element("send").disabled = true;
-  talk.writing(true);
+  conversation.writing(true);
   events.clear();
   try {
-    for await (const event of open(running.signal, (isLost) => desk.running === running && tell(isLost))) {
+    for await (const event of open(running.signal, (isLost) => workspace.running === running && tell(isLost))) {
       accepted = true;
       await apply(event);
     }
@@ -85,10 +85,10 @@ async function watch(open) {
       failed(error);
     }
   } finally {
-    if (desk.running === running) {
-      Object.assign(desk, { running: null, sent: "" });
+    if (workspace.running === running) {
+      Object.assign(workspace, { running: null, sent: "" });
       element("send").disabled = false;
-      talk.writing(false);
+      conversation.writing(false);
       hideStop();
     }
   }
@@ -101,43 +101,43 @@ async function apply(event) {
   if (type === "turn.accepted") accepted(event);
   else if (type === "turn.queued") status("running", "waiting for another turn…");
   else if (type === "turn.started") status("running", "working…");
-  else if (type === "step.started") [talk, files].forEach((part) => part.keep());
-  else if (type === "step.superseded") [talk, files].forEach((part) => part.back());
-  else if (type === "text.delta") talk.append(data.text);
-  else if (type === "text.started") talk.block();
+  else if (type === "step.started") [conversation, files].forEach((part) => part.keep());
+  else if (type === "step.superseded") [conversation, files].forEach((part) => part.back());
+  else if (type === "text.delta") conversation.append(data.text);
+  else if (type === "text.started") conversation.block();
   else if (type === "file.opened") files.open(data.callId, data.path, data.operation);
   else if (type === "file.delta") files.append(data.callId, data.text);
   else if (type === "file.closed") files.close(data.callId, data.path, data.sizeBytes ?? 0);
-  else if (type === "files.conflict") desk.conflicts = data.paths ?? [];
+  else if (type === "files.conflict") workspace.conflicts = data.paths ?? [];
   else if (type === "turn.committing") status("running", "saving…");
-  else if (type === "files.committed") desk.made = data.revision;
+  else if (type === "files.committed") workspace.made = data.revision;
   else if (isEnd(type)) await finished(event);
 }
 
 const isEnd = (type) => /^turn\.(completed|failed|cancelled|conflicted)$/.test(type);
 
 function accepted({ turnId, data }) {
-  desk.turn = turnId;
+  workspace.turn = turnId;
   element("stop").hidden = false;
-  if (desk.sent) {
+  if (workspace.sent) {
     // The prompt is in the conversation; what the person has typed since stays in the box.
-    const rest = taken(desk.project, desk.sent, data.projectId);
-    if (element("prompt").value.trim() === desk.sent) element("prompt").value = rest;
-    desk.sent = "";
+    const rest = taken(workspace.project, workspace.sent, data.projectId);
+    if (element("prompt").value.trim() === workspace.sent) element("prompt").value = rest;
+    workspace.sent = "";
   }
-  if (!desk.project) {
-    desk.project = data.projectId;
-    history.replaceState(null, "", `#${desk.project}`);
+  if (!workspace.project) {
+    workspace.project = data.projectId;
+    history.replaceState(null, "", `#${workspace.project}`);
   }
-  talk.add("agent", "");
+  conversation.add("agent", "");
 }
 
 // What is stored with the message comes first: a conflict may have been resolved since.
 function showEnd(event, stored) {
-  const told = endOf(event, desk.conflicts);
+  const told = endOf(event, workspace.conflicts);
   const { kind, word, line } = stored ?? told;
   status(kind, word);
-  talk.end(kind, line);
+  conversation.end(kind, line);
   if (told.more) say("ask", told.more);
   return kind;
 }
@@ -146,41 +146,41 @@ async function finished(event) {
   const kind = showEnd(event);
   hideStop();
   // After a conflict the head has somebody else's work. Files that were loaded after the turn's end are not loaded again.
-  if ((kind === "conflicted" && desk.own) || (desk.made && desk.made !== look.shown)) {
+  if ((kind === "conflicted" && workspace.own) || (workspace.made && workspace.made !== previewPane.shown)) {
     await refreshFiles();
     await showPreview();
-    fresh("look");
+    fresh("preview");
   } else files.settle();
-  const listed = [...element("projects").options].some((option) => option.value === desk.project);
-  if (!listed) await listProjects(desk.visit.signal);
+  const listed = [...element("projects").options].some((option) => option.value === workspace.project);
+  if (!listed) await listProjects(workspace.visit.signal);
 }
 
 // A prompt without an answer may still be worked on, or its turn has ended since: its events tell. Of a turn that has an answer
 // they tell how it ended.
 function resume(newest) {
-  if (!newest || desk.running) return undefined;
+  if (!newest || workspace.running) return undefined;
   return newest.role === "MESSAGE_ROLE_USER" ? watchAgain(newest) : recall(newest);
 }
 
 async function watchAgain(prompt) {
-  const { visit } = desk;
+  const { visit } = workspace;
   const told = await watch((signal, tell) => follow(prompt.turnId, signal, tell));
   // Where the events are no longer kept, the message tells.
   const end = endOfMessage(prompt);
-  if (told || !end || desk.visit !== visit || desk.own) return;
+  if (told || !end || workspace.visit !== visit || workspace.own) return;
   status(end.kind, end.word);
-  talk.end(end.kind, end.line);
+  conversation.end(end.kind, end.line);
 }
 
 async function recall(answer) {
-  const { signal } = (desk.recalling = new AbortController());
+  const { signal } = (workspace.recalling = new AbortController());
   events.clear();
-  desk.conflicts = [];
+  workspace.conflicts = [];
   try {
     for await (const event of follow(answer.turnId, signal)) {
       if (signal.aborted) return;
       events.add(event);
-      if (event.type === "files.conflict") desk.conflicts = event.data.paths ?? [];
+      if (event.type === "files.conflict") workspace.conflicts = event.data.paths ?? [];
       else if (isEnd(event.type)) showEnd(event, endOfMessage(answer));
     }
   } catch (error) {
@@ -190,24 +190,24 @@ async function recall(answer) {
 
 export async function listProjects(signal) {
   const { projects = [] } = await api.projects(signal);
-  const options = projects.map((p) => new Option(p.displayName, p.id, false, p.id === desk.project));
-  element("projects").replaceChildren(new Option("New project", "", false, !desk.project), ...options);
+  const options = projects.map((p) => new Option(p.displayName, p.id, false, p.id === workspace.project));
+  element("projects").replaceChildren(new Option("New project", "", false, !workspace.project), ...options);
 }
 
 // Ends what still waits for the server on behalf of the project that is open.
 export function leave() {
-  for (const part of [desk.running, desk.recalling, desk.visit]) part?.abort();
+  for (const part of [workspace.running, workspace.recalling, workspace.visit]) part?.abort();
 }
 
 export async function openProject(project) {
   leave();
   const visit = new AbortController();
-  Object.assign(desk, { project, turn: "", sent: "", own: false, running: null, recalling: null, visit });
+  Object.assign(workspace, { project, turn: "", sent: "", own: false, running: null, recalling: null, visit });
   element("projects").value = project;
   history.replaceState(null, "", project ? `#${project}` : location.pathname);
-  for (const part of [talk, events, files, look]) part.clear();
-  view("talk");
-  talk.writing(false);
+  for (const part of [conversation, events, files, previewPane]) part.clear();
+  view("conversation");
+  conversation.writing(false);
   element("prompt").value = typedIn(project);
   element("send").disabled = false;
   element("stop").hidden = true;
@@ -217,9 +217,9 @@ export async function openProject(project) {
   try {
     const { messages = [] } = await api.messages(project, visit.signal);
     // Whoever was quick has sent a prompt by now.
-    talk.before(byTurn(messages.filter((m) => m.turnId !== desk.turn).toReversed()), endAmong(messages));
-    if (!desk.running) answered(messages);
-    await refreshFiles(desk.running !== null);
+    conversation.before(byTurn(messages.filter((m) => m.turnId !== workspace.turn).toReversed()), endAmong(messages));
+    if (!workspace.running) answered(messages);
+    await refreshFiles(workspace.running !== null);
     await showPreview();
     resume(messages[0]);
   } catch (error) {
@@ -244,25 +244,25 @@ function endAmong(messages) {
 // A prompt whose answer was lost on its way here may be in the conversation all the same.
 function answered(messages) {
   const newest = messages.find((m) => m.role === "MESSAGE_ROLE_USER");
-  if (newest && unanswered(desk.project, newest.text)) element("prompt").value = taken(desk.project, newest.text);
+  if (newest && unanswered(workspace.project, newest.text)) element("prompt").value = taken(workspace.project, newest.text);
 }
 
 async function refreshFiles(working) {
-  if (!desk.project) return;
-  const loaded = await api.load(desk.project, desk.visit.signal);
+  if (!workspace.project) return;
+  const loaded = await api.load(workspace.project, workspace.visit.signal);
   files.set(loaded.files ?? [], working);
-  look.revision(loaded.revision);
+  previewPane.revision(loaded.revision);
 }
 
 async function showPreview() {
-  if (!desk.project || !files.any()) return;
-  look.at(await previewUrl(desk.project, desk.visit.signal));
+  if (!workspace.project || !files.any()) return;
+  previewPane.at(await previewUrl(workspace.project, workspace.visit.signal));
 }
 
 export async function reload() {
   say("ask", "");
-  forgetPreview(desk.project);
-  const { signal } = desk.visit;
+  forgetPreview(workspace.project);
+  const { signal } = workspace.visit;
   try {
     await refreshFiles();
     await showPreview();
