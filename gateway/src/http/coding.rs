@@ -43,15 +43,15 @@ const TEXTS: [&str; 12] = [
 
 /// Compresses answers as clients ask for it.
 pub(crate) fn compress(router: Router) -> Router {
-    router.layer(from_fn(copy_mark)).layer(CompressionLayer::new().compress_when(IsWorthwhile)).layer(from_fn(negotiate))
+    router.layer(from_fn(copy_mark)).layer(CompressionLayer::new().compress_when(CompressionPolicy)).layer(from_fn(negotiate))
 }
 
 /// The client accepts gzip and refuses a plain answer; an extension of the request, then of its answer.
 #[derive(Debug, Clone, Copy)]
-struct OnlyCompressed;
+struct GzipRequired;
 
 async fn copy_mark(request: Request, next: Next) -> Response {
-    let refused = request.extensions().get::<OnlyCompressed>().copied();
+    let refused = request.extensions().get::<GzipRequired>().copied();
     let mut response = next.run(request).await;
     if let Some(refused) = refused {
         response.extensions_mut().insert(refused);
@@ -63,7 +63,7 @@ async fn negotiate(mut request: Request, next: Next) -> Response {
     let may_compress = !is_secret(request.method(), request.uri().path());
     let refuses_plain = refuses_plain(request.headers());
     if refuses_plain {
-        request.extensions_mut().insert(OnlyCompressed);
+        request.extensions_mut().insert(GzipRequired);
     }
     let headers = request.headers_mut();
     let coding = if refuses_plain { Some(STREAM_CODING) } else { preferred(headers) };
@@ -155,14 +155,14 @@ pub(crate) fn plain_etags(etags: &str) -> String {
 
 /// Whether an answer should be compressed.
 #[derive(Debug, Clone, Copy)]
-struct IsWorthwhile;
+struct CompressionPolicy;
 
-impl Predicate for IsWorthwhile {
+impl Predicate for CompressionPolicy {
     fn should_compress<B: Body>(&self, response: &axum::http::Response<B>) -> bool {
         let text = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or_default();
         let kind = text(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         if STREAMS.contains(&kind.as_str()) {
-            return response.extensions().get::<OnlyCompressed>().is_some();
+            return response.extensions().get::<GzipRequired>().is_some();
         }
         let is_text = kind.starts_with("text/") || TEXTS.contains(&kind.as_str()) || kind.starts_with("font/ttf") || kind == "font/otf";
         let length = response.body().size_hint().exact().or_else(|| text(header::CONTENT_LENGTH).parse().ok());
@@ -226,9 +226,9 @@ mod tests {
                 let mut response = axum::http::Response::new(axum::body::Body::from("data: {}"));
                 response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
                 if refused {
-                    response.extensions_mut().insert(OnlyCompressed);
+                    response.extensions_mut().insert(GzipRequired);
                 }
-                assert_eq!(IsWorthwhile.should_compress(&response), refused, "{kind}");
+                assert_eq!(CompressionPolicy.should_compress(&response), refused, "{kind}");
             }
         }
     }
@@ -255,7 +255,7 @@ mod tests {
     fn only_large_texts_are_compressed() {
         let is_worth = |kind: &str, length: usize| {
             let response = axum::http::Response::builder().header(header::CONTENT_TYPE, kind).body(axum::body::Body::from(vec![0; length]));
-            IsWorthwhile.should_compress(&response.unwrap())
+            CompressionPolicy.should_compress(&response.unwrap())
         };
         let long = 1024;
         for kind in ["application/json", "text/html; charset=utf-8", "text/css", "image/svg+xml", "Text/JavaScript", "application/wasm"] {

@@ -49,7 +49,7 @@ async fn next_page(upstream: &Upstream, context: &Context, request: &mut LoadPro
 }
 
 /// The rest of an answer: a text, then the pages of the request.
-struct Remaining {
+struct RemainingPages {
     upstream: Arc<Upstream>,
     context: Context,
     request: LoadProjectRequest,
@@ -62,7 +62,7 @@ fn pages(
     request: LoadProjectRequest,
     begin: String,
 ) -> impl stream::Stream<Item = Result<Bytes, Error>> {
-    let rest = Remaining { upstream, context, request, begin: Some(begin) };
+    let rest = RemainingPages { upstream, context, request, begin: Some(begin) };
     stream::try_unfold(Some(rest), |rest| async {
         let Some(mut rest) = rest else { return Ok(None) };
         if let Some(begin) = rest.begin.take() {

@@ -28,7 +28,7 @@ pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Response {
     let missing: Map<String, Value> = services
         .iter()
         .filter_map(
-            |(name, health)| if let Health::Lacks(engine) = health { Some(((*name).to_owned(), Value::from(*engine))) } else { None },
+            |(name, health)| if let Health::Missing(engine) = health { Some(((*name).to_owned(), Value::from(*engine))) } else { None },
         )
         .collect();
     let services: Map<String, Value> =

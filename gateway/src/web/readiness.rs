@@ -43,7 +43,7 @@ impl Readiness {
 pub(crate) enum Health {
     Serving,
     /// It answers and cannot work without this engine.
-    Lacks(&'static str),
+    Missing(&'static str),
     /// It does not answer, or it is draining.
     Unavailable,
 }
@@ -57,7 +57,7 @@ async fn health_of(channel: ServiceChannel) -> Health {
     let check = async {
         match status(&mut client, "").await {
             Some(ServingStatus::Serving) => Health::Serving,
-            Some(_) if status(&mut client, postgres::ENGINE).await == Some(ServingStatus::NotServing) => Health::Lacks(postgres::ENGINE),
+            Some(_) if status(&mut client, postgres::ENGINE).await == Some(ServingStatus::NotServing) => Health::Missing(postgres::ENGINE),
             _ => Health::Unavailable,
         }
     };

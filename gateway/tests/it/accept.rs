@@ -20,7 +20,7 @@ async fn a_silent_connection_is_closed() {
 }
 
 #[tokio::test]
-async fn a_head_that_does_not_end_is_cut() {
+async fn a_connection_with_an_endless_head_is_closed() {
     let gateway = start(&[QUICK]).await;
     for begin in ["GET / HT", "GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-a: ", "PRI * HTTP/2.0\r\n"] {
         let mut stream = gateway.connect().await;
@@ -93,7 +93,7 @@ async fn a_head_in_pieces_is_served_and_a_body_is_no_head() {
 }
 
 #[tokio::test]
-async fn who_still_reads_is_not_idle() {
+async fn a_connection_that_reads_is_not_idle() {
     let gateway = start(&[("BACKLOT_IDLE_TIMEOUT", "200ms"), UNLIMITED]).await;
     let mut stream = gateway.connect().await;
     // More than the buffers of two sockets hold.
@@ -104,7 +104,7 @@ async fn who_still_reads_is_not_idle() {
 }
 
 #[tokio::test]
-async fn who_does_not_read_is_cut() {
+async fn a_connection_that_does_not_read_is_closed() {
     let gateway = start(&[("BACKLOT_WRITE_TIMEOUT", "300ms"), UNLIMITED]).await;
     let mut stream = gateway.connect().await;
     stream.write_all("GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(1000).as_bytes()).await.unwrap();
@@ -115,7 +115,7 @@ async fn who_does_not_read_is_cut() {
 }
 
 #[tokio::test]
-async fn windows_that_stay_shut_are_cut() {
+async fn a_connection_with_closed_windows_is_closed() {
     const SHUT: &[u8] = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0";
     // GET http://x/openapi.json in HPACK, the end of its headers and of its stream.
     const HEADERS: &[u8] = b"\0\0\x14\x01\x05\0\0\0\x01\x82\x86\x41\x01x\x44\x0d/openapi.json";
@@ -137,7 +137,7 @@ async fn one_connection_carries_several_requests() {
 }
 
 #[tokio::test]
-async fn a_full_house_waits_and_goes_on() {
+async fn connections_over_the_limit_wait_for_a_place() {
     let gateway = start(&[("BACKLOT_MAX_CONNECTIONS", "1"), QUICK]).await;
     let _holder = gateway.connect().await;
     let mut waiting = gateway.connect().await;
@@ -146,7 +146,7 @@ async fn a_full_house_waits_and_goes_on() {
 }
 
 #[tokio::test]
-async fn http2_is_spoken_too() {
+async fn http2_is_served_too() {
     let gateway = start(&[]).await;
     let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
     let answer = client.get(gateway.url("/healthz")).send().await.unwrap();

@@ -40,7 +40,7 @@ async fn stalled(gateway: &Gateway, token: &str, length: &str) -> TcpStream {
 }
 
 #[tokio::test]
-async fn saves_that_stall_hold_up_nobody() {
+async fn stalled_saves_do_not_delay_others() {
     let (gateway, token) = signed().await;
     let mut stalls = Vec::new();
     for length in ["content-length: 75000000", "transfer-encoding: chunked"] {

@@ -11,10 +11,10 @@ use tonic::Code;
 use crate::{
     harness::PATIENCE,
     script::{LAST, Step, TURN},
-    stream::{House, OPENING, body, house, read_until},
+    stream::{OPENING, Setup, body, read_until, setup},
 };
 
-impl House {
+impl Setup {
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         Client::new().request(method, self.gateway.url(path)).bearer_auth(&self.token)
     }
@@ -60,8 +60,8 @@ async fn problem(response: Response) -> (u16, Value) {
 
 #[tokio::test]
 async fn a_message_is_answered_in_the_protocol() {
-    let house = house(vec![vec![Step::Events(1..=4), Step::Events(5..=LAST)]], &[]).await;
-    let response = house.chat(&said("m1", "hello")).send().await.unwrap();
+    let setup = setup(vec![vec![Step::Events(1..=4), Step::Events(5..=LAST)]], &[]).await;
+    let response = setup.chat(&said("m1", "hello")).send().await.unwrap();
     assert_eq!(response.status(), 200);
     for (name, value) in [
         ("content-type", "text/event-stream"),
@@ -76,28 +76,28 @@ async fn a_message_is_answered_in_the_protocol() {
     assert!(clean && text.starts_with(OPENING) && text.ends_with("data: [DONE]\n\n"), "{text}");
     let types = types(&text);
     assert_eq!((types[0].as_str(), types[types.len() - 2].as_str(), text_of(&text)), ("start", "finish", all_words()));
-    let start = house.stage.starts().remove(0);
+    let start = setup.script.starts().remove(0);
     assert_eq!((start.prompt.as_str(), start.draft_id.as_str(), start.client_message_id.as_str()), ("hello", "chat-1", "m1"));
     assert_eq!((start.if_active(), start.idempotency_key.starts_with("chat:")), (IfActive::Reject, true));
-    assert_eq!(house.stage.lists(), [], "a plain message needs no look-up");
+    assert_eq!(setup.script.lists(), [], "a plain message needs no look-up");
 }
 
 #[tokio::test]
 async fn the_level_is_asked_for_by_a_header() {
     for (level, reason) in [(None, false), (Some("6"), true), (Some("7"), true)] {
-        let house = house(vec![vec![Step::Events(1..=LAST)]], &[]).await;
-        let request = level.into_iter().fold(house.chat(&said("m1", "x")), |r, level| r.header("x-backlot-ui-stream-level", level));
+        let setup = setup(vec![vec![Step::Events(1..=LAST)]], &[]).await;
+        let request = level.into_iter().fold(setup.chat(&said("m1", "x")), |r, level| r.header("x-backlot-ui-stream-level", level));
         assert_eq!(body(request.send().await.unwrap()).await.0.contains(r#""type":"finish","finishReason":"#), reason, "{level:?}");
     }
-    let house = house(vec![], &[]).await;
-    let refused = house.chat(&said("m1", "x")).header("x-backlot-ui-stream-level", "9").send().await.unwrap();
+    let setup = setup(vec![], &[]).await;
+    let refused = setup.chat(&said("m1", "x")).header("x-backlot-ui-stream-level", "9").send().await.unwrap();
     let (status, document) = problem(refused).await;
-    assert_eq!((status, &document["errors"][0]["field"], house.stage.starts().len()), (400, &"x-backlot-ui-stream-level".into(), 0));
+    assert_eq!((status, &document["errors"][0]["field"], setup.script.starts().len()), (400, &"x-backlot-ui-stream-level".into(), 0));
 }
 
 #[tokio::test]
-async fn what_is_refused_starts_nothing() {
-    let house = house(vec![], &[]).await;
+async fn a_refused_request_starts_no_turn() {
+    let setup = setup(vec![], &[]).await;
     let last = |message: Value| json!({ "id": "chat-1", "messages": [message] });
     let file = json!({ "role": "user", "parts": [{ "type": "file", "url": "data:,", "mediaType": "text/plain" }] });
     let rows = [
@@ -111,144 +111,144 @@ async fn what_is_refused_starts_nothing() {
         (json!([]), 400, "INVALID_FIELD", None),
     ];
     for (body, status, reason, field) in rows {
-        let (got, document) = problem(house.chat(&body).send().await.unwrap()).await;
+        let (got, document) = problem(setup.chat(&body).send().await.unwrap()).await;
         assert_eq!((got, document["reason"].as_str()), (status, Some(reason)), "{body} {document}");
         if let Some(field) = field {
             assert_eq!(document["errors"][0]["field"], field, "{document}");
         }
     }
-    assert_eq!(house.stage.starts().len(), 0);
+    assert_eq!(setup.script.starts().len(), 0);
 }
 
 #[tokio::test]
-async fn a_long_history_is_passed_over() {
-    let house = house(vec![vec![Step::Events(1..=LAST)]], &[]).await;
+async fn a_long_history_is_skipped() {
+    let setup = setup(vec![vec![Step::Events(1..=LAST)]], &[]).await;
     let part = json!({ "type": "tool-read_file", "toolCallId": "c", "state": "output-available", "input": { "path": "x".repeat(40) } });
     let mut long = said("m1", "hello");
     let old = json!({ "id": "a", "role": "assistant", "parts": vec![part; 20_000] });
     long["messages"].as_array_mut().unwrap().insert(0, old);
-    assert_eq!(house.chat(&long).send().await.unwrap().status(), 200);
-    assert_eq!(house.stage.starts()[0].prompt, "hello");
+    assert_eq!(setup.chat(&long).send().await.unwrap().status(), 200);
+    assert_eq!(setup.script.starts()[0].prompt, "hello");
     let too_long = json!({ "id": "chat-1", "junk": "x".repeat(9_000_000) });
-    assert_eq!(house.chat(&too_long).send().await.unwrap().status(), 413);
+    assert_eq!(setup.chat(&too_long).send().await.unwrap().status(), 413);
 }
 
 #[tokio::test]
 async fn another_turn_that_runs_is_named() {
-    let house = house(vec![], &[]).await;
-    house.stage.refuse(Fault::new("agent-streaming", ErrorCode::Conflict, "TURN_ACTIVE", "another turn runs").with("turn_id", TURN));
-    let (status, document) = problem(house.chat(&said("m1", "x")).send().await.unwrap()).await;
+    let setup = setup(vec![], &[]).await;
+    setup.script.refuse(Fault::new("agent-streaming", ErrorCode::Conflict, "TURN_ACTIVE", "another turn runs").with("turn_id", TURN));
+    let (status, document) = problem(setup.chat(&said("m1", "x")).send().await.unwrap()).await;
     assert_eq!((status, &document["reason"], &document["metadata"]["turn_id"]), (409, &"TURN_ACTIVE".into(), &TURN.into()));
 }
 
 #[tokio::test]
 async fn streams_are_counted_before_a_turn_starts() {
-    let house = house(vec![vec![Step::Events(1..=1), Step::Hang]], &[("BACKLOT_MAX_STREAMS_PER_USER", "1")]).await;
-    let mut first = house.chat(&said("m1", "x")).send().await.unwrap();
+    let setup = setup(vec![vec![Step::Events(1..=1), Step::Hang]], &[("BACKLOT_MAX_STREAMS_PER_USER", "1")]).await;
+    let mut first = setup.chat(&said("m1", "x")).send().await.unwrap();
     read_until(&mut first, "text-delta").await;
-    let (status, document) = problem(house.chat(&said("m2", "x")).send().await.unwrap()).await;
-    assert_eq!((status, &document["violated-policies"], house.stage.starts().len()), (429, &json!(["streams"]), 1));
+    let (status, document) = problem(setup.chat(&said("m2", "x")).send().await.unwrap()).await;
+    assert_eq!((status, &document["violated-policies"], setup.script.starts().len()), (429, &json!(["streams"]), 1));
 }
 
 #[tokio::test]
 async fn a_break_behind_the_gateway_is_not_seen_and_one_that_stays_is_no_end() {
     let acts = vec![vec![Step::Events(1..=3), Step::Fail(Code::Unavailable)], vec![Step::Events(4..=LAST)]];
-    let seamless = house(acts, &[]).await;
+    let seamless = setup(acts, &[]).await;
     let (text, clean) = body(seamless.chat(&said("m1", "x")).send().await.unwrap()).await;
     assert!(clean && text_of(&text) == all_words(), "{text}");
-    let cut = house(vec![vec![Step::Events(1..=3), Step::Fail(Code::NotFound)]], &[]).await;
+    let cut = setup(vec![vec![Step::Events(1..=3), Step::Fail(Code::NotFound)]], &[]).await;
     let (text, clean) = body(cut.chat(&said("m1", "x")).send().await.unwrap()).await;
     assert!(!clean && !text.contains("finish") && !text.contains("[DONE]"), "{text}");
 }
 
 #[tokio::test]
-async fn a_drain_cuts_the_stream() {
-    let mut house = house(vec![vec![Step::Events(1..=3), Step::Hang]], &[]).await;
-    let mut response = house.chat(&said("m1", "x")).send().await.unwrap();
+async fn a_drain_breaks_the_stream() {
+    let mut setup = setup(vec![vec![Step::Events(1..=3), Step::Hang]], &[]).await;
+    let mut response = setup.chat(&said("m1", "x")).send().await.unwrap();
     read_until(&mut response, "word 3").await;
-    house.gateway.stop.cancel();
+    setup.gateway.stop.cancel();
     let (rest, clean) = body(response).await;
     assert!(!clean && !rest.contains("retry: ") && !rest.contains("finish"), "{rest}");
-    tokio::time::timeout(PATIENCE, &mut house.gateway.done).await.expect("the gateway ends").unwrap();
+    tokio::time::timeout(PATIENCE, &mut setup.gateway.done).await.expect("the gateway ends").unwrap();
 }
 
 #[tokio::test]
-async fn who_comes_back_sees_the_turn_from_its_start() {
-    let house = house(vec![vec![Step::Events(1..=LAST)]], &[]).await;
-    assert_eq!(house.resume("").send().await.unwrap().status(), 204, "nothing ever ran");
-    house.stage.has([turn(TurnState::Completed)]);
-    assert_eq!(house.resume("").send().await.unwrap().status(), 204, "nothing runs");
-    house.stage.has([turn(TurnState::Running)]);
-    let response = house.resume("").send().await.unwrap();
+async fn a_client_without_a_cursor_gets_the_turn_from_its_start() {
+    let setup = setup(vec![vec![Step::Events(1..=LAST)]], &[]).await;
+    assert_eq!(setup.resume("").send().await.unwrap().status(), 204, "nothing ever ran");
+    setup.script.has([turn(TurnState::Completed)]);
+    assert_eq!(setup.resume("").send().await.unwrap().status(), 204, "nothing runs");
+    setup.script.has([turn(TurnState::Running)]);
+    let response = setup.resume("").send().await.unwrap();
     assert_eq!(response.headers()["x-vercel-ai-ui-message-stream"], "v1");
     let (text, clean) = body(response).await;
     assert!(clean && types(&text)[0] == "start" && text_of(&text) == all_words(), "{text}");
-    assert_eq!(house.stage.cursors(), [0]);
+    assert_eq!(setup.script.cursors(), [0]);
 }
 
 #[tokio::test]
-async fn a_cursor_goes_on_behind_its_event() {
+async fn a_cursor_continues_after_its_event() {
     let all = || vec![Step::Events(1..=LAST)];
-    let house = house(vec![all(), all(), all()], &[]).await;
-    house.stage.has([turn(TurnState::Running)]);
-    let whole = body(house.resume("").send().await.unwrap()).await.0;
+    let setup = setup(vec![all(), all(), all()], &[]).await;
+    setup.script.has([turn(TurnState::Running)]);
+    let whole = body(setup.resume("").send().await.unwrap()).await.0;
     let behind = whole.find("id: 4\n").unwrap();
     for (query, header) in [("?after=3", None), ("?after=1", Some("3"))] {
-        let request = header.into_iter().fold(house.resume(query), |request, id| request.header("last-event-id", id));
+        let request = header.into_iter().fold(setup.resume(query), |request, id| request.header("last-event-id", id));
         assert_eq!(body(request.send().await.unwrap()).await.0, format!("{OPENING}{}", &whole[behind..]), "{query}");
     }
-    house.stage.has([turn(TurnState::Completed)]);
-    assert_eq!(house.resume(&format!("?after={LAST}")).send().await.unwrap().status(), 204);
+    setup.script.has([turn(TurnState::Completed)]);
+    assert_eq!(setup.resume(&format!("?after={LAST}")).send().await.unwrap().status(), 204);
     for (query, field) in [("?after=x", "after"), ("?since=1", "since")] {
-        let (status, document) = problem(house.resume(query).send().await.unwrap()).await;
+        let (status, document) = problem(setup.resume(query).send().await.unwrap()).await;
         assert_eq!((status, &document["errors"][0]["field"]), (400, &field.into()));
     }
-    let wrong = house.request(Method::GET, "/api/chat/a%20b/stream").send().await.unwrap();
+    let wrong = setup.request(Method::GET, "/api/chat/a%20b/stream").send().await.unwrap();
     assert_eq!(problem(wrong).await.1["errors"][0]["field"], "id");
 }
 
 #[tokio::test]
 async fn a_regenerated_answer_takes_the_place_of_its_turn() {
-    let house = house(vec![vec![Step::Events(1..=LAST)], vec![Step::Events(1..=LAST)]], &[]).await;
+    let setup = setup(vec![vec![Step::Events(1..=LAST)], vec![Step::Events(1..=LAST)]], &[]).await;
     let mut again = said("m1", "hello");
     again["trigger"] = "regenerate-message".into();
-    assert!(body(house.chat(&again).send().await.unwrap()).await.1, "a message that never became a turn is just answered");
-    house.stage.has([turn(TurnState::Completed)]);
-    assert!(body(house.chat(&again).header("idempotency-key", "k1").send().await.unwrap()).await.1);
-    let starts = house.stage.starts();
+    assert!(body(setup.chat(&again).send().await.unwrap()).await.1, "a message that never became a turn is just answered");
+    setup.script.has([turn(TurnState::Completed)]);
+    assert!(body(setup.chat(&again).header("idempotency-key", "k1").send().await.unwrap()).await.1);
+    let starts = setup.script.starts();
     assert_eq!((starts[0].replaces_turn_id.as_str(), starts[0].idempotency_key.as_str()), ("", ""));
     assert_eq!((starts[1].replaces_turn_id.as_str(), starts[1].idempotency_key.as_str()), (TURN, "k1"));
 }
 
 #[tokio::test]
 async fn a_stop_reaches_what_runs() {
-    let house = house(vec![], &[]).await;
-    let stop = |body: Value| house.request(Method::POST, "/api/chat/chat-1/stop").json(&body).send();
+    let setup = setup(vec![], &[]).await;
+    let stop = |body: Value| setup.request(Method::POST, "/api/chat/chat-1/stop").json(&body).send();
     let done = |response: Response| async { (response.status().as_u16(), response.json::<Value>().await.unwrap()) };
     let success = (200, json!({ "success": true }));
     assert_eq!(done(stop(json!({})).await.unwrap()).await, success);
-    house.stage.has([turn(TurnState::Running)]);
+    setup.script.has([turn(TurnState::Running)]);
     assert_eq!(done(stop(json!({ "activeStreamId": "another" })).await.unwrap()).await, success);
-    assert_eq!(house.stage.cancels(), [] as [String; 0]);
+    assert_eq!(setup.script.cancels(), [] as [String; 0]);
     let body = json!({ "activeStreamId": TURN, "assistantMessage": { "parts": [] } });
     assert_eq!(done(stop(body).await.unwrap()).await, success);
-    let bare = house.request(Method::POST, "/api/chat/chat-1/stop").send().await.unwrap();
-    assert_eq!((done(bare).await, house.stage.cancels()), (success, vec![TURN.to_owned(), TURN.to_owned()]));
-    house.stage.refuse(Fault::new("agent-streaming", ErrorCode::Conflict, "TOO_LATE", "it is committing"));
+    let bare = setup.request(Method::POST, "/api/chat/chat-1/stop").send().await.unwrap();
+    assert_eq!((done(bare).await, setup.script.cancels()), (success, vec![TURN.to_owned(), TURN.to_owned()]));
+    setup.script.refuse(Fault::new("agent-streaming", ErrorCode::Conflict, "TOO_LATE", "it is committing"));
     let (status, document) = problem(stop(json!({})).await.unwrap()).await;
     assert_eq!((status, &document["reason"]), (409, &"TOO_LATE".into()));
 }
 
 #[tokio::test]
 async fn nobody_chats_without_signing_in() {
-    let house = house(vec![], &[]).await;
+    let setup = setup(vec![], &[]).await;
     for (method, path) in [
         (Method::POST, "/api/chat"),
         (Method::GET, "/api/chat/chat-1/stream"),
         (Method::POST, "/api/chat/chat-1/stop"),
         (Method::POST, "/api/agui"),
     ] {
-        let answer = Client::new().request(method, house.gateway.url(path)).json(&json!({})).send().await.unwrap();
+        let answer = Client::new().request(method, setup.gateway.url(path)).json(&json!({})).send().await.unwrap();
         assert_eq!(answer.status(), 401, "{path}");
     }
 }
@@ -259,28 +259,28 @@ fn run_input() -> Value {
 
 #[tokio::test]
 async fn a_run_is_answered_in_ag_ui() {
-    let house = house(vec![vec![Step::Events(1..=LAST)]], &[]).await;
-    let response = house.request(Method::POST, "/api/agui").json(&run_input()).send().await.unwrap();
+    let setup = setup(vec![vec![Step::Events(1..=LAST)]], &[]).await;
+    let response = setup.request(Method::POST, "/api/agui").json(&run_input()).send().await.unwrap();
     assert_eq!((response.status().as_u16(), response.headers().get("x-vercel-ai-ui-message-stream")), (200, None));
     let (text, clean) = body(response).await;
     let types = types(&text);
     assert!(clean && !text.contains("[DONE]"), "{text}");
     assert_eq!((types[0].as_str(), types.last().unwrap().as_str()), ("RUN_STARTED", "RUN_FINISHED"));
     assert_eq!(text_of(&text), all_words());
-    assert!(house.stage.starts()[0].idempotency_key.starts_with("agui:"));
+    assert!(setup.script.starts()[0].idempotency_key.starts_with("agui:"));
 }
 
 #[tokio::test]
-async fn what_ag_ui_asks_for_in_vain_is_a_422() {
-    let house = house(vec![], &[]).await;
+async fn unsupported_parts_of_ag_ui_are_a_422() {
+    let setup = setup(vec![], &[]).await;
     let rows =
         [("tools", json!([{ "name": "t", "description": "d" }]), "TOOLS_UNSUPPORTED"), ("resume", json!([{}]), "RESUME_UNSUPPORTED")];
     for (field, value, reason) in rows {
         let mut body = run_input();
         body[field] = value;
-        let (status, document) = problem(house.request(Method::POST, "/api/agui").json(&body).send().await.unwrap()).await;
+        let (status, document) = problem(setup.request(Method::POST, "/api/agui").json(&body).send().await.unwrap()).await;
         assert_eq!((status, &document["reason"]), (422, &reason.into()));
     }
-    let (status, document) = problem(house.request(Method::POST, "/api/agui").json(&json!({ "runId": "r" })).send().await.unwrap()).await;
-    assert_eq!((status, &document["errors"][0]["field"], house.stage.starts().len()), (400, &"threadId".into(), 0));
+    let (status, document) = problem(setup.request(Method::POST, "/api/agui").json(&json!({ "runId": "r" })).send().await.unwrap()).await;
+    assert_eq!((status, &document["errors"][0]["field"], setup.script.starts().len()), (400, &"threadId".into(), 0));
 }

@@ -9,7 +9,7 @@ use tower_http::decompression::Decompression;
 use crate::{
     harness::{PATIENCE, start},
     script::Step,
-    stream::house,
+    stream::setup,
 };
 
 /// The body as a browser reads it.
@@ -72,8 +72,8 @@ async fn a_stream_is_coded_when_it_is_asked_for_and_holds_no_event_back() {
     let act = || vec![Step::Events(1..=3), Step::Hang];
     let rows = [("gzip, br, zstd", ""), ("gzip, identity;q=0", "gzip"), ("zstd, gzip, *;q=0", "gzip"), ("br, identity;q=0", "")];
     for (wish, coding) in rows {
-        let house = house(vec![act()], &[]).await;
-        let answer = house.events("").header(header::ACCEPT_ENCODING, wish).send().await.unwrap();
+        let setup = setup(vec![act()], &[]).await;
+        let answer = setup.events("").header(header::ACCEPT_ENCODING, wish).send().await.unwrap();
         assert_eq!(said(&answer, "content-encoding"), coding, "{wish}");
         let (mut body, mut text) = (pin!(plain(answer).await), String::new());
         while !text.contains("id: 3") {

@@ -8,7 +8,7 @@ use chassis::{
 use tokio::{io::AsyncReadExt, net::TcpStream};
 use tokio_util::sync::CancellationToken;
 
-/// Nothing listens there.
+/// Nothing listens at this address.
 const NOWHERE: &str = "http://127.0.0.1:1";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+mod abuse;
 mod accept;
 mod bodies;
 mod chat;
@@ -16,4 +17,3 @@ mod script;
 mod shares;
 mod stream;
 mod system;
-mod viewers;

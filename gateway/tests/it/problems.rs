@@ -52,7 +52,7 @@ async fn unknown_paths_and_methods() {
 }
 
 #[tokio::test]
-async fn no_route_takes_a_method_that_is_not_its_own() {
+async fn every_route_refuses_other_methods() {
     let gateway = start(&[]).await;
     for route in contract_routes().into_iter().chain(own_routes()) {
         let path: String =
@@ -64,7 +64,7 @@ async fn no_route_takes_a_method_that_is_not_its_own() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_not_taken() {
+async fn bodies_that_are_refused() {
     let gateway = start(&[]).await;
     let rows: [(&str, Vec<u8>, u64, &str, &str); 8] = [
         ("text/plain", b"{}".to_vec(), 415, "UNSUPPORTED_MEDIA_TYPE", ""),
@@ -107,7 +107,7 @@ async fn a_body_too_large_is_refused_before_it_is_read_and_while() {
 }
 
 #[tokio::test]
-async fn who_is_not_signed_in_is_told_how() {
+async fn a_401_says_how_to_sign_in() {
     let gateway = start(&[]).await;
     let (answer, document) = problem(Client::new().get(gateway.url("/api/projects"))).await;
     assert_eq!(summary(&document), (401, "TOKEN_MISSING"));
@@ -119,7 +119,7 @@ async fn who_is_not_signed_in_is_told_how() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_away_is_a_503_that_names_no_address() {
+async fn an_unreachable_service_is_a_503_without_an_address() {
     let gateway = start(&[]).await;
     let (answer, document) = problem(Client::new().get(gateway.url("/.well-known/jwks.json"))).await;
     assert_eq!(summary(&document), (503, "UNAVAILABLE"));
@@ -174,7 +174,7 @@ async fn listed_origins_may_read_refusals() {
 }
 
 #[tokio::test]
-async fn a_flood_meets_the_edge() {
+async fn the_edge_limit_refuses_a_flood() {
     let gateway = start(&[("BACKLOT_EDGE_PER_SECOND", "1"), ("BACKLOT_EDGE_BURST", "2")]).await;
     let client = Client::new();
     assert_eq!(client.get(gateway.url("/healthz")).send().await.unwrap().status(), 200);

@@ -1,4 +1,4 @@
-//! agent-streaming as a script: each opened stream plays the next act.
+//! A scripted agent-streaming: each opened stream runs the next list of steps.
 
 use std::{
     collections::VecDeque,
@@ -38,8 +38,8 @@ pub(crate) enum Step {
 }
 
 #[derive(Default)]
-pub(crate) struct Stage {
-    /// What the next streams play; a stream without an act hangs.
+pub(crate) struct Script {
+    /// The steps of the next streams. A stream without steps hangs.
     acts: Mutex<VecDeque<Vec<Step>>>,
     /// The cursors that streams were opened with.
     cursors: Mutex<Vec<u32>>,
@@ -58,7 +58,7 @@ pub(crate) struct Stage {
     ended_at: AtomicUsize,
 }
 
-impl Stage {
+impl Script {
     pub(crate) fn cursors(&self) -> Vec<u32> {
         self.cursors.lock().unwrap().clone()
     }
@@ -100,14 +100,14 @@ impl Stage {
     }
 }
 
-/// Starts it; answers its URL.
-pub(crate) async fn play(acts: Vec<Vec<Step>>) -> (Arc<Stage>, String) {
-    let stage = Arc::new(Stage { acts: Mutex::new(acts.into()), ..Stage::default() });
+/// Starts a scripted agent-streaming. Returns its URL.
+pub(crate) async fn play(acts: Vec<Vec<Step>>) -> (Arc<Script>, String) {
+    let script = Arc::new(Script { acts: Mutex::new(acts.into()), ..Script::default() });
     let listener = listener().await;
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let service = AgentStreamingServiceServer::new(Player(Arc::clone(&stage)));
+    let service = AgentStreamingServiceServer::new(ScriptedAgent(Arc::clone(&script)));
     task::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)));
-    (stage, url)
+    (script, url)
 }
 
 pub(crate) fn event(seq: u32) -> TurnEvent {
@@ -118,9 +118,9 @@ pub(crate) fn event(seq: u32) -> TurnEvent {
     TurnEvent { seq, turn_id: TURN.into(), kind: Some(kind), ..TurnEvent::default() }
 }
 
-struct Player(Arc<Stage>);
+struct ScriptedAgent(Arc<Script>);
 
-impl Player {
+impl ScriptedAgent {
     fn turn(&self) -> Turn {
         let ended = u32::try_from(self.0.ended_at.load(Ordering::SeqCst)).unwrap();
         let state = if ended == 0 { TurnState::Running } else { TurnState::Completed };
@@ -129,7 +129,7 @@ impl Player {
 }
 
 /// Counts an open stream.
-struct Open(Arc<Stage>);
+struct Open(Arc<Script>);
 
 impl Drop for Open {
     fn drop(&mut self) {
@@ -140,7 +140,7 @@ impl Drop for Open {
 type Events = Pin<Box<dyn Stream<Item = Result<StreamTurnEventsResponse, Status>> + Send>>;
 
 #[tonic::async_trait]
-impl AgentStreamingService for Player {
+impl AgentStreamingService for ScriptedAgent {
     type StreamTurnEventsStream = Events;
 
     async fn start_turn(&self, request: Request<wire::StartTurnRequest>) -> Result<Response<wire::StartTurnResponse>, Status> {
@@ -171,11 +171,11 @@ impl AgentStreamingService for Player {
         self.0.open.fetch_add(1, Ordering::SeqCst);
         let open = Open(Arc::clone(&self.0));
         let (sender, receiver) = mpsc::channel(1);
-        let stage = Arc::clone(&self.0);
+        let script = Arc::clone(&self.0);
         task::spawn(async move {
             for step in act {
                 if matches!(step, Step::Flood) {
-                    return flood(&sender, &stage.floods).await;
+                    return flood(&sender, &script.floods).await;
                 }
                 let message = match step {
                     Step::Events(range) => Ok(StreamTurnEventsResponse { events: range.map(event).collect(), ..Default::default() }),

@@ -46,7 +46,7 @@ async fn a_request_without_its_body_takes_no_slot() {
 }
 
 #[tokio::test]
-async fn an_address_has_a_share_of_what_is_on_the_way() {
+async fn an_address_has_a_share_of_waiting_requests() {
     let gateway = start(&[UNLIMITED, ("BACKLOT_MAX_WAITING", "8"), ("BACKLOT_SHARE_CONNECTION", "100")]).await;
     let mut held = Vec::new();
     for _ in 0..20 {
@@ -143,7 +143,7 @@ async fn a_save_is_as_large_as_the_plan_allows() {
 }
 
 #[tokio::test]
-async fn who_reads_too_slowly_is_cut() {
+async fn a_connection_that_reads_too_slowly_is_closed() {
     let gateway = start(&[("BACKLOT_WRITE_TIMEOUT", "1s"), ("BACKLOT_READ_PACE", "100000000"), UNLIMITED]).await;
     let mut stream = gateway.connect().await;
     stream.write_all("GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(1000).as_bytes()).await.unwrap();

@@ -8,28 +8,28 @@ use tonic::Code;
 
 use crate::{
     harness::{Gateway, PATIENCE, start, until},
-    script::{LAST, Stage, Step, TURN, event, play},
+    script::{LAST, Script, Step, TURN, event, play},
 };
 
 pub(crate) const OPENING: &str = ": ok\nretry: 2000\n";
 
-pub(crate) struct House {
+pub(crate) struct Setup {
     pub(crate) gateway: Gateway,
-    pub(crate) stage: Arc<Stage>,
+    pub(crate) script: Arc<Script>,
     pub(crate) token: String,
 }
 
-pub(crate) async fn house(acts: Vec<Vec<Step>>, settings: &[(&str, &str)]) -> House {
-    let (stage, url) = play(acts).await;
+pub(crate) async fn setup(acts: Vec<Vec<Step>>, settings: &[(&str, &str)]) -> Setup {
+    let (script, url) = play(acts).await;
     let issuer = Issuer::start().await;
     let token = issuer.token(UserId::generate(), Plan::Free);
     let auth = issuer.uri.to_string();
     let mut all = vec![("BACKLOT_AUTH_URL", auth.as_str()), ("BACKLOT_AGENT_STREAMING_URL", url.as_str())];
     all.extend_from_slice(settings);
-    House { gateway: start(&all).await, stage, token }
+    Setup { gateway: start(&all).await, script, token }
 }
 
-impl House {
+impl Setup {
     pub(crate) fn events(&self, query: &str) -> RequestBuilder {
         Client::new().get(self.gateway.url(&format!("/api/turns/{TURN}/events{query}"))).bearer_auth(&self.token)
     }
@@ -76,8 +76,8 @@ fn frames(seqs: impl IntoIterator<Item = u32>) -> String {
 
 #[tokio::test]
 async fn a_stream_has_its_headers_its_events_and_a_clean_end() {
-    let house = house(vec![vec![Step::Events(1..=4), Step::Events(5..=LAST)]], &[]).await;
-    let response = house.events("").send().await.unwrap();
+    let setup = setup(vec![vec![Step::Events(1..=4), Step::Events(5..=LAST)]], &[]).await;
+    let response = setup.events("").send().await.unwrap();
     assert_eq!(response.status(), 200);
     let headers = response.headers();
     for (name, value) in [
@@ -93,7 +93,7 @@ async fn a_stream_has_its_headers_its_events_and_a_clean_end() {
 }
 
 #[tokio::test]
-async fn a_break_behind_the_gateway_is_not_seen_in_front() {
+async fn a_break_of_the_connection_to_agent_streaming_is_not_seen_by_the_client() {
     let acts = vec![
         vec![Step::Events(1..=3), Step::Fail(Code::Unavailable)],
         vec![Step::Fail(Code::Unavailable)],
@@ -103,21 +103,21 @@ async fn a_break_behind_the_gateway_is_not_seen_in_front() {
         vec![Step::Events(6..=7)],
         vec![Step::Events(8..=LAST)],
     ];
-    let house = house(acts, &[]).await;
-    let response = house.events("").send().await.unwrap();
+    let setup = setup(acts, &[]).await;
+    let response = setup.events("").send().await.unwrap();
     assert_eq!(body(response).await, (format!("{OPENING}{}", frames(1..=LAST)), true));
-    assert_eq!(house.stage.cursors(), [0, 3, 3, 5, 7]);
+    assert_eq!(setup.script.cursors(), [0, 3, 3, 5, 7]);
 }
 
 #[tokio::test]
 async fn the_cursor_comes_from_the_header_or_the_query() {
-    let house = house(vec![vec![Step::Events(8..=LAST)], vec![Step::Events(5..=LAST)]], &[]).await;
-    let response = house.events("?after=3").header("last-event-id", "7").send().await.unwrap();
+    let setup = setup(vec![vec![Step::Events(8..=LAST)], vec![Step::Events(5..=LAST)]], &[]).await;
+    let response = setup.events("?after=3").header("last-event-id", "7").send().await.unwrap();
     assert_eq!(body(response).await.0, format!("{OPENING}{}", frames(8..=LAST)));
-    assert_eq!(body(house.events("?after=4").send().await.unwrap()).await.0, format!("{OPENING}{}", frames(5..=LAST)));
-    assert_eq!(house.stage.cursors(), [7, 4]);
+    assert_eq!(body(setup.events("?after=4").send().await.unwrap()).await.0, format!("{OPENING}{}", frames(5..=LAST)));
+    assert_eq!(setup.script.cursors(), [7, 4]);
     for (query, header) in [("?after=x", None), ("?after=-1", None), ("", Some("x"))] {
-        let request = header.into_iter().fold(house.events(query), |request, id| request.header("last-event-id", id));
+        let request = header.into_iter().fold(setup.events(query), |request, id| request.header("last-event-id", id));
         assert_eq!(request.send().await.unwrap().status(), 400, "{query}{header:?}");
     }
 }
@@ -126,35 +126,35 @@ async fn the_cursor_comes_from_the_header_or_the_query() {
 async fn what_fails_early_is_a_problem_document() {
     // Where a replica is about to end, another one is looked for; then there is none.
     let draining = (0..4).map(|_| vec![Step::Fail(Code::Unavailable)]);
-    let house = house([vec![Step::Fail(Code::NotFound)]].into_iter().chain(draining).collect(), &[]).await;
-    let refused = house.events("").send().await.unwrap();
+    let setup = setup([vec![Step::Fail(Code::NotFound)]].into_iter().chain(draining).collect(), &[]).await;
+    let refused = setup.events("").send().await.unwrap();
     assert_eq!((refused.status().as_u16(), refused.headers()["content-type"].to_str().unwrap()), (404, "application/problem+json"));
-    assert_eq!(house.events("").send().await.unwrap().status(), 503);
+    assert_eq!(setup.events("").send().await.unwrap().status(), 503);
 }
 
 #[tokio::test]
-async fn a_viewer_that_has_seen_the_end_gets_204() {
+async fn a_client_that_has_the_last_event_gets_204() {
     let ahead = || vec![Step::Fail(Code::InvalidArgument)];
-    let house = house(vec![vec![], ahead(), ahead()], &[]).await;
-    assert_eq!(house.events("?after=10").send().await.unwrap().status(), 204);
-    assert_eq!(house.events("?after=11").send().await.unwrap().status(), 400, "the turn still runs");
-    house.stage.end_at(LAST);
-    assert_eq!(house.events("?after=11").send().await.unwrap().status(), 204);
+    let setup = setup(vec![vec![], ahead(), ahead()], &[]).await;
+    assert_eq!(setup.events("?after=10").send().await.unwrap().status(), 204);
+    assert_eq!(setup.events("?after=11").send().await.unwrap().status(), 400, "the turn still runs");
+    setup.script.end_at(LAST);
+    assert_eq!(setup.events("?after=11").send().await.unwrap().status(), 204);
 }
 
 #[tokio::test]
 async fn an_end_that_was_seen_before_ends_an_open_stream_cleanly() {
     // The stream opens, nothing comes for a while, then it ends: the turn had ended already.
-    let house = house(vec![vec![Step::Events(1..=3)], vec![]], &[]).await;
-    house.stage.end_at(3);
-    let response = house.events("").send().await.unwrap();
+    let setup = setup(vec![vec![Step::Events(1..=3)], vec![]], &[]).await;
+    setup.script.end_at(3);
+    let response = setup.events("").send().await.unwrap();
     assert_eq!(body(response).await, (format!("{OPENING}{}", frames(1..=3)), true));
 }
 
 #[tokio::test]
-async fn a_quiet_stream_beats() {
-    let house = house(vec![vec![Step::Hang]], &[("BACKLOT_HEARTBEAT", "50ms")]).await;
-    let mut response = house.events("").send().await.unwrap();
+async fn a_quiet_stream_sends_heartbeats() {
+    let setup = setup(vec![vec![Step::Hang]], &[("BACKLOT_HEARTBEAT", "50ms")]).await;
+    let mut response = setup.events("").send().await.unwrap();
     let text = read_until(&mut response, ": ping\n: ping\n").await;
     assert!(text.starts_with(": ok\nretry: ") && !text.contains("\n\n"), "{text}");
 }
@@ -162,66 +162,66 @@ async fn a_quiet_stream_beats() {
 #[tokio::test]
 async fn a_refusal_in_the_middle_breaks_the_stream() {
     for code in [Code::NotFound, Code::ResourceExhausted, Code::PermissionDenied] {
-        let house = house(vec![vec![Step::Events(1..=3), Step::Fail(code)]], &[]).await;
-        let response = house.events("").send().await.unwrap();
+        let setup = setup(vec![vec![Step::Events(1..=3), Step::Fail(code)]], &[]).await;
+        let response = setup.events("").send().await.unwrap();
         assert_eq!(body(response).await, (format!("{OPENING}{}", frames(1..=3)), false), "{code}");
-        assert_eq!(house.stage.cursors(), [0]);
+        assert_eq!(setup.script.cursors(), [0]);
     }
 }
 
 #[tokio::test]
-async fn a_drain_breaks_the_stream_behind_its_last_event() {
-    let mut house = house(vec![vec![Step::Events(1..=3), Step::Hang]], &[]).await;
-    let mut response = house.events("").send().await.unwrap();
+async fn a_drain_breaks_the_stream_after_its_last_event() {
+    let mut setup = setup(vec![vec![Step::Events(1..=3), Step::Hang]], &[]).await;
+    let mut response = setup.events("").send().await.unwrap();
     read_until(&mut response, "id: 3\n").await;
-    house.gateway.stop.cancel();
+    setup.gateway.stop.cancel();
     let (rest, clean) = body(response).await;
     assert!(
         !clean && !rest.contains("retry") && (rest.is_empty() || rest.ends_with("\n\n")),
         "when to come back was said at the start: {rest}"
     );
-    tokio::time::timeout(PATIENCE, &mut house.gateway.done).await.expect("the gateway ends").unwrap();
+    tokio::time::timeout(PATIENCE, &mut setup.gateway.done).await.expect("the gateway ends").unwrap();
 }
 
 #[tokio::test]
 async fn http2_resets_only_the_stream_that_broke() {
-    let house = house(vec![vec![Step::Events(1..=3), Step::Fail(Code::NotFound)]], &[]).await;
+    let setup = setup(vec![vec![Step::Events(1..=3), Step::Fail(Code::NotFound)]], &[]).await;
     let client = Client::builder().http2_prior_knowledge().build().unwrap();
-    let url = house.gateway.url(&format!("/api/turns/{TURN}/events"));
-    let response = client.get(url).bearer_auth(&house.token).send().await.unwrap();
+    let url = setup.gateway.url(&format!("/api/turns/{TURN}/events"));
+    let response = client.get(url).bearer_auth(&setup.token).send().await.unwrap();
     assert_eq!(body(response).await, (format!("{OPENING}{}", frames(1..=3)), false));
-    assert_eq!(client.get(house.gateway.url("/healthz")).send().await.unwrap().status(), 200);
+    assert_eq!(client.get(setup.gateway.url("/healthz")).send().await.unwrap().status(), 200);
 }
 
 #[tokio::test]
-async fn who_leaves_is_no_longer_read_for() {
-    let house = house(vec![vec![Step::Events(1..=3), Step::Hang]], &[]).await;
-    let mut response = house.events("").send().await.unwrap();
+async fn a_closed_stream_is_closed_at_agent_streaming() {
+    let setup = setup(vec![vec![Step::Events(1..=3), Step::Hang]], &[]).await;
+    let mut response = setup.events("").send().await.unwrap();
     read_until(&mut response, "id: 3\n").await;
-    assert_eq!(house.stage.open(), 1);
+    assert_eq!(setup.script.open(), 1);
     drop(response);
-    until(|| house.stage.open() == 0).await;
+    until(|| setup.script.open() == 0).await;
 }
 
 #[tokio::test]
 async fn open_streams_are_limited_per_person() {
-    let house =
-        house(vec![vec![Step::Events(1..=1), Step::Hang], vec![Step::Events(1..=LAST)]], &[("BACKLOT_MAX_STREAMS_PER_USER", "1")]).await;
-    let mut first = house.events("").send().await.unwrap();
+    let setup =
+        setup(vec![vec![Step::Events(1..=1), Step::Hang], vec![Step::Events(1..=LAST)]], &[("BACKLOT_MAX_STREAMS_PER_USER", "1")]).await;
+    let mut first = setup.events("").send().await.unwrap();
     read_until(&mut first, "id: 1\n").await;
-    let refused = house.start_turn(r#"{"projectId":"p","prompt":"x"}"#).send().await.unwrap();
-    assert_eq!((refused.status().as_u16(), house.stage.starts().len()), (429, 0));
+    let refused = setup.start_turn(r#"{"projectId":"p","prompt":"x"}"#).send().await.unwrap();
+    assert_eq!((refused.status().as_u16(), setup.script.starts().len()), (429, 0));
     assert!(refused.headers().contains_key("retry-after"));
     drop(first);
-    let events = || house.events("").send();
+    let events = || setup.events("").send();
     let answer = chassis::testing::eventually(PATIENCE, || async { events().await.ok().filter(|r| r.status() == 200) }).await;
     assert!(body(answer).await.1);
 }
 
 #[tokio::test]
 async fn lines_for_programs() {
-    let house = house(vec![vec![Step::Events(1..=LAST)]], &[]).await;
-    let response = house.events("").header("accept", "application/x-ndjson").send().await.unwrap();
+    let setup = setup(vec![vec![Step::Events(1..=LAST)]], &[]).await;
+    let response = setup.events("").header("accept", "application/x-ndjson").send().await.unwrap();
     assert_eq!(response.headers()["content-type"], "application/x-ndjson");
     let lines: String = (1..=LAST).map(|seq| event(seq).to_json().unwrap() + "\n").collect();
     assert_eq!(body(response).await, (lines, true));
@@ -229,39 +229,39 @@ async fn lines_for_programs() {
 
 #[tokio::test]
 async fn a_turn_is_started_and_followed_in_one_answer() {
-    let house = house(vec![vec![Step::Events(1..=LAST)]], &[]).await;
-    let request = house.start_turn(r#"{"projectId":"p","prompt":"x"}"#).header("idempotency-key", "\"k1\"");
+    let setup = setup(vec![vec![Step::Events(1..=LAST)]], &[]).await;
+    let request = setup.start_turn(r#"{"projectId":"p","prompt":"x"}"#).header("idempotency-key", "\"k1\"");
     let response = request.send().await.unwrap();
     assert_eq!(response.headers()["x-backlot-turn-id"], TURN);
     assert_eq!(response.headers()["location"], format!("/api/turns/{TURN}"));
     assert_eq!(body(response).await, (format!("{OPENING}{}", frames(1..=LAST)), true));
-    assert_eq!(house.stage.starts()[0].idempotency_key, "k1");
+    assert_eq!(setup.script.starts()[0].idempotency_key, "k1");
 }
 
 #[tokio::test]
-async fn a_started_turn_is_named_even_if_its_stream_is_away() {
-    let house = house(vec![vec![Step::Fail(Code::Unavailable)], vec![Step::Events(1..=LAST)]], &[]).await;
-    let response = house.start_turn(r#"{"draftId":"d","prompt":"x"}"#).send().await.unwrap();
+async fn a_started_turn_is_named_even_if_its_stream_cannot_open() {
+    let setup = setup(vec![vec![Step::Fail(Code::Unavailable)], vec![Step::Events(1..=LAST)]], &[]).await;
+    let response = setup.start_turn(r#"{"draftId":"d","prompt":"x"}"#).send().await.unwrap();
     assert_eq!((response.status().as_u16(), &response.headers()["x-backlot-turn-id"]), (200, &TURN.parse().unwrap()));
     assert_eq!(body(response).await, (format!("{OPENING}{}", frames(1..=LAST)), true));
 }
 
 #[tokio::test]
 async fn a_prompt_beyond_any_limit_starts_nothing() {
-    let house = house(vec![], &[]).await;
+    let setup = setup(vec![], &[]).await;
     let body: String = format!(r#"{{"projectId":"p","prompt":"{}"}}"#, "x".repeat(300_000));
-    let request = Client::new().post(house.gateway.url("/api/turns")).bearer_auth(&house.token).header("content-type", "application/json");
+    let request = Client::new().post(setup.gateway.url("/api/turns")).bearer_auth(&setup.token).header("content-type", "application/json");
     assert_eq!(request.body(body).send().await.unwrap().status(), 413);
-    assert_eq!(house.stage.starts().len(), 0);
+    assert_eq!(setup.script.starts().len(), 0);
 }
 
 #[tokio::test]
-async fn a_reader_that_does_not_read_is_dropped() {
-    let house = house(vec![vec![Step::Flood]], &[("BACKLOT_WRITE_TIMEOUT", "300ms")]).await;
-    let mut socket = house.gateway.connect().await;
-    let head = format!("GET /api/turns/{TURN}/events HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\r\n", house.token);
+async fn a_stream_that_is_not_read_is_dropped() {
+    let setup = setup(vec![vec![Step::Flood]], &[("BACKLOT_WRITE_TIMEOUT", "300ms")]).await;
+    let mut socket = setup.gateway.connect().await;
+    let head = format!("GET /api/turns/{TURN}/events HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\r\n", setup.token);
     socket.write_all(head.as_bytes()).await.unwrap();
-    until(|| house.stage.open() == 1).await;
-    until(|| house.stage.open() == 0).await;
+    until(|| setup.script.open() == 1).await;
+    until(|| setup.script.open() == 0).await;
     drop(socket);
 }
