@@ -1,0 +1,285 @@
+//! The body of an event stream: it reads messages from agent-streaming, reconnects, and writes events, heartbeats and the end.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use chassis::{jitter::spread, propagation, task::apart};
+use futures::{FutureExt as _, Stream, StreamExt as _};
+use proto::{
+    agent_streaming::{EventLine, StreamTurnEventsResponse, TurnEvent},
+    error::{ErrorCode, Fault},
+};
+use tokio::time::{Instant, sleep_until};
+use tracing::{Instrument as _, info_span};
+
+use super::EventStream;
+use crate::{
+    error::{fault, fault_of},
+    stream::turn_client::Messages,
+};
+
+/// For how long agent-streaming is tried before the stream fails.
+const MAX_OUTAGE: Duration = Duration::from_secs(15);
+/// The wait before the first attempt to reconnect. It doubles with each attempt.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const MAX_WAIT: Duration = Duration::from_secs(1);
+/// Between the last bytes of a stream and its failure, so that they reach the socket.
+const FLUSH_TIME: Duration = Duration::from_millis(250);
+/// Events that have arrived go out together, up to about so many bytes.
+const CHUNK_SIZE: usize = 64 * 1024;
+
+/// Why a stream failed before its terminal event. The client sees only a broken connection, and resumes.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StreamError {
+    #[error("the gateway is draining")]
+    Draining,
+    #[error("the session has ended")]
+    SessionEnded,
+    #[error("agent-streaming refused the stream")]
+    Refused(#[source] Fault),
+    #[error("agent-streaming could not be reached for too long")]
+    Outage(#[source] Fault),
+    #[error("an event cannot be written as JSON")]
+    Json(#[source] serde_json::Error),
+}
+
+/// Whether another attempt may succeed.
+pub(super) fn is_transient(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::Unavailable | ErrorCode::Timeout)
+}
+
+/// The connection to agent-streaming.
+pub(super) enum Connection {
+    Open(Box<Messages>),
+    Broken {
+        since: Instant,
+        attempt: u32,
+        retry_at: Instant,
+    },
+    /// It failed after a message that has to be written first.
+    Failed(Fault),
+    /// It ended cleanly. It is not known yet whether the turn has ended.
+    Ended,
+}
+
+impl Connection {
+    pub(super) fn broken() -> Self {
+        let now = Instant::now();
+        Self::Broken { since: now, attempt: 0, retry_at: now + spread(FIRST_WAIT) }
+    }
+}
+
+/// An event in one of its forms.
+enum Event {
+    Message(TurnEvent),
+    Line(EventLine),
+}
+
+impl Event {
+    /// Its number, and whether it is the terminal event.
+    fn position(&self) -> (u32, bool) {
+        match self {
+            Self::Message(event) => (event.seq, event.is_terminal()),
+            Self::Line(line) => (line.seq, line.terminal),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Opening,
+    Live,
+    /// Everything is written; the failure follows.
+    Closing,
+    /// The terminal event is written, or the stream has failed.
+    Done,
+}
+
+/// The body of the answer.
+pub(super) struct StreamBody {
+    stream: EventStream,
+    /// Later calls stay in the trace of the request.
+    traceparent: String,
+    /// The last event written.
+    last: u32,
+    connection: Connection,
+    first: Option<StreamTurnEventsResponse>,
+    phase: Phase,
+    /// When a heartbeat is due.
+    heartbeat_at: Instant,
+}
+
+impl StreamBody {
+    pub(super) fn new(stream: EventStream, after: u32, connection: Connection, first: Option<StreamTurnEventsResponse>) -> Self {
+        let heartbeat_at = Instant::now() + stream.heartbeat;
+        let traceparent = propagation::traceparent().unwrap_or_default();
+        Self { stream, traceparent, last: after, connection, first, phase: Phase::Opening, heartbeat_at }
+    }
+
+    pub(super) fn into_chunks(self) -> impl Stream<Item = Result<Bytes, StreamError>> {
+        futures::stream::unfold(self, |mut body| async move {
+            let chunk = body.next().await?;
+            if let Err(error) = &chunk {
+                tracing::debug!(turn = body.stream.client.turn, last = body.last, "event stream broken: {}", chassis::error::chain(error));
+            }
+            Some((chunk, body))
+        })
+    }
+
+    /// The next bytes of the body; `None` is its clean end.
+    async fn next(&mut self) -> Option<Result<Bytes, StreamError>> {
+        let mut out = BytesMut::new();
+        let written = match self.phase {
+            Phase::Done => return None,
+            Phase::Closing => Err(StreamError::Draining),
+            Phase::Opening => {
+                self.phase = Phase::Live;
+                self.stream.projection.opening(&mut out);
+                match self.first.take() {
+                    Some(first) => self.write(&mut out, first),
+                    None => Ok(()),
+                }
+            }
+            Phase::Live => self.live(&mut out).await,
+        };
+        if let Err(error) = written {
+            // hyper drops unsent bytes when a body fails. It sends them during this wait.
+            tokio::time::sleep(FLUSH_TIME).await;
+            self.phase = Phase::Done;
+            return Some(Err(error));
+        }
+        self.heartbeat_at = Instant::now() + self.stream.heartbeat;
+        // Only a stream of lines can have nothing to write at its beginning or its end.
+        if out.is_empty() && self.phase == Phase::Done { None } else { Some(Ok(out.freeze())) }
+    }
+
+    /// Waits until there is something to write.
+    async fn live(&mut self, out: &mut BytesMut) -> Result<(), StreamError> {
+        let (revocations, draining) = (Arc::clone(&self.stream.revocations), self.stream.draining.clone());
+        let session = self.stream.client.context.user.as_ref().map(|user| user.session_id);
+        let mut ended = pin!(async {
+            match session {
+                Some(session) => revocations.until_ended(session).await,
+                None => std::future::pending().await,
+            }
+        });
+        while out.is_empty() && self.phase == Phase::Live {
+            let heartbeat_at = self.heartbeat_at;
+            tokio::select! {
+                biased;
+                () = draining.cancelled() => {
+                    self.phase = if chassis::seeded_bug::is("clean-end-on-drain") { Phase::Done } else { Phase::Closing };
+                    return Ok(());
+                }
+                () = &mut ended => return Err(StreamError::SessionEnded),
+                message = self.message() => match message? {
+                    Some(message) => self.write(out, message)?,
+                    None => self.phase = Phase::Done,
+                },
+                () = sleep_until(heartbeat_at) => self.stream.projection.heartbeat(out),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next message, over another connection if need be; `None` when the turn has ended. The future may be dropped at any time: its
+    /// state is in `connection`.
+    async fn message(&mut self) -> Result<Option<StreamTurnEventsResponse>, StreamError> {
+        loop {
+            match &mut self.connection {
+                Connection::Open(events) => match events.next().await {
+                    Some(Ok(message)) => return Ok(Some(message)),
+                    Some(Err(status)) => self.reconnect(fault_of(&status))?,
+                    None => self.connection = Connection::Ended,
+                },
+                Connection::Ended => {
+                    let (client, last) = (self.stream.client.clone(), self.last);
+                    // In a task of its own, since a client that stops reading would leave the answer unread, which takes room from other calls.
+                    match apart(async move { client.has_ended_at(last).await }).await {
+                        Ok(true) => return Ok(None),
+                        Ok(false) => self.reconnect(fault(ErrorCode::Unavailable, "DRAINING", "the stream ended too early"))?,
+                        Err(fault) => self.reconnect(fault)?,
+                    };
+                }
+                Connection::Failed(fault) => {
+                    let fault = fault.clone();
+                    self.reconnect(fault)?;
+                }
+                Connection::Broken { retry_at, .. } => {
+                    sleep_until(*retry_at).await;
+                    self.reopen().await?;
+                }
+            }
+        }
+    }
+
+    async fn reopen(&mut self) -> Result<(), StreamError> {
+        let span = info_span!("resume", svc = "gateway", turn = self.stream.client.turn, after = self.last);
+        propagation::adopt_traceparent(&span, &self.traceparent);
+        let (client, last) = (self.stream.client.clone(), self.last);
+        match apart(async move { client.reopen(last).await }.instrument(span)).await {
+            Ok(events) => {
+                self.connection = Connection::Open(Box::new(events));
+                Ok(())
+            }
+            Err(fault) => self.reconnect(fault),
+        }
+    }
+
+    /// Plans the next attempt to connect. An error if another attempt cannot succeed.
+    fn reconnect(&mut self, fault: Fault) -> Result<(), StreamError> {
+        if !is_transient(fault.code) {
+            return Err(StreamError::Refused(fault));
+        }
+        let now = Instant::now();
+        let (since, attempt) = match &self.connection {
+            Connection::Broken { since, attempt, .. } => (*since, attempt + 1),
+            Connection::Open(_) | Connection::Failed(_) | Connection::Ended => (now, 0),
+        };
+        if now.duration_since(since) >= MAX_OUTAGE {
+            return Err(StreamError::Outage(fault));
+        }
+        let wait = spread((FIRST_WAIT * 2_u32.saturating_pow(attempt.min(8))).min(MAX_WAIT));
+        tracing::debug!(turn = self.stream.client.turn, last = self.last, "reconnecting to agent-streaming: {fault}");
+        self.connection = Connection::Broken { since, attempt, retry_at: now + wait };
+        Ok(())
+    }
+
+    /// Writes a message and those that have arrived after it.
+    fn write(&mut self, out: &mut BytesMut, message: StreamTurnEventsResponse) -> Result<(), StreamError> {
+        let mut next = Some(message);
+        while let Some(message) = next.take() {
+            let StreamTurnEventsResponse { events, lines } = message;
+            for event in events.into_iter().map(Event::Message).chain(lines.into_iter().map(Event::Line)) {
+                let (seq, terminal) = event.position();
+                // A new connection may repeat events. It must not leave any out.
+                if seq <= self.last {
+                    continue;
+                }
+                if seq != self.last + 1 && !self.stream.client.compact {
+                    return self.reconnect(fault(ErrorCode::Unavailable, "UNAVAILABLE", "an event is missing"));
+                }
+                match &event {
+                    Event::Message(event) => self.stream.projection.event(out, event).map_err(StreamError::Json)?,
+                    Event::Line(line) => self.stream.projection.line(out, line),
+                }
+                self.last = seq;
+                if terminal {
+                    self.phase = Phase::Done;
+                    return Ok(());
+                }
+            }
+            if out.len() < CHUNK_SIZE
+                && let Connection::Open(events) = &mut self.connection
+            {
+                match events.next().now_or_never() {
+                    Some(Some(Ok(message))) => next = Some(message),
+                    Some(Some(Err(status))) => self.connection = Connection::Failed(fault_of(&status)),
+                    Some(None) => self.connection = Connection::Ended,
+                    None => {}
+                }
+            }
+        }
+        Ok(())
+    }
+}
