@@ -98,7 +98,7 @@ pub(crate) async fn follow(
     let reader = Reader { app, turn, ended_at };
     Ok(async_stream::try_stream! {
         // Until the reader has left.
-        let _left = (follower, Counted::stream());
+        let _left = (follower, GaugeGuard::stream());
         let mut cursor = after;
         loop {
             let mut short = compact.then(|| Compactor::after(cursor));
