@@ -15,7 +15,7 @@ pub struct Package {
     pub own: BTreeSet<String>,
     /// The other ones.
     pub foreign: BTreeSet<String>,
-    /// `name/feature` for each feature that it enables in a dependency of any kind, and its own default features.
+    /// `name/feature` for each feature that it enables in a crate of ours, as a dependency of any kind, and its own default features.
     pub features: BTreeSet<String>,
 }
 
@@ -44,11 +44,14 @@ fn package(value: &Value) -> Package {
     let (mut own, mut foreign, mut features) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for dependency in value["dependencies"].as_array().expect("dependencies") {
         let name = text(&dependency["name"]);
-        features.extend(dependency["features"].as_array().into_iter().flatten().map(|feature| format!("{name}/{}", text(feature))));
+        let is_ours = !dependency["path"].is_null();
+        if is_ours {
+            features.extend(dependency["features"].as_array().into_iter().flatten().map(|feature| format!("{name}/{}", text(feature))));
+        }
         if dependency["kind"] == "dev" && !folder.starts_with("tests/") {
             continue;
         }
-        let set = if dependency["path"].is_null() { &mut foreign } else { &mut own };
+        let set = if is_ours { &mut own } else { &mut foreign };
         set.insert(name);
     }
     features.extend(value["features"]["default"].as_array().into_iter().flatten().map(text));
