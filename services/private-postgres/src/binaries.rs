@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use super::Error;
+use crate::error::Error;
 
 /// The oldest version whose SQL we keep to.
 const OLDEST: u32 = 14;

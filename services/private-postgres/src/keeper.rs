@@ -11,7 +11,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Error, Options, SUPERUSER, place::Place, sys};
+use crate::{
+    error::Error,
+    options::{Options, SUPERUSER},
+    place::Place,
+    sys,
+};
 
 const POLL: Duration = Duration::from_millis(20);
 /// How often the keeper looks whether the server still lives.

@@ -9,78 +9,21 @@
 
 mod binaries;
 pub mod download;
+mod error;
 mod keeper;
+mod options;
 mod place;
 pub mod sys;
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
-    process::ExitStatus,
-    sync::{Arc, mpsc},
+    sync::mpsc,
     thread::JoinHandle,
-    time::Duration,
 };
 
-use place::Place;
-
-/// The superuser of a private server. Whoever can open its socket is this user.
-const SUPERUSER: &str = "app";
-
-/// How a private server runs.
-#[derive(Clone)]
-pub struct Options {
-    /// Where `postgres` and `initdb` are; searched for when absent.
-    pub bin_dir: Option<PathBuf>,
-    /// Off only where the data may be lost with the machine.
-    pub fsync: bool,
-    pub max_connections: u32,
-    /// How long a start may take, recovery after a crash included.
-    pub start_limit: Duration,
-    /// Told what takes a while.
-    pub progress: Arc<dyn Fn(&str) + Send + Sync>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            bin_dir: None,
-            fsync: true,
-            max_connections: 200,
-            start_limit: Duration::from_secs(300),
-            progress: Arc::new(|text| tracing::info!("{text}")),
-        }
-    }
-}
-
-/// Why there is no private server.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error(
-        "no PostgreSQL 14 or newer was found on this machine. Install it (apt install postgresql, brew install postgresql@17), or set \
-         DATABASE_URL to a server, or use docker compose up"
-    )]
-    NoBinaries,
-    #[error(
-        "the data folder was made by PostgreSQL {needed}, which was not found on this machine{}. Install it, or set DATABASE_URL",
-        newest.map(|found| format!(" (it has {found})")).unwrap_or_default()
-    )]
-    WrongVersion { needed: u32, newest: Option<u32> },
-    #[error("PostgreSQL cannot run as root, and this machine lists neither the user postgres nor nobody")]
-    NoUser,
-    #[error("another process uses the private PostgreSQL in {0}")]
-    InUse(PathBuf),
-    #[error("the folder {folder} cannot be used")]
-    Folder { folder: PathBuf, source: io::Error },
-    #[error("{program} cannot be run")]
-    Spawn { program: PathBuf, source: io::Error },
-    #[error("initdb failed ({status}): {output}")]
-    Initdb { status: ExitStatus, output: String },
-    #[error("an earlier PostgreSQL (process {0}) still uses the data folder and does not stop")]
-    StillRunning(u32),
-    #[error("PostgreSQL did not start: {0}")]
-    Start(String),
-}
+pub use self::{error::Error, options::Options};
+use self::{options::SUPERUSER, place::Place};
 
 /// A running private server. It stops when this is dropped.
 #[derive(Debug)]
@@ -147,10 +90,10 @@ impl PrivatePostgres {
     /// # Errors
     /// It does not run at the moment.
     #[cfg(feature = "testing")]
-    pub fn crash(&self) -> io::Result<()> {
+    pub fn crash(&self) -> std::io::Result<()> {
         let lock = fs::read_to_string(&self.lock)?;
         let pid = lock.lines().next().and_then(|line| line.trim().parse().ok());
-        sys::signal(pid.ok_or_else(|| io::Error::other("no process in postmaster.pid"))?, libc::SIGKILL)
+        sys::signal(pid.ok_or_else(|| std::io::Error::other("no process in postmaster.pid"))?, libc::SIGKILL)
     }
 
     /// Ends all sessions, writes everything down and stops. Blocks.

@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Error, sys};
+use crate::{error::Error, sys};
 
 /// Where the files go when root's own folder lets nobody through.
 const SHARED: &str = "/var/lib/backlot";
