@@ -1,5 +1,7 @@
 //! The RPCs: decode, call one function, encode.
 
+mod decode;
+
 use std::{pin::Pin, sync::Arc};
 
 use chassis::{context::Context, error::status, page};
@@ -20,9 +22,10 @@ use crate::{
     error::{Error, SERVICE},
     intake::cancel,
     intake::list,
-    intake::start::{self, Start, Started},
+    intake::start::{self, Started},
     model::agents::Agent,
     store::turns,
+    turn::Turn,
     watch::follow::{self, From},
     watch::tail::Frame,
 };
@@ -35,7 +38,7 @@ type Events = Pin<Box<dyn Stream<Item = Result<StreamTurnEventsResponse, Status>
 impl AgentStreamingService for Service {
     async fn start_turn(&self, request: Request<StartTurnRequest>) -> Result<Response<StartTurnResponse>, Status> {
         let context = Context::of(&request);
-        let start = Start::check(request.into_inner())?;
+        let start = decode::start(request.into_inner())?;
         let Started { turn, replayed } = start::start(&self.0, &context, start).await.map_err(status)?;
         Ok(Response::new(StartTurnResponse { turn: Some(turn.wire()), replayed }))
     }
@@ -50,9 +53,10 @@ impl AgentStreamingService for Service {
 
     async fn list_turns(&self, request: Request<ListTurnsRequest>) -> Result<Response<ListTurnsResponse>, Status> {
         let user = Context::of(&request).user()?.id;
-        let (wanted, size) = list::decode(&self.0, user, request.into_inner())?;
-        let page = list::page(&self.0, wanted, size).await.map_err(status)?;
-        Ok(Response::new(page))
+        let (wanted, size) = decode::list(&self.0.pages, user, request.into_inner())?;
+        let (turns, next) = list::page(&self.0, wanted, size).await.map_err(status)?;
+        let turns = turns.iter().map(Turn::wire).collect();
+        Ok(Response::new(ListTurnsResponse { turns, next_page_token: next.unwrap_or_default() }))
     }
 
     type StreamTurnEventsStream = Events;
@@ -96,10 +100,7 @@ impl AgentStreamingService for Service {
 }
 
 fn turn_id(text: &str) -> Result<TurnId, Status> {
-    let mut violations = Violations::default();
-    let id = violations.parse("turn_id", text);
-    violations.check(SERVICE)?;
-    id.ok_or_else(|| status(Error::TurnNotFound))
+    decode::turn_id(text)?.ok_or_else(|| status(Error::TurnNotFound))
 }
 
 fn message(frames: &[Arc<Frame>], as_lines: bool) -> StreamTurnEventsResponse {

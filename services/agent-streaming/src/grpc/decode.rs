@@ -1,0 +1,213 @@
+//! Requests as the values that the rules take. One answer names everything that is wrong with a request.
+
+use chassis::{page, seeded_bug};
+use prost::Message as _;
+use proto::{
+    agent_streaming::{IfActive, ListTurnsRequest, OnDisconnect, StartTurnRequest},
+    error::{Fault, Violations},
+    id::{ProjectId, TurnId, UserId},
+    text::is_blank,
+};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use crate::{
+    error::SERVICE,
+    intake::{list::List, start::Start},
+    model::provider::model_name,
+};
+
+const PROMPT_BYTES: usize = 32 * 1024;
+const KEY_CHARS: usize = 255;
+const NAME_BYTES: usize = 64;
+const CLIENT_ID_BYTES: usize = 128;
+const REVISION_BYTES: usize = 40;
+
+pub(super) fn turn_id(text: &str) -> Result<Option<TurnId>, Fault> {
+    let mut violations = Violations::default();
+    let id = violations.parse("turn_id", text);
+    violations.check(SERVICE)?;
+    Ok(id)
+}
+
+pub(super) fn start(request: StartTurnRequest) -> Result<Start, Fault> {
+    let mut violations = Violations::default();
+    let project = project(&mut violations, &request.project_id, &request.draft_id);
+    client_made(&mut violations, "client_message_id", &request.client_message_id);
+    let replaces =
+        (!request.replaces_turn_id.is_empty()).then(|| violations.parse("replaces_turn_id", &request.replaces_turn_id)).flatten();
+    violations.length("prompt", &request.prompt, 1..=PROMPT_BYTES);
+    if !request.prompt.is_empty() && is_blank(&request.prompt) {
+        violations.add("prompt", "must hold more than white space");
+    }
+    if request.prompt.contains('\0') {
+        violations.add("prompt", "must not hold the character U+0000");
+    }
+    violations.length("agent", &request.agent, 0..=NAME_BYTES);
+    violations.length("model", &request.model, 0..=model_name::MAX_BYTES);
+    if !request.model.is_empty() && !model_name::is_valid(&request.model) {
+        violations.add("model", model_name::GRAMMAR);
+    }
+    let is_revision = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+    if !matches!(request.base_revision.len(), 0 | REVISION_BYTES) || !request.base_revision.bytes().all(is_revision) {
+        violations.add("base_revision", "must be empty or the id of a revision, 40 hexadecimal digits");
+    }
+    if request.idempotency_key.chars().count() > KEY_CHARS || request.idempotency_key.contains('\0') {
+        violations.add("idempotency_key", format!("must be at most {KEY_CHARS} characters, none of them U+0000"));
+    }
+    let if_active = match IfActive::try_from(request.if_active) {
+        Ok(IfActive::Unspecified) => IfActive::Queue,
+        Ok(wish) => wish,
+        Err(_) => {
+            violations.add("if_active", "must be IF_ACTIVE_QUEUE, IF_ACTIVE_REJECT or IF_ACTIVE_INTERRUPT");
+            IfActive::Queue
+        }
+    };
+    let on_disconnect = OnDisconnect::try_from(request.on_disconnect);
+    if on_disconnect.is_err() {
+        violations.add("on_disconnect", "must be ON_DISCONNECT_CONTINUE or ON_DISCONNECT_CANCEL");
+    }
+    violations.check(SERVICE)?;
+    let cancel_unfollowed = on_disconnect == Ok(OnDisconnect::Cancel);
+    Ok(Start {
+        project,
+        draft: Some(request.draft_id.clone()).filter(|id| !id.is_empty()),
+        if_active,
+        cancel_unfollowed,
+        client_message_id: request.client_message_id.clone(),
+        replaces,
+        key: Some(request.idempotency_key.clone()).filter(|key| !key.is_empty() && !seeded_bug::is("forget-the-key")),
+        fingerprint: fingerprint(&request, if_active, cancel_unfollowed),
+        prompt: request.prompt,
+        agent: request.agent,
+        model: request.model,
+        base_revision: request.base_revision,
+    })
+}
+
+/// Returns the request and the size of its page.
+pub(super) fn list(pages: &page::PageTokens, user: UserId, request: ListTurnsRequest) -> Result<(List, i64), Fault> {
+    let mut violations = Violations::default();
+    let size = page::size(request.page_size, &mut violations);
+    let project = project(&mut violations, &request.project_id, &request.draft_id);
+    client_made(&mut violations, "client_message_id", &request.client_message_id);
+    let list = List {
+        user,
+        project,
+        draft: request.draft_id,
+        open_only: request.open_only,
+        client_message_id: request.client_message_id,
+        before: None,
+    };
+    let before: Option<Uuid> = pages.open(&list.scope(), &request.page_token).unwrap_or_else(|error| {
+        violations.add("page_token", error.to_string());
+        None
+    });
+    violations.check(SERVICE)?;
+    Ok((List { before: before.map(TurnId), ..list }, size))
+}
+
+/// The project of a request that names it by its id or by the client's own, and by one of them only.
+fn project(violations: &mut Violations, project_id: &str, draft_id: &str) -> Option<ProjectId> {
+    let project = (!project_id.is_empty()).then(|| violations.parse("project_id", project_id)).flatten();
+    match (project_id.is_empty(), draft_id.is_empty()) {
+        (true, true) => violations.add("project_id", "give this or draft_id"),
+        (false, false) => violations.add("draft_id", "must be empty when project_id is given"),
+        _ => {}
+    }
+    client_made(violations, "draft_id", draft_id);
+    project
+}
+
+/// An id that a client made; empty where it made none.
+fn client_made(violations: &mut Violations, field: &str, id: &str) {
+    let legal = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-');
+    if id.len() > CLIENT_ID_BYTES || !id.bytes().all(legal) {
+        violations.add(field, format!("must be 1 to {CLIENT_ID_BYTES} of A-Za-z0-9_-"));
+    }
+}
+
+fn fingerprint(request: &StartTurnRequest, if_active: IfActive, cancel_unfollowed: bool) -> Vec<u8> {
+    let on_disconnect = if cancel_unfollowed { OnDisconnect::Cancel } else { OnDisconnect::Unspecified };
+    let plain = StartTurnRequest {
+        idempotency_key: String::new(),
+        if_active: if_active as i32,
+        on_disconnect: on_disconnect as i32,
+        ..request.clone()
+    };
+    Sha256::digest(plain.encode_to_vec()).to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::error::ErrorCode;
+
+    use super::*;
+
+    fn request() -> StartTurnRequest {
+        StartTurnRequest { draft_id: "d-1_X".into(), prompt: "a page".into(), idempotency_key: "k".into(), ..StartTurnRequest::default() }
+    }
+
+    fn violated(change: impl FnOnce(&mut StartTurnRequest)) -> Vec<String> {
+        let mut request = request();
+        change(&mut request);
+        match start(request) {
+            Ok(_) => Vec::new(),
+            Err(fault) => {
+                assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::InvalidArgument, "INVALID_FIELD"));
+                fault.violations.into_iter().map(|v| v.field).collect()
+            }
+        }
+    }
+
+    #[test]
+    fn limits_hold_to_the_byte() {
+        assert!(violated(|_| {}).is_empty());
+        assert!(violated(|r| r.prompt = "x".repeat(PROMPT_BYTES)).is_empty());
+        assert_eq!(violated(|r| r.prompt = "x".repeat(PROMPT_BYTES + 1)), ["prompt"]);
+        assert_eq!(violated(|r| r.prompt.clear()), ["prompt"]);
+        assert_eq!(violated(|r| r.prompt = "a\0b".into()), ["prompt"]);
+        for blank in [" ", "\n\r\t", "\u{a0}\u{3000}", "\u{200b}\u{feff}"] {
+            assert_eq!(violated(|r| r.prompt = blank.into()), ["prompt"], "{blank:?}");
+        }
+        assert!(violated(|r| r.prompt = " x\n".into()).is_empty());
+        assert!(violated(|r| r.draft_id = "d".repeat(128)).is_empty());
+        assert_eq!(violated(|r| r.draft_id = "d".repeat(129)), ["draft_id"]);
+        assert_eq!(violated(|r| r.draft_id = "a b".into()), ["draft_id"]);
+        assert!(violated(|r| r.idempotency_key = "é".repeat(255)).is_empty());
+        assert_eq!(violated(|r| r.idempotency_key = "k".repeat(256)), ["idempotency_key"]);
+        assert!(violated(|r| r.base_revision = "0a".repeat(20)).is_empty());
+        assert_eq!(violated(|r| r.base_revision = "HEAD".into()), ["base_revision"]);
+        assert_eq!(violated(|r| r.if_active = 7), ["if_active"]);
+        assert_eq!(violated(|r| r.on_disconnect = 3), ["on_disconnect"]);
+        assert_eq!(violated(|r| r.client_message_id = "a b".into()), ["client_message_id"]);
+        assert_eq!(violated(|r| r.replaces_turn_id = "x".into()), ["replaces_turn_id"]);
+    }
+
+    #[test]
+    fn a_turn_works_on_one_project() {
+        assert_eq!(violated(|r| r.draft_id.clear()), ["project_id"]);
+        assert_eq!(violated(|r| r.project_id = ProjectId::generate().to_string()), ["draft_id"]);
+        assert_eq!(violated(|r| r.project_id = "x".into()), ["project_id", "draft_id"]);
+        let project = ProjectId::generate();
+        let request = StartTurnRequest { draft_id: String::new(), project_id: project.to_string(), ..request() };
+        assert_eq!(start(request).map(|start| (start.project, start.draft)), Ok((Some(project), None)));
+    }
+
+    #[test]
+    fn the_fingerprint_is_of_what_is_asked_for() {
+        let base = start(request()).expect("good").fingerprint;
+        let same = |change: fn(&mut StartTurnRequest)| {
+            let mut request = request();
+            change(&mut request);
+            start(request).expect("good").fingerprint == base
+        };
+        assert!(same(|r| r.idempotency_key = "other".into()));
+        assert!(same(|r| r.if_active = IfActive::Queue as i32));
+        assert!(same(|r| r.on_disconnect = OnDisconnect::Continue as i32));
+        assert!(!same(|r| r.on_disconnect = OnDisconnect::Cancel as i32));
+        assert!(!same(|r| r.if_active = IfActive::Reject as i32));
+        assert!(!same(|r| r.prompt.push('!')));
+        assert!(!same(|r| r.agent = "builder".into()));
+    }
+}
