@@ -5,16 +5,16 @@ use std::{net::Ipv4Addr, time::Duration};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use serde_json::json;
+use test_support::Person;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 
-use super::{
-    Scale, Target,
+use crate::{
+    target::{Scale, Target},
     wire::{Frames, STRANGER, WINDOW, call, connect, connect_from, prefix},
 };
-use test_support::Person;
 
 /// An answer that takes longer counts as missing. This bounds liveness, not speed.
 const LONGEST: Duration = Duration::from_secs(120);

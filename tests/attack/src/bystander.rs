@@ -10,11 +10,11 @@ use anyhow::{Context, Result, ensure};
 use proto::auth::{GetKeySetRequest, auth_service_client::AuthServiceClient};
 use reqwest::Method;
 use serde_json::json;
+use test_support::{Person, canary::Stopwatch};
 use tonic::transport::Channel;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use super::{PROMPT, Target};
-use test_support::{Person, canary::Stopwatch};
+use crate::target::{PROMPT, Target};
 
 /// How long a connection is kept.
 const IDLE: Duration = Duration::from_secs(1);

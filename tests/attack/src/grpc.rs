@@ -5,8 +5,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 
-use super::{
-    Scale, Target,
+use crate::{
+    target::{Scale, Target},
     wire::{self, Frames, WINDOW, call, prefix},
 };
 

@@ -9,13 +9,13 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use http::{Method, Request};
+use test_support::Person;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
-use super::{
-    Scale, Target,
+use crate::{
+    target::{Scale, Target},
     wire::{self, Frames, STRANGER, connect},
 };
-use test_support::Person;
 
 /// Where a flood goes.
 const FLOOD: &str = "/api/projects/flood/";

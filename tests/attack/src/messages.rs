@@ -6,8 +6,8 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use h2::client::ResponseFuture;
 
-use super::{
-    Scale, Target,
+use crate::{
+    target::{Scale, Target},
     wire::{Frames, WINDOW, call, prefix},
 };
 

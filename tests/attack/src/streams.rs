@@ -9,13 +9,13 @@ use http::{Method, Request};
 use prost::Message as _;
 use proto::agent_streaming::StreamTurnEventsRequest;
 use serde_json::json;
+use test_support::Person;
 use tokio::time::sleep;
 
-use super::{
-    Scale, Target,
+use crate::{
+    target::{Scale, Target},
     wire::{Frames, STRANGER, call, prefix},
 };
-use test_support::Person;
 
 /// Of [`unread_events`].
 const PEOPLE: usize = 4;

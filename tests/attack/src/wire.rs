@@ -14,7 +14,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::Scale;
+use crate::target::Scale;
 
 /// How much of an answer the stranger takes before it reads.
 pub const WINDOW: u32 = 65_535;

@@ -8,8 +8,7 @@ use flate2::{Compression, write::ZlibEncoder};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::sql::{Head, MAIN};
-
+pub(crate) const MAIN: &str = "refs/heads/main";
 pub(crate) const FILE_BYTES: usize = 4096;
 /// Git's kinds as project-storage keeps them: blob and tree and commit, the first two compressed.
 const BLOB: i16 = 3 | 1 << 4;
@@ -56,6 +55,14 @@ pub(crate) fn source() -> String {
     }
     text.truncate(FILE_BYTES);
     text
+}
+
+/// A project of the floor and its head.
+pub(crate) struct Head {
+    pub(crate) project: Uuid,
+    pub(crate) store: Uuid,
+    pub(crate) user: Uuid,
+    pub(crate) oid: Vec<u8>,
 }
 
 /// The objects of a commit, ready to be sent.

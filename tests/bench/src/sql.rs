@@ -5,19 +5,10 @@ use anyhow::{Result, ensure};
 use sqlx::{PgPool, postgres::PgRow};
 use uuid::Uuid;
 
-use crate::seed::Objects;
+use crate::seed::{Head, MAIN, Objects};
 
-pub(crate) const MAIN: &str = "refs/heads/main";
 /// The role of an editor.
 const EDITOR: i16 = 2;
-
-/// A project of the floor and its head.
-pub(crate) struct Head {
-    pub(crate) project: Uuid,
-    pub(crate) store: Uuid,
-    pub(crate) user: Uuid,
-    pub(crate) oid: Vec<u8>,
-}
 
 /// Everything of a save in its one statement.
 pub(crate) async fn save(pool: &PgPool, head: &mut Head, objects: &Objects) -> Result<()> {

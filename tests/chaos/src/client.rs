@@ -17,8 +17,8 @@ use test_support::{
 use tokio::time::sleep;
 
 use super::{
+    ask::Ask,
     record::{Cancel, End, Record, View, Watched},
-    script::Ask,
 };
 use crate::deployment::timeline;
 

@@ -17,10 +17,10 @@ use tokio::{
 };
 
 use super::{
+    ask::{Ask, Wish},
     client::{Client, Mood},
     editor::{self, Job},
     record::Record,
-    script::{Ask, Wish},
 };
 use crate::deployment::Deployment;
 

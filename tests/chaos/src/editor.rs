@@ -14,9 +14,9 @@ use test_support::canary::Stopwatch;
 use tokio::time::{Duration, sleep};
 
 use super::{
+    ask::{Ask, SHARED, Wish},
     client::{Answered, Call, Client, Mood},
     record::{Cancel, Saved, Watched},
-    script::{Ask, SHARED, Wish},
 };
 
 /// The time between two reads of a turn.

@@ -10,7 +10,7 @@ use std::{
 
 use test_support::{canary::Stopwatch, sse::Frame};
 
-use super::script::Ask;
+use super::ask::Ask;
 use crate::deployment::timeline::Millis;
 
 /// The suffix of the kinds of answers that do not count.

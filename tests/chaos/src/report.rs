@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     check::{Event, Turn, Violation},
-    round::Verdict,
+    verdict::Verdict,
 };
 use crate::deployment::{Timeline, timeline::Millis};
 

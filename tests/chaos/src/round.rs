@@ -10,15 +10,17 @@ use tokio::time::sleep;
 
 use super::{
     aimed::Point,
+    ask::{Ask, Wish},
     check::{self, Rules, Turn, Violation},
     client::{Client, Mood},
     commits,
     crowd::{Crowd, Size},
     gather::{self, Left},
+    model::script,
     nemesis::{LEASE, Nemesis},
     record::Record,
     report,
-    script::{Ask, Wish, script},
+    verdict::Verdict,
 };
 use crate::deployment::{Deployment, Engines, Plan, timeline};
 
@@ -85,39 +87,6 @@ pub struct Field {
     model: ModelServer,
     layout: Layout,
     rounds: u64,
-}
-
-/// The result of one or more rounds.
-#[derive(Default)]
-pub struct Verdict {
-    pub violations: Vec<Violation>,
-    /// What happened, and how often.
-    pub counts: BTreeMap<String, u64>,
-    /// The turns that violated a rule, with their context, for people.
-    pub histories: Vec<String>,
-    /// The machine gave the cluster three quarters of the time or less.
-    pub starved: bool,
-}
-
-impl Verdict {
-    pub fn add(&mut self, other: Self) {
-        self.violations.extend(other.violations);
-        self.histories.extend(other.histories);
-        for (what, times) in other.counts {
-            *self.counts.entry(what).or_default() += times;
-        }
-    }
-
-    fn unless(&mut self, holds: bool, rule: &'static str, text: String) {
-        if !holds {
-            self.violations.push(Violation { rule, turn: None, text });
-        }
-    }
-
-    /// Adds to what happened.
-    pub fn count(&mut self, what: impl Into<String>, times: u64) {
-        *self.counts.entry(what.into()).or_default() += times;
-    }
 }
 
 /// How a field is set up.

@@ -13,7 +13,8 @@ use test_support::canary::Stopwatch;
 use super::{
     bugs::Bug,
     report,
-    round::{Field, Layout, Scenario, Verdict},
+    round::{Field, Layout, Scenario},
+    verdict::Verdict,
 };
 use crate::deployment::Engines;
 

@@ -1,10 +1,10 @@
-//! A model provider for tests, over real HTTP: Anthropic Messages (`POST /v1/messages`) and OpenAI chat completions
-//! (`POST /v1/chat/completions`), streamed, from scripted answers, with the faults that providers have. It refuses requests
-//! that the providers would refuse, and knows when a client hung up.
+//! A model provider for tests, over real HTTP. It streams scripted answers in the formats of Anthropic Messages (`POST /v1/messages`) and
+//! OpenAI chat completions (`POST /v1/chat/completions`), with the faults that providers have. It refuses requests that the providers
+//! would refuse, and notices when a client disconnects.
 //!
-//! - [`answer`]: what to say and how to fail: [`Answer`], [`Script`], [`Gate`].
+//! - [`answer`]: what to say and how to fail: [`Answer`], [`Gate`]; [`script`]: which answer a request gets: [`Script`].
 //! - [`request`]: what a client sent.
-//! - `anthropic`, `openai`: the wire formats: frames of an answer, refusals, and what a legal request is.
+//! - `anthropic`, `openai`: the wire formats: frames of an answer, refusals, and which requests are legal.
 //! - `stream`: frames to bytes with faults.
 //!
 //! ```no_run
@@ -24,6 +24,7 @@
 
 pub mod answer;
 pub mod request;
+pub mod script;
 
 mod anthropic;
 mod openai;
@@ -54,8 +55,9 @@ use tokio::{
 };
 
 pub use self::{
-    answer::{Answer, At, Gate, Refusal, Script, Stop, Usage},
+    answer::{Answer, At, Gate, Refusal, Stop, Usage},
     request::{Protocol, Request},
+    script::Script,
 };
 
 type Body = UnsyncBoxBody<Bytes, HungUp>;
@@ -286,6 +288,18 @@ impl Drop for Open {
     }
 }
 
+/// The request, with the reason if the provider would refuse it.
+fn checked(mut request: Request) -> Request {
+    let legal = match request.protocol {
+        Protocol::Anthropic => anthropic::check(&request),
+        Protocol::OpenAi => openai::check(&request),
+    };
+    if let Err(complaint) = legal {
+        request.refuse(complaint);
+    }
+    request
+}
+
 /// An error closes the connection without an answer.
 async fn exchange(shared: Arc<Shared>, request: http::Request<Incoming>) -> Result<Response<Body>, HungUp> {
     let (head, body) = request.into_parts();
@@ -296,7 +310,7 @@ async fn exchange(shared: Arc<Shared>, request: http::Request<Incoming>) -> Resu
     if head.method != http::Method::POST {
         return Ok(plain(StatusCode::METHOD_NOT_ALLOWED, "POST only"));
     }
-    let request = Request::read(protocol, head, &body);
+    let request = checked(Request::read(protocol, head, &body));
     let mut guard = Guard::open(&shared, request.clone());
     if let Some(complaint) = &request.complaint {
         let refusal = Refusal { status: request.complaint_status, ..Refusal::bad_request(complaint) };

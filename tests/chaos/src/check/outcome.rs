@@ -2,7 +2,7 @@
 //! workers were lost too often.
 
 use super::{Broken, Rules, Turn};
-use crate::{record::Cancel, script::Wish};
+use crate::{ask::Wish, record::Cancel};
 
 pub(super) fn check(turn: &Turn, rules: &Rules, broken: &mut Broken<'_>) {
     let state = turn.row.state.as_str();

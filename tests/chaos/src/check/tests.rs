@@ -7,9 +7,9 @@ use test_support::canary::Stopwatch;
 
 use super::*;
 use crate::{
+    ask::{Ask, Wish},
     deployment::timeline::Trouble,
     record::{Cancel, End, Saved, View},
-    script::{Ask, Wish},
 };
 
 const ASK: Ask = Ask { number: 2, wish: Wish::File };

@@ -1,43 +1,12 @@
 //! What to say and how to fail, independent of the wire format.
 
-use std::{collections::VecDeque, future::pending, sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::request::Request;
-
 /// Texts and tool inputs are streamed in pieces of this many characters unless the answer says otherwise.
 const FRAGMENT_CHARS: usize = 12;
-
-/// Which answer a request gets.
-pub struct Script(Box<Decide>);
-
-/// From a request's index and the request itself.
-type Decide = dyn FnMut(usize, &Request) -> Option<Answer> + Send;
-
-impl Script {
-    /// One answer per request, in order; a request too many is refused with 400.
-    pub fn queue(answers: impl IntoIterator<Item = Answer>) -> Self {
-        let mut answers: VecDeque<Answer> = answers.into_iter().collect();
-        Self(Box::new(move |_, _| answers.pop_front()))
-    }
-
-    /// The same answer to every request.
-    #[must_use]
-    pub fn always(answer: Answer) -> Self {
-        Self(Box::new(move |_, _| Some(answer.clone())))
-    }
-
-    /// Decides from the request and its index.
-    pub fn with(decide: impl FnMut(usize, &Request) -> Option<Answer> + Send + 'static) -> Self {
-        Self(Box::new(decide))
-    }
-
-    pub(super) fn next(&mut self, index: usize, request: &Request) -> Option<Answer> {
-        (self.0)(index, request)
-    }
-}
 
 /// One answer of the model: content, end, figures, pace and faults. Built by chaining.
 #[derive(Debug, Clone)]

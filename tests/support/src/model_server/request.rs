@@ -5,8 +5,6 @@ use std::time::Instant;
 use http::{HeaderMap, Uri, request::Parts};
 use serde_json::Value;
 
-use super::{anthropic, openai};
-
 /// Whose wire format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
@@ -44,22 +42,18 @@ pub(super) struct Complaint(pub(super) u16, pub(super) String);
 
 impl Request {
     pub(super) fn read(protocol: Protocol, head: Parts, body: &[u8]) -> Self {
-        let mut request = Self {
+        Self {
             protocol,
             headers: head.headers,
             body: serde_json::from_slice(body).unwrap_or_default(),
             at: Instant::now(),
             complaint: None,
             complaint_status: 400,
-        };
-        let checked = match protocol {
-            Protocol::Anthropic => anthropic::check(&request),
-            Protocol::OpenAi => openai::check(&request),
-        };
-        if let Err(Complaint(status, text)) = checked {
-            (request.complaint, request.complaint_status) = (Some(text), status);
         }
-        request
+    }
+
+    pub(super) fn refuse(&mut self, Complaint(status, text): Complaint) {
+        (self.complaint, self.complaint_status) = (Some(text), status);
     }
 
     /// A header's text; empty when it is missing.
