@@ -1,7 +1,11 @@
 //! The failpoints, found in the source of the services, so that a new statement is a failpoint without a change here. Statements that turns
 //! do not reach are listed here with the reason.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Result, ensure};
 use backlot::settings::Role;
@@ -60,9 +64,9 @@ fn statements(role: Role) -> Result<BTreeSet<String>> {
     }
     let store = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../services").join(role.name()).join("src");
     let mut found = summaries(&fs::read_to_string(store.join("store.rs"))?);
-    for entry in fs::read_dir(store.join("store"))? {
-        let path = entry?.path();
-        if path.file_name().is_some_and(|name| name != "testing.rs") {
+    for path in files(&store.join("store"))? {
+        // The statements of seeded bugs have the names of those that they replace.
+        if path.file_name().is_some_and(|name| name != "testing.rs" && name != "seeded_bugs.rs") {
             found.extend(summaries(&fs::read_to_string(path)?));
         }
     }
@@ -70,6 +74,16 @@ fn statements(role: Role) -> Result<BTreeSet<String>> {
         for summary in *left_out {
             ensure!(found.remove(*summary), "there is no statement {summary:?} that could be left out ({reason})");
         }
+    }
+    Ok(found)
+}
+
+/// The files of a folder and of all folders below it.
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() { found.extend(files(&path)?) } else { found.push(path) }
     }
     Ok(found)
 }
