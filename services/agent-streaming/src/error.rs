@@ -41,7 +41,7 @@ pub(crate) enum Error {
     #[error(transparent)]
     Refused(#[from] Fault),
     #[error("the database")]
-    Store(#[from] store::Error),
+    Store(#[from] store::StoreError),
 }
 
 impl Error {
@@ -59,7 +59,7 @@ impl Error {
             Self::Draining { .. } => ErrorCode::Unavailable,
             Self::Deadline => ErrorCode::Timeout,
             Self::Refused(fault) => fault.code,
-            Self::Store(error) if store::trouble(error) == store::Trouble::Passing => ErrorCode::Unavailable,
+            Self::Store(error) if error.is_transient() => ErrorCode::Unavailable,
             Self::Store(_) => ErrorCode::Internal,
         }
     }
@@ -78,7 +78,7 @@ impl Error {
             Self::Draining { .. } => "DRAINING",
             Self::Deadline => "TIMEOUT",
             Self::Refused(fault) => &fault.reason,
-            Self::Store(error) if store::trouble(error) == store::Trouble::Passing => "UNAVAILABLE",
+            Self::Store(error) if error.is_transient() => "UNAVAILABLE",
             Self::Store(_) => "INTERNAL",
         }
     }

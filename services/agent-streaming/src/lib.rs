@@ -72,7 +72,7 @@ pub enum ServeError {
     #[error("the database")]
     Postgres(#[from] postgres::Error),
     #[error("the partitions of the event log")]
-    Partitions(#[source] store::Error),
+    Partitions(#[source] store::StoreError),
     #[error("the doorbell")]
     Redis(#[from] redis::Error),
     #[error("the agents")]

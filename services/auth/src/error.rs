@@ -37,7 +37,7 @@ pub enum Error {
     #[error("revocations cannot be followed now; connect again")]
     Unfollowed,
     #[error("the store failed")]
-    Store(#[from] store::Error),
+    Store(#[from] store::StoreError),
     #[error("a password could not be hashed")]
     Hash(#[from] HashError),
     #[error("a key could not be used")]

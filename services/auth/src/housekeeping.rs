@@ -38,7 +38,7 @@ pub async fn run(pool: Pool, stop: CancellationToken) {
 
 /// # Errors
 /// The database failed.
-pub async fn clean(pool: &Pool, now: OffsetDateTime) -> Result<u64, store::Error> {
+pub async fn clean(pool: &Pool, now: OffsetDateTime) -> Result<u64, store::StoreError> {
     let sessions = sessions::delete_expired(pool, now).await?;
     let revocations = revocations::delete_before(pool, now - REVOCATIONS_KEPT).await?;
     let addresses = users::forget_addresses(pool, now - ADDRESSES_KEPT).await?;
@@ -50,7 +50,7 @@ pub async fn clean(pool: &Pool, now: OffsetDateTime) -> Result<u64, store::Error
 ///
 /// # Errors
 /// The database failed.
-pub async fn identify(pool: &Pool) -> Result<(), store::Error> {
+pub async fn identify(pool: &Pool) -> Result<(), store::StoreError> {
     let mut after = UserId(uuid::Uuid::nil());
     loop {
         let page = users::without_identity(pool, after, PAGE).await?;

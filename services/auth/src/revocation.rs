@@ -90,7 +90,7 @@ impl Feed {
     }
 
     /// Passes on what was appended after the cursor; the first time it only finds the end.
-    async fn read(&self, cursor: &mut Option<i64>) -> Result<(), store::Error> {
+    async fn read(&self, cursor: &mut Option<i64>) -> Result<(), store::StoreError> {
         let Some(cursor) = cursor else {
             *cursor = Some(revocations::head(&self.pool).await?);
             return Ok(());
@@ -149,13 +149,13 @@ impl Feed {
 
     /// The end of the log. A stream reads apart, because its other end may stop reading in the middle, and the connection to the
     /// database is everybody's.
-    async fn head(&self) -> Result<i64, store::Error> {
+    async fn head(&self) -> Result<i64, store::StoreError> {
         let pool = self.pool.clone();
         apart(async move { revocations::head(&pool).await }).await
     }
 
     /// What the log has after the cursor, for a stream.
-    async fn batch(&self, after: i64) -> Result<Vec<Revocation>, store::Error> {
+    async fn batch(&self, after: i64) -> Result<Vec<Revocation>, store::StoreError> {
         let pool = self.pool.clone();
         apart(async move { revocations::after(&pool, after, BATCH).await }).await
     }

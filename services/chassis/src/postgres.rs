@@ -3,6 +3,7 @@
 
 mod create;
 mod pooler;
+mod store;
 mod url;
 mod watch;
 
@@ -21,13 +22,16 @@ use opentelemetry::{
     metrics::{Counter, Histogram},
 };
 use sqlx::{
-    ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool, Postgres, Transaction,
+    ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tracing::{Dispatch, Span, dispatcher, field::Empty};
 
-pub use self::watch::watch;
+pub use self::{
+    store::{Connection, Pool, StoreError, Tx, begin, begin_in_query, commit, connection},
+    watch::watch,
+};
 use crate::{
     config::{Env, Secret},
     failpoint, telemetry,
@@ -185,21 +189,6 @@ fn pool_options(config: &Config) -> PgPoolOptions {
         })
 }
 
-/// Whether the same call may succeed a moment later: there is no connection, the server is going down or coming up, or others are
-/// in the way. Whether it happened is not known.
-#[must_use]
-pub fn is_transient(error: &sqlx::Error) -> bool {
-    use sqlx::Error::{Database, Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
-    match error {
-        // Connection, transaction state, rollback, resources, locks, operator, system, internal.
-        Database(refusal) => {
-            matches!(refusal.code().as_deref().and_then(|code| code.get(..2)), Some("08" | "25" | "40" | "53" | "55" | "57" | "58" | "XX"))
-        }
-        Io(_) | Tls(_) | Protocol(_) | PoolTimedOut | PoolClosed | WorkerCrashed => true,
-        _ => false,
-    }
-}
-
 struct Instruments {
     duration: Histogram<f64>,
     slow: Counter<u64>,
@@ -218,26 +207,12 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
     }
 });
 
-/// Begins a transaction that may be given up at any moment, also while `BEGIN` is on its way.
-///
-/// sqlx 0.9 sends no `ROLLBACK` for a `BEGIN` that nobody waits for any more: the connection goes back to the pool inside of a
-/// transaction, and what the next ones write there is answered, seen by nobody, and gone with the connection. In a task of its own
-/// the transaction is always begun before it is dropped.
-///
-/// # Errors
-/// No connection could be had, or it broke.
-#[allow(clippy::disallowed_methods, reason = "this is the place")]
-pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    let pool = pool.clone();
-    crate::task::spawn(async move { pool.begin().await }).await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
-}
-
 /// Runs one database operation under a span, measures it, and writes it down when it is slow. The summary is a verb and what
 /// it acts on (`select sessions`): few distinct ones, and no value of a user.
 ///
 /// # Errors
 /// Those of the operation.
-pub async fn query<T>(summary: &'static str, operation: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+pub async fn query<T, E: Into<StoreError>>(summary: &'static str, operation: impl Future<Output = Result<T, E>>) -> Result<T, StoreError> {
     let span = tracing::info_span!(
         "query",
         otel.name = summary,
@@ -253,9 +228,9 @@ pub async fn query<T>(summary: &'static str, operation: impl Future<Output = Res
     // rows that costs as much as the rows. So it runs where there is no span, and this one is around it all the same.
     let quiet = Dispatch::none();
     let passed = async {
-        failpoint::before(summary)?;
-        let value = poll_fn(|context| dispatcher::with_default(&quiet, || operation.as_mut().poll(context))).await?;
-        failpoint::after(summary)?;
+        failpoint::before(summary).map_err(sqlx::Error::from)?;
+        let value = poll_fn(|context| dispatcher::with_default(&quiet, || operation.as_mut().poll(context))).await.map_err(Into::into)?;
+        failpoint::after(summary).map_err(sqlx::Error::from)?;
         Ok(value)
     };
     let result = passed.await;
@@ -263,10 +238,10 @@ pub async fn query<T>(summary: &'static str, operation: impl Future<Output = Res
     result
 }
 
-fn record_operation(span: &Span, summary: &'static str, elapsed: Duration, error: Option<&sqlx::Error>) {
+fn record_operation(span: &Span, summary: &'static str, elapsed: Duration, error: Option<&StoreError>) {
     let mut attributes = vec![KeyValue::new("db.system.name", "postgresql"), KeyValue::new("db.query.summary", summary)];
     // A row that is not there is an answer.
-    if let Some(kind) = error.filter(|e| !matches!(e, sqlx::Error::RowNotFound)).map(error_kind) {
+    if let Some(kind) = error.filter(|e| !matches!(e, StoreError::Database(sqlx::Error::RowNotFound))).map(error_kind) {
         span.record("otel.status_code", "ERROR");
         span.record("error.type", kind.as_ref());
         watch::note(&kind);
@@ -282,12 +257,13 @@ fn record_operation(span: &Span, summary: &'static str, elapsed: Duration, error
     }
 }
 
-fn has_no_connection(error: &sqlx::Error) -> bool {
+fn has_no_connection(error: &StoreError) -> bool {
     matches!(error_kind(error).as_ref(), "pool_timed_out" | "pool_closed" | "connection")
 }
 
 /// SQLSTATE of what the server refused, else a word for what went wrong on the way.
-fn error_kind(error: &sqlx::Error) -> Cow<'static, str> {
+fn error_kind(error: &StoreError) -> Cow<'static, str> {
+    let StoreError::Database(error) = error else { return "inconsistent".into() };
     match error {
         sqlx::Error::Database(refusal) => refusal.code().map_or(Cow::Borrowed("database"), |code| Cow::Owned(code.into_owned())),
         sqlx::Error::PoolTimedOut => "pool_timed_out".into(),

@@ -12,7 +12,7 @@ use proto::{
 use crate::{
     git::{Corrupt, Oid},
     merge::Depth,
-    store::Failure,
+    store::StoreError,
 };
 
 /// The folder's name; domain of the reasons.
@@ -86,7 +86,7 @@ pub enum Error {
     #[error(transparent)]
     Refused(#[from] Fault),
     #[error("the database failed")]
-    Store(#[from] Failure),
+    Store(#[from] StoreError),
     #[error("the database holds what was not written there")]
     Corrupt(#[from] Corrupt),
 }

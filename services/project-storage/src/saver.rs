@@ -110,7 +110,7 @@ impl<'a> Saver<'a> {
                 self.storage.quotas.room(db, project.id, &packed.objects).await?;
                 return Ok(None);
             }
-            Err(failure) if failure.is_taken(saves::REQUEST_KEY) => return Ok(None),
+            Err(failure) if failure.violates(saves::REQUEST_KEY) => return Ok(None),
             Err(failure) => return Err(failure.into()),
         };
         let revision = new.revision(number, created_at);

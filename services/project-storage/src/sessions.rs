@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Storage,
-    store::{Failure, previews},
+    store::{StoreError, previews},
 };
 
 /// Two of auth's heartbeats are missing.
@@ -30,7 +30,7 @@ enum Lost {
     #[error("auth ended the stream")]
     Ended,
     #[error("the database failed")]
-    Store(#[from] Failure),
+    Store(#[from] StoreError),
 }
 
 /// Follows until told to stop.

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Storage,
-    store::{Failure, sweeps},
+    store::{StoreError, sweeps},
 };
 
 const EVERY: Duration = Duration::from_secs(600);
@@ -27,7 +27,7 @@ pub async fn run(storage: Arc<Storage>, stop: CancellationToken) {
 }
 
 /// One sweep; answers how many rows went.
-async fn sweep(storage: &Storage) -> Result<u64, Failure> {
+async fn sweep(storage: &Storage) -> Result<u64, StoreError> {
     let mut rows = 0;
     loop {
         let swept = sweeps::save_requests(&storage.pool).await?

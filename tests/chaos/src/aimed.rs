@@ -157,7 +157,7 @@ impl Nemesis {
 
 /// A transaction that locks the positions of the next events of every running turn; `None` if there is no such turn.
 async fn hold(pool: &PgPool) -> sqlx::Result<Option<Transaction<'static, Postgres>>> {
-    let mut holder = chassis::postgres::begin(pool).await?;
+    let mut holder = chassis::postgres::begin_in_query(pool).await?;
     // A batch that holds some of the positions and waits for others would be a deadlock.
     sqlx::query("SET LOCAL lock_timeout = '50ms'").execute(&mut *holder).await?;
     let places = sqlx::query(

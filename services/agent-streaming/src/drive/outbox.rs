@@ -38,7 +38,7 @@ pub(crate) async fn run(app: Arc<App>) {
     }
 }
 
-async fn send_due(app: &App) -> Result<(), store::Error> {
+async fn send_due(app: &App) -> Result<(), store::StoreError> {
     loop {
         let due = ends::take_due(&app.db, ENTRIES, RETRY).await?;
         let full = due.len() >= usize::try_from(ENTRIES).unwrap_or(usize::MAX);
@@ -51,7 +51,7 @@ async fn send_due(app: &App) -> Result<(), store::Error> {
     }
 }
 
-async fn send(app: &App, entry: Due) -> Result<(), store::Error> {
+async fn send(app: &App, entry: Due) -> Result<(), store::StoreError> {
     let Due { turn, end, begun, failure_reason } = entry;
     // Of a turn that this service never knew to have begun nothing is to be seen in the conversation.
     let end = if begun { end.into() } else { TurnEnd::Withdrawn };
@@ -72,7 +72,7 @@ async fn send(app: &App, entry: Due) -> Result<(), store::Error> {
 }
 
 /// What a turn had answered, by its log.
-async fn fold(app: &App, turn: TurnId) -> Result<Answer, store::Error> {
+async fn fold(app: &App, turn: TurnId) -> Result<Answer, store::StoreError> {
     let mut answer = Answer::default();
     events::read_all(&app.db, turn, |row| {
         if let Some(kind) = event::decode(turn, row.seq, &row.payload).kind {

@@ -48,7 +48,7 @@ pub(crate) enum DriveError {
     #[error(transparent)]
     Write(#[from] WriteError),
     #[error("the database")]
-    Store(#[from] store::Error),
+    Store(#[from] store::StoreError),
 }
 
 /// Everything that this process drives.
@@ -193,7 +193,7 @@ fn report(turn: &Turn, tally: &Tally) {
 }
 
 /// The log of a claimed turn, numbered on from its newest event.
-async fn opened(app: &App, turn: Turn, leased_until: Instant) -> Result<(TurnLog, Turn), store::Error> {
+async fn opened(app: &App, turn: Turn, leased_until: Instant) -> Result<(TurnLog, Turn), store::StoreError> {
     // Read after the claim: nobody but this owner, or a cancel, adds to it now.
     let last_seq = events::last_seq(&app.db, turn.id).await?.max(turn.last_seq);
     let turn = Turn { last_seq, ..turn };
@@ -224,7 +224,7 @@ async fn attend(app: &App, log: &TurnLog, turn: &Turn, task: Task) -> Result<(),
 }
 
 /// A turn as its log tells it.
-async fn past(app: &App, turn: TurnId) -> Result<RecordedTurn, store::Error> {
+async fn past(app: &App, turn: TurnId) -> Result<RecordedTurn, store::StoreError> {
     let mut past = RecordedTurn::default();
     events::read_all(&app.db, turn, |row| {
         if let Some(kind) = event::decode(turn, row.seq, &row.payload).kind {

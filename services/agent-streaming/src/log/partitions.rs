@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::store::{
-    Error, Pool,
+    Pool, StoreError,
     partitions::{self, Hold, Partition},
 };
 
@@ -36,7 +36,7 @@ pub(crate) async fn maintain(db: Pool, keep: Duration, stop: CancellationToken) 
 }
 
 /// Makes what is missing from yesterday (a turn of before midnight may still be written) to two days ahead.
-pub(crate) async fn ensure(db: &Pool, today: Date) -> Result<(), Error> {
+pub(crate) async fn ensure(db: &Pool, today: Date) -> Result<(), StoreError> {
     let existing: HashSet<_> =
         partitions::list(db).await?.into_iter().filter(|(_, hold)| *hold == Hold::Attached).map(|(name, _)| name).collect();
     for day in wanted(today) {
@@ -48,7 +48,7 @@ pub(crate) async fn ensure(db: &Pool, today: Date) -> Result<(), Error> {
     Ok(())
 }
 
-async fn sweep(db: &Pool, today: Date, keep: Duration) -> Result<(), Error> {
+async fn sweep(db: &Pool, today: Date, keep: Duration) -> Result<(), StoreError> {
     for (name, hold) in partitions::list(db).await? {
         let Some(day) = day_of(&name).filter(|day| is_old(*day, today, keep)) else { continue };
         if hold != Hold::Attached || partitions::is_over(db, &of_day(day), keep).await? {

@@ -7,7 +7,7 @@ use proto::id::TurnId;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{Error, is_unique_violation};
+use super::StoreError;
 use crate::{store::turns::Row, turn::Turn};
 
 /// What a claim goes by.
@@ -26,7 +26,7 @@ pub(crate) struct Terms<'a> {
 /// Takes turns that nobody drives: new and waiting ones whose project is free, ones whose owner's lease has run out, and ones
 /// that were not begun in time. The first waiting turn of a project goes first; an accepted one is taken in any case, so that
 /// it learns whether it waits. A lease that ran out is an owner that was lost, and counted until a step is finished.
-pub(crate) async fn claim(db: &PgPool, terms: Terms<'_>) -> Result<Vec<Turn>, Error> {
+pub(crate) async fn claim(db: &PgPool, terms: Terms<'_>) -> Result<Vec<Turn>, StoreError> {
     let driven: Vec<Uuid> = terms.driven.iter().map(|id| id.0).collect();
     let claim = sqlx::query_as!(
         Row,
@@ -71,7 +71,7 @@ pub(crate) enum Slot {
 }
 
 /// Takes the project's slot, unless another turn has it or waits longer. A turn that has it already keeps it.
-pub(crate) async fn take_slot(db: &PgPool, turn: TurnId, epoch: i64) -> Result<Slot, Error> {
+pub(crate) async fn take_slot(db: &PgPool, turn: TurnId, epoch: i64) -> Result<Slot, StoreError> {
     let take = sqlx::query!(
         r#"WITH taken AS (
             UPDATE turns t SET state = 'running'
@@ -89,13 +89,13 @@ pub(crate) async fn take_slot(db: &PgPool, turn: TurnId, epoch: i64) -> Result<S
         Ok(row) if row.taken => Ok(Slot::Taken),
         Ok(row) if row.ours => Ok(Slot::Busy),
         Ok(_) => Ok(Slot::Fenced),
-        Err(error) if is_unique_violation(&error, "turns_slot_key") => Ok(Slot::Busy),
+        Err(error) if error.violates("turns_slot_key") => Ok(Slot::Busy),
         Err(error) => Err(error),
     }
 }
 
 /// Extends the leases of all turns that a process drives. A row that somebody else holds is left out this time.
-pub(crate) async fn heartbeat(db: &PgPool, turns: &[(TurnId, i64)], lease: Duration) -> Result<Vec<TurnId>, Error> {
+pub(crate) async fn heartbeat(db: &PgPool, turns: &[(TurnId, i64)], lease: Duration) -> Result<Vec<TurnId>, StoreError> {
     let (ids, epochs) = columns(turns);
     let extend = sqlx::query_scalar!(
         "WITH mine AS MATERIALIZED (
@@ -112,14 +112,14 @@ pub(crate) async fn heartbeat(db: &PgPool, turns: &[(TurnId, i64)], lease: Durat
 }
 
 /// The epochs as they are, of the turns that exist.
-pub(crate) async fn epochs(db: &PgPool, turns: &[TurnId]) -> Result<HashMap<TurnId, i64>, Error> {
+pub(crate) async fn epochs(db: &PgPool, turns: &[TurnId]) -> Result<HashMap<TurnId, i64>, StoreError> {
     let ids: Vec<Uuid> = turns.iter().map(|id| id.0).collect();
     let epochs = sqlx::query!("SELECT id, epoch FROM turns WHERE id = ANY($1)", &ids);
     Ok(query("select epochs", epochs.fetch_all(db)).await?.into_iter().map(|row| (TurnId(row.id), row.epoch)).collect())
 }
 
 /// Lets go of turns, so that whoever looks next takes them over. The epoch moves, so that no late heartbeat takes them back.
-pub(crate) async fn release(db: &PgPool, turns: &[(TurnId, i64)]) -> Result<(), Error> {
+pub(crate) async fn release(db: &PgPool, turns: &[(TurnId, i64)]) -> Result<(), StoreError> {
     let (ids, epochs) = columns(turns);
     let release = sqlx::query!(
         "UPDATE turns t SET epoch = t.epoch + 1, lease_expires_at = NULL FROM unnest($1::uuid[], $2::bigint[]) AS m(id, epoch)

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use chassis::postgres::{begin, query};
+use chassis::postgres::{begin_in_query, query};
 use proto::id::{TurnId, UserId};
 use sqlx::{PgPool, Postgres, Transaction};
 
 use super::{
-    Error, events, inconsistent,
+    StoreError, events, inconsistent,
     turns::{self, Accepted, Begun},
 };
 use crate::turn::{Cancel, End, State};
@@ -17,9 +17,9 @@ pub(crate) type CancelledEvent = fn(trace_id: &str) -> Vec<u8>;
 
 /// Cancels a person's turn in one transaction, whoever drives it. `None`: no such turn. Returns the seq of `turn.cancelled` if
 /// it was written now.
-pub(crate) async fn cancel(db: &PgPool, turn: TurnId, user: UserId, event: CancelledEvent) -> Result<Option<(Cancel, u32)>, Error> {
+pub(crate) async fn cancel(db: &PgPool, turn: TurnId, user: UserId, event: CancelledEvent) -> Result<Option<(Cancel, u32)>, StoreError> {
     let cancelled = async {
-        let mut tx = begin(db).await?;
+        let mut tx = begin_in_query(db).await?;
         let row = sqlx::query!("SELECT state, trace_id FROM turns WHERE id = $1 AND user_id = $2 FOR UPDATE", turn.0, user.0);
         let Some(row) = row.fetch_optional(&mut *tx).await? else { return Ok(None) };
         let cancel = Cancel::of(state(&row.state)?);
@@ -28,14 +28,14 @@ pub(crate) async fn cancel(db: &PgPool, turn: TurnId, user: UserId, event: Cance
         }
         let seq = write_cancelled(&mut tx, turn, &event(&row.trace_id)).await?;
         tx.commit().await?;
-        Ok(Some((cancel, seq)))
+        Ok::<_, StoreError>(Some((cancel, seq)))
     };
     query("cancel turn", cancelled).await
 }
 
 /// Ends a locked turn. The statements have a fresh snapshot, so that they see what the owner wrote while the lock was waited
 /// for.
-async fn write_cancelled(tx: &mut Transaction<'_, Postgres>, turn: TurnId, payload: &[u8]) -> Result<u32, Error> {
+async fn write_cancelled(tx: &mut Transaction<'_, Postgres>, turn: TurnId, payload: &[u8]) -> Result<u32, StoreError> {
     let seq = events::last_seq(&mut **tx, turn).await? + 1;
     sqlx::query!(
         "WITH written AS (INSERT INTO turn_events (turn_id, seq, payload) VALUES ($1, $2, $3))
@@ -64,9 +64,9 @@ pub(crate) enum Interrupted {
 
 /// Accepts a turn that goes before every waiting one, and stops the running one for it, in one transaction. Only a person's own
 /// turn is stopped; one that is committing is waited for.
-pub(crate) async fn interrupt(db: &PgPool, begun: Begun<'_>, user: UserId, event: CancelledEvent) -> Result<Interrupted, Error> {
+pub(crate) async fn interrupt(db: &PgPool, begun: Begun<'_>, user: UserId, event: CancelledEvent) -> Result<Interrupted, StoreError> {
     let interrupted = async {
-        let mut tx = begin(db).await?;
+        let mut tx = begin_in_query(db).await?;
         let running = sqlx::query!(
             "SELECT id, user_id, state, trace_id FROM turns WHERE project_id = $1 AND state IN ('running', 'committing') FOR UPDATE",
             begun.project.0,
@@ -86,12 +86,12 @@ pub(crate) async fn interrupt(db: &PgPool, begun: Begun<'_>, user: UserId, event
             return Ok(Interrupted::Moved);
         }
         tx.commit().await?;
-        Ok(Interrupted::Accepted(stopped))
+        Ok::<_, StoreError>(Interrupted::Accepted(stopped))
     };
     query("interrupt turn", interrupted).await
 }
 
-fn state(text: &str) -> Result<State, Error> {
+fn state(text: &str) -> Result<State, StoreError> {
     State::parse(text).ok_or_else(|| inconsistent("turns.state"))
 }
 
@@ -106,7 +106,7 @@ pub(crate) struct Due {
 }
 
 /// Takes entries of the outbox that are due; another replica may try them again after `retry`.
-pub(crate) async fn take_due(db: &PgPool, limit: i64, retry: Duration) -> Result<Vec<Due>, Error> {
+pub(crate) async fn take_due(db: &PgPool, limit: i64, retry: Duration) -> Result<Vec<Due>, StoreError> {
     let due = sqlx::query!(
         r#"WITH due AS (
             SELECT id FROM turns WHERE end_due IS NOT NULL AND (end_retry_at IS NULL OR end_retry_at <= clock_timestamp())
@@ -125,7 +125,7 @@ pub(crate) async fn take_due(db: &PgPool, limit: i64, retry: Duration) -> Result
 }
 
 /// Project-storage knows.
-pub(crate) async fn settle(db: &PgPool, turn: TurnId) -> Result<(), Error> {
+pub(crate) async fn settle(db: &PgPool, turn: TurnId) -> Result<(), StoreError> {
     let settle = sqlx::query!("UPDATE turns SET end_due = NULL, end_retry_at = NULL WHERE id = $1", turn.0);
     query("settle outbox", settle.execute(db)).await.map(drop)
 }

@@ -9,7 +9,7 @@ use proto::id::{MessageId, TurnId};
 use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
-use super::{Error, inconsistent};
+use super::{StoreError, inconsistent};
 use crate::turn::{Change, State};
 
 /// What one turn adds to its log in one statement.
@@ -69,7 +69,7 @@ pub(crate) type Owned = (TurnId, i64);
 /// Appends events that change no row. Returns the turns whose rows were got: the others are locked by somebody, or their epoch
 /// has moved. Sending the same rows again does nothing. A batch may hold one turn under several epochs, of which only the newest
 /// is written.
-pub(crate) async fn append(db: &PgPool, appends: &[&Append]) -> Result<Vec<Owned>, Error> {
+pub(crate) async fn append(db: &PgPool, appends: &[&Append]) -> Result<Vec<Owned>, StoreError> {
     let columns = Columns::of(appends);
     seeded_bug!(let columns = columns.of_current_epochs(db).await?);
     seeded_bug!(return columns.append_without_the_lock(db, appends).await?);
@@ -144,7 +144,7 @@ fn array(ids: &[MessageId]) -> String {
 }
 
 /// The same for events that change their turn's row, in the same statement.
-pub(crate) async fn append_with_changes(db: &PgPool, appends: &[&Append]) -> Result<Vec<Owned>, Error> {
+pub(crate) async fn append_with_changes(db: &PgPool, appends: &[&Append]) -> Result<Vec<Owned>, StoreError> {
     let (columns, changes) = (Columns::of(appends), ChangeColumns::of(appends));
     seeded_bug!(let columns = columns.of_current_epochs(db).await?);
     let append = sqlx::query!(
@@ -214,7 +214,7 @@ pub(crate) struct Stored {
 }
 
 /// The events of one turn after a cursor, at most `limit` of them.
-pub(crate) async fn read(db: impl PgExecutor<'_>, turn: TurnId, after: u32, limit: u32) -> Result<Vec<Stored>, Error> {
+pub(crate) async fn read(db: impl PgExecutor<'_>, turn: TurnId, after: u32, limit: u32) -> Result<Vec<Stored>, StoreError> {
     let rows = sqlx::query!(
         "SELECT seq, payload FROM turn_events WHERE turn_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
         turn.0,
@@ -226,7 +226,7 @@ pub(crate) async fn read(db: impl PgExecutor<'_>, turn: TurnId, after: u32, limi
 }
 
 /// The whole log of one turn, page by page.
-pub(crate) async fn read_all(db: &PgPool, turn: TurnId, mut each: impl FnMut(&Stored)) -> Result<(), Error> {
+pub(crate) async fn read_all(db: &PgPool, turn: TurnId, mut each: impl FnMut(&Stored)) -> Result<(), StoreError> {
     const PAGE: u32 = 500;
     let mut cursor = 0;
     loop {
@@ -240,7 +240,7 @@ pub(crate) async fn read_all(db: &PgPool, turn: TurnId, mut each: impl FnMut(&St
 }
 
 /// The events of many turns at once, each with its own cursor.
-pub(crate) async fn read_many(db: &PgPool, cursors: &[(TurnId, u32)], limit: u32) -> Result<Vec<Stored>, Error> {
+pub(crate) async fn read_many(db: &PgPool, cursors: &[(TurnId, u32)], limit: u32) -> Result<Vec<Stored>, StoreError> {
     let turns: Vec<Uuid> = cursors.iter().map(|(turn, _)| turn.0).collect();
     let after: Vec<i32> = cursors.iter().map(|(_, seq)| i32::try_from(*seq).unwrap_or(i32::MAX)).collect();
     let rows = sqlx::query!(
@@ -258,19 +258,19 @@ pub(crate) async fn read_many(db: &PgPool, cursors: &[(TurnId, u32)], limit: u32
 }
 
 /// The seq of the newest event; 0 if there is none.
-pub(crate) async fn last_seq(db: impl PgExecutor<'_>, turn: TurnId) -> Result<u32, Error> {
+pub(crate) async fn last_seq(db: impl PgExecutor<'_>, turn: TurnId) -> Result<u32, StoreError> {
     let seq = sqlx::query_scalar!("SELECT seq FROM turn_events WHERE turn_id = $1 ORDER BY seq DESC LIMIT 1", turn.0);
     let seq = query("select last event", seq.fetch_optional(db)).await?.unwrap_or(0);
     u32::try_from(seq).map_err(|_| inconsistent("turn_events.seq"))
 }
 
 /// What a committing turn sends.
-pub(crate) async fn change_set(db: &PgPool, turn: TurnId) -> Result<Option<Vec<u8>>, Error> {
+pub(crate) async fn change_set(db: &PgPool, turn: TurnId) -> Result<Option<Vec<u8>>, StoreError> {
     let set = sqlx::query_scalar!("SELECT request FROM turn_change_sets WHERE turn_id = $1", turn.0);
     query("select change set", set.fetch_optional(db)).await
 }
 
-fn stored(turn: Uuid, seq: i32, payload: Vec<u8>) -> Result<Stored, Error> {
+fn stored(turn: Uuid, seq: i32, payload: Vec<u8>) -> Result<Stored, StoreError> {
     let seq = u32::try_from(seq).map_err(|_| inconsistent("turn_events.seq"))?;
     Ok(Stored { turn: TurnId(turn), seq, payload })
 }

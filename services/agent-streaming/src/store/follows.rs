@@ -7,10 +7,10 @@ use proto::id::{TurnId, UserId};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::Error;
+use super::StoreError;
 
 /// Says that turns are followed, which is good for so long. A row that somebody else holds is left out this time.
-pub(crate) async fn extend(db: &PgPool, turns: &[TurnId], good_for: Duration) -> Result<(), Error> {
+pub(crate) async fn extend(db: &PgPool, turns: &[TurnId], good_for: Duration) -> Result<(), StoreError> {
     if turns.is_empty() {
         return Ok(());
     }
@@ -35,7 +35,7 @@ pub(crate) struct UnfollowedTurn {
 }
 
 /// Begun turns that nobody follows any more and that can still be cancelled, the oldest first.
-pub(crate) async fn overdue(db: &PgPool, limit: i64) -> Result<Vec<UnfollowedTurn>, Error> {
+pub(crate) async fn overdue(db: &PgPool, limit: i64) -> Result<Vec<UnfollowedTurn>, StoreError> {
     let overdue = sqlx::query!(
         "SELECT id, user_id FROM turns WHERE follow_until < clock_timestamp() AND ended_at IS NULL AND state <> 'committing'
             AND project_id IS NOT NULL

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use chassis::postgres::{begin, query};
+use chassis::postgres::{begin_in_query, query};
 use sqlx::{AssertSqlSafe, PgPool, raw_sql};
 use uuid::Uuid;
 
-use super::Error;
+use super::StoreError;
 
 /// One replica at a time makes and removes partitions.
 const LOCK: i64 = 0x6261_636b_6c6f_7401;
@@ -30,7 +30,7 @@ pub(crate) enum Hold {
 }
 
 /// The partitions by name, what is left of removed ones included.
-pub(crate) async fn list(db: &PgPool) -> Result<Vec<(String, Hold)>, Error> {
+pub(crate) async fn list(db: &PgPool) -> Result<Vec<(String, Hold)>, StoreError> {
     let list = sqlx::query!(
         r#"SELECT c.relname AS "name!", i.inhdetachpending AS "detaching?" FROM pg_class c LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
         WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace AND c.relname ~ '^turn_events_[0-9]{8}$'
@@ -41,7 +41,7 @@ pub(crate) async fn list(db: &PgPool) -> Result<Vec<(String, Hold)>, Error> {
 }
 
 /// Makes a partition as a plain table and attaches it: writers of other partitions do not wait. The check saves the scan.
-pub(crate) async fn add(db: &PgPool, partition: &Partition) -> Result<(), Error> {
+pub(crate) async fn add(db: &PgPool, partition: &Partition) -> Result<(), StoreError> {
     let Partition { name, low, high } = partition;
     let ddl = format!(
         "CREATE TABLE IF NOT EXISTS {name} (
@@ -52,7 +52,7 @@ pub(crate) async fn add(db: &PgPool, partition: &Partition) -> Result<(), Error>
         ALTER TABLE {name} DROP CONSTRAINT {name}_range;"
     );
     let added = async {
-        let mut tx = begin(db).await?;
+        let mut tx = begin_in_query(db).await?;
         sqlx::query!("SELECT pg_advisory_xact_lock($1)", LOCK).fetch_one(&mut *tx).await?;
         let attached = sqlx::query_scalar!(
             r#"SELECT EXISTS (SELECT 1 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
@@ -68,7 +68,7 @@ pub(crate) async fn add(db: &PgPool, partition: &Partition) -> Result<(), Error>
 }
 
 /// Whether every turn of the partition ended longer ago than `keep`, and nobody needs its log.
-pub(crate) async fn is_over(db: &PgPool, partition: &Partition, keep: Duration) -> Result<bool, Error> {
+pub(crate) async fn is_over(db: &PgPool, partition: &Partition, keep: Duration) -> Result<bool, StoreError> {
     let over = sqlx::query_scalar!(
         r#"SELECT NOT EXISTS (
             SELECT 1 FROM turns WHERE id >= $1 AND id < $2
@@ -83,7 +83,7 @@ pub(crate) async fn is_over(db: &PgPool, partition: &Partition, keep: Duration) 
 
 /// Detaches a partition beside its readers, then drops it, from wherever an earlier attempt stopped. Neither step can be part
 /// of a transaction.
-pub(crate) async fn remove(db: &PgPool, name: &str, hold: Hold) -> Result<(), Error> {
+pub(crate) async fn remove(db: &PgPool, name: &str, hold: Hold) -> Result<(), StoreError> {
     let detach = match hold {
         Hold::Attached => Some(format!("ALTER TABLE turn_events DETACH PARTITION {name} CONCURRENTLY")),
         Hold::Detaching => Some(format!("ALTER TABLE turn_events DETACH PARTITION {name} FINALIZE")),

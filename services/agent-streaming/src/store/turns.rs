@@ -12,7 +12,7 @@ use sqlx::{PgExecutor, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Error, inconsistent, is_unique_violation};
+use super::{StoreError, inconsistent};
 use crate::turn::{State, Turn};
 
 /// A row of `turns`.
@@ -49,9 +49,9 @@ pub(super) struct Row {
 }
 
 impl TryFrom<Row> for Turn {
-    type Error = Error;
+    type Error = StoreError;
 
-    fn try_from(row: Row) -> Result<Self, Error> {
+    fn try_from(row: Row) -> Result<Self, StoreError> {
         Ok(Self {
             id: TurnId(row.id),
             user_id: UserId(row.user_id),
@@ -103,13 +103,13 @@ macro_rules! select_turn {
 }
 
 /// A person's own turn.
-pub(crate) async fn find(db: impl PgExecutor<'_>, id: TurnId, user: UserId) -> Result<Option<Turn>, Error> {
+pub(crate) async fn find(db: impl PgExecutor<'_>, id: TurnId, user: UserId) -> Result<Option<Turn>, StoreError> {
     let row = select_turn!("WHERE t.id = $1 AND t.user_id = $2", id.0, user.0).fetch_optional(db);
     query("select turn", row).await?.map(Turn::try_from).transpose()
 }
 
 /// The turn of a person's idempotency key.
-pub(crate) async fn find_by_key(db: impl PgExecutor<'_>, user: UserId, key: &str) -> Result<Option<Turn>, Error> {
+pub(crate) async fn find_by_key(db: impl PgExecutor<'_>, user: UserId, key: &str) -> Result<Option<Turn>, StoreError> {
     let row = select_turn!("WHERE t.user_id = $1 AND t.idempotency_key = $2", user.0, key).fetch_optional(db);
     query("select turn by key", row).await?.map(Turn::try_from).transpose()
 }
@@ -120,7 +120,7 @@ pub(crate) async fn find_active(
     user: UserId,
     project: Option<ProjectId>,
     draft: Option<&str>,
-) -> Result<Option<TurnId>, Error> {
+) -> Result<Option<TurnId>, StoreError> {
     let id = sqlx::query_scalar!(
         "SELECT id FROM turns
         WHERE ended_at IS NULL AND project_id IS NOT NULL AND user_id = $1 AND (project_id = $2 OR draft_id = $3) ORDER BY id LIMIT 1",
@@ -132,7 +132,7 @@ pub(crate) async fn find_active(
 }
 
 /// How many turns have not ended, by state.
-pub(crate) async fn count_open(db: &PgPool) -> Result<Vec<(State, u64)>, Error> {
+pub(crate) async fn count_open(db: &PgPool) -> Result<Vec<(State, u64)>, StoreError> {
     let rows = sqlx::query!(r#"SELECT state, count(*) AS "count!" FROM turns WHERE ended_at IS NULL GROUP BY state"#).fetch_all(db);
     let rows = query("count open turns", rows).await?;
     rows.into_iter()
@@ -141,7 +141,7 @@ pub(crate) async fn count_open(db: &PgPool) -> Result<Vec<(State, u64)>, Error> 
 }
 
 /// The turn that others of the project wait for: the one with the slot, else the oldest.
-pub(crate) async fn find_in_front(db: &PgPool, project: ProjectId, of: TurnId) -> Result<Option<TurnId>, Error> {
+pub(crate) async fn find_in_front(db: &PgPool, project: ProjectId, of: TurnId) -> Result<Option<TurnId>, StoreError> {
     let id = sqlx::query_scalar!(
         "SELECT id FROM turns
         WHERE ended_at IS NULL AND project_id = $1 AND id <> $2 ORDER BY (state IN ('running', 'committing')) DESC, id LIMIT 1",
@@ -152,7 +152,7 @@ pub(crate) async fn find_in_front(db: &PgPool, project: ProjectId, of: TurnId) -
 }
 
 /// The project that a person's draft id has become, as far as a turn was started with it.
-pub(crate) async fn project_of_draft(db: &PgPool, user: UserId, draft: &str) -> Result<Option<ProjectId>, Error> {
+pub(crate) async fn project_of_draft(db: &PgPool, user: UserId, draft: &str) -> Result<Option<ProjectId>, StoreError> {
     let id = sqlx::query_scalar!(
         r#"SELECT project_id AS "project_id!" FROM turns WHERE user_id = $1 AND draft_id = $2 AND project_id IS NOT NULL LIMIT 1"#,
         user.0,
@@ -175,7 +175,7 @@ pub(crate) struct Wanted {
 }
 
 /// A page of turns, the newest first.
-pub(crate) async fn list(db: &PgPool, wanted: &Wanted, limit: i64) -> Result<Vec<Turn>, Error> {
+pub(crate) async fn list(db: &PgPool, wanted: &Wanted, limit: i64) -> Result<Vec<Turn>, StoreError> {
     let rows = select_turn!(
         "WHERE t.project_id = $1 AND t.user_id = $2 AND (NOT $3 OR t.ended_at IS NULL) AND ($4 = '' OR t.client_message_id = $4)
             AND ($5::uuid IS NULL OR t.id < $5) ORDER BY t.id DESC LIMIT $6",
@@ -190,7 +190,7 @@ pub(crate) async fn list(db: &PgPool, wanted: &Wanted, limit: i64) -> Result<Vec
 }
 
 /// Puts a turn on record that is not begun yet. `None`: the key is taken.
-pub(crate) async fn insert(db: &PgPool, turn: &Turn, key: Option<&str>) -> Result<Option<OffsetDateTime>, Error> {
+pub(crate) async fn insert(db: &PgPool, turn: &Turn, key: Option<&str>) -> Result<Option<OffsetDateTime>, StoreError> {
     let insert = sqlx::query_scalar!(
         "INSERT INTO turns (id, user_id, draft_id, idempotency_key, fingerprint, prompt, agent, agent_rule, model, asked_revision,
             reject_if_active, trace_id, traceparent, goes_first, client_message_id, replaces_turn_id, follow_until)
@@ -219,7 +219,7 @@ pub(crate) async fn insert(db: &PgPool, turn: &Turn, key: Option<&str>) -> Resul
 }
 
 /// Takes a refused turn off the record, unless somebody has begun or ended it.
-pub(crate) async fn forget(db: &PgPool, id: TurnId) -> Result<bool, Error> {
+pub(crate) async fn forget(db: &PgPool, id: TurnId) -> Result<bool, StoreError> {
     let delete = sqlx::query!("DELETE FROM turns WHERE id = $1 AND state = 'accepted' AND project_id IS NULL AND epoch = 0", id.0);
     Ok(query("delete turn", delete.execute(db)).await?.rows_affected() == 1)
 }
@@ -250,7 +250,7 @@ pub(crate) struct Begun<'a> {
 }
 
 /// Notes the project of a begun turn and writes its first events.
-pub(crate) async fn accept(db: impl PgExecutor<'_>, begun: Begun<'_>) -> Result<Accepted, Error> {
+pub(crate) async fn accept(db: impl PgExecutor<'_>, begun: Begun<'_>) -> Result<Accepted, StoreError> {
     let (seqs, payloads) = columns(begun.events);
     let accept = sqlx::query!(
         r#"WITH accepted AS (
@@ -278,7 +278,7 @@ pub(crate) async fn accept(db: impl PgExecutor<'_>, begun: Begun<'_>) -> Result<
         Ok(row) if row.accepted => Ok(Accepted::Yes),
         Ok(row) if row.open && begun.only_if_free => Ok(Accepted::Busy),
         Ok(_) => Ok(Accepted::Moved),
-        Err(error) if is_unique_violation(&error, "turns_slot_key") => Ok(Accepted::Busy),
+        Err(error) if error.violates("turns_slot_key") => Ok(Accepted::Busy),
         Err(error) => Err(error),
     }
 }

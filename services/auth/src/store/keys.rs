@@ -3,25 +3,25 @@
 use chassis::postgres::query;
 use sqlx::PgExecutor;
 
-use super::Error;
+use super::StoreError;
 use crate::token::StoredKey;
 
 /// Names the advisory lock under which keys are made and retired.
 const LOCK: i64 = 0x6175_7468_6b65_7973;
 
-pub async fn all(db: impl PgExecutor<'_>) -> Result<Vec<StoredKey>, Error> {
+pub async fn all(db: impl PgExecutor<'_>) -> Result<Vec<StoredKey>, StoreError> {
     let select =
         sqlx::query_as!(StoredKey, "select kid, public_key, sealed_private, created_at from signing_keys order by created_at, kid");
-    Ok(query("select signing_keys", select.fetch_all(db)).await?)
+    query("select signing_keys", select.fetch_all(db)).await
 }
 
 /// Until the end of the transaction.
-pub async fn lock(db: impl PgExecutor<'_>) -> Result<(), Error> {
+pub async fn lock(db: impl PgExecutor<'_>) -> Result<(), StoreError> {
     query("lock signing_keys", sqlx::query!("select pg_advisory_xact_lock($1)", LOCK).execute(db)).await?;
     Ok(())
 }
 
-pub async fn insert(db: impl PgExecutor<'_>, key: &StoredKey) -> Result<(), Error> {
+pub async fn insert(db: impl PgExecutor<'_>, key: &StoredKey) -> Result<(), StoreError> {
     let insert = sqlx::query!(
         "insert into signing_keys (kid, public_key, sealed_private, created_at) values ($1, $2, $3, $4)",
         key.kid,
@@ -33,7 +33,7 @@ pub async fn insert(db: impl PgExecutor<'_>, key: &StoredKey) -> Result<(), Erro
     Ok(())
 }
 
-pub async fn delete(db: impl PgExecutor<'_>, kid: &str) -> Result<(), Error> {
+pub async fn delete(db: impl PgExecutor<'_>, kid: &str) -> Result<(), StoreError> {
     query("delete signing_keys", sqlx::query!("delete from signing_keys where kid = $1", kid).execute(db)).await?;
     Ok(())
 }

@@ -5,14 +5,14 @@ use proto::id::SessionId;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
-use super::{Error, Tx};
+use super::{StoreError, Tx};
 use crate::revocation::Revocation;
 
 /// Names the advisory lock that makes cursors commit in their order.
 const LOCK: i64 = 0x6175_7468_7265_766f;
 
 /// Appends to the log. Call it last before the commit: from here on every other sign-out of the cluster waits.
-pub async fn append(tx: &mut Tx, session_id: SessionId, now: OffsetDateTime) -> Result<(), Error> {
+pub async fn append(tx: &mut Tx, session_id: SessionId, now: OffsetDateTime) -> Result<(), StoreError> {
     query("lock revocations", sqlx::query!("select pg_advisory_xact_lock($1)", LOCK).execute(&mut **tx)).await?;
     let insert = sqlx::query!("insert into revocations (session_id, created_at) values ($1, $2)", session_id.0, now);
     query("insert revocations", insert.execute(&mut **tx)).await?;
@@ -20,18 +20,18 @@ pub async fn append(tx: &mut Tx, session_id: SessionId, now: OffsetDateTime) -> 
 }
 
 /// The cursor of the last revocation; 0 while there is none.
-pub async fn head(db: impl PgExecutor<'_>) -> Result<i64, Error> {
+pub async fn head(db: impl PgExecutor<'_>) -> Result<i64, StoreError> {
     let select = sqlx::query_scalar!(r#"select coalesce(max(cursor), 0) as "head!" from revocations"#);
-    Ok(query("select revocations", select.fetch_one(db)).await?)
+    query("select revocations", select.fetch_one(db)).await
 }
 
-pub async fn after(db: impl PgExecutor<'_>, cursor: i64, limit: i64) -> Result<Vec<Revocation>, Error> {
+pub async fn after(db: impl PgExecutor<'_>, cursor: i64, limit: i64) -> Result<Vec<Revocation>, StoreError> {
     let select = sqlx::query!("select cursor, session_id from revocations where cursor > $1 order by cursor limit $2", cursor, limit);
     let rows = query("select revocations", select.fetch_all(db)).await?;
     Ok(rows.into_iter().map(|row| Revocation { cursor: row.cursor, session_id: SessionId(row.session_id) }).collect())
 }
 
-pub async fn delete_before(db: impl PgExecutor<'_>, moment: OffsetDateTime) -> Result<u64, Error> {
+pub async fn delete_before(db: impl PgExecutor<'_>, moment: OffsetDateTime) -> Result<u64, StoreError> {
     let delete = sqlx::query!("delete from revocations where created_at < $1", moment);
     Ok(query("delete revocations", delete.execute(db)).await?.rows_affected())
 }

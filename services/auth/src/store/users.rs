@@ -5,7 +5,7 @@ use proto::{auth::Plan, id::UserId};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
-use super::Error;
+use super::StoreError;
 use crate::{
     account::{Credentials, User},
     email::{Email, Typed},
@@ -15,7 +15,7 @@ use crate::{
 pub const EMAIL_KEYS: [&str; 2] = ["users_email_key_key", EMAIL_IDENTITY_KEY];
 const EMAIL_IDENTITY_KEY: &str = "users_email_identity_key";
 
-pub async fn insert(db: impl PgExecutor<'_>, user: &User, email: &Email, password_hash: &str) -> Result<(), Error> {
+pub async fn insert(db: impl PgExecutor<'_>, user: &User, email: &Email, password_hash: &str) -> Result<(), StoreError> {
     let insert = sqlx::query!(
         "insert into users (id, email, email_key, email_identity, display_name, plan, password_hash, created_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -34,7 +34,7 @@ pub async fn insert(db: impl PgExecutor<'_>, user: &User, email: &Email, passwor
 
 /// What a sign-in needs to know, in one look. The account of exactly this spelling goes before another one of the same address:
 /// rows from before addresses were normalised may be two.
-pub async fn credentials(db: impl PgExecutor<'_>, email: &Typed, address: &str) -> Result<Option<Credentials>, Error> {
+pub async fn credentials(db: impl PgExecutor<'_>, email: &Typed, address: &str) -> Result<Option<Credentials>, StoreError> {
     let select = sqlx::query!(
         r#"select u.id, u.email, u.display_name, u.plan, u.created_at, u.password_hash,
                   exists (select from user_addresses a where a.user_id = u.id and a.address = $3) as "from_known_address!"
@@ -59,29 +59,29 @@ pub async fn credentials(db: impl PgExecutor<'_>, email: &Typed, address: &str) 
 }
 
 /// Addresses that have no identity yet, in the order of their accounts: a page of those after `after`.
-pub async fn without_identity(db: impl PgExecutor<'_>, after: UserId, page: i64) -> Result<Vec<(UserId, String)>, Error> {
+pub async fn without_identity(db: impl PgExecutor<'_>, after: UserId, page: i64) -> Result<Vec<(UserId, String)>, StoreError> {
     let select = sqlx::query!("select id, email from users where email_identity is null and id > $1 order by id limit $2", after.0, page);
     let rows = query("select users", select.fetch_all(db)).await?;
     Ok(rows.into_iter().map(|row| (UserId(row.id), row.email)).collect())
 }
 
 /// False if another account has this identity; then both keep their own spelling.
-pub async fn give_identity(db: impl PgExecutor<'_>, id: UserId, identity: &str) -> Result<bool, Error> {
+pub async fn give_identity(db: impl PgExecutor<'_>, id: UserId, identity: &str) -> Result<bool, StoreError> {
     let update = sqlx::query!("update users set email_identity = $2 where id = $1 and email_identity is null", id.0, identity);
-    match query("update users", update.execute(db)).await.map_err(Error::from) {
+    match query("update users", update.execute(db)).await {
         Err(e) if e.violates(EMAIL_IDENTITY_KEY) => Ok(false),
         done => done.map(|_| true),
     }
 }
 
 /// Only if nobody changed it meanwhile.
-pub async fn replace_password_hash(db: impl PgExecutor<'_>, id: UserId, old: &str, new: &str) -> Result<(), Error> {
+pub async fn replace_password_hash(db: impl PgExecutor<'_>, id: UserId, old: &str, new: &str) -> Result<(), StoreError> {
     let update = sqlx::query!("update users set password_hash = $3 where id = $1 and password_hash = $2", id.0, old, new);
     query("update users", update.execute(db)).await?;
     Ok(())
 }
 
-pub async fn remember_address(db: impl PgExecutor<'_>, id: UserId, address: &str, now: OffsetDateTime) -> Result<(), Error> {
+pub async fn remember_address(db: impl PgExecutor<'_>, id: UserId, address: &str, now: OffsetDateTime) -> Result<(), StoreError> {
     let upsert = sqlx::query!(
         "insert into user_addresses (user_id, address, signed_in_at) values ($1, $2, $3)
          on conflict on constraint user_addresses_user_id_address_key do update set signed_in_at = excluded.signed_in_at",
@@ -93,15 +93,15 @@ pub async fn remember_address(db: impl PgExecutor<'_>, id: UserId, address: &str
     Ok(())
 }
 
-pub async fn forget_addresses(db: impl PgExecutor<'_>, before: OffsetDateTime) -> Result<u64, Error> {
+pub async fn forget_addresses(db: impl PgExecutor<'_>, before: OffsetDateTime) -> Result<u64, StoreError> {
     let delete = sqlx::query!("delete from user_addresses where signed_in_at < $1", before);
     Ok(query("delete user_addresses", delete.execute(db)).await?.rows_affected())
 }
 
 /// A plan as the column spells it, which is how access tokens do.
-pub(super) fn plan_named(text: &str) -> Result<Plan, Error> {
+pub(super) fn plan_named(text: &str) -> Result<Plan, StoreError> {
     [Plan::Free, Plan::Pro, Plan::Team, Plan::Enterprise]
         .into_iter()
         .find(|plan| plan_name(*plan) == text)
-        .ok_or_else(|| Error::Inconsistent { column: "users.plan", value: text.to_owned() })
+        .ok_or_else(|| StoreError::Inconsistent(format!("a plan that this version does not know: {text}")))
 }

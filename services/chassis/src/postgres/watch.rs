@@ -102,7 +102,7 @@ async fn is_read_only(pool: &PgPool) -> Result<bool, sqlx::Error> {
 /// A table of one row that nobody sees takes a new block.
 async fn is_still_full(pool: &PgPool) -> Option<String> {
     let write = async {
-        let mut transaction = super::begin(pool).await?;
+        let mut transaction = super::begin_in_query(pool).await?;
         transaction.execute("CREATE TEMPORARY TABLE backlot_room ON COMMIT DROP AS SELECT 1").await?;
         transaction.rollback().await
     };

@@ -4,7 +4,7 @@ use proto::id::{ProjectId, SessionId, UserId};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
-use super::{Failure, MAIN, oid_or_none};
+use super::{MAIN, StoreError, oid_or_none};
 use crate::{
     git::Oid,
     project::{Role, StoreId},
@@ -35,7 +35,7 @@ pub struct Opened {
 }
 
 /// Keeps a capability; `false` if the session has ended.
-pub async fn insert(db: impl PgExecutor<'_>, new: &NewPreview<'_>) -> Result<bool, Failure> {
+pub async fn insert(db: impl PgExecutor<'_>, new: &NewPreview<'_>) -> Result<bool, StoreError> {
     let query = sqlx::query!(
         "INSERT INTO previews (hash, project_id, user_id, revision, touched_at, expires_at, session_id)
          SELECT $1, $2, $3, $4, $5, $6, $7 WHERE NOT EXISTS (SELECT 1 FROM ended_sessions WHERE session_id = $7)",
@@ -51,7 +51,7 @@ pub async fn insert(db: impl PgExecutor<'_>, new: &NewPreview<'_>) -> Result<boo
 }
 
 /// Ends a capability of the project that the person made, or any if they may administrate it; `false` if there is none.
-pub async fn delete(db: impl PgExecutor<'_>, hash: &[u8], project: ProjectId, user: UserId) -> Result<bool, Failure> {
+pub async fn delete(db: impl PgExecutor<'_>, hash: &[u8], project: ProjectId, user: UserId) -> Result<bool, StoreError> {
     let query = sqlx::query!(
         "DELETE FROM previews WHERE hash = $1 AND project_id = $2
          AND (user_id = $3 OR EXISTS (SELECT 1 FROM members WHERE project_id = $2 AND user_id = $3 AND role >= $4))",
@@ -64,20 +64,20 @@ pub async fn delete(db: impl PgExecutor<'_>, hash: &[u8], project: ProjectId, us
 }
 
 /// How far auth's log of ended sessions was read; 0 if never.
-pub async fn heard(db: impl PgExecutor<'_>) -> Result<i64, Failure> {
+pub async fn heard(db: impl PgExecutor<'_>) -> Result<i64, StoreError> {
     let query = sqlx::query_scalar!(r#"SELECT coalesce(max(cursor), 0) AS "cursor!" FROM ended_sessions"#);
-    Ok(chassis::postgres::query("select ended sessions", query.fetch_one(db)).await?)
+    chassis::postgres::query("select ended sessions", query.fetch_one(db)).await
 }
 
 /// Forgets places that are beyond the end of auth's log, which is another one then.
-pub async fn forget_heard(db: impl PgExecutor<'_>, end: i64) -> Result<(), Failure> {
+pub async fn forget_heard(db: impl PgExecutor<'_>, end: i64) -> Result<(), StoreError> {
     let query = sqlx::query!("DELETE FROM ended_sessions WHERE cursor > $1", end);
     chassis::postgres::query("forget ended sessions", query.execute(db)).await?;
     Ok(())
 }
 
 /// Writes down how far the log was read and which session ended there, and ends its capabilities.
-pub async fn end_session(db: impl PgExecutor<'_>, cursor: i64, session: Option<SessionId>) -> Result<(), Failure> {
+pub async fn end_session(db: impl PgExecutor<'_>, cursor: i64, session: Option<SessionId>) -> Result<(), StoreError> {
     let query = sqlx::query!(
         "WITH e AS (INSERT INTO ended_sessions (cursor, session_id) VALUES ($1, $2) ON CONFLICT DO NOTHING)
          DELETE FROM previews WHERE session_id = $2",
@@ -89,7 +89,7 @@ pub async fn end_session(db: impl PgExecutor<'_>, cursor: i64, session: Option<S
 }
 
 /// What a capability opens now, for as long as the person who made it may read the project.
-pub async fn open(db: impl PgExecutor<'_>, hash: &[u8], now: OffsetDateTime) -> Result<Option<Opened>, Failure> {
+pub async fn open(db: impl PgExecutor<'_>, hash: &[u8], now: OffsetDateTime) -> Result<Option<Opened>, StoreError> {
     let query = sqlx::query!(
         r#"SELECT v.project_id, p.store_id, v.revision, v.touched_at, l.oid AS "oid?", l.tree AS "tree?"
            FROM previews v
@@ -117,7 +117,7 @@ pub async fn open(db: impl PgExecutor<'_>, hash: &[u8], now: OffsetDateTime) -> 
 }
 
 /// Moves a capability's end on.
-pub async fn touch(db: impl PgExecutor<'_>, hash: &[u8], now: OffsetDateTime, expires_at: OffsetDateTime) -> Result<(), Failure> {
+pub async fn touch(db: impl PgExecutor<'_>, hash: &[u8], now: OffsetDateTime, expires_at: OffsetDateTime) -> Result<(), StoreError> {
     let query = sqlx::query!("UPDATE previews SET touched_at = $2, expires_at = $3 WHERE hash = $1", hash, now, expires_at);
     chassis::postgres::query("update preview", query.execute(db)).await?;
     Ok(())

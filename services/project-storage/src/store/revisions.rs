@@ -5,7 +5,7 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Failure, MAIN, signed, unsigned};
+use super::{MAIN, StoreError, signed, unsigned};
 use crate::{
     git::{Corrupt, DiffStat, Oid},
     project::Role,
@@ -80,7 +80,7 @@ impl LogRow {
 }
 
 /// A revision by its id, if it is in the project's log and its branch has not ended.
-pub async fn find(db: impl PgExecutor<'_>, project: ProjectId, id: Oid) -> Result<Option<Revision>, Failure> {
+pub async fn find(db: impl PgExecutor<'_>, project: ProjectId, id: Oid) -> Result<Option<Revision>, StoreError> {
     let query = sqlx::query!(
         r#"SELECT l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?", l.actor AS "actor?",
                   l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
@@ -104,7 +104,7 @@ pub async fn page(
     user: UserId,
     before: u32,
     limit: i64,
-) -> Result<Option<(Role, Vec<Revision>)>, Failure> {
+) -> Result<Option<(Role, Vec<Revision>)>, StoreError> {
     let query = sqlx::query!(
         r#"SELECT m.role, l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?",
                   l.actor AS "actor?", l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",

@@ -7,7 +7,7 @@ use proto::{
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
-use super::{Connection, Failure, MAIN, conflicts::branch as branch_of, oid_or_none, signed, unsigned};
+use super::{Connection, MAIN, StoreError, conflicts::branch as branch_of, oid_or_none, signed, unsigned};
 use crate::{
     git::{DiffStat, Object, Oid},
     project::{Role, StoreId},
@@ -89,7 +89,7 @@ impl<'a> Columns<'a> {
 
 /// Moves the head if it still is what was expected, the person may and the owner's account has room; writes nothing at all otherwise. Answers the place in
 /// the log and the time.
-pub async fn advance(db: &mut Connection, new: &NewRevision<'_>) -> Result<Option<(u32, OffsetDateTime)>, Failure> {
+pub async fn advance(db: &mut Connection, new: &NewRevision<'_>) -> Result<Option<(u32, OffsetDateTime)>, StoreError> {
     let objects = Columns::of(new.objects);
     let parents: Vec<&[u8]> = new.parents.iter().map(Oid::as_bytes).collect();
     let query = sqlx::query!(
@@ -148,17 +148,17 @@ pub async fn advance(db: &mut Connection, new: &NewRevision<'_>) -> Result<Optio
 }
 
 /// Bytes that the projects of this one's owner store together.
-pub async fn account_bytes(db: &mut Connection, project: ProjectId) -> Result<i64, Failure> {
+pub async fn account_bytes(db: &mut Connection, project: ProjectId) -> Result<i64, StoreError> {
     let query = sqlx::query_scalar!(
         r#"SELECT coalesce(sum(s.bytes), 0)::bigint AS "bytes!" FROM stores s WHERE s.id IN (
                SELECT p.store_id FROM projects p WHERE p.owner_id = (SELECT owner_id FROM projects WHERE id = $1))"#,
         project.0,
     );
-    Ok(chassis::postgres::query("select account bytes", query.fetch_one(&mut *db)).await?)
+    chassis::postgres::query("select account bytes", query.fetch_one(&mut *db)).await
 }
 
 /// Keeps what a conflicted turn made on a branch of its own; the head stays.
-pub async fn branch(db: &mut Connection, turn: TurnId, new: &NewRevision<'_>) -> Result<OffsetDateTime, Failure> {
+pub async fn branch(db: &mut Connection, turn: TurnId, new: &NewRevision<'_>) -> Result<OffsetDateTime, StoreError> {
     let objects = Columns::of(new.objects);
     let parents: Vec<&[u8]> = new.parents.iter().map(Oid::as_bytes).collect();
     let query = sqlx::query_scalar!(
@@ -197,7 +197,7 @@ pub async fn branch(db: &mut Connection, turn: TurnId, new: &NewRevision<'_>) ->
         signed(new.stat.deleted),
         signed(new.stat.renamed),
     );
-    Ok(chassis::postgres::query("insert branch", query.fetch_one(&mut *db)).await?)
+    chassis::postgres::query("insert branch", query.fetch_one(&mut *db)).await
 }
 
 /// What a request id was used for.
@@ -208,7 +208,7 @@ pub struct Past {
 }
 
 /// The save of a request id, if there was one.
-pub async fn past(db: impl PgExecutor<'_>, user: UserId, request_id: &str) -> Result<Option<Past>, Failure> {
+pub async fn past(db: impl PgExecutor<'_>, user: UserId, request_id: &str) -> Result<Option<Past>, StoreError> {
     let query = sqlx::query!(
         "SELECT project_id, fingerprint, revision FROM save_requests WHERE user_id = $1 AND request_id = $2",
         user.0,
@@ -226,7 +226,7 @@ pub async fn remember(
     project: ProjectId,
     request: Request<'_>,
     revision: Option<Oid>,
-) -> Result<bool, Failure> {
+) -> Result<bool, StoreError> {
     let query = sqlx::query!(
         "INSERT INTO save_requests (user_id, request_id, project_id, fingerprint, revision) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT DO NOTHING",

@@ -6,7 +6,7 @@ use proto::id::{MessageId, ProjectId, TurnId, UserId};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use super::{Connection, Failure};
+use super::{Connection, StoreError};
 use crate::{
     git::Oid,
     message::Outcome,
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A turn by its id.
-pub async fn find(db: impl PgExecutor<'_>, id: TurnId) -> Result<Option<Turn>, Failure> {
+pub async fn find(db: impl PgExecutor<'_>, id: TurnId) -> Result<Option<Turn>, StoreError> {
     let query = sqlx::query!(
         "SELECT project_id, user_id, state, fingerprint, message_id, digest, revision, conflict_paths FROM turns WHERE id = $1",
         id.0,
@@ -38,7 +38,7 @@ pub async fn find(db: impl PgExecutor<'_>, id: TurnId) -> Result<Option<Turn>, F
 }
 
 /// How turns stand, those that there are. Paths of a conflict are cut after the twentieth.
-pub async fn outcomes(db: impl PgExecutor<'_>, turns: impl IntoIterator<Item = TurnId>) -> Result<HashMap<TurnId, Outcome>, Failure> {
+pub async fn outcomes(db: impl PgExecutor<'_>, turns: impl IntoIterator<Item = TurnId>) -> Result<HashMap<TurnId, Outcome>, StoreError> {
     let ids: BTreeSet<Uuid> = turns.into_iter().map(|turn| turn.0).collect();
     let query = sqlx::query!(
         r#"SELECT id, state, resolution IS NOT NULL AS "is_resolved!", conflict_paths[1:20] AS "conflict_paths!", failure_reason
@@ -56,7 +56,7 @@ pub async fn outcomes(db: impl PgExecutor<'_>, turns: impl IntoIterator<Item = T
 }
 
 /// Opens a turn if its user may edit the project; `false` if not, or if the id is known.
-pub async fn insert(db: &mut Connection, id: TurnId, project: ProjectId, user: UserId, begun: Begun<'_>) -> Result<bool, Failure> {
+pub async fn insert(db: &mut Connection, id: TurnId, project: ProjectId, user: UserId, begun: Begun<'_>) -> Result<bool, StoreError> {
     let query = sqlx::query!(
         "INSERT INTO turns (id, project_id, user_id, state, fingerprint, message_id)
          SELECT $1, $2, $3, $4, $5, $6 FROM members WHERE project_id = $2 AND user_id = $3 AND role >= $7
@@ -79,7 +79,7 @@ pub struct Begun<'a> {
 }
 
 /// Locks a turn's row; `None` if there is none.
-pub async fn lock(db: &mut Connection, id: TurnId) -> Result<Option<State>, Failure> {
+pub async fn lock(db: &mut Connection, id: TurnId) -> Result<Option<State>, StoreError> {
     let query = sqlx::query_scalar!("SELECT state FROM turns WHERE id = $1 FOR UPDATE", id.0);
     Ok(chassis::postgres::query("lock turn", query.fetch_optional(&mut *db)).await?.map(State::of))
 }
@@ -92,7 +92,7 @@ pub struct Question {
 }
 
 /// The question that a turn of this project began with.
-pub async fn question(db: &mut Connection, project: ProjectId, id: TurnId) -> Result<Option<Question>, Failure> {
+pub async fn question(db: &mut Connection, project: ProjectId, id: TurnId) -> Result<Option<Question>, StoreError> {
     let query = sqlx::query!(
         r#"SELECT q.id, q.hidden_by AS "hidden_by?" FROM turns t JOIN messages q ON q.project_id = t.project_id AND q.id = t.message_id
          WHERE t.id = $1 AND t.project_id = $2"#,
@@ -104,7 +104,7 @@ pub async fn question(db: &mut Connection, project: ProjectId, id: TurnId) -> Re
 }
 
 /// Locks the open turns that began with a message or a later one.
-pub async fn lock_open_since(db: &mut Connection, project: ProjectId, first: MessageId) -> Result<(), Failure> {
+pub async fn lock_open_since(db: &mut Connection, project: ProjectId, first: MessageId) -> Result<(), StoreError> {
     let query = sqlx::query!(
         "SELECT id FROM turns WHERE project_id = $1 AND state = $2 AND message_id >= $3 ORDER BY id FOR UPDATE",
         project.0,
@@ -116,7 +116,7 @@ pub async fn lock_open_since(db: &mut Connection, project: ProjectId, first: Mes
 }
 
 /// Locks a turn and the open ones whose questions it hid, in the order in which everybody locks turns.
-pub async fn lock_hidden_by(db: &mut Connection, project: ProjectId, by: TurnId) -> Result<(), Failure> {
+pub async fn lock_hidden_by(db: &mut Connection, project: ProjectId, by: TurnId) -> Result<(), StoreError> {
     let query = sqlx::query!(
         "SELECT t.id FROM turns t LEFT JOIN messages q ON q.project_id = t.project_id AND q.id = t.message_id
          WHERE t.project_id = $1 AND t.state = $2 AND (t.id = $3 OR q.hidden_by = $3) ORDER BY t.id FOR UPDATE OF t",
@@ -137,7 +137,7 @@ pub struct Ending<'a> {
 }
 
 /// Ends an open turn if its user still may edit; `false` if not.
-pub async fn finish(db: &mut Connection, id: TurnId, ending: &Ending<'_>) -> Result<bool, Failure> {
+pub async fn finish(db: &mut Connection, id: TurnId, ending: &Ending<'_>) -> Result<bool, StoreError> {
     let query = sqlx::query!(
         "UPDATE turns t SET state = $2, digest = $3, revision = $4, conflict_paths = $5, ended_at = clock_timestamp()
          WHERE t.id = $1 AND t.state = $6
@@ -160,7 +160,7 @@ pub struct Ended {
 }
 
 /// Ends a turn that is open or unknown; `None` if it had ended already.
-pub async fn end(db: &mut Connection, id: TurnId, state: State, failure_reason: &str) -> Result<Option<Ended>, Failure> {
+pub async fn end(db: &mut Connection, id: TurnId, state: State, failure_reason: &str) -> Result<Option<Ended>, StoreError> {
     let query = sqlx::query!(
         r#"WITH e AS (
                INSERT INTO turns (id, state, failure_reason, ended_at) VALUES ($1, $2, $4, clock_timestamp())

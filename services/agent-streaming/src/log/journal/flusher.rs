@@ -17,9 +17,8 @@ use crate::{
     log::doorbell::Doorbell,
     metrics,
     store::{
-        Error, Pool, Trouble, claims,
+        Pool, StoreError, claims,
         events::{self, Append},
-        trouble,
     },
     turn::event,
     watch::tail::Tails,
@@ -41,6 +40,7 @@ struct Item {
 }
 
 /// What became of an item that was sent.
+#[derive(Debug, Clone, Copy)]
 enum Outcome {
     Written,
     /// Its row was locked, or its epoch has moved.
@@ -126,31 +126,27 @@ impl Flusher {
         batch
     }
 
-    async fn send(&self, mut items: Vec<Item>) -> Vec<(Item, Outcome)> {
-        let error = match self.write(&items).await {
-            Ok(sent) => return items.into_iter().zip(sent).collect(),
-            Err(error) => error,
+    async fn send(&self, items: Vec<Item>) -> Vec<(Item, Outcome)> {
+        let outcomes = match self.write(&items).await {
+            Ok(outcomes) => outcomes,
+            // One turn's rows spoil the batch. Each turn by itself shows which.
+            Err(Outcome::Refused) if items.len() > 1 => self.write_one_by_one(&items).await,
+            Err(outcome) => vec![outcome; items.len()],
         };
-        if error == Trouble::Passing {
-            return items.into_iter().map(|item| (item, Outcome::Retry)).collect();
-        }
-        if items.len() == 1 {
-            return items.drain(..).map(|item| (item, Outcome::Refused)).collect();
-        }
-        // One turn's rows spoil the batch: each on its own finds out whose.
-        let mut outcome = Vec::new();
-        for item in items {
-            let sent = match self.write(std::slice::from_ref(&item)).await {
-                Ok(mut sent) => sent.pop().unwrap_or(Outcome::Retry),
-                Err(Trouble::Passing) => Outcome::Retry,
-                Err(Trouble::Lasting) => Outcome::Refused,
-            };
-            outcome.push((item, sent));
-        }
-        outcome
+        items.into_iter().zip(outcomes).collect()
     }
 
-    async fn write(&self, items: &[Item]) -> Result<Vec<Outcome>, Trouble> {
+    async fn write_one_by_one(&self, items: &[Item]) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        for item in items {
+            let written = self.write(std::slice::from_ref(item)).await;
+            outcomes.push(written.map_or_else(|outcome| outcome, |mut of_one| of_one.pop().unwrap_or(Outcome::Retry)));
+        }
+        outcomes
+    }
+
+    /// The outcome of each item; or the one of all, if the statement failed.
+    async fn write(&self, items: &[Item]) -> Result<Vec<Outcome>, Outcome> {
         let Some(first) = items.first() else { return Ok(Vec::new()) };
         let appends: Vec<&Append> = items.iter().map(|item| &item.append).collect();
         let statement = async {
@@ -162,10 +158,10 @@ impl Flusher {
         };
         let got = match timeout(self.patience(), statement).await {
             Ok(Ok(got)) => got,
-            Ok(Err(error)) => return Err(self.note(&error)),
+            Ok(Err(error)) => return Err(failed(&error)),
             Err(_) => {
-                tracing::warn!(turns = items.len(), "a batch of events did not come through in time and is sent again");
-                return Err(Trouble::Passing);
+                tracing::warn!(turns = items.len(), "a batch of events was not written in time and is sent again");
+                return Err(Outcome::Retry);
             }
         };
         let owned = |item: &Item| got.contains(&(item.append.turn, item.append.epoch));
@@ -174,15 +170,6 @@ impl Flusher {
 
     fn patience(&self) -> Duration {
         (self.lease / 3).clamp(STATEMENT_TIMEOUT.0, STATEMENT_TIMEOUT.1)
-    }
-
-    fn note(&self, error: &Error) -> Trouble {
-        let trouble = trouble(error);
-        match trouble {
-            Trouble::Lasting => tracing::error!(error = %error, "events cannot be written"),
-            Trouble::Passing => tracing::warn!(error = %error, "events could not be written and are sent again"),
-        }
-        trouble
     }
 
     /// Tells everybody who waits for it: the owner first, then viewers here, then (by the caller) the other replicas.
@@ -278,4 +265,15 @@ fn take(buffer: Arc<Buffer>) -> Option<Item> {
     let payloads = events.iter().map(event::encode).collect();
     let append = Append { turn: buffer.turn, epoch: buffer.epoch, first_seq, payloads, change };
     Some(Item { buffer, append, events })
+}
+
+/// The outcome of a statement that failed.
+fn failed(error: &StoreError) -> Outcome {
+    if error.is_transient() {
+        tracing::warn!(error = %error, "events could not be written and are sent again");
+        Outcome::Retry
+    } else {
+        tracing::error!(error = %error, "events cannot be written");
+        Outcome::Refused
+    }
 }

@@ -6,11 +6,11 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{Append, Columns, Owned};
-use crate::store::{Error, claims};
+use crate::store::{StoreError, claims};
 
 impl Columns {
     /// Appends under whatever epoch each turn has now.
-    pub(super) async fn of_current_epochs(mut self, db: &PgPool) -> Result<Self, Error> {
+    pub(super) async fn of_current_epochs(mut self, db: &PgPool) -> Result<Self, StoreError> {
         if !seeded_bug::is("skip-fence") && !seeded_bug::is("ignore-the-epoch") {
             return Ok(self);
         }
@@ -23,7 +23,7 @@ impl Columns {
     }
 
     /// Appends with a join on the epoch and no lock of the row.
-    pub(super) async fn append_without_the_lock(&self, db: &PgPool, appends: &[&Append]) -> Result<Option<Vec<Owned>>, Error> {
+    pub(super) async fn append_without_the_lock(&self, db: &PgPool, appends: &[&Append]) -> Result<Option<Vec<Owned>>, StoreError> {
         if !seeded_bug::is("join-without-the-lock") {
             return Ok(None);
         }
