@@ -1,18 +1,33 @@
-//! Who may call what.
+//! Who may call which RPC.
 
 use chassis::{
     identity::Caller,
-    server::{Rule, Size::Ordinary},
+    server::{
+        Rule,
+        Scope::{Read, Write},
+        Size::Ordinary,
+    },
 };
 
 /// Every RPC is public and acts for a person.
-pub const RULES: &[Rule] = &[
-    Rule { rpc: "StartTurn", callers: PUBLIC, user: true, size: Ordinary },
-    Rule { rpc: "GetTurn", callers: PUBLIC, user: true, size: Ordinary },
-    Rule { rpc: "ListTurns", callers: PUBLIC, user: true, size: Ordinary },
-    Rule { rpc: "StreamTurnEvents", callers: PUBLIC, user: true, size: Ordinary },
-    Rule { rpc: "CancelTurn", callers: PUBLIC, user: true, size: Ordinary },
-    Rule { rpc: "ListAgents", callers: PUBLIC, user: true, size: Ordinary },
-    Rule { rpc: "GetAgent", callers: PUBLIC, user: true, size: Ordinary },
+pub(crate) const RULES: &[Rule] = &[
+    Rule { rpc: "StartTurn", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
+    Rule { rpc: "GetTurn", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
+    Rule { rpc: "ListTurns", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
+    Rule { rpc: "StreamTurnEvents", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
+    Rule { rpc: "CancelTurn", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
+    Rule { rpc: "ListAgents", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
+    Rule { rpc: "GetAgent", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
 ];
 const PUBLIC: &[Caller] = &[Caller::Direct, Caller::Gateway];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_follows_the_contract() {
+        chassis::testing::assert_access_table("backlot.agent_streaming.v1.AgentStreamingService", RULES);
+        assert!(RULES.iter().all(|rule| rule.user), "an RPC without a person");
+    }
+}

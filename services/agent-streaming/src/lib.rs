@@ -45,8 +45,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
 
-pub use self::{access::RULES, config::Config};
+pub use self::config::Config;
 use self::{
+    access::RULES,
     app::{App, Events},
     drive::{outbox, worker::Worker},
     grpc::Service,

@@ -50,7 +50,7 @@ use tonic::codec::CompressionEncoding;
 pub use config::Config;
 
 /// How long background work may take to notice that the process stops.
-const TASKS_END_WITHIN: Duration = Duration::from_secs(2);
+const TASKS_LIMIT: Duration = Duration::from_secs(2);
 
 /// Why the service could not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +99,7 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
         .serve(listener, shutdown)
         .await;
 
-    tasks.shutdown(TASKS_END_WITHIN).await;
+    tasks.shutdown(TASKS_LIMIT).await;
     pool.close().await;
     served.map_err(ServeError::Serve)
 }

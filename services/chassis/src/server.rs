@@ -39,8 +39,26 @@ pub struct Rule {
     pub callers: &'static [Caller],
     /// Whether it needs an access token.
     pub user: bool,
+    /// The kind of right that it needs.
+    pub scope: Scope,
     /// How large its message may be.
     pub size: Size,
+}
+
+/// The kind of right that an RPC needs. A credential that has only some of a person's rights names these. No request is refused by its
+/// scope yet: an access token has all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Needs no right of a person: sign-in, public keys.
+    Open,
+    /// A person's own account and sessions.
+    Account,
+    /// Reads projects, turns and agents.
+    Read,
+    /// Changes projects or starts and stops turns.
+    Write,
+    /// Calls among services and of operators.
+    Internal,
 }
 
 /// How large the message of a request may be.

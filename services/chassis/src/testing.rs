@@ -1,6 +1,7 @@
 //! For the tests of the crates above: private engines that begin with the test process and end with it, and waiting for what
 //! happens elsewhere. Feature `testing`.
 
+mod access;
 pub mod canary;
 pub mod issuer;
 mod postgres;
@@ -12,6 +13,7 @@ use private_postgres::sys;
 use tokio::net::TcpListener;
 
 pub use self::{
+    access::assert_access_table,
     issuer::Issuer,
     postgres::{TestDatabase, database_url, postgres},
     redis::{TestRedis, redis},

@@ -13,7 +13,7 @@ use chassis::{
     config::Env,
     context::Context,
     identity::{Caller, Keys, Verifier},
-    server::{Config, Rule, Server, Size::Ordinary},
+    server::{Config, Rule, Scope, Server, Size::Ordinary},
     task,
     testing::{self, eventually},
 };
@@ -37,11 +37,11 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 const LIMIT: Duration = Duration::from_secs(20);
 const OPEN: &[Caller] = &[Caller::Gateway];
 const RULES: &[Rule] = &[
-    Rule { rpc: "SignUp", callers: OPEN, user: false, size: Ordinary },
-    Rule { rpc: "SignIn", callers: OPEN, user: false, size: Ordinary },
-    Rule { rpc: "GetKeySet", callers: &[Caller::Gateway, Caller::Direct], user: false, size: Ordinary },
-    Rule { rpc: "GetSession", callers: OPEN, user: true, size: Ordinary },
-    Rule { rpc: "WatchRevocations", callers: OPEN, user: false, size: Ordinary },
+    Rule { rpc: "SignUp", callers: OPEN, user: false, scope: Scope::Open, size: Ordinary },
+    Rule { rpc: "SignIn", callers: OPEN, user: false, scope: Scope::Open, size: Ordinary },
+    Rule { rpc: "GetKeySet", callers: &[Caller::Gateway, Caller::Direct], user: false, scope: Scope::Open, size: Ordinary },
+    Rule { rpc: "GetSession", callers: OPEN, user: true, scope: Scope::Open, size: Ordinary },
+    Rule { rpc: "WatchRevocations", callers: OPEN, user: false, scope: Scope::Open, size: Ordinary },
 ];
 
 /// Handlers that do what a stack has to bear.

@@ -9,7 +9,7 @@ use chassis::{
     client::{CALLER_HEADER, ServiceChannel, connect},
     config::Env,
     identity::{Caller, Keys, Signer, Verifier},
-    server::{Config, Rule, Server, Size::Ordinary},
+    server::{Config, Rule, Scope, Server, Size::Ordinary},
     task,
     testing::{self, eventually},
 };
@@ -34,8 +34,8 @@ use tonic::{Response, Status};
 const LIMIT: Duration = Duration::from_secs(20);
 const ANYBODY: &[Caller] = &[Caller::Direct, Caller::Gateway];
 const RULES: &[Rule] = &[
-    Rule { rpc: "Check", callers: ANYBODY, user: false, size: Ordinary },
-    Rule { rpc: "ListPolicies", callers: ANYBODY, user: false, size: Ordinary },
+    Rule { rpc: "Check", callers: ANYBODY, user: false, scope: Scope::Open, size: Ordinary },
+    Rule { rpc: "ListPolicies", callers: ANYBODY, user: false, scope: Scope::Open, size: Ordinary },
 ];
 const CHECK: &str = "/backlot.rate_limit.v1.RateLimitService/Check";
 const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";

@@ -79,7 +79,7 @@ use tonic::codec::CompressionEncoding;
 
 use crate::{cache::Cache, lock::Locks, quota::Quotas, store::Pool};
 
-const STOP_LIMIT: Duration = Duration::from_secs(2);
+const TASKS_LIMIT: Duration = Duration::from_secs(2);
 
 /// What every rule works with.
 pub struct Storage {
@@ -130,14 +130,14 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let served = Server::new(Caller::ProjectStorage, config.server, verifier, access::ACCESS)
+    let served = Server::new(Caller::ProjectStorage, config.server, verifier, access::RULES)
         .add(service)
         .counts(General::new(storage.limiter.clone()))
         .needs(postgres::ENGINE, postgres::watch(&storage.pool))
         .serve(listener, shutdown)
         .await;
 
-    tasks.shutdown(STOP_LIMIT).await;
+    tasks.shutdown(TASKS_LIMIT).await;
     storage.pool.close().await;
     served.map_err(ServeError::Server)
 }

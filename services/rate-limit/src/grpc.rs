@@ -1,12 +1,8 @@
-//! The wire: requests to asks, verdicts to answers, and who may call.
+//! The RPCs: decode, ask the limiter, encode.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use chassis::{
-    error::status,
-    identity::Caller::{AgentStreaming, Auth, Gateway, Operator, ProjectStorage},
-    server::{Rule as Access, Size::Ordinary},
-};
+use chassis::error::status;
 use proto::{
     error::Violations,
     rate_limit::{
@@ -24,12 +20,6 @@ use crate::{
     network,
     policy::{Policies, Policy, Rule},
 };
-
-/// Who may call what.
-pub(crate) const ACCESS: &[Access] = &[
-    Access { rpc: "Check", callers: &[Gateway, Auth, AgentStreaming, ProjectStorage, Operator], user: false, size: Ordinary },
-    Access { rpc: "ListPolicies", callers: &[Gateway, Operator], user: false, size: Ordinary },
-];
 
 const MAX_CHECKS: usize = 8;
 const MAX_SUBJECT_CHARS: usize = 256;
@@ -140,27 +130,7 @@ fn wire(duration: Duration) -> pbjson_types::Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
-    use chassis::identity::Caller;
-    use prost_reflect::DescriptorPool;
-
     use super::*;
-
-    #[test]
-    fn every_rpc_has_one_row_and_only_public_ones_admit_direct() {
-        let pool = DescriptorPool::decode(proto::DESCRIPTORS).expect("descriptors");
-        let http = pool.get_extension_by_name("google.api.http").expect("in the contract");
-        let service = pool.get_service_by_name("backlot.rate_limit.v1.RateLimitService").expect("in the contract");
-        let rows: BTreeSet<&str> = ACCESS.iter().map(|row| row.rpc).collect();
-        assert_eq!(rows.len(), ACCESS.len(), "a row stands twice");
-        let names: Vec<String> = service.methods().map(|m| m.name().to_owned()).collect();
-        assert_eq!(rows, names.iter().map(String::as_str).collect());
-        for method in service.methods() {
-            let row = ACCESS.iter().find(|row| row.rpc == method.name()).expect("checked above");
-            assert_eq!(row.callers.contains(&Caller::Direct), method.options().has_extension(&http), "{}", method.name());
-        }
-    }
 
     #[test]
     fn one_answer_names_every_field() {

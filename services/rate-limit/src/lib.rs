@@ -8,7 +8,7 @@
 //! - [`window`], [`gcra`]: the two algorithms, pure; the oracles of the script.
 //! - [`counter`]: where units are counted: [`counter::memory`], [`counter::redis`] with `check.lua`.
 //! - [`limiter`]: Redis where there is one, the process while it is away.
-//! - `grpc`, `error`, [`config`]: the edges.
+//! - `grpc`, `access`, `error`, [`config`]: what all services have.
 
 pub mod policy;
 
@@ -21,6 +21,7 @@ pub mod counter;
 pub mod limiter;
 pub mod network;
 
+mod access;
 pub mod config;
 mod error;
 mod grpc;
@@ -46,7 +47,7 @@ use crate::{
 };
 
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
-const STOP_LIMIT: Duration = Duration::from_secs(1);
+const TASKS_LIMIT: Duration = Duration::from_secs(1);
 
 /// Why the service could not start or ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -73,8 +74,8 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     let verifier = Arc::new(Verifier::new(Caller::RateLimit, &config.cluster_secret, Keys::Remote(auth)));
     let service =
         RateLimitServiceServer::new(grpc::Service { policies: config.policies, limiter }).accept_compressed(CompressionEncoding::Gzip);
-    let served = Server::new(Caller::RateLimit, config.server, verifier, grpc::ACCESS).add(service).serve(listener, shutdown).await;
-    tasks.shutdown(STOP_LIMIT).await;
+    let served = Server::new(Caller::RateLimit, config.server, verifier, access::RULES).add(service).serve(listener, shutdown).await;
+    tasks.shutdown(TASKS_LIMIT).await;
     served.map_err(ServeError::Server)
 }
 

@@ -1,0 +1,39 @@
+//! Access tables against the contract.
+
+use prost_reflect::{DescriptorPool, prost_types::method_options::IdempotencyLevel};
+
+use crate::{
+    identity::Caller,
+    server::{Rule, Scope},
+};
+
+/// Checks the access table of a service, named as in the contract (`backlot.auth.v1.AuthService`):
+///
+/// - Every RPC has exactly one row, and there are no others.
+/// - Programs may call an RPC directly if and only if it is part of the HTTP API (`google.api.http`).
+/// - The scope is `Internal` if and only if programs may not call it.
+/// - `Read` and `Write` need a person, and `Read` has no side effects by the contract's word.
+///
+/// # Panics
+/// If the table and the contract differ.
+pub fn assert_access_table(service: &str, rules: &[Rule]) {
+    let pool = DescriptorPool::decode(proto::DESCRIPTORS).expect("the contract's descriptors");
+    let http = pool.get_extension_by_name("google.api.http").expect("google.api.http");
+    let service = pool.get_service_by_name(service).expect("the service");
+    for method in service.methods() {
+        let name = method.name();
+        let rows: Vec<&Rule> = rules.iter().filter(|rule| rule.rpc == name).collect();
+        assert_eq!(rows.len(), 1, "rows of {name}");
+        let (rule, is_public) = (rows[0], method.options().has_extension(&http));
+        assert_eq!(rule.callers.contains(&Caller::Direct), is_public, "{name}: direct callers and google.api.http");
+        assert_eq!(rule.scope == Scope::Internal, !is_public, "{name}: the scope {:?}", rule.scope);
+        let level = method.method_descriptor_proto().options.as_ref().map(|options| options.idempotency_level());
+        let reads = level == Some(IdempotencyLevel::NoSideEffects);
+        match rule.scope {
+            Scope::Read => assert!(rule.user && reads, "{name}: Read needs a person and an RPC without side effects"),
+            Scope::Write => assert!(rule.user && !reads, "{name}: Write needs a person and an RPC with side effects"),
+            Scope::Account | Scope::Open | Scope::Internal => {}
+        }
+    }
+    assert_eq!(service.methods().count(), rules.len(), "a row without an RPC");
+}
