@@ -61,7 +61,7 @@ element("sign-in").addEventListener("submit", async (event) => {
   try {
     await act(form.email.value, form.password.value);
     form.reset();
-    // What has the focus is about to go.
+    // The focused element is about to be hidden.
     document.activeElement?.blur();
     await enter();
   } catch (error) {
@@ -113,7 +113,7 @@ element("ask").addEventListener("submit", (event) => {
   send();
 });
 
-// A link to another project, or the browser's own way back.
+// A link to another project, or the history of the browser.
 addEventListener("hashchange", () => {
   const project = location.hash.slice(1);
   if (document.body.dataset.view === "workspace" && project !== workspace.project) openProject(project);

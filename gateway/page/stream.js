@@ -1,27 +1,29 @@
-// One turn as a sequence of events: the stream may break anywhere, or fall silent, and goes on from the last event that was seen.
+// One turn as a sequence of events. The stream may break or fall silent at any point; it is resumed after the last event.
 
 import { problemOf } from "/page/api.js";
 import { obey, sleep } from "/page/patience.js";
 
 const TERMINAL = new Set(["turn.completed", "turn.failed", "turn.cancelled", "turn.conflicted"]);
+// Whether an event of this type is the last one of its turn.
+export const isTerminal = (type) => TERMINAL.has(type);
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 8000;
-// Refusals in a row, with no event in between.
+// So many refusals in a row, without an event in between, are an error.
 const REFUSALS = 10;
-// A stream says something at each heartbeat. One that has missed two is lost, though this side of the connection is open.
+// A stream sends something at each heartbeat. After two missed heartbeats it counts as lost, even if the connection seems open.
 const HEARTBEAT_MS = Number(document.querySelector("meta[name=heartbeat]").content) || 15_000;
 const SILENCE_MS = 2 * HEARTBEAT_MS + 3000;
 
-// Starts a turn. The key makes a repeated request the same turn. `tell(true)` says that the connection is lost, `tell(false)`
-// that it is there again.
+// Starts a turn. The idempotency key makes a repeated request the same turn. `tell(true)` means that the connection is lost, `tell(false)`
+// that it is back.
 export function start(request, signal, tell) {
   const body = JSON.stringify(request);
   const open = (signal) => fetch("/api/agent/stream", { method: "POST", headers: { "content-type": "application/json" }, body, signal });
   return events(open, undefined, signal, tell);
 }
 
-// Follows a turn that was started elsewhere, from its first event; what is in the log already comes joined. A turn of somebody
-// else and one whose events are no longer kept have none.
+// The events of a turn that was started elsewhere, from the first one; events that are in the log already come in compact form. A turn of
+// somebody else, or one whose events are no longer kept, has none.
 export async function* follow(turn, signal, tell = () => {}) {
   try {
     yield* events(null, turn, signal, tell);
@@ -47,10 +49,10 @@ async function* events(open, turn, signal, tell) {
         turn = event.turnId;
         seq = event.seq;
         yield event;
-        if (TERMINAL.has(event.type)) return;
+        if (isTerminal(event.type)) return;
       }
     } catch (error) {
-      // The request that starts a turn is refused for good: the person has the prompt still.
+      // A refusal of the request that starts a turn is final: the person still has the prompt.
       const refused = error.status && (!turn || !error.wait || ++refusals === REFUSALS);
       if (signal.aborted || refused) throw error;
       asked = error.wait ?? 0;
@@ -58,7 +60,7 @@ async function* events(open, turn, signal, tell) {
     } finally {
       silence.end();
     }
-    // As the server asks, if it does; longer each time that this does not help.
+    // Waits as long as the server asks, and longer with each attempt.
     if (asked) await obey(Math.max(asked, Math.round(wait / 1000)), signal);
     else await sleep(wait, signal, true);
   }
@@ -68,7 +70,7 @@ function resume(turn, seq, signal) {
   return fetch(`/api/turns/${encodeURIComponent(turn)}/events?compact=true`, { headers: { "last-event-id": String(seq) }, signal });
 }
 
-// A signal that ends a request that has brought nothing for too long, or with the signal that is given.
+// A signal that aborts a request that has received nothing for too long, or with the given signal.
 function watch(signal) {
   const request = new AbortController();
   const stop = () => request.abort(signal.reason);
@@ -90,7 +92,7 @@ function watch(signal) {
   };
 }
 
-// Server-sent events of one response: `data:` lines of a block, joined, as JSON.
+// The server-sent events of a response: the joined `data:` lines of each block as JSON.
 async function* decode(body, heard) {
   let text = "";
   for await (const chunk of body.pipeThrough(new TextDecoderStream())) {

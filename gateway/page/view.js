@@ -13,18 +13,18 @@ export function say(form, text) {
   line.hidden = !text;
 }
 
-// One line for the person, in every view; no text takes it away.
+// Shows one line in every view. An empty text removes it.
 export function note(text) {
   element("note").textContent = text;
   element("note").hidden = !text;
 }
 
-// Whether the page is still being filled with what the server has.
+// Whether the page is still loading.
 export function busy(is) {
   document.body.setAttribute("aria-busy", String(is));
 }
 
-// What the turn does; while the connection is lost, that stands in its place.
+// The state of the turn. While the connection is lost, that is shown instead.
 const shown = { kind: "", text: "", lost: "" };
 
 export function status(kind, text) {
@@ -55,8 +55,8 @@ export function keepEnd(list, change) {
   if (atEnd) list.scrollTop = list.scrollHeight;
 }
 
-// Who reads the end of the conversation stays there when the room for it changes, or when it is seen again. A scroll that is told
-// after such a change, and before it is followed, says nothing of where the person reads.
+// The conversation stays scrolled to its end when its size changes, or when it is shown again. A scroll event between such a change and the
+// correction is ignored.
 let [atEnd, room] = [true, element("said").clientHeight];
 element("said").addEventListener("scroll", ({ currentTarget: list }) => {
   if (list.clientHeight && list.clientHeight === room) atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
@@ -69,7 +69,7 @@ new ResizeObserver(([{ target: list }]) => {
 const NAMES = { user: "You:", agent: "Agent:" };
 const ending = (kind, text) => make("p", { className: `end ${kind}` }, text);
 
-// `end` tells how the turn ended, if that is known and it brought no files.
+// `end` is how the turn ended, if it is known and the turn changed no files.
 function saying(who, text, { partial, end } = {}) {
   const line = make("li", { className: who }, make("span", { className: "sr" }, NAMES[who]), make("div", { className: "words" }, text));
   if (end?.line) line.append(ending(end.kind, end.line));
@@ -79,48 +79,48 @@ function saying(who, text, { partial, end } = {}) {
 
 const last = (what) => element("conversation").lastElementChild?.querySelector(what);
 let keptText = "";
-// Space at the end belongs to no answer.
+// White space at the end does not belong to the answer.
 const rewrite = (change) => last(".words")?.replaceChildren(change(last(".words").textContent.trimEnd()));
 
-// The conversation: who said it, what, and how a turn ended that brought nothing.
+// The conversation: messages, and how a turn ended that changed no files.
 export const conversation = {
   clear: () => element("conversation").replaceChildren(),
   add(who, text) {
     keepEnd(element("said"), () => element("conversation").append(saying(who, text)));
-    // Whoever says something sees it.
+    // A new prompt is scrolled into view.
     if (who === "user") element("said").scrollTop = element("said").scrollHeight;
   },
-  // What was said before; the person may have said something since. `endOf` gives the end that stands below a message.
+  // Inserts earlier messages before those that are there. `endOf` returns the end that is shown below a message.
   before(messages, endOf) {
     const lines = messages.flatMap((message) => {
       const { role, text, partial } = message;
       const end = endOf(message);
       if (role !== "MESSAGE_ROLE_USER") return text || partial || end?.line ? [saying("agent", text, { partial, end })] : [];
-      // As it looked live: what became of a prompt is told by whoever did not answer it.
+      // As in a live turn: the end of a turn without an answer is shown as a message of the agent.
       return end?.line ? [saying("user", text), saying("agent", "", { end })] : [saying("user", text)];
     });
     keepEnd(element("said"), () => element("conversation").prepend(...lines));
   },
   append: (text) => keepEnd(element("said"), () => last(".words")?.append(text)),
-  // Another block of the answer, as it is stored: an empty line between.
+  // Begins another block of the answer, after an empty line, as it is stored.
   block: () => keepEnd(element("said"), () => rewrite((text) => text && `${text}\n\n`)),
-  // Stands below the agent's last answer; another one takes its place.
+  // Shows the end below the last answer of the agent, in place of an earlier one.
   end(kind, text) {
     last(".end")?.remove();
     if (!element("conversation").lastElementChild?.matches(".agent")) {
       if (text) conversation.add("agent", "");
     } else {
       rewrite((answer) => answer);
-      // An answer without words says something by its end alone.
+      // An empty answer without an end is removed.
       if (!text && !last(".words").textContent) conversation.dropLast();
     }
     if (text) keepEnd(element("said"), () => element("conversation").lastElementChild.append(ending(kind, text)));
   },
   dropLast: () => element("conversation").lastElementChild?.remove(),
-  // What was said before the step that runs, and back to it.
+  // Remembers the text before a step, and returns to it.
   keep: () => (keptText = last(".words")?.textContent.trimEnd() ?? ""),
   back: () => last(".words")?.replaceChildren(keptText),
-  // A reader on a screen hears an answer once it is whole.
+  // Screen readers announce an answer when it is complete.
   writing: (is) => element("said").setAttribute("aria-busy", String(is)),
 };
 
@@ -148,7 +148,7 @@ export const previewPane = {
     element("empty").hidden = false;
     this.revision();
   },
-  // A new frame each time: one that goes from page to page adds to the steps of the browser's way back.
+  // A new frame each time: navigation of one frame would add entries to the history of the browser.
   frame(url) {
     const frame = element("preview").cloneNode();
     frame.removeAttribute("src");

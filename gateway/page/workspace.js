@@ -1,23 +1,22 @@
 // The workspace: one project at a time, and the turn that runs on it.
 //
-// Opening a project makes at most three requests that the policy `general` counts: messages, files, and the preview unless the
-// tab knows it. How the newest turn goes, or ended, is told by its event stream, which is not counted.
+// Opening a project makes at most three requests that the policy `general` counts: messages, files, and the preview unless the tab has its
+// URL. The state of the newest turn comes from its event stream, which is not counted.
 
 import { api } from "/page/api.js";
 import { files } from "/page/files.js";
 import { fresh, view } from "/page/panes.js";
 import { forgetPreview, previewUrl } from "/page/preview.js";
 import { requestOf, taken, typedIn, unanswered } from "/page/prompt.js";
-import { follow, start } from "/page/stream.js";
+import { follow, isTerminal, start } from "/page/stream.js";
 import { conversation, element, events, lost, previewPane, say, status } from "/page/view.js";
 import { endOf, endOfMessage, UNREACHED, wordsOf } from "/page/words.js";
 
-// `visit` ends when another project is opened, and with it what still waits for this one. `sent` is the prompt that the
-// server has not taken yet, `made` the revision that the turn has committed, `conflicts` the files that it could not. `own`:
-// this visit has sent a prompt.
+// `visit` is aborted when another project is opened, with all requests for this one. `sent` is the prompt that the server has not accepted
+// yet, `made` the revision that the turn has committed, `conflicts` the files in conflict. `own`: this visit has sent a prompt.
 export const workspace = { project: "", turn: "", sent: "", made: "", conflicts: [], own: false, running: null, recalling: null, visit: new AbortController() };
 
-// What is done with an error that ends the session; the page sets it.
+// Called when the session has ended; the page sets it.
 let signedOut = () => {};
 export const onSignedOut = (then) => (signedOut = then);
 
@@ -27,7 +26,7 @@ export function failed(error) {
   else say("ask", wordsOf(error));
 }
 
-// Takes a button away; the focus goes where the person goes on.
+// Hides the button. If it had the focus, the prompt gets it.
 function hideStop() {
   const had = document.activeElement === element("stop");
   element("stop").hidden = true;
@@ -47,7 +46,7 @@ export async function send() {
   if (!accepted && workspace.visit === visit) conversation.dropLast();
 }
 
-// Stops the turn, or gives a prompt back that could not be sent yet.
+// Cancels the turn, or takes back a prompt that could not be sent yet.
 export function stop() {
   if (workspace.sent) {
     workspace.running?.abort();
@@ -56,7 +55,7 @@ export function stop() {
   } else api.cancel(workspace.turn).catch(failed);
 }
 
-// The connection of the turn is lost, or there again.
+// Shows that the connection of the turn is lost, or that it is back.
 function tell(isLost) {
   if (workspace.sent && isLost) element("stop").hidden = false;
   else if (workspace.sent) hideStop();
@@ -64,7 +63,7 @@ function tell(isLost) {
   lost(isLost ? `${UNREACHED} ${doing}` : "");
 }
 
-// Shows a turn until its end. Answers whether there was an event of it.
+// Shows a turn until its end. Returns whether it had an event.
 async function watch(open) {
   const running = (workspace.running = new AbortController());
   let accepted = false;
@@ -111,16 +110,14 @@ async function apply(event) {
   else if (type === "files.conflict") workspace.conflicts = data.paths ?? [];
   else if (type === "turn.committing") status("running", "saving…");
   else if (type === "files.committed") workspace.made = data.revision;
-  else if (isEnd(type)) await finished(event);
+  else if (isTerminal(type)) await finished(event);
 }
-
-const isEnd = (type) => /^turn\.(completed|failed|cancelled|conflicted)$/.test(type);
 
 function accepted({ turnId, data }) {
   workspace.turn = turnId;
   element("stop").hidden = false;
   if (workspace.sent) {
-    // The prompt is in the conversation; what the person has typed since stays in the box.
+    // The prompt is in the conversation. What was typed since then stays in the box.
     const rest = taken(workspace.project, workspace.sent, data.projectId);
     if (element("prompt").value.trim() === workspace.sent) element("prompt").value = rest;
     workspace.sent = "";
@@ -132,7 +129,7 @@ function accepted({ turnId, data }) {
   conversation.add("agent", "");
 }
 
-// What is stored with the message comes first: a conflict may have been resolved since.
+// The end that is stored with the message has precedence: a conflict may have been resolved since.
 function showEnd(event, stored) {
   const told = endOf(event, workspace.conflicts);
   const { kind, word, line } = stored ?? told;
@@ -145,7 +142,7 @@ function showEnd(event, stored) {
 async function finished(event) {
   const kind = showEnd(event);
   hideStop();
-  // After a conflict the head has somebody else's work. Files that were loaded after the turn's end are not loaded again.
+  // After a conflict the head has the work of somebody else. Files that were loaded after the end of the turn are not loaded again.
   if ((kind === "conflicted" && workspace.own) || (workspace.made && workspace.made !== previewPane.shown)) {
     await refreshFiles();
     await showPreview();
@@ -155,8 +152,8 @@ async function finished(event) {
   if (!listed) await listProjects(workspace.visit.signal);
 }
 
-// A prompt without an answer may still be worked on, or its turn has ended since: its events tell. Of a turn that has an answer
-// they tell how it ended.
+// The turn of a prompt without an answer may be running, or it has ended since; its events show that. The events of a turn with an answer
+// show how it ended.
 function resume(newest) {
   if (!newest || workspace.running) return undefined;
   return newest.role === "MESSAGE_ROLE_USER" ? watchAgain(newest) : recall(newest);
@@ -165,7 +162,7 @@ function resume(newest) {
 async function watchAgain(prompt) {
   const { visit } = workspace;
   const told = await watch((signal, tell) => follow(prompt.turnId, signal, tell));
-  // Where the events are no longer kept, the message tells.
+  // If the events are no longer kept, the message has the end.
   const end = endOfMessage(prompt);
   if (told || !end || workspace.visit !== visit || workspace.own) return;
   status(end.kind, end.word);
@@ -181,7 +178,7 @@ async function recall(answer) {
       if (signal.aborted) return;
       events.add(event);
       if (event.type === "files.conflict") workspace.conflicts = event.data.paths ?? [];
-      else if (isEnd(event.type)) showEnd(event, endOfMessage(answer));
+      else if (isTerminal(event.type)) showEnd(event, endOfMessage(answer));
     }
   } catch (error) {
     if (!signal.aborted) failed(error);
@@ -194,7 +191,7 @@ export async function listProjects(signal) {
   element("projects").replaceChildren(new Option("New project", "", false, !workspace.project), ...options);
 }
 
-// Ends what still waits for the server on behalf of the project that is open.
+// Aborts all requests of the open project.
 export function leave() {
   for (const part of [workspace.running, workspace.recalling, workspace.visit]) part?.abort();
 }
@@ -216,7 +213,7 @@ export async function openProject(project) {
   if (!project) return;
   try {
     const { messages = [] } = await api.messages(project, visit.signal);
-    // Whoever was quick has sent a prompt by now.
+    // The person may have sent a prompt by now.
     conversation.before(byTurn(messages.filter((m) => m.turnId !== workspace.turn).toReversed()), endAmong(messages));
     if (!workspace.running) answered(messages);
     await refreshFiles(workspace.running !== null);
@@ -227,21 +224,20 @@ export async function openProject(project) {
   }
 }
 
-// Answers follow their own prompts, also where somebody asked again before an answer was there.
+// Puts answers after their own prompts, even if another prompt was sent before the answer.
 function byTurn(messages) {
   const turns = Map.groupBy(messages, (message) => message.turnId);
   return [...turns.values()].flat();
 }
 
-// The end of a turn stands below the last message that the turn has. How the newest turn ended without an answer is told by its
-// events.
+// The end of a turn is shown below its last message. The end of the newest turn comes from its events if it has no answer.
 function endAmong(messages) {
   const newestOf = new Map(messages.toReversed().map((message) => [message.turnId, message]));
   if (messages[0]?.role === "MESSAGE_ROLE_USER") newestOf.delete(messages[0].turnId);
   return (message) => (newestOf.get(message.turnId) === message ? endOfMessage(message) : undefined);
 }
 
-// A prompt whose answer was lost on its way here may be in the conversation all the same.
+// A prompt whose response was lost may be in the conversation nevertheless.
 function answered(messages) {
   const newest = messages.find((m) => m.role === "MESSAGE_ROLE_USER");
   if (newest && unanswered(workspace.project, newest.text)) element("prompt").value = taken(workspace.project, newest.text);
