@@ -71,8 +71,8 @@ pub struct Config {
     pub receiving: usize,
     /// How long a body may take; a save's body three times as long.
     pub body_timeout: Duration,
-    /// Limits of connections. An idle HTTP/1.1 connection counts as waiting for a head, so a proxy in front should close its idle connections
-    /// earlier.
+    /// Limits of connections. An idle HTTP/1.1 connection counts as waiting for a head, so a proxy in front should close its idle
+    /// connections earlier.
     pub limits: Limits,
     /// Bytes of path and query together; longer ones are answered 414. They may come back in the text of a refusal, which
     /// travels in headers.

@@ -1,5 +1,5 @@
-//! ProtoJSON in and out: request messages from path, query and body, and messages as answers. An error names the field and the limit. Unknown
-//! and repeated fields are refused.
+//! ProtoJSON in and out: request messages from path, query and body, and messages as answers. An error names the field and the limit.
+//! Unknown and repeated fields are refused.
 
 pub(crate) mod body;
 pub(crate) mod diagnostics;

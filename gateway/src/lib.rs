@@ -72,8 +72,8 @@ pub enum ServeError {
     Origin(String),
 }
 
-/// Serves until `shutdown`. Then the gateway reports not ready, stops accepting, breaks event streams, which their clients resume at another
-/// gateway, and lets other requests finish for the drain time.
+/// Serves until `shutdown`. Then the gateway reports not ready, stops accepting, breaks event streams, which their clients resume at
+/// another gateway, and lets other requests finish for the drain time.
 ///
 /// # Errors
 /// A listener has no address, or its address makes no URL.

@@ -208,8 +208,8 @@ impl AnswerParts {
         out.push(Part::StepStarted(step));
     }
 
-    /// Another process repeats the step. If the protocol allows it, the parts of the first run are taken back. Otherwise they are closed, and a
-    /// notice says that they are void.
+    /// Another process repeats the step. If the protocol allows it, the parts of the first run are taken back. Otherwise they are closed,
+    /// and a notice says that they are void.
     fn superseded(&mut self, out: &mut Out<'_>) {
         if self.step.is_none() && self.blocks.is_empty() && self.calls.is_empty() {
             return;

@@ -1,5 +1,5 @@
-//! Problem documents (RFC 9457). A handler fails with a [`Failure`]; [`crate::edge::request`] renders the document, because it knows the path,
-//! the request id and the trace.
+//! Problem documents (RFC 9457). A handler fails with a [`Failure`]; [`crate::edge::request`] renders the document, because it knows the
+//! path, the request id and the trace.
 
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 

@@ -1,7 +1,8 @@
-//! Content codings of answers (RFC 9110, section 8.4): which one a client gets, and the ETags of compressed answers. `tower_http` compresses.
+//! Content codings of answers (RFC 9110, section 8.4): which one a client gets, and the ETags of compressed answers. `tower_http`
+//! compresses.
 //!
-//! A compressed answer is another representation, so it has another ETag: `"v"` becomes `"v-gzip"`. Handlers do not see this: `If-Match` and
-//! `If-None-Match` are changed back to `"v"` before. These answers are not compressed: small ones, types that are compressed already,
+//! A compressed answer is another representation, so it has another ETag: `"v"` becomes `"v-gzip"`. Handlers do not see this: `If-Match`
+//! and `If-None-Match` are changed back to `"v"` before they run. These answers are not compressed: small ones, types that are compressed already,
 //! parts, and answers with secrets, whose length would reveal something of them (BREACH). All browsers offer codings, so event streams are
 //! compressed, with gzip, only for clients that refuse the plain form (`identity;q=0`). The library flushes when no event is ready.
 

@@ -10,8 +10,8 @@ const MAX_VALUE: usize = 256;
 const MAX_COOKIES: usize = 4;
 
 /// The cookie of one cluster. With https its name has the prefix `__Host-`, which browsers accept only with Secure and only from the host
-/// itself. Plain http allows neither, and cookies ignore ports. There the name contains a number of the cluster, so that two clusters on one
-/// machine do not share a cookie.
+/// itself. Plain http allows neither, and cookies ignore ports. There the name contains a number of the cluster, so that two clusters on
+/// one machine do not share a cookie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SessionCookie {
     name: String,

@@ -28,8 +28,8 @@ const PARSE_ON_THREAD: usize = 256 * 1024;
 static PARSING: LazyLock<Semaphore> =
     LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2))));
 
-/// Extracts a request message from a JSON body of at most `LIMIT` bytes. An absent body is the empty message. The share is what the body holds
-/// of the bytes that are arriving, until the request is answered.
+/// Extracts a request message from a JSON body of at most `LIMIT` bytes. An absent body is the empty message. The share is what the body
+/// holds of the bytes that are arriving, until the request is answered.
 pub(crate) struct Json<T, const LIMIT: usize = ORDINARY>(pub(crate) T, pub(crate) Share);
 
 impl<S, T, const LIMIT: usize> FromRequest<S> for Json<T, LIMIT>

@@ -1,5 +1,5 @@
-//! Accounts and sessions. The secret of a session is in a cookie. It is in the body only if the request asks for that, since browsers keep no
-//! cookies for pages of other sites.
+//! Accounts and sessions. The secret of a session is in a cookie. It is in the body only if the request asks for that, since browsers keep
+//! no cookies for pages of other sites.
 
 use std::{sync::Arc, time::Duration};
 
@@ -49,8 +49,8 @@ pub(crate) async fn sign_in(State(app): State<Arc<App>>, caller: MaybeAuthentica
     with_cookie(&app, response, &secret, answer.session.as_ref())
 }
 
-/// Ends the session of the request's cookie. The new cookie replaces it, and nobody could end it later. A failure does not keep anybody from
-/// signing in.
+/// Ends the session of the request's cookie. The new cookie replaces it, and nobody could end it later. A failure does not keep anybody
+/// from signing in.
 async fn end_previous(app: &App, caller: &MaybeAuthenticated) {
     let (Some(secret), Some(user)) = (caller.identity.session_secret(), caller.identity.user()) else { return };
     let request = SignOutRequest { session_token: secret.to_owned() };

@@ -1,6 +1,6 @@
-//! The event stream of one turn for one client. It reads the events from agent-streaming and writes them to the client. If its connection to
-//! agent-streaming breaks, it opens another one after the last event. It ends cleanly only after the terminal event. A stream that cannot
-//! go on fails its body: HTTP/1.1 closes without the last chunk, HTTP/2 resets that stream alone.
+//! The event stream of one turn for one client. It reads the events from agent-streaming and writes them to the client. If its connection
+//! to agent-streaming breaks, it opens another one after the last event. It ends cleanly only after the terminal event. A stream that
+//! cannot go on fails its body: HTTP/1.1 closes without the last chunk, HTTP/2 resets that stream alone.
 
 mod body;
 

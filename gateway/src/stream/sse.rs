@@ -1,5 +1,5 @@
-//! The bytes of an event stream: the trait of all projections of a turn's log, and the plain projection, as server-sent events or as lines of
-//! JSON. Pure; [`super::event_stream`] decides when the bytes are written.
+//! The bytes of an event stream: the trait of all projections of a turn's log, and the plain projection, as server-sent events or as lines
+//! of JSON. Pure; [`super::event_stream`] decides when the bytes are written.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use bytes::{BufMut as _, BytesMut};
@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use crate::http::{headers::LAST_EVENT_ID, media::preference};
 
-/// How long a browser waits before it reconnects. The time differs between streams, so that not all clients reconnect at once after a drain.
+/// How long a browser waits before it reconnects. The time differs between streams, so that not all clients reconnect at once after a
+/// drain.
 const RETRY_MS: std::ops::RangeInclusive<u64> = 1_000..=4_000;
 
 /// How the events of a turn become the bytes of one answer. It gets each event once and in order, and may have a state.

@@ -1,5 +1,5 @@
-//! The OpenAPI 3.1 document, generated from the contract: paths from `google.api.http`, schemas from the messages as ProtoJSON, descriptions from
-//! the comments. [`protocols`] describes the routes of other protocols, and [`reasons`] the refusals of each operation.
+//! The OpenAPI 3.1 document, generated from the contract: paths from `google.api.http`, schemas from the messages as ProtoJSON,
+//! descriptions from the comments. [`protocols`] describes the routes of other protocols, and [`reasons`] the refusals of each operation.
 
 mod answers;
 mod protocols;

@@ -1,5 +1,5 @@
-//! The files of a project as web pages, on a listener and an origin of their own. Code that an agent wrote runs here, apart from the API and the
-//! first page. The URL contains the capability; cookies are neither read nor set.
+//! The files of a project as web pages, on a listener and an origin of their own. Code that an agent wrote runs here, apart from the API
+//! and the first page. The URL contains the capability; cookies are neither read nor set.
 
 mod missing;
 mod range;
@@ -115,8 +115,8 @@ pub(crate) fn with_headers(router: Router<Arc<App>>, origins: &Origins) -> Route
     let framed_by = format!("frame-ancestors {}", origins.all.join(" "));
     let (policy, resource) = match origins.preview {
         PreviewUrl::Host { .. } => (framed_by, "same-origin"),
-        // Previews share an origin, so the sandbox gives each page an opaque origin of its own. Its own files are cross-origin to it. They are
-        // readable because anybody with the URL may read them.
+        // Previews share an origin, so the sandbox gives each page an opaque origin of its own. Its own files are cross-origin to it. They
+        // are readable because anybody with the URL may read them.
         PreviewUrl::Path { .. } => (format!("sandbox allow-scripts allow-forms; {framed_by}"), "cross-origin"),
     };
     let open = matches!(origins.preview, PreviewUrl::Path { .. });

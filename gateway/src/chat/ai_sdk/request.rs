@@ -1,5 +1,5 @@
-//! The request of `/api/chat`. Only the last message is read. Earlier messages are in our own store, and the client's copy of them cannot be
-//! trusted. Pure.
+//! The request of `/api/chat`. Only the last message is read. Earlier messages are in our own store, and the client's copy of them cannot
+//! be trusted. Pure.
 
 use proto::{
     agent_streaming::{IfActive, OnDisconnect, StartTurnRequest},
@@ -146,8 +146,8 @@ impl UserMessage {
 }
 
 impl Prompt {
-    /// The request that starts the turn. It replaces the turn `replaces`, if that is not empty. A message with an id starts one turn however
-    /// often it is sent; another answer is a new turn each time. `key` is the idempotency key of the client, or empty.
+    /// The request that starts the turn. It replaces the turn `replaces`, if that is not empty. A message with an id starts one turn
+    /// however often it is sent; another answer is a new turn each time. `key` is the idempotency key of the client, or empty.
     pub(crate) fn into_request(self, replaces: &str, key: String) -> StartTurnRequest {
         let derived = match self.intent {
             _ if !key.is_empty() => key,

@@ -1,5 +1,5 @@
-//! The parts of a turn as chunks of the UI message stream. A client fails at a chunk of an unknown type, so chunks of newer majors of the AI SDK
-//! are sent only to clients that ask for their level. Pure.
+//! The parts of a turn as chunks of the UI message stream. A client fails at a chunk of an unknown type, so chunks of newer majors of the
+//! AI SDK are sent only to clients that ask for their level. Pure.
 
 use std::borrow::Cow;
 
@@ -187,8 +187,8 @@ impl UiStream {
         });
     }
 
-    /// Incomplete input is sent from level 6 on. A client of the AI SDK 5 that resumes after such a call appends the whole answer once more. At
-    /// level 5 a call is sent when its input, or the file that it writes, is known.
+    /// Incomplete input is sent from level 6 on. A client of the AI SDK 5 that resumes after such a call appends the whole answer once
+    /// more. At level 5 a call is sent when its input, or the file that it writes, is known.
     fn call<'a>(&'a self, part: &'a Part<'a>, out: &mut Vec<Chunk<'a>>) {
         let streams = self.level >= Level::Six;
         let known = |call, tool, input| Chunk::ToolInputAvailable {

@@ -55,9 +55,9 @@ impl ChatTurns<'_> {
         Ok(Plan::Start { replaces: replaces.unwrap_or_default() })
     }
 
-    /// The turn to replace by another answer. Our id of an answer is the id of its turn; a front end that has loaded the conversation uses the
-    /// ids of stored messages. If none of these is known, it is the latest turn, provided that an answer was named: a message that never
-    /// became a turn replaces no other turn.
+    /// The turn to replace by another answer. Our id of an answer is the id of its turn; a front end that has loaded the conversation uses
+    /// the ids of stored messages. If none of these is known, it is the latest turn, provided that an answer was named: a message that
+    /// never became a turn replaces no other turn.
     async fn answered(&self, answer: &str, message: &str) -> Result<Option<String>, Failure> {
         if let Some(turn) = self.turn(answer).await? {
             return Ok(Some(turn.id));

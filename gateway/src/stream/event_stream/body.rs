@@ -194,7 +194,8 @@ impl StreamBody {
                 },
                 Connection::Ended => {
                     let (client, last) = (self.stream.client.clone(), self.last);
-                    // In a task of its own, since a client that stops reading would leave the answer unread, which takes room from other calls.
+                    // In a task of its own, since a client that stops reading would leave the answer unread, which takes room from other
+                    // calls.
                     match apart(async move { client.has_ended_at(last).await }).await {
                         Ok(true) => return Ok(None),
                         Ok(false) => self.reconnect(fault(ErrorCode::Unavailable, "DRAINING", "the stream ended too early"))?,
