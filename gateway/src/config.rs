@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_http_beyond_this_machine_must_be_wanted() {
+    fn plain_http_on_a_network_must_be_allowed() {
         for listen in ["0.0.0.0:8080", "[::]:8080", "192.0.2.1:8080"] {
             assert!(faults(&[("BACKLOT_LISTEN", listen)]).contains("BACKLOT_LISTEN: "), "{listen}");
             assert!(faults(&[("BACKLOT_LISTEN", listen), ("BACKLOT_PUBLIC_URL", "http://localhost:8080")]).contains("BACKLOT_LISTEN: "));
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_switched_off_by_a_zero() {
+    fn zero_is_refused_for_every_limit() {
         for name in [
             "BACKLOT_MAX_REQUESTS",
             "BACKLOT_MAX_CONNECTIONS",

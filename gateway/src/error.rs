@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_transport_says_stays_inside() {
+    fn texts_of_the_transport_are_not_shown() {
         let fault = fault_of(&Status::unknown("tcp connect error: 10.0.0.7:9090 refused"));
         assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Unavailable, "UNAVAILABLE"));
         assert!(!fault.message.contains("10.0.0.7"));

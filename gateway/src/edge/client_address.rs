@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn only_trusted_hops_are_believed() {
+    fn only_trusted_hops_are_read() {
         assert_eq!(seen(&["203.0.113.9"], 0), "10.0.0.1");
         assert_eq!(seen(&["203.0.113.9"], 1), "203.0.113.9");
         assert_eq!(seen(&["6.6.6.6, 203.0.113.9"], 1), "203.0.113.9");
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn the_forms_that_proxies_write() {
+    fn addresses_in_every_form_of_proxies_are_read() {
         assert_eq!(seen(&["203.0.113.9:4711"], 1), "203.0.113.9");
         assert_eq!(seen(&["[2001:db8::1]:4711"], 1), "2001:db8::1");
         assert_eq!(seen(&["[2001:db8::1]"], 1), "2001:db8::1");

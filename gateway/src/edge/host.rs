@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_our_own_names_are_served() {
+    fn only_known_host_names_are_served() {
         let names = HostNames::new(&"https://apps.example".parse().unwrap(), &["Internal.example".to_owned()]);
         let check = |target: &str, hosts: &[&str]| {
             let mut request = Request::get(target).body(()).unwrap();

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn on_loopback_both_names_are_ours() {
+    fn on_loopback_both_names_are_origins_of_the_page() {
         let origins = |url: &str| main_origins(&Url::parse(url).unwrap());
         assert_eq!(origins("http://127.0.0.1:8080"), ["http://127.0.0.1:8080", "http://localhost:8080"]);
         assert_eq!(origins("http://localhost:8080"), ["http://localhost:8080", "http://127.0.0.1:8080"]);

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_id_is_kept_if_it_is_one() {
+    fn a_valid_request_id_is_kept() {
         let id = |given: &str| {
             let request = Request::get("/").header(REQUEST_ID, given).body(axum::body::Body::empty()).unwrap();
             request_id(&request).to_str().unwrap().to_owned()

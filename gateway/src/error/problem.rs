@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_names_its_policy_and_when_to_come_back() {
+    async fn a_rate_limit_names_its_policy_and_the_wait() {
         let mut refusal = Fault::new("agent-streaming", ErrorCode::RateLimited, "RATE_LIMITED", "policy `agent` allows 3 per 60 s")
             .retry_after(Duration::from_millis(11_200));
         refusal.quota = vec![QuotaViolation { policy: "agent".into(), description: "3 per 60 s".into() }];
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_internal_error_says_nothing_but_its_ids() {
+    async fn an_internal_error_shows_only_its_ids() {
         let fault = Fault::new("auth", ErrorCode::Internal, "DATABASE_PASSWORD", "the password is hunter2").with("password", "hunter2");
         let document = body(render(Failure::from(fault).into_response(), &CONTEXT)).await;
         assert!(!document.to_string().to_lowercase().contains("hunter2") && !document.to_string().contains("DATABASE"));

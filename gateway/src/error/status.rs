@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table() {
+    fn every_reason_has_its_status() {
         let rows = [
             (ErrorCode::InvalidArgument, "INVALID_FIELD", 400),
             (ErrorCode::InvalidArgument, "FILE_TOO_LARGE", 400),

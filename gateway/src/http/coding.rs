@@ -2,9 +2,10 @@
 //! compresses.
 //!
 //! A compressed answer is another representation, so it has another ETag: `"v"` becomes `"v-gzip"`. Handlers do not see this: `If-Match`
-//! and `If-None-Match` are changed back to `"v"` before they run. These answers are not compressed: small ones, types that are compressed already,
-//! parts, and answers with secrets, whose length would reveal something of them (BREACH). All browsers offer codings, so event streams are
-//! compressed, with gzip, only for clients that refuse the plain form (`identity;q=0`). The library flushes when no event is ready.
+//! and `If-None-Match` are changed back to `"v"` before they run. These answers are not compressed: small ones, types that are compressed
+//! already, parts, and answers with secrets, whose length would reveal something of them (BREACH). All browsers offer codings, so event
+//! streams are compressed, with gzip, only for clients that refuse the plain form (`identity;q=0`). The library flushes when no event is
+//! ready.
 
 use axum::{
     Router,

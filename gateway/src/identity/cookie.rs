@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn both_forms() {
+    fn the_cookie_with_https_and_with_http() {
         let line = |secure: bool| cookie(secure).set("s3cret", Duration::from_secs(60)).unwrap().to_str().unwrap().to_owned();
         assert_eq!(line(true), "__Host-backlot_session=s3cret; Path=/; Max-Age=60; HttpOnly; SameSite=Lax; Secure");
         assert_eq!(line(false), "backlot_session_0abcdef0=s3cret; Path=/; Max-Age=60; HttpOnly; SameSite=Lax");

@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_makes_the_stream_live() {
+    fn a_message_brings_the_stream_up() {
         let revocations = Revocations::new();
         let mut cursor = 0;
         assert_eq!(revocations.epoch(), None);

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn the_faulty_field_is_named() {
         let rows = [
             (r#"{"projektId":"x"}"#, "projektId", "is not a field of this request"),
             (r#"{"changes":[{"path":"a"},{"path":"b","wrte":{}}]}"#, "changes[1].wrte", "is not a field of this request"),
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn null_is_a_field_left_out() {
+    fn null_is_an_absent_field() {
         let nulls = r#"{"projectId":null,"changes":null,"replace":null,"requestId":null,"onConflict":null}"#;
         assert_eq!(parse::<SaveProjectRequest>(nulls.as_bytes()).unwrap(), SaveProjectRequest::default());
         let nested = r#"{"changes":[{"path":"a","etag":null,"write":null,"delete":{}},{"path":"b","write":{"text":null,"binary":null}}]}"#;
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_called_so() {
+    fn a_body_that_is_not_an_object_is_refused() {
         for (body, got) in
             [("null", "null"), ("[]", "an array"), (" [1]\n", "an array"), ("-7", "a number"), ("\"x\"", "a string"), ("true", "a boolean")]
         {
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_called_so() {
+    fn a_body_that_is_not_json_is_refused_with_its_position() {
         let rows = [
             ("", "it ends where a value is expected (line 1, column 0)"),
             ("{", "it ends inside an object (line 1, column 1)"),

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_path_wins_unless_the_body_differs() {
+    fn a_body_may_not_contradict_the_path() {
         let mut field = String::new();
         PathParam("p1".into()).bind(&mut field, "project_id").unwrap();
         assert_eq!(field, "p1");

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_left_to_the_parser() {
+    fn invalid_json_is_left_to_the_parser() {
         for body in ["", "{", "nonsense", "\u{1}"] {
             assert!(!exceeds(body.as_bytes(), MAX_VALUES), "{body}");
         }

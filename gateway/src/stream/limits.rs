@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn people_without_streams_are_forgotten() {
+    fn entries_without_streams_are_removed() {
         let (streams, begun) = (StreamLimits::new(64, 60), Instant::now());
         let _kept = streams.open_at(UserId::generate(), begun).unwrap();
         for second in 0..5 * MIN_ENTRIES {

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_goes_out_as_it_came() {
+    fn a_line_is_written_unchanged() {
         let event = delta();
         for seq in [0, 7, 10, u32::MAX] {
             let event = TurnEvent { seq, ..event.clone() };
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stream_opens_and_beats_with_exact_bytes() {
+    fn the_exact_bytes_of_an_opening_and_a_heartbeat() {
         let text = written(|out| { Format::Events }.opening(out));
         let ms: u64 = text.strip_prefix(": ok\nretry: ").and_then(|t| t.strip_suffix('\n')).unwrap().parse().unwrap();
         assert!(RETRY_MS.contains(&ms));
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_wins_over_the_query() {
+    fn the_header_has_precedence_over_the_query() {
         let of = |id: Option<&str>| {
             let mut headers = HeaderMap::new();
             if let Some(id) = id {
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_for_those_who_ask() {
+    fn lines_are_sent_to_clients_that_name_their_type() {
         let of = |accept: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT, accept.parse().unwrap());

@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn every_binding_is_described_in_words() {
+    fn every_binding_has_a_description() {
         let document = document();
         for binding in bindings() {
             let path = binding.template.replace("=**", "");
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reference_leads_somewhere() {
+    fn every_reference_can_be_resolved() {
         fn walk(value: &Value, seen: &mut Vec<String>) {
             match value {
                 Value::Object(map) => {
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_of_another_release_of_openapi() {
+    fn the_document_has_no_keyword_of_another_version() {
         let (document, mut seen) = (document(), Vec::new());
         objects(&document, "", &mut seen);
         for (place, object) in seen {
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn every_operation_has_words_and_an_id_of_its_own() {
+    fn every_operation_has_a_description_and_an_id_of_its_own() {
         let (document, mut seen) = (document(), BTreeSet::new());
         for (name, operation) in operations(&document) {
             for member in ["operationId", "summary", "description"] {
@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reason_of_the_contract_is_some_operations() {
+    fn every_reason_of_the_contract_belongs_to_an_operation() {
         let mut said = BTreeSet::new();
         for (_, operation) in operations(&document()) {
             for answer in operation["responses"].as_object().unwrap().values() {
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_are_always_there_are_said_to_be() {
+    fn fields_that_are_always_present_are_required() {
         let schemas = &document()["components"]["schemas"];
         let required = |name: &str| serde_json::from_value::<Vec<String>>(schemas[name]["required"].clone()).unwrap_or_default();
         assert_eq!(required("SignUpRequest"), ["email", "password"]);

@@ -242,7 +242,7 @@ fn parts(resets: bool, log: &[TurnEvent]) -> Vec<String> {
 }
 
 #[test]
-fn what_was_left_open_is_closed_at_the_end() {
+fn everything_open_is_closed_at_the_end() {
     let call = Kind::ToolStarted(ToolStarted { call_id: "c".into(), tool: "read_file".into() });
     let [started, delta, _] = text("t", "so far");
     let log = log([accepted(), step(1), started, delta, call, cancelled()]);
@@ -253,7 +253,7 @@ fn what_was_left_open_is_closed_at_the_end() {
 }
 
 #[test]
-fn what_makes_no_sense_says_nothing() {
+fn inconsistent_events_have_no_parts() {
     let stray = [
         Kind::TextFinished(TextFinished { block_id: "x".into() }),
         Kind::ToolReady(ToolReady { call_id: "x".into(), input_json: "{}".into(), ..ToolReady::default() }),
@@ -269,7 +269,7 @@ fn what_makes_no_sense_says_nothing() {
 }
 
 #[test]
-fn a_file_is_shown_as_it_stands() {
+fn a_file_has_the_status_of_its_last_change() {
     let files = |kinds: Vec<Kind>| -> Vec<String> {
         let mut state = AnswerParts::new(false);
         let log = log(kinds);
@@ -309,7 +309,7 @@ fn a_rename_changes_both_paths() {
 }
 
 #[test]
-fn a_step_is_taken_back_where_that_can_be_done() {
+fn a_step_is_taken_back_if_the_protocol_allows_it() {
     let first = || [vec![accepted(), step(1)], write("c1", "a.js", "old").to_vec(), vec![step_done(1), step(2)]].concat();
     let second = || [write("c2", "a.js", "newer"), write("c3", "b.js", "new")].concat();
     let kinds = [first(), second(), vec![superseded(9, 21), step(2)], text("t", "anew").to_vec()].concat();

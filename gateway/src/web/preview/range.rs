@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_of_the_version_that_is_named() {
+    fn a_range_of_another_version_is_the_whole_file() {
         assert_eq!(asked("bytes=0-3", Some("\"v1\""), 10), ByteRange::Part(0..4));
         for version in ["\"v2\"", "W/\"v1\"", "Fri, 27 Nov 2026 12:00:00 GMT"] {
             assert_eq!(asked("bytes=0-3", Some(version), 10), ByteRange::Whole, "{version}");

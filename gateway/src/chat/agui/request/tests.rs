@@ -38,7 +38,7 @@ fn a_run_is_a_turn() {
 }
 
 #[test]
-fn what_is_not_taken_is_named() {
+fn the_refused_field_is_named() {
     let image = json!([{ "role": "user", "content": [{ "type": "image", "source": {} }] }]);
     let rows = [
         (with("threadId", "a b".into()), "threadId"),
@@ -64,7 +64,7 @@ fn what_is_not_taken_is_named() {
 }
 
 #[test]
-fn what_we_do_not_do_is_said() {
+fn unsupported_features_are_refused() {
     let tool = json!([{ "name": "ask", "description": "asks", "parameters": {} }]);
     assert_eq!(read(with("tools", tool)).unwrap_err().0.reason, "TOOLS_UNSUPPORTED");
     let resume = json!([{ "interruptId": "i", "status": "resolved" }]);

@@ -32,7 +32,7 @@ fn only_the_last_message_is_read() {
 }
 
 #[test]
-fn what_a_post_means() {
+fn the_intent_of_a_request() {
     let intent = |body| read(&body).unwrap().intent;
     let named = |id: &str| with(sent("m1", "hello"), "messageId", id.into());
     assert_eq!(intent(named("m1")), Intent::SendOrEdit);
@@ -43,7 +43,7 @@ fn what_a_post_means() {
 }
 
 #[test]
-fn what_is_not_taken_is_named() {
+fn the_refused_field_is_named() {
     let message = |message: Value| json!({ "id": "chat-1", "messages": [{}, message] });
     let part = |part: Value| message(json!({ "role": "user", "parts": [{ "type": "text", "text": "x" }, part] }));
     let rows = [
@@ -99,7 +99,7 @@ fn the_same_message_has_the_same_key() {
 }
 
 #[test]
-fn wishes_go_through_and_a_second_turn_is_refused_unless_asked_for() {
+fn options_are_passed_on_and_a_second_turn_is_refused_by_default() {
     let start = |body| read(&body).unwrap().into_request("t0", String::new());
     let plain = start(sent("m1", "hello"));
     assert_eq!((plain.if_active(), plain.draft_id.as_str(), plain.project_id.as_str()), (IfActive::Reject, "chat-1", ""));

@@ -242,7 +242,7 @@ fn the_exact_bytes_of_a_turn() {
 
 /// Real clients read the same bytes in `tests/journeys/clients`.
 #[test]
-fn the_exact_bytes_of_a_step_that_begins_anew() {
+fn the_exact_bytes_of_a_step_that_restarts() {
     let first = [vec![accepted(), step(1)], write("c1", "a.js", "old").to_vec(), vec![step_done(1), step(2)]];
     let lost = [text("t1", "half a").to_vec(), write("c2", "a.js", "newer").to_vec(), write("c3", "b.js", "new")[..3].to_vec()];
     let anew = [vec![superseded(10, 22), step(2)], text("t2", "anew").to_vec(), vec![step_done(2), committed(), completed()]];
@@ -252,7 +252,7 @@ fn the_exact_bytes_of_a_step_that_begins_anew() {
 }
 
 #[test]
-fn the_protocol_is_named_and_the_level_is_one() {
+fn the_protocol_header_is_set_and_the_level_is_checked() {
     assert_eq!(stream(Level::Five, 0).headers()["x-vercel-ai-ui-message-stream"], "v1");
     let wanted = |value: &'static str| {
         let headers = HeaderMap::from_iter([(UI_STREAM_LEVEL, HeaderValue::from_static(value))]);
@@ -275,7 +275,7 @@ fn last(level: Level, kinds: impl IntoIterator<Item = Kind>) -> Vec<Value> {
 }
 
 #[test]
-fn every_end_in_its_words() {
+fn every_outcome_has_its_last_event() {
     let ends = |level, end: Vec<Kind>| last(level, [vec![accepted(), step(1), step_done(1)], end].concat());
     let metadata = |outcome, revision, reason| json!({ "outcome": outcome, "revision": revision, "finishReason": reason, "usage": null });
     assert_eq!(ends(Level::Five, vec![completed()]), [json!({ "type": "finish", "messageMetadata": metadata("completed", "r1", "stop") })]);
@@ -297,7 +297,7 @@ fn every_end_in_its_words() {
 }
 
 #[test]
-fn a_step_that_begins_anew() {
+fn a_step_that_restarts() {
     let [started, delta, _] = text("t", "half a");
     let kinds = || vec![accepted(), step(1), started.clone(), delta.clone(), superseded(2, 4)];
     let types = |level| last(level, kinds()).iter().map(|chunk| words(chunk, "type")).collect::<Vec<_>>();
