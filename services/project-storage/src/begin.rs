@@ -5,12 +5,12 @@ use ring::digest::{Context as Digest, SHA256};
 
 use crate::{
     Storage,
+    attempt::{Attempt, Write, retry_on_race},
     error::Error,
     git::Oid,
     message::{Author, Message},
     project::{self, Actor, Project, Role, Target},
     revision,
-    saver::ATTEMPTS,
     store::{
         self, messages, projects,
         turns::{self, Begun},
@@ -32,19 +32,29 @@ pub struct Begin {
 /// Opens a turn: role, the project of a new draft and the message as one. A repeat answers the same project.
 pub async fn begin(storage: &Storage, begin: Begin) -> Result<ProjectId, Error> {
     let fingerprint = begin.fingerprint();
-    for _ in 0..ATTEMPTS {
-        if let Some(turn) = turns::find(&storage.pool, begin.turn).await? {
-            return match turn.project {
-                _ if turn.state.is_given_up() => Err(Error::TurnEnded),
-                Some(project) if turn.fingerprint == fingerprint => Ok(project),
-                _ => Err(Error::KeyReused),
-            };
-        }
-        if let Some(project) = try_begin(storage, &begin, &fingerprint).await? {
-            return Ok(project);
+    retry_on_race(BeginRun { storage, begin: &begin, fingerprint }).await
+}
+
+/// One beginning over its attempts.
+struct BeginRun<'a> {
+    storage: &'a Storage,
+    begin: &'a Begin,
+    fingerprint: Vec<u8>,
+}
+
+impl Write for BeginRun<'_> {
+    type Done = ProjectId;
+
+    async fn attempt(&mut self) -> Result<Attempt<ProjectId>, Error> {
+        let Some(turn) = turns::find(&self.storage.pool, self.begin.turn).await? else {
+            return try_begin(self.storage, self.begin, &self.fingerprint).await;
+        };
+        match turn.project {
+            _ if turn.state.is_given_up() => Err(Error::TurnEnded),
+            Some(project) if turn.fingerprint == self.fingerprint => Ok(Attempt::Done(project)),
+            _ => Err(Error::KeyReused),
         }
     }
-    Err(Error::Busy)
 }
 
 impl Begin {
@@ -66,8 +76,8 @@ impl Begin {
     }
 }
 
-/// `None` if somebody came in between: with the same turn or the same draft.
-async fn try_begin(storage: &Storage, begin: &Begin, fingerprint: &[u8]) -> Result<Option<ProjectId>, Error> {
+/// It is a race if the same turn or the same draft began in between.
+async fn try_begin(storage: &Storage, begin: &Begin, fingerprint: &[u8]) -> Result<Attempt<ProjectId>, Error> {
     let Begin { turn, actor, target, prompt, replaces, base } = begin;
     let found = projects::find(&storage.pool, actor.id, target).await?;
     let now = chassis::clock::now();
@@ -85,7 +95,7 @@ async fn try_begin(storage: &Storage, begin: &Begin, fingerprint: &[u8]) -> Resu
     }
     let mut tx = store::begin(&storage.pool).await?;
     if is_new && !storage.quotas.insert(&mut tx, &project).await? {
-        return Ok(None);
+        return Ok(Attempt::Raced);
     }
     // Looked up before this turn is there, which would find itself.
     let hidden = match *replaces {
@@ -101,7 +111,7 @@ async fn try_begin(storage: &Storage, begin: &Begin, fingerprint: &[u8]) -> Resu
     };
     let message = MessageId::generate();
     if !turns::insert(&mut tx, *turn, project.id, actor.id, Begun { fingerprint, message }).await? {
-        return Ok(None);
+        return Ok(Attempt::Raced);
     }
     if let Some(first) = hidden {
         // Whoever ends one of these turns has the turn's lock: it has written its answer, which is hidden now, or will find its
@@ -122,7 +132,7 @@ async fn try_begin(storage: &Storage, begin: &Begin, fingerprint: &[u8]) -> Resu
     messages::insert(&mut tx, project.id, &message).await?;
     projects::touch(&mut tx, project.id, (project.owner == actor.id).then_some(actor.plan)).await?;
     store::commit(tx).await?;
-    Ok(Some(project.id))
+    Ok(Attempt::Done(project.id))
 }
 
 fn no_such_turn() -> Error {

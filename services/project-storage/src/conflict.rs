@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use crate::{
     Storage,
-    edit::{self, Brought},
+    edit::{self, Contents},
     error::Error,
     git::{FileRef, Folder},
     merge::{Depth, Merge, Merged},
@@ -49,7 +49,7 @@ pub struct Looked {
     pub files: Vec<Sides>,
     /// How many of them, from the first, go along with their contents.
     pub shown: usize,
-    pub contents: Brought,
+    pub contents: Contents,
 }
 
 /// What a person sees of a conflict.
@@ -100,7 +100,7 @@ impl Conflict {
     /// The head with all of the turn that can be merged.
     pub async fn merge(&self, storage: &Storage, member: &Member) -> Result<Merged, Error> {
         let merge = Merge { base: &self.base_tree, result: &self.own_tree, head: &self.head_tree, whole: false };
-        edit::run(storage, member.project.store, &merge, Depth::Lines, &Brought::new()).await
+        edit::run(storage, member.project.store, &merge, Depth::Lines, &Contents::new()).await
     }
 
     fn sides(&self, path: String) -> Sides {

@@ -2,9 +2,10 @@
 
 use crate::{
     Storage,
+    attempt::{Attempt, Write, retry_on_race},
     error::Error,
     project::{self, Actor, Project, Role, Target, UNNAMED},
-    saver::{ATTEMPTS, RequestKey},
+    saver::RequestKey,
     store::{
         self, projects,
         saves::{self, Past},
@@ -29,19 +30,28 @@ pub struct Created {
 
 /// Makes an empty project, or finds the one of the request id or of the draft id.
 pub async fn create(storage: &Storage, create: Create) -> Result<Created, Error> {
-    for _ in 0..ATTEMPTS {
-        if let Some(project) = past(storage, &create).await? {
-            return Ok(Created { project, replayed: true });
-        }
-        if let Some(project) = attempt(storage, &create).await? {
-            return Ok(Created { project, replayed: false });
+    retry_on_race(CreateRun { storage, create: &create }).await
+}
+
+/// One creation over its attempts.
+struct CreateRun<'a> {
+    storage: &'a Storage,
+    create: &'a Create,
+}
+
+impl Write for CreateRun<'_> {
+    type Done = Created;
+
+    async fn attempt(&mut self) -> Result<Attempt<Created>, Error> {
+        match previous(self.storage, self.create).await? {
+            Some(project) => Ok(Attempt::Done(Created { project, replayed: true })),
+            None => try_create(self.storage, self.create).await,
         }
     }
-    Err(Error::Busy)
 }
 
 /// What the same request made before.
-async fn past(storage: &Storage, create: &Create) -> Result<Option<Project>, Error> {
+async fn previous(storage: &Storage, create: &Create) -> Result<Option<Project>, Error> {
     let Some(request) = &create.request else { return Ok(None) };
     let Some(Past { project, fingerprint, .. }) = saves::past(&storage.pool, create.owner.id, &request.id).await? else { return Ok(None) };
     if fingerprint != request.fingerprint {
@@ -50,8 +60,8 @@ async fn past(storage: &Storage, create: &Create) -> Result<Option<Project>, Err
     Ok(Some(project::find(storage, create.owner.id, &Target::Id(project), Role::Viewer).await?.project))
 }
 
-/// `None` if somebody came in between with the same request id or the same draft id.
-async fn attempt(storage: &Storage, create: &Create) -> Result<Option<Project>, Error> {
+/// It is a race if the same request id or the same draft id was used in between.
+async fn try_create(storage: &Storage, create: &Create) -> Result<Attempt<Created>, Error> {
     let Create { owner, draft, name, request } = create;
     let mut tx = store::begin(&storage.pool).await?;
     let found = match draft {
@@ -64,7 +74,7 @@ async fn attempt(storage: &Storage, create: &Create) -> Result<Option<Project>, 
             let name = if name.is_empty() { UNNAMED.to_owned() } else { name.clone() };
             let project = Project::new(*owner, draft.clone(), name, chassis::clock::now());
             if !storage.quotas.insert(&mut tx, &project).await? {
-                return Ok(None);
+                return Ok(Attempt::Raced);
             }
             project
         }
@@ -72,8 +82,8 @@ async fn attempt(storage: &Storage, create: &Create) -> Result<Option<Project>, 
     if let Some(request) = request
         && !saves::remember(&mut tx, owner.id, project.id, request.row(), None).await?
     {
-        return Ok(None);
+        return Ok(Attempt::Raced);
     }
     store::commit(tx).await?;
-    Ok(Some(project))
+    Ok(Attempt::Done(Created { project, replayed: false }))
 }

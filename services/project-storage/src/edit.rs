@@ -42,26 +42,26 @@ pub struct Edit<'a> {
 }
 
 /// A tree that may be, and how it differs from the one it follows.
-pub struct Edited {
+pub struct StagedTree {
     tree: Folder,
     differences: Vec<Difference>,
     /// What the commit follows.
     parents: Vec<Oid>,
     /// Contents that may not be stored yet.
-    brought: Brought,
+    new_contents: Contents,
 }
 
 /// Contents by their ids.
-pub type Brought = HashMap<Oid, Bytes>;
+pub type Contents = HashMap<Oid, Bytes>;
 
 /// What came of it.
 pub enum Outcome {
     /// No file differs from the head.
     Unchanged(Arc<Folder>),
     /// Goes on top of the head.
-    Applies(Edited),
+    Applies(StagedTree),
     /// The head changed the same paths; the tree follows the base.
-    Conflicts { paths: Vec<String>, edited: Edited },
+    Conflicts { paths: Vec<String>, staged: StagedTree },
 }
 
 /// Applies a change set, on the head or else beside it.
@@ -79,32 +79,33 @@ pub async fn edit(storage: &Storage, edit: Edit<'_>) -> Result<Outcome, Error> {
     let limits = project.limits();
     let result = set.apply(&base_tree, &limits)?;
     let (base_id, head_id) = (base.map(|base| base.id), head.map(|head| head.id));
-    let mut brought: Brought = set.contents().map(|content| (content.file.oid, content.bytes.clone())).collect();
+    let mut new_contents: Contents = set.contents().map(|content| (content.file.oid, content.bytes.clone())).collect();
     let targets = Steps { named: set.targets(), rest: "changes" };
     let merged = if base_id == head_id {
         Merged { tree: result, conflicts: Vec::new(), contents: Vec::new() }
     } else {
         let merge = Merge { base: &base_tree, result: &result, head: &head_tree, whole: set.replace };
-        let merged = run(storage, project.store, &merge, edit.depth, &brought).await?;
+        let merged = run(storage, project.store, &merge, edit.depth, &new_contents).await?;
         if !merged.conflicts.is_empty() {
             // The tree as its author left it; what could have been merged waits for whoever resolves it.
-            let edited = Edited::check(result, &base_tree, &limits, targets)?.after(base_id).bringing(brought);
-            return Ok(Outcome::Conflicts { paths: merged.conflicts, edited });
+            let staged = StagedTree::check(result, &base_tree, &limits, targets)?.after(base_id).with_contents(new_contents);
+            return Ok(Outcome::Conflicts { paths: merged.conflicts, staged });
         }
         merged
     };
-    brought.extend(targets.fitting(merged.contents, &limits)?);
-    let edited = Edited::check(merged.tree, &head_tree, &limits, targets)?.after(head_id).bringing(brought);
-    Ok(if edited.differences.is_empty() { Outcome::Unchanged(head_tree) } else { Outcome::Applies(edited) })
+    new_contents.extend(targets.fitting(merged.contents, &limits)?);
+    let staged = StagedTree::check(merged.tree, &head_tree, &limits, targets)?.after(head_id).with_contents(new_contents);
+    Ok(if staged.differences.is_empty() { Outcome::Unchanged(head_tree) } else { Outcome::Applies(staged) })
 }
 
 /// Merges three trees, with the contents of files that both sides edited. What is not in `brought` is read.
-pub async fn run(storage: &Storage, store: StoreId, merge: &Merge<'_>, depth: Depth, brought: &Brought) -> Result<Merged, Error> {
+pub async fn run(storage: &Storage, store: StoreId, merge: &Merge<'_>, depth: Depth, new_contents: &Contents) -> Result<Merged, Error> {
     let plan = merge.plan(depth);
     let versions = |text: &Text| [text.base, text.result, text.head];
-    let (new, stored): (Vec<FileRef>, Vec<_>) = plan.texts().iter().flat_map(versions).partition(|file| brought.contains_key(&file.oid));
+    let (new, stored): (Vec<FileRef>, Vec<_>) =
+        plan.texts().iter().flat_map(versions).partition(|file| new_contents.contains_key(&file.oid));
     let mut contents = tree::contents(storage, store, &stored).await?;
-    contents.extend(new.iter().filter_map(|file| Some((file.oid, brought.get(&file.oid)?.clone()))));
+    contents.extend(new.iter().filter_map(|file| Some((file.oid, new_contents.get(&file.oid)?.clone()))));
     let heavy = plan.texts().iter().flat_map(versions).map(|file| file.size as usize).sum::<usize>() > HEAVY_BYTES;
     let texts = plan.texts().to_vec();
     let lines = tree::off_thread(heavy, move || merge::lines(&texts, &contents)).await;
@@ -120,7 +121,7 @@ pub struct Steps<'a> {
 
 impl<'a> Steps<'a> {
     /// The merged files, if each is as short as a file may be.
-    pub fn fitting(&self, merged: Vec<(String, Content)>, limits: &Limits) -> Result<Brought, Error> {
+    pub fn fitting(&self, merged: Vec<(String, Content)>, limits: &Limits) -> Result<Contents, Error> {
         let fits = |(path, content): (String, Content)| {
             let (size, limit) = (content.file.size, limits.file_bytes);
             if size > limit {
@@ -142,20 +143,20 @@ impl<'a> Steps<'a> {
     }
 }
 
-impl Edited {
+impl StagedTree {
     /// A tree instead of the one that it follows, if it is within the limits.
     pub fn check(tree: Folder, old: &Folder, limits: &Limits, steps: Steps<'_>) -> Result<Self, Error> {
         let differences = git::diff(old, &tree);
         limits.check(&tree, &differences, &steps.with(&differences))?;
-        Ok(Self { tree, differences, parents: Vec::new(), brought: Brought::new() })
+        Ok(Self { tree, differences, parents: Vec::new(), new_contents: Contents::new() })
     }
 
     pub fn after(self, parents: impl IntoIterator<Item = Oid>) -> Self {
         Self { parents: parents.into_iter().collect(), ..self }
     }
 
-    pub fn bringing(self, brought: Brought) -> Self {
-        Self { brought, ..self }
+    pub fn with_contents(self, new_contents: Contents) -> Self {
+        Self { new_contents, ..self }
     }
 }
 
@@ -180,7 +181,7 @@ pub struct Authorship<'a> {
 }
 
 /// A commit with every object that it needs, sorted by id.
-pub struct Packed {
+pub struct CommitObjects {
     pub oid: Oid,
     pub tree: Arc<Folder>,
     pub tree_oid: Oid,
@@ -197,10 +198,10 @@ pub struct Packed {
 pub type Blobs = HashMap<Oid, Object>;
 
 /// Makes the objects of a commit. Contents that are where they were are not among them.
-pub async fn pack(edited: Edited, author: &Authorship<'_>, blobs: &mut Blobs) -> Packed {
-    let Edited { mut tree, differences, parents, brought } = edited;
+pub async fn pack(staged: StagedTree, author: &Authorship<'_>, blobs: &mut Blobs) -> CommitObjects {
+    let StagedTree { mut tree, differences, parents, new_contents } = staged;
     let new = differences.iter().filter_map(|d| d.new.map(|file| file.oid));
-    let contents: HashMap<Oid, Bytes> = new.filter_map(|oid| Some((oid, Bytes::clone(brought.get(&oid)?)))).collect();
+    let contents: HashMap<Oid, Bytes> = new.filter_map(|oid| Some((oid, Bytes::clone(new_contents.get(&oid)?)))).collect();
     compress(&contents, blobs).await;
 
     let mut objects = Vec::new();
@@ -219,7 +220,7 @@ pub async fn pack(edited: Edited, author: &Authorship<'_>, blobs: &mut Blobs) ->
     let objects: BTreeMap<Oid, Object> = objects.into_iter().map(|object| (object.oid, object)).collect();
     let stat = git::stat(&differences);
     let (message, objects) = (author.message.to_owned(), objects.into_values().collect());
-    Packed { oid, tree: Arc::new(tree), tree_oid, parents, objects, stat, message, contents }
+    CommitObjects { oid, tree: Arc::new(tree), tree_oid, parents, objects, stat, message, contents }
 }
 
 async fn compress(contents: &HashMap<Oid, Bytes>, blobs: &mut Blobs) {
@@ -239,7 +240,7 @@ fn commit_message(author: &Authorship<'_>) -> String {
     }
 }
 
-impl Packed {
+impl CommitObjects {
     /// Keeps what was written, so that the next reader finds it.
     pub fn remember(&self, storage: &Storage, project: &Project) {
         storage.cache.put_folder(project.store, &self.tree);

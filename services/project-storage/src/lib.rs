@@ -8,7 +8,7 @@
 //! - [`change`], [`merge`]: what a change set makes of a tree, and of one that moved on. Pure.
 //! - [`project`], [`revision`], [`message`]: the nouns, who may read them, and their pages.
 //! - [`tree`], [`cache`], [`load`]: reading; [`edit`], [`lock`]: from a change set to a commit.
-//! - [`saver`], [`save`]: a person's save; [`begin`], [`turn`]: an agent's turn. Each is written at once or not at all.
+//! - `attempt`: what a lost race is; [`saver`], [`save`]: a person's save; [`begin`], [`turn`]: an agent's turn. Each is written at once or not at all.
 //! - [`conflict`], [`resolve`]: a turn that could not be merged, beside the head, and how a person ends that.
 //! - [`preview`]: files as a browser gets them. [`sweep`]: what is forgotten.
 //! - `store`: the SQL. `grpc`, [`access`], `error`, [`config`]: the edges.
@@ -34,6 +34,7 @@ pub mod tree;
 pub mod edit;
 pub mod lock;
 
+pub(crate) mod attempt;
 pub mod save;
 pub mod saver;
 

@@ -7,10 +7,11 @@ use proto::id::{ProjectId, TurnId};
 
 use crate::{
     Storage,
+    attempt::{Attempt, Write, retry_on_race},
     change::Content,
     condition::Condition,
     conflict::Conflict,
-    edit::{Edited, Packed, Steps},
+    edit::{CommitObjects, StagedTree, Steps},
     error::Error,
     git::{FileRef, Folder, Oid},
     limits::{Limits, SUMMARY_CHARACTERS, Step},
@@ -18,7 +19,7 @@ use crate::{
     path::FilePath,
     project::{self, Actor, Member, Project, Role, Target},
     revision::Revision,
-    saver::{self, ATTEMPTS, RequestKey, Saver},
+    saver::{self, RequestKey, SaveRequest},
     store::{
         self,
         conflicts::{self, Found},
@@ -70,34 +71,29 @@ pub struct Resolved {
 
 /// Resolves, or finds what the same request did before.
 pub async fn resolve(storage: &Storage, context: &Context, resolve: Resolve) -> Result<Resolved, Error> {
-    let saver = Saver::new(storage, context, resolve.actor, resolve.request.as_ref());
-    let mut run = Run { saver, resolve: &resolve };
-    for _ in 0..ATTEMPTS {
-        if let Some(resolved) = run.attempt().await? {
-            return Ok(resolved);
-        }
-    }
-    Err(Error::Busy)
+    let request = SaveRequest::new(storage, context, resolve.actor, resolve.request.as_ref());
+    retry_on_race(ResolveRun { request, resolve: &resolve }).await
 }
 
 /// One resolution over its attempts.
-struct Run<'a> {
-    saver: Saver<'a>,
+struct ResolveRun<'a> {
+    request: SaveRequest<'a>,
     resolve: &'a Resolve,
 }
 
-impl Run<'_> {
-    /// `None` if somebody came in between.
-    async fn attempt(&mut self) -> Result<Option<Resolved>, Error> {
-        let (storage, resolve) = (self.saver.storage, self.resolve);
+impl Write for ResolveRun<'_> {
+    type Done = Resolved;
+
+    async fn attempt(&mut self) -> Result<Attempt<Resolved>, Error> {
+        let (storage, resolve) = (self.request.storage, self.resolve);
         let mut member = project::find(storage, resolve.actor.id, &Target::Id(resolve.project), Role::Editor).await?;
-        if let Some(past) = self.saver.past().await? {
-            return self.replay(past).await.map(Some);
+        if let Some(past) = self.request.past().await? {
+            return self.replay(past).await.map(Attempt::Done);
         }
         let conflict = match conflicts::find(&storage.pool, resolve.project, resolve.turn).await?.ok_or(Error::ConflictNotFound)? {
             Found::Resolved { revision, key } if key == resolve.key => {
                 let past = Past { project: resolve.project, fingerprint: key, revision: Some(revision) };
-                return self.replay(past).await.map(Some);
+                return self.replay(past).await.map(Attempt::Done);
             }
             Found::Resolved { revision, .. } => return Err(Error::ConflictResolved { revision }),
             Found::Open { own, expires_at } => {
@@ -109,38 +105,40 @@ impl Run<'_> {
                 Conflict::open(storage, &member, own, expires_at).await?
             }
         };
-        self.saver.as_owner(&mut member);
+        self.request.as_owner(&mut member);
         let merged = conflict.merge(storage, &member).await?;
-        let edited = resolve.edit(&conflict, merged, &member.project.limits())?;
-        self.saver.count().await?;
-        if self.saver.waited(&member.project).await {
+        let staged = resolve.edit(&conflict, merged, &member.project.limits())?;
+        self.request.count().await?;
+        if self.request.waited(&member.project).await {
             // What was read is old.
-            return Ok(None);
+            return Ok(Attempt::Raced);
         }
-        let packed = self.saver.pack(edited, &history(&conflict.own.message)).await;
-        self.write(member, packed).await
+        let objects = self.request.pack(staged, &history(&conflict.own.message)).await;
+        self.write(member, objects).await
     }
+}
 
+impl ResolveRun<'_> {
     /// Revision and end of the conflict in one transaction.
-    async fn write(&self, member: Member, packed: Packed) -> Result<Option<Resolved>, Error> {
-        let (storage, Resolve { turn, key, .. }) = (self.saver.storage, self.resolve);
+    async fn write(&self, member: Member, objects: CommitObjects) -> Result<Attempt<Resolved>, Error> {
+        let (storage, Resolve { turn, key, .. }) = (self.request.storage, self.resolve);
         let mut tx = store::begin(&storage.pool).await?;
         // The turn first: a deletion of the project locks in the same order.
         if turns::lock(&mut tx, *turn).await? != Some(State::Conflicted) {
-            return Ok(None);
+            return Ok(Attempt::Raced);
         }
-        let Some((project, revision)) = self.saver.write(&mut tx, member, &packed).await? else { return Ok(None) };
+        let Attempt::Done((project, revision)) = self.request.write(&mut tx, member, &objects).await? else { return Ok(Attempt::Raced) };
         if !conflicts::resolve(&mut tx, project.id, *turn, revision.id, key).await? {
-            return Ok(None);
+            return Ok(Attempt::Raced);
         }
         store::commit(tx).await?;
-        packed.remember(storage, &project);
-        let files = self.resolve.files(&packed.tree);
-        Ok(Some(Resolved { project, revision: Some(revision), files, replayed: false }))
+        objects.remember(storage, &project);
+        let files = self.resolve.files(&objects.tree);
+        Ok(Attempt::Done(Resolved { project, revision: Some(revision), files, replayed: false }))
     }
 
     async fn replay(&self, past: Past) -> Result<Resolved, Error> {
-        let (project, revision, tree) = saver::replay(self.saver.storage, self.resolve.actor, past).await?;
+        let (project, revision, tree) = saver::replay(self.request.storage, self.resolve.actor, past).await?;
         Ok(Resolved { project, revision, files: self.resolve.files(&tree), replayed: true })
     }
 }
@@ -153,12 +151,12 @@ fn history(turn: &str) -> String {
 
 impl Resolve {
     /// The tree that the choices make of what could be merged.
-    fn edit(&self, conflict: &Conflict, merged: Merged, limits: &Limits) -> Result<Edited, Error> {
+    fn edit(&self, conflict: &Conflict, merged: Merged, limits: &Limits) -> Result<StagedTree, Error> {
         self.covers(&merged.conflicts)?;
         let paths = self.choices.iter().map(|choice| choice.path.as_str()).enumerate();
         let named = paths.map(|(index, path)| Step { field: format!("files[{index}].path"), path }).collect();
         let steps = Steps { named, rest: "files" };
-        let mut brought = steps.fitting(merged.contents, limits)?;
+        let mut new_contents = steps.fitting(merged.contents, limits)?;
         let mut tree = if seeded_bug::is("settle-without-the-turn") { Folder::clone(&conflict.head_tree) } else { merged.tree };
         for choice in &self.choices {
             tree.remove(choice.path.as_str());
@@ -172,7 +170,7 @@ impl Resolve {
                     if size > limit {
                         return Err(Error::FileTooLarge { field: format!("files[{index}].content"), path: path.to_string(), size, limit });
                     }
-                    brought.insert(content.file.oid, content.bytes.clone());
+                    new_contents.insert(content.file.oid, content.bytes.clone());
                     Some(content.file)
                 }
             };
@@ -181,7 +179,7 @@ impl Resolve {
             }
         }
         let parents = conflict.head.as_ref().map(|head| head.id).into_iter().chain([conflict.own.id]);
-        Ok(Edited::check(tree, &conflict.head_tree, limits, steps)?.after(parents).bringing(brought))
+        Ok(StagedTree::check(tree, &conflict.head_tree, limits, steps)?.after(parents).with_contents(new_contents))
     }
 
     /// Whether the choices are about the paths that conflict, each once.

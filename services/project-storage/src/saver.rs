@@ -5,7 +5,8 @@ use chassis::context::Context;
 
 use crate::{
     Storage,
-    edit::{self, Authorship, Blobs, Edited, Packed},
+    attempt::Attempt,
+    edit::{self, Authorship, Blobs, CommitObjects, StagedTree},
     error::{Error, SERVICE},
     git::Folder,
     lock::Held,
@@ -18,9 +19,6 @@ use crate::{
     tree,
 };
 
-/// Saves of other replicas that one save gives way to before it says that the project is busy.
-pub const ATTEMPTS: u32 = 16;
-
 /// What tells a save from its repeat.
 pub struct RequestKey {
     pub id: String,
@@ -28,8 +26,8 @@ pub struct RequestKey {
     pub fingerprint: Vec<u8>,
 }
 
-/// One person's save over its attempts.
-pub struct Saver<'a> {
+/// One person's request to save, over its attempts.
+pub struct SaveRequest<'a> {
     pub storage: &'a Storage,
     pub context: &'a Context,
     pub actor: Actor,
@@ -40,7 +38,7 @@ pub struct Saver<'a> {
     held: Option<Held<'a>>,
 }
 
-impl<'a> Saver<'a> {
+impl<'a> SaveRequest<'a> {
     pub fn new(storage: &'a Storage, context: &'a Context, actor: Actor, request: Option<&'a RequestKey>) -> Self {
         Self { storage, context, actor, request, blobs: Blobs::new(), counted: false, held: None }
     }
@@ -79,27 +77,28 @@ impl<'a> Saver<'a> {
     }
 
     /// Makes the commit; `message` is for the history and may be empty.
-    pub async fn pack(&mut self, edited: Edited, message: &str) -> Packed {
+    pub async fn pack(&mut self, staged: StagedTree, message: &str) -> CommitObjects {
         let author = Authorship { user: self.actor.id, turn: None, message, now: chassis::clock::now() };
-        edit::pack(edited, &author, &mut self.blobs).await
+        edit::pack(staged, &author, &mut self.blobs).await
     }
 
-    /// The one statement. Refused if the owner's account has no room. `None` if the head moved, the role went, or the request id was used in between.
-    pub async fn write(&self, db: &mut Connection, member: Member, packed: &Packed) -> Result<Option<(Project, Revision)>, Error> {
+    /// The one statement. It is refused if the owner's account has no room. It is a race if the head moved, the person lost the role,
+    /// or the request id was used in between.
+    pub async fn write(&self, db: &mut Connection, member: Member, objects: &CommitObjects) -> Result<Attempt<(Project, Revision)>, Error> {
         let Member { mut project, head, .. } = member;
         let new = NewRevision {
             project: project.id,
             store: project.store,
             expected: head.map(|head| head.id),
-            oid: packed.oid,
-            tree: packed.tree_oid,
-            parents: &packed.parents,
+            oid: objects.oid,
+            tree: objects.tree_oid,
+            parents: &objects.parents,
             actor: revision::Actor::Person,
             user: self.actor.id,
             turn: None,
-            message: &packed.message,
-            stat: packed.stat,
-            objects: &packed.objects,
+            message: &objects.message,
+            stat: objects.stat,
+            objects: &objects.objects,
             request: self.request.map(RequestKey::row),
             plan: (project.owner == self.actor.id).then_some(self.actor.plan),
             most_bytes: self.storage.quotas.most_bytes(),
@@ -107,15 +106,15 @@ impl<'a> Saver<'a> {
         let (number, created_at) = match saves::advance(db, &new).await {
             Ok(Some(written)) => written,
             Ok(None) => {
-                self.storage.quotas.room(db, project.id, &packed.objects).await?;
-                return Ok(None);
+                self.storage.quotas.room(db, project.id, &objects.objects).await?;
+                return Ok(Attempt::Raced);
             }
-            Err(failure) if failure.violates(saves::REQUEST_KEY) => return Ok(None),
+            Err(failure) if failure.violates(saves::REQUEST_KEY) => return Ok(Attempt::Raced),
             Err(failure) => return Err(failure.into()),
         };
         let revision = new.revision(number, created_at);
         project.stands_at(Some(&revision));
-        Ok(Some((project, revision)))
+        Ok(Attempt::Done((project, revision)))
     }
 }
 

@@ -5,8 +5,9 @@ use proto::id::{MessageId, ProjectId, TurnId, UserId};
 
 use crate::{
     Storage,
+    attempt::{Attempt, Write, retry_on_race},
     change::ChangeSet,
-    edit::{self, Authorship, Base, Blobs, Edit, Edited, Outcome, Packed},
+    edit::{self, Authorship, Base, Blobs, CommitObjects, Edit, Outcome, StagedTree},
     error::Error,
     git::Oid,
     lock::Held,
@@ -14,7 +15,6 @@ use crate::{
     message::{Author, Message},
     project::{self, Member, Role, Target},
     revision::{self, Revision},
-    saver::ATTEMPTS,
     store::{
         self, Tx, messages, projects,
         saves::{self, NewRevision},
@@ -122,29 +122,24 @@ pub struct Committed {
 
 /// Commits a turn, or finds what its commit did before.
 pub async fn commit(storage: &Storage, commit: CommitTurn) -> Result<Committed, Error> {
-    let mut run = Run { storage, commit: &commit, blobs: Blobs::new(), held: None };
-    for _ in 0..ATTEMPTS {
-        if let Some(committed) = run.attempt().await? {
-            return Ok(committed);
-        }
-    }
-    Err(Error::Busy)
+    retry_on_race(CommitRun { storage, commit: &commit, blobs: Blobs::new(), held: None }).await
 }
 
 /// One commit over its attempts.
-struct Run<'a> {
+struct CommitRun<'a> {
     storage: &'a Storage,
     commit: &'a CommitTurn,
     blobs: Blobs,
     held: Option<Held<'a>>,
 }
 
-impl Run<'_> {
-    /// `None` if somebody came in between.
-    async fn attempt(&mut self) -> Result<Option<Committed>, Error> {
+impl Write for CommitRun<'_> {
+    type Done = Committed;
+
+    async fn attempt(&mut self) -> Result<Attempt<Committed>, Error> {
         let work = find(self.storage, self.commit.turn, Role::Editor).await?;
         if work.turn.state != State::Open {
-            return self.replay(work).await.map(Some);
+            return self.replay(work).await.map(Attempt::Done);
         }
         let Member { project, head, .. } = &work.member;
         // A turn cannot ask anybody, so it merges as far as lines go. What comes out clean is one revision that follows the head
@@ -154,36 +149,38 @@ impl Run<'_> {
         let outcome = edit::edit(self.storage, edit).await?;
         if self.storage.locks.hold_once(&mut self.held, project.id).await {
             // Somebody saved meanwhile, so what was read is old.
-            return Ok(None);
+            return Ok(Attempt::Raced);
         }
         let result = match outcome {
-            Outcome::Unchanged(_) => Made { state: State::Unchanged, packed: None, conflict_paths: Vec::new() },
-            Outcome::Applies(edited) => {
-                Made { state: State::Committed, packed: Some(self.pack(work.user, edited).await), conflict_paths: Vec::new() }
+            Outcome::Unchanged(_) => TurnResult { state: State::Unchanged, objects: None, conflict_paths: Vec::new() },
+            Outcome::Applies(staged) => {
+                TurnResult { state: State::Committed, objects: Some(self.pack(work.user, staged).await), conflict_paths: Vec::new() }
             }
-            Outcome::Conflicts { paths, edited } => {
-                Made { state: State::Conflicted, packed: Some(self.pack(work.user, edited).await), conflict_paths: paths }
+            Outcome::Conflicts { paths, staged } => {
+                TurnResult { state: State::Conflicted, objects: Some(self.pack(work.user, staged).await), conflict_paths: paths }
             }
         };
         self.write(&work, result).await
     }
+}
 
-    async fn pack(&mut self, user: UserId, edited: Edited) -> Packed {
+impl CommitRun<'_> {
+    async fn pack(&mut self, user: UserId, staged: StagedTree) -> CommitObjects {
         let CommitTurn { turn, message, .. } = self.commit;
         let author = Authorship { user, turn: Some(*turn), message, now: chassis::clock::now() };
-        edit::pack(edited, &author, &mut self.blobs).await
+        edit::pack(staged, &author, &mut self.blobs).await
     }
 
     /// Files, answer and the turn's end in one transaction.
-    async fn write(&self, work: &Work, made: Made) -> Result<Option<Committed>, Error> {
+    async fn write(&self, work: &Work, result: TurnResult) -> Result<Attempt<Committed>, Error> {
         let id = work.turn.id;
         let mut tx = store::begin(&self.storage.pool).await?;
         // The turn first: a deletion of the project locks in the same order.
         if turns::lock(&mut tx, id).await? != Some(State::Open) {
-            return Ok(None);
+            return Ok(Attempt::Raced);
         }
-        let Some(revision) = self.revision(&mut tx, work, &made).await? else { return Ok(None) };
-        let Made { state, packed, conflict_paths } = made;
+        let Attempt::Done(revision) = self.revision(&mut tx, work, &result).await? else { return Ok(Attempt::Raced) };
+        let TurnResult { state, objects, conflict_paths } = result;
         let ending = Ending {
             state,
             digest: &self.commit.digest,
@@ -191,54 +188,54 @@ impl Run<'_> {
             conflict_paths: &conflict_paths,
         };
         if !turns::finish(&mut tx, id, &ending).await? {
-            return Ok(None);
+            return Ok(Attempt::Raced);
         }
         if !self.commit.answer.is_empty() || revision.is_some() {
             let answer = answer(work, self.commit.answer.clone(), revision.as_ref().map(|revision| revision.id));
             messages::insert(&mut tx, work.member.project.id, &answer).await?;
         }
         store::commit(tx).await?;
-        if let Some(packed) = packed {
-            packed.remember(self.storage, &work.member.project);
+        if let Some(objects) = objects {
+            objects.remember(self.storage, &work.member.project);
         }
-        Ok(Some(Committed { state, id: revision.as_ref().map(|revision| revision.id), revision, conflict_paths }))
+        Ok(Attempt::Done(Committed { state, id: revision.as_ref().map(|revision| revision.id), revision, conflict_paths }))
     }
 
-    /// Writes the commit, if there is one; the outer `None` if the head moved or the role went.
-    async fn revision(&self, tx: &mut Tx, work: &Work, made: &Made) -> Result<Option<Option<Revision>>, Error> {
+    /// Writes the commit, if there is one. It is a race if the head moved or the person lost the role.
+    async fn revision(&self, tx: &mut Tx, work: &Work, result: &TurnResult) -> Result<Attempt<Option<Revision>>, Error> {
         let project = &work.member.project;
-        let Some(packed) = &made.packed else {
+        let Some(objects) = &result.objects else {
             projects::touch(tx, project.id, None).await?;
-            return Ok(Some(None));
+            return Ok(Attempt::Done(None));
         };
         let new = NewRevision {
             project: project.id,
             store: project.store,
             expected: work.member.head.as_ref().map(|head| head.id),
-            oid: packed.oid,
-            tree: packed.tree_oid,
-            parents: &packed.parents,
+            oid: objects.oid,
+            tree: objects.tree_oid,
+            parents: &objects.parents,
             actor: revision::Actor::Agent,
             user: work.user,
             turn: Some(work.turn.id),
             message: &self.commit.message,
-            stat: packed.stat,
-            objects: &packed.objects,
+            stat: objects.stat,
+            objects: &objects.objects,
             request: None,
             plan: None,
             most_bytes: self.storage.quotas.most_bytes(),
         };
-        if made.state == State::Conflicted {
-            self.storage.quotas.room(tx, project.id, &packed.objects).await?;
+        if result.state == State::Conflicted {
+            self.storage.quotas.room(tx, project.id, &objects.objects).await?;
             let at = saves::branch(tx, work.turn.id, &new).await?;
             projects::touch(tx, project.id, None).await?;
-            return Ok(Some(Some(new.revision(0, at))));
+            return Ok(Attempt::Done(Some(new.revision(0, at))));
         }
-        let written = saves::advance(tx, &new).await?;
-        if written.is_none() {
-            self.storage.quotas.room(tx, project.id, &packed.objects).await?;
-        }
-        Ok(written.map(|(number, at)| Some(new.revision(number, at))))
+        let Some((number, at)) = saves::advance(tx, &new).await? else {
+            self.storage.quotas.room(tx, project.id, &objects.objects).await?;
+            return Ok(Attempt::Raced);
+        };
+        Ok(Attempt::Done(Some(new.revision(number, at))))
     }
 
     /// What the commit of this turn answered before.
@@ -262,10 +259,10 @@ impl Run<'_> {
     }
 }
 
-/// What a commit comes to, before it is written.
-struct Made {
+/// What a turn comes to, before it is written.
+struct TurnResult {
     state: State,
-    packed: Option<Packed>,
+    objects: Option<CommitObjects>,
     conflict_paths: Vec<String>,
 }
 

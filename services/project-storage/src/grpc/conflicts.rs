@@ -14,7 +14,7 @@ use super::{decode, encode};
 use crate::{
     Storage,
     conflict::{self, Sides},
-    edit::Brought,
+    edit::Contents,
     error::Error,
     git::FileRef,
     resolve::{self, Choice, Resolve, Take},
@@ -41,7 +41,7 @@ pub(super) async fn get(storage: &Storage, request: Request<pb::GetConflictReque
     })
 }
 
-fn file(sides: Sides, contents: Option<&Brought>) -> pb::ConflictFile {
+fn file(sides: Sides, contents: Option<&Contents>) -> pb::ConflictFile {
     let side = |file: FileRef| pb::ConflictSide {
         etag: file.oid.etag(),
         size_bytes: file.size,
