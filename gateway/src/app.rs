@@ -8,9 +8,10 @@ use std::{
 use axum::extract::FromRef;
 use bytes::Bytes;
 use chassis::{
-    identity::{Caller, Keys, Verifier},
+    identity::Caller,
     limit::General,
     share::Shares,
+    verifier::{Keys, Verifier},
 };
 use tokio_util::sync::CancellationToken;
 use url::Url;

@@ -7,7 +7,8 @@ use std::{sync::Arc, time::Duration};
 use axum::http::{HeaderMap, header};
 use chassis::{
     context::Context,
-    identity::{Token, User, Verifier},
+    identity::{Token, User},
+    verifier::Verifier,
 };
 use proto::{
     auth::{CreateAccessTokenRequest, CreateAccessTokenResponse, Plan},
@@ -192,11 +193,7 @@ fn now() -> u64 {
 mod tests {
     use std::time::Instant;
 
-    use chassis::{
-        config::Env,
-        identity::{Caller, Keys},
-        testing::Issuer,
-    };
+    use chassis::{config::Env, identity::Caller, testing::Issuer, verifier::Keys};
     use proto::id::UserId;
 
     use super::*;

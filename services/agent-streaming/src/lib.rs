@@ -34,11 +34,12 @@ use std::{sync::Arc, time::Duration};
 
 use chassis::{
     client,
-    identity::{Caller, Keys, Verifier},
+    identity::Caller,
     limit::General,
     postgres, redis,
     server::{self, Server},
     task::Tasks,
+    verifier::{Keys, Verifier},
 };
 use proto::agent_streaming::agent_streaming_service_server::AgentStreamingServiceServer;
 use tokio::net::TcpListener;

@@ -36,11 +36,12 @@ use std::{sync::Arc, time::Duration};
 
 use chassis::{
     client, clock,
-    identity::{Caller, Keys, Verifier},
+    identity::Caller,
     limit::General,
     postgres,
     server::{self, Server},
     task::Tasks,
+    verifier::{Keys, Verifier},
 };
 use proto::{auth::auth_service_server::AuthServiceServer, rate_limit::rate_limit_service_client::RateLimitServiceClient};
 use tokio::net::TcpListener;

@@ -174,8 +174,9 @@ fn seconds(moment: OffsetDateTime) -> u64 {
 #[cfg(test)]
 mod tests {
     use chassis::{
-        identity::{Caller, Keys, Verifier},
+        identity::Caller,
         secret::ClusterSecret,
+        verifier::{Keys, Verifier},
     };
     use proto::{auth::Plan, id::UserId};
     use tokio::sync::watch;

@@ -52,7 +52,7 @@ pub fn settings() -> Vec<SettingDoc> {
 
 #[cfg(test)]
 mod tests {
-    use chassis::identity::{Keys, Verifier};
+    use chassis::verifier::{Keys, Verifier};
 
     use super::*;
 

@@ -14,7 +14,7 @@ use proto::error::{ErrorCode, Fault, NOBODY};
 use tokio::time::Sleep;
 use tonic::{Status, body::Body};
 
-use crate::identity::Caller;
+use crate::caller::Caller;
 
 /// `grpc-timeout`: up to eight digits and a unit.
 pub(crate) fn timeout_of(headers: &HeaderMap) -> Option<Duration> {

@@ -6,6 +6,7 @@ use std::error::Error;
 use proto::error::{ErrorCode, Fault};
 use tonic::Status;
 
+pub use crate::cause::chain;
 use crate::telemetry;
 
 /// The one error enum of a service.
@@ -35,22 +36,6 @@ pub fn fault(error: &impl ServiceError) -> Fault {
     tracing::error!(cause = chain(error), "internal error");
     let hidden = Fault { domain: fault.domain, ..Fault::new("", ErrorCode::Internal, "INTERNAL", "internal error") };
     hidden.with("trace_id", telemetry::trace_id())
-}
-
-/// An error and its causes in one line. A cause whose text its effect already ends with is not said twice.
-#[must_use]
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.ends_with(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

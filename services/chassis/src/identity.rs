@@ -1,9 +1,8 @@
-//! Who calls, and for whom: the caller token that services show each other on every hop, and the access token that speaks for a
-//! person. A client that shows no caller token is [`Caller::Direct`].
+//! Who calls, and for whom: services show each other a caller token on every call, and an access token speaks for a person. A client
+//! without a caller token is [`Caller::Direct`]. [`crate::verifier`] checks both tokens.
 
-mod jws;
-mod signer;
-mod verifier;
+pub(crate) mod jws;
+pub(crate) mod signer;
 
 use std::sync::Arc;
 
@@ -13,10 +12,8 @@ use proto::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use self::{
-    signer::{SignError, Signer},
-    verifier::{Keys, Verifier},
-};
+pub use self::signer::{SignError, Signer};
+pub use crate::caller::Caller;
 use crate::clock;
 
 /// `iss` of access tokens.
@@ -27,45 +24,6 @@ pub const AUDIENCE: &str = "backlot-internal";
 pub const TOKEN_TYPE: &str = "at+jwt";
 /// How far two clocks may be apart.
 pub const LEEWAY_SECONDS: u64 = 30;
-
-/// A process that may call another, as the folders are named.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub enum Caller {
-    /// Not one of ours: a program with an access token, or without.
-    Direct,
-    Gateway,
-    Auth,
-    AgentStreaming,
-    ProjectStorage,
-    RateLimit,
-    /// A person with the cluster secret (`backlot token`).
-    Operator,
-}
-
-impl Caller {
-    /// Everybody who shows a caller token.
-    pub const NAMED: [Caller; 6] = [Self::Gateway, Self::Auth, Self::AgentStreaming, Self::ProjectStorage, Self::RateLimit, Self::Operator];
-
-    /// The folder's name: `agent-streaming`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Direct => "direct",
-            Self::Gateway => "gateway",
-            Self::Auth => "auth",
-            Self::AgentStreaming => "agent-streaming",
-            Self::ProjectStorage => "project-storage",
-            Self::RateLimit => "rate-limit",
-            Self::Operator => "operator",
-        }
-    }
-
-    /// The caller of a name; nobody is called `direct`.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Caller> {
-        Self::NAMED.into_iter().find(|c| c.name() == name)
-    }
-}
 
 /// A person whose access token was good.
 #[derive(Clone, Debug)]
@@ -99,7 +57,7 @@ impl std::fmt::Debug for Token {
     }
 }
 
-/// What an access token says; auth mints it, [`Verifier`] reads it.
+/// What an access token says; auth signs it, [`crate::verifier::Verifier`] reads it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Claims {
     pub iss: String,
@@ -130,7 +88,7 @@ pub fn plan_name(plan: Plan) -> &'static str {
     }
 }
 
-fn plan_named(name: &str) -> Option<Plan> {
+pub(crate) fn plan_named(name: &str) -> Option<Plan> {
     [Plan::Free, Plan::Pro, Plan::Team, Plan::Enterprise].into_iter().find(|p| plan_name(*p) == name)
 }
 

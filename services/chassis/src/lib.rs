@@ -5,7 +5,7 @@
 //! - [`telemetry`]: logs, traces, metrics and Sentry, set up first and flushed last.
 //! - [`lifecycle`], [`task`], [`clock`]: signals become one token; the only places that spawn; the only clock.
 //! - [`postgres`], [`redis`]: the two engines, with spans, metrics and limits.
-//! - [`identity`], [`context`], [`propagation`], `deadline`, [`server`], [`client`]: who calls, on whose behalf, in which trace, for
+//! - [`identity`], [`verifier`], [`context`], [`propagation`], `deadline`, [`server`], [`client`]: who calls, on whose behalf, in which trace, for
 //!   how long, through one standard stack both ways.
 //! - [`listen`], [`share`], [`edge`]: the accept loop of HTTP and gRPC; what one client may hold of what all share; how often one
 //!   address may ask.
@@ -13,6 +13,8 @@
 //! - `failpoint`, [`seeded_bug`] (features `failpoints`, `seeded-bugs`): faults and bugs for the chaos harness.
 //! - `testing` (feature `testing`): private engines and waiting, for the tests of the crates above.
 
+mod caller;
+mod cause;
 pub mod client;
 pub mod clock;
 pub mod config;
@@ -38,6 +40,7 @@ pub mod task;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod verifier;
 
 /// Makes `ring` the process's TLS provider. Everything that speaks TLS here is built without one of its own and panics when
 /// none is installed, so `main` and every test that makes a client calls this first. A second call does nothing.

@@ -6,6 +6,7 @@
 mod answer;
 mod connection;
 mod pace;
+mod serve;
 mod stream;
 mod waste;
 
@@ -170,7 +171,7 @@ where
                         let address = (!this.proxied).then(|| peer.ip());
                         let registered = connections.register(peer, address, Instant::now() + CHANGEOVER).await;
                         let Ok(registered) = registered else { return };
-                        connection::serve(&this, stream, service, &registered.connection, stop).await;
+                        serve::serve(&this, stream, service, &registered.connection, stop).await;
                     });
                 }
                 Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {}

@@ -17,8 +17,8 @@ use bundle::Bundle;
 use ring::hkdf;
 
 use crate::{
+    caller::Caller,
     config::{Env, Secret},
-    identity::Caller,
 };
 
 const SETTING: &str = "BACKLOT_CLUSTER_SECRET";

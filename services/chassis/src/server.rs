@@ -23,11 +23,12 @@ use tower::Service;
 use crate::{
     config::Env,
     edge::Edge,
-    identity::{Caller, Verifier},
+    identity::Caller,
     limit::General,
     listen::{Limits, Listener, Protocol},
     share::Shares,
     task::{self, Tasks},
+    verifier::Verifier,
 };
 
 /// One row of a service's access table. An RPC without a row is denied to everybody.

@@ -4,8 +4,9 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chassis::{
     client, clock,
-    identity::{Caller, Keys, Verifier},
+    identity::Caller,
     testing::{self, Issuer},
+    verifier::{Keys, Verifier},
 };
 use proto::{
     auth::{JsonWebKey, Plan},

@@ -12,10 +12,11 @@ use chassis::{
     client::{ServiceChannel, connect},
     config::Env,
     context::Context,
-    identity::{Caller, Keys, Verifier},
+    identity::Caller,
     server::{Config, Rule, Scope, Server, Size::Ordinary},
     task,
     testing::{self, eventually},
+    verifier::{Keys, Verifier},
 };
 use futures::{Stream, StreamExt as _, future::join_all};
 use proto::{

@@ -8,10 +8,11 @@ use bytes::Bytes;
 use chassis::{
     client::{CALLER_HEADER, ServiceChannel, connect},
     config::Env,
-    identity::{Caller, Keys, Signer, Verifier},
+    identity::{Caller, Signer},
     server::{Config, Rule, Scope, Server, Size::Ordinary},
     task,
     testing::{self, eventually},
+    verifier::{Keys, Verifier},
 };
 use h2::client::{ResponseFuture, SendRequest};
 use http::Request;

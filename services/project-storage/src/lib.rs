@@ -61,13 +61,14 @@ use std::{sync::Arc, time::Duration};
 
 use chassis::{
     client::{MAX_MESSAGE_BYTES, ServiceChannel, connect},
-    identity::{Caller, Keys, Verifier},
+    identity::Caller,
     limit::General,
     page::PageTokens,
     postgres,
     server::{ServeError as ServerError, Server},
     share::Shares,
     task::Tasks,
+    verifier::{Keys, Verifier},
 };
 pub use config::Config;
 use proto::{

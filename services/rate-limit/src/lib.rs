@@ -30,10 +30,11 @@ use std::{sync::Arc, time::Duration};
 
 use chassis::{
     client::connect,
-    identity::{Caller, Keys, Verifier},
+    identity::Caller,
     redis,
     server::{ServeError as ServerError, Server},
     task::Tasks,
+    verifier::{Keys, Verifier},
 };
 pub use config::Config;
 use proto::rate_limit::rate_limit_service_server::RateLimitServiceServer;

@@ -7,8 +7,9 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chassis::{
     client,
     context::Context,
-    identity::{Caller, Keys, Verifier},
+    identity::Caller,
     testing::{self, Issuer},
+    verifier::{Keys, Verifier},
 };
 use proto::{
     auth::{GetKeySetRequest, Plan, auth_service_client::AuthServiceClient},

@@ -1,8 +1,9 @@
 use chassis::{
     client,
     clock::{from_timestamp, now},
-    identity::{Caller, Keys, Verifier},
+    identity::Caller,
     secret::ClusterSecret,
+    verifier::{Keys, Verifier},
 };
 use proto::{
     auth::{GetSessionRequest, Plan, SignUpResponse},

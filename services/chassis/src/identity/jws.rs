@@ -9,14 +9,14 @@ use ring::{
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned, de::IgnoredAny};
 
 /// The longest token that is looked at; ours have less than 1 KiB.
-pub(super) const MAX_BYTES: usize = 4096;
+pub(crate) const MAX_BYTES: usize = 4096;
 const COORDINATE_BYTES: usize = 32;
 /// The first byte of a point that is written with both coordinates.
 const UNCOMPRESSED: u8 = 4;
 
 /// Why a token is not good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Problem {
+pub(crate) enum Problem {
     #[error("it has more than {MAX_BYTES} bytes")]
     TooLong,
     #[error("it does not have three parts")]
@@ -37,10 +37,10 @@ pub(super) enum Problem {
 
 /// What a header says. Members that change what the token means are named; others are left aside.
 #[derive(Deserialize)]
-pub(super) struct Header {
+pub(crate) struct Header {
     alg: String,
-    pub(super) typ: Option<String>,
-    pub(super) kid: Option<String>,
+    pub(crate) typ: Option<String>,
+    pub(crate) kid: Option<String>,
     /// A second HS256, over the claims alone (see [`sign_hs256`]).
     pair: Option<String>,
     #[serde(default, deserialize_with = "present")]
@@ -52,8 +52,8 @@ fn present<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
 }
 
 /// A token whose header was read and whose signature was not checked yet.
-pub(super) struct Unverified<'a> {
-    pub(super) header: Header,
+pub(crate) struct Unverified<'a> {
+    pub(crate) header: Header,
     /// Header and claims as they travel: what the signature is over.
     signed: &'a str,
     claims: &'a str,
@@ -61,7 +61,7 @@ pub(super) struct Unverified<'a> {
 }
 
 impl<'a> Unverified<'a> {
-    pub(super) fn parse(token: &'a str) -> Result<Self, Problem> {
+    pub(crate) fn parse(token: &'a str) -> Result<Self, Problem> {
         if token.len() > MAX_BYTES {
             return Err(Problem::TooLong);
         }
@@ -79,14 +79,14 @@ impl<'a> Unverified<'a> {
     }
 
     /// The claims, if the signature is HS256 of this key.
-    pub(super) fn hs256<T: DeserializeOwned>(&self, key: &hmac::Key) -> Result<T, Problem> {
+    pub(crate) fn hs256<T: DeserializeOwned>(&self, key: &hmac::Key) -> Result<T, Problem> {
         self.is("HS256")?;
         hmac::verify(key, self.signed.as_bytes(), &self.signature).map_err(|_| Problem::Signature)?;
         self.read()
     }
 
     /// The claims, if the second signature is HS256 of this key.
-    pub(super) fn paired<T: DeserializeOwned>(&self, key: &hmac::Key) -> Result<T, Problem> {
+    pub(crate) fn paired<T: DeserializeOwned>(&self, key: &hmac::Key) -> Result<T, Problem> {
         self.is("HS256")?;
         let tag = self.header.pair.as_ref().and_then(|tag| URL_SAFE_NO_PAD.decode(tag).ok()).ok_or(Problem::Signature)?;
         hmac::verify(key, self.claims.as_bytes(), &tag).map_err(|_| Problem::Signature)?;
@@ -94,12 +94,12 @@ impl<'a> Unverified<'a> {
     }
 
     /// What the token says of itself, before any signature was checked: only to find the key.
-    pub(super) fn claimed<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+    pub(crate) fn claimed<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         self.read()
     }
 
     /// The claims, if the signature is ES256 of this key.
-    pub(super) fn es256<T: DeserializeOwned>(&self, key: &JsonWebKey) -> Result<T, Problem> {
+    pub(crate) fn es256<T: DeserializeOwned>(&self, key: &JsonWebKey) -> Result<T, Problem> {
         self.is("ES256")?;
         let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point(key).ok_or(Problem::Key)?);
         key.verify(self.signed.as_bytes(), &self.signature).map_err(|_| Problem::Signature)?;
@@ -140,7 +140,7 @@ fn point(key: &JsonWebKey) -> Option<Vec<u8>> {
 
 /// A token with an HS256 signature, and with a second one over the claims in its header if there is another key. The two cannot stand in
 /// for each other: what the first is over has a dot in it, and claims have none.
-pub(super) fn sign_hs256(key: &hmac::Key, pair: Option<&hmac::Key>, claims: &impl Serialize) -> Result<String, serde_json::Error> {
+pub(crate) fn sign_hs256(key: &hmac::Key, pair: Option<&hmac::Key>, claims: &impl Serialize) -> Result<String, serde_json::Error> {
     let claims = URL_SAFE_NO_PAD.encode(serde_json::to_vec(claims)?);
     let tag = |key, text: &str| URL_SAFE_NO_PAD.encode(hmac::sign(key, text.as_bytes()));
     let header = match pair {

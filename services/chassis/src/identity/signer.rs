@@ -22,14 +22,14 @@ pub enum SignError {
 
 /// What a caller token says.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct CallerClaims {
-    pub(super) iss: String,
-    pub(super) aud: String,
-    pub(super) iat: u64,
-    pub(super) exp: u64,
+pub(crate) struct CallerClaims {
+    pub(crate) iss: String,
+    pub(crate) aud: String,
+    pub(crate) iat: u64,
+    pub(crate) exp: u64,
     /// The address of the client at the edge.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) addr: Option<IpAddr>,
+    pub(crate) addr: Option<IpAddr>,
 }
 
 /// Makes the caller tokens of one process.
@@ -70,6 +70,6 @@ impl Signer {
     }
 }
 
-pub(super) fn key(bytes: [u8; 32]) -> hmac::Key {
+pub(crate) fn key(bytes: [u8; 32]) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA256, &bytes)
 }

@@ -1,39 +1,23 @@
-//! One connection from its first byte to its last, and all connections of a listener by address.
+//! One connection as its requests see it, and all connections of a listener by address.
 
 use std::{
     collections::BTreeMap,
-    convert::Infallible,
-    future::poll_fn,
     net::{IpAddr, SocketAddr},
-    pin::{Pin, pin},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body::Body;
-use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, sync::watch, time::Instant};
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tower::Service;
 
 use super::{
-    Limits, Listener,
-    answer::{Answering, answer},
-    pace::{Load, Paced, Traffic, idle, stalled},
+    Limits,
+    pace::{Load, Traffic},
     waste::{Waste, Wastes},
 };
 use crate::share::{Exhausted, Holder, Share, Shares, networks};
-
-/// A graceful close that the client does not answer.
-const CLOSE_TIME: Duration = Duration::from_secs(5);
-/// For what a client still has open when it is closed for its wasted requests; there may be many such connections.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A connection as requests see it: an extension of each of them.
 #[derive(Debug, Clone)]
@@ -53,7 +37,7 @@ pub(super) struct State {
     /// Of its address.
     pub(super) waste: Arc<Waste>,
     /// Cancelled when another connection of the address gets its place.
-    replaced: CancellationToken,
+    pub(super) replaced: CancellationToken,
     /// Cancelled when too many requests were wasted; nothing more is read then.
     pub(super) spent: CancellationToken,
     pub(super) load: watch::Sender<Load>,
@@ -207,70 +191,10 @@ impl Connections {
     }
 }
 
-/// Serves a connection until it or the listener ends.
-pub(super) async fn serve<S, B>(listener: &Listener<B>, stream: TcpStream, service: S, connection: &Connection, stop: CancellationToken)
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
-    S::Future: Send,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let _ = stream.set_nodelay(true);
-    let limits = &listener.limits;
-    let answering =
-        Answering { connection: connection.clone(), unsent: Arc::clone(&listener.unsent), refuse: Arc::clone(&listener.refuse) };
-    let answering = Arc::new(answering);
-    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        // Counted as it comes in: a tower service would be called only when the request's task runs.
-        answering.connection.0.traffic.request_arrived();
-        answer(Arc::clone(&answering), service.clone(), request)
-    });
-    let builder = listener.builder();
-    let io = TokioIo::new(Paced::new(stream, limits, connection.clone()));
-    let mut serving = pin!(builder.serve_connection(io, service));
-    let (mut patience, mut close_time) = (None, CLOSE_TIME);
-    tokio::select! {
-        _ = count_polls(serving.as_mut(), connection) => return,
-        () = stop.cancelled() => {}
-        // Nothing is lost with a request that has only begun.
-        load = idle(connection, limits) => if load.begun || load.served == 0 { close_time = Duration::ZERO },
-        () = stalled(connection, limits) => return,
-        () = connection.0.replaced.cancelled() => (patience, close_time) = (Some(Duration::ZERO), Duration::ZERO),
-        () = connection.0.spent.cancelled() => (patience, close_time) = (Some(FAREWELL), Duration::ZERO),
-    }
-    serving.as_mut().graceful_shutdown();
-    // Requests in work go on; once there are none, the client has a moment to close.
-    let forsaken = async {
-        let mut load = connection.0.load.subscribe();
-        let done = async { _ = load.wait_for(|l| l.open == 0).await };
-        match patience {
-            Some(patience) => _ = tokio::time::timeout(patience, done).await,
-            None => done.await,
-        }
-        tokio::time::sleep(close_time).await;
-    };
-    let spent = async {
-        connection.0.spent.cancelled().await;
-        tokio::time::sleep(FAREWELL).await;
-    };
-    tokio::select! {
-        _ = count_polls(serving.as_mut(), connection) => {}
-        () = forsaken => {}
-        () = spent => {}
-        () = stalled(connection, limits) => {}
-    }
-}
-
-/// The same future, whose polls are counted.
-fn count_polls<F: Future>(mut serving: Pin<&mut F>, connection: &Connection) -> impl Future<Output = F::Output> {
-    poll_fn(move |cx| {
-        connection.0.traffic.polled();
-        serving.as_mut().poll(cx)
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::config::Env;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
-use crate::identity::Caller;
+use crate::caller::Caller;
 
 /// The version of the form and of the derivation.
 const PREFIX: &str = "backlot-keys-1.";

@@ -15,7 +15,8 @@ use proto::error::{ErrorCode, Fault};
 use tokio::time::Sleep;
 use tonic::{Status, body::Body};
 
-use super::stack::NAME;
+/// The largest message of an RPC that a library serves: health and reflection take names.
+pub(super) const MAX_QUERY_BYTES: usize = 4 * 1024;
 
 /// The flag of compression and the length, before each message.
 const PREFIX: usize = 5;
@@ -83,9 +84,9 @@ impl Questions {
         let refuse = |reason, text, limit: usize| {
             Err(Fault::new(self.of.service, ErrorCode::RateLimited, reason, text).with("limit", limit.to_string()))
         };
-        if self.missing > NAME {
-            let text = format!("the message has {} bytes; the limit is {NAME} bytes", self.missing);
-            return refuse("MESSAGE_TOO_LARGE", text, NAME);
+        if self.missing > MAX_QUERY_BYTES {
+            let text = format!("the message has {} bytes; the limit is {MAX_QUERY_BYTES} bytes", self.missing);
+            return refuse("MESSAGE_TOO_LARGE", text, MAX_QUERY_BYTES);
         }
         let most = self.of.questions;
         if self.asked > most {

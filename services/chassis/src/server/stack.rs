@@ -34,7 +34,7 @@ use super::{
     Config, Rule, Size,
     message::{self, Bounds, Contract, Unread},
     metrics,
-    reflection::{self, Stream},
+    reflection::{self, MAX_QUERY_BYTES, Stream},
     undecodable,
 };
 use crate::{
@@ -42,12 +42,13 @@ use crate::{
     context::Context,
     deadline::{Deadlined, passed, timeout_of},
     edge::{Edge, Guard},
-    identity::{Caller, Verifier},
+    identity::Caller,
     limit::General,
     listen::{Connection, OnBehalfOf},
     propagation::{self, Sender},
     share::{Holder, Share, Shares},
     task::Tasks,
+    verifier::Verifier,
 };
 
 /// How long before the caller's deadline the answer is that it passed, so that it is there in time. Callers through
@@ -70,8 +71,6 @@ const UNKNOWN: &str = "_OTHER";
 const REFLECTION: &str = "grpc.reflection.";
 /// What a message may have unless its RPC says otherwise: the limit of gRPC's own servers.
 const ORDINARY: usize = 4 * 1024 * 1024;
-/// Of the libraries' RPCs, which ask for a name.
-pub(super) const NAME: usize = 4 * 1024;
 
 /// What all connections of a server share.
 pub(super) struct Shared {
@@ -253,7 +252,7 @@ impl Shared {
         request: Request<Body>,
     ) -> Result<(Request<Body>, Share), Fault> {
         let largest = match self.rule(&head.path).map(|rule| rule.size) {
-            None => NAME,
+            None => MAX_QUERY_BYTES,
             Some(Size::Ordinary) => ORDINARY,
             Some(Size::Large) => MAX_MESSAGE_BYTES,
             Some(Size::OfPlan(size)) => context.user.as_ref().map_or(ORDINARY, |user| size(user.plan)),

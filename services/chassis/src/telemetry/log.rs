@@ -245,7 +245,7 @@ impl Visit for Parts {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        self.put(field, json!(crate::error::chain(value)));
+        self.put(field, json!(crate::cause::chain(value)));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {

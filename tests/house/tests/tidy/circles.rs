@@ -15,33 +15,6 @@ const OLDER: &str = "it is older than this rule";
 const EXCEPTIONS: &[(&[&str], &str)] = &[
     (
         &[
-            "services/chassis/src/client.rs",
-            "services/chassis/src/client/late.rs",
-            "services/chassis/src/context.rs",
-            "services/chassis/src/deadline.rs",
-            "services/chassis/src/identity.rs",
-            "services/chassis/src/identity/signer.rs",
-            "services/chassis/src/identity/verifier.rs",
-            "services/chassis/src/secret.rs",
-            "services/chassis/src/secret/bundle.rs",
-            "services/chassis/src/secret/key_file.rs",
-        ],
-        OLDER,
-    ),
-    (
-        &[
-            "services/chassis/src/error.rs",
-            "services/chassis/src/telemetry.rs",
-            "services/chassis/src/telemetry/export.rs",
-            "services/chassis/src/telemetry/log.rs",
-            "services/chassis/src/telemetry/report.rs",
-        ],
-        OLDER,
-    ),
-    (&["services/chassis/src/listen/answer.rs", "services/chassis/src/listen/connection.rs"], OLDER),
-    (&["services/chassis/src/server/reflection.rs", "services/chassis/src/server/stack.rs"], OLDER),
-    (
-        &[
             "services/auth/src/account.rs",
             "services/auth/src/error.rs",
             "services/auth/src/hash_pool.rs",

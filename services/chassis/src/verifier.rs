@@ -1,4 +1,4 @@
-//! The check of both kinds of token.
+//! Checks caller tokens and access tokens.
 
 use std::{
     net::IpAddr,
@@ -14,14 +14,18 @@ use quick_cache::sync::Cache;
 use ring::hmac;
 use tokio::sync::watch;
 
-use super::{
-    AUDIENCE, Caller, Claims, ISSUER, LEEWAY_SECONDS, TOKEN_TYPE, Token, User,
-    jws::{MAX_BYTES, Problem, Unverified},
-    plan_named, sha256,
-    signer::{self, CallerClaims},
-    unix_now,
+use crate::{
+    client::ServiceChannel,
+    context::Context,
+    identity::{
+        AUDIENCE, Caller, Claims, ISSUER, LEEWAY_SECONDS, TOKEN_TYPE, Token, User,
+        jws::{MAX_BYTES, Problem, Unverified},
+        plan_named, sha256,
+        signer::{self, CallerClaims},
+        unix_now,
+    },
+    secret::ClusterSecret,
 };
-use crate::{client::ServiceChannel, context::Context, secret::ClusterSecret};
 
 /// An unknown key name asks auth again, but not more often than this.
 const REFETCH_AFTER: Duration = Duration::from_secs(1);
