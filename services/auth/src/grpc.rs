@@ -20,12 +20,13 @@ use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    account::{Accounts, MAX_NAME, NewAccount, User},
+    account::{Accounts, MAX_NAME, NewAccount},
     email,
     error::{Error, SERVICE},
     password,
     revocation::{Feed, Notice},
     session::{Session, SessionSecret},
+    user::User,
 };
 
 /// Longer than any secret of ours; what is longer is not looked up.

@@ -3,7 +3,7 @@
 //!
 //! In reading order:
 //! - [`account`]: the story, one function per RPC: sign up, sign in, sign out, who am I, a token please.
-//! - [`email`], [`password`], [`session`]: the rules it follows; none does I/O, none knows a clock.
+//! - [`user`], [`email`], [`password`], [`session`]: the rules it follows; none does I/O, none knows a clock.
 //! - [`hash_pool`]: where password work runs, so that a flood of it stays in its bounds.
 //! - [`limit`]: what the policies `auth`, `auth-account` and `auth-guess` count.
 //! - [`token`], [`rotation`], [`keyring`]: what an access token says and who signs it; when keys change; the keys in memory.
@@ -15,6 +15,7 @@ pub mod account;
 pub mod email;
 pub mod password;
 pub mod session;
+pub mod user;
 
 pub mod hash_pool;
 pub mod limit;

@@ -18,7 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::Error,
-    store::{self, Pool, revocations},
+    store::{
+        self, Pool,
+        revocations::{self, Revocation},
+    },
 };
 
 const POLL: Duration = Duration::from_millis(500);
@@ -28,13 +31,6 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const BATCH: i64 = 500;
 /// Signals that a slow stream may be behind before it reads the log itself.
 const BACKLOG: usize = 1024;
-
-/// A session that ended, and its place in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Revocation {
-    pub cursor: i64,
-    pub session_id: SessionId,
-}
 
 /// A message of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

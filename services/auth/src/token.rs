@@ -10,7 +10,7 @@ use ring::{
 };
 use time::{Duration, OffsetDateTime};
 
-use crate::{account::User, session::Session};
+use crate::{session::Session, user::User};
 
 /// How long an access token is good, unless its session ends before.
 pub const LIFE: Duration = Duration::minutes(5);

@@ -6,10 +6,16 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
 use super::{StoreError, Tx};
-use crate::revocation::Revocation;
 
 /// Names the advisory lock that makes cursors commit in their order.
 const LOCK: i64 = 0x6175_7468_7265_766f;
+
+/// A session that ended, and its place in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Revocation {
+    pub cursor: i64,
+    pub session_id: SessionId,
+}
 
 /// Appends to the log. Call it last before the commit: from here on every other sign-out of the cluster waits.
 pub async fn append(tx: &mut Tx, session_id: SessionId, now: OffsetDateTime) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{StoreError, users::plan_named};
-use crate::{account::User, session::Session};
+use crate::{session::Session, user::User};
 
 pub async fn insert(db: impl PgExecutor<'_>, session: &Session, token_hash: &[u8; 32]) -> Result<(), StoreError> {
     let insert = sqlx::query!(

@@ -7,8 +7,8 @@ use time::OffsetDateTime;
 
 use super::StoreError;
 use crate::{
-    account::{Credentials, User},
     email::{Email, Typed},
+    user::{Credentials, User},
 };
 
 /// The constraints that keep an address to one account.

@@ -91,8 +91,8 @@ async fn a_key_is_published_before_it_signs_and_until_its_tokens_have_ended() {
     assert_eq!(kids(&two), [new]);
 }
 
-fn person(now: time::OffsetDateTime) -> (auth::account::User, auth::session::Session) {
-    let user = auth::account::User {
+fn person(now: time::OffsetDateTime) -> (auth::user::User, auth::session::Session) {
+    let user = auth::user::User {
         id: proto::id::UserId::generate(),
         email: "a@b".into(),
         display_name: "a".into(),

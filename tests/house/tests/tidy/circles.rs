@@ -15,21 +15,6 @@ const OLDER: &str = "it is older than this rule";
 const EXCEPTIONS: &[(&[&str], &str)] = &[
     (
         &[
-            "services/auth/src/account.rs",
-            "services/auth/src/error.rs",
-            "services/auth/src/hash_pool.rs",
-            "services/auth/src/keyring.rs",
-            "services/auth/src/limit.rs",
-            "services/auth/src/revocation.rs",
-            "services/auth/src/store/revocations.rs",
-            "services/auth/src/store/sessions.rs",
-            "services/auth/src/store/users.rs",
-            "services/auth/src/token.rs",
-        ],
-        OLDER,
-    ),
-    (
-        &[
             "services/project-storage/src/begin.rs",
             "services/project-storage/src/cache.rs",
             "services/project-storage/src/condition.rs",
