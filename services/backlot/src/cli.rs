@@ -14,9 +14,10 @@ use chassis::{
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::{
-    health, role,
-    settings::{self, Role},
-    token, up,
+    health,
+    process::{self, Process},
+    role::Role,
+    settings, token, up,
 };
 
 /// The self-hosted backend for AI app builders.
@@ -130,7 +131,16 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::ProjectStorage => Role::ProjectStorage,
         Command::RateLimit => Role::RateLimit,
     };
-    role::command(env, role)
+    serve(env, role)
+}
+
+/// Runs one role until a signal ends it.
+fn serve(mut env: Env, role: Role) -> anyhow::Result<()> {
+    let (process, telemetry) = (Process::read(&mut env, role), telemetry::Config::read(&mut env));
+    env.known_elsewhere(&settings::of_all());
+    env.unknown();
+    env.check()?;
+    process::in_runtime(&telemetry, role.name(), process.serve())
 }
 
 #[cfg(test)]

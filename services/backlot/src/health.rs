@@ -12,7 +12,10 @@ use chassis::{
 };
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
-use crate::settings::{self, Role};
+use crate::{
+    role::Role,
+    settings::listen::{gateway_address, grpc_address},
+};
 
 /// A probe that takes longer has failed.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -23,8 +26,8 @@ const LIMIT: Duration = Duration::from_secs(3);
 /// It does not answer, or answers that it is not ready.
 pub fn command(mut env: Env, role: Role) -> anyhow::Result<()> {
     let address = match role {
-        Role::Gateway => settings::gateway_address(&mut env),
-        service => settings::grpc_address(&mut env, service),
+        Role::Gateway => gateway_address(&mut env),
+        service => grpc_address(&mut env, service),
     };
     env.check()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
@@ -43,8 +46,8 @@ pub fn command(mut env: Env, role: Role) -> anyhow::Result<()> {
 #[must_use]
 pub fn settings() -> Vec<SettingDoc> {
     let mut env = Env::describe();
-    settings::gateway_address(&mut env);
-    settings::grpc_address(&mut env, Role::Auth);
+    gateway_address(&mut env);
+    grpc_address(&mut env, Role::Auth);
     env.settings().to_vec()
 }
 

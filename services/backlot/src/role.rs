@@ -1,98 +1,54 @@
-//! One service or the gateway as a process of its own.
+//! The five roles.
 
-use std::{net::SocketAddr, time::Duration};
+use clap::ValueEnum;
 
-use anyhow::Context as _;
-use chassis::{config::Env, lifecycle, telemetry};
-use tokio::{net::TcpListener, runtime};
-
-use crate::settings::{self, Role};
-
-/// How long the runtime waits for work that blocks a thread, after everything else has ended.
-const BLOCKING_LIMIT: Duration = Duration::from_secs(2);
-
-/// A role with all that it needs to serve.
-pub enum Process {
-    Gateway(Box<gateway::Config>),
-    Auth(Box<auth::Config>, SocketAddr),
-    AgentStreaming(Box<agent_streaming::Config>, SocketAddr),
-    ProjectStorage(Box<project_storage::Config>, SocketAddr),
-    RateLimit(Box<rate_limit::Config>, SocketAddr),
+/// A process of the cluster, named as its folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    Gateway,
+    Auth,
+    AgentStreaming,
+    ProjectStorage,
+    RateLimit,
 }
 
-impl Process {
-    /// Reads everything but the telemetry, which belongs to the operating system's process.
-    pub fn read(env: &mut Env, role: Role) -> Self {
-        match role {
-            Role::Gateway => Self::Gateway(Box::new(gateway::Config::read(env))),
-            Role::Auth => Self::Auth(Box::new(auth::Config::read(env)), settings::grpc_address(env, role)),
-            Role::AgentStreaming => Self::AgentStreaming(Box::new(agent_streaming::Config::read(env)), settings::grpc_address(env, role)),
-            Role::ProjectStorage => Self::ProjectStorage(Box::new(project_storage::Config::read(env)), settings::grpc_address(env, role)),
-            Role::RateLimit => Self::RateLimit(Box::new(rate_limit::Config::read(env)), settings::grpc_address(env, role)),
-        }
-    }
+impl Role {
+    /// All five.
+    pub const ALL: [Role; 5] = [Self::Gateway, Self::Auth, Self::AgentStreaming, Self::ProjectStorage, Self::RateLimit];
+    /// Those that speak gRPC, in the order of their ports.
+    pub const SERVICES: [Role; 4] = [Self::Auth, Self::AgentStreaming, Self::ProjectStorage, Self::RateLimit];
 
-    /// Binds and serves until a signal ends it.
-    async fn serve(self) -> anyhow::Result<()> {
-        let shutdown = lifecycle::shutdown_on_signal().context("cannot wait for signals")?;
+    /// As it is written everywhere: `agent-streaming`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
-            Self::Gateway(config) => {
-                let metrics = match config.metrics_listen.0 {
-                    Some(address) => Some(bind(address).await.context(settings::METRICS_LISTEN)?),
-                    None => None,
-                };
-                let listeners =
-                    gateway::Listeners { main: bind(config.listen).await?, preview: bind(config.preview_listen).await?, metrics };
-                gateway::serve(*config, listeners, shutdown).await.context("the gateway failed")
-            }
-            Self::Auth(config, address) => auth::serve(*config, bind(address).await?, shutdown).await.context("auth failed"),
-            Self::AgentStreaming(config, address) => {
-                agent_streaming::serve(*config, bind(address).await?, shutdown).await.context("agent-streaming failed")
-            }
-            Self::ProjectStorage(config, address) => {
-                project_storage::serve(*config, bind(address).await?, shutdown).await.context("project-storage failed")
-            }
-            Self::RateLimit(config, address) => {
-                rate_limit::serve(*config, bind(address).await?, shutdown).await.context("rate-limit failed")
-            }
+            Self::Gateway => "gateway",
+            Self::Auth => "auth",
+            Self::AgentStreaming => "agent-streaming",
+            Self::ProjectStorage => "project-storage",
+            Self::RateLimit => "rate-limit",
         }
     }
-}
 
-/// Runs the role until a signal ends it.
-///
-/// # Errors
-/// The environment is at fault (`Faults`), an address is taken, or the role failed.
-pub fn command(mut env: Env, role: Role) -> anyhow::Result<()> {
-    let (process, telemetry) = (Process::read(&mut env, role), telemetry::Config::read(&mut env));
-    env.known_elsewhere(&settings::of_all());
-    env.unknown();
-    env.check()?;
-    in_runtime(&telemetry, role.name(), process.serve())
-}
-
-/// Runs a future with telemetry around it. The last flush blocks its thread, so it comes after the runtime.
-pub(crate) fn in_runtime(
-    telemetry: &telemetry::Config,
-    service: &'static str,
-    work: impl Future<Output = anyhow::Result<()>>,
-) -> anyhow::Result<()> {
-    let runtime = runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
-    let guard = {
-        let _inside = runtime.enter();
-        telemetry::init(telemetry, service)
-    };
-    let ended = runtime.block_on(work);
-    runtime.shutdown_timeout(BLOCKING_LIMIT);
-    if ended.is_ok() {
-        tracing::info!("stopped");
+    /// The setting by which the others find it; nobody calls the gateway.
+    #[must_use]
+    pub fn url_setting(self) -> Option<&'static str> {
+        match self {
+            Self::Gateway => None,
+            Self::Auth => Some("BACKLOT_AUTH_URL"),
+            Self::AgentStreaming => Some("BACKLOT_AGENT_STREAMING_URL"),
+            Self::ProjectStorage => Some("BACKLOT_PROJECT_STORAGE_URL"),
+            Self::RateLimit => Some("BACKLOT_RATE_LIMIT_URL"),
+        }
     }
-    drop(guard);
-    ended
-}
 
-async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
-    tracing::info!(address = %listener.local_addr().unwrap_or(address), "listening");
-    Ok(listener)
+    /// Where it listens for gRPC unless told otherwise; the defaults of [`Role::url_setting`] point there.
+    pub(crate) fn default_grpc_listen(self) -> &'static str {
+        match self {
+            Self::Gateway | Self::Auth => "127.0.0.1:9090",
+            Self::AgentStreaming => "127.0.0.1:9091",
+            Self::ProjectStorage => "127.0.0.1:9092",
+            Self::RateLimit => "127.0.0.1:9093",
+        }
+    }
 }

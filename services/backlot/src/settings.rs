@@ -1,6 +1,7 @@
 //! What the commands read from the environment. Each read is the whole list: the same function makes a configuration, its
 //! faults and the lines of `--help`.
 
+pub mod listen;
 #[cfg(test)]
 mod page;
 
@@ -10,79 +11,14 @@ use chassis::{
     config::{Env, SettingDoc},
     secret, telemetry,
 };
-use clap::ValueEnum;
 use private_postgres::download;
 
-use crate::role::Process;
+use self::listen::{GRPC_LISTEN, gateway_address};
+use crate::{process::Process, role::Role};
 
-/// A process of the cluster, named as its folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Role {
-    Gateway,
-    Auth,
-    AgentStreaming,
-    ProjectStorage,
-    RateLimit,
-}
-
-impl Role {
-    /// All five.
-    pub const ALL: [Role; 5] = [Self::Gateway, Self::Auth, Self::AgentStreaming, Self::ProjectStorage, Self::RateLimit];
-    /// Those that speak gRPC, in the order of their ports.
-    pub const SERVICES: [Role; 4] = [Self::Auth, Self::AgentStreaming, Self::ProjectStorage, Self::RateLimit];
-
-    /// As it is written everywhere: `agent-streaming`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Gateway => "gateway",
-            Self::Auth => "auth",
-            Self::AgentStreaming => "agent-streaming",
-            Self::ProjectStorage => "project-storage",
-            Self::RateLimit => "rate-limit",
-        }
-    }
-
-    /// The setting by which the others find it; nobody calls the gateway.
-    #[must_use]
-    pub fn url_setting(self) -> Option<&'static str> {
-        match self {
-            Self::Gateway => None,
-            Self::Auth => Some("BACKLOT_AUTH_URL"),
-            Self::AgentStreaming => Some("BACKLOT_AGENT_STREAMING_URL"),
-            Self::ProjectStorage => Some("BACKLOT_PROJECT_STORAGE_URL"),
-            Self::RateLimit => Some("BACKLOT_RATE_LIMIT_URL"),
-        }
-    }
-
-    /// Where it listens for gRPC unless told otherwise; the defaults of [`Role::url_setting`] point there.
-    fn default_grpc_listen(self) -> &'static str {
-        match self {
-            Self::Gateway | Self::Auth => "127.0.0.1:9090",
-            Self::AgentStreaming => "127.0.0.1:9091",
-            Self::ProjectStorage => "127.0.0.1:9092",
-            Self::RateLimit => "127.0.0.1:9093",
-        }
-    }
-}
-
-pub const LISTEN: &str = "BACKLOT_LISTEN";
-pub const PREVIEW_LISTEN: &str = "BACKLOT_PREVIEW_LISTEN";
-pub const METRICS_LISTEN: &str = "BACKLOT_METRICS_LISTEN";
-pub const GRPC_LISTEN: &str = "BACKLOT_GRPC_LISTEN";
 /// The databases that `DATABASE_URL` stands for.
 const OWN_DATABASES: [&str; 3] =
     ["BACKLOT_AUTH_DATABASE_URL", "BACKLOT_AGENT_STREAMING_DATABASE_URL", "BACKLOT_PROJECT_STORAGE_DATABASE_URL"];
-
-/// Where the gateway listens, read as it reads it itself.
-pub fn gateway_address(env: &mut Env) -> SocketAddr {
-    env.get(LISTEN, "127.0.0.1:8080", "address of the HTTP listener; port 0 picks one")
-}
-
-/// Where one service listens, when it is a process of its own.
-pub fn grpc_address(env: &mut Env, role: Role) -> SocketAddr {
-    env.get(GRPC_LISTEN, role.default_grpc_listen(), "where the service listens for gRPC")
-}
 
 /// What `backlot up` reads besides the settings of the five roles.
 #[derive(Debug)]

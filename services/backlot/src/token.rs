@@ -9,7 +9,7 @@ use chassis::{
 };
 use clap::ValueEnum as _;
 
-use crate::settings::Role;
+use crate::role::Role;
 
 /// A service as `--for` names it; the gateway accepts no caller token.
 ///

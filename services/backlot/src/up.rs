@@ -33,8 +33,9 @@ pub use self::{
     parts::Stopped,
 };
 use crate::{
-    health, role,
-    settings::{self, Cluster, Role, Roles},
+    health, process,
+    role::Role,
+    settings::{self, Cluster, Roles},
 };
 
 /// How long the roles may take until the first request can be served.
@@ -96,7 +97,7 @@ pub async fn start(env: Env) -> anyhow::Result<Running> {
 pub fn command(env: Env) -> anyhow::Result<()> {
     let cluster = checked(&env)?;
     let telemetry = cluster.telemetry.clone();
-    role::in_runtime(&telemetry, "backlot", run(env, cluster))
+    process::in_runtime(&telemetry, "backlot", run(env, cluster))
 }
 
 async fn run(env: Env, cluster: Cluster) -> anyhow::Result<()> {

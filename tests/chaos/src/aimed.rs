@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Result, ensure};
-use backlot::settings::Role;
+use backlot::role::Role;
 use sqlx::{PgPool, Postgres, Transaction};
 use test_support::canary::Stopwatch;
 use tokio::time::sleep;

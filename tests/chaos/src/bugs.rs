@@ -1,7 +1,7 @@
 //! The seeded bugs, each with the scenario that must find it. A row here has its branch `chassis::seeded_bug::is("name")` in a service,
 //! and every branch has its row.
 
-use backlot::settings::Role;
+use backlot::role::Role;
 
 use super::round::Scenario;
 

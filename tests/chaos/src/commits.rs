@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use backlot::settings::Role;
+use backlot::role::Role;
 use chassis::{client, context::Context, identity::Caller, secret::ClusterSecret};
 use proto::{
     error::Fault,

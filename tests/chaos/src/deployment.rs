@@ -8,7 +8,7 @@ pub mod timeline;
 use std::{net::SocketAddr, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use backlot::settings::Role;
+use backlot::role::Role;
 use chassis::task;
 use test_support::process::Launch;
 use tokio::task::JoinHandle;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use backlot::settings::Role;
+use backlot::role::Role;
 
 use crate::deployment::node::Failpoint;
 

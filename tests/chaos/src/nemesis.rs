@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use backlot::settings::Role;
+use backlot::role::Role;
 use rand::{RngExt as _, rngs::StdRng, seq::IndexedRandom as _};
 use sqlx::AssertSqlSafe;
 use test_support::canary::Stopwatch;

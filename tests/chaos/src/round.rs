@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Result;
-use backlot::settings::Role;
+use backlot::role::Role;
 use rand::{SeedableRng as _, rngs::StdRng};
 use test_support::{Person, canary::Stopwatch, model_server::ModelServer};
 use tokio::time::sleep;

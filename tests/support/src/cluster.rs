@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use backlot::{
-    settings::Role,
+    role::Role,
     up::{self, Running},
 };
 use chassis::{config::Env, testing};

@@ -17,7 +17,11 @@ use chassis::{
     server, telemetry,
 };
 
-use super::{GRPC_LISTEN, LISTEN, METRICS_LISTEN, OWN_DATABASES, PREVIEW_LISTEN, Role, of_role, of_up, read_download};
+use super::{
+    OWN_DATABASES, Role,
+    listen::{GRPC_LISTEN, LISTEN, METRICS_LISTEN, PREVIEW_LISTEN},
+    of_role, of_up, read_download,
+};
 
 const INTRODUCTION: &str = "\
 # Settings

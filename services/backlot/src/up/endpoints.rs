@@ -9,10 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::listeners::{Bound, Listeners};
-use crate::{
-    health::reachable,
-    settings::{Role, Seen},
-};
+use crate::{health::reachable, role::Role, settings::Seen};
 
 /// Base URLs without a slash at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

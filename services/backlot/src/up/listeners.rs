@@ -7,7 +7,13 @@ use anyhow::Context as _;
 use chassis::config::Env;
 use tokio::net::TcpListener;
 
-use crate::settings::{Cluster, GRPC_LISTEN, LISTEN, METRICS_LISTEN, PREVIEW_LISTEN, Role};
+use crate::{
+    role::Role,
+    settings::{
+        Cluster,
+        listen::{GRPC_LISTEN, LISTEN, METRICS_LISTEN, PREVIEW_LISTEN},
+    },
+};
 
 /// One listener of the cluster.
 pub(super) struct Bound {

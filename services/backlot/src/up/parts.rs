@@ -7,7 +7,7 @@ use chassis::{error::chain, task};
 use tokio::{sync::mpsc, task::AbortHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::settings::Role;
+use crate::role::Role;
 
 /// Who ends after whom, and how long each group may take. With the database's stop and the last flush of the telemetry it is
 /// less than thirty seconds. agent-streaming waits for its turns (ten seconds by default) before it hands them over.

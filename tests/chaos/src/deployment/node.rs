@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use backlot::settings::Role;
+use backlot::role::Role;
 use chassis::testing::{self, Signal};
 use test_support::{
     canary::{self, Stopwatch},

@@ -7,7 +7,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use backlot::settings::Role;
+use backlot::role::Role;
 use test_support::canary::{self, Starved};
 
 pub use test_support::canary::{Millis, millis, now};

@@ -2,10 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use backlot::{
-    role::Process,
-    settings::{self, Role},
-};
+use backlot::{process::Process, role::Role, settings};
 use chassis::config::Env;
 use house::root;
 use serde_yaml_ng::Value;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use backlot::settings::{self, Role};
+use backlot::{role::Role, settings};
 
 use crate::read;
 

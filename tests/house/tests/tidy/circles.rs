@@ -63,7 +63,6 @@ const EXCEPTIONS: &[(&[&str], &str)] = &[
         ],
         OLDER,
     ),
-    (&["services/backlot/src/role.rs", "services/backlot/src/settings.rs"], OLDER),
 ];
 
 #[test]

@@ -1,0 +1,22 @@
+//! Where a role listens.
+
+use std::net::SocketAddr;
+
+use chassis::config::Env;
+
+use crate::role::Role;
+
+pub const LISTEN: &str = "BACKLOT_LISTEN";
+pub const PREVIEW_LISTEN: &str = "BACKLOT_PREVIEW_LISTEN";
+pub const METRICS_LISTEN: &str = "BACKLOT_METRICS_LISTEN";
+pub const GRPC_LISTEN: &str = "BACKLOT_GRPC_LISTEN";
+
+/// Where the gateway listens, read as it reads it itself.
+pub fn gateway_address(env: &mut Env) -> SocketAddr {
+    env.get(LISTEN, "127.0.0.1:8080", "address of the HTTP listener; port 0 picks one")
+}
+
+/// Where one service listens, when it is a process of its own.
+pub fn grpc_address(env: &mut Env, role: Role) -> SocketAddr {
+    env.get(GRPC_LISTEN, role.default_grpc_listen(), "where the service listens for gRPC")
+}
