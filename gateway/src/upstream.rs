@@ -1,7 +1,7 @@
 //! Typed clients of the four services. A client is a handle on a shared channel, so a clone of it for each call is cheap.
 
 use chassis::{
-    client::{MAX_MESSAGE_BYTES, ServiceChannel, connect, connect_for_streams, keyed},
+    client::{MAX_MESSAGE_BYTES, ServiceChannel, connect, connect_for_streams, idempotent},
     context::Context,
     identity::Caller,
 };
@@ -61,7 +61,7 @@ impl Upstream {
     /// Starts a turn. A request with an idempotency key is retried.
     pub(crate) async fn start_turn(&self, context: &Context, request: StartTurnRequest) -> Result<(Turn, Replay), Failure> {
         let key = request.idempotency_key.clone();
-        let answer = self.agents().start_turn(keyed(context.request(request), &key)).await?.into_inner();
+        let answer = self.agents().start_turn(idempotent(context.request(request), &key)).await?.into_inner();
         Ok((present(answer.turn)?, Replay(answer.replayed)))
     }
 

@@ -10,7 +10,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::IntoResponse as _,
 };
-use chassis::client::keyed;
+use chassis::client::idempotent;
 use proto::project_storage::{
     CreatePreviewRequest, CreateProjectRequest, DeletePreviewRequest, DeleteProjectRequest, GetFileRequest, GetProjectRequest,
     ListFilesRequest, ListMessagesRequest, ListProjectsRequest, ListRevisionsRequest, LoadProjectRequest, Project, SaveProjectRequest,
@@ -47,7 +47,7 @@ pub(crate) async fn create(
 ) -> Reply {
     read_key(&headers, &mut request.request_id, "request_id")?;
     let key = request.request_id.clone();
-    let answer = app.upstream.projects().create_project(keyed(caller.context.request(request), &key)).await?.into_inner();
+    let answer = app.upstream.projects().create_project(idempotent(caller.context.request(request), &key)).await?.into_inner();
     let project = present(answer.project)?;
     Ok(Replay(answer.replayed).mark(created(&project, &format!("/api/projects/{}", project.id))?))
 }
@@ -114,7 +114,7 @@ pub(crate) async fn save(
     request.changes.iter_mut().for_each(|change| change.etag = coding::plain_etags(&change.etag));
     caller.context.deadline = Some(Instant::now() + SAVE_TIME);
     let key = request.request_id.clone();
-    let mut answer = app.upstream.projects().save_project(keyed(caller.context.request(request), &key)).await?.into_inner();
+    let mut answer = app.upstream.projects().save_project(idempotent(caller.context.request(request), &key)).await?.into_inner();
     // The body of a repeated answer is the same; only the header differs.
     let replay = Replay(std::mem::take(&mut answer.replayed));
     let mut response = reply(&answer)?;

@@ -1,9 +1,9 @@
 //! Channels to the other services.
 
-mod again;
+mod deadline;
 #[cfg(feature = "failpoints")]
 mod failing;
-mod late;
+mod retry;
 
 use std::{error::Error, time::Duration};
 
@@ -17,8 +17,8 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-pub use self::again::keyed;
-use self::{again::Again, late::Late};
+pub use self::retry::idempotent;
+use self::{deadline::WithDeadline, retry::Retry};
 use crate::{
     context::ClientAddress,
     identity::{Caller, Signer},
@@ -30,9 +30,9 @@ use crate::{
 /// The largest message between services: a project of 50 MiB with its paths, or a save of 200 files, with room.
 pub const MAX_MESSAGE_BYTES: usize = 112 * 1024 * 1024;
 
-/// A channel that shows who calls, carries the trace, ends a call at its deadline, and sends again what may be repeated and nobody
-/// answered.
-pub type ServiceChannel = InterceptedService<Again<Late<Connection>>, Outgoing>;
+/// A channel that shows who calls, carries the trace, ends a call at its deadline, and retries a call that got no answer if it may be
+/// repeated.
+pub type ServiceChannel = InterceptedService<Retry<WithDeadline<Connection>>, Outgoing>;
 
 /// Of what the headers or the trailers of one answer may have. Longer ones fail their call; h2 ends the connection, and with it the
 /// calls of everybody else, only at four times as much. A fault has 8 KiB at most; whoever sends more is not of this release.
@@ -74,8 +74,8 @@ pub fn connect_for_streams(me: Caller, to: Caller, uri: &Uri, secret: &ClusterSe
 }
 
 fn connect_with(me: Caller, to: Caller, uri: &Uri, secret: &ClusterSecret, windows: Windows) -> ServiceChannel {
-    let connection = Late::new(Connection::from(channel(uri.clone(), dial(HttpConnector::new()), windows)));
-    InterceptedService::new(Again::new(connection), Outgoing { to, signer: Signer::new(me, secret) })
+    let connection = WithDeadline::new(Connection::from(channel(uri.clone(), dial(HttpConnector::new()), windows)));
+    InterceptedService::new(Retry::new(connection), Outgoing { to, signer: Signer::new(me, secret) })
 }
 
 /// The endpoint's own connector would do the same, but its limit of time leaves out the look-up of the name; for a connector that it is

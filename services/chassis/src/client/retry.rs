@@ -1,5 +1,5 @@
-//! Sends a call again that nobody answered: a service that is being restarted is back, or another replica is found, within a second.
-//! Only what may be repeated is: the methods that the contract marks so, and requests with a key (see [`keyed`]).
+//! Retries a call that got no answer: within a second a service that restarts is back, or another replica is found. Only calls that may be
+//! repeated are retried: the methods that the contract marks so, and requests with a key (see [`idempotent`]).
 
 use std::{
     future::poll_fn,
@@ -28,24 +28,24 @@ struct Repeatable;
 
 /// A request that may be sent again if this key of it is not empty.
 #[must_use]
-pub fn keyed<T>(mut request: tonic::Request<T>, key: &str) -> tonic::Request<T> {
+pub fn idempotent<T>(mut request: tonic::Request<T>, key: &str) -> tonic::Request<T> {
     if !key.is_empty() {
         request.extensions_mut().insert(Repeatable);
     }
     request
 }
 
-/// A connection that repeats.
+/// A connection that retries.
 #[derive(Debug, Clone)]
-pub struct Again<S>(S);
+pub struct Retry<S>(S);
 
-impl<S> Again<S> {
+impl<S> Retry<S> {
     pub(super) fn new(connection: S) -> Self {
         Self(connection)
     }
 }
 
-impl<S> Service<Request<Body>> for Again<S>
+impl<S> Service<Request<Body>> for Retry<S>
 where
     S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
     S::Future: Send,
@@ -144,7 +144,7 @@ mod tests {
         if keyed {
             request.extensions_mut().insert(Repeatable);
         }
-        let answer = Again::new(line.clone()).call(request).await;
+        let answer = Retry::new(line.clone()).call(request).await;
         let sent = line.0.lock().unwrap().1.clone();
         (sent, answer.is_ok_and(|answer| Status::from_header_map(answer.headers()).is_none()))
     }

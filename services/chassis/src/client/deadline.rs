@@ -1,5 +1,5 @@
-//! A deadline that passes is told in our words, whoever notices it first. The transport's own timers, here and at the server, say
-//! CANCELLED without a reason, or end the call as if the connection were broken; and none of them ends an answer that has begun.
+//! Ends a call at its deadline, with the same status whoever notices first. The transport's own timers, here and at the server, answer
+//! CANCELLED without a reason, or end the call as if the connection were broken. None of them ends an answer that has begun.
 
 use std::{
     error::Error,
@@ -16,15 +16,15 @@ use crate::deadline::{Deadlined, passed, timeout_of};
 
 /// A connection whose calls end at their deadlines.
 #[derive(Debug, Clone)]
-pub struct Late<S>(S);
+pub struct WithDeadline<S>(S);
 
-impl<S> Late<S> {
+impl<S> WithDeadline<S> {
     pub(super) fn new(connection: S) -> Self {
         Self(connection)
     }
 }
 
-impl<S> Service<Request<Body>> for Late<S>
+impl<S> Service<Request<Body>> for WithDeadline<S>
 where
     S: Service<Request<Body>, Response = Response<Body>>,
     S::Future: Send + 'static,
@@ -94,7 +94,8 @@ mod tests {
         let connection = service_fn(move |_| ready(answer.take().expect("one call")));
         let timeout = deadline.then_some(("grpc-timeout", "1S"));
         let request = timeout.into_iter().fold(Request::builder(), |request, (name, value)| request.header(name, value));
-        let answer = Late::new(connection).oneshot(request.body(Body::empty()).unwrap()).await.map_err(|error| error.to_string())?;
+        let answer =
+            WithDeadline::new(connection).oneshot(request.body(Body::empty()).unwrap()).await.map_err(|error| error.to_string())?;
         let status = Status::from_header_map(answer.headers()).expect("a status");
         let fault = Fault::from_status(&status);
         Ok((status.code(), fault.reason, fault.domain))
@@ -135,7 +136,7 @@ mod tests {
             || Body::new(http_body_util::StreamBody::new(futures::stream::pending::<Result<http_body::Frame<bytes::Bytes>, Status>>()));
         let connection = service_fn(move |_| ready(Ok::<_, io::Error>(Response::new(endless()))));
         let request = Request::builder().header("grpc-timeout", "50m").body(Body::empty()).unwrap();
-        let answer = Late::new(connection).oneshot(request).await.unwrap();
+        let answer = WithDeadline::new(connection).oneshot(request).await.unwrap();
         let end = http_body_util::BodyExt::collect(answer.into_body());
         let end = tokio::time::timeout(std::time::Duration::from_secs(20), end).await.expect("it ends").unwrap();
         let status = end.trailers().and_then(Status::from_header_map).unwrap();
