@@ -42,23 +42,23 @@ impl Weighter<Key, Value> for Weight {
 }
 
 /// The cache of one process.
-pub struct Cache(sync::Cache<Key, Value, Weight>);
+pub(crate) struct Cache(sync::Cache<Key, Value, Weight>);
 
 impl Cache {
     /// With room for so many bytes.
-    pub fn new(bytes: u64) -> Self {
+    pub(crate) fn new(bytes: u64) -> Self {
         let entries = usize::try_from(bytes / TYPICAL_ENTRY).unwrap_or(usize::MAX).max(16);
         Self(sync::Cache::with_weighter(entries, bytes, Weight))
     }
 
-    pub fn folder(&self, store: StoreId, oid: Oid) -> Option<Arc<Folder>> {
+    pub(crate) fn folder(&self, store: StoreId, oid: Oid) -> Option<Arc<Folder>> {
         match self.0.get(&(store, oid))? {
             Value::Folder(folder) => Some(folder),
             Value::Content(_) => None,
         }
     }
 
-    pub fn content(&self, store: StoreId, oid: Oid) -> Option<Bytes> {
+    pub(crate) fn content(&self, store: StoreId, oid: Oid) -> Option<Bytes> {
         match self.0.get(&(store, oid))? {
             Value::Content(bytes) => Some(bytes),
             Value::Folder(_) => None,
@@ -66,13 +66,13 @@ impl Cache {
     }
 
     /// Keeps a folder whose changes are written.
-    pub fn put_folder(&self, store: StoreId, folder: &Arc<Folder>) {
+    pub(crate) fn put_folder(&self, store: StoreId, folder: &Arc<Folder>) {
         if let Some(oid) = folder.oid() {
             self.0.insert((store, oid), Value::Folder(folder.clone()));
         }
     }
 
-    pub fn put_content(&self, store: StoreId, oid: Oid, content: Bytes) {
+    pub(crate) fn put_content(&self, store: StoreId, oid: Oid, content: Bytes) {
         self.0.insert((store, oid), Value::Content(content));
     }
 }

@@ -2,27 +2,25 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use prost::bytes::Bytes;
-
 use crate::{
     error::Error,
-    git::{Clash, FileRef, Folder, Oid},
+    git::{Clash, Content, FileRef, Folder, Oid},
     limits::{Limits, Step},
     path::FilePath,
 };
 
 /// One step.
 #[derive(Debug, Clone)]
-pub struct Change {
-    pub path: FilePath,
-    pub action: Action,
+pub(crate) struct Change {
+    pub(crate) path: FilePath,
+    pub(crate) action: Action,
     /// When given, the file must have this id.
-    pub etag: Option<Oid>,
+    pub(crate) etag: Option<Oid>,
 }
 
 /// What a step does.
 #[derive(Debug, Clone)]
-pub enum Action {
+pub(crate) enum Action {
     Write(Content),
     Create(Content),
     Update(Content),
@@ -30,19 +28,12 @@ pub enum Action {
     Rename(FilePath),
 }
 
-/// The bytes of a file with what the tree will know about them.
-#[derive(Debug, Clone)]
-pub struct Content {
-    pub bytes: Bytes,
-    pub file: FileRef,
-}
-
 /// Steps in order.
 #[derive(Debug, Clone, Default)]
-pub struct ChangeSet {
-    pub changes: Vec<Change>,
+pub(crate) struct ChangeSet {
+    pub(crate) changes: Vec<Change>,
     /// Files that the steps do not bring are removed.
-    pub replace: bool,
+    pub(crate) replace: bool,
 }
 
 impl ChangeSet {
@@ -50,7 +41,7 @@ impl ChangeSet {
     ///
     /// # Errors
     /// The first step that cannot be, by its field.
-    pub fn apply(&self, base: &Arc<Folder>, limits: &Limits) -> Result<Folder, Error> {
+    pub(crate) fn apply(&self, base: &Arc<Folder>, limits: &Limits) -> Result<Folder, Error> {
         let mut state = if self.replace { State::replacing(base) } else { State::on(base) };
         for (index, change) in self.changes.iter().enumerate() {
             state.step(index, change, limits)?;
@@ -59,7 +50,7 @@ impl ChangeSet {
     }
 
     /// The paths that steps bring something to, for refusals and for the answer; each path once, in order.
-    pub fn targets(&self) -> Vec<Step<'_>> {
+    pub(crate) fn targets(&self) -> Vec<Step<'_>> {
         let mut seen = HashSet::new();
         let mut steps = Vec::with_capacity(self.changes.len());
         for (index, change) in self.changes.iter().enumerate() {
@@ -76,7 +67,7 @@ impl ChangeSet {
     }
 
     /// Every content that the steps bring.
-    pub fn contents(&self) -> impl Iterator<Item = &Content> {
+    pub(crate) fn contents(&self) -> impl Iterator<Item = &Content> {
         self.changes.iter().filter_map(|change| match &change.action {
             Action::Write(content) | Action::Create(content) | Action::Update(content) => Some(content),
             Action::Delete | Action::Rename(_) => None,
@@ -184,7 +175,7 @@ impl Action {
 
 impl Clash {
     /// The refusal of a step that names the path.
-    pub fn at(self, field: String, path: &FilePath) -> Error {
+    pub(crate) fn at(self, field: String, path: &FilePath) -> Error {
         Error::InvalidPath { field, path: path.to_string(), problem: self.to_string() }
     }
 }
@@ -194,6 +185,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use proptest::prelude::*;
+    use prost::bytes::Bytes;
 
     use super::*;
     use crate::git::blob_id;

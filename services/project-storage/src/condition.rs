@@ -10,7 +10,7 @@ const SHOWN: usize = 16;
 impl Project {
     /// Opaque; changes with the head, the name and whatever else its owner can set. What the conversation does is not in it: every
     /// turn would refuse the next save.
-    pub fn etag(&self) -> String {
+    pub(crate) fn etag(&self) -> String {
         let mut digest = Context::new(&SHA256);
         if let Some((head, number)) = self.head {
             digest.update(head.as_bytes());
@@ -24,16 +24,16 @@ impl Project {
 
 /// The list of ETags of which the project must have one; empty for none.
 #[derive(Debug, Clone, Default)]
-pub struct Condition(pub String);
+pub(crate) struct Condition(pub(crate) String);
 
 impl Condition {
     /// Whether nothing is asked.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.trim().is_empty()
     }
 
     /// `None` is a project that does not exist yet, which has no ETag.
-    pub fn check(&self, project: Option<&Project>) -> Result<(), Error> {
+    pub(crate) fn check(&self, project: Option<&Project>) -> Result<(), Error> {
         let current = project.map(Project::etag).unwrap_or_default();
         // The comparison is the strong one: an ETag that begins with W/ never matches.
         let names = |part: &str| part == current || part == "*";

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chassis::error::ServiceError;
+use chassis::{error::ServiceError, postgres::StoreError};
 use proto::{
     error::{ErrorCode, Fault, FieldViolation},
     id::TurnId,
@@ -12,11 +12,10 @@ use proto::{
 use crate::{
     git::{Corrupt, Oid},
     merge::Depth,
-    store::StoreError,
 };
 
 /// The folder's name; domain of the reasons.
-pub const SERVICE: &str = "project-storage";
+pub(crate) const SERVICE: &str = "project-storage";
 /// Bytes of paths that an error lists at most; an error travels in headers, which have a limit of their own.
 const LISTED_BYTES: usize = 2048;
 /// Paths that the text of a conflict names; its facts have more.
@@ -26,7 +25,7 @@ const PATH_CHARACTERS: usize = 64;
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     #[error("{field}: {problem}")]
     Field { field: String, problem: String },
     #[error("`{}` is not a legal path here: {problem}", shown(path))]
@@ -205,13 +204,13 @@ impl Error {
     }
 
     /// A path breaks the rule.
-    pub fn bad_path(field: String, path: &str, problem: &BadPath) -> Self {
+    pub(crate) fn bad_path(field: String, path: &str, problem: &BadPath) -> Self {
         // A text of megabytes does not come back in the error.
         Self::InvalidPath { field, path: path.chars().take(PATH_CHARACTERS).collect(), problem: problem.to_string() }
     }
 
     /// The head is not what somebody looked at, and these paths could not be merged so far.
-    pub fn stale(base: Option<Oid>, head: Option<Oid>, paths: Vec<String>, depth: Depth) -> Self {
+    pub(crate) fn stale(base: Option<Oid>, head: Option<Oid>, paths: Vec<String>, depth: Depth) -> Self {
         let etag = |oid: Option<Oid>| oid.map(|oid| oid.etag()).unwrap_or_default();
         Self::StaleRevision { base: etag(base), head: etag(head), paths, depth }
     }

@@ -7,7 +7,10 @@ mod folder;
 mod object;
 mod text;
 
-pub use diff::{DiffStat, Difference, diff, stat};
-pub use folder::{Clash, Entry, FileRef, Folder, Listed};
-pub use object::{Commit, Corrupt, Kind, Object, Oid, TreeEntry, blob, blob_id, commit, read_blob, read_tree};
-pub use text::merge_text;
+pub(crate) use diff::{DiffStat, Difference};
+pub use diff::{diff, stat};
+pub(crate) use folder::{Clash, Content, Entry};
+pub use folder::{FileRef, Folder};
+pub use object::{Commit, Object, blob, blob_id, commit};
+pub(crate) use object::{Corrupt, Oid, TreeEntry, read_blob, read_tree};
+pub(crate) use text::merge_text;

@@ -13,10 +13,10 @@ use std::sync::Arc;
 use proto::project_storage as pb;
 use tonic::{Request, Response, Status};
 
-use crate::{Storage, error::Error};
+use crate::{app::App, error::Error};
 
 /// The generated service over the rules.
-pub(crate) struct Service(pub(crate) Arc<Storage>);
+pub(crate) struct Service(pub(crate) Arc<App>);
 
 fn answer<T>(result: Result<T, Error>) -> Result<Response<T>, Status> {
     result.map(Response::new).map_err(chassis::error::status)

@@ -6,94 +6,76 @@
 //! - [`path`], [`limits`]: what a file may be called and how much there may be.
 //! - [`git`]: objects, trees and their differences, behind one module.
 //! - [`change`], [`merge`]: what a change set makes of a tree, and of one that moved on. Pure.
-//! - [`project`], [`revision`], [`message`]: the nouns, who may read them, and their pages.
-//! - [`tree`], [`cache`], [`load`]: reading; [`edit`], [`lock`]: from a change set to a commit.
-//! - `attempt`: what a lost race is; [`saver`], [`save`]: a person's save; [`begin`], [`turn`]: an agent's turn. Each is written at once or not at all.
-//! - [`conflict`], [`resolve`]: a turn that could not be merged, beside the head, and how a person ends that.
-//! - [`preview`]: files as a browser gets them. [`sweep`]: what is forgotten.
-//! - `store`: the SQL. `grpc`, [`access`], `error`, [`config`]: the edges.
+//! - [`project`], [`revision`], [`message`], [`turn`]: the nouns; [`condition`], [`page`], [`quota`]: rules about them.
+//! - [`read`]: reading, as far as the role of the reader goes. [`cache`]: what was read.
+//! - [`commit`]: a person's save and an agent's turn, each written at once or not at all. [`lock`]: one saver at a time.
+//! - [`manage`], [`preview`]: names and ends of projects; files as a browser gets them.
+//! - [`sessions`], [`sweep`]: what runs beside the calls.
+//! - [`store`]: the SQL.
+//! - [`app`], [`access`], [`config`], [`error`], [`grpc`]: what all services have.
 
-pub mod path;
-
-pub mod limits;
-
-pub mod git;
-
-pub mod change;
-pub mod merge;
-
-pub mod message;
-pub mod project;
-pub mod quota;
-pub mod revision;
-
-pub mod cache;
-pub mod load;
-pub mod tree;
-
-pub mod edit;
-pub mod lock;
-
-pub(crate) mod attempt;
-pub mod save;
-pub mod saver;
-
-pub mod begin;
-pub mod turn;
-
-pub mod condition;
-pub mod conflict;
-pub mod create;
-pub mod resolve;
-
-pub mod preview;
-pub mod sessions;
-pub mod sweep;
-
-pub mod store;
-
-pub mod access;
-pub mod config;
-pub mod error;
+mod access;
+mod app;
+mod cache;
+mod change;
+mod commit;
+mod condition;
+mod config;
+mod error;
+mod git;
 mod grpc;
+mod limits;
+mod lock;
+mod manage;
+mod merge;
+mod message;
+mod page;
+mod path;
+mod preview;
+mod project;
+mod quota;
+mod read;
+mod revision;
+mod sessions;
+mod store;
+mod sweep;
+mod turn;
 
 use std::{sync::Arc, time::Duration};
 
 use chassis::{
-    client::{MAX_MESSAGE_BYTES, ServiceChannel, connect},
+    client::{MAX_MESSAGE_BYTES, connect},
     identity::Caller,
     limit::General,
-    page::PageTokens,
     postgres,
     server::{ServeError as ServerError, Server},
-    share::Shares,
     task::Tasks,
     verifier::{Keys, Verifier},
 };
-pub use config::Config;
-use proto::{
-    project_storage::project_storage_service_server::ProjectStorageServiceServer,
-    rate_limit::rate_limit_service_client::RateLimitServiceClient,
-};
+use proto::project_storage::project_storage_service_server::ProjectStorageServiceServer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
 
-use crate::{cache::Cache, lock::Locks, quota::Quotas, store::Pool};
+use self::app::App;
+pub use self::{access::RULES, config::Config};
 
-const TASKS_LIMIT: Duration = Duration::from_secs(2);
-
-/// What every rule works with.
-pub struct Storage {
-    pub(crate) pool: Pool,
-    pub(crate) cache: Cache,
-    pub(crate) locks: Locks,
-    pub(crate) limiter: RateLimitServiceClient<ServiceChannel>,
-    pub(crate) pages: PageTokens,
-    pub(crate) quotas: Quotas,
-    /// Pages of whole projects that are being read.
-    pub(crate) loads: Arc<Shares>,
+/// What tests of the service write with, behind the rules of its RPCs.
+#[doc(hidden)]
+pub mod testing {
+    pub use crate::{
+        git::{Commit, FileRef, Folder, Object, blob, blob_id, commit, diff, stat},
+        project::StoreId,
+        revision::Actor,
+        store::{
+            MIGRATOR, connection,
+            saves::{NewRevision, advance},
+        },
+    };
 }
+
+/// The background tasks of a stopped service end within this.
+const TASKS_LIMIT: Duration = Duration::from_secs(2);
 
 /// Why the service could not start or ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -110,36 +92,27 @@ pub enum ServeError {
 /// If the database cannot be used, or the server fails.
 pub async fn serve(config: Config, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
     let pool = postgres::connect(&config.database, &store::MIGRATOR).await.map_err(ServeError::Database)?;
-    let secret = &config.cluster_secret;
-    let limiter = connect(Caller::ProjectStorage, Caller::RateLimit, &config.rate_limit_url, secret);
-    let storage = Arc::new(Storage {
-        pool,
-        cache: Cache::new(config.cache_bytes),
-        locks: Locks::default(),
-        limiter: RateLimitServiceClient::new(limiter),
-        pages: PageTokens::new(secret),
-        quotas: config.quotas,
-        loads: Shares::new(config.loads, config.server.limits.percent),
-    });
+    let app = Arc::new(App::new(&config, pool.clone()));
 
     let tasks = Tasks::new();
-    tasks.spawn(sweep::run(Arc::clone(&storage), tasks.token()));
+    tasks.spawn(sweep::run(pool.clone(), tasks.token()));
 
-    let auth = connect(Caller::ProjectStorage, Caller::Auth, &config.auth_url, secret);
-    tasks.spawn(sessions::follow(Arc::clone(&storage), auth.clone(), tasks.token()));
-    let verifier = Arc::new(Verifier::new(Caller::ProjectStorage, secret, Keys::Remote(auth)));
-    let service = ProjectStorageServiceServer::new(grpc::Service(Arc::clone(&storage)))
+    let auth = connect(Caller::ProjectStorage, Caller::Auth, &config.auth_url, &config.cluster_secret);
+    tasks.spawn(sessions::follow(pool.clone(), auth.clone(), tasks.token()));
+    let verifier = Arc::new(Verifier::new(Caller::ProjectStorage, &config.cluster_secret, Keys::Remote(auth)));
+    let limiter = app.limiter.clone();
+    let service = ProjectStorageServiceServer::new(grpc::Service(app))
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let served = Server::new(Caller::ProjectStorage, config.server, verifier, access::RULES)
+    let served = Server::new(Caller::ProjectStorage, config.server, verifier, RULES)
         .add(service)
-        .counts(General::new(storage.limiter.clone()))
-        .needs(postgres::ENGINE, postgres::watch(&storage.pool))
+        .counts(General::new(limiter))
+        .needs(postgres::ENGINE, postgres::watch(&pool))
         .serve(listener, shutdown)
         .await;
 
     tasks.shutdown(TASKS_LIMIT).await;
-    storage.pool.close().await;
+    pool.close().await;
     served.map_err(ServeError::Server)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-pub use proto::plan::FILES_PER_SAVE;
+pub(crate) use proto::plan::FILES_PER_SAVE;
 use proto::{auth::Plan, plan};
 
 use crate::{
@@ -11,13 +11,13 @@ use crate::{
 };
 
 /// Bytes of an answer.
-pub const MESSAGE_BYTES: usize = 256 * 1024;
+pub(crate) const MESSAGE_BYTES: usize = 256 * 1024;
 /// Bytes of a prompt.
-pub const PROMPT_BYTES: usize = 32 * 1024;
+pub(crate) const PROMPT_BYTES: usize = 32 * 1024;
 /// Characters of the line that a revision shows in the history.
-pub const SUMMARY_CHARACTERS: usize = 1000;
+pub(crate) const SUMMARY_CHARACTERS: usize = 1000;
 /// Characters of a project's name.
-pub const NAME_CHARACTERS: usize = 120;
+pub(crate) const NAME_CHARACTERS: usize = 120;
 
 const FILES: u32 = 2000;
 const PROJECT_BYTES: u32 = 50 * 1024 * 1024;
@@ -25,21 +25,21 @@ const FOLDER_ENTRIES: u32 = 1000;
 
 /// The limits of one project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Bytes of one file.
-    pub file_bytes: u32,
+    pub(crate) file_bytes: u32,
     /// Files of the project.
-    pub files: u32,
+    pub(crate) files: u32,
     /// Bytes of all files together.
-    pub project_bytes: u32,
+    pub(crate) project_bytes: u32,
     /// Names in one folder.
-    pub folder_entries: u32,
+    pub(crate) folder_entries: u32,
     /// Steps of one change set.
-    pub files_per_save: u32,
+    pub(crate) files_per_save: u32,
 }
 
 impl Limits {
-    pub fn of(plan: Plan) -> Self {
+    pub(crate) fn of(plan: Plan) -> Self {
         Self {
             file_bytes: plan::file_bytes(plan),
             files: FILES,
@@ -51,7 +51,7 @@ impl Limits {
 
     /// Whether a tree may be. `came` is how it differs from the tree before; `steps` are the paths that the change set names,
     /// in order, so that the refusal can name the step that went too far.
-    pub fn check(&self, tree: &Folder, came: &[Difference], steps: &[Step<'_>]) -> Result<(), Error> {
+    pub(crate) fn check(&self, tree: &Folder, came: &[Difference], steps: &[Step<'_>]) -> Result<(), Error> {
         let new: HashMap<&str, (u64, bool)> =
             came.iter().filter_map(|d| Some((d.path.as_str(), (u64::from(d.new?.size), d.old.is_none())))).collect();
         // Everything that no step brought is there already; each step then adds its part.
@@ -85,10 +85,10 @@ impl Limits {
 
 /// A path that a change set brings something to, each path once.
 #[derive(Debug)]
-pub struct Step<'a> {
+pub(crate) struct Step<'a> {
     /// The field that names it: `changes[3].path`.
-    pub field: String,
-    pub path: &'a str,
+    pub(crate) field: String,
+    pub(crate) path: &'a str,
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use tokio::sync::{Mutex, MutexGuard};
 const SHARDS: usize = 256;
 
 /// The locks of one process.
-pub struct Locks(Vec<Mutex<()>>);
+pub(crate) struct Locks(Vec<Mutex<()>>);
 
 impl Default for Locks {
     fn default() -> Self {
@@ -17,15 +17,15 @@ impl Default for Locks {
 }
 
 /// The project's lock, and whether somebody else had it before.
-pub struct Held<'a> {
-    pub guard: MutexGuard<'a, ()>,
-    pub waited: bool,
+pub(crate) struct Held<'a> {
+    _guard: MutexGuard<'a, ()>,
+    pub(crate) waited: bool,
 }
 
 impl Locks {
     /// Takes the project's lock unless it is held already; answers whether somebody had it before, so that what was read is
     /// old.
-    pub async fn hold_once<'a>(&'a self, held: &mut Option<Held<'a>>, project: ProjectId) -> bool {
+    pub(crate) async fn hold_once<'a>(&'a self, held: &mut Option<Held<'a>>, project: ProjectId) -> bool {
         if held.is_some() {
             return false;
         }
@@ -35,12 +35,12 @@ impl Locks {
         waited
     }
 
-    pub async fn hold(&self, project: ProjectId) -> Held<'_> {
+    pub(crate) async fn hold(&self, project: ProjectId) -> Held<'_> {
         // The last bytes of a UUIDv7 are random.
         let shard = &self.0[usize::from(project.0.as_bytes()[15]) % SHARDS];
         match shard.try_lock() {
-            Ok(guard) => Held { guard, waited: false },
-            Err(_) => Held { guard: shard.lock().await, waited: true },
+            Ok(guard) => Held { _guard: guard, waited: false },
+            Err(_) => Held { _guard: shard.lock().await, waited: true },
         }
     }
 }

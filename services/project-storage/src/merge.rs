@@ -10,17 +10,14 @@ use std::{
 
 use prost::bytes::Bytes;
 
-use crate::{
-    change::Content,
-    git::{self, Clash, Difference, Entry, FileRef, Folder, Oid, diff, merge_text},
-};
+use crate::git::{self, Clash, Content, Difference, Entry, FileRef, Folder, Oid, diff, merge_text};
 
 /// Lines that one merge compares, of all three versions of all files together. The largest project has about as many.
 const MAX_LINES: usize = 1_000_000;
 
 /// How far a merge goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Depth {
+pub(crate) enum Depth {
     /// A path that both sides touched is a conflict.
     Paths,
     /// Their lines are compared.
@@ -29,17 +26,17 @@ pub enum Depth {
 
 /// Three trees: where the change began, what it makes of that, and where the project is now.
 #[derive(Debug)]
-pub struct Merge<'a> {
-    pub base: &'a Arc<Folder>,
-    pub result: &'a Folder,
-    pub head: &'a Arc<Folder>,
+pub(crate) struct Merge<'a> {
+    pub(crate) base: &'a Arc<Folder>,
+    pub(crate) result: &'a Folder,
+    pub(crate) head: &'a Arc<Folder>,
     /// The change stands for the whole tree, so whatever happened elsewhere is in its way.
-    pub whole: bool,
+    pub(crate) whole: bool,
 }
 
 /// A merge as far as it can be told without opening a file.
 #[derive(Debug, Default)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// What the change brings to the head, by path; `None` goes away.
     take: BTreeMap<String, Option<FileRef>>,
     /// Files that both sides edited.
@@ -52,30 +49,30 @@ pub struct Plan {
 
 /// A file that both sides edited.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Text {
-    pub path: String,
-    pub base: FileRef,
-    pub result: FileRef,
-    pub head: FileRef,
+pub(crate) struct Text {
+    pub(crate) path: String,
+    pub(crate) base: FileRef,
+    pub(crate) result: FileRef,
+    pub(crate) head: FileRef,
 }
 
 /// What the lines of a file came to; `None` where they overlap.
-pub type Lines = (String, Option<Content>);
+pub(crate) type Lines = (String, Option<Content>);
 
 /// A merge that is done.
 #[derive(Debug)]
-pub struct Merged {
+pub(crate) struct Merged {
     /// The head with all of the change that does not conflict.
-    pub tree: Folder,
+    pub(crate) tree: Folder,
     /// Paths that both sides changed, or that cannot stand beside each other; sorted.
-    pub conflicts: Vec<String>,
+    pub(crate) conflicts: Vec<String>,
     /// Files that neither side had, by path.
-    pub contents: Vec<(String, Content)>,
+    pub(crate) contents: Vec<(String, Content)>,
 }
 
 impl Merge<'_> {
     /// What can be told from the trees.
-    pub fn plan(&self, depth: Depth) -> Plan {
+    pub(crate) fn plan(&self, depth: Depth) -> Plan {
         let ours = diff(self.base, self.result);
         let theirs = diff(self.base, self.head);
         let mut plan = Plan { take: ours.iter().map(|d| (d.path.clone(), d.new)).collect(), ..Plan::default() };
@@ -148,12 +145,12 @@ impl Plan {
     }
 
     /// The files whose contents [`Plan::finish`] needs.
-    pub fn texts(&self) -> &[Text] {
+    pub(crate) fn texts(&self) -> &[Text] {
         &self.texts
     }
 
     /// Puts the change onto the head, with what the texts came to.
-    pub fn finish(mut self, head: &Folder, result: &Folder, lines: Vec<Lines>) -> Merged {
+    pub(crate) fn finish(mut self, head: &Folder, result: &Folder, lines: Vec<Lines>) -> Merged {
         let mut contents = Vec::new();
         for (path, content) in lines {
             match content {
@@ -203,7 +200,7 @@ fn in_the_way(tree: &Folder, clash: &Clash) -> Vec<String> {
 
 /// Merges the lines of files; `contents` has every version of them. A file that would take the merge beyond [`MAX_LINES`] is a
 /// conflict: texts that were made for it take the comparison long.
-pub fn lines(texts: &[Text], contents: &HashMap<Oid, Bytes>) -> Vec<Lines> {
+pub(crate) fn lines(texts: &[Text], contents: &HashMap<Oid, Bytes>) -> Vec<Lines> {
     let mut left = MAX_LINES;
     let mut merged = |text: &Text| {
         let version = |file: &FileRef| contents.get(&file.oid);

@@ -6,21 +6,21 @@ use proto::path::{self, BadPath};
 
 /// The path of a file, relative to the project's root.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FilePath(Arc<str>);
+pub(crate) struct FilePath(Arc<str>);
 
 impl FilePath {
     /// Takes a text that a file's path can be; nothing is normalised, so that a path read equals the path written.
-    pub fn parse(text: &str) -> Result<Self, BadPath> {
+    pub(crate) fn parse(text: &str) -> Result<Self, BadPath> {
         path::check(text)?;
         Ok(Self(text.into()))
     }
 
     /// Whether a file may come here where none was.
-    pub fn check_new(&self) -> Result<(), BadPath> {
+    pub(crate) fn check_new(&self) -> Result<(), BadPath> {
         path::check_new(&self.0)
     }
 
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }

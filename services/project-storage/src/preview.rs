@@ -10,13 +10,12 @@ use ring::{
 use time::{Duration, OffsetDateTime};
 
 use crate::{
-    Storage,
+    app::App,
     error::Error,
     git::{Entry, FileRef, Folder, Oid},
-    project::{self, Role, Target},
-    revision,
+    project::{Role, Target},
+    read::{history, member, tree},
     store::previews::{self, NewPreview},
-    tree,
 };
 
 /// How long a capability lives after its last use.
@@ -29,7 +28,7 @@ const LETTERS: usize = 26;
 const INDEX: &str = "index.html";
 
 /// A capability, which is never kept as it is.
-pub struct Capability(String);
+pub(crate) struct Capability(String);
 
 impl Capability {
     /// A new one: 130 random bits.
@@ -42,13 +41,13 @@ impl Capability {
     }
 
     /// What a browser showed; host names come in any case.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let letter = |c: u8| c.is_ascii_lowercase() || (b'2'..=b'7').contains(&c);
         let text = text.to_ascii_lowercase();
         (text.len() == LETTERS && text.bytes().all(letter)).then_some(Self(text))
     }
 
-    pub fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 
@@ -58,21 +57,21 @@ impl Capability {
 }
 
 /// Makes a capability for a revision, or for whatever is the head when it is used.
-pub async fn create(
-    storage: &Storage,
+pub(crate) async fn create(
+    app: &App,
     maker: Maker,
     project: ProjectId,
     revision: Option<Oid>,
     now: OffsetDateTime,
 ) -> Result<(Capability, OffsetDateTime), Error> {
     let Maker { user, session } = maker;
-    project::find(storage, user, &Target::Id(project), Role::Viewer).await?;
+    member::find(&app.pool, user, &Target::Id(project), Role::Viewer).await?;
     if let Some(id) = revision {
-        revision::find(storage, project, id).await?;
+        history::find(&app.pool, project, id).await?;
     }
     let (capability, expires_at) = (Capability::generate(), now + LIFE);
     let new = NewPreview { hash: &capability.hash(), project, user, session, revision, now, expires_at };
-    if !previews::insert(&storage.pool, &new).await? {
+    if !previews::insert(&app.pool, &new).await? {
         return Err(Error::SessionEnded);
     }
     Ok((capability, expires_at))
@@ -80,51 +79,51 @@ pub async fn create(
 
 /// Who makes a preview, and with which session.
 #[derive(Debug, Clone, Copy)]
-pub struct Maker {
-    pub user: UserId,
-    pub session: SessionId,
+pub(crate) struct Maker {
+    pub(crate) user: UserId,
+    pub(crate) session: SessionId,
 }
 
 /// Ends a capability for everybody who has it.
-pub async fn delete(storage: &Storage, user: UserId, project: ProjectId, capability: &Capability) -> Result<(), Error> {
-    project::find(storage, user, &Target::Id(project), Role::Viewer).await?;
-    if previews::delete(&storage.pool, &capability.hash(), project, user).await? { Ok(()) } else { Err(Error::PreviewNotFound) }
+pub(crate) async fn delete(app: &App, user: UserId, project: ProjectId, capability: &Capability) -> Result<(), Error> {
+    member::find(&app.pool, user, &Target::Id(project), Role::Viewer).await?;
+    if previews::delete(&app.pool, &capability.hash(), project, user).await? { Ok(()) } else { Err(Error::PreviewNotFound) }
 }
 
 /// A file as a browser gets it.
-pub struct Page {
+pub(crate) struct Page {
     /// `None` if the browser has it already.
-    pub content: Option<Bytes>,
-    pub content_type: String,
-    pub path: String,
-    pub id: Oid,
-    pub revision: Oid,
+    pub(crate) content: Option<Bytes>,
+    pub(crate) content_type: String,
+    pub(crate) path: String,
+    pub(crate) id: Oid,
+    pub(crate) revision: Oid,
 }
 
 /// The file that a path means, at the revision of the capability or at the head of this moment.
-pub async fn read(storage: &Storage, capability: &Capability, ask: Ask<'_>) -> Result<Page, Error> {
+pub(crate) async fn read(app: &App, capability: &Capability, ask: Ask<'_>) -> Result<Page, Error> {
     let Ask { path, if_none_match, page, now } = ask;
     let hash = capability.hash();
-    let opened = previews::open(&storage.pool, &hash, now).await?.ok_or(Error::PreviewNotFound)?;
+    let opened = previews::open(&app.pool, &hash, now).await?.ok_or(Error::PreviewNotFound)?;
     if now - opened.touched_at >= TOUCH_AFTER {
-        previews::touch(&storage.pool, &hash, now, now + LIFE).await?;
+        previews::touch(&app.pool, &hash, now, now + LIFE).await?;
     }
     let absent = || Error::FileNotFound { field: String::new(), path: path.to_owned() };
     let (revision, root) = opened.read.ok_or_else(absent)?;
-    let root = tree::load(storage, opened.store, root).await?;
-    let app = || if page && !has_extension(path) { resolve(&root, "") } else { None };
-    let (path, file) = resolve(&root, path).or_else(app).ok_or_else(absent)?;
-    let content = if has(if_none_match, file.oid) { None } else { tree::contents(storage, opened.store, &[file]).await?.remove(&file.oid) };
+    let root = tree::load(app, opened.store, root).await?;
+    let fallback = || if page && !has_extension(path) { resolve(&root, "") } else { None };
+    let (path, file) = resolve(&root, path).or_else(fallback).ok_or_else(absent)?;
+    let content = if has(if_none_match, file.oid) { None } else { tree::contents(app, opened.store, &[file]).await?.remove(&file.oid) };
     Ok(Page { content, content_type: content_type(&path), path, id: file.oid, revision })
 }
 
 /// What a browser asks for.
-pub struct Ask<'a> {
-    pub path: &'a str,
-    pub if_none_match: &'a str,
+pub(crate) struct Ask<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) if_none_match: &'a str,
     /// A page is wanted; see the contract.
-    pub page: bool,
-    pub now: OffsetDateTime,
+    pub(crate) page: bool,
+    pub(crate) now: OffsetDateTime,
 }
 
 /// The file at a path; a folder means its page.

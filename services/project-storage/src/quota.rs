@@ -23,12 +23,12 @@ pub struct Quotas {
 
 impl Quotas {
     /// The limit as the database compares it.
-    pub fn most_bytes(self) -> i64 {
+    pub(crate) fn most_bytes(self) -> i64 {
         i64::try_from(self.bytes).unwrap_or(i64::MAX)
     }
 
     /// Inserts a project if its owner may have one more; `false` if the draft id is taken.
-    pub async fn insert(self, db: &mut Connection, project: &Project) -> Result<bool, Error> {
+    pub(crate) async fn insert(self, db: &mut Connection, project: &Project) -> Result<bool, Error> {
         match projects::insert(db, project, self.projects).await? {
             Inserted::Made => Ok(true),
             Inserted::Taken => Ok(false),
@@ -38,16 +38,11 @@ impl Quotas {
 
     /// Refuses what the owner of the project has no room for. The statement that moves a head asks by itself; this is for one
     /// that did nothing, and for branches.
-    pub async fn room(self, db: &mut Connection, project: ProjectId, objects: &[Object]) -> Result<(), Error> {
+    pub(crate) async fn room(self, db: &mut Connection, project: ProjectId, objects: &[Object]) -> Result<(), Error> {
         let stored = saves::account_bytes(db, project).await?;
-        if stored.saturating_add(size(objects)) > self.most_bytes() {
+        if stored.saturating_add(saves::stored_bytes(objects)) > self.most_bytes() {
             return Err(Error::AccountTooLarge { limit: self.bytes });
         }
         Ok(())
     }
-}
-
-/// Bytes of objects as they are stored.
-pub fn size(objects: &[Object]) -> i64 {
-    objects.iter().map(|object| i64::try_from(object.data.len()).unwrap_or(i64::MAX)).fold(0, i64::saturating_add)
 }

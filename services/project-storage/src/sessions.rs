@@ -1,7 +1,7 @@
 //! Follows the sessions that end at auth, so that previews end with the session that made them. What was heard stands in the database: a
 //! replica that starts goes on where any of them was, and a preview that was made at the same moment is refused when it is used.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use chassis::{client::ServiceChannel, context::Context};
 use proto::{
@@ -10,10 +10,7 @@ use proto::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    Storage,
-    store::{StoreError, previews},
-};
+use crate::store::{Pool, StoreError, previews};
 
 /// Two of auth's heartbeats are missing.
 const SILENCE: Duration = Duration::from_secs(12);
@@ -34,8 +31,8 @@ enum Lost {
 }
 
 /// Follows until told to stop.
-pub async fn follow(storage: Arc<Storage>, auth: ServiceChannel, stop: CancellationToken) {
-    while let Some(lost) = stop.run_until_cancelled(follow_once(&storage, &auth)).await {
+pub(crate) async fn follow(pool: Pool, auth: ServiceChannel, stop: CancellationToken) {
+    while let Some(lost) = stop.run_until_cancelled(follow_once(&pool, &auth)).await {
         if let Err(lost) = lost {
             tracing::debug!(cause = chassis::error::chain(&lost), "sessions that end are not heard of");
         }
@@ -45,8 +42,8 @@ pub async fn follow(storage: Arc<Storage>, auth: ServiceChannel, stop: Cancellat
     }
 }
 
-async fn follow_once(storage: &Storage, auth: &ServiceChannel) -> Result<(), Lost> {
-    let after = previews::heard(&storage.pool).await?;
+async fn follow_once(pool: &Pool, auth: &ServiceChannel) -> Result<(), Lost> {
+    let after = previews::heard(pool).await?;
     let request = Context::background().stream_request(WatchRevocationsRequest { after: u64::try_from(after).unwrap_or(0) });
     let mut stream = tokio::time::timeout(SILENCE, AuthServiceClient::new(auth.clone()).watch_revocations(request)).await??.into_inner();
     // The first message says where the log ends now, or where another database begins.
@@ -55,9 +52,9 @@ async fn follow_once(storage: &Storage, auth: &ServiceChannel) -> Result<(), Los
         let (cursor, session) = (i64::try_from(message.cursor).unwrap_or(i64::MAX), message.session_id.parse::<SessionId>().ok());
         if session.is_some() || heard.is_none() {
             if heard.is_none() && cursor < after {
-                previews::forget_heard(&storage.pool, cursor).await?;
+                previews::forget_heard(pool, cursor).await?;
             }
-            previews::end_session(&storage.pool, cursor, session).await?;
+            previews::end_session(pool, cursor, session).await?;
         }
         heard = Some(cursor);
     }

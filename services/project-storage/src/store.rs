@@ -1,25 +1,29 @@
 //! PostgreSQL: free functions over a pool or a transaction, one file per kind of row. SQL stands nowhere else.
 
-pub mod conflicts;
-pub mod messages;
-pub mod objects;
-pub mod previews;
-pub mod projects;
-pub mod revisions;
-pub mod saves;
-pub mod sweeps;
-pub mod turns;
+pub(crate) mod conflicts;
+pub(crate) mod messages;
+pub(crate) mod objects;
+pub(crate) mod previews;
+pub(crate) mod projects;
+pub(crate) mod revisions;
+pub(crate) mod saves;
+pub(crate) mod sweeps;
+pub(crate) mod turns;
 
-pub use chassis::postgres::{Connection, Pool, StoreError, Tx, begin, commit, connection};
+pub use chassis::postgres::connection;
+pub(crate) use chassis::postgres::{Connection, Pool, StoreError, Tx, begin, commit};
 use sqlx::migrate::Migrator;
 
-use crate::git::{Corrupt, Oid};
+use crate::{
+    git::{Corrupt, Oid},
+    project::Role,
+};
 
 /// The schema.
 pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
 /// The branch that a project is.
-pub const MAIN: &str = "refs/heads/main";
+pub(crate) const MAIN: &str = "refs/heads/main";
 
 impl From<Corrupt> for StoreError {
     fn from(corrupt: Corrupt) -> Self {
@@ -39,4 +43,9 @@ fn unsigned(n: i32) -> u32 {
 
 fn signed(n: u32) -> i32 {
     i32::try_from(n).unwrap_or(i32::MAX)
+}
+
+/// A role's number; an unknown one may only look.
+fn role(number: i16) -> Role {
+    [Role::Owner, Role::Admin, Role::Editor].into_iter().find(|role| *role as i16 == number).unwrap_or(Role::Viewer)
 }

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use prost::bytes::Bytes;
 use proto::path::fold;
 
 use super::object::{Object, Oid, tree};
@@ -12,6 +13,13 @@ use super::object::{Object, Oid, tree};
 pub struct FileRef {
     pub oid: Oid,
     pub size: u32,
+}
+
+/// The bytes of a file with what the tree will know about them.
+#[derive(Debug, Clone)]
+pub(crate) struct Content {
+    pub(crate) bytes: Bytes,
+    pub(crate) file: FileRef,
 }
 
 /// What a name in a folder stands for.

@@ -96,7 +96,7 @@ pub struct Collision;
 
 /// What an object is. The numbers are git's and stand in the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     Commit = 1,
     Tree = 2,
     Blob = 3,
@@ -129,7 +129,7 @@ pub fn blob(oid: Oid, content: &[u8]) -> Object {
 }
 
 /// The content of a blob row, checked against its id.
-pub fn read_blob(oid: Oid, tag: i16, size: i32, data: Vec<u8>) -> Result<Vec<u8>, Corrupt> {
+pub(crate) fn read_blob(oid: Oid, tag: i16, size: i32, data: Vec<u8>) -> Result<Vec<u8>, Corrupt> {
     let content = match tag >> 4 {
         ZLIB => decompress(&data, usize::try_from(size).unwrap_or(0)).ok_or(Corrupt::Encoding(oid))?,
         _ => data,
@@ -140,10 +140,10 @@ pub fn read_blob(oid: Oid, tag: i16, size: i32, data: Vec<u8>) -> Result<Vec<u8>
 
 /// One line of a tree.
 #[derive(Debug, Clone)]
-pub struct TreeEntry {
-    pub name: String,
-    pub folder: bool,
-    pub oid: Oid,
+pub(crate) struct TreeEntry {
+    pub(crate) name: String,
+    pub(crate) folder: bool,
+    pub(crate) oid: Oid,
 }
 
 /// A tree of entries in git's order.
@@ -161,7 +161,7 @@ pub(super) fn tree<'a>(entries: impl Iterator<Item = (&'a str, bool, Oid)>) -> O
 }
 
 /// The entries of a tree row, checked against its id.
-pub fn read_tree(oid: Oid, data: &[u8]) -> Result<Vec<TreeEntry>, Corrupt> {
+pub(crate) fn read_tree(oid: Oid, data: &[u8]) -> Result<Vec<TreeEntry>, Corrupt> {
     checked(oid, gix_object::Kind::Tree, data)?;
     TreeRefIter::from_bytes(data, gix_hash::Kind::Sha1)
         .map(|entry| {

@@ -7,7 +7,7 @@ use gix_merge::blob::{
 
 /// What both sides made of a text. `None` where they touch the same or neighbouring lines in different ways, and where one of
 /// the three is no text: nothing with marks in it ever leaves this function.
-pub fn merge_text(base: &[u8], ours: &[u8], theirs: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn merge_text(base: &[u8], ours: &[u8], theirs: &[u8]) -> Option<Vec<u8>> {
     if ![base, ours, theirs].iter().all(|side| is_text(side)) {
         return None;
     }

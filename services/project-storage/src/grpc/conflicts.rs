@@ -12,25 +12,29 @@ use tonic::Request;
 
 use super::{decode, encode};
 use crate::{
-    Storage,
-    conflict::{self, Sides},
-    edit::Contents,
+    app::App,
+    commit::{
+        request::RequestKey,
+        resolve::{self, Choice, Resolve, Take},
+    },
     error::Error,
     git::FileRef,
-    resolve::{self, Choice, Resolve, Take},
+    read::{
+        conflict::{self, Sides},
+        merge::Contents,
+        tree::{HEAVY_BYTES, off_thread},
+    },
     revision::Revision,
-    saver::RequestKey,
-    tree::{HEAVY_BYTES, off_thread},
 };
 
-pub(super) async fn get(storage: &Storage, request: Request<pb::GetConflictRequest>) -> Result<pb::GetConflictResponse, Error> {
+pub(super) async fn get(app: &App, request: Request<pb::GetConflictRequest>) -> Result<pb::GetConflictResponse, Error> {
     let actor = decode::actor(&Context::of(&request))?;
     let pb::GetConflictRequest { project_id, turn_id } = request.into_inner();
     let mut violations = Violations::default();
     let project = violations.parse::<ProjectId>("project_id", &project_id);
     let turn = violations.parse::<TurnId>("turn_id", &turn_id);
     let (project, turn) = decode::checked(violations, project.zip(turn))?;
-    let looked = conflict::get(storage, actor.id, project, turn).await?;
+    let looked = conflict::get(app, actor.id, project, turn).await?;
     let id = |revision: Option<Revision>| revision.map(|revision| revision.id.to_string()).unwrap_or_default();
     Ok(pb::GetConflictResponse {
         base_revision: id(looked.conflict.base),
@@ -51,7 +55,7 @@ fn file(sides: Sides, contents: Option<&Contents>) -> pb::ConflictFile {
     pb::ConflictFile { path, base: base.map(side), head: head.map(side), turn: turn.map(side) }
 }
 
-pub(super) async fn resolve(storage: &Storage, request: Request<pb::ResolveConflictRequest>) -> Result<pb::ResolveConflictResponse, Error> {
+pub(super) async fn resolve(app: &App, request: Request<pb::ResolveConflictRequest>) -> Result<pb::ResolveConflictResponse, Error> {
     let context = Context::of(&request);
     let actor = decode::actor(&context)?;
     let mut wire = request.into_inner();
@@ -68,7 +72,7 @@ pub(super) async fn resolve(storage: &Storage, request: Request<pb::ResolveConfl
     let key = digest.finish().as_ref().to_vec();
     let request = (!wire.request_id.is_empty()).then(|| RequestKey { id: wire.request_id, fingerprint: key.clone() });
     let choices = choices(wire.files).await?;
-    let resolved = resolve::resolve(storage, &context, Resolve { actor, project, turn, condition, base, choices, request, key }).await?;
+    let resolved = resolve::resolve(app, &context, Resolve { actor, project, turn, condition, base, choices, request, key }).await?;
     Ok(pb::ResolveConflictResponse {
         replayed: resolved.replayed,
         project: Some(encode::project(&resolved.project)),

@@ -7,15 +7,15 @@ use proto::{
 };
 
 use crate::{
-    change::{Action, Change, ChangeSet, Content},
+    change::{Action, Change, ChangeSet},
     condition::Condition,
     error::{Error, SERVICE},
-    git::{self, FileRef, Oid},
+    git::{self, Content, FileRef, Oid},
     limits::{FILES_PER_SAVE, NAME_CHARACTERS},
     merge::Depth,
     path::FilePath,
     project::{self, Target},
-    tree::{HEAVY_BYTES, off_thread},
+    read::tree::{HEAVY_BYTES, off_thread},
 };
 
 const DRAFT_CHARACTERS: usize = 128;

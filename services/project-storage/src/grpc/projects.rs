@@ -13,16 +13,20 @@ use uuid::Uuid;
 
 use super::{decode, encode};
 use crate::{
-    Storage,
-    create::{self, Create, Created},
+    app::App,
+    commit::{
+        create::{self, Create, Created},
+        request::RequestKey,
+    },
     error::Error,
-    message::{self, Order},
-    project::{self, ListKey, Role, Target},
-    revision::{self, Page},
-    saver::RequestKey,
+    manage,
+    message::Order,
+    page::Page,
+    project::{ListKey, Role, Target},
+    read::{conversation, history, member},
 };
 
-pub(super) async fn create(storage: &Storage, request: Request<pb::CreateProjectRequest>) -> Result<pb::CreateProjectResponse, Error> {
+pub(super) async fn create(app: &App, request: Request<pb::CreateProjectRequest>) -> Result<pb::CreateProjectResponse, Error> {
     let actor = decode::actor(&Context::of(&request))?;
     let wire = request.into_inner();
     let encoded = wire.encode_to_vec();
@@ -34,7 +38,7 @@ pub(super) async fn create(storage: &Storage, request: Request<pb::CreateProject
     decode::checked(violations, Some(()))?;
     let request = (!request_id.is_empty()).then(|| RequestKey { fingerprint: fingerprint(&encoded), id: request_id });
     let create = Create { owner: actor, draft, name: display_name.trim().to_owned(), request };
-    let Created { project, replayed } = create::create(storage, create).await?;
+    let Created { project, replayed } = create::create(app, create).await?;
     Ok(pb::CreateProjectResponse { project: Some(encode::project(&project)), replayed })
 }
 
@@ -46,30 +50,30 @@ fn fingerprint(encoded: &[u8]) -> Vec<u8> {
     digest.finish().as_ref().to_vec()
 }
 
-pub(super) async fn list(storage: &Storage, request: Request<pb::ListProjectsRequest>) -> Result<pb::ListProjectsResponse, Error> {
+pub(super) async fn list(app: &App, request: Request<pb::ListProjectsRequest>) -> Result<pb::ListProjectsResponse, Error> {
     let actor = decode::actor(&Context::of(&request))?;
     let pb::ListProjectsRequest { page_size, page_token } = request.into_inner();
     let scope = format!("ListProjects/{}", actor.id);
     let mut violations = Violations::default();
     let size = page::size(page_size, &mut violations);
     decode::checked(violations, Some(()))?;
-    let after: Option<ListKey> = storage.pages.open::<(i64, Uuid)>(&scope, &page_token)?.map(|(micros, id)| (micros.into(), id));
-    let (projects, next) = project::list(storage, actor.id, Page { size, after }).await?;
-    let token = |(micros, id): ListKey| storage.pages.seal(&scope, &(i64::try_from(micros).unwrap_or(i64::MAX), id));
+    let after: Option<ListKey> = app.pages.open::<(i64, Uuid)>(&scope, &page_token)?.map(|(micros, id)| (micros.into(), id));
+    let (projects, next) = member::list(&app.pool, actor.id, Page { size, after }).await?;
+    let token = |(micros, id): ListKey| app.pages.seal(&scope, &(i64::try_from(micros).unwrap_or(i64::MAX), id));
     Ok(pb::ListProjectsResponse {
         projects: projects.iter().map(encode::project).collect(),
         next_page_token: next.map(token).unwrap_or_default(),
     })
 }
 
-pub(super) async fn get(storage: &Storage, request: Request<pb::GetProjectRequest>) -> Result<pb::GetProjectResponse, Error> {
+pub(super) async fn get(app: &App, request: Request<pb::GetProjectRequest>) -> Result<pb::GetProjectResponse, Error> {
     let actor = decode::actor(&Context::of(&request))?;
     let id = project_id(&request.into_inner().project_id)?;
-    let member = project::find(storage, actor.id, &Target::Id(id), Role::Viewer).await?;
+    let member = member::find(&app.pool, actor.id, &Target::Id(id), Role::Viewer).await?;
     Ok(pb::GetProjectResponse { project: Some(encode::project(&member.project)) })
 }
 
-pub(super) async fn update(storage: &Storage, request: Request<pb::UpdateProjectRequest>) -> Result<pb::UpdateProjectResponse, Error> {
+pub(super) async fn update(app: &App, request: Request<pb::UpdateProjectRequest>) -> Result<pb::UpdateProjectResponse, Error> {
     let actor = decode::actor(&Context::of(&request))?;
     let pb::UpdateProjectRequest { project_id, display_name, if_match } = request.into_inner();
     let mut violations = Violations::default();
@@ -77,25 +81,22 @@ pub(super) async fn update(storage: &Storage, request: Request<pb::UpdateProject
     decode::name(&mut violations, display_name.trim(), 1);
     let condition = decode::condition(&mut violations, if_match);
     let id = decode::checked(violations, id)?;
-    let project = project::rename(storage, actor.id, id, display_name.trim(), &condition).await?;
+    let project = manage::rename(&app.pool, actor.id, id, display_name.trim(), &condition).await?;
     Ok(pb::UpdateProjectResponse { project: Some(encode::project(&project)) })
 }
 
-pub(super) async fn delete(storage: &Storage, request: Request<pb::DeleteProjectRequest>) -> Result<pb::DeleteProjectResponse, Error> {
+pub(super) async fn delete(app: &App, request: Request<pb::DeleteProjectRequest>) -> Result<pb::DeleteProjectResponse, Error> {
     let actor = decode::actor(&Context::of(&request))?;
     let pb::DeleteProjectRequest { project_id, if_match } = request.into_inner();
     let mut violations = Violations::default();
     let id = violations.parse::<ProjectId>("project_id", &project_id);
     let condition = decode::condition(&mut violations, if_match);
     let id = decode::checked(violations, id)?;
-    project::delete(storage, actor.id, id, &condition).await?;
+    manage::delete(&app.pool, actor.id, id, &condition).await?;
     Ok(pb::DeleteProjectResponse {})
 }
 
-pub(super) async fn list_revisions(
-    storage: &Storage,
-    request: Request<pb::ListRevisionsRequest>,
-) -> Result<pb::ListRevisionsResponse, Error> {
+pub(super) async fn list_revisions(app: &App, request: Request<pb::ListRevisionsRequest>) -> Result<pb::ListRevisionsResponse, Error> {
     let actor = decode::actor(&Context::of(&request))?;
     let pb::ListRevisionsRequest { project_id, page_size, page_token } = request.into_inner();
     let mut violations = Violations::default();
@@ -103,15 +104,15 @@ pub(super) async fn list_revisions(
     let size = page::size(page_size, &mut violations);
     let id = decode::checked(violations, id)?;
     let scope = format!("ListRevisions/{}/{id}", actor.id);
-    let after = storage.pages.open::<u32>(&scope, &page_token)?;
-    let (revisions, next) = revision::list(storage, actor.id, id, Page { size, after }).await?;
+    let after = app.pages.open::<u32>(&scope, &page_token)?;
+    let (revisions, next) = history::list(&app.pool, actor.id, id, Page { size, after }).await?;
     Ok(pb::ListRevisionsResponse {
         revisions: revisions.iter().map(encode::revision).collect(),
-        next_page_token: next.map(|number| storage.pages.seal(&scope, &number)).unwrap_or_default(),
+        next_page_token: next.map(|number| app.pages.seal(&scope, &number)).unwrap_or_default(),
     })
 }
 
-pub(super) async fn list_messages(storage: &Storage, request: Request<pb::ListMessagesRequest>) -> Result<pb::ListMessagesResponse, Error> {
+pub(super) async fn list_messages(app: &App, request: Request<pb::ListMessagesRequest>) -> Result<pb::ListMessagesResponse, Error> {
     let actor = decode::actor(&Context::of(&request))?;
     let request = request.into_inner();
     let mut violations = Violations::default();
@@ -128,14 +129,14 @@ pub(super) async fn list_messages(storage: &Storage, request: Request<pb::ListMe
     let id = decode::checked(violations, id)?;
     let scope = format!("ListMessages/{}/{id}", actor.id);
     // The token keeps the order that it was made with.
-    let (order, after) = match storage.pages.open::<(Order, Uuid)>(&scope, &request.page_token)? {
+    let (order, after) = match app.pages.open::<(Order, Uuid)>(&scope, &request.page_token)? {
         Some((order, id)) => (order, Some(MessageId(id))),
         None => (order, None),
     };
-    let (messages, next) = message::list(storage, actor.id, id, order, Page { size, after }).await?;
+    let (messages, next) = conversation::list(&app.pool, actor.id, id, order, Page { size, after }).await?;
     Ok(pb::ListMessagesResponse {
         messages: messages.into_iter().map(encode::entry_of_conversation).collect(),
-        next_page_token: next.map(|id| storage.pages.seal(&scope, &(order, id.0))).unwrap_or_default(),
+        next_page_token: next.map(|id| app.pages.seal(&scope, &(order, id.0))).unwrap_or_default(),
     })
 }
 

@@ -6,22 +6,30 @@ use tonic::Request;
 
 use super::{decode, encode, files::with_content};
 use crate::{
-    Storage,
-    begin::{self, Begin},
-    edit::Base,
+    app::App,
+    commit::{
+        begin::{self, Begin},
+        end,
+        stage::Base,
+        turn::{self, CommitTurn},
+    },
     error::Error,
     limits::{MESSAGE_BYTES, PROMPT_BYTES, SUMMARY_CHARACTERS},
     message::storable,
     project::Role,
-    revision, tree,
-    turn::{self, CommitTurn, End, Selection, State, Work},
+    read::{
+        conversation::{self, Selection},
+        history, tree,
+        work::{self, Work},
+    },
+    turn::{End, State},
 };
 
 const DIGEST_BYTES: usize = 32;
 const REASON_BYTES: usize = 64;
 const MOST_MESSAGES: usize = 200;
 
-pub(super) async fn begin(storage: &Storage, request: Request<pb::BeginTurnRequest>) -> Result<pb::BeginTurnResponse, Error> {
+pub(super) async fn begin(app: &App, request: Request<pb::BeginTurnRequest>) -> Result<pb::BeginTurnResponse, Error> {
     let actor = decode::actor(&Context::of(&request))?;
     let wire = request.into_inner();
     let mut violations = Violations::default();
@@ -31,19 +39,19 @@ pub(super) async fn begin(storage: &Storage, request: Request<pb::BeginTurnReque
     let replaces = if wire.replaces_turn_id.is_empty() { None } else { violations.parse("replaces_turn_id", &wire.replaces_turn_id) };
     let base = decode::revision(&mut violations, "base_revision", &wire.base_revision);
     let (id, target) = decode::checked(violations, id.zip(target))?;
-    let project = begin::begin(storage, Begin { turn: id, actor, target, prompt: wire.prompt, replaces, base }).await?;
+    let project = begin::begin(app, Begin { turn: id, actor, target, prompt: wire.prompt, replaces, base }).await?;
     Ok(pb::BeginTurnResponse { project_id: project.to_string() })
 }
 
-pub(super) async fn tree(storage: &Storage, request: Request<pb::GetTurnTreeRequest>) -> Result<pb::GetTurnTreeResponse, Error> {
+pub(super) async fn tree(app: &App, request: Request<pb::GetTurnTreeRequest>) -> Result<pb::GetTurnTreeResponse, Error> {
     let pb::GetTurnTreeRequest { turn_id, revision } = request.into_inner();
     let mut violations = Violations::default();
     let id = violations.parse::<TurnId>("turn_id", &turn_id);
     let wanted = decode::revision(&mut violations, "revision", &revision);
     let id = decode::checked(violations, id)?;
-    let Work { member, .. } = turn::find(storage, id, Role::Viewer).await?;
-    let revision = revision::resolve(storage, &member, wanted).await?;
-    let tree = tree::of(storage, member.project.store, revision.as_ref()).await?;
+    let Work { member, .. } = work::find(&app.pool, id, Role::Viewer).await?;
+    let revision = history::resolve(&app.pool, &member, wanted).await?;
+    let tree = tree::of(app, member.project.store, revision.as_ref()).await?;
     Ok(pb::GetTurnTreeResponse {
         revision: revision.map(|revision| revision.id.to_string()).unwrap_or_default(),
         files: tree.walk_files().into_iter().map(|(path, file)| encode::entry(path, Some(file))).collect(),
@@ -51,29 +59,26 @@ pub(super) async fn tree(storage: &Storage, request: Request<pb::GetTurnTreeRequ
     })
 }
 
-pub(super) async fn read(storage: &Storage, request: Request<pb::ReadTurnFilesRequest>) -> Result<pb::ReadTurnFilesResponse, Error> {
+pub(super) async fn read(app: &App, request: Request<pb::ReadTurnFilesRequest>) -> Result<pb::ReadTurnFilesResponse, Error> {
     let pb::ReadTurnFilesRequest { turn_id, revision, paths } = request.into_inner();
     let mut violations = Violations::default();
     let id = violations.parse::<TurnId>("turn_id", &turn_id);
     let wanted = decode::revision(&mut violations, "revision", &revision);
     let id = decode::checked(violations, id)?;
-    let Work { member, .. } = turn::find(storage, id, Role::Viewer).await?;
+    let Work { member, .. } = work::find(&app.pool, id, Role::Viewer).await?;
     // Here no revision is the empty tree that the turn began with, whatever was saved since.
     let Some(wanted) = wanted else { return Ok(pb::ReadTurnFilesResponse::default()) };
-    let revision = revision::resolve(storage, &member, Some(wanted)).await?;
-    let tree = tree::of(storage, member.project.store, revision.as_ref()).await?;
+    let revision = history::resolve(&app.pool, &member, Some(wanted)).await?;
+    let tree = tree::of(app, member.project.store, revision.as_ref()).await?;
     let files = if paths.is_empty() {
         tree.walk_files()
     } else {
         paths.into_iter().filter_map(|path| tree.file(&path).map(|file| (path, file))).collect()
     };
-    Ok(pb::ReadTurnFilesResponse { files: with_content(storage, &member, files).await? })
+    Ok(pb::ReadTurnFilesResponse { files: with_content(app, &member, files).await? })
 }
 
-pub(super) async fn list_messages(
-    storage: &Storage,
-    request: Request<pb::ListTurnMessagesRequest>,
-) -> Result<pb::ListTurnMessagesResponse, Error> {
+pub(super) async fn list_messages(app: &App, request: Request<pb::ListTurnMessagesRequest>) -> Result<pb::ListTurnMessagesResponse, Error> {
     let pb::ListTurnMessagesRequest { turn_id, limit, message_ids } = request.into_inner();
     let mut violations = Violations::default();
     let id = violations.parse::<TurnId>("turn_id", &turn_id);
@@ -83,11 +88,11 @@ pub(super) async fn list_messages(
     let wanted = decode::message_ids(&mut violations, &message_ids, MOST_MESSAGES);
     let id = decode::checked(violations, id)?;
     let selection = if wanted.is_empty() { Selection::Newest(limit) } else { Selection::These(wanted) };
-    let messages = turn::messages_before(storage, id, &selection).await?;
+    let messages = conversation::messages_before(&app.pool, id, &selection).await?;
     Ok(pb::ListTurnMessagesResponse { messages: messages.into_iter().map(encode::message).collect() })
 }
 
-pub(super) async fn commit(storage: &Storage, request: Request<pb::CommitTurnRequest>) -> Result<pb::CommitTurnResponse, Error> {
+pub(super) async fn commit(app: &App, request: Request<pb::CommitTurnRequest>) -> Result<pb::CommitTurnResponse, Error> {
     let wire = request.into_inner();
     let mut violations = Violations::default();
     let id = violations.parse::<TurnId>("turn_id", &wire.turn_id);
@@ -106,7 +111,7 @@ pub(super) async fn commit(storage: &Storage, request: Request<pb::CommitTurnReq
         // A model's words: made to fit rather than refused at the end of a turn.
         message: wire.message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SUMMARY_CHARACTERS).collect(),
     };
-    let committed = turn::commit(storage, commit).await?;
+    let committed = turn::commit(app, commit).await?;
     let outcome = match committed.state {
         State::Committed => pb::CommitOutcome::Committed,
         State::Conflicted => pb::CommitOutcome::Conflicted,
@@ -119,7 +124,7 @@ pub(super) async fn commit(storage: &Storage, request: Request<pb::CommitTurnReq
     })
 }
 
-pub(super) async fn end(storage: &Storage, request: Request<pb::EndTurnRequest>) -> Result<pb::EndTurnResponse, Error> {
+pub(super) async fn end(app: &App, request: Request<pb::EndTurnRequest>) -> Result<pb::EndTurnResponse, Error> {
     let wire = request.into_inner();
     let mut violations = Violations::default();
     let id = violations.parse::<TurnId>("turn_id", &wire.turn_id);
@@ -141,7 +146,7 @@ pub(super) async fn end(storage: &Storage, request: Request<pb::EndTurnRequest>)
         }
     };
     let (id, end) = decode::checked(violations, id.zip(end))?;
-    turn::end(storage, id, end).await?;
+    end::end(&app.pool, id, end).await?;
     Ok(pb::EndTurnResponse {})
 }
 

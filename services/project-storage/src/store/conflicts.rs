@@ -8,7 +8,7 @@ use super::{Connection, StoreError, revisions::log_row};
 use crate::{git::Oid, revision::Revision, turn::State};
 
 /// What became of a conflicted turn.
-pub enum Found {
+pub(crate) enum Found {
     /// Its commit is on its branch.
     Open {
         own: Revision,
@@ -26,7 +26,7 @@ pub(super) fn branch(turn: TurnId) -> String {
 }
 
 /// A conflicted turn of a project; `None` if there is none, or its branch has ended.
-pub async fn find(db: impl PgExecutor<'_>, project: ProjectId, turn: TurnId) -> Result<Option<Found>, StoreError> {
+pub(crate) async fn find(db: impl PgExecutor<'_>, project: ProjectId, turn: TurnId) -> Result<Option<Found>, StoreError> {
     let query = sqlx::query!(
         r#"SELECT t.resolution, t.resolution_key, r.expires_at AS "expires_at?",
                   l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?", l.actor AS "actor?",
@@ -52,7 +52,7 @@ pub async fn find(db: impl PgExecutor<'_>, project: ProjectId, turn: TurnId) -> 
 }
 
 /// Writes down how a conflict was resolved and takes its branch away; `false` if somebody did so before, or its time was over.
-pub async fn resolve(db: &mut Connection, project: ProjectId, turn: TurnId, revision: Oid, key: &[u8]) -> Result<bool, StoreError> {
+pub(crate) async fn resolve(db: &mut Connection, project: ProjectId, turn: TurnId, revision: Oid, key: &[u8]) -> Result<bool, StoreError> {
     let query = sqlx::query!(
         "WITH b AS (DELETE FROM refs WHERE project_id = $1 AND name = $3 AND expires_at > now() RETURNING project_id)
          UPDATE turns SET resolution = $4, resolution_key = $5 FROM b WHERE turns.id = $2 AND turns.project_id = b.project_id",

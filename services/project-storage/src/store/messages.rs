@@ -5,12 +5,12 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Connection, StoreError, projects::role};
+use super::{Connection, StoreError, role};
 use crate::{
     git::{Corrupt, Oid},
     message::{Author, Message},
+    page::Page,
     project::Role,
-    revision::Page,
 };
 
 /// The columns of a message, each absent where a member's conversation is empty.
@@ -60,7 +60,7 @@ macro_rules! message_row {
 type Rows = Option<(Role, Vec<Message>)>;
 
 /// Messages before a key, the newest first.
-pub async fn newest(db: impl PgExecutor<'_>, project: ProjectId, user: UserId, page: Page<MessageId>) -> Result<Rows, StoreError> {
+pub(crate) async fn newest(db: impl PgExecutor<'_>, project: ProjectId, user: UserId, page: Page<MessageId>) -> Result<Rows, StoreError> {
     let query = sqlx::query!(
         r#"SELECT m.role, g.id AS "id?", g.turn_id AS "turn_id?", g.role AS "author?", g.text AS "text?", g.partial AS "partial?",
                   g.revision AS "revision?", g.user_id AS "user_id?", g.created_at AS "created_at?"
@@ -81,7 +81,7 @@ pub async fn newest(db: impl PgExecutor<'_>, project: ProjectId, user: UserId, p
 }
 
 /// Messages after a key, the oldest first.
-pub async fn oldest(db: impl PgExecutor<'_>, project: ProjectId, user: UserId, page: Page<MessageId>) -> Result<Rows, StoreError> {
+pub(crate) async fn oldest(db: impl PgExecutor<'_>, project: ProjectId, user: UserId, page: Page<MessageId>) -> Result<Rows, StoreError> {
     let query = sqlx::query!(
         r#"SELECT m.role, g.id AS "id?", g.turn_id AS "turn_id?", g.role AS "author?", g.text AS "text?", g.partial AS "partial?",
                   g.revision AS "revision?", g.user_id AS "user_id?", g.created_at AS "created_at?"
@@ -102,7 +102,7 @@ pub async fn oldest(db: impl PgExecutor<'_>, project: ProjectId, user: UserId, p
 }
 
 /// The newest messages before one of the same project, the newest first.
-pub async fn before(db: impl PgExecutor<'_>, project: ProjectId, id: MessageId, limit: i64) -> Result<Vec<Message>, StoreError> {
+pub(crate) async fn before(db: impl PgExecutor<'_>, project: ProjectId, id: MessageId, limit: i64) -> Result<Vec<Message>, StoreError> {
     let query = sqlx::query!(
         r#"SELECT id AS "id?", turn_id AS "turn_id?", role AS "author?", text AS "text?", partial AS "partial?", revision,
                   user_id AS "user_id?", created_at AS "created_at?"
@@ -117,7 +117,7 @@ pub async fn before(db: impl PgExecutor<'_>, project: ProjectId, id: MessageId, 
 }
 
 /// Some messages before one of the same project, hidden or not, the newest first.
-pub async fn these_before(
+pub(crate) async fn these_before(
     db: impl PgExecutor<'_>,
     project: ProjectId,
     id: MessageId,
@@ -139,7 +139,7 @@ pub async fn these_before(
 
 /// Waits for whoever hides or shows messages of the project's conversation, until the transaction ends: of two that replace the
 /// same turn, the second has to see the first one's question. Before any turn is locked.
-pub async fn lock(db: &mut Connection, project: ProjectId) -> Result<(), StoreError> {
+pub(crate) async fn lock(db: &mut Connection, project: ProjectId) -> Result<(), StoreError> {
     let query = sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('conversation ' || $1::uuid::text, 0))", project.0);
     chassis::postgres::query("lock conversation", query.execute(&mut *db)).await?;
     Ok(())
@@ -147,7 +147,7 @@ pub async fn lock(db: &mut Connection, project: ProjectId) -> Result<(), StoreEr
 
 /// Hides a question and all later ones of the project with their answers. The answer of an earlier turn may have come since, and
 /// stays.
-pub async fn hide_since(db: &mut Connection, project: ProjectId, first: MessageId, by: TurnId) -> Result<(), StoreError> {
+pub(crate) async fn hide_since(db: &mut Connection, project: ProjectId, first: MessageId, by: TurnId) -> Result<(), StoreError> {
     let query = sqlx::query!(
         "UPDATE messages m SET hidden_by = $3 FROM turns t
          WHERE m.project_id = $1 AND m.hidden_by IS NULL AND m.id >= $2 AND t.id = m.turn_id AND t.message_id >= $2",
@@ -161,7 +161,7 @@ pub async fn hide_since(db: &mut Connection, project: ProjectId, first: MessageI
 
 /// Takes the question of a turn out of its conversation. What the turn had hidden is seen again, unless somebody has replaced the
 /// question, and with it what it hid, since.
-pub async fn withdraw(db: &mut Connection, turn: TurnId) -> Result<(), StoreError> {
+pub(crate) async fn withdraw(db: &mut Connection, turn: TurnId) -> Result<(), StoreError> {
     let query = sqlx::query!(
         "UPDATE messages m SET hidden_by = CASE WHEN m.id = q.id THEN t.id ELSE q.hidden_by END
          FROM turns t JOIN messages q ON q.project_id = t.project_id AND q.id = t.message_id
@@ -173,7 +173,7 @@ pub async fn withdraw(db: &mut Connection, turn: TurnId) -> Result<(), StoreErro
 }
 
 /// Adds a message; an answer is hidden as its question is.
-pub async fn insert(db: &mut Connection, project: ProjectId, message: &Message) -> Result<(), StoreError> {
+pub(crate) async fn insert(db: &mut Connection, project: ProjectId, message: &Message) -> Result<(), StoreError> {
     let query = sqlx::query!(
         "INSERT INTO messages (project_id, id, turn_id, role, text, partial, revision, user_id, created_at, hidden_by)
          SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, (

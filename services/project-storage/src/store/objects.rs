@@ -6,15 +6,15 @@ use super::{StoreError, unsigned};
 use crate::{git::Oid, project::StoreId};
 
 /// An object as it is kept.
-pub struct Row {
-    pub oid: Oid,
-    pub tag: i16,
-    pub size: i32,
-    pub data: Vec<u8>,
+pub(crate) struct Row {
+    pub(crate) oid: Oid,
+    pub(crate) tag: i16,
+    pub(crate) size: i32,
+    pub(crate) data: Vec<u8>,
 }
 
 /// Objects by their ids, in any order; those that are not there are left out.
-pub async fn read(db: impl PgExecutor<'_>, store: StoreId, oids: &[Oid]) -> Result<Vec<Row>, StoreError> {
+pub(crate) async fn read(db: impl PgExecutor<'_>, store: StoreId, oids: &[Oid]) -> Result<Vec<Row>, StoreError> {
     let ids: Vec<&[u8]> = oids.iter().map(Oid::as_bytes).collect();
     let query =
         sqlx::query!("SELECT oid, tag, size, data FROM objects WHERE store_id = $1 AND oid = ANY($2)", store.0, ids.as_slice() as _,);
@@ -23,7 +23,7 @@ pub async fn read(db: impl PgExecutor<'_>, store: StoreId, oids: &[Oid]) -> Resu
 }
 
 /// How many bytes files have, without reading them.
-pub async fn sizes(db: impl PgExecutor<'_>, store: StoreId, oids: &[Oid]) -> Result<Vec<(Oid, u32)>, StoreError> {
+pub(crate) async fn sizes(db: impl PgExecutor<'_>, store: StoreId, oids: &[Oid]) -> Result<Vec<(Oid, u32)>, StoreError> {
     let ids: Vec<&[u8]> = oids.iter().map(Oid::as_bytes).collect();
     let query = sqlx::query!("SELECT oid, size FROM objects WHERE store_id = $1 AND oid = ANY($2)", store.0, ids.as_slice() as _);
     let rows = chassis::postgres::query("select object sizes", query.fetch_all(db)).await?;

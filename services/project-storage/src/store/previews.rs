@@ -11,31 +11,28 @@ use crate::{
 };
 
 /// A capability to be kept.
-pub struct NewPreview<'a> {
-    pub hash: &'a [u8],
-    pub project: ProjectId,
-    pub user: UserId,
+pub(crate) struct NewPreview<'a> {
+    pub(crate) hash: &'a [u8],
+    pub(crate) project: ProjectId,
+    pub(crate) user: UserId,
     /// Whose token makes it.
-    pub session: SessionId,
+    pub(crate) session: SessionId,
     /// `None` follows the head.
-    pub revision: Option<Oid>,
-    pub now: OffsetDateTime,
-    pub expires_at: OffsetDateTime,
+    pub(crate) revision: Option<Oid>,
+    pub(crate) now: OffsetDateTime,
+    pub(crate) expires_at: OffsetDateTime,
 }
 
 /// What a capability opens.
-pub struct Opened {
-    pub project: ProjectId,
-    pub store: StoreId,
-    /// Fixed at its making.
-    pub revision: Option<Oid>,
-    /// Revision and tree to read: the fixed one or the head; `None` in a project without files.
-    pub read: Option<(Oid, Oid)>,
-    pub touched_at: OffsetDateTime,
+pub(crate) struct Opened {
+    pub(crate) store: StoreId,
+    /// Revision and tree to read: the one fixed when it was made, else the head; `None` in a project without files.
+    pub(crate) read: Option<(Oid, Oid)>,
+    pub(crate) touched_at: OffsetDateTime,
 }
 
 /// Keeps a capability; `false` if the session has ended.
-pub async fn insert(db: impl PgExecutor<'_>, new: &NewPreview<'_>) -> Result<bool, StoreError> {
+pub(crate) async fn insert(db: impl PgExecutor<'_>, new: &NewPreview<'_>) -> Result<bool, StoreError> {
     let query = sqlx::query!(
         "INSERT INTO previews (hash, project_id, user_id, revision, touched_at, expires_at, session_id)
          SELECT $1, $2, $3, $4, $5, $6, $7 WHERE NOT EXISTS (SELECT 1 FROM ended_sessions WHERE session_id = $7)",
@@ -51,7 +48,7 @@ pub async fn insert(db: impl PgExecutor<'_>, new: &NewPreview<'_>) -> Result<boo
 }
 
 /// Ends a capability of the project that the person made, or any if they may administrate it; `false` if there is none.
-pub async fn delete(db: impl PgExecutor<'_>, hash: &[u8], project: ProjectId, user: UserId) -> Result<bool, StoreError> {
+pub(crate) async fn delete(db: impl PgExecutor<'_>, hash: &[u8], project: ProjectId, user: UserId) -> Result<bool, StoreError> {
     let query = sqlx::query!(
         "DELETE FROM previews WHERE hash = $1 AND project_id = $2
          AND (user_id = $3 OR EXISTS (SELECT 1 FROM members WHERE project_id = $2 AND user_id = $3 AND role >= $4))",
@@ -64,20 +61,20 @@ pub async fn delete(db: impl PgExecutor<'_>, hash: &[u8], project: ProjectId, us
 }
 
 /// How far auth's log of ended sessions was read; 0 if never.
-pub async fn heard(db: impl PgExecutor<'_>) -> Result<i64, StoreError> {
+pub(crate) async fn heard(db: impl PgExecutor<'_>) -> Result<i64, StoreError> {
     let query = sqlx::query_scalar!(r#"SELECT coalesce(max(cursor), 0) AS "cursor!" FROM ended_sessions"#);
     chassis::postgres::query("select ended sessions", query.fetch_one(db)).await
 }
 
 /// Forgets places that are beyond the end of auth's log, which is another one then.
-pub async fn forget_heard(db: impl PgExecutor<'_>, end: i64) -> Result<(), StoreError> {
+pub(crate) async fn forget_heard(db: impl PgExecutor<'_>, end: i64) -> Result<(), StoreError> {
     let query = sqlx::query!("DELETE FROM ended_sessions WHERE cursor > $1", end);
     chassis::postgres::query("forget ended sessions", query.execute(db)).await?;
     Ok(())
 }
 
 /// Writes down how far the log was read and which session ended there, and ends its capabilities.
-pub async fn end_session(db: impl PgExecutor<'_>, cursor: i64, session: Option<SessionId>) -> Result<(), StoreError> {
+pub(crate) async fn end_session(db: impl PgExecutor<'_>, cursor: i64, session: Option<SessionId>) -> Result<(), StoreError> {
     let query = sqlx::query!(
         "WITH e AS (INSERT INTO ended_sessions (cursor, session_id) VALUES ($1, $2) ON CONFLICT DO NOTHING)
          DELETE FROM previews WHERE session_id = $2",
@@ -89,7 +86,7 @@ pub async fn end_session(db: impl PgExecutor<'_>, cursor: i64, session: Option<S
 }
 
 /// What a capability opens now, for as long as the person who made it may read the project.
-pub async fn open(db: impl PgExecutor<'_>, hash: &[u8], now: OffsetDateTime) -> Result<Option<Opened>, StoreError> {
+pub(crate) async fn open(db: impl PgExecutor<'_>, hash: &[u8], now: OffsetDateTime) -> Result<Option<Opened>, StoreError> {
     let query = sqlx::query!(
         r#"SELECT v.project_id, p.store_id, v.revision, v.touched_at, l.oid AS "oid?", l.tree AS "tree?"
            FROM previews v
@@ -107,17 +104,11 @@ pub async fn open(db: impl PgExecutor<'_>, hash: &[u8], now: OffsetDateTime) -> 
     );
     let Some(row) = chassis::postgres::query("select preview", query.fetch_optional(db)).await? else { return Ok(None) };
     let oid = |bytes: Option<Vec<u8>>| bytes.map_or(Ok(None), |bytes| oid_or_none(&bytes));
-    Ok(Some(Opened {
-        project: ProjectId(row.project_id),
-        store: StoreId(row.store_id),
-        revision: oid(row.revision)?,
-        read: oid(row.oid)?.zip(oid(row.tree)?),
-        touched_at: row.touched_at,
-    }))
+    Ok(Some(Opened { store: StoreId(row.store_id), read: oid(row.oid)?.zip(oid(row.tree)?), touched_at: row.touched_at }))
 }
 
 /// Moves a capability's end on.
-pub async fn touch(db: impl PgExecutor<'_>, hash: &[u8], now: OffsetDateTime, expires_at: OffsetDateTime) -> Result<(), StoreError> {
+pub(crate) async fn touch(db: impl PgExecutor<'_>, hash: &[u8], now: OffsetDateTime, expires_at: OffsetDateTime) -> Result<(), StoreError> {
     let query = sqlx::query!("UPDATE previews SET touched_at = $2, expires_at = $3 WHERE hash = $1", hash, now, expires_at);
     chassis::postgres::query("update preview", query.execute(db)).await?;
     Ok(())

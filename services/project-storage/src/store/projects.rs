@@ -8,7 +8,7 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Connection, MAIN, StoreError, oid_or_none, revisions::log_row, unsigned};
+use super::{Connection, MAIN, StoreError, oid_or_none, revisions::log_row, role, unsigned};
 use crate::{
     git::Corrupt,
     project::{ListKey, Member, Project, Role, StoreId, Target},
@@ -67,13 +67,8 @@ impl ProjectRow {
     }
 }
 
-/// A role's number; an unknown one may only look.
-pub(super) fn role(number: i16) -> Role {
-    [Role::Owner, Role::Admin, Role::Editor].into_iter().find(|role| *role as i16 == number).unwrap_or(Role::Viewer)
-}
-
 /// A project with its head, as one of its members sees it; a draft id counts only for its owner.
-pub async fn find(db: impl PgExecutor<'_>, user: UserId, target: &Target) -> Result<Option<Member>, StoreError> {
+pub(crate) async fn find(db: impl PgExecutor<'_>, user: UserId, target: &Target) -> Result<Option<Member>, StoreError> {
     match target {
         Target::Id(id) => find_by_id(db, user, *id).await,
         Target::Draft(draft) => find_by_draft(db, user, draft).await,
@@ -127,7 +122,7 @@ async fn find_by_draft(db: impl PgExecutor<'_>, user: UserId, draft: &str) -> Re
 }
 
 /// What became of a project that was to be inserted.
-pub enum Inserted {
+pub(crate) enum Inserted {
     Made,
     /// The owner has a project of this draft id.
     Taken,
@@ -137,7 +132,7 @@ pub enum Inserted {
 
 /// Inserts a project with its owner and an unborn head, if the owner has fewer than so many. One insertion for an owner at a time,
 /// until the end of the transaction: each counts what the one before has made.
-pub async fn insert(db: &mut Connection, project: &Project, most: u32) -> Result<Inserted, StoreError> {
+pub(crate) async fn insert(db: &mut Connection, project: &Project, most: u32) -> Result<Inserted, StoreError> {
     let lock = sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('account ' || $1::uuid::text, 0))", project.owner.0);
     chassis::postgres::query("lock account", lock.execute(&mut *db)).await?;
     let query = sqlx::query_scalar!(
@@ -175,7 +170,7 @@ pub async fn insert(db: &mut Connection, project: &Project, most: u32) -> Result
 }
 
 /// The owner's projects after a key, the last changed first.
-pub async fn page(db: impl PgExecutor<'_>, owner: UserId, after: Option<ListKey>, limit: i64) -> Result<Vec<Project>, StoreError> {
+pub(crate) async fn page(db: impl PgExecutor<'_>, owner: UserId, after: Option<ListKey>, limit: i64) -> Result<Vec<Project>, StoreError> {
     // The first page has no key: it starts later than any change.
     let (micros, id) = after.unwrap_or((END_OF_TIME * 1_000_000, Uuid::max()));
     let changed = OffsetDateTime::from_unix_timestamp_nanos(micros.saturating_mul(1000)).unwrap_or(OffsetDateTime::UNIX_EPOCH);
@@ -198,7 +193,7 @@ pub async fn page(db: impl PgExecutor<'_>, owner: UserId, after: Option<ListKey>
 }
 
 /// Gives a project another name, if the person may; `false` if not.
-pub async fn rename(db: impl PgExecutor<'_>, id: ProjectId, user: UserId, name: &str) -> Result<bool, StoreError> {
+pub(crate) async fn rename(db: impl PgExecutor<'_>, id: ProjectId, user: UserId, name: &str) -> Result<bool, StoreError> {
     let query = sqlx::query!(
         "UPDATE projects SET display_name = $3, updated_at = clock_timestamp(), edited_at = clock_timestamp()
          WHERE id = $1 AND EXISTS (SELECT 1 FROM members WHERE project_id = $1 AND user_id = $2 AND role >= $4)",
@@ -211,7 +206,7 @@ pub async fn rename(db: impl PgExecutor<'_>, id: ProjectId, user: UserId, name: 
 }
 
 /// Says that a project's conversation changed, and what plan its owner has now.
-pub async fn touch(db: &mut Connection, id: ProjectId, plan: Option<Plan>) -> Result<(), StoreError> {
+pub(crate) async fn touch(db: &mut Connection, id: ProjectId, plan: Option<Plan>) -> Result<(), StoreError> {
     let query = sqlx::query!(
         "UPDATE projects SET updated_at = clock_timestamp(), plan = coalesce($2, plan) WHERE id = $1",
         id.0,
@@ -222,7 +217,7 @@ pub async fn touch(db: &mut Connection, id: ProjectId, plan: Option<Plan>) -> Re
 }
 
 /// Locks the project against everything that could change what its ETag covers, but for a change of its turns alone.
-pub async fn lock(db: &mut Connection, id: ProjectId) -> Result<(), StoreError> {
+pub(crate) async fn lock(db: &mut Connection, id: ProjectId) -> Result<(), StoreError> {
     // In the order in which a commit of a turn takes them: refs, project.
     let head = sqlx::query!("SELECT oid FROM refs WHERE project_id = $1 AND name = $2 FOR UPDATE", id.0, MAIN);
     chassis::postgres::query("lock head", head.fetch_optional(&mut *db)).await?;
@@ -232,7 +227,7 @@ pub async fn lock(db: &mut Connection, id: ProjectId) -> Result<(), StoreError> 
 }
 
 /// Locks all that goes with a project.
-pub async fn lock_all(db: &mut Connection, id: ProjectId) -> Result<(), StoreError> {
+pub(crate) async fn lock_all(db: &mut Connection, id: ProjectId) -> Result<(), StoreError> {
     // Rows are locked in the order in which a commit of a turn takes them: turns, refs, project.
     let turns = sqlx::query!("SELECT id FROM turns WHERE project_id = $1 ORDER BY id FOR UPDATE", id.0);
     chassis::postgres::query("lock turns", turns.fetch_all(&mut *db)).await?;
@@ -242,7 +237,7 @@ pub async fn lock_all(db: &mut Connection, id: ProjectId) -> Result<(), StoreErr
 }
 
 /// Removes a project that is locked, and its store if no other project uses it.
-pub async fn delete(db: &mut Connection, id: ProjectId, store: StoreId) -> Result<(), StoreError> {
+pub(crate) async fn delete(db: &mut Connection, id: ProjectId, store: StoreId) -> Result<(), StoreError> {
     let project = sqlx::query!("DELETE FROM projects WHERE id = $1", id.0);
     chassis::postgres::query("delete project", project.execute(&mut *db)).await?;
     let stores =

@@ -80,7 +80,7 @@ impl LogRow {
 }
 
 /// A revision by its id, if it is in the project's log and its branch has not ended.
-pub async fn find(db: impl PgExecutor<'_>, project: ProjectId, id: Oid) -> Result<Option<Revision>, StoreError> {
+pub(crate) async fn find(db: impl PgExecutor<'_>, project: ProjectId, id: Oid) -> Result<Option<Revision>, StoreError> {
     let query = sqlx::query!(
         r#"SELECT l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?", l.actor AS "actor?",
                   l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
@@ -98,7 +98,7 @@ pub async fn find(db: impl PgExecutor<'_>, project: ProjectId, id: Oid) -> Resul
 }
 
 /// The log below a number, the newest first, with the person's role; `None` without a role.
-pub async fn page(
+pub(crate) async fn page(
     db: impl PgExecutor<'_>,
     project: ProjectId,
     user: UserId,
@@ -122,7 +122,7 @@ pub async fn page(
         limit,
     );
     let rows = chassis::postgres::query("select ref_log", query.fetch_all(db)).await?;
-    let Some(role) = rows.first().map(|row| super::projects::role(row.role)) else { return Ok(None) };
+    let Some(role) = rows.first().map(|row| super::role(row.role)) else { return Ok(None) };
     let mut revisions = Vec::with_capacity(rows.len());
     for row in rows {
         revisions.extend(log_row!(row).revision()?);

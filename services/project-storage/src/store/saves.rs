@@ -11,12 +11,11 @@ use super::{Connection, MAIN, StoreError, conflicts::branch as branch_of, oid_or
 use crate::{
     git::{DiffStat, Object, Oid},
     project::{Role, StoreId},
-    quota::size,
     revision::{Actor, Revision},
 };
 
 /// The constraint that a second save with the same request id meets.
-pub const REQUEST_KEY: &str = "save_requests_pkey";
+pub(crate) const REQUEST_KEY: &str = "save_requests_pkey";
 /// How long a conflicted turn's branch stays.
 const BRANCH_DAYS: i32 = 30;
 
@@ -45,7 +44,7 @@ pub struct NewRevision<'a> {
 
 impl NewRevision<'_> {
     /// The revision as a reader will find it.
-    pub fn revision(&self, number: u32, created_at: OffsetDateTime) -> Revision {
+    pub(crate) fn revision(&self, number: u32, created_at: OffsetDateTime) -> Revision {
         Revision {
             id: self.oid,
             number,
@@ -140,7 +139,7 @@ pub async fn advance(db: &mut Connection, new: &NewRevision<'_>) -> Result<Optio
         new.plan.map(|plan| plan as i16),
         new.request.map(|request| request.id),
         new.request.map(|request| request.fingerprint),
-        size(new.objects),
+        stored_bytes(new.objects),
         new.most_bytes,
     );
     let row = chassis::postgres::query("save revision", query.fetch_optional(&mut *db)).await?;
@@ -148,7 +147,7 @@ pub async fn advance(db: &mut Connection, new: &NewRevision<'_>) -> Result<Optio
 }
 
 /// Bytes that the projects of this one's owner store together.
-pub async fn account_bytes(db: &mut Connection, project: ProjectId) -> Result<i64, StoreError> {
+pub(crate) async fn account_bytes(db: &mut Connection, project: ProjectId) -> Result<i64, StoreError> {
     let query = sqlx::query_scalar!(
         r#"SELECT coalesce(sum(s.bytes), 0)::bigint AS "bytes!" FROM stores s WHERE s.id IN (
                SELECT p.store_id FROM projects p WHERE p.owner_id = (SELECT owner_id FROM projects WHERE id = $1))"#,
@@ -158,7 +157,7 @@ pub async fn account_bytes(db: &mut Connection, project: ProjectId) -> Result<i6
 }
 
 /// Keeps what a conflicted turn made on a branch of its own; the head stays.
-pub async fn branch(db: &mut Connection, turn: TurnId, new: &NewRevision<'_>) -> Result<OffsetDateTime, StoreError> {
+pub(crate) async fn branch(db: &mut Connection, turn: TurnId, new: &NewRevision<'_>) -> Result<OffsetDateTime, StoreError> {
     let objects = Columns::of(new.objects);
     let parents: Vec<&[u8]> = new.parents.iter().map(Oid::as_bytes).collect();
     let query = sqlx::query_scalar!(
@@ -200,27 +199,34 @@ pub async fn branch(db: &mut Connection, turn: TurnId, new: &NewRevision<'_>) ->
     chassis::postgres::query("insert branch", query.fetch_one(&mut *db)).await
 }
 
+/// Bytes of objects as they are stored.
+pub(crate) fn stored_bytes(objects: &[Object]) -> i64 {
+    objects.iter().map(|object| i64::try_from(object.data.len()).unwrap_or(i64::MAX)).fold(0, i64::saturating_add)
+}
+
 /// What a request id was used for.
-pub struct Past {
-    pub project: ProjectId,
-    pub fingerprint: Vec<u8>,
-    pub revision: Option<Oid>,
+pub(crate) struct RecordedSave {
+    pub(crate) project: ProjectId,
+    pub(crate) fingerprint: Vec<u8>,
+    pub(crate) revision: Option<Oid>,
 }
 
 /// The save of a request id, if there was one.
-pub async fn past(db: impl PgExecutor<'_>, user: UserId, request_id: &str) -> Result<Option<Past>, StoreError> {
+pub(crate) async fn recorded(db: impl PgExecutor<'_>, user: UserId, request_id: &str) -> Result<Option<RecordedSave>, StoreError> {
     let query = sqlx::query!(
         "SELECT project_id, fingerprint, revision FROM save_requests WHERE user_id = $1 AND request_id = $2",
         user.0,
         request_id,
     );
     let row = chassis::postgres::query("select save request", query.fetch_optional(db)).await?;
-    row.map(|row| Ok(Past { project: ProjectId(row.project_id), fingerprint: row.fingerprint, revision: oid_or_none(&row.revision)? }))
-        .transpose()
+    row.map(|row| {
+        Ok(RecordedSave { project: ProjectId(row.project_id), fingerprint: row.fingerprint, revision: oid_or_none(&row.revision)? })
+    })
+    .transpose()
 }
 
 /// Writes down a save that changed nothing; `false` if its request id was used in between.
-pub async fn remember(
+pub(crate) async fn remember(
     db: &mut Connection,
     user: UserId,
     project: ProjectId,

@@ -7,7 +7,7 @@ use super::StoreError;
 const ROWS: i64 = 1000;
 
 /// Forgets request ids of saves that nobody repeats any more.
-pub async fn save_requests(db: impl PgExecutor<'_>) -> Result<u64, StoreError> {
+pub(crate) async fn save_requests(db: impl PgExecutor<'_>) -> Result<u64, StoreError> {
     let query = sqlx::query!(
         "DELETE FROM save_requests WHERE (user_id, request_id) IN (
              SELECT user_id, request_id FROM save_requests WHERE created_at < now() - interval '7 days' LIMIT $1 FOR UPDATE SKIP LOCKED)",
@@ -17,7 +17,7 @@ pub async fn save_requests(db: impl PgExecutor<'_>) -> Result<u64, StoreError> {
 }
 
 /// Forgets capabilities that have ended.
-pub async fn previews(db: impl PgExecutor<'_>) -> Result<u64, StoreError> {
+pub(crate) async fn previews(db: impl PgExecutor<'_>) -> Result<u64, StoreError> {
     let query = sqlx::query!(
         "DELETE FROM previews WHERE hash IN (
              SELECT hash FROM previews WHERE expires_at < now() LIMIT $1 FOR UPDATE SKIP LOCKED)",
@@ -27,7 +27,7 @@ pub async fn previews(db: impl PgExecutor<'_>) -> Result<u64, StoreError> {
 }
 
 /// Forgets sessions that ended long ago, with what was made for them at that very moment. The last one stays.
-pub async fn ended_sessions(db: impl PgExecutor<'_>) -> Result<u64, StoreError> {
+pub(crate) async fn ended_sessions(db: impl PgExecutor<'_>) -> Result<u64, StoreError> {
     let query = sqlx::query!(
         "WITH old AS (
              DELETE FROM ended_sessions WHERE cursor IN (
@@ -44,7 +44,7 @@ pub async fn ended_sessions(db: impl PgExecutor<'_>) -> Result<u64, StoreError> 
 }
 
 /// Forgets branches of conflicted turns that nobody resolved. Their objects stay until the store goes.
-pub async fn branches(db: impl PgExecutor<'_>) -> Result<u64, StoreError> {
+pub(crate) async fn branches(db: impl PgExecutor<'_>) -> Result<u64, StoreError> {
     let query = sqlx::query!(
         "DELETE FROM refs WHERE (project_id, name) IN (
              SELECT project_id, name FROM refs WHERE expires_at < now() LIMIT $1 FOR UPDATE SKIP LOCKED)",

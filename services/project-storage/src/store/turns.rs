@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A turn by its id.
-pub async fn find(db: impl PgExecutor<'_>, id: TurnId) -> Result<Option<Turn>, StoreError> {
+pub(crate) async fn find(db: impl PgExecutor<'_>, id: TurnId) -> Result<Option<Turn>, StoreError> {
     let query = sqlx::query!(
         "SELECT project_id, user_id, state, fingerprint, message_id, digest, revision, conflict_paths FROM turns WHERE id = $1",
         id.0,
@@ -38,7 +38,10 @@ pub async fn find(db: impl PgExecutor<'_>, id: TurnId) -> Result<Option<Turn>, S
 }
 
 /// How turns stand, those that there are. Paths of a conflict are cut after the twentieth.
-pub async fn outcomes(db: impl PgExecutor<'_>, turns: impl IntoIterator<Item = TurnId>) -> Result<HashMap<TurnId, Outcome>, StoreError> {
+pub(crate) async fn outcomes(
+    db: impl PgExecutor<'_>,
+    turns: impl IntoIterator<Item = TurnId>,
+) -> Result<HashMap<TurnId, Outcome>, StoreError> {
     let ids: BTreeSet<Uuid> = turns.into_iter().map(|turn| turn.0).collect();
     let query = sqlx::query!(
         r#"SELECT id, state, resolution IS NOT NULL AS "is_resolved!", conflict_paths[1:20] AS "conflict_paths!", failure_reason
@@ -56,7 +59,13 @@ pub async fn outcomes(db: impl PgExecutor<'_>, turns: impl IntoIterator<Item = T
 }
 
 /// Opens a turn if its user may edit the project; `false` if not, or if the id is known.
-pub async fn insert(db: &mut Connection, id: TurnId, project: ProjectId, user: UserId, begun: Begun<'_>) -> Result<bool, StoreError> {
+pub(crate) async fn insert(
+    db: &mut Connection,
+    id: TurnId,
+    project: ProjectId,
+    user: UserId,
+    begun: Begun<'_>,
+) -> Result<bool, StoreError> {
     let query = sqlx::query!(
         "INSERT INTO turns (id, project_id, user_id, state, fingerprint, message_id)
          SELECT $1, $2, $3, $4, $5, $6 FROM members WHERE project_id = $2 AND user_id = $3 AND role >= $7
@@ -73,26 +82,26 @@ pub async fn insert(db: &mut Connection, id: TurnId, project: ProjectId, user: U
 }
 
 /// What a turn's beginning leaves in its row.
-pub struct Begun<'a> {
-    pub fingerprint: &'a [u8],
-    pub message: MessageId,
+pub(crate) struct Begun<'a> {
+    pub(crate) fingerprint: &'a [u8],
+    pub(crate) message: MessageId,
 }
 
 /// Locks a turn's row; `None` if there is none.
-pub async fn lock(db: &mut Connection, id: TurnId) -> Result<Option<State>, StoreError> {
+pub(crate) async fn lock(db: &mut Connection, id: TurnId) -> Result<Option<State>, StoreError> {
     let query = sqlx::query_scalar!("SELECT state FROM turns WHERE id = $1 FOR UPDATE", id.0);
     Ok(chassis::postgres::query("lock turn", query.fetch_optional(&mut *db)).await?.map(State::of))
 }
 
 /// What a turn asked.
-pub struct Question {
-    pub message: MessageId,
+pub(crate) struct Question {
+    pub(crate) message: MessageId,
     /// The turn that took its place in the conversation.
-    pub hidden_by: Option<TurnId>,
+    pub(crate) hidden_by: Option<TurnId>,
 }
 
 /// The question that a turn of this project began with.
-pub async fn question(db: &mut Connection, project: ProjectId, id: TurnId) -> Result<Option<Question>, StoreError> {
+pub(crate) async fn question(db: &mut Connection, project: ProjectId, id: TurnId) -> Result<Option<Question>, StoreError> {
     let query = sqlx::query!(
         r#"SELECT q.id, q.hidden_by AS "hidden_by?" FROM turns t JOIN messages q ON q.project_id = t.project_id AND q.id = t.message_id
          WHERE t.id = $1 AND t.project_id = $2"#,
@@ -104,7 +113,7 @@ pub async fn question(db: &mut Connection, project: ProjectId, id: TurnId) -> Re
 }
 
 /// Locks the open turns that began with a message or a later one.
-pub async fn lock_open_since(db: &mut Connection, project: ProjectId, first: MessageId) -> Result<(), StoreError> {
+pub(crate) async fn lock_open_since(db: &mut Connection, project: ProjectId, first: MessageId) -> Result<(), StoreError> {
     let query = sqlx::query!(
         "SELECT id FROM turns WHERE project_id = $1 AND state = $2 AND message_id >= $3 ORDER BY id FOR UPDATE",
         project.0,
@@ -116,7 +125,7 @@ pub async fn lock_open_since(db: &mut Connection, project: ProjectId, first: Mes
 }
 
 /// Locks a turn and the open ones whose questions it hid, in the order in which everybody locks turns.
-pub async fn lock_hidden_by(db: &mut Connection, project: ProjectId, by: TurnId) -> Result<(), StoreError> {
+pub(crate) async fn lock_hidden_by(db: &mut Connection, project: ProjectId, by: TurnId) -> Result<(), StoreError> {
     let query = sqlx::query!(
         "SELECT t.id FROM turns t LEFT JOIN messages q ON q.project_id = t.project_id AND q.id = t.message_id
          WHERE t.project_id = $1 AND t.state = $2 AND (t.id = $3 OR q.hidden_by = $3) ORDER BY t.id FOR UPDATE OF t",
@@ -129,15 +138,15 @@ pub async fn lock_hidden_by(db: &mut Connection, project: ProjectId, by: TurnId)
 }
 
 /// How a commit ended.
-pub struct Ending<'a> {
-    pub state: State,
-    pub digest: &'a [u8],
-    pub revision: Option<Oid>,
-    pub conflict_paths: &'a [String],
+pub(crate) struct Ending<'a> {
+    pub(crate) state: State,
+    pub(crate) digest: &'a [u8],
+    pub(crate) revision: Option<Oid>,
+    pub(crate) conflict_paths: &'a [String],
 }
 
 /// Ends an open turn if its user still may edit; `false` if not.
-pub async fn finish(db: &mut Connection, id: TurnId, ending: &Ending<'_>) -> Result<bool, StoreError> {
+pub(crate) async fn finish(db: &mut Connection, id: TurnId, ending: &Ending<'_>) -> Result<bool, StoreError> {
     let query = sqlx::query!(
         "UPDATE turns t SET state = $2, digest = $3, revision = $4, conflict_paths = $5, ended_at = clock_timestamp()
          WHERE t.id = $1 AND t.state = $6
@@ -154,13 +163,13 @@ pub async fn finish(db: &mut Connection, id: TurnId, ending: &Ending<'_>) -> Res
 }
 
 /// What an end found.
-pub struct Ended {
+pub(crate) struct Ended {
     /// Where the turn worked, for as long as its user may read that.
-    pub conversation: Option<(ProjectId, UserId)>,
+    pub(crate) conversation: Option<(ProjectId, UserId)>,
 }
 
 /// Ends a turn that is open or unknown; `None` if it had ended already.
-pub async fn end(db: &mut Connection, id: TurnId, state: State, failure_reason: &str) -> Result<Option<Ended>, StoreError> {
+pub(crate) async fn end(db: &mut Connection, id: TurnId, state: State, failure_reason: &str) -> Result<Option<Ended>, StoreError> {
     let query = sqlx::query!(
         r#"WITH e AS (
                INSERT INTO turns (id, state, failure_reason, ended_at) VALUES ($1, $2, $4, clock_timestamp())

@@ -66,7 +66,7 @@ impl Cluster {
         let mut env = Env::of([("BACKLOT_CLUSTER_SECRET", SECRET)]);
         let config = rate_limit::Config { policies, ..rate_limit::Config::read(&mut env) };
         task::spawn(rate_limit::serve(config, listener, stop.clone()));
-        let database = testing::postgres(&project_storage::store::MIGRATOR).await;
+        let database = testing::postgres(&project_storage::testing::MIGRATOR).await;
         let issuer = Issuer::start().await;
         let uri = replica(&database, &issuer, (&rate_limit_url, settings), &stop).await;
         Self { database, issuer, rate_limit_url, uri, settings, _running: stop.drop_guard() }

@@ -1,12 +1,7 @@
 //! Paths from before the rule became stricter: such a file is like any other, and none comes new.
 
 use chassis::{clock, identity::Caller};
-use project_storage::{
-    git::{self, Commit, FileRef, Folder, Object},
-    project::StoreId,
-    revision,
-    store::{self, saves},
-};
+use project_storage::testing::{self as storage, Actor, Commit, FileRef, Folder, NewRevision, Object, StoreId};
 use prost::bytes::Bytes;
 use proto::{
     error::{ErrorCode, Fault},
@@ -82,37 +77,37 @@ async fn seed(cluster: &Cluster, person: &Person, project: &str) -> String {
     let project: ProjectId = project.parse().expect("an id");
     let pool = &cluster.database.pool;
     let store = sqlx::query_scalar("SELECT store_id FROM projects WHERE id = $1").bind(project.0).fetch_one(pool).await.expect("a store");
-    let oid = git::blob_id(LINES.as_bytes()).expect("an id");
+    let oid = storage::blob_id(LINES.as_bytes()).expect("an id");
     let mut tree = Folder::default();
     for path in OLD {
         tree.put(path, FileRef { oid, size: u32::try_from(LINES.len()).expect("small") }).expect("no clash");
     }
-    let mut objects: Vec<Object> = vec![git::blob(oid, LINES.as_bytes())];
+    let mut objects: Vec<Object> = vec![storage::blob(oid, LINES.as_bytes())];
     let root = tree.write(&mut objects);
     let (author, now) = (person.id.to_string(), clock::now());
-    let made = git::commit(&Commit { tree: root, parents: &[], author: &author, time: now.unix_timestamp(), message: "Save" });
+    let made = storage::commit(&Commit { tree: root, parents: &[], author: &author, time: now.unix_timestamp(), message: "Save" });
     let id = made.oid;
     objects.push(made);
     objects.sort_by_key(|object| object.oid);
-    let new = saves::NewRevision {
+    let new = NewRevision {
         project,
         store: StoreId(store),
         expected: None,
         oid: id,
         tree: root,
         parents: &[],
-        actor: revision::Actor::Person,
+        actor: Actor::Person,
         user: person.id,
         turn: None,
         message: "",
-        stat: git::stat(&git::diff(&Folder::default(), &tree)),
+        stat: storage::stat(&storage::diff(&Folder::default(), &tree)),
         objects: &objects,
         request: None,
         plan: None,
         most_bytes: i64::MAX,
     };
-    let mut db = store::connection(pool).await.expect("a connection");
-    saves::advance(&mut db, &new).await.expect("written").expect("the head was free");
+    let mut db = storage::connection(pool).await.expect("a connection");
+    storage::advance(&mut db, &new).await.expect("written").expect("the head was free");
     id.to_string()
 }
 

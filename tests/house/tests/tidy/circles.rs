@@ -8,62 +8,8 @@ use std::{
 
 use house::root;
 
-/// The reason of a circle that has not been opened yet.
-const OLDER: &str = "it is older than this rule";
-
 /// Circles that exist: their files, or a folder with all below it, and why. An entry that is not needed any more fails the test.
-const EXCEPTIONS: &[(&[&str], &str)] = &[
-    (
-        &[
-            "services/project-storage/src/begin.rs",
-            "services/project-storage/src/cache.rs",
-            "services/project-storage/src/condition.rs",
-            "services/project-storage/src/config.rs",
-            "services/project-storage/src/conflict.rs",
-            "services/project-storage/src/create.rs",
-            "services/project-storage/src/edit.rs",
-            "services/project-storage/src/grpc.rs",
-            "services/project-storage/src/grpc/conflicts.rs",
-            "services/project-storage/src/grpc/decode.rs",
-            "services/project-storage/src/grpc/encode.rs",
-            "services/project-storage/src/grpc/files.rs",
-            "services/project-storage/src/grpc/previews.rs",
-            "services/project-storage/src/grpc/projects.rs",
-            "services/project-storage/src/grpc/turns.rs",
-            "services/project-storage/src/lib.rs",
-            "services/project-storage/src/message.rs",
-            "services/project-storage/src/preview.rs",
-            "services/project-storage/src/project.rs",
-            "services/project-storage/src/quota.rs",
-            "services/project-storage/src/resolve.rs",
-            "services/project-storage/src/revision.rs",
-            "services/project-storage/src/save.rs",
-            "services/project-storage/src/saver.rs",
-            "services/project-storage/src/sessions.rs",
-            "services/project-storage/src/store/conflicts.rs",
-            "services/project-storage/src/store/messages.rs",
-            "services/project-storage/src/store/objects.rs",
-            "services/project-storage/src/store/previews.rs",
-            "services/project-storage/src/store/projects.rs",
-            "services/project-storage/src/store/revisions.rs",
-            "services/project-storage/src/store/saves.rs",
-            "services/project-storage/src/store/turns.rs",
-            "services/project-storage/src/sweep.rs",
-            "services/project-storage/src/tree.rs",
-            "services/project-storage/src/turn.rs",
-        ],
-        OLDER,
-    ),
-    (
-        &[
-            "services/project-storage/src/change.rs",
-            "services/project-storage/src/error.rs",
-            "services/project-storage/src/limits.rs",
-            "services/project-storage/src/merge.rs",
-        ],
-        OLDER,
-    ),
-];
+const EXCEPTIONS: &[(&[&str], &str)] = &[];
 
 #[test]
 fn files_import_each_other_one_way() {

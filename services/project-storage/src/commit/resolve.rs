@@ -6,72 +6,74 @@ use chassis::{context::Context, seeded_bug};
 use proto::id::{ProjectId, TurnId};
 
 use crate::{
-    Storage,
-    attempt::{Attempt, Write, retry_on_race},
-    change::Content,
+    app::App,
+    commit::{
+        attempt::{Attempt, Racing, retry_on_race},
+        objects::CommitObjects,
+        request::{Replay, RequestKey, SaveRequest},
+        stage::{StagedTree, Steps},
+    },
     condition::Condition,
-    conflict::Conflict,
-    edit::{CommitObjects, StagedTree, Steps},
     error::Error,
-    git::{FileRef, Folder, Oid},
+    git::{Content, FileRef, Folder, Oid},
     limits::{Limits, SUMMARY_CHARACTERS, Step},
     merge::{Depth, Merged},
     path::FilePath,
-    project::{self, Actor, Member, Project, Role, Target},
+    project::{Actor, Member, Project, Role, Target},
+    read::{conflict::Conflict, member},
     revision::Revision,
-    saver::{self, RequestKey, SaveRequest},
     store::{
         self,
         conflicts::{self, Found},
-        saves::Past,
+        saves::RecordedSave,
         turns,
     },
     turn::State,
 };
 
 /// What a person decided.
-pub struct Resolve {
-    pub actor: Actor,
-    pub project: ProjectId,
-    pub turn: TurnId,
+pub(crate) struct Resolve {
+    pub(crate) actor: Actor,
+    pub(crate) project: ProjectId,
+    pub(crate) turn: TurnId,
     /// What the project must be.
-    pub condition: Condition,
+    pub(crate) condition: Condition,
     /// The head that they looked at.
-    pub base: Oid,
-    pub choices: Vec<Choice>,
-    pub request: Option<RequestKey>,
+    pub(crate) base: Oid,
+    pub(crate) choices: Vec<Choice>,
+    pub(crate) request: Option<RequestKey>,
     /// SHA-256 of person and request.
-    pub key: Vec<u8>,
+    pub(crate) key: Vec<u8>,
 }
 
 /// What becomes of one path.
 #[derive(Debug)]
-pub struct Choice {
-    pub path: FilePath,
-    pub take: Take,
+pub(crate) struct Choice {
+    pub(crate) path: FilePath,
+    pub(crate) take: Take,
 }
 
 /// Where a path's file comes from.
 #[derive(Debug)]
-pub enum Take {
+pub(crate) enum Take {
     Head,
     Turn,
     Content(Content),
 }
 
 /// The project without the conflict.
-pub struct Resolved {
-    pub project: Project,
-    pub revision: Option<Revision>,
+pub(crate) struct Resolved {
+    pub(crate) project: Project,
+    pub(crate) revision: Option<Revision>,
     /// The files that were told.
-    pub files: Vec<(String, FileRef)>,
+    pub(crate) files: Vec<(String, FileRef)>,
     /// By an earlier request.
-    pub replayed: bool,
+    pub(crate) replayed: bool,
 }
 
 /// Resolves, or finds what the same request did before.
-pub async fn resolve(storage: &Storage, context: &Context, resolve: Resolve) -> Result<Resolved, Error> {
-    let request = SaveRequest::new(storage, context, resolve.actor, resolve.request.as_ref());
+pub(crate) async fn resolve(app: &App, context: &Context, resolve: Resolve) -> Result<Resolved, Error> {
+    let request = SaveRequest::new(app, context, resolve.actor, resolve.request.as_ref());
     retry_on_race(ResolveRun { request, resolve: &resolve }).await
 }
 
@@ -81,19 +83,19 @@ struct ResolveRun<'a> {
     resolve: &'a Resolve,
 }
 
-impl Write for ResolveRun<'_> {
-    type Done = Resolved;
+impl Racing for ResolveRun<'_> {
+    type Output = Resolved;
 
     async fn attempt(&mut self) -> Result<Attempt<Resolved>, Error> {
-        let (storage, resolve) = (self.request.storage, self.resolve);
-        let mut member = project::find(storage, resolve.actor.id, &Target::Id(resolve.project), Role::Editor).await?;
-        if let Some(past) = self.request.past().await? {
-            return self.replay(past).await.map(Attempt::Done);
+        let (app, resolve) = (self.request.app, self.resolve);
+        let mut member = member::find(&app.pool, resolve.actor.id, &Target::Id(resolve.project), Role::Editor).await?;
+        if let Some(recorded) = self.request.recorded().await? {
+            return self.replay(recorded).await.map(Attempt::Done);
         }
-        let conflict = match conflicts::find(&storage.pool, resolve.project, resolve.turn).await?.ok_or(Error::ConflictNotFound)? {
+        let conflict = match conflicts::find(&app.pool, resolve.project, resolve.turn).await?.ok_or(Error::ConflictNotFound)? {
             Found::Resolved { revision, key } if key == resolve.key => {
-                let past = Past { project: resolve.project, fingerprint: key, revision: Some(revision) };
-                return self.replay(past).await.map(Attempt::Done);
+                let recorded = RecordedSave { project: resolve.project, fingerprint: key, revision: Some(revision) };
+                return self.replay(recorded).await.map(Attempt::Done);
             }
             Found::Resolved { revision, .. } => return Err(Error::ConflictResolved { revision }),
             Found::Open { own, expires_at } => {
@@ -102,43 +104,42 @@ impl Write for ResolveRun<'_> {
                 if head != Some(resolve.base) {
                     return Err(Error::stale(Some(resolve.base), head, Vec::new(), Depth::Paths));
                 }
-                Conflict::open(storage, &member, own, expires_at).await?
+                Conflict::open(app, &member, own, expires_at).await?
             }
         };
-        self.request.as_owner(&mut member);
-        let merged = conflict.merge(storage, &member).await?;
-        let staged = resolve.edit(&conflict, merged, &member.project.limits())?;
+        self.request.apply_plan(&mut member);
+        let merged = conflict.merge(app, &member).await?;
+        let staged = resolve.stage(&conflict, merged, &member.project.limits())?;
         self.request.count().await?;
-        if self.request.waited(&member.project).await {
-            // What was read is old.
+        if matches!(self.request.lock(&member.project).await, Attempt::Raced) {
             return Ok(Attempt::Raced);
         }
-        let objects = self.request.pack(staged, &history(&conflict.own.message)).await;
-        self.write(member, objects).await
+        let commit = self.request.pack(staged, &history(&conflict.own.message)).await;
+        self.write(member, commit).await
     }
 }
 
 impl ResolveRun<'_> {
     /// Revision and end of the conflict in one transaction.
-    async fn write(&self, member: Member, objects: CommitObjects) -> Result<Attempt<Resolved>, Error> {
-        let (storage, Resolve { turn, key, .. }) = (self.request.storage, self.resolve);
-        let mut tx = store::begin(&storage.pool).await?;
+    async fn write(&self, member: Member, commit: CommitObjects) -> Result<Attempt<Resolved>, Error> {
+        let (app, Resolve { turn, key, .. }) = (self.request.app, self.resolve);
+        let mut tx = store::begin(&app.pool).await?;
         // The turn first: a deletion of the project locks in the same order.
         if turns::lock(&mut tx, *turn).await? != Some(State::Conflicted) {
             return Ok(Attempt::Raced);
         }
-        let Attempt::Done((project, revision)) = self.request.write(&mut tx, member, &objects).await? else { return Ok(Attempt::Raced) };
+        let Attempt::Done((project, revision)) = self.request.write(&mut tx, member, &commit).await? else { return Ok(Attempt::Raced) };
         if !conflicts::resolve(&mut tx, project.id, *turn, revision.id, key).await? {
             return Ok(Attempt::Raced);
         }
         store::commit(tx).await?;
-        objects.remember(storage, &project);
-        let files = self.resolve.files(&objects.tree);
+        commit.put_into(&app.cache, project.store);
+        let files = self.resolve.files(&commit.tree);
         Ok(Attempt::Done(Resolved { project, revision: Some(revision), files, replayed: false }))
     }
 
-    async fn replay(&self, past: Past) -> Result<Resolved, Error> {
-        let (project, revision, tree) = saver::replay(self.request.storage, self.resolve.actor, past).await?;
+    async fn replay(&self, recorded: RecordedSave) -> Result<Resolved, Error> {
+        let Replay { project, revision, tree } = self.request.replay(recorded).await?;
         Ok(Resolved { project, revision, files: self.resolve.files(&tree), replayed: true })
     }
 }
@@ -151,12 +152,12 @@ fn history(turn: &str) -> String {
 
 impl Resolve {
     /// The tree that the choices make of what could be merged.
-    fn edit(&self, conflict: &Conflict, merged: Merged, limits: &Limits) -> Result<StagedTree, Error> {
+    fn stage(&self, conflict: &Conflict, merged: Merged, limits: &Limits) -> Result<StagedTree, Error> {
         self.covers(&merged.conflicts)?;
         let paths = self.choices.iter().map(|choice| choice.path.as_str()).enumerate();
         let named = paths.map(|(index, path)| Step { field: format!("files[{index}].path"), path }).collect();
         let steps = Steps { named, rest: "files" };
-        let mut new_contents = steps.fitting(merged.contents, limits)?;
+        let mut contents = steps.fitting(merged.contents, limits)?;
         let mut tree = if seeded_bug::is("settle-without-the-turn") { Folder::clone(&conflict.head_tree) } else { merged.tree };
         for choice in &self.choices {
             tree.remove(choice.path.as_str());
@@ -170,7 +171,7 @@ impl Resolve {
                     if size > limit {
                         return Err(Error::FileTooLarge { field: format!("files[{index}].content"), path: path.to_string(), size, limit });
                     }
-                    new_contents.insert(content.file.oid, content.bytes.clone());
+                    contents.insert(content.file.oid, content.bytes.clone());
                     Some(content.file)
                 }
             };
@@ -179,7 +180,7 @@ impl Resolve {
             }
         }
         let parents = conflict.head.as_ref().map(|head| head.id).into_iter().chain([conflict.own.id]);
-        Ok(StagedTree::check(tree, &conflict.head_tree, limits, steps)?.after(parents).with_contents(new_contents))
+        Ok(StagedTree::check(tree, &conflict.head_tree, limits, steps)?.with_parents(parents).with_contents(contents))
     }
 
     /// Whether the choices are about the paths that conflict, each once.

@@ -7,64 +7,67 @@ use proto::id::{ProjectId, TurnId, UserId};
 use time::OffsetDateTime;
 
 use crate::{
-    Storage,
-    edit::{self, Contents},
+    app::App,
     error::Error,
     git::{FileRef, Folder},
     merge::{Depth, Merge, Merged},
-    project::{self, Member, Role, Target},
-    revision::{self, Revision},
+    project::{Member, Role, Target},
+    read::{
+        history, member,
+        merge::{Contents, merge},
+        tree,
+    },
+    revision::Revision,
     store::conflicts::{self, Found},
-    tree,
 };
 
 /// Bytes of contents that one answer holds; above, ids and sizes tell what there is.
 const CONTENT_BYTES: u64 = 4 * 1024 * 1024;
 
 /// A conflicted turn and the three trees that it is about.
-pub struct Conflict {
+pub(crate) struct Conflict {
     /// What the turn worked on; `None` if it began without files.
-    pub base: Option<Revision>,
+    pub(crate) base: Option<Revision>,
     /// The turn's own commit.
-    pub own: Revision,
-    pub head: Option<Revision>,
-    pub expires_at: OffsetDateTime,
-    pub base_tree: Arc<Folder>,
-    pub own_tree: Arc<Folder>,
-    pub head_tree: Arc<Folder>,
+    pub(crate) own: Revision,
+    pub(crate) head: Option<Revision>,
+    pub(crate) expires_at: OffsetDateTime,
+    pub(crate) base_tree: Arc<Folder>,
+    pub(crate) own_tree: Arc<Folder>,
+    pub(crate) head_tree: Arc<Folder>,
 }
 
 /// A path that the turn and the head cannot both have, as each has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sides {
-    pub path: String,
-    pub base: Option<FileRef>,
-    pub head: Option<FileRef>,
-    pub turn: Option<FileRef>,
+pub(crate) struct Sides {
+    pub(crate) path: String,
+    pub(crate) base: Option<FileRef>,
+    pub(crate) head: Option<FileRef>,
+    pub(crate) turn: Option<FileRef>,
 }
 
 /// A conflict to look at.
-pub struct Looked {
-    pub conflict: Conflict,
-    pub files: Vec<Sides>,
+pub(crate) struct ConflictView {
+    pub(crate) conflict: Conflict,
+    pub(crate) files: Vec<Sides>,
     /// How many of them, from the first, go along with their contents.
-    pub shown: usize,
-    pub contents: Contents,
+    pub(crate) shown: usize,
+    pub(crate) contents: Contents,
 }
 
 /// What a person sees of a conflict.
-pub async fn get(storage: &Storage, user: UserId, project: ProjectId, turn: TurnId) -> Result<Looked, Error> {
-    let member = project::find(storage, user, &Target::Id(project), Role::Viewer).await?;
-    let conflict = match conflicts::find(&storage.pool, project, turn).await?.ok_or(Error::ConflictNotFound)? {
-        Found::Open { own, expires_at } => Conflict::open(storage, &member, own, expires_at).await?,
+pub(crate) async fn get(app: &App, user: UserId, project: ProjectId, turn: TurnId) -> Result<ConflictView, Error> {
+    let member = member::find(&app.pool, user, &Target::Id(project), Role::Viewer).await?;
+    let conflict = match conflicts::find(&app.pool, project, turn).await?.ok_or(Error::ConflictNotFound)? {
+        Found::Open { own, expires_at } => Conflict::open(app, &member, own, expires_at).await?,
         Found::Resolved { revision, .. } => return Err(Error::ConflictResolved { revision }),
     };
-    let merged = conflict.merge(storage, &member).await?;
+    let merged = conflict.merge(app, &member).await?;
     let files: Vec<Sides> = merged.conflicts.into_iter().map(|path| conflict.sides(path)).collect();
     let shown = fitting(&files, CONTENT_BYTES);
     let wanted: Vec<FileRef> = files[..shown].iter().flat_map(Sides::files).collect();
-    let contents = tree::contents(storage, member.project.store, &wanted).await?;
-    Ok(Looked { conflict, files, shown, contents })
+    let contents = tree::contents(app, member.project.store, &wanted).await?;
+    Ok(ConflictView { conflict, files, shown, contents })
 }
 
 /// How many of the first have at most so many bytes together. Equal contents count each time, as they do in an answer.
@@ -85,22 +88,22 @@ impl Sides {
 
 impl Conflict {
     /// A turn's commit with what it is to be compared with.
-    pub async fn open(storage: &Storage, member: &Member, own: Revision, expires_at: OffsetDateTime) -> Result<Self, Error> {
+    pub(crate) async fn open(app: &App, member: &Member, own: Revision, expires_at: OffsetDateTime) -> Result<Self, Error> {
         let Member { project, head, .. } = member;
         let base = match own.parents.first() {
-            Some(id) => Some(revision::find(storage, project.id, *id).await?),
+            Some(id) => Some(history::find(&app.pool, project.id, *id).await?),
             None => None,
         };
-        let base_tree = tree::of(storage, project.store, base.as_ref()).await?;
-        let own_tree = tree::of(storage, project.store, Some(&own)).await?;
-        let head_tree = tree::of(storage, project.store, head.as_ref()).await?;
+        let base_tree = tree::of(app, project.store, base.as_ref()).await?;
+        let own_tree = tree::of(app, project.store, Some(&own)).await?;
+        let head_tree = tree::of(app, project.store, head.as_ref()).await?;
         Ok(Self { base, own, head: head.clone(), expires_at, base_tree, own_tree, head_tree })
     }
 
     /// The head with all of the turn that can be merged.
-    pub async fn merge(&self, storage: &Storage, member: &Member) -> Result<Merged, Error> {
-        let merge = Merge { base: &self.base_tree, result: &self.own_tree, head: &self.head_tree, whole: false };
-        edit::run(storage, member.project.store, &merge, Depth::Lines, &Contents::new()).await
+    pub(crate) async fn merge(&self, app: &App, member: &Member) -> Result<Merged, Error> {
+        let trees = Merge { base: &self.base_tree, result: &self.own_tree, head: &self.head_tree, whole: false };
+        merge(app, member.project.store, &trees, Depth::Lines, &Contents::new()).await
     }
 
     fn sides(&self, path: String) -> Sides {

@@ -8,7 +8,7 @@ use std::{
 use prost::bytes::Bytes;
 
 use crate::{
-    Storage,
+    app::App,
     error::Error,
     git::{Corrupt, Entry, FileRef, Folder, Oid, TreeEntry, read_blob, read_tree},
     project::StoreId,
@@ -17,35 +17,35 @@ use crate::{
 };
 
 /// Above this many bytes, encoding and decoding leave the threads that answer requests.
-pub const HEAVY_BYTES: usize = 256 * 1024;
+pub(crate) const HEAVY_BYTES: usize = 256 * 1024;
 
 /// The tree of a revision; the empty one where there is none.
-pub async fn of(storage: &Storage, store: StoreId, revision: Option<&Revision>) -> Result<Arc<Folder>, Error> {
+pub(crate) async fn of(app: &App, store: StoreId, revision: Option<&Revision>) -> Result<Arc<Folder>, Error> {
     match revision {
-        Some(revision) => load(storage, store, revision.tree).await,
+        Some(revision) => load(app, store, revision.tree).await,
         None => Ok(Arc::default()),
     }
 }
 
 /// A tree by its id.
-pub async fn load(storage: &Storage, store: StoreId, root: Oid) -> Result<Arc<Folder>, Error> {
-    if let Some(folder) = storage.cache.folder(store, root) {
+pub(crate) async fn load(app: &App, store: StoreId, root: Oid) -> Result<Arc<Folder>, Error> {
+    if let Some(folder) = app.cache.folder(store, root) {
         return Ok(folder);
     }
-    let mut reading = Reading { storage, store, read: HashMap::new(), known: HashMap::new() };
+    let mut reading = Reading { app, store, read: HashMap::new(), known: HashMap::new() };
     let mut level = vec![root];
     while !level.is_empty() {
         level = reading.level(&level).await?;
     }
     let files = reading.read.values().flatten().filter(|entry| !entry.folder).map(|entry| entry.oid);
     let files: Vec<Oid> = files.collect::<HashSet<_>>().into_iter().collect();
-    let sizes = if files.is_empty() { Vec::new() } else { objects::sizes(&storage.pool, store, &files).await? };
+    let sizes = if files.is_empty() { Vec::new() } else { objects::sizes(&app.pool, store, &files).await? };
     reading.build(root, &sizes.into_iter().collect())
 }
 
 /// Folders on their way from the database.
 struct Reading<'a> {
-    storage: &'a Storage,
+    app: &'a App,
     store: StoreId,
     read: HashMap<Oid, Vec<TreeEntry>>,
     known: HashMap<Oid, Arc<Folder>>,
@@ -55,7 +55,7 @@ impl Reading<'_> {
     /// Reads one level and answers the ids of the next.
     async fn level(&mut self, ids: &[Oid]) -> Result<Vec<Oid>, Error> {
         let mut next = HashSet::new();
-        for row in objects::read(&self.storage.pool, self.store, ids).await? {
+        for row in objects::read(&self.app.pool, self.store, ids).await? {
             let entries = read_tree(row.oid, &row.data)?;
             next.extend(entries.iter().filter(|entry| entry.folder).map(|entry| entry.oid));
             self.read.insert(row.oid, entries);
@@ -65,7 +65,7 @@ impl Reading<'_> {
         }
         let mut unread = Vec::new();
         for id in next.into_iter().filter(|id| !self.read.contains_key(id)) {
-            match self.storage.cache.folder(self.store, id) {
+            match self.app.cache.folder(self.store, id) {
                 Some(folder) => {
                     self.known.insert(id, folder);
                 }
@@ -91,17 +91,17 @@ impl Reading<'_> {
             Ok::<_, Error>((Arc::from(name.as_str()), entry))
         });
         let folder = Arc::new(Folder::read(id, entries.collect::<Result<Vec<_>, _>>()?));
-        self.storage.cache.put_folder(self.store, &folder);
+        self.app.cache.put_folder(self.store, &folder);
         Ok(folder)
     }
 }
 
 /// The contents of files by their ids, in one statement for all that are not in the cache.
-pub async fn contents(storage: &Storage, store: StoreId, files: &[FileRef]) -> Result<HashMap<Oid, Bytes>, Error> {
+pub(crate) async fn contents(app: &App, store: StoreId, files: &[FileRef]) -> Result<HashMap<Oid, Bytes>, Error> {
     let mut found = HashMap::with_capacity(files.len());
     let mut missing = HashSet::new();
     for file in files {
-        match storage.cache.content(store, file.oid) {
+        match app.cache.content(store, file.oid) {
             Some(content) => {
                 found.insert(file.oid, content);
             }
@@ -114,14 +114,14 @@ pub async fn contents(storage: &Storage, store: StoreId, files: &[FileRef]) -> R
         return Ok(found);
     }
     let missing: Vec<Oid> = missing.into_iter().collect();
-    let rows = objects::read(&storage.pool, store, &missing).await?;
+    let rows = objects::read(&app.pool, store, &missing).await?;
     let decode = move || -> Result<Vec<(Oid, Bytes)>, Corrupt> {
         let content = |row: objects::Row| Ok((row.oid, Bytes::from(read_blob(row.oid, row.tag, row.size, row.data)?)));
         rows.into_iter().map(content).collect()
     };
     let heavy = files.iter().map(|file| file.size as usize).sum::<usize>() > HEAVY_BYTES;
     for (oid, content) in off_thread(heavy, decode).await? {
-        storage.cache.put_content(store, oid, content.clone());
+        app.cache.put_content(store, oid, content.clone());
         found.insert(oid, content);
     }
     match missing.into_iter().find(|oid| !found.contains_key(oid)) {
@@ -131,7 +131,7 @@ pub async fn contents(storage: &Storage, store: StoreId, files: &[FileRef]) -> R
 }
 
 /// Runs heavy work where it does not hold up other requests.
-pub async fn off_thread<T: Send + 'static>(heavy: bool, work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn off_thread<T: Send + 'static>(heavy: bool, work: impl FnOnce() -> T + Send + 'static) -> T {
     if !heavy {
         return work();
     }

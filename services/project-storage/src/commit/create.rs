@@ -1,69 +1,73 @@
 //! A project without files, made once per draft id and once per request id.
 
 use crate::{
-    Storage,
-    attempt::{Attempt, Write, retry_on_race},
+    app::App,
+    commit::{
+        attempt::{Attempt, Racing, retry_on_race},
+        request::RequestKey,
+    },
     error::Error,
-    project::{self, Actor, Project, Role, Target, UNNAMED},
-    saver::RequestKey,
+    project::{Actor, Project, Role, Target, UNNAMED},
+    read::member,
     store::{
         self, projects,
-        saves::{self, Past},
+        saves::{self, RecordedSave},
     },
 };
 
 /// What a person asks for.
-pub struct Create {
-    pub owner: Actor,
-    pub draft: Option<String>,
+pub(crate) struct Create {
+    pub(crate) owner: Actor,
+    pub(crate) draft: Option<String>,
     /// Empty where nobody named it.
-    pub name: String,
-    pub request: Option<RequestKey>,
+    pub(crate) name: String,
+    pub(crate) request: Option<RequestKey>,
 }
 
 /// The project.
-pub struct Created {
-    pub project: Project,
+pub(crate) struct Created {
+    pub(crate) project: Project,
     /// By an earlier request with the same id.
-    pub replayed: bool,
+    pub(crate) replayed: bool,
 }
 
 /// Makes an empty project, or finds the one of the request id or of the draft id.
-pub async fn create(storage: &Storage, create: Create) -> Result<Created, Error> {
-    retry_on_race(CreateRun { storage, create: &create }).await
+pub(crate) async fn create(app: &App, create: Create) -> Result<Created, Error> {
+    retry_on_race(CreateRun { app, create: &create }).await
 }
 
 /// One creation over its attempts.
 struct CreateRun<'a> {
-    storage: &'a Storage,
+    app: &'a App,
     create: &'a Create,
 }
 
-impl Write for CreateRun<'_> {
-    type Done = Created;
+impl Racing for CreateRun<'_> {
+    type Output = Created;
 
     async fn attempt(&mut self) -> Result<Attempt<Created>, Error> {
-        match previous(self.storage, self.create).await? {
+        match recorded(self.app, self.create).await? {
             Some(project) => Ok(Attempt::Done(Created { project, replayed: true })),
-            None => try_create(self.storage, self.create).await,
+            None => insert(self.app, self.create).await,
         }
     }
 }
 
 /// What the same request made before.
-async fn previous(storage: &Storage, create: &Create) -> Result<Option<Project>, Error> {
+async fn recorded(app: &App, create: &Create) -> Result<Option<Project>, Error> {
     let Some(request) = &create.request else { return Ok(None) };
-    let Some(Past { project, fingerprint, .. }) = saves::past(&storage.pool, create.owner.id, &request.id).await? else { return Ok(None) };
+    let recorded = saves::recorded(&app.pool, create.owner.id, &request.id).await?;
+    let Some(RecordedSave { project, fingerprint, .. }) = recorded else { return Ok(None) };
     if fingerprint != request.fingerprint {
         return Err(Error::KeyReused);
     }
-    Ok(Some(project::find(storage, create.owner.id, &Target::Id(project), Role::Viewer).await?.project))
+    Ok(Some(member::find(&app.pool, create.owner.id, &Target::Id(project), Role::Viewer).await?.project))
 }
 
-/// It is a race if the same request id or the same draft id was used in between.
-async fn try_create(storage: &Storage, create: &Create) -> Result<Attempt<Created>, Error> {
+/// Raced if somebody else used the same request id or the same draft id meanwhile.
+async fn insert(app: &App, create: &Create) -> Result<Attempt<Created>, Error> {
     let Create { owner, draft, name, request } = create;
-    let mut tx = store::begin(&storage.pool).await?;
+    let mut tx = store::begin(&app.pool).await?;
     let found = match draft {
         Some(draft) => projects::find(&mut *tx, owner.id, &Target::Draft(draft.clone())).await?,
         None => None,
@@ -73,7 +77,7 @@ async fn try_create(storage: &Storage, create: &Create) -> Result<Attempt<Create
         None => {
             let name = if name.is_empty() { UNNAMED.to_owned() } else { name.clone() };
             let project = Project::new(*owner, draft.clone(), name, chassis::clock::now());
-            if !storage.quotas.insert(&mut tx, &project).await? {
+            if !app.quotas.insert(&mut tx, &project).await? {
                 return Ok(Attempt::Raced);
             }
             project

@@ -4,13 +4,13 @@ use proto::id::{MessageId, ProjectId, TurnId};
 use ring::digest::{Context as Digest, SHA256};
 
 use crate::{
-    Storage,
-    attempt::{Attempt, Write, retry_on_race},
+    app::App,
+    commit::attempt::{Attempt, Racing, retry_on_race},
     error::Error,
     git::Oid,
     message::{Author, Message},
     project::{self, Actor, Project, Role, Target},
-    revision,
+    read::history,
     store::{
         self, messages, projects,
         turns::{self, Begun},
@@ -18,36 +18,36 @@ use crate::{
 };
 
 /// A turn's beginning.
-pub struct Begin {
-    pub turn: TurnId,
-    pub actor: Actor,
-    pub target: Target,
-    pub prompt: String,
+pub(crate) struct Begin {
+    pub(crate) turn: TurnId,
+    pub(crate) actor: Actor,
+    pub(crate) target: Target,
+    pub(crate) prompt: String,
     /// Whose messages, with all later ones, give way to this turn's.
-    pub replaces: Option<TurnId>,
+    pub(crate) replaces: Option<TurnId>,
     /// What the turn is to work on, if not the head.
-    pub base: Option<Oid>,
+    pub(crate) base: Option<Oid>,
 }
 
 /// Opens a turn: role, the project of a new draft and the message as one. A repeat answers the same project.
-pub async fn begin(storage: &Storage, begin: Begin) -> Result<ProjectId, Error> {
+pub(crate) async fn begin(app: &App, begin: Begin) -> Result<ProjectId, Error> {
     let fingerprint = begin.fingerprint();
-    retry_on_race(BeginRun { storage, begin: &begin, fingerprint }).await
+    retry_on_race(BeginRun { app, begin: &begin, fingerprint }).await
 }
 
 /// One beginning over its attempts.
 struct BeginRun<'a> {
-    storage: &'a Storage,
+    app: &'a App,
     begin: &'a Begin,
     fingerprint: Vec<u8>,
 }
 
-impl Write for BeginRun<'_> {
-    type Done = ProjectId;
+impl Racing for BeginRun<'_> {
+    type Output = ProjectId;
 
     async fn attempt(&mut self) -> Result<Attempt<ProjectId>, Error> {
-        let Some(turn) = turns::find(&self.storage.pool, self.begin.turn).await? else {
-            return try_begin(self.storage, self.begin, &self.fingerprint).await;
+        let Some(turn) = turns::find(&self.app.pool, self.begin.turn).await? else {
+            return open(self.app, self.begin, &self.fingerprint).await;
         };
         match turn.project {
             _ if turn.state.is_given_up() => Err(Error::TurnEnded),
@@ -76,10 +76,10 @@ impl Begin {
     }
 }
 
-/// It is a race if the same turn or the same draft began in between.
-async fn try_begin(storage: &Storage, begin: &Begin, fingerprint: &[u8]) -> Result<Attempt<ProjectId>, Error> {
+/// Raced if somebody else began the same turn or made the same draft a project.
+async fn open(app: &App, begin: &Begin, fingerprint: &[u8]) -> Result<Attempt<ProjectId>, Error> {
     let Begin { turn, actor, target, prompt, replaces, base } = begin;
-    let found = projects::find(&storage.pool, actor.id, target).await?;
+    let found = projects::find(&app.pool, actor.id, target).await?;
     let now = chassis::clock::now();
     let (project, is_new) = match (found, target) {
         (Some(member), _) => {
@@ -91,10 +91,10 @@ async fn try_begin(storage: &Storage, begin: &Begin, fingerprint: &[u8]) -> Resu
     };
     if let Some(base) = *base {
         // A project that is new has none.
-        revision::find(storage, project.id, base).await?;
+        history::find(&app.pool, project.id, base).await?;
     }
-    let mut tx = store::begin(&storage.pool).await?;
-    if is_new && !storage.quotas.insert(&mut tx, &project).await? {
+    let mut tx = store::begin(&app.pool).await?;
+    if is_new && !app.quotas.insert(&mut tx, &project).await? {
         return Ok(Attempt::Raced);
     }
     // Looked up before this turn is there, which would find itself.

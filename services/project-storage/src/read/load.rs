@@ -3,19 +3,19 @@
 use crate::git::FileRef;
 
 /// Bytes of the largest page; with one more file it is still smaller than the 4 MiB that a gRPC client takes by itself.
-pub const LARGEST_PAGE: usize = 3 * 1024 * 1024;
+pub(crate) const LARGEST_PAGE: usize = 3 * 1024 * 1024;
 /// What a file has on the wire besides its content and its path.
 const FILE_BYTES: usize = 256;
 
 /// A page of files and, unless it is the last, the path after which the next one begins.
-pub struct Page {
-    pub files: Vec<(String, FileRef)>,
-    pub next: Option<String>,
+pub(crate) struct Page {
+    pub(crate) files: Vec<(String, FileRef)>,
+    pub(crate) next: Option<String>,
 }
 
 /// The page of at most so many bytes, or of one file, that begins after a path. `files` are sorted by path, as git sorts.
 #[must_use]
-pub fn page(files: Vec<(String, FileRef)>, after: Option<&str>, bytes: usize) -> Page {
+pub(crate) fn page(files: Vec<(String, FileRef)>, after: Option<&str>, bytes: usize) -> Page {
     let start = after.map_or(0, |after| files.iter().position(|(path, _)| path == after).map_or(files.len(), |at| at + 1));
     let mut files = files.into_iter().skip(start);
     let (mut page, mut held) = (Vec::new(), 0_usize);

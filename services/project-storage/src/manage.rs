@@ -1,0 +1,48 @@
+//! Renaming and deleting a project.
+
+use proto::id::{ProjectId, UserId};
+
+use crate::{
+    condition::Condition,
+    error::Error,
+    project::{Project, Role, Target, require},
+    read::member,
+    store::{self, Pool, projects},
+};
+
+/// Gives a project another name.
+pub(crate) async fn rename(pool: &Pool, user: UserId, id: ProjectId, name: &str, condition: &Condition) -> Result<Project, Error> {
+    let target = Target::Id(id);
+    let mut tx = store::begin(pool).await?;
+    if !condition.is_empty() {
+        projects::lock(&mut tx, id).await?;
+    }
+    let found = projects::find(&mut *tx, user, &target).await?;
+    require(found.as_ref().map(|member| member.role), Role::Admin)?;
+    // A change that was made already, perhaps by this very request, is made.
+    if let Some(member) = found.as_ref().filter(|member| member.project.name != name) {
+        condition.check(Some(&member.project))?;
+    }
+    if !projects::rename(&mut *tx, id, user, name).await? {
+        return Err(Error::ProjectNotFound);
+    }
+    let renamed = projects::find(&mut *tx, user, &target).await?.ok_or(Error::ProjectNotFound)?;
+    store::commit(tx).await?;
+    Ok(renamed.project)
+}
+
+/// Removes a project with everything that belongs to it.
+pub(crate) async fn delete(pool: &Pool, user: UserId, id: ProjectId, condition: &Condition) -> Result<(), Error> {
+    let target = Target::Id(id);
+    member::find(pool, user, &target, Role::Owner).await?;
+    let mut tx = store::begin(pool).await?;
+    projects::lock_all(&mut tx, id).await?;
+    // As it stands now that nobody can change it.
+    let found = projects::find(&mut *tx, user, &target).await?;
+    require(found.as_ref().map(|member| member.role), Role::Owner)?;
+    let project = found.ok_or(Error::ProjectNotFound)?.project;
+    condition.check(Some(&project))?;
+    projects::delete(&mut tx, id, project.store).await?;
+    store::commit(tx).await?;
+    Ok(())
+}

@@ -1,0 +1,52 @@
+//! Reading the conversation of a project.
+
+use proto::id::{MessageId, ProjectId, TurnId, UserId};
+
+use crate::{
+    error::Error,
+    message::{Entry, Message, Order},
+    page::Page,
+    project::{self, Role},
+    read::work::{self, Work},
+    store::{Pool, messages, turns},
+};
+
+/// A page of the conversation and the key of the next one.
+pub(crate) async fn list(
+    pool: &Pool,
+    user: UserId,
+    project: ProjectId,
+    order: Order,
+    page: Page<MessageId>,
+) -> Result<(Vec<Entry>, Option<MessageId>), Error> {
+    let wanted = Page { size: page.size + 1, after: page.after };
+    let rows = match order {
+        Order::NewestFirst => messages::newest(pool, project, user, wanted).await?,
+        Order::OldestFirst => messages::oldest(pool, project, user, wanted).await?,
+    };
+    project::require(rows.as_ref().map(|(role, _)| *role), Role::Viewer)?;
+    let (messages, next) = page.cut(rows.map(|(_, messages)| messages).unwrap_or_default(), |message| message.id);
+    let outcomes = turns::outcomes(pool, messages.iter().map(|message| message.turn)).await?;
+    let entry = |message: Message| Entry { outcome: outcomes.get(&message.turn).cloned(), message };
+    Ok((messages.into_iter().map(entry).collect(), next))
+}
+
+/// Which messages before a turn are wanted.
+pub(crate) enum Selection {
+    /// So many of those that are to be seen now.
+    Newest(i32),
+    /// Those that the turn has read before, whatever was replaced since.
+    These(Vec<MessageId>),
+}
+
+/// The conversation before a turn, the oldest first.
+pub(crate) async fn messages_before(pool: &Pool, id: TurnId, selection: &Selection) -> Result<Vec<Message>, Error> {
+    let Work { turn, member, .. } = work::find(pool, id, Role::Viewer).await?;
+    let Some(own) = turn.message else { return Ok(Vec::new()) };
+    let mut messages = match selection {
+        Selection::Newest(limit) => messages::before(pool, member.project.id, own, i64::from(*limit)).await?,
+        Selection::These(ids) => messages::these_before(pool, member.project.id, own, ids).await?,
+    };
+    messages.reverse();
+    Ok(messages)
+}

@@ -1,0 +1,35 @@
+//! Reading the log of revisions.
+
+use proto::id::{ProjectId, UserId};
+
+use crate::{
+    error::Error,
+    git::Oid,
+    page::Page,
+    project::{self, Member, Role},
+    revision::Revision,
+    store::{Pool, revisions},
+};
+
+/// A revision of a project by the id that a client gave, or the head; `None` only for the head of a project without files.
+pub(crate) async fn resolve(pool: &Pool, member: &Member, id: Option<Oid>) -> Result<Option<Revision>, Error> {
+    match id {
+        None => Ok(member.head.clone()),
+        Some(id) if member.head.as_ref().is_some_and(|head| head.id == id) => Ok(member.head.clone()),
+        Some(id) => Ok(Some(find(pool, member.project.id, id).await?)),
+    }
+}
+
+/// A revision of a project by its id; an id that is not in the project's log opens nothing.
+pub(crate) async fn find(pool: &Pool, project: ProjectId, id: Oid) -> Result<Revision, Error> {
+    revisions::find(pool, project, id).await?.ok_or(Error::RevisionNotFound)
+}
+
+/// A page of the log, the newest first, with the key of the next page.
+pub(crate) async fn list(pool: &Pool, user: UserId, project: ProjectId, page: Page<u32>) -> Result<(Vec<Revision>, Option<u32>), Error> {
+    let before = page.after.unwrap_or(u32::MAX);
+    let rows = revisions::page(pool, project, user, before, page.size + 1).await?;
+    project::require(rows.as_ref().map(|(role, _)| *role), Role::Viewer)?;
+    let revisions = rows.map(|(_, revisions)| revisions).unwrap_or_default();
+    Ok(page.cut(revisions, |revision| revision.number))
+}

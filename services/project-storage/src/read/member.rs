@@ -1,0 +1,23 @@
+//! Reading projects as their members see them.
+
+use proto::id::UserId;
+
+use crate::{
+    error::Error,
+    page::Page,
+    project::{ListKey, Member, Project, Role, Target, require},
+    store::{Pool, projects},
+};
+
+/// The project, if the person's role suffices.
+pub(crate) async fn find(pool: &Pool, user: UserId, target: &Target, needed: Role) -> Result<Member, Error> {
+    let found = projects::find(pool, user, target).await?;
+    require(found.as_ref().map(|member| member.role), needed)?;
+    found.ok_or(Error::ProjectNotFound)
+}
+
+/// The person's projects, the last changed first.
+pub(crate) async fn list(pool: &Pool, owner: UserId, page: Page<ListKey>) -> Result<(Vec<Project>, Option<ListKey>), Error> {
+    let rows = projects::page(pool, owner, page.after, page.size + 1).await?;
+    Ok(page.cut(rows, |project| (project.updated_at.unix_timestamp_nanos() / 1000, project.id.0)))
+}
