@@ -3,6 +3,8 @@
 # fails. OSV_API names another database than OSV's own.
 source "$(dirname "$0")/common.sh"
 
+use_installed_toolchain
+
 if ! have cargo-deny; then
     say "advisories by RustSec: not run (there is no cargo-deny)"
 elif ! cargo deny fetch db >/dev/null 2>&1; then
