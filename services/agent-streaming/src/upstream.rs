@@ -110,7 +110,7 @@ pub(crate) fn is_refusal(fault: &Fault) -> bool {
         | ErrorCode::NotFound
         | ErrorCode::Conflict
         | ErrorCode::Unimplemented => true,
-        // What a person has too much of stays too much; a policy lets go by itself.
+        // A quota stays exceeded. A rate limit ends by itself.
         ErrorCode::RateLimited => matches!(fault.reason.as_str(), "TOO_MANY_PROJECTS" | "ACCOUNT_TOO_LARGE" | "MESSAGE_TOO_LARGE"),
         ErrorCode::Timeout | ErrorCode::Unavailable | ErrorCode::Internal => false,
     }

@@ -106,7 +106,7 @@ impl Config {
         }
     }
 
-    /// As the rules reckon.
+    /// The values as the rules use them.
     #[must_use]
     pub fn rotation_interval(&self) -> time::Duration {
         time::Duration::try_from(self.key_rotation).unwrap_or(time::Duration::MAX)

@@ -2,7 +2,7 @@
 //! nothing of projects or turns, and what a plan allows is written elsewhere.
 //!
 //! In reading order:
-//! - [`account`]: the story, one function per RPC: sign up, sign in, sign out, who am I, a token please.
+//! - [`account`]: one function per RPC: sign up, sign in, sign out, the current session, an access token.
 //! - [`user`], [`email`], [`password`], [`session`]: the rules it follows; none does I/O, none knows a clock.
 //! - [`hash_pool`]: where password work runs, so that a flood of it stays in its bounds.
 //! - [`limit`]: what the policies `auth`, `auth-account` and `auth-guess` count.

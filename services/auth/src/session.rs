@@ -43,7 +43,7 @@ impl Session {
     }
 }
 
-/// 256 random bits that are the session to whoever has them. Only their hash is kept.
+/// A bearer secret of 256 random bits. Only its hash is stored.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SessionSecret(String);
 

@@ -1,4 +1,4 @@
-//! What tests of a whole cluster share. The tests are in the crates that depend on this one: `journeys`, `chaos`, `bench`, `house`.
+//! What tests of a whole cluster share. The tests are in the crates that depend on this one: `attack`, `journeys`, `chaos`, `bench`.
 //!
 //! - [`cluster`]: a whole cluster in this process; [`process`]: a cluster in its own process.
 //! - [`person`]: a user of the public HTTP API; [`sse`]: a viewer of events; [`grpc`]: calls by descriptor.

@@ -59,7 +59,7 @@ async fn send(app: &App, entry: Due) -> Result<(), store::StoreError> {
     let answer = fold(app, turn).await?;
     match app.upstream.end(turn, end, answer.text(), reason).await {
         Ok(()) => ends::settle(&app.db, turn).await,
-        // The project is gone, say: nobody is left to be told.
+        // For example, the project was deleted. Nobody needs to be told.
         Err(fault) if is_refusal(&fault) => {
             tracing::warn!(turn.id = %turn, reason = fault.reason, "project-storage does not take the end of a turn: {fault}");
             ends::settle(&app.db, turn).await

@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How often the log says that Redis is away.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
-/// The button.
+/// Rings the doorbell.
 #[derive(Clone)]
 pub(crate) struct Doorbell(Arc<Shared>);
 
@@ -37,7 +37,7 @@ struct Shared {
     work: Notify,
 }
 
-/// Who opens.
+/// What a ring wakes.
 #[derive(Clone)]
 pub(crate) struct Listeners {
     pub(crate) tails: Tails,

@@ -84,7 +84,7 @@ impl Journal {
         }
     }
 
-    /// Turns are ours for longer.
+    /// Extends the leases of turns.
     fn extended(&self, turns: &[TurnId], until: Instant) {
         let live = lock(&self.0.live);
         for buffer in turns.iter().filter_map(|turn| live.get(turn)) {

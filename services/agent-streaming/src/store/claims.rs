@@ -118,7 +118,7 @@ pub(crate) async fn epochs(db: &PgPool, turns: &[TurnId]) -> Result<HashMap<Turn
     Ok(query("select epochs", epochs.fetch_all(db)).await?.into_iter().map(|row| (TurnId(row.id), row.epoch)).collect())
 }
 
-/// Lets go of turns, so that whoever looks next takes them over. The epoch moves, so that no late heartbeat takes them back.
+/// Ends leases, so that another worker can claim the turns at once. The epoch moves, so that no late heartbeat extends them.
 pub(crate) async fn release(db: &PgPool, turns: &[(TurnId, i64)]) -> Result<(), StoreError> {
     let (ids, epochs) = columns(turns);
     let release = sqlx::query!(

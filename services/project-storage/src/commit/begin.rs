@@ -35,7 +35,7 @@ pub(crate) async fn begin(app: &App, begin: Begin) -> Result<ProjectId, Error> {
     retry_on_race(BeginRun { app, begin: &begin, fingerprint }).await
 }
 
-/// One beginning over its attempts.
+/// One `BeginTurn` over its attempts.
 struct BeginRun<'a> {
     app: &'a App,
     begin: &'a Begin,

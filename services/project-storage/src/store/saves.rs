@@ -86,7 +86,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Moves the head if it still is what was expected, the person may and the owner's account has room; writes nothing at all otherwise. Answers the place in
+/// Moves the head if it is unchanged, the person may write, and the owner's account has room. Otherwise writes nothing. Returns the number in
 /// the log and the time.
 pub async fn advance(db: &mut Connection, new: &NewRevision<'_>) -> Result<Option<(u32, OffsetDateTime)>, StoreError> {
     let objects = Columns::of(new.objects);

@@ -172,7 +172,7 @@ impl Flusher {
         (self.lease / 3).clamp(STATEMENT_TIMEOUT.0, STATEMENT_TIMEOUT.1)
     }
 
-    /// Tells everybody who waits for it: the owner first, then viewers here, then (by the caller) the other replicas.
+    /// Gives the events to the viewers of this process, then wakes the worker that waits. The caller tells the other replicas.
     fn written(&self, item: Item) -> (TurnId, u32) {
         let Item { buffer, append, events } = item;
         let (turn, last) = (append.turn, append.last_seq());

@@ -16,7 +16,7 @@ pub(super) enum End {
     Failed(ErrorClass),
     /// The model wants its own words back to go on.
     Paused,
-    /// Nobody told us this word.
+    /// A word that is not in the table.
     Unknown,
 }
 
