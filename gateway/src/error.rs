@@ -7,12 +7,12 @@ pub(crate) mod status;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use chassis::share::Exhausted;
+use chassis::{identity::Caller, share::Exhausted};
 use proto::error::{ErrorCode, Fault, FieldViolation, NOBODY};
 use tonic::{Code, Status};
 
 /// The name in the gateway's own faults. Their domain is `gateway.backlot.dev`.
-pub(crate) const SERVICE: &str = "gateway";
+pub(crate) const SERVICE: &str = Caller::Gateway.name();
 pub(crate) const DOMAIN: &str = "gateway.backlot.dev";
 /// The reason of a panic. The panic hook has reported it already; the client sees INTERNAL.
 pub(crate) const PANIC: &str = "PANIC";

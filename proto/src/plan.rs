@@ -1,6 +1,43 @@
-//! What a plan allows, where more than one process has to know it.
+//! The plan of an account: its name in access tokens and in the database, and the limits that more than one process has to know.
+
+use serde_json::{Map, Value};
 
 use crate::auth::Plan;
+
+/// The private claim of an access token that names the plan.
+const CLAIM: &str = "plan";
+
+impl Plan {
+    /// `free`, `pro`, `team` or `enterprise`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unspecified | Self::Free => "free",
+            Self::Pro => "pro",
+            Self::Team => "team",
+            Self::Enterprise => "enterprise",
+        }
+    }
+
+    /// The plan with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Free, Self::Pro, Self::Team, Self::Enterprise].into_iter().find(|plan| plan.name() == name)
+    }
+
+    /// The plan that an access token names. A plan that only a newer release knows has the limits of `free`.
+    #[must_use]
+    pub fn from_claims(claims: &Map<String, Value>) -> Self {
+        claims.get(CLAIM).and_then(Value::as_str).and_then(Self::from_name).unwrap_or(Self::Free)
+    }
+}
+
+/// The private claims of an access token of this plan.
+impl From<Plan> for Map<String, Value> {
+    fn from(plan: Plan) -> Self {
+        Self::from_iter([(CLAIM.to_owned(), plan.name().into())])
+    }
+}
 
 /// Steps of one change set.
 pub const FILES_PER_SAVE: usize = 200;
@@ -21,4 +58,25 @@ pub fn file_bytes(plan: Plan) -> u32 {
 #[must_use]
 pub fn save_bytes(plan: Plan) -> usize {
     FILES_PER_SAVE * (usize::try_from(file_bytes(plan)).unwrap_or(usize::MAX / FILES_PER_SAVE) + STEP_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_plan_survives_a_token() {
+        for plan in [Plan::Free, Plan::Pro, Plan::Team, Plan::Enterprise] {
+            assert_eq!(Plan::from_claims(&plan.into()), plan);
+        }
+    }
+
+    #[test]
+    fn an_unknown_plan_is_free() {
+        for claims in [json!({}), json!({"plan": "galaxy"}), json!({"plan": 7}), json!({"plan": null})] {
+            assert_eq!(Plan::from_claims(claims.as_object().expect("an object")), Plan::Free, "{claims}");
+        }
+    }
 }

@@ -179,7 +179,7 @@ fn parse_exchange(answer: CreateAccessTokenResponse) -> Option<CachedSession> {
     let user = User {
         id: user.id.parse().ok()?,
         session_id: answer.session_id.parse().ok()?,
-        plan: Plan::try_from(user.plan).ok()?,
+        private_claims: Arc::new(Plan::try_from(user.plan).ok()?.into()),
         token: Token::new(&answer.access_token),
     };
     Some(CachedSession { user, expires: u64::try_from(answer.expire_time?.seconds).ok()? })
@@ -214,7 +214,7 @@ mod tests {
         let bearer = Credential::Bearer(Token::new(&issuer.token(id, Plan::Pro)));
 
         let user = sessions.user(&bearer, &Context::background()).await.expect("a person");
-        assert_eq!((user.id, user.plan), (id, Plan::Pro));
+        assert_eq!((user.id, Plan::from_claims(&user.private_claims)), (id, Plan::Pro));
         revocations.end(user.session_id, Instant::now());
         assert_eq!(sessions.user(&bearer, &Context::background()).await.expect_err("ended").reason, "SESSION_ENDED");
         let garbage = Credential::Bearer(Token::new("garbage"));

@@ -46,7 +46,8 @@ pub(super) struct BodyReader {
 
 impl BodyReader {
     pub(super) fn new(limits: &BodyLimits, parts: &Parts, max: usize) -> Result<Self, Failure> {
-        let plan = parts.extensions.get::<Identity>().and_then(Identity::user).map_or(Plan::Unspecified, |user| user.plan);
+        let plan =
+            parts.extensions.get::<Identity>().and_then(Identity::user).map_or(Plan::Free, |user| Plan::from_claims(&user.private_claims));
         // The largest save of the plan as JSON, with room for escapes.
         let limit = if max == SAVE { SAVE.min(ESCAPE_FACTOR * plan::save_bytes(plan)) } else { max };
         let timeout = if max > ORDINARY { limits.timeout * 3 } else { limits.timeout };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chassis::error::ServiceError;
+use chassis::{error::ServiceError, identity::Caller};
 use proto::{
     error::{ErrorCode, Fault},
     id::TurnId,
@@ -11,7 +11,7 @@ use proto::{
 use crate::store;
 
 /// This service in its errors.
-pub(crate) const SERVICE: &str = "agent-streaming";
+pub(crate) const SERVICE: &str = Caller::AgentStreaming.name();
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {

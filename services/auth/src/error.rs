@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chassis::error::ServiceError;
+use chassis::{error::ServiceError, identity::Caller};
 use proto::error::{ErrorCode, Fault, FieldViolation};
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The folder's name, as it stands in every error's domain.
-pub const SERVICE: &str = "auth";
+pub const SERVICE: &str = Caller::Auth.name();
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -1,7 +1,7 @@
 //! Access tokens: ES256 JSON Web Tokens of five minutes, and the keys that sign them.
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use chassis::identity::{AUDIENCE, Claims, ISSUER, TOKEN_TYPE, plan_name};
+use chassis::identity::{AUDIENCE, Claims, ISSUER, TOKEN_TYPE};
 use proto::auth::JsonWebKey;
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
@@ -158,12 +158,12 @@ pub fn claims(user: &User, session: &Session, now: OffsetDateTime) -> Claims {
         aud: AUDIENCE.into(),
         sub: user.id.to_string(),
         sid: session.id.to_string(),
-        plan: plan_name(user.plan).into(),
         jti: uuid::Uuid::now_v7().to_string(),
         iat: issued,
         nbf: issued,
         exp: seconds(expiry(session, now)),
         auth_time: seconds(session.created_at),
+        private: user.plan.into(),
     }
 }
 
@@ -205,7 +205,7 @@ mod tests {
         let (user, session) = person(now);
         let token = SigningKey::open(&stored, &seal(1)).expect("opens").mint(&claims(&user, &session, now)).expect("token");
         let seen = verifier(&[&stored]).user(&token).await.expect("verified");
-        assert_eq!((seen.id, seen.session_id, seen.plan), (user.id, session.id, Plan::Pro));
+        assert_eq!((seen.id, seen.session_id, Plan::from_claims(&seen.private_claims)), (user.id, session.id, Plan::Pro));
         assert!(verifier(&[]).user(&token).await.is_err(), "unknown key");
         let (mut tampered, flip) = (token.clone(), token.len() / 2);
         tampered.replace_range(flip..=flip, if &token[flip..=flip] == "A" { "B" } else { "A" });

@@ -1,5 +1,6 @@
 //! The five roles.
 
+use chassis::identity::Caller;
 use clap::ValueEnum;
 
 /// A process of the cluster, named as its folder.
@@ -18,15 +19,20 @@ impl Role {
     /// Those that speak gRPC, in the order of their ports.
     pub const SERVICES: [Role; 4] = [Self::Auth, Self::AgentStreaming, Self::ProjectStorage, Self::RateLimit];
 
-    /// As it is written everywhere: `agent-streaming`.
+    /// The name of its folder: `agent-streaming`.
     #[must_use]
     pub fn name(self) -> &'static str {
+        self.caller().name()
+    }
+
+    /// The role as other services see it.
+    pub(crate) fn caller(self) -> Caller {
         match self {
-            Self::Gateway => "gateway",
-            Self::Auth => "auth",
-            Self::AgentStreaming => "agent-streaming",
-            Self::ProjectStorage => "project-storage",
-            Self::RateLimit => "rate-limit",
+            Self::Gateway => Caller::Gateway,
+            Self::Auth => Caller::Auth,
+            Self::AgentStreaming => Caller::AgentStreaming,
+            Self::ProjectStorage => Caller::ProjectStorage,
+            Self::RateLimit => Caller::RateLimit,
         }
     }
 

@@ -27,8 +27,7 @@ pub fn service(name: &str) -> Result<Role, String> {
 pub fn operator(mut env: Env, service: Role) -> anyhow::Result<String> {
     let secret = ClusterSecret::read_root(&mut env);
     env.check()?;
-    let to = Caller::named(service.name()).context("a service without a name")?;
-    Signer::new(Caller::Operator, &secret).sign(to, None).context("the token could not be signed")
+    Signer::new(Caller::Operator, &secret).sign(service.caller(), None).context("the token could not be signed")
 }
 
 /// The keys of a role that runs by itself, as one line for its BACKLOT_ROLE_KEYS.
@@ -38,8 +37,7 @@ pub fn operator(mut env: Env, service: Role) -> anyhow::Result<String> {
 pub fn keys(mut env: Env, role: Role) -> anyhow::Result<String> {
     let secret = ClusterSecret::read_root(&mut env);
     env.check()?;
-    let caller = Caller::named(role.name()).context("a role without a name")?;
-    secret.bundle(caller).context("the cluster's secret is needed")
+    secret.bundle(role.caller()).context("the cluster's secret is needed")
 }
 
 /// What both commands read.

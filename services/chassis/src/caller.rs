@@ -20,7 +20,7 @@ impl Caller {
 
     /// The folder's name: `agent-streaming`.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
             Self::Gateway => "gateway",
@@ -32,7 +32,7 @@ impl Caller {
         }
     }
 
-    /// The caller of a name; nobody is called `direct`.
+    /// The caller with this name, unless it is `direct`.
     #[must_use]
     pub fn named(name: &str) -> Option<Caller> {
         Self::NAMED.into_iter().find(|c| c.name() == name)

@@ -6,11 +6,9 @@ pub(crate) mod signer;
 
 use std::sync::Arc;
 
-use proto::{
-    auth::Plan,
-    id::{SessionId, UserId},
-};
+use proto::id::{SessionId, UserId};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 pub use self::signer::{SignError, Signer};
 pub use crate::caller::Caller;
@@ -30,10 +28,14 @@ pub const LEEWAY_SECONDS: u64 = 30;
 pub struct User {
     pub id: UserId,
     pub session_id: SessionId,
-    pub plan: Plan,
+    pub private_claims: PrivateClaims,
     /// The token itself, to be shown to the next service within the same request.
     pub token: Token,
 }
+
+/// The private claims of an access token (RFC 7519, section 4.3): what auth says of a person beyond the claims that every token has.
+/// The services give them their meaning.
+pub type PrivateClaims = Arc<Map<String, Value>>;
 
 /// A secret text that never shows in a log.
 #[derive(Clone)]
@@ -66,8 +68,6 @@ pub struct Claims {
     pub sub: String,
     /// Session id.
     pub sid: String,
-    /// `free`, `pro`, `team` or `enterprise`.
-    pub plan: String,
     pub jti: String,
     /// Seconds since 1970, as all times here.
     pub iat: u64,
@@ -75,21 +75,9 @@ pub struct Claims {
     pub exp: u64,
     /// When the person signed in.
     pub auth_time: u64,
-}
-
-/// A plan as tokens spell it.
-#[must_use]
-pub fn plan_name(plan: Plan) -> &'static str {
-    match plan {
-        Plan::Unspecified | Plan::Free => "free",
-        Plan::Pro => "pro",
-        Plan::Team => "team",
-        Plan::Enterprise => "enterprise",
-    }
-}
-
-pub(crate) fn plan_named(name: &str) -> Option<Plan> {
-    [Plan::Free, Plan::Pro, Plan::Team, Plan::Enterprise].into_iter().find(|p| plan_name(*p) == name)
+    /// All other claims.
+    #[serde(flatten)]
+    pub private: Map<String, Value>,
 }
 
 /// SHA-256, for looking secrets up without keeping them.

@@ -8,7 +8,6 @@ mod undecodable;
 
 use std::{convert::Infallible, num::NonZeroUsize, sync::Arc, time::Duration};
 
-use proto::auth::Plan;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 use tonic::{
@@ -23,7 +22,7 @@ use tower::Service;
 use crate::{
     config::Env,
     edge::Edge,
-    identity::Caller,
+    identity::{Caller, User},
     limit::General,
     listen::{Limits, Listener, Protocol},
     share::Shares,
@@ -67,8 +66,8 @@ pub enum Scope {
 pub enum Size {
     /// As every gRPC server takes it: 4 MiB.
     Ordinary,
-    /// So many bytes for a person of that plan.
-    OfPlan(fn(Plan) -> usize),
+    /// So many bytes for the person of the request.
+    OfUser(fn(&User) -> usize),
     /// What services send each other.
     Large,
 }

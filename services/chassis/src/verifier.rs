@@ -20,7 +20,7 @@ use crate::{
     identity::{
         AUDIENCE, Caller, Claims, ISSUER, LEEWAY_SECONDS, TOKEN_TYPE, Token, User,
         jws::{MAX_BYTES, Problem, Unverified},
-        plan_named, sha256,
+        sha256,
         signer::{self, CallerClaims},
         unix_now,
     },
@@ -111,7 +111,7 @@ impl Verifier {
         let user = User {
             id: claims.sub.parse().map_err(|_| self.refuse("the access token names no user"))?,
             session_id: claims.sid.parse().map_err(|_| self.refuse("the access token names no session"))?,
-            plan: plan_named(&claims.plan).ok_or_else(|| self.refuse("the access token names no plan"))?,
+            private_claims: claims.private.into(),
             token: Token::new(token),
         };
         self.seen.insert(hash, (user.clone(), claims.exp));

@@ -1,16 +1,23 @@
 //! Who may call which RPC. An RPC of the public HTTP surface admits clients with an access token; the rest is between services.
 
 use chassis::{
-    identity::Caller::{self, AgentStreaming, Direct, Gateway},
+    identity::{
+        Caller::{self, AgentStreaming, Direct, Gateway},
+        User,
+    },
     server::{
         Rule,
         Scope::{Internal, Read, Write},
-        Size::{Large, OfPlan, Ordinary},
+        Size::{Large, OfUser, Ordinary},
     },
 };
-use proto::plan::save_bytes;
+use proto::{auth::Plan, plan};
 
 const PUBLIC: &[Caller] = &[Direct, Gateway];
+
+fn save_bytes(user: &User) -> usize {
+    plan::save_bytes(Plan::from_claims(&user.private_claims))
+}
 
 /// One row per RPC.
 pub const RULES: &[Rule] = &[
@@ -19,14 +26,14 @@ pub const RULES: &[Rule] = &[
     Rule { rpc: "GetProject", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "UpdateProject", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
     Rule { rpc: "DeleteProject", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
-    Rule { rpc: "SaveProject", callers: PUBLIC, user: true, scope: Write, size: OfPlan(save_bytes) },
+    Rule { rpc: "SaveProject", callers: PUBLIC, user: true, scope: Write, size: OfUser(save_bytes) },
     Rule { rpc: "LoadProject", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "ListFiles", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "GetFile", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "ListRevisions", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "ListMessages", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "GetConflict", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
-    Rule { rpc: "ResolveConflict", callers: PUBLIC, user: true, scope: Write, size: OfPlan(save_bytes) },
+    Rule { rpc: "ResolveConflict", callers: PUBLIC, user: true, scope: Write, size: OfUser(save_bytes) },
     Rule { rpc: "CreatePreview", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
     Rule { rpc: "DeletePreview", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
     // The capability is the right.

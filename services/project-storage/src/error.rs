@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chassis::{error::ServiceError, postgres::StoreError};
+use chassis::{error::ServiceError, identity::Caller, postgres::StoreError};
 use proto::{
     error::{ErrorCode, Fault, FieldViolation},
     id::TurnId,
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The folder's name; domain of the reasons.
-pub(crate) const SERVICE: &str = "project-storage";
+pub(crate) const SERVICE: &str = Caller::ProjectStorage.name();
 /// Bytes of paths that an error lists at most; an error travels in headers, which have a limit of their own.
 const LISTED_BYTES: usize = 2048;
 /// Paths that the text of a conflict names; its facts have more.

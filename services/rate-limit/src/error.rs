@@ -1,10 +1,10 @@
 //! What `Check` can refuse to answer. A policy that says no is an answer and not among these.
 
-use chassis::error::ServiceError;
+use chassis::{error::ServiceError, identity::Caller};
 use proto::error::{ErrorCode, Fault};
 
 /// The folder's name, and the domain of the reasons.
-pub(crate) const SERVICE: &str = "rate-limit";
+pub(crate) const SERVICE: &str = Caller::RateLimit.name();
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {

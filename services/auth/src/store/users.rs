@@ -1,6 +1,6 @@
 //! Accounts and the addresses they were signed in from.
 
-use chassis::{identity::plan_name, postgres::query};
+use chassis::postgres::query;
 use proto::{auth::Plan, id::UserId};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
@@ -24,7 +24,7 @@ pub async fn insert(db: impl PgExecutor<'_>, user: &User, email: &Email, passwor
         email.key(),
         email.identity(),
         user.display_name,
-        plan_name(user.plan),
+        user.plan.name(),
         password_hash,
         user.created_at,
     );
@@ -100,8 +100,5 @@ pub async fn forget_addresses(db: impl PgExecutor<'_>, before: OffsetDateTime) -
 
 /// A plan as the column spells it, which is how access tokens do.
 pub(super) fn plan_named(text: &str) -> Result<Plan, StoreError> {
-    [Plan::Free, Plan::Pro, Plan::Team, Plan::Enterprise]
-        .into_iter()
-        .find(|plan| plan_name(*plan) == text)
-        .ok_or_else(|| StoreError::Inconsistent(format!("a plan that this version does not know: {text}")))
+    Plan::from_name(text).ok_or_else(|| StoreError::Inconsistent(format!("a plan that this version does not know: {text}")))
 }

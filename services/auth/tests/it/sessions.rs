@@ -39,7 +39,7 @@ async fn a_token_made_from_a_session_is_good_at_every_service() {
     let keys = Keys::Remote(client::connect(Caller::ProjectStorage, Caller::Auth, &replica.uri, &secret));
     let seen = Verifier::new(Caller::ProjectStorage, &secret, keys).user(&access.access_token).await.expect("verified");
     assert_eq!(seen.id.to_string(), made.user.expect("user").id);
-    assert_eq!((seen.session_id.to_string(), seen.plan), (access.session_id, Plan::Free));
+    assert_eq!((seen.session_id.to_string(), Plan::from_claims(&seen.private_claims)), (access.session_id, Plan::Free));
 
     // A program's own call, without the gateway.
     let answered = answer(replica.direct().get_session(bearing(tonic::Request::new(GetSessionRequest {}), &access.access_token)).await);

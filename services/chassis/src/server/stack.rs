@@ -255,7 +255,7 @@ impl Shared {
             None => MAX_QUERY_BYTES,
             Some(Size::Ordinary) => ORDINARY,
             Some(Size::Large) => MAX_MESSAGE_BYTES,
-            Some(Size::OfPlan(size)) => context.user.as_ref().map_or(ORDINARY, |user| size(user.plan)),
+            Some(Size::OfUser(size)) => context.user.as_ref().map_or(ORDINARY, size),
         };
         let patience = if largest > ORDINARY { self.body_timeout * 3 } else { self.body_timeout };
         let until = context.deadline.map_or(Instant::now() + patience, |deadline| deadline.min(Instant::now() + patience));

@@ -65,8 +65,8 @@ fn add_otlp(export: &mut Export, config: &Config, role: &'static str) -> Result<
     let _inside = export.runtime.as_ref().map(Runtime::enter);
     let connect = || exporter(endpoint.as_str(), config.otlp_protocol).map_err(|e| e.to_string());
     let mut others = HashMap::new();
-    if !origin::SERVICES.iter().any(|(service, _)| *service == role) {
-        for (service, _) in origin::SERVICES {
+    if !origin::SERVICES.contains(&role) {
+        for service in origin::SERVICES {
             let mut other = connect()?;
             other.set_resource(&resource(service, &config.environment));
             others.insert(service, other);
@@ -161,5 +161,5 @@ impl SpanExporter for PerService {
 fn service_of(span: &SpanData) -> Option<&'static str> {
     let named = span.attributes.iter().rfind(|attribute| attribute.key.as_str() == origin::ATTRIBUTE)?;
     let name = named.value.as_str();
-    origin::SERVICES.iter().find(|(service, _)| *service == name).map(|(service, _)| *service)
+    origin::SERVICES.into_iter().find(|service| *service == name)
 }

@@ -12,17 +12,14 @@ use tracing::{
 };
 use tracing_subscriber::{layer::Context, registry::LookupSpan};
 
+use crate::caller::Caller;
+
 /// The attribute by which the exporter sorts spans.
 pub(super) const ATTRIBUTE: &str = "svc";
 
-/// The services by their names and their crates.
-pub(super) const SERVICES: [(&str, &str); 5] = [
-    ("auth", "auth"),
-    ("agent-streaming", "agent_streaming"),
-    ("project-storage", "project_storage"),
-    ("rate-limit", "rate_limit"),
-    ("gateway", "gateway"),
-];
+/// The services whose spans are told apart.
+pub(super) const SERVICES: [&str; 5] =
+    [Caller::Auth.name(), Caller::AgentStreaming.name(), Caller::ProjectStorage.name(), Caller::RateLimit.name(), Caller::Gateway.name()];
 
 /// Kept with every span.
 #[derive(Clone, Copy)]
@@ -31,7 +28,9 @@ pub(super) struct Origin(pub(super) &'static str);
 /// The service whose crate a module belongs to.
 pub(super) fn of_module(path: &str) -> Option<&'static str> {
     let root = path.split("::").next().unwrap_or_default();
-    SERVICES.iter().find(|(_, name)| *name == root).map(|(service, _)| *service)
+    // The name of a crate has `_` where the name of its service has `-`.
+    let is_crate_of = |service: &str| service.bytes().map(|byte| if byte == b'-' { b'_' } else { byte }).eq(root.bytes());
+    SERVICES.into_iter().find(|service| is_crate_of(service))
 }
 
 /// Finds the origin of every span and writes it on the exported ones.
@@ -85,7 +84,7 @@ struct Named(Option<&'static str>);
 impl Visit for Named {
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == ATTRIBUTE {
-            self.0 = SERVICES.iter().find(|(service, _)| *service == value).map(|(service, _)| *service);
+            self.0 = SERVICES.into_iter().find(|service| *service == value);
         }
     }
 

@@ -5,18 +5,19 @@ use std::pin::Pin;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures::Stream;
 use proto::{
-    auth::{self, JsonWebKey, Plan, auth_service_server::AuthService},
+    auth::{self, JsonWebKey, auth_service_server::AuthService},
     id::{SessionId, UserId},
 };
 use ring::{
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
 };
+use serde_json::{Map, Value};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 
-use crate::identity::{AUDIENCE, Claims, ISSUER, TOKEN_TYPE, plan_name, unix_now};
+use crate::identity::{AUDIENCE, Claims, ISSUER, TOKEN_TYPE, unix_now};
 
 const KID: &str = "test";
 
@@ -49,8 +50,8 @@ impl Issuer {
     /// # Panics
     /// If the key does not sign.
     #[must_use]
-    pub fn token(&self, user: UserId, plan: Plan) -> String {
-        self.token_until(user, plan, unix_now() + 300)
+    pub fn token(&self, user: UserId, private: impl Into<Map<String, Value>>) -> String {
+        self.token_until(user, private, unix_now() + 300)
     }
 
     /// A token that ends at `exp`, in seconds since 1970.
@@ -58,8 +59,8 @@ impl Issuer {
     /// # Panics
     /// If the key does not sign.
     #[must_use]
-    pub fn token_until(&self, user: UserId, plan: Plan, exp: u64) -> String {
-        self.token_of(SessionId::generate(), user, plan, exp)
+    pub fn token_until(&self, user: UserId, private: impl Into<Map<String, Value>>, exp: u64) -> String {
+        self.token_of(SessionId::generate(), user, private, exp)
     }
 
     /// The end of a session, for those who watch.
@@ -72,19 +73,19 @@ impl Issuer {
     /// # Panics
     /// If the key does not sign.
     #[must_use]
-    pub fn token_of(&self, session: SessionId, user: UserId, plan: Plan, exp: u64) -> String {
+    pub fn token_of(&self, session: SessionId, user: UserId, private: impl Into<Map<String, Value>>, exp: u64) -> String {
         let iat = exp - 300;
         let claims = Claims {
             iss: ISSUER.into(),
             aud: AUDIENCE.into(),
             sub: user.to_string(),
             sid: session.to_string(),
-            plan: plan_name(plan).into(),
             jti: SessionId::generate().to_string(),
             iat,
             nbf: iat,
             exp,
             auth_time: iat,
+            private: private.into(),
         };
         let header = serde_json::json!({"alg": "ES256", "typ": TOKEN_TYPE, "kid": KID});
         self.sign(&header.to_string(), &serde_json::to_string(&claims).expect("claims"))

@@ -1,6 +1,7 @@
 //! From messages to domain types. Every field that is amiss is named in one answer; a change set names its first.
 
 use proto::{
+    auth::Plan,
     error::Violations,
     id::MessageId,
     project_storage::{FileChange, FileContent, OnConflict, file_change, file_content},
@@ -32,7 +33,7 @@ pub(super) fn checked<T>(violations: Violations, value: Option<T>) -> Result<T, 
 /// Who acts.
 pub(super) fn actor(context: &chassis::context::Context) -> Result<project::Actor, Error> {
     let user = context.user()?;
-    Ok(project::Actor { id: user.id, plan: user.plan })
+    Ok(project::Actor { id: user.id, plan: Plan::from_claims(&user.private_claims) })
 }
 
 /// Exactly one of the two ways to name a project.
