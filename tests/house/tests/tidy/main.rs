@@ -5,4 +5,5 @@ mod dependencies;
 mod documents;
 mod reasons;
 mod sizes;
+mod skeleton;
 mod territories;
