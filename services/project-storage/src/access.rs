@@ -20,7 +20,7 @@ fn save_bytes(user: &User) -> usize {
 }
 
 /// One row per RPC.
-pub const RULES: &[Rule] = &[
+pub(crate) const RULES: &[Rule] = &[
     Rule { rpc: "CreateProject", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
     Rule { rpc: "ListProjects", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "GetProject", callers: PUBLIC, user: true, scope: Read, size: Ordinary },

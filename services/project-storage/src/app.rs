@@ -10,7 +10,12 @@ use chassis::{
 };
 use proto::rate_limit::rate_limit_service_client::RateLimitServiceClient;
 
-use crate::{cache::Cache, config::Config, lock::Locks, quota::Quotas, store::Pool};
+use crate::{
+    commit::{lock::Locks, quota::Quotas},
+    config::Config,
+    read::cache::Cache,
+    store::Pool,
+};
 
 /// The parts that calls share. A function that needs the database alone takes the pool.
 pub(crate) struct App {

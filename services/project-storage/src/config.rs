@@ -4,7 +4,7 @@ use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 
 use chassis::{config::Env, identity::Caller, postgres, secret::ClusterSecret, server};
 
-use crate::quota::Quotas;
+use crate::commit::quota::Quotas;
 
 /// What `serve` needs to know.
 #[derive(Debug, Clone)]

@@ -1,45 +1,32 @@
-//! Files, history and messages. A project is a tree of files kept as git objects in PostgreSQL, with a log of revisions and one
-//! conversation. It knows no prompt, no model and no HTTP.
+//! project-storage: files, history, conversation and previews of projects. A project is a tree of files, kept as git objects in
+//! PostgreSQL, with a log of revisions and one conversation. The service knows nothing of models and prompts, and speaks gRPC only.
 //!
 //! In reading order:
 //!
-//! - [`path`], [`limits`]: what a file may be called and how much there may be.
-//! - [`git`]: objects, trees and their differences, behind one module.
-//! - [`change`], [`merge`]: what a change set makes of a tree, and of one that moved on. Pure.
-//! - [`project`], [`revision`], [`message`], [`turn`]: the nouns; [`condition`], [`page`], [`quota`]: rules about them.
-//! - [`read`]: reading, as far as the role of the reader goes. [`cache`]: what was read.
-//! - [`commit`]: a person's save and an agent's turn, each written at once or not at all. [`lock`]: one saver at a time.
-//! - [`manage`], [`preview`]: names and ends of projects; files as a browser gets them.
-//! - [`sessions`], [`sweep`]: what runs beside the calls.
+//! - [`model`]: projects, revisions, messages, turns and change sets, with the pure rules about them.
+//! - [`git`]: git objects, trees and the differences between trees.
+//! - [`merge`]: the three-way merge of trees. Pure.
+//! - [`read`]: reading trees, files, revisions and messages, with a cache of git objects.
+//! - [`commit`]: creating a project, saving it, resolving a conflict, and the beginning and the end of a turn.
+//! - [`manage`]: renaming and deleting a project. [`preview`]: files as a browser gets them.
+//! - [`background`]: tasks that run beside the calls.
 //! - [`store`]: the SQL.
-//! - [`app`], [`access`], [`config`], [`error`], [`grpc`]: what all services have.
+//! - [`grpc`], [`access`], [`config`], [`error`], [`app`]: what every service has.
 
 mod access;
 mod app;
-mod cache;
-mod change;
+mod background;
 mod commit;
-mod condition;
 mod config;
 mod error;
 mod git;
 mod grpc;
-mod limits;
-mod lock;
 mod manage;
 mod merge;
-mod message;
-mod page;
-mod path;
+mod model;
 mod preview;
-mod project;
-mod quota;
 mod read;
-mod revision;
-mod sessions;
 mod store;
-mod sweep;
-mod turn;
 
 use std::{sync::Arc, time::Duration};
 
@@ -57,16 +44,19 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
 
-use self::app::App;
-pub use self::{access::RULES, config::Config};
+pub use self::config::Config;
+use self::{
+    access::RULES,
+    app::App,
+    background::{sessions, sweep},
+};
 
 /// What tests of the service write with, behind the rules of its RPCs.
 #[doc(hidden)]
 pub mod testing {
     pub use crate::{
         git::{Commit, FileRef, Folder, Object, blob, blob_id, commit, diff, stat},
-        project::StoreId,
-        revision::Actor,
+        model::{project::StoreId, revision::Actor},
         store::{
             MIGRATOR, connection,
             saves::{NewRevision, advance},

@@ -3,9 +3,11 @@
 use proto::id::{ProjectId, UserId};
 
 use crate::{
-    condition::Condition,
     error::Error,
-    project::{Project, Role, Target, require},
+    model::{
+        condition::Condition,
+        project::{Project, Role, Target, require},
+    },
     read::member,
     store::{self, Pool, projects},
 };

@@ -13,7 +13,7 @@ use crate::{
     app::App,
     error::Error,
     git::{Entry, FileRef, Folder, Oid},
-    project::{Role, Target},
+    model::project::{Role, Target},
     read::{history, member, tree},
     store::previews::{self, NewPreview},
 };

@@ -1,5 +1,6 @@
 //! Reading, as far as the role of the reader goes.
 
+pub(crate) mod cache;
 pub(crate) mod conflict;
 pub(crate) mod conversation;
 pub(crate) mod history;

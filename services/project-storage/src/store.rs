@@ -16,7 +16,7 @@ use sqlx::migrate::Migrator;
 
 use crate::{
     git::{Corrupt, Oid},
-    project::Role,
+    model::project::Role,
 };
 
 /// The schema.

@@ -8,8 +8,10 @@ use crate::{
     commit::attempt::{Attempt, Racing, retry_on_race},
     error::Error,
     git::Oid,
-    message::{Author, Message},
-    project::{self, Actor, Project, Role, Target},
+    model::{
+        message::{Author, Message},
+        project::{self, Actor, Project, Role, Target},
+    },
     read::history,
     store::{
         self, messages, projects,

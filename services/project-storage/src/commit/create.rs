@@ -7,7 +7,7 @@ use crate::{
         request::RequestKey,
     },
     error::Error,
-    project::{Actor, Project, Role, Target, UNNAMED},
+    model::project::{Actor, Project, Role, Target, UNNAMED},
     read::member,
     store::{
         self, projects,

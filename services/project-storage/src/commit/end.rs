@@ -4,9 +4,11 @@ use proto::id::{MessageId, TurnId};
 
 use crate::{
     error::Error,
-    message::{Author, Message},
+    model::{
+        message::{Author, Message},
+        turn::End,
+    },
     store::{self, Pool, messages, projects, turns},
-    turn::End,
 };
 
 /// Ends a turn without files.

@@ -10,11 +10,11 @@ use proto::id::{TurnId, UserId};
 use time::OffsetDateTime;
 
 use crate::{
-    cache::Cache,
     commit::stage::StagedTree,
     git::{self, Commit, DiffStat, Folder, Object, Oid},
-    project::StoreId,
+    model::project::StoreId,
     read::{
+        cache::Cache,
         merge::Contents,
         tree::{HEAVY_BYTES, off_thread},
     },

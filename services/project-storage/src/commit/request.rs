@@ -9,15 +9,17 @@ use crate::{
     app::App,
     commit::{
         attempt::Attempt,
+        lock::Held,
         objects::{Authorship, CommitObjects, CompressedFiles},
         stage::StagedTree,
     },
     error::{Error, SERVICE},
     git::Folder,
-    lock::Held,
-    project::{Actor, Member, Project, Role, Target},
+    model::{
+        project::{Actor, Member, Project, Role, Target},
+        revision::{self, Revision},
+    },
     read::{history, member, tree},
-    revision::{self, Revision},
     store::{
         Connection,
         saves::{self, NewRevision, RecordedSave},

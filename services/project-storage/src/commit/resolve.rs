@@ -13,22 +13,24 @@ use crate::{
         request::{Replay, RequestKey, SaveRequest},
         stage::{StagedTree, Steps},
     },
-    condition::Condition,
     error::Error,
     git::{Content, FileRef, Folder, Oid},
-    limits::{Limits, SUMMARY_CHARACTERS, Step},
     merge::{Depth, Merged},
-    path::FilePath,
-    project::{Actor, Member, Project, Role, Target},
+    model::{
+        condition::Condition,
+        limits::{Limits, SUMMARY_CHARACTERS, Step},
+        path::FilePath,
+        project::{Actor, Member, Project, Role, Target},
+        revision::Revision,
+        turn::State,
+    },
     read::{conflict::Conflict, member},
-    revision::Revision,
     store::{
         self,
         conflicts::{self, Found},
         saves::RecordedSave,
         turns,
     },
-    turn::State,
 };
 
 /// What a person decided.

@@ -6,19 +6,21 @@ use chassis::context::Context;
 
 use crate::{
     app::App,
-    change::ChangeSet,
     commit::{
         attempt::{Attempt, Racing, retry_on_race},
         objects::CommitObjects,
         request::{Replay, RequestKey, SaveRequest},
         stage::{Base, Edit, StagedTree, Staging, stage},
     },
-    condition::Condition,
     error::Error,
     git::{FileRef, Folder, Oid},
     merge::Depth,
-    project::{self, Actor, Member, Project, Role, Target, UNNAMED},
-    revision::Revision,
+    model::{
+        change::ChangeSet,
+        condition::Condition,
+        project::{self, Actor, Member, Project, Role, Target, UNNAMED},
+        revision::Revision,
+    },
     store::{self, Connection, projects, saves},
 };
 

@@ -4,18 +4,20 @@ use std::{collections::HashSet, sync::Arc};
 
 use crate::{
     app::App,
-    change::ChangeSet,
     error::Error,
     git::{self, Content, Difference, Folder, Oid},
-    limits::{Limits, Step},
     merge::{Depth, Merge, Merged},
-    project::Project,
+    model::{
+        change::ChangeSet,
+        limits::{Limits, Step},
+        project::Project,
+        revision::Revision,
+    },
     read::{
         history,
         merge::{Contents, merge},
         tree,
     },
-    revision::Revision,
 };
 
 /// What the author of a change set looked at.

@@ -4,29 +4,31 @@ use proto::id::{MessageId, TurnId, UserId};
 
 use crate::{
     app::App,
-    change::ChangeSet,
     commit::{
         attempt::{Attempt, Racing, retry_on_race},
+        lock::Held,
         objects::{Authorship, CommitObjects, CompressedFiles},
         stage::{Base, Edit, StagedTree, Staging, stage},
     },
     error::Error,
     git::Oid,
-    lock::Held,
     merge::Depth,
-    message::{Author, Message},
-    project::{Member, Role},
+    model::{
+        change::ChangeSet,
+        message::{Author, Message},
+        project::{Member, Role},
+        revision::{self, Revision},
+        turn::State,
+    },
     read::{
         history,
         work::{self, Work},
     },
-    revision::{self, Revision},
     store::{
         self, Tx, messages, projects,
         saves::{self, NewRevision},
         turns::{self, Ending},
     },
-    turn::State,
 };
 
 /// A turn's whole result.

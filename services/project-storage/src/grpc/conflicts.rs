@@ -19,12 +19,12 @@ use crate::{
     },
     error::Error,
     git::FileRef,
+    model::revision::Revision,
     read::{
         conflict::{self, Sides},
         merge::Contents,
         tree::{HEAVY_BYTES, off_thread},
     },
-    revision::Revision,
 };
 
 pub(super) async fn get(app: &App, request: Request<pb::GetConflictRequest>) -> Result<pb::GetConflictResponse, Error> {

@@ -8,14 +8,16 @@ use proto::{
 };
 
 use crate::{
-    change::{Action, Change, ChangeSet},
-    condition::Condition,
     error::{Error, SERVICE},
     git::{self, Content, FileRef, Oid},
-    limits::{FILES_PER_SAVE, NAME_CHARACTERS},
     merge::Depth,
-    path::FilePath,
-    project::{self, Target},
+    model::{
+        change::{Action, Change, ChangeSet},
+        condition::Condition,
+        limits::{FILES_PER_SAVE, NAME_CHARACTERS},
+        path::FilePath,
+        project::{self, Target},
+    },
     read::tree::{HEAVY_BYTES, off_thread},
 };
 

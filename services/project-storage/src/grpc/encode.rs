@@ -6,11 +6,13 @@ use proto::project_storage as pb;
 
 use crate::{
     git::{DiffStat, FileRef, Oid},
-    limits::Limits,
-    message::{Author, Entry, Message, Outcome},
-    project::Project,
-    revision::{Actor, Revision},
-    turn::State,
+    model::{
+        limits::Limits,
+        message::{Author, Entry, Message, Outcome},
+        project::Project,
+        revision::{Actor, Revision},
+        turn::State,
+    },
 };
 
 pub(super) fn project(project: &Project) -> pb::Project {

@@ -20,11 +20,13 @@ use crate::{
     },
     error::{Error, SERVICE},
     git::{FileRef, Folder},
-    limits::SUMMARY_CHARACTERS,
     merge::Depth,
-    project::{Member, Role, Target},
+    model::{
+        limits::SUMMARY_CHARACTERS,
+        project::{Member, Role, Target},
+        revision::Revision,
+    },
     read::{history, load, member, tree},
-    revision::Revision,
 };
 
 /// Of a caller that set no deadline.

@@ -20,9 +20,11 @@ use crate::{
     },
     error::Error,
     manage,
-    message::Order,
-    page::Page,
-    project::{ListKey, Role, Target},
+    model::{
+        message::Order,
+        page::Page,
+        project::{ListKey, Role, Target},
+    },
     read::{conversation, history, member},
 };
 

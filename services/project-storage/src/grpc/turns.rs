@@ -14,15 +14,17 @@ use crate::{
         turn::{self, CommitTurn},
     },
     error::Error,
-    limits::{MESSAGE_BYTES, PROMPT_BYTES, SUMMARY_CHARACTERS},
-    message::storable,
-    project::Role,
+    model::{
+        limits::{MESSAGE_BYTES, PROMPT_BYTES, SUMMARY_CHARACTERS},
+        message::storable,
+        project::Role,
+        turn::{End, State},
+    },
     read::{
         conversation::{self, Selection},
         history, tree,
         work::{self, Work},
     },
-    turn::{End, State},
 };
 
 const DIGEST_BYTES: usize = 32;

@@ -11,13 +11,15 @@ use crate::{
     error::Error,
     git::{FileRef, Folder},
     merge::{Depth, Merge, Merged},
-    project::{Member, Role, Target},
+    model::{
+        project::{Member, Role, Target},
+        revision::Revision,
+    },
     read::{
         history, member,
         merge::{Contents, merge},
         tree,
     },
-    revision::Revision,
     store::conflicts::{self, Found},
 };
 

@@ -4,9 +4,11 @@ use proto::id::{MessageId, ProjectId, TurnId, UserId};
 
 use crate::{
     error::Error,
-    message::{Entry, Message, Order},
-    page::Page,
-    project::{self, Role},
+    model::{
+        message::{Entry, Message, Order},
+        page::Page,
+        project::{self, Role},
+    },
     read::work::{self, Work},
     store::{Pool, messages, turns},
 };

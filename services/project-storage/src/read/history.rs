@@ -5,9 +5,11 @@ use proto::id::{ProjectId, UserId};
 use crate::{
     error::Error,
     git::Oid,
-    page::Page,
-    project::{self, Member, Role},
-    revision::Revision,
+    model::{
+        page::Page,
+        project::{self, Member, Role},
+        revision::Revision,
+    },
     store::{Pool, revisions},
 };
 

@@ -4,8 +4,10 @@ use proto::id::UserId;
 
 use crate::{
     error::Error,
-    page::Page,
-    project::{ListKey, Member, Project, Role, Target, require},
+    model::{
+        page::Page,
+        project::{ListKey, Member, Project, Role, Target, require},
+    },
     store::{Pool, projects},
 };
 

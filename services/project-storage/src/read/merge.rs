@@ -9,7 +9,7 @@ use crate::{
     error::Error,
     git::{FileRef, Oid},
     merge::{self, Depth, Merge, Merged, Text},
-    project::StoreId,
+    model::project::StoreId,
     read::tree::{self, HEAVY_BYTES},
 };
 

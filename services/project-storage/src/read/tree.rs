@@ -11,8 +11,7 @@ use crate::{
     app::App,
     error::Error,
     git::{Corrupt, Entry, FileRef, Folder, Oid, TreeEntry, read_blob, read_tree},
-    project::StoreId,
-    revision::Revision,
+    model::{project::StoreId, revision::Revision},
     store::objects,
 };
 

@@ -4,10 +4,12 @@ use proto::id::{TurnId, UserId};
 
 use crate::{
     error::Error,
-    project::{Member, Role, Target},
+    model::{
+        project::{Member, Role, Target},
+        turn::Turn,
+    },
     read::member,
     store::{Pool, turns},
-    turn::Turn,
 };
 
 /// A turn that began, with the project as its person may see it now.

@@ -5,7 +5,10 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
 use super::{Connection, StoreError, revisions::log_row};
-use crate::{git::Oid, revision::Revision, turn::State};
+use crate::{
+    git::Oid,
+    model::{revision::Revision, turn::State},
+};
 
 /// What became of a conflicted turn.
 pub(crate) enum Found {

@@ -8,9 +8,11 @@ use uuid::Uuid;
 use super::{Connection, StoreError, role};
 use crate::{
     git::{Corrupt, Oid},
-    message::{Author, Message},
-    page::Page,
-    project::Role,
+    model::{
+        message::{Author, Message},
+        page::Page,
+        project::Role,
+    },
 };
 
 /// The columns of a message, each absent where a member's conversation is empty.

@@ -3,7 +3,7 @@
 use sqlx::PgExecutor;
 
 use super::{StoreError, unsigned};
-use crate::{git::Oid, project::StoreId};
+use crate::{git::Oid, model::project::StoreId};
 
 /// An object as it is kept.
 pub(crate) struct Row {

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use super::{MAIN, StoreError, oid_or_none};
 use crate::{
     git::Oid,
-    project::{Role, StoreId},
+    model::project::{Role, StoreId},
 };
 
 /// A capability to be kept.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{Connection, MAIN, StoreError, oid_or_none, revisions::log_row, role, unsigned};
 use crate::{
     git::Corrupt,
-    project::{ListKey, Member, Project, Role, StoreId, Target},
+    model::project::{ListKey, Member, Project, Role, StoreId, Target},
 };
 
 /// Seconds until the last day of the year 9999, the end of the calendar on the wire.

@@ -8,8 +8,10 @@ use uuid::Uuid;
 use super::{MAIN, StoreError, signed, unsigned};
 use crate::{
     git::{Corrupt, DiffStat, Oid},
-    project::Role,
-    revision::{Actor, Revision},
+    model::{
+        project::Role,
+        revision::{Actor, Revision},
+    },
 };
 
 /// The log's columns where they are joined from the left, so that each may be absent.

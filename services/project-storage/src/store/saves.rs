@@ -10,8 +10,10 @@ use time::OffsetDateTime;
 use super::{Connection, MAIN, StoreError, conflicts::branch as branch_of, oid_or_none, signed, unsigned};
 use crate::{
     git::{DiffStat, Object, Oid},
-    project::{Role, StoreId},
-    revision::{Actor, Revision},
+    model::{
+        project::{Role, StoreId},
+        revision::{Actor, Revision},
+    },
 };
 
 /// The constraint that a second save with the same request id meets.

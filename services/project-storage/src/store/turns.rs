@@ -9,9 +9,11 @@ use uuid::Uuid;
 use super::{Connection, StoreError};
 use crate::{
     git::Oid,
-    message::Outcome,
-    project::Role,
-    turn::{State, Turn},
+    model::{
+        message::Outcome,
+        project::Role,
+        turn::{State, Turn},
+    },
 };
 
 /// A turn by its id.

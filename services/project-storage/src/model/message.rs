@@ -3,7 +3,7 @@
 use proto::id::{MessageId, TurnId, UserId};
 use time::OffsetDateTime;
 
-use crate::{git::Oid, turn::State};
+use crate::{git::Oid, model::turn::State};
 
 /// Who wrote a message. The numbers stand in the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

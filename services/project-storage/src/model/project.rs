@@ -10,8 +10,10 @@ use uuid::Uuid;
 use crate::{
     error::Error,
     git::Oid,
-    limits::{Limits, NAME_CHARACTERS},
-    revision::Revision,
+    model::{
+        limits::{Limits, NAME_CHARACTERS},
+        revision::Revision,
+    },
 };
 
 /// What a project is called that nobody named.

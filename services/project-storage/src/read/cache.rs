@@ -8,7 +8,7 @@ use quick_cache::{Weighter, sync};
 
 use crate::{
     git::{Folder, Oid},
-    project::StoreId,
+    model::project::StoreId,
 };
 
 /// What a file costs in a folder: name, id, size and the map around them.

@@ -5,7 +5,7 @@ use proto::id::ProjectId;
 use crate::{
     error::Error,
     git::Object,
-    project::Project,
+    model::project::Project,
     store::{
         Connection,
         projects::{self, Inserted},

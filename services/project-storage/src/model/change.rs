@@ -5,8 +5,10 @@ use std::{collections::HashSet, sync::Arc};
 use crate::{
     error::Error,
     git::{Clash, Content, FileRef, Folder, Oid},
-    limits::{Limits, Step},
-    path::FilePath,
+    model::{
+        limits::{Limits, Step},
+        path::FilePath,
+    },
 };
 
 /// One step.

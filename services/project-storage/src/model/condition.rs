@@ -2,7 +2,7 @@
 
 use ring::digest::{Context, SHA256};
 
-use crate::{error::Error, project::Project};
+use crate::{error::Error, model::project::Project};
 
 /// Bytes of the digest that an ETag shows.
 const SHOWN: usize = 16;
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
     use crate::{
         git::Oid,
-        project::{Actor, StoreId},
+        model::project::{Actor, StoreId},
     };
 
     fn project() -> Project {

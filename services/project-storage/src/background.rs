@@ -1,0 +1,4 @@
+//! Tasks that run beside the calls, from the start of the service to its end.
+
+pub(crate) mod sessions;
+pub(crate) mod sweep;

@@ -1,0 +1,16 @@
+//! Projects and what belongs to them, with the pure rules about them.
+//!
+//! - [`project`], [`revision`], [`message`], [`turn`]: what the service stores.
+//! - [`path`], [`limits`]: how a file may be named and how much a project may hold.
+//! - [`change`]: the tree that a change set makes.
+//! - [`condition`]: `If-Match`. [`page`]: pages of listings.
+
+pub(crate) mod change;
+pub(crate) mod condition;
+pub(crate) mod limits;
+pub(crate) mod message;
+pub(crate) mod page;
+pub(crate) mod path;
+pub(crate) mod project;
+pub(crate) mod revision;
+pub(crate) mod turn;
