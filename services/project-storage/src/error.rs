@@ -10,18 +10,18 @@ use proto::{
 };
 
 use crate::{
-    git::{Corrupt, Oid},
-    merge::Depth,
+    git::{Corruption, Oid},
+    merge::MergeMode,
 };
 
 /// The folder's name; domain of the reasons.
 pub(crate) const SERVICE: &str = Caller::ProjectStorage.name();
 /// Bytes of paths that an error lists at most; an error travels in headers, which have a limit of their own.
-const LISTED_BYTES: usize = 2048;
-/// Paths that the text of a conflict names; its facts have more.
-const NAMED_PATHS: usize = 5;
+const MAX_PATHS_BYTES: usize = 2048;
+/// Paths that the text of a conflict names; its metadata have more.
+const MAX_NAMED_PATHS: usize = 5;
 /// Characters of a path that breaks the rule.
-const PATH_CHARACTERS: usize = 64;
+const MAX_PATH_CHARACTERS: usize = 64;
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -54,8 +54,8 @@ pub(crate) enum Error {
     FileExists { field: String, path: String },
     #[error("`{path}` is not as the ETag says")]
     FileChanged { field: String, path: String, current: String },
-    #[error("the project moved on since that revision{}", overlap(paths, *depth))]
-    StaleRevision { base: String, head: String, paths: Vec<String>, depth: Depth },
+    #[error("the project moved on since that revision{}", conflict_text(paths, *mode))]
+    StaleRevision { base: String, head: String, paths: Vec<String>, mode: MergeMode },
     #[error("the project is not as If-Match says")]
     EtagMismatch { current: String },
     #[error("the id was used for another request")]
@@ -83,11 +83,11 @@ pub(crate) enum Error {
     #[error("too many savers of this project at once")]
     Busy,
     #[error(transparent)]
-    Refused(#[from] Fault),
+    Fault(#[from] Fault),
     #[error("the database failed")]
     Store(#[from] StoreError),
     #[error("the database holds what was not written there")]
-    Corrupt(#[from] Corrupt),
+    Corruption(#[from] Corruption),
 }
 
 impl Error {
@@ -120,9 +120,9 @@ impl Error {
             Self::SessionEnded => ErrorCode::Unauthenticated,
             Self::TooManyProjects { .. } | Self::AccountTooLarge { .. } => ErrorCode::RateLimited,
             Self::Busy => ErrorCode::Unavailable,
-            Self::Refused(fault) => fault.code,
+            Self::Fault(fault) => fault.code,
             Self::Store(failure) if failure.is_transient() => ErrorCode::Unavailable,
-            Self::Store(_) | Self::Corrupt(_) => ErrorCode::Internal,
+            Self::Store(_) | Self::Corruption(_) => ErrorCode::Internal,
         }
     }
 
@@ -156,9 +156,9 @@ impl Error {
             Self::PageToken(_) => "PAGE_TOKEN_INVALID",
             Self::RoleRequired => "ROLE_REQUIRED",
             Self::Busy => "OVERLOADED",
-            Self::Refused(fault) => &fault.reason,
+            Self::Fault(fault) => &fault.reason,
             Self::Store(failure) if failure.is_transient() => "UNAVAILABLE",
-            Self::Store(_) | Self::Corrupt(_) => "INTERNAL",
+            Self::Store(_) | Self::Corruption(_) => "INTERNAL",
         }
     }
 
@@ -182,7 +182,7 @@ impl Error {
         (!field.is_empty()).then(|| FieldViolation { field, description: self.to_string() })
     }
 
-    fn facts(&self, fault: Fault) -> Fault {
+    fn metadata(&self, fault: Fault) -> Fault {
         match self {
             Self::FileTooLarge { path, limit, .. }
             | Self::TooManyFiles { path, limit, .. }
@@ -194,7 +194,7 @@ impl Error {
             Self::InvalidPath { path, .. } | Self::FileNotFound { path, .. } | Self::FileExists { path, .. } => fault.with("path", path),
             Self::FileChanged { path, current, .. } => fault.with("path", path).with("current", current),
             Self::StaleRevision { base, head, paths, .. } => {
-                fault.with("base", base).with("head", head).with("paths", listed(paths)).with("path_count", paths.len().to_string())
+                fault.with("base", base).with("head", head).with("paths", join_paths(paths)).with("path_count", paths.len().to_string())
             }
             Self::EtagMismatch { current } => fault.with("current", current),
             Self::ConflictResolved { revision } => fault.with("revision", revision.to_string()),
@@ -204,46 +204,46 @@ impl Error {
     }
 
     /// A path breaks the rule.
-    pub(crate) fn bad_path(field: String, path: &str, problem: &BadPath) -> Self {
+    pub(crate) fn invalid_path(field: String, path: &str, problem: &BadPath) -> Self {
         // A text of megabytes does not come back in the error.
-        Self::InvalidPath { field, path: path.chars().take(PATH_CHARACTERS).collect(), problem: problem.to_string() }
+        Self::InvalidPath { field, path: path.chars().take(MAX_PATH_CHARACTERS).collect(), problem: problem.to_string() }
     }
 
     /// The head is not what somebody looked at, and these paths could not be merged so far.
-    pub(crate) fn stale(base: Option<Oid>, head: Option<Oid>, paths: Vec<String>, depth: Depth) -> Self {
+    pub(crate) fn stale(base: Option<Oid>, head: Option<Oid>, paths: Vec<String>, mode: MergeMode) -> Self {
         let etag = |oid: Option<Oid>| oid.map(|oid| oid.etag()).unwrap_or_default();
-        Self::StaleRevision { base: etag(base), head: etag(head), paths, depth }
+        Self::StaleRevision { base: etag(base), head: etag(head), paths, mode }
     }
 }
 
 /// What stands in the way of a change beside the head.
-fn overlap(paths: &[String], depth: Depth) -> String {
+fn conflict_text(paths: &[String], mode: MergeMode) -> String {
     if paths.is_empty() {
         return String::new();
     }
-    let mut named = paths.iter().take(NAMED_PATHS).map(|path| format!("`{}`", shown(path))).collect::<Vec<_>>().join(", ");
-    if paths.len() > NAMED_PATHS {
-        named.push_str(&format!(" and {} more", paths.len() - NAMED_PATHS));
+    let mut named = paths.iter().take(MAX_NAMED_PATHS).map(|path| format!("`{}`", shown(path))).collect::<Vec<_>>().join(", ");
+    if paths.len() > MAX_NAMED_PATHS {
+        named.push_str(&format!(" and {} more", paths.len() - MAX_NAMED_PATHS));
     }
-    match depth {
-        Depth::Paths => format!(", and both sides changed {named}"),
-        Depth::Lines => format!("; a merge was tried, but the changes of both sides overlap in {named}"),
+    match mode {
+        MergeMode::Paths => format!(", and both sides changed {named}"),
+        MergeMode::Lines => format!("; a merge was tried, but the changes of both sides overlap in {named}"),
     }
 }
 
 /// The first paths, one per line.
-fn listed(paths: &[String]) -> String {
+fn join_paths(paths: &[String]) -> String {
     let mut bytes = 0;
     let fits = |path: &&String| {
         bytes += path.len() + 1;
-        bytes <= LISTED_BYTES
+        bytes <= MAX_PATHS_BYTES
     };
     paths.iter().take_while(fits).map(String::as_str).collect::<Vec<_>>().join("\n")
 }
 
 impl ServiceError for Error {
     fn fault(&self) -> Fault {
-        if let Self::Refused(fault) = self {
+        if let Self::Fault(fault) = self {
             return fault.clone();
         }
         let mut fault = Fault::new(SERVICE, self.code(), self.reason(), self.to_string());
@@ -251,7 +251,7 @@ impl ServiceError for Error {
         if self.code() == ErrorCode::Unavailable {
             fault.retry_after = Some(Duration::from_secs(1));
         }
-        self.facts(fault)
+        self.metadata(fault)
     }
 }
 
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn a_long_list_of_paths_is_cut() {
         let paths: Vec<String> = (0..100).map(|n| format!("{n:0255}")).collect();
-        let fault = Error::stale(None, None, paths, Depth::Lines).fault();
+        let fault = Error::stale(None, None, paths, MergeMode::Lines).fault();
         assert_eq!((fault.metadata["paths"].lines().count(), fault.metadata["path_count"].as_str()), (8, "100"));
     }
 
@@ -270,19 +270,19 @@ mod tests {
     fn a_conflict_says_how_far_it_was_merged_and_where_it_failed() {
         let moved = "the project moved on since that revision";
         let rows = [
-            (Depth::Paths, 0, String::new()),
-            (Depth::Paths, 1, ", and both sides changed `0.js`".to_owned()),
-            (Depth::Lines, 2, "; a merge was tried, but the changes of both sides overlap in `0.js`, `1.js`".to_owned()),
+            (MergeMode::Paths, 0, String::new()),
+            (MergeMode::Paths, 1, ", and both sides changed `0.js`".to_owned()),
+            (MergeMode::Lines, 2, "; a merge was tried, but the changes of both sides overlap in `0.js`, `1.js`".to_owned()),
             (
-                Depth::Lines,
+                MergeMode::Lines,
                 7,
                 "; a merge was tried, but the changes of both sides overlap in `0.js`, `1.js`, `2.js`, `3.js`, `4.js` and 2 more"
                     .to_owned(),
             ),
         ];
-        for (depth, count, rest) in rows {
+        for (mode, count, rest) in rows {
             let paths = (0..count).map(|n| format!("{n}.js")).collect();
-            assert_eq!(Error::stale(None, None, paths, depth).fault().message, format!("{moved}{rest}"));
+            assert_eq!(Error::stale(None, None, paths, mode).fault().message, format!("{moved}{rest}"));
         }
     }
 

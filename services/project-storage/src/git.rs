@@ -12,5 +12,5 @@ pub use diff::{diff, stat};
 pub(crate) use folder::{Clash, Content, Entry};
 pub use folder::{FileRef, Folder};
 pub use object::{Commit, Object, blob, blob_id, commit};
-pub(crate) use object::{Corrupt, Oid, TreeEntry, read_blob, read_tree};
+pub(crate) use object::{Corruption, Oid, TreeEntry, read_blob, read_tree};
 pub(crate) use text::merge_text;

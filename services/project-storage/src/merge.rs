@@ -12,12 +12,12 @@ use prost::bytes::Bytes;
 
 use crate::git::{self, Clash, Content, Difference, Entry, FileRef, Folder, Oid, diff, merge_text};
 
-/// Lines that one merge compares, of all three versions of all files together. The largest project has about as many.
+/// LineMerge that one merge compares, of all three versions of all files together. The largest project has about as many.
 const MAX_LINES: usize = 1_000_000;
 
 /// How far a merge goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Depth {
+pub(crate) enum MergeMode {
     /// A path that both sides touched is a conflict.
     Paths,
     /// Their lines are compared.
@@ -36,11 +36,11 @@ pub(crate) struct Merge<'a> {
 
 /// A merge as far as it can be told without opening a file.
 #[derive(Debug, Default)]
-pub(crate) struct Plan {
+pub(crate) struct MergePlan {
     /// What the change brings to the head, by path; `None` goes away.
     take: BTreeMap<String, Option<FileRef>>,
     /// Files that both sides edited.
-    texts: Vec<Text>,
+    texts: Vec<FileVersions>,
     /// Paths that both sides touched and that have no lines in common.
     conflicts: BTreeSet<String>,
     /// Where an edit of one side follows the other side's move: to, from.
@@ -49,7 +49,7 @@ pub(crate) struct Plan {
 
 /// A file that both sides edited.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Text {
+pub(crate) struct FileVersions {
     pub(crate) path: String,
     pub(crate) base: FileRef,
     pub(crate) result: FileRef,
@@ -57,11 +57,11 @@ pub(crate) struct Text {
 }
 
 /// What the lines of a file came to; `None` where they overlap.
-pub(crate) type Lines = (String, Option<Content>);
+pub(crate) type LineMerge = (String, Option<Content>);
 
 /// A merge that is done.
 #[derive(Debug)]
-pub(crate) struct Merged {
+pub(crate) struct MergeResult {
     /// The head with all of the change that does not conflict.
     pub(crate) tree: Folder,
     /// Paths that both sides changed, or that cannot stand beside each other; sorted.
@@ -72,10 +72,10 @@ pub(crate) struct Merged {
 
 impl Merge<'_> {
     /// What can be told from the trees.
-    pub(crate) fn plan(&self, depth: Depth) -> Plan {
+    pub(crate) fn plan(&self, mode: MergeMode) -> MergePlan {
         let ours = diff(self.base, self.result);
         let theirs = diff(self.base, self.head);
-        let mut plan = Plan { take: ours.iter().map(|d| (d.path.clone(), d.new)).collect(), ..Plan::default() };
+        let mut plan = MergePlan { take: ours.iter().map(|d| (d.path.clone(), d.new)).collect(), ..MergePlan::default() };
         if self.whole {
             let unwanted = theirs.iter().filter(|d| self.result.file(&d.path) != d.new);
             plan.conflicts = unwanted.map(|d| d.path.clone()).collect();
@@ -99,10 +99,10 @@ impl Merge<'_> {
                 _ => None,
             };
             match (our.old, our.new, their.new) {
-                _ if depth == Depth::Paths => plan.refuse(our),
+                _ if mode == MergeMode::Paths => plan.refuse(our),
                 (Some(base), Some(result), Some(head)) => {
                     plan.take.remove(&our.path);
-                    plan.texts.push(Text { path: our.path.clone(), base, result, head });
+                    plan.texts.push(FileVersions { path: our.path.clone(), base, result, head });
                 }
                 _ => match edit {
                     Some((to, edited)) => plan.follow(&our.path, to, edited),
@@ -132,7 +132,7 @@ fn moves(differences: &[Difference]) -> HashMap<&str, &str> {
     sides.into_values().filter_map(single).collect()
 }
 
-impl Plan {
+impl MergePlan {
     fn refuse(&mut self, difference: &Difference) {
         self.take.remove(&difference.path);
         self.conflicts.insert(difference.path.clone());
@@ -144,13 +144,13 @@ impl Plan {
         self.moved.insert(to, from.to_owned());
     }
 
-    /// The files whose contents [`Plan::finish`] needs.
-    pub(crate) fn texts(&self) -> &[Text] {
+    /// The files whose contents [`MergePlan::finish`] needs.
+    pub(crate) fn texts(&self) -> &[FileVersions] {
         &self.texts
     }
 
     /// Puts the change onto the head, with what the texts came to.
-    pub(crate) fn finish(mut self, head: &Folder, result: &Folder, lines: Vec<Lines>) -> Merged {
+    pub(crate) fn finish(mut self, head: &Folder, result: &Folder, lines: Vec<LineMerge>) -> MergeResult {
         let mut contents = Vec::new();
         for (path, content) in lines {
             match content {
@@ -185,13 +185,13 @@ impl Plan {
         // An edit that has nowhere to go is shown where it was made.
         let homeless: Vec<String> = self.conflicts.iter().filter_map(|to| self.moved.get(to).cloned()).collect();
         self.conflicts.extend(homeless);
-        Merged { tree, conflicts: self.conflicts.into_iter().collect(), contents }
+        MergeResult { tree, conflicts: self.conflicts.into_iter().collect(), contents }
     }
 }
 
 /// The files that keep another one from its path.
 fn in_the_way(tree: &Folder, clash: &Clash) -> Vec<String> {
-    let (Clash::IsFile(path) | Clash::IsFolder(path) | Clash::Twin(path)) = clash;
+    let (Clash::IsFile(path) | Clash::IsFolder(path) | Clash::CaseClash(path)) = clash;
     match tree.get(path) {
         Some(Entry::Folder(folder)) => folder.walk_files().into_iter().map(|(below, _)| format!("{path}/{below}")).collect(),
         _ => vec![path.clone()],
@@ -200,9 +200,9 @@ fn in_the_way(tree: &Folder, clash: &Clash) -> Vec<String> {
 
 /// Merges the lines of files; `contents` has every version of them. A file that would take the merge beyond [`MAX_LINES`] is a
 /// conflict: texts that were made for it take the comparison long.
-pub(crate) fn lines(texts: &[Text], contents: &HashMap<Oid, Bytes>) -> Vec<Lines> {
+pub(crate) fn lines(texts: &[FileVersions], contents: &HashMap<Oid, Bytes>) -> Vec<LineMerge> {
     let mut left = MAX_LINES;
-    let mut merged = |text: &Text| {
+    let mut merged = |text: &FileVersions| {
         let version = |file: &FileRef| contents.get(&file.oid);
         let versions = [version(&text.base)?, version(&text.result)?, version(&text.head)?];
         left = left.checked_sub(versions.iter().map(|bytes| line_count(bytes)).sum())?;

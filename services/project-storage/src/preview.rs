@@ -19,11 +19,11 @@ use crate::{
 };
 
 /// How long a capability lives after its last use.
-const LIFE: Duration = Duration::hours(1);
+const LIFETIME: Duration = Duration::hours(1);
 /// A use within this of the one before is not written down.
-const TOUCH_AFTER: Duration = Duration::minutes(1);
+const TOUCH_INTERVAL: Duration = Duration::minutes(1);
 /// Letters of a capability, five bits each.
-const LETTERS: usize = 26;
+const CAPABILITY_LENGTH: usize = 26;
 /// The page of a folder.
 const INDEX: &str = "index.html";
 
@@ -36,7 +36,7 @@ impl Capability {
         let mut bytes = [0; 17];
         SystemRandom::new().fill(&mut bytes).expect("the system has randomness");
         let mut text = data_encoding::BASE32_NOPAD.encode(&bytes).to_ascii_lowercase();
-        text.truncate(LETTERS);
+        text.truncate(CAPABILITY_LENGTH);
         Self(text)
     }
 
@@ -44,7 +44,7 @@ impl Capability {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let letter = |c: u8| c.is_ascii_lowercase() || (b'2'..=b'7').contains(&c);
         let text = text.to_ascii_lowercase();
-        (text.len() == LETTERS && text.bytes().all(letter)).then_some(Self(text))
+        (text.len() == CAPABILITY_LENGTH && text.bytes().all(letter)).then_some(Self(text))
     }
 
     pub(crate) fn expose(&self) -> &str {
@@ -59,17 +59,17 @@ impl Capability {
 /// Makes a capability for a revision, or for whatever is the head when it is used.
 pub(crate) async fn create(
     app: &App,
-    maker: Maker,
+    creator: Creator,
     project: ProjectId,
     revision: Option<Oid>,
     now: OffsetDateTime,
 ) -> Result<(Capability, OffsetDateTime), Error> {
-    let Maker { user, session } = maker;
+    let Creator { user, session } = creator;
     member::find(&app.pool, user, &Target::Id(project), Role::Viewer).await?;
     if let Some(id) = revision {
         history::find(&app.pool, project, id).await?;
     }
-    let (capability, expires_at) = (Capability::generate(), now + LIFE);
+    let (capability, expires_at) = (Capability::generate(), now + LIFETIME);
     let new = NewPreview { hash: &capability.hash(), project, user, session, revision, now, expires_at };
     if !previews::insert(&app.pool, &new).await? {
         return Err(Error::SessionEnded);
@@ -79,7 +79,7 @@ pub(crate) async fn create(
 
 /// Who makes a preview, and with which session.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Maker {
+pub(crate) struct Creator {
     pub(crate) user: UserId,
     pub(crate) session: SessionId,
 }
@@ -91,7 +91,7 @@ pub(crate) async fn delete(app: &App, user: UserId, project: ProjectId, capabili
 }
 
 /// A file as a browser gets it.
-pub(crate) struct Page {
+pub(crate) struct PreviewFile {
     /// `None` if the browser has it already.
     pub(crate) content: Option<Bytes>,
     pub(crate) content_type: String,
@@ -101,12 +101,12 @@ pub(crate) struct Page {
 }
 
 /// The file that a path means, at the revision of the capability or at the head of this moment.
-pub(crate) async fn read(app: &App, capability: &Capability, ask: Ask<'_>) -> Result<Page, Error> {
-    let Ask { path, if_none_match, page, now } = ask;
+pub(crate) async fn read(app: &App, capability: &Capability, request: FileRequest<'_>) -> Result<PreviewFile, Error> {
+    let FileRequest { path, if_none_match, page, now } = request;
     let hash = capability.hash();
     let opened = previews::open(&app.pool, &hash, now).await?.ok_or(Error::PreviewNotFound)?;
-    if now - opened.touched_at >= TOUCH_AFTER {
-        previews::touch(&app.pool, &hash, now, now + LIFE).await?;
+    if now - opened.touched_at >= TOUCH_INTERVAL {
+        previews::touch(&app.pool, &hash, now, now + LIFETIME).await?;
     }
     let absent = || Error::FileNotFound { field: String::new(), path: path.to_owned() };
     let (revision, root) = opened.read.ok_or_else(absent)?;
@@ -114,11 +114,11 @@ pub(crate) async fn read(app: &App, capability: &Capability, ask: Ask<'_>) -> Re
     let fallback = || if page && !has_extension(path) { resolve(&root, "") } else { None };
     let (path, file) = resolve(&root, path).or_else(fallback).ok_or_else(absent)?;
     let content = if has(if_none_match, file.oid) { None } else { tree::contents(app, opened.store, &[file]).await?.remove(&file.oid) };
-    Ok(Page { content, content_type: content_type(&path), path, id: file.oid, revision })
+    Ok(PreviewFile { content, content_type: content_type(&path), path, id: file.oid, revision })
 }
 
 /// What a browser asks for.
-pub(crate) struct Ask<'a> {
+pub(crate) struct FileRequest<'a> {
     pub(crate) path: &'a str,
     pub(crate) if_none_match: &'a str,
     /// A page is wanted; see the contract.
@@ -149,7 +149,7 @@ fn has_extension(path: &str) -> bool {
 
 /// Whether a list of ETags names the file.
 fn has(if_none_match: &str, id: Oid) -> bool {
-    if_none_match.split(',').map(str::trim).any(|etag| etag == "*" || Oid::of_etag(etag) == Some(id))
+    if_none_match.split(',').map(str::trim).any(|etag| etag == "*" || Oid::from_etag(etag) == Some(id))
 }
 
 /// The type by the file's name alone: what is served does not depend on what is in it.
@@ -186,7 +186,7 @@ mod tests {
     fn a_folder_means_its_page() {
         let mut root = Folder::default();
         for (n, path) in ["index.html", "app.js", "docs/index.html", "empty/x"].into_iter().enumerate() {
-            root.put(path, FileRef { oid: Oid::of_bytes(&[u8::try_from(n).expect("small"); 20]).expect("oid"), size: 1 })
+            root.put(path, FileRef { oid: Oid::from_bytes(&[u8::try_from(n).expect("small"); 20]).expect("oid"), size: 1 })
                 .expect("no clash");
         }
         let found = |path: &str| resolve(&root, path).map(|(path, _)| path);

@@ -8,4 +8,4 @@ pub(crate) mod load;
 pub(crate) mod member;
 pub(crate) mod merge;
 pub(crate) mod tree;
-pub(crate) mod work;
+pub(crate) mod turn_access;

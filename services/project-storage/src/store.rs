@@ -15,7 +15,7 @@ pub(crate) use chassis::postgres::{Connection, Pool, StoreError, Tx, begin, comm
 use sqlx::migrate::Migrator;
 
 use crate::{
-    git::{Corrupt, Oid},
+    git::{Corruption, Oid},
     model::project::Role,
 };
 
@@ -25,15 +25,15 @@ pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 /// The branch that a project is.
 pub(crate) const MAIN: &str = "refs/heads/main";
 
-impl From<Corrupt> for StoreError {
-    fn from(corrupt: Corrupt) -> Self {
+impl From<Corruption> for StoreError {
+    fn from(corrupt: Corruption) -> Self {
         Self::Inconsistent(corrupt.to_string())
     }
 }
 
 /// The id in a column that is empty where there is none.
-fn oid_or_none(bytes: &[u8]) -> Result<Option<Oid>, Corrupt> {
-    if bytes.is_empty() { Ok(None) } else { Oid::of_bytes(bytes).map(Some) }
+fn oid_or_none(bytes: &[u8]) -> Result<Option<Oid>, Corruption> {
+    if bytes.is_empty() { Ok(None) } else { Oid::from_bytes(bytes).map(Some) }
 }
 
 /// Counters are kept as `integer` and never negative.

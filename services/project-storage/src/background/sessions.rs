@@ -13,13 +13,13 @@ use tokio_util::sync::CancellationToken;
 use crate::store::{Pool, StoreError, previews};
 
 /// Two of auth's heartbeats are missing.
-const SILENCE: Duration = Duration::from_secs(12);
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(12);
 /// Between two attempts to reach auth.
-const RETRY: Duration = Duration::from_millis(500);
+const RETRY_DELAY: Duration = Duration::from_millis(500);
 
 /// Why the stream was lost.
 #[derive(Debug, thiserror::Error)]
-enum Lost {
+enum StreamError {
     #[error("auth: {}", .0.message())]
     Auth(#[from] tonic::Status),
     #[error("auth is silent")]
@@ -36,27 +36,28 @@ pub(crate) async fn follow(pool: Pool, auth: ServiceChannel, stop: CancellationT
         if let Err(lost) = lost {
             tracing::debug!(cause = chassis::error::chain(&lost), "sessions that end are not heard of");
         }
-        if stop.run_until_cancelled(tokio::time::sleep(RETRY)).await.is_none() {
+        if stop.run_until_cancelled(tokio::time::sleep(RETRY_DELAY)).await.is_none() {
             return;
         }
     }
 }
 
-async fn follow_once(pool: &Pool, auth: &ServiceChannel) -> Result<(), Lost> {
-    let after = previews::heard(pool).await?;
+async fn follow_once(pool: &Pool, auth: &ServiceChannel) -> Result<(), StreamError> {
+    let after = previews::last_cursor(pool).await?;
     let request = Context::background().stream_request(WatchRevocationsRequest { after: u64::try_from(after).unwrap_or(0) });
-    let mut stream = tokio::time::timeout(SILENCE, AuthServiceClient::new(auth.clone()).watch_revocations(request)).await??.into_inner();
+    let mut stream =
+        tokio::time::timeout(HEARTBEAT_TIMEOUT, AuthServiceClient::new(auth.clone()).watch_revocations(request)).await??.into_inner();
     // The first message says where the log ends now, or where another database begins.
     let mut heard = None;
-    while let Some(message) = tokio::time::timeout(SILENCE, stream.message()).await?? {
+    while let Some(message) = tokio::time::timeout(HEARTBEAT_TIMEOUT, stream.message()).await?? {
         let (cursor, session) = (i64::try_from(message.cursor).unwrap_or(i64::MAX), message.session_id.parse::<SessionId>().ok());
         if session.is_some() || heard.is_none() {
             if heard.is_none() && cursor < after {
-                previews::forget_heard(pool, cursor).await?;
+                previews::forget_after(pool, cursor).await?;
             }
             previews::end_session(pool, cursor, session).await?;
         }
         heard = Some(cursor);
     }
-    Err(Lost::Ended)
+    Err(StreamError::Ended)
 }

@@ -7,11 +7,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::{Pool, StoreError, sweeps};
 
-const EVERY: Duration = Duration::from_secs(600);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Sweeps until told to stop. Replicas may sweep at once: each skips what another one holds.
 pub(crate) async fn run(pool: Pool, stop: CancellationToken) {
-    let mut ticks = interval(EVERY);
+    let mut ticks = interval(SWEEP_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         match sweep(&pool).await {

@@ -13,7 +13,7 @@ pub(crate) enum Attempt<T> {
 }
 
 /// A write that may lose a race.
-pub(crate) trait Racing: Send {
+pub(crate) trait OptimisticWrite: Send {
     type Output: Send;
 
     /// Reads, and writes on top of what was read.
@@ -27,7 +27,7 @@ pub(crate) trait Racing: Send {
 ///
 /// # Errors
 /// Those of an attempt, or [`Error::Busy`] if every attempt lost.
-pub(crate) async fn retry_on_race<R: Racing>(mut write: R) -> Result<R::Output, Error> {
+pub(crate) async fn retry_on_race<R: OptimisticWrite>(mut write: R) -> Result<R::Output, Error> {
     for _ in 0..ATTEMPTS {
         if let Attempt::Done(output) = write.attempt().await? {
             return Ok(output);
@@ -41,13 +41,13 @@ mod tests {
     use super::*;
 
     /// Loses so many races, then wins or fails.
-    struct Write<'a> {
+    struct TestWrite<'a> {
         races: u32,
         fails: bool,
         attempts: &'a mut u32,
     }
 
-    impl Racing for Write<'_> {
+    impl OptimisticWrite for TestWrite<'_> {
         type Output = ();
 
         async fn attempt(&mut self) -> Result<Attempt<()>, Error> {
@@ -62,7 +62,7 @@ mod tests {
 
     async fn write(races: u32, fails: bool) -> (Result<(), Error>, u32) {
         let mut attempts = 0;
-        let result = retry_on_race(Write { races, fails, attempts: &mut attempts }).await;
+        let result = retry_on_race(TestWrite { races, fails, attempts: &mut attempts }).await;
         (result, attempts)
     }
 

@@ -5,24 +5,24 @@ use ring::digest::{Context as Digest, SHA256};
 
 use crate::{
     app::App,
-    commit::attempt::{Attempt, Racing, retry_on_race},
+    commit::attempt::{Attempt, OptimisticWrite, retry_on_race},
     error::Error,
     git::Oid,
     model::{
         message::{Author, Message},
-        project::{self, Actor, Project, Role, Target},
+        project::{self, Project, Role, Target, User},
     },
     read::history,
     store::{
         self, messages, projects,
-        turns::{self, Begun},
+        turns::{self, NewTurn},
     },
 };
 
 /// A turn's beginning.
 pub(crate) struct Begin {
     pub(crate) turn: TurnId,
-    pub(crate) actor: Actor,
+    pub(crate) user: User,
     pub(crate) target: Target,
     pub(crate) prompt: String,
     /// Whose messages, with all later ones, give way to this turn's.
@@ -34,17 +34,17 @@ pub(crate) struct Begin {
 /// Opens a turn: role, the project of a new draft and the message as one. A repeat answers the same project.
 pub(crate) async fn begin(app: &App, begin: Begin) -> Result<ProjectId, Error> {
     let fingerprint = begin.fingerprint();
-    retry_on_race(BeginRun { app, begin: &begin, fingerprint }).await
+    retry_on_race(BeginWrite { app, begin: &begin, fingerprint }).await
 }
 
 /// One `BeginTurn` over its attempts.
-struct BeginRun<'a> {
+struct BeginWrite<'a> {
     app: &'a App,
     begin: &'a Begin,
     fingerprint: Vec<u8>,
 }
 
-impl Racing for BeginRun<'_> {
+impl OptimisticWrite for BeginWrite<'_> {
     type Output = ProjectId;
 
     async fn attempt(&mut self) -> Result<Attempt<ProjectId>, Error> {
@@ -66,7 +66,7 @@ impl Begin {
             Target::Draft(draft) => (b"d", draft.clone()),
         };
         let mut digest = Digest::new(&SHA256);
-        for part in [kind.as_slice(), target.as_bytes(), self.actor.id.0.as_bytes(), self.prompt.as_bytes()] {
+        for part in [kind.as_slice(), target.as_bytes(), self.user.id.0.as_bytes(), self.prompt.as_bytes()] {
             digest.update(&(part.len() as u64).to_be_bytes());
             digest.update(part);
         }
@@ -80,8 +80,8 @@ impl Begin {
 
 /// Raced if somebody else began the same turn or made the same draft a project.
 async fn open(app: &App, begin: &Begin, fingerprint: &[u8]) -> Result<Attempt<ProjectId>, Error> {
-    let Begin { turn, actor, target, prompt, replaces, base } = begin;
-    let found = projects::find(&app.pool, actor.id, target).await?;
+    let Begin { turn, user, target, prompt, replaces, base } = begin;
+    let found = projects::find(&app.pool, user.id, target).await?;
     let now = chassis::clock::now();
     let (project, is_new) = match (found, target) {
         (Some(member), _) => {
@@ -89,7 +89,7 @@ async fn open(app: &App, begin: &Begin, fingerprint: &[u8]) -> Result<Attempt<Pr
             (member.project, false)
         }
         (None, Target::Id(_)) => return Err(Error::ProjectNotFound),
-        (None, Target::Draft(draft)) => (Project::new(*actor, Some(draft.clone()), project::name_of_prompt(prompt), now), true),
+        (None, Target::Draft(draft)) => (Project::new(*user, Some(draft.clone()), project::name_from_prompt(prompt), now), true),
     };
     if let Some(base) = *base {
         // A project that is new has none.
@@ -112,7 +112,7 @@ async fn open(app: &App, begin: &Begin, fingerprint: &[u8]) -> Result<Attempt<Pr
         None => None,
     };
     let message = MessageId::generate();
-    if !turns::insert(&mut tx, *turn, project.id, actor.id, Begun { fingerprint, message }).await? {
+    if !turns::insert(&mut tx, *turn, project.id, user.id, NewTurn { fingerprint, message }).await? {
         return Ok(Attempt::Raced);
     }
     if let Some(first) = hidden {
@@ -128,11 +128,11 @@ async fn open(app: &App, begin: &Begin, fingerprint: &[u8]) -> Result<Attempt<Pr
         text: prompt.clone(),
         partial: false,
         revision: None,
-        user: actor.id,
+        user: user.id,
         created_at: now,
     };
     messages::insert(&mut tx, project.id, &message).await?;
-    projects::touch(&mut tx, project.id, (project.owner == actor.id).then_some(actor.plan)).await?;
+    projects::touch(&mut tx, project.id, (project.owner == user.id).then_some(user.plan)).await?;
     store::commit(tx).await?;
     Ok(Attempt::Done(project.id))
 }

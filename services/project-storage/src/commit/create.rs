@@ -3,11 +3,11 @@
 use crate::{
     app::App,
     commit::{
-        attempt::{Attempt, Racing, retry_on_race},
+        attempt::{Attempt, OptimisticWrite, retry_on_race},
         request::RequestKey,
     },
     error::Error,
-    model::project::{Actor, Project, Role, Target, UNNAMED},
+    model::project::{Project, Role, Target, UNNAMED, User},
     read::member,
     store::{
         self, projects,
@@ -17,7 +17,7 @@ use crate::{
 
 /// What a person asks for.
 pub(crate) struct Create {
-    pub(crate) owner: Actor,
+    pub(crate) owner: User,
     pub(crate) draft: Option<String>,
     /// Empty where nobody named it.
     pub(crate) name: String,
@@ -25,29 +25,29 @@ pub(crate) struct Create {
 }
 
 /// The project.
-pub(crate) struct Created {
+pub(crate) struct CreateResult {
     pub(crate) project: Project,
     /// By an earlier request with the same id.
     pub(crate) replayed: bool,
 }
 
 /// Makes an empty project, or finds the one of the request id or of the draft id.
-pub(crate) async fn create(app: &App, create: Create) -> Result<Created, Error> {
-    retry_on_race(CreateRun { app, create: &create }).await
+pub(crate) async fn create(app: &App, create: Create) -> Result<CreateResult, Error> {
+    retry_on_race(CreateWrite { app, create: &create }).await
 }
 
 /// One creation over its attempts.
-struct CreateRun<'a> {
+struct CreateWrite<'a> {
     app: &'a App,
     create: &'a Create,
 }
 
-impl Racing for CreateRun<'_> {
-    type Output = Created;
+impl OptimisticWrite for CreateWrite<'_> {
+    type Output = CreateResult;
 
-    async fn attempt(&mut self) -> Result<Attempt<Created>, Error> {
+    async fn attempt(&mut self) -> Result<Attempt<CreateResult>, Error> {
         match recorded(self.app, self.create).await? {
-            Some(project) => Ok(Attempt::Done(Created { project, replayed: true })),
+            Some(project) => Ok(Attempt::Done(CreateResult { project, replayed: true })),
             None => insert(self.app, self.create).await,
         }
     }
@@ -56,7 +56,7 @@ impl Racing for CreateRun<'_> {
 /// What the same request made before.
 async fn recorded(app: &App, create: &Create) -> Result<Option<Project>, Error> {
     let Some(request) = &create.request else { return Ok(None) };
-    let recorded = saves::recorded(&app.pool, create.owner.id, &request.id).await?;
+    let recorded = saves::find_recorded(&app.pool, create.owner.id, &request.id).await?;
     let Some(RecordedSave { project, fingerprint, .. }) = recorded else { return Ok(None) };
     if fingerprint != request.fingerprint {
         return Err(Error::KeyReused);
@@ -65,7 +65,7 @@ async fn recorded(app: &App, create: &Create) -> Result<Option<Project>, Error> 
 }
 
 /// Raced if somebody else used the same request id or the same draft id meanwhile.
-async fn insert(app: &App, create: &Create) -> Result<Attempt<Created>, Error> {
+async fn insert(app: &App, create: &Create) -> Result<Attempt<CreateResult>, Error> {
     let Create { owner, draft, name, request } = create;
     let mut tx = store::begin(&app.pool).await?;
     let found = match draft {
@@ -84,10 +84,10 @@ async fn insert(app: &App, create: &Create) -> Result<Attempt<Created>, Error> {
         }
     };
     if let Some(request) = request
-        && !saves::remember(&mut tx, owner.id, project.id, request.row(), None).await?
+        && !saves::record_unchanged(&mut tx, owner.id, project.id, request.row(), None).await?
     {
         return Ok(Attempt::Raced);
     }
     store::commit(tx).await?;
-    Ok(Attempt::Done(Created { project, replayed: false }))
+    Ok(Attempt::Done(CreateResult { project, replayed: false }))
 }

@@ -6,14 +6,14 @@ use crate::{
     error::Error,
     model::{
         message::{Author, Message},
-        turn::End,
+        turn::TurnEnd,
     },
     store::{self, Pool, messages, projects, turns},
 };
 
 /// Ends a turn without files.
-pub(crate) async fn end(pool: &Pool, id: TurnId, end: End) -> Result<(), Error> {
-    let begun = if matches!(end, End::Withdrawn) { turns::find(pool, id).await?.and_then(|turn| turn.project) } else { None };
+pub(crate) async fn end(pool: &Pool, id: TurnId, end: TurnEnd) -> Result<(), Error> {
+    let begun = if matches!(end, TurnEnd::Withdrawn) { turns::find(pool, id).await?.and_then(|turn| turn.project) } else { None };
     let mut tx = store::begin(pool).await?;
     if let Some(project) = begun {
         messages::lock(&mut tx, project).await?;
@@ -27,9 +27,9 @@ pub(crate) async fn end(pool: &Pool, id: TurnId, end: End) -> Result<(), Error> 
         return if turn.is_none_or(|turn| turn.state.is_given_up()) { Ok(()) } else { Err(Error::TurnEnded) };
     };
     match (end, ended.conversation) {
-        (End::Withdrawn, _) if chassis::seeded_bug::is("keep-a-refused-question") => {}
-        (End::Withdrawn, _) => messages::withdraw(&mut tx, id).await?,
-        (End::Failed { partial, .. } | End::Cancelled { partial }, Some((project, user))) if !partial.is_empty() => {
+        (TurnEnd::Withdrawn, _) if chassis::seeded_bug::is("keep-a-refused-question") => {}
+        (TurnEnd::Withdrawn, _) => messages::withdraw(&mut tx, id).await?,
+        (TurnEnd::Failed { partial, .. } | TurnEnd::Cancelled { partial }, Some((project, user))) if !partial.is_empty() => {
             let message = Message {
                 id: MessageId::generate(),
                 turn: id,
@@ -43,7 +43,7 @@ pub(crate) async fn end(pool: &Pool, id: TurnId, end: End) -> Result<(), Error> 
             messages::insert(&mut tx, project, &message).await?;
             projects::touch(&mut tx, project, None).await?;
         }
-        (End::Failed { .. } | End::Cancelled { .. }, _) => {}
+        (TurnEnd::Failed { .. } | TurnEnd::Cancelled { .. }, _) => {}
     }
     store::commit(tx).await?;
     Ok(())

@@ -17,7 +17,7 @@ impl Default for Locks {
 }
 
 /// The project's lock, and whether somebody else had it before.
-pub(crate) struct Held<'a> {
+pub(crate) struct ProjectGuard<'a> {
     _guard: MutexGuard<'a, ()>,
     pub(crate) waited: bool,
 }
@@ -25,7 +25,7 @@ pub(crate) struct Held<'a> {
 impl Locks {
     /// Takes the project's lock unless it is held already; answers whether somebody had it before, so that what was read is
     /// old.
-    pub(crate) async fn hold_once<'a>(&'a self, held: &mut Option<Held<'a>>, project: ProjectId) -> bool {
+    pub(crate) async fn lock_once<'a>(&'a self, held: &mut Option<ProjectGuard<'a>>, project: ProjectId) -> bool {
         if held.is_some() {
             return false;
         }
@@ -35,12 +35,12 @@ impl Locks {
         waited
     }
 
-    pub(crate) async fn hold(&self, project: ProjectId) -> Held<'_> {
+    pub(crate) async fn hold(&self, project: ProjectId) -> ProjectGuard<'_> {
         // The last bytes of a UUIDv7 are random.
         let shard = &self.0[usize::from(project.0.as_bytes()[15]) % SHARDS];
         match shard.try_lock() {
-            Ok(guard) => Held { _guard: guard, waited: false },
-            Err(_) => Held { _guard: shard.lock().await, waited: true },
+            Ok(guard) => ProjectGuard { _guard: guard, waited: false },
+            Err(_) => ProjectGuard { _guard: shard.lock().await, waited: true },
         }
     }
 }

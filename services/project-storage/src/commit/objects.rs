@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Who commits, and why.
-pub(crate) struct Authorship<'a> {
+pub(crate) struct CommitAuthor<'a> {
     pub(crate) user: UserId,
     pub(crate) turn: Option<TurnId>,
     /// May be empty.
@@ -48,7 +48,7 @@ pub(crate) type CompressedFiles = HashMap<Oid, Object>;
 
 impl CommitObjects {
     /// Makes the objects of a commit. Contents that were there before are not among them.
-    pub(crate) async fn pack(staged: StagedTree, author: &Authorship<'_>, compressed: &mut CompressedFiles) -> Self {
+    pub(crate) async fn pack(staged: StagedTree, author: &CommitAuthor<'_>, compressed: &mut CompressedFiles) -> Self {
         let StagedTree { mut tree, differences, parents, contents } = staged;
         let new = differences.iter().filter_map(|d| d.new.map(|file| file.oid));
         let contents: Contents = new.filter_map(|oid| Some((oid, Bytes::clone(contents.get(&oid)?)))).collect();
@@ -91,7 +91,7 @@ async fn compress(contents: &Contents, compressed: &mut CompressedFiles) {
 }
 
 /// The turn stands in the commit, so that a clone tells which agent's work it was.
-fn commit_message(author: &Authorship<'_>) -> String {
+fn commit_message(author: &CommitAuthor<'_>) -> String {
     let message = if author.message.is_empty() { "Save" } else { author.message };
     match author.turn {
         Some(turn) => format!("{message}\n\nTurn: {turn}"),

@@ -8,7 +8,7 @@ use crate::{
     model::project::Project,
     store::{
         Connection,
-        projects::{self, Inserted},
+        projects::{self, InsertResult},
         saves,
     },
 };
@@ -23,16 +23,16 @@ pub struct Quotas {
 
 impl Quotas {
     /// The limit as the database compares it.
-    pub(crate) fn most_bytes(self) -> i64 {
+    pub(crate) fn max_bytes(self) -> i64 {
         i64::try_from(self.bytes).unwrap_or(i64::MAX)
     }
 
     /// Inserts a project if its owner may have one more; `false` if the draft id is taken.
     pub(crate) async fn insert(self, db: &mut Connection, project: &Project) -> Result<bool, Error> {
         match projects::insert(db, project, self.projects).await? {
-            Inserted::Made => Ok(true),
-            Inserted::Taken => Ok(false),
-            Inserted::Full => Err(Error::TooManyProjects { limit: self.projects }),
+            InsertResult::Inserted => Ok(true),
+            InsertResult::DraftTaken => Ok(false),
+            InsertResult::AccountFull => Err(Error::TooManyProjects { limit: self.projects }),
         }
     }
 
@@ -40,7 +40,7 @@ impl Quotas {
     /// that did nothing, and for branches.
     pub(crate) async fn room(self, db: &mut Connection, project: ProjectId, objects: &[Object]) -> Result<(), Error> {
         let stored = saves::account_bytes(db, project).await?;
-        if stored.saturating_add(saves::stored_bytes(objects)) > self.most_bytes() {
+        if stored.saturating_add(saves::stored_bytes(objects)) > self.max_bytes() {
             return Err(Error::AccountTooLarge { limit: self.bytes });
         }
         Ok(())

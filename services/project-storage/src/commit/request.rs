@@ -9,14 +9,14 @@ use crate::{
     app::App,
     commit::{
         attempt::Attempt,
-        lock::Held,
-        objects::{Authorship, CommitObjects, CompressedFiles},
+        lock::ProjectGuard,
+        objects::{CommitAuthor, CommitObjects, CompressedFiles},
         stage::StagedTree,
     },
     error::{Error, SERVICE},
     git::Folder,
     model::{
-        project::{Actor, Member, Project, Role, Target},
+        project::{Member, Project, Role, Target, User},
         revision::{self, Revision},
     },
     read::{history, member, tree},
@@ -43,24 +43,24 @@ impl RequestKey {
 pub(crate) struct SaveRequest<'a> {
     pub(crate) app: &'a App,
     context: &'a Context,
-    actor: Actor,
+    user: User,
     key: Option<&'a RequestKey>,
     compressed: CompressedFiles,
     /// The policy has been asked; a later attempt is the same save.
     counted: bool,
-    held: Option<Held<'a>>,
+    held: Option<ProjectGuard<'a>>,
 }
 
 impl<'a> SaveRequest<'a> {
-    pub(crate) fn new(app: &'a App, context: &'a Context, actor: Actor, key: Option<&'a RequestKey>) -> Self {
-        Self { app, context, actor, key, compressed: CompressedFiles::new(), counted: false, held: None }
+    pub(crate) fn new(app: &'a App, context: &'a Context, user: User, key: Option<&'a RequestKey>) -> Self {
+        Self { app, context, user, key, compressed: CompressedFiles::new(), counted: false, held: None }
     }
 
     /// What the same request did before. To be asked after the head was read: a repeat that sees the first one's revision also
     /// sees its row.
     pub(crate) async fn recorded(&self) -> Result<Option<RecordedSave>, Error> {
         let Some(key) = self.key else { return Ok(None) };
-        match saves::recorded(&self.app.pool, self.actor.id, &key.id).await? {
+        match saves::find_recorded(&self.app.pool, self.user.id, &key.id).await? {
             Some(recorded) if recorded.fingerprint != key.fingerprint => Err(Error::KeyReused),
             recorded => Ok(recorded),
         }
@@ -68,15 +68,15 @@ impl<'a> SaveRequest<'a> {
 
     /// Gives the project the plan that its owner has now, if it is the owner who saves.
     pub(crate) fn apply_plan(&self, member: &mut Member) {
-        if member.project.owner == self.actor.id {
-            member.project.plan = self.actor.plan;
+        if member.project.owner == self.user.id {
+            member.project.plan = self.user.plan;
         }
     }
 
     /// Asks the policy, once for a save that could be made.
     pub(crate) async fn count(&mut self) -> Result<(), Error> {
         if !self.counted {
-            let subject = format!("user:{}", self.actor.id);
+            let subject = format!("user:{}", self.user.id);
             let mut limiter = self.app.limiter.clone();
             chassis::limit::check(&mut limiter, self.context, SERVICE, &[("save", &subject)]).await?;
             self.counted = true;
@@ -86,13 +86,13 @@ impl<'a> SaveRequest<'a> {
 
     /// Takes the project's lock for this attempt and all later ones. Raced if somebody saved while this one waited.
     pub(crate) async fn lock(&mut self, project: &Project) -> Attempt<()> {
-        let waited = self.app.locks.hold_once(&mut self.held, project.id).await;
+        let waited = self.app.locks.lock_once(&mut self.held, project.id).await;
         if waited { Attempt::Raced } else { Attempt::Done(()) }
     }
 
     /// Makes the commit; `message` is for the history and may be empty.
     pub(crate) async fn pack(&mut self, staged: StagedTree, message: &str) -> CommitObjects {
-        let author = Authorship { user: self.actor.id, turn: None, message, now: chassis::clock::now() };
+        let author = CommitAuthor { user: self.user.id, turn: None, message, now: chassis::clock::now() };
         CommitObjects::pack(staged, &author, &mut self.compressed).await
     }
 
@@ -113,14 +113,14 @@ impl<'a> SaveRequest<'a> {
             tree: commit.tree_oid,
             parents: &commit.parents,
             actor: revision::Actor::Person,
-            user: self.actor.id,
+            user: self.user.id,
             turn: None,
             message: &commit.message,
             stat: commit.stat,
             objects: &commit.objects,
             request: self.key.map(RequestKey::row),
-            plan: (project.owner == self.actor.id).then_some(self.actor.plan),
-            most_bytes: self.app.quotas.most_bytes(),
+            plan: (project.owner == self.user.id).then_some(self.user.plan),
+            max_bytes: self.app.quotas.max_bytes(),
         };
         let (number, created_at) = match saves::advance(db, &new).await {
             Ok(Some(written)) => written,
@@ -138,13 +138,13 @@ impl<'a> SaveRequest<'a> {
 
     /// What an earlier request left, as far as the person still may read it.
     pub(crate) async fn replay(&self, recorded: RecordedSave) -> Result<Replay, Error> {
-        let Member { mut project, .. } = member::find(&self.app.pool, self.actor.id, &Target::Id(recorded.project), Role::Viewer).await?;
+        let Member { mut project, .. } = member::find(&self.app.pool, self.user.id, &Target::Id(recorded.project), Role::Viewer).await?;
         let revision = match recorded.revision {
             Some(id) => Some(history::find(&self.app.pool, recorded.project, id).await?),
             None => None,
         };
         set_head(&mut project, revision.as_ref());
-        let tree = tree::of(self.app, project.store, revision.as_ref()).await?;
+        let tree = tree::at_revision(self.app, project.store, revision.as_ref()).await?;
         Ok(Replay { project, revision, tree })
     }
 }

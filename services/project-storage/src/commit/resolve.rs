@@ -8,26 +8,26 @@ use proto::id::{ProjectId, TurnId};
 use crate::{
     app::App,
     commit::{
-        attempt::{Attempt, Racing, retry_on_race},
+        attempt::{Attempt, OptimisticWrite, retry_on_race},
         objects::CommitObjects,
         request::{Replay, RequestKey, SaveRequest},
-        stage::{StagedTree, Steps},
+        stage::{ChangedPaths, StagedTree},
     },
     error::Error,
     git::{Content, FileRef, Folder, Oid},
-    merge::{Depth, Merged},
+    merge::{MergeMode, MergeResult},
     model::{
         condition::Condition,
-        limits::{Limits, SUMMARY_CHARACTERS, Step},
+        limits::{ChangedPath, Limits, SUMMARY_CHARACTERS},
         path::FilePath,
-        project::{Actor, Member, Project, Role, Target},
+        project::{Member, Project, Role, Target, User},
         revision::Revision,
-        turn::State,
+        turn::TurnState,
     },
     read::{conflict::Conflict, member},
     store::{
         self,
-        conflicts::{self, Found},
+        conflicts::{self, ConflictState},
         saves::RecordedSave,
         turns,
     },
@@ -35,7 +35,7 @@ use crate::{
 
 /// What a person decided.
 pub(crate) struct Resolve {
-    pub(crate) actor: Actor,
+    pub(crate) user: User,
     pub(crate) project: ProjectId,
     pub(crate) turn: TurnId,
     /// What the project must be.
@@ -64,7 +64,7 @@ pub(crate) enum Take {
 }
 
 /// The project without the conflict.
-pub(crate) struct Resolved {
+pub(crate) struct ResolveResult {
     pub(crate) project: Project,
     pub(crate) revision: Option<Revision>,
     /// The files that were told.
@@ -74,39 +74,39 @@ pub(crate) struct Resolved {
 }
 
 /// Resolves, or finds what the same request did before.
-pub(crate) async fn resolve(app: &App, context: &Context, resolve: Resolve) -> Result<Resolved, Error> {
-    let request = SaveRequest::new(app, context, resolve.actor, resolve.request.as_ref());
-    retry_on_race(ResolveRun { request, resolve: &resolve }).await
+pub(crate) async fn resolve(app: &App, context: &Context, resolve: Resolve) -> Result<ResolveResult, Error> {
+    let request = SaveRequest::new(app, context, resolve.user, resolve.request.as_ref());
+    retry_on_race(ResolveWrite { request, resolve: &resolve }).await
 }
 
 /// One resolution over its attempts.
-struct ResolveRun<'a> {
+struct ResolveWrite<'a> {
     request: SaveRequest<'a>,
     resolve: &'a Resolve,
 }
 
-impl Racing for ResolveRun<'_> {
-    type Output = Resolved;
+impl OptimisticWrite for ResolveWrite<'_> {
+    type Output = ResolveResult;
 
-    async fn attempt(&mut self) -> Result<Attempt<Resolved>, Error> {
+    async fn attempt(&mut self) -> Result<Attempt<ResolveResult>, Error> {
         let (app, resolve) = (self.request.app, self.resolve);
-        let mut member = member::find(&app.pool, resolve.actor.id, &Target::Id(resolve.project), Role::Editor).await?;
+        let mut member = member::find(&app.pool, resolve.user.id, &Target::Id(resolve.project), Role::Editor).await?;
         if let Some(recorded) = self.request.recorded().await? {
             return self.replay(recorded).await.map(Attempt::Done);
         }
         let conflict = match conflicts::find(&app.pool, resolve.project, resolve.turn).await?.ok_or(Error::ConflictNotFound)? {
-            Found::Resolved { revision, key } if key == resolve.key => {
+            ConflictState::Resolved { revision, key } if key == resolve.key => {
                 let recorded = RecordedSave { project: resolve.project, fingerprint: key, revision: Some(revision) };
                 return self.replay(recorded).await.map(Attempt::Done);
             }
-            Found::Resolved { revision, .. } => return Err(Error::ConflictResolved { revision }),
-            Found::Open { own, expires_at } => {
+            ConflictState::Resolved { revision, .. } => return Err(Error::ConflictResolved { revision }),
+            ConflictState::Open { turn_revision, expires_at } => {
                 resolve.condition.check(Some(&member.project))?;
                 let head = member.head.as_ref().map(|head| head.id);
                 if head != Some(resolve.base) {
-                    return Err(Error::stale(Some(resolve.base), head, Vec::new(), Depth::Paths));
+                    return Err(Error::stale(Some(resolve.base), head, Vec::new(), MergeMode::Paths));
                 }
-                Conflict::open(app, &member, own, expires_at).await?
+                Conflict::open(app, &member, turn_revision, expires_at).await?
             }
         };
         self.request.apply_plan(&mut member);
@@ -116,18 +116,18 @@ impl Racing for ResolveRun<'_> {
         if matches!(self.request.lock(&member.project).await, Attempt::Raced) {
             return Ok(Attempt::Raced);
         }
-        let commit = self.request.pack(staged, &history(&conflict.own.message)).await;
+        let commit = self.request.pack(staged, &history(&conflict.turn_revision.message)).await;
         self.write(member, commit).await
     }
 }
 
-impl ResolveRun<'_> {
+impl ResolveWrite<'_> {
     /// Revision and end of the conflict in one transaction.
-    async fn write(&self, member: Member, commit: CommitObjects) -> Result<Attempt<Resolved>, Error> {
+    async fn write(&self, member: Member, commit: CommitObjects) -> Result<Attempt<ResolveResult>, Error> {
         let (app, Resolve { turn, key, .. }) = (self.request.app, self.resolve);
         let mut tx = store::begin(&app.pool).await?;
         // The turn first: a deletion of the project locks in the same order.
-        if turns::lock(&mut tx, *turn).await? != Some(State::Conflicted) {
+        if turns::lock(&mut tx, *turn).await? != Some(TurnState::Conflicted) {
             return Ok(Attempt::Raced);
         }
         let Attempt::Done((project, revision)) = self.request.write(&mut tx, member, &commit).await? else { return Ok(Attempt::Raced) };
@@ -137,12 +137,12 @@ impl ResolveRun<'_> {
         store::commit(tx).await?;
         commit.put_into(&app.cache, project.store);
         let files = self.resolve.files(&commit.tree);
-        Ok(Attempt::Done(Resolved { project, revision: Some(revision), files, replayed: false }))
+        Ok(Attempt::Done(ResolveResult { project, revision: Some(revision), files, replayed: false }))
     }
 
-    async fn replay(&self, recorded: RecordedSave) -> Result<Resolved, Error> {
+    async fn replay(&self, recorded: RecordedSave) -> Result<ResolveResult, Error> {
         let Replay { project, revision, tree } = self.request.replay(recorded).await?;
-        Ok(Resolved { project, revision, files: self.resolve.files(&tree), replayed: true })
+        Ok(ResolveResult { project, revision, files: self.resolve.files(&tree), replayed: true })
     }
 }
 
@@ -154,11 +154,11 @@ fn history(turn: &str) -> String {
 
 impl Resolve {
     /// The tree that the choices make of what could be merged.
-    fn stage(&self, conflict: &Conflict, merged: Merged, limits: &Limits) -> Result<StagedTree, Error> {
+    fn stage(&self, conflict: &Conflict, merged: MergeResult, limits: &Limits) -> Result<StagedTree, Error> {
         self.covers(&merged.conflicts)?;
         let paths = self.choices.iter().map(|choice| choice.path.as_str()).enumerate();
-        let named = paths.map(|(index, path)| Step { field: format!("files[{index}].path"), path }).collect();
-        let steps = Steps { named, rest: "files" };
+        let named = paths.map(|(index, path)| ChangedPath { field: format!("files[{index}].path"), path }).collect();
+        let steps = ChangedPaths { named, rest: "files" };
         let mut contents = steps.fitting(merged.contents, limits)?;
         let mut tree = if seeded_bug::is("settle-without-the-turn") { Folder::clone(&conflict.head_tree) } else { merged.tree };
         for choice in &self.choices {
@@ -167,7 +167,7 @@ impl Resolve {
         for (index, Choice { path, take }) in self.choices.iter().enumerate() {
             let file = match take {
                 Take::Head => conflict.head_tree.file(path.as_str()),
-                Take::Turn => conflict.own_tree.file(path.as_str()),
+                Take::Turn => conflict.turn_tree.file(path.as_str()),
                 Take::Content(content) => {
                     let (size, limit) = (content.file.size, limits.file_bytes);
                     if size > limit {
@@ -181,7 +181,7 @@ impl Resolve {
                 tree.put(path.as_str(), file).map_err(|clash| clash.at(format!("files[{index}].path"), path))?;
             }
         }
-        let parents = conflict.head.as_ref().map(|head| head.id).into_iter().chain([conflict.own.id]);
+        let parents = conflict.head.as_ref().map(|head| head.id).into_iter().chain([conflict.turn_revision.id]);
         Ok(StagedTree::check(tree, &conflict.head_tree, limits, steps)?.with_parents(parents).with_contents(contents))
     }
 

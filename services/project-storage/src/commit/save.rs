@@ -7,18 +7,18 @@ use chassis::context::Context;
 use crate::{
     app::App,
     commit::{
-        attempt::{Attempt, Racing, retry_on_race},
+        attempt::{Attempt, OptimisticWrite, retry_on_race},
         objects::CommitObjects,
         request::{Replay, RequestKey, SaveRequest},
-        stage::{Base, Edit, StagedTree, Staging, stage},
+        stage::{Base, Edit, StageResult, StagedTree, stage},
     },
     error::Error,
     git::{FileRef, Folder, Oid},
-    merge::Depth,
+    merge::MergeMode,
     model::{
         change::ChangeSet,
         condition::Condition,
-        project::{self, Actor, Member, Project, Role, Target, UNNAMED},
+        project::{self, Member, Project, Role, Target, UNNAMED, User},
         revision::Revision,
     },
     store::{self, Connection, projects, saves},
@@ -26,7 +26,7 @@ use crate::{
 
 /// What a person saves.
 pub(crate) struct Save {
-    pub(crate) actor: Actor,
+    pub(crate) user: User,
     pub(crate) target: Target,
     /// What the project must be.
     pub(crate) condition: Condition,
@@ -34,13 +34,13 @@ pub(crate) struct Save {
     pub(crate) base: Option<Oid>,
     pub(crate) set: ChangeSet,
     /// How far to merge if the head moved.
-    pub(crate) depth: Depth,
+    pub(crate) mode: MergeMode,
     pub(crate) message: String,
     pub(crate) request: Option<RequestKey>,
 }
 
 /// The project after a save.
-pub(crate) struct Saved {
+pub(crate) struct SaveResult {
     pub(crate) project: Project,
     /// The head as it was if nothing differed.
     pub(crate) revision: Option<Revision>,
@@ -51,9 +51,9 @@ pub(crate) struct Saved {
 }
 
 /// Saves, or finds what the same request did before.
-pub(crate) async fn save(app: &App, context: &Context, save: Save) -> Result<Saved, Error> {
-    let request = SaveRequest::new(app, context, save.actor, save.request.as_ref());
-    retry_on_race(SaveRun { request, save: &save }).await
+pub(crate) async fn save(app: &App, context: &Context, save: Save) -> Result<SaveResult, Error> {
+    let request = SaveRequest::new(app, context, save.user, save.request.as_ref());
+    retry_on_race(SaveWrite { request, save: &save }).await
 }
 
 /// What a save comes to: something to commit, or the tree from which no file differs.
@@ -63,20 +63,20 @@ enum Step<T> {
 }
 
 /// One save over its attempts.
-struct SaveRun<'a> {
+struct SaveWrite<'a> {
     request: SaveRequest<'a>,
     save: &'a Save,
 }
 
-impl Racing for SaveRun<'_> {
-    type Output = Saved;
+impl OptimisticWrite for SaveWrite<'_> {
+    type Output = SaveResult;
 
-    async fn attempt(&mut self) -> Result<Attempt<Saved>, Error> {
+    async fn attempt(&mut self) -> Result<Attempt<SaveResult>, Error> {
         let (save, app) = (self.save, self.request.app);
-        let found = projects::find(&app.pool, save.actor.id, &save.target).await?;
+        let found = projects::find(&app.pool, save.user.id, &save.target).await?;
         if let Some(recorded) = self.request.recorded().await? {
             let Replay { project, revision, tree } = self.request.replay(recorded).await?;
-            return Ok(Attempt::Done(Saved { project, revision, files: self.files(&tree), replayed: true }));
+            return Ok(Attempt::Done(SaveResult { project, revision, files: self.files(&tree), replayed: true }));
         }
         save.condition.check(found.as_ref().map(|member| &member.project))?;
         match (found, &save.target) {
@@ -90,13 +90,13 @@ impl Racing for SaveRun<'_> {
     }
 }
 
-impl SaveRun<'_> {
+impl SaveWrite<'_> {
     /// The save of a draft that is no project yet makes it one.
-    async fn save_draft(&mut self, draft: String) -> Result<Attempt<Saved>, Error> {
+    async fn save_draft(&mut self, draft: String) -> Result<Attempt<SaveResult>, Error> {
         if self.save.base.is_some() {
             return Err(Error::RevisionNotFound);
         }
-        let project = Project::new(self.save.actor, Some(draft), UNNAMED.to_owned(), chassis::clock::now());
+        let project = Project::new(self.save.user, Some(draft), UNNAMED.to_owned(), chassis::clock::now());
         let staged = self.stage(&project, None).await?;
         self.request.count().await?;
         let packed = self.pack(staged).await;
@@ -112,7 +112,7 @@ impl SaveRun<'_> {
     }
 
     /// A save on a project that exists.
-    async fn save_project(&mut self, mut member: Member) -> Result<Attempt<Saved>, Error> {
+    async fn save_project(&mut self, mut member: Member) -> Result<Attempt<SaveResult>, Error> {
         self.request.apply_plan(&mut member);
         let staged = self.stage(&member.project, member.head.as_ref()).await?;
         self.request.count().await?;
@@ -127,12 +127,12 @@ impl SaveRun<'_> {
 
     /// What the steps come to on the head.
     async fn stage(&self, project: &Project, head: Option<&Revision>) -> Result<Step<StagedTree>, Error> {
-        let Save { set, depth, base, .. } = self.save;
-        let edit = Edit { project, head, base: base.map_or(Base::Head, Base::Revision), set, depth: *depth };
+        let Save { set, mode, base, .. } = self.save;
+        let edit = Edit { project, head, base: base.map_or(Base::Head, Base::Revision), set, mode: *mode };
         match stage(self.request.app, edit).await? {
-            Staging::Applies(staged) => Ok(Step::Commit(staged)),
-            Staging::Unchanged(tree) => Ok(Step::Unchanged(tree)),
-            Staging::Conflicts { paths, .. } => Err(Error::stale(*base, head.map(|head| head.id), paths, *depth)),
+            StageResult::Applies(staged) => Ok(Step::Commit(staged)),
+            StageResult::Unchanged(tree) => Ok(Step::Unchanged(tree)),
+            StageResult::Conflicts { paths, .. } => Err(Error::stale(*base, head.map(|head| head.id), paths, *mode)),
         }
     }
 
@@ -143,7 +143,7 @@ impl SaveRun<'_> {
         }
     }
 
-    async fn write(&self, db: &mut Connection, member: Member, packed: Step<CommitObjects>) -> Result<Attempt<Saved>, Error> {
+    async fn write(&self, db: &mut Connection, member: Member, packed: Step<CommitObjects>) -> Result<Attempt<SaveResult>, Error> {
         match packed {
             Step::Commit(commit) => {
                 let Attempt::Done((project, revision)) = self.request.write(db, member, &commit).await? else {
@@ -151,22 +151,22 @@ impl SaveRun<'_> {
                 };
                 commit.put_into(&self.request.app.cache, project.store);
                 let files = self.files(&commit.tree);
-                Ok(Attempt::Done(Saved { project, revision: Some(revision), files, replayed: false }))
+                Ok(Attempt::Done(SaveResult { project, revision: Some(revision), files, replayed: false }))
             }
             Step::Unchanged(tree) => self.record_unchanged(db, member, &tree).await,
         }
     }
 
     /// Nothing to write but that the request was served.
-    async fn record_unchanged(&self, db: &mut Connection, member: Member, tree: &Folder) -> Result<Attempt<Saved>, Error> {
+    async fn record_unchanged(&self, db: &mut Connection, member: Member, tree: &Folder) -> Result<Attempt<SaveResult>, Error> {
         let Member { project, head, .. } = member;
         if let Some(request) = &self.save.request {
             let head = head.as_ref().map(|head| head.id);
-            if !saves::remember(db, self.save.actor.id, project.id, request.row(), head).await? {
+            if !saves::record_unchanged(db, self.save.user.id, project.id, request.row(), head).await? {
                 return Ok(Attempt::Raced);
             }
         }
-        Ok(Attempt::Done(Saved { project, revision: head, files: self.files(tree), replayed: false }))
+        Ok(Attempt::Done(SaveResult { project, revision: head, files: self.files(tree), replayed: false }))
     }
 
     fn files(&self, tree: &Folder) -> Vec<(String, FileRef)> {

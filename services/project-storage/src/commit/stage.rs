@@ -6,10 +6,10 @@ use crate::{
     app::App,
     error::Error,
     git::{self, Content, Difference, Folder, Oid},
-    merge::{Depth, Merge, Merged},
+    merge::{Merge, MergeMode, MergeResult},
     model::{
         change::ChangeSet,
-        limits::{Limits, Step},
+        limits::{ChangedPath, Limits},
         project::Project,
         revision::Revision,
     },
@@ -37,7 +37,7 @@ pub(crate) struct Edit<'a> {
     pub(crate) base: Base,
     pub(crate) set: &'a ChangeSet,
     /// How far to merge if the head moved.
-    pub(crate) depth: Depth,
+    pub(crate) mode: MergeMode,
 }
 
 /// A tree within the limits that is not committed yet.
@@ -52,7 +52,7 @@ pub(crate) struct StagedTree {
 }
 
 /// What a change set comes to.
-pub(crate) enum Staging {
+pub(crate) enum StageResult {
     /// No file differs from the head.
     Unchanged(Arc<Folder>),
     /// Goes on top of the head.
@@ -65,34 +65,34 @@ pub(crate) enum Staging {
 ///
 /// # Errors
 /// The first step that cannot be, or the limit that the result exceeds.
-pub(crate) async fn stage(app: &App, edit: Edit<'_>) -> Result<Staging, Error> {
+pub(crate) async fn stage(app: &App, edit: Edit<'_>) -> Result<StageResult, Error> {
     let Edit { project, head, set, .. } = edit;
-    let head_tree = tree::of(app, project.store, head).await?;
+    let head_tree = tree::at_revision(app, project.store, head).await?;
     let base = base(app, &edit).await?;
     let base_tree = match &base {
         Some(base) if head.is_some_and(|head| head.tree == base.tree) => head_tree.clone(),
-        base => tree::of(app, project.store, base.as_ref()).await?,
+        base => tree::at_revision(app, project.store, base.as_ref()).await?,
     };
     let limits = project.limits();
     let result = set.apply(&base_tree, &limits)?;
     let (base_id, head_id) = (base.map(|base| base.id), head.map(|head| head.id));
     let mut contents: Contents = set.contents().map(|content| (content.file.oid, content.bytes.clone())).collect();
-    let targets = Steps { named: set.targets(), rest: "changes" };
+    let targets = ChangedPaths { named: set.targets(), rest: "changes" };
     let merged = if base_id == head_id {
-        Merged { tree: result, conflicts: Vec::new(), contents: Vec::new() }
+        MergeResult { tree: result, conflicts: Vec::new(), contents: Vec::new() }
     } else {
         let trees = Merge { base: &base_tree, result: &result, head: &head_tree, whole: set.replace };
-        let merged = merge(app, project.store, &trees, edit.depth, &contents).await?;
+        let merged = merge(app, project.store, &trees, edit.mode, &contents).await?;
         if !merged.conflicts.is_empty() {
             // The tree as its author left it; what could have been merged waits for whoever resolves it.
             let staged = StagedTree::check(result, &base_tree, &limits, targets)?.with_parents(base_id).with_contents(contents);
-            return Ok(Staging::Conflicts { paths: merged.conflicts, staged });
+            return Ok(StageResult::Conflicts { paths: merged.conflicts, staged });
         }
         merged
     };
     contents.extend(targets.fitting(merged.contents, &limits)?);
     let staged = StagedTree::check(merged.tree, &head_tree, &limits, targets)?.with_parents(head_id).with_contents(contents);
-    Ok(if staged.differences.is_empty() { Staging::Unchanged(head_tree) } else { Staging::Applies(staged) })
+    Ok(if staged.differences.is_empty() { StageResult::Unchanged(head_tree) } else { StageResult::Applies(staged) })
 }
 
 async fn base(app: &App, edit: &Edit<'_>) -> Result<Option<Revision>, Error> {
@@ -107,13 +107,13 @@ async fn base(app: &App, edit: &Edit<'_>) -> Result<Option<Revision>, Error> {
 }
 
 /// What a request names, for refusals.
-pub(crate) struct Steps<'a> {
-    pub(crate) named: Vec<Step<'a>>,
+pub(crate) struct ChangedPaths<'a> {
+    pub(crate) named: Vec<ChangedPath<'a>>,
     /// The field that stands for what comes along without being named: an edit that follows a move, a turn's files.
     pub(crate) rest: &'static str,
 }
 
-impl<'a> Steps<'a> {
+impl<'a> ChangedPaths<'a> {
     /// The contents of merged files, if each is as short as a file may be.
     pub(crate) fn fitting(&self, merged: Vec<(String, Content)>, limits: &Limits) -> Result<Contents, Error> {
         let fits = |(path, content): (String, Content)| {
@@ -128,10 +128,10 @@ impl<'a> Steps<'a> {
         merged.into_iter().map(fits).collect()
     }
 
-    fn with(mut self, came: &'a [Difference]) -> Vec<Step<'a>> {
+    fn with(mut self, came: &'a [Difference]) -> Vec<ChangedPath<'a>> {
         let named: HashSet<&str> = self.named.iter().map(|step| step.path).collect();
         let unnamed = came.iter().filter(|d| !named.contains(d.path.as_str()));
-        let rest: Vec<_> = unnamed.map(|d| Step { field: self.rest.to_owned(), path: &d.path }).collect();
+        let rest: Vec<_> = unnamed.map(|d| ChangedPath { field: self.rest.to_owned(), path: &d.path }).collect();
         self.named.extend(rest);
         self.named
     }
@@ -139,7 +139,7 @@ impl<'a> Steps<'a> {
 
 impl StagedTree {
     /// A tree instead of the one that it follows, if it is within the limits.
-    pub(crate) fn check(tree: Folder, old: &Folder, limits: &Limits, steps: Steps<'_>) -> Result<Self, Error> {
+    pub(crate) fn check(tree: Folder, old: &Folder, limits: &Limits, steps: ChangedPaths<'_>) -> Result<Self, Error> {
         let differences = git::diff(old, &tree);
         limits.check(&tree, &differences, &steps.with(&differences))?;
         Ok(Self { tree, differences, parents: Vec::new(), contents: Contents::new() })

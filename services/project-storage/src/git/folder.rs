@@ -49,12 +49,12 @@ pub enum Clash {
     #[error("`{0}` is a folder")]
     IsFolder(String),
     #[error("differs from `{0}` only in case")]
-    Twin(String),
+    CaseClash(String),
 }
 
 /// One line of a walk.
 #[derive(Debug, Clone)]
-pub struct Listed {
+pub struct WalkEntry {
     pub path: String,
     /// `None` for a folder.
     pub file: Option<FileRef>,
@@ -62,7 +62,7 @@ pub struct Listed {
 
 impl Folder {
     /// From entries as they were read; the caller vouches for the id.
-    pub fn read(oid: Oid, entries: impl IntoIterator<Item = (Arc<str>, Entry)>) -> Self {
+    pub fn from_entries(oid: Oid, entries: impl IntoIterator<Item = (Arc<str>, Entry)>) -> Self {
         let entries: BTreeMap<_, _> = entries.into_iter().collect();
         let (files, bytes) = entries.values().fold((0, 0), |(files, bytes), entry| match entry {
             Entry::File(file) => (files + 1, bytes + u64::from(file.size)),
@@ -80,7 +80,7 @@ impl Folder {
     }
 
     /// Names in this folder itself.
-    pub fn width(&self) -> usize {
+    pub fn entry_count(&self) -> usize {
         self.entries.len()
     }
 
@@ -129,7 +129,7 @@ impl Folder {
                     (0, size - i64::from(before.size))
                 }
                 None => {
-                    self.refuse_twin(path, at, rest)?;
+                    self.check_case(path, at, rest)?;
                     self.entries.insert(rest.into(), Entry::File(file));
                     (1, size)
                 }
@@ -138,7 +138,7 @@ impl Folder {
                 Some(Entry::File(_)) => return Err(Clash::IsFile(path[..at + end].to_owned())),
                 Some(Entry::Folder(folder)) => Arc::make_mut(folder).put_at(path, at + end + 1, file)?,
                 None => {
-                    self.refuse_twin(path, at, &rest[..end])?;
+                    self.check_case(path, at, &rest[..end])?;
                     let mut folder = Folder::default();
                     let change = folder.put_at(path, at + end + 1, file)?;
                     self.entries.insert(rest[..end].into(), Entry::Folder(Arc::new(folder)));
@@ -153,14 +153,14 @@ impl Folder {
     }
 
     /// Two names that differ only in case cannot both be checked out on the file systems of most people.
-    fn refuse_twin(&self, path: &str, at: usize, name: &str) -> Result<(), Clash> {
+    fn check_case(&self, path: &str, at: usize, name: &str) -> Result<(), Clash> {
         let folded = if name.is_ascii() { None } else { Some(fold(name)) };
         let twin = self.entries.keys().find(|other| match &folded {
             None if other.is_ascii() => other.eq_ignore_ascii_case(name),
             None => fold(other) == name.to_ascii_lowercase(),
             Some(folded) => fold(other) == *folded,
         });
-        twin.map_or(Ok(()), |twin| Err(Clash::Twin(format!("{}{twin}", &path[..at]))))
+        twin.map_or(Ok(()), |twin| Err(Clash::CaseClash(format!("{}{twin}", &path[..at]))))
     }
 
     /// Takes a file away, and the folders that it leaves empty.
@@ -219,20 +219,20 @@ impl Folder {
     }
 
     /// Everything, depth first, each folder before what it holds; files come sorted by their whole path.
-    pub fn walk(&self) -> Vec<Listed> {
+    pub fn walk(&self) -> Vec<WalkEntry> {
         let mut out = Vec::with_capacity(self.files as usize + 8);
         self.walk_into(&mut String::new(), &mut out);
         out
     }
 
-    fn walk_into(&self, prefix: &mut String, out: &mut Vec<Listed>) {
+    fn walk_into(&self, prefix: &mut String, out: &mut Vec<WalkEntry>) {
         for (name, entry) in self.in_git_order() {
             let length = prefix.len();
             prefix.push_str(name);
             match entry {
-                Entry::File(file) => out.push(Listed { path: prefix.clone(), file: Some(*file) }),
+                Entry::File(file) => out.push(WalkEntry { path: prefix.clone(), file: Some(*file) }),
                 Entry::Folder(folder) => {
-                    out.push(Listed { path: prefix.clone(), file: None });
+                    out.push(WalkEntry { path: prefix.clone(), file: None });
                     prefix.push('/');
                     folder.walk_into(prefix, out);
                 }
@@ -320,10 +320,10 @@ mod tests {
         };
         assert_eq!(put("src"), Clash::IsFolder("src".into()));
         assert_eq!(put("docs/a"), Clash::IsFile("docs".into()));
-        assert_eq!(put("src/app.JS"), Clash::Twin("src/App.js".into()));
-        assert_eq!(put("SRC/x"), Clash::Twin("src".into()));
-        assert_eq!(put("STRASSE"), Clash::Twin("straße".into()));
-        assert_eq!(put("Straße/x"), Clash::Twin("straße".into()));
+        assert_eq!(put("src/app.JS"), Clash::CaseClash("src/App.js".into()));
+        assert_eq!(put("SRC/x"), Clash::CaseClash("src".into()));
+        assert_eq!(put("STRASSE"), Clash::CaseClash("straße".into()));
+        assert_eq!(put("Straße/x"), Clash::CaseClash("straße".into()));
     }
 
     #[test]
@@ -358,7 +358,7 @@ mod tests {
             for path in model.keys() {
                 root.remove(path);
             }
-            prop_assert_eq!((root.files(), root.bytes(), root.width()), (0, 0, 0));
+            prop_assert_eq!((root.files(), root.bytes(), root.entry_count()), (0, 0, 0));
         }
     }
 }

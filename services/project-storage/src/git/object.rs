@@ -25,8 +25,8 @@ impl Oid {
         Oid([0x4b, 0x82, 0x5d, 0xc6, 0x42, 0xcb, 0x6e, 0xb9, 0xa0, 0x60, 0xe5, 0x4b, 0xf8, 0xd6, 0x92, 0x88, 0xfb, 0xee, 0x49, 0x04]);
 
     /// From the twenty bytes of a row.
-    pub fn of_bytes(bytes: &[u8]) -> Result<Oid, Corrupt> {
-        bytes.try_into().map(Oid).map_err(|_| Corrupt::Id(bytes.len()))
+    pub fn from_bytes(bytes: &[u8]) -> Result<Oid, Corruption> {
+        bytes.try_into().map(Oid).map_err(|_| Corruption::Id(bytes.len()))
     }
 
     pub fn as_bytes(&self) -> &[u8] {
@@ -39,7 +39,7 @@ impl Oid {
     }
 
     /// The id inside an ETag; a weak one names the same bytes.
-    pub fn of_etag(text: &str) -> Option<Oid> {
+    pub fn from_etag(text: &str) -> Option<Oid> {
         text.strip_prefix("W/").unwrap_or(text).strip_prefix('"')?.strip_suffix('"')?.parse().ok()
     }
 }
@@ -59,12 +59,12 @@ impl fmt::Debug for Oid {
 /// The text was not an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be 40 lower-case hexadecimal digits")]
-pub struct NotAnOid;
+pub struct InvalidOid;
 
 impl FromStr for Oid {
-    type Err = NotAnOid;
+    type Err = InvalidOid;
 
-    fn from_str(text: &str) -> Result<Self, NotAnOid> {
+    fn from_str(text: &str) -> Result<Self, InvalidOid> {
         let mut bytes = [0; 20];
         data_encoding::HEXLOWER
             .decode_len(text.len())
@@ -72,13 +72,13 @@ impl FromStr for Oid {
             .filter(|len| *len == bytes.len())
             .and_then(|_| data_encoding::HEXLOWER.decode_mut(text.as_bytes(), &mut bytes).ok())
             .map(|_| Self(bytes))
-            .ok_or(NotAnOid)
+            .ok_or(InvalidOid)
     }
 }
 
 /// What the database holds is not what was written there.
 #[derive(Debug, thiserror::Error)]
-pub enum Corrupt {
+pub enum Corruption {
     #[error("an object id of {0} bytes")]
     Id(usize),
     #[error("object {0} is missing")]
@@ -129,9 +129,9 @@ pub fn blob(oid: Oid, content: &[u8]) -> Object {
 }
 
 /// The content of a blob row, checked against its id.
-pub(crate) fn read_blob(oid: Oid, tag: i16, size: i32, data: Vec<u8>) -> Result<Vec<u8>, Corrupt> {
+pub(crate) fn read_blob(oid: Oid, tag: i16, size: i32, data: Vec<u8>) -> Result<Vec<u8>, Corruption> {
     let content = match tag >> 4 {
-        ZLIB => decompress(&data, usize::try_from(size).unwrap_or(0)).ok_or(Corrupt::Encoding(oid))?,
+        ZLIB => decompress(&data, usize::try_from(size).unwrap_or(0)).ok_or(Corruption::Encoding(oid))?,
         _ => data,
     };
     checked(oid, gix_object::Kind::Blob, &content)?;
@@ -161,13 +161,13 @@ pub(super) fn tree<'a>(entries: impl Iterator<Item = (&'a str, bool, Oid)>) -> O
 }
 
 /// The entries of a tree row, checked against its id.
-pub(crate) fn read_tree(oid: Oid, data: &[u8]) -> Result<Vec<TreeEntry>, Corrupt> {
+pub(crate) fn read_tree(oid: Oid, data: &[u8]) -> Result<Vec<TreeEntry>, Corruption> {
     checked(oid, gix_object::Kind::Tree, data)?;
     TreeRefIter::from_bytes(data, gix_hash::Kind::Sha1)
         .map(|entry| {
-            let entry = entry.map_err(|_| Corrupt::Encoding(oid))?;
-            let name = std::str::from_utf8(entry.filename).map_err(|_| Corrupt::Encoding(oid))?.to_owned();
-            Ok(TreeEntry { name, folder: entry.mode.is_tree(), oid: Oid::of_bytes(entry.oid.as_bytes())? })
+            let entry = entry.map_err(|_| Corruption::Encoding(oid))?;
+            let name = std::str::from_utf8(entry.filename).map_err(|_| Corruption::Encoding(oid))?.to_owned();
+            Ok(TreeEntry { name, folder: entry.mode.is_tree(), oid: Oid::from_bytes(entry.oid.as_bytes())? })
         })
         .collect()
 }
@@ -218,11 +218,11 @@ fn raw(kind: Kind, data: Vec<u8>) -> Object {
 
 fn hash(kind: gix_object::Kind, content: &[u8]) -> Result<Oid, Collision> {
     let id = compute_hash(gix_hash::Kind::Sha1, kind, content).map_err(|_| Collision)?;
-    Oid::of_bytes(id.as_slice()).map_err(|_| Collision)
+    Oid::from_bytes(id.as_slice()).map_err(|_| Collision)
 }
 
-fn checked(oid: Oid, kind: gix_object::Kind, content: &[u8]) -> Result<(), Corrupt> {
-    if hash(kind, content).is_ok_and(|found| found == oid) { Ok(()) } else { Err(Corrupt::Content(oid)) }
+fn checked(oid: Oid, kind: gix_object::Kind, content: &[u8]) -> Result<(), Corruption> {
+    if hash(kind, content).is_ok_and(|found| found == oid) { Ok(()) } else { Err(Corruption::Content(oid)) }
 }
 
 /// Limits keep every object far below two gigabytes.
@@ -293,19 +293,19 @@ mod tests {
     #[test]
     fn an_id_has_one_spelling() {
         for bad in ["", "48b3", "48B3FDD6DE7F01E3EA2C7FF0D3A7A8A9B4F6A1F5", "z8b3fdd6de7f01e3ea2c7ff0d3a7a8a9b4f6a1f5"] {
-            assert_eq!(bad.parse::<Oid>(), Err(NotAnOid));
+            assert_eq!(bad.parse::<Oid>(), Err(InvalidOid));
         }
-        assert_eq!(Oid::of_etag(&Oid::EMPTY_TREE.etag()), Some(Oid::EMPTY_TREE));
-        assert_eq!(Oid::of_etag("4b825dc642cb6eb9a060e54bf8d69288fbee4904"), None);
+        assert_eq!(Oid::from_etag(&Oid::EMPTY_TREE.etag()), Some(Oid::EMPTY_TREE));
+        assert_eq!(Oid::from_etag("4b825dc642cb6eb9a060e54bf8d69288fbee4904"), None);
     }
 
     #[test]
     fn a_changed_row_is_found_out() {
         let oid = blob_id(b"hello").expect("id");
         let row = blob(oid, b"hello");
-        assert!(matches!(read_blob(oid, row.tag, row.size, b"nonsense".to_vec()), Err(Corrupt::Encoding(_))));
+        assert!(matches!(read_blob(oid, row.tag, row.size, b"nonsense".to_vec()), Err(Corruption::Encoding(_))));
         let other = blob(oid, b"hullo");
-        assert!(matches!(read_blob(oid, other.tag, other.size, other.data.to_vec()), Err(Corrupt::Content(_))));
+        assert!(matches!(read_blob(oid, other.tag, other.size, other.data.to_vec()), Err(Corruption::Content(_))));
     }
 
     proptest! {

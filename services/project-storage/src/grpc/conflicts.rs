@@ -21,43 +21,43 @@ use crate::{
     git::FileRef,
     model::revision::Revision,
     read::{
-        conflict::{self, Sides},
+        conflict::{self, ConflictFile},
         merge::Contents,
         tree::{HEAVY_BYTES, off_thread},
     },
 };
 
 pub(super) async fn get(app: &App, request: Request<pb::GetConflictRequest>) -> Result<pb::GetConflictResponse, Error> {
-    let actor = decode::actor(&Context::of(&request))?;
+    let user = decode::user(&Context::of(&request))?;
     let pb::GetConflictRequest { project_id, turn_id } = request.into_inner();
     let mut violations = Violations::default();
     let project = violations.parse::<ProjectId>("project_id", &project_id);
     let turn = violations.parse::<TurnId>("turn_id", &turn_id);
     let (project, turn) = decode::checked(violations, project.zip(turn))?;
-    let looked = conflict::get(app, actor.id, project, turn).await?;
+    let looked = conflict::get(app, user.id, project, turn).await?;
     let id = |revision: Option<Revision>| revision.map(|revision| revision.id.to_string()).unwrap_or_default();
     Ok(pb::GetConflictResponse {
         base_revision: id(looked.conflict.base),
         head_revision: id(looked.conflict.head),
-        turn_revision: looked.conflict.own.id.to_string(),
+        turn_revision: looked.conflict.turn_revision.id.to_string(),
         expire_time: Some(timestamp(looked.conflict.expires_at)),
         files: looked.files.into_iter().enumerate().map(|(n, sides)| file(sides, (n < looked.shown).then_some(&looked.contents))).collect(),
     })
 }
 
-fn file(sides: Sides, contents: Option<&Contents>) -> pb::ConflictFile {
+fn file(sides: ConflictFile, contents: Option<&Contents>) -> pb::ConflictFile {
     let side = |file: FileRef| pb::ConflictSide {
         etag: file.oid.etag(),
         size_bytes: file.size,
         content: contents.and_then(|contents| contents.get(&file.oid)).cloned().map(encode::content),
     };
-    let Sides { path, base, head, turn } = sides;
+    let ConflictFile { path, base, head, turn } = sides;
     pb::ConflictFile { path, base: base.map(side), head: head.map(side), turn: turn.map(side) }
 }
 
 pub(super) async fn resolve(app: &App, request: Request<pb::ResolveConflictRequest>) -> Result<pb::ResolveConflictResponse, Error> {
     let context = Context::of(&request);
-    let actor = decode::actor(&context)?;
+    let user = decode::user(&context)?;
     let mut wire = request.into_inner();
     let mut violations = Violations::default();
     let project = violations.parse::<ProjectId>("project_id", &wire.project_id);
@@ -67,12 +67,12 @@ pub(super) async fn resolve(app: &App, request: Request<pb::ResolveConflictReque
     decode::request_id(&mut violations, &wire.request_id);
     let ((project, turn), base) = decode::checked(violations, project.zip(turn).zip(base))?;
     let mut digest = Digest::new(&SHA256);
-    digest.update(actor.id.0.as_bytes());
+    digest.update(user.id.0.as_bytes());
     digest.update(&wire.encode_to_vec());
     let key = digest.finish().as_ref().to_vec();
     let request = (!wire.request_id.is_empty()).then(|| RequestKey { id: wire.request_id, fingerprint: key.clone() });
     let choices = choices(wire.files).await?;
-    let resolved = resolve::resolve(app, &context, Resolve { actor, project, turn, condition, base, choices, request, key }).await?;
+    let resolved = resolve::resolve(app, &context, Resolve { user, project, turn, condition, base, choices, request, key }).await?;
     Ok(pb::ResolveConflictResponse {
         replayed: resolved.replayed,
         project: Some(encode::project(&resolved.project)),

@@ -10,7 +10,7 @@ use proto::{
 use crate::{
     error::{Error, SERVICE},
     git::{self, Content, FileRef, Oid},
-    merge::Depth,
+    merge::MergeMode,
     model::{
         change::{Action, Change, ChangeSet},
         condition::Condition,
@@ -33,9 +33,9 @@ pub(super) fn checked<T>(violations: Violations, value: Option<T>) -> Result<T, 
 }
 
 /// Who acts.
-pub(super) fn actor(context: &chassis::context::Context) -> Result<project::Actor, Error> {
+pub(super) fn user(context: &chassis::context::Context) -> Result<project::User, Error> {
     let user = context.user()?;
-    Ok(project::Actor { id: user.id, plan: Plan::from_claims(&user.private_claims) })
+    Ok(project::User { id: user.id, plan: Plan::from_claims(&user.private_claims) })
 }
 
 /// Exactly one of the two ways to name a project.
@@ -112,13 +112,13 @@ pub(super) fn condition(violations: &mut Violations, if_match: String) -> Condit
 }
 
 /// How far a save is merged.
-pub(super) fn depth(violations: &mut Violations, on_conflict: i32) -> Depth {
+pub(super) fn merge_mode(violations: &mut Violations, on_conflict: i32) -> MergeMode {
     match OnConflict::try_from(on_conflict) {
-        Ok(OnConflict::Unspecified | OnConflict::Fail) => Depth::Paths,
-        Ok(OnConflict::Merge) => Depth::Lines,
+        Ok(OnConflict::Unspecified | OnConflict::Fail) => MergeMode::Paths,
+        Ok(OnConflict::Merge) => MergeMode::Lines,
         Err(_) => {
             violations.add("on_conflict", "must be ON_CONFLICT_FAIL or ON_CONFLICT_MERGE");
-            Depth::Paths
+            MergeMode::Paths
         }
     }
 }
@@ -176,7 +176,7 @@ fn change(index: usize, wire: FileChange) -> Result<Change, Error> {
     };
     let etag = match wire.etag.as_str() {
         "" => None,
-        text => Some(Oid::of_etag(text).ok_or_else(|| {
+        text => Some(Oid::from_etag(text).ok_or_else(|| {
             let problem = "must be the etag of a file, with its quotes".to_owned();
             Error::Field { field: field("etag"), problem }
         })?),
@@ -186,7 +186,7 @@ fn change(index: usize, wire: FileChange) -> Result<Change, Error> {
 
 /// A path that a file can have. Whether one may come new depends on the files that are there.
 pub(super) fn path(field: String, text: &str) -> Result<FilePath, Error> {
-    FilePath::parse(text).map_err(|problem| Error::bad_path(field, text, &problem))
+    FilePath::parse(text).map_err(|problem| Error::invalid_path(field, text, &problem))
 }
 
 /// The bytes of a file, hashed.

@@ -8,10 +8,10 @@ use crate::{
     git::{DiffStat, FileRef, Oid},
     model::{
         limits::Limits,
-        message::{Author, Entry, Message, Outcome},
+        message::{Author, ConversationEntry, Message, TurnOutcome},
         project::Project,
         revision::{Actor, Revision},
-        turn::State,
+        turn::TurnState,
     },
 };
 
@@ -85,8 +85,8 @@ pub(super) fn message(message: Message) -> pb::Message {
 }
 
 /// A message, and how its turn stands.
-pub(super) fn entry_of_conversation(entry: Entry) -> pb::Message {
-    let Entry { message: told, outcome } = entry;
+pub(super) fn conversation_entry(entry: ConversationEntry) -> pb::Message {
+    let ConversationEntry { message: told, outcome } = entry;
     let Some(outcome) = outcome else { return message(told) };
     pb::Message {
         turn_outcome: turn_outcome(&outcome).into(),
@@ -96,15 +96,15 @@ pub(super) fn entry_of_conversation(entry: Entry) -> pb::Message {
     }
 }
 
-fn turn_outcome(outcome: &Outcome) -> pb::TurnOutcome {
+fn turn_outcome(outcome: &TurnOutcome) -> pb::TurnOutcome {
     match outcome.state {
-        State::Open => pb::TurnOutcome::Open,
-        State::Committed => pb::TurnOutcome::Committed,
-        State::Unchanged => pb::TurnOutcome::Unchanged,
-        State::Conflicted if outcome.is_resolved => pb::TurnOutcome::Resolved,
-        State::Conflicted => pb::TurnOutcome::Conflicted,
-        State::Failed => pb::TurnOutcome::Failed,
-        State::Cancelled => pb::TurnOutcome::Cancelled,
+        TurnState::Open => pb::TurnOutcome::Open,
+        TurnState::Committed => pb::TurnOutcome::Committed,
+        TurnState::Unchanged => pb::TurnOutcome::Unchanged,
+        TurnState::Conflicted if outcome.is_resolved => pb::TurnOutcome::Resolved,
+        TurnState::Conflicted => pb::TurnOutcome::Conflicted,
+        TurnState::Failed => pb::TurnOutcome::Failed,
+        TurnState::Cancelled => pb::TurnOutcome::Cancelled,
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
     },
     error::{Error, SERVICE},
     git::{FileRef, Folder},
-    merge::Depth,
+    merge::MergeMode,
     model::{
         limits::SUMMARY_CHARACTERS,
         project::{Member, Role, Target},
@@ -34,11 +34,11 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 pub(super) async fn save(app: &App, request: Request<pb::SaveProjectRequest>) -> Result<pb::SaveProjectResponse, Error> {
     let context = Context::of(&request);
-    let actor = decode::actor(&context)?;
+    let user = decode::user(&context)?;
     let mut wire = request.into_inner();
     let mut violations = Violations::default();
     let target = decode::target(&mut violations, &wire.project_id, &wire.draft_id);
-    let depth = decode::depth(&mut violations, wire.on_conflict);
+    let mode = decode::merge_mode(&mut violations, wire.on_conflict);
     let base = decode::revision(&mut violations, "base_revision", &wire.base_revision);
     decode::line(&mut violations, "message", &wire.message, 0..=SUMMARY_CHARACTERS);
     decode::request_id(&mut violations, &wire.request_id);
@@ -48,14 +48,14 @@ pub(super) async fn save(app: &App, request: Request<pb::SaveProjectRequest>) ->
     // What a repeat asks for is the same; the project has changed by the first one.
     let condition = decode::condition(&mut violations, std::mem::take(&mut wire.if_match));
     let target = decode::checked(violations, target)?;
-    if depth == Depth::Paths {
+    if mode == MergeMode::Paths {
         // The default is the same request, said or not.
         wire.on_conflict = pb::OnConflict::Unspecified.into();
     }
     let fingerprint = || digest(&SHA256, &wire.encode_to_vec()).as_ref().to_vec();
     let request = (!wire.request_id.is_empty()).then(|| RequestKey { fingerprint: fingerprint(), id: wire.request_id.clone() });
     let set = decode::changes(wire.changes, wire.replace).await?;
-    let saved = save::save(app, &context, Save { actor, target, condition, base, set, depth, message: wire.message, request }).await?;
+    let saved = save::save(app, &context, Save { user, target, condition, base, set, mode, message: wire.message, request }).await?;
     Ok(pb::SaveProjectResponse {
         replayed: saved.replayed,
         project: Some(encode::project(&saved.project)),
@@ -66,22 +66,22 @@ pub(super) async fn save(app: &App, request: Request<pb::SaveProjectRequest>) ->
 
 pub(super) async fn load(app: &App, request: Request<pb::LoadProjectRequest>) -> Result<pb::LoadProjectResponse, Error> {
     let context = Context::of(&request);
-    let actor = decode::actor(&context)?;
+    let user = decode::user(&context)?;
     let wire = request.into_inner();
     let mut violations = Violations::default();
     let target = decode::target(&mut violations, &wire.project_id, &wire.draft_id);
     let mut id = decode::revision(&mut violations, "revision", &wire.revision);
     let bytes = page_bytes(&mut violations, wire.page_bytes);
-    let scope = format!("LoadProject/{}/{}/{}/{}", actor.id, wire.project_id, wire.draft_id, wire.revision);
+    let scope = format!("LoadProject/{}/{}/{}/{}", user.id, wire.project_id, wire.draft_id, wire.revision);
     let begun = app.pages.open::<(String, String)>(&scope, &wire.page_token)?;
     let target = decode::checked(violations, target)?;
     if let Some((revision, _)) = &begun {
         id = decode::revision(&mut Violations::default(), "page_token", revision);
     }
-    let member = member::find(&app.pool, actor.id, &target, Role::Viewer).await?;
+    let member = member::find(&app.pool, user.id, &target, Role::Viewer).await?;
     let revision = history::resolve(&app.pool, &member, id).await?;
     let _permit = permit(app, &context).await?;
-    let tree = tree::of(app, member.project.store, revision.as_ref()).await?;
+    let tree = tree::at_revision(app, member.project.store, revision.as_ref()).await?;
     let page = load::page(tree.walk_files(), begun.as_ref().map(|(_, path)| path.as_str()), bytes);
     let of = revision.as_ref().map(|revision| revision.id.to_string()).unwrap_or_default();
     Ok(pb::LoadProjectResponse {
@@ -95,7 +95,7 @@ pub(super) async fn load(app: &App, request: Request<pb::LoadProjectRequest>) ->
 /// Waits until the caller may read a page: megabytes are read and decoded, and somebody who asks for many at once would take the
 /// processor from everybody else.
 async fn permit(app: &App, context: &Context) -> Result<Share, Error> {
-    let refused = |exhausted: Exhausted| Error::Refused(exhausted.fault(SERVICE, "pages in work"));
+    let refused = |exhausted: Exhausted| Error::Fault(exhausted.fault(SERVICE, "pages in work"));
     let person = context.user.as_ref().map(|user| user.id);
     let holder = Holder { connection: None, address: context.client_address, person };
     let until = context.deadline.unwrap_or_else(|| Instant::now() + LONGEST_WAIT);
@@ -149,13 +149,13 @@ type Opened = (Member, Option<Revision>, std::sync::Arc<Folder>);
 
 /// A project's tree at a revision, for somebody who may read it.
 async fn open(app: &App, context: &Context, project_id: &str, revision: &str) -> Result<Opened, Error> {
-    let actor = decode::actor(context)?;
+    let user = decode::user(context)?;
     let mut violations = Violations::default();
     let id = violations.parse::<ProjectId>("project_id", project_id);
     let wanted = decode::revision(&mut violations, "revision", revision);
     let id = decode::checked(violations, id)?;
-    let member = member::find(&app.pool, actor.id, &Target::Id(id), Role::Viewer).await?;
+    let member = member::find(&app.pool, user.id, &Target::Id(id), Role::Viewer).await?;
     let revision = history::resolve(&app.pool, &member, wanted).await?;
-    let tree = tree::of(app, member.project.store, revision.as_ref()).await?;
+    let tree = tree::at_revision(app, member.project.store, revision.as_ref()).await?;
     Ok((member, revision, tree))
 }

@@ -11,18 +11,18 @@ use super::decode;
 use crate::{
     app::App,
     error::Error,
-    preview::{self, Ask, Capability, Maker},
+    preview::{self, Capability, Creator, FileRequest},
 };
 
 pub(super) async fn create(app: &App, request: Request<pb::CreatePreviewRequest>) -> Result<pb::CreatePreviewResponse, Error> {
     let context = Context::of(&request);
-    let maker = context.user().map(|user| Maker { user: user.id, session: user.session_id })?;
+    let creator = context.user().map(|user| Creator { user: user.id, session: user.session_id })?;
     let pb::CreatePreviewRequest { project_id, revision } = request.into_inner();
     let mut violations = Violations::default();
     let id = violations.parse::<ProjectId>("project_id", &project_id);
     let revision = decode::revision(&mut violations, "revision", &revision);
     let id = decode::checked(violations, id)?;
-    let (capability, expires_at) = preview::create(app, maker, id, revision, now()).await?;
+    let (capability, expires_at) = preview::create(app, creator, id, revision, now()).await?;
     // Only the gateway knows where previews are served.
     Ok(pb::CreatePreviewResponse {
         url: String::new(),
@@ -32,20 +32,20 @@ pub(super) async fn create(app: &App, request: Request<pb::CreatePreviewRequest>
 }
 
 pub(super) async fn delete(app: &App, request: Request<pb::DeletePreviewRequest>) -> Result<pb::DeletePreviewResponse, Error> {
-    let actor = decode::actor(&Context::of(&request))?;
+    let user = decode::user(&Context::of(&request))?;
     let pb::DeletePreviewRequest { project_id, capability } = request.into_inner();
     let mut violations = Violations::default();
     let id = violations.parse::<ProjectId>("project_id", &project_id);
     let id = decode::checked(violations, id)?;
     let capability = Capability::parse(&capability).ok_or(Error::PreviewNotFound)?;
-    preview::delete(app, actor.id, id, &capability).await?;
+    preview::delete(app, user.id, id, &capability).await?;
     Ok(pb::DeletePreviewResponse {})
 }
 
 pub(super) async fn read(app: &App, request: Request<pb::ReadPreviewFileRequest>) -> Result<pb::ReadPreviewFileResponse, Error> {
     let pb::ReadPreviewFileRequest { capability, path, if_none_match, page } = request.into_inner();
     let capability = Capability::parse(&capability).ok_or(Error::PreviewNotFound)?;
-    let page = preview::read(app, &capability, Ask { path: &path, if_none_match: &if_none_match, page, now: now() }).await?;
+    let page = preview::read(app, &capability, FileRequest { path: &path, if_none_match: &if_none_match, page, now: now() }).await?;
     Ok(pb::ReadPreviewFileResponse {
         path: page.path,
         not_modified: page.content.is_none(),

@@ -15,7 +15,7 @@ use super::{decode, encode};
 use crate::{
     app::App,
     commit::{
-        create::{self, Create, Created},
+        create::{self, Create, CreateResult},
         request::RequestKey,
     },
     error::Error,
@@ -29,7 +29,7 @@ use crate::{
 };
 
 pub(super) async fn create(app: &App, request: Request<pb::CreateProjectRequest>) -> Result<pb::CreateProjectResponse, Error> {
-    let actor = decode::actor(&Context::of(&request))?;
+    let user = decode::user(&Context::of(&request))?;
     let wire = request.into_inner();
     let encoded = wire.encode_to_vec();
     let pb::CreateProjectRequest { display_name, draft_id, request_id } = wire;
@@ -39,8 +39,8 @@ pub(super) async fn create(app: &App, request: Request<pb::CreateProjectRequest>
     decode::request_id(&mut violations, &request_id);
     decode::checked(violations, Some(()))?;
     let request = (!request_id.is_empty()).then(|| RequestKey { fingerprint: fingerprint(&encoded), id: request_id });
-    let create = Create { owner: actor, draft, name: display_name.trim().to_owned(), request };
-    let Created { project, replayed } = create::create(app, create).await?;
+    let create = Create { owner: user, draft, name: display_name.trim().to_owned(), request };
+    let CreateResult { project, replayed } = create::create(app, create).await?;
     Ok(pb::CreateProjectResponse { project: Some(encode::project(&project)), replayed })
 }
 
@@ -53,14 +53,14 @@ fn fingerprint(encoded: &[u8]) -> Vec<u8> {
 }
 
 pub(super) async fn list(app: &App, request: Request<pb::ListProjectsRequest>) -> Result<pb::ListProjectsResponse, Error> {
-    let actor = decode::actor(&Context::of(&request))?;
+    let user = decode::user(&Context::of(&request))?;
     let pb::ListProjectsRequest { page_size, page_token } = request.into_inner();
-    let scope = format!("ListProjects/{}", actor.id);
+    let scope = format!("ListProjects/{}", user.id);
     let mut violations = Violations::default();
     let size = page::size(page_size, &mut violations);
     decode::checked(violations, Some(()))?;
     let after: Option<ListKey> = app.pages.open::<(i64, Uuid)>(&scope, &page_token)?.map(|(micros, id)| (micros.into(), id));
-    let (projects, next) = member::list(&app.pool, actor.id, Page { size, after }).await?;
+    let (projects, next) = member::list(&app.pool, user.id, Page { size, after }).await?;
     let token = |(micros, id): ListKey| app.pages.seal(&scope, &(i64::try_from(micros).unwrap_or(i64::MAX), id));
     Ok(pb::ListProjectsResponse {
         projects: projects.iter().map(encode::project).collect(),
@@ -69,45 +69,45 @@ pub(super) async fn list(app: &App, request: Request<pb::ListProjectsRequest>) -
 }
 
 pub(super) async fn get(app: &App, request: Request<pb::GetProjectRequest>) -> Result<pb::GetProjectResponse, Error> {
-    let actor = decode::actor(&Context::of(&request))?;
+    let user = decode::user(&Context::of(&request))?;
     let id = project_id(&request.into_inner().project_id)?;
-    let member = member::find(&app.pool, actor.id, &Target::Id(id), Role::Viewer).await?;
+    let member = member::find(&app.pool, user.id, &Target::Id(id), Role::Viewer).await?;
     Ok(pb::GetProjectResponse { project: Some(encode::project(&member.project)) })
 }
 
 pub(super) async fn update(app: &App, request: Request<pb::UpdateProjectRequest>) -> Result<pb::UpdateProjectResponse, Error> {
-    let actor = decode::actor(&Context::of(&request))?;
+    let user = decode::user(&Context::of(&request))?;
     let pb::UpdateProjectRequest { project_id, display_name, if_match } = request.into_inner();
     let mut violations = Violations::default();
     let id = violations.parse::<ProjectId>("project_id", &project_id);
     decode::name(&mut violations, display_name.trim(), 1);
     let condition = decode::condition(&mut violations, if_match);
     let id = decode::checked(violations, id)?;
-    let project = manage::rename(&app.pool, actor.id, id, display_name.trim(), &condition).await?;
+    let project = manage::rename(&app.pool, user.id, id, display_name.trim(), &condition).await?;
     Ok(pb::UpdateProjectResponse { project: Some(encode::project(&project)) })
 }
 
 pub(super) async fn delete(app: &App, request: Request<pb::DeleteProjectRequest>) -> Result<pb::DeleteProjectResponse, Error> {
-    let actor = decode::actor(&Context::of(&request))?;
+    let user = decode::user(&Context::of(&request))?;
     let pb::DeleteProjectRequest { project_id, if_match } = request.into_inner();
     let mut violations = Violations::default();
     let id = violations.parse::<ProjectId>("project_id", &project_id);
     let condition = decode::condition(&mut violations, if_match);
     let id = decode::checked(violations, id)?;
-    manage::delete(&app.pool, actor.id, id, &condition).await?;
+    manage::delete(&app.pool, user.id, id, &condition).await?;
     Ok(pb::DeleteProjectResponse {})
 }
 
 pub(super) async fn list_revisions(app: &App, request: Request<pb::ListRevisionsRequest>) -> Result<pb::ListRevisionsResponse, Error> {
-    let actor = decode::actor(&Context::of(&request))?;
+    let user = decode::user(&Context::of(&request))?;
     let pb::ListRevisionsRequest { project_id, page_size, page_token } = request.into_inner();
     let mut violations = Violations::default();
     let id = violations.parse::<ProjectId>("project_id", &project_id);
     let size = page::size(page_size, &mut violations);
     let id = decode::checked(violations, id)?;
-    let scope = format!("ListRevisions/{}/{id}", actor.id);
+    let scope = format!("ListRevisions/{}/{id}", user.id);
     let after = app.pages.open::<u32>(&scope, &page_token)?;
-    let (revisions, next) = history::list(&app.pool, actor.id, id, Page { size, after }).await?;
+    let (revisions, next) = history::list(&app.pool, user.id, id, Page { size, after }).await?;
     Ok(pb::ListRevisionsResponse {
         revisions: revisions.iter().map(encode::revision).collect(),
         next_page_token: next.map(|number| app.pages.seal(&scope, &number)).unwrap_or_default(),
@@ -115,7 +115,7 @@ pub(super) async fn list_revisions(app: &App, request: Request<pb::ListRevisions
 }
 
 pub(super) async fn list_messages(app: &App, request: Request<pb::ListMessagesRequest>) -> Result<pb::ListMessagesResponse, Error> {
-    let actor = decode::actor(&Context::of(&request))?;
+    let user = decode::user(&Context::of(&request))?;
     let request = request.into_inner();
     let mut violations = Violations::default();
     let id = violations.parse::<ProjectId>("project_id", &request.project_id);
@@ -129,15 +129,15 @@ pub(super) async fn list_messages(app: &App, request: Request<pb::ListMessagesRe
         }
     };
     let id = decode::checked(violations, id)?;
-    let scope = format!("ListMessages/{}/{id}", actor.id);
+    let scope = format!("ListMessages/{}/{id}", user.id);
     // The token keeps the order that it was made with.
     let (order, after) = match app.pages.open::<(Order, Uuid)>(&scope, &request.page_token)? {
         Some((order, id)) => (order, Some(MessageId(id))),
         None => (order, None),
     };
-    let (messages, next) = conversation::list(&app.pool, actor.id, id, order, Page { size, after }).await?;
+    let (messages, next) = conversation::list(&app.pool, user.id, id, order, Page { size, after }).await?;
     Ok(pb::ListMessagesResponse {
-        messages: messages.into_iter().map(encode::entry_of_conversation).collect(),
+        messages: messages.into_iter().map(encode::conversation_entry).collect(),
         next_page_token: next.map(|id| app.pages.seal(&scope, &(order, id.0))).unwrap_or_default(),
     })
 }

@@ -16,14 +16,14 @@ use crate::{
     error::Error,
     model::{
         limits::{MESSAGE_BYTES, PROMPT_BYTES, SUMMARY_CHARACTERS},
-        message::storable,
+        message::replace_nul,
         project::Role,
-        turn::{End, State},
+        turn::{TurnEnd, TurnState},
     },
     read::{
         conversation::{self, Selection},
         history, tree,
-        work::{self, Work},
+        turn_access::{self, TurnAccess},
     },
 };
 
@@ -32,7 +32,7 @@ const REASON_BYTES: usize = 64;
 const MOST_MESSAGES: usize = 200;
 
 pub(super) async fn begin(app: &App, request: Request<pb::BeginTurnRequest>) -> Result<pb::BeginTurnResponse, Error> {
-    let actor = decode::actor(&Context::of(&request))?;
+    let user = decode::user(&Context::of(&request))?;
     let wire = request.into_inner();
     let mut violations = Violations::default();
     let id = violations.parse::<TurnId>("turn_id", &wire.turn_id);
@@ -41,7 +41,7 @@ pub(super) async fn begin(app: &App, request: Request<pb::BeginTurnRequest>) -> 
     let replaces = if wire.replaces_turn_id.is_empty() { None } else { violations.parse("replaces_turn_id", &wire.replaces_turn_id) };
     let base = decode::revision(&mut violations, "base_revision", &wire.base_revision);
     let (id, target) = decode::checked(violations, id.zip(target))?;
-    let project = begin::begin(app, Begin { turn: id, actor, target, prompt: wire.prompt, replaces, base }).await?;
+    let project = begin::begin(app, Begin { turn: id, user, target, prompt: wire.prompt, replaces, base }).await?;
     Ok(pb::BeginTurnResponse { project_id: project.to_string() })
 }
 
@@ -51,9 +51,9 @@ pub(super) async fn tree(app: &App, request: Request<pb::GetTurnTreeRequest>) ->
     let id = violations.parse::<TurnId>("turn_id", &turn_id);
     let wanted = decode::revision(&mut violations, "revision", &revision);
     let id = decode::checked(violations, id)?;
-    let Work { member, .. } = work::find(&app.pool, id, Role::Viewer).await?;
+    let TurnAccess { member, .. } = turn_access::find(&app.pool, id, Role::Viewer).await?;
     let revision = history::resolve(&app.pool, &member, wanted).await?;
-    let tree = tree::of(app, member.project.store, revision.as_ref()).await?;
+    let tree = tree::at_revision(app, member.project.store, revision.as_ref()).await?;
     Ok(pb::GetTurnTreeResponse {
         revision: revision.map(|revision| revision.id.to_string()).unwrap_or_default(),
         files: tree.walk_files().into_iter().map(|(path, file)| encode::entry(path, Some(file))).collect(),
@@ -67,11 +67,11 @@ pub(super) async fn read(app: &App, request: Request<pb::ReadTurnFilesRequest>) 
     let id = violations.parse::<TurnId>("turn_id", &turn_id);
     let wanted = decode::revision(&mut violations, "revision", &revision);
     let id = decode::checked(violations, id)?;
-    let Work { member, .. } = work::find(&app.pool, id, Role::Viewer).await?;
+    let TurnAccess { member, .. } = turn_access::find(&app.pool, id, Role::Viewer).await?;
     // Here no revision is the empty tree that the turn began with, whatever was saved since.
     let Some(wanted) = wanted else { return Ok(pb::ReadTurnFilesResponse::default()) };
     let revision = history::resolve(&app.pool, &member, Some(wanted)).await?;
-    let tree = tree::of(app, member.project.store, revision.as_ref()).await?;
+    let tree = tree::at_revision(app, member.project.store, revision.as_ref()).await?;
     let files = if paths.is_empty() {
         tree.walk_files()
     } else {
@@ -89,7 +89,7 @@ pub(super) async fn list_messages(app: &App, request: Request<pb::ListTurnMessag
     }
     let wanted = decode::message_ids(&mut violations, &message_ids, MOST_MESSAGES);
     let id = decode::checked(violations, id)?;
-    let selection = if wanted.is_empty() { Selection::Newest(limit) } else { Selection::These(wanted) };
+    let selection = if wanted.is_empty() { Selection::Newest(limit) } else { Selection::Ids(wanted) };
     let messages = conversation::messages_before(&app.pool, id, &selection).await?;
     Ok(pb::ListTurnMessagesResponse { messages: messages.into_iter().map(encode::message).collect() })
 }
@@ -109,15 +109,15 @@ pub(super) async fn commit(app: &App, request: Request<pb::CommitTurnRequest>) -
         base: base.map_or(Base::Nothing, Base::Revision),
         set: decode::changes(wire.changes, false).await?,
         digest: wire.digest.to_vec(),
-        answer: storable(wire.answer),
+        answer: replace_nul(wire.answer),
         // A model's words: made to fit rather than refused at the end of a turn.
         message: wire.message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SUMMARY_CHARACTERS).collect(),
     };
     let committed = turn::commit(app, commit).await?;
     let outcome = match committed.state {
-        State::Committed => pb::CommitOutcome::Committed,
-        State::Conflicted => pb::CommitOutcome::Conflicted,
-        State::Unchanged | State::Open | State::Failed | State::Cancelled => pb::CommitOutcome::Unchanged,
+        TurnState::Committed => pb::CommitOutcome::Committed,
+        TurnState::Conflicted => pb::CommitOutcome::Conflicted,
+        TurnState::Unchanged | TurnState::Open | TurnState::Failed | TurnState::Cancelled => pb::CommitOutcome::Unchanged,
     };
     Ok(pb::CommitTurnResponse {
         outcome: outcome.into(),
@@ -132,15 +132,15 @@ pub(super) async fn end(app: &App, request: Request<pb::EndTurnRequest>) -> Resu
     let id = violations.parse::<TurnId>("turn_id", &wire.turn_id);
     violations.length("partial_answer", &wire.partial_answer, 0..=MESSAGE_BYTES);
     let reason = failure_reason(&mut violations, &wire);
-    let partial = storable(wire.partial_answer);
+    let partial = replace_nul(wire.partial_answer);
     let end = match pb::TurnEnd::try_from(wire.end) {
-        Ok(pb::TurnEnd::Failed) => Some(End::Failed { partial, reason }),
-        Ok(pb::TurnEnd::Cancelled) => Some(End::Cancelled { partial }),
+        Ok(pb::TurnEnd::Failed) => Some(TurnEnd::Failed { partial, reason }),
+        Ok(pb::TurnEnd::Cancelled) => Some(TurnEnd::Cancelled { partial }),
         Ok(pb::TurnEnd::Withdrawn) => {
             if !partial.is_empty() {
                 violations.add("partial_answer", "must be empty for a turn that is withdrawn");
             }
-            Some(End::Withdrawn)
+            Some(TurnEnd::Withdrawn)
         }
         Ok(pb::TurnEnd::Unspecified) | Err(_) => {
             violations.add("end", "must be TURN_END_FAILED, TURN_END_CANCELLED or TURN_END_WITHDRAWN");

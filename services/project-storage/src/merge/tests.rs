@@ -17,10 +17,10 @@ fn tree(files: &str, contents: &mut HashMap<Oid, Bytes>) -> Arc<Folder> {
 }
 
 /// The tree as [`tree`] reads it, or the conflicting paths.
-fn merged(sides: [&str; 3], whole: bool, depth: Depth) -> Result<String, String> {
+fn merged(sides: [&str; 3], whole: bool, mode: MergeMode) -> Result<String, String> {
     let mut contents = HashMap::new();
     let [base, result, head] = sides.map(|side| tree(side, &mut contents));
-    let plan = Merge { base: &base, result: &result, head: &head, whole }.plan(depth);
+    let plan = Merge { base: &base, result: &result, head: &head, whole }.plan(mode);
     let lines = lines(plan.texts(), &contents);
     let merged = plan.finish(&head, &result, lines);
     contents.extend(merged.contents.into_iter().map(|(_, content)| (content.file.oid, content.bytes)));
@@ -32,51 +32,51 @@ fn merged(sides: [&str; 3], whole: bool, depth: Depth) -> Result<String, String>
     Ok(files.join(" "))
 }
 
-fn check(base: &str, result: &str, head: &str, depth: Depth, expected: Result<&str, &str>) {
-    let found = merged([base, result, head], false, depth);
+fn check(base: &str, result: &str, head: &str, mode: MergeMode, expected: Result<&str, &str>) {
+    let found = merged([base, result, head], false, mode);
     assert_eq!(found, expected.map(str::to_owned).map_err(str::to_owned), "{base} / {result} / {head}");
 }
 
 #[test]
 fn untouched_paths_apply_on_the_head() {
-    for depth in [Depth::Paths, Depth::Lines] {
-        check("a=1 b=1", "a=2 b=1", "a=1 b=3", depth, Ok("a=2 b=3"));
-        check("a=1", "a=1 n=1", "a=1 m=1", depth, Ok("a=1 m=1 n=1"));
-        check("a=1 b=1", "b=1", "a=1 b=2", depth, Ok("b=2"));
-        check("a=1", "b/a=1", "a=1 c=1", depth, Ok("b/a=1 c=1"));
-        check("a=1", "a=2", "a=2 b=1", depth, Ok("a=2 b=1"));
-        check("", "a=1", "b=1", depth, Ok("a=1 b=1"));
-        check("a=1", "b=1", "c=1", depth, Ok("b=1 c=1"));
+    for mode in [MergeMode::Paths, MergeMode::Lines] {
+        check("a=1 b=1", "a=2 b=1", "a=1 b=3", mode, Ok("a=2 b=3"));
+        check("a=1", "a=1 n=1", "a=1 m=1", mode, Ok("a=1 m=1 n=1"));
+        check("a=1 b=1", "b=1", "a=1 b=2", mode, Ok("b=2"));
+        check("a=1", "b/a=1", "a=1 c=1", mode, Ok("b/a=1 c=1"));
+        check("a=1", "a=2", "a=2 b=1", mode, Ok("a=2 b=1"));
+        check("", "a=1", "b=1", mode, Ok("a=1 b=1"));
+        check("a=1", "b=1", "c=1", mode, Ok("b=1 c=1"));
     }
 }
 
 #[test]
 fn the_rest_is_a_conflict() {
-    for depth in [Depth::Paths, Depth::Lines] {
-        check("a=1 b=1", "a=2 b=2", "a=3 b=1", depth, Err("a"));
-        check("a=1", "a=2", "", depth, Err("a"));
-        check("a=1", "", "a=2", depth, Err("a"));
-        check("a=1", "a=2", "A=3", depth, Err("A a"));
-        check("a=1", "a=2", "a/b=3", depth, Err("a a/b"));
-        check("", "a=1", "a=2", depth, Err("a"));
-        check("", "a/b=1", "a=2", depth, Err("a a/b"));
-        check("", "a=1", "a/b=2 a/c/d=3", depth, Err("a a/b a/c/d"));
-        check("", "A=1", "a=2", depth, Err("A a"));
-        check("", "SRC/x=1", "src/x=1 src/y=2 t=1", depth, Err("SRC/x src/x src/y"));
+    for mode in [MergeMode::Paths, MergeMode::Lines] {
+        check("a=1 b=1", "a=2 b=2", "a=3 b=1", mode, Err("a"));
+        check("a=1", "a=2", "", mode, Err("a"));
+        check("a=1", "", "a=2", mode, Err("a"));
+        check("a=1", "a=2", "A=3", mode, Err("A a"));
+        check("a=1", "a=2", "a/b=3", mode, Err("a a/b"));
+        check("", "a=1", "a=2", mode, Err("a"));
+        check("", "a/b=1", "a=2", mode, Err("a a/b"));
+        check("", "a=1", "a/b=2 a/c/d=3", mode, Err("a a/b a/c/d"));
+        check("", "A=1", "a=2", mode, Err("A a"));
+        check("", "SRC/x=1", "src/x=1 src/y=2 t=1", mode, Err("SRC/x src/x src/y"));
     }
 }
 
 #[test]
 fn lines_are_merged_where_they_do_not_overlap() {
-    check("a=1|2|3|", "a=x|2|3|", "a=1|2|y|", Depth::Paths, Err("a"));
-    check("a=1|2|3|", "a=x|2|3|", "a=1|2|y|", Depth::Lines, Ok("a=x|2|y|"));
-    check("a=1|2|3|", "a=x|2|3| b=1", "a=1|2|y| c=1", Depth::Lines, Ok("a=x|2|y| b=1 c=1"));
-    check("a=1|2|3|", "a=x|2|3|", "a=y|2|3|", Depth::Lines, Err("a"));
+    check("a=1|2|3|", "a=x|2|3|", "a=1|2|y|", MergeMode::Paths, Err("a"));
+    check("a=1|2|3|", "a=x|2|3|", "a=1|2|y|", MergeMode::Lines, Ok("a=x|2|y|"));
+    check("a=1|2|3|", "a=x|2|3| b=1", "a=1|2|y| c=1", MergeMode::Lines, Ok("a=x|2|y| b=1 c=1"));
+    check("a=1|2|3|", "a=x|2|3|", "a=y|2|3|", MergeMode::Lines, Err("a"));
     // What merges is not shown as a conflict beside what does not.
-    check("a=1|2|3| b=1", "a=x|2|3| b=2", "a=1|2|y| b=3", Depth::Lines, Err("b"));
+    check("a=1|2|3| b=1", "a=x|2|3| b=2", "a=1|2|y| b=3", MergeMode::Lines, Err("b"));
     // A merged folder may not hide a file that stays because it is in conflict.
-    check("a=1", "a/b=1", "a=2", Depth::Lines, Ok("a/b=2"));
-    check("a=1", "a/b=9", "a=2", Depth::Lines, Err("a a/b"));
+    check("a=1", "a/b=1", "a=2", MergeMode::Lines, Ok("a/b=2"));
+    check("a=1", "a/b=9", "a=2", MergeMode::Lines, Err("a a/b"));
 }
 
 #[test]
@@ -95,18 +95,18 @@ fn an_edit_follows_a_move() {
         ("a=1", "b=3", "a=2", Err("a")),
         ("a=", "b=", "a=2", Err("a")),
     ] {
-        check(base, moved, edited, Depth::Lines, expected);
-        check(base, edited, moved, Depth::Lines, expected);
-        assert!(merged([base, moved, edited], false, Depth::Paths).is_err());
+        check(base, moved, edited, MergeMode::Lines, expected);
+        check(base, edited, moved, MergeMode::Lines, expected);
+        assert!(merged([base, moved, edited], false, MergeMode::Paths).is_err());
     }
 }
 
 #[test]
 fn a_snapshot_stands_for_the_whole_tree() {
-    for depth in [Depth::Paths, Depth::Lines] {
-        assert_eq!(merged(["a=1", "a=2", "a=1 b=1"], true, depth), Err("b".into()));
-        assert_eq!(merged(["a=1", "a=2 b=1", "a=1 b=1"], true, depth), Ok("a=2 b=1".into()));
-        assert_eq!(merged(["a=1|2|3|", "a=x|2|3|", "a=1|2|y|"], true, depth), Err("a".into()));
+    for mode in [MergeMode::Paths, MergeMode::Lines] {
+        assert_eq!(merged(["a=1", "a=2", "a=1 b=1"], true, mode), Err("b".into()));
+        assert_eq!(merged(["a=1", "a=2 b=1", "a=1 b=1"], true, mode), Ok("a=2 b=1".into()));
+        assert_eq!(merged(["a=1|2|3|", "a=x|2|3|", "a=1|2|y|"], true, mode), Err("a".into()));
     }
 }
 
@@ -124,20 +124,20 @@ fn trees() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn whoever_asks_the_outcome_is_the_same(base in trees(), ours in trees(), theirs in trees()) {
-        let there = merged([&base, &ours, &theirs], false, Depth::Lines);
-        let back = merged([&base, &theirs, &ours], false, Depth::Lines);
+        let there = merged([&base, &ours, &theirs], false, MergeMode::Lines);
+        let back = merged([&base, &theirs, &ours], false, MergeMode::Lines);
         prop_assert_eq!(&there, &back);
         // One that did nothing gives way, and two that did the same agree.
-        prop_assert_eq!(merged([&base, &base, &theirs], false, Depth::Lines), Ok(theirs));
-        prop_assert_eq!(merged([&base, &ours, &base], false, Depth::Lines), Ok(ours.clone()));
-        prop_assert_eq!(merged([&base, &ours, &ours], false, Depth::Lines), Ok(ours));
+        prop_assert_eq!(merged([&base, &base, &theirs], false, MergeMode::Lines), Ok(theirs));
+        prop_assert_eq!(merged([&base, &ours, &base], false, MergeMode::Lines), Ok(ours.clone()));
+        prop_assert_eq!(merged([&base, &ours, &ours], false, MergeMode::Lines), Ok(ours));
     }
 
     /// Comparing lines only ever turns conflicts into merges.
     #[test]
     fn what_applies_by_path_applies_by_line(base in trees(), ours in trees(), theirs in trees()) {
-        if let Ok(tree) = merged([&base, &ours, &theirs], false, Depth::Paths) {
-            prop_assert_eq!(merged([&base, &ours, &theirs], false, Depth::Lines), Ok(tree));
+        if let Ok(tree) = merged([&base, &ours, &theirs], false, MergeMode::Paths) {
+            prop_assert_eq!(merged([&base, &ours, &theirs], false, MergeMode::Lines), Ok(tree));
         }
     }
 
@@ -157,7 +157,7 @@ proptest! {
             }
         }
         let text = |side: &BTreeMap<String, String>| side.iter().map(|(path, text)| format!("{path}={text}")).collect::<Vec<_>>().join(" ");
-        let found = merged([&text(&base), &text(&ours), &text(&theirs)], false, Depth::Lines);
+        let found = merged([&text(&base), &text(&ours), &text(&theirs)], false, MergeMode::Lines);
         prop_assert_eq!(found, Ok(text(&both)));
     }
 }
@@ -169,8 +169,8 @@ fn a_merge_compares_a_bounded_number_of_lines() {
         let middle = "x|".repeat(19_998);
         (0..20).map(|n| format!("{n:02}={first}{n}|{middle}{last}{n} ")).collect()
     };
-    let conflicts = merged([&side("a", "z"), &side("b", "z"), &side("a", "y")], false, Depth::Lines).expect_err("conflicts");
+    let conflicts = merged([&side("a", "z"), &side("b", "z"), &side("a", "y")], false, MergeMode::Lines).expect_err("conflicts");
     assert_eq!(conflicts, "16 17 18 19", "the files that the bound leaves no room for");
     let few = |first: &str, last: &str| format!("f={first}|x|x|{last}");
-    assert_eq!(merged([&few("a", "z"), &few("b", "z"), &few("a", "y")], false, Depth::Lines), Ok("f=b|x|x|y".to_owned()));
+    assert_eq!(merged([&few("a", "z"), &few("b", "z"), &few("a", "y")], false, MergeMode::Lines), Ok("f=b|x|x|y".to_owned()));
 }

@@ -6,7 +6,7 @@ use crate::{
     error::Error,
     git::{Clash, Content, FileRef, Folder, Oid},
     model::{
-        limits::{Limits, Step},
+        limits::{ChangedPath, Limits},
         path::FilePath,
     },
 };
@@ -44,7 +44,7 @@ impl ChangeSet {
     /// # Errors
     /// The first step that cannot be, by its field.
     pub(crate) fn apply(&self, base: &Arc<Folder>, limits: &Limits) -> Result<Folder, Error> {
-        let mut state = if self.replace { State::replacing(base) } else { State::on(base) };
+        let mut state = if self.replace { WorkingTree::replacing(base) } else { WorkingTree::on(base) };
         for (index, change) in self.changes.iter().enumerate() {
             state.step(index, change, limits)?;
         }
@@ -52,7 +52,7 @@ impl ChangeSet {
     }
 
     /// The paths that steps bring something to, for refusals and for the answer; each path once, in order.
-    pub(crate) fn targets(&self) -> Vec<Step<'_>> {
+    pub(crate) fn targets(&self) -> Vec<ChangedPath<'_>> {
         let mut seen = HashSet::new();
         let mut steps = Vec::with_capacity(self.changes.len());
         for (index, change) in self.changes.iter().enumerate() {
@@ -62,7 +62,7 @@ impl ChangeSet {
                 Action::Delete => continue,
             };
             if seen.insert(path) {
-                steps.push(Step { field: format!("changes[{index}].{name}"), path: path.as_str() });
+                steps.push(ChangedPath { field: format!("changes[{index}].{name}"), path: path.as_str() });
             }
         }
         steps
@@ -78,14 +78,14 @@ impl ChangeSet {
 }
 
 /// The tree between two steps.
-struct State<'a> {
+struct WorkingTree<'a> {
     tree: Folder,
     base: &'a Folder,
     /// A replacing set builds a new tree while its steps still see the files of the base, without these.
     gone: Option<HashSet<FilePath>>,
 }
 
-impl<'a> State<'a> {
+impl<'a> WorkingTree<'a> {
     fn on(base: &'a Folder) -> Self {
         Self { tree: base.clone(), base, gone: None }
     }
@@ -145,7 +145,7 @@ impl<'a> State<'a> {
     fn may_stand(&self, field: String, path: &FilePath) -> Result<(), Error> {
         match self.base.file(path.as_str()) {
             Some(_) => Ok(()),
-            None => path.check_new().map_err(|problem| Error::bad_path(field, path.as_str(), &problem)),
+            None => path.check_new().map_err(|problem| Error::invalid_path(field, path.as_str(), &problem)),
         }
     }
 

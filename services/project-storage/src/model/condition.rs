@@ -5,7 +5,7 @@ use ring::digest::{Context, SHA256};
 use crate::{error::Error, model::project::Project};
 
 /// Bytes of the digest that an ETag shows.
-const SHOWN: usize = 16;
+const ETAG_BYTES: usize = 16;
 
 impl Project {
     /// Opaque; changes with the head, the name and whatever else its owner can set. What the conversation does is not in it: every
@@ -18,7 +18,7 @@ impl Project {
         }
         digest.update(self.name.as_bytes());
         let digest = digest.finish();
-        format!("\"{}\"", data_encoding::HEXLOWER.encode(&digest.as_ref()[..SHOWN]))
+        format!("\"{}\"", data_encoding::HEXLOWER.encode(&digest.as_ref()[..ETAG_BYTES]))
     }
 }
 
@@ -54,11 +54,11 @@ mod tests {
     use super::*;
     use crate::{
         git::Oid,
-        model::project::{Actor, StoreId},
+        model::project::{StoreId, User},
     };
 
     fn project() -> Project {
-        let owner = Actor { id: UserId::generate(), plan: Plan::Free };
+        let owner = User { id: UserId::generate(), plan: Plan::Free };
         Project::new(owner, None, "A shop".into(), OffsetDateTime::UNIX_EPOCH)
     }
 

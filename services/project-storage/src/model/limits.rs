@@ -39,7 +39,7 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    pub(crate) fn of(plan: Plan) -> Self {
+    pub(crate) fn of_plan(plan: Plan) -> Self {
         Self {
             file_bytes: plan::file_bytes(plan),
             files: FILES,
@@ -51,7 +51,7 @@ impl Limits {
 
     /// Whether a tree may be. `came` is how it differs from the tree before; `steps` are the paths that the change set names,
     /// in order, so that the refusal can name the step that went too far.
-    pub(crate) fn check(&self, tree: &Folder, came: &[Difference], steps: &[Step<'_>]) -> Result<(), Error> {
+    pub(crate) fn check(&self, tree: &Folder, came: &[Difference], steps: &[ChangedPath<'_>]) -> Result<(), Error> {
         let new: HashMap<&str, (u64, bool)> =
             came.iter().filter_map(|d| Some((d.path.as_str(), (u64::from(d.new?.size), d.old.is_none())))).collect();
         // Everything that no step brought is there already; each step then adds its part.
@@ -68,7 +68,7 @@ impl Limits {
             if tree.bytes() > u64::from(self.project_bytes) && bytes > u64::from(self.project_bytes) {
                 return Err(Error::ProjectTooLarge { field, path, limit: self.project_bytes });
             }
-            if *added && self.too_wide(tree, step.path) {
+            if *added && self.has_full_folder(tree, step.path) {
                 return Err(Error::FolderTooLarge { field, path, limit: self.folder_entries });
             }
         }
@@ -76,16 +76,16 @@ impl Limits {
     }
 
     /// Whether a folder on the way to a path has too many names.
-    fn too_wide(&self, tree: &Folder, path: &str) -> bool {
+    fn has_full_folder(&self, tree: &Folder, path: &str) -> bool {
         let limit = self.folder_entries as usize;
-        tree.width() > limit
-            || path.match_indices('/').any(|(end, _)| matches!(tree.get(&path[..end]), Some(Entry::Folder(f)) if f.width() > limit))
+        tree.entry_count() > limit
+            || path.match_indices('/').any(|(end, _)| matches!(tree.get(&path[..end]), Some(Entry::Folder(f)) if f.entry_count() > limit))
     }
 }
 
 /// A path that a change set brings something to, each path once.
 #[derive(Debug)]
-pub(crate) struct Step<'a> {
+pub(crate) struct ChangedPath<'a> {
     /// The field that names it: `changes[3].path`.
     pub(crate) field: String,
     pub(crate) path: &'a str,
@@ -100,14 +100,15 @@ mod tests {
         let mut old = Folder::default();
         let put = |tree: &mut Folder, files: &[(&str, u32)]| {
             for (path, size) in files {
-                tree.put(path, FileRef { oid: Oid::of_bytes(&[u8::try_from(*size).expect("small"); 20]).expect("oid"), size: *size })
+                tree.put(path, FileRef { oid: Oid::from_bytes(&[u8::try_from(*size).expect("small"); 20]).expect("oid"), size: *size })
                     .expect("no clash");
             }
         };
         put(&mut old, before);
         let mut new = old.clone();
         put(&mut new, added);
-        let steps: Vec<_> = added.iter().enumerate().map(|(i, (path, _))| Step { field: format!("changes[{i}].path"), path }).collect();
+        let steps: Vec<_> =
+            added.iter().enumerate().map(|(i, (path, _))| ChangedPath { field: format!("changes[{i}].path"), path }).collect();
         limits.check(&new, &diff(&old, &new), &steps)
     }
 
@@ -133,7 +134,7 @@ mod tests {
 
     #[test]
     fn plans() {
-        let bytes = [Plan::Free, Plan::Pro, Plan::Team, Plan::Enterprise].map(|p| Limits::of(p).file_bytes);
+        let bytes = [Plan::Free, Plan::Pro, Plan::Team, Plan::Enterprise].map(|p| Limits::of_plan(p).file_bytes);
         assert_eq!(bytes, [51_200, 102_400, 512_000, 512_000]);
     }
 }

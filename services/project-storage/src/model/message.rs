@@ -3,7 +3,7 @@
 use proto::id::{MessageId, TurnId, UserId};
 use time::OffsetDateTime;
 
-use crate::{git::Oid, model::turn::State};
+use crate::{git::Oid, model::turn::TurnState};
 
 /// Who wrote a message. The numbers stand in the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +30,8 @@ pub(crate) struct Message {
 
 /// How a turn stands, as its conversation tells.
 #[derive(Debug, Clone)]
-pub(crate) struct Outcome {
-    pub(crate) state: State,
+pub(crate) struct TurnOutcome {
+    pub(crate) state: TurnState,
     /// Somebody has resolved its conflict.
     pub(crate) is_resolved: bool,
     /// The first of them.
@@ -42,9 +42,9 @@ pub(crate) struct Outcome {
 
 /// A message and how its turn stands.
 #[derive(Debug, Clone)]
-pub(crate) struct Entry {
+pub(crate) struct ConversationEntry {
     pub(crate) message: Message,
-    pub(crate) outcome: Option<Outcome>,
+    pub(crate) outcome: Option<TurnOutcome>,
 }
 
 /// In which direction a conversation is read.
@@ -55,6 +55,6 @@ pub(crate) enum Order {
 }
 
 /// What a model wrote, as the database can keep it: NUL is the one character that a text there cannot hold.
-pub(crate) fn storable(text: String) -> String {
+pub(crate) fn replace_nul(text: String) -> String {
     if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
 }

@@ -46,7 +46,7 @@ pub(crate) struct Project {
 
 impl Project {
     pub(crate) fn limits(&self) -> Limits {
-        Limits::of(self.plan)
+        Limits::of_plan(self.plan)
     }
 }
 
@@ -77,7 +77,7 @@ pub(crate) struct Member {
 
 /// Who acts, with the plan that their token tells.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Actor {
+pub(crate) struct User {
     pub(crate) id: UserId,
     pub(crate) plan: Plan,
 }
@@ -93,7 +93,7 @@ pub(crate) fn require(role: Option<Role>, needed: Role) -> Result<(), Error> {
 
 impl Project {
     /// A project to be inserted.
-    pub(crate) fn new(owner: Actor, draft: Option<String>, name: String, now: OffsetDateTime) -> Self {
+    pub(crate) fn new(owner: User, draft: Option<String>, name: String, now: OffsetDateTime) -> Self {
         let (id, store) = (ProjectId::generate(), StoreId(Uuid::now_v7()));
         Self { id, store, owner: owner.id, draft, name, plan: owner.plan, created_at: now, updated_at: now, edited_at: now, head: None }
     }
@@ -103,7 +103,7 @@ impl Project {
 pub(crate) type ListKey = (i128, Uuid);
 
 /// A project's name out of the first words that were said about it.
-pub(crate) fn name_of_prompt(prompt: &str) -> String {
+pub(crate) fn name_from_prompt(prompt: &str) -> String {
     let plain =
         |line: &str| line.chars().filter(|c| !proto::text::misleads(*c)).take(NAME_CHARACTERS).collect::<String>().trim().to_owned();
     let line = prompt.lines().map(plain).find(|line| !line.is_empty()).unwrap_or_else(|| UNNAMED.to_owned());
@@ -141,8 +141,8 @@ mod tests {
                 "build me a shop for second-hand bicycles with a basket and…",
             ),
         ] {
-            assert_eq!(name_of_prompt(prompt), name);
+            assert_eq!(name_from_prompt(prompt), name);
         }
-        assert_eq!(name_of_prompt(&"ü".repeat(100)).chars().count(), 61);
+        assert_eq!(name_from_prompt(&"ü".repeat(100)).chars().count(), 61);
     }
 }

@@ -7,7 +7,7 @@ use crate::git::Oid;
 
 /// Where a turn stands. The numbers stand in the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum TurnState {
     Open = 1,
     Committed = 2,
     Unchanged = 3,
@@ -16,9 +16,9 @@ pub(crate) enum State {
     Cancelled = 6,
 }
 
-impl State {
+impl TurnState {
     /// From a row; an unknown one is over.
-    pub(crate) fn of(number: i16) -> Self {
+    pub(crate) fn from_number(number: i16) -> Self {
         let known = [Self::Open, Self::Committed, Self::Unchanged, Self::Conflicted, Self::Failed];
         known.into_iter().find(|state| *state as i16 == number).unwrap_or(Self::Cancelled)
     }
@@ -36,7 +36,7 @@ pub(crate) struct Turn {
     /// `None` if it was ended before it began; so for the person and the message.
     pub(crate) project: Option<ProjectId>,
     pub(crate) user: Option<UserId>,
-    pub(crate) state: State,
+    pub(crate) state: TurnState,
     /// SHA-256 of what it was begun with.
     pub(crate) fingerprint: Vec<u8>,
     pub(crate) message: Option<MessageId>,
@@ -47,7 +47,7 @@ pub(crate) struct Turn {
 }
 
 /// How a turn ends without files.
-pub(crate) enum End {
+pub(crate) enum TurnEnd {
     /// What it had answered stays as a partial message.
     Failed {
         partial: String,
@@ -61,11 +61,11 @@ pub(crate) enum End {
     Withdrawn,
 }
 
-impl End {
-    pub(crate) fn state(&self) -> State {
+impl TurnEnd {
+    pub(crate) fn state(&self) -> TurnState {
         match self {
-            Self::Failed { .. } => State::Failed,
-            Self::Cancelled { .. } | Self::Withdrawn => State::Cancelled,
+            Self::Failed { .. } => TurnState::Failed,
+            Self::Cancelled { .. } | Self::Withdrawn => TurnState::Cancelled,
         }
     }
 

@@ -87,10 +87,10 @@ mod tests {
         let cache = Cache::new(1 << 20);
         let (mine, other) = (StoreId(Uuid::from_u128(1)), StoreId(Uuid::from_u128(2)));
         for n in 0..100_u8 {
-            cache.put_content(mine, Oid::of_bytes(&[n; 20]).expect("oid"), Bytes::from(vec![n; 100_000]));
+            cache.put_content(mine, Oid::from_bytes(&[n; 20]).expect("oid"), Bytes::from(vec![n; 100_000]));
         }
         assert!(cache.0.weight() <= 1 << 20);
-        let last = Oid::of_bytes(&[99; 20]).expect("oid");
+        let last = Oid::from_bytes(&[99; 20]).expect("oid");
         cache.put_content(mine, last, Bytes::from_static(b"x"));
         assert!(cache.content(mine, last).is_some() && cache.content(other, last).is_none());
         assert!(cache.folder(mine, last).is_none());

@@ -5,11 +5,11 @@ use proto::id::{MessageId, ProjectId, TurnId, UserId};
 use crate::{
     error::Error,
     model::{
-        message::{Entry, Message, Order},
+        message::{ConversationEntry, Message, Order},
         page::Page,
         project::{self, Role},
     },
-    read::work::{self, Work},
+    read::turn_access::{self, TurnAccess},
     store::{Pool, messages, turns},
 };
 
@@ -20,7 +20,7 @@ pub(crate) async fn list(
     project: ProjectId,
     order: Order,
     page: Page<MessageId>,
-) -> Result<(Vec<Entry>, Option<MessageId>), Error> {
+) -> Result<(Vec<ConversationEntry>, Option<MessageId>), Error> {
     let wanted = Page { size: page.size + 1, after: page.after };
     let rows = match order {
         Order::NewestFirst => messages::newest(pool, project, user, wanted).await?,
@@ -29,7 +29,7 @@ pub(crate) async fn list(
     project::require(rows.as_ref().map(|(role, _)| *role), Role::Viewer)?;
     let (messages, next) = page.cut(rows.map(|(_, messages)| messages).unwrap_or_default(), |message| message.id);
     let outcomes = turns::outcomes(pool, messages.iter().map(|message| message.turn)).await?;
-    let entry = |message: Message| Entry { outcome: outcomes.get(&message.turn).cloned(), message };
+    let entry = |message: Message| ConversationEntry { outcome: outcomes.get(&message.turn).cloned(), message };
     Ok((messages.into_iter().map(entry).collect(), next))
 }
 
@@ -38,16 +38,16 @@ pub(crate) enum Selection {
     /// So many of those that are to be seen now.
     Newest(i32),
     /// Those that the turn has read before, whatever was replaced since.
-    These(Vec<MessageId>),
+    Ids(Vec<MessageId>),
 }
 
 /// The conversation before a turn, the oldest first.
 pub(crate) async fn messages_before(pool: &Pool, id: TurnId, selection: &Selection) -> Result<Vec<Message>, Error> {
-    let Work { turn, member, .. } = work::find(pool, id, Role::Viewer).await?;
+    let TurnAccess { turn, member, .. } = turn_access::find(pool, id, Role::Viewer).await?;
     let Some(own) = turn.message else { return Ok(Vec::new()) };
     let mut messages = match selection {
         Selection::Newest(limit) => messages::before(pool, member.project.id, own, i64::from(*limit)).await?,
-        Selection::These(ids) => messages::these_before(pool, member.project.id, own, ids).await?,
+        Selection::Ids(ids) => messages::by_ids_before(pool, member.project.id, own, ids).await?,
     };
     messages.reverse();
     Ok(messages)

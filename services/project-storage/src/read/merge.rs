@@ -8,7 +8,7 @@ use crate::{
     app::App,
     error::Error,
     git::{FileRef, Oid},
-    merge::{self, Depth, Merge, Merged, Text},
+    merge::{self, FileVersions, Merge, MergeMode, MergeResult},
     model::project::StoreId,
     read::tree::{self, HEAVY_BYTES},
 };
@@ -17,9 +17,9 @@ use crate::{
 pub(crate) type Contents = HashMap<Oid, Bytes>;
 
 /// Merges three trees, with the contents of files that both sides edited. What is not in `known` is read.
-pub(crate) async fn merge(app: &App, store: StoreId, merge: &Merge<'_>, depth: Depth, known: &Contents) -> Result<Merged, Error> {
-    let plan = merge.plan(depth);
-    let versions = |text: &Text| [text.base, text.result, text.head];
+pub(crate) async fn merge(app: &App, store: StoreId, merge: &Merge<'_>, mode: MergeMode, known: &Contents) -> Result<MergeResult, Error> {
+    let plan = merge.plan(mode);
+    let versions = |text: &FileVersions| [text.base, text.result, text.head];
     let (new, stored): (Vec<FileRef>, Vec<_>) = plan.texts().iter().flat_map(versions).partition(|file| known.contains_key(&file.oid));
     let mut contents = tree::contents(app, store, &stored).await?;
     contents.extend(new.iter().filter_map(|file| Some((file.oid, known.get(&file.oid)?.clone()))));

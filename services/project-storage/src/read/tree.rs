@@ -10,7 +10,7 @@ use prost::bytes::Bytes;
 use crate::{
     app::App,
     error::Error,
-    git::{Corrupt, Entry, FileRef, Folder, Oid, TreeEntry, read_blob, read_tree},
+    git::{Corruption, Entry, FileRef, Folder, Oid, TreeEntry, read_blob, read_tree},
     model::{project::StoreId, revision::Revision},
     store::objects,
 };
@@ -19,7 +19,7 @@ use crate::{
 pub(crate) const HEAVY_BYTES: usize = 256 * 1024;
 
 /// The tree of a revision; the empty one where there is none.
-pub(crate) async fn of(app: &App, store: StoreId, revision: Option<&Revision>) -> Result<Arc<Folder>, Error> {
+pub(crate) async fn at_revision(app: &App, store: StoreId, revision: Option<&Revision>) -> Result<Arc<Folder>, Error> {
     match revision {
         Some(revision) => load(app, store, revision.tree).await,
         None => Ok(Arc::default()),
@@ -31,7 +31,7 @@ pub(crate) async fn load(app: &App, store: StoreId, root: Oid) -> Result<Arc<Fol
     if let Some(folder) = app.cache.folder(store, root) {
         return Ok(folder);
     }
-    let mut reading = Reading { app, store, read: HashMap::new(), known: HashMap::new() };
+    let mut reading = TreeReader { app, store, read: HashMap::new(), known: HashMap::new() };
     let mut level = vec![root];
     while !level.is_empty() {
         level = reading.level(&level).await?;
@@ -39,18 +39,18 @@ pub(crate) async fn load(app: &App, store: StoreId, root: Oid) -> Result<Arc<Fol
     let files = reading.read.values().flatten().filter(|entry| !entry.folder).map(|entry| entry.oid);
     let files: Vec<Oid> = files.collect::<HashSet<_>>().into_iter().collect();
     let sizes = if files.is_empty() { Vec::new() } else { objects::sizes(&app.pool, store, &files).await? };
-    reading.build(root, &sizes.into_iter().collect())
+    reading.assemble(root, &sizes.into_iter().collect())
 }
 
 /// Folders on their way from the database.
-struct Reading<'a> {
+struct TreeReader<'a> {
     app: &'a App,
     store: StoreId,
     read: HashMap<Oid, Vec<TreeEntry>>,
     known: HashMap<Oid, Arc<Folder>>,
 }
 
-impl Reading<'_> {
+impl TreeReader<'_> {
     /// Reads one level and answers the ids of the next.
     async fn level(&mut self, ids: &[Oid]) -> Result<Vec<Oid>, Error> {
         let mut next = HashSet::new();
@@ -60,7 +60,7 @@ impl Reading<'_> {
             self.read.insert(row.oid, entries);
         }
         if let Some(missing) = ids.iter().find(|id| !self.read.contains_key(*id)) {
-            return Err(Corrupt::Missing(*missing).into());
+            return Err(Corruption::Missing(*missing).into());
         }
         let mut unread = Vec::new();
         for id in next.into_iter().filter(|id| !self.read.contains_key(id)) {
@@ -75,21 +75,21 @@ impl Reading<'_> {
     }
 
     /// Puts the folders together from the bottom and keeps each one.
-    fn build(&self, id: Oid, sizes: &HashMap<Oid, u32>) -> Result<Arc<Folder>, Error> {
+    fn assemble(&self, id: Oid, sizes: &HashMap<Oid, u32>) -> Result<Arc<Folder>, Error> {
         if let Some(folder) = self.known.get(&id) {
             return Ok(folder.clone());
         }
-        let entries = self.read.get(&id).ok_or(Corrupt::Missing(id))?;
+        let entries = self.read.get(&id).ok_or(Corruption::Missing(id))?;
         let entries = entries.iter().map(|TreeEntry { name, folder, oid }| {
             let entry = if *folder {
-                Entry::Folder(self.build(*oid, sizes)?)
+                Entry::Folder(self.assemble(*oid, sizes)?)
             } else {
-                let size = *sizes.get(oid).ok_or(Corrupt::Missing(*oid))?;
+                let size = *sizes.get(oid).ok_or(Corruption::Missing(*oid))?;
                 Entry::File(FileRef { oid: *oid, size })
             };
             Ok::<_, Error>((Arc::from(name.as_str()), entry))
         });
-        let folder = Arc::new(Folder::read(id, entries.collect::<Result<Vec<_>, _>>()?));
+        let folder = Arc::new(Folder::from_entries(id, entries.collect::<Result<Vec<_>, _>>()?));
         self.app.cache.put_folder(self.store, &folder);
         Ok(folder)
     }
@@ -114,7 +114,7 @@ pub(crate) async fn contents(app: &App, store: StoreId, files: &[FileRef]) -> Re
     }
     let missing: Vec<Oid> = missing.into_iter().collect();
     let rows = objects::read(&app.pool, store, &missing).await?;
-    let decode = move || -> Result<Vec<(Oid, Bytes)>, Corrupt> {
+    let decode = move || -> Result<Vec<(Oid, Bytes)>, Corruption> {
         let content = |row: objects::Row| Ok((row.oid, Bytes::from(read_blob(row.oid, row.tag, row.size, row.data)?)));
         rows.into_iter().map(content).collect()
     };
@@ -124,7 +124,7 @@ pub(crate) async fn contents(app: &App, store: StoreId, files: &[FileRef]) -> Re
         found.insert(oid, content);
     }
     match missing.into_iter().find(|oid| !found.contains_key(oid)) {
-        Some(oid) => Err(Corrupt::Missing(oid).into()),
+        Some(oid) => Err(Corruption::Missing(oid).into()),
         None => Ok(found),
     }
 }

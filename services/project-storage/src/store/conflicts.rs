@@ -7,14 +7,14 @@ use time::OffsetDateTime;
 use super::{Connection, StoreError, revisions::log_row};
 use crate::{
     git::Oid,
-    model::{revision::Revision, turn::State},
+    model::{revision::Revision, turn::TurnState},
 };
 
 /// What became of a conflicted turn.
-pub(crate) enum Found {
+pub(crate) enum ConflictState {
     /// Its commit is on its branch.
     Open {
-        own: Revision,
+        turn_revision: Revision,
         expires_at: OffsetDateTime,
     },
     Resolved {
@@ -24,12 +24,12 @@ pub(crate) enum Found {
 }
 
 /// Where a turn's commit waits for a person.
-pub(super) fn branch(turn: TurnId) -> String {
+pub(super) fn branch_name(turn: TurnId) -> String {
     format!("refs/turns/{turn}")
 }
 
 /// A conflicted turn of a project; `None` if there is none, or its branch has ended.
-pub(crate) async fn find(db: impl PgExecutor<'_>, project: ProjectId, turn: TurnId) -> Result<Option<Found>, StoreError> {
+pub(crate) async fn find(db: impl PgExecutor<'_>, project: ProjectId, turn: TurnId) -> Result<Option<ConflictState>, StoreError> {
     let query = sqlx::query!(
         r#"SELECT t.resolution, t.resolution_key, r.expires_at AS "expires_at?",
                   l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?", l.actor AS "actor?",
@@ -42,16 +42,16 @@ pub(crate) async fn find(db: impl PgExecutor<'_>, project: ProjectId, turn: Turn
            WHERE t.id = $2 AND t.project_id = $1 AND t.state = $4"#,
         project.0,
         turn.0,
-        branch(turn),
-        State::Conflicted as i16,
+        branch_name(turn),
+        TurnState::Conflicted as i16,
     );
     let Some(row) = chassis::postgres::query("select conflict", query.fetch_optional(db)).await? else { return Ok(None) };
     if let Some((revision, key)) = row.resolution.zip(row.resolution_key) {
-        return Ok(Some(Found::Resolved { revision: Oid::of_bytes(&revision)?, key }));
+        return Ok(Some(ConflictState::Resolved { revision: Oid::from_bytes(&revision)?, key }));
     }
     let expires_at = row.expires_at;
-    let own = log_row!(row).revision()?;
-    Ok(own.zip(expires_at).map(|(own, expires_at)| Found::Open { own, expires_at }))
+    let turn_revision = log_row!(row).revision()?;
+    Ok(turn_revision.zip(expires_at).map(|(turn_revision, expires_at)| ConflictState::Open { turn_revision, expires_at }))
 }
 
 /// Writes down how a conflict was resolved and takes its branch away; `false` if somebody did so before, or its time was over.
@@ -61,7 +61,7 @@ pub(crate) async fn resolve(db: &mut Connection, project: ProjectId, turn: TurnI
          UPDATE turns SET resolution = $4, resolution_key = $5 FROM b WHERE turns.id = $2 AND turns.project_id = b.project_id",
         project.0,
         turn.0,
-        branch(turn),
+        branch_name(turn),
         revision.as_bytes(),
         key,
     );

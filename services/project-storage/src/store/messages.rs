@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{Connection, StoreError, role};
 use crate::{
-    git::{Corrupt, Oid},
+    git::{Corruption, Oid},
     model::{
         message::{Author, Message},
         page::Page,
@@ -28,7 +28,7 @@ struct MessageRow {
 }
 
 impl MessageRow {
-    fn message(self) -> Result<Option<Message>, Corrupt> {
+    fn message(self) -> Result<Option<Message>, Corruption> {
         let (Some(id), Some(created_at)) = (self.id, self.created_at) else { return Ok(None) };
         Ok(Some(Message {
             id: MessageId(id),
@@ -36,7 +36,7 @@ impl MessageRow {
             author: if self.author == Some(Author::Agent as i16) { Author::Agent } else { Author::Person },
             text: self.text.unwrap_or_default(),
             partial: self.partial.unwrap_or_default(),
-            revision: self.revision.map(|oid| Oid::of_bytes(&oid)).transpose()?,
+            revision: self.revision.map(|oid| Oid::from_bytes(&oid)).transpose()?,
             user: UserId(self.user_id.unwrap_or_default()),
             created_at,
         }))
@@ -119,7 +119,7 @@ pub(crate) async fn before(db: impl PgExecutor<'_>, project: ProjectId, id: Mess
 }
 
 /// Some messages before one of the same project, hidden or not, the newest first.
-pub(crate) async fn these_before(
+pub(crate) async fn by_ids_before(
     db: impl PgExecutor<'_>,
     project: ProjectId,
     id: MessageId,

@@ -19,7 +19,7 @@ pub(crate) async fn read(db: impl PgExecutor<'_>, store: StoreId, oids: &[Oid]) 
     let query =
         sqlx::query!("SELECT oid, tag, size, data FROM objects WHERE store_id = $1 AND oid = ANY($2)", store.0, ids.as_slice() as _,);
     let rows = chassis::postgres::query("select objects", query.fetch_all(db)).await?;
-    rows.into_iter().map(|row| Ok(Row { oid: Oid::of_bytes(&row.oid)?, tag: row.tag, size: row.size, data: row.data })).collect()
+    rows.into_iter().map(|row| Ok(Row { oid: Oid::from_bytes(&row.oid)?, tag: row.tag, size: row.size, data: row.data })).collect()
 }
 
 /// How many bytes files have, without reading them.
@@ -27,5 +27,5 @@ pub(crate) async fn sizes(db: impl PgExecutor<'_>, store: StoreId, oids: &[Oid])
     let ids: Vec<&[u8]> = oids.iter().map(Oid::as_bytes).collect();
     let query = sqlx::query!("SELECT oid, size FROM objects WHERE store_id = $1 AND oid = ANY($2)", store.0, ids.as_slice() as _);
     let rows = chassis::postgres::query("select object sizes", query.fetch_all(db)).await?;
-    rows.into_iter().map(|row| Ok((Oid::of_bytes(&row.oid)?, unsigned(row.size)))).collect()
+    rows.into_iter().map(|row| Ok((Oid::from_bytes(&row.oid)?, unsigned(row.size)))).collect()
 }

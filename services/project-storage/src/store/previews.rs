@@ -24,7 +24,7 @@ pub(crate) struct NewPreview<'a> {
 }
 
 /// What a capability opens.
-pub(crate) struct Opened {
+pub(crate) struct Preview {
     pub(crate) store: StoreId,
     /// Revision and tree to read: the one fixed when it was made, else the head; `None` in a project without files.
     pub(crate) read: Option<(Oid, Oid)>,
@@ -61,13 +61,13 @@ pub(crate) async fn delete(db: impl PgExecutor<'_>, hash: &[u8], project: Projec
 }
 
 /// How far auth's log of ended sessions was read; 0 if never.
-pub(crate) async fn heard(db: impl PgExecutor<'_>) -> Result<i64, StoreError> {
+pub(crate) async fn last_cursor(db: impl PgExecutor<'_>) -> Result<i64, StoreError> {
     let query = sqlx::query_scalar!(r#"SELECT coalesce(max(cursor), 0) AS "cursor!" FROM ended_sessions"#);
     chassis::postgres::query("select ended sessions", query.fetch_one(db)).await
 }
 
 /// Forgets places that are beyond the end of auth's log, which is another one then.
-pub(crate) async fn forget_heard(db: impl PgExecutor<'_>, end: i64) -> Result<(), StoreError> {
+pub(crate) async fn forget_after(db: impl PgExecutor<'_>, end: i64) -> Result<(), StoreError> {
     let query = sqlx::query!("DELETE FROM ended_sessions WHERE cursor > $1", end);
     chassis::postgres::query("forget ended sessions", query.execute(db)).await?;
     Ok(())
@@ -86,7 +86,7 @@ pub(crate) async fn end_session(db: impl PgExecutor<'_>, cursor: i64, session: O
 }
 
 /// What a capability opens now, for as long as the person who made it may read the project.
-pub(crate) async fn open(db: impl PgExecutor<'_>, hash: &[u8], now: OffsetDateTime) -> Result<Option<Opened>, StoreError> {
+pub(crate) async fn open(db: impl PgExecutor<'_>, hash: &[u8], now: OffsetDateTime) -> Result<Option<Preview>, StoreError> {
     let query = sqlx::query!(
         r#"SELECT v.project_id, p.store_id, v.revision, v.touched_at, l.oid AS "oid?", l.tree AS "tree?"
            FROM previews v
@@ -104,7 +104,7 @@ pub(crate) async fn open(db: impl PgExecutor<'_>, hash: &[u8], now: OffsetDateTi
     );
     let Some(row) = chassis::postgres::query("select preview", query.fetch_optional(db)).await? else { return Ok(None) };
     let oid = |bytes: Option<Vec<u8>>| bytes.map_or(Ok(None), |bytes| oid_or_none(&bytes));
-    Ok(Some(Opened { store: StoreId(row.store_id), read: oid(row.oid)?.zip(oid(row.tree)?), touched_at: row.touched_at }))
+    Ok(Some(Preview { store: StoreId(row.store_id), read: oid(row.oid)?.zip(oid(row.tree)?), touched_at: row.touched_at }))
 }
 
 /// Moves a capability's end on.

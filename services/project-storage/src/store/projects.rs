@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{Connection, MAIN, StoreError, oid_or_none, revisions::log_row, role, unsigned};
 use crate::{
-    git::Corrupt,
+    git::Corruption,
     model::project::{ListKey, Member, Project, Role, StoreId, Target},
 };
 
@@ -51,7 +51,7 @@ macro_rules! project_row {
 }
 
 impl ProjectRow {
-    fn project(self) -> Result<Project, Corrupt> {
+    fn project(self) -> Result<Project, Corruption> {
         Ok(Project {
             id: ProjectId(self.id),
             store: StoreId(self.store_id),
@@ -122,17 +122,17 @@ async fn find_by_draft(db: impl PgExecutor<'_>, user: UserId, draft: &str) -> Re
 }
 
 /// What became of a project that was to be inserted.
-pub(crate) enum Inserted {
-    Made,
+pub(crate) enum InsertResult {
+    Inserted,
     /// The owner has a project of this draft id.
-    Taken,
+    DraftTaken,
     /// The owner has as many projects as they may.
-    Full,
+    AccountFull,
 }
 
 /// Inserts a project with its owner and an unborn head, if the owner has fewer than so many. One insertion for an owner at a time,
 /// until the end of the transaction: each counts what the one before has made.
-pub(crate) async fn insert(db: &mut Connection, project: &Project, most: u32) -> Result<Inserted, StoreError> {
+pub(crate) async fn insert(db: &mut Connection, project: &Project, most: u32) -> Result<InsertResult, StoreError> {
     let lock = sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('account ' || $1::uuid::text, 0))", project.owner.0);
     chassis::postgres::query("lock account", lock.execute(&mut *db)).await?;
     let query = sqlx::query_scalar!(
@@ -158,7 +158,7 @@ pub(crate) async fn insert(db: &mut Connection, project: &Project, most: u32) ->
         i64::from(most),
     );
     if chassis::postgres::query("insert project", query.fetch_optional(&mut *db)).await?.is_some() {
-        return Ok(Inserted::Made);
+        return Ok(InsertResult::Inserted);
     }
     let query = sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT 1 FROM projects WHERE owner_id = $1 AND draft_id = $2) AS "taken!""#,
@@ -166,7 +166,7 @@ pub(crate) async fn insert(db: &mut Connection, project: &Project, most: u32) ->
         project.draft,
     );
     let taken = chassis::postgres::query("select draft", query.fetch_one(&mut *db)).await?;
-    Ok(if taken { Inserted::Taken } else { Inserted::Full })
+    Ok(if taken { InsertResult::DraftTaken } else { InsertResult::AccountFull })
 }
 
 /// The owner's projects after a key, the last changed first.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{MAIN, StoreError, signed, unsigned};
 use crate::{
-    git::{Corrupt, DiffStat, Oid},
+    git::{Corruption, DiffStat, Oid},
     model::{
         project::Role,
         revision::{Actor, Revision},
@@ -57,15 +57,15 @@ pub(super) use log_row;
 
 impl LogRow {
     /// The revision, if the join found one.
-    pub(super) fn revision(self) -> Result<Option<Revision>, Corrupt> {
+    pub(super) fn revision(self) -> Result<Option<Revision>, Corruption> {
         let (Some(oid), Some(tree), Some(created_at)) = (self.oid, self.tree, self.logged_at) else { return Ok(None) };
         let on_main = self.name.as_deref() == Some(MAIN);
         let count = |n: Option<i32>| unsigned(n.unwrap_or(0));
         Ok(Some(Revision {
-            id: Oid::of_bytes(&oid)?,
+            id: Oid::from_bytes(&oid)?,
             number: if on_main { unsigned(self.seq.unwrap_or(0)) } else { 0 },
-            tree: Oid::of_bytes(&tree)?,
-            parents: self.parents.unwrap_or_default().iter().map(|p| Oid::of_bytes(p)).collect::<Result<_, _>>()?,
+            tree: Oid::from_bytes(&tree)?,
+            parents: self.parents.unwrap_or_default().iter().map(|p| Oid::from_bytes(p)).collect::<Result<_, _>>()?,
             message: self.message.unwrap_or_default(),
             actor: if self.actor == Some(Actor::Agent as i16) { Actor::Agent } else { Actor::Person },
             user: UserId(self.log_user.unwrap_or_default()),

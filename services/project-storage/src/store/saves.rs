@@ -7,7 +7,7 @@ use proto::{
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
-use super::{Connection, MAIN, StoreError, conflicts::branch as branch_of, oid_or_none, signed, unsigned};
+use super::{Connection, MAIN, StoreError, conflicts::branch_name, oid_or_none, signed, unsigned};
 use crate::{
     git::{DiffStat, Object, Oid},
     model::{
@@ -41,7 +41,7 @@ pub struct NewRevision<'a> {
     /// The owner's plan, if it is the owner who saves.
     pub plan: Option<Plan>,
     /// Bytes that the owner's projects may store.
-    pub most_bytes: i64,
+    pub max_bytes: i64,
 }
 
 impl NewRevision<'_> {
@@ -142,7 +142,7 @@ pub async fn advance(db: &mut Connection, new: &NewRevision<'_>) -> Result<Optio
         new.request.map(|request| request.id),
         new.request.map(|request| request.fingerprint),
         stored_bytes(new.objects),
-        new.most_bytes,
+        new.max_bytes,
     );
     let row = chassis::postgres::query("save revision", query.fetch_optional(&mut *db)).await?;
     Ok(row.map(|row| (unsigned(row.seq), row.at)))
@@ -159,7 +159,7 @@ pub(crate) async fn account_bytes(db: &mut Connection, project: ProjectId) -> Re
 }
 
 /// Keeps what a conflicted turn made on a branch of its own; the head stays.
-pub(crate) async fn branch(db: &mut Connection, turn: TurnId, new: &NewRevision<'_>) -> Result<OffsetDateTime, StoreError> {
+pub(crate) async fn create_branch(db: &mut Connection, turn: TurnId, new: &NewRevision<'_>) -> Result<OffsetDateTime, StoreError> {
     let objects = Columns::of(new.objects);
     let parents: Vec<&[u8]> = new.parents.iter().map(Oid::as_bytes).collect();
     let query = sqlx::query_scalar!(
@@ -181,7 +181,7 @@ pub(crate) async fn branch(db: &mut Connection, turn: TurnId, new: &NewRevision<
         new.project.0,
         new.user.0,
         new.oid.as_bytes(),
-        branch_of(turn),
+        branch_name(turn),
         BRANCH_DAYS,
         new.store.0,
         objects.oids.as_slice() as _,
@@ -214,7 +214,7 @@ pub(crate) struct RecordedSave {
 }
 
 /// The save of a request id, if there was one.
-pub(crate) async fn recorded(db: impl PgExecutor<'_>, user: UserId, request_id: &str) -> Result<Option<RecordedSave>, StoreError> {
+pub(crate) async fn find_recorded(db: impl PgExecutor<'_>, user: UserId, request_id: &str) -> Result<Option<RecordedSave>, StoreError> {
     let query = sqlx::query!(
         "SELECT project_id, fingerprint, revision FROM save_requests WHERE user_id = $1 AND request_id = $2",
         user.0,
@@ -228,7 +228,7 @@ pub(crate) async fn recorded(db: impl PgExecutor<'_>, user: UserId, request_id: 
 }
 
 /// Writes down a save that changed nothing; `false` if its request id was used in between.
-pub(crate) async fn remember(
+pub(crate) async fn record_unchanged(
     db: &mut Connection,
     user: UserId,
     project: ProjectId,

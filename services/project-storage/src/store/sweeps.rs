@@ -4,14 +4,14 @@ use sqlx::PgExecutor;
 
 use super::StoreError;
 
-const ROWS: i64 = 1000;
+const MAX_ROWS: i64 = 1000;
 
 /// Forgets request ids of saves that nobody repeats any more.
 pub(crate) async fn save_requests(db: impl PgExecutor<'_>) -> Result<u64, StoreError> {
     let query = sqlx::query!(
         "DELETE FROM save_requests WHERE (user_id, request_id) IN (
              SELECT user_id, request_id FROM save_requests WHERE created_at < now() - interval '7 days' LIMIT $1 FOR UPDATE SKIP LOCKED)",
-        ROWS,
+        MAX_ROWS,
     );
     Ok(chassis::postgres::query("sweep save requests", query.execute(db)).await?.rows_affected())
 }
@@ -21,7 +21,7 @@ pub(crate) async fn previews(db: impl PgExecutor<'_>) -> Result<u64, StoreError>
     let query = sqlx::query!(
         "DELETE FROM previews WHERE hash IN (
              SELECT hash FROM previews WHERE expires_at < now() LIMIT $1 FOR UPDATE SKIP LOCKED)",
-        ROWS,
+        MAX_ROWS,
     );
     Ok(chassis::postgres::query("sweep previews", query.execute(db)).await?.rows_affected())
 }
@@ -37,7 +37,7 @@ pub(crate) async fn ended_sessions(db: impl PgExecutor<'_>) -> Result<u64, Store
              RETURNING session_id
          ), p AS (DELETE FROM previews v USING old WHERE v.session_id = old.session_id)
          SELECT session_id FROM old",
-        ROWS,
+        MAX_ROWS,
     );
     let rows = chassis::postgres::query("sweep ended sessions", query.fetch_all(db)).await?;
     Ok(u64::try_from(rows.len()).unwrap_or(0))
@@ -48,7 +48,7 @@ pub(crate) async fn branches(db: impl PgExecutor<'_>) -> Result<u64, StoreError>
     let query = sqlx::query!(
         "DELETE FROM refs WHERE (project_id, name) IN (
              SELECT project_id, name FROM refs WHERE expires_at < now() LIMIT $1 FOR UPDATE SKIP LOCKED)",
-        ROWS,
+        MAX_ROWS,
     );
     Ok(chassis::postgres::query("sweep branches", query.execute(db)).await?.rows_affected())
 }

@@ -10,9 +10,9 @@ use super::{Connection, StoreError};
 use crate::{
     git::Oid,
     model::{
-        message::Outcome,
+        message::TurnOutcome,
         project::Role,
-        turn::{State, Turn},
+        turn::{Turn, TurnState},
     },
 };
 
@@ -28,11 +28,11 @@ pub(crate) async fn find(db: impl PgExecutor<'_>, id: TurnId) -> Result<Option<T
             id,
             project: row.project_id.map(ProjectId),
             user: row.user_id.map(UserId),
-            state: State::of(row.state),
+            state: TurnState::from_number(row.state),
             fingerprint: row.fingerprint.unwrap_or_default(),
             message: row.message_id.map(MessageId),
             digest: row.digest.unwrap_or_default(),
-            revision: row.revision.map(|oid| Oid::of_bytes(&oid)).transpose()?,
+            revision: row.revision.map(|oid| Oid::from_bytes(&oid)).transpose()?,
             conflict_paths: row.conflict_paths,
         })
     })
@@ -43,7 +43,7 @@ pub(crate) async fn find(db: impl PgExecutor<'_>, id: TurnId) -> Result<Option<T
 pub(crate) async fn outcomes(
     db: impl PgExecutor<'_>,
     turns: impl IntoIterator<Item = TurnId>,
-) -> Result<HashMap<TurnId, Outcome>, StoreError> {
+) -> Result<HashMap<TurnId, TurnOutcome>, StoreError> {
     let ids: BTreeSet<Uuid> = turns.into_iter().map(|turn| turn.0).collect();
     let query = sqlx::query!(
         r#"SELECT id, state, resolution IS NOT NULL AS "is_resolved!", conflict_paths[1:20] AS "conflict_paths!", failure_reason
@@ -53,8 +53,8 @@ pub(crate) async fn outcomes(
     let rows = chassis::postgres::query("select outcomes", query.fetch_all(db)).await?;
     let mut outcomes = HashMap::new();
     for row in rows {
-        let (state, is_resolved) = (State::of(row.state), row.is_resolved);
-        let outcome = Outcome { state, is_resolved, conflict_paths: row.conflict_paths, failure_reason: row.failure_reason };
+        let (state, is_resolved) = (TurnState::from_number(row.state), row.is_resolved);
+        let outcome = TurnOutcome { state, is_resolved, conflict_paths: row.conflict_paths, failure_reason: row.failure_reason };
         outcomes.insert(TurnId(row.id), outcome);
     }
     Ok(outcomes)
@@ -66,7 +66,7 @@ pub(crate) async fn insert(
     id: TurnId,
     project: ProjectId,
     user: UserId,
-    begun: Begun<'_>,
+    begun: NewTurn<'_>,
 ) -> Result<bool, StoreError> {
     let query = sqlx::query!(
         "INSERT INTO turns (id, project_id, user_id, state, fingerprint, message_id)
@@ -75,7 +75,7 @@ pub(crate) async fn insert(
         id.0,
         project.0,
         user.0,
-        State::Open as i16,
+        TurnState::Open as i16,
         begun.fingerprint,
         begun.message.0,
         Role::Editor as i16,
@@ -84,15 +84,15 @@ pub(crate) async fn insert(
 }
 
 /// What a turn's beginning leaves in its row.
-pub(crate) struct Begun<'a> {
+pub(crate) struct NewTurn<'a> {
     pub(crate) fingerprint: &'a [u8],
     pub(crate) message: MessageId,
 }
 
 /// Locks a turn's row; `None` if there is none.
-pub(crate) async fn lock(db: &mut Connection, id: TurnId) -> Result<Option<State>, StoreError> {
+pub(crate) async fn lock(db: &mut Connection, id: TurnId) -> Result<Option<TurnState>, StoreError> {
     let query = sqlx::query_scalar!("SELECT state FROM turns WHERE id = $1 FOR UPDATE", id.0);
-    Ok(chassis::postgres::query("lock turn", query.fetch_optional(&mut *db)).await?.map(State::of))
+    Ok(chassis::postgres::query("lock turn", query.fetch_optional(&mut *db)).await?.map(TurnState::from_number))
 }
 
 /// What a turn asked.
@@ -119,7 +119,7 @@ pub(crate) async fn lock_open_since(db: &mut Connection, project: ProjectId, fir
     let query = sqlx::query!(
         "SELECT id FROM turns WHERE project_id = $1 AND state = $2 AND message_id >= $3 ORDER BY id FOR UPDATE",
         project.0,
-        State::Open as i16,
+        TurnState::Open as i16,
         first.0,
     );
     chassis::postgres::query("lock turns", query.fetch_all(&mut *db)).await?;
@@ -132,7 +132,7 @@ pub(crate) async fn lock_hidden_by(db: &mut Connection, project: ProjectId, by: 
         "SELECT t.id FROM turns t LEFT JOIN messages q ON q.project_id = t.project_id AND q.id = t.message_id
          WHERE t.project_id = $1 AND t.state = $2 AND (t.id = $3 OR q.hidden_by = $3) ORDER BY t.id FOR UPDATE OF t",
         project.0,
-        State::Open as i16,
+        TurnState::Open as i16,
         by.0,
     );
     chassis::postgres::query("lock turns", query.fetch_all(&mut *db)).await?;
@@ -140,38 +140,38 @@ pub(crate) async fn lock_hidden_by(db: &mut Connection, project: ProjectId, by: 
 }
 
 /// How a commit ended.
-pub(crate) struct Ending<'a> {
-    pub(crate) state: State,
+pub(crate) struct TurnUpdate<'a> {
+    pub(crate) state: TurnState,
     pub(crate) digest: &'a [u8],
     pub(crate) revision: Option<Oid>,
     pub(crate) conflict_paths: &'a [String],
 }
 
 /// Ends an open turn if its user still may edit; `false` if not.
-pub(crate) async fn finish(db: &mut Connection, id: TurnId, ending: &Ending<'_>) -> Result<bool, StoreError> {
+pub(crate) async fn finish(db: &mut Connection, id: TurnId, update: &TurnUpdate<'_>) -> Result<bool, StoreError> {
     let query = sqlx::query!(
         "UPDATE turns t SET state = $2, digest = $3, revision = $4, conflict_paths = $5, ended_at = clock_timestamp()
          WHERE t.id = $1 AND t.state = $6
            AND EXISTS (SELECT 1 FROM members m WHERE m.project_id = t.project_id AND m.user_id = t.user_id AND m.role >= $7)",
         id.0,
-        ending.state as i16,
-        ending.digest,
-        ending.revision.as_ref().map(Oid::as_bytes),
-        ending.conflict_paths,
-        State::Open as i16,
+        update.state as i16,
+        update.digest,
+        update.revision.as_ref().map(Oid::as_bytes),
+        update.conflict_paths,
+        TurnState::Open as i16,
         Role::Editor as i16,
     );
     Ok(chassis::postgres::query("update turn", query.execute(&mut *db)).await?.rows_affected() == 1)
 }
 
 /// What an end found.
-pub(crate) struct Ended {
+pub(crate) struct EndedTurn {
     /// Where the turn worked, for as long as its user may read that.
     pub(crate) conversation: Option<(ProjectId, UserId)>,
 }
 
 /// Ends a turn that is open or unknown; `None` if it had ended already.
-pub(crate) async fn end(db: &mut Connection, id: TurnId, state: State, failure_reason: &str) -> Result<Option<Ended>, StoreError> {
+pub(crate) async fn end(db: &mut Connection, id: TurnId, state: TurnState, failure_reason: &str) -> Result<Option<EndedTurn>, StoreError> {
     let query = sqlx::query!(
         r#"WITH e AS (
                INSERT INTO turns (id, state, failure_reason, ended_at) VALUES ($1, $2, $4, clock_timestamp())
@@ -183,9 +183,9 @@ pub(crate) async fn end(db: &mut Connection, id: TurnId, state: State, failure_r
            FROM e LEFT JOIN members m ON m.project_id = e.project_id AND m.user_id = e.user_id"#,
         id.0,
         state as i16,
-        State::Open as i16,
+        TurnState::Open as i16,
         failure_reason,
     );
     let row = chassis::postgres::query("end turn", query.fetch_optional(&mut *db)).await?;
-    Ok(row.map(|row| Ended { conversation: row.project_id.map(ProjectId).zip(row.user_id.map(UserId)) }))
+    Ok(row.map(|row| EndedTurn { conversation: row.project_id.map(ProjectId).zip(row.user_id.map(UserId)) }))
 }

@@ -104,7 +104,7 @@ async fn seed(cluster: &Cluster, person: &Person, project: &str) -> String {
         objects: &objects,
         request: None,
         plan: None,
-        most_bytes: i64::MAX,
+        max_bytes: i64::MAX,
     };
     let mut db = storage::connection(pool).await.expect("a connection");
     storage::advance(&mut db, &new).await.expect("written").expect("the head was free");

@@ -13,16 +13,16 @@ use crate::{
 };
 
 /// A turn that began, with the project as its person may see it now.
-pub(crate) struct Work {
+pub(crate) struct TurnAccess {
     pub(crate) turn: Turn,
     pub(crate) user: UserId,
     pub(crate) member: Member,
 }
 
 /// What a turn works on, if its person's role suffices.
-pub(crate) async fn find(pool: &Pool, id: TurnId, needed: Role) -> Result<Work, Error> {
+pub(crate) async fn find(pool: &Pool, id: TurnId, needed: Role) -> Result<TurnAccess, Error> {
     let turn = turns::find(pool, id).await?.ok_or(Error::TurnNotFound)?;
     let (Some(project), Some(user)) = (turn.project, turn.user) else { return Err(Error::TurnEnded) };
     let member = member::find(pool, user, &Target::Id(project), needed).await?;
-    Ok(Work { turn, user, member })
+    Ok(TurnAccess { turn, user, member })
 }
