@@ -1,4 +1,4 @@
-//! Who may call which RPC: one row each. `Direct` stands exactly at those that carry `google.api.http`.
+//! Who may call which RPC, one row for each. An RPC has the caller `Direct` if and only if it carries `google.api.http`.
 
 use chassis::{
     identity::Caller::{self, AgentStreaming, Direct, Gateway, Operator, ProjectStorage, RateLimit},
@@ -12,7 +12,7 @@ use chassis::{
 const PUBLIC: &[Caller] = &[Direct, Gateway];
 
 pub const RULES: &[Rule] = &[
-    // An operator opens accounts where sign-up is closed.
+    // An operator creates accounts where sign-up is closed.
     Rule { rpc: "SignUp", callers: &[Direct, Gateway, Operator], user: false, scope: Open, size: Ordinary },
     Rule { rpc: "SignIn", callers: PUBLIC, user: false, scope: Open, size: Ordinary },
     Rule { rpc: "SignOut", callers: PUBLIC, user: false, scope: Account, size: Ordinary },

@@ -12,12 +12,12 @@ use chassis::{
 
 use crate::{password::Cost, rotation};
 
-/// Who may open an account.
+/// Who may create an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SignUp {
-    /// Whoever asks: a new address gets a session at once, a known one is told that it is taken.
+pub(crate) enum SignUp {
+    /// Everybody. A new address gets a session at once; an address that has an account is refused with EMAIL_TAKEN.
     Open,
-    /// Only an operator, who shows the cluster's secret.
+    /// Only an operator, who has the cluster secret.
     Closed,
 }
 
@@ -31,45 +31,45 @@ impl Setting for SignUp {
     }
 }
 
+/// What `serve` needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Of gRPC: concurrency, reflection, drain.
-    pub server: server::Config,
+    pub(crate) server: server::Config,
     /// The service's own database.
     pub postgres: postgres::Config,
-    /// Signs caller tokens and seals the signing keys at rest.
-    pub cluster_secret: ClusterSecret,
-    /// Where attempts are counted.
-    pub rate_limit_url: http::Uri,
-    /// `BACKLOT_SIGNUP`.
-    pub sign_up: SignUp,
-    /// How hard new password hashes are; weaker ones are replaced when their owner signs in.
-    pub hash_cost: Cost,
-    /// Passwords hashed at once, each in memory of its own.
-    pub hash_threads: usize,
-    /// Passwords that may wait for a thread; one more is refused with OVERLOADED.
-    pub hash_queue: usize,
+    /// Signs caller tokens and encrypts the stored signing keys.
+    pub(crate) cluster_secret: ClusterSecret,
+    /// The service that counts attempts.
+    pub(crate) rate_limit_url: http::Uri,
+    /// Who may create an account.
+    pub(crate) sign_up: SignUp,
+    /// The cost of new password hashes. A weaker hash is replaced when its owner signs in.
+    pub(crate) hash_cost: Cost,
+    /// Passwords that are hashed at the same time, each in its own memory.
+    pub(crate) hash_threads: usize,
+    /// Passwords that may wait for a thread. Any more are refused with OVERLOADED.
+    pub(crate) hash_queue: usize,
     /// How long a password may wait for a thread.
-    pub hash_wait: Duration,
-    /// How long a key signs before the next one takes over.
-    pub key_rotation: Duration,
+    pub(crate) hash_wait: Duration,
+    /// How long a key signs access tokens before the next key replaces it.
+    pub(crate) key_rotation: Duration,
 }
 
 impl Config {
-    /// Reads the environment; what is wrong with it is recorded there.
+    /// Reads the environment and records its faults there.
     pub fn read(env: &mut Env) -> Self {
         let cores = available_parallelism().map_or(2, NonZero::get);
         let hash_threads: Option<Within<usize, 1, 256>> =
-            env.optional("BACKLOT_HASH_THREADS", "passwords hashed at once; default: one per core");
+            env.optional("BACKLOT_HASH_THREADS", "passwords that are hashed at the same time; one per core if not set");
         let config = Self {
             server: server::Config::read(env),
-            postgres: postgres::Config::read(env, "auth"),
+            postgres: postgres::Config::read(env, crate::error::SERVICE),
             cluster_secret: ClusterSecret::read(env, Caller::Auth),
             rate_limit_url: env.get("BACKLOT_RATE_LIMIT_URL", "http://127.0.0.1:9093", "where rate-limit listens"),
             sign_up: env.get(
                 "BACKLOT_SIGNUP",
                 "open",
-                "who may open an account: `open` is everybody, `closed` is operators (`backlot token --for auth`)",
+                "who may create an account: `open` means everybody, `closed` means only an operator (`backlot token --for auth`)",
             ),
             hash_cost: Cost {
                 memory_kib: env
@@ -88,11 +88,11 @@ impl Config {
                 .get::<Within<usize, 0, 100_000>>(
                     "BACKLOT_HASH_QUEUE",
                     "512",
-                    "passwords that may wait to be hashed; more are told to come back",
+                    "passwords that may wait to be hashed; any more are refused with OVERLOADED",
                 )
                 .0,
             hash_wait: env.get("BACKLOT_HASH_WAIT", "5s", "how long a password may wait to be hashed"),
-            key_rotation: env.get("BACKLOT_KEY_ROTATION", "90d", "how long a key signs access tokens before the next one does"),
+            key_rotation: env.get("BACKLOT_KEY_ROTATION", "90d", "how long a key signs access tokens before the next key replaces it"),
         };
         config.check(env);
         config
@@ -100,15 +100,14 @@ impl Config {
 
     fn check(&self, env: &mut Env) {
         env.longer_than_zero([("BACKLOT_HASH_WAIT", self.hash_wait)]);
-        let ten_years = 3_650 * rotation::SHORTEST * 24;
-        if !(rotation::SHORTEST..=ten_years).contains(&self.rotation_interval()) {
+        let ten_years = 3_650 * rotation::MIN_INTERVAL * 24;
+        if !(rotation::MIN_INTERVAL..=ten_years).contains(&self.rotation_interval()) {
             env.out_of_bounds("BACKLOT_KEY_ROTATION", "must be from 1h to 3650d");
         }
     }
 
-    /// The values as the rules use them.
-    #[must_use]
-    pub fn rotation_interval(&self) -> time::Duration {
+    /// [`Config::key_rotation`] as the rules use it.
+    pub(crate) fn rotation_interval(&self) -> time::Duration {
         time::Duration::try_from(self.key_rotation).unwrap_or(time::Duration::MAX)
     }
 }
@@ -125,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_owasps() {
+    fn the_default_hash_cost_is_the_minimum_of_owasp() {
         let config = read(&[]).expect("no faults");
         assert_eq!(config.hash_cost, Cost { memory_kib: 19_456, iterations: 2 });
         assert_eq!(config.sign_up, SignUp::Open);
@@ -135,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bad_value_is_a_fault() {
+    fn every_invalid_value_is_a_fault() {
         for (name, value) in [
             ("BACKLOT_SIGNUP", "invited"),
             ("BACKLOT_ARGON2_MEMORY_KIB", "7"),

@@ -1,4 +1,4 @@
-//! Everything that can go wrong here, and what a client learns of it.
+//! The errors of this service, and what a client sees of them.
 
 use std::time::Duration;
 
@@ -12,41 +12,42 @@ use crate::{
     token::KeyError,
 };
 
-/// The folder's name, as it stands in every error's domain.
-pub const SERVICE: &str = Caller::Auth.name();
+/// The name in the domain of the errors.
+pub(crate) const SERVICE: &str = Caller::Auth.name();
 
+/// Why a call or the start failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Already in its final form: a bad field, a rate limit, a missing token.
+    /// A refusal in its final form: an invalid field, a rate limit, a missing token.
     #[error(transparent)]
     Refused(Box<Fault>),
     #[error("the password is too easy to guess: {0}")]
     WeakPassword(Weakness),
-    #[error("sign-up is closed: ask whoever runs this installation for an account")]
+    #[error("sign-up is closed; ask the operator of this installation for an account")]
     SignUpClosed,
-    #[error("this address has an account already")]
+    #[error("this address already has an account")]
     EmailTaken,
     #[error("the address or the password is wrong")]
     BadCredentials,
-    #[error("the session has ended or never was")]
+    #[error("the session has ended or does not exist")]
     SessionEnded,
-    #[error("too many passwords are being checked; try again")]
+    #[error("too many passwords are waiting to be checked; try again")]
     Overloaded,
-    #[error("this process is stopping; connect again")]
+    #[error("this process is stopping; reconnect")]
     Draining,
-    #[error("revocations cannot be followed now; connect again")]
-    Unfollowed,
-    #[error("the store failed")]
+    #[error("the log of revocations cannot be read now; reconnect")]
+    FeedStalled,
+    #[error("the database failed")]
     Store(#[from] store::StoreError),
     #[error("a password could not be hashed")]
     Hash(#[from] HashError),
-    #[error("a key could not be used")]
+    #[error("a signing key could not be used")]
     Key(#[from] KeyError),
-    #[error("no signing key opens under this cluster's secret")]
+    #[error("no signing key can be decrypted with this cluster's secret")]
     NoSigningKey,
-    #[error("a secret could not be made")]
+    #[error("a session secret could not be generated")]
     Randomness(#[from] NoRandomness),
-    #[error("a hashing thread died")]
+    #[error("a hashing thread panicked")]
     Thread(#[source] tokio::task::JoinError),
 }
 
@@ -57,15 +58,14 @@ impl From<Fault> for Error {
 }
 
 impl Error {
-    #[must_use]
-    pub fn code(&self) -> ErrorCode {
+    pub(crate) fn code(&self) -> ErrorCode {
         match self {
             Self::Refused(fault) => fault.code,
             Self::WeakPassword(_) => ErrorCode::InvalidArgument,
             Self::SignUpClosed => ErrorCode::Forbidden,
             Self::EmailTaken => ErrorCode::Conflict,
             Self::BadCredentials | Self::SessionEnded => ErrorCode::Unauthenticated,
-            Self::Overloaded | Self::Draining | Self::Unfollowed => ErrorCode::Unavailable,
+            Self::Overloaded | Self::Draining | Self::FeedStalled => ErrorCode::Unavailable,
             Self::Store(e) if e.is_transient() => ErrorCode::Unavailable,
             Self::Store(_) | Self::Hash(_) | Self::Key(_) | Self::NoSigningKey | Self::Randomness(_) | Self::Thread(_) => {
                 ErrorCode::Internal
@@ -73,8 +73,7 @@ impl Error {
         }
     }
 
-    #[must_use]
-    pub fn reason(&self) -> &str {
+    pub(crate) fn reason(&self) -> &str {
         match self {
             Self::Refused(fault) => &fault.reason,
             Self::WeakPassword(_) => "WEAK_PASSWORD",
@@ -84,7 +83,7 @@ impl Error {
             Self::SessionEnded => "SESSION_ENDED",
             Self::Overloaded => "OVERLOADED",
             Self::Draining => "DRAINING",
-            Self::Unfollowed => "UNAVAILABLE",
+            Self::FeedStalled => "UNAVAILABLE",
             Self::Store(e) if e.is_transient() => "UNAVAILABLE",
             Self::Store(_) | Self::Hash(_) | Self::Key(_) | Self::NoSigningKey | Self::Randomness(_) | Self::Thread(_) => "INTERNAL",
         }

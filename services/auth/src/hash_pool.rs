@@ -1,7 +1,6 @@
-//! Where password work runs: on blocking threads, as many at once as configured, each with Argon2's memory kept from the last
-//! time. Before them addresses take turns: one address has at most its share of the threads and of the places in the queue, and
-//! its next password waits behind one of everybody else's. A flood of sign-ins takes neither memory without end nor the threads
-//! that serve others, and somebody from another address is soon next.
+//! Hashes and verifies passwords on blocking threads, with a limit of threads, of waiting passwords and of the wait. A thread reuses
+//! Argon2's memory. One client address may use only its share of the threads and of the queue, and its next password waits until other
+//! addresses had one thread each. So a flood of sign-ins from one address neither exhausts the memory nor delays other addresses for long.
 
 use std::{
     net::IpAddr,
@@ -24,83 +23,82 @@ use crate::{
     password::{self, Cost, HashError, Verdict},
 };
 
-/// As refusals name them.
-const IN_ALL: &str = "passwords that are checked or wait for it";
-const AT_ONCE: &str = "passwords that are checked at the same time";
+/// The names of the two limits in refusals.
+const ADMITTED: &str = "passwords that are being checked or are waiting";
+const CONCURRENT: &str = "passwords that are being checked at the same time";
 
-/// How much password work there may be.
+/// The limits of the pool.
 #[derive(Debug, Clone, Copy)]
-pub struct Bounds {
-    /// Passwords that are hashed at once.
-    pub threads: usize,
-    /// Passwords that may wait.
-    pub queue: usize,
-    /// How long one may wait.
-    pub wait: Duration,
-    /// What one address may have of both.
-    pub percent: Percent,
+pub(crate) struct Bounds {
+    /// Passwords that are hashed at the same time.
+    pub(crate) threads: usize,
+    /// Passwords that may wait for a thread.
+    pub(crate) queue: usize,
+    /// How long a password may wait for a thread.
+    pub(crate) wait: Duration,
+    /// The share of threads and queue that one address may use.
+    pub(crate) percent: Percent,
 }
 
-/// Cheap to clone; all clones share the threads and the queue.
-#[derive(Clone)]
-pub struct HashPool {
+pub(crate) struct HashPool {
     shared: Arc<Shared>,
 }
 
 struct Shared {
     cost: Cost,
     wait: Duration,
-    /// A place on a thread or in the queue.
+    /// Slots of the threads and the queue together.
     admitted: Arc<Shares>,
-    /// The turn of an address. It has no more of them than it may have threads, and gives one back before it takes the next.
-    turns: Arc<Shares>,
-    /// A place on a thread, in the order in which turns were taken.
-    running: Arc<Semaphore>,
+    /// Limits the threads that one address uses. An address with all its slots in use waits here for one of them.
+    concurrent: Arc<Shares>,
+    /// Threads, in the order in which passwords got a slot of `concurrent`.
+    threads: Arc<Semaphore>,
+    /// Memory of threads that are not in use.
     memory: Mutex<Vec<Vec<Block>>>,
-    /// Verified against when there is no account, so that an unknown address costs what a known one costs.
-    nobody: String,
+    /// The hash that is verified if there is no account, so that an unknown address takes as long as a known one.
+    dummy_hash: String,
 }
 
 impl HashPool {
     /// # Errors
     /// The parameters are out of Argon2's bounds.
-    pub fn new(cost: Cost, bounds: Bounds) -> Result<Self, HashError> {
+    pub(crate) fn new(cost: Cost, bounds: Bounds) -> Result<Self, HashError> {
         let Bounds { threads, queue, wait, percent } = bounds;
         let mut memory = Vec::new();
-        let nobody = password::hash("nobody has this password", cost, &mut memory)?;
-        // Connections and persons have no part in it: a sign-in is nobody's yet, and the gateway's connections carry those of all.
+        let dummy_hash = password::hash("no account has this password", cost, &mut memory)?;
+        // Only addresses are limited. A sign-in belongs to no person yet, and one connection of the gateway carries many clients.
         let of_address = |address| Percent { connection: 100, address, person: 100 };
         let shared = Shared {
             cost,
             wait,
             admitted: Shares::new(threads + queue, of_address(percent.address)),
-            turns: Shares::new(turns(threads, percent.address), of_address(1)),
-            running: Arc::new(Semaphore::new(threads)),
+            concurrent: Shares::new(concurrent_slots(threads, percent.address), of_address(1)),
+            threads: Arc::new(Semaphore::new(threads)),
             memory: Mutex::new(vec![memory]),
-            nobody,
+            dummy_hash,
         };
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// The hash of a new password that resists guessing by somebody who knows `known`.
+    /// Hashes a new password. It must resist guessing by an attacker who knows the words of `personal`.
     ///
     /// # Errors
     /// WEAK_PASSWORD, OVERLOADED, SHARE_EXHAUSTED.
-    pub async fn hash(&self, address: Option<IpAddr>, password: String, known: Vec<String>) -> Result<String, Error> {
+    pub(crate) async fn hash(&self, address: Option<IpAddr>, password: String, personal: Vec<String>) -> Result<String, Error> {
         self.run(address, move |shared, memory| {
-            password::check_strength(&password, &known).map_err(Error::WeakPassword)?;
+            password::check_strength(&password, &personal).map_err(Error::WeakPassword)?;
             Ok(password::hash(&password, shared.cost, memory)?)
         })
         .await
     }
 
-    /// Whether the password belongs to the stored hash; without one the answer is "wrong" and takes as long.
+    /// Compares the password with the stored hash. Without one the verdict is `Wrong` and takes as long.
     ///
     /// # Errors
     /// OVERLOADED, SHARE_EXHAUSTED.
-    pub async fn verify(&self, address: Option<IpAddr>, password: String, stored: Option<String>) -> Result<Verdict, Error> {
+    pub(crate) async fn verify(&self, address: Option<IpAddr>, password: String, stored: Option<String>) -> Result<Verdict, Error> {
         self.run(address, move |shared, memory| {
-            let verdict = password::verify(&password, stored.as_deref().unwrap_or(&shared.nobody), shared.cost, memory)?;
+            let verdict = password::verify(&password, stored.as_deref().unwrap_or(&shared.dummy_hash), shared.cost, memory)?;
             Ok(if stored.is_some() { verdict } else { Verdict::Wrong })
         })
         .await
@@ -114,18 +112,18 @@ impl HashPool {
         let shared = Arc::clone(&self.shared);
         let until = Instant::now() + shared.wait;
         let holder = Holder { address, ..Holder::default() };
-        let place = shared.admitted.try_take(&holder, 1).map_err(|e| e.fault(SERVICE, IN_ALL))?;
-        let mut turn = shared.turns.try_take(&holder, 0).map_err(|e| e.fault(SERVICE, AT_ONCE))?;
-        turn.grow(1, until).await.map_err(|e| e.fault(SERVICE, AT_ONCE))?;
-        let thread = timeout_at(until, Arc::clone(&shared.running).acquire_owned()).await;
-        // It is never closed.
+        let slot = shared.admitted.try_take(&holder, 1).map_err(|e| e.fault(SERVICE, ADMITTED))?;
+        let mut concurrent = shared.concurrent.try_take(&holder, 0).map_err(|e| e.fault(SERVICE, CONCURRENT))?;
+        concurrent.grow(1, until).await.map_err(|e| e.fault(SERVICE, CONCURRENT))?;
+        let thread = timeout_at(until, Arc::clone(&shared.threads).acquire_owned()).await;
+        // The semaphore is never closed.
         let Ok(Ok(thread)) = thread else { return Err(Error::Overloaded) };
-        // What is held moves onto the thread: a caller that gives up does not make room before its work has ended.
+        // The slots are held until the work ends, even if the caller has given up before.
         task::blocking(move || {
             let mut memory = shared.memory.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
             let result = work(&shared, &mut memory);
             shared.memory.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
-            drop((thread, turn, place));
+            drop((thread, concurrent, slot));
             result
         })
         .await
@@ -133,8 +131,8 @@ impl HashPool {
     }
 }
 
-/// How many turns there are, of which one percent is an address's part of the threads.
-fn turns(threads: usize, percent: u8) -> usize {
+/// The size of [`Shared::concurrent`]: one percent of it is the number of threads that one address may use.
+fn concurrent_slots(threads: usize, percent: u8) -> usize {
     let of_one = (threads * usize::from(percent) / 100).max(1);
     of_one * 100 + 99
 }
@@ -148,7 +146,7 @@ mod tests {
     use super::*;
 
     const CHEAP: Cost = Cost { memory_kib: 8, iterations: 1 };
-    const NOBODY: Option<IpAddr> = None;
+    const NO_ADDRESS: Option<IpAddr> = None;
     const LONG: Duration = Duration::from_secs(60);
 
     fn pool(threads: usize, queue: usize, wait: Duration) -> HashPool {
@@ -159,10 +157,10 @@ mod tests {
         Some(address.parse().expect("address"))
     }
 
-    /// Work that ends when the other end is dropped.
-    fn until_dropped(other: mpsc::Receiver<()>) -> impl FnOnce(&Shared, &mut Vec<Block>) -> Result<(), Error> + Send + 'static {
+    /// Work that ends when the sender is dropped.
+    fn until_dropped(receiver: mpsc::Receiver<()>) -> impl FnOnce(&Shared, &mut Vec<Block>) -> Result<(), Error> + Send + 'static {
         move |_, _| {
-            _ = other.recv();
+            _ = receiver.recv();
             Ok(())
         }
     }
@@ -172,47 +170,47 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_password_goes_in_and_out() {
+    async fn only_the_hashed_password_verifies() {
         let pool = pool(2, 2, LONG);
-        let stored = pool.hash(NOBODY, "correct horse battery".into(), vec![]).await.expect("hash");
-        let verdict = async |password: &str, stored| pool.verify(NOBODY, password.into(), stored).await.expect("verdict");
-        assert_eq!(verdict("correct horse battery", Some(stored.clone())).await, Verdict::Right);
+        let stored = pool.hash(NO_ADDRESS, "correct horse battery".into(), vec![]).await.expect("hash");
+        let verdict = async |password: &str, stored| pool.verify(NO_ADDRESS, password.into(), stored).await.expect("verdict");
+        assert_eq!(verdict("correct horse battery", Some(stored.clone())).await, Verdict::Correct);
         assert_eq!(verdict("another", Some(stored)).await, Verdict::Wrong);
-        assert_eq!(verdict("nobody has this password", None).await, Verdict::Wrong);
-        assert!(matches!(pool.hash(NOBODY, "password1".into(), vec![]).await, Err(Error::WeakPassword(_))));
+        assert_eq!(verdict("no account has this password", None).await, Verdict::Wrong);
+        assert!(matches!(pool.hash(NO_ADDRESS, "password1".into(), vec![]).await, Err(Error::WeakPassword(_))));
     }
 
     #[tokio::test]
-    async fn a_full_queue_refuses_at_once_and_recovers() {
+    async fn a_full_queue_refuses_immediately_and_recovers() {
         let pool = pool(1, 1, LONG);
         let (release, blocked) = mpsc::channel::<()>();
-        let mut running = Box::pin(pool.run(NOBODY, move |_, _| {
+        let mut running = Box::pin(pool.run(NO_ADDRESS, move |_, _| {
             blocked.recv().expect("released");
             Ok(1)
         }));
-        let mut waiting = Box::pin(pool.run(NOBODY, |_, _| Ok(2)));
+        let mut waiting = Box::pin(pool.run(NO_ADDRESS, |_, _| Ok(2)));
         assert!(futures::poll!(&mut running).is_pending(), "on the thread");
         assert!(futures::poll!(&mut waiting).is_pending(), "in the queue");
-        assert_eq!(reason(pool.run(NOBODY, |_, _| Ok(())).await), "OVERLOADED");
+        assert_eq!(reason(pool.run(NO_ADDRESS, |_, _| Ok(())).await), "OVERLOADED");
         release.send(()).expect("running");
         assert_eq!((running.await.expect("one"), waiting.await.expect("two")), (1, 2));
-        assert!(pool.run(NOBODY, |_, _| Ok(())).await.is_ok());
-        assert_eq!(pool.shared.memory.lock().expect("memory").len(), 1, "one thread needs one memory");
+        assert!(pool.run(NO_ADDRESS, |_, _| Ok(())).await.is_ok());
+        assert_eq!(pool.shared.memory.lock().expect("memory").len(), 1, "one thread uses one memory");
     }
 
     #[tokio::test]
-    async fn nobody_waits_forever() {
+    async fn the_wait_is_limited() {
         let pool = pool(1, 8, Duration::from_millis(20));
         let (_release, blocked) = mpsc::channel();
         let mut running = Box::pin(pool.run(at("192.0.2.1"), until_dropped(blocked)));
         assert!(futures::poll!(&mut running).is_pending());
-        assert_eq!(reason(pool.run(at("192.0.2.1"), |_, _| Ok(())).await), "SHARE_EXHAUSTED", "its own address is at work");
+        assert_eq!(reason(pool.run(at("192.0.2.1"), |_, _| Ok(())).await), "SHARE_EXHAUSTED", "the address has used its share");
         assert_eq!(reason(pool.run(at("192.0.2.2"), |_, _| Ok(())).await), "OVERLOADED");
         assert_eq!(pool.shared.admitted.held(), 1);
     }
 
     #[tokio::test]
-    async fn addresses_take_turns() {
+    async fn addresses_alternate() {
         for threads in [1, 2, 3] {
             let pool = pool(threads, 100, LONG);
             let (started, mut starts) = unbounded_channel();
@@ -227,8 +225,8 @@ mod tests {
             });
             let all = futures::future::try_join_all(waiting);
             let observed = async {
-                // Work starts on several threads in no order. So all threads are busy before one of them is released.
-                // Without turns 198.51.100.7 would be the last of 41.
+                // The order in which threads start is not defined, so all of them are busy before one is released.
+                // Without the limit per address 198.51.100.7 would be the last of 41.
                 let mut first = Vec::new();
                 while first.len() < 3 {
                     let mut busy = Vec::new();
@@ -263,29 +261,29 @@ mod tests {
         assert!(futures::poll!(&mut held[5]).is_pending());
         drop(release);
         futures::future::try_join_all(held).await.expect("work");
-        assert_eq!((pool.shared.admitted.held(), pool.shared.turns.held()), (0, 0));
+        assert_eq!((pool.shared.admitted.held(), pool.shared.concurrent.held()), (0, 0));
     }
 
     #[test]
-    fn an_address_has_its_part_of_the_threads() {
+    fn an_address_has_its_share_of_the_threads() {
         for (threads, percent, of_one) in [(1, 50, 1), (2, 50, 1), (16, 50, 8), (16, 100, 16), (4, 1, 1)] {
-            let total = turns(threads, percent);
+            let total = concurrent_slots(threads, percent);
             assert_eq!((total / 100, total > 100), (of_one, true), "{threads} threads, {percent} %");
         }
     }
 
     #[tokio::test]
-    async fn work_whose_caller_left_keeps_its_place_until_it_ends() {
+    async fn cancelled_work_keeps_its_slot_until_it_ends() {
         let pool = pool(1, 0, LONG);
         let (release, blocked) = mpsc::channel::<()>();
-        let mut left = Box::pin(pool.run(NOBODY, move |_, _| {
+        let mut cancelled = Box::pin(pool.run(NO_ADDRESS, move |_, _| {
             blocked.recv().expect("released");
             Ok(())
         }));
-        assert!(futures::poll!(&mut left).is_pending());
-        drop(left);
-        assert_eq!(reason(pool.run(NOBODY, |_, _| Ok(())).await), "OVERLOADED");
+        assert!(futures::poll!(&mut cancelled).is_pending());
+        drop(cancelled);
+        assert_eq!(reason(pool.run(NO_ADDRESS, |_, _| Ok(())).await), "OVERLOADED");
         release.send(()).expect("running");
-        chassis::testing::eventually(Duration::from_secs(10), || async { pool.run(NOBODY, |_, _| Ok(())).await.ok() }).await;
+        chassis::testing::eventually(Duration::from_secs(10), || async { pool.run(NO_ADDRESS, |_, _| Ok(())).await.ok() }).await;
     }
 }

@@ -1,5 +1,5 @@
-//! Once an hour, rows that can matter to nobody any more are deleted, and accounts of the release before get the identity of their
-//! address. Every replica does it; doing it twice does nothing.
+//! Once an hour: deletes old rows, and adds the identity of their address to accounts that the previous release created. Every replica
+//! does both. They are idempotent.
 
 use chassis::clock;
 use proto::id::UserId;
@@ -11,46 +11,48 @@ use crate::{
     store::{self, Pool, revocations, sessions, users},
 };
 
-const EVERY: std::time::Duration = std::time::Duration::from_secs(3_600);
-/// A gateway that was away for longer has no token left that a revocation could end.
+const INTERVAL: std::time::Duration = std::time::Duration::from_secs(3_600);
+/// After this the tokens of a revoked session have expired, also in a gateway that did not follow the feed.
 const REVOCATIONS_KEPT: Duration = Duration::days(1);
-/// An address that nobody signed in from for this long is a new one again.
+/// An address without a sign-in for this long counts as new again.
 const ADDRESSES_KEPT: Duration = Duration::days(180);
 
-/// Rows of one look.
+/// Rows of one query.
 const PAGE: i64 = 500;
 
-/// Cleans until the process stops.
-pub async fn run(pool: Pool, stop: CancellationToken) {
+/// Runs until the process stops.
+pub(crate) async fn run(pool: Pool, stop: CancellationToken) {
     loop {
-        match clean(&pool, clock::now()).await {
+        match delete_old_rows(&pool, clock::now()).await {
             Ok(rows) => tracing::debug!(rows, "old rows deleted"),
-            Err(error) => tracing::warn!(cause = chassis::error::chain(&error), "old rows could not be deleted; the next hour tries again"),
+            Err(error) => tracing::warn!(cause = chassis::error::chain(&error), "old rows could not be deleted; retried in an hour"),
         }
-        if let Err(error) = identify(&pool).await {
-            tracing::warn!(cause = chassis::error::chain(&error), "addresses could not be normalised; the next hour tries again");
+        if let Err(error) = add_identities(&pool).await {
+            tracing::warn!(cause = chassis::error::chain(&error), "e-mail addresses could not be normalised; retried in an hour");
         }
-        if stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
+        if stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_none() {
             return;
         }
     }
 }
 
+/// Deletes ended sessions, old revocations and client addresses that are no longer in use. Returns the number of rows.
+///
 /// # Errors
 /// The database failed.
-pub async fn clean(pool: &Pool, now: OffsetDateTime) -> Result<u64, store::StoreError> {
+pub async fn delete_old_rows(pool: &Pool, now: OffsetDateTime) -> Result<u64, store::StoreError> {
     let sessions = sessions::delete_expired(pool, now).await?;
     let revocations = revocations::delete_before(pool, now - REVOCATIONS_KEPT).await?;
     let addresses = users::forget_addresses(pool, now - ADDRESSES_KEPT).await?;
     Ok(sessions + revocations + addresses)
 }
 
-/// Gives accounts that another release made the identity of their address. Of two accounts of one address the older one gets it;
-/// the other one is reached by its own spelling.
+/// Adds the identity of their address to accounts that another release created. If two accounts have the same address, the older one
+/// gets the identity, and the other one is found by its own spelling.
 ///
 /// # Errors
 /// The database failed.
-pub async fn identify(pool: &Pool) -> Result<(), store::StoreError> {
+pub(crate) async fn add_identities(pool: &Pool) -> Result<(), store::StoreError> {
     let mut after = UserId(uuid::Uuid::nil());
     loop {
         let page = users::without_identity(pool, after, PAGE).await?;
@@ -58,8 +60,8 @@ pub async fn identify(pool: &Pool) -> Result<(), store::StoreError> {
         after = *last;
         for (id, text) in &page {
             let Ok(email) = text.parse::<Email>() else { continue };
-            if !users::give_identity(pool, *id, email.identity()).await? {
-                tracing::info!(user = %id, "another account has this address in another spelling; both stay");
+            if !users::set_identity(pool, *id, email.identity()).await? {
+                tracing::info!(user = %id, "another account has another spelling of this address; each is found by its own spelling");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The keys of access tokens in memory: opened at start, looked at again every minute, so that requests sign and verify without
+//! The keys of access tokens in memory. They are loaded at the start and again every minute, so that requests sign and verify without
 //! the database. Replicas agree through the table and an advisory lock.
 
 use std::{sync::Arc, time::Duration};
@@ -13,13 +13,13 @@ use crate::{
     error::Error,
     rotation::{self, Candidate, Plan},
     store::{self, Pool},
-    token::{KeyError, Seal, SigningKey, StoredKey},
+    token::{KeyCipher, KeyError, SigningKey, StoredKey},
 };
 
 /// Far below the time for which a key is published before it signs.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Cheap to clone; all clones see a rotation at once.
+/// Cheap to clone; all clones share the keys.
 #[derive(Clone)]
 pub struct Keyring {
     shared: Arc<Shared>,
@@ -27,117 +27,132 @@ pub struct Keyring {
 
 struct Shared {
     pool: Pool,
-    seal: Seal,
+    cipher: KeyCipher,
     interval: time::Duration,
     signer: watch::Sender<Arc<SigningKey>>,
     published: watch::Sender<Vec<JsonWebKey>>,
 }
 
-/// The rows with what this cluster's secret makes of them.
-struct Loaded {
+/// The stored keys. `decrypted[i]` is the key of `rows[i]`, if this cluster's secret decrypts it.
+struct KeySet {
     rows: Vec<StoredKey>,
-    opened: Vec<Option<SigningKey>>,
+    decrypted: Vec<Option<SigningKey>>,
 }
 
 impl Keyring {
-    /// Loads the keys; makes the first one.
+    /// Loads the keys, and creates the first one.
     ///
     /// # Errors
-    /// The database or the system's randomness failed.
-    pub async fn open(pool: Pool, secret: &ClusterSecret, interval: time::Duration, now: OffsetDateTime) -> Result<Self, Error> {
-        let seal = Seal::new(&secret.derive("auth signing keys"))?;
-        let (signer, published) = settle(&pool, &seal, interval, now).await?;
+    /// The database or the random number generator failed.
+    pub async fn load(pool: Pool, secret: &ClusterSecret, interval: time::Duration, now: OffsetDateTime) -> Result<Self, Error> {
+        let cipher = KeyCipher::new(&secret.derive("auth signing keys"))?;
+        let (signer, published) = rotate(&pool, &cipher, interval, now).await?;
         let shared =
-            Shared { pool, seal, interval, signer: watch::Sender::new(Arc::new(signer)), published: watch::Sender::new(published) };
+            Shared { pool, cipher, interval, signer: watch::Sender::new(Arc::new(signer)), published: watch::Sender::new(published) };
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// The token of these claims, signed by the present key.
+    /// The token with these claims, signed with the current key.
     ///
     /// # Errors
-    /// Only if the system has no randomness.
-    pub fn mint(&self, claims: &Claims) -> Result<String, KeyError> {
+    /// The system provided no random bytes.
+    pub fn sign(&self, claims: &Claims) -> Result<String, KeyError> {
         let signer = Arc::clone(&self.shared.signer.borrow());
-        signer.mint(claims)
+        signer.sign(claims)
     }
 
     /// The public keys, the signing one first.
+    pub(crate) fn key_set(&self) -> Vec<JsonWebKey> {
+        self.shared.published.borrow().clone()
+    }
+
+    /// [`Keyring::key_set`] and its changes.
     #[must_use]
     pub fn published(&self) -> watch::Receiver<Vec<JsonWebKey>> {
         self.shared.published.subscribe()
     }
 
-    /// Looks at the keys again: makes, takes over and drops what is due.
+    /// Loads the keys again. Creates, activates and retires keys that are due.
     ///
     /// # Errors
     /// The database failed; the keys stay as they are.
     pub async fn refresh(&self, now: OffsetDateTime) -> Result<(), Error> {
         let shared = &self.shared;
-        let (signer, published) = settle(&shared.pool, &shared.seal, shared.interval, now).await?;
-        // Published before it signs, here too.
+        let (signer, published) = rotate(&shared.pool, &shared.cipher, shared.interval, now).await?;
+        // A key is published before it signs, also within this process.
         shared.published.send_replace(published);
         shared.signer.send_replace(Arc::new(signer));
         Ok(())
     }
 
     /// Refreshes until the process stops.
-    pub async fn run(self, stop: CancellationToken) {
-        while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(REFRESH_INTERVAL)).await.is_some() {
             if let Err(error) = self.refresh(clock::now()).await {
-                tracing::warn!(cause = chassis::error::chain(&error), "the signing keys could not be looked at; the present ones stay");
+                tracing::warn!(cause = chassis::error::chain(&error), "the signing keys could not be refreshed; the current ones stay");
             }
         }
     }
 }
 
-/// Reads the keys and does what is due, under the lock only if something is.
-async fn settle(pool: &Pool, seal: &Seal, interval: time::Duration, now: OffsetDateTime) -> Result<(SigningKey, Vec<JsonWebKey>), Error> {
-    let mut loaded = load(store::keys::all(pool).await?, seal);
-    let mut plan = loaded.plan(interval, now);
-    if plan.make || !plan.retired.is_empty() {
+/// Loads the keys and does the rotation that is due. Takes the lock only if something is due.
+async fn rotate(
+    pool: &Pool,
+    cipher: &KeyCipher,
+    interval: time::Duration,
+    now: OffsetDateTime,
+) -> Result<(SigningKey, Vec<JsonWebKey>), Error> {
+    let mut keys = decrypt(store::keys::all(pool).await?, cipher);
+    let mut plan = keys.plan(interval, now);
+    if plan.create || !plan.retired.is_empty() {
         let mut tx = store::begin(pool).await?;
         store::keys::lock(&mut *tx).await?;
-        // Another replica may have done it meanwhile.
+        // Another replica may have done the same meanwhile.
         let mut rows = store::keys::all(&mut *tx).await?;
-        let due = load(rows.clone(), seal).plan(interval, now);
-        if due.make {
-            let key = StoredKey::generate(seal, now)?;
+        let due = decrypt(rows.clone(), cipher).plan(interval, now);
+        if due.create {
+            let key = StoredKey::generate(cipher, now)?;
             store::keys::insert(&mut *tx, &key).await?;
-            tracing::info!(kid = key.kid, "a signing key was made");
+            tracing::info!(kid = key.kid, "a signing key was created");
             rows.push(key);
         }
-        for at in due.retired {
-            store::keys::delete(&mut *tx, &rows[at].kid).await?;
-            tracing::info!(kid = rows[at].kid, "a signing key was retired");
+        for index in due.retired {
+            store::keys::delete(&mut *tx, &rows[index].kid).await?;
+            tracing::info!(kid = rows[index].kid, "a signing key was retired");
         }
         store::commit(tx).await?;
-        loaded = load(store::keys::all(pool).await?, seal);
-        plan = loaded.plan(interval, now);
+        keys = decrypt(store::keys::all(pool).await?, cipher);
+        plan = keys.plan(interval, now);
     }
-    loaded.split(plan.signer)
+    keys.into_parts(plan.signer)
 }
 
-fn load(rows: Vec<StoredKey>, seal: &Seal) -> Loaded {
-    let opened = rows
+fn decrypt(rows: Vec<StoredKey>, cipher: &KeyCipher) -> KeySet {
+    let decrypted = rows
         .iter()
         .map(|row| {
-            SigningKey::open(row, seal).inspect_err(|e| tracing::warn!(kid = row.kid, "{e}; it is published and does not sign")).ok()
+            SigningKey::decrypt(row, cipher).inspect_err(|e| tracing::warn!(kid = row.kid, "{e}; it is published but does not sign")).ok()
         })
         .collect();
-    Loaded { rows, opened }
+    KeySet { rows, decrypted }
 }
 
-impl Loaded {
+impl KeySet {
     fn plan(&self, interval: time::Duration, now: OffsetDateTime) -> Plan {
-        let candidates: Vec<Candidate> =
-            self.rows.iter().zip(&self.opened).map(|(row, key)| Candidate { created_at: row.created_at, opens: key.is_some() }).collect();
+        let candidates: Vec<Candidate> = self
+            .rows
+            .iter()
+            .zip(&self.decrypted)
+            .map(|(row, key)| Candidate { created_at: row.created_at, usable: key.is_some() })
+            .collect();
         rotation::plan(&candidates, interval, now)
     }
 
-    fn split(mut self, signer: Option<usize>) -> Result<(SigningKey, Vec<JsonWebKey>), Error> {
-        let at = signer.ok_or(Error::NoSigningKey)?;
-        let key = self.opened[at].take().ok_or(Error::NoSigningKey)?;
-        self.rows.swap(0, at);
+    /// The key that signs, and the public keys with that key first.
+    fn into_parts(mut self, signer: Option<usize>) -> Result<(SigningKey, Vec<JsonWebKey>), Error> {
+        let index = signer.ok_or(Error::NoSigningKey)?;
+        let key = self.decrypted[index].take().ok_or(Error::NoSigningKey)?;
+        self.rows.swap(0, index);
         Ok((key, self.rows.iter().filter_map(StoredKey::public).collect()))
     }
 }

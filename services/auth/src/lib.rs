@@ -1,107 +1,99 @@
-//! auth: who you are. Accounts with passwords, browser sessions, access tokens, and the feed of sessions that ended. It knows
-//! nothing of projects or turns, and what a plan allows is written elsewhere.
+//! auth: accounts with passwords, browser sessions, access tokens, and the feed of ended sessions. It knows nothing of projects or
+//! turns. What a plan allows is defined in the other services.
 //!
 //! In reading order:
-//! - [`account`]: one function per RPC: sign up, sign in, sign out, the current session, an access token.
-//! - [`user`], [`email`], [`password`], [`session`]: the rules it follows; none does I/O, none knows a clock.
-//! - [`hash_pool`]: where password work runs, so that a flood of it stays in its bounds.
+//! - [`account`]: one function per RPC: sign up, sign in, sign out, read the current session, create an access token.
+//! - [`user`], [`email`], [`password`], [`session`]: the rules. They do no I/O and take the time as a parameter.
+//! - [`hash_pool`]: the threads that hash passwords, with limits against a flood of sign-ins.
 //! - [`limit`]: what the policies `auth`, `auth-account` and `auth-guess` count.
-//! - [`token`], [`rotation`], [`keyring`]: what an access token says and who signs it; when keys change; the keys in memory.
-//! - [`revocation`]: the feed that lets a sign-out act within a second.
-//! - [`housekeeping`]: what is deleted, and when.
-//! - [`store`]: all SQL. [`grpc`], [`access`], [`config`], [`error`]: the edges.
+//! - [`token`], [`rotation`], [`keyring`]: the content and signature of an access token; the schedule of its keys; the keys in memory.
+//! - [`revocation`]: the feed through which a sign-out takes effect within a second.
+//! - [`housekeeping`]: the deletion of old rows.
+//! - [`store`]: the SQL.
+//! - [`app`], [`access`], [`config`], [`error`], [`grpc`]: what all services have.
 
-pub mod account;
-pub mod email;
-pub mod password;
-pub mod session;
-pub mod user;
-
-pub mod hash_pool;
-pub mod limit;
-
-pub mod keyring;
-pub mod rotation;
-pub mod token;
-
-pub mod housekeeping;
-pub mod revocation;
-
-pub mod access;
-pub mod config;
-pub mod error;
-pub mod grpc;
-pub mod store;
+mod access;
+mod account;
+mod app;
+mod config;
+mod email;
+mod error;
+mod grpc;
+mod hash_pool;
+mod housekeeping;
+mod keyring;
+mod limit;
+mod password;
+mod revocation;
+mod rotation;
+mod session;
+mod store;
+mod token;
+mod user;
 
 use std::{sync::Arc, time::Duration};
 
 use chassis::{
-    client, clock,
     identity::Caller,
     limit::General,
     postgres,
-    server::{self, Server},
+    server::{ServeError as ServerError, Server},
     task::Tasks,
     verifier::{Keys, Verifier},
 };
-use proto::{auth::auth_service_server::AuthServiceServer, rate_limit::rate_limit_service_client::RateLimitServiceClient};
+use proto::auth::auth_service_server::AuthServiceServer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
 
-pub use config::Config;
+use self::app::App;
+pub use self::{access::RULES, config::Config};
 
-/// How long background work may take to notice that the process stops.
-const TASKS_LIMIT: Duration = Duration::from_secs(2);
-
-/// Why the service could not start, or stopped by itself.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    #[error("auth has no database")]
-    Database(#[source] postgres::Error),
-    #[error("auth could not start")]
-    Start(#[source] error::Error),
-    #[error("auth stopped serving")]
-    Serve(#[source] server::ServeError),
+/// What the tests of the service use besides its RPCs.
+#[doc(hidden)]
+pub mod testing {
+    pub use crate::{housekeeping::delete_old_rows, keyring::Keyring, session::Session, store::MIGRATOR, token::claims, user::User};
 }
 
-/// Serves auth on the listener until `shutdown`.
+/// The background tasks of a stopped service end within this.
+const TASKS_LIMIT: Duration = Duration::from_secs(2);
+
+/// Why the service could not start or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("the database could not be used")]
+    Postgres(#[source] postgres::Error),
+    #[error("the service could not start")]
+    Start(#[from] error::Error),
+    #[error("the server failed")]
+    Server(#[source] ServerError),
+}
+
+/// Serves until `shutdown`.
 ///
 /// # Errors
-/// The database, the signing keys or the listener could not be used.
+/// If the database or the signing keys cannot be used, or the server fails.
 pub async fn serve(config: Config, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
-    let pool = postgres::connect(&config.postgres, &store::MIGRATOR).await.map_err(ServeError::Database)?;
-    // Before the first sign-up, which must not make a second account of an address.
-    housekeeping::identify(&pool).await.map_err(|e| ServeError::Start(e.into()))?;
-    let bounds = hash_pool::Bounds {
-        threads: config.hash_threads,
-        queue: config.hash_queue,
-        wait: config.hash_wait,
-        percent: config.server.limits.percent,
-    };
-    let hashes = hash_pool::HashPool::new(config.hash_cost, bounds).map_err(|e| ServeError::Start(e.into()))?;
-    let keyring = keyring::Keyring::open(pool.clone(), &config.cluster_secret, config.rotation_interval(), clock::now())
-        .await
-        .map_err(ServeError::Start)?;
-    let feed = revocation::Feed::new(pool.clone(), shutdown.clone());
+    let pool = postgres::connect(&config.postgres, &store::MIGRATOR).await.map_err(ServeError::Postgres)?;
+    // Before the first sign-up: it must not create a second account for an address of a row without an identity.
+    housekeeping::add_identities(&pool).await.map_err(error::Error::from)?;
+    let app = Arc::new(App::new(&config, pool.clone(), shutdown.clone()).await?);
 
     let tasks = Tasks::new();
-    tasks.spawn(feed.clone().run());
-    tasks.spawn(keyring.clone().run(tasks.token()));
+    tasks.spawn(app.feed.clone().run());
+    tasks.spawn(app.keyring.clone().run(tasks.token()));
     tasks.spawn(housekeeping::run(pool.clone(), tasks.token()));
 
-    let rate_limit = client::connect(Caller::Auth, Caller::RateLimit, &config.rate_limit_url, &config.cluster_secret);
-    let published = keyring.published();
-    let verifier = Verifier::new(Caller::Auth, &config.cluster_secret, Keys::Local(published.clone()));
-    let accounts = account::Accounts::new(config.sign_up, (pool.clone(), hashes), rate_limit.clone(), keyring, feed.clone());
-    let served = Server::new(Caller::Auth, config.server, Arc::new(verifier), access::RULES)
-        .add(AuthServiceServer::new(grpc::Api { accounts, published, feed }).accept_compressed(CompressionEncoding::Gzip))
-        .counts(General::new(RateLimitServiceClient::new(rate_limit)))
+    let verifier = Arc::new(Verifier::new(Caller::Auth, &config.cluster_secret, Keys::Local(app.keyring.published())));
+    let limiter = app.limiter.clone();
+    let served = Server::new(Caller::Auth, config.server, verifier, RULES)
+        .add(AuthServiceServer::new(grpc::Service(app)).accept_compressed(CompressionEncoding::Gzip))
+        .counts(General::new(limiter))
         .needs(postgres::ENGINE, postgres::watch(&pool))
         .serve(listener, shutdown)
         .await;
 
     tasks.shutdown(TASKS_LIMIT).await;
     pool.close().await;
-    served.map_err(ServeError::Serve)
+    served.map_err(ServeError::Server)
 }

@@ -1,5 +1,5 @@
-//! What a good password is, and Argon2id: one function that hashes, one that verifies, both in memory that the caller keeps.
-//! They block for as long as the parameters make them; [`crate::hash_pool`] runs them.
+//! The strength of passwords, and their hashes (Argon2id). Hashing and verifying use memory that the caller provides. They block their
+//! thread; [`crate::hash_pool`] runs them.
 
 use std::{borrow::Cow, fmt};
 
@@ -10,46 +10,46 @@ use argon2::{
 use unicode_normalization::{UnicodeNormalization as _, is_nfc};
 use zxcvbn::{Score, feedback::Feedback, zxcvbn};
 
-/// Both bounds are in characters of the normalised password and checked before anything else looks at it.
-pub const MIN_CHARACTERS: usize = 8;
-pub const MAX_CHARACTERS: usize = 256;
-/// What is longer as it was typed is not normalised: no character takes more than four to spell.
+/// Both limits are in characters of the normalised password.
+pub(crate) const MIN_CHARACTERS: usize = 8;
+pub(crate) const MAX_CHARACTERS: usize = 256;
+/// A longer text is not normalised. It exceeds the limit anyway, because normalisation joins at most four characters to one.
 const MAX_TYPED: usize = 4 * MAX_CHARACTERS;
 
 const MIN_SCORE: Score = Score::Three;
 const HASH_BYTES: usize = 32;
 const SALT_BYTES: usize = 16;
 
-/// How hard a hash is; the defaults are OWASP's minimum.
+/// The cost of a hash. The defaults are the minimum that OWASP recommends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cost {
-    pub memory_kib: u32,
-    pub iterations: u32,
+pub(crate) struct Cost {
+    pub(crate) memory_kib: u32,
+    pub(crate) iterations: u32,
 }
 
-/// The library refused parameters or a stored hash: never the fault of a password.
+/// Invalid parameters or a damaged hash in the database. A password itself never causes this error.
 #[derive(Debug, thiserror::Error)]
 pub enum HashError {
     #[error("the parameters of the password hash are out of bounds")]
     Argon2(#[source] argon2::Error),
     #[error("a stored password hash cannot be read")]
     Stored(#[source] argon2::password_hash::phc::Error),
-    #[error("a stored password hash lacks its salt or its output, or is not of Argon2")]
+    #[error("a stored password hash has no salt or no output, or is not an Argon2 hash")]
     Incomplete,
-    #[error("no random bytes for a salt")]
+    #[error("the system provided no random bytes for a salt")]
     Random,
 }
 
-/// What a sign-in learns.
+/// The result of a check.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     Wrong,
-    Right,
-    /// Right, but weaker than hashes are made now; this one replaces it.
+    Correct,
+    /// Correct, but the stored hash is weaker than a new one would be. This new hash replaces it.
     Outdated(String),
 }
 
-/// Why a password is too easy to guess, in the words of zxcvbn.
+/// Why a password is too easy to guess. The text is from zxcvbn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Weakness(String);
 
@@ -59,10 +59,9 @@ impl fmt::Display for Weakness {
     }
 }
 
-/// The password as it is hashed (RFC 8265, OpaqueString): composed, and with a plain space for every other one, so that keyboards
-/// and systems that spell the same text differently open the same account. Case, and what is typed around it, count.
-#[must_use]
-pub fn normal(password: &str) -> Cow<'_, str> {
+/// The password as it is hashed (RFC 8265, OpaqueString): composed, and with a plain space for every other kind of space. So keyboards
+/// and systems that encode the same text differently open the same account. Case and surrounding spaces are significant.
+pub(crate) fn normalized(password: &str) -> Cow<'_, str> {
     let other_space = |c: char| c != ' ' && c.is_whitespace() && !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}');
     if is_nfc(password) && !password.contains(other_space) {
         return Cow::Borrowed(password);
@@ -71,34 +70,32 @@ pub fn normal(password: &str) -> Cow<'_, str> {
 }
 
 /// Characters of the normalised password.
-#[must_use]
-pub fn length(password: &str) -> usize {
+pub(crate) fn length(password: &str) -> usize {
     let typed = password.chars().count();
-    if typed > MAX_TYPED { typed } else { normal(password).chars().count() }
+    if typed > MAX_TYPED { typed } else { normalized(password).chars().count() }
 }
 
-/// Whether the password resists guessing by somebody who knows `known`: address, name.
+/// Checks that the password resists guessing by an attacker who knows the words of `personal`, such as the address and the name.
 ///
 /// # Errors
-/// Its weakness, for the person to read.
-pub fn check_strength(password: &str, known: &[String]) -> Result<(), Weakness> {
-    let known: Vec<&str> = known.iter().map(String::as_str).collect();
-    let estimate = zxcvbn(password, &known);
+/// Why it is weak, as a text for the user.
+pub(crate) fn check_strength(password: &str, personal: &[String]) -> Result<(), Weakness> {
+    let personal: Vec<&str> = personal.iter().map(String::as_str).collect();
+    let estimate = zxcvbn(password, &personal);
     if estimate.score() >= MIN_SCORE {
         return Ok(());
     }
-    Err(Weakness(estimate.feedback().map_or_else(|| "it is too easy to guess.".to_owned(), words)))
+    Err(Weakness(estimate.feedback().map_or_else(|| "it is too easy to guess.".to_owned(), explanation)))
 }
 
-fn words(feedback: &Feedback) -> String {
+fn explanation(feedback: &Feedback) -> String {
     let warning = feedback.warning().map(|w| w.to_string());
     let all: Vec<String> = warning.into_iter().chain(feedback.suggestions().iter().map(ToString::to_string)).collect();
     all.join(" ")
 }
 
-/// What an attacker would try first: the address, the name, and each word of them.
-#[must_use]
-pub fn known_words(email: &str, display_name: &str) -> Vec<String> {
+/// The words that an attacker would try first: the address, the name, and each word of them.
+pub(crate) fn personal_words(email: &str, display_name: &str) -> Vec<String> {
     let mut words = vec![email.to_owned(), display_name.to_owned(), "backlot".to_owned()];
     for text in [email, display_name] {
         words.extend(text.split(|c: char| !c.is_alphanumeric()).filter(|w| w.chars().count() > 2).map(str::to_owned));
@@ -110,14 +107,14 @@ pub fn known_words(email: &str, display_name: &str) -> Vec<String> {
 /// Hashes a new password, normalised, with a fresh salt, as a PHC string.
 ///
 /// # Errors
-/// Never for the password's sake.
-pub fn hash(password: &str, cost: Cost, memory: &mut Vec<Block>) -> Result<String, HashError> {
+/// The parameters are out of bounds, or the system provided no random bytes.
+pub(crate) fn hash(password: &str, cost: Cost, memory: &mut Vec<Block>) -> Result<String, HashError> {
     let mut salt = [0; SALT_BYTES];
     ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut salt).map_err(|_| HashError::Random)?;
     let params = Params::new(cost.memory_kib, cost.iterations, 1, Some(HASH_BYTES)).map_err(HashError::Argon2)?;
     let mut output = [0; HASH_BYTES];
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
-    fill(&argon2, &normal(password), &salt, &mut output, memory)?;
+    fill(&argon2, &normalized(password), &salt, &mut output, memory)?;
     let phc = PasswordHash {
         algorithm: Algorithm::Argon2id.ident(),
         version: Some(Version::V0x13.into()),
@@ -128,15 +125,15 @@ pub fn hash(password: &str, cost: Cost, memory: &mut Vec<Block>) -> Result<Strin
     Ok(phc.to_string())
 }
 
-/// Compares in constant time, with the parameters of the stored hash; makes a new hash where those are weaker than `cost`, or where
-/// it is of the password as it was typed.
+/// Compares in constant time, with the parameters of the stored hash. Makes a new hash if those parameters are weaker than `cost`, or if
+/// the stored hash is that of a password that was not normalised.
 ///
-/// A password that is not typed in its normal form is hashed twice whatever the first time says: how long the answer takes tells
-/// what was typed, which the caller knows, and nothing of the account.
+/// A password that is typed in another form than the normalised one is always hashed twice. So the duration depends only on the text that
+/// was typed and tells nothing about the account.
 ///
 /// # Errors
-/// Only if the stored hash is damaged.
-pub fn verify(password: &str, stored: &str, cost: Cost, memory: &mut Vec<Block>) -> Result<Verdict, HashError> {
+/// The stored hash is damaged.
+pub(crate) fn verify(password: &str, stored: &str, cost: Cost, memory: &mut Vec<Block>) -> Result<Verdict, HashError> {
     let phc = PasswordHash::new(stored).map_err(HashError::Stored)?;
     let (Some(salt), Some(expected)) = (phc.salt, phc.hash) else { return Err(HashError::Incomplete) };
     let algorithm = Algorithm::try_from(phc.algorithm.as_str()).map_err(|_| HashError::Incomplete)?;
@@ -154,12 +151,12 @@ pub fn verify(password: &str, stored: &str, cost: Cost, memory: &mut Vec<Block>)
         // `Output` compares in constant time.
         Ok(Output::new(&output).map_err(HashError::Stored)? == expected)
     };
-    let (as_typed, normal) = (matches(password)?, normal(password));
-    let normalised = if normal == password { as_typed } else { matches(&normal)? };
-    if !as_typed && !normalised {
+    let (as_typed, normalized) = (matches(password)?, normalized(password));
+    let as_normalized = if normalized == password { as_typed } else { matches(&normalized)? };
+    if !as_typed && !as_normalized {
         return Ok(Verdict::Wrong);
     }
-    if weaker || !normalised { hash(password, cost, memory).map(Verdict::Outdated) } else { Ok(Verdict::Right) }
+    if weaker || !as_normalized { hash(password, cost, memory).map(Verdict::Outdated) } else { Ok(Verdict::Correct) }
 }
 
 fn fill(argon2: &Argon2<'_>, password: &str, salt: &[u8], output: &mut [u8], memory: &mut Vec<Block>) -> Result<(), HashError> {
@@ -177,14 +174,14 @@ mod tests {
     const CHEAP: Cost = Cost { memory_kib: 8, iterations: 1 };
 
     #[test]
-    fn weak_passwords_are_told_why() {
+    fn a_weak_password_is_refused_with_the_cause() {
         for (password, known) in [
             ("password1", vec![]),
             ("aaaaaaaaaaaa", vec![]),
             ("12345678", vec![]),
             ("qwertyuiop", vec![]),
-            ("lovelace-ada", known_words("ada@lovelace.example", "Ada Lovelace")),
-            ("backlot1", known_words("a@b", "a")),
+            ("lovelace-ada", personal_words("ada@lovelace.example", "Ada Lovelace")),
+            ("backlot1", personal_words("a@b", "a")),
         ] {
             let why = check_strength(password, &known).expect_err(password);
             assert!(why.to_string().ends_with('.'), "{why}");
@@ -193,12 +190,12 @@ mod tests {
     }
 
     #[test]
-    fn strong_passwords_pass_whatever_they_are_made_of() {
+    fn strong_passwords_of_every_script_are_accepted() {
         let long = "correct horse ".repeat(18);
         for password in
             ["correct horse battery staple", "tr0ub4dor&3 unlikely", "пароль слона в саду", "🦀🦀 зелёный чайник", long.as_str()]
         {
-            assert_eq!(check_strength(password, &known_words("ada@lovelace.example", "Ada")), Ok(()), "{password}");
+            assert_eq!(check_strength(password, &personal_words("ada@lovelace.example", "Ada")), Ok(()), "{password}");
         }
     }
 
@@ -207,12 +204,12 @@ mod tests {
         let mut memory = Vec::new();
         let stored = hash("correct horse", CHEAP, &mut memory).expect("hash");
         assert!(stored.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{stored}");
-        assert_eq!(verify("correct horse", &stored, CHEAP, &mut memory).expect("verdict"), Verdict::Right);
+        assert_eq!(verify("correct horse", &stored, CHEAP, &mut memory).expect("verdict"), Verdict::Correct);
         assert_eq!(verify("Correct horse", &stored, CHEAP, &mut memory).expect("verdict"), Verdict::Wrong);
         assert_ne!(hash("correct horse", CHEAP, &mut memory).expect("hash"), stored, "salted");
     }
 
-    /// One row is one password.
+    /// Each row is one password.
     const SPELLINGS: [[&str; 2]; 6] = [
         ["grüner elefant", "gru\u{308}ner elefant"],
         ["grüner\u{a0}elefant", "grüner elefant"],
@@ -223,21 +220,21 @@ mod tests {
     ];
 
     #[test]
-    fn every_spelling_of_a_password_opens_what_another_made() {
+    fn every_spelling_of_a_password_verifies() {
         let mut memory = Vec::new();
         for [one, other] in SPELLINGS {
-            for (made, typed) in [(one, other), (other, one), (one, one), (other, other)] {
-                let stored = hash(made, CHEAP, &mut memory).expect("hash");
-                assert_eq!(verify(typed, &stored, CHEAP, &mut memory).expect("verdict"), Verdict::Right, "{made:?} {typed:?}");
+            for (original, typed) in [(one, other), (other, one), (one, one), (other, other)] {
+                let stored = hash(original, CHEAP, &mut memory).expect("hash");
+                assert_eq!(verify(typed, &stored, CHEAP, &mut memory).expect("verdict"), Verdict::Correct, "{original:?} {typed:?}");
             }
             assert_eq!(length(one), length(other));
         }
     }
 
     #[test]
-    fn other_texts_stay_other_passwords() {
+    fn different_texts_are_different_passwords() {
         let mut memory = Vec::new();
-        for (made, typed) in [
+        for (original, typed) in [
             ("grüner elefant", "Grüner elefant"),
             ("grüner elefant", "gruner elefant"),
             ("grüner elefant", "grüner elefant "),
@@ -245,12 +242,12 @@ mod tests {
             ("２elefanten", "2elefanten"),
             ("tab\telefant", "tab elefant"),
         ] {
-            let stored = hash(made, CHEAP, &mut memory).expect("hash");
-            assert_eq!(verify(typed, &stored, CHEAP, &mut memory).expect("verdict"), Verdict::Wrong, "{made:?} {typed:?}");
+            let stored = hash(original, CHEAP, &mut memory).expect("hash");
+            assert_eq!(verify(typed, &stored, CHEAP, &mut memory).expect("verdict"), Verdict::Wrong, "{original:?} {typed:?}");
         }
     }
 
-    /// As the release before hashed: what was typed.
+    /// The hash of the previous release, which did not normalise.
     fn hash_as_typed(password: &str, memory: &mut Vec<Block>) -> String {
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, Some(HASH_BYTES)).expect("parameters"));
         let mut output = [0; HASH_BYTES];
@@ -265,39 +262,39 @@ mod tests {
         let typed = "gru\u{308}ner elefant";
         let old = hash_as_typed(typed, &mut memory);
         assert_eq!(verify("gru\u{308}ner Elefant", &old, CHEAP, &mut memory).expect("verdict"), Verdict::Wrong);
-        let Verdict::Outdated(new) = verify(typed, &old, CHEAP, &mut memory).expect("verdict") else { panic!("kept") };
-        assert_eq!(verify("grüner elefant", &new, CHEAP, &mut memory).expect("verdict"), Verdict::Right);
-        assert_eq!(verify(typed, &new, CHEAP, &mut memory).expect("verdict"), Verdict::Right);
+        let Verdict::Outdated(new) = verify(typed, &old, CHEAP, &mut memory).expect("verdict") else { panic!("not replaced") };
+        assert_eq!(verify("grüner elefant", &new, CHEAP, &mut memory).expect("verdict"), Verdict::Correct);
+        assert_eq!(verify(typed, &new, CHEAP, &mut memory).expect("verdict"), Verdict::Correct);
         let composed = hash_as_typed("grüner elefant", &mut memory);
-        assert_eq!(verify(typed, &composed, CHEAP, &mut memory).expect("verdict"), Verdict::Right, "it was typed in its normal form");
+        assert_eq!(verify(typed, &composed, CHEAP, &mut memory).expect("verdict"), Verdict::Correct, "it was typed in its normalised form");
     }
 
     #[test]
-    fn the_length_is_that_of_the_normal_form_and_costs_nothing_beyond_the_limit() {
+    fn the_length_is_that_of_the_normalised_form_except_far_beyond_the_limit() {
         assert_eq!(length(&"u\u{308}".repeat(256)), 256);
         assert_eq!(length(&"u\u{308}".repeat(257)), 257);
         assert_eq!(length(&"u\u{308}".repeat(MAX_TYPED)), 2 * MAX_TYPED);
     }
 
     #[test]
-    fn memory_left_by_another_hash_changes_nothing() {
+    fn memory_of_another_hash_can_be_reused() {
         let mut used = Vec::new();
         let big = hash("something else", Cost { memory_kib: 64, iterations: 2 }, &mut used).expect("hash");
         let stored = hash("correct horse", CHEAP, &mut used).expect("hash");
-        assert_eq!(verify("correct horse", &stored, CHEAP, &mut Vec::new()).expect("verdict"), Verdict::Right);
-        assert_eq!(verify("something else", &big, CHEAP, &mut used).expect("verdict"), Verdict::Right);
+        assert_eq!(verify("correct horse", &stored, CHEAP, &mut Vec::new()).expect("verdict"), Verdict::Correct);
+        assert_eq!(verify("something else", &big, CHEAP, &mut used).expect("verdict"), Verdict::Correct);
     }
 
     #[test]
-    fn a_weaker_hash_is_replaced_when_its_password_is_known() {
+    fn a_weaker_hash_is_replaced_when_its_password_is_verified() {
         let mut memory = Vec::new();
         let old = hash("correct horse", CHEAP, &mut memory).expect("hash");
         let now = Cost { memory_kib: 16, iterations: 2 };
         assert_eq!(verify("wrong", &old, now, &mut memory).expect("verdict"), Verdict::Wrong);
-        let Verdict::Outdated(new) = verify("correct horse", &old, now, &mut memory).expect("verdict") else { panic!("kept") };
+        let Verdict::Outdated(new) = verify("correct horse", &old, now, &mut memory).expect("verdict") else { panic!("not replaced") };
         assert!(new.starts_with("$argon2id$v=19$m=16,t=2,p=1$"), "{new}");
-        assert_eq!(verify("correct horse", &new, now, &mut memory).expect("verdict"), Verdict::Right);
-        assert_eq!(verify("correct horse", &new, CHEAP, &mut memory).expect("verdict"), Verdict::Right, "a stronger one stays");
+        assert_eq!(verify("correct horse", &new, now, &mut memory).expect("verdict"), Verdict::Correct);
+        assert_eq!(verify("correct horse", &new, CHEAP, &mut memory).expect("verdict"), Verdict::Correct, "a stronger hash stays");
     }
 
     #[test]
@@ -312,7 +309,7 @@ mod tests {
         fn every_text_is_a_password(password in "\\PC{8,40}") {
             let mut memory = Vec::new();
             let stored = hash(&password, CHEAP, &mut memory).expect("hash");
-            proptest::prop_assert_eq!(verify(&password, &stored, CHEAP, &mut memory).expect("verdict"), Verdict::Right);
+            proptest::prop_assert_eq!(verify(&password, &stored, CHEAP, &mut memory).expect("verdict"), Verdict::Correct);
         }
     }
 }

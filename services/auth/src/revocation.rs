@@ -1,6 +1,6 @@
-//! The feed of sessions that ended. One task per process reads the log, at once when a session ends here and every half second
-//! for those that end elsewhere, and passes what it finds to every stream. A stream is only as alive as that reading: it ends
-//! when the log could not be read for two seconds, because the gateway trusts its cache for as long as the stream lives.
+//! The feed of ended sessions. One task per process reads the log of revocations: immediately when a session ends in this process, and
+//! every half second for sessions that end in other replicas. It sends the new rows to every stream. A stream ends when the log could not
+//! be read for two seconds, because the gateway trusts its cache as long as the stream is open.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,68 +24,70 @@ use crate::{
     },
 };
 
+/// How often the log is read.
 const POLL: Duration = Duration::from_millis(500);
-const SILENCE: Duration = Duration::from_secs(2);
+/// A stream ends when the log could not be read for this long.
+const READ_TIMEOUT: Duration = Duration::from_secs(2);
+/// A stream without revocations sends a message this often.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// Rows read at a time.
+/// Rows of one query.
 const BATCH: i64 = 500;
-/// Signals that a slow stream may be behind before it reads the log itself.
+/// Signals that are kept for a slow stream. A stream that lags further behind reads the log itself.
 const BACKLOG: usize = 1024;
 
-/// A message of a stream.
+/// One message of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Notice {
-    pub cursor: i64,
+pub(crate) struct Notice {
+    pub(crate) cursor: i64,
     /// None in the first message and in heartbeats.
-    pub session_id: Option<SessionId>,
+    pub(crate) session_id: Option<SessionId>,
 }
 
 #[derive(Clone)]
 enum Signal {
     Ended(Revocation),
     /// The log was read to its end.
-    Alive,
+    UpToDate,
 }
 
-/// Cheap to clone.
+/// Cheap to clone; all clones are one feed.
 #[derive(Clone)]
-pub struct Feed {
+pub(crate) struct Feed {
     pool: Pool,
-    bell: Arc<Notify>,
+    log_grew: Arc<Notify>,
     signals: broadcast::Sender<Signal>,
     stop: CancellationToken,
 }
 
 impl Feed {
     /// Streams end when `stop` is cancelled.
-    #[must_use]
-    pub fn new(pool: Pool, stop: CancellationToken) -> Self {
-        Self { pool, bell: Arc::default(), signals: broadcast::Sender::new(BACKLOG), stop }
+    pub(crate) fn new(pool: Pool, stop: CancellationToken) -> Self {
+        Self { pool, log_grew: Arc::default(), signals: broadcast::Sender::new(BACKLOG), stop }
     }
 
-    /// Says that the log has grown.
-    pub fn ring(&self) {
-        self.bell.notify_one();
+    /// Reports that this process has appended to the log.
+    pub(crate) fn notify(&self) {
+        self.log_grew.notify_one();
     }
 
     /// Reads the log until the process stops.
-    pub async fn run(self) {
+    pub(crate) async fn run(self) {
         let mut cursor = None;
         loop {
-            match timeout(SILENCE, self.read(&mut cursor)).await {
-                Ok(Ok(())) => drop(self.signals.send(Signal::Alive)),
+            match timeout(READ_TIMEOUT, self.read(&mut cursor)).await {
+                Ok(Ok(())) => drop(self.signals.send(Signal::UpToDate)),
                 Ok(Err(error)) => tracing::warn!(cause = chassis::error::chain(&error), "the log of revocations could not be read"),
-                Err(_) => tracing::warn!("the log of revocations was not read in time"),
+                Err(_) => tracing::warn!("reading the log of revocations timed out"),
             }
             tokio::select! {
                 () = self.stop.cancelled() => return,
-                () = self.bell.notified() => {}
+                () = self.log_grew.notified() => {}
                 () = tokio::time::sleep(POLL) => {}
             }
         }
     }
 
-    /// Passes on what was appended after the cursor; the first time it only finds the end.
+    /// Sends the rows after the cursor to the streams. The first call only sets the cursor to the end of the log.
     async fn read(&self, cursor: &mut Option<i64>) -> Result<(), store::StoreError> {
         let Some(cursor) = cursor else {
             *cursor = Some(revocations::head(&self.pool).await?);
@@ -96,7 +98,7 @@ impl Feed {
             let full = batch.len() == BATCH as usize;
             for revocation in batch {
                 *cursor = revocation.cursor;
-                // No receiver is no stream.
+                // It fails if there is no stream.
                 let _ = self.signals.send(Signal::Ended(revocation));
             }
             if !full {
@@ -105,16 +107,16 @@ impl Feed {
         }
     }
 
-    /// Every revocation after `after`, in order, each once; 0 begins at the present. A cursor beyond the end of the log is
-    /// of another database and begins at the present too.
-    pub fn watch(&self, after: i64) -> impl Stream<Item = Result<Notice, Error>> + Send + 'static {
+    /// Every revocation after the cursor `after`, in order, each exactly once. 0 starts at the end of the log. So does a cursor beyond the
+    /// end, which is from another database.
+    pub(crate) fn watch(&self, after: i64) -> impl Stream<Item = Result<Notice, Error>> + Send + 'static {
         let feed = self.clone();
         async_stream::try_stream! {
-            // Before the first look at the log: what is appended in between comes twice and is told apart by its cursor.
+            // Subscribe before the first read: a row that is appended in between comes twice, and its cursor shows that.
             let mut signals = feed.signals.subscribe();
             let head = feed.head().await?;
             let mut cursor = if after == 0 { head } else { after.min(head) };
-            let mut said = Instant::now();
+            let mut last_sent = Instant::now();
             yield Notice { cursor, session_id: None };
 
             let mut behind = true;
@@ -123,17 +125,17 @@ impl Feed {
                     let batch = feed.batch(cursor).await?;
                     behind = batch.len() == BATCH as usize;
                     for revocation in batch {
-                        (cursor, said) = (revocation.cursor, Instant::now());
+                        (cursor, last_sent) = (revocation.cursor, Instant::now());
                         yield Notice { cursor, session_id: Some(revocation.session_id) };
                     }
                 }
                 match feed.next(&mut signals).await? {
                     Some(Signal::Ended(revocation)) if revocation.cursor > cursor => {
-                        (cursor, said) = (revocation.cursor, Instant::now());
+                        (cursor, last_sent) = (revocation.cursor, Instant::now());
                         yield Notice { cursor, session_id: Some(revocation.session_id) };
                     }
-                    Some(Signal::Alive) if said.elapsed() >= HEARTBEAT => {
-                        said = Instant::now();
+                    Some(Signal::UpToDate) if last_sent.elapsed() >= HEARTBEAT => {
+                        last_sent = Instant::now();
                         yield Notice { cursor, session_id: None };
                     }
                     Some(_) => {}
@@ -143,29 +145,29 @@ impl Feed {
         }
     }
 
-    /// The end of the log. A stream reads apart, because its other end may stop reading in the middle, and the connection to the
-    /// database is everybody's.
+    /// The end of the log. A stream reads in a task of its own: if its client stops reading, the stream is not polled, and a query of it
+    /// would keep its database connection.
     async fn head(&self) -> Result<i64, store::StoreError> {
         let pool = self.pool.clone();
         apart(async move { revocations::head(&pool).await }).await
     }
 
-    /// What the log has after the cursor, for a stream.
+    /// The rows after the cursor, for a stream.
     async fn batch(&self, after: i64) -> Result<Vec<Revocation>, store::StoreError> {
         let pool = self.pool.clone();
         apart(async move { revocations::after(&pool, after, BATCH).await }).await
     }
 
-    /// The next signal; none when signals were lost.
+    /// The next signal, or `None` if the stream has missed signals.
     async fn next(&self, signals: &mut broadcast::Receiver<Signal>) -> Result<Option<Signal>, Error> {
         tokio::select! {
-            // Stopping is looked at first: a busy log must not keep a stream open.
+            // The stop comes first: a busy log must not keep a stream open.
             biased;
             () = self.stop.cancelled() => Err(Error::Draining),
-            received = timeout(SILENCE, signals.recv()) => match received {
+            received = timeout(READ_TIMEOUT, signals.recv()) => match received {
                 Ok(Ok(signal)) => Ok(Some(signal)),
                 Ok(Err(RecvError::Lagged(_))) => Ok(None),
-                Ok(Err(RecvError::Closed)) | Err(_) => Err(Error::Unfollowed),
+                Ok(Err(RecvError::Closed)) | Err(_) => Err(Error::FeedStalled),
             },
         }
     }

@@ -1,4 +1,4 @@
-//! Browser sessions: when one lives, and its secret. The rules know no clock; `now` comes from the caller.
+//! Browser sessions: their lifetime and their secret.
 
 use std::fmt;
 
@@ -8,12 +8,12 @@ use proto::id::{SessionId, UserId};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use time::{Duration, OffsetDateTime};
 
-/// Unused this long, a session has ended.
-pub const IDLE: Duration = Duration::days(7);
-/// A session ends this long after its start, used or not.
-pub const ABSOLUTE: Duration = Duration::days(30);
-/// Use is written down at most this often, so that a busy session costs no writes.
-pub const TOUCH_EVERY: Duration = Duration::minutes(1);
+/// A session ends when it has not been used for this long.
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::days(7);
+/// A session ends this long after its start, even if it is used.
+pub(crate) const MAX_AGE: Duration = Duration::days(30);
+/// The use of a session is recorded at most this often, so that a busy session causes few writes.
+pub(crate) const TOUCH_INTERVAL: Duration = Duration::minutes(1);
 
 /// A signed-in browser or program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,60 +22,56 @@ pub struct Session {
     pub user_id: UserId,
     pub created_at: OffsetDateTime,
     pub last_used_at: OffsetDateTime,
-    /// At the latest.
+    /// The latest end; an unused session ends earlier.
     pub expires_at: OffsetDateTime,
 }
 
 impl Session {
     #[must_use]
     pub fn start(user_id: UserId, now: OffsetDateTime) -> Self {
-        Self { id: SessionId::generate(), user_id, created_at: now, last_used_at: now, expires_at: now + ABSOLUTE }
+        Self { id: SessionId::generate(), user_id, created_at: now, last_used_at: now, expires_at: now + MAX_AGE }
     }
 
-    #[must_use]
-    pub fn is_live(&self, now: OffsetDateTime) -> bool {
-        now < self.expires_at && now < self.last_used_at + IDLE
+    pub(crate) fn is_live(&self, now: OffsetDateTime) -> bool {
+        now < self.expires_at && now < self.last_used_at + IDLE_TIMEOUT
     }
 
-    #[must_use]
-    pub fn wants_touch(&self, now: OffsetDateTime) -> bool {
-        now >= self.last_used_at + TOUCH_EVERY
+    /// Whether the use must be recorded again.
+    pub(crate) fn is_touch_due(&self, now: OffsetDateTime) -> bool {
+        now >= self.last_used_at + TOUCH_INTERVAL
     }
 }
 
 /// A bearer secret of 256 random bits. Only its hash is stored.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SessionSecret(String);
+pub(crate) struct SessionSecret(String);
 
-/// The system gave no random bytes.
+/// The operating system provided no random bytes.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("no random bytes from the system")]
+#[error("the system provided no random bytes")]
 pub struct NoRandomness;
 
 impl SessionSecret {
     /// # Errors
-    /// Only if the system has no randomness.
-    pub fn generate() -> Result<Self, NoRandomness> {
+    /// The system provided no random bytes.
+    pub(crate) fn generate() -> Result<Self, NoRandomness> {
         let mut bytes = [0; 32];
         SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomness)?;
         Ok(Self(BASE64_URL_SAFE_NO_PAD.encode(bytes)))
     }
 
-    /// What a client showed; whether it is a session's secret, only the look-up of its hash tells.
-    #[must_use]
-    pub fn presented(text: String) -> Self {
+    /// A secret that a client sent. The lookup of its hash shows whether a session has it.
+    pub(crate) fn from_client(text: String) -> Self {
         Self(text)
     }
 
-    /// 43 characters that need no escaping anywhere.
-    #[must_use]
-    pub fn expose(&self) -> &str {
+    /// The secret itself: 43 characters of base64url.
+    pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 
-    /// What is stored and looked up. A fast hash is enough: 256 random bits cannot be guessed from it.
-    #[must_use]
-    pub fn hash(&self) -> [u8; 32] {
+    /// The hash that is stored and looked up. A fast hash is enough, because 256 random bits cannot be guessed.
+    pub(crate) fn hash(&self) -> [u8; 32] {
         sha256(self.0.as_bytes())
     }
 }
@@ -97,52 +93,52 @@ mod tests {
     }
 
     #[test]
-    fn a_session_lives_until_the_first_of_its_two_ends() {
+    fn a_session_ends_at_the_first_of_its_two_limits() {
         let second = Duration::seconds(1);
         for (last_used, now, live) in [
             (Duration::ZERO, Duration::ZERO, true),
-            (Duration::ZERO, IDLE - second, true),
-            (Duration::ZERO, IDLE, false),
-            (IDLE - second, IDLE * 2 - second * 2, true),
-            (ABSOLUTE - second * 2, ABSOLUTE - second, true),
-            (ABSOLUTE - second * 2, ABSOLUTE, false),
-            (ABSOLUTE - second * 2, ABSOLUTE * 10, false),
+            (Duration::ZERO, IDLE_TIMEOUT - second, true),
+            (Duration::ZERO, IDLE_TIMEOUT, false),
+            (IDLE_TIMEOUT - second, IDLE_TIMEOUT * 2 - second * 2, true),
+            (MAX_AGE - second * 2, MAX_AGE - second, true),
+            (MAX_AGE - second * 2, MAX_AGE, false),
+            (MAX_AGE - second * 2, MAX_AGE * 10, false),
         ] {
-            assert_eq!(session(last_used).is_live(T0 + now), live, "used after {last_used}, asked after {now}");
+            assert_eq!(session(last_used).is_live(T0 + now), live, "used after {last_used}, checked after {now}");
         }
     }
 
     #[test]
     fn a_touch_is_due_once_a_minute() {
-        assert!(!session(Duration::ZERO).wants_touch(T0 + TOUCH_EVERY - Duration::microseconds(1)));
-        assert!(session(Duration::ZERO).wants_touch(T0 + TOUCH_EVERY));
-        assert!(!session(Duration::minutes(5)).wants_touch(T0 + Duration::minutes(4)), "a replica's clock may be behind");
+        assert!(!session(Duration::ZERO).is_touch_due(T0 + TOUCH_INTERVAL - Duration::microseconds(1)));
+        assert!(session(Duration::ZERO).is_touch_due(T0 + TOUCH_INTERVAL));
+        assert!(!session(Duration::minutes(5)).is_touch_due(T0 + Duration::minutes(4)), "the clock of a replica may be slow");
     }
 
     #[test]
-    fn a_secret_is_256_bits_shown_to_nobody() {
+    fn a_secret_has_256_bits_and_is_not_printed() {
         let (one, other) = (SessionSecret::generate().expect("random"), SessionSecret::generate().expect("random"));
         assert_ne!(one, other);
         assert_eq!(one.expose().len(), 43);
         assert_eq!(BASE64_URL_SAFE_NO_PAD.decode(one.expose()).expect("base64url").len(), 32);
-        assert_eq!(one.hash(), SessionSecret::presented(one.expose().to_owned()).hash());
+        assert_eq!(one.hash(), SessionSecret::from_client(one.expose().to_owned()).hash());
         assert_eq!(format!("{one:?}"), "[redacted]");
     }
 
     proptest::proptest! {
-        /// However a session is used, it never outlives 30 days, and a gap of seven days always ends it.
+        /// No sequence of uses keeps a session for more than 30 days, and a gap of seven days always ends it.
         #[test]
-        fn no_use_outlives_the_limits(uses in proptest::collection::vec(0_i64..(3 * 86_400), 0..40), gap in 0_i64..(40 * 86_400)) {
+        fn no_use_extends_a_session_beyond_its_limits(uses in proptest::collection::vec(0_i64..(3 * 86_400), 0..40), gap in 0_i64..(40 * 86_400)) {
             let mut session = session(Duration::ZERO);
             let mut now = T0;
             for step in uses {
                 now += Duration::seconds(step);
-                if session.is_live(now) && session.wants_touch(now) {
+                if session.is_live(now) && session.is_touch_due(now) {
                     session.last_used_at = now;
                 }
             }
             let later = now + Duration::seconds(gap);
-            if later >= T0 + ABSOLUTE || later >= session.last_used_at + IDLE {
+            if later >= T0 + MAX_AGE || later >= session.last_used_at + IDLE_TIMEOUT {
                 proptest::prop_assert!(!session.is_live(later));
             } else {
                 proptest::prop_assert!(session.is_live(later));

@@ -1,13 +1,12 @@
-//! All SQL of the service. Free functions over any executor, so that a rule that needs atomicity begins a transaction, calls
-//! several of them and commits.
+//! All SQL of the service. The functions take any executor, so that a caller can run several of them in one transaction.
 
-pub mod keys;
-pub mod revocations;
-pub mod sessions;
-pub mod users;
+pub(crate) mod keys;
+pub(crate) mod revocations;
+pub(crate) mod sessions;
+pub(crate) mod users;
 
-pub use chassis::postgres::{Pool, StoreError, Tx, begin, commit};
+pub(crate) use chassis::postgres::{Pool, StoreError, Tx, begin, commit};
 use sqlx::migrate::Migrator;
 
-/// Of the service's own database.
+/// The migrations of the service's own database.
 pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");

@@ -1,4 +1,4 @@
-//! Access tokens: ES256 JSON Web Tokens of five minutes, and the keys that sign them.
+//! Access tokens (ES256 JSON Web Tokens with a lifetime of five minutes) and the keys that sign them.
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use chassis::identity::{AUDIENCE, Claims, ISSUER, TOKEN_TYPE};
@@ -12,58 +12,57 @@ use time::{Duration, OffsetDateTime};
 
 use crate::{session::Session, user::User};
 
-/// How long an access token is good, unless its session ends before.
-pub const LIFE: Duration = Duration::minutes(5);
+/// The lifetime of an access token whose session does not end before.
+pub(crate) const LIFETIME: Duration = Duration::minutes(5);
 
 /// Bytes of an uncompressed P-256 point: a tag and two coordinates.
 const POINT_BYTES: usize = 65;
 const COORDINATE_BYTES: usize = 32;
 
-/// Why a key or a token could not be made.
+/// Why a key or a token could not be created or used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    #[error("the signature library refused a key or had no randomness")]
-    Ring,
-    #[error("the key {0} does not open: it was sealed under another cluster secret")]
-    Sealed(String),
+    #[error("the cryptography library rejected a key, or the system provided no random bytes")]
+    Crypto,
+    #[error("the key {0} cannot be decrypted: it was encrypted with another cluster secret")]
+    WrongSecret(String),
     #[error("the claims cannot be written as JSON")]
     Claims(#[source] serde_json::Error),
 }
 
-/// A key as the database keeps it.
+/// A key as it is stored in the database.
 #[derive(Clone)]
-pub struct StoredKey {
-    pub kid: String,
-    /// Uncompressed point.
-    pub public_key: Vec<u8>,
-    /// PKCS #8, sealed.
-    pub sealed_private: Vec<u8>,
-    pub created_at: OffsetDateTime,
+pub(crate) struct StoredKey {
+    pub(crate) kid: String,
+    /// The uncompressed point.
+    pub(crate) public_key: Vec<u8>,
+    /// PKCS #8, encrypted by [`KeyCipher`].
+    pub(crate) sealed_private: Vec<u8>,
+    pub(crate) created_at: OffsetDateTime,
 }
 
 impl StoredKey {
-    /// A new key pair, its private half sealed.
+    /// A new key pair with an encrypted private half.
     ///
     /// # Errors
-    /// Only if the system has no randomness.
-    pub fn generate(seal: &Seal, now: OffsetDateTime) -> Result<Self, KeyError> {
+    /// The system provided no random bytes.
+    pub(crate) fn generate(cipher: &KeyCipher, now: OffsetDateTime) -> Result<Self, KeyError> {
         let random = SystemRandom::new();
-        let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).map_err(|_| KeyError::Ring)?;
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random).map_err(|_| KeyError::Ring)?;
+        let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).map_err(|_| KeyError::Crypto)?;
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random).map_err(|_| KeyError::Crypto)?;
         let mut name = [0; 6];
-        random.fill(&mut name).map_err(|_| KeyError::Ring)?;
+        random.fill(&mut name).map_err(|_| KeyError::Crypto)?;
         let kid = format!("{}-{:02}-{}", now.year(), u8::from(now.month()), BASE64_URL_SAFE_NO_PAD.encode(name));
         Ok(Self {
             public_key: pair.public_key().as_ref().to_vec(),
-            sealed_private: seal.close(&kid, document.as_ref())?,
+            sealed_private: cipher.encrypt(&kid, document.as_ref())?,
             created_at: now,
             kid,
         })
     }
 
-    /// The public half as it is published; nothing for a row that holds no point.
-    #[must_use]
-    pub fn public(&self) -> Option<JsonWebKey> {
+    /// The public half as it is published, or `None` if the row contains no valid point.
+    pub(crate) fn public(&self) -> Option<JsonWebKey> {
         if self.public_key.len() != POINT_BYTES {
             return None;
         }
@@ -80,39 +79,40 @@ impl StoredKey {
     }
 }
 
-/// Closes private keys under a key derived from the cluster's secret. A key's name is bound to it, so that rows cannot be swapped.
-pub struct Seal(LessSafeKey);
+/// Encrypts private keys with a key that is derived from the cluster secret. The name of a private key is authenticated with it, so that
+/// rows cannot be swapped.
+pub(crate) struct KeyCipher(LessSafeKey);
 
-impl Seal {
+impl KeyCipher {
     /// # Errors
-    /// Never: 32 bytes are a key.
-    pub fn new(key: &[u8; 32]) -> Result<Self, KeyError> {
-        Ok(Self(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).map_err(|_| KeyError::Ring)?)))
+    /// Never, because every 32 bytes are a valid key.
+    pub(crate) fn new(key: &[u8; 32]) -> Result<Self, KeyError> {
+        Ok(Self(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).map_err(|_| KeyError::Crypto)?)))
     }
 
-    fn close(&self, kid: &str, private: &[u8]) -> Result<Vec<u8>, KeyError> {
+    fn encrypt(&self, kid: &str, private: &[u8]) -> Result<Vec<u8>, KeyError> {
         let mut nonce = [0; NONCE_LEN];
-        SystemRandom::new().fill(&mut nonce).map_err(|_| KeyError::Ring)?;
-        let mut sealed = private.to_vec();
+        SystemRandom::new().fill(&mut nonce).map_err(|_| KeyError::Crypto)?;
+        let mut encrypted = private.to_vec();
         self.0
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(kid.as_bytes()), &mut sealed)
-            .map_err(|_| KeyError::Ring)?;
-        Ok([nonce.as_slice(), &sealed].concat())
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(kid.as_bytes()), &mut encrypted)
+            .map_err(|_| KeyError::Crypto)?;
+        Ok([nonce.as_slice(), &encrypted].concat())
     }
 
-    fn open(&self, kid: &str, sealed: &[u8]) -> Result<Vec<u8>, KeyError> {
-        let damaged = || KeyError::Sealed(kid.to_owned());
-        let (nonce, body) = sealed.split_at_checked(NONCE_LEN).ok_or_else(damaged)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| damaged())?;
+    fn decrypt(&self, kid: &str, encrypted: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let failed = || KeyError::WrongSecret(kid.to_owned());
+        let (nonce, body) = encrypted.split_at_checked(NONCE_LEN).ok_or_else(failed)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| failed())?;
         let mut body = body.to_vec();
-        let private = self.0.open_in_place(nonce, Aad::from(kid.as_bytes()), &mut body).map_err(|_| damaged())?;
+        let private = self.0.open_in_place(nonce, Aad::from(kid.as_bytes()), &mut body).map_err(|_| failed())?;
         Ok(private.to_vec())
     }
 }
 
 /// A key that signs.
-pub struct SigningKey {
-    /// The token's first part, the same for every token of the key.
+pub(crate) struct SigningKey {
+    /// The first part of the token, which is the same for all tokens of the key.
     header: String,
     pair: EcdsaKeyPair,
     random: SystemRandom,
@@ -120,36 +120,35 @@ pub struct SigningKey {
 
 impl SigningKey {
     /// # Errors
-    /// The cluster's secret is not the one that the key was sealed under.
-    pub fn open(stored: &StoredKey, seal: &Seal) -> Result<Self, KeyError> {
+    /// The key was encrypted with another cluster secret.
+    pub(crate) fn decrypt(stored: &StoredKey, cipher: &KeyCipher) -> Result<Self, KeyError> {
         let random = SystemRandom::new();
-        let private = seal.open(&stored.kid, &stored.sealed_private)?;
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &private, &random).map_err(|_| KeyError::Ring)?;
+        let private = cipher.decrypt(&stored.kid, &stored.sealed_private)?;
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &private, &random).map_err(|_| KeyError::Crypto)?;
         let header = serde_json::json!({"alg": "ES256", "typ": TOKEN_TYPE, "kid": stored.kid});
         Ok(Self { header: BASE64_URL_SAFE_NO_PAD.encode(header.to_string()), pair, random })
     }
 
-    /// The token of these claims.
+    /// The token with these claims.
     ///
     /// # Errors
-    /// Only if the system has no randomness.
-    pub fn mint(&self, claims: &Claims) -> Result<String, KeyError> {
+    /// The system provided no random bytes.
+    pub(crate) fn sign(&self, claims: &Claims) -> Result<String, KeyError> {
         let body = serde_json::to_vec(claims).map_err(KeyError::Claims)?;
         let mut token = format!("{}.{}", self.header, BASE64_URL_SAFE_NO_PAD.encode(body));
-        let signature = self.pair.sign(&self.random, token.as_bytes()).map_err(|_| KeyError::Ring)?;
+        let signature = self.pair.sign(&self.random, token.as_bytes()).map_err(|_| KeyError::Crypto)?;
         token.push('.');
         BASE64_URL_SAFE_NO_PAD.encode_string(signature.as_ref(), &mut token);
         Ok(token)
     }
 }
 
-/// When a token ends that is made now from this session: never after the session itself.
-#[must_use]
-pub fn expiry(session: &Session, now: OffsetDateTime) -> OffsetDateTime {
-    (now + LIFE).min(session.expires_at)
+/// When a token that is created now from this session expires: not after the session itself.
+pub(crate) fn expiry(session: &Session, now: OffsetDateTime) -> OffsetDateTime {
+    (now + LIFETIME).min(session.expires_at)
 }
 
-/// What a token says about a person and their session.
+/// The claims of a token for a user and their session.
 #[must_use]
 pub fn claims(user: &User, session: &Session, now: OffsetDateTime) -> Claims {
     let issued = seconds(now);
@@ -183,8 +182,8 @@ mod tests {
 
     use super::*;
 
-    fn seal(byte: u8) -> Seal {
-        Seal::new(&[byte; 32]).expect("seal")
+    fn cipher(byte: u8) -> KeyCipher {
+        KeyCipher::new(&[byte; 32]).expect("cipher")
     }
 
     fn person(now: OffsetDateTime) -> (User, Session) {
@@ -199,11 +198,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_minted_token_is_what_services_verify() {
+    async fn services_verify_a_signed_token() {
         let now = chassis::clock::now();
-        let stored = StoredKey::generate(&seal(1), now).expect("key");
+        let stored = StoredKey::generate(&cipher(1), now).expect("key");
         let (user, session) = person(now);
-        let token = SigningKey::open(&stored, &seal(1)).expect("opens").mint(&claims(&user, &session, now)).expect("token");
+        let token = SigningKey::decrypt(&stored, &cipher(1)).expect("decrypted").sign(&claims(&user, &session, now)).expect("token");
         let seen = verifier(&[&stored]).user(&token).await.expect("verified");
         assert_eq!((seen.id, seen.session_id, Plan::from_claims(&seen.private_claims)), (user.id, session.id, Plan::Pro));
         assert!(verifier(&[]).user(&token).await.is_err(), "unknown key");
@@ -213,37 +212,37 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_old_token_is_refused() {
+    async fn a_token_outside_its_lifetime_is_refused() {
         let now = chassis::clock::now();
-        let stored = StoredKey::generate(&seal(1), now).expect("key");
-        let key = SigningKey::open(&stored, &seal(1)).expect("opens");
+        let stored = StoredKey::generate(&cipher(1), now).expect("key");
+        let key = SigningKey::decrypt(&stored, &cipher(1)).expect("decrypted");
         let (user, session) = person(now - Duration::minutes(6));
-        let token = key.mint(&claims(&user, &session, session.created_at)).expect("token");
+        let token = key.sign(&claims(&user, &session, session.created_at)).expect("token");
         assert_eq!(verifier(&[&stored]).user(&token).await.expect_err("expired").reason, "TOKEN_INVALID");
         let (user, session) = person(now + Duration::minutes(2));
-        let token = key.mint(&claims(&user, &session, session.created_at)).expect("token");
-        assert!(verifier(&[&stored]).user(&token).await.is_err(), "not yet");
+        let token = key.sign(&claims(&user, &session, session.created_at)).expect("token");
+        assert!(verifier(&[&stored]).user(&token).await.is_err(), "not valid yet");
     }
 
     #[test]
-    fn a_token_lives_five_minutes_and_not_longer_than_its_session() {
+    fn a_token_expires_after_five_minutes_or_with_its_session() {
         let (_, session) = person(OffsetDateTime::UNIX_EPOCH);
         let start = session.created_at;
-        assert_eq!(expiry(&session, start), start + LIFE);
+        assert_eq!(expiry(&session, start), start + LIFETIME);
         let late = session.expires_at - Duration::minutes(1);
         assert_eq!(expiry(&session, late), session.expires_at);
     }
 
     #[test]
-    fn a_private_key_opens_only_under_its_secret_and_its_name() {
-        let stored = StoredKey::generate(&seal(1), OffsetDateTime::UNIX_EPOCH).expect("key");
+    fn a_private_key_is_decrypted_only_with_its_secret_and_its_name() {
+        let stored = StoredKey::generate(&cipher(1), OffsetDateTime::UNIX_EPOCH).expect("key");
         assert!(stored.kid.starts_with("1970-01-"), "{}", stored.kid);
-        assert!(SigningKey::open(&stored, &seal(1)).is_ok());
-        assert!(matches!(SigningKey::open(&stored, &seal(2)), Err(KeyError::Sealed(_))));
+        assert!(SigningKey::decrypt(&stored, &cipher(1)).is_ok());
+        assert!(matches!(SigningKey::decrypt(&stored, &cipher(2)), Err(KeyError::WrongSecret(_))));
         let renamed = StoredKey { kid: "other".into(), ..stored.clone() };
-        assert!(matches!(SigningKey::open(&renamed, &seal(1)), Err(KeyError::Sealed(_))));
+        assert!(matches!(SigningKey::decrypt(&renamed, &cipher(1)), Err(KeyError::WrongSecret(_))));
         for damaged in [vec![], vec![0; 11], stored.sealed_private[1..].to_vec()] {
-            assert!(SigningKey::open(&StoredKey { sealed_private: damaged, ..stored.clone() }, &seal(1)).is_err());
+            assert!(SigningKey::decrypt(&StoredKey { sealed_private: damaged, ..stored.clone() }, &cipher(1)).is_err());
         }
     }
 }

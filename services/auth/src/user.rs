@@ -1,4 +1,4 @@
-//! A person with an account.
+//! Accounts.
 
 use proto::{auth::Plan, id::UserId};
 use time::OffsetDateTime;
@@ -13,10 +13,10 @@ pub struct User {
     pub created_at: OffsetDateTime,
 }
 
-/// What is known of an account before its password was checked.
-pub struct Credentials {
-    pub user: User,
-    pub password_hash: String,
-    /// Somebody signed in to it from this address before.
-    pub from_known_address: bool,
+/// An account as a sign-in finds it, before its password is checked.
+pub(crate) struct Credentials {
+    pub(crate) user: User,
+    pub(crate) password_hash: String,
+    /// Whether there was a sign-in to the account from this address before.
+    pub(crate) from_known_address: bool,
 }

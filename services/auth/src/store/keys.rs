@@ -1,4 +1,4 @@
-//! Signing keys, in the order of their making.
+//! Signing keys, in the order of their creation.
 
 use chassis::postgres::query;
 use sqlx::PgExecutor;
@@ -6,22 +6,22 @@ use sqlx::PgExecutor;
 use super::StoreError;
 use crate::token::StoredKey;
 
-/// Names the advisory lock under which keys are made and retired.
+/// The advisory lock under which keys are created and retired.
 const LOCK: i64 = 0x6175_7468_6b65_7973;
 
-pub async fn all(db: impl PgExecutor<'_>) -> Result<Vec<StoredKey>, StoreError> {
+pub(crate) async fn all(db: impl PgExecutor<'_>) -> Result<Vec<StoredKey>, StoreError> {
     let select =
         sqlx::query_as!(StoredKey, "select kid, public_key, sealed_private, created_at from signing_keys order by created_at, kid");
     query("select signing_keys", select.fetch_all(db)).await
 }
 
-/// Until the end of the transaction.
-pub async fn lock(db: impl PgExecutor<'_>) -> Result<(), StoreError> {
+/// Takes the lock until the end of the transaction.
+pub(crate) async fn lock(db: impl PgExecutor<'_>) -> Result<(), StoreError> {
     query("lock signing_keys", sqlx::query!("select pg_advisory_xact_lock($1)", LOCK).execute(db)).await?;
     Ok(())
 }
 
-pub async fn insert(db: impl PgExecutor<'_>, key: &StoredKey) -> Result<(), StoreError> {
+pub(crate) async fn insert(db: impl PgExecutor<'_>, key: &StoredKey) -> Result<(), StoreError> {
     let insert = sqlx::query!(
         "insert into signing_keys (kid, public_key, sealed_private, created_at) values ($1, $2, $3, $4)",
         key.kid,
@@ -33,7 +33,7 @@ pub async fn insert(db: impl PgExecutor<'_>, key: &StoredKey) -> Result<(), Stor
     Ok(())
 }
 
-pub async fn delete(db: impl PgExecutor<'_>, kid: &str) -> Result<(), StoreError> {
+pub(crate) async fn delete(db: impl PgExecutor<'_>, kid: &str) -> Result<(), StoreError> {
     query("delete signing_keys", sqlx::query!("delete from signing_keys where kid = $1", kid).execute(db)).await?;
     Ok(())
 }

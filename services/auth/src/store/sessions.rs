@@ -1,4 +1,4 @@
-//! Browser sessions. A session that ended is a row that is gone.
+//! Browser sessions. The row of a session is deleted when it ends.
 
 use chassis::postgres::query;
 use proto::id::{SessionId, UserId};
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{StoreError, users::plan_named};
 use crate::{session::Session, user::User};
 
-pub async fn insert(db: impl PgExecutor<'_>, session: &Session, token_hash: &[u8; 32]) -> Result<(), StoreError> {
+pub(crate) async fn insert(db: impl PgExecutor<'_>, session: &Session, token_hash: &[u8; 32]) -> Result<(), StoreError> {
     let insert = sqlx::query!(
         "insert into sessions (id, user_id, token_hash, created_at, last_used_at, expires_at) values ($1, $2, $3, $4, $5, $6)",
         session.id.0,
@@ -23,7 +23,7 @@ pub async fn insert(db: impl PgExecutor<'_>, session: &Session, token_hash: &[u8
     Ok(())
 }
 
-pub async fn by_token(db: impl PgExecutor<'_>, token_hash: &[u8; 32]) -> Result<Option<(User, Session)>, StoreError> {
+pub(crate) async fn by_token(db: impl PgExecutor<'_>, token_hash: &[u8; 32]) -> Result<Option<(User, Session)>, StoreError> {
     let select = sqlx::query_as!(
         Row,
         "select u.id as user_id, u.email, u.display_name, u.plan, u.created_at as user_created_at,
@@ -34,7 +34,7 @@ pub async fn by_token(db: impl PgExecutor<'_>, token_hash: &[u8; 32]) -> Result<
     query("select sessions", select.fetch_optional(db)).await?.map(Row::split).transpose()
 }
 
-pub async fn by_id(db: impl PgExecutor<'_>, id: SessionId) -> Result<Option<(User, Session)>, StoreError> {
+pub(crate) async fn by_id(db: impl PgExecutor<'_>, id: SessionId) -> Result<Option<(User, Session)>, StoreError> {
     let select = sqlx::query_as!(
         Row,
         "select u.id as user_id, u.email, u.display_name, u.plan, u.created_at as user_created_at,
@@ -45,25 +45,25 @@ pub async fn by_id(db: impl PgExecutor<'_>, id: SessionId) -> Result<Option<(Use
     query("select sessions", select.fetch_optional(db)).await?.map(Row::split).transpose()
 }
 
-/// Never moves backwards: replicas' clocks differ.
-pub async fn touch(db: impl PgExecutor<'_>, id: SessionId, now: OffsetDateTime) -> Result<(), StoreError> {
+/// Records a use. The time never moves backwards, because the clocks of replicas differ.
+pub(crate) async fn touch(db: impl PgExecutor<'_>, id: SessionId, now: OffsetDateTime) -> Result<(), StoreError> {
     let update = sqlx::query!("update sessions set last_used_at = $2 where id = $1 and last_used_at < $2", id.0, now);
     query("update sessions", update.execute(db)).await?;
     Ok(())
 }
 
-pub async fn delete_by_token(db: impl PgExecutor<'_>, token_hash: &[u8; 32]) -> Result<Option<SessionId>, StoreError> {
+pub(crate) async fn delete_by_token(db: impl PgExecutor<'_>, token_hash: &[u8; 32]) -> Result<Option<SessionId>, StoreError> {
     let delete = sqlx::query_scalar!("delete from sessions where token_hash = $1 returning id", token_hash.as_slice());
     Ok(query("delete sessions", delete.fetch_optional(db)).await?.map(SessionId))
 }
 
-pub async fn delete_by_id(db: impl PgExecutor<'_>, id: SessionId) -> Result<Option<SessionId>, StoreError> {
+pub(crate) async fn delete_by_id(db: impl PgExecutor<'_>, id: SessionId) -> Result<Option<SessionId>, StoreError> {
     let delete = sqlx::query_scalar!("delete from sessions where id = $1 returning id", id.0);
     Ok(query("delete sessions", delete.fetch_optional(db)).await?.map(SessionId))
 }
 
-/// Rows past their last end; an idle one goes when it reaches that too.
-pub async fn delete_expired(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<u64, StoreError> {
+/// Deletes the rows past their latest end. An idle session is deleted then, too.
+pub(crate) async fn delete_expired(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<u64, StoreError> {
     let delete = sqlx::query!("delete from sessions where expires_at <= $1", now);
     Ok(query("delete sessions", delete.execute(db)).await?.rows_affected())
 }

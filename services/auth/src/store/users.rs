@@ -1,4 +1,4 @@
-//! Accounts and the addresses they were signed in from.
+//! Accounts, and the client addresses of their sign-ins.
 
 use chassis::postgres::query;
 use proto::{auth::Plan, id::UserId};
@@ -7,15 +7,15 @@ use time::OffsetDateTime;
 
 use super::StoreError;
 use crate::{
-    email::{Email, Typed},
+    email::{Email, EmailLookup},
     user::{Credentials, User},
 };
 
-/// The constraints that keep an address to one account.
-pub const EMAIL_KEYS: [&str; 2] = ["users_email_key_key", EMAIL_IDENTITY_KEY];
+/// The constraints that allow one account per e-mail address.
+pub(crate) const EMAIL_KEYS: [&str; 2] = ["users_email_key_key", EMAIL_IDENTITY_KEY];
 const EMAIL_IDENTITY_KEY: &str = "users_email_identity_key";
 
-pub async fn insert(db: impl PgExecutor<'_>, user: &User, email: &Email, password_hash: &str) -> Result<(), StoreError> {
+pub(crate) async fn insert(db: impl PgExecutor<'_>, user: &User, email: &Email, password_hash: &str) -> Result<(), StoreError> {
     let insert = sqlx::query!(
         "insert into users (id, email, email_key, email_identity, display_name, plan, password_hash, created_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -32,9 +32,9 @@ pub async fn insert(db: impl PgExecutor<'_>, user: &User, email: &Email, passwor
     Ok(())
 }
 
-/// What a sign-in needs to know, in one look. The account of exactly this spelling goes before another one of the same address:
-/// rows from before addresses were normalised may be two.
-pub async fn credentials(db: impl PgExecutor<'_>, email: &Typed, address: &str) -> Result<Option<Credentials>, StoreError> {
+/// All that a sign-in needs, in one query. The account with exactly this spelling comes before another one with the same identity:
+/// rows from before addresses were normalised may have both.
+pub(crate) async fn credentials(db: impl PgExecutor<'_>, email: &EmailLookup, address: &str) -> Result<Option<Credentials>, StoreError> {
     let select = sqlx::query!(
         r#"select u.id, u.email, u.display_name, u.plan, u.created_at, u.password_hash,
                   exists (select from user_addresses a where a.user_id = u.id and a.address = $3) as "from_known_address!"
@@ -58,15 +58,15 @@ pub async fn credentials(db: impl PgExecutor<'_>, email: &Typed, address: &str) 
     }))
 }
 
-/// Addresses that have no identity yet, in the order of their accounts: a page of those after `after`.
-pub async fn without_identity(db: impl PgExecutor<'_>, after: UserId, page: i64) -> Result<Vec<(UserId, String)>, StoreError> {
+/// A page of accounts without an identity, in the order of their ids: those after `after`, with their e-mail addresses.
+pub(crate) async fn without_identity(db: impl PgExecutor<'_>, after: UserId, page: i64) -> Result<Vec<(UserId, String)>, StoreError> {
     let select = sqlx::query!("select id, email from users where email_identity is null and id > $1 order by id limit $2", after.0, page);
     let rows = query("select users", select.fetch_all(db)).await?;
     Ok(rows.into_iter().map(|row| (UserId(row.id), row.email)).collect())
 }
 
-/// False if another account has this identity; then both keep their own spelling.
-pub async fn give_identity(db: impl PgExecutor<'_>, id: UserId, identity: &str) -> Result<bool, StoreError> {
+/// Returns false if another account has this identity. Then each account is found by its own spelling.
+pub(crate) async fn set_identity(db: impl PgExecutor<'_>, id: UserId, identity: &str) -> Result<bool, StoreError> {
     let update = sqlx::query!("update users set email_identity = $2 where id = $1 and email_identity is null", id.0, identity);
     match query("update users", update.execute(db)).await {
         Err(e) if e.violates(EMAIL_IDENTITY_KEY) => Ok(false),
@@ -74,14 +74,14 @@ pub async fn give_identity(db: impl PgExecutor<'_>, id: UserId, identity: &str) 
     }
 }
 
-/// Only if nobody changed it meanwhile.
-pub async fn replace_password_hash(db: impl PgExecutor<'_>, id: UserId, old: &str, new: &str) -> Result<(), StoreError> {
+/// Replaces the hash if it is still `old`.
+pub(crate) async fn replace_password_hash(db: impl PgExecutor<'_>, id: UserId, old: &str, new: &str) -> Result<(), StoreError> {
     let update = sqlx::query!("update users set password_hash = $3 where id = $1 and password_hash = $2", id.0, old, new);
     query("update users", update.execute(db)).await?;
     Ok(())
 }
 
-pub async fn remember_address(db: impl PgExecutor<'_>, id: UserId, address: &str, now: OffsetDateTime) -> Result<(), StoreError> {
+pub(crate) async fn remember_address(db: impl PgExecutor<'_>, id: UserId, address: &str, now: OffsetDateTime) -> Result<(), StoreError> {
     let upsert = sqlx::query!(
         "insert into user_addresses (user_id, address, signed_in_at) values ($1, $2, $3)
          on conflict on constraint user_addresses_user_id_address_key do update set signed_in_at = excluded.signed_in_at",
@@ -93,7 +93,7 @@ pub async fn remember_address(db: impl PgExecutor<'_>, id: UserId, address: &str
     Ok(())
 }
 
-pub async fn forget_addresses(db: impl PgExecutor<'_>, before: OffsetDateTime) -> Result<u64, StoreError> {
+pub(crate) async fn forget_addresses(db: impl PgExecutor<'_>, before: OffsetDateTime) -> Result<u64, StoreError> {
     let delete = sqlx::query!("delete from user_addresses where signed_in_at < $1", before);
     Ok(query("delete user_addresses", delete.execute(db)).await?.rows_affected())
 }

@@ -1,4 +1,4 @@
-//! Starts what a test needs and speaks for the gateway and for programs.
+//! Starts the services of a test, and clients that call auth as the gateway, as another service or as a program.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -18,29 +18,29 @@ use proto::{
     },
     error::Fault,
 };
-use rate_limit::policy::Policies;
+use rate_limit::Policies;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Request, Response, Status, transport::Channel};
 
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 pub(crate) const SECRET: &str = "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7";
-const LOOSE: &str = "policies: [{name: auth, limit: 10000, window: 1s}, {name: auth-account, limit: 10000, window: 1s}, \
+const WIDE_LIMITS: &str = "policies: [{name: auth, limit: 10000, window: 1s}, {name: auth-account, limit: 10000, window: 1s}, \
                      {name: auth-guess, limit: 10000, window: 1s}, {name: general, limit: 10000, window: 1s}]";
 
-/// A database, rate-limit, and any number of auth's replicas over them.
+/// A database and rate-limit, for any number of replicas of auth.
 pub(crate) struct Cluster {
     pub(crate) database: TestDatabase,
     rate_limit_url: String,
     _rate_limit: DropGuard,
 }
 
-/// How one replica differs from the cheap default.
+/// Settings of one replica besides [`CHEAP`].
 #[derive(Clone, Copy)]
 pub(crate) struct Settings<'a>(pub(crate) &'a [(&'a str, &'a str)]);
 
 const CHEAP: [(&str, &str); 2] = [("BACKLOT_ARGON2_MEMORY_KIB", "64"), ("BACKLOT_ARGON2_ITERATIONS", "1")];
 
-/// A running replica; it stops when nobody has it and nobody can call it.
+/// A running replica. It stops when it and all its clients are dropped.
 pub(crate) struct Replica {
     pub(crate) uri: http::Uri,
     pub(crate) stop: CancellationToken,
@@ -51,21 +51,21 @@ pub(crate) struct Replica {
 impl Cluster {
     /// With limits that no test reaches.
     pub(crate) async fn start() -> Self {
-        Self::limited(Policies::shipped().with(LOOSE).expect("policies")).await
+        Self::with_policies(Policies::shipped().with(WIDE_LIMITS).expect("policies")).await
     }
 
-    pub(crate) async fn limited(policies: Policies) -> Self {
-        let database = testing::postgres(&auth::store::MIGRATOR).await;
+    pub(crate) async fn with_policies(policies: Policies) -> Self {
+        let database = testing::postgres(&auth::testing::MIGRATOR).await;
         let listener = testing::listener().await;
         let rate_limit_url = format!("http://{}", listener.local_addr().expect("address"));
         let mut env = Env::of([("BACKLOT_CLUSTER_SECRET", SECRET)]);
-        let config = rate_limit::Config { policies, ..rate_limit::Config::read(&mut env) };
+        let mut config = rate_limit::Config::read(&mut env);
+        config.policies = policies;
         let stop = CancellationToken::new();
         task::spawn(rate_limit::serve(config, listener, stop.clone()));
         Self { database, rate_limit_url, _rate_limit: stop.drop_guard() }
     }
 
-    /// One replica as the tests like it.
     pub(crate) async fn auth(&self) -> Replica {
         self.auth_with(Settings(&[])).await
     }
@@ -88,7 +88,7 @@ impl Cluster {
     }
 }
 
-/// A caller of one replica on behalf of a client at some address.
+/// A client of one replica that calls for a client address.
 #[derive(Clone)]
 pub(crate) struct Client {
     pub(crate) client: AuthServiceClient<ServiceChannel>,
@@ -97,7 +97,7 @@ pub(crate) struct Client {
 }
 
 impl Replica {
-    /// The gateway, for a client at 192.0.2.1.
+    /// Calls as the gateway, for a client at 192.0.2.1.
     pub(crate) fn gateway(&self) -> Client {
         self.gateway_for("192.0.2.1")
     }
@@ -115,7 +115,7 @@ impl Replica {
         }
     }
 
-    /// A program without a caller token.
+    /// Calls without a caller token, as a program does.
     pub(crate) fn direct(&self) -> AuthServiceClient<Channel> {
         AuthServiceClient::new(Channel::builder(self.uri.clone()).connect_lazy())
     }
@@ -147,12 +147,12 @@ impl Client {
     }
 
     pub(crate) async fn session(&self, access_token: &str) -> Result<GetSessionResponse, Box<Fault>> {
-        answer(self.client.clone().get_session(bearing(self.request(GetSessionRequest {}), access_token)).await)
+        answer(self.client.clone().get_session(with_token(self.request(GetSessionRequest {}), access_token)).await)
     }
 }
 
-/// The request with an access token.
-pub(crate) fn bearing<T>(mut request: Request<T>, access_token: &str) -> Request<T> {
+/// Adds an access token to the request.
+pub(crate) fn with_token<T>(mut request: Request<T>, access_token: &str) -> Request<T> {
     request.metadata_mut().insert("authorization", format!("Bearer {access_token}").parse().expect("text"));
     request
 }
@@ -161,7 +161,7 @@ pub(crate) fn answer<T>(result: Result<Response<T>, Status>) -> Result<T, Box<Fa
     result.map(Response::into_inner).map_err(|status| Box::new(Fault::from_status(&status)))
 }
 
-/// The answer of a future that must not take long.
-pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
+/// The output of a future that must end within a minute.
+pub(crate) async fn within_a_minute<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), future).await.expect("in time")
 }

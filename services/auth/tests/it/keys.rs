@@ -1,4 +1,4 @@
-use auth::keyring::Keyring;
+use auth::testing::{Keyring, Session, User, claims};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use chassis::{clock::now, identity::Caller, secret::ClusterSecret};
 use futures::future::join_all;
@@ -17,7 +17,7 @@ fn header(token: &str) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn replicas_that_start_together_share_one_key() {
+async fn replicas_that_start_at_the_same_time_share_one_key() {
     let cluster = Cluster::start().await;
     let replicas = join_all((0..4).map(|_| cluster.auth())).await;
     let sets = join_all(replicas.iter().map(key_set)).await;
@@ -29,21 +29,21 @@ async fn replicas_that_start_together_share_one_key() {
         assert_eq!(BASE64_URL_SAFE_NO_PAD.decode(coordinate).expect("base64url").len(), 32);
     }
 
-    let made = replicas[0].gateway().sign_up("ada@example.org", PASSWORD).await.expect("account");
-    let access = replicas[1].gateway().exchange(&made.session_token).await.expect("token");
+    let account = replicas[0].gateway().sign_up("ada@example.org", PASSWORD).await.expect("account");
+    let access = replicas[1].gateway().exchange(&account.session_token).await.expect("token");
     assert_eq!(header(&access.access_token), serde_json::json!({"alg": "ES256", "typ": "at+jwt", "kid": key.kid}));
-    replicas[2].gateway().session(&access.access_token).await.expect("one replica's token is good at another");
+    replicas[2].gateway().session(&access.access_token).await.expect("another replica accepts the token");
 }
 
 #[tokio::test]
-async fn a_key_outlives_a_restart() {
+async fn a_restart_keeps_the_key() {
     let cluster = Cluster::start().await;
     let before = key_set(&cluster.auth().await).await;
     assert_eq!(key_set(&cluster.auth().await).await, before);
 }
 
 #[tokio::test]
-async fn every_service_may_have_the_keys() {
+async fn every_service_may_read_the_keys() {
     let cluster = Cluster::start().await;
     let replica = cluster.auth().await;
     for caller in [Caller::Gateway, Caller::AgentStreaming, Caller::ProjectStorage, Caller::RateLimit, Caller::Operator] {
@@ -52,24 +52,24 @@ async fn every_service_may_have_the_keys() {
 }
 
 #[tokio::test]
-async fn another_cluster_secret_makes_another_key_and_keeps_the_old_one_published() {
+async fn another_cluster_secret_creates_another_key_and_keeps_the_old_one_published() {
     let cluster = Cluster::start().await;
     let before = key_set(&cluster.auth().await).await;
     let other = cluster.auth_with(Settings(&[("BACKLOT_CLUSTER_SECRET", "another secret of thirty-two bytes")])).await;
     let after = key_set(&other).await;
     assert_eq!(after.len(), 2);
-    assert_eq!(after[1], before[0], "the signing one first");
+    assert_eq!(after[1], before[0], "the signing key is first");
 }
 
 #[tokio::test]
 async fn a_key_is_published_before_it_signs_and_until_its_tokens_have_ended() {
     let cluster = Cluster::start().await;
     let (secret, interval, start) = (ClusterSecret::of_bytes(SECRET.as_bytes()), Duration::days(90), now());
-    let open = || Keyring::open(cluster.database.pool.clone(), &secret, interval, start);
-    let (one, two) = (open().await.expect("keys"), open().await.expect("keys"));
+    let load = || Keyring::load(cluster.database.pool.clone(), &secret, interval, start);
+    let (one, two) = (load().await.expect("keys"), load().await.expect("keys"));
     let kids = |ring: &Keyring| ring.published().borrow().iter().map(|k| k.kid.clone()).collect::<Vec<_>>();
-    let (user, session) = person(start);
-    let signer = |ring: &Keyring| header(&ring.mint(&auth::token::claims(&user, &session, start)).expect("token"))["kid"].clone();
+    let (user, session) = user_with_session(start);
+    let signer = |ring: &Keyring| header(&ring.sign(&claims(&user, &session, start)).expect("token"))["kid"].clone();
     let old = kids(&one);
     assert_eq!(old.len(), 1);
 
@@ -78,27 +78,27 @@ async fn a_key_is_published_before_it_signs_and_until_its_tokens_have_ended() {
     two.refresh(due).await.expect("refreshed");
     assert_eq!(kids(&one).len(), 2, "published");
     assert_eq!(kids(&one), kids(&two), "one new key for all replicas");
-    assert_eq!(signer(&one), old[0], "and not signing");
+    assert_eq!(signer(&one), old[0], "but not signing");
 
     one.refresh(due + Duration::minutes(15)).await.expect("refreshed");
     let new = kids(&one)[0].clone();
     assert_eq!(signer(&one), new);
     assert!(new != old[0] && kids(&one).contains(&old[0]), "the old one still verifies");
-    assert_eq!(signer(&two), old[0], "a replica that has not looked yet");
-    assert!(kids(&two).contains(&new), "but verifies what the other signs");
+    assert_eq!(signer(&two), old[0], "a replica that has not refreshed yet");
+    assert!(kids(&two).contains(&new), "but publishes the key of the other one");
 
     two.refresh(due + Duration::minutes(30)).await.expect("refreshed");
     assert_eq!(kids(&two), [new]);
 }
 
-fn person(now: time::OffsetDateTime) -> (auth::user::User, auth::session::Session) {
-    let user = auth::user::User {
+fn user_with_session(now: time::OffsetDateTime) -> (User, Session) {
+    let user = User {
         id: proto::id::UserId::generate(),
         email: "a@b".into(),
         display_name: "a".into(),
         plan: proto::auth::Plan::Free,
         created_at: now,
     };
-    let session = auth::session::Session::start(user.id, now);
+    let session = Session::start(user.id, now);
     (user, session)
 }

@@ -1,7 +1,7 @@
-//! The policies of sign-ins as they ship: in 15 minutes 5 per address, and from new addresses 45 per account and 3 of one address.
+//! The shipped policies of sign-ins. In 15 minutes: 5 per address, and from new addresses 45 per account and 3 per account and address.
 
 use proto::error::{ErrorCode, Fault};
-use rate_limit::policy::Policies;
+use rate_limit::Policies;
 
 use crate::harness::{Cluster, PASSWORD, Replica, Settings};
 
@@ -18,21 +18,21 @@ fn assert_refused_by(fault: &Fault, policy: &str, limit: usize) {
     }
 }
 
-/// Guesses the password of an account from an address until it is refused; answers how many guesses there were, and the refusal.
-async fn guesses(replica: &Replica, address: &str, email: &str) -> (usize, Box<Fault>) {
+/// Guesses the password of an account from an address until a limit refuses. Returns the number of guesses and the refusal.
+async fn guess_until_refused(replica: &Replica, address: &str, email: &str) -> (usize, Box<Fault>) {
     let gateway = replica.gateway_for(address);
-    for at in 0..10 {
+    for count in 0..10 {
         let fault = gateway.sign_in(email, "a guess").await.expect_err("wrong");
         if fault.reason != "BAD_CREDENTIALS" {
-            return (at, fault);
+            return (count, fault);
         }
     }
-    panic!("ten guesses");
+    panic!("ten guesses were not refused");
 }
 
 #[tokio::test]
-async fn an_address_has_five_attempts_whatever_they_are() {
-    let cluster = Cluster::limited(Policies::shipped()).await;
+async fn an_address_has_five_attempts_of_any_kind() {
+    let cluster = Cluster::with_policies(Policies::shipped()).await;
     let replica = cluster.auth().await;
     let gateway = replica.gateway_for("198.51.100.7");
     gateway.sign_up("ada@example.org", PASSWORD).await.expect("1");
@@ -43,14 +43,14 @@ async fn an_address_has_five_attempts_whatever_they_are() {
     assert_refused(&gateway.sign_in("ada@example.org", PASSWORD).await.expect_err("6"));
     assert_refused(&gateway.sign_up("eve@example.org", PASSWORD).await.expect_err("6"));
 
-    gateway.exchange(&last.session_token).await.expect("what is signed in goes on");
-    gateway.sign_out(&last.session_token).await.expect("and may leave");
+    gateway.exchange(&last.session_token).await.expect("an existing session is not limited");
+    gateway.sign_out(&last.session_token).await.expect("a sign-out is not limited");
     replica.gateway_for("198.51.100.8").sign_in("ada@example.org", PASSWORD).await.expect("another address");
 }
 
 #[tokio::test]
-async fn what_is_no_attempt_costs_nothing() {
-    let cluster = Cluster::limited(Policies::shipped()).await;
+async fn an_invalid_request_does_not_count() {
+    let cluster = Cluster::with_policies(Policies::shipped()).await;
     let gateway = cluster.auth().await.gateway();
     for _ in 0..6 {
         assert_eq!(gateway.sign_up("no address", "short").await.expect_err("invalid").reason, "INVALID_FIELD");
@@ -60,8 +60,8 @@ async fn what_is_no_attempt_costs_nothing() {
 }
 
 #[tokio::test]
-async fn an_ipv6_network_is_one_client() {
-    let cluster = Cluster::limited(Policies::shipped()).await;
+async fn an_ipv6_network_counts_as_one_address() {
+    let cluster = Cluster::with_policies(Policies::shipped()).await;
     let replica = cluster.auth().await;
     for host in 1..=5 {
         let email = format!("ada{host}@example.org");
@@ -74,16 +74,16 @@ async fn an_ipv6_network_is_one_client() {
 }
 
 #[tokio::test]
-async fn a_few_strangers_keep_no_owner_out() {
-    let cluster = Cluster::limited(Policies::shipped()).await;
+async fn guesses_from_a_few_addresses_do_not_lock_the_owner_out() {
+    let cluster = Cluster::with_policies(Policies::shipped()).await;
     let replica = cluster.auth().await;
     replica.gateway_for("198.51.100.7").sign_up("ada@example.org", PASSWORD).await.expect("account");
     for email in ["ada@example.org", "nobody@example.org"] {
         for host in 1..=10 {
-            let (count, refusal) = guesses(&replica, &format!("203.0.113.{host}"), email).await;
-            // The second account is tried from the same addresses, which have five attempts in all.
-            let (most, policy, limit) = if email.starts_with("ada") { (3, "auth-guess", 3) } else { (2, "auth", 5) };
-            assert_eq!(count, most);
+            let (count, refusal) = guess_until_refused(&replica, &format!("203.0.113.{host}"), email).await;
+            // The second account is tried from the same addresses, each of which has five attempts in total.
+            let (expected, policy, limit) = if email.starts_with("ada") { (3, "auth-guess", 3) } else { (2, "auth", 5) };
+            assert_eq!(count, expected);
             assert_refused_by(&refusal, policy, limit);
         }
     }
@@ -91,40 +91,41 @@ async fn a_few_strangers_keep_no_owner_out() {
 }
 
 #[tokio::test]
-async fn a_large_network_has_a_part_of_an_account() {
-    let cluster = Cluster::limited(Policies::shipped()).await;
+async fn a_large_network_can_use_only_a_part_of_the_limit_of_an_account() {
+    let cluster = Cluster::with_policies(Policies::shipped()).await;
     let replica = cluster.auth().await;
     replica.gateway_for("198.51.100.7").sign_up("ada@example.org", PASSWORD).await.expect("account");
-    let mut all = 0;
+    let mut total = 0;
     for subnet in 0..10 {
-        all += guesses(&replica, &format!("2001:db8:1:{subnet}00::1"), "ada@example.org").await.0;
+        total += guess_until_refused(&replica, &format!("2001:db8:1:{subnet}00::1"), "ada@example.org").await.0;
     }
-    assert_eq!(all, 12, "four times what one /64 has");
+    assert_eq!(total, 12, "four times the limit of one /64");
     replica.gateway_for("2001:db8:2::1").sign_in("ada@example.org", PASSWORD).await.expect("the owner, from a new network");
 }
 
 #[tokio::test]
-async fn guesses_from_everywhere_end_at_the_account_and_not_its_owner() {
-    let cluster = Cluster::limited(Policies::shipped()).await;
+async fn the_limit_of_an_account_stops_guesses_but_not_its_owner() {
+    let cluster = Cluster::with_policies(Policies::shipped()).await;
     let replica = cluster.auth().await;
     let home = replica.gateway_for("198.51.100.7");
     home.sign_up("ada@example.org", PASSWORD).await.expect("account");
-    for (at, email) in ["ada@example.org", "nobody@example.org"].into_iter().enumerate() {
+    for (index, email) in ["ada@example.org", "nobody@example.org"].into_iter().enumerate() {
         for host in 1..=15 {
-            assert_eq!(guesses(&replica, &format!("203.0.{at}.{host}"), email).await.0, 3);
+            assert_eq!(guess_until_refused(&replica, &format!("203.0.{index}.{host}"), email).await.0, 3);
         }
         let elsewhere = format!("192.0.2.{}", email.len());
-        let refusal = replica.gateway_for(&elsewhere).sign_in(email, PASSWORD).await.expect_err("known or not");
+        let refusal =
+            replica.gateway_for(&elsewhere).sign_in(email, PASSWORD).await.expect_err("refused whether the account exists or not");
         assert_refused_by(&refusal, "auth-account", 45);
     }
     home.sign_in("ada@example.org", "a typo").await.expect_err("wrong");
-    home.sign_in("ADA@example.org", PASSWORD).await.expect("from where the owner signed in before");
+    home.sign_in("ADA@example.org", PASSWORD).await.expect("an address of an earlier sign-in");
 }
 
 #[tokio::test]
-async fn without_rate_limit_nobody_gets_a_guess() {
+async fn sign_ins_are_refused_while_rate_limit_is_down() {
     let cluster = Cluster::start().await;
-    let cut = cluster.auth_with(Settings(&[("BACKLOT_RATE_LIMIT_URL", "http://127.0.0.1:1")])).await;
-    let fault = cut.gateway().sign_in("ada@example.org", PASSWORD).await.expect_err("unchecked");
+    let isolated = cluster.auth_with(Settings(&[("BACKLOT_RATE_LIMIT_URL", "http://127.0.0.1:1")])).await;
+    let fault = isolated.gateway().sign_in("ada@example.org", PASSWORD).await.expect_err("refused");
     assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Unavailable, "UNAVAILABLE"));
 }

@@ -1,6 +1,7 @@
-//! auth as its callers see it: the production `serve` on a free port, a database of its own, the real rate-limit beside it.
-//! One file per group of RPCs; the harness stands below them.
+//! auth through its RPCs: the production `serve` on a free port, with its own database and the real rate-limit. One file per group of
+//! RPCs.
 
+mod harness;
 mod keys;
 mod limits;
 mod revocations;
@@ -9,5 +10,3 @@ mod sign_in;
 mod sign_out;
 mod sign_up;
 mod spellings;
-
-mod harness;

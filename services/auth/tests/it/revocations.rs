@@ -8,7 +8,7 @@ use proto::{
 };
 use tonic::{Status, Streaming};
 
-use crate::harness::{Client, Cluster, PASSWORD, Replica, answer, soon};
+use crate::harness::{Client, Cluster, PASSWORD, Replica, answer, within_a_minute};
 
 async fn watch(replica: &Replica, after: u64) -> Streaming<WatchRevocationsResponse> {
     let gateway = replica.gateway();
@@ -16,11 +16,11 @@ async fn watch(replica: &Replica, after: u64) -> Streaming<WatchRevocationsRespo
 }
 
 async fn next(stream: &mut Streaming<WatchRevocationsResponse>) -> WatchRevocationsResponse {
-    soon(stream.message()).await.expect("no error").expect("not ended")
+    within_a_minute(stream.message()).await.expect("no error").expect("not ended")
 }
 
 /// The next message that names a session.
-async fn ended(stream: &mut Streaming<WatchRevocationsResponse>) -> WatchRevocationsResponse {
+async fn next_session(stream: &mut Streaming<WatchRevocationsResponse>) -> WatchRevocationsResponse {
     loop {
         let message = next(stream).await;
         if !message.session_id.is_empty() {
@@ -29,82 +29,82 @@ async fn ended(stream: &mut Streaming<WatchRevocationsResponse>) -> WatchRevocat
     }
 }
 
-/// Signs in and out again; the id of the session that ended.
-async fn visit(gateway: &Client) -> String {
+/// Signs in and out. Returns the id of the ended session.
+async fn sign_in_and_out(gateway: &Client) -> String {
     let session = gateway.sign_in("ada@example.org", PASSWORD).await.expect("session");
     gateway.sign_out(&session.session_token).await.expect("signed out");
     session.session.expect("session").id
 }
 
 #[tokio::test]
-async fn a_session_that_ends_is_heard_of_everywhere_within_a_second() {
+async fn every_replica_reports_an_ended_session_within_a_second() {
     let cluster = Cluster::start().await;
     let (here, there) = (cluster.auth().await, cluster.auth().await);
     here.gateway().sign_up("ada@example.org", PASSWORD).await.expect("account");
     let (mut near, mut far) = (watch(&here, 0).await, watch(&there, 0).await);
     for stream in [&mut near, &mut far] {
-        assert_eq!(next(stream).await, WatchRevocationsResponse::default(), "at once, with the cursor of an empty log");
+        assert_eq!(next(stream).await, WatchRevocationsResponse::default(), "the first message has the cursor of an empty log");
     }
-    // The promise holds on an idle machine; of several tries on a busy one the best must keep it.
+    // On a busy machine one attempt may take longer, so the fastest of several counts.
     let mut best = Duration::MAX;
     for _ in 0..5 {
         let session = here.gateway().sign_in("ada@example.org", PASSWORD).await.expect("session");
         let id = session.session.expect("session").id;
         let signed_out = std::time::Instant::now();
         here.gateway().sign_out(&session.session_token).await.expect("signed out");
-        assert_eq!(ended(&mut near).await.session_id, id);
-        assert_eq!(ended(&mut far).await.session_id, id);
+        assert_eq!(next_session(&mut near).await.session_id, id);
+        assert_eq!(next_session(&mut far).await.session_id, id);
         best = best.min(signed_out.elapsed());
     }
     assert!(best < Duration::from_secs(1), "{best:?}");
 }
 
 #[tokio::test]
-async fn a_cursor_brings_exactly_what_was_missed() {
+async fn a_stream_from_a_cursor_has_exactly_the_missed_sessions() {
     let cluster = Cluster::start().await;
     let (one, two) = (cluster.auth().await, cluster.auth().await);
     let gateway = one.gateway();
     gateway.sign_up("ada@example.org", PASSWORD).await.expect("account");
     let mut stream = watch(&one, 0).await;
     next(&mut stream).await;
-    let first = visit(&gateway).await;
-    let seen = ended(&mut stream).await;
+    let first = sign_in_and_out(&gateway).await;
+    let seen = next_session(&mut stream).await;
     assert_eq!(seen.session_id, first);
     drop(stream);
-    let missed = [visit(&gateway).await, visit(&gateway).await, visit(&gateway).await];
+    let missed = [sign_in_and_out(&gateway).await, sign_in_and_out(&gateway).await, sign_in_and_out(&gateway).await];
 
-    let mut again = watch(&two, seen.cursor).await;
-    assert_eq!(next(&mut again).await, WatchRevocationsResponse { cursor: seen.cursor, session_id: String::new() });
+    let mut resumed = watch(&two, seen.cursor).await;
+    assert_eq!(next(&mut resumed).await, WatchRevocationsResponse { cursor: seen.cursor, session_id: String::new() });
     let mut last = seen.cursor;
     for id in missed {
-        let message = ended(&mut again).await;
+        let message = next_session(&mut resumed).await;
         assert_eq!(message.session_id, id);
         assert!(message.cursor > last);
         last = message.cursor;
     }
-    let mut present = watch(&two, 0).await;
-    assert_eq!(next(&mut present).await.cursor, last, "0 begins at the present");
+    let mut latest = watch(&two, 0).await;
+    assert_eq!(next(&mut latest).await.cursor, last, "0 starts at the end of the log");
     for beyond in [last + 1, u64::MAX] {
-        assert_eq!(next(&mut watch(&two, beyond).await).await.cursor, last, "a cursor of another log begins there too");
+        assert_eq!(next(&mut watch(&two, beyond).await).await.cursor, last, "a cursor beyond the end starts there, too");
     }
-    let live = visit(&gateway).await;
-    assert_eq!(ended(&mut present).await.session_id, live);
-    assert_eq!(ended(&mut again).await.session_id, live);
+    let live = sign_in_and_out(&gateway).await;
+    assert_eq!(next_session(&mut latest).await.session_id, live);
+    assert_eq!(next_session(&mut resumed).await.session_id, live);
 }
 
 #[tokio::test]
-async fn many_at_once_over_two_replicas_come_once_each_and_in_order() {
+async fn concurrent_sign_outs_at_two_replicas_are_reported_once_and_in_order() {
     let cluster = Cluster::start().await;
     let replicas = [cluster.auth().await, cluster.auth().await];
     let gateways = [replicas[0].gateway(), replicas[1].gateway()];
     gateways[0].sign_up("ada@example.org", PASSWORD).await.expect("account");
     let mut streams = [watch(&replicas[0], 0).await, watch(&replicas[1], 0).await];
-    let visits = join_all((0..40).map(|i| visit(&gateways[i % 2]))).await;
-    let expected: BTreeSet<String> = visits.into_iter().collect();
+    let ended = join_all((0..40).map(|i| sign_in_and_out(&gateways[i % 2]))).await;
+    let expected: BTreeSet<String> = ended.into_iter().collect();
     for stream in &mut streams {
         let (mut seen, mut last) = (BTreeSet::new(), 0);
         while seen.len() < expected.len() {
-            let message = ended(stream).await;
+            let message = next_session(stream).await;
             assert!(message.cursor > last, "in order");
             last = message.cursor;
             assert!(seen.insert(message.session_id), "once");
@@ -114,7 +114,7 @@ async fn many_at_once_over_two_replicas_come_once_each_and_in_order() {
 }
 
 #[tokio::test]
-async fn a_silent_stream_shows_that_it_lives() {
+async fn a_stream_without_revocations_has_heartbeats() {
     let cluster = Cluster::start().await;
     let replica = cluster.auth().await;
     let mut stream = watch(&replica, 0).await;
@@ -123,17 +123,17 @@ async fn a_silent_stream_shows_that_it_lives() {
 }
 
 #[tokio::test]
-async fn a_process_that_stops_ends_its_streams_and_then_itself() {
+async fn a_stopping_process_ends_its_streams_and_exits() {
     let cluster = Cluster::start().await;
     let replica = cluster.auth().await;
     let mut stream = watch(&replica, 0).await;
     next(&mut stream).await;
     replica.stop.cancel();
-    let status: Status = soon(async {
+    let status: Status = within_a_minute(async {
         loop {
             match stream.message().await {
                 Ok(Some(_)) => {}
-                Ok(None) => panic!("ended as if all was said"),
+                Ok(None) => panic!("the stream ended without an error"),
                 Err(status) => break status,
             }
         }
@@ -142,7 +142,7 @@ async fn a_process_that_stops_ends_its_streams_and_then_itself() {
     let fault = Fault::from_status(&status);
     assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Unavailable, "DRAINING"));
     assert!(fault.retry_after.is_some());
-    soon(replica.served).await.expect("no panic").expect("stopped in order");
+    within_a_minute(replica.served).await.expect("no panic").expect("no error");
 }
 
 #[tokio::test]
@@ -152,11 +152,11 @@ async fn a_stream_ends_when_the_log_cannot_be_read() {
     replica.gateway().sign_up("ada@example.org", PASSWORD).await.expect("account");
     let mut stream = watch(&replica, 0).await;
     next(&mut stream).await;
-    // What comes live shows that the stream has done its own reading.
-    let id = visit(&replica.gateway()).await;
-    assert_eq!(ended(&mut stream).await.session_id, id);
+    // A live message shows that the stream has finished its own read of the log.
+    let id = sign_in_and_out(&replica.gateway()).await;
+    assert_eq!(next_session(&mut stream).await.session_id, id);
     sqlx::query("alter table revocations rename to hidden").execute(&cluster.database.pool).await.expect("hidden");
-    let status = soon(async {
+    let status = within_a_minute(async {
         loop {
             if let Err(status) = stream.message().await {
                 break status;

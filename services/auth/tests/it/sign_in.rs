@@ -9,18 +9,18 @@ use proto::{auth::SignUpRequest, error::ErrorCode};
 use crate::harness::{Cluster, PASSWORD, Settings, answer};
 
 #[tokio::test]
-async fn every_sign_in_is_a_session_of_its_own() {
+async fn every_sign_in_starts_its_own_session() {
     let cluster = Cluster::start().await;
     let gateway = cluster.auth().await.gateway();
-    let made = gateway.sign_up("Ada@example.org", PASSWORD).await.expect("account");
+    let account = gateway.sign_up("Ada@example.org", PASSWORD).await.expect("account");
     let (one, two) = (
         gateway.sign_in("ada@EXAMPLE.org", PASSWORD).await.expect("session"),
         gateway.sign_in("Ada@example.org", PASSWORD).await.expect("session"),
     );
-    assert_eq!((&one.user, &two.user), (&made.user, &made.user));
-    let mut tokens = vec![made.session_token, one.session_token, two.session_token];
+    assert_eq!((&one.user, &two.user), (&account.user, &account.user));
+    let mut tokens = vec![account.session_token, one.session_token, two.session_token];
     for token in &tokens {
-        gateway.exchange(token).await.expect("each of them lives");
+        gateway.exchange(token).await.expect("every session is valid");
     }
     tokens.sort();
     tokens.dedup();
@@ -28,7 +28,7 @@ async fn every_sign_in_is_a_session_of_its_own() {
 }
 
 #[tokio::test]
-async fn an_unknown_address_and_a_wrong_password_are_told_alike() {
+async fn an_unknown_address_and_a_wrong_password_have_the_same_answer() {
     let cluster = Cluster::start().await;
     let gateway = cluster.auth().await.gateway();
     gateway.sign_up("ada@example.org", PASSWORD).await.expect("account");
@@ -39,10 +39,10 @@ async fn an_unknown_address_and_a_wrong_password_are_told_alike() {
     }
 }
 
-/// Series of sign-ins whose times are compared, until one is even.
+/// Series of sign-ins. The test passes if the two medians of one series are about equal.
 const SERIES: usize = 5;
 
-/// The hash costs tens of milliseconds here; without one the unknown address would answer many times faster.
+/// A hash takes tens of milliseconds here. Without one the answer for the unknown address would be many times faster.
 #[tokio::test]
 async fn an_unknown_address_takes_as_long_as_a_wrong_password() {
     let cluster = Cluster::start().await;
@@ -53,7 +53,7 @@ async fn an_unknown_address_takes_as_long_as_a_wrong_password() {
         times.sort();
         times[times.len() / 2].as_secs_f64()
     };
-    // On a busy machine one series may be as uneven as the load; without the hash none would be even.
+    // On a busy machine the medians of one series may differ. Without the hash they would differ in every series.
     let mut ratios = Vec::new();
     for _ in 0..SERIES {
         let (mut known, mut unknown) = (Vec::new(), Vec::new());
@@ -74,7 +74,7 @@ async fn an_unknown_address_takes_as_long_as_a_wrong_password() {
 }
 
 #[tokio::test]
-async fn a_bad_field_is_named_with_its_limit() {
+async fn an_invalid_field_is_named_with_its_limit() {
     let cluster = Cluster::start().await;
     let gateway = cluster.auth().await.gateway();
     let (long, endless) = ("a".repeat(255), "x".repeat(257));
@@ -92,7 +92,7 @@ async fn a_bad_field_is_named_with_its_limit() {
 }
 
 #[tokio::test]
-async fn a_weaker_hash_is_made_stronger_by_its_owner_only() {
+async fn a_weaker_hash_is_replaced_when_its_owner_signs_in() {
     let cluster = Cluster::start().await;
     cluster.auth().await.gateway().sign_up("ada@example.org", PASSWORD).await.expect("account");
     let stored = || async {
@@ -109,14 +109,14 @@ async fn a_weaker_hash_is_made_stronger_by_its_owner_only() {
     let new = stored().await;
     assert!(new.starts_with("$argon2id$v=19$m=128,t=1,p=1$"), "{new}");
     gateway.sign_in("ada@example.org", PASSWORD).await.expect("session");
-    assert_eq!(stored().await, new, "strong enough now");
+    assert_eq!(stored().await, new, "it is strong enough now");
 }
 
 #[tokio::test]
-async fn a_flood_is_told_to_come_back_and_the_rest_is_served() {
+async fn a_flood_is_refused_in_part_and_the_rest_is_served() {
     let cluster = Cluster::start().await;
-    let narrow = [("BACKLOT_ARGON2_MEMORY_KIB", "65536"), ("BACKLOT_HASH_THREADS", "1"), ("BACKLOT_HASH_QUEUE", "1")];
-    let replica = cluster.auth_with(Settings(&narrow)).await;
+    let small_queue = [("BACKLOT_ARGON2_MEMORY_KIB", "65536"), ("BACKLOT_HASH_THREADS", "1"), ("BACKLOT_HASH_QUEUE", "1")];
+    let replica = cluster.auth_with(Settings(&small_queue)).await;
     let gateway = replica.gateway();
     let results = join_all((0..12).map(|_| gateway.sign_in("nobody@example.org", PASSWORD))).await;
     let faults: Vec<_> = results.into_iter().map(|r| r.expect_err("no such account")).collect();
@@ -127,12 +127,12 @@ async fn a_flood_is_told_to_come_back_and_the_rest_is_served() {
     assert_eq!(gateway.sign_in("nobody@example.org", PASSWORD).await.expect_err("no account").reason, "BAD_CREDENTIALS");
 }
 
-/// Sign-ins of strangers that wait for the one thread, before the person's.
+/// Addresses whose sign-ins wait for the one thread before the owner's, and the sign-ins of each.
 const STRANGERS: usize = 8;
-const OF_EACH: usize = 12;
+const SIGN_INS_EACH: usize = 12;
 
 #[tokio::test]
-async fn many_sign_ins_of_strangers_put_a_person_neither_off_nor_last() {
+async fn sign_ins_from_other_addresses_do_not_delay_the_owner_to_the_end() {
     let cluster = Cluster::start().await;
     let slow = [("BACKLOT_ARGON2_MEMORY_KIB", "16384"), ("BACKLOT_HASH_THREADS", "1"), ("BACKLOT_HASH_WAIT", "1h")];
     let replica = cluster.auth_with(Settings(&slow)).await;
@@ -140,8 +140,8 @@ async fn many_sign_ins_of_strangers_put_a_person_neither_off_nor_last() {
     home.sign_up("ada@example.org", PASSWORD).await.expect("account");
     let strangers: Vec<_> = (0..STRANGERS).map(|at| replica.gateway_for(&format!("203.0.113.{at}"))).collect();
     let mut flood: FuturesUnordered<_> =
-        (0..STRANGERS * OF_EACH).map(|at| strangers[at % STRANGERS].sign_in("nobody@example.org", "a guess")).collect();
-    // Once some are answered the others wait.
+        (0..STRANGERS * SIGN_INS_EACH).map(|at| strangers[at % STRANGERS].sign_in("nobody@example.org", "a guess")).collect();
+    // When some are answered, the others wait.
     let mut answered = 0;
     while answered < STRANGERS {
         assert_eq!(flood.next().await.expect("more").expect_err("wrong").reason, "BAD_CREDENTIALS");
@@ -157,7 +157,7 @@ async fn many_sign_ins_of_strangers_put_a_person_neither_off_nor_last() {
             }
         }
     }
-    assert!(answered <= STRANGERS * OF_EACH / 2, "{answered} of {} strangers came first", STRANGERS * OF_EACH);
+    assert!(answered <= STRANGERS * SIGN_INS_EACH / 2, "{answered} of {} sign-ins of strangers came first", STRANGERS * SIGN_INS_EACH);
 }
 
 #[tokio::test]
@@ -166,7 +166,7 @@ async fn programs_may_sign_in_without_the_gateway() {
     let replica = cluster.auth().await;
     let message =
         SignUpRequest { email: "ada@example.org".into(), password: PASSWORD.into(), display_name: "Ada".into(), token_in_answer: false };
-    let made = answer(replica.direct().sign_up(message).await).expect("account");
-    assert_eq!(made.user.expect("user").display_name, "Ada");
-    replica.gateway().exchange(&made.session_token).await.expect("token");
+    let account = answer(replica.direct().sign_up(message).await).expect("account");
+    assert_eq!(account.user.expect("user").display_name, "Ada");
+    replica.gateway().exchange(&account.session_token).await.expect("token");
 }

@@ -12,35 +12,35 @@ use crate::harness::{Cluster, PASSWORD, Settings, answer};
 async fn a_new_account_is_signed_in() {
     let cluster = Cluster::start().await;
     let replica = cluster.auth().await;
-    let made = replica.gateway().sign_up("Ada.Lovelace@Example.ORG", PASSWORD).await.expect("account");
+    let account = replica.gateway().sign_up("Ada.Lovelace@Example.ORG", PASSWORD).await.expect("account");
 
-    let (user, session) = (made.user.expect("user"), made.session.expect("session"));
+    let (user, session) = (account.user.expect("user"), account.session.expect("session"));
     assert_eq!((user.email.as_str(), user.display_name.as_str()), ("Ada.Lovelace@example.org", "Ada.Lovelace"));
     assert_eq!(user.plan(), Plan::Free);
     let _: (UserId, SessionId) = (user.id.parse().expect("id"), session.id.parse().expect("id"));
     let moment = |t: Option<pbjson_types::Timestamp>| from_timestamp(&t.expect("time")).expect("time");
     assert_eq!(moment(session.expire_time) - moment(session.create_time), time::Duration::days(30));
-    assert_eq!(made.session_token.len(), 43);
+    assert_eq!(account.session_token.len(), 43);
 
-    let access = replica.gateway().exchange(&made.session_token).await.expect("token");
+    let access = replica.gateway().exchange(&account.session_token).await.expect("token");
     assert_eq!((access.session_id, access.user.as_ref()), (session.id.clone(), Some(&user)));
     let seen = replica.gateway().session(&access.access_token).await.expect("session");
     assert_eq!((seen.user, seen.session), (Some(user), Some(session)), "the same after a round trip through the database");
 }
 
 #[tokio::test]
-async fn nothing_secret_is_in_the_database() {
+async fn the_database_contains_no_secret() {
     let cluster = Cluster::start().await;
-    let made = cluster.auth().await.gateway().sign_up("ada@example.org", PASSWORD).await.expect("account");
+    let account = cluster.auth().await.gateway().sign_up("ada@example.org", PASSWORD).await.expect("account");
     for table in ["users", "sessions", "signing_keys"] {
         let sql = sqlx::AssertSqlSafe(format!("select coalesce(string_agg(t::text, ''), '') from {table} t"));
         let text: String = sqlx::query_scalar(sql).fetch_one(&cluster.database.pool).await.expect("rows");
-        assert!(!text.is_empty() && !text.contains(&made.session_token) && !text.contains(PASSWORD), "{table}");
+        assert!(!text.is_empty() && !text.contains(&account.session_token) && !text.contains(PASSWORD), "{table}");
     }
 }
 
 #[tokio::test]
-async fn a_bad_field_is_named_with_its_limit_and_nothing_is_made() {
+async fn an_invalid_field_is_named_with_its_limit_and_no_account_is_created() {
     let cluster = Cluster::start().await;
     let gateway = cluster.auth().await.gateway();
     let (long, name) = (format!("{}@b.c", "a".repeat(251)), "n".repeat(81));
@@ -72,26 +72,26 @@ async fn a_bad_field_is_named_with_its_limit_and_nothing_is_made() {
     }
     let all = SignUpRequest { email: "x".into(), password: "x".into(), display_name: name, token_in_answer: false };
     let fault = answer(gateway.client.clone().sign_up(gateway.request(all)).await).expect_err("all");
-    assert_eq!(fault.violations.len(), 3, "one answer names every field");
+    assert_eq!(fault.violations.len(), 3, "one answer names all fields");
     let users: i64 = sqlx::query_scalar("select count(*) from users").fetch_one(&cluster.database.pool).await.expect("count");
     assert_eq!(users, 0);
 }
 
 #[tokio::test]
-async fn the_limits_themselves_are_accepted() {
+async fn values_at_the_limits_are_accepted() {
     let cluster = Cluster::start().await;
     let gateway = cluster.auth().await.gateway();
     let email = format!("{}@b.c", "a".repeat(250));
     let password: String = "зелёный слон в саду ".chars().cycle().take(256).collect();
-    let made = gateway.sign_up(&email, &password).await.expect("account");
-    assert_eq!(made.user.expect("user").display_name, "a".repeat(80));
-    gateway.sign_in(&email, &password).await.expect("all 256 characters count");
-    let almost: String = password.chars().take(255).collect();
-    assert_eq!(gateway.sign_in(&email, &almost).await.expect_err("cut").reason, "BAD_CREDENTIALS");
+    let account = gateway.sign_up(&email, &password).await.expect("account");
+    assert_eq!(account.user.expect("user").display_name, "a".repeat(80));
+    gateway.sign_in(&email, &password).await.expect("all 256 characters are significant");
+    let shorter: String = password.chars().take(255).collect();
+    assert_eq!(gateway.sign_in(&email, &shorter).await.expect_err("one character less").reason, "BAD_CREDENTIALS");
 }
 
 #[tokio::test]
-async fn a_weak_password_is_told_why() {
+async fn a_weak_password_is_refused_with_the_cause() {
     let cluster = Cluster::start().await;
     let gateway = cluster.auth().await.gateway();
     for password in ["12345678", "qwertyuiop", "lovelace1"] {
@@ -103,7 +103,7 @@ async fn a_weak_password_is_told_why() {
 }
 
 #[tokio::test]
-async fn an_address_has_one_account_however_it_is_spelt() {
+async fn all_spellings_of_an_address_are_one_account() {
     let cluster = Cluster::start().await;
     let gateway = cluster.auth().await.gateway();
     gateway.sign_up("ada@example.org", PASSWORD).await.expect("account");
@@ -114,7 +114,7 @@ async fn an_address_has_one_account_however_it_is_spelt() {
 }
 
 #[tokio::test]
-async fn of_many_at_once_one_gets_the_address() {
+async fn one_of_many_concurrent_sign_ups_gets_the_address() {
     let cluster = Cluster::start().await;
     let (one, other) = (cluster.auth().await.gateway(), cluster.auth().await.gateway());
     let attempts =
@@ -125,20 +125,20 @@ async fn of_many_at_once_one_gets_the_address() {
 }
 
 #[tokio::test]
-async fn closed_sign_up_refuses_everybody_but_an_operator_and_signs_in_who_has_an_account() {
+async fn closed_sign_up_refuses_everybody_but_an_operator_and_allows_sign_ins() {
     let cluster = Cluster::start().await;
     cluster.auth().await.gateway().sign_up("ada@example.org", PASSWORD).await.expect("open");
     let replica = cluster.auth_with(Settings(&[("BACKLOT_SIGNUP", "closed")])).await;
     let direct = SignUpRequest { email: "eve@example.org".into(), password: PASSWORD.into(), ..SignUpRequest::default() };
-    for (who, fault) in [
+    for (caller, fault) in [
         ("a browser", replica.gateway().sign_up("eve@example.org", PASSWORD).await.expect_err("closed")),
         ("a known address", replica.gateway().sign_up("ada@example.org", PASSWORD).await.expect_err("closed")),
         ("a program", answer(replica.direct().sign_up(direct).await).expect_err("closed")),
     ] {
-        assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Forbidden, "SIGNUP_CLOSED"), "{who}");
+        assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Forbidden, "SIGNUP_CLOSED"), "{caller}");
     }
-    replica.gateway().sign_in("ada@example.org", PASSWORD).await.expect("an account is an account");
+    replica.gateway().sign_in("ada@example.org", PASSWORD).await.expect("an existing account signs in");
     let operator = replica.called_by(Caller::Operator, None);
-    operator.sign_up("eve@example.org", PASSWORD).await.expect("the operator's");
+    operator.sign_up("eve@example.org", PASSWORD).await.expect("an operator creates accounts");
     replica.gateway().sign_in("eve@example.org", PASSWORD).await.expect("account");
 }

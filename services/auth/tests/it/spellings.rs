@@ -1,14 +1,14 @@
-//! One address and one password in every spelling, through sign-up and sign-in; and the accounts of the release before.
+//! Different spellings of an address and of a password at sign-up and sign-in, and accounts of the previous release.
 
 use proto::error::ErrorCode;
 
 use crate::harness::{Cluster, PASSWORD};
 
 #[tokio::test]
-async fn every_spelling_of_an_address_opens_one_account() {
+async fn every_spelling_of_an_address_is_one_account() {
     let cluster = Cluster::start().await;
     let gateway = cluster.auth().await.gateway();
-    for (made, spellings) in [
+    for (original, spellings) in [
         (" ada@example.org", &["ada@example.org", "ADA@EXAMPLE.org ", "ａｄａ@example.org"][..]),
         ("x@bücher.example", &["x@xn--bcher-kva.example", "X@bu\u{308}cher.example", "x@BÜCHER.EXAMPLE"]),
         ("y@xn--bcher-kva.example", &["y@bücher.example", "Y@XN--BCHER-KVA.example"]),
@@ -16,9 +16,9 @@ async fn every_spelling_of_an_address_opens_one_account() {
         ("иван@пример.рф", &["ИВАН@xn--e1afmkfd.xn--p1ai"]),
         ("हिन्दी@भारत.in", &["हिन्दी@xn--h2brj9c.in"]),
     ] {
-        let user = gateway.sign_up(made, PASSWORD).await.unwrap_or_else(|e| panic!("{made}: {e:?}")).user.expect("user");
-        assert_eq!(user.email, made.trim(), "shown as it was typed");
-        for text in spellings.iter().chain([&made]) {
+        let user = gateway.sign_up(original, PASSWORD).await.unwrap_or_else(|e| panic!("{original}: {e:?}")).user.expect("user");
+        assert_eq!(user.email, original.trim(), "displayed as it was typed");
+        for text in spellings.iter().chain([&original]) {
             let fault = gateway.sign_up(text, PASSWORD).await.expect_err(text);
             assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Conflict, "EMAIL_TAKEN"), "{text}");
             let seen = gateway.sign_in(text, PASSWORD).await.unwrap_or_else(|e| panic!("{text}: {e:?}")).user.expect("user");
@@ -28,7 +28,7 @@ async fn every_spelling_of_an_address_opens_one_account() {
 }
 
 #[tokio::test]
-async fn no_invisible_or_bidirectional_character_reaches_an_address() {
+async fn invisible_and_bidirectional_characters_are_refused() {
     let cluster = Cluster::start().await;
     let gateway = cluster.auth().await.gateway();
     for email in
@@ -41,12 +41,12 @@ async fn no_invisible_or_bidirectional_character_reaches_an_address() {
 }
 
 #[tokio::test]
-async fn every_spelling_of_a_password_opens_the_account() {
+async fn every_spelling_of_a_password_is_accepted() {
     let cluster = Cluster::start().await;
     let gateway = cluster.auth().await.gateway();
     let (composed, decomposed) = ("grüner elefant im zoo", "gru\u{308}ner\u{a0}elefant im zoo");
-    for (email, made) in [("ada@b.c", composed), ("eve@b.c", decomposed)] {
-        gateway.sign_up(email, made).await.expect("account");
+    for (email, original) in [("ada@b.c", composed), ("eve@b.c", decomposed)] {
+        gateway.sign_up(email, original).await.expect("account");
         for typed in [composed, decomposed] {
             gateway.sign_in(email, typed).await.expect("session");
         }
@@ -54,21 +54,21 @@ async fn every_spelling_of_a_password_opens_the_account() {
         assert_eq!(fault.reason, "BAD_CREDENTIALS");
     }
     let long: String = "зелёный слон в саду ".chars().cycle().take(256).collect();
-    let spelt = long.replace('й', "и\u{306}").replace('ё', "е\u{308}");
-    assert!(spelt.chars().count() > 256);
-    gateway.sign_up("long@b.c", &spelt).await.expect("256 characters however they are spelt");
+    let long_decomposed = long.replace('й', "и\u{306}").replace('ё', "е\u{308}");
+    assert!(long_decomposed.chars().count() > 256);
+    gateway.sign_up("long@b.c", &long_decomposed).await.expect("256 characters after normalisation");
     gateway.sign_in("long@b.c", &long).await.expect("session");
     let short = gateway.sign_up("short@b.c", "u\u{308}o\u{308}a\u{308}u\u{308}").await.expect_err("four characters");
     assert!(short.violations[0].description.contains("8 to 256 characters"), "{short:?}");
 }
 
-/// The release before knew neither the column nor the spellings; its accounts may be two of one address.
+/// The previous release did not normalise addresses. It may have two accounts for one address.
 #[tokio::test]
-async fn accounts_of_the_release_before_stay_reachable_and_apart() {
+async fn accounts_of_the_previous_release_stay_reachable_and_separate() {
     let cluster = Cluster::start().await;
     let gateway = cluster.auth().await.gateway();
     gateway.sign_up("template@example.org", PASSWORD).await.expect("account");
-    let old = |email: &'static str| {
+    let old_account = |email: &'static str| {
         let pool = cluster.database.pool.clone();
         async move {
             let id = proto::id::UserId::generate();
@@ -85,20 +85,20 @@ async fn accounts_of_the_release_before_stay_reachable_and_apart() {
             id.to_string()
         }
     };
-    let unicode = old("x@bücher.example").await;
-    let punycode = old("x@xn--bcher-kva.example").await;
-    let alone = old("Müller@straße.example").await;
-    let none = old("a@b--.c").await;
+    let unicode = old_account("x@bücher.example").await;
+    let punycode = old_account("x@xn--bcher-kva.example").await;
+    let single = old_account("Müller@straße.example").await;
+    let invalid = old_account("a@b--.c").await;
 
-    // The next start gives them their identities.
+    // The next start adds their identities.
     let gateway = cluster.auth().await.gateway();
     for (text, id) in [
         ("x@bücher.example", &unicode),
         ("x@xn--bcher-kva.example", &punycode),
         ("x@bu\u{308}cher.example", &unicode),
-        ("Müller@straße.example", &alone),
-        ("mu\u{308}ller@xn--strae-oqa.example", &alone),
-        ("a@b--.c", &none),
+        ("Müller@straße.example", &single),
+        ("mu\u{308}ller@xn--strae-oqa.example", &single),
+        ("a@b--.c", &invalid),
     ] {
         let user = gateway.sign_in(text, PASSWORD).await.unwrap_or_else(|e| panic!("{text}: {e:?}")).user.expect("user");
         assert_eq!(&user.id, id, "{text}");

@@ -1,0 +1,52 @@
+//! What the whole service shares.
+
+use chassis::{
+    client::{ServiceChannel, connect},
+    clock,
+    identity::Caller,
+};
+use proto::rate_limit::rate_limit_service_client::RateLimitServiceClient;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{Config, SignUp},
+    error::Error,
+    hash_pool::{Bounds, HashPool},
+    keyring::Keyring,
+    revocation::Feed,
+    store::Pool,
+};
+
+/// The parts that calls share. A function that needs the database alone takes the pool.
+pub(crate) struct App {
+    pub(crate) pool: Pool,
+    pub(crate) sign_up: SignUp,
+    pub(crate) hashes: HashPool,
+    pub(crate) limiter: RateLimitServiceClient<ServiceChannel>,
+    pub(crate) keyring: Keyring,
+    pub(crate) feed: Feed,
+}
+
+impl App {
+    /// Loads the signing keys and creates the first one. Streams of the feed end when `stop` is cancelled.
+    ///
+    /// # Errors
+    /// The parameters of the password hash are out of bounds, or the signing keys cannot be used.
+    pub(crate) async fn new(config: &Config, pool: Pool, stop: CancellationToken) -> Result<Self, Error> {
+        let bounds = Bounds {
+            threads: config.hash_threads,
+            queue: config.hash_queue,
+            wait: config.hash_wait,
+            percent: config.server.limits.percent,
+        };
+        let limiter = connect(Caller::Auth, Caller::RateLimit, &config.rate_limit_url, &config.cluster_secret);
+        Ok(Self {
+            sign_up: config.sign_up,
+            hashes: HashPool::new(config.hash_cost, bounds)?,
+            limiter: RateLimitServiceClient::new(limiter),
+            keyring: Keyring::load(pool.clone(), &config.cluster_secret, config.rotation_interval(), clock::now()).await?,
+            feed: Feed::new(pool.clone(), stop),
+            pool,
+        })
+    }
+}
