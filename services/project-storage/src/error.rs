@@ -14,7 +14,7 @@ use crate::{
     merge::MergeMode,
 };
 
-/// The folder's name; domain of the reasons.
+/// The name in the domain of the errors.
 pub(crate) const SERVICE: &str = Caller::ProjectStorage.name();
 /// Bytes of paths that an error lists at most; an error travels in headers, which have a limit of their own.
 const MAX_PATHS_BYTES: usize = 2048;

@@ -1,12 +1,11 @@
-//! Who may call which RPC.
+//! Who may call which RPC, one row for each.
 
 use chassis::{
     identity::Caller::{AgentStreaming, Auth, Gateway, Operator, ProjectStorage},
     server::{Rule, Scope::Internal, Size::Ordinary},
 };
 
-/// One row per RPC.
-pub(crate) const RULES: &[Rule] = &[
+pub const RULES: &[Rule] = &[
     Rule {
         rpc: "Check",
         callers: &[Gateway, Auth, AgentStreaming, ProjectStorage, Operator],

@@ -11,31 +11,31 @@ const POLICIES: &str = "BACKLOT_POLICIES";
 /// What `serve` needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
-    pub server: server::Config,
-    /// Counters are in the process when no URL is set.
-    pub redis: redis::Config,
-    /// How long a request waits for Redis before the process counts by itself: well below what its caller waits.
-    pub redis_timeout: Duration,
-    pub cluster_secret: ClusterSecret,
-    /// Whose keys verify access tokens.
-    pub auth_url: http::Uri,
-    /// What ships, and what the file of `BACKLOT_POLICIES` replaces or adds.
+    pub(crate) server: server::Config,
+    /// The shared counters. Without a URL each process counts by itself.
+    pub(crate) redis: redis::Config,
+    /// How long a check waits for Redis before this process counts by itself. It must be well below the deadlines of the callers.
+    pub(crate) redis_timeout: Duration,
+    pub(crate) cluster_secret: ClusterSecret,
+    /// The service whose keys verify access tokens.
+    pub(crate) auth_url: http::Uri,
+    /// The shipped policies, with those that the file of `BACKLOT_POLICIES` replaces or adds.
     pub policies: Policies,
-    /// How many pairs of policy and subject are counted in the process before the least useful are forgotten.
-    pub max_subjects: usize,
+    /// How many pairs of policy and subject this process counts. Beyond that it forgets those that would be free soonest.
+    pub(crate) max_subjects: usize,
 }
 
 impl Config {
     pub fn read(env: &mut Env) -> Self {
         let max_subjects: NonZeroUsize =
-            env.get("BACKLOT_RATE_LIMIT_MAX_SUBJECTS", "1000000", "counters held in the process, at about 200 bytes each");
+            env.get("BACKLOT_RATE_LIMIT_MAX_SUBJECTS", "1000000", "counters that the process keeps, each of about 200 bytes");
         let config = Self {
             server: server::Config::read(env),
             redis: redis::Config::read(env),
             redis_timeout: env.get(
                 "BACKLOT_RATE_LIMIT_REDIS_TIMEOUT",
                 "100ms",
-                "how long a check waits for Redis before this process counts by itself",
+                "how long a check waits for Redis before the process counts by itself",
             ),
             cluster_secret: ClusterSecret::read(env, Caller::RateLimit),
             auth_url: env.get("BACKLOT_AUTH_URL", "http://127.0.0.1:9090", "where auth listens"),
@@ -48,7 +48,8 @@ impl Config {
 }
 
 fn policies(env: &mut Env) -> Policies {
-    let path: Option<PathBuf> = env.optional(POLICIES, "YAML file of limits that replaces shipped policies by name and adds others");
+    let path: Option<PathBuf> =
+        env.optional(POLICIES, "YAML file with policies that replace the shipped ones of the same name, or are added");
     let Some(path) = path else { return Policies::shipped() };
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_there_is_named() {
+    fn a_missing_file_is_named() {
         let mut env = Env::of([(POLICIES, "/nowhere/limits.yaml")]);
         policies(&mut env);
         assert!(env.check().expect_err("missing").to_string().contains("/nowhere/limits.yaml cannot be read"));

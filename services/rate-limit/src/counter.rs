@@ -1,8 +1,8 @@
-//! Where units are counted. Two implementations, in the process and in Redis, held to the same tests with `window.rs` and
-//! `gcra.rs` as their oracles.
+//! Where units are counted: in the process or in Redis. Both implementations pass the same tests, which compare them with `window.rs`
+//! and `gcra.rs`.
 
-pub mod memory;
-pub mod redis;
+pub(crate) mod memory;
+pub(crate) mod redis;
 
 #[cfg(test)]
 mod conformance;
@@ -14,44 +14,45 @@ use crate::{
     policy::Policy,
 };
 
-/// One policy asked for one subject.
+/// A request of units from one policy for one subject.
 #[derive(Debug, Clone)]
-pub struct Ask {
-    pub policy: Arc<Policy>,
-    pub subject: String,
-    /// Units to take; 0 looks.
-    pub cost: u32,
+pub(crate) struct Check {
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) subject: String,
+    /// Units to take. 0 reads the state and takes nothing.
+    pub(crate) cost: u32,
 }
 
-/// The place that counts gave no answer.
+/// The counters did not answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the counters could not be reached")]
-pub struct Away(#[source] Box<dyn std::error::Error + Send + Sync>);
+pub(crate) struct Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>);
 
-/// Counts units, atomically over all asks of a request.
-pub trait Counter: Send + Sync {
-    /// Takes every unit asked for, or none when one ask is refused. One decision per ask, in order; where another ask was
-    /// refused, `remaining` is what is left without taking.
-    fn take(&self, asks: &[Ask]) -> impl Future<Output = Result<Vec<Decision>, Away>> + Send;
+/// Counts the units of all checks of a request atomically.
+pub(crate) trait Counter: Send + Sync {
+    /// Takes the units of all checks, or none if one check is refused. Returns one decision per check, in order. If another check was
+    /// refused, `remaining` is the number of units that are left because none was taken.
+    fn take(&self, checks: &[Check]) -> impl Future<Output = Result<Vec<Decision>, Unreachable>> + Send;
 }
 
-/// Which clock counts.
+/// The clock of a counter.
 #[derive(Debug, Clone, Default)]
-pub enum Clock {
-    /// That of the place that counts: the process's, or Redis's.
+pub(crate) enum Clock {
+    /// The clock of the process, or of Redis.
     #[default]
-    Own,
+    System,
+    /// A clock that a test sets.
     #[cfg(test)]
-    Set(Arc<std::sync::atomic::AtomicU64>),
+    Manual(Arc<std::sync::atomic::AtomicU64>),
 }
 
 impl Clock {
-    /// The time that a test has set.
-    fn set(&self) -> Option<Micros> {
+    /// The time of a manual clock.
+    fn manual(&self) -> Option<Micros> {
         match self {
-            Self::Own => None,
+            Self::System => None,
             #[cfg(test)]
-            Self::Set(now) => Some(now.load(std::sync::atomic::Ordering::Relaxed)),
+            Self::Manual(now) => Some(now.load(std::sync::atomic::Ordering::Relaxed)),
         }
     }
 }

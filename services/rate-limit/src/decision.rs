@@ -1,31 +1,29 @@
-//! What one policy says to one subject, and the terms in which the rules say it.
+//! The decision of a policy about a subject, and the units of the algorithms.
 
 use std::time::Duration;
 
-/// A point in time in microseconds, of whatever clock counts: the process's or Redis's.
-pub type Micros = u64;
+/// A point in time in microseconds, by the clock of the process or of Redis.
+pub(crate) type Micros = u64;
 
-/// The answer of one rule.
+/// The decision of one policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Decision {
-    /// Whether this rule alone would allow it.
-    pub allowed: bool,
+pub(crate) struct Decision {
+    /// Whether this policy by itself allows it.
+    pub(crate) allowed: bool,
     /// Units left now.
-    pub remaining: u32,
-    /// When every unit is free again.
-    pub reset_after: Duration,
-    /// How long until the units asked for are free; zero when allowed.
-    pub retry_after: Duration,
+    pub(crate) remaining: u32,
+    /// How long until all units are free again.
+    pub(crate) reset_after: Duration,
+    /// How long until the requested units are free; zero if allowed.
+    pub(crate) retry_after: Duration,
 }
 
-/// How many units must be free: a look (cost 0) asks whether one more would be allowed.
-#[must_use]
-pub fn asked(cost: u32) -> u32 {
+/// How many units must be free. A check with cost 0 is allowed if one more unit would be.
+pub(crate) fn units_needed(cost: u32) -> u32 {
     cost.max(1)
 }
 
-/// A duration in microseconds; policies keep them far below the type's end.
-#[must_use]
-pub fn micros(duration: Duration) -> Micros {
+/// A duration in microseconds. The limits of policies keep it far below the range of the type.
+pub(crate) fn micros(duration: Duration) -> Micros {
     Micros::try_from(duration.as_micros()).unwrap_or(Micros::MAX)
 }

@@ -1,14 +1,15 @@
-//! What `Check` can refuse to answer. A policy that says no is an answer and not among these.
+//! The errors of this service, and what a client sees of them. The refusal of a policy is an answer and not an error.
 
 use chassis::{error::ServiceError, identity::Caller};
 use proto::error::{ErrorCode, Fault};
 
-/// The folder's name, and the domain of the reasons.
+/// The name in the domain of the errors.
 pub(crate) const SERVICE: &str = Caller::RateLimit.name();
 
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("there is no policy named `{0}`")]
+    #[error("there is no policy `{0}`")]
     UnknownPolicy(String),
     #[error(transparent)]
     Invalid(Box<Fault>),

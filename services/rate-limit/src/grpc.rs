@@ -1,4 +1,4 @@
-//! The RPCs: decode, ask the limiter, encode.
+//! The RPCs: decode, call one function, encode.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -13,97 +13,81 @@ use proto::{
 use tonic::{Request, Response, Status};
 
 use crate::{
-    counter::Ask,
-    decision::Decision,
+    app::App,
+    check,
+    counter::Check,
     error::{Error, SERVICE},
-    limiter::{Limiter, Verdict},
-    network,
+    limiter::Verdict,
     policy::{Policies, Policy, Rule},
 };
 
 const MAX_CHECKS: usize = 8;
-const MAX_SUBJECT_CHARS: usize = 256;
+const MAX_SUBJECT_CHARACTERS: usize = 256;
 const MAX_POLICY_BYTES: usize = 63;
 
-pub(crate) struct Service {
-    pub(crate) policies: Policies,
-    pub(crate) limiter: Arc<Limiter>,
-}
+/// The service as tonic mounts it.
+pub(crate) struct Service(pub(crate) Arc<App>);
 
 #[tonic::async_trait]
 impl RateLimitService for Service {
     async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
-        let asks = decode(&self.policies, request.into_inner().checks).map_err(status)?;
-        let around: Vec<(usize, Ask)> =
-            asks.iter().enumerate().flat_map(|(at, ask)| network::around(ask).into_iter().map(move |wider| (at, wider))).collect();
-        let all: Vec<Ask> = asks.iter().cloned().chain(around.iter().map(|(_, wider)| wider.clone())).collect();
-        let mut verdict = self.limiter.check(&all).await;
-        join(&mut verdict, asks.len(), around.iter().map(|(at, _)| *at));
-        Ok(Response::new(encode(&asks, &verdict)))
+        let checks = decode(&self.0.policies, request.into_inner().checks).map_err(status)?;
+        let verdict = check::run(&self.0.limiter, &checks).await;
+        Ok(Response::new(encode(&checks, &verdict)))
     }
 
     async fn list_policies(&self, _: Request<ListPoliciesRequest>) -> Result<Response<ListPoliciesResponse>, Status> {
-        let policies = self.policies.iter().map(describe).collect();
+        let policies = self.0.policies.iter().map(describe).collect();
         Ok(Response::new(ListPoliciesResponse { policies }))
     }
 }
 
-fn decode(policies: &Policies, checks: Vec<PolicyCheck>) -> Result<Vec<Ask>, Error> {
+fn decode(policies: &Policies, wire: Vec<PolicyCheck>) -> Result<Vec<Check>, Error> {
     let mut violations = Violations::default();
-    if !(1..=MAX_CHECKS).contains(&checks.len()) {
-        violations.add("checks", format!("must hold 1 to {MAX_CHECKS} checks"));
+    if !(1..=MAX_CHECKS).contains(&wire.len()) {
+        violations.add("checks", format!("must contain 1 to {MAX_CHECKS} checks"));
     }
     let mut seen = HashSet::new();
-    let mut asks = Vec::with_capacity(checks.len());
+    let mut checks = Vec::with_capacity(wire.len());
     let mut unknown = None;
-    for (i, check) in checks.iter().enumerate().take(MAX_CHECKS) {
+    for (i, check) in wire.iter().enumerate().take(MAX_CHECKS) {
         let cost = check.cost.unwrap_or(1);
         violations.length(&format!("checks[{i}].policy"), &check.policy, 1..=MAX_POLICY_BYTES);
-        if !(1..=MAX_SUBJECT_CHARS).contains(&check.subject.chars().count()) {
-            violations.add(format!("checks[{i}].subject"), format!("must be 1 to {MAX_SUBJECT_CHARS} characters"));
+        if !(1..=MAX_SUBJECT_CHARACTERS).contains(&check.subject.chars().count()) {
+            violations.add(format!("checks[{i}].subject"), format!("must be 1 to {MAX_SUBJECT_CHARACTERS} characters"));
         }
         if !seen.insert((&check.policy, &check.subject)) {
-            violations.add(format!("checks[{i}]"), "asks the same policy for the same subject again");
+            violations.add(format!("checks[{i}]"), "repeats an earlier check of the same policy and subject");
         }
         match policies.named(&check.policy) {
             None => unknown = unknown.or(Some(&check.policy)),
             Some(policy) if cost > policy.max_cost() => {
                 violations.add(
                     format!("checks[{i}].cost"),
-                    format!("must be at most {}, which is all that policy {} has", policy.max_cost(), policy.name),
+                    format!("must be at most {}, the most that policy {} allows at once", policy.max_cost(), policy.name),
                 );
             }
-            Some(policy) => asks.push(Ask { policy: Arc::clone(policy), subject: check.subject.clone(), cost }),
+            Some(policy) => checks.push(Check { policy: Arc::clone(policy), subject: check.subject.clone(), cost }),
         }
     }
     violations.check(SERVICE).map_err(|fault| Error::Invalid(Box::new(fault)))?;
     match unknown {
         Some(name) => Err(Error::UnknownPolicy(name.clone())),
-        None => Ok(asks),
+        None => Ok(checks),
     }
 }
 
-/// Makes the decisions of the networks part of those of the asks that they are around: what a network refuses is refused.
-fn join(verdict: &mut Verdict, asks: usize, around: impl Iterator<Item = usize>) {
-    let wider = verdict.decisions.split_off(asks);
-    for (at, of_network) in around.zip(wider).filter(|(_, decision)| !decision.allowed) {
-        let decision = &mut verdict.decisions[at];
-        let longest = (decision.retry_after.max(of_network.retry_after), decision.reset_after.max(of_network.reset_after));
-        *decision = Decision { allowed: false, remaining: 0, retry_after: longest.0, reset_after: longest.1 };
-    }
-}
-
-fn encode(asks: &[Ask], verdict: &Verdict) -> CheckResponse {
-    let decisions = asks
+fn encode(checks: &[Check], verdict: &Verdict) -> CheckResponse {
+    let decisions = checks
         .iter()
         .zip(&verdict.decisions)
-        .map(|(ask, decision)| PolicyDecision {
-            policy: ask.policy.name.clone(),
+        .map(|(check, decision)| PolicyDecision {
+            policy: check.policy.name.clone(),
             allowed: decision.allowed,
-            limit: ask.policy.limit,
+            limit: check.policy.limit,
             remaining: decision.remaining,
             reset_after: Some(wire(decision.reset_after)),
-            window: Some(wire(ask.policy.window)),
+            window: Some(wire(check.policy.window)),
             retry_after: Some(wire(decision.retry_after)),
         })
         .collect();
@@ -121,7 +105,7 @@ fn describe(policy: &Policy) -> WirePolicy {
 }
 
 fn wire(duration: Duration) -> pbjson_types::Duration {
-    // Policies keep every time far below the types' ends.
+    // The limits of policies keep every duration far below the range of the types.
     pbjson_types::Duration {
         seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
         nanos: i32::try_from(duration.subsec_nanos()).unwrap_or_default(),
@@ -133,15 +117,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_answer_names_every_field() {
-        let check = |policy: &str, subject: &str, cost| PolicyCheck { policy: policy.into(), subject: subject.into(), cost };
+    fn one_answer_names_all_invalid_fields() {
+        let wire = |policy: &str, subject: &str, cost| PolicyCheck { policy: policy.into(), subject: subject.into(), cost };
         let checks = vec![
-            check("agent", "", None),
-            check("agent", &"é".repeat(256), Some(4)),
-            check("save", &"x".repeat(257), None),
-            check("", "u", None),
-            check("general", "u", None),
-            check("general", "u", Some(0)),
+            wire("agent", "", None),
+            wire("agent", &"é".repeat(256), Some(4)),
+            wire("save", &"x".repeat(257), None),
+            wire("", "u", None),
+            wire("general", "u", None),
+            wire("general", "u", Some(0)),
         ];
         let Err(Error::Invalid(fault)) = decode(&Policies::shipped(), checks) else { panic!("accepted") };
         let found: Vec<_> = fault.violations.iter().map(|v| v.field.as_str()).collect();
@@ -161,9 +145,9 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_policy_is_named() {
+    fn an_unknown_policy_is_refused_by_name() {
         let check = PolicyCheck { policy: "nope".into(), subject: "u".into(), cost: None };
         let error = decode(&Policies::shipped(), vec![check]).expect_err("unknown");
-        assert_eq!(error.to_string(), "there is no policy named `nope`");
+        assert_eq!(error.to_string(), "there is no policy `nope`");
     }
 }

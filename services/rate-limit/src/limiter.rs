@@ -1,7 +1,7 @@
-//! The decision of a request: Redis where there is one, this process while it is away.
+//! Decides the checks of a request with the counters in Redis, or with those of this process while Redis cannot be reached.
 //!
-//! While Redis is away every replica counts the full limit by itself, so a subject gets at most replicas times the limit; what
-//! Redis had counted before is not known here. A caller learns of it from [`Verdict::degraded`].
+//! Without Redis every replica counts the full limit by itself, so a subject gets at most the limit times the number of replicas. The
+//! counts in Redis are not known to the process. [`Verdict::degraded`] reports this state.
 
 use std::{
     sync::{
@@ -14,61 +14,58 @@ use std::{
 use opentelemetry::{KeyValue, global, metrics::Counter as Metric};
 
 use crate::{
-    counter::{Ask, Counter, memory::Memory, redis::Redis},
+    counter::{Check, Counter, memory::Memory, redis::Redis},
     decision::{Decision, Micros, micros},
 };
 
-/// How often a request tries Redis again while it is away; all others are counted here without waiting for it.
-const RETRY_EVERY: Duration = Duration::from_millis(250);
+/// While Redis cannot be reached, one request per this time tries it again. All others are counted here at once.
+const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
 static DECISIONS: LazyLock<Metric<u64>> = LazyLock::new(|| {
-    let description = "what policies said; degraded when Redis was away and this process counted";
+    let description = "decisions of policies; degraded if Redis could not be reached and this process counted";
     global::meter("backlot").u64_counter("backlot.rate_limit.decisions").with_description(description).build()
 });
 
-/// Counts, wherever it can.
-pub struct Limiter {
+/// Counts in Redis or in this process.
+pub(crate) struct Limiter {
     redis: Option<Redis>,
     memory: Memory,
-    away: Breaker,
+    breaker: Breaker,
     started: Instant,
 }
 
-/// The answer to all asks of a request.
+/// The decisions about all checks of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
-    /// One per ask, in order.
-    pub decisions: Vec<Decision>,
-    /// Redis was away and this process counted.
-    pub degraded: bool,
+pub(crate) struct Verdict {
+    /// One per check, in order.
+    pub(crate) decisions: Vec<Decision>,
+    /// Redis could not be reached, and this process counted.
+    pub(crate) degraded: bool,
 }
 
 impl Verdict {
-    /// Whether every policy said yes.
-    #[must_use]
-    pub fn allowed(&self) -> bool {
+    /// Whether every policy allows the request.
+    pub(crate) fn allowed(&self) -> bool {
         self.decisions.iter().all(|d| d.allowed)
     }
 
-    /// How long to wait before the same request can succeed; zero when allowed.
-    #[must_use]
-    pub fn retry_after(&self) -> Duration {
+    /// How long to wait before the same request can succeed; zero if it is allowed.
+    pub(crate) fn retry_after(&self) -> Duration {
         self.decisions.iter().map(|d| d.retry_after).max().unwrap_or_default()
     }
 }
 
 impl Limiter {
-    #[must_use]
-    pub fn new(redis: Option<Redis>, memory: Memory) -> Self {
-        Self { redis, memory, away: Breaker::default(), started: Instant::now() }
+    pub(crate) fn new(redis: Option<Redis>, memory: Memory) -> Self {
+        Self { redis, memory, breaker: Breaker::default(), started: Instant::now() }
     }
 
-    /// Takes every unit asked for, or none.
-    pub async fn check(&self, asks: &[Ask]) -> Verdict {
-        let verdict = self.decide(asks).await;
-        for (ask, decision) in asks.iter().zip(&verdict.decisions) {
+    /// Takes the units of all checks, or none.
+    pub(crate) async fn check(&self, checks: &[Check]) -> Verdict {
+        let verdict = self.decide(checks).await;
+        for (check, decision) in checks.iter().zip(&verdict.decisions) {
             let labels = [
-                KeyValue::new("policy", ask.policy.name.clone()),
+                KeyValue::new("policy", check.policy.name.clone()),
                 KeyValue::new("allowed", decision.allowed),
                 KeyValue::new("degraded", verdict.degraded),
             ];
@@ -77,31 +74,31 @@ impl Limiter {
         verdict
     }
 
-    async fn decide(&self, asks: &[Ask]) -> Verdict {
+    async fn decide(&self, checks: &[Check]) -> Verdict {
         let Some(redis) = &self.redis else {
-            return Verdict { decisions: self.memory.take(asks), degraded: false };
+            return Verdict { decisions: self.memory.take(checks), degraded: false };
         };
-        if self.away.admits(self.now()) {
-            match redis.take(asks).await {
+        if self.breaker.admits(self.now()) {
+            match redis.take(checks).await {
                 Ok(decisions) => {
-                    if self.away.succeeded() {
-                        tracing::info!("Redis is back; limits hold over all replicas again");
+                    if self.breaker.succeeded() {
+                        tracing::info!("Redis can be reached again; the limits apply across all replicas");
                     }
                     return Verdict { decisions, degraded: false };
                 }
                 Err(error) => {
-                    if self.away.failed(self.now()) {
+                    if self.breaker.failed(self.now()) {
                         let cause = chassis::error::chain(&error);
-                        tracing::warn!(cause, "Redis is away; this replica counts the full limits by itself");
+                        tracing::warn!(cause, "Redis cannot be reached; this replica counts the full limits by itself");
                     }
                 }
             }
         }
-        Verdict { decisions: self.memory.take(asks), degraded: true }
+        Verdict { decisions: self.memory.take(checks), degraded: true }
     }
 
-    /// Forgets subjects that this process need not remember.
-    pub fn sweep(&self) {
+    /// Forgets idle subjects of this process.
+    pub(crate) fn sweep(&self) {
         self.memory.sweep();
     }
 
@@ -110,9 +107,10 @@ impl Limiter {
     }
 }
 
-/// Whether to try what failed: at once while it works, then one request per [`RETRY_EVERY`]. 0 = it works.
+/// A circuit breaker: while Redis works it admits every request, after a failure one per [`RETRY_INTERVAL`].
 #[derive(Default)]
 struct Breaker {
+    /// 0 while Redis works.
     retry_at: AtomicU64,
 }
 
@@ -121,15 +119,15 @@ impl Breaker {
         let retry_at = self.retry_at.load(Ordering::Acquire);
         retry_at == 0
             || now >= retry_at
-                && self.retry_at.compare_exchange(retry_at, now + micros(RETRY_EVERY), Ordering::AcqRel, Ordering::Acquire).is_ok()
+                && self.retry_at.compare_exchange(retry_at, now + micros(RETRY_INTERVAL), Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// Whether it worked until now.
+    /// Records a failure. Returns whether it is the first one.
     fn failed(&self, now: Micros) -> bool {
-        self.retry_at.swap(now + micros(RETRY_EVERY), Ordering::AcqRel) == 0
+        self.retry_at.swap(now + micros(RETRY_INTERVAL), Ordering::AcqRel) == 0
     }
 
-    /// Whether it was away until now.
+    /// Records a success. Returns whether it is the first one after a failure.
     fn succeeded(&self) -> bool {
         self.retry_at.load(Ordering::Acquire) != 0 && self.retry_at.swap(0, Ordering::AcqRel) != 0
     }
@@ -140,21 +138,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_request_in_a_while_tries_what_failed() {
+    fn after_a_failure_one_request_per_interval_is_admitted() {
         let breaker = Breaker::default();
         assert!(breaker.admits(5) && breaker.admits(5));
-        assert!(breaker.failed(10), "the first failure is news");
+        assert!(breaker.failed(10), "the first failure");
         assert!(!breaker.failed(20));
         assert!(!breaker.admits(250_019));
         assert!(breaker.admits(250_020));
         assert!(!breaker.admits(250_021), "one at a time");
-        assert!(breaker.succeeded(), "the first success is news");
+        assert!(breaker.succeeded(), "the first success");
         assert!(!breaker.succeeded());
         assert!(breaker.admits(250_022));
     }
 
     #[test]
-    fn the_longest_wait_counts() {
+    fn the_longest_wait_is_reported() {
         let decision = |allowed, wait| Decision {
             allowed,
             remaining: 0,

@@ -1,30 +1,29 @@
-//! Whoever has an IPv6 address has its /64, and often the /56 or the /48 around it, and could ask as a new subject from each part. So
-//! what is asked for a subject `address:` with an IPv6 address is asked for the networks around it, too. After a space the subject may
-//! name what the address does it to.
+//! The networks around an IPv6 address. A client with an IPv6 address usually has the whole /64 network, and often the /56 or /48 network
+//! around it, so it can use many addresses. Therefore a check of a subject `address:<IPv6 address>` is repeated for the /56 and the /48
+//! network, with a higher limit. After a space, the subject may continue with other text, such as an account.
 
 use std::{net::Ipv6Addr, sync::Arc};
 
 use chassis::share::networks;
 
-use crate::counter::Ask;
+use crate::counter::Check;
 
-/// How many times the policy's limit the /56 and the /48 have.
-const TIMES: [u32; 2] = [2, 4];
+/// The limits of the /56 and of the /48 network, as multiples of the policy's limit.
+const MULTIPLES: [u32; 2] = [2, 4];
 
-/// The same ask for each network around the ask's subject; none for other subjects.
-#[must_use]
-pub fn around(ask: &Ask) -> Vec<Ask> {
-    let Some((address, rest)) = address(&ask.subject) else { return Vec::new() };
+/// The same check for each network around an IPv6 address; empty for other subjects.
+pub(crate) fn wider_checks(check: &Check) -> Vec<Check> {
+    let Some((address, rest)) = address(&check.subject) else { return Vec::new() };
     let wider = networks(address.into()).into_iter().skip(1);
-    let times = |((network, prefix), times)| Ask {
-        policy: Arc::new(ask.policy.times(times)),
+    let wider_check = |((network, prefix), multiple)| Check {
+        policy: Arc::new(check.policy.times(multiple)),
         subject: format!("network:{network}/{prefix}{rest}"),
-        cost: ask.cost,
+        cost: check.cost,
     };
-    wider.zip(TIMES).map(times).collect()
+    wider.zip(MULTIPLES).map(wider_check).collect()
 }
 
-/// `address:2001:db8::1` and `address:2001:db8::/64`, and what follows it.
+/// Splits a subject such as `address:2001:db8::1` or `address:2001:db8::/64 account:ab` into the address and the text after it.
 fn address(subject: &str) -> Option<(Ipv6Addr, &str)> {
     let text = subject.strip_prefix("address:")?;
     let (address, rest) = text.split_at(text.find(' ').unwrap_or(text.len()));
@@ -37,17 +36,17 @@ mod tests {
     use crate::policy::Policies;
 
     #[test]
-    fn an_address_of_ipv6_is_counted_with_its_networks() {
+    fn a_check_of_an_ipv6_address_is_repeated_for_its_networks() {
         let policies = Policies::shipped();
-        let around = |subject: &str| {
-            let ask = Ask { policy: Arc::clone(policies.named("auth").unwrap()), subject: subject.to_owned(), cost: 1 };
-            super::around(&ask).into_iter().map(|ask| (ask.subject, ask.policy.max_cost())).collect::<Vec<_>>()
+        let wider = |subject: &str| {
+            let check = Check { policy: Arc::clone(policies.named("auth").unwrap()), subject: subject.to_owned(), cost: 1 };
+            wider_checks(&check).into_iter().map(|check| (check.subject, check.policy.max_cost())).collect::<Vec<_>>()
         };
         let expected = vec![("network:2001:db8:1:200::/56".to_owned(), 10), ("network:2001:db8:1::/48".to_owned(), 20)];
         for subject in ["address:2001:db8:1:2ab::", "address:2001:db8:1:2ab::/64", "address:2001:db8:1:2ab::7"] {
-            assert_eq!(around(subject), expected, "{subject}");
+            assert_eq!(wider(subject), expected, "{subject}");
             let of_account = expected.iter().map(|(subject, units)| (format!("{subject} account:ab"), *units)).collect::<Vec<_>>();
-            assert_eq!(around(&format!("{subject} account:ab")), of_account, "{subject}");
+            assert_eq!(wider(&format!("{subject} account:ab")), of_account, "{subject}");
         }
         for subject in [
             "address:192.0.2.1",
@@ -58,7 +57,7 @@ mod tests {
             "address:",
             "address: account:2001:db8::1",
         ] {
-            assert_eq!(around(subject), [], "{subject}");
+            assert_eq!(wider(subject), [], "{subject}");
         }
     }
 }

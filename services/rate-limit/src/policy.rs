@@ -1,4 +1,4 @@
-//! The policies: what ships, and the file that replaces or adds by name. Every fault of a file is found at once.
+//! The policies: the shipped ones, and a file that replaces or adds policies by name. All faults of a file are reported at once.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -7,47 +7,45 @@ use serde_yaml_ng::{Mapping, Value};
 
 use crate::{decision::micros, gcra::Rate, window::Window};
 
-/// What the executable carries.
+/// The policies that are compiled into the executable.
 const SHIPPED: &str = include_str!("../policies.yaml");
 const MAX_NAME_BYTES: usize = 63;
 /// A sliding log stores one time per unit.
 const MAX_LOG_LIMIT: u32 = 10_000;
-/// A shorter interval between units could not be told apart in microseconds.
+/// Times are in microseconds, so a shorter interval between units would be too inexact.
 const MIN_INTERVAL: Duration = Duration::from_micros(10);
 const MAX_WINDOW: Duration = Duration::from_secs(31 * 24 * 3600);
 const MAX_BURST: u32 = 1_000_000;
 const FIELDS: [&str; 5] = ["name", "limit", "window", "algorithm", "burst"];
 
-/// One line of the file.
+/// One entry of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
-    pub name: String,
+pub(crate) struct Policy {
+    pub(crate) name: String,
     /// Units per window.
-    pub limit: u32,
-    pub window: Duration,
-    pub rule: Rule,
+    pub(crate) limit: u32,
+    pub(crate) window: Duration,
+    pub(crate) rule: Rule,
 }
 
 /// How a policy counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rule {
+pub(crate) enum Rule {
     SlidingLog(Window),
     Gcra(Rate),
 }
 
 impl Policy {
-    /// The most that one request may ever take.
-    #[must_use]
-    pub fn max_cost(&self) -> u32 {
+    /// The most units that one request can take.
+    pub(crate) fn max_cost(&self) -> u32 {
         match self.rule {
             Rule::SlidingLog(window) => window.limit,
             Rule::Gcra(rate) => rate.burst,
         }
     }
 
-    /// The same policy with so many times its units.
-    #[must_use]
-    pub fn times(&self, factor: u32) -> Self {
+    /// The same policy with the limit multiplied by the factor.
+    pub(crate) fn times(&self, factor: u32) -> Self {
         let rule = match self.rule {
             Rule::SlidingLog(window) => Rule::SlidingLog(Window { limit: window.limit.saturating_mul(factor), ..window }),
             Rule::Gcra(rate) => {
@@ -58,15 +56,15 @@ impl Policy {
     }
 }
 
-/// The policies in force, in the order of the file: what ships first.
+/// The policies in use, in the order of the file: the shipped ones first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policies(Vec<Arc<Policy>>);
 
-/// What is wrong with one entry of a file.
+/// A fault in a file of policies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyFault {
     line: Option<usize>,
-    /// The entry: its name, or its place.
+    /// The name or the number of the entry; empty for a fault of the whole file.
     entry: String,
     problem: String,
 }
@@ -84,16 +82,16 @@ impl fmt::Display for PolicyFault {
 }
 
 impl Policies {
-    /// What ships.
+    /// The shipped policies.
     ///
     /// # Panics
-    /// Never: a test reads the same file.
+    /// Never, because a test reads the same file.
     #[must_use]
     pub fn shipped() -> Self {
-        Self(read(SHIPPED).unwrap_or_else(|faults| panic!("the shipped policies: {faults:?}")))
+        Self(read(SHIPPED).unwrap_or_else(|faults| panic!("the shipped policies are invalid: {faults:?}")))
     }
 
-    /// These with those of a file, which replace by name and come after otherwise.
+    /// Replaces policies by those of the same name in a file, and appends the others of the file.
     ///
     /// # Errors
     /// Every fault of the file.
@@ -112,24 +110,23 @@ impl Policies {
         Ok(self)
     }
 
-    /// A new name that is almost a known one would be a limit without effect.
+    /// A new name that is almost a known one is probably misspelt, and would be a limit without effect.
     fn misspelt(&self, yaml: &str, name: &str) -> Option<PolicyFault> {
         let known = || self.0.iter().map(|policy| policy.name.as_str());
         if known().any(|known| known == name) {
             return None;
         }
-        let swapped = known().find(|known| letters(known) == letters(name));
-        let meant = swapped.or_else(|| nearest(name, known()))?;
-        let problem = format!("unknown; did you mean {meant}? A policy of your own needs a name that is less like it");
+        let anagram = known().find(|known| letters(known) == letters(name));
+        let meant = anagram.or_else(|| nearest(name, known()))?;
+        let problem = format!("unknown; did you mean {meant}? A new policy needs a name that is less similar");
         Some(PolicyFault { line: line_of(yaml, name, 0), entry: name.to_owned(), problem })
     }
 
-    #[must_use]
-    pub fn named(&self, name: &str) -> Option<&Arc<Policy>> {
+    pub(crate) fn named(&self, name: &str) -> Option<&Arc<Policy>> {
         self.0.iter().find(|p| p.name == name)
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Policy> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Policy> {
         self.0.iter().map(Arc::as_ref)
     }
 }
@@ -141,34 +138,35 @@ fn letters(name: &str) -> Vec<u8> {
 }
 
 fn read(yaml: &str) -> Result<Vec<Arc<Policy>>, Vec<PolicyFault>> {
-    let whole = |line, problem: String| vec![PolicyFault { line, entry: String::new(), problem }];
+    let file_fault = |line, problem: String| vec![PolicyFault { line, entry: String::new(), problem }];
     let document: Value =
-        serde_yaml_ng::from_str(yaml).map_err(|e| whole(e.location().map(|l| l.line()), format!("this is not YAML: {e}")))?;
+        serde_yaml_ng::from_str(yaml).map_err(|e| file_fault(e.location().map(|l| l.line()), format!("this is not YAML: {e}")))?;
     let entries = match &document {
         Value::Mapping(map) if map.len() == 1 => map.get("policies").and_then(Value::as_sequence),
         _ => None,
     };
-    let entries = entries.ok_or_else(|| whole(None, "must hold one list named policies".into()))?;
+    let entries = entries.ok_or_else(|| file_fault(None, "must contain one list named policies".into()))?;
     let mut faults = Vec::new();
     let mut policies: Vec<Arc<Policy>> = Vec::new();
-    for (place, value) in entries.iter().enumerate() {
+    for (index, value) in entries.iter().enumerate() {
         let name = value.get("name").and_then(Value::as_str);
         let line = name.and_then(|name| line_of(yaml, name, policies.iter().filter(|p| p.name == name).count()));
-        let mut entry = Entry { label: name.map_or_else(|| format!("number {}", place + 1), str::to_owned), line, faults: &mut faults };
+        let mut entry = Entry { label: name.map_or_else(|| format!("number {}", index + 1), str::to_owned), line, faults: &mut faults };
         let Some(map) = value.as_mapping() else {
             entry.fault("must be a mapping with name, limit and window");
             continue;
         };
         let policy = entry.policy(map);
         if name.is_some_and(|name| policies.iter().any(|p| p.name == name)) {
-            entry.fault("stands twice in this file");
+            entry.fault("occurs twice in this file");
         }
         policies.extend(policy.map(Arc::new));
     }
     if faults.is_empty() { Ok(policies) } else { Err(faults) }
 }
 
-/// The line on which the entry of a name begins, for people; the parser keeps no positions. A flow-style file has none.
+/// The line on which the entry with a name begins, for error messages. The parser does not record positions. A file in flow style has no
+/// such line.
 fn line_of(yaml: &str, name: &str, skip: usize) -> Option<usize> {
     let names = |line: &str| {
         let line = line.trim_start().trim_start_matches('-').trim_start();
@@ -177,7 +175,7 @@ fn line_of(yaml: &str, name: &str, skip: usize) -> Option<usize> {
     yaml.lines().enumerate().filter(|(_, line)| names(line)).nth(skip).map(|(i, _)| i + 1)
 }
 
-/// Reads one entry and notes what is wrong with it.
+/// Reads one entry and records its faults.
 struct Entry<'a> {
     label: String,
     line: Option<usize>,
@@ -199,7 +197,7 @@ impl Entry<'_> {
         let gcra = self.is_gcra(map);
         let burst = if map.contains_key("burst") { self.count(map, "burst", MAX_BURST) } else { limit };
         if !gcra && map.contains_key("burst") {
-            self.fault("burst goes with algorithm gcra only");
+            self.fault("burst is allowed only with algorithm gcra");
         }
         let (name, limit, window, burst) = (name?, limit?, window?, burst?);
         let rule = if gcra { self.rate(limit, window, burst) } else { self.log(limit, window) };
@@ -288,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ships() {
+    fn the_shipped_policies_are_valid() {
         let policies = Policies::shipped();
         let table: Vec<_> = policies.iter().map(|p| (p.name.as_str(), p.limit, p.window.as_secs())).collect();
         assert_eq!(
@@ -306,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_replaces_by_name_and_adds() {
+    fn a_file_replaces_policies_by_name_and_adds_others() {
         let yaml =
             "policies:\n  - {name: save, limit: 9, window: 1m}\n  - {name: bulk, limit: 100, window: 1s, algorithm: gcra, burst: 250}\n";
         let policies = Policies::shipped().with(yaml).expect("legal");
@@ -359,9 +357,9 @@ policies:
             "line 7: policy Loud: name must be",
             "line 7: policy Loud: algorithm must be sliding_log or gcra",
             "line 15: policy twice: window must be 1ms to 31d",
-            "line 15: policy twice: stands twice in this file",
+            "line 15: policy twice: occurs twice in this file",
             "line 18: policy fast: limit must be at most 100000 a second",
-            "line 22: policy slow: burst goes with algorithm gcra only",
+            "line 22: policy slow: burst is allowed only with algorithm gcra",
             "line 22: policy slow: limit must be at most 10000 with sliding_log",
             "policy number 8: must be a mapping",
         ];
@@ -372,7 +370,7 @@ policies:
     }
 
     #[test]
-    fn a_misspelt_name_is_a_fault_and_a_name_of_ones_own_is_not() {
+    fn a_misspelt_name_is_a_fault_and_a_different_name_is_not() {
         let with = |name: &str| Policies::shipped().with(&format!("policies:\n  - {{name: {name}, limit: 1, window: 1s}}\n"));
         for (name, meant) in [("agnet", "agent"), ("genral", "general"), ("saves", "save"), ("auht", "auth")] {
             let faults = with(name).expect_err(name);
@@ -384,9 +382,9 @@ policies:
     }
 
     #[test]
-    fn a_file_of_another_shape_is_refused_whole() {
+    fn a_file_of_another_shape_is_refused() {
         for yaml in ["", "[]", "policies: 3", "policies: []\nother: 1", "limits: []"] {
-            assert_eq!(faults(yaml), ["must hold one list named policies"], "{yaml}");
+            assert_eq!(faults(yaml), ["must contain one list named policies"], "{yaml}");
         }
         let broken = faults("policies:\n  - name: [\n");
         assert!(broken[0].contains("this is not YAML") && broken[0].starts_with("line "), "{broken:?}");

@@ -122,7 +122,7 @@ impl Cluster {
             if !settings.iter().any(|(name, _)| *name == "TEST_SHIPPED_POLICIES") {
                 wide.push_str("  - {name: agent, limit: 100000, window: 1s, algorithm: gcra}\n");
             }
-            config.policies = rate_limit::policy::Policies::shipped().with(&wide).unwrap();
+            config.policies = rate_limit::Policies::shipped().with(&wide).unwrap();
             move |listener, stop| async move { rate_limit::serve(config, listener, stop).await.unwrap() }
         });
         let limits_url = format!("http://{}", limits.address);

@@ -10,7 +10,7 @@ use proto::{
         GetFileRequest, ResolveConflictRequest, ResolveConflictResponse, ResolvedFile, Take, TurnOutcome, file_content::Data,
     },
 };
-use rate_limit::policy::Policies;
+use rate_limit::Policies;
 
 use crate::harness::{Cluster, Person, Turn, answer, commit, content, delete, listing, reason, write};
 

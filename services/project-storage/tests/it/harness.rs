@@ -20,7 +20,7 @@ use proto::{
         project_storage_service_client::ProjectStorageServiceClient,
     },
 };
-use rate_limit::policy::Policies;
+use rate_limit::Policies;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Request, Response, Status};
 
@@ -64,7 +64,8 @@ impl Cluster {
         let listener = testing::listener().await;
         let rate_limit_url = format!("http://{}", listener.local_addr().expect("address"));
         let mut env = Env::of([("BACKLOT_CLUSTER_SECRET", SECRET)]);
-        let config = rate_limit::Config { policies, ..rate_limit::Config::read(&mut env) };
+        let mut config = rate_limit::Config::read(&mut env);
+        config.policies = policies;
         task::spawn(rate_limit::serve(config, listener, stop.clone()));
         let database = testing::postgres(&project_storage::testing::MIGRATOR).await;
         let issuer = Issuer::start().await;

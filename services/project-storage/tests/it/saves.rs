@@ -4,7 +4,7 @@ use proto::{
     error::ErrorCode,
     project_storage::{Actor, DiffStat, FileKind, ListFilesRequest, ListRevisionsRequest, SaveProjectRequest, SaveProjectResponse},
 };
-use rate_limit::policy::Policies;
+use rate_limit::Policies;
 
 use crate::harness::{Cluster, answer, create, delete, listing, reason, rename, update, write};
 

@@ -1,14 +1,14 @@
--- Decides all checks of a request at once: takes every unit asked for, or none when one check refuses.
+-- Decides all checks of a request at once: takes the units of all checks, or none if one check is refused.
 --
 -- KEYS[i]   one per check: a list of times, oldest first (log), or the time when all units are free again (gcra)
--- ARGV[1]   take | look (decides and takes nothing) | give (takes back what an earlier take took)
--- ARGV[2]   now in microseconds; empty in production, where this server's clock counts
+-- ARGV[1]   take | peek (decides and takes nothing) | refund (undoes an earlier take)
+-- ARGV[2]   now in microseconds; empty in production, which uses the clock of this server
 -- ARGV[3..] four per check:
 --           log, limit, window in us, cost        gcra, burst, interval in us, cost
---           with give the algorithm is followed by the stamp that take answered, the interval and the cost
--- Answer    five per check: allowed (0 or 1), remaining, reset after (us), retry after (us), stamp
+--           with refund the time that take answered is in the place of limit or burst
+-- Answer    five per check: allowed (0 or 1), remaining, reset after (us), retry after (us), time at which units were taken (us)
 --
--- Times are whole numbers below 2^53, so a double holds them exactly. %.0f, because tostring would round them.
+-- Times are integers below 2^53, which a double represents exactly. They are printed with %.0f, because tostring would round them.
 
 local mode = ARGV[1]
 local now = tonumber(ARGV[2])
@@ -34,10 +34,10 @@ end
 
 local log, gcra = {}, {}
 
--- window.rs is the oracle of these three.
-function log.look(c)
+-- The tests compare these functions with window.rs.
+function log.peek(c)
   local newest = tonumber(redis.call("LINDEX", c.key, -1))
-  -- A clock that stepped back stands still until it has caught up.
+  -- If the clock stepped back, the time of the newest unit is used until the clock has passed it.
   c.now = math.max(now, newest or 0)
   c.used = 0
   if newest then
@@ -68,12 +68,12 @@ function log.take(c)
   c.reset = c.span
 end
 
-function log.give(c)
+function log.refund(c)
   redis.call("LREM", c.key, -c.cost, text(c.size))
 end
 
--- gcra.rs is the oracle of these three.
-function gcra.look(c)
+-- The tests compare these functions with gcra.rs.
+function gcra.peek(c)
   c.now = now
   c.free = math.max(tonumber(redis.call("GET", c.key) or 0), now)
   local ahead, tolerance = c.free - now, c.span * c.size
@@ -98,17 +98,17 @@ function gcra.take(c)
   c.remaining = math.floor((c.span * c.size - c.reset) / c.span)
 end
 
-function gcra.give(c)
+function gcra.refund(c)
   gcra.store(c, tonumber(redis.call("GET", c.key) or 0) - c.span * c.cost)
 end
 
 local algorithms = { log = log, gcra = gcra }
 
-if mode == "give" then
+if mode == "refund" then
   for i = 1, #KEYS do
     local c = check(i)
     if c.cost > 0 then
-      algorithms[c.algorithm].give(c)
+      algorithms[c.algorithm].refund(c)
     end
   end
   return {}
@@ -117,7 +117,7 @@ end
 local checks, all = {}, true
 for i = 1, #KEYS do
   local c = check(i)
-  algorithms[c.algorithm].look(c)
+  algorithms[c.algorithm].peek(c)
   all = all and c.allowed
   checks[i] = c
 end

@@ -1,5 +1,5 @@
-//! Counters in the process: exact for one replica, gone with it. Bounded: idle subjects are swept, and a shard that is full of
-//! live ones forgets those that would be free soonest.
+//! Counters in the process. They are exact for one replica and are lost when it stops. Their number is limited: idle subjects are
+//! removed, and a full shard of active ones forgets those that would be free soonest.
 
 use std::{
     collections::{HashMap, hash_map::RandomState},
@@ -8,45 +8,45 @@ use std::{
     time::Instant,
 };
 
-use super::{Ask, Away, Clock, Counter};
+use super::{Check, Clock, Counter, Unreachable};
 use crate::{
     decision::{Decision, Micros, micros},
     policy::{Policy, Rule},
     window::Log,
 };
 
-/// Enough that two cores seldom meet at one lock.
+/// Enough that two threads rarely need the same lock.
 const SHARDS: usize = 64;
-/// A full shard forgets this share of its subjects at once, so that the scan is paid for by many insertions.
-const FORGET: usize = 16;
+/// A full shard forgets one in so many of its subjects at once, so that one scan serves many insertions.
+const FORGET_ONE_IN: usize = 16;
 
-/// Counters by policy and subject; all of one subject lie in one shard.
-pub struct Memory {
+/// Counters by policy and subject. All counters of a subject are in one shard.
+pub(crate) struct Memory {
     shards: Vec<Mutex<Shard>>,
     hasher: RandomState,
     started: Instant,
     clock: Clock,
-    /// Per shard.
+    /// The limit of one shard.
     max_keys: usize,
 }
 
 type Shard = HashMap<String, Slot>;
 
-/// What is stored for one policy and subject; the policy's rule says which of the two it uses.
+/// The state of one policy and subject. The algorithm of the policy uses `log` or `free_at`.
 #[derive(Default)]
 struct Slot {
     log: Log,
-    /// The stored time of gcra.
+    /// The stored time of [`crate::gcra`].
     free_at: Micros,
-    /// From then on the slot says nothing.
+    /// From this time on all units are free, and the slot can be removed.
     idle_at: Micros,
 }
 
 impl Slot {
-    fn look(&mut self, rule: Rule, now: Micros, cost: u32) -> Decision {
+    fn peek(&mut self, rule: Rule, now: Micros, cost: u32) -> Decision {
         match rule {
-            Rule::SlidingLog(window) => self.log.look(window, now, cost),
-            Rule::Gcra(rate) => rate.look(self.free_at, now, cost),
+            Rule::SlidingLog(window) => self.log.peek(window, now, cost),
+            Rule::Gcra(rate) => rate.peek(self.free_at, now, cost),
         }
     }
 
@@ -67,9 +67,8 @@ impl Slot {
 }
 
 impl Memory {
-    /// At most about `max_keys` pairs of policy and subject.
-    #[must_use]
-    pub fn new(max_keys: usize, clock: Clock) -> Self {
+    /// Stores at most about `max_keys` pairs of policy and subject.
+    pub(crate) fn new(max_keys: usize, clock: Clock) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
@@ -79,43 +78,43 @@ impl Memory {
         }
     }
 
-    /// Takes every unit asked for, or none.
-    pub fn take(&self, asks: &[Ask]) -> Vec<Decision> {
-        let homes: Vec<usize> = asks.iter().map(|ask| self.home(&ask.subject)).collect();
-        let keys: Vec<String> = asks.iter().map(|ask| key(&ask.policy, &ask.subject)).collect();
-        // Always in the order of the shards: two requests never wait for each other.
-        let mut order = homes.clone();
+    /// Takes the units of all checks, or none.
+    pub(crate) fn take(&self, checks: &[Check]) -> Vec<Decision> {
+        let shard_indices: Vec<usize> = checks.iter().map(|check| self.shard_of(&check.subject)).collect();
+        let keys: Vec<String> = checks.iter().map(|check| key(&check.policy, &check.subject)).collect();
+        // The locks are always taken in the order of the shards, so that two requests cannot deadlock.
+        let mut order = shard_indices.clone();
         order.sort_unstable();
         order.dedup();
         let mut shards: Vec<MutexGuard<'_, Shard>> = order.iter().map(|i| lock(&self.shards[*i])).collect();
         // Read under the locks: times of one subject never run backwards.
         let now = self.now();
-        let place = |i: usize| order.binary_search(&homes[i]).unwrap_or_default();
+        let place = |i: usize| order.binary_search(&shard_indices[i]).unwrap_or_default();
 
-        let looks: Vec<Decision> = asks
+        let peeked: Vec<Decision> = checks
             .iter()
             .enumerate()
-            .map(|(i, ask)| match shards[place(i)].get_mut(&keys[i]) {
-                Some(slot) => slot.look(ask.policy.rule, now, ask.cost),
-                None => Slot::default().look(ask.policy.rule, now, ask.cost),
+            .map(|(i, check)| match shards[place(i)].get_mut(&keys[i]) {
+                Some(slot) => slot.peek(check.policy.rule, now, check.cost),
+                None => Slot::default().peek(check.policy.rule, now, check.cost),
             })
             .collect();
-        if !looks.iter().all(|d| d.allowed) {
-            return looks;
+        if !peeked.iter().all(|d| d.allowed) {
+            return peeked;
         }
-        let mut decisions = looks;
-        for (i, (ask, key)) in asks.iter().zip(keys).enumerate().filter(|(_, (ask, _))| ask.cost > 0) {
+        let mut decisions = peeked;
+        for (i, (check, key)) in checks.iter().zip(keys).enumerate().filter(|(_, (check, _))| check.cost > 0) {
             let shard = &mut shards[place(i)];
             if shard.len() >= self.max_keys && !shard.contains_key(&key) {
                 make_room(shard, now);
             }
-            decisions[i] = shard.entry(key).or_default().take(ask.policy.rule, now, ask.cost);
+            decisions[i] = shard.entry(key).or_default().take(check.policy.rule, now, check.cost);
         }
         decisions
     }
 
-    /// Forgets every subject whose units are all free.
-    pub fn sweep(&self) {
+    /// Removes every subject whose units are all free.
+    pub(crate) fn sweep(&self) {
         for shard in &self.shards {
             let mut shard = lock(shard);
             let now = self.now();
@@ -127,32 +126,32 @@ impl Memory {
     }
 
     /// How many pairs of policy and subject are stored.
-    #[must_use]
-    pub fn keys(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn keys(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
 
-    fn home(&self, subject: &str) -> usize {
+    fn shard_of(&self, subject: &str) -> usize {
         usize::try_from(self.hasher.hash_one(subject) % SHARDS as u64).unwrap_or_default()
     }
 
     fn now(&self) -> Micros {
-        self.clock.set().unwrap_or_else(|| micros(self.started.elapsed()))
+        self.clock.manual().unwrap_or_else(|| micros(self.started.elapsed()))
     }
 }
 
 impl Counter for Memory {
-    async fn take(&self, asks: &[Ask]) -> Result<Vec<Decision>, Away> {
-        Ok(Memory::take(self, asks))
+    async fn take(&self, checks: &[Check]) -> Result<Vec<Decision>, Unreachable> {
+        Ok(Memory::take(self, checks))
     }
 }
 
-/// No policy's name holds a NUL, so no two pairs share a key.
+/// The name of a policy contains no NUL, so two pairs never have the same key.
 fn key(policy: &Policy, subject: &str) -> String {
     format!("{}\0{subject}", policy.name)
 }
 
-/// A panic under the lock leaves a count that is at worst one request off.
+/// After a panic under the lock the counts are wrong by at most one request, so a poisoned lock is used.
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -164,7 +163,7 @@ fn make_room(shard: &mut Shard, now: Micros) {
         return;
     }
     let mut times: Vec<Micros> = shard.values().map(|slot| slot.idle_at).collect();
-    let mut left = before / FORGET + 1;
+    let mut left = before / FORGET_ONE_IN + 1;
     let (_, soonest, _) = times.select_nth_unstable(left - 1);
     let soonest = *soonest;
     shard.retain(|_, slot| {
@@ -172,7 +171,7 @@ fn make_room(shard: &mut Shard, now: Micros) {
         left -= usize::from(forget);
         !forget
     });
-    tracing::warn!(forgotten = before - shard.len(), "too many subjects to count; those that would be free soonest were forgotten");
+    tracing::warn!(forgotten = before - shard.len(), "too many subjects; those that would be free soonest were forgotten");
 }
 
 #[cfg(test)]
@@ -185,20 +184,20 @@ mod tests {
     use super::*;
     use crate::policy::Policies;
 
-    fn ask(policy: &str, subject: impl Into<String>) -> Ask {
+    fn check(policy: &str, subject: impl Into<String>) -> Check {
         let policy = Arc::clone(Policies::shipped().named(policy).expect("shipped"));
-        Ask { policy, subject: subject.into(), cost: 1 }
+        Check { policy, subject: subject.into(), cost: 1 }
     }
 
     #[test]
-    fn idle_subjects_are_swept() {
+    fn idle_subjects_are_removed() {
         let now = Arc::new(AtomicU64::new(0));
-        let memory = Memory::new(100_000, Clock::Set(Arc::clone(&now)));
+        let memory = Memory::new(100_000, Clock::Manual(Arc::clone(&now)));
         for i in 0..5_000 {
-            memory.take(&[ask("general", format!("user-{i}"))]);
+            memory.take(&[check("general", format!("user-{i}"))]);
         }
         now.store(5_000_000, Ordering::Relaxed);
-        memory.take(&[ask("general", "late")]);
+        memory.take(&[check("general", "late")]);
         assert_eq!(memory.keys(), 5_001);
         now.store(10_000_000, Ordering::Relaxed);
         memory.sweep();
@@ -206,25 +205,25 @@ mod tests {
     }
 
     #[test]
-    fn a_look_stores_nothing() {
-        let memory = Memory::new(100, Clock::Own);
-        memory.take(&[Ask { cost: 0, ..ask("agent", "nobody") }]);
+    fn a_check_with_cost_zero_stores_nothing() {
+        let memory = Memory::new(100, Clock::System);
+        memory.take(&[Check { cost: 0, ..check("agent", "nobody") }]);
         assert_eq!(memory.keys(), 0);
     }
 
     #[test]
-    fn memory_stays_bounded_and_the_soonest_free_go_first() {
+    fn memory_is_limited_and_those_free_soonest_are_forgotten_first() {
         let now = Arc::new(AtomicU64::new(0));
-        let memory = Memory::new(64 * 32, Clock::Set(Arc::clone(&now)));
+        let memory = Memory::new(64 * 32, Clock::Manual(Arc::clone(&now)));
         for i in 0..500 {
-            memory.take(&[ask("save", format!("slow-{i}"))]);
+            memory.take(&[check("save", format!("slow-{i}"))]);
         }
         for i in 0..20_000 {
             now.fetch_add(1, Ordering::Relaxed);
-            memory.take(&[ask("general", format!("flood-{i}"))]);
+            memory.take(&[check("general", format!("flood-{i}"))]);
             assert!(memory.keys() <= 64 * 32);
         }
-        let kept = (0..500).filter(|i| memory.take(&[Ask { cost: 0, ..ask("save", format!("slow-{i}")) }])[0].remaining == 29).count();
-        assert_eq!(kept, 500, "an hour's counters outlive those of ten seconds");
+        let kept = (0..500).filter(|i| memory.take(&[Check { cost: 0, ..check("save", format!("slow-{i}")) }])[0].remaining == 29).count();
+        assert_eq!(kept, 500, "counters of an hour are kept longer than those of ten seconds");
     }
 }

@@ -1,4 +1,4 @@
-//! Who may call what, through the real stack.
+//! Who may call which RPC, through the production server.
 
 use chassis::{context::Context, identity::Caller};
 use proto::{
@@ -7,7 +7,7 @@ use proto::{
 };
 use tonic::{Request, transport::Endpoint};
 
-use crate::harness::{Running, ask, check, start};
+use crate::harness::{Running, check, one_unit, start};
 
 async fn list(running: &Running, caller: Caller) -> Result<usize, Fault> {
     let request = Context::background().request(ListPoliciesRequest {});
@@ -16,10 +16,10 @@ async fn list(running: &Running, caller: Caller) -> Result<usize, Fault> {
 }
 
 #[tokio::test]
-async fn services_and_operators_are_admitted_as_the_table_says() {
+async fn services_and_operators_may_call_the_rpcs_of_the_access_table() {
     let running = start(&[]).await;
     for caller in [Caller::Gateway, Caller::Auth, Caller::AgentStreaming, Caller::ProjectStorage, Caller::Operator] {
-        assert!(check(&mut running.client(caller), vec![ask("general", caller.name())]).await.expect("admitted").allowed, "{caller:?}");
+        assert!(check(&mut running.client(caller), vec![one_unit("general", caller.name())]).await.expect("allowed").allowed, "{caller:?}");
     }
     for caller in [Caller::Gateway, Caller::Operator] {
         assert_eq!(list(&running, caller).await, Ok(6), "{caller:?}");
@@ -32,7 +32,7 @@ async fn services_and_operators_are_admitted_as_the_table_says() {
 }
 
 #[tokio::test]
-async fn nobody_else_is_admitted() {
+async fn other_callers_are_refused() {
     let running = start(&[]).await;
     let channel = Endpoint::from(running.uri().clone()).connect_lazy();
     let mut direct = RateLimitServiceClient::new(channel);

@@ -1,4 +1,4 @@
-//! Redis goes away, for good or for a while, and comes back: answers keep coming, quickly, and say what they are worth.
+//! While Redis is down or stopped, the service still answers quickly, and says that its counts are degraded.
 
 use std::time::{Duration, Instant};
 
@@ -8,24 +8,24 @@ use chassis::{
 };
 use proto::rate_limit::CheckResponse;
 
-use crate::harness::{Client, ask, check, cost, start_with_timeout};
+use crate::harness::{Client, check, one_unit, start_with_timeout, units};
 
-/// How long a caller waits for Redis: far longer than an answer takes without it.
+/// How long a check waits for Redis: far longer than an answer takes without it.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(1);
-const PATIENCE: Duration = Duration::from_secs(20);
+const RECOVERY_LIMIT: Duration = Duration::from_secs(20);
 
 async fn timed(client: &mut Client, subject: &str) -> (CheckResponse, Duration) {
     let began = Instant::now();
-    let answer = check(client, vec![ask("agent", subject)]).await.expect("an answer");
+    let answer = check(client, vec![one_unit("agent", subject)]).await.expect("an answer");
     (answer, began.elapsed())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_redis_degrades_the_limits_until_it_is_back() {
+async fn answers_are_degraded_while_redis_is_down() {
     let mut server = redis().await;
     let running = start_with_timeout(&[("REDIS_URL", &server.url)], "1s").await;
     let mut client = running.client(Caller::AgentStreaming);
-    assert!(check(&mut client, vec![cost("agent", "ann", 3)]).await.expect("an answer").allowed);
+    assert!(check(&mut client, vec![units("agent", "ann", 3)]).await.expect("an answer").allowed);
 
     server.kill().await;
     let mut waits = Vec::new();
@@ -36,32 +36,32 @@ async fn a_killed_redis_degrades_the_limits_until_it_is_back() {
     }
     waits.sort();
     assert!(waits[waits.len() / 2] < REDIS_TIMEOUT, "{waits:?}");
-    // The full limit per replica, and not more.
+    // Each replica allows the full limit and not more.
     let allowed = async |client: &mut Client| {
         let mut allowed = 0;
         for _ in 0..10 {
-            allowed += u32::from(check(client, vec![ask("agent", "ann")]).await.expect("an answer").allowed);
+            allowed += u32::from(check(client, vec![one_unit("agent", "ann")]).await.expect("an answer").allowed);
         }
         allowed
     };
     assert_eq!(allowed(&mut client).await, 3);
 
     server.restart().await;
-    let back = eventually(PATIENCE, || {
+    let recovered = eventually(RECOVERY_LIMIT, || {
         let mut client = client.clone();
-        async move { Some(check(&mut client, vec![ask("save", "ann")]).await.expect("an answer")).filter(|a| !a.degraded) }
+        async move { Some(check(&mut client, vec![one_unit("save", "ann")]).await.expect("an answer")).filter(|a| !a.degraded) }
     });
-    assert_eq!(back.await.decisions[0].remaining, 29, "Redis counts again");
+    assert_eq!(recovered.await.decisions[0].remaining, 29, "Redis counts again");
     running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_frozen_redis_holds_up_one_request_in_a_while() {
+async fn a_stopped_redis_delays_only_one_request_per_interval() {
     let server = redis().await;
     let running = start_with_timeout(&[("REDIS_URL", &server.url)], "1s").await;
     let mut client = running.client(Caller::AgentStreaming);
-    // A start needs Redis: it is over once there is an answer.
-    assert!(!check(&mut client, vec![ask("agent", "first")]).await.expect("an answer").degraded);
+    // The start needs Redis. It is complete when there is an answer.
+    assert!(!check(&mut client, vec![one_unit("agent", "first")]).await.expect("an answer").degraded);
     signal(server.process(), Signal::Stop).expect("stopped");
 
     let mut waits = Vec::new();
@@ -72,15 +72,15 @@ async fn a_frozen_redis_holds_up_one_request_in_a_while() {
             waits.push(took);
         }
     }
-    signal(server.process(), Signal::Continue).expect("goes on");
+    signal(server.process(), Signal::Continue).expect("continued");
     assert!(waits.len() >= 40, "{}", waits.len());
     waits.sort();
-    // Whoever waits for Redis waits its whole timeout.
+    // A request that waits for Redis waits for the whole timeout.
     assert!(waits[waits.len() / 2] < REDIS_TIMEOUT, "most do not wait for Redis: {waits:?}");
 
-    eventually(PATIENCE, || {
+    eventually(RECOVERY_LIMIT, || {
         let mut client = client.clone();
-        async move { Some(check(&mut client, vec![ask("general", "ann")]).await.expect("an answer")).filter(|a| !a.degraded) }
+        async move { Some(check(&mut client, vec![one_unit("general", "ann")]).await.expect("an answer")).filter(|a| !a.degraded) }
     })
     .await;
     running.stop().await;

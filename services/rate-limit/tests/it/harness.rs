@@ -1,4 +1,4 @@
-//! A running service and clients of it.
+//! Starts the service, and clients of it.
 
 use std::time::Duration;
 
@@ -26,12 +26,12 @@ pub(crate) struct Running {
     served: Option<JoinHandle<Result<(), rate_limit::ServeError>>>,
 }
 
-/// The service with these settings beside the secret, and with patience for Redis: a busy machine must not degrade it.
+/// Starts the service with these settings. The timeout of Redis is long, because a busy machine must not degrade it.
 pub(crate) async fn start(settings: &[(&str, &str)]) -> Running {
     start_with_timeout(settings, "20s").await
 }
 
-/// The service with these settings and this patience.
+/// Starts the service with these settings and this timeout of Redis.
 pub(crate) async fn start_with_timeout(settings: &[(&str, &str)], redis_timeout: &str) -> Running {
     chassis::install_crypto();
     let listener = chassis::testing::listener().await;
@@ -50,10 +50,10 @@ impl Running {
         Client::new(connect(caller, Caller::RateLimit, &self.uri, &ClusterSecret::of_bytes(SECRET.as_bytes())))
     }
 
-    /// Nothing holds the end up: it comes by itself and without an error.
+    /// Stops the service and asserts that it ends in time and without an error.
     pub(crate) async fn stop(mut self) {
         self.shutdown.cancel();
-        let served = self.served.take().expect("still there");
+        let served = self.served.take().expect("running");
         tokio::time::timeout(Duration::from_secs(60), served).await.expect("in time").expect("no panic").expect("no error");
     }
 
@@ -68,12 +68,12 @@ impl Drop for Running {
     }
 }
 
-pub(crate) fn ask(policy: &str, subject: &str) -> PolicyCheck {
+pub(crate) fn one_unit(policy: &str, subject: &str) -> PolicyCheck {
     PolicyCheck { policy: policy.to_owned(), subject: subject.to_owned(), cost: None }
 }
 
-pub(crate) fn cost(policy: &str, subject: &str, units: u32) -> PolicyCheck {
-    PolicyCheck { cost: Some(units), ..ask(policy, subject) }
+pub(crate) fn units(policy: &str, subject: &str, units: u32) -> PolicyCheck {
+    PolicyCheck { cost: Some(units), ..one_unit(policy, subject) }
 }
 
 pub(crate) async fn check(client: &mut Client, checks: Vec<PolicyCheck>) -> Result<CheckResponse, Fault> {

@@ -1,4 +1,4 @@
-//! The service through its own `serve`, on port 0, with a real Redis where Redis matters.
+//! rate-limit through its RPCs: the production `serve` on a free port, with a real Redis where a test needs one.
 
 mod access;
 mod bad_input;
