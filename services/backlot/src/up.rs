@@ -185,7 +185,7 @@ async fn assemble(mut env: Env, cluster: Cluster) -> anyhow::Result<Running> {
 
 /// A database that cannot be had is told here, once, before three roles would say it each.
 async fn prepare(roles: &Roles) -> anyhow::Result<()> {
-    for database in [&roles.auth.postgres, &roles.project_storage.database, &roles.agent_streaming.database] {
+    for database in [&roles.auth.postgres, &roles.project_storage.postgres, &roles.agent_streaming.database] {
         postgres::prepare(database).await.context("the cluster does not start")?;
     }
     Ok(())

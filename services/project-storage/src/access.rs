@@ -1,4 +1,4 @@
-//! Who may call which RPC. An RPC of the public HTTP surface admits clients with an access token; the rest is between services.
+//! The access table: who may call each RPC. Public RPCs admit clients with an access token, the others only services.
 
 use chassis::{
     identity::{
@@ -36,10 +36,10 @@ pub(crate) const RULES: &[Rule] = &[
     Rule { rpc: "ResolveConflict", callers: PUBLIC, user: true, scope: Write, size: OfUser(save_bytes) },
     Rule { rpc: "CreatePreview", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
     Rule { rpc: "DeletePreview", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
-    // The capability is the right.
+    // The capability authorises the call.
     Rule { rpc: "ReadPreviewFile", callers: &[Gateway], user: false, scope: Internal, size: Ordinary },
     Rule { rpc: "BeginTurn", callers: &[AgentStreaming], user: true, scope: Internal, size: Ordinary },
-    // The turn's row is the right.
+    // The turn's row authorises these calls.
     Rule { rpc: "GetTurnTree", callers: &[AgentStreaming], user: false, scope: Internal, size: Ordinary },
     Rule { rpc: "ReadTurnFiles", callers: &[AgentStreaming], user: false, scope: Internal, size: Ordinary },
     Rule { rpc: "ListTurnMessages", callers: &[AgentStreaming], user: false, scope: Internal, size: Ordinary },
@@ -52,8 +52,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_follows_the_contract() {
+    fn the_table_matches_the_contract() {
         chassis::testing::assert_access_table("backlot.project_storage.v1.ProjectStorageService", RULES);
-        assert!(RULES.iter().all(|rule| rule.user || !rule.callers.contains(&Direct)), "a public RPC without a person");
+        assert!(RULES.iter().all(|rule| rule.user || !rule.callers.contains(&Direct)), "a public RPC without a user");
     }
 }

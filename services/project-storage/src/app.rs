@@ -1,32 +1,27 @@
-//! What the whole service shares.
-
-use std::sync::Arc;
+//! What the calls of the service share.
 
 use chassis::{
     client::{ServiceChannel, connect},
     identity::Caller,
     page::PageTokens,
-    share::Shares,
 };
 use proto::rate_limit::rate_limit_service_client::RateLimitServiceClient;
 
 use crate::{
-    commit::{lock::Locks, quota::Quotas},
+    commit::{Writer, lock::Locks, quota::Quotas},
     config::Config,
-    read::cache::Cache,
+    read::{load::LoadSlots, objects::Objects},
     store::Pool,
 };
 
-/// The parts that calls share. A function that needs the database alone takes the pool.
+/// The shared parts. The gRPC adapters hand each function the parts that it uses.
 pub(crate) struct App {
-    pub(crate) pool: Pool,
-    pub(crate) cache: Cache,
-    pub(crate) locks: Locks,
-    pub(crate) limiter: RateLimitServiceClient<ServiceChannel>,
-    pub(crate) pages: PageTokens,
+    pub(crate) objects: Objects,
     pub(crate) quotas: Quotas,
-    /// Pages of whole projects that are being read.
-    pub(crate) loads: Arc<Shares>,
+    pub(crate) limiter: RateLimitServiceClient<ServiceChannel>,
+    pub(crate) page_tokens: PageTokens,
+    pub(crate) load_slots: LoadSlots,
+    locks: Locks,
 }
 
 impl App {
@@ -34,13 +29,20 @@ impl App {
         let secret = &config.cluster_secret;
         let limiter = connect(Caller::ProjectStorage, Caller::RateLimit, &config.rate_limit_url, secret);
         Self {
-            pool,
-            cache: Cache::new(config.cache_bytes),
-            locks: Locks::default(),
-            limiter: RateLimitServiceClient::new(limiter),
-            pages: PageTokens::new(secret),
+            objects: Objects::new(pool, config.cache_bytes),
             quotas: config.quotas,
-            loads: Shares::new(config.loads, config.server.limits.percent),
+            limiter: RateLimitServiceClient::new(limiter),
+            page_tokens: PageTokens::new(secret),
+            load_slots: LoadSlots::new(config.loads, config.server.limits.percent),
+            locks: Locks::default(),
         }
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.objects.pool
+    }
+
+    pub(crate) fn writer(&self) -> Writer<'_> {
+        Writer { objects: &self.objects, locks: &self.locks, quotas: self.quotas }
     }
 }

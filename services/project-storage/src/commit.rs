@@ -1,8 +1,13 @@
-//! Everything that writes files or begins and ends a turn. A write that meets another one on the way is tried again ([`attempt`]).
+//! Writing projects: their creation, saves, the resolution of conflicts, and the beginning and the end of turns.
 //!
-//! - [`stage`]: the tree that a change set makes; [`objects`]: the git objects of its commit.
-//! - [`request`]: what the saves of a person have in common: [`save`], [`resolve`]. [`create`] makes an empty project.
-//! - [`begin`], [`turn`], [`end`]: a turn of an agent.
+//! - [`attempt`]: a write that lost a race is repeated. [`lock`]: one save per project at a time. [`quota`]: what an account may have.
+//! - [`stage`]: the tree that a change set makes. [`objects`]: the git objects of its commit.
+//! - [`create`]: an empty project.
+//! - [`save`], [`resolve`]: a user's save, and a user's resolution of a conflict. [`request`]: what the two have in common.
+//! - [`begin`], [`turn`], [`end`]: the beginning of a turn, its commit, and its end without files.
+
+use self::{lock::Locks, quota::Quotas};
+use crate::read::objects::Objects;
 
 pub(crate) mod attempt;
 pub(crate) mod begin;
@@ -16,3 +21,11 @@ pub(crate) mod resolve;
 pub(crate) mod save;
 pub(crate) mod stage;
 pub(crate) mod turn;
+
+/// What a commit of files uses.
+#[derive(Clone, Copy)]
+pub(crate) struct Writer<'a> {
+    pub(crate) objects: &'a Objects,
+    pub(crate) locks: &'a Locks,
+    pub(crate) quotas: Quotas,
+}

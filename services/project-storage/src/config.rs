@@ -1,4 +1,4 @@
-//! The settings of this service.
+//! The settings of the service.
 
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 
@@ -6,22 +6,22 @@ use chassis::{config::Env, identity::Caller, postgres, secret::ClusterSecret, se
 
 use crate::commit::quota::Quotas;
 
-/// What `serve` needs to know.
+/// The settings of `serve`.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub server: server::Config,
     /// The service's own database.
-    pub database: postgres::Config,
+    pub postgres: postgres::Config,
     pub cluster_secret: ClusterSecret,
-    /// Whose keys verify access tokens.
+    /// The address of auth, whose keys verify access tokens.
     pub auth_url: http::Uri,
-    /// Who counts saves.
+    /// The address of rate-limit, which counts saves.
     pub rate_limit_url: http::Uri,
-    /// Bytes of trees and files that are kept in memory.
+    /// The size of the cache of trees and files, in bytes.
     pub cache_bytes: u64,
     /// Pages of whole projects that are read at the same time.
     pub loads: usize,
-    /// What one account may have.
+    /// The quotas of every account.
     pub quotas: Quotas,
 }
 
@@ -29,7 +29,7 @@ impl Config {
     pub fn read(env: &mut Env) -> Self {
         Self {
             server: server::Config::read(env),
-            database: postgres::Config::read(env, crate::error::SERVICE),
+            postgres: postgres::Config::read(env, crate::error::SERVICE),
             cluster_secret: ClusterSecret::read(env, Caller::ProjectStorage),
             auth_url: env.get("BACKLOT_AUTH_URL", "http://127.0.0.1:9090", "where auth listens"),
             rate_limit_url: env.get("BACKLOT_RATE_LIMIT_URL", "http://127.0.0.1:9093", "where rate-limit listens"),

@@ -1,4 +1,4 @@
-//! The wire: each RPC is decoded to domain types, handed to one function, and its answer encoded.
+//! The gRPC adapter. Each RPC decodes its request, calls one function, and encodes the result.
 
 mod conflicts;
 mod decode;
@@ -6,6 +6,7 @@ mod encode;
 mod files;
 mod previews;
 mod projects;
+mod text;
 mod turns;
 
 use std::sync::Arc;
@@ -15,14 +16,14 @@ use tonic::{Request, Response, Status};
 
 use crate::{app::App, error::Error};
 
-/// The generated service over the rules.
+/// The implementation of the generated service.
 pub(crate) struct Service(pub(crate) Arc<App>);
 
 fn answer<T>(result: Result<T, Error>) -> Result<Response<T>, Status> {
     result.map(Response::new).map_err(chassis::error::status)
 }
 
-/// One line per RPC.
+/// Implements the service: one line per RPC.
 macro_rules! rpcs {
     ($($name:ident($request:ident) -> $response:ident = $handler:path;)*) => {
         #[tonic::async_trait]

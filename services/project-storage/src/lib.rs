@@ -11,11 +11,12 @@
 //! - [`manage`]: renaming and deleting a project. [`preview`]: files as a browser gets them.
 //! - [`background`]: tasks that run beside the calls.
 //! - [`store`]: the SQL.
-//! - [`grpc`], [`access`], [`config`], [`error`], [`app`]: what every service has.
+//! - [`grpc`], [`access`], [`config`], [`error`], [`app`]: what every service has. [`blocking`]: CPU work on large files.
 
 mod access;
 mod app;
 mod background;
+mod blocking;
 mod commit;
 mod config;
 mod error;
@@ -51,7 +52,7 @@ use self::{
     background::{sessions, sweep},
 };
 
-/// What tests of the service write with, behind the rules of its RPCs.
+/// What tests use to write rows that the RPCs would refuse.
 #[doc(hidden)]
 pub mod testing {
     pub use crate::{
@@ -64,24 +65,24 @@ pub mod testing {
     };
 }
 
-/// The background tasks of a stopped service end within this.
-const TASKS_LIMIT: Duration = Duration::from_secs(2);
+/// How long the background tasks may take to stop.
+const TASKS_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Why the service could not start or ended by itself.
+/// Why the service could not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    #[error(transparent)]
-    Database(postgres::Error),
-    #[error(transparent)]
-    Server(ServerError),
+    #[error("the database could not be used")]
+    Postgres(#[source] postgres::Error),
+    #[error("the server failed")]
+    Server(#[source] ServerError),
 }
 
 /// Serves until `shutdown`.
 ///
 /// # Errors
-/// If the database cannot be used, or the server fails.
+/// The database could not be used, or the server failed.
 pub async fn serve(config: Config, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
-    let pool = postgres::connect(&config.database, &store::MIGRATOR).await.map_err(ServeError::Database)?;
+    let pool = postgres::connect(&config.postgres, &store::MIGRATOR).await.map_err(ServeError::Postgres)?;
     let app = Arc::new(App::new(&config, pool.clone()));
 
     let tasks = Tasks::new();
@@ -102,7 +103,7 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
         .serve(listener, shutdown)
         .await;
 
-    tasks.shutdown(TASKS_LIMIT).await;
+    tasks.shutdown(TASKS_TIMEOUT).await;
     pool.close().await;
     served.map_err(ServeError::Server)
 }

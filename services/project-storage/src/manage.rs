@@ -12,7 +12,7 @@ use crate::{
     store::{self, Pool, projects},
 };
 
-/// Gives a project another name.
+/// Renames a project, if the user is an admin of it.
 pub(crate) async fn rename(pool: &Pool, user: UserId, id: ProjectId, name: &str, condition: &Condition) -> Result<Project, Error> {
     let target = Target::Id(id);
     let mut tx = store::begin(pool).await?;
@@ -21,7 +21,7 @@ pub(crate) async fn rename(pool: &Pool, user: UserId, id: ProjectId, name: &str,
     }
     let found = projects::find(&mut *tx, user, &target).await?;
     require(found.as_ref().map(|member| member.role), Role::Admin)?;
-    // A change that was made already, perhaps by this very request, is made.
+    // If the project has the name already, this may be a repeat, and the ETag has changed since: the condition is not checked.
     if let Some(member) = found.as_ref().filter(|member| member.project.name != name) {
         condition.check(Some(&member.project))?;
     }
@@ -33,13 +33,13 @@ pub(crate) async fn rename(pool: &Pool, user: UserId, id: ProjectId, name: &str,
     Ok(renamed.project)
 }
 
-/// Removes a project with everything that belongs to it.
+/// Deletes a project with everything that belongs to it, if the user is its owner.
 pub(crate) async fn delete(pool: &Pool, user: UserId, id: ProjectId, condition: &Condition) -> Result<(), Error> {
     let target = Target::Id(id);
     member::find(pool, user, &target, Role::Owner).await?;
     let mut tx = store::begin(pool).await?;
     projects::lock_all(&mut tx, id).await?;
-    // As it stands now that nobody can change it.
+    // Read again under the locks.
     let found = projects::find(&mut *tx, user, &target).await?;
     require(found.as_ref().map(|member| member.role), Role::Owner)?;
     let project = found.ok_or(Error::ProjectNotFound)?.project;

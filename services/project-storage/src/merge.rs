@@ -1,7 +1,8 @@
-//! What becomes of a change whose base is not the head any more. Paths that one side touched are taken from it, files that both
-//! touched are merged line by line where that was asked for, and a file that one side moved and the other edited is edited
-//! where it went. What remains is a conflict, and nothing with marks in it is ever made. Pure: a plan says which contents it
-//! needs.
+//! The three-way merge of trees: a change whose base is no longer the head is applied to the head. A path that one side changed is
+//! taken from that side. A file that both sides edited is merged line by line, if the mode says so. An edit of a file that the
+//! other side moved is applied at the new path. Everything else is a conflict. The result never has conflict markers.
+//!
+//! The module does no I/O: a [`MergePlan`] names the files whose contents it needs.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -12,39 +13,41 @@ use prost::bytes::Bytes;
 
 use crate::git::{self, Clash, Content, Difference, Entry, FileRef, Folder, Oid, diff, merge_text};
 
-/// LineMerge that one merge compares, of all three versions of all files together. The largest project has about as many.
+/// Lines that one merge compares at most, of all versions of all files together. The largest project has about as many.
 const MAX_LINES: usize = 1_000_000;
 
-/// How far a merge goes.
+/// What happens to a path that both sides changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MergeMode {
-    /// A path that both sides touched is a conflict.
+    /// The path is a conflict.
     Paths,
-    /// Their lines are compared.
+    /// The lines of both sides are merged.
     Lines,
 }
 
-/// Three trees: where the change began, what it makes of that, and where the project is now.
+/// The three trees of a merge.
 #[derive(Debug)]
 pub(crate) struct Merge<'a> {
+    /// The tree that the change began with.
     pub(crate) base: &'a Arc<Folder>,
+    /// The base with the change.
     pub(crate) result: &'a Folder,
     pub(crate) head: &'a Arc<Folder>,
-    /// The change stands for the whole tree, so whatever happened elsewhere is in its way.
-    pub(crate) whole: bool,
+    /// The change replaces the whole tree, so every other change of the head conflicts with it.
+    pub(crate) is_snapshot: bool,
 }
 
-/// A merge as far as it can be told without opening a file.
+/// The part of a merge that needs no contents of files.
 #[derive(Debug, Default)]
 pub(crate) struct MergePlan {
-    /// What the change brings to the head, by path; `None` goes away.
-    take: BTreeMap<String, Option<FileRef>>,
+    /// The changes to the head by path; `None` removes the file.
+    changes: BTreeMap<String, Option<FileRef>>,
     /// Files that both sides edited.
-    texts: Vec<FileVersions>,
-    /// Paths that both sides touched and that have no lines in common.
+    edits: Vec<FileVersions>,
+    /// Paths that cannot be merged.
     conflicts: BTreeSet<String>,
-    /// Where an edit of one side follows the other side's move: to, from.
-    moved: BTreeMap<String, String>,
+    /// Edits that were applied at the new path of a moved file: new path, old path.
+    moved_edits: BTreeMap<String, String>,
 }
 
 /// A file that both sides edited.
@@ -56,31 +59,31 @@ pub(crate) struct FileVersions {
     pub(crate) head: FileRef,
 }
 
-/// What the lines of a file came to; `None` where they overlap.
-pub(crate) type LineMerge = (String, Option<Content>);
+/// The path of a file that both sides edited, and its merged content; `None` if it cannot be merged.
+pub(crate) type MergedFile = (String, Option<Content>);
 
-/// A merge that is done.
+/// The result of a merge.
 #[derive(Debug)]
 pub(crate) struct MergeResult {
-    /// The head with all of the change that does not conflict.
+    /// The head with the part of the change that does not conflict.
     pub(crate) tree: Folder,
-    /// Paths that both sides changed, or that cannot stand beside each other; sorted.
+    /// The paths in conflict, sorted: both sides changed them, or they cannot exist beside each other.
     pub(crate) conflicts: Vec<String>,
-    /// Files that neither side had, by path.
+    /// The contents of merged files by path. Neither side has them.
     pub(crate) contents: Vec<(String, Content)>,
 }
 
 impl Merge<'_> {
-    /// What can be told from the trees.
+    /// Plans the merge from the trees alone.
     pub(crate) fn plan(&self, mode: MergeMode) -> MergePlan {
         let ours = diff(self.base, self.result);
         let theirs = diff(self.base, self.head);
-        let mut plan = MergePlan { take: ours.iter().map(|d| (d.path.clone(), d.new)).collect(), ..MergePlan::default() };
-        if self.whole {
-            let unwanted = theirs.iter().filter(|d| self.result.file(&d.path) != d.new);
-            plan.conflicts = unwanted.map(|d| d.path.clone()).collect();
+        let mut plan = MergePlan { changes: ours.iter().map(|d| (d.path.clone(), d.new)).collect(), ..MergePlan::default() };
+        if self.is_snapshot {
+            let others = theirs.iter().filter(|d| self.result.file(&d.path) != d.new);
+            plan.conflicts = others.map(|d| d.path.clone()).collect();
             if !plan.conflicts.is_empty() {
-                plan.take.clear();
+                plan.changes.clear();
             }
             return plan;
         }
@@ -89,24 +92,24 @@ impl Merge<'_> {
         for our in &ours {
             // The same change on both sides is no conflict.
             let Some(their) = changed.get(our.path.as_str()).filter(|their| their.new != our.new) else { continue };
-            // Where an edit goes whose file the other side moved, if nothing stands there.
-            let moved = |moves: &HashMap<&str, &str>, other: &Folder| {
+            // The path that the file was moved to, if the other side has no file there.
+            let moved_to = |moves: &HashMap<&str, &str>, other: &Folder| {
                 moves.get(our.path.as_str()).filter(|to| other.file(to).is_none()).map(|to| (*to).to_owned())
             };
-            let edit = match (our.new, their.new) {
-                (None, Some(edited)) => moved(&our_moves, self.head).zip(Some(edited)),
-                (Some(edited), None) => moved(&their_moves, self.result).zip(Some(edited)),
+            let moved_edit = match (our.new, their.new) {
+                (None, Some(edited)) => moved_to(&our_moves, self.head).zip(Some(edited)),
+                (Some(edited), None) => moved_to(&their_moves, self.result).zip(Some(edited)),
                 _ => None,
             };
             match (our.old, our.new, their.new) {
-                _ if mode == MergeMode::Paths => plan.refuse(our),
+                _ if mode == MergeMode::Paths => plan.add_conflict(our),
                 (Some(base), Some(result), Some(head)) => {
-                    plan.take.remove(&our.path);
-                    plan.texts.push(FileVersions { path: our.path.clone(), base, result, head });
+                    plan.changes.remove(&our.path);
+                    plan.edits.push(FileVersions { path: our.path.clone(), base, result, head });
                 }
-                _ => match edit {
-                    Some((to, edited)) => plan.follow(&our.path, to, edited),
-                    None => plan.refuse(our),
+                _ => match moved_edit {
+                    Some((to, edited)) => plan.apply_moved_edit(&our.path, to, edited),
+                    None => plan.add_conflict(our),
                 },
             }
         }
@@ -114,8 +117,8 @@ impl Merge<'_> {
     }
 }
 
-/// Files that went away at one path and came at another, from and to. An empty file is like any other, and of two that are
-/// alike nobody can say which went where.
+/// The moved files: old path, new path. A move is one deleted and one added file with the same content. Empty files are not
+/// considered, and neither is a content with several deleted or added files.
 fn moves(differences: &[Difference]) -> HashMap<&str, &str> {
     let mut sides: HashMap<Oid, (Vec<&str>, Vec<&str>)> = HashMap::new();
     for difference in differences {
@@ -133,29 +136,30 @@ fn moves(differences: &[Difference]) -> HashMap<&str, &str> {
 }
 
 impl MergePlan {
-    fn refuse(&mut self, difference: &Difference) {
-        self.take.remove(&difference.path);
+    fn add_conflict(&mut self, difference: &Difference) {
+        self.changes.remove(&difference.path);
         self.conflicts.insert(difference.path.clone());
     }
 
-    fn follow(&mut self, from: &str, to: String, edited: FileRef) {
-        self.take.insert(from.to_owned(), None);
-        self.take.insert(to.clone(), Some(edited));
-        self.moved.insert(to, from.to_owned());
+    /// Applies the edit of a moved file at its new path.
+    fn apply_moved_edit(&mut self, from: &str, to: String, edited: FileRef) {
+        self.changes.insert(from.to_owned(), None);
+        self.changes.insert(to.clone(), Some(edited));
+        self.moved_edits.insert(to, from.to_owned());
     }
 
-    /// The files whose contents [`MergePlan::finish`] needs.
-    pub(crate) fn texts(&self) -> &[FileVersions] {
-        &self.texts
+    /// The files that both sides edited. Their contents go through [`merge_files`] to [`MergePlan::finish`].
+    pub(crate) fn edits(&self) -> &[FileVersions] {
+        &self.edits
     }
 
-    /// Puts the change onto the head, with what the texts came to.
-    pub(crate) fn finish(mut self, head: &Folder, result: &Folder, lines: Vec<LineMerge>) -> MergeResult {
+    /// Applies the change and the merged files to the head.
+    pub(crate) fn finish(mut self, head: &Folder, result: &Folder, merged: Vec<MergedFile>) -> MergeResult {
         let mut contents = Vec::new();
-        for (path, content) in lines {
+        for (path, content) in merged {
             match content {
                 Some(content) => {
-                    self.take.insert(path.clone(), Some(content.file));
+                    self.changes.insert(path.clone(), Some(content.file));
                     contents.push((path, content));
                 }
                 None => {
@@ -164,33 +168,33 @@ impl MergePlan {
             }
         }
         let mut tree = head.clone();
-        for path in self.take.iter().filter(|(_, file)| file.is_none()).map(|(path, _)| path) {
+        for path in self.changes.iter().filter(|(_, file)| file.is_none()).map(|(path, _)| path) {
             tree.remove(path);
         }
-        let came = self.take.iter().filter_map(|(path, file)| Some((path, (*file)?)));
-        for (path, file) in came.filter(|(path, file)| head.file(path) != Some(*file)) {
+        let files = self.changes.iter().filter_map(|(path, file)| Some((path, (*file)?)));
+        for (path, file) in files.filter(|(path, file)| head.file(path) != Some(*file)) {
             if let Err(clash) = tree.put(path, file) {
                 self.conflicts.insert(path.clone());
-                self.conflicts.extend(in_the_way(&tree, &clash));
+                self.conflicts.extend(clashing_files(&tree, &clash));
             }
         }
-        // Whoever decides for the other side of a conflict must be able to decide about what is in its way as well.
+        // Whoever takes the change's side of a conflict has to decide about the files that clash with it as well.
         let mut other = tree.clone();
-        let wanted: Vec<_> = self.conflicts.iter().filter_map(|path| Some((path.clone(), result.file(path)?))).collect();
-        for (path, file) in wanted {
+        let conflicting: Vec<_> = self.conflicts.iter().filter_map(|path| Some((path.clone(), result.file(path)?))).collect();
+        for (path, file) in conflicting {
             if let Err(clash) = other.put(&path, file) {
-                self.conflicts.extend(in_the_way(&other, &clash));
+                self.conflicts.extend(clashing_files(&other, &clash));
             }
         }
-        // An edit that has nowhere to go is shown where it was made.
-        let homeless: Vec<String> = self.conflicts.iter().filter_map(|to| self.moved.get(to).cloned()).collect();
-        self.conflicts.extend(homeless);
+        // If the new path of a moved file conflicts, its old path does, too.
+        let old_paths: Vec<String> = self.conflicts.iter().filter_map(|to| self.moved_edits.get(to).cloned()).collect();
+        self.conflicts.extend(old_paths);
         MergeResult { tree, conflicts: self.conflicts.into_iter().collect(), contents }
     }
 }
 
-/// The files that keep another one from its path.
-fn in_the_way(tree: &Folder, clash: &Clash) -> Vec<String> {
+/// The files that another file clashes with.
+fn clashing_files(tree: &Folder, clash: &Clash) -> Vec<String> {
     let (Clash::IsFile(path) | Clash::IsFolder(path) | Clash::CaseClash(path)) = clash;
     match tree.get(path) {
         Some(Entry::Folder(folder)) => folder.walk_files().into_iter().map(|(below, _)| format!("{path}/{below}")).collect(),
@@ -198,22 +202,22 @@ fn in_the_way(tree: &Folder, clash: &Clash) -> Vec<String> {
     }
 }
 
-/// Merges the lines of files; `contents` has every version of them. A file that would take the merge beyond [`MAX_LINES`] is a
-/// conflict: texts that were made for it take the comparison long.
-pub(crate) fn lines(texts: &[FileVersions], contents: &HashMap<Oid, Bytes>) -> Vec<LineMerge> {
+/// Merges files line by line. `contents` has every version of them. A file that would take the merge beyond [`MAX_LINES`] is not
+/// merged, because texts can be made so that their comparison takes long.
+pub(crate) fn merge_files(edits: &[FileVersions], contents: &HashMap<Oid, Bytes>) -> Vec<MergedFile> {
     let mut left = MAX_LINES;
-    let mut merged = |text: &FileVersions| {
+    let mut merge = |edit: &FileVersions| {
         let version = |file: &FileRef| contents.get(&file.oid);
-        let versions = [version(&text.base)?, version(&text.result)?, version(&text.head)?];
+        let versions = [version(&edit.base)?, version(&edit.result)?, version(&edit.head)?];
         left = left.checked_sub(versions.iter().map(|bytes| line_count(bytes)).sum())?;
         let [base, result, head] = versions;
         let bytes = merge_text(base, result, head)?;
-        // What cannot be stored is for people to look at.
+        // Content that cannot be stored is a conflict.
         let oid = git::blob_id(&bytes).ok()?;
         let size = u32::try_from(bytes.len()).ok()?;
         Some(Content { bytes: bytes.into(), file: FileRef { oid, size } })
     };
-    texts.iter().map(|text| (text.path.clone(), merged(text))).collect()
+    edits.iter().map(|edit| (edit.path.clone(), merge(edit))).collect()
 }
 
 fn line_count(bytes: &[u8]) -> usize {

@@ -1,5 +1,5 @@
-//! Previews: a capability to read a project's files as a browser would, for one hour from its last use, for as long as the person
-//! who made it may read the project, and until the session ends that made it or somebody revokes it.
+//! Previews: capabilities to read a project's files as a browser would. A capability ends one hour after its last use, with its
+//! creator's access to the project, with the session that created it, or when it is revoked.
 
 use prost::bytes::Bytes;
 use proto::id::{ProjectId, SessionId, UserId};
@@ -10,28 +10,30 @@ use ring::{
 use time::{Duration, OffsetDateTime};
 
 use crate::{
-    app::App,
     error::Error,
     git::{Entry, FileRef, Folder, Oid},
     model::project::{Role, Target},
-    read::{history, member, tree},
-    store::previews::{self, NewPreview},
+    read::{history, member, objects::Objects, tree},
+    store::{
+        Pool,
+        previews::{self, NewPreview},
+    },
 };
 
-/// How long a capability lives after its last use.
+/// How long a capability is valid after its last use.
 const LIFETIME: Duration = Duration::hours(1);
-/// A use within this of the one before is not written down.
+/// The time of a use is stored if the stored one is older than this.
 const TOUCH_INTERVAL: Duration = Duration::minutes(1);
-/// Letters of a capability, five bits each.
+/// Characters of a capability, five bits each.
 const CAPABILITY_LENGTH: usize = 26;
-/// The page of a folder.
+/// The file that a folder stands for.
 const INDEX: &str = "index.html";
 
-/// A capability, which is never kept as it is.
+/// A capability. The database has its hash only.
 pub(crate) struct Capability(String);
 
 impl Capability {
-    /// A new one: 130 random bits.
+    /// A new capability with 130 random bits.
     fn generate() -> Self {
         let mut bytes = [0; 17];
         SystemRandom::new().fill(&mut bytes).expect("the system has randomness");
@@ -40,7 +42,7 @@ impl Capability {
         Self(text)
     }
 
-    /// What a browser showed; host names come in any case.
+    /// A capability from a host name, which may be in any case.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let letter = |c: u8| c.is_ascii_lowercase() || (b'2'..=b'7').contains(&c);
         let text = text.to_ascii_lowercase();
@@ -56,43 +58,49 @@ impl Capability {
     }
 }
 
-/// Makes a capability for a revision, or for whatever is the head when it is used.
+/// Creates a capability for a revision, or for the head at the time of each use. Returns it with the end of its validity.
+///
+/// # Errors
+/// [`Error::SessionEnded`] if the creator's session has ended.
 pub(crate) async fn create(
-    app: &App,
+    pool: &Pool,
     creator: Creator,
     project: ProjectId,
     revision: Option<Oid>,
     now: OffsetDateTime,
 ) -> Result<(Capability, OffsetDateTime), Error> {
     let Creator { user, session } = creator;
-    member::find(&app.pool, user, &Target::Id(project), Role::Viewer).await?;
+    member::find(pool, user, &Target::Id(project), Role::Viewer).await?;
     if let Some(id) = revision {
-        history::find(&app.pool, project, id).await?;
+        history::find(pool, project, id).await?;
     }
     let (capability, expires_at) = (Capability::generate(), now + LIFETIME);
     let new = NewPreview { hash: &capability.hash(), project, user, session, revision, now, expires_at };
-    if !previews::insert(&app.pool, &new).await? {
+    if !previews::insert(pool, &new).await? {
         return Err(Error::SessionEnded);
     }
     Ok((capability, expires_at))
 }
 
-/// Who makes a preview, and with which session.
+/// Who creates a preview, and in which session.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Creator {
     pub(crate) user: UserId,
     pub(crate) session: SessionId,
 }
 
-/// Ends a capability for everybody who has it.
-pub(crate) async fn delete(app: &App, user: UserId, project: ProjectId, capability: &Capability) -> Result<(), Error> {
-    member::find(&app.pool, user, &Target::Id(project), Role::Viewer).await?;
-    if previews::delete(&app.pool, &capability.hash(), project, user).await? { Ok(()) } else { Err(Error::PreviewNotFound) }
+/// Revokes a capability.
+///
+/// # Errors
+/// [`Error::PreviewNotFound`] if the user did not create it and is no admin of the project.
+pub(crate) async fn delete(pool: &Pool, user: UserId, project: ProjectId, capability: &Capability) -> Result<(), Error> {
+    member::find(pool, user, &Target::Id(project), Role::Viewer).await?;
+    if previews::delete(pool, &capability.hash(), project, user).await? { Ok(()) } else { Err(Error::PreviewNotFound) }
 }
 
 /// A file as a browser gets it.
 pub(crate) struct PreviewFile {
-    /// `None` if the browser has it already.
+    /// `None` if the browser has the content already.
     pub(crate) content: Option<Bytes>,
     pub(crate) content_type: String,
     pub(crate) path: String,
@@ -100,33 +108,34 @@ pub(crate) struct PreviewFile {
     pub(crate) revision: Oid,
 }
 
-/// The file that a path means, at the revision of the capability or at the head of this moment.
-pub(crate) async fn read(app: &App, capability: &Capability, request: FileRequest<'_>) -> Result<PreviewFile, Error> {
+/// Reads the file that a path stands for, at the revision of the capability or at the head.
+pub(crate) async fn read(objects: &Objects, capability: &Capability, request: FileRequest<'_>) -> Result<PreviewFile, Error> {
     let FileRequest { path, if_none_match, page, now } = request;
     let hash = capability.hash();
-    let opened = previews::open(&app.pool, &hash, now).await?.ok_or(Error::PreviewNotFound)?;
-    if now - opened.touched_at >= TOUCH_INTERVAL {
-        previews::touch(&app.pool, &hash, now, now + LIFETIME).await?;
+    let preview = previews::find(&objects.pool, &hash, now).await?.ok_or(Error::PreviewNotFound)?;
+    if now - preview.used_at >= TOUCH_INTERVAL {
+        previews::touch(&objects.pool, &hash, now, now + LIFETIME).await?;
     }
-    let absent = || Error::FileNotFound { field: String::new(), path: path.to_owned() };
-    let (revision, root) = opened.read.ok_or_else(absent)?;
-    let root = tree::load(app, opened.store, root).await?;
+    let not_found = || Error::FileNotFound { field: String::new(), path: path.to_owned() };
+    let (revision, root) = preview.revision_and_tree.ok_or_else(not_found)?;
+    let root = tree::load(objects, preview.store, root).await?;
     let fallback = || if page && !has_extension(path) { resolve(&root, "") } else { None };
-    let (path, file) = resolve(&root, path).or_else(fallback).ok_or_else(absent)?;
-    let content = if has(if_none_match, file.oid) { None } else { tree::contents(app, opened.store, &[file]).await?.remove(&file.oid) };
+    let (path, file) = resolve(&root, path).or_else(fallback).ok_or_else(not_found)?;
+    let content =
+        if matches_etag(if_none_match, file.oid) { None } else { objects.contents(preview.store, &[file]).await?.remove(&file.oid) };
     Ok(PreviewFile { content, content_type: content_type(&path), path, id: file.oid, revision })
 }
 
-/// What a browser asks for.
+/// A browser's request for a file.
 pub(crate) struct FileRequest<'a> {
     pub(crate) path: &'a str,
     pub(crate) if_none_match: &'a str,
-    /// A page is wanted; see the contract.
+    /// The browser navigates to a page, so a path without an extension may be a view of the app.
     pub(crate) page: bool,
     pub(crate) now: OffsetDateTime,
 }
 
-/// The file at a path; a folder means its page.
+/// The file at a path. A folder stands for its index file.
 fn resolve(root: &Folder, path: &str) -> Option<(String, FileRef)> {
     let index = |folder: &str| {
         let path = if folder.is_empty() { INDEX.to_owned() } else { format!("{folder}/{INDEX}") };
@@ -142,22 +151,22 @@ fn resolve(root: &Folder, path: &str) -> Option<(String, FileRef)> {
     }
 }
 
-/// Whether the last name of a path is that of a file; views of an app have none.
+/// Whether the last part of a path has an extension. The path of a view of an app has none.
 fn has_extension(path: &str) -> bool {
     path.trim_end_matches('/').rsplit('/').next().unwrap_or_default().contains('.')
 }
 
-/// Whether a list of ETags names the file.
-fn has(if_none_match: &str, id: Oid) -> bool {
+/// Whether a list of ETags has that of the file.
+fn matches_etag(if_none_match: &str, id: Oid) -> bool {
     if_none_match.split(',').map(str::trim).any(|etag| etag == "*" || Oid::from_etag(etag) == Some(id))
 }
 
-/// The type by the file's name alone: what is served does not depend on what is in it.
+/// The content type. It depends on the name of the file only, not on its content.
 fn content_type(path: &str) -> String {
     let extension = path.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase()).unwrap_or_default();
     match extension.as_str() {
         "js" | "mjs" | "cjs" => return "text/javascript; charset=utf-8".to_owned(),
-        // The registry of types takes `.ts` for a video; no browser runs the others.
+        // `mime_guess` takes `.ts` for a video. Browsers show these as text.
         "ts" | "tsx" | "jsx" | "mts" | "cts" | "vue" | "svelte" => return "text/plain; charset=utf-8".to_owned(),
         "webmanifest" => return "application/manifest+json".to_owned(),
         _ => {}
@@ -172,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_capability_is_26_letters_that_a_host_name_can_hold() {
+    fn a_capability_can_be_a_part_of_a_host_name() {
         let one = Capability::generate();
         assert_eq!(one.expose().len(), 26);
         assert!(Capability::parse(&one.expose().to_uppercase()).is_some_and(|same| same.hash() == one.hash()));
@@ -183,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_means_its_page() {
+    fn a_folder_stands_for_its_index() {
         let mut root = Folder::default();
         for (n, path) in ["index.html", "app.js", "docs/index.html", "empty/x"].into_iter().enumerate() {
             root.put(path, FileRef { oid: Oid::from_bytes(&[u8::try_from(n).expect("small"); 20]).expect("oid"), size: 1 })
@@ -195,13 +204,13 @@ mod tests {
         assert_eq!(found("app.js").as_deref(), Some("app.js"));
         assert_eq!(found("docs").as_deref(), Some("docs/index.html"));
         assert_eq!(found("docs/").as_deref(), Some("docs/index.html"));
-        for absent in ["empty", "empty/", "app.js/", "../index.html", "docs//", "//", "nothing"] {
-            assert_eq!(found(absent), None, "{absent}");
+        for path in ["empty", "empty/", "app.js/", "../index.html", "docs//", "//", "nothing"] {
+            assert_eq!(found(path), None, "{path}");
         }
     }
 
     #[test]
-    fn types() {
+    fn the_content_type_follows_the_extension() {
         for (path, expected) in [
             ("index.html", "text/html; charset=utf-8"),
             ("a/b.CSS", "text/css; charset=utf-8"),
@@ -219,9 +228,9 @@ mod tests {
     }
 
     #[test]
-    fn an_etag_in_a_list_counts() {
+    fn a_list_of_etags_matches_a_file() {
         let id = Oid::EMPTY_TREE;
-        assert!(has(&id.etag(), id) && has(&format!("\"x\", W/{}", id.etag()), id) && has("*", id));
-        assert!(!has("", id) && !has("\"x\"", id));
+        assert!(matches_etag(&id.etag(), id) && matches_etag(&format!("\"x\", W/{}", id.etag()), id) && matches_etag("*", id));
+        assert!(!matches_etag("", id) && !matches_etag("\"x\"", id));
     }
 }

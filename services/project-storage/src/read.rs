@@ -1,11 +1,18 @@
-//! Reading, as far as the role of the reader goes.
+//! Reading projects. Functions that take a user check the user's role.
+//!
+//! - [`objects`]: files of a store, from the [`cache`] or the database. [`tree`]: trees. [`merge`]: merging trees.
+//! - [`member`], [`history`], [`conversation`]: projects, their revisions and their messages.
+//! - [`checkout`]: a project's files at one revision. [`load`]: the same in pages.
+//! - [`conflict`]: a conflicted turn beside the head. [`turn_access`]: a turn with the project that it works on.
 
 pub(crate) mod cache;
+pub(crate) mod checkout;
 pub(crate) mod conflict;
 pub(crate) mod conversation;
 pub(crate) mod history;
 pub(crate) mod load;
 pub(crate) mod member;
 pub(crate) mod merge;
+pub(crate) mod objects;
 pub(crate) mod tree;
 pub(crate) mod turn_access;

@@ -1,4 +1,4 @@
-//! PostgreSQL: free functions over a pool or a transaction, one file per kind of row. SQL stands nowhere else.
+//! PostgreSQL: functions over a pool or a transaction, one file per kind of row. No other module has SQL.
 
 pub(crate) mod conflicts;
 pub(crate) mod messages;
@@ -7,6 +7,7 @@ pub(crate) mod previews;
 pub(crate) mod projects;
 pub(crate) mod revisions;
 pub(crate) mod saves;
+pub(crate) mod sessions;
 pub(crate) mod sweeps;
 pub(crate) mod turns;
 
@@ -22,30 +23,31 @@ use crate::{
 /// The schema.
 pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
-/// The branch that a project is.
+/// The name of a project's main branch.
 pub(crate) const MAIN: &str = "refs/heads/main";
 
 impl From<Corruption> for StoreError {
-    fn from(corrupt: Corruption) -> Self {
-        Self::Inconsistent(corrupt.to_string())
+    fn from(corruption: Corruption) -> Self {
+        Self::Inconsistent(corruption.to_string())
     }
 }
 
-/// The id in a column that is empty where there is none.
+/// The id in a column that is empty without an id.
 fn oid_or_none(bytes: &[u8]) -> Result<Option<Oid>, Corruption> {
     if bytes.is_empty() { Ok(None) } else { Oid::from_bytes(bytes).map(Some) }
 }
 
-/// Counters are kept as `integer` and never negative.
+/// A counter from a column of type `integer`; it is never negative.
 fn unsigned(n: i32) -> u32 {
     u32::try_from(n).unwrap_or(0)
 }
 
+/// A counter for a column of type `integer`.
 fn signed(n: u32) -> i32 {
     i32::try_from(n).unwrap_or(i32::MAX)
 }
 
-/// A role's number; an unknown one may only look.
+/// A role by its number. An unknown number, which a later release may have written, is the lowest role.
 fn role(number: i16) -> Role {
     [Role::Owner, Role::Admin, Role::Editor].into_iter().find(|role| *role as i16 == number).unwrap_or(Role::Viewer)
 }

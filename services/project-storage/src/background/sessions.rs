@@ -1,5 +1,6 @@
-//! Follows the sessions that end at auth, so that previews end with the session that made them. What was heard stands in the database: a
-//! replica that starts goes on where any of them was, and a preview that was made at the same moment is refused when it is used.
+//! Follows auth's log of ended sessions, and deletes the previews that those sessions created. The position in the log and the ended
+//! sessions are in the database, so a replica continues where another one stopped, and a preview that was created at the same moment
+//! is refused.
 
 use std::time::Duration;
 
@@ -10,31 +11,31 @@ use proto::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::store::{Pool, StoreError, previews};
+use crate::store::{Pool, StoreError, sessions};
 
-/// Two of auth's heartbeats are missing.
+/// The stream is given up when two of auth's heartbeats are missing.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(12);
-/// Between two attempts to reach auth.
+/// The wait between two attempts to open the stream.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 
-/// Why the stream was lost.
+/// Why the stream ended.
 #[derive(Debug, thiserror::Error)]
 enum StreamError {
-    #[error("auth: {}", .0.message())]
+    #[error("auth answered with an error: {}", .0.message())]
     Auth(#[from] tonic::Status),
-    #[error("auth is silent")]
-    Silent(#[from] tokio::time::error::Elapsed),
+    #[error("auth sent no heartbeat")]
+    Heartbeat(#[from] tokio::time::error::Elapsed),
     #[error("auth ended the stream")]
     Ended,
     #[error("the database failed")]
     Store(#[from] StoreError),
 }
 
-/// Follows until told to stop.
+/// Follows the log until `stop`.
 pub(crate) async fn follow(pool: Pool, auth: ServiceChannel, stop: CancellationToken) {
-    while let Some(lost) = stop.run_until_cancelled(follow_once(&pool, &auth)).await {
-        if let Err(lost) = lost {
-            tracing::debug!(cause = chassis::error::chain(&lost), "sessions that end are not heard of");
+    while let Some(result) = stop.run_until_cancelled(follow_once(&pool, &auth)).await {
+        if let Err(error) = result {
+            tracing::debug!(cause = chassis::error::chain(&error), "the stream of ended sessions was lost");
         }
         if stop.run_until_cancelled(tokio::time::sleep(RETRY_DELAY)).await.is_none() {
             return;
@@ -43,21 +44,21 @@ pub(crate) async fn follow(pool: Pool, auth: ServiceChannel, stop: CancellationT
 }
 
 async fn follow_once(pool: &Pool, auth: &ServiceChannel) -> Result<(), StreamError> {
-    let after = previews::last_cursor(pool).await?;
+    let after = sessions::last_cursor(pool).await?;
     let request = Context::background().stream_request(WatchRevocationsRequest { after: u64::try_from(after).unwrap_or(0) });
     let mut stream =
         tokio::time::timeout(HEARTBEAT_TIMEOUT, AuthServiceClient::new(auth.clone()).watch_revocations(request)).await??.into_inner();
-    // The first message says where the log ends now, or where another database begins.
-    let mut heard = None;
+    // The first message has the present end of the log. If it is before the stored position, auth has another database.
+    let mut is_first = true;
     while let Some(message) = tokio::time::timeout(HEARTBEAT_TIMEOUT, stream.message()).await?? {
         let (cursor, session) = (i64::try_from(message.cursor).unwrap_or(i64::MAX), message.session_id.parse::<SessionId>().ok());
-        if session.is_some() || heard.is_none() {
-            if heard.is_none() && cursor < after {
-                previews::forget_after(pool, cursor).await?;
+        if session.is_some() || is_first {
+            if is_first && cursor < after {
+                sessions::delete_after(pool, cursor).await?;
             }
-            previews::end_session(pool, cursor, session).await?;
+            sessions::end(pool, cursor, session).await?;
         }
-        heard = Some(cursor);
+        is_first = false;
     }
     Err(StreamError::Ended)
 }

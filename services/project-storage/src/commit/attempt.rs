@@ -1,14 +1,14 @@
-//! Writes that race. The database decides who is first; the loser reads again and tries again.
+//! Optimistic writes: the database decides which of two concurrent writes is first. The other one reads the new state and is repeated.
 
 use crate::error::Error;
 
-/// Attempts before the project counts as busy.
-const ATTEMPTS: u32 = 16;
+/// Attempts after which the project counts as busy.
+const MAX_ATTEMPTS: u32 = 16;
 
-/// What one attempt came to.
+/// The result of one attempt.
 pub(crate) enum Attempt<T> {
     Done(T),
-    /// Somebody else wrote meanwhile, so what was read is old. Nothing was written.
+    /// Another write came first, so what was read is out of date. Nothing was written.
     Raced,
 }
 
@@ -16,19 +16,19 @@ pub(crate) enum Attempt<T> {
 pub(crate) trait OptimisticWrite: Send {
     type Output: Send;
 
-    /// Reads, and writes on top of what was read.
+    /// Reads the present state, and writes on top of it.
     ///
     /// # Errors
-    /// What forbids the write, whoever else writes.
+    /// Errors that another attempt would not change.
     fn attempt(&mut self) -> impl Future<Output = Result<Attempt<Self::Output>, Error>> + Send;
 }
 
-/// Attempts until one does not lose a race.
+/// Repeats a write until it does not lose a race.
 ///
 /// # Errors
-/// Those of an attempt, or [`Error::Busy`] if every attempt lost.
-pub(crate) async fn retry_on_race<R: OptimisticWrite>(mut write: R) -> Result<R::Output, Error> {
-    for _ in 0..ATTEMPTS {
+/// The error of an attempt, or [`Error::Busy`] if every attempt lost a race.
+pub(crate) async fn retry_on_race<W: OptimisticWrite>(mut write: W) -> Result<W::Output, Error> {
+    for _ in 0..MAX_ATTEMPTS {
         if let Attempt::Done(output) = write.attempt().await? {
             return Ok(output);
         }
@@ -40,7 +40,7 @@ pub(crate) async fn retry_on_race<R: OptimisticWrite>(mut write: R) -> Result<R:
 mod tests {
     use super::*;
 
-    /// Loses so many races, then wins or fails.
+    /// A write that loses `races` races and then succeeds or fails.
     struct TestWrite<'a> {
         races: u32,
         fails: bool,
@@ -68,12 +68,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_race_is_retried_until_the_project_counts_as_busy() {
-        for races in [0, 1, ATTEMPTS - 1] {
+        for races in [0, 1, MAX_ATTEMPTS - 1] {
             let (result, attempts) = write(races, false).await;
             assert!(result.is_ok() && attempts == races + 1, "{races}: {result:?} after {attempts}");
         }
-        let (result, attempts) = write(ATTEMPTS, false).await;
-        assert!(matches!(result, Err(Error::Busy)) && attempts == ATTEMPTS, "{result:?} after {attempts}");
+        let (result, attempts) = write(MAX_ATTEMPTS, false).await;
+        assert!(matches!(result, Err(Error::Busy)) && attempts == MAX_ATTEMPTS, "{result:?} after {attempts}");
     }
 
     #[tokio::test]

@@ -1,93 +1,93 @@
-//! A project without files, made once per draft id and once per request id.
+//! Creating a project without files, once per draft id and once per request id.
+
+use time::OffsetDateTime;
 
 use crate::{
-    app::App,
     commit::{
         attempt::{Attempt, OptimisticWrite, retry_on_race},
+        quota::Quotas,
         request::RequestKey,
     },
     error::Error,
     model::project::{Project, Role, Target, UNNAMED, User},
     read::member,
-    store::{
-        self, projects,
-        saves::{self, RecordedSave},
-    },
+    store::{self, Pool, projects, saves},
 };
 
-/// What a person asks for.
+/// A project to create.
 pub(crate) struct Create {
     pub(crate) owner: User,
     pub(crate) draft: Option<String>,
-    /// Empty where nobody named it.
+    /// Empty for the default name.
     pub(crate) name: String,
     pub(crate) request: Option<RequestKey>,
 }
 
-/// The project.
+/// The created project.
 pub(crate) struct CreateResult {
     pub(crate) project: Project,
-    /// By an earlier request with the same id.
+    /// An earlier request with the same id created the project.
     pub(crate) replayed: bool,
 }
 
-/// Makes an empty project, or finds the one of the request id or of the draft id.
-pub(crate) async fn create(app: &App, create: Create) -> Result<CreateResult, Error> {
-    retry_on_race(CreateWrite { app, create: &create }).await
+/// Creates an empty project, or finds the project of the request id or of the draft id.
+pub(crate) async fn create(pool: &Pool, quotas: Quotas, create: Create, now: OffsetDateTime) -> Result<CreateResult, Error> {
+    retry_on_race(CreateWrite { pool, quotas, create: &create, now }).await
 }
 
 /// One creation over its attempts.
 struct CreateWrite<'a> {
-    app: &'a App,
+    pool: &'a Pool,
+    quotas: Quotas,
     create: &'a Create,
+    now: OffsetDateTime,
 }
 
 impl OptimisticWrite for CreateWrite<'_> {
     type Output = CreateResult;
 
     async fn attempt(&mut self) -> Result<Attempt<CreateResult>, Error> {
-        match recorded(self.app, self.create).await? {
+        match self.find_recorded().await? {
             Some(project) => Ok(Attempt::Done(CreateResult { project, replayed: true })),
-            None => insert(self.app, self.create).await,
+            None => self.insert().await,
         }
     }
 }
 
-/// What the same request made before.
-async fn recorded(app: &App, create: &Create) -> Result<Option<Project>, Error> {
-    let Some(request) = &create.request else { return Ok(None) };
-    let recorded = saves::find_recorded(&app.pool, create.owner.id, &request.id).await?;
-    let Some(RecordedSave { project, fingerprint, .. }) = recorded else { return Ok(None) };
-    if fingerprint != request.fingerprint {
-        return Err(Error::KeyReused);
+impl CreateWrite<'_> {
+    /// The project that the same request created before.
+    async fn find_recorded(&self) -> Result<Option<Project>, Error> {
+        let Some(request) = &self.create.request else { return Ok(None) };
+        let owner = self.create.owner.id;
+        let Some(recorded) = request.find_recorded(self.pool, owner).await? else { return Ok(None) };
+        Ok(Some(member::find(self.pool, owner, &Target::Id(recorded.project), Role::Viewer).await?.project))
     }
-    Ok(Some(member::find(&app.pool, create.owner.id, &Target::Id(project), Role::Viewer).await?.project))
-}
 
-/// Raced if somebody else used the same request id or the same draft id meanwhile.
-async fn insert(app: &App, create: &Create) -> Result<Attempt<CreateResult>, Error> {
-    let Create { owner, draft, name, request } = create;
-    let mut tx = store::begin(&app.pool).await?;
-    let found = match draft {
-        Some(draft) => projects::find(&mut *tx, owner.id, &Target::Draft(draft.clone())).await?,
-        None => None,
-    };
-    let project = match found {
-        Some(member) => member.project,
-        None => {
-            let name = if name.is_empty() { UNNAMED.to_owned() } else { name.clone() };
-            let project = Project::new(*owner, draft.clone(), name, chassis::clock::now());
-            if !app.quotas.insert(&mut tx, &project).await? {
-                return Ok(Attempt::Raced);
+    /// Inserts the project. Raced if another request used the same request id or the same draft id meanwhile.
+    async fn insert(&self) -> Result<Attempt<CreateResult>, Error> {
+        let Create { owner, draft, name, request } = self.create;
+        let mut tx = store::begin(self.pool).await?;
+        let found = match draft {
+            Some(draft) => projects::find(&mut *tx, owner.id, &Target::Draft(draft.clone())).await?,
+            None => None,
+        };
+        let project = match found {
+            Some(member) => member.project,
+            None => {
+                let name = if name.is_empty() { UNNAMED.to_owned() } else { name.clone() };
+                let project = Project::new(*owner, draft.clone(), name, self.now);
+                if !self.quotas.insert(&mut tx, &project).await? {
+                    return Ok(Attempt::Raced);
+                }
+                project
             }
-            project
+        };
+        if let Some(request) = request
+            && !saves::record_unchanged(&mut tx, owner.id, project.id, request.row(), None).await?
+        {
+            return Ok(Attempt::Raced);
         }
-    };
-    if let Some(request) = request
-        && !saves::record_unchanged(&mut tx, owner.id, project.id, request.row(), None).await?
-    {
-        return Ok(Attempt::Raced);
+        store::commit(tx).await?;
+        Ok(Attempt::Done(CreateResult { project, replayed: false }))
     }
-    store::commit(tx).await?;
-    Ok(Attempt::Done(CreateResult { project, replayed: false }))
 }

@@ -1,6 +1,7 @@
 //! The end of a turn without files.
 
-use proto::id::{MessageId, TurnId};
+use proto::id::{MessageId, ProjectId, TurnId};
+use time::OffsetDateTime;
 
 use crate::{
     error::Error,
@@ -8,22 +9,23 @@ use crate::{
         message::{Author, Message},
         turn::TurnEnd,
     },
-    store::{self, Pool, messages, projects, turns},
+    store::{self, Pool, Tx, messages, projects, turns},
 };
 
-/// Ends a turn without files.
-pub(crate) async fn end(pool: &Pool, id: TurnId, end: TurnEnd) -> Result<(), Error> {
-    let begun = if matches!(end, TurnEnd::Withdrawn) { turns::find(pool, id).await?.and_then(|turn| turn.project) } else { None };
+/// Ends a turn without files. Its partial answer is kept.
+///
+/// # Errors
+/// [`Error::TurnEnded`] if the turn was committed.
+pub(crate) async fn end(pool: &Pool, id: TurnId, end: TurnEnd, now: OffsetDateTime) -> Result<(), Error> {
+    let project = if matches!(end, TurnEnd::Withdrawn) { turns::find(pool, id).await?.and_then(|turn| turn.project) } else { None };
     let mut tx = store::begin(pool).await?;
-    if let Some(project) = begun {
-        messages::lock(&mut tx, project).await?;
-        // As where they were hidden: whoever ends one of these has written its answer, or will find its question as it is then.
-        turns::lock_hidden_by(&mut tx, project, id).await?;
+    if let Some(project) = project {
+        lock_hidden_turns(&mut tx, project, id).await?;
     }
     let Some(ended) = turns::end(&mut tx, id, end.state(), end.failure_reason()).await? else {
         drop(tx);
         let turn = turns::find(pool, id).await?;
-        // A turn that was given up is given up; one that was committed cannot be.
+        // A repeat succeeds. A committed turn can no longer be given up.
         return if turn.is_none_or(|turn| turn.state.is_given_up()) { Ok(()) } else { Err(Error::TurnEnded) };
     };
     match (end, ended.conversation) {
@@ -38,7 +40,7 @@ pub(crate) async fn end(pool: &Pool, id: TurnId, end: TurnEnd) -> Result<(), Err
                 partial: true,
                 revision: None,
                 user,
-                created_at: chassis::clock::now(),
+                created_at: now,
             };
             messages::insert(&mut tx, project, &message).await?;
             projects::touch(&mut tx, project, None).await?;
@@ -46,5 +48,13 @@ pub(crate) async fn end(pool: &Pool, id: TurnId, end: TurnEnd) -> Result<(), Err
         (TurnEnd::Failed { .. } | TurnEnd::Cancelled { .. }, _) => {}
     }
     store::commit(tx).await?;
+    Ok(())
+}
+
+/// Locks the conversation, the turn, and the open turns whose questions it has hidden. The end of such a turn takes the same lock, so it
+/// has written its answer already, or it will see its question as it is after the withdrawal.
+async fn lock_hidden_turns(tx: &mut Tx, project: ProjectId, turn: TurnId) -> Result<(), Error> {
+    messages::lock(tx, project).await?;
+    turns::lock_hidden_by(tx, project, turn).await?;
     Ok(())
 }

@@ -1,10 +1,10 @@
-//! One saver per project at a time within a process. The compare-and-swap alone keeps saves correct, over all replicas; the lock
-//! spares those of one process from losing it to each other.
+//! One save per project at a time within a process. The compare-and-swap of the head alone keeps saves correct, across all replicas.
+//! The lock only prevents that the saves of one process lose races to each other.
 
 use proto::id::ProjectId;
 use tokio::sync::{Mutex, MutexGuard};
 
-/// More than the connections of a pool, so that two projects hardly ever wait for each other.
+/// More than a pool has connections, so that two projects rarely share a lock.
 const SHARDS: usize = 256;
 
 /// The locks of one process.
@@ -16,31 +16,25 @@ impl Default for Locks {
     }
 }
 
-/// The project's lock, and whether somebody else had it before.
+/// A project's lock; released on drop.
 pub(crate) struct ProjectGuard<'a> {
     _guard: MutexGuard<'a, ()>,
-    pub(crate) waited: bool,
 }
 
 impl Locks {
-    /// Takes the project's lock unless it is held already; answers whether somebody had it before, so that what was read is
-    /// old.
-    pub(crate) async fn lock_once<'a>(&'a self, held: &mut Option<ProjectGuard<'a>>, project: ProjectId) -> bool {
-        if held.is_some() {
+    /// Takes the project's lock, unless `guard` has it already. Returns whether the call had to wait: then another save had the lock,
+    /// and what the caller read before is out of date.
+    pub(crate) async fn lock_once<'a>(&'a self, guard: &mut Option<ProjectGuard<'a>>, project: ProjectId) -> bool {
+        if guard.is_some() {
             return false;
         }
-        let taken = self.hold(project).await;
-        let waited = taken.waited;
-        *held = Some(taken);
-        waited
-    }
-
-    pub(crate) async fn hold(&self, project: ProjectId) -> ProjectGuard<'_> {
         // The last bytes of a UUIDv7 are random.
         let shard = &self.0[usize::from(project.0.as_bytes()[15]) % SHARDS];
-        match shard.try_lock() {
-            Ok(guard) => ProjectGuard { _guard: guard, waited: false },
-            Err(_) => ProjectGuard { _guard: shard.lock().await, waited: true },
-        }
+        let (lock, waited) = match shard.try_lock() {
+            Ok(lock) => (lock, false),
+            Err(_) => (shard.lock().await, true),
+        };
+        *guard = Some(ProjectGuard { _guard: lock });
+        waited
     }
 }

@@ -10,44 +10,49 @@ use proto::id::{TurnId, UserId};
 use time::OffsetDateTime;
 
 use crate::{
-    commit::stage::StagedTree,
+    blocking,
+    commit::{quota::Quotas, stage::StagedTree},
     git::{self, Commit, DiffStat, Folder, Object, Oid},
-    model::project::StoreId,
-    read::{
-        cache::Cache,
-        merge::Contents,
-        tree::{HEAVY_BYTES, off_thread},
+    model::{
+        project::{Member, StoreId},
+        revision::Actor,
     },
+    read::{cache::Cache, merge::Contents},
+    store::saves::NewRevision,
 };
 
-/// Who commits, and why.
+/// The author of a commit and its message.
 pub(crate) struct CommitAuthor<'a> {
     pub(crate) user: UserId,
+    /// `None` for a user's save.
     pub(crate) turn: Option<TurnId>,
     /// May be empty.
     pub(crate) message: &'a str,
     pub(crate) now: OffsetDateTime,
 }
 
-/// A commit with every object that it needs, sorted by id.
+/// A commit with the new objects that it needs.
 pub(crate) struct CommitObjects {
     pub(crate) oid: Oid,
     pub(crate) tree: Arc<Folder>,
-    pub(crate) tree_oid: Oid,
-    pub(crate) parents: Vec<Oid>,
+    /// Sorted by id.
     pub(crate) objects: Vec<Object>,
-    pub(crate) stat: DiffStat,
+    tree_oid: Oid,
+    parents: Vec<Oid>,
+    stat: DiffStat,
+    user: UserId,
+    turn: Option<TurnId>,
     /// As the history shows it.
-    pub(crate) message: String,
+    message: String,
     /// Contents of the objects that are files.
     contents: Contents,
 }
 
-/// Files that were compressed already, for an attempt that has to start again.
+/// Compressed files, kept for the next attempt after a race.
 pub(crate) type CompressedFiles = HashMap<Oid, Object>;
 
 impl CommitObjects {
-    /// Makes the objects of a commit. Contents that were there before are not among them.
+    /// Makes the objects of a commit: the commit, changed folders and new contents.
     pub(crate) async fn pack(staged: StagedTree, author: &CommitAuthor<'_>, compressed: &mut CompressedFiles) -> Self {
         let StagedTree { mut tree, differences, parents, contents } = staged;
         let new = differences.iter().filter_map(|d| d.new.map(|file| file.oid));
@@ -66,14 +71,44 @@ impl CommitObjects {
         let oid = commit.oid;
         objects.push(commit);
         objects.extend(contents.keys().filter_map(|oid| compressed.get(oid).cloned()));
-        // Sorted and each once: two savers of a store lock rows in the same order.
+        // Sorted and without duplicates, so that concurrent saves of a store lock rows in the same order.
         let objects: BTreeMap<Oid, Object> = objects.into_iter().map(|object| (object.oid, object)).collect();
-        let stat = git::stat(&differences);
-        let (message, objects) = (author.message.to_owned(), objects.into_values().collect());
-        Self { oid, tree: Arc::new(tree), tree_oid, parents, objects, stat, message, contents }
+        Self {
+            oid,
+            tree: Arc::new(tree),
+            objects: objects.into_values().collect(),
+            tree_oid,
+            parents,
+            stat: git::stat(&differences),
+            user: author.user,
+            turn: author.turn,
+            message: author.message.to_owned(),
+            contents,
+        }
     }
 
-    /// Keeps what was written, so that the next reader finds it.
+    /// The revision on top of the head that the member has read, without a request id and a plan.
+    pub(crate) fn new_revision(&self, member: &Member, quotas: Quotas) -> NewRevision<'_> {
+        NewRevision {
+            project: member.project.id,
+            store: member.project.store,
+            expected: member.head.as_ref().map(|head| head.id),
+            oid: self.oid,
+            tree: self.tree_oid,
+            parents: &self.parents,
+            actor: if self.turn.is_some() { Actor::Agent } else { Actor::Person },
+            user: self.user,
+            turn: self.turn,
+            message: &self.message,
+            stat: self.stat,
+            objects: &self.objects,
+            request: None,
+            plan: None,
+            max_bytes: quotas.max_bytes(),
+        }
+    }
+
+    /// Adds the tree and the new contents to the cache.
     pub(crate) fn put_into(&self, cache: &Cache, store: StoreId) {
         cache.put_folder(store, &self.tree);
         for (oid, content) in &self.contents {
@@ -85,12 +120,12 @@ impl CommitObjects {
 async fn compress(contents: &Contents, compressed: &mut CompressedFiles) {
     let missing: Vec<(Oid, Bytes)> =
         contents.iter().filter(|(oid, _)| !compressed.contains_key(oid)).map(|(oid, bytes)| (*oid, bytes.clone())).collect();
-    let heavy = missing.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() > HEAVY_BYTES;
+    let bytes = missing.iter().map(|(_, bytes)| bytes.len()).sum();
     let work = move || missing.iter().map(|(oid, bytes)| git::blob(*oid, bytes)).collect::<Vec<_>>();
-    compressed.extend(off_thread(heavy, work).await.into_iter().map(|object| (object.oid, object)));
+    compressed.extend(blocking::run(bytes, work).await.into_iter().map(|object| (object.oid, object)));
 }
 
-/// The turn stands in the commit, so that a clone tells which agent's work it was.
+/// The message of the git commit. It names the turn, so that a clone shows which turn made the commit.
 fn commit_message(author: &CommitAuthor<'_>) -> String {
     let message = if author.message.is_empty() { "Save" } else { author.message };
     match author.turn {

@@ -1,4 +1,4 @@
-//! What one account may have: so many projects, and so many bytes in all of them. The account is the owner's, whoever saves.
+//! The quotas of an account: its number of projects, and the bytes that all of them store. The account is the owner's, whoever saves.
 
 use proto::id::ProjectId;
 
@@ -13,21 +13,25 @@ use crate::{
     },
 };
 
-/// The limits of every account.
+/// The quotas of every account.
 #[derive(Debug, Clone, Copy)]
 pub struct Quotas {
+    /// Projects at most.
     pub projects: u32,
-    /// Bytes of what the projects store: files with their history, each content once a project, as compressed.
+    /// Bytes that the projects store at most: files with their history, compressed, each content once per project.
     pub bytes: u64,
 }
 
 impl Quotas {
-    /// The limit as the database compares it.
+    /// `bytes` as the database compares it.
     pub(crate) fn max_bytes(self) -> i64 {
         i64::try_from(self.bytes).unwrap_or(i64::MAX)
     }
 
-    /// Inserts a project if its owner may have one more; `false` if the draft id is taken.
+    /// Inserts a project. Returns `false` if the owner has a project with the same draft id.
+    ///
+    /// # Errors
+    /// [`Error::TooManyProjects`] if the owner has as many projects as the quota allows.
     pub(crate) async fn insert(self, db: &mut Connection, project: &Project) -> Result<bool, Error> {
         match projects::insert(db, project, self.projects).await? {
             InsertResult::Inserted => Ok(true),
@@ -36,9 +40,12 @@ impl Quotas {
         }
     }
 
-    /// Refuses what the owner of the project has no room for. The statement that moves a head asks by itself; this is for one
-    /// that did nothing, and for branches.
-    pub(crate) async fn room(self, db: &mut Connection, project: ProjectId, objects: &[Object]) -> Result<(), Error> {
+    /// Checks that the account of the project's owner has room for objects. [`saves::advance`] checks the same; this tells why it
+    /// wrote nothing, and guards branches.
+    ///
+    /// # Errors
+    /// [`Error::AccountTooLarge`].
+    pub(crate) async fn check_bytes(self, db: &mut Connection, project: ProjectId, objects: &[Object]) -> Result<(), Error> {
         let stored = saves::account_bytes(db, project).await?;
         if stored.saturating_add(saves::stored_bytes(objects)) > self.max_bytes() {
             return Err(Error::AccountTooLarge { limit: self.bytes });

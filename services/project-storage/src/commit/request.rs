@@ -1,32 +1,31 @@
-//! What the saves of people have in common, whatever they save: the request that may be a repeat, the policy that is asked once,
-//! the project's lock, and the one statement that writes.
+//! What a save and the resolution of a conflict have in common: an idempotent request, the policy `save`, the project's lock, and one
+//! statement that writes the revision.
 
-use std::sync::Arc;
-
-use chassis::context::Context;
+use chassis::{client::ServiceChannel, context::Context};
+use proto::{id::UserId, rate_limit::rate_limit_service_client::RateLimitServiceClient};
+use time::OffsetDateTime;
 
 use crate::{
-    app::App,
     commit::{
+        Writer,
         attempt::Attempt,
         lock::ProjectGuard,
         objects::{CommitAuthor, CommitObjects, CompressedFiles},
         stage::StagedTree,
     },
     error::{Error, SERVICE},
-    git::Folder,
     model::{
         project::{Member, Project, Role, Target, User},
-        revision::{self, Revision},
+        revision::Revision,
     },
-    read::{history, member, tree},
+    read::{checkout::Checkout, history, member, tree},
     store::{
-        Connection,
+        Connection, Pool,
         saves::{self, NewRevision, RecordedSave},
     },
 };
 
-/// What tells a save from its repeat.
+/// The id of a request and what it asked for. A repeat has the same.
 pub(crate) struct RequestKey {
     pub(crate) id: String,
     /// SHA-256 of the request.
@@ -37,126 +36,140 @@ impl RequestKey {
     pub(crate) fn row(&self) -> saves::Request<'_> {
         saves::Request { id: &self.id, fingerprint: &self.fingerprint }
     }
-}
 
-/// One person's save over its attempts.
-pub(crate) struct SaveRequest<'a> {
-    pub(crate) app: &'a App,
-    context: &'a Context,
-    user: User,
-    key: Option<&'a RequestKey>,
-    compressed: CompressedFiles,
-    /// The policy has been asked; a later attempt is the same save.
-    counted: bool,
-    held: Option<ProjectGuard<'a>>,
-}
-
-impl<'a> SaveRequest<'a> {
-    pub(crate) fn new(app: &'a App, context: &'a Context, user: User, key: Option<&'a RequestKey>) -> Self {
-        Self { app, context, user, key, compressed: CompressedFiles::new(), counted: false, held: None }
-    }
-
-    /// What the same request did before. To be asked after the head was read: a repeat that sees the first one's revision also
-    /// sees its row.
-    pub(crate) async fn recorded(&self) -> Result<Option<RecordedSave>, Error> {
-        let Some(key) = self.key else { return Ok(None) };
-        match saves::find_recorded(&self.app.pool, self.user.id, &key.id).await? {
-            Some(recorded) if recorded.fingerprint != key.fingerprint => Err(Error::KeyReused),
+    /// What a user's request with this id did before.
+    ///
+    /// # Errors
+    /// [`Error::KeyReused`] if that request had another fingerprint.
+    pub(crate) async fn find_recorded(&self, pool: &Pool, user: UserId) -> Result<Option<RecordedSave>, Error> {
+        match saves::find_recorded(pool, user, &self.id).await? {
+            Some(recorded) if recorded.fingerprint != self.fingerprint => Err(Error::KeyReused),
             recorded => Ok(recorded),
         }
     }
+}
 
-    /// Gives the project the plan that its owner has now, if it is the owner who saves.
+/// The policy `save` of rate-limit. A request counts once, however often it is repeated after a race.
+pub(crate) struct SavePolicy<'a> {
+    limiter: RateLimitServiceClient<ServiceChannel>,
+    context: &'a Context,
+    is_counted: bool,
+}
+
+impl<'a> SavePolicy<'a> {
+    pub(crate) fn new(limiter: RateLimitServiceClient<ServiceChannel>, context: &'a Context) -> Self {
+        Self { limiter, context, is_counted: false }
+    }
+
+    async fn count(&mut self, user: UserId) -> Result<(), Error> {
+        if !self.is_counted {
+            let subject = format!("user:{user}");
+            chassis::limit::check(&mut self.limiter, self.context, SERVICE, &[("save", &subject)]).await?;
+            self.is_counted = true;
+        }
+        Ok(())
+    }
+}
+
+/// A user's save over its attempts.
+pub(crate) struct SaveRequest<'a> {
+    pub(crate) writer: Writer<'a>,
+    pub(crate) now: OffsetDateTime,
+    policy: SavePolicy<'a>,
+    user: User,
+    key: Option<&'a RequestKey>,
+    compressed: CompressedFiles,
+    guard: Option<ProjectGuard<'a>>,
+}
+
+impl<'a> SaveRequest<'a> {
+    pub(crate) fn new(writer: Writer<'a>, policy: SavePolicy<'a>, user: User, key: Option<&'a RequestKey>, now: OffsetDateTime) -> Self {
+        Self { writer, now, policy, user, key, compressed: CompressedFiles::new(), guard: None }
+    }
+
+    pub(crate) fn pool(&self) -> &'a Pool {
+        &self.writer.objects.pool
+    }
+
+    /// What the same request did before. The caller has read the head already: then a repeat that sees the revision of the first
+    /// request also sees its row.
+    pub(crate) async fn find_recorded(&self) -> Result<Option<RecordedSave>, Error> {
+        match self.key {
+            Some(key) => key.find_recorded(self.pool(), self.user.id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Applies the plan of the access token, if the owner saves.
     pub(crate) fn apply_plan(&self, member: &mut Member) {
         if member.project.owner == self.user.id {
             member.project.plan = self.user.plan;
         }
     }
 
-    /// Asks the policy, once for a save that could be made.
+    /// Counts the policy `save`, once per request.
     pub(crate) async fn count(&mut self) -> Result<(), Error> {
-        if !self.counted {
-            let subject = format!("user:{}", self.user.id);
-            let mut limiter = self.app.limiter.clone();
-            chassis::limit::check(&mut limiter, self.context, SERVICE, &[("save", &subject)]).await?;
-            self.counted = true;
-        }
-        Ok(())
+        self.policy.count(self.user.id).await
     }
 
-    /// Takes the project's lock for this attempt and all later ones. Raced if somebody saved while this one waited.
+    /// Takes the project's lock for this attempt and all later ones. Raced if another save had it, because the head may have moved.
     pub(crate) async fn lock(&mut self, project: &Project) -> Attempt<()> {
-        let waited = self.app.locks.lock_once(&mut self.held, project.id).await;
+        let waited = self.writer.locks.lock_once(&mut self.guard, project.id).await;
         if waited { Attempt::Raced } else { Attempt::Done(()) }
     }
 
-    /// Makes the commit; `message` is for the history and may be empty.
+    /// Makes the objects of the commit. `message` is shown in the history and may be empty.
     pub(crate) async fn pack(&mut self, staged: StagedTree, message: &str) -> CommitObjects {
-        let author = CommitAuthor { user: self.user.id, turn: None, message, now: chassis::clock::now() };
+        let author = CommitAuthor { user: self.user.id, turn: None, message, now: self.now };
         CommitObjects::pack(staged, &author, &mut self.compressed).await
     }
 
-    /// The one statement. Refused if the owner's account has no room. Raced if the head moved, the role went, or the request id
-    /// was used meanwhile.
+    /// Writes the revision in one statement. Raced if the head moved, the role was withdrawn, or the request id was used meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::AccountTooLarge`] if the owner's account has no room.
     pub(crate) async fn write(
         &self,
         db: &mut Connection,
         member: Member,
         commit: &CommitObjects,
     ) -> Result<Attempt<(Project, Revision)>, Error> {
-        let Member { mut project, head, .. } = member;
+        let quotas = self.writer.quotas;
         let new = NewRevision {
-            project: project.id,
-            store: project.store,
-            expected: head.map(|head| head.id),
-            oid: commit.oid,
-            tree: commit.tree_oid,
-            parents: &commit.parents,
-            actor: revision::Actor::Person,
-            user: self.user.id,
-            turn: None,
-            message: &commit.message,
-            stat: commit.stat,
-            objects: &commit.objects,
             request: self.key.map(RequestKey::row),
-            plan: (project.owner == self.user.id).then_some(self.user.plan),
-            max_bytes: self.app.quotas.max_bytes(),
+            plan: (member.project.owner == self.user.id).then_some(self.user.plan),
+            ..commit.new_revision(&member, quotas)
         };
         let (number, created_at) = match saves::advance(db, &new).await {
             Ok(Some(written)) => written,
             Ok(None) => {
-                self.app.quotas.room(db, project.id, &commit.objects).await?;
+                quotas.check_bytes(db, member.project.id, &commit.objects).await?;
                 return Ok(Attempt::Raced);
             }
             Err(error) if error.violates(saves::REQUEST_KEY) => return Ok(Attempt::Raced),
             Err(error) => return Err(error.into()),
         };
         let revision = new.revision(number, created_at);
+        let mut project = member.project;
         set_head(&mut project, Some(&revision));
         Ok(Attempt::Done((project, revision)))
     }
 
-    /// What an earlier request left, as far as the person still may read it.
-    pub(crate) async fn replay(&self, recorded: RecordedSave) -> Result<Replay, Error> {
-        let Member { mut project, .. } = member::find(&self.app.pool, self.user.id, &Target::Id(recorded.project), Role::Viewer).await?;
+    /// The project as an earlier request left it, if the user may still read it.
+    pub(crate) async fn replay(&self, recorded: RecordedSave) -> Result<Checkout, Error> {
+        let member = member::find(self.pool(), self.user.id, &Target::Id(recorded.project), Role::Viewer).await?;
         let revision = match recorded.revision {
-            Some(id) => Some(history::find(&self.app.pool, recorded.project, id).await?),
+            Some(id) => Some(history::find(self.pool(), recorded.project, id).await?),
             None => None,
         };
+        let mut project = member.project;
         set_head(&mut project, revision.as_ref());
-        let tree = tree::at_revision(self.app, project.store, revision.as_ref()).await?;
-        Ok(Replay { project, revision, tree })
+        let tree = tree::at_revision(self.writer.objects, project.store, revision.as_ref()).await?;
+        Ok(Checkout { project, revision, tree })
     }
 }
 
-/// A project as an earlier request left it.
-pub(crate) struct Replay {
-    pub(crate) project: Project,
-    pub(crate) revision: Option<Revision>,
-    pub(crate) tree: Arc<Folder>,
-}
-
-/// Makes a project what a revision left.
+/// Changes a project to what it was directly after a revision.
 fn set_head(project: &mut Project, revision: Option<&Revision>) {
     project.head = revision.map(|revision| (revision.id, revision.number));
     project.updated_at = revision.map_or(project.updated_at, |revision| revision.created_at);

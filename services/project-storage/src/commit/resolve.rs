@@ -1,16 +1,17 @@
-//! How a person ends a conflict: one revision that follows the head and the turn's commit.
+//! A user's resolution of a conflict: one revision whose parents are the head and the turn's commit.
 
 use std::collections::{HashMap, HashSet};
 
-use chassis::{context::Context, seeded_bug};
+use chassis::seeded_bug;
 use proto::id::{ProjectId, TurnId};
+use time::OffsetDateTime;
 
 use crate::{
-    app::App,
     commit::{
+        Writer,
         attempt::{Attempt, OptimisticWrite, retry_on_race},
         objects::CommitObjects,
-        request::{Replay, RequestKey, SaveRequest},
+        request::{RequestKey, SavePolicy, SaveRequest},
         stage::{ChangedPaths, StagedTree},
     },
     error::Error,
@@ -24,7 +25,7 @@ use crate::{
         revision::Revision,
         turn::TurnState,
     },
-    read::{conflict::Conflict, member},
+    read::{checkout::Checkout, conflict::Conflict, member},
     store::{
         self,
         conflicts::{self, ConflictState},
@@ -33,22 +34,22 @@ use crate::{
     },
 };
 
-/// What a person decided.
+/// A resolution of a conflict.
 pub(crate) struct Resolve {
     pub(crate) user: User,
     pub(crate) project: ProjectId,
     pub(crate) turn: TurnId,
-    /// What the project must be.
+    /// The condition that the project must meet.
     pub(crate) condition: Condition,
-    /// The head that they looked at.
+    /// The head that the user has seen.
     pub(crate) base: Oid,
     pub(crate) choices: Vec<Choice>,
     pub(crate) request: Option<RequestKey>,
-    /// SHA-256 of person and request.
+    /// SHA-256 of the user and the request.
     pub(crate) key: Vec<u8>,
 }
 
-/// What becomes of one path.
+/// The decision about one path.
 #[derive(Debug)]
 pub(crate) struct Choice {
     pub(crate) path: FilePath,
@@ -63,19 +64,24 @@ pub(crate) enum Take {
     Content(Content),
 }
 
-/// The project without the conflict.
+/// The project after the resolution.
 pub(crate) struct ResolveResult {
     pub(crate) project: Project,
     pub(crate) revision: Option<Revision>,
-    /// The files that were told.
+    /// The files of the choices; a choice that deletes a file has none.
     pub(crate) files: Vec<(String, FileRef)>,
-    /// By an earlier request.
+    /// An earlier request made the resolution.
     pub(crate) replayed: bool,
 }
 
-/// Resolves, or finds what the same request did before.
-pub(crate) async fn resolve(app: &App, context: &Context, resolve: Resolve) -> Result<ResolveResult, Error> {
-    let request = SaveRequest::new(app, context, resolve.user, resolve.request.as_ref());
+/// Resolves a conflict, or returns what the same request did before.
+pub(crate) async fn resolve(
+    writer: Writer<'_>,
+    policy: SavePolicy<'_>,
+    resolve: Resolve,
+    now: OffsetDateTime,
+) -> Result<ResolveResult, Error> {
+    let request = SaveRequest::new(writer, policy, resolve.user, resolve.request.as_ref(), now);
     retry_on_race(ResolveWrite { request, resolve: &resolve }).await
 }
 
@@ -89,12 +95,12 @@ impl OptimisticWrite for ResolveWrite<'_> {
     type Output = ResolveResult;
 
     async fn attempt(&mut self) -> Result<Attempt<ResolveResult>, Error> {
-        let (app, resolve) = (self.request.app, self.resolve);
-        let mut member = member::find(&app.pool, resolve.user.id, &Target::Id(resolve.project), Role::Editor).await?;
-        if let Some(recorded) = self.request.recorded().await? {
+        let (objects, pool, resolve) = (self.request.writer.objects, self.request.pool(), self.resolve);
+        let mut member = member::find(pool, resolve.user.id, &Target::Id(resolve.project), Role::Editor).await?;
+        if let Some(recorded) = self.request.find_recorded().await? {
             return self.replay(recorded).await.map(Attempt::Done);
         }
-        let conflict = match conflicts::find(&app.pool, resolve.project, resolve.turn).await?.ok_or(Error::ConflictNotFound)? {
+        let conflict = match conflicts::find(pool, resolve.project, resolve.turn).await?.ok_or(Error::ConflictNotFound)? {
             ConflictState::Resolved { revision, key } if key == resolve.key => {
                 let recorded = RecordedSave { project: resolve.project, fingerprint: key, revision: Some(revision) };
                 return self.replay(recorded).await.map(Attempt::Done);
@@ -106,26 +112,26 @@ impl OptimisticWrite for ResolveWrite<'_> {
                 if head != Some(resolve.base) {
                     return Err(Error::stale(Some(resolve.base), head, Vec::new(), MergeMode::Paths));
                 }
-                Conflict::open(app, &member, turn_revision, expires_at).await?
+                Conflict::open(objects, &member, turn_revision, expires_at).await?
             }
         };
         self.request.apply_plan(&mut member);
-        let merged = conflict.merge(app, &member).await?;
+        let merged = conflict.merge(objects, &member).await?;
         let staged = resolve.stage(&conflict, merged, &member.project.limits())?;
         self.request.count().await?;
         if matches!(self.request.lock(&member.project).await, Attempt::Raced) {
             return Ok(Attempt::Raced);
         }
-        let commit = self.request.pack(staged, &history(&conflict.turn_revision.message)).await;
+        let commit = self.request.pack(staged, &message(&conflict.turn_revision.message)).await;
         self.write(member, commit).await
     }
 }
 
 impl ResolveWrite<'_> {
-    /// Revision and end of the conflict in one transaction.
+    /// Writes the revision and ends the conflict, in one transaction.
     async fn write(&self, member: Member, commit: CommitObjects) -> Result<Attempt<ResolveResult>, Error> {
-        let (app, Resolve { turn, key, .. }) = (self.request.app, self.resolve);
-        let mut tx = store::begin(&app.pool).await?;
+        let Resolve { turn, key, .. } = self.resolve;
+        let mut tx = store::begin(self.request.pool()).await?;
         // The turn first: a deletion of the project locks in the same order.
         if turns::lock(&mut tx, *turn).await? != Some(TurnState::Conflicted) {
             return Ok(Attempt::Raced);
@@ -135,31 +141,31 @@ impl ResolveWrite<'_> {
             return Ok(Attempt::Raced);
         }
         store::commit(tx).await?;
-        commit.put_into(&app.cache, project.store);
+        commit.put_into(&self.request.writer.objects.cache, project.store);
         let files = self.resolve.files(&commit.tree);
         Ok(Attempt::Done(ResolveResult { project, revision: Some(revision), files, replayed: false }))
     }
 
     async fn replay(&self, recorded: RecordedSave) -> Result<ResolveResult, Error> {
-        let Replay { project, revision, tree } = self.request.replay(recorded).await?;
+        let Checkout { project, revision, tree } = self.request.replay(recorded).await?;
         Ok(ResolveResult { project, revision, files: self.resolve.files(&tree), replayed: true })
     }
 }
 
-/// What the history says of it.
-fn history(turn: &str) -> String {
+/// The message of the revision, from the message of the turn's commit.
+fn message(turn: &str) -> String {
     let line = if turn.is_empty() { "Resolve a conflict".to_owned() } else { format!("Resolve: {turn}") };
     line.chars().take(SUMMARY_CHARACTERS).collect()
 }
 
 impl Resolve {
-    /// The tree that the choices make of what could be merged.
+    /// The merged tree with the choices applied.
     fn stage(&self, conflict: &Conflict, merged: MergeResult, limits: &Limits) -> Result<StagedTree, Error> {
-        self.covers(&merged.conflicts)?;
-        let paths = self.choices.iter().map(|choice| choice.path.as_str()).enumerate();
-        let named = paths.map(|(index, path)| ChangedPath { field: format!("files[{index}].path"), path }).collect();
-        let steps = ChangedPaths { named, rest: "files" };
-        let mut contents = steps.fitting(merged.contents, limits)?;
+        self.check_choices(&merged.conflicts)?;
+        let choices = self.choices.iter().map(|choice| choice.path.as_str()).enumerate();
+        let named = choices.map(|(index, path)| ChangedPath { field: format!("files[{index}].path"), path }).collect();
+        let paths = ChangedPaths { named, default_field: "files" };
+        let mut contents = paths.check_sizes(merged.contents, limits)?;
         let mut tree = if seeded_bug::is("settle-without-the-turn") { Folder::clone(&conflict.head_tree) } else { merged.tree };
         for choice in &self.choices {
             tree.remove(choice.path.as_str());
@@ -182,25 +188,27 @@ impl Resolve {
             }
         }
         let parents = conflict.head.as_ref().map(|head| head.id).into_iter().chain([conflict.turn_revision.id]);
-        Ok(StagedTree::check(tree, &conflict.head_tree, limits, steps)?.with_parents(parents).with_contents(contents))
+        Ok(StagedTree::check(tree, &conflict.head_tree, limits, paths)?.with_parents(parents).with_contents(contents))
     }
 
-    /// Whether the choices are about the paths that conflict, each once.
-    fn covers(&self, conflicts: &[String]) -> Result<(), Error> {
-        let wanted: HashSet<&str> = conflicts.iter().map(String::as_str).collect();
-        let mut seen: HashMap<&str, usize> = HashMap::new();
+    /// Checks that there is one choice for each path in conflict, and no other.
+    fn check_choices(&self, conflicts: &[String]) -> Result<(), Error> {
+        let conflicting: HashSet<&str> = conflicts.iter().map(String::as_str).collect();
+        let mut choices: HashMap<&str, usize> = HashMap::new();
         for (index, choice) in self.choices.iter().enumerate() {
             let path = choice.path.as_str();
-            let refused = |problem: String| Err(Error::Field { field: format!("files[{index}].path"), problem });
-            if !wanted.contains(path) {
-                return refused(format!("`{path}` is not in conflict"));
+            let invalid = |problem: String| Err(Error::Field { field: format!("files[{index}].path"), problem });
+            if !conflicting.contains(path) {
+                return invalid(format!("`{path}` is not in conflict"));
             }
-            if let Some(before) = seen.insert(path, index) {
-                return refused(format!("`{path}` is named by files[{before}] already"));
+            if let Some(first) = choices.insert(path, index) {
+                return invalid(format!("`{path}` is already named by files[{first}]"));
             }
         }
-        match conflicts.iter().find(|path| !seen.contains_key(path.as_str())) {
-            Some(missing) => Err(Error::Field { field: "files".to_owned(), problem: format!("`{missing}` is in conflict and not named") }),
+        match conflicts.iter().find(|path| !choices.contains_key(path.as_str())) {
+            Some(missing) => {
+                Err(Error::Field { field: "files".to_owned(), problem: format!("`{missing}` is in conflict, and no entry names it") })
+            }
             None => Ok(()),
         }
     }

@@ -1,15 +1,15 @@
-//! A person's save: a change set becomes one revision, once, whoever else saves at the same time.
+//! A user's save: a change set becomes one revision.
 
 use std::sync::Arc;
 
-use chassis::context::Context;
+use time::OffsetDateTime;
 
 use crate::{
-    app::App,
     commit::{
+        Writer,
         attempt::{Attempt, OptimisticWrite, retry_on_race},
         objects::CommitObjects,
-        request::{Replay, RequestKey, SaveRequest},
+        request::{RequestKey, SavePolicy, SaveRequest},
         stage::{Base, Edit, StageResult, StagedTree, stage},
     },
     error::Error,
@@ -21,19 +21,20 @@ use crate::{
         project::{self, Member, Project, Role, Target, UNNAMED, User},
         revision::Revision,
     },
+    read::checkout::Checkout,
     store::{self, Connection, projects, saves},
 };
 
-/// What a person saves.
+/// What a user saves.
 pub(crate) struct Save {
     pub(crate) user: User,
     pub(crate) target: Target,
-    /// What the project must be.
+    /// The condition that the project must meet.
     pub(crate) condition: Condition,
-    /// What they edited; `None` is whatever is newest.
+    /// The revision that the user edited; `None` for the head.
     pub(crate) base: Option<Oid>,
     pub(crate) set: ChangeSet,
-    /// How far to merge if the head moved.
+    /// What happens to paths that the head has changed as well.
     pub(crate) mode: MergeMode,
     pub(crate) message: String,
     pub(crate) request: Option<RequestKey>,
@@ -42,22 +43,22 @@ pub(crate) struct Save {
 /// The project after a save.
 pub(crate) struct SaveResult {
     pub(crate) project: Project,
-    /// The head as it was if nothing differed.
+    /// The new revision; the head if no file differed from it.
     pub(crate) revision: Option<Revision>,
-    /// The files that the steps brought.
+    /// The files that the change set wrote or moved.
     pub(crate) files: Vec<(String, FileRef)>,
-    /// By an earlier request.
+    /// An earlier request with the same id made the save.
     pub(crate) replayed: bool,
 }
 
-/// Saves, or finds what the same request did before.
-pub(crate) async fn save(app: &App, context: &Context, save: Save) -> Result<SaveResult, Error> {
-    let request = SaveRequest::new(app, context, save.user, save.request.as_ref());
+/// Saves, or returns what an earlier request with the same id did.
+pub(crate) async fn save(writer: Writer<'_>, policy: SavePolicy<'_>, save: Save, now: OffsetDateTime) -> Result<SaveResult, Error> {
+    let request = SaveRequest::new(writer, policy, save.user, save.request.as_ref(), now);
     retry_on_race(SaveWrite { request, save: &save }).await
 }
 
-/// What a save comes to: something to commit, or the tree from which no file differs.
-enum Step<T> {
+/// What to write: a commit, or nothing because no file differs from this tree.
+enum MaybeCommit<T> {
     Commit(T),
     Unchanged(Arc<Folder>),
 }
@@ -72,10 +73,10 @@ impl OptimisticWrite for SaveWrite<'_> {
     type Output = SaveResult;
 
     async fn attempt(&mut self) -> Result<Attempt<SaveResult>, Error> {
-        let (save, app) = (self.save, self.request.app);
-        let found = projects::find(&app.pool, save.user.id, &save.target).await?;
-        if let Some(recorded) = self.request.recorded().await? {
-            let Replay { project, revision, tree } = self.request.replay(recorded).await?;
+        let save = self.save;
+        let found = projects::find(self.request.pool(), save.user.id, &save.target).await?;
+        if let Some(recorded) = self.request.find_recorded().await? {
+            let Checkout { project, revision, tree } = self.request.replay(recorded).await?;
             return Ok(Attempt::Done(SaveResult { project, revision, files: self.files(&tree), replayed: true }));
         }
         save.condition.check(found.as_ref().map(|member| &member.project))?;
@@ -91,17 +92,17 @@ impl OptimisticWrite for SaveWrite<'_> {
 }
 
 impl SaveWrite<'_> {
-    /// The save of a draft that is no project yet makes it one.
+    /// Saves a draft that is no project yet. The save creates the project.
     async fn save_draft(&mut self, draft: String) -> Result<Attempt<SaveResult>, Error> {
         if self.save.base.is_some() {
             return Err(Error::RevisionNotFound);
         }
-        let project = Project::new(self.save.user, Some(draft), UNNAMED.to_owned(), chassis::clock::now());
+        let project = Project::new(self.save.user, Some(draft), UNNAMED.to_owned(), self.request.now);
         let staged = self.stage(&project, None).await?;
         self.request.count().await?;
         let packed = self.pack(staged).await;
-        let mut tx = store::begin(&self.request.app.pool).await?;
-        if !self.request.app.quotas.insert(&mut tx, &project).await? {
+        let mut tx = store::begin(self.request.pool()).await?;
+        if !self.request.writer.quotas.insert(&mut tx, &project).await? {
             return Ok(Attempt::Raced);
         }
         let saved = self.write(&mut tx, Member { project, role: Role::Owner, head: None }, packed).await?;
@@ -111,7 +112,7 @@ impl SaveWrite<'_> {
         Ok(saved)
     }
 
-    /// A save on a project that exists.
+    /// Saves a project that exists.
     async fn save_project(&mut self, mut member: Member) -> Result<Attempt<SaveResult>, Error> {
         self.request.apply_plan(&mut member);
         let staged = self.stage(&member.project, member.head.as_ref()).await?;
@@ -119,45 +120,45 @@ impl SaveWrite<'_> {
         if matches!(self.request.lock(&member.project).await, Attempt::Raced) {
             return Ok(Attempt::Raced);
         }
-        // Before a connection is taken, which others wait for.
+        // Packing takes time. Only then is a connection taken, because other requests wait for connections.
         let packed = self.pack(staged).await;
-        let mut db = store::connection(&self.request.app.pool).await?;
+        let mut db = store::connection(self.request.pool()).await?;
         self.write(&mut db, member, packed).await
     }
 
-    /// What the steps come to on the head.
-    async fn stage(&self, project: &Project, head: Option<&Revision>) -> Result<Step<StagedTree>, Error> {
+    /// Applies the change set to the head.
+    async fn stage(&self, project: &Project, head: Option<&Revision>) -> Result<MaybeCommit<StagedTree>, Error> {
         let Save { set, mode, base, .. } = self.save;
         let edit = Edit { project, head, base: base.map_or(Base::Head, Base::Revision), set, mode: *mode };
-        match stage(self.request.app, edit).await? {
-            StageResult::Applies(staged) => Ok(Step::Commit(staged)),
-            StageResult::Unchanged(tree) => Ok(Step::Unchanged(tree)),
+        match stage(self.request.writer.objects, edit).await? {
+            StageResult::Applies(staged) => Ok(MaybeCommit::Commit(staged)),
+            StageResult::Unchanged(tree) => Ok(MaybeCommit::Unchanged(tree)),
             StageResult::Conflicts { paths, .. } => Err(Error::stale(*base, head.map(|head| head.id), paths, *mode)),
         }
     }
 
-    async fn pack(&mut self, staged: Step<StagedTree>) -> Step<CommitObjects> {
+    async fn pack(&mut self, staged: MaybeCommit<StagedTree>) -> MaybeCommit<CommitObjects> {
         match staged {
-            Step::Commit(staged) => Step::Commit(self.request.pack(staged, &self.save.message).await),
-            Step::Unchanged(tree) => Step::Unchanged(tree),
+            MaybeCommit::Commit(staged) => MaybeCommit::Commit(self.request.pack(staged, &self.save.message).await),
+            MaybeCommit::Unchanged(tree) => MaybeCommit::Unchanged(tree),
         }
     }
 
-    async fn write(&self, db: &mut Connection, member: Member, packed: Step<CommitObjects>) -> Result<Attempt<SaveResult>, Error> {
+    async fn write(&self, db: &mut Connection, member: Member, packed: MaybeCommit<CommitObjects>) -> Result<Attempt<SaveResult>, Error> {
         match packed {
-            Step::Commit(commit) => {
+            MaybeCommit::Commit(commit) => {
                 let Attempt::Done((project, revision)) = self.request.write(db, member, &commit).await? else {
                     return Ok(Attempt::Raced);
                 };
-                commit.put_into(&self.request.app.cache, project.store);
+                commit.put_into(&self.request.writer.objects.cache, project.store);
                 let files = self.files(&commit.tree);
                 Ok(Attempt::Done(SaveResult { project, revision: Some(revision), files, replayed: false }))
             }
-            Step::Unchanged(tree) => self.record_unchanged(db, member, &tree).await,
+            MaybeCommit::Unchanged(tree) => self.record_unchanged(db, member, &tree).await,
         }
     }
 
-    /// Nothing to write but that the request was served.
+    /// Records only that the request was served.
     async fn record_unchanged(&self, db: &mut Connection, member: Member, tree: &Folder) -> Result<Attempt<SaveResult>, Error> {
         let Member { project, head, .. } = member;
         if let Some(request) = &self.save.request {
@@ -171,6 +172,6 @@ impl SaveWrite<'_> {
 
     fn files(&self, tree: &Folder) -> Vec<(String, FileRef)> {
         let targets = self.save.set.targets();
-        targets.iter().filter_map(|step| Some((step.path.to_owned(), tree.file(step.path)?))).collect()
+        targets.iter().filter_map(|target| Some((target.path.to_owned(), tree.file(target.path)?))).collect()
     }
 }

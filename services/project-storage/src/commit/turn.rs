@@ -1,10 +1,11 @@
-//! The commit of a turn: its files, its answer and its end as one.
+//! The commit of a turn: its files, its answer and its end in one transaction.
 
 use proto::id::{MessageId, TurnId, UserId};
+use time::OffsetDateTime;
 
 use crate::{
-    app::App,
     commit::{
+        Writer,
         attempt::{Attempt, OptimisticWrite, retry_on_race},
         lock::ProjectGuard,
         objects::{CommitAuthor, CommitObjects, CompressedFiles},
@@ -17,7 +18,7 @@ use crate::{
         change::ChangeSet,
         message::{Author, Message},
         project::{Member, Role},
-        revision::{self, Revision},
+        revision::Revision,
         turn::TurnState,
     },
     read::{
@@ -25,18 +26,17 @@ use crate::{
         turn_access::{self, TurnAccess},
     },
     store::{
-        self, Tx, messages, projects,
-        saves::{self, NewRevision},
+        self, Pool, Tx, messages, projects, saves,
         turns::{self, TurnUpdate},
     },
 };
 
-/// A turn's whole result.
+/// The result of a turn.
 pub(crate) struct CommitTurn {
     pub(crate) turn: TurnId,
     pub(crate) base: Base,
     pub(crate) set: ChangeSet,
-    /// SHA-256 of the change set as the turn's log has it.
+    /// SHA-256 of the change set in the turn's log.
     pub(crate) digest: Vec<u8>,
     pub(crate) answer: String,
     /// One line for the history.
@@ -46,19 +46,19 @@ pub(crate) struct CommitTurn {
 /// How a commit ended.
 pub(crate) struct CommitResult {
     pub(crate) state: TurnState,
-    /// Id of the new head, or of the turn's own commit.
+    /// The new head, or the turn's own commit if it conflicts.
     pub(crate) id: Option<Oid>,
-    /// What that id stands for; `None` of a commit whose branch has ended.
+    /// The revision of `id`; `None` if its branch has expired.
     pub(crate) revision: Option<Revision>,
     pub(crate) conflict_paths: Vec<String>,
 }
 
-/// Commits a turn, or finds what its commit did before.
-pub(crate) async fn commit(app: &App, commit: CommitTurn) -> Result<CommitResult, Error> {
-    retry_on_race(TurnWrite { app, commit: &commit, compressed: CompressedFiles::new(), held: None }).await
+/// Commits a turn, or returns what an earlier commit of the turn did.
+pub(crate) async fn commit(writer: Writer<'_>, commit: CommitTurn, now: OffsetDateTime) -> Result<CommitResult, Error> {
+    retry_on_race(TurnWrite { writer, commit: &commit, now, compressed: CompressedFiles::new(), guard: None }).await
 }
 
-/// What a turn comes to, before it is written.
+/// What the change set of a turn makes, ready to be written.
 enum PackedTurn {
     Unchanged,
     Applies(CommitObjects),
@@ -88,130 +88,117 @@ impl PackedTurn {
 
 /// One commit of a turn over its attempts.
 struct TurnWrite<'a> {
-    app: &'a App,
+    writer: Writer<'a>,
     commit: &'a CommitTurn,
+    now: OffsetDateTime,
     compressed: CompressedFiles,
-    held: Option<ProjectGuard<'a>>,
+    guard: Option<ProjectGuard<'a>>,
 }
 
 impl OptimisticWrite for TurnWrite<'_> {
     type Output = CommitResult;
 
     async fn attempt(&mut self) -> Result<Attempt<CommitResult>, Error> {
-        let work = turn_access::find(&self.app.pool, self.commit.turn, Role::Editor).await?;
-        if work.turn.state != TurnState::Open {
-            return self.replay(work).await.map(Attempt::Done);
+        let access = turn_access::find(self.pool(), self.commit.turn, Role::Editor).await?;
+        if access.turn.state != TurnState::Open {
+            return self.replay(access).await.map(Attempt::Done);
         }
-        let Member { project, head, .. } = &work.member;
-        // A turn cannot ask anybody, so it merges as far as lines go. What comes out clean is one revision that follows the head
-        // alone: its difference to the head is what the turn did, all of it, since nothing of it was overlapped. The history
-        // stays one line, and the turn's own tree can be had again from its base and its log.
+        let Member { project, head, .. } = &access.member;
+        // A turn cannot ask anybody, so it merges by lines. A merged revision has the head as its only parent: its difference to the
+        // head is exactly the turn's change, and the history stays linear. The turn's own tree can be restored from its base and its
+        // log.
         let edit = Edit { project, head: head.as_ref(), base: self.commit.base, set: &self.commit.set, mode: MergeMode::Lines };
-        let staging = stage(self.app, edit).await?;
-        if self.app.locks.lock_once(&mut self.held, project.id).await {
+        let staged = stage(self.writer.objects, edit).await?;
+        if self.writer.locks.lock_once(&mut self.guard, project.id).await {
             return Ok(Attempt::Raced);
         }
-        let result = match staging {
+        let packed = match staged {
             StageResult::Unchanged(_) => PackedTurn::Unchanged,
-            StageResult::Applies(staged) => PackedTurn::Applies(self.pack(work.user, staged).await),
-            StageResult::Conflicts { paths, staged } => PackedTurn::Conflicts { paths, commit: self.pack(work.user, staged).await },
+            StageResult::Applies(staged) => PackedTurn::Applies(self.pack(access.user, staged).await),
+            StageResult::Conflicts { paths, staged } => PackedTurn::Conflicts { paths, commit: self.pack(access.user, staged).await },
         };
-        self.write(&work, result).await
+        self.write(&access, packed).await
     }
 }
 
-impl TurnWrite<'_> {
+impl<'a> TurnWrite<'a> {
+    fn pool(&self) -> &'a Pool {
+        &self.writer.objects.pool
+    }
+
     async fn pack(&mut self, user: UserId, staged: StagedTree) -> CommitObjects {
         let CommitTurn { turn, message, .. } = self.commit;
-        let author = CommitAuthor { user, turn: Some(*turn), message, now: chassis::clock::now() };
+        let author = CommitAuthor { user, turn: Some(*turn), message, now: self.now };
         CommitObjects::pack(staged, &author, &mut self.compressed).await
     }
 
-    /// Files, answer and the turn's end in one transaction.
-    async fn write(&self, work: &TurnAccess, result: PackedTurn) -> Result<Attempt<CommitResult>, Error> {
-        let id = work.turn.id;
-        let mut tx = store::begin(&self.app.pool).await?;
+    /// Writes files, answer and the end of the turn in one transaction.
+    async fn write(&self, access: &TurnAccess, packed: PackedTurn) -> Result<Attempt<CommitResult>, Error> {
+        let project = &access.member.project;
+        let mut tx = store::begin(self.pool()).await?;
         // The turn first: a deletion of the project locks in the same order.
-        if turns::lock(&mut tx, id).await? != Some(TurnState::Open) {
+        if turns::lock(&mut tx, access.turn.id).await? != Some(TurnState::Open) {
             return Ok(Attempt::Raced);
         }
-        let Attempt::Done(revision) = self.write_files(&mut tx, work, &result).await? else { return Ok(Attempt::Raced) };
-        let update = TurnUpdate {
-            state: result.state(),
-            digest: &self.commit.digest,
-            revision: revision.as_ref().map(|revision| revision.id),
-            conflict_paths: result.conflict_paths(),
-        };
-        if !turns::finish(&mut tx, id, &update).await? {
+        let Attempt::Done(revision) = self.write_files(&mut tx, access, &packed).await? else { return Ok(Attempt::Raced) };
+        let id = revision.as_ref().map(|revision| revision.id);
+        let conflict_paths = packed.conflict_paths();
+        let update = TurnUpdate { state: packed.state(), digest: &self.commit.digest, revision: id, conflict_paths };
+        if !turns::finish(&mut tx, access.turn.id, &update).await? {
             return Ok(Attempt::Raced);
         }
         if !self.commit.answer.is_empty() || revision.is_some() {
-            let answer = answer(work, self.commit.answer.clone(), revision.as_ref().map(|revision| revision.id));
-            messages::insert(&mut tx, work.member.project.id, &answer).await?;
+            messages::insert(&mut tx, project.id, &self.answer(access.user, id)).await?;
         }
         store::commit(tx).await?;
-        if let Some(commit) = result.commit() {
-            commit.put_into(&self.app.cache, work.member.project.store);
+        if let Some(commit) = packed.commit() {
+            commit.put_into(&self.writer.objects.cache, project.store);
         }
-        let conflict_paths = result.conflict_paths().to_vec();
-        Ok(Attempt::Done(CommitResult {
-            state: result.state(),
-            id: revision.as_ref().map(|revision| revision.id),
-            revision,
-            conflict_paths,
-        }))
+        Ok(Attempt::Done(CommitResult { state: packed.state(), id, revision, conflict_paths: conflict_paths.to_vec() }))
     }
 
-    /// Writes the commit, if there is one. Raced if the head moved or the role went.
-    async fn write_files(&self, tx: &mut Tx, work: &TurnAccess, result: &PackedTurn) -> Result<Attempt<Option<Revision>>, Error> {
-        let project = work.member.project.id;
-        match result {
+    /// Writes the revision, if there is one. Raced if the head moved or the role was withdrawn.
+    async fn write_files(&self, tx: &mut Tx, access: &TurnAccess, packed: &PackedTurn) -> Result<Attempt<Option<Revision>>, Error> {
+        let (member, project, quotas) = (&access.member, access.member.project.id, self.writer.quotas);
+        match packed {
             PackedTurn::Unchanged => {
                 projects::touch(tx, project, None).await?;
                 Ok(Attempt::Done(None))
             }
             PackedTurn::Applies(commit) => {
-                let new = self.new_revision(work, commit);
-                let Some((number, at)) = saves::advance(tx, &new).await? else {
-                    self.app.quotas.room(tx, project, &commit.objects).await?;
+                let new = commit.new_revision(member, quotas);
+                let Some((number, created_at)) = saves::advance(tx, &new).await? else {
+                    quotas.check_bytes(tx, project, &commit.objects).await?;
                     return Ok(Attempt::Raced);
                 };
-                Ok(Attempt::Done(Some(new.revision(number, at))))
+                Ok(Attempt::Done(Some(new.revision(number, created_at))))
             }
             PackedTurn::Conflicts { commit, .. } => {
-                let new = self.new_revision(work, commit);
-                self.app.quotas.room(tx, project, &commit.objects).await?;
-                let at = saves::create_branch(tx, work.turn.id, &new).await?;
+                let new = commit.new_revision(member, quotas);
+                quotas.check_bytes(tx, project, &commit.objects).await?;
+                let created_at = saves::create_branch(tx, access.turn.id, &new).await?;
                 projects::touch(tx, project, None).await?;
-                Ok(Attempt::Done(Some(new.revision(0, at))))
+                Ok(Attempt::Done(Some(new.revision(0, created_at))))
             }
         }
     }
 
-    fn new_revision<'b>(&'b self, work: &TurnAccess, commit: &'b CommitObjects) -> NewRevision<'b> {
-        let Member { project, head, .. } = &work.member;
-        NewRevision {
-            project: project.id,
-            store: project.store,
-            expected: head.as_ref().map(|head| head.id),
-            oid: commit.oid,
-            tree: commit.tree_oid,
-            parents: &commit.parents,
-            actor: revision::Actor::Agent,
-            user: work.user,
-            turn: Some(work.turn.id),
-            message: &commit.message,
-            stat: commit.stat,
-            objects: &commit.objects,
-            request: None,
-            plan: None,
-            max_bytes: self.app.quotas.max_bytes(),
+    fn answer(&self, user: UserId, revision: Option<Oid>) -> Message {
+        Message {
+            id: MessageId::generate(),
+            turn: self.commit.turn,
+            author: Author::Agent,
+            text: self.commit.answer.clone(),
+            partial: false,
+            revision,
+            user,
+            created_at: self.now,
         }
     }
 
-    /// What the commit of this turn answered before.
-    async fn replay(&self, work: TurnAccess) -> Result<CommitResult, Error> {
-        let TurnAccess { turn, member, .. } = work;
+    /// What an earlier commit of this turn returned.
+    async fn replay(&self, access: TurnAccess) -> Result<CommitResult, Error> {
+        let TurnAccess { turn, member, .. } = access;
         if turn.state.is_given_up() {
             return Err(Error::TurnEnded);
         }
@@ -219,26 +206,13 @@ impl TurnWrite<'_> {
             return Err(Error::DigestMismatch);
         }
         let revision = match turn.revision {
-            Some(id) => match history::find(&self.app.pool, member.project.id, id).await {
-                // Somebody may have resolved the conflict before its turn heard of it.
+            Some(id) => match history::find(self.pool(), member.project.id, id).await {
+                // The branch is gone: the conflict was resolved before this repeat, or it has expired.
                 Err(Error::RevisionNotFound) if turn.state == TurnState::Conflicted => None,
                 found => Some(found?),
             },
             None => None,
         };
         Ok(CommitResult { state: turn.state, id: turn.revision, revision, conflict_paths: turn.conflict_paths })
-    }
-}
-
-fn answer(work: &TurnAccess, text: String, revision: Option<Oid>) -> Message {
-    Message {
-        id: MessageId::generate(),
-        turn: work.turn.id,
-        author: Author::Agent,
-        text,
-        partial: false,
-        revision,
-        user: work.user,
-        created_at: chassis::clock::now(),
     }
 }

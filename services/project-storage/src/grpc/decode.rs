@@ -1,44 +1,44 @@
-//! From messages to domain types. Every field that is amiss is named in one answer; a change set names its first.
+//! From messages to domain types. The answer names every invalid field; of a change set it names the first invalid change.
 
 use proto::{
     auth::Plan,
     error::Violations,
-    id::MessageId,
+    id::{MessageId, ProjectId},
     project_storage::{FileChange, FileContent, OnConflict, file_change, file_content},
 };
 
+use super::text;
 use crate::{
+    blocking,
+    commit::request::RequestKey,
     error::{Error, SERVICE},
     git::{self, Content, FileRef, Oid},
     merge::MergeMode,
     model::{
         change::{Action, Change, ChangeSet},
         condition::Condition,
-        limits::{FILES_PER_SAVE, NAME_CHARACTERS},
+        limits::FILES_PER_SAVE,
         path::FilePath,
         project::{self, Target},
     },
-    read::tree::{HEAVY_BYTES, off_thread},
 };
 
-const DRAFT_CHARACTERS: usize = 128;
-const REQUEST_ID_CHARACTERS: usize = 255;
-const CONDITION_BYTES: usize = 1024;
+const DRAFT_ID_CHARACTERS: usize = 128;
 
-/// Ends the decoding of a message: the refusal with every violation, or the value.
+/// Ends the decoding of a message: an error with all violations, or the value.
 pub(super) fn checked<T>(violations: Violations, value: Option<T>) -> Result<T, Error> {
     violations.check(SERVICE)?;
-    // Whoever has no value has recorded why; this is for those who forgot.
+    // A missing value has a violation, so this is not reached.
     value.ok_or_else(|| Error::Field { field: "request".to_owned(), problem: "is not complete".to_owned() })
 }
 
-/// Who acts.
+/// The user of the access token.
 pub(super) fn user(context: &chassis::context::Context) -> Result<project::User, Error> {
     let user = context.user()?;
     Ok(project::User { id: user.id, plan: Plan::from_claims(&user.private_claims) })
 }
 
-/// Exactly one of the two ways to name a project.
+/// A project, named by exactly one of its two ids.
 pub(super) fn target(violations: &mut Violations, project_id: &str, draft_id: &str) -> Option<Target> {
     match (project_id.is_empty(), draft_id.is_empty()) {
         (false, true) => violations.parse("project_id", project_id).map(Target::Id),
@@ -54,64 +54,48 @@ pub(super) fn target(violations: &mut Violations, project_id: &str, draft_id: &s
     }
 }
 
-/// An id that a client made.
+/// A project id that the client chose.
 pub(super) fn draft(violations: &mut Violations, text: &str) -> Option<String> {
-    let legal = (1..=DRAFT_CHARACTERS).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'-');
+    let legal =
+        (1..=DRAFT_ID_CHARACTERS).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'-');
     if !legal {
-        violations.add("draft_id", format!("must be 1 to {DRAFT_CHARACTERS} of A-Za-z0-9_-"));
+        violations.add("draft_id", format!("must be 1 to {DRAFT_ID_CHARACTERS} of A-Za-z0-9_-"));
     }
     legal.then(|| text.to_owned())
 }
 
-/// A revision's id, which may be left out.
+/// The id of a revision; empty for none.
 pub(super) fn revision(violations: &mut Violations, field: &str, text: &str) -> Option<Oid> {
     if text.is_empty() { None } else { violations.parse(field, text) }
 }
 
-/// The ids of so many messages at most. Of too many none is looked at.
-pub(super) fn message_ids(violations: &mut Violations, texts: &[String], most: usize) -> Vec<MessageId> {
-    if texts.len() > most {
-        violations.add("message_ids", format!("must be at most {most} ids"));
+/// The ids of at most `max` messages. If there are more, none is checked.
+pub(super) fn message_ids(violations: &mut Violations, texts: &[String], max: usize) -> Vec<MessageId> {
+    if texts.len() > max {
+        violations.add("message_ids", format!("must be at most {max} ids"));
         return Vec::new();
     }
     let ids = texts.iter().enumerate().map(|(index, text)| violations.parse(&format!("message_ids[{index}]"), text));
     ids.collect::<Vec<_>>().into_iter().flatten().collect()
 }
 
-fn length(violations: &mut Violations, field: &str, text: &str, characters: std::ops::RangeInclusive<usize>) {
-    if !characters.contains(&text.chars().count()) {
-        let (min, max) = characters.into_inner();
-        violations
-            .add(field, if min == 0 { format!("must be at most {max} characters") } else { format!("must be {min} to {max} characters") });
-    }
+/// The id of a project.
+pub(super) fn project_id(violations: &mut Violations, text: &str) -> Option<ProjectId> {
+    violations.parse("project_id", text)
 }
 
-/// A project's name of at least so many characters.
-pub(super) fn name(violations: &mut Violations, text: &str, min: usize) {
-    length(violations, "display_name", text, min..=NAME_CHARACTERS);
-    violations.plain("display_name", text);
+/// The id of an idempotent request with its fingerprint; `None` without an id.
+pub(super) fn request_key(id: String, fingerprint: impl FnOnce() -> Vec<u8>) -> Option<RequestKey> {
+    (!id.is_empty()).then(|| RequestKey { id, fingerprint: fingerprint() })
 }
 
-/// A text for people of so many characters.
-pub(super) fn line(violations: &mut Violations, field: &str, text: &str, characters: std::ops::RangeInclusive<usize>) {
-    length(violations, field, text, characters);
-    if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
-        violations.add(field, "must not hold control characters");
-    }
-}
-
-/// What tells a request from its repeat; may be empty.
-pub(super) fn request_id(violations: &mut Violations, text: &str) {
-    line(violations, "request_id", text, 0..=REQUEST_ID_CHARACTERS);
-}
-
-/// What the project must be before it is changed.
+/// The condition that the project must meet.
 pub(super) fn condition(violations: &mut Violations, if_match: String) -> Condition {
-    violations.length("if_match", &if_match, 0..=CONDITION_BYTES);
+    text::IF_MATCH.check(violations, &if_match);
     Condition(if_match)
 }
 
-/// How far a save is merged.
+/// What a save does with paths that the head has changed as well.
 pub(super) fn merge_mode(violations: &mut Violations, on_conflict: i32) -> MergeMode {
     match OnConflict::try_from(on_conflict) {
         Ok(OnConflict::Unspecified | OnConflict::Fail) => MergeMode::Paths,
@@ -123,23 +107,18 @@ pub(super) fn merge_mode(violations: &mut Violations, on_conflict: i32) -> Merge
     }
 }
 
-/// A text for people of so many bytes; the database takes no NUL.
-pub(super) fn text(violations: &mut Violations, field: &str, text: &str, bytes: std::ops::RangeInclusive<usize>) {
-    violations.length(field, text, bytes);
-    if text.contains('\0') {
-        violations.add(field, "must not hold NUL");
-    }
-}
-
-/// A change set, hashed. The first step that is amiss is the answer.
+/// A change set with the ids of its contents.
+///
+/// # Errors
+/// The first invalid change.
 pub(super) async fn changes(wire: Vec<FileChange>, replace: bool) -> Result<ChangeSet, Error> {
     let count = wire.len();
     if count > FILES_PER_SAVE {
         return Err(Error::TooManyChanges { count, limit: FILES_PER_SAVE });
     }
-    let heavy = wire.iter().map(content_bytes).sum::<usize>() > HEAVY_BYTES;
-    let decode = move || wire.into_iter().enumerate().map(|(index, step)| change(index, step)).collect::<Result<Vec<_>, _>>();
-    Ok(ChangeSet { changes: off_thread(heavy, decode).await?, replace })
+    let bytes = wire.iter().map(content_bytes).sum();
+    let decode = move || wire.into_iter().enumerate().map(|(index, wire)| change(index, wire)).collect::<Result<Vec<_>, _>>();
+    Ok(ChangeSet { changes: blocking::run(bytes, decode).await?, replace })
 }
 
 fn content_bytes(change: &FileChange) -> usize {
@@ -150,7 +129,7 @@ fn content_bytes(change: &FileChange) -> usize {
     }
 }
 
-/// How much a content holds.
+/// The size of a content in bytes.
 pub(super) fn bytes(content: &FileContent) -> usize {
     match &content.data {
         Some(file_content::Data::Text(text)) => text.len(),
@@ -170,7 +149,7 @@ fn change(index: usize, wire: FileChange) -> Result<Change, Error> {
         Some(Wire::Delete(_)) => Action::Delete,
         Some(Wire::Rename(to)) => Action::Rename(self::path(field("rename.new_path"), &to.new_path)?),
         None => {
-            let problem = "must have one of write, create, update, delete, rename".to_owned();
+            let problem = "must have one of write, create, update, delete and rename".to_owned();
             return Err(Error::Field { field: format!("changes[{index}]"), problem });
         }
     };
@@ -184,12 +163,12 @@ fn change(index: usize, wire: FileChange) -> Result<Change, Error> {
     Ok(Change { path, action, etag })
 }
 
-/// A path that a file can have. Whether one may come new depends on the files that are there.
+/// The path of a file. Whether a new file may have it depends on the files of the project.
 pub(super) fn path(field: String, text: &str) -> Result<FilePath, Error> {
     FilePath::parse(text).map_err(|problem| Error::invalid_path(field, text, &problem))
 }
 
-/// The bytes of a file, hashed.
+/// The content of a file with its id.
 pub(super) fn content(field: String, wire: FileContent) -> Result<Content, Error> {
     let bytes = match wire.data {
         Some(file_content::Data::Text(text)) => text.into(),
@@ -206,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_project_is_named_in_one_way() {
+    fn a_project_is_named_by_one_id() {
         let id = proto::id::ProjectId::generate().to_string();
         for (project, draft, fields) in [
             (id.as_str(), "", ""),
@@ -226,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_message_id_is_named_and_so_are_too_many() {
+    fn an_invalid_message_id_is_named() {
         let good = MessageId::generate().to_string();
         let upper = good.to_uppercase();
         for (texts, fields) in [
@@ -248,7 +227,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_bad_step_is_named() {
+    async fn an_invalid_change_is_named() {
         let write = |path: &str| FileChange {
             path: path.into(),
             action: Some(file_change::Action::Write(FileContent { data: Some(file_content::Data::Text("x".into())) })),

@@ -13,6 +13,7 @@ use crate::{
         revision::{Actor, Revision},
         turn::TurnState,
     },
+    read::objects::LoadedFile,
 };
 
 pub(super) fn project(project: &Project) -> pb::Project {
@@ -61,7 +62,7 @@ pub(super) fn revision(revision: &Revision) -> pb::Revision {
     }
 }
 
-/// A revision of which only the id is left.
+/// A revision of which only the id is known.
 pub(super) fn revision_id(id: Oid) -> pb::Revision {
     pb::Revision { id: id.to_string(), ..pb::Revision::default() }
 }
@@ -84,15 +85,15 @@ pub(super) fn message(message: Message) -> pb::Message {
     }
 }
 
-/// A message, and how its turn stands.
+/// A message with the outcome of its turn.
 pub(super) fn conversation_entry(entry: ConversationEntry) -> pb::Message {
-    let ConversationEntry { message: told, outcome } = entry;
-    let Some(outcome) = outcome else { return message(told) };
+    let ConversationEntry { message: found, outcome } = entry;
+    let Some(outcome) = outcome else { return message(found) };
     pb::Message {
         turn_outcome: turn_outcome(&outcome).into(),
         conflict_paths: outcome.conflict_paths,
         failure_reason: outcome.failure_reason,
-        ..message(told)
+        ..message(found)
     }
 }
 
@@ -108,7 +109,7 @@ fn turn_outcome(outcome: &TurnOutcome) -> pb::TurnOutcome {
     }
 }
 
-/// An entry of the tree; a folder has no file.
+/// An entry of a tree; `file` is `None` for a folder.
 pub(super) fn entry(path: String, file: Option<FileRef>) -> pb::FileEntry {
     let kind = if file.is_some() { pb::FileKind::File } else { pb::FileKind::Folder };
     pb::FileEntry {
@@ -119,11 +120,22 @@ pub(super) fn entry(path: String, file: Option<FileRef>) -> pb::FileEntry {
     }
 }
 
-pub(super) fn file(path: String, file: FileRef, bytes: Bytes) -> pb::File {
+pub(super) fn file(loaded: LoadedFile) -> pb::File {
+    let LoadedFile { path, file, content: bytes } = loaded;
     pb::File { path, content: Some(content(bytes)), size_bytes: file.size, etag: file.oid.etag() }
 }
 
-/// Text where it is text.
+/// The files of a commit, without contents.
+pub(super) fn files(files: Vec<(String, FileRef)>) -> Vec<pb::FileEntry> {
+    files.into_iter().map(|(path, file)| entry(path, Some(file))).collect()
+}
+
+/// The id of a revision; empty for none.
+pub(super) fn optional_id(revision: Option<&Revision>) -> String {
+    revision.map(|revision| revision.id.to_string()).unwrap_or_default()
+}
+
+/// The content of a file: text if it is UTF-8, otherwise bytes.
 pub(super) fn content(bytes: Bytes) -> pb::FileContent {
     let data = match std::str::from_utf8(&bytes) {
         Ok(text) => pb::file_content::Data::Text(text.to_owned()),

@@ -4,7 +4,7 @@ use chassis::{
     clock::{now, timestamp},
     context::Context,
 };
-use proto::{error::Violations, id::ProjectId, project_storage as pb};
+use proto::{error::Violations, project_storage as pb};
 use tonic::Request;
 
 use super::decode;
@@ -19,11 +19,11 @@ pub(super) async fn create(app: &App, request: Request<pb::CreatePreviewRequest>
     let creator = context.user().map(|user| Creator { user: user.id, session: user.session_id })?;
     let pb::CreatePreviewRequest { project_id, revision } = request.into_inner();
     let mut violations = Violations::default();
-    let id = violations.parse::<ProjectId>("project_id", &project_id);
+    let id = decode::project_id(&mut violations, &project_id);
     let revision = decode::revision(&mut violations, "revision", &revision);
     let id = decode::checked(violations, id)?;
-    let (capability, expires_at) = preview::create(app, creator, id, revision, now()).await?;
-    // Only the gateway knows where previews are served.
+    let (capability, expires_at) = preview::create(app.pool(), creator, id, revision, now()).await?;
+    // The gateway adds the URL, because only it knows where previews are served.
     Ok(pb::CreatePreviewResponse {
         url: String::new(),
         expire_time: Some(timestamp(expires_at)),
@@ -35,17 +35,18 @@ pub(super) async fn delete(app: &App, request: Request<pb::DeletePreviewRequest>
     let user = decode::user(&Context::of(&request))?;
     let pb::DeletePreviewRequest { project_id, capability } = request.into_inner();
     let mut violations = Violations::default();
-    let id = violations.parse::<ProjectId>("project_id", &project_id);
+    let id = decode::project_id(&mut violations, &project_id);
     let id = decode::checked(violations, id)?;
     let capability = Capability::parse(&capability).ok_or(Error::PreviewNotFound)?;
-    preview::delete(app, user.id, id, &capability).await?;
+    preview::delete(app.pool(), user.id, id, &capability).await?;
     Ok(pb::DeletePreviewResponse {})
 }
 
 pub(super) async fn read(app: &App, request: Request<pb::ReadPreviewFileRequest>) -> Result<pb::ReadPreviewFileResponse, Error> {
     let pb::ReadPreviewFileRequest { capability, path, if_none_match, page } = request.into_inner();
     let capability = Capability::parse(&capability).ok_or(Error::PreviewNotFound)?;
-    let page = preview::read(app, &capability, FileRequest { path: &path, if_none_match: &if_none_match, page, now: now() }).await?;
+    let page =
+        preview::read(&app.objects, &capability, FileRequest { path: &path, if_none_match: &if_none_match, page, now: now() }).await?;
     Ok(pb::ReadPreviewFileResponse {
         path: page.path,
         not_modified: page.content.is_none(),

@@ -1,23 +1,16 @@
-//! Projects, their history and their conversation.
+//! Projects, their revisions and their messages.
 
-use chassis::{context::Context, page};
+use chassis::{clock::now, context::Context, page};
 use prost::Message as _;
-use proto::{
-    error::Violations,
-    id::{MessageId, ProjectId},
-    project_storage as pb,
-};
+use proto::{error::Violations, id::MessageId, project_storage as pb};
 use ring::digest::{Context as Digest, SHA256};
 use tonic::Request;
 use uuid::Uuid;
 
-use super::{decode, encode};
+use super::{decode, encode, text};
 use crate::{
     app::App,
-    commit::{
-        create::{self, Create, CreateResult},
-        request::RequestKey,
-    },
+    commit::create::{self, Create, CreateResult},
     error::Error,
     manage,
     model::{
@@ -34,17 +27,17 @@ pub(super) async fn create(app: &App, request: Request<pb::CreateProjectRequest>
     let encoded = wire.encode_to_vec();
     let pb::CreateProjectRequest { display_name, draft_id, request_id } = wire;
     let mut violations = Violations::default();
-    decode::name(&mut violations, display_name.trim(), 0);
+    text::OPTIONAL_NAME.check(&mut violations, display_name.trim());
     let draft = if draft_id.is_empty() { None } else { decode::draft(&mut violations, &draft_id) };
-    decode::request_id(&mut violations, &request_id);
+    text::REQUEST_ID.check(&mut violations, &request_id);
     decode::checked(violations, Some(()))?;
-    let request = (!request_id.is_empty()).then(|| RequestKey { fingerprint: fingerprint(&encoded), id: request_id });
+    let request = decode::request_key(request_id, || fingerprint(&encoded));
     let create = Create { owner: user, draft, name: display_name.trim().to_owned(), request };
-    let CreateResult { project, replayed } = create::create(app, create).await?;
+    let CreateResult { project, replayed } = create::create(app.pool(), app.quotas, create, now()).await?;
     Ok(pb::CreateProjectResponse { project: Some(encode::project(&project)), replayed })
 }
 
-/// Of a creation; a save of the same bytes is another request.
+/// The fingerprint of a creation. It differs from that of a save with the same bytes.
 fn fingerprint(encoded: &[u8]) -> Vec<u8> {
     let mut digest = Digest::new(&SHA256);
     digest.update(b"CreateProject");
@@ -59,9 +52,9 @@ pub(super) async fn list(app: &App, request: Request<pb::ListProjectsRequest>) -
     let mut violations = Violations::default();
     let size = page::size(page_size, &mut violations);
     decode::checked(violations, Some(()))?;
-    let after: Option<ListKey> = app.pages.open::<(i64, Uuid)>(&scope, &page_token)?.map(|(micros, id)| (micros.into(), id));
-    let (projects, next) = member::list(&app.pool, user.id, Page { size, after }).await?;
-    let token = |(micros, id): ListKey| app.pages.seal(&scope, &(i64::try_from(micros).unwrap_or(i64::MAX), id));
+    let after: Option<ListKey> = app.page_tokens.open::<(i64, Uuid)>(&scope, &page_token)?.map(|(micros, id)| (micros.into(), id));
+    let (projects, next) = member::list(app.pool(), user.id, Page { size, after }).await?;
+    let token = |(micros, id): ListKey| app.page_tokens.seal(&scope, &(i64::try_from(micros).unwrap_or(i64::MAX), id));
     Ok(pb::ListProjectsResponse {
         projects: projects.iter().map(encode::project).collect(),
         next_page_token: next.map(token).unwrap_or_default(),
@@ -70,8 +63,10 @@ pub(super) async fn list(app: &App, request: Request<pb::ListProjectsRequest>) -
 
 pub(super) async fn get(app: &App, request: Request<pb::GetProjectRequest>) -> Result<pb::GetProjectResponse, Error> {
     let user = decode::user(&Context::of(&request))?;
-    let id = project_id(&request.into_inner().project_id)?;
-    let member = member::find(&app.pool, user.id, &Target::Id(id), Role::Viewer).await?;
+    let mut violations = Violations::default();
+    let id = decode::project_id(&mut violations, &request.into_inner().project_id);
+    let id = decode::checked(violations, id)?;
+    let member = member::find(app.pool(), user.id, &Target::Id(id), Role::Viewer).await?;
     Ok(pb::GetProjectResponse { project: Some(encode::project(&member.project)) })
 }
 
@@ -79,11 +74,11 @@ pub(super) async fn update(app: &App, request: Request<pb::UpdateProjectRequest>
     let user = decode::user(&Context::of(&request))?;
     let pb::UpdateProjectRequest { project_id, display_name, if_match } = request.into_inner();
     let mut violations = Violations::default();
-    let id = violations.parse::<ProjectId>("project_id", &project_id);
-    decode::name(&mut violations, display_name.trim(), 1);
+    let id = decode::project_id(&mut violations, &project_id);
+    text::NAME.check(&mut violations, display_name.trim());
     let condition = decode::condition(&mut violations, if_match);
     let id = decode::checked(violations, id)?;
-    let project = manage::rename(&app.pool, user.id, id, display_name.trim(), &condition).await?;
+    let project = manage::rename(app.pool(), user.id, id, display_name.trim(), &condition).await?;
     Ok(pb::UpdateProjectResponse { project: Some(encode::project(&project)) })
 }
 
@@ -91,10 +86,10 @@ pub(super) async fn delete(app: &App, request: Request<pb::DeleteProjectRequest>
     let user = decode::user(&Context::of(&request))?;
     let pb::DeleteProjectRequest { project_id, if_match } = request.into_inner();
     let mut violations = Violations::default();
-    let id = violations.parse::<ProjectId>("project_id", &project_id);
+    let id = decode::project_id(&mut violations, &project_id);
     let condition = decode::condition(&mut violations, if_match);
     let id = decode::checked(violations, id)?;
-    manage::delete(&app.pool, user.id, id, &condition).await?;
+    manage::delete(app.pool(), user.id, id, &condition).await?;
     Ok(pb::DeleteProjectResponse {})
 }
 
@@ -102,15 +97,15 @@ pub(super) async fn list_revisions(app: &App, request: Request<pb::ListRevisions
     let user = decode::user(&Context::of(&request))?;
     let pb::ListRevisionsRequest { project_id, page_size, page_token } = request.into_inner();
     let mut violations = Violations::default();
-    let id = violations.parse::<ProjectId>("project_id", &project_id);
+    let id = decode::project_id(&mut violations, &project_id);
     let size = page::size(page_size, &mut violations);
     let id = decode::checked(violations, id)?;
     let scope = format!("ListRevisions/{}/{id}", user.id);
-    let after = app.pages.open::<u32>(&scope, &page_token)?;
-    let (revisions, next) = history::list(&app.pool, user.id, id, Page { size, after }).await?;
+    let after = app.page_tokens.open::<u32>(&scope, &page_token)?;
+    let (revisions, next) = history::list(app.pool(), user.id, id, Page { size, after }).await?;
     Ok(pb::ListRevisionsResponse {
         revisions: revisions.iter().map(encode::revision).collect(),
-        next_page_token: next.map(|number| app.pages.seal(&scope, &number)).unwrap_or_default(),
+        next_page_token: next.map(|number| app.page_tokens.seal(&scope, &number)).unwrap_or_default(),
     })
 }
 
@@ -118,7 +113,7 @@ pub(super) async fn list_messages(app: &App, request: Request<pb::ListMessagesRe
     let user = decode::user(&Context::of(&request))?;
     let request = request.into_inner();
     let mut violations = Violations::default();
-    let id = violations.parse::<ProjectId>("project_id", &request.project_id);
+    let id = decode::project_id(&mut violations, &request.project_id);
     let size = page::size(request.page_size, &mut violations);
     let order = match pb::MessageOrder::try_from(request.order) {
         Ok(pb::MessageOrder::OldestFirst) => Order::OldestFirst,
@@ -130,20 +125,14 @@ pub(super) async fn list_messages(app: &App, request: Request<pb::ListMessagesRe
     };
     let id = decode::checked(violations, id)?;
     let scope = format!("ListMessages/{}/{id}", user.id);
-    // The token keeps the order that it was made with.
-    let (order, after) = match app.pages.open::<(Order, Uuid)>(&scope, &request.page_token)? {
+    // The order of the token counts, not that of the request.
+    let (order, after) = match app.page_tokens.open::<(Order, Uuid)>(&scope, &request.page_token)? {
         Some((order, id)) => (order, Some(MessageId(id))),
         None => (order, None),
     };
-    let (messages, next) = conversation::list(&app.pool, user.id, id, order, Page { size, after }).await?;
+    let (messages, next) = conversation::list(app.pool(), user.id, id, order, Page { size, after }).await?;
     Ok(pb::ListMessagesResponse {
         messages: messages.into_iter().map(encode::conversation_entry).collect(),
-        next_page_token: next.map(|id| app.pages.seal(&scope, &(order, id.0))).unwrap_or_default(),
+        next_page_token: next.map(|id| app.page_tokens.seal(&scope, &(order, id.0))).unwrap_or_default(),
     })
-}
-
-pub(super) fn project_id(text: &str) -> Result<ProjectId, Error> {
-    let mut violations = Violations::default();
-    let id = violations.parse("project_id", text);
-    decode::checked(violations, id)
 }

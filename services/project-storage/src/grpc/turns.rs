@@ -1,10 +1,10 @@
-//! What agent-streaming calls for a turn.
+//! The RPCs of a turn, which agent-streaming calls.
 
-use chassis::context::Context;
+use chassis::{clock::now, context::Context};
 use proto::{error::Violations, id::TurnId, project_storage as pb};
 use tonic::Request;
 
-use super::{decode, encode, files::with_content};
+use super::{decode, encode, text};
 use crate::{
     app::App,
     commit::{
@@ -15,21 +15,18 @@ use crate::{
     },
     error::Error,
     model::{
-        limits::{MESSAGE_BYTES, PROMPT_BYTES, SUMMARY_CHARACTERS},
+        limits::SUMMARY_CHARACTERS,
         message::replace_nul,
-        project::Role,
         turn::{TurnEnd, TurnState},
     },
     read::{
+        checkout,
         conversation::{self, Selection},
-        history, tree,
-        turn_access::{self, TurnAccess},
     },
 };
 
 const DIGEST_BYTES: usize = 32;
-const REASON_BYTES: usize = 64;
-const MOST_MESSAGES: usize = 200;
+const MAX_MESSAGES: usize = 200;
 
 pub(super) async fn begin(app: &App, request: Request<pb::BeginTurnRequest>) -> Result<pb::BeginTurnResponse, Error> {
     let user = decode::user(&Context::of(&request))?;
@@ -37,11 +34,12 @@ pub(super) async fn begin(app: &App, request: Request<pb::BeginTurnRequest>) -> 
     let mut violations = Violations::default();
     let id = violations.parse::<TurnId>("turn_id", &wire.turn_id);
     let target = decode::target(&mut violations, &wire.project_id, &wire.draft_id);
-    decode::text(&mut violations, "prompt", &wire.prompt, 1..=PROMPT_BYTES);
+    text::PROMPT.check(&mut violations, &wire.prompt);
     let replaces = if wire.replaces_turn_id.is_empty() { None } else { violations.parse("replaces_turn_id", &wire.replaces_turn_id) };
     let base = decode::revision(&mut violations, "base_revision", &wire.base_revision);
     let (id, target) = decode::checked(violations, id.zip(target))?;
-    let project = begin::begin(app, Begin { turn: id, user, target, prompt: wire.prompt, replaces, base }).await?;
+    let begin = Begin { turn: id, user, target, prompt: wire.prompt, replaces, base };
+    let project = begin::begin(app.pool(), app.quotas, begin, now()).await?;
     Ok(pb::BeginTurnResponse { project_id: project.to_string() })
 }
 
@@ -49,15 +47,13 @@ pub(super) async fn tree(app: &App, request: Request<pb::GetTurnTreeRequest>) ->
     let pb::GetTurnTreeRequest { turn_id, revision } = request.into_inner();
     let mut violations = Violations::default();
     let id = violations.parse::<TurnId>("turn_id", &turn_id);
-    let wanted = decode::revision(&mut violations, "revision", &revision);
+    let revision = decode::revision(&mut violations, "revision", &revision);
     let id = decode::checked(violations, id)?;
-    let TurnAccess { member, .. } = turn_access::find(&app.pool, id, Role::Viewer).await?;
-    let revision = history::resolve(&app.pool, &member, wanted).await?;
-    let tree = tree::at_revision(app, member.project.store, revision.as_ref()).await?;
+    let checkout = checkout::for_turn(&app.objects, id, revision).await?;
     Ok(pb::GetTurnTreeResponse {
-        revision: revision.map(|revision| revision.id.to_string()).unwrap_or_default(),
-        files: tree.walk_files().into_iter().map(|(path, file)| encode::entry(path, Some(file))).collect(),
-        limits: Some(encode::limits(member.project.limits())),
+        revision: encode::optional_id(checkout.revision.as_ref()),
+        files: encode::files(checkout.tree.walk_files()),
+        limits: Some(encode::limits(checkout.project.limits())),
     })
 }
 
@@ -65,32 +61,23 @@ pub(super) async fn read(app: &App, request: Request<pb::ReadTurnFilesRequest>) 
     let pb::ReadTurnFilesRequest { turn_id, revision, paths } = request.into_inner();
     let mut violations = Violations::default();
     let id = violations.parse::<TurnId>("turn_id", &turn_id);
-    let wanted = decode::revision(&mut violations, "revision", &revision);
+    let revision = decode::revision(&mut violations, "revision", &revision);
     let id = decode::checked(violations, id)?;
-    let TurnAccess { member, .. } = turn_access::find(&app.pool, id, Role::Viewer).await?;
-    // Here no revision is the empty tree that the turn began with, whatever was saved since.
-    let Some(wanted) = wanted else { return Ok(pb::ReadTurnFilesResponse::default()) };
-    let revision = history::resolve(&app.pool, &member, Some(wanted)).await?;
-    let tree = tree::at_revision(app, member.project.store, revision.as_ref()).await?;
-    let files = if paths.is_empty() {
-        tree.walk_files()
-    } else {
-        paths.into_iter().filter_map(|path| tree.file(&path).map(|file| (path, file))).collect()
-    };
-    Ok(pb::ReadTurnFilesResponse { files: with_content(app, &member, files).await? })
+    let files = checkout::turn_files(&app.objects, id, revision, paths).await?;
+    Ok(pb::ReadTurnFilesResponse { files: files.into_iter().map(encode::file).collect() })
 }
 
 pub(super) async fn list_messages(app: &App, request: Request<pb::ListTurnMessagesRequest>) -> Result<pb::ListTurnMessagesResponse, Error> {
     let pb::ListTurnMessagesRequest { turn_id, limit, message_ids } = request.into_inner();
     let mut violations = Violations::default();
     let id = violations.parse::<TurnId>("turn_id", &turn_id);
-    if !usize::try_from(limit).is_ok_and(|limit| limit <= MOST_MESSAGES) {
-        violations.add("limit", format!("must be 0 to {MOST_MESSAGES}"));
+    if !usize::try_from(limit).is_ok_and(|limit| limit <= MAX_MESSAGES) {
+        violations.add("limit", format!("must be 0 to {MAX_MESSAGES}"));
     }
-    let wanted = decode::message_ids(&mut violations, &message_ids, MOST_MESSAGES);
+    let ids = decode::message_ids(&mut violations, &message_ids, MAX_MESSAGES);
     let id = decode::checked(violations, id)?;
-    let selection = if wanted.is_empty() { Selection::Newest(limit) } else { Selection::Ids(wanted) };
-    let messages = conversation::messages_before(&app.pool, id, &selection).await?;
+    let selection = if ids.is_empty() { Selection::Newest(limit) } else { Selection::Ids(ids) };
+    let messages = conversation::messages_before(app.pool(), id, &selection).await?;
     Ok(pb::ListTurnMessagesResponse { messages: messages.into_iter().map(encode::message).collect() })
 }
 
@@ -102,7 +89,7 @@ pub(super) async fn commit(app: &App, request: Request<pb::CommitTurnRequest>) -
     if wire.digest.len() != DIGEST_BYTES {
         violations.add("digest", format!("must be {DIGEST_BYTES} bytes"));
     }
-    violations.length("answer", &wire.answer, 0..=MESSAGE_BYTES);
+    text::ANSWER.check(&mut violations, &wire.answer);
     let turn = decode::checked(violations, id)?;
     let commit = CommitTurn {
         turn,
@@ -110,10 +97,10 @@ pub(super) async fn commit(app: &App, request: Request<pb::CommitTurnRequest>) -
         set: decode::changes(wire.changes, false).await?,
         digest: wire.digest.to_vec(),
         answer: replace_nul(wire.answer),
-        // A model's words: made to fit rather than refused at the end of a turn.
+        // A model wrote the message, so it is cut instead of refused.
         message: wire.message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SUMMARY_CHARACTERS).collect(),
     };
-    let committed = turn::commit(app, commit).await?;
+    let committed = turn::commit(app.writer(), commit, now()).await?;
     let outcome = match committed.state {
         TurnState::Committed => pb::CommitOutcome::Committed,
         TurnState::Conflicted => pb::CommitOutcome::Conflicted,
@@ -130,7 +117,7 @@ pub(super) async fn end(app: &App, request: Request<pb::EndTurnRequest>) -> Resu
     let wire = request.into_inner();
     let mut violations = Violations::default();
     let id = violations.parse::<TurnId>("turn_id", &wire.turn_id);
-    violations.length("partial_answer", &wire.partial_answer, 0..=MESSAGE_BYTES);
+    text::PARTIAL_ANSWER.check(&mut violations, &wire.partial_answer);
     let reason = failure_reason(&mut violations, &wire);
     let partial = replace_nul(wire.partial_answer);
     let end = match pb::TurnEnd::try_from(wire.end) {
@@ -148,17 +135,14 @@ pub(super) async fn end(app: &App, request: Request<pb::EndTurnRequest>) -> Resu
         }
     };
     let (id, end) = decode::checked(violations, id.zip(end))?;
-    end::end(&app.pool, id, end).await?;
+    end::end(app.pool(), id, end, now()).await?;
     Ok(pb::EndTurnResponse {})
 }
 
-/// Why a turn failed.
+/// The reason of a failed turn; empty for other ends.
 fn failure_reason(violations: &mut Violations, wire: &pb::EndTurnRequest) -> String {
     let reason = &wire.failure_reason;
-    violations.length("failure_reason", reason, 0..=REASON_BYTES);
-    if !reason.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_') {
-        violations.add("failure_reason", "may have `A-Z`, `0-9` and `_` only");
-    }
+    text::FAILURE_REASON.check(violations, reason);
     if !reason.is_empty() && wire.end() != pb::TurnEnd::Failed {
         violations.add("failure_reason", "must be empty unless the turn failed");
     }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A tree and what its files hold: `path=text`, where `|` ends a line.
+/// Parses a tree: `path=text` separated by spaces, where `|` ends a line. Adds the contents of its files to `contents`.
 fn tree(files: &str, contents: &mut HashMap<Oid, Bytes>) -> Arc<Folder> {
     let mut root = Folder::default();
     for (path, text) in files.split_whitespace().filter_map(|file| file.split_once('=')) {
@@ -16,13 +16,13 @@ fn tree(files: &str, contents: &mut HashMap<Oid, Bytes>) -> Arc<Folder> {
     Arc::new(root)
 }
 
-/// The tree as [`tree`] reads it, or the conflicting paths.
-fn merged(sides: [&str; 3], whole: bool, mode: MergeMode) -> Result<String, String> {
+/// Merges trees: the result in the format of [`tree`], or the paths in conflict.
+fn merged(sides: [&str; 3], is_snapshot: bool, mode: MergeMode) -> Result<String, String> {
     let mut contents = HashMap::new();
     let [base, result, head] = sides.map(|side| tree(side, &mut contents));
-    let plan = Merge { base: &base, result: &result, head: &head, whole }.plan(mode);
-    let lines = lines(plan.texts(), &contents);
-    let merged = plan.finish(&head, &result, lines);
+    let plan = Merge { base: &base, result: &result, head: &head, is_snapshot }.plan(mode);
+    let files = merge_files(plan.edits(), &contents);
+    let merged = plan.finish(&head, &result, files);
     contents.extend(merged.contents.into_iter().map(|(_, content)| (content.file.oid, content.bytes)));
     if !merged.conflicts.is_empty() {
         return Err(merged.conflicts.join(" "));
@@ -38,7 +38,7 @@ fn check(base: &str, result: &str, head: &str, mode: MergeMode, expected: Result
 }
 
 #[test]
-fn untouched_paths_apply_on_the_head() {
+fn changes_of_different_paths_are_merged() {
     for mode in [MergeMode::Paths, MergeMode::Lines] {
         check("a=1 b=1", "a=2 b=1", "a=1 b=3", mode, Ok("a=2 b=3"));
         check("a=1", "a=1 n=1", "a=1 m=1", mode, Ok("a=1 m=1 n=1"));
@@ -51,7 +51,7 @@ fn untouched_paths_apply_on_the_head() {
 }
 
 #[test]
-fn the_rest_is_a_conflict() {
+fn changes_of_the_same_path_conflict() {
     for mode in [MergeMode::Paths, MergeMode::Lines] {
         check("a=1 b=1", "a=2 b=2", "a=3 b=1", mode, Err("a"));
         check("a=1", "a=2", "", mode, Err("a"));
@@ -72,9 +72,9 @@ fn lines_are_merged_where_they_do_not_overlap() {
     check("a=1|2|3|", "a=x|2|3|", "a=1|2|y|", MergeMode::Lines, Ok("a=x|2|y|"));
     check("a=1|2|3|", "a=x|2|3| b=1", "a=1|2|y| c=1", MergeMode::Lines, Ok("a=x|2|y| b=1 c=1"));
     check("a=1|2|3|", "a=x|2|3|", "a=y|2|3|", MergeMode::Lines, Err("a"));
-    // What merges is not shown as a conflict beside what does not.
+    // A file that can be merged is no conflict, even if another file is one.
     check("a=1|2|3| b=1", "a=x|2|3| b=2", "a=1|2|y| b=3", MergeMode::Lines, Err("b"));
-    // A merged folder may not hide a file that stays because it is in conflict.
+    // A folder must not replace a file in conflict.
     check("a=1", "a/b=1", "a=2", MergeMode::Lines, Ok("a/b=2"));
     check("a=1", "a/b=9", "a=2", MergeMode::Lines, Err("a a/b"));
 }
@@ -86,11 +86,11 @@ fn an_edit_follows_a_move() {
         ("a=1 k=1", "d/b=1 k=2", "a=2 k=1", Ok("d/b=2 k=2")),
         ("src/a=1 src/b=5", "lib/a=1 lib/b=5", "src/a=2 src/b=5 src/c=3", Ok("lib/a=2 lib/b=5 src/c=3")),
         ("readme=1", "README=1", "readme=2", Ok("README=2")),
-        // The place is taken, by a file, by a folder, or by a name that differs only in case.
+        // The new path is taken by a file, by a folder, or by a name that differs only in case.
         ("a=1", "b=1", "a=2 b=3", Err("a b")),
         ("a=1", "b=1", "a=2 b/c=3", Err("a b b/c")),
         ("a=1", "b=1", "a=2 B=3", Err("B a b")),
-        // Nobody knows which of two equal files went where, and a move that also edits is not seen as one.
+        // Two equal files were moved, a file was moved and edited, an empty file was moved: none is recognised as a move.
         ("a=1 b=1", "c=1 d=1", "a=2 b=1", Err("a")),
         ("a=1", "b=3", "a=2", Err("a")),
         ("a=", "b=", "a=2", Err("a")),
@@ -102,7 +102,7 @@ fn an_edit_follows_a_move() {
 }
 
 #[test]
-fn a_snapshot_stands_for_the_whole_tree() {
+fn a_snapshot_conflicts_with_every_other_change() {
     for mode in [MergeMode::Paths, MergeMode::Lines] {
         assert_eq!(merged(["a=1", "a=2", "a=1 b=1"], true, mode), Err("b".into()));
         assert_eq!(merged(["a=1", "a=2 b=1", "a=1 b=1"], true, mode), Ok("a=2 b=1".into()));
@@ -110,10 +110,10 @@ fn a_snapshot_stands_for_the_whole_tree() {
     }
 }
 
-/// Few names, so that folders, twins and moves come up.
+/// Trees with few names, so that folders, names that differ only in case, and moves occur.
 fn trees() -> impl Strategy<Value = String> {
     let files = proptest::collection::btree_map("[abA](/[ab])?", "[1-3]\\|[1-3]\\|[1-3]\\|", 0..5);
-    files.prop_filter_map("names in each other's way", |files: BTreeMap<String, String>| {
+    files.prop_filter_map("names that clash", |files: BTreeMap<String, String>| {
         let mut root = Folder::default();
         let file = FileRef { oid: Oid::EMPTY_TREE, size: 1 };
         let fits = files.keys().all(|path| root.put(path, file).is_ok());
@@ -123,27 +123,27 @@ fn trees() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn whoever_asks_the_outcome_is_the_same(base in trees(), ours in trees(), theirs in trees()) {
-        let there = merged([&base, &ours, &theirs], false, MergeMode::Lines);
-        let back = merged([&base, &theirs, &ours], false, MergeMode::Lines);
-        prop_assert_eq!(&there, &back);
-        // One that did nothing gives way, and two that did the same agree.
+    fn a_merge_is_symmetric(base in trees(), ours in trees(), theirs in trees()) {
+        let forwards = merged([&base, &ours, &theirs], false, MergeMode::Lines);
+        let backwards = merged([&base, &theirs, &ours], false, MergeMode::Lines);
+        prop_assert_eq!(&forwards, &backwards);
+        // A side without a change does not matter, and two equal changes are no conflict.
         prop_assert_eq!(merged([&base, &base, &theirs], false, MergeMode::Lines), Ok(theirs));
         prop_assert_eq!(merged([&base, &ours, &base], false, MergeMode::Lines), Ok(ours.clone()));
         prop_assert_eq!(merged([&base, &ours, &ours], false, MergeMode::Lines), Ok(ours));
     }
 
-    /// Comparing lines only ever turns conflicts into merges.
+    /// Merging by lines resolves conflicts and causes none.
     #[test]
-    fn what_applies_by_path_applies_by_line(base in trees(), ours in trees(), theirs in trees()) {
+    fn a_merge_by_paths_equals_the_merge_by_lines(base in trees(), ours in trees(), theirs in trees()) {
         if let Ok(tree) = merged([&base, &ours, &theirs], false, MergeMode::Paths) {
             prop_assert_eq!(merged([&base, &ours, &theirs], false, MergeMode::Lines), Ok(tree));
         }
     }
 
-    /// The oracle: a merge of plain maps in which every path belongs to one side.
+    /// The oracle merges maps in which each path is changed by one side.
     #[test]
-    fn changes_of_different_paths_are_both_there(
+    fn a_merge_of_different_paths_equals_a_merge_of_maps(
         base in proptest::collection::btree_map("[a-f]", "[1-4]", 0..6),
         edits in proptest::collection::btree_map("[a-f]", (any::<bool>(), proptest::option::of("[1-4]")), 0..6),
     ) {
@@ -164,13 +164,13 @@ proptest! {
 
 #[test]
 fn a_merge_compares_a_bounded_number_of_lines() {
-    // Cheap to merge, each 60,003 lines of work.
+    // Each file counts as 60,003 lines, and is cheap to merge.
     let side = |first: &str, last: &str| -> String {
         let middle = "x|".repeat(19_998);
         (0..20).map(|n| format!("{n:02}={first}{n}|{middle}{last}{n} ")).collect()
     };
     let conflicts = merged([&side("a", "z"), &side("b", "z"), &side("a", "y")], false, MergeMode::Lines).expect_err("conflicts");
-    assert_eq!(conflicts, "16 17 18 19", "the files that the bound leaves no room for");
+    assert_eq!(conflicts, "16 17 18 19", "the files beyond the bound");
     let few = |first: &str, last: &str| format!("f={first}|x|x|{last}");
     assert_eq!(merged([&few("a", "z"), &few("b", "z"), &few("a", "y")], false, MergeMode::Lines), Ok("f=b|x|x|y".to_owned()));
 }

@@ -1,5 +1,5 @@
-//! Immutable objects, decoded: folders with everything below them, and contents of files. Bound by bytes. Where a project stands
-//! is never kept here, so replicas agree.
+//! A cache of decoded git objects: folders with everything below them, and contents of files. Its size is bounded in bytes. Objects
+//! never change, and the heads of projects are not cached, so replicas never disagree.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use crate::{
     model::project::StoreId,
 };
 
-/// What a file costs in a folder: name, id, size and the map around them.
+/// The memory that a file takes in a folder, in bytes: name, id, size and map entry.
 const FILE_WEIGHT: u64 = 150;
-/// What an entry costs besides its content.
+/// The memory that a cache entry takes besides its content, in bytes.
 const ENTRY_WEIGHT: u64 = 100;
-/// Guess for the number of entries, which only sizes tables.
-const TYPICAL_ENTRY: u64 = 4096;
+/// The expected size of an entry, in bytes. It decides about the initial size of the tables.
+const EXPECTED_ENTRY_BYTES: u64 = 4096;
 
-/// Objects are only shared within a store: knowing an id must not open another family's object.
+/// Objects are shared within a store only: an id alone must not open an object of another store.
 type Key = (StoreId, Oid);
 
 #[derive(Clone)]
@@ -28,13 +28,13 @@ enum Value {
 }
 
 #[derive(Clone)]
-struct Weight;
+struct ByteWeighter;
 
-impl Weighter<Key, Value> for Weight {
+impl Weighter<Key, Value> for ByteWeighter {
     fn weight(&self, _: &Key, value: &Value) -> u64 {
         ENTRY_WEIGHT
             + match value {
-                // Counted again by each folder above it: rather too much than too little.
+                // A file counts once for each folder above it, so the estimate is too high rather than too low.
                 Value::Folder(folder) => FILE_WEIGHT * u64::from(folder.files()),
                 Value::Content(bytes) => bytes.len() as u64,
             }
@@ -42,13 +42,13 @@ impl Weighter<Key, Value> for Weight {
 }
 
 /// The cache of one process.
-pub(crate) struct Cache(sync::Cache<Key, Value, Weight>);
+pub(crate) struct Cache(sync::Cache<Key, Value, ByteWeighter>);
 
 impl Cache {
-    /// With room for so many bytes.
+    /// An empty cache that holds at most so many bytes.
     pub(crate) fn new(bytes: u64) -> Self {
-        let entries = usize::try_from(bytes / TYPICAL_ENTRY).unwrap_or(usize::MAX).max(16);
-        Self(sync::Cache::with_weighter(entries, bytes, Weight))
+        let entries = usize::try_from(bytes / EXPECTED_ENTRY_BYTES).unwrap_or(usize::MAX).max(16);
+        Self(sync::Cache::with_weighter(entries, bytes, ByteWeighter))
     }
 
     pub(crate) fn folder(&self, store: StoreId, oid: Oid) -> Option<Arc<Folder>> {
@@ -65,7 +65,7 @@ impl Cache {
         }
     }
 
-    /// Keeps a folder whose changes are written.
+    /// Adds a folder that has an id. A folder with unwritten changes has none and is not added.
     pub(crate) fn put_folder(&self, store: StoreId, folder: &Arc<Folder>) {
         if let Some(oid) = folder.oid() {
             self.0.insert((store, oid), Value::Folder(folder.clone()));
@@ -83,7 +83,7 @@ mod tests {
     use uuid::Uuid;
 
     #[test]
-    fn it_is_bound_by_bytes_and_by_store() {
+    fn the_cache_is_bounded_in_bytes_and_separates_stores() {
         let cache = Cache::new(1 << 20);
         let (mine, other) = (StoreId(Uuid::from_u128(1)), StoreId(Uuid::from_u128(2)));
         for n in 0..100_u8 {

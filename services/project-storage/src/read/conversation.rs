@@ -13,7 +13,7 @@ use crate::{
     store::{Pool, messages, turns},
 };
 
-/// A page of the conversation and the key of the next one.
+/// A page of the conversation, with the key of the next page.
 pub(crate) async fn list(
     pool: &Pool,
     user: UserId,
@@ -21,6 +21,7 @@ pub(crate) async fn list(
     order: Order,
     page: Page<MessageId>,
 ) -> Result<(Vec<ConversationEntry>, Option<MessageId>), Error> {
+    // The additional row tells whether there is a next page.
     let wanted = Page { size: page.size + 1, after: page.after };
     let rows = match order {
         Order::NewestFirst => messages::newest(pool, project, user, wanted).await?,
@@ -33,21 +34,21 @@ pub(crate) async fn list(
     Ok((messages.into_iter().map(entry).collect(), next))
 }
 
-/// Which messages before a turn are wanted.
+/// Which of the messages before a turn to read.
 pub(crate) enum Selection {
-    /// So many of those that are to be seen now.
+    /// The newest visible messages, at most so many.
     Newest(i32),
-    /// Those that the turn has read before, whatever was replaced since.
+    /// These messages, including those that were replaced since.
     Ids(Vec<MessageId>),
 }
 
-/// The conversation before a turn, the oldest first.
+/// The messages before a turn, the oldest first.
 pub(crate) async fn messages_before(pool: &Pool, id: TurnId, selection: &Selection) -> Result<Vec<Message>, Error> {
     let TurnAccess { turn, member, .. } = turn_access::find(pool, id, Role::Viewer).await?;
-    let Some(own) = turn.message else { return Ok(Vec::new()) };
+    let Some(question) = turn.message else { return Ok(Vec::new()) };
     let mut messages = match selection {
-        Selection::Newest(limit) => messages::before(pool, member.project.id, own, i64::from(*limit)).await?,
-        Selection::Ids(ids) => messages::by_ids_before(pool, member.project.id, own, ids).await?,
+        Selection::Newest(limit) => messages::before(pool, member.project.id, question, i64::from(*limit)).await?,
+        Selection::Ids(ids) => messages::by_ids_before(pool, member.project.id, question, ids).await?,
     };
     messages.reverse();
     Ok(messages)

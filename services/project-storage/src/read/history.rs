@@ -1,4 +1,4 @@
-//! Reading the log of revisions.
+//! Reading the revisions of a project.
 
 use proto::id::{ProjectId, UserId};
 
@@ -13,7 +13,7 @@ use crate::{
     store::{Pool, revisions},
 };
 
-/// A revision of a project by the id that a client gave, or the head; `None` only for the head of a project without files.
+/// A revision by its id, or the head without an id. `None` is the head of a project without files.
 pub(crate) async fn resolve(pool: &Pool, member: &Member, id: Option<Oid>) -> Result<Option<Revision>, Error> {
     match id {
         None => Ok(member.head.clone()),
@@ -22,12 +22,15 @@ pub(crate) async fn resolve(pool: &Pool, member: &Member, id: Option<Oid>) -> Re
     }
 }
 
-/// A revision of a project by its id; an id that is not in the project's log opens nothing.
+/// A revision by its id.
+///
+/// # Errors
+/// [`Error::RevisionNotFound`] if the revision is not in the project's log.
 pub(crate) async fn find(pool: &Pool, project: ProjectId, id: Oid) -> Result<Revision, Error> {
     revisions::find(pool, project, id).await?.ok_or(Error::RevisionNotFound)
 }
 
-/// A page of the log, the newest first, with the key of the next page.
+/// A page of the revisions, the newest first, with the key of the next page.
 pub(crate) async fn list(pool: &Pool, user: UserId, project: ProjectId, page: Page<u32>) -> Result<(Vec<Revision>, Option<u32>), Error> {
     let before = page.after.unwrap_or(u32::MAX);
     let rows = revisions::page(pool, project, user, before, page.size + 1).await?;

@@ -1,34 +1,112 @@
-//! Which files of a tree a page holds. Pure.
+//! Loading a whole project, in one answer or in pages.
 
-use crate::git::FileRef;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-/// Bytes of the largest page; with one more file it is still smaller than the 4 MiB that a gRPC client takes by itself.
-pub(crate) const LARGEST_PAGE: usize = 3 * 1024 * 1024;
+use chassis::{
+    context::Context,
+    share::{Exhausted, Holder, Percent, Share, Shares},
+};
+use proto::id::UserId;
+
+use crate::{
+    error::{Error, SERVICE},
+    git::{FileRef, Oid},
+    model::{
+        project::{Project, Role, Target},
+        revision::Revision,
+    },
+    read::{
+        history, member,
+        objects::{LoadedFile, Objects},
+        tree,
+    },
+};
+
+/// Bytes of the largest page. With one more file it is still smaller than 4 MiB, the default limit of gRPC clients.
+pub(crate) const MAX_PAGE_BYTES: usize = 3 * 1024 * 1024;
 /// What a file has on the wire besides its content and its path.
-const FILE_BYTES: usize = 256;
+const FILE_OVERHEAD_BYTES: usize = 256;
+/// How long a caller without a deadline waits for a slot.
+const MAX_WAIT: Duration = Duration::from_secs(30);
 
-/// A page of files and, unless it is the last, the path after which the next one begins.
-pub(crate) struct Page {
-    pub(crate) files: Vec<(String, FileRef)>,
+/// Slots for pages that are read at the same time. A page is megabytes to read and decode, so a user who asks for many at once would
+/// slow down all others.
+pub(crate) struct LoadSlots(Arc<Shares>);
+
+impl LoadSlots {
+    /// `slots`: the pages that are read at the same time; `percent`: the part of them that one user may have.
+    pub(crate) fn new(slots: usize, percent: Percent) -> Self {
+        Self(Shares::new(slots, percent))
+    }
+
+    /// Waits for a slot until the caller's deadline.
+    async fn take(&self, context: &Context) -> Result<Share, Error> {
+        let refused = |exhausted: Exhausted| Error::Fault(exhausted.fault(SERVICE, "pages in work"));
+        let person = context.user.as_ref().map(|user| user.id);
+        let holder = Holder { connection: None, address: context.client_address, person };
+        let until = context.deadline.unwrap_or_else(|| Instant::now() + MAX_WAIT);
+        let mut share = self.0.try_take(&holder, 0).map_err(refused)?;
+        share.grow(1, until.into()).await.map_err(refused)?;
+        Ok(share)
+    }
+}
+
+/// Which files of a project to load.
+pub(crate) struct Load {
+    pub(crate) user: UserId,
+    pub(crate) target: Target,
+    /// `None` loads the head.
+    pub(crate) revision: Option<Oid>,
+    /// The last path of the previous page.
+    pub(crate) after: Option<String>,
+    /// Bytes that the page may have; a page has one file at least.
+    pub(crate) max_bytes: usize,
+}
+
+/// A page of a project's files.
+pub(crate) struct LoadedPage {
+    pub(crate) project: Project,
+    /// `None` in a project without files.
+    pub(crate) revision: Option<Revision>,
+    pub(crate) files: Vec<LoadedFile>,
+    /// The path after which the next page begins; `None` on the last page.
     pub(crate) next: Option<String>,
 }
 
-/// The page of at most so many bytes, or of one file, that begins after a path. `files` are sorted by path, as git sorts.
-#[must_use]
-pub(crate) fn page(files: Vec<(String, FileRef)>, after: Option<&str>, bytes: usize) -> Page {
+/// Loads a page, if the user may read the project.
+pub(crate) async fn load(objects: &Objects, slots: &LoadSlots, context: &Context, load: Load) -> Result<LoadedPage, Error> {
+    let member = member::find(&objects.pool, load.user, &load.target, Role::Viewer).await?;
+    let revision = history::resolve(&objects.pool, &member, load.revision).await?;
+    let _slot = slots.take(context).await?;
+    let tree = tree::at_revision(objects, member.project.store, revision.as_ref()).await?;
+    let FilePage { files, next } = page(tree.walk_files(), load.after.as_deref(), load.max_bytes);
+    let files = objects.load(member.project.store, files).await?;
+    Ok(LoadedPage { project: member.project, revision, files, next })
+}
+
+/// The files of a page, and the path after which the next page begins.
+struct FilePage {
+    files: Vec<(String, FileRef)>,
+    next: Option<String>,
+}
+
+/// The page that begins after a path and has at most `max_bytes` bytes, or one file. `files` are sorted by path, as git sorts.
+fn page(files: Vec<(String, FileRef)>, after: Option<&str>, max_bytes: usize) -> FilePage {
     let start = after.map_or(0, |after| files.iter().position(|(path, _)| path == after).map_or(files.len(), |at| at + 1));
-    let mut files = files.into_iter().skip(start);
-    let (mut page, mut held) = (Vec::new(), 0_usize);
-    for (path, file) in files.by_ref() {
-        let size = usize::try_from(file.size).unwrap_or(usize::MAX).saturating_add(path.len() + FILE_BYTES);
-        if !page.is_empty() && held.saturating_add(size) > bytes {
+    let (mut page, mut bytes) = (Vec::new(), 0_usize);
+    for (path, file) in files.into_iter().skip(start) {
+        let size = usize::try_from(file.size).unwrap_or(usize::MAX).saturating_add(path.len() + FILE_OVERHEAD_BYTES);
+        if !page.is_empty() && bytes.saturating_add(size) > max_bytes {
             let next = page.last().map(|(path, _): &(String, FileRef)| path.clone());
-            return Page { files: page, next };
+            return FilePage { files: page, next };
         }
-        held = held.saturating_add(size);
+        bytes = bytes.saturating_add(size);
         page.push((path, file));
     }
-    Page { files: page, next: None }
+    FilePage { files: page, next: None }
 }
 
 #[cfg(test)]
@@ -37,11 +115,11 @@ mod tests {
     use crate::git::Oid;
 
     fn tree(sizes: &[u32]) -> Vec<(String, FileRef)> {
-        sizes.iter().enumerate().map(|(at, size)| (format!("f{at}"), FileRef { oid: Oid::EMPTY_TREE, size: *size })).collect()
+        sizes.iter().enumerate().map(|(n, size)| (format!("f{n}"), FileRef { oid: Oid::EMPTY_TREE, size: *size })).collect()
     }
 
     #[test]
-    fn the_pages_are_all_files_in_order_and_none_is_empty() {
+    fn pages_hold_all_files_in_order() {
         for (sizes, bytes, pages) in [
             (vec![], 1, vec![0]),
             (vec![10], 1, vec![1]),
@@ -51,23 +129,23 @@ mod tests {
             (vec![1, 10_000, 1], 800, vec![1, 1, 1]),
             (vec![0; 7], 1_000_000, vec![7]),
         ] {
-            let (mut after, mut seen, mut counts) = (None, Vec::new(), Vec::new());
+            let (mut after, mut files, mut counts) = (None, Vec::new(), Vec::new());
             loop {
                 let page = page(tree(&sizes), after.as_deref(), bytes);
                 counts.push(page.files.len());
-                seen.extend(page.files);
+                files.extend(page.files);
                 after = page.next;
                 if after.is_none() {
                     break;
                 }
             }
             let paths = |files: Vec<(String, FileRef)>| files.into_iter().map(|(path, _)| path).collect::<Vec<_>>();
-            assert_eq!((paths(seen), counts), (paths(tree(&sizes)), pages), "{sizes:?}");
+            assert_eq!((paths(files), counts), (paths(tree(&sizes)), pages), "{sizes:?}");
         }
     }
 
     #[test]
-    fn a_path_that_is_not_there_is_the_end() {
+    fn a_page_after_an_unknown_path_is_empty() {
         assert!(page(tree(&[1, 1]), Some("gone"), 10).files.is_empty());
     }
 }

@@ -1,30 +1,36 @@
-//! Merging three trees with the contents of their files.
+//! Merging trees of a store.
 
 use std::collections::HashMap;
 
 use prost::bytes::Bytes;
 
 use crate::{
-    app::App,
+    blocking,
     error::Error,
     git::{FileRef, Oid},
     merge::{self, FileVersions, Merge, MergeMode, MergeResult},
     model::project::StoreId,
-    read::tree::{self, HEAVY_BYTES},
+    read::objects::Objects,
 };
 
 /// Contents of files by their ids.
 pub(crate) type Contents = HashMap<Oid, Bytes>;
 
-/// Merges three trees, with the contents of files that both sides edited. What is not in `known` is read.
-pub(crate) async fn merge(app: &App, store: StoreId, merge: &Merge<'_>, mode: MergeMode, known: &Contents) -> Result<MergeResult, Error> {
+/// Merges three trees. Reads the contents of the files that both sides edited, unless `known` has them.
+pub(crate) async fn merge(
+    objects: &Objects,
+    store: StoreId,
+    merge: &Merge<'_>,
+    mode: MergeMode,
+    known: &Contents,
+) -> Result<MergeResult, Error> {
     let plan = merge.plan(mode);
-    let versions = |text: &FileVersions| [text.base, text.result, text.head];
-    let (new, stored): (Vec<FileRef>, Vec<_>) = plan.texts().iter().flat_map(versions).partition(|file| known.contains_key(&file.oid));
-    let mut contents = tree::contents(app, store, &stored).await?;
+    let versions = |file: &FileVersions| [file.base, file.result, file.head];
+    let (new, stored): (Vec<FileRef>, Vec<_>) = plan.edits().iter().flat_map(versions).partition(|file| known.contains_key(&file.oid));
+    let mut contents = objects.contents(store, &stored).await?;
     contents.extend(new.iter().filter_map(|file| Some((file.oid, known.get(&file.oid)?.clone()))));
-    let heavy = plan.texts().iter().flat_map(versions).map(|file| file.size as usize).sum::<usize>() > HEAVY_BYTES;
-    let texts = plan.texts().to_vec();
-    let lines = tree::off_thread(heavy, move || merge::lines(&texts, &contents)).await;
-    Ok(plan.finish(merge.head, merge.result, lines))
+    let bytes = plan.edits().iter().flat_map(versions).map(|file| file.size as usize).sum();
+    let edits = plan.edits().to_vec();
+    let merged = blocking::run(bytes, move || merge::merge_files(&edits, &contents)).await;
+    Ok(plan.finish(merge.head, merge.result, merged))
 }

@@ -1,4 +1,4 @@
-//! Conflicted turns: their branch while it lasts, and how they were resolved.
+//! Conflicted turns: their branches, and how they were resolved.
 
 use proto::id::{ProjectId, TurnId};
 use sqlx::PgExecutor;
@@ -10,25 +10,23 @@ use crate::{
     model::{revision::Revision, turn::TurnState},
 };
 
-/// What became of a conflicted turn.
+/// The state of a conflicted turn.
 pub(crate) enum ConflictState {
-    /// Its commit is on its branch.
-    Open {
-        turn_revision: Revision,
-        expires_at: OffsetDateTime,
-    },
+    /// The turn's commit is on its branch.
+    Open { turn_revision: Revision, expires_at: OffsetDateTime },
     Resolved {
         revision: Oid,
+        /// SHA-256 of the user and the request that resolved it.
         key: Vec<u8>,
     },
 }
 
-/// Where a turn's commit waits for a person.
+/// The branch of a conflicted turn.
 pub(super) fn branch_name(turn: TurnId) -> String {
     format!("refs/turns/{turn}")
 }
 
-/// A conflicted turn of a project; `None` if there is none, or its branch has ended.
+/// A conflicted turn of a project; `None` if there is none, or its branch has expired.
 pub(crate) async fn find(db: impl PgExecutor<'_>, project: ProjectId, turn: TurnId) -> Result<Option<ConflictState>, StoreError> {
     let query = sqlx::query!(
         r#"SELECT t.resolution, t.resolution_key, r.expires_at AS "expires_at?",
@@ -54,7 +52,7 @@ pub(crate) async fn find(db: impl PgExecutor<'_>, project: ProjectId, turn: Turn
     Ok(turn_revision.zip(expires_at).map(|(turn_revision, expires_at)| ConflictState::Open { turn_revision, expires_at }))
 }
 
-/// Writes down how a conflict was resolved and takes its branch away; `false` if somebody did so before, or its time was over.
+/// Records how a conflict was resolved, and deletes its branch. Returns `false` if the branch was gone already, or has expired.
 pub(crate) async fn resolve(db: &mut Connection, project: ProjectId, turn: TurnId, revision: Oid, key: &[u8]) -> Result<bool, StoreError> {
     let query = sqlx::query!(
         "WITH b AS (DELETE FROM refs WHERE project_id = $1 AND name = $3 AND expires_at > now() RETURNING project_id)

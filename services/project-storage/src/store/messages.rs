@@ -1,4 +1,4 @@
-//! Messages. A page is one range of an index that holds what is visible; nothing is sorted and nothing is skipped over.
+//! Messages. A page is one range of the index of visible messages, without sorting and without OFFSET.
 
 use proto::id::{MessageId, ProjectId, TurnId, UserId};
 use sqlx::PgExecutor;
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// The columns of a message, each absent where a member's conversation is empty.
+/// The columns of a message. All are absent in the one row of a member whose conversation is empty.
 struct MessageRow {
     id: Option<Uuid>,
     turn_id: Option<Uuid>,
@@ -58,49 +58,52 @@ macro_rules! message_row {
     };
 }
 
-/// A page with the reader's role; no role, no page.
-type Rows = Option<(Role, Vec<Message>)>;
+/// A page with the role of the user; `None` without a role.
+type PageWithRole = Option<(Role, Vec<Message>)>;
 
-/// Messages before a key, the newest first.
-pub(crate) async fn newest(db: impl PgExecutor<'_>, project: ProjectId, user: UserId, page: Page<MessageId>) -> Result<Rows, StoreError> {
-    let query = sqlx::query!(
-        r#"SELECT m.role, g.id AS "id?", g.turn_id AS "turn_id?", g.role AS "author?", g.text AS "text?", g.partial AS "partial?",
+/// A page of visible messages in the order of `$range`.
+macro_rules! page {
+    ($db:ident, $project:ident, $user:ident, $range:literal, $after:expr, $limit:expr) => {{
+        let query = sqlx::query!(
+            r#"SELECT m.role, g.id AS "id?", g.turn_id AS "turn_id?", g.role AS "author?", g.text AS "text?", g.partial AS "partial?",
                   g.revision AS "revision?", g.user_id AS "user_id?", g.created_at AS "created_at?"
            FROM members m
            LEFT JOIN LATERAL (
-               SELECT * FROM messages x WHERE x.project_id = m.project_id AND x.hidden_by IS NULL AND x.id < $3 ORDER BY x.id DESC LIMIT $4
+               SELECT * FROM messages x WHERE x.project_id = m.project_id AND x.hidden_by IS NULL AND "#
+                + $range
+                + r#" LIMIT $4
            ) g ON true
            WHERE m.project_id = $1 AND m.user_id = $2"#,
-        project.0,
-        user.0,
-        page.after.map_or(Uuid::max(), |id| id.0),
-        page.size,
-    );
-    let rows = chassis::postgres::query("select messages", query.fetch_all(db)).await?;
-    let Some(role) = rows.first().map(|row| role(row.role)) else { return Ok(None) };
-    let messages: Vec<_> = rows.into_iter().map(|row| message_row!(row).message()).collect::<Result<_, _>>()?;
-    Ok(Some((role, messages.into_iter().flatten().collect())))
+            $project.0,
+            $user.0,
+            $after,
+            $limit,
+        );
+        let rows = chassis::postgres::query("select messages", query.fetch_all($db)).await?;
+        let Some(role) = rows.first().map(|row| role(row.role)) else { return Ok(None) };
+        let messages: Vec<_> = rows.into_iter().map(|row| message_row!(row).message()).collect::<Result<_, _>>()?;
+        Ok(Some((role, messages.into_iter().flatten().collect())))
+    }};
+}
+
+/// Messages before a key, the newest first.
+pub(crate) async fn newest(
+    db: impl PgExecutor<'_>,
+    project: ProjectId,
+    user: UserId,
+    page: Page<MessageId>,
+) -> Result<PageWithRole, StoreError> {
+    page!(db, project, user, "x.id < $3 ORDER BY x.id DESC", page.after.map_or(Uuid::max(), |id| id.0), page.size)
 }
 
 /// Messages after a key, the oldest first.
-pub(crate) async fn oldest(db: impl PgExecutor<'_>, project: ProjectId, user: UserId, page: Page<MessageId>) -> Result<Rows, StoreError> {
-    let query = sqlx::query!(
-        r#"SELECT m.role, g.id AS "id?", g.turn_id AS "turn_id?", g.role AS "author?", g.text AS "text?", g.partial AS "partial?",
-                  g.revision AS "revision?", g.user_id AS "user_id?", g.created_at AS "created_at?"
-           FROM members m
-           LEFT JOIN LATERAL (
-               SELECT * FROM messages x WHERE x.project_id = m.project_id AND x.hidden_by IS NULL AND x.id > $3 ORDER BY x.id LIMIT $4
-           ) g ON true
-           WHERE m.project_id = $1 AND m.user_id = $2"#,
-        project.0,
-        user.0,
-        page.after.map_or(Uuid::nil(), |id| id.0),
-        page.size,
-    );
-    let rows = chassis::postgres::query("select messages", query.fetch_all(db)).await?;
-    let Some(role) = rows.first().map(|row| role(row.role)) else { return Ok(None) };
-    let messages: Vec<_> = rows.into_iter().map(|row| message_row!(row).message()).collect::<Result<_, _>>()?;
-    Ok(Some((role, messages.into_iter().flatten().collect())))
+pub(crate) async fn oldest(
+    db: impl PgExecutor<'_>,
+    project: ProjectId,
+    user: UserId,
+    page: Page<MessageId>,
+) -> Result<PageWithRole, StoreError> {
+    page!(db, project, user, "x.id > $3 ORDER BY x.id", page.after.map_or(Uuid::nil(), |id| id.0), page.size)
 }
 
 /// The newest messages before one of the same project, the newest first.
@@ -118,37 +121,36 @@ pub(crate) async fn before(db: impl PgExecutor<'_>, project: ProjectId, id: Mess
     Ok(messages.into_iter().flatten().collect())
 }
 
-/// Some messages before one of the same project, hidden or not, the newest first.
+/// The messages with these ids that are before one of the same project, hidden or not, the newest first.
 pub(crate) async fn by_ids_before(
     db: impl PgExecutor<'_>,
     project: ProjectId,
     id: MessageId,
-    wanted: &[MessageId],
+    ids: &[MessageId],
 ) -> Result<Vec<Message>, StoreError> {
-    let wanted: Vec<Uuid> = wanted.iter().map(|id| id.0).collect();
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let query = sqlx::query!(
         r#"SELECT id AS "id?", turn_id AS "turn_id?", role AS "author?", text AS "text?", partial AS "partial?", revision,
                   user_id AS "user_id?", created_at AS "created_at?"
            FROM messages WHERE project_id = $1 AND id < $2 AND id = ANY($3) ORDER BY id DESC"#,
         project.0,
         id.0,
-        &wanted,
+        &ids,
     );
     let rows = chassis::postgres::query("select messages", query.fetch_all(db)).await?;
     let messages: Vec<_> = rows.into_iter().map(|row| message_row!(row).message()).collect::<Result<_, _>>()?;
     Ok(messages.into_iter().flatten().collect())
 }
 
-/// Waits for whoever hides or shows messages of the project's conversation, until the transaction ends: of two that replace the
-/// same turn, the second has to see the first one's question. Before any turn is locked.
+/// Locks the project's conversation until the end of the transaction. Every transaction that hides or shows messages takes this lock,
+/// before it locks a turn: of two that replace the same turn, the second has to see that the question is hidden.
 pub(crate) async fn lock(db: &mut Connection, project: ProjectId) -> Result<(), StoreError> {
     let query = sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('conversation ' || $1::uuid::text, 0))", project.0);
     chassis::postgres::query("lock conversation", query.execute(&mut *db)).await?;
     Ok(())
 }
 
-/// Hides a question and all later ones of the project with their answers. The answer of an earlier turn may have come since, and
-/// stays.
+/// Hides a question and all later questions of the project, with their answers. A later answer to an earlier question stays visible.
 pub(crate) async fn hide_since(db: &mut Connection, project: ProjectId, first: MessageId, by: TurnId) -> Result<(), StoreError> {
     let query = sqlx::query!(
         "UPDATE messages m SET hidden_by = $3 FROM turns t
@@ -161,8 +163,8 @@ pub(crate) async fn hide_since(db: &mut Connection, project: ProjectId, first: M
     Ok(())
 }
 
-/// Takes the question of a turn out of its conversation. What the turn had hidden is seen again, unless somebody has replaced the
-/// question, and with it what it hid, since.
+/// Hides the question of a turn and shows what the turn had hidden. If another turn has replaced the question since, that turn hides
+/// these messages from now on.
 pub(crate) async fn withdraw(db: &mut Connection, turn: TurnId) -> Result<(), StoreError> {
     let query = sqlx::query!(
         "UPDATE messages m SET hidden_by = CASE WHEN m.id = q.id THEN t.id ELSE q.hidden_by END
@@ -174,7 +176,7 @@ pub(crate) async fn withdraw(db: &mut Connection, turn: TurnId) -> Result<(), St
     Ok(())
 }
 
-/// Adds a message; an answer is hidden as its question is.
+/// Adds a message. An answer to a hidden question is hidden as well.
 pub(crate) async fn insert(db: &mut Connection, project: ProjectId, message: &Message) -> Result<(), StoreError> {
     let query = sqlx::query!(
         "INSERT INTO messages (project_id, id, turn_id, role, text, partial, revision, user_id, created_at, hidden_by)

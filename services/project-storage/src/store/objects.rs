@@ -1,11 +1,11 @@
-//! Reading git objects of one store.
+//! Reading the git objects of a store.
 
 use sqlx::PgExecutor;
 
 use super::{StoreError, unsigned};
 use crate::{git::Oid, model::project::StoreId};
 
-/// An object as it is kept.
+/// A stored object; see [`crate::git::Object`].
 pub(crate) struct Row {
     pub(crate) oid: Oid,
     pub(crate) tag: i16,
@@ -13,7 +13,7 @@ pub(crate) struct Row {
     pub(crate) data: Vec<u8>,
 }
 
-/// Objects by their ids, in any order; those that are not there are left out.
+/// Objects by their ids, in any order. Unknown ids are left out.
 pub(crate) async fn read(db: impl PgExecutor<'_>, store: StoreId, oids: &[Oid]) -> Result<Vec<Row>, StoreError> {
     let ids: Vec<&[u8]> = oids.iter().map(Oid::as_bytes).collect();
     let query =
@@ -22,7 +22,7 @@ pub(crate) async fn read(db: impl PgExecutor<'_>, store: StoreId, oids: &[Oid]) 
     rows.into_iter().map(|row| Ok(Row { oid: Oid::from_bytes(&row.oid)?, tag: row.tag, size: row.size, data: row.data })).collect()
 }
 
-/// How many bytes files have, without reading them.
+/// The sizes of files in bytes, by their ids. Unknown ids are left out.
 pub(crate) async fn sizes(db: impl PgExecutor<'_>, store: StoreId, oids: &[Oid]) -> Result<Vec<(Oid, u32)>, StoreError> {
     let ids: Vec<&[u8]> = oids.iter().map(Oid::as_bytes).collect();
     let query = sqlx::query!("SELECT oid, size FROM objects WHERE store_id = $1 AND oid = ANY($2)", store.0, ids.as_slice() as _);

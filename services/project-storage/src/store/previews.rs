@@ -1,4 +1,4 @@
-//! Preview capabilities, known here only by their hashes.
+//! Preview capabilities, identified by their hashes.
 
 use proto::id::{ProjectId, SessionId, UserId};
 use sqlx::PgExecutor;
@@ -10,28 +10,29 @@ use crate::{
     model::project::{Role, StoreId},
 };
 
-/// A capability to be kept.
+/// A capability to store.
 pub(crate) struct NewPreview<'a> {
     pub(crate) hash: &'a [u8],
     pub(crate) project: ProjectId,
     pub(crate) user: UserId,
-    /// Whose token makes it.
+    /// The session that creates it.
     pub(crate) session: SessionId,
-    /// `None` follows the head.
+    /// `None` for the head at the time of each use.
     pub(crate) revision: Option<Oid>,
     pub(crate) now: OffsetDateTime,
     pub(crate) expires_at: OffsetDateTime,
 }
 
-/// What a capability opens.
+/// What a capability gives access to.
 pub(crate) struct Preview {
     pub(crate) store: StoreId,
-    /// Revision and tree to read: the one fixed when it was made, else the head; `None` in a project without files.
-    pub(crate) read: Option<(Oid, Oid)>,
-    pub(crate) touched_at: OffsetDateTime,
+    /// The fixed revision, or the head, with its tree; `None` in a project without files.
+    pub(crate) revision_and_tree: Option<(Oid, Oid)>,
+    /// The last use, accurate to a minute.
+    pub(crate) used_at: OffsetDateTime,
 }
 
-/// Keeps a capability; `false` if the session has ended.
+/// Stores a capability. Returns `false` if the session has ended.
 pub(crate) async fn insert(db: impl PgExecutor<'_>, new: &NewPreview<'_>) -> Result<bool, StoreError> {
     let query = sqlx::query!(
         "INSERT INTO previews (hash, project_id, user_id, revision, touched_at, expires_at, session_id)
@@ -47,7 +48,7 @@ pub(crate) async fn insert(db: impl PgExecutor<'_>, new: &NewPreview<'_>) -> Res
     Ok(chassis::postgres::query("insert preview", query.execute(db)).await?.rows_affected() == 1)
 }
 
-/// Ends a capability of the project that the person made, or any if they may administrate it; `false` if there is none.
+/// Deletes a capability of the project, if the user created it or is an admin. Returns `false` if there is no such capability.
 pub(crate) async fn delete(db: impl PgExecutor<'_>, hash: &[u8], project: ProjectId, user: UserId) -> Result<bool, StoreError> {
     let query = sqlx::query!(
         "DELETE FROM previews WHERE hash = $1 AND project_id = $2
@@ -60,33 +61,8 @@ pub(crate) async fn delete(db: impl PgExecutor<'_>, hash: &[u8], project: Projec
     Ok(chassis::postgres::query("delete preview", query.execute(db)).await?.rows_affected() == 1)
 }
 
-/// How far auth's log of ended sessions was read; 0 if never.
-pub(crate) async fn last_cursor(db: impl PgExecutor<'_>) -> Result<i64, StoreError> {
-    let query = sqlx::query_scalar!(r#"SELECT coalesce(max(cursor), 0) AS "cursor!" FROM ended_sessions"#);
-    chassis::postgres::query("select ended sessions", query.fetch_one(db)).await
-}
-
-/// Forgets places that are beyond the end of auth's log, which is another one then.
-pub(crate) async fn forget_after(db: impl PgExecutor<'_>, end: i64) -> Result<(), StoreError> {
-    let query = sqlx::query!("DELETE FROM ended_sessions WHERE cursor > $1", end);
-    chassis::postgres::query("forget ended sessions", query.execute(db)).await?;
-    Ok(())
-}
-
-/// Writes down how far the log was read and which session ended there, and ends its capabilities.
-pub(crate) async fn end_session(db: impl PgExecutor<'_>, cursor: i64, session: Option<SessionId>) -> Result<(), StoreError> {
-    let query = sqlx::query!(
-        "WITH e AS (INSERT INTO ended_sessions (cursor, session_id) VALUES ($1, $2) ON CONFLICT DO NOTHING)
-         DELETE FROM previews WHERE session_id = $2",
-        cursor,
-        session.map(|session| session.0),
-    );
-    chassis::postgres::query("end session", query.execute(db)).await?;
-    Ok(())
-}
-
-/// What a capability opens now, for as long as the person who made it may read the project.
-pub(crate) async fn open(db: impl PgExecutor<'_>, hash: &[u8], now: OffsetDateTime) -> Result<Option<Preview>, StoreError> {
+/// A valid capability whose creator may read the project and whose session has not ended.
+pub(crate) async fn find(db: impl PgExecutor<'_>, hash: &[u8], now: OffsetDateTime) -> Result<Option<Preview>, StoreError> {
     let query = sqlx::query!(
         r#"SELECT v.project_id, p.store_id, v.revision, v.touched_at, l.oid AS "oid?", l.tree AS "tree?"
            FROM previews v
@@ -104,10 +80,10 @@ pub(crate) async fn open(db: impl PgExecutor<'_>, hash: &[u8], now: OffsetDateTi
     );
     let Some(row) = chassis::postgres::query("select preview", query.fetch_optional(db)).await? else { return Ok(None) };
     let oid = |bytes: Option<Vec<u8>>| bytes.map_or(Ok(None), |bytes| oid_or_none(&bytes));
-    Ok(Some(Preview { store: StoreId(row.store_id), read: oid(row.oid)?.zip(oid(row.tree)?), touched_at: row.touched_at }))
+    Ok(Some(Preview { store: StoreId(row.store_id), revision_and_tree: oid(row.oid)?.zip(oid(row.tree)?), used_at: row.touched_at }))
 }
 
-/// Moves a capability's end on.
+/// Stores a use of a capability with the new end of its validity.
 pub(crate) async fn touch(db: impl PgExecutor<'_>, hash: &[u8], now: OffsetDateTime, expires_at: OffsetDateTime) -> Result<(), StoreError> {
     let query = sqlx::query!("UPDATE previews SET touched_at = $2, expires_at = $3 WHERE hash = $1", hash, now, expires_at);
     chassis::postgres::query("update preview", query.execute(db)).await?;

@@ -14,8 +14,8 @@ use crate::{
     model::project::{ListKey, Member, Project, Role, StoreId, Target},
 };
 
-/// Seconds until the last day of the year 9999, the end of the calendar on the wire.
-const END_OF_TIME: i128 = 253_402_214_400;
+/// Seconds from 1970 to the last day of 9999, the last year of a timestamp on the wire.
+const MAX_TIMESTAMP: i128 = 253_402_214_400;
 
 struct ProjectRow {
     id: Uuid,
@@ -67,7 +67,7 @@ impl ProjectRow {
     }
 }
 
-/// A project with its head, as one of its members sees it; a draft id counts only for its owner.
+/// A project with its head, as one of its members sees it. A draft id finds a project of its owner only.
 pub(crate) async fn find(db: impl PgExecutor<'_>, user: UserId, target: &Target) -> Result<Option<Member>, StoreError> {
     match target {
         Target::Id(id) => find_by_id(db, user, *id).await,
@@ -75,9 +75,11 @@ pub(crate) async fn find(db: impl PgExecutor<'_>, user: UserId, target: &Target)
     }
 }
 
-async fn find_by_id(db: impl PgExecutor<'_>, user: UserId, id: ProjectId) -> Result<Option<Member>, StoreError> {
-    let query = sqlx::query!(
-        r#"SELECT p.id, p.store_id, p.owner_id, p.draft_id, p.display_name, p.plan, p.created_at, p.updated_at, p.edited_at,
+/// A project with its head by a condition on `$key`, as the user sees it.
+macro_rules! find_member {
+    ($db:ident, $user:ident, $condition:literal, $key:expr) => {{
+        let query = sqlx::query!(
+            r#"SELECT p.id, p.store_id, p.owner_id, p.draft_id, p.display_name, p.plan, p.created_at, p.updated_at, p.edited_at,
                   r.oid AS head, r.seq AS head_seq, m.role,
                   l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?", l.actor AS "actor?",
                   l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
@@ -87,52 +89,39 @@ async fn find_by_id(db: impl PgExecutor<'_>, user: UserId, id: ProjectId) -> Res
            JOIN members m ON m.project_id = p.id AND m.user_id = $2
            JOIN refs r ON r.project_id = p.id AND r.name = $3
            LEFT JOIN ref_log l ON l.project_id = p.id AND l.name = r.name AND l.seq = r.seq
-           WHERE p.id = $1"#,
-        id.0,
-        user.0,
-        MAIN,
-    );
-    let Some(row) = chassis::postgres::query("select project", query.fetch_optional(db)).await? else { return Ok(None) };
-    let role = role(row.role);
-    let head = log_row!(row).revision()?;
-    Ok(Some(Member { project: project_row!(row).project()?, role, head }))
+           WHERE "#
+                + $condition,
+            $key,
+            $user.0,
+            MAIN,
+        );
+        let Some(row) = chassis::postgres::query("select project", query.fetch_optional($db)).await? else { return Ok(None) };
+        let role = role(row.role);
+        let head = log_row!(row).revision()?;
+        Ok(Some(Member { project: project_row!(row).project()?, role, head }))
+    }};
+}
+
+async fn find_by_id(db: impl PgExecutor<'_>, user: UserId, id: ProjectId) -> Result<Option<Member>, StoreError> {
+    find_member!(db, user, "p.id = $1", id.0)
 }
 
 async fn find_by_draft(db: impl PgExecutor<'_>, user: UserId, draft: &str) -> Result<Option<Member>, StoreError> {
-    let query = sqlx::query!(
-        r#"SELECT p.id, p.store_id, p.owner_id, p.draft_id, p.display_name, p.plan, p.created_at, p.updated_at, p.edited_at,
-                  r.oid AS head, r.seq AS head_seq, m.role,
-                  l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?", l.actor AS "actor?",
-                  l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
-                  l.added AS "added?", l.modified AS "modified?",
-                  l.deleted AS "deleted?", l.renamed AS "renamed?", l.created_at AS "logged_at?"
-           FROM projects p
-           JOIN members m ON m.project_id = p.id AND m.user_id = $2
-           JOIN refs r ON r.project_id = p.id AND r.name = $3
-           LEFT JOIN ref_log l ON l.project_id = p.id AND l.name = r.name AND l.seq = r.seq
-           WHERE p.owner_id = $2 AND p.draft_id = $1"#,
-        draft,
-        user.0,
-        MAIN,
-    );
-    let Some(row) = chassis::postgres::query("select project", query.fetch_optional(db)).await? else { return Ok(None) };
-    let role = role(row.role);
-    let head = log_row!(row).revision()?;
-    Ok(Some(Member { project: project_row!(row).project()?, role, head }))
+    find_member!(db, user, "p.owner_id = $2 AND p.draft_id = $1", draft)
 }
 
-/// What became of a project that was to be inserted.
+/// The result of the insertion of a project.
 pub(crate) enum InsertResult {
     Inserted,
-    /// The owner has a project of this draft id.
+    /// The owner has a project with the same draft id.
     DraftTaken,
-    /// The owner has as many projects as they may.
+    /// The owner has as many projects as an account may have.
     AccountFull,
 }
 
-/// Inserts a project with its owner and an unborn head, if the owner has fewer than so many. One insertion for an owner at a time,
-/// until the end of the transaction: each counts what the one before has made.
-pub(crate) async fn insert(db: &mut Connection, project: &Project, most: u32) -> Result<InsertResult, StoreError> {
+/// Inserts a project with its owner and without a revision, if the owner has fewer than `max` projects. Locks the account until the end
+/// of the transaction, so that concurrent insertions of an owner count each other's projects.
+pub(crate) async fn insert(db: &mut Connection, project: &Project, max: u32) -> Result<InsertResult, StoreError> {
     let lock = sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('account ' || $1::uuid::text, 0))", project.owner.0);
     chassis::postgres::query("lock account", lock.execute(&mut *db)).await?;
     let query = sqlx::query_scalar!(
@@ -155,7 +144,7 @@ pub(crate) async fn insert(db: &mut Connection, project: &Project, most: u32) ->
         project.created_at,
         Role::Owner as i16,
         MAIN,
-        i64::from(most),
+        i64::from(max),
     );
     if chassis::postgres::query("insert project", query.fetch_optional(&mut *db)).await?.is_some() {
         return Ok(InsertResult::Inserted);
@@ -171,8 +160,8 @@ pub(crate) async fn insert(db: &mut Connection, project: &Project, most: u32) ->
 
 /// The owner's projects after a key, the last changed first.
 pub(crate) async fn page(db: impl PgExecutor<'_>, owner: UserId, after: Option<ListKey>, limit: i64) -> Result<Vec<Project>, StoreError> {
-    // The first page has no key: it starts later than any change.
-    let (micros, id) = after.unwrap_or((END_OF_TIME * 1_000_000, Uuid::max()));
+    // The first page has no key. It starts after the latest possible change.
+    let (micros, id) = after.unwrap_or((MAX_TIMESTAMP * 1_000_000, Uuid::max()));
     let changed = OffsetDateTime::from_unix_timestamp_nanos(micros.saturating_mul(1000)).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let query = sqlx::query!(
         r#"SELECT p.id, p.store_id, p.owner_id, p.draft_id, p.display_name, p.plan, p.created_at, p.updated_at, p.edited_at,
@@ -192,7 +181,7 @@ pub(crate) async fn page(db: impl PgExecutor<'_>, owner: UserId, after: Option<L
     Ok(rows.into_iter().map(|row| project_row!(row).project()).collect::<Result<_, _>>()?)
 }
 
-/// Gives a project another name, if the person may; `false` if not.
+/// Renames a project. Returns `false` if the user is no admin of it.
 pub(crate) async fn rename(db: impl PgExecutor<'_>, id: ProjectId, user: UserId, name: &str) -> Result<bool, StoreError> {
     let query = sqlx::query!(
         "UPDATE projects SET display_name = $3, updated_at = clock_timestamp(), edited_at = clock_timestamp()
@@ -205,7 +194,7 @@ pub(crate) async fn rename(db: impl PgExecutor<'_>, id: ProjectId, user: UserId,
     Ok(chassis::postgres::query("update project", query.execute(db)).await?.rows_affected() == 1)
 }
 
-/// Says that a project's conversation changed, and what plan its owner has now.
+/// Stores that a project's conversation changed, and the present plan of its owner if it is given.
 pub(crate) async fn touch(db: &mut Connection, id: ProjectId, plan: Option<Plan>) -> Result<(), StoreError> {
     let query = sqlx::query!(
         "UPDATE projects SET updated_at = clock_timestamp(), plan = coalesce($2, plan) WHERE id = $1",
@@ -216,9 +205,9 @@ pub(crate) async fn touch(db: &mut Connection, id: ProjectId, plan: Option<Plan>
     Ok(())
 }
 
-/// Locks the project against everything that could change what its ETag covers, but for a change of its turns alone.
+/// Locks the main branch and the project's row, so that nothing that its ETag covers can change.
 pub(crate) async fn lock(db: &mut Connection, id: ProjectId) -> Result<(), StoreError> {
-    // In the order in which a commit of a turn takes them: refs, project.
+    // In the order of a turn's commit: refs, project.
     let head = sqlx::query!("SELECT oid FROM refs WHERE project_id = $1 AND name = $2 FOR UPDATE", id.0, MAIN);
     chassis::postgres::query("lock head", head.fetch_optional(&mut *db)).await?;
     let project = sqlx::query!("SELECT id FROM projects WHERE id = $1 FOR UPDATE", id.0);
@@ -226,9 +215,9 @@ pub(crate) async fn lock(db: &mut Connection, id: ProjectId) -> Result<(), Store
     Ok(())
 }
 
-/// Locks all that goes with a project.
+/// Locks a project with its turns and all its branches.
 pub(crate) async fn lock_all(db: &mut Connection, id: ProjectId) -> Result<(), StoreError> {
-    // Rows are locked in the order in which a commit of a turn takes them: turns, refs, project.
+    // In the order of a turn's commit: turns, refs, project.
     let turns = sqlx::query!("SELECT id FROM turns WHERE project_id = $1 ORDER BY id FOR UPDATE", id.0);
     chassis::postgres::query("lock turns", turns.fetch_all(&mut *db)).await?;
     let refs = sqlx::query!("SELECT name FROM refs WHERE project_id = $1 ORDER BY name FOR UPDATE", id.0);
@@ -236,7 +225,7 @@ pub(crate) async fn lock_all(db: &mut Connection, id: ProjectId) -> Result<(), S
     lock(db, id).await
 }
 
-/// Removes a project that is locked, and its store if no other project uses it.
+/// Deletes a locked project, and its store if no other project uses it.
 pub(crate) async fn delete(db: &mut Connection, id: ProjectId, store: StoreId) -> Result<(), StoreError> {
     let project = sqlx::query!("DELETE FROM projects WHERE id = $1", id.0);
     chassis::postgres::query("delete project", project.execute(&mut *db)).await?;

@@ -1,4 +1,4 @@
-//! The log of revisions, and the shape of a revision wherever it is joined.
+//! The log of revisions, and the columns of a revision for statements that join it.
 
 use proto::id::{ProjectId, TurnId, UserId};
 use sqlx::PgExecutor;
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// The log's columns where they are joined from the left, so that each may be absent.
+/// The log's columns in a LEFT JOIN, so each may be absent.
 pub(super) struct LogRow {
     pub(super) name: Option<String>,
     pub(super) seq: Option<i32>,
@@ -81,7 +81,7 @@ impl LogRow {
     }
 }
 
-/// A revision by its id, if it is in the project's log and its branch has not ended.
+/// A revision by its id, if it is in the project's log and its branch has not expired.
 pub(crate) async fn find(db: impl PgExecutor<'_>, project: ProjectId, id: Oid) -> Result<Option<Revision>, StoreError> {
     let query = sqlx::query!(
         r#"SELECT l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?", l.actor AS "actor?",
@@ -99,7 +99,7 @@ pub(crate) async fn find(db: impl PgExecutor<'_>, project: ProjectId, id: Oid) -
     Ok(row.map(|row| log_row!(row).revision()).transpose()?.flatten())
 }
 
-/// The log below a number, the newest first, with the person's role; `None` without a role.
+/// The revisions before a number, the newest first, with the user's role; `None` without a role.
 pub(crate) async fn page(
     db: impl PgExecutor<'_>,
     project: ProjectId,

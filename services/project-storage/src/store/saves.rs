@@ -1,4 +1,4 @@
-//! The writes that move a project on: everything of a save in one statement.
+//! Saves: a revision with everything that belongs to it is written in one statement.
 
 use proto::{
     auth::Plan,
@@ -16,16 +16,16 @@ use crate::{
     },
 };
 
-/// The constraint that a second save with the same request id meets.
+/// The constraint that a second save with the same request id violates.
 pub(crate) const REQUEST_KEY: &str = "save_requests_pkey";
-/// How long a conflicted turn's branch stays.
+/// How long the branch of a conflicted turn is kept.
 const BRANCH_DAYS: i32 = 30;
 
-/// A commit with all that is written along with it.
+/// A commit with everything that is written with it.
 pub struct NewRevision<'a> {
     pub project: ProjectId,
     pub store: StoreId,
-    /// What the head must be; `None` before the first commit.
+    /// The present head; `None` before the first commit.
     pub expected: Option<Oid>,
     pub oid: Oid,
     pub tree: Oid,
@@ -35,17 +35,17 @@ pub struct NewRevision<'a> {
     pub turn: Option<TurnId>,
     pub message: &'a str,
     pub stat: DiffStat,
-    /// Sorted by id, each once: two savers of a store would deadlock otherwise.
+    /// Sorted by id and without duplicates; otherwise concurrent saves of a store could deadlock.
     pub objects: &'a [Object],
     pub request: Option<Request<'a>>,
-    /// The owner's plan, if it is the owner who saves.
+    /// The owner's plan, if the owner saves.
     pub plan: Option<Plan>,
-    /// Bytes that the owner's projects may store.
+    /// The bytes that the owner's projects may store together.
     pub max_bytes: i64,
 }
 
 impl NewRevision<'_> {
-    /// The revision as a reader will find it.
+    /// The written revision.
     pub(crate) fn revision(&self, number: u32, created_at: OffsetDateTime) -> Revision {
         Revision {
             id: self.oid,
@@ -62,15 +62,16 @@ impl NewRevision<'_> {
     }
 }
 
-/// A save that can be told from its repeat.
+/// The id of a request and SHA-256 of what it asked for.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     pub id: &'a str,
     pub fingerprint: &'a [u8],
 }
 
-/// The columns of objects, as arrays.
+/// The lists of a revision as arrays of columns.
 struct Columns<'a> {
+    parents: Vec<&'a [u8]>,
     oids: Vec<&'a [u8]>,
     tags: Vec<i16>,
     sizes: Vec<i32>,
@@ -78,22 +79,52 @@ struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    fn of(objects: &'a [Object]) -> Self {
+    fn new(new: &NewRevision<'a>) -> Self {
         Self {
-            oids: objects.iter().map(|o| o.oid.as_bytes()).collect(),
-            tags: objects.iter().map(|o| o.tag).collect(),
-            sizes: objects.iter().map(|o| o.size).collect(),
-            data: objects.iter().map(|o| &*o.data).collect(),
+            parents: new.parents.iter().map(Oid::as_bytes).collect(),
+            oids: new.objects.iter().map(|object| object.oid.as_bytes()).collect(),
+            tags: new.objects.iter().map(|object| object.tag).collect(),
+            sizes: new.objects.iter().map(|object| object.size).collect(),
+            data: new.objects.iter().map(|object| &*object.data).collect(),
         }
     }
 }
 
-/// Moves the head if it is unchanged, the person may write, and the owner's account has room. Otherwise writes nothing. Returns the number in
-/// the log and the time.
+/// A checked statement that writes a revision to a branch. The parameters of a revision are the same in each; `$ref` are those of the
+/// branch, `$more` the further ones.
+macro_rules! write_revision {
+    ($query:ident, $sql:literal, $new:ident, $columns:ident, [$($ref:expr),*], [$($more:expr),*]) => {
+        sqlx::$query!(
+            $sql,
+            $new.project.0,
+            $new.user.0,
+            $new.oid.as_bytes(),
+            $($ref,)*
+            $new.store.0,
+            $columns.oids.as_slice() as _,
+            &$columns.tags,
+            &$columns.sizes,
+            $columns.data.as_slice() as _,
+            $new.tree.as_bytes(),
+            $columns.parents.as_slice() as _,
+            $new.actor as i16,
+            $new.turn.map(|turn| turn.0),
+            $new.message,
+            signed($new.stat.added),
+            signed($new.stat.modified),
+            signed($new.stat.deleted),
+            signed($new.stat.renamed),
+            $($more,)*
+        )
+    };
+}
+
+/// Writes a revision to the main branch, if the head is `expected`, the user may edit the project, and the owner's account has room.
+/// Returns the number and the time of the revision, or `None` if nothing was written.
 pub async fn advance(db: &mut Connection, new: &NewRevision<'_>) -> Result<Option<(u32, OffsetDateTime)>, StoreError> {
-    let objects = Columns::of(new.objects);
-    let parents: Vec<&[u8]> = new.parents.iter().map(Oid::as_bytes).collect();
-    let query = sqlx::query!(
+    let columns = Columns::new(new);
+    let query = write_revision!(
+        query,
         r#"WITH r AS (
                UPDATE refs SET oid = $3, seq = seq + 1
                WHERE project_id = $1 AND name = $4 AND oid = $5
@@ -118,37 +149,22 @@ pub async fn advance(db: &mut Connection, new: &NewRevision<'_>) -> Result<Optio
                SELECT $2, $22, $1, $23, $3 FROM r WHERE $22::text IS NOT NULL
            )
            SELECT seq, at AS "at!" FROM r"#,
-        new.project.0,
-        new.user.0,
-        new.oid.as_bytes(),
-        MAIN,
-        new.expected.as_ref().map_or(&[][..], |oid| oid.as_bytes()),
-        Role::Editor as i16,
-        new.store.0,
-        objects.oids.as_slice() as _,
-        &objects.tags,
-        &objects.sizes,
-        objects.data.as_slice() as _,
-        new.tree.as_bytes(),
-        parents.as_slice() as _,
-        new.actor as i16,
-        new.turn.map(|turn| turn.0),
-        new.message,
-        signed(new.stat.added),
-        signed(new.stat.modified),
-        signed(new.stat.deleted),
-        signed(new.stat.renamed),
-        new.plan.map(|plan| plan as i16),
-        new.request.map(|request| request.id),
-        new.request.map(|request| request.fingerprint),
-        stored_bytes(new.objects),
-        new.max_bytes,
+        new,
+        columns,
+        [MAIN, new.expected.as_ref().map_or(&[][..], |oid| oid.as_bytes()), Role::Editor as i16],
+        [
+            new.plan.map(|plan| plan as i16),
+            new.request.map(|request| request.id),
+            new.request.map(|request| request.fingerprint),
+            stored_bytes(new.objects),
+            new.max_bytes
+        ]
     );
     let row = chassis::postgres::query("save revision", query.fetch_optional(&mut *db)).await?;
     Ok(row.map(|row| (unsigned(row.seq), row.at)))
 }
 
-/// Bytes that the projects of this one's owner store together.
+/// The bytes that all projects of a project's owner store.
 pub(crate) async fn account_bytes(db: &mut Connection, project: ProjectId) -> Result<i64, StoreError> {
     let query = sqlx::query_scalar!(
         r#"SELECT coalesce(sum(s.bytes), 0)::bigint AS "bytes!" FROM stores s WHERE s.id IN (
@@ -158,11 +174,11 @@ pub(crate) async fn account_bytes(db: &mut Connection, project: ProjectId) -> Re
     chassis::postgres::query("select account bytes", query.fetch_one(&mut *db)).await
 }
 
-/// Keeps what a conflicted turn made on a branch of its own; the head stays.
+/// Writes the revision of a conflicted turn to a branch of its own. Returns its time.
 pub(crate) async fn create_branch(db: &mut Connection, turn: TurnId, new: &NewRevision<'_>) -> Result<OffsetDateTime, StoreError> {
-    let objects = Columns::of(new.objects);
-    let parents: Vec<&[u8]> = new.parents.iter().map(Oid::as_bytes).collect();
-    let query = sqlx::query_scalar!(
+    let columns = Columns::new(new);
+    let query = write_revision!(
+        query_scalar,
         r#"WITH r AS (
                INSERT INTO refs (project_id, name, oid, seq, expires_at)
                VALUES ($1, $4, $3, 1, now() + make_interval(days => $5))
@@ -178,42 +194,27 @@ pub(crate) async fn create_branch(db: &mut Connection, turn: TurnId, new: &NewRe
                SELECT $1, $4, r.seq, $3, $11, $12, $13, $2, $14, $15, $16, $17, $18, $19, r.at FROM r
            )
            SELECT at AS "at!" FROM r"#,
-        new.project.0,
-        new.user.0,
-        new.oid.as_bytes(),
-        branch_name(turn),
-        BRANCH_DAYS,
-        new.store.0,
-        objects.oids.as_slice() as _,
-        &objects.tags,
-        &objects.sizes,
-        objects.data.as_slice() as _,
-        new.tree.as_bytes(),
-        parents.as_slice() as _,
-        new.actor as i16,
-        turn.0,
-        new.message,
-        signed(new.stat.added),
-        signed(new.stat.modified),
-        signed(new.stat.deleted),
-        signed(new.stat.renamed),
+        new,
+        columns,
+        [branch_name(turn), BRANCH_DAYS],
+        []
     );
     chassis::postgres::query("insert branch", query.fetch_one(&mut *db)).await
 }
 
-/// Bytes of objects as they are stored.
+/// The bytes of encoded objects.
 pub(crate) fn stored_bytes(objects: &[Object]) -> i64 {
     objects.iter().map(|object| i64::try_from(object.data.len()).unwrap_or(i64::MAX)).fold(0, i64::saturating_add)
 }
 
-/// What a request id was used for.
+/// A save that was made with a request id.
 pub(crate) struct RecordedSave {
     pub(crate) project: ProjectId,
     pub(crate) fingerprint: Vec<u8>,
     pub(crate) revision: Option<Oid>,
 }
 
-/// The save of a request id, if there was one.
+/// The save of a request id; `None` if the id is unused.
 pub(crate) async fn find_recorded(db: impl PgExecutor<'_>, user: UserId, request_id: &str) -> Result<Option<RecordedSave>, StoreError> {
     let query = sqlx::query!(
         "SELECT project_id, fingerprint, revision FROM save_requests WHERE user_id = $1 AND request_id = $2",
@@ -227,7 +228,7 @@ pub(crate) async fn find_recorded(db: impl PgExecutor<'_>, user: UserId, request
     .transpose()
 }
 
-/// Writes down a save that changed nothing; `false` if its request id was used in between.
+/// Records the request id of a save that changed nothing. Returns `false` if the id was used meanwhile.
 pub(crate) async fn record_unchanged(
     db: &mut Connection,
     user: UserId,

@@ -1,12 +1,13 @@
-//! Removing rows whose time is over. Each sweep takes a bounded number of rows, so that it never holds many locks.
+//! Deleting expired rows. Each statement deletes a bounded number of rows, so that it never holds many locks, and returns that number.
 
 use sqlx::PgExecutor;
 
 use super::StoreError;
 
+/// Rows that one statement deletes at most.
 const MAX_ROWS: i64 = 1000;
 
-/// Forgets request ids of saves that nobody repeats any more.
+/// Deletes request ids that are older than seven days.
 pub(crate) async fn save_requests(db: impl PgExecutor<'_>) -> Result<u64, StoreError> {
     let query = sqlx::query!(
         "DELETE FROM save_requests WHERE (user_id, request_id) IN (
@@ -16,7 +17,7 @@ pub(crate) async fn save_requests(db: impl PgExecutor<'_>) -> Result<u64, StoreE
     Ok(chassis::postgres::query("sweep save requests", query.execute(db)).await?.rows_affected())
 }
 
-/// Forgets capabilities that have ended.
+/// Deletes expired previews.
 pub(crate) async fn previews(db: impl PgExecutor<'_>) -> Result<u64, StoreError> {
     let query = sqlx::query!(
         "DELETE FROM previews WHERE hash IN (
@@ -26,7 +27,8 @@ pub(crate) async fn previews(db: impl PgExecutor<'_>) -> Result<u64, StoreError>
     Ok(chassis::postgres::query("sweep previews", query.execute(db)).await?.rows_affected())
 }
 
-/// Forgets sessions that ended long ago, with what was made for them at that very moment. The last one stays.
+/// Deletes sessions that ended more than a day ago, with previews that were created at the moment of their end. The last session stays,
+/// because its cursor is the position in auth's log.
 pub(crate) async fn ended_sessions(db: impl PgExecutor<'_>) -> Result<u64, StoreError> {
     let query = sqlx::query!(
         "WITH old AS (
@@ -43,7 +45,7 @@ pub(crate) async fn ended_sessions(db: impl PgExecutor<'_>) -> Result<u64, Store
     Ok(u64::try_from(rows.len()).unwrap_or(0))
 }
 
-/// Forgets branches of conflicted turns that nobody resolved. Their objects stay until the store goes.
+/// Deletes expired branches of conflicted turns. Their objects stay until the store is deleted.
 pub(crate) async fn branches(db: impl PgExecutor<'_>) -> Result<u64, StoreError> {
     let query = sqlx::query!(
         "DELETE FROM refs WHERE (project_id, name) IN (

@@ -1,4 +1,4 @@
-//! Turns: what an agent may work on, and how that ended.
+//! Turns: their projects, their questions, and how they ended.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -39,7 +39,7 @@ pub(crate) async fn find(db: impl PgExecutor<'_>, id: TurnId) -> Result<Option<T
     .transpose()
 }
 
-/// How turns stand, those that there are. Paths of a conflict are cut after the twentieth.
+/// The outcomes of turns, each with the first 20 paths in conflict. Unknown turns are left out.
 pub(crate) async fn outcomes(
     db: impl PgExecutor<'_>,
     turns: impl IntoIterator<Item = TurnId>,
@@ -60,32 +60,31 @@ pub(crate) async fn outcomes(
     Ok(outcomes)
 }
 
-/// Opens a turn if its user may edit the project; `false` if not, or if the id is known.
-pub(crate) async fn insert(
-    db: &mut Connection,
-    id: TurnId,
-    project: ProjectId,
-    user: UserId,
-    begun: NewTurn<'_>,
-) -> Result<bool, StoreError> {
+/// Inserts an open turn. Returns `false` if its user may not edit the project, or if the id is taken.
+pub(crate) async fn insert(db: &mut Connection, new: &NewTurn<'_>) -> Result<bool, StoreError> {
     let query = sqlx::query!(
         "INSERT INTO turns (id, project_id, user_id, state, fingerprint, message_id)
          SELECT $1, $2, $3, $4, $5, $6 FROM members WHERE project_id = $2 AND user_id = $3 AND role >= $7
          ON CONFLICT DO NOTHING",
-        id.0,
-        project.0,
-        user.0,
+        new.id.0,
+        new.project.0,
+        new.user.0,
         TurnState::Open as i16,
-        begun.fingerprint,
-        begun.message.0,
+        new.fingerprint,
+        new.message.0,
         Role::Editor as i16,
     );
     Ok(chassis::postgres::query("insert turn", query.execute(&mut *db)).await?.rows_affected() == 1)
 }
 
-/// What a turn's beginning leaves in its row.
+/// A turn to insert.
 pub(crate) struct NewTurn<'a> {
+    pub(crate) id: TurnId,
+    pub(crate) project: ProjectId,
+    pub(crate) user: UserId,
+    /// SHA-256 of the request.
     pub(crate) fingerprint: &'a [u8],
+    /// The turn's question.
     pub(crate) message: MessageId,
 }
 
@@ -95,14 +94,14 @@ pub(crate) async fn lock(db: &mut Connection, id: TurnId) -> Result<Option<TurnS
     Ok(chassis::postgres::query("lock turn", query.fetch_optional(&mut *db)).await?.map(TurnState::from_number))
 }
 
-/// What a turn asked.
+/// The message that a turn began with.
 pub(crate) struct Question {
     pub(crate) message: MessageId,
-    /// The turn that took its place in the conversation.
+    /// The turn that hides it.
     pub(crate) hidden_by: Option<TurnId>,
 }
 
-/// The question that a turn of this project began with.
+/// The question of a turn of this project.
 pub(crate) async fn question(db: &mut Connection, project: ProjectId, id: TurnId) -> Result<Option<Question>, StoreError> {
     let query = sqlx::query!(
         r#"SELECT q.id, q.hidden_by AS "hidden_by?" FROM turns t JOIN messages q ON q.project_id = t.project_id AND q.id = t.message_id
@@ -114,7 +113,7 @@ pub(crate) async fn question(db: &mut Connection, project: ProjectId, id: TurnId
     Ok(row.map(|row| Question { message: MessageId(row.id), hidden_by: row.hidden_by.map(TurnId) }))
 }
 
-/// Locks the open turns that began with a message or a later one.
+/// Locks the open turns whose question is a message or a later one.
 pub(crate) async fn lock_open_since(db: &mut Connection, project: ProjectId, first: MessageId) -> Result<(), StoreError> {
     let query = sqlx::query!(
         "SELECT id FROM turns WHERE project_id = $1 AND state = $2 AND message_id >= $3 ORDER BY id FOR UPDATE",
@@ -126,7 +125,8 @@ pub(crate) async fn lock_open_since(db: &mut Connection, project: ProjectId, fir
     Ok(())
 }
 
-/// Locks a turn and the open ones whose questions it hid, in the order in which everybody locks turns.
+/// Locks a turn, if it is open, and the open turns whose questions it hides. In the order of ids, in which every transaction locks
+/// turns.
 pub(crate) async fn lock_hidden_by(db: &mut Connection, project: ProjectId, by: TurnId) -> Result<(), StoreError> {
     let query = sqlx::query!(
         "SELECT t.id FROM turns t LEFT JOIN messages q ON q.project_id = t.project_id AND q.id = t.message_id
@@ -139,7 +139,7 @@ pub(crate) async fn lock_hidden_by(db: &mut Connection, project: ProjectId, by: 
     Ok(())
 }
 
-/// How a commit ended.
+/// What a commit stores in its turn's row.
 pub(crate) struct TurnUpdate<'a> {
     pub(crate) state: TurnState,
     pub(crate) digest: &'a [u8],
@@ -147,7 +147,7 @@ pub(crate) struct TurnUpdate<'a> {
     pub(crate) conflict_paths: &'a [String],
 }
 
-/// Ends an open turn if its user still may edit; `false` if not.
+/// Ends an open turn. Returns `false` if the turn has ended, or if its user may no longer edit the project.
 pub(crate) async fn finish(db: &mut Connection, id: TurnId, update: &TurnUpdate<'_>) -> Result<bool, StoreError> {
     let query = sqlx::query!(
         "UPDATE turns t SET state = $2, digest = $3, revision = $4, conflict_paths = $5, ended_at = clock_timestamp()
@@ -164,13 +164,13 @@ pub(crate) async fn finish(db: &mut Connection, id: TurnId, update: &TurnUpdate<
     Ok(chassis::postgres::query("update turn", query.execute(&mut *db)).await?.rows_affected() == 1)
 }
 
-/// What an end found.
+/// A turn that has just ended.
 pub(crate) struct EndedTurn {
-    /// Where the turn worked, for as long as its user may read that.
+    /// The project and the user; `None` if the user may no longer read the project.
     pub(crate) conversation: Option<(ProjectId, UserId)>,
 }
 
-/// Ends a turn that is open or unknown; `None` if it had ended already.
+/// Ends a turn that is open or unknown. Returns `None` if it had ended already.
 pub(crate) async fn end(db: &mut Connection, id: TurnId, state: TurnState, failure_reason: &str) -> Result<Option<EndedTurn>, StoreError> {
     let query = sqlx::query!(
         r#"WITH e AS (

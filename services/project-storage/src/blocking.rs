@@ -1,0 +1,16 @@
+//! CPU work that depends on the size of files.
+
+/// Above this many bytes, work leaves the threads that answer requests.
+const MAX_INLINE_BYTES: usize = 256 * 1024;
+
+/// Runs work on `bytes` bytes of content: in place if they are few, otherwise on a thread for blocking work.
+pub(crate) async fn run<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> T {
+    if bytes <= MAX_INLINE_BYTES {
+        return work();
+    }
+    match chassis::task::blocking(work).await {
+        Ok(result) => result,
+        // The runtime is never shut down during a request, so the work itself has panicked. The panic goes on to the handler of panics.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

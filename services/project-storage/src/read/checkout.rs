@@ -1,0 +1,83 @@
+//! A project's files at one revision.
+
+use std::sync::Arc;
+
+use proto::id::{ProjectId, TurnId, UserId};
+
+use crate::{
+    error::Error,
+    git::{Folder, Oid},
+    model::{
+        path::FilePath,
+        project::{Member, Project, Role, Target},
+        revision::Revision,
+    },
+    read::{
+        history, member,
+        objects::{LoadedFile, Objects},
+        tree, turn_access,
+    },
+};
+
+/// A project with the tree of one of its revisions.
+pub(crate) struct Checkout {
+    pub(crate) project: Project,
+    /// `None` in a project without files.
+    pub(crate) revision: Option<Revision>,
+    pub(crate) tree: Arc<Folder>,
+}
+
+/// The tree of a revision, or of the head, for a user who may read the project.
+pub(crate) async fn for_user(objects: &Objects, user: UserId, project: ProjectId, revision: Option<Oid>) -> Result<Checkout, Error> {
+    let member = member::find(&objects.pool, user, &Target::Id(project), Role::Viewer).await?;
+    check_out(objects, member, revision).await
+}
+
+/// The tree of a revision, or of the head, for a turn whose user may read the project.
+pub(crate) async fn for_turn(objects: &Objects, turn: TurnId, revision: Option<Oid>) -> Result<Checkout, Error> {
+    let access = turn_access::find(&objects.pool, turn, Role::Viewer).await?;
+    check_out(objects, access.member, revision).await
+}
+
+async fn check_out(objects: &Objects, member: Member, revision: Option<Oid>) -> Result<Checkout, Error> {
+    let revision = history::resolve(&objects.pool, &member, revision).await?;
+    let tree = tree::at_revision(objects, member.project.store, revision.as_ref()).await?;
+    Ok(Checkout { project: member.project, revision, tree })
+}
+
+/// One file of a revision, or of the head, for a user who may read the project.
+///
+/// # Errors
+/// [`Error::FileNotFound`] if the tree has no file at the path.
+pub(crate) async fn file(
+    objects: &Objects,
+    user: UserId,
+    project: ProjectId,
+    revision: Option<Oid>,
+    path: &FilePath,
+) -> Result<LoadedFile, Error> {
+    let Checkout { project, tree, .. } = for_user(objects, user, project, revision).await?;
+    let not_found = || Error::FileNotFound { field: String::new(), path: path.to_string() };
+    let file = tree.file(path.as_str()).ok_or_else(not_found)?;
+    let loaded = objects.load(project.store, vec![(path.to_string(), file)]).await?;
+    loaded.into_iter().next().ok_or_else(not_found)
+}
+
+/// Files of a turn's base revision with their contents. `paths` are those to read, in order; paths without a file are left out, and
+/// without paths all files are read. Without a revision the turn began without files, whatever was saved since.
+pub(crate) async fn turn_files(
+    objects: &Objects,
+    turn: TurnId,
+    revision: Option<Oid>,
+    paths: Vec<String>,
+) -> Result<Vec<LoadedFile>, Error> {
+    let access = turn_access::find(&objects.pool, turn, Role::Viewer).await?;
+    let Some(revision) = revision else { return Ok(Vec::new()) };
+    let Checkout { project, tree, .. } = check_out(objects, access.member, Some(revision)).await?;
+    let files = if paths.is_empty() {
+        tree.walk_files()
+    } else {
+        paths.into_iter().filter_map(|path| tree.file(&path).map(|file| (path, file))).collect()
+    };
+    objects.load(project.store, files).await
+}
