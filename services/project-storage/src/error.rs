@@ -1,4 +1,4 @@
-//! Everything that this service refuses, and how a client sees it.
+//! The errors of the service, and how a client sees them.
 
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ use crate::{
     merge::MergeMode,
 };
 
-/// The name in the domain of the errors.
+/// The name of the service's folder, and the domain of its reasons.
 pub(crate) const SERVICE: &str = Caller::ProjectStorage.name();
-/// Bytes of paths that an error lists at most; an error travels in headers, which have a limit of their own.
+/// Bytes of the paths in an error's metadata. An error is sent in headers, whose size is limited.
 const MAX_PATHS_BYTES: usize = 2048;
-/// Paths that the text of a conflict names; its metadata have more.
+/// Paths that the text of a conflict names. Its metadata has more.
 const MAX_NAMED_PATHS: usize = 5;
-/// Characters of a path that breaks the rule.
+/// Characters that are shown of an invalid path.
 const MAX_PATH_CHARACTERS: usize = 64;
 
 /// Why a call failed.
@@ -32,13 +32,13 @@ pub(crate) enum Error {
     InvalidPath { field: String, path: String, problem: String },
     #[error("`{path}` has {size} bytes; a file may have {limit}")]
     FileTooLarge { field: String, path: String, size: u32, limit: u32 },
-    #[error("`{path}` is a file too many; a project may have {limit}")]
+    #[error("`{path}` is one file too many; a project may have {limit}")]
     TooManyFiles { field: String, path: String, limit: u32 },
-    #[error("with `{path}` the files have too many bytes; a project may have {limit}")]
+    #[error("with `{path}` the project has too many bytes; a project may have {limit}")]
     ProjectTooLarge { field: String, path: String, limit: u32 },
-    #[error("`{path}` is an entry too many in a folder on its way; a folder may have {limit}")]
+    #[error("`{path}` is one entry too many in one of its folders; a folder may have {limit}")]
     FolderTooLarge { field: String, path: String, limit: u32 },
-    #[error("{count} changes; one save may have {limit}")]
+    #[error("the save has {count} changes; a save may have {limit}")]
     TooManyChanges { count: usize, limit: usize },
     #[error("the account has as many projects as it may have, {limit}; remove one first")]
     TooManyProjects { limit: u32 },
@@ -48,21 +48,21 @@ pub(crate) enum Error {
     ProjectNotFound,
     #[error("no such revision in this project")]
     RevisionNotFound,
-    #[error("no file `{path}`")]
+    #[error("there is no file `{path}`")]
     FileNotFound { field: String, path: String },
-    #[error("`{path}` exists")]
+    #[error("`{path}` exists already")]
     FileExists { field: String, path: String },
-    #[error("`{path}` is not as the ETag says")]
+    #[error("`{path}` has another ETag")]
     FileChanged { field: String, path: String, current: String },
-    #[error("the project moved on since that revision{}", conflict_text(paths, *mode))]
+    #[error("the project has changed since that revision{}", conflict_text(paths, *mode))]
     StaleRevision { base: String, head: String, paths: Vec<String>, mode: MergeMode },
-    #[error("the project is not as If-Match says")]
+    #[error("the project has another ETag than If-Match names")]
     EtagMismatch { current: String },
     #[error("the id was used for another request")]
     KeyReused,
     #[error("no such conflict")]
     ConflictNotFound,
-    #[error("the conflict was resolved already")]
+    #[error("the conflict has already been resolved")]
     ConflictResolved { revision: Oid },
     #[error("no such turn")]
     TurnNotFound,
@@ -80,13 +80,13 @@ pub(crate) enum Error {
     PageToken(#[from] chassis::page::BadPageToken),
     #[error("the role in this project does not allow it")]
     RoleRequired,
-    #[error("too many savers of this project at once")]
+    #[error("too many requests save this project at the same time")]
     Busy,
     #[error(transparent)]
     Fault(#[from] Fault),
     #[error("the database failed")]
     Store(#[from] StoreError),
-    #[error("the database holds what was not written there")]
+    #[error("the database has damaged data")]
     Corruption(#[from] Corruption),
 }
 
@@ -162,7 +162,7 @@ impl Error {
         }
     }
 
-    /// The field of the request that is at fault, with what is wrong with it.
+    /// The invalid field of the request, and what is wrong with it.
     fn violation(&self) -> Option<FieldViolation> {
         let field = match self {
             Self::Field { field, problem } => return Some(FieldViolation { field: field.clone(), description: problem.clone() }),
@@ -178,7 +178,7 @@ impl Error {
             Self::PageToken(_) => "page_token".to_owned(),
             _ => return None,
         };
-        // A file that a preview or a read asked for is no field of a message.
+        // The path of a read or of a preview has no field.
         (!field.is_empty()).then(|| FieldViolation { field, description: self.to_string() })
     }
 
@@ -203,20 +203,19 @@ impl Error {
         }
     }
 
-    /// A path breaks the rule.
+    /// A path that is not allowed. A long path is cut.
     pub(crate) fn invalid_path(field: String, path: &str, problem: &BadPath) -> Self {
-        // A text of megabytes does not come back in the error.
         Self::InvalidPath { field, path: path.chars().take(MAX_PATH_CHARACTERS).collect(), problem: problem.to_string() }
     }
 
-    /// The head is not what somebody looked at, and these paths could not be merged so far.
+    /// The head is not `base`, and these paths cannot be merged in the mode.
     pub(crate) fn stale(base: Option<Oid>, head: Option<Oid>, paths: Vec<String>, mode: MergeMode) -> Self {
         let etag = |oid: Option<Oid>| oid.map(|oid| oid.etag()).unwrap_or_default();
         Self::StaleRevision { base: etag(base), head: etag(head), paths, mode }
     }
 }
 
-/// What stands in the way of a change beside the head.
+/// Why a change does not apply to the head.
 fn conflict_text(paths: &[String], mode: MergeMode) -> String {
     if paths.is_empty() {
         return String::new();
@@ -231,7 +230,7 @@ fn conflict_text(paths: &[String], mode: MergeMode) -> String {
     }
 }
 
-/// The first paths, one per line.
+/// As many of the first paths as fit, one per line.
 fn join_paths(paths: &[String]) -> String {
     let mut bytes = 0;
     let fits = |path: &&String| {
@@ -267,8 +266,8 @@ mod tests {
     }
 
     #[test]
-    fn a_conflict_says_how_far_it_was_merged_and_where_it_failed() {
-        let moved = "the project moved on since that revision";
+    fn a_conflict_names_its_paths_and_whether_a_merge_was_tried() {
+        let changed = "the project has changed since that revision";
         let rows = [
             (MergeMode::Paths, 0, String::new()),
             (MergeMode::Paths, 1, ", and both sides changed `0.js`".to_owned()),
@@ -282,12 +281,12 @@ mod tests {
         ];
         for (mode, count, rest) in rows {
             let paths = (0..count).map(|n| format!("{n}.js")).collect();
-            assert_eq!(Error::stale(None, None, paths, mode).fault().message, format!("{moved}{rest}"));
+            assert_eq!(Error::stale(None, None, paths, mode).fault().message, format!("{changed}{rest}"));
         }
     }
 
     #[test]
-    fn a_breach_names_field_file_and_limit() {
+    fn an_exceeded_limit_names_field_file_and_limit() {
         let error = Error::FileTooLarge { field: "changes[3].write".into(), path: "a.js".into(), size: 51_201, limit: 51_200 };
         let fault = error.fault();
         assert_eq!(

@@ -1,6 +1,5 @@
-//! Everything of git: object ids and encodings, the tree as a persistent value, its differences. Nothing outside this module
-//! names a git crate. Ids are SHA-1 with collision detection, encodings are git's own, so that a clone can be served from the
-//! same rows later.
+//! Git: object ids and encodings, trees, differences between trees, and the merge of texts. No other module uses a git crate. Ids are
+//! SHA-1 with collision detection, and encodings are those of git, so that a clone can be served from the same rows later.
 
 mod diff;
 mod folder;

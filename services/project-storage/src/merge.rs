@@ -195,7 +195,7 @@ impl MergePlan {
 
 /// The files that another file clashes with.
 fn clashing_files(tree: &Folder, clash: &Clash) -> Vec<String> {
-    let (Clash::IsFile(path) | Clash::IsFolder(path) | Clash::CaseClash(path)) = clash;
+    let (Clash::IsFile(path) | Clash::IsFolder(path) | Clash::Case(path)) = clash;
     match tree.get(path) {
         Some(Entry::Folder(folder)) => folder.walk_files().into_iter().map(|(below, _)| format!("{path}/{below}")).collect(),
         _ => vec![path.clone()],

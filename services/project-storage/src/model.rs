@@ -3,7 +3,7 @@
 //! - [`project`], [`revision`], [`message`], [`turn`]: what the service stores.
 //! - [`path`], [`limits`]: how a file may be named and how much a project may hold.
 //! - [`change`]: the tree that a change set makes.
-//! - [`condition`]: `If-Match`. [`page`]: pages of listings.
+//! - [`condition`]: `If-Match`. [`page`]: pages of lists.
 
 pub(crate) mod change;
 pub(crate) mod condition;

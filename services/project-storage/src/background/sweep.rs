@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::{Pool, StoreError, sweeps};
 
+/// The time between two sweeps.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Sweeps until `stop`. Replicas may sweep at the same time: each skips the rows that another one has locked.

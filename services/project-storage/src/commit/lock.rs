@@ -1,5 +1,5 @@
 //! One save per project at a time within a process. The compare-and-swap of the head alone keeps saves correct, across all replicas.
-//! The lock only prevents that the saves of one process lose races to each other.
+//! The lock only keeps the saves of one process from losing races to each other.
 
 use proto::id::ProjectId;
 use tokio::sync::{Mutex, MutexGuard};

@@ -1,4 +1,4 @@
-//! What differs between two trees.
+//! Differences between two trees.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -7,7 +7,7 @@ use super::{
     object::Oid,
 };
 
-/// One path that is not the same on both sides.
+/// A path whose file differs; `None` if that tree has no file there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     pub path: String,
@@ -15,7 +15,7 @@ pub struct Difference {
     pub new: Option<FileRef>,
 }
 
-/// How many files differ, and how.
+/// The numbers of files that differ.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DiffStat {
     pub added: u32,
@@ -24,27 +24,27 @@ pub struct DiffStat {
     pub renamed: u32,
 }
 
-/// Every file that differs, sorted by path. Equal folders are not entered.
+/// Every file that differs, sorted by path. Folders with equal ids are skipped.
 pub fn diff(old: &Folder, new: &Folder) -> Vec<Difference> {
     let mut out = Vec::new();
-    folders(&mut String::new(), old, new, &mut out);
+    diff_folders(&mut String::new(), old, new, &mut out);
     out.sort_by(|a, b| a.path.cmp(&b.path));
     out
 }
 
-fn folders(prefix: &mut String, old: &Folder, new: &Folder, out: &mut Vec<Difference>) {
+fn diff_folders(prefix: &mut String, old: &Folder, new: &Folder, out: &mut Vec<Difference>) {
     if old.oid().is_some() && old.oid() == new.oid() {
         return;
     }
     for (name, entry) in old.entries() {
-        entries(prefix, name, Some(entry), new.entries().get(name), out);
+        diff_entries(prefix, name, Some(entry), new.entries().get(name), out);
     }
     for (name, entry) in new.entries().iter().filter(|(name, _)| !old.entries().contains_key(*name)) {
-        entries(prefix, name, None, Some(entry), out);
+        diff_entries(prefix, name, None, Some(entry), out);
     }
 }
 
-fn entries(prefix: &mut String, name: &str, old: Option<&Entry>, new: Option<&Entry>, out: &mut Vec<Difference>) {
+fn diff_entries(prefix: &mut String, name: &str, old: Option<&Entry>, new: Option<&Entry>, out: &mut Vec<Difference>) {
     let length = prefix.len();
     prefix.push_str(name);
     let (old_file, old_folder) = split(old);
@@ -54,9 +54,9 @@ fn entries(prefix: &mut String, name: &str, old: Option<&Entry>, new: Option<&En
     }
     let same = matches!((old_folder, new_folder), (Some(a), Some(b)) if Arc::ptr_eq(a, b));
     if !same && (old_folder.is_some() || new_folder.is_some()) {
-        let none = Folder::default();
+        let empty = Folder::default();
         prefix.push('/');
-        folders(prefix, old_folder.map_or(&none, |f| f), new_folder.map_or(&none, |f| f), out);
+        diff_folders(prefix, old_folder.map_or(&empty, |f| f), new_folder.map_or(&empty, |f| f), out);
     }
     prefix.truncate(length);
 }
@@ -69,22 +69,22 @@ fn split(entry: Option<&Entry>) -> (Option<FileRef>, Option<&Arc<Folder>>) {
     }
 }
 
-/// Counts differences. A file that went and one that came with the same content are one move.
+/// Counts differences. A deleted and an added file with the same content count as one rename.
 pub fn stat(differences: &[Difference]) -> DiffStat {
     let mut stat = DiffStat::default();
-    let mut gone: HashMap<Oid, u32> = HashMap::new();
+    let mut deleted: HashMap<Oid, u32> = HashMap::new();
     for difference in differences {
         match (difference.old, difference.new) {
             (Some(old), None) => {
                 stat.deleted += 1;
-                *gone.entry(old.oid).or_default() += 1;
+                *deleted.entry(old.oid).or_default() += 1;
             }
             (Some(_), Some(_)) => stat.modified += 1,
             (None, _) => stat.added += 1,
         }
     }
-    for came in differences.iter().filter(|d| d.old.is_none()).filter_map(|d| d.new) {
-        if let Some(left) = gone.get_mut(&came.oid).filter(|left| **left > 0) {
+    for added in differences.iter().filter(|d| d.old.is_none()).filter_map(|d| d.new) {
+        if let Some(left) = deleted.get_mut(&added.oid).filter(|left| **left > 0) {
             *left -= 1;
             stat.added -= 1;
             stat.deleted -= 1;
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn moves_are_counted_once() {
+    fn a_move_counts_as_a_rename() {
         let old = tree(&[("a", "1"), ("b/c", "2"), ("d", "3"), ("e", "4"), ("same", "1")]);
         let new = tree(&[("a2", "1"), ("b", "5"), ("d", "6"), ("f", "7"), ("same", "1")]);
         let differences = diff(&old, &new);
@@ -123,7 +123,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_diff_leads_from_one_to_the_other(
+        fn applying_a_diff_makes_the_other_tree(
             old in proptest::collection::btree_map("[a-c](/[a-c]){0,2}", "[x-z]", 0..20),
             new in proptest::collection::btree_map("[a-c](/[a-c]){0,2}", "[x-z]", 0..20),
         ) {

@@ -1,5 +1,5 @@
-//! A tree as a persistent value: a change copies the folders on its way and shares the rest, so that many revisions are held at
-//! once and the untouched part of a tree is never encoded again.
+//! Trees with structural sharing: a change copies the folders of its path and shares all others. So many revisions fit into memory, and
+//! the unchanged part of a tree is not encoded again.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,21 +8,21 @@ use proto::path::fold;
 
 use super::object::{Object, Oid, tree};
 
-/// What a tree knows about a file.
+/// A file in a tree: the id and the size of its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileRef {
     pub oid: Oid,
     pub size: u32,
 }
 
-/// The bytes of a file with what the tree will know about them.
+/// The content of a file, with its id and size.
 #[derive(Debug, Clone)]
 pub(crate) struct Content {
     pub(crate) bytes: Bytes,
     pub(crate) file: FileRef,
 }
 
-/// What a name in a folder stands for.
+/// An entry of a folder.
 #[derive(Debug, Clone)]
 pub enum Entry {
     File(FileRef),
@@ -35,13 +35,13 @@ pub struct Folder {
     entries: BTreeMap<Arc<str>, Entry>,
     /// Files below, at any depth.
     files: u32,
-    /// Their bytes.
+    /// The bytes of these files.
     bytes: u64,
-    /// The id as git computes it; `None` while changes are not written.
+    /// The id as git computes it; `None` while there are unwritten changes.
     oid: Option<Oid>,
 }
 
-/// Why a file cannot stand at a path; each holds the path that is in the way.
+/// Why a path cannot have a file. Each variant has the path of the entry that it clashes with.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Clash {
     #[error("`{0}` is a file")]
@@ -49,10 +49,10 @@ pub enum Clash {
     #[error("`{0}` is a folder")]
     IsFolder(String),
     #[error("differs from `{0}` only in case")]
-    CaseClash(String),
+    Case(String),
 }
 
-/// One line of a walk.
+/// One entry of a walk.
 #[derive(Debug, Clone)]
 pub struct WalkEntry {
     pub path: String,
@@ -61,7 +61,7 @@ pub struct WalkEntry {
 }
 
 impl Folder {
-    /// From entries as they were read; the caller vouches for the id.
+    /// A folder from its entries. The id must be theirs; it is not checked.
     pub fn from_entries(oid: Oid, entries: impl IntoIterator<Item = (Arc<str>, Entry)>) -> Self {
         let entries: BTreeMap<_, _> = entries.into_iter().collect();
         let (files, bytes) = entries.values().fold((0, 0), |(files, bytes), entry| match entry {
@@ -79,7 +79,7 @@ impl Folder {
         self.bytes
     }
 
-    /// Names in this folder itself.
+    /// The number of entries of this folder itself.
     pub fn entry_count(&self) -> usize {
         self.entries.len()
     }
@@ -88,12 +88,12 @@ impl Folder {
         &self.entries
     }
 
-    /// The id, unless changes are not written yet.
+    /// The id; `None` while there are unwritten changes.
     pub fn oid(&self) -> Option<Oid> {
         self.oid
     }
 
-    /// What stands at a path; the root itself has none.
+    /// The entry at a path. The root has no path.
     pub fn get(&self, path: &str) -> Option<&Entry> {
         match path.split_once('/') {
             None => self.entries.get(path),
@@ -112,12 +112,12 @@ impl Folder {
         }
     }
 
-    /// Puts a file at a path and makes the folders on the way.
+    /// Puts a file at a path, and creates its folders.
     pub fn put(&mut self, path: &str, file: FileRef) -> Result<(), Clash> {
         self.put_at(path, 0, file).map(|_| ())
     }
 
-    /// `at` is where this folder's part of the path begins; answers how files and bytes changed.
+    /// `at` is where the part of the path below this folder begins. Returns how the numbers of files and bytes changed.
     fn put_at(&mut self, path: &str, at: usize, file: FileRef) -> Result<(u32, i64), Clash> {
         let rest = &path[at..];
         let size = i64::from(file.size);
@@ -152,26 +152,26 @@ impl Folder {
         Ok((files, bytes))
     }
 
-    /// Two names that differ only in case cannot both be checked out on the file systems of most people.
+    /// Refuses a name that differs from another one only in case, because many file systems cannot have both.
     fn check_case(&self, path: &str, at: usize, name: &str) -> Result<(), Clash> {
         let folded = if name.is_ascii() { None } else { Some(fold(name)) };
-        let twin = self.entries.keys().find(|other| match &folded {
+        let other = self.entries.keys().find(|other| match &folded {
             None if other.is_ascii() => other.eq_ignore_ascii_case(name),
             None => fold(other) == name.to_ascii_lowercase(),
             Some(folded) => fold(other) == *folded,
         });
-        twin.map_or(Ok(()), |twin| Err(Clash::CaseClash(format!("{}{twin}", &path[..at]))))
+        other.map_or(Ok(()), |other| Err(Clash::Case(format!("{}{other}", &path[..at]))))
     }
 
-    /// Takes a file away, and the folders that it leaves empty.
+    /// Removes a file, and the folders that it leaves empty.
     pub fn remove(&mut self, path: &str) -> Option<FileRef> {
-        // Looking first keeps the folders on the way shared when there is nothing to remove.
+        // Without a file at the path, the folders stay shared.
         let file = self.file(path)?;
-        self.remove_present(path, file);
+        self.remove_existing(path, file);
         Some(file)
     }
 
-    fn remove_present(&mut self, path: &str, file: FileRef) {
+    fn remove_existing(&mut self, path: &str, file: FileRef) {
         match path.split_once('/') {
             None => {
                 self.entries.remove(path);
@@ -179,7 +179,7 @@ impl Folder {
             Some((name, rest)) => {
                 if let Some(Entry::Folder(folder)) = self.entries.get_mut(name) {
                     let folder = Arc::make_mut(folder);
-                    folder.remove_present(rest, file);
+                    folder.remove_existing(rest, file);
                     if folder.entries.is_empty() {
                         self.entries.remove(name);
                     }
@@ -191,7 +191,7 @@ impl Folder {
         self.oid = None;
     }
 
-    /// Gives every changed folder its id and adds its object to `out`.
+    /// Computes the ids of all changed folders, and adds their objects to `out`. Returns the id of this folder.
     pub fn write(&mut self, out: &mut Vec<Object>) -> Oid {
         if let Some(oid) = self.oid {
             return oid;
@@ -213,12 +213,12 @@ impl Folder {
         oid
     }
 
-    /// Every file, sorted by its whole path.
+    /// All files with their full paths, sorted.
     pub fn walk_files(&self) -> Vec<(String, FileRef)> {
-        self.walk().into_iter().filter_map(|line| line.file.map(|file| (line.path, file))).collect()
+        self.walk().into_iter().filter_map(|entry| entry.file.map(|file| (entry.path, file))).collect()
     }
 
-    /// Everything, depth first, each folder before what it holds; files come sorted by their whole path.
+    /// All entries, depth first, each folder before its entries. Files are sorted by their full path.
     pub fn walk(&self) -> Vec<WalkEntry> {
         let mut out = Vec::with_capacity(self.files as usize + 8);
         self.walk_into(&mut String::new(), &mut out);
@@ -241,7 +241,7 @@ impl Folder {
         }
     }
 
-    /// Git sorts a folder as if its name ended in `/`, which makes a walk come out sorted by whole paths.
+    /// The entries in git's order: a folder is sorted as if its name ended with `/`, so that a walk is sorted by full paths.
     fn in_git_order(&self) -> Vec<(&str, &Entry)> {
         let mut entries: Vec<_> = self.entries.iter().map(|(name, entry)| (&**name, entry)).collect();
         let is_folder = |entry: &Entry| matches!(entry, Entry::Folder(_));
@@ -270,7 +270,7 @@ mod tests {
 
     /// `git write-tree` gave these ids for the same files.
     #[test]
-    fn trees_are_those_of_git() {
+    fn a_tree_has_the_id_that_git_gives_it() {
         let mut root = folder(&[
             ("src/main.rs", "fn main() {}\n"),
             ("src/lib/x.rs", "pub fn x() {}\n"),
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn clashes_name_what_is_in_the_way() {
+    fn a_clash_names_the_other_path() {
         let root = folder(&[("src/App.js", "1"), ("docs", "2"), ("straße", "3")]);
         let put = |path: &str| {
             let mut copy = root.clone();
@@ -320,14 +320,14 @@ mod tests {
         };
         assert_eq!(put("src"), Clash::IsFolder("src".into()));
         assert_eq!(put("docs/a"), Clash::IsFile("docs".into()));
-        assert_eq!(put("src/app.JS"), Clash::CaseClash("src/App.js".into()));
-        assert_eq!(put("SRC/x"), Clash::CaseClash("src".into()));
-        assert_eq!(put("STRASSE"), Clash::CaseClash("straße".into()));
-        assert_eq!(put("Straße/x"), Clash::CaseClash("straße".into()));
+        assert_eq!(put("src/app.JS"), Clash::Case("src/App.js".into()));
+        assert_eq!(put("SRC/x"), Clash::Case("src".into()));
+        assert_eq!(put("STRASSE"), Clash::Case("straße".into()));
+        assert_eq!(put("Straße/x"), Clash::Case("straße".into()));
     }
 
     #[test]
-    fn removing_takes_empty_folders_along() {
+    fn empty_folders_are_removed() {
         let mut root = folder(&[("a/b/c", "1"), ("d", "2")]);
         assert_eq!(root.remove("a/b"), None, "a folder is not a file");
         assert_eq!(root.remove("a/b/c"), Some(file("1")));
@@ -339,7 +339,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_walk_is_what_was_put(paths in proptest::collection::btree_map("[a-c](\\.[a-c])?(/[a-c]){0,3}", "[x-z]{0,4}", 0..30)) {
+        fn a_walk_finds_what_was_put(paths in proptest::collection::btree_map("[a-c](\\.[a-c])?(/[a-c]){0,3}", "[x-z]{0,4}", 0..30)) {
             let mut root = Folder::default();
             let mut model = BTreeMap::new();
             for (path, content) in &paths {

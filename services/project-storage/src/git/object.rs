@@ -1,4 +1,4 @@
-//! Objects: their ids, and the bytes that the database keeps of them.
+//! Git objects: their ids and their encodings.
 
 use std::{cell::RefCell, fmt, str::FromStr};
 
@@ -6,16 +6,16 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 use gix_object::{CommitRef, TreeRefIter, WriteTo, bstr::BStr, compute_hash, tree::EntryKind};
 use prost::bytes::Bytes;
 
-/// Level 1: three times smaller at a third of the time of the default level.
+/// The compression level: 1 compresses to a third, in a third of the time of the default level.
 const LEVEL: u32 = 1;
 
 thread_local! {
-    // Making a compressor costs more than compressing a file of a few KiB, so each thread keeps one.
+    // Creating a compressor takes longer than compressing a file of a few KiB, so each thread keeps one.
     static COMPRESS: RefCell<Compress> = RefCell::new(Compress::new(Compression::new(LEVEL), true));
     static DECOMPRESS: RefCell<Decompress> = RefCell::new(Decompress::new(true));
 }
 
-/// An object's id: SHA-1 over its kind, size and content.
+/// The id of an object: SHA-1 of its kind, size and content.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Oid([u8; 20]);
 
@@ -24,7 +24,7 @@ impl Oid {
     pub const EMPTY_TREE: Oid =
         Oid([0x4b, 0x82, 0x5d, 0xc6, 0x42, 0xcb, 0x6e, 0xb9, 0xa0, 0x60, 0xe5, 0x4b, 0xf8, 0xd6, 0x92, 0x88, 0xfb, 0xee, 0x49, 0x04]);
 
-    /// From the twenty bytes of a row.
+    /// An id from its 20 bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Oid, Corruption> {
         bytes.try_into().map(Oid).map_err(|_| Corruption::Id(bytes.len()))
     }
@@ -33,12 +33,12 @@ impl Oid {
         &self.0
     }
 
-    /// The ETag of what has this id.
+    /// The ETag of an object with this id.
     pub fn etag(&self) -> String {
         format!("\"{self}\"")
     }
 
-    /// The id inside an ETag; a weak one names the same bytes.
+    /// The id in an ETag. A weak ETag stands for the same bytes.
     pub fn from_etag(text: &str) -> Option<Oid> {
         text.strip_prefix("W/").unwrap_or(text).strip_prefix('"')?.strip_suffix('"')?.parse().ok()
     }
@@ -56,7 +56,7 @@ impl fmt::Debug for Oid {
     }
 }
 
-/// The text was not an id.
+/// A text that is no object id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be 40 lower-case hexadecimal digits")]
 pub struct InvalidOid;
@@ -76,25 +76,25 @@ impl FromStr for Oid {
     }
 }
 
-/// What the database holds is not what was written there.
+/// Stored data that is not what was written.
 #[derive(Debug, thiserror::Error)]
 pub enum Corruption {
-    #[error("an object id of {0} bytes")]
+    #[error("an object id has {0} bytes")]
     Id(usize),
     #[error("object {0} is missing")]
     Missing(Oid),
-    #[error("object {0} does not decode")]
+    #[error("object {0} cannot be decoded")]
     Encoding(Oid),
-    #[error("object {0} has another id by its content")]
+    #[error("object {0} has content with another id")]
     Content(Oid),
 }
 
-/// The content would collide with another one on purpose.
+/// Content that was made to have the same SHA-1 as another content.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("holds a known SHA-1 collision")]
+#[error("has a known SHA-1 collision")]
 pub struct Collision;
 
-/// What an object is. The numbers are git's and stand in the rows.
+/// The kind of an object. The numbers are those of git, and the database stores them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Commit = 1,
@@ -102,16 +102,16 @@ pub(super) enum Kind {
     Blob = 3,
 }
 
-/// Trees and commits are kept as they are: too small to gain.
+/// Not compressed: trees and commits are too small to gain from it.
 const RAW: i16 = 0;
-/// The encoding of a git pack, so that a fetch will copy the rows.
+/// The encoding in a git pack, so that a fetch can copy the rows.
 const ZLIB: i16 = 1;
 
-/// An object ready to be written.
+/// An encoded object.
 #[derive(Debug, Clone)]
 pub struct Object {
     pub oid: Oid,
-    /// Git's kind in the low four bits, the encoding above them.
+    /// The kind in the low four bits, and the encoding above them.
     pub tag: i16,
     /// Bytes of the content before encoding.
     pub size: i32,
@@ -123,22 +123,22 @@ pub fn blob_id(content: &[u8]) -> Result<Oid, Collision> {
     hash(gix_object::Kind::Blob, content)
 }
 
-/// A file's content, compressed.
+/// The object of a content, compressed.
 pub fn blob(oid: Oid, content: &[u8]) -> Object {
     Object { oid, tag: Kind::Blob as i16 | ZLIB << 4, size: size_of_content(content), data: compress(content).into() }
 }
 
-/// The content of a blob row, checked against its id.
+/// The content of a stored blob, checked against its id.
 pub(crate) fn read_blob(oid: Oid, tag: i16, size: i32, data: Vec<u8>) -> Result<Vec<u8>, Corruption> {
     let content = match tag >> 4 {
         ZLIB => decompress(&data, usize::try_from(size).unwrap_or(0)).ok_or(Corruption::Encoding(oid))?,
         _ => data,
     };
-    checked(oid, gix_object::Kind::Blob, &content)?;
+    check_id(oid, gix_object::Kind::Blob, &content)?;
     Ok(content)
 }
 
-/// One line of a tree.
+/// One entry of a tree object.
 #[derive(Debug, Clone)]
 pub(crate) struct TreeEntry {
     pub(crate) name: String,
@@ -146,7 +146,7 @@ pub(crate) struct TreeEntry {
     pub(crate) oid: Oid,
 }
 
-/// A tree of entries in git's order.
+/// The object of a tree. The entries are in git's order.
 pub(super) fn tree<'a>(entries: impl Iterator<Item = (&'a str, bool, Oid)>) -> Object {
     let mut data = Vec::new();
     for (name, folder, oid) in entries {
@@ -160,9 +160,9 @@ pub(super) fn tree<'a>(entries: impl Iterator<Item = (&'a str, bool, Oid)>) -> O
     raw(Kind::Tree, data)
 }
 
-/// The entries of a tree row, checked against its id.
+/// The entries of a stored tree, checked against its id.
 pub(crate) fn read_tree(oid: Oid, data: &[u8]) -> Result<Vec<TreeEntry>, Corruption> {
-    checked(oid, gix_object::Kind::Tree, data)?;
+    check_id(oid, gix_object::Kind::Tree, data)?;
     TreeRefIter::from_bytes(data, gix_hash::Kind::Sha1)
         .map(|entry| {
             let entry = entry.map_err(|_| Corruption::Encoding(oid))?;
@@ -172,19 +172,19 @@ pub(crate) fn read_tree(oid: Oid, data: &[u8]) -> Result<Vec<TreeEntry>, Corrupt
         .collect()
 }
 
-/// A commit to be made.
+/// A commit to encode.
 #[derive(Debug)]
 pub struct Commit<'a> {
     pub tree: Oid,
     pub parents: &'a [Oid],
-    /// Who it is by: a word without `<`, `>` and line breaks.
+    /// The author: a word without `<`, `>` and line breaks.
     pub author: &'a str,
     /// Seconds since 1970.
     pub time: i64,
     pub message: &'a str,
 }
 
-/// Writes a commit as git does.
+/// The object of a commit.
 pub fn commit(commit: &Commit<'_>) -> Object {
     let tree = commit.tree.to_string();
     let parents: Vec<String> = commit.parents.iter().map(Oid::to_string).collect();
@@ -201,7 +201,7 @@ pub fn commit(commit: &Commit<'_>) -> Object {
         extra_headers: Vec::new(),
     };
     let mut data = Vec::with_capacity(256 + message.len());
-    object.write_to(&mut data).expect("a line without a break goes into memory");
+    object.write_to(&mut data).expect("the author has no line break, and memory accepts writes");
     raw(Kind::Commit, data)
 }
 
@@ -211,7 +211,7 @@ fn raw(kind: Kind, data: Vec<u8>) -> Object {
         Kind::Tree => gix_object::Kind::Tree,
         Kind::Blob => gix_object::Kind::Blob,
     };
-    // Names and messages cannot carry a collision block: they are text of limited length between ids.
+    // The blocks of a collision do not fit into names and messages: these are text of limited length between ids.
     let oid = hash(git, &data).expect("trees and commits do not collide");
     Object { oid, tag: kind as i16 | RAW << 4, size: size_of_content(&data), data: data.into() }
 }
@@ -221,11 +221,11 @@ fn hash(kind: gix_object::Kind, content: &[u8]) -> Result<Oid, Collision> {
     Oid::from_bytes(id.as_slice()).map_err(|_| Collision)
 }
 
-fn checked(oid: Oid, kind: gix_object::Kind, content: &[u8]) -> Result<(), Corruption> {
+fn check_id(oid: Oid, kind: gix_object::Kind, content: &[u8]) -> Result<(), Corruption> {
     if hash(kind, content).is_ok_and(|found| found == oid) { Ok(()) } else { Err(Corruption::Content(oid)) }
 }
 
-/// Limits keep every object far below two gigabytes.
+/// The size of a content. The limits of projects keep every object far below 2 GiB.
 fn size_of_content(content: &[u8]) -> i32 {
     i32::try_from(content.len()).unwrap_or(i32::MAX)
 }
@@ -236,7 +236,7 @@ fn compress(content: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(content.len() / 2 + 64);
         loop {
             let read = usize::try_from(zlib.total_in()).unwrap_or(usize::MAX).min(content.len());
-            let status = zlib.compress_vec(&content[read..], &mut out, FlushCompress::Finish).expect("memory does not fail");
+            let status = zlib.compress_vec(&content[read..], &mut out, FlushCompress::Finish).expect("writes to memory do not fail");
             if status == Status::StreamEnd {
                 return out;
             }
@@ -248,7 +248,7 @@ fn compress(content: &[u8]) -> Vec<u8> {
 fn decompress(data: &[u8], size: usize) -> Option<Vec<u8>> {
     DECOMPRESS.with_borrow_mut(|zlib| {
         zlib.reset(true);
-        // One byte more than needed lets the stream reach its end without a second call.
+        // With one byte more than needed, the stream reaches its end in one call.
         let mut out = Vec::with_capacity(size + 1);
         let status = zlib.decompress_vec(data, &mut out, FlushDecompress::Finish).ok()?;
         (status == Status::StreamEnd && out.len() == size).then_some(out)
@@ -261,14 +261,14 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn ids_are_those_of_git() {
+    fn a_blob_has_the_id_that_git_gives_it() {
         assert_eq!(blob_id(b"hello\n").expect("id").to_string(), "ce013625030ba8dba906f756967f9e9ca394464a");
         assert_eq!(blob_id(b"").expect("id").to_string(), "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
         assert_eq!(tree(std::iter::empty()).oid, Oid::EMPTY_TREE);
     }
 
     #[test]
-    fn a_commit_is_that_of_git() {
+    fn a_commit_is_encoded_as_by_git() {
         let tree = "48b3fdd6de7f01e3ea2c7ff0d3a7a8a9b4f6a1f5".parse().expect("oid");
         let object = commit(&Commit { tree, parents: &[tree, tree], author: "0193", time: 1_700_000_000, message: "one\n\nTurn: x\n" });
         let text = String::from_utf8(object.data.to_vec()).expect("text");
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_row_is_found_out() {
+    fn a_damaged_row_is_an_error() {
         let oid = blob_id(b"hello").expect("id");
         let row = blob(oid, b"hello");
         assert!(matches!(read_blob(oid, row.tag, row.size, b"nonsense".to_vec()), Err(Corruption::Encoding(_))));
@@ -310,7 +310,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_blob_comes_back(content in proptest::collection::vec(any::<u8>(), 0..20_000)) {
+        fn a_blob_is_read_as_it_was_written(content in proptest::collection::vec(any::<u8>(), 0..20_000)) {
             let oid = blob_id(&content).expect("id");
             let row = blob(oid, &content);
             prop_assert_eq!(read_blob(oid, row.tag, row.size, row.data.to_vec()).expect("content"), content);

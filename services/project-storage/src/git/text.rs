@@ -1,25 +1,25 @@
-//! Three texts into one.
+//! The three-way merge of texts.
 
 use gix_merge::blob::{
     Resolution,
     builtin_driver::{self, text::Labels},
 };
 
-/// What both sides made of a text. `None` where they touch the same or neighbouring lines in different ways, and where one of
-/// the three is no text: nothing with marks in it ever leaves this function.
+/// Merges the changes of both sides, without conflict markers. `None` if the sides change the same or neighbouring lines in different
+/// ways, or if one of the three is no text.
 pub(crate) fn merge_text(base: &[u8], ours: &[u8], theirs: &[u8]) -> Option<Vec<u8>> {
     if ![base, ours, theirs].iter().all(|side| is_text(side)) {
         return None;
     }
     let mut merged = Vec::with_capacity(ours.len().max(theirs.len()));
-    // Its default, Myers, gives up on a shortest difference in time. Histogram reads nicer, and takes seconds for a text of
-    // some hundred KiB that was made to hurt it.
+    // The default algorithm, Myers, has a bound on its time. Histogram makes nicer differences, but takes seconds for some hundred KiB
+    // of a text that was made for it.
     let options = builtin_driver::text::Options::default();
     let resolution = builtin_driver::text(&mut merged, &mut Default::default(), Labels::default(), ours, base, theirs, options);
     matches!(resolution, Resolution::Complete).then_some(merged)
 }
 
-/// What an editor would show as lines.
+/// Whether the bytes are UTF-8 without NUL.
 fn is_text(bytes: &[u8]) -> bool {
     !bytes.contains(&0) && std::str::from_utf8(bytes).is_ok()
 }
@@ -36,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn table() {
+    fn changes_of_different_lines_are_merged() {
         for (base, ours, theirs, expected) in [
             ("a\nb\nc\n", "A\nb\nc\n", "a\nb\nC\n", Some("A\nb\nC\n")),
             ("a\nb\nc\n", "a\nc\n", "a\nb\nc\nd\n", Some("a\nc\nd\n")),
@@ -62,16 +62,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_the_same_from_both_sides(base in texts(), ours in texts(), theirs in texts()) {
+        fn a_merge_is_symmetric(base in texts(), ours in texts(), theirs in texts()) {
             prop_assert_eq!(merge(&base, &ours, &theirs), merge(&base, &theirs, &ours));
             prop_assert_eq!(merge(&base, &base, &theirs), Some(theirs.clone()));
             prop_assert_eq!(merge(&base, &ours, &base), Some(ours.clone()));
             prop_assert_eq!(merge(&base, &ours, &ours), Some(ours));
         }
 
-        /// Lines that stay stand between those that one of the two changes, removes or puts others beside.
+        /// Between two edits there is always an unchanged line.
         #[test]
-        fn edits_of_different_lines_are_both_there(edits in proptest::collection::vec((0_u8..4, any::<bool>()), 1..12)) {
+        fn separate_edits_of_both_sides_are_merged(edits in proptest::collection::vec((0_u8..4, any::<bool>()), 1..12)) {
             let (mut base, mut ours, mut theirs, mut both) = (String::new(), String::new(), String::new(), String::new());
             for (n, (edit, is_ours)) in edits.iter().enumerate() {
                 let old = format!("keep {n}\nline {n}\n");

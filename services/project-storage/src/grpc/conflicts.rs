@@ -1,4 +1,4 @@
-//! Conflicted turns.
+//! Reading and resolving conflicts.
 
 use chassis::{
     clock::{now, timestamp},

@@ -25,7 +25,9 @@ use crate::{
     },
 };
 
+/// Bytes of SHA-256.
 const DIGEST_BYTES: usize = 32;
+/// Messages that ListTurnMessages returns at most.
 const MAX_MESSAGES: usize = 200;
 
 pub(super) async fn begin(app: &App, request: Request<pb::BeginTurnRequest>) -> Result<pb::BeginTurnResponse, Error> {

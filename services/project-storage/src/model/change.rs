@@ -1,4 +1,4 @@
-//! A change set: steps that apply in order, all of them or none. Pure; the tree comes in, the tree that would be goes out.
+//! Change sets: changes that apply in order, all of them or none.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -11,16 +11,16 @@ use crate::{
     },
 };
 
-/// One step.
+/// One change of a file.
 #[derive(Debug, Clone)]
 pub(crate) struct Change {
     pub(crate) path: FilePath,
     pub(crate) action: Action,
-    /// When given, the file must have this id.
+    /// The id that the file must have; `None` for any.
     pub(crate) etag: Option<Oid>,
 }
 
-/// What a step does.
+/// What a change does.
 #[derive(Debug, Clone)]
 pub(crate) enum Action {
     Write(Content),
@@ -30,31 +30,31 @@ pub(crate) enum Action {
     Rename(FilePath),
 }
 
-/// Steps in order.
+/// Changes in order.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ChangeSet {
     pub(crate) changes: Vec<Change>,
-    /// Files that the steps do not bring are removed.
+    /// Files that the changes do not write or move are removed.
     pub(crate) replace: bool,
 }
 
 impl ChangeSet {
-    /// The tree after every step.
+    /// Applies the changes to a tree.
     ///
     /// # Errors
-    /// The first step that cannot be, by its field.
+    /// The first change that cannot be applied. The error names its field.
     pub(crate) fn apply(&self, base: &Arc<Folder>, limits: &Limits) -> Result<Folder, Error> {
-        let mut state = if self.replace { WorkingTree::replacing(base) } else { WorkingTree::on(base) };
+        let mut tree = if self.replace { WorkingTree::empty(base) } else { WorkingTree::copy(base) };
         for (index, change) in self.changes.iter().enumerate() {
-            state.step(index, change, limits)?;
+            tree.apply(index, change, limits)?;
         }
-        Ok(state.tree)
+        Ok(tree.tree)
     }
 
-    /// The paths that steps bring something to, for refusals and for the answer; each path once, in order.
+    /// The paths that the changes write or move a file to; each path once, in order.
     pub(crate) fn targets(&self) -> Vec<ChangedPath<'_>> {
         let mut seen = HashSet::new();
-        let mut steps = Vec::with_capacity(self.changes.len());
+        let mut targets = Vec::with_capacity(self.changes.len());
         for (index, change) in self.changes.iter().enumerate() {
             let (name, path) = match &change.action {
                 Action::Write(_) | Action::Create(_) | Action::Update(_) => ("path", &change.path),
@@ -62,13 +62,13 @@ impl ChangeSet {
                 Action::Delete => continue,
             };
             if seen.insert(path) {
-                steps.push(ChangedPath { field: format!("changes[{index}].{name}"), path: path.as_str() });
+                targets.push(ChangedPath { field: format!("changes[{index}].{name}"), path: path.as_str() });
             }
         }
-        steps
+        targets
     }
 
-    /// Every content that the steps bring.
+    /// The contents of all changes.
     pub(crate) fn contents(&self) -> impl Iterator<Item = &Content> {
         self.changes.iter().filter_map(|change| match &change.action {
             Action::Write(content) | Action::Create(content) | Action::Update(content) => Some(content),
@@ -77,24 +77,24 @@ impl ChangeSet {
     }
 }
 
-/// The tree between two steps.
+/// The tree while the changes are applied.
 struct WorkingTree<'a> {
     tree: Folder,
     base: &'a Folder,
-    /// A replacing set builds a new tree while its steps still see the files of the base, without these.
-    gone: Option<HashSet<FilePath>>,
+    /// With `replace`, the tree begins empty, and the changes also see the files of the base, except these.
+    removed: Option<HashSet<FilePath>>,
 }
 
 impl<'a> WorkingTree<'a> {
-    fn on(base: &'a Folder) -> Self {
-        Self { tree: base.clone(), base, gone: None }
+    fn copy(base: &'a Folder) -> Self {
+        Self { tree: base.clone(), base, removed: None }
     }
 
-    fn replacing(base: &'a Folder) -> Self {
-        Self { tree: Folder::default(), base, gone: Some(HashSet::new()) }
+    fn empty(base: &'a Folder) -> Self {
+        Self { tree: Folder::default(), base, removed: Some(HashSet::new()) }
     }
 
-    fn step(&mut self, index: usize, change: &Change, limits: &Limits) -> Result<(), Error> {
+    fn apply(&mut self, index: usize, change: &Change, limits: &Limits) -> Result<(), Error> {
         let Change { path, action, etag } = change;
         let field = |name: &str| format!("changes[{index}].{name}");
         let present = self.file(path);
@@ -111,7 +111,7 @@ impl<'a> WorkingTree<'a> {
         }
         match action {
             Action::Write(content) | Action::Create(content) | Action::Update(content) => {
-                self.may_stand(field("path"), path)?;
+                self.check_path(field("path"), path)?;
                 let (size, limit) = (content.file.size, limits.file_bytes);
                 if size > limit {
                     return Err(Error::FileTooLarge { field: field(action.name()), path: path.to_string(), size, limit });
@@ -126,8 +126,8 @@ impl<'a> WorkingTree<'a> {
                 Err(Error::FileExists { field: field("rename.new_path"), path: to.to_string() })
             }
             Action::Rename(to) => {
-                self.may_stand(field("rename.new_path"), to)?;
-                // First away, then there: `a` may become `A` or `a/b`.
+                self.check_path(field("rename.new_path"), to)?;
+                // The removal comes first, because `a` may become `A` or `a/b`.
                 self.remove(path);
                 present.map_or(Ok(()), |file| self.put(to, file)).map_err(|clash| clash.at(field("rename.new_path"), to))
             }
@@ -136,13 +136,14 @@ impl<'a> WorkingTree<'a> {
 
     fn file(&self, path: &FilePath) -> Option<FileRef> {
         self.tree.file(path.as_str()).or_else(|| {
-            let gone = self.gone.as_ref()?;
-            if gone.contains(path) { None } else { self.base.file(path.as_str()) }
+            let removed = self.removed.as_ref()?;
+            if removed.contains(path) { None } else { self.base.file(path.as_str()) }
         })
     }
 
-    /// Whether a file may be brought to a path. One that the base has a file at may be kept, however the rule was then.
-    fn may_stand(&self, field: String, path: &FilePath) -> Result<(), Error> {
+    /// Checks that a path may get a file. A path that the base has a file at may keep it, even if the rule for new paths has become
+    /// stricter since.
+    fn check_path(&self, field: String, path: &FilePath) -> Result<(), Error> {
         match self.base.file(path.as_str()) {
             Some(_) => Ok(()),
             None => path.check_new().map_err(|problem| Error::invalid_path(field, path.as_str(), &problem)),
@@ -150,20 +151,20 @@ impl<'a> WorkingTree<'a> {
     }
 
     fn put(&mut self, path: &FilePath, file: FileRef) -> Result<(), Clash> {
-        // What is there already is not touched, so that an unchanged folder keeps its id.
+        // An equal file is not written again, so that an unchanged folder keeps its id.
         if self.tree.file(path.as_str()) == Some(file) { Ok(()) } else { self.tree.put(path.as_str(), file) }
     }
 
     fn remove(&mut self, path: &FilePath) {
         self.tree.remove(path.as_str());
-        if let Some(gone) = &mut self.gone {
-            gone.insert(path.clone());
+        if let Some(removed) = &mut self.removed {
+            removed.insert(path.clone());
         }
     }
 }
 
 impl Action {
-    /// The field of the contract.
+    /// The name of the field in the contract.
     fn name(&self) -> &'static str {
         match self {
             Self::Write(_) => "write",
@@ -176,7 +177,7 @@ impl Action {
 }
 
 impl Clash {
-    /// The refusal of a step that names the path.
+    /// The error of a field that names the path.
     pub(crate) fn at(self, field: String, path: &FilePath) -> Error {
         Error::InvalidPath { field, path: path.to_string(), problem: self.to_string() }
     }
@@ -209,12 +210,12 @@ mod tests {
         Arc::new(root)
     }
 
-    fn step(name: &str, action: Action) -> Change {
+    fn change(name: &str, action: Action) -> Change {
         Change { path: path(name), action, etag: None }
     }
 
     fn write(name: &str, text: &str) -> Change {
-        step(name, Action::Write(content(text)))
+        change(name, Action::Write(content(text)))
     }
 
     fn apply(base: &[(&str, &str)], changes: Vec<Change>, replace: bool) -> Result<Vec<String>, Error> {
@@ -224,48 +225,48 @@ mod tests {
     }
 
     #[test]
-    fn steps_apply_in_order() {
+    fn changes_apply_in_order() {
         let base = [("a", "1"), ("b/c", "2")];
         let changes = vec![
-            step("a", Action::Rename(path("b/a"))),
-            step("a", Action::Create(content("3"))),
-            step("b/c", Action::Delete),
-            step("b/a", Action::Update(content("4"))),
-            step("b/a", Action::Rename(path("B/A"))),
+            change("a", Action::Rename(path("b/a"))),
+            change("a", Action::Create(content("3"))),
+            change("b/c", Action::Delete),
+            change("b/a", Action::Update(content("4"))),
+            change("b/a", Action::Rename(path("B/A"))),
         ];
         assert_eq!(apply(&base, changes, false).expect("applies"), ["B/A=4", "a=3"]);
     }
 
     #[test]
-    fn a_snapshot_keeps_what_its_steps_bring() {
+    fn a_snapshot_keeps_the_files_of_its_changes() {
         let base = [("Readme", "1"), ("a", "2"), ("b", "3")];
-        let changes = vec![write("README", "4"), step("a", Action::Rename(path("c"))), step("b", Action::Update(content("1")))];
+        let changes = vec![write("README", "4"), change("a", Action::Rename(path("c"))), change("b", Action::Update(content("1")))];
         assert_eq!(apply(&base, changes, true).expect("applies"), ["README=4", "b=1", "c=2"]);
-        let again = vec![step("a", Action::Delete), step("a", Action::Update(content("1")))];
-        assert!(matches!(apply(&base, again, true), Err(Error::FileNotFound { path, .. }) if path == "a"));
+        let deleted_first = vec![change("a", Action::Delete), change("a", Action::Update(content("1")))];
+        assert!(matches!(apply(&base, deleted_first, true), Err(Error::FileNotFound { path, .. }) if path == "a"));
     }
 
     #[test]
-    fn a_path_that_the_base_has_needs_not_be_one_for_new_files() {
+    fn a_path_of_the_base_may_break_the_rule_for_new_paths() {
         let base = [("aux.js", "1"), ("a:b/c", "2"), ("d", "3")];
         let all = |changes: Vec<Change>| apply(&base, changes, false).map(|files| files.join(" ")).map_err(|error| error.to_string());
         for (changes, result) in [
             (vec![write("aux.js", "4")], "a:b/c=2 aux.js=4 d=3"),
-            (vec![step("aux.js", Action::Update(content("4")))], "a:b/c=2 aux.js=4 d=3"),
-            (vec![step("aux.js", Action::Rename(path("lib/x.js")))], "a:b/c=2 d=3 lib/x.js=1"),
-            (vec![step("aux.js", Action::Delete), step("a:b/c", Action::Delete)], "d=3"),
-            (vec![step("aux.js", Action::Delete), step("aux.js", Action::Create(content("4")))], "a:b/c=2 aux.js=4 d=3"),
-            (vec![step("aux.js", Action::Rename(path("x"))), step("x", Action::Rename(path("aux.js")))], "a:b/c=2 aux.js=1 d=3"),
-            (vec![step("aux.js", Action::Delete), step("d", Action::Rename(path("aux.js")))], "a:b/c=2 aux.js=3"),
+            (vec![change("aux.js", Action::Update(content("4")))], "a:b/c=2 aux.js=4 d=3"),
+            (vec![change("aux.js", Action::Rename(path("lib/x.js")))], "a:b/c=2 d=3 lib/x.js=1"),
+            (vec![change("aux.js", Action::Delete), change("a:b/c", Action::Delete)], "d=3"),
+            (vec![change("aux.js", Action::Delete), change("aux.js", Action::Create(content("4")))], "a:b/c=2 aux.js=4 d=3"),
+            (vec![change("aux.js", Action::Rename(path("x"))), change("x", Action::Rename(path("aux.js")))], "a:b/c=2 aux.js=1 d=3"),
+            (vec![change("aux.js", Action::Delete), change("d", Action::Rename(path("aux.js")))], "a:b/c=2 aux.js=3"),
         ] {
             assert_eq!(all(changes.clone()), Ok(result.to_owned()), "{changes:?}");
         }
         for (change, field, bad) in [
             (write("con", "1"), "changes[1].path", "con"),
-            (step("x/NUL.txt", Action::Create(content("1"))), "changes[1].path", "x/NUL.txt"),
-            (step("d", Action::Rename(path("what?"))), "changes[1].rename.new_path", "what?"),
-            (step("aux.js", Action::Rename(path("AUX.js"))), "changes[1].rename.new_path", "AUX.js"),
-            (step("aux.js", Action::Rename(path("a:b/aux.js"))), "changes[1].rename.new_path", "a:b/aux.js"),
+            (change("x/NUL.txt", Action::Create(content("1"))), "changes[1].path", "x/NUL.txt"),
+            (change("d", Action::Rename(path("what?"))), "changes[1].rename.new_path", "what?"),
+            (change("aux.js", Action::Rename(path("AUX.js"))), "changes[1].rename.new_path", "AUX.js"),
+            (change("aux.js", Action::Rename(path("a:b/aux.js"))), "changes[1].rename.new_path", "a:b/aux.js"),
             (write("a:b/new", "1"), "changes[1].path", "a:b/new"),
             (write("con", "longer than a file may be"), "changes[1].path", "con"),
         ] {
@@ -277,23 +278,23 @@ mod tests {
                 );
             }
         }
-        let again = vec![write("aux.js", "1"), write("a:b/c", "4")];
-        assert_eq!(apply(&base, again, true).expect("applies"), ["a:b/c=4", "aux.js=1"]);
+        let snapshot = vec![write("aux.js", "1"), write("a:b/c", "4")];
+        assert_eq!(apply(&base, snapshot, true).expect("applies"), ["a:b/c=4", "aux.js=1"]);
     }
 
     #[test]
-    fn the_first_step_that_cannot_be_is_named() {
+    fn the_first_change_that_fails_is_named() {
         let base = [("a", "1"), ("d/e", "2")];
-        let after = |change: Change| apply(&base, vec![write("z", "1"), change], false).expect_err("a refusal");
+        let after = |change: Change| apply(&base, vec![write("z", "1"), change], false).expect_err("an error");
         let conditional = |etag: &str| Change { etag: Some(content(etag).file.oid), ..write("a", "3") };
-        assert!(matches!(after(step("a", Action::Create(content("1")))), Error::FileExists { field, .. } if field == "changes[1].path"));
-        assert!(matches!(after(step("x", Action::Update(content("1")))), Error::FileNotFound { path, .. } if path == "x"));
-        assert!(matches!(after(step("x", Action::Delete)), Error::FileNotFound { .. }));
-        assert!(matches!(after(step("d", Action::Delete)), Error::FileNotFound { .. }));
+        assert!(matches!(after(change("a", Action::Create(content("1")))), Error::FileExists { field, .. } if field == "changes[1].path"));
+        assert!(matches!(after(change("x", Action::Update(content("1")))), Error::FileNotFound { path, .. } if path == "x"));
+        assert!(matches!(after(change("x", Action::Delete)), Error::FileNotFound { .. }));
+        assert!(matches!(after(change("d", Action::Delete)), Error::FileNotFound { .. }));
         assert!(
-            matches!(after(step("a", Action::Rename(path("d/e")))), Error::FileExists { field, .. } if field == "changes[1].rename.new_path")
+            matches!(after(change("a", Action::Rename(path("d/e")))), Error::FileExists { field, .. } if field == "changes[1].rename.new_path")
         );
-        assert!(matches!(after(step("a", Action::Rename(path("a")))), Error::FileExists { .. }));
+        assert!(matches!(after(change("a", Action::Rename(path("a")))), Error::FileExists { .. }));
         assert!(matches!(after(write("d", "1")), Error::InvalidPath { field, .. } if field == "changes[1].path"));
         assert!(matches!(after(write("a/b", "1")), Error::InvalidPath { .. }));
         assert!(matches!(after(write("A", "1")), Error::InvalidPath { .. }));
@@ -308,7 +309,7 @@ mod tests {
         assert!(ChangeSet { changes: vec![write("x", "1234567890")], replace: false }.apply(&tree(&[]), &LIMITS).is_ok());
     }
 
-    /// What a step does to a plain map of paths.
+    /// Applies a change to a map of paths. Returns `false` if it cannot be applied.
     fn model(files: &mut BTreeMap<String, String>, kind: u8, name: &str, to: &str) -> bool {
         match kind {
             0 => {
@@ -333,16 +334,16 @@ mod tests {
     }
 
     proptest! {
-        // Flat names of different letters, so that neither folders nor twins come into it.
+        // Names of one letter, so that there are no folders and no names that differ only in case.
         #[test]
-        fn a_set_does_what_it_does_to_a_map(
+        fn a_change_set_equals_changes_of_a_map(
             base in proptest::collection::btree_map("[a-e]", "[a-e]", 0..5),
             steps in proptest::collection::vec((0_u8..5, "[a-e]", "[a-e]"), 0..12),
         ) {
             let root = tree(&base.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect::<Vec<_>>());
             let mut expected = base.clone();
-            let fits = steps.iter().all(|(kind, name, to)| model(&mut expected, *kind, name, to));
-            let changes = steps.iter().map(|(kind, name, to)| step(name, match kind {
+            let succeeds = steps.iter().all(|(kind, name, to)| model(&mut expected, *kind, name, to));
+            let changes = steps.iter().map(|(kind, name, to)| change(name, match kind {
                 0 => Action::Write(content(to)),
                 1 => Action::Create(content(to)),
                 2 => Action::Update(content(to)),
@@ -350,7 +351,7 @@ mod tests {
                 _ => Action::Rename(path(to)),
             })).collect();
             let result = ChangeSet { changes, replace: false }.apply(&root, &LIMITS);
-            prop_assert_eq!(result.is_ok(), fits);
+            prop_assert_eq!(result.is_ok(), succeeds);
             if let Ok(result) = result {
                 let expected: Vec<_> = expected.into_iter().map(|(path, text)| (path, content(&text).file)).collect();
                 prop_assert_eq!(result.walk_files(), expected);

@@ -1,15 +1,15 @@
-//! `If-Match` (RFC 9110, section 13.1.1): a change is made only to the project that its author has seen. Pure.
+//! `If-Match` (RFC 9110, section 13.1.1): a request changes the project only if its ETag is one that the client has seen.
 
 use ring::digest::{Context, SHA256};
 
 use crate::{error::Error, model::project::Project};
 
-/// Bytes of the digest that an ETag shows.
+/// Bytes of the digest in an ETag.
 const ETAG_BYTES: usize = 16;
 
 impl Project {
-    /// Opaque; changes with the head, the name and whatever else its owner can set. What the conversation does is not in it: every
-    /// turn would refuse the next save.
+    /// The project's ETag. It changes with the head, with the name, and with everything else that the owner can set. The conversation
+    /// does not change it; otherwise each turn would fail the next save.
     pub(crate) fn etag(&self) -> String {
         let mut digest = Context::new(&SHA256);
         if let Some((head, number)) = self.head {
@@ -22,22 +22,25 @@ impl Project {
     }
 }
 
-/// The list of ETags of which the project must have one; empty for none.
+/// A list of ETags of which the project must have one; empty for no condition.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Condition(pub(crate) String);
 
 impl Condition {
-    /// Whether nothing is asked.
+    /// Whether there is no condition.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.trim().is_empty()
     }
 
-    /// `None` is a project that does not exist yet, which has no ETag.
+    /// Checks a project; `None` is a project that does not exist yet and has no ETag.
+    ///
+    /// # Errors
+    /// [`Error::EtagMismatch`].
     pub(crate) fn check(&self, project: Option<&Project>) -> Result<(), Error> {
         let current = project.map(Project::etag).unwrap_or_default();
-        // The comparison is the strong one: an ETag that begins with W/ never matches.
-        let names = |part: &str| part == current || part == "*";
-        let holds = !current.is_empty() && self.0.split(',').map(str::trim).any(names);
+        // The comparison is strong: an ETag that begins with W/ never matches.
+        let matches = |part: &str| part == current || part == "*";
+        let holds = !current.is_empty() && self.0.split(',').map(str::trim).any(matches);
         if self.is_empty() || holds { Ok(()) } else { Err(Error::EtagMismatch { current }) }
     }
 }
@@ -63,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn an_etag_changes_with_what_its_owner_can_set_and_with_nothing_else() {
+    fn an_etag_changes_with_head_and_name_only() {
         let base = project();
         let same = Project {
             id: ProjectId::generate(),
@@ -76,14 +79,14 @@ mod tests {
         assert_eq!(base.etag(), same.etag());
         let renamed = Project { name: "A shop!".into(), ..base.clone() };
         let saved = Project { head: Some((Oid::EMPTY_TREE, 1)), ..base.clone() };
-        let again = Project { head: Some((Oid::EMPTY_TREE, 2)), ..base.clone() };
-        let etags: std::collections::BTreeSet<_> = [&base, &renamed, &saved, &again].into_iter().map(Project::etag).collect();
+        let saved_again = Project { head: Some((Oid::EMPTY_TREE, 2)), ..base.clone() };
+        let etags: std::collections::BTreeSet<_> = [&base, &renamed, &saved, &saved_again].into_iter().map(Project::etag).collect();
         assert_eq!(etags.len(), 4);
         assert!(etags.iter().all(|etag| etag.len() == 34 && etag.starts_with('"') && etag.ends_with('"')));
     }
 
     #[test]
-    fn conditions() {
+    fn a_condition_holds_for_one_of_its_etags() {
         let project = project();
         let etag = project.etag();
         for (list, holds) in [
@@ -102,6 +105,9 @@ mod tests {
             assert_eq!(Condition(list.clone()).check(Some(&project)).is_ok(), holds, "{list}");
         }
         assert!(Condition::default().check(None).is_ok());
-        assert!(Condition("*".into()).check(None).is_err() && Condition(etag).check(None).is_err(), "nothing is there yet");
+        assert!(
+            Condition("*".into()).check(None).is_err() && Condition(etag).check(None).is_err(),
+            "a project that does not exist has no ETag"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! What a project may hold. The owner's plan decides about the size of one file; the rest is the same for everybody.
+//! The limits of projects and texts. The owner's plan decides the size of a file; the other limits are the same for all.
 
 use std::collections::HashMap;
 
@@ -10,11 +10,11 @@ use crate::{
     git::{Difference, Entry, Folder},
 };
 
-/// Bytes of an answer.
+/// Bytes of an answer of an agent.
 pub(crate) const MESSAGE_BYTES: usize = 256 * 1024;
 /// Bytes of a prompt.
 pub(crate) const PROMPT_BYTES: usize = 32 * 1024;
-/// Characters of the line that a revision shows in the history.
+/// Characters of the message of a revision.
 pub(crate) const SUMMARY_CHARACTERS: usize = 1000;
 /// Characters of a project's name.
 pub(crate) const NAME_CHARACTERS: usize = 120;
@@ -32,9 +32,9 @@ pub(crate) struct Limits {
     pub(crate) files: u32,
     /// Bytes of all files together.
     pub(crate) project_bytes: u32,
-    /// Names in one folder.
+    /// Entries of one folder.
     pub(crate) folder_entries: u32,
-    /// Steps of one change set.
+    /// Changes of one change set.
     pub(crate) files_per_save: u32,
 }
 
@@ -49,33 +49,35 @@ impl Limits {
         }
     }
 
-    /// Whether a tree may be. `came` is how it differs from the tree before; `steps` are the paths that the change set names,
-    /// in order, so that the refusal can name the step that went too far.
-    pub(crate) fn check(&self, tree: &Folder, came: &[Difference], steps: &[ChangedPath<'_>]) -> Result<(), Error> {
+    /// Checks a tree. `differences` are those to the previous tree; `paths` are the changed paths in order.
+    ///
+    /// # Errors
+    /// The limit that the tree exceeds, with the first path that exceeds it.
+    pub(crate) fn check(&self, tree: &Folder, differences: &[Difference], paths: &[ChangedPath<'_>]) -> Result<(), Error> {
         let new: HashMap<&str, (u64, bool)> =
-            came.iter().filter_map(|d| Some((d.path.as_str(), (u64::from(d.new?.size), d.old.is_none())))).collect();
-        // Everything that no step brought is there already; each step then adds its part.
+            differences.iter().filter_map(|d| Some((d.path.as_str(), (u64::from(d.new?.size), d.old.is_none())))).collect();
+        // The sums begin without the changed files, and each path adds its file.
         let mut files = tree.files() - u32::try_from(new.values().filter(|(_, added)| *added).count()).unwrap_or(0);
         let mut bytes = tree.bytes() - new.values().map(|(size, _)| size).sum::<u64>();
-        for step in steps {
-            let Some((size, added)) = new.get(step.path) else { continue };
+        for changed in paths {
+            let Some((size, added)) = new.get(changed.path) else { continue };
             files += u32::from(*added);
             bytes += size;
-            let (field, path) = (step.field.clone(), step.path.to_owned());
+            let (field, path) = (changed.field.clone(), changed.path.to_owned());
             if tree.files() > self.files && files > self.files {
                 return Err(Error::TooManyFiles { field, path, limit: self.files });
             }
             if tree.bytes() > u64::from(self.project_bytes) && bytes > u64::from(self.project_bytes) {
                 return Err(Error::ProjectTooLarge { field, path, limit: self.project_bytes });
             }
-            if *added && self.has_full_folder(tree, step.path) {
+            if *added && self.has_full_folder(tree, changed.path) {
                 return Err(Error::FolderTooLarge { field, path, limit: self.folder_entries });
             }
         }
         Ok(())
     }
 
-    /// Whether a folder on the way to a path has too many names.
+    /// Whether one of the folders of a path has too many entries.
     fn has_full_folder(&self, tree: &Folder, path: &str) -> bool {
         let limit = self.folder_entries as usize;
         tree.entry_count() > limit
@@ -83,10 +85,10 @@ impl Limits {
     }
 }
 
-/// A path that a change set brings something to, each path once.
+/// A path that a request changes.
 #[derive(Debug)]
 pub(crate) struct ChangedPath<'a> {
-    /// The field that names it: `changes[3].path`.
+    /// The field of the request that names it: `changes[3].path`.
     pub(crate) field: String,
     pub(crate) path: &'a str,
 }
@@ -107,13 +109,13 @@ mod tests {
         put(&mut old, before);
         let mut new = old.clone();
         put(&mut new, added);
-        let steps: Vec<_> =
+        let paths: Vec<_> =
             added.iter().enumerate().map(|(i, (path, _))| ChangedPath { field: format!("changes[{i}].path"), path }).collect();
-        limits.check(&new, &diff(&old, &new), &steps)
+        limits.check(&new, &diff(&old, &new), &paths)
     }
 
     #[test]
-    fn each_limit_names_the_step_that_went_too_far() {
+    fn an_error_names_the_first_path_beyond_the_limit() {
         let limits = Limits { file_bytes: 9, files: 3, project_bytes: 20, folder_entries: 2, files_per_save: 9 };
         assert!(check(limits, &[("a/x", 1), ("b/x", 1)], &[("b/y", 1)]).is_ok());
         assert!(matches!(
@@ -129,11 +131,11 @@ mod tests {
             check(limits, &[("a/x", 1), ("a/y", 1)], &[("a/z", 1)]),
             Err(Error::FolderTooLarge { path, limit: 2, .. }) if path == "a/z"
         ));
-        assert!(check(limits, &[("a/x", 1), ("a/y", 1)], &[("a/x", 2)]).is_ok(), "what exists may change");
+        assert!(check(limits, &[("a/x", 1), ("a/y", 1)], &[("a/x", 2)]).is_ok(), "a file in a full folder may change");
     }
 
     #[test]
-    fn plans() {
+    fn the_plan_decides_the_size_of_a_file() {
         let bytes = [Plan::Free, Plan::Pro, Plan::Team, Plan::Enterprise].map(|p| Limits::of_plan(p).file_bytes);
         assert_eq!(bytes, [51_200, 102_400, 512_000, 512_000]);
     }

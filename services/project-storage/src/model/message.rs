@@ -1,11 +1,11 @@
-//! The one conversation of a project.
+//! Messages: the conversation of a project.
 
 use proto::id::{MessageId, TurnId, UserId};
 use time::OffsetDateTime;
 
 use crate::{git::Oid, model::turn::TurnState};
 
-/// Who wrote a message. The numbers stand in the rows.
+/// The author of a message. The database stores the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Author {
     Person = 1,
@@ -19,42 +19,42 @@ pub(crate) struct Message {
     pub(crate) turn: TurnId,
     pub(crate) author: Author,
     pub(crate) text: String,
-    /// The turn ended before the answer was whole.
+    /// The turn ended before the answer was complete.
     pub(crate) partial: bool,
-    /// The revision that came with it.
+    /// The revision of the turn.
     pub(crate) revision: Option<Oid>,
-    /// Who sent the prompt.
+    /// The user who sent the prompt.
     pub(crate) user: UserId,
     pub(crate) created_at: OffsetDateTime,
 }
 
-/// How a turn stands, as its conversation tells.
+/// The outcome of a turn, as the conversation shows it.
 #[derive(Debug, Clone)]
 pub(crate) struct TurnOutcome {
     pub(crate) state: TurnState,
-    /// Somebody has resolved its conflict.
+    /// The conflict of the turn was resolved.
     pub(crate) is_resolved: bool,
-    /// The first of them.
+    /// The first paths in conflict.
     pub(crate) conflict_paths: Vec<String>,
-    /// Empty unless it failed.
+    /// Empty unless the turn failed.
     pub(crate) failure_reason: String,
 }
 
-/// A message and how its turn stands.
+/// A message with the outcome of its turn.
 #[derive(Debug, Clone)]
 pub(crate) struct ConversationEntry {
     pub(crate) message: Message,
     pub(crate) outcome: Option<TurnOutcome>,
 }
 
-/// In which direction a conversation is read.
+/// The direction in which a conversation is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Order {
     NewestFirst,
     OldestFirst,
 }
 
-/// What a model wrote, as the database can keep it: NUL is the one character that a text there cannot hold.
+/// Replaces NUL, which the database cannot store in a text, by U+FFFD.
 pub(crate) fn replace_nul(text: String) -> String {
     if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
 }

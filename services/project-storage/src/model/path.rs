@@ -1,4 +1,4 @@
-//! The path of a file, by the contract's rule.
+//! Paths of files, by the rule of the contract.
 
 use std::{fmt, sync::Arc};
 
@@ -9,13 +9,13 @@ use proto::path::{self, BadPath};
 pub(crate) struct FilePath(Arc<str>);
 
 impl FilePath {
-    /// Takes a text that a file's path can be; nothing is normalised, so that a path read equals the path written.
+    /// Parses a path. The text is not normalised, so a path that is read equals the path that was written.
     pub(crate) fn parse(text: &str) -> Result<Self, BadPath> {
         path::check(text)?;
         Ok(Self(text.into()))
     }
 
-    /// Whether a file may come here where none was.
+    /// Checks the rule for new files, which is stricter.
     pub(crate) fn check_new(&self) -> Result<(), BadPath> {
         path::check_new(&self.0)
     }
@@ -44,7 +44,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_legal_path_stays_itself(text in "\\PC{0,40}|[a./]{0,12}") {
+        fn a_parsed_path_is_the_text(text in "\\PC{0,40}|[a./]{0,12}") {
             if let Ok(path) = FilePath::parse(&text) {
                 prop_assert_eq!(path.as_str(), &text);
                 prop_assert_eq!(FilePath::parse(path.as_str()), Ok(path.clone()));
@@ -53,7 +53,7 @@ mod tests {
         }
 
         #[test]
-        fn a_new_path_is_a_path(text in "\\PC{0,40}|[aA.: /<>con1ul]{0,12}") {
+        fn a_new_path_is_also_a_path(text in "\\PC{0,40}|[aA.: /<>con1ul]{0,12}") {
             let parsed = FilePath::parse(&text);
             prop_assert_eq!(path::check_new(&text).is_ok(), parsed.is_ok_and(|path| path.check_new().is_ok()));
         }

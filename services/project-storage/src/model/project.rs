@@ -1,4 +1,4 @@
-//! Projects, and who may do what with them.
+//! Projects, their members and roles.
 
 use proto::{
     auth::Plan,
@@ -16,16 +16,16 @@ use crate::{
     },
 };
 
-/// What a project is called that nobody named.
+/// The name of a project without one.
 pub(crate) const UNNAMED: &str = "Untitled";
-/// Letters of a prompt that become a project's name.
-const NAME_FROM_PROMPT: usize = 60;
+/// Characters of a name that is made from a prompt.
+const PROMPT_NAME_CHARACTERS: usize = 60;
 
-/// The family of projects that share objects.
+/// The id of a store: the objects that a project and its copies share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StoreId(pub Uuid);
 
-/// A tree with history and one conversation.
+/// A tree of files with a history and one conversation.
 #[derive(Debug, Clone)]
 pub(crate) struct Project {
     pub(crate) id: ProjectId,
@@ -33,14 +33,14 @@ pub(crate) struct Project {
     pub(crate) owner: UserId,
     pub(crate) draft: Option<String>,
     pub(crate) name: String,
-    /// The owner's.
+    /// The owner's plan.
     pub(crate) plan: Plan,
     pub(crate) created_at: OffsetDateTime,
-    /// Files, name or conversation.
+    /// The last change of files, name or conversation.
     pub(crate) updated_at: OffsetDateTime,
-    /// Files or name.
+    /// The last change of files or name.
     pub(crate) edited_at: OffsetDateTime,
-    /// Newest revision and its place in the log.
+    /// The newest revision and its number; `None` without files.
     pub(crate) head: Option<(Oid, u32)>,
 }
 
@@ -50,7 +50,7 @@ impl Project {
     }
 }
 
-/// What a member may do; each role may do what the ones before it may. The numbers stand in the rows.
+/// The role of a member. Each role may do what the previous ones may. The database stores the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Role {
     Viewer = 1,
@@ -59,11 +59,11 @@ pub(crate) enum Role {
     Owner = 4,
 }
 
-/// How a client names a project.
+/// The id by which a client names a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
     Id(ProjectId),
-    /// The client's own id, which may not be a project yet.
+    /// A draft id. Its project may not exist yet.
     Draft(String),
 }
 
@@ -75,14 +75,17 @@ pub(crate) struct Member {
     pub(crate) head: Option<Revision>,
 }
 
-/// Who acts, with the plan that their token tells.
+/// The user of a request, with the plan of the access token.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct User {
     pub(crate) id: UserId,
     pub(crate) plan: Plan,
 }
 
-/// Whether a role suffices. No role at all looks like no project.
+/// Checks a role.
+///
+/// # Errors
+/// [`Error::RoleRequired`] for a lower role. Without a role, [`Error::ProjectNotFound`]: the project looks absent.
 pub(crate) fn require(role: Option<Role>, needed: Role) -> Result<(), Error> {
     match role {
         None => Err(Error::ProjectNotFound),
@@ -92,26 +95,26 @@ pub(crate) fn require(role: Option<Role>, needed: Role) -> Result<(), Error> {
 }
 
 impl Project {
-    /// A project to be inserted.
+    /// A new project without files.
     pub(crate) fn new(owner: User, draft: Option<String>, name: String, now: OffsetDateTime) -> Self {
         let (id, store) = (ProjectId::generate(), StoreId(Uuid::now_v7()));
         Self { id, store, owner: owner.id, draft, name, plan: owner.plan, created_at: now, updated_at: now, edited_at: now, head: None }
     }
 }
 
-/// Microseconds since 1970 of the last change, and the id.
+/// The key of a list of projects: the last change in microseconds since 1970, and the id.
 pub(crate) type ListKey = (i128, Uuid);
 
-/// A project's name out of the first words that were said about it.
+/// The name of a project, made from its first prompt.
 pub(crate) fn name_from_prompt(prompt: &str) -> String {
     let plain =
         |line: &str| line.chars().filter(|c| !proto::text::misleads(*c)).take(NAME_CHARACTERS).collect::<String>().trim().to_owned();
     let line = prompt.lines().map(plain).find(|line| !line.is_empty()).unwrap_or_else(|| UNNAMED.to_owned());
-    if line.chars().count() <= NAME_FROM_PROMPT {
+    if line.chars().count() <= PROMPT_NAME_CHARACTERS {
         return line;
     }
-    let short: String = line.chars().take(NAME_FROM_PROMPT).collect();
-    // At a word's end, unless the first word is that long.
+    let short: String = line.chars().take(PROMPT_NAME_CHARACTERS).collect();
+    // Cut at the end of a word, unless the first word is too long.
     let end = short.rfind(' ').filter(|end| *end > 0).unwrap_or(short.len());
     format!("{}…", short[..end].trim_end())
 }
@@ -121,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_role_covers_the_ones_below() {
+    fn a_role_includes_the_lower_ones() {
         assert!(require(Some(Role::Owner), Role::Editor).is_ok());
         assert!(require(Some(Role::Editor), Role::Editor).is_ok());
         assert!(matches!(require(Some(Role::Viewer), Role::Editor), Err(Error::RoleRequired)));
@@ -129,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_names_a_project() {
+    fn a_prompt_becomes_a_name() {
         for (prompt, name) in [
             ("a todo app", "a todo app"),
             ("\n  \n a\u{7} clock \nwith hands", "a clock"),

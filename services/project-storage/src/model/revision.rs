@@ -1,11 +1,11 @@
-//! Revisions: what the log of a project says about its commits.
+//! Revisions: the commits of a project.
 
 use proto::id::{TurnId, UserId};
 use time::OffsetDateTime;
 
 use crate::git::{DiffStat, Oid};
 
-/// Who made a revision. The numbers stand in the rows.
+/// Who made a revision. The database stores the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Actor {
     Person = 1,
@@ -16,7 +16,7 @@ pub enum Actor {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Revision {
     pub(crate) id: Oid,
-    /// Its place in the project's log; 0 on a turn's own branch.
+    /// The number in the project's log, from 1; 0 on the branch of a conflicted turn.
     pub(crate) number: u32,
     pub(crate) tree: Oid,
     pub(crate) parents: Vec<Oid>,

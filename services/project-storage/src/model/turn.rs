@@ -1,11 +1,11 @@
-//! Turns of an agent. A turn carries no token: its beginning writes down who may, and every later call looks at that row and at
-//! the person's role of that moment.
+//! Turns of agents. A turn has no access token. Its row stores the user, and each later call checks the row and the present role of
+//! the user.
 
 use proto::id::{MessageId, ProjectId, TurnId, UserId};
 
 use crate::git::Oid;
 
-/// Where a turn stands. The numbers stand in the rows.
+/// The state of a turn. The database stores the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TurnState {
     Open = 1,
@@ -17,13 +17,13 @@ pub(crate) enum TurnState {
 }
 
 impl TurnState {
-    /// From a row; an unknown one is over.
+    /// A state by its number. An unknown number, which a later release may have written, is an end.
     pub(crate) fn from_number(number: i16) -> Self {
         let known = [Self::Open, Self::Committed, Self::Unchanged, Self::Conflicted, Self::Failed];
         known.into_iter().find(|state| *state as i16 == number).unwrap_or(Self::Cancelled)
     }
 
-    /// Whether it ended without a commit.
+    /// Whether the turn ended without a commit.
     pub(crate) fn is_given_up(self) -> bool {
         matches!(self, Self::Failed | Self::Cancelled)
     }
@@ -33,14 +33,15 @@ impl TurnState {
 #[derive(Debug)]
 pub(crate) struct Turn {
     pub(crate) id: TurnId,
-    /// `None` if it was ended before it began; so for the person and the message.
+    /// `None` if the turn was ended before it began. The same holds for the user and the message.
     pub(crate) project: Option<ProjectId>,
     pub(crate) user: Option<UserId>,
     pub(crate) state: TurnState,
-    /// SHA-256 of what it was begun with.
+    /// SHA-256 of the request that began the turn.
     pub(crate) fingerprint: Vec<u8>,
+    /// The user's message.
     pub(crate) message: Option<MessageId>,
-    /// SHA-256 of the change set that ended it.
+    /// SHA-256 of the committed change set.
     pub(crate) digest: Vec<u8>,
     pub(crate) revision: Option<Oid>,
     pub(crate) conflict_paths: Vec<String>,
@@ -48,16 +49,17 @@ pub(crate) struct Turn {
 
 /// How a turn ends without files.
 pub(crate) enum TurnEnd {
-    /// What it had answered stays as a partial message.
     Failed {
+        /// The answer so far, kept as a partial message.
         partial: String,
-        /// For those who read the conversation.
+        /// The reason that the conversation shows.
         reason: String,
     },
     Cancelled {
+        /// The answer so far, kept as a partial message.
         partial: String,
     },
-    /// As if it had never been asked for.
+    /// The question is removed from the conversation, as if the turn had never been there.
     Withdrawn,
 }
 

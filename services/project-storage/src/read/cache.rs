@@ -15,7 +15,7 @@ use crate::{
 const FILE_WEIGHT: u64 = 150;
 /// The memory that a cache entry takes besides its content, in bytes.
 const ENTRY_WEIGHT: u64 = 100;
-/// The expected size of an entry, in bytes. It decides about the initial size of the tables.
+/// The expected size of an entry, in bytes. It sets the initial size of the tables.
 const EXPECTED_ENTRY_BYTES: u64 = 4096;
 
 /// Objects are shared within a store only: an id alone must not open an object of another store.

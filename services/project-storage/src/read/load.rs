@@ -27,7 +27,7 @@ use crate::{
 
 /// Bytes of the largest page. With one more file it is still smaller than 4 MiB, the default limit of gRPC clients.
 pub(crate) const MAX_PAGE_BYTES: usize = 3 * 1024 * 1024;
-/// What a file has on the wire besides its content and its path.
+/// Bytes that a file takes on the wire besides its content and its path.
 const FILE_OVERHEAD_BYTES: usize = 256;
 /// How long a caller without a deadline waits for a slot.
 const MAX_WAIT: Duration = Duration::from_secs(30);
@@ -37,7 +37,7 @@ const MAX_WAIT: Duration = Duration::from_secs(30);
 pub(crate) struct LoadSlots(Arc<Shares>);
 
 impl LoadSlots {
-    /// `slots`: the pages that are read at the same time; `percent`: the part of them that one user may have.
+    /// `slots`: the pages that are read at the same time; `percent`: the part of them that one address or user may have.
     pub(crate) fn new(slots: usize, percent: Percent) -> Self {
         Self(Shares::new(slots, percent))
     }

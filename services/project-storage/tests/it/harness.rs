@@ -1,4 +1,4 @@
-//! Starts what a test needs and speaks for people and for the other services.
+//! Starts the service with what it needs, and calls it as users and as other services do.
 
 use chassis::{
     client::{self, MAX_MESSAGE_BYTES, ServiceChannel},
@@ -25,7 +25,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Request, Response, Status};
 
 const SECRET: &str = "a secret that only this test's services share";
-const LOOSE: &str = "policies: [{name: save, limit: 10000, window: 1s}, {name: general, limit: 10000, window: 1s}]";
+/// Limits that no test reaches.
+const UNLIMITED: &str = "policies: [{name: save, limit: 10000, window: 1s}, {name: general, limit: 10000, window: 1s}]";
 
 pub(crate) type Client = ProjectStorageServiceClient<ServiceChannel>;
 
@@ -39,26 +40,26 @@ pub(crate) struct Cluster {
     _running: DropGuard,
 }
 
-/// What a replica is told beside its addresses.
+/// Settings of a replica besides its addresses.
 pub(crate) type Settings = &'static [(&'static str, &'static str)];
 
 impl Cluster {
-    /// With limits that no test reaches.
+    /// Starts a cluster with limits that no test reaches.
     pub(crate) async fn start() -> Self {
-        Self::limited(Policies::shipped().with(LOOSE).expect("policies")).await
+        Self::with_policies(Policies::shipped().with(UNLIMITED).expect("policies")).await
     }
 
-    pub(crate) async fn limited(policies: Policies) -> Self {
-        Self::made(policies, &[]).await
+    pub(crate) async fn with_policies(policies: Policies) -> Self {
+        Self::start_with(policies, &[]).await
     }
 
-    pub(crate) async fn with(settings: Settings) -> Self {
-        Self::made(Policies::shipped().with(LOOSE).expect("policies"), settings).await
+    pub(crate) async fn with_settings(settings: Settings) -> Self {
+        Self::start_with(Policies::shipped().with(UNLIMITED).expect("policies"), settings).await
     }
 
-    async fn made(policies: Policies, settings: Settings) -> Self {
+    async fn start_with(policies: Policies, settings: Settings) -> Self {
         chassis::install_crypto();
-        // What caused an INTERNAL is told to the log alone. Only the first test of the process sets it up.
+        // The cause of an INTERNAL error is only in the log. Only the first test of a process sets it up.
         let _ = tracing_subscriber::fmt().with_test_writer().with_max_level(tracing_subscriber::filter::LevelFilter::WARN).try_init();
         let stop = CancellationToken::new();
         let listener = testing::listener().await;
@@ -73,14 +74,14 @@ impl Cluster {
         Self { database, issuer, rate_limit_url, uri, settings, _running: stop.drop_guard() }
     }
 
-    /// A second process over the same database; it stops with the guard.
+    /// Starts another replica on the same database. It stops when the guard is dropped.
     pub(crate) async fn replica(&self) -> (http::Uri, DropGuard) {
         let stop = CancellationToken::new();
         let uri = replica(&self.database, &self.issuer, (&self.rate_limit_url, self.settings), &stop).await;
         (uri, stop.drop_guard())
     }
 
-    /// A person behind the gateway, on the free plan.
+    /// A user on the free plan who calls through the gateway.
     pub(crate) fn person(&self) -> Person {
         self.person_on(Plan::Free)
     }
@@ -90,14 +91,14 @@ impl Cluster {
         Person { id, token: self.issuer.token(id, plan), client: self.client(Caller::Gateway) }
     }
 
-    /// The person with a token of this session.
+    /// The user with an access token of this session.
     pub(crate) fn in_session(&self, person: &Person, session: SessionId) -> Person {
         let exp = chassis::clock::now().unix_timestamp().unsigned_abs() + 300;
         Person { token: self.issuer.token_of(session, person.id, Plan::Free, exp), ..person.clone() }
     }
 
-    /// What auth tells when a session has ended.
-    pub(crate) fn end(&self, session: SessionId) {
+    /// Ends a session, as auth reports it.
+    pub(crate) fn end_session(&self, session: SessionId) {
         self.issuer.end(session);
     }
 
@@ -114,12 +115,12 @@ impl Cluster {
         &self.uri
     }
 
-    /// agent-streaming.
+    /// A client that calls as agent-streaming.
     pub(crate) fn agent(&self) -> Client {
         self.client(Caller::AgentStreaming)
     }
 
-    /// What a statement answers, for looking behind the service.
+    /// The number that a statement on the service's database returns.
     pub(crate) async fn count(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&self.database.pool).await.expect("a count")
     }
@@ -128,7 +129,7 @@ impl Cluster {
 async fn replica(
     database: &TestDatabase,
     issuer: &Issuer,
-    (rate_limit_url, more): (&str, Settings),
+    (rate_limit_url, settings): (&str, Settings),
     stop: &CancellationToken,
 ) -> http::Uri {
     let auth_url = issuer.uri.to_string();
@@ -139,7 +140,7 @@ async fn replica(
         ("BACKLOT_AUTH_URL", auth_url.as_str()),
         ("BACKLOT_DATABASE_CONNECTIONS", "8"),
     ];
-    let mut env = Env::of(fixed.iter().chain(more).copied());
+    let mut env = Env::of(fixed.iter().chain(settings).copied());
     let config = project_storage::Config::read(&mut env);
     env.check().expect("settings");
     let listener = testing::listener().await;
@@ -148,7 +149,7 @@ async fn replica(
     uri
 }
 
-/// Somebody with an access token.
+/// A user with an access token.
 #[derive(Clone)]
 pub(crate) struct Person {
     pub(crate) id: UserId,
@@ -158,7 +159,7 @@ pub(crate) struct Person {
 
 impl Person {
     pub(crate) fn request<T>(&self, message: T) -> Request<T> {
-        bearing(message, &self.token)
+        with_token(message, &self.token)
     }
 
     pub(crate) async fn create(&self) -> Project {
@@ -187,7 +188,7 @@ impl Person {
         answer(self.client.clone().load_project(self.request(request)).await)
     }
 
-    /// `path=text` of every file at the head.
+    /// All files at the head as `path=text`.
     pub(crate) async fn files(&self, project: &str) -> Vec<String> {
         listing(&self.load(project).await.expect("a project"))
     }
@@ -197,12 +198,12 @@ pub(crate) fn listing(loaded: &LoadProjectResponse) -> Vec<String> {
     let text = |content: &Option<FileContent>| match content.as_ref().and_then(|c| c.data.as_ref()) {
         Some(Data::Text(text)) => text.clone(),
         Some(Data::Binary(bytes)) => format!("{} bytes", bytes.len()),
-        None => "nothing".to_owned(),
+        None => "no content".to_owned(),
     };
     loaded.files.iter().map(|file| format!("{}={}", file.path, text(&file.content))).collect()
 }
 
-/// A turn as agent-streaming drives it.
+/// A turn, called as by agent-streaming.
 pub(crate) struct Turn {
     pub(crate) id: String,
     pub(crate) agent: Client,
@@ -213,7 +214,7 @@ impl Turn {
         Self { id: TurnId::generate().to_string(), agent: cluster.agent() }
     }
 
-    /// Begins in place of another turn.
+    /// Begins the turn in place of another one.
     pub(crate) async fn replace(&self, person: &Person, project: &str, replaced: &Turn, prompt: &str) -> Result<String, Box<Fault>> {
         let message = BeginTurnRequest {
             turn_id: self.id.clone(),
@@ -222,13 +223,13 @@ impl Turn {
             replaces_turn_id: replaced.id.clone(),
             ..BeginTurnRequest::default()
         };
-        answer(self.agent.clone().begin_turn(bearing(message, &person.token)).await).map(|r| r.project_id)
+        answer(self.agent.clone().begin_turn(with_token(message, &person.token)).await).map(|r| r.project_id)
     }
 
     pub(crate) async fn begin(&self, person: &Person, project: &str, prompt: &str) -> Result<String, Box<Fault>> {
         let message =
             BeginTurnRequest { turn_id: self.id.clone(), project_id: project.into(), prompt: prompt.into(), ..BeginTurnRequest::default() };
-        answer(self.agent.clone().begin_turn(bearing(message, &person.token)).await).map(|r| r.project_id)
+        answer(self.agent.clone().begin_turn(with_token(message, &person.token)).await).map(|r| r.project_id)
     }
 
     pub(crate) fn result(&self, base: &str, changes: Vec<FileChange>) -> CommitTurnRequest {
@@ -243,18 +244,18 @@ impl Turn {
     }
 
     pub(crate) async fn end(&self, end: TurnEnd, partial: &str) -> Result<(), Box<Fault>> {
-        self.end_because(end, partial, "").await
+        self.end_with_reason(end, partial, "").await
     }
 
-    pub(crate) async fn end_because(&self, end: TurnEnd, partial: &str, reason: &str) -> Result<(), Box<Fault>> {
+    pub(crate) async fn end_with_reason(&self, end: TurnEnd, partial: &str, reason: &str) -> Result<(), Box<Fault>> {
         let message =
             EndTurnRequest { turn_id: self.id.clone(), end: end.into(), partial_answer: partial.into(), failure_reason: reason.into() };
-        answer(self.agent.clone().end_turn(plain(message)).await).map(drop)
+        answer(self.agent.clone().end_turn(without_user(message)).await).map(drop)
     }
 
     pub(crate) async fn tree(&self, revision: &str) -> Result<(String, Vec<String>), Box<Fault>> {
         let message = GetTurnTreeRequest { turn_id: self.id.clone(), revision: revision.into() };
-        let tree = answer(self.agent.clone().get_turn_tree(plain(message)).await)?;
+        let tree = answer(self.agent.clone().get_turn_tree(without_user(message)).await)?;
         assert_eq!(tree.limits.expect("limits").files_per_save, 200);
         Ok((tree.revision, tree.files.into_iter().map(|f| f.path).collect()))
     }
@@ -266,16 +267,16 @@ pub(crate) async fn conversation(person: &Person, project: &str) -> Vec<Message>
 }
 
 pub(crate) async fn commit(client: &Client, message: CommitTurnRequest) -> Result<CommitTurnResponse, Box<Fault>> {
-    answer(client.clone().commit_turn(plain(message)).await)
+    answer(client.clone().commit_turn(without_user(message)).await)
 }
 
-/// A request without a person.
-pub(crate) fn plain<T>(message: T) -> Request<T> {
+/// A request without a user.
+pub(crate) fn without_user<T>(message: T) -> Request<T> {
     Context::background().request(message)
 }
 
-pub(crate) fn bearing<T>(message: T, token: &str) -> Request<T> {
-    let mut request = plain(message);
+pub(crate) fn with_token<T>(message: T, token: &str) -> Request<T> {
+    let mut request = without_user(message);
     request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().expect("text"));
     request
 }
@@ -284,9 +285,9 @@ pub(crate) fn answer<T>(result: Result<Response<T>, Status>) -> Result<T, Box<Fa
     result.map(Response::into_inner).map_err(|status| Box::new(Fault::from_status(&status)))
 }
 
-/// The reason of a refusal.
+/// The reason of an error.
 pub(crate) fn reason<T: std::fmt::Debug>(result: Result<T, Box<Fault>>) -> String {
-    result.expect_err("a refusal").reason
+    result.expect_err("an error").reason
 }
 
 pub(crate) fn content(text: &str) -> FileContent {

@@ -1,4 +1,4 @@
-//! Each limit at N and at N + 1. A breach names the file and the limit, and nothing of the save is applied.
+//! Each limit at N and at N + 1. The error names the file and the limit, and no part of the save is applied.
 
 use prost::bytes::Bytes;
 use proto::{
@@ -9,12 +9,12 @@ use proto::{
 
 use crate::harness::{Cluster, Person, delete, rename, write};
 
-fn named(fault: &Fault, why: &str, path: &str, limit: &str) {
-    assert_eq!((fault.reason.as_str(), fault.metadata["path"].as_str(), fault.metadata["limit"].as_str()), (why, path, limit));
+fn assert_limit(fault: &Fault, reason: &str, path: &str, limit: &str) {
+    assert_eq!((fault.reason.as_str(), fault.metadata["path"].as_str(), fault.metadata["limit"].as_str()), (reason, path, limit));
     assert!(fault.violations[0].field.starts_with("changes[") && fault.violations[0].description.contains(limit), "{fault:?}");
 }
 
-/// In as many saves as it takes.
+/// Saves files, in as many saves as are needed.
 async fn fill(person: &Person, project: &str, files: impl Iterator<Item = FileChange>) {
     let files: Vec<_> = files.collect();
     for chunk in files.chunks(200) {
@@ -31,9 +31,9 @@ async fn bytes_of_a_file_by_plan() {
         assert_eq!(project.limits.expect("limits").file_bytes, limit);
         let limit = limit as usize;
         person.save(&project.id, vec![write("a", &"x".repeat(limit))]).await.expect("at the limit");
-        // Bytes, not characters.
+        // The limit counts bytes, not characters.
         let fault = person.save(&project.id, vec![write("ok", "1"), write("b", &"é".repeat(limit / 2 + 1))]).await.expect_err("above");
-        named(&fault, "FILE_TOO_LARGE", "b", &limit.to_string());
+        assert_limit(&fault, "FILE_TOO_LARGE", "b", &limit.to_string());
         assert_eq!(person.load(&project.id).await.expect("a project").files.len(), 1);
     }
 }
@@ -44,13 +44,13 @@ async fn files_of_a_save_and_of_a_project() {
     let ann = cluster.person();
     let project = ann.create().await;
     let file = |n: usize| write(&format!("d{}/f{n}", n / 500), &n.to_string());
-    let fault = ann.save(&project.id, (0..201).map(file).collect()).await.expect_err("201 steps");
+    let fault = ann.save(&project.id, (0..201).map(file).collect()).await.expect_err("201 changes");
     assert_eq!((fault.reason.as_str(), fault.metadata["limit"].as_str()), ("TOO_MANY_CHANGES", "200"));
     fill(&ann, &project.id, (0..2000).map(file)).await;
     let fault = ann.save(&project.id, vec![file(0), file(2000)]).await.expect_err("one too many");
-    named(&fault, "TOO_MANY_FILES", "d4/f2000", "2000");
+    assert_limit(&fault, "TOO_MANY_FILES", "d4/f2000", "2000");
     assert_eq!(fault.violations[0].field, "changes[1].path");
-    ann.save(&project.id, vec![file(2000), delete("d0/f0")]).await.expect("one for one");
+    ann.save(&project.id, vec![file(2000), delete("d0/f0")]).await.expect("one file added, one deleted");
     ann.save(&project.id, vec![rename("d0/f1", "moved")]).await.expect("a move adds nothing");
     assert_eq!(ann.load(&project.id).await.expect("a project").files.len(), 2000);
 }
@@ -63,8 +63,8 @@ async fn entries_of_a_folder() {
     fill(&ann, &project.id, (0..999).map(|n| write(&format!("d/f{n}"), "1"))).await;
     ann.save(&project.id, vec![write("d/folder/x", "1")]).await.expect("a folder is an entry");
     let fault = ann.save(&project.id, vec![write("d/folder/y", "1"), write("d/more", "1")]).await.expect_err("one too many");
-    named(&fault, "FOLDER_TOO_LARGE", "d/folder/y", "1000");
-    ann.save(&project.id, vec![write("d/folder/y", "1"), write("d/f1", "2")]).await.expect("what is below counts for itself");
+    assert_limit(&fault, "FOLDER_TOO_LARGE", "d/folder/y", "1000");
+    ann.save(&project.id, vec![write("d/folder/y", "1"), write("d/f1", "2")]).await.expect("each folder counts its own entries");
 }
 
 #[tokio::test]
@@ -72,19 +72,19 @@ async fn bytes_of_a_project() {
     let cluster = Cluster::start().await;
     let ann = cluster.person_on(Plan::Team);
     let project = ann.create().await;
-    // Zeros: the limit is about the content, not about what is kept of it.
-    let big = |n: usize, size: usize| FileChange {
+    // Zeros: the limit counts the content, not its compressed form.
+    let zeros = |n: usize, size: usize| FileChange {
         path: format!("f{n}"),
         action: Some(Action::Write(FileContent { data: Some(Data::Binary(Bytes::from(vec![0; size]))) })),
         etag: String::new(),
     };
     // 102 x 512,000 bytes leave 204,800 of 52,428,800.
-    ann.save(&project.id, (0..102).map(|n| big(n, 512_000)).collect()).await.expect("52,224,000 bytes");
-    let fault = ann.save(&project.id, vec![big(102, 204_801)]).await.expect_err("one byte too many");
-    named(&fault, "PROJECT_TOO_LARGE", "f102", "52428800");
-    ann.save(&project.id, vec![big(102, 204_800)]).await.expect("at the limit");
+    ann.save(&project.id, (0..102).map(|n| zeros(n, 512_000)).collect()).await.expect("52,224,000 bytes");
+    let fault = ann.save(&project.id, vec![zeros(102, 204_801)]).await.expect_err("one byte too many");
+    assert_limit(&fault, "PROJECT_TOO_LARGE", "f102", "52428800");
+    ann.save(&project.id, vec![zeros(102, 204_800)]).await.expect("at the limit");
     let fault = ann.save(&project.id, vec![write("g", "1")]).await.expect_err("full");
-    named(&fault, "PROJECT_TOO_LARGE", "g", "52428800");
+    assert_limit(&fault, "PROJECT_TOO_LARGE", "g", "52428800");
     let loaded = ann.load(&project.id).await.expect("all of it in one answer");
     assert_eq!(loaded.files.iter().map(|f| u64::from(f.size_bytes)).sum::<u64>(), 52_428_800);
 }

@@ -1,4 +1,4 @@
-//! A project in pages: the same files as in one answer, for clients that take four megabytes.
+//! Loading a project in pages, for clients that accept messages of 4 MiB only.
 
 use proto::project_storage::{LoadProjectRequest, LoadProjectResponse, project_storage_service_client::ProjectStorageServiceClient};
 
@@ -11,7 +11,7 @@ async fn page(person: &Person, project: &str, bytes: i32, token: &str) -> LoadPr
 }
 
 #[tokio::test]
-async fn pages_are_one_revision_of_the_whole_project() {
+async fn all_pages_are_of_one_revision() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
     let project = ann.create().await.id;
@@ -34,21 +34,21 @@ async fn pages_are_one_revision_of_the_whole_project() {
 }
 
 #[tokio::test]
-async fn a_client_that_takes_four_megabytes_reads_a_larger_project() {
+async fn a_client_with_a_limit_of_4_mib_loads_a_larger_project() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
     let project = ann.create().await.id;
     let text = "a line of text\n".repeat(3_400);
     ann.save(&project, (0..120).map(|at| write(&format!("f{at:03}"), &text)).collect()).await.expect("saved");
-    // As generated, with the limit of its own.
+    // A client as generated, with the default limit.
     let channel = tonic::transport::Endpoint::from(cluster.uri().clone()).connect_lazy();
     let plain = || ProjectStorageServiceClient::new(channel.clone());
     let request = LoadProjectRequest { project_id: project.clone(), ..LoadProjectRequest::default() };
     assert_eq!(plain().load_project(ann.request(request.clone())).await.expect_err("too large").code(), tonic::Code::OutOfRange);
     let (mut token, mut files) = (String::new(), 0);
     loop {
-        let asked = LoadProjectRequest { page_bytes: i32::MAX, page_token: token, ..request.clone() };
-        let page = plain().load_project(ann.request(asked)).await.expect("a page").into_inner();
+        let next = LoadProjectRequest { page_bytes: i32::MAX, page_token: token, ..request.clone() };
+        let page = plain().load_project(ann.request(next)).await.expect("a page").into_inner();
         files += page.files.len();
         token = page.next_page_token;
         if token.is_empty() {
@@ -59,8 +59,8 @@ async fn a_client_that_takes_four_megabytes_reads_a_larger_project() {
 }
 
 #[tokio::test]
-async fn loads_that_have_to_wait_all_succeed() {
-    let cluster = Cluster::with(&[("BACKLOT_LOADS_IN_WORK", "1")]).await;
+async fn loads_beyond_the_limit_wait() {
+    let cluster = Cluster::with_settings(&[("BACKLOT_LOADS_IN_WORK", "1")]).await;
     let people = [cluster.person(), cluster.person(), cluster.person()];
     let loads = people.iter().map(async |person| {
         let project = person.create().await.id;
@@ -72,7 +72,7 @@ async fn loads_that_have_to_wait_all_succeed() {
 }
 
 #[tokio::test]
-async fn a_token_opens_only_its_own_listing() {
+async fn a_page_token_is_valid_for_its_list_only() {
     let cluster = Cluster::start().await;
     let (ann, bob) = (cluster.person(), cluster.person());
     let project = ann.create().await.id;

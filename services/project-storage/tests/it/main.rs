@@ -1,4 +1,4 @@
-//! The service through its own `serve`, on a real database, with a real rate-limit beside it.
+//! Tests of the service through its `serve`, with a real database and a real rate-limit.
 
 mod access;
 mod conflicts;

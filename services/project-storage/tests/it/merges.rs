@@ -1,4 +1,4 @@
-//! Two who change the same file: lines that do not overlap are both there, whoever comes first.
+//! Merges: two changes of the same file are merged if their lines do not overlap.
 
 use proto::{
     error::ErrorCode,
@@ -10,7 +10,7 @@ use crate::harness::{Cluster, Turn, commit, delete, listing, reason, rename, upd
 const BASE: &str = "one\ntwo\nthree\n";
 
 #[tokio::test]
-async fn a_turn_and_a_save_of_one_file_are_both_there() {
+async fn a_turn_and_a_save_of_one_file_are_merged() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
     let project = ann.create().await.id;
@@ -25,17 +25,17 @@ async fn a_turn_and_a_save_of_one_file_are_both_there() {
     let revision = merged.revision.clone().expect("a revision");
     assert_eq!((merged.outcome(), revision.number, revision.parent_ids), (CommitOutcome::Committed, 3, vec![head]));
     let stat = revision.diff_stat.expect("a stat");
-    assert_eq!((stat.modified, stat.added, stat.deleted), (2, 1, 0), "what the turn did, seen from the head");
+    assert_eq!((stat.modified, stat.added, stat.deleted), (2, 1, 0), "the differences to the head");
     assert_eq!(ann.files(&project).await, ["a=1\ntwo\n3\n", "lib/m=edited\n", "new=x"]);
     assert_eq!(commit(&turn.agent, result).await.expect("repeated"), merged);
-    // Read anew by a process that has nothing in its cache.
+    // Another replica, with an empty cache, reads the same.
     let (uri, _stop) = cluster.replica().await;
     let elsewhere = crate::harness::Person { client: cluster.client_at(chassis::identity::Caller::Gateway, &uri), ..ann };
     assert_eq!(elsewhere.files(&project).await, ["a=1\ntwo\n3\n", "lib/m=edited\n", "new=x"]);
 }
 
 #[tokio::test]
-async fn two_turns_of_one_base_are_both_there_and_a_third_conflicts() {
+async fn two_turns_of_one_base_are_merged_and_a_third_conflicts() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
     let project = ann.create().await.id;
@@ -51,13 +51,13 @@ async fn two_turns_of_one_base_are_both_there_and_a_third_conflicts() {
     assert_eq!(outcome(first, "1\ntwo\nthree\n").await.expect("committed").0, CommitOutcome::Committed);
     assert_eq!(outcome(second, "one\ntwo\n3\n").await.expect("committed").0, CommitOutcome::Committed);
     assert_eq!(outcome(third, "first\ntwo\nthree\n").await.expect("conflicted"), (CommitOutcome::Conflicted, vec!["a".to_owned()]));
-    // Other turns go on; this one brings nothing that is not there.
+    // Later turns are not affected. This one changes nothing.
     assert_eq!(outcome(fourth, "1\ntwo\nthree\n").await.expect("unchanged").0, CommitOutcome::Unchanged);
     assert_eq!(ann.files(&project).await, ["a=1\ntwo\n3\n"]);
 }
 
 #[tokio::test]
-async fn a_save_merges_if_it_says_so() {
+async fn a_save_merges_on_request() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
     let project = ann.create().await.id;
@@ -71,15 +71,15 @@ async fn a_save_merges_if_it_says_so() {
         on_conflict,
         ..Default::default()
     };
-    let apart = || vec![write("a", "1\ntwo\nthree\n"), write("c", "new")];
+    let mergeable = || vec![write("a", "1\ntwo\nthree\n"), write("c", "new")];
     for fails in [OnConflict::Unspecified, OnConflict::Fail] {
-        assert_eq!(reason(ann.send(on_base(fails.into(), apart())).await), "STALE_REVISION");
+        assert_eq!(reason(ann.send(on_base(fails.into(), mergeable())).await), "STALE_REVISION");
     }
-    let fault = ann.send(on_base(7, apart())).await.expect_err("refused");
+    let fault = ann.send(on_base(7, mergeable())).await.expect_err("an error");
     assert_eq!((fault.reason.as_str(), fault.violations[0].field.as_str()), ("INVALID_FIELD", "on_conflict"));
     let merge = |changes| on_base(OnConflict::Merge.into(), changes);
 
-    // Overlapping lines, a binary file on both sides, a deletion of what was edited: nothing of the save is applied.
+    // Overlapping lines, a binary file on both sides, the deletion of an edited file: no part of the save is applied.
     for (changes, paths) in [
         (vec![write("a", "one\ntwo\nIII\n"), write("c", "new")], "a"),
         (vec![write("b", "\u{0}bIn")], "b"),
@@ -89,19 +89,19 @@ async fn a_save_merges_if_it_says_so() {
         assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Conflict, "STALE_REVISION"));
         assert_eq!((fault.metadata["paths"].as_str(), fault.metadata["head"].clone()), (paths, format!("\"{head}\"")));
     }
-    let snapshot = SaveProjectRequest { replace: true, ..merge(apart()) };
+    let snapshot = SaveProjectRequest { replace: true, ..merge(mergeable()) };
     assert_eq!(reason(ann.send(snapshot).await), "STALE_REVISION");
     assert_eq!(ann.load(&project).await.expect("a project").project.expect("a project").head_revision, head);
 
-    let saved = ann.send(merge(apart())).await.expect("merged");
+    let saved = ann.send(merge(mergeable())).await.expect("merged");
     assert_eq!(saved.revision.expect("a revision").parent_ids, [head]);
     assert_eq!(listing(&ann.load(&project).await.expect("a project"))[0], "a=1\ntwo\n3\n");
     let sizes: Vec<_> = saved.files.iter().map(|file| (file.path.as_str(), file.size_bytes)).collect();
-    assert_eq!(sizes, [("a", 8), ("c", 3)], "the answer tells of the merged file");
+    assert_eq!(sizes, [("a", 8), ("c", 3)], "the answer has the size of the merged file");
 }
 
 #[tokio::test]
-async fn a_repeat_may_say_the_default() {
+async fn a_repeat_may_name_the_default() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
     let project = ann.create().await.id;
@@ -119,7 +119,7 @@ async fn a_repeat_may_say_the_default() {
 }
 
 #[tokio::test]
-async fn limits_hold_for_what_comes_of_a_merge() {
+async fn limits_hold_for_the_result_of_a_merge() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
     let project = ann.create().await.id;
@@ -140,5 +140,5 @@ async fn limits_hold_for_what_comes_of_a_merge() {
     turn.begin(&ann, &project, "go").await.expect("begun");
     let result = turn.result(&base, vec![write("a", &format!("{BASE}{half}\n"))]);
     assert_eq!(reason(commit(&turn.agent, result).await), "FILE_TOO_LARGE");
-    assert_eq!(ann.files(&project).await.len(), 2, "nothing of either is there");
+    assert_eq!(ann.files(&project).await.len(), 2, "neither of the two was written");
 }

@@ -1,4 +1,4 @@
-//! Pages: stable, in both directions, from an index.
+//! Pages of lists: they are stable, in both directions, and read from an index.
 
 use proto::{
     id::TurnId,
@@ -8,7 +8,7 @@ use sqlx::Row as _;
 
 use crate::harness::{Cluster, Person, answer, reason, write};
 
-/// Puts `count` messages behind the service's back: 1, 2, 3…
+/// Inserts `count` messages directly into the database: 1, 2, 3…
 async fn fill(cluster: &Cluster, project: &str, count: i32) {
     sqlx::query(
         "INSERT INTO messages (project_id, id, turn_id, role, text, user_id)
@@ -42,8 +42,8 @@ async fn a_conversation_is_read_in_both_directions() {
     fill(&cluster, &project.id, 120).await;
     let (first, token) = texts(&ann, ask(MessageOrder::Unspecified, "")).await;
     assert_eq!(first, (71..=120).rev().map(|n| n.to_string()).collect::<Vec<_>>());
-    // What comes meanwhile does not move the pages; the token keeps its order whatever the request says.
-    fill_one(&cluster, &project.id).await;
+    // A new message does not move the pages. The order of the token counts, not that of the request.
+    insert_late(&cluster, &project.id).await;
     let (second, token) = texts(&ann, ask(MessageOrder::OldestFirst, &token)).await;
     assert_eq!((second.first().map(String::as_str), second.len()), (Some("70"), 50));
     let (third, token) = texts(&ann, ask(MessageOrder::NewestFirst, &token)).await;
@@ -56,7 +56,7 @@ async fn a_conversation_is_read_in_both_directions() {
     assert_eq!(page.messages.iter().map(|m| m.role()).collect::<Vec<_>>(), [MessageRole::Assistant, MessageRole::User]);
 }
 
-async fn fill_one(cluster: &Cluster, project: &str) {
+async fn insert_late(cluster: &Cluster, project: &str) {
     sqlx::query("INSERT INTO messages (project_id, id, turn_id, role, text, user_id) VALUES ($1::uuid, $2, $2, 1, 'late', $2)")
         .bind(project)
         .bind(TurnId::generate().0)
@@ -66,7 +66,7 @@ async fn fill_one(cluster: &Cluster, project: &str) {
 }
 
 #[tokio::test]
-async fn a_token_belongs_to_its_listing() {
+async fn a_page_token_is_valid_for_its_list_only() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
     let (one, other) = (ann.create().await, ann.create().await);
@@ -88,14 +88,14 @@ async fn a_token_belongs_to_its_listing() {
 }
 
 #[tokio::test]
-async fn projects_and_revisions_come_in_pages() {
+async fn projects_and_revisions_have_pages() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
     let mut made = Vec::new();
     for _ in 0..5 {
         made.push(ann.create().await.id);
     }
-    // The first becomes the last changed.
+    // The first project becomes the last changed one.
     for n in 0..5 {
         ann.save(&made[0], vec![write("a", &n.to_string())]).await.expect("saved");
     }
@@ -121,7 +121,7 @@ async fn projects_and_revisions_come_in_pages() {
     assert_eq!(page.next_page_token, "");
 }
 
-/// The statements of the service, as it sends them: every page comes out of an index, none sorts and none skips.
+/// Explains the statements of the service: every page is a range of an index, without sorting and without OFFSET.
 #[tokio::test]
 async fn a_page_is_an_index_range() {
     let cluster = Cluster::start().await;
@@ -155,7 +155,7 @@ async fn a_page_is_an_index_range() {
     }
 }
 
-/// A statement of the service by a part of it, out of what was checked against the schema.
+/// The statement of the service that contains `part`, from the prepared statements.
 fn statement(part: &str) -> String {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/.sqlx");
     let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -1,4 +1,4 @@
-//! Previews through the gateway's RPC.
+//! Previews, read as by the gateway.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use proto::{
     project_storage::{CreatePreviewRequest, DeletePreviewRequest, DeleteProjectRequest, ReadPreviewFileRequest, ReadPreviewFileResponse},
 };
 
-use crate::harness::{Cluster, Person, answer, plain, reason, write};
+use crate::harness::{Cluster, Person, answer, reason, without_user, write};
 
 async fn preview(person: &Person, project: &str, revision: &str) -> String {
     let request = person.request(CreatePreviewRequest { project_id: project.into(), revision: revision.into() });
@@ -18,7 +18,7 @@ async fn preview(person: &Person, project: &str, revision: &str) -> String {
 
 async fn read(cluster: &Cluster, capability: &str, path: &str, etag: &str) -> Result<ReadPreviewFileResponse, Box<proto::error::Fault>> {
     let request = ReadPreviewFileRequest { capability: capability.into(), path: path.into(), if_none_match: etag.into(), page: false };
-    answer(cluster.client(Caller::Gateway).read_preview_file(plain(request)).await)
+    answer(cluster.client(Caller::Gateway).read_preview_file(without_user(request)).await)
 }
 
 #[tokio::test]
@@ -45,8 +45,8 @@ async fn a_preview_shows_the_head_or_a_revision() {
     }
     let script = read(&cluster, &fixed, "js/app.js", "").await.expect("a script");
     assert_eq!(script.content_type, "text/javascript; charset=utf-8");
-    let again = read(&cluster, &fixed, "js/app.js", &script.etag).await.expect("not modified");
-    assert!(again.not_modified && again.content.is_empty() && again.etag == script.etag);
+    let unchanged = read(&cluster, &fixed, "js/app.js", &script.etag).await.expect("not modified");
+    assert!(unchanged.not_modified && unchanged.content.is_empty() && unchanged.etag == script.etag);
     for path in ["nothing", "js", "js/", "../index.html", "index.html/"] {
         assert_eq!(reason(read(&cluster, &fixed, path, "").await), "FILE_NOT_FOUND", "{path}");
     }
@@ -78,20 +78,20 @@ async fn a_path_without_an_extension_is_a_view_of_the_app() {
         for (path, found) in rows {
             let found = found.filter(|found| with_app || *found != "index.html");
             let request = ReadPreviewFileRequest { capability: capability.clone(), path: path.into(), page: true, ..Default::default() };
-            match (answer(cluster.client(Caller::Gateway).read_preview_file(plain(request)).await), found) {
+            match (answer(cluster.client(Caller::Gateway).read_preview_file(without_user(request)).await), found) {
                 (Ok(answer), Some(found)) => assert_eq!(answer.path, found, "{path}"),
                 (Err(fault), None) => assert_eq!(fault.reason, "FILE_NOT_FOUND", "{path}"),
                 (answer, found) => panic!("{path}: {answer:?}, {found:?}"),
             }
             let script = read(&cluster, &capability, path, "").await.map(|answer| answer.path).ok();
             let exact = found.filter(|found| path.is_empty() || *found != "index.html");
-            assert_eq!(script.as_deref(), exact, "who wants no page gets none: {path}");
+            assert_eq!(script.as_deref(), exact, "only a navigation gets the index: {path}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_capability_dies_with_its_time_and_with_its_readers_access() {
+async fn a_capability_ends_with_its_time_and_with_its_creators_access() {
     let cluster = Cluster::start().await;
     let (ann, bob) = (cluster.person(), cluster.person());
     let project = ann.create().await;
@@ -107,7 +107,7 @@ async fn a_capability_dies_with_its_time_and_with_its_readers_access() {
     sqlx::query("DELETE FROM members WHERE user_id = $1").bind(bob.id.0).execute(&cluster.database.pool).await.expect("gone");
     assert_eq!(reason(read(&cluster, &theirs, "", "").await), "PREVIEW_NOT_FOUND");
 
-    // A use after a minute moves the end on; what has ended stays ended.
+    // A use extends the validity. An expired capability stays expired.
     let age = |minutes: i32| {
         sqlx::query(
             "UPDATE previews SET touched_at = touched_at - make_interval(mins => $1), expires_at = expires_at - make_interval(mins => $1)",
@@ -133,7 +133,7 @@ async fn a_capability_dies_with_its_time_and_with_its_readers_access() {
 const LIMIT: Duration = Duration::from_secs(120);
 
 #[tokio::test]
-async fn a_preview_ends_with_the_session_that_made_it() {
+async fn a_preview_ends_with_the_session_that_created_it() {
     let cluster = Cluster::start().await;
     let person = cluster.person();
     let (one, other) = (SessionId::generate(), SessionId::generate());
@@ -142,15 +142,15 @@ async fn a_preview_ends_with_the_session_that_made_it() {
     ann.save(&project.id, vec![write("index.html", "1")]).await.expect("saved");
     let (mine, theirs) = (preview(&ann, &project.id, "").await, preview(&elsewhere, &project.id, "").await);
     read(&cluster, &mine, "", "").await.expect("a page");
-    // It is followed from the first message on.
-    let heard = || async { (cluster.count("SELECT count(*) FROM ended_sessions").await > 0).then_some(()) };
-    eventually(LIMIT, heard).await;
+    // The log of ended sessions is followed after its first message.
+    let is_followed = || async { (cluster.count("SELECT count(*) FROM ended_sessions").await > 0).then_some(()) };
+    eventually(LIMIT, is_followed).await;
 
-    cluster.end(one);
+    cluster.end_session(one);
     eventually(LIMIT, || async { read(&cluster, &mine, "", "").await.is_err().then_some(()) }).await;
     assert_eq!(reason(read(&cluster, &mine, "", "").await), "PREVIEW_NOT_FOUND");
-    assert_eq!(cluster.count("SELECT count(*) FROM previews").await, 1, "nothing is left of it");
-    // Its token is still good by its signature, and makes no other one.
+    assert_eq!(cluster.count("SELECT count(*) FROM previews").await, 1, "the preview is deleted");
+    // The access token is still valid, but cannot create another preview.
     let request = ann.request(CreatePreviewRequest { project_id: project.id.clone(), revision: String::new() });
     let fault = answer(ann.client.clone().create_preview(request).await).expect_err("an ended session");
     assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Unauthenticated, "TOKEN_INVALID"));
@@ -159,14 +159,14 @@ async fn a_preview_ends_with_the_session_that_made_it() {
 }
 
 #[tokio::test]
-async fn a_preview_that_came_in_between_is_never_served() {
+async fn a_preview_that_is_created_as_its_session_ends_is_not_served() {
     let cluster = Cluster::start().await;
     let (person, session) = (cluster.person(), SessionId::generate());
     let ann = cluster.in_session(&person, session);
     let project = ann.create().await;
     ann.save(&project.id, vec![write("index.html", "1")]).await.expect("saved");
     let raced = preview(&ann, &project.id, "").await;
-    // As if the capability had been written after those of the session were removed.
+    // As if the preview had been inserted after those of the session were deleted.
     sqlx::query("INSERT INTO ended_sessions (cursor, session_id) VALUES (77, $1)")
         .bind(session.0)
         .execute(&cluster.database.pool)
@@ -176,7 +176,7 @@ async fn a_preview_that_came_in_between_is_never_served() {
 }
 
 #[tokio::test]
-async fn a_used_preview_can_be_revoked_by_its_maker_and_by_whoever_administrates() {
+async fn a_preview_can_be_revoked_by_its_creator_and_by_an_admin() {
     let cluster = Cluster::start().await;
     let (ann, bob, eve) = (cluster.person(), cluster.person(), cluster.person());
     let project = ann.create().await;
@@ -201,15 +201,15 @@ async fn a_used_preview_can_be_revoked_by_its_maker_and_by_whoever_administrates
         ("another viewer", &eve, &bobs, "PREVIEW_NOT_FOUND"),
         ("a viewer, of the owner's", &bob, &anns, "PREVIEW_NOT_FOUND"),
         ("a stranger", &stranger, &bobs, "PROJECT_NOT_FOUND"),
-        ("nonsense", &ann, &"x".to_owned(), "PREVIEW_NOT_FOUND"),
+        ("an invalid capability", &ann, &"x".to_owned(), "PREVIEW_NOT_FOUND"),
     ] {
         assert_eq!(reason(revoke(person, capability).await), refusal, "{who}");
     }
-    revoke(&bob, &bobs).await.expect("the maker");
+    revoke(&bob, &bobs).await.expect("the creator");
     revoke(&ann, &bobs_second).await.expect("the owner");
     for capability in [&bobs, &bobs_second] {
         assert_eq!(reason(read(&cluster, capability, "", "").await), "PREVIEW_NOT_FOUND");
         assert_eq!(reason(revoke(&bob, capability).await), "PREVIEW_NOT_FOUND");
     }
-    read(&cluster, &anns, "", "").await.expect("the other one is as it was");
+    read(&cluster, &anns, "", "").await.expect("another preview is still valid");
 }

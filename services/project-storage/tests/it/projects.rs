@@ -1,4 +1,4 @@
-//! Making, finding, renaming and removing projects; whose they are.
+//! Creating, finding, renaming and deleting projects, and who may do it.
 
 use chassis::identity::Caller;
 use proto::{
@@ -13,38 +13,38 @@ use proto::{
 use crate::harness::{Cluster, Person, answer, reason, write};
 
 #[tokio::test]
-async fn a_project_is_made_once_per_draft() {
+async fn a_project_is_created_once_per_draft_id() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
-    let make = |name: &str, draft: &str| {
+    let create = |name: &str, draft: &str| {
         let request = ann.request(CreateProjectRequest { display_name: name.into(), draft_id: draft.into(), ..Default::default() });
         let mut client = ann.client.clone();
         async move { answer(client.create_project(request).await).map(|r| r.project.expect("a project")) }
     };
-    let first = make("  A shop ", "d-1").await.expect("made");
+    let first = create("  A shop ", "d-1").await.expect("made");
     assert_eq!((first.display_name.as_str(), first.draft_id.as_str(), first.owner_id.clone()), ("A shop", "d-1", ann.id.to_string()));
     assert_eq!((first.head_revision.as_str(), first.head_number, first.etag.len()), ("", 0, 34));
     assert_eq!(first.limits.expect("limits").file_bytes, 51_200);
-    assert_eq!(make("Another", "d-1").await.expect("found"), first);
-    assert_eq!(make("", "").await.expect("made").display_name, "Untitled");
-    assert_ne!(make("", "").await.expect("made").id, make("", "").await.expect("made").id);
-    // Draft ids are per owner.
+    assert_eq!(create("Another", "d-1").await.expect("found"), first);
+    assert_eq!(create("", "").await.expect("made").display_name, "Untitled");
+    assert_ne!(create("", "").await.expect("made").id, create("", "").await.expect("made").id);
+    // Each owner has draft ids of their own.
     let bob = cluster.person();
     let request = bob.request(CreateProjectRequest { draft_id: "d-1".into(), ..Default::default() });
     assert_ne!(answer(bob.client.clone().create_project(request).await).expect("made").project.expect("a project").id, first.id);
-    // A refused request names its fields.
-    let fault = make(&"x".repeat(121), "a b").await.expect_err("refused");
+    // The error names all invalid fields.
+    let fault = create(&"x".repeat(121), "a b").await.expect_err("an error");
     let fields: Vec<_> = fault.violations.iter().map(|v| v.field.as_str()).collect();
     assert_eq!((fault.reason.as_str(), fields), ("INVALID_FIELD", vec!["display_name", "draft_id"]));
-    assert!(make(&"ü".repeat(120), "").await.is_ok());
+    assert!(create(&"ü".repeat(120), "").await.is_ok());
     for name in ["a\0b", "a\nb", "a\u{1b}[2J", "a\u{85}b", "a\u{2029}b", "a\u{202e}b", "\u{2066}b", "b\u{61c}"] {
-        let fault = make(name, "").await.expect_err("refused");
+        let fault = create(name, "").await.expect_err("an error");
         assert_eq!((fault.reason.as_str(), fault.violations[0].field.as_str()), ("INVALID_FIELD", "display_name"), "{name:?}");
     }
 }
 
 #[tokio::test]
-async fn a_project_can_be_renamed_and_removed() {
+async fn a_project_can_be_renamed_and_deleted() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
     let project = ann.create().await;
@@ -61,26 +61,26 @@ async fn a_project_can_be_renamed_and_removed() {
         assert_eq!(reason(rename(name).await), "INVALID_FIELD", "{name:?}");
     }
 
-    let remove = || answer_delete(&ann, &project.id);
-    remove().await.expect("removed");
-    assert_eq!(reason(remove().await), "PROJECT_NOT_FOUND");
+    let delete = || delete_project(&ann, &project.id);
+    delete().await.expect("removed");
+    assert_eq!(reason(delete().await), "PROJECT_NOT_FOUND");
     assert_eq!(reason(ann.load(&project.id).await), "PROJECT_NOT_FOUND");
     assert_eq!(reason(ann.save(&project.id, vec![write("b", "1")]).await), "PROJECT_NOT_FOUND");
     assert_eq!(ann.files(&other.id).await, ["a=1"], "another project with the same content stays");
-    // Blob, tree and commit of the other project, and no more.
+    // Only the blob, the tree and the commit of the other project are left.
     assert_eq!(cluster.count("SELECT count(*) FROM objects").await, 3);
     assert_eq!(cluster.count("SELECT count(*) FROM stores").await, 1);
     assert_eq!(cluster.count("SELECT count(*) FROM ref_log").await, 1);
 }
 
-async fn answer_delete(person: &Person, project: &str) -> Result<(), Box<proto::error::Fault>> {
+async fn delete_project(person: &Person, project: &str) -> Result<(), Box<proto::error::Fault>> {
     let request = person.request(DeleteProjectRequest { project_id: project.into(), ..Default::default() });
     answer(person.client.clone().delete_project(request).await).map(drop)
 }
 
-/// Every RPC on a project, by somebody without a right: what it answers is what it answers for no project at all.
+/// Every RPC on a project without a role returns the same error as for a project that does not exist.
 #[tokio::test]
-async fn another_persons_project_looks_absent() {
+async fn a_project_of_another_user_looks_absent() {
     let cluster = Cluster::start().await;
     let (ann, bob) = (cluster.person(), cluster.person());
     let project = ann.create().await;
@@ -96,7 +96,7 @@ async fn another_persons_project_looks_absent() {
                     .await,
             )
             .map(drop),
-            answer_delete(&bob, &id).await,
+            delete_project(&bob, &id).await,
             bob.save(&id, vec![write("a", "2")]).await.map(drop),
             bob.load(&id).await.map(drop),
             answer(client.list_files(bob.request(ListFilesRequest { project_id: p(), ..Default::default() })).await).map(drop),
@@ -107,7 +107,7 @@ async fn another_persons_project_looks_absent() {
             answer(client.create_preview(bob.request(CreatePreviewRequest { project_id: p(), ..Default::default() })).await).map(drop),
         ];
         for (n, fault) in faults.into_iter().enumerate() {
-            let fault = fault.expect_err("refused");
+            let fault = fault.expect_err("an error");
             assert_eq!(
                 (fault.code, fault.reason.as_str(), fault.message.as_str()),
                 (ErrorCode::NotFound, "PROJECT_NOT_FOUND", "no such project"),
@@ -119,7 +119,7 @@ async fn another_persons_project_looks_absent() {
     assert!(list.projects.is_empty());
 }
 
-/// A member with a lower role is told that the role is missing, not that the project is.
+/// A member whose role is too low gets ROLE_REQUIRED, not PROJECT_NOT_FOUND.
 #[tokio::test]
 async fn a_role_is_checked_each_time() {
     let cluster = Cluster::start().await;
@@ -137,16 +137,16 @@ async fn a_role_is_checked_each_time() {
     role(1).await.expect("a viewer");
     assert_eq!(bob.files(&project.id).await, ["a=1"]);
     assert_eq!(reason(bob.save(&project.id, vec![write("a", "2")]).await), "ROLE_REQUIRED");
-    assert_eq!(reason(answer_delete(&bob, &project.id).await), "ROLE_REQUIRED");
+    assert_eq!(reason(delete_project(&bob, &project.id).await), "ROLE_REQUIRED");
     role(2).await.expect("an editor");
     bob.save(&project.id, vec![write("a", "2")]).await.expect("saved");
-    assert_eq!(reason(answer_delete(&bob, &project.id).await), "ROLE_REQUIRED");
+    assert_eq!(reason(delete_project(&bob, &project.id).await), "ROLE_REQUIRED");
     sqlx::query("DELETE FROM members WHERE user_id = $1").bind(bob.id.0).execute(&cluster.database.pool).await.expect("gone");
     assert_eq!(reason(bob.load(&project.id).await), "PROJECT_NOT_FOUND");
 }
 
 #[tokio::test]
-async fn an_id_opens_nothing_outside_its_project() {
+async fn a_revision_is_found_in_its_own_project_only() {
     let cluster = Cluster::start().await;
     let (ann, bob) = (cluster.person(), cluster.person());
     let (mine, theirs) = (ann.create().await, bob.create().await);

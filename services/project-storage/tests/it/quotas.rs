@@ -1,4 +1,4 @@
-//! What one account may have, beside another account that is not touched by it.
+//! The quotas of an account. Other accounts are not affected.
 
 use chassis::identity::Caller;
 use futures::future::join_all;
@@ -7,7 +7,7 @@ use proto::{
     project_storage::{BeginTurnRequest, CommitOutcome, CreateProjectRequest, DeleteProjectRequest, FileChange, SaveProjectRequest},
 };
 
-use crate::harness::{Cluster, Person, Turn, answer, bearing, commit, reason, write};
+use crate::harness::{Cluster, Person, Turn, answer, commit, reason, with_token, write};
 
 async fn make(person: &Person, draft: &str) -> Result<String, Box<Fault>> {
     let request = person.request(CreateProjectRequest { draft_id: draft.into(), ..CreateProjectRequest::default() });
@@ -20,8 +20,8 @@ async fn remove(person: &Person, project: &str) {
 }
 
 #[tokio::test]
-async fn an_account_has_so_many_projects_and_no_more() {
-    let cluster = Cluster::with(&[("BACKLOT_ACCOUNT_PROJECTS", "3")]).await;
+async fn an_account_has_a_maximum_of_projects() {
+    let cluster = Cluster::with_settings(&[("BACKLOT_ACCOUNT_PROJECTS", "3")]).await;
     let (ann, bob) = (cluster.person(), cluster.person());
     let first = make(&ann, "d1").await.expect("made");
     make(&ann, "d2").await.expect("made");
@@ -37,11 +37,11 @@ async fn an_account_has_so_many_projects_and_no_more() {
         let turn = Turn::new(&cluster);
         let message = BeginTurnRequest { turn_id: turn.id.clone(), draft_id: draft.into(), prompt: "a".into(), ..Default::default() };
         let (mut agent, token) = (turn.agent, ann.token.clone());
-        async move { answer(agent.begin_turn(bearing(message, &token)).await) }
+        async move { answer(agent.begin_turn(with_token(message, &token)).await) }
     };
     assert_eq!(reason(begin("d4").await), "TOO_MANY_PROJECTS");
 
-    // What is there is found, and others have an account of their own.
+    // Existing projects are found, and another account has quotas of its own.
     assert_eq!(make(&ann, "d1").await.expect("found"), first);
     ann.send(save("d1")).await.expect("saved");
     begin("d2").await.expect("begun");
@@ -52,8 +52,8 @@ async fn an_account_has_so_many_projects_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn projects_made_at_once_are_no_more_either() {
-    let cluster = Cluster::with(&[("BACKLOT_ACCOUNT_PROJECTS", "5")]).await;
+async fn the_maximum_holds_for_concurrent_requests() {
+    let cluster = Cluster::with_settings(&[("BACKLOT_ACCOUNT_PROJECTS", "5")]).await;
     let (ann, bob) = (cluster.person(), cluster.person());
     let (uri, _stop) = cluster.replica().await;
     let elsewhere = Person { client: cluster.client_at(Caller::Gateway, &uri), ..ann.clone() };
@@ -61,7 +61,7 @@ async fn projects_made_at_once_are_no_more_either() {
         let (person, bob) = (if n % 2 == 0 { ann.clone() } else { elsewhere.clone() }, bob.clone());
         async move {
             if n < 4 {
-                make(&bob, "").await.expect("somebody else is not in the way");
+                make(&bob, "").await.expect("another account is not affected");
             }
             make(&person, "").await
         }
@@ -71,7 +71,7 @@ async fn projects_made_at_once_are_no_more_either() {
     assert!(made.iter().filter_map(|made| made.as_ref().err()).all(|fault| fault.reason == "TOO_MANY_PROJECTS"), "{made:?}");
 }
 
-/// Text of so many bytes that no compression makes much smaller.
+/// Random text of so many bytes, which hardly compresses.
 fn noise(seed: u64, bytes: usize) -> String {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -93,7 +93,7 @@ const COUNTED: &str = "SELECT coalesce(sum(bytes), 0)::bigint FROM stores";
 
 #[tokio::test]
 async fn the_projects_of_an_account_share_its_bytes() {
-    let cluster = Cluster::with(&[("BACKLOT_ACCOUNT_BYTES", "200000")]).await;
+    let cluster = Cluster::with_settings(&[("BACKLOT_ACCOUNT_BYTES", "200000")]).await;
     let (ann, bob) = (cluster.person(), cluster.person());
     let (one, two) = (ann.create().await.id, ann.create().await.id);
     let mut saved = 0;
@@ -106,23 +106,23 @@ async fn the_projects_of_an_account_share_its_bytes() {
     };
     assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::RateLimited, "ACCOUNT_TOO_LARGE"));
     assert_eq!(fault.metadata["limit"], "200000");
-    // The same path again and again: its history counts.
+    // The saves replace the same path, but its history counts.
     assert!((4..=6).contains(&saved), "{saved}");
     let stored = cluster.count(STORED).await;
     assert!((140_000..=200_000).contains(&stored), "{stored}");
     assert_eq!(cluster.count(COUNTED).await, stored);
-    // The refused save left nothing.
+    // The refused save wrote nothing.
     assert_eq!(ann.files(&one).await.len(), 1);
     assert_eq!(reason(ann.save(&two, noisy("b", 99)).await), "ACCOUNT_TOO_LARGE");
     let draft = SaveProjectRequest { draft_id: "d".into(), changes: noisy("a", 98), ..Default::default() };
     assert_eq!(reason(ann.send(draft).await), "ACCOUNT_TOO_LARGE");
-    assert_eq!(cluster.count("SELECT count(*) FROM projects").await, 2, "no project of a refused draft");
+    assert_eq!(cluster.count("SELECT count(*) FROM projects").await, 2, "a refused save creates no project");
 
-    // Others have room, and what is small still fits.
+    // Another account has room, and a small save still fits.
     let bobs = bob.create().await.id;
-    bob.save(&bobs, noisy("a", 7)).await.expect("somebody else");
+    bob.save(&bobs, noisy("a", 7)).await.expect("another account");
     ann.save(&two, vec![write("small", "1")]).await.expect("small");
-    ann.load(&one).await.expect("reading goes on");
+    ann.load(&one).await.expect("reading is not affected");
 
     remove(&ann, &one).await;
     ann.save(&two, noisy("b", 99)).await.expect("room again");
@@ -130,8 +130,8 @@ async fn the_projects_of_an_account_share_its_bytes() {
 }
 
 #[tokio::test]
-async fn a_turn_stores_no_more_than_its_owner_may() {
-    let cluster = Cluster::with(&[("BACKLOT_ACCOUNT_BYTES", "100000")]).await;
+async fn a_turn_counts_for_the_owners_quota() {
+    let cluster = Cluster::with_settings(&[("BACKLOT_ACCOUNT_BYTES", "100000")]).await;
     let ann = cluster.person();
     let project = ann.create().await.id;
     let base = ann.save(&project, noisy("a", 1)).await.expect("saved").revision.expect("a revision").id;
@@ -140,7 +140,7 @@ async fn a_turn_stores_no_more_than_its_owner_may() {
     late.begin(&ann, &project, "even more").await.expect("begun");
     let large = vec![write("b", &noise(2, 40_000)), write("c", &noise(3, 45_000))];
     assert_eq!(reason(commit(&turn.agent, turn.result(&base, large)).await), "ACCOUNT_TOO_LARGE");
-    // A turn that would conflict keeps its work on a branch, which counts as well.
+    // The branch of a conflicted turn counts as well.
     ann.save(&project, vec![write("a", "short")]).await.expect("saved");
     let clash = vec![write("a", &noise(4, 40_000)), write("c", &noise(5, 45_000))];
     assert_eq!(reason(commit(&late.agent, late.result(&base, clash)).await), "ACCOUNT_TOO_LARGE");

@@ -1,4 +1,4 @@
-//! Many savers at once, over one process and over two.
+//! Concurrent saves, at one replica and at two.
 
 use std::collections::BTreeSet;
 
@@ -6,11 +6,11 @@ use chassis::identity::Caller;
 use futures::future::join_all;
 use proto::project_storage::{BeginTurnRequest, ListRevisionsRequest, SaveProjectRequest};
 
-use crate::harness::{Cluster, Person, answer, bearing, reason, write};
+use crate::harness::{Cluster, Person, answer, reason, with_token, write};
 
-/// Eight savers, half of them at another replica, each with files of their own: every save is there and in the log.
+/// Eight concurrent savers at two replicas, each with files of its own: every file and every revision is there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost() {
+async fn no_save_is_lost() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
     let project = ann.create().await;
@@ -34,9 +34,9 @@ async fn nothing_is_lost() {
     assert!(log.windows(2).all(|pair| pair[0].parent_ids == [pair[1].id.clone()]), "one chain");
 }
 
-/// Everybody says which revision they edited and changes the same file: each gives way or wins, and nobody overwrites.
+/// Eight saves with the same base change the same file: one succeeds, and the others fail.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_of_many_wins_a_file() {
+async fn one_of_many_saves_of_a_file_succeeds() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
     let project = ann.create().await;
@@ -60,7 +60,7 @@ async fn one_of_many_wins_a_file() {
     assert_eq!(ann.files(&project.id).await, [format!("a=by {}", won[0].0), format!("own{}=1", won[0].0)]);
 }
 
-/// Saves and turns of one draft id at once: one project with all of it.
+/// Concurrent saves and turns of one draft id create one project.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_draft_becomes_one_project() {
     let cluster = Cluster::start().await;
@@ -77,7 +77,7 @@ async fn a_draft_becomes_one_project() {
             prompt: "a clock".into(),
             ..Default::default()
         };
-        let (mut agent, request) = (cluster.agent(), bearing(message, &ann.token));
+        let (mut agent, request) = (cluster.agent(), with_token(message, &ann.token));
         async move { answer(agent.begin_turn(request).await).expect("begun").project_id }
     };
     let (saved, begun) = tokio::join!(join_all((0..6).map(save)), join_all((0..6).map(turn)));
@@ -89,7 +89,7 @@ async fn a_draft_becomes_one_project() {
     assert_eq!(cluster.count("SELECT count(*) FROM messages").await, 6);
 }
 
-/// The same request many times at once is one save.
+/// Concurrent repeats of a request make one save.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_is_served_once() {
     let cluster = Cluster::start().await;
@@ -110,9 +110,9 @@ async fn a_request_is_served_once() {
     assert_eq!(cluster.count("SELECT count(*) FROM ref_log").await, 2);
 }
 
-/// A removal in the middle of saves leaves nothing behind, and no saver waits for ever.
+/// A deletion during saves leaves no rows, and every save returns.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_removal_beats_saves() {
+async fn a_deletion_ends_concurrent_saves() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
     let project = ann.create().await;

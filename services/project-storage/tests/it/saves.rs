@@ -1,4 +1,4 @@
-//! A person's save: steps, bases, repeats, and what is not written.
+//! Saves: changes, base revisions, repeats, and what is not written.
 
 use proto::{
     error::ErrorCode,
@@ -55,11 +55,11 @@ async fn a_save_is_one_revision() {
     let list = ann.request(ListRevisionsRequest { project_id: project.id, ..Default::default() });
     let log = answer(ann.client.clone().list_revisions(list).await).expect("a log").revisions;
     assert_eq!(log.iter().map(|r| r.number).collect::<Vec<_>>(), [2, 1]);
-    assert_eq!(log[1], revision, "the log tells what the save told");
+    assert_eq!(log[1], revision, "the log has the revision of the answer");
 }
 
 #[tokio::test]
-async fn all_steps_or_none() {
+async fn all_changes_apply_or_none() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
     let project = ann.create().await;
@@ -75,10 +75,10 @@ async fn all_steps_or_none() {
         (write("../a", "9"), ErrorCode::InvalidArgument, "INVALID_PATH", "changes[1].path"),
         (write("b", &"x".repeat(51_201)), ErrorCode::InvalidArgument, "FILE_TOO_LARGE", "changes[1].write"),
     ];
-    for (step, code, why, field) in rows {
-        let fault = ann.save(&project.id, vec![write("new", "1"), step.clone()]).await.expect_err("refused");
-        assert_eq!((fault.code, fault.reason.as_str(), fault.violations[0].field.as_str()), (code, why, field), "{step:?}");
-        assert!(fault.metadata.contains_key("path"), "{step:?}");
+    for (change, code, why, field) in rows {
+        let fault = ann.save(&project.id, vec![write("new", "1"), change.clone()]).await.expect_err("an error");
+        assert_eq!((fault.code, fault.reason.as_str(), fault.violations[0].field.as_str()), (code, why, field), "{change:?}");
+        assert!(fault.metadata.contains_key("path"), "{change:?}");
     }
     assert_eq!(reason(ann.save(&project.id, vec![]).await), "INVALID_FIELD");
     assert_eq!(ann.files(&project.id).await, ["a=1", "d/e=2"]);
@@ -86,14 +86,14 @@ async fn all_steps_or_none() {
 }
 
 #[tokio::test]
-async fn an_etag_guards_a_file() {
+async fn a_change_requires_the_etag_that_it_names() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
     let project = ann.create().await;
     let etag = ann.save(&project.id, vec![write("a", "1")]).await.expect("saved").files[0].etag.clone();
-    let guarded = |text: &str| proto::project_storage::FileChange { etag: etag.clone(), ..write("a", text) };
-    let changed = ann.save(&project.id, vec![guarded("2")]).await.expect("saved").files[0].etag.clone();
-    let fault = ann.save(&project.id, vec![guarded("3")]).await.expect_err("refused");
+    let with_etag = |text: &str| proto::project_storage::FileChange { etag: etag.clone(), ..write("a", text) };
+    let changed = ann.save(&project.id, vec![with_etag("2")]).await.expect("saved").files[0].etag.clone();
+    let fault = ann.save(&project.id, vec![with_etag("3")]).await.expect_err("an error");
     assert_eq!(
         (fault.code, fault.reason.as_str(), fault.metadata["current"].as_str()),
         (ErrorCode::Conflict, "FILE_CHANGED", changed.as_str())
@@ -102,7 +102,7 @@ async fn an_etag_guards_a_file() {
 }
 
 #[tokio::test]
-async fn what_did_not_change_is_not_written() {
+async fn unchanged_files_are_not_written() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
     let project = ann.create().await;
@@ -117,7 +117,7 @@ async fn what_did_not_change_is_not_written() {
     let second = ann.save(&project.id, three.clone()).await.expect("saved").revision.expect("a revision");
     assert_eq!(second.diff_stat.expect("a stat").modified, 3);
     assert_eq!(cluster.count("SELECT count(*) FROM objects").await, 112 + 3 + 3 + 2);
-    // Nothing at all: the head as it was.
+    // Without a difference the answer is the head.
     let third = ann.save(&project.id, three).await.expect("saved");
     assert_eq!(third.revision.as_ref(), Some(&second));
     assert_eq!(third.files.len(), 100);
@@ -126,7 +126,7 @@ async fn what_did_not_change_is_not_written() {
 }
 
 #[tokio::test]
-async fn a_stale_base_is_no_obstacle_where_nobody_touched() {
+async fn a_stale_base_applies_to_paths_that_did_not_change() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
     let project = ann.create().await;
@@ -138,7 +138,7 @@ async fn a_stale_base_is_no_obstacle_where_nobody_touched() {
     };
     let base = ann.save(&project.id, vec![write("a", "1"), write("b", "1")]).await.expect("saved").revision.expect("a revision").id;
     let head = ann.send(on(&base, vec![write("b", "2"), write("c", "2")])).await.expect("saved").revision.expect("a revision").id;
-    // Another path on the old base, then the same change as the head has.
+    // A change of another path, and then the same change as the head's.
     let merged = ann.send(on(&base, vec![write("a", "3")])).await.expect("applies on the head");
     assert_eq!(merged.revision.expect("a revision").parent_ids, [head]);
     ann.send(on(&base, vec![write("c", "2"), write("d", "3")])).await.expect("the same change is no conflict");
@@ -147,9 +147,9 @@ async fn a_stale_base_is_no_obstacle_where_nobody_touched() {
     let newest = format!("\"{}\"", ann.load(&project.id).await.expect("a project").project.expect("a project").head_revision);
     let fault = ann.send(on(&base, vec![write("b", "9"), delete("a")])).await.expect_err("stale");
     assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Conflict, "STALE_REVISION"));
-    let fact = |key: &str| fault.metadata[key].as_str();
+    let metadata = |key: &str| fault.metadata[key].as_str();
     assert_eq!(
-        (fact("base"), fact("head"), fact("paths"), fact("path_count")),
+        (metadata("base"), metadata("head"), metadata("paths"), metadata("path_count")),
         (format!("\"{base}\"").as_str(), newest.as_str(), "a\nb", "2")
     );
     assert_eq!(ann.files(&project.id).await, ["a=3", "b=2", "c=2", "d=3"]);
@@ -176,7 +176,7 @@ async fn a_snapshot_removes_what_it_does_not_write() {
 }
 
 #[tokio::test]
-async fn a_repeat_answers_the_first_result() {
+async fn a_repeat_returns_the_first_result() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
     let project = ann.create().await;
@@ -192,12 +192,12 @@ async fn a_repeat_answers_the_first_result() {
     let fault = ann.send(request("r1", "3")).await.expect_err("another body");
     assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Conflict, "KEY_REUSED"));
     assert_eq!(ann.files(&project.id).await, ["a=2"]);
-    // A save without a difference is remembered as well.
+    // A save without a difference is recorded as well.
     let same = || SaveProjectRequest { changes: vec![write("a", "2")], ..request("r2", "") };
     let unchanged = ann.send(same()).await.expect("saved");
     ann.save(&project.id, vec![write("a", "4")]).await.expect("saved");
     assert_eq!(ann.send(same()).await.expect("repeated").revision, unchanged.revision);
-    // Somebody else's request id is another one.
+    // Request ids are per user.
     let bob = cluster.person();
     let theirs = bob.create().await;
     let other = SaveProjectRequest { project_id: theirs.id, ..request("r1", "1") };
@@ -206,8 +206,8 @@ async fn a_repeat_answers_the_first_result() {
 }
 
 #[tokio::test]
-async fn the_policy_counts_saves_that_could_be_made_once() {
-    let cluster = Cluster::limited(Policies::shipped()).await;
+async fn the_policy_counts_each_save_once() {
+    let cluster = Cluster::with_policies(Policies::shipped()).await;
     let ann = cluster.person();
     let project = ann.create().await;
     let request = |n: u32| SaveProjectRequest {
@@ -218,7 +218,7 @@ async fn the_policy_counts_saves_that_could_be_made_once() {
     };
     for n in 0..30 {
         ann.send(request(n)).await.expect("within the policy");
-        // Neither a repeat nor a refused save costs anything.
+        // Neither a repeat nor a refused save counts.
         ann.send(request(n)).await.expect("a repeat");
         assert_eq!(reason(ann.save(&project.id, vec![create("a", "x")]).await), "FILE_EXISTS");
     }
@@ -226,7 +226,7 @@ async fn the_policy_counts_saves_that_could_be_made_once() {
     assert_eq!((fault.code, fault.reason.as_str(), fault.quota[0].policy.as_str()), (ErrorCode::RateLimited, "RATE_LIMITED", "save"));
     assert_eq!((fault.metadata["limit"].as_str(), fault.metadata["window"].as_str()), ("30", "3600"));
     assert!(fault.retry_after.is_some());
-    ann.send(request(29)).await.expect("a repeat is still answered");
+    ann.send(request(29)).await.expect("a repeat");
     assert_eq!(ann.files(&project.id).await, ["a=29"]);
     cluster.person().create().await;
 }

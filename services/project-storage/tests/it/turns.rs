@@ -1,4 +1,4 @@
-//! The life of a turn.
+//! Turns from their beginning to their end.
 
 use proto::{
     error::ErrorCode,
@@ -9,7 +9,7 @@ use proto::{
     },
 };
 
-use crate::harness::{Cluster, Turn, answer, bearing, commit, conversation, create, delete, listing, plain, reason, write};
+use crate::harness::{Cluster, Turn, answer, commit, conversation, create, delete, listing, reason, with_token, without_user, write};
 
 #[tokio::test]
 async fn a_turn_begins_only_on_a_revision_of_its_project() {
@@ -37,11 +37,11 @@ async fn a_turn_begins_only_on_a_revision_of_its_project() {
             base_revision: base.into(),
             ..Default::default()
         };
-        let begun = answer(turn.agent.clone().begin_turn(bearing(begin, &ann.token)).await);
+        let begun = answer(turn.agent.clone().begin_turn(with_token(begin, &ann.token)).await);
         assert_eq!(begun.err().map(|fault| fault.reason).as_deref(), wanted, "{base}");
     }
     assert_eq!(cluster.count("SELECT count(*) FROM projects").await, 2, "no draft became a project");
-    assert_eq!(cluster.count("SELECT count(*) FROM messages").await, 2, "what was refused said nothing");
+    assert_eq!(cluster.count("SELECT count(*) FROM messages").await, 2, "a refused turn adds no message");
 }
 
 #[tokio::test]
@@ -50,11 +50,11 @@ async fn a_turn_from_prompt_to_revision() {
     let ann = cluster.person();
     let turn = Turn::new(&cluster);
     let begin = BeginTurnRequest { turn_id: turn.id.clone(), draft_id: "d1".into(), prompt: "a clock".into(), ..Default::default() };
-    let project = answer(turn.agent.clone().begin_turn(bearing(begin.clone(), &ann.token)).await).expect("begun").project_id;
-    // The same call again is the same turn; another prompt is not.
-    assert_eq!(answer(turn.agent.clone().begin_turn(bearing(begin.clone(), &ann.token)).await).expect("begun").project_id, project);
+    let project = answer(turn.agent.clone().begin_turn(with_token(begin.clone(), &ann.token)).await).expect("begun").project_id;
+    // A repeat begins the same turn. Another prompt is an error.
+    assert_eq!(answer(turn.agent.clone().begin_turn(with_token(begin.clone(), &ann.token)).await).expect("begun").project_id, project);
     let other = BeginTurnRequest { prompt: "a watch".into(), ..begin.clone() };
-    assert_eq!(reason(answer(turn.agent.clone().begin_turn(bearing(other, &ann.token)).await)), "KEY_REUSED");
+    assert_eq!(reason(answer(turn.agent.clone().begin_turn(with_token(other, &ann.token)).await)), "KEY_REUSED");
     assert_eq!(turn.tree("").await.expect("a tree"), (String::new(), vec![]));
 
     let result = turn.result("", vec![create("index.html", "<p>"), create("js/clock.js", "tick")]);
@@ -69,11 +69,11 @@ async fn a_turn_from_prompt_to_revision() {
     assert_eq!(listing(&loaded), ["index.html=<p>", "js/clock.js=tick"]);
     let project_now = loaded.project.expect("a project");
     assert_eq!((project_now.display_name.as_str(), project_now.head_revision), ("a clock", revision.id.clone()));
-    let talk = conversation(&ann, &project).await;
-    let said: Vec<_> = talk.iter().map(|m| (m.role(), m.text.as_str(), m.partial, m.revision.as_str())).collect();
-    assert_eq!(said, [(MessageRole::User, "a clock", false, ""), (MessageRole::Assistant, "done", false, revision.id.as_str())]);
+    let messages = conversation(&ann, &project).await;
+    let found: Vec<_> = messages.iter().map(|m| (m.role(), m.text.as_str(), m.partial, m.revision.as_str())).collect();
+    assert_eq!(found, [(MessageRole::User, "a clock", false, ""), (MessageRole::Assistant, "done", false, revision.id.as_str())]);
 
-    // A repeat answers the same; another set, an end and a late beginning do not get through.
+    // A repeat returns the same. Another change set and an end are errors.
     assert_eq!(commit(&turn.agent, result.clone()).await.expect("repeated"), committed);
     assert_eq!(
         reason(commit(&turn.agent, CommitTurnRequest { digest: vec![8; 32].into(), ..result.clone() }).await),
@@ -100,7 +100,9 @@ async fn a_turn_reads_the_tree_it_works_on() {
         let paths = paths.iter().map(|p| (*p).to_owned()).collect();
         let message = ReadTurnFilesRequest { turn_id: turn.id.clone(), revision: revision.into(), paths };
         let mut agent = turn.agent.clone();
-        async move { answer(agent.read_turn_files(plain(message)).await).map(|r| r.files.into_iter().map(|f| f.path).collect::<Vec<_>>()) }
+        async move {
+            answer(agent.read_turn_files(without_user(message)).await).map(|r| r.files.into_iter().map(|f| f.path).collect::<Vec<_>>())
+        }
     };
     assert_eq!(read(&base, &["b", "later", "nothing", "a/c"]).await.expect("files"), ["b", "a/c"]);
     assert_eq!(read(&base, &[]).await.expect("files"), ["a/c", "b"]);
@@ -110,7 +112,7 @@ async fn a_turn_reads_the_tree_it_works_on() {
 }
 
 #[tokio::test]
-async fn a_turn_knows_what_was_said_before() {
+async fn a_turn_reads_the_messages_before_it() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
     let project = ann.create().await.id;
@@ -125,17 +127,20 @@ async fn a_turn_knows_what_was_said_before() {
     let before = |limit: i32| {
         let message = ListTurnMessagesRequest { turn_id: third.id.clone(), limit, ..Default::default() };
         let mut agent = third.agent.clone();
-        async move { answer(agent.list_turn_messages(plain(message)).await).map(|r| r.messages.into_iter().map(|m| m.text).collect::<Vec<_>>()) }
+        async move {
+            answer(agent.list_turn_messages(without_user(message)).await)
+                .map(|r| r.messages.into_iter().map(|m| m.text).collect::<Vec<_>>())
+        }
     };
     assert_eq!(before(200).await.expect("messages"), ["one", "done", "two", "half\u{fffd}way"]);
     assert_eq!(before(2).await.expect("messages"), ["two", "half\u{fffd}way"]);
     assert_eq!(reason(before(201).await), "INVALID_FIELD");
-    let talk = conversation(&ann, &project).await;
-    assert_eq!(talk.iter().map(|m| m.partial).collect::<Vec<_>>(), [false, false, false, true, false]);
+    let messages = conversation(&ann, &project).await;
+    assert_eq!(messages.iter().map(|m| m.partial).collect::<Vec<_>>(), [false, false, false, true, false]);
 }
 
 #[tokio::test]
-async fn the_conversation_tells_how_each_turn_stands() {
+async fn the_conversation_has_the_outcome_of_each_turn() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
     let project = ann.create().await.id;
@@ -152,11 +157,11 @@ async fn the_conversation_tells_how_each_turn_stands() {
     let conflicted = turn("conflict").await;
     ann.save(&project, vec![write("a", "2\n")]).await.expect("saved");
     commit(&conflicted.agent, conflicted.result(&base, vec![write("a", "3\n")])).await.expect("conflicted");
-    turn("fail").await.end_because(TurnEnd::Failed, "half", "PROVIDER_ERROR").await.expect("failed");
-    turn("fail without a word").await.end(TurnEnd::Failed, "").await.expect("failed");
+    turn("fail").await.end_with_reason(TurnEnd::Failed, "half", "PROVIDER_ERROR").await.expect("failed");
+    turn("fail without an answer").await.end(TurnEnd::Failed, "").await.expect("failed");
     turn("stop").await.end(TurnEnd::Cancelled, "half").await.expect("cancelled");
     turn("wait").await;
-    let told: Vec<_> = conversation(&ann, &project)
+    let outcomes: Vec<_> = conversation(&ann, &project)
         .await
         .into_iter()
         .filter(|message| message.role() == MessageRole::User)
@@ -167,15 +172,15 @@ async fn the_conversation_tells_how_each_turn_stands() {
         ("nothing", TurnOutcome::Unchanged, "", ""),
         ("conflict", TurnOutcome::Conflicted, "a", ""),
         ("fail", TurnOutcome::Failed, "", "PROVIDER_ERROR"),
-        ("fail without a word", TurnOutcome::Failed, "", ""),
+        ("fail without an answer", TurnOutcome::Failed, "", ""),
         ("stop", TurnOutcome::Cancelled, "", ""),
         ("wait", TurnOutcome::Open, "", ""),
     ];
-    assert_eq!(told, expected.map(|(text, outcome, paths, reason)| (text.to_owned(), outcome, paths.to_owned(), reason.to_owned())));
+    assert_eq!(outcomes, expected.map(|(text, outcome, paths, reason)| (text.to_owned(), outcome, paths.to_owned(), reason.to_owned())));
 }
 
 #[tokio::test]
-async fn a_failure_has_a_reason_of_a_kind() {
+async fn an_invalid_failure_reason_is_refused() {
     let cluster = Cluster::start().await;
     for (end, reason) in [
         (TurnEnd::Failed, "A".repeat(65)),
@@ -183,13 +188,13 @@ async fn a_failure_has_a_reason_of_a_kind() {
         (TurnEnd::Cancelled, "PROVIDER_ERROR".to_owned()),
         (TurnEnd::Withdrawn, "PROVIDER_ERROR".to_owned()),
     ] {
-        let refused = Turn::new(&cluster).end_because(end, "", &reason).await.expect_err("refused");
+        let refused = Turn::new(&cluster).end_with_reason(end, "", &reason).await.expect_err("an error");
         assert_eq!(refused.violations[0].field, "failure_reason", "{reason}");
     }
 }
 
 #[tokio::test]
-async fn nothing_that_differs_is_unchanged() {
+async fn a_turn_without_a_difference_is_unchanged() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
     let project = ann.create().await.id;
@@ -205,26 +210,26 @@ async fn nothing_that_differs_is_unchanged() {
 }
 
 #[tokio::test]
-async fn a_moved_head_is_merged_or_a_conflict_on_a_branch() {
+async fn a_turn_is_merged_or_kept_on_a_branch() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
     let project = ann.create().await.id;
     let base = ann.save(&project, vec![write("a", "1"), write("b", "1")]).await.expect("saved").revision.expect("a revision").id;
-    let (clean, hurt) = (Turn::new(&cluster), Turn::new(&cluster));
-    clean.begin(&ann, &project, "one").await.expect("begun");
-    hurt.begin(&ann, &project, "two").await.expect("begun");
+    let (merging, conflicting) = (Turn::new(&cluster), Turn::new(&cluster));
+    merging.begin(&ann, &project, "one").await.expect("begun");
+    conflicting.begin(&ann, &project, "two").await.expect("begun");
     ann.save(&project, vec![write("a", "by ann")]).await.expect("saved");
-    let merged = commit(&clean.agent, clean.result(&base, vec![write("b", "by turn")])).await.expect("committed");
+    let merged = commit(&merging.agent, merging.result(&base, vec![write("b", "by turn")])).await.expect("committed");
     assert_eq!(merged.outcome(), CommitOutcome::Committed);
     assert_eq!(ann.files(&project).await, ["a=by ann", "b=by turn"]);
 
-    let result = hurt.result(&base, vec![write("a", "by turn"), delete("b"), write("c", "new")]);
-    let conflicted = commit(&hurt.agent, result.clone()).await.expect("conflicted");
+    let result = conflicting.result(&base, vec![write("a", "by turn"), delete("b"), write("c", "new")]);
+    let conflicted = commit(&conflicting.agent, result.clone()).await.expect("conflicted");
     let own = conflicted.revision.clone().expect("its own commit");
     assert_eq!((conflicted.outcome(), conflicted.conflict_paths.clone()), (CommitOutcome::Conflicted, vec!["a".into(), "b".into()]));
     assert_eq!((own.number, own.parent_ids.clone()), (0, vec![base.clone()]));
-    assert_eq!(commit(&hurt.agent, result).await.expect("repeated"), conflicted);
-    assert_eq!(ann.files(&project).await, ["a=by ann", "b=by turn"], "the head is not touched");
+    assert_eq!(commit(&conflicting.agent, result).await.expect("repeated"), conflicted);
+    assert_eq!(ann.files(&project).await, ["a=by ann", "b=by turn"], "the head is unchanged");
     assert_eq!(listing(&ann.load_at(&project, &own.id).await.expect("the turn's tree")), ["a=by turn", "c=new"]);
     let answer = conversation(&ann, &project).await.pop().expect("an answer");
     assert_eq!((answer.text.as_str(), answer.revision.as_str()), ("done", own.id.as_str()));
@@ -247,24 +252,24 @@ async fn an_ended_turn_stays_ended() {
     let turn = Turn::new(&cluster);
     turn.begin(&ann, &project, "hello").await.expect("begun");
     turn.end(TurnEnd::Cancelled, "").await.expect("ended");
-    turn.end(TurnEnd::Cancelled, "again").await.expect("ended before");
-    turn.end(TurnEnd::Failed, "again").await.expect("ended before");
+    turn.end(TurnEnd::Cancelled, "again").await.expect("repeated");
+    turn.end(TurnEnd::Failed, "again").await.expect("repeated");
     assert_eq!(conversation(&ann, &project).await.len(), 1);
     let fault = commit(&turn.agent, turn.result("", vec![write("a", "1")])).await.expect_err("ended");
     assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Conflict, "TURN_ENDED"));
     assert_eq!(reason(turn.begin(&ann, &project, "hello").await), "TURN_ENDED");
     assert!(ann.files(&project).await.is_empty());
 
-    // Ended before it began.
+    // A turn that ended before it began.
     let late = Turn::new(&cluster);
-    late.end(TurnEnd::Failed, "lost").await.expect("written down");
+    late.end(TurnEnd::Failed, "lost").await.expect("recorded as ended");
     assert_eq!(reason(late.begin(&ann, &project, "hello").await), "TURN_ENDED");
     assert_eq!(reason(commit(&late.agent, late.result("", vec![])).await), "TURN_ENDED");
     assert_eq!(reason(commit(&late.agent, Turn::new(&cluster).result("", vec![])).await), "TURN_NOT_FOUND");
 }
 
 #[tokio::test]
-async fn a_turn_needs_its_person_each_time() {
+async fn the_role_of_the_user_is_checked_on_each_call() {
     let cluster = Cluster::start().await;
     let (ann, bob) = (cluster.person(), cluster.person());
     let project = ann.create().await.id;
@@ -288,12 +293,12 @@ async fn a_turn_needs_its_person_each_time() {
     sqlx::query("DELETE FROM members WHERE user_id = $1").bind(bob.id.0).execute(&cluster.database.pool).await.expect("gone");
     assert_eq!(reason(turn.tree("").await), "PROJECT_NOT_FOUND");
     assert_eq!(reason(commit(&turn.agent, turn.result("", vec![write("a", "1")])).await), "PROJECT_NOT_FOUND");
-    turn.end(TurnEnd::Failed, "what bob was told").await.expect("can always be ended");
-    assert_eq!(conversation(&ann, &project).await.len(), 1, "nothing is added for somebody who is gone");
+    turn.end(TurnEnd::Failed, "what bob was told").await.expect("a turn can always be ended");
+    assert_eq!(conversation(&ann, &project).await.len(), 1, "no message is added for a user who is no member");
 }
 
 #[tokio::test]
-async fn text_has_limits() {
+async fn texts_have_limits() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
     let project = ann.create().await.id;
