@@ -10,7 +10,7 @@ pub(crate) async fn run<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> 
     }
     match chassis::task::blocking(work).await {
         Ok(result) => result,
-        // The runtime is never shut down during a request, so the work itself has panicked. The panic goes on to the handler of panics.
+        // The runtime is never shut down during a request, so the work has panicked. The panic continues in the caller.
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

@@ -178,7 +178,7 @@ impl MergePlan {
                 self.conflicts.extend(clashing_files(&tree, &clash));
             }
         }
-        // Whoever takes the change's side of a conflict has to decide about the files that clash with it as well.
+        // The resolution that takes the change's side has to decide about the files that clash with it as well.
         let mut other = tree.clone();
         let conflicting: Vec<_> = self.conflicts.iter().filter_map(|path| Some((path.clone(), result.file(path)?))).collect();
         for (path, file) in conflicting {

@@ -1,4 +1,5 @@
-//! The quotas of an account: its number of projects, and the bytes that all of them store. The account is the owner's, whoever saves.
+//! The quotas of an account: its number of projects, and the bytes that all of them store. The quotas of the owner count, even if another
+//! member saves.
 
 use proto::id::ProjectId;
 

@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// The id of a request and what it asked for. A repeat has the same.
+/// The id of a request and the fingerprint of its content. A repeat has the same.
 pub(crate) struct RequestKey {
     pub(crate) id: String,
     /// SHA-256 of the request.

@@ -21,7 +21,7 @@ use crate::{
     store::Pool,
 };
 
-/// What a change set was made for.
+/// The state of the project that a change set applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Base {
     /// The head, whichever it is.

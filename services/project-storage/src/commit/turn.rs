@@ -104,7 +104,7 @@ impl OptimisticWrite for TurnWrite<'_> {
             return self.replay(access).await.map(Attempt::Done);
         }
         let Member { project, head, .. } = &access.member;
-        // A turn cannot ask anybody, so it merges by lines. A merged revision has the head as its only parent: its difference to the
+        // A turn cannot ask the user, so it merges by lines. A merged revision has the head as its only parent: its difference to the
         // head is exactly the turn's change, and the history stays linear. The turn's own tree can be restored from its base and its
         // log.
         let edit = Edit { project, head: head.as_ref(), base: self.commit.base, set: &self.commit.set, mode: MergeMode::Lines };

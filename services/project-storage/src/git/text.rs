@@ -12,8 +12,8 @@ pub(crate) fn merge_text(base: &[u8], ours: &[u8], theirs: &[u8]) -> Option<Vec<
         return None;
     }
     let mut merged = Vec::with_capacity(ours.len().max(theirs.len()));
-    // The default algorithm, Myers, has a bound on its time. Histogram makes nicer differences, but takes seconds for some hundred KiB
-    // of a text that was made for it.
+    // The default algorithm, Myers, has a bound on its time. Histogram makes more readable differences, but takes seconds for
+    // some texts of a few hundred KiB.
     let options = builtin_driver::text::Options::default();
     let resolution = builtin_driver::text(&mut merged, &mut Default::default(), Labels::default(), ours, base, theirs, options);
     matches!(resolution, Resolution::Complete).then_some(merged)

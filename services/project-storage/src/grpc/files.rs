@@ -81,12 +81,12 @@ pub(super) async fn load(app: &App, request: Request<pb::LoadProjectRequest>) ->
 }
 
 /// The largest size of a page; 0 asks for all files in one answer.
-fn page_bytes(violations: &mut Violations, wanted: i32) -> usize {
-    match usize::try_from(wanted) {
+fn page_bytes(violations: &mut Violations, requested: i32) -> usize {
+    match usize::try_from(requested) {
         Ok(0) => usize::MAX,
         Ok(bytes) => bytes.min(MAX_PAGE_BYTES),
         Err(_) => {
-            violations.add("page_bytes", format!("must be a whole number from 0; got {wanted}"));
+            violations.add("page_bytes", format!("must be a whole number from 0; got {requested}"));
             0
         }
     }

@@ -44,11 +44,11 @@ impl ChangeSet {
     /// # Errors
     /// The first change that cannot be applied. The error names its field.
     pub(crate) fn apply(&self, base: &Arc<Folder>, limits: &Limits) -> Result<Folder, Error> {
-        let mut tree = if self.replace { WorkingTree::empty(base) } else { WorkingTree::copy(base) };
+        let mut working = if self.replace { WorkingTree::empty(base) } else { WorkingTree::copy(base) };
         for (index, change) in self.changes.iter().enumerate() {
-            tree.apply(index, change, limits)?;
+            working.apply(index, change, limits)?;
         }
-        Ok(tree.tree)
+        Ok(working.tree)
     }
 
     /// The paths that the changes write or move a file to; each path once, in order.

@@ -22,10 +22,10 @@ pub(crate) async fn list(
     page: Page<MessageId>,
 ) -> Result<(Vec<ConversationEntry>, Option<MessageId>), Error> {
     // The additional row tells whether there is a next page.
-    let wanted = Page { size: page.size + 1, after: page.after };
+    let extended = Page { size: page.size + 1, after: page.after };
     let rows = match order {
-        Order::NewestFirst => messages::newest(pool, project, user, wanted).await?,
-        Order::OldestFirst => messages::oldest(pool, project, user, wanted).await?,
+        Order::NewestFirst => messages::newest(pool, project, user, extended).await?,
+        Order::OldestFirst => messages::oldest(pool, project, user, extended).await?,
     };
     project::require(rows.as_ref().map(|(role, _)| *role), Role::Viewer)?;
     let (messages, next) = page.cut(rows.map(|(_, messages)| messages).unwrap_or_default(), |message| message.id);

@@ -32,8 +32,8 @@ const FILE_OVERHEAD_BYTES: usize = 256;
 /// How long a caller without a deadline waits for a slot.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
-/// Slots for pages that are read at the same time. A page is megabytes to read and decode, so a user who asks for many at once would
-/// slow down all others.
+/// Slots for pages that are read at the same time. A page has megabytes to read and decode, so a user with many concurrent
+/// loads would slow down all others.
 pub(crate) struct LoadSlots(Arc<Shares>);
 
 impl LoadSlots {
@@ -146,6 +146,6 @@ mod tests {
 
     #[test]
     fn a_page_after_an_unknown_path_is_empty() {
-        assert!(page(tree(&[1, 1]), Some("gone"), 10).files.is_empty());
+        assert!(page(tree(&[1, 1]), Some("unknown"), 10).files.is_empty());
     }
 }

@@ -62,7 +62,7 @@ impl NewRevision<'_> {
     }
 }
 
-/// The id of a request and SHA-256 of what it asked for.
+/// The id of a request and SHA-256 of its content.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     pub id: &'a str,

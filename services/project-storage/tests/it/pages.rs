@@ -32,26 +32,26 @@ async fn a_conversation_is_read_in_both_directions() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
     let project = ann.create().await;
-    let ask = |order: MessageOrder, token: &str| ListMessagesRequest {
+    let request = |order: MessageOrder, token: &str| ListMessagesRequest {
         project_id: project.id.clone(),
         page_size: 0,
         page_token: token.into(),
         order: order.into(),
     };
-    assert_eq!(texts(&ann, ask(MessageOrder::Unspecified, "")).await, (vec![], String::new()));
+    assert_eq!(texts(&ann, request(MessageOrder::Unspecified, "")).await, (vec![], String::new()));
     fill(&cluster, &project.id, 120).await;
-    let (first, token) = texts(&ann, ask(MessageOrder::Unspecified, "")).await;
+    let (first, token) = texts(&ann, request(MessageOrder::Unspecified, "")).await;
     assert_eq!(first, (71..=120).rev().map(|n| n.to_string()).collect::<Vec<_>>());
     // A new message does not move the pages. The order of the token counts, not that of the request.
     insert_late(&cluster, &project.id).await;
-    let (second, token) = texts(&ann, ask(MessageOrder::OldestFirst, &token)).await;
+    let (second, token) = texts(&ann, request(MessageOrder::OldestFirst, &token)).await;
     assert_eq!((second.first().map(String::as_str), second.len()), (Some("70"), 50));
-    let (third, token) = texts(&ann, ask(MessageOrder::NewestFirst, &token)).await;
+    let (third, token) = texts(&ann, request(MessageOrder::NewestFirst, &token)).await;
     assert_eq!((third.first().map(String::as_str), third.last().map(String::as_str), token.as_str()), (Some("20"), Some("1"), ""));
 
-    let (oldest, token) = texts(&ann, ListMessagesRequest { page_size: 200, ..ask(MessageOrder::OldestFirst, "") }).await;
+    let (oldest, token) = texts(&ann, ListMessagesRequest { page_size: 200, ..request(MessageOrder::OldestFirst, "") }).await;
     assert_eq!((oldest.len(), oldest[0].as_str(), oldest[120].as_str(), token.as_str()), (121, "1", "late", ""));
-    let page = ann.request(ListMessagesRequest { page_size: 2, ..ask(MessageOrder::OldestFirst, "") });
+    let page = ann.request(ListMessagesRequest { page_size: 2, ..request(MessageOrder::OldestFirst, "") });
     let page = answer(ann.client.clone().list_messages(page).await).expect("a page");
     assert_eq!(page.messages.iter().map(|m| m.role()).collect::<Vec<_>>(), [MessageRole::Assistant, MessageRole::User]);
 }
@@ -71,18 +71,18 @@ async fn a_page_token_is_valid_for_its_list_only() {
     let ann = cluster.person();
     let (one, other) = (ann.create().await, ann.create().await);
     fill(&cluster, &one.id, 60).await;
-    let ask = |project: &str, token: &str, size: i32| ListMessagesRequest {
+    let request = |project: &str, token: &str, size: i32| ListMessagesRequest {
         project_id: project.into(),
         page_size: size,
         page_token: token.into(),
         order: 0,
     };
-    let (_, token) = texts(&ann, ask(&one.id, "", 10)).await;
+    let (_, token) = texts(&ann, request(&one.id, "", 10)).await;
     let send = |request| async { answer(ann.client.clone().list_messages(ann.request(request)).await) };
-    assert_eq!(reason(send(ask(&other.id, &token, 10)).await), "PAGE_TOKEN_INVALID");
-    assert_eq!(reason(send(ask(&one.id, "nonsense", 10)).await), "PAGE_TOKEN_INVALID");
-    assert_eq!(reason(send(ask(&one.id, "", -1)).await), "INVALID_FIELD");
-    assert_eq!(texts(&ann, ask(&one.id, "", 1000)).await.0.len(), 60);
+    assert_eq!(reason(send(request(&other.id, &token, 10)).await), "PAGE_TOKEN_INVALID");
+    assert_eq!(reason(send(request(&one.id, "nonsense", 10)).await), "PAGE_TOKEN_INVALID");
+    assert_eq!(reason(send(request(&one.id, "", -1)).await), "INVALID_FIELD");
+    assert_eq!(texts(&ann, request(&one.id, "", 1000)).await.0.len(), 60);
     let revisions = ann.request(ListRevisionsRequest { project_id: one.id, page_token: token, ..Default::default() });
     assert_eq!(reason(answer(ann.client.clone().list_revisions(revisions).await)), "PAGE_TOKEN_INVALID");
 }
@@ -91,15 +91,15 @@ async fn a_page_token_is_valid_for_its_list_only() {
 async fn projects_and_revisions_have_pages() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
-    let mut made = Vec::new();
+    let mut ids = Vec::new();
     for _ in 0..5 {
-        made.push(ann.create().await.id);
+        ids.push(ann.create().await.id);
     }
     // The first project becomes the last changed one.
     for n in 0..5 {
-        ann.save(&made[0], vec![write("a", &n.to_string())]).await.expect("saved");
+        ann.save(&ids[0], vec![write("a", &n.to_string())]).await.expect("saved");
     }
-    let mut expected = made.clone();
+    let mut expected = ids.clone();
     expected[1..].reverse();
     let (mut found, mut token) = (Vec::new(), String::new());
     loop {
@@ -113,10 +113,10 @@ async fn projects_and_revisions_have_pages() {
     }
     assert_eq!(found.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>(), expected);
     assert_eq!(found[0].1, 5);
-    let ask = |token: &str| ann.request(ListRevisionsRequest { project_id: made[0].clone(), page_size: 3, page_token: token.into() });
-    let page = answer(ann.client.clone().list_revisions(ask("")).await).expect("a page");
+    let request = |token: &str| ann.request(ListRevisionsRequest { project_id: ids[0].clone(), page_size: 3, page_token: token.into() });
+    let page = answer(ann.client.clone().list_revisions(request("")).await).expect("a page");
     assert_eq!(page.revisions.iter().map(|r| r.number).collect::<Vec<_>>(), [5, 4, 3]);
-    let page = answer(ann.client.clone().list_revisions(ask(&page.next_page_token)).await).expect("a page");
+    let page = answer(ann.client.clone().list_revisions(request(&page.next_page_token)).await).expect("a page");
     assert_eq!(page.revisions.iter().map(|r| r.number).collect::<Vec<_>>(), [2, 1]);
     assert_eq!(page.next_page_token, "");
 }

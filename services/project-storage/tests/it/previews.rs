@@ -104,7 +104,7 @@ async fn a_capability_ends_with_its_time_and_with_its_creators_access() {
     let (mine, theirs) = (preview(&ann, &project.id, "").await, preview(&bob, &project.id, "").await);
     assert_eq!((mine.len(), cluster.count("SELECT count(*) FROM previews WHERE octet_length(hash) = 32").await), (26, 2));
     read(&cluster, &theirs, "", "").await.expect("a page");
-    sqlx::query("DELETE FROM members WHERE user_id = $1").bind(bob.id.0).execute(&cluster.database.pool).await.expect("gone");
+    sqlx::query("DELETE FROM members WHERE user_id = $1").bind(bob.id.0).execute(&cluster.database.pool).await.expect("removed");
     assert_eq!(reason(read(&cluster, &theirs, "", "").await), "PREVIEW_NOT_FOUND");
 
     // A use extends the validity. An expired capability stays expired.

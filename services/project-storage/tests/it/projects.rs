@@ -21,17 +21,17 @@ async fn a_project_is_created_once_per_draft_id() {
         let mut client = ann.client.clone();
         async move { answer(client.create_project(request).await).map(|r| r.project.expect("a project")) }
     };
-    let first = create("  A shop ", "d-1").await.expect("made");
+    let first = create("  A shop ", "d-1").await.expect("created");
     assert_eq!((first.display_name.as_str(), first.draft_id.as_str(), first.owner_id.clone()), ("A shop", "d-1", ann.id.to_string()));
     assert_eq!((first.head_revision.as_str(), first.head_number, first.etag.len()), ("", 0, 34));
     assert_eq!(first.limits.expect("limits").file_bytes, 51_200);
     assert_eq!(create("Another", "d-1").await.expect("found"), first);
-    assert_eq!(create("", "").await.expect("made").display_name, "Untitled");
-    assert_ne!(create("", "").await.expect("made").id, create("", "").await.expect("made").id);
+    assert_eq!(create("", "").await.expect("created").display_name, "Untitled");
+    assert_ne!(create("", "").await.expect("created").id, create("", "").await.expect("created").id);
     // Each owner has draft ids of their own.
     let bob = cluster.person();
     let request = bob.request(CreateProjectRequest { draft_id: "d-1".into(), ..Default::default() });
-    assert_ne!(answer(bob.client.clone().create_project(request).await).expect("made").project.expect("a project").id, first.id);
+    assert_ne!(answer(bob.client.clone().create_project(request).await).expect("created").project.expect("a project").id, first.id);
     // The error names all invalid fields.
     let fault = create(&"x".repeat(121), "a b").await.expect_err("an error");
     let fields: Vec<_> = fault.violations.iter().map(|v| v.field.as_str()).collect();
@@ -141,7 +141,7 @@ async fn a_role_is_checked_each_time() {
     role(2).await.expect("an editor");
     bob.save(&project.id, vec![write("a", "2")]).await.expect("saved");
     assert_eq!(reason(delete_project(&bob, &project.id).await), "ROLE_REQUIRED");
-    sqlx::query("DELETE FROM members WHERE user_id = $1").bind(bob.id.0).execute(&cluster.database.pool).await.expect("gone");
+    sqlx::query("DELETE FROM members WHERE user_id = $1").bind(bob.id.0).execute(&cluster.database.pool).await.expect("removed");
     assert_eq!(reason(bob.load(&project.id).await), "PROJECT_NOT_FOUND");
 }
 

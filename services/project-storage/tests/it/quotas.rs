@@ -9,12 +9,12 @@ use proto::{
 
 use crate::harness::{Cluster, Person, Turn, answer, commit, reason, with_token, write};
 
-async fn make(person: &Person, draft: &str) -> Result<String, Box<Fault>> {
+async fn create(person: &Person, draft: &str) -> Result<String, Box<Fault>> {
     let request = person.request(CreateProjectRequest { draft_id: draft.into(), ..CreateProjectRequest::default() });
-    answer(person.client.clone().create_project(request).await).map(|made| made.project.expect("a project").id)
+    answer(person.client.clone().create_project(request).await).map(|created| created.project.expect("a project").id)
 }
 
-async fn remove(person: &Person, project: &str) {
+async fn delete(person: &Person, project: &str) {
     let request = person.request(DeleteProjectRequest { project_id: project.into(), ..DeleteProjectRequest::default() });
     answer(person.client.clone().delete_project(request).await).expect("removed");
 }
@@ -23,14 +23,14 @@ async fn remove(person: &Person, project: &str) {
 async fn an_account_has_a_maximum_of_projects() {
     let cluster = Cluster::with_settings(&[("BACKLOT_ACCOUNT_PROJECTS", "3")]).await;
     let (ann, bob) = (cluster.person(), cluster.person());
-    let first = make(&ann, "d1").await.expect("made");
-    make(&ann, "d2").await.expect("made");
-    make(&ann, "").await.expect("made");
+    let first = create(&ann, "d1").await.expect("created");
+    create(&ann, "d2").await.expect("created");
+    create(&ann, "").await.expect("created");
 
-    let fault = make(&ann, "").await.expect_err("too many");
+    let fault = create(&ann, "").await.expect_err("too many");
     assert_eq!((fault.code, fault.reason.as_str(), fault.metadata["limit"].as_str()), (ErrorCode::RateLimited, "TOO_MANY_PROJECTS", "3"));
     assert!(fault.message.contains("as many projects as it may have, 3"), "{fault}");
-    assert_eq!(reason(make(&ann, "d4").await), "TOO_MANY_PROJECTS");
+    assert_eq!(reason(create(&ann, "d4").await), "TOO_MANY_PROJECTS");
     let save = |draft: &str| SaveProjectRequest { draft_id: draft.into(), changes: vec![write("a", "1")], ..Default::default() };
     assert_eq!(reason(ann.send(save("d4")).await), "TOO_MANY_PROJECTS");
     let begin = |draft: &str| {
@@ -42,13 +42,13 @@ async fn an_account_has_a_maximum_of_projects() {
     assert_eq!(reason(begin("d4").await), "TOO_MANY_PROJECTS");
 
     // Existing projects are found, and another account has quotas of its own.
-    assert_eq!(make(&ann, "d1").await.expect("found"), first);
+    assert_eq!(create(&ann, "d1").await.expect("found"), first);
     ann.send(save("d1")).await.expect("saved");
     begin("d2").await.expect("begun");
-    make(&bob, "d1").await.expect("made");
-    remove(&ann, &first).await;
-    make(&ann, "d4").await.expect("room for one more");
-    assert_eq!(reason(make(&ann, "d5").await), "TOO_MANY_PROJECTS");
+    create(&bob, "d1").await.expect("created");
+    delete(&ann, &first).await;
+    create(&ann, "d4").await.expect("room for one more");
+    assert_eq!(reason(create(&ann, "d5").await), "TOO_MANY_PROJECTS");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -57,18 +57,18 @@ async fn the_maximum_holds_for_concurrent_requests() {
     let (ann, bob) = (cluster.person(), cluster.person());
     let (uri, _stop) = cluster.replica().await;
     let elsewhere = Person { client: cluster.client_at(Caller::Gateway, &uri), ..ann.clone() };
-    let makers = (0..24).map(|n| {
+    let creations = (0..24).map(|n| {
         let (person, bob) = (if n % 2 == 0 { ann.clone() } else { elsewhere.clone() }, bob.clone());
         async move {
             if n < 4 {
-                make(&bob, "").await.expect("another account is not affected");
+                create(&bob, "").await.expect("another account is not affected");
             }
-            make(&person, "").await
+            create(&person, "").await
         }
     });
-    let made = join_all(makers).await;
-    assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 5);
-    assert!(made.iter().filter_map(|made| made.as_ref().err()).all(|fault| fault.reason == "TOO_MANY_PROJECTS"), "{made:?}");
+    let created = join_all(creations).await;
+    assert_eq!(created.iter().filter(|created| created.is_ok()).count(), 5);
+    assert!(created.iter().filter_map(|created| created.as_ref().err()).all(|fault| fault.reason == "TOO_MANY_PROJECTS"), "{created:?}");
 }
 
 /// Random text of so many bytes, which hardly compresses.
@@ -124,7 +124,7 @@ async fn the_projects_of_an_account_share_its_bytes() {
     ann.save(&two, vec![write("small", "1")]).await.expect("small");
     ann.load(&one).await.expect("reading is not affected");
 
-    remove(&ann, &one).await;
+    delete(&ann, &one).await;
     ann.save(&two, noisy("b", 99)).await.expect("room again");
     assert_eq!(cluster.count(COUNTED).await, cluster.count(STORED).await);
 }

@@ -129,7 +129,7 @@ async fn a_deletion_ends_concurrent_saves() {
             }
         }
     };
-    let remove = async {
+    let delete = async {
         chassis::testing::eventually(std::time::Duration::from_secs(20), async || {
             (cluster.count("SELECT count(*) FROM ref_log").await > 10).then_some(())
         })
@@ -137,7 +137,7 @@ async fn a_deletion_ends_concurrent_saves() {
         let request = ann.request(proto::project_storage::DeleteProjectRequest { project_id: project.id.clone(), ..Default::default() });
         answer(ann.client.clone().delete_project(request).await).expect("removed");
     };
-    let (reasons, ()) = tokio::join!(join_all((0..4).map(saver)), remove);
+    let (reasons, ()) = tokio::join!(join_all((0..4).map(saver)), delete);
     assert_eq!(reasons, ["PROJECT_NOT_FOUND"; 4]);
     assert_eq!(cluster.count("SELECT count(*) FROM objects").await, 0);
     assert_eq!(cluster.count("SELECT count(*) FROM ref_log").await, 0);

@@ -153,7 +153,7 @@ async fn a_turn_can_read_messages_that_were_replaced_since() {
         assert_eq!((fault.violations[0].field.as_str(), fault.violations[0].description.as_str()), (field, limit));
     }
     // The role is checked on each call.
-    sqlx::query("DELETE FROM members WHERE user_id = $1").bind(ann.id.0).execute(&cluster.database.pool).await.expect("gone");
+    sqlx::query("DELETE FROM members WHERE user_id = $1").bind(ann.id.0).execute(&cluster.database.pool).await.expect("removed");
     assert_eq!(reason(by_ids(&turn, &[question]).await), "PROJECT_NOT_FOUND");
 }
 

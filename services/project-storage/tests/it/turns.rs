@@ -20,7 +20,7 @@ async fn a_turn_begins_only_on_a_revision_of_its_project() {
     let theirs = ann.save(&other, vec![write("a", "2")]).await.expect("saved").revision.expect("a revision").id;
     ann.save(&project, vec![write("a", "3")]).await.expect("saved");
     let unknown = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
-    for (project_id, draft_id, base, wanted) in [
+    for (project_id, draft_id, base, expected) in [
         (project.as_str(), "", mine.as_str(), None),
         (&project, "", "", None),
         (&project, "", &theirs, Some("REVISION_NOT_FOUND")),
@@ -38,7 +38,7 @@ async fn a_turn_begins_only_on_a_revision_of_its_project() {
             ..Default::default()
         };
         let begun = answer(turn.agent.clone().begin_turn(with_token(begin, &ann.token)).await);
-        assert_eq!(begun.err().map(|fault| fault.reason).as_deref(), wanted, "{base}");
+        assert_eq!(begun.err().map(|fault| fault.reason).as_deref(), expected, "{base}");
     }
     assert_eq!(cluster.count("SELECT count(*) FROM projects").await, 2, "no draft became a project");
     assert_eq!(cluster.count("SELECT count(*) FROM messages").await, 2, "a refused turn adds no message");
@@ -290,10 +290,10 @@ async fn the_role_of_the_user_is_checked_on_each_call() {
     role(1).await.expect("a viewer again");
     assert!(turn.tree("").await.is_ok());
     assert_eq!(reason(commit(&turn.agent, turn.result("", vec![write("a", "1")])).await), "ROLE_REQUIRED");
-    sqlx::query("DELETE FROM members WHERE user_id = $1").bind(bob.id.0).execute(&cluster.database.pool).await.expect("gone");
+    sqlx::query("DELETE FROM members WHERE user_id = $1").bind(bob.id.0).execute(&cluster.database.pool).await.expect("removed");
     assert_eq!(reason(turn.tree("").await), "PROJECT_NOT_FOUND");
     assert_eq!(reason(commit(&turn.agent, turn.result("", vec![write("a", "1")])).await), "PROJECT_NOT_FOUND");
-    turn.end(TurnEnd::Failed, "what bob was told").await.expect("a turn can always be ended");
+    turn.end(TurnEnd::Failed, "half").await.expect("a turn can always be ended");
     assert_eq!(conversation(&ann, &project).await.len(), 1, "no message is added for a user who is no member");
 }
 
