@@ -97,16 +97,22 @@ impl Config {
             metrics_listen: env.get(
                 "BACKLOT_METRICS_LISTEN",
                 "127.0.0.1:9464",
-                "address of the listener for /metrics, which whoever reaches it may read; none for no listener",
+                "address of the listener for /metrics; everybody who reaches it can read them; none for no listener",
             ),
-            public_url: env.optional("BACKLOT_PUBLIC_URL", "how browsers reach the HTTP listener; default http://<BACKLOT_LISTEN>"),
-            preview_url: env.optional(
+            public_url: env.derived(
+                "BACKLOT_PUBLIC_URL",
+                "the address in BACKLOT_LISTEN, with http",
+                "URL of the HTTP listener for browsers, without a path: http:// or https://, a host, perhaps a port",
+            ),
+            preview_url: env.derived(
                 "BACKLOT_PREVIEW_URL",
-                "how browsers reach previews; {preview} in the host makes each an origin of its own; default http://{preview}.localhost:<preview port>",
+                "{preview}.localhost with http and the port of BACKLOT_PREVIEW_LISTEN",
+                "URL of previews for browsers; with {preview} in its host each preview is an origin of its own, without it all share one; \
+                 required if BACKLOT_PUBLIC_URL is not loopback",
             ),
             cors_origins: env.get("BACKLOT_CORS_ORIGINS", "", "origins of other sites that may call the API, separated by commas"),
-            hosts: env.get("BACKLOT_HOSTS", "", "names that the gateway also answers to, without ports, separated by commas"),
-            trusted_hops: env.get("BACKLOT_TRUSTED_HOPS", "0", "proxies in front of the gateway that append to X-Forwarded-For"),
+            hosts: env.get("BACKLOT_HOSTS", "", "host names that the gateway answers to, besides the one in BACKLOT_PUBLIC_URL and loopback; without ports, separated by commas"),
+            trusted_hops: env.get("BACKLOT_TRUSTED_HOPS", "0", "number of proxies in front of the gateway that append to X-Forwarded-For"),
             auth_url: peer(env, "BACKLOT_AUTH_URL", "http://127.0.0.1:9090", "where auth listens"),
             agent_streaming_url: peer(env, "BACKLOT_AGENT_STREAMING_URL", "http://127.0.0.1:9091", "where agent-streaming listens"),
             project_storage_url: peer(env, "BACKLOT_PROJECT_STORAGE_URL", "http://127.0.0.1:9092", "where project-storage listens"),
@@ -120,7 +126,7 @@ impl Config {
             stream_openings: env
                 .get::<NonZeroU32>("BACKLOT_STREAM_OPENINGS", "60", "event streams that one person may open in ten seconds")
                 .get(),
-            max_waiting: env.get::<NonZeroUsize>("BACKLOT_MAX_WAITING", "4096", "HTTP requests whose body is on the way").get(),
+            max_waiting: env.get::<NonZeroUsize>("BACKLOT_MAX_WAITING", "4096", "HTTP requests whose body is arriving").get(),
             receiving: server::receiving(env),
             body_timeout: server::body_timeout(env),
             limits: Limits::read(env),

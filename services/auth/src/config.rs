@@ -60,7 +60,7 @@ impl Config {
     pub fn read(env: &mut Env) -> Self {
         let cores = available_parallelism().map_or(2, NonZero::get);
         let hash_threads: Option<Within<usize, 1, 256>> =
-            env.optional("BACKLOT_HASH_THREADS", "passwords that are hashed at the same time; one per core if not set");
+            env.derived("BACKLOT_HASH_THREADS", "one per core, at most 256", "passwords that are hashed at the same time");
         let config = Self {
             server: server::Config::read(env),
             postgres: postgres::Config::read(env, crate::error::SERVICE),
@@ -85,11 +85,7 @@ impl Config {
             },
             hash_threads: hash_threads.map_or(cores.min(256), |threads| threads.0),
             hash_queue: env
-                .get::<Within<usize, 0, 100_000>>(
-                    "BACKLOT_HASH_QUEUE",
-                    "512",
-                    "passwords that may wait to be hashed; any more are refused with OVERLOADED",
-                )
+                .get::<Within<usize, 0, 100_000>>("BACKLOT_HASH_QUEUE", "512", "passwords that may wait to be hashed; more are refused")
                 .0,
             hash_wait: env.get("BACKLOT_HASH_WAIT", "5s", "how long a password may wait to be hashed"),
             key_rotation: env.get("BACKLOT_KEY_ROTATION", "90d", "how long a key signs access tokens before the next key replaces it"),

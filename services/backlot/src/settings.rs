@@ -68,9 +68,9 @@ pub(crate) fn read_download(env: &mut Env) -> download::Config {
         registry: env.get(
             "BACKLOT_NPM_REGISTRY",
             "https://registry.npmjs.org",
-            "where PostgreSQL is fetched from when this machine has none",
+            "npm registry from which PostgreSQL is downloaded if this machine has none",
         ),
-        refused: env.get("BACKLOT_NO_DOWNLOAD", "false", "never fetch PostgreSQL; it is then a fault to have none"),
+        refused: env.get("BACKLOT_NO_DOWNLOAD", "false", "never download PostgreSQL; the start fails if this machine has none"),
     }
 }
 
@@ -130,7 +130,7 @@ pub fn of_all() -> Vec<SettingDoc> {
 pub fn help(settings: &[SettingDoc]) -> String {
     let mut text = "Settings (environment variables):\n".to_owned();
     for doc in settings {
-        let default = doc.default.as_ref().map(|value| format!(" [default: {value}]")).unwrap_or_default();
+        let default = doc.default.as_deref().or(doc.derived).map(|value| format!(" [default: {value}]")).unwrap_or_default();
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {}{default}\n          {}", doc.name, doc.help);
     }

@@ -18,8 +18,10 @@ pub const EXIT_USAGE: u8 = 64;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingDoc {
     pub name: String,
-    /// As it would be written in the environment; `None` when the setting is off or missing by default.
+    /// As it would be written in the environment; `None` when the setting is off, missing or derived by default.
     pub default: Option<String>,
+    /// How the default follows from other settings or from the machine, in words.
+    pub derived: Option<&'static str>,
     pub help: &'static str,
     /// Its value must never be shown.
     pub secret: bool,
@@ -83,13 +85,19 @@ impl Env {
     /// # Panics
     /// If the default itself does not parse, which is a mistake in the program.
     pub fn get<T: Setting>(&mut self, name: &str, default: &str, help: &'static str) -> T {
-        self.document::<T>(name, Some(default), help);
+        self.document::<T>(name, Some(default), None, help);
         self.read(name).unwrap_or_else(|| T::parse(default).unwrap_or_else(|e| panic!("the default of {name} does not parse: {e}")))
     }
 
     /// Reads a setting that may be absent.
     pub fn optional<T: Setting>(&mut self, name: &str, help: &'static str) -> Option<T> {
-        self.document::<T>(name, None, help);
+        self.document::<T>(name, None, None, help);
+        self.read(name)
+    }
+
+    /// Reads a setting whose default follows from other settings or from the machine. `default` says how.
+    pub fn derived<T: Setting>(&mut self, name: &str, default: &'static str, help: &'static str) -> Option<T> {
+        self.document::<T>(name, None, Some(default), help);
         self.read(name)
     }
 
@@ -144,11 +152,11 @@ impl Env {
         &self.docs
     }
 
-    fn document<T: Setting>(&mut self, name: &str, default: Option<&str>, help: &'static str) {
+    fn document<T: Setting>(&mut self, name: &str, default: Option<&str>, derived: Option<&'static str>, help: &'static str) {
         self.known.insert(name.to_owned());
         if !self.docs.iter().any(|doc| doc.name == name) {
             let default = default.filter(|text| !text.is_empty()).map(str::to_owned);
-            self.docs.push(SettingDoc { name: name.to_owned(), default, help, secret: T::SECRET });
+            self.docs.push(SettingDoc { name: name.to_owned(), default, derived, help, secret: T::SECRET });
         }
     }
 
@@ -264,7 +272,7 @@ mod tests {
     fn a_mistyped_name_is_a_fault_with_a_suggestion() {
         let mut env = Env::of([("BACKLOT_LISTN", "x"), ("BACKLOT_ELSEWHERE", "x"), ("BACKLOT_ZZZZZZZZ", "x"), ("PATH", "/bin")]);
         let _: String = env.get("BACKLOT_LISTEN", "y", "");
-        env.known_elsewhere(&[SettingDoc { name: "BACKLOT_ELSEWHERE".into(), default: None, help: "", secret: false }]);
+        env.known_elsewhere(&[SettingDoc { name: "BACKLOT_ELSEWHERE".into(), default: None, derived: None, help: "", secret: false }]);
         env.unknown();
         assert_eq!(
             env.check().unwrap_err().to_string(),
@@ -278,7 +286,13 @@ mod tests {
         let _: Duration = env.get("BACKLOT_IDLE", "15s", "how long");
         let _: Option<Secret> = env.optional("BACKLOT_KEY", "key");
         let _: Option<Secret> = env.optional("BACKLOT_KEY", "key");
-        let shown: Vec<_> = env.settings().iter().map(|doc| (doc.name.as_str(), doc.default.as_deref(), doc.secret)).collect();
-        assert_eq!(shown, [("BACKLOT_IDLE", Some("15s"), false), ("BACKLOT_KEY", None, true)]);
+        let _: Option<u32> = env.derived("BACKLOT_THREADS", "one per core", "threads");
+        let shown: Vec<_> = env.settings().iter().map(|doc| (doc.name.as_str(), doc.default.as_deref(), doc.derived, doc.secret)).collect();
+        let expected = [
+            ("BACKLOT_IDLE", Some("15s"), None, false),
+            ("BACKLOT_KEY", None, None, true),
+            ("BACKLOT_THREADS", None, Some("one per core"), false),
+        ];
+        assert_eq!(shown, expected);
     }
 }

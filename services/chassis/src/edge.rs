@@ -26,7 +26,7 @@ pub struct Edge {
 impl Edge {
     pub fn read(env: &mut Env) -> Self {
         let edge = Self {
-            per_second: env.get("BACKLOT_EDGE_PER_SECOND", "50", "requests a second that one address may send; 0 switches this guard off"),
+            per_second: env.get("BACKLOT_EDGE_PER_SECOND", "50", "requests a second that one address may send; 0 disables this limit"),
             burst: env.get("BACKLOT_EDGE_BURST", "100", "requests that one address may send at once"),
         };
         if edge.per_second > 0 && edge.burst == 0 {

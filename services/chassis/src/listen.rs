@@ -87,15 +87,15 @@ impl Limits {
                 "open connections of each listener; more wait in the kernel's queue",
             ),
             percent: Percent::read(env),
-            header: env.get(
-                "BACKLOT_HEADER_TIMEOUT",
-                "10s",
-                "how long the head of a request may take, and a new connection until its first one is whole",
-            ),
+            header: env.get("BACKLOT_HEADER_TIMEOUT", "10s", "how long the head of a request may take; on a new connection from its start"),
             idle: env.get("BACKLOT_IDLE_TIMEOUT", "75s", "how long a connection may stay open without a request"),
-            write: env.get("BACKLOT_WRITE_TIMEOUT", "30s", "how long a client may leave bytes waiting"),
-            pace: env.get("BACKLOT_READ_PACE", "1024", "bytes a second that a client takes at least while an answer waits; 0: any pace"),
-            unsent: number(env, "BACKLOT_UNSENT_BYTES", "536870912", "bytes of answers that clients may leave unread, all together"),
+            write: env.get("BACKLOT_WRITE_TIMEOUT", "30s", "how long a client may take no byte of an answer"),
+            pace: env.get(
+                "BACKLOT_READ_PACE",
+                "1024",
+                "least bytes a second that a client must take while an answer waits; 0 disables this limit",
+            ),
+            unsent: number(env, "BACKLOT_UNSENT_BYTES", "536870912", "bytes of answers that clients have not read, in total"),
             resets: number(
                 env,
                 "BACKLOT_MAX_RESETS",
@@ -106,16 +106,21 @@ impl Limits {
                 env,
                 "BACKLOT_MANY_RESETS",
                 "20",
-                "the same of one address (IPv6: /64), before it is read slowly; one a second is forgotten",
+                "the same for one address (IPv6: /64) before it is read slowly; the count falls by one a second",
             ),
             slow_pace: number(env, "BACKLOT_SLOW_PACE", "204800", "bytes a second of requests of an address that is read slowly"),
             pending: number(
                 env,
                 "BACKLOT_MAX_PENDING_REQUESTS",
                 "16",
-                "requests of one connection that have come in and are not yet looked at",
+                "requests of one connection that have arrived and are not yet handled",
             ),
-            read_size: number(env, "BACKLOT_READ_SIZE", "8192", "bytes of one connection that are read before others have their turn"),
+            read_size: number(
+                env,
+                "BACKLOT_READ_SIZE",
+                "8192",
+                "bytes that are read from one connection before other connections are read",
+            ),
         };
         env.longer_than_zero([
             ("BACKLOT_HEADER_TIMEOUT", limits.header),

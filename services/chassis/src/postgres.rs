@@ -66,9 +66,16 @@ impl Config {
     /// Reads the settings of a service, named as its folder: `project-storage`.
     pub fn read(env: &mut Env, service: &'static str) -> Self {
         let own = format!("BACKLOT_{}_DATABASE_URL", service.replace('-', "_").to_uppercase());
-        let exact: Option<Secret> = env.optional(&own, "PostgreSQL database of this service alone, instead of DATABASE_URL");
-        let shared: Option<Secret> =
-            env.optional("DATABASE_URL", "PostgreSQL server and prefix: each service makes and uses the database <name>_<service>");
+        let exact: Option<Secret> = env.derived(
+            &own,
+            "the database of this service on the server of DATABASE_URL",
+            "URL of the PostgreSQL database of this service",
+        );
+        let shared: Option<Secret> = env.derived(
+            "DATABASE_URL",
+            "a private PostgreSQL with `backlot up`; required by a service that runs alone",
+            "PostgreSQL server and prefix: each service creates and uses the database <name>_<service>",
+        );
         let password = url::password(env);
         let found = match (&exact, &shared) {
             (Some(url), _) => url::database(url, None, password.as_ref()).map_err(|problem| (own.as_str(), problem.to_owned())),
@@ -83,7 +90,11 @@ impl Config {
         });
         let most: NonZeroU32 = env.get("BACKLOT_DATABASE_CONNECTIONS", "16", "most connections of one service to its database");
         let max_connections = most.get();
-        let idle_in_transaction = env.get("BACKLOT_DATABASE_IDLE_TRANSACTION", "30s", "a transaction that rests this long is rolled back");
+        let idle_in_transaction = env.get(
+            "BACKLOT_DATABASE_IDLE_TRANSACTION",
+            "30s",
+            "a transaction that is idle for this long is rolled back; in agent-streaming at most a third of BACKLOT_LEASE",
+        );
         // PostgreSQL takes 0 for no bound at all.
         env.longer_than_zero([("BACKLOT_DATABASE_IDLE_TRANSACTION", idle_in_transaction)]);
         Self { max_connections, idle_in_transaction, ..Self::of_url(service, url) }

@@ -40,7 +40,7 @@ impl Config {
     pub fn read(env: &mut Env) -> Self {
         let url: Option<Secret> =
             env.optional("REDIS_URL", "Redis for counters and wake-ups that replicas share; without it each process has its own");
-        let password = env.optional("REDIS_PASSWORD", "password of Redis, as it is, in place of the one in REDIS_URL");
+        let password = env.optional("REDIS_PASSWORD", "password of Redis without URL escapes, in place of one in REDIS_URL");
         // The library takes any scheme for `redis:`.
         let usable = |url: &str| url.starts_with("redis") && FredConfig::from_url(url).is_ok();
         if url.as_ref().is_some_and(|url| has_split_password(url.expose())) {
@@ -48,7 +48,7 @@ impl Config {
         } else if url.as_ref().is_some_and(|url| !usable(url.expose())) {
             env.fault("REDIS_URL", "must be a URL such as redis://127.0.0.1:6379, also rediss:, redis-cluster: or redis-sentinel:");
         }
-        Self { url, password, prefix: env.get("BACKLOT_REDIS_PREFIX", "backlot:", "what every key and channel in Redis begins with") }
+        Self { url, password, prefix: env.get("BACKLOT_REDIS_PREFIX", "backlot:", "prefix of every key and channel in Redis") }
     }
 }
 

@@ -45,10 +45,8 @@ impl ClusterSecret {
     /// From `BACKLOT_CLUSTER_SECRET`, else from `<BACKLOT_DATA_DIR>/cluster.key`. Nothing is made here: a role that made a secret of
     /// its own would start, and understand nobody. In place of both, `BACKLOT_ROLE_KEYS` is the role's own bundle.
     pub fn read(env: &mut Env, role: Caller) -> Self {
-        let bundle: Option<Secret> = env.optional(
-            ROLE_KEYS,
-            "the output of `backlot keys ROLE`, in place of the cluster's secret, for a role that runs by itself: keys that make it no other role",
-        );
+        let bundle: Option<Secret> =
+            env.optional(ROLE_KEYS, "for a role that runs by itself: the output of `backlot keys ROLE`, in place of the cluster secret");
         let Some(bundle) = bundle else { return Self::read_root(env) };
         if env.is_set(SETTING) {
             env.fault(ROLE_KEYS, format!("is in place of {SETTING}: set one of the two"));
@@ -64,9 +62,10 @@ impl ClusterSecret {
 
     /// From the secret alone: for who makes keys for others.
     pub fn read_root(env: &mut Env) -> Self {
-        let given: Option<Secret> = env.optional(
+        let given: Option<Secret> = env.derived(
             SETTING,
-            "the secret that all roles share, at least 32 random characters; without it <data dir>/cluster.key is used, which only `backlot up` makes",
+            "the content of <BACKLOT_DATA_DIR>/cluster.key, which `backlot up` creates",
+            "the secret that all roles share, at least 32 random characters",
         );
         let path = data_dir(env).join(FILE);
         if env.is_describing() {
@@ -166,7 +165,7 @@ impl std::fmt::Debug for ClusterSecret {
 
 /// The folder of everything that a cluster keeps on this machine.
 pub fn data_dir(env: &mut Env) -> PathBuf {
-    env.get("BACKLOT_DATA_DIR", ".backlot", "folder of the cluster's key, its private PostgreSQL and its list of endpoints")
+    env.get("BACKLOT_DATA_DIR", ".backlot", "folder of the cluster secret, the private PostgreSQL and the list of endpoints")
 }
 
 /// Makes the folder. Others may pass through it (a private PostgreSQL has its own user when we are root) but not list it.

@@ -136,7 +136,7 @@ pub fn body_timeout(env: &mut Env) -> Duration {
 
 /// How many bytes may be arriving, at a service and at the gateway.
 pub fn receiving(env: &mut Env) -> usize {
-    env.get::<NonZeroUsize>("BACKLOT_RECEIVING_BYTES", "536870912", "bytes of requests that are arriving, all together").get()
+    env.get::<NonZeroUsize>("BACKLOT_RECEIVING_BYTES", "536870912", "bytes of arriving requests, in total").get()
 }
 
 /// Why a server could not be built or ended by itself.

@@ -104,7 +104,7 @@ impl Config {
             trace_ratio: env.get(
                 "BACKLOT_TRACE_RATIO",
                 "1",
-                "share of the traces begun by requests that is exported, 0 to 1; probes and background work never are",
+                "share of the traces of requests that is exported, 0 to 1; probes and background work are never exported",
             ),
             sentry_dsn: env.optional("SENTRY_DSN", "Sentry project for internal errors and panics"),
             environment: env.get("BACKLOT_ENVIRONMENT", "development", "name of the installation on traces and reports"),

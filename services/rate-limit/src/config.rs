@@ -49,7 +49,7 @@ impl Config {
 
 fn policies(env: &mut Env) -> Policies {
     let path: Option<PathBuf> =
-        env.optional(POLICIES, "YAML file with policies that replace the shipped ones of the same name, or are added");
+        env.optional(POLICIES, "YAML file of rate limits; its policies replace the built-in policies of the same name and add others");
     let Some(path) = path else { return Policies::shipped() };
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,

@@ -26,11 +26,13 @@ use super::{
 const INTRODUCTION: &str = "\
 # Settings
 
+This page lists every environment variable that Backlot reads, with its default.
+
 <!-- This page is generated from the code. Do not edit it. `deploy/scripts/settings.sh` writes it again. -->
 
-Backlot reads its configuration from environment variables, once, at the start. It reports every fault at once, with the name of the
-variable, and exits with status 64 before it binds a port. An empty variable counts as absent. An unknown variable that begins with
-`BACKLOT_` is a fault.
+Backlot reads its settings from environment variables, once, at the start. If a value is wrong, the process prints every fault with the
+name of the variable and exits with status 64, before it opens a port. An empty variable counts as absent. An unknown variable that begins
+with `BACKLOT_` is a fault. A change of a setting needs a restart.
 
 `backlot up` reads the settings of every role, except the addresses of the other roles and `BACKLOT_ROLE_KEYS`. Each command lists its
 own settings:
@@ -40,7 +42,20 @@ target/debug/backlot up --help
 target/debug/backlot agent-streaming --help
 ```
 
-Durations are a whole number and a unit: `300ms`, `15s`, `5m`, `12h`, `7d`.
+## How values are written
+
+| kind of value | written as | examples |
+|---|---|---|
+| yes or no | `1`, `true`, `yes` or `on`; `0`, `false`, `no` or `off` | `BACKLOT_NO_DOWNLOAD=true` |
+| number | a whole number without separators; only `BACKLOT_TRACE_RATIO` may have a fraction | `BACKLOT_MAX_STEPS=30`, `BACKLOT_TRACE_RATIO=0.1` |
+| bytes | a number of bytes without a unit; the tables also show the size in KiB, MiB or GiB | `BACKLOT_MAX_STEP_BYTES=8388608` |
+| duration | a whole number and a unit: `ms`, `s`, `m`, `h` or `d` | `300ms`, `15s`, `5m`, `12h`, `7d` |
+| address | an IP address and a port; IPv6 in brackets; port 0 picks a free port | `127.0.0.1:8080`, `[::1]:8080` |
+| list | values separated by commas; spaces around a value do not count | `BACKLOT_HOSTS=a.example.com,b.example.com` |
+| model | provider and model, separated by a slash | `BACKLOT_MODEL=openai/gpt-5.4` |
+
+In the column \"default\", a value in `this font` is what you would write. Other text says how the default is derived. `none` means that the
+setting is absent.
 ";
 
 type Names = BTreeSet<String>;
@@ -128,10 +143,21 @@ impl Row {
     }
 
     fn line(&self) -> String {
-        let default = self.doc.default.as_ref().map_or_else(|| "none".to_owned(), |value| format!("`{value}`"));
-        let help = self.doc.help.replace('|', "\\|").replace('<', "\\<");
-        format!("| `{}` | {default} | {} | {help} |", self.doc.name, self.read_by())
+        let escaped = |text: &str| text.replace('|', "\\|").replace('<', "\\<");
+        let default = match (&self.doc.default, self.doc.derived) {
+            (Some(value), _) => format!("`{value}`{}", size(&self.doc.name, value)),
+            (None, derived) => derived.map_or_else(|| "none".to_owned(), escaped),
+        };
+        format!("| `{}` | {default} | {} | {} |", self.doc.name, self.read_by(), escaped(self.doc.help))
     }
+}
+
+/// The size of a default of bytes in a larger unit: ` (8 MiB)`. Empty for other settings and for sizes that are no multiple of 1 KiB.
+fn size(name: &str, value: &str) -> String {
+    let bytes: u64 = if name.ends_with("_BYTES") { value.parse().unwrap_or_default() } else { 0 };
+    let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    let unit = units.into_iter().find(|(_, unit)| bytes >= *unit && bytes % unit == 0);
+    unit.map(|(name, unit)| format!(" ({} {name})", bytes / unit)).unwrap_or_default()
 }
 
 /// The whole page.

@@ -13,8 +13,8 @@ const SIGNS: &str = "has an @ behind the host, as a password with / ? or # in it
 /// The password that is given beside the URL, as it is: no sign of it means anything.
 pub(super) fn password(env: &mut Env) -> Option<Secret> {
     let given: Option<Secret> =
-        env.optional("DATABASE_PASSWORD", "password of the database, as it is, in place of the one in DATABASE_URL");
-    let file: Option<PathBuf> = env.optional("DATABASE_PASSWORD_FILE", "file that has the password of the database, and nothing else");
+        env.optional("DATABASE_PASSWORD", "password of the database without URL escapes, in place of one in DATABASE_URL");
+    let file: Option<PathBuf> = env.optional("DATABASE_PASSWORD_FILE", "file that contains the password of the database and nothing else");
     let (None, Some(path)) = (&given, &file) else {
         if file.is_some() {
             env.fault("DATABASE_PASSWORD_FILE", "is set although DATABASE_PASSWORD is: give one of them");

@@ -12,6 +12,9 @@ const ANTHROPIC_MODEL: &str = "anthropic/claude-sonnet-5";
 /// which [`super::openai`] does when it is told to.
 const OPENAI_MODEL: &str = "openai/gpt-5.4";
 const DEMO_MODEL: &str = "demo/demo";
+/// How `BACKLOT_MODEL` is derived, for the list of settings.
+const DEFAULT_MODEL: &str =
+    "anthropic/claude-sonnet-5 with ANTHROPIC_API_KEY, else openai/gpt-5.4 with OPENAI_API_KEY or OPENAI_BASE_URL, else demo/demo";
 
 /// The settings of the providers.
 #[derive(Debug, Clone)]
@@ -44,13 +47,15 @@ pub struct ProviderConfig {
 
 impl ProviderConfig {
     pub fn read(env: &mut Env) -> Self {
-        let model: Option<String> = env.optional(
+        let model: Option<String> = env.derived(
             "BACKLOT_MODEL",
-            "the model, provider/model with provider anthropic, openai or demo; unset: what the keys allow, else demo/demo",
+            DEFAULT_MODEL,
+            "the model of turns that do not ask for one: provider/model with provider anthropic, openai or demo",
         );
-        let models: Option<Vec<String>> = env.optional(
+        let models: Option<Vec<String>> = env.derived(
             "BACKLOT_MODELS",
-            "the only models that turns may use, provider/model separated by commas; unset: any model of a provider that can be reached",
+            "every model of a configured provider",
+            "the only models that turns may use: provider/model, separated by commas",
         );
         let anthropic_key: Option<Secret> = env.optional("ANTHROPIC_API_KEY", "key of the Anthropic API");
         let anthropic_url =
@@ -226,6 +231,7 @@ mod tests {
             let (config, check) = read(pairs);
             assert_eq!((config.model.as_str(), check), (model, Ok(())), "{pairs:?}");
         }
+        assert!([ANTHROPIC_MODEL, OPENAI_MODEL, DEMO_MODEL].iter().all(|model| DEFAULT_MODEL.contains(model)), "{DEFAULT_MODEL}");
     }
 
     #[test]
