@@ -30,7 +30,17 @@ const NOT_RUN: &[(&str, &str)] = &[
         "the same; tests/house/tests/deploy reads both files",
     ),
     ("docker compose -f docker-compose.yml -f deploy/compose.replicas.yml up --wait --scale agent-streaming=4", "the same"),
+    (
+        r#"psql postgres://backlot@127.0.0.1:5432/backlot_auth --command="update users set plan = 'pro' where email_key = 'ada@example.com'""#,
+        "the databases of the tests have other names; services/auth/tests/it/sessions.rs changes a plan in the same way",
+    ),
 ];
+
+/// Pages whose commands no test runs, with the reason. Their syntax is checked.
+const PAGES_NOT_RUN: &[(&str, &str)] = &[(
+    "docs/install.md",
+    "it installs a server with root, systemd, a proxy and engines of its own; tests/house/tests/deploy reads the files that it installs",
+)];
 
 /// Scripts that need a client's library, and the folder of the scripts that read them from the page and run them.
 const SCRIPTS_ELSEWHERE: &[(&str, &str)] = &[("docs/chat-clients.md", "tests/journeys/clients")];
@@ -99,7 +109,8 @@ impl Page {
 
     /// The lines of the shell blocks, without those that are not run.
     fn commands(&self) -> Result<String> {
-        let whole = self.of("sh")?.concat();
+        let is_run = PAGES_NOT_RUN.iter().all(|(page, _)| *page != self.name);
+        let whole = if is_run { self.of("sh")?.concat() } else { String::new() };
         Ok(whole.lines().filter(|line| NOT_RUN.iter().all(|(command, _)| command != line)).map(|line| format!("{line}\n")).collect())
     }
 }
@@ -255,6 +266,11 @@ fn every_block_of_a_page_is_of_a_kind_that_is_run() -> Result<()> {
                 "js" | "jsx" => drop(scripts.insert(page.name.clone())),
                 // Files of settings; the README has none.
                 "yaml" | "markdown" if page.name != README => {}
+                // An answer as it was received: its last line is JSON.
+                "http" => {
+                    let last = body.lines().next_back().unwrap_or_default().trim_start_matches("data: ").to_owned();
+                    serde_json::from_str::<Value>(&last).with_context(|| format!("{}: {last}", page.name))?;
+                }
                 other => bail!("{}: nothing runs a block of {other:?}", page.name),
             }
         }
@@ -268,6 +284,16 @@ fn every_block_of_a_page_is_of_a_kind_that_is_run() -> Result<()> {
         ensure!(scripts.contains(*page), "{page} has no scripts");
         let reads = |entry: fs::DirEntry| fs::read_to_string(entry.path()).is_ok_and(|text| text.contains(page));
         ensure!(fs::read_dir(root().join(runner))?.filter_map(Result::ok).any(reads), "nothing in {runner} reads {page}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_commands_that_are_not_run_are_shell() -> Result<()> {
+    for (name, reason) in PAGES_NOT_RUN {
+        let script = Page::read(name)?.of("sh")?.concat();
+        let output = std::process::Command::new("bash").args(["-n", "-c", &script]).output()?;
+        ensure!(output.status.success() && !script.is_empty(), "{name} ({reason}): {}", String::from_utf8_lossy(&output.stderr));
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 mod compose;
 mod image;
+mod install;
 mod monitoring;
 mod scripts;
 

@@ -1,0 +1,59 @@
+//! The files of an installation with systemd and a proxy: their settings exist, and they name the same addresses and paths.
+
+use std::collections::BTreeMap;
+
+use backlot::settings::{self, Cluster};
+use chassis::config::{EXIT_USAGE, Env};
+
+use crate::read;
+
+const PROXIES: [&str; 2] = ["deploy/proxy/nginx.conf", "deploy/proxy/Caddyfile"];
+
+/// The settings of the environment file, those in comments included. An empty one gets a value.
+fn environment() -> BTreeMap<String, String> {
+    let text = read("deploy/systemd/backlot.env");
+    let pairs = text.lines().filter_map(|line| line.trim_start_matches('#').split_once('='));
+    let settings = pairs.filter(|(name, _)| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'));
+    let value = |value: &str| if value.is_empty() { "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7".to_owned() } else { value.to_owned() };
+    settings.map(|(name, given)| (name.to_owned(), value(given))).collect()
+}
+
+#[test]
+fn the_environment_file_configures_the_whole_cluster() {
+    let given = environment();
+    for name in ["BACKLOT_CLUSTER_SECRET", "BACKLOT_PUBLIC_URL", "BACKLOT_PREVIEW_URL", "DATABASE_URL", "REDIS_URL"] {
+        assert!(given.contains_key(name), "{name} is missing");
+    }
+    assert_eq!(given["BACKLOT_TRUSTED_HOPS"], "1", "one proxy is in front");
+    let mut env = Env::of(given);
+    Cluster::read(&mut env);
+    env.known_elsewhere(&settings::of_all());
+    env.unknown();
+    env.check().unwrap_or_else(|faults| panic!("{faults}"));
+}
+
+#[test]
+fn the_unit_starts_the_executable_with_the_environment_file() {
+    let (unit, page) = (read("deploy/systemd/backlot.service"), read("docs/install.md"));
+    for path in ["/usr/local/bin/backlot", "/etc/backlot/backlot.env"] {
+        assert!(unit.contains(path) && page.contains(path), "{path}");
+    }
+    assert!(unit.lines().any(|line| line == format!("RestartPreventExitStatus={EXIT_USAGE}")), "a fault of the settings stops the unit");
+    let state = unit.lines().find_map(|line| line.strip_prefix("StateDirectory=")).expect("StateDirectory");
+    assert_eq!(environment()["BACKLOT_DATA_DIR"], format!("/var/lib/{state}"));
+}
+
+#[test]
+fn the_proxies_name_the_listeners_and_the_names_of_the_environment_file() {
+    let given = environment();
+    for proxy in PROXIES {
+        let text = read(proxy);
+        for name in ["BACKLOT_LISTEN", "BACKLOT_PREVIEW_LISTEN"] {
+            assert!(text.contains(&given[name]), "{proxy}: {name} is {}", given[name]);
+        }
+        for name in ["BACKLOT_PUBLIC_URL", "BACKLOT_PREVIEW_URL"] {
+            let host = given[name].trim_start_matches("https://").replace("{preview}", "*");
+            assert!(text.contains(&host), "{proxy}: {name} names {host}");
+        }
+    }
+}
