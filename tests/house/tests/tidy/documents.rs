@@ -63,6 +63,34 @@ fn documents_link_to_what_there_is() {
     }
 }
 
+/// Whether the row of the table has each of the fields, as JSON spells it.
+fn has_fields(row: &str, message: &str) -> bool {
+    let fields = message.lines().map(str::trim).filter(|line| !line.starts_with("//")).filter_map(|line| line.split_once(" = "));
+    let names = fields.filter_map(|(declared, _)| declared.split(' ').next_back());
+    names.into_iter().all(|name| {
+        let mut words = name.split('_');
+        let first = words.next().unwrap_or_default().to_owned();
+        let json = words.fold(first, |name, word| name + &word[..1].to_uppercase() + &word[1..]);
+        row.contains(&format!("`{json}`"))
+    })
+}
+
+#[test]
+fn the_table_of_events_has_every_type_with_its_fields() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
+    let (contract, page) = (read("proto/backlot/agent_streaming/v1/event.proto"), read("docs/api.md"));
+    let kinds = contract.split_once("oneof kind {").and_then(|(_, rest)| rest.split_once('}')).expect("the kinds of events").0;
+    let kinds: Vec<_> = kinds.lines().filter_map(|line| line.trim().split_once(' ')).collect();
+    assert!(kinds.len() > 25, "{kinds:?}");
+    for (message, field) in kinds {
+        let kind = field.split(' ').next().unwrap_or_default().replacen('_', ".", 1);
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{kind}` |"))).unwrap_or_else(|| panic!("no row for {kind}"));
+        let body =
+            contract.split_once(&format!("message {message} {{\n")).map_or("", |(_, rest)| rest.split("\n}").next().unwrap_or_default());
+        assert!(has_fields(row, body), "docs/api.md: {row} lacks a field of {message}");
+    }
+}
+
 /// The anchor of a heading.
 fn anchor(line: &str) -> Option<String> {
     let title = line.strip_prefix('#')?.trim_start_matches('#').strip_prefix(' ')?;
