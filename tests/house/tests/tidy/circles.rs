@@ -1,46 +1,37 @@
-//! The files of a crate import each other one way: no file imports, over whatever files, one that imports it. A module and the files
-//! in its own folder are one thing, so a parent and its children may import each other; the root of a crate has no such right.
+//! The files of a crate import each other one way: no file imports, directly or over other files, a file that imports it. A module and
+//! the files in its own folder count as one, so a parent and its children may import each other. The root of a crate is no such parent.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
+use std::collections::{BTreeMap, BTreeSet};
+
+use house::source::files;
+use proc_macro2::TokenStream;
+use syn::{
+    Attribute, UseTree,
+    buffer::{Cursor, TokenBuffer},
+    visit::{self, Visit},
 };
-
-use house::root;
-
-/// Circles that exist: their files, or a folder with all below it, and why. An entry that is not needed any more fails the test.
-const EXCEPTIONS: &[(&[&str], &str)] = &[];
 
 #[test]
 fn files_import_each_other_one_way() {
-    let mut used = BTreeSet::new();
-    let mut circles = Vec::new();
-    for lib in crate_roots() {
-        for circle in circles_of(&lib, &|path| fs::read_to_string(root().join(path)).ok()) {
-            let covers = |place: &&str, file: &str| if place.ends_with('/') { file.starts_with(place) } else { file == *place };
-            let is_excused = |places: &[&str]| circle.iter().all(|file| places.iter().any(|place| covers(place, file)));
-            match EXCEPTIONS.iter().position(|(places, _)| is_excused(places)) {
-                Some(exception) => drop(used.insert(exception)),
-                None => circles.push(circle),
-            }
-        }
-    }
+    let files = files(|path| path.ends_with(".rs") && path.contains("/src/"));
+    let texts: BTreeMap<_, _> = files.into_iter().map(|file| (file.path, file.text)).collect();
+    let is_root = |path: &&String| ["/src/lib.rs", "/src/main.rs"].iter().any(|end| path.ends_with(end)) || path.contains("/src/bin/");
+    let roots: Vec<_> = texts.keys().filter(is_root).collect();
+    assert!(roots.len() > 8, "only the crates {roots:?} were found");
+    let circles: Vec<_> = roots.into_iter().flat_map(|root| circles_of(root, &|path| texts.get(path).cloned())).collect();
     assert!(circles.is_empty(), "these files import each other in a circle: {circles:#?}");
-    for (at, (files, reason)) in EXCEPTIONS.iter().enumerate() {
-        assert!(used.contains(&at), "{files:?} need no exception ({reason})");
-    }
 }
 
-/// A name, files as names and texts, and the circles among them.
+/// A description, the files by name with their texts, and the expected circles.
 type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a [&'a str]]);
 
 #[test]
-fn circles_are_found_and_families_excused() {
+fn circles_are_found_and_a_parent_with_its_children_is_none() {
     let cases: [Case; 9] = [
         ("one way", &[("lib", "mod a; mod b;"), ("a", "use crate::b::X;"), ("b", "")], &[]),
         ("two files", &[("lib", "mod a; mod b;"), ("a", "use crate::b::X;"), ("b", "fn f() { crate::a::g() }")], &[&["a", "b"]]),
         (
-            "over a third, in groups",
+            "over a third file, with groups in `use`",
             &[("lib", "mod a; mod b; mod c;"), ("a", "use crate::{b::{X, Y}, Z};"), ("b", "use super::c::*;"), ("c", "use crate::a;")],
             &[&["a", "b", "c"]],
         ),
@@ -52,12 +43,12 @@ fn circles_are_found_and_families_excused() {
             &[&["a/b", "a/c"]],
         ),
         (
-            "a child and a stranger",
+            "over a child of the module",
             &[("lib", "mod a; mod d;"), ("a", "mod b; fn f() { b::g() }"), ("a/b", "use crate::d::X;"), ("d", "use crate::a::Y;")],
             &[&["a", "a/b", "d"]],
         ),
         (
-            "tests, comments and texts are no imports",
+            "tests, comments and string literals are ignored",
             &[
                 ("lib", "mod a; mod b;"),
                 ("a", "use crate::b::X;"),
@@ -67,11 +58,43 @@ fn circles_are_found_and_families_excused() {
             &[],
         ),
         (
-            "code behind tests counts",
+            "code after a test item counts",
             &[("lib", "mod a; mod b;"), ("a", "use crate::b::X;"), ("b", "#[cfg(test)] fn f() {} use crate::a::Y;")],
             &[&["a", "b"]],
         ),
     ];
+    check(&cases);
+}
+
+#[test]
+fn circles_are_found_over_paths_of_all_kinds() {
+    let cases: [Case; 4] = [
+        ("re-exports", &[("lib", "mod a; mod b;"), ("a", "pub use crate::b::X as Y;"), ("b", "pub(crate) use super::a;")], &[&["a", "b"]]),
+        (
+            "paths in types, patterns and attributes",
+            &[
+                ("lib", "mod a; mod b; mod c;"),
+                ("a", "struct S { x: Vec<crate::b::X> }"),
+                ("b", "fn f(x: u8) { match x { super::c::N => {} _ => {} } }"),
+                ("c", "struct S { #[arg(default_value_t = crate::a::N)] x: u8 }"),
+            ],
+            &[&["a", "b", "c"]],
+        ),
+        (
+            "paths in macro calls",
+            &[("lib", "mod a; mod b;"), ("a", "fn f() { vec![1, crate::b::y()] }"), ("b", "fn f() { x!({ use super::{a::X, b}; }) }")],
+            &[&["a", "b"]],
+        ),
+        (
+            "modules with a body belong to their file",
+            &[("lib", "mod a; mod b;"), ("a", "mod inner { use super::super::b::X; }"), ("b", "use crate::a::inner::Y;")],
+            &[&["a", "b"]],
+        ),
+    ];
+    check(&cases);
+}
+
+fn check(cases: &[Case]) {
     for (name, files, expected) in cases {
         let path = |name: &str| format!("x/src/{name}.rs");
         let text = |wanted: &str| files.iter().find(|(name, _)| path(name) == wanted).map(|(_, text)| (*text).to_owned());
@@ -80,7 +103,7 @@ fn circles_are_found_and_families_excused() {
     }
 }
 
-/// The circles below the root of a crate, each as the sorted paths of its files.
+/// The circles of the crate with this root file, each as the sorted paths of its files.
 fn circles_of(root: &str, read: &dyn Fn(&str) -> Option<String>) -> Vec<Vec<String>> {
     let mut tree = Tree::default();
     tree.load(root, Vec::new(), read);
@@ -90,45 +113,43 @@ fn circles_of(root: &str, read: &dyn Fn(&str) -> Option<String>) -> Vec<Vec<Stri
     circles
 }
 
+/// The names of a module and its parents, without `crate`.
+type Module = Vec<String>;
+
 struct File {
     path: String,
-    /// From the root of the crate.
-    module: Vec<String>,
+    module: Module,
     references: Vec<Reference>,
 }
 
-/// A path in the text, and the module that it stands in.
+/// A path in the source, and the module that contains it.
 struct Reference {
-    module: Vec<String>,
+    module: Module,
     path: Vec<String>,
 }
 
-/// The files of a crate, as its `mod` declarations name them.
+/// The files of a crate, as its `mod` items name them.
 #[derive(Default)]
 struct Tree {
     files: Vec<File>,
-    /// The file of each module; a module with a body is in its parent's.
-    modules: BTreeMap<Vec<String>, usize>,
+    /// The file of each module, as an index of `files`.
+    modules: BTreeMap<Module, usize>,
 }
 
 impl Tree {
-    fn load(&mut self, path: &str, module: Vec<String>, read: &dyn Fn(&str) -> Option<String>) {
+    fn load(&mut self, path: &str, module: Module, read: &dyn Fn(&str) -> Option<String>) {
         let Some(text) = read(path) else { return };
-        let tokens = without_tests(tokens(&text));
+        let syntax = syn::parse_file(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let mut scanner = Scanner { module: module.clone(), ..Scanner::default() };
+        scanner.visit_file(&syntax);
+        let (folder, name) = path.rsplit_once('/').expect("a path with a folder");
+        let is_folder = module.is_empty() || name == "mod.rs";
+        let folder = if is_folder { folder } else { path.trim_end_matches(".rs") };
         let at = self.files.len();
         self.modules.insert(module.clone(), at);
-        let (references, declared) = scan(&tokens, &module);
-        self.files.push(File { path: path.to_owned(), module: module.clone(), references });
-        let folder = match path.rsplit_once('/') {
-            Some((folder, "lib.rs" | "main.rs" | "mod.rs")) => folder.to_owned(),
-            _ if module.is_empty() => path.rsplit_once('/').map_or_else(String::new, |(folder, _)| folder.to_owned()),
-            _ => path.trim_end_matches(".rs").to_owned(),
-        };
-        for (child, has_body) in declared {
-            if has_body {
-                self.modules.insert(child, at);
-                continue;
-            }
+        self.modules.extend(scanner.inline.into_iter().map(|inner| (inner, at)));
+        self.files.push(File { path: path.to_owned(), module: module.clone(), references: scanner.references });
+        for child in scanner.children {
             let below = child[module.len()..].join("/");
             let file = [format!("{folder}/{below}.rs"), format!("{folder}/{below}/mod.rs")].into_iter().find(|file| read(file).is_some());
             if let Some(file) = file {
@@ -137,25 +158,21 @@ impl Tree {
         }
     }
 
-    /// The file that a reference leads to: that of the last module that its path names.
+    /// The file of the last module that a reference names; `None` for a path into another crate.
     fn target(&self, reference: &Reference) -> Option<usize> {
         let mut module = reference.module.clone();
-        let mut rest = reference.path.as_slice();
-        match rest.first().map(String::as_str) {
-            Some("crate") => module.clear(),
-            Some("super") => drop(module.pop()),
-            Some("self") => {}
-            _ => module.push(rest.first()?.clone()),
-        }
-        rest = &rest[1..];
-        for segment in rest {
+        for (at, segment) in reference.path.iter().enumerate() {
             match segment.as_str() {
+                "crate" => module.clear(),
                 "super" => drop(module.pop()),
                 "self" => {}
                 name => {
                     module.push(name.to_owned());
                     if !self.modules.contains_key(&module) {
                         module.pop();
+                        if at == 0 {
+                            return None;
+                        }
                         break;
                     }
                 }
@@ -172,7 +189,7 @@ impl Tree {
         among.iter().map(of).collect()
     }
 
-    /// A circle within one family is excused if its children are in none among themselves.
+    /// A circle of a parent and modules below it is allowed if it disappears without the parent.
     fn find_circles(&self, among: &BTreeSet<usize>, circles: &mut Vec<Vec<String>>) {
         let edges = self.edges(among);
         let reach: BTreeMap<usize, BTreeSet<usize>> = among.iter().map(|at| (*at, reachable(*at, &edges))).collect();
@@ -186,19 +203,17 @@ impl Tree {
                 let module = &self.files[**parent].module;
                 !module.is_empty() && circle.iter().all(|file| self.files[*file].module.starts_with(module))
             };
-            match circle.iter().find(is_parent) {
-                Some(parent) => self.find_circles(&circle.iter().copied().filter(|file| file != parent).collect(), circles),
-                None => {
-                    let mut files: Vec<_> = circle.iter().map(|file| self.files[*file].path.clone()).collect();
-                    files.sort();
-                    circles.push(files);
-                }
+            if let Some(parent) = circle.iter().find(is_parent) {
+                self.find_circles(&circle.iter().copied().filter(|file| file != parent).collect(), circles);
+            } else {
+                let paths: BTreeSet<_> = circle.iter().map(|file| self.files[*file].path.clone()).collect();
+                circles.push(paths.into_iter().collect());
             }
         }
     }
 }
 
-/// All that can be reached by at least one edge.
+/// What can be reached by at least one edge.
 fn reachable(from: usize, edges: &BTreeMap<usize, BTreeSet<usize>>) -> BTreeSet<usize> {
     let (mut seen, mut open) = (BTreeSet::new(), vec![from]);
     while let Some(at) = open.pop() {
@@ -207,201 +222,136 @@ fn reachable(from: usize, edges: &BTreeMap<usize, BTreeSet<usize>>) -> BTreeSet<
     seen
 }
 
-/// The words and marks of a Rust text; `::` is one. Comments, literals and lifetimes are left out.
-fn tokens(text: &str) -> Vec<String> {
-    let is_word = |c: char| c.is_alphanumeric() || c == '_';
-    let (mut tokens, mut rest) = (Vec::new(), text);
-    while let Some(first) = rest.chars().next() {
-        let word = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
-        let length = if rest.starts_with("//") {
-            rest.find('\n').unwrap_or(rest.len())
-        } else if rest.starts_with("/*") {
-            rest.find("*/").map_or(rest.len(), |end| end + 2)
-        } else if let Some(length) = literal(rest) {
-            length
-        } else if is_word(first) {
-            tokens.push(rest[..word].to_owned());
-            word
-        } else if rest.starts_with("::") {
-            tokens.push("::".to_owned());
-            2
+/// Collects the paths and the modules of a file, without the items below `#[cfg(test)]`.
+#[derive(Default)]
+struct Scanner {
+    /// The module of the item that is visited.
+    module: Module,
+    references: Vec<Reference>,
+    /// Modules with a body.
+    inline: Vec<Module>,
+    /// Modules in files of their own.
+    children: Vec<Module>,
+}
+
+impl Scanner {
+    fn add(&mut self, path: Vec<String>) {
+        self.references.push(Reference { module: self.module.clone(), path });
+    }
+
+    /// Adds a path for each leaf of a `use`.
+    fn add_use(&mut self, tree: &UseTree, mut path: Vec<String>) {
+        match tree {
+            UseTree::Path(part) => {
+                path.push(part.ident.to_string());
+                self.add_use(&part.tree, path);
+            }
+            UseTree::Group(group) => group.items.iter().for_each(|item| self.add_use(item, path.clone())),
+            UseTree::Name(name) => self.add(with(&path, &name.ident)),
+            UseTree::Rename(rename) => self.add(with(&path, &rename.ident)),
+            UseTree::Glob(_) => self.add(path),
+        }
+    }
+
+    /// Adds the paths in the tokens of a macro call or an attribute, which syn does not parse. `prefix` is the path before a group.
+    fn add_tokens(&mut self, mut at: Cursor, prefix: &[String]) {
+        while !at.eof() {
+            if let Some((group, _, _, after)) = at.any_group() {
+                self.add_tokens(group, &[]);
+                at = after;
+            } else if let Some((name, after)) = at.ident() {
+                let mut path = with(prefix, &name);
+                at = after;
+                // A `::` without a name after it: `*` or a group of a `use` follows.
+                let mut is_open = false;
+                while let Some(after) = separator(at) {
+                    at = after;
+                    is_open = at.ident().is_none();
+                    let Some((name, after)) = at.ident() else { break };
+                    path.push(name.to_string());
+                    at = after;
+                }
+                if let Some((group, _, _, after)) = at.any_group().filter(|_| is_open) {
+                    self.add_tokens(group, &path);
+                    at = after;
+                } else if is_open || path.len() > 1 {
+                    self.add(path);
+                }
+            } else {
+                at = at.token_tree().map_or(at, |(_, after)| after);
+            }
+        }
+    }
+}
+
+fn with(path: &[String], name: &impl ToString) -> Vec<String> {
+    path.iter().cloned().chain([name.to_string()]).collect()
+}
+
+/// The position after a `::`.
+fn separator(at: Cursor) -> Option<Cursor> {
+    let (first, after) = at.punct()?;
+    let (second, after) = after.punct()?;
+    (first.as_char() == ':' && second.as_char() == ':').then_some(after)
+}
+
+/// Skips these items below `#[cfg(test)]`.
+macro_rules! skip_tests {
+    ($($visit:ident: $node:ident),* $(,)?) => {
+        $(fn $visit(&mut self, node: &'ast syn::$node) {
+            if !is_test(&node.attrs) {
+                visit::$visit(self, node);
+            }
+        })*
+    };
+}
+
+impl<'ast> Visit<'ast> for Scanner {
+    skip_tests! {
+        visit_item_const: ItemConst, visit_item_enum: ItemEnum, visit_item_fn: ItemFn, visit_item_impl: ItemImpl, visit_item_macro: ItemMacro,
+        visit_item_static: ItemStatic, visit_item_struct: ItemStruct, visit_item_trait: ItemTrait, visit_item_type: ItemType,
+        visit_impl_item_const: ImplItemConst, visit_impl_item_fn: ImplItemFn, visit_trait_item_fn: TraitItemFn,
+        visit_variant: Variant, visit_field: Field, visit_field_value: FieldValue, visit_arm: Arm, visit_local: Local,
+    }
+
+    fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
+        let module = with(&self.module, &item.ident);
+        if is_test(&item.attrs) {
+        } else if item.content.is_none() {
+            self.children.push(module);
         } else {
-            if !first.is_whitespace() {
-                tokens.push(first.to_string());
-            }
-            first.len_utf8()
-        };
-        rest = &rest[length..];
+            self.inline.push(module.clone());
+            let outer = std::mem::replace(&mut self.module, module);
+            visit::visit_item_mod(self, item);
+            self.module = outer;
+        }
     }
-    tokens
+
+    fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
+        if !is_test(&item.attrs) && item.leading_colon.is_none() {
+            self.add_use(&item.tree, Vec::new());
+        }
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        if path.segments.len() > 1 && path.leading_colon.is_none() {
+            self.add(path.segments.iter().map(|segment| segment.ident.to_string()).collect());
+        }
+        visit::visit_path(self, path);
+    }
+
+    /// A visibility is no import.
+    fn visit_vis_restricted(&mut self, _: &'ast syn::VisRestricted) {}
+
+    fn visit_token_stream(&mut self, tokens: &'ast TokenStream) {
+        self.add_tokens(TokenBuffer::new2(tokens.clone()).begin(), &[]);
+    }
 }
 
-/// The length of the literal or the lifetime at the beginning.
-fn literal(text: &str) -> Option<usize> {
-    let bare = text.strip_prefix('b').unwrap_or(text);
-    let prefix = text.len() - bare.len();
-    if let Some(raw) = bare.strip_prefix('r') {
-        let marks = raw.len() - raw.trim_start_matches('#').len();
-        if raw[marks..].starts_with('"') {
-            let end = format!("\"{}", "#".repeat(marks));
-            let from = prefix + 1 + marks + 1;
-            return Some(text[from..].find(&end).map_or(text.len(), |at| from + at + end.len()));
-        }
-    }
-    if bare.starts_with('"') {
-        return Some(prefix + quoted(bare, '"'));
-    }
-    let inner = bare.strip_prefix('\'')?;
-    let mut chars = inner.chars();
-    let (first, second) = (chars.next()?, chars.next());
-    if first == '\\' || second == Some('\'') {
-        return Some(prefix + quoted(bare, '\''));
-    }
-    Some(prefix + 1 + inner.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(inner.len()))
-}
-
-/// The length of a text in quotes.
-fn quoted(text: &str, quote: char) -> usize {
-    let mut escaped = false;
-    for (at, c) in text.char_indices().skip(1) {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            _ if c == quote => return at + c.len_utf8(),
-            _ => {}
-        }
-    }
-    text.len()
-}
-
-/// Leaves out the items below `#[cfg(test)]`.
-fn without_tests(tokens: Vec<String>) -> Vec<String> {
-    const MARK: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
-    let (mut kept, mut at) = (Vec::new(), 0);
-    while at < tokens.len() {
-        if tokens[at..].iter().take(MARK.len()).map(String::as_str).eq(MARK) {
-            at = end_of_item(&tokens, at + MARK.len());
-        } else {
-            kept.push(tokens[at].clone());
-            at += 1;
-        }
-    }
-    kept
-}
-
-/// Behind the item that begins here: its `;` outside of brackets, or the bracket that closes its body.
-fn end_of_item(tokens: &[String], from: usize) -> usize {
-    let mut depth = 0_usize;
-    for (at, token) in tokens.iter().enumerate().skip(from) {
-        match token.as_str() {
-            "(" | "[" | "{" => depth += 1,
-            ")" | "]" => depth = depth.saturating_sub(1),
-            "}" => {
-                depth = depth.saturating_sub(1);
-                if depth == 0 {
-                    return at + 1;
-                }
-            }
-            ";" if depth == 0 => return at + 1,
-            _ => {}
-        }
-    }
-    tokens.len()
-}
-
-/// The paths of a file that begin with `crate`, `super`, `self` or a module that it declares, and those modules: their paths, and whether
-/// their body is here.
-fn scan(tokens: &[String], module: &[String]) -> (Vec<Reference>, Vec<(Vec<String>, bool)>) {
-    let (mut references, mut declared) = (Vec::new(), Vec::new());
-    // Modules with a body that are open, and the depth of their brackets.
-    let (mut open, mut depth): (Vec<(String, usize)>, usize) = (Vec::new(), 0);
-    let children: BTreeSet<&str> =
-        tokens.windows(3).filter(|w| w[0] == "mod" && matches!(w[2].as_str(), ";" | "{")).map(|w| w[1].as_str()).collect();
-    for (at, token) in tokens.iter().enumerate() {
-        let next = |ahead: usize| tokens.get(at + ahead).map_or("", String::as_str);
-        let here = || module.iter().cloned().chain(open.iter().map(|(name, _)| name.clone())).collect::<Vec<_>>();
-        match token.as_str() {
-            "mod" if matches!(next(2), ";" | "{") => {
-                let mut child = here();
-                child.push(next(1).to_owned());
-                declared.push((child, next(2) == "{"));
-                if next(2) == "{" {
-                    open.push((next(1).to_owned(), depth));
-                }
-            }
-            "{" => depth += 1,
-            "}" => {
-                depth = depth.saturating_sub(1);
-                if open.last().is_some_and(|(_, outside)| *outside == depth) {
-                    open.pop();
-                }
-            }
-            name if next(1) == "::" && (matches!(name, "crate" | "super" | "self") || children.contains(name)) => {
-                let continues = at > 0 && matches!(tokens[at - 1].as_str(), "::" | "." | "in");
-                if !continues {
-                    let module = here();
-                    let found = paths(tokens, at).0;
-                    references.extend(found.into_iter().map(|path| Reference { module: module.clone(), path }));
-                }
-            }
-            _ => {}
-        }
-    }
-    (references, declared)
-}
-
-/// The paths that begin at a token, with the groups of a `use` written out, and the token behind them.
-fn paths(tokens: &[String], from: usize) -> (Vec<Vec<String>>, usize) {
-    let is_name = |token: &String| token.starts_with(|c: char| c.is_alphanumeric() || c == '_');
-    let (mut head, mut at) = (Vec::new(), from);
-    while let Some(token) = tokens.get(at).filter(|token| is_name(token)) {
-        head.push(token.clone());
-        at += 1;
-        if tokens.get(at).is_none_or(|token| token != "::") {
-            break;
-        }
-        at += 1;
-    }
-    let is_group = tokens.get(at).is_some_and(|token| token == "{") && tokens[at - 1] == "::";
-    if !is_group {
-        return (vec![head], at);
-    }
-    let mut all = Vec::new();
-    at += 1;
-    while let Some(token) = tokens.get(at).filter(|token| *token != "}") {
-        if is_name(token) {
-            let (tails, behind) = paths(tokens, at);
-            all.extend(tails.into_iter().map(|tail| head.iter().cloned().chain(tail).collect()));
-            at = behind;
-            // A new name is none of the path.
-            if tokens.get(at).is_some_and(|token| token == "as") {
-                at += 2;
-            }
-        } else {
-            if token == "*" {
-                all.push(head.clone());
-            }
-            at += 1;
-        }
-    }
-    (all, at + 1)
-}
-
-/// The roots of all crates of the workspace.
-fn crate_roots() -> Vec<String> {
-    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
-    let (_, list) = manifest.split_once("members = [").expect("the members of the workspace");
-    let members = list.split(']').next().unwrap_or_default().split('"').skip(1).step_by(2);
-    let mut roots = Vec::new();
-    for member in members {
-        let source = format!("{member}/src");
-        roots.extend(["lib.rs", "main.rs"].map(|name| format!("{source}/{name}")));
-        let programs = fs::read_dir(root().join(&source).join("bin")).into_iter().flatten().filter_map(Result::ok);
-        for name in programs.map(|entry| entry.file_name().to_string_lossy().into_owned()) {
-            roots.push(if name.ends_with(".rs") { format!("{source}/bin/{name}") } else { format!("{source}/bin/{name}/main.rs") });
-        }
-    }
-    roots.retain(|path| root().join(path).is_file());
-    assert!(roots.len() > 8, "only {roots:?} were found");
-    roots
+fn is_test(attributes: &[Attribute]) -> bool {
+    let is_cfg_test = |attribute: &Attribute| {
+        let condition = attribute.meta.require_list().ok().filter(|list| list.path.is_ident("cfg"));
+        condition.is_some_and(|list| list.tokens.to_string() == "test")
+    };
+    attributes.iter().any(is_cfg_test)
 }
