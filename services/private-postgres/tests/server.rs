@@ -1,5 +1,5 @@
-//! The private server through a life: made, shared with nobody, killed, orphaned, cut short.
-#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+//! The life cycle of a private server: creation, exclusive use, a killed server, a killed parent, an interrupted initdb.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 use std::{
     fs,
@@ -16,14 +16,14 @@ use private_postgres::{Error, Options, PrivatePostgres};
 use sqlx::{Connection as _, PgConnection};
 
 const LIMIT: Duration = Duration::from_secs(120);
-const HELPER: &str = "PRIVATE_POSTGRES_FOLDER";
+const HELPER_FOLDER: &str = "PRIVATE_POSTGRES_FOLDER";
 
 fn start(folder: &Path) -> PrivatePostgres {
     PrivatePostgres::start(folder, Options::default()).unwrap()
 }
 
-/// Also for the user that runs the server when this is root.
-fn folder_for_all() -> tempfile::TempDir {
+/// A folder that the server's user can also enter if this process is root.
+fn accessible_folder() -> tempfile::TempDir {
     tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o755)).tempdir().unwrap()
 }
 
@@ -42,32 +42,32 @@ fn kill(pid: u32) {
 }
 
 #[tokio::test]
-async fn it_keeps_its_data_and_belongs_to_one() {
-    let root = folder_for_all();
+async fn data_survives_a_stop_and_the_folder_has_one_server() {
+    let root = accessible_folder();
     let folder = root.path().join("pg");
-    // An initdb that was cut short.
+    // The remains of an interrupted initdb.
     fs::create_dir_all(folder.join("data.new/base")).unwrap();
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let log = told.clone();
+    let messages = Arc::new(Mutex::new(Vec::new()));
+    let log = messages.clone();
     let options = Options { progress: Arc::new(move |text| log.lock().unwrap().push(text.to_owned())), ..Options::default() };
     let server = PrivatePostgres::start(&folder, options).unwrap();
-    assert!(told.lock().unwrap().iter().any(|text| text.contains("making a private PostgreSQL")), "{told:?}");
+    assert!(messages.lock().unwrap().iter().any(|text| text.contains("creating a private PostgreSQL")), "{messages:?}");
     assert!(matches!(PrivatePostgres::start(&folder, Options::default()), Err(Error::InUse(_))));
     let url = server.url("postgres");
-    assert_eq!(number(&url, "WITH made AS (SELECT 7::int8 AS n) SELECT n FROM made").await, Some(7));
+    assert_eq!(number(&url, "SELECT 7::int8").await, Some(7));
     assert_eq!(number(&url, "SELECT current_setting('max_connections')::int8").await, Some(200));
     assert_eq!(number(&url, "SELECT (current_setting('fsync') = 'on')::int::int8").await, Some(1));
     let mut connection = PgConnection::connect(&url).await.unwrap();
     sqlx::query("CREATE TABLE kept AS SELECT 42::int8 AS n").execute(&mut connection).await.unwrap();
     server.stop();
     assert!(postmaster(&folder).is_none());
-    let again = start(&folder);
-    assert_eq!(number(&again.url("postgres"), "SELECT n FROM kept").await, Some(42));
+    let restarted = start(&folder);
+    assert_eq!(number(&restarted.url("postgres"), "SELECT n FROM kept").await, Some(42));
 }
 
 #[tokio::test]
-async fn a_killed_server_comes_back() {
-    let root = folder_for_all();
+async fn a_killed_server_is_restarted() {
+    let root = accessible_folder();
     let folder = root.path().join("pg");
     let server = start(&folder);
     let first = postmaster(&folder).unwrap();
@@ -80,13 +80,13 @@ async fn a_killed_server_comes_back() {
 }
 
 #[tokio::test]
-async fn a_killed_parent_leaves_a_server_that_the_next_one_can_replace() {
-    let root = folder_for_all();
+async fn a_new_process_replaces_the_server_of_a_killed_one() {
+    let root = accessible_folder();
     let folder = root.path().join("pg");
     for round in 0..3_i64 {
         let mut parent = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "helper_parent", "--ignored", "--nocapture"])
-            .env(HELPER, &folder)
+            .env(HELPER_FOLDER, &folder)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -102,12 +102,12 @@ async fn a_killed_parent_leaves_a_server_that_the_next_one_can_replace() {
     assert_eq!(number(&server.url("postgres"), "SELECT count(*) FROM kept").await, Some(3));
 }
 
-/// The parent that the test above kills.
+/// The parent process that the test above starts and kills.
 #[test]
 #[ignore = "run by another test"]
 fn helper_parent() {
     use std::io::Write as _;
-    let Some(folder) = std::env::var_os(HELPER) else { return };
+    let Some(folder) = std::env::var_os(HELPER_FOLDER) else { return };
     let server = start(Path::new(&folder));
     writeln!(std::io::stdout(), "url={}", server.url("postgres")).unwrap();
     loop {

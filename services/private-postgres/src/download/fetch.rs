@@ -1,4 +1,4 @@
-//! One archive over HTTP, complete and with the right checksum or not at all.
+//! Downloads an archive over HTTP and verifies its checksum.
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -10,11 +10,11 @@ use sha2::{Digest as _, Sha512};
 
 use super::Cause;
 
-/// Twice the largest archive.
-const MAX_BYTES: usize = 64 * 1024 * 1024;
+/// The limit for an archive: twice the size of the largest one.
+pub(super) const MAX_BYTES: usize = 64 * 1024 * 1024;
 const MEGABYTE: usize = 1_000_000;
 
-/// Fetches the archive and compares it with its checksum.
+/// Downloads the archive. Fails if its SHA-512 in base64 is not `sha512`.
 pub(super) async fn archive(url: &str, sha512: &str) -> Result<Vec<u8>, Cause> {
     let failed =
         |error: reqwest::Error| Cause::Fetch { url: url.to_owned(), why: format!("{:#}", anyhow::Error::new(error.without_url())) };
@@ -22,7 +22,7 @@ pub(super) async fn archive(url: &str, sha512: &str) -> Result<Vec<u8>, Cause> {
         reqwest::Client::builder().connect_timeout(Duration::from_secs(15)).read_timeout(Duration::from_secs(30)).build().map_err(
             |error| Cause::Fetch {
                 url: url.to_owned(),
-                why: format!("there are no root certificates to trust it by (install ca-certificates): {:#}", anyhow::Error::new(error)),
+                why: format!("there are no root certificates (install ca-certificates): {:#}", anyhow::Error::new(error)),
             },
         )?;
     let mut answer = client.get(url).send().await.and_then(reqwest::Response::error_for_status).map_err(failed)?;
@@ -33,16 +33,16 @@ pub(super) async fn archive(url: &str, sha512: &str) -> Result<Vec<u8>, Cause> {
             return Err(Cause::TooLarge { url: url.to_owned() });
         }
         bytes.extend_from_slice(&chunk);
-        progress.at(bytes.len());
+        progress.update(bytes.len());
     }
-    progress.end(bytes.len());
+    progress.finish(bytes.len());
     if BASE64_STANDARD.encode(Sha512::digest(&bytes)) != sha512 {
         return Err(Cause::Checksum { url: url.to_owned() });
     }
     Ok(bytes)
 }
 
-/// A line on standard error: redrawn on a terminal, written at each quarter into a log.
+/// The progress on standard error: one line that is redrawn on a terminal, otherwise a line for each quarter.
 struct Progress {
     total: Option<usize>,
     terminal: bool,
@@ -51,11 +51,11 @@ struct Progress {
 
 impl Progress {
     fn new(url: &str, total: Option<u64>) -> Self {
-        eprintln!("this machine has no PostgreSQL; fetching one, once, from {url}");
+        eprintln!("this machine has no PostgreSQL; downloading it from {url}");
         Self { total: total.and_then(|bytes| usize::try_from(bytes).ok()), terminal: io::stderr().is_terminal(), shown: 0 }
     }
 
-    fn at(&mut self, bytes: usize) {
+    fn update(&mut self, bytes: usize) {
         let every = if self.terminal { MEGABYTE / 4 } else { self.total.map_or(8 * MEGABYTE, |total| total / 4 + 1) };
         if bytes - self.shown >= every {
             self.shown = bytes;
@@ -63,7 +63,7 @@ impl Progress {
         }
     }
 
-    fn end(&self, bytes: usize) {
+    fn finish(&self, bytes: usize) {
         self.write(bytes);
         if self.terminal {
             eprintln!();
@@ -73,7 +73,7 @@ impl Progress {
     fn write(&self, bytes: usize) {
         let (lead, tail) = if self.terminal { ("\r", "") } else { ("", "\n") };
         let of = self.total.map(|total| format!(" of {:.1}", megabytes(total))).unwrap_or_default();
-        // A closed standard error is no reason to stop.
+        // The download continues if standard error is closed.
         let _ = write!(io::stderr(), "{lead}PostgreSQL: {:.1}{of} MB{tail}", megabytes(bytes));
     }
 }
@@ -92,7 +92,7 @@ mod tests {
 
     use super::*;
 
-    /// A registry that gives every request this answer.
+    /// Starts a registry that sends this answer to one request. Returns the URL of an archive there.
     fn registry(answer: &'static str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").expect("listener");
         let url = format!("http://{}/archive.tgz", listener.local_addr().expect("address"));
@@ -108,7 +108,7 @@ mod tests {
     const HELLO: &str = "m3HSJL1i83hdltRq0+o9czGb+8KJDKra4t/3JRlnPKcjI8PZm6XBHXx6zG4UuMXaDEZjR1wuXDre9G9zvN7AQw==";
 
     #[tokio::test]
-    async fn only_the_pinned_bytes_are_taken() {
+    async fn only_an_archive_with_the_pinned_checksum_is_accepted() {
         chassis::install_crypto();
         let good = registry("HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello");
         assert_eq!(archive(&good, HELLO).await.expect("fetched"), b"hello");

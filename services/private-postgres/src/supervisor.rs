@@ -1,5 +1,5 @@
-//! The thread that owns the server: makes the data folder, starts the server, waits until it is ready, starts it again when it
-//! dies, and stops it when asked.
+//! The thread that supervises the server process: it creates the data folder, starts the server, waits until it is ready, restarts it when
+//! it has ended, and stops it on request.
 
 use std::{
     fs::{self, File},
@@ -13,30 +13,30 @@ use std::{
 
 use crate::{
     error::Error,
+    folders::Folders,
     options::{Options, SUPERUSER},
-    place::Place,
     sys,
 };
 
 const POLL: Duration = Duration::from_millis(20);
-/// How often the keeper looks whether the server still lives.
-const WATCH: Duration = Duration::from_millis(200);
-/// How long a server of a killed parent may take to end by itself.
+/// How often the supervisor checks that the server is running.
+const CHECK_INTERVAL: Duration = Duration::from_millis(200);
+/// How long the server of an earlier run may take to end by itself after its parent was killed.
 const GRACE: Duration = Duration::from_secs(3);
-/// How long a stop may take before it is made harder.
+/// How long a signal may take to stop the server before a stronger one is sent.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
-/// A server that ends before it was ready is tried again this long: the memory of a killed one may still be held.
-const RETRY: Duration = Duration::from_secs(10);
-/// What the log may have grown to before it is begun anew.
+/// How long a server that ends before it is ready is started again. The shared memory of a killed server may still be in use.
+const START_RETRY_LIMIT: Duration = Duration::from_secs(10);
+/// The size in bytes above which the log is truncated at the next start.
 const LOG_LIMIT: u64 = 4 << 20;
 
 pub(super) struct Server {
-    pub(super) place: Place,
+    pub(super) folders: Folders,
     pub(super) binaries: PathBuf,
     pub(super) options: Options,
 }
 
-/// The keeper's life.
+/// Runs the server until `stop` gets a message or is closed. `report` gets the result of the first start.
 pub(super) fn run(server: &Server, stop: &Receiver<()>, report: &SyncSender<Result<(), Error>>) {
     let mut child = match server.prepare().and_then(|()| server.start()) {
         Ok(child) => child,
@@ -47,15 +47,15 @@ pub(super) fn run(server: &Server, stop: &Receiver<()>, report: &SyncSender<Resu
     };
     let _ = report.send(Ok(()));
     loop {
-        match stop.recv_timeout(WATCH) {
+        match stop.recv_timeout(CHECK_INTERVAL) {
             Ok(()) | Err(RecvTimeoutError::Disconnected) => return server.stop(&mut child),
             Err(RecvTimeoutError::Timeout) => {}
         }
         if let Ok(Some(status)) = child.try_wait() {
-            tracing::error!(log = %server.place.log().display(), "the private PostgreSQL ended ({status}); starting it again");
+            tracing::error!(log = %server.folders.log().display(), "the private PostgreSQL ended ({status}); restarting it");
             match server.start() {
-                Ok(again) => child = again,
-                // Tried again at the next look: the child is still the dead one.
+                Ok(restarted) => child = restarted,
+                // The next check sees the ended child again and repeats the start.
                 Err(error) => tracing::error!("{error}"),
             }
         }
@@ -63,19 +63,19 @@ pub(super) fn run(server: &Server, stop: &Receiver<()>, report: &SyncSender<Resu
 }
 
 impl Server {
-    /// Sees to it that there is data and that no earlier server uses it.
+    /// Ensures that the data folder exists and that no earlier server uses it.
     fn prepare(&self) -> Result<(), Error> {
-        if self.place.data().join("PG_VERSION").exists() { self.dismiss_earlier() } else { self.initdb() }
+        if self.folders.data().join("PG_VERSION").exists() { self.stop_earlier_server() } else { self.initdb() }
     }
 
-    /// Makes the data under another name first: if it is cut short, the next start does it again.
+    /// Creates the data under a temporary name, so that the next start repeats an interrupted initdb.
     fn initdb(&self) -> Result<(), Error> {
-        let (draft, data) = (self.place.draft(), self.place.data());
+        let (draft, data) = (self.folders.draft(), self.folders.data());
         let failed = |source| Error::Folder { folder: draft.clone(), source };
         if draft.exists() {
             fs::remove_dir_all(&draft).map_err(failed)?;
         }
-        (self.options.progress)("making a private PostgreSQL database");
+        (self.options.progress)("creating a private PostgreSQL database");
         let mut command = self.command("initdb");
         command.args(["-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-instructions", "-D"]).arg(&draft);
         if !self.options.fsync {
@@ -88,17 +88,17 @@ impl Server {
             return Err(Error::Initdb { status: output.status, output: text });
         }
         fs::rename(&draft, &data).map_err(failed)?;
-        File::open(&self.place.folder).and_then(|folder| folder.sync_all()).map_err(failed)
+        File::open(&self.folders.root).and_then(|folder| folder.sync_all()).map_err(failed)
     }
 
-    /// We hold the folder's lock, so a server that still runs has lost its parent: it is ending, or is told to.
-    fn dismiss_earlier(&self) -> Result<(), Error> {
+    /// Stops a server that still uses the data folder. This process holds the lock of the folder, so the parent of that server has died.
+    fn stop_earlier_server(&self) -> Result<(), Error> {
         let started = Instant::now();
-        let mut told = false;
-        while let Some(pid) = self.earlier() {
+        let mut is_signalled = false;
+        while let Some(pid) = self.earlier_server() {
             let waited = started.elapsed();
-            if waited > GRACE && !told {
-                told = true;
+            if waited > GRACE && !is_signalled {
+                is_signalled = true;
                 (self.options.progress)("stopping the PostgreSQL of an earlier run");
                 sys::signal(pid, libc::SIGINT).map_err(|_| Error::StillRunning(pid))?;
             }
@@ -110,42 +110,42 @@ impl Server {
         Ok(())
     }
 
-    /// The process that the data folder's lock file names, if it is a server of this folder.
-    fn earlier(&self) -> Option<u32> {
-        let data = self.place.data();
+    /// The process id in `postmaster.pid`, if that process is a server of this data folder.
+    fn earlier_server(&self) -> Option<u32> {
+        let data = self.folders.data();
         let pid: u32 = fs::read_to_string(data.join("postmaster.pid")).ok()?.lines().next()?.trim().parse().ok()?;
-        // After a restart of the machine the number may be somebody else's.
-        let ours = match fs::read(format!("/proc/{pid}/cmdline")) {
+        // After a restart of the machine another process may have this id.
+        let is_ours = match fs::read(format!("/proc/{pid}/cmdline")) {
             Ok(line) => contains(&line, data.as_os_str().as_encoded_bytes()),
             Err(_) if Path::new("/proc/self").exists() => false,
             Err(_) => UnixStream::connect(self.socket()).is_ok(),
         };
-        (ours && sys::exists(pid)).then_some(pid)
+        (is_ours && sys::exists(pid)).then_some(pid)
     }
 
     /// Starts the server and waits until it accepts connections.
     fn start(&self) -> Result<Child, Error> {
-        let began = Instant::now();
-        let mut waiting = Duration::from_secs(3);
-        'again: loop {
+        let started = Instant::now();
+        let mut next_progress = Duration::from_secs(3);
+        'restart: loop {
             let mut child = self.spawn()?;
             loop {
                 if is_ready(&self.socket()) {
                     return Ok(child);
                 }
                 if let Ok(Some(status)) = child.try_wait() {
-                    if began.elapsed() > RETRY {
-                        return Err(Error::Start(format!("{status}: {}", self.last_words())));
+                    if started.elapsed() > START_RETRY_LIMIT {
+                        return Err(Error::Start(format!("{status}: {}", self.log_tail())));
                     }
-                    std::thread::sleep(WATCH);
-                    continue 'again;
+                    std::thread::sleep(CHECK_INTERVAL);
+                    continue 'restart;
                 }
-                if began.elapsed() > self.options.start_limit {
+                if started.elapsed() > self.options.start_limit {
                     self.stop(&mut child);
-                    return Err(Error::Start(format!("not ready after {} s: {}", began.elapsed().as_secs(), self.last_words())));
+                    return Err(Error::Start(format!("not ready after {} s: {}", started.elapsed().as_secs(), self.log_tail())));
                 }
-                if began.elapsed() > waiting {
-                    waiting *= 2;
+                if started.elapsed() > next_progress {
+                    next_progress *= 2;
                     (self.options.progress)("waiting for PostgreSQL, which may be recovering");
                 }
                 std::thread::sleep(POLL);
@@ -154,10 +154,10 @@ impl Server {
     }
 
     fn spawn(&self) -> Result<Child, Error> {
-        let streams = self.place.open_log(LOG_LIMIT).and_then(|file| Ok((file.try_clone()?, file)));
-        let (output, errors) = streams.map_err(|source| Error::Folder { folder: self.place.folder.clone(), source })?;
+        let streams = self.folders.open_log(LOG_LIMIT).and_then(|file| Ok((file.try_clone()?, file)));
+        let (output, errors) = streams.map_err(|source| Error::Folder { folder: self.folders.root.clone(), source })?;
         let mut command = self.command("postgres");
-        command.arg("-D").arg(self.place.data()).arg("-k").arg(&self.place.sockets);
+        command.arg("-D").arg(self.folders.data()).arg("-k").arg(&self.folders.sockets);
         for setting in self.settings() {
             command.arg("-c").arg(setting);
         }
@@ -175,7 +175,7 @@ impl Server {
             format!("max_connections={}", self.options.max_connections),
             "timezone=UTC".to_owned(),
             "log_timezone=UTC".to_owned(),
-            // Compiling a statement costs more than any of ours takes.
+            // All our statements are shorter than a JIT compilation.
             "jit=off".to_owned(),
         ];
         if !self.options.fsync {
@@ -184,8 +184,8 @@ impl Server {
         settings
     }
 
-    /// A program of the installation, as the right user, in a group of its own (a Ctrl-C at the terminal is for us, who stop
-    /// the server last), and with nothing of our environment that would change what it does.
+    /// A program of the installation, run as the user of the folders. It has its own process group, so that a Ctrl-C at the terminal reaches
+    /// only this process, which stops the server last. It gets only the variables of our environment that it needs.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.binaries.join(program));
         command.env_clear().env("LC_ALL", "C").current_dir("/").stdin(Stdio::null()).process_group(0);
@@ -194,31 +194,31 @@ impl Server {
                 command.env(name, value);
             }
         }
-        if let Some(user) = self.place.user {
+        if let Some(user) = self.folders.user {
             command.uid(user.uid).gid(user.gid);
         }
         command
     }
 
     fn stop(&self, child: &mut Child) {
-        // Nothing is worth keeping where fsync is off.
-        let gentle = if self.options.fsync { libc::SIGINT } else { libc::SIGQUIT };
-        for signal in [gentle, libc::SIGQUIT, libc::SIGKILL] {
-            // An error means that it has just ended.
+        // Without fsync the data is temporary, so a clean shutdown is not needed.
+        let first = if self.options.fsync { libc::SIGINT } else { libc::SIGQUIT };
+        for signal in [first, libc::SIGQUIT, libc::SIGKILL] {
+            // An error means that the process has just ended.
             let _ = sys::signal(child.id(), signal);
             if sys::wait(child, STOP_LIMIT) {
                 return;
             }
-            tracing::warn!("the private PostgreSQL does not stop");
+            tracing::warn!("the private PostgreSQL did not stop within {STOP_LIMIT:?} of a signal");
         }
     }
 
     fn socket(&self) -> PathBuf {
-        self.place.sockets.join(".s.PGSQL.5432")
+        self.folders.sockets.join(".s.PGSQL.5432")
     }
 
-    fn last_words(&self) -> String {
-        let text = self.place.read_log().unwrap_or_default();
+    fn log_tail(&self) -> String {
+        let text = self.folders.read_log().unwrap_or_default();
         let lines: Vec<_> = text.lines().rev().take(3).collect();
         lines.into_iter().rev().collect::<Vec<_>>().join(" / ")
     }
@@ -228,12 +228,12 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }
 
-/// Whether a session can be opened. A server that is starting answers too, but with an error.
+/// Whether the server accepts sessions. While it is starting, it answers with an error.
 fn is_ready(socket: &Path) -> bool {
     open_session(socket).is_ok_and(|answer| answer == b'R')
 }
 
-/// Opens a session and closes it; returns the kind of the first answer: `R`, it goes on with authentication; `E`, an error.
+/// Opens and closes a session. Returns the type of the server's first message: `R` for authentication, `E` for an error.
 fn open_session(socket: &Path) -> io::Result<u8> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;
@@ -245,7 +245,7 @@ fn open_session(socket: &Path) -> io::Result<u8> {
     stream.write_all(&message)?;
     let mut kind = [0];
     stream.read_exact(&mut kind)?;
-    // Terminate; it may have hung up already.
+    // Terminate. The server may have closed the connection already.
     let _ = stream.write_all(&[b'X', 0, 0, 0, 4]);
     Ok(kind[0])
 }
