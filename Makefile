@@ -1,41 +1,41 @@
-# Names only: what a target does is in deploy/scripts.
+# A list of targets. The scripts in deploy/scripts do the work.
 .DEFAULT_GOAL := help
 .PHONY: help run test check fmt lint bench chaos compose-test fuzz sqlx up down
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: ## build, and start the whole cluster on this machine (YES=1 asks nothing)
+run: ## build and start the whole cluster on this machine (YES=1 answers every question with yes)
 	@deploy/scripts/run.sh
 
-test: ## run every test; installs what the tests need
+test: ## run all tests; installs what they need
 	@deploy/scripts/test.sh
 
-check: lint test ## what a change has to pass
+check: lint test ## all checks that a change has to pass
 
 fmt: ## format the source
-	@cargo fmt --all
+	@deploy/scripts/fmt.sh
 
-lint: ## formatting, clippy, the contract; changes nothing
+lint: ## check formatting, clippy, the contract and advisories; changes no file
 	@deploy/scripts/lint.sh
 
-bench: ## measure against the floors
+bench: ## measure the cost of Backlot as ratios to baselines
 	@deploy/scripts/bench.sh
 
-chaos: ## break everything while turns run, and check that what is promised holds (FULL=1, PLANTED=1, SEED=n)
+chaos: ## inject faults while turns run, and check the documented guarantees (FULL=1, PLANTED=1, SEED=n)
 	@deploy/scripts/chaos.sh
 
-compose-test: ## the compose file on this machine's Docker engine: start, quickstart, one kill (BACKLOT_IMAGE=name)
+compose-test: ## test the compose file with Docker: start, quickstart, one killed process (BACKLOT_IMAGE=name)
 	@deploy/scripts/compose.sh
 
-fuzz: ## send 20,000 requests that are made from the OpenAPI document; no 5xx, nothing undocumented (CASES=n, SEED=n)
+fuzz: ## send 20,000 requests generated from the OpenAPI document, and check the answers (CASES=n, SEED=n)
 	@deploy/scripts/fuzz.sh
 
-sqlx: ## write the .sqlx folders anew, after a change of SQL or of a migration
+sqlx: ## regenerate the .sqlx folders after a change of SQL or of a migration
 	@deploy/scripts/sqlx.sh
 
 up: ## build the image and start the five roles with docker compose
 	@docker compose up --build --detach --wait
 
-down: ## stop them; the volumes stay
+down: ## stop them; the volumes are kept
 	@docker compose down

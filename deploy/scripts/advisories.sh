@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Known faults of the locked crates, by RustSec and by OSV. Part of `make lint`. What cannot reach its data says "not run"; what is found
-# fails. OSV_API names another database than OSV's own.
+# Looks up known vulnerabilities of the locked crates at RustSec and at OSV. Part of `make lint`. Prints "not run" if a database cannot be
+# reached, and fails if an advisory is found. OSV_API is the URL of another OSV server.
 source "$(dirname "$0")/common.sh"
 
 use_installed_toolchain
 
 if ! have cargo-deny; then
-    say "advisories by RustSec: not run (there is no cargo-deny)"
+    say "advisories by RustSec: not run (cargo-deny is not installed)"
 elif ! cargo deny fetch db >/dev/null 2>&1; then
     say "advisories by RustSec: not run (the database cannot be reached)"
 else
@@ -15,7 +15,7 @@ else
 fi
 
 if ! have node; then
-    say "advisories by OSV: not run (there is no Node.js)"
+    say "advisories by OSV: not run (Node.js is not installed)"
     exit
 fi
 status=0
@@ -23,5 +23,5 @@ node deploy/scripts/osv.mjs || status=$?
 case "$status" in
     0) say "advisories by OSV: ok" ;;
     3) say "advisories by OSV: not run (the database cannot be reached)" ;;
-    *) fail "advisories by OSV: there are some; update the crate, or name the id with its reason under [advisories] in deny.toml" ;;
+    *) fail "advisories by OSV: found; update the crates, or list the ids with reasons under [advisories] in deny.toml" ;;
 esac

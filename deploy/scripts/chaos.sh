@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# `make chaos`: the cluster under faults, on two gateways, two agent-streaming, two project-storage, PostgreSQL and Redis of its own.
-#   FULL=1         again and again for MINUTES (30), at least KILLS (200) and RECONNECTS (2000); without it, about four minutes
-#   PLANTED=1      every seeded bug, or with BUG=name one: each must be found
-#   ATTACK=1       strangers in place of faults: each attack for ten seconds and more beside a person whose calls succeed
-#   SEED=n         the same choices again; each run names its own
-#   ONLY=name      one scenario, once: calm, kills, failpoints, stops, engines, network, rolling, poison, deaf, unwritten or stale
-#   CLIENTS=n      turns at a time (50)
+# `make chaos`: injects faults into a cluster with two replicas of each role and its own PostgreSQL and Redis.
+#   FULL=1         repeat for MINUTES (30), with at least KILLS (200) and RECONNECTS (2000); without it, about four minutes
+#   PLANTED=1      run with each seeded bug, or with BUG=name only with this one; each must be found
+#   ATTACK=1       attacks in place of faults: each lasts at least ten seconds, while the calls of a bystander must succeed
+#   SEED=n         repeat the random choices of an earlier run, which has printed its seed
+#   ONLY=name      one scenario, once: no-faults, kills, failpoints, pauses, engines, network, rolling, poison,
+#                  redis-outage, lost-writes or stale-workers
+#   CLIENTS=n      concurrent turns (50)
 source "$(dirname "$0")/common.sh"
 
 need_cargo

@@ -1,4 +1,4 @@
-# Sourced by the other scripts: words to the user, and how something gets onto this machine.
+# Functions for the other scripts: messages, and the installation of what they need.
 # shellcheck shell=bash
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -17,7 +17,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 
 interactive() { [[ -z "${CI:-}" && "${YES:-}" != 1 && -t 0 && -t 2 ]]; }
 
-# Asks on a terminal; YES=1, CI and everything that is no terminal go on.
+# Asks a question. The answer is yes without a terminal, in CI and with YES=1.
 agree() {
     interactive || return 0
     local answer
@@ -29,7 +29,7 @@ as_root() {
     if [[ "$(id -u)" == 0 ]]; then
         "$@"
     elif have sudo; then
-        # Without a terminal nobody could type a password.
+        # Without a terminal sudo must not ask for a password.
         if interactive; then sudo "$@"; else sudo -n "$@"; fi
     else
         return 1
@@ -47,7 +47,7 @@ apt_install() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
-# add_package APT_PACKAGE BREW_PACKAGE: with whichever package manager there is.
+# add_package APT_PACKAGE BREW_PACKAGE: installs the package with apt-get or with Homebrew.
 add_package() {
     if have apt-get; then
         apt_install "$1"
@@ -59,11 +59,11 @@ add_package() {
     fi
 }
 
-# The folder of initdb and postgres: PATH, Debian's folders newest first, Homebrew's.
+# Prints the folder of initdb and postgres: from the PATH, or the newest one of the usual folders.
 postgres_bin() {
     local candidate
     if have initdb && have postgres; then
-        # A link on the PATH leads to the folder that has all programs.
+        # Resolve a symbolic link on the PATH, because the other programs are beside its target.
         candidate="$(command -v initdb)"
         dirname "$(readlink -f "$candidate" 2>/dev/null || printf '%s' "$candidate")"
         return
@@ -77,8 +77,8 @@ postgres_bin() {
     return 1
 }
 
-# used_postgres DATA_FOLDER: the folder of the programs that `backlot up` will use, by its rules: those of the version that made the
-# data; for new data the newest from 14 on, and among equals the first, which is the one on the PATH.
+# used_postgres DATA_FOLDER: prints the folder of the programs that `backlot up` will use, by the same rules: the version that created the
+# data; for new data the newest version from 14 on; of equal versions the first one, so that the PATH has precedence.
 used_postgres() {
     local needed="" newest=13 found="" folder major
     [[ -r "$1/postgres/data/PG_VERSION" ]] && needed="$(cut -d . -f 1 <"$1/postgres/data/PG_VERSION")"
@@ -98,18 +98,19 @@ used_postgres() {
     [[ -n "$found" ]] && printf '%s\n' "$found"
 }
 
-# Debian's is in a folder that only root's PATH has.
+# Debian installs pgbouncer into a folder that only the PATH of root contains.
 pgbouncer_path() {
     PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v pgbouncer
 }
 
 need_cargo() {
     [[ -f "$HOME/.cargo/env" ]] && . "$HOME/.cargo/env"
-    have cargo || fail "there is no Rust toolchain: install one from https://rustup.rs"
+    have cargo || fail "no Rust toolchain was found: install one from https://rustup.rs"
     use_installed_toolchain
 }
 
-# rustup downloads the toolchain of rust-toolchain.toml. One of the same version under another name, such as `stable`, needs no download.
+# rustup would download the toolchain of rust-toolchain.toml. An installed toolchain of the same version under another name, such as
+# `stable`, is used instead.
 use_installed_toolchain() {
     have rustup && [[ -z "${RUSTUP_TOOLCHAIN:-}" ]] || return 0
     local pinned installed name
@@ -124,62 +125,61 @@ use_installed_toolchain() {
     done
 }
 
-# A C compiler links every Rust program; a few crates compile C as well.
+# Rust needs a C compiler as its linker, and some crates compile C.
 need_compiler() {
     have cc || {
-        agree "There is no C compiler, which Rust links with. Install it?" || fail "a C compiler is needed"
+        agree "Rust needs a C compiler, and none was found. Install it?" || fail "a C compiler is needed"
         if [[ "$(uname)" == Darwin ]]; then fail "run: xcode-select --install"; fi
         add_package build-essential "" || fail "install a C compiler with your package manager (Debian: apt-get install build-essential)"
     }
 }
 
-# buf, and the browser's driver and axe from npm, in a folder of our own that goes by the pinned versions; nothing global changes.
-# Sets buf and node_folder.
+# Installs buf, playwright-core and axe-core from npm into a folder that is named by the pinned versions. Sets buf and node_folder.
 need_node_tools() {
     node_folder="$cache/node-buf-$buf_version-browser-$(cksum <tests/journeys/browser/package.json | cut -d ' ' -f 1)"
     buf="$node_folder/node_modules/.bin/buf"
     [[ -f "$node_folder/complete" ]] && return
     { have npm && have node; } || add_package npm node || fail "npm is needed for buf: install Node.js"
-    say "fetching buf $buf_version, playwright-core and axe-core from npm, once"
+    say "downloading buf $buf_version, playwright-core and axe-core from npm"
     mkdir -p "$node_folder"
     cp tests/journeys/browser/package.json "$node_folder/"
     npm install --silent --no-audit --no-fund --no-package-lock --prefix "$node_folder" "@bufbuild/buf@$buf_version" >&2
     touch "$node_folder/complete"
 }
 
-# The chat clients that the tests drive, and the Node.js that the newest of them needs, from npm, in a folder of our own that
-# goes by the pinned versions. Sets client_folder.
+# Installs the chat clients of the tests, and the Node.js that the newest of them needs, from npm into a folder that is named by the pinned
+# versions. Sets client_folder.
 need_chat_clients() {
     client_folder="$cache/clients-$(cksum <tests/journeys/clients/package.json | cut -d ' ' -f 1)"
     [[ -f "$client_folder/complete" ]] && return
     { have npm && have node; } || add_package npm node || fail "npm is needed for the chat clients: install Node.js"
-    say "fetching the AI SDK (three majors), AG-UI's client and Node.js for them from npm, once"
+    say "downloading the AI SDK (three major versions), the AG-UI client and their Node.js from npm"
     mkdir -p "$client_folder"
     cp tests/journeys/clients/package.json "$client_folder/"
     npm install --silent --no-audit --no-fund --no-package-lock --prefix "$client_folder" >&2
     touch "$client_folder/complete"
 }
 
-# What reads the OpenAPI document: linters, generators of clients and schemathesis, from npm and PyPI, in a folder of our own that
-# goes by the pinned versions. Sets openapi_folder.
+# Installs the tools that read the OpenAPI document (linters, client generators, schemathesis) from npm and PyPI into a folder that is named
+# by the pinned versions. Sets openapi_folder.
 need_openapi_tools() {
     openapi_folder="$cache/openapi-$(cat tests/journeys/openapi/package.json tests/journeys/openapi/requirements.txt | cksum | cut -d ' ' -f 1)"
     [[ -f "$openapi_folder/complete" ]] && return
-    { have npm && have node; } || add_package npm node || fail "npm is needed for the tools of OpenAPI: install Node.js"
+    { have npm && have node; } || add_package npm node || fail "npm is needed for the OpenAPI tools: install Node.js"
     have python3 || add_package python3 python || fail "Python 3 is needed for schemathesis: install it"
-    say "fetching linters and generators for OpenAPI from npm and PyPI, once"
+    say "downloading OpenAPI linters and generators from npm and PyPI"
     mkdir -p "$openapi_folder"
     cp tests/journeys/openapi/package.json "$openapi_folder/"
     npm install --silent --no-audit --no-fund --no-package-lock --prefix "$openapi_folder" >&2
-    # Debian has the module that makes pip's folder in a package of its own.
+    # On Debian the venv module needs the package python3-venv.
     if ! python3 -m venv --clear "$openapi_folder/venv" >/dev/null 2>&1; then
-        add_package python3-venv "" && python3 -m venv --clear "$openapi_folder/venv" || fail "python3 -m venv does not work here"
+        add_package python3-venv "" && python3 -m venv --clear "$openapi_folder/venv" || fail "python3 -m venv fails: install the venv module of Python 3"
     fi
     "$openapi_folder/venv/bin/pip" install --quiet --disable-pip-version-check --requirement tests/journeys/openapi/requirements.txt >&2
     touch "$openapi_folder/complete"
 }
 
-# The browser's executable, or nothing.
+# Prints the path of Chromium or Chrome. Fails if there is none.
 chromium_path() {
     local candidate
     for candidate in chromium chromium-browser google-chrome; do

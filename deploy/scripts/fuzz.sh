@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# `make fuzz`: schemathesis against a cluster of its own with raised limits; no 5xx, and nothing that the OpenAPI document does not have.
-#   CASES=n        about so many (20,000)
-#   SEED=n         other cases
+# `make fuzz`: runs schemathesis against a cluster with raised limits. Fails on a 5xx answer and on an answer that the OpenAPI document does
+# not describe.
+#   CASES=n        the approximate number of requests (20,000)
+#   SEED=n         the seed of the generated requests (1)
 source "$(dirname "$0")/common.sh"
 
 need_cargo

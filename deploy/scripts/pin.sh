@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Writes the digest behind every image that the compose file and the Dockerfile name, where a registry can be reached. An image whose
-# registry does not answer keeps its line: a digest is read, never made up. Again, it takes the digests of today.
+# Pins every image in the compose file and the Dockerfile to the current digest of its tag. The line of an image is left unchanged if its
+# registry does not answer. Run it again to update the digests.
 source "$(dirname "$0")/common.sh"
 
-have docker || fail "docker asks the registries: it is not here, nothing is pinned"
+have docker || fail "docker is needed to query the registries; no image was pinned"
 
 missing=0
-# pin FILE WORD: every line "WORD image…" of the file.
+# pin FILE WORD: pins the image of every line "WORD image" in the file.
 pin() {
     local file="$1" word="$2" image plain digest
     while IFS= read -r image; do
@@ -17,7 +17,7 @@ pin() {
             sed -i.old "s|^\( *$word\) $image|\1 $plain@$digest|" "$file" && rm -f "$file.old"
             say "$plain: $digest"
         else
-            say "$plain: not pinned, its registry does not answer"
+            say "$plain: not pinned, the registry does not answer"
             missing=$((missing + 1))
         fi
     done < <(sed -n "s|^ *$word \([^ ]*\).*|\1|p" "$file" | sort -u)

@@ -2,24 +2,24 @@
 //
 //   BACKLOT_TEST_URL=http://127.0.0.1:8080 node deploy/scripts/screenshot.mjs docs/images/first-page.png
 //
-// BACKLOT_NODE_MODULES names the folder in which `make test` installed the browser driver, BACKLOT_CHROMIUM the browser.
+// BACKLOT_NODE_MODULES is the folder in which `make test` installed the browser driver. BACKLOT_CHROMIUM is the browser's executable.
 
-import { launch, PASSWORD, PATIENT, url } from "../../tests/journeys/browser/ground.mjs";
+import { launch, PASSWORD, TIMEOUT, url } from "../../tests/journeys/browser/support.mjs";
 
 const [path] = process.argv.slice(2);
 const browser = await launch();
 const page = await (await browser.newContext({ viewport: { width: 1440, height: 900 }, reducedMotion: "reduce" })).newPage();
-page.setDefaultTimeout(PATIENT.timeout);
+page.setDefaultTimeout(TIMEOUT.timeout);
 
 async function send(prompt, revision) {
   await page.getByLabel("Prompt").fill(prompt);
   await page.getByRole("button", { name: "Send" }).click();
-  await page.locator("#revision", { hasText: `revision ${revision} ` }).waitFor(PATIENT);
-  await page.locator("#state[data-kind=completed]").waitFor(PATIENT);
+  await page.locator("#revision", { hasText: `revision ${revision} ` }).waitFor(TIMEOUT);
+  await page.locator("#state[data-kind=completed]").waitFor(TIMEOUT);
 }
 
 await page.goto(url);
-await page.locator("body[aria-busy=false]").waitFor(PATIENT);
+await page.locator("body[aria-busy=false]").waitFor(TIMEOUT);
 await page.getByLabel("E-mail").fill(`${crypto.randomUUID()}@example.com`);
 await page.getByLabel("Password").fill(PASSWORD);
 await page.getByRole("button", { name: "Create account" }).click();

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes docs/settings.md from the code, after a change of a setting. A test fails while the page differs.
+# Generates docs/settings.md from the code. Run it after a change of a setting; a test fails if the page is out of date.
 source "$(dirname "$0")/common.sh"
 
 need_cargo

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# `make sqlx`: the checked SQL macros ask a real server. It is a private one, made and thrown away here.
+# `make sqlx`: regenerates the .sqlx folders. The query macros need a database, so a temporary private server is started.
 source "$(dirname "$0")/common.sh"
 
 need_cargo
 bin="$(postgres_bin)" || fail "PostgreSQL is needed: apt-get install postgresql, or brew install postgresql@17"
 [[ -x "$bin/psql" ]] && psql="$bin/psql" || psql="$(command -v psql)" || fail "psql is needed: apt-get install postgresql-client"
-# Short, because the path of a Unix socket must be.
+# A short path, because the length of a Unix socket path is limited.
 work="$(mktemp -d /tmp/sqlx.XXXXXX)"
 
 # PostgreSQL refuses to run as root.
@@ -28,16 +28,16 @@ in_work "$bin/pg_ctl" -D "$work/data" -w -l "$work/log" -o "-k $work -c listen_a
 for crate in services/auth services/agent-streaming services/project-storage; do
     package="$(basename "$crate")"
     database="${package//-/_}"
-    ask=("$psql" -q -v ON_ERROR_STOP=1 -h "$work" -U app)
-    "${ask[@]}" -d postgres -c "CREATE DATABASE $database"
+    sql=("$psql" -q -v ON_ERROR_STOP=1 -h "$work" -U app)
+    "${sql[@]}" -d postgres -c "CREATE DATABASE $database"
     for migration in "$crate"/migrations/*.sql; do
-        "${ask[@]}" -d "$database" -f "$migration"
+        "${sql[@]}" -d "$database" -f "$migration"
     done
     fresh="$work/queries/$database"
     mkdir -p "$fresh"
     say "checking the SQL of $package"
-    # The macros run when the crate is compiled, so it must be; its tests are left out, because they may need other services,
-    # whose tables are in other databases.
+    # The macros run only when the crate is compiled, so it is marked as changed. Tests are not compiled, because they may depend on other
+    # services, whose tables are in other databases.
     touch "$crate/src/lib.rs"
     SQLX_OFFLINE=false SQLX_OFFLINE_DIR="$fresh" DATABASE_URL="postgres://app@localhost/$database?host=$work" \
         cargo check --quiet -p "$package"

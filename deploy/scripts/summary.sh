@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The last lines of a test run: the sum over all test programs, and the names of what failed.
+# Summarises the output of cargo test: the failed tests, and the totals of all test programs.
 set -euo pipefail
 grep -E '^(test .* \.\.\. FAILED|error: .* (failed|could not compile).*)$' "$1" | sort -u || true
 awk '

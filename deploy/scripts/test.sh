@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# `make test`: every test, on private PostgreSQL and Redis that the tests start and stop themselves.
+# `make test`: runs all tests. They start and stop private PostgreSQL and Redis servers.
 source "$(dirname "$0")/common.sh"
 
 need_cargo
 need_compiler
 
-# What is missing: its name, apt's name, Homebrew's name.
+# Missing programs as NAME:APT_PACKAGE:BREW_PACKAGE.
 missing=()
 postgres_bin >/dev/null || missing+=("PostgreSQL:postgresql:postgresql@17")
 have redis-server || missing+=("Redis:redis-server:redis")
@@ -16,11 +16,11 @@ chromium_path >/dev/null || missing+=("Chromium:chromium:chromium")
 
 if ((${#missing[@]})); then
     say "the tests need $(printf '%s, ' "${missing[@]%%:*}" | sed 's/, $//')"
-    agree "Install?" || fail "not without these"
+    agree "Install?" || fail "the tests cannot run without them"
     for entry in "${missing[@]}"; do
         IFS=: read -r name apt brew <<<"$entry"
         add_package "$apt" "$brew" || fail "$name could not be installed; install it with your package manager"
-        # The tests start their own; the package's would be there for good, Prometheus on port 9090 of all addresses.
+        # The tests start their own servers. The service of the package is not needed, and Prometheus would listen on port 9090 of all addresses.
         if have systemctl && [[ "$apt" == prometheus || "$apt" == pgbouncer ]]; then
             as_root systemctl disable --quiet --now "$apt" 2>/dev/null || true
         fi
@@ -36,7 +36,7 @@ export BACKLOT_OPENAPI_TOOLS="$openapi_folder"
 BACKLOT_CHROMIUM="$(chromium_path)"
 export BACKLOT_CHROMIUM
 
-(cd proto && "$buf" lint) || fail "buf lint: the contract breaks a rule"
+(cd proto && "$buf" lint) || fail "buf lint: the contract violates a rule"
 say "buf lint: ok"
 
 log="$(mktemp)"

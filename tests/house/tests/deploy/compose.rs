@@ -1,4 +1,4 @@
-//! The compose file: it can configure every role, and everything that it names exists.
+//! The compose file: it can configure every role and refers only to what exists.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,12 +12,12 @@ use crate::{
     mapping, read, strings, yaml,
 };
 
-/// Images without a program that could check their health.
+/// Services whose images have no program for a health check.
 const NO_PROBE: [&str; 2] = ["otel-collector", "jaeger"];
 const SECRET: &str = "BACKLOT_CLUSTER_SECRET";
 
 #[test]
-fn every_role_is_a_service_that_can_be_configured_by_its_environment() {
+fn every_role_is_a_service_with_a_valid_environment() {
     let compose = Compose::read();
     for role in Role::ALL {
         let service = compose.service(role.name());
@@ -27,7 +27,7 @@ fn every_role_is_a_service_that_can_be_configured_by_its_environment() {
         let unknown: Vec<_> = environment.keys().filter(|name| !known.contains(*name)).collect();
         assert!(unknown.is_empty(), "{}: no such settings: {unknown:?}", role.name());
 
-        // As Docker would start it, with only a secret in the environment.
+        // The environment that Docker would pass, if only the secret is set.
         let mut values = image_environment();
         values.extend(environment.iter().map(|(name, value)| (name.clone(), interpolated(value))));
         values.insert(SECRET.to_owned(), "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7".to_owned());
@@ -42,7 +42,7 @@ fn every_role_is_a_service_that_can_be_configured_by_its_environment() {
 }
 
 #[test]
-fn roles_find_each_other_and_their_engines() {
+fn roles_have_the_addresses_of_services_and_engines() {
     let compose = Compose::read();
     for role in Role::ALL {
         let environment = environment(compose.service(role.name()));
@@ -60,7 +60,7 @@ fn roles_find_each_other_and_their_engines() {
 }
 
 #[test]
-fn without_a_secret_nothing_starts() {
+fn the_secret_is_required() {
     let compose = Compose::read();
     for role in Role::ALL {
         let value = &environment(compose.service(role.name()))[SECRET];
@@ -69,7 +69,7 @@ fn without_a_secret_nothing_starts() {
 }
 
 #[test]
-fn services_are_pinned_probed_and_wait_for_what_exists() {
+fn images_are_pinned_and_services_have_health_checks() {
     let compose = Compose::read();
     for (name, service) in &compose.services {
         let image = service["image"].as_str().unwrap_or_default();
@@ -84,10 +84,10 @@ fn services_are_pinned_probed_and_wait_for_what_exists() {
             other => strings(other),
         };
         for other in waits {
-            assert!(compose.services.contains_key(&other), "{name} waits for {other}");
+            assert!(compose.services.contains_key(&other), "{name} depends on {other}, which does not exist");
         }
         for port in strings(&service["ports"]) {
-            assert!(port.starts_with("127.0.0.1:"), "{name} publishes {port} beyond this machine");
+            assert!(port.starts_with("127.0.0.1:"), "{name} publishes {port} on all addresses");
         }
     }
     let published: Vec<_> = compose.services.values().flat_map(|service| strings(&service["ports"])).collect();
@@ -96,26 +96,26 @@ fn services_are_pinned_probed_and_wait_for_what_exists() {
 }
 
 #[test]
-fn one_build_makes_the_image_of_all_roles_and_nothing_of_it_is_pulled() {
+fn one_service_builds_the_image_of_all_roles_and_none_pulls_it() {
     let compose = Compose::read();
     let of_image: Vec<_> = compose.services.iter().filter(|(_, service)| service["image"] == "backlot:local").collect();
     assert_eq!(of_image.len(), Role::ALL.len());
     let builds: Vec<_> = of_image.iter().filter(|(_, service)| service.get("build").is_some()).map(|(name, _)| name.as_str()).collect();
-    assert_eq!(builds, ["gateway"], "builds of one tag get in each other's way");
+    assert_eq!(builds, ["gateway"], "only one service may build the tag");
     for (name, service) in of_image {
         assert_eq!(service["pull_policy"], "never", "{name}");
     }
     let frontend = read("deploy/Dockerfile").lines().any(|line| line.starts_with("# syntax="));
-    assert!(!frontend, "a frontend would have to be pulled");
+    assert!(!frontend, "a syntax directive would pull a frontend image");
 }
 
 #[test]
-fn nothing_grows_without_a_limit() {
+fn logs_memory_and_temporary_files_are_limited() {
     let compose = Compose::read();
     for (name, service) in &compose.services {
         let options = &service["logging"]["options"];
-        assert!(options["max-size"].is_string() && options["max-file"].is_string(), "{name}: its log");
-        assert!(service["mem_limit"].is_string(), "{name}: its memory");
+        assert!(options["max-size"].is_string() && options["max-file"].is_string(), "{name}: the log has no limit");
+        assert!(service["mem_limit"].is_string(), "{name}: the memory has no limit");
         for mount in strings(&service["tmpfs"]) {
             assert!(mount.contains(":size="), "{name}: {mount}");
         }
@@ -124,7 +124,7 @@ fn nothing_grows_without_a_limit() {
 }
 
 #[test]
-fn what_shows_traces_and_metrics_is_a_profile_that_also_turns_on_the_export() {
+fn the_observability_profile_also_enables_the_export_of_traces() {
     let compose = Compose::read();
     let is_in_profile = |service: &Value| strings(&service["profiles"]) == ["observability"];
     let profile: BTreeSet<_> =
@@ -132,23 +132,23 @@ fn what_shows_traces_and_metrics_is_a_profile_that_also_turns_on_the_export() {
     assert_eq!(profile, ["grafana", "jaeger", "otel-collector", "prometheus"].into());
     for (name, service) in compose.services.iter().filter(|(_, service)| !is_in_profile(service)) {
         let waits = service["depends_on"].as_mapping().into_iter().flatten().filter_map(|(key, _)| key.as_str());
-        assert!(waits.into_iter().all(|other| !profile.contains(other)), "{name} needs the profile");
+        assert!(waits.into_iter().all(|other| !profile.contains(other)), "{name} depends on a service of the profile");
     }
     for role in Role::ALL {
         let endpoint = environment(compose.service(role.name()))["OTEL_EXPORTER_OTLP_ENDPOINT"].clone();
-        assert_eq!(interpolated(&endpoint), "", "{}: a collector that is not there", role.name());
+        assert_eq!(interpolated(&endpoint), "", "{}: without the profile there is no collector", role.name());
         assert!(endpoint.contains("${COMPOSE_PROFILES:+http://otel-collector:4317}"), "{}: {endpoint}", role.name());
     }
 }
 
 #[test]
-fn more_replicas_publish_no_port_twice_and_all_are_scraped() {
+fn replicas_publish_port_ranges_and_are_all_scraped() {
     let (compose, replicas) = (Compose::read(), mapping(&yaml("deploy/compose.replicas.yml")["services"]));
     let names: BTreeSet<_> = replicas.keys().map(String::as_str).collect();
     assert_eq!(names, Role::ALL.map(Role::name).into());
     for (name, service) in &replicas {
         assert!(compose.services.contains_key(name) && service["scale"].as_u64() >= Some(2), "{name}");
-        let Value::Tagged(ports) = &service["ports"] else { panic!("{name}: its ports are added to those of the compose file") };
+        let Value::Tagged(ports) = &service["ports"] else { panic!("{name}: the ports must replace those of the compose file") };
         let published = strings(&ports.value);
         let ranges = published.iter().all(|port| port.starts_with("127.0.0.1:") && port.contains('-'));
         assert!(ranges && (published.is_empty() != (name == "gateway")), "{name}: {published:?}");
@@ -159,7 +159,7 @@ fn more_replicas_publish_no_port_twice_and_all_are_scraped() {
 }
 
 #[test]
-fn what_is_mounted_is_there() {
+fn mounted_files_and_volumes_exist() {
     let compose = Compose::read();
     for (name, service) in &compose.services {
         for volume in strings(&service["volumes"]) {
@@ -179,7 +179,7 @@ fn what_is_mounted_is_there() {
 }
 
 #[test]
-fn the_example_lists_exactly_what_the_compose_file_takes() {
+fn the_example_lists_exactly_the_variables_of_the_compose_file() {
     let text = read("docker-compose.yml");
     let taken: BTreeSet<_> = text
         .lines()
@@ -206,7 +206,7 @@ pub(crate) struct Compose {
 impl Compose {
     pub(crate) fn read() -> Self {
         let mut whole = yaml("docker-compose.yml");
-        // A merged mapping may itself contain a merge.
+        // A merged mapping may contain another merge key.
         (0..2).for_each(|_| whole.apply_merge().expect("merge keys"));
         let services = mapping(&whole["services"]);
         Self { whole, services }
@@ -221,7 +221,7 @@ fn environment(service: &Value) -> BTreeMap<String, String> {
     mapping(&service["environment"]).into_iter().map(|(name, value)| (name, value.as_str().expect("text").to_owned())).collect()
 }
 
-/// The value that compose makes of `${NAME:-default}`, `${NAME-default}` and `${NAME:+value}` when nothing is set.
+/// The value of `${NAME:-default}`, `${NAME-default}` and `${NAME:+value}` in compose if no variable is set.
 fn interpolated(value: &str) -> String {
     let Some((before, rest)) = value.split_once("${") else { return value.to_owned() };
     let mut open = 1;

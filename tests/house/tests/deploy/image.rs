@@ -7,12 +7,12 @@ use backlot::{role::Role, settings};
 use crate::read;
 
 #[test]
-fn the_image_is_pinned_and_runs_a_role_as_nobody_special() {
+fn the_image_is_pinned_and_runs_a_role_without_root() {
     let text = read("deploy/Dockerfile");
     let instructions = instructions(&text);
     let of = |word: &str| -> Vec<&str> { instructions.iter().filter_map(|line| line.strip_prefix(word)).map(str::trim).collect() };
     let bases = of("FROM ");
-    assert!(bases.len() >= 2, "build and run are stages of their own");
+    assert!(bases.len() >= 2, "the build and the result are separate stages");
     assert!(bases.iter().all(|base| base.split_whitespace().next().is_some_and(is_pinned)), "{bases:?}");
     assert_eq!(of("ENTRYPOINT "), [r#"["backlot"]"#]);
     let command = of("CMD ")[0].trim_matches(|c| "[]\" ".contains(c));
@@ -41,7 +41,7 @@ fn the_image_is_pinned_and_runs_a_role_as_nobody_special() {
     assert_eq!(exposed, listens.map(str::to_owned).collect());
 }
 
-/// A tag that begins with a version of at least two numbers; its digest may follow.
+/// Whether the image has a tag that begins with a version of at least two numbers. A digest is optional.
 pub(crate) fn is_pinned(image: &str) -> bool {
     let (image, digest) = image.split_once('@').unwrap_or((image, ""));
     if !digest.is_empty() && digest.strip_prefix("sha256:").is_none_or(|hex| hex.len() != 64) {
@@ -53,10 +53,10 @@ pub(crate) fn is_pinned(image: &str) -> bool {
 }
 
 fn minor(version: &str) -> u32 {
-    version.split('.').nth(1).and_then(|part| part.parse().ok()).unwrap_or_else(|| panic!("{version} is no version"))
+    version.split('.').nth(1).and_then(|part| part.parse().ok()).unwrap_or_else(|| panic!("{version} is not a version"))
 }
 
-/// The instructions of a Dockerfile, each on one line.
+/// The instructions of a Dockerfile, one per line.
 fn instructions(text: &str) -> Vec<String> {
     let lines = text.lines().filter(|line| !line.trim_start().starts_with('#') && !line.trim().is_empty());
     let joined = lines.collect::<Vec<_>>().join("\n").replace("\\\n", " ");

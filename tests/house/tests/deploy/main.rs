@@ -1,4 +1,4 @@
-//! What is deployed, compared with the product: the image, the compose file, the dashboards and the scripts name only settings, files,
+//! Compares the deployment with the product: the image, the compose file, the dashboards and the scripts refer only to settings, files,
 //! services and metrics that exist.
 
 mod compose;
@@ -25,7 +25,7 @@ fn mapping(value: &Value) -> BTreeMap<String, Value> {
     map.iter().map(|(key, value)| (key.as_str().expect("a name").to_owned(), value.clone())).collect()
 }
 
-/// The texts of a list; an empty list for anything else.
+/// The strings of a list; empty for any other value.
 fn strings(value: &Value) -> Vec<String> {
     value.as_sequence().map(|list| list.iter().filter_map(Value::as_str).map(str::to_owned).collect()).unwrap_or_default()
 }

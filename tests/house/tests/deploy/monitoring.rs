@@ -1,4 +1,4 @@
-//! Prometheus, Grafana and the collector name only metrics and services that exist.
+//! Prometheus, Grafana and the collector refer only to metrics and services that exist.
 
 use std::{collections::BTreeSet, fs};
 
@@ -7,23 +7,23 @@ use house::root;
 use crate::{compose::Compose, mapping, read, strings, yaml};
 
 #[test]
-fn alerts_and_dashboards_ask_for_metrics_that_exist() {
+fn alerts_and_dashboards_use_metrics_that_exist() {
     let instruments = instruments();
     let dashboards = read("deploy/grafana/dashboards/backlot.json");
     let _: serde_json::Value = serde_json::from_str(&dashboards).expect("JSON");
     for (file, text) in [("alerts", read("deploy/prometheus/alerts.yml")), ("dashboard", dashboards)] {
         let words = text.split(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'));
-        let asked: BTreeSet<_> =
+        let used: BTreeSet<_> =
             words.filter(|word| ["_count", "_bucket", "_total", "_sum"].iter().any(|end| word.ends_with(end))).collect();
-        assert!(!asked.is_empty(), "{file}: no metric");
-        for metric in asked {
-            assert!(instruments.contains(metric), "{file}: {metric} is none of {instruments:?}");
+        assert!(!used.is_empty(), "{file}: no metric");
+        for metric in used {
+            assert!(instruments.contains(metric), "{file}: {metric} is not among {instruments:?}");
         }
     }
 }
 
 #[test]
-fn the_collector_and_prometheus_name_what_there_is() {
+fn the_collector_and_prometheus_refer_to_existing_services() {
     let compose = Compose::read();
     let collector = yaml("deploy/otel/collector.yaml");
     for (name, pipeline) in mapping(&collector["service"]["pipelines"]) {
@@ -40,7 +40,7 @@ fn the_collector_and_prometheus_name_what_there_is() {
         assert_ne!(fixed.is_empty(), discovered.is_empty(), "{job:?}");
         for target in fixed.into_iter().chain(discovered) {
             let host = target.split(':').next().unwrap_or_default();
-            assert!(compose.services.contains_key(host), "Prometheus reads {target}");
+            assert!(compose.services.contains_key(host), "Prometheus scrapes {target}, which does not exist");
         }
     }
     let rules = strings(&prometheus["rule_files"]);
@@ -50,7 +50,7 @@ fn the_collector_and_prometheus_name_what_there_is() {
     }
 }
 
-/// The names under which Prometheus knows the instruments of the source: `a.b` in seconds is `a_b_seconds_bucket` and so on.
+/// The names that the instruments in the source have in Prometheus: a histogram `a.b` in seconds is `a_b_seconds_bucket` and so on.
 fn instruments() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for entry in

@@ -1,5 +1,5 @@
-//! The scripts: which PostgreSQL is announced, and the queries for known vulnerabilities of crates and for digests of images, against
-//! databases and registries on this machine.
+//! The scripts, with stubs of OSV, cargo-deny and docker: which PostgreSQL `make run` announces, the reported vulnerabilities of crates, and
+//! the digests of images.
 
 use std::{
     collections::HashMap,
@@ -16,19 +16,19 @@ use house::root;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-/// Starts a database that knows these vulnerabilities, by crate, and returns its URL.
-async fn database(faults: HashMap<&'static str, &'static str>) -> Result<String> {
-    let faults = Arc::new(faults);
-    let answer = post(move |Json(asked): Json<Value>| {
-        let faults = Arc::clone(&faults);
+/// Starts a stub of OSV with these vulnerabilities by crate. Returns its URL.
+async fn osv(vulnerabilities: HashMap<&'static str, &'static str>) -> Result<String> {
+    let vulnerabilities = Arc::new(vulnerabilities);
+    let answer = post(move |Json(request): Json<Value>| {
+        let vulnerabilities = Arc::clone(&vulnerabilities);
         async move {
             let of = |query: &Value| {
-                let known = query["package"]["name"].as_str().and_then(|name| faults.get(name));
+                let known = query["package"]["name"].as_str().and_then(|name| vulnerabilities.get(name));
                 assert_eq!(query["package"]["ecosystem"], "crates.io");
                 assert!(query["version"].is_string());
                 known.map_or_else(|| json!({}), |id| json!({ "vulns": [{ "id": id, "modified": "2026-01-01T00:00:00Z" }] }))
             };
-            let results: Vec<_> = asked["queries"].as_array().map(|all| all.iter().map(of).collect()).unwrap_or_default();
+            let results: Vec<_> = request["queries"].as_array().map(|all| all.iter().map(of).collect()).unwrap_or_default();
             Json(json!({ "results": results }))
         }
     });
@@ -38,7 +38,7 @@ async fn database(faults: HashMap<&'static str, &'static str>) -> Result<String>
     Ok(url)
 }
 
-/// A folder of programs that come before those of the machine on the PATH.
+/// Creates a folder of shell scripts, for the beginning of the PATH.
 fn programs(scripts: &[(&str, &str)]) -> Result<tempfile::TempDir> {
     let folder = tempfile::tempdir()?;
     for (name, text) in scripts {
@@ -58,34 +58,34 @@ async fn run(script: &Path, programs: &Path, osv: &str) -> Result<(Output, Strin
         .stdin(Stdio::null())
         .kill_on_drop(true);
     let output = command.output().await.context("bash runs")?;
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    Ok((output, told))
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    Ok((output, stderr))
 }
 
-/// A cargo-deny that finds nothing.
-const CONTENT: &str = "exit 0";
+/// Stubs of cargo-deny.
+const NO_ADVISORY: &str = "exit 0";
 const UNREACHABLE: &str = r#"[ "$2" = fetch ] && exit 1; exit 0"#;
-const FINDS: &str = r#"[ "$2" = check ] && exit 4; exit 0"#;
+const ADVISORY: &str = r#"[ "$2" = check ] && exit 4; exit 0"#;
 
 #[tokio::test]
-async fn a_known_fault_of_a_crate_fails_and_no_database_says_not_run() -> Result<()> {
+async fn an_advisory_fails_and_an_unreachable_database_is_reported() -> Result<()> {
     let script = root().join("deploy/scripts/advisories.sh");
-    let (empty, full) = (database(HashMap::new()).await?, database(HashMap::from([("ring", "RUSTSEC-2099-0001")])).await?);
-    // Bound and released: nobody listens there.
-    let nobody = format!("http://{}", chassis::testing::listener().await.local_addr()?);
-    for (deny, osv, passes, says) in [
-        (CONTENT, &empty, true, vec!["by RustSec: ok", "by OSV: ok"]),
-        (CONTENT, &full, false, vec!["by RustSec: ok", "ring 0.", "RUSTSEC-2099-0001"]),
-        (CONTENT, &nobody, true, vec!["by RustSec: ok", "by OSV: not run"]),
+    let (empty, full) = (osv(HashMap::new()).await?, osv(HashMap::from([("ring", "RUSTSEC-2099-0001")])).await?);
+    // The listener is closed, so connections are refused.
+    let refused = format!("http://{}", chassis::testing::listener().await.local_addr()?);
+    for (deny, osv, passes, messages) in [
+        (NO_ADVISORY, &empty, true, vec!["by RustSec: ok", "by OSV: ok"]),
+        (NO_ADVISORY, &full, false, vec!["by RustSec: ok", "ring 0.", "RUSTSEC-2099-0001"]),
+        (NO_ADVISORY, &refused, true, vec!["by RustSec: ok", "by OSV: not run"]),
         (UNREACHABLE, &empty, true, vec!["by RustSec: not run", "by OSV: ok"]),
-        (UNREACHABLE, &nobody, true, vec!["by RustSec: not run", "by OSV: not run"]),
-        (FINDS, &empty, false, vec![]),
+        (UNREACHABLE, &refused, true, vec!["by RustSec: not run", "by OSV: not run"]),
+        (ADVISORY, &empty, false, vec![]),
     ] {
         let stubs = programs(&[("cargo-deny", deny)])?;
-        let (output, told) = run(&script, stubs.path(), osv).await?;
-        assert_eq!(output.status.success(), passes, "{deny}, {osv}: {told}");
-        for words in says {
-            assert!(told.contains(words), "{deny}, {osv}: no {words:?} in {told}");
+        let (output, stderr) = run(&script, stubs.path(), osv).await?;
+        assert_eq!(output.status.success(), passes, "{deny}, {osv}: {stderr}");
+        for message in messages {
+            assert!(stderr.contains(message), "{deny}, {osv}: no {message:?} in {stderr}");
         }
     }
     Ok(())
@@ -93,8 +93,8 @@ async fn a_known_fault_of_a_crate_fails_and_no_database_says_not_run() -> Result
 
 const DIGEST: &str = "sha256:0d1c7e1f92ab4c5e8f60b3a2d4c5e6f70d1c7e1f92ab4c5e8f60b3a2d4c5e6f7";
 
-/// The files that name images, and the script.
-fn copy() -> Result<tempfile::TempDir> {
+/// Copies the files that refer to images, and the script, into a temporary folder.
+fn copy_files() -> Result<tempfile::TempDir> {
     let folder = tempfile::tempdir()?;
     fs::create_dir_all(folder.path().join("deploy/scripts"))?;
     for file in ["docker-compose.yml", "deploy/Dockerfile", "deploy/scripts/common.sh", "deploy/scripts/pin.sh"] {
@@ -108,21 +108,21 @@ fn images(folder: &Path) -> Result<String> {
 }
 
 #[tokio::test]
-async fn images_get_the_digest_that_a_registry_says_and_no_other() -> Result<()> {
-    let folder = copy()?;
+async fn images_are_pinned_only_to_valid_digests() -> Result<()> {
+    let folder = copy_files()?;
     let script = folder.path().join("deploy/scripts/pin.sh");
     let before = images(folder.path())?;
     for no_answer in ["exit 1", "echo", "echo sha256:short", "echo 'ERROR: no such host'", &format!("echo {DIGEST}0")] {
         let stubs = programs(&[("docker", no_answer)])?;
-        let (output, told) = run(&script, stubs.path(), "").await?;
-        assert!(!output.status.success() && told.contains("not pinned"), "{no_answer}: {told}");
+        let (output, stderr) = run(&script, stubs.path(), "").await?;
+        assert!(!output.status.success() && stderr.contains("not pinned"), "{no_answer}: {stderr}");
         assert_eq!(images(folder.path())?, before, "{no_answer}");
     }
 
     let stubs = programs(&[("docker", &format!("echo {DIGEST}"))])?;
     for _ in 0..2 {
-        let (output, told) = run(&script, stubs.path(), "").await?;
-        assert!(output.status.success(), "{told}");
+        let (output, stderr) = run(&script, stubs.path(), "").await?;
+        assert!(output.status.success(), "{stderr}");
     }
     let after = images(folder.path())?;
     let named = |line: &&str| line.trim().starts_with("image:") || line.starts_with("FROM ");
@@ -133,7 +133,7 @@ async fn images_get_the_digest_that_a_registry_says_and_no_other() -> Result<()>
 }
 
 #[test]
-fn the_launcher_announces_the_postgresql_that_will_be_used() {
+fn make_run_announces_the_postgresql_that_will_be_used() {
     let folder = tempfile::tempdir().expect("folder");
     let path_of = |major: u32| folder.path().join(format!("pg{major}"));
     for major in [13, 98, 99] {
@@ -146,17 +146,18 @@ fn the_launcher_announces_the_postgresql_that_will_be_used() {
     }
     let data = folder.path().join("data");
     fs::create_dir_all(data.join("postgres/data")).expect("folder");
-    // The first on the PATH is too old, the next one is not the newest.
-    for (made_by, announced) in [(None, Some(99)), (Some("98"), Some(98)), (Some("99"), Some(99)), (Some("97"), None), (Some("13"), None)] {
-        if let Some(major) = made_by {
+    // The first version on the PATH is too old, and the second one is not the newest.
+    for (created_by, expected) in [(None, Some(99)), (Some("98"), Some(98)), (Some("99"), Some(99)), (Some("97"), None), (Some("13"), None)]
+    {
+        if let Some(major) = created_by {
             fs::write(data.join("postgres/data/PG_VERSION"), format!("{major}\n")).expect("version");
         }
         let path = [13, 98, 99].map(|major| path_of(major).display().to_string()).join(":");
         let script = "export PATH=\"$1:$PATH\"; source deploy/scripts/common.sh; used_postgres \"$2\" || true";
         let mut bash = std::process::Command::new("bash");
         let output = bash.args(["-c", script, "bash", &path]).arg(&data).current_dir(root()).output().expect("bash");
-        let told = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        let wanted = announced.map(|major| path_of(major).display().to_string()).unwrap_or_default();
-        assert_eq!(told, wanted, "data made by {made_by:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let announced = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let expected = expected.map(|major| path_of(major).display().to_string()).unwrap_or_default();
+        assert_eq!(announced, expected, "data created by {created_by:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
