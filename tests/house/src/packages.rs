@@ -6,23 +6,23 @@ use serde_json::Value;
 
 use crate::root;
 
-/// A crate of the workspace. Dependencies for development count only for crates below `tests`.
+/// A crate of the workspace. Development dependencies are included only for crates below `tests`.
 pub struct Package {
     pub name: String,
-    /// From the root, with a `/` at the end.
+    /// The path from the root of the repository, with a `/` at the end.
     pub folder: String,
-    /// Dependencies that are ours.
+    /// Dependencies on crates of the workspace.
     pub own: BTreeSet<String>,
-    /// The other ones.
+    /// Dependencies on other crates.
     pub foreign: BTreeSet<String>,
-    /// `name/feature` for each feature that it enables in a crate of ours, as a dependency of any kind, and its own default features.
+    /// `name/feature` for each feature that it enables in a crate of the workspace, in dependencies of any kind, and its default features.
     pub features: BTreeSet<String>,
 }
 
-/// The crates of the workspace, in the order of their names.
+/// Returns the crates of the workspace, sorted by name.
 ///
 /// # Panics
-/// If cargo cannot tell.
+/// If `cargo metadata` fails.
 #[must_use]
 pub fn packages() -> Vec<Package> {
     let output = Command::new(env!("CARGO"))

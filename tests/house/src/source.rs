@@ -6,13 +6,13 @@ use crate::root;
 
 /// A file of the repository.
 pub struct File {
-    /// From the root, with `/`.
+    /// The path from the root of the repository, with `/` as the separator.
     pub path: String,
     pub text: String,
 }
 
 impl File {
-    /// The text before the inline tests, which come last in a file.
+    /// The text before `mod tests`, which is last in a file.
     #[must_use]
     pub fn own(&self) -> &str {
         let tests = self
@@ -27,7 +27,7 @@ impl File {
         self.own().lines().count()
     }
 
-    /// The text without comments.
+    /// The text without comment lines.
     #[must_use]
     pub fn code(&self) -> String {
         self.text
@@ -37,14 +37,14 @@ impl File {
     }
 }
 
-/// Whether the text holds the name as a word of its own.
+/// Whether the text contains the name as a whole word.
 #[must_use]
 pub fn names(text: &str, name: &str) -> bool {
     let part = |c: char| c.is_alphanumeric() || c == '_';
     text.match_indices(name).any(|(at, _)| !text[..at].ends_with(part) && !text[at + name.len()..].starts_with(part))
 }
 
-/// Whether the code has a path that begins with the library's name.
+/// Whether the code contains a path that begins with the name of the library.
 #[must_use]
 pub fn uses(code: &str, library: &str) -> bool {
     [format!("{library}::"), format!("use {library};"), format!("#[{library}")].iter().any(|path| {
@@ -53,10 +53,10 @@ pub fn uses(code: &str, library: &str) -> bool {
     })
 }
 
-/// The source of all crates without its tests: the `src` folders, and the modules of the first page.
+/// Returns the source files of all crates without test files: the `src` folders, and the scripts of the first page.
 ///
 /// # Panics
-/// If there are few, or one cannot be read.
+/// If fewer than 50 files are found, or a file cannot be read.
 #[must_use]
 pub fn sources() -> Vec<File> {
     let is_source = |path: &str| {
@@ -68,23 +68,23 @@ pub fn sources() -> Vec<File> {
     found
 }
 
-/// All Rust files, with build scripts and tests.
+/// Returns all Rust files, including build scripts and tests.
 #[must_use]
 pub fn rust_files() -> Vec<File> {
     files(|path| path.ends_with(".rs"))
 }
 
-/// The wanted files among those that git does not ignore.
+/// Returns the files that `is_wanted` accepts by path, without those that git ignores.
 ///
 /// # Panics
-/// If one of them cannot be read.
+/// If a file cannot be read.
 #[must_use]
-pub fn files(wanted: impl Fn(&str) -> bool) -> Vec<File> {
+pub fn files(is_wanted: impl Fn(&str) -> bool) -> Vec<File> {
     let walk = ignore::WalkBuilder::new(root()).require_git(false).build();
     let paths = walk.filter_map(Result::ok).map(|entry| entry.path().to_owned());
     let named = paths.filter_map(|path| {
         let name = path.strip_prefix(root()).ok()?.to_string_lossy().into_owned();
-        wanted(&name).then_some((path, name))
+        is_wanted(&name).then_some((path, name))
     });
     named.map(|(path, name)| File { text: fs::read_to_string(&path).unwrap_or_else(|e| panic!("{name}: {e}")), path: name }).collect()
 }

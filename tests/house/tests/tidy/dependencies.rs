@@ -1,4 +1,4 @@
-//! Which crates a crate may depend on, how many, and with which features.
+//! Which crates a crate may depend on, the number of its dependencies, and their features.
 
 use house::{
     packages::packages,
@@ -7,22 +7,21 @@ use house::{
 
 const MAX_DEPENDENCIES: usize = 25;
 
-/// Crates that may have more direct dependencies, how many, and why.
-const MANY_DEPENDENCIES: &[(&str, usize, &str)] =
-    &[("chassis", 43, "it is where every technology enters, so that no other crate needs them")];
+/// Crates that may have more direct dependencies: the name, the limit, and the reason.
+const MANY_DEPENDENCIES: &[(&str, usize, &str)] = &[("chassis", 43, "it wraps all technologies, so that other crates do not need them")];
 
-/// Dependencies that no source file names, and why they are there.
+/// Dependencies that no source file names: the crate, the dependency, and the reason.
 const UNNAMED_DEPENDENCIES: &[(&str, &str, &str)] = &[
-    ("proto", "pbjson", "generated code names it"),
-    ("proto", "prost", "generated code names it"),
-    ("proto", "prost-types", "generated code names it"),
-    ("proto", "tonic-prost", "generated code names it"),
+    ("proto", "pbjson", "used by generated code"),
+    ("proto", "prost", "used by generated code"),
+    ("proto", "prost-types", "used by generated code"),
+    ("proto", "tonic-prost", "used by generated code"),
 ];
 
-/// The features that make a cluster fail on request and contain the seeded bugs.
-const FAULTS: [&str; 2] = ["failpoints", "seeded-bugs"];
+/// The features with failpoints and seeded bugs.
+const FAULT_FEATURES: [&str; 2] = ["failpoints", "seeded-bugs"];
 
-/// Which of our crates a crate may depend on. The tests of a crate may use any crate below it, but a crate below `tests` only these.
+/// The crates of the workspace that a crate may depend on. Development dependencies count only for crates below `tests`.
 const DIRECTIONS: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("private-postgres", &[]),
@@ -37,7 +36,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("attack", &["chassis", "proto", "test-support"]),
     ("journeys", &["attack", "backlot", "chassis", "proto", "test-support"]),
     ("chaos", &["attack", "backlot", "chassis", "private-postgres", "proto", "test-support"]),
-    // The limiter by itself is one of the baselines of `make bench`.
+    // `make bench` also measures the limiter without a server.
     ("bench", &["attack", "backlot", "chassis", "private-postgres", "proto", "rate-limit", "test-support"]),
     ("house", &["backlot", "chassis"]),
 ];
@@ -45,10 +44,10 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
 #[test]
 fn crates_depend_one_way() {
     let packages = packages();
-    assert_eq!(packages.len(), DIRECTIONS.len(), "a crate was added or removed");
+    assert_eq!(packages.len(), DIRECTIONS.len(), "DIRECTIONS has one entry for each crate");
     for package in packages {
         let allowed = DIRECTIONS.iter().find(|(name, _)| *name == package.name).map(|(_, allowed)| *allowed);
-        let allowed = allowed.unwrap_or_else(|| panic!("{}: a new crate needs its place in DIRECTIONS", package.name));
+        let allowed = allowed.unwrap_or_else(|| panic!("{}: a new crate needs an entry in DIRECTIONS", package.name));
         let wrong: Vec<_> = package.own.iter().filter(|name| !allowed.contains(&name.as_str())).collect();
         assert!(wrong.is_empty(), "{} depends on {wrong:?}", package.name);
     }
@@ -70,21 +69,23 @@ fn crates_use_what_they_depend_on() {
     let (files, mut unused) = (rust_files(), Vec::new());
     for package in packages() {
         let code: String = files.iter().filter(|file| file.path.starts_with(&package.folder)).map(File::code).collect();
-        let excused = |name: &str| UNNAMED_DEPENDENCIES.iter().any(|(owner, exception, _)| *owner == package.name && *exception == name);
-        let unnamed = package.foreign.iter().chain(&package.own).filter(|name| !names(&code, &name.replace('-', "_")) && !excused(name));
+        let is_exception =
+            |name: &str| UNNAMED_DEPENDENCIES.iter().any(|(owner, exception, _)| *owner == package.name && *exception == name);
+        let unnamed =
+            package.foreign.iter().chain(&package.own).filter(|name| !names(&code, &name.replace('-', "_")) && !is_exception(name));
         unused.extend(unnamed.map(|name| format!("{}: {name}", package.name)));
     }
-    assert!(unused.is_empty(), "{unused:?}");
+    assert!(unused.is_empty(), "unused dependencies: {unused:?}");
 }
 
-/// Builds of `bench`, `journeys` or `backlot` alone have no failpoints and no seeded bugs.
+/// A build of only `bench`, `journeys` or `backlot` has no failpoints and no seeded bugs.
 #[test]
-fn only_the_cluster_under_faults_can_be_made_to_fail() {
+fn only_chaos_enables_failpoints_and_seeded_bugs() {
     for package in packages() {
-        let is_fault = |name: &&String| FAULTS.contains(&name.rsplit('/').next().unwrap_or_default());
+        let is_fault = |name: &&String| FAULT_FEATURES.contains(&name.rsplit('/').next().unwrap_or_default());
         let enabled: Vec<_> = package.features.iter().filter(is_fault).map(String::as_str).collect();
         let expected = if package.name == "chaos" { vec!["backlot/seeded-bugs", "chassis/failpoints"] } else { Vec::new() };
         assert_eq!(enabled, expected, "{}", package.name);
-        assert!(!package.own.contains("chaos"), "{} builds the chaos harness", package.name);
+        assert!(!package.own.contains("chaos"), "{} depends on the chaos harness", package.name);
     }
 }

@@ -1,4 +1,4 @@
-//! Texts for people: documents, comments and the Makefile.
+//! Documents, comments and the Makefile.
 
 use std::{collections::BTreeSet, fs};
 
@@ -10,14 +10,14 @@ use house::{
 const MAX_TARGETS: usize = 13;
 
 #[test]
-fn every_crate_begins_with_its_map() {
+fn every_library_describes_its_modules() {
     for file in sources().into_iter().filter(|file| file.path.ends_with("src/lib.rs")) {
-        assert!(file.text.starts_with("//! "), "{}: no map of the crate", file.path);
+        assert!(file.text.starts_with("//! "), "{}: no comment at the beginning", file.path);
     }
 }
 
 #[test]
-fn the_makefile_is_names_only() {
+fn makefile_targets_have_a_help_text_and_one_line() {
     let text = fs::read_to_string(root().join("Makefile")).expect("Makefile");
     let targets: Vec<_> = text
         .lines()
@@ -27,38 +27,38 @@ fn the_makefile_is_names_only() {
     assert!((1..=MAX_TARGETS).contains(&targets.len()), "{targets:?}");
     let phony = text.lines().find_map(|line| line.strip_prefix(".PHONY: ")).expect(".PHONY");
     let named: BTreeSet<_> = phony.split_whitespace().collect();
-    assert_eq!(named, targets.iter().map(|(name, _)| *name).collect(), ".PHONY and the targets");
-    assert!(targets.iter().all(|(_, rest)| rest.contains("## ")), "a target without a word for `make help`: {targets:?}");
+    assert_eq!(named, targets.iter().map(|(name, _)| *name).collect(), ".PHONY lists all targets");
+    assert!(targets.iter().all(|(_, rest)| rest.contains("## ")), "a target without a help text: {targets:?}");
     let recipes = text.lines().filter(|line| line.starts_with('\t')).count();
-    assert!(recipes <= targets.len(), "a target with more than one line belongs into deploy/scripts");
+    assert!(recipes <= targets.len(), "a target with more than one line needs a script in deploy/scripts");
 }
 
 #[test]
-fn nothing_is_left_for_later() {
+fn no_comment_is_a_todo() {
     for file in sources() {
         for (at, line) in file.text.lines().enumerate() {
             let comment = line.split_once("//").map_or("", |(_, comment)| comment);
-            let left = ["TODO", "FIXME", "XXX", "HACK"].iter().any(|word| names(comment, word));
-            assert!(!left, "{}:{}: {}", file.path, at + 1, line.trim());
+            let is_todo = ["TODO", "FIXME", "XXX", "HACK"].iter().any(|word| names(comment, word));
+            assert!(!is_todo, "{}:{}: {}", file.path, at + 1, line.trim());
         }
     }
 }
 
 #[test]
-fn documents_link_to_what_there_is() {
+fn links_in_documents_are_valid() {
     let documents = files(|path| path.ends_with(".md") && (!path.contains('/') || path.starts_with("docs/")));
     assert!(documents.len() > 10, "only {} documents were found", documents.len());
     for File { path: name, text } in &documents {
         let folder = root().join(name).parent().expect("a folder").to_owned();
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let (path, place) = target.split_once('#').unwrap_or((target, ""));
+            let (path, fragment) = target.split_once('#').unwrap_or((target, ""));
             if path.contains("://") || path.starts_with("mailto:") {
                 continue;
             }
             let linked = if path.is_empty() { root().join(name) } else { folder.join(path) };
             assert!(linked.exists(), "{name} links to {target}");
             let headings = || fs::read_to_string(&linked).unwrap_or_default().lines().filter_map(anchor).collect::<Vec<_>>();
-            assert!(place.is_empty() || headings().iter().any(|heading| heading == place), "{name} links to {target}");
+            assert!(fragment.is_empty() || headings().iter().any(|heading| heading == fragment), "{name} links to {target}");
         }
     }
 }
@@ -91,7 +91,7 @@ fn the_table_of_events_has_every_type_with_its_fields() {
     }
 }
 
-/// The anchor of a heading.
+/// The anchor that GitHub generates for a heading; `None` for other lines.
 fn anchor(line: &str) -> Option<String> {
     let title = line.strip_prefix('#')?.trim_start_matches('#').strip_prefix(' ')?;
     let kept = title.chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));

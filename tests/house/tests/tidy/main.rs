@@ -1,4 +1,4 @@
-//! The rules for the source, as tests. An exception stands beside its rule, with the reason.
+//! The rules for the source, as tests. Each rule lists its exceptions with their reasons.
 
 mod circles;
 mod dependencies;

@@ -1,4 +1,4 @@
-//! The contract lists every reason of an error.
+//! The contract lists the reason of every error.
 
 use std::{collections::BTreeSet, fs};
 
@@ -7,19 +7,19 @@ use house::{
     source::{File, files, names, sources},
 };
 
-/// The contract lists every reason: each service lists the reasons of the stack as well, and the gateway's are in its OpenAPI document.
+/// The protos of a service list its reasons and those of chassis. The OpenAPI document lists the reasons of the gateway.
 #[test]
-fn every_reason_of_an_error_is_promised() {
-    let (sources, stack) = (sources(), "services/chassis/src/");
-    // A refusal by rate-limit is an answer there and an error at its callers.
-    let of_stack = reasons(&sources, |path| path.starts_with(stack) && path != "services/chassis/src/limit.rs");
-    assert!(of_stack.contains("CALLER_DENIED"), "{of_stack:?}");
+fn the_contract_lists_every_reason() {
+    let (sources, chassis) = (sources(), "services/chassis/src/");
+    // A refusal of rate-limit is an ordinary answer there, and an error at the gateway.
+    let of_chassis = reasons(&sources, |path| path.starts_with(chassis) && path != "services/chassis/src/limit.rs");
+    assert!(of_chassis.contains("CALLER_DENIED"), "{of_chassis:?}");
     for service in ["auth", "agent-streaming", "project-storage", "rate-limit"] {
         let folder = format!("proto/backlot/{}/", service.replace('-', "_"));
         let contract: String =
             files(|path| path.starts_with(&folder) && path.ends_with(".proto")).into_iter().map(|file| file.text).collect();
         let own = reasons(&sources, |path| path.starts_with(&format!("services/{service}/src/")));
-        let missing: Vec<_> = own.union(&of_stack).filter(|reason| !names(&contract, reason)).collect();
+        let missing: Vec<_> = own.union(&of_chassis).filter(|reason| !names(&contract, reason)).collect();
         assert!(!own.is_empty() && missing.is_empty(), "{service}: {missing:?} of {own:?}");
     }
     let description = fs::read_to_string(root().join("gateway/src/web/openapi/answers.rs")).expect("answers.rs");
@@ -28,12 +28,12 @@ fn every_reason_of_an_error_is_promised() {
     assert!(missing.is_empty(), "gateway: {missing:?}");
 }
 
-/// The reasons that source files give to errors.
-fn reasons(sources: &[File], wanted: impl Fn(&str) -> bool) -> BTreeSet<String> {
+/// Finds the reasons that the source files pass to errors.
+fn reasons(sources: &[File], is_wanted: impl Fn(&str) -> bool) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for file in sources.iter().filter(|file| wanted(&file.path)) {
+    for file in sources.iter().filter(|file| is_wanted(&file.path)) {
         let code = file.own();
-        // In a pattern the code is the first element of a tuple, otherwise the argument of a call.
+        // In a pattern the code is the first element of a tuple. Otherwise it is the argument of a call.
         let in_pattern = |at: usize| code[..at].strip_suffix('(').is_some_and(|before| !before.ends_with(char::is_alphanumeric));
         let calls = code.match_indices("ErrorCode::").filter(|(at, _)| !in_pattern(*at));
         let made = calls.filter_map(|(at, _)| code[at..].split_once(',')).map(|(_, rest)| rest.trim_start());

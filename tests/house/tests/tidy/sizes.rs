@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use house::source::sources;
 
-/// Lines of a source file without its tests.
+/// The limit for the lines of a source file without its tests.
 const MAX_LINES: usize = 400;
 const MAX_MEDIAN: usize = 150;
 const MAX_MAIN: usize = 30;
 
-/// Files that may be longer, and why.
+/// Files that may be longer, with the reason.
 const LONG_FILES: &[(&str, &str)] = &[];
 
 #[test]
@@ -28,7 +28,7 @@ fn source_files_are_short() {
 }
 
 #[test]
-fn mains_only_open_the_door() {
+fn main_files_are_short() {
     for file in sources().into_iter().filter(|file| file.path.ends_with("src/main.rs")) {
         assert!(file.text.lines().count() <= MAX_MAIN, "{}: more than {MAX_MAIN} lines", file.path);
     }

@@ -1,8 +1,8 @@
-//! Which files may use which engine.
+//! Which files may use certain libraries.
 
 use house::source::{sources, uses};
 
-/// A library and the places whose source may name it. A place is a file, or a folder with everything below it.
+/// Libraries, and the files and folders that may use each of them. The name of a folder ends with `/`.
 const TERRITORIES: &[(&str, &[&str])] = &[
     (
         "sqlx",
@@ -37,12 +37,12 @@ const TERRITORIES: &[(&str, &[&str])] = &[
 ];
 
 #[test]
-fn engines_are_spoken_to_in_their_own_files() {
+fn libraries_are_used_only_in_their_own_files() {
     for file in sources() {
         let code = file.code();
-        for (library, places) in TERRITORIES {
-            let allowed = places.iter().any(|place| if place.ends_with('/') { file.path.starts_with(place) } else { file.path == *place });
-            assert!(allowed || !uses(&code, library), "{} names {library}, which belongs into {places:?}", file.path);
+        for (library, paths) in TERRITORIES {
+            let allowed = paths.iter().any(|path| if path.ends_with('/') { file.path.starts_with(path) } else { file.path == *path });
+            assert!(allowed || !uses(&code, library), "{} uses {library}, which only {paths:?} may use", file.path);
         }
     }
 }
