@@ -1,4 +1,4 @@
-//! A person who uses the cluster all the time, from another address than the attacker's.
+//! A well-behaved user who calls the cluster continuously, from another address than the attacker.
 
 use std::{
     collections::BTreeMap,
@@ -16,29 +16,29 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::target::{PROMPT, Target};
 
-/// How long a connection is kept.
+/// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(1);
-/// As probes are usually configured, one failure does not count: a starved service can miss the deadline of a probe.
+/// The limit for a successful readiness probe. As in usual configurations, a single failure does not count.
 const READY_WITHIN: Duration = Duration::from_secs(5);
-/// Between two rounds of calls, so that the bystander stays below the limits that ship.
+/// The time between two rounds of calls, so that the bystander stays below the shipped limits.
 const PAUSE: Duration = Duration::from_millis(200);
-/// A call that takes longer has failed. This bounds liveness, not speed.
-const LONGEST: Duration = Duration::from_secs(30);
+/// The limit for a call. It checks liveness, not speed.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 
 pub struct Bystander {
     person: Person,
     project: String,
     preview: String,
-    /// That has ended.
+    /// A turn that has ended.
     turn: String,
-    /// Of auth, as a program uses it.
+    /// A direct gRPC channel to auth.
     auth: Channel,
 }
 
 /// The durations and failures of the calls.
 #[derive(Debug, Default)]
 pub struct Record {
-    /// How long each call took, by its name.
+    /// The durations of the calls by name.
     pub times: BTreeMap<&'static str, Vec<Duration>>,
     pub failures: Vec<String>,
 }
@@ -49,7 +49,7 @@ impl Record {
         self.times.values().map(Vec::len).sum()
     }
 
-    /// The duration that this share of all calls did not exceed.
+    /// The percentile of the durations of all calls. `share` is between 0 and 1.
     #[must_use]
     pub fn percentile(&self, share: f64) -> Duration {
         let mut times: Vec<_> = self.times.values().flatten().copied().collect();
@@ -59,9 +59,9 @@ impl Record {
         times.get(at).copied().unwrap_or_default()
     }
 
-    fn note(&mut self, name: &'static str, began: Instant, outcome: Result<()>) {
+    fn note(&mut self, name: &'static str, started: Instant, outcome: Result<()>) {
         match outcome {
-            Ok(()) => self.times.entry(name).or_default().push(began.elapsed()),
+            Ok(()) => self.times.entry(name).or_default().push(started.elapsed()),
             Err(e) => self.failures.push(format!("{name}: {e:#}")),
         }
     }
@@ -69,10 +69,10 @@ impl Record {
 
 impl Bystander {
     /// # Errors
-    /// If the cluster refuses a person.
+    /// If the cluster refuses the setup.
     pub async fn new(target: &Target) -> Result<Self> {
         let mut person = Person::sign_up(&target.url).await?;
-        // A connection that the gateway is about to close for its idling is not used again.
+        // Do not reuse a connection that the gateway may close because it is idle.
         person.http = reqwest::Client::builder().no_proxy().pool_idle_timeout(IDLE).build()?;
         let created = person.post("/api/projects", json!({ "displayName": "mine" })).await?;
         let project = created["id"].as_str().context("no project")?.to_owned();
@@ -86,7 +86,7 @@ impl Bystander {
         Ok(Self { person, project, preview, turn, auth })
     }
 
-    /// Uses the cluster until the future has ended.
+    /// Calls the cluster until the future completes.
     pub async fn watch<F: Future>(&self, during: F) -> (Record, F::Output) {
         let mut record = Record::default();
         let mut during = std::pin::pin!(during);
@@ -102,26 +102,26 @@ impl Bystander {
     }
 
     async fn round(&self, round: usize, record: &mut Record) {
-        let began = Instant::now();
-        record.note("list projects", began, limited(self.ok(Method::GET, "/api/projects")).await);
-        let began = Instant::now();
-        record.note("healthz", began, limited(self.ok(Method::GET, "/healthz")).await);
-        let began = Instant::now();
-        record.note("readyz", began, limited(self.ready()).await);
-        let began = Instant::now();
-        record.note("save", began, limited(self.save(round)).await);
-        let began = Instant::now();
-        record.note("preview", began, limited(self.shown()).await);
-        let began = Instant::now();
-        record.note("list agents", began, limited(self.ok(Method::GET, "/api/agents")).await);
-        let began = Instant::now();
-        record.note("turn", began, limited(self.ok(Method::GET, &format!("/api/turns/{}", self.turn))).await);
-        let began = Instant::now();
-        record.note("follow", began, limited(self.followed()).await);
-        let began = Instant::now();
-        record.note("keys over gRPC", began, limited(self.keys()).await);
-        let began = Instant::now();
-        record.note("health over gRPC", began, limited(self.health()).await);
+        let started = Instant::now();
+        record.note("list projects", started, limited(self.ok(Method::GET, "/api/projects")).await);
+        let started = Instant::now();
+        record.note("healthz", started, limited(self.ok(Method::GET, "/healthz")).await);
+        let started = Instant::now();
+        record.note("readyz", started, limited(self.ready()).await);
+        let started = Instant::now();
+        record.note("save", started, limited(self.save(round)).await);
+        let started = Instant::now();
+        record.note("preview", started, limited(self.preview()).await);
+        let started = Instant::now();
+        record.note("list agents", started, limited(self.ok(Method::GET, "/api/agents")).await);
+        let started = Instant::now();
+        record.note("turn", started, limited(self.ok(Method::GET, &format!("/api/turns/{}", self.turn))).await);
+        let started = Instant::now();
+        record.note("follow", started, limited(self.follow()).await);
+        let started = Instant::now();
+        record.note("keys over gRPC", started, limited(self.keys()).await);
+        let started = Instant::now();
+        record.note("health over gRPC", started, limited(self.health()).await);
     }
 
     async fn ok(&self, method: Method, path: &str) -> Result<()> {
@@ -144,15 +144,15 @@ impl Bystander {
     }
 
     async fn save(&self, round: usize) -> Result<()> {
-        // Long enough to need a share of the bytes that arrive.
+        // Large enough to count against the budget for bodies in transit.
         let text = format!("{round:>8}\n").repeat(4_500);
         let changes = json!([{ "path": "round.txt", "write": { "text": text } }]);
         self.person.post("/api/projects/save", json!({ "projectId": self.project, "changes": changes })).await.map(drop)
     }
 
-    async fn shown(&self) -> Result<()> {
+    async fn preview(&self) -> Result<()> {
         let mut url: url::Url = self.preview.parse()?;
-        // Its host is a name below localhost, which not every resolver knows.
+        // The host is below localhost, which not every resolver knows.
         let host = format!("{}:{}", url.host_str().context("no host")?, url.port().context("no port")?);
         url.set_host(Some("127.0.0.1"))?;
         let response = self.person.http.get(url).header("host", host).send().await?;
@@ -161,7 +161,7 @@ impl Bystander {
         Ok(())
     }
 
-    async fn followed(&self) -> Result<()> {
+    async fn follow(&self) -> Result<()> {
         let frames = self.person.follow(&self.turn, 0).await?.rest().await?;
         ensure!(frames.last().is_some_and(|frame| frame.kind() == "turn.completed"), "no end");
         Ok(())
@@ -179,5 +179,5 @@ impl Bystander {
 }
 
 async fn limited(call: impl Future<Output = Result<()>>) -> Result<()> {
-    test_support::canary::within(LONGEST, call).await.context("no answer")?
+    test_support::canary::within(ANSWERED_WITHIN, call).await.context("no answer")?
 }

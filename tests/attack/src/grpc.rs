@@ -10,10 +10,10 @@ use crate::{
     wire::{self, Frames, WINDOW, call, prefix},
 };
 
-/// More than all slots of a service.
+/// More calls than a service has slots.
 const UNFINISHED: usize = 1_030;
 
-/// Calls that begin on one connection and never send their message.
+/// Starts calls that never send their message, on one connection each time.
 async fn unfinished(target: &Target, service: &'static str, path: &str, scale: Scale) -> Result<()> {
     let to = *target.grpc.get(service).context("no such service")?;
     let mut connections = Vec::new();
@@ -41,7 +41,7 @@ pub(super) async fn bodyless_sign_ins(target: &Target, scale: Scale) -> Result<(
     unfinished(target, "auth", "/backlot.auth.v1.AuthService/SignIn", scale).await
 }
 
-/// Large messages that are announced, partly sent and never ended.
+/// Announces large messages, sends a part of them and never ends them.
 pub(super) async fn unfinished_messages(target: &Target, scale: Scale) -> Result<()> {
     let to = *target.grpc.get("project-storage").context("no project-storage")?;
     let token = target.attacker.access_token().await?;
@@ -51,8 +51,8 @@ pub(super) async fn unfinished_messages(target: &Target, scale: Scale) -> Result
         let frames = Frames::open(to, WINDOW).await?;
         let mut send = frames.send.clone().ready().await?;
         let (answer, mut body) = send.send_request(call(to, path, Some(&token)), false)?;
-        // One in two is larger than the plan allows and is refused at once.
-        // The other end may have refused already.
+        // Every second one is larger than the limit of the plan and is refused at once.
+        // An error means that the server has already refused.
         _ = body.send_data(prefix(if at % 2 == 0 { 100 * 1024 * 1024 } else { 10 * 1024 * 1024 }), false);
         for _ in 0..9 {
             _ = body.send_data(Bytes::from_static(&[7; 1024 * 1024]), false);
@@ -66,7 +66,7 @@ pub(super) async fn unfinished_messages(target: &Target, scale: Scale) -> Result
 pub(super) async fn reset_streams(target: &Target, scale: Scale) -> Result<()> {
     let to = *target.grpc.get("auth").context("no auth")?;
     let closed = wire::reset(to, "/backlot.auth.v1.AuthService/GetKeySet", 60_000, scale).await;
-    ensure!(closed > 0, "no connection was closed for its resets");
+    ensure!(closed > 0, "no connection was closed because of its resets");
     Ok(())
 }
 
@@ -75,13 +75,13 @@ pub(super) async fn silent_connections(target: &Target, scale: Scale) -> Result<
     super::http::hold_silent(to, 1_500 * scale.times, scale.lasts).await
 }
 
-/// Names of RPCs that do not exist: they may fill nothing.
+/// Calls RPCs that do not exist. Their names must not use memory.
 pub(super) async fn unknown_rpcs(target: &Target, scale: Scale) -> Result<()> {
     let to = *target.grpc.get("auth").context("no auth")?;
-    let (mut sent, began) = (0, Instant::now());
-    while sent < 2_000 * scale.times || began.elapsed() < scale.lasts {
+    let (mut sent, started) = (0, Instant::now());
+    while sent < 2_000 * scale.times || started.elapsed() < scale.lasts {
         let Ok(frames) = Frames::open(to, WINDOW).await else { continue };
-        // A hundred at once, until the other end takes no more of this connection.
+        // A hundred calls at a time, until the server closes the connection.
         while let Ok(mut send) = frames.send.clone().ready().await {
             let mut answers = Vec::new();
             for _ in 0..100 {
@@ -92,7 +92,7 @@ pub(super) async fn unknown_rpcs(target: &Target, scale: Scale) -> Result<()> {
                 send = next;
             }
             futures::future::join_all(answers).await;
-            if sent >= 2_000 * scale.times && began.elapsed() >= scale.lasts {
+            if sent >= 2_000 * scale.times && started.elapsed() >= scale.lasts {
                 return Ok(());
             }
         }
@@ -100,7 +100,7 @@ pub(super) async fn unknown_rpcs(target: &Target, scale: Scale) -> Result<()> {
     Ok(())
 }
 
-/// Streams that stay open: health watches that nobody reads.
+/// Opens health watches that are never read.
 pub(super) async fn open_watches(target: &Target, scale: Scale) -> Result<()> {
     let to = *target.grpc.get("auth").context("no auth")?;
     let mut held = Vec::new();
@@ -110,7 +110,7 @@ pub(super) async fn open_watches(target: &Target, scale: Scale) -> Result<()> {
         for _ in 0..2_000 {
             let Ok(mut send) = frames.send.clone().ready().await else { break };
             let (answer, mut body) = send.send_request(call(to, "/grpc.health.v1.Health/Watch", None), false)?;
-            // The other end may have refused already.
+            // An error means that the server has already refused.
             _ = body.send_data(prefix(0), true);
             answers.push(answer);
         }

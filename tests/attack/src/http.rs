@@ -1,4 +1,4 @@
-//! Attacks on the gateway.
+//! Attacks on the gateway over HTTP.
 
 use std::{
     net::SocketAddr,
@@ -14,23 +14,23 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::{
     target::{Scale, Target},
-    wire::{self, Frames, STRANGER, connect},
+    wire::{self, ATTACKER, Frames, connect},
 };
 
-/// Where a flood goes.
+/// The path prefix of a flood.
 const FLOOD: &str = "/api/projects/flood/";
-/// Letters of a log line, whatever a client sends.
-const LONGEST_LINE: usize = 600;
-/// How long the first of many large chats may take to arrive; liveness, not speed.
+/// The limit for a log line in bytes.
+const MAX_LOG_LINE: usize = 600;
+/// The limit for the first of many large chats to arrive. It checks liveness, not speed.
 const LARGE_CHATS: Duration = Duration::from_secs(300);
-/// How long a flood may take to be noticed.
+/// The limit for the first refusal of a flood.
 const FLOODS: Duration = Duration::from_secs(60);
 
-/// Preview requests whose path is far too long.
+/// Requests with a path that is too long.
 pub(super) async fn long_paths(target: &Target, scale: Scale) -> Result<()> {
     let path = format!("/{}", "a".repeat(15_000));
-    let began = Instant::now();
-    while began.elapsed() < scale.lasts {
+    let started = Instant::now();
+    while started.elapsed() < scale.lasts {
         for to in [target.preview, target.main] {
             let mut stream = connect(to).await?;
             stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await?;
@@ -40,19 +40,19 @@ pub(super) async fn long_paths(target: &Target, scale: Scale) -> Result<()> {
     Ok(())
 }
 
-/// One request whose body never comes.
+/// Sends a request whose body never ends.
 async fn unfinished(target: &Target, path: &str, credential: &str, length: usize, sent: &[u8]) -> Result<TcpStream> {
     let mut stream = connect(target.main).await?;
     let head = format!(
         "POST {path} HTTP/1.1\r\nhost: localhost\r\n{credential}content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await?;
-    // The other end may have refused already.
+    // An error means that the server has already refused.
     _ = stream.write_all(sent).await;
     Ok(stream)
 }
 
-/// 46 a second of one account, and more.
+/// Many POST requests of one account without a body.
 pub(super) async fn unfinished_posts(target: &Target, scale: Scale) -> Result<()> {
     let credential = format!("authorization: Bearer {}\r\n", target.attacker.access_token().await?);
     let mut held = Vec::new();
@@ -72,7 +72,7 @@ pub(super) async fn one_byte_bodies(target: &Target, scale: Scale) -> Result<()>
     Ok(())
 }
 
-/// Eight saves of 64 MiB of one free account.
+/// Saves of up to 64 MiB of one free account.
 pub(super) async fn unfinished_saves(target: &Target, scale: Scale) -> Result<()> {
     let credential = format!("authorization: Bearer {}\r\n", target.attacker.access_token().await?);
     let part = vec![b' '; 8 * 1024 * 1024];
@@ -85,7 +85,7 @@ pub(super) async fn unfinished_saves(target: &Target, scale: Scale) -> Result<()
     Ok(())
 }
 
-/// Chats of 8 MiB of four accounts, as much as may arrive from one address, and most of each has come.
+/// Chats of 8 MiB of four accounts, as much as one address may send, without their last bytes.
 pub(super) async fn large_chats(target: &Target, scale: Scale) -> Result<()> {
     const LENGTH: usize = 8 * 1024 * 1024;
     let part = Arc::new(vec![b' '; LENGTH - 10]);
@@ -96,7 +96,7 @@ pub(super) async fn large_chats(target: &Target, scale: Scale) -> Result<()> {
         for _ in 0..12 * scale.times {
             let (target, part, credential) = (target.clone(), Arc::clone(&part), Arc::clone(&credential));
             let send = async move { unfinished(&target, "/api/chat", &credential, LENGTH, &part).await };
-            // What the gateway does not take yet waits, so they are sent side by side.
+            // The gateway delays some of them, so they are sent concurrently.
             sending.push(send);
         }
     }
@@ -106,13 +106,13 @@ pub(super) async fn large_chats(target: &Target, scale: Scale) -> Result<()> {
             held.extend(sent);
         }
     };
-    // All that the gateway takes at once goes on at the same pace.
+    // All accepted bodies progress at the same rate.
     _ = tokio::time::timeout(scale.lasts, arriving).await;
     tokio::time::sleep(scale.lasts).await;
     Ok(())
 }
 
-/// Answers of which the stranger takes nothing.
+/// Requests whose answers are never read.
 pub(super) async fn unread_answers(target: &Target, scale: Scale) -> Result<()> {
     let mut held = Vec::new();
     for _ in 0..10 * scale.times {
@@ -129,7 +129,7 @@ pub(super) async fn unread_answers(target: &Target, scale: Scale) -> Result<()> 
     Ok(())
 }
 
-/// Loads of a large project of which the stranger takes a few bytes.
+/// Loads of a large project of which only a few bytes are read.
 pub(super) async fn slow_loads(target: &Target, scale: Scale) -> Result<()> {
     let token = target.attacker.access_token().await?;
     let mut held = Vec::new();
@@ -147,7 +147,7 @@ pub(super) async fn silent_connections(target: &Target, scale: Scale) -> Result<
     hold_silent(target.main, 1_500 * scale.times, scale.lasts).await
 }
 
-/// Connections on which nothing is said.
+/// Opens connections and sends nothing.
 pub(super) async fn hold_silent(to: SocketAddr, connections: usize, lasts: Duration) -> Result<()> {
     let mut held = Vec::new();
     for _ in 0..connections {
@@ -159,12 +159,12 @@ pub(super) async fn hold_silent(to: SocketAddr, connections: usize, lasts: Durat
 
 pub(super) async fn reset_requests(target: &Target, scale: Scale) -> Result<()> {
     let closed = wire::reset(target.main, "/api/auth/signin", 20_000, scale).await;
-    ensure!(closed > 0, "no connection was closed for its resets");
+    ensure!(closed > 0, "no connection was closed because of its resets");
     Ok(())
 }
 
-/// Lines of the log that tell of one refused request each, and letters of the longest one with the path of a flood.
-fn told(target: &Target) -> Result<(usize, usize)> {
+/// Returns the number of log lines about a single refused request, and the length of the longest line about the flood.
+fn log_lines(target: &Target) -> Result<(usize, usize)> {
     let log = std::fs::read_to_string(&target.log)?;
     let longest = log.lines().filter(|line| line.contains(FLOOD)).map(str::len).max().unwrap_or_default();
     Ok((log.matches("status=429").count(), longest))
@@ -173,19 +173,19 @@ fn told(target: &Target) -> Result<(usize, usize)> {
 /// Requests as fast as one client can send them.
 pub(super) async fn flood(target: &Target, scale: Scale) -> Result<()> {
     let path = format!("{}{FLOOD}{}", target.url, "a".repeat(2_000));
-    let before = told(target)?.0;
-    let http = reqwest::Client::builder().no_proxy().local_address(std::net::IpAddr::V4(STRANGER)).build()?;
-    let began = Instant::now();
+    let before = log_lines(target)?.0;
+    let http = reqwest::Client::builder().no_proxy().local_address(std::net::IpAddr::V4(ATTACKER)).build()?;
+    let started = Instant::now();
     let mut refused = 0;
-    // A slow machine needs longer to send more than the edge lets through.
-    while began.elapsed() < scale.lasts || (refused == 0 && began.elapsed() < FLOODS) {
+    // A slow machine needs longer to exceed the limit of the edge.
+    while started.elapsed() < scale.lasts || (refused == 0 && started.elapsed() < FLOODS) {
         let calls = (0..32).map(|_| http.request(Method::GET, &path).send());
         let answers = futures::future::join_all(calls).await;
         refused += answers.into_iter().flatten().filter(|answer| answer.status().as_u16() == 429).count();
     }
-    ensure!(refused > 0, "the edge has let everything pass");
-    let (lines, longest) = told(target)?;
+    ensure!(refused > 0, "the edge refused no request");
+    let (lines, longest) = log_lines(target)?;
     ensure!(lines == before, "{} lines for {refused} refused requests", lines - before);
-    ensure!((1..=LONGEST_LINE).contains(&longest), "a line of the log has {longest} letters");
+    ensure!((1..=MAX_LOG_LINE).contains(&longest), "a log line has {longest} bytes");
     Ok(())
 }

@@ -1,16 +1,15 @@
-//! What a stranger can try against a cluster. A person uses the cluster during each attack, and all of that person's calls have to
-//! succeed. An attack comes from its own address (127.0.0.2, or 127.0.0.3 for a second stranger), and afterwards the process holds no
-//! more than before.
+//! Denial-of-service attacks on a cluster. During each attack all calls of a bystander must succeed, and afterwards the process must use no
+//! more resources than before. An attack comes from its own address (127.0.0.2, or 127.0.0.3 for a second attacker).
 //!
-//! - [`ALL`] lists the attacks; `http`, `bodies`, `streams`, `grpc` and `messages` make them over `wire`.
-//! - [`stand`] runs some of them against a cluster of its own; [`run`] runs one beside a [`bystander`] and compares what is [`held`].
+//! - [`ALL`] lists the attacks. `http`, `bodies`, `streams`, `grpc` and `messages` implement them over `wire`.
+//! - [`run_all`] runs attacks against a new cluster. [`run`] runs one attack with a [`bystander`] and compares the [`resources`].
 
 mod bodies;
 pub mod bystander;
 pub mod grpc;
-pub mod held;
 pub mod http;
 mod messages;
+pub mod resources;
 pub mod streams;
 mod target;
 pub mod wire;
@@ -22,11 +21,11 @@ use chassis::testing::give_way;
 use test_support::process::Launch;
 
 pub use self::target::{LONG, SHORT, Scale, Target};
-use self::{bystander::Bystander, held::Held};
+use self::{bystander::Bystander, resources::Resources};
 
 type Run = for<'a> fn(&'a Target, Scale) -> futures::future::BoxFuture<'a, Result<()>>;
 
-/// An attack by name.
+/// An attack with its name.
 pub struct Attack {
     pub name: &'static str,
     run: Run,
@@ -34,7 +33,7 @@ pub struct Attack {
 
 macro_rules! attacks {
     ($($name:literal => $module:ident :: $run:ident),* $(,)?) => {
-        /// Every attack, in the order of `docs/security.md`.
+        /// All attacks, in the order of `docs/security.md`.
         pub const ALL: &[Attack] = &[$(Attack { name: $name, run: |target, scale| Box::pin($module::$run(target, scale)) }),*];
     };
 }
@@ -70,32 +69,35 @@ attacks! {
 /// The environment variable with the names of the attacks to run, separated by commas. Without it all of them run.
 const NAMES: &str = "ATTACKS";
 
-/// The most memory of the process during an attack, in bytes. Without limits several attacks would exceed it.
-const MOST_MEMORY: u64 = 1024 * 1024 * 1024;
+/// The limit for the memory of the process during an attack, in bytes.
+const MAX_MEMORY: u64 = 1024 * 1024 * 1024;
 
-/// What the bystander saw, before the attack and during it.
+/// The calls of the bystander and the resources of the process, before and during the attack.
 #[derive(Debug)]
 pub struct Outcome {
     pub idle: bystander::Record,
     pub attacked: bystander::Record,
-    pub before: Held,
-    pub peak: Held,
-    pub after: Held,
+    pub before: Resources,
+    pub peak: Resources,
+    pub after: Resources,
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (idle, attacked) = (self.idle.percentile(0.99), self.attacked.percentile(0.99));
         let (calls, memory) = (self.attacked.calls(), [self.before, self.peak, self.after].map(|held| held.memory / 1_000_000));
-        write!(f, "{calls} calls, p99 {idle:.1?} before and {attacked:.1?} during it; MB before, at most, after: {memory:?}")
+        write!(
+            f,
+            "{calls} calls, p99 {idle:.1?} before and {attacked:.1?} during the attack; memory in MB before, at the peak, after: {memory:?}"
+        )
     }
 }
 
-/// Runs attacks on a cluster of its own, in a folder, with these settings on top of those that ship.
+/// Starts a cluster with its data in `folder` and with these settings in addition to the shipped ones, and runs attacks on it.
 ///
 /// # Errors
-/// If the cluster does not start or end, or with what went wrong in the attacks.
-pub async fn stand(
+/// If the cluster does not start or exit cleanly, or an attack succeeds.
+pub async fn run_all(
     executable: &str,
     folder: &Path,
     settings: &[(&str, &str)],
@@ -107,7 +109,7 @@ pub async fn stand(
     let launch = Launch::new(executable, &folder.join("backlot"))
         .set("BACKLOT_POLICIES", &policies.to_string_lossy())
         .set("BACKLOT_DEMO_PACE", "1ms")
-        // Bodies that are sent as fast as the machine takes them arrive on a slow one, too.
+        // Large bodies must arrive on a slow machine, too.
         .set("BACKLOT_BODY_TIMEOUT", "60s")
         .set("BACKLOT_WRITE_TIMEOUT", "5s");
     let launch = settings.iter().fold(launch, |launch, (name, value)| launch.set(name, value));
@@ -119,7 +121,7 @@ pub async fn stand(
     let is_named = |attack: &Attack| names.as_ref().is_none_or(|names| names.split(',').any(|name| name == attack.name));
     for attack in ALL.iter().filter(|attack| chosen(attack) && is_named(attack)) {
         match run(attack, &target, &bystander, scale).await {
-            Ok(outcome) if outcome.peak.memory > MOST_MEMORY => problems.push(format!("{}: {:?}", attack.name, outcome.peak)),
+            Ok(outcome) if outcome.peak.memory > MAX_MEMORY => problems.push(format!("{}: {:?}", attack.name, outcome.peak)),
             Ok(outcome) => outcomes.push((attack.name, outcome)),
             Err(e) => problems.push(format!("{e:#}")),
         }
@@ -129,44 +131,44 @@ pub async fn stand(
     Ok(outcomes)
 }
 
-/// Runs an attack on a thread of its own.
-async fn apart(run: Run, target: Target, scale: Scale) -> Result<()> {
+/// Runs an attack on its own thread.
+async fn run_in_thread(run: Run, target: Target, scale: Scale) -> Result<()> {
     let (done, outcome) = tokio::sync::oneshot::channel();
     let attack = move || {
-        let priority = if scale.gives_way { give_way() } else { Ok(()) };
+        let priority = if scale.low_priority { give_way() } else { Ok(()) };
         let runtime = priority.and_then(|()| tokio::runtime::Builder::new_current_thread().enable_all().build());
         _ = done.send(runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(repeated(run, &target, scale))));
     };
-    std::thread::Builder::new().name("stranger".to_owned()).spawn(attack)?;
+    std::thread::Builder::new().name("attack".to_owned()).spawn(attack)?;
     outcome.await?
 }
 
 /// Repeats an attack until it has lasted long enough.
 async fn repeated(run: Run, target: &Target, scale: Scale) -> Result<()> {
-    let began = Instant::now();
+    let started = Instant::now();
     for times in 1.. {
         run(target, scale).await.with_context(|| format!("time {times}"))?;
-        if began.elapsed() >= scale.lasts {
+        if started.elapsed() >= scale.lasts {
             break;
         }
     }
     Ok(())
 }
 
-/// Runs one attack beside a bystander.
+/// Runs one attack while a bystander calls the cluster.
 ///
 /// # Errors
-/// A call of the bystander failed, or the cluster did not give back what it held.
+/// A call of the bystander fails, or the cluster does not release its resources.
 pub async fn run(attack: &Attack, target: &Target, bystander: &Bystander, scale: Scale) -> Result<Outcome> {
-    let before = held::settled(target.process, None).await?;
+    let before = resources::settled(target.process, None).await?;
     let idle = bystander.watch(tokio::time::sleep(scale.idle)).await.0;
-    let peak = held::Peak::start(target.process);
-    let (attacked, outcome) = bystander.watch(apart(attack.run, target.clone(), scale)).await;
+    let peak = resources::Peak::start(target.process);
+    let (attacked, outcome) = bystander.watch(run_in_thread(attack.run, target.clone(), scale)).await;
     let peak = peak.stop().await;
-    outcome.with_context(|| format!("{}: the attack could not be made", attack.name))?;
+    outcome.with_context(|| format!("{}: the attack failed to run", attack.name))?;
     ensure!(idle.failures.is_empty(), "{}: before the attack: {:?}", attack.name, idle.failures);
     ensure!(attacked.failures.is_empty(), "{}: {} calls, failed: {:?}", attack.name, attacked.calls(), attacked.failures);
     ensure!(attacked.calls() > 0, "{}: the bystander made no call", attack.name);
-    let after = held::settled(target.process, Some(before)).await.with_context(|| attack.name)?;
+    let after = resources::settled(target.process, Some(before)).await.with_context(|| attack.name)?;
     Ok(Outcome { idle, attacked, before, peak, after })
 }

@@ -1,4 +1,4 @@
-//! Attacks with event streams of a turn.
+//! Attacks with the event streams of turns.
 
 use std::time::{Duration, Instant};
 
@@ -14,32 +14,32 @@ use tokio::time::sleep;
 
 use crate::{
     target::{Scale, Target},
-    wire::{Frames, STRANGER, call, prefix},
+    wire::{ATTACKER, Frames, call, prefix},
 };
 
-/// Of [`unread_events`].
-const PEOPLE: usize = 4;
-/// Bytes of events.
+/// The number of users in [`unread_events`].
+const USERS: usize = 4;
+/// The least number of bytes of a long turn.
 const LONG_TURN: usize = 200_000;
-/// What one person may have open, but for a few.
+/// Almost as many viewers as one user may have.
 const VIEWERS: usize = 60;
-/// More than a service has connections to its database.
+/// More streams than a service has database connections.
 const STREAMS: usize = 40;
-/// A call that waits for the whole attack has failed.
-const OUTLASTS_CALLS: Duration = Duration::from_secs(12);
-/// Before an unfinished request of [`unread_events`] has had the time of a body.
-const RENEWED: Duration = Duration::from_secs(3);
-/// How long replays may take to be noticed.
-const NOTICED: Duration = Duration::from_secs(60);
+/// The least duration of an attack: longer than the limit of any call.
+const MIN_DURATION: Duration = Duration::from_secs(12);
+/// The time between two unfinished requests of [`unread_events`], shorter than the timeout of a body.
+const RENEW_INTERVAL: Duration = Duration::from_secs(3);
+/// The limit for the first refusal of replays.
+const REFUSED_WITHIN: Duration = Duration::from_secs(60);
 
-/// A call whose answer nobody reads.
+/// A call whose answer is never read.
 type Unread = (ResponseFuture, SendStream<Bytes>);
 
-/// Viewers of a few people that keep their windows shut, beside a request of the same connection that does not end. What they leave
-/// unread is more than the window of one connection between services.
+/// Viewers with closed windows, and an unfinished request on the same connections. The unread bytes exceed the window of a connection between
+/// services.
 pub(super) async fn unread_events(target: &Target, scale: Scale) -> Result<()> {
     let mut people = Vec::new();
-    for _ in 0..PEOPLE * scale.times {
+    for _ in 0..USERS * scale.times {
         let person = Person::sign_up(&target.url).await?;
         let path = format!("/api/turns/{}/events", long_turn(&person).await?);
         people.push((person.access_token().await?, path));
@@ -52,18 +52,17 @@ pub(super) async fn unread_events(target: &Target, scale: Scale) -> Result<()> {
         }
         connections.push((frames, token, held));
     }
-    let began = Instant::now();
-    while began.elapsed() < scale.lasts.max(OUTLASTS_CALLS) {
+    let started = Instant::now();
+    while started.elapsed() < scale.lasts.max(MIN_DURATION) {
         for (frames, token, held) in &mut connections {
             held.push(request(target, frames, token, (Method::POST, "/api/projects")).await?);
         }
-        sleep(RENEWED).await;
+        sleep(RENEW_INTERVAL).await;
     }
     Ok(())
 }
 
-/// A turn with more events than the gateway takes before its viewer reads: it writes a page anew, of which every other character is
-/// longer in JSON.
+/// Runs a turn with more events than the gateway buffers for a viewer. It rewrites a page in which every second character is escaped in JSON.
 async fn long_turn(person: &Person) -> Result<String> {
     let created = person.post("/api/projects", json!({ "displayName": "long" })).await?;
     let page = format!("{}\n", "\"a".repeat(30)).repeat(690);
@@ -76,19 +75,19 @@ async fn long_turn(person: &Person) -> Result<String> {
     Ok(done.turn)
 }
 
-/// A request that ends only if it has no body.
+/// Sends a request. Only a GET request is complete.
 async fn request(target: &Target, frames: &Frames, token: &str, (method, path): (Method, &str)) -> Result<Unread> {
     let is_whole = method == Method::GET;
     let request = Request::builder().method(method).uri(format!("http://localhost:{}{path}", target.main.port()));
     let request = request.header("authorization", format!("Bearer {token}")).header("content-type", "application/json").body(())?;
-    let mut send = frames.send.clone().ready().await.context("the connection is closed for one stream")?;
+    let mut send = frames.send.clone().ready().await.context("the connection is closed")?;
     Ok(send.send_request(request, is_whole)?)
 }
 
-/// One turn from its beginning, again and again, as fast as it comes.
+/// Replays a turn from its beginning as often as possible.
 pub(super) async fn replayed_events(target: &Target, scale: Scale) -> Result<()> {
     let token = target.attacker.access_token().await?;
-    let http = reqwest::Client::builder().no_proxy().local_address(std::net::IpAddr::V4(STRANGER)).build()?;
+    let http = reqwest::Client::builder().no_proxy().local_address(std::net::IpAddr::V4(ATTACKER)).build()?;
     let url = format!("{}/api/turns/{}/events", target.url, target.turn);
     let replay = async || {
         let answer = http.get(&url).bearer_auth(&token).send().await?;
@@ -96,16 +95,16 @@ pub(super) async fn replayed_events(target: &Target, scale: Scale) -> Result<()>
         answer.bytes().await?;
         anyhow::Ok(status)
     };
-    let (mut refused, began) = (0, Instant::now());
-    while began.elapsed() < scale.lasts || (refused == 0 && began.elapsed() < NOTICED) {
+    let (mut refused, started) = (0, Instant::now());
+    while started.elapsed() < scale.lasts || (refused == 0 && started.elapsed() < REFUSED_WITHIN) {
         let answers = futures::future::join_all((0..32).map(|_| replay())).await;
         refused += answers.into_iter().flatten().filter(|status| *status == 429).count();
     }
-    ensure!(refused > 0, "every replay has passed");
+    ensure!(refused > 0, "no replay was refused");
     Ok(())
 }
 
-/// The streams of a turn at agent-streaming itself, of which a byte is read, beside a health watch that is read.
+/// Streams of a turn directly at agent-streaming of which one byte is read, and a health watch that is read.
 pub(super) async fn unread_turn_streams(target: &Target, scale: Scale) -> Result<()> {
     let to = *target.grpc.get("agent-streaming").context("no agent-streaming")?;
     let token = target.attacker.access_token().await?;
@@ -115,7 +114,7 @@ pub(super) async fn unread_turn_streams(target: &Target, scale: Scale) -> Result
     let path = "/backlot.agent_streaming.v1.AgentStreamingService/StreamTurnEvents";
     let begin = async |path: &str, message: &[u8]| -> Result<Unread> {
         let (answer, mut body) = frames.send.clone().ready().await?.send_request(call(to, path, Some(&token)), false)?;
-        // The other end may have refused already.
+        // An error means that the server has already refused.
         _ = body.send_data(Bytes::copy_from_slice(message), true);
         Ok((answer, body))
     };
@@ -129,6 +128,6 @@ pub(super) async fn unread_turn_streams(target: &Target, scale: Scale) -> Result
         }
         std::future::pending::<()>().await;
     };
-    _ = tokio::time::timeout(scale.lasts.max(OUTLASTS_CALLS), watching).await;
+    _ = tokio::time::timeout(scale.lasts.max(MIN_DURATION), watching).await;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The cluster that is attacked, and how hard.
+//! The attacked cluster, and the scale of an attack.
 
 use std::{
     collections::BTreeMap,
@@ -11,52 +11,52 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use test_support::Person;
 
-/// What turns are asked for.
+/// The prompt of turns.
 pub(crate) const PROMPT: &str = "a to-do list";
 
-/// The cluster that is attacked.
+/// The attacked cluster.
 #[derive(Clone)]
 pub struct Target {
-    /// Of the gateway.
+    /// The base URL of the gateway.
     pub url: String,
     pub main: SocketAddr,
     pub preview: SocketAddr,
     /// gRPC addresses by service name.
     pub grpc: BTreeMap<&'static str, SocketAddr>,
-    /// The process that is measured.
+    /// The id of the measured process.
     pub process: u32,
-    /// Its log.
+    /// The log of the process.
     pub log: PathBuf,
-    /// A free account of the attacker's.
+    /// The attacker's free account.
     pub attacker: Person,
-    /// A project of the attacker's with some megabytes.
+    /// A project of the attacker with several megabytes.
     pub project: String,
-    /// A turn of the attacker's that has ended.
+    /// A turn of the attacker that has ended.
     pub turn: String,
 }
 
-/// How hard an attack is.
+/// The scale of an attack.
 #[derive(Debug, Clone, Copy)]
 pub struct Scale {
-    /// The factor on the numbers of the original reports.
+    /// A factor for the numbers of requests and connections.
     pub times: usize,
-    /// How long the bystander is watched before the attack.
+    /// How long the bystander is measured before the attack.
     pub idle: Duration,
-    /// The least duration of an attack. An attack that ends earlier is repeated.
+    /// The least duration. An attack that ends earlier is repeated.
     pub lasts: Duration,
-    /// Whether the attack runs with the lowest priority, because a real stranger would use another machine. Set this where times are
-    /// compared. On a machine that is busy with something else the attack then does not run.
-    pub gives_way: bool,
+    /// Whether the attack runs with the lowest priority, because a real attacker would use another machine. Set this to compare latencies. On a
+    /// busy machine the attack then gets little time.
+    pub low_priority: bool,
 }
 
-/// The form for every build.
-pub const SHORT: Scale = Scale { times: 1, idle: Duration::from_secs(1), lasts: Duration::from_secs(2), gives_way: false };
-/// The form of `make chaos ATTACK=1`.
-pub const LONG: Scale = Scale { times: 4, idle: Duration::from_secs(2), lasts: Duration::from_secs(10), gives_way: false };
+/// The scale for `make test`.
+pub const SHORT: Scale = Scale { times: 1, idle: Duration::from_secs(1), lasts: Duration::from_secs(2), low_priority: false };
+/// The scale for `make chaos ATTACK=1`.
+pub const LONG: Scale = Scale { times: 4, idle: Duration::from_secs(2), lasts: Duration::from_secs(10), low_priority: false };
 
 impl Target {
     /// # Errors
-    /// If the cluster does not say where it is, or the attacker cannot sign up.
+    /// If the addresses cannot be read, or the attacker cannot sign up.
     pub async fn of(url: &str, process: u32, data: &Path) -> Result<Self> {
         let list: Value = serde_json::from_slice(&std::fs::read(data.join("endpoints.json"))?)?;
         let address = |text: &Value| -> Result<SocketAddr> {
@@ -83,7 +83,7 @@ impl Target {
     }
 }
 
-/// A project of eight megabytes, as a free account may have.
+/// Creates a project of eight megabytes, the limit of a free account.
 async fn large_project(person: &Person) -> Result<String> {
     let created = person.post("/api/projects", json!({ "displayName": "large" })).await?;
     let project = created["id"].as_str().context("no project")?.to_owned();

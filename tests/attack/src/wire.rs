@@ -1,4 +1,4 @@
-//! An attacker's connections: they come from their own address and can send single frames.
+//! The connections of an attacker, from an address of its own, with control over single HTTP/2 frames.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -16,54 +16,54 @@ use tokio::{
 
 use crate::target::Scale;
 
-/// How much of an answer the stranger takes before it reads.
+/// The default flow-control window of HTTP/2, in bytes.
 pub const WINDOW: u32 = 65_535;
-/// A connection ends a moment after what made it end.
+/// The limit for the server to close a connection.
 const CLOSED_WITHIN: Duration = Duration::from_secs(30);
 
-/// Where the stranger comes from.
-pub const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+/// The address of the attacker.
+pub const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// A connection of the stranger's.
+/// Connects from the address of the attacker.
 ///
 /// # Errors
-/// If nobody listens, or nobody accepts.
+/// If the connection is refused or not accepted in time.
 pub async fn connect(to: SocketAddr) -> Result<TcpStream> {
-    connect_from(STRANGER, to).await
+    connect_from(ATTACKER, to).await
 }
 
-/// A connection of another stranger's.
+/// Connects from another address.
 ///
 /// # Errors
-/// If nobody listens, or nobody accepts.
+/// If the connection is refused or not accepted in time.
 pub async fn connect_from(address: Ipv4Addr, to: SocketAddr) -> Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.bind(SocketAddr::from((address, 0)))?;
     Ok(test_support::canary::within(Duration::from_secs(10), socket.connect(to)).await.context("no connection")??)
 }
 
-/// An HTTP/2 connection of the stranger's. It lives until it is dropped or the other end closes it.
+/// An HTTP/2 connection of the attacker. It is open until it is dropped or the server closes it.
 pub struct Frames {
     pub send: SendRequest<Bytes>,
     driving: JoinHandle<()>,
 }
 
 impl Frames {
-    /// `window` is what the stranger takes of each answer.
+    /// Connects. `window` is the flow-control window of each stream.
     ///
     /// # Errors
-    /// If nobody listens, or HTTP/2 is not spoken.
+    /// If the connection or the HTTP/2 handshake fails.
     pub async fn open(to: SocketAddr, window: u32) -> Result<Self> {
         let stream = connect(to).await?;
         let mut builder = h2::client::Builder::new();
         builder.initial_window_size(window).max_concurrent_reset_streams(100_000).max_local_error_reset_streams(None);
         let (send, connection): (SendRequest<Bytes>, Connection<TcpStream>) = builder.handshake(stream).await?;
-        // An error ends the connection; the attack notices by itself.
+        // An error closes the connection, which the attack detects.
         let driving = chassis::task::spawn(async move { _ = connection.await });
         Ok(Self { send, driving })
     }
 
-    /// Whether the other end ends the connection in time.
+    /// Whether the server closes the connection in time.
     pub async fn ends_within(mut self, time: Duration) -> bool {
         test_support::canary::within(time, &mut self.driving).await.is_ok()
     }
@@ -75,17 +75,17 @@ impl Drop for Frames {
     }
 }
 
-/// Starts and resets requests as fast as possible, on one connection after the other: this many times the scale if time allows, and for
-/// as long as the scale says. Returns how many connections the other end has closed.
+/// Starts and resets requests as fast as possible, on one connection after the other, for at least the duration of the scale. `requests` is
+/// their number at scale 1. Returns how many connections the server has closed.
 pub async fn reset(to: SocketAddr, path: &str, requests: usize, scale: Scale) -> usize {
-    let (mut left, mut closed, began) = (requests * scale.times, 0, Instant::now());
-    let goes_on = |left: usize| began.elapsed() < scale.lasts || (left > 0 && began.elapsed() < scale.lasts * 10);
+    let (mut left, mut closed, started) = (requests * scale.times, 0, Instant::now());
+    let goes_on = |left: usize| started.elapsed() < scale.lasts || (left > 0 && started.elapsed() < scale.lasts * 10);
     while goes_on(left) {
         let Ok(frames) = Frames::open(to, WINDOW).await else { continue };
         while goes_on(left) {
             let Ok(mut send) = frames.send.clone().ready().await else { break };
             let Ok((_, mut body)) = send.send_request(call(to, path, None), false) else { break };
-            // What is reset before it is sent is never sent.
+            // Without the yield the reset request would never be sent.
             tokio::task::yield_now().await;
             body.send_reset(h2::Reason::CANCEL);
             left = left.saturating_sub(1);
@@ -97,7 +97,7 @@ pub async fn reset(to: SocketAddr, path: &str, requests: usize, scale: Scale) ->
     closed
 }
 
-/// The head of a gRPC call.
+/// The headers of a gRPC call.
 #[must_use]
 pub fn call(to: SocketAddr, path: &str, token: Option<&str>) -> Request<()> {
     let request = Request::builder()
@@ -112,7 +112,7 @@ pub fn call(to: SocketAddr, path: &str, token: Option<&str>) -> Request<()> {
     request.body(()).unwrap_or_default()
 }
 
-/// The beginning of a message that says it has so many bytes.
+/// The prefix of a gRPC message with this length.
 #[must_use]
 pub fn prefix(bytes: u32) -> Bytes {
     [&[0], &bytes.to_be_bytes()[..]].concat().into()

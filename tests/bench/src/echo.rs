@@ -13,7 +13,7 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
-/// Prints its address and serves until it is killed.
+/// Prints the address and serves until the process is killed.
 pub(crate) async fn serve() -> Result<ExitCode> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     writeln!(std::io::stdout(), "ready: http://{}", listener.local_addr()?)?;

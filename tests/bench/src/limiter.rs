@@ -1,5 +1,5 @@
-//! Rate limits through gRPC: counters in the process compared with an echo of the same messages, and counters in Redis compared with the
-//! bare script. There are a thousand subjects, and no limit is reached.
+//! Rate limits over gRPC: counters in the process compared with an echo of the same messages, and counters in Redis compared with the plain
+//! script. There are a thousand subjects, and no limit is reached.
 
 use std::{
     sync::Arc,
@@ -18,14 +18,14 @@ use rate_limit::{
 use tonic::transport::{Channel, Endpoint};
 
 use crate::{
-    ground::{Ground, POLICIES, Process, progress},
+    environment::{Environment, POLICIES, Process, progress},
     sample::{Samples, median, rotated},
     table::{Goal, Table, Unit, shown},
 };
 
 const ROUNDS: usize = 3;
 const SUBJECTS: usize = 1_000;
-/// Calls of one caller in a round.
+/// The number of calls of a single caller in a round.
 const CALLS: usize = 1_500;
 const CALLERS: usize = 64;
 const ROUND: Duration = Duration::from_secs(1);
@@ -34,7 +34,7 @@ const DECISIONS: u32 = 200_000;
 /// The script that the service runs.
 const SCRIPT: &str = include_str!("../../../services/rate-limit/src/counter/check.lua");
 
-/// Something that can be asked.
+/// A measured target.
 #[derive(Clone)]
 enum Target {
     Echo(RateLimitServiceClient<Channel>),
@@ -46,7 +46,7 @@ impl Target {
     async fn check(&mut self, number: usize) -> Result<()> {
         let subject = format!("user:{:08}", number % SUBJECTS);
         if let Target::Script(pool, sha) = self {
-            let key = format!("floor:rl:{{{subject}}}:general:log");
+            let key = format!("baseline:rl:{{{subject}}}:general:log");
             let arguments = vec!["take", "", "log", "10000", "1000000", "1"];
             let answer: Vec<i64> = pool.evalsha(sha.as_str(), key, arguments).await?;
             ensure!(answer.first() == Some(&1), "the script refused: {answer:?}");
@@ -65,41 +65,41 @@ impl Target {
     }
 }
 
-/// What a target did over all rounds.
+/// The figures of a target over all rounds.
 #[derive(Default)]
 struct Figures {
     alone: Samples,
     together: Samples,
     rate: Vec<f64>,
-    /// CPU seconds of its process for a million calls.
+    /// CPU seconds of its process per million calls.
     cpu: Vec<f64>,
 }
 
-pub(crate) async fn measure(ground: &Ground, table: &mut Table) -> Result<()> {
+pub(crate) async fn measure(environment: &Environment, table: &mut Table) -> Result<()> {
     progress("limiter");
-    let echo = ground.helper(&["echo"]).await?;
-    let memory = ground.role("memory", "rate-limit", &[]).await?;
-    let redis = ground.role("redis", "rate-limit", &[("REDIS_URL", &ground.redis.url)]).await?;
+    let echo = environment.helper(&["echo"]).await?;
+    let memory = environment.role("memory", "rate-limit", &[]).await?;
+    let redis = environment.role("redis", "rate-limit", &[("REDIS_URL", &environment.redis.url)]).await?;
     let service = |process: &Process| {
-        let channel = client::connect(Caller::Gateway, Caller::RateLimit, &process.url.parse()?, &ground.secret());
+        let channel = client::connect(Caller::Gateway, Caller::RateLimit, &process.url.parse()?, &environment.secret());
         anyhow::Ok(Target::Service(RateLimitServiceClient::new(channel)))
     };
     let channel = Endpoint::from_shared(echo.url.clone())?.tcp_nodelay(true).connect().await?;
     let targets = [
         (Target::Echo(RateLimitServiceClient::new(channel)), Some(&echo)),
         (service(&memory)?, Some(&memory)),
-        (script(ground).await?, None),
+        (script(environment).await?, None),
         (service(&redis)?, Some(&redis)),
     ];
     let mut figures: [Figures; 4] = Default::default();
     for (target, _) in &targets {
-        one_by_one(target.clone(), 200).await?;
+        sequential(target.clone(), 200).await?;
     }
     for round in 0..ROUNDS {
-        for place in rotated(targets.len(), round) {
-            let (target, process) = &targets[place];
-            figures[place].alone.extend(one_by_one(target.clone(), CALLS).await?);
-            side_by_side(target, *process, &mut figures[place]).await?;
+        for index in rotated(targets.len(), round) {
+            let (target, process) = &targets[index];
+            figures[index].alone.extend(sequential(target.clone(), CALLS).await?);
+            concurrent(target, *process, &mut figures[index]).await?;
         }
     }
     report(table, &figures);
@@ -107,9 +107,9 @@ pub(crate) async fn measure(ground: &Ground, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-async fn script(ground: &Ground) -> Result<Target> {
+async fn script(environment: &Environment) -> Result<Target> {
     let config = chassis::redis::Config {
-        url: Some(chassis::config::Secret::new(ground.redis.url.as_str())),
+        url: Some(chassis::config::Secret::new(environment.redis.url.as_str())),
         password: None,
         prefix: String::new(),
     };
@@ -121,7 +121,7 @@ async fn script(ground: &Ground) -> Result<Target> {
     Ok(Target::Script(pool, script.sha1().to_string()))
 }
 
-async fn one_by_one(mut target: Target, calls: usize) -> Result<Samples> {
+async fn sequential(mut target: Target, calls: usize) -> Result<Samples> {
     let mut samples = Samples::default();
     for number in 0..calls {
         samples.time(target.check(number)).await?;
@@ -129,7 +129,7 @@ async fn one_by_one(mut target: Target, calls: usize) -> Result<Samples> {
     Ok(samples)
 }
 
-async fn side_by_side(target: &Target, process: Option<&Process>, figures: &mut Figures) -> Result<()> {
+async fn concurrent(target: &Target, process: Option<&Process>, figures: &mut Figures) -> Result<()> {
     let cpu = || process.and_then(Process::cpu);
     let (before, start) = (cpu(), Instant::now());
     let caller = |mut target: Target, first: usize| async move {
@@ -156,16 +156,16 @@ async fn side_by_side(target: &Target, process: Option<&Process>, figures: &mut 
     Ok(())
 }
 
-/// The time of one decision of the limiter itself.
+/// Measures one decision of the limiter without gRPC. Returns seconds.
 async fn in_process() -> Result<f64> {
     let policies = Policies::shipped().with(POLICIES).map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
     let policy = Arc::clone(policies.named("general").context("general")?);
     let limiter = Limiter::new(None, Memory::new(1_000_000, Clock::Own));
-    let asks: Vec<[Ask; 1]> =
+    let all_checks: Vec<[Ask; 1]> =
         (0..SUBJECTS).map(|number| [Ask { policy: Arc::clone(&policy), subject: format!("user:{number:08}"), cost: 1 }]).collect();
     let start = Instant::now();
-    for ask in asks.iter().cycle().take(DECISIONS as usize) {
-        limiter.check(ask).await;
+    for checks in all_checks.iter().cycle().take(DECISIONS as usize) {
+        limiter.check(checks).await;
     }
     Ok(start.elapsed().as_secs_f64() / f64::from(DECISIONS))
 }
@@ -173,35 +173,35 @@ async fn in_process() -> Result<f64> {
 fn report(table: &mut Table, [echo, memory, script, redis]: &[Figures; 4]) {
     let rate = |figures: &Figures| median(figures.rate.clone());
     let cpu = |figures: &Figures| median(figures.cpu.clone());
-    let what = "limiter, in process, beside an echo";
+    let what = "limiter, in process, compared with an echo";
     table.row(format!("{what}: 1 caller, p50"), Unit::Time, (echo.alone.p50(), memory.alone.p50()), Goal::None);
     table.row(format!("{what}: 1 caller, p99"), Unit::Time, (echo.alone.p99(), memory.alone.p99()), Goal::Shown);
     table.row(format!("{what}: 64 callers"), Unit::Rate, (rate(echo), rate(memory)), Goal::Times(1.74));
     table.row(format!("{what}: 64 callers, p99"), Unit::Time, (echo.together.p99(), memory.together.p99()), Goal::Shown);
     table.row(format!("{what}: CPU per call"), Unit::CpuPerMillion, (cpu(echo), cpu(memory)), Goal::Times(1.77));
 
-    // One caller waits for gRPC and for Redis, one after the other; only many callers can be held to the script alone.
+    // A single caller waits for gRPC and for Redis, so its baseline is the sum of both. For many callers it is the script.
     let both = |of: fn(&Samples) -> f64| of(&echo.alone) + of(&script.alone);
     let what = "limiter, Redis";
     table.row(
-        format!("{what}, beside an echo and the script: 1 caller, p50"),
+        format!("{what}, compared with an echo and the script: 1 caller, p50"),
         Unit::Time,
         (both(Samples::p50), redis.alone.p50()),
         Goal::Times(1.32),
     );
     table.row(
-        format!("{what}, beside an echo and the script: 1 caller, p99"),
+        format!("{what}, compared with an echo and the script: 1 caller, p99"),
         Unit::Time,
         (both(Samples::p99), redis.alone.p99()),
         Goal::Shown,
     );
-    table.row(format!("{what}, beside the script: 1 caller, p50"), Unit::Time, (script.alone.p50(), redis.alone.p50()), Goal::Shown);
-    table.row(format!("{what}, beside the script: 64 callers"), Unit::Rate, (rate(script), rate(redis)), Goal::Times(2.86));
+    table.row(format!("{what}, compared with the script: 1 caller, p50"), Unit::Time, (script.alone.p50(), redis.alone.p50()), Goal::Shown);
+    table.row(format!("{what}, compared with the script: 64 callers"), Unit::Rate, (rate(script), rate(redis)), Goal::Times(2.86));
     table.row(
-        format!("{what}, beside the script: 64 callers, p99"),
+        format!("{what}, compared with the script: 64 callers, p99"),
         Unit::Time,
         (script.together.p99(), redis.together.p99()),
         Goal::Shown,
     );
-    table.row(format!("{what}, beside an echo: CPU per call"), Unit::CpuPerMillion, (cpu(echo), cpu(redis)), Goal::None);
+    table.row(format!("{what}, compared with an echo: CPU per call"), Unit::CpuPerMillion, (cpu(echo), cpu(redis)), Goal::None);
 }

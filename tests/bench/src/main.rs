@@ -1,4 +1,4 @@
-//! `make bench`, and every process that it measures. Built alone (see Cargo.toml).
+//! `make bench`, and every process that it measures. It must be built without other packages (see Cargo.toml).
 
 use std::process::ExitCode;
 

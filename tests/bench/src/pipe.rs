@@ -1,6 +1,6 @@
-//! The baselines of the stream path, in their own process: a proxy that copies the bytes of a model server's answer. `/pipe` does nothing
-//! else. `/log` delivers a piece after PostgreSQL has committed it, with all streams of a batch in one statement. `/turn` also commits
-//! before it calls the model server, as often as a turn has to.
+//! The baselines of the stream path, in their own process: a proxy that copies the bytes of the model server's answer. `/pipe` only copies.
+//! `/log` commits each chunk to PostgreSQL before it delivers it, with the chunks of all streams in one statement. `/turn` also commits
+//! before it calls the model server, as often as a turn does.
 
 use std::{convert::Infallible, io::Write as _, pin::Pin, process::ExitCode, sync::Arc};
 
@@ -26,17 +26,17 @@ use tokio::{
 };
 use uuid::Uuid;
 
-/// What a turn writes down, one after the other, before the model is called: its row, its beginning at project-storage, that it
-/// was accepted, who drives it, and that it has its project's slot.
+/// The number of sequential commits of a turn before the model is called: its row, its start at project-storage, `turn.accepted`, the claim,
+/// and `turn.started`.
 const STEPS: i32 = 5;
-/// Pieces that wait for the next statement.
+/// The most chunks that wait for the next statement.
 const QUEUE: usize = 10_000;
 
 type Body = UnsyncBoxBody<Bytes, Failure>;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// A piece of a stream on its way to the database.
-struct Piece {
+/// A chunk of a stream that is to be committed.
+struct Chunk {
     stream: Uuid,
     seq: i32,
     bytes: Bytes,
@@ -47,17 +47,17 @@ struct Shared {
     upstream: Uri,
     client: Client<HttpConnector, Incoming>,
     pool: PgPool,
-    log: mpsc::Sender<Piece>,
+    log: mpsc::Sender<Chunk>,
 }
 
-/// Prints its address and serves until it is killed.
+/// Prints the address and serves until the process is killed.
 pub(crate) async fn serve(upstream: &str, database: &str) -> Result<ExitCode> {
-    let pool = PgPool::connect(database).await.context("the floor's database")?;
+    let pool = PgPool::connect(database).await.context("the database of the baselines")?;
     sqlx::query("CREATE TABLE IF NOT EXISTS events (stream uuid, seq integer, payload bytea NOT NULL, PRIMARY KEY (stream, seq))")
         .execute(&pool)
         .await?;
-    let (log, pieces) = mpsc::channel(QUEUE);
-    task::spawn(write(pool.clone(), pieces));
+    let (log, chunks) = mpsc::channel(QUEUE);
+    task::spawn(write(pool.clone(), chunks));
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     let client = Client::builder(TokioExecutor::new()).build(connector);
@@ -71,7 +71,7 @@ pub(crate) async fn serve(upstream: &str, database: &str) -> Result<ExitCode> {
         let shared = Arc::clone(&shared);
         task::spawn(async move {
             let service = service_fn(move |request| relay(Arc::clone(&shared), request));
-            // An error is a client that has left.
+            // An error means that the client has disconnected.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
@@ -102,18 +102,18 @@ async fn begin(pool: &PgPool) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-type Pieces = Pin<Box<dyn futures::Stream<Item = Result<Frame<Bytes>, Failure>> + Send>>;
+type Chunks = Pin<Box<dyn futures::Stream<Item = Result<Frame<Bytes>, Failure>> + Send>>;
 
-/// The same body, each piece after its commit.
-fn committed(body: Incoming, log: mpsc::Sender<Piece>) -> StreamBody<Pieces> {
+/// Wraps a body so that each chunk is delivered after its commit.
+fn committed(body: Incoming, log: mpsc::Sender<Chunk>) -> StreamBody<Chunks> {
     let stream = Uuid::now_v7();
-    let pieces = stream::unfold((BodyStream::new(body), log, 0), move |(mut body, log, seq)| async move {
+    let chunks = stream::unfold((BodyStream::new(body), log, 0), move |(mut body, log, seq)| async move {
         let frame = body.next().await?;
         let delivered = async {
             let frame = frame?;
             if let Some(bytes) = frame.data_ref() {
                 let (committed, done) = oneshot::channel();
-                log.send(Piece { stream, seq, bytes: bytes.clone(), committed }).await?;
+                log.send(Chunk { stream, seq, bytes: bytes.clone(), committed }).await?;
                 done.await?;
             }
             Ok(frame)
@@ -121,27 +121,27 @@ fn committed(body: Incoming, log: mpsc::Sender<Piece>) -> StreamBody<Pieces> {
         let frame = delivered.await;
         Some((frame, (body, log, seq + 1)))
     });
-    StreamBody::new(Box::pin(pieces))
+    StreamBody::new(Box::pin(chunks))
 }
 
-/// One statement at a time with everything that has gathered since the last.
-async fn write(pool: PgPool, mut pieces: mpsc::Receiver<Piece>) -> Result<Infallible> {
-    let mut batch: Vec<Piece> = Vec::new();
-    while pieces.recv_many(&mut batch, QUEUE).await > 0 {
-        let streams: Vec<Uuid> = batch.iter().map(|piece| piece.stream).collect();
-        let seqs: Vec<i32> = batch.iter().map(|piece| piece.seq).collect();
-        let payloads: Vec<&[u8]> = batch.iter().map(|piece| piece.bytes.as_ref()).collect();
-        // Whoever waits for a piece that was not committed sees its sender dropped.
+/// Commits all waiting chunks in one statement, then the next ones.
+async fn write(pool: PgPool, mut chunks: mpsc::Receiver<Chunk>) -> Result<Infallible> {
+    let mut batch: Vec<Chunk> = Vec::new();
+    while chunks.recv_many(&mut batch, QUEUE).await > 0 {
+        let streams: Vec<Uuid> = batch.iter().map(|chunk| chunk.stream).collect();
+        let seqs: Vec<i32> = batch.iter().map(|chunk| chunk.seq).collect();
+        let payloads: Vec<&[u8]> = batch.iter().map(|chunk| chunk.bytes.as_ref()).collect();
+        // If the commit fails, the senders are dropped, which fails the streams.
         sqlx::query("INSERT INTO events (stream, seq, payload) SELECT * FROM unnest($1::uuid[], $2::integer[], $3::bytea[])")
             .bind(streams)
             .bind(seqs)
             .bind(payloads)
             .execute(&pool)
             .await?;
-        batch.drain(..).for_each(|piece| {
-            // A viewer that has left waits no more.
-            let _ = piece.committed.send(());
+        batch.drain(..).for_each(|chunk| {
+            // An error means that the viewer has disconnected.
+            let _ = chunk.committed.send(());
         });
     }
-    anyhow::bail!("nobody writes any more")
+    anyhow::bail!("all streams have ended")
 }

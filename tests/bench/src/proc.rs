@@ -1,16 +1,16 @@
-//! CPU time and memory of other processes, as the kernel counts them.
+//! CPU time and memory of other processes, from `/proc`.
 
 use std::{fs, str::FromStr, time::Duration};
 
-/// Ticks per second in `/proc`; the kernel's interface fixes it on all platforms that this runs on.
+/// The clock ticks per second in `/proc`, which is a constant of the kernel's interface.
 const TICKS: f64 = 100.0;
 
-/// CPU time of one process so far; `None` where there is no `/proc`.
+/// The CPU time of a process so far; `None` without `/proc`.
 pub(crate) fn cpu_of(pid: u32) -> Option<Duration> {
     Some(Stat::read(pid)?.own())
 }
 
-/// CPU time of a PostgreSQL server: the postmaster, what it has reaped, and its live children.
+/// The CPU time of a PostgreSQL server: the postmaster, its exited children, and its running children.
 pub(crate) fn cpu_of_postgres(postmaster: u32) -> Option<Duration> {
     let server = Stat::read(postmaster)?;
     let children = fs::read_dir("/proc").ok()?.flatten();
@@ -19,25 +19,25 @@ pub(crate) fn cpu_of_postgres(postmaster: u32) -> Option<Duration> {
     Some(server.own() + server.reaped() + live)
 }
 
-/// Bytes of memory that a process has in use, shared pages included.
+/// The resident memory of a process in bytes, including shared pages.
 pub(crate) fn memory_of(pid: u32) -> Option<f64> {
     let kilobytes: f64 = number_in(&format!("/proc/{pid}/status"), "VmRSS:")?;
     Some(kilobytes * 1024.0)
 }
 
-/// How many files this process, and those that it starts, may have open.
+/// The limit for open files of this process and its children.
 pub(crate) fn open_files() -> Option<usize> {
     number_in("/proc/self/limits", "Max open files")
 }
 
-/// The first number behind a word at the beginning of a line.
+/// The first number after a word at the beginning of a line.
 fn number_in<T: FromStr>(file: &str, word: &str) -> Option<T> {
     let text = fs::read_to_string(file).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(word))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// What is left of `/proc/<pid>/stat`.
+/// The used fields of `/proc/<pid>/stat`.
 struct Stat {
     parent: u64,
     user: u64,
@@ -49,7 +49,7 @@ struct Stat {
 impl Stat {
     fn read(pid: u32) -> Option<Self> {
         let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name, in parentheses, may hold anything; state and parent come right after it.
+        // The name in parentheses can contain any character. The state and the parent follow it.
         let fields: Vec<&str> = text.rsplit_once(") ")?.1.split(' ').collect();
         let number = |field: usize| fields.get(field)?.parse().ok();
         Some(Self { parent: number(1)?, user: number(11)?, system: number(12)?, reaped_user: number(13)?, reaped_system: number(14)? })

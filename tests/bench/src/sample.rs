@@ -1,4 +1,4 @@
-//! Measured times, and how something is timed.
+//! Samples of durations.
 
 use std::{
     future::Future,
@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Result;
 
-/// Times of one kind.
+/// Durations of one kind.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Samples(Vec<Duration>);
 
@@ -20,7 +20,7 @@ impl Samples {
         self.0.extend(other.0);
     }
 
-    /// Runs it once.
+    /// Measures a future.
     pub(crate) async fn time<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let start = Instant::now();
         let value = work.await?;
@@ -45,23 +45,23 @@ impl Samples {
         self.quantile(1.0)
     }
 
-    /// In seconds; the nearest sample, so that nothing is shown that did not happen.
+    /// A quantile in seconds, without interpolation.
     fn quantile(&self, part: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an index")]
-        let place = ((sorted.len().saturating_sub(1)) as f64 * part).round() as usize;
-        sorted.get(place).map_or(f64::NAN, Duration::as_secs_f64)
+        let index = ((sorted.len().saturating_sub(1)) as f64 * part).round() as usize;
+        sorted.get(index).map_or(f64::NAN, Duration::as_secs_f64)
     }
 }
 
-/// The median of a figure that each round gives once.
+/// The median of a figure with one value per round.
 pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_unstable_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// The places of `targets` in the order of a round: each begins once.
+/// The indices of the targets in the order of a round. The first one rotates.
 pub(crate) fn rotated(targets: usize, round: usize) -> impl Iterator<Item = usize> {
-    (0..targets).map(move |place| (place + round) % targets)
+    (0..targets).map(move |index| (index + round) % targets)
 }

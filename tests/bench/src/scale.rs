@@ -1,14 +1,14 @@
 //! 1, 64, 512 and 2,000 concurrent turns, each on new processes: the cost and latency of an event, the memory of an open stream, and the
-//! latency that other users see. There are two baselines in the same run: a pipe of bytes, and a pipe that commits what it delivers, which
-//! is what Backlot promises.
+//! latency of other users. There are two baselines in the same run: a byte pipe, and a pipe that commits before it delivers, as Backlot
+//! does.
 //!
-//! The figures are taken while all streams are open, so they do not include the start and the end of turns.
-//! `crowd` has the viewers, `visit` the other users, `queries` counts database calls, and `rows` judges.
+//! The figures are measured while all streams are open, so they do not include the start and the end of turns. `viewers` follows the turns,
+//! `other_user` sends requests meanwhile, `queries` counts database calls, and `rows` adds the rows of the table.
 
-mod crowd;
+mod other_user;
 mod queries;
 mod rows;
-mod visit;
+mod viewers;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -16,27 +16,27 @@ use anyhow::{Context as _, Result, ensure};
 use reqwest::RequestBuilder;
 use tokio::time::sleep;
 
-pub(crate) use self::crowd::{Audience, People};
-use self::{queries::Queries, visit::Visitor};
+pub(crate) use self::viewers::{People, Viewers};
+use self::{other_user::OtherUser, queries::Queries};
 use crate::{
-    ground::{Cluster, Ground, Process, progress},
+    environment::{Cluster, Environment, Process, progress},
     proc,
     sample::{Samples, rotated},
     table::Table,
     upstream::{self, Load, Upstream},
 };
 
-/// How long figures are taken.
+/// The duration of a measurement.
 const WINDOW: Duration = Duration::from_secs(8);
-/// Between the start of the last stream and the window.
-const CALM: Duration = Duration::from_secs(1);
-/// Turns before the first round, so that code and pools are there.
+/// The time between the start of the last stream and the measurement.
+const SETTLE_TIME: Duration = Duration::from_secs(1);
+/// The turns before the first round, which fill caches and pools.
 const WARM_UP: Size = Size { turns: 16, pace: Duration::from_millis(10), starts: 20, rounds: 1 };
-/// How long a stream may take to begin, and a cluster to become quiet.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// Of one second; a cluster that uses less does nothing worth a word.
-const QUIET: Duration = Duration::from_millis(100);
-/// Sockets and files besides those of the streams.
+/// The limit for the start of a stream, and for a cluster to become idle.
+const TIMEOUT: Duration = Duration::from_secs(120);
+/// A process that uses less CPU time per second counts as idle.
+const IDLE_CPU: Duration = Duration::from_millis(100);
+/// The number of descriptors besides those of the streams.
 const SPARE_FILES: usize = 500;
 
 pub(crate) const SIZES: [Size; 4] = [
@@ -46,23 +46,23 @@ pub(crate) const SIZES: [Size; 4] = [
     Size { turns: 2_000, pace: Duration::from_millis(200), starts: 40, rounds: 1 },
 ];
 
-/// What is offered.
+/// The load of a measurement.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Size {
     pub(crate) turns: usize,
-    /// Between two deltas of a turn.
+    /// The time between two deltas of a turn.
     pace: Duration,
-    /// Turns that begin in a second.
+    /// The number of turns that start per second.
     starts: u32,
     rounds: usize,
 }
 
-/// A way from the model server to the viewers.
+/// A path from the model server to the viewers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Target {
     /// Copies bytes.
     Pipe,
-    /// Commits each piece before it delivers it.
+    /// Commits each chunk before it delivers it.
     Log,
     Backlot,
 }
@@ -78,8 +78,8 @@ impl Target {
         }
     }
 
-    /// What only a whole answer ends with.
-    fn last_words(self) -> &'static [u8] {
+    /// The marker at the end of a complete answer.
+    fn end_marker(self) -> &'static [u8] {
         match self {
             Self::Pipe | Self::Log => b"message_stop",
             Self::Backlot => b"turn.completed",
@@ -87,16 +87,16 @@ impl Target {
     }
 }
 
-/// What a target did over all rounds.
+/// The figures of a target over all rounds.
 #[derive(Debug, Default)]
 struct Figures {
-    /// CPU seconds for a million deltas: of the process, of PostgreSQL.
+    /// CPU seconds per million deltas: of the process and of PostgreSQL.
     cpu: Vec<f64>,
     postgres: Vec<f64>,
-    /// Deltas a second: sent by the model server, seen by the viewers.
+    /// Deltas per second: sent by the model server and received by the viewers.
     offered: Vec<f64>,
     delivered: Vec<f64>,
-    /// Bytes that the process has grown by, for each stream.
+    /// The growth of the process in bytes per stream.
     memory: Vec<f64>,
     first: Samples,
     first_latency: Samples,
@@ -105,39 +105,39 @@ struct Figures {
     failures: Vec<String>,
 }
 
-/// Everything that was measured at one size.
+/// The figures of one size.
 #[derive(Default)]
 struct Outcome {
     targets: BTreeMap<Target, Figures>,
-    /// Everybody else, beside an idle cluster and beside the streams.
-    alone: visit::Visits,
-    among: visit::Visits,
-    /// From the end of the last turn until the cluster did nothing any more, and its CPU time for that.
+    /// The requests of another user on an idle cluster and during the streams.
+    idle: other_user::Requests,
+    during: other_user::Requests,
+    /// The time from the end of the last turn until the cluster was idle, and its CPU time in that.
     settled: Vec<(Duration, Duration)>,
 }
 
 struct Bench<'a> {
-    ground: &'a Ground,
+    environment: &'a Environment,
     upstream: &'a Upstream,
     cluster: Cluster,
     pipe: Process,
     people: People,
     http: reqwest::Client,
-    visitor: Visitor,
+    other_user: OtherUser,
 }
 
-pub(crate) async fn measure(ground: &Ground, upstream: &Upstream, sizes: &[Size], table: &mut Table) -> Result<()> {
+pub(crate) async fn measure(environment: &Environment, upstream: &Upstream, sizes: &[Size], table: &mut Table) -> Result<()> {
     for size in sizes {
-        // This process has both ends of every stream.
+        // This process has two descriptors per stream.
         let needed = size.turns * 2 + SPARE_FILES;
         let allowed = proc::open_files().unwrap_or(usize::MAX);
         ensure!(allowed >= needed, "{} streams need {needed} open files, the limit is {allowed}; see `ulimit -n`", size.turns);
-        let cluster = ground.cluster("scale", &upstream.url, &[]).await?;
+        let cluster = environment.cluster("scale", &upstream.url, &[]).await?;
         let people = People::sign_up(&cluster.process.url, size.turns.max(WARM_UP.turns)).await?;
-        let visitor = Visitor::arrive(&cluster).await?;
-        let pipe = ground.helper(&["pipe", &upstream.url, &ground.floor_url()]).await?;
+        let other_user = OtherUser::new(&cluster).await?;
+        let pipe = environment.helper(&["pipe", &upstream.url, &environment.baseline_url()]).await?;
         let http = reqwest::Client::builder().no_proxy().build()?;
-        let bench = Bench { ground, upstream, cluster, pipe, people, http, visitor };
+        let bench = Bench { environment, upstream, cluster, pipe, people, http, other_user };
         let outcome = bench.outcome(*size).await.with_context(|| format!("{} turns", size.turns))?;
         rows::add(table, *size, &outcome);
     }
@@ -150,17 +150,17 @@ impl Bench<'_> {
         for target in Target::ALL {
             let mut figures = Figures::default();
             self.round(target, WARM_UP, &mut figures).await?;
-            ensure!(figures.failures.is_empty(), "warming up: {:?}", figures.failures);
+            ensure!(figures.failures.is_empty(), "warm-up: {:?}", figures.failures);
         }
         settle(&self.cluster.process).await?;
-        outcome.alone = self.visitor.visit(WINDOW).await?;
+        outcome.idle = self.other_user.send_requests(WINDOW).await?;
         for round in 0..size.rounds {
-            for place in rotated(Target::ALL.len(), round) {
-                let target = Target::ALL[place];
+            for index in rotated(Target::ALL.len(), round) {
+                let target = Target::ALL[index];
                 progress(&format!("scale: {} turns, round {}: {}", size.turns, round + 1, target.name()));
-                let audience = self.round(target, size, outcome.targets.entry(target).or_default()).await?;
+                let viewers = self.round(target, size, outcome.targets.entry(target).or_default()).await?;
                 if target == Target::Backlot {
-                    outcome.among.extend(audience);
+                    outcome.during.extend(viewers);
                     outcome.settled.push(settle(&self.cluster.process).await?);
                 }
             }
@@ -168,54 +168,54 @@ impl Bench<'_> {
         Ok(outcome)
     }
 
-    /// Fills the hall, takes the figures, and lets every stream come to its end. Answers what visitors saw meanwhile.
-    async fn round(&self, target: Target, size: Size, figures: &mut Figures) -> Result<visit::Visits> {
+    /// Opens all streams, measures, and waits for their ends. Returns the requests of another user meanwhile.
+    async fn round(&self, target: Target, size: Size, figures: &mut Figures) -> Result<other_user::Requests> {
         let process = self.process(target);
         self.upstream.set(Load::endless(size.pace));
         let (memory, sent) = (process.memory(), self.upstream.sent());
-        let requests = (0..size.turns).map(|place| self.request(target, place)).collect();
-        let audience = Audience::enter(requests, Duration::from_secs(1) / size.starts, target.last_words());
-        audience.seated(PATIENCE).await?;
-        sleep(CALM).await;
-        self.window(target, &audience, figures).await?;
+        let requests = (0..size.turns).map(|index| self.request(target, index)).collect();
+        let viewers = Viewers::start(requests, Duration::from_secs(1) / size.starts, target.end_marker());
+        viewers.wait_until_started(TIMEOUT).await?;
+        sleep(SETTLE_TIME).await;
+        self.window(target, &viewers, figures).await?;
         #[allow(clippy::cast_precision_loss, reason = "a few thousand turns")]
         if let (Some(before), Some(after)) = (memory, process.memory()) {
             figures.memory.push((after - before).max(0.0) / size.turns as f64);
         }
-        // After the figures were taken, so that nobody pays for visitors there.
-        let visits = if target == Target::Backlot && size.turns != WARM_UP.turns {
-            self.visitor.visit(WINDOW).await?
+        // After the measurement, which must not include these requests.
+        let requests_of_other = if target == Target::Backlot && size.turns != WARM_UP.turns {
+            self.other_user.send_requests(WINDOW).await?
         } else {
-            visit::Visits::default()
+            other_user::Requests::default()
         };
-        self.upstream.enough();
-        let (viewed, failures) = audience.rest().await;
-        let seen: u64 = viewed.iter().map(|viewed| viewed.deltas).sum();
+        self.upstream.end_answers();
+        let (observations, failures) = viewers.rest().await;
+        let seen: u64 = observations.iter().map(|observation| observation.deltas).sum();
         let sent = self.upstream.sent() - sent;
         figures.failures.extend(failures.into_iter().map(|error| format!("{error:#}")));
         ensure!(!figures.failures.is_empty() || seen == sent, "{}: {seen} of {sent} deltas arrived", target.name());
-        for viewed in viewed {
-            figures.first.push(viewed.first);
-            figures.first_latency.push(viewed.first_latency);
-            figures.latency.extend(viewed.latencies);
+        for observation in observations {
+            figures.first.push(observation.first);
+            figures.first_latency.push(observation.first_latency);
+            figures.latency.extend(observation.latencies);
         }
-        Ok(visits)
+        Ok(requests_of_other)
     }
 
     #[allow(clippy::cast_precision_loss, reason = "far below 2^52 deltas")]
-    async fn window(&self, target: Target, audience: &Audience, figures: &mut Figures) -> Result<()> {
+    async fn window(&self, target: Target, viewers: &Viewers, figures: &mut Figures) -> Result<()> {
         let process = self.process(target);
-        let usage = || Some((process.cpu()?, self.ground.postgres_cpu()?));
+        let usage = || Some((process.cpu()?, self.environment.postgres_cpu()?));
         let queries = self.queries(target).await?;
-        let (start, before, sent, seen) = (upstream::now(), usage(), self.upstream.sent(), audience.deltas());
-        audience.record(true);
+        let (start, before, sent, seen) = (upstream::now(), usage(), self.upstream.sent(), viewers.deltas());
+        viewers.record(true);
         sleep(WINDOW).await;
-        audience.record(false);
+        viewers.record(false);
         let (took, after) = (upstream::now() - start, usage());
-        let (sent, seen) = ((self.upstream.sent() - sent) as f64, (audience.deltas() - seen) as f64);
+        let (sent, seen) = ((self.upstream.sent() - sent) as f64, (viewers.deltas() - seen) as f64);
         if let (Some(before), Some(after)) = (before, after) {
             figures.cpu.push((after.0 - before.0).as_secs_f64() * 1e6 / seen);
-            // Of a server that forgets a child between its own death and its last count, less may be seen than before.
+            // The CPU time of an exiting child may be missing for a moment, so the difference may be negative.
             figures.postgres.push(after.1.saturating_sub(before.1).as_secs_f64() * 1e6 / seen);
         }
         figures.offered.push(sent / took.as_secs_f64());
@@ -238,28 +238,28 @@ impl Bench<'_> {
         }
     }
 
-    fn request(&self, target: Target, place: usize) -> RequestBuilder {
+    fn request(&self, target: Target, index: usize) -> RequestBuilder {
         let pipe = |path: &str| self.http.post(format!("{}{path}", self.pipe.url)).body("{}");
         match target {
             Target::Pipe => pipe("/pipe"),
             Target::Log => pipe("/log"),
-            Target::Backlot => self.people.turn(place),
+            Target::Backlot => self.people.turn(index),
         }
     }
 }
 
-/// Waits until a process does nothing any more: how long that took, and its CPU time for it.
+/// Waits until a process is idle. Returns the time and the CPU time that this took.
 pub(crate) async fn settle(process: &Process) -> Result<(Duration, Duration)> {
     let start = upstream::now();
     let first = process.cpu().context("no /proc")?;
     let mut before = first;
-    while upstream::now() - start < PATIENCE {
+    while upstream::now() - start < TIMEOUT {
         sleep(Duration::from_secs(1)).await;
         let cpu = process.cpu().context("no /proc")?;
-        if cpu - before < QUIET {
+        if cpu - before < IDLE_CPU {
             return Ok((upstream::now() - start, cpu - first));
         }
         before = cpu;
     }
-    anyhow::bail!("the process is still busy after {PATIENCE:?}")
+    anyhow::bail!("the process is still busy after {TIMEOUT:?}")
 }

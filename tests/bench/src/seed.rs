@@ -1,5 +1,5 @@
-//! Data for the measurements of files and messages: texts that look like source code, objects made in advance, and projects and messages
-//! that are written directly into the database.
+//! Data for the measurements of files and messages: texts that resemble source code, prepared objects, and projects and messages that are
+//! written directly into the database.
 
 use std::io::Write as _;
 
@@ -10,15 +10,15 @@ use uuid::Uuid;
 
 pub(crate) const MAIN: &str = "refs/heads/main";
 pub(crate) const FILE_BYTES: usize = 4096;
-/// Git's kinds as project-storage keeps them: blob and tree and commit, the first two compressed.
+/// The tags of git objects in project-storage. Blobs are compressed.
 const BLOB: i16 = 3 | 1 << 4;
 const TREE: i16 = 2;
 const COMMIT: i16 = 1;
 const OWNER: i16 = 4;
-/// Time between two messages of a seeded conversation, in the milliseconds of their ids.
+/// The length of a message.
 const MESSAGE_BYTES: usize = 200;
 
-/// Texts that look like source and are never the same twice.
+/// A random text that resembles source code.
 pub(crate) fn source() -> String {
     const WORDS: [&str; 24] = [
         "const ",
@@ -57,7 +57,7 @@ pub(crate) fn source() -> String {
     text
 }
 
-/// A project of the floor and its head.
+/// A project of the baseline with its head.
 pub(crate) struct Head {
     pub(crate) project: Uuid,
     pub(crate) store: Uuid,
@@ -65,7 +65,7 @@ pub(crate) struct Head {
     pub(crate) oid: Vec<u8>,
 }
 
-/// The objects of a commit, ready to be sent.
+/// The objects of a commit.
 pub(crate) struct Objects {
     pub(crate) oids: Vec<Vec<u8>>,
     pub(crate) tags: Vec<i16>,
@@ -76,7 +76,7 @@ pub(crate) struct Objects {
 }
 
 impl Objects {
-    /// So many files in two folders, with their trees and the commit. Ids are random, as hashes are; nobody reads these.
+    /// Creates files in nested folders, with their trees and the commit. `folder` is the number of entries of the innermost tree. Ids are random.
     pub(crate) fn of(files: usize, folder: usize) -> Result<Self> {
         let mut rows = Vec::with_capacity(files + 4);
         for _ in 0..files {
@@ -85,7 +85,7 @@ impl Objects {
             encoder.write_all(text.as_bytes())?;
             rows.push((oid(), BLOB, i32::try_from(text.len())?, encoder.finish()?));
         }
-        // An entry of a tree is its mode, its name and its id; the two folders above hold one entry each.
+        // An entry of a tree has about 40 bytes. The two outer trees have one entry each.
         let (root, commit) = (oid(), oid());
         for (id, entries) in [(oid(), folder), (oid(), 1), (root.clone(), 1)] {
             rows.push((id, TREE, i32::try_from(entries * 40)?, (0..entries * 40).map(|_| rand::random()).collect()));
@@ -107,11 +107,11 @@ fn oid() -> Vec<u8> {
     rand::random::<[u8; 20]>().to_vec()
 }
 
-/// An empty project of somebody.
+/// Creates an empty project of the user.
 pub(crate) async fn project(pool: &PgPool, user: Uuid) -> Result<Head> {
     let head = Head { project: Uuid::now_v7(), store: Uuid::now_v7(), user, oid: Vec::new() };
     sqlx::query("INSERT INTO stores (id) VALUES ($1)").bind(head.store).execute(pool).await?;
-    sqlx::query("INSERT INTO projects (id, store_id, owner_id, display_name, plan) VALUES ($1, $2, $3, 'floor', 1)")
+    sqlx::query("INSERT INTO projects (id, store_id, owner_id, display_name, plan) VALUES ($1, $2, $3, 'baseline', 1)")
         .bind(head.project)
         .bind(head.store)
         .bind(user)
@@ -127,9 +127,9 @@ pub(crate) async fn project(pool: &PgPool, user: Uuid) -> Result<Head> {
     Ok(head)
 }
 
-/// A conversation of so many messages, a millisecond apart. Answers the id in its middle.
+/// Creates a conversation with this number of messages. Returns the id of the middle one.
 pub(crate) async fn conversation(pool: &PgPool, head: &Head, messages: i32) -> Result<Uuid> {
-    // Ids of version 7: 48 bits of milliseconds, then whatever.
+    // UUIDs of version 7, one per millisecond.
     sqlx::query(
         "INSERT INTO messages (project_id, id, turn_id, role, text, user_id, created_at)
          SELECT $1, (lpad(to_hex(1700000000000 + n), 12, '0') || '7000' || '8' || lpad(to_hex(n), 15, '0'))::uuid, gen_random_uuid(),

@@ -1,5 +1,5 @@
-//! The statements of project-storage, sent directly: the baselines of saves, loads and pages. They are copies on purpose: a baseline that
-//! changed with the service would hide a regression of the service.
+//! The statements of project-storage, sent directly: the baselines of saves, loads and pages. They are copies, because a baseline that changed
+//! with the service would hide a regression.
 
 use anyhow::{Result, ensure};
 use sqlx::{PgPool, postgres::PgRow};
@@ -10,7 +10,7 @@ use crate::seed::{Head, MAIN, Objects};
 /// The role of an editor.
 const EDITOR: i16 = 2;
 
-/// Everything of a save in its one statement.
+/// Saves in one statement.
 pub(crate) async fn save(pool: &PgPool, head: &mut Head, objects: &Objects) -> Result<()> {
     let query = sqlx::query(
         "WITH r AS (
@@ -49,12 +49,12 @@ pub(crate) async fn save(pool: &PgPool, head: &mut Head, objects: &Objects) -> R
         .bind(i32::try_from(objects.oids.len())?)
         .fetch_optional(pool)
         .await?;
-    ensure!(row.is_some(), "the head was not what was expected");
+    ensure!(row.is_some(), "the head has changed");
     head.oid.clone_from(&objects.commit);
     Ok(())
 }
 
-/// A project with its head, as one of its members finds it.
+/// Reads a project with its head for a member.
 pub(crate) async fn find(pool: &PgPool, project: Uuid, user: Uuid) -> Result<PgRow> {
     let query = sqlx::query(
         "SELECT p.id, p.store_id, p.owner_id, p.draft_id, p.display_name, p.plan, p.created_at, p.updated_at,
@@ -70,13 +70,13 @@ pub(crate) async fn find(pool: &PgPool, project: Uuid, user: Uuid) -> Result<PgR
     Ok(query.bind(project).bind(user).bind(MAIN).fetch_one(pool).await?)
 }
 
-/// The files of a store by their ids.
+/// Reads objects of a store.
 pub(crate) async fn objects(pool: &PgPool, store: Uuid, oids: &[Vec<u8>]) -> Result<Vec<PgRow>> {
     let query = sqlx::query("SELECT oid, tag, size, data FROM objects WHERE store_id = $1 AND oid = ANY($2)");
     Ok(query.bind(store).bind(oids).fetch_all(pool).await?)
 }
 
-/// One page of the conversation.
+/// Reads a page of a conversation, newest first.
 pub(crate) async fn messages(pool: &PgPool, project: Uuid, before: Uuid, limit: i64) -> Result<Vec<PgRow>> {
     let query = sqlx::query(
         "SELECT id, turn_id, role, text, partial, revision, user_id, created_at

@@ -1,5 +1,5 @@
-//! From the model server through agent-streaming and the gateway to an SSE client, compared with a pipe that commits what it delivers,
-//! which is what Backlot promises. The work of a turn before it calls the model is compared with a pipe that commits as often.
+//! From the model server through agent-streaming and the gateway to an SSE client, compared with a pipe that commits before it delivers, as
+//! Backlot does. The start of a turn is compared with a pipe that commits as often before it calls the model server.
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, time::Duration};
 
@@ -9,22 +9,22 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 
 use crate::{
-    ground::{Cluster, Ground, Process, progress},
+    environment::{Cluster, Environment, Process, progress},
     sample::{Samples, median, rotated},
     table::{Goal, Table, Unit, shown},
     upstream::{self, Load, Upstream},
-    watch::{Seen, watch},
+    watch::{Observation, watch},
 };
 
 const ROUNDS: usize = 3;
-/// One turn after the other: the first event counts, and the path of an idle machine.
+/// Sequential turns, for the latency on an idle machine and the time to the first event.
 const ALONE: Plan = Plan {
     targets: &[Target::Direct, Target::Pipe, Target::Log, Target::Turn, Target::Backlot],
     turns: 40,
     spread: None,
     load: Load { deltas: 25, pace: Duration::from_millis(2) },
 };
-/// Many turns side by side, 50 deltas a second each: CPU per event counts.
+/// Concurrent turns with 50 deltas per second each, for the CPU per event.
 const TOGETHER: Plan = Plan {
     targets: &[Target::Pipe, Target::Log, Target::Backlot],
     turns: 64,
@@ -32,25 +32,25 @@ const TOGETHER: Plan = Plan {
     load: Load { deltas: 250, pace: Duration::from_millis(20) },
 };
 
-/// What a round asks of each target.
+/// The load of a round.
 #[derive(Debug, Clone, Copy)]
 struct Plan {
     targets: &'static [Target],
     turns: usize,
-    /// The time over which turns that run side by side begin.
+    /// The time over which the starts of concurrent turns are spread; `None` for sequential turns.
     spread: Option<Duration>,
     load: Load,
 }
 
-/// A way from the model server to the client.
+/// A path from the model server to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Target {
     Direct,
     /// Copies bytes.
     Pipe,
-    /// Commits each piece before it delivers it.
+    /// Commits each chunk before it delivers it.
     Log,
-    /// Commits before it calls the model server, too.
+    /// Also commits before it calls the model server.
     Turn,
     Backlot,
 }
@@ -67,14 +67,14 @@ impl Target {
     }
 }
 
-/// What a target did over all rounds.
+/// The figures of a target over all rounds.
 #[derive(Debug, Default)]
 struct Figures {
     opened: Samples,
     first: Samples,
     first_latency: Samples,
     latency: Samples,
-    /// CPU seconds for a million events: of the process, of PostgreSQL.
+    /// CPU seconds per million events: of the process and of PostgreSQL.
     cpu: Vec<f64>,
     postgres: Vec<f64>,
     rate: Vec<f64>,
@@ -93,33 +93,33 @@ impl Figures {
 type All = BTreeMap<Target, Figures>;
 
 struct Bench<'a> {
-    ground: &'a Ground,
+    environment: &'a Environment,
     cluster: &'a Cluster,
     upstream: &'a Upstream,
     pipe: Process,
     http: reqwest::Client,
 }
 
-pub(crate) async fn measure(ground: &Ground, cluster: &Cluster, upstream: &Upstream, table: &mut Table) -> Result<()> {
-    let pipe = ground.helper(&["pipe", &upstream.url, &ground.floor_url()]).await?;
-    let bench = Bench { ground, cluster, upstream, pipe, http: reqwest::Client::builder().no_proxy().build()? };
+pub(crate) async fn measure(environment: &Environment, cluster: &Cluster, upstream: &Upstream, table: &mut Table) -> Result<()> {
+    let pipe = environment.helper(&["pipe", &upstream.url, &environment.baseline_url()]).await?;
+    let bench = Bench { environment, cluster, upstream, pipe, http: reqwest::Client::builder().no_proxy().build()? };
     for target in ALONE.targets {
         bench.round(*target, Plan { turns: 20, ..ALONE }, &mut Figures::default()).await?;
     }
-    progress("stream: one turn after the other");
+    progress("stream: sequential turns");
     alone(table, &bench.rounds(ALONE).await?);
-    progress("stream: 64 turns side by side");
+    progress("stream: 64 concurrent turns");
     together(table, &bench.rounds(TOGETHER).await?);
     Ok(())
 }
 
 impl Bench<'_> {
-    /// All targets in turn, in every round.
+    /// Runs all rounds with all targets.
     async fn rounds(&self, plan: Plan) -> Result<All> {
         let mut all = All::new();
         for round in 0..ROUNDS {
-            for place in rotated(plan.targets.len(), round) {
-                let target = plan.targets[place];
+            for index in rotated(plan.targets.len(), round) {
+                let target = plan.targets[index];
                 self.round(target, plan, all.entry(target).or_default()).await?;
             }
         }
@@ -137,18 +137,18 @@ impl Bench<'_> {
             Target::Pipe | Target::Log | Target::Turn => Some(&self.pipe),
             Target::Backlot => Some(&self.cluster.process),
         };
-        let cpu = || Some((process?.cpu()?, self.ground.postgres_cpu()?));
+        let cpu = || Some((process?.cpu()?, self.environment.postgres_cpu()?));
         let (before, start) = (cpu(), upstream::now());
         let seen = match plan.spread {
-            None => one_by_one(requests, plan.load.deltas).await?,
-            Some(spread) => side_by_side(requests, plan.load.deltas, spread).await?,
+            None => sequential(requests, plan.load.deltas).await?,
+            Some(spread) => concurrent(requests, plan.load.deltas, spread).await?,
         };
         let took = upstream::now() - start;
         #[allow(clippy::cast_precision_loss, reason = "far below 2^52 events")]
         let events = seen.iter().map(|seen| seen.deltas).sum::<usize>() as f64;
         if let (Some(before), Some(after)) = (before, cpu()) {
             figures.cpu.push((after.0 - before.0).as_secs_f64() * 1e6 / events);
-            // Of a server that forgets a child between its own death and its last count, less may be seen than before.
+            // The CPU time of an exiting child may be missing for a moment, so the difference may be negative.
             figures.postgres.push(after.1.saturating_sub(before.1).as_secs_f64() * 1e6 / events);
         }
         figures.rate.push(events / took.as_secs_f64());
@@ -161,7 +161,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// A request that will be answered with a stream; whatever it needs exists.
+    /// A request that is answered with a stream. Creates the project that it needs.
     async fn request(&self, target: Target) -> Result<RequestBuilder> {
         let pipe = |path: &str| self.http.post(format!("{}{path}", self.pipe.url)).body("{}");
         Ok(match target {
@@ -178,7 +178,7 @@ impl Bench<'_> {
     }
 }
 
-async fn one_by_one(requests: Vec<RequestBuilder>, deltas: usize) -> Result<Vec<Seen>> {
+async fn sequential(requests: Vec<RequestBuilder>, deltas: usize) -> Result<Vec<Observation>> {
     let mut seen = Vec::with_capacity(requests.len());
     for request in requests {
         seen.push(watch(request, deltas).await?);
@@ -186,15 +186,15 @@ async fn one_by_one(requests: Vec<RequestBuilder>, deltas: usize) -> Result<Vec<
     Ok(seen)
 }
 
-/// Spread over a time, so that they do not all begin at once.
-async fn side_by_side(requests: Vec<RequestBuilder>, deltas: usize, spread: Duration) -> Result<Vec<Seen>> {
+/// Sends the requests concurrently, with starts spread over `spread`.
+async fn concurrent(requests: Vec<RequestBuilder>, deltas: usize, spread: Duration) -> Result<Vec<Observation>> {
     let step = spread / u32::try_from(requests.len().max(1))?;
-    let late = |place: usize, work: Pin<Box<dyn Future<Output = Result<Seen>> + Send>>| async move {
-        tokio::time::sleep(step * u32::try_from(place)?).await;
+    let delayed = |index: usize, work: Pin<Box<dyn Future<Output = Result<Observation>> + Send>>| async move {
+        tokio::time::sleep(step * u32::try_from(index)?).await;
         work.await
     };
     let numbered = requests.into_iter().enumerate();
-    let tasks: Vec<_> = numbered.map(|(place, request)| task::spawn(late(place, Box::pin(watch(request, deltas))))).collect();
+    let tasks: Vec<_> = numbered.map(|(index, request)| task::spawn(delayed(index, Box::pin(watch(request, deltas))))).collect();
     let mut seen = Vec::with_capacity(tasks.len());
     for task in tasks {
         seen.push(task.await??);
@@ -207,15 +207,15 @@ fn alone(table: &mut Table, all: &All) {
     let what = "stream, 1 turn";
     latency(table, what, log, ours);
     let added = |figures: &Figures, of: fn(&Samples) -> f64| of(&figures.first) - of(&direct.first);
-    // Relays have no turn to begin; what a turn owes to whoever may crash is part of its floor.
-    let start = format!("{what}: request to first delta, beside a turn's commits");
+    // The baseline has the same number of commits as the start of a turn.
+    let start = format!("{what}: request to first delta, compared with the commits of a turn");
     table.row(format!("{start}, p50"), Unit::Time, (added(turn, Samples::p50), added(ours, Samples::p50)), Goal::Times(3.0));
     table.row(format!("{start}, p99"), Unit::Time, (added(turn, Samples::p99), added(ours, Samples::p99)), Goal::Shown);
     notes(table, what, all);
     let times = added(ours, Samples::p50) / added(log, Samples::p50);
     let start = shown(Unit::Time, added(ours, Samples::p50));
     table.note(format!(
-        "{what}: request to first delta takes {start}, the start of the turn included: {times:.1} times a relay that only commits the delta"
+        "{what}: request to first delta takes {start} including the start of the turn, {times:.1} times a pipe that only commits the delta"
     ));
     #[allow(clippy::cast_precision_loss, reason = "a few events")]
     let turns = ALONE.load.deltas as f64 / 1e6;
@@ -247,7 +247,7 @@ fn notes(table: &mut Table, what: &str, all: &All) {
     let both = |samples: &Samples| format!("{} / {}", shown(Unit::Time, samples.p50()), shown(Unit::Time, samples.p99()));
     for (target, figures) in all {
         table.note(format!(
-            "{what}: {}: {}, CPU {}, PostgreSQL {}; p50 / p99: request to first byte {}, to first delta {}, its way {}, every delta's way {}",
+            "{what}: {}: {}, CPU {}, PostgreSQL {}; p50 / p99: request to first byte {}, to first delta {}, latency of the first delta {}, latency of every delta {}",
             target.name(),
             shown(Unit::Rate, median(figures.rate.clone())),
             shown(Unit::CpuPerMillion, figures.cpu()),

@@ -1,4 +1,4 @@
-//! The table at the end: the cost, the baseline, and whether that is good enough.
+//! The table of results: the figures, the baselines, and the verdicts.
 
 use std::{
     fmt::Write as _,
@@ -6,17 +6,17 @@ use std::{
     time::Duration,
 };
 
-/// Worse than this many times its floor, something is wrong rather than slow.
-const CLIFF: f64 = 5.0;
+/// The limit for the ratio. A larger one fails the run.
+const LIMIT: f64 = 5.0;
 
-/// What a figure counts.
+/// The unit of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
     /// Seconds; less is better.
     Time,
-    /// So many in a second; more is better.
+    /// Per second; more is better.
     Rate,
-    /// CPU seconds for a million of something; less is better.
+    /// CPU seconds per million; less is better.
     CpuPerMillion,
     /// Memory; less is better.
     Bytes,
@@ -24,21 +24,20 @@ pub(crate) enum Unit {
     Factor,
 }
 
-/// How good it has to be.
+/// The goal of a row.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Goal {
-    /// At most so many times the floor.
+    /// The limit for the ratio to the baseline.
     Times(f64),
-    /// At most so much, whatever the floor is.
+    /// The limit for the figure, whatever the baseline is.
     AtMost(f64),
-    /// Only the cliff counts.
+    /// No goal. Only [`LIMIT`] applies.
     None,
-    /// At most so many times the floor, and no cliff: the tail of a short run is the machine's as often as ours, and some floors
-    /// promise less than we do.
+    /// The limit for the ratio, without [`LIMIT`]: for tails of short runs, which depend on the machine, and for baselines that guarantee less.
     Tail(f64),
-    /// At most so much, and no cliff: the floor is shown beside it.
+    /// The limit for the figure, without [`LIMIT`].
     Bound(f64),
-    /// Shown and not judged.
+    /// The row is shown without a verdict.
     Shown,
 }
 
@@ -46,7 +45,7 @@ pub(crate) enum Goal {
 pub(crate) struct Row {
     pub(crate) what: String,
     pub(crate) unit: Unit,
-    pub(crate) floor: f64,
+    pub(crate) baseline: f64,
     pub(crate) ours: f64,
     pub(crate) goal: Goal,
 }
@@ -55,18 +54,18 @@ pub(crate) struct Row {
 enum Verdict {
     Ok,
     OverGoal,
-    Cliff,
-    /// There was nothing to compare.
+    OverLimit,
+    /// A figure is missing.
     Unknown,
     NotJudged,
 }
 
 impl Row {
-    /// How many times the floor.
+    /// The ratio to the baseline.
     fn ratio(&self) -> f64 {
         match self.unit {
-            Unit::Rate => self.floor / self.ours,
-            Unit::Time | Unit::CpuPerMillion | Unit::Bytes | Unit::Factor => self.ours / self.floor,
+            Unit::Rate => self.baseline / self.ours,
+            Unit::Time | Unit::CpuPerMillion | Unit::Bytes | Unit::Factor => self.ours / self.baseline,
         }
     }
 
@@ -80,7 +79,7 @@ impl Row {
         match ratio {
             _ if !ratio.is_finite() => Verdict::Unknown,
             _ if matches!(self.goal, Goal::Shown) => Verdict::NotJudged,
-            _ if ratio > CLIFF && !matches!(self.goal, Goal::Tail(_) | Goal::Bound(_)) => Verdict::Cliff,
+            _ if ratio > LIMIT && !matches!(self.goal, Goal::Tail(_) | Goal::Bound(_)) => Verdict::OverLimit,
             _ if good => Verdict::Ok,
             _ => Verdict::OverGoal,
         }
@@ -95,52 +94,52 @@ impl Row {
         let verdict = match self.verdict() {
             Verdict::Ok => "ok",
             Verdict::OverGoal => "over goal",
-            Verdict::Cliff => "CLIFF",
+            Verdict::OverLimit => "OVER LIMIT",
             Verdict::Unknown => "not measured",
             Verdict::NotJudged => "not judged",
         };
-        let (floor, ours) = (shown(self.unit, self.floor), shown(self.unit, self.ours));
-        [self.what.clone(), floor, ours, format!("{:.2}", self.ratio()), goal, verdict.to_owned()]
+        let (baseline, ours) = (shown(self.unit, self.baseline), shown(self.unit, self.ours));
+        [self.what.clone(), baseline, ours, format!("{:.2}", self.ratio()), goal, verdict.to_owned()]
     }
 }
 
-/// Rows in the order in which they were measured, and remarks.
+/// The rows in the order of the measurements, the notes and the errors.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     rows: Vec<Row>,
     notes: Vec<String>,
-    faults: Vec<String>,
+    failures: Vec<String>,
 }
 
 impl Table {
-    pub(crate) fn row(&mut self, what: impl Into<String>, unit: Unit, (floor, ours): (f64, f64), goal: Goal) {
-        self.rows.push(Row { what: what.into(), unit, floor, ours, goal });
+    pub(crate) fn row(&mut self, what: impl Into<String>, unit: Unit, (baseline, ours): (f64, f64), goal: Goal) {
+        self.rows.push(Row { what: what.into(), unit, baseline, ours, goal });
     }
 
-    /// A figure that has no floor of its own.
+    /// Adds a figure without a baseline.
     pub(crate) fn note(&mut self, text: impl Into<String>) {
         self.notes.push(text.into());
     }
 
-    /// Something that did not work, whatever it cost.
-    pub(crate) fn fault(&mut self, text: impl Into<String>) {
-        self.faults.push(text.into());
+    /// Adds a failed measurement.
+    pub(crate) fn failure(&mut self, text: impl Into<String>) {
+        self.failures.push(text.into());
     }
 
-    /// Whether nothing went wrong.
+    /// Whether all measurements succeeded within [`LIMIT`].
     pub(crate) fn is_good(&self) -> bool {
-        self.faults.is_empty() && !self.rows.iter().any(|row| row.verdict() == Verdict::Cliff)
+        self.failures.is_empty() && !self.rows.iter().any(|row| row.verdict() == Verdict::OverLimit)
     }
 
     pub(crate) fn print(&self, took: Duration) -> io::Result<()> {
-        let head = ["what", "floor", "ours", "ratio", "goal", "verdict"].map(str::to_owned);
+        let head = ["what", "baseline", "ours", "ratio", "goal", "verdict"].map(str::to_owned);
         let lines: Vec<[String; 6]> = std::iter::once(head).chain(self.rows.iter().map(Row::cells)).collect();
         let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default();
         let widths: [usize; 6] = std::array::from_fn(width);
         let mut text = String::from("\n");
         for line in &lines {
             for (column, (cell, width)) in line.iter().zip(widths).enumerate() {
-                // Words to the left, figures to the right.
+                // Texts are aligned to the left, figures to the right.
                 let _ = if matches!(column, 0 | 5) { write!(text, "{cell:<width$}  ") } else { write!(text, "{cell:>width$}  ") };
             }
             text.truncate(text.trim_end().len());
@@ -150,15 +149,15 @@ impl Table {
         for note in &self.notes {
             let _ = writeln!(text, "{note}");
         }
-        for fault in &self.faults {
-            let _ = writeln!(text, "FAULT: {fault}");
+        for failure in &self.failures {
+            let _ = writeln!(text, "FAILED: {failure}");
         }
-        let _ = writeln!(text, "\nOne run of {} s; ratios count, times do not carry over to another run.", took.as_secs());
+        let _ = writeln!(text, "\nDuration {} s. Compare ratios, not times, with other runs.", took.as_secs());
         io::stdout().write_all(text.as_bytes())
     }
 }
 
-/// A figure with its unit, in three digits.
+/// Formats a figure with its unit.
 pub(crate) fn shown(unit: Unit, figure: f64) -> String {
     match unit {
         _ if figure.is_nan() => "-".to_owned(),
@@ -177,28 +176,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_or_a_cliff_is_not_good() {
+    fn an_error_or_a_ratio_over_the_limit_is_a_failure() {
         let mut table = Table::default();
         table.row("", Unit::Time, (1.0, 9.0), Goal::Tail(2.0));
         assert!(table.is_good());
         let mut faulty = Table::default();
-        faulty.fault("a stream failed");
+        faulty.failure("a stream failed");
         assert!(!faulty.is_good());
         table.row("", Unit::Time, (1.0, 9.0), Goal::Times(2.0));
         assert!(!table.is_good());
     }
 
-    fn verdict(unit: Unit, floor: f64, ours: f64, goal: Goal) -> Verdict {
-        Row { what: String::new(), unit, floor, ours, goal }.verdict()
+    fn verdict(unit: Unit, baseline: f64, ours: f64, goal: Goal) -> Verdict {
+        Row { what: String::new(), unit, baseline, ours, goal }.verdict()
     }
 
     #[test]
-    fn more_is_better_only_for_rates() {
+    fn verdicts_depend_on_unit_and_goal() {
         assert_eq!(verdict(Unit::Time, 1.0, 2.0, Goal::Times(2.0)), Verdict::Ok);
         assert_eq!(verdict(Unit::Time, 1.0, 2.1, Goal::Times(2.0)), Verdict::OverGoal);
         assert_eq!(verdict(Unit::Rate, 100.0, 50.0, Goal::Times(2.0)), Verdict::Ok);
-        assert_eq!(verdict(Unit::Rate, 100.0, 19.0, Goal::None), Verdict::Cliff);
-        assert_eq!(verdict(Unit::Time, 1.0, 5.1, Goal::AtMost(9.0)), Verdict::Cliff);
+        assert_eq!(verdict(Unit::Rate, 100.0, 19.0, Goal::None), Verdict::OverLimit);
+        assert_eq!(verdict(Unit::Time, 1.0, 5.1, Goal::AtMost(9.0)), Verdict::OverLimit);
         assert_eq!(verdict(Unit::Time, 1.0, 50.0, Goal::Shown), Verdict::NotJudged);
         assert_eq!(verdict(Unit::Time, 1.0, 50.0, Goal::Tail(5.0)), Verdict::OverGoal);
         assert_eq!(verdict(Unit::Bytes, 1.0, 50.0, Goal::Bound(50.0)), Verdict::Ok);

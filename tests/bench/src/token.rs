@@ -1,4 +1,4 @@
-//! The first and the repeated check of an access token, compared with the bare ES256 signature by ring.
+//! The first and the repeated check of an access token, compared with the plain ES256 signature by ring.
 
 use std::{hint::black_box, time::Instant};
 
@@ -18,14 +18,14 @@ use proto::{
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 
 use crate::{
-    ground::progress,
+    environment::progress,
     sample::Samples,
     table::{Goal, Table, Unit},
 };
 
 const TOKENS: usize = 600;
-/// Checks of one token that was seen before, timed together: one alone is shorter than the clock is exact.
-const AGAIN: u32 = 200;
+/// The number of repeated checks that are measured together, because one is shorter than the resolution of the clock.
+const REPEATS: u32 = 200;
 
 pub(crate) async fn measure(table: &mut Table) -> Result<()> {
     progress("token");
@@ -36,28 +36,28 @@ pub(crate) async fn measure(table: &mut Table) -> Result<()> {
     let point = [vec![4], URL_SAFE_NO_PAD.decode(&key.x)?, URL_SAFE_NO_PAD.decode(&key.y)?].concat();
     let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
     let verifier = Verifier::new(Caller::ProjectStorage, &testing::secret(), Keys::Remote(channel));
-    // The first one fetches the keys.
+    // The first check fetches the keys.
     verifier.user(&issuer.token(UserId::generate(), Plan::Free)).await.map_err(|fault| anyhow!("{fault:?}"))?;
 
-    let (mut bare, mut first, mut again) = (Samples::default(), Samples::default(), Samples::default());
+    let (mut bare, mut first, mut repeated) = (Samples::default(), Samples::default(), Samples::default());
     for _ in 0..TOKENS {
         let token = issuer.token(UserId::generate(), Plan::Free);
         bare.time(async { verify(&public, &token) }).await?;
         let user = async { verifier.user(&token).await.map_err(|fault| anyhow!("{fault:?}")) };
         first.time(user).await?;
         let start = Instant::now();
-        for _ in 0..AGAIN {
+        for _ in 0..REPEATS {
             black_box(verifier.user(black_box(&token)).await.map_err(|fault| anyhow!("{fault:?}"))?);
         }
-        again.push(start.elapsed() / AGAIN);
+        repeated.push(start.elapsed() / REPEATS);
     }
     table.row("token, seen for the first time, p50", Unit::Time, (bare.p50(), first.p50()), Goal::Times(1.1));
-    table.row("token, seen before, p50", Unit::Time, (bare.p50(), again.p50()), Goal::AtMost(1e-6));
+    table.row("token, seen before, p50", Unit::Time, (bare.p50(), repeated.p50()), Goal::AtMost(1e-6));
     Ok(())
 }
 
 fn verify(key: &UnparsedPublicKey<Vec<u8>>, token: &str) -> Result<()> {
     let (message, signature) = token.rsplit_once('.').context("three parts")?;
     let signature = URL_SAFE_NO_PAD.decode(signature)?;
-    key.verify(message.as_bytes(), &signature).map_err(|_| anyhow!("the signature is not good"))
+    key.verify(message.as_bytes(), &signature).map_err(|_| anyhow!("the signature is not valid"))
 }

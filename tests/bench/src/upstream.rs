@@ -1,4 +1,4 @@
-//! The model server of the bench: Anthropic Messages over SSE, with deltas of 24 bytes at a fixed pace. Each delta carries the time at
+//! The model server of the bench: Anthropic Messages over SSE, with deltas of 24 bytes at a constant rate. Each delta contains the time at
 //! which it was sent.
 
 use std::{
@@ -28,7 +28,7 @@ use tokio::{
     time::{Interval, MissedTickBehavior},
 };
 
-/// A delta: `@`, its time in 22 digits, `;`.
+/// The length of a delta: `@`, the time in nanoseconds with 22 digits, `;`.
 pub(crate) const MARK_BYTES: usize = 24;
 
 const HEAD: &str = "event: message_start\n\
@@ -47,35 +47,35 @@ const TAIL: &str = "event: content_block_stop\n\
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// The bench's own clock.
+/// The time since the start of the bench.
 pub(crate) fn now() -> Duration {
     START.elapsed()
 }
 
-/// What every answer says.
+/// The number and the pace of the deltas of an answer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {
-    /// At least one.
+    /// The number of deltas, at least 1.
     pub(crate) deltas: usize,
     pub(crate) pace: Duration,
 }
 
 impl Load {
-    /// Until [`Upstream::enough`].
+    /// An answer that ends with [`Upstream::end_answers`].
     pub(crate) fn endless(pace: Duration) -> Self {
         Self { deltas: usize::MAX, pace }
     }
 }
 
-/// Answers whose client went away before their end.
+/// Answers whose client disconnected before their end.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Abandoned {
+pub(crate) struct AbandonedAnswers {
     pub(crate) answers: usize,
     /// When the last of them was noticed.
     pub(crate) last: Duration,
 }
 
-/// Runs as long as the runtime.
+/// The model server. It runs until the runtime ends.
 pub(crate) struct Upstream {
     pub(crate) url: String,
     shared: Arc<Shared>,
@@ -83,12 +83,12 @@ pub(crate) struct Upstream {
 
 struct Shared {
     load: Mutex<Load>,
-    /// Answers of an earlier one end.
+    /// Answers of an earlier generation end.
     generation: AtomicU64,
     sent: AtomicU64,
     /// The path of the last request.
-    asked: Mutex<String>,
-    abandoned: watch::Sender<Abandoned>,
+    last_path: Mutex<String>,
+    abandoned: watch::Sender<AbandonedAnswers>,
 }
 
 impl Upstream {
@@ -99,34 +99,34 @@ impl Upstream {
             load: Mutex::new(Load { deltas: 1, pace: Duration::ZERO }),
             generation: AtomicU64::default(),
             sent: AtomicU64::default(),
-            asked: Mutex::default(),
+            last_path: Mutex::default(),
             abandoned: watch::Sender::default(),
         });
         task::spawn(accept(listener, Arc::clone(&shared)));
         Ok(Self { url, shared })
     }
 
-    /// What answers say from now on.
+    /// Sets the load of new answers.
     pub(crate) fn set(&self, load: Load) {
         *lock(&self.shared.load) = load;
     }
 
-    /// Answers that have begun end with their next delta.
-    pub(crate) fn enough(&self) {
+    /// Ends all running answers at their next delta.
+    pub(crate) fn end_answers(&self) {
         self.shared.generation.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Deltas of all answers so far.
+    /// The number of deltas of all answers so far.
     pub(crate) fn sent(&self) -> u64 {
         self.shared.sent.load(Ordering::Relaxed)
     }
 
-    /// The path of the last request: who asks may have one of its own.
-    pub(crate) fn asked(&self) -> String {
-        lock(&self.shared.asked).clone()
+    /// The path of the last request, which identifies the caller.
+    pub(crate) fn last_path(&self) -> String {
+        lock(&self.shared.last_path).clone()
     }
 
-    pub(crate) fn abandoned(&self) -> watch::Receiver<Abandoned> {
+    pub(crate) fn abandoned(&self) -> watch::Receiver<AbandonedAnswers> {
         self.shared.abandoned.subscribe()
     }
 }
@@ -138,12 +138,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
-        // Each delta leaves at once.
+        // Each delta must be sent at once.
         let _ = stream.set_nodelay(true);
         let shared = Arc::clone(&shared);
         task::spawn(async move {
             let service = service_fn(move |request| answer(Arc::clone(&shared), request));
-            // An error is a client that has left.
+            // An error means that the client has disconnected.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
@@ -152,7 +152,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {
-    request.uri().path().clone_into(&mut lock(&shared.asked));
+    request.uri().path().clone_into(&mut lock(&shared.last_path));
     request.into_body().collect().await?;
     let frames = stream::unfold(Answer::new(shared), |mut answer| async move {
         let frame = answer.next().await?;
@@ -169,28 +169,28 @@ struct Answer {
     generation: u64,
     deltas: usize,
     ticks: Interval,
-    /// Pieces so far.
-    place: usize,
+    /// The number of sent frames.
+    sent_frames: usize,
     ended: bool,
 }
 
 impl Answer {
     fn new(shared: Arc<Shared>) -> Self {
         let Load { deltas, pace } = *lock(&shared.load);
-        // The first delta waits for nothing; not even for the tick of a timer.
+        // The first delta is sent without waiting for a tick.
         let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + pace, pace.max(Duration::from_millis(1)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { generation: shared.generation.load(Ordering::Relaxed), shared, deltas, ticks, place: 0, ended: false }
+        Self { generation: shared.generation.load(Ordering::Relaxed), shared, deltas, ticks, sent_frames: 0, ended: false }
     }
 
     async fn next(&mut self) -> Option<Bytes> {
-        let place = self.place;
-        self.place += 1;
-        match place {
+        let number = self.sent_frames;
+        self.sent_frames += 1;
+        match number {
             0 => return Some(Bytes::from_static(HEAD.as_bytes())),
             1 => {}
             _ if self.ended => return None,
-            _ if place > self.deltas => return self.end(),
+            _ if number > self.deltas => return self.end(),
             _ => _ = self.ticks.tick().await,
         }
         if self.generation != self.shared.generation.load(Ordering::Relaxed) {
@@ -209,7 +209,7 @@ impl Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         if !self.ended {
-            self.shared.abandoned.send_modify(|abandoned| *abandoned = Abandoned { answers: abandoned.answers + 1, last: now() });
+            self.shared.abandoned.send_modify(|abandoned| *abandoned = AbandonedAnswers { answers: abandoned.answers + 1, last: now() });
         }
     }
 }

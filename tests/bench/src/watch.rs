@@ -1,5 +1,4 @@
-//! A client of an event stream that only looks for the marks of `upstream`, so that its own cost does not depend on the events around
-//! them.
+//! A client of an event stream that only searches for the deltas of `upstream`, so that its cost does not depend on the events around them.
 
 use std::time::Duration;
 
@@ -12,27 +11,27 @@ use crate::{
     upstream::{MARK_BYTES, now},
 };
 
-/// What was seen of one stream.
+/// The observations of a stream.
 #[derive(Debug, Default)]
-pub(crate) struct Seen {
-    /// From the request to the first byte of the stream.
+pub(crate) struct Observation {
+    /// The time from the request to the first byte.
     pub(crate) opened: Duration,
-    /// From the request to the first delta.
+    /// The time from the request to the first delta.
     pub(crate) first: Duration,
-    /// From the model server's first delta to its arrival.
+    /// The latency of the first delta.
     pub(crate) first_latency: Duration,
-    /// From the model server to here, per delta.
+    /// The latencies of all deltas.
     pub(crate) latencies: Samples,
     pub(crate) deltas: usize,
 }
 
-/// Sends the request and reads to the end.
-pub(crate) async fn watch(request: RequestBuilder, deltas: usize) -> Result<Seen> {
+/// Sends the request and reads the stream to its end.
+pub(crate) async fn watch(request: RequestBuilder, deltas: usize) -> Result<Observation> {
     let start = now();
     let response = request.send().await?;
     ensure!(response.status().is_success(), "{} {}", response.status(), response.text().await?);
     let mut body = response.bytes_stream();
-    let (mut seen, mut marks) = (Seen::default(), Marks::default());
+    let (mut seen, mut marks) = (Observation::default(), Marks::default());
     let mut end = Vec::new();
     while let Some(chunk) = body.next().await {
         let chunk = chunk.context("the stream broke")?;
@@ -54,20 +53,20 @@ pub(crate) async fn watch(request: RequestBuilder, deltas: usize) -> Result<Seen
     Ok(seen)
 }
 
-/// Finds marks in pieces of a stream, wherever it is cut.
+/// Finds the marks of deltas in the chunks of a stream.
 #[derive(Debug, Default)]
 pub(crate) struct Marks {
-    /// The beginning of a mark at the end of the last piece.
+    /// The beginning of a mark at the end of the last chunk.
     rest: Vec<u8>,
 }
 
 impl Marks {
-    pub(crate) fn read(&mut self, piece: &[u8], mut found: impl FnMut(Duration)) {
+    pub(crate) fn read(&mut self, chunk: &[u8], mut found: impl FnMut(Duration)) {
         let joined;
         let mut bytes = if self.rest.is_empty() {
-            piece
+            chunk
         } else {
-            joined = [std::mem::take(&mut self.rest).as_slice(), piece].concat();
+            joined = [std::mem::take(&mut self.rest).as_slice(), chunk].concat();
             &joined
         };
         while let Some(at) = bytes.iter().position(|byte| *byte == b'@') {
@@ -93,12 +92,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn marks_are_found_wherever_the_stream_is_cut() {
+    fn marks_are_found_wherever_the_stream_is_split() {
         let text = "data: {\"text\":\"@0000000000000000000007;@0000000000000000000008;\"}\n\ndata: \"@0000000000000000000009;\"";
         for cut in 0..text.len() {
             let (mut marks, mut found) = (Marks::default(), Vec::new());
-            for piece in [&text[..cut], &text[cut..]] {
-                marks.read(piece.as_bytes(), |sent| found.push(sent.as_nanos()));
+            for chunk in [&text[..cut], &text[cut..]] {
+                marks.read(chunk.as_bytes(), |sent| found.push(sent.as_nanos()));
             }
             assert_eq!(found, [7, 8, 9], "cut at {cut}");
         }

@@ -1,12 +1,11 @@
-//! The rules that must hold after a round, as pure functions over what everybody saw. For each rule, `tests` has a history that violates
-//! it.
+//! The rules that must hold after a round, as pure functions over the observations. For each rule, `tests` has a history that violates it.
 //!
-//! - [`log`]: sequence numbers, the terminal event, the row, and what viewers saw of it.
-//! - [`steps`]: which events count, and that they are what the model said.
-//! - [`provider`]: how often the model was asked, and that each request for a step was the same.
-//! - [`outcome`]: how a turn may end.
-//! - [`conversation`]: the questions that count are shown with their answers.
-//! - [`tree`]: the files and revisions of projects follow from the logs.
+//! - [`log`]: sequence numbers, the terminal event, the row, and what viewers received.
+//! - [`steps`]: superseded steps, and that the other steps have the text of the model.
+//! - [`provider`]: the number of calls of the model, and that all calls for a step had the same input.
+//! - [`outcome`]: the allowed ends of a turn.
+//! - [`conversation`]: which messages are visible.
+//! - [`tree`]: the files and revisions of projects follow from the logs and the saves.
 //! - [`liveness`]: every turn makes progress.
 
 pub mod conversation;
@@ -27,22 +26,22 @@ use serde_json::Value;
 use test_support::sse::Frame;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::record::{Call, Saved, Watched};
-use crate::deployment::timeline::{self, Millis, Past};
+use super::record::{Call, SavedRevision, WatchedTurn};
+use crate::deployment::timeline::{self, FaultHistory, Millis};
 
-/// An event as it stands in a log.
+/// An event of a turn's log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     pub seq: u32,
     pub kind: String,
-    /// By its writer's clock.
+    /// The time by the clock of its writer.
     pub at: Millis,
     pub data: Value,
 }
 
 impl Event {
     /// # Errors
-    /// The frame is not what the contract says.
+    /// The frame violates the contract.
     pub fn of(frame: &Frame) -> Result<Self> {
         let mut json: Value = serde_json::from_str(&frame.data).context("data is JSON")?;
         let at = OffsetDateTime::parse(json["time"].as_str().context("time")?, &Rfc3339)?;
@@ -74,56 +73,56 @@ pub struct Row {
     pub reason: String,
     pub epoch: i64,
     pub last_seq: u32,
-    /// The numbers of its events.
+    /// The numbers of the stored events.
     pub seqs: Vec<u32>,
-    /// Project-storage has not been told of its end.
+    /// The report of its end to project-storage is due.
     pub end_due: bool,
 }
 
-/// Everything that is known of a turn.
+/// The observations of a turn.
 #[derive(Debug, Clone)]
 pub struct Turn {
-    pub watched: Watched,
+    pub watched: WatchedTurn,
     pub project: String,
-    /// As it reads now.
+    /// The log as a viewer reads it after the round.
     pub frames: Vec<Frame>,
     pub log: Vec<Event>,
     pub row: Row,
-    /// Its state at project-storage: 1 open, 2 committed, 3 unchanged, 4 conflicted, 5 failed, 6 cancelled.
+    /// The state at project-storage: 1 open, 2 committed, 3 unchanged, 4 conflicted, 5 failed, 6 cancelled.
     pub storage: Option<i16>,
     pub calls: Vec<Call>,
 }
 
-/// A project as its person finds it.
+/// A project after the round.
 #[derive(Debug, Clone, Default)]
 pub struct Project {
     pub id: String,
     pub tree: BTreeMap<String, String>,
-    /// The revisions that its person made.
-    pub saved: Vec<Saved>,
-    /// Everything that was said: the turn of each message, and whether it is to be seen; the oldest first.
+    /// The revisions that its owner saved.
+    pub saved: Vec<SavedRevision>,
+    /// The turn of each message and whether the message is visible, the oldest first.
     pub messages: Vec<(String, bool)>,
     /// The number of its newest revision.
     pub head: u32,
     /// Turns with more than one revision.
-    pub doubled: Vec<String>,
+    pub duplicates: Vec<String>,
 }
 
-/// What is promised here.
+/// The limits of the rules.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
-    /// The longest silence of a turn that is not waiting, in a whole cluster.
-    pub silence: Millis,
-    /// The longest way of an event to a viewer that is there, in a whole cluster.
-    pub delay: Millis,
-    /// Nothing was broken, so nobody lost a turn.
-    pub calm: bool,
-    /// Takeovers after which a turn may be given up.
+    /// The longest time between two events of a turn that is not waiting, in a healthy cluster.
+    pub max_silence: Millis,
+    /// The longest latency of an event to a connected viewer, in a healthy cluster.
+    pub max_latency: Millis,
+    /// There were no faults, so no worker may lose a turn.
+    pub no_faults: bool,
+    /// The number of lost workers after which a turn may fail.
     pub recoveries: i64,
     pub lease: Millis,
 }
 
-/// Something that may not be.
+/// A violated rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     pub rule: &'static str,
@@ -131,40 +130,40 @@ pub struct Violation {
     pub text: String,
 }
 
-/// Whether the machine had so little time that an owner may have lost its lease. It prolongs it three times as often as it has to.
-fn leases_starved(past: &Past, rules: &Rules, from: Millis, to: Millis) -> bool {
-    past.starved.lost(from, to) * 3 >= rules.lease * 2
+/// Whether the machine was starved so much that a worker may have lost its lease. A worker extends its lease three times per lease.
+fn leases_starved(faults: &FaultHistory, rules: &Rules, from: Millis, to: Millis) -> bool {
+    faults.starved.lost(from, to) * 3 >= rules.lease * 2
 }
 
-/// Everything that is wrong with a round.
+/// Checks all rules for a round. Returns the violations.
 #[must_use]
-pub fn check(turns: &[Turn], projects: &[Project], past: &Past, rules: &Rules) -> Vec<Violation> {
+pub fn check(turns: &[Turn], projects: &[Project], faults: &FaultHistory, rules: &Rules) -> Vec<Violation> {
     let mut found = Vec::new();
     for turn in turns {
-        let mut broken = Broken { turn: Some(turn.watched.turn.clone()), found: &mut found };
-        log::check(turn, &mut broken);
-        steps::check(turn, &mut broken);
-        provider::check(turn, past, rules, &mut broken);
-        outcome::check(turn, rules, &mut broken);
-        liveness::check(turn, past, rules, &mut broken);
+        let mut violations = Violations { turn: Some(turn.watched.turn.clone()), found: &mut found };
+        log::check(turn, &mut violations);
+        steps::check(turn, &mut violations);
+        provider::check(turn, faults, rules, &mut violations);
+        outcome::check(turn, rules, &mut violations);
+        liveness::check(turn, faults, rules, &mut violations);
     }
     for project in projects {
-        let of: Vec<_> = turns.iter().filter(|turn| turn.project == project.id).collect();
-        let mut broken = Broken { turn: None, found: &mut found };
-        tree::check(project, &of, &mut broken);
-        conversation::check(project, turns, &mut broken);
+        let of_project: Vec<_> = turns.iter().filter(|turn| turn.project == project.id).collect();
+        let mut violations = Violations { turn: None, found: &mut found };
+        tree::check(project, &of_project, &mut violations);
+        conversation::check(project, turns, &mut violations);
     }
     found
 }
 
-/// Where rules say what they found.
-pub struct Broken<'a> {
+/// Collects the violations of the rules.
+pub struct Violations<'a> {
     turn: Option<String>,
     found: &'a mut Vec<Violation>,
 }
 
-impl Broken<'_> {
-    fn unless(&mut self, holds: bool, rule: &'static str, text: impl FnOnce() -> String) {
+impl Violations<'_> {
+    fn require(&mut self, holds: bool, rule: &'static str, text: impl FnOnce() -> String) {
         if !holds {
             self.found.push(Violation { rule, turn: self.turn.clone(), text: text() });
         }

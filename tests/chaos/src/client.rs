@@ -1,5 +1,5 @@
-//! A well-behaved client. It starts turns with idempotency keys, retries transient errors, follows by server-sent events, disconnects after
-//! any byte, resumes at another gateway with its last event, and sometimes cancels.
+//! A well-behaved client. It starts turns with idempotency keys, retries transient errors, follows server-sent events, disconnects after any
+//! byte, reconnects to another gateway with the id of its last event, and sometimes cancels.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -12,40 +12,40 @@ use serde_json::{Value, json};
 use test_support::{
     Person,
     canary::{Stopwatch, within},
-    sse::{Frame, HungUp, Viewer},
+    sse::{Disconnected, Frame, Viewer},
 };
 use tokio::time::sleep;
 
 use super::{
-    ask::Ask,
-    record::{Cancel, End, Record, View, Watched},
+    prompt::Prompt,
+    record::{Cancel, End, Record, View, WatchedTurn},
 };
 use crate::deployment::timeline;
 
 /// The limit for one answer. A viewer's may take longer.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(8);
-/// A viewer's connection without a byte for this long counts as dead. Heartbeats are more frequent.
+/// A viewer reconnects after this long without a byte. Heartbeats are more frequent.
 const SILENCE: Duration = Duration::from_secs(20);
-/// The most bytes before a viewer disconnects.
+/// The most bytes that a viewer reads before it disconnects.
 const LONGEST_VIEW: usize = 12_000;
 
-/// Somebody with a browser.
+/// A client of one user.
 pub struct Client {
     pub people: Arc<Vec<Person>>,
     pub person: usize,
     pub urls: Vec<String>,
     pub record: Arc<Record>,
     pub rng: StdRng,
-    /// If the end of a turn is not seen within this time, not counting starved time, that is a violation.
-    pub patience: Duration,
+    /// The limit for the end of a turn, without starved time. A longer turn is a violation.
+    pub turn_limit: Duration,
 }
 
-/// What a client does besides watching its turn.
+/// How a client behaves while it follows a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mood {
+pub enum Behavior {
     Watch,
-    /// Disconnect again and again.
-    Restless,
+    /// Disconnect and reconnect several times.
+    Reconnect,
     /// Cancel after this many events.
     Cancel(usize),
     /// Disconnect and do not return.
@@ -60,9 +60,9 @@ enum Answer {
     Later(Duration),
 }
 
-/// A request that is sent until it gets an answer.
-pub struct Call<'a> {
-    /// For people.
+/// A request that is repeated until it gets a final answer.
+pub struct ApiCall<'a> {
+    /// The name of the request in reports.
     pub what: &'a str,
     pub method: Method,
     pub path: &'a str,
@@ -72,60 +72,60 @@ pub struct Call<'a> {
 }
 
 /// The final answer to a request.
-pub type Answered = Result<Value, (StatusCode, Value)>;
+pub type Outcome = Result<Value, (StatusCode, Value)>;
 
 impl Client {
-    /// The same person with another browser and other random numbers.
+    /// Another client of the same user, with its own random numbers.
     #[must_use]
-    pub fn twin(&mut self) -> Self {
+    pub fn second_client(&mut self) -> Self {
         Self {
             people: Arc::clone(&self.people),
             person: self.person,
             urls: self.urls.clone(),
             record: Arc::clone(&self.record),
             rng: StdRng::from_rng(&mut self.rng),
-            patience: self.patience,
+            turn_limit: self.turn_limit,
         }
     }
 
     /// Runs one turn on the project of a draft to its end.
-    pub async fn turn(&mut self, ask: Ask, draft: &str, mood: Mood) {
-        let Some(mut watched) = self.start(ask, draft, json!({})).await else { return };
-        self.follow(&mut watched, mood).await;
+    pub async fn turn(&mut self, prompt: Prompt, draft: &str, behavior: Behavior) {
+        let Some(mut watched) = self.start(prompt, draft, json!({})).await else { return };
+        self.follow(&mut watched, behavior).await;
         self.record.watched(watched);
     }
 
-    /// Starts a turn. `wishes` are additional fields of the request. `None` is recorded as a violation.
-    pub async fn start(&mut self, ask: Ask, draft: &str, wishes: Value) -> Option<Watched> {
-        match self.try_start(ask, draft, wishes).await? {
+    /// Starts a turn. `fields` are additional fields of the request. Returns `None` on failure, which is recorded as a violation.
+    pub async fn start(&mut self, prompt: Prompt, draft: &str, fields: Value) -> Option<WatchedTurn> {
+        match self.try_start(prompt, draft, fields).await? {
             Ok(watched) => Some(watched),
             Err((status, problem)) => {
-                self.record.wrong(format!("turn {} was not started: {status} {problem}", ask.number));
+                self.record.violation(format!("turn {} was not started: {status} {problem}", prompt.number));
                 None
             }
         }
     }
 
-    /// The same where a refusal may be right.
-    pub async fn try_start(&mut self, ask: Ask, draft: &str, wishes: Value) -> Option<Result<Watched, (StatusCode, Value)>> {
-        let begun = Stopwatch::start();
-        let mut body = json!({ "draftId": draft, "prompt": ask.prompt(), "model": ask.model() });
-        let replaces = wishes["replacesTurnId"].as_str().map(str::to_owned);
-        if let (Some(body), Value::Object(wishes)) = (body.as_object_mut(), wishes) {
-            body.extend(wishes);
+    /// Like [`Client::start`], but returns a refusal and does not record it.
+    pub async fn try_start(&mut self, prompt: Prompt, draft: &str, fields: Value) -> Option<Result<WatchedTurn, (StatusCode, Value)>> {
+        let clock = Stopwatch::start();
+        let mut body = json!({ "draftId": draft, "prompt": prompt.text(), "model": prompt.model() });
+        let replaces = fields["replacesTurnId"].as_str().map(str::to_owned);
+        if let (Some(body), Value::Object(fields)) = (body.as_object_mut(), fields) {
+            body.extend(fields);
         }
-        let key = Some(format!("key-{}", ask.number));
-        let turn = match self.ask(Call { what: "start", method: Method::POST, path: "/api/turns", body, key }).await? {
+        let key = Some(format!("key-{}", prompt.number));
+        let turn = match self.call(ApiCall { what: "start", method: Method::POST, path: "/api/turns", body, key }).await? {
             Ok(turn) => turn["id"].as_str().unwrap_or_default().to_owned(),
             Err(refused) => return Some(Err(refused)),
         };
-        Some(Ok(Watched { ask, person: self.person, begun, turn, replaces, views: Vec::new(), cancel: None, finished: false }))
+        Some(Ok(WatchedTurn { prompt, person: self.person, clock, turn, replaces, views: Vec::new(), cancel: None, finished: false }))
     }
 
-    /// Sends a request until it gets a final answer. `None` means that it got none, which is recorded as a violation.
-    pub async fn ask(&mut self, call: Call<'_>) -> Option<Answered> {
+    /// Repeats a request until it gets a final answer. Returns `None` if there is none in time, which is recorded as a violation.
+    pub async fn call(&mut self, call: ApiCall<'_>) -> Option<Outcome> {
         let clock = Stopwatch::start();
-        while clock.elapsed() < self.patience {
+        while clock.elapsed() < self.turn_limit {
             let mut request = self.request(call.method.clone(), call.path);
             if call.method != Method::GET {
                 request = request.json(&call.body);
@@ -135,7 +135,7 @@ impl Client {
             }
             match self.send(call.what, request).await {
                 Answer::Good(response) if response.status() == StatusCode::NO_CONTENT => return Some(Ok(Value::Null)),
-                // A truncated answer is requested again.
+                // The request is repeated if the answer is truncated.
                 Answer::Good(response) => match response.json::<Value>().await {
                     Ok(answer) => return Some(Ok(answer)),
                     Err(_) => continue,
@@ -144,20 +144,20 @@ impl Client {
                 Answer::Later(pause) => sleep(pause).await,
             }
         }
-        self.record.wrong(format!("{} {} was not answered in {:?}", call.what, call.path, self.patience));
+        self.record.violation(format!("{} {} was not answered within {:?}", call.what, call.path, self.turn_limit));
         None
     }
 
-    /// Follows a turn to its end, from the last event that was seen. The time limit is for the whole turn.
-    pub async fn follow(&mut self, watched: &mut Watched, mood: Mood) {
+    /// Follows a turn to its end, from the last received event. The time limit applies to the whole turn.
+    pub async fn follow(&mut self, watched: &mut WatchedTurn, behavior: Behavior) {
         let mut last = watched.views.last().map_or(0, View::last);
-        while watched.begun.elapsed() < self.patience {
+        while watched.clock.elapsed() < self.turn_limit {
             let path = format!("/api/turns/{}/events", watched.turn);
             let request = self.request(Method::GET, &path).header("last-event-id", last);
             let response = match self.send("follow", request).await {
                 Answer::Good(response) => response,
                 Answer::Refused(status, problem) => {
-                    self.record.wrong(format!("turn {} is not to be followed after {last}: {status} {problem}", watched.turn));
+                    self.record.violation(format!("turn {} cannot be followed after event {last}: {status} {problem}", watched.turn));
                     return;
                 }
                 Answer::Later(pause) => {
@@ -169,15 +169,15 @@ impl Client {
                 watched.finished = true;
                 return;
             }
-            let view = self.view(response, last, watched, mood).await;
+            let view = self.view(response, last, watched, behavior).await;
             last = view.last();
-            let (finished, broken) = (view.end == End::Clean, view.end == End::Broken);
+            let (finished, broken) = (view.end == End::Clean, view.end == End::Violations);
             watched.views.push(view);
             if finished {
                 watched.finished = true;
                 return;
             }
-            if mood == Mood::Leave {
+            if behavior == Behavior::Leave {
                 return;
             }
             self.record.reconnects.fetch_add(1, Ordering::Relaxed);
@@ -187,53 +187,53 @@ impl Client {
         }
     }
 
-    /// Follows on one connection until the connection ends.
-    async fn view(&mut self, response: reqwest::Response, after: u32, watched: &mut Watched, mood: Mood) -> View {
-        let mut view = View { after, opened: timeline::now(), frames: Vec::new(), came: Vec::new(), end: End::Broken };
+    /// Reads one connection to its end.
+    async fn view(&mut self, response: reqwest::Response, after: u32, watched: &mut WatchedTurn, behavior: Behavior) -> View {
+        let mut view = View { after, opened: timeline::now(), frames: Vec::new(), arrived: Vec::new(), end: End::Violations };
         let mut viewer = match Viewer::open(response).await {
             Ok(viewer) => viewer,
-            Err(error) => return View { end: End::Bad(format!("{error:#}")), ..view },
+            Err(error) => return View { end: End::Invalid(format!("{error:#}")), ..view },
         };
-        if matches!(mood, Mood::Restless | Mood::Leave) {
-            viewer.hang_up_after(self.rng.random_range(1..LONGEST_VIEW));
+        if matches!(behavior, Behavior::Reconnect | Behavior::Leave) {
+            viewer.disconnect_after(self.rng.random_range(1..LONGEST_VIEW));
         }
         loop {
             let ended = match within(SILENCE, viewer.next()).await {
                 Ok(Ok(Some(frame))) => {
                     view.frames.push(frame);
-                    view.came.push(timeline::now());
+                    view.arrived.push(timeline::now());
                     None
                 }
                 Ok(Ok(None)) => Some(End::Clean),
-                Ok(Err(error)) if error.is::<HungUp>() => Some(End::HungUp),
-                Ok(Err(error)) if !error.is::<reqwest::Error>() => Some(End::Bad(format!("{error:#}"))),
-                Ok(Err(_)) | Err(_) => Some(End::Broken),
+                Ok(Err(error)) if error.is::<Disconnected>() => Some(End::Disconnected),
+                Ok(Err(error)) if !error.is::<reqwest::Error>() => Some(End::Invalid(format!("{error:#}"))),
+                Ok(Err(_)) | Err(_) => Some(End::Violations),
             };
             if let Some(end) = ended {
                 return View { end, ..view };
             }
             let seen: usize = watched.views.iter().map(|view| view.frames.len()).sum::<usize>() + view.frames.len();
-            if matches!(mood, Mood::Cancel(events) if seen >= events) && watched.cancel.is_none() && !is_over(&view.frames) {
+            if matches!(behavior, Behavior::Cancel(events) if seen >= events) && watched.cancel.is_none() && !is_ended(&view.frames) {
                 watched.cancel = Some(self.cancel(&watched.turn).await);
             }
         }
     }
 
-    /// Until it is known whether it worked.
+    /// Cancels a turn. Repeats the request until there is a final answer.
     async fn cancel(&mut self, turn: &str) -> Cancel {
         let path = format!("/api/turns/{turn}/cancel");
-        match self.ask(Call { what: "cancel", method: Method::POST, path: &path, body: json!({}), key: None }).await {
+        match self.call(ApiCall { what: "cancel", method: Method::POST, path: &path, body: json!({}), key: None }).await {
             Some(Ok(_)) => Cancel::Done(timeline::now()),
             Some(Err((_, problem))) if problem["reason"] == "TOO_LATE" => Cancel::TooLate,
             Some(Err((status, problem))) => {
-                self.record.wrong(format!("turn {turn} is not to be cancelled: {status} {problem}"));
+                self.record.violation(format!("turn {turn} cannot be cancelled: {status} {problem}"));
                 Cancel::Unknown
             }
             None => Cancel::Unknown,
         }
     }
 
-    /// To any gateway.
+    /// Builds a request to a random gateway.
     fn request(&mut self, method: Method, path: &str) -> RequestBuilder {
         let person = &self.people[self.person];
         let url = &self.urls[self.rng.random_range(0..self.urls.len())];
@@ -261,7 +261,7 @@ impl Client {
         }
         let problem: Value = response.json().await.unwrap_or_default();
         let reason = problem["reason"].as_str().unwrap_or("no reason");
-        let domain = problem["domain"].as_str().unwrap_or("nobody");
+        let domain = problem["domain"].as_str().unwrap_or("no domain");
         let later = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
         let kind = format!("{what}: {} {reason} by {domain}", status.as_u16());
         if later {
@@ -270,12 +270,12 @@ impl Client {
             self.record.succeeded(kind)
         }
         if status == StatusCode::INTERNAL_SERVER_ERROR {
-            self.record.wrong(format!("{what}: {problem}"));
+            self.record.violation(format!("{what}: {problem}"));
         }
         if later { Answer::Later(pause) } else { Answer::Refused(status, problem) }
     }
 }
 
-fn is_over(frames: &[Frame]) -> bool {
+fn is_ended(frames: &[Frame]) -> bool {
     frames.last().is_some_and(Frame::is_terminal)
 }

@@ -1,5 +1,5 @@
-//! Sends a commit a second time, as a worker does that got no answer. The same change set gets the same answer. Another change set for the
-//! same turn is refused, however old the commit is.
+//! Repeats commits, as a worker does that got no answer. The same change set must get the same answer, and another change set for the same
+//! turn must be refused.
 
 use std::time::Duration;
 
@@ -13,21 +13,21 @@ use proto::{
 use test_support::canary::Stopwatch;
 use tokio::time::sleep;
 
-use super::{check::Violation, gather::ANSWERED_WITHIN};
+use super::{check::Violation, collect::ANSWERED_WITHIN};
 use crate::deployment::{self, Deployment};
 
-/// Commits of a round that are sent again.
+/// How many commits of a round are repeated.
 const COMMITS: i64 = 8;
-/// Reasons that do not depend on the commit.
-const NO_ANSWERS: [&str; 2] = ["TIMEOUT", "UNAVAILABLE"];
+/// Reasons of errors that do not depend on the commit.
+const TRANSIENT: [&str; 2] = ["TIMEOUT", "UNAVAILABLE"];
 const PAUSE: Duration = Duration::from_millis(100);
-const RULE: &str = "a commit is answered once and for all";
+const RULE: &str = "commits are idempotent";
 
-/// Sends the newest commits again, once unchanged and once with other content.
+/// Repeats the newest commits, once unchanged and once with another digest. Returns the violations.
 ///
 /// # Errors
 /// The database does not answer.
-pub async fn again(deployment: &Deployment) -> Result<Vec<Violation>> {
+pub async fn check(deployment: &Deployment) -> Result<Vec<Violation>> {
     let node = deployment.of(Role::ProjectStorage).next().context("a project-storage")?;
     let (uri, secret) = (format!("http://{}", node.address).parse()?, ClusterSecret::of_bytes(deployment::SECRET.as_bytes()));
     let mut storage = ProjectStorageServiceClient::new(client::connect(Caller::AgentStreaming, Caller::ProjectStorage, &uri, &secret));
@@ -45,7 +45,7 @@ pub async fn again(deployment: &Deployment) -> Result<Vec<Violation>> {
                 let request = CommitTurnRequest { turn_id: turn.clone(), digest: digest.clone().into(), ..CommitTurnRequest::default() };
                 let answer = storage.commit_turn(Context::background().request(request)).await;
                 let answer = answer.map(tonic::Response::into_inner).map_err(|status| Fault::from_status(&status).reason);
-                let unanswered = answer.as_ref().is_err_and(|reason| NO_ANSWERS.contains(&reason.as_str()));
+                let unanswered = answer.as_ref().is_err_and(|reason| TRANSIENT.contains(&reason.as_str()));
                 if !unanswered || !clock.is_starved() || clock.elapsed() > ANSWERED_WITHIN {
                     return answer;
                 }
@@ -54,11 +54,11 @@ pub async fn again(deployment: &Deployment) -> Result<Vec<Violation>> {
         };
         let same = commit(digest.clone()).await.map(|answer| answer.revision.unwrap_or_default().id);
         if same.as_ref() != Ok(&revision) {
-            wrong(&turn, format!("sent again it is {same:?}, it was {revision}"));
+            wrong(&turn, format!("the repeated commit is answered with {same:?}, the first one was {revision}"));
         }
         let other = commit(digest.iter().map(|byte| !byte).collect()).await.map(|answer| answer.revision);
         if other.as_ref().err().map(String::as_str) != Some("TURN_DIGEST_MISMATCH") {
-            wrong(&turn, format!("another set under its name is answered {other:?}"));
+            wrong(&turn, format!("a commit with another digest is answered with {other:?}"));
         }
     }
     Ok(found)

@@ -1,5 +1,5 @@
-//! A cluster as containers run it, of which every part can fail: each replica is a process ([`node`]), PostgreSQL and Redis can be killed
-//! ([`engines`]), a [`crate::proxy::Link`] is between any two of them, and the [`timeline`] records what was broken when.
+//! A cluster whose parts can fail: each replica is a process ([`node`]), PostgreSQL and Redis can be killed ([`engines`]), any two parts are
+//! connected by a [`crate::proxy::Link`], and the [`timeline`] records the faults.
 
 pub mod engines;
 pub mod node;
@@ -13,19 +13,19 @@ use chassis::task;
 use test_support::process::Launch;
 use tokio::task::JoinHandle;
 
-use self::node::Place;
+use self::node::Addresses;
 pub use self::{engines::Engines, node::Node, timeline::Timeline};
 use crate::proxy::{Link, Target};
 
-/// At least five times what it takes on a busy machine with two cores.
+/// At least five times the duration of a start on a busy machine with two cores.
 const STARTED_WITHIN: Duration = Duration::from_secs(90);
-/// How often the keeper checks the processes.
-const TICK: Duration = Duration::from_millis(25);
-/// Ports of replicas.
+/// The time between two checks of the processes.
+const CHECK_INTERVAL: Duration = Duration::from_millis(25);
+/// The ports of replicas, below the ephemeral ports.
 const PORTS: Range<u16> = 12_000..32_000;
 pub(crate) const SECRET: &str = "a secret of at least thirty-two letters";
 
-/// What a deployment is made of.
+/// The replicas and settings of a deployment.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The executable of this crate, which also runs every role.
@@ -39,7 +39,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Two of each role.
+    /// A plan with two replicas of each role.
     #[must_use]
     pub fn new(executable: impl Into<PathBuf>) -> Self {
         Self { executable: executable.into(), gateways: 2, agents: 2, storages: 2, auths: 2, limiters: 2, settings: Vec::new() }
@@ -62,32 +62,32 @@ impl Plan {
     }
 }
 
-/// A running cluster. Its processes end with it and with this process.
+/// A running cluster. Its processes end when it is dropped or this process ends.
 pub struct Deployment {
     pub nodes: Vec<Arc<Node>>,
     pub links: Vec<Arc<Link>>,
     pub engines: Arc<Engines>,
     pub timeline: Arc<Timeline>,
-    /// The databases' names begin with it.
+    /// The prefix of the names of the databases.
     pub database: String,
     pub folder: PathBuf,
-    keeper: JoinHandle<()>,
+    supervisor: JoinHandle<()>,
 }
 
 impl Deployment {
-    /// Starts everything and waits until all of it answers.
+    /// Starts all processes and waits until they listen.
     ///
     /// # Errors
-    /// A part does not start.
+    /// A process does not start.
     pub async fn start(plan: &Plan, engines: &Arc<Engines>, folder: PathBuf) -> Result<Self> {
         std::fs::create_dir_all(&folder)?;
         let database = format!("d{}", uuid::Uuid::new_v4().simple());
         let timeline = Arc::new(Timeline::default());
-        let mut places = Vec::new();
+        let mut addresses = Vec::new();
         for role in Role::ALL {
             for number in 1..=plan.replicas(role) {
                 let (address, preview) = (free_address(), free_address());
-                places.push(Place { role, name: format!("{}-{number}", role.name()), address, preview });
+                addresses.push(Addresses { role, name: format!("{}-{number}", role.name()), address, preview });
             }
         }
         let base = Launch::new(&plan.executable.to_string_lossy(), &folder.join("data"));
@@ -96,7 +96,7 @@ impl Deployment {
         for role in Role::ALL {
             let mut launch = base.clone();
             for to in Role::SERVICES {
-                let targets = places.iter().filter(|place| place.role == to).map(|place| Target::Tcp(place.address)).collect();
+                let targets = addresses.iter().filter(|replica| replica.role == to).map(|replica| Target::Tcp(replica.address)).collect();
                 let link = Link::open(&format!("{} -> {}", role.name(), to.name()), targets).await?;
                 launch = launch.set(to.url_setting().context("a service")?, &format!("http://{}", link.address()));
                 links.push(Arc::new(link));
@@ -107,14 +107,14 @@ impl Deployment {
                 .set("DATABASE_URL", &format!("postgres://app@{}/{database}?sslmode=disable", postgres.address()))
                 .set("REDIS_URL", &format!("redis://{}", redis.address()));
             links.extend([postgres, redis].map(Arc::new));
-            let of_role = places.iter().filter(|place| place.role == role);
-            nodes.extend(of_role.map(|place| Arc::new(Node::new(place, &launch, &folder, &timeline))));
+            let of_role = addresses.iter().filter(|replica| replica.role == role);
+            nodes.extend(of_role.map(|replica| Arc::new(Node::new(replica, &launch, &folder, &timeline))));
         }
         for node in &nodes {
             node.start().await?;
         }
-        let keeper = task::spawn(keep(nodes.clone()));
-        let deployment = Self { nodes, links, engines: Arc::clone(engines), timeline, database, folder, keeper };
+        let supervisor = task::spawn(supervise(nodes.clone()));
+        let deployment = Self { nodes, links, engines: Arc::clone(engines), timeline, database, folder, supervisor };
         deployment.ready().await?;
         Ok(deployment)
     }
@@ -135,25 +135,25 @@ impl Deployment {
         self.nodes.iter().filter(move |node| node.role == role)
     }
 
-    /// By its name, as in `agent-streaming-1`.
+    /// The replica with this name, such as `agent-streaming-1`.
     ///
     /// # Panics
-    /// There is none of this name.
+    /// There is none with this name.
     #[must_use]
     pub fn node(&self, name: &str) -> &Arc<Node> {
-        self.nodes.iter().find(|node| node.name == name).expect("a node of this name")
+        self.nodes.iter().find(|node| node.name == name).expect("a node with this name")
     }
 
-    /// By its name, as in `gateway -> auth`.
+    /// The link with this name, such as `gateway -> auth`.
     ///
     /// # Panics
-    /// There is none of this name.
+    /// There is none with this name.
     #[must_use]
     pub fn link(&self, name: &str) -> &Arc<Link> {
-        self.links.iter().find(|link| link.name() == name).expect("a link of this name")
+        self.links.iter().find(|link| link.name() == name).expect("a link with this name")
     }
 
-    /// The links that have connections.
+    /// The links with open connections.
     pub fn used_links(&self) -> impl Iterator<Item = &Arc<Link>> {
         self.links.iter().filter(|link| link.connections() > 0)
     }
@@ -164,7 +164,7 @@ impl Deployment {
         self.of(Role::Gateway).map(|node| format!("http://{}", node.address)).collect()
     }
 
-    /// The database of a service, without a link in between.
+    /// Connects to the database of a service directly, without a link.
     ///
     /// # Errors
     /// It cannot be reached.
@@ -172,7 +172,7 @@ impl Deployment {
         test_support::cluster::pool(&self.engines.url(&self.database), service).await
     }
 
-    /// Repairs everything: nothing is stopped, dead, slow or armed.
+    /// Repairs all links, engines and processes, and disarms all failpoints.
     ///
     /// # Errors
     /// A process does not start.
@@ -191,12 +191,12 @@ impl Deployment {
         self.ready().await
     }
 
-    /// Ends every process as an operator would, the gateways first.
+    /// Ends all processes with SIGTERM, the gateways first.
     ///
     /// # Errors
     /// One of them does not end, or not cleanly.
     pub async fn stop(self) -> Result<()> {
-        self.keeper.abort();
+        self.supervisor.abort();
         for node in &self.nodes {
             let status = node.terminate().await?;
             ensure!(status.is_none_or(|status| status.success()), "{} ended with {status:?}", node.name);
@@ -207,24 +207,24 @@ impl Deployment {
 
 impl Drop for Deployment {
     fn drop(&mut self) {
-        self.keeper.abort();
+        self.supervisor.abort();
     }
 }
 
-/// An address below the ephemeral ports, so that nobody else gets it while its owner is dead.
+/// A free address below the ephemeral ports, so that no other process gets it while the replica is restarted.
 fn free_address() -> SocketAddr {
     let drawn = std::iter::repeat_with(|| SocketAddr::from(([127, 0, 0, 1], rand::random_range(PORTS))));
     let mut free = drawn.filter(|address| std::net::TcpListener::bind(address).is_ok());
-    free.next().expect("endless")
+    free.next().expect("an endless iterator")
 }
 
-/// Restarts processes that ended by themselves, as an orchestrator does.
-async fn keep(nodes: Vec<Arc<Node>>) {
+/// Restarts processes that have exited, as an orchestrator does.
+async fn supervise(nodes: Vec<Arc<Node>>) {
     loop {
         for node in &nodes {
-            node.tend().await;
+            node.check().await;
         }
-        tokio::time::sleep(TICK).await;
+        tokio::time::sleep(CHECK_INTERVAL).await;
     }
 }
 

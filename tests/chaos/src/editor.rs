@@ -1,6 +1,5 @@
-//! People who work on the same project as the agent. One saves during a turn, resolves conflicts, cancels a turn for a better question,
-//! replaces an old question, and leaves early. One saves, reads and deletes without any agent. One replaces an old question while a later
-//! one is answered.
+//! Users who edit the project of a turn. Some save during a turn, resolve conflicts, interrupt a turn, replace an old prompt, and leave a
+//! turn. One saves, reads and deletes without an agent. One replaces an old prompt while a later one is answered.
 
 use std::sync::{
     Arc,
@@ -14,27 +13,27 @@ use test_support::canary::Stopwatch;
 use tokio::time::{Duration, sleep};
 
 use super::{
-    ask::{Ask, SHARED, Wish},
-    client::{Answered, Call, Client, Mood},
-    record::{Cancel, Saved, Watched},
+    client::{ApiCall, Behavior, Client, Outcome},
+    prompt::{Prompt, SHARED, Task},
+    record::{Cancel, SavedRevision, WatchedTurn},
 };
 
 /// The time between two reads of a turn.
-const LOOK: Duration = Duration::from_millis(30);
-/// The time between two projects of the person who works without an agent.
+const POLL: Duration = Duration::from_millis(30);
+/// The time between two projects of the editor without an agent.
 const PAUSE: Duration = Duration::from_millis(300);
-/// A turn with this many events has read the files that it works on.
-const UNDER_WAY: u64 = 5;
+/// A turn with this many events has read its base revision.
+const WORKING_AFTER: u64 = 5;
 
-/// What somebody does with projects.
+/// What an editor does.
 #[derive(Debug, Clone, Copy)]
 pub enum Job {
-    BesideAgents,
-    KeepHouse,
-    ThinkAgain,
+    SaveDuringTurns,
+    WithoutAgent,
+    ReplacePrompts,
 }
 
-/// One project after the other until told to stop.
+/// Works on one project after the other until stopped.
 pub async fn work(client: Client, job: Job, name: String, stop: Arc<AtomicBool>) {
     let mut editor = Editor { client, draft: String::new(), project: String::new() };
     for round in 1.. {
@@ -42,11 +41,11 @@ pub async fn work(client: Client, job: Job, name: String, stop: Arc<AtomicBool>)
             return;
         }
         editor.draft = format!("{name}-{round}");
-        // The failure is recorded, and the next project may succeed.
+        // A failure is recorded. The editor continues with the next project.
         let _ = match job {
-            Job::BesideAgents => editor.beside_agents(&stop).await,
-            Job::KeepHouse => editor.keep_house().await,
-            Job::ThinkAgain => editor.think_again().await,
+            Job::SaveDuringTurns => editor.save_during_turns(&stop).await,
+            Job::WithoutAgent => editor.work_without_agent().await,
+            Job::ReplacePrompts => editor.replace_prompts().await,
         };
     }
 }
@@ -58,128 +57,131 @@ struct Editor {
 }
 
 impl Editor {
-    async fn beside_agents(&mut self, stop: &AtomicBool) -> Option<()> {
-        self.begin().await?;
-        self.beside_a_turn().await?;
+    async fn save_during_turns(&mut self, stop: &AtomicBool) -> Option<()> {
+        self.create_project().await?;
+        self.save_during_turn().await?;
         if !stop.load(Ordering::Relaxed) {
             self.interrupt().await?;
-            self.ask_again().await?;
+            self.replace_during_start().await?;
         }
-        if stop.load(Ordering::Relaxed) { Some(()) } else { self.leave().await }
+        if stop.load(Ordering::Relaxed) { Some(()) } else { self.leave_turn().await }
     }
 
-    async fn keep_house(&mut self) -> Option<()> {
-        self.begin().await?;
-        self.look_around().await?;
+    async fn work_without_agent(&mut self) -> Option<()> {
+        self.create_project().await?;
+        self.read_lists().await?;
         self.delete().await?;
         sleep(PAUSE).await;
         Some(())
     }
 
-    /// Takes back an old question while a later one is answered. The later turn must tell the model the same, whichever worker asks.
-    async fn think_again(&mut self) -> Option<()> {
-        let old = self.old_question().await?;
-        let later = self.start(Wish::Think, json!({})).await?;
-        self.under_way(&later).await?;
-        let new = self.start(Wish::Talk, json!({ "replacesTurnId": old })).await?;
+    /// Replaces an old prompt while a later one is answered. Every worker of the later turn must send the same input to the model.
+    async fn replace_prompts(&mut self) -> Option<()> {
+        let old = self.ended_turn().await?;
+        let later = self.start(Task::SlowAnswer, json!({})).await?;
+        self.wait_until_working(&later).await?;
+        let new = self.start(Task::Answer, json!({ "replacesTurnId": old })).await?;
         for mut turn in [later, new] {
-            self.see_through(&mut turn).await?;
+            self.follow_to_end(&mut turn).await?;
             self.client.record.watched(turn);
         }
         Some(())
     }
 
-    /// Creates the project and saves its content a second time, which changes nothing.
-    async fn begin(&mut self) -> Option<()> {
+    /// Creates the project and repeats the save, which must not create a revision.
+    async fn create_project(&mut self) -> Option<()> {
         let text = self.text("saved");
         let answer = self.save(json!({ "draftId": self.draft }), &text).await?;
         answer["project"]["id"].as_str()?.clone_into(&mut self.project);
         let same = self.save(json!({ "projectId": self.project }), &text).await?;
         if same["revision"] != answer["revision"] {
-            self.client.record.wrong(format!("nothing was saved as {} after {}", same["revision"], answer["revision"]));
+            self.client
+                .record
+                .violation(format!("a save without changes created revision {} after {}", same["revision"], answer["revision"]));
         }
         self.saved(&answer, None, text)
     }
 
-    /// Saves the file that a turn is about to write, and resolves the conflict.
-    async fn beside_a_turn(&mut self) -> Option<()> {
-        let mut turn = self.start(Wish::Clash, json!({})).await?;
-        self.under_way(&turn).await?;
+    /// Saves a file that a turn is about to write, and resolves the conflict.
+    async fn save_during_turn(&mut self) -> Option<()> {
+        let mut turn = self.start(Task::Conflict, json!({})).await?;
+        self.wait_until_working(&turn).await?;
         let text = self.text("saved");
         let answer = self.save(json!({ "projectId": self.project }), &text).await?;
         self.saved(&answer, None, text)?;
-        let conflicted = self.see_through(&mut turn).await? == "turn.conflicted";
+        let conflicted = self.follow_to_end(&mut turn).await? == "turn.conflicted";
         let id = turn.turn.clone();
         self.client.record.watched(turn);
-        if conflicted { self.decide(&id).await } else { Some(()) }
+        if conflicted { self.resolve_conflict(&id).await } else { Some(()) }
     }
 
-    async fn decide(&mut self, turn: &str) -> Option<()> {
+    async fn resolve_conflict(&mut self, turn: &str) -> Option<()> {
         let path = format!("/api/projects/{}/conflicts/{turn}", self.project);
-        let look = self.get("look at a conflict", &path).await?;
-        let text = self.text("decided");
+        let conflict = self.get("get a conflict", &path).await?;
+        let text = self.text("resolved");
         let files = json!([{ "path": SHARED, "take": "TAKE_CONTENT", "content": { "text": text } }]);
-        let body = json!({ "baseRevision": look["headRevision"], "files": files });
+        let body = json!({ "baseRevision": conflict["headRevision"], "files": files });
         let resolve = format!("{path}/resolve");
         let answer = self.post("resolve", &resolve, body).await?;
         self.saved(&answer, Some(turn.to_owned()), text)
     }
 
-    /// Stops a turn and starts another one.
+    /// Starts a turn that interrupts another one.
     async fn interrupt(&mut self) -> Option<()> {
-        let mut stopped = self.start(Wish::Think, json!({})).await?;
-        self.under_way(&stopped).await?;
-        let turn = self.start(Wish::Shared, json!({ "ifActive": "IF_ACTIVE_INTERRUPT" })).await?;
+        let mut stopped = self.start(Task::SlowAnswer, json!({})).await?;
+        self.wait_until_working(&stopped).await?;
+        let turn = self.start(Task::Shared, json!({ "ifActive": "IF_ACTIVE_INTERRUPT" })).await?;
         stopped.cancel = Some(Cancel::Unknown);
         for mut turn in [stopped, turn] {
-            self.see_through(&mut turn).await?;
+            self.follow_to_end(&mut turn).await?;
             self.client.record.watched(turn);
         }
         Some(())
     }
 
-    /// Replaces an old question while another question is asked. Neither may wait, so one of them is refused, perhaps after its start. The
-    /// refused one leaves nothing behind.
-    async fn ask_again(&mut self) -> Option<()> {
-        let other = json!({ "ifActive": "IF_ACTIVE_REJECT" });
-        let again = json!({ "replacesTurnId": self.old_question().await?, "ifActive": "IF_ACTIVE_REJECT" });
-        let mut twin = self.client.twin();
-        let [first, second] = [(); 2].map(|()| Ask { number: self.client.record.number(), wish: Wish::Shared });
-        let (first, second) = tokio::join!(self.client.try_start(first, &self.draft, again), twin.try_start(second, &self.draft, other));
-        for answered in [first?, second?] {
-            match answered {
+    /// Replaces an old prompt while another turn starts. Neither start may wait, so one of them is refused, perhaps after its start. A refused
+    /// start must leave nothing behind.
+    async fn replace_during_start(&mut self) -> Option<()> {
+        let plain = json!({ "ifActive": "IF_ACTIVE_REJECT" });
+        let replacing = json!({ "replacesTurnId": self.ended_turn().await?, "ifActive": "IF_ACTIVE_REJECT" });
+        let mut other_client = self.client.second_client();
+        let [first, second] = [(); 2].map(|()| Prompt { number: self.client.record.number(), task: Task::Shared });
+        let (first, second) =
+            tokio::join!(self.client.try_start(first, &self.draft, replacing), other_client.try_start(second, &self.draft, plain));
+        for started in [first?, second?] {
+            match started {
                 Ok(mut turn) => {
-                    self.see_through(&mut turn).await?;
+                    self.follow_to_end(&mut turn).await?;
                     self.client.record.watched(turn);
                 }
                 Err((_, problem)) if ["TURN_ACTIVE", "TURN_REPLACED"].iter().any(|reason| problem["reason"] == *reason) => {}
-                Err(refused) => return self.refused("ask again", refused),
+                Err(refused) => return self.refused("replace a prompt", refused),
             }
         }
         Some(())
     }
 
-    /// A turn whose question can be replaced. `None` if it failed: a turn that was given up before its start has no question.
-    async fn old_question(&mut self) -> Option<String> {
-        let mut turn = self.start(Wish::Talk, json!({})).await?;
-        let end = self.see_through(&mut turn).await?;
+    /// Runs a turn whose prompt can be replaced. Returns `None` if it failed, because a withdrawn turn has no prompt.
+    async fn ended_turn(&mut self) -> Option<String> {
+        let mut turn = self.start(Task::Answer, json!({})).await?;
+        let end = self.follow_to_end(&mut turn).await?;
         let id = turn.turn.clone();
         self.client.record.watched(turn);
         (end != "turn.failed").then_some(id)
     }
 
-    /// Leaves a turn that is cancelled when its last follower leaves.
-    async fn leave(&mut self) -> Option<()> {
-        let mut turn = self.start(Wish::Think, json!({ "onDisconnect": "ON_DISCONNECT_CANCEL" })).await?;
+    /// Leaves a turn that is cancelled when its last viewer leaves.
+    async fn leave_turn(&mut self) -> Option<()> {
+        let mut turn = self.start(Task::SlowAnswer, json!({ "onDisconnect": "ON_DISCONNECT_CANCEL" })).await?;
         turn.cancel = Some(Cancel::Unknown);
-        self.client.follow(&mut turn, Mood::Leave).await;
-        self.until(&turn.turn, |turn| turn["endTime"].is_string()).await?;
-        self.see_through(&mut turn).await?;
+        self.client.follow(&mut turn, Behavior::Leave).await;
+        self.wait_until(&turn.turn, |turn| turn["endTime"].is_string()).await?;
+        self.follow_to_end(&mut turn).await?;
         self.client.record.watched(turn);
         Some(())
     }
 
-    async fn look_around(&mut self) -> Option<()> {
+    async fn read_lists(&mut self) -> Option<()> {
         let (project, draft) = (self.project.clone(), self.draft.clone());
         self.get("list turns", &format!("/api/turns?projectId={project}")).await?;
         self.get("list turns", &format!("/api/turns?draftId={draft}")).await?;
@@ -190,41 +192,41 @@ impl Editor {
 
     async fn delete(&mut self) -> Option<()> {
         let path = format!("/api/projects/{}", self.project);
-        let call = Call { what: "delete", method: Method::DELETE, path: &path, body: json!({}), key: None };
-        match self.client.ask(call).await? {
-            // The first attempt got no answer.
+        let call = ApiCall { what: "delete", method: Method::DELETE, path: &path, body: json!({}), key: None };
+        match self.client.call(call).await? {
+            // An earlier attempt without an answer has succeeded.
             Ok(_) | Err((StatusCode::NOT_FOUND, _)) => Some(()),
             Err(refused) => self.refused("delete", refused),
         }
     }
 
-    async fn start(&mut self, wish: Wish, wishes: Value) -> Option<Watched> {
-        let ask = Ask { number: self.client.record.number(), wish };
-        self.client.start(ask, &self.draft, wishes).await
+    async fn start(&mut self, task: Task, fields: Value) -> Option<WatchedTurn> {
+        let prompt = Prompt { number: self.client.record.number(), task };
+        self.client.start(prompt, &self.draft, fields).await
     }
 
-    /// Waits until a turn has started its work.
-    async fn under_way(&mut self, turn: &Watched) -> Option<()> {
-        self.until(&turn.turn, |turn| turn["lastSeq"].as_u64() >= Some(UNDER_WAY) || turn["endTime"].is_string()).await
+    /// Waits until a turn has read its base revision.
+    async fn wait_until_working(&mut self, turn: &WatchedTurn) -> Option<()> {
+        self.wait_until(&turn.turn, |turn| turn["lastSeq"].as_u64() >= Some(WORKING_AFTER) || turn["endTime"].is_string()).await
     }
 
-    /// Reads a turn without following it.
-    async fn until(&mut self, turn: &str, holds: impl Fn(&Value) -> bool) -> Option<()> {
+    /// Polls a turn until the condition holds.
+    async fn wait_until(&mut self, turn: &str, holds: impl Fn(&Value) -> bool) -> Option<()> {
         let clock = Stopwatch::start();
-        while !holds(&self.get("look at a turn", &format!("/api/turns/{turn}")).await?) {
-            if clock.elapsed() > self.client.patience {
-                self.client.record.wrong(format!("turn {turn} did not get on"));
+        while !holds(&self.get("get a turn", &format!("/api/turns/{turn}")).await?) {
+            if clock.elapsed() > self.client.turn_limit {
+                self.client.record.violation(format!("turn {turn} made no progress"));
                 return None;
             }
-            sleep(LOOK).await;
+            sleep(POLL).await;
         }
         Some(())
     }
 
-    /// The type of the last event.
-    async fn see_through(&mut self, turn: &mut Watched) -> Option<String> {
-        let mood = if self.client.rng.random() { Mood::Watch } else { Mood::Restless };
-        self.client.follow(turn, mood).await;
+    /// Follows a turn to its end. Returns the type of the last event.
+    async fn follow_to_end(&mut self, turn: &mut WatchedTurn) -> Option<String> {
+        let behavior = if self.client.rng.random() { Behavior::Watch } else { Behavior::Reconnect };
+        self.client.follow(turn, behavior).await;
         turn.views.iter().rev().find_map(|view| view.frames.last()).map(|frame| frame.kind())
     }
 
@@ -233,30 +235,30 @@ impl Editor {
         self.post("save", "/api/projects/save", body).await
     }
 
-    /// Content that nobody else writes.
+    /// A unique text.
     fn text(&self, how: &str) -> String {
         format!("{how} by {}\n", self.client.record.number())
     }
 
     /// Records a revision.
-    fn saved(&self, answer: &Value, settles: Option<String>, text: String) -> Option<()> {
+    fn saved(&self, answer: &Value, resolves: Option<String>, text: String) -> Option<()> {
         let number = answer["revision"]["number"].as_u64().and_then(|number| u32::try_from(number).ok())?;
-        self.client.record.saved(Saved { project: self.project.clone(), number, settles, file: (SHARED.to_owned(), text) });
+        self.client.record.saved(SavedRevision { project: self.project.clone(), number, resolves, file: (SHARED.to_owned(), text) });
         Some(())
     }
 
     async fn get(&mut self, what: &str, path: &str) -> Option<Value> {
-        let answered = self.client.ask(Call { what, method: Method::GET, path, body: Value::Null, key: None }).await?;
-        self.good(what, answered)
+        let answered = self.client.call(ApiCall { what, method: Method::GET, path, body: Value::Null, key: None }).await?;
+        self.accept(what, answered)
     }
 
     async fn post(&mut self, what: &str, path: &str, body: Value) -> Option<Value> {
         let key = Some(format!("edit-{}", self.client.record.number()));
-        let answered = self.client.ask(Call { what, method: Method::POST, path, body, key }).await?;
-        self.good(what, answered)
+        let answered = self.client.call(ApiCall { what, method: Method::POST, path, body, key }).await?;
+        self.accept(what, answered)
     }
 
-    fn good(&self, what: &str, answered: Answered) -> Option<Value> {
+    fn accept(&self, what: &str, answered: Outcome) -> Option<Value> {
         match answered {
             Ok(answer) => Some(answer),
             Err(refused) => self.refused(what, refused),
@@ -264,7 +266,7 @@ impl Editor {
     }
 
     fn refused<T>(&self, what: &str, (status, problem): (StatusCode, Value)) -> Option<T> {
-        self.client.record.wrong(format!("{what} in project {}: {status} {problem}", self.project));
+        self.client.record.violation(format!("{what} in project {}: {status} {problem}", self.project));
         None
     }
 }

@@ -1,5 +1,5 @@
-//! The failpoints, found in the source of the services, so that a new statement is a failpoint without a change here. Statements that turns
-//! do not reach are listed here with the reason.
+//! Finds the failpoints in the source of the services, so that a new statement needs no change here. Statements that turns do not reach are
+//! listed here with the reason.
 
 use std::{
     collections::BTreeSet,
@@ -12,11 +12,15 @@ use backlot::role::Role;
 
 use crate::deployment::node::Failpoint;
 
-/// Statements that are left out.
-const ELSEWHERE: &[(Role, &[&str], &str)] = &[
-    (Role::AgentStreaming, &["check partition", "remove partition"], "a week after the first turn"),
-    (Role::ProjectStorage, &["sweep branches", "sweep ended sessions", "sweep previews", "sweep save requests"], "hours after the start"),
-    (Role::ProjectStorage, &["select account bytes", "select draft"], "what was not written: an account that is full, or a race"),
+/// Statements that turns do not reach, with the reason.
+const EXCLUDED: &[(Role, &[&str], &str)] = &[
+    (Role::AgentStreaming, &["check partition", "remove partition"], "runs a week after the first turn"),
+    (
+        Role::ProjectStorage,
+        &["sweep branches", "sweep ended sessions", "sweep previews", "sweep save requests"],
+        "runs hours after the start",
+    ),
+    (Role::ProjectStorage, &["select account bytes", "select draft"], "runs only if a write was refused: a full account, or a race"),
     (
         Role::ProjectStorage,
         &[
@@ -28,26 +32,26 @@ const ELSEWHERE: &[(Role, &[&str], &str)] = &[
             "select ended sessions",
             "forget ended sessions",
         ],
-        "previews, which hold nothing of a turn",
+        "previews are not a part of turns",
     ),
 ];
 
-/// Calls that a turn makes, by who makes them.
+/// RPCs of a turn, by the role that calls them.
 const CALLS: &[(Role, &[&str])] = &[
     (Role::Gateway, &["StartTurn", "StreamTurnEvents", "CancelTurn"]),
     (Role::AgentStreaming, &["BeginTurn", "GetTurnTree", "ListTurnMessages", "CommitTurn", "EndTurn", "Check"]),
 ];
 
-/// The failpoints of a role with their modes. Those that end the process are separate from the others.
+/// The failpoints of a role, grouped by whether they end the process.
 pub struct Points {
     pub aborts: BTreeSet<Failpoint>,
     pub errors: BTreeSet<Failpoint>,
 }
 
-/// Those of a role.
+/// Finds the failpoints of a role.
 ///
 /// # Errors
-/// The source of the build is not there any more.
+/// The source files cannot be read, or an excluded statement does not exist.
 pub fn of(role: Role) -> Result<Points> {
     let calls = CALLS.iter().filter(|(of, _)| *of == role).flat_map(|(_, calls)| calls.iter().map(|call| format!("rpc/{call}")));
     let places: Vec<String> = statements(role)?.into_iter().map(|summary| summary.replace(' ', "-")).chain(calls).collect();
@@ -57,26 +61,26 @@ pub fn of(role: Role) -> Result<Points> {
     Ok(Points { aborts, errors })
 }
 
-/// The summaries of a role's statements, as its source gives them to `chassis::postgres::query`.
+/// The summaries that the source of a role passes to `chassis::postgres::query`.
 fn statements(role: Role) -> Result<BTreeSet<String>> {
     if role == Role::Gateway {
         return Ok(BTreeSet::new());
     }
     let services = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../services");
     let mut found = BTreeSet::new();
-    // Only the store of agent-streaming measures a transaction as one statement and does not use these.
+    // The store of agent-streaming does not use the shared statements for transactions.
     if role != Role::AgentStreaming {
         found.extend(summaries(&fs::read_to_string(services.join("chassis/src/postgres/store.rs"))?));
     }
     for path in files(&services.join(role.name()).join("src/store"))? {
-        // The statements of seeded bugs have the names of those that they replace.
+        // The statements of seeded bugs have the same summaries as those that they replace.
         if path.file_name().is_some_and(|name| name != "testing.rs" && name != "seeded_bugs.rs") {
             found.extend(summaries(&fs::read_to_string(path)?));
         }
     }
-    for (_, left_out, reason) in ELSEWHERE.iter().filter(|(of, ..)| *of == role) {
-        for summary in *left_out {
-            ensure!(found.remove(*summary), "there is no statement {summary:?} that could be left out ({reason})");
+    for (_, excluded, reason) in EXCLUDED.iter().filter(|(of, ..)| *of == role) {
+        for summary in *excluded {
+            ensure!(found.remove(*summary), "the excluded statement {summary:?} does not exist ({reason})");
         }
     }
     Ok(found)
@@ -102,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_statement_is_a_failpoint_four_times() {
+    fn every_statement_has_four_failpoints() {
         assert_eq!(summaries("query(\n  \"a b\", x) sqlx::query!(\"SELECT\") query(summary)"), BTreeSet::from(["a b".to_owned()]));
         let points = of(Role::AgentStreaming).unwrap();
         assert!(points.aborts.iter().any(|p| p.place == "claim-turns/after") && points.errors.len() == points.aborts.len());

@@ -1,31 +1,31 @@
-//! A cluster under faults: its promises must hold whatever is killed, stopped, disconnected or lost.
+//! A fault-injection harness: the guarantees of a cluster must hold while processes are killed, stopped and disconnected.
 //!
-//! - [`command`]: `make chaos`; [`run`]: the rounds of a run; [`round`]: one scenario from its clients to its [`verdict`]; [`report`]:
-//!   the output.
-//! - [`deployment`]: replicas, engines and links; [`proxy`]: one link.
-//! - [`nemesis`], [`aimed`], [`failpoints`]: random faults, faults at a chosen moment, and a fault at every statement.
-//! - [`ask`], [`model`], [`client`], [`crowd`]: prompts, the model's answers, and the clients that follow them.
-//! - [`editor`], [`commits`]: people who work on the same project, and commits that are sent twice.
-//! - [`record`], [`gather`], [`check`]: what everybody saw, what is left, and the rules for both.
-//! - [`bugs`]: seeded bugs, which the rounds must find.
+//! - [`command`]: `make chaos`. [`run`]: the rounds of a run. [`round`]: one scenario with its clients and its [`verdict`]. [`report`]: the
+//!   output.
+//! - [`deployment`]: replicas, engines and links. [`proxy`]: one link.
+//! - [`fault_injector`], [`targeted_faults`], [`failpoints`]: random faults, faults at a chosen moment, and a fault at every statement.
+//! - [`prompt`], [`model`], [`client`], [`load`]: prompts, the answers of the model, and the clients that follow the turns.
+//! - [`editor`], [`commits`]: users who edit the same project, and commits that are sent twice.
+//! - [`record`], [`collect`], [`check`]: the observations of a round, its results, and the rules for both.
+//! - [`bugs`]: the seeded bugs, which the rounds must find.
 
-pub mod aimed;
-pub mod ask;
 pub mod bugs;
 pub mod check;
 pub mod client;
+pub mod collect;
 pub mod command;
 pub mod commits;
-pub mod crowd;
 pub mod deployment;
 pub mod editor;
 pub mod failpoints;
-pub mod gather;
+pub mod fault_injector;
+pub mod load;
 pub mod model;
-pub mod nemesis;
+pub mod prompt;
 pub mod proxy;
 pub mod record;
 pub mod report;
 pub mod round;
 pub mod run;
+pub mod targeted_faults;
 pub mod verdict;

@@ -1,8 +1,8 @@
-//! `make chaos`, and every process of the cluster that it breaks.
+//! `make chaos`, and every process of the cluster under test.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // A process of the cluster is this same executable with a role as its argument.
+    // The processes of the cluster run this executable with a role as the argument.
     if std::env::args_os().len() > 1 { backlot::cli::run() } else { chaos::command::run() }
 }

@@ -1,6 +1,6 @@
-//! A network between processes that can fail. A [`Link`] is an address that forwards to the first of its targets that answers, so a service
-//! with many replicas has one address. A link can close its connections, stall, be slow and, in front of PostgreSQL, drop the answer of a
-//! statement that was executed ([`frontend`] parses the protocol).
+//! A TCP proxy between two parts of a cluster. A [`Link`] forwards each connection to one of its targets, so that a service with several
+//! replicas has one address. A link can cut, stall and delay its connections. In front of PostgreSQL it can also drop the answer to an
+//! executed statement ([`frontend`] parses the protocol).
 
 pub mod frontend;
 
@@ -27,17 +27,17 @@ use tokio::{
 use self::frontend::Frontend;
 
 const CHUNK: usize = 16 * 1024;
-/// A target that does not accept in time is skipped.
+/// The limit for a connection to a target. A slower target is skipped.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
-/// Where a link leads.
+/// The address of a server.
 #[derive(Debug, Clone)]
 pub enum Target {
     Tcp(SocketAddr),
     Unix(PathBuf),
 }
 
-/// An address that forwards, until it is dropped.
+/// A proxy on an address of its own, until it is dropped.
 pub struct Link {
     shared: Arc<Shared>,
     address: SocketAddr,
@@ -49,17 +49,17 @@ struct Shared {
     targets: Vec<Target>,
     next: AtomicUsize,
     state: watch::Sender<State>,
-    /// PostgreSQL is behind it.
+    /// Whether the targets are PostgreSQL servers.
     postgres: bool,
-    /// The statements whose answers are dropped, by a part of their text.
-    doomed: Mutex<VecDeque<String>>,
-    lost: AtomicUsize,
+    /// Parts of the texts of statements whose answers will be dropped.
+    answers_to_drop: Mutex<VecDeque<String>>,
+    dropped: AtomicUsize,
     open: AtomicUsize,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct State {
-    /// Connections of an earlier generation are closed.
+    /// Connections with an earlier generation are closed.
     generation: u64,
     held: bool,
     delay: Duration,
@@ -79,15 +79,15 @@ impl Link {
             targets,
             next: AtomicUsize::new(0),
             state: watch::Sender::new(State::default()),
-            doomed: Mutex::default(),
-            lost: AtomicUsize::new(0),
+            answers_to_drop: Mutex::default(),
+            dropped: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
         });
         let accepting = task::spawn(accept(listener, Arc::clone(&shared)));
         Ok(Self { shared, address, accepting })
     }
 
-    /// `gateway -> auth`.
+    /// The name, such as `gateway -> auth`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.shared.name
@@ -98,57 +98,57 @@ impl Link {
         self.address
     }
 
-    /// Whether PostgreSQL is behind it.
+    /// Whether the targets are PostgreSQL servers.
     #[must_use]
     pub fn is_postgres(&self) -> bool {
         self.shared.postgres
     }
 
-    /// Connections that are open now.
+    /// The number of open connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.shared.open.load(Ordering::Relaxed)
     }
 
-    /// Resets every open connection. Tells how many there were.
+    /// Resets all open connections. Returns how many there were.
     pub fn cut(&self) -> usize {
         let open = self.connections();
         self.shared.state.send_modify(|state| state.generation += 1);
         open
     }
 
-    /// Forwards nothing until [`Link::heal`]; connections stay. What is on the way when they are cut is lost.
+    /// Forwards nothing until [`Link::heal`]. Connections stay open. Bytes in transit are lost if the link is cut meanwhile.
     pub fn hold(&self) {
         self.shared.state.send_modify(|state| state.held = true);
     }
 
-    /// Forwards nothing for a while; connections stay.
+    /// Forwards nothing for `time`. Connections stay open.
     pub async fn stall(&self, time: Duration) {
         self.hold();
         tokio::time::sleep(time).await;
         self.heal();
     }
 
-    /// Everything arrives this much later, each way.
+    /// Delays all bytes in both directions.
     pub fn delay(&self, delay: Duration) {
         self.shared.state.send_modify(|state| state.delay = delay);
     }
 
-    /// The next statement outside of a transaction whose text holds `part`, or the next `COMMIT`, is carried out, and then its
-    /// connection is cut in place of its answer.
-    pub fn lose_answer(&self, part: &str) {
-        lock(&self.shared.doomed).push_back(part.to_owned());
+    /// Drops the answer to the next statement outside a transaction whose text contains `part`, or to the next `COMMIT` if `part` is that
+    /// word. The statement is executed, and then its connection is reset.
+    pub fn drop_answer(&self, part: &str) {
+        lock(&self.shared.answers_to_drop).push_back(part.to_owned());
     }
 
-    /// Answers that were lost so far.
+    /// The number of answers that were dropped so far.
     #[must_use]
-    pub fn lost(&self) -> usize {
-        self.shared.lost.load(Ordering::Relaxed)
+    pub fn dropped_answers(&self) -> usize {
+        self.shared.dropped.load(Ordering::Relaxed)
     }
 
-    /// No delay, no stall, and no answer will be lost any more.
+    /// Ends a stall and a delay, and drops no more answers.
     pub fn heal(&self) {
-        lock(&self.shared.doomed).clear();
+        lock(&self.shared.answers_to_drop).clear();
         self.shared.state.send_modify(|state| {
             state.held = false;
             state.delay = Duration::ZERO;
@@ -170,13 +170,13 @@ impl Drop for Link {
 }
 
 impl Shared {
-    /// A connection to the next target that takes one.
-    async fn dial(&self) -> io::Result<Box<dyn Stream>> {
+    /// Connects to the next target that accepts.
+    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
         let mut error = io::Error::other("no targets");
         for _ in 0..self.targets.len() {
             let at = self.next.fetch_add(1, Ordering::Relaxed) % self.targets.len();
-            let dialled = tokio::time::timeout(CONNECT_LIMIT, dial(&self.targets[at])).await;
-            match dialled.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            let connected = tokio::time::timeout(CONNECT_LIMIT, connect(&self.targets[at])).await;
+            match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 Ok(stream) => return Ok(stream),
                 Err(refused) => error = refused,
             }
@@ -184,11 +184,11 @@ impl Shared {
         Err(error)
     }
 
-    /// Takes a doomed statement that one of these is.
-    fn dooms(&self, passed: &[frontend::Passed]) -> bool {
-        let mut doomed = lock(&self.doomed);
-        let Some(at) = doomed.iter().position(|part| passed.iter().any(|passed| passed.is(part))) else { return false };
-        doomed.remove(at);
+    /// Whether the answer to one of these must be dropped. Removes it from the list.
+    fn must_drop(&self, operations: &[frontend::Operation]) -> bool {
+        let mut parts = lock(&self.answers_to_drop);
+        let Some(at) = parts.iter().position(|part| operations.iter().any(|operation| operation.matches(part))) else { return false };
+        parts.remove(at);
         true
     }
 }
@@ -197,7 +197,7 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-async fn dial(target: &Target) -> io::Result<Box<dyn Stream>> {
+async fn connect(target: &Target) -> io::Result<Box<dyn Stream>> {
     Ok(match target {
         Target::Tcp(address) => {
             let stream = TcpStream::connect(address).await?;
@@ -213,32 +213,37 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         let shared = Arc::clone(&shared);
         task::spawn(async move {
             shared.open.fetch_add(1, Ordering::Relaxed);
-            // However a connection ends, its two ends learn of it by the end of the other.
-            let _ = carry(client, &shared).await;
+            // An error closes both connections, which is all that the two ends need to know.
+            let _ = forward(client, &shared).await;
             shared.open.fetch_sub(1, Ordering::Relaxed);
         });
     }
 }
 
-async fn carry(client: TcpStream, shared: &Shared) -> io::Result<()> {
+async fn forward(client: TcpStream, shared: &Shared) -> io::Result<()> {
     let mut state = shared.state.subscribe();
     let generation = state.borrow_and_update().generation;
-    // Whatever ends this connection but a clean end of both sides is a reset.
+    // With a linger time of zero, a connection that does not end cleanly on both sides is reset.
     client.set_zero_linger()?;
     client.set_nodelay(true)?;
-    let (from_server, to_server) = tokio::io::split(shared.dial().await?);
+    let (from_server, to_server) = tokio::io::split(shared.connect().await?);
     let (from_client, to_client) = client.into_split();
-    let doomed = AtomicBool::new(false);
-    let there = up(from_client, to_server, shared, &doomed);
-    let back = down(from_server, to_client, shared, &doomed);
+    let drop_answer = AtomicBool::new(false);
+    let requests = client_to_server(from_client, to_server, shared, &drop_answer);
+    let answers = server_to_client(from_server, to_client, shared, &drop_answer);
     tokio::select! {
-        carried = async { tokio::try_join!(there, back) } => carried.map(drop),
+        forwarded = async { tokio::try_join!(requests, answers) } => forwarded.map(drop),
         _ = state.wait_for(|state| state.generation != generation) => Ok(()),
     }
 }
 
-/// From the client to the server.
-async fn up(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, shared: &Shared, doomed: &AtomicBool) -> io::Result<()> {
+/// Forwards the requests.
+async fn client_to_server(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    shared: &Shared,
+    drop_answer: &AtomicBool,
+) -> io::Result<()> {
     let mut frontend = shared.postgres.then(Frontend::default);
     let mut buffer = vec![0; CHUNK];
     loop {
@@ -246,41 +251,46 @@ async fn up(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, s
         if read == 0 {
             return to.shutdown().await;
         }
-        pass(shared).await;
-        let passed = frontend.as_mut().map(|frontend| frontend.read(&buffer[..read])).unwrap_or_default();
-        if shared.dooms(&passed) {
-            doomed.store(true, Ordering::SeqCst);
+        wait_for_link(shared).await;
+        let operations = frontend.as_mut().map(|frontend| frontend.read(&buffer[..read])).unwrap_or_default();
+        if shared.must_drop(&operations) {
+            drop_answer.store(true, Ordering::SeqCst);
         }
         to.write_all(&buffer[..read]).await?;
     }
 }
 
-/// From the server to the client.
-async fn down(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, shared: &Shared, doomed: &AtomicBool) -> io::Result<()> {
+/// Forwards the answers.
+async fn server_to_client(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    shared: &Shared,
+    drop_answer: &AtomicBool,
+) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK];
     loop {
         let read = from.read(&mut buffer).await?;
-        if doomed.load(Ordering::SeqCst) {
-            // The server has answered, so it was done.
-            shared.lost.fetch_add(1, Ordering::Relaxed);
+        if drop_answer.load(Ordering::SeqCst) {
+            // The server has answered, so the statement was executed.
+            shared.dropped.fetch_add(1, Ordering::Relaxed);
             return Err(io::ErrorKind::ConnectionReset.into());
         }
         if read == 0 {
             return to.shutdown().await;
         }
-        pass(shared).await;
+        wait_for_link(shared).await;
         to.write_all(&buffer[..read]).await?;
     }
 }
 
-/// Waits as long as the link wants it.
-async fn pass(shared: &Shared) {
+/// Waits while the link is delayed or stalled.
+async fn wait_for_link(shared: &Shared) {
     let State { held, delay, .. } = *shared.state.borrow();
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
     }
     if held {
-        // The sender lives as long as the link; without it the connection is about to be cut.
+        // An error means that the link was dropped, which also cuts the connection.
         let _ = shared.state.subscribe().wait_for(|state| !state.held).await;
     }
 }

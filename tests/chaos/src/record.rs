@@ -1,4 +1,4 @@
-//! What everybody saw: calls at the provider, frames at viewers, answers at clients.
+//! The observations of a round: the calls of the model, the frames that viewers received, and the answers that clients received.
 
 use std::{
     collections::BTreeMap,
@@ -10,21 +10,21 @@ use std::{
 
 use test_support::{canary::Stopwatch, sse::Frame};
 
-use super::ask::Ask;
+use super::prompt::Prompt;
 use crate::deployment::timeline::Millis;
 
-/// The suffix of the kinds of answers that do not count.
+/// The suffix of the kinds of answers that are not counted as failures.
 const STARVED: &str = " on a starved machine";
 
-/// A call at the provider.
+/// A call of the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
     /// The turn's number, as in its prompt.
     pub number: u64,
     pub step: u32,
     pub at: Millis,
-    /// A hash of everything that the model was told.
-    pub question: u64,
+    /// A hash of all messages that were sent to the model.
+    pub input_hash: u64,
 }
 
 /// One connection of a viewer.
@@ -34,13 +34,13 @@ pub struct View {
     pub after: u32,
     pub opened: Millis,
     pub frames: Vec<Frame>,
-    /// When each of them arrived.
-    pub came: Vec<Millis>,
+    /// When each frame arrived.
+    pub arrived: Vec<Millis>,
     pub end: End,
 }
 
 impl View {
-    /// The last event that it has.
+    /// The number of the last event that it received.
     #[must_use]
     pub fn last(&self) -> u32 {
         self.frames.last().map_or(self.after, |frame| frame.id)
@@ -50,14 +50,14 @@ impl View {
 /// How a viewer's connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// Cleanly, which only an ended turn allows.
+    /// A clean end, which is only allowed after the turn has ended.
     Clean,
-    /// Its server or the network broke it.
-    Broken,
+    /// The connection broke.
+    Violations,
     /// The viewer disconnected.
-    HungUp,
+    Disconnected,
     /// The viewer received invalid bytes.
-    Bad(String),
+    Invalid(String),
 }
 
 /// The answer to a cancel.
@@ -65,97 +65,97 @@ pub enum End {
 pub enum Cancel {
     Done(Millis),
     TooLate,
-    /// Unknown: no answer told.
+    /// There was no conclusive answer.
     Unknown,
 }
 
 /// A turn as its client sees it.
 #[derive(Debug, Clone)]
-pub struct Watched {
-    pub ask: Ask,
+pub struct WatchedTurn {
+    pub prompt: Prompt,
     pub person: usize,
-    /// When it was first requested.
-    pub begun: Stopwatch,
+    /// When its start was first requested.
+    pub clock: Stopwatch,
     pub turn: String,
-    /// The turn whose question it replaces.
+    /// The turn whose prompt it replaces.
     pub replaces: Option<String>,
     pub views: Vec<View>,
     pub cancel: Option<Cancel>,
-    /// Its viewer saw the end.
+    /// Its viewer received the terminal event.
     pub finished: bool,
 }
 
-/// A revision that a person made.
+/// A revision that a user saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Saved {
+pub struct SavedRevision {
     pub project: String,
     pub number: u32,
-    /// The conflicted turn that it resolves. The mergeable part of the turn is included.
-    pub settles: Option<String>,
+    /// The conflicted turn that it resolves. The revision includes the merged files of the turn.
+    pub resolves: Option<String>,
     /// Path and content.
     pub file: (String, String),
 }
 
 /// The records of a round.
-pub struct Taken {
+pub struct Records {
     pub calls: Vec<Call>,
-    pub watched: Vec<Watched>,
-    pub saved: Vec<Saved>,
-    pub wrongs: Vec<String>,
+    pub watched: Vec<WatchedTurn>,
+    pub saved: Vec<SavedRevision>,
+    pub violations: Vec<String>,
 }
 
-/// Everything of a round.
+/// Collects the observations of a round.
 #[derive(Default)]
 pub struct Record {
     calls: Mutex<Vec<Call>>,
-    watched: Mutex<Vec<Watched>>,
-    saved: Mutex<Vec<Saved>>,
-    /// Answers that no well-behaved client may get.
-    wrongs: Mutex<Vec<String>>,
-    /// Answers by their kind, for people.
+    watched: Mutex<Vec<WatchedTurn>>,
+    saved: Mutex<Vec<SavedRevision>>,
+    /// Answers that a well-behaved client must never get.
+    violations: Mutex<Vec<String>>,
+    /// The number of answers by kind.
     answers: Mutex<BTreeMap<String, u64>>,
-    made: AtomicU64,
+    requests: AtomicU64,
     succeeded: AtomicU64,
     pub reconnects: AtomicU64,
-    next: AtomicU64,
+    next_number: AtomicU64,
 }
 
 impl Record {
-    /// A number that no turn has had.
+    /// Returns a new number for a turn.
     pub fn number(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed) + 1
+        self.next_number.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     pub fn called(&self, call: Call) {
         lock(&self.calls).push(call);
     }
 
-    pub fn watched(&self, watched: Watched) {
+    pub fn watched(&self, watched: WatchedTurn) {
         lock(&self.watched).push(watched);
     }
 
-    pub fn saved(&self, saved: Saved) {
+    pub fn saved(&self, saved: SavedRevision) {
         lock(&self.saved).push(saved);
     }
 
-    /// Records something that must not happen, whatever is broken.
-    pub fn wrong(&self, text: impl Into<String>) {
-        lock(&self.wrongs).push(text.into());
+    /// Records something that must not happen under any fault.
+    pub fn violation(&self, text: impl Into<String>) {
+        lock(&self.violations).push(text.into());
     }
 
-    /// Counts a request that got a proper answer.
+    /// Counts a request with a final answer.
     pub fn succeeded(&self, kind: String) {
-        self.made.fetch_add(1, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
         self.succeeded.fetch_add(1, Ordering::Relaxed);
         self.answered(kind);
     }
 
-    /// Counts a request that has to be sent again, unless the machine was starved during it.
+    /// Counts a request that has to be repeated, unless the machine was starved during it.
     pub fn failed(&self, kind: String, sent: Stopwatch) {
         if sent.is_starved() {
             return self.answered(kind + STARVED);
         }
-        self.made.fetch_add(1, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
         self.answered(kind);
     }
 
@@ -163,17 +163,17 @@ impl Record {
         *lock(&self.answers).entry(kind).or_default() += 1;
     }
 
-    /// The numbers of requests and of requests that succeeded.
+    /// The number of requests and the number of successful ones.
     #[must_use]
     pub fn requests(&self) -> (u64, u64) {
-        (self.made.load(Ordering::Relaxed), self.succeeded.load(Ordering::Relaxed))
+        (self.requests.load(Ordering::Relaxed), self.succeeded.load(Ordering::Relaxed))
     }
 
-    /// Transient refusals so far that count.
+    /// The number of transient refusals, without those on a starved machine.
     #[must_use]
     pub fn server_errors(&self) -> u64 {
-        let counts = |kind: &str| kind.contains(": 5") && !kind.ends_with(STARVED);
-        lock(&self.answers).iter().filter(|(kind, _)| counts(kind)).map(|(_, times)| times).sum()
+        let is_counted = |kind: &str| kind.contains(": 5") && !kind.ends_with(STARVED);
+        lock(&self.answers).iter().filter(|(kind, _)| is_counted(kind)).map(|(_, times)| times).sum()
     }
 
     #[must_use]
@@ -181,14 +181,14 @@ impl Record {
         lock(&self.answers).clone()
     }
 
-    /// Takes the records since the last call.
+    /// Takes the observations since the last call.
     #[must_use]
-    pub fn take(&self) -> Taken {
+    pub fn take(&self) -> Records {
         let (calls, watched) = (std::mem::take(&mut *lock(&self.calls)), std::mem::take(&mut *lock(&self.watched)));
-        Taken { calls, watched, saved: std::mem::take(&mut *lock(&self.saved)), wrongs: std::mem::take(&mut *lock(&self.wrongs)) }
+        Records { calls, watched, saved: std::mem::take(&mut *lock(&self.saved)), violations: std::mem::take(&mut *lock(&self.violations)) }
     }
 
-    /// Calls of a turn so far.
+    /// The number of calls of the model for a turn so far.
     #[must_use]
     pub fn calls_of(&self, number: u64) -> usize {
         lock(&self.calls).iter().filter(|call| call.number == number).count()

@@ -1,4 +1,4 @@
-//! One round: clients at work, one scenario of faults, a pause until everything has settled, and the check of the results.
+//! A round: starts the load, injects the faults of a scenario, waits until all turns have settled, and checks the results.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
@@ -9,41 +9,41 @@ use test_support::{Person, canary::Stopwatch, model_server::ModelServer};
 use tokio::time::sleep;
 
 use super::{
-    aimed::Point,
-    ask::{Ask, Wish},
     check::{self, Rules, Turn, Violation},
-    client::{Client, Mood},
+    client::{Behavior, Client},
+    collect::{self, Results},
     commits,
-    crowd::{Crowd, Size},
-    gather::{self, Left},
+    fault_injector::{FaultInjector, LEASE},
+    load::{Load, LoadOptions},
     model::script,
-    nemesis::{LEASE, Nemesis},
+    prompt::{Prompt, Task},
     record::Record,
     report,
+    targeted_faults::Point,
     verdict::Verdict,
 };
 use crate::deployment::{Deployment, Engines, Plan, timeline};
 
-const PEOPLE: usize = 6;
+const USERS: usize = 6;
 /// The time between the first turns of the clients and the first fault.
 const WARM_UP: Duration = Duration::from_millis(1_500);
-/// How many requests may be refused as transient during a rolling restart. There are few: gateways retry what got no answer, unless it
-/// must not be sent twice.
+/// The percentage of requests that may get a transient refusal during a rolling restart. It is low, because gateways retry unanswered calls
+/// if the contract allows it.
 const ROLLING_PERCENT: u64 = 2;
-/// A lost doorbell costs two seconds. The rest is for a busy machine.
-const DELAY: timeline::Millis = 10_000;
-/// If no failpoint fires within this time, none of the remaining ones will.
+/// The limit for the latency of an event. A lost doorbell adds two seconds. The rest is the tolerance for a busy machine.
+const MAX_LATENCY: timeline::Millis = 10_000;
+/// The limit for the time between two fired failpoints.
 const NEXT_FAILPOINT_WITHIN: Duration = Duration::from_secs(200);
-/// A turn that kills its workers has failed by then.
-const PARKED_WITHIN: Duration = Duration::from_secs(60);
+/// The limit for the end of a turn that kills its workers.
+const FAILED_WITHIN: Duration = Duration::from_secs(60);
 
-/// What is broken in a round.
+/// The faults of a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scenario {
-    /// Nothing but the viewers' own connections.
-    Calm,
+    /// No faults. Only viewers disconnect.
+    NoFaults,
     Kills,
-    Stops,
+    Pauses,
     /// PostgreSQL and Redis.
     Engines,
     Network,
@@ -51,64 +51,83 @@ pub enum Scenario {
     Failpoints,
     /// A turn that kills each of its workers.
     Poison,
-    /// Redis is unavailable for a long time.
-    Deaf,
-    /// Statements that are lost in transit, and statements that outlive their sender.
-    Unwritten,
-    /// Workers that continue turns that they have lost.
-    Stale,
-    /// Only these failpoints.
-    Fails(&'static [Point]),
+    /// Redis is down for a long time.
+    RedisOutage,
+    /// Statements that are lost in transit, and statements that are executed after the death of their worker.
+    LostWrites,
+    /// Workers that continue turns after they have lost them.
+    StaleWorkers,
+    /// These failpoints.
+    Chosen(&'static [Point]),
 }
 
 impl Scenario {
-    /// All scenarios with random faults.
+    /// All scenarios except [`Scenario::Chosen`].
     pub const ALL: [Self; 11] = [
-        Self::Calm,
+        Self::NoFaults,
         Self::Kills,
         Self::Failpoints,
-        Self::Stops,
+        Self::Pauses,
         Self::Engines,
         Self::Network,
         Self::Rolling,
         Self::Poison,
-        Self::Deaf,
-        Self::Unwritten,
-        Self::Stale,
+        Self::RedisOutage,
+        Self::LostWrites,
+        Self::StaleWorkers,
     ];
+
+    /// The name for the environment variable `ONLY`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoFaults => "no-faults",
+            Self::Kills => "kills",
+            Self::Pauses => "pauses",
+            Self::Engines => "engines",
+            Self::Network => "network",
+            Self::Rolling => "rolling",
+            Self::Failpoints => "failpoints",
+            Self::Poison => "poison",
+            Self::RedisOutage => "redis-outage",
+            Self::LostWrites => "lost-writes",
+            Self::StaleWorkers => "stale-workers",
+            Self::Chosen(_) => "chosen-failpoints",
+        }
+    }
 }
 
 /// A deployment with its users and its model server.
-pub struct Field {
+pub struct Environment {
     pub deployment: Arc<Deployment>,
     pub record: Arc<Record>,
     pub rules: Rules,
     people: Arc<Vec<Person>>,
     model: ModelServer,
-    layout: Layout,
+    options: Options,
     rounds: u64,
 }
 
-/// How a field is set up.
+/// The options of a run.
 #[derive(Clone)]
-pub struct Layout {
+pub struct Options {
     pub executable: PathBuf,
     pub clients: usize,
     pub seed: u64,
     pub recoveries: i64,
-    /// The limit for the end of a turn, and half of it for the work that remains after a turn.
-    pub patience: Duration,
+    /// The limit for the end of a turn. The work after the last turn of a round has half of it.
+    pub turn_limit: Duration,
 }
 
-impl Field {
+impl Environment {
     /// Starts a deployment, with or without a seeded bug.
     ///
     /// # Errors
     /// It does not start.
-    pub async fn open(layout: &Layout, engines: &Arc<Engines>, folder: PathBuf, bug: Option<&str>) -> Result<Self> {
+    pub async fn open(options: &Options, engines: &Arc<Engines>, folder: PathBuf, bug: Option<&str>) -> Result<Self> {
         let record = Arc::new(Record::default());
         let model = ModelServer::start(script(Arc::clone(&record))).await;
-        let mut plan = Plan::new(&layout.executable)
+        let mut plan = Plan::new(&options.executable)
             .set("BACKLOT_MODEL", "openai/test")
             .set("OPENAI_BASE_URL", &model.openai_url())
             .set("ANTHROPIC_API_KEY", "test")
@@ -118,141 +137,143 @@ impl Field {
         }
         let deployment = Arc::new(Deployment::start(&plan, engines, folder).await?);
         let mut people = Vec::new();
-        for _ in 0..PEOPLE {
+        for _ in 0..USERS {
             people.push(Person::sign_up(&deployment.urls()[0]).await?);
         }
         let lease = i64::try_from(LEASE.as_millis())?;
-        let rules = Rules { silence: lease + 13_500, delay: DELAY, calm: false, recoveries: layout.recoveries, lease };
-        Ok(Self { deployment, record, rules, people: Arc::new(people), model, layout: layout.clone(), rounds: 0 })
+        let rules =
+            Rules { max_silence: lease + 13_500, max_latency: MAX_LATENCY, no_faults: false, recoveries: options.recoveries, lease };
+        Ok(Self { deployment, record, rules, people: Arc::new(people), model, options: options.clone(), rounds: 0 })
     }
 
     /// Runs one round of a scenario. The scenario defines the unit of `amount`.
     ///
     /// # Errors
-    /// The harness itself does not work. This is not a violation.
+    /// The harness failed. This is not a violation.
     pub async fn round(&mut self, scenario: Scenario, amount: u64) -> Result<Verdict> {
         self.rounds += 1;
-        self.rules.calm = scenario == Scenario::Calm;
-        let seed = self.layout.seed.wrapping_mul(100).wrapping_add(self.rounds);
-        let mut nemesis = Nemesis { deployment: Arc::clone(&self.deployment), rng: StdRng::seed_from_u64(seed), counts: BTreeMap::new() };
+        self.rules.no_faults = scenario == Scenario::NoFaults;
+        let seed = self.options.seed.wrapping_mul(100).wrapping_add(self.rounds);
+        let mut injector =
+            FaultInjector { deployment: Arc::clone(&self.deployment), rng: StdRng::seed_from_u64(seed), counts: BTreeMap::new() };
         self.deployment.timeline.note(format!("round {} of {scenario:?}", self.rounds));
         let mut verdict = Verdict::default();
         let before = (self.record.requests().0, self.record.server_errors());
         if scenario == Scenario::Poison {
-            verdict.violations.extend(self.poison(&mut nemesis).await?);
+            verdict.violations.extend(self.poison(&mut injector).await?);
         } else {
-            let size = Size { clients: self.layout.clients, patience: self.layout.patience };
-            let crowd = Crowd::start(&self.deployment, &self.people, &self.record, size, seed);
+            let size = LoadOptions { clients: self.options.clients, turn_limit: self.options.turn_limit };
+            let load = Load::start(&self.deployment, &self.people, &self.record, size, seed);
             sleep(WARM_UP).await;
-            let broken = act(&mut nemesis, scenario, amount).await;
+            let injected = inject(&mut injector, scenario, amount).await;
             self.deployment.heal().await?;
-            let missed = broken?.into_iter().map(|text| Violation { rule: "every fault fires", turn: None, text });
-            verdict.violations.extend(missed);
-            crowd.finish().await?;
+            let unfired = injected?.into_iter().map(|text| Violation { rule: "every failpoint fires", turn: None, text });
+            verdict.violations.extend(unfired);
+            load.finish().await?;
         }
-        for (what, times) in nemesis.counts {
+        for (what, times) in injector.counts {
             verdict.count(what, times);
         }
         if scenario == Scenario::Rolling {
             let (made, errors) = (self.record.requests().0 - before.0, self.record.server_errors() - before.1);
-            let text = format!("{errors} of {made} requests were told to come later");
-            verdict.unless(errors * 100 <= made * ROLLING_PERCENT, "a rolling restart goes unnoticed", text);
+            let text = format!("{errors} of {made} requests got a transient refusal");
+            verdict.require(errors * 100 <= made * ROLLING_PERCENT, "few errors during a rolling restart", text);
         }
-        self.judge(&mut verdict).await?;
+        self.check_results(&mut verdict).await?;
         Ok(verdict)
     }
 
-    async fn judge(&self, verdict: &mut Verdict) -> Result<()> {
-        verdict.violations.extend(gather::rest(&self.deployment, self.layout.patience / 2).await?);
-        verdict.violations.extend(commits::again(&self.deployment).await?);
-        let Left { turns, projects, found } = gather::gather(&self.deployment, &self.people, &self.record).await?;
-        verdict.violations.extend(found);
-        let past = self.deployment.timeline.past();
-        verdict.violations.extend(check::check(&turns, &projects, &past, &self.rules));
+    async fn check_results(&self, verdict: &mut Verdict) -> Result<()> {
+        verdict.violations.extend(collect::wait_until_settled(&self.deployment, self.options.turn_limit / 2).await?);
+        verdict.violations.extend(commits::check(&self.deployment).await?);
+        let Results { turns, projects, violations } = collect::collect(&self.deployment, &self.people, &self.record).await?;
+        verdict.violations.extend(violations);
+        let faults = self.deployment.timeline.fault_history();
+        verdict.violations.extend(check::check(&turns, &projects, &faults, &self.rules));
         for text in self.deployment.nodes.iter().flat_map(|node| node.panics()) {
             verdict.violations.push(Violation { rule: "no panic", turn: None, text });
         }
         for text in self.model.complaints() {
-            verdict.violations.push(Violation { rule: "the provider's protocol", turn: None, text });
+            verdict.violations.push(Violation { rule: "provider protocol", turn: None, text });
         }
-        self.model.forget_bodies();
-        tally(&turns, verdict);
+        self.model.free_bodies();
+        count_turns(&turns, verdict);
         verdict.count("reconnects", self.record.reconnects.swap(0, std::sync::atomic::Ordering::Relaxed));
         verdict.histories = report::histories(&verdict.violations, &turns, &self.deployment.timeline);
         Ok(())
     }
 
-    /// The only worker dies each time the model is asked.
-    async fn poison(&self, nemesis: &mut Nemesis) -> Result<Vec<Violation>> {
+    /// Kills the only worker at each call of the model. The turn must fail after the allowed number of recoveries.
+    async fn poison(&self, injector: &mut FaultInjector) -> Result<Vec<Violation>> {
         let nodes: Vec<_> = self.deployment.of(Role::AgentStreaming).cloned().collect();
-        let (only, others) = nodes.split_first().expect("there is a worker");
+        let (worker, others) = nodes.split_first().expect("there is a worker");
         for other in others {
             other.terminate().await?;
         }
-        let ask = Ask { number: self.record.number(), wish: Wish::Poison };
+        let prompt = Prompt { number: self.record.number(), task: Task::Poison };
         let mut client = Client {
             people: Arc::clone(&self.people),
             person: 0,
             urls: self.deployment.urls(),
             record: Arc::clone(&self.record),
-            rng: StdRng::seed_from_u64(self.layout.seed),
-            patience: self.layout.patience,
+            rng: StdRng::seed_from_u64(self.options.seed),
+            turn_limit: self.options.turn_limit,
         };
-        let draft = format!("{}-poison-{}", self.layout.seed, self.rounds);
-        let watching = chassis::task::spawn(async move { client.turn(ask, &draft, Mood::Watch).await });
+        let draft = format!("{}-poison-{}", self.options.seed, self.rounds);
+        let watching = chassis::task::spawn(async move { client.turn(prompt, &draft, Behavior::Watch).await });
         let clock = Stopwatch::start();
         let wanted = usize::try_from(self.rules.recoveries)? + 1;
         let mut killed = 0;
-        while !watching.is_finished() && clock.elapsed() < PARKED_WITHIN && killed <= wanted {
-            if self.record.calls_of(ask.number) > killed {
-                killed = self.record.calls_of(ask.number);
-                only.kill().await?;
-                *nemesis.counts.entry("poisoned workers".to_owned()).or_default() += 1;
-                only.start().await?;
+        while !watching.is_finished() && clock.elapsed() < FAILED_WITHIN && killed <= wanted {
+            if self.record.calls_of(prompt.number) > killed {
+                killed = self.record.calls_of(prompt.number);
+                worker.kill().await?;
+                *injector.counts.entry("workers killed by a poison turn".to_owned()).or_default() += 1;
+                worker.start().await?;
             }
             sleep(Duration::from_millis(5)).await;
         }
         self.deployment.heal().await?;
         watching.await?;
-        let right = (1..=wanted).contains(&killed);
-        let text = format!("it killed {killed} workers, {wanted} are enough");
-        Ok(if right { Vec::new() } else { vec![Violation { rule: "a turn that kills its workers is given up", turn: None, text }] })
+        let is_allowed = (1..=wanted).contains(&killed);
+        let text = format!("the turn killed {killed} workers, the limit is {wanted}");
+        Ok(if is_allowed { Vec::new() } else { vec![Violation { rule: "a poison turn fails", turn: None, text }] })
     }
 }
 
-async fn act(nemesis: &mut Nemesis, scenario: Scenario, amount: u64) -> Result<Vec<String>> {
+async fn inject(injector: &mut FaultInjector, scenario: Scenario, amount: u64) -> Result<Vec<String>> {
     match scenario {
-        Scenario::Calm => sleep(Duration::from_secs(amount)).await,
-        Scenario::Kills => nemesis.kills(amount).await?,
-        Scenario::Stops => nemesis.stops(amount).await?,
+        Scenario::NoFaults => sleep(Duration::from_secs(amount)).await,
+        Scenario::Kills => injector.kills(amount).await?,
+        Scenario::Pauses => injector.pauses(amount).await?,
         Scenario::Engines => {
-            nemesis.postgres(amount).await?;
-            nemesis.redis().await?;
+            injector.postgres(amount).await?;
+            injector.redis().await?;
         }
         Scenario::Network => {
-            nemesis.network(amount).await?;
-            nemesis.doubts(1).await?;
+            injector.network(amount).await?;
+            injector.lost_answers(1).await?;
         }
-        Scenario::Rolling => nemesis.rolling(amount).await?,
-        Scenario::Failpoints => return nemesis.failpoints(NEXT_FAILPOINT_WITHIN).await,
-        Scenario::Deaf => nemesis.deaf().await,
-        Scenario::Unwritten => {
+        Scenario::Rolling => injector.rolling(amount).await?,
+        Scenario::Failpoints => return injector.failpoints(NEXT_FAILPOINT_WITHIN).await,
+        Scenario::RedisOutage => injector.redis_outage().await,
+        Scenario::LostWrites => {
             for _ in 0..amount {
-                nemesis.unwritten().await?;
+                injector.lost_writes().await?;
             }
         }
-        Scenario::Stale => {
+        Scenario::StaleWorkers => {
             for _ in 0..amount {
-                nemesis.stale().await?;
+                injector.stale_workers().await?;
             }
         }
-        Scenario::Fails(points) => return nemesis.fails(points).await,
+        Scenario::Chosen(points) => return injector.chosen_failpoints(points).await,
         Scenario::Poison => {}
     }
     Ok(Vec::new())
 }
 
-fn tally(turns: &[Turn], verdict: &mut Verdict) {
+fn count_turns(turns: &[Turn], verdict: &mut Verdict) {
     for turn in turns {
         let reason = if turn.row.reason.is_empty() { String::new() } else { format!(" {}", turn.row.reason) };
         verdict.count(format!("turns {}{reason}", turn.row.state), 1);

@@ -1,4 +1,4 @@
-//! The rounds of a run.
+//! A run: a sequence of rounds with or without a seeded bug.
 
 use std::{
     io::Write as _,
@@ -13,22 +13,22 @@ use test_support::canary::Stopwatch;
 use super::{
     bugs::Bug,
     report,
-    round::{Field, Layout, Scenario},
+    round::{Environment, Options, Scenario},
     verdict::Verdict,
 };
 use crate::deployment::Engines;
 
-/// If fewer of the clients' requests succeed, the run proves nothing.
+/// The least percentage of successful requests. Otherwise the load was too low for a conclusion.
 const SUCCESS_PERCENT: u64 = 60;
-const KILLS_A_ROUND: u64 = 100;
-/// The limit for the end of a turn. As for every limit here, starved time does not count.
-pub const PATIENCE: Duration = Duration::from_secs(120);
-/// The same for a run with a seeded bug, which need not wait as long.
-const SEEDED_PATIENCE: Duration = Duration::from_secs(30);
-/// The most rounds in which a seeded bug has to be found. Most are found in the first round. Some need a fault at an unlikely moment.
-const TRIES: u32 = 8;
+const KILLS_PER_ROUND: u64 = 100;
+/// The limit for the end of a turn. Starved time does not count.
+pub const TURN_LIMIT: Duration = Duration::from_secs(120);
+/// The limit for the end of a turn in a run with a seeded bug.
+const SEEDED_TURN_LIMIT: Duration = Duration::from_secs(30);
+/// The number of rounds in which a seeded bug has to be found. Some bugs need a fault at an unlikely moment.
+const MAX_ROUNDS: u32 = 8;
 
-/// The amounts of faults and requests.
+/// The numbers of faults and requests in a run.
 #[derive(Debug, Clone)]
 pub struct Amounts {
     pub kills: u64,
@@ -36,22 +36,22 @@ pub struct Amounts {
     pub failpoints: bool,
     pub postgres: u64,
     pub network: u64,
-    pub stops: u64,
+    pub pauses: u64,
     pub rolling: u64,
-    /// Faults at a chosen moment.
-    pub unwritten: u64,
-    pub stale: u64,
-    /// Seconds without a fault, and whether Redis is unavailable for a long time.
-    pub calm: u64,
-    pub deaf: bool,
+    /// The number of repetitions.
+    pub lost_writes: u64,
+    pub stale_workers: u64,
+    /// The seconds of the scenario without faults.
+    pub no_faults: u64,
+    pub redis_outage: bool,
     /// The rounds are repeated for this long.
     pub time: Duration,
-    /// Only this scenario.
+    /// If set, only this scenario runs.
     pub only: Option<Scenario>,
 }
 
 impl Amounts {
-    /// What fits into five minutes on two cores.
+    /// Amounts for a run of about five minutes on two cores.
     #[must_use]
     pub fn short() -> Self {
         Self {
@@ -60,52 +60,52 @@ impl Amounts {
             failpoints: true,
             postgres: 2,
             network: 10,
-            stops: 1,
+            pauses: 1,
             rolling: 1,
-            unwritten: 1,
-            stale: 1,
-            calm: 0,
-            deaf: false,
+            lost_writes: 1,
+            stale_workers: 1,
+            no_faults: 0,
+            redis_outage: false,
             time: Duration::ZERO,
             only: None,
         }
     }
 }
 
-/// A run without seeded bugs.
+/// Runs all scenarios without a seeded bug.
 ///
 /// # Errors
-/// The harness itself does not work.
-pub async fn sound(layout: &Layout, amounts: &Amounts, engines: &Arc<Engines>, folder: &Path) -> Result<Verdict> {
-    let mut field = Field::open(layout, engines, folder.join("sound"), None).await?;
+/// The harness failed.
+pub async fn without_bug(options: &Options, amounts: &Amounts, engines: &Arc<Engines>, folder: &Path) -> Result<Verdict> {
+    let mut environment = Environment::open(options, engines, folder.join("without-bug"), None).await?;
     let (started, began, mut total, mut kills) = (Instant::now(), Stopwatch::start(), Verdict::default(), 0);
     let enough = |total: &Verdict, kills: u64| {
         let reconnects = total.counts.get("reconnects").copied().unwrap_or_default();
         started.elapsed() >= amounts.time && kills >= amounts.kills && reconnects >= amounts.reconnects
     };
     while total.violations.is_empty() && (total.counts.is_empty() || !enough(&total, kills)) {
-        let left = if started.elapsed() < amounts.time { KILLS_A_ROUND } else { amounts.kills.saturating_sub(kills) };
-        let now = left.clamp(20, KILLS_A_ROUND);
+        let left = if started.elapsed() < amounts.time { KILLS_PER_ROUND } else { amounts.kills.saturating_sub(kills) };
+        let now = left.clamp(20, KILLS_PER_ROUND);
         let rounds = [
             (Scenario::Kills, now),
             (Scenario::Failpoints, u64::from(amounts.failpoints)),
-            (Scenario::Stops, amounts.stops),
+            (Scenario::Pauses, amounts.pauses),
             (Scenario::Engines, amounts.postgres),
             (Scenario::Network, amounts.network),
             (Scenario::Rolling, amounts.rolling),
             (Scenario::Poison, 1),
-            (Scenario::Unwritten, amounts.unwritten),
-            (Scenario::Stale, amounts.stale),
-            (Scenario::Calm, amounts.calm),
-            (Scenario::Deaf, u64::from(amounts.deaf)),
+            (Scenario::LostWrites, amounts.lost_writes),
+            (Scenario::StaleWorkers, amounts.stale_workers),
+            (Scenario::NoFaults, amounts.no_faults),
+            (Scenario::RedisOutage, u64::from(amounts.redis_outage)),
         ];
         kills += now;
         let wanted = |scenario| amounts.only.is_none_or(|only| only == scenario);
         for (scenario, amount) in rounds.into_iter().filter(|(scenario, amount)| *amount > 0 && wanted(*scenario)) {
-            let (begun, clock) = (Instant::now(), Stopwatch::start());
-            let verdict = field.round(scenario, amount).await.with_context(|| format!("a round of {scenario:?}"))?;
+            let (round_started, clock) = (Instant::now(), Stopwatch::start());
+            let verdict = environment.round(scenario, amount).await.with_context(|| format!("a round of {scenario:?}"))?;
             let turns = verdict.counts.get("turns").copied().unwrap_or_default();
-            let (took, lost) = (begun.elapsed().as_secs_f64(), clock.lost().as_secs_f64());
+            let (took, lost) = (round_started.elapsed().as_secs_f64(), clock.lost().as_secs_f64());
             say(&format!("{scenario:?}: {took:.1} s, starved for {lost:.1} s, {turns} turns, {} violations", verdict.violations.len()))?;
             total.add(verdict);
             let long_enough = !amounts.time.is_zero() && enough(&total, kills);
@@ -114,32 +114,32 @@ pub async fn sound(layout: &Layout, amounts: &Amounts, engines: &Arc<Engines>, f
             }
         }
     }
-    total.count("milliseconds without time for the cluster", began.lost().as_millis().try_into().unwrap_or(u64::MAX));
-    requests(&field, &mut total);
-    let deployment = Arc::clone(&field.deployment);
-    drop(field);
+    total.count("starved milliseconds", began.lost().as_millis().try_into().unwrap_or(u64::MAX));
+    requests(&environment, &mut total);
+    let deployment = Arc::clone(&environment.deployment);
+    drop(environment);
     if let Some(deployment) = Arc::into_inner(deployment) {
         deployment.stop().await?;
     }
     Ok(total)
 }
 
-/// Runs the scenario that must find a bug. The verdict has the violations. On a starved machine the rules excuse some effects of a bug, so
-/// a run there without violations proves nothing.
+/// Runs the scenario that must find a seeded bug. The verdict contains the violations. On a starved machine the rules excuse some effects of
+/// a bug, so a run without violations is inconclusive there.
 ///
 /// # Errors
-/// The harness itself does not work.
-pub async fn with_bug(layout: &Layout, bug: &Bug, engines: &Arc<Engines>, folder: &Path) -> Result<Verdict> {
-    let layout = Layout { clients: layout.clients.min(20), patience: SEEDED_PATIENCE, ..layout.clone() };
-    let mut field = Field::open(&layout, engines, folder.join(bug.name), Some(bug.name)).await?;
+/// The harness failed.
+pub async fn with_bug(options: &Options, bug: &Bug, engines: &Arc<Engines>, folder: &Path) -> Result<Verdict> {
+    let options = Options { clients: options.clients.min(20), turn_limit: SEEDED_TURN_LIMIT, ..options.clone() };
+    let mut environment = Environment::open(&options, engines, folder.join(bug.name), Some(bug.name)).await?;
     let amount = match bug.found_by {
         Scenario::Kills => 15,
-        Scenario::Calm => 6,
+        Scenario::NoFaults => 6,
         _ => 1,
     };
     let (mut total, clock) = (Verdict::default(), Stopwatch::start());
-    for _ in 0..TRIES {
-        let verdict = field.round(bug.found_by, amount).await;
+    for _ in 0..MAX_ROUNDS {
+        let verdict = environment.round(bug.found_by, amount).await;
         total.add(verdict.with_context(|| format!("a round of {:?} with {}", bug.found_by, bug.name))?);
         if !total.violations.is_empty() {
             break;
@@ -149,11 +149,11 @@ pub async fn with_bug(layout: &Layout, bug: &Bug, engines: &Arc<Engines>, folder
     Ok(total)
 }
 
-fn requests(field: &Field, total: &mut Verdict) {
-    let (made, succeeded) = field.record.requests();
+fn requests(environment: &Environment, total: &mut Verdict) {
+    let (made, succeeded) = environment.record.requests();
     total.count("requests", made);
     total.count("requests that succeeded", succeeded);
-    for (answer, times) in field.record.answers() {
+    for (answer, times) in environment.record.answers() {
         total.count(format!("answers {answer}"), times);
     }
     if succeeded * 100 < made * SUCCESS_PERCENT {
@@ -162,33 +162,33 @@ fn requests(field: &Field, total: &mut Verdict) {
     }
 }
 
-/// Starts the engines of a run.
+/// Starts PostgreSQL and Redis for a run.
 ///
 /// # Errors
-/// This machine lacks one of them.
+/// PostgreSQL does not start.
 pub async fn engines(folder: &Path) -> Result<Arc<Engines>> {
     chassis::install_crypto();
     Ok(Arc::new(Engines::start(folder).await?))
 }
 
-/// Where a run keeps its logs.
+/// Creates a temporary folder for the logs of a run.
 ///
 /// # Errors
-/// No temporary folder can be made.
+/// The folder cannot be created.
 pub fn folder() -> Result<PathBuf> {
     Ok(tempfile::Builder::new().prefix("backlot-chaos-").tempdir()?.keep())
 }
 
-/// Ends a run. The folder is kept only if something was found.
+/// Ends a run. The folder is kept if there are violations.
 ///
 /// # Errors
-/// The folder cannot be removed, or a violation was found.
+/// There are violations, or the folder cannot be removed.
 pub fn end(verdict: &Verdict, seed: u64, folder: &Path) -> Result<()> {
     say(&report::counts(verdict))?;
     if verdict.violations.is_empty() {
         return std::fs::remove_dir_all(folder).with_context(|| folder.display().to_string());
     }
-    anyhow::bail!("SEED={seed}, logs in {}\n{}", folder.display(), report::wrongs(verdict))
+    anyhow::bail!("SEED={seed}, logs in {}\n{}", folder.display(), report::violations(verdict))
 }
 
 /// Days since 1970.
@@ -197,7 +197,7 @@ pub fn today() -> i64 {
     chassis::clock::now().unix_timestamp().div_euclid(24 * 3600)
 }
 
-/// Writes a line to standard error. Tests capture only the output of macros, so the line is always shown.
+/// Writes a line to standard error. The test runner captures only the output of macros, so it always shows the line.
 ///
 /// # Errors
 /// Standard error is closed.

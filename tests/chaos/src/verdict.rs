@@ -8,11 +8,11 @@ use crate::check::Violation;
 #[derive(Default)]
 pub struct Verdict {
     pub violations: Vec<Violation>,
-    /// What happened, and how often.
+    /// Counts of faults, turns and requests by their description.
     pub counts: BTreeMap<String, u64>,
-    /// The turns that violated a rule, with their context, for people.
+    /// The formatted histories of turns that violated a rule.
     pub histories: Vec<String>,
-    /// The machine gave the cluster three quarters of the time or less.
+    /// The machine was starved during the rounds.
     pub starved: bool,
 }
 
@@ -25,13 +25,13 @@ impl Verdict {
         }
     }
 
-    pub(crate) fn unless(&mut self, holds: bool, rule: &'static str, text: String) {
+    pub(crate) fn require(&mut self, holds: bool, rule: &'static str, text: String) {
         if !holds {
             self.violations.push(Violation { rule, turn: None, text });
         }
     }
 
-    /// Adds to what happened.
+    /// Adds to a count.
     pub fn count(&mut self, what: impl Into<String>, times: u64) {
         *self.counts.entry(what.into()).or_default() += times;
     }

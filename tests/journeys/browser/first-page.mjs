@@ -1,22 +1,22 @@
-// Drives the first page in headless Chromium. Exits 0 only if the whole story happened. The policy `general` is the shipped
-// one, and the fourth prompt is refused.
+// Tests the main path of the first page. Exits with 0 only if all steps passed. The shipped policy `general` applies, and the fourth prompt
+// is refused.
 
 import assert from "node:assert/strict";
-import { launch, PASSWORD, PATIENT, shot as take, url } from "./ground.mjs";
-import { Watcher, changedFrom, looksOf } from "./watcher.mjs";
+import { launch, PASSWORD, TIMEOUT, shot as take, url } from "./support.mjs";
+import { Watcher, waitForChange, appearanceOf } from "./watcher.mjs";
 
 const LOAD_REQUESTS = 4;
 const browser = await launch();
 const context = await browser.newContext({ viewport: { width: 1440, height: 900 } });
 const page = await context.newPage();
-page.setDefaultTimeout(PATIENT.timeout);
+page.setDefaultTimeout(TIMEOUT.timeout);
 const watcher = await Watcher.of(page, url);
 const frame = page.frameLocator("#preview");
 const shot = (name) => take(page, name);
 const prompt = page.getByLabel("Prompt");
-const revision = (number) => page.locator("#revision", { hasText: `revision ${number} ` }).waitFor(PATIENT);
-const loaded = (tab = page) => tab.locator("body[aria-busy=false]").waitFor(PATIENT);
-const ended = () => page.locator("#state[data-kind=completed]").waitFor(PATIENT);
+const revision = (number) => page.locator("#revision", { hasText: `revision ${number} ` }).waitFor(TIMEOUT);
+const loaded = (tab = page) => tab.locator("body[aria-busy=false]").waitFor(TIMEOUT);
+const ended = () => page.locator("#state[data-kind=completed]").waitFor(TIMEOUT);
 
 async function signUp() {
   await page.goto(url);
@@ -39,50 +39,50 @@ async function twoTurns() {
   await page.getByRole("button", { name: "Stop" }).waitFor();
   await page.locator("#files button.live").first().waitFor();
   await shot("3-working");
-  await page.locator("#state", { hasText: "done" }).waitFor(PATIENT);
-  assert.equal(await prompt.inputValue(), "", "a prompt that was taken leaves the box");
+  await page.locator("#state", { hasText: "done" }).waitFor(TIMEOUT);
+  assert.equal(await prompt.inputValue(), "", "an accepted prompt is removed from the input");
 
-  await page.locator("#files button", { hasText: "index.html" }).waitFor(PATIENT);
-  await frame.locator("body *").first().waitFor(PATIENT);
+  await page.locator("#files button", { hasText: "index.html" }).waitFor(TIMEOUT);
+  await frame.locator("body *").first().waitFor(TIMEOUT);
   await revision(1);
   await page.getByRole("tab", { name: /Events/ }).click();
   assert.ok((await page.locator("#pane-events li").count()) >= 60, "the events are shown");
   await page.locator("#account summary").click();
-  await page.locator("#who", { hasText: "@example.com" }).waitFor(PATIENT);
+  await page.locator("#who", { hasText: "@example.com" }).waitFor(TIMEOUT);
   await shot("4-done");
   await page.locator("#account summary").click();
-  const before = await looksOf(frame);
+  const before = await appearanceOf(frame);
 
   await prompt.fill("make it dark");
   await page.getByRole("button", { name: "Send" }).click();
   await revision(2);
   await ended();
-  await changedFrom(before, frame);
+  await waitForChange(before, frame);
   await shot("5-changed");
 }
 
-// What the page shows of the project once it is loaded.
-async function showsRevision(number, said, tab = page) {
+// Waits until the page shows this revision and this prompt.
+async function waitForRevision(number, text, tab = page) {
   await loaded(tab);
-  await tab.locator("#conversation li.user", { hasText: said }).waitFor(PATIENT);
-  await tab.locator("#revision", { hasText: `revision ${number} ` }).waitFor(PATIENT);
-  await tab.frameLocator("#preview").locator("body *").first().waitFor(PATIENT);
-  await tab.locator("#note").waitFor({ state: "hidden", ...PATIENT });
-  assert.ok(await tab.locator("#ask .fault").isHidden(), "nothing went wrong");
+  await tab.locator("#conversation li.user", { hasText: text }).waitFor(TIMEOUT);
+  await tab.locator("#revision", { hasText: `revision ${number} ` }).waitFor(TIMEOUT);
+  await tab.frameLocator("#preview").locator("body *").first().waitFor(TIMEOUT);
+  await tab.locator("#note").waitFor({ state: "hidden", ...TIMEOUT });
+  assert.ok(await tab.locator("#ask .fault").isHidden(), "no error is shown");
 }
 
-async function countedLoads() {
+async function requestsPerLoad() {
   const address = page.url();
   for (const [what, target, shows] of [
     ["the workspace without a project", url, loaded],
-    ["a project in a new tab", address, (tab) => showsRevision(2, "make it dark", tab)],
+    ["a project in a new tab", address, (tab) => waitForRevision(2, "make it dark", tab)],
   ]) {
     const tab = await context.newPage();
     const fresh = await Watcher.of(tab, url);
     await tab.goto(target);
     await shows(tab);
     fresh.atMost(LOAD_REQUESTS, what);
-    fresh.faultless();
+    fresh.checkNoErrors();
     await tab.close();
   }
 }
@@ -91,30 +91,30 @@ async function quickReloads() {
   for (let round = 0; round < 3; round++) {
     watcher.forget();
     await page.reload();
-    await showsRevision(2, "make it dark");
+    await waitForRevision(2, "make it dark");
     watcher.atMost(LOAD_REQUESTS - 1, "a reload, whose tab knows the preview");
   }
   for (let round = 0; round < 3; round++) await page.reload();
-  await showsRevision(2, "make it dark");
+  await waitForRevision(2, "make it dark");
   await shot("6-reloaded");
 }
 
-// A reload in the middle of a turn goes on watching it.
-async function reloadWithinATurn() {
+// A reload during a turn continues to follow it.
+async function reloadDuringTurn() {
   await prompt.fill("add a footer");
   await prompt.press("Enter");
   await page.getByRole("button", { name: "Stop" }).waitFor();
   await page.reload();
   await revision(3);
-  await showsRevision(3, "add a footer");
+  await waitForRevision(3, "add a footer");
 }
 
-// The messages and files that a load gets may be older than the end of the turn.
-async function turnEndsWithinALoad(filesBefore) {
+// The turn ends after the load has read older messages and files.
+async function turnEndsDuringLoad(filesBefore) {
   const path = /\/messages\?/;
   await page.route(path, async (route) => {
     const answer = await route.fetch();
-    // The load may be asked to wait first.
+    // The request may be refused and retried.
     if (!answer.ok()) return route.fulfill({ response: answer });
     const body = await answer.json();
     assert.equal(body.messages[0].role, "MESSAGE_ROLE_ASSISTANT");
@@ -125,7 +125,7 @@ async function turnEndsWithinALoad(filesBefore) {
   watcher.forget();
   await page.reload();
   await ended();
-  await showsRevision(3, "add a footer");
+  await waitForRevision(3, "add a footer");
   watcher.atMost(LOAD_REQUESTS, "a reload while the turn ends");
 }
 
@@ -135,13 +135,13 @@ async function refusedLoads() {
   for (const [path, status, wait] of refusals) await refuse(path, status, wait, { times: 1 });
   await page.evaluate(() => sessionStorage.clear());
   await page.reload();
-  await page.locator("#note", { hasText: "wait" }).waitFor(PATIENT).then(() => shot("7-asked-to-wait"));
-  await showsRevision(3, "add a footer");
+  await page.locator("#note", { hasText: "wait" }).waitFor(TIMEOUT).then(() => shot("7-asked-to-wait"));
+  await waitForRevision(3, "add a footer");
   const notes = await watcher.notes();
   assert.ok(notes.includes("The server asks to wait 2 seconds."), `${notes}`);
   assert.ok(notes.includes("The server asks to wait 1 second."), `${notes}`);
 
-  // How often is bounded, and a long wait is left to the person.
+  // The number of retries is limited, and a long wait is not awaited.
   const rows = [
     [503, 1, 5, "The server cannot do this now. It asks to wait 1 second."],
     [429, 900, 1, "The server asks to wait 15 minutes."],
@@ -149,22 +149,22 @@ async function refusedLoads() {
   for (const [status, wait, sent, text] of rows) {
     const count = await refuse(/\/projects\/load\?/, status, wait);
     await page.reload();
-    await page.locator("#ask .fault", { hasText: text }).waitFor(PATIENT);
-    assert.equal(count(), sent, `requests until the page gives up on ${status} with ${wait} s`);
+    await page.locator("#ask .fault", { hasText: text }).waitFor(TIMEOUT);
+    assert.equal(count(), sent, `requests until the page gives up after ${status} with ${wait} s`);
     await loaded();
     await shot(`8-gave-up-${status}`);
     await page.unroute(/\/projects\/load\?/);
     await page.getByRole("button", { name: "Reload" }).click();
-    await showsRevision(3, "add a footer");
+    await waitForRevision(3, "add a footer");
   }
   const count = await refuse(/\/api\/projects$/, 503, 1);
   await page.reload();
-  await page.locator("#note", { hasText: "Reload this page" }).waitFor(PATIENT);
-  assert.equal(count(), 5, "requests until the page gives up on its first one");
+  await page.locator("#note", { hasText: "Reload this page" }).waitFor(TIMEOUT);
+  assert.equal(count(), 5, "requests until the page gives up the load");
   await shot("9-not-loaded");
   await page.unroute(/\/api\/projects$/);
   await page.reload();
-  await showsRevision(3, "add a footer");
+  await waitForRevision(3, "add a footer");
 }
 
 async function refuse(path, status, wait, options) {
@@ -174,33 +174,33 @@ async function refuse(path, status, wait, options) {
 }
 
 async function refusedPrompt() {
-  const said = await page.locator("#conversation li").count();
+  const lines = await page.locator("#conversation li").count();
   await prompt.fill("one more");
   await prompt.press("Enter");
-  await page.locator("#ask .fault", { hasText: /^The server takes 3 prompts in 60 minutes\. Try again in \d+ minutes\.$/ }).waitFor(PATIENT);
-  assert.equal(await prompt.inputValue(), "one more", "a refused prompt stays in the box");
-  assert.equal(await page.locator("#conversation li").count(), said, "a refused prompt is not in the conversation");
+  await page.locator("#ask .fault", { hasText: /^The server takes 3 prompts in 60 minutes\. Try again in \d+ minutes\.$/ }).waitFor(TIMEOUT);
+  assert.equal(await prompt.inputValue(), "one more", "a refused prompt stays in the input");
+  assert.equal(await page.locator("#conversation li").count(), lines, "a refused prompt is not in the conversation");
   await shot("10-refused-prompt");
 }
 
 try {
   await signUp();
   await twoTurns();
-  await countedLoads();
+  await requestsPerLoad();
   await quickReloads();
   const project = new URL(page.url()).hash.slice(1);
   const filesBefore = await page.evaluate(async (id) => (await import("/page/api.js")).api.load(id), project);
-  await reloadWithinATurn();
-  await turnEndsWithinALoad(filesBefore);
+  await reloadDuringTurn();
+  await turnEndsDuringLoad(filesBefore);
   await refusedLoads();
   await refusedPrompt();
   await page.getByRole("button", { name: "Sign out" }).click();
-  await page.getByRole("button", { name: "Create account" }).waitFor(PATIENT);
-  watcher.faultless();
-  console.log("the first page did the main job");
+  await page.getByRole("button", { name: "Create account" }).waitFor(TIMEOUT);
+  watcher.checkNoErrors();
+  console.log("ok: the main path of the first page");
 } catch (error) {
   await shot("failed");
-  console.error(error, watcher.faults);
+  console.error(error, watcher.errors);
   process.exitCode = 1;
 } finally {
   await browser.close();

@@ -1,11 +1,11 @@
-// A network between the browser and everything else, as a SOCKS proxy, so that addresses stay what they are.
+// A SOCKS proxy between the browser and the cluster, which can fail. Addresses do not change.
 
 import { once } from "node:events";
 import net from "node:net";
 
 const [VERSION, NO_PASSWORD, CONNECTED, IPV4, NAME] = [5, 0, 0, 1, 3];
 
-// Reads exactly as many bytes.
+// Reads exactly `count` bytes.
 async function read(socket, count) {
   for (;;) {
     const bytes = socket.read(count);
@@ -14,8 +14,8 @@ async function read(socket, count) {
   }
 }
 
-// The port that a browser wants to be connected to; every name here is this machine's.
-async function wanted(near) {
+// Reads the requested port. All hosts are this machine.
+async function requestedPort(near) {
   const [, methods] = await read(near, 2);
   await read(near, methods);
   near.write(Buffer.from([VERSION, NO_PASSWORD]));
@@ -25,8 +25,7 @@ async function wanted(near) {
 }
 
 /**
- * `cut` breaks every connection in the middle of whatever it carries; `freeze` keeps them all open and lets nothing through any
- * more. New ones are as good as ever.
+ * `cut` resets all connections. `freeze` keeps them open and forwards nothing more. New connections work.
  */
 export async function network() {
   const sockets = new Set();
@@ -37,7 +36,7 @@ export async function network() {
       socket.on("close", () => sockets.delete(socket));
     };
     near.on("error", () => {});
-    const port = await wanted(near).catch(() => 0);
+    const port = await requestedPort(near).catch(() => 0);
     if (!port) return near.destroy();
     const far = net.connect(port, "127.0.0.1");
     keep(near, far);

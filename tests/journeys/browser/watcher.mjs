@@ -1,8 +1,8 @@
-// What a page does beside what it shows: its counted requests, its notes, its faults.
+// Records the requests, the notes and the errors of a page.
 
 import assert from "node:assert/strict";
 
-// Every request to the API is counted but for event streams.
+// Requests to the API are counted, except event streams.
 const STREAMS = /^\/api\/(agent\/stream|turns\/[^/]+\/events)$/;
 
 function counted(request, url) {
@@ -11,29 +11,29 @@ function counted(request, url) {
 }
 
 export class Watcher {
-  faults = [];
+  errors = [];
   #requests = [];
   #refused = 0;
   #page;
 
-  // Before the page's first load.
+  // Call this before the first load of the page.
   static async of(page, url) {
     const watcher = new Watcher();
     watcher.#page = page;
-    page.on("pageerror", (error) => watcher.faults.push(String(error)));
-    page.on("console", (line) => line.type() === "error" && watcher.faults.push(`${line.text()} ${line.location().url}`));
+    page.on("pageerror", (error) => watcher.errors.push(String(error)));
+    page.on("console", (line) => line.type() === "error" && watcher.errors.push(`${line.text()} ${line.location().url}`));
     page.on("request", (request) => {
       if (counted(request.url(), url)) watcher.#requests.push(`${request.method()} ${new URL(request.url()).pathname}`);
     });
     page.on("response", (response) => {
       if (counted(response.url(), url)) watcher.#refused += response.status() === 429;
-      else if (response.headers().ratelimit?.startsWith('"general"')) watcher.faults.push(`counted as well: ${response.url()}`);
+      else if (response.headers().ratelimit?.startsWith('"general"')) watcher.errors.push(`an uncounted request that the policy counts: ${response.url()}`);
     });
-    // A note may be too short for a look from outside.
+    // Records all notes, because a note can disappear before a test reads it.
     await page.addInitScript(() => {
       window.notes = [];
-      const look = () => window.notes.push(document.getElementById("note")?.textContent ?? "");
-      new MutationObserver(look).observe(document, { childList: true, subtree: true });
+      const record = () => window.notes.push(document.getElementById("note")?.textContent ?? "");
+      new MutationObserver(record).observe(document, { childList: true, subtree: true });
     });
     return watcher;
   }
@@ -43,7 +43,7 @@ export class Watcher {
     this.#refused = 0;
   }
 
-  // The counted requests since the last look; a refusal takes nothing from the policy.
+  // Checks the number of requests since the last call. Refused requests do not count.
   atMost(limit, what) {
     const count = this.#requests.length - this.#refused;
     assert.ok(count >= 1 && count <= limit, `${what}: ${count} requests, limit ${limit}: ${this.#requests.join(", ")}`);
@@ -54,23 +54,23 @@ export class Watcher {
     return this.#page.evaluate(() => window.notes);
   }
 
-  faultless() {
-    const unexpected = this.faults.filter((fault) => !/status of (400|401|429|503)/.test(fault));
+  checkNoErrors() {
+    const unexpected = this.errors.filter((error) => !/status of (400|401|429|503)/.test(error));
     assert.deepEqual(unexpected, [], "no error in the console");
   }
 }
 
-// All that makes the look of a frame's page.
-export function looksOf(frame) {
+// The markup and the styles of a frame.
+export function appearanceOf(frame) {
   return frame.locator("html").evaluate((root) => root.outerHTML + [...root.ownerDocument.styleSheets].map((s) => [...s.cssRules].map((r) => r.cssText).join()).join());
 }
 
-// Waits until a frame's page looks different.
-export async function changedFrom(before, frame) {
+// Waits until the markup or the styles of a frame change.
+export async function waitForChange(before, frame) {
   const end = Date.now() + 60_000;
   while (Date.now() < end) {
     await frame.locator("body *").first().waitFor();
-    if ((await looksOf(frame)) !== before) return;
+    if ((await appearanceOf(frame)) !== before) return;
     await new Promise((done) => setTimeout(done, 50));
   }
   assert.fail("the prompt did not change the preview");

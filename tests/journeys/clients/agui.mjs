@@ -1,17 +1,17 @@
-// AG-UI's own HttpAgent, with its verifier and its schemas.
+// The HttpAgent of AG-UI, with its verifier and its schemas.
 
 import assert from "node:assert/strict";
-import { library, open, person, run, until, url } from "./ground.mjs";
-import { blocks, body, inPage } from "./readme.mjs";
+import { library, open, person, run, until, url } from "./support.mjs";
+import { blocks, body, inPage } from "./documentation.mjs";
 
 const { HttpAgent } = library("@ag-ui/client");
 const { EventSchemas } = library("@ag-ui/core/schemas");
 
 const user = (content) => ({ id: crypto.randomUUID(), role: "user", content });
-const ask = (headers, text) => new HttpAgent({ url: `${url}/api/agui`, threadId: crypto.randomUUID(), headers, initialMessages: [user(text)] });
+const agentFor = (headers, text) => new HttpAgent({ url: `${url}/api/agui`, threadId: crypto.randomUUID(), headers, initialMessages: [user(text)] });
 
-/** Runs an agent; its events and its result. */
-async function ran(agent, parameters) {
+/** Runs an agent. Returns its events and its result. */
+async function runAgent(agent, parameters) {
   const events = [];
   const result = await agent.runAgent(parameters, { onEvent: ({ event }) => void events.push(event) });
   return { events, result };
@@ -20,10 +20,10 @@ async function ran(agent, parameters) {
 const custom = (events, name) => events.filter((event) => event.type === "CUSTOM" && event.name === name).map((event) => event.value);
 
 await run("ag-ui", {
-  async "a run is completed, files and all"() {
+  async "a run completes with files"() {
     const headers = await person();
-    const agent = ask(headers, "page one");
-    const { events, result } = await ran(agent);
+    const agent = agentFor(headers, "page one");
+    const { events, result } = await runAgent(agent);
     for (const event of events) EventSchemas.parse(event);
     assert.deepEqual([events[0].type, events[0].threadId, events.at(-1).type], ["RUN_STARTED", agent.threadId, "RUN_FINISHED"]);
     const { outcome, usage } = events.at(-1);
@@ -40,7 +40,7 @@ await run("ag-ui", {
     assert.equal(custom(events, "revision")[0].revision, result.result.revision);
 
     agent.addMessage(user("page two"));
-    const second = await ran(agent);
+    const second = await runAgent(agent);
     assert.equal(second.result.result.outcome, "completed");
     assert.equal(new Set(agent.messages.map((message) => message.id)).size, agent.messages.length, "ids are unique in the thread");
   },
@@ -63,23 +63,23 @@ await run("ag-ui", {
   async "the same run is the same turn"() {
     const headers = await person();
     const runId = crypto.randomUUID();
-    const agent = ask(headers, "page one");
-    const twin = agent.clone();
+    const agent = agentFor(headers, "page one");
+    const second = agent.clone();
     const turn = ({ events }) => custom(events, "turn")[0].turnId;
-    assert.equal(turn(await ran(agent, { runId })), turn(await ran(twin, { runId })));
-    const other = ask(headers, "page two");
+    assert.equal(turn(await runAgent(agent, { runId })), turn(await runAgent(second, { runId })));
+    const other = agentFor(headers, "page two");
     other.threadId = agent.threadId;
-    await assert.rejects(ran(other, { runId }), (error) => error.status === 422 && /KEY_REUSED/.test(error.message));
+    await assert.rejects(runAgent(other, { runId }), (error) => error.status === 422 && /KEY_REUSED/.test(error.message));
   },
 
   async "a stopped run is cancelled"() {
     const headers = await person();
     const gate = crypto.randomUUID();
-    const agent = ask(headers, `hold ${gate}`);
-    let begun = false;
+    const agent = agentFor(headers, `hold ${gate}`);
+    let hasStarted = false;
     const events = [];
-    const running = agent.runAgent({}, { onEvent: ({ event }) => void (events.push(event), (begun ||= event.type === "TEXT_MESSAGE_CONTENT")) });
-    await until("the answer begins", () => begun);
+    const running = agent.runAgent({}, { onEvent: ({ event }) => void (events.push(event), (hasStarted ||= event.type === "TEXT_MESSAGE_CONTENT")) });
+    await until("the answer starts", () => hasStarted);
     const stop = await fetch(`${url}/api/chat/${agent.threadId}/stop`, { method: "POST", headers });
     assert.equal(stop.status, 200);
     await running;
@@ -87,13 +87,13 @@ await run("ag-ui", {
     open(gate);
   },
 
-  async "what fails and what is refused"() {
+  async "failed and refused runs"() {
     const headers = await person();
-    const failing = ask(headers, "fail");
+    const failing = agentFor(headers, "fail");
     const events = [];
     await failing.runAgent({}, { onEvent: ({ event }) => void events.push(event) }).catch(() => {});
     assert.deepEqual([events.at(-1).type, events.at(-1).code], ["RUN_ERROR", "PROVIDER_REFUSED"]);
     const tools = [{ name: "ask", description: "asks", parameters: {} }];
-    await assert.rejects(ran(ask(headers, "page one"), { tools }), (error) => error.status === 422 && /TOOLS_UNSUPPORTED/.test(error.message));
+    await assert.rejects(runAgent(agentFor(headers, "page one"), { tools }), (error) => error.status === 422 && /TOOLS_UNSUPPORTED/.test(error.message));
   },
 });

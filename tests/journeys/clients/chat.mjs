@@ -1,15 +1,15 @@
-// `useChat` without React: the AI SDK's own chat and transport, one major a run: `chat.mjs ai7`.
+// The chat and the transport of the AI SDK without React. The argument selects the major version: `chat.mjs ai7`.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { get, library, open, person, run, until, url, wire } from "./ground.mjs";
-import { asBrowsersDo, readme } from "./readme.mjs";
+import { get, library, open, person, run, startNetwork, until, url } from "./support.mjs";
+import { browserFetch, documentedChat } from "./documentation.mjs";
 
 const major = process.argv[2];
 const { AbstractChat, DefaultChatTransport, generateId, lastAssistantMessageIsCompleteWithToolCalls } = library(major);
 const level = major.slice(2);
 
-/** The state that React, Vue and the others keep in their own ways. */
+/** The state of a chat, which the SDK keeps in React or Vue. */
 class State {
   status = "ready";
   error = undefined;
@@ -53,29 +53,29 @@ class Chat extends AbstractChat {
 }
 
 const textOf = (message) => (message?.parts ?? []).filter((part) => part.type === "text").map((part) => part.text).join("");
-/** What a hook is to a component: a chat of its own that goes on with what runs. */
+/** A replacement of the hook: a chat that resumes a running turn. */
 function useChat({ id, messages, transport, resume }) {
   const chat = new Chat({ id, messages, transport });
   const resumed = resume ? chat.resumeStream() : undefined;
   return Object.assign(chat, { resumed });
 }
 const roles = (chat) => chat.messages.map((message) => message.role).join(" ");
-/** What counts of a message: providers' and clients' own bookkeeping does not. */
+/** The relevant properties of a message. */
 const shape = (message) => message.parts.map(({ type, text, state, data, input, output }) => ({ type, text, state, data, input, output }));
 const one = async (more = {}) => new Chat({ id: generateId(), headers: await person(), ...more });
 
 /** A chat whose turn waits in the middle of its answer. */
-async function held(kind = "hold", more = {}) {
+async function heldChat(kind = "hold", more = {}) {
   const gate = crypto.randomUUID();
   const headers = await person();
   const chat = new Chat({ id: generateId(), headers, ...more });
   const sent = chat.sendMessage({ text: `${kind} ${gate}` });
-  const begun = {
+  const hasStarted = {
     hold: () => chat.text,
     "hold-tool": () => chat.answer?.parts.some((part) => part.type === "data-file"),
     "hold-later": () => chat.text.length > "I write a page.".length,
   };
-  await until("the answer begins", begun[kind]);
+  await until("the answer starts", hasStarted[kind]);
   return { chat, headers, sent, gate };
 }
 
@@ -85,7 +85,7 @@ const stored = async (chat, headers) => {
 };
 
 await run(major, {
-  async "a message is answered, files and all"() {
+  async "a message is answered with files"() {
     const chat = await one({ sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithToolCalls });
     await chat.sendMessage({ text: "page one" });
     assert.equal(chat.status, "ready", chat.error?.message);
@@ -103,17 +103,17 @@ await run(major, {
     assert.ok(parts.every((part) => part.state === undefined || ["done", "output-available"].includes(part.state)), JSON.stringify(parts));
     const content = chat.data.filter((part) => part.type === "data-file-delta").map((part) => part.data.delta);
     assert.equal(content.join(""), "<h1>page one</h1>");
-    assert.equal(chat.posts, 1, "tools that run on the server are not answered by the client");
+    assert.equal(chat.posts, 1, "the client does not answer tools that run on the server");
     if (level > 5) assert.equal(chat.finishes[0].finishReason, "stop");
     await chat.sendMessage({ text: "page two" });
     assert.deepEqual([roles(chat), chat.posts], ["user assistant user assistant", 2]);
   },
 
-  async "a page that is loaded again resumes behind the person's message"() {
-    const { chat, headers, sent, gate } = await held();
+  async "a reloaded page resumes after the user's message"() {
+    const { chat, headers, sent, gate } = await heldChat();
     const again = new Chat({ id: chat.id, headers, messages: structuredClone(chat.messages.slice(0, 1)) });
     const resumed = again.resumeStream();
-    await until("what was said is there", () => again.text === chat.text);
+    await until("the received text is shown", () => again.text === chat.text);
     assert.equal(again.status, "streaming");
     open(gate);
     await Promise.all([sent, resumed]);
@@ -122,12 +122,12 @@ await run(major, {
     assert.deepEqual(again.answer.metadata, chat.answer.metadata);
   },
 
-  async "a resume behind half an answer doubles nothing"() {
+  async "a resume within an answer duplicates nothing"() {
     for (const kind of ["hold", "hold-tool"]) {
-      const { chat, headers, sent, gate } = await held(kind);
+      const { chat, headers, sent, gate } = await heldChat(kind);
       const again = new Chat({ id: chat.id, headers, messages: structuredClone(chat.messages) });
       const resumed = again.resumeStream();
-      await until("it streams", () => again.status === "streaming");
+      await until("the stream starts", () => again.status === "streaming");
       open(gate);
       await Promise.all([sent, resumed]);
       assert.deepEqual([again.status, roles(again)], ["ready", "user assistant"], kind);
@@ -146,8 +146,8 @@ await run(major, {
     assert.deepEqual([chat.status, chat.error, chat.messages], ["ready", undefined, before]);
   },
 
-  async "a second message meanwhile is a refusal that names the turn"() {
-    const { chat, headers, sent, gate } = await held();
+  async "a second message during a turn is refused with the id of the turn"() {
+    const { chat, headers, sent, gate } = await heldChat();
     const other = new Chat({ id: chat.id, headers });
     await other.sendMessage({ text: "page two" });
     assert.deepEqual([other.status, other.problem.status, other.problem.reason], ["error", 409, "TURN_ACTIVE"]);
@@ -155,18 +155,18 @@ await run(major, {
     open(gate);
     await sent;
     assert.equal(chat.status, "ready");
-    // What never became a turn takes no other one's place.
+    // A message that did not start a turn replaces no other message.
     await other.regenerate();
     assert.deepEqual([other.status, other.text], ["ready", "I write a page.Done."]);
     assert.deepEqual((await stored(other, headers)).map((message) => message.role), Array(2).fill(["MESSAGE_ROLE_USER", "MESSAGE_ROLE_ASSISTANT"]).flat());
   },
 
-  async "too many streams are a refusal that says when to come back"() {
+  async "too many streams are refused"() {
     const headers = await person();
     const gate = crypto.randomUUID();
     const many = Array.from({ length: 3 }, () => new Chat({ id: generateId(), headers }));
     const sent = many.map((chat) => chat.sendMessage({ text: `hold ${gate}` }));
-    await until("all answer", () => many.every((chat) => chat.text));
+    await until("all answers start", () => many.every((chat) => chat.text));
     const over = new Chat({ id: generateId(), headers });
     await over.sendMessage({ text: "page one" });
     assert.deepEqual([over.status, over.problem.status, over.problem["violated-policies"]], ["error", 429, ["streams"]]);
@@ -176,16 +176,16 @@ await run(major, {
     assert.deepEqual([over.status, over.text], ["ready", "I write a page.Done."]);
   },
 
-  async "a cut connection is an error, and a resume goes on"() {
-    const network = await wire();
+  async "a cut connection is an error, and a resume continues"() {
+    const network = await startNetwork();
     for (const kind of ["hold", "hold-tool"]) {
-      const { chat, sent, gate } = await held(kind, { at: network.url });
+      const { chat, sent, gate } = await heldChat(kind, { at: network.url });
       network.cut();
       await sent;
-      assert.equal(chat.status, "error", "a cut is no end");
+      assert.equal(chat.status, "error", "a cut connection is an error");
       assert.ok(chat.error instanceof TypeError, chat.error);
       const resumed = chat.resumeStream();
-      await until("it streams again", () => chat.status === "streaming");
+      await until("the resumed stream starts", () => chat.status === "streaming");
       open(gate);
       await resumed;
       assert.deepEqual([chat.status, roles(chat), chat.answer.metadata.outcome], ["ready", "user assistant", "completed"], chat.error?.message);
@@ -196,24 +196,24 @@ await run(major, {
     network.close();
   },
 
-  async "a cut as browsers tell of it is an error, and a resume doubles nothing"() {
-    const { fetchAnew } = await readme({ DefaultChatTransport, useChat, level });
-    // What 5 needs changes nothing for the others.
+  async "a cut connection in a browser is an error, and a resume duplicates nothing"() {
+    const { fetchAnew } = await documentedChat({ DefaultChatTransport, useChat, level });
+    // The wrapper is needed only for version 5 and must not affect the others.
     for (const wrap of level === "5" ? [fetchAnew] : [fetchAnew, (fetch) => fetch]) {
       for (const kind of ["hold", "hold-tool", "hold-later"]) {
-        const network = await wire();
-        const { chat, sent, gate } = await held(kind, { at: network.url, answers: wrap(asBrowsersDo) });
+        const network = await startNetwork();
+        const { chat, sent, gate } = await heldChat(kind, { at: network.url, answers: wrap(browserFetch) });
         network.cut();
         await sent;
-        assert.equal(chat.status, "error", "a cut is no end");
-        // Once more in the middle of the answer that is resumed.
+        assert.equal(chat.status, "error", "a cut connection is an error");
+        // A second cut during the resumed answer.
         const half = chat.resumeStream();
-        await until("it streams again", () => chat.status === "streaming");
+        await until("the resumed stream starts", () => chat.status === "streaming");
         network.cut();
         await half;
         assert.equal(chat.status, "error");
         const resumed = chat.resumeStream();
-        await until("it streams again", () => chat.status === "streaming");
+        await until("the resumed stream starts", () => chat.status === "streaming");
         open(gate);
         await resumed;
         assert.deepEqual([chat.status, roles(chat), chat.answer.metadata.outcome], ["ready", "user assistant", "completed"], chat.error?.message);
@@ -229,7 +229,7 @@ await run(major, {
 
   async "the chat of docs/chat-clients.md works as written"() {
     const headers = await person();
-    const { component } = await readme({ DefaultChatTransport, useChat, level, headers });
+    const { component } = await documentedChat({ DefaultChatTransport, useChat, level, headers });
     const id = generateId();
     const chat = component({ id, initial: [] });
     await chat.resumed;
@@ -240,9 +240,9 @@ await run(major, {
 
     const gate = crypto.randomUUID();
     const sent = chat.sendMessage({ text: `hold ${gate}` });
-    await until("the answer begins", () => chat.text.startsWith("This"));
+    await until("the answer starts", () => chat.text.startsWith("This"));
     const again = component({ id, initial: structuredClone(chat.messages.slice(0, -1)) });
-    await until("what was said is there", () => again.text === chat.text);
+    await until("the received text is shown", () => again.text === chat.text);
     assert.equal((await again.stop()).status, 200);
     await Promise.all([sent, again.resumed]);
     assert.deepEqual([chat.answer.metadata.outcome, again.answer.metadata.outcome], ["cancelled", "cancelled"]);
@@ -253,9 +253,9 @@ await run(major, {
     const [second, last] = [crypto.randomUUID(), component({ id, initial: structuredClone(chat.messages) })];
     await last.resumed;
     const running = chat.sendMessage({ text: `hold ${second}` });
-    await until("the answer begins", () => chat.messages.length === 6 && chat.text);
+    await until("the answer starts", () => chat.messages.length === 6 && chat.text);
     const waiting = last.sendMessage({ text: "page two" }, { body: { ifActive: "IF_ACTIVE_QUEUE" } });
-    await until("it waits", async () => {
+    await until("the second turn waits", async () => {
       const { turns } = await get(headers, `/api/turns?projectId=${chat.answer.metadata.projectId}&openOnly=true`);
       return turns.length === 2;
     });
@@ -267,7 +267,7 @@ await run(major, {
     assert.deepEqual([chat.status, JSON.parse(chat.error.message).reason], ["error", "PROVIDER_REFUSED"]);
   },
 
-  async "an edited message takes the place of the first"() {
+  async "an edited message replaces the first one"() {
     const headers = await person();
     const chat = new Chat({ id: generateId(), headers });
     await chat.sendMessage({ text: "page one" });
@@ -281,20 +281,20 @@ await run(major, {
     assert.deepEqual(await shown(), ["page three", "I write a page.\n\nDone."]);
     const turn = chat.answer.id;
     await chat.sendMessage({ text: "page three", messageId: first.id });
-    assert.deepEqual([chat.status, chat.answer.id], ["ready", turn], "the same message again is the same turn");
+    assert.deepEqual([chat.status, chat.answer.id], ["ready", turn], "the same message returns the same turn");
     await chat.sendMessage({ text: "page one", messageId: first.id });
     assert.deepEqual([chat.status, roles(chat), textOf(chat.messages[0])], ["ready", "user assistant", "page one"]);
     assert.deepEqual(await shown(), ["page one", "I write a page.\n\nDone."]);
-    assert.ok(![turn, ...turns].includes(chat.answer.id), "back to the first words is an edit as well");
+    assert.ok(![turn, ...turns].includes(chat.answer.id), "a return to the first text is an edit");
   },
 
-  async "a chat that is loaded from the server is edited by the ids that it lists"() {
+  async "a chat that is loaded from the server is edited by its listed ids"() {
     const headers = await person();
     const first = new Chat({ id: generateId(), headers });
     await first.sendMessage({ text: "page one" });
     await first.sendMessage({ text: "page two" });
     const { projectId } = first.answer.metadata;
-    // Answers under either id that the server has for them.
+    // An answer has the id of its turn or of its message.
     for (const idOf of [(message) => message.turnId, (message) => message.id]) {
       const load = (await stored(first, headers)).map((message) => {
         const isAnswer = message.role === "MESSAGE_ROLE_ASSISTANT";
@@ -303,8 +303,8 @@ await run(major, {
       });
       const agrees = async (words) => {
         assert.deepEqual([chat.status, roles(chat), textOf(chat.messages[0])], ["ready", "user assistant", words], chat.error?.message);
-        const said = await stored(first, headers);
-        assert.deepEqual(said.map(({ role, text }) => [role, text]), [
+        const listed = await stored(first, headers);
+        assert.deepEqual(listed.map(({ role, text }) => [role, text]), [
           ["MESSAGE_ROLE_USER", words],
           ["MESSAGE_ROLE_ASSISTANT", "I write a page.\n\nDone."],
         ]);
@@ -315,18 +315,18 @@ await run(major, {
       const turn = chat.answer.id;
       await chat.sendMessage({ text: "page three", messageId: load[0].id });
       await agrees("page three");
-      assert.equal(chat.answer.id, turn, "the same words again are the same turn");
+      assert.equal(chat.answer.id, turn, "the same text returns the same turn");
       await chat.sendMessage({ text: "page four", messageId: load[0].id });
       await agrees("page four");
       const again = new Chat({ id: projectId, headers, messages: [{ ...load[0], parts: [{ type: "text", text: "page four" }] }] });
       await again.regenerate();
       assert.deepEqual([again.status, (await stored(first, headers)).length], ["ready", 2], again.error?.message);
       await again.sendMessage({ text: "page five" });
-      assert.equal((await stored(first, headers)).length, 4, "a new message is no edit");
+      assert.equal((await stored(first, headers)).length, 4, "a new message is not an edit");
     }
   },
 
-  async "another answer takes the place of the first"() {
+  async "a regenerated answer replaces the first one"() {
     const headers = await person();
     const chat = new Chat({ id: generateId(), headers });
     await chat.sendMessage({ text: "page one" });
@@ -336,11 +336,11 @@ await run(major, {
       assert.deepEqual([chat.status, roles(chat)], ["ready", "user assistant"], chat.error?.message);
       assert.ok(!answers.includes(chat.answer.id));
       answers.push(chat.answer.id);
-      assert.equal((await stored(chat, headers)).length, 2, "the conversation has the new answer only");
+      assert.equal((await stored(chat, headers)).length, 2, "the conversation has only the new answer");
     }
   },
 
-  async "a step that begins anew after its process was lost"() {
+  async "a step that restarts after its process was lost"() {
     const known = level === "7" ? 7 : 5;
     const body = await readFile(new URL(`../../../gateway/src/chat/ai_sdk/stream/restarted-${known}.txt`, import.meta.url));
     const chat = await one({ answers: () => new Response(body, { headers: { "content-type": "text/event-stream" } }) });
@@ -348,7 +348,7 @@ await run(major, {
     assert.deepEqual([chat.status, roles(chat)], ["ready", "user assistant"], chat.error?.message);
     const of = (type) => chat.answer.parts.filter((part) => part.type === type);
     const files = of("data-file").map(({ data }) => [data.path, data.status, data.bytes]);
-    assert.ok(chat.answer.parts.every((part) => part.state === undefined || /^(done|output-.*)$/.test(part.state)), "nothing stays open");
+    assert.ok(chat.answer.parts.every((part) => part.state === undefined || /^(done|output-.*)$/.test(part.state)), "all parts have ended");
     if (known === 7) {
       assert.deepEqual([chat.text, of("data-notice").length, of("step-start").length], ["anew", 0, 2]);
       assert.deepEqual(files, [["a.js", "applied", 3]]);
@@ -371,7 +371,7 @@ await run(major, {
   },
 
   async "a stop ends the turn"() {
-    const { chat, headers, sent } = await held();
+    const { chat, headers, sent } = await heldChat();
     const body = JSON.stringify({ activeStreamId: chat.answer.id, assistantMessage: chat.answer });
     const answer = await fetch(`${url}/api/chat/${chat.id}/stop`, { method: "POST", headers: { ...headers, "content-type": "application/json" }, body });
     assert.deepEqual([answer.status, await answer.json()], [200, { success: true }]);
@@ -382,7 +382,7 @@ await run(major, {
     assert.equal(chat.answer.metadata.outcome, "completed");
   },
 
-  async "a turn that fails says why"() {
+  async "a failed turn shows its reason"() {
     const chat = await one();
     await chat.sendMessage({ text: "fail" });
     assert.deepEqual([chat.status, chat.problem.reason], ["error", "PROVIDER_REFUSED"]);

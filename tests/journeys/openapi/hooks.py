@@ -1,4 +1,4 @@
-"""What schemathesis cannot know of Backlot: somebody who is signed in, things that exist, and that each answer lists its reasons."""
+"""Hooks of schemathesis: authentication, ids of existing resources, and a check of the documented reasons."""
 
 import json
 import os
@@ -14,7 +14,7 @@ PASSWORD = "correct horse battery staple 7"
 
 
 def send(method, path, body=None, headers=None):
-    """One request outside of the cases: status, headers and text."""
+    """Sends a request outside the cases. Returns the status, the headers and the text."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(URL + path, data=data, method=method, headers={"content-type": "application/json", **(headers or {})})
     with urllib.request.urlopen(request, timeout=60) as answer:
@@ -22,7 +22,7 @@ def send(method, path, body=None, headers=None):
 
 
 class Person:
-    """An account with a project, a turn that has ended, and a preview."""
+    """An account with a project and a turn that has ended."""
 
     def __init__(self):
         self.cookie = self.sign_up()
@@ -65,14 +65,14 @@ class Bearer:
         case.headers["Authorization"] = f"Bearer {data}"
 
 
-def chance(case, salt, of):
-    """Whether a case is one of `of`; the same case always is or is not."""
+def is_selected(case, salt, of):
+    """Selects one of `of` cases, deterministically by the case."""
     text = f"{salt} {case.operation.label} {case.path_parameters!r} {case.query!r} {case.body!r}"
     return zlib.crc32(text.encode(errors="replace")) % of == 0
 
 
-def meant(name):
-    """The thing that exists under a name in a path, a query or a body."""
+def existing(name):
+    """The id of the existing resource for a name in a path, a query or a body."""
     return {
         "project_id": person.project,
         "projectId": person.project,
@@ -87,23 +87,23 @@ def meant(name):
     }.get(name)
 
 
-# What names something that nobody has made, or sets a condition that cannot hold.
-LEFT_OUT = ["replacesTurnId", "baseRevision", "revision", "clientMessageId", "pageToken", "ifMatch", "If-Match", "etag", "after"]
+# Fields that refer to something missing or set a condition that cannot hold.
+REMOVED = ["replacesTurnId", "baseRevision", "revision", "clientMessageId", "pageToken", "ifMatch", "If-Match", "etag", "after"]
 
 
-def point(case, values):
-    """Most cases are about things that exist, the others about what was generated."""
-    for name in LEFT_OUT:
-        if hasattr(values, "pop") and name in values and not chance(case, name, 4):
+def use_existing(case, values):
+    """Replaces most generated values with existing resources."""
+    for name in REMOVED:
+        if hasattr(values, "pop") and name in values and not is_selected(case, name, 4):
             values.pop(name)
     changes = values.get("changes") if isinstance(values, dict) else None
     for at, change in enumerate(changes if isinstance(changes, list) else []):
-        if isinstance(change, dict) and not chance(case, at, 4):
+        if isinstance(change, dict) and not is_selected(case, at, 4):
             change["path"] = f"file-{at}.txt"
             change.pop("etag", None)
     for name in list(values) if isinstance(values, dict) else []:
-        if meant(name) is not None and not chance(case, name, 4):
-            values[name] = meant(name)
+        if existing(name) is not None and not is_selected(case, name, 4):
+            values[name] = existing(name)
             if name == "projectId":
                 values.pop("draftId", None)
 
@@ -112,33 +112,33 @@ def point(case, values):
 def before_call(context, case, kwargs):
     operation = case.operation
     for values in (case.path_parameters, case.query, case.headers, case.body):
-        point(case, values)
-    if operation.method.upper() == "DELETE" and operation.path == "/api/projects/{project_id}" and chance(case, "delete", 3):
+        use_existing(case, values)
+    if operation.method.upper() == "DELETE" and operation.path == "/api/projects/{project_id}" and is_selected(case, "delete", 3):
         case.path_parameters["project_id"] = person.new_project()
     elif operation.method.upper() == "DELETE" and operation.path == "/api/projects/{project_id}":
-        # The person's own stays.
+        # The project of the account must not be deleted.
         case.path_parameters["project_id"] = str(uuid.uuid4())
-    if "capability" in (case.path_parameters or {}) and chance(case, "preview", 2):
+    if "capability" in (case.path_parameters or {}) and is_selected(case, "preview", 2):
         case.path_parameters["capability"] = person.new_preview()
     if operation.path == "/api/auth/signout" and case.headers is not None:
-        # The person stays signed in: somebody else goes.
+        # A new account signs out, because this one must stay signed in.
         case.headers.pop("Authorization", None)
         case.headers["Cookie"] = Person.sign_up()
-    if operation.path == "/api/auth/token" and case.headers is not None and not chance(case, "cookie", 4):
+    if operation.path == "/api/auth/token" and case.headers is not None and not is_selected(case, "cookie", 4):
         case.headers.pop("Authorization", None)
         case.headers["Cookie"] = person.cookie
 
 
 @schemathesis.check
 def documented_reason(ctx, response, case):
-    """A refusal is one of the reasons that the document lists for it."""
+    """Checks that the document lists the reason of a refusal."""
     if response.status_code < 400:
         return
     document = case.operation.schema.raw_schema
     method = document["paths"][case.operation.path].get(case.method.lower(), {})
     answer = method.get("responses", {}).get(str(response.status_code))
     if answer is None:
-        # A status or a method that is not documented is another check's business.
+        # Another check reports undocumented statuses and methods.
         return
     if "$ref" in answer:
         answer = document["components"]["responses"][answer["$ref"].rsplit("/", 1)[1]]

@@ -1,4 +1,4 @@
-//! The executable that journeys start and kill. Cargo builds it with them and tells them its path.
+//! The executable that journeys start and kill: `backlot` as it is shipped.
 
 use std::process::ExitCode;
 

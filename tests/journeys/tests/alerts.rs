@@ -1,5 +1,5 @@
-//! The alerts of deploy/prometheus: the test cases of `promtool`, and a real Prometheus that scrapes a real gateway, in which each alert
-//! fires and clears again. Only the windows are shorter there.
+//! The alerts of deploy/prometheus: the test cases of `promtool`, and a Prometheus with shorter windows that scrapes a gateway, in which each
+//! alert fires and clears.
 
 use std::{
     net::SocketAddr,
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use test_support::{Person, cluster, person::PASSWORD, process::Launch};
 
-/// Of a window of some seconds, on a busy machine.
+/// The limit for an alert to change its state, on a busy machine.
 const SEEN_WITHIN: Duration = Duration::from_secs(180);
 
 fn folder() -> PathBuf {
@@ -29,33 +29,33 @@ fn free_address() -> Result<SocketAddr> {
 }
 
 #[test]
-fn each_alert_fires_in_its_cases_and_in_no_other() -> Result<()> {
+fn promtool_tests_pass_and_cover_every_alert() -> Result<()> {
     let mut promtool = Command::new("promtool");
-    let told = promtool.args(["test", "rules", "alerts.test.yml"]).current_dir(folder()).output();
-    let told = told.context("tests need promtool (apt install prometheus)")?;
+    let output = promtool.args(["test", "rules", "alerts.test.yml"]).current_dir(folder()).output();
+    let output = output.context("tests need promtool (apt install prometheus)")?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    ensure!(told.status.success(), "{}{}", text(&told.stdout), text(&told.stderr));
+    ensure!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
     let (rules, cases) =
         (std::fs::read_to_string(folder().join("alerts.yml"))?, std::fs::read_to_string(folder().join("alerts.test.yml"))?);
     for alert in rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
-        ensure!(cases.contains(&format!("alertname: {alert}\n        exp_alerts:")), "no case in which {alert} fires");
-        ensure!(cases.contains(&format!("alertname: {alert} }}")), "no case in which {alert} does not fire");
+        ensure!(cases.contains(&format!("alertname: {alert}\n        exp_alerts:")), "no test case in which {alert} fires");
+        ensure!(cases.contains(&format!("alertname: {alert} }}")), "no test case in which {alert} does not fire");
     }
     Ok(())
 }
 
-/// It ends with this.
+/// A running Prometheus. Dropping it ends the process.
 struct Prometheus {
     process: Child,
     url: String,
 }
 
 impl Prometheus {
-    /// On the shipped rules, each window and delay of minutes made one of seconds.
+    /// Starts Prometheus with the shipped rules, in which windows and delays are seconds instead of minutes.
     fn start(folder: &Path, target: SocketAddr) -> Result<Self> {
         let rules = std::fs::read_to_string(self::folder().join("alerts.yml"))?;
         let quick = rules.replace("[5m]", "[15s]").replace("for: 2m", "for: 2s").replace("for: 1m", "for: 2s");
-        ensure!(!quick.contains("m]") && quick.contains("[15s]"), "a window of minutes is left:\n{quick}");
+        ensure!(!quick.contains("m]") && quick.contains("[15s]"), "a window is still in minutes:\n{quick}");
         std::fs::write(folder.join("alerts.yml"), quick)?;
         let config = format!(
             "global: {{ scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }}\nrule_files: [alerts.yml]\n\
@@ -76,14 +76,14 @@ impl Prometheus {
         Ok(Self { process, url: format!("http://{address}") })
     }
 
-    /// The state of an alert, if it is pending or fires.
+    /// The state of an alert: `inactive`, `pending` or `firing`. Returns `None` if Prometheus does not answer.
     async fn state(&self, alert: &str) -> Option<String> {
         let answer: Value = reqwest::get(format!("{}/api/v1/alerts", self.url)).await.ok()?.json().await.ok()?;
         let found = answer["data"]["alerts"].as_array()?.iter().find(|found| found["labels"]["alertname"] == alert);
         Some(found.map_or("inactive", |found| found["state"].as_str().unwrap_or_default()).to_owned())
     }
 
-    /// Does something again and again until the alert is in this state.
+    /// Repeats `meanwhile` until the alert has this state.
     async fn reaches(&self, alert: &str, state: &str, meanwhile: impl AsyncFn()) {
         eventually(SEEN_WITHIN, async || {
             meanwhile().await;
@@ -95,13 +95,13 @@ impl Prometheus {
 
 impl Drop for Prometheus {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have exited.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// Whether new connections to the database of auth may write.
+/// Sets whether the database is read-only for new connections, and closes the existing ones.
 async fn set_read_only(admin: &mut PgConnection, read_only: bool) -> Result<()> {
     let name: String = sqlx::query_scalar("SELECT current_database()").fetch_one(&mut *admin).await?;
     let value = if read_only { "on" } else { "off" };
@@ -114,11 +114,11 @@ async fn set_read_only(admin: &mut PgConnection, read_only: bool) -> Result<()> 
 
 async fn sign_in(person: &Person) {
     let body = json!({ "email": person.email, "password": PASSWORD });
-    // What it answers is in the metrics.
+    // The answer is counted in the metrics.
     let _ = person.http.post(format!("{}/api/auth/signin", person.url)).json(&body).send().await;
 }
 
-/// A sign-in that waits for a lock until its statement has taken more than a second.
+/// Signs in while a lock delays its statement for more than a second.
 async fn slow_sign_in(person: &Person, database: &str) -> Result<()> {
     let mut blocker = PgConnection::connect(database).await?;
     let mut admin = PgConnection::connect(database).await?;
@@ -130,9 +130,9 @@ async fn slow_sign_in(person: &Person, database: &str) -> Result<()> {
     });
     let mut waits = false;
     while !waits && !waiting.is_finished() {
-        let ask = "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' \
+        let query = "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' \
                    AND now() - query_start > interval '1.2 s'";
-        waits = sqlx::query_scalar(ask).fetch_one(&mut admin).await?;
+        waits = sqlx::query_scalar(query).fetch_one(&mut admin).await?;
     }
     sqlx::query("ROLLBACK").execute(&mut blocker).await?;
     waiting.await?;
@@ -140,7 +140,7 @@ async fn slow_sign_in(person: &Person, database: &str) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_alert_fires_in_a_real_prometheus_and_clears() -> Result<()> {
+async fn every_alert_fires_and_clears() -> Result<()> {
     chassis::install_crypto();
     let folder = tempfile::tempdir()?;
     let policies = folder.path().join("policies.yaml");

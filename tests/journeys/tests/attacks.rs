@@ -1,24 +1,24 @@
-//! Every attack, beside a person whose calls must all succeed. `make chaos ATTACK=1` has the long form, `make bench` compares the times.
-//! `ATTACKS=bombs,flood` runs only these.
+//! All attacks. During each, all calls of a bystander must succeed. `make chaos ATTACK=1` runs longer attacks, and `make bench` compares
+//! latencies. `ATTACKS=bombs,flood` selects attacks.
 
 use anyhow::Result;
 use attack::{Attack, SHORT};
 
-/// Every bound by itself: the edge would stop most attacks before they reach one.
+/// Without the edge, which would stop most attacks before they reach the other limits.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_stranger_stops_others() -> Result<()> {
-    stand(&[("BACKLOT_EDGE_PER_SECOND", "0")], |attack| attack.name != "flood").await
+async fn bystanders_are_served_during_every_attack() -> Result<()> {
+    run(&[("BACKLOT_EDGE_PER_SECOND", "0")], |attack| attack.name != "flood").await
 }
 
-/// As the cluster is shipped.
+/// With the shipped settings.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_edge_stops_floods() -> Result<()> {
-    stand(&[], |attack| ["flood", "reset-streams", "unknown-rpcs"].contains(&attack.name)).await
+    run(&[], |attack| ["flood", "reset-streams", "unknown-rpcs"].contains(&attack.name)).await
 }
 
-async fn stand(settings: &[(&str, &str)], chosen: fn(&Attack) -> bool) -> Result<()> {
+async fn run(settings: &[(&str, &str)], chosen: fn(&Attack) -> bool) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let outcomes = attack::stand(env!("CARGO_BIN_EXE_backlot-under-test"), folder.path(), settings, chosen, SHORT).await?;
+    let outcomes = attack::run_all(env!("CARGO_BIN_EXE_backlot-under-test"), folder.path(), settings, chosen, SHORT).await?;
     for (name, outcome) in outcomes {
         eprintln!("{name}: {outcome}");
     }

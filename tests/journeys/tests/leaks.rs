@@ -1,5 +1,5 @@
-//! Ten thousand viewers open a running turn and leave before its end. They leave no task, file descriptor or memory behind, and the turn
-//! continues.
+//! Ten thousand viewers follow a running turn and disconnect before its end. They must leak no task, descriptor or memory, and the turn must
+//! continue.
 
 use std::time::Duration;
 
@@ -14,20 +14,20 @@ use test_support::{
     sse::{Frame, Viewer},
 };
 
-/// After these the caches and the allocator have what they keep.
+/// The number of viewers before the measurement, which fill caches and the allocator.
 const WARM_UP: usize = 2_000;
 const VIEWERS: usize = 10_000;
-/// How often a viewer tries to open its stream.
-const OPENINGS: usize = 10;
-/// Open at the same moment.
-const AT_ONCE: usize = 40;
-/// Connections end by themselves a moment after their clients have left.
-const GONE_WITHIN: Duration = Duration::from_secs(60);
-/// Memory that may stay per viewer. One that leaked its queue or its connection would keep tens of kilobytes.
+/// The most attempts of a viewer to open its stream.
+const ATTEMPTS: usize = 10;
+/// The number of concurrent viewers.
+const CONCURRENT: usize = 40;
+/// The limit for connections to be released.
+const RELEASED_WITHIN: Duration = Duration::from_secs(60);
+/// The limit for the growth of memory per viewer. A leaked queue or connection would be tens of kilobytes.
 const BYTES_PER_VIEWER: u64 = 2_048;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_stays_of_ten_thousand_viewers() -> Result<()> {
+async fn ten_thousand_viewers_leak_nothing() -> Result<()> {
     let gate = Gate::default();
     let models = ModelServer::start(Script::always(Answer::default().text("One moment. And on.").hold_at(At::Event(4), &gate))).await;
     let data = tempfile::tempdir()?;
@@ -39,7 +39,7 @@ async fn nothing_stays_of_ten_thousand_viewers() -> Result<()> {
         .set("BACKLOT_EDGE_BURST", "100000")
         .set("BACKLOT_MAX_STREAMS_PER_USER", "1000")
         .set("BACKLOT_STREAM_OPENINGS", "1000000")
-        // The model is silent while they come.
+        // The model server is silent while the viewers connect.
         .set("BACKLOT_PROVIDER_IDLE_TIMEOUT", "1h")
         .set("OPENAI_BASE_URL", &models.openai_url())
         .set("OPENAI_API_KEY", "sk-canary")
@@ -50,12 +50,12 @@ async fn nothing_stays_of_ten_thousand_viewers() -> Result<()> {
     let head = first.until("text.started").await?;
     let turn = head[0].json()["turnId"].as_str().context("turn id")?.to_owned();
 
-    come_and_go(&person, &turn, WARM_UP).await?;
+    connect_viewers(&person, &turn, WARM_UP).await?;
     let before = settled(&process.metrics, process.id()?, None).await;
-    come_and_go(&person, &turn, VIEWERS).await?;
+    connect_viewers(&person, &turn, VIEWERS).await?;
     let after = settled(&process.metrics, process.id()?, Some(&before)).await;
     let grown = after.memory.saturating_sub(before.memory);
-    ensure!(grown < BYTES_PER_VIEWER * VIEWERS as u64, "{grown} bytes stay of {VIEWERS} viewers: {before:?} {after:?}");
+    ensure!(grown < BYTES_PER_VIEWER * VIEWERS as u64, "memory has grown by {grown} bytes after {VIEWERS} viewers: {before:?} {after:?}");
 
     gate.open();
     let rest = first.rest().await?;
@@ -65,19 +65,19 @@ async fn nothing_stays_of_ten_thousand_viewers() -> Result<()> {
 }
 
 /// Each viewer reads an event and disconnects.
-async fn come_and_go(person: &Person, turn: &str, viewers: usize) -> Result<()> {
+async fn connect_viewers(person: &Person, turn: &str, viewers: usize) -> Result<()> {
     let visits = (0..viewers).map(|n| async move {
         let mut viewer = open(person, turn, u32::try_from(n % 3)?).await?;
         viewer.next().await?.context("an event")?;
         anyhow::Ok(())
     });
-    let outcomes: Vec<Result<()>> = stream::iter(visits).buffer_unordered(AT_ONCE).collect().await;
+    let outcomes: Vec<Result<()>> = stream::iter(visits).buffer_unordered(CONCURRENT).collect().await;
     outcomes.into_iter().collect()
 }
 
-/// Opens an event stream. On a starved machine the deadline of the call can pass; then the viewer tries again, as clients do.
+/// Opens an event stream. Retries if the deadline of the call passes, which happens on a starved machine.
 async fn open(person: &Person, turn: &str, after: u32) -> Result<Viewer> {
-    for _ in 1..OPENINGS {
+    for _ in 1..ATTEMPTS {
         match person.follow(turn, after).await {
             Err(error) if error.to_string().starts_with("504") => {}
             opened => return opened,
@@ -86,16 +86,16 @@ async fn open(person: &Person, turn: &str, after: u32) -> Result<Viewer> {
     person.follow(turn, after).await
 }
 
-/// What a process holds.
+/// The resources of a process.
 #[derive(Debug)]
-struct Held {
+struct Resources {
     tasks: u64,
     files: usize,
     /// Bytes.
     memory: u64,
 }
 
-async fn held(url: &str, id: u32) -> Option<Held> {
+async fn resources(url: &str, id: u32) -> Option<Resources> {
     let metrics = reqwest::get(url).await.ok()?.text().await.ok()?;
     let tasks = metrics.lines().find(|line| line.starts_with("runtime_tasks"))?.rsplit(' ').next()?.parse::<f64>().ok()?;
     let files = std::fs::read_dir(format!("/proc/{id}/fd")).ok()?.count();
@@ -103,22 +103,22 @@ async fn held(url: &str, id: u32) -> Option<Held> {
     let kilobytes: u64 = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.split_whitespace().next()?.parse().ok()?;
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
     let tasks = tasks as u64;
-    Some(Held { tasks, files, memory: kilobytes * 1024 })
+    Some(Resources { tasks, files, memory: kilobytes * 1024 })
 }
 
-/// What is held once no connection of a viewer is left: as much as before, or, at first, the same twice in a row.
-async fn settled(url: &str, id: u32, before: Option<&Held>) -> Held {
-    // Pools and background work breathe a little.
+/// The resources after all viewers have disconnected: not more than `before`, or, without it, the same twice in a row.
+async fn settled(url: &str, id: u32, before: Option<&Resources>) -> Resources {
+    // The tolerance for pools and background work.
     const SLACK: usize = 8;
     let last = std::sync::Mutex::new(None::<(u64, usize)>);
-    eventually(GONE_WITHIN, || async {
-        let now = held(url, id).await?;
+    eventually(RELEASED_WITHIN, || async {
+        let now = resources(url, id).await?;
         let (tasks, files) = match before {
             Some(before) => (before.tasks, before.files),
             None => last.lock().ok()?.replace((now.tasks, now.files))?,
         };
-        let back = now.tasks <= tasks + SLACK as u64 && now.files <= files + SLACK;
-        (back && (before.is_some() || now.tasks + SLACK as u64 >= tasks)).then_some(now)
+        let is_released = now.tasks <= tasks + SLACK as u64 && now.files <= files + SLACK;
+        (is_released && (before.is_some() || now.tasks + SLACK as u64 >= tasks)).then_some(now)
     })
     .await
 }

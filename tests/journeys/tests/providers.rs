@@ -1,4 +1,4 @@
-//! Turns through the real provider clients over real HTTP: both protocols, refusals, broken answers, and cancellation.
+//! Turns with the clients of both providers over HTTP: refusals, broken answers and cancellation.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use test_support::{
 };
 
 const HTML: &str = "<!doctype html>\n<title>Hi</title>\n<p>It \"works\" – ünïcode 💡 \\ end</p>\n";
-/// A cancel must reach the provider within a second; five times that on a busy machine.
+/// The limit for a cancel to reach the provider: a second, and five times that on a busy machine.
 const CLOSED_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy)]
@@ -36,7 +36,7 @@ async fn cluster(models: &ModelServer, provider: Provider) -> Result<Cluster> {
     cluster_with(models, provider, "60s").await
 }
 
-/// `idle` is how long the provider may be silent.
+/// `idle` is the timeout for a silent provider.
 async fn cluster_with(models: &ModelServer, provider: Provider, idle: &str) -> Result<Cluster> {
     Cluster::with(&[
         ("ANTHROPIC_API_KEY", "sk-ant-canary"),
@@ -67,7 +67,7 @@ fn last(frames: &[Frame]) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_story_runs_through_both_protocols_however_the_bytes_are_split() -> Result<()> {
+async fn turns_complete_with_both_protocols_however_the_bytes_are_split() -> Result<()> {
     for provider in BOTH {
         for split in [1, 7, 100_000] {
             let models = ModelServer::start(Script::queue(build().into_iter().map(|a| a.split(split)))).await;
@@ -85,7 +85,7 @@ async fn the_story_runs_through_both_protocols_however_the_bytes_are_split() -> 
                     usage["data"]["cachedInputTokens"].as_u64()
                 ),
                 (Some(2300), Some(205), Some(1600)),
-                "the provider's own numbers: {usage}"
+                "the token counts of the provider: {usage}"
             );
 
             let requests = models.requests();
@@ -93,7 +93,7 @@ async fn the_story_runs_through_both_protocols_however_the_bytes_are_split() -> 
             assert!(models.complaints().is_empty(), "{:?}", models.complaints());
             assert_eq!(requests[0].tools().len(), 7, "{:?}", requests[0].tools());
             assert!(requests[0].prompt().contains("a page"));
-            assert_eq!(requests[1].tool_results().len(), 2, "both tools answered");
+            assert_eq!(requests[1].tool_results().len(), 2, "the results of both tools");
 
             models.script(Script::queue([
                 Answer::default().tool("edit_file", json!({ "path": "app.js", "old_text": "1", "new_text": "2" })).stop(Stop::ToolUse),
@@ -110,7 +110,7 @@ async fn the_story_runs_through_both_protocols_however_the_bytes_are_split() -> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn arguments_that_can_only_mean_one_thing_come_through_both_protocols() -> Result<()> {
+async fn malformed_but_unambiguous_arguments_are_accepted_with_both_protocols() -> Result<()> {
     let inside = json!({ "path": "b.txt", "content": "from a JSON text" }).to_string();
     for provider in BOTH {
         let models = ModelServer::start(Script::queue([
@@ -144,7 +144,7 @@ async fn arguments_that_can_only_mean_one_thing_come_through_both_protocols() ->
         ];
         assert_eq!(files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect::<Vec<_>>(), expected);
         let refused: Vec<_> = done.frames.iter().filter(|frame| frame.kind() == "file.rejected").map(Frame::json).collect();
-        assert_eq!(refused.len(), 1, "only the call that was cut: {refused:?}");
+        assert_eq!(refused.len(), 1, "only the truncated call: {refused:?}");
         assert_eq!(models.requests()[1].tool_results().len(), 6);
         cluster.stop().await?;
     }
@@ -152,7 +152,7 @@ async fn arguments_that_can_only_mean_one_thing_come_through_both_protocols() ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn refusals_before_any_output_are_tried_again_and_logged() -> Result<()> {
+async fn refusals_before_any_output_are_retried() -> Result<()> {
     for provider in BOTH {
         for refusal in [Refusal::overloaded(), Refusal::rate_limited(0), Refusal::server_error()] {
             let answers = std::iter::once(Answer::refuse(refusal)).chain(build());
@@ -168,15 +168,15 @@ async fn refusals_before_any_output_are_tried_again_and_logged() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broken_answer_commits_nothing_and_says_why() -> Result<()> {
+async fn a_broken_answer_fails_the_turn_with_a_reason_and_commits_nothing() -> Result<()> {
     for provider in BOTH {
         let half = || build().remove(0);
         let rows = [
             ("cut", half().cut_at(At::Event(9)), "PROVIDER_ERROR"),
             ("stall", half().stall_at(At::Event(9)), "PROVIDER_STALLED"),
             ("max_tokens", half().truncated(40), "TRUNCATED"),
-            ("abort", half().stop(Stop::Word("abort")), "PROVIDER_ERROR"),
-            ("unknown word", half().stop(Stop::Word("of_tomorrow")), "TRUNCATED"),
+            ("abort", half().stop(Stop::Other("abort")), "PROVIDER_ERROR"),
+            ("unknown stop reason", half().stop(Stop::Other("of_tomorrow")), "TRUNCATED"),
             ("nothing", Answer::default(), "EMPTY_ANSWER"),
             ("reasoning only", Answer::default().reasoning("A small page will do."), "EMPTY_ANSWER"),
             ("bad request", Answer::refuse(Refusal::bad_request("no such model")), "PROVIDER_REFUSED"),
@@ -189,7 +189,7 @@ async fn a_broken_answer_commits_nothing_and_says_why() -> Result<()> {
             let done = person.turn(json!({ "draftId": "d", "prompt": "a page" })).await?;
             let end = last(&done.frames);
             assert_eq!((end["type"].as_str(), end["data"]["reason"].as_str()), (Some("turn.failed"), Some(reason)), "{what}: {end}");
-            assert!(!end.to_string().contains("canary"), "a key got out");
+            assert!(!end.to_string().contains("canary"), "an API key is in the event");
             assert!(person.files(&done.project).await?.is_empty(), "{what}");
             cluster.stop().await?;
         }
@@ -198,9 +198,9 @@ async fn a_broken_answer_commits_nothing_and_says_why() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_breaks_in_the_middle_is_asked_for_again() -> Result<()> {
+async fn a_step_whose_answer_breaks_is_retried() -> Result<()> {
     for provider in BOTH {
-        let broken = [build().remove(0).cut_at(At::Event(9)), build().remove(0).stop(Stop::Word("network_error"))];
+        let broken = [build().remove(0).cut_at(At::Event(9)), build().remove(0).stop(Stop::Other("network_error"))];
         let models = ModelServer::start(Script::queue(broken.into_iter().chain(build()))).await;
         let cluster = cluster(&models, provider).await?;
         let person = cluster.person().await?;
@@ -216,7 +216,7 @@ async fn an_answer_that_breaks_in_the_middle_is_asked_for_again() -> Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancel_closes_the_providers_connection_and_a_leaving_viewer_does_not() -> Result<()> {
+async fn a_cancel_closes_the_connection_to_the_provider_and_a_disconnect_does_not() -> Result<()> {
     for provider in BOTH {
         let slow = Answer::default().text("word ".repeat(2_000)).pace(Duration::from_millis(20));
         let models = ModelServer::start(Script::always(slow)).await;
@@ -228,7 +228,7 @@ async fn a_cancel_closes_the_providers_connection_and_a_leaving_viewer_does_not(
         drop(viewer);
         let mut viewer = person.follow(&turn, 0).await?;
         viewer.until("text.delta").await?;
-        assert_eq!((models.open_calls(), models.ending(0).is_none()), (1, true), "leaving changes nothing for the turn");
+        assert_eq!((models.open_calls(), models.ending(0).is_none()), (1, true), "the turn continues without its viewer");
 
         person.post(&format!("/api/turns/{turn}/cancel"), json!({})).await?;
         let ending = within(CLOSED_WITHIN, models.closed(0)).await?;

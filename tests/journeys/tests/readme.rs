@@ -1,5 +1,5 @@
-//! The documents, run as they are written: every command, script and file of the README and of the pages in `docs/`, and every route
-//! that they name. A new page is found by itself.
+//! Runs every command, script and settings file of the README and of the pages in `docs/`, and calls every route that they mention. New pages
+//! are found automatically.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,15 +16,15 @@ use tokio::process::Command;
 
 const README: &str = "README.md";
 
-/// Command lines that no test runs as they are written, with the reason.
+/// Command lines that this test does not run, with the reason.
 const NOT_RUN: &[(&str, &str)] = &[
-    ("make run", "it builds with another target folder and serves until it is stopped; the tests start the same executable"),
-    ("make test", "it is what runs this test"),
-    ("make bench", "it measures an optimised build for many minutes"),
+    ("make run", "serves until it is stopped; the tests start the same executable"),
+    ("make test", "runs this test"),
+    ("make bench", "runs for many minutes"),
     ("deploy/scripts/bench.sh only scale leave kill", "the same"),
-    ("make compose-test", "it needs a Docker engine; `.ci/run` runs it where there is one"),
-    ("cp .env.example .env", "it writes into the working tree; tests/house/tests/deploy reads both files"),
-    ("docker compose up --build --wait", "it needs a Docker engine; `make compose-test` runs the compose file where there is one"),
+    ("make compose-test", "needs a Docker engine; `.ci/run` runs it if there is one"),
+    ("cp .env.example .env", "writes into the working tree; tests/house/tests/deploy reads both files"),
+    ("docker compose up --build --wait", "needs a Docker engine; `make compose-test` runs the compose file"),
     (
         "docker compose -f docker-compose.yml -f deploy/compose.replicas.yml up --wait",
         "the same; tests/house/tests/deploy reads both files",
@@ -42,13 +42,13 @@ const PAGES_NOT_RUN: &[(&str, &str)] = &[(
     "it installs a server with root, systemd, a proxy and engines of its own; tests/house/tests/deploy reads the files that it installs",
 )];
 
-/// Scripts that need a client's library, and the folder of the scripts that read them from the page and run them.
-const SCRIPTS_ELSEWHERE: &[(&str, &str)] = &[("docs/chat-clients.md", "tests/journeys/clients")];
+/// Pages whose scripts need a client library, with the folder of the scripts that run them.
+const OTHER_RUNNERS: &[(&str, &str)] = &[("docs/chat-clients.md", "tests/journeys/clients")];
 
 /// Shell functions for the commands of a page. `curl` also prints the expected and the actual status. `grpcurl` is translated to
 /// `buf curl`, because the tests install buf.
 const PRELUDE: &str = r#"
-curl() { command curl -w "%{stderr}STATUS $WANT %{http_code} %{url_effective}\n" "$@"; }
+curl() { command curl -w "%{stderr}STATUS $EXPECTED %{http_code} %{url_effective}\n" "$@"; }
 buf() { "$BUF" "$@"; }
 grpcurl() {
   local options=() data=(-d '{}')
@@ -57,7 +57,7 @@ grpcurl() {
       -plaintext) shift ;;
       -d) data=(-d "$2"); shift 2 ;;
       -H) options+=(-H "$2"); shift 2 ;;
-      *) echo "grpcurl $1 is not known to the test" >&2; return 2 ;;
+      *) echo "the test does not support the option $1 of grpcurl" >&2; return 2 ;;
     esac
   done
   local plain=(buf curl --http2-prior-knowledge --protocol grpc)
@@ -75,7 +75,7 @@ fn root() -> PathBuf {
 }
 
 struct Page {
-    /// From the root: `docs/api.md`.
+    /// The path from the root, such as `docs/api.md`.
     name: String,
     text: String,
 }
@@ -85,7 +85,7 @@ impl Page {
         Ok(Self { name: name.to_owned(), text: fs::read_to_string(root().join(name)).with_context(|| name.to_owned())? })
     }
 
-    /// The code blocks: language and body.
+    /// The languages and the bodies of the code blocks.
     fn blocks(&self) -> Result<Vec<(&str, String)>> {
         let (mut blocks, mut open): (Vec<(&str, String)>, bool) = (Vec::new(), false);
         for line in self.text.lines() {
@@ -99,15 +99,16 @@ impl Page {
                 None => {}
             }
         }
-        ensure!(!open, "{}: a block does not end", self.name);
+        ensure!(!open, "{}: a code block has no end", self.name);
         Ok(blocks)
     }
 
+    /// The code blocks of a language.
     fn of(&self, wanted: &str) -> Result<Vec<String>> {
         Ok(self.blocks()?.into_iter().filter(|(language, _)| *language == wanted).map(|(_, body)| body).collect())
     }
 
-    /// The lines of the shell blocks, without those that are not run.
+    /// The lines of the shell blocks, without those in [`NOT_RUN`].
     fn commands(&self) -> Result<String> {
         let is_run = PAGES_NOT_RUN.iter().all(|(page, _)| *page != self.name);
         let whole = if is_run { self.of("sh")?.concat() } else { String::new() };
@@ -115,7 +116,7 @@ impl Page {
     }
 }
 
-/// The README, and what is in `docs/`.
+/// The README and the pages in `docs/`.
 fn pages() -> Result<Vec<Page>> {
     let mut names: Vec<_> = fs::read_dir(root().join("docs"))?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
@@ -123,12 +124,12 @@ fn pages() -> Result<Vec<Page>> {
         .map(|name| format!("docs/{name}"))
         .collect();
     names.sort();
-    ensure!(names.len() > 5, "pages are missing: {names:?}");
+    ensure!(names.len() > 5, "only these pages were found: {names:?}");
     std::iter::once(README).chain(names.iter().map(String::as_str)).map(Page::read).collect()
 }
 
-/// A command line with the addresses and the executable of this test.
-fn placed(text: &str, cluster: &Cluster) -> String {
+/// Replaces the addresses and the executable in a text with those of the cluster.
+fn substitute(text: &str, cluster: &Cluster) -> String {
     let ports = [("9090", "auth"), ("9091", "agent-streaming"), ("9092", "project-storage"), ("9093", "rate-limit")];
     let text = ports.iter().fold(text.replace("http://127.0.0.1:8080", &cluster.url), |text, (port, service)| {
         text.replace(&format!("127.0.0.1:{port}"), cluster.grpc[*service].trim_start_matches("http://"))
@@ -137,7 +138,7 @@ fn placed(text: &str, cluster: &Cluster) -> String {
     text.replace("target/debug/backlot", env!("CARGO_BIN_EXE_backlot-under-test"))
 }
 
-/// Sets the expected status of each command: the one that the comment above it names, else a success.
+/// Sets the expected status of each command: the one in the comment above it, or a success.
 fn with_statuses(script: &str) -> String {
     let named = |comment: &str| {
         let words = comment.split(|c: char| !c.is_ascii_alphanumeric());
@@ -147,34 +148,34 @@ fn with_statuses(script: &str) -> String {
             .map(str::to_owned)
     };
     let line = |line: &str| match line.strip_prefix('#') {
-        Some(comment) => format!("WANT={}\n", named(comment).unwrap_or_else(|| "20".to_owned())),
-        None if line.is_empty() => "WANT=20\n".to_owned(),
+        Some(comment) => format!("EXPECTED={}\n", named(comment).unwrap_or_else(|| "20".to_owned())),
+        None if line.is_empty() => "EXPECTED=20\n".to_owned(),
         None => format!("{line}\n"),
     };
     script.lines().map(line).collect()
 }
 
-/// Runs a shell script in a folder and returns its output. Every answer must have its expected status.
+/// Runs a shell script in a folder and returns its output. Every answer must have the expected status.
 async fn run(script: &str, folder: &Path, cluster: &Cluster) -> Result<String> {
-    #[allow(clippy::disallowed_methods, reason = "a tool's place, not a setting of the product")]
+    #[allow(clippy::disallowed_methods, reason = "the path of a tool, not a setting of a service")]
     let buf = std::env::var("BACKLOT_BUF").unwrap_or_else(|_| "buf".to_owned());
     let mut shell = Command::new("bash");
-    let whole = format!("{PRELUDE}\nWANT=20\n{}", with_statuses(&placed(script, cluster)));
+    let whole = format!("{PRELUDE}\nEXPECTED=20\n{}", with_statuses(&substitute(script, cluster)));
     shell.args(["-eu", "-c", &whole]).current_dir(folder).env("BUF", buf).env("BACKLOT_DATA_DIR", cluster.data_dir());
     let output = shell.stdin(Stdio::null()).kill_on_drop(true).output().await?;
-    let (text, told) = (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr));
-    ensure!(output.status.success(), "{text}{told}");
-    let statuses: Vec<_> = told.lines().filter_map(|line| line.split_once("STATUS ")).map(|(_, status)| status).collect();
+    let (text, stderr) = (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "{text}{stderr}");
+    let statuses: Vec<_> = stderr.lines().filter_map(|line| line.split_once("STATUS ")).map(|(_, status)| status).collect();
     let calls = |line: &&str| line.contains("curl ") && !line.contains("buf curl ") && !line.contains("grpcurl ");
-    assert_eq!(statuses.len(), script.lines().filter(calls).count(), "{told}");
+    assert_eq!(statuses.len(), script.lines().filter(calls).count(), "{stderr}");
     for status in statuses {
         let (wanted, rest) = status.split_once(' ').context("two statuses")?;
-        ensure!(rest.starts_with(wanted), "{rest}, and not {wanted}: {text}{told}");
+        ensure!(rest.starts_with(wanted), "{rest}, expected {wanted}: {text}{stderr}");
     }
     Ok(text)
 }
 
-/// A folder with the part of the working tree that commands name.
+/// A temporary folder with a link to `deploy`, which commands use.
 fn folder() -> Result<tempfile::TempDir> {
     let folder = tempfile::tempdir()?;
     std::os::unix::fs::symlink(fs::canonicalize(root().join("deploy"))?, folder.path().join("deploy"))?;
@@ -183,14 +184,14 @@ fn folder() -> Result<tempfile::TempDir> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_quickstart_works_as_written() -> Result<()> {
-    // The shipped limits: they must not refuse a person who pastes the whole quickstart at once.
+    // With the shipped limits, which must allow the whole quickstart at once.
     let cluster = Cluster::with(&[("BACKLOT_POLICIES", "")]).await?;
     let (script, folder) = (Page::read(README)?.commands()?, folder()?);
-    ensure!(placed(&script, &cluster).contains(&cluster.url), "the quickstart names the gateway");
+    ensure!(substitute(&script, &cluster).contains(&cluster.url), "the quickstart has the address of the gateway");
     let text = run(&script, folder.path(), &cluster).await?;
-    assert_eq!(text.matches(r#""type":"turn.completed""#).count(), 3, "two turns, and the first one read again: {text}");
-    assert!(text.to_lowercase().contains("<!doctype html>"), "the preview answers with the app: {text}");
-    assert!(text.contains(r#""path":"index.html""#), "the files are there: {text}");
+    assert_eq!(text.matches(r#""type":"turn.completed""#).count(), 3, "two turns, and the first one is followed twice: {text}");
+    assert!(text.to_lowercase().contains("<!doctype html>"), "the preview shows the app: {text}");
+    assert!(text.contains(r#""path":"index.html""#), "the files are listed: {text}");
     cluster.stop().await
 }
 
@@ -200,8 +201,8 @@ async fn every_page_works_as_written_after_the_quickstart() -> Result<()> {
     let (mut commands, mut scripts) = (0, 0);
     for page in pages()?.into_iter().filter(|page| page.name != README) {
         let own = page.commands()?;
-        let elsewhere = SCRIPTS_ELSEWHERE.iter().any(|(name, _)| *name == page.name);
-        let js = if elsewhere { Vec::new() } else { page.of("js")? };
+        let has_other_runner = OTHER_RUNNERS.iter().any(|(name, _)| *name == page.name);
+        let js = if has_other_runner { Vec::new() } else { page.of("js")? };
         let (yaml, markdown) = (page.of("yaml")?, page.of("markdown")?);
         if own.trim().is_empty() && [&js, &yaml, &markdown].iter().all(|blocks| blocks.is_empty()) {
             continue;
@@ -222,8 +223,7 @@ async fn every_page_works_as_written_after_the_quickstart() -> Result<()> {
     Ok(())
 }
 
-/// Writes the policies and agents of a page to files and returns the settings that name them. A cluster does not start if they have a
-/// fault.
+/// Writes the policies and agents of a page to files. Returns the settings with their paths. A cluster does not start with invalid ones.
 fn write_files(folder: &Path, yaml: &[String], markdown: &[String]) -> Result<BTreeMap<&'static str, String>> {
     let mut settings = BTreeMap::new();
     if let [policies] = yaml {
@@ -240,50 +240,50 @@ fn write_files(folder: &Path, yaml: &[String], markdown: &[String]) -> Result<BT
         }
         settings.insert("BACKLOT_AGENTS_DIR", agents.to_string_lossy().into_owned());
     }
-    ensure!(yaml.len() < 2, "a page has one file of policies");
+    ensure!(yaml.len() < 2, "a page has at most one file of policies");
     Ok(settings)
 }
 
-/// Runs a module in Node.js, with the account of the quickstart.
+/// Runs a module in Node.js with the account of the quickstart.
 async fn run_in_node(code: &str, folder: &Path, cluster: &Cluster) -> Result<()> {
     let account = r#"const email = "ada@example.com", password = "correct horse battery staple 7";"#;
     let path = folder.join("page.mjs");
-    // `fetch` does not fail by itself on a refusal.
+    // `fetch` that fails on a refusal.
     let strict = "const bare = fetch; globalThis.fetch = async (...a) => { const r = await bare(...a); if (!r.ok) throw new Error(`${r.status} ${r.url}`); return r; };";
-    fs::write(&path, format!("{strict}\n{account}\n{}", placed(code, cluster)))?;
+    fs::write(&path, format!("{strict}\n{account}\n{}", substitute(code, cluster)))?;
     let output = Command::new("node").arg(&path).stdin(Stdio::null()).kill_on_drop(true).output().await.context("node")?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }
 
 #[test]
-fn every_block_of_a_page_is_of_a_kind_that_is_run() -> Result<()> {
+fn every_code_block_is_run() -> Result<()> {
     let (mut lines, mut scripts) = (BTreeSet::new(), BTreeSet::new());
     for page in pages()? {
         for (language, body) in page.blocks()? {
             match language {
                 "sh" => lines.extend(body.lines().map(str::to_owned)),
                 "js" | "jsx" => drop(scripts.insert(page.name.clone())),
-                // Files of settings; the README has none.
+                // Settings files; the README has none.
                 "yaml" | "markdown" if page.name != README => {}
                 // An answer as it was received: its last line is JSON.
                 "http" => {
                     let last = body.lines().next_back().unwrap_or_default().trim_start_matches("data: ").to_owned();
                     serde_json::from_str::<Value>(&last).with_context(|| format!("{}: {last}", page.name))?;
                 }
-                other => bail!("{}: nothing runs a block of {other:?}", page.name),
+                other => bail!("{}: no test runs a block of {other:?}", page.name),
             }
         }
         let has_jsx = !page.of("jsx")?.is_empty();
-        ensure!(!has_jsx || SCRIPTS_ELSEWHERE.iter().any(|(name, _)| *name == page.name), "{}: nothing runs its jsx", page.name);
+        ensure!(!has_jsx || OTHER_RUNNERS.iter().any(|(name, _)| *name == page.name), "{}: no test runs its jsx", page.name);
     }
     ensure!(!scripts.contains(README), "the README's scripts are not run");
     let unused: Vec<_> = NOT_RUN.iter().filter(|(command, _)| !lines.contains(*command)).collect();
     assert!(unused.is_empty(), "no page has these commands: {unused:?}");
-    for (page, runner) in SCRIPTS_ELSEWHERE {
+    for (page, runner) in OTHER_RUNNERS {
         ensure!(scripts.contains(*page), "{page} has no scripts");
         let reads = |entry: fs::DirEntry| fs::read_to_string(entry.path()).is_ok_and(|text| text.contains(page));
-        ensure!(fs::read_dir(root().join(runner))?.filter_map(Result::ok).any(reads), "nothing in {runner} reads {page}");
+        ensure!(fs::read_dir(root().join(runner))?.filter_map(Result::ok).any(reads), "no script in {runner} reads {page}");
     }
     Ok(())
 }
@@ -299,7 +299,7 @@ fn the_commands_that_are_not_run_are_shell() -> Result<()> {
 }
 
 #[test]
-fn every_target_and_file_that_a_page_names_is_there() -> Result<()> {
+fn mentioned_targets_and_files_exist() -> Result<()> {
     let makefile = fs::read_to_string(root().join("Makefile"))?;
     let mut found = 0;
     for page in pages()? {
@@ -313,28 +313,28 @@ fn every_target_and_file_that_a_page_names_is_there() -> Result<()> {
             }
             for path in code.split_whitespace().filter(|word| ["deploy/", "tests/", "docs/"].iter().any(|folder| word.starts_with(folder)))
             {
-                ensure!(root().join(path).exists(), "{}: `{path}` is not there", page.name);
+                ensure!(root().join(path).exists(), "{}: `{path}` does not exist", page.name);
                 found += 1;
             }
         }
     }
-    ensure!(found > 10, "{found} names were found");
+    ensure!(found > 10, "only {found} targets and files were found");
     Ok(())
 }
 
-/// A route as a document writes it: the method, where one is named, and path with query.
+/// A route in a document: the method, if it is mentioned, and the path with the query.
 #[derive(Debug)]
-struct Named {
+struct Route {
     method: Option<Method>,
     target: String,
 }
 
-fn routes(text: &str) -> Vec<Named> {
+fn routes(text: &str) -> Vec<Route> {
     let ends = |c: char| c.is_whitespace() || "\"'`)<>,;|".contains(c);
     let named = text.match_indices("/api/").map(|(at, _)| {
         let method = text[..at].split(['`', '\n', '"']).next_back().unwrap_or_default().trim();
         let target = text[at..].split(ends).next().unwrap_or_default().trim_end_matches(['.', ':']);
-        Named {
+        Route {
             method: ["GET", "POST", "PATCH", "DELETE"].contains(&method).then(|| method.parse().unwrap_or_default()),
             target: target.to_owned(),
         }
@@ -343,7 +343,7 @@ fn routes(text: &str) -> Vec<Named> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_route_that_a_document_names_is_there() -> Result<()> {
+async fn mentioned_routes_exist() -> Result<()> {
     let cluster = Cluster::start().await?;
     let person = cluster.person().await?;
     let done = person.turn(json!({ "draftId": "d", "prompt": "a page" })).await?;
@@ -351,7 +351,7 @@ async fn every_route_that_a_document_names_is_there() -> Result<()> {
     let documents = pages()?.into_iter().map(Ok).chain(std::iter::once(Page::read("ARCHITECTURE.md")));
     for page in documents {
         let Page { name, text } = page?;
-        for Named { method, target } in routes(&text) {
+        for Route { method, target } in routes(&text) {
             let target = ["$PROJECT", "{projectId}", "${id}", "{id}"].iter().fold(target, |text, place| text.replace(place, &done.project));
             let target = ["$TURN", "{turnId}"].iter().fold(target, |text, place| text.replace(place, &done.turn));
             let (status, answer) = call(&person, method.clone().unwrap_or(Method::GET), &target).await?;
@@ -366,7 +366,7 @@ async fn every_route_that_a_document_names_is_there() -> Result<()> {
             called += 1;
         }
     }
-    assert!(called > 15, "the documents name routes: {called}");
+    assert!(called > 15, "only {called} routes were found");
     cluster.stop().await
 }
 

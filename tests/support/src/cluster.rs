@@ -1,4 +1,4 @@
-//! A whole cluster for a test: the production `backlot up` in this process, on free ports, with private engines.
+//! A whole cluster for a test: `backlot up` in this process, on free ports, with private engines.
 
 use std::collections::BTreeMap;
 
@@ -12,17 +12,17 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::person::Person;
 
-/// The most clusters of one process at a time. They share a private PostgreSQL with 500 connections, and each may use 48 of them. A
-/// test program runs as many tests at a time as the machine has cores.
-static PLACES: Semaphore = Semaphore::const_new(8);
+/// Limits the concurrent clusters of a process. They share a private PostgreSQL with 500 connections, and each may use 48 of them. A test
+/// program runs as many tests at a time as the machine has cores.
+static PERMITS: Semaphore = Semaphore::const_new(8);
 
-/// Everything that a journey may use: the public surfaces, and the databases for comparison.
+/// A running cluster: its public interfaces, and its databases for comparison.
 pub struct Cluster {
     running: Running,
-    _place: SemaphorePermit<'static>,
+    _permit: SemaphorePermit<'static>,
     /// `http://127.0.0.1:port` of the gateway.
     pub url: String,
-    /// Where this process's metrics are.
+    /// The URL of the metrics of this process.
     pub metrics: String,
     /// gRPC base URLs by service name.
     pub grpc: BTreeMap<String, String>,
@@ -31,7 +31,7 @@ pub struct Cluster {
     data: tempfile::TempDir,
 }
 
-/// Policies that never refuse, for journeys about something else.
+/// Policies whose limits are never reached.
 pub const OPEN_POLICIES: &str = "policies:\n  \
     - { name: agent, limit: 100000, window: 60s, algorithm: gcra }\n  \
     - { name: auth, limit: 100000, window: 15m, algorithm: gcra }\n  \
@@ -41,7 +41,7 @@ pub const OPEN_POLICIES: &str = "policies:\n  \
     - { name: general, limit: 100000, window: 10s, algorithm: gcra }\n";
 
 impl Cluster {
-    /// A cluster with wide limits, a fast demo model and cheap password hashes.
+    /// Starts a cluster with high limits, a fast demo model and cheap password hashes.
     ///
     /// # Errors
     /// If the cluster does not start.
@@ -49,12 +49,12 @@ impl Cluster {
         Self::with(&[]).await
     }
 
-    /// The same with other settings on top. An empty value removes a setting.
+    /// Like [`Cluster::start`], with additional settings. An empty value removes a setting.
     ///
     /// # Errors
     /// If the cluster does not start.
     pub async fn with(settings: &[(&str, &str)]) -> Result<Self> {
-        let place = PLACES.acquire().await?;
+        let permit = PERMITS.acquire().await?;
         chassis::install_crypto();
         let data = tempfile::tempdir()?;
         let policies = data.path().join("policies.yaml");
@@ -90,10 +90,10 @@ impl Cluster {
         let named = Role::ALL.into_iter().filter_map(|role| Some((role.name().to_owned(), running.grpc.of(role)?.to_owned())));
         let grpc = named.collect();
         let metrics = running.metrics_url.clone().unwrap_or_default();
-        Ok(Self { url: running.url.clone(), metrics, grpc, running, _place: place, database, data })
+        Ok(Self { url: running.url.clone(), metrics, grpc, running, _permit: permit, database, data })
     }
 
-    /// A new account.
+    /// Signs up a new user.
     ///
     /// # Errors
     /// If the sign-up is refused.
@@ -101,7 +101,7 @@ impl Cluster {
         Person::sign_up(&self.url).await
     }
 
-    /// The database of one service.
+    /// Connects to the database of a service.
     ///
     /// # Errors
     /// If it cannot be reached.
@@ -109,23 +109,23 @@ impl Cluster {
         pool(&self.database, service).await
     }
 
-    /// Where the cluster keeps its secret.
+    /// The data folder, which contains the cluster secret.
     #[must_use]
     pub fn data_dir(&self) -> &std::path::Path {
         self.data.path()
     }
 
-    /// Drains and stops.
+    /// Drains and stops the cluster.
     ///
     /// # Errors
-    /// Never. The result lets a journey end with this call.
+    /// Never. A test can end with this call.
     pub async fn stop(self) -> Result<()> {
         self.running.shutdown().await;
         Ok(())
     }
 }
 
-/// The database of one service, by the URL that the cluster was given.
+/// Connects to the database of a service. `database` is the `DATABASE_URL` of the cluster.
 ///
 /// # Errors
 /// If it cannot be reached.

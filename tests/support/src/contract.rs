@@ -1,15 +1,15 @@
-//! The contract as data: every HTTP binding of every public RPC, read from the descriptors.
+//! The HTTP bindings of all public RPCs, read from the descriptors of the contract.
 
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, Value};
 
-/// One way to reach an RPC over HTTP.
+/// An HTTP binding of an RPC.
 #[derive(Debug, Clone)]
 pub struct Binding {
-    /// `POST`.
+    /// The HTTP method, such as `POST`.
     pub method: String,
-    /// `/api/projects/{project_id}/files/{path=**}`.
+    /// The path template, such as `/api/projects/{project_id}/files/{path=**}`.
     pub template: String,
-    /// Whether the message travels as the body; else as path and query.
+    /// Whether the message is in the body. Otherwise it is in the path and the query.
     pub has_body: bool,
     pub rpc: MethodDescriptor,
 }
@@ -20,14 +20,14 @@ impl Binding {
         self.rpc.input()
     }
 
-    /// The template's variables: `project_id`.
+    /// The names of the variables of the template, such as `project_id`.
     #[must_use]
     pub fn variables(&self) -> Vec<String> {
         let parts = self.template.split('{').skip(1);
         parts.filter_map(|p| p.split(['}', '=']).next()).map(str::to_owned).collect()
     }
 
-    /// The template with its variables filled in.
+    /// The path with the values of the variables.
     pub fn path(&self, value: impl Fn(&str) -> String) -> String {
         let mut parts = self.template.split('{');
         let mut path = parts.next().unwrap_or_default().to_owned();
@@ -47,29 +47,29 @@ impl Binding {
     }
 }
 
-/// The whole contract.
+/// The descriptors of the whole contract.
 ///
 /// # Panics
-/// If the descriptors of this build are not readable.
+/// If the descriptors cannot be decoded.
 #[must_use]
 pub fn pool() -> DescriptorPool {
     DescriptorPool::decode(proto::DESCRIPTORS).expect("descriptors")
 }
 
-/// Every RPC of our own services.
+/// All RPCs of the services of Backlot.
 #[must_use]
 pub fn rpcs() -> Vec<MethodDescriptor> {
     let pool = pool();
     pool.services().filter(|s| s.full_name().starts_with("backlot.")).flat_map(|s| s.methods().collect::<Vec<_>>()).collect()
 }
 
-/// Every binding of every public RPC.
+/// All bindings of all public RPCs.
 #[must_use]
 pub fn bindings() -> Vec<Binding> {
     rpcs().into_iter().flat_map(|rpc| rules_of(&rpc).into_iter().filter_map(move |rule| binding(&rpc, &rule))).collect()
 }
 
-/// Whether the RPC carries `google.api.http`.
+/// Whether the RPC has `google.api.http`.
 #[must_use]
 pub fn is_public(rpc: &MethodDescriptor) -> bool {
     !rules_of(rpc).is_empty()
@@ -98,7 +98,7 @@ fn binding(rpc: &MethodDescriptor, rule: &DynamicMessage) -> Option<Binding> {
     Some(Binding { method: method.to_uppercase(), template: text(method), has_body: !text("body").is_empty(), rpc: rpc.clone() })
 }
 
-/// A JSON value that a field of this kind must not accept.
+/// A JSON value with the wrong type for the field.
 #[must_use]
 pub fn wrong_type(field: &FieldDescriptor) -> serde_json::Value {
     use serde_json::json;

@@ -1,11 +1,11 @@
-//! The cluster's OpenAPI document, compared with its answers: a refusal that the document lacks fails the journey.
+//! Compares the answers of a cluster with its OpenAPI document. An undocumented refusal is an error.
 
 use anyhow::{Context, Result, ensure};
 use reqwest::StatusCode;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-/// The document of a cluster. Only the address differs between clusters.
+/// Reads the document of a cluster once. Only the address differs between clusters.
 ///
 /// # Errors
 /// If it cannot be read.
@@ -15,13 +15,13 @@ pub async fn of(url: &str) -> Result<&'static Value> {
     DOCUMENT.get_or_try_init(read).await
 }
 
-/// The template of a path and its operation; `None` if the document does not describe it.
+/// Finds the template of a path and its operation. Returns `None` if the document does not describe it.
 #[must_use]
 pub fn operation<'a>(document: &'a Value, method: &str, path: &str) -> Option<(&'a str, &'a Value)> {
     let path = path.split('?').next().unwrap_or_default();
     let paths = document["paths"].as_object()?;
     let fits = paths.iter().filter(|(template, _)| matches(template, path));
-    // The template with the fewest variables wins, as in routers.
+    // The template with the fewest variables has precedence, as in routers.
     let (template, methods) = fits.min_by_key(|(template, _)| template.matches('{').count())?;
     Some((template, methods.get(method.to_ascii_lowercase())?))
 }
@@ -31,7 +31,7 @@ fn matches(template: &str, path: &str) -> bool {
     loop {
         match (wanted.next(), given.next()) {
             (None, None) => return true,
-            // The path of a file may have several segments.
+            // The path of a file can have several segments.
             (Some("{path}"), Some(part)) => return !part.is_empty() && wanted.next().is_none(),
             (Some(one), Some(part)) if one == part || (one.starts_with('{') && !part.is_empty()) => {}
             _ => return false,
@@ -44,15 +44,15 @@ fn matches(template: &str, path: &str) -> bool {
 pub fn answer<'a>(document: &'a Value, operation: &'a Value, status: u16) -> Option<&'a Value> {
     let answer = operation["responses"].get(status.to_string())?;
     match answer["$ref"].as_str() {
-        Some(place) => document.pointer(place.trim_start_matches('#')),
+        Some(reference) => document.pointer(reference.trim_start_matches('#')),
         None => Some(answer),
     }
 }
 
-/// Checks that the document lists this refusal, if it describes the route.
+/// Checks that the document lists the reason of this refusal, if it describes the route.
 ///
 /// # Errors
-/// If it does not.
+/// If it does not list it.
 pub async fn check(url: &str, (method, path): (&str, &str), status: StatusCode, problem: &Value) -> Result<()> {
     let document = of(url).await?;
     let Some((template, operation)) = operation(document, method, path) else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! Any RPC by its name with raw bytes, for tests that visit the whole contract.
+//! Calls any RPC by its descriptor with encoded messages, for tests of the whole contract.
 
 use anyhow::Result;
 use bytes::{Buf, BufMut};
@@ -12,35 +12,35 @@ use tonic::{
 /// Connects to a service.
 ///
 /// # Errors
-/// If nobody listens.
+/// If the connection fails.
 pub async fn connect(url: &str) -> Result<Channel> {
     Ok(Endpoint::from_shared(url.to_owned())?.connect().await?)
 }
 
-/// `/backlot.auth.v1.AuthService/SignIn`.
+/// The path of an RPC, such as `/backlot.auth.v1.AuthService/SignIn`.
 #[must_use]
 pub fn path_of(rpc: &MethodDescriptor) -> String {
     format!("/{}/{}", rpc.parent_service().full_name(), rpc.name())
 }
 
-/// `backlot.project_storage.v1` is `project-storage`.
+/// The service of an RPC, such as `project-storage`.
 #[must_use]
 pub fn service_of(rpc: &MethodDescriptor) -> String {
     rpc.parent_service().package_name().split('.').nth(1).unwrap_or_default().replace('_', "-")
 }
 
-/// Calls an RPC and reads its first message.
+/// Calls an RPC and returns the first message of the answer.
 ///
 /// # Errors
-/// What the service answers.
+/// The status of the service.
 pub async fn call(channel: Channel, rpc: &MethodDescriptor, message: Vec<u8>, headers: &[(&'static str, &str)]) -> Result<Vec<u8>, Status> {
     call_path(channel, &path_of(rpc), rpc.is_server_streaming(), message, headers).await
 }
 
-/// The same for any path, even of an RPC that does not exist.
+/// Like [`call`], with any path, which need not exist.
 ///
 /// # Errors
-/// What the service answers.
+/// The status of the service.
 pub async fn call_path(
     channel: Channel,
     path: &str,
@@ -62,7 +62,7 @@ pub async fn call_path(
     Ok(client.unary(request, path, Raw).await?.into_inner())
 }
 
-/// Passes messages through unchanged.
+/// A codec that does not encode or decode messages.
 #[derive(Clone, Copy)]
 struct Raw;
 

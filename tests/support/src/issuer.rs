@@ -1,4 +1,4 @@
-//! A cluster that also publishes one of our keys, so that a test can present access tokens that auth would not issue: expired ones.
+//! A cluster that also trusts a key of the test, so that the test can present access tokens that auth would not issue, such as expired ones.
 
 use anyhow::Result;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -7,10 +7,10 @@ use proto::auth::{GetKeySetRequest, Plan, auth_service_client::AuthServiceClient
 
 use crate::{Cluster, Person, cluster, grpc};
 
-/// Starts the cluster. auth reads its keys when it starts, and keeps publishing one that its secret does not open.
+/// Starts a cluster that trusts the issuer. The public key is inserted into the database of auth, which reads it at the next start.
 ///
 /// # Errors
-/// If a part does not start.
+/// If the cluster or the issuer does not start.
 pub async fn trusted() -> Result<(Cluster, Issuer)> {
     let issuer = Issuer::start().await;
     let keys = AuthServiceClient::new(grpc::connect(&issuer.uri.to_string()).await?).get_key_set(GetKeySetRequest {}).await?;
@@ -26,13 +26,13 @@ pub async fn trusted() -> Result<(Cluster, Issuer)> {
     Ok((Cluster::with(&settings).await?, issuer))
 }
 
-/// An expired token of this person, and a valid one. Only the expiry differs, so only the expiry can be the reason of a refusal.
+/// An expired token and a valid token of this user. They differ only in the expiry.
 ///
 /// # Errors
-/// If the person has no id.
+/// If the id of the user is not valid.
 pub fn tokens(issuer: &Issuer, person: &Person) -> Result<(String, String)> {
     let user = person.user_id.parse()?;
-    // Clocks may differ by half a minute.
-    let ended = chassis::clock::now().unix_timestamp().unsigned_abs() - 60;
-    Ok((issuer.token_until(user, Plan::Free, ended), issuer.token(user, Plan::Free)))
+    // Services tolerate a clock difference of half a minute.
+    let expired = chassis::clock::now().unix_timestamp().unsigned_abs() - 60;
+    Ok((issuer.token_until(user, Plan::Free, expired), issuer.token(user, Plan::Free)))
 }

@@ -1,10 +1,10 @@
-//! What tests of a whole cluster share. The tests are in the crates that depend on this one: `attack`, `journeys`, `chaos`, `bench`.
+//! Shared code for tests of a whole cluster. The tests are in the crates `attack`, `journeys`, `chaos` and `bench`.
 //!
-//! - [`cluster`]: a whole cluster in this process; [`process`]: a cluster in its own process.
-//! - [`person`]: a user of the public HTTP API; [`sse`]: a viewer of events; [`grpc`]: calls by descriptor.
-//! - [`model_server`]: a model provider that answers from a script; [`script`]: journeys that are scripts of Node.js.
-//! - [`contract`]: the HTTP bindings of the contract; [`document`]: the OpenAPI document; [`issuer`]: access tokens of a test.
-//! - [`canary`]: how much time the machine gave to the test.
+//! - [`cluster`]: a whole cluster in this process. [`process`]: a cluster in its own process.
+//! - [`person`]: a user of the public HTTP API. [`sse`]: a viewer of events. [`grpc`]: calls by descriptor.
+//! - [`model_server`]: a model provider that answers from a script. [`script`]: journeys in Node.js.
+//! - [`contract`]: the HTTP bindings of the contract. [`document`]: the OpenAPI document. [`issuer`]: access tokens that a test issues.
+//! - [`canary`]: time limits that exclude the time during which the machine was starved.
 
 pub mod cluster;
 pub mod contract;

@@ -1,11 +1,11 @@
 //! A model provider for tests, over real HTTP. It streams scripted answers in the formats of Anthropic Messages (`POST /v1/messages`) and
-//! OpenAI chat completions (`POST /v1/chat/completions`), with the faults that providers have. It refuses requests that the providers
-//! would refuse, and notices when a client disconnects.
+//! OpenAI chat completions (`POST /v1/chat/completions`), and can simulate the faults of providers. It refuses requests that the providers
+//! would refuse, and detects when a client disconnects.
 //!
-//! - [`answer`]: what to say and how to fail: [`Answer`], [`Gate`]; [`script`]: which answer a request gets: [`Script`].
-//! - [`request`]: what a client sent.
-//! - `anthropic`, `openai`: the wire formats: frames of an answer, refusals, and which requests are legal.
-//! - `stream`: frames to bytes with faults.
+//! - [`answer`]: the content and the faults of an answer ([`Answer`], [`Gate`]). [`script`]: chooses the answer to a request ([`Script`]).
+//! - [`request`]: the request of a client.
+//! - `anthropic`, `openai`: the wire formats: the frames of an answer, refusals, and the validation of requests.
+//! - `stream`: sends the frames, with the faults.
 //!
 //! ```no_run
 //! # use test_support::model_server::{Answer, ModelServer, Script};
@@ -60,9 +60,9 @@ pub use self::{
     script::Script,
 };
 
-type Body = UnsyncBoxBody<Bytes, HungUp>;
+type Body = UnsyncBoxBody<Bytes, ConnectionCut>;
 
-/// A running model server; dropping it ends it and all of its connections.
+/// A running model server. Dropping it closes all of its connections.
 pub struct ModelServer {
     url: String,
     shared: Arc<Shared>,
@@ -85,29 +85,29 @@ pub enum How {
 pub struct Ending {
     pub how: How,
     pub at: Instant,
-    /// Bytes of the body that had been handed to the connection.
+    /// The bytes of the body that were passed to the connection.
     pub bytes: usize,
 }
 
-/// What ends a connection that the script cuts.
+/// The error that ends a connection when the script cuts it.
 #[derive(Debug)]
-pub(crate) struct HungUp;
+pub(crate) struct ConnectionCut;
 
-impl fmt::Display for HungUp {
+impl fmt::Display for ConnectionCut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the script hung up")
+        f.write_str("the script closed the connection")
     }
 }
 
-impl std::error::Error for HungUp {}
+impl std::error::Error for ConnectionCut {}
 
-impl From<Infallible> for HungUp {
+impl From<Infallible> for ConnectionCut {
     fn from(never: Infallible) -> Self {
         match never {}
     }
 }
 
-/// What the server and its connections share.
+/// The state that the server and its connections share.
 struct Shared {
     script: Mutex<Script>,
     log: watch::Sender<Vec<Exchange>>,
@@ -121,10 +121,10 @@ struct Exchange {
 }
 
 impl ModelServer {
-    /// On a free port of the loopback interface.
+    /// Starts a server on a free port of the loopback interface.
     ///
     /// # Panics
-    /// If there is no such port.
+    /// If there is no free port.
     pub async fn start(script: Script) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
@@ -133,31 +133,31 @@ impl ModelServer {
         Self { url, shared, serving }
     }
 
-    /// `http://127.0.0.1:port`: Anthropic's base URL; OpenAI's is this and `/v1`.
+    /// The base URL for Anthropic, `http://127.0.0.1:port`.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// OpenAI's base URL.
+    /// The base URL for OpenAI.
     #[must_use]
     pub fn openai_url(&self) -> String {
         format!("{}/v1", self.url)
     }
 
-    /// Replaces the script, from the next request on.
+    /// Replaces the script for the next requests.
     pub fn script(&self, script: Script) {
         *lock(&self.shared.script) = script;
     }
 
-    /// Every request so far, in the order of arrival.
+    /// All requests so far, in the order of arrival.
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
         self.shared.log.borrow().iter().map(|e| e.request.clone()).collect()
     }
 
-    /// Frees the requests of ended exchanges, which take most of the memory in a long run.
-    pub fn forget_bodies(&self) {
+    /// Frees the bodies of ended exchanges, which use most of the memory in a long run.
+    pub fn free_bodies(&self) {
         self.shared.log.send_modify(|log| {
             for exchange in log.iter_mut().filter(|exchange| exchange.ending.is_some()) {
                 exchange.request.body = serde_json::Value::Null;
@@ -165,45 +165,45 @@ impl ModelServer {
         });
     }
 
-    /// Waits for the request of an index.
+    /// Waits for the request with this index.
     ///
     /// # Panics
     /// Never: the log lives as long as the server.
     pub async fn request(&self, index: usize) -> Request {
         let mut log = self.shared.log.subscribe();
-        let log = log.wait_for(|log| log.len() > index).await.expect("the log lives");
+        let log = log.wait_for(|log| log.len() > index).await.expect("the server owns the sender");
         log[index].request.clone()
     }
 
-    /// Waits until the exchange of an index has ended, however it ended.
+    /// Waits until the exchange with this index has ended.
     ///
     /// # Panics
     /// Never: the log lives as long as the server.
     pub async fn closed(&self, index: usize) -> Ending {
         let mut log = self.shared.log.subscribe();
-        let log = log.wait_for(|log| log.get(index).is_some_and(|e| e.ending.is_some())).await.expect("the log lives");
-        log[index].ending.expect("waited for")
+        let log = log.wait_for(|log| log.get(index).is_some_and(|e| e.ending.is_some())).await.expect("the server owns the sender");
+        log[index].ending.expect("an end")
     }
 
-    /// How an exchange ended, if it has.
+    /// The end of an exchange, if it has ended.
     #[must_use]
     pub fn ending(&self, index: usize) -> Option<Ending> {
         self.shared.log.borrow().get(index)?.ending
     }
 
-    /// Exchanges that have not ended: calls that a client still holds open.
+    /// The number of exchanges that have not ended.
     #[must_use]
     pub fn open_calls(&self) -> usize {
         self.shared.log.borrow().iter().filter(|e| e.ending.is_none()).count()
     }
 
-    /// TCP connections that are open now, idle ones of a client's pool included.
+    /// The number of open TCP connections, including idle ones.
     #[must_use]
     pub fn open_connections(&self) -> usize {
         *self.shared.connections.borrow()
     }
 
-    /// Why requests were refused as malformed. Empty if the client follows the protocols.
+    /// The errors of malformed requests. Empty if the client follows the protocols.
     #[must_use]
     pub fn complaints(&self) -> Vec<String> {
         self.shared.log.borrow().iter().filter_map(|e| e.request.complaint.clone()).collect()
@@ -216,7 +216,7 @@ impl Drop for ModelServer {
     }
 }
 
-/// One exchange from its request to its end. If it is dropped earlier, the client has disconnected.
+/// An exchange that has not ended. If it is dropped before its end, the client has disconnected.
 pub(crate) struct Guard {
     shared: Arc<Shared>,
     index: usize,
@@ -253,26 +253,26 @@ impl Drop for Guard {
     }
 }
 
-/// Connections end with this future: dropping the set aborts them.
+/// Accepts connections. Dropping this future aborts them.
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else { return };
         while connections.try_join_next().is_some() {}
-        // Small frames must leave at once.
+        // Small frames must be sent at once.
         let _ = stream.set_nodelay(true);
         let shared = Arc::clone(&shared);
         let open = Open::new(&shared);
         connections.spawn(async move {
             let _open = open;
             let service = service_fn(move |request| exchange(Arc::clone(&shared), request));
-            // An error here is a client that left or a cut that the script asked for.
+            // An error means that the client disconnected or the script cut the connection.
             let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }
 
-/// Counts one connection.
+/// An open connection, which is counted until it is dropped.
 struct Open(Arc<Shared>);
 
 impl Open {
@@ -288,29 +288,29 @@ impl Drop for Open {
     }
 }
 
-/// The request, with the reason if the provider would refuse it.
-fn checked(mut request: Request) -> Request {
-    let legal = match request.protocol {
+/// Adds the error to a request that the provider would refuse.
+fn validated(mut request: Request) -> Request {
+    let result = match request.protocol {
         Protocol::Anthropic => anthropic::check(&request),
         Protocol::OpenAi => openai::check(&request),
     };
-    if let Err(complaint) = legal {
+    if let Err(complaint) = result {
         request.refuse(complaint);
     }
     request
 }
 
-/// An error closes the connection without an answer.
-async fn exchange(shared: Arc<Shared>, request: http::Request<Incoming>) -> Result<Response<Body>, HungUp> {
+/// Answers a request. An error closes the connection without an answer.
+async fn exchange(shared: Arc<Shared>, request: http::Request<Incoming>) -> Result<Response<Body>, ConnectionCut> {
     let (head, body) = request.into_parts();
-    let body = body.collect().await.map_err(|_| HungUp)?.to_bytes();
+    let body = body.collect().await.map_err(|_| ConnectionCut)?.to_bytes();
     let Some(protocol) = Protocol::of(&head.uri) else {
-        return Ok(plain(StatusCode::NOT_FOUND, "this model server knows /v1/messages and /v1/chat/completions"));
+        return Ok(plain(StatusCode::NOT_FOUND, "the paths are /v1/messages and /v1/chat/completions"));
     };
     if head.method != http::Method::POST {
         return Ok(plain(StatusCode::METHOD_NOT_ALLOWED, "POST only"));
     }
-    let request = checked(Request::read(protocol, head, &body));
+    let request = validated(Request::read(protocol, head, &body));
     let mut guard = Guard::open(&shared, request.clone());
     if let Some(complaint) = &request.complaint {
         let refusal = Refusal { status: request.complaint_status, ..Refusal::bad_request(complaint) };
@@ -318,12 +318,12 @@ async fn exchange(shared: Arc<Shared>, request: http::Request<Incoming>) -> Resu
     }
     let answer = lock(&shared.script).next(guard.index, &request);
     let Some(answer) = answer else {
-        return Ok(refuse(&request, &Refusal::bad_request("the script holds no answer for this request"), guard));
+        return Ok(refuse(&request, &Refusal::bad_request("the script has no answer for this request"), guard));
     };
     answer.before_headers().await;
-    if answer.hangs_up() {
+    if answer.disconnects() {
         guard.end(How::Cut);
-        return Err(HungUp);
+        return Err(ConnectionCut);
     }
     Ok(match &answer.refusal {
         Some(refusal) => refuse(&request, refusal, guard),
@@ -343,11 +343,11 @@ fn refuse(request: &Request, refusal: &Refusal, mut guard: Guard) -> Response<Bo
     for (name, value) in refusal.headers() {
         response = response.header(name, value);
     }
-    response.body(Full::from(body).map_err(HungUp::from).boxed_unsync()).expect("legal headers")
+    response.body(Full::from(body).map_err(ConnectionCut::from).boxed_unsync()).expect("valid headers")
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
-    let mut response = Response::new(Full::from(text).map_err(HungUp::from).boxed_unsync());
+    let mut response = Response::new(Full::from(text).map_err(ConnectionCut::from).boxed_unsync());
     *response.status_mut() = status;
     response
 }

@@ -1,4 +1,4 @@
-//! A user of the public HTTP API, signed in by cookie like a browser or by token like a program.
+//! A user of the public HTTP API, authenticated by cookie like a browser or by token like a program.
 
 use anyhow::{Context, Result, ensure};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -11,20 +11,20 @@ use crate::{
 
 pub const PASSWORD: &str = "correct horse battery staple 7";
 
-/// A signed-in person.
+/// A signed-in user.
 #[derive(Clone)]
 pub struct Person {
     pub http: reqwest::Client,
     pub url: String,
     pub email: String,
     pub user_id: String,
-    /// `name=value`.
+    /// The session cookie as `name=value`.
     pub cookie: String,
     pub token: Option<String>,
 }
 
 impl Person {
-    /// Makes an account and keeps its cookie.
+    /// Creates an account and keeps its cookie.
     ///
     /// # Errors
     /// If the sign-up is refused.
@@ -42,7 +42,7 @@ impl Person {
         Ok(Self { http, url: url.to_owned(), email, user_id, cookie, token: None })
     }
 
-    /// An access token for gRPC or as a bearer.
+    /// Requests an access token.
     ///
     /// # Errors
     /// If the session has ended.
@@ -51,7 +51,7 @@ impl Person {
         Ok(answer["accessToken"].as_str().context("no token")?.to_owned())
     }
 
-    /// The same person as a program: a bearer token in place of the cookie.
+    /// The same user with a bearer token instead of the cookie.
     ///
     /// # Errors
     /// If the session has ended.
@@ -59,7 +59,7 @@ impl Person {
         Ok(Self { token: Some(self.access_token().await?), ..self.clone() })
     }
 
-    /// A request with this person's credential.
+    /// Builds a request with the credential of the user.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.url));
         match &self.token {
@@ -69,21 +69,21 @@ impl Person {
     }
 
     /// # Errors
-    /// If the answer is not 2xx; the text has the problem.
+    /// If the status is not 2xx. The error contains the problem.
     pub async fn get(&self, path: &str) -> Result<Value> {
         json_of(self.request(Method::GET, path).send().await?).await
     }
 
     /// # Errors
-    /// If the answer is not 2xx; the text has the problem.
+    /// If the status is not 2xx. The error contains the problem.
     pub async fn post(&self, path: &str, body: Value) -> Result<Value> {
         json_of(self.request(Method::POST, path).json(&body).send().await?).await
     }
 
-    /// Status and problem of a request that must be refused.
+    /// Sends a request that must be refused. Returns the status and the problem.
     ///
     /// # Errors
-    /// If there is no answer, if it has no JSON, or if the OpenAPI document does not list it.
+    /// If the request is not refused with a problem, or the OpenAPI document does not list the reason.
     pub async fn refused(&self, method: Method, path: &str, body: Value) -> Result<(StatusCode, Value)> {
         let response = self.request(method.clone(), path).json(&body).send().await?;
         let status = response.status();
@@ -93,7 +93,7 @@ impl Person {
         Ok((status, problem))
     }
 
-    /// Starts a turn and follows it in one response.
+    /// Starts a turn and follows it with one request.
     ///
     /// # Errors
     /// If the turn is refused.
@@ -101,7 +101,7 @@ impl Person {
         Viewer::open(self.request(Method::POST, "/api/agent/stream").json(&body).send().await?).await
     }
 
-    /// Follows a turn after an event.
+    /// Follows a turn from the event after `after`.
     ///
     /// # Errors
     /// If the turn cannot be followed.
@@ -109,19 +109,19 @@ impl Person {
         Viewer::open(self.request(Method::GET, &format!("/api/turns/{turn}/events?after={after}")).send().await?).await
     }
 
-    /// Runs one turn to its end: its events, its project and its id.
+    /// Runs a turn to its end.
     ///
     /// # Errors
     /// If the turn is refused or its stream breaks.
-    pub async fn turn(&self, body: Value) -> Result<Done> {
+    pub async fn turn(&self, body: Value) -> Result<EndedTurn> {
         let frames = self.stream(body).await?.rest().await?;
         let first = frames.first().context("no event")?.json();
         let project = first["data"]["projectId"].as_str().context("turn.accepted comes first")?.to_owned();
         let turn = first["turnId"].as_str().context("no turn id")?.to_owned();
-        Ok(Done { frames, project, turn })
+        Ok(EndedTurn { frames, project, turn })
     }
 
-    /// The project's files, path to text.
+    /// The texts of the files of a project by path.
     ///
     /// # Errors
     /// If the project cannot be loaded.
@@ -136,13 +136,13 @@ impl Person {
 }
 
 /// A turn that has ended.
-pub struct Done {
+pub struct EndedTurn {
     pub frames: Vec<Frame>,
     pub project: String,
     pub turn: String,
 }
 
-impl Done {
+impl EndedTurn {
     /// The type of the last event.
     #[must_use]
     pub fn outcome(&self) -> String {

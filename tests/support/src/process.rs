@@ -1,4 +1,4 @@
-//! `backlot` in its own process: for kills, exit codes, logs and telemetry.
+//! `backlot` in its own process, for tests of kills, exit codes, logs and telemetry.
 
 use std::{
     net::SocketAddr,
@@ -15,10 +15,10 @@ use tokio::{
 
 use crate::canary::within;
 
-/// At least five times what a start takes on a busy machine with two cores.
+/// At least five times the duration of a start on a busy machine with two cores.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// How a process is started. It can be started many times with the same data.
+/// The executable, settings and data folder of a process, which can be started repeatedly.
 #[derive(Clone)]
 pub struct Launch {
     executable: PathBuf,
@@ -30,12 +30,12 @@ pub struct Launch {
 pub struct Process {
     child: Child,
     pub url: String,
-    /// Where its metrics are.
+    /// The URL of its metrics.
     pub metrics: String,
 }
 
 impl Launch {
-    /// `executable` runs the commands of `backlot`: `env!("CARGO_BIN_EXE_backlot-under-test")` of a journey, or the harness itself.
+    /// `executable` must run the commands of `backlot`: `env!("CARGO_BIN_EXE_backlot-under-test")` of a journey, or a harness itself.
     #[must_use]
     pub fn new(executable: &str, data: &Path) -> Self {
         chassis::install_crypto();
@@ -58,8 +58,7 @@ impl Launch {
         self
     }
 
-    /// Fixes the addresses before the first start and returns the address of the metrics. It is the gateway's, unless metrics have their
-    /// own listener.
+    /// Sets fixed addresses and returns the address of the metrics, which is that of the gateway if metrics have no listener of their own.
     ///
     /// # Errors
     /// No port is free.
@@ -81,7 +80,7 @@ impl Launch {
         let mut command = Command::new(&self.executable);
         command.args(arguments).env_clear().envs(self.settings.iter().cloned());
         for name in ["PATH", "HOME"] {
-            #[allow(clippy::disallowed_methods, reason = "what a shell would pass on")]
+            #[allow(clippy::disallowed_methods, reason = "the environment of a shell")]
             if let Ok(value) = std::env::var(name) {
                 command.env(name, value);
             }
@@ -90,10 +89,10 @@ impl Launch {
         command
     }
 
-    /// Starts `backlot up` and waits for its ready line. Its log goes to `<data>.log`.
+    /// Starts `backlot up` and waits until it is ready. The log is `<data>.log`.
     ///
     /// # Errors
-    /// If it ends or stays silent.
+    /// If it exits or is not ready in time.
     pub async fn up(&self) -> Result<Process> {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log())?;
         let mut child = self.command(&["up"]).stdout(Stdio::piped()).stderr(log).spawn().context("backlot does not start")?;
@@ -104,7 +103,7 @@ impl Launch {
                     return Ok(url.to_owned());
                 }
             }
-            bail!("backlot ended: {}", std::fs::read_to_string(self.log()).unwrap_or_default())
+            bail!("backlot exited: {}", std::fs::read_to_string(self.log()).unwrap_or_default())
         })
         .await
         .with_context(|| format!("not ready within {START_LIMIT:?}"))??;
@@ -113,7 +112,7 @@ impl Launch {
         Ok(Process { child, url, metrics })
     }
 
-    /// Where standard error of every start goes.
+    /// The file with the standard error of all starts.
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.data.with_extension("log")
@@ -121,15 +120,15 @@ impl Launch {
 }
 
 impl Process {
-    /// Its process id.
+    /// The process id.
     ///
     /// # Errors
-    /// If it has ended.
+    /// If the process has exited.
     pub fn id(&self) -> Result<u32> {
-        self.child.id().context("it has ended")
+        self.child.id().context("the process has exited")
     }
 
-    /// SIGKILL, and waits until it is gone.
+    /// Sends SIGKILL and waits for the exit.
     ///
     /// # Errors
     /// If the process cannot be killed.
@@ -137,12 +136,12 @@ impl Process {
         Ok(self.child.kill().await?)
     }
 
-    /// SIGTERM, and waits for its exit code.
+    /// Sends SIGTERM and returns the exit code.
     ///
     /// # Errors
-    /// If it does not end within thirty seconds.
+    /// If the process does not exit within thirty seconds.
     pub async fn terminate(mut self) -> Result<Option<i32>> {
-        let id = self.child.id().context("it has ended already")?;
+        let id = self.child.id().context("the process has exited")?;
         Command::new("kill").args(["-TERM", &id.to_string()]).status().await?;
         Ok(within(Duration::from_secs(30), self.child.wait()).await.context("no exit within 30 s")??.code())
     }

@@ -1,5 +1,5 @@
-//! A journey that is a script of Node.js. The script opens the gates of the model behind the cluster by a line of its output, `open
-//! <name>`. All other output is shown when the script fails.
+//! Runs a journey that is a Node.js script. With an output line `open <name>` the script opens a gate of the model server. All other output
+//! is shown if the script fails.
 
 use std::{
     collections::HashMap,
@@ -16,12 +16,12 @@ use tokio::{
 
 use crate::model_server::{Gate, Request};
 
-/// Gates by the names that a script gave them.
+/// The gates of a script by name.
 #[derive(Clone, Default)]
 pub struct Gates(Arc<Mutex<HashMap<String, Gate>>>);
 
 impl Gates {
-    /// The gate of this name. The first caller creates it.
+    /// Returns the gate with this name. The first call creates it.
     #[must_use]
     pub fn of(&self, name: &str) -> Gate {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(name.to_owned()).or_default().clone()
@@ -31,19 +31,19 @@ impl Gates {
 /// Runs a script to its end.
 ///
 /// # Errors
-/// The script cannot be started or fails. The error has all of its output.
+/// The script cannot be started or fails. The error contains its output.
 pub async fn run(mut command: Command, gates: &Gates) -> Result<()> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().context("the script's program is missing: `make test` installs it")?;
+    let mut child = command.spawn().context("the program is missing: `make test` installs it")?;
     let mut lines = BufReader::new(child.stdout.take().context("no output")?).lines();
     let mut errors = child.stderr.take().context("no output")?;
-    let mut said = String::new();
-    let (read, complaints) = tokio::join!(
+    let mut output = String::new();
+    let (read, stderr) = tokio::join!(
         async {
             while let Some(line) = lines.next_line().await? {
                 match line.strip_prefix("open ") {
                     Some(name) => gates.of(name).open(),
-                    None => said.extend([line.as_str(), "\n"]),
+                    None => output.extend([line.as_str(), "\n"]),
                 }
             }
             anyhow::Ok(())
@@ -54,20 +54,20 @@ pub async fn run(mut command: Command, gates: &Gates) -> Result<()> {
         },
     );
     read?;
-    ensure!(child.wait().await?.success(), "{said}{}", complaints?);
+    ensure!(child.wait().await?.success(), "{output}{}", stderr?);
     Ok(())
 }
 
-/// Whether a request to a model ends with results of tools.
+/// Whether the last message of a request has tool results.
 #[must_use]
 pub fn has_results(request: &Request) -> bool {
     let last = request.messages().last().map(|message| &message["content"]);
     last.and_then(Value::as_array).is_some_and(|blocks| blocks.iter().any(|block| block["type"] == "tool_result"))
 }
 
-/// The last line of the person's last message.
+/// The last line of the last message.
 #[must_use]
-pub fn last_words(request: &Request) -> String {
+pub fn last_line(request: &Request) -> String {
     let content = &request.messages().last().unwrap_or(&Value::Null)["content"];
     let text = match content {
         Value::Array(blocks) => blocks.iter().filter_map(|block| block["text"].as_str()).next_back().unwrap_or_default(),

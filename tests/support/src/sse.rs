@@ -1,11 +1,11 @@
-//! A viewer: it reads server-sent events as bytes arrive, and fails on whatever the gateway must not send.
+//! A viewer of server-sent events. It fails on everything that the gateway must not send.
 
 use anyhow::{Context, Result, bail};
 use bytes::BytesMut;
 use futures::StreamExt;
 use serde_json::Value;
 
-/// One event as it came over the wire.
+/// A received event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     pub id: u32,
@@ -15,52 +15,52 @@ pub struct Frame {
 
 impl Frame {
     /// # Panics
-    /// If the data is no JSON.
+    /// If the data is not JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.data).expect("data is JSON")
     }
 
-    /// `text.delta` and so on.
+    /// The type of the event, such as `text.delta`.
     #[must_use]
     pub fn kind(&self) -> String {
         self.json()["type"].as_str().unwrap_or_default().to_owned()
     }
 
     /// # Panics
-    /// If the data is no JSON.
+    /// If the data is not JSON.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
         matches!(self.kind().as_str(), "turn.completed" | "turn.failed" | "turn.cancelled" | "turn.conflicted")
     }
 }
 
-/// An open response.
+/// An open event stream.
 pub struct Viewer {
     body: futures::stream::BoxStream<'static, reqwest::Result<bytes::Bytes>>,
     buffer: BytesMut,
-    /// Comments seen so far.
+    /// The received comments.
     pub comments: Vec<String>,
-    /// The last `retry:` seen.
+    /// The last `retry:` value.
     pub retry_ms: Option<u64>,
-    /// Bytes that are still read before the viewer disconnects.
-    room: Option<usize>,
+    /// The number of bytes that are read before the viewer disconnects.
+    remaining: Option<usize>,
 }
 
-/// The viewer disconnected, as it was told to.
+/// The viewer disconnected after [`Viewer::disconnect_after`].
 #[derive(Debug)]
-pub struct HungUp;
+pub struct Disconnected;
 
-impl std::fmt::Display for HungUp {
+impl std::fmt::Display for Disconnected {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the viewer hung up")
+        f.write_str("the viewer disconnected")
     }
 }
 
-impl std::error::Error for HungUp {}
+impl std::error::Error for Disconnected {}
 
 impl Viewer {
-    /// Checks the headers that every event stream must have.
+    /// Reads an event stream. Checks the headers that every event stream must have.
     ///
     /// # Errors
     /// If the answer is not an event stream.
@@ -73,34 +73,34 @@ impl Viewer {
         assert_eq!(header("cache-control"), "no-cache, no-transform");
         assert_eq!(header("x-accel-buffering"), "no");
         assert_eq!(header("x-content-type-options"), "nosniff");
-        Ok(Self { body: response.bytes_stream().boxed(), buffer: BytesMut::new(), comments: Vec::new(), retry_ms: None, room: None })
+        Ok(Self { body: response.bytes_stream().boxed(), buffer: BytesMut::new(), comments: Vec::new(), retry_ms: None, remaining: None })
     }
 
-    /// Disconnects after this many bytes, wherever that is. [`Viewer::next`] then fails with [`HungUp`].
-    pub fn hang_up_after(&mut self, bytes: usize) {
-        self.room = Some(bytes);
+    /// Disconnects after this many bytes, at any position. [`Viewer::next`] then fails with [`Disconnected`].
+    pub fn disconnect_after(&mut self, bytes: usize) {
+        self.remaining = Some(bytes);
     }
 
-    /// The next event; `None` at a clean end.
+    /// Returns the next event, or `None` at a clean end.
     ///
     /// # Errors
-    /// If the connection broke or the bytes are not what the contract says.
+    /// If the connection breaks or the bytes violate the contract.
     pub async fn next(&mut self) -> Result<Option<Frame>> {
         loop {
             while let Some(end) = find(&self.buffer, b"\n\n") {
                 let block = self.buffer.split_to(end + 2);
-                if let Some(frame) = self.block(std::str::from_utf8(&block[..end]).context("not UTF-8")?)? {
+                if let Some(frame) = self.parse(std::str::from_utf8(&block[..end]).context("not UTF-8")?)? {
                     return Ok(Some(frame));
                 }
             }
-            if self.room == Some(0) {
-                return Err(HungUp.into());
+            if self.remaining == Some(0) {
+                return Err(Disconnected.into());
             }
             match self.body.next().await {
                 Some(chunk) => {
                     let chunk = chunk.context("the stream broke")?;
-                    let taken = self.room.map_or(chunk.len(), |room| room.min(chunk.len()));
-                    self.room = self.room.map(|room| room - taken);
+                    let taken = self.remaining.map_or(chunk.len(), |remaining| remaining.min(chunk.len()));
+                    self.remaining = self.remaining.map(|remaining| remaining - taken);
                     self.buffer.extend_from_slice(&chunk[..taken]);
                 }
                 None if self.buffer.is_empty() => return Ok(None),
@@ -109,7 +109,7 @@ impl Viewer {
         }
     }
 
-    fn block(&mut self, block: &str) -> Result<Option<Frame>> {
+    fn parse(&mut self, block: &str) -> Result<Option<Frame>> {
         let (mut id, mut data) = (None, None);
         for line in block.split('\n') {
             match line.split_once(": ") {
@@ -127,10 +127,10 @@ impl Viewer {
         }
     }
 
-    /// Everything up to and including the terminal event, then a clean end.
+    /// Reads all events to the terminal event, which a clean end must follow.
     ///
     /// # Errors
-    /// If the stream ends otherwise.
+    /// If the stream ends in another way.
     pub async fn rest(&mut self) -> Result<Vec<Frame>> {
         let mut frames = Vec::new();
         while let Some(frame) = self.next().await? {
@@ -146,7 +146,7 @@ impl Viewer {
         bail!("a clean end without a terminal event after {} events", frames.len())
     }
 
-    /// Reads until an event of this type.
+    /// Reads all events up to the first one of this type.
     ///
     /// # Errors
     /// If the stream ends before it.

@@ -1,19 +1,19 @@
-//! Database calls of the services, as the cluster itself counts them at `/metrics`.
+//! The database calls of the services, from `/metrics`.
 
 use std::collections::BTreeMap;
 
 use anyhow::Result;
 
 const DURATION: &str = "db_client_operation_duration_seconds";
-/// The statement that writes events which change no turn: nearly all of them.
+/// The summary of the statement that writes most events.
 const APPEND: &str = "append events";
 
-/// Operations by the most that they took.
+/// Cumulative counts of operations by the upper bound of their duration.
 #[derive(Debug, Clone, Default)]
 struct Histogram(BTreeMap<u64, u64>);
 
 impl Histogram {
-    /// In seconds, on a line between the bounds of its bucket.
+    /// A quantile in seconds, interpolated linearly within its bucket.
     #[allow(clippy::cast_precision_loss, reason = "far below 2^52 operations")]
     fn quantile(&self, part: f64) -> f64 {
         let total = self.0.values().copied().max().unwrap_or_default() as f64;
@@ -21,7 +21,7 @@ impl Histogram {
         for (bound, count) in &self.0 {
             let (bound, count) = (f64::from_bits(*bound), *count as f64);
             if count >= total * part && count > counted {
-                // Nobody knows how far the last bucket goes.
+                // The last bucket has no upper bound.
                 let bound = if bound.is_finite() { bound } else { below };
                 return below + (bound - below) * (total * part - counted) / (count - counted);
             }
@@ -71,7 +71,7 @@ impl Queries {
         queries
     }
 
-    /// What has been asked since an earlier look.
+    /// The difference to an earlier reading.
     pub(super) fn since(mut self, earlier: &Self) -> Self {
         self.all.combine(&earlier.all, u64::saturating_sub);
         self.appends.combine(&earlier.appends, u64::saturating_sub);
@@ -83,12 +83,12 @@ impl Queries {
         self.appends.combine(&other.appends, u64::saturating_add);
     }
 
-    /// The 99th of a hundred operations, in seconds.
+    /// The p99 of all operations, in seconds.
     pub(super) fn p99(&self) -> f64 {
         self.all.quantile(0.99)
     }
 
-    /// The same for those that write plain events.
+    /// The p99 of the statement [`APPEND`], in seconds.
     pub(super) fn append_p99(&self) -> f64 {
         self.appends.quantile(0.99)
     }
@@ -98,7 +98,7 @@ impl Queries {
     }
 }
 
-/// Positive numbers have the order of their bits.
+/// The bits of an upper bound. Positive numbers have the same order as their bits.
 fn bound(text: &str) -> Option<u64> {
     let bound: f64 = if text == "+Inf" { f64::INFINITY } else { text.parse().ok()? };
     Some(bound.to_bits())
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_lie_within_their_bucket() {
+    fn quantiles_are_interpolated_within_their_bucket() {
         let line = |summary: &str, le: &str, count: u64| {
             format!("{DURATION}_bucket{{db_query_summary=\"{summary}\",db_system_name=\"postgresql\",le=\"{le}\"}} {count}\n")
         };

@@ -1,15 +1,15 @@
-//! The rows of the table. The limit of five times the baseline applies to CPU beside the pipe that commits. For the bare pipe, which
-//! promises nothing, and for tails, memory and the latency of other users, only the goals apply.
+//! The rows of the table. The limit of five times the baseline applies to the CPU compared with the pipe that commits. For the plain pipe,
+//! which is not durable, and for tails, memory and the latency of other users, only the goals apply.
 
-use super::{Figures, Outcome, Size, Target, WINDOW, visit::Visits};
+use super::{Figures, Outcome, Size, Target, WINDOW, other_user::Requests};
 use crate::{
     sample::{Samples, median},
     table::{Goal, Table, Unit, shown},
 };
 
-/// Bytes that an open stream with its turn may hold.
+/// The goal for the memory of an open stream with its turn, in bytes.
 const MEMORY: f64 = 64.0 * 1024.0;
-/// What a request may take while streams are open, in seconds.
+/// The goal for a request while streams are open, in seconds.
 const ANSWER: f64 = 0.1;
 
 pub(super) fn add(table: &mut Table, size: Size, outcome: &Outcome) {
@@ -19,59 +19,59 @@ pub(super) fn add(table: &mut Table, size: Size, outcome: &Outcome) {
     };
     let of = |target: Target| &outcome.targets[&target];
     let (pipe, log, ours) = (of(Target::Pipe), of(Target::Log), of(Target::Backlot));
-    events(table, &what, (log, ours), Floor::Commits);
-    events(table, &what, (pipe, ours), Floor::Bare);
+    events(table, &what, (log, ours), Baseline::Commits);
+    events(table, &what, (pipe, ours), Baseline::Plain);
     let memory = (highest(&pipe.memory), highest(&ours.memory));
     if size.turns > 1 {
-        // One stream is less than what a process grows by at any time.
-        table.row(format!("{what}: memory for a stream, beside a bare pipe"), Unit::Bytes, memory, Goal::Bound(MEMORY));
+        // The memory of one stream is less than the noise.
+        table.row(format!("{what}: memory per stream, compared with a plain pipe"), Unit::Bytes, memory, Goal::Bound(MEMORY));
     }
-    visits(table, &what, &outcome.alone, &outcome.among);
+    other_user(table, &what, &outcome.idle, &outcome.during);
     notes(table, &what, size, outcome);
     for (target, figures) in &outcome.targets {
         if let Some(first) = figures.failures.first() {
-            table.fault(format!("{what}: {}: {} streams failed, the first with: {first}", target.name(), figures.failures.len()));
+            table.failure(format!("{what}: {}: {} streams failed, the first with: {first}", target.name(), figures.failures.len()));
         }
     }
 }
 
-/// What ours stands beside.
+/// The baseline of a row.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Floor {
+enum Baseline {
     Commits,
-    Bare,
+    Plain,
 }
 
-fn events(table: &mut Table, what: &str, (floor, ours): (&Figures, &Figures), kind: Floor) {
-    let beside = match kind {
-        Floor::Commits => "beside a pipe that commits",
-        Floor::Bare => "beside a bare pipe",
+fn events(table: &mut Table, what: &str, (baseline, ours): (&Figures, &Figures), kind: Baseline) {
+    let compared = match kind {
+        Baseline::Commits => "compared with a pipe that commits",
+        Baseline::Plain => "compared with a plain pipe",
     };
     let cpu = match kind {
-        Floor::Commits => Goal::Times(2.7),
-        Floor::Bare => Goal::Tail(2.7),
+        Baseline::Commits => Goal::Times(2.7),
+        Baseline::Plain => Goal::Tail(2.7),
     };
-    table.row(format!("{what}: CPU per event, {beside}"), Unit::CpuPerMillion, (floor.cpu(), ours.cpu()), cpu);
+    table.row(format!("{what}: CPU per event, {compared}"), Unit::CpuPerMillion, (baseline.cpu(), ours.cpu()), cpu);
     let mut latency = |name: &str, of: fn(&Figures) -> &Samples, median: f64| {
-        let (floor, ours) = (of(floor), of(ours));
+        let (baseline, ours) = (of(baseline), of(ours));
         let name = format!("{what}: {name}");
-        table.row(format!("{name}, p50, {beside}"), Unit::Time, (floor.p50(), ours.p50()), Goal::Tail(median));
-        table.row(format!("{name}, p99, {beside}"), Unit::Time, (floor.p99(), ours.p99()), Goal::Tail(5.0));
+        table.row(format!("{name}, p50, {compared}"), Unit::Time, (baseline.p50(), ours.p50()), Goal::Tail(median));
+        table.row(format!("{name}, p99, {compared}"), Unit::Time, (baseline.p99(), ours.p99()), Goal::Tail(5.0));
     };
-    // With one turn a round there are only as many first deltas as rounds; the part `stream` has more of them.
+    // With one turn per round there are too few first deltas. The part `stream` measures more.
     if ours.first_latency.count() > 10.0 {
-        latency("first event's way", |figures| &figures.first_latency, 3.0);
+        latency("latency of the first event", |figures| &figures.first_latency, 3.0);
     }
-    latency("every event's way", |figures| &figures.latency, 5.0);
+    latency("latency of every event", |figures| &figures.latency, 5.0);
 }
 
-fn visits(table: &mut Table, what: &str, alone: &Visits, among: &Visits) {
+fn other_user(table: &mut Table, what: &str, idle: &Requests, during: &Requests) {
     let mut row = |name: &str, figures: (f64, f64)| {
-        table.row(format!("{what}: {name} meanwhile, beside no turns, p99"), Unit::Time, figures, Goal::Bound(ANSWER));
+        table.row(format!("{what}: {name} during the turns, p99, compared with no turns"), Unit::Time, figures, Goal::Bound(ANSWER));
     };
-    row("a GET", (alone.gets.p99(), among.gets.p99()));
-    row("a save", (alone.saves.p99(), among.saves.p99()));
-    row("a query", (alone.queries.p99(), among.queries.p99()));
+    row("a GET", (idle.gets.p99(), during.gets.p99()));
+    row("a save", (idle.saves.p99(), during.saves.p99()));
+    row("a query", (idle.queries.p99(), during.queries.p99()));
 }
 
 fn notes(table: &mut Table, what: &str, size: Size, outcome: &Outcome) {
@@ -80,8 +80,8 @@ fn notes(table: &mut Table, what: &str, size: Size, outcome: &Outcome) {
     for (target, figures) in &outcome.targets {
         let both = |samples: &Samples| format!("{} / {}", shown(Unit::Time, samples.p50()), shown(Unit::Time, samples.p99()));
         table.note(format!(
-            "{what}: {}: {} wanted, {} sent, {} seen; CPU {}, PostgreSQL {}; {} a stream; \
-             p50 / p99: request to first event {}, its way {}, every event's way {}",
+            "{what}: {}: {} wanted, {} sent, {} seen; CPU {}, PostgreSQL {}; {} per stream; \
+             p50 / p99: request to first event {}, latency of the first event {}, latency of every event {}",
             target.name(),
             shown(Unit::Rate, wanted),
             shown(Unit::Rate, median(figures.offered.clone())),
@@ -100,8 +100,8 @@ fn notes(table: &mut Table, what: &str, size: Size, outcome: &Outcome) {
     let seconds = WINDOW.as_secs_f64() * f64::from(u32::try_from(size.rounds).unwrap_or(1));
     let settled = outcome.settled.iter().max_by_key(|(time, _)| *time).copied().unwrap_or_default();
     table.note(format!(
-        "{what}: backlot: {} a second by {} statements of {:.1} each, p99 {}; all queries p99 {}; \
-         after the last event of the last turn it worked for {:.0} s and {:.2} CPU seconds more",
+        "{what}: backlot: {} events/s in {} statements of {:.1} each, p99 {}; all queries p99 {}; \
+         idle {:.0} s and {:.2} CPU seconds after the last event",
         shown(Unit::Rate, median(ours.delivered.clone())).trim_end_matches("/s"),
         shown(Unit::Rate, appends / seconds),
         median(ours.delivered.clone()) / (appends / seconds),
@@ -112,7 +112,7 @@ fn notes(table: &mut Table, what: &str, size: Size, outcome: &Outcome) {
     ));
 }
 
-/// Later rounds find the memory of the first, so the most that it has grown by is what counts.
+/// The largest figure. Later rounds reuse the memory of the first one, so the largest growth counts.
 fn highest(figures: &[f64]) -> f64 {
     figures.iter().copied().fold(f64::NAN, f64::max)
 }

@@ -1,47 +1,48 @@
-//! The model is asked once for each step, and at most once more each time the turn changes its owner. Each request for a step is the
-//! same.
+//! The model is called once per step, and at most once more per failed attempt or change of the worker. All calls for a step have the same
+//! input.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Broken, Rules, Turn, leases_starved, steps::live};
+use super::{Rules, Turn, Violations, leases_starved, steps::effective};
 use crate::{
-    deployment::timeline::{Millis, Past},
+    deployment::timeline::{FaultHistory, Millis},
     record::Call,
 };
 
-/// Between an event's own time and the call that it answers, on a busy machine.
+/// The tolerance between the time of a call and the time of an event, on a busy machine.
 const SLACK: Millis = 500;
 
-pub(super) fn check(turn: &Turn, past: &Past, rules: &Rules, broken: &mut Broken<'_>) {
+pub(super) fn check(turn: &Turn, faults: &FaultHistory, rules: &Rules, violations: &mut Violations<'_>) {
     let mut by_step: BTreeMap<u32, Vec<&Call>> = BTreeMap::new();
     for call in &turn.calls {
         by_step.entry(call.step).or_default().push(call);
     }
     let failed = turn.log.iter().filter(|event| event.kind == "attempt.failed").count();
-    let handed = usize::try_from(turn.row.epoch - 1).unwrap_or_default();
+    let takeovers = usize::try_from(turn.row.epoch - 1).unwrap_or_default();
     let counts: Vec<_> = by_step.iter().map(|(step, calls)| (*step, calls.len())).collect();
-    broken.unless(counts.iter().all(|(_, calls)| *calls <= 1 + failed + handed), "calls", || {
+    violations.require(counts.iter().all(|(_, calls)| *calls <= 1 + failed + takeovers), "model calls", || {
         format!("(step, calls) {counts:?} with {failed} failed attempts and epoch {}", turn.row.epoch)
     });
     for (step, calls) in &by_step {
-        // Whoever asks, and whatever became of the project meanwhile: what the model is told was fixed when the turn started.
-        let questions: BTreeSet<u64> = calls.iter().map(|call| call.question).collect();
-        let same = questions.len() <= 1;
-        broken.unless(same, "the same question", || format!("the calls of step {step} told the model different things"));
+        // The input is fixed when the turn starts, whatever happens to the conversation later.
+        let inputs: BTreeSet<u64> = calls.iter().map(|call| call.input_hash).collect();
+        let same = inputs.len() <= 1;
+        violations.require(same, "same model input", || format!("the calls for step {step} had different inputs"));
     }
-    for finished in live(&turn.log).into_iter().filter(|event| event.kind == "step.finished") {
+    for finished in effective(&turn.log).into_iter().filter(|event| event.kind == "step.finished") {
         let step = finished.number("step");
         let calls = by_step.get(&step).map(Vec::as_slice).unwrap_or_default();
-        broken.unless(!calls.is_empty(), "calls", || format!("step {step} was finished without a call"));
-        let late = calls.iter().find(|call| past.starved.available(finished.at, call.at) > SLACK && !excused(call.at, past, rules));
-        broken.unless(late.is_none(), "no call for a finished step", || format!("step {step} was finished at {}: {late:?}", finished.at));
+        violations.require(!calls.is_empty(), "model calls", || format!("step {step} finished without a call"));
+        let late = calls.iter().find(|call| faults.starved.available(finished.at, call.at) > SLACK && !is_excused(call.at, faults, rules));
+        violations.require(late.is_none(), "no call for a finished step", || {
+            format!("step {step} finished at {}, later call {late:?}", finished.at)
+        });
     }
 }
 
-/// An owner that stood still, or that could not reach its log, does not know yet that it has lost the turn. One that the machine
-/// had no time for stood still, too.
-fn excused(at: Millis, past: &Past, rules: &Rules) -> bool {
+/// Whether a worker could not know at this time that it had lost the turn: it was paused or starved, or could not reach its log.
+fn is_excused(at: Millis, faults: &FaultHistory, rules: &Rules) -> bool {
     let since = at - 2 * rules.lease - SLACK;
-    leases_starved(past, rules, since, at)
-        || past.pauses.iter().chain(past.troubles.iter().map(|trouble| &trouble.span)).any(|(from, to)| *from <= at && *to >= since)
+    leases_starved(faults, rules, since, at)
+        || faults.pauses.iter().chain(faults.outages.iter().map(|trouble| &trouble.span)).any(|(from, to)| *from <= at && *to >= since)
 }

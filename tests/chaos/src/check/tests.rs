@@ -7,16 +7,16 @@ use test_support::canary::Stopwatch;
 
 use super::*;
 use crate::{
-    ask::{Ask, Wish},
-    deployment::timeline::Trouble,
-    record::{Cancel, End, Saved, View},
+    deployment::timeline::Outage,
+    prompt::{Prompt, Task},
+    record::{Cancel, End, SavedRevision, View},
 };
 
-const ASK: Ask = Ask { number: 2, wish: Wish::File };
-const RULES: Rules = Rules { silence: 15_000, delay: 10_000, calm: false, recoveries: 3, lease: 1_500 };
-const BEGAN: Millis = 1_800_000_000_000;
+const PROMPT: Prompt = Prompt { number: 2, task: Task::Write };
+const RULES: Rules = Rules { max_silence: 15_000, max_latency: 10_000, no_faults: false, recoveries: 3, lease: 1_500 };
+const START: Millis = 1_800_000_000_000;
 
-/// Writes a history down, an event every ten milliseconds.
+/// Writes a history with one event per ten milliseconds.
 #[derive(Default)]
 struct Writer {
     frames: Vec<Frame>,
@@ -28,16 +28,16 @@ impl Writer {
     fn push(&mut self, kind: &str, data: &Value) {
         let seq = self.frames.len() + 1;
         self.now += 10;
-        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(BEGAN + self.now) * 1_000_000).unwrap();
+        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(START + self.now) * 1_000_000).unwrap();
         let json = json!({"seq": seq, "type": kind, "time": time.format(&Rfc3339).unwrap(), "data": data});
         self.frames.push(Frame { id: u32::try_from(seq).unwrap(), data: json.to_string() });
     }
 
-    /// A step as far as `until` of its events; whole without.
+    /// Writes the events of a step, or only the first `until` ones.
     fn step(&mut self, step: u32, until: Option<usize>) {
-        let script = &ASK.steps()[step as usize - 1];
-        let question = u64::from(step);
-        self.calls.push(Call { number: ASK.number, step, at: BEGAN + self.now, question });
+        let script = &PROMPT.steps()[step as usize - 1];
+        let input_hash = u64::from(step);
+        self.calls.push(Call { number: PROMPT.number, step, at: START + self.now, input_hash });
         let (head, tail) = script.text.split_at(20);
         let mut events = vec![
             ("step.started", json!({"step": step})),
@@ -75,19 +75,19 @@ impl Writer {
         self.turn("completed", 2)
     }
 
-    /// As everybody sees it who is well.
+    /// The observations of the turn without any fault.
     fn turn(self, state: &str, storage: i16) -> Turn {
         let (first, second) = self.frames.split_at(2);
         let view = |after, frames: &[Frame], end| {
-            // In the moment that they are written.
-            let came = frames.iter().map(|frame| Event::of(frame).unwrap().at).collect();
-            View { after, opened: BEGAN, frames: frames.to_vec(), came, end }
+            // Frames arrive when they are written.
+            let arrived = frames.iter().map(|frame| Event::of(frame).unwrap().at).collect();
+            View { after, opened: START, frames: frames.to_vec(), arrived, end }
         };
-        let views = vec![view(0, first, End::HungUp), view(2, second, End::Clean)];
-        let watched = Watched {
-            ask: ASK,
+        let views = vec![view(0, first, End::Disconnected), view(2, second, End::Clean)];
+        let watched = WatchedTurn {
+            prompt: PROMPT,
             person: 0,
-            begun: Stopwatch::start(),
+            clock: Stopwatch::start(),
             turn: "t".into(),
             replaces: None,
             views,
@@ -101,13 +101,13 @@ impl Writer {
     }
 }
 
-fn good() -> Turn {
+fn valid() -> Turn {
     let mut writer = Writer::begin();
     (1..=3).for_each(|step| writer.step(step, None));
     writer.complete()
 }
 
-/// Its worker was lost in the middle of the second step.
+/// A turn whose worker was lost in the middle of the second step.
 fn taken_over() -> Turn {
     let mut writer = Writer::begin();
     writer.step(1, None);
@@ -122,63 +122,63 @@ fn taken_over() -> Turn {
 }
 
 fn project() -> Project {
-    let tree = [ASK.own_file().unwrap(), ("shared.txt".into(), "last written by 2\n".into())];
+    let tree = [PROMPT.own_file().unwrap(), ("shared.txt".into(), "last written by 2\n".into())];
     Project { id: "p".into(), tree: tree.into(), head: 1, messages: vec![("t".into(), true); 2], ..Project::default() }
 }
 
-fn broken(turn: Turn, project: &Project, past: &Past) -> BTreeSet<&'static str> {
-    check(&[turn], std::slice::from_ref(project), past, &RULES).into_iter().map(|violation| violation.rule).collect()
+fn violated(turn: Turn, project: &Project, faults: &FaultHistory) -> BTreeSet<&'static str> {
+    check(&[turn], std::slice::from_ref(project), faults, &RULES).into_iter().map(|violation| violation.rule).collect()
 }
 
-/// The rules that a change of the good history breaks.
+/// The rules that a change of the valid history violates.
 fn after(change: impl FnOnce(&mut Turn)) -> BTreeSet<&'static str> {
-    changed(good(), change)
+    changed(valid(), change)
 }
 
 fn changed(mut turn: Turn, change: impl FnOnce(&mut Turn)) -> BTreeSet<&'static str> {
     change(&mut turn);
-    broken(turn, &project(), &Past::default())
+    violated(turn, &project(), &FaultHistory::default())
 }
 
 #[track_caller]
-fn breaks(rule: &'static str, change: impl FnOnce(&mut Turn)) {
-    let broken = after(change);
-    assert!(broken.contains(rule), "{rule:?} is not among {broken:?}");
+fn violates(rule: &'static str, change: impl FnOnce(&mut Turn)) {
+    let violated = after(change);
+    assert!(violated.contains(rule), "{rule:?} is not among {violated:?}");
 }
 
 #[test]
-fn a_good_history_breaks_nothing() {
+fn a_valid_history_violates_no_rule() {
     assert_eq!(after(|_| {}), BTreeSet::new());
     assert_eq!(changed(taken_over(), |_| {}), BTreeSet::new());
 }
 
 #[test]
-fn a_log_has_no_gap_and_one_end() {
-    breaks("numbering", |turn| drop(turn.log.remove(7)));
-    breaks("numbering", |turn| turn.row.seqs.truncate(3));
-    breaks("one terminal event", |turn| turn.log.push(turn.log[6].clone()));
-    breaks("one terminal event", |turn| drop(turn.log.pop()));
-    breaks("the row", |turn| turn.row.state = "cancelled".into());
-    breaks("the row", |turn| turn.row.last_seq -= 1);
-    breaks("the outbox", |turn| turn.row.end_due = true);
+fn a_log_has_no_gaps_and_one_terminal_event() {
+    violates("numbering", |turn| drop(turn.log.remove(7)));
+    violates("numbering", |turn| turn.row.seqs.truncate(3));
+    violates("one terminal event", |turn| turn.log.push(turn.log[6].clone()));
+    violates("one terminal event", |turn| drop(turn.log.pop()));
+    violates("turn row", |turn| turn.row.state = "cancelled".into());
+    violates("turn row", |turn| turn.row.last_seq -= 1);
+    violates("outbox", |turn| turn.row.end_due = true);
 }
 
 #[test]
-fn viewers_see_each_event_of_the_log_once() {
-    breaks("viewers see each event once", |turn| {
+fn viewers_receive_each_event_of_the_log_once() {
+    violates("viewers receive each event once", |turn| {
         let again = turn.watched.views[0].frames[1].clone();
         turn.watched.views[1].frames.insert(0, again);
     });
-    breaks("viewers see each event once", |turn| drop(turn.watched.views[1].frames.remove(3)));
-    breaks("viewers see each event once", |turn| turn.watched.views[1].frames.swap(2, 3));
-    breaks("viewers see the log", |turn| turn.watched.views[0].frames[1].data.push(' '));
-    breaks("a stream ends cleanly only at the end", |turn| turn.watched.views[0].end = End::Clean);
-    breaks("a stream is well-formed", |turn| turn.watched.views[0].end = End::Bad("half an event".into()));
-    breaks("viewers arrive", |turn| turn.watched.finished = false);
+    violates("viewers receive each event once", |turn| drop(turn.watched.views[1].frames.remove(3)));
+    violates("viewers receive each event once", |turn| turn.watched.views[1].frames.swap(2, 3));
+    violates("viewers receive the log", |turn| turn.watched.views[0].frames[1].data.push(' '));
+    violates("streams end cleanly only after the terminal event", |turn| turn.watched.views[0].end = End::Clean);
+    violates("streams are well-formed", |turn| turn.watched.views[0].end = End::Invalid("half an event".into()));
+    violates("viewers receive the end", |turn| turn.watched.finished = false);
 }
 
 #[test]
-fn an_unfinished_step_is_superseded_and_nothing_else_is() {
+fn only_unfinished_steps_are_superseded() {
     let markers = |turn: &mut Turn, change: &dyn Fn(&mut Value)| {
         turn.log.iter_mut().filter(|event| event.kind == "step.superseded").for_each(|event| change(&mut event.data));
     };
@@ -188,115 +188,115 @@ fn an_unfinished_step_is_superseded_and_nothing_else_is() {
     assert!(too_much.contains("superseded events"), "{too_much:?}");
     let too_little = changed(taken_over(), |turn| markers(turn, &|data| data["from"] = json!(data["from"].as_u64().unwrap() + 1)));
     assert!(too_little.contains("steps in order"), "{too_little:?}");
-    breaks("what the model said", |turn| turn.log.iter_mut().filter(|e| e.kind == "text.delta").for_each(|e| e.data["text"] = json!("x")));
-    breaks("every step", |turn| turn.watched.ask.wish = Wish::Move);
+    violates("model text", |turn| turn.log.iter_mut().filter(|e| e.kind == "text.delta").for_each(|e| e.data["text"] = json!("x")));
+    violates("all steps", |turn| turn.watched.prompt.task = Task::Move);
 }
 
 #[test]
-fn the_model_is_asked_once_more_for_each_takeover() {
+fn the_model_is_called_once_more_per_takeover() {
     let again = |turn: &mut Turn, at: Millis| {
         let call = Call { at, ..turn.calls[1].clone() };
         turn.calls.push(call);
     };
-    breaks("calls", |turn| again(turn, BEGAN));
-    breaks("calls", |turn| turn.calls.clear());
+    violates("model calls", |turn| again(turn, START));
+    violates("model calls", |turn| turn.calls.clear());
     let late = |turn: &mut Turn| {
         turn.row.epoch = 3;
-        again(turn, BEGAN + 60_000);
+        again(turn, START + 60_000);
     };
-    breaks("no call for a finished step", late);
-    let mut turn = good();
+    violates("no call for a finished step", late);
+    let mut turn = valid();
     late(&mut turn);
-    let past = Past { pauses: vec![(BEGAN + 50_000, BEGAN + 59_000)], ..Past::default() };
-    assert_eq!(broken(turn, &project(), &past), BTreeSet::new(), "one that stood still does not know yet");
+    let faults = FaultHistory { pauses: vec![(START + 50_000, START + 59_000)], ..FaultHistory::default() };
+    assert_eq!(violated(turn, &project(), &faults), BTreeSet::new(), "a paused worker does not know that it has lost the turn");
 }
 
-/// A late answer, a replacement or a withdrawal before the second owner asks is no excuse, nor is it that an owner stood still or that
-/// a part was missing.
+/// Neither changes of the conversation nor outages nor pauses of a worker excuse another input.
 #[test]
-fn every_owner_asks_the_same_question() {
+fn all_calls_for_a_step_have_the_same_input() {
     let other = || {
         let mut turn = taken_over();
-        turn.calls[2].question += 1;
+        turn.calls[2].input_hash += 1;
         turn
     };
-    let trouble = Trouble { what: "postgres".into(), span: (BEGAN, BEGAN + 60_000) };
-    for past in [
-        Past::default(),
-        Past { pauses: vec![(BEGAN, BEGAN + 60_000)], ..Past::default() },
-        Past { troubles: vec![trouble], ..Past::default() },
+    let outage = Outage { what: "postgres".into(), span: (START, START + 60_000) };
+    for faults in [
+        FaultHistory::default(),
+        FaultHistory { pauses: vec![(START, START + 60_000)], ..FaultHistory::default() },
+        FaultHistory { outages: vec![outage], ..FaultHistory::default() },
     ] {
-        assert_eq!(broken(other(), &project(), &past), BTreeSet::from(["the same question"]), "{past:?}");
-        assert_eq!(broken(taken_over(), &project(), &past), BTreeSet::new(), "{past:?}");
+        assert_eq!(violated(other(), &project(), &faults), BTreeSet::from(["same model input"]), "{faults:?}");
+        assert_eq!(violated(taken_over(), &project(), &faults), BTreeSet::new(), "{faults:?}");
     }
-    let first = changed(taken_over(), |turn| turn.calls.push(Call { question: 9, ..turn.calls[0].clone() }));
-    assert!(first.contains("the same question"), "{first:?}");
+    let first = changed(taken_over(), |turn| turn.calls.push(Call { input_hash: 9, ..turn.calls[0].clone() }));
+    assert!(first.contains("same model input"), "{first:?}");
 }
 
 #[test]
-fn a_turn_ends_as_it_may() {
-    breaks("after a cancel", |turn| turn.watched.cancel = Some(Cancel::Done(BEGAN)));
-    breaks("both services agree", |turn| turn.storage = Some(1));
-    breaks("what was written is committed", |turn| turn.log.retain(|event| event.kind != "files.committed"));
+fn only_allowed_ends_of_a_turn_pass() {
+    violates("acknowledged cancel", |turn| turn.watched.cancel = Some(Cancel::Done(START)));
+    violates("both services agree", |turn| turn.storage = Some(1));
+    violates("written files are committed", |turn| turn.log.retain(|event| event.kind != "files.committed"));
     let failed = |reason: &str, epoch| {
         let mut writer = Writer::begin();
         writer.step(1, None);
         writer.push("turn.failed", &json!({"reason": reason}));
         let mut turn = writer.turn("failed", 5);
         turn.row = Row { reason: reason.into(), epoch, ..turn.row };
-        broken(turn, &Project { id: "p".into(), ..Project::default() }, &Past::default())
+        violated(turn, &Project { id: "p".into(), ..Project::default() }, &FaultHistory::default())
     };
     assert_eq!(failed("WORKER_LOST", 4), BTreeSet::new());
-    assert_eq!(failed("WORKER_LOST", 3), BTreeSet::from(["outcome"]), "it was not taken over often enough");
+    assert_eq!(failed("WORKER_LOST", 3), BTreeSet::from(["outcome"]), "too few workers were lost");
     assert_eq!(failed("PROVIDER_ERROR", 4), BTreeSet::from(["outcome"]));
     let mut writer = Writer::begin();
     writer.push("turn.cancelled", &json!({}));
-    let unasked = broken(writer.turn("cancelled", 6), &Project { id: "p".into(), ..Project::default() }, &Past::default());
-    assert_eq!(unasked, BTreeSet::from(["outcome"]));
+    let without_request =
+        violated(writer.turn("cancelled", 6), &Project { id: "p".into(), ..Project::default() }, &FaultHistory::default());
+    assert_eq!(without_request, BTreeSet::from(["outcome"]));
 }
 
 #[test]
-fn the_tree_is_what_the_logs_tell() {
+fn the_files_follow_from_the_logs() {
     let with = |change: &dyn Fn(&mut Project)| {
         let mut project = project();
         change(&mut project);
-        broken(good(), &project, &Past::default())
+        violated(valid(), &project, &FaultHistory::default())
     };
-    assert!(with(&|project| drop(project.tree.remove("shared.txt"))).contains("the tree"));
-    assert!(with(&|project| drop(project.tree.insert("turns/2.txt".into(), String::new()))).contains("the file"));
+    assert!(with(&|project| drop(project.tree.remove("shared.txt"))).contains("project files"));
+    assert!(with(&|project| drop(project.tree.insert("turns/2.txt".into(), String::new()))).contains("file of the turn"));
     assert!(with(&|project| project.head = 2).contains("revisions"));
-    assert!(with(&|project| project.doubled.push("t".into())).contains("one revision a turn"));
+    assert!(with(&|project| project.duplicates.push("t".into())).contains("one revision per turn"));
 }
 
 #[test]
-fn a_person_decides_what_conflicts() {
-    let saved = |number, settles: Option<&str>, text: &str| Saved {
+fn a_saved_revision_resolves_a_conflict() {
+    let saved = |number, resolves: Option<&str>, text: &str| SavedRevision {
         project: "p".into(),
         number,
-        settles: settles.map(str::to_owned),
+        resolves: resolves.map(str::to_owned),
         file: ("shared.txt".into(), text.into()),
     };
-    let conflicted = |wish| {
+    let conflicted = |task| {
         let mut writer = Writer::begin();
         (1..=3).for_each(|step| writer.step(step, None));
         writer.push("turn.conflicted", &json!({"revision": "r"}));
         let mut turn = writer.turn("conflicted", 4);
-        turn.watched.ask.wish = wish;
+        turn.watched.prompt.task = task;
         turn
     };
     let mut project = Project { saved: vec![saved(1, None, "saved\n"), saved(2, Some("t"), "decided\n")], head: 2, ..project() };
     project.tree.insert("shared.txt".into(), "decided\n".into());
-    assert!(broken(conflicted(Wish::File), &project, &Past::default()).contains("outcome"));
-    assert!(!broken(conflicted(Wish::Clash), &project, &Past::default()).contains("the tree"));
+    assert!(violated(conflicted(Task::Write), &project, &FaultHistory::default()).contains("outcome"));
+    assert!(!violated(conflicted(Task::Conflict), &project, &FaultHistory::default()).contains("project files"));
     project.saved.pop();
-    let lost = broken(conflicted(Wish::Clash), &project, &Past::default());
-    assert!(lost.contains("the tree") && lost.contains("revisions"), "{lost:?}");
+    let lost = violated(conflicted(Task::Conflict), &project, &FaultHistory::default());
+    assert!(lost.contains("project files") && lost.contains("revisions"), "{lost:?}");
 }
 
 #[test]
-fn a_question_stands_in_the_place_of_another() {
+fn a_replaced_prompt_is_hidden() {
     let turn = |id: &str, replaces: Option<&str>| {
-        let mut turn = good();
+        let mut turn = valid();
         turn.watched.turn = id.into();
         turn.watched.replaces = replaces.map(str::to_owned);
         turn
@@ -306,88 +306,90 @@ fn a_question_stands_in_the_place_of_another() {
         let messages = messages.iter().map(|(turn, seen)| ((*turn).to_owned(), *seen)).collect();
         let project = Project { messages, ..Project::default() };
         let mut found = Vec::new();
-        conversation::check(&project, turns, &mut Broken { turn: None, found: &mut found });
+        conversation::check(&project, turns, &mut Violations { turn: None, found: &mut found });
         found.is_empty()
     };
     assert!(holds(&turns, &[("a", true), ("a", true), ("b", false), ("b", false), ("c", true), ("refused", false)]));
     let twice = [("b", false), ("c", false), ("c", false), ("d", true)];
-    assert!(holds(&turns, &twice), "the later one stands in the place of both");
+    assert!(holds(&turns, &twice), "the later prompt replaces both");
     let late = [("a", true), ("b", false), ("c", true), ("a", true), ("b", false)];
-    assert!(holds(&turns, &late), "an answer belongs to its question, however late");
-    assert!(!holds(&turns, &[("a", true), ("b", true), ("c", true)]), "what was replaced is there");
-    assert!(!holds(&turns, &[("a", true), ("b", false), ("c", true), ("refused", true)]), "nobody asked");
-    assert!(!holds(&turns, &[("a", false), ("b", true)]), "nobody replaced it");
-    assert!(!holds(&turns, &[("a", true), ("a", false)]), "an answer is lost");
+    assert!(holds(&turns, &late), "a late answer belongs to its prompt");
+    assert!(!holds(&turns, &[("a", true), ("b", true), ("c", true)]), "a replaced prompt is visible");
+    assert!(!holds(&turns, &[("a", true), ("b", false), ("c", true), ("refused", true)]), "a refused prompt is visible");
+    assert!(!holds(&turns, &[("a", false), ("b", true)]), "a prompt is hidden that was not replaced");
+    assert!(!holds(&turns, &[("a", true), ("a", false)]), "an answer is hidden");
 }
 
 #[test]
-fn nothing_stands_still_in_a_whole_cluster() {
-    let stand_still = |turn: &mut Turn| turn.log.iter_mut().skip(10).for_each(|event| event.at += 20_000);
-    breaks("nothing stands still", stand_still);
-    let mut turn = good();
-    stand_still(&mut turn);
-    let trouble = Trouble { what: "postgres".into(), span: (BEGAN + 5_000, BEGAN + 12_000) };
-    let past = Past { troubles: vec![trouble], ..Past::default() };
-    assert!(!broken(turn, &project(), &past).contains("nothing stands still"));
+fn a_turn_makes_progress_in_a_healthy_cluster() {
+    let stall = |turn: &mut Turn| turn.log.iter_mut().skip(10).for_each(|event| event.at += 20_000);
+    violates("progress", stall);
+    let mut turn = valid();
+    stall(&mut turn);
+    let outage = Outage { what: "postgres".into(), span: (START + 5_000, START + 12_000) };
+    let faults = FaultHistory { outages: vec![outage], ..FaultHistory::default() };
+    assert!(!violated(turn, &project(), &faults).contains("progress"));
 }
 
 #[test]
-fn what_is_new_is_seen_soon() {
-    breaks("viewers see what is new", |turn| *turn.watched.views[1].came.last_mut().unwrap() += 12_000);
-    let mut turn = good();
+fn events_arrive_within_the_limit() {
+    violates("event latency", |turn| *turn.watched.views[1].arrived.last_mut().unwrap() += 12_000);
+    let mut turn = valid();
     turn.watched.views[1].opened += 12_000;
-    turn.watched.views[1].came.iter_mut().for_each(|came| *came += 12_100);
-    assert_eq!(broken(turn, &project(), &Past::default()), BTreeSet::new(), "it was not there before");
+    turn.watched.views[1].arrived.iter_mut().for_each(|came| *came += 12_100);
+    assert_eq!(violated(turn, &project(), &FaultHistory::default()), BTreeSet::new(), "the viewer connected later");
 }
 
 #[test]
-fn an_owner_that_is_well_keeps_its_turn() {
-    let calm = Rules { calm: true, ..RULES };
-    let of = |turn: Turn| check(&[turn], &[project()], &Past::default(), &calm);
-    assert_eq!(of(good()), []);
-    assert_eq!(of(taken_over()).first().map(|found| found.rule), Some("an owner that is well keeps its turn"));
-    let mut asked_again = taken_over();
-    let at = asked_again.log.iter().position(|event| event.kind == "step.superseded").expect("a step that is superseded");
-    asked_again.log[at + 1].kind = "attempt.failed".into();
-    let rules = |turn: Turn| of(turn).into_iter().map(|found| found.rule).collect::<Vec<_>>();
-    assert!(!rules(asked_again).contains(&"an owner that is well keeps its turn"), "its provider failed");
+fn a_healthy_worker_keeps_its_turn() {
+    let rules = Rules { no_faults: true, ..RULES };
+    let of = |turn: Turn| check(&[turn], &[project()], &FaultHistory::default(), &rules);
+    assert_eq!(of(valid()), []);
+    assert_eq!(of(taken_over()).first().map(|found| found.rule), Some("healthy workers keep their turns"));
+    let mut retried = taken_over();
+    let at = retried.log.iter().position(|event| event.kind == "step.superseded").expect("a step that is superseded");
+    retried.log[at + 1].kind = "attempt.failed".into();
+    let violated = |turn: Turn| of(turn).into_iter().map(|found| found.rule).collect::<Vec<_>>();
+    assert!(!violated(retried).contains(&"healthy workers keep their turns"), "the provider failed");
 }
 
-/// So much of each second was missing, from ten seconds before the history to half a minute after its beginning.
-fn starved(lost: Millis) -> Past {
-    let mut past = Past::default();
-    (-10..30).for_each(|second| past.starved.add(BEGAN + second * 1_000, BEGAN + (second + 1) * 1_000, lost));
-    past
+/// Starves the machine for `lost` milliseconds of each second, from ten seconds before the history to 30 seconds after its start.
+fn starved(lost: Millis) -> FaultHistory {
+    let mut faults = FaultHistory::default();
+    (-10..30).for_each(|second| faults.starved.add(START + second * 1_000, START + (second + 1) * 1_000, lost));
+    faults
 }
 
-/// A change of the good history, the rule that it breaks on a machine with time, and on one that has lost a tenth of it; and the
-/// loss of each second that explains it.
+/// Each case is a rule, the starved milliseconds per second that excuse the violation, and a change of the valid history. A tenth of each
+/// second does not excuse it.
 #[test]
-fn time_that_was_missing_is_not_held_against_the_cluster() {
+fn starved_time_does_not_count() {
     type Case = (&'static str, Millis, fn(&mut Turn));
     let cases: [Case; 3] = [
-        ("nothing stands still", 600, |turn| turn.log.iter_mut().skip(10).for_each(|event| event.at += 20_000)),
-        ("viewers see what is new", 600, |turn| *turn.watched.views[1].came.last_mut().unwrap() += 15_000),
-        ("no call for a finished step", 500, |turn| turn.calls.push(Call { at: BEGAN + 2_000, ..turn.calls[0].clone() })),
+        ("progress", 600, |turn| turn.log.iter_mut().skip(10).for_each(|event| event.at += 20_000)),
+        ("event latency", 600, |turn| *turn.watched.views[1].arrived.last_mut().unwrap() += 15_000),
+        ("no call for a finished step", 500, |turn| turn.calls.push(Call { at: START + 2_000, ..turn.calls[0].clone() })),
     ];
-    for (rule, explains, change) in cases {
-        let of = |past: &Past| {
-            let mut turn = good();
-            // One call too many is another rule's.
+    for (rule, excuse, change) in cases {
+        let of = |faults: &FaultHistory| {
+            let mut turn = valid();
+            // An additional call is allowed in the second epoch.
             turn.row.epoch = 2;
             change(&mut turn);
-            broken(turn, &project(), past)
+            violated(turn, &project(), faults)
         };
         assert_eq!(of(&starved(0)), BTreeSet::from([rule]));
         assert_eq!(of(&starved(100)), BTreeSet::from([rule]));
-        assert_eq!(of(&starved(explains)), BTreeSet::new(), "{rule}");
+        assert_eq!(of(&starved(excuse)), BTreeSet::new(), "{rule}");
     }
 }
 
 #[test]
-fn an_owner_that_the_machine_had_no_time_for_may_lose_its_turn() {
-    let calm = Rules { calm: true, ..RULES };
-    let of = |past: &Past| check(&[taken_over()], &[project()], past, &calm).into_iter().map(|found| found.rule).collect::<Vec<_>>();
-    assert_eq!(of(&starved(100)), ["an owner that is well keeps its turn"]);
+fn a_starved_worker_may_lose_its_turn() {
+    let rules = Rules { no_faults: true, ..RULES };
+    let of = |faults: &FaultHistory| {
+        check(&[taken_over()], &[project()], faults, &rules).into_iter().map(|found| found.rule).collect::<Vec<_>>()
+    };
+    assert_eq!(of(&starved(100)), ["healthy workers keep their turns"]);
     assert_eq!(of(&starved(700)), [""; 0]);
 }

@@ -1,63 +1,67 @@
-//! The files of a project follow from the logs of its completed turns and from the person's saves. Each of these that changed something
-//! made one revision.
+//! The files of a project follow from the logs of its completed turns and from the saves of its owner. Each of these with changes creates
+//! one revision.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Broken, Event, Project, Turn, steps::live};
-use crate::record::Saved;
+use super::{Event, Project, Turn, Violations, steps::effective};
+use crate::record::SavedRevision;
 
 type Tree = BTreeMap<String, String>;
 
-/// Who made a revision.
+/// The author of a revision.
 #[derive(Clone, Copy)]
-enum Maker<'a> {
+enum Author<'a> {
     Agent(&'a Turn),
-    Person(&'a Saved),
+    User(&'a SavedRevision),
 }
 
-pub(super) fn check(project: &Project, turns: &[&Turn], broken: &mut Broken<'_>) {
+pub(super) fn check(project: &Project, turns: &[&Turn], violations: &mut Violations<'_>) {
     let committed = |turn: &Turn| turn.log.iter().find(|event| event.kind == "files.committed").map(|event| event.number("number"));
-    let by_turns = turns.iter().filter_map(|turn| Some((committed(turn)?, Maker::Agent(turn))));
-    let mut revisions: Vec<_> = by_turns.chain(project.saved.iter().map(|saved| (saved.number, Maker::Person(saved)))).collect();
+    let by_turns = turns.iter().filter_map(|turn| Some((committed(turn)?, Author::Agent(turn))));
+    let mut revisions: Vec<_> = by_turns.chain(project.saved.iter().map(|saved| (saved.number, Author::User(saved)))).collect();
     revisions.sort_by_key(|(number, _)| *number);
     let numbers: Vec<u32> = revisions.iter().map(|(number, _)| *number).collect();
     let counted: Vec<u32> = (1..).take(numbers.len()).collect();
-    broken.unless(numbers == counted && project.head == counted.last().copied().unwrap_or_default(), "revisions", || {
-        format!("project {} has {} revisions, its turns and people tell of {numbers:?}", project.id, project.head)
+    violations.require(numbers == counted && project.head == counted.last().copied().unwrap_or_default(), "revisions", || {
+        format!("the newest revision of project {} is {}, its turns and saves have {numbers:?}", project.id, project.head)
     });
-    broken.unless(project.doubled.is_empty(), "one revision a turn", || format!("more than one by {:?}", project.doubled));
+    violations.require(project.duplicates.is_empty(), "one revision per turn", || {
+        format!("several revisions of the turns {:?}", project.duplicates)
+    });
     let mut tree = Tree::new();
-    for (number, maker) in &revisions {
-        match maker {
-            Maker::Agent(turn) => {
-                broken.unless(turn.row.state == "completed", "revisions", || {
-                    format!("revision {number} is of a turn that {}", turn.row.state)
+    for (number, author) in &revisions {
+        match author {
+            Author::Agent(turn) => {
+                violations.require(turn.row.state == "completed", "revisions", || {
+                    format!("revision {number} belongs to a turn that is {}", turn.row.state)
                 });
-                tell(&mut tree, &live(&turn.log));
+                apply(&mut tree, &effective(&turn.log));
             }
-            Maker::Person(saved) => {
-                if let Some(settled) = turns.iter().find(|turn| Some(&turn.watched.turn) == saved.settles.as_ref()) {
-                    tell(&mut tree, &live(&settled.log));
+            Author::User(saved) => {
+                if let Some(resolved) = turns.iter().find(|turn| Some(&turn.watched.turn) == saved.resolves.as_ref()) {
+                    apply(&mut tree, &effective(&resolved.log));
                 }
                 tree.insert(saved.file.0.clone(), saved.file.1.clone());
             }
         }
     }
-    broken.unless(tree == project.tree, "the tree", || {
-        format!("of project {} is not what its logs tell: {}", project.id, difference(&tree, &project.tree))
+    violations.require(tree == project.tree, "project files", || {
+        format!("project {} differs from its logs: {}", project.id, difference(&tree, &project.tree))
     });
     for turn in turns.iter().filter(|turn| committed(turn).is_some()) {
-        if let Some((path, content)) = turn.watched.ask.own_file() {
+        if let Some((path, content)) = turn.watched.prompt.own_file() {
             let found = project.tree.get(&path);
-            broken.unless(found == Some(&content), "the file", || format!("{path} of turn {} holds {found:?}", turn.watched.turn));
+            violations.require(found == Some(&content), "file of the turn", || {
+                format!("{path} of turn {} has the content {found:?}", turn.watched.turn)
+            });
         }
     }
 }
 
-/// Does what a log tells to a tree.
-pub fn tell(tree: &mut Tree, log: &[&Event]) {
+/// Applies the events of a log to a tree.
+pub fn apply(tree: &mut Tree, log: &[&Event]) {
     let mut calls: BTreeMap<&str, (&str, Value)> = BTreeMap::new();
     let mut written: BTreeMap<&str, String> = BTreeMap::new();
     for event in log {
@@ -98,9 +102,10 @@ fn change(tree: &mut Tree, tool: &str, input: &Value, written: String) {
     }
 }
 
-fn difference(told: &Tree, found: &Tree) -> String {
-    let missing: Vec<_> = told.keys().filter(|path| !found.contains_key(*path)).collect();
-    let extra: Vec<_> = found.keys().filter(|path| !told.contains_key(*path)).collect();
-    let other: Vec<_> = told.iter().filter(|(path, text)| found.get(*path).is_some_and(|f| f != *text)).map(|(path, _)| path).collect();
-    format!("missing {missing:?}, too many {extra:?}, different {other:?}")
+fn difference(expected: &Tree, found: &Tree) -> String {
+    let missing: Vec<_> = expected.keys().filter(|path| !found.contains_key(*path)).collect();
+    let extra: Vec<_> = found.keys().filter(|path| !expected.contains_key(*path)).collect();
+    let different: Vec<_> =
+        expected.iter().filter(|(path, text)| found.get(*path).is_some_and(|f| f != *text)).map(|(path, _)| path).collect();
+    format!("missing {missing:?}, unexpected {extra:?}, different {different:?}")
 }

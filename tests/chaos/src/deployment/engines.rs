@@ -1,4 +1,4 @@
-//! PostgreSQL and Redis of a deployment: real servers. A kill loses only what they do not promise to keep.
+//! The PostgreSQL and Redis servers of a deployment.
 
 use std::{path::Path, time::Duration};
 
@@ -21,20 +21,20 @@ use crate::proxy::Target;
 const RECOVERED_WITHIN: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 
-/// The two servers. Several deployments may use them, one after the other.
+/// The two servers. Several deployments can use them one after the other.
 pub struct Engines {
     postgres: PrivatePostgres,
     redis: Mutex<TestRedis>,
 }
 
 impl Engines {
-    /// Starts both on a folder of their own.
+    /// Starts both servers. The data of PostgreSQL is below the folder.
     ///
     /// # Errors
-    /// This machine has no PostgreSQL.
+    /// PostgreSQL does not start.
     pub async fn start(folder: &Path) -> Result<Self> {
         let folder = folder.join("postgres");
-        // Writes are synced: what was acknowledged has to be there after a kill.
+        // With fsync, because a kill must not lose acknowledged writes.
         let options = Options { max_connections: 300, ..Options::default() };
         let postgres = task::blocking(move || PrivatePostgres::start(&folder, options)).await??;
         Ok(Self { postgres, redis: Mutex::new(testing::redis().await) })
@@ -46,25 +46,25 @@ impl Engines {
         self.postgres.url(database)
     }
 
-    /// Where links to PostgreSQL lead.
+    /// The target of links to PostgreSQL.
     #[must_use]
     pub fn postgres(&self) -> Target {
         Target::Unix(self.postgres.socket())
     }
 
-    /// Where links to Redis lead.
+    /// The target of links to Redis.
     pub async fn redis(&self) -> Target {
         Target::Tcp(([127, 0, 0, 1], self.redis.lock().await.port()).into())
     }
 
-    /// Kills PostgreSQL and waits until it has recovered and answers.
+    /// Kills PostgreSQL and waits until it has recovered.
     ///
     /// # Errors
-    /// It does not come back.
+    /// It does not recover in time.
     pub async fn crash_postgres(&self) -> Result<()> {
         self.postgres.crash().context("PostgreSQL cannot be killed")?;
         let clock = Stopwatch::start();
-        // The dead server's backends may answer for a moment.
+        // The backends of the killed server may still answer for a moment.
         tokio::time::sleep(Duration::from_millis(100)).await;
         loop {
             match PgConnection::connect(&self.url("postgres")).await {
@@ -75,19 +75,19 @@ impl Engines {
         }
     }
 
-    /// Kills Redis and starts it again after a while, empty.
-    pub async fn crash_redis(&self, away: Duration) {
+    /// Kills Redis and starts it after `downtime`. Its data is lost.
+    pub async fn crash_redis(&self, downtime: Duration) {
         let mut redis = self.redis.lock().await;
         redis.kill().await;
-        tokio::time::sleep(away).await;
+        tokio::time::sleep(downtime).await;
         redis.restart().await;
     }
 
-    /// Stops Redis for a while. Its connections stay open.
+    /// Pauses Redis with SIGSTOP for `time`. Its connections stay open.
     ///
     /// # Errors
-    /// It has no process.
-    pub async fn hang_redis(&self, time: Duration) -> Result<()> {
+    /// Redis is not running.
+    pub async fn pause_redis(&self, time: Duration) -> Result<()> {
         let redis = self.redis.lock().await;
         testing::signal(redis.process(), Signal::Stop)?;
         tokio::time::sleep(time).await;
@@ -97,7 +97,7 @@ impl Engines {
     /// Deletes everything in Redis.
     ///
     /// # Errors
-    /// It does not answer.
+    /// Redis does not answer.
     pub async fn flush_redis(&self) -> Result<()> {
         let redis = self.redis.lock().await;
         let mut stream = TcpStream::connect(("127.0.0.1", redis.port())).await?;

@@ -1,4 +1,4 @@
-//! One replica of a role: a process that can be killed, stopped, drained and restarted on the same address, with failpoints.
+//! A replica of a role: a process that can be killed, paused, drained and restarted on the same address, with failpoints.
 
 use std::{
     collections::BTreeSet,
@@ -26,10 +26,10 @@ const POLL: Duration = Duration::from_millis(20);
 const DRAINED_WITHIN: Duration = Duration::from_secs(30);
 /// The prefix of the log line of a fired failpoint.
 const FIRED: &str = "failpoint fired: ";
-/// A part of the log line of a panic.
+/// A part of the log line of every panic.
 const PANIC: &str = "panicked at";
 
-/// A replica, whether its process runs or not.
+/// A replica. Its process may or may not be running.
 pub struct Node {
     pub name: String,
     pub role: Role,
@@ -37,32 +37,32 @@ pub struct Node {
     pub log: PathBuf,
     launch: Launch,
     timeline: Arc<Timeline>,
-    running: Mutex<Running>,
-    /// Armed at the next start: `claim-turns/after=1*return(abort)`.
+    instance: Mutex<Instance>,
+    /// Failpoints that are armed at the next start.
     armed: PlainMutex<BTreeSet<Failpoint>>,
-    heard: PlainMutex<Heard>,
+    log_state: PlainMutex<LogState>,
 }
 
-/// The addresses of a replica.
-pub(super) struct Place {
+/// The role, the name and the addresses of a replica.
+pub(super) struct Addresses {
     pub(super) role: Role,
     pub(super) name: String,
     pub(super) address: SocketAddr,
-    /// The gateway's second listener.
+    /// The address of the preview listener, for gateways.
     pub(super) preview: SocketAddr,
 }
 
-/// A failpoint and what it does once.
+/// A failpoint and its effect, which happens once.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Failpoint {
-    /// `claim-turns/after`.
+    /// The name, such as `claim-turns/after`.
     pub place: String,
-    /// abort, error or timeout.
+    /// `abort`, `error` or `timeout`.
     pub mode: String,
 }
 
 #[derive(Default)]
-struct Running {
+struct Instance {
     child: Option<Child>,
     state: State,
 }
@@ -73,21 +73,21 @@ enum State {
     Down,
     Starting,
     Up,
-    Stopped,
+    Paused,
 }
 
-/// What was found in the log.
+/// What was read from the log so far.
 #[derive(Default)]
-struct Heard {
+struct LogState {
     read_to: u64,
     fired: Vec<Failpoint>,
     panics: Vec<String>,
 }
 
 impl Node {
-    pub(super) fn new(place: &Place, launch: &Launch, folder: &Path, timeline: &Arc<Timeline>) -> Self {
-        let Place { role, name, address, preview } = place;
-        timeline.exists(*role, name);
+    pub(super) fn new(addresses: &Addresses, launch: &Launch, folder: &Path, timeline: &Arc<Timeline>) -> Self {
+        let Addresses { role, name, address, preview } = addresses;
+        timeline.add_replica(*role, name);
         let listen = if *role == Role::Gateway { "BACKLOT_LISTEN" } else { "BACKLOT_GRPC_LISTEN" };
         let launch = launch
             .clone()
@@ -101,22 +101,22 @@ impl Node {
             log: folder.join(format!("{name}.log")),
             launch,
             timeline: Arc::clone(timeline),
-            running: Mutex::default(),
+            instance: Mutex::default(),
             armed: PlainMutex::default(),
-            heard: PlainMutex::default(),
+            log_state: PlainMutex::default(),
         }
     }
 
-    /// Starts the process unless it runs.
+    /// Starts the process if it is not running.
     ///
     /// # Errors
     /// The executable cannot be started.
     pub async fn start(&self) -> Result<()> {
-        self.spawn(&mut *self.running.lock().await)
+        self.spawn(&mut *self.instance.lock().await)
     }
 
-    fn spawn(&self, running: &mut Running) -> Result<()> {
-        if running.child.is_some() {
+    fn spawn(&self, instance: &mut Instance) -> Result<()> {
+        if instance.child.is_some() {
             return Ok(());
         }
         let log = File::options().create(true).append(true).open(&self.log)?;
@@ -127,20 +127,20 @@ impl Node {
         }
         command.stdout(log.try_clone()?).stderr(log);
         testing::die_with_parent(command.as_std_mut());
-        running.child = Some(command.spawn().with_context(|| format!("{} does not start", self.name))?);
-        running.state = State::Starting;
+        instance.child = Some(command.spawn().with_context(|| format!("{} does not start", self.name))?);
+        instance.state = State::Starting;
         Ok(())
     }
 
     /// Waits until it listens.
     ///
     /// # Errors
-    /// It does not within this time.
+    /// It does not listen within this time.
     pub async fn ready(&self, within: Duration) -> Result<()> {
         let clock = Stopwatch::start();
         loop {
-            self.tend().await;
-            if self.running.lock().await.state == State::Up {
+            self.check().await;
+            if self.instance.lock().await.state == State::Up {
                 return Ok(());
             }
             if clock.elapsed() > within {
@@ -150,86 +150,86 @@ impl Node {
         }
     }
 
-    /// Notes whether it listens, and starts it again if it ended by itself.
-    pub async fn tend(&self) {
-        // Whoever holds the lock starts or ends the process. The keeper must not wait for that.
-        let Ok(mut running) = self.running.try_lock() else { return };
-        let Some(child) = &mut running.child else { return };
+    /// Updates the state, and restarts the process if it has exited.
+    pub async fn check(&self) {
+        // The lock is held while the process is started or ended. The supervisor must not wait for that.
+        let Ok(mut instance) = self.instance.try_lock() else { return };
+        let Some(child) = &mut instance.child else { return };
         if let Ok(Some(status)) = child.try_wait() {
-            running.child = None;
-            self.is_down(&mut running);
-            self.timeline.note(format!("{} ended by itself: {status}", self.name));
-            // If this fails, the next check tries again.
-            let _ = self.spawn(&mut running);
+            instance.child = None;
+            self.set_down(&mut instance);
+            self.timeline.note(format!("{} exited: {status}", self.name));
+            // The next check repeats a failed start.
+            let _ = self.spawn(&mut instance);
             return;
         }
-        if running.state == State::Starting && matches!(timeout(POLL, TcpStream::connect(self.address)).await, Ok(Ok(_))) {
-            running.state = State::Up;
-            self.timeline.up(self.role, &self.name);
+        if instance.state == State::Starting && matches!(timeout(POLL, TcpStream::connect(self.address)).await, Ok(Ok(_))) {
+            instance.state = State::Up;
+            self.timeline.replica_up(self.role, &self.name);
         }
     }
 
-    /// SIGKILL. Tells whether there was a process.
+    /// Sends SIGKILL. Returns whether the process was running.
     ///
     /// # Errors
     /// It cannot be killed.
     pub async fn kill(&self) -> Result<bool> {
-        let mut running = self.running.lock().await;
-        let Some(mut child) = running.child.take() else { return Ok(false) };
-        self.is_down(&mut running);
+        let mut instance = self.instance.lock().await;
+        let Some(mut child) = instance.child.take() else { return Ok(false) };
+        self.set_down(&mut instance);
         child.kill().await?;
         Ok(true)
     }
 
-    /// SIGTERM, and waits for its end.
+    /// Sends SIGTERM and waits for the exit. Returns `None` if the process was not running.
     ///
     /// # Errors
-    /// It does not end within thirty seconds.
+    /// It does not exit within thirty seconds.
     pub async fn terminate(&self) -> Result<Option<ExitStatus>> {
-        let mut running = self.running.lock().await;
-        let Some(mut child) = running.child.take() else { return Ok(None) };
-        self.is_down(&mut running);
+        let mut instance = self.instance.lock().await;
+        let Some(mut child) = instance.child.take() else { return Ok(None) };
+        self.set_down(&mut instance);
         if let Some(id) = child.id() {
             testing::signal(id, Signal::Terminate)?;
         }
         let status = canary::within(DRAINED_WITHIN, child.wait()).await;
-        Ok(Some(status.with_context(|| format!("{} does not end within {DRAINED_WITHIN:?}", self.name))??))
+        Ok(Some(status.with_context(|| format!("{} did not exit within {DRAINED_WITHIN:?}", self.name))??))
     }
 
-    /// SIGSTOP. Tells whether there was a process to stop.
+    /// Sends SIGSTOP. Returns whether the process was running.
     pub async fn pause(&self) -> bool {
-        let mut running = self.running.lock().await;
-        let stopped = running.state == State::Up && signal(&running, Signal::Stop);
-        if stopped {
-            running.state = State::Stopped;
-            self.timeline.stopped(self.role, &self.name);
+        let mut instance = self.instance.lock().await;
+        let paused = instance.state == State::Up && signal(&instance, Signal::Stop);
+        if paused {
+            instance.state = State::Paused;
+            self.timeline.replica_paused(self.role, &self.name);
         }
-        stopped
+        paused
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT to a paused process.
     pub async fn resume(&self) {
-        let mut running = self.running.lock().await;
-        if running.state == State::Stopped && signal(&running, Signal::Continue) {
-            running.state = State::Up;
-            self.timeline.up(self.role, &self.name);
+        let mut instance = self.instance.lock().await;
+        if instance.state == State::Paused && signal(&instance, Signal::Continue) {
+            instance.state = State::Up;
+            self.timeline.replica_up(self.role, &self.name);
         }
     }
 
-    fn is_down(&self, running: &mut Running) {
-        if running.state == State::Up {
-            self.timeline.down(self.role, &self.name);
+    fn set_down(&self, instance: &mut Instance) {
+        if instance.state == State::Up {
+            self.timeline.replica_down(self.role, &self.name);
         }
-        running.state = State::Down;
+        instance.state = State::Down;
     }
 
-    /// Arms these failpoints for the next start, each once, and forgets which have fired.
+    /// Arms these failpoints for the next start, and clears the list of fired ones.
     pub fn arm(&self, failpoints: impl IntoIterator<Item = Failpoint>) {
-        self.listen().fired.clear();
+        self.read_log().fired.clear();
         lock(&self.armed).extend(failpoints);
     }
 
-    /// Disarms the failpoints for the next start, and tells whether any was armed.
+    /// Disarms all failpoints. Returns whether any was armed.
     pub fn disarm(&self) -> bool {
         let left = !self.armed().is_empty();
         lock(&self.armed).clear();
@@ -245,29 +245,30 @@ impl Node {
         armed.clone()
     }
 
+    /// The value of the environment variable `FAILPOINTS`.
     fn failpoints(&self) -> String {
         let armed: Vec<_> = self.armed().iter().map(|point| format!("{}=1*return({})", point.place, point.mode)).collect();
         armed.join(";")
     }
 
-    /// Every failpoint that fired in this process so far.
+    /// The failpoints that have fired since the last call of [`Node::arm`].
     #[must_use]
     pub fn fired(&self) -> Vec<Failpoint> {
-        self.listen().fired.clone()
+        self.read_log().fired.clone()
     }
 
-    /// The log lines of panics.
+    /// The log lines of all panics.
     #[must_use]
     pub fn panics(&self) -> Vec<String> {
-        self.listen().panics.clone()
+        self.read_log().panics.clone()
     }
 
-    /// Reads the new part of the log.
-    fn listen(&self) -> MutexGuard<'_, Heard> {
-        let mut heard = lock(&self.heard);
-        let Ok(mut file) = File::open(&self.log) else { return heard };
-        if file.seek(SeekFrom::Start(heard.read_to)).is_err() {
-            return heard;
+    /// Reads the new lines of the log.
+    fn read_log(&self) -> MutexGuard<'_, LogState> {
+        let mut log_state = lock(&self.log_state);
+        let Ok(mut file) = File::open(&self.log) else { return log_state };
+        if file.seek(SeekFrom::Start(log_state.read_to)).is_err() {
+            return log_state;
         }
         let mut reader = BufReader::new(file);
         let mut line = Vec::new();
@@ -275,21 +276,21 @@ impl Node {
             if !line.ends_with(b"\n") {
                 break;
             }
-            heard.read_to += line.len() as u64;
+            log_state.read_to += line.len() as u64;
             let text = String::from_utf8_lossy(&line);
             if let Some((place, mode)) = text.strip_prefix(FIRED).and_then(|rest| rest.trim_end().split_once(' ')) {
-                heard.fired.push(Failpoint { place: place.to_owned(), mode: mode.to_owned() });
+                log_state.fired.push(Failpoint { place: place.to_owned(), mode: mode.to_owned() });
             } else if text.contains(PANIC) {
-                heard.panics.push(format!("{}: {}", self.name, text.trim_end()));
+                log_state.panics.push(format!("{}: {}", self.name, text.trim_end()));
             }
             line.clear();
         }
-        heard
+        log_state
     }
 }
 
-fn signal(running: &Running, signal: Signal) -> bool {
-    running.child.as_ref().and_then(Child::id).is_some_and(|id| testing::signal(id, signal).is_ok())
+fn signal(instance: &Instance, signal: Signal) -> bool {
+    instance.child.as_ref().and_then(Child::id).is_some_and(|id| testing::signal(id, signal).is_ok())
 }
 
 fn lock<T>(mutex: &PlainMutex<T>) -> MutexGuard<'_, T> {

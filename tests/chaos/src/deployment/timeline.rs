@@ -1,6 +1,5 @@
-//! What was broken when. Promises about time hold only while PostgreSQL and one replica of each role are available. A [`Trouble`] is an
-//! interval in which they were not, and the loss of a worker restarts the clock of its turns. Time during which the machine starved the
-//! cluster does not count.
+//! Records the faults of a deployment. Time limits apply only while PostgreSQL and one replica of each role are available. An [`Outage`] is an
+//! interval in which a part was not. The loss of a worker restarts the time limit of its turns. Starved time does not count.
 
 use std::{
     collections::BTreeSet,
@@ -12,20 +11,20 @@ use test_support::canary::{self, Starved};
 
 pub use test_support::canary::{Millis, millis, now};
 
-/// The record of a deployment's faults.
+/// The faults of a deployment.
 #[derive(Default)]
-pub struct Timeline(Mutex<Book>);
+pub struct Timeline(Mutex<Faults>);
 
 #[derive(Default)]
-struct Book {
+struct Faults {
     notes: Vec<(Millis, String)>,
-    /// Replicas that are missing.
+    /// The replicas that do not run.
     missing: BTreeSet<String>,
     replicas: Vec<(&'static str, String)>,
-    /// The parts that are missing altogether, and since when.
+    /// The parts that are not available, and since when.
     open: Vec<(String, Millis)>,
-    troubles: Vec<Trouble>,
-    /// When a worker was killed, stopped or drained.
+    outages: Vec<Outage>,
+    /// When a worker was killed, paused or drained.
     losses: Vec<Millis>,
     pauses: Vec<Span>,
     paused: Vec<(String, Millis)>,
@@ -34,111 +33,111 @@ struct Book {
 /// A start and an end.
 pub type Span = (Millis, Millis);
 
-/// An interval in which the cluster lacked a part.
+/// An interval in which a part of the cluster was not available.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
+pub struct Outage {
     pub what: String,
     pub span: Span,
 }
 
-/// What is known about an interval.
+/// The recorded faults.
 #[derive(Debug, Clone, Default)]
-pub struct Past {
-    pub troubles: Vec<Trouble>,
-    /// When a worker was killed, stopped or drained.
+pub struct FaultHistory {
+    pub outages: Vec<Outage>,
+    /// When a worker was killed, paused or drained.
     pub losses: Vec<Millis>,
-    /// When a worker was stopped.
+    /// When a worker was paused.
     pub pauses: Vec<Span>,
-    /// When the machine starved the cluster.
+    /// When the machine was starved.
     pub starved: Starved,
 }
 
 impl Timeline {
-    /// Records an event.
+    /// Records a note.
     pub fn note(&self, text: impl Into<String>) {
-        self.book().notes.push((now(), text.into()));
+        self.faults().notes.push((now(), text.into()));
     }
 
-    /// A part of the cluster is broken until [`Timeline::over`].
-    pub fn trouble(&self, what: &str) {
-        let mut book = self.book();
-        book.notes.push((now(), format!("{what}: begins")));
-        book.open.push((what.to_owned(), now()));
+    /// Records that a part is not available until [`Timeline::end_outage`].
+    pub fn begin_outage(&self, what: &str) {
+        let mut faults = self.faults();
+        faults.notes.push((now(), format!("{what}: outage begins")));
+        faults.open.push((what.to_owned(), now()));
     }
 
-    /// Records that the part is repaired.
-    pub fn over(&self, what: &str) {
-        let mut book = self.book();
-        book.notes.push((now(), format!("{what}: over")));
-        book.close(what);
+    /// Records that a part is available again.
+    pub fn end_outage(&self, what: &str) {
+        let mut faults = self.faults();
+        faults.notes.push((now(), format!("{what}: outage ends")));
+        faults.close(what);
     }
 
-    pub(super) fn exists(&self, role: Role, name: &str) {
-        let mut book = self.book();
-        book.replicas.push((role.name(), name.to_owned()));
-        book.missing.insert(name.to_owned());
+    pub(super) fn add_replica(&self, role: Role, name: &str) {
+        let mut faults = self.faults();
+        faults.replicas.push((role.name(), name.to_owned()));
+        faults.missing.insert(name.to_owned());
     }
 
-    pub(super) fn down(&self, role: Role, name: &str) {
-        let mut book = self.book();
-        book.notes.push((now(), format!("{name} is away")));
-        book.missing.insert(name.to_owned());
+    pub(super) fn replica_down(&self, role: Role, name: &str) {
+        let mut faults = self.faults();
+        faults.notes.push((now(), format!("{name} is down")));
+        faults.missing.insert(name.to_owned());
         if role == Role::AgentStreaming {
-            book.losses.push(now());
+            faults.losses.push(now());
         }
-        if book.replicas.iter().all(|(of, name)| *of != role.name() || book.missing.contains(name)) {
-            book.open.push((role.name().to_owned(), now()));
+        if faults.replicas.iter().all(|(of, name)| *of != role.name() || faults.missing.contains(name)) {
+            faults.open.push((role.name().to_owned(), now()));
         }
     }
 
-    /// Records that a worker is stopped.
-    pub(super) fn stopped(&self, role: Role, name: &str) {
-        self.down(role, name);
+    /// Records that a replica is paused.
+    pub(super) fn replica_paused(&self, role: Role, name: &str) {
+        self.replica_down(role, name);
         if role == Role::AgentStreaming {
-            self.book().paused.push((name.to_owned(), now()));
+            self.faults().paused.push((name.to_owned(), now()));
         }
     }
 
-    pub(super) fn up(&self, role: Role, name: &str) {
-        let mut book = self.book();
-        book.notes.push((now(), format!("{name} is there")));
-        book.missing.remove(name);
-        book.close(role.name());
-        if let Some(at) = book.paused.iter().position(|(paused, _)| paused == name) {
-            let (_, from) = book.paused.remove(at);
-            book.pauses.push((from, now()));
+    pub(super) fn replica_up(&self, role: Role, name: &str) {
+        let mut faults = self.faults();
+        faults.notes.push((now(), format!("{name} is up")));
+        faults.missing.remove(name);
+        faults.close(role.name());
+        if let Some(at) = faults.paused.iter().position(|(paused, _)| paused == name) {
+            let (_, from) = faults.paused.remove(at);
+            faults.pauses.push((from, now()));
         }
     }
 
-    /// All troubles so far. Unfinished ones last until now.
+    /// The faults so far. Outages and pauses that have not ended last until now.
     #[must_use]
-    pub fn past(&self) -> Past {
-        let book = self.book();
-        let open = book.open.iter().map(|(what, from)| Trouble { what: what.clone(), span: (*from, now()) });
-        let paused = book.paused.iter().map(|(_, from)| (*from, now()));
-        Past {
-            troubles: book.troubles.iter().cloned().chain(open).collect(),
-            losses: book.losses.clone(),
-            pauses: book.pauses.iter().copied().chain(paused).collect(),
+    pub fn fault_history(&self) -> FaultHistory {
+        let faults = self.faults();
+        let open = faults.open.iter().map(|(what, from)| Outage { what: what.clone(), span: (*from, now()) });
+        let paused = faults.paused.iter().map(|(_, from)| (*from, now()));
+        FaultHistory {
+            outages: faults.outages.iter().cloned().chain(open).collect(),
+            losses: faults.losses.clone(),
+            pauses: faults.pauses.iter().copied().chain(paused).collect(),
             starved: canary::starved(),
         }
     }
 
-    /// What happened between two moments, for people.
+    /// The notes between two times.
     #[must_use]
     pub fn between(&self, from: Millis, to: Millis) -> Vec<(Millis, String)> {
-        self.book().notes.iter().filter(|(at, _)| (from..=to).contains(at)).cloned().collect()
+        self.faults().notes.iter().filter(|(at, _)| (from..=to).contains(at)).cloned().collect()
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
+    fn faults(&self) -> MutexGuard<'_, Faults> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Book {
+impl Faults {
     fn close(&mut self, what: &str) {
         let (closed, open) = std::mem::take(&mut self.open).into_iter().partition(|(name, _)| name == what);
         self.open = open;
-        self.troubles.extend(Vec::into_iter(closed).map(|(what, from)| Trouble { what, span: (from, now()) }));
+        self.outages.extend(Vec::into_iter(closed).map(|(what, from)| Outage { what, span: (from, now()) }));
     }
 }

@@ -1,22 +1,22 @@
-//! A client's side of the PostgreSQL protocol: only what is needed to see the end of a transaction or of a single statement.
+//! Parses the messages of a PostgreSQL client, as far as needed to detect commits and statements outside a transaction.
 
 use std::collections::HashMap;
 
-/// The protocol version in a start-up message. Other numbers there ask for encryption or a cancel; these messages have no type either.
+/// The protocol version in a start-up message. Other numbers request encryption or a cancel. None of these messages has a type byte.
 const PROTOCOL: u32 = 3 << 16;
 
-/// Something that is durable once it is answered.
+/// A message whose effect is durable when it is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Passed {
+pub enum Operation {
     Commit,
-    /// A statement outside of a transaction, with its text.
+    /// The text of a statement outside a transaction.
     Statement(String),
 }
 
-impl Passed {
-    /// Whether its text contains this part.
+impl Operation {
+    /// Whether the text contains `part`. A commit only matches `COMMIT`.
     #[must_use]
-    pub fn is(&self, part: &str) -> bool {
+    pub fn matches(&self, part: &str) -> bool {
         match self {
             Self::Commit => part == "COMMIT",
             Self::Statement(text) => text.contains(part),
@@ -28,7 +28,7 @@ impl Passed {
 #[derive(Debug, Default)]
 pub struct Frontend {
     unread: Vec<u8>,
-    /// Messages have a type now.
+    /// The start-up message was read, so the next messages have a type byte.
     started: bool,
     in_transaction: bool,
     statements: HashMap<String, String>,
@@ -37,24 +37,24 @@ pub struct Frontend {
 }
 
 impl Frontend {
-    /// Takes bytes as they arrive and returns what they complete.
-    pub fn read(&mut self, bytes: &[u8]) -> Vec<Passed> {
+    /// Parses the next bytes. Returns the executed statements and commits that they complete.
+    pub fn read(&mut self, bytes: &[u8]) -> Vec<Operation> {
         self.unread.extend_from_slice(bytes);
-        let mut passed = Vec::new();
+        let mut operations = Vec::new();
         let mut at = 0;
         while let Some((kind, body, end)) = message(&self.unread[at..], self.started) {
             let body = self.unread[at + body..at + end].to_vec();
             at += end;
             match kind {
                 None => self.started = body.get(..4).is_some_and(|version| version == PROTOCOL.to_be_bytes()),
-                Some(kind) => passed.extend(self.message(kind, &body)),
+                Some(kind) => operations.extend(self.message(kind, &body)),
             }
         }
         self.unread.drain(..at);
-        passed
+        operations
     }
 
-    fn message(&mut self, kind: u8, body: &[u8]) -> Option<Passed> {
+    fn message(&mut self, kind: u8, body: &[u8]) -> Option<Operation> {
         match kind {
             b'P' => {
                 let (name, text) = (text(body), text(body.get(text(body).len() + 1..)?));
@@ -65,19 +65,19 @@ impl Frontend {
                 self.bound = self.statements.get(&name).cloned().unwrap_or_default();
             }
             b'E' => self.executed = Some(self.bound.clone()),
-            b'S' => return self.executed.take().filter(|_| !self.in_transaction).map(Passed::Statement),
+            b'S' => return self.executed.take().filter(|_| !self.in_transaction).map(Operation::Statement),
             b'Q' => return self.simple(&text(body)),
             _ => {}
         }
         None
     }
 
-    fn simple(&mut self, sql: &str) -> Option<Passed> {
+    fn simple(&mut self, sql: &str) -> Option<Operation> {
         match sql.split([' ', ';']).next()?.to_ascii_uppercase().as_str() {
             "BEGIN" => self.in_transaction = true,
             "COMMIT" => {
                 self.in_transaction = false;
-                return Some(Passed::Commit);
+                return Some(Operation::Commit);
             }
             "ROLLBACK" if !sql.to_ascii_uppercase().contains(" TO ") => self.in_transaction = false,
             _ => {}
@@ -86,7 +86,7 @@ impl Frontend {
     }
 }
 
-/// The first message, if it is complete: its type, and where its body begins and ends.
+/// Parses the first message if it is complete: its type, and the start and the end of its body.
 fn message(bytes: &[u8], started: bool) -> Option<(Option<u8>, usize, usize)> {
     let head = usize::from(started);
     let length = bytes.get(head..head + 4)?;
@@ -94,7 +94,7 @@ fn message(bytes: &[u8], started: bool) -> Option<(Option<u8>, usize, usize)> {
     (bytes.len() >= end).then_some((started.then(|| bytes[0]), head + 4, end))
 }
 
-/// A text up to its closing zero.
+/// The text before the terminating zero.
 fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
@@ -113,7 +113,7 @@ mod tests {
 
     fn conversation() -> Vec<u8> {
         let mut bytes = Vec::new();
-        bytes.extend([0, 0, 0, 8, 4, 210, 22, 47]); // asks for TLS
+        bytes.extend([0, 0, 0, 8, 4, 210, 22, 47]); // A request for TLS.
         bytes.extend([0, 0, 0, 9, 0, 3, 0, 0, 0]);
         bytes.extend(message(b'P', b"s1\0INSERT INTO x VALUES ($1)\0\0\0"));
         bytes.extend(message(b'S', b""));
@@ -125,14 +125,14 @@ mod tests {
     }
 
     #[test]
-    fn ends_are_seen_wherever_the_bytes_are_split() {
-        let expected = [Passed::Statement("INSERT INTO x VALUES ($1)".into()), Passed::Commit];
+    fn messages_are_parsed_wherever_the_bytes_are_split() {
+        let expected = [Operation::Statement("INSERT INTO x VALUES ($1)".into()), Operation::Commit];
         let bytes = conversation();
         for size in 1..bytes.len() {
             let mut frontend = Frontend::default();
-            let passed: Vec<_> = bytes.chunks(size).flat_map(|chunk| frontend.read(chunk)).collect();
-            assert_eq!(passed, expected, "in pieces of {size}");
+            let operations: Vec<_> = bytes.chunks(size).flat_map(|chunk| frontend.read(chunk)).collect();
+            assert_eq!(operations, expected, "in pieces of {size}");
         }
-        assert!(expected[0].is("INSERT INTO x") && !expected[0].is("COMMIT") && expected[1].is("COMMIT"));
+        assert!(expected[0].matches("INSERT INTO x") && !expected[0].matches("COMMIT") && expected[1].matches("COMMIT"));
     }
 }

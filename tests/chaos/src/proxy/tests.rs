@@ -25,7 +25,7 @@ async fn say(stream: &mut TcpStream) -> io::Result<()> {
 }
 
 #[tokio::test]
-async fn a_link_passes_over_the_dead_and_cuts_and_stalls() {
+async fn a_link_skips_dead_targets_and_cuts_and_stalls() {
     let dead: SocketAddr = "127.0.0.1:1".parse().unwrap();
     let link = Link::open("test", vec![Target::Tcp(dead), Target::Tcp(echo().await)]).await.unwrap();
     let mut streams = Vec::new();
@@ -47,26 +47,26 @@ async fn a_link_passes_over_the_dead_and_cuts_and_stalls() {
     assert!(started.elapsed() >= Duration::from_millis(200));
 }
 
-/// The server has executed the statement, and the client cannot know.
+/// The server executes the statement, and the client gets no answer.
 #[tokio::test]
-async fn an_answer_is_lost_after_a_commit_and_after_a_statement() {
+async fn the_answer_to_a_commit_or_a_statement_is_dropped() {
     let url = url::Url::parse(&chassis::testing::database_url("postgres").await).unwrap();
     let folder = url.query_pairs().find(|(key, _)| key == "host").unwrap().1.into_owned();
     let link = Link::open("test", vec![Target::Unix(PathBuf::from(folder).join(".s.PGSQL.5432"))]).await.unwrap();
     let through = format!("postgres://app@{}/postgres?sslmode=disable", link.address());
     let mut client = PgConnection::connect(&through).await.unwrap();
-    client.execute("CREATE TABLE doubts (id integer)").await.unwrap();
+    client.execute("CREATE TABLE numbers (id integer)").await.unwrap();
 
-    link.lose_answer("COMMIT");
+    link.drop_answer("COMMIT");
     let mut transaction = client.begin().await.unwrap();
-    sqlx::query("INSERT INTO doubts VALUES ($1)").bind(1).execute(&mut *transaction).await.unwrap();
+    sqlx::query("INSERT INTO numbers VALUES ($1)").bind(1).execute(&mut *transaction).await.unwrap();
     assert!(transaction.commit().await.is_err());
 
     let mut client = PgConnection::connect(&through).await.unwrap();
-    link.lose_answer("INSERT INTO doubts");
-    assert!(sqlx::query("INSERT INTO doubts VALUES ($1)").bind(2).execute(&mut client).await.is_err());
+    link.drop_answer("INSERT INTO numbers");
+    assert!(sqlx::query("INSERT INTO numbers VALUES ($1)").bind(2).execute(&mut client).await.is_err());
 
     let mut client = PgConnection::connect(&through).await.unwrap();
-    let ids: Vec<i32> = sqlx::query_scalar("SELECT id FROM doubts ORDER BY id").fetch_all(&mut client).await.unwrap();
-    assert_eq!((ids, link.lost()), (vec![1, 2], 2));
+    let ids: Vec<i32> = sqlx::query_scalar("SELECT id FROM numbers ORDER BY id").fetch_all(&mut client).await.unwrap();
+    assert_eq!((ids, link.dropped_answers()), (vec![1, 2], 2));
 }

@@ -1,5 +1,5 @@
-//! The first page in a real browser. One story is the main job: sign up, prompt, watch, see the preview, reload and find everything again,
-//! also while the server asks to wait. The other is about people: without a mouse, on a phone, with a network that goes away.
+//! The first page in Chromium. One script covers the main path: sign up, prompt, watch, preview and reload, also while the server asks to
+//! wait. The other one covers accessibility, small screens and a network that fails.
 
 use std::{path::Path, time::Duration};
 
@@ -9,25 +9,25 @@ use test_support::{
     Cluster,
     canary::within,
     model_server::{Answer, At, ModelServer, Refusal, Request, Script, Stop},
-    script::{self, Gates, has_results, last_words},
+    script::{self, Gates, has_results, last_line},
 };
 use tokio::process::Command;
 
 const LIMIT: Duration = Duration::from_secs(900);
-/// The policy `general` is the shipped one. The story has three prompts; the fourth is refused at any speed.
+/// The shipped policies, except that the fourth prompt of an hour is refused.
 const POLICIES: &str = "policies:\n  - { name: agent, limit: 3, window: 1h, algorithm: sliding_log }\n";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_page_does_the_main_job() -> Result<()> {
+async fn the_main_path_of_the_first_page_works() -> Result<()> {
     let policies = tempfile::NamedTempFile::new()?;
     std::fs::write(policies.path(), POLICIES)?;
     let cluster = Cluster::with(&[("BACKLOT_DEMO_PACE", "4ms"), ("BACKLOT_POLICIES", &policies.path().to_string_lossy())]).await?;
-    story("first-page.mjs", &cluster, &Gates::default()).await?;
+    run_script("first-page.mjs", &cluster, &Gates::default()).await?;
     cluster.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_page_is_for_everybody() -> Result<()> {
+async fn the_first_page_is_accessible_and_survives_network_failures() -> Result<()> {
     let gates = Gates::default();
     let models = ModelServer::start(Script::with({
         let gates = gates.clone();
@@ -38,26 +38,26 @@ async fn the_first_page_is_for_everybody() -> Result<()> {
         ("ANTHROPIC_API_KEY", "sk-ant-canary"),
         ("ANTHROPIC_BASE_URL", models.url()),
         ("BACKLOT_MODEL", "anthropic/claude-test"),
-        // A page that hears nothing for two of them and a little more knows that the connection is lost.
+        // The page reconnects if it receives nothing for a little more than two heartbeats.
         ("BACKLOT_HEARTBEAT", "1s"),
     ])
     .await?;
-    story("everybody.mjs", &cluster, &gates).await?;
+    run_script("accessibility.mjs", &cluster, &gates).await?;
     cluster.stop().await
 }
 
-async fn story(name: &str, cluster: &Cluster, gates: &Gates) -> Result<()> {
+async fn run_script(name: &str, cluster: &Cluster, gates: &Gates) -> Result<()> {
     let mut command = Command::new("node");
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("browser").join(name)).env("BACKLOT_TEST_URL", &cluster.url);
-    within(LIMIT, script::run(command, gates)).await.context("the browser did not finish")?
+    within(LIMIT, script::run(command, gates)).await.context("the script did not end in time")?
 }
 
-/// What the model says: by the person's last words, or that it is done once its tool has run.
+/// The answer of the model. The last line of the prompt selects it. After a tool result the answer is "Done.".
 fn answer(request: &Request, gates: &Gates) -> Answer {
     if has_results(request) {
         return Answer::default().text("Done.");
     }
-    let words = last_words(request);
+    let words = last_line(request);
     let page = |text: &str| json!({ "path": "index.html", "content": format!("<!doctype html>\n<title>App</title>\n<h1>{text}</h1>\n") });
     match words.split_once(' ') {
         Some(("hold", gate)) => {

@@ -1,5 +1,5 @@
 //! Unmodified chat clients: three major versions of the AI SDK, and the agent of AG-UI. Each journey is a script in
-//! `tests/journeys/clients`. The model behind the cluster waits where the script wants it to.
+//! `tests/journeys/clients`, which controls when the model server continues.
 
 use std::{
     path::{Path, PathBuf},
@@ -12,7 +12,7 @@ use test_support::{
     Cluster,
     canary::within,
     model_server::{Answer, At, ModelServer, Refusal, Request, Script, Stop},
-    script::{self, Gates, has_results, last_words},
+    script::{self, Gates, has_results, last_line},
 };
 use tokio::process::Command;
 
@@ -52,13 +52,13 @@ async fn journey(arguments: &[&str]) -> Result<()> {
         ("BACKLOT_MAX_STREAMS_PER_USER", "3"),
     ])
     .await?;
-    within(LIMIT, drive(arguments, &cluster.url, &gates)).await.context("the client did not finish")??;
+    within(LIMIT, run_script(arguments, &cluster.url, &gates)).await.context("the script did not end in time")??;
     cluster.stop().await
 }
 
-/// Where `make test` puts the clients, else where npm puts them by hand.
+/// The folder in which `make test` installs the clients, or else the folder of the scripts.
 fn modules() -> PathBuf {
-    #[allow(clippy::disallowed_methods, reason = "a setting of the tests, not of a process")]
+    #[allow(clippy::disallowed_methods, reason = "a setting of the tests, not of a service")]
     let named = std::env::var_os("BACKLOT_CLIENT_MODULES");
     named.map_or_else(folder, PathBuf::from)
 }
@@ -67,15 +67,15 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
 }
 
-async fn drive(arguments: &[&str], url: &str, gates: &Gates) -> Result<()> {
-    // The newest client needs a newer Node.js than many machines have.
+async fn run_script(arguments: &[&str], url: &str, gates: &Gates) -> Result<()> {
+    // The newest client needs a recent Node.js, which is installed with the clients.
     let mut command = Command::new(modules().join("node_modules/node/bin/node"));
     command.arg(folder().join(arguments[0])).args(&arguments[1..]);
     command.env("BACKLOT_TEST_URL", url).env("BACKLOT_CLIENT_MODULES", modules());
     script::run(command, gates).await
 }
 
-/// What the model says: by the person's last words, or that it is done once its tool has run.
+/// The answer of the model. The last line of the prompt selects it. After a tool result the answer is "Done.".
 fn answer(request: &Request, gates: &Gates) -> Answer {
     if has_results(request) {
         let done = Answer::default().text("Done.");
@@ -84,7 +84,7 @@ fn answer(request: &Request, gates: &Gates) -> Answer {
             _ => done,
         };
     }
-    let words = last_words(request);
+    let words = last_line(request);
     let path_and = |content: &str| json!({ "path": "index.html", "content": content });
     match words.split_once(' ') {
         Some(("hold", gate)) => {

@@ -1,4 +1,4 @@
-//! Clients that people use: the first page in a browser, and chat clients. Each journey is a script of Node.js.
+//! Clients: the first page in a browser, and chat clients. Each journey is a Node.js script.
 
 mod browser;
 mod chat;

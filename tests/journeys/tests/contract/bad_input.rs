@@ -1,5 +1,5 @@
-//! Bad input over HTTP and gRPC. The rows come from the descriptors: a route or a field without rows fails the test. Every answer is a
-//! typed 4xx that names the field where the input has one. There is no 5xx, and nothing is applied in part.
+//! Invalid input over HTTP. The rows come from the descriptors, so a new route or field is tested without a change here. Every answer must be
+//! a 4xx with a reason that names the field, if there is one. Nothing may be applied partially.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,10 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use test_support::{Cluster, Person, contract, contract::Binding, document, issuer};
 
-/// RPCs that answer without a credential.
+/// RPCs that need no credential.
 const OPEN: &[&str] = &["SignUp", "SignIn", "SignOut", "GetKeySet"];
 
-/// The largest good value of every text field of every public request, in bytes; 0 where another rule than length holds. One
-/// byte more must be refused.
+/// The limit of every text field of every public request, in bytes; 0 for fields with another rule. One byte more must be refused.
 const LIMITS: &[(&str, usize)] = &[
     ("SignUpRequest.email", 254),
     ("SignUpRequest.password", 256),
@@ -62,23 +61,23 @@ const LIMITS: &[(&str, usize)] = &[
     ("ListAgentsRequest.page_token", 0),
 ];
 
-/// What the rows act on.
-struct Stage {
+/// The cluster, users and resources that the rows use.
+struct Fixture {
     cluster: Cluster,
     person: Person,
-    /// A token of `person` that has ended.
+    /// An expired token of `person`.
     expired: String,
-    /// Belongs to `person` and must not change.
+    /// A project of `person`, which must not change.
     project: String,
     turn: String,
-    /// Belongs to somebody else.
+    /// A project of another user.
     foreign_project: String,
     foreign_turn: String,
-    /// A good token of a session that has ended.
+    /// A valid token of a session that has ended.
     ended: String,
 }
 
-async fn stage() -> Result<Stage> {
+async fn fixture() -> Result<Fixture> {
     let (cluster, issuer) = issuer::trusted().await?;
     let (person, other) = (cluster.person().await?, cluster.person().await?);
     let mine = person.turn(json!({ "draftId": "mine", "prompt": "a counter" })).await?;
@@ -89,7 +88,7 @@ async fn stage() -> Result<Stage> {
     let gone = cluster.person().await?;
     let ended = gone.access_token().await?;
     gone.post("/api/auth/signout", json!({})).await?;
-    Ok(Stage {
+    Ok(Fixture {
         ended,
         cluster,
         person,
@@ -101,16 +100,16 @@ async fn stage() -> Result<Stage> {
     })
 }
 
-impl Stage {
+impl Fixture {
     fn value(&self, variable: &str) -> String {
         match variable {
             "project_id" => self.project.clone(),
             "turn_id" => self.turn.clone(),
             "path" => "index.html".to_owned(),
             "name" => "builder".to_owned(),
-            // Nobody has it.
+            // An unknown capability.
             "capability" => "a".repeat(26),
-            other => panic!("no value for the path variable {other}: add one"),
+            other => panic!("the path variable {other} needs a value here"),
         }
     }
 
@@ -128,7 +127,7 @@ impl Stage {
     }
 }
 
-/// Every refusal must be one that the API's description has.
+/// Sends a request. A refusal must be in the OpenAPI document.
 async fn answer(request: reqwest::RequestBuilder) -> Result<(StatusCode, Value)> {
     let (http, request) = request.build_split();
     let request = request?;
@@ -145,20 +144,20 @@ async fn answer(request: reqwest::RequestBuilder) -> Result<(StatusCode, Value)>
     Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
 }
 
-/// A problem with everything a client needs.
+/// Checks that a problem has all members, one of the allowed statuses, and the name of the field.
 fn check(row: &str, (status, problem): &(StatusCode, Value), allowed: &[u16], field: Option<&str>) {
     assert!(allowed.contains(&status.as_u16()), "{row}: {status} {problem}");
     for key in ["type", "title", "status", "code", "reason", "traceId", "requestId"] {
         assert!(!problem[key].is_null(), "{row}: no {key} in {problem}");
     }
     if let Some(field) = field {
-        let named = problem["errors"].as_array().into_iter().flatten().any(|e| e["field"].as_str().is_some_and(|f| spelled(f, field)));
+        let named = problem["errors"].as_array().into_iter().flatten().any(|e| e["field"].as_str().is_some_and(|f| has_field(f, field)));
         assert!(named, "{row}: {field} is not named in {problem}");
     }
 }
 
-/// `displayName` and `display_name` are one name.
-fn spelled(given: &str, field: &str) -> bool {
+/// Whether a field path contains the field, as `displayName` or `display_name`.
+fn has_field(given: &str, field: &str) -> bool {
     given.replace('_', "").to_lowercase().split(['.', '[']).any(|part| part == field.replace('_', "").to_lowercase())
 }
 
@@ -167,43 +166,43 @@ fn query(name: &str, value: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_route_refuses_bad_input() -> Result<()> {
-    let stage = stage().await?;
-    let before = stage.person.files(&stage.project).await?;
+async fn every_route_refuses_invalid_input() -> Result<()> {
+    let fixture = fixture().await?;
+    let before = fixture.person.files(&fixture.project).await?;
     for binding in contract::bindings() {
-        credentials(&stage, &binding).await?;
-        identities(&stage, &binding).await?;
-        methods(&stage, &binding).await?;
+        credentials(&fixture, &binding).await?;
+        identities(&fixture, &binding).await?;
+        methods(&fixture, &binding).await?;
         if binding.has_body {
-            bodies(&stage, &binding).await?;
+            bodies(&fixture, &binding).await?;
         }
         for field in binding.fields() {
-            types(&stage, &binding, &field).await?;
+            types(&fixture, &binding, &field).await?;
         }
     }
-    blank_prompts(&stage).await?;
-    assert_eq!(stage.person.files(&stage.project).await?, before, "nothing was half applied");
-    stage.cluster.stop().await
+    blank_prompts(&fixture).await?;
+    assert_eq!(fixture.person.files(&fixture.project).await?, before, "no change was applied partially");
+    fixture.cluster.stop().await
 }
 
-async fn credentials(stage: &Stage, binding: &Binding) -> Result<()> {
-    let path = stage.path(binding);
+async fn credentials(fixture: &Fixture, binding: &Binding) -> Result<()> {
+    let path = fixture.path(binding);
     let row = format!("{} {path}", binding.method);
     if OPEN.contains(&binding.rpc.name()) {
         return Ok(());
     }
     let method = Method::from_bytes(binding.method.as_bytes())?;
-    let url = format!("{}{path}", stage.person.url);
+    let url = format!("{}{path}", fixture.person.url);
     for (what, request) in [
-        ("no credential", stage.person.http.request(method.clone(), &url)),
-        ("garbage token", stage.person.http.request(method.clone(), &url).bearer_auth("garbage")),
-        ("expired token", stage.person.http.request(method.clone(), &url).bearer_auth(&stage.expired)),
+        ("no credential", fixture.person.http.request(method.clone(), &url)),
+        ("garbage token", fixture.person.http.request(method.clone(), &url).bearer_auth("garbage")),
+        ("expired token", fixture.person.http.request(method.clone(), &url).bearer_auth(&fixture.expired)),
         (
             "tampered token",
-            stage.person.http.request(method.clone(), &url).bearer_auth(tampered(stage.person.token.as_deref().unwrap_or_default())),
+            fixture.person.http.request(method.clone(), &url).bearer_auth(tampered(fixture.person.token.as_deref().unwrap_or_default())),
         ),
-        ("ended session", stage.person.http.request(method.clone(), &url).bearer_auth(&stage.ended)),
-        ("unknown session", stage.person.http.request(method.clone(), &url).header("cookie", format!("{}x", stage.person.cookie))),
+        ("ended session", fixture.person.http.request(method.clone(), &url).bearer_auth(&fixture.ended)),
+        ("unknown session", fixture.person.http.request(method.clone(), &url).header("cookie", format!("{}x", fixture.person.cookie))),
     ] {
         let request = if binding.has_body { request.json(&json!({})) } else { request };
         check(&format!("{row}: {what}"), &answer(request).await?, &[401], None);
@@ -211,51 +210,51 @@ async fn credentials(stage: &Stage, binding: &Binding) -> Result<()> {
     Ok(())
 }
 
-/// The same token with one letter of its claims changed.
+/// The token with one changed character in its claims.
 fn tampered(token: &str) -> String {
     let middle = token.find('.').unwrap_or_default() + 10;
     let other = if token.as_bytes().get(middle) == Some(&b'A') { "B" } else { "A" };
     format!("{}{other}{}", &token[..middle], &token[middle + 1..])
 }
 
-async fn identities(stage: &Stage, binding: &Binding) -> Result<()> {
+async fn identities(fixture: &Fixture, binding: &Binding) -> Result<()> {
     let unknown = uuid::Uuid::now_v7().to_string();
     for variable in binding.variables() {
         let body = binding.has_body.then(|| b"{}".to_vec());
-        let replaced = |with: &str| binding.path(|v| if v == variable { with.to_owned() } else { stage.value(v) });
+        let replaced = |with: &str| binding.path(|v| if v == variable { with.to_owned() } else { fixture.value(v) });
         let foreign = match variable.as_str() {
-            "project_id" => &stage.foreign_project,
-            "turn_id" => &stage.foreign_turn,
+            "project_id" => &fixture.foreign_project,
+            "turn_id" => &fixture.foreign_turn,
             _ => &unknown,
         };
         let row = |what: &str| format!("{} {}: {what} {variable}", binding.method, binding.template);
-        let absent = stage.send(binding, &replaced(&unknown), body.clone()).await?;
+        let absent = fixture.send(binding, &replaced(&unknown), body.clone()).await?;
         check(&row("unknown"), &absent, &[400, 404], None);
-        let hidden = stage.send(binding, &replaced(foreign), body.clone()).await?;
-        check(&row("somebody else's"), &hidden, &[400, 404], None);
+        let hidden = fixture.send(binding, &replaced(foreign), body.clone()).await?;
+        check(&row("of another user:"), &hidden, &[400, 404], None);
         assert_eq!(
             (absent.0, &absent.1["reason"], &absent.1["title"]),
             (hidden.0, &hidden.1["reason"], &hidden.1["title"]),
             "{}",
-            row("foreign is absent")
+            row("is answered like an unknown")
         );
         let shapes = ["%00", "..%2f..%2fetc%2fpasswd", "%ff%fe", "a%0d%0ab", "%F0%9F%92%A5", &"x".repeat(5000)];
         for shape in shapes {
-            let refused = stage.send(binding, &replaced(shape), body.clone()).await?;
+            let refused = fixture.send(binding, &replaced(shape), body.clone()).await?;
             check(&row(&format!("malformed ({shape:.12})")), &refused, &[400, 404, 414, 431], None);
         }
     }
     Ok(())
 }
 
-async fn methods(stage: &Stage, binding: &Binding) -> Result<()> {
-    let path = stage.path(binding);
-    let mounted: Vec<String> = contract::bindings().into_iter().filter(|b| stage.path(b) == path).map(|b| b.method).collect();
+async fn methods(fixture: &Fixture, binding: &Binding) -> Result<()> {
+    let path = fixture.path(binding);
+    let mounted: Vec<String> = contract::bindings().into_iter().filter(|b| fixture.path(b) == path).map(|b| b.method).collect();
     for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
         if mounted.iter().any(|m| m == method) {
             continue;
         }
-        let response = stage.person.request(Method::from_bytes(method.as_bytes())?, &path).send().await?;
+        let response = fixture.person.request(Method::from_bytes(method.as_bytes())?, &path).send().await?;
         assert_eq!(response.status(), 405, "{method} {path}");
         let allow = response.headers().get("allow").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
         assert!(mounted.iter().all(|m| allow.contains(m.as_str())), "{method} {path}: Allow: {allow}");
@@ -265,18 +264,19 @@ async fn methods(stage: &Stage, binding: &Binding) -> Result<()> {
     Ok(())
 }
 
-async fn bodies(stage: &Stage, binding: &Binding) -> Result<()> {
-    let path = stage.path(binding);
+async fn bodies(fixture: &Fixture, binding: &Binding) -> Result<()> {
+    let path = fixture.path(binding);
     let row = |what: &str| format!("{} {path}: {what}", binding.method);
-    for (what, body) in [("no JSON", &b"{"[..]), ("a list", b"[]"), ("not UTF-8", b"{\"a\":\"\xff\"}"), ("deep", &[b'['; 4000])] {
-        check(&row(what), &stage.send(binding, &path, Some(body.to_vec())).await?, &[400], None);
+    for (what, body) in [("not JSON", &b"{"[..]), ("a list", b"[]"), ("not UTF-8", b"{\"a\":\"\xff\"}"), ("deep", &[b'['; 4000])] {
+        check(&row(what), &fixture.send(binding, &path, Some(body.to_vec())).await?, &[400], None);
     }
-    let unknown = stage.send(binding, &path, Some(br#"{"noSuchField":1}"#.to_vec())).await?;
+    let unknown = fixture.send(binding, &path, Some(br#"{"noSuchField":1}"#.to_vec())).await?;
     check(&row("unknown field"), &unknown, &[400], Some("noSuchField"));
-    let plain = stage.person.request(Method::from_bytes(binding.method.as_bytes())?, &path).header("content-type", "text/plain").body("{}");
+    let plain =
+        fixture.person.request(Method::from_bytes(binding.method.as_bytes())?, &path).header("content-type", "text/plain").body("{}");
     check(&row("text/plain"), &answer(plain).await?, &[415], None);
     let huge = 80 * 1024 * 1024;
-    let response = stage
+    let response = fixture
         .person
         .request(Method::from_bytes(binding.method.as_bytes())?, &path)
         .header("content-type", "application/json")
@@ -287,52 +287,52 @@ async fn bodies(stage: &Stage, binding: &Binding) -> Result<()> {
     Ok(())
 }
 
-async fn types(stage: &Stage, binding: &Binding, field: &prost_reflect::FieldDescriptor) -> Result<()> {
-    let path = stage.path(binding);
+async fn types(fixture: &Fixture, binding: &Binding, field: &prost_reflect::FieldDescriptor) -> Result<()> {
+    let path = fixture.path(binding);
     let name = field.json_name();
     let row = |what: &str| format!("{} {path}: {what} {name}", binding.method);
     let body_with = |value: Value| serde_json::to_vec(&BTreeMap::from([(name, value)]));
     if binding.has_body {
-        let refused = stage.send(binding, &path, Some(body_with(contract::wrong_type(field))?)).await?;
+        let refused = fixture.send(binding, &path, Some(body_with(contract::wrong_type(field))?)).await?;
         check(&row("wrong type of"), &refused, &[400], Some(name));
     } else if !matches!(field.kind(), prost_reflect::Kind::String) {
-        let refused = stage.send(binding, &format!("{path}?{}", query(name, "seven")), None).await?;
+        let refused = fixture.send(binding, &format!("{path}?{}", query(name, "seven")), None).await?;
         check(&row("wrong type of"), &refused, &[400], Some(name));
     }
     if field.name() == "page_size" {
-        let refused = stage.send(binding, &format!("{path}?pageSize=-1"), None).await?;
+        let refused = fixture.send(binding, &format!("{path}?pageSize=-1"), None).await?;
         check(&row("negative"), &refused, &[400], Some(name));
     }
     if field.name() == "page_token" {
         for token in ["x", "%%%", &"A".repeat(3000)] {
-            let refused = stage.send(binding, &format!("{path}?{}", query(name, token)), None).await?;
-            check(&row("absurd"), &refused, &[400], Some(name));
+            let refused = fixture.send(binding, &format!("{path}?{}", query(name, token)), None).await?;
+            check(&row("invalid"), &refused, &[400], Some(name));
         }
     }
     if matches!(field.kind(), prost_reflect::Kind::String) && !field.is_list() {
         let key = format!("{}.{}", binding.input().name(), field.name());
         let limit = LIMITS.iter().find(|(k, _)| *k == key).unwrap_or_else(|| panic!("{key} has no row in LIMITS")).1;
         if limit > 0 {
-            over_limit(stage, binding, name, limit).await?;
+            over_limit(fixture, binding, name, limit).await?;
         }
     }
     Ok(())
 }
 
-async fn over_limit(stage: &Stage, binding: &Binding, name: &str, limit: usize) -> Result<()> {
-    let path = stage.path(binding);
+async fn over_limit(fixture: &Fixture, binding: &Binding, name: &str, limit: usize) -> Result<()> {
+    let path = fixture.path(binding);
     let text = "a".repeat(limit + 1);
     let refused = if binding.has_body {
-        stage.send(binding, &path, Some(serde_json::to_vec(&json!({ name: text }))?)).await?
+        fixture.send(binding, &path, Some(serde_json::to_vec(&json!({ name: text }))?)).await?
     } else {
-        stage.send(binding, &format!("{path}?{}", query(name, &text)), None).await?
+        fixture.send(binding, &format!("{path}?{}", query(name, &text)), None).await?
     };
     check(&format!("{} {path}: {name} of {} bytes", binding.method, limit + 1), &refused, &[400], Some(name));
     Ok(())
 }
 
-/// White space asks for nothing.
-async fn blank_prompts(stage: &Stage) -> Result<()> {
+/// A prompt of white space is refused.
+async fn blank_prompts(fixture: &Fixture) -> Result<()> {
     let rows = [
         ("/api/turns", json!({ "draftId": "blank", "prompt": " \n\t" }), "prompt"),
         ("/api/agent/stream", json!({ "draftId": "blank", "prompt": "\u{a0}\u{200b}" }), "prompt"),
@@ -340,13 +340,13 @@ async fn blank_prompts(stage: &Stage) -> Result<()> {
     ];
     let thread = json!({ "threadId": "blank", "runId": "r1", "messages": [{ "id": "m1", "role": "user", "content": " " }] });
     for (path, body, field) in rows.into_iter().chain([("/api/agui", thread, "messages")]) {
-        let refused = answer(stage.person.request(Method::POST, path).json(&body)).await?;
+        let refused = answer(fixture.person.request(Method::POST, path).json(&body)).await?;
         check(&format!("blank prompt to {path}"), &refused, &[400], Some(field));
     }
     Ok(())
 }
 
-/// Steps whose path no file may have, or no file that is new.
+/// Changes whose paths are not allowed, or not allowed for new files.
 fn bad_paths() -> Vec<(&'static str, Value, &'static str)> {
     let write = |path: &str| json!({ "path": path, "write": { "text": "x" } });
     let steps = [
@@ -375,9 +375,9 @@ fn bad_paths() -> Vec<(&'static str, Value, &'static str)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_set_is_applied_whole_or_not_at_all() -> Result<()> {
-    let stage = stage().await?;
-    let before = stage.person.files(&stage.project).await?;
+async fn a_change_set_is_applied_completely_or_not_at_all() -> Result<()> {
+    let fixture = fixture().await?;
+    let before = fixture.person.files(&fixture.project).await?;
     let good = json!({ "path": "good.txt", "write": { "text": "good" } });
     let long = |n: usize| "a".repeat(n);
     let rows = [
@@ -389,8 +389,8 @@ async fn a_change_set_is_applied_whole_or_not_at_all() -> Result<()> {
         ("no action", json!({ "path": "x.txt" }), "INVALID_FIELD"),
     ];
     for (what, bad, reason) in bad_paths().into_iter().chain(rows) {
-        let body = json!({ "projectId": stage.project, "changes": [good, bad] });
-        let (status, problem) = stage.person.refused(Method::POST, "/api/projects/save", body).await?;
+        let body = json!({ "projectId": fixture.project, "changes": [good, bad] });
+        let (status, problem) = fixture.person.refused(Method::POST, "/api/projects/save", body).await?;
         assert!(status.is_client_error() && problem["reason"] == reason, "{what}: {status} {problem}");
         let text = problem.to_string();
         let path = bad["path"].as_str().unwrap_or_default();
@@ -399,11 +399,11 @@ async fn a_change_set_is_applied_whole_or_not_at_all() -> Result<()> {
             assert!(text.contains("51200") || text.contains("51,200"), "the limit is not named in {text}");
         }
     }
-    // To read is no change: such a name is asked for as it is, and only absent.
+    // A read with such a path is not refused as invalid. The file does not exist.
     for (encoded, path) in [("src/aux.js", "src/aux.js"), ("a:b", "a:b"), ("what%3F", "what?"), ("trailing.", "trailing."), ("x%20", "x ")]
     {
-        let file = format!("/api/projects/{}/files/{encoded}", stage.project);
-        let (status, problem) = stage.person.refused(Method::GET, &file, json!({})).await?;
+        let file = format!("/api/projects/{}/files/{encoded}", fixture.project);
+        let (status, problem) = fixture.person.refused(Method::GET, &file, json!({})).await?;
         assert_eq!(
             (status.as_u16(), &problem["reason"], &problem["metadata"]["path"]),
             (404, &json!("FILE_NOT_FOUND"), &json!(path)),
@@ -412,13 +412,13 @@ async fn a_change_set_is_applied_whole_or_not_at_all() -> Result<()> {
     }
     let many: Vec<_> = (0..201).map(|n| json!({ "path": format!("f{n}.txt"), "write": { "text": "x" } })).collect();
     let (status, problem) =
-        stage.person.refused(Method::POST, "/api/projects/save", json!({ "projectId": stage.project, "changes": many })).await?;
+        fixture.person.refused(Method::POST, "/api/projects/save", json!({ "projectId": fixture.project, "changes": many })).await?;
     assert!(status == 400 && problem.to_string().contains("200"), "{problem}");
-    let body = json!({ "projectId": stage.foreign_project, "changes": [good] });
-    let (status, problem) = stage.person.refused(Method::POST, "/api/projects/save", body).await?;
+    let body = json!({ "projectId": fixture.foreign_project, "changes": [good] });
+    let (status, problem) = fixture.person.refused(Method::POST, "/api/projects/save", body).await?;
     assert_eq!((status.as_u16(), problem["reason"].as_str()), (404, Some("PROJECT_NOT_FOUND")));
-    assert_eq!(stage.person.files(&stage.project).await?, before);
-    let exact = json!({ "projectId": stage.project, "changes": [{ "path": "full.txt", "write": { "text": long(51_200) } }, good] });
-    stage.person.post("/api/projects/save", exact).await?;
-    stage.cluster.stop().await
+    assert_eq!(fixture.person.files(&fixture.project).await?, before);
+    let exact = json!({ "projectId": fixture.project, "changes": [{ "path": "full.txt", "write": { "text": long(51_200) } }, good] });
+    fixture.person.post("/api/projects/save", exact).await?;
+    fixture.cluster.stop().await
 }

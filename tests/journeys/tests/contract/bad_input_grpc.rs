@@ -1,4 +1,4 @@
-//! Bad input over gRPC, for every RPC of the descriptors: callers without rights, malformed and empty messages, other people's resources.
+//! Invalid input over gRPC, for every RPC of the descriptors: missing rights, malformed and empty messages, and resources of other users.
 
 use anyhow::Result;
 use prost_reflect::{DynamicMessage, Kind, MethodDescriptor, Value, prost::Message};
@@ -7,15 +7,15 @@ use serde_json::json;
 use test_support::{contract, grpc, issuer};
 use tonic::{Code, Status};
 
-/// Public RPCs that answer without an access token.
+/// Public RPCs that need no access token.
 const OPEN: &[&str] = &["SignUp", "SignIn", "SignOut", "CreateAccessToken", "GetKeySet"];
-/// Lists that hold only what is the caller's own: of somebody else's project they are empty.
+/// Lists with only the caller's own entries, which are empty for a project of another user.
 const OWN_ONLY: &[&str] = &["ListTurns"];
-/// Public RPCs for which an empty request is a good one.
-const EMPTY_IS_GOOD: &[&str] = &["GetSession", "GetKeySet", "SignOut", "CreateProject", "ListProjects", "ListAgents"];
+/// Public RPCs for which an empty request is valid.
+const EMPTY_IS_VALID: &[&str] = &["GetSession", "GetKeySet", "SignOut", "CreateProject", "ListProjects", "ListAgents"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_rpc_refuses_bad_input() -> Result<()> {
+async fn every_rpc_refuses_invalid_input() -> Result<()> {
     let (cluster, issuer) = issuer::trusted().await?;
     let (person, other) = (cluster.person().await?, cluster.person().await?);
     let theirs = other.turn(json!({ "draftId": "theirs", "prompt": "a counter" })).await?;
@@ -41,13 +41,13 @@ async fn every_rpc_refuses_bad_input() -> Result<()> {
             assert_eq!((ended.code(), reason(&ended).as_str()), (Code::Unauthenticated, "TOKEN_INVALID"), "{name}: expired token");
         }
         let undecodable = typed(&name, call(vec![0xff; 64], &[token]).await);
-        assert_eq!(undecodable.code(), Code::InvalidArgument, "{name}: bytes that are no message: {undecodable:?}");
+        assert_eq!(undecodable.code(), Code::InvalidArgument, "{name}: undecodable bytes: {undecodable:?}");
         for (field, message) in invalid_utf8(&rpc) {
             let refused = typed(&name, call(message, &[token]).await);
             let named = Fault::from_status(&refused).violations.iter().any(|v| v.field == field);
             assert!(refused.code() == Code::InvalidArgument && named, "{name}.{field}: not UTF-8: {refused:?}");
         }
-        if !EMPTY_IS_GOOD.contains(&rpc.name()) {
+        if !EMPTY_IS_VALID.contains(&rpc.name()) {
             let empty = typed(&name, call(Vec::new(), &[token]).await);
             assert!(
                 matches!(empty.code(), Code::InvalidArgument | Code::Unauthenticated | Code::NotFound),
@@ -57,10 +57,10 @@ async fn every_rpc_refuses_bad_input() -> Result<()> {
         if let Some(foreign) = foreign(&rpc, &theirs.project, &theirs.turn) {
             let answer = call(foreign, &[token]).await;
             if OWN_ONLY.contains(&rpc.name()) {
-                assert!(answer.expect(&name).is_empty(), "{name}: somebody else's");
+                assert!(answer.expect(&name).is_empty(), "{name}: of another user");
             } else {
                 let hidden = typed(&name, answer);
-                assert!(matches!(hidden.code(), Code::NotFound | Code::InvalidArgument), "{name}: somebody else's: {hidden:?}");
+                assert!(matches!(hidden.code(), Code::NotFound | Code::InvalidArgument), "{name}: of another user: {hidden:?}");
             }
         }
         for text in long_texts(&rpc) {
@@ -75,7 +75,7 @@ fn reason(status: &Status) -> String {
     Fault::from_status(status).reason
 }
 
-/// An error with a reason of its own, and no internal one.
+/// Expects an error with a reason that is not an internal error.
 fn typed(name: &str, answer: Result<Vec<u8>, Status>) -> Status {
     let status = answer.expect_err(name);
     let fault = Fault::from_status(&status);
@@ -84,7 +84,7 @@ fn typed(name: &str, answer: Result<Vec<u8>, Status>) -> Status {
     status
 }
 
-/// A request for somebody else's project or turn, for RPCs that name one.
+/// A request for the project and the turn of another user; `None` for RPCs without such fields.
 fn foreign(rpc: &MethodDescriptor, project: &str, turn: &str) -> Option<Vec<u8>> {
     let mut message = DynamicMessage::new(rpc.input());
     let named =
@@ -93,14 +93,20 @@ fn foreign(rpc: &MethodDescriptor, project: &str, turn: &str) -> Option<Vec<u8>>
     (!set.is_empty()).then(|| message.encode_to_vec())
 }
 
-/// One request per text field, with a byte in it that no text has.
+/// One request per text field with invalid UTF-8.
 fn invalid_utf8(rpc: &MethodDescriptor) -> Vec<(String, Vec<u8>)> {
     let fields = rpc.input().fields().filter(|f| matches!(f.kind(), Kind::String)).collect::<Vec<_>>();
-    let tag = |number: u32| if number < 16 { vec![u8::try_from(number << 3 | 2).unwrap_or_default()] } else { panic!("a longer tag") };
+    let tag = |number: u32| {
+        if number < 16 {
+            vec![u8::try_from(number << 3 | 2).unwrap_or_default()]
+        } else {
+            panic!("the tag of field {number} has several bytes")
+        }
+    };
     fields.into_iter().map(|field| (field.name().to_owned(), [tag(field.number()), vec![1, 0xff]].concat())).collect()
 }
 
-/// One request per text field, with 100,000 letters in it.
+/// One request per text field with 100,000 letters.
 fn long_texts(rpc: &MethodDescriptor) -> Vec<(String, Vec<u8>)> {
     let fields: Vec<_> = rpc.input().fields().filter(|f| matches!(f.kind(), Kind::String) && !f.is_list()).collect();
     fields

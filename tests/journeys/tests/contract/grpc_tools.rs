@@ -1,5 +1,4 @@
-//! What an operator does with grpcurl, done with `buf curl`, which uses the same reflection: list, describe, call. The contract also passes
-//! the STANDARD lint of buf.
+//! Lists, describes and calls the services with `buf curl`, which uses reflection like grpcurl. The contract must also pass `buf lint`.
 
 use std::path::PathBuf;
 
@@ -8,9 +7,9 @@ use serde_json::{Value, json};
 use test_support::{Cluster, process::Launch};
 use tokio::process::Command;
 
-/// Where `make test` puts it; `BACKLOT_BUF` names another one.
+/// The path of buf: `BACKLOT_BUF`, which `make test` sets, or `buf` on the PATH.
 fn buf() -> PathBuf {
-    #[allow(clippy::disallowed_methods, reason = "a tool's place, not a setting of the product")]
+    #[allow(clippy::disallowed_methods, reason = "the path of a tool, not a setting of a service")]
     let named = std::env::var("BACKLOT_BUF").ok();
     named.map_or_else(|| "buf".into(), PathBuf::from)
 }
@@ -60,7 +59,7 @@ async fn every_service_can_be_listed_described_and_called() -> Result<()> {
     cluster.stop().await
 }
 
-/// What `backlot token --for rate-limit` prints, as a header.
+/// The output of `backlot token --for rate-limit` as a header.
 async fn operator_header(cluster: &Cluster) -> Result<String> {
     let launch = Launch::new(env!("CARGO_BIN_EXE_backlot-under-test"), cluster.data_dir());
     let printed = launch.command(&["token", "--for", "rate-limit"]).output().await?;

@@ -1,4 +1,4 @@
-//! The OpenAPI document as its users take it: linters and generators of the ecosystem, and the cluster's own answers.
+//! The OpenAPI document: linters and client generators accept it, and the answers of a cluster match it.
 
 use std::{path::Path, process::Stdio, time::Duration};
 
@@ -10,19 +10,23 @@ use tokio::process::Command;
 
 use crate::tools;
 
-/// For one tool; at least ten times what the slowest takes on a busy machine with two cores.
+/// The limit for one tool: at least ten times the duration of the slowest one on a busy machine with two cores.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// One tool: its program in the folder of tools, its arguments, and for a generator a file that it makes with a word in it.
+/// A tool: its program in the folder of tools, its arguments, and for a generator a generated file with a word that it must contain.
 struct Tool {
     program: &'static str,
     arguments: Vec<String>,
-    makes: Option<(&'static str, &'static str)>,
+    generates: Option<(&'static str, &'static str)>,
 }
 
 fn all() -> Vec<Tool> {
     let config = |name: &str| tools::sources().join(name).to_string_lossy().into_owned();
-    let tool = |program, arguments: &[&str], makes| Tool { program, arguments: arguments.iter().map(|a| (*a).to_owned()).collect(), makes };
+    let tool = |program, arguments: &[&str], generates| Tool {
+        program,
+        arguments: arguments.iter().map(|a| (*a).to_owned()).collect(),
+        generates,
+    };
     let npm = "node_modules/.bin/";
     let of_npm = |name: &'static str| -> &'static str { Box::leak(format!("{npm}{name}").into_boxed_str()) };
     vec![
@@ -46,19 +50,19 @@ async fn run(tool: &Tool, at: &Path) -> Result<()> {
     let mut command = Command::new(&program);
     command.args(&tool.arguments).current_dir(at).env("PATH", path).env("HOME", at).env("CI", "1").env("REDOCLY_TELEMETRY", "off");
     command.stdin(Stdio::null()).kill_on_drop(true);
-    let done = within(LIMIT, command.output()).await.with_context(|| format!("{} did not end", tool.program))?;
+    let done = within(LIMIT, command.output()).await.with_context(|| format!("{} did not exit in time", tool.program))?;
     let done = done.with_context(|| format!("{} is missing: `make test` installs it", program.display()))?;
-    let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-    ensure!(done.status.success(), "{}: {said}", tool.program);
-    if let Some((file, word)) = tool.makes {
-        let text = std::fs::read_to_string(at.join(file)).with_context(|| format!("{} made no {file}: {said}", tool.program))?;
+    let output = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    ensure!(done.status.success(), "{}: {output}", tool.program);
+    if let Some((file, word)) = tool.generates {
+        let text = std::fs::read_to_string(at.join(file)).with_context(|| format!("{} generated no {file}: {output}", tool.program))?;
         ensure!(text.contains(word), "{}: no {word} in {file}", tool.program);
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn linters_and_generators_take_the_document() -> Result<()> {
+async fn linters_and_generators_accept_the_document() -> Result<()> {
     let cluster = Cluster::start().await?;
     let text = reqwest::get(format!("{}/openapi.json", cluster.url)).await?.text().await?;
     cluster.stop().await?;
@@ -74,10 +78,10 @@ async fn linters_and_generators_take_the_document() -> Result<()> {
     Ok(())
 }
 
-/// What each answer says that is no refusal: the fields that the document calls required are there.
-fn holds(document: &Value, schema: &Value, value: &Value, at: &str) -> Result<()> {
+/// Checks that a value has all required fields of its schema and no undocumented field.
+fn check_schema(document: &Value, schema: &Value, value: &Value, at: &str) -> Result<()> {
     let schema = match schema["$ref"].as_str() {
-        Some(place) => document.pointer(place.trim_start_matches('#')).context("a reference that leads nowhere")?,
+        Some(reference) => document.pointer(reference.trim_start_matches('#')).context("a reference without a target")?,
         None => schema,
     };
     for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
@@ -86,14 +90,14 @@ fn holds(document: &Value, schema: &Value, value: &Value, at: &str) -> Result<()
     for (name, inner) in value.as_object().into_iter().flatten() {
         if let Some(properties) = schema["properties"].as_object() {
             let known = properties.get(name).with_context(|| format!("{at}: {name} is not documented"))?;
-            holds(document, known, inner, &format!("{at}.{name}"))?;
+            check_schema(document, known, inner, &format!("{at}.{name}"))?;
         }
     }
-    value.as_array().into_iter().flatten().try_for_each(|inner| holds(document, &schema["items"], inner, &format!("{at}[]")))
+    value.as_array().into_iter().flatten().try_for_each(|inner| check_schema(document, &schema["items"], inner, &format!("{at}[]")))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_and_events_are_as_the_document_says() -> Result<()> {
+async fn answers_and_events_match_the_document() -> Result<()> {
     let cluster = Cluster::start().await?;
     let person = cluster.person().await?;
     let described = document::of(&cluster.url).await?;
@@ -102,7 +106,7 @@ async fn answers_and_events_are_as_the_document_says() -> Result<()> {
     let event = &described["components"]["schemas"]["StreamedEvent"];
     for frame in &done.frames {
         let event_of_frame = frame.json();
-        holds(
+        check_schema(
             described,
             event,
             &json!({ "seq": event_of_frame["seq"], "turnId": event_of_frame["turnId"], "type": event_of_frame["type"],
@@ -111,7 +115,7 @@ async fn answers_and_events_are_as_the_document_says() -> Result<()> {
         )?;
         let kind = event_of_frame["type"].as_str().unwrap_or_default();
         let message: String = kind.split(['.', '_']).map(|word| word[..1].to_uppercase() + &word[1..]).collect();
-        holds(described, &json!({ "$ref": format!("#/components/schemas/{message}") }), &event_of_frame["data"], kind)?;
+        check_schema(described, &json!({ "$ref": format!("#/components/schemas/{message}") }), &event_of_frame["data"], kind)?;
     }
     let write = json!({ "projectId": project, "changes": [{ "path": "a.txt", "write": { "text": "one" } }] });
     let rows = [
@@ -144,21 +148,21 @@ async fn answers_and_events_are_as_the_document_says() -> Result<()> {
         let answer =
             document::answer(described, operation, response.status().as_u16()).with_context(|| format!("{at} {}", response.status()))?;
         for (name, header) in answer["headers"].as_object().into_iter().flatten() {
-            let header = header["$ref"].as_str().and_then(|place| described.pointer(place.trim_start_matches('#')));
+            let header = header["$ref"].as_str().and_then(|reference| described.pointer(reference.trim_start_matches('#')));
             let is_required = header.is_some_and(|header| header["required"] == true);
             ensure!(!is_required || response.headers().contains_key(name), "{at}: no {name}");
         }
         let schema = &answer["content"]["application/json"]["schema"];
-        holds(described, schema, &response.json().await?, &at)?;
+        check_schema(described, schema, &response.json().await?, &at)?;
     }
     cluster.stop().await
 }
 
-/// A request that must be refused: whether somebody is signed in, method, path, body, and the reason.
+/// A request that must be refused: whether it is authenticated, the method, the path, the body, and the reason.
 type Row = (bool, Method, String, Value, &'static str);
 
 fn of_accounts(email: &str) -> Vec<Row> {
-    let post = |signed, path: &str, body, reason| (signed, Method::POST, format!("/api/auth/{path}"), body, reason);
+    let post = |authenticated, path: &str, body, reason| (authenticated, Method::POST, format!("/api/auth/{path}"), body, reason);
     vec![
         post(true, "signup", json!({ "email": email, "password": "correct horse battery 7" }), "EMAIL_TAKEN"),
         post(true, "signup", json!({ "email": "b@example.com", "password": "password" }), "WEAK_PASSWORD"),
@@ -218,20 +222,20 @@ fn of_turns(project: &str, turn: &str) -> Vec<Row> {
     ]
 }
 
-/// Reasons that a client can bring about, each at an operation that names it: [`Person::refused`] compares with the document.
+/// Reasons that a client can cause. [`Person::refused`] compares each with the document.
 #[tokio::test(flavor = "multi_thread")]
 async fn documented_reasons_exist() -> Result<()> {
     let cluster = Cluster::start().await?;
     let person = cluster.person().await?;
-    let nobody = Person { cookie: String::new(), ..person.clone() };
+    let anonymous = Person { cookie: String::new(), ..person.clone() };
     let done = person.turn(json!({ "draftId": "shop", "prompt": "a counter" })).await?;
     person.post("/api/projects", json!({ "displayName": "one", "requestId": "one" })).await?;
     let rows =
         [of_accounts(&person.email), of_projects(&done.project, &done.turn), of_saves(&done.project), of_turns(&done.project, &done.turn)];
-    for (is_signed, method, path, body, reason) in rows.concat() {
-        let who = if is_signed { &person } else { &nobody };
+    for (is_authenticated, method, path, body, reason) in rows.concat() {
+        let who = if is_authenticated { &person } else { &anonymous };
         let (status, problem) = who.refused(method.clone(), &path, body).await.with_context(|| format!("{method} {path}"))?;
-        ensure!(problem["reason"] == reason, "{method} {path}: {status} {problem}, not {reason}");
+        ensure!(problem["reason"] == reason, "{method} {path}: {status} {problem}, expected {reason}");
     }
     cluster.stop().await
 }

@@ -1,4 +1,4 @@
-//! The OpenAPI document: programs that read it, the cluster's answers, and requests that are generated from it.
+//! The OpenAPI document: tools that read it, the answers of a cluster, and requests that are generated from it.
 
 mod document;
 mod fuzz;

@@ -1,16 +1,16 @@
-//! Where the programs are that read the OpenAPI document.
+//! The folders of the tools that read the OpenAPI document.
 
 use std::path::{Path, PathBuf};
 
-/// Where `make test` puts them, else where npm and pip put them by hand.
+/// The folder in which `make test` installs the tools, or else the folder of their configuration.
 #[must_use]
 pub(crate) fn folder() -> PathBuf {
-    #[allow(clippy::disallowed_methods, reason = "a setting of the tests, not of a process")]
+    #[allow(clippy::disallowed_methods, reason = "a setting of the tests, not of a service")]
     let named = std::env::var_os("BACKLOT_OPENAPI_TOOLS");
     named.map_or_else(sources, PathBuf::from)
 }
 
-/// What they are told: versions, rules and hooks.
+/// The folder of their configuration: versions, rules and hooks.
 #[must_use]
 pub(crate) fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi")

@@ -1,4 +1,4 @@
-//! What operators see and set: logs, metrics and readiness; traces; roles in their own processes; a connection pooler.
+//! The interfaces of operators: logs, metrics and readiness, traces, roles in separate processes, and a connection pooler.
 
 mod operations;
 mod poolers;

@@ -1,4 +1,4 @@
-//! What an operator sees: log lines, metrics and readiness.
+//! Logs, metrics and readiness.
 
 use anyhow::{Result, ensure};
 use chassis::{
@@ -12,16 +12,16 @@ use test_support::{Cluster, Person, canary, grpc, process::Launch};
 
 const SEEN_WITHIN: std::time::Duration = std::time::Duration::from_secs(30);
 
-/// Series that are there before anything happened.
-const AT_FIRST: &[(&str, &[&str])] = &[
+/// Series that exist with the value 0 at the start.
+const INITIAL_SERIES: &[(&str, &[&str])] = &[
     ("backlot_turns_ended_total", &["outcome=\"completed\""]),
     ("backlot_turns_ended_total", &["outcome=\"failed\"", "reason=\"PROVIDER_ERROR\""]),
     ("backlot_attempts_total", &["gen_ai_provider_name=\"openai\""]),
     ("backlot_tokens_total", &["gen_ai_provider_name=\"demo\"", "gen_ai_token_type=\"output\""]),
     ("db_client_operation_slow_total", &["db_query_summary=\"claim turns\""]),
 ];
-/// Series after a turn that failed and one that did not, with the least that each says.
-const AT_LAST: &[(&str, &[&str], f64)] = &[
+/// Series after a failed and a completed turn, with their least values.
+const FINAL_SERIES: &[(&str, &[&str], f64)] = &[
     ("backlot_turn_duration_seconds_count", &["outcome=\"failed\""], 1.0),
     ("backlot_turn_wait_seconds_count", &[], 2.0),
     ("backlot_steps_total", &[], 1.0),
@@ -35,15 +35,15 @@ const AT_LAST: &[(&str, &[&str], f64)] = &[
     ("process_uptime_seconds", &[], 0.1),
 ];
 
-/// Nobody listens there.
+/// A URL that refuses connections.
 async fn closed_url() -> Result<String> {
     Ok(format!("http://{}/v1", testing::listener().await.local_addr()?))
 }
 
-/// The value of a series, with all of these in its labels.
+/// The value of the series with this name and these labels.
 fn value(metrics: &str, name: &str, labels: &[&str]) -> Option<f64> {
-    let is_it = |line: &&str| line.starts_with(&format!("{name}{{")) && labels.iter().all(|label| line.contains(label));
-    metrics.lines().find(is_it)?.rsplit(' ').next()?.parse().ok()
+    let is_match = |line: &&str| line.starts_with(&format!("{name}{{")) && labels.iter().all(|label| line.contains(label));
+    metrics.lines().find(is_match)?.rsplit(' ').next()?.parse().ok()
 }
 
 async fn metrics(url: &str) -> Result<String> {
@@ -51,7 +51,7 @@ async fn metrics(url: &str) -> Result<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn turns_that_fail_and_turns_that_do_not_are_seen_by_the_operator() -> Result<()> {
+async fn failed_and_completed_turns_are_in_metrics_and_logs() -> Result<()> {
     chassis::install_crypto();
     let data = tempfile::tempdir()?;
     let launch = Launch::new(env!("CARGO_BIN_EXE_backlot-under-test"), &data.path().join("backlot"))
@@ -61,8 +61,8 @@ async fn turns_that_fail_and_turns_that_do_not_are_seen_by_the_operator() -> Res
         .set("DATABASE_URL", &testing::database_url("operations").await);
     let process = launch.up().await?;
     let before = metrics(&process.metrics).await?;
-    for (name, labels) in AT_FIRST.iter().copied() {
-        ensure!(value(&before, name, labels) == Some(0.0), "{name} {labels:?} does not begin with 0:\n{before}");
+    for (name, labels) in INITIAL_SERIES.iter().copied() {
+        ensure!(value(&before, name, labels) == Some(0.0), "{name} {labels:?} is not 0 at the start:\n{before}");
     }
 
     let person = Person::sign_up(&process.url).await?;
@@ -80,16 +80,16 @@ async fn turns_that_fail_and_turns_that_do_not_are_seen_by_the_operator() -> Res
         }),
     )
     .await?;
-    for (name, labels, least) in AT_LAST.iter().copied() {
+    for (name, labels, least) in FINAL_SERIES.iter().copied() {
         let found = value(&after, name, labels);
-        ensure!(found.is_some_and(|found| found >= least), "{name} {labels:?} is {found:?} and not {least}:\n{after}");
+        ensure!(found.is_some_and(|found| found >= least), "{name} {labels:?} is {found:?}, expected at least {least}:\n{after}");
     }
 
     let log = std::fs::read_to_string(launch.log())?;
     let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let line_of = |turn: &str| {
-        let is_it = |line: &&Value| line["message"] == "turn ended" && line["fields"]["turn.id"] == turn;
-        let found: Vec<_> = lines.iter().filter(is_it).collect();
+        let is_match = |line: &&Value| line["message"] == "turn ended" && line["fields"]["turn.id"] == turn;
+        let found: Vec<_> = lines.iter().filter(is_match).collect();
         let [line] = found[..] else { anyhow::bail!("{} lines for {turn} in\n{log}", found.len()) };
         Ok(line.clone())
     };
@@ -107,7 +107,7 @@ async fn turns_that_fail_and_turns_that_do_not_are_seen_by_the_operator() -> Res
     Ok(())
 }
 
-/// Makes a service's database read-only or not, for connections that begin from now on, and ends the others.
+/// Sets whether the database is read-only for new connections, and closes the existing ones.
 async fn set_read_only(admin: &mut PgConnection, read_only: bool) -> Result<()> {
     let name: String = sqlx::query_scalar("SELECT current_database()").fetch_one(&mut *admin).await?;
     let value = if read_only { "on" } else { "off" };
@@ -119,7 +119,7 @@ async fn set_read_only(admin: &mut PgConnection, read_only: bool) -> Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_whose_database_cannot_be_used_is_not_ready_and_says_which() -> Result<()> {
+async fn readiness_names_the_service_whose_database_is_unusable() -> Result<()> {
     let cluster = Cluster::start().await?;
     let http = reqwest::Client::new();
     let readiness = async || {
@@ -150,8 +150,8 @@ async fn a_cluster_whose_database_cannot_be_used_is_not_ready_and_says_which() -
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rpcs_that_do_not_exist_are_one_series() -> Result<()> {
-    // The services run in this process, so their metrics are this process's.
+async fn unknown_rpcs_share_one_series() -> Result<()> {
+    // The services run in this process, so this process exports their metrics.
     let _telemetry = telemetry::init(&telemetry::Config::read(&mut Env::of([("BACKLOT_LOG", "off")])), "backlot");
     let cluster = Cluster::start().await?;
     let channel = grpc::connect(&cluster.grpc["auth"]).await?;
@@ -159,7 +159,7 @@ async fn rpcs_that_do_not_exist_are_one_series() -> Result<()> {
         for path in
             [format!("/backlot.auth.v1.AuthService/Invented{n}"), format!("/invented.v{n}.Service/SignIn"), format!("/grpc.invented/I{n}")]
         {
-            let refused = grpc::call_path(channel.clone(), &path, false, Vec::new(), &[]).await.expect_err("there is none");
+            let refused = grpc::call_path(channel.clone(), &path, false, Vec::new(), &[]).await.expect_err("an unknown RPC");
             assert_eq!(refused.code(), tonic::Code::Unimplemented, "{path}");
         }
     }
@@ -175,7 +175,7 @@ async fn rpcs_that_do_not_exist_are_one_series() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn series_are_bounded_however_many_values_labels_get() -> Result<()> {
+async fn the_number_of_series_is_bounded() -> Result<()> {
     chassis::install_crypto();
     let data = tempfile::tempdir()?;
     let launch = Launch::new(env!("CARGO_BIN_EXE_backlot-under-test"), &data.path().join("backlot"))
@@ -184,7 +184,7 @@ async fn series_are_bounded_however_many_values_labels_get() -> Result<()> {
     let process = launch.up().await?;
     let person = Person::sign_up(&process.url).await?;
     let size = |text: &str| text.lines().filter(|line| line.starts_with("http_server_request_duration_seconds_count")).count();
-    // A path, a method and a name that clients make up.
+    // Unknown paths, resources and methods.
     for n in 0..100 {
         let invented = reqwest::Method::from_bytes(format!("INVENTED{n}").as_bytes())?;
         for (method, path) in [

@@ -1,4 +1,4 @@
-//! A real PgBouncer between the cluster and PostgreSQL. With session pooling everything works. Otherwise the start fails and says why.
+//! PgBouncer between a cluster and PostgreSQL. With session pooling everything works. With any other mode the start fails with a message.
 
 use std::{
     net::SocketAddr,
@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 
 const STARTED_WITHIN: Duration = Duration::from_secs(60);
 
-/// It ends with this.
+/// A running PgBouncer. Dropping it ends the process.
 struct Bouncer {
     process: Child,
     address: SocketAddr,
@@ -23,7 +23,7 @@ struct Bouncer {
 }
 
 impl Bouncer {
-    /// In front of the tests' private server, with settings as Debian ships them but for the mode.
+    /// Starts PgBouncer in front of the private server of the tests, with this pool mode.
     async fn start(mode: &str) -> Result<Self> {
         let server = url::Url::parse(&testing::database_url("any").await)?;
         let socket =
@@ -38,12 +38,12 @@ impl Bouncer {
             port = address.port(),
         );
         std::fs::write(&config, text)?;
-        #[allow(clippy::disallowed_methods, reason = "what a shell would pass on")]
+        #[allow(clippy::disallowed_methods, reason = "the environment of a shell")]
         let path = format!("{}:/usr/sbin:/usr/local/sbin", std::env::var("PATH").unwrap_or_default());
         let mut command = Command::new("pgbouncer");
         command.env("PATH", path).arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         if std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0) {
-            // It refuses to be root.
+            // PgBouncer refuses to run as root.
             command.args(["-u", "postgres"]);
         }
         let process = command.spawn().context("tests need pgbouncer (apt install pgbouncer)")?;
@@ -59,14 +59,14 @@ impl Bouncer {
 
 impl Drop for Bouncer {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have exited.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_sessions_of_its_own_a_cluster_makes_its_databases_and_runs_a_turn() -> Result<()> {
+async fn with_session_pooling_a_cluster_creates_its_databases_and_runs_turns() -> Result<()> {
     let bouncer = Bouncer::start("session").await?;
     let cluster = Cluster::with(&[("DATABASE_URL", &bouncer.url())]).await?;
     let person = cluster.person().await?;
@@ -80,10 +80,10 @@ async fn with_sessions_of_its_own_a_cluster_makes_its_databases_and_runs_a_turn(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_sessions_the_start_is_refused_by_name() -> Result<()> {
+async fn without_session_pooling_the_start_fails_with_the_reason() -> Result<()> {
     for mode in ["transaction", "statement"] {
         let bouncer = Bouncer::start(mode).await?;
-        let Err(error) = Cluster::with(&[("DATABASE_URL", &bouncer.url())]).await else { panic!("{mode}: it started") };
+        let Err(error) = Cluster::with(&[("DATABASE_URL", &bouncer.url())]).await else { panic!("{mode}: the cluster started") };
         let text = format!("{error:#}");
         ensure!(text.contains("pool_mode=session") && text.contains(&bouncer.address.to_string()), "{mode}: {text}");
     }

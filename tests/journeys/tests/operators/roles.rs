@@ -1,4 +1,4 @@
-//! The five roles in their own processes, as containers run them: one PostgreSQL, one Redis, one secret.
+//! The five roles in separate processes, as in containers, with PostgreSQL, Redis and a secret.
 
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
@@ -19,22 +19,22 @@ async fn free_address() -> Result<SocketAddr> {
 const SECRET: &str = "a secret of at least thirty-two letters";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn five_processes_do_the_main_job_and_end_cleanly() -> Result<()> {
-    main_job("roles", &[]).await
+async fn a_turn_completes_with_separate_processes_and_they_exit_cleanly() -> Result<()> {
+    run_cluster("roles", &[]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn roles_with_their_own_keys_alone_do_the_main_job() -> Result<()> {
-    main_job("bundles", &["gateway", "auth", "agent-streaming", "project-storage", "rate-limit"]).await
+async fn a_turn_completes_if_all_roles_have_their_own_keys() -> Result<()> {
+    run_cluster("bundles", &["gateway", "auth", "agent-streaming", "project-storage", "rate-limit"]).await
 }
 
-/// As in the middle of a change to bundles: both kinds call both kinds.
+/// As during a migration to role keys: both kinds of roles call each other.
 #[tokio::test(flavor = "multi_thread")]
-async fn roles_with_their_own_keys_work_beside_roles_with_the_secret() -> Result<()> {
-    main_job("mixed", &["gateway", "project-storage"]).await
+async fn roles_with_their_own_keys_and_roles_with_the_secret_work_together() -> Result<()> {
+    run_cluster("mixed", &["gateway", "project-storage"]).await
 }
 
-/// The keys of a role as an operator gets them.
+/// The output of `backlot keys` for a role.
 async fn keys_of(role: &str) -> Result<String> {
     let mut keys = Command::new(env!("CARGO_BIN_EXE_backlot-under-test"));
     let output = keys.args(["keys", role]).env("BACKLOT_CLUSTER_SECRET", SECRET).output().await?;
@@ -42,8 +42,8 @@ async fn keys_of(role: &str) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
-/// One cluster, in which these roles have bundles and the others the secret.
-async fn main_job(name: &str, bundled: &[&str]) -> Result<()> {
+/// Runs a cluster in which these roles have their own keys and the others have the secret.
+async fn run_cluster(name: &str, with_keys: &[&str]) -> Result<()> {
     let data = tempfile::tempdir()?;
     let redis = testing::redis().await;
     let base = Launch::new(env!("CARGO_BIN_EXE_backlot-under-test"), &data.path().join("data"))
@@ -54,19 +54,19 @@ async fn main_job(name: &str, bundled: &[&str]) -> Result<()> {
     for _ in ROLES {
         addresses.push(free_address().await?);
     }
-    let wired = ROLES.iter().zip(&addresses).fold(base, |launch, (role, address)| {
+    let launch = ROLES.iter().zip(&addresses).fold(base, |launch, (role, address)| {
         launch.set(&format!("BACKLOT_{}_URL", role.to_uppercase().replace('-', "_")), &format!("http://{address}"))
     });
     let (listen, preview) = (free_address().await?, free_address().await?);
     let mut children = Vec::new();
     let mut keys = HashMap::new();
     for role in ROLES.into_iter().chain(["gateway"]) {
-        let own = bundled.contains(&role);
-        let setting = if own { ("BACKLOT_ROLE_KEYS", keys_of(role).await?) } else { ("BACKLOT_CLUSTER_SECRET", SECRET.to_owned()) };
+        let has_keys = with_keys.contains(&role);
+        let setting = if has_keys { ("BACKLOT_ROLE_KEYS", keys_of(role).await?) } else { ("BACKLOT_CLUSTER_SECRET", SECRET.to_owned()) };
         keys.insert(role, setting);
     }
     for (role, address) in ROLES.iter().zip(&addresses) {
-        children.push(start(&wired, role, &[("BACKLOT_GRPC_LISTEN", address.to_string()), keys[role].clone()])?);
+        children.push(start(&launch, role, &[("BACKLOT_GRPC_LISTEN", address.to_string()), keys[role].clone()])?);
     }
     let listens = [
         ("BACKLOT_LISTEN", listen.to_string()),
@@ -74,7 +74,7 @@ async fn main_job(name: &str, bundled: &[&str]) -> Result<()> {
         ("BACKLOT_METRICS_LISTEN", "none".to_owned()),
         keys["gateway"].clone(),
     ];
-    children.push(start(&wired, "gateway", &listens)?);
+    children.push(start(&launch, "gateway", &listens)?);
 
     let url = format!("http://{listen}");
     ready(&url).await?;
@@ -94,7 +94,7 @@ fn start(launch: &Launch, role: &str, settings: &[(&str, String)]) -> Result<(St
     Ok((role.to_owned(), launch.command(&[role]).stderr(log).spawn().with_context(|| format!("{role} does not start"))?))
 }
 
-/// Not ready until every service answers.
+/// Waits until the cluster is ready.
 async fn ready(url: &str) -> Result<()> {
     let http = reqwest::Client::builder().no_proxy().build()?;
     testing::eventually(STARTED_WITHIN, || async {
@@ -106,9 +106,9 @@ async fn ready(url: &str) -> Result<()> {
 }
 
 async fn terminate((role, mut child): (String, Child)) -> Result<()> {
-    let id = child.id().with_context(|| format!("{role} has ended by itself"))?;
+    let id = child.id().with_context(|| format!("{role} has exited"))?;
     Command::new("kill").args(["-TERM", &id.to_string()]).status().await?;
-    let status = within(STOPPED_WITHIN, child.wait()).await.with_context(|| format!("{role} does not end"))??;
-    ensure!(status.success(), "{role} ended with {status}");
+    let status = within(STOPPED_WITHIN, child.wait()).await.with_context(|| format!("{role} did not exit in time"))??;
+    ensure!(status.success(), "{role} exited with {status}");
     Ok(())
 }

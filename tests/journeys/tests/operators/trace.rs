@@ -1,5 +1,5 @@
-//! One trace id from the client through every service. Sentry receives an internal error and no secret. (For a panic see
-//! `services/chassis/tests/telemetry.rs`, where a panic can be made.)
+//! The trace id of a client is in the spans of every service. Sentry receives internal errors without secrets. (A panic is tested in
+//! `services/chassis/tests/telemetry.rs`.)
 
 use std::{
     collections::BTreeSet,
@@ -19,10 +19,10 @@ use tokio::net::TcpListener;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-/// Exporters send in batches of some seconds.
+/// The limit for exported data to arrive. Exporters send a batch every few seconds.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(60);
 
-/// Collects what is posted to it.
+/// A server that keeps the bodies of all POST requests.
 #[derive(Clone, Default)]
 struct Sink(Arc<Mutex<Vec<Bytes>>>);
 
@@ -30,8 +30,8 @@ impl Sink {
     async fn listen(&self, path: &str) -> Result<String> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let keep = async |State(sink): State<Sink>, body: Bytes| sink.0.lock().expect("sink").push(body);
-        let router = Router::new().route(path, post(keep)).with_state(self.clone());
+        let store = async |State(sink): State<Sink>, body: Bytes| sink.0.lock().expect("sink").push(body);
+        let router = Router::new().route(path, post(store)).with_state(self.clone());
         chassis::task::spawn(async move { axum::serve(listener, router).await });
         Ok(address.to_string())
     }
@@ -40,7 +40,7 @@ impl Sink {
         self.0.lock().expect("sink").clone()
     }
 
-    /// Names of the services that sent a span of this trace.
+    /// The names of the services with a span of this trace.
     fn services(&self) -> BTreeSet<String> {
         let requests = self.bodies().into_iter().filter_map(|b| ExportTraceServiceRequest::decode(b).ok());
         let spans = requests.flat_map(|r| r.resource_spans);
@@ -54,7 +54,7 @@ impl Sink {
             .collect()
     }
 
-    /// Trace and name of every span.
+    /// The trace id and the name of every span.
     fn spans(&self) -> Vec<(String, String)> {
         let requests = self.bodies().into_iter().filter_map(|b| ExportTraceServiceRequest::decode(b).ok());
         let spans = requests.flat_map(|r| r.resource_spans).flat_map(|r| r.scope_spans).flat_map(|s| s.spans);
@@ -67,7 +67,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_trace_goes_through_everything() -> Result<()> {
+async fn a_trace_includes_every_service_and_reports_have_no_secrets() -> Result<()> {
     let data = tempfile::tempdir()?;
     let (spans, reports) = (Sink::default(), Sink::default());
     let collector = spans.listen("/v1/traces").await?;
@@ -89,15 +89,15 @@ async fn one_trace_goes_through_everything() -> Result<()> {
         .header("traceparent", PARENT)
         .json(&json!({ "draftId": "d", "prompt": "a counter" }));
     let frames = Viewer::open(start.send().await?).await?.rest().await?;
-    ensure!(frames.iter().all(|f| f.json()["traceId"] == TRACE), "every event carries the trace: {:?}", frames[0]);
+    ensure!(frames.iter().all(|f| f.json()["traceId"] == TRACE), "every event has the trace id: {:?}", frames[0]);
 
     let absent =
         person.request(Method::GET, &format!("/api/projects/{}", uuid::Uuid::now_v7())).header("traceparent", PARENT).send().await?;
     let problem: serde_json::Value = absent.json().await?;
     assert_eq!(problem["traceId"], TRACE, "{problem}");
 
-    // The database of auth goes away under the service: an INTERNAL error, with the trace and without the reason.
-    break_auth(&database).await.context("no internal error could be made")?;
+    // A missing table causes an INTERNAL error, whose problem has the trace id and no details.
+    break_auth(&database).await.context("the table could not be renamed")?;
     let failed = person
         .http
         .post(format!("{}/api/auth/signin", person.url))
@@ -114,30 +114,30 @@ async fn one_trace_goes_through_everything() -> Result<()> {
 
     let all: BTreeSet<String> = ["gateway", "auth", "agent-streaming", "project-storage", "rate-limit"].map(str::to_owned).into();
     eventually(ARRIVES_WITHIN, || async { spans.services().is_superset(&all).then_some(()) }).await;
-    let heard = eventually(ARRIVES_WITHIN, || async {
+    let reported = eventually(ARRIVES_WITHIN, || async {
         let texts: Vec<_> = reports.bodies().iter().map(|b| String::from_utf8_lossy(b).into_owned()).collect();
         texts.iter().any(|t| t.contains(TRACE)).then_some(texts)
     })
     .await;
     let log = std::fs::read_to_string(launch.log())?;
-    ensure!(log.lines().any(|l| l.contains(TRACE)), "no log line has the trace");
+    ensure!(log.lines().any(|l| l.contains(TRACE)), "no log line has the trace id");
     let secret = std::fs::read_to_string(launch.data.join("cluster.key"))?;
     for canary in [test_support::person::PASSWORD, person.cookie.split('=').nth(1).unwrap_or_default(), secret.trim()] {
-        ensure!(!log.contains(canary) && heard.iter().all(|t| !t.contains(canary)), "a secret got out");
+        ensure!(!log.contains(canary) && reported.iter().all(|t| !t.contains(canary)), "a secret is in the log or in a report");
     }
     assert_eq!(process.terminate().await?, Some(0));
     Ok(())
 }
 
-/// How often agent-streaming has looked for turns that nobody drives.
-async fn looks(metrics: std::net::SocketAddr) -> Option<f64> {
+/// The number of `claim turns` statements of agent-streaming so far.
+async fn claims(metrics: std::net::SocketAddr) -> Option<f64> {
     let text = reqwest::get(format!("http://{metrics}/metrics")).await.ok()?.text().await.ok()?;
     let series = text.lines().filter(|line| line.starts_with("db_client_operation_duration_seconds_count{"));
     series.filter(|line| line.contains("\"claim turns\"")).find_map(|line| line.rsplit(' ').next()?.parse().ok())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_cluster_does_by_itself_and_what_probes_it_is_no_trace() -> Result<()> {
+async fn background_work_and_probes_create_no_traces() -> Result<()> {
     let data = tempfile::tempdir()?;
     let spans = Sink::default();
     let collector = spans.listen("/v1/traces").await?;
@@ -147,24 +147,24 @@ async fn what_a_cluster_does_by_itself_and_what_probes_it_is_no_trace() -> Resul
         .set("DATABASE_URL", &testing::database_url("idle").await)
         .with_metrics()?;
     let process = launch.up().await?;
-    let at_first = looks(metrics).await.unwrap_or_default();
+    let before = claims(metrics).await.unwrap_or_default();
     eventually(ARRIVES_WITHIN, || async {
         for probe in ["healthz", "readyz"] {
             reqwest::get(format!("{}/{probe}", process.url)).await.ok()?;
         }
-        (looks(metrics).await? >= at_first + 3.0).then_some(())
+        (claims(metrics).await? >= before + 3.0).then_some(())
     })
     .await;
-    // Somebody does ask for something.
+    // A request of a client creates a trace.
     reqwest::get(format!("{}/api/projects", process.url)).await?;
-    assert_eq!(process.terminate().await?, Some(0), "its end sends what is left");
+    assert_eq!(process.terminate().await?, Some(0), "the remaining spans are exported at the exit");
     let exported = spans.spans();
     let traces: BTreeSet<_> = exported.iter().map(|(trace, _)| trace).collect();
     ensure!(traces.len() == 1 && exported.iter().any(|(_, name)| name == "GET /api/projects"), "{exported:?}");
     Ok(())
 }
 
-/// Renames a table that sign-in needs.
+/// Renames a table that a sign-in needs.
 async fn break_auth(database: &str) -> Result<()> {
     let pool = test_support::cluster::pool(database, "auth").await?;
     sqlx::query("ALTER TABLE users RENAME TO users_away").execute(&pool).await?;

@@ -1,4 +1,4 @@
-//! Content codings: JSON and files of previews are coded; secrets and streams are not.
+//! Content encoding: JSON and preview files are compressed. Secrets and streams are not.
 
 use std::io::Read as _;
 
@@ -20,13 +20,13 @@ async fn get(person: &Person, path: &str, headers: &[(&str, &str)]) -> Result<Re
     Ok(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).send().await?)
 }
 
-async fn unzipped(response: Response) -> Result<Value> {
+async fn decompressed(response: Response) -> Result<Value> {
     let mut text = String::new();
     GzDecoder::new(&response.bytes().await?[..]).read_to_string(&mut text)?;
     Ok(serde_json::from_str(&text)?)
 }
 
-/// A project whose answers are long enough.
+/// Creates a project whose files are large enough for compression.
 async fn project(person: &Person) -> Result<String> {
     let page = format!("<h1>{}</h1>", "long ".repeat(2_000));
     let files = json!([
@@ -39,19 +39,19 @@ async fn project(person: &Person) -> Result<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn json_is_coded_and_secrets_and_streams_are_not() -> Result<()> {
+async fn json_is_compressed_and_secrets_and_streams_are_not() -> Result<()> {
     let cluster = Cluster::start().await?;
     let person = cluster.person().await?;
     let project = project(&person).await?;
     let done = person.turn(json!({ "draftId": "other", "prompt": "a counter" })).await?;
     let load = format!("/api/projects/load?projectId={project}");
-    let zipped = get(&person, &load, &[("accept-encoding", "gzip")]).await?;
-    assert_eq!((header(&zipped, "content-encoding"), header(&zipped, "vary")), ("gzip".to_owned(), "accept-encoding".to_owned()));
-    assert_eq!(unzipped(zipped).await?, person.get(&load).await?);
+    let compressed = get(&person, &load, &[("accept-encoding", "gzip")]).await?;
+    assert_eq!((header(&compressed, "content-encoding"), header(&compressed, "vary")), ("gzip".to_owned(), "accept-encoding".to_owned()));
+    assert_eq!(decompressed(compressed).await?, person.get(&load).await?);
     let events = format!("/api/turns/{}/events", done.turn);
     let rows = [
         (format!("/api/projects/{project}/files/index.html"), "", "zstd"),
-        // Refused, small, secret, and streams in both forms.
+        // Not compressed: a refusal, a small file, a secret, and streams in both formats.
         ("/api/projects/nothing".to_owned(), "", ""),
         (format!("/api/projects/{project}/files/small.css"), "", ""),
         ("/api/auth/session".to_owned(), "", ""),
@@ -71,7 +71,7 @@ async fn json_is_coded_and_secrets_and_streams_are_not() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_version_from_a_coded_answer_guards_a_change() -> Result<()> {
+async fn the_etag_of_a_compressed_answer_is_a_valid_precondition() -> Result<()> {
     let cluster = Cluster::start().await?;
     let person = cluster.person().await?;
     let project = project(&person).await?;
@@ -81,7 +81,7 @@ async fn a_version_from_a_coded_answer_guards_a_change() -> Result<()> {
     let again = get(&person, &file, &[("accept-encoding", "br"), ("if-none-match", &etag)]).await?;
     assert_eq!((again.status(), header(&again, "etag")), (StatusCode::NOT_MODIFIED, etag.clone()));
     let change = json!({ "projectId": project, "changes": [{ "path": "index.html", "etag": etag, "write": { "text": "new" } }] });
-    person.post("/api/projects/save", change.clone()).await.context("the file is as it was read")?;
+    person.post("/api/projects/save", change.clone()).await.context("the file has not changed")?;
     let (status, problem) = person.refused(Method::POST, "/api/projects/save", change).await?;
     assert_eq!((status, problem["reason"].as_str()), (StatusCode::CONFLICT, Some("FILE_CHANGED")));
 
@@ -97,27 +97,27 @@ async fn a_version_from_a_coded_answer_guards_a_change() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn previews_are_coded_but_for_parts_and_media() -> Result<()> {
+async fn previews_are_compressed_except_ranges_and_media() -> Result<()> {
     let cluster = Cluster::start().await?;
     let person = cluster.person().await?;
     let project = project(&person).await?;
     let made = person.post(&format!("/api/projects/{project}/previews"), json!({})).await?;
     let url = Url::parse(made["url"].as_str().context("url")?)?;
     let port = url.port().context("port")?;
-    let ask = |path: &str, range: &str, condition: &str| {
-        let request = person.http.get(format!("http://127.0.0.1:{port}/{path}")).header("accept-encoding", "gzip");
-        let request = request.header("host", format!("{}:{port}", url.host_str().unwrap_or_default()));
-        let request = if range.is_empty() { request } else { request.header("range", range) };
-        if condition.is_empty() { request } else { request.header("if-none-match", condition) }
+    let request = |path: &str, range: &str, condition: &str| {
+        let builder = person.http.get(format!("http://127.0.0.1:{port}/{path}")).header("accept-encoding", "gzip");
+        let builder = builder.header("host", format!("{}:{port}", url.host_str().unwrap_or_default()));
+        let builder = if range.is_empty() { builder } else { builder.header("range", range) };
+        if condition.is_empty() { builder } else { builder.header("if-none-match", condition) }
     };
     for (path, range, coding, status) in
         [("index.html", "", "gzip", 200), ("index.html", "bytes=0-1999", "", 206), ("picture.png", "", "", 200), ("small.css", "", "", 200)]
     {
-        let response = ask(path, range, "").send().await?;
+        let response = request(path, range, "").send().await?;
         assert_eq!((response.status().as_u16(), header(&response, "content-encoding").as_str()), (status, coding), "{path} {range}");
         let etag = header(&response, "etag");
         assert_eq!(etag.ends_with("-gzip\""), !coding.is_empty(), "{etag}");
-        let again = ask(path, "", &etag).send().await?;
+        let again = request(path, "", &etag).send().await?;
         assert_eq!((again.status(), header(&again, "etag")), (StatusCode::NOT_MODIFIED, etag), "{path}");
         assert!(header(&response, "vary").contains("accept"), "{path}");
     }

@@ -1,4 +1,4 @@
-//! The default policies as a client meets them: over HTTP and gRPC, with counters in the process and in Redis.
+//! The default policies over HTTP and gRPC, with counters in the process and in Redis.
 
 use anyhow::{Context as _, Result};
 use chassis::testing;
@@ -23,7 +23,7 @@ async fn the_fourth_turn_of_a_minute_is_refused_with_redis() -> Result<()> {
     fourth_turn(&[("REDIS_URL", &redis.url)]).await
 }
 
-/// All policies but this one are as they ship: it would refuse before `agent` does.
+/// The shipped policies except `general`, which would refuse before `agent` does.
 const GENERAL: &str = "policies: [{ name: general, limit: 10000, window: 1s }]";
 
 async fn fourth_turn(settings: &[(&str, &str)]) -> Result<()> {
@@ -35,7 +35,7 @@ async fn fourth_turn(settings: &[(&str, &str)]) -> Result<()> {
     let body = |key: &str| json!({ "draftId": "d", "prompt": "a counter", "idempotencyKey": key });
     let first = person.post("/api/turns", body("k1")).await?;
     for _ in 0..3 {
-        assert_eq!(person.post("/api/turns", body("k1")).await?["id"], first["id"], "a retry is the same turn and costs nothing");
+        assert_eq!(person.post("/api/turns", body("k1")).await?["id"], first["id"], "a retry returns the same turn and is not counted");
     }
     person.post("/api/turns", body("k2")).await?;
     person.post("/api/turns", body("k3")).await?;
@@ -72,13 +72,13 @@ async fn over_grpc(cluster: &Cluster, person: &Person) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_without_the_gateway_is_counted_by_general() -> Result<()> {
+async fn direct_grpc_calls_are_counted_by_general() -> Result<()> {
     let cluster = Cluster::with(&[("BACKLOT_POLICIES", "")]).await?;
     let person = cluster.person().await?;
     let token = person.access_token().await?;
     let mut client = AgentStreamingServiceClient::new(grpc::connect(&cluster.grpc["agent-streaming"]).await?);
     let mut refused = None;
-    // Signing up and the token were counted too.
+    // The sign-up and the token request are counted, too.
     for _ in 0..11 {
         let mut request = tonic::Request::new(ListAgentsRequest::default());
         request.metadata_mut().insert("authorization", format!("Bearer {token}").parse()?);
@@ -90,13 +90,13 @@ async fn a_program_without_the_gateway_is_counted_by_general() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_other_policies_hold() -> Result<()> {
+async fn the_other_policies_are_enforced() -> Result<()> {
     let cluster = Cluster::with(&[("BACKLOT_POLICIES", "")]).await?;
     let person = cluster.person().await?;
     let http = &person.http;
     let mut statuses = Vec::new();
     let mut policies = Vec::new();
-    // The sign-up was the first of five in fifteen minutes; three of them may be guesses at one account.
+    // The sign-up counts as one of the five attempts in fifteen minutes. At most three attempts may be for the same account.
     for name in ["nobody", "nobody", "nobody", "nobody", "another", "a third"] {
         let body = json!({ "email": format!("{name}@example.com"), "password": "not the password" });
         let answer = http.post(format!("{}/api/auth/signin", cluster.url)).json(&body).send().await?;
@@ -106,7 +106,7 @@ async fn the_other_policies_hold() -> Result<()> {
     assert_eq!(statuses, [401, 401, 401, 429, 401, 429]);
     assert_eq!((policies[3].as_deref(), policies[5].as_deref()), (Some("auth-guess"), Some("auth")));
 
-    // All at once: a slow machine must not spread them over several windows.
+    // Concurrent, so that a slow machine does not spread them over several windows.
     let answers = try_join_all((0..40).map(|_| person.request(Method::GET, "/api/agents").send())).await?;
     let refused = answers.into_iter().find(|response| response.status() == StatusCode::TOO_MANY_REQUESTS);
     let refused: Value = refused.context("forty requests within ten seconds")?.json().await?;
@@ -125,7 +125,7 @@ async fn the_other_policies_hold() -> Result<()> {
     cluster.stop().await
 }
 
-/// The shipped limits but for `general`, which thirty saves would meet first.
+/// A cluster with the shipped policies except `general`, which would refuse before `save` does.
 async fn cluster_with_wide_general() -> Result<Cluster> {
     let file = tempfile::NamedTempFile::new()?;
     std::fs::write(file.path(), "policies:\n  - { name: general, limit: 100000, window: 10s, algorithm: gcra }\n")?;

@@ -1,4 +1,4 @@
-//! What people and their programs do with a cluster. Each journey starts its own cluster in this process.
+//! The public API, used as browsers and programs do. Each journey starts its own cluster in this process.
 //!
 //! - Accounts: [`sessions`], [`sites`].
 //! - Turns: [`story`], [`resume`], [`limits`]; `tests/providers.rs` has the turns through the clients of model providers.

@@ -1,4 +1,4 @@
-//! Previews in both forms: a separate origin, the right headers, and access by capability only.
+//! Previews with a host or a path of their own: a separate origin, security headers, and access only by capability.
 
 use anyhow::{Context, Result};
 use reqwest::{Method, Response};
@@ -29,7 +29,7 @@ async fn preview(cluster: &Cluster) -> Result<Preview> {
     Ok(Preview { person, project, url: Url::parse(made["url"].as_str().context("url")?)? })
 }
 
-/// `*.localhost` needs no resolver here: the host goes into the header, the bytes to loopback.
+/// Sends a request to a host below `localhost` without a resolver: the host is only in the header.
 async fn get(person: &Person, method: Method, url: &Url, headers: &[(&str, &str)]) -> Result<Response> {
     let port = url.port().context("port")?;
     let mut request = person.http.request(method, format!("http://127.0.0.1:{port}{}", url.path()));
@@ -45,7 +45,7 @@ fn header(response: &Response, name: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_host_form_is_an_origin_of_its_own() -> Result<()> {
+async fn a_preview_host_is_a_separate_origin() -> Result<()> {
     let cluster = Cluster::start().await?;
     let Preview { person, project, url } = preview(&cluster).await?;
     let main = Url::parse(&cluster.url)?;
@@ -69,7 +69,7 @@ async fn the_host_form_is_an_origin_of_its_own() -> Result<()> {
         for origin in ["http://127.0.0.1", "http://localhost"] {
             assert!(policy.contains("frame-ancestors") && policy.contains(&format!("{origin}:{}", main.port().unwrap_or(80))), "{policy}");
         }
-        assert!(!policy.contains("sandbox"), "the host form needs no sandbox: {policy}");
+        assert!(!policy.contains("sandbox"), "a preview host needs no sandbox: {policy}");
         let etag = header(&response, "etag");
         assert!(response.text().await?.contains(body), "{path}");
         let again = get(&person, Method::GET, &url.join(path)?, &[("if-none-match", &etag)]).await?;
@@ -91,18 +91,18 @@ async fn the_host_form_is_an_origin_of_its_own() -> Result<()> {
     }
     let main_host =
         person.http.get(&cluster.url).header("host", format!("{}:{}", url.host_str().unwrap_or_default(), main.port().unwrap_or(80)));
-    assert!(!main_host.send().await?.text().await?.contains("document.title='x'"), "the main listener never serves preview bytes");
+    assert!(!main_host.send().await?.text().await?.contains("document.title='x'"), "the main listener never serves previews");
 
     let change = json!({ "projectId": project, "changes": [{ "path": "index.html", "write": { "text": "<p>second" } }] });
     person.post("/api/projects/save", change).await?;
-    assert!(get(&person, Method::GET, &url, &[]).await?.text().await?.contains("second"), "it follows the head");
+    assert!(get(&person, Method::GET, &url, &[]).await?.text().await?.contains("second"), "the preview shows the head");
     assert_eq!(person.request(Method::DELETE, &format!("/api/projects/{project}")).send().await?.status(), 200);
-    assert_eq!(get(&person, Method::GET, &url, &[]).await?.status(), 404, "it dies with the access");
+    assert_eq!(get(&person, Method::GET, &url, &[]).await?.status(), 404, "the preview ends with the access to the project");
     cluster.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_path_form_is_sandboxed() -> Result<()> {
+async fn a_preview_path_is_sandboxed() -> Result<()> {
     let cluster = cluster_with_paths().await?;
     let Preview { person, url, .. } = preview(&cluster).await?;
     let response = get(&person, Method::GET, &url, &[]).await?;
@@ -134,19 +134,19 @@ async fn a_preview_behaves_like_a_web_server() -> Result<()> {
     Ok(())
 }
 
-/// A folder's page is at the path with a slash, so that its relative links are right.
+/// The path of a folder redirects to the path with a slash, so that relative links work.
 async fn folders(person: &Person, url: &Url) -> Result<()> {
     let port = url.port().context("port")?;
     let base = format!("http://127.0.0.1:{port}{}", url.path());
     let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;
-    for (path, place) in [("docs", "./docs/"), ("docs?a=1&b=/", "./docs/?a=1&b=/"), ("%64ocs", "./%64ocs/")] {
+    for (path, location) in [("docs", "./docs/"), ("docs?a=1&b=/", "./docs/?a=1&b=/"), ("%64ocs", "./%64ocs/")] {
         for headers in [&[][..], &[BROWSER]] {
             let mut request = client.get(format!("{base}{path}")).header("host", format!("{}:{port}", url.host_str().unwrap_or_default()));
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }
             let response = request.send().await?;
-            assert_eq!((response.status().as_u16(), header(&response, "location").as_str()), (307, place), "{path}");
+            assert_eq!((response.status().as_u16(), header(&response, "location").as_str()), (307, location), "{path}");
         }
     }
     let page = get(person, Method::GET, &url.join("docs/")?, &[]).await?;
@@ -154,7 +154,7 @@ async fn folders(person: &Person, url: &Url) -> Result<()> {
     Ok(())
 }
 
-/// A deep link of an app that does its own routing.
+/// Paths of an app with client-side routing.
 async fn views(person: &Person, url: &Url) -> Result<()> {
     for (path, headers, status) in [
         ("users/5", &[BROWSER][..], 200),
@@ -175,7 +175,7 @@ async fn views(person: &Person, url: &Url) -> Result<()> {
     Ok(())
 }
 
-/// People see a page, programs the problem.
+/// Browsers get an HTML page, programs get a problem.
 async fn missing(person: &Person, url: &Url) -> Result<()> {
     let mut ended = url.clone();
     if url.path() == "/" {
@@ -195,14 +195,14 @@ async fn missing(person: &Person, url: &Url) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_part_of_a_file_can_be_had() -> Result<()> {
+async fn range_requests_are_supported() -> Result<()> {
     let cluster = Cluster::start().await?;
     let Preview { person, url, .. } = preview(&cluster).await?;
     let at = url.join("app.js")?;
     let whole = get(&person, Method::GET, &at, &[]).await?;
     let etag = header(&whole, "etag");
     assert_eq!((header(&whole, "accept-ranges").as_str(), header(&whole, "content-length").as_str()), ("bytes", "9"));
-    for (headers, status, place, body) in [
+    for (headers, status, content_range, body) in [
         (&[("range", "bytes=0-2")][..], 206, "bytes 0-2/9", "exp"),
         (&[("range", "bytes=7-")], 206, "bytes 7-8/9", "{}"),
         (&[("range", "bytes=-2")], 206, "bytes 7-8/9", "{}"),
@@ -214,7 +214,7 @@ async fn a_part_of_a_file_can_be_had() -> Result<()> {
         (&[("range", "nonsense")], 200, "", "export {}"),
     ] {
         let response = get(&person, Method::GET, &at, headers).await?;
-        assert_eq!((response.status().as_u16(), header(&response, "content-range").as_str()), (status, place), "{headers:?}");
+        assert_eq!((response.status().as_u16(), header(&response, "content-range").as_str()), (status, content_range), "{headers:?}");
         if status != 416 {
             assert_eq!(header(&response, "etag"), etag, "{headers:?}");
         }
@@ -222,12 +222,12 @@ async fn a_part_of_a_file_can_be_had() -> Result<()> {
         assert!(if status == 416 { text.contains(body) } else { text == body }, "{headers:?}: {text}");
     }
     let head = get(&person, Method::HEAD, &at, &[("range", "bytes=0-2")]).await?;
-    assert_eq!((head.status().as_u16(), header(&head, "content-length").as_str()), (200, "9"), "only a GET has parts");
+    assert_eq!((head.status().as_u16(), header(&head, "content-length").as_str()), (200, "9"), "ranges apply only to GET");
     cluster.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_used_preview_ends_when_it_is_revoked_and_when_its_maker_signs_out() -> Result<()> {
+async fn a_preview_ends_when_it_is_revoked_and_when_its_creator_signs_out() -> Result<()> {
     let cluster = Cluster::start().await?;
     let Preview { person, project, url } = preview(&cluster).await?;
     let made = person.post(&format!("/api/projects/{project}/previews"), json!({})).await?;
@@ -242,7 +242,7 @@ async fn a_used_preview_ends_when_it_is_revoked_and_when_its_maker_signs_out() -
     let (status, problem) = person.refused(Method::DELETE, &end, json!({})).await?;
     assert_eq!((status.as_u16(), problem["reason"].as_str()), (404, Some("PREVIEW_NOT_FOUND")));
 
-    assert_eq!(get(&person, Method::GET, &second, &[]).await?.status(), 200, "the other one stays");
+    assert_eq!(get(&person, Method::GET, &second, &[]).await?.status(), 200, "the other preview still works");
     person.post("/api/auth/signout", json!({})).await?;
     chassis::testing::eventually(std::time::Duration::from_secs(60), || async {
         (get(&person, Method::GET, &second, &[]).await.ok()?.status() == 404).then_some(())

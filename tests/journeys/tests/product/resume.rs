@@ -1,4 +1,4 @@
-//! Followers: any cursor, any number of viewers, during a turn or after it. A viewer that leaves changes nothing; a cancel does.
+//! Viewers with any cursor, during and after a turn. A viewer that disconnects does not affect the turn. A cancel ends it.
 
 use anyhow::Result;
 use futures::future::try_join_all;
@@ -23,14 +23,14 @@ async fn every_cursor_gives_exactly_the_events_after_it() -> Result<()> {
         assert_eq!(rest, done.frames[after as usize..], "Last-Event-ID: {after} wins over ?after=1");
     }
     let path = format!("/api/turns/{}/events?after={last}", done.turn);
-    assert_eq!(person.request(Method::GET, &path).send().await?.status(), 204, "nothing left of an ended turn");
+    assert_eq!(person.request(Method::GET, &path).send().await?.status(), 204, "an ended turn has no more events");
     let path = format!("/api/turns/{}/events?after={}", done.turn, last + 1);
-    assert_eq!(person.request(Method::GET, &path).send().await?.status(), 204, "nor after its end");
+    assert_eq!(person.request(Method::GET, &path).send().await?.status(), 204, "a cursor after the end of an ended turn");
     cluster.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_viewers_see_the_same_lines_and_they_are_the_databases() -> Result<()> {
+async fn ten_viewers_receive_the_stored_events() -> Result<()> {
     let cluster = Cluster::with(&[("BACKLOT_DEMO_PACE", "5ms")]).await?;
     let person = cluster.person().await?;
     let mut first = person.stream(json!({ "draftId": "d", "prompt": "a calculator" })).await?;
@@ -45,7 +45,7 @@ async fn ten_viewers_see_the_same_lines_and_they_are_the_databases() -> Result<(
     let seen = try_join_all(viewers).await?;
     let whole: Vec<Frame> = head.into_iter().chain(first.rest().await?).collect();
     for (after, frames) in seen {
-        assert_eq!(frames, whole[after as usize..], "viewer that came after {after}");
+        assert_eq!(frames, whole[after as usize..], "viewer with the cursor {after}");
     }
 
     let pool = cluster.pool("agent-streaming").await?;
@@ -64,7 +64,7 @@ async fn ten_viewers_see_the_same_lines_and_they_are_the_databases() -> Result<(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_viewer_that_leaves_changes_nothing() -> Result<()> {
+async fn a_turn_continues_without_its_viewer() -> Result<()> {
     let cluster = Cluster::with(&[("BACKLOT_DEMO_PACE", "5ms")]).await?;
     let person = cluster.person().await?;
     let mut viewer = person.stream(json!({ "draftId": "d", "prompt": "notes" })).await?;
@@ -77,7 +77,7 @@ async fn a_viewer_that_leaves_changes_nothing() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_cancel_only_cancelled_follows_and_no_file_stays() -> Result<()> {
+async fn after_a_cancel_only_the_terminal_event_follows_and_no_file_is_stored() -> Result<()> {
     let cluster = Cluster::with(&[("BACKLOT_DEMO_PACE", "50ms")]).await?;
     let person = cluster.person().await?;
     let mut viewer = person.stream(json!({ "draftId": "d", "prompt": "a landing page" })).await?;
@@ -94,10 +94,10 @@ async fn after_a_cancel_only_cancelled_follows_and_no_file_stays() -> Result<()>
     assert_eq!(viewer.rest().await?.last().map(Frame::kind).as_deref(), Some("turn.cancelled"));
     assert!(person.files(&project).await?.is_empty());
     let again = person.post(&format!("/api/turns/{turn}/cancel"), json!({})).await?;
-    assert_eq!(again["state"], "TURN_STATE_CANCELLED", "a second cancel is the same answer");
+    assert_eq!(again["state"], "TURN_STATE_CANCELLED", "a second cancel gets the same answer");
 
     let done = person.turn(json!({ "projectId": project, "prompt": "a counter" })).await?;
-    assert_eq!(done.outcome(), "turn.completed", "the project is free again");
+    assert_eq!(done.outcome(), "turn.completed", "the project accepts turns again");
     let (status, problem) = person.refused(Method::POST, &format!("/api/turns/{}/cancel", done.turn), json!({})).await?;
     assert_eq!((status.as_u16(), problem["reason"].as_str()), (409, Some("TOO_LATE")));
     cluster.stop().await

@@ -1,4 +1,4 @@
-//! Session cookies as browsers send them, also with cookies that a page of a sibling host has added.
+//! Session cookies of browsers, also with additional cookies that a sibling host has set.
 
 use anyhow::{Context as _, Result, ensure};
 use chassis::testing::eventually;
@@ -14,7 +14,7 @@ struct Browser<'a> {
 }
 
 impl Browser<'_> {
-    /// Signs up or in with these cookies; the new one.
+    /// Signs up or in with these cookies. Returns the new session cookie.
     async fn sign(&self, route: &str, email: &str, cookies: &[&str]) -> Result<String> {
         let body = json!({ "email": email, "password": "a long enough password" });
         let request = self.http.post(format!("{}/api/auth/{route}", self.cluster.url)).json(&body);
@@ -27,7 +27,7 @@ impl Browser<'_> {
         Ok(with(self.http.get(format!("{}/api/auth/session", self.cluster.url)), cookies).send().await?)
     }
 
-    /// Whose session these cookies open.
+    /// The e-mail address of the user of these cookies.
     async fn who(&self, cookies: &[&str]) -> Result<String> {
         let answer: Value = self.session(cookies).await?.error_for_status()?.json().await?;
         Ok(answer["session"]["user"]["email"].as_str().or(answer["user"]["email"].as_str()).context("an address")?.to_owned())
@@ -39,7 +39,7 @@ fn with(request: reqwest::RequestBuilder, cookies: &[&str]) -> reqwest::RequestB
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cookie_that_opens_nothing_is_ignored_and_one_of_somebody_else_signs_nobody_in() -> Result<()> {
+async fn invalid_cookies_are_ignored_and_cookies_of_two_users_are_refused() -> Result<()> {
     let cluster = Cluster::start().await?;
     let browser = Browser { cluster: &cluster, http: Client::new() };
     let mine = browser.sign("signup", "me@example.com", &[]).await?;
@@ -59,7 +59,7 @@ async fn a_cookie_that_opens_nothing_is_ignored_and_one_of_somebody_else_signs_n
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sign_in_ends_the_session_that_was_shown() -> Result<()> {
+async fn a_sign_in_ends_the_session_of_its_cookie() -> Result<()> {
     let cluster = Cluster::start().await?;
     let browser = Browser { cluster: &cluster, http: Client::new() };
     let first = browser.sign("signup", "me@example.com", &[]).await?;

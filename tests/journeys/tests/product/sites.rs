@@ -1,4 +1,4 @@
-//! Front ends on other origins, with the headers that browsers send: by cookie within a site, by token from another site.
+//! Front ends on other origins, with the headers of browsers: with a cookie within the same site, with a token from another site.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const LOCAL: &str = "http://localhost:5173";
 const FOREIGN: &str = "https://app.example";
 const SEEN_WITHIN: Duration = Duration::from_secs(20);
 
-/// A page, and the name by which it calls the gateway.
+/// A page in a browser. `name` is the host by which it calls the gateway.
 struct Page {
     http: Client,
     url: String,
@@ -28,7 +28,7 @@ impl Page {
         Ok(Self { http, url: cluster.url.clone(), name: format!("{host}:{port}"), origin, site })
     }
 
-    /// As a browser sends it for `fetch`.
+    /// A request of `fetch` in a browser.
     fn fetch(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.url)).header("host", &self.name).header("origin", self.origin);
         request.header("sec-fetch-site", self.site).header("sec-fetch-mode", "cors").header("sec-fetch-dest", "empty")
@@ -38,7 +38,7 @@ impl Page {
         Ok(self.fetch(Method::POST, path).json(&body).send().await?)
     }
 
-    /// What the browser asks before the page may send this.
+    /// The preflight request of a browser.
     async fn preflight(&self, method: &str, headers: &str) -> Result<Response> {
         let request = self.fetch(Method::OPTIONS, "/api/auth/signin");
         Ok(request.header("access-control-request-method", method).header("access-control-request-headers", headers).send().await?)
@@ -53,7 +53,7 @@ fn account() -> Value {
     json!({ "email": format!("{}@example.com", uuid::Uuid::now_v7().simple()), "password": PASSWORD })
 }
 
-fn with_wish(mut account: Value) -> Value {
+fn with_token_request(mut account: Value) -> Value {
     account["tokenInAnswer"] = true.into();
     account
 }
@@ -63,7 +63,7 @@ async fn cluster() -> Result<Cluster> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_the_same_site_signs_in_by_cookie() -> Result<()> {
+async fn a_page_of_the_same_site_signs_in_with_a_cookie() -> Result<()> {
     let cluster = cluster().await?;
     let page = Page::new(&cluster, "localhost", (LOCAL, "same-site"))?;
     let signed_up = page.post("/api/auth/signup", account()).await?;
@@ -79,28 +79,28 @@ async fn a_page_of_the_same_site_signs_in_by_cookie() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_another_site_signs_in_by_token() -> Result<()> {
+async fn a_page_of_another_site_signs_in_with_a_token() -> Result<()> {
     let cluster = cluster().await?;
     for (host, page) in [("127.0.0.1", (LOCAL, "cross-site")), ("127.0.0.1", (FOREIGN, "cross-site"))] {
         let page = Page::new(&cluster, host, page)?;
-        let asked = page.preflight("POST", "authorization,content-type").await?;
-        assert_eq!((asked.status(), header(&asked, "access-control-allow-origin")), (StatusCode::OK, page.origin.to_owned()));
-        let allowed = header(&asked, "access-control-allow-headers").to_ascii_lowercase();
+        let preflight = page.preflight("POST", "authorization,content-type").await?;
+        assert_eq!((preflight.status(), header(&preflight, "access-control-allow-origin")), (StatusCode::OK, page.origin.to_owned()));
+        let allowed = header(&preflight, "access-control-allow-headers").to_ascii_lowercase();
         assert!(allowed.contains("authorization") && allowed.contains("content-type"), "{allowed}");
 
         let account = account();
         for path in ["/api/auth/signup", "/api/auth/signin"] {
-            let signed_in = page.post(path, with_wish(account.clone())).await?;
+            let signed_in = page.post(path, with_token_request(account.clone())).await?;
             assert_eq!((signed_in.status(), header(&signed_in, "set-cookie")), (StatusCode::OK, String::new()), "{path}");
             let session = signed_in.json::<Value>().await?["sessionToken"].as_str().context("sessionToken")?.to_owned();
-            journey(&page, &session).await.with_context(|| format!("{} {path}", page.origin))?;
+            use_tokens(&page, &session).await.with_context(|| format!("{} {path}", page.origin))?;
         }
     }
     cluster.stop().await
 }
 
-/// A token is had, used, had again, and ends with its session.
-async fn journey(page: &Page, session: &str) -> Result<()> {
+/// Requests and uses two tokens and signs out, which ends both.
+async fn use_tokens(page: &Page, session: &str) -> Result<()> {
     let exchange = async || page.post("/api/auth/token", json!({ "sessionToken": session })).await;
     let mut tokens = Vec::new();
     for _ in 0..2 {
@@ -127,17 +127,17 @@ async fn journey(page: &Page, session: &str) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wish_for_a_token_opens_nothing_else() -> Result<()> {
+async fn requesting_a_token_grants_no_other_access() -> Result<()> {
     let cluster = cluster().await?;
-    let stranger = Page::new(&cluster, "127.0.0.1", ("https://elsewhere.example", "cross-site"))?;
-    let refused = stranger.post("/api/auth/signup", with_wish(account())).await?;
+    let foreign_page = Page::new(&cluster, "127.0.0.1", ("https://elsewhere.example", "cross-site"))?;
+    let refused = foreign_page.post("/api/auth/signup", with_token_request(account())).await?;
     assert_eq!((refused.status(), header(&refused, "access-control-allow-origin")), (StatusCode::FORBIDDEN, String::new()));
     let refused: Value = refused.json().await?;
     assert_eq!(refused["reason"], "CROSS_ORIGIN");
 
-    // Nobody is signed out by it, and no cookie is changed by a session that is named.
+    // It signs nobody out, and signing out another session does not change the cookie.
     let person = cluster.person().await?;
-    let body = with_wish(json!({ "email": person.email, "password": PASSWORD }));
+    let body = with_token_request(json!({ "email": person.email, "password": PASSWORD }));
     let answer = person.post("/api/auth/signin", body).await?;
     let other = person.request(Method::POST, "/api/auth/signout").json(&json!({ "sessionToken": answer["sessionToken"] })).send().await?;
     assert_eq!((other.status(), header(&other, "set-cookie")), (StatusCode::OK, String::new()));

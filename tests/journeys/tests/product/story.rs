@@ -1,4 +1,4 @@
-//! The main job from end to end, with the built-in demo model: sign up, send a prompt, watch, find files and a preview, change them with a
+//! The main path with the built-in demo model: sign up, send a prompt, follow the turn, read the files and the preview, and change them with a
 //! second prompt.
 
 use anyhow::Result;
@@ -6,7 +6,7 @@ use serde_json::json;
 use test_support::Cluster;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_prompt_becomes_files_and_a_second_one_changes_them() -> Result<()> {
+async fn a_prompt_creates_files_and_a_second_one_changes_them() -> Result<()> {
     let cluster = Cluster::start().await?;
     let person = cluster.person().await?;
     let first = person.turn(json!({ "draftId": "my-draft", "prompt": "a to-do list" })).await?;
@@ -15,7 +15,7 @@ async fn a_prompt_becomes_files_and_a_second_one_changes_them() -> Result<()> {
     let kinds: Vec<_> = first.frames.iter().map(test_support::sse::Frame::kind).collect();
     let ids: Vec<_> = first.frames.iter().map(|f| f.id).collect();
     assert_eq!(ids, (1..=u32::try_from(ids.len())?).collect::<Vec<_>>(), "contiguous from 1");
-    assert!(kinds.len() >= 60, "the demo's build has at least sixty events, not {}", kinds.len());
+    assert!(kinds.len() >= 60, "a turn of the demo model has at least 60 events, not {}", kinds.len());
     for kind in ["agent.selected", "turn.started", "text.delta", "tool.started", "file.opened", "file.delta", "file.closed", "usage"] {
         assert!(kinds.iter().any(|k| k == kind), "no {kind} in {kinds:?}");
     }
@@ -31,7 +31,7 @@ async fn a_prompt_becomes_files_and_a_second_one_changes_them() -> Result<()> {
         .filter(|e| e["type"] == "file.delta")
         .map(|e| e["data"]["text"].as_str().unwrap_or_default().to_owned())
         .collect();
-    assert!(files.values().all(|text| streamed.contains(text.as_str())), "what was streamed is what was stored");
+    assert!(files.values().all(|text| streamed.contains(text.as_str())), "the stored files differ from the streamed ones");
 
     let preview = person.post(&format!("/api/projects/{}/previews", first.project), json!({})).await?;
     let page = preview_text(&person, preview["url"].as_str().unwrap_or_default()).await?;
@@ -50,7 +50,7 @@ async fn a_prompt_becomes_files_and_a_second_one_changes_them() -> Result<()> {
     cluster.stop().await
 }
 
-/// `*.localhost` needs no resolver: the host goes into the header, the bytes to loopback.
+/// Reads a preview on a host below `localhost` without a resolver: the host is only in the header.
 async fn preview_text(person: &test_support::Person, url: &str) -> Result<String> {
     let url = url::Url::parse(url)?;
     let address = format!("http://127.0.0.1:{}{}", url.port().unwrap_or(80), url.path());

@@ -1,14 +1,14 @@
-//! What to say and how to fail, independent of the wire format.
+//! The content and the faults of an answer, independent of the wire format.
 
 use std::{future::pending, sync::Arc, time::Duration};
 
 use serde_json::Value;
 use tokio::sync::watch;
 
-/// Texts and tool inputs are streamed in pieces of this many characters unless the answer says otherwise.
+/// The default number of characters in a fragment of a text or a tool input.
 const FRAGMENT_CHARS: usize = 12;
 
-/// One answer of the model: content, end, figures, pace and faults. Built by chaining.
+/// An answer of the model: content, stop reason, usage, pace and faults. The methods add to it.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub(super) parts: Vec<Part>,
@@ -20,7 +20,7 @@ pub struct Answer {
     pub(super) faults: Vec<(At, Fault)>,
     pub(super) error_at: Option<(usize, Refusal)>,
     pub(super) refusal: Option<Refusal>,
-    before_headers: Option<Before>,
+    before_headers: Option<HeaderFault>,
 }
 
 /// One block of content.
@@ -28,39 +28,39 @@ pub struct Answer {
 pub(super) enum Part {
     Text(String),
     Reasoning(String),
-    /// The input as the JSON text that goes out, which a truncation leaves incomplete.
+    /// The input as JSON text, which a truncation leaves incomplete.
     Tool {
         name: String,
         input: String,
     },
-    /// Sent as it is, as one event.
+    /// An event that is sent unchanged.
     Raw(String),
 }
 
-/// Where in the answer's body something happens.
+/// A position in the body of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
-    /// After so many events (SSE frames as the protocol has them) went out whole.
+    /// After this many complete SSE events.
     Event(usize),
-    /// After so many bytes.
+    /// After this many bytes.
     Byte(usize),
 }
 
 #[derive(Debug, Clone)]
 pub(super) enum Fault {
-    /// The connection ends.
+    /// The connection is closed.
     Cut,
-    /// Nothing more is sent; the connection stays.
+    /// Nothing more is sent, and the connection stays open.
     Stall,
-    /// Nothing is sent for this long.
+    /// Nothing is sent for this time.
     Pause(Duration),
     /// Nothing is sent until the gate opens.
     Hold(Gate),
 }
 
 #[derive(Debug, Clone)]
-enum Before {
-    HangUp,
+enum HeaderFault {
+    Disconnect,
     Stall,
 }
 
@@ -71,22 +71,22 @@ pub enum Stop {
     ToolUse,
     MaxTokens,
     Refusal,
-    /// In a provider's own word.
-    Word(&'static str),
+    /// The stop reason of a provider.
+    Other(&'static str),
 }
 
-/// The provider's own figures. `input` is everything that went in, cached parts included.
+/// The token counts of an answer. `input` includes the cached tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
     pub input: u32,
     pub cache_read: u32,
     pub cache_write: u32,
     pub output: u32,
-    /// Part of `output`.
+    /// A part of `output`.
     pub reasoning: u32,
 }
 
-/// An answer that is an error.
+/// An error answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub status: u16,
@@ -97,7 +97,7 @@ pub struct Refusal {
     pub should_retry: Option<bool>,
 }
 
-/// Holds an answer until a test lets it go on.
+/// Holds answers until the test opens it.
 #[derive(Debug, Clone)]
 pub struct Gate(Arc<watch::Sender<bool>>);
 
@@ -108,13 +108,13 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// Lets every answer pass from now on.
+    /// Lets all answers pass from now on.
     pub fn open(&self) {
         self.0.send_replace(true);
     }
 
     pub(super) async fn passed(&self) {
-        // The sender lives in `self`, so this ends only by the gate opening.
+        // `self` owns the sender, so this cannot fail.
         let _ = self.0.subscribe().wait_for(|open| *open).await;
     }
 }
@@ -154,25 +154,25 @@ impl Answer {
         self.tool_text(name, input.to_string())
     }
 
-    /// A call whose input is sent as written, well-formed or not. An empty input stands for a tool without arguments.
+    /// A call whose input is sent unchanged, whether it is valid JSON or not. An empty input means no arguments.
     #[must_use]
     pub fn tool_text(self, name: &str, input: impl Into<String>) -> Self {
         self.part(Part::Tool { name: name.to_owned(), input: input.into() })
     }
 
-    /// One event exactly as given, without its closing blank line: a backend's quirk.
+    /// An event that is sent unchanged, without the blank line at its end.
     #[must_use]
     pub fn raw(self, event: impl Into<String>) -> Self {
         self.part(Part::Raw(event.into()))
     }
 
-    /// Why the model stopped; by default because of a tool if it called one.
+    /// The stop reason. The default is [`Stop::ToolUse`] if a tool is called, or else [`Stop::EndTurn`].
     #[must_use]
     pub fn stop(self, stop: Stop) -> Self {
         Self { stop: Some(stop), ..self }
     }
 
-    /// The model ran out of tokens: the last part ends after so many characters, a tool input in the middle of its JSON.
+    /// Truncates the last part after this many characters, with [`Stop::MaxTokens`].
     #[must_use]
     pub fn truncated(mut self, chars: usize) -> Self {
         if let Some(Part::Text(text) | Part::Reasoning(text) | Part::Tool { input: text, .. }) = self.parts.last_mut() {
@@ -186,13 +186,13 @@ impl Answer {
         Self { usage, ..self }
     }
 
-    /// Time between events.
+    /// The time between two events.
     #[must_use]
     pub fn pace(self, pace: Duration) -> Self {
         Self { pace, ..self }
     }
 
-    /// Texts and tool inputs go out in pieces of so many characters.
+    /// The number of characters in a fragment of a text or a tool input.
     #[must_use]
     pub fn fragments(self, chars: usize) -> Self {
         Self { fragment_chars: chars.max(1), ..self }
@@ -203,13 +203,13 @@ impl Answer {
         self
     }
 
-    pub(super) fn stopped(&self) -> Stop {
+    pub(super) fn stop_reason(&self) -> Stop {
         let called = self.parts.iter().any(|p| matches!(p, Part::Tool { .. }));
         self.stop.unwrap_or(if called { Stop::ToolUse } else { Stop::EndTurn })
     }
 
-    /// The pieces in which a text goes out; at least one.
-    pub(super) fn pieces(&self, text: &str) -> Vec<String> {
+    /// The fragments of a text, at least one.
+    pub(super) fn fragments_of(&self, text: &str) -> Vec<String> {
         let chars: Vec<char> = text.chars().collect();
         if chars.is_empty() {
             return vec![String::new()];
@@ -220,19 +220,19 @@ impl Answer {
 
 /// Faults.
 impl Answer {
-    /// The body's bytes go out in chunks of at most so many bytes, each of them seen by the client on its own.
+    /// Splits the body into chunks of at most this many bytes, which the client receives one by one.
     #[must_use]
     pub fn split(self, bytes: usize) -> Self {
         Self { split: Some(bytes.max(1)), ..self }
     }
 
-    /// The connection ends there, without the end that the protocol demands.
+    /// Closes the connection at this position.
     #[must_use]
     pub fn cut_at(self, at: At) -> Self {
         self.fault(at, Fault::Cut)
     }
 
-    /// Nothing is sent from there on, not even a ping; the connection stays.
+    /// Sends nothing after this position and keeps the connection open.
     #[must_use]
     pub fn stall_at(self, at: At) -> Self {
         self.fault(at, Fault::Stall)
@@ -243,31 +243,31 @@ impl Answer {
         self.fault(at, Fault::Pause(pause))
     }
 
-    /// Waits there until the gate opens.
+    /// Waits at this position until the gate is open.
     #[must_use]
     pub fn hold_at(self, at: At, gate: &Gate) -> Self {
         self.fault(at, Fault::Hold(gate.clone()))
     }
 
-    /// An error event inside the 200 after so many events; nothing follows it.
+    /// Sends an error event after this many events and ends the body. The status is 200.
     #[must_use]
     pub fn error_at(self, event: usize, error: Refusal) -> Self {
         Self { error_at: Some((event, error)), ..self }
     }
 
-    /// The connection ends before any answer.
+    /// Closes the connection without an answer.
     #[must_use]
-    pub fn hang_up() -> Self {
-        Self { before_headers: Some(Before::HangUp), ..Self::default() }
+    pub fn disconnect() -> Self {
+        Self { before_headers: Some(HeaderFault::Disconnect), ..Self::default() }
     }
 
-    /// No answer ever comes, not even headers.
+    /// Never sends an answer, not even headers.
     #[must_use]
     pub fn silence() -> Self {
-        Self { before_headers: Some(Before::Stall), ..Self::default() }
+        Self { before_headers: Some(HeaderFault::Stall), ..Self::default() }
     }
 
-    /// An error instead of an answer.
+    /// An error answer.
     #[must_use]
     pub fn refuse(refusal: Refusal) -> Self {
         Self { refusal: Some(refusal), ..Self::default() }
@@ -279,13 +279,13 @@ impl Answer {
     }
 
     pub(super) async fn before_headers(&self) {
-        if matches!(self.before_headers, Some(Before::Stall)) {
+        if matches!(self.before_headers, Some(HeaderFault::Stall)) {
             pending::<()>().await;
         }
     }
 
-    pub(super) fn hangs_up(&self) -> bool {
-        matches!(self.before_headers, Some(Before::HangUp))
+    pub(super) fn disconnects(&self) -> bool {
+        matches!(self.before_headers, Some(HeaderFault::Disconnect))
     }
 }
 
@@ -294,25 +294,25 @@ impl Refusal {
         Self { status, message: message.to_owned(), retry_after: None, should_retry: None }
     }
 
-    /// 429 with `retry-after` in seconds.
+    /// Status 429 with `retry-after` in seconds.
     #[must_use]
     pub fn rate_limited(retry_after: u32) -> Self {
         Self { retry_after: Some(retry_after), ..Self::new(429, "this request would exceed your rate limit") }
     }
 
-    /// 529 in Anthropic's protocol, 503 in OpenAI's.
+    /// Status 529 for Anthropic, 503 for OpenAI.
     #[must_use]
     pub fn overloaded() -> Self {
         Self::new(529, "Overloaded")
     }
 
-    /// 500.
+    /// Status 500.
     #[must_use]
     pub fn server_error() -> Self {
         Self::new(500, "Internal server error")
     }
 
-    /// 400.
+    /// Status 400.
     #[must_use]
     pub fn bad_request(message: &str) -> Self {
         Self::new(400, message)

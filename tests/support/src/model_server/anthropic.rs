@@ -1,16 +1,16 @@
-//! Anthropic Messages, version 2023-06-01: the frames of an answer, the form of a refusal, and which requests are legal.
+//! Anthropic Messages, version 2023-06-01: the frames of an answer, refusals, and the validation of requests.
 
 use serde_json::{Value, json};
 
 use super::{
     answer::{Answer, Part, Refusal, Stop, Usage},
-    request::{Complaint, Request, legal_tool_name, require, text_of},
+    request::{Complaint, Request, is_valid_tool_name, require, text_of},
 };
 
 const VERSION: &str = "2023-06-01";
-const MAX_CACHE_MARKS: usize = 4;
+const MAX_CACHE_CONTROLS: usize = 4;
 
-/// One frame per event, in the order of the protocol.
+/// The SSE events of an answer.
 pub(super) fn frames(answer: &Answer, request: &Request, index: usize) -> Vec<String> {
     let start = json!({
         "type": "message_start",
@@ -23,12 +23,12 @@ pub(super) fn frames(answer: &Answer, request: &Request, index: usize) -> Vec<St
     for (block, part) in answer.parts.iter().enumerate() {
         frames.extend(content(answer, part, (index, block)));
     }
-    let reason = match answer.stopped() {
+    let reason = match answer.stop_reason() {
         Stop::EndTurn => "end_turn",
         Stop::ToolUse => "tool_use",
         Stop::MaxTokens => "max_tokens",
         Stop::Refusal => "refusal",
-        Stop::Word(word) => word,
+        Stop::Other(word) => word,
     };
     let delta = json!({"stop_reason": reason, "stop_sequence": null});
     frames.push(frame(&json!({"type": "message_delta", "delta": delta, "usage": usage(answer.usage, answer.usage.output)})));
@@ -40,7 +40,7 @@ pub(super) fn frames(answer: &Answer, request: &Request, index: usize) -> Vec<St
     frames
 }
 
-/// Cumulative, as the protocol has it: the last one replaces the first.
+/// The usage, which is cumulative in this protocol.
 fn usage(usage: Usage, output: u32) -> Value {
     json!({
         "input_tokens": usage.input.saturating_sub(usage.cache_read + usage.cache_write),
@@ -56,16 +56,21 @@ fn content(answer: &Answer, part: &Part, (index, block): (usize, usize)) -> Vec<
         Part::Raw(event) => return vec![format!("{event}\n\n")],
         Part::Text(text) => (
             json!({"type": "text", "text": ""}),
-            answer.pieces(text).iter().map(|piece| delta(json!({"type": "text_delta", "text": piece}))).collect(),
+            answer.fragments_of(text).iter().map(|fragment| delta(json!({"type": "text_delta", "text": fragment}))).collect(),
         ),
         Part::Reasoning(text) => {
             let signature = delta(json!({"type": "signature_delta", "signature": format!("c2lnbmF0dXJl{index}{block}")}));
-            let thoughts = answer.pieces(text).iter().map(|piece| delta(json!({"type": "thinking_delta", "thinking": piece}))).collect();
+            let thoughts =
+                answer.fragments_of(text).iter().map(|fragment| delta(json!({"type": "thinking_delta", "thinking": fragment}))).collect();
             (json!({"type": "thinking", "thinking": "", "signature": ""}), [thoughts, vec![signature]].concat())
         }
         Part::Tool { name, input } => (
             json!({"type": "tool_use", "id": format!("toolu_{index:04}_{block}"), "name": name, "input": {}}),
-            answer.pieces(input).iter().map(|piece| delta(json!({"type": "input_json_delta", "partial_json": piece}))).collect(),
+            answer
+                .fragments_of(input)
+                .iter()
+                .map(|fragment| delta(json!({"type": "input_json_delta", "partial_json": fragment})))
+                .collect(),
         ),
     };
     let start = frame(&json!({"type": "content_block_start", "index": block, "content_block": start}));
@@ -77,7 +82,7 @@ fn frame(data: &Value) -> String {
     format!("event: {}\ndata: {data}\n\n", data["type"].as_str().unwrap_or_default())
 }
 
-/// Status and body of an error; the body is also the error event inside a 200.
+/// The status and the body of an error. The body is also the data of an error event.
 pub(super) fn refusal(refusal: &Refusal, index: usize) -> (u16, Value) {
     let kind = match refusal.status {
         401 => "authentication_error",
@@ -93,10 +98,10 @@ pub(super) fn refusal(refusal: &Refusal, index: usize) -> (u16, Value) {
     (refusal.status, json!({"type": "error", "error": error, "request_id": format!("req_{index:04}")}))
 }
 
-/// Refuses what the provider would refuse.
+/// Refuses a request that the provider would refuse.
 pub(super) fn check(request: &Request) -> Result<(), Complaint> {
-    let signed = !request.header("x-api-key").is_empty() || request.header("authorization").starts_with("Bearer ");
-    if !signed {
+    let has_key = !request.header("x-api-key").is_empty() || request.header("authorization").starts_with("Bearer ");
+    if !has_key {
         return Err(Complaint(401, "x-api-key header is required".into()));
     }
     require(request.header("anthropic-version") == VERSION, || format!("anthropic-version: {VERSION} is required"))?;
@@ -108,14 +113,14 @@ pub(super) fn check(request: &Request) -> Result<(), Complaint> {
     require(body["stream"] == true, || "stream: this model server only streams".into())?;
     require(matches!(body["system"], Value::Null | Value::String(_) | Value::Array(_)), || "system: must be a text or blocks".into())?;
     check_tools(body)?;
-    let marks = body.to_string().matches("\"cache_control\":{").count();
-    require(marks <= MAX_CACHE_MARKS, || format!("at most {MAX_CACHE_MARKS} blocks may have cache_control, found {marks}"))?;
+    let count = body.to_string().matches("\"cache_control\":{").count();
+    require(count <= MAX_CACHE_CONTROLS, || format!("at most {MAX_CACHE_CONTROLS} blocks may have cache_control, found {count}"))?;
     check_messages(request.messages())
 }
 
 fn check_tools(body: &Value) -> Result<(), Complaint> {
     for (i, tool) in body["tools"].as_array().into_iter().flatten().enumerate() {
-        require(tool["name"].as_str().is_some_and(legal_tool_name), || format!("tools.{i}.name: must match ^[a-zA-Z0-9_-]{{1,64}}$"))?;
+        require(tool["name"].as_str().is_some_and(is_valid_tool_name), || format!("tools.{i}.name: must match ^[a-zA-Z0-9_-]{{1,64}}$"))?;
         require(tool["input_schema"]["type"] == "object", || format!("tools.{i}.input_schema.type: must be object"))?;
     }
     Ok(())
@@ -128,8 +133,8 @@ fn check_messages(messages: &[Value]) -> Result<(), Complaint> {
         let role = message["role"].as_str().unwrap_or_default();
         require(matches!(role, "user" | "assistant"), || format!("messages.{i}.role: must be user or assistant"))?;
         let blocks = message["content"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let written = !blocks.is_empty() || message["content"].as_str().is_some_and(|text| !text.is_empty());
-        require(written, || format!("messages.{i}: must have non-empty content"))?;
+        let has_content = !blocks.is_empty() || message["content"].as_str().is_some_and(|text| !text.is_empty());
+        require(has_content, || format!("messages.{i}: must have non-empty content"))?;
         let answered: Vec<&str> = blocks.iter().filter(|b| b["type"] == "tool_result").filter_map(|b| b["tool_use_id"].as_str()).collect();
         for id in &called {
             require(answered.contains(id), || format!("messages.{i}: tool_use id {id} without a tool_result immediately after"))?;

@@ -1,14 +1,14 @@
-//! OpenAI chat completions: the frames of an answer, the form of a refusal, and which requests are legal. Keys are optional, as with Ollama
-//! and vLLM.
+//! OpenAI chat completions: the frames of an answer, refusals, and the validation of requests. API keys are optional, as with Ollama and
+//! vLLM.
 
 use serde_json::{Value, json};
 
 use super::{
     answer::{Answer, Part, Refusal, Stop},
-    request::{Complaint, Request, legal_tool_name, require},
+    request::{Complaint, Request, is_valid_tool_name, require},
 };
 
-/// One frame per chunk, then usage if it was asked for, then `[DONE]`.
+/// The SSE events of an answer: the chunks, the usage if requested, and `[DONE]`.
 pub(super) fn frames(answer: &Answer, request: &Request, index: usize) -> Vec<String> {
     let chunk = |choices: Value, usage: Value| {
         let chunk = json!({
@@ -17,30 +17,33 @@ pub(super) fn frames(answer: &Answer, request: &Request, index: usize) -> Vec<St
         });
         format!("data: {chunk}\n\n")
     };
-    let said = |delta: Value| chunk(json!([{"index": 0, "delta": delta, "finish_reason": null}]), Value::Null);
-    let mut frames = vec![said(json!({"role": "assistant", "content": ""}))];
+    let delta_chunk = |delta: Value| chunk(json!([{"index": 0, "delta": delta, "finish_reason": null}]), Value::Null);
+    let mut frames = vec![delta_chunk(json!({"role": "assistant", "content": ""}))];
     let mut calls = 0;
     for part in &answer.parts {
         match part {
             Part::Raw(event) => frames.push(format!("{event}\n\n")),
-            Part::Text(text) => frames.extend(answer.pieces(text).iter().map(|piece| said(json!({"content": piece})))),
-            Part::Reasoning(text) => frames.extend(answer.pieces(text).iter().map(|piece| said(json!({"reasoning_content": piece})))),
+            Part::Text(text) => frames.extend(answer.fragments_of(text).iter().map(|fragment| delta_chunk(json!({"content": fragment})))),
+            Part::Reasoning(text) => {
+                frames.extend(answer.fragments_of(text).iter().map(|fragment| delta_chunk(json!({"reasoning_content": fragment}))))
+            }
             Part::Tool { name, input } => {
                 let id = format!("call_{index:04}_{calls}");
                 let function = json!({"name": name, "arguments": ""});
-                frames.push(said(json!({"tool_calls": [{"index": calls, "id": id, "type": "function", "function": function}]})));
-                let fragment = |piece: &String| said(json!({"tool_calls": [{"index": calls, "function": {"arguments": piece}}]}));
-                frames.extend(answer.pieces(input).iter().map(fragment));
+                frames.push(delta_chunk(json!({"tool_calls": [{"index": calls, "id": id, "type": "function", "function": function}]})));
+                let arguments =
+                    |fragment: &String| delta_chunk(json!({"tool_calls": [{"index": calls, "function": {"arguments": fragment}}]}));
+                frames.extend(answer.fragments_of(input).iter().map(arguments));
                 calls += 1;
             }
         }
     }
-    let reason = match answer.stopped() {
+    let reason = match answer.stop_reason() {
         Stop::EndTurn => "stop",
         Stop::ToolUse => "tool_calls",
         Stop::MaxTokens => "length",
         Stop::Refusal => "content_filter",
-        Stop::Word(word) => word,
+        Stop::Other(word) => word,
     };
     frames.push(chunk(json!([{"index": 0, "delta": {}, "finish_reason": reason}]), Value::Null));
     if request.body["stream_options"]["include_usage"] == true {
@@ -63,7 +66,7 @@ fn usage(answer: &Answer) -> Value {
     })
 }
 
-/// Status and body of an error; the body is also the error inside a 200. Overload is 503 here.
+/// The status and the body of an error. The body is also the data of an error event. Overload has the status 503.
 pub(super) fn refusal(refusal: &Refusal) -> (u16, Value) {
     let (status, kind, code) = match refusal.status {
         429 => (429, "requests", json!("rate_limit_exceeded")),
@@ -74,7 +77,7 @@ pub(super) fn refusal(refusal: &Refusal) -> (u16, Value) {
     (status, json!({"error": {"message": refusal.message, "type": kind, "param": null, "code": code}}))
 }
 
-/// Refuses what the provider would refuse.
+/// Refuses a request that the provider would refuse.
 pub(super) fn check(request: &Request) -> Result<(), Complaint> {
     require(request.header("content-type").starts_with("application/json"), || "content-type must be application/json".into())?;
     let body = &request.body;
@@ -87,7 +90,7 @@ pub(super) fn check(request: &Request) -> Result<(), Complaint> {
     for (i, tool) in body["tools"].as_array().into_iter().flatten().enumerate() {
         let function = &tool["function"];
         require(tool["type"] == "function", || format!("tools[{i}].type must be function"))?;
-        require(function["name"].as_str().is_some_and(legal_tool_name), || {
+        require(function["name"].as_str().is_some_and(is_valid_tool_name), || {
             format!("tools[{i}].function.name must match ^[a-zA-Z0-9_-]{{1,64}}$")
         })?;
         require(function["parameters"]["type"] == "object", || format!("tools[{i}].function.parameters.type must be object"))?;
@@ -111,13 +114,13 @@ fn check_messages(messages: &[Value]) -> Result<(), Complaint> {
         require(matches!(role, "system" | "developer" | "user" | "assistant"), || format!("messages[{i}].role: unknown role {role:?}"))?;
         let calls = message["tool_calls"].as_array().map(Vec::as_slice).unwrap_or_default();
         let content = &message["content"];
-        let written = content.is_string() || content.as_array().is_some_and(|parts| !parts.is_empty());
-        require(written || (role == "assistant" && !calls.is_empty()), || format!("messages[{i}].content: must be a text or parts"))?;
+        let has_content = content.is_string() || content.as_array().is_some_and(|parts| !parts.is_empty());
+        require(has_content || (role == "assistant" && !calls.is_empty()), || format!("messages[{i}].content: must be a text or parts"))?;
         for call in calls {
             let function = &call["function"];
-            let whole =
+            let is_complete =
                 call["id"].is_string() && call["type"] == "function" && function["name"].is_string() && function["arguments"].is_string();
-            require(whole, || format!("messages[{i}].tool_calls: each needs id, type function, name and arguments as text"))?;
+            require(is_complete, || format!("messages[{i}].tool_calls: each needs id, type function, name and arguments as text"))?;
             open.extend(call["id"].as_str());
         }
     }

@@ -1,11 +1,11 @@
-//! What a client sent.
+//! The request of a client.
 
 use std::time::Instant;
 
 use http::{HeaderMap, Uri, request::Parts};
 use serde_json::Value;
 
-/// Whose wire format.
+/// The wire format of a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// `POST /v1/messages`
@@ -24,20 +24,20 @@ impl Protocol {
     }
 }
 
-/// A request as it arrived.
+/// A received request.
 #[derive(Debug, Clone)]
 pub struct Request {
     pub protocol: Protocol,
     pub headers: HeaderMap,
-    /// `null` when it was not JSON.
+    /// The body; `null` if it was not JSON.
     pub body: Value,
     pub at: Instant,
-    /// Why the provider would have refused it.
+    /// The error, if the provider would refuse the request.
     pub complaint: Option<String>,
     pub(super) complaint_status: u16,
 }
 
-/// A reason to refuse, with its status.
+/// The status and the message of a refusal.
 pub(super) struct Complaint(pub(super) u16, pub(super) String);
 
 impl Request {
@@ -56,7 +56,7 @@ impl Request {
         (self.complaint, self.complaint_status) = (Some(text), status);
     }
 
-    /// A header's text; empty when it is missing.
+    /// The value of a header; empty if it is missing.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default()
@@ -72,14 +72,14 @@ impl Request {
         self.body["messages"].as_array().map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// What the person said last: the text of the last user message that has any.
+    /// The text of the last user message with text.
     #[must_use]
     pub fn prompt(&self) -> String {
         let texts = self.messages().iter().rev().filter(|m| m["role"] == "user").map(|m| text_of(&m["content"]));
         texts.into_iter().find(|text| !text.is_empty()).unwrap_or_default()
     }
 
-    /// Which answer to that prompt is asked for, from 1.
+    /// The number of the requested answer to this prompt, from 1.
     #[must_use]
     pub fn step(&self) -> usize {
         let asked = self.messages().iter().rposition(|m| m["role"] == "user" && !text_of(&m["content"]).is_empty());
@@ -87,7 +87,7 @@ impl Request {
         1 + after.filter(|m| m["role"] == "assistant").count()
     }
 
-    /// What tools answered since the model last spoke: call id and text.
+    /// The tool results after the last message of the model: the call ids and the texts.
     #[must_use]
     pub fn tool_results(&self) -> Vec<(String, String)> {
         let since = self.messages().iter().rposition(|m| m["role"] == "assistant").map_or(0, |i| i + 1);
@@ -104,7 +104,7 @@ impl Request {
         results
     }
 
-    /// The names of the tools offered.
+    /// The names of the offered tools.
     #[must_use]
     pub fn tools(&self) -> Vec<&str> {
         let tools = self.body["tools"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -112,7 +112,7 @@ impl Request {
     }
 }
 
-/// A content that is a text or a list of blocks, as text.
+/// The text of a content, which is a string or a list of blocks.
 pub(super) fn text_of(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
@@ -121,8 +121,8 @@ pub(super) fn text_of(content: &Value) -> String {
     }
 }
 
-/// Whether a tool's name is legal with both providers.
-pub(super) fn legal_tool_name(name: &str) -> bool {
+/// Whether both providers accept the name of a tool.
+pub(super) fn is_valid_tool_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
 }
 

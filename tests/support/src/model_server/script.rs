@@ -1,17 +1,17 @@
-//! Which answer a request gets.
+//! Chooses the answer to a request.
 
 use std::collections::VecDeque;
 
 use super::{answer::Answer, request::Request};
 
-/// Which answer a request gets.
+/// Chooses the answer to each request.
 pub struct Script(Box<Decide>);
 
-/// From a request's index and the request itself.
+/// Chooses an answer from the index and the request; `None` refuses it.
 type Decide = dyn FnMut(usize, &Request) -> Option<Answer> + Send;
 
 impl Script {
-    /// One answer per request, in order; a request too many is refused with 400.
+    /// One answer per request, in order. Further requests are refused with 400.
     pub fn queue(answers: impl IntoIterator<Item = Answer>) -> Self {
         let mut answers: VecDeque<Answer> = answers.into_iter().collect();
         Self(Box::new(move |_, _| answers.pop_front()))
@@ -23,7 +23,7 @@ impl Script {
         Self(Box::new(move |_, _| Some(answer.clone())))
     }
 
-    /// Decides from the request and its index.
+    /// Calls `decide` with the index and the request.
     pub fn with(decide: impl FnMut(usize, &Request) -> Option<Answer> + Send + 'static) -> Self {
         Self(Box::new(decide))
     }

@@ -1,4 +1,4 @@
-//! Turns an answer's frames into bytes on the wire, with the faults that the script asks for.
+//! Sends the frames of an answer, with its faults.
 
 use std::{collections::VecDeque, future::pending, time::Duration};
 
@@ -9,13 +9,13 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 
 use super::{
-    Body, Guard, How, HungUp,
+    Body, ConnectionCut, Guard, How,
     answer::{Answer, At, Fault, Gate},
     anthropic, openai,
     request::{Protocol, Request},
 };
 
-/// What happens next to a body.
+/// A step of sending a body.
 #[derive(Debug)]
 enum Action {
     Send(Bytes),
@@ -41,7 +41,7 @@ pub(super) fn respond(request: &Request, answer: &Answer, guard: Guard) -> Respo
     response.body(body(plan(&frames, answer), guard)).expect("legal headers")
 }
 
-/// The whole body as a list of actions; a pure function, so that a sweep over positions is exact.
+/// Converts the frames and the faults of an answer into actions.
 fn plan(frames: &[String], answer: &Answer) -> VecDeque<Action> {
     let mut ends = Vec::with_capacity(frames.len());
     let mut total = 0;
@@ -65,19 +65,19 @@ fn plan(frames: &[String], answer: &Answer) -> VecDeque<Action> {
         }
         let mut rest = frame.as_bytes();
         while let Some((at, fault)) = faults.front().copied().filter(|(at, _)| *at <= sent + rest.len()) {
-            // At the end of a frame the pace comes after the fault, and the last frame has no next one to carry it.
+            // A fault at the end of a frame comes before the pause of the pace.
             faults.pop_front();
             let (before, after) = rest.split_at(at - sent);
             send(&mut actions, before, answer.split);
             (sent, rest) = (at, after);
-            let last = matches!(fault, Fault::Cut | Fault::Stall);
+            let is_final = matches!(fault, Fault::Cut | Fault::Stall);
             actions.push_back(match fault {
                 Fault::Cut => Action::Cut,
                 Fault::Stall => Action::Stall,
                 Fault::Pause(pause) => Action::Wait(*pause),
                 Fault::Hold(gate) => Action::Hold(gate.clone()),
             });
-            if last {
+            if is_final {
                 return actions;
             }
         }
@@ -93,7 +93,7 @@ fn send(actions: &mut VecDeque<Action>, bytes: &[u8], split: Option<usize>) {
     }
 }
 
-/// A body that does what the plan says. Each piece is an HTTP chunk, which a client gets on its own.
+/// A body that executes the actions. Each chunk of bytes is an HTTP chunk.
 fn body(plan: VecDeque<Action>, guard: Guard) -> Body {
     let steps = stream::unfold((plan, guard, false), |(mut plan, mut guard, over)| async move {
         if over {
@@ -102,7 +102,7 @@ fn body(plan: VecDeque<Action>, guard: Guard) -> Body {
         loop {
             match plan.pop_front() {
                 Some(Action::Send(bytes)) => {
-                    // A pending body makes the connection flush what it has.
+                    // A pending body makes the connection flush its buffer.
                     tokio::task::yield_now().await;
                     guard.sent(bytes.len());
                     return Some((Ok(Frame::data(bytes)), (plan, guard, false)));
@@ -113,7 +113,7 @@ fn body(plan: VecDeque<Action>, guard: Guard) -> Body {
                 Some(Action::Cut) => {
                     tokio::task::yield_now().await;
                     guard.end(How::Cut);
-                    return Some((Err(HungUp), (plan, guard, true)));
+                    return Some((Err(ConnectionCut), (plan, guard, true)));
                 }
                 None => {
                     guard.end(How::Finished);

@@ -1,4 +1,4 @@
-//! The model server, as a plain HTTP client sees it.
+//! The model server, tested with an HTTP client.
 
 use std::time::Duration;
 
@@ -31,32 +31,32 @@ fn hello(server: &ModelServer, protocol: Protocol) -> reqwest::RequestBuilder {
     post(server, protocol, json!([{"role": "user", "content": "hello"}]))
 }
 
-/// The `data:` of every event.
+/// The JSON data of all events.
 fn events(text: &str) -> Vec<Value> {
     let data = text.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| *data != "[DONE]");
     data.map(|data| serde_json::from_str(data).expect("JSON")).collect()
 }
 
-/// Everything that arrived, in the pieces in which it did, and whether the body ended as it should.
-async fn pieces(response: reqwest::Response) -> (Vec<Vec<u8>>, bool) {
-    let (mut pieces, mut body) = (Vec::new(), response.bytes_stream());
-    while let Some(piece) = body.next().await {
-        match piece {
-            Ok(piece) => pieces.push(piece.to_vec()),
-            Err(_) => return (pieces, false),
+/// The received chunks, and whether the body ended cleanly.
+async fn chunks(response: reqwest::Response) -> (Vec<Vec<u8>>, bool) {
+    let (mut chunks, mut body) = (Vec::new(), response.bytes_stream());
+    while let Some(chunk) = body.next().await {
+        match chunk {
+            Ok(chunk) => chunks.push(chunk.to_vec()),
+            Err(_) => return (chunks, false),
         }
     }
-    (pieces, true)
+    (chunks, true)
 }
 
-fn rich() -> Answer {
+fn full_answer() -> Answer {
     let usage = Usage { input: 900, cache_read: 700, cache_write: 100, output: 55, reasoning: 5 };
     Answer::default().reasoning("Let me think.").text("Writing the page — now.").tool("write_file", json!({"path": "ä.html"})).usage(usage)
 }
 
 #[tokio::test]
 async fn anthropic_streams_every_kind_of_block() {
-    let server = ModelServer::start(Script::queue([rich()])).await;
+    let server = ModelServer::start(Script::queue([full_answer()])).await;
     let response = hello(&server, Protocol::Anthropic).send().await.expect("sent");
     assert_eq!(response.headers()["request-id"], "req_0000");
     assert!(response.headers()["content-type"].to_str().expect("text").starts_with("text/event-stream"));
@@ -79,7 +79,7 @@ async fn anthropic_streams_every_kind_of_block() {
 
 #[tokio::test]
 async fn openai_streams_every_kind_of_delta() {
-    let server = ModelServer::start(Script::queue([rich()])).await;
+    let server = ModelServer::start(Script::queue([full_answer()])).await;
     let text = hello(&server, Protocol::OpenAi).send().await.expect("sent").text().await.expect("whole");
     assert!(text.ends_with("data: [DONE]\n\n"));
     let events = events(&text);
@@ -95,42 +95,42 @@ async fn openai_streams_every_kind_of_delta() {
 }
 
 #[tokio::test]
-async fn any_split_gives_the_same_bytes_in_pieces_of_that_size() {
+async fn a_split_body_has_the_same_bytes_in_chunks_of_that_size() {
     for protocol in [Protocol::Anthropic, Protocol::OpenAi] {
-        let server = ModelServer::start(Script::always(rich())).await;
+        let server = ModelServer::start(Script::always(full_answer())).await;
         let whole = hello(&server, protocol).send().await.expect("sent").bytes().await.expect("whole");
         for size in [1, 2, 3, 7, 64] {
-            let server = ModelServer::start(Script::always(rich().split(size))).await;
-            let (pieces, ended) = pieces(hello(&server, protocol).send().await.expect("sent")).await;
-            assert!(ended && pieces.iter().all(|piece| piece.len() <= size), "{size}");
-            assert_eq!(pieces.concat(), whole, "{size}");
+            let server = ModelServer::start(Script::always(full_answer().split(size))).await;
+            let (chunks, is_clean) = chunks(hello(&server, protocol).send().await.expect("sent")).await;
+            assert!(is_clean && chunks.iter().all(|chunk| chunk.len() <= size), "{size}");
+            assert_eq!(chunks.concat(), whole, "{size}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_cut_comes_at_its_byte_or_event() {
+async fn a_cut_is_at_its_byte_or_event() {
     let whole = ModelServer::start(Script::always(Answer::default().text("some text to cut"))).await;
     let body = hello(&whole, Protocol::Anthropic).send().await.expect("sent").text().await.expect("whole");
     for bytes in [0, 1, 57, 200, body.len() - 1] {
         let server = ModelServer::start(Script::always(Answer::default().text("some text to cut").cut_at(At::Byte(bytes)))).await;
-        let (pieces, ended) = pieces(hello(&server, Protocol::Anthropic).send().await.expect("headers")).await;
-        assert!(!ended, "{bytes}: the body must not end cleanly");
-        assert_eq!(pieces.concat(), body.as_bytes()[..bytes], "{bytes}");
+        let (chunks, is_clean) = chunks(hello(&server, Protocol::Anthropic).send().await.expect("headers")).await;
+        assert!(!is_clean, "{bytes}: the body must not end cleanly");
+        assert_eq!(chunks.concat(), body.as_bytes()[..bytes], "{bytes}");
         let ending = server.closed(0).await;
         assert_eq!((ending.how, ending.bytes), (How::Cut, bytes));
     }
     for events in [1, 4] {
         let server = ModelServer::start(Script::always(Answer::default().text("some text to cut").cut_at(At::Event(events)))).await;
-        let (pieces, ended) = pieces(hello(&server, Protocol::Anthropic).send().await.expect("headers")).await;
-        let text = String::from_utf8(pieces.concat()).expect("UTF-8");
-        assert!(!ended && text.ends_with("\n\n"));
+        let (chunks, is_clean) = chunks(hello(&server, Protocol::Anthropic).send().await.expect("headers")).await;
+        let text = String::from_utf8(chunks.concat()).expect("UTF-8");
+        assert!(!is_clean && text.ends_with("\n\n"));
         assert_eq!(text.matches("\n\n").count(), events);
     }
 }
 
 #[tokio::test]
-async fn a_stall_lasts_until_the_client_leaves_and_that_is_seen() {
+async fn a_stall_lasts_until_the_client_disconnects() {
     let server = ModelServer::start(Script::always(Answer::default().text("never all of it").stall_at(At::Event(3)))).await;
     let response = hello(&server, Protocol::Anthropic).send().await.expect("headers");
     let mut body = response.bytes_stream();
@@ -138,7 +138,7 @@ async fn a_stall_lasts_until_the_client_leaves_and_that_is_seen() {
     while seen.matches("\n\n").count() < 3 {
         seen.push_str(std::str::from_utf8(&body.next().await.expect("more").expect("bytes")).expect("UTF-8"));
     }
-    assert!(tokio::time::timeout(Duration::from_millis(50), body.next()).await.is_err(), "nothing more comes");
+    assert!(tokio::time::timeout(Duration::from_millis(50), body.next()).await.is_err(), "nothing more is sent");
     assert_eq!((server.open_calls(), server.open_connections()), (1, 1));
     let left = Instant::now();
     drop(body);
@@ -159,27 +159,27 @@ async fn a_gate_holds_an_answer_until_it_opens() {
     }
     assert!(server.ending(0).is_none());
     gate.open();
-    while let Some(piece) = body.next().await {
-        seen.extend(piece.expect("bytes"));
+    while let Some(chunk) = body.next().await {
+        seen.extend(chunk.expect("bytes"));
     }
     assert!(seen.ends_with(b"data: [DONE]\n\n"));
 }
 
 #[tokio::test]
-async fn silence_and_hanging_up_come_before_any_header() {
-    let server = ModelServer::start(Script::queue([Answer::hang_up(), Answer::silence()])).await;
+async fn silence_and_disconnects_send_no_headers() {
+    let server = ModelServer::start(Script::queue([Answer::disconnect(), Answer::silence()])).await;
     assert!(hello(&server, Protocol::Anthropic).send().await.is_err());
     assert_eq!(server.closed(0).await.how, How::Cut);
     let waiting = chassis::task::spawn(hello(&server, Protocol::Anthropic).send());
     eventually(Duration::from_secs(30), async || (server.open_calls() == 1).then_some(())).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert!(!waiting.is_finished(), "no headers come");
+    assert!(!waiting.is_finished(), "no headers are sent");
     waiting.abort();
     assert_eq!(server.closed(1).await.how, How::ClientClosed);
 }
 
 #[tokio::test]
-async fn refusals_have_their_providers_form() {
+async fn refusals_have_the_format_of_the_provider() {
     let refusals = || [Refusal::rate_limited(7), Refusal::overloaded(), Refusal::server_error(), Refusal::bad_request("no")];
     let expected = [(Protocol::Anthropic, [429, 529, 500, 400]), (Protocol::OpenAi, [429, 503, 500, 400])];
     for (protocol, statuses) in expected {
@@ -195,7 +195,7 @@ async fn refusals_have_their_providers_form() {
 }
 
 #[tokio::test]
-async fn an_error_can_come_inside_a_200() {
+async fn an_error_event_can_follow_status_200() {
     let answer = || Answer::default().text("half an answer").error_at(4, Refusal::overloaded());
     let server = ModelServer::start(Script::queue([answer(), answer()])).await;
     let anthropic = events(&hello(&server, Protocol::Anthropic).send().await.expect("sent").text().await.expect("whole"));
@@ -217,7 +217,7 @@ async fn truncation_ends_in_the_middle_of_a_tool_input() {
 }
 
 #[tokio::test]
-async fn requests_are_recorded_and_can_steer_the_answer() {
+async fn requests_are_recorded_and_passed_to_the_script() {
     let script = Script::with(|index, request| Some(Answer::default().text(format!("{index}: {}", request.prompt()))));
     let server = ModelServer::start(script).await;
     let text = hello(&server, Protocol::Anthropic).send().await.expect("sent").text().await.expect("whole");
@@ -236,7 +236,7 @@ async fn requests_are_recorded_and_can_steer_the_answer() {
 }
 
 #[tokio::test]
-async fn what_the_providers_would_refuse_is_refused() {
+async fn requests_that_the_providers_would_refuse_are_refused() {
     let server = ModelServer::start(Script::always(Answer::default().text("fine"))).await;
     let tool_use = json!({"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "f", "input": {}}]});
     let call = json!({"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]});
@@ -258,7 +258,7 @@ async fn what_the_providers_would_refuse_is_refused() {
         let text = response.text().await.expect("whole");
         assert!(text.contains(complaint), "{messages}: {text}");
     }
-    let unsigned = client().post(format!("{}/v1/messages", server.url())).json(&json!({})).send().await.expect("sent");
-    assert_eq!(unsigned.status().as_u16(), 401);
+    let without_key = client().post(format!("{}/v1/messages", server.url())).json(&json!({})).send().await.expect("sent");
+    assert_eq!(without_key.status().as_u16(), 401);
     assert_eq!(server.complaints().len(), 10);
 }

@@ -1,4 +1,4 @@
-//! Another user, who looks at projects and saves files at a steady pace, however long the answers take.
+//! Another user, who reads projects and saves files at a constant rate, independent of the latency of the answers.
 
 use std::time::Duration;
 
@@ -10,29 +10,29 @@ use test_support::Person;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::queries::Queries;
-use crate::{ground::Cluster, sample::Samples, seed};
+use crate::{environment::Cluster, sample::Samples, seed};
 
-/// Between two requests.
+/// The time between two requests.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Every so many requests one saves a file.
+/// One of this many requests is a save.
 const SAVE_EVERY: usize = 5;
 const FILES: usize = 10;
 
-pub(super) struct Visitor {
+pub(super) struct OtherUser {
     person: Person,
     project: String,
     metrics: String,
 }
 
-/// How long answers took, and what the database was asked meanwhile by whomever.
+/// The latencies of the requests, and all database calls meanwhile.
 #[derive(Debug, Default)]
-pub(super) struct Visits {
+pub(super) struct Requests {
     pub(super) gets: Samples,
     pub(super) saves: Samples,
     pub(super) queries: Queries,
 }
 
-impl Visits {
+impl Requests {
     pub(super) fn extend(&mut self, other: Self) {
         self.gets.extend(other.gets);
         self.saves.extend(other.saves);
@@ -40,17 +40,17 @@ impl Visits {
     }
 }
 
-impl Visitor {
-    pub(super) async fn arrive(cluster: &Cluster) -> Result<Self> {
+impl OtherUser {
+    pub(super) async fn new(cluster: &Cluster) -> Result<Self> {
         let person = cluster.person.clone();
         let changes: Vec<Value> = (0..FILES).map(change).collect();
-        let saved = person.post("/api/projects/save", json!({ "draftId": "visited", "changes": changes })).await?;
+        let saved = person.post("/api/projects/save", json!({ "draftId": "other-user", "changes": changes })).await?;
         let project = saved["project"]["id"].as_str().context("a project")?.to_owned();
         Ok(Self { person, project, metrics: cluster.metrics.clone() })
     }
 
-    /// Requests at a steady pace for a while.
-    pub(super) async fn visit(&self, time: Duration) -> Result<Visits> {
+    /// Sends requests at a constant rate for `time`.
+    pub(super) async fn send_requests(&self, time: Duration) -> Result<Requests> {
         let queries = Queries::read(&self.person.http, &self.metrics).await?;
         let until = Instant::now() + time;
         let mut ticks = interval(PAUSE);
@@ -58,20 +58,20 @@ impl Visitor {
         let mut requests = Vec::new();
         while Instant::now() < until {
             ticks.tick().await;
-            requests.push(task::spawn(ask(self.person.clone(), self.project.clone(), requests.len())));
+            requests.push(task::spawn(send(self.person.clone(), self.project.clone(), requests.len())));
         }
-        let mut visits = Visits::default();
+        let mut results = Requests::default();
         for request in requests {
             let (is_save, took) = request.await??;
-            if is_save { visits.saves.push(took) } else { visits.gets.push(took) }
+            if is_save { results.saves.push(took) } else { results.gets.push(took) }
         }
-        visits.queries = Queries::read(&self.person.http, &self.metrics).await?.since(&queries);
-        Ok(visits)
+        results.queries = Queries::read(&self.person.http, &self.metrics).await?.since(&queries);
+        Ok(results)
     }
 }
 
-/// One request of the visitor: whether it saved, and how long it took.
-async fn ask(person: Person, project: String, number: usize) -> Result<(bool, Duration)> {
+/// Sends one request. Returns whether it was a save, and its latency.
+async fn send(person: Person, project: String, number: usize) -> Result<(bool, Duration)> {
     let start = Instant::now();
     let is_save = number.is_multiple_of(SAVE_EVERY);
     if is_save {

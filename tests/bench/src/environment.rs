@@ -1,4 +1,4 @@
-//! The environment of the measurements: a durable PostgreSQL, a Redis, and the processes that are measured.
+//! The environment of the measurements: PostgreSQL with fsync, Redis, and the measured processes.
 
 use std::{path::Path, process::Stdio, time::Duration};
 
@@ -20,10 +20,10 @@ use tokio::{
 };
 
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// The database of the floors.
-const FLOOR: &str = "bench_floor";
+/// The name of the database of the baselines.
+const BASELINE: &str = "bench_baseline";
 
-/// Limits that are never reached, counted by the algorithm that ships.
+/// Limits that are never reached, with the shipped algorithms.
 pub(crate) const POLICIES: &str = "policies:\n  \
     - { name: agent, limit: 10000, window: 60s }\n  \
     - { name: auth, limit: 10000, window: 15m }\n  \
@@ -32,8 +32,8 @@ pub(crate) const POLICIES: &str = "policies:\n  \
     - { name: save, limit: 10000, window: 1h }\n  \
     - { name: general, limit: 10000, window: 1s }\n";
 
-/// Lives as long as the run.
-pub(crate) struct Ground {
+/// The engines and the settings of a run.
+pub(crate) struct Environment {
     postgres: PrivatePostgres,
     postmaster: u32,
     pub(crate) redis: TestRedis,
@@ -41,11 +41,11 @@ pub(crate) struct Ground {
     folder: tempfile::TempDir,
 }
 
-impl Ground {
+impl Environment {
     pub(crate) async fn prepare() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let postgres_folder = folder.path().join("postgres");
-        open_to_others(folder.path())?;
+        make_accessible(folder.path())?;
         std::fs::write(folder.path().join("policies.yaml"), POLICIES)?;
         let start = move || {
             let postgres = PrivatePostgres::start(&postgres_folder, Options::default())?;
@@ -54,33 +54,33 @@ impl Ground {
         };
         let (postgres, postmaster) = task::blocking(start).await?.context("a private PostgreSQL")?;
         let mut admin = PgConnection::connect(&postgres.url("postgres")).await?;
-        admin.execute(AssertSqlSafe(format!("CREATE DATABASE {FLOOR}"))).await?;
+        admin.execute(AssertSqlSafe(format!("CREATE DATABASE {BASELINE}"))).await?;
         admin.close().await?;
         let secret = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
         Ok(Self { postgres, postmaster, redis: testing::redis().await, secret, folder })
     }
 
-    /// What services know each other by.
+    /// The cluster secret.
     pub(crate) fn secret(&self) -> ClusterSecret {
         ClusterSecret::of_bytes(self.secret.as_bytes())
     }
 
-    /// The database of the floors.
-    pub(crate) fn floor_url(&self) -> String {
-        self.postgres.url(FLOOR)
+    /// The URL of the database of the baselines.
+    pub(crate) fn baseline_url(&self) -> String {
+        self.postgres.url(BASELINE)
     }
 
-    /// Where the cluster of that name keeps its data.
+    /// The data folder of the cluster with this name.
     pub(crate) fn data(&self, name: &str) -> std::path::PathBuf {
         self.folder.path().join(name)
     }
 
-    /// The server's CPU time so far.
+    /// The CPU time of PostgreSQL so far.
     pub(crate) fn postgres_cpu(&self) -> Option<Duration> {
         crate::proc::cpu_of_postgres(self.postmaster)
     }
 
-    /// This executable under other arguments, with these settings and the common ones.
+    /// A launch of this executable with these settings and the common ones.
     fn launch<V: AsRef<str>>(&self, name: &str, settings: &[(&str, V)]) -> Result<Launch> {
         let executable = std::env::current_exe()?;
         let launch = Launch::new(&executable.to_string_lossy(), &self.folder.path().join(name))
@@ -95,7 +95,7 @@ impl Ground {
         Ok(settings.iter().fold(launch, |launch, (name, value)| launch.set(name, value.as_ref())))
     }
 
-    /// A whole cluster as one process that asks the model server of the bench; its databases have its name.
+    /// Starts a cluster in one process. It uses the model server of the bench, and `name` is the prefix of its databases.
     pub(crate) async fn cluster(&self, name: &str, upstream: &str, more: &[(&str, &str)]) -> Result<Cluster> {
         let launch = self.launch(name, &self.model(name, upstream))?;
         let launch = more.iter().fold(launch, |launch, (name, value)| launch.set(name, value));
@@ -107,7 +107,7 @@ impl Ground {
         Ok(Cluster { process, person, metrics: endpoints.metrics_url.context("no metrics")?, grpc: endpoints.grpc, database })
     }
 
-    /// One more agent-streaming on a free port, beside the one of a cluster.
+    /// Starts another replica of agent-streaming for a cluster.
     pub(crate) async fn replica(&self, name: &str, of: (&str, &Grpc), upstream: &str, more: &[(&str, &str)]) -> Result<Process> {
         let (cluster, grpc) = of;
         let addresses = [
@@ -129,16 +129,16 @@ impl Ground {
         ]
     }
 
-    /// One role on a free port; answers once it accepts connections.
+    /// Starts one role on a free port and waits until it accepts connections.
     pub(crate) async fn role(&self, name: &str, role: &str, settings: &[(&str, &str)]) -> Result<Process> {
-        // Somebody else could take the port in between; then the role ends and says so.
+        // Another process could take the port meanwhile. Then the role exits with an error.
         let address = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
         let launch = self.launch(name, settings)?.set("BACKLOT_GRPC_LISTEN", &address.to_string());
         let mut child = spawn(launch.command(&[role]), &launch)?;
         let connected = async {
             while TcpStream::connect(address).await.is_err() {
                 if child.try_wait()?.is_some() {
-                    bail!("{name} ended: {}", log(&launch));
+                    bail!("{name} exited: {}", log(&launch));
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -148,25 +148,25 @@ impl Ground {
         Process::of(child, format!("http://{address}"))
     }
 
-    /// A part of the bench itself as a process of its own.
+    /// Starts a baseline in its own process.
     pub(crate) async fn helper(&self, arguments: &[&str]) -> Result<Process> {
         let launch = self.launch::<&str>(arguments[0], &[])?;
         Process::start(launch.command(arguments), &launch, "ready: ").await
     }
 }
 
-/// A running cluster and somebody who uses it.
+/// A running cluster and a user.
 pub(crate) struct Cluster {
     pub(crate) process: Process,
     pub(crate) person: Person,
-    /// Where its metrics are.
+    /// The URL of its metrics.
     pub(crate) metrics: String,
     pub(crate) grpc: Grpc,
     /// The database of project-storage.
     pub(crate) database: PgPool,
 }
 
-/// Killed when dropped.
+/// A measured process. Dropping it kills the process.
 pub(crate) struct Process {
     child: Child,
     pid: u32,
@@ -174,7 +174,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Waits for the line that ends with the address.
+    /// Starts the process and waits for a line of `ready` followed by the URL.
     async fn start(command: Command, launch: &Launch, ready: &str) -> Result<Self> {
         let mut child = spawn(command, launch)?;
         let mut lines = BufReader::new(child.stdout.take().context("no output")?).lines();
@@ -184,14 +184,14 @@ impl Process {
                     return Ok(url.to_owned());
                 }
             }
-            bail!("it ended: {}", log(launch))
+            bail!("the process exited: {}", log(launch))
         };
         let url = timeout(START_LIMIT, url).await.context("not ready in time")??;
         Self::of(child, url)
     }
 
     fn of(child: Child, url: String) -> Result<Self> {
-        let pid = child.id().context("it has ended already")?;
+        let pid = child.id().context("the process has exited")?;
         Ok(Self { child, pid, url })
     }
 
@@ -199,17 +199,17 @@ impl Process {
         self.pid
     }
 
-    /// Its CPU time so far.
+    /// The CPU time of the process so far.
     pub(crate) fn cpu(&self) -> Option<Duration> {
         crate::proc::cpu_of(self.pid)
     }
 
-    /// Bytes of memory that it has in use.
+    /// The resident memory in bytes.
     pub(crate) fn memory(&self) -> Option<f64> {
         crate::proc::memory_of(self.pid)
     }
 
-    /// SIGKILL, and waits until it is gone.
+    /// Sends SIGKILL and waits for the exit.
     pub(crate) async fn kill(mut self) -> Result<()> {
         Ok(self.child.kill().await?)
     }
@@ -224,13 +224,13 @@ fn log(launch: &Launch) -> String {
     std::fs::read_to_string(launch.log()).unwrap_or_default()
 }
 
-/// PostgreSQL has a user of its own when we are root; it must be able to pass through.
-fn open_to_others(folder: &Path) -> Result<()> {
+/// Lets the user of PostgreSQL enter the folder if this process is root.
+fn make_accessible(folder: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     Ok(std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o711))?)
 }
 
-/// Tells what is going on, apart from the result.
+/// Prints progress to standard error.
 pub(crate) fn progress(text: &str) {
     eprintln!("bench: {text}");
 }

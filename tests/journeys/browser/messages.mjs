@@ -1,8 +1,8 @@
-// What the page says of refusals and failures, as it says it in the browser.
+// The messages that the page shows for refusals and failures.
 
 import assert from "node:assert/strict";
 
-export async function refusalsAreSentences(page) {
+export async function refusalMessages(page) {
   const rows = [
     [{ status: 429, wait: 26, body: { reason: "RATE_LIMITED", "violated-policies": ["agent"], metadata: { limit: "3", window: "60" }, detail: "policy `agent` allows 3 per 60 s" } }, "The server takes 3 prompts in 60 seconds. Try again in 26 seconds."],
     [{ status: 429, wait: 840, body: { reason: "RATE_LIMITED", "violated-policies": ["auth"], metadata: { limit: "5", window: "900" } } }, "The server takes 5 attempts to sign in or to create an account in 15 minutes. Try again in 14 minutes."],
@@ -29,17 +29,17 @@ export async function refusalsAreSentences(page) {
   assert.deepEqual(words, [...rows.map(([, text]) => text), "The server cannot be reached. Try again."]);
 }
 
-// What the server says of a failure stands beside the reason, unless it says the same.
-export async function failuresAreToldOnce(page) {
+// The message of a failure is shown with its reason, unless it says the same.
+export async function failureMessages(page) {
   const rows = [
     ["TOO_MANY_STEPS", "the agent was not done after 1 step", "Failed. The agent took more steps than it may. No file was changed.", ""],
     ["WORKER_LOST", "the processes that ran the turn were lost", "Failed. The processes that ran the turn were lost. No file was changed.", ""],
     ["LIMIT_EXCEEDED", "one answer took too long", "Failed. The answer came to a limit. No file was changed.", "One answer took too long."],
     ["NEW_ONE", "something new", "Failed. No file was changed.", "Something new."],
   ];
-  const told = await page.evaluate(async (rows) => {
+  const messages = await page.evaluate(async (rows) => {
     const { endOf } = await import("/page/words.js");
     return rows.map(([reason, message]) => endOf({ type: "turn.failed", data: { reason, message } })).map(({ line, more }) => [line, more]);
   }, rows);
-  assert.deepEqual(told, rows.map(([, , ...said]) => said));
+  assert.deepEqual(messages, rows.map(([, , ...expected]) => expected));
 }

@@ -1,25 +1,25 @@
-// The code of docs/chat-clients.md, as it is written there, on a `fetch` that behaves like a browser's.
+// Runs the code of docs/chat-clients.md with a `fetch` that behaves like that of a browser.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { url } from "./ground.mjs";
+import { url } from "./support.mjs";
 
-/** The code blocks of one language in the page. */
+/** The code blocks of a language in the page. */
 export async function blocks(language) {
   const text = await readFile(new URL("../../../docs/chat-clients.md", import.meta.url), "utf8");
   return [...text.matchAll(/```(\w+)\n([^]*?)```/g)].filter(([, named]) => named === language).map(([, , code]) => code);
 }
 
-/** A module's code as the body of a function: its imports are arguments, what it exports is the result. */
+/** The code of a module as the body of a function, without its imports and exports. */
 export function body(code) {
   return code.replace(/^import .*\n/gm, "").replace(/^export /gm, "");
 }
 
-/** `fetch` that knows the page's address and sends the session along. */
+/** A `fetch` with relative URLs and the session of a page. */
 export const inPage = (headers = {}) => (input, init = {}) => fetch(new URL(input, url), { ...init, headers: { ...headers, ...init.headers } });
 
-/** `fetch` whose body ends in a browser's words if the connection is lost. */
-export async function asBrowsersDo(input, init) {
+/** A `fetch` whose body fails with the error of a browser if the connection is lost. */
+export async function browserFetch(input, init) {
   const response = await fetch(input, init);
   if (!response.body) return response;
   const chunks = async function* () {
@@ -32,13 +32,13 @@ export async function asBrowsersDo(input, init) {
   return new Response(ReadableStream.from(chunks()), response);
 }
 
-/** The chat's component as a function that answers all that it has, and its `fetchAnew` around any `fetch`. */
-export async function readme({ DefaultChatTransport, useChat, level, headers }) {
+/** The component as a function that returns its chat, and its `fetchAnew` around any `fetch`. */
+export async function documentedChat({ DefaultChatTransport, useChat, level, headers }) {
   const [code] = await blocks("jsx");
   for (const part of ['"x-backlot-ui-stream-level": "7"', "  // ...\n"]) assert.equal(code.split(part).length, 2, part);
   const whole = body(code)
     .replace('"x-backlot-ui-stream-level": "7"', `"x-backlot-ui-stream-level": "${level}"`)
-    // The hook's chat, whose properties are read when they are looked at.
+    // Returns the properties of the hook.
     .replace("  // ...\n", "  return { stop, sendMessage, regenerate, status, error, messages };\n");
   const make = (fetch, useChat) => new Function("useChat", "DefaultChatTransport", "fetch", `${whole}\nreturn { Chat, fetchAnew };`)(useChat, DefaultChatTransport, fetch);
   const component = (properties) => {

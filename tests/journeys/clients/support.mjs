@@ -1,30 +1,30 @@
-// What every client journey stands on: the libraries, people, a network that can be cut, and a word to the test that runs us.
+// Shared code of the client journeys: the libraries, accounts, a network that can be cut, and messages to the test.
 
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import net from "node:net";
 
-// `make test` installs the clients outside the working tree and names the folder.
+// The folder in which `make test` installs the clients.
 const modules = process.env.BACKLOT_CLIENT_MODULES ?? new URL(".", import.meta.url).pathname;
 export const library = createRequire(`${modules}/`);
 
 export const url = process.env.BACKLOT_TEST_URL;
 
-/** Lets the model go on that waits at the gate of this name. */
+/** Opens the gate with this name, at which the model server waits. */
 export const open = (gate) => console.log(`open ${gate}`);
 
-/** Waits until something holds; far longer than it takes on a busy machine. */
+/** Polls until the probe returns a value. The limit is for a busy machine. */
 export async function until(what, probe, limit = 150_000) {
   const end = Date.now() + limit;
   for (;;) {
     const found = await probe();
     if (found) return found;
-    assert.ok(Date.now() < end, `waited in vain: ${what}`);
+    assert.ok(Date.now() < end, `timeout: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
 
-/** A new account: the headers of its requests. */
+/** Creates an account. Returns the headers for its requests. */
 export async function person() {
   const body = JSON.stringify({ email: `${crypto.randomUUID()}@example.com`, password: "correct horse battery staple 7" });
   const answer = await fetch(`${url}/api/auth/signup`, { method: "POST", headers: { "content-type": "application/json" }, body });
@@ -38,8 +38,8 @@ export async function get(headers, path) {
   return answer.json();
 }
 
-/** A network between client and gateway; `cut` breaks every connection in the middle of whatever it carries. */
-export async function wire() {
+/** A proxy between the client and the gateway. `cut` resets all connections. */
+export async function startNetwork() {
   const target = new URL(url);
   const sockets = new Set();
   const server = net.createServer((near) => {
@@ -62,7 +62,7 @@ export async function wire() {
   };
 }
 
-/** Runs the journeys one after the other; the process fails if one of them does. */
+/** Runs the journeys one after the other and exits. The exit code is 1 if one of them failed. */
 export async function run(name, journeys) {
   let failed = 0;
   for (const [what, journey] of Object.entries(journeys)) {
@@ -74,6 +74,6 @@ export async function run(name, journeys) {
       failed += 1;
     }
   }
-  // Connections that are kept open would keep the process, too.
+  // Open connections would keep the process running.
   process.exit(failed ? 1 : 0);
 }

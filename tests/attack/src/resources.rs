@@ -1,4 +1,4 @@
-//! The memory and descriptors that a process holds.
+//! The memory and the descriptors of a process.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -8,22 +8,22 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use tokio_util::sync::CancellationToken;
 
-/// Connections and caches end by themselves within this time.
-const GONE_WITHIN: Duration = Duration::from_secs(120);
+/// The limit for connections and cache entries to be released.
+const RELEASED_WITHIN: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(20);
-/// Descriptors that pools and background work open and close.
+/// The tolerance for descriptors, which pools and background work open and close.
 const FILES: usize = 16;
-/// Memory that caches keep. The allocator gives back what nobody uses.
+/// The tolerance for memory in bytes, which caches keep.
 const MEMORY: u64 = 64 * 1024 * 1024;
 
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Held {
+pub struct Resources {
     pub files: usize,
     /// Bytes.
     pub memory: u64,
 }
 
-impl Held {
+impl Resources {
     fn now(process: u32) -> Option<Self> {
         let files = std::fs::read_dir(format!("/proc/{process}/fd")).ok()?.count();
         let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
@@ -32,26 +32,26 @@ impl Held {
     }
 }
 
-/// Waits until the process holds no more than before, and returns what it holds.
+/// Waits until the process uses no more resources than `before`. Returns the current ones.
 ///
 /// # Errors
-/// It is not given back in time, or the process has ended.
-pub async fn settled(process: u32, before: Option<Held>) -> Result<Held> {
-    let until = Instant::now() + GONE_WITHIN;
+/// The resources are not released in time, or the process has exited.
+pub async fn settled(process: u32, before: Option<Resources>) -> Result<Resources> {
+    let until = Instant::now() + RELEASED_WITHIN;
     loop {
-        let now = Held::now(process).context("the process has ended")?;
+        let now = Resources::now(process).context("the process has exited")?;
         let Some(before) = before else { return Ok(now) };
         if now.files <= before.files + FILES && now.memory <= before.memory + MEMORY {
             return Ok(now);
         }
-        ensure!(Instant::now() < until, "{now:?} is held {GONE_WITHIN:?} after the attack, {before:?} before it");
+        ensure!(Instant::now() < until, "{now:?} {RELEASED_WITHIN:?} after the attack, {before:?} before it");
         tokio::time::sleep(POLL).await;
     }
 }
 
-/// The most that was held.
+/// Measures the peak of the resources.
 pub struct Peak {
-    most: Arc<Mutex<Held>>,
+    most: Arc<Mutex<Resources>>,
     stop: CancellationToken,
     watching: tokio::task::JoinHandle<Option<()>>,
 }
@@ -59,13 +59,13 @@ pub struct Peak {
 impl Peak {
     #[must_use]
     pub fn start(process: u32) -> Self {
-        let (most, stop) = (Arc::new(Mutex::new(Held::default())), CancellationToken::new());
+        let (most, stop) = (Arc::new(Mutex::new(Resources::default())), CancellationToken::new());
         let noted = Arc::clone(&most);
         let watch = async move {
             loop {
-                if let Some(now) = Held::now(process) {
+                if let Some(now) = Resources::now(process) {
                     let mut most = noted.lock().unwrap_or_else(PoisonError::into_inner);
-                    *most = Held { files: most.files.max(now.files), memory: most.memory.max(now.memory) };
+                    *most = Resources { files: most.files.max(now.files), memory: most.memory.max(now.memory) };
                 }
                 tokio::time::sleep(POLL).await;
             }
@@ -74,7 +74,7 @@ impl Peak {
         Self { most, stop, watching }
     }
 
-    pub async fn stop(self) -> Held {
+    pub async fn stop(self) -> Resources {
         self.stop.cancel();
         let _ = self.watching.await;
         *self.most.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,98 +1,98 @@
-// The first page for people without a mouse, with a screen reader, on a telephone, and with a network that goes away. Exits 0
-// only if all of it happened. What the model says is up to the words of a prompt; `hold` and `edit` wait at a gate.
+// Tests the first page with a keyboard, a screen reader, a small screen and a failing network. Exits with 0 only if all tests passed. The
+// words of a prompt select the answer of the model. `hold` and `edit` wait at a gate.
 
 import assert from "node:assert/strict";
-import { open, until } from "../clients/ground.mjs";
-import { focused, isFine, launch, PASSWORD, PATIENT, shot, url } from "./ground.mjs";
-import { network as between } from "./network.mjs";
-import { endIsSeen, looks } from "./conversation.mjs";
+import { open, until } from "../clients/support.mjs";
+import { focused, checkPage, launch, PASSWORD, TIMEOUT, shot, url } from "./support.mjs";
+import { network as startNetwork } from "./network.mjs";
+import { waitForEndInView, appearance } from "./conversation.mjs";
 import { Watcher } from "./watcher.mjs";
-import { failuresAreToldOnce, refusalsAreSentences } from "./words.mjs";
+import { failureMessages, refusalMessages } from "./messages.mjs";
 
-const network = await between();
+const network = await startNetwork();
 const browser = await launch();
 const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, proxy: network.proxy });
 const page = await context.newPage();
-page.setDefaultTimeout(PATIENT.timeout);
+page.setDefaultTimeout(TIMEOUT.timeout);
 const watcher = await Watcher.of(page, url);
 const email = `${crypto.randomUUID()}@example.com`;
 const prompt = page.getByLabel("Prompt");
 const { keyboard } = page;
-const state = (kind, text) => page.locator(`#state[data-kind=${kind}]`, text && { hasText: text }).waitFor(PATIENT);
-const loaded = () => page.locator("body[aria-busy=false]").waitFor(PATIENT);
-const ended = (text) => page.locator("#conversation .end", { hasText: text }).last().waitFor(PATIENT);
-const said = (who) => page.locator(`#conversation li.${who} .words`).allTextContents();
-const gateOf = () => crypto.randomUUID();
+const state = (kind, text) => page.locator(`#state[data-kind=${kind}]`, text && { hasText: text }).waitFor(TIMEOUT);
+const loaded = () => page.locator("body[aria-busy=false]").waitFor(TIMEOUT);
+const ended = (text) => page.locator("#conversation .end", { hasText: text }).last().waitFor(TIMEOUT);
+const messagesOf = (who) => page.locator(`#conversation li.${who} .words`).allTextContents();
+const newGate = () => crypto.randomUUID();
 const deferred = () => {
   let resolve;
   return { promise: new Promise((done) => (resolve = done)), resolve };
 };
-const focusIs = (id) => until(`the focus is on ${id}`, async () => (await focused(page)) === id);
+const waitForFocus = (id) => until(`the focus is on ${id}`, async () => (await focused(page)) === id);
 
-async function ask(text) {
-  await page.locator("#send:enabled").waitFor(PATIENT);
+async function send(text) {
+  await page.locator("#send:enabled").waitFor(TIMEOUT);
   await prompt.fill(text);
   await prompt.press("Enter");
 }
 
 async function turn(text) {
-  await ask(text);
+  await send(text);
   await state("running");
   await state("completed");
 }
 
-async function fails(text) {
+async function failingTurn(text) {
   const lines = await page.locator("#conversation li").count();
-  await ask(text);
-  await page.locator("#conversation li").nth(lines + 1).locator(".end.failed").waitFor(PATIENT);
+  await send(text);
+  await page.locator("#conversation li").nth(lines + 1).locator(".end.failed").waitFor(TIMEOUT);
   await page.locator("#send:enabled").waitFor();
 }
 
-// A turn that waits at its gate.
-async function held(kind) {
-  const gate = gateOf();
-  await ask(`${kind} ${gate}`);
+// Starts a turn that waits at a gate.
+async function heldTurn(kind) {
+  const gate = newGate();
+  await send(`${kind} ${gate}`);
   await page.getByRole("button", { name: "Stop" }).waitFor();
-  await until("the answer begins", async () => (await said("agent")).at(-1));
+  await until("the answer begins", async () => (await messagesOf("agent")).at(-1));
   return gate;
 }
 
-const stories = {
+const tests = {
   async "the sign-in, by keyboard"() {
     const sent = [];
     page.on("request", (request) => request.method() === "POST" && sent.push(new URL(request.url()).pathname));
     await page.goto(url);
     await loaded();
-    await focusIs("email");
-    await isFine(page, "sign-in");
+    await waitForFocus("email");
+    await checkPage(page, "sign-in");
     await keyboard.type(email);
     await keyboard.press("Tab");
     await keyboard.type(PASSWORD);
     await keyboard.press("Enter");
     await page.locator("#sign-in .fault", { hasText: "No account has this e-mail address and password." }).waitFor();
     assert.equal(await focused(page), "password");
-    await isFine(page, "sign-in-refused");
+    await checkPage(page, "sign-in-refused");
     for (const _ of ["sign in", "create an account"]) await keyboard.press("Tab");
     await keyboard.press("Enter");
-    await focusIs("prompt");
-    await isFine(page, "workspace-empty");
+    await waitForFocus("prompt");
+    await checkPage(page, "workspace-empty");
     await page.getByRole("button", { name: "Sign out" }).focus();
     await keyboard.press("Enter");
-    await focusIs("email");
+    await waitForFocus("email");
     sent.length = 0;
     await keyboard.type(email);
     await keyboard.press("Tab");
     await keyboard.type(PASSWORD);
     await keyboard.press("Enter");
-    await focusIs("prompt");
-    assert.deepEqual(sent, ["/api/auth/signin"], "Enter signs a known account in");
+    await waitForFocus("prompt");
+    assert.deepEqual(sent, ["/api/auth/signin"], "Enter signs in with a known account");
   },
 
-  async "what is seen of a project"() {
+  async "the view of a project"() {
     await turn("page one");
-    await page.frameLocator("#preview").locator("h1", { hasText: "page one" }).waitFor(PATIENT);
+    await page.frameLocator("#preview").locator("h1", { hasText: "page one" }).waitFor(TIMEOUT);
     assert.equal(await focused(page), "prompt");
-    await isFine(page, "done");
+    await checkPage(page, "done");
     for (const name of ["main", "h1"]) assert.equal(await page.locator(name).filter({ visible: true }).count(), 1, name);
     for (const list of ["#conversation", "#files"]) assert.ok((await page.locator(list).getByRole("listitem").count()) > 1, list);
   },
@@ -104,7 +104,7 @@ const stories = {
     assert.equal(await focused(page), second);
     await keyboard.press("Enter");
     await page.locator("#source", { hasText: "const line1 =" }).waitFor();
-    assert.equal(await focused(page), second, "choosing a file keeps the focus");
+    assert.equal(await focused(page), second, "selecting a file keeps the focus");
     await keyboard.press("Shift+Tab");
     await keyboard.press("Space");
     await page.locator("#source", { hasText: "<h1>page one</h1>" }).waitFor();
@@ -117,18 +117,18 @@ const stories = {
     await keyboard.press("Home");
     assert.ok(await page.locator("#pane-files").isVisible());
     await page.getByRole("tab", { name: /Events/ }).click();
-    await isFine(page, "events", "Files");
+    await checkPage(page, "events", "Files");
     await page.getByRole("tab", { name: "Files" }).click();
     await page.locator("#account summary").focus();
     await keyboard.press("Enter");
     await page.locator("#who", { hasText: email }).waitFor();
-    await isFine(page, "account");
+    await checkPage(page, "account");
     await page.locator("#account summary").focus();
     await keyboard.press("Escape");
     assert.ok(await page.locator("#who").isHidden());
   },
 
-  async "a telephone"() {
+  async "a small screen"() {
     await page.setViewportSize({ width: 390, height: 844 });
     const views = { Conversation: "#ask", Files: "#source", Preview: "#preview" };
     for (const [name, what] of Object.entries(views)) {
@@ -136,19 +136,19 @@ const stories = {
       const box = await page.locator(what).boundingBox();
       assert.ok(box.y + box.height <= 844 && box.height > 100, `${name}: ${JSON.stringify(box)}`);
       for (const other of Object.values(views)) assert.equal(await page.locator(other).isVisible(), other === what, `${name}: ${other}`);
-      await isFine(page, `view-${name}`, name);
+      await checkPage(page, `view-${name}`, name);
       await page.setViewportSize({ width: 390, height: 844 });
     }
     assert.ok((await page.locator("#preview").boundingBox()).y < 250, "the preview begins near the top");
     await page.getByRole("navigation").getByRole("button", { name: "Conversation" }).click();
     await turn("page for a telephone");
     await page.locator(".views .fresh", { hasText: "Preview" }).waitFor();
-    await isFine(page, "telephone-done");
+    await checkPage(page, "telephone-done");
   },
 
-  async "a stop keeps the focus, and is there after a reload"() {
-    const gate = await held("hold");
-    await isFine(page, "working");
+  async "a stop keeps the focus and is shown after a reload"() {
+    const gate = await heldTurn("hold");
+    await checkPage(page, "working");
     await page.getByRole("button", { name: "Stop" }).focus();
     await keyboard.press("Enter");
     await state("cancelled");
@@ -160,107 +160,107 @@ const stories = {
     await ended("Stopped. No file was changed.");
   },
 
-  async "a connection that is open on this side only"() {
-    const gate = await held("hold");
+  async "a connection that is open only on this side"() {
+    const gate = await heldTurn("hold");
     network.freeze();
     await state("lost", "The server cannot be reached. The turn goes on; the page tries again.");
-    await isFine(page, "lost");
+    await checkPage(page, "lost");
     open(gate);
-    // The connection stays as it is; only a new one gets through.
+    // The old connection stays frozen. Only a new one works.
     await state("completed");
-    assert.equal((await said("agent")).at(-1).trim(), "This takes a while, but then it is done.");
+    assert.equal((await messagesOf("agent")).at(-1).trim(), "This takes a while, but then it is done.");
     await loaded();
   },
 
   async "a connection that is cut"() {
-    const gate = await held("hold");
+    const gate = await heldTurn("hold");
     network.cut();
     open(gate);
     await state("completed");
-    assert.equal((await said("agent")).at(-1).trim(), "This takes a while, but then it is done.");
+    assert.equal((await messagesOf("agent")).at(-1).trim(), "This takes a while, but then it is done.");
   },
 
-  async "a prompt that is sent while there is no network"() {
+  async "a prompt that is sent without a network"() {
     await context.setOffline(true);
-    await ask("page from a train");
+    await send("page from a train");
     await state("lost", "The server cannot be reached. Your prompt is sent as soon as it can be.");
-    assert.equal(await prompt.inputValue(), "page from a train", "the prompt stays in the box until it is taken");
-    await isFine(page, "offline");
+    assert.equal(await prompt.inputValue(), "page from a train", "the prompt stays in the input until it is accepted");
+    await checkPage(page, "offline");
     await context.setOffline(false);
     await state("completed");
     assert.equal(await prompt.inputValue(), "");
     await page.reload();
     await loaded();
-    assert.equal((await said("user")).filter((text) => text === "page from a train").length, 1, "it is sent once");
+    assert.equal((await messagesOf("user")).filter((text) => text === "page from a train").length, 1, "the prompt is sent once");
 
     await context.setOffline(true);
-    await ask("page of another day");
+    await send("page of another day");
     await page.getByRole("button", { name: "Stop" }).click();
     await page.locator("#send:enabled").waitFor();
     assert.equal(await focused(page), "prompt");
-    assert.ok(!(await said("user")).includes("page of another day"));
+    assert.ok(!(await messagesOf("user")).includes("page of another day"));
     await prompt.press("End");
     await keyboard.type(" or two");
     await context.setOffline(false);
     await page.reload();
     await loaded();
-    assert.equal(await prompt.inputValue(), "page of another day or two", "a reload keeps what was typed");
+    assert.equal(await prompt.inputValue(), "page of another day or two", "a reload keeps the input");
     await prompt.fill("");
   },
 
-  async "a prompt whose answer is lost is one turn"() {
-    const before = (await said("user")).length;
+  async "a prompt whose answer is lost starts one turn"() {
+    const before = (await messagesOf("user")).length;
     const keys = [];
     await page.route("**/api/agent/stream", async (route) => {
       const { idempotencyKey, projectId } = route.request().postDataJSON();
       keys.push(idempotencyKey);
       if (keys.length > 1) return route.continue();
-      // The server takes it, and the way back is gone.
+      // The server accepts the prompt, and the answer is lost.
       const { headers } = route.request();
       const answer = await page.request.post(`${url}/api/turns`, { headers, data: { projectId, prompt: "page twice", idempotencyKey } });
       assert.ok(answer.ok(), await answer.text());
       await route.abort("connectionreset");
     });
-    await ask("page twice");
+    await send("page twice");
     await state("completed");
     await page.unroute("**/api/agent/stream");
     assert.deepEqual([keys.length, keys[0]], [2, keys[1]]);
     await page.reload();
     await loaded();
-    assert.equal((await said("user")).length, before + 1);
+    assert.equal((await messagesOf("user")).length, before + 1);
   },
 
-  async "reading goes on once there is a network"() {
+  async "a load continues when the network is back"() {
     await context.setOffline(true);
     await page.getByRole("button", { name: "Reload" }).click();
     await page.locator("#note", { hasText: "The server cannot be reached. The page tries again." }).waitFor();
-    await isFine(page, "offline-note");
+    await checkPage(page, "offline-note");
     await context.setOffline(false);
     await page.locator("#note").waitFor({ state: "hidden" });
     assert.ok(await page.locator("#ask .fault").isHidden());
   },
 
-  async "a prompt that is sent before the rest is loaded"() {
-    const before = await said("user");
-    const [history, gate] = [deferred(), gateOf()];
+  async "a prompt that is sent before the page is loaded"() {
+    const before = await messagesOf("user");
+    const [history, gate] = [deferred(), newGate()];
     await page.route(/\/messages\?/, async (route) => {
       await history.promise;
       await route.continue();
     }, { times: 1 });
     await page.reload({ waitUntil: "commit" });
     await page.locator("#prompt").waitFor();
-    await ask(`edit ${gate}`);
+    await send(`edit ${gate}`);
     await page.getByRole("button", { name: "Stop" }).waitFor();
     history.resolve();
     await loaded();
-    assert.deepEqual(await said("user"), [...before, `edit ${gate}`], "everything is there once, in its order");
+    assert.deepEqual(await messagesOf("user"), [...before, `edit ${gate}`], "every message is shown once and in order");
     open(gate);
     await state("completed");
-    await page.frameLocator("#preview").locator("h1", { hasText: "edited" }).waitFor(PATIENT);
+    await page.frameLocator("#preview").locator("h1", { hasText: "edited" }).waitFor(TIMEOUT);
   },
 
-  async "a conflict says so, also after a reload"() {
-    const gate = await held("edit");
+  async "a conflict is shown, also after a reload"() {
+    const gate = await heldTurn("edit");
     const project = new URL(page.url()).hash.slice(1);
     const content = "<!doctype html>\n<title>App</title>\n<h1>by hand</h1>\n";
     const body = { projectId: project, changes: [{ path: "index.html", write: { text: content } }] };
@@ -275,13 +275,13 @@ const stories = {
     for (const round of ["live", "reloaded"]) {
       await state("conflicted", "not saved");
       await ended(words);
-      live ??= await looks(page);
-      assert.deepEqual(await looks(page), live);
-      await page.frameLocator("#preview").locator("h1", { hasText: "by hand" }).waitFor(PATIENT);
+      live ??= await appearance(page);
+      assert.deepEqual(await appearance(page), live);
+      await page.frameLocator("#preview").locator("h1", { hasText: "by hand" }).waitFor(TIMEOUT);
       if (round === "live") await page.reload();
     }
-    await isFine(page, "conflict");
-    // The events tell of the conflict still when it has been resolved.
+    await checkPage(page, "conflict");
+    // The events still contain the conflict after it was resolved.
     await page.route(/\/messages\?/, async (route) => {
       const answer = await route.fetch();
       const { messages, ...rest } = await answer.json();
@@ -294,44 +294,44 @@ const stories = {
     await ended("The conflict has been resolved since.");
   },
 
-  async "a failure says why, also after a reload"() {
-    await ask("something that the model refuses");
+  async "a failure shows its reason, also after a reload"() {
+    await send("something that the model refuses");
     for (const round of ["live", "reloaded"]) {
       await state("failed");
       await ended("The model's provider refused the request.");
       await ended("No file was changed.");
       assert.equal(await page.locator("#conversation .end").last().evaluate((line) => line.closest("li").className), "agent");
-      await page.locator("#ask .fault", { hasText: "as the script says" }).waitFor(PATIENT);
+      await page.locator("#ask .fault", { hasText: "as the script says" }).waitFor(TIMEOUT);
       if (round === "live") await page.reload();
     }
-    const live = await looks(page);
+    const live = await appearance(page);
     await page.route(/\/turns\/[^/]+\/events/, (route) => route.fulfill({ status: 410, json: { reason: "EVENTS_GONE" } }), { times: 1 });
     await page.reload();
     await state("failed");
-    assert.deepEqual(await looks(page), live, "the messages tell where the events are no longer kept");
-    await failuresAreToldOnce(page);
-    await isFine(page, "failure");
+    assert.deepEqual(await appearance(page), live, "without the events the messages show the failure");
+    await failureMessages(page);
+    await checkPage(page, "failure");
   },
 
-  async "refusals are sentences"() {
-    await refusalsAreSentences(page);
+  async "messages of refusals"() {
+    await refusalMessages(page);
     await page.goto(`${url}/#${crypto.randomUUID()}`);
     await page.locator("#ask .fault", { hasText: "does not exist" }).waitFor();
     await page.goBack();
     await state("failed");
   },
 
-  async "older turns tell how they ended"() {
+  async "the ends of older turns are shown"() {
     await turn("page of the next day");
     await page.reload();
     await loaded();
     const ends = await page.locator("#conversation .end").allTextContents();
     for (const words of ["Somebody else changed the same lines meanwhile: index.html.", "The model's provider refused the request."])
-      assert.ok(ends.some((end) => end.includes(words)), `older turns tell how they ended: ${ends}`);
-    await isFine(page, "older-ends");
+      assert.ok(ends.some((end) => end.includes(words)), `the ends of older turns: ${ends}`);
+    await checkPage(page, "older-ends");
   },
 
-  async "a session that ended elsewhere"() {
+  async "a session that was ended elsewhere"() {
     const project = new URL(page.url()).hash;
     const cookies = (await context.cookies()).map(({ name, value }) => `${name}=${value}`).join("; ");
     await prompt.fill("page after all");
@@ -339,60 +339,60 @@ const stories = {
     assert.ok(answer.ok);
     await prompt.press("Enter");
     await page.locator("#sign-in .fault", { hasText: "Your session has ended. Sign in to go on where you were." }).waitFor();
-    await focusIs("email");
-    await isFine(page, "session-ended");
+    await waitForFocus("email");
+    await checkPage(page, "session-ended");
     await keyboard.type(email);
     await keyboard.press("Tab");
     await keyboard.type(PASSWORD);
     await keyboard.press("Enter");
-    await focusIs("prompt");
+    await waitForFocus("prompt");
     await loaded();
     assert.equal(new URL(page.url()).hash, project);
-    assert.equal(await prompt.inputValue(), "page after all", "the prompt is there still");
+    assert.equal(await prompt.inputValue(), "page after all", "the prompt is still in the input");
     await prompt.press("Enter");
     await state("completed");
-    await page.frameLocator("#preview").locator("h1", { hasText: "page after all" }).waitFor(PATIENT);
+    await page.frameLocator("#preview").locator("h1", { hasText: "page after all" }).waitFor(TIMEOUT);
   },
 
-  async "a reload changes nothing that is seen of a conversation"() {
+  async "a reload does not change the conversation"() {
     await page.getByRole("button", { name: "New project" }).click();
     await turn("page of two texts");
-    const gate = await held("hold");
+    const gate = await heldTurn("hold");
     await page.getByRole("button", { name: "Stop" }).click();
     await state("cancelled");
     open(gate);
-    for (const words of ["something that the model refuses", "cut in the middle"]) await fails(words);
-    // How the newest turn ended is told by its events, how another one did by its messages.
-    const next = [[() => {}, "failed"], [() => turn("page of the end"), "completed"], [() => fails("something else that the model refuses"), "failed"]];
-    for (const [happens, kind] of next) {
-      await happens();
+    for (const words of ["something that the model refuses", "cut in the middle"]) await failingTurn(words);
+    // The end of the newest turn is read from its events, the end of others from the messages.
+    const next = [[() => {}, "failed"], [() => turn("page of the end"), "completed"], [() => failingTurn("something else that the model refuses"), "failed"]];
+    for (const [action, kind] of next) {
+      await action();
       await page.locator("#send:enabled").waitFor();
-      await endIsSeen(page);
-      const live = await looks(page);
+      await waitForEndInView(page);
+      const live = await appearance(page);
       assert.deepEqual(live.filter(({ border }) => border.includes("dashed")), []);
       await page.reload();
       await state(kind);
       await loaded();
-      assert.deepEqual(await looks(page), live);
-      await endIsSeen(page);
+      assert.deepEqual(await appearance(page), live);
+      await waitForEndInView(page);
     }
     const texts = await page.locator("#conversation li.agent .words").allTextContents();
-    assert.equal(texts[0], "I write a page, and a script for it.\n\nDone.", "blocks are paragraphs");
-    await isFine(page, "reloaded", "Conversation");
+    assert.equal(texts[0], "I write a page, and a script for it.\n\nDone.", "blocks of text are paragraphs");
+    await checkPage(page, "reloaded", "Conversation");
   },
 };
 
-let story;
+let test;
 try {
-  for (story of Object.keys(stories)) {
-    await stories[story]();
-    console.log(`ok: ${story}`);
+  for (test of Object.keys(tests)) {
+    await tests[test]();
+    console.log(`ok: ${test}`);
   }
-  const unexpected = watcher.faults.filter((fault) => !/status of (400|401|404|410|429|503)|net::ERR_/.test(fault));
+  const unexpected = watcher.errors.filter((error) => !/status of (400|401|404|410|429|503)|net::ERR_/.test(error));
   assert.deepEqual(unexpected, [], "no error in the console");
 } catch (error) {
-  await shot(page, "failed-everybody");
-  console.error(`FAILED: ${story}`, error, watcher.faults);
+  await shot(page, "failed-accessibility");
+  console.error(`FAILED: ${test}`, error, watcher.errors);
   process.exitCode = 1;
 } finally {
   await browser.close();

@@ -1,4 +1,4 @@
-//! Breaks things. Each act breaks one thing, repairs it, and is counted only if it really happened.
+//! Injects random faults. Each method injects a fault, repairs it, and counts it if it took effect.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,39 +16,39 @@ use tokio::time::sleep;
 use super::failpoints;
 use crate::deployment::{Deployment, Node, node::Failpoint};
 
-/// The lease of the deployments here.
+/// The lease of turns in a deployment.
 pub const LEASE: Duration = Duration::from_millis(1_500);
 pub(super) const READY_WITHIN: Duration = Duration::from_secs(60);
-/// Statements whose answers are dropped, by a part of their text.
-const DOUBTFUL: [(Role, &str); 5] = [
+/// Statements whose answers are dropped: the role, and a part of the text.
+const LOST_ANSWERS: [(Role, &str); 5] = [
     (Role::ProjectStorage, "COMMIT"),
     (Role::AgentStreaming, "INSERT INTO turn_events"),
     (Role::AgentStreaming, "COMMIT"),
     (Role::AgentStreaming, "lease_expires_at = clock_timestamp()"),
     (Role::AgentStreaming, "INSERT INTO turns"),
 ];
-/// The time between two looks at the failpoints that have not fired.
-const BETWEEN_HELPS: Duration = Duration::from_millis(500);
-/// Callers are disconnected after each abort, otherwise only every so many times.
-const HELPS_PER_CUT: u32 = 5;
-/// How many of 20 kills each role gets.
+/// The time between two attempts to trigger the failpoints that have not fired.
+const TRIGGER_INTERVAL: Duration = Duration::from_millis(500);
+/// Callers of project-storage are disconnected after each abort, and otherwise at every fifth attempt.
+const TRIGGERS_PER_CUT: u32 = 5;
+/// The number of kills of each role among 20.
 const WEIGHTS: [(Role, u32); 5] =
     [(Role::AgentStreaming, 9), (Role::ProjectStorage, 5), (Role::Gateway, 4), (Role::Auth, 1), (Role::RateLimit, 1)];
 
-/// Breaks things, with its own random numbers.
-pub struct Nemesis {
+/// Injects faults, with its own random numbers.
+pub struct FaultInjector {
     pub deployment: Arc<Deployment>,
     pub rng: StdRng,
-    /// What happened, and how often.
+    /// The number of faults by their description.
     pub counts: BTreeMap<String, u64>,
 }
 
-impl Nemesis {
+impl FaultInjector {
     pub(super) fn count(&mut self, what: impl Into<String>) {
         *self.counts.entry(what.into()).or_default() += 1;
     }
 
-    fn pick(&mut self) -> Arc<Node> {
+    fn random_node(&mut self) -> Arc<Node> {
         let mut at = self.rng.random_range(0..20);
         let role = WEIGHTS
             .iter()
@@ -63,14 +63,14 @@ impl Nemesis {
         Arc::clone(nodes.choose(&mut self.rng).expect("every role has a replica"))
     }
 
-    /// SIGKILL at random instants. The killed process is back before the next kill.
+    /// Kills random processes at random times. A killed process is restarted before the next kill.
     ///
     /// # Errors
-    /// A process does not come back.
+    /// A process does not restart.
     pub async fn kills(&mut self, times: u64) -> Result<()> {
         for _ in 0..times {
             sleep(Duration::from_millis(self.rng.random_range(20..500))).await;
-            let node = self.pick();
+            let node = self.random_node();
             ensure!(node.kill().await?, "{} was not running", node.name);
             self.count(format!("kill {}", node.role.name()));
             sleep(Duration::from_millis(self.rng.random_range(0..150))).await;
@@ -80,11 +80,11 @@ impl Nemesis {
         Ok(())
     }
 
-    /// Stops one replica of each role for three leases, one after the other except for the short stops.
+    /// Pauses one replica of each role with SIGSTOP for three leases, two roles at a time.
     ///
     /// # Errors
-    /// A process was not there.
-    pub async fn stops(&mut self, rounds: u64) -> Result<()> {
+    /// A process was not running.
+    pub async fn pauses(&mut self, rounds: u64) -> Result<()> {
         for _ in 0..rounds {
             for roles in
                 [&[Role::AgentStreaming, Role::Auth][..], &[Role::AgentStreaming, Role::Gateway], &[Role::ProjectStorage, Role::RateLimit]]
@@ -94,7 +94,7 @@ impl Nemesis {
                     let nodes: Vec<_> = self.deployment.of(*role).cloned().collect();
                     let node = Arc::clone(nodes.choose(&mut self.rng).expect("every role has a replica"));
                     ensure!(node.pause().await, "{} was not running", node.name);
-                    self.count(format!("stop {}", role.name()));
+                    self.count(format!("pause {}", role.name()));
                     stopped.push(node);
                 }
                 sleep(LEASE * 3).await;
@@ -107,49 +107,49 @@ impl Nemesis {
         Ok(())
     }
 
-    /// PostgreSQL is killed and recovers.
+    /// Kills PostgreSQL and waits until it has recovered.
     ///
     /// # Errors
-    /// It does not come back.
+    /// It does not recover.
     pub async fn postgres(&mut self, times: u64) -> Result<()> {
         for _ in 0..times {
             sleep(Duration::from_millis(self.rng.random_range(500..2_500))).await;
             let deployment = Arc::clone(&self.deployment);
-            deployment.timeline.trouble("postgres");
+            deployment.timeline.begin_outage("postgres");
             let crashed = deployment.engines.crash_postgres().await;
-            deployment.timeline.over("postgres");
+            deployment.timeline.end_outage("postgres");
             crashed?;
             self.count("postgres killed");
         }
         Ok(())
     }
 
-    /// Redis is flushed, killed and stopped.
+    /// Flushes, pauses and kills Redis.
     ///
     /// # Errors
-    /// It does not come back.
+    /// It does not recover.
     pub async fn redis(&mut self) -> Result<()> {
         let engines = Arc::clone(&self.deployment.engines);
         engines.flush_redis().await?;
         self.count("redis flushed");
-        engines.hang_redis(Duration::from_secs(2)).await?;
-        self.count("redis stopped");
+        engines.pause_redis(Duration::from_secs(2)).await?;
+        self.count("redis paused");
         engines.crash_redis(Duration::from_secs(2)).await;
         self.count("redis killed");
         Ok(())
     }
 
-    /// Links close their connections, stall and are slow.
+    /// Cuts, stalls and delays random links.
     ///
     /// # Errors
-    /// There is no link in use.
+    /// No link has connections.
     pub async fn network(&mut self, times: u64) -> Result<()> {
         for _ in 0..times {
             let links: Vec<_> = self.deployment.used_links().cloned().collect();
             ensure!(!links.is_empty(), "no link is in use");
             let link = Arc::clone(links.choose(&mut self.rng).expect("not empty"));
             let name = link.name().to_owned();
-            self.deployment.timeline.trouble(&name);
+            self.deployment.timeline.begin_outage(&name);
             match self.rng.random_range(0..4) {
                 0..2 => {
                     if link.cut() > 0 {
@@ -164,27 +164,27 @@ impl Nemesis {
                     link.delay(Duration::from_millis(self.rng.random_range(20..150)));
                     sleep(Duration::from_secs(1)).await;
                     link.heal();
-                    self.count("links slow");
+                    self.count("links delayed");
                 }
             }
-            self.deployment.timeline.over(&name);
+            self.deployment.timeline.end_outage(&name);
             sleep(Duration::from_millis(self.rng.random_range(50..300))).await;
         }
         Ok(())
     }
 
-    /// Statements are executed and their answers are dropped.
+    /// Drops the answers of executed statements.
     ///
     /// # Errors
-    /// One of them is never sent.
-    pub async fn doubts(&mut self, rounds: u64) -> Result<()> {
+    /// A statement is never sent.
+    pub async fn lost_answers(&mut self, rounds: u64) -> Result<()> {
         for _ in 0..rounds {
-            for (role, part) in DOUBTFUL {
+            for (role, part) in LOST_ANSWERS {
                 let link = Arc::clone(self.deployment.link(&format!("{} -> postgres", role.name())));
-                let before = link.lost();
-                link.lose_answer(part);
+                let before = link.dropped_answers();
+                link.drop_answer(part);
                 let clock = Stopwatch::start();
-                while link.lost() == before {
+                while link.dropped_answers() == before {
                     ensure!(clock.elapsed() < READY_WITHIN, "{} never sent {part:?}", role.name());
                     sleep(Duration::from_millis(20)).await;
                 }
@@ -194,10 +194,10 @@ impl Nemesis {
         Ok(())
     }
 
-    /// SIGTERM and a new start, one replica after the other.
+    /// Restarts one replica after the other, with SIGTERM.
     ///
     /// # Errors
-    /// One does not drain cleanly.
+    /// A replica does not exit cleanly.
     pub async fn rolling(&mut self, rounds: u64) -> Result<()> {
         for _ in 0..rounds {
             for node in self.deployment.nodes.clone() {
@@ -211,8 +211,8 @@ impl Nemesis {
         Ok(())
     }
 
-    /// Fires every failpoint of the turn's services once in each of its modes. The second replica of each role runs with the failpoints
-    /// that end the process, the first replica with the others. Returns the failpoints that did not fire.
+    /// Fires every failpoint of agent-streaming, project-storage and the gateway once in each mode. The second replica of each role gets the
+    /// failpoints that end the process, and the first replica the others. Returns the failpoints that did not fire.
     ///
     /// # Errors
     /// A process does not start.
@@ -233,17 +233,17 @@ impl Nemesis {
         }
         let waiting = || armed.iter().map(|(node, _)| node.armed().len()).sum::<usize>();
         let (mut clock, mut left) = (Stopwatch::start(), waiting());
-        let (mut aborts, mut patience) = (0, 0);
+        let (mut aborts, mut countdown) = (0, 0);
         while left > 0 && clock.elapsed() < within {
-            sleep(BETWEEN_HELPS).await;
+            sleep(TRIGGER_INTERVAL).await;
             if waiting() < left {
                 (clock, left) = (Stopwatch::start(), waiting());
             }
-            // On a slow machine a call that is disconnected again and again never ends.
+            // On a slow machine a call that is disconnected too often never completes.
             let aborted = self.aborts();
-            let cut = aborted > aborts || patience == 0;
-            (aborts, patience) = (aborted, if cut { HELPS_PER_CUT } else { patience - 1 });
-            self.help(cut).await?;
+            let cut = aborted > aborts || countdown == 0;
+            (aborts, countdown) = (aborted, if cut { TRIGGERS_PER_CUT } else { countdown - 1 });
+            self.trigger_failpoints(cut).await?;
         }
         let mut left = Vec::new();
         for (node, points) in armed {
@@ -256,61 +256,62 @@ impl Nemesis {
         Ok(left)
     }
 
-    /// How often a failpoint has ended a replica of project-storage.
+    /// The number of failpoints that have ended a replica of project-storage.
     fn aborts(&self) -> usize {
         self.deployment.of(Role::ProjectStorage).flat_map(|node| node.fired()).filter(|point| point.mode == "abort").count()
     }
 
-    /// Makes calls reach the failpoints. Callers are disconnected, because otherwise they stay with the replica that did not die.
-    async fn help(&mut self, cut: bool) -> Result<()> {
+    /// Causes calls and statements with armed failpoints. With `cut`, disconnects the callers of project-storage, which otherwise stay
+    /// connected to the replica that did not die.
+    async fn trigger_failpoints(&mut self, cut: bool) -> Result<()> {
         let deployment = Arc::clone(&self.deployment);
         if deployment.of(Role::AgentStreaming).any(|node| !node.armed().is_empty()) {
-            self.lose_a_worker().await?;
+            self.restart_a_worker().await?;
         }
         if cut {
             deployment.link("agent-streaming -> project-storage").cut();
             deployment.link("gateway -> project-storage").cut();
         }
-        // The cache of one that starts is empty.
-        for node in deployment.of(Role::ProjectStorage).filter(|node| lacks(node, "select-objects")) {
+        // A restart empties the object cache.
+        for node in deployment.of(Role::ProjectStorage).filter(|node| has_armed(node, "select-objects")) {
             node.kill().await?;
             node.start().await?;
         }
         Ok(())
     }
 
-    /// Reaches code that only runs after a loss: a commit that another worker finishes, a drain that releases turns, a partition that is
-    /// missing at a start.
-    async fn lose_a_worker(&mut self) -> Result<()> {
+    /// Restarts a worker, to run code that needs it: a commit that another worker finishes, a drain that releases leases, the creation of a
+    /// partition at the start.
+    async fn restart_a_worker(&mut self) -> Result<()> {
         let deployment = Arc::clone(&self.deployment);
         let workers: Vec<_> = deployment.of(Role::AgentStreaming).collect();
-        let drains = workers.iter().find(|node| lacks(node, "release-leases")).filter(|_| self.rng.random());
-        let node = drains.unwrap_or_else(|| workers.choose(&mut self.rng).expect("there is a worker"));
-        let gently = drains.is_some() || self.rng.random();
-        let broken = async {
+        let to_drain = workers.iter().find(|node| has_armed(node, "release-leases")).filter(|_| self.rng.random());
+        let node = to_drain.unwrap_or_else(|| workers.choose(&mut self.rng).expect("there is a worker"));
+        let is_clean = to_drain.is_some() || self.rng.random();
+        let restart = async {
             sleep(Duration::from_millis(300)).await;
-            if gently {
+            if is_clean {
                 node.terminate().await?;
             } else {
                 node.kill().await?;
             }
-            if lacks(node, "add-partition") {
+            if has_armed(node, "add-partition") {
                 drop_newest_partition(&deployment).await?;
             }
             node.start().await
         };
         let link = deployment.link("agent-streaming -> project-storage");
-        let (broken, ()) = tokio::join!(broken, link.stall(Duration::from_millis(600)));
-        broken
+        let (restarted, ()) = tokio::join!(restart, link.stall(Duration::from_millis(600)));
+        restarted
     }
 }
 
-/// Whether a failpoint of a statement of this name has not fired there yet.
-fn lacks(node: &Node, place: &str) -> bool {
+/// Whether a failpoint whose name starts with `place` is armed.
+fn has_armed(node: &Node, place: &str) -> bool {
     node.armed().iter().any(|point| point.place.starts_with(place))
 }
 
-/// The one of the day after tomorrow, which holds nothing yet.
+/// Drops the newest partition, which is for the day after tomorrow and is empty.
 async fn drop_newest_partition(deployment: &Deployment) -> Result<()> {
     let pool = deployment.pool("agent-streaming").await?;
     let mut transaction = chassis::postgres::begin(&pool).await?;

@@ -1,4 +1,4 @@
-//! Waits until a round has settled and collects its results: from both databases, the gateways and the clients.
+//! Waits until a round has settled, and collects its results from the databases, the gateways and the clients.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use super::{
     check::{Event, Project, Row, Turn, Violation},
-    record::{Call, Record, Saved, Taken, Watched},
+    record::{Call, Record, Records, SavedRevision, WatchedTurn},
 };
 use crate::deployment::Deployment;
 
@@ -29,19 +29,18 @@ pub(super) const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 const NEXT_WITHIN: Duration = Duration::from_secs(5);
 
 /// The results of a round.
-pub struct Left {
+pub struct Results {
     pub turns: Vec<Turn>,
     pub projects: Vec<Project>,
-    /// The violations that were found while collecting.
-    pub found: Vec<Violation>,
+    /// Violations that clients or the collection found.
+    pub violations: Vec<Violation>,
 }
 
-/// Waits until no turn is open and project-storage knows the end of every turn. A healthy cluster gets there, after leases, retries and
-/// the outbox.
+/// Waits until every turn has ended and its end was reported to project-storage. A turn that has not after `turn_limit` is a violation.
 ///
 /// # Errors
 /// The database does not answer.
-pub async fn rest(deployment: &Deployment, patience: Duration) -> Result<Vec<Violation>> {
+pub async fn wait_until_settled(deployment: &Deployment, turn_limit: Duration) -> Result<Vec<Violation>> {
     let agents = deployment.pool("agent-streaming").await?;
     let clock = Stopwatch::start();
     loop {
@@ -50,20 +49,20 @@ pub async fn rest(deployment: &Deployment, patience: Duration) -> Result<Vec<Vio
         if open.is_empty() {
             return Ok(Vec::new());
         }
-        if clock.elapsed() > patience {
-            let stuck = |(id, state)| Violation { rule: "every turn ends", turn: Some(id), text: format!("it is still {state}") };
-            return Ok(open.into_iter().map(stuck).collect());
+        if clock.elapsed() > turn_limit {
+            let open_turn = |(id, state)| Violation { rule: "every turn ends", turn: Some(id), text: format!("it is still {state}") };
+            return Ok(open.into_iter().map(open_turn).collect());
         }
         sleep(POLL).await;
     }
 }
 
-/// Collects the results.
+/// Collects the results of a round.
 ///
 /// # Errors
 /// A part of the cluster does not answer.
-pub async fn gather(deployment: &Deployment, people: &[Person], record: &Record) -> Result<Left> {
-    let Taken { calls, watched, saved, wrongs } = record.take();
+pub async fn collect(deployment: &Deployment, people: &[Person], record: &Record) -> Result<Results> {
+    let Records { calls, watched, saved, violations } = record.take();
     let mut by_number: BTreeMap<u64, Vec<Call>> = BTreeMap::new();
     for call in calls {
         by_number.entry(call.number).or_default().push(call);
@@ -79,11 +78,11 @@ pub async fn gather(deployment: &Deployment, people: &[Person], record: &Record)
         async move { log_of(&person, watched).await }
     }));
     let logs: Vec<_> = logs.buffer_unordered(READERS).try_collect().await?;
-    let mut found: Vec<_> = wrongs.into_iter().map(|text| Violation { rule: "a good client", turn: None, text }).collect();
+    let mut found: Vec<_> = violations.into_iter().map(|text| Violation { rule: "client", turn: None, text }).collect();
     let (mut turns, mut owners) = (Vec::new(), BTreeMap::new());
     for (watched, frames) in logs {
         let Some((project, row)) = rows.remove(&watched.turn) else {
-            found.push(Violation { rule: "the row", turn: Some(watched.turn), text: "there is none".to_owned() });
+            found.push(Violation { rule: "turn row", turn: Some(watched.turn), text: "the turn has no row".to_owned() });
             continue;
         };
         let log = match frames.iter().map(Event::of).collect::<Result<Vec<_>>>() {
@@ -94,22 +93,22 @@ pub async fn gather(deployment: &Deployment, people: &[Person], record: &Record)
             }
         };
         owners.insert(project.clone(), watched.person);
-        let calls = by_number.remove(&watched.ask.number).unwrap_or_default();
+        let calls = by_number.remove(&watched.prompt.number).unwrap_or_default();
         turns.push(Turn { storage: states.get(&watched.turn).copied(), watched, project, frames, log, row, calls });
     }
     let mut projects = projects(&storage, people, owners, &urls[0]).await?;
     for project in &mut projects {
-        project.saved = saved.iter().filter(|saved: &&Saved| saved.project == project.id).cloned().collect();
+        project.saved = saved.iter().filter(|saved: &&SavedRevision| saved.project == project.id).cloned().collect();
     }
-    Ok(Left { turns, projects, found })
+    Ok(Results { turns, projects, violations: found })
 }
 
-async fn log_of(person: &Person, watched: Watched) -> Result<(Watched, Vec<test_support::sse::Frame>)> {
+async fn log_of(person: &Person, watched: WatchedTurn) -> Result<(WatchedTurn, Vec<test_support::sse::Frame>)> {
     let path = format!("/api/turns/{}/events", watched.turn);
-    let viewer = insist(async || Viewer::open(person.request(reqwest::Method::GET, &path).send().await?).await).await;
+    let viewer = retry_if_starved(async || Viewer::open(person.request(reqwest::Method::GET, &path).send().await?).await).await;
     let mut viewer = viewer.with_context(|| format!("the log of turn {}", watched.turn))?;
     let mut frames = Vec::new();
-    // However it ends, the rules see the events so far. The stream of an open turn stays open.
+    // An error or a timeout ends the read. The rules then see the events so far.
     while let Ok(Ok(Some(frame))) = within(NEXT_WITHIN, viewer.next()).await {
         frames.push(frame);
     }
@@ -117,20 +116,20 @@ async fn log_of(person: &Person, watched: Watched) -> Result<(Watched, Vec<test_
 }
 
 /// Repeats a request that got no answer because the machine was starved.
-async fn insist<T>(ask: impl AsyncFn() -> Result<T>) -> Result<T> {
+async fn retry_if_starved<T>(request: impl AsyncFn() -> Result<T>) -> Result<T> {
     let clock = Stopwatch::start();
     loop {
-        match ask().await {
+        match request().await {
             Err(_) if clock.is_starved() && clock.elapsed() < ANSWERED_WITHIN => sleep(POLL).await,
             answer => return answer,
         }
     }
 }
 
-type Found = (String, String, String, String, i64, i32, bool, Vec<i32>);
+type TurnRow = (String, String, String, String, i64, i32, bool, Vec<i32>);
 
 async fn rows(agents: &PgPool, ids: &[String]) -> Result<BTreeMap<String, (String, Row)>> {
-    let rows: Vec<Found> = sqlx::query_as(
+    let rows: Vec<TurnRow> = sqlx::query_as(
         "SELECT t.id::text, coalesce(t.project_id::text, ''), t.state, t.failure_reason, t.epoch, t.last_seq, t.end_due IS NOT NULL,
             ARRAY(SELECT e.seq FROM turn_events e WHERE e.turn_id = t.id ORDER BY e.seq)
         FROM turns t WHERE t.id = ANY($1::text[]::uuid[])",
@@ -156,34 +155,34 @@ async fn states(storage: &PgPool, ids: &[String]) -> Result<BTreeMap<String, i16
 
 async fn projects(storage: &PgPool, people: &[Person], owners: BTreeMap<String, usize>, url: &str) -> Result<Vec<Project>> {
     let ids: Vec<String> = owners.keys().filter(|id| !id.is_empty()).cloned().collect();
-    let doubled: Vec<(String, String)> = sqlx::query_as(
+    let duplicates: Vec<(String, String)> = sqlx::query_as(
         "SELECT project_id::text, turn_id::text FROM ref_log
         WHERE project_id = ANY($1::text[]::uuid[]) AND turn_id IS NOT NULL GROUP BY 1, 2 HAVING count(*) > 1",
     )
     .bind(&ids)
     .fetch_all(storage)
     .await?;
-    let doubled: BTreeSet<(String, String)> = doubled.into_iter().collect();
-    let said: Vec<(String, String, bool)> = sqlx::query_as(
+    let duplicates: BTreeSet<(String, String)> = duplicates.into_iter().collect();
+    let rows: Vec<(String, String, bool)> = sqlx::query_as(
         "SELECT project_id::text, turn_id::text, hidden_by IS NULL FROM messages WHERE project_id = ANY($1::text[]::uuid[]) ORDER BY id",
     )
     .bind(&ids)
     .fetch_all(storage)
     .await?;
     let mut messages: BTreeMap<String, Vec<(String, bool)>> = BTreeMap::new();
-    for (project, turn, seen) in said {
+    for (project, turn, seen) in rows {
         messages.entry(project).or_default().push((turn, seen));
     }
     let read = stream::iter(owners.into_iter().filter(|(id, _)| !id.is_empty()).map(|(id, owner)| {
         let person = Person { url: url.to_owned(), ..people[owner].clone() };
-        let doubled = doubled.iter().filter(|(project, _)| *project == id).map(|(_, turn)| turn.clone()).collect();
+        let duplicates = duplicates.iter().filter(|(project, _)| *project == id).map(|(_, turn)| turn.clone()).collect();
         let messages = messages.remove(&id).unwrap_or_default();
         async move {
-            let project = insist(async || person.get(&format!("/api/projects/{id}")).await).await?;
+            let project = retry_if_starved(async || person.get(&format!("/api/projects/{id}")).await).await?;
             let head = project["headNumber"].as_u64().unwrap_or_default();
-            let tree = insist(async || person.files(&id).await).await?;
+            let tree = retry_if_starved(async || person.files(&id).await).await?;
             ensure!(head <= u64::from(u32::MAX), "the head of {id} is {head}");
-            Ok(Project { id, tree, saved: Vec::new(), messages, head: u32::try_from(head)?, doubled })
+            Ok(Project { id, tree, saved: Vec::new(), messages, head: u32::try_from(head)?, duplicates })
         }
     }));
     read.buffer_unordered(READERS).try_collect().await
