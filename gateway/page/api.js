@@ -1,8 +1,8 @@
-// The public API as functions: JSON in, JSON out, a Problem for everything that is not 2xx.
+// The public API as functions that send and return JSON. Every status other than 2xx is thrown as a Problem.
 
 import { ATTEMPTS, LONGEST_WAIT_S, obey, outage, waitOf } from "/page/patience.js";
 
-// Far longer than any answer takes: a connection that is open on this side only brings none.
+// Far longer than any answer takes. It ends requests on a connection whose peer has disappeared.
 const ANSWER_MS = 30_000;
 
 export class Problem extends Error {
@@ -19,8 +19,8 @@ export async function problemOf(response) {
   return new Problem(response.status, await response.json().catch(() => null), waitOf(response));
 }
 
-// A 429 has done nothing. A 503 and a lost connection may have, so a request that must not take effect twice is not sent again
-// after them. A request that only reads is sent until there is a connection.
+// After a 429 the request has had no effect. After a 503 or a lost connection it may have had one, so a request that must not take effect
+// twice is not repeated. A request that only reads is repeated until there is a connection.
 async function call(method, path, { body, signal, once } = {}) {
   const json = body === undefined ? {} : { headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
   const lost = outage();
@@ -38,8 +38,8 @@ async function call(method, path, { body, signal, once } = {}) {
       }
       lost.over();
       const problem = await problemOf(response);
-      const again = problem.wait && problem.wait <= LONGEST_WAIT_S && attempt++ < ATTEMPTS && !(once && problem.status === 503);
-      if (!again) throw problem;
+      const retry = problem.wait && problem.wait <= LONGEST_WAIT_S && attempt++ < ATTEMPTS && !(once && problem.status === 503);
+      if (!retry) throw problem;
       await obey(problem.wait, signal);
     }
   } finally {

@@ -1,8 +1,8 @@
 // The page has two views: sign-in (also to create an account) and workspace (conversation, files and events, preview). All state that must
-// survive a reload is in the address (#project), in the tab (what is typed) or on the server.
+// survive a reload is in the URL (#project), in the session storage of the tab (typed text) or on the server.
 //
-// A load makes at most four requests that the policy `general` counts: the list of projects, and three of the workspace's. The
-// account is asked for when the person wants to see it.
+// A load makes at most four requests that the policy `general` counts: the list of projects, and three for the workspace. The account is
+// loaded when the user opens its menu.
 
 import { api } from "/page/api.js";
 import { failed, leave, listProjects, onSignedOut, openProject, reload, send, stop, workspace } from "/page/workspace.js";
@@ -39,13 +39,13 @@ async function enter() {
   busy(false);
 }
 
-// Leaves the workspace. What was typed stays in the tab.
-function showSignIn(why) {
+// Leaves the workspace. Typed text is kept.
+function showSignIn(message) {
   leave();
   forgetPreviews();
   element("account").open = false;
   show("sign-in");
-  say("sign-in", why);
+  say("sign-in", message);
   element("sign-in").email.focus();
 }
 
@@ -113,7 +113,7 @@ element("ask").addEventListener("submit", (event) => {
   send();
 });
 
-// A link to another project, or the history of the browser.
+// The user followed a link to another project, or went back or forward in the history.
 addEventListener("hashchange", () => {
   const project = location.hash.slice(1);
   if (document.body.dataset.view === "workspace" && project !== workspace.project) openProject(project);

@@ -1,4 +1,4 @@
-// The tree as the server has it, and what the running turn does to it.
+// The tree of files: as it is saved on the server, and the changes of the running turn.
 
 import { element, keepEnd, make } from "/page/view.js";
 
@@ -15,14 +15,14 @@ export const files = {
     draw();
   },
   any: () => tree.saved.size > 0,
-  // `working`: a turn that runs changes them still.
+  // `working`: a running turn still changes the files.
   set(loaded, working = false) {
     tree.saved = new Map(loaded.map((f) => [f.path, { text: f.content?.text ?? (f.content?.binary ? "(binary)" : ""), size: f.sizeBytes ?? 0 }]));
     if (!working) tree.live.clear();
     if (!tree.live.size && !tree.saved.has(tree.current)) tree.current = loaded[0]?.path ?? "";
     draw();
   },
-  // Takes back what a turn did that ended without files.
+  // Removes the changes of a turn that ended without files.
   settle() {
     tree.live.clear();
     if (!tree.saved.has(tree.current)) tree.current = tree.saved.keys().next().value ?? "";

@@ -1,4 +1,4 @@
-// Which part is seen: the tabs of files and events, and on a narrow screen one of conversation, files and preview.
+// Selects what is visible: the tabs of files and events, and on a narrow screen one of conversation, files and preview.
 
 import { element } from "/page/view.js";
 
@@ -32,7 +32,7 @@ export function view(pane) {
   }
 }
 
-// Something new is there to be seen.
+// Marks a pane that is not visible and has new content.
 export function fresh(pane) {
   if (document.body.dataset.pane !== pane) views.find((button) => button.dataset.pane === pane).classList.add("fresh");
 }

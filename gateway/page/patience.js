@@ -1,26 +1,26 @@
-// What the page does when the server asks to wait (429 and 503 with Retry-After) or cannot be reached: the person reads it.
+// Waits when the server requires it (429 and 503 with Retry-After) or cannot be reached, and shows that to the user.
 
 import { note } from "/page/view.js";
 import { UNREACHED, waitText } from "/page/words.js";
 
-// How often a request is sent in all.
+// How often a request is sent in total.
 export const ATTEMPTS = 5;
-// A longer wait is left to the person.
+// The page does not wait longer by itself.
 export const LONGEST_WAIT_S = 10;
-// Between attempts to reach the server.
+// Pauses between attempts to reach the server.
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 8000;
 
-// For how many seconds an answer asks to wait, in seconds or until a date; 0 if it does not.
+// The wait that an answer requires, in seconds. The header has seconds or a date. 0 if there is none.
 export function waitOf(response) {
   if (response.status !== 429 && response.status !== 503) return 0;
-  const asked = response.headers.get("retry-after");
-  if (asked === null) return 0;
-  const seconds = Number.isNaN(Number(asked)) ? (Date.parse(asked) - Date.now()) / 1000 : Number(asked);
+  const value = response.headers.get("retry-after");
+  if (value === null) return 0;
+  const seconds = Number.isNaN(Number(value)) ? (Date.parse(value) - Date.now()) / 1000 : Number(value);
   return Number.isNaN(seconds) ? 0 : Math.max(1, Math.ceil(seconds));
 }
 
-// The waits of this moment: for seconds, or for a connection. The longest is shown.
+// The current waits, in seconds or for a connection. The longest one is shown.
 const waits = new Map();
 
 function showWaits() {
@@ -28,7 +28,7 @@ function showWaits() {
   note(!waits.size ? "" : longest === Infinity ? `${UNREACHED} The page tries again.` : waitText(longest));
 }
 
-// Waits for as long as the server asked, with a note to the person.
+// Waits as long as the server requires, and shows that to the user.
 export async function obey(seconds, signal) {
   const wait = Symbol();
   waits.set(wait, seconds);
@@ -41,8 +41,8 @@ export async function obey(seconds, signal) {
   }
 }
 
-// A time without a connection, with a note to the person until it is over. Each wait is longer than the one before, and ends as
-// soon as the browser has a network again.
+// A time without a connection, which is shown to the user until it is over. Each wait is longer than the one before, and ends as soon as
+// the browser has a network again.
 export function outage() {
   const key = Symbol();
   let next = FIRST_WAIT_MS;
@@ -59,7 +59,7 @@ export function outage() {
   };
 }
 
-// Rejects with the signal's reason as soon as it is aborted. `network`: ends as well when the browser has a network again.
+// Rejects with the signal's reason when the signal is aborted. `network`: also ends when the browser has a network again.
 export function sleep(milliseconds, signal, network = false) {
   return new Promise((done, fail) => {
     signal?.throwIfAborted();

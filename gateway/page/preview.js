@@ -1,5 +1,5 @@
-// The preview's URL of each project, kept for the life of the tab. A capability is good for an hour from its last use and
-// follows the head, so a reload or a new revision needs no other one. It ends with the session.
+// The preview URLs of projects, kept in the session storage of the tab. A capability is valid for an hour after its last use and always
+// shows the head, so a reload or a new revision does not need another one. It ends with the session.
 
 import { api } from "/page/api.js";
 

@@ -1,5 +1,5 @@
-// What the person has typed, kept for the life of the tab, so that neither a reload nor a lost connection nor the end of a session
-// takes it away. A prompt that was sent and not answered keeps its key: sent once more, it is the same turn.
+// Typed text, kept in the session storage of the tab, so that it survives a reload, a lost connection and the end of a session. A prompt
+// that was sent and not answered keeps its idempotency key: sent again, it is the same turn.
 
 const keyOf = (project) => `prompt ${project}`;
 
@@ -11,14 +11,14 @@ function write(project, kept) {
   sessionStorage.setItem(keyOf(project), JSON.stringify(kept));
 }
 
-// What belongs into the box of a project.
+// The typed text of a project.
 export const typedIn = (project) => read(project).text ?? "";
 
 export function keepTyped(project, text) {
   write(project, { ...read(project), text });
 }
 
-// The request that sends a prompt. The first one of a project has a draft, which makes the project.
+// The request that sends a prompt. The first one has a draft id, for which the server creates a project.
 export function requestOf(project, prompt) {
   const kept = read(project);
   const same = kept.sent?.prompt === prompt;
@@ -29,7 +29,7 @@ export function requestOf(project, prompt) {
   return { ...target, prompt, idempotencyKey: sent.key };
 }
 
-// The server has this prompt; what was typed since stays, and goes to the project that the turn made.
+// The server has accepted this prompt. Text that was typed since then is kept for the project of the turn.
 export function taken(project, prompt, made = project) {
   const { text = "" } = read(project);
   sessionStorage.removeItem(keyOf(project));
@@ -38,5 +38,5 @@ export function taken(project, prompt, made = project) {
   return rest;
 }
 
-// Whether this was sent from here, with no answer yet.
+// Whether this tab has sent the prompt and got no answer yet.
 export const unanswered = (project, prompt) => read(project).sent?.prompt === prompt;

@@ -8,7 +8,7 @@ const TERMINAL = new Set(["turn.completed", "turn.failed", "turn.cancelled", "tu
 export const isTerminal = (type) => TERMINAL.has(type);
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 8000;
-// So many refusals in a row, without an event in between, are an error.
+// The number of refusals in a row, without an event in between, that is an error.
 const REFUSALS = 10;
 // A stream sends something at each heartbeat. After two missed heartbeats it counts as lost, even if the connection seems open.
 const HEARTBEAT_MS = Number(document.querySelector("meta[name=heartbeat]").content) || 15_000;
@@ -35,7 +35,7 @@ export async function* follow(turn, signal, tell = () => {}) {
 async function* events(open, turn, signal, tell) {
   let [seq, refusals] = [0, 0];
   for (let wait = FIRST_WAIT_MS; ; wait = Math.min(wait * 2, LONGEST_WAIT_MS)) {
-    let asked = 0;
+    let required = 0;
     const silence = watch(signal);
     try {
       const response = await (turn ? resume(turn, seq, silence.signal) : open(silence.signal));
@@ -52,16 +52,16 @@ async function* events(open, turn, signal, tell) {
         if (isTerminal(event.type)) return;
       }
     } catch (error) {
-      // A refusal of the request that starts a turn is final: the person still has the prompt.
+      // A refusal of the request that starts a turn is final, because the user still has the prompt.
       const refused = error.status && (!turn || !error.wait || ++refusals === REFUSALS);
       if (signal.aborted || refused) throw error;
-      asked = error.wait ?? 0;
+      required = error.wait ?? 0;
       if (!error.status) tell(true);
     } finally {
       silence.end();
     }
-    // Waits as long as the server asks, and longer with each attempt.
-    if (asked) await obey(Math.max(asked, Math.round(wait / 1000)), signal);
+    // Waits as long as the server requires, and longer with each attempt.
+    if (required) await obey(Math.max(required, Math.round(wait / 1000)), signal);
     else await sleep(wait, signal, true);
   }
 }
@@ -74,7 +74,7 @@ function resume(turn, seq, signal) {
 function watch(signal) {
   const request = new AbortController();
   const stop = () => request.abort(signal.reason);
-  const silent = () => request.abort(new Error("nothing was heard"));
+  const silent = () => request.abort(new Error("nothing was received"));
   let timer = setTimeout(silent, SILENCE_MS);
   if (signal.aborted) stop();
   signal.addEventListener("abort", stop);

@@ -73,7 +73,7 @@ const ending = (kind, text) => make("p", { className: `end ${kind}` }, text);
 function saying(who, text, { partial, end } = {}) {
   const line = make("li", { className: who }, make("span", { className: "sr" }, NAMES[who]), make("div", { className: "words" }, text));
   if (end?.line) line.append(ending(end.kind, end.line));
-  else if (partial) line.append(ending("partial", "This answer did not come to its end. No file was changed."));
+  else if (partial) line.append(ending("partial", "This answer is incomplete. No file was changed."));
   return line;
 }
 

@@ -1,4 +1,4 @@
-// What a person reads when something is refused or fails: sentences, and what to do next.
+// The texts for the user when a request is refused or fails.
 
 export const UNREACHED = "The server cannot be reached.";
 
@@ -14,7 +14,7 @@ export function waitText(seconds, who = "The server") {
   return `${who} asks to wait ${span(seconds)}.`;
 }
 
-// What each policy says when it refuses.
+// The text for a refusal by each policy.
 const takes = (noun, more = "") => ({ limit, window, wait }) =>
   limit && window ? `The server takes ${count(limit, noun)}${more} in ${span(window)}. Try again in ${span(wait)}.` : waitText(wait);
 const REFUSALS = {
@@ -45,7 +45,7 @@ const BY_STATUS = {
   504: "The server took too long. Try again.",
 };
 
-// A sentence begins with a capital, ends with a full stop, and has no marks of code.
+// Makes a sentence: with a capital letter, a full stop, and without backticks.
 function sentence(text) {
   const plain = String(text).replaceAll("`", "").trim();
   const whole = /[.!?…]$/.test(plain) ? plain : `${plain}.`;
@@ -58,7 +58,7 @@ function refusal({ body, wait }) {
   return words ? words({ limit: Number(limit), window: Number(window), wait }) : waitText(wait);
 }
 
-// Any error as a person should read it.
+// The text for an error.
 export function wordsOf(error) {
   if (!error.status) return error instanceof TypeError || error.name === "TimeoutError" ? `${UNREACHED} Try again.` : sentence(error.message ?? error);
   const { status, body, wait } = error;
@@ -69,10 +69,10 @@ export function wordsOf(error) {
 
 const FAILURES = {
   ACCESS_LOST: "You may no longer change this project.",
-  EMPTY_ANSWER: "The model said nothing, twice.",
+  EMPTY_ANSWER: "The model gave two empty answers.",
   INTERNAL: "Something went wrong on the server.",
-  LIMIT_EXCEEDED: "The answer came to a limit.",
-  NOT_BEGUN: "The turn could not begin.",
+  LIMIT_EXCEEDED: "The answer reached a limit.",
+  NOT_BEGUN: "The turn could not start.",
   PROVIDER_ERROR: "The model's provider did not answer properly.",
   PROVIDER_REFUSED: "The model's provider refused the request.",
   PROVIDER_STALLED: "The model's provider stopped in the middle.",
@@ -81,7 +81,7 @@ const FAILURES = {
   WORKER_LOST: "The processes that ran the turn were lost.",
 };
 
-// Where the server's own words say more than the reason does.
+// Reasons for which the message of the server has more details.
 const SAYS_MORE = new Set(["LIMIT_EXCEEDED", "NOT_BEGUN", "PROVIDER_ERROR", "PROVIDER_REFUSED"]);
 
 const RESOLVED = { kind: "completed", word: "resolved", line: "Not saved at first: somebody else had changed the same lines. The conflict has been resolved since." };
@@ -91,15 +91,15 @@ const ENDS = {
   TURN_OUTCOME_CANCELLED: "turn.cancelled",
 };
 
-// How the turn of a stored message ended, if it brought no files.
+// How the turn of a stored message ended, if it changed no files.
 export function endOfMessage({ turnOutcome, conflictPaths, failureReason }) {
   if (turnOutcome === "TURN_OUTCOME_RESOLVED") return RESOLVED;
   const type = ENDS[turnOutcome];
   return type && endOf({ type, data: { reason: failureReason } }, conflictPaths);
 }
 
-// How a turn ended: a word for the status and, if it brought no files, a line for the conversation, which says what is stored with
-// the messages as well. Only the newest turn has `more`, from its events.
+// How a turn ended: a word for the status and, if it changed no files, a line for the conversation, which is the same for a stored message.
+// Only the newest turn has `more`, from its events.
 export function endOf({ type, data }, conflicts = []) {
   if (type === "turn.completed") return { kind: "completed", word: "done", line: "" };
   if (type === "turn.cancelled") return { kind: "cancelled", word: "stopped", line: "Stopped. No file was changed." };

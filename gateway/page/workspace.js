@@ -46,7 +46,7 @@ export async function send() {
   if (!accepted && workspace.visit === visit) conversation.dropLast();
 }
 
-// Cancels the turn, or takes back a prompt that could not be sent yet.
+// Cancels the turn, or withdraws a prompt that could not be sent yet.
 export function stop() {
   if (workspace.sent) {
     workspace.running?.abort();
@@ -117,7 +117,7 @@ function accepted({ turnId, data }) {
   workspace.turn = turnId;
   element("stop").hidden = false;
   if (workspace.sent) {
-    // The prompt is in the conversation. What was typed since then stays in the box.
+    // The prompt is in the conversation. Text that was typed since then stays in the input.
     const rest = taken(workspace.project, workspace.sent, data.projectId);
     if (element("prompt").value.trim() === workspace.sent) element("prompt").value = rest;
     workspace.sent = "";
@@ -142,7 +142,7 @@ function showEnd(event, stored) {
 async function finished(event) {
   const kind = showEnd(event);
   hideStop();
-  // After a conflict the head has the work of somebody else. Files that were loaded after the end of the turn are not loaded again.
+  // After a conflict the head has the changes of another user. Files that were loaded after the end of the turn are not loaded again.
   if ((kind === "conflicted" && workspace.own) || (workspace.made && workspace.made !== previewPane.shown)) {
     await refreshFiles();
     await showPreview();
@@ -213,7 +213,7 @@ export async function openProject(project) {
   if (!project) return;
   try {
     const { messages = [] } = await api.messages(project, visit.signal);
-    // The person may have sent a prompt by now.
+    // The user may have sent a prompt in the meantime.
     conversation.before(byTurn(messages.filter((m) => m.turnId !== workspace.turn).toReversed()), endAmong(messages));
     if (!workspace.running) answered(messages);
     await refreshFiles(workspace.running !== null);
@@ -237,7 +237,7 @@ function endAmong(messages) {
   return (message) => (newestOf.get(message.turnId) === message ? endOfMessage(message) : undefined);
 }
 
-// A prompt whose response was lost may be in the conversation nevertheless.
+// A prompt whose response was lost may already be in the conversation.
 function answered(messages) {
   const newest = messages.find((m) => m.role === "MESSAGE_ROLE_USER");
   if (newest && unanswered(workspace.project, newest.text)) element("prompt").value = taken(workspace.project, newest.text);

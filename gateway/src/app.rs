@@ -77,8 +77,8 @@ impl App {
     pub(crate) fn new(config: Config, origins: Origins, leaving: CancellationToken, draining: CancellationToken) -> Arc<Self> {
         let upstream = Arc::new(Upstream::new(&config));
         let revocations = Arc::new(Revocations::new());
-        let verifier = Verifier::new(Caller::Gateway, &config.secret, Keys::Remote(upstream.auth_channel()));
-        let cookie = SessionCookie::new(origins.secure(), config.secret.derive("session cookie name"));
+        let verifier = Verifier::new(Caller::Gateway, &config.cluster_secret, Keys::Remote(upstream.auth_channel()));
+        let cookie = SessionCookie::new(origins.secure(), config.cluster_secret.derive("session cookie name"));
         Arc::new(Self {
             sessions: Arc::new(Sessions::new(cookie, Arc::clone(&upstream), verifier, Arc::clone(&revocations))),
             general: Arc::new(General::new(upstream.rate_limit())),

@@ -1,4 +1,4 @@
-//! The gateway's settings. The doc comment of a field is its reference; the help text is its short form.
+//! The gateway's settings. The doc comment of a field describes it in full, and the help text in short.
 
 use std::{
     net::SocketAddr,
@@ -33,66 +33,66 @@ impl Setting for MaybeListen {
     }
 }
 
+/// What `serve` needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where browsers and programs connect.
     pub listen: SocketAddr,
-    /// Where previews are served, apart from everything else.
+    /// Where previews are served. The listener serves nothing else.
     pub preview_listen: SocketAddr,
-    /// Where Prometheus reads the metrics of this process, apart from everything that the public reaches.
+    /// Where Prometheus reads the metrics of this process. The listener serves nothing else, and should not be public.
     pub metrics_listen: MaybeListen,
-    /// The URL of the main listener for browsers. It decides cookies and CSP. Absent: `http://` and the listener's address.
+    /// The URL of the main listener for browsers. It decides cookies and CSP. By default `http://` and the listener's address.
     pub public_url: Option<Url>,
-    /// The URL of previews for browsers. With `{preview}` in the host each preview is an origin of its own; without it they share one
-    /// origin and are sandboxed. Absent: `http://{preview}.localhost:<port of the preview listener>`.
+    /// The URL of previews for browsers. With `{preview}` in the host each preview has its own origin. Without it all previews share one
+    /// origin and are sandboxed. By default `http://{preview}.localhost:<port of the preview listener>`.
     pub preview_url: Option<String>,
     /// Origins of other sites whose pages may call the API with credentials.
-    pub cors_origins: Vec<String>,
-    /// Names of the gateway besides the public URL's and loopback, without ports.
-    pub hosts: Vec<String>,
+    pub(crate) cors_origins: Vec<String>,
+    /// Further host names of the gateway besides that of the public URL and those of loopback, without ports.
+    pub(crate) hosts: Vec<String>,
     /// Proxies in front of the gateway that append to `X-Forwarded-For`.
-    pub trusted_hops: usize,
-    pub auth_url: Uri,
-    pub agent_streaming_url: Uri,
-    pub project_storage_url: Uri,
-    pub rate_limit_url: Uri,
-    pub secret: ClusterSecret,
-    /// The edge limit, by address. Previews have ten times as much, since a page loads many files.
-    pub edge: Edge,
-    /// Requests whose answer has not begun; more are answered 503.
-    pub max_requests: usize,
+    pub(crate) trusted_hops: usize,
+    pub(crate) auth_url: Uri,
+    pub(crate) agent_streaming_url: Uri,
+    pub(crate) project_storage_url: Uri,
+    pub(crate) rate_limit_url: Uri,
+    pub(crate) cluster_secret: ClusterSecret,
+    /// The edge limit, by address. It is ten times as high for previews, since a page loads many files.
+    pub(crate) edge: Edge,
+    /// Requests whose answer has not begun. Any more are answered with 503.
+    pub(crate) max_requests: usize,
     /// Open event streams of one person at this gateway.
-    pub max_streams_per_user: u32,
+    pub(crate) max_streams_per_user: u32,
     /// Event streams that one person may open in ten seconds at this gateway. Clients that resume are counted here and not as requests.
-    pub stream_openings: u32,
-    /// Requests whose body is on the way; more are answered 503.
-    pub max_waiting: usize,
+    pub(crate) stream_openings: u32,
+    /// Requests whose body is still arriving. Any more are answered with 503.
+    pub(crate) max_waiting: usize,
     /// Bytes of bodies that are arriving. A body that needs more waits for others.
-    pub receiving: usize,
-    /// How long a body may take; a save's body three times as long.
-    pub body_timeout: Duration,
+    pub(crate) receiving: usize,
+    /// How long a body may take. The body of a save may take three times as long.
+    pub(crate) body_timeout: Duration,
     /// Limits of connections. An idle HTTP/1.1 connection counts as waiting for a head, so a proxy in front should close its idle
     /// connections earlier.
-    pub limits: Limits,
-    /// Bytes of path and query together; longer ones are answered 414. They may come back in the text of a refusal, which
-    /// travels in headers.
-    pub max_target: usize,
-    /// Bytes of one header's value; a longer one is answered 431.
-    pub max_header: usize,
+    pub(crate) limits: Limits,
+    /// Bytes of path and query together. Longer ones are answered with 414. A refusal may repeat them in its text, which is sent in headers.
+    pub(crate) max_target: usize,
+    /// Bytes of one header's value. A longer one is answered with 431.
+    pub(crate) max_header: usize,
     /// The pause after which an event stream sends a heartbeat.
-    pub heartbeat: Duration,
+    pub(crate) heartbeat: Duration,
     /// How long the gateway reports not ready before it stops accepting, so that a load balancer notices.
-    pub drain_delay: Duration,
-    /// How long open requests may go on after that.
-    pub drain: Duration,
+    pub(crate) drain_delay: Duration,
+    /// How long open requests may take after that.
+    pub(crate) drain: Duration,
 }
 
 impl Config {
-    /// Reads every setting; faults are collected in `env`.
+    /// Reads the environment and records its faults there.
     pub fn read(env: &mut Env) -> Self {
         let peer = |env: &mut Env, name: &'static str, default, help| env.get::<Uri>(name, default, help);
         let config = Self {
-            listen: env.get("BACKLOT_LISTEN", "127.0.0.1:8080", "address of the HTTP listener; port 0 picks one"),
+            listen: env.get("BACKLOT_LISTEN", "127.0.0.1:8080", "address of the HTTP listener; port 0 picks a free port"),
             preview_listen: env.get("BACKLOT_PREVIEW_LISTEN", "127.0.0.1:8081", "address of the listener for previews"),
             metrics_listen: env.get(
                 "BACKLOT_METRICS_LISTEN",
@@ -117,26 +117,26 @@ impl Config {
             agent_streaming_url: peer(env, "BACKLOT_AGENT_STREAMING_URL", "http://127.0.0.1:9091", "where agent-streaming listens"),
             project_storage_url: peer(env, "BACKLOT_PROJECT_STORAGE_URL", "http://127.0.0.1:9092", "where project-storage listens"),
             rate_limit_url: peer(env, "BACKLOT_RATE_LIMIT_URL", "http://127.0.0.1:9093", "where rate-limit listens"),
-            secret: ClusterSecret::read(env, Caller::Gateway),
+            cluster_secret: ClusterSecret::read(env, Caller::Gateway),
             edge: Edge::read(env),
-            max_requests: env.get::<NonZeroUsize>("BACKLOT_MAX_REQUESTS", "1024", "HTTP requests in work at once; more are answered 503").get(),
+            max_requests: env.get::<NonZeroUsize>("BACKLOT_MAX_REQUESTS", "1024", "HTTP requests in work at the same time; any more are answered with 503").get(),
             max_streams_per_user: env
-                .get::<NonZeroU32>("BACKLOT_MAX_STREAMS_PER_USER", "64", "event streams that one person may have open")
+                .get::<NonZeroU32>("BACKLOT_MAX_STREAMS_PER_USER", "64", "event streams that one person may have open at the same time")
                 .get(),
             stream_openings: env
                 .get::<NonZeroU32>("BACKLOT_STREAM_OPENINGS", "60", "event streams that one person may open in ten seconds")
                 .get(),
-            max_waiting: env.get::<NonZeroUsize>("BACKLOT_MAX_WAITING", "4096", "HTTP requests whose body is arriving").get(),
+            max_waiting: env.get::<NonZeroUsize>("BACKLOT_MAX_WAITING", "4096", "HTTP requests whose body is still arriving; more are answered with 503").get(),
             receiving: server::receiving(env),
             body_timeout: server::body_timeout(env),
             limits: Limits::read(env),
-            max_target: env.get::<NonZeroUsize>("BACKLOT_MAX_TARGET_BYTES", "4096", "bytes of a request's path and query together").get(),
-            max_header: env.get::<NonZeroUsize>("BACKLOT_MAX_HEADER_BYTES", "8192", "bytes of one header's value").get(),
-            heartbeat: env.get("BACKLOT_HEARTBEAT", "15s", "pause after which an event stream sends a comment"),
+            max_target: env.get::<NonZeroUsize>("BACKLOT_MAX_TARGET_BYTES", "4096", "bytes of the path and query of a request together; a longer one is answered with 414").get(),
+            max_header: env.get::<NonZeroUsize>("BACKLOT_MAX_HEADER_BYTES", "8192", "bytes of the value of one header; a longer one is answered with 431").get(),
+            heartbeat: env.get("BACKLOT_HEARTBEAT", "15s", "pause after which an event stream sends a heartbeat"),
             drain_delay: env.get("BACKLOT_DRAIN_DELAY", "0s", "how long the gateway reports not ready before it stops accepting"),
             drain: env.get("BACKLOT_DRAIN_TIMEOUT", "10s", "how long open calls and turns may go on after the stop signal"),
         };
-        let insecure: bool = env.get("BACKLOT_INSECURE_HTTP", "0", "allow a public URL with plain http on a host that is not loopback");
+        let insecure: bool = env.get("BACKLOT_INSECURE_HTTP", "0", "allow plain HTTP on a host that is not loopback");
         config.check(env, insecure);
         config
     }
@@ -159,10 +159,10 @@ impl Config {
             );
             env.fault("BACKLOT_LISTEN", problem);
         }
-        let is_far = origin::main_url(self.public_url.as_ref(), self.listen).is_ok_and(|url| !origin::is_loopback(&url));
-        if is_far && self.public_url.is_some() && self.preview_url.is_none() {
+        let is_remote = origin::main_url(self.public_url.as_ref(), self.listen).is_ok_and(|url| !origin::is_loopback(&url));
+        if is_remote && self.public_url.is_some() && self.preview_url.is_none() {
             let problem =
-                "is required with a BACKLOT_PUBLIC_URL that is not loopback: browsers elsewhere cannot reach previews at localhost";
+                "is required with a BACKLOT_PUBLIC_URL that is not loopback: browsers on other machines cannot reach previews at localhost";
             env.fault("BACKLOT_PREVIEW_URL", problem);
         }
         if let Err(problem) = PreviewUrl::new(self.preview_url.as_deref(), self.preview_listen) {
@@ -189,22 +189,22 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_good() {
+    fn the_defaults_are_valid() {
         assert_eq!(faults(&[]), "");
     }
 
     #[test]
-    fn metrics_have_an_address_or_none() {
-        for good in ["none", "127.0.0.1:0", "0.0.0.0:9464", "[::1]:9464"] {
-            assert_eq!(faults(&[("BACKLOT_METRICS_LISTEN", good)]), "", "{good}");
+    fn the_address_of_metrics_may_be_none() {
+        for valid in ["none", "127.0.0.1:0", "0.0.0.0:9464", "[::1]:9464"] {
+            assert_eq!(faults(&[("BACKLOT_METRICS_LISTEN", valid)]), "", "{valid}");
         }
-        for bad in ["off", "9464", "localhost:9464", "None"] {
-            assert!(faults(&[("BACKLOT_METRICS_LISTEN", bad)]).starts_with("BACKLOT_METRICS_LISTEN: must be an address"), "{bad}");
+        for invalid in ["off", "9464", "localhost:9464", "None"] {
+            assert!(faults(&[("BACKLOT_METRICS_LISTEN", invalid)]).starts_with("BACKLOT_METRICS_LISTEN: must be an address"), "{invalid}");
         }
     }
 
     #[test]
-    fn plain_http_on_a_network_must_be_allowed() {
+    fn plain_http_on_a_network_must_be_allowed_explicitly() {
         for listen in ["0.0.0.0:8080", "[::]:8080", "192.0.2.1:8080"] {
             assert!(faults(&[("BACKLOT_LISTEN", listen)]).contains("BACKLOT_LISTEN: "), "{listen}");
             assert!(faults(&[("BACKLOT_LISTEN", listen), ("BACKLOT_PUBLIC_URL", "http://localhost:8080")]).contains("BACKLOT_LISTEN: "));
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn previews_need_an_address_that_browsers_elsewhere_can_reach() {
+    fn a_public_gateway_needs_a_public_preview_url() {
         let public = ("BACKLOT_PUBLIC_URL", "https://apps.example");
         assert!(faults(&[public]).starts_with("BACKLOT_PREVIEW_URL: is required"));
         assert_eq!(faults(&[public, ("BACKLOT_PREVIEW_URL", "https://{preview}.apps.example")]), "");
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_are_checked_before_a_port_is_bound() {
+    fn invalid_urls_are_faults() {
         assert!(faults(&[("BACKLOT_PUBLIC_URL", "https://apps.example/backlot")]).starts_with("BACKLOT_PUBLIC_URL: "));
         assert!(faults(&[("BACKLOT_PREVIEW_URL", "https://apps.example/{preview}/x")]).starts_with("BACKLOT_PREVIEW_URL: "));
         assert!(faults(&[("BACKLOT_CORS_ORIGINS", "https://a.example,https://b.example/x")]).starts_with("BACKLOT_CORS_ORIGINS: "));

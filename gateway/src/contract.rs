@@ -6,16 +6,16 @@ use prost_reflect::{DescriptorPool, DynamicMessage, FileDescriptor, MethodDescri
 
 /// One HTTP binding of an RPC.
 #[derive(Debug, Clone)]
-pub struct Binding {
+pub(crate) struct Binding {
     /// `GET` and so on.
-    pub method: &'static str,
+    pub(crate) method: &'static str,
     /// `/api/projects/{project_id}/files/{path=**}`.
-    pub template: String,
+    pub(crate) template: String,
     /// `*` if the request is the body, else empty.
-    pub body: String,
+    pub(crate) body: String,
     /// The field of the answer that is the body, else empty.
-    pub response_body: String,
-    pub rpc: MethodDescriptor,
+    pub(crate) response_body: String,
+    pub(crate) rpc: MethodDescriptor,
 }
 
 impl Binding {
@@ -32,8 +32,7 @@ pub(crate) fn pool() -> &'static DescriptorPool {
 }
 
 /// Every HTTP binding of the contract.
-#[must_use]
-pub fn bindings() -> Vec<Binding> {
+pub(crate) fn bindings() -> Vec<Binding> {
     let Some(http) = pool().get_extension_by_name("google.api.http") else { return Vec::new() };
     let mut bindings = Vec::new();
     for rpc in pool().services().flat_map(|service| service.methods().collect::<Vec<_>>()) {

@@ -51,11 +51,10 @@ pub(crate) fn fault_of(status: &Status) -> Fault {
     if received.domain != NOBODY {
         return received;
     }
-    tracing::warn!(code = ?status.code(), text = status.message(), "a service did not answer properly");
+    tracing::warn!(code = ?status.code(), text = status.message(), "a call failed without an error from the service");
     match status.code() {
         Code::DeadlineExceeded => fault(ErrorCode::Timeout, "TIMEOUT", "the service took too long"),
-        _ => fault(ErrorCode::Unavailable, "UNAVAILABLE", "the service behind this cannot be reached now")
-            .retry_after(Duration::from_secs(1)),
+        _ => fault(ErrorCode::Unavailable, "UNAVAILABLE", "the service cannot be reached now").retry_after(Duration::from_secs(1)),
     }
 }
 

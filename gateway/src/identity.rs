@@ -1,4 +1,4 @@
-//! Who sends a request: session cookies and access tokens, and which sessions have ended.
+//! Identifies the sender of a request by session cookie or access token, and tracks ended sessions.
 
 pub(crate) mod authenticate;
 pub(crate) mod cookie;

@@ -5,11 +5,11 @@
 //! 2. Headers of every answer, those of the layers below included.
 //! 3. CORS. It is outside of all layers that refuse, so that a page of a listed site can read refusals.
 //! 4. Host: requests for other names are refused.
-//! 5. Head limits: a head that is too long goes no further.
-//! 6. A panic becomes a 500. This layer is as far out as the request's problem document allows.
-//! 7. Edge limit: refuses by the count of layer 1.
+//! 5. Head limits: a head that is too long is refused.
+//! 6. A panic becomes a 500. It is as far outside as possible, but within layer 1, which writes the problem document.
+//! 7. Edge limit: refuses a request if layer 1 has counted too many.
 //! 8. Slots: the number of requests that wait or are in work.
-//! 9. CSRF: decides by headers alone.
+//! 9. CSRF protection, which depends on headers only.
 //! 10. Content coding, directly around the routes, so that refusals and headers of other layers are not affected.
 //! 11. On routes of the API: identity (the next layer counts by person), the policy `general`, and the handler with the limit of its body.
 
@@ -42,7 +42,7 @@ use crate::{
     http::coding,
 };
 
-/// A page of a preview loads many files at once, so its listener allows so many times the edge limit.
+/// How many times the edge limit the listener for previews allows, because a page of a preview loads many files at once.
 const PREVIEW_FACTOR: u32 = 10;
 
 /// The layers of the main listener. `router` has the routes with their own layers.
@@ -55,7 +55,7 @@ pub(crate) fn main(router: Router, app: &App, tasks: &Tasks) -> Router {
         Some(cors) => router.layer(cors),
         None => router,
     };
-    // A handler that sets Cache-Control knows better.
+    // A handler may set another Cache-Control.
     let router = router.layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
     outermost(router, app, profile(app, app.config.edge, tasks))
 }
@@ -68,7 +68,7 @@ pub(crate) fn preview(router: Router, app: &App, tasks: &Tasks) -> Router {
     outermost(router, app, ListenerProfile { secret_paths: true, ..profile(app, edge, tasks) })
 }
 
-/// The layers of the listener for metrics. It answers to any host name, because Prometheus uses the names of its network.
+/// The layers of the listener for metrics. It serves every host name, because Prometheus uses the names of its network.
 pub(crate) fn metrics(router: Router, app: &App, tasks: &Tasks) -> Router {
     outermost(limited(coding::compress(router), app, app.config.edge), app, profile(app, app.config.edge, tasks))
 }

@@ -1,35 +1,34 @@
-//! HTTP for browsers and programs: JSON, event streams and previews in front of the services' gRPC. The only crate that knows axum and HTTP
-//! status codes. It keeps no state that another gateway would miss: what it caches (sessions, revocations, open streams) only saves calls.
+//! HTTP for browsers and programs: JSON, event streams and previews in front of the services' gRPC. Only this crate uses axum and HTTP
+//! status codes. It has no state that other gateways need: what it caches (sessions, revocations, open streams) only saves calls.
 //!
 //! In reading order:
-//! - [`config`], `app`: the settings, and the state that handlers share.
-//! - [`router`], `layers`: every route, and the layers around them with the reason for their order.
-//! - `edge`: what happens to a request before its handler: address, host, limits, slots, logs.
-//! - `identity`: who sends a request: session cookies, access tokens, revocations.
-//! - `routes`: the handlers, one file for each resource.
-//! - `json`: ProtoJSON of requests and answers.
-//! - `stream`: the events of a turn as a stream that a client can resume.
-//! - `chat`: the same events as the parts of an answer, in the protocols of the AI SDK and of AG-UI.
+//! - [`config`], [`app`]: the settings, and the state that handlers share.
+//! - [`router`], [`layers`]: every route, and the layers around them with the reason for their order.
+//! - [`edge`]: what happens to a request before its handler: address, host, limits, slots, logs.
+//! - [`identity`]: who sends a request: session cookies, access tokens, revocations.
+//! - [`routes`]: the handlers, one file for each resource.
+//! - [`json`]: ProtoJSON of requests and answers.
+//! - [`stream`]: the events of a turn as a stream that a client can resume.
+//! - [`chat`]: the same events as the parts of an answer, in the protocols of the AI SDK and of AG-UI.
 //! - [`web`]: the first page, previews, the OpenAPI document, readiness.
 //! - `http`: HTTP itself: header names, ETags, idempotency keys, media types, content codings, quotas.
-//! - `error`: from faults to problem documents. [`contract`]: the contract's descriptors. `upstream`: the clients of the services.
-
-pub mod config;
-pub mod contract;
-pub mod router;
-pub mod web;
+//! - [`error`]: from faults to problem documents. [`contract`]: the contract's descriptors. [`upstream`]: the clients of the services.
 
 mod app;
 mod chat;
+mod config;
+mod contract;
 mod edge;
 mod error;
 mod http;
 mod identity;
 mod json;
 mod layers;
+mod router;
 mod routes;
 mod stream;
 mod upstream;
+mod web;
 
 use std::sync::Arc;
 
@@ -53,13 +52,19 @@ use crate::{
     },
 };
 
+/// What the tests of the gateway use besides its listeners.
+#[doc(hidden)]
+pub mod testing {
+    pub use crate::router::{RouteInfo, contract_routes, own_routes};
+}
+
 /// Where the gateway listens.
 pub struct Listeners {
     /// The API and the first page.
     pub main: TcpListener,
-    /// Previews, and nothing else.
+    /// Previews only.
     pub preview: TcpListener,
-    /// `/metrics`, and nothing else.
+    /// `/metrics` only.
     pub metrics: Option<TcpListener>,
 }
 
@@ -68,7 +73,7 @@ pub struct Listeners {
 pub enum ServeError {
     #[error("a listener has no address")]
     Listener(#[source] std::io::Error),
-    #[error("the gateway does not know its origin: {0}")]
+    #[error("the origin of the gateway is invalid: {0}")]
     Origin(String),
 }
 
@@ -76,14 +81,14 @@ pub enum ServeError {
 /// another gateway, and lets other requests finish for the drain time.
 ///
 /// # Errors
-/// A listener has no address, or its address makes no URL.
+/// A listener has no address, or the public URL is invalid.
 pub async fn serve(config: Config, listeners: Listeners, shutdown: CancellationToken) -> Result<(), ServeError> {
     let main_address = listeners.main.local_addr().map_err(ServeError::Listener)?;
     let preview_address = listeners.preview.local_addr().map_err(ServeError::Listener)?;
     let origins = Origins::new(&config, main_address, preview_address).map_err(ServeError::Origin)?;
     if config.trusted_hops == 0 && config.public_url.as_ref().is_some_and(|url| url.scheme() == "https") {
         tracing::warn!(
-            "BACKLOT_PUBLIC_URL is https, so there is a proxy in front, and BACKLOT_TRUSTED_HOPS is 0: all people behind it share the \
+            "BACKLOT_PUBLIC_URL is https, so there is a proxy in front, but BACKLOT_TRUSTED_HOPS is 0: all clients of the proxy share the \
              limits of one address"
         );
     }

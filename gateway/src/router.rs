@@ -27,7 +27,7 @@ enum Class {
     Counted,
     /// Identity. Event streams have limits of their own.
     Stream,
-    /// Nothing: for keys, probes, documents and the page.
+    /// Neither: for keys, probes, documents and the page.
     Plain,
 }
 
@@ -163,9 +163,43 @@ pub(crate) fn metrics(app: &Arc<App>) -> Router {
 
 /// axum adds `Allow`.
 async fn method_not_allowed() -> Failure {
-    fault(ErrorCode::InvalidArgument, "METHOD_NOT_ALLOWED", "this path does not take that method; see Allow").into()
+    fault(ErrorCode::InvalidArgument, "METHOD_NOT_ALLOWED", "the path does not support this method; see Allow").into()
 }
 
 async fn not_found() -> Failure {
     fault(ErrorCode::NotFound, "ROUTE_NOT_FOUND", "there is no such path").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::contract::bindings;
+
+    #[test]
+    fn every_http_binding_has_exactly_one_route() {
+        let annotated: Vec<(&str, String)> = bindings().into_iter().map(|b| (b.method, b.template)).collect();
+        let mounted: Vec<(&str, String)> = contract_routes().into_iter().map(|r| (r.method, r.template.to_owned())).collect();
+        let (expected, actual) = (annotated.iter().collect::<BTreeSet<_>>(), mounted.iter().collect::<BTreeSet<_>>());
+        assert!(annotated.len() > 20, "the bindings can be read");
+        assert_eq!(expected, actual);
+        assert_eq!((annotated.len(), mounted.len()), (expected.len(), actual.len()), "no binding and no route occurs twice");
+    }
+
+    #[test]
+    fn own_routes_are_not_in_the_contract() {
+        let contract: BTreeSet<_> = contract_routes().into_iter().map(|r| r.template).collect();
+        assert!(own_routes().into_iter().all(|r| !contract.contains(r.template)));
+    }
+
+    #[test]
+    fn the_body_of_a_binding_is_the_whole_request_or_empty() {
+        for binding in bindings() {
+            let expected = if ["GET", "DELETE"].contains(&binding.method) { "" } else { "*" };
+            assert_eq!(binding.body, expected, "{}", binding.template);
+            let output = binding.rpc.output();
+            assert!(binding.response_body.is_empty() || output.get_field_by_name(&binding.response_body).is_some(), "{}", binding.template);
+        }
+    }
 }

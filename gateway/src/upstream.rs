@@ -31,11 +31,11 @@ pub(crate) struct Upstream {
 impl Upstream {
     /// The channels connect at the first call.
     pub(crate) fn new(config: &Config) -> Self {
-        let channel = |to, uri| connect(Caller::Gateway, to, uri, &config.secret);
+        let channel = |to, uri| connect(Caller::Gateway, to, uri, &config.cluster_secret);
         Self {
             auth: channel(Caller::Auth, &config.auth_url),
             agent_streaming: channel(Caller::AgentStreaming, &config.agent_streaming_url),
-            streams: connect_for_streams(Caller::Gateway, Caller::AgentStreaming, &config.agent_streaming_url, &config.secret),
+            streams: connect_for_streams(Caller::Gateway, Caller::AgentStreaming, &config.agent_streaming_url, &config.cluster_secret),
             project_storage: channel(Caller::ProjectStorage, &config.project_storage_url),
             rate_limit: channel(Caller::RateLimit, &config.rate_limit_url),
         }

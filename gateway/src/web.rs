@@ -1,6 +1,6 @@
 //! What the gateway serves itself: the first page, previews, the OpenAPI document and the readiness of the cluster.
 
-pub mod openapi;
+pub(crate) mod openapi;
 pub(crate) mod page;
 pub(crate) mod preview;
 pub(crate) mod preview_url;

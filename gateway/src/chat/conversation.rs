@@ -11,7 +11,7 @@ const MAX_ID_LENGTH: usize = 128;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ChatId {
     Project(String),
-    /// Chosen by the client. The first turn makes a project of it.
+    /// An id that the client chose. The first turn creates a project for it.
     Draft(String),
 }
 
@@ -63,8 +63,8 @@ mod tests {
         for draft in ["x", "V1StGXR8_Z5jdHi6", "3f6f2f4e-6d0e-4b7c-9f0a-0c4de1f1a111", &"a".repeat(128)] {
             assert_eq!(ChatId::parse(draft, "id").unwrap(), ChatId::Draft(draft.into()));
         }
-        for wrong in ["", "a b", "a/b", "..", "ä", "a\0", &"a".repeat(129)] {
-            assert_eq!(ChatId::parse(wrong, "id").unwrap_err().0.violations[0].field, "id", "{wrong}");
+        for invalid in ["", "a b", "a/b", "..", "ä", "a\0", &"a".repeat(129)] {
+            assert_eq!(ChatId::parse(invalid, "id").unwrap_err().0.violations[0].field, "id", "{invalid}");
         }
     }
 }

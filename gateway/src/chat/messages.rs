@@ -1,4 +1,4 @@
-//! What the requests of the chat protocols have in common: the last message, its text, and keys.
+//! The common parts of the requests of the chat protocols: the last message, its text, and idempotency keys.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::{Failure, invalid};
 
-/// The limit of agent-streaming. It is checked here too, so that the error can name the field of the protocol.
+/// The limit of agent-streaming. It is also checked here, so that the error can name the field of the protocol.
 pub(super) const PROMPT_BYTES: usize = 32 * 1024;
 
 /// The last element of a list, with its index. The others are dropped as they are read.
@@ -55,7 +55,7 @@ pub(super) fn text_of_parts(field: &str, parts: &[Value]) -> Result<String, Fail
         match (part["type"].as_str(), part["text"].as_str()) {
             (Some("text"), Some(text)) => texts.push(text),
             (Some("text"), None) => return Err(invalid(&format!("{part_field}.text"), "must be a string")),
-            (Some(kind), _) => return Err(invalid(&part_field, format!("a part of type `{kind:.40}` is not taken; only text is"))),
+            (Some(kind), _) => return Err(invalid(&part_field, format!("a part of type `{kind:.40}` is not supported; only text is"))),
             (None, _) => return Err(invalid(&format!("{part_field}.type"), "must be `text`")),
         }
     }
@@ -66,15 +66,15 @@ pub(super) fn text_of_parts(field: &str, parts: &[Value]) -> Result<String, Fail
 /// INVALID_FIELD that names the field and the limit.
 pub(super) fn check_prompt(field: &str, text: &str) -> Result<(), Failure> {
     if text.contains('\0') {
-        return Err(invalid(field, "must not hold the character U+0000"));
+        return Err(invalid(field, "must not contain the character U+0000"));
     }
     if !text.is_empty() && is_blank(text) {
-        return Err(invalid(field, "must hold more than white space"));
+        return Err(invalid(field, "must contain more than white space"));
     }
     if (1..=PROMPT_BYTES).contains(&text.len()) {
         return Ok(());
     }
-    Err(invalid(field, format!("must hold 1 to {PROMPT_BYTES} bytes of text")))
+    Err(invalid(field, format!("must contain 1 to {PROMPT_BYTES} bytes of text")))
 }
 
 /// An idempotency key that is different for different texts.

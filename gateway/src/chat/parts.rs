@@ -11,7 +11,7 @@ pub(crate) use files::File;
 use files::{Files, NewFiles};
 
 /// The error text of a call without an answer.
-const UNFINISHED: &str = "the call was given up before it was done";
+const UNFINISHED: &str = "the call was abandoned before it was done";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Block {
@@ -114,12 +114,12 @@ struct Call {
 /// The state of an answer, which turns events into parts.
 #[derive(Debug, Default)]
 pub(crate) struct AnswerParts {
-    /// The protocol can take back the parts of a step.
+    /// Whether the protocol can remove the parts of a step.
     resets: bool,
     started: bool,
     ended: bool,
     step: Option<u32>,
-    /// The open step was taken back and begins again without another `StepStarted`.
+    /// The open step was reset and begins again without another `StepStarted`.
     restarts: bool,
     blocks: Vec<(Block, String)>,
     calls: Vec<Call>,
@@ -208,8 +208,8 @@ impl AnswerParts {
         out.push(Part::StepStarted(step));
     }
 
-    /// Another process repeats the step. If the protocol allows it, the parts of the first run are taken back. Otherwise they are closed,
-    /// and a notice says that they are void.
+    /// Another process repeats the step. If the protocol allows it, the parts of the first run are removed. Otherwise they are closed, and a
+    /// notice says that they are void.
     fn superseded(&mut self, out: &mut Out<'_>) {
         if self.step.is_none() && self.blocks.is_empty() && self.calls.is_empty() {
             return;

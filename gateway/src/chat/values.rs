@@ -37,14 +37,15 @@ pub(super) fn turn_json(turn: &Turn) -> Value {
 pub(super) fn notice_json(notice: &Notice<'_>) -> Value {
     match notice {
         Notice::Queued { turn } => {
-            json!({ "code": "TURN_QUEUED", "text": "Another turn of the project is running; this one waits for it.", "turnId": turn })
+            json!({ "code": "TURN_QUEUED", "text": "Another turn of the project is running. This turn waits for it.", "turnId": turn })
         }
         Notice::Retrying { text } => json!({ "code": "ATTEMPT_FAILED", "text": text }),
         Notice::Superseded => {
-            json!({ "code": "STEP_SUPERSEDED", "text": "The step was interrupted; what it said before this counts no more, and it begins anew." })
+            json!({ "code": "STEP_SUPERSEDED", "text": "The step was interrupted and begins again. Its output before this notice is void." })
         }
         Notice::Conflicted { paths, revision } => {
-            let text = "Somebody else changed the same files meanwhile; the turn's files are kept aside.";
+            let text =
+                "Somebody else changed the same files in the meantime. The files of this turn are kept until the conflict is resolved.";
             json!({ "code": "TURN_CONFLICTED", "text": text, "paths": paths, "revision": revision })
         }
     }

@@ -1,6 +1,6 @@
 //! The address of a request's client: the peer, or what the proxies in front of the gateway report. Each trusted proxy appends the address
-//! that it saw to `X-Forwarded-For`. So the client's address stands as many places from the right as there are trusted proxies. Entries
-//! further left were written by the client and are never read.
+//! that it saw to `X-Forwarded-For`. So the client's address is at the n-th place from the right, where n is the number of trusted proxies.
+//! Entries further left were written by the client and are never read.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_or_unreadable_chain_ends_where_it_is_readable() {
+    fn a_short_or_unreadable_chain_is_read_as_far_as_possible() {
         assert_eq!(seen(&[], 1), "10.0.0.1");
         assert_eq!(seen(&["203.0.113.9"], 3), "203.0.113.9");
         assert_eq!(seen(&["203.0.113.9, unknown"], 2), "10.0.0.1");
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_in_every_form_of_proxies_are_read() {
+    fn addresses_in_all_forms_that_proxies_write_are_read() {
         assert_eq!(seen(&["203.0.113.9:4711"], 1), "203.0.113.9");
         assert_eq!(seen(&["[2001:db8::1]:4711"], 1), "2001:db8::1");
         assert_eq!(seen(&["[2001:db8::1]"], 1), "2001:db8::1");

@@ -25,18 +25,18 @@ const PREFLIGHT_AGE: Duration = Duration::from_secs(7200);
 type CsrfAnswer = fn(ProtectionError) -> Response;
 
 /// Refuses requests of pages that are neither of the gateway nor of a listed origin (cross-site request forgery).
-pub(crate) fn csrf(ours: &Url, listed: &[String]) -> CsrfLayer<CsrfAnswer> {
+pub(crate) fn csrf(main: &Url, listed: &[String]) -> CsrfLayer<CsrfAnswer> {
     let refuse: CsrfAnswer = |_| {
-        let text = "this page is of another origin, which BACKLOT_CORS_ORIGINS does not list";
+        let text = "the request is from a page of another origin, which BACKLOT_CORS_ORIGINS does not list";
         Failure::from(fault(ErrorCode::Forbidden, "CROSS_ORIGIN", text)).into_response()
     };
-    // The layer compares Origin with Host. Behind a proxy that rewrites Host, our own origin must be listed too.
-    let ours = ours.origin().ascii_serialization();
+    // The layer compares Origin with Host. Behind a proxy that rewrites Host, the gateway's own origin must also be listed.
+    let own = main.origin().ascii_serialization();
     let mut layer = CsrfLayer::new();
-    for origin in listed.iter().chain([&ours]) {
+    for origin in listed.iter().chain([&own]) {
         match layer.clone().add_trusted_origin(origin) {
             Ok(trusting) => layer = trusting,
-            Err(problem) => tracing::warn!("origin left out: {problem}"),
+            Err(problem) => tracing::warn!("an origin of BACKLOT_CORS_ORIGINS is ignored: {problem}"),
         }
     }
     layer.with_rejection_response(refuse)

@@ -17,7 +17,7 @@ use crate::{
     error::{Failure, fault},
 };
 
-/// Probes inside of a cluster may use any name.
+/// Probes within a cluster may use any host name.
 const PROBES: [&str; 2] = ["/healthz", "/readyz"];
 
 /// The host names of this gateway, without ports.
@@ -42,14 +42,14 @@ impl HostNames {
                 .ok()
                 .filter(|text| !text.contains('@'))
                 .and_then(|text| text.parse().ok())
-                .ok_or_else(|| invalid("Host must be a name or an address, perhaps with a port"))?,
+                .ok_or_else(|| invalid("Host must be a name or an address, with an optional port"))?,
             (None, None, None) => return Err(invalid("the request has no Host")),
         };
         let name = authority.host().to_ascii_lowercase();
         if self.0.contains(&name) || is_loopback(&name) || PROBES.contains(&uri.path()) {
             return Ok(());
         }
-        let text = format!("this gateway is not called {name}; BACKLOT_PUBLIC_URL and BACKLOT_HOSTS name it");
+        let text = format!("the gateway does not serve the host {name}; its hosts are set by BACKLOT_PUBLIC_URL and BACKLOT_HOSTS");
         Err(fault(ErrorCode::InvalidArgument, "HOST_UNKNOWN", text).into())
     }
 }

@@ -25,7 +25,7 @@ pub(crate) fn check_origin(url: &Url) -> Result<(), String> {
     if plain && url.path() == "/" && url.query().is_none() && url.fragment().is_none() {
         Ok(())
     } else {
-        Err("must be http:// or https:// with a host, perhaps a port, and nothing else".to_owned())
+        Err("must be http:// or https:// with a host, an optional port, and nothing else".to_owned())
     }
 }
 
@@ -73,15 +73,15 @@ fn is_same_site(one: &Url, other: &Url) -> bool {
 }
 
 /// A warning for each listed origin whose pages cannot use a session cookie of this gateway.
-pub(crate) fn cookie_warnings(origins: &[String], ours: &Url) -> Vec<String> {
-    let others = origins.iter().filter_map(|text| Url::parse(text).ok()).filter(|origin| !is_same_site(origin, ours));
+pub(crate) fn cookie_warnings(origins: &[String], main: &Url) -> Vec<String> {
+    let others = origins.iter().filter_map(|text| Url::parse(text).ok()).filter(|origin| !is_same_site(origin, main));
     let warnings = others.map(|other| {
-        let (origin, own) = (other.origin().ascii_serialization(), ours.origin().ascii_serialization());
-        let port = ours.port().map_or_else(String::new, |port| format!(":{port}"));
+        let (origin, own) = (other.origin().ascii_serialization(), main.origin().ascii_serialization());
+        let port = main.port().map_or_else(String::new, |port| format!(":{port}"));
         let advice = match other.host_str() {
-            // The gateway answers to both names of loopback.
-            Some(host) if is_loopback(&other) && is_loopback(ours) && other.scheme() == ours.scheme() => {
-                format!("let it call {}://{host}{port} instead, or ", ours.scheme())
+            // The gateway serves both names of loopback.
+            Some(host) if is_loopback(&other) && is_loopback(main) && other.scheme() == main.scheme() => {
+                format!("let it call {}://{host}{port} instead, or ", main.scheme())
             }
             _ => String::new(),
         };

@@ -1,5 +1,5 @@
-//! How often a client may call. The edge limit counts addresses in this process, so that a flood costs the services nothing. The policy
-//! `general` of rate-limit counts people, or addresses where nobody is signed in.
+//! How often a client may call. The edge limit counts addresses in this process, so that a flood does not reach the services. The policy
+//! `general` of rate-limit counts people, and addresses of requests without a person.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,6 +1,6 @@
-//! What every request gets: the client's address, a request id, a span in the client's trace, a log line, and a problem document if it
-//! fails. Headers that only this cluster may set are removed first. Requests that the edge limit refuses have neither a span nor a log
-//! line; the guard counts them and logs their number once a minute.
+//! The outermost middleware. It finds the client's address and gives each request a request id, a span in the client's trace, a log line,
+//! and a problem document if it fails. Headers that only this cluster may set are removed first. Requests that the edge limit refuses have
+//! neither a span nor a log line; the guard counts them and logs their number once a minute.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -37,7 +37,7 @@ const MAX_INSTANCE: usize = 1024;
 const MAX_LOGGED_PATH: usize = 200;
 /// Bytes of a method in a log line or a span.
 const MAX_LOGGED_METHOD: usize = 20;
-/// Headers of proxies and of our own services. A client may not send them.
+/// Headers of proxies and of Backlot's services. A client may not send them.
 const RESERVED: [&str; 3] = ["x-backlot-", "x-forwarded-", "grpc-"];
 
 /// What is known of a request before its identity and its body are read; an extension of the request.
@@ -140,7 +140,7 @@ fn request_id(request: &Request) -> HeaderValue {
         .unwrap_or(HeaderValue::from_static("none"))
 }
 
-/// The level of a UI stream has our prefix and is a wish of the client.
+/// Whether a client may not send the header. It may send the level of a UI stream, although that has the prefix.
 fn is_reserved(name: &HeaderName) -> bool {
     name != UI_STREAM_LEVEL && RESERVED.iter().any(|prefix| name.as_str().starts_with(prefix))
 }

@@ -23,7 +23,7 @@ use crate::{
 
 /// Probes need no slot: they report the health of the process, not its load.
 const PROBES: [&str; 2] = ["/healthz", "/readyz"];
-const WAITING: &str = "requests whose body is on the way";
+const WAITING: &str = "requests whose body is still arriving";
 const WORKING: &str = "requests in work";
 
 /// The slots of one listener.

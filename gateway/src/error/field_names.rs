@@ -1,4 +1,4 @@
-//! Names of fields as JSON writes them. The texts of the services have the contract's `display_name`; JSON has `displayName`.
+//! The JSON names of fields. The services use the names of the contract, such as `display_name`; in JSON it is `displayName`.
 
 use std::{borrow::Cow, collections::HashMap, sync::LazyLock};
 
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_of_the_contract_is_written_as_json_has_it() {
+    fn every_name_of_the_contract_becomes_its_json_name() {
         for message in pool().all_messages().filter(|message| message.full_name().starts_with("backlot.")) {
             for named in message.fields() {
                 assert_eq!((field(named.name()), text(named.name())), (named.json_name().into(), named.json_name().into()));
@@ -61,8 +61,8 @@ mod tests {
     }
 
     #[test]
-    fn only_names_of_fields_change() {
-        for (sent, told) in [
+    fn only_field_names_change() {
+        for (original, renamed) in [
             ("display_name: must be 1 to 120 characters", "displayName: must be 1 to 120 characters"),
             ("changes[0].rename.new_path: is taken", "changes[0].rename.newPath: is taken"),
             ("must be empty when project_id is given", "must be empty when projectId is given"),
@@ -75,7 +75,7 @@ mod tests {
             ("no underscores", "no underscores"),
             ("`left open page_token", "`left open page_token"),
         ] {
-            assert_eq!(text(sent), told);
+            assert_eq!(text(original), renamed);
         }
         assert_eq!(
             (field("my_own_field"), field("if_match"), field("é_x.base_revision")),

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::{DOMAIN, Failure, PANIC, field_names, status::status_of};
 use crate::http::quota::{Quota, whole_seconds};
 
-/// What a document says about its request.
+/// The request of a problem document.
 pub(crate) struct ProblemContext<'a> {
     pub(crate) path: &'a str,
     pub(crate) request_id: &'a str,
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_named_as_json_spells_them() {
+    fn pointers_use_json_names() {
         assert_eq!((pointer("changes[3].new_path"), pointer("email")), ("#/changes/3/newPath".into(), "#/email".into()));
         assert_eq!(pointer(""), "#");
         assert_eq!(pointer("a/b"), "#/a~1b");

@@ -3,42 +3,42 @@
 use axum::http::StatusCode;
 use proto::error::ErrorCode;
 
-/// Each reason with its status, if that is not the status of its code, and its title. A title is true of its reason in every answer.
+/// Each reason with its status, if that differs from the status of its code, and its title. A title is true for every use of the reason.
 const REASONS: &[(&str, Option<StatusCode>, &str)] = &[
     ("ACCOUNT_TOO_LARGE", Some(StatusCode::FORBIDDEN), "The account has no room"),
     ("AGENT_NOT_FOUND", None, "There is no such agent"),
     ("BAD_CREDENTIALS", None, "The e-mail address or the password is wrong"),
     ("BODY_BROKEN", None, "The request's body ended early"),
-    ("BODY_TIMEOUT", Some(StatusCode::REQUEST_TIMEOUT), "The request's body came too slowly"),
-    ("CALLER_DENIED", None, "This caller may not call this"),
+    ("BODY_TIMEOUT", Some(StatusCode::REQUEST_TIMEOUT), "The request's body arrived too slowly"),
+    ("CALLER_DENIED", None, "The caller may not call this RPC"),
     ("CONFLICT_NOT_FOUND", None, "There is no such conflict"),
-    ("CONFLICT_RESOLVED", None, "The conflict was resolved already"),
+    ("CONFLICT_RESOLVED", None, "The conflict is already resolved"),
     ("CONTINUATION_UNSUPPORTED", Some(StatusCode::UNPROCESSABLE_ENTITY), "An answer cannot be continued"),
     ("CROSS_ORIGIN", None, "Pages of that origin may not do this"),
     ("CURSOR_AHEAD", None, "The turn has no such event"),
     ("CURSOR_EXPIRED", Some(StatusCode::GONE), "The events are no longer kept"),
     ("DRAINING", None, "This process is about to stop"),
-    ("EMAIL_TAKEN", None, "The e-mail address has an account already"),
+    ("EMAIL_TAKEN", None, "The e-mail address already has an account"),
     ("ETAG_MISMATCH", Some(StatusCode::PRECONDITION_FAILED), "The project does not match If-Match"),
     ("FILE_CHANGED", None, "The file does not match its ETag"),
-    ("FILE_EXISTS", None, "The file exists already"),
+    ("FILE_EXISTS", None, "The file already exists"),
     ("FILE_NOT_FOUND", None, "There is no such file"),
     ("FILE_TOO_LARGE", None, "A file is too large"),
     ("FOLDER_TOO_LARGE", None, "A folder would have too many entries"),
     ("HEADER_TOO_LARGE", Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE), "A header of the request is too long"),
-    ("HOST_INVALID", None, "The request's Host is not one name"),
-    ("HOST_UNKNOWN", Some(StatusCode::MISDIRECTED_REQUEST), "This gateway has another name"),
+    ("HOST_INVALID", None, "The request has no valid Host"),
+    ("HOST_UNKNOWN", Some(StatusCode::MISDIRECTED_REQUEST), "The gateway does not serve this host"),
     ("IF_MATCH_REQUIRED", Some(StatusCode::PRECONDITION_REQUIRED), "The request needs If-Match"),
     ("INTERNAL", None, "Something went wrong on our side"),
     ("INVALID_FIELD", None, "A value of the request is not acceptable"),
     ("INVALID_JSON", None, "The request's body is not valid JSON"),
     ("INVALID_PATH", None, "A file cannot have this path"),
     ("KEY_REUSED", Some(StatusCode::UNPROCESSABLE_ENTITY), "The key was used for another request"),
-    ("MESSAGE_TOO_LARGE", Some(StatusCode::PAYLOAD_TOO_LARGE), "The request is too large for the service behind this"),
-    ("METHOD_NOT_ALLOWED", Some(StatusCode::METHOD_NOT_ALLOWED), "This path does not take that method"),
+    ("MESSAGE_TOO_LARGE", Some(StatusCode::PAYLOAD_TOO_LARGE), "The request is too large for the service"),
+    ("METHOD_NOT_ALLOWED", Some(StatusCode::METHOD_NOT_ALLOWED), "The path does not support this method"),
     ("MODEL_NOT_FOUND", None, "There is no such model"),
-    ("OVERLOADED", None, "There is too much to do right now"),
-    ("PAGE_TOKEN_INVALID", None, "The page token is not of this listing, or too old"),
+    ("OVERLOADED", None, "The server is overloaded"),
+    ("PAGE_TOKEN_INVALID", None, "The page token is of another list, or too old"),
     ("PREVIEW_NOT_FOUND", None, "There is no such preview"),
     ("PROJECT_NOT_FOUND", None, "There is no such project"),
     ("PROJECT_TOO_LARGE", None, "The project would be too large"),
@@ -48,25 +48,25 @@ const REASONS: &[(&str, Option<StatusCode>, &str)] = &[
     ("REVISION_NOT_FOUND", None, "There is no such revision"),
     ("ROLE_REQUIRED", None, "Your role in the project does not allow this"),
     ("ROUTE_NOT_FOUND", None, "There is nothing at this path"),
-    ("SESSION_AMBIGUOUS", None, "The cookies are of more than one session"),
+    ("SESSION_AMBIGUOUS", None, "The cookies belong to more than one session"),
     ("SESSION_ENDED", None, "The session has ended"),
-    ("SHARE_EXHAUSTED", None, "You hold as much as one client may"),
+    ("SHARE_EXHAUSTED", None, "One client may not use more of this resource"),
     ("SIGNUP_CLOSED", None, "Sign-up is closed"),
     ("STALE_REVISION", None, "The project changed since that revision"),
     ("TIMEOUT", None, "The request took too long"),
     ("TOKEN_INVALID", None, "The access token is not valid"),
     ("TOKEN_MISSING", None, "Sign in first"),
-    ("TOOLS_UNSUPPORTED", Some(StatusCode::UNPROCESSABLE_ENTITY), "Tools of the client are not called"),
+    ("TOOLS_UNSUPPORTED", Some(StatusCode::UNPROCESSABLE_ENTITY), "Tools of the client are not supported"),
     ("TOO_LARGE", Some(StatusCode::PAYLOAD_TOO_LARGE), "The request's body is too large"),
     ("TOO_LATE", None, "The turn can no longer be cancelled"),
     ("TOO_MANY_CHANGES", None, "A save has too many changes"),
     ("TOO_MANY_FILES", None, "The project would have too many files"),
     ("TOO_MANY_PROJECTS", Some(StatusCode::FORBIDDEN), "The account has as many projects as it may have"),
-    ("TURN_ACTIVE", None, "A turn of the project runs already"),
+    ("TURN_ACTIVE", None, "Another turn of the project is running"),
     ("TURN_NOT_FOUND", None, "There is no such turn"),
     ("TURN_REPLACED", None, "The turn to replace is no longer in the conversation"),
     ("UNAVAILABLE", None, "The service is not available"),
-    ("UNSUPPORTED_MEDIA_TYPE", Some(StatusCode::UNSUPPORTED_MEDIA_TYPE), "The body must be plain application/json"),
+    ("UNSUPPORTED_MEDIA_TYPE", Some(StatusCode::UNSUPPORTED_MEDIA_TYPE), "The body must be uncompressed application/json"),
     ("URI_TOO_LONG", Some(StatusCode::URI_TOO_LONG), "The path and query are too long"),
     ("WEAK_PASSWORD", None, "The password is too easy to guess"),
 ];
@@ -74,15 +74,15 @@ const REASONS: &[(&str, Option<StatusCode>, &str)] = &[
 fn by_code(code: ErrorCode) -> (StatusCode, &'static str) {
     match code {
         ErrorCode::InvalidArgument => (StatusCode::BAD_REQUEST, "The request is not acceptable"),
-        ErrorCode::Unauthenticated => (StatusCode::UNAUTHORIZED, "The request is not signed in"),
+        ErrorCode::Unauthenticated => (StatusCode::UNAUTHORIZED, "The request has no valid credentials"),
         ErrorCode::Forbidden => (StatusCode::FORBIDDEN, "This is not allowed"),
-        ErrorCode::NotFound => (StatusCode::NOT_FOUND, "There is no such thing"),
-        ErrorCode::Conflict => (StatusCode::CONFLICT, "Its present state forbids it"),
+        ErrorCode::NotFound => (StatusCode::NOT_FOUND, "The resource does not exist"),
+        ErrorCode::Conflict => (StatusCode::CONFLICT, "The current state does not allow it"),
         ErrorCode::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
         ErrorCode::Timeout => (StatusCode::GATEWAY_TIMEOUT, "The request took too long"),
         ErrorCode::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "The service is not available"),
         ErrorCode::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong on our side"),
-        ErrorCode::Unimplemented => (StatusCode::NOT_IMPLEMENTED, "This release cannot do it"),
+        ErrorCode::Unimplemented => (StatusCode::NOT_IMPLEMENTED, "This release does not support it"),
     }
 }
 
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reason_has_a_title_of_its_own() {
+    fn every_reason_has_its_own_title() {
         let reasons = crate::web::openapi::reasons().chain(["CALLER_DENIED", "RANGE_NOT_SATISFIABLE", "IF_MATCH_REQUIRED"]);
         let mut titles = std::collections::BTreeMap::new();
         for reason in reasons.collect::<std::collections::BTreeSet<_>>() {

@@ -2,10 +2,10 @@
 //! compresses.
 //!
 //! A compressed answer is another representation, so it has another ETag: `"v"` becomes `"v-gzip"`. Handlers do not see this: `If-Match`
-//! and `If-None-Match` are changed back to `"v"` before they run. These answers are not compressed: small ones, types that are compressed
-//! already, parts, and answers with secrets, whose length would reveal something of them (BREACH). All browsers offer codings, so event
-//! streams are compressed, with gzip, only for clients that refuse the plain form (`identity;q=0`). The library flushes when no event is
-//! ready.
+//! and `If-None-Match` are changed back to `"v"` before they run. These answers are not compressed: small ones, types that are already
+//! compressed, parts, and answers with secrets, because the compressed length could reveal them (BREACH). All browsers offer codings, so
+//! event streams are compressed, with gzip, only for clients that refuse the plain form (`identity;q=0`). The library flushes when no event
+//! is ready.
 
 use axum::{
     Router,
@@ -23,7 +23,7 @@ use crate::http::media::thousandths;
 const CODINGS: [&str; 3] = ["zstd", "br", "gzip"];
 /// Shorter answers fit into one packet anyway.
 const MIN_SIZE: u64 = 1024;
-/// The coding of event streams. An encoder lives as long as its stream, and that of gzip needs the least memory.
+/// The coding of event streams. An encoder exists as long as its stream, and that of gzip needs the least memory.
 const STREAM_CODING: &str = "gzip";
 /// The media types of event streams.
 const STREAMS: [&str; 2] = ["text/event-stream", "application/x-ndjson"];
@@ -70,7 +70,7 @@ async fn negotiate(mut request: Request, next: Next) -> Response {
     let headers = request.headers_mut();
     let coding = if refuses_plain { Some(STREAM_CODING) } else { preferred(headers) };
     let coding = coding.filter(|_| may_compress);
-    // Exactly one coding or none. The layer would answer 406 to a client that accepts none of them, after the handler has done its work.
+    // Pass on exactly one coding or none. The layer would answer 406 to a client that accepts none of them, after the handler has run.
     match coding {
         Some(coding) => headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(coding)),
         None => headers.remove(header::ACCEPT_ENCODING),
@@ -89,7 +89,7 @@ async fn negotiate(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// These answers contain sessions, tokens or preview capabilities, and perhaps values of the request.
+/// Whether the answer contains a session, a token or a preview capability, and may contain values of the request.
 fn is_secret(method: &Method, path: &str) -> bool {
     path.starts_with("/api/auth/") || (method == Method::POST && path.ends_with("/previews"))
 }
@@ -112,8 +112,8 @@ fn refuses_plain(headers: &HeaderMap) -> bool {
 
 /// The weight of a coding, by its name or by `*`.
 fn weight_of(weights: &[(&str, u16)], coding: &str) -> Option<u16> {
-    let named = |wanted: &str| weights.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, weight)| *weight);
-    // An old name of gzip.
+    let named = |coding: &str| weights.iter().find(|(name, _)| name.eq_ignore_ascii_case(coding)).map(|(_, weight)| *weight);
+    // The old name of gzip.
     let old = if coding == "gzip" { named("x-gzip") } else { None };
     named(coding).or(old).or_else(|| named("*"))
 }
@@ -255,13 +255,13 @@ mod tests {
 
     #[test]
     fn only_large_texts_are_compressed() {
-        let is_worth = |kind: &str, length: usize| {
+        let is_compressed = |kind: &str, length: usize| {
             let response = axum::http::Response::builder().header(header::CONTENT_TYPE, kind).body(axum::body::Body::from(vec![0; length]));
             CompressionPolicy.should_compress(&response.unwrap())
         };
         let long = 1024;
         for kind in ["application/json", "text/html; charset=utf-8", "text/css", "image/svg+xml", "Text/JavaScript", "application/wasm"] {
-            assert!(is_worth(kind, long) && !is_worth(kind, long - 1), "{kind}");
+            assert!(is_compressed(kind, long) && !is_compressed(kind, long - 1), "{kind}");
         }
         for kind in [
             "image/png",
@@ -273,7 +273,7 @@ mod tests {
             "application/x-ndjson",
             "",
         ] {
-            assert!(!is_worth(kind, long), "{kind}");
+            assert!(!is_compressed(kind, long), "{kind}");
         }
     }
 

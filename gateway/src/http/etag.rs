@@ -58,7 +58,11 @@ pub(crate) fn precondition(headers: &HeaderMap, etag: &str) -> Result<(), Failur
     if list.split(',').map(str::trim).any(names) {
         return Ok(());
     }
-    let text = if etag.is_empty() { "what this changes has no ETag, so none can match" } else { "it is not as If-Match says" };
+    let text = if etag.is_empty() {
+        "this resource has no ETag, so no If-Match can match"
+    } else {
+        "the current ETag of the resource does not match If-Match"
+    };
     Err(fault(ErrorCode::Conflict, "ETAG_MISMATCH", text).with("current", etag).into())
 }
 
@@ -69,7 +73,7 @@ fn if_match_list(headers: &HeaderMap) -> Result<Option<String>, Failure> {
     Ok((!lines.is_empty()).then(|| lines.join(", ")).map(|list| if list.trim().is_empty() { "\"\"".to_owned() } else { list }))
 }
 
-/// Middleware of routes without an ETag: no `If-Match` can be fulfilled there.
+/// The middleware of routes without an ETag, where no `If-Match` can match.
 pub(crate) async fn refuse_if_match(request: Request, next: Next) -> Result<Response, Failure> {
     precondition(request.headers(), "")?;
     Ok(next.run(request).await)
@@ -89,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_condition_is_compared_strongly() {
+    fn if_match_uses_the_strong_comparison() {
         let holds = |lines: &[&str], etag: &str| {
             let mut headers = HeaderMap::new();
             for line in lines {
@@ -97,7 +101,7 @@ mod tests {
             }
             precondition(&headers, etag).map_err(|failure| failure.0.reason).is_ok()
         };
-        for (lines, etag, wanted) in [
+        for (lines, etag, expected) in [
             (&[][..], "\"b\"", true),
             (&[], "", true),
             (&["\"b\""], "\"b\"", true),
@@ -112,12 +116,12 @@ mod tests {
             (&[""], "\"b\"", false),
             (&["\"b\""], "", false),
         ] {
-            assert_eq!(holds(lines, etag), wanted, "{lines:?} {etag}");
+            assert_eq!(holds(lines, etag), expected, "{lines:?} {etag}");
         }
     }
 
     #[test]
-    fn versions_are_compared_as_the_protocol_says() {
+    fn if_none_match_uses_the_weak_comparison() {
         let has = |sent: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::IF_NONE_MATCH, sent.parse().unwrap());

@@ -1,4 +1,4 @@
-//! Idempotency keys (draft-ietf-httpapi-idempotency-key-header): read from a request, and how an answer says that it is a repetition.
+//! Idempotency keys (draft-ietf-httpapi-idempotency-key-header): reads them from requests, and marks answers to repeated requests.
 
 use axum::{
     http::{HeaderMap, HeaderValue},
@@ -13,7 +13,7 @@ use crate::{
 /// The limit of every service.
 const MAX_KEY_CHARACTERS: usize = 255;
 
-/// Copies the header `Idempotency-Key` into the field with the same meaning. The draft puts the key into quotes; many clients do not.
+/// Copies the header `Idempotency-Key` into the field with the same meaning. The draft requires quotes around the key, but many clients send none.
 pub(crate) fn read_key(headers: &HeaderMap, field: &mut String, name: &str) -> Result<(), Failure> {
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(()) };
     let text = value.to_str().map_err(|_| invalid("Idempotency-Key", "must be ASCII"))?.trim();
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_taken_from_the_header() {
+    fn the_key_is_read_from_the_header() {
         assert_eq!(keyed("abc", ""), Ok("abc".into()));
         assert_eq!(keyed("\"abc\"", ""), Ok("abc".into()));
         assert_eq!(keyed("abc", "abc"), Ok("abc".into()));

@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn weights() {
+    fn the_most_precise_range_decides() {
         const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
         let rows: [(&[&str], &str, (u16, bool)); 14] = [
             (&[], "text/html", (1000, false)),
@@ -89,8 +89,8 @@ mod tests {
             (&["text/html;q=nonsense"], "text/html", (1000, true)),
             (&["nonsense, ,;q=1"], "text/html", (0, false)),
         ];
-        for (accept, kind, wanted) in rows {
-            assert_eq!(of(accept, kind), wanted, "{accept:?} {kind}");
+        for (accept, kind, expected) in rows {
+            assert_eq!(of(accept, kind), expected, "{accept:?} {kind}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The headers `RateLimit` and `RateLimit-Policy` of draft-ietf-httpapi-ratelimit-headers 08 to 11. The draft still changes; only this file
-//! knows its syntax.
+//! The headers `RateLimit` and `RateLimit-Policy` of draft-ietf-httpapi-ratelimit-headers 08 to 11. The draft is not final, so its syntax is
+//! confined to this file.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ impl Quota {
     pub(crate) fn of_fault(fault: &Fault) -> Option<Self> {
         let number = |key: &str| fault.metadata.get(key)?.parse::<u64>().ok();
         let reset = number("reset")?;
-        // The draft wants the reset to be no later than Retry-After.
+        // The draft requires a reset that is not later than Retry-After.
         let reset = fault.retry_after.map_or(reset, |wait| reset.min(whole_seconds(wait)));
         Some(Self {
             policy: fault.metadata.get("policy")?.clone(),

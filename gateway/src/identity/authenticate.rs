@@ -1,4 +1,4 @@
-//! Who sends a request: the middleware that finds out, and the extractors that tell a handler.
+//! The middleware that identifies the sender of a request, and the extractors that pass the identity to a handler.
 
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Authenticated {
     }
 }
 
-/// The caller of a route that needs nobody to be signed in.
+/// The caller of a route that does not need a person.
 pub(crate) struct MaybeAuthenticated {
     pub(crate) context: Context,
     pub(crate) identity: Identity,
@@ -68,5 +68,5 @@ impl<S: Send + Sync> FromRequestParts<S> for MaybeAuthenticated {
 fn extensions(parts: &Parts) -> Result<(RequestInfo, Identity), Failure> {
     let info = parts.extensions.get::<RequestInfo>().cloned();
     let identity = parts.extensions.get::<Identity>().cloned();
-    info.zip(identity).ok_or_else(|| fault(ErrorCode::Internal, "INTERNAL", "the route is mounted outside of its stack").into())
+    info.zip(identity).ok_or_else(|| fault(ErrorCode::Internal, "INTERNAL", "the route is mounted without its layers").into())
 }

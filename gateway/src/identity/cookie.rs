@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
-/// Longer values are not of this cluster.
+/// Bytes of a secret. Longer values are not from this cluster.
 const MAX_VALUE: usize = 256;
 /// At most so many cookies of one name are read.
 const MAX_COOKIES: usize = 4;
@@ -29,8 +29,8 @@ impl SessionCookie {
         Self { name, secure }
     }
 
-    /// The secrets in a request, each once. With plain http a page of a sibling host can set a cookie of this name too. Browsers then send
-    /// both, in any order.
+    /// The secrets in a request, each once. With plain HTTP a page of a sibling host can also set a cookie of this name. Browsers then send both,
+    /// in any order.
     pub(crate) fn read<'a>(&self, headers: &'a HeaderMap) -> Vec<&'a str> {
         let values = headers
             .get_all(header::COOKIE)
@@ -51,8 +51,8 @@ impl SessionCookie {
     }
 
     /// `Set-Cookie` for a session with this lifetime.
-    pub(crate) fn set(&self, secret: &str, life: Duration) -> Option<HeaderValue> {
-        self.line(secret, life.as_secs())
+    pub(crate) fn set(&self, secret: &str, lifetime: Duration) -> Option<HeaderValue> {
+        self.line(secret, lifetime.as_secs())
     }
 
     /// `Set-Cookie` that removes the cookie.

@@ -1,4 +1,4 @@
-//! Which sessions have ended. auth reports them over one stream. Cached sessions are used only while that stream is up, so that a sign-out
+//! Tracks ended sessions. auth reports them in one stream. Cached sessions are used only while that stream is up, so that a sign-out
 //! takes effect here within a second. While it is down, each request with a cookie asks auth, and access tokens of programs are accepted by
 //! their signature until they expire, which takes at most five minutes.
 
@@ -27,7 +27,7 @@ const REMEMBERED: Duration = Duration::from_secs(6 * 60);
 /// A stream that is silent for longer than this counts as down: two of auth's heartbeats are missing. auth ends the stream itself as soon
 /// as it cannot read its log.
 const SILENCE: Duration = Duration::from_secs(12);
-/// Between two attempts to reach auth.
+/// The pause between two attempts to reach auth.
 const RETRY: Duration = Duration::from_millis(250);
 
 pub(crate) struct Revocations {
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_end_is_remembered_while_a_token_may_live() {
+    fn an_end_is_remembered_while_a_token_may_be_valid() {
         let revocations = Revocations::new();
         let (one, other) = (SessionId::generate(), SessionId::generate());
         let now = Instant::now();
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn waiting_ends_with_the_session() {
+    async fn a_wait_ends_with_the_session() {
         let revocations = Arc::new(Revocations::new());
         let session = SessionId::generate();
         let waiting = chassis::task::spawn({
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_brings_the_stream_up() {
+    fn the_stream_is_up_after_its_first_message() {
         let revocations = Revocations::new();
         let mut cursor = 0;
         assert_eq!(revocations.epoch(), None);

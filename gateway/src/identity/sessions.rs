@@ -1,4 +1,4 @@
-//! From credentials to people. A browser sends its session cookie, a program an access token; `Authorization` has precedence. The cookie
+//! Finds the person of a credential. A browser sends its session cookie, a program an access token; `Authorization` has precedence. The cookie
 //! is exchanged at auth for an access token, which every call of the request carries. The token of a program is verified here, so that it
 //! is refused within a second after its session has ended.
 
@@ -85,7 +85,7 @@ struct CachedSession {
     expires: u64,
 }
 
-/// Turns credentials into people.
+/// Finds the people of credentials.
 pub(crate) struct Sessions {
     pub(crate) cookie: SessionCookie,
     upstream: Arc<Upstream>,
@@ -101,7 +101,7 @@ impl Sessions {
     }
 
     /// The identity behind the credentials of one request. Cookies without a session are ignored. If cookies belong to the sessions of two
-    /// people, another page has set one of them, and nobody can tell which. Then the request has no identity.
+    /// people, another page has set one of them, and it is unknown which one. Then the request has no identity.
     pub(crate) async fn identify(&self, credentials: Vec<Credential>, context: &Context) -> Identity {
         let mut identity = Identity::anonymous();
         for credential in credentials {
@@ -109,7 +109,7 @@ impl Sessions {
             let (before, now) = (identity.user().map(|user| user.id), outcome.as_ref().ok().and_then(|user| Some(user.as_ref()?.id)));
             match (before, now) {
                 (Some(one), Some(other)) if one != other => {
-                    let text = "the request shows sessions of two people; remove the cookies of this site and sign in again";
+                    let text = "the request has sessions of two people; remove the cookies of this site and sign in again";
                     return Identity::refused(fault(ErrorCode::Unauthenticated, "SESSION_AMBIGUOUS", text));
                 }
                 (Some(_), _) => {}
@@ -127,7 +127,7 @@ impl Sessions {
             Credential::Session(secret) => self.exchange(secret.expose(), context).await?,
             Credential::Bearer(token) => self.verifier.user(token.expose()).await?,
         };
-        // This also covers a token that was fetched while the revocation was on its way.
+        // This also covers a token that was fetched before the revocation arrived.
         if self.revocations.has_ended(user.session_id) {
             return Err(fault(ErrorCode::Unauthenticated, "SESSION_ENDED", "the session has ended; sign in again"));
         }
@@ -163,7 +163,7 @@ impl Sessions {
     async fn fetch(&self, secret: &str, context: &Context) -> Result<CachedSession, Fault> {
         let request = context.request(CreateAccessTokenRequest { session_token: secret.to_owned() });
         let answer = self.upstream.auth().create_access_token(request).await.map_err(|status| fault_of(&status))?;
-        parse_exchange(answer.into_inner()).ok_or_else(|| fault(ErrorCode::Internal, "INTERNAL", "auth's answer cannot be read"))
+        parse_exchange(answer.into_inner()).ok_or_else(|| fault(ErrorCode::Internal, "INTERNAL", "the answer of auth cannot be read"))
     }
 
     /// Drops a session that was ended through this gateway, before auth reports the end.
@@ -200,14 +200,14 @@ mod tests {
     use crate::config::Config;
 
     #[tokio::test]
-    async fn a_token_is_good_until_its_session_ends() {
+    async fn a_token_is_valid_until_its_session_ends() {
         let issuer = Issuer::start().await;
         let uri = issuer.uri.to_string();
         let secret = "a cluster secret that only tests have";
         let config = Config::read(&mut Env::of([("BACKLOT_AUTH_URL", uri.as_str()), ("BACKLOT_CLUSTER_SECRET", secret)]));
         let upstream = Arc::new(Upstream::new(&config));
         let revocations = Arc::new(Revocations::new());
-        let verifier = Verifier::new(Caller::Gateway, &config.secret, Keys::Remote(upstream.auth_channel()));
+        let verifier = Verifier::new(Caller::Gateway, &config.cluster_secret, Keys::Remote(upstream.auth_channel()));
         let cookie = SessionCookie::new(false, [0; 32]);
         let sessions = Sessions::new(cookie, upstream, verifier, Arc::clone(&revocations));
         let id = UserId::generate();

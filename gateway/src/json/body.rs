@@ -28,8 +28,8 @@ const PARSE_ON_THREAD: usize = 256 * 1024;
 static PARSING: LazyLock<Semaphore> =
     LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2))));
 
-/// Extracts a request message from a JSON body of at most `LIMIT` bytes. An absent body is the empty message. The share is what the body
-/// holds of the bytes that are arriving, until the request is answered.
+/// Extracts a request message from a JSON body of at most `LIMIT` bytes. An absent body is the empty message. The share counts
+/// the bytes of the body among those that are arriving, until the request is answered.
 pub(crate) struct Json<T, const LIMIT: usize = ORDINARY>(pub(crate) T, pub(crate) Share);
 
 impl<S, T, const LIMIT: usize> FromRequest<S> for Json<T, LIMIT>
@@ -56,7 +56,7 @@ where
             return parse(b"{}").map(|message| Self(message, share));
         }
         if kind.is_none() {
-            return Err(fault(ErrorCode::InvalidArgument, "UNSUPPORTED_MEDIA_TYPE", "the body needs the type application/json").into());
+            return Err(fault(ErrorCode::InvalidArgument, "UNSUPPORTED_MEDIA_TYPE", "the body must have the type application/json").into());
         }
         if bytes.len() < PARSE_ON_THREAD {
             return parse(&bytes).map(|message| Self(message, share));
@@ -87,7 +87,7 @@ fn require_no_coding(headers: &HeaderMap) -> Result<(), Failure> {
 }
 
 fn too_many_values(max: usize) -> Failure {
-    let text = format!("the body must hold at most {max} values");
+    let text = format!("the body must contain at most {max} values");
     fault(ErrorCode::InvalidArgument, "TOO_LARGE", text).with("limit", max.to_string()).into()
 }
 
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_faulty_field_is_named() {
+    fn the_invalid_field_is_named() {
         let rows = [
             (r#"{"projektId":"x"}"#, "projektId", "is not a field of this request"),
             (r#"{"changes":[{"path":"a"},{"path":"b","wrte":{}}]}"#, "changes[1].wrte", "is not a field of this request"),
@@ -189,13 +189,13 @@ mod tests {
             ("{", "it ends inside an object (line 1, column 1)"),
             ("nonsense", "a value is expected"),
             ("{}{}", "something follows the value (line 1, column 3)"),
-            ("{\"message\":\"\u{1}\"}", "a string holds a control character"),
+            ("{\"message\":\"\u{1}\"}", "a string contains a control character"),
             ("{\n  \"message\": \"a\",\n}", "a comma has nothing after it (line 3, column 1)"),
             ("{message:1}", "the name of a field must be a string in double quotes (line 1, column 2)"),
             ("{\"message\" 1}", "a colon is expected after the name of a field (line 1, column 12)"),
             ("{\"message\":\"a\" \"b\"}", "a comma or } is expected (line 1, column 16)"),
             ("{\"message\":\"a", "it ends inside a string"),
-            ("{\"message\":\"\\x\"}", "a string has an escape that JSON does not have"),
+            ("{\"message\":\"\\x\"}", "a string has an escape that is not valid in JSON"),
         ];
         for (body, words) in rows {
             let fault = refused(body);

@@ -18,13 +18,13 @@ const SYNTAX: [(&str, &str); 21] = [
     ("expected `,` or `]`", "a comma or ] is expected"),
     ("expected `,` or `}`", "a comma or } is expected"),
     ("expected `\"`", "a string in double quotes is expected"),
-    ("expected ident", "a value is expected; of words there are only true, false and null"),
+    ("expected ident", "a value is expected; the only words are true, false and null"),
     ("expected value", "a value is expected: an object, an array, a string in double quotes, a number, true, false or null"),
-    ("invalid escape", "a string has an escape that JSON does not have"),
-    ("invalid number", "a number is not written as JSON has it"),
+    ("invalid escape", "a string has an escape that is not valid in JSON"),
+    ("invalid number", "a number is not valid in JSON"),
     ("number out of range", "a number is too large"),
-    ("invalid unicode code point", "a string is not UTF-8, or an escape in it names no character"),
-    ("control character (\\u0000-\\u001F) found while parsing a string", "a string holds a control character; write it as an escape"),
+    ("invalid unicode code point", "a string is not UTF-8, or an escape in it is not a character"),
+    ("control character (\\u0000-\\u001F) found while parsing a string", "a string contains a control character; write it as an escape"),
     ("key must be a string", "the name of a field must be a string in double quotes"),
     ("lone leading surrogate in hex escape", "an escape of a string is half of a character"),
     ("unexpected end of hex escape", "an escape of a string is half of a character"),
@@ -47,8 +47,8 @@ pub(super) enum Source {
 pub(super) fn syntax_failure(error: &serde_json::Error) -> Failure {
     let text = error.to_string();
     let text = without_position(&text);
-    let words = SYNTAX.iter().find(|(said, _)| *said == text).map_or("it cannot be read", |(_, words)| words);
-    let description = format!("{words} (line {}, column {})", error.line(), error.column());
+    let explanation = SYNTAX.iter().find(|(error, _)| *error == text).map_or("it cannot be read", |(_, explanation)| explanation);
+    let description = format!("{explanation} (line {}, column {})", error.line(), error.column());
     let mut fault = fault(ErrorCode::InvalidArgument, "INVALID_JSON", format!("the body cannot be read as JSON: {description}"));
     fault.violations = vec![FieldViolation { field: String::new(), description }];
     fault.into()
@@ -104,12 +104,12 @@ pub(crate) fn quoted_value(text: &str) -> String {
     shorten(&format!("{text:?}"), Source::Query)
 }
 
-/// What a value must be, and what it is.
+/// Describes the expected and the actual value.
 fn describe_value(text: &str, source: Source) -> String {
     if let Some((got, expected)) = text.strip_prefix("unknown variant `").and_then(|rest| rest.rsplit_once("`, expected ")) {
         return format!("must be {}; got {}", choice(expected, '`'), shorten(&format!("{got:?}"), source));
     }
-    // serde can read a struct from a list of its values. JSON has objects for that.
+    // serde can read a struct from a list of its values. Here a message must be an object.
     if let Some((_, wanted)) = text.strip_prefix("invalid length ").and_then(|rest| rest.rsplit_once(", expected ")) {
         return format!("must be {}; got an array", expected(wanted));
     }
@@ -117,13 +117,13 @@ fn describe_value(text: &str, source: Source) -> String {
     if let Some((got, wanted)) = mismatch.and_then(|rest| rest.rsplit_once(", expected ")) {
         return format!("must be {}; got {}", expected(wanted), found(got, source));
     }
-    if BASE64_ERRORS.iter().any(|said| text.starts_with(said)) {
+    if BASE64_ERRORS.iter().any(|error| text.starts_with(error)) {
         return "must be base64".to_owned();
     }
     text.to_owned()
 }
 
-/// What serde expects, as JSON calls it.
+/// What serde expects, in the terms of JSON.
 fn expected(wanted: &str) -> String {
     match wanted {
         "a boolean" => "true or false".to_owned(),
@@ -141,7 +141,7 @@ fn choice(list: &str, quote: char) -> String {
     if let [name] = names[..] { name.to_owned() } else { format!("one of {}", names.join(", ")) }
 }
 
-/// What serde found, as JSON calls it.
+/// What serde found, in the terms of JSON.
 fn found(got: &str, source: Source) -> String {
     match got {
         "sequence" => return "an array".to_owned(),

@@ -23,7 +23,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
         let mut pairs = path_params(parts, state).await?;
         pairs.extend(query_pairs(parts.uri.query().unwrap_or_default())?);
-        // The generated code notices a repetition only if both are spelled alike.
+        // The generated code detects a repetition only if both names have the same spelling.
         let mut seen = HashSet::new();
         if let Some((name, _)) = pairs.iter().find(|(name, _)| !seen.insert(name.replace('_', "").to_ascii_lowercase())) {
             return Err(invalid(name, "must be given once"));
@@ -88,7 +88,7 @@ async fn path_params<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Vec
 
 fn query_pairs(query: &str) -> Result<Vec<(String, String)>, Failure> {
     let pairs: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-    // The parser replaces what is not UTF-8. A replacement character that the client did not send shows that.
+    // The parser replaces bytes that are not UTF-8, so a replacement character that the client did not send shows them.
     let replaced = |text: &str| text.contains('\u{fffd}');
     if !query.to_ascii_lowercase().contains("%ef%bf%bd")
         && let Some((name, _)) = pairs.iter().find(|(name, value)| replaced(name) || replaced(value))
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_bad_query_names_the_parameter_the_value_and_what_is_expected() {
+    async fn an_invalid_query_names_the_parameter_the_value_and_what_is_expected() {
         let orders = "must be one of MESSAGE_ORDER_NEWEST_FIRST, MESSAGE_ORDER_OLDEST_FIRST";
         let whole = "must be a whole number from 0 to 2147483647";
         let rows = [

@@ -24,7 +24,7 @@ impl<'de> Deserializer<'de> for QueryValue {
         }
     }
 
-    /// Messages ask for any value where they read a number, the name of an enumeration, or bytes from a text.
+    /// Messages call this where they read a number, the name of an enumeration, or bytes from a text.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
         visitor.visit_string(self.0)
     }

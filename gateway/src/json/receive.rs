@@ -22,7 +22,7 @@ use crate::{
     identity::sessions::Identity,
 };
 
-/// So many bytes at the beginning of a body are not counted as arriving. A small body is not counted at all.
+/// The bytes at the beginning of a body that are not counted as arriving. A small body is not counted at all.
 const UNCOUNTED: usize = 16 * 1024;
 /// How much longer a text may be in JSON than in storage.
 const ESCAPE_FACTOR: usize = 3;

@@ -49,14 +49,14 @@ pub(crate) async fn sign_in(State(app): State<Arc<App>>, caller: MaybeAuthentica
     with_cookie(&app, response, &secret, answer.session.as_ref())
 }
 
-/// Ends the session of the request's cookie. The new cookie replaces it, and nobody could end it later. A failure does not keep anybody
-/// from signing in.
+/// Ends the session of the request's cookie. The new cookie replaces it, so it could not be ended later. The sign-in succeeds even if
+/// this fails.
 async fn end_previous(app: &App, caller: &MaybeAuthenticated) {
     let (Some(secret), Some(user)) = (caller.identity.session_secret(), caller.identity.user()) else { return };
     let request = SignOutRequest { session_token: secret.to_owned() };
     match app.upstream.auth().sign_out(caller.context.request(request)).await {
         Ok(_) => app.revocations.end(user.session_id, std::time::Instant::now()),
-        Err(status) => tracing::warn!(code = ?status.code(), "the session before a sign-in could not be ended"),
+        Err(status) => tracing::warn!(code = ?status.code(), "the previous session could not be ended at a sign-in"),
     }
     app.sessions.forget(secret);
 }
@@ -71,12 +71,12 @@ fn with_cookie(app: &App, mut response: Response, secret: &str, session: Option<
     let ends = session.and_then(|s| s.expire_time.as_ref()).map_or(0, |t| t.seconds);
     let lifetime = u64::try_from(ends - chassis::clock::now().unix_timestamp()).unwrap_or_default();
     let cookie = app.sessions.cookie.set(secret, Duration::from_secs(lifetime));
-    let cookie = cookie.ok_or_else(|| fault(ErrorCode::Internal, "INTERNAL", "auth's session secret cannot be a cookie"))?;
+    let cookie = cookie.ok_or_else(|| fault(ErrorCode::Internal, "INTERNAL", "the session secret of auth is not valid in a cookie"))?;
     response.headers_mut().append(header::SET_COOKIE, cookie);
     Ok(response)
 }
 
-/// Removes the cookie, unless the body names another session. A session that has ended already is no error.
+/// Removes the cookie, unless the body names another session. A session that has already ended is not an error.
 pub(crate) async fn sign_out(
     State(app): State<Arc<App>>,
     caller: MaybeAuthenticated,
@@ -117,7 +117,7 @@ pub(crate) async fn token(
     Json(mut request, _share): Json<CreateAccessTokenRequest>,
 ) -> Reply {
     if request.session_token.is_empty() {
-        let text = "this needs the session cookie of a sign-in, or the sessionToken of one with tokenInAnswer";
+        let text = "the request needs the session cookie of a sign-in, or the sessionToken of a sign-in with tokenInAnswer";
         let secret = caller.identity.session_secret();
         secret.ok_or_else(|| fault(ErrorCode::Unauthenticated, "TOKEN_MISSING", text))?.clone_into(&mut request.session_token);
     }

@@ -39,7 +39,7 @@ pub(crate) async fn send(
     headers: HeaderMap,
     Json(body, _share): Json<ChatRequest, CHAT>,
 ) -> Reply {
-    let level = Level::wanted(&headers)?;
+    let level = Level::requested(&headers)?;
     let mut key = String::new();
     read_key(&headers, &mut key, "Idempotency-Key")?;
     let prompt = body.read()?;
@@ -76,7 +76,7 @@ pub(crate) async fn resume(
     headers: HeaderMap,
     Params(request): Params<ResumeRequest>,
 ) -> Reply {
-    let level = Level::wanted(&headers)?;
+    let level = Level::requested(&headers)?;
     let chat = ChatId::parse(&request.id, "id")?;
     let invalid = || invalid_number("after", &request.after);
     let after = if request.after.is_empty() { 0 } else { request.after.parse().map_err(|_| invalid())? };
@@ -98,7 +98,7 @@ pub(crate) async fn resume(
     Ok(with_turn_headers(stream.resume(0).await?, &id))
 }
 
-/// The body of a stop. A client may send its copy of the answer too, which is not read.
+/// The body of a stop. A client may also send its copy of the answer, which is not read.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StopRequest {
@@ -111,7 +111,7 @@ struct StopResponse {
     success: bool,
 }
 
-/// Cancels the turns that run or wait, or only the named one. It is no error if there are none.
+/// Cancels the turns that run or wait, or only the named one. It is not an error if there are none.
 pub(crate) async fn stop(
     State(app): State<Arc<App>>,
     caller: Authenticated,
@@ -120,8 +120,8 @@ pub(crate) async fn stop(
 ) -> Reply {
     let chat = ChatId::parse(&id, "id")?;
     let turns = ChatTurns { upstream: &app.upstream, caller: &caller, chat: &chat }.open().await?;
-    let is_meant = |turn: &&Turn| body.active_stream_id.as_ref().is_none_or(|id| id.is_empty() || *id == turn.id);
-    for turn in turns.iter().filter(is_meant) {
+    let is_selected = |turn: &&Turn| body.active_stream_id.as_ref().is_none_or(|id| id.is_empty() || *id == turn.id);
+    for turn in turns.iter().filter(is_selected) {
         let request = caller.context.request(CancelTurnRequest { turn_id: turn.id.clone() });
         app.upstream.agents().cancel_turn(request).await?;
     }

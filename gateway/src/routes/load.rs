@@ -26,7 +26,7 @@ const PAGE_BYTES: i32 = 1024 * 1024;
 /// The end of the JSON of a page. Its files come last.
 const END: &str = "]}";
 
-/// The same JSON as of one answer of project-storage.
+/// Streams the same JSON as one answer of project-storage would be.
 pub(super) async fn stream(upstream: Arc<Upstream>, context: Context, request: LoadProjectRequest) -> Reply {
     let mut request = LoadProjectRequest { page_bytes: PAGE_BYTES, ..request };
     let first = next_page(&upstream, &context, &mut request).await?;
@@ -42,8 +42,7 @@ fn response(body: Body) -> Response {
 
 /// Fetches the page of the request's token, and sets the token of the next page.
 async fn next_page(upstream: &Upstream, context: &Context, request: &mut LoadProjectRequest) -> Result<LoadProjectResponse, Failure> {
-    let asked = context.request(request.clone());
-    let mut page = upstream.projects().load_project(asked).await?.into_inner();
+    let mut page = upstream.projects().load_project(context.request(request.clone())).await?.into_inner();
     request.page_token = std::mem::take(&mut page.next_page_token);
     Ok(page)
 }
@@ -68,7 +67,7 @@ fn pages(
         if let Some(begin) = rest.begin.take() {
             return Ok(Some((Bytes::from(begin), Some(rest))));
         }
-        // In a task of its own, since a client that stops reading would leave the page unread, which takes room from other calls.
+        // In its own task: if the client stops reading, this body is not polled, and the unread page would use the window of other calls.
         let (page, rest) = apart(async move { (next_page(&rest.upstream, &rest.context, &mut rest.request).await, rest) }).await;
         let page = page.map_err(Error::from)?;
         let files = files(page).map_err(Error::from)?;
@@ -78,7 +77,7 @@ fn pages(
     })
 }
 
-/// The answer has begun, so an error can only break it off.
+/// The answer has begun, so an error can only abort it.
 #[derive(Debug, thiserror::Error)]
 #[error("the project could not be read to its end: {0}")]
 struct Error(String);

@@ -53,7 +53,7 @@ pub(crate) async fn stream(
     // Before the turn exists, so that a refusal starts nothing.
     let permit = app.streams.open(caller.user.id)?;
     let (turn, replay) = app.upstream.start_turn(&caller.context, request).await?;
-    let stream = EventStream::new(&app, caller, turn.id.clone(), Box::new(Format::wanted(&headers)), permit);
+    let stream = EventStream::new(&app, caller, turn.id.clone(), Box::new(Format::requested(&headers)), permit);
     Ok(replay.mark(with_turn_headers(stream.begin().await?, &turn.id)))
 }
 
@@ -95,7 +95,7 @@ pub(crate) async fn events(
 ) -> Reply {
     let after = cursor(&headers, request.after).ok_or_else(|| invalid_cursor(&headers))?;
     let permit = app.streams.open(caller.user.id)?;
-    let stream = EventStream::new(&app, caller, request.turn_id, Box::new(Format::wanted(&headers)), permit);
+    let stream = EventStream::new(&app, caller, request.turn_id, Box::new(Format::requested(&headers)), permit);
     if request.compact { stream.compact() } else { stream }.resume(after).await
 }
 

@@ -1,6 +1,6 @@
 //! The event stream of one turn for one client. It reads the events from agent-streaming and writes them to the client. If its connection
 //! to agent-streaming breaks, it opens another one after the last event. It ends cleanly only after the terminal event. A stream that
-//! cannot go on fails its body: HTTP/1.1 closes without the last chunk, HTTP/2 resets that stream alone.
+//! cannot continue fails its body: HTTP/1.1 closes without the last chunk, HTTP/2 resets only that stream.
 
 mod body;
 
@@ -63,13 +63,13 @@ impl EventStream {
         }
     }
 
-    /// Asks for the short form of events that are in the log already.
+    /// Requests the compact form of events that are already in the log.
     pub(crate) fn compact(mut self) -> Self {
         self.client.compact = true;
         self
     }
 
-    /// The answer to a client that has the events up to `after`: 204 if there are no more. It keeps an `EventSource` from coming back.
+    /// The answer to a client that has the events up to `after`: 204 if there are no more, which keeps an `EventSource` from reconnecting.
     pub(crate) async fn resume(self, after: u32) -> Result<Response, Failure> {
         let after = if chassis::seeded_bug::is("cursor-off-by-one") { after.saturating_sub(1) } else { after };
         let messages = match self.client.open(after).await {
@@ -85,8 +85,8 @@ impl EventStream {
         }
     }
 
-    /// The answer to the request that has started the turn. The turn is on record, so the answer names it even if agent-streaming cannot be
-    /// reached now: the stream opens and keeps trying.
+    /// The answer to the request that has started the turn. The turn is recorded, so the answer names it even if agent-streaming cannot be
+    /// reached now: the stream opens and retries.
     pub(crate) async fn begin(self) -> Result<Response, Failure> {
         let messages = match self.client.open(0).await {
             Ok(messages) => messages,

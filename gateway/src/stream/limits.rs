@@ -23,7 +23,7 @@ pub(crate) const STREAMS: &str = "streams";
 pub(crate) const OPENINGS: &str = "openings";
 /// The window of the policy [`OPENINGS`].
 const WINDOW: Duration = Duration::from_secs(10);
-/// From so many entries on, those without a stream are removed.
+/// From this number of entries on, those without a stream are removed.
 const MIN_ENTRIES: usize = 1024;
 
 #[derive(Debug)]

@@ -17,10 +17,10 @@ const RETRY_MS: std::ops::RangeInclusive<u64> = 1_000..=4_000;
 pub(crate) trait Projection: Send + Sync {
     fn headers(&self) -> HeaderMap;
 
-    /// Written at once, so that the client and every proxy see the answer begin.
+    /// Writes the beginning, which is sent at once, so that the client and every proxy see that the answer has begun.
     fn opening(&mut self, out: &mut BytesMut);
 
-    /// Writes one event, and after the terminal one whatever ends the stream.
+    /// Writes one event, and after the terminal event the end of the stream.
     fn event(&mut self, out: &mut BytesMut, event: &TurnEvent) -> Result<(), serde_json::Error>;
 
     /// Whether it can write events as the JSON that agent-streaming has made for all readers.
@@ -56,7 +56,7 @@ pub(crate) enum Format {
 
 impl Format {
     /// Lines for clients that name their type and prefer it to events, or like both equally.
-    pub(crate) fn wanted(headers: &HeaderMap) -> Self {
+    pub(crate) fn requested(headers: &HeaderMap) -> Self {
         let (lines, events) = (preference(headers, "application/x-ndjson"), preference(headers, "text/event-stream"));
         if lines.is_named() && lines.weight >= events.weight { Self::Lines } else { Self::Events }
     }
@@ -256,7 +256,7 @@ mod tests {
         let of = |accept: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT, accept.parse().unwrap());
-            Format::wanted(&headers)
+            Format::requested(&headers)
         };
         assert_eq!(of("application/x-ndjson"), Format::Lines);
         assert_eq!(of("text/plain, application/x-ndjson;q=1"), Format::Lines);
@@ -267,6 +267,6 @@ mod tests {
         assert_eq!(of("application/x-ndjson, */*"), Format::Lines);
         assert_eq!(of("*/*"), Format::Events);
         assert_eq!({ Format::Lines }.headers()[header::VARY], "accept");
-        assert_eq!(Format::wanted(&HeaderMap::new()), Format::Events);
+        assert_eq!(Format::requested(&HeaderMap::new()), Format::Events);
     }
 }

@@ -29,7 +29,7 @@ pub(super) struct TurnClient {
     pub(super) context: Context,
     pub(super) credential: Credential,
     pub(super) turn: String,
-    /// Events that are in the log already come in short form, so that their numbers have gaps.
+    /// Events that are already in the log come in compact form, so that their numbers have gaps.
     pub(super) compact: bool,
     /// Events come as JSON.
     pub(super) as_lines: bool,

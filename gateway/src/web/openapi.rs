@@ -37,13 +37,13 @@ const SECOND: [(&str, &str, &str); 2] = [
         "/api/agent/stream",
         "AndFollow",
         "Starts a turn and follows its events in the same answer. A repeat with the same idempotency key and body follows the same turn and is \
-         not counted; with another body it is KEY_REUSED. Counted by policy `agent`. Leaving does not stop the turn: come back at \
-         `/api/turns/{turn_id}/events`, whose turn is named by X-Backlot-Turn-Id.",
+         not counted; with another body it is KEY_REUSED. Counted by policy `agent`. A disconnect does not stop the turn. Resume at \
+         `/api/turns/{turn_id}/events`; X-Backlot-Turn-Id has the id of the turn.",
     ),
     (
         "/api/projects/{project_id}/changes",
         "InPath",
-        "Applies a change set to the project that the path names, as one revision, or nothing of it. Bases, merges, conditions, limits and \
+        "Applies a change set to the project in the path, completely as one revision or not at all. Base revisions, merges, conditions, limits and \
          keys are those of `POST /api/projects/save`. Counted by policy `save`.",
     ),
 ];
@@ -91,8 +91,8 @@ fn build() -> Value {
         "info": {
             "title": "Backlot",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "The backend of AI app builders. Errors are RFC 9457 problem documents with a stable `reason`. Only a request that is no HTTP, such as one with a control byte in a header, gets a bare 400 or 431.",
-            "contact": {"name": "Whoever runs this cluster"},
+            "description": "The backend of AI app builders. Errors are RFC 9457 problem documents with a stable `reason`. Only a request that is not valid HTTP, such as one with a control byte in a header, gets a 400 or 431 without a body.",
+            "contact": {"name": "The operator of this cluster"},
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "tags": tags(),
@@ -103,7 +103,7 @@ fn build() -> Value {
             "headers": answers::headers(),
             "securitySchemes": {
                 "session": {"type": "apiKey", "in": "cookie", "name": "__Host-backlot_session", "description": "Set by sign-up and sign-in; over plain HTTP its name is `backlot_session_` and eight digits of the cluster."},
-                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "From `POST /api/auth/token`, good for five minutes. A page of another site signs in with `tokenInAnswer` and gets it for the `sessionToken` of the answer."},
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "From `POST /api/auth/token`, valid for five minutes. A page of another site signs in with `tokenInAnswer` and gets the token for the `sessionToken` of the answer."},
             },
         },
     })
@@ -174,7 +174,7 @@ fn successes(binding: &Binding, id: &str, schemas: &mut Schemas) -> Vec<(String,
         }
         let mut responses = vec![("200".to_owned(), events(&headers))];
         if is_get {
-            let text = "The turn has ended and the cursor is at its last event.";
+            let text = "The turn has ended, and the cursor is at its last event.";
             responses.push(("204".to_owned(), json!({"description": text, "headers": with_headers(&[])})));
         }
         return responses;
@@ -207,8 +207,8 @@ fn events(headers: &[&str]) -> Value {
         "text/event-stream": {"schema": schema("TurnEventFrame")},
         "application/x-ndjson": {"schema": lines(&schema("StreamedEvent"))},
     });
-    let text = "The turn's events. As server-sent events each is a TurnEventFrame, whose `data` is a StreamedEvent and whose `id` is the cursor to \
-        come back with; with `Accept: application/x-ndjson` each line is a StreamedEvent.";
+    let text = "The turn's events. As server-sent events each one is a TurnEventFrame, whose `data` is a StreamedEvent and whose `id` is the cursor \
+        to resume with. With `Accept: application/x-ndjson` each line is a StreamedEvent.";
     json!({"description": text, "headers": with_headers(headers), "content": content})
 }
 
@@ -233,14 +233,22 @@ fn parameters(binding: &Binding, schemas: &mut Schemas) -> Vec<Value> {
     }
     if binding.rpc.is_server_streaming() {
         let number = json!({"type": "integer", "minimum": 0, "maximum": u32::MAX});
-        parameters.push(header("Last-Event-ID", "Wins over `after`.", number));
+        parameters.push(header("Last-Event-ID", "Has precedence over `after`.", number));
     }
     let is_get = binding.method == "GET";
     if is_versioned(binding) && is_get {
-        parameters.push(header("If-None-Match", "Versions that the client has; 304 if it is one of them.", json!({"type": "string"})));
+        parameters.push(header(
+            "If-None-Match",
+            "ETags that the client has. The answer is 304 if the current one is among them.",
+            json!({"type": "string"}),
+        ));
     }
     if is_versioned(binding) || ["UpdateProject", "DeleteProject", "ResolveConflict"].contains(&binding.rpc.name()) {
-        parameters.push(header("If-Match", "Versions of which it must have one, else 412, ETAG_MISMATCH.", json!({"type": "string"})));
+        parameters.push(header(
+            "If-Match",
+            "ETags of which the current one must be one, else 412, ETAG_MISMATCH.",
+            json!({"type": "string"}),
+        ));
     }
     parameters
 }
@@ -360,21 +368,21 @@ mod tests {
         objects(&document, "", &mut seen);
         for (place, object) in seen {
             for word in ["itemSchema", "itemEncoding", "prefixEncoding", "nullable", "additionalOperations"] {
-                assert!(object.get(word).is_none(), "{place}: {word} is not of 3.1");
+                assert!(object.get(word).is_none(), "{place}: {word} is not in OpenAPI 3.1");
             }
-            assert!(object.get("type") != Some(&json!("array")) || object.get("items").is_some(), "{place}: an array of what?");
+            assert!(object.get("type") != Some(&json!("array")) || object.get("items").is_some(), "{place}: the array has no items");
         }
     }
 
     #[test]
-    fn every_operation_has_a_description_and_an_id_of_its_own() {
+    fn every_operation_has_its_own_description_and_id() {
         let (document, mut seen) = (document(), BTreeSet::new());
         for (name, operation) in operations(&document) {
             for member in ["operationId", "summary", "description"] {
                 let text = operation[member].as_str().unwrap_or_default();
                 assert!(!text.is_empty() && seen.insert((member, text.to_owned())), "{name}: {member} `{text}`");
             }
-            assert!(knows(operation["operationId"].as_str().unwrap()), "{name}: openapi/reasons.rs does not say how it is refused");
+            assert!(knows(operation["operationId"].as_str().unwrap()), "{name}: openapi/reasons.rs has no entry");
         }
     }
 
@@ -394,23 +402,23 @@ mod tests {
                 assert!(operation["responses"].get(status).is_some(), "{name}: no {status}");
             }
             let reads_version = operation["responses"].get("304").is_some();
-            let asks = operation["parameters"].as_array().unwrap().iter().any(|parameter| parameter["name"] == "If-None-Match");
-            assert_eq!(reads_version, asks, "{name}");
+            let has_condition = operation["parameters"].as_array().unwrap().iter().any(|parameter| parameter["name"] == "If-None-Match");
+            assert_eq!(reads_version, has_condition, "{name}");
         }
     }
 
     #[test]
     fn every_reason_of_the_contract_belongs_to_an_operation() {
-        let mut said = BTreeSet::new();
+        let mut documented = BTreeSet::new();
         for (_, operation) in operations(&document()) {
             for answer in operation["responses"].as_object().unwrap().values() {
                 let answer = answer["$ref"]
                     .as_str()
                     .map_or_else(|| answer.clone(), |place| document().pointer(place.trim_start_matches('#')).unwrap().clone());
-                said.extend(answer["x-reasons"].as_array().into_iter().flatten().map(|reason| reason.as_str().unwrap().to_owned()));
+                documented.extend(answer["x-reasons"].as_array().into_iter().flatten().map(|reason| reason.as_str().unwrap().to_owned()));
             }
         }
-        assert!(said.iter().all(|reason| has_code(reason)), "{said:?}");
+        assert!(documented.iter().all(|reason| has_code(reason)), "{documented:?}");
         let mut contract = BTreeSet::new();
         for binding in bindings() {
             let text = comment(&binding.rpc.parent_file(), binding.rpc.parent_service().path());
@@ -420,10 +428,10 @@ mod tests {
         assert!(contract.len() > 40, "{contract:?}");
         let gateways = crate::web::openapi::answers::problem()["properties"]["reason"]["description"].as_str().unwrap().to_owned();
         for reason in &contract {
-            assert_ne!(said.contains(reason), BETWEEN_ROLES.contains(&reason.as_str()), "{reason}");
+            assert_ne!(documented.contains(reason), BETWEEN_ROLES.contains(&reason.as_str()), "{reason}");
         }
-        for reason in said.difference(&contract) {
-            assert!(gateways.contains(reason.as_str()), "{reason} is nobody's");
+        for reason in documented.difference(&contract) {
+            assert!(gateways.contains(reason.as_str()), "{reason} is in no list");
         }
     }
 
@@ -441,6 +449,6 @@ mod tests {
         assert_eq!(schemas["FileChange"]["additionalProperties"], false);
         assert!(schemas["Project"].get("additionalProperties").is_none());
         let with = schemas.as_object().unwrap().values().filter(|schema| schema["required"].is_array()).count();
-        assert!(with > 60, "{with} schemas say what they always have");
+        assert!(with > 60, "{with} schemas have required fields");
     }
 }

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_by_any_policy_has_a_sentence() {
+    fn the_page_has_a_text_for_every_policy() {
         let (_, words) = FILES.iter().find(|(name, _)| *name == "words.js").expect("built in");
         let words = String::from_utf8_lossy(words);
         let (_, table) = words.split_once("const REFUSALS = {\n").expect("the table");

@@ -1,4 +1,4 @@
-//! The files of a project as web pages, on a listener and an origin of their own. Code that an agent wrote runs here, apart from the API
+//! The files of a project as web pages, on a listener and an origin of their own. Code that an agent wrote runs here, isolated from the API
 //! and the first page. The URL contains the capability; cookies are neither read nor set.
 
 mod missing;
@@ -45,9 +45,9 @@ pub(crate) async fn file(
 
 async fn read(app: &App, info: &RequestInfo, path: &str, request: &Parts) -> Result<Response, Failure> {
     let (capability, file) = app.origins.preview.target(host(request), path).ok_or_else(not_found)?;
-    let known = request.headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let etags = request.headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let page = missing::wants_page(&request.headers);
-    let read = ReadPreviewFileRequest { capability, path: file.to_owned(), if_none_match: known.to_owned(), page };
+    let read = ReadPreviewFileRequest { capability, path: file.to_owned(), if_none_match: etags.to_owned(), page };
     let answer = app.upstream.projects().read_preview_file(info.context(None).request(read)).await?.into_inner();
     // Links of the page are relative to its folder.
     if !file.ends_with('/') && answer.path.strip_prefix(file).is_some_and(|rest| rest.starts_with('/')) {
@@ -87,7 +87,7 @@ fn body(request: &Parts, etag: &str, content: Bytes) -> Result<Response, Failure
             (StatusCode::PARTIAL_CONTENT, content_range(&place), content.slice(part)).into_response()
         }
         ByteRange::Unsatisfiable => {
-            let text = format!("the file has {length} bytes, and none of those that the range names");
+            let text = format!("the file has {length} bytes, and none of them is in the requested range");
             let failure = Failure::from(fault(ErrorCode::InvalidArgument, "RANGE_NOT_SATISFIABLE", text));
             return Ok((content_range(&format!("bytes */{length}")), failure).into_response());
         }

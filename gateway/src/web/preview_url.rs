@@ -36,13 +36,13 @@ impl PreviewUrl {
         let host = sample.host_str().unwrap_or_default();
         let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
         // The placeholder must be in the first label, once, so that no other label can be mistaken for it.
-        let (prefix, behind) = rest.split_once(PLACEHOLDER).ok_or("must hold {preview} in its host")?;
+        let (prefix, rest) = rest.split_once(PLACEHOLDER).ok_or("must contain {preview} in its host")?;
         if count != 1 || prefix.contains(['.', ':', '/', '@']) || !host.starts_with(&format!("{}{SAMPLE}", prefix.to_ascii_lowercase())) {
-            return Err("must hold {preview} once, in the first part of its host".to_owned());
+            return Err("must contain {preview} once, in the first label of its host".to_owned());
         }
-        let suffix = behind.split([':', '/']).next().unwrap_or_default().to_ascii_lowercase();
+        let suffix = rest.split([':', '/']).next().unwrap_or_default().to_ascii_lowercase();
         if !suffix.starts_with('.') {
-            return Err("needs a dot right after {preview}".to_owned());
+            return Err("must have a dot immediately after {preview}".to_owned());
         }
         let port = sample.port().map_or_else(String::new, |port| format!(":{port}"));
         Ok(Self::Host { scheme: sample.scheme().to_owned(), prefix: prefix.to_ascii_lowercase(), suffix, port })

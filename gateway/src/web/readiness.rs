@@ -1,4 +1,4 @@
-//! Whether the services can work, for the probe `/readyz`.
+//! The health of the services, for the probe `/readyz`.
 
 use std::{
     sync::Arc,
@@ -42,7 +42,7 @@ impl Readiness {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Health {
     Serving,
-    /// It answers and cannot work without this engine.
+    /// It answers but cannot work without this engine.
     Missing(&'static str),
     /// It does not answer, or it is draining.
     Unavailable,

@@ -1,4 +1,4 @@
-//! Event streams of abusive clients: many that are not read, and many that are opened one after the other.
+//! Event streams of abusive clients: many streams that are not read, and many that are opened in succession.
 
 use axum::http::Request;
 use bytes::Bytes;
@@ -12,11 +12,11 @@ use crate::{
     stream::{Setup, body, setup},
 };
 
-/// More than a channel's window for calls holds, when each of them leaves three large events unread.
+/// Viewers that each leave three large events unread: together more than the flow-control window of a channel.
 const VIEWERS: usize = 64;
 
 /// A connection whose client keeps all flow-control windows closed.
-async fn shut(setup: &Setup) -> SendRequest<Bytes> {
+async fn connect_with_closed_windows(setup: &Setup) -> SendRequest<Bytes> {
     let mut builder = h2::client::Builder::new();
     builder.initial_window_size(0);
     let (send, connection) = builder.handshake(setup.gateway.connect().await).await.unwrap();
@@ -26,10 +26,10 @@ async fn shut(setup: &Setup) -> SendRequest<Bytes> {
 
 #[tokio::test]
 async fn clients_that_do_not_read_do_not_delay_others() {
-    let acts = (0..VIEWERS).map(|_| vec![Step::Flood]).chain([vec![Step::Events(1..=LAST)]]).collect();
+    let streams = (0..VIEWERS).map(|_| vec![Step::Flood]).chain([vec![Step::Events(1..=LAST)]]).collect();
     let settings = [("BACKLOT_STREAM_OPENINGS", "1000"), ("BACKLOT_EDGE_PER_SECOND", "0"), ("BACKLOT_MAX_STREAMS_PER_USER", "100")];
-    let setup = setup(acts, &settings).await;
-    let send = shut(&setup).await;
+    let setup = setup(streams, &settings).await;
+    let send = connect_with_closed_windows(&setup).await;
     let mut held = Vec::new();
     for _ in 0..VIEWERS {
         let request = Request::get(setup.gateway.url(&format!("/api/turns/{TURN}/events")));
@@ -43,18 +43,18 @@ async fn clients_that_do_not_read_do_not_delay_others() {
     }
     let (text, clean) = body(setup.events("").send().await.unwrap()).await;
     assert!(clean && text.contains(&format!("id: {LAST}\n")), "{text}");
-    assert_eq!(setup.script.open(), VIEWERS, "they are still there");
+    assert_eq!(setup.script.open(), VIEWERS, "the unread streams are still open");
 }
 
 #[tokio::test]
 async fn a_client_that_opens_streams_too_often_is_refused() {
-    let acts = (0..10).map(|_| vec![Step::Events(1..=LAST)]).collect();
-    let setup = setup(acts, &[("BACKLOT_STREAM_OPENINGS", "3")]).await;
+    let streams = (0..10).map(|_| vec![Step::Events(1..=LAST)]).collect();
+    let setup = setup(streams, &[("BACKLOT_STREAM_OPENINGS", "3")]).await;
     for _ in 0..3 {
         assert!(body(setup.events("").send().await.unwrap()).await.1);
     }
     let refused = loop {
-        // A slow machine is allowed another one in the meantime.
+        // On a slow machine the limit allows another one in the meantime.
         let answer = setup.events("").send().await.unwrap();
         if answer.status() != 200 {
             break answer;

@@ -5,7 +5,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::harness::{PATIENCE, read_to_end, start, until};
+use crate::harness::{WAIT_LIMIT, let_time_pass, read_to_end, start, until};
 
 const QUICK: (&str, &str) = ("BACKLOT_HEADER_TIMEOUT", "300ms");
 const HEALTHZ: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
@@ -16,21 +16,21 @@ async fn a_silent_connection_is_closed() {
     let gateway = start(&[QUICK]).await;
     let began = Instant::now();
     assert_eq!(read_to_end(&mut gateway.connect().await).await, "");
-    assert!(began.elapsed() >= Duration::from_millis(250) && began.elapsed() < PATIENCE);
+    assert!(began.elapsed() >= Duration::from_millis(250) && began.elapsed() < WAIT_LIMIT);
 }
 
 #[tokio::test]
 async fn a_connection_with_an_endless_head_is_closed() {
     let gateway = start(&[QUICK]).await;
-    for begin in ["GET / HT", "GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-a: ", "PRI * HTTP/2.0\r\n"] {
+    for start_of_head in ["GET / HT", "GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-a: ", "PRI * HTTP/2.0\r\n"] {
         let mut stream = gateway.connect().await;
-        stream.write_all(begin.as_bytes()).await.unwrap();
-        assert!(!read_to_end(&mut stream).await.contains("200 OK"), "{begin}");
+        stream.write_all(start_of_head.as_bytes()).await.unwrap();
+        assert!(!read_to_end(&mut stream).await.contains("200 OK"), "{start_of_head}");
     }
 }
 
 #[tokio::test]
-async fn a_connection_without_requests_is_closed_after_a_while() {
+async fn an_idle_connection_is_closed() {
     let gateway = start(&[("BACKLOT_IDLE_TIMEOUT", "300ms")]).await;
     let mut stream = gateway.connect().await;
     stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
@@ -38,32 +38,32 @@ async fn a_connection_without_requests_is_closed_after_a_while() {
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && !answer.contains("connection: close"), "{answer}");
 }
 
-/// What comes back for one request.
-async fn healthy(stream: &mut TcpStream, request: &[u8]) {
+/// Sends a request and asserts that the answer is 200.
+async fn request_ok(stream: &mut TcpStream, request: &[u8]) {
     stream.write_all(request).await.unwrap();
     let mut bytes = [0; 2048];
-    let n = tokio::time::timeout(PATIENCE, stream.read(&mut bytes)).await.unwrap().unwrap();
+    let n = tokio::time::timeout(WAIT_LIMIT, stream.read(&mut bytes)).await.unwrap().unwrap();
     assert!(bytes[..n].starts_with(b"HTTP/1.1 200 OK"), "{}", String::from_utf8_lossy(&bytes[..n]));
 }
 
 #[tokio::test]
-async fn between_requests_the_time_of_a_head_does_not_run() {
+async fn the_header_timeout_does_not_apply_between_requests() {
     let gateway = start(&[("BACKLOT_HEADER_TIMEOUT", "300ms"), ("BACKLOT_IDLE_TIMEOUT", "2s")]).await;
     let mut stream = gateway.connect().await;
     let began = Instant::now();
-    healthy(&mut stream, HEALTHZ).await;
-    // Nothing but the end of the connection comes.
+    request_ok(&mut stream, HEALTHZ).await;
+    // The connection is closed without another byte.
     assert_eq!(read_to_end(&mut stream).await, "");
     assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
-async fn each_further_head_has_its_time() {
+async fn the_header_timeout_applies_to_every_request() {
     let gateway = start(&[("BACKLOT_HEADER_TIMEOUT", "1s"), ("BACKLOT_IDLE_TIMEOUT", "1h")]).await;
     for begin in ["G", "GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-a: "] {
         let mut stream = gateway.connect().await;
         for _ in 0..2 {
-            healthy(&mut stream, HEALTHZ).await;
+            request_ok(&mut stream, HEALTHZ).await;
         }
         stream.write_all(begin.as_bytes()).await.unwrap();
         assert_eq!(read_to_end(&mut stream).await, "", "{begin}");
@@ -71,7 +71,7 @@ async fn each_further_head_has_its_time() {
 }
 
 #[tokio::test]
-async fn a_head_in_pieces_is_served_and_a_body_is_no_head() {
+async fn the_header_timeout_applies_neither_to_pieces_of_a_head_nor_to_a_body() {
     let gateway = start(&[("BACKLOT_HEADER_TIMEOUT", "1s"), ("BACKLOT_IDLE_TIMEOUT", "1h"), ("BACKLOT_BODY_TIMEOUT", "1h")]).await;
     let mut stream = gateway.connect().await;
     for _ in 0..2 {
@@ -79,27 +79,28 @@ async fn a_head_in_pieces_is_served_and_a_body_is_no_head() {
         stream.write_all(begin).await.unwrap();
         stream.flush().await.unwrap();
         tokio::task::yield_now().await;
-        healthy(&mut stream, end).await;
+        request_ok(&mut stream, end).await;
     }
     stream.write_all(b"POST /api/auth/signin HTTP/1.1\r\nhost: localhost\r\ncontent-length: 8\r\n\r\n").await.unwrap();
-    // The body takes longer than a head may.
+    // The body takes longer than the header timeout.
     for _ in 0..4 {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        let_time_pass(Duration::from_millis(500)).await;
         stream.write_all(b"{}").await.unwrap();
     }
     let mut bytes = [0; 2048];
-    let n = tokio::time::timeout(PATIENCE, stream.read(&mut bytes)).await.unwrap().unwrap();
+    let n = tokio::time::timeout(WAIT_LIMIT, stream.read(&mut bytes)).await.unwrap().unwrap();
     assert!(bytes[..n].starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&bytes[..n]));
 }
 
 #[tokio::test]
-async fn a_connection_that_reads_is_not_idle() {
+async fn a_connection_with_an_unread_answer_is_not_idle() {
     let gateway = start(&[("BACKLOT_IDLE_TIMEOUT", "200ms"), UNLIMITED]).await;
     let mut stream = gateway.connect().await;
-    // More than the buffers of two sockets hold.
+    // The answers are larger than the buffers of both sockets.
     let requests = 200;
     stream.write_all("GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(requests).as_bytes()).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(800)).await;
+    // Longer than the idle timeout.
+    let_time_pass(Duration::from_millis(800)).await;
     assert_eq!(read_to_end(&mut stream).await.matches("HTTP/1.1 200 OK").count(), requests);
 }
 
@@ -108,36 +109,36 @@ async fn a_connection_that_does_not_read_is_closed() {
     let gateway = start(&[("BACKLOT_WRITE_TIMEOUT", "300ms"), UNLIMITED]).await;
     let mut stream = gateway.connect().await;
     stream.write_all("GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(1000).as_bytes()).await.unwrap();
-    // Writing goes on until the other end is gone.
-    let gone = |error: std::io::Error| error.kind() != std::io::ErrorKind::WouldBlock;
-    until(|| stream.try_write(b"\r\n").is_err_and(gone)).await;
+    // Writes succeed until the gateway has closed the connection.
+    let closed = |error: std::io::Error| error.kind() != std::io::ErrorKind::WouldBlock;
+    until(|| stream.try_write(b"\r\n").is_err_and(closed)).await;
     assert!(read_to_end(&mut stream).await.matches("HTTP/1.1 200 OK").count() < 1000);
 }
 
 #[tokio::test]
-async fn a_connection_with_closed_windows_is_closed() {
-    const SHUT: &[u8] = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0";
-    // GET http://x/openapi.json in HPACK, the end of its headers and of its stream.
+async fn a_connection_whose_client_closes_its_windows_is_closed() {
+    const CLOSED_WINDOWS: &[u8] = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0";
+    // GET http://x/openapi.json in HPACK, with the flags END_HEADERS and END_STREAM.
     const HEADERS: &[u8] = b"\0\0\x14\x01\x05\0\0\0\x01\x82\x86\x41\x01x\x44\x0d/openapi.json";
     const RESET: &str = "\0\0\x04\x03\0\0\0\0\x01";
     let gateway = start(&[("BACKLOT_WRITE_TIMEOUT", "200ms"), ("BACKLOT_IDLE_TIMEOUT", "200ms"), ("BACKLOT_HOSTS", "x")]).await;
     let mut stream = gateway.connect().await;
-    stream.write_all(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", SHUT, HEADERS].concat()).await.unwrap();
-    // The connection is closed as any that has no request.
+    stream.write_all(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", CLOSED_WINDOWS, HEADERS].concat()).await.unwrap();
+    // After the reset of its stream the connection is idle, so it is closed.
     assert!(read_to_end(&mut stream).await.contains(RESET));
 }
 
 #[tokio::test]
-async fn one_connection_carries_several_requests() {
+async fn a_connection_serves_several_requests() {
     let gateway = start(&[]).await;
     let mut stream = gateway.connect().await;
     for _ in 0..3 {
-        healthy(&mut stream, HEALTHZ).await;
+        request_ok(&mut stream, HEALTHZ).await;
     }
 }
 
 #[tokio::test]
-async fn connections_over_the_limit_wait_for_a_place() {
+async fn connections_above_the_limit_wait() {
     let gateway = start(&[("BACKLOT_MAX_CONNECTIONS", "1"), QUICK]).await;
     let _holder = gateway.connect().await;
     let mut waiting = gateway.connect().await;
@@ -146,7 +147,7 @@ async fn connections_over_the_limit_wait_for_a_place() {
 }
 
 #[tokio::test]
-async fn http2_is_served_too() {
+async fn http2_is_served() {
     let gateway = start(&[]).await;
     let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
     let answer = client.get(gateway.url("/healthz")).send().await.unwrap();
@@ -154,11 +155,11 @@ async fn http2_is_served_too() {
 }
 
 #[tokio::test]
-async fn the_gateway_ends_with_idle_connections_open() {
+async fn the_gateway_stops_while_idle_connections_are_open() {
     let mut gateway = start(&[]).await;
     let client = reqwest::Client::new();
     client.get(gateway.url("/healthz")).send().await.unwrap();
     let _silent = gateway.connect().await;
     gateway.stop.cancel();
-    tokio::time::timeout(PATIENCE, &mut gateway.done).await.expect("ended").unwrap();
+    tokio::time::timeout(WAIT_LIMIT, &mut gateway.done).await.expect("ended").unwrap();
 }

@@ -1,4 +1,4 @@
-//! Large bodies that are meant to hurt: they stall, or are many small things.
+//! Abusive bodies: large ones that stall, and ones of very many values.
 
 use chassis::testing::Issuer;
 use proto::{auth::Plan, id::UserId};
@@ -10,12 +10,12 @@ use tokio::{
     time::timeout,
 };
 
-use crate::harness::{Gateway, PATIENCE, start};
+use crate::harness::{Gateway, WAIT_LIMIT, start};
 
 const SAVE: &str = "/api/projects/save";
 
-/// A gateway that knows a person; project-storage is away, so a save that passes the gateway is a 503 that says so.
-async fn signed() -> (Gateway, String) {
+/// A gateway and a token that it accepts. project-storage cannot be reached, so a save that passes the gateway is answered with 503.
+async fn with_token() -> (Gateway, String) {
     let issuer = Issuer::start().await;
     let token = issuer.token(UserId::generate(), Plan::Free);
     (start(&[("BACKLOT_AUTH_URL", &issuer.uri.to_string())]).await, token)
@@ -26,7 +26,7 @@ async fn save(gateway: &Gateway, token: &str, body: String) -> Value {
     request.send().await.expect("an answer").json().await.expect("a problem")
 }
 
-/// A save whose body has begun to be read, and never goes on.
+/// A save whose body the gateway has requested, and of which nothing arrives.
 async fn stalled(gateway: &Gateway, token: &str, length: &str) -> TcpStream {
     let mut stream = gateway.connect().await;
     let head = format!(
@@ -34,14 +34,14 @@ async fn stalled(gateway: &Gateway, token: &str, length: &str) -> TcpStream {
     );
     stream.write_all(format!("{head}expect: 100-continue\r\n\r\n").as_bytes()).await.unwrap();
     let mut interim = [0; 12];
-    timeout(PATIENCE, stream.read_exact(&mut interim)).await.expect("in time").expect("an answer");
+    timeout(WAIT_LIMIT, stream.read_exact(&mut interim)).await.expect("in time").expect("an answer");
     assert_eq!(&interim, b"HTTP/1.1 100");
     stream
 }
 
 #[tokio::test]
 async fn stalled_saves_do_not_delay_others() {
-    let (gateway, token) = signed().await;
+    let (gateway, token) = with_token().await;
     let mut stalls = Vec::new();
     for length in ["content-length: 75000000", "transfer-encoding: chunked"] {
         for _ in 0..8 {
@@ -52,11 +52,11 @@ async fn stalled_saves_do_not_delay_others() {
 }
 
 #[tokio::test]
-async fn a_body_of_countless_values_is_refused() {
-    let (gateway, token) = signed().await;
+async fn a_body_of_too_many_values_is_refused() {
+    let (gateway, token) = with_token().await;
     let problem = save(&gateway, &token, format!("{{\"changes\":[{}]}}", vec!["{}"; 200_000].join(","))).await;
     assert_eq!((&problem["status"], &problem["reason"]), (&413.into(), &"TOO_LARGE".into()), "{problem}");
     let text = "{},".repeat(10_000);
-    let fair = vec![format!("{{\"path\":\"a\",\"write\":{{\"text\":\"{text}\"}}}}"); 200].join(",");
-    assert_eq!(save(&gateway, &token, format!("{{\"changes\":[{fair}]}}")).await["reason"], "UNAVAILABLE");
+    let allowed = vec![format!("{{\"path\":\"a\",\"write\":{{\"text\":\"{text}\"}}}}"); 200].join(",");
+    assert_eq!(save(&gateway, &token, format!("{{\"changes\":[{allowed}]}}")).await["reason"], "UNAVAILABLE");
 }

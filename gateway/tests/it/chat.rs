@@ -1,4 +1,4 @@
-//! The AI SDK's and AG-UI's routes in front of the scripted agent-streaming.
+//! The routes of the AI SDK and of AG-UI, with the scripted agent-streaming.
 
 use proto::{
     agent_streaming::{IfActive, Turn, TurnState},
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::{
-    harness::PATIENCE,
+    harness::WAIT_LIMIT,
     script::{LAST, Step, TURN},
     stream::{OPENING, Setup, body, read_until, setup},
 };
@@ -28,7 +28,7 @@ impl Setup {
     }
 }
 
-fn said(id: &str, text: &str) -> Value {
+fn submitted(id: &str, text: &str) -> Value {
     json!({ "id": "chat-1", "messages": [{ "id": id, "role": "user", "parts": [{ "type": "text", "text": text }] }], "trigger": "submit-message" })
 }
 
@@ -61,7 +61,7 @@ async fn problem(response: Response) -> (u16, Value) {
 #[tokio::test]
 async fn a_message_is_answered_in_the_protocol() {
     let setup = setup(vec![vec![Step::Events(1..=4), Step::Events(5..=LAST)]], &[]).await;
-    let response = setup.chat(&said("m1", "hello")).send().await.unwrap();
+    let response = setup.chat(&submitted("m1", "hello")).send().await.unwrap();
     assert_eq!(response.status(), 200);
     for (name, value) in [
         ("content-type", "text/event-stream"),
@@ -79,18 +79,18 @@ async fn a_message_is_answered_in_the_protocol() {
     let start = setup.script.starts().remove(0);
     assert_eq!((start.prompt.as_str(), start.draft_id.as_str(), start.client_message_id.as_str()), ("hello", "chat-1", "m1"));
     assert_eq!((start.if_active(), start.idempotency_key.starts_with("chat:")), (IfActive::Reject, true));
-    assert_eq!(setup.script.lists(), [], "a plain message needs no look-up");
+    assert_eq!(setup.script.lists(), [], "a plain message needs no query");
 }
 
 #[tokio::test]
-async fn the_level_is_asked_for_by_a_header() {
+async fn a_header_requests_the_level() {
     for (level, reason) in [(None, false), (Some("6"), true), (Some("7"), true)] {
         let setup = setup(vec![vec![Step::Events(1..=LAST)]], &[]).await;
-        let request = level.into_iter().fold(setup.chat(&said("m1", "x")), |r, level| r.header("x-backlot-ui-stream-level", level));
+        let request = level.into_iter().fold(setup.chat(&submitted("m1", "x")), |r, level| r.header("x-backlot-ui-stream-level", level));
         assert_eq!(body(request.send().await.unwrap()).await.0.contains(r#""type":"finish","finishReason":"#), reason, "{level:?}");
     }
     let setup = setup(vec![], &[]).await;
-    let refused = setup.chat(&said("m1", "x")).header("x-backlot-ui-stream-level", "9").send().await.unwrap();
+    let refused = setup.chat(&submitted("m1", "x")).header("x-backlot-ui-stream-level", "9").send().await.unwrap();
     let (status, document) = problem(refused).await;
     assert_eq!((status, &document["errors"][0]["field"], setup.script.starts().len()), (400, &"x-backlot-ui-stream-level".into(), 0));
 }
@@ -121,10 +121,10 @@ async fn a_refused_request_starts_no_turn() {
 }
 
 #[tokio::test]
-async fn a_long_history_is_skipped() {
+async fn earlier_messages_are_not_read() {
     let setup = setup(vec![vec![Step::Events(1..=LAST)]], &[]).await;
     let part = json!({ "type": "tool-read_file", "toolCallId": "c", "state": "output-available", "input": { "path": "x".repeat(40) } });
-    let mut long = said("m1", "hello");
+    let mut long = submitted("m1", "hello");
     let old = json!({ "id": "a", "role": "assistant", "parts": vec![part; 20_000] });
     long["messages"].as_array_mut().unwrap().insert(0, old);
     assert_eq!(setup.chat(&long).send().await.unwrap().status(), 200);
@@ -134,51 +134,51 @@ async fn a_long_history_is_skipped() {
 }
 
 #[tokio::test]
-async fn another_turn_that_runs_is_named() {
+async fn a_refusal_names_the_running_turn() {
     let setup = setup(vec![], &[]).await;
     setup.script.refuse(Fault::new("agent-streaming", ErrorCode::Conflict, "TURN_ACTIVE", "another turn runs").with("turn_id", TURN));
-    let (status, document) = problem(setup.chat(&said("m1", "x")).send().await.unwrap()).await;
+    let (status, document) = problem(setup.chat(&submitted("m1", "x")).send().await.unwrap()).await;
     assert_eq!((status, &document["reason"], &document["metadata"]["turn_id"]), (409, &"TURN_ACTIVE".into(), &TURN.into()));
 }
 
 #[tokio::test]
 async fn streams_are_counted_before_a_turn_starts() {
     let setup = setup(vec![vec![Step::Events(1..=1), Step::Hang]], &[("BACKLOT_MAX_STREAMS_PER_USER", "1")]).await;
-    let mut first = setup.chat(&said("m1", "x")).send().await.unwrap();
+    let mut first = setup.chat(&submitted("m1", "x")).send().await.unwrap();
     read_until(&mut first, "text-delta").await;
-    let (status, document) = problem(setup.chat(&said("m2", "x")).send().await.unwrap()).await;
+    let (status, document) = problem(setup.chat(&submitted("m2", "x")).send().await.unwrap()).await;
     assert_eq!((status, &document["violated-policies"], setup.script.starts().len()), (429, &json!(["streams"]), 1));
 }
 
 #[tokio::test]
-async fn a_break_behind_the_gateway_is_not_seen_and_one_that_stays_is_no_end() {
-    let acts = vec![vec![Step::Events(1..=3), Step::Fail(Code::Unavailable)], vec![Step::Events(4..=LAST)]];
-    let seamless = setup(acts, &[]).await;
-    let (text, clean) = body(seamless.chat(&said("m1", "x")).send().await.unwrap()).await;
+async fn a_transient_failure_is_hidden_and_a_permanent_one_breaks_the_stream() {
+    let streams = vec![vec![Step::Events(1..=3), Step::Fail(Code::Unavailable)], vec![Step::Events(4..=LAST)]];
+    let transient = setup(streams, &[]).await;
+    let (text, clean) = body(transient.chat(&submitted("m1", "x")).send().await.unwrap()).await;
     assert!(clean && text_of(&text) == all_words(), "{text}");
-    let cut = setup(vec![vec![Step::Events(1..=3), Step::Fail(Code::NotFound)]], &[]).await;
-    let (text, clean) = body(cut.chat(&said("m1", "x")).send().await.unwrap()).await;
+    let permanent = setup(vec![vec![Step::Events(1..=3), Step::Fail(Code::NotFound)]], &[]).await;
+    let (text, clean) = body(permanent.chat(&submitted("m1", "x")).send().await.unwrap()).await;
     assert!(!clean && !text.contains("finish") && !text.contains("[DONE]"), "{text}");
 }
 
 #[tokio::test]
 async fn a_drain_breaks_the_stream() {
     let mut setup = setup(vec![vec![Step::Events(1..=3), Step::Hang]], &[]).await;
-    let mut response = setup.chat(&said("m1", "x")).send().await.unwrap();
+    let mut response = setup.chat(&submitted("m1", "x")).send().await.unwrap();
     read_until(&mut response, "word 3").await;
     setup.gateway.stop.cancel();
     let (rest, clean) = body(response).await;
     assert!(!clean && !rest.contains("retry: ") && !rest.contains("finish"), "{rest}");
-    tokio::time::timeout(PATIENCE, &mut setup.gateway.done).await.expect("the gateway ends").unwrap();
+    tokio::time::timeout(WAIT_LIMIT, &mut setup.gateway.done).await.expect("the gateway ends").unwrap();
 }
 
 #[tokio::test]
 async fn a_client_without_a_cursor_gets_the_turn_from_its_start() {
     let setup = setup(vec![vec![Step::Events(1..=LAST)]], &[]).await;
-    assert_eq!(setup.resume("").send().await.unwrap().status(), 204, "nothing ever ran");
-    setup.script.has([turn(TurnState::Completed)]);
-    assert_eq!(setup.resume("").send().await.unwrap().status(), 204, "nothing runs");
-    setup.script.has([turn(TurnState::Running)]);
+    assert_eq!(setup.resume("").send().await.unwrap().status(), 204, "the chat has no turn");
+    setup.script.set_turns([turn(TurnState::Completed)]);
+    assert_eq!(setup.resume("").send().await.unwrap().status(), 204, "no turn runs");
+    setup.script.set_turns([turn(TurnState::Running)]);
     let response = setup.resume("").send().await.unwrap();
     assert_eq!(response.headers()["x-vercel-ai-ui-message-stream"], "v1");
     let (text, clean) = body(response).await;
@@ -190,14 +190,14 @@ async fn a_client_without_a_cursor_gets_the_turn_from_its_start() {
 async fn a_cursor_continues_after_its_event() {
     let all = || vec![Step::Events(1..=LAST)];
     let setup = setup(vec![all(), all(), all()], &[]).await;
-    setup.script.has([turn(TurnState::Running)]);
+    setup.script.set_turns([turn(TurnState::Running)]);
     let whole = body(setup.resume("").send().await.unwrap()).await.0;
-    let behind = whole.find("id: 4\n").unwrap();
+    let position = whole.find("id: 4\n").unwrap();
     for (query, header) in [("?after=3", None), ("?after=1", Some("3"))] {
         let request = header.into_iter().fold(setup.resume(query), |request, id| request.header("last-event-id", id));
-        assert_eq!(body(request.send().await.unwrap()).await.0, format!("{OPENING}{}", &whole[behind..]), "{query}");
+        assert_eq!(body(request.send().await.unwrap()).await.0, format!("{OPENING}{}", &whole[position..]), "{query}");
     }
-    setup.script.has([turn(TurnState::Completed)]);
+    setup.script.set_turns([turn(TurnState::Completed)]);
     assert_eq!(setup.resume(&format!("?after={LAST}")).send().await.unwrap().status(), 204);
     for (query, field) in [("?after=x", "after"), ("?since=1", "since")] {
         let (status, document) = problem(setup.resume(query).send().await.unwrap()).await;
@@ -208,26 +208,26 @@ async fn a_cursor_continues_after_its_event() {
 }
 
 #[tokio::test]
-async fn a_regenerated_answer_takes_the_place_of_its_turn() {
+async fn a_regenerated_answer_replaces_its_turn() {
     let setup = setup(vec![vec![Step::Events(1..=LAST)], vec![Step::Events(1..=LAST)]], &[]).await;
-    let mut again = said("m1", "hello");
-    again["trigger"] = "regenerate-message".into();
-    assert!(body(setup.chat(&again).send().await.unwrap()).await.1, "a message that never became a turn is just answered");
-    setup.script.has([turn(TurnState::Completed)]);
-    assert!(body(setup.chat(&again).header("idempotency-key", "k1").send().await.unwrap()).await.1);
+    let mut regenerate = submitted("m1", "hello");
+    regenerate["trigger"] = "regenerate-message".into();
+    assert!(body(setup.chat(&regenerate).send().await.unwrap()).await.1, "a message that never started a turn is answered");
+    setup.script.set_turns([turn(TurnState::Completed)]);
+    assert!(body(setup.chat(&regenerate).header("idempotency-key", "k1").send().await.unwrap()).await.1);
     let starts = setup.script.starts();
     assert_eq!((starts[0].replaces_turn_id.as_str(), starts[0].idempotency_key.as_str()), ("", ""));
     assert_eq!((starts[1].replaces_turn_id.as_str(), starts[1].idempotency_key.as_str()), (TURN, "k1"));
 }
 
 #[tokio::test]
-async fn a_stop_reaches_what_runs() {
+async fn a_stop_cancels_the_running_turn() {
     let setup = setup(vec![], &[]).await;
     let stop = |body: Value| setup.request(Method::POST, "/api/chat/chat-1/stop").json(&body).send();
     let done = |response: Response| async { (response.status().as_u16(), response.json::<Value>().await.unwrap()) };
     let success = (200, json!({ "success": true }));
     assert_eq!(done(stop(json!({})).await.unwrap()).await, success);
-    setup.script.has([turn(TurnState::Running)]);
+    setup.script.set_turns([turn(TurnState::Running)]);
     assert_eq!(done(stop(json!({ "activeStreamId": "another" })).await.unwrap()).await, success);
     assert_eq!(setup.script.cancels(), [] as [String; 0]);
     let body = json!({ "activeStreamId": TURN, "assistantMessage": { "parts": [] } });
@@ -240,7 +240,7 @@ async fn a_stop_reaches_what_runs() {
 }
 
 #[tokio::test]
-async fn nobody_chats_without_signing_in() {
+async fn the_chat_routes_need_a_person() {
     let setup = setup(vec![], &[]).await;
     for (method, path) in [
         (Method::POST, "/api/chat"),
@@ -271,7 +271,7 @@ async fn a_run_is_answered_in_ag_ui() {
 }
 
 #[tokio::test]
-async fn unsupported_parts_of_ag_ui_are_a_422() {
+async fn unsupported_parts_of_ag_ui_are_refused() {
     let setup = setup(vec![], &[]).await;
     let rows =
         [("tools", json!([{ "name": "t", "description": "d" }]), "TOOLS_UNSUPPORTED"), ("resume", json!([{}]), "RESUME_UNSUPPORTED")];

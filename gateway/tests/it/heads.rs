@@ -1,4 +1,4 @@
-//! Heads that are too long, beside a client whose calls go on.
+//! Heads that are too long. Other calls of the same client still succeed.
 
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
@@ -8,7 +8,7 @@ use crate::harness::start;
 const LONG: usize = 60_000;
 
 #[tokio::test]
-async fn what_is_too_long_is_refused_before_any_call() {
+async fn a_head_that_is_too_long_is_refused_before_any_call() {
     let gateway = start(&[]).await;
     let client = Client::new();
     let letters = "a".repeat(LONG);
@@ -30,13 +30,13 @@ async fn what_is_too_long_is_refused_before_any_call() {
         let problem: Value = request.send().await.expect("an answer").json().await.expect("a problem");
         assert_eq!((problem["status"].as_u64(), problem["reason"].as_str()), (Some(status), Some(reason)), "{field} {problem}");
         assert_eq!(problem["errors"][0]["field"], field);
-        assert!(problem.to_string().len() < 4096, "the document does not repeat what is too long");
+        assert!(problem.to_string().len() < 4096, "the document does not repeat the long value");
         assert_eq!(client.get(gateway.url("/healthz")).send().await.unwrap().status(), StatusCode::OK);
     }
 }
 
 #[tokio::test]
-async fn a_long_head_on_a_shared_connection_fails_alone() {
+async fn a_long_head_fails_only_its_own_request() {
     let gateway = start(&[]).await;
     let client = Client::builder().http2_prior_knowledge().build().unwrap();
     let letters = "a".repeat(LONG);
@@ -44,6 +44,6 @@ async fn a_long_head_on_a_shared_connection_fails_alone() {
         let url = gateway.url(&format!("/{}", &letters[..length]));
         let answers = futures::future::join(client.get(url).send(), client.get(gateway.url("/openapi.json")).send()).await;
         assert_eq!(answers.0.expect("an answer").status(), status, "{length}");
-        assert_eq!(answers.1.expect("the other call goes on").status(), 200);
+        assert_eq!(answers.1.expect("the other call succeeds").status(), 200);
     }
 }

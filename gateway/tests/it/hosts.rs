@@ -1,11 +1,11 @@
-//! Names that are not ours, and requests without one.
+//! Requests for unknown hosts, and requests without a host.
 
 use tokio::io::AsyncWriteExt as _;
 
 use crate::harness::{read_to_end, start};
 
 #[tokio::test]
-async fn only_our_names_are_served_and_probes_by_any() {
+async fn only_known_hosts_are_served_except_for_probes() {
     let gateway = start(&[("BACKLOT_HOSTS", "inside.example")]).await;
     for (head, status, reason) in [
         ("GET /openapi.json HTTP/1.1\r\nhost: localhost", 200, ""),

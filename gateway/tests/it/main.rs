@@ -1,5 +1,5 @@
-//! The gateway through its production `serve`, on ports of its own. What needs the other services is in the journeys; here
-//! agent-streaming is a script, because it must break in chosen places.
+//! The gateway through its production `serve`, on free ports, without the other services. agent-streaming is a script that fails where a
+//! test needs it. Tests with all services are in the journeys.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -8,7 +8,6 @@ mod accept;
 mod bodies;
 mod chat;
 mod coding;
-mod drift;
 mod harness;
 mod heads;
 mod hosts;

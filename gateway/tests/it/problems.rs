@@ -1,4 +1,4 @@
-use gateway::router::{contract_routes, own_routes};
+use gateway::testing::{contract_routes, own_routes};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::Value;
 
@@ -35,7 +35,7 @@ fn summary(document: &Value) -> (u64, &str) {
 }
 
 #[tokio::test]
-async fn unknown_paths_and_methods() {
+async fn unknown_paths_and_methods_are_refused() {
     let gateway = start(&[]).await;
     let client = Client::new();
     let (_, document) = problem(client.get(gateway.url("/api/nothing"))).await;
@@ -64,7 +64,7 @@ async fn every_route_refuses_other_methods() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_refused() {
+async fn invalid_bodies_are_refused() {
     let gateway = start(&[]).await;
     let rows: [(&str, Vec<u8>, u64, &str, &str); 8] = [
         ("text/plain", b"{}".to_vec(), 415, "UNSUPPORTED_MEDIA_TYPE", ""),
@@ -86,18 +86,20 @@ async fn bodies_that_are_refused() {
 }
 
 #[tokio::test]
-async fn a_compressed_body_is_refused_and_told_so() {
+async fn a_compressed_body_is_refused_with_the_accepted_coding() {
     let gateway = start(&[]).await;
-    for (coding, taken) in [("gzip", false), ("br", false), ("identity, gzip", false), ("identity", true), ("Identity", true), ("", true)] {
+    for (coding, accepted) in
+        [("gzip", false), ("br", false), ("identity, gzip", false), ("identity", true), ("Identity", true), ("", true)]
+    {
         let (answer, document) = problem(post(&gateway, JSON, "{").header("content-encoding", coding)).await;
-        let wanted = if taken { (400, "INVALID_JSON") } else { (415, "UNSUPPORTED_MEDIA_TYPE") };
-        assert_eq!(summary(&document), wanted, "{coding}");
-        assert_eq!(answer.headers().get("accept-encoding").is_some_and(|value| value == "identity"), !taken, "{coding}");
+        let expected = if accepted { (400, "INVALID_JSON") } else { (415, "UNSUPPORTED_MEDIA_TYPE") };
+        assert_eq!(summary(&document), expected, "{coding}");
+        assert_eq!(answer.headers().get("accept-encoding").is_some_and(|value| value == "identity"), !accepted, "{coding}");
     }
 }
 
 #[tokio::test]
-async fn a_body_too_large_is_refused_before_it_is_read_and_while() {
+async fn a_body_that_is_too_large_is_refused_with_and_without_its_length() {
     let gateway = start(&[]).await;
     let (_, document) = problem(post(&gateway, JSON, vec![b' '; 3_000_000])).await;
     assert_eq!((summary(&document), &document["metadata"]["limit"]), ((413, "TOO_LARGE"), &"1048576".into()));
@@ -107,7 +109,7 @@ async fn a_body_too_large_is_refused_before_it_is_read_and_while() {
 }
 
 #[tokio::test]
-async fn a_401_says_how_to_sign_in() {
+async fn a_401_has_the_authentication_scheme() {
     let gateway = start(&[]).await;
     let (answer, document) = problem(Client::new().get(gateway.url("/api/projects"))).await;
     assert_eq!(summary(&document), (401, "TOKEN_MISSING"));
@@ -128,7 +130,7 @@ async fn an_unreachable_service_is_a_503_without_an_address() {
 }
 
 #[tokio::test]
-async fn pages_of_other_origins_change_nothing() {
+async fn requests_from_other_origins_are_refused() {
     let gateway = start(&[("BACKLOT_CORS_ORIGINS", "https://builder.example")]).await;
     let from =
         |headers: &[(&str, &str)]| headers.iter().fold(post(&gateway, JSON, "{"), |request, (name, value)| request.header(*name, *value));
@@ -139,10 +141,10 @@ async fn pages_of_other_origins_change_nothing() {
     ] {
         assert_eq!(summary(&problem(from(refused)).await.1), (403, "CROSS_ORIGIN"), "{refused:?}");
     }
-    let ours = gateway.url("").trim_end_matches('/').to_owned();
+    let own = gateway.url("").trim_end_matches('/').to_owned();
     for allowed in [
         &[("sec-fetch-site", "same-origin")][..],
-        &[("origin", ours.as_str())],
+        &[("origin", own.as_str())],
         &[("origin", "https://builder.example"), ("sec-fetch-site", "cross-site")],
         &[],
     ] {
@@ -154,11 +156,11 @@ async fn pages_of_other_origins_change_nothing() {
 async fn listed_origins_may_read_refusals() {
     let gateway = start(&[("BACKLOT_CORS_ORIGINS", "https://builder.example")]).await;
     let client = Client::new();
-    let ask = |origin: &'static str| client.get(gateway.url("/api/projects")).header("origin", origin);
-    let (answer, _) = problem(ask("https://builder.example")).await;
+    let get = |origin: &'static str| client.get(gateway.url("/api/projects")).header("origin", origin);
+    let (answer, _) = problem(get("https://builder.example")).await;
     assert_eq!(answer.headers()["access-control-allow-origin"], "https://builder.example");
     assert_eq!(answer.headers()["access-control-allow-credentials"], "true");
-    let (answer, _) = problem(ask("https://evil.example")).await;
+    let (answer, _) = problem(get("https://evil.example")).await;
     assert!(answer.headers().get("access-control-allow-origin").is_none());
 
     let preflight = client
@@ -178,7 +180,7 @@ async fn the_edge_limit_refuses_a_flood() {
     let gateway = start(&[("BACKLOT_EDGE_PER_SECOND", "1"), ("BACKLOT_EDGE_BURST", "2")]).await;
     let client = Client::new();
     assert_eq!(client.get(gateway.url("/healthz")).send().await.unwrap().status(), 200);
-    // All at once: a slow machine must not give the edge time to forget.
+    // The requests are concurrent, so that also on a slow machine they exceed the limit.
     let flood = (0..20).map(|n| client.get(gateway.url("/healthz")).header("x-forwarded-for", format!("203.0.113.{n}")).send());
     let answers: Vec<_> = futures::future::join_all(flood).await.into_iter().map(Result::unwrap).collect();
     let refused = answers.into_iter().find(|answer| answer.status() == 429).expect("too many");
@@ -189,7 +191,7 @@ async fn the_edge_limit_refuses_a_flood() {
 }
 
 #[tokio::test]
-async fn trace_and_request_ids_are_kept() {
+async fn the_trace_and_the_request_id_of_the_client_are_kept() {
     let gateway = start(&[]).await;
     let request = Client::new()
         .get(gateway.url("/api/nothing"))

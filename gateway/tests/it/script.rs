@@ -1,4 +1,4 @@
-//! A scripted agent-streaming: each opened stream runs the next list of steps.
+//! A scripted agent-streaming. Each stream that is opened runs the next list of steps.
 
 use std::{
     collections::VecDeque,
@@ -8,7 +8,6 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use chassis::{task, testing::listener};
@@ -31,30 +30,30 @@ pub(crate) enum Step {
     Events(RangeInclusive<u32>),
     /// The stream fails.
     Fail(Code),
-    /// Large events without end.
+    /// An endless sequence of large events.
     Flood,
-    /// Nothing more comes, nothing ends.
+    /// The stream stays open and sends nothing more.
     Hang,
 }
 
 #[derive(Default)]
 pub(crate) struct Script {
     /// The steps of the next streams. A stream without steps hangs.
-    acts: Mutex<VecDeque<Vec<Step>>>,
+    streams: Mutex<VecDeque<Vec<Step>>>,
     /// The cursors that streams were opened with.
     cursors: Mutex<Vec<u32>>,
     starts: Mutex<Vec<wire::StartTurnRequest>>,
     open: AtomicUsize,
-    /// Large events so far.
+    /// The number of large events so far.
     floods: AtomicUsize,
-    /// What ListTurns finds.
+    /// The turns that ListTurns returns.
     turns: Mutex<Vec<Turn>>,
-    /// What ListTurns was asked for.
+    /// The requests of ListTurns.
     lists: Mutex<Vec<wire::ListTurnsRequest>>,
     cancels: Mutex<Vec<String>>,
-    /// What the next start or cancel is refused with.
+    /// The refusal of the next start or cancel.
     refusal: Mutex<Option<proto::error::Fault>>,
-    /// What GetTurn says of the last event; 0 while the turn runs.
+    /// The number of the last event in GetTurn; 0 while the turn runs.
     ended_at: AtomicUsize,
 }
 
@@ -67,7 +66,7 @@ impl Script {
         self.starts.lock().unwrap().clone()
     }
 
-    pub(crate) fn has(&self, turns: impl IntoIterator<Item = Turn>) {
+    pub(crate) fn set_turns(&self, turns: impl IntoIterator<Item = Turn>) {
         *self.turns.lock().unwrap() = turns.into_iter().collect();
     }
 
@@ -101,8 +100,8 @@ impl Script {
 }
 
 /// Starts a scripted agent-streaming. Returns its URL.
-pub(crate) async fn play(acts: Vec<Vec<Step>>) -> (Arc<Script>, String) {
-    let script = Arc::new(Script { acts: Mutex::new(acts.into()), ..Script::default() });
+pub(crate) async fn play(streams: Vec<Vec<Step>>) -> (Arc<Script>, String) {
+    let script = Arc::new(Script { streams: Mutex::new(streams.into()), ..Script::default() });
     let listener = listener().await;
     let url = format!("http://{}", listener.local_addr().unwrap());
     let service = AgentStreamingServiceServer::new(ScriptedAgent(Arc::clone(&script)));
@@ -129,9 +128,9 @@ impl ScriptedAgent {
 }
 
 /// Counts an open stream.
-struct Open(Arc<Script>);
+struct OpenStream(Arc<Script>);
 
-impl Drop for Open {
+impl Drop for OpenStream {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::SeqCst);
     }
@@ -164,16 +163,16 @@ impl AgentStreamingService for ScriptedAgent {
 
     async fn stream_turn_events(&self, request: Request<wire::StreamTurnEventsRequest>) -> Result<Response<Events>, Status> {
         self.0.cursors.lock().unwrap().push(request.get_ref().after);
-        let act = self.0.acts.lock().unwrap().pop_front().unwrap_or_else(|| vec![Step::Hang]);
-        if let [Step::Fail(code)] = act[..] {
+        let steps = self.0.streams.lock().unwrap().pop_front().unwrap_or_else(|| vec![Step::Hang]);
+        if let [Step::Fail(code)] = steps[..] {
             return Err(Status::from(refusal(code)));
         }
         self.0.open.fetch_add(1, Ordering::SeqCst);
-        let open = Open(Arc::clone(&self.0));
+        let open = OpenStream(Arc::clone(&self.0));
         let (sender, receiver) = mpsc::channel(1);
         let script = Arc::clone(&self.0);
         task::spawn(async move {
-            for step in act {
+            for step in steps {
                 if matches!(step, Step::Flood) {
                     return flood(&sender, &script.floods).await;
                 }
@@ -185,8 +184,6 @@ impl AgentStreamingService for ScriptedAgent {
                 if sender.send(message).await.is_err() {
                     return;
                 }
-                // Messages that belong together would otherwise arrive in one chunk.
-                tokio::time::sleep(Duration::from_millis(5)).await;
             }
         });
         let stream = tokio_stream::wrappers::ReceiverStream::new(receiver).map(move |message| {
@@ -230,5 +227,5 @@ fn refusal(code: Code) -> proto::error::Fault {
         Code::ResourceExhausted => "SLOW_READER",
         _ => "INTERNAL",
     };
-    proto::error::Fault::new("agent-streaming", proto::error::ErrorCode::from_grpc(code), reason, "as the script says")
+    proto::error::Fault::new("agent-streaming", proto::error::ErrorCode::from_grpc(code), reason, "refused by the script")
 }

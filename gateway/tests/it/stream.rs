@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 use tonic::Code;
 
 use crate::{
-    harness::{Gateway, PATIENCE, start, until},
+    harness::{Gateway, WAIT_LIMIT, start, until},
     script::{LAST, Script, Step, TURN, event, play},
 };
 
@@ -19,8 +19,8 @@ pub(crate) struct Setup {
     pub(crate) token: String,
 }
 
-pub(crate) async fn setup(acts: Vec<Vec<Step>>, settings: &[(&str, &str)]) -> Setup {
-    let (script, url) = play(acts).await;
+pub(crate) async fn setup(streams: Vec<Vec<Step>>, settings: &[(&str, &str)]) -> Setup {
+    let (script, url) = play(streams).await;
     let issuer = Issuer::start().await;
     let token = issuer.token(UserId::generate(), Plan::Free);
     let auth = issuer.uri.to_string();
@@ -44,27 +44,28 @@ impl Setup {
 pub(crate) async fn body(mut response: Response) -> (String, bool) {
     let mut text = String::new();
     loop {
-        match tokio::time::timeout(PATIENCE, response.chunk()).await.expect("the stream goes on") {
+        match tokio::time::timeout(WAIT_LIMIT, response.chunk()).await.expect("more of the stream") {
             Ok(Some(chunk)) => text.push_str(std::str::from_utf8(&chunk).unwrap()),
-            Ok(None) => return (one_time(&text), true),
-            Err(_) => return (one_time(&text), false),
+            Ok(None) => return (with_fixed_retry(&text), true),
+            Err(_) => return (with_fixed_retry(&text), false),
         }
     }
 }
 
-/// Each stream has a time of its own to come back; here they all have one.
-fn one_time(text: &str) -> String {
+/// Replaces the time to reconnect, which differs between streams.
+fn with_fixed_retry(text: &str) -> String {
     let Some((before, rest)) = text.split_once("retry: ") else { return text.to_owned() };
     let (ms, rest) = rest.split_once('\n').unwrap();
     assert!((1_000..=4_000).contains(&ms.parse::<u64>().unwrap()), "{ms}");
     format!("{before}retry: 2000\n{rest}")
 }
 
-/// Reads until the text holds `part`.
+/// Reads until the text contains `part`.
 pub(crate) async fn read_until(response: &mut Response, part: &str) -> String {
     let mut text = String::new();
     while !text.contains(part) {
-        let chunk = tokio::time::timeout(PATIENCE, response.chunk()).await.expect("more").expect("unbroken").expect("not over");
+        let chunk =
+            tokio::time::timeout(WAIT_LIMIT, response.chunk()).await.expect("more of the stream").expect("no error").expect("no end");
         text.push_str(std::str::from_utf8(&chunk).unwrap());
     }
     text
@@ -93,17 +94,17 @@ async fn a_stream_has_its_headers_its_events_and_a_clean_end() {
 }
 
 #[tokio::test]
-async fn a_break_of_the_connection_to_agent_streaming_is_not_seen_by_the_client() {
-    let acts = vec![
+async fn a_broken_connection_to_agent_streaming_is_hidden_from_the_client() {
+    let streams = vec![
         vec![Step::Events(1..=3), Step::Fail(Code::Unavailable)],
         vec![Step::Fail(Code::Unavailable)],
-        // Repeats two, and then leaves one out.
+        // It repeats two events, and then omits one.
         vec![Step::Events(2..=5), Step::Events(7..=8)],
-        // Ends cleanly although the turn still runs.
+        // It ends cleanly although the turn still runs.
         vec![Step::Events(6..=7)],
         vec![Step::Events(8..=LAST)],
     ];
-    let setup = setup(acts, &[]).await;
+    let setup = setup(streams, &[]).await;
     let response = setup.events("").send().await.unwrap();
     assert_eq!(body(response).await, (format!("{OPENING}{}", frames(1..=LAST)), true));
     assert_eq!(setup.script.cursors(), [0, 3, 3, 5, 7]);
@@ -123,8 +124,8 @@ async fn the_cursor_comes_from_the_header_or_the_query() {
 }
 
 #[tokio::test]
-async fn what_fails_early_is_a_problem_document() {
-    // Where a replica is about to end, another one is looked for; then there is none.
+async fn an_early_failure_is_a_problem_document() {
+    // If a replica is stopping, the gateway tries others; here all of them are.
     let draining = (0..4).map(|_| vec![Step::Fail(Code::Unavailable)]);
     let setup = setup([vec![Step::Fail(Code::NotFound)]].into_iter().chain(draining).collect(), &[]).await;
     let refused = setup.events("").send().await.unwrap();
@@ -143,8 +144,8 @@ async fn a_client_that_has_the_last_event_gets_204() {
 }
 
 #[tokio::test]
-async fn an_end_that_was_seen_before_ends_an_open_stream_cleanly() {
-    // The stream opens, nothing comes for a while, then it ends: the turn had ended already.
+async fn an_open_stream_without_a_terminal_event_ends_cleanly_if_the_turn_has_ended() {
+    // The stream ends without a terminal event, because the turn had ended before.
     let setup = setup(vec![vec![Step::Events(1..=3)], vec![]], &[]).await;
     setup.script.end_at(3);
     let response = setup.events("").send().await.unwrap();
@@ -178,9 +179,9 @@ async fn a_drain_breaks_the_stream_after_its_last_event() {
     let (rest, clean) = body(response).await;
     assert!(
         !clean && !rest.contains("retry") && (rest.is_empty() || rest.ends_with("\n\n")),
-        "when to come back was said at the start: {rest}"
+        "the time to reconnect is sent only at the start: {rest}"
     );
-    tokio::time::timeout(PATIENCE, &mut setup.gateway.done).await.expect("the gateway ends").unwrap();
+    tokio::time::timeout(WAIT_LIMIT, &mut setup.gateway.done).await.expect("the gateway ends").unwrap();
 }
 
 #[tokio::test]
@@ -214,12 +215,12 @@ async fn open_streams_are_limited_per_person() {
     assert!(refused.headers().contains_key("retry-after"));
     drop(first);
     let events = || setup.events("").send();
-    let answer = chassis::testing::eventually(PATIENCE, || async { events().await.ok().filter(|r| r.status() == 200) }).await;
+    let answer = chassis::testing::eventually(WAIT_LIMIT, || async { events().await.ok().filter(|r| r.status() == 200) }).await;
     assert!(body(answer).await.1);
 }
 
 #[tokio::test]
-async fn lines_for_programs() {
+async fn programs_can_request_json_lines() {
     let setup = setup(vec![vec![Step::Events(1..=LAST)]], &[]).await;
     let response = setup.events("").header("accept", "application/x-ndjson").send().await.unwrap();
     assert_eq!(response.headers()["content-type"], "application/x-ndjson");
@@ -247,7 +248,7 @@ async fn a_started_turn_is_named_even_if_its_stream_cannot_open() {
 }
 
 #[tokio::test]
-async fn a_prompt_beyond_any_limit_starts_nothing() {
+async fn a_prompt_above_the_body_limit_starts_no_turn() {
     let setup = setup(vec![], &[]).await;
     let body: String = format!(r#"{{"projectId":"p","prompt":"{}"}}"#, "x".repeat(300_000));
     let request = Client::new().post(setup.gateway.url("/api/turns")).bearer_auth(&setup.token).header("content-type", "application/json");

@@ -9,7 +9,7 @@ async fn json(url: String) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn health_is_not_readiness() {
+async fn health_and_readiness_are_different() {
     let gateway = start(&[]).await;
     assert_eq!(json(gateway.url("/healthz")).await.0, 200);
     let (status, body) = json(gateway.url("/readyz")).await;
@@ -17,7 +17,7 @@ async fn health_is_not_readiness() {
 }
 
 #[tokio::test]
-async fn the_description_is_served() {
+async fn the_openapi_document_is_served() {
     let gateway = start(&[]).await;
     let (status, body) = json(gateway.url("/openapi.json")).await;
     assert_eq!((status, body["openapi"].as_str()), (200, Some("3.1.0")));
@@ -25,7 +25,7 @@ async fn the_description_is_served() {
 }
 
 #[tokio::test]
-async fn metrics_have_a_listener_of_their_own() {
+async fn metrics_have_their_own_listener() {
     let gateway = start(&[]).await;
     let client = Client::new();
     for (url, status) in [
@@ -36,7 +36,7 @@ async fn metrics_have_a_listener_of_their_own() {
         (format!("http://{}/healthz", gateway.metrics), 404),
         (format!("http://{}/api/projects", gateway.metrics), 404),
     ] {
-        // Prometheus calls it by any name.
+        // Prometheus may use any host name.
         let is_own = url.contains(&gateway.metrics.to_string());
         let name = if is_own { "gateway.internal" } else { "localhost" };
         let answer = client.get(&url).header("host", name).send().await.unwrap();
@@ -50,7 +50,7 @@ async fn metrics_have_a_listener_of_their_own() {
 }
 
 #[tokio::test]
-async fn the_page_comes_with_a_strict_policy() {
+async fn the_page_has_a_strict_policy() {
     let gateway = start(&[]).await;
     let client = Client::new();
     let page = client.get(gateway.url("/")).send().await.unwrap();
@@ -62,12 +62,12 @@ async fn the_page_comes_with_a_strict_policy() {
         assert_eq!(page.headers()[name], value);
     }
     let etag = page.headers()["etag"].clone();
-    let again = client.get(gateway.url("/")).header("if-none-match", etag).send().await.unwrap();
-    assert_eq!(again.status(), 304);
+    let repeated = client.get(gateway.url("/")).header("if-none-match", etag).send().await.unwrap();
+    assert_eq!(repeated.status(), 304);
 }
 
 #[tokio::test]
-async fn json_is_not_stored_and_https_is_strict() {
+async fn json_is_not_cached_and_https_has_hsts() {
     let gateway = start(&[("BACKLOT_PUBLIC_URL", "https://apps.example"), ("BACKLOT_PREVIEW_URL", "https://{preview}.apps.example")]).await;
     let answer = Client::new().get(gateway.url("/api/projects")).send().await.unwrap();
     assert_eq!(answer.headers()["cache-control"], "no-store");
@@ -75,7 +75,7 @@ async fn json_is_not_stored_and_https_is_strict() {
 }
 
 #[tokio::test]
-async fn the_preview_listener_has_previews_only() {
+async fn the_preview_listener_serves_only_previews() {
     for (setting, policy, resource) in [
         (None, "frame-ancestors http://", "same-origin"),
         (Some(("BACKLOT_PREVIEW_URL", "http://127.0.0.1:9")), "sandbox allow-scripts allow-forms; frame-ancestors http://", "cross-origin"),

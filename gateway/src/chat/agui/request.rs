@@ -61,11 +61,11 @@ impl RunAgentInput {
             return Err(invalid("protocolVersion", "must be 1.0"));
         }
         if self.tools.is_some_and(|tools| !tools.is_empty()) {
-            let text = "the agent's tools run on the server; leave `tools` empty";
+            let text = "the tools of the agent run on the server; `tools` must be empty";
             return Err(fault(ErrorCode::InvalidArgument, "TOOLS_UNSUPPORTED", text).with("field", "tools").into());
         }
         if self.resume.is_some_and(|resume| !resume.is_empty()) {
-            let text = "no run is ever interrupted, so there is nothing to resume; leave `resume` empty";
+            let text = "a run is never interrupted, so there is nothing to resume; `resume` must be empty";
             return Err(fault(ErrorCode::InvalidArgument, "RESUME_UNSUPPORTED", text).with("field", "resume").into());
         }
         let (message, text) = last_message(self.messages)?;
@@ -90,10 +90,10 @@ impl RunAgentInput {
 
 /// The id and the text of the last message.
 fn last_message(messages: LastMessage) -> Result<(String, String), Failure> {
-    let Some((at, message)) = messages.0 else { return Err(invalid("messages", "must end with the person's message")) };
+    let Some((at, message)) = messages.0 else { return Err(invalid("messages", "must end with a message of the user")) };
     let field = |name: &str| format!("messages[{at}].{name}");
     if message["role"] != "user" {
-        return Err(invalid(&field("role"), "must be `user`: a run answers the person's message"));
+        return Err(invalid(&field("role"), "must be `user`: a run answers a message of the user"));
     }
     let text = match &message["content"] {
         Value::String(text) => text.clone(),
@@ -101,7 +101,7 @@ fn last_message(messages: LastMessage) -> Result<(String, String), Failure> {
         _ => return Err(invalid(&field("content"), "must be a string or a list of parts")),
     };
     check_prompt(&field("content"), &text)?;
-    // The protocol allows other ids too. They are ignored.
+    // The protocol also allows other ids. They are ignored.
     let id = message["id"].as_str().filter(|id| is_client_id(id)).unwrap_or_default();
     Ok((id.to_owned(), text))
 }

@@ -51,7 +51,7 @@ pub(crate) struct AguiStream {
 
 impl AguiStream {
     pub(crate) fn new(turn: Turn, thread: String, run: String) -> Self {
-        // The protocol has no event that takes back a part of a message.
+        // The protocol has no event that removes a part of a message.
         Self { turn, thread, run, parts: AnswerParts::new(false) }
     }
 
@@ -68,7 +68,7 @@ impl AguiStream {
             Part::Agent(agent) => out.push(Event::Custom { name: "agent", value: json!({ "agent": agent }) }),
             Part::StepStarted(step) => out.push(Event::StepStarted { step_name: step_name(*step) }),
             Part::StepFinished(step) => out.push(Event::StepFinished { step_name: step_name(*step) }),
-            // The arguments contain the path too.
+            // The arguments also contain the path.
             Part::StepReset | Part::CallTarget { .. } => {}
             Part::BlockStarted(..) | Part::BlockDelta(..) | Part::BlockFinished(..) => self.block(part, out),
             Part::CallStarted { .. } | Part::CallInput { .. } | Part::CallReady { .. } | Part::CallDone { .. } => self.call(part, out),
@@ -119,7 +119,7 @@ impl AguiStream {
                 }
                 let content = match outcome {
                     Ok(summary) => summary,
-                    Err(why) => why.as_ref(),
+                    Err(error) => error.as_ref(),
                 };
                 let message_id = self.id(&format!("{call}:result"));
                 out.push(Event::ToolCallResult { message_id, tool_call_id: self.id(call), content, role: "tool" });
@@ -133,7 +133,7 @@ impl AguiStream {
         let (kind, name, revision) = match outcome {
             Outcome::Failed { reason, message } => return Event::RunError { message, code: reason, usage },
             Outcome::Completed { revision } => ("success", "completed", revision),
-            // The run itself succeeded. What became of its files is in the notice before and in the result.
+            // The run itself succeeded. The notice before and the result report the conflict of its files.
             Outcome::Conflicted { revision } => ("success", "conflicted", revision),
             Outcome::Cancelled => ("cancelled", "cancelled", ""),
         };

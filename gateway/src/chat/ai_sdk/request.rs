@@ -1,5 +1,5 @@
-//! The request of `/api/chat`. Only the last message is read. Earlier messages are in our own store, and the client's copy of them cannot
-//! be trusted. Pure.
+//! The request of `/api/chat`. Only the last message is read. Earlier messages are stored in the project, and the client's copy of them
+//! cannot be trusted. Pure.
 
 use proto::{
     agent_streaming::{IfActive, OnDisconnect, StartTurnRequest},
@@ -21,7 +21,7 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ChatRequest {
     id: String,
-    /// In place of `messages`, for clients that send only the last one.
+    /// Replaces `messages` for clients that send only the last message.
     message: Option<Value>,
     #[serde(default)]
     messages: LastMessage,
@@ -34,7 +34,7 @@ pub(crate) struct ChatRequest {
     on_disconnect: Option<OnDisconnect>,
 }
 
-/// Read by way of a string, since serde reports an unknown variant of another type as an error of syntax.
+/// Read through a string, since serde reports an unknown variant of another type as a syntax error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 enum Trigger {
@@ -71,7 +71,7 @@ pub(crate) enum Intent {
     Send,
     /// The same, or an edited message if the text differs.
     SendOrEdit,
-    /// Another answer to the message, which replaces the named one, if any.
+    /// Another answer to the message. It replaces `answer`, unless that is empty.
     Regenerate { answer: String },
 }
 
@@ -93,7 +93,7 @@ impl ChatRequest {
         let (place, message) = match (self.message, self.messages.0) {
             (Some(message), _) => ("message".to_owned(), message),
             (None, Some((at, message))) => (format!("messages[{at}]"), message),
-            (None, None) => return Err(invalid("messages", "must hold the person's message")),
+            (None, None) => return Err(invalid("messages", "must contain a message of the user")),
         };
         let message = UserMessage::read(&place, &message, regenerates)?;
         let message_id = self.message_id.unwrap_or_default();
@@ -128,7 +128,7 @@ impl UserMessage {
         match message["role"].as_str() {
             Some("user") => {}
             Some("assistant") if !regenerates => {
-                let text = "tools run on the server, so an answer cannot be continued by the client; end with the person's message";
+                let text = "tools run on the server, so a client cannot continue an answer; the last message must be of the user";
                 return Err(fault(ErrorCode::InvalidArgument, "CONTINUATION_UNSUPPORTED", text).with("field", field("role")).into());
             }
             _ => return Err(invalid(&field("role"), "must be `user`")),
@@ -146,8 +146,8 @@ impl UserMessage {
 }
 
 impl Prompt {
-    /// The request that starts the turn. It replaces the turn `replaces`, if that is not empty. A message with an id starts one turn
-    /// however often it is sent; another answer is a new turn each time. `key` is the idempotency key of the client, or empty.
+    /// The request that starts the turn. It replaces the turn `replaces`, if that is not empty. A message with an id starts one turn,
+    /// even if it is sent repeatedly. Each other answer to it is a new turn. `key` is the idempotency key of the client, or empty.
     pub(crate) fn into_request(self, replaces: &str, key: String) -> StartTurnRequest {
         let derived = match self.intent {
             _ if !key.is_empty() => key,

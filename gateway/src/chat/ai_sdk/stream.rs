@@ -1,5 +1,5 @@
-//! The parts of a turn as chunks of the UI message stream. A client fails at a chunk of an unknown type, so chunks of newer majors of the
-//! AI SDK are sent only to clients that ask for their level. Pure.
+//! The parts of a turn as chunks of the UI message stream. A client fails at a chunk of an unknown type, so chunks of newer major
+//! versions of the AI SDK are sent only to clients that request their level. Pure.
 
 use std::borrow::Cow;
 
@@ -19,13 +19,13 @@ use crate::{
     stream::sse::{self, Projection},
 };
 
-/// The end that generic tools expect. The clients skip it.
+/// The end of the stream that generic tools expect. The clients of the AI SDK skip it.
 const DONE: &[u8] = b"data: [DONE]\n\n";
 
 /// Tools run on the server, so the client does not send results.
 const PROVIDER_EXECUTED: bool = true;
 
-/// The major of the AI SDK whose chunks may be sent.
+/// The major version of the AI SDK whose chunks may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
     Five,
@@ -36,7 +36,7 @@ pub(crate) enum Level {
 impl Level {
     /// # Errors
     /// INVALID_FIELD that names the header.
-    pub(crate) fn wanted(headers: &HeaderMap) -> Result<Self, Failure> {
+    pub(crate) fn requested(headers: &HeaderMap) -> Result<Self, Failure> {
         match headers.get(UI_STREAM_LEVEL).map(HeaderValue::as_bytes) {
             None | Some(b"5") => Ok(Self::Five),
             Some(b"6") => Ok(Self::Six),
@@ -187,8 +187,8 @@ impl UiStream {
         });
     }
 
-    /// Incomplete input is sent from level 6 on. A client of the AI SDK 5 that resumes after such a call appends the whole answer once
-    /// more. At level 5 a call is sent when its input, or the file that it writes, is known.
+    /// Incomplete input is sent from level 6 on. A client of the AI SDK 5 that resumes after such a call appends the whole answer a
+    /// second time. At level 5 a call is sent when its input, or the file that it writes, is known.
     fn call<'a>(&'a self, part: &'a Part<'a>, out: &mut Vec<Chunk<'a>>) {
         let streams = self.level >= Level::Six;
         let known = |call, tool, input| Chunk::ToolInputAvailable {
@@ -214,7 +214,7 @@ impl UiStream {
                         output: json!({ "summary": summary }),
                         provider_executed: PROVIDER_EXECUTED,
                     },
-                    Err(why) => Chunk::ToolOutputError { tool_call_id: call, error_text: why, provider_executed: PROVIDER_EXECUTED },
+                    Err(error) => Chunk::ToolOutputError { tool_call_id: call, error_text: error, provider_executed: PROVIDER_EXECUTED },
                 });
             }
             _ => {}

@@ -50,19 +50,19 @@ impl ChatTurns<'_> {
                 }
                 None => None,
             },
-            Intent::Regenerate { answer } => self.answered(answer, &prompt.message).await?,
+            Intent::Regenerate { answer } => self.turn_to_replace(answer, &prompt.message).await?,
         };
         Ok(Plan::Start { replaces: replaces.unwrap_or_default() })
     }
 
-    /// The turn to replace by another answer. Our id of an answer is the id of its turn; a front end that has loaded the conversation uses
-    /// the ids of stored messages. If none of these is known, it is the latest turn, provided that an answer was named: a message that
-    /// never became a turn replaces no other turn.
-    async fn answered(&self, answer: &str, message: &str) -> Result<Option<String>, Failure> {
+    /// The turn to replace by another answer. The stream names an answer by the id of its turn. A front end that has loaded the conversation
+    /// uses the ids of stored messages. If the ids are unknown, it is the latest turn, provided that an answer was named: a message that
+    /// never started a turn replaces no other turn.
+    async fn turn_to_replace(&self, answer: &str, message: &str) -> Result<Option<String>, Failure> {
         if let Some(turn) = self.turn(answer).await? {
             return Ok(Some(turn.id));
         }
-        // The id may be that of a stored message, for an answer too.
+        // Both may be ids of stored messages.
         for id in [message, answer] {
             if let Some(turn) = self.turn_of(id).await? {
                 return Ok(Some(turn));
@@ -72,7 +72,8 @@ impl ChatTurns<'_> {
         Ok(latest.map(|latest| latest.id))
     }
 
-    /// The turn of the message with this id. The id is the client's, or ours if the front end has loaded the conversation.
+    /// The turn of the message with this id. It is the id of the client, or that of the stored message if the front end has loaded the
+    /// conversation.
     async fn turn_of(&self, id: &str) -> Result<Option<String>, Failure> {
         if id.is_empty() {
             return Ok(None);
@@ -93,7 +94,7 @@ impl ChatTurns<'_> {
         Ok(self.find(is_prompt).await?.map(|message| message.text))
     }
 
-    /// The chat's project, once it has one.
+    /// The project of the chat, if it exists already.
     async fn project(&self) -> Result<Option<String>, Failure> {
         Ok(match self.chat {
             ChatId::Project(id) => Some(id.clone()),
@@ -140,14 +141,14 @@ impl ChatTurns<'_> {
         Ok(self.upstream.agents().list_turns(request).await?.into_inner().turns)
     }
 
-    async fn find(&self, wanted: impl Fn(&Message) -> bool) -> Result<Option<Message>, Failure> {
+    async fn find(&self, matches: impl Fn(&Message) -> bool) -> Result<Option<Message>, Failure> {
         let Some(project) = self.project().await? else { return Ok(None) };
         let mut page_token = String::new();
         for _ in 0..MAX_PAGES {
             let request = ListMessagesRequest { project_id: project.clone(), page_size: PAGE_SIZE, page_token, order: 0 };
             let request = self.caller.context.request(request);
             let page = self.upstream.projects().list_messages(request).await?.into_inner();
-            if let Some(found) = page.messages.into_iter().find(|message| wanted(message)) {
+            if let Some(found) = page.messages.into_iter().find(|message| matches(message)) {
                 return Ok(Some(found));
             }
             if page.next_page_token.is_empty() {

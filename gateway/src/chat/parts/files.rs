@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use proto::agent_streaming::FileOperation;
 use serde::Serialize;
 
-/// The reason of a change that was begun and neither made nor refused.
+/// The reason of a change that was begun but neither made nor refused.
 const UNFINISHED: &str = "UNFINISHED";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Status {
-    /// It is being changed.
+    /// The file is being changed.
     Streaming,
     /// The change is staged. It is part of the project when the turn completes.
     Applied,
@@ -100,7 +100,7 @@ impl Files {
         failed
     }
 
-    /// Takes back the open step. Returns the entries that change.
+    /// Undoes the open step. Returns the entries that change.
     pub(super) fn restore(&mut self, new: NewFiles) -> Vec<File> {
         self.open.clear();
         let mut changed = Vec::new();

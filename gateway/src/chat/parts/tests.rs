@@ -50,7 +50,7 @@ pub(crate) fn cancelled() -> Kind {
 }
 
 pub(crate) fn failed() -> Kind {
-    Kind::TurnFailed(TurnFailed { reason: "PROVIDER_ERROR".into(), message: "the provider is away".into() })
+    Kind::TurnFailed(TurnFailed { reason: "PROVIDER_ERROR".into(), message: "the provider does not answer".into() })
 }
 
 pub(crate) fn conflicted() -> [Kind; 2] {
@@ -66,7 +66,7 @@ pub(crate) fn usage() -> Kind {
     Kind::Usage(Usage { input_tokens: 812, output_tokens: 94, ..Usage::default() })
 }
 
-/// `write_file` with its content as the log has it.
+/// The events of a `write_file` call.
 pub(crate) fn write(call: &str, path: &str, content: &str) -> [Kind; 6] {
     let call_id = call.to_owned();
     [
@@ -79,10 +79,10 @@ pub(crate) fn write(call: &str, path: &str, content: &str) -> [Kind; 6] {
     ]
 }
 
-/// Writes a legal log of random things: whoever runs a step may be lost in the middle of it, and a turn may end at any place.
+/// Writes a valid random log. A step may be interrupted and repeated, and a turn may end at any place.
 struct Author {
     kinds: Vec<Kind>,
-    /// Names for blocks and calls.
+    /// Counts the names of blocks and calls.
     names: u32,
 }
 
@@ -96,7 +96,7 @@ impl Author {
         u32::try_from(self.kinds.len()).unwrap()
     }
 
-    /// One thing within a step, all of it or only its first events.
+    /// One act of a step: all of its events, or only the first ones.
     fn act(&mut self, choice: u8, whole: bool) {
         let path = format!("f{}.js", choice % 3);
         let mut kinds = match choice % 7 {
@@ -173,7 +173,7 @@ impl Author {
     }
 }
 
-/// Steps as lists of acts; a step with a number dies after so many of them and begins anew.
+/// A log of steps, each a list of acts. A step with a number is interrupted after that many acts and then repeated.
 fn write_log(steps: &[(Vec<u8>, Option<u8>)], end: u8) -> Vec<TurnEvent> {
     let mut author = Author { kinds: vec![accepted(), Kind::AgentSelected(AgentSelected::default())], names: 0 };
     if end > 200 {
@@ -181,9 +181,9 @@ fn write_log(steps: &[(Vec<u8>, Option<u8>)], end: u8) -> Vec<TurnEvent> {
     }
     author.kinds.push(Kind::TurnStarted(TurnStarted::default()));
     let last = steps.len().saturating_sub(1);
-    for (at, (acts, dies)) in steps.iter().enumerate() {
+    for (at, (acts, interrupted)) in steps.iter().enumerate() {
         let number = u32::try_from(at + 1).unwrap();
-        if let Some(after) = dies {
+        if let Some(after) = interrupted {
             author.kinds.push(step(number));
             let from = author.seq();
             for (nth, act) in acts.iter().enumerate().take(usize::from(*after) + 1) {
@@ -193,7 +193,7 @@ fn write_log(steps: &[(Vec<u8>, Option<u8>)], end: u8) -> Vec<TurnEvent> {
             author.kinds.push(superseded(from, to));
         }
         author.kinds.push(step(number));
-        // Only what ends well finishes its last step.
+        // A turn that does not complete may leave its last step unfinished.
         let broken = at == last && !end.is_multiple_of(4) && end.is_multiple_of(3);
         for (nth, act) in acts.iter().enumerate() {
             author.act(*act, !(broken && nth + 1 == acts.len()));
@@ -212,7 +212,7 @@ pub(crate) fn any_log() -> impl Strategy<Value = Vec<TurnEvent>> {
     (steps, any::<u8>()).prop_map(|(steps, end)| write_log(&steps, end))
 }
 
-/// The short form of a log as StreamTurnEvents promises it.
+/// The compact form of a log as StreamTurnEvents defines it.
 pub(crate) fn short(log: &[TurnEvent]) -> Vec<TurnEvent> {
     let void: Vec<_> = log
         .iter()
@@ -242,7 +242,7 @@ fn parts(resets: bool, log: &[TurnEvent]) -> Vec<String> {
 }
 
 #[test]
-fn everything_open_is_closed_at_the_end() {
+fn open_parts_are_closed_at_the_end() {
     let call = Kind::ToolStarted(ToolStarted { call_id: "c".into(), tool: "read_file".into() });
     let [started, delta, _] = text("t", "so far");
     let log = log([accepted(), step(1), started, delta, call, cancelled()]);
@@ -309,14 +309,14 @@ fn a_rename_changes_both_paths() {
 }
 
 #[test]
-fn a_step_is_taken_back_if_the_protocol_allows_it() {
+fn a_repeated_step_is_reset_if_the_protocol_allows_it() {
     let first = || [vec![accepted(), step(1)], write("c1", "a.js", "old").to_vec(), vec![step_done(1), step(2)]].concat();
     let second = || [write("c2", "a.js", "newer"), write("c3", "b.js", "new")].concat();
     let kinds = [first(), second(), vec![superseded(9, 21), step(2)], text("t", "anew").to_vec()].concat();
     let words = parts(true, &log(kinds.clone()));
-    let at = words.iter().position(|part| part == "StepReset").expect("it is taken back");
-    assert!(words[at + 1].contains(r#""a.js", op: "write", status: Applied, bytes: Some(3)"#), "as it was: {}", words[at + 1]);
-    assert!(words[at + 2].starts_with("BlockStarted"), "under the same head: {}", words[at + 2]);
+    let at = words.iter().position(|part| part == "StepReset").expect("a reset");
+    assert!(words[at + 1].contains(r#""a.js", op: "write", status: Applied, bytes: Some(3)"#), "as before the step: {}", words[at + 1]);
+    assert!(words[at + 2].starts_with("BlockStarted"), "in the same step: {}", words[at + 2]);
     let words = parts(false, &log(kinds));
     let at = words.iter().position(|part| part.contains("Superseded")).expect("a notice");
     assert!(words[at - 1].contains(r#""b.js", op: "write", status: Failed"#), "{}", words[at - 1]);

@@ -23,9 +23,9 @@ const MAX_OUTAGE: Duration = Duration::from_secs(15);
 /// The wait before the first attempt to reconnect. It doubles with each attempt.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const MAX_WAIT: Duration = Duration::from_secs(1);
-/// Between the last bytes of a stream and its failure, so that they reach the socket.
+/// The pause between the last bytes of a stream and its failure, so that they reach the socket.
 const FLUSH_TIME: Duration = Duration::from_millis(250);
-/// Events that have arrived go out together, up to about so many bytes.
+/// Events that have arrived are sent together, up to about this many bytes.
 const CHUNK_SIZE: usize = 64 * 1024;
 
 /// Why a stream failed before its terminal event. The client sees only a broken connection, and resumes.
@@ -182,7 +182,7 @@ impl StreamBody {
         Ok(())
     }
 
-    /// The next message, over another connection if need be; `None` when the turn has ended. The future may be dropped at any time: its
+    /// The next message, over another connection if necessary; `None` when the turn has ended. The future may be dropped at any time: its
     /// state is in `connection`.
     async fn message(&mut self) -> Result<Option<StreamTurnEventsResponse>, StreamError> {
         loop {
@@ -194,8 +194,8 @@ impl StreamBody {
                 },
                 Connection::Ended => {
                     let (client, last) = (self.stream.client.clone(), self.last);
-                    // In a task of its own, since a client that stops reading would leave the answer unread, which takes room from other
-                    // calls.
+                    // In its own task: if the client stops reading, this body is not polled, and the unread answer would use the window of
+                    // other calls.
                     match apart(async move { client.has_ended_at(last).await }).await {
                         Ok(true) => return Ok(None),
                         Ok(false) => self.reconnect(fault(ErrorCode::Unavailable, "DRAINING", "the stream ended too early"))?,

@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 use super::reasons::{Shape, code_of, reasons_of};
 use crate::error::status::status_of;
 
-/// The reasons of the services are in their contracts. These are of the domain `gateway.backlot.dev`, and never renamed.
-const REASONS: &str = "Stable, upper-case; what programs act on. Each answer of an operation names those that it has in `x-reasons`; there may \
-    be new ones. The gateway's own: INVALID_FIELD, INVALID_JSON, BODY_BROKEN, BODY_TIMEOUT, \
+/// The reasons of the services are in their contracts. These have the domain `gateway.backlot.dev` and are never renamed.
+const REASONS: &str = "A stable upper-case name on which programs act. Each response of an operation lists its reasons in `x-reasons`; later \
+    releases may add reasons. The gateway's own reasons: INVALID_FIELD, INVALID_JSON, BODY_BROKEN, BODY_TIMEOUT, \
     TOO_LARGE, URI_TOO_LONG, HEADER_TOO_LARGE, HOST_INVALID, HOST_UNKNOWN, CONTINUATION_UNSUPPORTED, TOOLS_UNSUPPORTED, RESUME_UNSUPPORTED, UNSUPPORTED_MEDIA_TYPE, METHOD_NOT_ALLOWED, ROUTE_NOT_FOUND, PREVIEW_NOT_FOUND, RANGE_NOT_SATISFIABLE, ETAG_MISMATCH, CROSS_ORIGIN, TOKEN_MISSING, \
     TOKEN_INVALID, SESSION_ENDED, SESSION_AMBIGUOUS, RATE_LIMITED, SHARE_EXHAUSTED, OVERLOADED, DRAINING, TIMEOUT, UNAVAILABLE, INTERNAL.";
 
@@ -19,7 +19,12 @@ const METADATA: &str = "Facts of the reason, such as a limit. Those of RATE_LIMI
 
 /// Name, whether it is always present where it is documented, pattern, description.
 const HEADERS: [(&str, bool, &str, &str); 14] = [
-    ("X-Request-Id", true, "^[A-Za-z0-9._-]{1,128}$", "The request's own id if it is one, else a new one; it is in the log as well."),
+    (
+        "X-Request-Id",
+        true,
+        "^[A-Za-z0-9._-]{1,128}$",
+        "The id that the request sent, if it is valid, else a new one. The log has the same id.",
+    ),
     ("Traceresponse", false, "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$", "The trace of this request, as W3C Trace Context writes it."),
     (
         "RateLimit-Policy",
@@ -31,15 +36,15 @@ const HEADERS: [(&str, bool, &str, &str); 14] = [
         "RateLimit",
         false,
         "^\"",
-        "What the policy has left: `r` requests, and `t` seconds until it has more. A problem has the same in `metadata`.",
+        "What the policy still allows: `r` requests, and `t` seconds until it allows more. A problem has the same values in `metadata`.",
     ),
-    ("Retry-After", true, "^[1-9][0-9]*$", "Seconds until another attempt has a chance."),
-    ("WWW-Authenticate", true, "^Bearer", "How to sign in."),
-    ("Accept-Encoding", false, "^identity$", "The only coding that a body may have, where that was at fault."),
-    ("Allow", true, "^[A-Z]", "The methods that the path takes."),
-    ("ETag", true, "^(W/)?\"", "The version; send it back as If-Match or If-None-Match."),
-    ("Location", true, "^/api/", "Where it is."),
-    ("Idempotency-Replayed", false, "^true$", "The same request was answered before, and this is that answer."),
+    ("Retry-After", true, "^[1-9][0-9]*$", "Seconds to wait before another attempt."),
+    ("WWW-Authenticate", true, "^Bearer", "The authentication scheme."),
+    ("Accept-Encoding", false, "^identity$", "The only content coding that a body may have; present if the coding was refused."),
+    ("Allow", true, "^[A-Z]", "The methods of the path."),
+    ("ETag", true, "^(W/)?\"", "The version of the resource; send it as If-Match or If-None-Match."),
+    ("Location", true, "^/api/", "The path of the new resource, or of the turn."),
+    ("Idempotency-Replayed", false, "^true$", "Present if the same request was answered before and this is that answer."),
     ("X-Backlot-Turn-Id", true, "^[0-9a-f-]{36}$", "The turn whose events follow."),
     ("X-Vercel-Ai-Ui-Message-Stream", true, "^v1$", "The protocol of the stream."),
     ("Set-Cookie", false, "^(__Host-)?backlot_session", "The session's cookie."),
@@ -141,25 +146,25 @@ pub(super) fn problem() -> Value {
         "description": "RFC 9457.",
         "required": ["type", "title", "status", "detail", "instance", "code", "reason", "domain", "requestId", "traceId"],
         "properties": {
-            "type": {"type": "string", "format": "uri", "description": "Names the kind; it leads nowhere."},
-            "title": text("The reason in words."),
+            "type": {"type": "string", "format": "uri", "description": "Identifies the kind of problem. It is not the address of a page."},
+            "title": text("The reason as a short text."),
             "status": {"type": "integer", "minimum": 400, "maximum": 599, "description": "The HTTP status."},
-            "detail": text("For people."),
-            "instance": text("The path asked for."),
-            "code": text("The code of gRPC."),
+            "detail": text("An explanation for people."),
+            "instance": text("The path of the request."),
+            "code": text("The gRPC status code."),
             "reason": text(REASONS),
-            "domain": text("Whose reason it is."),
+            "domain": text("The service that defines the reason."),
             "metadata": {"type": "object", "additionalProperties": {"type": "string"}, "description": METADATA},
             "requestId": text("The header X-Request-Id."),
             "traceId": text("The trace of the request."),
-            "errors": {"type": "array", "description": "The fields at fault.", "items": {"$ref": "#/components/schemas/ProblemField"}},
-            "violated-policies": {"type": "array", "items": {"type": "string"}, "description": "The policies that have no more to give."},
+            "errors": {"type": "array", "description": "The invalid fields.", "items": {"$ref": "#/components/schemas/ProblemField"}},
+            "violated-policies": {"type": "array", "items": {"type": "string"}, "description": "The exceeded policies."},
         },
     })
 }
 
 pub(super) fn problem_field() -> Value {
     let text = |description: &str| json!({"type": "string", "description": description});
-    json!({"type": "object", "description": "A field at fault.", "required": ["pointer", "field", "detail"], "properties": {
-        "pointer": text("JSON pointer into the request."), "field": text("The field as JSON spells it."), "detail": text("What is wrong with it.")}})
+    json!({"type": "object", "description": "An invalid field.", "required": ["pointer", "field", "detail"], "properties": {
+        "pointer": text("JSON pointer into the request."), "field": text("The JSON name of the field."), "detail": text("What is wrong with it.")}})
 }

@@ -11,7 +11,7 @@ use super::{
 
 /// The tags of the routes.
 pub(super) const TAGS: [(&str, &str); 2] =
-    [("Chat", "Chats as the AI SDK's `useChat` speaks them (UI message stream, v1)."), ("AgUi", "Runs as AG-UI 1.0 speaks them.")];
+    [("Chat", "Chats in the protocol of the AI SDK's `useChat` (UI message stream, v1)."), ("AgUi", "Runs in the protocol AG-UI 1.0.")];
 
 /// Path, method and operation of each route.
 pub(super) fn operations() -> Vec<(&'static str, &'static str, Value)> {
@@ -24,14 +24,14 @@ pub(super) fn operations() -> Vec<(&'static str, &'static str, Value)> {
 }
 
 fn send() -> Value {
-    let text = "Answers a message in a UI message stream. The chat is a project's id or a client-made one, whose first message makes the \
-        project. Only the person's last message is read, in `message` or at the end of `messages`; only its text parts are taken. The \
-        same message again follows the turn that it started; an edited one (`messageId` is its id, with another text) and \
-        `regenerate-message` hide the messages from there on, while files stay. While another turn runs it is a 409, TURN_ACTIVE, with \
-        `metadata.turn_id`, unless `ifActive` says otherwise. An answer cannot be continued by the client: 422, \
-        CONTINUATION_UNSUPPORTED. An answer's message id is its turn's id.";
+    let text = "Answers a message with a UI message stream. The chat is the id of a project, or an id that the client chose, whose first \
+        message creates a project. Only the last message of the user is read, from `message` or from the end of `messages`, and only its \
+        text parts are accepted. A repeated message follows the turn that it started. An edited message (`messageId` is its id, with \
+        another text) and `regenerate-message` hide the messages from there on; files stay. While another turn runs the answer is 409, \
+        TURN_ACTIVE, with `metadata.turn_id`, unless `ifActive` has another value. A client cannot continue an answer: 422, \
+        CONTINUATION_UNSUPPORTED. The message id of an answer is the id of its turn.";
     let key = json!({"name": "Idempotency-Key", "in": "header", "required": false, "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-        "description": "In place of the one that is made of chat, message id and text."});
+        "description": "Replaces the key that is derived from chat, message id and text."});
     operation(("Chat", "SendChatMessage"), text, &[level(), key], Some(chat_body()), &ui_stream())
 }
 
@@ -40,10 +40,10 @@ fn chat_body() -> Value {
         "id": {"type": "string", "pattern": CLIENT_ID}, "role": {"const": "user"},
         "parts": {"type": "array", "items": {"type": "object", "properties": {"type": {"const": "text"}, "text": {"type": "string"}}}}}});
     let mut body = json!({"type": "object", "required": ["id"], "properties": {
-        "id": {"type": "string", "description": "The chat: a project's id, or 1 to 128 of `A-Za-z0-9_-`."},
-        "message": message, "messages": {"type": "array", "items": {"type": "object"}, "description": "Only the last is read."},
+        "id": {"type": "string", "description": "The chat: the id of a project, or 1 to 128 characters of `A-Za-z0-9_-`."},
+        "message": message, "messages": {"type": "array", "items": {"type": "object"}, "description": "Only the last one is read."},
         "trigger": {"type": "string", "enum": ["submit-message", "regenerate-message"]},
-        "messageId": {"type": "string", "description": "Of the message that is edited, or of the answer that is wanted anew."}}});
+        "messageId": {"type": "string", "description": "The id of the message that is edited, or of the answer to regenerate."}}});
     for (name, schema) in turn_options() {
         body["properties"][name] = schema;
     }
@@ -60,22 +60,22 @@ fn turn_options() -> [(&'static str, Value); 5] {
 }
 
 fn resume() -> Value {
-    let text = "Follows the turn of the chat that runs, from its first chunk with what has been said joined, or 204 when none runs. With a \
-        cursor it goes on behind that event of the chat's newest turn or of `turnId`, also when that has ended meanwhile.";
+    let text = "Follows the running turn of the chat from its first chunk, with earlier deltas joined; 204 if no turn runs. With a cursor \
+        it continues after that event of the chat's newest turn, or of `turnId`, even if the turn has ended in the meantime.";
     let query = |name: &str, schema: Value, text: &str| json!({"name": name, "in": "query", "required": false, "schema": schema, "description": text});
-    let cursor = json!({"name": "Last-Event-ID", "in": "header", "required": false, "schema": {"type": "integer", "minimum": 0, "maximum": u32::MAX}, "description": "Wins over `after`."});
+    let cursor = json!({"name": "Last-Event-ID", "in": "header", "required": false, "schema": {"type": "integer", "minimum": 0, "maximum": u32::MAX}, "description": "Has precedence over `after`."});
     let after = query("after", json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}), "The last event that the client has.");
-    let turn = query("turnId", json!({"type": "string"}), "The turn that the event is of.");
+    let turn = query("turnId", json!({"type": "string"}), "The turn of that event.");
     let mut responses = ui_stream();
-    responses["204"] = json!({"description": "Nothing runs, or the cursor is at the last event.", "headers": with_headers(&[])});
+    responses["204"] = json!({"description": "No turn runs, or the cursor is at the last event.", "headers": with_headers(&[])});
     operation(("Chat", "ResumeChat"), text, &[chat(), after, turn, cursor, level()], None, &responses)
 }
 
 fn stop() -> Value {
-    let text = "Stops the caller's turns of the chat that run or wait, or only the one that is named. That nothing runs is as good. A turn that \
-        is committing is a 409, TOO_LATE: its outcome follows.";
+    let text = "Stops the caller's turns of the chat that run or wait, or only the named one. It also succeeds if no turn runs. A turn that is \
+        committing cannot be stopped: 409, TOO_LATE.";
     let body = json!({"type": "object", "properties": {
-        "activeStreamId": {"type": "string", "description": "The turn's id, which is also the answer's message id."},
+        "activeStreamId": {"type": "string", "description": "The id of the turn, which is also the message id of the answer."},
         "assistantMessage": {"type": "object", "description": "Not read."}}});
     let done = json!({"type": "object", "required": ["success"], "properties": {"success": {"const": true}}});
     let responses =
@@ -84,9 +84,9 @@ fn stop() -> Value {
 }
 
 fn agui() -> Value {
-    let text = "Runs the agent by AG-UI 1.0. `threadId` is a chat's id; the same `runId` again is the same turn. Only the person's last \
-        message is read, and of `forwardedProps` the fields that `POST /api/chat` takes beside its protocol. `tools` and `resume` must be \
-        empty: 422, TOOLS_UNSUPPORTED and RESUME_UNSUPPORTED; `state` and `context` are not read. Files, notices, the revision and usage \
+    let text = "Runs the agent with AG-UI 1.0. `threadId` is the id of a chat. A repeated `runId` follows the same turn. Only the last \
+        message of the user is read. `forwardedProps` may have the same further fields as `POST /api/chat`. `tools` and `resume` must be \
+        empty: 422, TOOLS_UNSUPPORTED and RESUME_UNSUPPORTED. `state` and `context` are not read. Files, notices, the revision and usage \
         are CUSTOM events.";
     let mut body = json!({"type": "object", "required": ["threadId", "runId", "messages"], "properties": {
         "threadId": {"type": "string"}, "runId": {"type": "string", "maxLength": 255}, "protocolVersion": {"type": "string"},
@@ -122,19 +122,20 @@ fn operation((tag, id): (&str, &str), text: &str, parameters: &[Value], body: Op
 }
 
 fn chat() -> Value {
-    json!({"name": "id", "in": "path", "required": true, "schema": {"type": "string"}, "description": "The chat: a project's id or a client-made one."})
+    json!({"name": "id", "in": "path", "required": true, "schema": {"type": "string"}, "description": "The chat: the id of a project, or an id that the client chose."})
 }
 
 fn level() -> Value {
-    let text = "The major of the AI SDK whose chunks the client knows; without it, those of 5.";
+    let text = "The major version of the AI SDK whose chunks the client knows; 5 if absent.";
     json!({"name": "x-backlot-ui-stream-level", "in": "header", "required": false, "schema": {"type": "string", "enum": ["5", "6", "7"]}, "description": text})
 }
 
 fn ui_stream() -> Value {
-    let text = "The turn as chunks of the AI SDK's UI message stream, v1: one JSON object each, then `[DONE]`. `id` is the cursor to come back with.";
+    let text =
+        "The turn as chunks of the AI SDK's UI message stream, v1: one JSON object each, then `[DONE]`. `id` is the cursor to resume with.";
     let chunk = json!({"type": "object", "description": "A chunk of the UI message stream.", "required": ["type"], "properties": {"type": {"type": "string"}}});
     let data = json!({"anyOf": [json_text(&chunk), {"const": "[DONE]"}]});
-    let frame = frame("One chunk; the last one's data is `[DONE]`, which is no JSON.", &data);
+    let frame = frame("One chunk. The data of the last one is `[DONE]`, which is not JSON.", &data);
     let headers = with_headers(&["Location", "X-Backlot-Turn-Id", "X-Vercel-Ai-Ui-Message-Stream", "Idempotency-Replayed"]);
     json!({"200": {"description": text, "headers": headers, "content": {"text/event-stream": {"schema": frame}}}})
 }

@@ -67,7 +67,7 @@ const CODES: [(ErrorCode, &[&str]); 10] = [
     ),
     (RateLimited, &["RATE_LIMITED", "SHARE_EXHAUSTED", "TOO_MANY_PROJECTS", "ACCOUNT_TOO_LARGE", "MESSAGE_TOO_LARGE"]),
     (Timeout, &["TIMEOUT"]),
-    // Its status is not that of its code.
+    // Its status differs from that of its code.
     (Timeout, &["BODY_TIMEOUT"]),
     (Unavailable, &["OVERLOADED", "UNAVAILABLE", "DRAINING"]),
     (Internal, &["INTERNAL"]),
@@ -77,7 +77,7 @@ const CODES: [(ErrorCode, &[&str]); 10] = [
 #[cfg(test)]
 pub(super) const BETWEEN_ROLES: [&str; 5] = ["CALLER_DENIED", "UNIMPLEMENTED", "SLOW_READER", "TURN_ENDED", "TURN_DIGEST_MISMATCH"];
 
-/// Of all requests.
+/// Reasons of all requests.
 const EVERY: &[&str] = &[
     "INVALID_FIELD",
     "HOST_INVALID",
@@ -93,16 +93,16 @@ const EVERY: &[&str] = &[
     "TIMEOUT",
     "INTERNAL",
 ];
-/// Of requests that change something.
+/// Reasons of requests that change something.
 const CHANGING: &[&str] = &["CROSS_ORIGIN"];
-/// Of requests with a body.
+/// Reasons of requests with a body.
 const BODIES: &[&str] = &["INVALID_JSON", "BODY_BROKEN", "BODY_TIMEOUT", "TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"];
-/// Of paths with a parameter. An empty parameter, or one with too many segments, matches no route.
+/// Reasons of paths with a parameter. An empty parameter, or one with too many segments, matches no route.
 const PATHS: &[&str] = &["ROUTE_NOT_FOUND"];
-/// Of requests that need a person.
-const SIGNED: &[&str] = &["TOKEN_MISSING", "TOKEN_INVALID", "SESSION_ENDED", "SESSION_AMBIGUOUS"];
+/// Reasons of requests that need a person.
+const AUTHENTICATED: &[&str] = &["TOKEN_MISSING", "TOKEN_INVALID", "SESSION_ENDED", "SESSION_AMBIGUOUS"];
 
-/// Of change sets.
+/// Reasons of change sets.
 const STORING: &[&str] = &[
     "INVALID_PATH",
     "FILE_TOO_LARGE",
@@ -116,6 +116,7 @@ const STORING: &[&str] = &[
     "ACCOUNT_TOO_LARGE",
     "MESSAGE_TOO_LARGE",
 ];
+/// Reasons of operations that start a turn.
 const STARTING: &[&str] = &[
     "AGENT_NOT_FOUND",
     "MODEL_NOT_FOUND",
@@ -127,6 +128,7 @@ const STARTING: &[&str] = &[
     "ROLE_REQUIRED",
     "TOO_MANY_PROJECTS",
 ];
+/// Reasons of event streams.
 const FOLLOWING: &[&str] = &["TURN_NOT_FOUND", "CURSOR_AHEAD", "CURSOR_EXPIRED"];
 
 /// Further reasons of an operation, by its id.
@@ -139,7 +141,7 @@ const OWN: [(&str, &[&[&str]]); 34] = [
     ("GetKeySet", &[]),
     ("CreateProject", &[&["TOO_MANY_PROJECTS", "KEY_REUSED"]]),
     ("ListProjects", &[&["PAGE_TOKEN_INVALID"]]),
-    // `load` and `save` are paths of their own, and no ids of projects.
+    // `load` and `save` are other routes, not ids of projects.
     ("GetProject", &[&["PROJECT_NOT_FOUND", "METHOD_NOT_ALLOWED"]]),
     ("UpdateProject", &[&["PROJECT_NOT_FOUND", "ROLE_REQUIRED", "METHOD_NOT_ALLOWED"]]),
     ("DeleteProject", &[&["PROJECT_NOT_FOUND", "ROLE_REQUIRED", "METHOD_NOT_ALLOWED"]]),
@@ -167,6 +169,7 @@ const OWN: [(&str, &[&[&str]]); 34] = [
     ("StopChat", &[&["PROJECT_NOT_FOUND", "TURN_NOT_FOUND", "TOO_LATE"]]),
     ("RunAgent", &[STARTING, &["TURN_NOT_FOUND", "TOOLS_UNSUPPORTED", "RESUME_UNSUPPORTED"]]),
 ];
+/// Further reasons of saves.
 const SAVING: &[&str] = &["TOO_MANY_CHANGES", "REVISION_NOT_FOUND", "FILE_NOT_FOUND", "FILE_EXISTS", "FILE_CHANGED", "TOO_MANY_PROJECTS"];
 
 /// The properties of an operation that its reasons depend on.
@@ -182,7 +185,7 @@ pub(super) struct Shape<'a> {
 /// All reasons of an operation, each once.
 pub(super) fn reasons_of(shape: Shape<'_>) -> Vec<&'static str> {
     let own = OWN.iter().find(|(id, _)| *id == shape.id).map_or(&[][..], |(_, lists)| *lists);
-    let parts = [(shape.changes, CHANGING), (shape.has_body, BODIES), (shape.has_variable, PATHS), (shape.needs_person, SIGNED)];
+    let parts = [(shape.changes, CHANGING), (shape.has_body, BODIES), (shape.has_variable, PATHS), (shape.needs_person, AUTHENTICATED)];
     let lists = parts.into_iter().filter_map(|(holds, list)| holds.then_some(list)).chain([EVERY]).chain(own.iter().copied());
     let mut reasons: Vec<_> = lists.flatten().copied().collect();
     reasons.sort_unstable();

@@ -18,7 +18,7 @@ const EVENT: &str = "backlot.agent_streaming.v1.TurnEvent";
 
 /// The schemas that operations refer to, and those that these refer to.
 pub(super) struct Schemas {
-    wanted: BTreeSet<String>,
+    pending: BTreeSet<String>,
     /// Messages of requests. Their unknown fields are refused, and their lists may be absent.
     in_requests: BTreeSet<String>,
     pub(super) done: BTreeMap<String, Value>,
@@ -43,7 +43,7 @@ impl Schemas {
             ),
         ];
         let done = fixed.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
-        let mut schemas = Self { wanted: BTreeSet::new(), in_requests, done };
+        let mut schemas = Self { pending: BTreeSet::new(), in_requests, done };
         let event = schemas.streamed_event();
         schemas.done.insert("StreamedEvent".to_owned(), event);
         schemas
@@ -89,13 +89,13 @@ impl Schemas {
     }
 
     fn reference(&mut self, name: &str) -> Value {
-        self.wanted.insert(name.to_owned());
+        self.pending.insert(name.to_owned());
         json!({"$ref": format!("#/components/schemas/{}", short(name))})
     }
 
     /// Adds schemas until every reference has one.
     pub(super) fn finish(&mut self) {
-        while let Some(name) = self.wanted.pop_first() {
+        while let Some(name) = self.pending.pop_first() {
             if self.done.contains_key(short(&name)) {
                 continue;
             }
@@ -140,17 +140,17 @@ impl Schemas {
         let kinds: Vec<MessageDescriptor> =
             kinds.filter(|field| field.containing_oneof().is_some()).filter_map(|field| field.kind().as_message().cloned()).collect();
         let mut data: Vec<Value> = kinds.iter().map(|kind| self.of_message(kind)).collect();
-        data.push(json!({"type": "object", "description": "Of a type that this document does not know."}));
+        data.push(json!({"type": "object", "description": "An event of a type that this document does not contain."}));
         json!({
             "type": "object",
             "description": "One entry of a turn's log. A reader ignores types that it does not know.",
             "required": ["seq", "turnId", "type", "time", "traceId", "data"],
             "properties": {
-                "seq": {"type": "integer", "minimum": 1, "description": "Place in the log, from 1 without gaps."},
+                "seq": {"type": "integer", "minimum": 1, "description": "The position in the log, from 1 without gaps."},
                 "turnId": {"type": "string", "description": "The turn."},
-                "type": {"type": "string", "description": "Names the message that `data` is: `text.delta` is TextDelta.", "examples": proto::event::TYPE_NAMES},
-                "time": {"type": "string", "format": "date-time", "description": "When it was written, by the writer's clock."},
-                "traceId": {"type": "string", "description": "Of the request that started the turn."},
+                "type": {"type": "string", "description": "The type of the message in `data`: `text.delta` stands for TextDelta.", "examples": proto::event::TYPE_NAMES},
+                "time": {"type": "string", "format": "date-time", "description": "When it was written, by the clock of the writer."},
+                "traceId": {"type": "string", "description": "The trace of the request that started the turn."},
                 "data": {"anyOf": data, "description": "What happened."},
             },
         })
@@ -177,8 +177,8 @@ pub(super) fn frame(text: &str, data: &Value) -> Value {
         "description": text,
         "required": ["data"],
         "properties": {
-            "id": {"type": "string", "pattern": "^[0-9]+$", "description": "The cursor to come back with, as Last-Event-ID."},
-            "retry": {"type": "integer", "minimum": 1, "description": "Milliseconds until a reader comes back after a break."},
+            "id": {"type": "string", "pattern": "^[0-9]+$", "description": "The cursor to resume with, sent as Last-Event-ID."},
+            "retry": {"type": "integer", "minimum": 1, "description": "Milliseconds that a reader waits before it reconnects."},
             "data": data,
         },
     })

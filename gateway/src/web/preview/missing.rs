@@ -17,7 +17,7 @@ pub(super) fn respond(failure: Failure, headers: &HeaderMap) -> Response {
     let html = preference(headers, "text/html");
     let words = match failure.0.reason.as_str() {
         "PREVIEW_NOT_FOUND" => {
-            ("This preview has ended", "There is no such preview, or it was not used for an hour. Open it anew from the app builder.")
+            ("This preview has ended", "There is no such preview, or it was not used for an hour. Open it again from the app builder.")
         }
         "FILE_NOT_FOUND" => ("There is no page here", "The project has no file at this address. It may not have been written yet."),
         _ => return failure.into_response(),

@@ -52,7 +52,7 @@ fn number(text: &str) -> Option<Option<usize>> {
 mod tests {
     use super::*;
 
-    fn asked(range: &str, if_range: Option<&str>, length: usize) -> ByteRange {
+    fn parse(range: &str, if_range: Option<&str>, length: usize) -> ByteRange {
         let mut headers = HeaderMap::from_iter([(header::RANGE, range.parse().unwrap())]);
         if let Some(version) = if_range {
             headers.insert(header::IF_RANGE, version.parse().unwrap());
@@ -88,19 +88,19 @@ mod tests {
             ("bytes=+1-2", Whole),
             ("lines=0-3", Whole),
         ];
-        for (range, wanted) in rows {
-            assert_eq!(asked(range, None, 10), wanted, "{range}");
+        for (range, expected) in rows {
+            assert_eq!(parse(range, None, 10), expected, "{range}");
         }
         for range in ["bytes=0-", "bytes=-1"] {
-            assert_eq!(asked(range, None, 0), Unsatisfiable, "{range} of an empty file");
+            assert_eq!(parse(range, None, 0), Unsatisfiable, "{range} of an empty file");
         }
     }
 
     #[test]
     fn a_range_of_another_version_is_the_whole_file() {
-        assert_eq!(asked("bytes=0-3", Some("\"v1\""), 10), ByteRange::Part(0..4));
+        assert_eq!(parse("bytes=0-3", Some("\"v1\""), 10), ByteRange::Part(0..4));
         for version in ["\"v2\"", "W/\"v1\"", "Fri, 27 Nov 2026 12:00:00 GMT"] {
-            assert_eq!(asked("bytes=0-3", Some(version), 10), ByteRange::Whole, "{version}");
+            assert_eq!(parse("bytes=0-3", Some(version), 10), ByteRange::Whole, "{version}");
         }
     }
 }

@@ -16,11 +16,11 @@ fn with(field: &str, value: Value) -> Value {
 }
 
 fn read(body: Value) -> Result<Run, Failure> {
-    serde_json::from_value::<RunAgentInput>(body).expect("the shape is right").read()
+    serde_json::from_value::<RunAgentInput>(body).expect("a RunAgentInput").read()
 }
 
 #[test]
-fn a_run_is_a_turn() {
+fn a_run_starts_a_turn() {
     let Run { thread, run, start } = read(input()).unwrap();
     assert_eq!((thread.as_str(), run.as_str(), start.prompt.as_str(), start.draft_id.as_str()), ("chat-1", "run-1", "hello", "chat-1"));
     assert_eq!((start.client_message_id.as_str(), start.if_active()), ("m1", IfActive::Reject));

@@ -56,12 +56,12 @@ fn verify(events: &[Value]) {
         }
     }
     assert!(open.is_empty(), "{open:?}");
-    assert_eq!(calls, results, "no call is left for the client");
+    assert_eq!(calls, results, "every call has a result");
 }
 
 proptest! {
     #[test]
-    fn every_log_becomes_a_run_that_the_client_takes(log in any_log()) {
+    fn every_log_becomes_a_run_that_the_client_accepts(log in any_log()) {
         verify(&events(&log));
         verify(&events(&short(&log)));
     }
@@ -82,7 +82,7 @@ fn every_outcome_has_its_last_event() {
     assert_eq!(end(vec![completed()]), finished("success", "completed", "r1"));
     assert_eq!(end(vec![cancelled()]), finished("cancelled", "cancelled", ""));
     assert_eq!(end(conflicted().to_vec()), finished("success", "conflicted", "c1"));
-    let failure = json!({ "type": "RUN_ERROR", "message": "the provider is away", "code": "PROVIDER_ERROR", "usage": tokens });
+    let failure = json!({ "type": "RUN_ERROR", "message": "the provider does not answer", "code": "PROVIDER_ERROR", "usage": tokens });
     assert_eq!(end(vec![failed()]), failure);
 }
 

@@ -4,14 +4,14 @@ use super::*;
 use crate::chat::messages::PROMPT_BYTES;
 
 fn read(body: &Value) -> Result<Prompt, Failure> {
-    serde_json::from_value::<ChatRequest>(body.clone()).expect("the shape is right").read()
+    serde_json::from_value::<ChatRequest>(body.clone()).expect("a ChatRequest").read()
 }
 
 fn user(id: &str, text: &str) -> Value {
     json!({ "id": id, "role": "user", "parts": [{ "type": "text", "text": text }], "metadata": { "any": 1 } })
 }
 
-fn sent(id: &str, text: &str) -> Value {
+fn submitted(id: &str, text: &str) -> Value {
     json!({ "id": "chat-1", "messages": [json!({ "anything": [] }), user(id, text)], "trigger": "submit-message" })
 }
 
@@ -22,7 +22,7 @@ fn with(mut body: Value, field: &str, value: Value) -> Value {
 
 #[test]
 fn only_the_last_message_is_read() {
-    let prompt = read(&sent("m1", "hello")).unwrap();
+    let prompt = read(&submitted("m1", "hello")).unwrap();
     assert_eq!((prompt.text.as_str(), prompt.message.as_str(), &prompt.intent), ("hello", "m1", &Intent::Send));
     let only = read(&json!({ "id": "chat-1", "message": user("m1", "hello"), "ours": 1 })).unwrap();
     assert_eq!(only, prompt);
@@ -34,12 +34,12 @@ fn only_the_last_message_is_read() {
 #[test]
 fn the_intent_of_a_request() {
     let intent = |body| read(&body).unwrap().intent;
-    let named = |id: &str| with(sent("m1", "hello"), "messageId", id.into());
+    let named = |id: &str| with(submitted("m1", "hello"), "messageId", id.into());
     assert_eq!(intent(named("m1")), Intent::SendOrEdit);
     assert_eq!(intent(named("m2")), Intent::Send);
-    let again = |body| with(body, "trigger", "regenerate-message".into());
-    assert_eq!(intent(again(sent("m1", "hello"))), Intent::Regenerate { answer: String::new() });
-    assert_eq!(intent(again(named("turn-1"))), Intent::Regenerate { answer: "turn-1".into() });
+    let regenerate = |body| with(body, "trigger", "regenerate-message".into());
+    assert_eq!(intent(regenerate(submitted("m1", "hello"))), Intent::Regenerate { answer: String::new() });
+    assert_eq!(intent(regenerate(named("turn-1"))), Intent::Regenerate { answer: "turn-1".into() });
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn the_refused_field_is_named() {
     let message = |message: Value| json!({ "id": "chat-1", "messages": [{}, message] });
     let part = |part: Value| message(json!({ "role": "user", "parts": [{ "type": "text", "text": "x" }, part] }));
     let rows = [
-        (with(sent("m", "x"), "id", "a b".into()), "id"),
+        (with(submitted("m", "x"), "id", "a b".into()), "id"),
         (json!({ "id": "chat-1" }), "messages"),
         (json!({ "id": "chat-1", "messages": [] }), "messages"),
         (message(json!({ "role": "system", "parts": [] })), "messages[1].role"),
@@ -73,7 +73,7 @@ fn the_refused_field_is_named() {
 }
 
 #[test]
-fn an_answer_is_not_continued() {
+fn a_continued_answer_is_refused() {
     let body = json!({ "id": "chat-1", "messages": [user("m", "x"), { "id": "a", "role": "assistant", "parts": [] }], "messageId": "a" });
     let fault = read(&body).unwrap_err().0;
     assert_eq!((fault.reason.as_str(), fault.metadata["field"].as_str()), ("CONTINUATION_UNSUPPORTED", "messages[1].role"));
@@ -82,35 +82,35 @@ fn an_answer_is_not_continued() {
 #[test]
 fn the_same_message_has_the_same_key() {
     let key = |body: &Value, replaces: &str| read(body).unwrap().into_request(replaces, String::new()).idempotency_key;
-    let first = key(&sent("m1", "hello"), "");
+    let first = key(&submitted("m1", "hello"), "");
     assert_eq!(first.len(), "chat:".len() + 64);
-    assert_eq!(key(&with(sent("m1", "hello"), "messages", json!([user("m1", "hello")])), ""), first, "history does not matter");
+    assert_eq!(key(&with(submitted("m1", "hello"), "messages", json!([user("m1", "hello")])), ""), first, "earlier messages do not matter");
     for (body, replaces) in [
-        (sent("m2", "hello"), ""),
-        (sent("m1", "hello!"), ""),
-        (sent("m1", "hello"), "turn"),
-        (with(sent("m1", "hello"), "id", "chat-2".into()), ""),
+        (submitted("m2", "hello"), ""),
+        (submitted("m1", "hello!"), ""),
+        (submitted("m1", "hello"), "turn"),
+        (with(submitted("m1", "hello"), "id", "chat-2".into()), ""),
     ] {
         assert_ne!(key(&body, replaces), first, "{body}");
     }
-    assert_eq!(key(&sent("", "hello"), ""), "");
-    assert_eq!(key(&with(sent("m1", "hello"), "trigger", "regenerate-message".into()), "turn"), "", "another answer each time");
-    assert_eq!(read(&sent("m1", "hello")).unwrap().into_request("", "mine".into()).idempotency_key, "mine");
+    assert_eq!(key(&submitted("", "hello"), ""), "");
+    assert_eq!(key(&with(submitted("m1", "hello"), "trigger", "regenerate-message".into()), "turn"), "", "another answer each time");
+    assert_eq!(read(&submitted("m1", "hello")).unwrap().into_request("", "mine".into()).idempotency_key, "mine");
 }
 
 #[test]
 fn options_are_passed_on_and_a_second_turn_is_refused_by_default() {
     let start = |body| read(&body).unwrap().into_request("t0", String::new());
-    let plain = start(sent("m1", "hello"));
+    let plain = start(submitted("m1", "hello"));
     assert_eq!((plain.if_active(), plain.draft_id.as_str(), plain.project_id.as_str()), (IfActive::Reject, "chat-1", ""));
     assert_eq!((plain.client_message_id.as_str(), plain.replaces_turn_id.as_str(), plain.prompt.as_str()), ("m1", "t0", "hello"));
-    let mut body = sent("m1", "hello");
+    let mut body = submitted("m1", "hello");
     for (name, value) in [("agent", "builder"), ("model", "a/b"), ("ifActive", "IF_ACTIVE_QUEUE"), ("onDisconnect", "ON_DISCONNECT_CANCEL")]
     {
         body[name] = value.into();
     }
     body["baseRevision"] = "r".into();
-    let wished = start(body);
-    assert_eq!((wished.agent.as_str(), wished.model.as_str(), wished.base_revision.as_str()), ("builder", "a/b", "r"));
-    assert_eq!((wished.if_active(), wished.on_disconnect()), (IfActive::Queue, OnDisconnect::Cancel));
+    let custom = start(body);
+    assert_eq!((custom.agent.as_str(), custom.model.as_str(), custom.base_revision.as_str()), ("builder", "a/b", "r"));
+    assert_eq!((custom.if_active(), custom.on_disconnect()), (IfActive::Queue, OnDisconnect::Cancel));
 }

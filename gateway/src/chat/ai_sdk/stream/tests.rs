@@ -42,7 +42,7 @@ fn bytes(mut stream: UiStream, log: &[TurnEvent]) -> String {
     String::from_utf8(out.to_vec()).unwrap()
 }
 
-/// The chunks of a stream, and whether `[DONE]` came, once and last.
+/// The chunks of a stream, and whether it ended with `[DONE]`.
 fn chunks(text: &str) -> (Vec<Value>, bool) {
     let mut lines: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
     let done = lines.last() == Some(&"[DONE]");
@@ -52,11 +52,11 @@ fn chunks(text: &str) -> (Vec<Value>, bool) {
     (lines.iter().map(|line| serde_json::from_str(line).expect(line)).collect(), done)
 }
 
-fn words(value: &Value, field: &str) -> String {
+fn text_field(value: &Value, field: &str) -> String {
     value[field].as_str().unwrap_or_default().to_owned()
 }
 
-/// A client: refuses what the real ones refuse, and keeps the message as they do.
+/// A client that asserts what the real clients require, and builds the message as they do.
 #[derive(Default)]
 struct Client {
     parts: Vec<Value>,
@@ -64,23 +64,23 @@ struct Client {
     open: BTreeSet<(&'static str, String)>,
     ready: BTreeSet<String>,
     in_step: bool,
-    over: bool,
+    ended: bool,
 }
 
 impl Client {
     fn read(level: Level, chunks: &[Value]) -> Self {
         let mut client = Self::default();
-        assert_eq!(chunks.first().map(|c| words(c, "type")).as_deref(), Some("start"));
+        assert_eq!(chunks.first().map(|c| text_field(c, "type")).as_deref(), Some("start"));
         for chunk in chunks {
-            assert!(!client.over, "after the end: {chunk}");
+            assert!(!client.ended, "after the end: {chunk}");
             client.chunk(level, chunk);
         }
-        assert!(client.over && client.open.is_empty() && !client.in_step, "{:?}", client.open);
+        assert!(client.ended && client.open.is_empty() && !client.in_step, "{:?}", client.open);
         client
     }
 
     fn chunk(&mut self, level: Level, chunk: &Value) {
-        let kind = words(chunk, "type");
+        let kind = text_field(chunk, "type");
         let newer = match kind.as_str() {
             "tool-input-start" | "tool-input-delta" => Some(Level::Six),
             "reset-step" => Some(Level::Seven),
@@ -89,7 +89,7 @@ impl Client {
         let known = FIVE.contains(&kind.as_str()) || kind.starts_with("data-") || newer.is_some_and(|newer| level >= newer);
         assert!(known, "{chunk}");
         match kind.as_str() {
-            "start" => assert!(self.parts.is_empty() && words(chunk, "messageId") == TURN),
+            "start" => assert!(self.parts.is_empty() && text_field(chunk, "messageId") == TURN),
             "start-step" => {
                 assert!(!self.in_step, "{chunk}");
                 self.in_step = true;
@@ -108,7 +108,7 @@ impl Client {
             "abort" => assert!(level >= Level::Six || chunk.get("reason").is_none()),
             "finish" | "error" => {
                 assert!(level >= Level::Six || chunk.get("finishReason").is_none());
-                self.over = true;
+                self.ended = true;
             }
             kind if kind.starts_with("data-") => self.data(chunk),
             kind if kind.starts_with("tool-") => self.tool(level, kind, chunk),
@@ -121,7 +121,7 @@ impl Client {
 
     fn block(&mut self, kind: &str, chunk: &Value) {
         let family = if kind.starts_with("text") { "text" } else { "reasoning" };
-        let id = (family, words(chunk, "id"));
+        let id = (family, text_field(chunk, "id"));
         match kind {
             "text-start" | "reasoning-start" => {
                 assert!(self.open.insert(id), "{chunk}");
@@ -130,7 +130,7 @@ impl Client {
             "text-delta" | "reasoning-delta" => {
                 assert!(self.open.contains(&id), "{chunk}");
                 let part = self.parts.iter_mut().rfind(|part| part["type"] == family && part["id"] == chunk["id"]).unwrap();
-                part["text"] = (words(part, "text") + &words(chunk, "delta")).into();
+                part["text"] = (text_field(part, "text") + &text_field(chunk, "delta")).into();
             }
             "text-end" | "reasoning-end" => assert!(self.open.remove(&id), "{chunk}"),
             "message-metadata" => {}
@@ -139,13 +139,13 @@ impl Client {
     }
 
     fn tool(&mut self, level: Level, kind: &str, chunk: &Value) {
-        let call = words(chunk, "toolCallId");
+        let call = text_field(chunk, "toolCallId");
         let id = ("call", call.clone());
         assert!(kind == "tool-input-delta" || chunk["providerExecuted"] == true, "{chunk}");
         let begins = kind == "tool-input-start" || level == Level::Five && kind == "tool-input-available" && !self.open.contains(&id);
         if begins {
             assert!(self.open.insert(id.clone()), "{chunk}");
-            self.parts.push(json!({ "type": format!("tool-{}", words(chunk, "toolName")), "toolCallId": call }));
+            self.parts.push(json!({ "type": format!("tool-{}", text_field(chunk, "toolName")), "toolCallId": call }));
         }
         if kind == "tool-input-start" {
             return;
@@ -179,9 +179,9 @@ impl Client {
 }
 
 proptest! {
-    /// Whatever the log, every client can read all of it, in full and in the short form.
+    /// Clients of every level can read every log, in full and in the short form.
     #[test]
-    fn every_log_becomes_a_stream_that_clients_take(log in any_log()) {
+    fn every_log_becomes_a_stream_that_clients_accept(log in any_log()) {
         for level in [Level::Five, Level::Six, Level::Seven] {
             for log in [&log, &short(&log)] {
                 let (chunks, done) = chunks(&bytes(stream(level, 0), log));
@@ -191,9 +191,9 @@ proptest! {
         }
     }
 
-    /// What a reader has and what it gets when it comes back are together the whole stream, wherever it was.
+    /// The part before a cursor and the part after it are together the whole stream, for every cursor.
     #[test]
-    fn a_cursor_cuts_nothing_and_doubles_nothing(log in any_log(), at in any::<prop::sample::Index>()) {
+    fn a_cursor_neither_omits_nor_repeats_a_byte(log in any_log(), at in any::<prop::sample::Index>()) {
         let seen = u32::try_from(at.index(log.len())).unwrap();
         for level in [Level::Five, Level::Seven] {
             let first = bytes(stream(level, 0), &log[..seen as usize]);
@@ -202,9 +202,9 @@ proptest! {
         }
     }
 
-    /// At level 7 a client that watched a worker get lost has in the end the same message as one that came later.
+    /// At level 7 a client that saw a step being repeated has in the end the same message as one that connected later.
     #[test]
-    fn a_step_that_is_taken_back_leaves_no_trace(log in any_log()) {
+    fn a_repeated_step_leaves_no_parts_of_its_first_run(log in any_log()) {
         let message = |log: &[TurnEvent]| {
             let client = Client::read(Level::Seven, &chunks(&bytes(stream(Level::Seven, 0), log)).0);
             (client.parts, client.metadata)
@@ -212,9 +212,9 @@ proptest! {
         prop_assert_eq!(message(&log), message(&short(&log)));
     }
 
-    /// Ids of frames only rise.
+    /// The ids of frames increase.
     #[test]
-    fn cursors_rise(log in any_log()) {
+    fn cursors_increase(log in any_log()) {
         let text = bytes(stream(Level::Five, 0), &log);
         let ids: Vec<u32> = text.lines().filter_map(|line| line.strip_prefix("id: ")?.parse().ok()).collect();
         prop_assert!(ids.windows(2).all(|pair| pair[0] < pair[1]), "{ids:?}");
@@ -234,7 +234,7 @@ fn the_exact_bytes_of_a_turn() {
         ui.event(&mut out, &event).unwrap();
     }
     let text = String::from_utf8(out.to_vec()).unwrap();
-    // Each stream has a time of its own.
+    // The time differs between streams.
     let (opening, rest) = text.split_once("\nretry: ").unwrap();
     let text = format!("{opening}\nretry: 2000\n{}", rest.split_once('\n').unwrap().1);
     assert_eq!(text, include_str!("a-turn.txt"));
@@ -242,11 +242,11 @@ fn the_exact_bytes_of_a_turn() {
 
 /// Real clients read the same bytes in `tests/journeys/clients`.
 #[test]
-fn the_exact_bytes_of_a_step_that_restarts() {
+fn the_exact_bytes_of_a_repeated_step() {
     let first = [vec![accepted(), step(1)], write("c1", "a.js", "old").to_vec(), vec![step_done(1), step(2)]];
     let lost = [text("t1", "half a").to_vec(), write("c2", "a.js", "newer").to_vec(), write("c3", "b.js", "new")[..3].to_vec()];
-    let anew = [vec![superseded(10, 22), step(2)], text("t2", "anew").to_vec(), vec![step_done(2), committed(), completed()]];
-    let log = log([first.concat(), lost.concat(), anew.concat()].concat());
+    let repeated = [vec![superseded(10, 22), step(2)], text("t2", "anew").to_vec(), vec![step_done(2), committed(), completed()]];
+    let log = log([first.concat(), lost.concat(), repeated.concat()].concat());
     assert_eq!(bytes(stream(Level::Five, 0), &log), include_str!("restarted-5.txt"));
     assert_eq!(bytes(stream(Level::Seven, 0), &log), include_str!("restarted-7.txt"));
 }
@@ -254,13 +254,13 @@ fn the_exact_bytes_of_a_step_that_restarts() {
 #[test]
 fn the_protocol_header_is_set_and_the_level_is_checked() {
     assert_eq!(stream(Level::Five, 0).headers()["x-vercel-ai-ui-message-stream"], "v1");
-    let wanted = |value: &'static str| {
+    let level = |value: &'static str| {
         let headers = HeaderMap::from_iter([(UI_STREAM_LEVEL, HeaderValue::from_static(value))]);
-        Level::wanted(&headers).map_err(|failure| failure.0.violations[0].field.clone())
+        Level::requested(&headers).map_err(|failure| failure.0.violations[0].field.clone())
     };
-    assert_eq!([wanted("5"), wanted("6"), wanted("7")], [Ok(Level::Five), Ok(Level::Six), Ok(Level::Seven)]);
-    assert_eq!([wanted("8"), wanted("x"), wanted("")], [(); 3].map(|()| Err(UI_STREAM_LEVEL.to_string())));
-    assert_eq!(Level::wanted(&HeaderMap::new()).unwrap(), Level::Five);
+    assert_eq!([level("5"), level("6"), level("7")], [Ok(Level::Five), Ok(Level::Six), Ok(Level::Seven)]);
+    assert_eq!([level("8"), level("x"), level("")], [(); 3].map(|()| Err(UI_STREAM_LEVEL.to_string())));
+    assert_eq!(Level::requested(&HeaderMap::new()).unwrap(), Level::Five);
 }
 
 /// The chunks of the last event of a log.
@@ -292,15 +292,15 @@ fn every_outcome_has_its_last_event() {
     let failure = ends(Level::Five, vec![failed()]);
     let problem: Value = serde_json::from_str(failure[0]["errorText"].as_str().unwrap()).unwrap();
     assert_eq!((failure.len(), &failure[0]["type"]), (1, &"error".into()));
-    assert_eq!((&problem["reason"], &problem["detail"]), (&"PROVIDER_ERROR".into(), &"the provider is away".into()));
+    assert_eq!((&problem["reason"], &problem["detail"]), (&"PROVIDER_ERROR".into(), &"the provider does not answer".into()));
     assert_eq!((&problem["type"], &problem["metadata"]["turnId"]), (&"https://backlot.dev/problems/provider-error".into(), &TURN.into()));
 }
 
 #[test]
-fn a_step_that_restarts() {
+fn a_repeated_step_is_reset_at_level_seven() {
     let [started, delta, _] = text("t", "half a");
     let kinds = || vec![accepted(), step(1), started.clone(), delta.clone(), superseded(2, 4)];
-    let types = |level| last(level, kinds()).iter().map(|chunk| words(chunk, "type")).collect::<Vec<_>>();
+    let types = |level| last(level, kinds()).iter().map(|chunk| text_field(chunk, "type")).collect::<Vec<_>>();
     assert_eq!(types(Level::Five), ["text-end", "finish-step", "data-notice"]);
     assert_eq!(types(Level::Six), types(Level::Five));
     assert_eq!(types(Level::Seven), ["reset-step"]);
@@ -308,19 +308,19 @@ fn a_step_that_restarts() {
 }
 
 #[test]
-fn a_calls_input_streams_from_level_six_on() {
+fn the_input_of_a_call_is_streamed_from_level_six_on() {
     let types = |level| {
         let kinds = [vec![accepted(), step(1)], write("c", "a.js", "code").to_vec(), vec![step_done(1), completed()]].concat();
         let chunks = chunks(&bytes(stream(level, 0), &log(kinds))).0;
-        chunks.iter().map(|chunk| words(chunk, "type")).filter(|kind| kind.starts_with("tool-")).collect::<Vec<_>>()
+        chunks.iter().map(|chunk| text_field(chunk, "type")).filter(|kind| kind.starts_with("tool-")).collect::<Vec<_>>()
     };
     assert_eq!(types(Level::Five), ["tool-input-available", "tool-input-available", "tool-output-available"]);
     assert_eq!(types(Level::Six), ["tool-input-start", "tool-input-available", "tool-output-available"]);
     let lost = || write("c", "a.js", "code").into_iter().take(1);
     let kinds = |level| last(level, [accepted(), step(1)].into_iter().chain(lost()).chain([cancelled()]));
     assert_eq!(
-        (words(&kinds(Level::Five)[0], "type"), words(&kinds(Level::Five)[1], "type")),
+        (text_field(&kinds(Level::Five)[0], "type"), text_field(&kinds(Level::Five)[1], "type")),
         ("tool-input-available".into(), "tool-output-error".into())
     );
-    assert_eq!(words(&kinds(Level::Six)[0], "type"), "tool-output-error");
+    assert_eq!(text_field(&kinds(Level::Six)[0], "type"), "tool-output-error");
 }
