@@ -1,4 +1,4 @@
-//! The commands, and what the process exits with: 0 after an orderly end, 64 for a configuration at fault, 1 for the rest.
+//! The commands and their exit codes: 0 after an orderly end, 64 for an invalid configuration, 1 for other errors.
 
 use std::{
     io::{self, Write as _},
@@ -22,7 +22,7 @@ use crate::{
 
 /// The self-hosted backend for AI app builders.
 ///
-/// `backlot up` is the whole cluster in one process. The five roles run one by one for a cluster of many processes.
+/// `backlot up` runs the whole cluster in one process. In a cluster of many processes each role has its own command.
 #[derive(Debug, Parser)]
 #[command(name = "backlot", version, max_term_width = 120)]
 struct Cli {
@@ -32,7 +32,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the whole cluster in one process, with a private PostgreSQL unless DATABASE_URL names one.
+    /// Run the whole cluster in one process, with a private PostgreSQL unless DATABASE_URL is set.
     Up,
     /// Run the gateway: HTTP, SSE and previews for browsers.
     Gateway,
@@ -42,28 +42,28 @@ enum Command {
     AgentStreaming,
     /// Run project-storage: files, history and messages.
     ProjectStorage,
-    /// Run rate-limit: how often and how much.
+    /// Run rate-limit: policies and counters.
     RateLimit,
-    /// Print an operator's caller token, good for a minute, to be sent as `x-backlot-caller`.
+    /// Print a caller token for an operator, valid for a minute, to be sent as `x-backlot-caller`.
     Token {
-        /// The service that shall accept it.
+        /// The service that accepts the token.
         #[arg(long = "for", value_name = "SERVICE", value_parser = token::service)]
         service: Role,
     },
-    /// Print the keys of a role that runs by itself, one line, for its BACKLOT_ROLE_KEYS in place of the cluster's secret.
+    /// Print the keys of one role as one line, for its BACKLOT_ROLE_KEYS, which replaces the cluster secret.
     Keys {
-        /// The role that gets them.
+        /// The role that gets the keys.
         role: Role,
     },
-    /// Exit 0 if a role on this machine is ready to serve, 1 if not.
+    /// Exit with 0 if a role on this machine is ready to serve, else with 1.
     Health {
-        /// The role to ask, where its listen setting says that it listens.
+        /// The role to ask. Its address is read from its listen setting.
         #[arg(default_value = "gateway")]
         role: Role,
     },
 }
 
-/// Everything that `main` does.
+/// Runs the command of the process's arguments.
 #[must_use]
 pub fn run() -> ExitCode {
     let cli = match Cli::from_arg_matches(&command().get_matches()) {
@@ -71,35 +71,35 @@ pub fn run() -> ExitCode {
         Err(error) => error.exit(),
     };
     chassis::install_crypto();
-    // Viewers and connections are descriptors; the soft limit of many systems is 1,024. What cannot be raised stays as it is.
+    // Every connection needs a file descriptor, and the soft limit of many systems is 1,024. It stays if it cannot be raised.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     match dispatch(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let json = is_json(&mut Env::process());
             if let Some(faults) = error.downcast_ref::<Faults>() {
-                faults.to_string().lines().for_each(|fault| eprintln!("{}", last_words(fault, json)));
+                faults.to_string().lines().for_each(|fault| eprintln!("{}", error_line(fault, json)));
                 ExitCode::from(EXIT_USAGE)
             } else {
                 let text = chain(error.as_ref());
-                eprintln!("{}", if json { last_words(&text, json) } else { format!("backlot: {text}") });
+                eprintln!("{}", if json { error_line(&text, json) } else { format!("backlot: {text}") });
                 ExitCode::FAILURE
             }
         }
     }
 }
 
-/// Whether the log is JSON, whatever else is wrong with the environment.
+/// Whether the log format is JSON. Other faults of the environment are ignored.
 fn is_json(env: &mut Env) -> bool {
     telemetry::Config::read(env).log_format == telemetry::LogFormat::Json
 }
 
-/// Why the process ends, as the log would have it; there may be no log yet.
-fn last_words(text: &str, json: bool) -> String {
+/// The line for an error that ends the process, in the format of the log, which may not have started yet.
+fn error_line(text: &str, json: bool) -> String {
     if json { telemetry::log::json_line(tracing::Level::ERROR, "backlot", text) } else { text.to_owned() }
 }
 
-/// The commands with their settings under the help.
+/// The commands, with their settings below the help.
 fn command() -> clap::Command {
     let mut command = Cli::command().after_help(settings::help(&settings::of_up()));
     let documented = Role::ALL.map(|role| (role.name(), settings::of_role(role)));
@@ -134,7 +134,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
     serve(env, role)
 }
 
-/// Runs one role until a signal ends it.
+/// Runs one role until a signal stops it.
 fn serve(mut env: Env, role: Role) -> anyhow::Result<()> {
     let (process, telemetry) = (Process::read(&mut env, role), telemetry::Config::read(&mut env));
     env.known_elsewhere(&settings::of_all());
@@ -170,22 +170,22 @@ mod tests {
     }
 
     #[test]
-    fn the_last_words_are_json_where_the_log_is() {
+    fn the_error_line_has_the_format_of_the_log() {
         for (format, json) in [("json", true), ("pretty", false), ("loud", false)] {
             assert_eq!(is_json(&mut Env::of([("BACKLOT_LOG_FORMAT", format), ("BACKLOT_LOG", "inf")])), json);
         }
-        let line: serde_json::Value = serde_json::from_str(&last_words("BACKLOT_LISTEN: must \"be\" an address", true)).expect("JSON");
+        let line: serde_json::Value = serde_json::from_str(&error_line("BACKLOT_LISTEN: must \"be\" an address", true)).expect("JSON");
         assert_eq!((&line["level"], &line["message"]), (&"ERROR".into(), &"BACKLOT_LISTEN: must \"be\" an address".into()));
-        assert_eq!(last_words("x", false), "x");
+        assert_eq!(error_line("x", false), "x");
     }
 
     #[test]
-    fn the_launcher_hides_what_it_finds_itself() {
+    fn the_help_of_up_omits_the_addresses_of_roles() {
         let help = settings::help(&settings::of_up());
         for role in Role::SERVICES {
             let name = role.url_setting().expect("a service");
             assert!(!help.contains(name), "{name}");
-            assert!(settings::of_all().iter().any(|doc| doc.name == name), "{name} is read by no role");
+            assert!(settings::of_all().iter().any(|doc| doc.name == name), "no role reads {name}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `backlot health`: what a container engine asks. An image without a shell has no other program to ask with.
+//! `backlot health`: the probe for container engines. The image has no shell, so it has no other program for this.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -17,13 +17,13 @@ use crate::{
     settings::listen::{gateway_address, grpc_address},
 };
 
-/// A probe that takes longer has failed.
+/// A probe that takes longer fails.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// Asks the role that listens where this environment says.
+/// Asks a role, at the address that the environment sets, whether it is ready.
 ///
 /// # Errors
-/// It does not answer, or answers that it is not ready.
+/// The role does not answer, or it is not ready.
 pub fn command(mut env: Env, role: Role) -> anyhow::Result<()> {
     let address = match role {
         Role::Gateway => gateway_address(&mut env),
@@ -38,11 +38,11 @@ pub fn command(mut env: Env, role: Role) -> anyhow::Result<()> {
                 service => serving(reachable(address), service).await,
             }
         };
-        tokio::time::timeout(LIMIT, probe).await.context("no answer in time")?
+        tokio::time::timeout(LIMIT, probe).await.context("the role did not answer in time")?
     })
 }
 
-/// What the command reads.
+/// The settings that the command reads.
 #[must_use]
 pub fn settings() -> Vec<SettingDoc> {
     let mut env = Env::describe();
@@ -51,14 +51,13 @@ pub fn settings() -> Vec<SettingDoc> {
     env.settings().to_vec()
 }
 
-/// Whether the gateway's `/readyz` says yes.
+/// Checks `/readyz` of the gateway.
 ///
 /// # Errors
-/// It does not.
+/// The gateway does not answer, or it is not ready.
 pub async fn ready(address: SocketAddr) -> anyhow::Result<()> {
-    // The probe stays on this machine, whatever proxy the environment names.
-    // It needs no certificates either, which a bare machine lacks.
-    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).timeout(LIMIT).build().context("cannot make a client")?;
+    // The probe stays on this machine, so it uses no proxy. It also needs no certificates, which a minimal machine does not have.
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).timeout(LIMIT).build().context("cannot create an HTTP client")?;
     let answer = client.get(format!("http://{address}/readyz")).send().await.context("the gateway does not answer")?;
     let status = answer.status();
     // The answer names what is missing.
@@ -67,9 +66,9 @@ pub async fn ready(address: SocketAddr) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether a service's health service says SERVING.
+/// Checks that the health service of a role reports SERVING.
 async fn serving(address: SocketAddr, role: Role) -> anyhow::Result<()> {
-    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).context("no address")?;
+    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).context("the address is invalid")?;
     let channel = endpoint.connect_timeout(LIMIT).connect().await.context("the service does not answer")?;
     let mut client = HealthClient::new(channel);
     let status = match status(&mut client, grpc_name(role)).await {
@@ -79,9 +78,9 @@ async fn serving(address: SocketAddr, role: Role) -> anyhow::Result<()> {
     if status == ServingStatus::Serving {
         return Ok(());
     }
-    // A service without this engine does not know it.
+    // A service without PostgreSQL has no such entry.
     let database = self::status(&mut client, postgres::ENGINE).await;
-    let missing = if matches!(database, Ok(ServingStatus::NotServing)) { ", postgres cannot be used" } else { "" };
+    let missing = if matches!(database, Ok(ServingStatus::NotServing)) { ", PostgreSQL cannot be used" } else { "" };
     bail!("the service is not ready: {}{missing}", status.as_str_name())
 }
 
@@ -92,7 +91,7 @@ fn grpc_name(role: Role) -> &'static str {
         Role::AgentStreaming => proto::agent_streaming::agent_streaming_service_server::SERVICE_NAME,
         Role::ProjectStorage => proto::project_storage::project_storage_service_server::SERVICE_NAME,
         Role::RateLimit => proto::rate_limit::rate_limit_service_server::SERVICE_NAME,
-        // It is asked over HTTP.
+        // The gateway is asked over HTTP.
         Role::Gateway => "",
     }
 }
@@ -101,7 +100,7 @@ async fn status(client: &mut HealthClient<tonic::transport::Channel>, service: &
     Ok(client.check(HealthCheckRequest { service: service.to_owned() }).await?.into_inner().status())
 }
 
-/// Where a listener can be reached from this machine: "all addresses" is none.
+/// The address at which this machine can reach a listener. A listener on all addresses is reached at loopback.
 #[must_use]
 pub fn reachable(listener: SocketAddr) -> SocketAddr {
     let ip = match listener.ip() {
@@ -117,11 +116,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_addresses_are_asked_at_loopback() {
-        for (listener, asked) in
+    fn a_listener_on_all_addresses_is_reached_at_loopback() {
+        for (listener, expected) in
             [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:81", "[::1]:81"), ("10.0.0.7:82", "10.0.0.7:82"), ("127.0.0.1:83", "127.0.0.1:83")]
         {
-            assert_eq!(reachable(listener.parse().expect("address")).to_string(), asked);
+            assert_eq!(reachable(listener.parse().expect("address")).to_string(), expected);
         }
     }
 }

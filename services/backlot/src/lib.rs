@@ -1,9 +1,9 @@
-//! The executable `backlot`: it starts the other crates and has no business of its own. In reading order:
+//! The executable `backlot`. It only starts the other crates. In reading order:
 //!
-//! - [`cli`]: the commands and what `main` exits with; [`settings`]: what each command reads, which is also its `--help`.
-//! - [`role`]: the five roles; [`process`]: one of them as a process; [`up`]: all five in one process, with a private PostgreSQL when
-//!   none is named.
-//! - [`token`]: an operator's caller token; [`health`]: the probe of container images; `memory`: the allocator.
+//! - [`cli`]: the commands and their exit codes; [`settings`]: the settings of each command, which are also in its `--help`.
+//! - [`role`]: the five roles; [`process`]: one of them as a process; [`up`]: all five in one process, with a private PostgreSQL if
+//!   no other is configured.
+//! - [`token`]: caller tokens and keys for operators; [`health`]: the probe of container images; `memory`: the allocator.
 
 pub mod cli;
 pub mod health;

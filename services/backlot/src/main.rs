@@ -1,4 +1,4 @@
-//! Nothing but the door: see the library's [`backlot::cli`].
+//! The entry point. The commands are in [`backlot::cli`].
 
 use std::process::ExitCode;
 

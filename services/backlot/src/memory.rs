@@ -1,5 +1,5 @@
-//! The allocator of the executable. glibc's keeps what large bodies took in the arena of each thread, so that a process stayed at
-//! several times its level after a burst. This one gives unused pages back after ten seconds, by a thread of its own.
+//! The allocator of the executable. The allocator of glibc keeps the memory of large bodies in the arena of each thread, so that a process
+//! used several times its normal memory after a burst. jemalloc returns unused pages after ten seconds, with its own thread.
 
 use tikv_jemallocator::Jemalloc;
 

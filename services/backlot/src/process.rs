@@ -11,10 +11,10 @@ use crate::{
     settings::listen::{METRICS_LISTEN, grpc_address},
 };
 
-/// How long the runtime waits for work that blocks a thread, after everything else has ended.
+/// How long the runtime waits for work on blocking threads after everything else has ended.
 const BLOCKING_LIMIT: Duration = Duration::from_secs(2);
 
-/// A role with all that it needs to serve.
+/// A role with its configuration.
 pub enum Process {
     Gateway(Box<gateway::Config>),
     Auth(Box<auth::Config>, SocketAddr),
@@ -24,7 +24,7 @@ pub enum Process {
 }
 
 impl Process {
-    /// Reads everything but the telemetry, which belongs to the operating system's process.
+    /// Reads all settings except those of the telemetry, which the process reads once.
     pub fn read(env: &mut Env, role: Role) -> Self {
         match role {
             Role::Gateway => Self::Gateway(Box::new(gateway::Config::read(env))),
@@ -35,7 +35,7 @@ impl Process {
         }
     }
 
-    /// Binds and serves until a signal ends it.
+    /// Binds the listeners and serves until a signal stops the process.
     pub(crate) async fn serve(self) -> anyhow::Result<()> {
         let shutdown = lifecycle::shutdown_on_signal().context("cannot wait for signals")?;
         match self {
@@ -62,7 +62,7 @@ impl Process {
     }
 }
 
-/// Runs a future with telemetry around it. The last flush blocks its thread, so it comes after the runtime.
+/// Runs a future with telemetry. The last flush blocks its thread, so it happens after the runtime has stopped.
 pub(crate) fn in_runtime(
     telemetry: &telemetry::Config,
     service: &'static str,
@@ -73,13 +73,13 @@ pub(crate) fn in_runtime(
         let _inside = runtime.enter();
         telemetry::init(telemetry, service)
     };
-    let ended = runtime.block_on(work);
+    let result = runtime.block_on(work);
     runtime.shutdown_timeout(BLOCKING_LIMIT);
-    if ended.is_ok() {
+    if result.is_ok() {
         tracing::info!("stopped");
     }
     drop(guard);
-    ended
+    result
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

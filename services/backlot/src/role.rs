@@ -3,7 +3,7 @@
 use chassis::identity::Caller;
 use clap::ValueEnum;
 
-/// A process of the cluster, named as its folder.
+/// A role of the cluster, named like its folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Role {
     Gateway,
@@ -14,9 +14,9 @@ pub enum Role {
 }
 
 impl Role {
-    /// All five.
+    /// All roles.
     pub const ALL: [Role; 5] = [Self::Gateway, Self::Auth, Self::AgentStreaming, Self::ProjectStorage, Self::RateLimit];
-    /// Those that speak gRPC, in the order of their ports.
+    /// The roles that serve gRPC, in the order of their ports.
     pub const SERVICES: [Role; 4] = [Self::Auth, Self::AgentStreaming, Self::ProjectStorage, Self::RateLimit];
 
     /// The name of its folder: `agent-streaming`.
@@ -36,7 +36,7 @@ impl Role {
         }
     }
 
-    /// The setting by which the others find it; nobody calls the gateway.
+    /// The setting with its address for the other roles. The gateway has none, because no role calls it.
     #[must_use]
     pub fn url_setting(self) -> Option<&'static str> {
         match self {
@@ -48,7 +48,7 @@ impl Role {
         }
     }
 
-    /// Where it listens for gRPC unless told otherwise; the defaults of [`Role::url_setting`] point there.
+    /// The default address of its gRPC listener, which the defaults of [`Role::url_setting`] name.
     pub(crate) fn default_grpc_listen(self) -> &'static str {
         match self {
             Self::Gateway | Self::Auth => "127.0.0.1:9090",

@@ -1,5 +1,4 @@
-//! What the commands read from the environment. Each read is the whole list: the same function makes a configuration, its
-//! faults and the lines of `--help`.
+//! The settings of the commands. The same functions read a configuration, collect its faults and list the settings for `--help`.
 
 pub mod listen;
 #[cfg(test)]
@@ -16,17 +15,17 @@ use private_postgres::download;
 use self::listen::{GRPC_LISTEN, gateway_address};
 use crate::{process::Process, role::Role};
 
-/// The databases that `DATABASE_URL` stands for.
+/// The settings that `DATABASE_URL` replaces.
 const OWN_DATABASES: [&str; 3] =
     ["BACKLOT_AUTH_DATABASE_URL", "BACKLOT_AGENT_STREAMING_DATABASE_URL", "BACKLOT_PROJECT_STORAGE_DATABASE_URL"];
 
-/// What `backlot up` reads besides the settings of the five roles.
+/// The settings of `backlot up` besides those of the five roles.
 #[derive(Debug)]
 pub struct Cluster {
     pub main: SocketAddr,
     pub preview: SocketAddr,
     pub metrics: Option<SocketAddr>,
-    pub seen: Seen,
+    pub browser_urls: BrowserUrls,
     /// The first of four ports; 0 picks four free ones.
     pub grpc: SocketAddr,
     pub data_dir: PathBuf,
@@ -34,15 +33,15 @@ pub struct Cluster {
     pub telemetry: telemetry::Config,
 }
 
-/// What browsers see instead of the listeners, where the operator wrote it down.
+/// The configured URLs that browsers use instead of the addresses of the listeners.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct BrowserUrls {
     pub main: Option<String>,
     pub preview: Option<String>,
 }
 
 impl Cluster {
-    /// Reads the launcher's own settings and, for their faults, those of all roles.
+    /// Reads the settings of the launcher. It also reads those of all roles, for their faults.
     pub fn read(env: &mut Env) -> Self {
         let main = gateway_address(env);
         let grpc = env.get(
@@ -53,8 +52,8 @@ impl Cluster {
         let (data_dir, download, telemetry) = (secret::data_dir(env), read_download(env), telemetry::Config::read(env));
         let gateway = Roles::read(env).gateway;
         let (preview, metrics) = (gateway.preview_listen, gateway.metrics_listen.0);
-        let seen = Seen { main: gateway.public_url.map(String::from), preview: gateway.preview_url };
-        let cluster = Self { main, preview, metrics, seen, grpc, data_dir, download, telemetry };
+        let browser_urls = BrowserUrls { main: gateway.public_url.map(String::from), preview: gateway.preview_url };
+        let cluster = Self { main, preview, metrics, browser_urls, grpc, data_dir, download, telemetry };
         if cluster.grpc.port() > u16::MAX - 3 {
             env.fault(GRPC_LISTEN, "must leave room for four ports");
         }
@@ -62,7 +61,7 @@ impl Cluster {
     }
 }
 
-/// Where the programs of a private PostgreSQL come from when this machine has none, and whether they may.
+/// Whether PostgreSQL may be downloaded if this machine has none, and from where.
 pub(crate) fn read_download(env: &mut Env) -> download::Config {
     download::Config {
         registry: env.get(
@@ -95,13 +94,13 @@ impl Roles {
     }
 }
 
-/// Whether `DATABASE_URL`, or all that it stands for, is missing.
+/// Whether neither `DATABASE_URL` nor all settings that it replaces are set.
 #[must_use]
 pub fn lacks_database(env: &Env) -> bool {
     !env.is_set("DATABASE_URL") && OWN_DATABASES.iter().any(|name| !env.is_set(name))
 }
 
-/// Everything that one role reads.
+/// All settings of one role.
 #[must_use]
 pub fn of_role(role: Role) -> Vec<SettingDoc> {
     let mut env = Env::describe();
@@ -110,22 +109,22 @@ pub fn of_role(role: Role) -> Vec<SettingDoc> {
     env.settings().to_vec()
 }
 
-/// Everything that `backlot up` reads: all roles, less what the launcher finds out itself and what is for roles that run one by one.
+/// All settings of `backlot up`: those of all roles, without the addresses of roles, which the launcher sets, and without BACKLOT_ROLE_KEYS.
 #[must_use]
 pub fn of_up() -> Vec<SettingDoc> {
     let mut env = Env::describe();
     Cluster::read(&mut env);
-    let found = |name: &str| name == secret::ROLE_KEYS || Role::ALL.iter().any(|role| role.url_setting() == Some(name));
-    env.settings().iter().filter(|doc| !found(&doc.name)).cloned().collect()
+    let is_excluded = |name: &str| name == secret::ROLE_KEYS || Role::ALL.iter().any(|role| role.url_setting() == Some(name));
+    env.settings().iter().filter(|doc| !is_excluded(&doc.name)).cloned().collect()
 }
 
-/// Everything that any command reads, so that one environment file can serve them all.
+/// The settings of all commands, so that all of them can use the same environment file.
 #[must_use]
 pub fn of_all() -> Vec<SettingDoc> {
     Role::ALL.into_iter().flat_map(of_role).chain(of_up()).collect()
 }
 
-/// The lines under a command's `--help`.
+/// The lines below the help of a command.
 #[must_use]
 pub fn help(settings: &[SettingDoc]) -> String {
     let mut text = "Settings (environment variables):\n".to_owned();
@@ -141,13 +140,13 @@ pub fn help(settings: &[SettingDoc]) -> String {
 mod tests {
     use super::*;
 
-    /// Where 0 is a choice.
+    /// Settings for which 0 is valid.
     const ZERO: [&str; 10] = [
         "BACKLOT_DEMO_PACE",           // no pause
         "BACKLOT_DRAIN_DELAY",         // no delay
-        "BACKLOT_DRAIN_TIMEOUT",       // nothing goes on after the signal
-        "BACKLOT_EDGE_PER_SECOND",     // no guard
-        "BACKLOT_HASH_QUEUE",          // nobody waits
+        "BACKLOT_DRAIN_TIMEOUT",       // calls end with the signal
+        "BACKLOT_EDGE_PER_SECOND",     // no edge limit
+        "BACKLOT_HASH_QUEUE",          // no password waits
         "BACKLOT_INSECURE_HTTP",       // off
         "BACKLOT_READ_PACE",           // any pace
         "BACKLOT_STORAGE_CACHE_BYTES", // no cache
@@ -164,7 +163,7 @@ mod tests {
     }
 
     /// Settings that are a number or a time, with the unit of their default.
-    fn measured() -> Vec<(String, String)> {
+    fn with_unit() -> Vec<(String, String)> {
         let unit = |default: &str| {
             let unit = default.trim_start_matches(|c: char| c.is_ascii_digit());
             (unit != default && matches!(unit, "" | "ms" | "s" | "m" | "h" | "d")).then(|| unit.to_owned())
@@ -177,26 +176,27 @@ mod tests {
     }
 
     #[test]
-    fn a_number_or_a_time_that_makes_no_sense_is_refused_with_name_value_and_bounds() {
-        let measured = measured();
-        assert!(measured.len() > 40, "{measured:?}");
-        let unused: Vec<_> = ZERO.iter().filter(|zero| !measured.iter().any(|(name, _)| name == *zero)).collect();
+    fn an_invalid_number_or_time_is_refused_with_name_value_and_bounds() {
+        let settings = with_unit();
+        assert!(settings.len() > 40, "{settings:?}");
+        let unused: Vec<_> = ZERO.iter().filter(|zero| !settings.iter().any(|(name, _)| name == *zero)).collect();
         assert!(unused.is_empty(), "{unused:?}");
-        for (name, unit) in measured {
+        for (name, unit) in settings {
             let allowed = ZERO.contains(&name.as_str());
             for (value, is_fault) in [(format!("0{unit}"), !allowed), (format!("-1{unit}"), true)] {
-                let told = faults(&name, &value);
-                assert_eq!(!told.is_empty(), is_fault, "{name}={value}: {told}");
-                let names_all =
-                    told.lines().all(|line| line.starts_with(&format!("{name}: must be ")) && line.ends_with(&format!(", is {value:?}")));
-                assert!(names_all, "{name}={value}: {told}");
+                let reported = faults(&name, &value);
+                assert_eq!(!reported.is_empty(), is_fault, "{name}={value}: {reported}");
+                let names_all = reported
+                    .lines()
+                    .all(|line| line.starts_with(&format!("{name}: must be ")) && line.ends_with(&format!(", is {value:?}")));
+                assert!(names_all, "{name}={value}: {reported}");
             }
         }
     }
 
     #[test]
-    fn the_range_of_a_count_begins_where_it_makes_sense() {
-        for (name, value, told) in [
+    fn a_fault_names_the_range_of_a_number() {
+        for (name, value, problem) in [
             ("BACKLOT_MAX_STEP_CALLS", "-1", "must be a whole number from 1"),
             ("BACKLOT_MAX_STEP_CALLS", "0", "must be a whole number from 1"),
             ("BACKLOT_MAX_STEPS", "0", "must be a whole number from 1 to 4294967295"),
@@ -204,7 +204,7 @@ mod tests {
             ("BACKLOT_SHARE_PERSON", "101", "must be a whole number from 1 to 100"),
             ("BACKLOT_EVENT_RETENTION", "0d", "must be longer than 0s"),
         ] {
-            assert_eq!(faults(name, value), format!("{name}: {told}, is {value:?}"));
+            assert_eq!(faults(name, value), format!("{name}: {problem}, is {value:?}"));
         }
     }
 }

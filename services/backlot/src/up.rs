@@ -1,9 +1,9 @@
-//! `backlot up`: the five roles in one process. They still speak gRPC to each other on loopback ports, so what runs here is
-//! what runs in a cluster of many machines.
+//! `backlot up`: the five roles in one process. They call each other with gRPC on loopback ports, as they do in a cluster of many
+//! machines.
 //!
-//! The start: the whole configuration is read and checked, the data folder tried ([`folder`]) and locked ([`lock`]), every port bound
-//! ([`listeners`]), the private PostgreSQL started ([`database`]), the roles started with the addresses of each other
-//! ([`parts`]), and the list of endpoints written ([`endpoints`]).
+//! The start checks the data folder ([`folder`]), reads and checks the configuration, locks the folder ([`lock`]), binds all ports
+//! ([`listeners`]), starts the private PostgreSQL ([`database`]), starts the roles with each other's addresses ([`parts`]), and writes the
+//! list of endpoints ([`endpoints`]).
 
 mod database;
 mod endpoints;
@@ -38,9 +38,9 @@ use crate::{
     settings::{self, Cluster, Roles},
 };
 
-/// How long the roles may take until the first request can be served.
+/// How long the start may take until the first request can be served.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// Between two looks; each pause is longer than the one before.
+/// The first and the longest pause between two probes of the readiness.
 const PROBE_PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
 /// A cluster that can serve requests.
@@ -50,14 +50,14 @@ pub struct Running {
     pub url: String,
     /// Base URL of its listener for previews.
     pub preview_url: String,
-    /// Where its metrics are read, if anywhere.
+    /// The URL of the metrics, if they are served.
     pub metrics_url: Option<String>,
     /// Base URLs of the services.
     pub grpc: Grpc,
-    /// The PostgreSQL server and the prefix of the databases, when one server has them all.
+    /// The PostgreSQL server and the prefix of the databases, if one server has all of them.
     pub database_url: Option<Secret>,
     table: String,
-    // Dropped in this order.
+    // Fields are dropped in this order.
     parts: Parts,
     database: Option<Database>,
     data_dir: PathBuf,
@@ -65,12 +65,12 @@ pub struct Running {
 }
 
 impl Running {
-    /// Waits for a role that ends although nobody stopped it.
+    /// Waits until a role ends that was not stopped.
     pub async fn stopped(&mut self) -> Stopped {
         self.parts.stopped().await
     }
 
-    /// Ends the cluster in order, within thirty seconds: what it acknowledged is kept, what it was doing is handed over.
+    /// Stops the cluster in order, within thirty seconds. Acknowledged changes are kept, and running turns are handed over.
     pub async fn shutdown(self) {
         self.parts.drain().await;
         if let Some(database) = self.database {
@@ -80,20 +80,20 @@ impl Running {
     }
 }
 
-/// Starts a cluster with these settings and nothing else of the process: the caller sees to telemetry and signals.
+/// Starts a cluster with these settings. The caller is responsible for telemetry and signals.
 ///
 /// # Errors
-/// The environment is at fault ([`Faults`]), the data folder or an address is taken, or a part failed to start.
+/// The environment is invalid ([`Faults`]), the data folder or an address is in use, or a part failed to start.
 pub async fn start(env: Env) -> anyhow::Result<Running> {
     chassis::install_crypto();
     let cluster = checked(&env)?;
     launch(env, cluster).await
 }
 
-/// Runs a cluster until a signal ends it.
+/// Runs a cluster until a signal stops it.
 ///
 /// # Errors
-/// As [`start`]; or a role failed.
+/// Those of [`start`], or a role failed.
 pub fn command(env: Env) -> anyhow::Result<()> {
     let cluster = checked(&env)?;
     let telemetry = cluster.telemetry.clone();
@@ -108,9 +108,9 @@ async fn run(env: Env, cluster: Cluster) -> anyhow::Result<()> {
         () = signal.cancelled() => return Ok(()),
     };
     match format {
-        // A closed output is no reason to stop serving.
+        // The cluster also serves if the output is closed.
         LogFormat::Pretty => drop(write!(io::stderr(), "\n{}\n", running.table)),
-        // Whoever reads the log as JSON finds nothing else in it.
+        // A JSON log contains only JSON lines.
         LogFormat::Json => running.table.lines().for_each(|line| tracing::info!("{}", line.trim())),
     }
     let _ = writeln!(io::stdout(), "backlot ready: {}", running.url);
@@ -122,12 +122,12 @@ async fn run(env: Env, cluster: Cluster) -> anyhow::Result<()> {
     failure.map_or(Ok(()), |stopped| Err(stopped.into()))
 }
 
-/// Every fault of every role at once, before anything is touched.
+/// Reads the configuration and reports all faults of all roles at once, before anything is started.
 fn checked(env: &Env) -> Result<Cluster, Faults> {
     let mut env = env.clone();
     if let Err(problem) = folder::check(&secret::data_dir(&mut env)) {
         env.fault("BACKLOT_DATA_DIR", problem);
-        // Without it there is no secret, which would be another fault, and a wrong one.
+        // Without the folder the secret would be reported as missing, too, which would be misleading.
         env.check()?;
     }
     if settings::lacks_database(&env) {
@@ -136,11 +136,11 @@ fn checked(env: &Env) -> Result<Cluster, Faults> {
     ClusterSecret::make(&mut env);
     let cluster = Cluster::read(&mut env);
     if env.is_set(ROLE_KEYS) {
-        env.fault(ROLE_KEYS, "is for roles that run one by one; `backlot up` has the keys of all of them");
+        env.fault(ROLE_KEYS, "is for roles that run in separate processes; `backlot up` has the keys of all roles");
     }
     for name in Role::ALL.into_iter().filter_map(Role::url_setting) {
         if env.is_set(name) {
-            env.fault(name, "is for roles that run one by one; `backlot up` finds the address itself");
+            env.fault(name, "is for roles that run in separate processes; `backlot up` sets the address itself");
         }
     }
     env.known_elsewhere(&settings::of_all());
@@ -155,7 +155,7 @@ async fn launch(env: Env, cluster: Cluster) -> anyhow::Result<Running> {
 }
 
 async fn assemble(mut env: Env, cluster: Cluster) -> anyhow::Result<Running> {
-    let lock = lock::take_soon(&cluster.data_dir).await?;
+    let lock = lock::acquire(&cluster.data_dir).await?;
     let listeners = Listeners::bind(&cluster, &listeners::Explicit::of(&env)).await?;
     let database = if settings::lacks_database(&env) { Some(Database::start(&cluster).await?) } else { None };
     if let Some(database) = &database {
@@ -174,7 +174,7 @@ async fn assemble(mut env: Env, cluster: Cluster) -> anyhow::Result<Running> {
     }
 
     let endpoints = Endpoints::of(&listeners);
-    let table = endpoints::table(&listeners, &cluster.seen, &rows(&env, &cluster, database.as_ref()));
+    let table = endpoints::table(&listeners, &cluster.browser_urls, &rows(&env, &cluster, database.as_ref()));
     let probe = health::reachable(listeners.main.address);
     let mut parts = serve(roles, listeners);
     ready(&mut parts, probe).await?;
@@ -183,15 +183,15 @@ async fn assemble(mut env: Env, cluster: Cluster) -> anyhow::Result<Running> {
     Ok(Running { url, preview_url, metrics_url, grpc, database_url, table, parts, database, data_dir: cluster.data_dir, _lock: lock })
 }
 
-/// A database that cannot be had is told here, once, before three roles would say it each.
+/// Connects to the databases first, so that a database that cannot be used is reported once and not by three roles.
 async fn prepare(roles: &Roles) -> anyhow::Result<()> {
     for database in [&roles.auth.postgres, &roles.project_storage.postgres, &roles.agent_streaming.database] {
-        postgres::prepare(database).await.context("the cluster does not start")?;
+        postgres::prepare(database).await.context("the cluster cannot start")?;
     }
     Ok(())
 }
 
-/// Starts all roles at once: each waits for those that it needs.
+/// Starts all roles at the same time. Each role waits for the roles that it needs.
 fn serve(roles: Roles, listeners: Listeners) -> Parts {
     let mut parts = Parts::new();
     let [auth, agent_streaming, project_storage, rate_limit] = listeners.grpc.map(|bound| bound.listener);
@@ -208,7 +208,7 @@ fn serve(roles: Roles, listeners: Listeners) -> Parts {
     parts
 }
 
-/// Waits until the gateway says that the first request can be served.
+/// Waits until the gateway reports that it can serve requests.
 async fn ready(parts: &mut Parts, gateway: std::net::SocketAddr) -> anyhow::Result<()> {
     let until = Instant::now() + START_LIMIT;
     let (mut pause, longest) = PROBE_PAUSES;
@@ -228,7 +228,7 @@ async fn ready(parts: &mut Parts, gateway: std::net::SocketAddr) -> anyhow::Resu
     }
 }
 
-/// The lines of the start table that name no port.
+/// The lines of the start table without a port.
 fn rows(env: &Env, cluster: &Cluster, database: Option<&Database>) -> [(&'static str, String); 3] {
     let database = database.map_or("the server of DATABASE_URL".to_owned(), Database::describe);
     let counters = if env.is_set("REDIS_URL") { "Redis, at REDIS_URL" } else { "in this process (REDIS_URL is not set)" };

@@ -1,4 +1,4 @@
-//! The executable as an operator meets it: what it prints, what it exits with, and the life of a whole cluster.
+//! The executable as an operator uses it: its output, its exit codes, and the start and stop of a whole cluster.
 
 use std::{
     fs::File,
@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The executable with these settings and nothing else but the PATH, where PostgreSQL is found.
+/// The executable with these settings. It inherits only PATH, which is needed to find PostgreSQL.
 fn backlot(data: &Path, settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_backlot"));
     command.env_clear().env("BACKLOT_DATA_DIR", data).envs(settings.iter().copied()).stdin(Stdio::null());
@@ -29,12 +29,12 @@ fn run(command: &mut Command, arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn every_fault_is_told_at_once_before_a_port_is_bound() {
+fn all_faults_are_reported_at_once_before_a_port_is_bound() {
     let data = tempfile::tempdir().expect("folder");
     let taken = TcpListener::bind("127.0.0.1:0").expect("listener");
     let address = taken.local_addr().expect("address").to_string();
     let settings = [
-        // Would be an error too, if it came to binding.
+        // It is in use, which would be an error if the port were bound.
         ("BACKLOT_PREVIEW_LISTEN", address.as_str()),
         ("BACKLOT_LISTEN", "here"),
         ("BACKLOT_LEASE", "soon"),
@@ -44,22 +44,23 @@ fn every_fault_is_told_at_once_before_a_port_is_bound() {
         ("BACKLOT_LISTNE", "typo"),
     ];
     let output = run(&mut backlot(data.path(), &settings), &["up"]);
-    let told = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(64), "{told}");
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(64), "{errors}");
     assert!(output.stdout.is_empty());
     for (name, value) in &settings[1..] {
-        assert_eq!(told.lines().filter(|line| line.starts_with(&format!("{name}: "))).count(), 1, "{name}: {told}");
-        assert!(*name != "BACKLOT_CLUSTER_SECRET" || !told.contains(value), "a secret is shown: {told}");
+        assert_eq!(errors.lines().filter(|line| line.starts_with(&format!("{name}: "))).count(), 1, "{name}: {errors}");
+        assert!(*name != "BACKLOT_CLUSTER_SECRET" || !errors.contains(value), "the secret is printed: {errors}");
     }
-    assert_eq!(told.lines().count(), settings.len() - 1, "{told}");
-    assert!(told.contains("did you mean BACKLOT_LISTEN?"));
+    assert_eq!(errors.lines().count(), settings.len() - 1, "{errors}");
+    assert!(errors.contains("did you mean BACKLOT_LISTEN?"));
 }
 
 fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
-/// Runs `backlot up` where the folder is a disk of its own: `prepare` is shell, with the folder as `$1`. `None`: this user may not mount.
+/// Runs `backlot up` with a data folder on its own disk. `prepare` is a shell script with the folder as `$1`. Returns the exit code and the
+/// errors, or `None` if this user may not mount a disk.
 fn up_on_disk(options: &str, prepare: &str, below: &str) -> Option<(Option<i32>, String)> {
     let folder = tempfile::tempdir().expect("folder");
     let data = folder.path().join(below);
@@ -73,8 +74,8 @@ fn up_on_disk(options: &str, prepare: &str, below: &str) -> Option<(Option<i32>,
     }
     command.args(["--mount", "bash", "-c", &script, env!("CARGO_BIN_EXE_backlot")]);
     let output = command.arg(folder.path()).arg(&data).stdin(Stdio::null()).output().expect("unshare runs");
-    let told = text(&output.stderr).replace(&data.display().to_string(), "FOLDER");
-    (output.status.code() != Some(99) && !told.starts_with("unshare")).then_some((output.status.code(), told))
+    let errors = text(&output.stderr).replace(&data.display().to_string(), "FOLDER");
+    (output.status.code() != Some(99) && !errors.starts_with("unshare")).then_some((output.status.code(), errors))
 }
 
 #[test]
@@ -100,17 +101,17 @@ fn a_folder_that_cannot_be_used_is_named_with_the_cause() {
         ("a folder in a file", "size=1m", "touch \"$1/data\"".to_owned(), "data/below", 64, "it is not a folder"),
     ] {
         if code == 1 && !is_root() {
-            // Who is root by a mapping alone cannot hand the folder to PostgreSQL's user.
+            // A user who is root only in a user namespace cannot give the folder to the user of PostgreSQL.
             continue;
         }
-        let Some((status, told)) = up_on_disk(options, &prepare, below) else {
-            eprintln!("not run: this user may not mount a disk of its own");
+        let Some((status, errors)) = up_on_disk(options, &prepare, below) else {
+            eprintln!("skipped: this user may not mount a disk");
             return;
         };
         let line =
-            told.lines().find(|line| line.contains("the folder FOLDER cannot be used: ")).unwrap_or_else(|| panic!("{what}: {told}"));
-        assert!(line.contains(cause), "{what}: {told}");
-        assert_eq!(status, Some(code), "{what}: {told}");
+            errors.lines().find(|line| line.contains("the folder FOLDER cannot be used: ")).unwrap_or_else(|| panic!("{what}: {errors}"));
+        assert!(line.contains(cause), "{what}: {errors}");
+        assert_eq!(status, Some(code), "{what}: {errors}");
     }
 }
 
@@ -124,7 +125,7 @@ fn a_role_needs_its_database() {
     }
 }
 
-/// A server of PostgreSQL's protocol that refuses everybody with these words, and where it is.
+/// Starts a server that refuses every PostgreSQL client with this error. Returns its address.
 fn refusing_server(code: &str, message: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("listener");
     let address = listener.local_addr().expect("address").to_string();
@@ -133,7 +134,7 @@ fn refusing_server(code: &str, message: &str) -> String {
     let refusal = [b"E", &length[..], fields.as_bytes()].concat();
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
-            // First whether TLS is spoken, then who it is. Whoever is gone needs no answer.
+            // A client first requests TLS and then sends its startup message. Errors mean that the client has disconnected.
             let _ = stream.read(&mut [0; 1024]).and_then(|_| stream.write_all(b"N"));
             let _ = stream.read(&mut [0; 1024]).and_then(|_| stream.write_all(&refusal));
         }
@@ -141,8 +142,8 @@ fn refusing_server(code: &str, message: &str) -> String {
     address
 }
 
-/// What `backlot` says on standard error, line by line, and whether it still ran when the first line was there.
-fn told_by(arguments: &[&str], settings: &[(&str, &str)]) -> (Vec<String>, bool) {
+/// The lines that `backlot` writes to standard error, and whether it was still running after the first line.
+fn errors_of(arguments: &[&str], settings: &[(&str, &str)]) -> (Vec<String>, bool) {
     let data = tempfile::tempdir().expect("folder");
     let mut child = backlot(data.path(), settings).args(arguments).stderr(Stdio::piped()).spawn().expect("backlot runs");
     let mut lines = BufReader::new(child.stderr.take().expect("stderr")).lines().map(|line| line.expect("text"));
@@ -154,7 +155,7 @@ fn told_by(arguments: &[&str], settings: &[(&str, &str)]) -> (Vec<String>, bool)
 }
 
 #[test]
-fn a_database_that_cannot_be_had_is_named_once_and_soon() {
+fn a_database_that_cannot_be_used_is_reported_once() {
     let secret = ("BACKLOT_CLUSTER_SECRET", "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7");
     let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("address").to_string();
     let wrong = refusing_server("28P01", "password authentication failed for user \"me\"");
@@ -163,30 +164,33 @@ fn a_database_that_cannot_be_had_is_named_once_and_soon() {
     for (arguments, settings) in [(&["up"], up), (&["auth"], &role)] {
         let with = |address: &str| {
             let url = format!("postgres://me:hunter2@{address}/shop");
-            told_by(arguments, &[settings, &[("DATABASE_URL", url.as_str())]].concat())
+            errors_of(arguments, &[settings, &[("DATABASE_URL", url.as_str())]].concat())
         };
-        // There may be a server in a moment: it waits, and says so.
+        // The server may still start, so backlot waits for it and reports that.
         let (lines, ran) = with(&closed);
-        let told = lines.join("\n");
-        let of_it: Vec<_> = lines.iter().filter(|line| line.contains(&closed)).collect();
-        let [first, last] = of_it[..] else { panic!("{arguments:?}: {told}") };
+        let errors = lines.join("\n");
+        let about_it: Vec<_> = lines.iter().filter(|line| line.contains(&closed)).collect();
+        let [first, last] = about_it[..] else { panic!("{arguments:?}: {errors}") };
         let place = format!("{closed}/shop_auth");
-        assert!(ran && first.contains(&place) && first.contains("refused") && first.contains("waiting for it, at most 10 s"), "{told}");
-        assert!(last.starts_with("backlot: ") && last.contains(&place) && last.contains("gave up after 10 s"), "{told}");
-        assert!(last.matches("refused").count() == 1 && !told.contains("hunter2") && !told.contains("readyz"), "{told}");
+        assert!(ran && first.contains(&place) && first.contains("refused") && first.contains("waiting for it, at most 10 s"), "{errors}");
+        assert!(last.starts_with("backlot: ") && last.contains(&place) && last.contains("gave up after 10 s"), "{errors}");
+        assert!(last.matches("refused").count() == 1 && !errors.contains("hunter2") && !errors.contains("readyz"), "{errors}");
 
-        // Nothing to wait for.
-        let told = with(&wrong).0.join("\n");
+        // The password is wrong, so there is nothing to wait for.
+        let errors = with(&wrong).0.join("\n");
         let text = format!("cannot connect to PostgreSQL at {wrong}/shop_auth: password authentication failed for user \"me\"");
-        assert!(told.matches(&text).count() == 1 && !told.contains("waiting") && !told.contains("hunter2"), "{arguments:?}: {told}");
-        assert_eq!(told.matches("password authentication").count(), 1, "{told}");
+        assert!(
+            errors.matches(&text).count() == 1 && !errors.contains("waiting") && !errors.contains("hunter2"),
+            "{arguments:?}: {errors}"
+        );
+        assert_eq!(errors.matches("password authentication").count(), 1, "{errors}");
     }
 }
 
 #[test]
-fn help_lists_the_settings_and_makes_nothing() {
+fn help_lists_the_settings_and_creates_no_folder() {
     let data = tempfile::tempdir().expect("folder");
-    let folder = data.path().join("unmade");
+    let folder = data.path().join("absent");
     for (arguments, setting) in [
         (&["--help"][..], "BACKLOT_NO_DOWNLOAD"),
         (&["up", "--help"], "BACKLOT_DATA_DIR [default: .backlot]"),
@@ -201,7 +205,7 @@ fn help_lists_the_settings_and_makes_nothing() {
 }
 
 #[test]
-fn a_token_is_one_line_and_a_probe_of_nothing_fails() {
+fn tokens_and_keys_are_one_line_and_a_probe_without_a_role_fails() {
     let data = tempfile::tempdir().expect("folder");
     let secret = [("BACKLOT_CLUSTER_SECRET", "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7")];
     let output = run(&mut backlot(data.path(), &secret), &["token", "--for", "rate-limit"]);
@@ -213,15 +217,15 @@ fn a_token_is_one_line_and_a_probe_of_nothing_fails() {
     let output = run(&mut backlot(data.path(), &secret), &["keys", "auth"]);
     let keys = text(&output.stdout);
     assert!(output.status.success() && keys.lines().count() == 1 && keys.starts_with("backlot-keys-1."), "{keys}");
-    let of_another = run(&mut backlot(data.path(), &[("BACKLOT_ROLE_KEYS", keys.trim())]), &["gateway"]);
-    let told = text(&of_another.stderr);
-    assert!(of_another.status.code() == Some(64) && told.contains("BACKLOT_ROLE_KEYS: holds the keys of auth"), "{told}");
+    let other_role = run(&mut backlot(data.path(), &[("BACKLOT_ROLE_KEYS", keys.trim())]), &["gateway"]);
+    let errors = text(&other_role.stderr);
+    assert!(other_role.status.code() == Some(64) && errors.contains("BACKLOT_ROLE_KEYS: holds the keys of auth"), "{errors}");
     let all = run(&mut backlot(data.path(), &[("BACKLOT_ROLE_KEYS", keys.trim())]), &["up"]);
-    assert!(all.status.code() == Some(64) && text(&all.stderr).contains("BACKLOT_ROLE_KEYS: is for roles that run one by one"));
+    assert!(all.status.code() == Some(64) && text(&all.stderr).contains("BACKLOT_ROLE_KEYS: is for roles that run in separate processes"));
 
-    let nobody = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("address").to_string();
+    let unused = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("address").to_string();
     for (role, setting) in [("gateway", "BACKLOT_LISTEN"), ("auth", "BACKLOT_GRPC_LISTEN")] {
-        let output = run(&mut backlot(data.path(), &[(setting, &nobody)]), &["health", role]);
+        let output = run(&mut backlot(data.path(), &[(setting, &unused)]), &["health", role]);
         assert_eq!(output.status.code(), Some(1), "{role}: {}", text(&output.stderr));
     }
 }
@@ -241,7 +245,7 @@ const FREE_PORTS: [(&str, &str); 4] = [
 
 impl Up {
     fn start(data: &Path) -> Self {
-        // Into a file: a pipe that nobody reads would stop whoever writes to it.
+        // The log goes to a file, because a full pipe would block the process.
         let path = data.join("test.log");
         let log = File::create(&path).expect("log");
         let mut child = backlot(data, &FREE_PORTS).arg("up").stdout(Stdio::piped()).stderr(log).spawn().expect("backlot runs");
@@ -258,7 +262,7 @@ impl Up {
         assert!(sent.success());
     }
 
-    /// The exit code, and how long it took.
+    /// Waits for the exit. Returns the exit code and the duration.
     fn wait(mut self) -> (Option<i32>, Duration) {
         let started = Instant::now();
         let status = self.child.wait().expect("a child");
@@ -274,7 +278,7 @@ impl Drop for Up {
 }
 
 #[test]
-fn a_cluster_starts_stops_and_survives_a_kill() {
+fn a_cluster_starts_stops_and_restarts_after_a_kill() {
     let data = tempfile::tempdir().expect("folder");
     let cluster = Up::start(data.path());
     let address = cluster.url.strip_prefix("http://").expect("a URL").to_owned();
@@ -296,17 +300,17 @@ fn a_cluster_starts_stops_and_survives_a_kill() {
 
     let second = run(&mut backlot(data.path(), &FREE_PORTS), &["up"]);
     assert_eq!(second.status.code(), Some(1));
-    let told = text(&second.stderr);
-    assert!(told.contains(&format!("is in use by process {}", cluster.child.id())), "{told}");
+    let errors = text(&second.stderr);
+    assert!(errors.contains(&format!("is in use by process {}", cluster.child.id())), "{errors}");
 
     cluster.signal("-KILL");
     assert_eq!(cluster.wait().0, None);
-    let again = Up::start(data.path());
-    again.signal("-TERM");
-    let (code, took) = again.wait();
+    let restarted = Up::start(data.path());
+    restarted.signal("-TERM");
+    let (code, took) = restarted.wait();
     assert_eq!(code, Some(0));
     let log = std::fs::read_to_string(data.path().join("test.log")).expect("log");
-    assert!(!log.contains("already exists"), "notices of the database are no news: {log}");
+    assert!(!log.contains("already exists"), "the log has notices of the database: {log}");
     let metrics = list["metricsUrl"].as_str().expect("metrics").rsplit_once(':').expect("a port").0;
     for (name, url) in [("gateway", "http://127.0.0.1:"), ("previews", "http://127.0.0.1:"), ("metrics", metrics)] {
         let row = log.lines().find(|line| line.trim_start().starts_with(name)).unwrap_or_else(|| panic!("{name}: {log}"));

@@ -1,4 +1,4 @@
-//! Where a role listens.
+//! The addresses on which roles listen.
 
 use std::net::SocketAddr;
 
@@ -11,12 +11,12 @@ pub const PREVIEW_LISTEN: &str = "BACKLOT_PREVIEW_LISTEN";
 pub const METRICS_LISTEN: &str = "BACKLOT_METRICS_LISTEN";
 pub const GRPC_LISTEN: &str = "BACKLOT_GRPC_LISTEN";
 
-/// Where the gateway listens, read as it reads it itself.
+/// The address of the gateway's main listener, read in the same way as the gateway reads it.
 pub fn gateway_address(env: &mut Env) -> SocketAddr {
-    env.get(LISTEN, "127.0.0.1:8080", "address of the HTTP listener; port 0 picks one")
+    env.get(LISTEN, "127.0.0.1:8080", "address of the HTTP listener; port 0 picks a free port")
 }
 
-/// Where one service listens, when it is a process of its own.
+/// The address of a service that runs in its own process.
 pub fn grpc_address(env: &mut Env, role: Role) -> SocketAddr {
-    env.get(GRPC_LISTEN, role.default_grpc_listen(), "where the service listens for gRPC")
+    env.get(GRPC_LISTEN, role.default_grpc_listen(), "address of the gRPC listener")
 }

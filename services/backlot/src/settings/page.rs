@@ -1,4 +1,4 @@
-//! `docs/settings.md`, made from the same reads as `--help`.
+//! `docs/settings.md`, generated from the same functions as `--help`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -60,7 +60,7 @@ setting is absent.
 
 type Names = BTreeSet<String>;
 
-/// The groups of the page, with their settings. A setting is in the first group that has it.
+/// The groups of the page and their settings. A setting is shown in the first group that contains it.
 fn groups() -> Vec<(&'static str, Names)> {
     let mut groups = vec![
         ("Addresses", addresses()),
@@ -110,13 +110,13 @@ fn names_of(settings: &[SettingDoc]) -> Names {
     settings.iter().map(|doc| doc.name.clone()).collect()
 }
 
-/// One row: a setting as some commands read it. A default may differ between roles.
+/// One row: a setting and the commands that read it with this default and help text. Both may differ between roles.
 struct Row {
     doc: SettingDoc,
     readers: Vec<&'static str>,
 }
 
-/// All rows in the order of reading: the settings of the roles, then those that only `backlot up` reads.
+/// All rows, in the order in which they are read: the settings of the roles, then those that only `backlot up` reads.
 fn rows() -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     let of_roles = Role::ALL.map(|role| (role.name(), of_role(role)));
@@ -168,19 +168,19 @@ fn page() -> String {
         let (found, rest): (Vec<_>, Vec<_>) = left.into_iter().partition(|row| names.contains(&row.doc.name));
         left = rest;
         let _ = writeln!(page, "\n## {title}\n\n| variable | default | read by | meaning |\n|---|---|---|---|");
-        // The rows of one setting are together, at the place of the first one.
+        // All rows of one setting follow the first one.
         let first: BTreeMap<_, _> = found.iter().enumerate().rev().map(|(at, row)| (row.doc.name.clone(), at)).collect();
         let mut found: Vec<_> = found.iter().collect();
         found.sort_by_key(|row| first[&row.doc.name]);
         found.iter().for_each(|row| page.push_str(&(row.line() + "\n")));
     }
     let left: Vec<_> = left.iter().map(|row| &row.doc.name).collect();
-    assert!(left.is_empty(), "no group has {left:?}");
+    assert!(left.is_empty(), "no group contains {left:?}");
     page
 }
 
 #[test]
-fn the_page_of_settings_is_what_the_code_reads() {
+fn the_page_of_settings_is_up_to_date() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/settings.md");
     let page = page();
     #[allow(clippy::disallowed_methods, reason = "a setting of the test, not of a process")]

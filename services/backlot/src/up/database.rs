@@ -1,5 +1,4 @@
-//! The private PostgreSQL of a cluster without `DATABASE_URL`: run by the machine's own programs, or by those that
-//! [`download`] fetches.
+//! The private PostgreSQL of a cluster without `DATABASE_URL`. It uses the programs of this machine, or those that [`download`] fetches.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,11 +12,11 @@ use private_postgres::{Error, Options, PrivatePostgres, download};
 
 use crate::settings::Cluster;
 
-/// Stands for the URL of a server that is not started before the configuration is known to be sound.
+/// The placeholder for the URL of the server while the configuration is checked, before the server is started.
 pub(super) const PLACEHOLDER: &str = "postgres://app@localhost/backlot";
-/// The prefix of the databases' names.
+/// The prefix of the names of the databases.
 const PREFIX: &str = "backlot";
-/// After this the process ends and leaves the server to stop by itself, which its death makes it do.
+/// After this the process ends without waiting for the server, which stops when the process has ended.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
@@ -32,12 +31,12 @@ impl Database {
         let folder = cluster.data_dir.join("postgres");
         let server = match start(folder.clone(), None).await? {
             Ok(server) => server,
-            // Its files are inside the server's folder: wherever that is, the server's user can get there.
+            // The programs are unpacked into the folder of the server, which its user can always read.
             Err(Error::NoBinaries | Error::WrongVersion { needed: download::MAJOR, .. }) => {
                 let programs = programs(&cluster.download, &folder).await?;
-                start(folder.clone(), Some(programs)).await?.context("the private PostgreSQL does not start")?
+                start(folder.clone(), Some(programs)).await?.context("the private PostgreSQL cannot start")?
             }
-            Err(error) => return Err(error).context("the private PostgreSQL does not start"),
+            Err(error) => return Err(error).context("the private PostgreSQL cannot start"),
         };
         Ok(Self { server, folder })
     }
@@ -51,11 +50,11 @@ impl Database {
         format!("private PostgreSQL in {}, {}", self.folder.display(), self.server.url("postgres"))
     }
 
-    /// Stops it; everything that was committed is on the disk.
+    /// Stops the server. Committed data is on the disk.
     pub(super) async fn stop(self) {
         let stopping = task::blocking(move || self.server.stop());
         if tokio::time::timeout(STOP_LIMIT, stopping).await.is_err() {
-            tracing::warn!("the private PostgreSQL takes long to stop; it goes on without this process");
+            tracing::warn!("the private PostgreSQL has not stopped in time; this process ends without waiting for it");
         }
     }
 }
@@ -63,10 +62,10 @@ impl Database {
 async fn start(folder: PathBuf, bin_dir: Option<PathBuf>) -> anyhow::Result<Result<PrivatePostgres, Error>> {
     let progress = Arc::new(|text: &str| tracing::info!("{text}"));
     let options = Options { bin_dir, progress, ..Options::default() };
-    task::blocking(move || PrivatePostgres::start(&folder, options)).await.context("the private PostgreSQL's start was cut short")
+    task::blocking(move || PrivatePostgres::start(&folder, options)).await.context("the start of the private PostgreSQL was aborted")
 }
 
-/// The folder of the fetched programs, which are fetched unless they are there already.
+/// The folder of the downloaded programs. Downloads them if they are not there.
 async fn programs(config: &download::Config, data: &Path) -> anyhow::Result<PathBuf> {
     if let Some(programs) = download::unpacked(data) {
         return Ok(programs);
@@ -83,10 +82,13 @@ mod tests {
     use crate::settings::read_download;
 
     #[tokio::test]
-    async fn a_refusal_names_the_ways_out() {
+    async fn a_refused_download_names_the_alternatives() {
         let folder = tempfile::tempdir().expect("folder");
         let config = read_download(&mut Env::of([("BACKLOT_NO_DOWNLOAD", "1")]));
         let text = programs(&config, folder.path()).await.expect_err("refused").to_string();
-        assert!(["BACKLOT_NO_DOWNLOAD", "DATABASE_URL", "apt-get", "docker compose"].iter().all(|way| text.contains(way)), "{text}");
+        assert!(
+            ["BACKLOT_NO_DOWNLOAD", "DATABASE_URL", "apt-get", "docker compose"].iter().all(|alternative| text.contains(alternative)),
+            "{text}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Where the cluster can be reached: `<data>/endpoints.json` for programs, the start table for people.
+//! The addresses of the cluster: `<data>/endpoints.json` for programs, and the start table for people.
 
 use std::{
     fmt::Write as _,
@@ -9,9 +9,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::listeners::{Bound, Listeners};
-use crate::{health::reachable, role::Role, settings::Seen};
+use crate::{health::reachable, role::Role, settings::BrowserUrls};
 
-/// Base URLs without a slash at the end.
+/// The content of `endpoints.json`: base URLs without a slash at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Endpoints {
@@ -19,15 +19,15 @@ pub struct Endpoints {
     pub url: String,
     /// The gateway's listener for previews.
     pub preview_url: String,
-    /// Where Prometheus reads this process's metrics, if anywhere.
+    /// The URL of the metrics for Prometheus, if they are served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics_url: Option<String>,
     pub grpc: Grpc,
-    /// The process that serves them all.
+    /// The id of the process.
     pub pid: u32,
 }
 
-/// The four services.
+/// The base URLs of the four services.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Grpc {
@@ -38,7 +38,7 @@ pub struct Grpc {
 }
 
 impl Grpc {
-    /// A service's URL; the gateway has none.
+    /// The URL of a service. The gateway has none.
     #[must_use]
     pub fn of(&self, role: Role) -> Option<&str> {
         match role {
@@ -60,16 +60,16 @@ impl Endpoints {
         Self { url: url(&listeners.main), preview_url: url(&listeners.preview), metrics_url, grpc, pid: std::process::id() }
     }
 
-    /// Writes the list for other programs; a reader sees the old one or the new one.
+    /// Writes the list for other programs, atomically.
     pub(super) fn write(&self, data: &Path) -> io::Result<()> {
         let (path, draft) = (path(data), data.join("endpoints.json.draft"));
         fs::write(&draft, serde_json::to_vec_pretty(self).map_err(io::Error::other)?)?;
         fs::rename(draft, path)
     }
 
-    /// The list names nobody any more.
+    /// Removes the list when the cluster has stopped.
     pub(super) fn remove(data: &Path) {
-        // Absent is what is wanted.
+        // It may be absent already.
         let _ = fs::remove_file(path(data));
     }
 }
@@ -78,10 +78,10 @@ fn path(data: &Path) -> PathBuf {
     data.join("endpoints.json")
 }
 
-/// What a person sees before the cluster is ready.
-pub(super) fn table(listeners: &Listeners, seen: &Seen, rows: &[(&str, String)]) -> String {
+/// The table of addresses that is printed when the cluster is ready.
+pub(super) fn table(listeners: &Listeners, urls: &BrowserUrls, rows: &[(&str, String)]) -> String {
     let address = |bound: &Bound, scheme: &str, path: &str| {
-        let note = bound.taken.map(|port| format!("   (port {port} is taken)")).unwrap_or_default();
+        let note = bound.replaced.map(|port| format!("   (port {port} is in use)")).unwrap_or_default();
         format!("{scheme}{}{path}{note}", reachable(bound.address))
     };
     let for_browsers = |bound: &Bound, url: &Option<String>| {
@@ -89,7 +89,7 @@ pub(super) fn table(listeners: &Listeners, seen: &Seen, rows: &[(&str, String)])
         format!("{}{url}", address(bound, "http://", ""))
     };
     let mut all =
-        vec![("gateway", for_browsers(&listeners.main, &seen.main)), ("previews", for_browsers(&listeners.preview, &seen.preview))];
+        vec![("gateway", for_browsers(&listeners.main, &urls.main)), ("previews", for_browsers(&listeners.preview, &urls.preview))];
     all.push(("metrics", listeners.metrics.as_ref().map_or("none".to_owned(), |bound| address(bound, "http://", "/metrics"))));
     all.extend(Role::SERVICES.iter().zip(&listeners.grpc).map(|(role, bound)| (role.name(), address(bound, "grpc ", ""))));
     all.extend(rows.iter().map(|(name, text)| (*name, text.clone())));
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_survives_a_round_trip() {
+    fn the_list_can_be_written_and_read() {
         let grpc = Grpc { auth: "a".into(), agent_streaming: "s".into(), project_storage: "p".into(), rate_limit: "r".into() };
         let [url, preview_url, metrics] = [1, 2, 3].map(|port| format!("http://127.0.0.1:{port}"));
         let endpoints = Endpoints { url, preview_url, metrics_url: Some(metrics), grpc, pid: 7 };

@@ -1,5 +1,5 @@
-//! The data folder before anything else is done, and the disk under it when a start fails: what is wrong is said of the folder, in words,
-//! and not of whichever file came first.
+//! Checks the data folder at the start, and explains a start that failed because of a full disk. Errors name the folder and the cause, not
+//! the file that failed first.
 
 use std::{
     fs::{self, OpenOptions},
@@ -9,10 +9,10 @@ use std::{
 
 use chassis::secret;
 
-/// Enough that a full disk does not have it, little enough to be written at every start.
+/// Large enough to detect a full disk, and small enough to be written at every start.
 const PROBE_BYTES: usize = 65_536;
 
-/// What is wrong with the folder, which is made if absent.
+/// Creates the folder if it is absent, and writes to it. The error is a text with the folder and the cause.
 pub(super) fn check(data: &Path) -> Result<(), String> {
     secret::make_data_dir(data).and_then(|()| write(data)).map_err(|error| {
         let folder = data.display();
@@ -23,7 +23,7 @@ pub(super) fn check(data: &Path) -> Result<(), String> {
     })
 }
 
-/// The error of a start whose private PostgreSQL is in the folder. Its programs say in their own words that the disk is full.
+/// Adds the folder to the error of a private PostgreSQL that failed because the disk is full. PostgreSQL reports that only as a text.
 pub(super) fn explain(error: anyhow::Error, data: &Path) -> anyhow::Error {
     if format!("{error:#}").contains("No space left on device") {
         return error.context(format!("the folder {} cannot be used: the disk is full", data.display()));
@@ -49,8 +49,8 @@ fn cause(error: &io::Error) -> Option<&'static str> {
         ErrorKind::ReadOnlyFilesystem => "it is read-only",
         ErrorKind::StorageFull => "the disk is full",
         ErrorKind::QuotaExceeded => "the quota of the disk is used up",
-        ErrorKind::PermissionDenied => "this user may not write there",
-        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => "it is not a folder, or something above it is not",
+        ErrorKind::PermissionDenied => "this user has no permission to write there",
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => "it is not a folder, or a parent of it is not a folder",
         _ => return None,
     })
 }

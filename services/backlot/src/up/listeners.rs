@@ -1,5 +1,5 @@
-//! Every port of the cluster, bound before anything starts. A default port that somebody has moves to a free one, so that
-//! several clusters run side by side; an address that the operator wrote down is meant.
+//! The ports of the cluster, all bound before anything is started. If a default port is in use, a free one is taken instead, so that
+//! several clusters can run on one machine. A configured address must be free.
 
 use std::{io, net::SocketAddr};
 
@@ -19,8 +19,8 @@ use crate::{
 pub(super) struct Bound {
     pub(super) listener: TcpListener,
     pub(super) address: SocketAddr,
-    /// The default port that somebody else has.
-    pub(super) taken: Option<u16>,
+    /// The default port, if it is in use and another one was taken.
+    pub(super) replaced: Option<u16>,
 }
 
 pub(super) struct Listeners {
@@ -31,7 +31,7 @@ pub(super) struct Listeners {
     pub(super) grpc: [Bound; 4],
 }
 
-/// Which of the four settings the operator wrote down.
+/// Which of the four addresses are configured.
 pub(super) struct Explicit {
     main: bool,
     preview: bool,
@@ -74,7 +74,7 @@ impl Listeners {
 
 async fn bind(setting: &'static str, wanted: SocketAddr, explicit: bool) -> anyhow::Result<Bound> {
     let failed = || format!("{setting}: cannot listen on {wanted}");
-    let (listener, taken) = match TcpListener::bind(wanted).await {
+    let (listener, replaced) = match TcpListener::bind(wanted).await {
         Ok(listener) => (listener, None),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse && !explicit => {
             (TcpListener::bind(SocketAddr::new(wanted.ip(), 0)).await.with_context(failed)?, Some(wanted.port()))
@@ -82,7 +82,7 @@ async fn bind(setting: &'static str, wanted: SocketAddr, explicit: bool) -> anyh
         Err(error) => return Err(error).with_context(failed),
     };
     let address = listener.local_addr().with_context(failed)?;
-    Ok(Bound { listener, address, taken })
+    Ok(Bound { listener, address, replaced })
 }
 
 #[cfg(test)]
@@ -90,20 +90,20 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_a_default_port_moves() {
+    async fn only_a_default_port_is_replaced() {
         let other = TcpListener::bind("127.0.0.1:0").await.expect("listener");
         let taken = other.local_addr().expect("address");
-        let moved = bind(LISTEN, taken, false).await.expect("moved");
-        assert_eq!(moved.taken, Some(taken.port()));
+        let moved = bind(LISTEN, taken, false).await.expect("bound");
+        assert_eq!(moved.replaced, Some(taken.port()));
         assert!(moved.address.port() != taken.port() && moved.address.ip() == taken.ip());
-        let refusal = bind(LISTEN, taken, true).await.map(|bound| bound.address).expect_err("meant");
+        let refusal = bind(LISTEN, taken, true).await.map(|bound| bound.address).expect_err("in use");
         assert_eq!(refusal.to_string(), format!("BACKLOT_LISTEN: cannot listen on {taken}"));
     }
 
     #[tokio::test]
-    async fn port_zero_is_four_free_ports() {
+    async fn port_zero_takes_four_free_ports() {
         let any = [LISTEN, PREVIEW_LISTEN, METRICS_LISTEN, GRPC_LISTEN].map(|name| (name, "127.0.0.1:0"));
-        // Without a secret reading it would make one, in a folder beside the source.
+        // Without a configured secret one would be created in the current folder.
         let secret = ("BACKLOT_CLUSTER_SECRET", "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7");
         let mut env = Env::of(any.into_iter().chain([secret]));
         let explicit = Explicit::of(&env);

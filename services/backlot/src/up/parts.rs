@@ -1,5 +1,4 @@
-//! The five roles as tasks of one process: each has a stop signal of its own, so that they end in the order in which nobody
-//! loses the one it calls.
+//! The five roles as tasks of one process. Each has its own stop signal, so that a role stops before the roles that it calls.
 
 use std::{fmt, future::Future, time::Duration};
 
@@ -9,17 +8,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::role::Role;
 
-/// Who ends after whom, and how long each group may take. With the database's stop and the last flush of the telemetry it is
-/// less than thirty seconds. agent-streaming waits for its turns (ten seconds by default) before it hands them over.
+/// The order in which the roles stop, and how long each group may take. Together with the stop of the database and the last flush of the
+/// telemetry it is less than thirty seconds. agent-streaming waits for its turns (ten seconds by default) before it hands them over.
 const DRAIN: [(&[Role], Duration); 3] = [
     (&[Role::Gateway], Duration::from_secs(5)),
     (&[Role::AgentStreaming], Duration::from_secs(11)),
     (&[Role::ProjectStorage, Role::Auth, Role::RateLimit], Duration::from_secs(2)),
 ];
 
-/// A role that ended although nobody asked it to.
+/// A role that ended without being stopped, and its error.
 #[derive(Debug, thiserror::Error)]
-#[error("{} stopped by itself{}", .0.name(), .1.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
+#[error("{} stopped by itself{}", .0.name(), .1.as_ref().map(|error| format!(": {error}")).unwrap_or_default())]
 pub struct Stopped(pub Role, pub Option<String>);
 
 struct Part {
@@ -32,33 +31,33 @@ struct Part {
 /// The running roles.
 pub(super) struct Parts {
     parts: Vec<Part>,
-    tell: mpsc::UnboundedSender<Stopped>,
-    told: mpsc::UnboundedReceiver<Stopped>,
+    sender: mpsc::UnboundedSender<Stopped>,
+    receiver: mpsc::UnboundedReceiver<Stopped>,
 }
 
 impl Parts {
     pub(super) fn new() -> Self {
-        let (tell, told) = mpsc::unbounded_channel();
-        Self { parts: Vec::new(), tell, told }
+        let (sender, receiver) = mpsc::unbounded_channel();
+        Self { parts: Vec::new(), sender, receiver }
     }
 
-    /// Starts a role; `serve` gets the token that stops it.
+    /// Starts a role. `serve` gets the token that stops it.
     pub(super) fn start<E, F>(&mut self, role: Role, serve: impl FnOnce(CancellationToken) -> F)
     where
         E: std::error::Error,
         F: Future<Output = Result<(), E>> + Send + 'static,
     {
-        let (stop, ended, tell) = (CancellationToken::new(), CancellationToken::new(), self.tell.clone());
+        let (stop, ended, sender) = (CancellationToken::new(), CancellationToken::new(), self.sender.clone());
         let (serving, stopping) = (serve(stop.clone()), stop.clone());
-        // Dropped, and so cancelled, however the task ends: a panic of a role is an end too.
+        // Dropping the guard cancels `ended`, also after a panic.
         let end = ended.clone().drop_guard();
-        // No span: one that lasts as long as the role would gather everything into one trace.
+        // There is no span here: it would last as long as the role and join all requests into one trace.
         let work = async move {
             let result = serving.await.map_err(|error| chain(&error));
             match result {
                 Ok(()) if stopping.is_cancelled() => {}
-                Ok(()) => drop(tell.send(Stopped(role, None))),
-                Err(why) => drop(tell.send(Stopped(role, Some(why)))),
+                Ok(()) => drop(sender.send(Stopped(role, None))),
+                Err(error) => drop(sender.send(Stopped(role, Some(error)))),
             }
             drop(end);
         };
@@ -66,7 +65,7 @@ impl Parts {
         self.parts.push(Part { role, stop, ended, abort });
     }
 
-    /// Waits for a role that ends by itself, which in a healthy cluster none does.
+    /// Waits until a role ends without being stopped. In a healthy cluster none does.
     pub(super) async fn stopped(&mut self) -> Stopped {
         let ends = self.parts.iter().map(|part| {
             Box::pin(async {
@@ -75,11 +74,11 @@ impl Parts {
             })
         });
         let (role, ..) = futures::future::select_all(ends).await;
-        // It may have said why; after a panic it has not.
-        self.told.try_recv().unwrap_or(Stopped(role, None))
+        // There is an error unless the role panicked.
+        self.receiver.try_recv().unwrap_or(Stopped(role, None))
     }
 
-    /// Stops all in order. A role that does not end in time is dropped where it stands.
+    /// Stops all roles in order. A role that does not end in time is aborted.
     pub(super) async fn drain(&self) {
         for (roles, limit) in DRAIN {
             let group: Vec<_> = self.parts.iter().filter(|part| roles.contains(&part.role)).collect();
@@ -93,7 +92,7 @@ impl Parts {
             };
             if timeout(limit, all).await.is_err() {
                 for part in group.iter().filter(|part| !part.ended.is_cancelled()) {
-                    tracing::warn!(role = part.role.name(), "did not drain in time and was dropped");
+                    tracing::warn!(role = part.role.name(), "a role did not drain in time and was aborted");
                     part.abort.abort();
                     part.ended.cancelled().await;
                 }
@@ -108,7 +107,7 @@ impl fmt::Debug for Parts {
     }
 }
 
-/// A cluster that is dropped instead of drained leaves nothing running.
+/// Aborts the roles of a cluster that is dropped without [`Parts::drain`].
 impl Drop for Parts {
     fn drop(&mut self) {
         for part in &self.parts {
@@ -128,7 +127,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn they_end_in_the_order_of_their_calls() {
+    async fn a_role_stops_before_the_roles_that_it_calls() {
         let (mut parts, log) = (Parts::new(), Arc::new(Mutex::new(Vec::new())));
         for role in Role::ALL {
             let log = log.clone();
@@ -145,7 +144,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_deaf_role_is_dropped_within_the_limit() {
+    async fn a_role_that_ignores_its_stop_signal_is_aborted() {
         let (mut parts, started) = (Parts::new(), tokio::time::Instant::now());
         for role in Role::ALL {
             parts.start(role, |_| std::future::pending::<Result<(), io::Error>>());
@@ -155,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_role_that_fails_says_why_and_one_that_panics_is_named() {
+    async fn a_failed_role_is_reported_with_its_error_and_a_panicked_one_without() {
         let mut parts = Parts::new();
         parts.start(Role::Auth, |_| async { Err(io::Error::other("no keys")) });
         parts.start(Role::RateLimit, |stop| async move {
@@ -164,7 +163,7 @@ mod tests {
         });
         assert_eq!(parts.stopped().await.to_string(), "auth stopped by itself: no keys");
         let mut parts = Parts::new();
-        parts.start::<io::Error, _>(Role::Gateway, |_| async { panic!("as a test") });
+        parts.start::<io::Error, _>(Role::Gateway, |_| async { panic!("a test") });
         assert_eq!(parts.stopped().await.to_string(), "gateway stopped by itself");
     }
 }
