@@ -34,7 +34,7 @@ export async function failureMessages(page) {
   const rows = [
     ["TOO_MANY_STEPS", "the agent was not done after 1 step", "Failed. The agent took more steps than it may. No file was changed.", ""],
     ["WORKER_LOST", "the processes that ran the turn were lost", "Failed. The processes that ran the turn were lost. No file was changed.", ""],
-    ["LIMIT_EXCEEDED", "one answer took too long", "Failed. The answer came to a limit. No file was changed.", "One answer took too long."],
+    ["LIMIT_EXCEEDED", "one answer took too long", "Failed. The answer reached a limit. No file was changed.", "One answer took too long."],
     ["NEW_ONE", "something new", "Failed. No file was changed.", "Something new."],
   ];
   const messages = await page.evaluate(async (rows) => {

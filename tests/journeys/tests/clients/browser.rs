@@ -8,10 +8,12 @@ use serde_json::json;
 use test_support::{
     Cluster,
     canary::within,
-    model_server::{Answer, At, ModelServer, Refusal, Request, Script, Stop},
+    model_server::{Answer, At, Request, Stop},
     script::{self, Gates, has_results, last_line},
 };
 use tokio::process::Command;
+
+use crate::scripted::{self, held, refused};
 
 const LIMIT: Duration = Duration::from_secs(900);
 /// The shipped policies, except that the fourth prompt of an hour is refused.
@@ -29,19 +31,8 @@ async fn the_main_path_of_the_first_page_works() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_page_is_accessible_and_survives_network_failures() -> Result<()> {
     let gates = Gates::default();
-    let models = ModelServer::start(Script::with({
-        let gates = gates.clone();
-        move |_, request| Some(answer(request, &gates))
-    }))
-    .await;
-    let cluster = Cluster::with(&[
-        ("ANTHROPIC_API_KEY", "sk-ant-canary"),
-        ("ANTHROPIC_BASE_URL", models.url()),
-        ("BACKLOT_MODEL", "anthropic/claude-test"),
-        // The page reconnects if it receives nothing for a little more than two heartbeats.
-        ("BACKLOT_HEARTBEAT", "1s"),
-    ])
-    .await?;
+    // A page that receives nothing for two heartbeats and a little longer treats the connection as lost.
+    let (_models, cluster) = scripted::start(answer, &gates, &[("BACKLOT_HEARTBEAT", "1s")]).await?;
     run_script("accessibility.mjs", &cluster, &gates).await?;
     cluster.stop().await
 }
@@ -60,9 +51,7 @@ fn answer(request: &Request, gates: &Gates) -> Answer {
     let words = last_line(request);
     let page = |text: &str| json!({ "path": "index.html", "content": format!("<!doctype html>\n<title>App</title>\n<h1>{text}</h1>\n") });
     match words.split_once(' ') {
-        Some(("hold", gate)) => {
-            Answer::default().text("This takes a while, but then it is done.").fragments(5).hold_at(At::Event(5), &gates.of(gate))
-        }
+        Some(("hold", gate)) => held(gate, gates),
         Some(("edit", gate)) => {
             let answer =
                 Answer::default().text("I change the page.").tool("write_file", page(&format!("edited {gate}"))).stop(Stop::ToolUse);
@@ -75,6 +64,6 @@ fn answer(request: &Request, gates: &Gates) -> Answer {
             let answer = Answer::default().text("I write a page, and a script for it.").tool("write_file", page(&words));
             answer.tool("write_file", script).stop(Stop::ToolUse)
         }
-        _ => Answer::refuse(Refusal { status: 400, message: "as the script says".into(), retry_after: None, should_retry: None }),
+        _ => refused(),
     }
 }

@@ -9,12 +9,13 @@ use std::{
 use anyhow::{Context, Result};
 use serde_json::json;
 use test_support::{
-    Cluster,
     canary::within,
-    model_server::{Answer, At, ModelServer, Refusal, Request, Script, Stop},
+    model_server::{Answer, At, Request, Stop},
     script::{self, Gates, has_results, last_line},
 };
 use tokio::process::Command;
+
+use crate::scripted::{self, held, refused};
 
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -40,19 +41,8 @@ async fn ag_ui() -> Result<()> {
 
 async fn journey(arguments: &[&str]) -> Result<()> {
     let gates = Gates::default();
-    let models = ModelServer::start(Script::with({
-        let gates = gates.clone();
-        move |_, request| Some(answer(request, &gates))
-    }))
-    .await;
-    let cluster = Cluster::with(&[
-        ("ANTHROPIC_API_KEY", "sk-ant-canary"),
-        ("ANTHROPIC_BASE_URL", models.url()),
-        ("BACKLOT_MODEL", "anthropic/claude-test"),
-        ("BACKLOT_MAX_STREAMS_PER_USER", "3"),
-    ])
-    .await?;
-    within(LIMIT, run_script(arguments, &cluster.url, &gates)).await.context("the script did not end in time")??;
+    let (_models, cluster) = scripted::start(answer, &gates, &[("BACKLOT_MAX_STREAMS_PER_USER", "3")]).await?;
+    within(LIMIT, run_script(arguments, &cluster.url, &gates)).await.context("the client did not finish")??;
     cluster.stop().await
 }
 
@@ -87,9 +77,7 @@ fn answer(request: &Request, gates: &Gates) -> Answer {
     let words = last_line(request);
     let path_and = |content: &str| json!({ "path": "index.html", "content": content });
     match words.split_once(' ') {
-        Some(("hold", gate)) => {
-            Answer::default().text("This takes a while, but then it is done.").fragments(5).hold_at(At::Event(5), &gates.of(gate))
-        }
+        Some(("hold", gate)) => held(gate, gates),
         Some(("hold-tool", gate)) => {
             let answer = Answer::default().tool("write_file", path_and(&"<p>many words</p>".repeat(20))).stop(Stop::ToolUse);
             answer.hold_at(At::Event(12), &gates.of(gate))
@@ -98,6 +86,6 @@ fn answer(request: &Request, gates: &Gates) -> Answer {
             let answer = Answer::default().reasoning("A page will do.").text("I write a page.");
             answer.tool("write_file", path_and(&format!("<h1>{words}</h1>"))).stop(Stop::ToolUse)
         }
-        _ => Answer::refuse(Refusal { status: 400, message: "as the script says".into(), retry_after: None, should_retry: None }),
+        _ => refused(),
     }
 }
