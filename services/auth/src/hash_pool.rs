@@ -1,6 +1,6 @@
 //! Hashes and verifies passwords on blocking threads, with a limit of threads, of waiting passwords and of the wait. A thread reuses
-//! Argon2's memory. One client address may use only its share of the threads and of the queue, and its next password waits until other
-//! addresses had one thread each. So a flood of sign-ins from one address neither exhausts the memory nor delays other addresses for long.
+//! Argon2's memory. One client address may use only its share of the threads and of the queue, and its next password waits
+//! behind those of other addresses. So a flood of sign-ins from one address neither exhausts the memory nor delays other addresses for long.
 
 use std::{
     net::IpAddr,

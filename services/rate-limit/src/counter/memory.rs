@@ -87,7 +87,7 @@ impl Memory {
         order.sort_unstable();
         order.dedup();
         let mut shards: Vec<MutexGuard<'_, Shard>> = order.iter().map(|i| lock(&self.shards[*i])).collect();
-        // Read under the locks: times of one subject never run backwards.
+        // The time is read under the locks, so that the times of a subject never go backwards.
         let now = self.now();
         let place = |i: usize| order.binary_search(&shard_indices[i]).unwrap_or_default();
 
