@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn on_loopback_both_names_are_origins_of_the_page() {
+    fn both_loopback_names_are_origins_of_the_page() {
         let origins = |url: &str| main_origins(&Url::parse(url).unwrap());
         assert_eq!(origins("http://127.0.0.1:8080"), ["http://127.0.0.1:8080", "http://localhost:8080"]);
         assert_eq!(origins("http://localhost:8080"), ["http://localhost:8080", "http://127.0.0.1:8080"]);
@@ -134,27 +134,27 @@ mod tests {
             ("https://one.github.io", "https://two.github.io", false),
             ("https://one.vercel.app", "https://api.one.vercel.app", true),
         ];
-        for (origin, ours, same) in rows {
-            let (origin, ours) = (Url::parse(origin).unwrap(), Url::parse(ours).unwrap());
-            assert_eq!(is_same_site(&origin, &ours), same, "{origin} {ours}");
+        for (origin, main, same) in rows {
+            let (origin, main) = (Url::parse(origin).unwrap(), Url::parse(main).unwrap());
+            assert_eq!(is_same_site(&origin, &main), same, "{origin} {main}");
         }
     }
 
     #[test]
     fn an_operator_is_warned_of_origins_without_a_cookie() {
-        let told = |origins: &[&str], ours: &str| {
+        let warnings = |origins: &[&str], main: &str| {
             let origins: Vec<String> = origins.iter().map(|text| (*text).to_owned()).collect();
-            cookie_warnings(&origins, &Url::parse(ours).unwrap())
+            cookie_warnings(&origins, &Url::parse(main).unwrap())
         };
-        assert_eq!(told(&["http://127.0.0.1:5173", "https://a.example"], "https://b.example").len(), 2);
-        assert!(told(&["http://localhost:5173"], "http://localhost:8080").is_empty());
-        let local = told(&["http://localhost:5173", "http://127.0.0.1:5173"], "http://127.0.0.1:8080");
+        assert_eq!(warnings(&["http://127.0.0.1:5173", "https://a.example"], "https://b.example").len(), 2);
+        assert!(warnings(&["http://localhost:5173"], "http://localhost:8080").is_empty());
+        let local = warnings(&["http://localhost:5173", "http://127.0.0.1:5173"], "http://127.0.0.1:8080");
         assert_eq!(local.len(), 1);
         for words in
             ["http://localhost:5173 is another site than http://127.0.0.1:8080", "call http://localhost:8080 instead", "tokenInAnswer"]
         {
             assert!(local[0].contains(words), "{local:?}");
         }
-        assert!(!told(&["https://a.example"], "https://b.example")[0].contains("instead"));
+        assert!(!warnings(&["https://a.example"], "https://b.example")[0].contains("instead"));
     }
 }

@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_names_fields_as_json_does_and_values_as_they_are() {
+    async fn a_refusal_has_json_names_of_fields_and_unchanged_values() {
         let violation = |field: &str, description: &str| FieldViolation { field: field.into(), description: description.into() };
         let fault = Fault::invalid(
             "project-storage",

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_of_a_decision() {
+    fn a_decision_is_written_as_headers() {
         let json = r#"{"policy":"general","allowed":true,"limit":10,"remaining":4,"resetAfter":"6.000000001s","window":"10s"}"#;
         let decision: PolicyDecision = serde_json::from_str(json).unwrap();
         let mut headers = HeaderMap::new();

@@ -16,11 +16,11 @@ use crate::{
 
 /// A request of units from one policy for one subject.
 #[derive(Debug, Clone)]
-pub(crate) struct Check {
-    pub(crate) policy: Arc<Policy>,
-    pub(crate) subject: String,
+pub struct Check {
+    pub policy: Arc<Policy>,
+    pub subject: String,
     /// Units to take. 0 reads the state and takes nothing.
-    pub(crate) cost: u32,
+    pub cost: u32,
 }
 
 /// The counters did not answer.
@@ -37,7 +37,7 @@ pub(crate) trait Counter: Send + Sync {
 
 /// The clock of a counter.
 #[derive(Debug, Clone, Default)]
-pub(crate) enum Clock {
+pub enum Clock {
     /// The clock of the process, or of Redis.
     #[default]
     System,

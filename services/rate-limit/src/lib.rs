@@ -45,6 +45,15 @@ use self::{
     counter::{Clock, redis::Redis},
 };
 
+/// What the benchmarks measure without gRPC.
+#[doc(hidden)]
+pub mod testing {
+    pub use crate::{
+        counter::{Check, Clock, memory::Memory},
+        limiter::Limiter,
+    };
+}
+
 /// How often the process forgets idle subjects.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 /// The background tasks of a stopped service end within this.

@@ -27,7 +27,7 @@ static DECISIONS: LazyLock<Metric<u64>> = LazyLock::new(|| {
 });
 
 /// Counts in Redis or in this process.
-pub(crate) struct Limiter {
+pub struct Limiter {
     redis: Option<Redis>,
     memory: Memory,
     breaker: Breaker,
@@ -36,7 +36,7 @@ pub(crate) struct Limiter {
 
 /// The decisions about all checks of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Verdict {
+pub struct Verdict {
     /// One per check, in order.
     pub(crate) decisions: Vec<Decision>,
     /// Redis could not be reached, and this process counted.
@@ -56,12 +56,13 @@ impl Verdict {
 }
 
 impl Limiter {
-    pub(crate) fn new(redis: Option<Redis>, memory: Memory) -> Self {
+    #[must_use]
+    pub fn new(redis: Option<Redis>, memory: Memory) -> Self {
         Self { redis, memory, breaker: Breaker::default(), started: Instant::now() }
     }
 
     /// Takes the units of all checks, or none.
-    pub(crate) async fn check(&self, checks: &[Check]) -> Verdict {
+    pub async fn check(&self, checks: &[Check]) -> Verdict {
         let verdict = self.decide(checks).await;
         for (check, decision) in checks.iter().zip(&verdict.decisions) {
             let labels = [

@@ -20,7 +20,7 @@ const FIELDS: [&str; 5] = ["name", "limit", "window", "algorithm", "burst"];
 
 /// One entry of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Policy {
+pub struct Policy {
     pub(crate) name: String,
     /// Units per window.
     pub(crate) limit: u32,
@@ -122,7 +122,8 @@ impl Policies {
         Some(PolicyFault { line: line_of(yaml, name, 0), entry: name.to_owned(), problem })
     }
 
-    pub(crate) fn named(&self, name: &str) -> Option<&Arc<Policy>> {
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&Arc<Policy>> {
         self.0.iter().find(|p| p.name == name)
     }
 

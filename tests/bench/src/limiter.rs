@@ -11,9 +11,8 @@ use chassis::{client, context::Context, identity::Caller, task};
 use fred::{clients::Pool, interfaces::LuaInterface as _, types::scripts::Script};
 use proto::rate_limit::{CheckRequest, PolicyCheck, rate_limit_service_client::RateLimitServiceClient};
 use rate_limit::{
-    counter::{Ask, Clock, memory::Memory},
-    limiter::Limiter,
-    policy::Policies,
+    Policies,
+    testing::{Check, Clock, Limiter, Memory},
 };
 use tonic::transport::{Channel, Endpoint};
 
@@ -160,12 +159,12 @@ async fn concurrent(target: &Target, process: Option<&Process>, figures: &mut Fi
 async fn in_process() -> Result<f64> {
     let policies = Policies::shipped().with(POLICIES).map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
     let policy = Arc::clone(policies.named("general").context("general")?);
-    let limiter = Limiter::new(None, Memory::new(1_000_000, Clock::Own));
-    let all_checks: Vec<[Ask; 1]> =
-        (0..SUBJECTS).map(|number| [Ask { policy: Arc::clone(&policy), subject: format!("user:{number:08}"), cost: 1 }]).collect();
+    let limiter = Limiter::new(None, Memory::new(1_000_000, Clock::System));
+    let checks: Vec<[Check; 1]> =
+        (0..SUBJECTS).map(|number| [Check { policy: Arc::clone(&policy), subject: format!("user:{number:08}"), cost: 1 }]).collect();
     let start = Instant::now();
-    for checks in all_checks.iter().cycle().take(DECISIONS as usize) {
-        limiter.check(checks).await;
+    for check in checks.iter().cycle().take(DECISIONS as usize) {
+        limiter.check(check).await;
     }
     Ok(start.elapsed().as_secs_f64() / f64::from(DECISIONS))
 }

@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges() {
+    fn a_requested_range_is_cut_to_the_length_of_the_file() {
         use ByteRange::{Part, Unsatisfiable, Whole};
         assert_eq!(requested(&HeaderMap::new(), "\"v1\"", 10), Whole);
         let rows = [

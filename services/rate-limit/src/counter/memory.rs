@@ -21,7 +21,7 @@ const SHARDS: usize = 64;
 const FORGET_ONE_IN: usize = 16;
 
 /// Counters by policy and subject. All counters of a subject are in one shard.
-pub(crate) struct Memory {
+pub struct Memory {
     shards: Vec<Mutex<Shard>>,
     hasher: RandomState,
     started: Instant,
@@ -68,7 +68,8 @@ impl Slot {
 
 impl Memory {
     /// Stores at most about `max_keys` pairs of policy and subject.
-    pub(crate) fn new(max_keys: usize, clock: Clock) -> Self {
+    #[must_use]
+    pub fn new(max_keys: usize, clock: Clock) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),

@@ -21,7 +21,7 @@ const CHECK: &str = include_str!("check.lua");
 const VALUES: usize = 5;
 
 /// Counters under one key prefix.
-pub(crate) struct Redis {
+pub struct Redis {
     pool: Pool,
     script: Script,
     options: Options,

@@ -102,10 +102,8 @@ async fn changes_of_the_same_line_are_a_conflict_that_the_user_resolves() -> Res
 
     let path = format!("/api/projects/{}/conflicts/{turn}", fixture.project);
     let conflict = person.get(&path).await?;
-    assert_eq!(
-        (&conflict["baseRevision"], &conflict["headRevision"], &conflict["turnRevision"]),
-        (&base, &json!(head), &end["data"]["revision"])
-    );
+    let revisions = ["baseRevision", "headRevision", "turnRevision"].map(|field| &conflict[field]);
+    assert_eq!(revisions, [&base, &json!(head), &end["data"]["revision"]]);
     let side = |side: &str| conflict["files"][0][side]["content"]["text"].as_str().unwrap_or_default().to_owned();
     assert_eq!((side("base"), side("head")), (BASE.to_owned(), BASE.replace("Shop", "Boats")));
     assert_eq!(side("turn"), BASE.replace("Shop", "Bicycles"));

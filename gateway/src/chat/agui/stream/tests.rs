@@ -87,7 +87,7 @@ fn every_outcome_has_its_last_event() {
 }
 
 #[test]
-fn a_turn_as_events_of_the_protocol() {
+fn a_turn_becomes_events_of_the_protocol() {
     let kinds = [vec![accepted(), step(1)], text("t1", "Adding it.").to_vec(), write("c1", "a.js", "code").to_vec(), vec![step_done(1)]];
     let events = events(&log(kinds.concat().into_iter().chain([committed(), completed()])));
     let types: Vec<_> = events.iter().map(|e| e["name"].as_str().or(e["type"].as_str()).unwrap()).collect();
