@@ -9,7 +9,7 @@ use chassis::{
     },
 };
 
-/// Every RPC is public and acts for a person.
+/// Every RPC is public and needs an authenticated user.
 pub(crate) const RULES: &[Rule] = &[
     Rule { rpc: "StartTurn", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
     Rule { rpc: "GetTurn", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
@@ -26,8 +26,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_follows_the_contract() {
+    fn the_table_lists_every_rpc_of_the_contract() {
         chassis::testing::assert_access_table("backlot.agent_streaming.v1.AgentStreamingService", RULES);
-        assert!(RULES.iter().all(|rule| rule.user), "an RPC without a person");
+        assert!(RULES.iter().all(|rule| rule.user), "an RPC does not need a user");
     }
 }

@@ -1,4 +1,4 @@
-//! What the whole service shares.
+//! The state that all parts of the service share.
 
 use std::time::Duration;
 
@@ -19,36 +19,37 @@ use crate::{
     watch::{followers::Followers, tail::Tails},
 };
 
-/// What a turn may use.
+/// The limits of one process and of each of its turns, from the settings.
 pub(crate) struct Limits {
     pub(crate) lease: Duration,
     pub(crate) begin_timeout: Duration,
     pub(crate) disconnect_grace: Duration,
+    /// Turns that this process drives at once.
     pub(crate) max_turns: usize,
     pub(crate) max_steps: u32,
     pub(crate) step: StepLimits,
     pub(crate) max_output_tokens: u32,
 }
 
-/// What every call and every turn shares.
+/// What RPCs, background tasks and turns share.
 pub(crate) struct App {
     pub(crate) db: store::Pool,
     pub(crate) journal: Journal,
     pub(crate) tails: Tails,
     pub(crate) followers: Followers,
     pub(crate) doorbell: Doorbell,
-    /// Rings when EndTurn has become due.
+    /// Notified when the outbox has a new entry.
     pub(crate) outbox: Notify,
     pub(crate) upstream: Upstream,
     pub(crate) agents: Agents,
     pub(crate) providers: Providers,
     pub(crate) pages: PageTokens,
     pub(crate) limits: Limits,
-    /// Cancelled when the process drains.
+    /// Cancelled when the process starts to drain.
     pub(crate) stop: CancellationToken,
 }
 
-/// How events reach others: the log that is written, those who read it here, and the other replicas.
+/// The parts through which an event reaches the log, the viewers of this process and the other replicas.
 #[derive(Clone)]
 pub(crate) struct Events {
     pub(crate) journal: Journal,
@@ -58,7 +59,7 @@ pub(crate) struct Events {
 
 impl App {
     /// # Errors
-    /// A file of the agents' folder is wrong.
+    /// A file in the folder of agents is invalid.
     pub(crate) fn new(config: &Config, db: store::Pool, events: Events, stop: CancellationToken) -> Result<Self, AgentFaults> {
         let Events { journal, tails, doorbell } = events;
         let to = |callee, uri| client::connect(Caller::AgentStreaming, callee, uri, &config.cluster_secret);

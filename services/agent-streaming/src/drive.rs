@@ -1,5 +1,5 @@
-//! Who drives a turn. In the order of the contract: a [`worker`] takes a turn; [`run`] is the turn, [`step`] one of its steps,
-//! [`attempt`] a call of the model, [`commit`] the end. The [`outbox`] tells project-storage of turns that ended without files.
+//! Drives turns. A [`worker`] claims a turn, [`run`] executes it, [`step`] executes one of its steps, [`attempt`] requests the model, and
+//! [`commit`] ends the turn. The [`outbox`] tells project-storage about turns that ended without files.
 
 pub(crate) mod attempt;
 pub(crate) mod commit;

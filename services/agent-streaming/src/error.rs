@@ -1,4 +1,4 @@
-//! What can go wrong in a call.
+//! The errors of this service's RPCs.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use proto::{
 
 use crate::store;
 
-/// This service in its errors.
+/// The name of this service in errors, logs and telemetry.
 pub(crate) const SERVICE: &str = Caller::AgentStreaming.name();
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("no such turn")]
+    #[error("the turn does not exist")]
     TurnNotFound,
     #[error("another turn of the project is running")]
     TurnActive { turn: Option<TurnId> },
@@ -23,31 +23,42 @@ pub(crate) enum Error {
     TooLate,
     #[error("the idempotency key was used with another request")]
     KeyReused,
-    #[error("no agent {0:?}")]
+    #[error("the agent {0:?} does not exist")]
     AgentNotFound(String),
-    #[error("no model {0:?} on this cluster")]
+    #[error("the model {0:?} is not available on this cluster")]
     ModelNotFound(String),
     #[error("the newest event of the turn is {last}")]
     CursorAhead { last: u32 },
-    #[error("the turn's events are no longer kept; GetTurn has its outcome, the project's messages its answer")]
+    #[error("the events of the turn were deleted; GetTurn returns its outcome, and the messages of the project include its answer")]
     CursorExpired { last: u32 },
-    #[error("the reader fell behind; go on from its last event")]
+    #[error("the reader is too slow; continue after the last event")]
     SlowReader,
-    #[error("this replica is stopping; go on from the last event")]
+    #[error("this replica is stopping; continue after the last event")]
     Draining { retry_after: Duration },
-    #[error("the deadline has passed; go on from the last event")]
+    #[error("the deadline has passed; continue after the last event")]
     Deadline,
-    /// What another service, or the check of the request, says goes to the client as it is.
+    /// A fault of another service or of the request's check. The client gets it unchanged.
     #[error(transparent)]
     Refused(#[from] Fault),
-    #[error("the database")]
+    #[error("the database failed")]
     Store(#[from] store::StoreError),
 }
 
+/// The characters of an unknown name that its error repeats.
+const MAX_NAME_CHARS: usize = 80;
+
 impl Error {
-    /// Clients come back within five seconds, not all at once.
+    /// The random delay of one to five seconds keeps clients from reconnecting all at once.
     pub(crate) fn draining() -> Self {
         Self::Draining { retry_after: Duration::from_millis(rand::random_range(1_000..5_000)) }
+    }
+
+    pub(crate) fn agent_not_found(name: &str) -> Self {
+        Self::AgentNotFound(name.chars().take(MAX_NAME_CHARS).collect())
+    }
+
+    pub(crate) fn model_not_found(name: &str) -> Self {
+        Self::ModelNotFound(name.chars().take(MAX_NAME_CHARS).collect())
     }
 
     fn code(&self) -> ErrorCode {
@@ -90,7 +101,7 @@ impl ServiceError for Error {
             return fault.clone();
         }
         let text = match self {
-            Self::Store(_) => "the database does not answer".to_owned(),
+            Self::Store(_) => "the database failed".to_owned(),
             other => other.to_string(),
         };
         let fault = Fault::new(SERVICE, self.code(), self.reason(), text);

@@ -4,7 +4,7 @@ mod decode;
 
 use std::{pin::Pin, sync::Arc};
 
-use chassis::{context::Context, error::status, page};
+use chassis::{clock, context::Context, error::status};
 use futures::{Stream, StreamExt as _};
 use proto::{
     agent_streaming::{
@@ -12,21 +12,19 @@ use proto::{
         ListAgentsRequest, ListAgentsResponse, ListTurnsRequest, ListTurnsResponse, StartTurnRequest, StartTurnResponse,
         StreamTurnEventsRequest, StreamTurnEventsResponse, agent_streaming_service_server::AgentStreamingService,
     },
-    error::Violations,
     id::TurnId,
 };
 use tonic::{Request, Response, Status};
 
 use crate::{
     app::App,
-    error::{Error, SERVICE},
+    error::Error,
     intake::cancel,
     intake::list,
-    intake::start::{self, Started},
+    intake::start::{self, StartResult},
     model::agents::Agent,
-    store::turns,
     turn::Turn,
-    watch::follow::{self, From},
+    watch::follow::{self, FollowOptions},
     watch::tail::Frame,
 };
 
@@ -39,22 +37,21 @@ impl AgentStreamingService for Service {
     async fn start_turn(&self, request: Request<StartTurnRequest>) -> Result<Response<StartTurnResponse>, Status> {
         let context = Context::of(&request);
         let start = decode::start(request.into_inner())?;
-        let Started { turn, replayed } = start::start(&self.0, &context, start).await.map_err(status)?;
+        let StartResult { turn, replayed } = start::start(&self.0, &context, start, clock::now()).await.map_err(status)?;
         Ok(Response::new(StartTurnResponse { turn: Some(turn.wire()), replayed }))
     }
 
     async fn get_turn(&self, request: Request<GetTurnRequest>) -> Result<Response<GetTurnResponse>, Status> {
         let user = Context::of(&request).user()?.id;
         let id = turn_id(&request.get_ref().turn_id)?;
-        let turn = turns::find(&self.0.db, id, user).await.map_err(Error::from).map_err(status)?;
-        let turn = turn.ok_or(Error::TurnNotFound).map_err(status)?;
+        let turn = list::get(&self.0.db, user, id).await.map_err(status)?;
         Ok(Response::new(GetTurnResponse { turn: Some(turn.wire()) }))
     }
 
     async fn list_turns(&self, request: Request<ListTurnsRequest>) -> Result<Response<ListTurnsResponse>, Status> {
         let user = Context::of(&request).user()?.id;
-        let (wanted, size) = decode::list(&self.0.pages, user, request.into_inner())?;
-        let (turns, next) = list::page(&self.0, wanted, size).await.map_err(status)?;
+        let (request, size) = decode::list(&self.0.pages, user, request.into_inner())?;
+        let (turns, next) = list::page(&self.0.db, &self.0.pages, request, size).await.map_err(status)?;
         let turns = turns.iter().map(Turn::wire).collect();
         Ok(Response::new(ListTurnsResponse { turns, next_page_token: next.unwrap_or_default() }))
     }
@@ -65,36 +62,28 @@ impl AgentStreamingService for Service {
         let context = Context::of(&request);
         let id = turn_id(&request.get_ref().turn_id)?;
         let StreamTurnEventsRequest { after, compact, as_lines, .. } = request.into_inner();
-        let events = follow::follow(Arc::clone(&self.0), &context, id, From { after, compact }).await.map_err(status)?;
+        let options = FollowOptions { after, compact };
+        let events = follow::follow(Arc::clone(&self.0), &context, id, options).await.map_err(status)?;
         Ok(Response::new(Box::pin(events.map(move |batch| batch.map(|frames| message(&frames, as_lines)).map_err(status)))))
     }
 
     async fn cancel_turn(&self, request: Request<CancelTurnRequest>) -> Result<Response<CancelTurnResponse>, Status> {
         let user = Context::of(&request).user()?.id;
         let id = turn_id(&request.get_ref().turn_id)?;
-        let turn = cancel::cancel(&self.0, user, id).await.map_err(status)?;
+        let turn = cancel::cancel(&self.0, user, id, clock::now()).await.map_err(status)?;
         Ok(Response::new(CancelTurnResponse { turn: Some(turn.wire()) }))
     }
 
     async fn list_agents(&self, request: Request<ListAgentsRequest>) -> Result<Response<ListAgentsResponse>, Status> {
-        const SCOPE: &str = "ListAgents";
-        let request = request.into_inner();
-        let mut violations = Violations::default();
-        let size = page::size(request.page_size, &mut violations);
-        let after: Option<String> = self.0.pages.open(SCOPE, &request.page_token).unwrap_or_else(|error| {
-            violations.add("page_token", error.to_string());
-            None
-        });
-        violations.check(SERVICE)?;
-        let mut left = self.0.agents.list().filter(|agent| after.as_ref().is_none_or(|name| agent.name > *name));
-        let agents: Vec<_> = left.by_ref().take(usize::try_from(size).unwrap_or_default()).map(agent_wire).collect();
-        let next = if left.next().is_some() { agents.last().map(|agent| self.0.pages.seal(SCOPE, &agent.name)) } else { None };
-        Ok(Response::new(ListAgentsResponse { agents, next_page_token: next.unwrap_or_default() }))
+        let (after, size) = decode::list_agents(&self.0.pages, &request.into_inner())?;
+        let (agents, next) = self.0.agents.page(after.as_deref(), size);
+        let next_page_token = next.map(|name| self.0.pages.seal(decode::AGENTS_SCOPE, &name)).unwrap_or_default();
+        Ok(Response::new(ListAgentsResponse { agents: agents.into_iter().map(agent_wire).collect(), next_page_token }))
     }
 
     async fn get_agent(&self, request: Request<GetAgentRequest>) -> Result<Response<GetAgentResponse>, Status> {
         let name = request.into_inner().name;
-        let agent = self.0.agents.get(&name).ok_or_else(|| status(Error::AgentNotFound(name.chars().take(80).collect())))?;
+        let agent = self.0.agents.get(&name).ok_or_else(|| status(Error::agent_not_found(&name)))?;
         Ok(Response::new(GetAgentResponse { agent: Some(agent_wire(agent)) }))
     }
 }

@@ -1,4 +1,4 @@
-//! How turns come in, are found again, and are stopped.
+//! Starts, finds, lists and cancels turns.
 
 pub(crate) mod cancel;
 pub(crate) mod disconnect;

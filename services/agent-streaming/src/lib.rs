@@ -1,18 +1,18 @@
-//! A prompt becomes a turn, a turn becomes events. The service knows nothing of files but what project-storage says, and nothing of
-//! people but whose turn it is. In reading order:
+//! Runs turns and streams their events. It reads and commits files through project-storage, and of a user it knows only the id. In
+//! reading order:
 //!
-//! - [`turn`]: the rules: what a turn is, how its events look in the log, and what they come to.
-//! - [`intake`]: a turn on its way in, found again, and stopped.
-//! - [`drive`]: who runs it, step by step, to exactly one end.
-//! - [`log`]: the event log as its writers see it; [`watch`]: as its viewers do.
-//! - [`model`]: the models, what they are told, and what they answer; [`workspace`]: the files that a turn reads and stages, and its tools.
+//! - [`turn`]: the rules: the states of a turn, its events, and what is derived from them.
+//! - [`intake`]: starts, finds, lists and cancels turns.
+//! - [`drive`]: the worker, which drives each turn step by step to exactly one end.
+//! - [`log`]: writes the event log. [`watch`]: reads it for viewers.
+//! - [`model`]: agents, prompts and the providers of models. [`workspace`]: the staged files of a turn, and its tools.
 //! - [`store`], [`upstream`]: the database and the other services.
-//! - [`app`], [`access`], [`config`], [`error`], [`grpc`], [`metrics`]: what all services have.
-//! - `seeded_bugs`: wrong variants that the chaos harness must find; in no executable that anybody runs.
+//! - [`app`], [`access`], [`config`], [`error`], [`grpc`], [`metrics`]: the files that every service has.
+//! - `seeded_bugs`: wrong variants that the chaos harness must find. Released executables do not contain them.
 
 mod access;
 mod app;
-pub mod config;
+mod config;
 mod drive;
 mod error;
 mod grpc;
@@ -62,33 +62,31 @@ use self::{
     watch::{follow, tail::Tails},
 };
 
-/// The name of the folder, the process and its telemetry.
-pub const NAME: &str = error::SERVICE;
+/// How long the background tasks of a stopping service may take to end.
+const TASKS_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The background tasks of a stopped service end within this.
-const TASKS_LIMIT: Duration = Duration::from_secs(2);
-
-/// Why the service could not start, or ended by itself.
+/// Why the service did not start, or ended without being asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    #[error("the database")]
+    #[error("the database could not be used")]
     Postgres(#[from] postgres::Error),
-    #[error("the partitions of the event log")]
+    #[error("the partitions of the event log could not be created")]
     Partitions(#[source] store::StoreError),
-    #[error("the doorbell")]
+    #[error("Redis could not be used")]
     Redis(#[from] redis::Error),
-    #[error("the agents")]
+    #[error("the agents could not be read")]
     Agents(#[from] agents::AgentFaults),
-    #[error("the server")]
+    #[error("the server failed")]
     Server(#[from] server::ServeError),
 }
 
-/// Serves until `shutdown`, then drains: no new turns, viewers sent elsewhere, running turns handed over to another replica.
+/// Serves until `shutdown`, then drains: it takes no new turns, asks viewers to reconnect to another replica, and releases the turns
+/// that still run.
 ///
 /// # Errors
-/// If a part is missing at the start, or the server failed.
+/// A dependency is missing at the start, or the server fails.
 pub async fn serve(config: Config, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
-    let db = postgres::connect(&config.database, &store::MIGRATOR).await?;
+    let db = postgres::connect(&config.postgres, &store::MIGRATOR).await?;
     partitions::ensure(&db, chassis::clock::now().date()).await.map_err(ServeError::Partitions)?;
     let (journal, tails, tasks) = (Journal::default(), Tails::default(), Tasks::new());
     let listeners = Listeners { tails: tails.clone(), journal: journal.clone() };
@@ -98,8 +96,8 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     let events = Events { journal, tails: tails.clone(), doorbell };
     let app = Arc::new(App::new(&config, db.clone(), events, shutdown.clone())?);
 
-    metrics::begin();
-    // The log is written until the last turn has ended or was let go of.
+    metrics::init();
+    // The flusher stops after the worker: it writes the last events of the turns.
     let (writing, stop_writing) = (Tasks::new(), CancellationToken::new());
     writing.spawn(flusher.run(stop_writing.clone()));
     tasks.spawn(follow::read_for_tails(tails, db.clone(), tasks.token()));
@@ -119,16 +117,16 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
         worker.run().await;
         worker.drain().await;
     };
-    let (served, ()) = tokio::join!(ended_by(server.serve(listener, shutdown.clone()), &shutdown), driving);
+    let (served, ()) = tokio::join!(cancel_after(server.serve(listener, shutdown.clone()), &shutdown), driving);
     stop_writing.cancel();
-    writing.shutdown(TASKS_LIMIT).await;
-    tasks.shutdown(TASKS_LIMIT).await;
+    writing.shutdown(TASKS_TIMEOUT).await;
+    tasks.shutdown(TASKS_TIMEOUT).await;
     db.close().await;
     Ok(served?)
 }
 
-/// A server that ends by itself takes the rest with it.
-async fn ended_by<T>(server: impl Future<Output = T>, shutdown: &CancellationToken) -> T {
+/// Stops the rest of the service when the server ends.
+async fn cancel_after<T>(server: impl Future<Output = T>, shutdown: &CancellationToken) -> T {
     let served = server.await;
     shutdown.cancel();
     served

@@ -1,4 +1,4 @@
-//! The event log as its writers see it, and the bell that tells other replicas of new events.
+//! Writes the event log, and tells other replicas about new events.
 
 pub(crate) mod doorbell;
 pub(crate) mod journal;

@@ -1,5 +1,5 @@
-//! What turns come to: metrics of this process, and one log line for each turn at its end. Names follow the semantic conventions of
-//! OpenTelemetry where they have one. Labels are words of ours and names of providers; nothing that a person chose.
+//! The metrics of turns, and one log line at the end of each turn. Names follow the semantic conventions of OpenTelemetry where there is
+//! one. Labels have a fixed set of values; none comes from a user.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -18,15 +18,14 @@ use crate::{
     turn::{Reason, State, Turn},
 };
 
-/// Between two counts of the open turns.
+/// The period of counting the open turns.
 const PERIOD: Duration = Duration::from_secs(15);
 
-/// Bucket bounds of what takes as long as a model: seconds to an hour.
+/// Bucket bounds for turns and answers of models: up to one hour.
 const LONG_SECONDS: [f64; 13] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3_600.0];
-/// What a model can be asked of.
 const PROVIDERS: [&str; 3] = ["anthropic", "openai", "demo"];
-/// The error class of an answer that came whole.
-const WHOLE: &str = "";
+/// The error class of a complete answer.
+const NO_ERROR: &str = "";
 
 struct Instruments {
     ended: Counter<u64>,
@@ -47,18 +46,18 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
     let meter = global::meter(crate::error::SERVICE);
     let long = |name, description| seconds(&meter, name, description, &LONG_SECONDS);
     Instruments {
-        ended: meter.u64_counter("backlot.turns.ended").with_description("turns by outcome, and by reason where they failed").build(),
+        ended: meter.u64_counter("backlot.turns.ended").with_description("ended turns by outcome, and failed ones by reason").build(),
         duration: long("backlot.turn.duration", "time from a turn's acceptance to its end"),
         waited: long("backlot.turn.wait", "time from a turn's acceptance to its slot"),
-        open: meter.u64_gauge("backlot.turns.open").with_description("turns of the whole cluster that have not ended, by state").build(),
+        open: meter.u64_gauge("backlot.turns.open").with_description("open turns of the whole cluster by state").build(),
         driven: meter.i64_up_down_counter("backlot.turns.driven").with_description("turns that this process drives").build(),
         steps: meter.u64_counter("backlot.steps").with_description("finished steps").build(),
         attempts: meter
             .u64_counter("backlot.attempts")
-            .with_description("calls of models by provider and error class, which is empty for whole answers")
+            .with_description("requests to models by provider and error class, which is empty for complete answers")
             .build(),
-        model_duration: long("gen_ai.client.operation.duration", "time of one call of a model"),
-        first_output: long("gen_ai.client.operation.time_to_first_chunk", "time until a model said something"),
+        model_duration: long("gen_ai.client.operation.duration", "duration of one request to a model"),
+        first_output: long("gen_ai.client.operation.time_to_first_chunk", "time until the first output of a model"),
         tokens: meter.u64_counter("backlot.tokens").with_unit("{token}").with_description("tokens by provider and kind").build(),
         streams: meter.i64_up_down_counter("backlot.streams.open").with_description("viewers of turns at this process").build(),
         log_lag: seconds(&meter, "backlot.event_log.lag", "age of an event when it was written", &SECONDS),
@@ -69,8 +68,8 @@ fn seconds(meter: &Meter, name: &'static str, description: &'static str, bounds:
     meter.f64_histogram(name).with_unit("s").with_description(description).with_boundaries(bounds.to_vec()).build()
 }
 
-/// Every counter exists from the start: one that begins with 1 hides its first increase.
-pub(crate) fn begin() {
+/// Creates every counter with the value 0. Prometheus would not see the first increase of a counter that begins with 1.
+pub(crate) fn init() {
     let ended = &INSTRUMENTS.ended;
     for outcome in [State::Completed, State::Cancelled, State::Conflicted] {
         ended.add(0, &outcome_labels(outcome, ""));
@@ -80,7 +79,7 @@ pub(crate) fn begin() {
     }
     INSTRUMENTS.steps.add(0, &[]);
     for provider in PROVIDERS {
-        INSTRUMENTS.attempts.add(0, &attempt_labels(provider, WHOLE));
+        INSTRUMENTS.attempts.add(0, &attempt_labels(provider, NO_ERROR));
         tokens(provider, &Usage::default());
     }
     INSTRUMENTS.driven.add(0, &[]);
@@ -101,52 +100,51 @@ fn provider(model: &str) -> &'static str {
     PROVIDERS.into_iter().find(|known| *known == name).unwrap_or("_OTHER")
 }
 
-/// How a turn ended.
-pub(crate) struct End<'a> {
-    pub(crate) outcome: State,
-    /// Empty unless it failed.
+/// How a turn has ended.
+pub(crate) struct TurnOutcome<'a> {
+    pub(crate) state: State,
+    /// Empty unless the turn failed.
     pub(crate) reason: &'a str,
-    /// As far as this process knows them.
+    /// The number of steps, if this process knows it.
     pub(crate) steps: Option<u32>,
     pub(crate) usage: Usage,
 }
 
-/// Counts a turn that has just ended and writes its line into the log.
-pub(crate) fn ended(turn: &Turn, end: &End<'_>) {
-    let now = chassis::clock::now();
-    let took = since(turn.created_at, now);
-    let labels = outcome_labels(end.outcome, end.reason);
+/// Counts a turn that has just ended, and logs it.
+pub(crate) fn turn_ended(turn: &Turn, outcome: &TurnOutcome<'_>) {
+    let took = since(turn.created_at, chassis::clock::now());
+    let labels = outcome_labels(outcome.state, outcome.reason);
     INSTRUMENTS.ended.add(1, &labels);
     INSTRUMENTS.duration.record(took.as_secs_f64(), &labels[..1]);
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
                 turn.id = %turn.id,
-                outcome = end.outcome.as_str(),
-                reason = end.reason,
+                outcome = outcome.state.as_str(),
+                reason = outcome.reason,
                 agent = turn.agent,
                 model = turn.model,
-                steps = end.steps,
-                input_tokens = end.usage.input_tokens,
-                output_tokens = end.usage.output_tokens,
+                steps = outcome.steps,
+                input_tokens = outcome.usage.input_tokens,
+                output_tokens = outcome.usage.output_tokens,
                 seconds = took.as_secs_f64(),
                 "turn ended"
             )
         };
     }
-    if end.outcome == State::Failed { line!(warn) } else { line!(info) }
+    if outcome.state == State::Failed { line!(warn) } else { line!(info) }
 }
 
 fn since(then: OffsetDateTime, now: OffsetDateTime) -> Duration {
     Duration::try_from(now - then).unwrap_or_default()
 }
 
-/// A turn has got its slot.
-pub(crate) fn got_slot(turn: &Turn) {
+/// Records how long a turn has waited for its slot.
+pub(crate) fn slot_taken(turn: &Turn) {
     INSTRUMENTS.waited.record(since(turn.created_at, chassis::clock::now()).as_secs_f64(), &[]);
 }
 
-/// Counts the turns of the cluster that have not ended, again and again.
+/// Counts the open turns of the cluster periodically.
 pub(crate) async fn watch_open_turns(db: Pool, stop: CancellationToken) {
     let mut period = interval(PERIOD);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -155,7 +153,7 @@ pub(crate) async fn watch_open_turns(db: Pool, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = period.tick() => {}
         }
-        // While the database is away the last figures stand; that it is away others say.
+        // After an error the last counts stay. `postgres::watch` logs the outage.
         if let Ok(counts) = turns::count_open(&db).await {
             open_turns(&counts);
         }
@@ -173,16 +171,16 @@ pub(crate) fn step_finished() {
     INSTRUMENTS.steps.add(1, &[]);
 }
 
-/// A call of a model is over: `None` if its answer came whole, else the class of the error.
+/// Counts a request to a model. `error` is `None` for a complete answer.
 pub(crate) fn attempt(model: &str, error: Option<&'static str>, took: Duration, used: &Usage) {
     let provider = provider(model);
-    let labels = attempt_labels(provider, error.unwrap_or(WHOLE));
+    let labels = attempt_labels(provider, error.unwrap_or(NO_ERROR));
     INSTRUMENTS.attempts.add(1, &labels);
     INSTRUMENTS.model_duration.record(took.as_secs_f64(), &labels);
     tokens(provider, used);
 }
 
-/// A model has said the first thing of an answer.
+/// Records the time until the first output of an answer.
 pub(crate) fn first_output(model: &str, took: Duration) {
     INSTRUMENTS.first_output.record(took.as_secs_f64(), &[KeyValue::new("gen_ai.provider.name", provider(model))]);
 }
@@ -200,15 +198,15 @@ fn tokens(provider: &'static str, used: &Usage) {
     }
 }
 
-/// Events have been written, the oldest first.
-pub(crate) fn written(events: &[TurnEvent]) {
+/// Records the age of the oldest of the events that have just been written.
+pub(crate) fn events_written(events: &[TurnEvent]) {
     let now = chassis::clock::now();
     if let Some(then) = events.first().and_then(|event| event.time.as_ref()).and_then(chassis::clock::from_timestamp) {
         INSTRUMENTS.log_lag.record(since(then, now).as_secs_f64(), &[]);
     }
 }
 
-/// Counts something while it is there.
+/// Counts as one in a gauge until it is dropped.
 pub(crate) struct GaugeGuard(&'static UpDownCounter<i64>);
 
 impl GaugeGuard {

@@ -1,4 +1,4 @@
-//! The models: which there are, what they are told, and what they answer.
+//! Models: agents, prompts, the history of a conversation, and providers.
 
 pub(crate) mod agents;
 pub(crate) mod history;

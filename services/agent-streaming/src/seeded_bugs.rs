@@ -1,5 +1,5 @@
-//! Wrong variants that the chaos harness must find, each behind its name (see [`chassis::seeded_bug`]). What needs the private
-//! parts of a file is in a `seeded_bugs` module of that file.
+//! Wrong variants that the chaos harness must find. Each is switched on by its name (see [`chassis::seeded_bug`]). A variant that needs
+//! private items of a file is in a `seeded_bugs` module of that file.
 
 use chassis::seeded_bug;
 use proto::{
@@ -9,26 +9,25 @@ use proto::{
 };
 
 use crate::{
-    app::App,
     error::Error,
     log::journal::{TurnLog, WriteError},
-    store::turns,
+    store::{Pool, turns},
     turn::{Change, State, Turn, transcript::RecordedTurn},
 };
 
-/// A recovery begins with the first step.
-pub(crate) fn forget_finished_steps(past: &mut RecordedTurn) {
+/// A resumed turn starts with the first step again.
+pub(crate) fn forget_finished_steps(recorded: &mut RecordedTurn) {
     if seeded_bug::is("ask-finished-steps-again") {
-        past.transcript.finished.clear();
+        recorded.transcript.finished.clear();
     }
 }
 
-/// A recovery commits something else than the turn stored.
+/// A resumed turn commits an empty change set instead of the sealed one.
 pub(crate) fn empty_change_set(request: CommitTurnRequest) -> CommitTurnRequest {
     if seeded_bug::is("commit-an-empty-set") { CommitTurnRequest { changes: Vec::new(), ..request } } else { request }
 }
 
-/// Ends a turn before its files are stored. Returns `None` without the bug.
+/// Completes a turn before its files are committed. Returns `None` when the bug is off.
 pub(crate) async fn complete_before_commit(log: &TurnLog, request: &CommitTurnRequest) -> Result<Option<()>, WriteError> {
     if !seeded_bug::is("done-before-commit") {
         return Ok(None);
@@ -37,11 +36,11 @@ pub(crate) async fn complete_before_commit(log: &TurnLog, request: &CommitTurnRe
     log.append(vec![Kind::TurnCompleted(done)], Change::completed(String::new())).await.map(Some)
 }
 
-/// Acknowledges a stop and stops nothing.
-pub(crate) async fn answer_without_a_stop(app: &App, user: UserId, id: TurnId) -> Result<Option<Turn>, Error> {
+/// Answers that a turn is cancelled and does not cancel it. Returns `None` when the bug is off.
+pub(crate) async fn answer_without_a_cancel(db: &Pool, user: UserId, id: TurnId) -> Result<Option<Turn>, Error> {
     if !seeded_bug::is("stop-in-words-only") {
         return Ok(None);
     }
-    let turn = turns::find(&app.db, id, user).await?.ok_or(Error::TurnNotFound)?;
+    let turn = turns::find(db, id, user).await?.ok_or(Error::TurnNotFound)?;
     Ok(Some(Turn { state: State::Cancelled, ..turn }))
 }

@@ -1,4 +1,4 @@
-//! SQL: the only files that hold any. Free functions, one statement each unless they say otherwise.
+//! All SQL of this service, as free functions. A function runs one statement unless its comment says otherwise.
 
 pub(crate) mod claims;
 pub(crate) mod ends;
@@ -14,7 +14,7 @@ pub(crate) use chassis::postgres::{Pool, StoreError};
 /// The schema of this service.
 pub(crate) static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
-/// A row that breaks its own table's rules.
+/// The error for a row that violates the rules of its table.
 fn inconsistent(what: &str) -> StoreError {
     StoreError::Inconsistent(format!("an inconsistent row: {what}"))
 }

@@ -1,4 +1,4 @@
-//! What the tests of this crate share: a database with turns in it.
+//! Helpers of this crate's unit tests: a database, and turns in it.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{
     turn::{State, Turn},
 };
 
-/// Long enough that no lease ends within a test that does not mean it to.
+/// Longer than any test takes.
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
 
 pub(crate) async fn database() -> TestDatabase {
@@ -24,7 +24,7 @@ pub(crate) async fn database() -> TestDatabase {
     database
 }
 
-/// A turn that is not on record yet.
+/// A turn that is not stored yet.
 pub(crate) fn draft() -> Turn {
     Turn {
         id: TurnId::generate(),
@@ -59,23 +59,23 @@ pub(crate) fn draft() -> Turn {
     }
 }
 
-/// A turn on record, begun and accepted, with one event.
+/// Stores a turn that is begun and accepted and has one event.
 pub(crate) async fn accepted(db: &Pool, project: ProjectId) -> Turn {
     let turn = Turn { user_id: UserId::generate(), ..draft() };
     turns::insert(db, &turn, None).await.unwrap().unwrap();
     let event = TurnEvent { kind: Some(Kind::TurnAccepted(TurnAccepted::default())), ..TurnEvent::default() };
     let events = [(1, event::encode(&event))];
-    let begun = turns::Begun { turn: turn.id, project, events: &events, takes_slot: false, only_if_free: false, grace: LEASE };
-    assert_eq!(turns::accept(db, begun).await.unwrap(), turns::Accepted::Yes);
+    let accept = turns::AcceptTurn { turn: turn.id, project, events: &events, takes_slot: false, only_if_free: false, grace: LEASE };
+    assert_eq!(turns::accept(db, accept).await.unwrap(), turns::AcceptOutcome::Accepted);
     Turn { project_id: Some(project), last_seq: 1, ..turn }
 }
 
-/// Claims whatever there is, as a process that drives nothing.
+/// Claims every free turn, as a process that drives none.
 pub(crate) async fn claim(db: &Pool) -> Vec<Turn> {
-    claims::claim(db, claims::Terms { limit: 100, lease: LEASE, begin_within: LEASE, driven: &[] }).await.unwrap()
+    claims::claim(db, claims::ClaimOptions { limit: 100, lease: LEASE, begin_timeout: LEASE, driven: &[] }).await.unwrap()
 }
 
-/// A turn that this test drives.
+/// Stores an accepted turn and claims it.
 pub(crate) async fn claimed(db: &Pool) -> Turn {
     let turn = accepted(db, ProjectId::generate()).await;
     let claimed = claim(db).await;
@@ -86,7 +86,7 @@ pub(crate) fn text(text: &str) -> Kind {
     Kind::TextDelta(TextDelta { block_id: "b".into(), text: text.into() })
 }
 
-/// The log of a turn as it is in the database.
+/// The log of a turn, read from the database.
 pub(crate) async fn log(db: &Pool, turn: TurnId) -> Vec<TurnEvent> {
     let rows = events::read(db, turn, 0, 100_000).await.unwrap();
     rows.iter().map(|row| event::decode(turn, row.seq, &row.payload)).collect()

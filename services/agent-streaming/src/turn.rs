@@ -1,4 +1,4 @@
-//! What a turn is and what may happen to it: pure rules, no transport, no SQL.
+//! The rules of a turn: its states, its end, and the changes that events make. No transport, no SQL.
 
 pub(crate) mod answer;
 pub(crate) mod event;
@@ -13,7 +13,7 @@ use proto::{
 };
 use time::OffsetDateTime;
 
-/// Where a turn stands.
+/// The state of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum State {
     Accepted,
@@ -30,7 +30,7 @@ impl State {
     pub(crate) const ALL: [Self; 8] =
         [Self::Accepted, Self::Queued, Self::Running, Self::Committing, Self::Completed, Self::Failed, Self::Cancelled, Self::Conflicted];
 
-    /// As the database spells it.
+    /// The name in the database.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
@@ -48,18 +48,18 @@ impl State {
         Self::ALL.into_iter().find(|state| state.as_str() == text)
     }
 
-    /// Whether the turn stays in this state.
+    /// Whether the state is final.
     pub(crate) fn has_ended(self) -> bool {
         self.wire().has_ended()
     }
 
-    /// The arrows of the turn's life. A change that is not one of them is a mistake of this program.
+    /// The allowed changes of the state.
     pub(crate) fn may_become(self, next: Self) -> bool {
         match self {
             Self::Accepted => matches!(next, Self::Queued | Self::Running | Self::Failed | Self::Cancelled),
             Self::Queued => matches!(next, Self::Running | Self::Failed | Self::Cancelled),
             Self::Running => matches!(next, Self::Committing | Self::Failed | Self::Cancelled),
-            // Too late to cancel: exactly one outcome of the commit follows.
+            // The turn cannot be cancelled any more. Exactly one outcome of the commit follows.
             Self::Committing => matches!(next, Self::Completed | Self::Conflicted | Self::Failed),
             Self::Completed | Self::Failed | Self::Cancelled | Self::Conflicted => false,
         }
@@ -79,7 +79,7 @@ impl State {
     }
 }
 
-/// How project-storage is told that a turn ended without files.
+/// The end of a turn without files, as EndTurn tells it to project-storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     Failed,
@@ -108,7 +108,7 @@ impl From<End> for TurnEnd {
     }
 }
 
-/// Why a turn failed: the stable words of `turn.failed`.
+/// Why a turn failed: the reasons of `turn.failed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reason {
     ProviderError,
@@ -156,11 +156,11 @@ impl Reason {
     }
 }
 
-/// A turn that ends as failed.
+/// The failure of a turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) reason: Reason,
-    /// One sentence for people.
+    /// One sentence for the user.
     pub(crate) message: String,
 }
 
@@ -170,7 +170,7 @@ impl Failure {
     }
 }
 
-/// A turn as it is on record.
+/// A turn as it is stored.
 #[derive(Debug, Clone)]
 pub(crate) struct Turn {
     pub(crate) id: TurnId,
@@ -185,19 +185,19 @@ pub(crate) struct Turn {
     pub(crate) model: String,
     pub(crate) asked_revision: String,
     pub(crate) reject_if_active: bool,
-    /// It comes before every other turn of the project that waits.
+    /// The turn goes before all other queued turns of the project.
     pub(crate) goes_first: bool,
     pub(crate) client_message_id: String,
-    /// The turn whose messages and all later ones it replaces.
+    /// The turn whose messages, and all later ones, this turn replaces.
     pub(crate) replaces: Option<TurnId>,
-    /// Nobody following it cancels it.
+    /// The turn is cancelled when it has no follower (`ON_DISCONNECT_CANCEL`).
     pub(crate) cancel_unfollowed: bool,
     pub(crate) state: State,
     pub(crate) epoch: i64,
-    /// Owners that were lost since the last finished step.
+    /// Workers that were lost since the last finished step.
     pub(crate) recoveries: u32,
     pub(crate) base_revision: String,
-    /// The messages that it tells the model. Absent unless it runs.
+    /// The messages of the conversation that the model gets. Absent before the start of the turn and after its end.
     pub(crate) history: Option<Vec<MessageId>>,
     pub(crate) revision: String,
     pub(crate) failure_reason: String,
@@ -211,7 +211,7 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    /// As clients see it.
+    /// The turn as a message of the contract.
     pub(crate) fn wire(&self) -> wire::Turn {
         let used = self.usage != Usage::default();
         wire::Turn {
@@ -235,28 +235,28 @@ impl Turn {
     }
 }
 
-/// What every owner of a turn starts from.
+/// The input of a turn, stored at its start so that every worker uses the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Started {
+pub(crate) struct TurnInput {
     pub(crate) base_revision: String,
-    /// The messages that the model is told.
+    /// The messages of the conversation that the model gets.
     pub(crate) history: Vec<MessageId>,
 }
 
-/// What an event does to the turn's row, in the statement that writes the event.
+/// The change of a turn's row that is written in one statement with an event.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Change {
     pub(crate) state: Option<State>,
-    /// Set once, with the slot.
-    pub(crate) started: Option<Started>,
+    /// Set once, by `turn.started`.
+    pub(crate) started: Option<TurnInput>,
     pub(crate) revision: Option<String>,
     pub(crate) failure_reason: Option<Reason>,
     pub(crate) usage: Option<Usage>,
-    /// The encoded `CommitTurnRequest` that every later owner sends.
+    /// The encoded `CommitTurnRequest` that every later worker sends.
     pub(crate) change_set: Option<Bytes>,
-    /// EndTurn has not been said yet.
+    /// Adds an entry to the outbox.
     pub(crate) end_due: Option<End>,
-    /// A step is finished: owners that were lost before it do not count any more.
+    /// A step is finished. Resets the number of recoveries.
     pub(crate) progress: bool,
 }
 
@@ -266,7 +266,7 @@ impl Change {
     }
 
     pub(crate) fn started(base_revision: String, history: Vec<MessageId>) -> Self {
-        Self { started: Some(Started { base_revision, history }), ..Self::default() }
+        Self { started: Some(TurnInput { base_revision, history }), ..Self::default() }
     }
 
     pub(crate) fn usage(usage: Usage) -> Self {
@@ -285,7 +285,8 @@ impl Change {
         Self { state: Some(State::Conflicted), revision: Some(revision), ..Self::default() }
     }
 
-    /// EndTurn follows: said before, by an owner that has lost the turn without knowing, it would end a turn that goes on.
+    /// Adds EndTurn to the outbox. EndTurn must not be sent before this change is written: a worker that has lost the turn without
+    /// noticing would end a turn that continues elsewhere.
     pub(crate) fn failed(reason: Reason) -> Self {
         Self { state: Some(State::Failed), failure_reason: Some(reason), end_due: Some(End::Failed), ..Self::default() }
     }
@@ -294,16 +295,16 @@ impl Change {
         Self { progress: true, ..Self::default() }
     }
 
-    /// Whether nobody drives the turn after it.
+    /// Whether the change ends the lease: the turn has ended or waits in the queue.
     pub(crate) fn releases(&self) -> bool {
         self.state.is_some_and(|state| state.has_ended() || state == State::Queued)
     }
 
-    /// Adds what a later event of the same batch does.
+    /// Adds the change of a later event of the same batch.
     pub(crate) fn merge(&mut self, later: Self) {
-        fn take<T>(mine: &mut Option<T>, later: Option<T>) {
+        fn take<T>(field: &mut Option<T>, later: Option<T>) {
             if later.is_some() {
-                *mine = later;
+                *field = later;
             }
         }
         take(&mut self.state, later.state);
@@ -317,21 +318,21 @@ impl Change {
     }
 }
 
-/// Owners that a turn may lose without finishing a step; the next one ends it.
+/// Workers that a turn may lose without finishing a step. The next worker fails the turn.
 const MAX_RECOVERIES: u32 = 3;
 
-/// What an owner does first with a turn that it has just claimed.
+/// What a worker has to do with a turn that it has just claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Task {
-    /// It was never begun at project-storage in time.
+    /// Fail the turn, because project-storage did not begin it in time.
     FailNotBegun,
-    /// It has no slot yet, or has one and has not started: nothing was done for it.
-    Begin,
-    /// Its owner was lost, or let go of it, in the middle.
+    /// Start the turn, or put it into the queue.
+    Start,
+    /// Continue a turn whose worker was lost or has released it.
     Resume,
-    /// It has lost too many owners.
+    /// Fail the turn, because it has lost too many workers.
     FailWorkersLost,
-    /// Its change set is fixed and has to be sent.
+    /// Send the sealed change set.
     Commit,
 }
 
@@ -342,25 +343,27 @@ impl Task {
         }
         Some(match turn.state {
             _ if turn.project_id.is_none() => Self::FailNotBegun,
-            // Only project-storage knows how it ends.
+            // Only project-storage knows whether the commit has happened.
             State::Committing => Self::Commit,
             _ if turn.recoveries > MAX_RECOVERIES && !seeded_bug::is("never-give-up") => Self::FailWorkersLost,
             State::Running if turn.started_at.is_some() => Self::Resume,
-            _ => Self::Begin,
+            _ => Self::Start,
         })
     }
 }
 
-/// What a request to stop a turn comes to.
+/// What a request to cancel a turn does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cancel {
+pub(crate) enum CancelDecision {
+    /// The turn is cancelled now.
     Now,
-    /// It is cancelled already.
+    /// The turn was cancelled before.
     Done,
+    /// The turn is committing or has ended in another way.
     TooLate,
 }
 
-impl Cancel {
+impl CancelDecision {
     pub(crate) fn of(state: State) -> Self {
         match state {
             State::Accepted | State::Queued | State::Running => Self::Now,
@@ -375,7 +378,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_state_has_one_spelling() {
+    fn a_state_has_the_same_name_in_the_database_and_the_contract() {
         for state in State::ALL {
             assert_eq!(State::parse(state.as_str()), Some(state));
             assert_eq!(state.wire().as_str_name(), format!("TURN_STATE_{}", state.as_str().to_uppercase()));
@@ -384,26 +387,26 @@ mod tests {
     }
 
     #[test]
-    fn an_ended_turn_stays_ended_and_every_other_one_can_end() {
+    fn a_final_state_has_no_successor_and_every_other_state_can_fail() {
         for state in State::ALL {
-            let onward: Vec<_> = State::ALL.into_iter().filter(|next| state.may_become(*next)).collect();
-            assert_eq!(state.has_ended(), onward.is_empty(), "{state:?}");
-            assert!(state.has_ended() || onward.contains(&State::Failed), "{state:?}");
-            assert!(!onward.contains(&state));
+            let successors: Vec<_> = State::ALL.into_iter().filter(|next| state.may_become(*next)).collect();
+            assert_eq!(state.has_ended(), successors.is_empty(), "{state:?}");
+            assert!(state.has_ended() || successors.contains(&State::Failed), "{state:?}");
+            assert!(!successors.contains(&state));
         }
     }
 
     #[test]
-    fn an_owner_does_what_the_turn_needs() {
+    fn the_task_of_a_worker_follows_from_the_turn() {
         let of = |state, started: bool, recoveries| {
             let started_at = started.then(clock::now);
             Task::of(&Turn { project_id: Some(ProjectId::generate()), state, started_at, recoveries, ..crate::testing::draft() })
         };
         for (state, started, recoveries, task) in [
-            (State::Accepted, false, 0, Task::Begin),
-            (State::Queued, false, 3, Task::Begin),
+            (State::Accepted, false, 0, Task::Start),
+            (State::Queued, false, 3, Task::Start),
             (State::Queued, false, 4, Task::FailWorkersLost),
-            (State::Running, false, 0, Task::Begin),
+            (State::Running, false, 0, Task::Start),
             (State::Running, true, 0, Task::Resume),
             (State::Running, true, 3, Task::Resume),
             (State::Running, true, 4, Task::FailWorkersLost),
@@ -416,16 +419,16 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_can_be_cancelled_exactly_while_it_may_become_cancelled() {
+    fn a_cancel_follows_the_allowed_changes_of_the_state() {
         for state in State::ALL {
-            assert_eq!(Cancel::of(state) == Cancel::Now, state.may_become(State::Cancelled), "{state:?}");
+            assert_eq!(CancelDecision::of(state) == CancelDecision::Now, state.may_become(State::Cancelled), "{state:?}");
         }
-        assert_eq!(Cancel::of(State::Cancelled), Cancel::Done);
-        assert_eq!(Cancel::of(State::Committing), Cancel::TooLate);
+        assert_eq!(CancelDecision::of(State::Cancelled), CancelDecision::Done);
+        assert_eq!(CancelDecision::of(State::Committing), CancelDecision::TooLate);
     }
 
     #[test]
-    fn a_later_change_of_a_batch_wins_and_keeps_the_rest() {
+    fn a_merge_keeps_the_latest_value_of_each_field() {
         let mut change = Change::usage(Usage { input_tokens: 1, ..Usage::default() });
         change.merge(Change::usage(Usage { input_tokens: 2, ..Usage::default() }));
         change.merge(Change::committing(Bytes::from_static(b"set")));

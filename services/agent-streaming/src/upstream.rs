@@ -1,4 +1,4 @@
-//! What this service asks of project-storage and of rate-limit.
+//! Calls to project-storage and rate-limit.
 
 use std::{future::Future, time::Duration};
 
@@ -20,10 +20,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::error::SERVICE;
 
-/// Checked once per new turn.
+/// The rate limit of new turns.
 const POLICY: &str = "agent";
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const MIN_PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_secs(2);
 
 #[derive(Clone)]
 pub(crate) struct Upstream {
@@ -43,17 +43,19 @@ impl Upstream {
         self.limits.clone()
     }
 
-    /// Whether the person may start another turn now.
-    pub(crate) async fn admit(&self, context: &Context, user: UserId) -> Result<(), Fault> {
+    /// Counts a new turn of the user against the rate limit.
+    pub(crate) async fn check_rate_limit(&self, context: &Context, user: UserId) -> Result<(), Fault> {
         let subject = format!("user:{user}");
         limit::check(&mut self.limits.clone(), context, SERVICE, &[(POLICY, &subject)]).await.map(drop)
     }
 
-    /// Opens the turn for the person of the request.
+    /// Begins the turn as the user of the request.
     pub(crate) async fn begin(&self, context: &Context, request: BeginTurnRequest) -> Result<ProjectId, Fault> {
         let answer = self.storage.clone().begin_turn(context.request(request)).await.map_err(|status| fault(&status))?;
         let project = answer.into_inner().project_id;
-        project.parse().map_err(|_| Fault::new(SERVICE, ErrorCode::Internal, "INTERNAL", "project-storage named no project"))
+        project
+            .parse()
+            .map_err(|_| Fault::new(SERVICE, ErrorCode::Internal, "INTERNAL", "project-storage answered with an invalid project id"))
     }
 
     pub(crate) async fn tree(&self, turn: TurnId, revision: &str) -> Result<GetTurnTreeResponse, Fault> {
@@ -68,7 +70,7 @@ impl Upstream {
         answer.map(|answer| answer.into_inner().files).map_err(|status| fault(&status))
     }
 
-    /// The newest messages before the turn or, if ids are given, exactly those.
+    /// The messages with the given ids or, without ids, the newest messages before the turn.
     pub(crate) async fn messages(&self, turn: TurnId, limit: i32, ids: &[MessageId]) -> Result<Vec<Message>, Fault> {
         let message_ids = ids.iter().map(MessageId::to_string).collect();
         let request = ListTurnMessagesRequest { turn_id: turn.to_string(), limit, message_ids };
@@ -92,7 +94,8 @@ impl Upstream {
     }
 }
 
-/// What the other side said. A status without a domain was made on the way, by a connection that broke: nobody said anything.
+/// The fault in a status. An internal error without a domain was made by the client because the connection broke, so it counts as
+/// `UNAVAILABLE`.
 fn fault(status: &tonic::Status) -> Fault {
     let fault = Fault::from_status(status);
     if fault.code == ErrorCode::Internal && fault.domain == NOBODY {
@@ -101,7 +104,7 @@ fn fault(status: &tonic::Status) -> Fault {
     fault
 }
 
-/// Whether the other side said no for good; anything else may have happened, or may happen a moment later.
+/// Whether the service refused the call for good. After any other fault the call may have been carried out, or may succeed later.
 pub(crate) fn is_refusal(fault: &Fault) -> bool {
     match fault.code {
         ErrorCode::InvalidArgument
@@ -110,31 +113,31 @@ pub(crate) fn is_refusal(fault: &Fault) -> bool {
         | ErrorCode::NotFound
         | ErrorCode::Conflict
         | ErrorCode::Unimplemented => true,
-        // A quota stays exceeded. A rate limit ends by itself.
+        // These are exceeded quotas. A rate limit is lifted by waiting.
         ErrorCode::RateLimited => matches!(fault.reason.as_str(), "TOO_MANY_PROJECTS" | "ACCOUNT_TOO_LARGE" | "MESSAGE_TOO_LARGE"),
         ErrorCode::Timeout | ErrorCode::Unavailable | ErrorCode::Internal => false,
     }
 }
 
-/// Repeats an idempotent call until it is answered or refused, for at most so long. Without a bound only the loss of the turn
-/// ends it.
-pub(crate) async fn retry_until_answered<T, F>(limit: Option<Duration>, mut call: impl FnMut() -> F) -> Result<T, Fault>
+/// Repeats an idempotent call until it is answered or refused, or until `timeout` has passed. Without a timeout it repeats the call
+/// until the caller drops the future.
+pub(crate) async fn retry_until_answered<T, F>(timeout: Option<Duration>, mut call: impl FnMut() -> F) -> Result<T, Fault>
 where
     F: Future<Output = Result<T, Fault>>,
 {
     let started = Instant::now();
-    let mut pause = FIRST_PAUSE;
+    let mut pause = MIN_PAUSE;
     loop {
         let fault = match call().await {
             Err(fault) if !is_refusal(&fault) => fault,
             answered => return answered,
         };
-        if limit.is_some_and(|limit| started.elapsed() + pause > limit) {
+        if timeout.is_some_and(|timeout| started.elapsed() + pause > timeout) {
             return Err(fault);
         }
-        tracing::warn!(reason = fault.reason, "another service did not answer and is asked again: {fault}");
-        sleep(fault.retry_after.unwrap_or(pause).clamp(pause, LONGEST_PAUSE)).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        tracing::warn!(reason = fault.reason, "a call to another service failed and is repeated: {fault}");
+        sleep(fault.retry_after.unwrap_or(pause).clamp(pause, MAX_PAUSE)).await;
+        pause = (pause * 2).min(MAX_PAUSE);
     }
 }
 
@@ -149,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_may_pass_is_asked_again_and_a_refusal_is_not() {
+    async fn a_transient_fault_is_retried_and_a_refusal_is_not() {
         let calls = Cell::new(0);
         let answer = retry_until_answered(None, || async {
             calls.set(calls.get() + 1);
@@ -170,16 +173,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn patience_has_its_limit() {
-        // It knows before it waits that the wait would be too long, so a slow machine asks less often and never more.
-        for (limit, most) in [(Duration::ZERO, 1), (Duration::from_millis(500), 3)] {
+    async fn retries_stop_at_the_timeout() {
+        // No pause starts that would end after the timeout, so a slow machine makes fewer calls and never more.
+        for (timeout, most) in [(Duration::ZERO, 1), (Duration::from_millis(500), 3)] {
             let calls = Cell::new(0);
-            let answer = retry_until_answered(Some(limit), || async {
+            let answer = retry_until_answered(Some(timeout), || async {
                 calls.set(calls.get() + 1);
                 Err::<(), _>(fault(ErrorCode::Timeout))
             });
             assert_eq!(answer.await.map_err(|f| f.code), Err(ErrorCode::Timeout));
-            assert!((1..=most).contains(&calls.get()), "{} calls within {limit:?}", calls.get());
+            assert!((1..=most).contains(&calls.get()), "{} calls within {timeout:?}", calls.get());
         }
     }
 }

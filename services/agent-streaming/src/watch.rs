@@ -1,4 +1,4 @@
-//! The event log as its viewers see it.
+//! Streams the event log to viewers.
 
 pub(crate) mod compact;
 pub(crate) mod follow;

@@ -185,7 +185,7 @@ async fn assemble(mut env: Env, cluster: Cluster) -> anyhow::Result<Running> {
 
 /// Connects to the databases first, so that a database that cannot be used is reported once and not by three roles.
 async fn prepare(roles: &Roles) -> anyhow::Result<()> {
-    for database in [&roles.auth.postgres, &roles.project_storage.postgres, &roles.agent_streaming.database] {
+    for database in [&roles.auth.postgres, &roles.project_storage.postgres, &roles.agent_streaming.postgres] {
         postgres::prepare(database).await.context("the cluster cannot start")?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The attempts of a step: a call of the model, made again while its provider fails. Its answer is put into the log as it arrives.
+//! The attempts of a step: requests to the model, repeated while its provider fails. The answer goes into the log as it arrives.
 
 mod translator;
 
@@ -18,14 +18,14 @@ use crate::{
     turn::{Change, Failure, Reason},
 };
 
-/// Calls of one step.
+/// Attempts of one step.
 const MAX_ATTEMPTS: u32 = 3;
-/// Empty answers after which a step is asked for once more.
+/// Empty answers of one step after which there is another attempt.
 const MAX_EMPTY_ANSWERS: u32 = 1;
-/// A provider that asks for a longer pause is not waited for.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// If a provider asks for a longer pause, there is no other attempt.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-/// Why a run ends early.
+/// Why a worker stops before the last step.
 #[derive(Debug)]
 pub(crate) enum RunError {
     /// The turn fails.
@@ -46,34 +46,35 @@ impl From<Failure> for RunError {
     }
 }
 
-/// Everything that a run leaves behind: its events, what they come to, what it used.
-pub(crate) struct Record<'a> {
+/// Writes the events of a turn to its log, and keeps the state that follows from them.
+pub(crate) struct Recorder<'a> {
     pub(crate) log: &'a TurnLog,
     pub(crate) transcript: Transcript,
-    pub(crate) meter: Meter,
-    /// The seq of the first event of the step that runs.
+    meter: UsageMeter,
+    /// The seq of the first event of the current step.
     step_from: u32,
 }
 
-impl<'a> Record<'a> {
-    /// Goes on from what a turn has come to so far.
+impl<'a> Recorder<'a> {
+    /// Continues from the transcript of a resumed turn, which is empty for a new one.
     pub(crate) fn new(log: &'a TurnLog, transcript: Transcript) -> Self {
-        let meter = Meter { over: transcript.usage, running: Usage::default() };
+        let meter = UsageMeter { finished: transcript.usage, current: Usage::default() };
         Self { log, transcript, meter, step_from: 0 }
     }
 
-    /// The transcript takes what the log takes, so that whoever reads the log comes to the same state.
+    /// Applies the same events to the transcript that go into the log, so that a worker that reads the log gets the same state.
     pub(crate) async fn push(&mut self, kind: Kind) -> Result<(), WriteError> {
         for kind in event::fit(kind) {
             self.transcript.apply(&kind);
-            self.log.push(kind).await?;
+            self.log.push_fitted(kind).await?;
         }
         Ok(())
     }
 
     pub(crate) async fn push_with(&mut self, kind: Kind, change: Change) -> Result<(), WriteError> {
-        event::fit(kind.clone()).iter().for_each(|kind| self.transcript.apply(kind));
-        self.log.push_with(kind, change).await
+        let kinds = event::fit(kind);
+        kinds.iter().for_each(|kind| self.transcript.apply(kind));
+        self.log.push_fitted_with(kinds, change).await
     }
 
     async fn start_step(&mut self, step: u32) -> Result<(), WriteError> {
@@ -82,39 +83,40 @@ impl<'a> Record<'a> {
         Ok(())
     }
 
-    /// What the step has said so far counts no more.
+    /// Supersedes all events of the current step.
     async fn supersede_step(&mut self) -> Result<(), WriteError> {
         let range = StepSuperseded { from: self.step_from, to: self.log.last_seq() };
         self.push(Kind::StepSuperseded(range)).await
     }
 
-    async fn used(&mut self, usage: Usage) -> Result<(), WriteError> {
-        match self.meter.current(usage) {
+    /// Records the usage of the current attempt so far.
+    async fn record_usage(&mut self, usage: Usage) -> Result<(), WriteError> {
+        match self.meter.update(usage) {
             Some(total) => self.push_with(Kind::Usage(total), Change::usage(total)).await,
             None => Ok(()),
         }
     }
 }
 
-/// What a turn has used: the calls that are over and the one that runs.
+/// The usage of a turn: of its finished attempts and of the current one.
 #[derive(Debug, Default)]
-pub(crate) struct Meter {
-    over: Usage,
-    running: Usage,
+struct UsageMeter {
+    finished: Usage,
+    current: Usage,
 }
 
-impl Meter {
-    /// The running call's figures replace those before. The total, if it is another one now.
-    fn current(&mut self, usage: Usage) -> Option<Usage> {
-        let changed = usage != self.running;
-        self.running = usage;
-        changed.then(|| sum(&self.over, &self.running))
+impl UsageMeter {
+    /// Replaces the usage of the current attempt. Returns the total of the turn if it has changed.
+    fn update(&mut self, usage: Usage) -> Option<Usage> {
+        let changed = usage != self.current;
+        self.current = usage;
+        changed.then(|| sum(&self.finished, &self.current))
     }
 
-    /// What the call used.
-    fn call_is_over(&mut self) -> Usage {
-        let used = std::mem::take(&mut self.running);
-        self.over = sum(&self.over, &used);
+    /// Finishes the current attempt, and returns its usage.
+    fn finish_attempt(&mut self) -> Usage {
+        let used = std::mem::take(&mut self.current);
+        self.finished = sum(&self.finished, &used);
         used
     }
 }
@@ -129,7 +131,7 @@ fn sum(a: &Usage, b: &Usage) -> Usage {
     }
 }
 
-/// What a step is asked of.
+/// The parameters of the attempts of one step.
 pub(crate) struct StepContext<'a> {
     /// From 1.
     pub(crate) step: u32,
@@ -139,10 +141,10 @@ pub(crate) struct StepContext<'a> {
     pub(crate) limits: StepLimits,
 }
 
-/// What one answer may be.
+/// The limits of one answer of the model.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StepLimits {
-    /// Text, reasoning and arguments.
+    /// Bytes of text, reasoning and arguments.
     pub(crate) bytes: usize,
     pub(crate) calls: usize,
     pub(crate) time: Duration,
@@ -150,7 +152,7 @@ pub(crate) struct StepLimits {
 
 impl StepLimits {
     /// # Errors
-    /// LIMIT_EXCEEDED that names the limit and its setting.
+    /// `LIMIT_EXCEEDED`, with the limit and its setting in the message.
     fn check(&self, bytes: usize, calls: usize) -> Result<(), Failure> {
         if bytes > self.bytes {
             return Err(exceeded(format!("is longer than {} bytes (BACKLOT_MAX_STEP_BYTES)", self.bytes)));
@@ -170,81 +172,85 @@ fn exceeded(how: String) -> Failure {
     Failure::new(Reason::LimitExceeded, format!("one answer of the model {how}"))
 }
 
-/// Asks the model once, or up to three times while the provider fails. What the last answer said is in the transcript; what an
-/// attempt said before it is superseded.
-pub(crate) async fn ask(record: &mut Record<'_>, asked: StepContext<'_>, request: Arc<ModelRequest>) -> Result<FinishReason, RunError> {
-    let mut failures = Failures::default();
-    record.start_step(asked.step).await?;
+/// Requests the model up to three times, while its provider fails. The transcript gets the last answer; the events of earlier attempts
+/// are superseded.
+pub(crate) async fn ask_model(
+    recorder: &mut Recorder<'_>,
+    context: StepContext<'_>,
+    request: Arc<ModelRequest>,
+) -> Result<FinishReason, RunError> {
+    let mut failures = FailureCounter::default();
+    recorder.start_step(context.step).await?;
     loop {
         let attempt = failures.count + 1;
-        record.push(Kind::AttemptStarted(AttemptStarted { attempt, model: asked.model.to_owned() })).await?;
-        // Another owner may ask already, if this process stood still for a while.
-        record.log.owned().await?;
-        let begun = Instant::now();
-        let heard = listen(record, &asked, Arc::clone(&request)).await;
-        let used = record.meter.call_is_over();
-        metrics::attempt(asked.model, error_class(&heard), begun.elapsed(), &used);
-        let broken = match heard? {
+        recorder.push(Kind::AttemptStarted(AttemptStarted { attempt, model: context.model.to_owned() })).await?;
+        // If this process was paused for long, another worker may have claimed the turn and requested the model already.
+        recorder.log.wait_for_lease().await?;
+        let started = Instant::now();
+        let outcome = stream_answer(recorder, &context, Arc::clone(&request)).await;
+        let used = recorder.meter.finish_attempt();
+        metrics::attempt(context.model, error_class(&outcome), started.elapsed(), &used);
+        let AttemptError { error, output } = match outcome? {
             Ok(finish) => return Ok(finish),
-            Err(broken) => broken,
+            Err(error) => error,
         };
-        let pause = failures.next_pause(&broken.error, rand::random());
-        let again = broken.output && pause.is_some();
-        if again {
-            record.supersede_step().await?;
+        let pause = failures.next_pause(&error, rand::random());
+        let restart_step = output && pause.is_some();
+        if restart_step {
+            recorder.supersede_step().await?;
         }
         let failed = AttemptFailed {
             attempt,
-            error_class: broken.error.class.as_str().to_owned(),
-            message: broken.error.message.clone(),
+            error_class: error.class.as_str().to_owned(),
+            message: error.message.clone(),
             retry_in_ms: pause.map_or(0, |pause| u32::try_from(pause.as_millis()).unwrap_or(u32::MAX)),
         };
-        record.push(Kind::AttemptFailed(failed)).await?;
-        let Some(pause) = pause else { return Err(failure(&broken.error).into()) };
-        // What is known so far should not wait for the next attempt.
-        record.log.flush().await?;
+        recorder.push(Kind::AttemptFailed(failed)).await?;
+        let Some(pause) = pause else { return Err(failure(&error).into()) };
+        // Viewers get the failure before the pause.
+        recorder.log.flush().await?;
         sleep(pause).await;
-        if again {
-            record.start_step(asked.step).await?;
+        if restart_step {
+            recorder.start_step(context.step).await?;
         }
     }
 }
 
-/// How operators see a call that is over; `None` if its answer is whole.
-fn error_class(heard: &Result<Result<FinishReason, AttemptError>, RunError>) -> Option<&'static str> {
-    match heard {
+/// The `error.type` of an attempt in the metrics. `None` for a complete answer.
+fn error_class(outcome: &Result<Result<FinishReason, AttemptError>, RunError>) -> Option<&'static str> {
+    match outcome {
         Ok(Ok(_)) => None,
-        Ok(Err(broken)) => Some(broken.error.class.as_str()),
+        Ok(Err(AttemptError { error, .. })) => Some(error.class.as_str()),
         Err(RunError::Failed(_)) => Some("limit_exceeded"),
         Err(RunError::Write(_)) => Some("turn_lost"),
     }
 }
 
-/// A call that did not come to its end.
+/// A failed attempt.
 struct AttemptError {
     error: ProviderError,
-    /// Some of the answer was seen.
+    /// Viewers have seen a part of the answer.
     output: bool,
 }
 
-/// The attempts of one step that failed.
+/// Counts the failed attempts of one step.
 #[derive(Default)]
-struct Failures {
+struct FailureCounter {
     count: u32,
     empty: u32,
 }
 
-impl Failures {
-    /// How long to wait before the next attempt; `None`: there is none. `jitter` is 0 to 1.
+impl FailureCounter {
+    /// Counts a failed attempt. Returns the pause before the next one, or `None` if there is no next one. `jitter` is 0 to 1.
     fn next_pause(&mut self, error: &ProviderError, jitter: f64) -> Option<Duration> {
         self.count += 1;
         self.empty += u32::from(error.class == ErrorClass::EmptyAnswer);
-        let again = error.retryable && self.count < MAX_ATTEMPTS && self.empty <= MAX_EMPTY_ANSWERS;
-        again.then(|| error.delay(self.count, jitter)).filter(|pause| *pause <= LONGEST_PAUSE)
+        let retry = error.retryable && self.count < MAX_ATTEMPTS && self.empty <= MAX_EMPTY_ANSWERS;
+        retry.then(|| error.delay(self.count, jitter)).filter(|pause| *pause <= MAX_PAUSE)
     }
 }
 
-/// A turn whose model does not answer.
+/// The failure of a turn whose last attempt has failed.
 fn failure(error: &ProviderError) -> Failure {
     let reason = match error.class {
         ErrorClass::Timeout => Reason::ProviderStalled,
@@ -254,33 +260,34 @@ fn failure(error: &ProviderError) -> Failure {
         ErrorClass::EmptyAnswer => Reason::EmptyAnswer,
         ErrorClass::TooLong => Reason::LimitExceeded,
     };
-    let asked = error.retry_after.filter(|wait| error.retryable && *wait > LONGEST_PAUSE);
-    let wait = asked.map_or_else(String::new, |wait| {
-        format!(" (it asks to wait {} s; a turn waits at most {} s)", wait.as_secs_f64().ceil(), LONGEST_PAUSE.as_secs())
+    let too_long = error.retry_after.filter(|wait| error.retryable && *wait > MAX_PAUSE);
+    let wait = too_long.map_or_else(String::new, |wait| {
+        format!(" (it asks to wait {} s; a turn waits at most {} s)", wait.as_secs_f64().ceil(), MAX_PAUSE.as_secs())
     });
     Failure::new(reason, format!("{}{wait}", error.message))
 }
 
-async fn listen(
-    record: &mut Record<'_>,
-    asked: &StepContext<'_>,
+/// Makes one attempt: requests the model and records its answer.
+async fn stream_answer(
+    recorder: &mut Recorder<'_>,
+    context: &StepContext<'_>,
     request: Arc<ModelRequest>,
 ) -> Result<Result<FinishReason, AttemptError>, RunError> {
-    let mut events = asked.provider.stream(request);
+    let mut events = context.provider.stream(request);
     let mut translator = AnswerTranslator::default();
-    let begun = Instant::now();
-    let until = begun + asked.limits.time;
+    let started = Instant::now();
+    let deadline = started + context.limits.time;
     loop {
-        let event = match timeout_at(until, events.next()).await.map_err(|_| asked.limits.timed_out())? {
+        let event = match timeout_at(deadline, events.next()).await.map_err(|_| context.limits.timed_out())? {
             Some(Ok(event)) => event,
             Some(Err(error)) => return Ok(Err(AttemptError { error, output: translator.output })),
             None => {
-                let error = ProviderError::new(ErrorClass::Connection, "the provider's answer ended before it was whole");
+                let error = ProviderError::new(ErrorClass::Connection, "the provider's answer ended before it was complete");
                 return Ok(Err(AttemptError { error, output: translator.output }));
             }
         };
         match event {
-            ModelEvent::Usage(usage) => record.used(usage).await?,
+            ModelEvent::Usage(usage) => recorder.record_usage(usage).await?,
             ModelEvent::Finished(FinishReason::Stop | FinishReason::ToolCalls) if !translator.answered => {
                 let message = "the model answered with neither text nor a tool call";
                 return Ok(Err(AttemptError { error: ProviderError::new(ErrorClass::EmptyAnswer, message), output: translator.output }));
@@ -288,12 +295,12 @@ async fn listen(
             ModelEvent::Finished(finish) => return Ok(Ok(finish)),
             event => {
                 if !translator.output {
-                    metrics::first_output(asked.model, begun.elapsed());
+                    metrics::first_output(context.model, started.elapsed());
                 }
                 translator.count(&event);
-                asked.limits.check(translator.bytes, translator.calls)?;
+                context.limits.check(translator.bytes, translator.calls)?;
                 for kind in translator.translate(event) {
-                    record.push(kind).await?;
+                    recorder.push(kind).await?;
                 }
             }
         }
@@ -314,25 +321,25 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_made_three_times_at_most() {
+    fn a_step_has_at_most_three_attempts() {
         let pauses = |errors: [ProviderError; 4]| {
-            let mut failures = Failures::default();
+            let mut failures = FailureCounter::default();
             errors.map(|error| failures.next_pause(&error, 0.0).map(|pause| pause.as_millis()))
         };
         let always = |class, retry_after| pauses([(); 4].map(|()| error(class, retry_after)));
         assert_eq!(always(ErrorClass::Overloaded, None), [Some(500), Some(1_000), None, None]);
         assert_eq!(always(ErrorClass::RateLimited, Some(60)), [Some(60_000), Some(60_000), None, None]);
-        assert_eq!(always(ErrorClass::EmptyAnswer, None), [Some(500), None, None, None], "once more");
+        assert_eq!(always(ErrorClass::EmptyAnswer, None), [Some(500), None, None, None], "one retry");
         assert_eq!(always(ErrorClass::RateLimited, Some(61)), [None; 4]);
         assert_eq!(always(ErrorClass::InvalidRequest, None), [None; 4]);
         assert_eq!(always(ErrorClass::Truncated, None), [None; 4]);
         let empty = || error(ErrorClass::EmptyAnswer, None);
         let mixed = pauses([empty(), error(ErrorClass::Connection, None), empty(), empty()]);
-        assert_eq!(mixed, [Some(500), Some(1_000), None, None], "all of them count together");
+        assert_eq!(mixed, [Some(500), Some(1_000), None, None], "all failures count together");
     }
 
     #[test]
-    fn an_answer_has_its_limits() {
+    fn an_answer_above_a_limit_fails_with_its_setting() {
         let limits = StepLimits { bytes: 10, calls: 2, time: Duration::from_millis(1_500) };
         let message = |bytes, calls| limits.check(bytes, calls).map_err(|failure| (failure.reason, failure.message));
         let exceeded = |text: &str| Err((Reason::LimitExceeded, format!("one answer of the model {text}")));
@@ -343,20 +350,20 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_that_is_too_long_is_told() {
+    fn a_pause_that_is_too_long_is_in_the_message() {
         assert_eq!(failure(&error(ErrorClass::RateLimited, Some(120))).message, "x (it asks to wait 120 s; a turn waits at most 60 s)");
         assert_eq!(failure(&error(ErrorClass::RateLimited, Some(3))).message, "x");
     }
 
     #[test]
-    fn usage_adds_up_over_calls_and_replaces_within_one() {
+    fn usage_is_replaced_within_an_attempt_and_summed_over_attempts() {
         let usage = |input_tokens, output_tokens| Usage { input_tokens, output_tokens, ..Usage::default() };
-        let mut meter = Meter::default();
-        assert_eq!(meter.current(usage(10, 1)), Some(usage(10, 1)));
-        assert_eq!(meter.current(usage(10, 1)), None);
-        assert_eq!(meter.current(usage(10, 5)), Some(usage(10, 5)));
-        meter.call_is_over();
-        assert_eq!(meter.current(usage(7, 2)), Some(usage(17, 7)));
+        let mut meter = UsageMeter::default();
+        assert_eq!(meter.update(usage(10, 1)), Some(usage(10, 1)));
+        assert_eq!(meter.update(usage(10, 1)), None);
+        assert_eq!(meter.update(usage(10, 5)), Some(usage(10, 5)));
+        meter.finish_attempt();
+        assert_eq!(meter.update(usage(7, 2)), Some(usage(17, 7)));
     }
 
     fn types(kinds: &[Kind]) -> Vec<&'static str> {
@@ -364,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_is_heard_in_order() {
+    fn the_events_of_an_answer_keep_their_order() {
         let mut translator = AnswerTranslator::default();
         let mut kinds = Vec::new();
         for event in [
@@ -384,7 +391,7 @@ mod tests {
         let expected = "reasoning.started reasoning.delta reasoning.finished text.started text.delta text.delta text.finished \
             tool.started tool.input_delta tool.ready";
         assert_eq!(types(&kinds).join(" "), expected);
-        let step = folded(&kinds);
+        let step = step_of(&kinds);
         assert_eq!(
             step.blocks,
             [
@@ -395,7 +402,7 @@ mod tests {
         );
     }
 
-    fn folded(kinds: &[Kind]) -> crate::turn::transcript::Step {
+    fn step_of(kinds: &[Kind]) -> crate::turn::transcript::Step {
         let mut transcript = Transcript::default();
         transcript.apply(&Kind::StepStarted(proto::agent_streaming::StepStarted { step: 1 }));
         kinds.iter().for_each(|kind| transcript.apply(kind));
@@ -403,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn a_files_content_is_in_its_deltas_once_streamed_or_not() {
+    fn the_content_of_a_file_is_only_in_its_deltas() {
         let input = json!({"path": "a.txt", "content": "hello"});
         for streamed in [true, false] {
             let mut translator = AnswerTranslator::default();
@@ -415,7 +422,7 @@ mod tests {
             assert_eq!(types(&kinds), ["tool.started", "file.opened", "file.delta", "tool.ready"]);
             let Some(Kind::ToolReady(ready)) = kinds.last() else { panic!("{kinds:?}") };
             assert_eq!(ready.input_json, r#"{"path":"a.txt"}"#);
-            let step = folded(&kinds);
+            let step = step_of(&kinds);
             let call = step.calls().next().expect("a call");
             assert!(call.opened && *call.input == input);
         }

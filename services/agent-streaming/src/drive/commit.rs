@@ -1,5 +1,5 @@
-//! The end of a turn: a commit at project-storage and then the terminal event, or the terminal event of a failed turn and then,
-//! by the outbox, EndTurn. Every step may be done twice, by this owner or by the next.
+//! Ends a turn. A turn with files is committed at project-storage, then its terminal event is written. For a failed turn the terminal
+//! event is written first, then the outbox sends EndTurn. Every call may be repeated, by this worker or by the next one.
 
 use chassis::seeded_bug;
 use prost::Message as _;
@@ -9,22 +9,22 @@ use proto::{
     project_storage::{CommitOutcome, CommitTurnRequest, CommitTurnResponse, FileChange},
 };
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Notify;
 
 #[cfg(feature = "seeded-bugs")]
 use crate::seeded_bugs;
 use crate::{
-    app::App,
     error::SERVICE,
     log::journal::{TurnLog, WriteError},
     turn::answer::Answer,
     turn::{Change, Failure, Reason, Turn},
-    upstream::retry_until_answered,
+    upstream::{Upstream, retry_until_answered},
 };
 
-/// The first line of a history entry.
+/// The length of the message of a revision.
 const SUMMARY_CHARS: usize = 120;
 
-/// Seals the change set. From here on no step is run again: every owner sends exactly this request.
+/// Seals the change set. After this no step is repeated: every later worker sends exactly this request.
 pub(crate) async fn seal(
     log: &TurnLog,
     turn: &Turn,
@@ -47,31 +47,31 @@ pub(crate) async fn seal(
     Ok(request)
 }
 
-/// Sends the change set until it is answered, and ends the turn accordingly. Nothing but the loss of the turn stops it: whether
-/// an unanswered commit has happened is not known otherwise.
-pub(crate) async fn commit(app: &App, log: &TurnLog, request: CommitTurnRequest) -> Result<(), WriteError> {
+/// Sends the change set until project-storage answers, and ends the turn with the outcome. It has no timeout: without an answer it is
+/// unknown whether the commit has happened.
+pub(crate) async fn commit(upstream: &Upstream, outbox: &Notify, log: &TurnLog, request: CommitTurnRequest) -> Result<(), WriteError> {
     seeded_bug!(return seeded_bugs::complete_before_commit(log, &request).await?);
-    match retry_until_answered(None, || app.upstream.commit(request.clone())).await {
+    match retry_until_answered(None, || upstream.commit(request.clone())).await {
         Ok(answer) => {
             let (kinds, change) = outcome(answer, &request.base_revision);
             log.append(kinds, change).await
         }
         Err(fault) => {
             tracing::warn!(turn.id = request.turn_id, reason = fault.reason, "the commit was refused: {fault}");
-            fail(app, log, &refusal(&fault)).await
+            fail(outbox, log, &refusal(&fault)).await
         }
     }
 }
 
-/// Ends a turn without files. The outbox tells project-storage, by the log and after it.
-pub(crate) async fn fail(app: &App, log: &TurnLog, failure: &Failure) -> Result<(), WriteError> {
+/// Ends a turn as failed. The outbox tells project-storage afterwards.
+pub(crate) async fn fail(outbox: &Notify, log: &TurnLog, failure: &Failure) -> Result<(), WriteError> {
     let event = TurnFailed { reason: failure.reason.as_str().to_owned(), message: failure.message.clone() };
     log.append(vec![Kind::TurnFailed(event)], Change::failed(failure.reason)).await?;
-    app.outbox.notify_one();
+    outbox.notify_one();
     Ok(())
 }
 
-/// The events of an answered commit, together with the change that ends the turn.
+/// The last events of a committed turn, and the change that ends it.
 fn outcome(answer: CommitTurnResponse, base_revision: &str) -> (Vec<Kind>, Change) {
     let outcome = answer.outcome();
     let revision = answer.revision.unwrap_or_default();
@@ -97,14 +97,14 @@ fn outcome(answer: CommitTurnResponse, base_revision: &str) -> (Vec<Kind>, Chang
             (vec![Kind::FilesCommitted(committed), Kind::TurnCompleted(completed)], Change::completed(revision.id))
         }
         CommitOutcome::Unchanged | CommitOutcome::Unspecified => {
-            // The turn made no revision; the head that it knows of is the one it worked on.
+            // The turn made no revision, so the event names the base revision.
             let completed = TurnCompleted { revision: base_revision.to_owned() };
             (vec![Kind::TurnCompleted(completed)], Change::completed(String::new()))
         }
     }
 }
 
-/// What a call to project-storage that was refused for good means for the turn.
+/// The failure of a turn whose call to project-storage was refused.
 pub(crate) fn refusal(fault: &Fault) -> Failure {
     let reason = match (fault.code, fault.reason.as_str()) {
         (ErrorCode::InvalidArgument | ErrorCode::RateLimited, _) => Reason::LimitExceeded,
@@ -113,18 +113,21 @@ pub(crate) fn refusal(fault: &Fault) -> Failure {
         _ => Reason::Internal,
     };
     let foreign = fault.domain != format!("{SERVICE}.backlot.dev");
-    let message =
-        if reason == Reason::Internal && foreign { "the project's files could not be reached".to_owned() } else { fault.message.clone() };
+    let message = if reason == Reason::Internal && foreign {
+        "the files of the project could not be read or written".to_owned()
+    } else {
+        fault.message.clone()
+    };
     Failure::new(reason, message)
 }
 
-/// Of the change set alone: the same whenever the same files change in the same way.
+/// SHA-256 of the changes alone, so that equal changes have equal digests.
 fn digest(changes: &[FileChange]) -> Vec<u8> {
     let set = CommitTurnRequest { changes: changes.to_vec(), ..CommitTurnRequest::default() };
     Sha256::digest(set.encode_to_vec()).to_vec()
 }
 
-/// The prompt's first line.
+/// The first non-empty line of the prompt, cut to [`SUMMARY_CHARS`].
 fn summary(prompt: &str) -> String {
     let line = prompt.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
     let short: String = line.chars().take(SUMMARY_CHARS).collect();
@@ -144,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_is_of_the_changes() {
+    fn the_digest_depends_on_the_changes_and_their_order() {
         assert_eq!(digest(&[write("a", "1")]), digest(&[write("a", "1")]));
         assert_ne!(digest(&[write("a", "1")]), digest(&[write("a", "2")]));
         assert_ne!(digest(&[write("a", "1"), write("b", "1")]), digest(&[write("b", "1"), write("a", "1")]));
@@ -152,10 +155,10 @@ mod tests {
     }
 
     #[test]
-    fn every_outcome_has_one_terminal_event_at_its_end() {
+    fn every_outcome_ends_with_one_terminal_event() {
         let revision =
             Revision { id: "r2".into(), number: 2, diff_stat: Some(DiffStat { added: 3, ..Default::default() }), ..Default::default() };
-        for (outcome, state, made) in [
+        for (outcome, state, new_revision) in [
             (CommitOutcome::Committed, State::Completed, "r2"),
             (CommitOutcome::Unchanged, State::Completed, ""),
             (CommitOutcome::Conflicted, State::Conflicted, "r2"),
@@ -169,7 +172,7 @@ mod tests {
             let terminal = |kind: &Kind| matches!(kind, Kind::TurnCompleted(_) | Kind::TurnConflicted(_));
             assert_eq!(kinds.iter().filter(|kind| terminal(kind)).count(), 1);
             assert!(kinds.last().is_some_and(terminal));
-            assert_eq!((change.state, change.revision.as_deref()), (Some(state), Some(made)));
+            assert_eq!((change.state, change.revision.as_deref()), (Some(state), Some(new_revision)));
         }
     }
 

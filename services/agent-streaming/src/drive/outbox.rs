@@ -1,5 +1,5 @@
-//! EndTurn for turns that have been cancelled or have failed: they end in this database first. Any replica sends it, until it
-//! is answered.
+//! The outbox: tells project-storage with EndTurn about turns that were cancelled or have failed. The turn ends in this database first.
+//! Every replica sends the entries until project-storage answers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,19 +9,19 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::{
     app::App,
     store::{
-        self,
-        ends::{self, Due},
+        Pool, StoreError,
+        ends::{self, OutboxEntry},
         events,
     },
     turn::answer::Answer,
     turn::event,
-    upstream::is_refusal,
+    upstream::{Upstream, is_refusal},
 };
 
 const POLL: Duration = Duration::from_secs(2);
-/// Until another replica, or this one, tries again.
+/// The time after which an entry that was not answered is due again, on any replica.
 const RETRY: Duration = Duration::from_secs(10);
-const ENTRIES: i64 = 20;
+const BATCH: i64 = 20;
 
 pub(crate) async fn run(app: Arc<App>) {
     let mut poll = interval(POLL);
@@ -32,18 +32,18 @@ pub(crate) async fn run(app: Arc<App>) {
             _ = poll.tick() => {}
             () = app.outbox.notified() => {}
         }
-        if let Err(error) = send_due(&app).await {
+        if let Err(error) = send_due(&app.db, &app.upstream).await {
             tracing::warn!(error = %error, "the outbox could not be read");
         }
     }
 }
 
-async fn send_due(app: &App) -> Result<(), store::StoreError> {
+async fn send_due(db: &Pool, upstream: &Upstream) -> Result<(), StoreError> {
     loop {
-        let due = ends::take_due(&app.db, ENTRIES, RETRY).await?;
-        let full = due.len() >= usize::try_from(ENTRIES).unwrap_or(usize::MAX);
+        let due = ends::take_due(db, BATCH, RETRY).await?;
+        let full = due.len() >= usize::try_from(BATCH).unwrap_or(usize::MAX);
         for entry in due {
-            send(app, entry).await?;
+            send(db, upstream, entry).await?;
         }
         if !full {
             return Ok(());
@@ -51,30 +51,30 @@ async fn send_due(app: &App) -> Result<(), store::StoreError> {
     }
 }
 
-async fn send(app: &App, entry: Due) -> Result<(), store::StoreError> {
-    let Due { turn, end, begun, failure_reason } = entry;
-    // Of a turn that this service never knew to have begun nothing is to be seen in the conversation.
+async fn send(db: &Pool, upstream: &Upstream, entry: OutboxEntry) -> Result<(), StoreError> {
+    let OutboxEntry { turn, end, begun, failure_reason } = entry;
+    // The conversation must not show a turn that this service does not know to have begun.
     let end = if begun { end.into() } else { TurnEnd::Withdrawn };
     let reason = if end == TurnEnd::Failed { failure_reason.as_str() } else { "" };
-    let answer = fold(app, turn).await?;
-    match app.upstream.end(turn, end, answer.text(), reason).await {
-        Ok(()) => ends::settle(&app.db, turn).await,
-        // For example, the project was deleted. Nobody needs to be told.
+    let answer = read_answer(db, turn).await?;
+    match upstream.end(turn, end, answer.text(), reason).await {
+        Ok(()) => ends::settle(db, turn).await,
+        // For example, the project was deleted. There is nothing left to tell.
         Err(fault) if is_refusal(&fault) => {
-            tracing::warn!(turn.id = %turn, reason = fault.reason, "project-storage does not take the end of a turn: {fault}");
-            ends::settle(&app.db, turn).await
+            tracing::warn!(turn.id = %turn, reason = fault.reason, "project-storage refused the end of a turn: {fault}");
+            ends::settle(db, turn).await
         }
         Err(fault) => {
-            tracing::warn!(turn.id = %turn, reason = fault.reason, "the end of a turn is told again later: {fault}");
+            tracing::warn!(turn.id = %turn, reason = fault.reason, "the end of a turn could not be sent and is sent again later: {fault}");
             Ok(())
         }
     }
 }
 
-/// What a turn had answered, by its log.
-async fn fold(app: &App, turn: TurnId) -> Result<Answer, store::StoreError> {
+/// The partial answer of a turn, from its log.
+async fn read_answer(db: &Pool, turn: TurnId) -> Result<Answer, StoreError> {
     let mut answer = Answer::default();
-    events::read_all(&app.db, turn, |row| {
+    events::read_all(db, turn, |row| {
         if let Some(kind) = event::decode(turn, row.seq, &row.payload).kind {
             answer.apply(&kind);
         }

@@ -1,6 +1,6 @@
-//! A turn that has its slot: the tree it works on, then step after step of the model and its tools on a staged copy, then the
-//! commit. Nothing outside of the log and the staged copy changes before the commit, so a turn whose process was lost goes on from
-//! its log: the finished steps bring the staged copy back, the next one is asked for.
+//! Runs a turn that has its slot: reads the base tree, runs steps (the model, then its tools on the staged files), then commits. Before
+//! the commit only the log and the staged files change. So a worker can resume a turn from its log: it replays the tools of the
+//! finished steps to restore the staged files, and continues with the next step.
 
 use std::sync::Arc;
 
@@ -11,60 +11,60 @@ use proto::{
 };
 
 use super::{
-    attempt::{Record, RunError},
+    attempt::{Recorder, RunError},
     commit,
-    step::{PATIENCE, StepRunner, TurnFiles},
+    step::{READ_TIMEOUT, StepRunner, TurnFiles},
 };
 use crate::{
     app::App,
     log::journal::{TurnLog, WriteError},
     model::{
-        agents::Agent,
+        agents::{Agent, Agents},
         history, prompt,
-        provider::{ModelRequest, Provider},
+        provider::{ModelRequest, Provider, Providers},
     },
     turn::{Change, Failure, Reason, Turn, transcript::RecordedTurn},
-    upstream::retry_until_answered,
+    upstream::{Upstream, retry_until_answered},
     workspace::{overlay::Overlay, tools},
 };
 
-/// Runs a turn that has its slot to its end. With a past it was begun by another process: steps that were finished are not asked for
-/// again, and of one that was not, nothing counts any more.
-pub(crate) async fn run(app: &App, log: &TurnLog, turn: &Turn, past: Option<RecordedTurn>) -> Result<(), WriteError> {
-    let started = past.is_some();
-    let unfinished = past.as_ref().and_then(RecordedTurn::unfinished);
-    let mut record = Record::new(log, past.map(|past| past.transcript).unwrap_or_default());
+/// Runs a turn that has its slot to its end. `recorded` is the log of a turn that another worker has started: its finished steps are not
+/// repeated, and its unfinished step is superseded.
+pub(crate) async fn run(app: &App, log: &TurnLog, turn: &Turn, recorded: Option<RecordedTurn>) -> Result<(), WriteError> {
+    let started = recorded.is_some();
+    let unfinished = recorded.as_ref().and_then(RecordedTurn::unfinished);
+    let mut recorder = Recorder::new(log, recorded.map(|recorded| recorded.transcript).unwrap_or_default());
     if let Some((from, to)) = unfinished.filter(|_| !seeded_bug::is("no-superseded")) {
-        record.push(Kind::StepSuperseded(StepSuperseded { from, to })).await?;
+        recorder.push(Kind::StepSuperseded(StepSuperseded { from, to })).await?;
     }
-    match work(app, &mut record, turn, started).await {
-        Ok(done) => {
-            let request = commit::seal(log, turn, &done.base_revision, done.overlay.changes(), &record.transcript.answer).await?;
-            commit::commit(app, log, request).await
+    match run_steps(app, &mut recorder, turn, started).await {
+        Ok(StagedFiles { base_revision, overlay }) => {
+            let request = commit::seal(log, turn, &base_revision, overlay.changes(), &recorder.transcript.answer).await?;
+            commit::commit(&app.upstream, &app.outbox, log, request).await
         }
-        Err(RunError::Failed(failure)) => commit::fail(app, log, &failure).await,
-        Err(RunError::Write(stopped)) => Err(stopped),
+        Err(RunError::Failed(failure)) => commit::fail(&app.outbox, log, &failure).await,
+        Err(RunError::Write(error)) => Err(error),
     }
 }
 
-/// What is to be committed.
-struct Done {
+/// The files to commit.
+struct StagedFiles {
     base_revision: String,
     overlay: Overlay,
 }
 
-/// From the tree and the steps so far to the last step.
-async fn work(app: &App, record: &mut Record<'_>, turn: &Turn, started: bool) -> Result<Done, RunError> {
-    let (agent, provider, model) = agent_and_model(app, turn)?;
-    let (tree, told) = if started { read_base(app, turn).await? } else { read_project(app, turn).await? };
+/// Replays the finished steps and runs the others, until the model calls no more tools.
+async fn run_steps(app: &App, recorder: &mut Recorder<'_>, turn: &Turn, started: bool) -> Result<StagedFiles, RunError> {
+    let (agent, provider, model) = agent_and_model(&app.agents, &app.providers, turn)?;
+    let (tree, history) = if started { read_started(&app.upstream, turn).await? } else { read_new(&app.upstream, turn).await? };
     if !started {
         let event = TurnStarted { base_revision: tree.revision.clone(), model: turn.model.clone() };
-        record.push_with(Kind::TurnStarted(event), Change::started(tree.revision.clone(), history::ids(&told)?)).await?;
-        // The model waits for the commit: a later owner has to know what this one told it.
-        record.log.flush().await?;
+        recorder.push_with(Kind::TurnStarted(event), Change::started(tree.revision.clone(), history::ids(&history)?)).await?;
+        // The history must be stored before the model gets it, so that a later worker sends the same messages.
+        recorder.log.flush().await?;
     }
 
-    let (system, messages) = prompt::build(agent, &told, &tree.files, &turn.prompt);
+    let (system, messages) = prompt::build(agent, &history, &tree.files, &turn.prompt);
     let base = TurnFiles { upstream: app.upstream.clone(), turn: turn.id, revision: tree.revision.clone() };
     let mut overlay = Overlay::new(tree.files, tree.limits.unwrap_or_default());
     let tools = tools::specs(&agent.tools);
@@ -78,7 +78,7 @@ async fn work(app: &App, record: &mut Record<'_>, turn: &Turn, started: bool) ->
         prompt_key: turn.id.to_string(),
     });
     let (mut done, mut next) = (false, 1);
-    for step in std::mem::take(&mut record.transcript.finished) {
+    for step in std::mem::take(&mut recorder.transcript.finished) {
         done = runner.replay(&mut overlay, &mut request, step).await?;
         next += 1;
     }
@@ -86,45 +86,47 @@ async fn work(app: &App, record: &mut Record<'_>, turn: &Turn, started: bool) ->
         if next > app.limits.max_steps {
             return Err(too_many_steps(app.limits.max_steps).into());
         }
-        done = runner.run(record, &mut overlay, &mut request, next).await?;
+        done = runner.run(recorder, &mut overlay, &mut request, next).await?;
         next += 1;
     }
-    Ok(Done { base_revision: tree.revision, overlay })
+    Ok(StagedFiles { base_revision: tree.revision, overlay })
 }
 
-/// The agent and the model of the turn; both were there when it was accepted.
-fn agent_and_model<'a>(app: &'a App, turn: &Turn) -> Result<(&'a Agent, Arc<dyn Provider>, String), Failure> {
-    let agent = app.agents.get(&turn.agent);
-    let agent = agent.ok_or_else(|| Failure::new(Reason::Internal, format!("this cluster has no agent {:?} any more", turn.agent)))?;
-    let model = app.providers.get(&turn.model);
+/// The agent and the model of the turn. Both existed when the turn was accepted; a changed configuration may have removed them.
+fn agent_and_model<'a>(agents: &'a Agents, providers: &Providers, turn: &Turn) -> Result<(&'a Agent, Arc<dyn Provider>, String), Failure> {
+    let agent = agents.get(&turn.agent);
+    let agent = agent.ok_or_else(|| Failure::new(Reason::Internal, format!("this cluster no longer has the agent {:?}", turn.agent)))?;
+    let model = providers.get(&turn.model);
     let (provider, model) =
-        model.ok_or_else(|| Failure::new(Reason::Internal, format!("this cluster has no model {:?} any more", turn.model)))?;
+        model.ok_or_else(|| Failure::new(Reason::Internal, format!("this cluster no longer has the model {:?}", turn.model)))?;
     Ok((agent, provider, model))
 }
 
-type Read = (GetTurnTreeResponse, Vec<Message>);
+type TreeAndHistory = (GetTurnTreeResponse, Vec<Message>);
 
-async fn read_project(app: &App, turn: &Turn) -> Result<Read, Failure> {
-    tokio::try_join!(tree(app, turn, &turn.asked_revision), history::first(&app.upstream, turn, PATIENCE))
+/// Reads the base tree and the history of a turn that has not started.
+async fn read_new(upstream: &Upstream, turn: &Turn) -> Result<TreeAndHistory, Failure> {
+    tokio::try_join!(read_tree(upstream, turn, &turn.asked_revision), history::newest(upstream, turn, READ_TIMEOUT))
 }
 
-/// The same for a turn that has started: the base and the messages that it started with.
-async fn read_base(app: &App, turn: &Turn) -> Result<Read, Failure> {
-    let (tree, told) = tokio::try_join!(tree(app, turn, &turn.base_revision), history::again(&app.upstream, turn, PATIENCE))?;
+/// Reads the base tree and the history that a turn has started with.
+async fn read_started(upstream: &Upstream, turn: &Turn) -> Result<TreeAndHistory, Failure> {
+    let (tree, history) =
+        tokio::try_join!(read_tree(upstream, turn, &turn.base_revision), history::recorded(upstream, turn, READ_TIMEOUT))?;
     if turn.base_revision.is_empty() {
-        // It began with a project without files; what has come since is the head's.
-        return Ok((GetTurnTreeResponse { revision: String::new(), files: Vec::new(), ..tree }, told));
+        // The project had no revision when the turn started. The tree may be that of a newer head, so its files are ignored.
+        return Ok((GetTurnTreeResponse { revision: String::new(), files: Vec::new(), ..tree }, history));
     }
-    Ok((tree, told))
+    Ok((tree, history))
 }
 
-async fn tree(app: &App, turn: &Turn, revision: &str) -> Result<GetTurnTreeResponse, Failure> {
-    retry_until_answered(Some(PATIENCE), || app.upstream.tree(turn.id, revision)).await.map_err(|fault| commit::refusal(&fault))
+async fn read_tree(upstream: &Upstream, turn: &Turn, revision: &str) -> Result<GetTurnTreeResponse, Failure> {
+    retry_until_answered(Some(READ_TIMEOUT), || upstream.tree(turn.id, revision)).await.map_err(|fault| commit::refusal(&fault))
 }
 
 fn too_many_steps(limit: u32) -> Failure {
     let steps = tools::count(limit as usize, "step");
-    Failure::new(Reason::TooManySteps, format!("the agent was not done after {steps}"))
+    Failure::new(Reason::TooManySteps, format!("the agent was not done after {steps} (BACKLOT_MAX_STEPS)"))
 }
 
 #[cfg(test)]
@@ -132,9 +134,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_turn_of_too_many_steps_says_how_many() {
-        for (limit, said) in [(1, "1 step"), (30, "30 steps")] {
-            assert_eq!(too_many_steps(limit).message, format!("the agent was not done after {said}"));
+    fn the_failure_of_too_many_steps_names_the_limit() {
+        for (limit, steps) in [(1, "1 step"), (30, "30 steps")] {
+            assert_eq!(too_many_steps(limit).message, format!("the agent was not done after {steps} (BACKLOT_MAX_STEPS)"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One step: an answer of the model, then its tools on the staged files.
+//! Runs one step: requests an answer of the model, then executes its tool calls on the staged files.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use proto::{
 };
 
 use super::{
-    attempt::{self, Record, RunError, StepContext, StepLimits},
+    attempt::{self, Recorder, RunError, StepContext, StepLimits},
     commit,
 };
 use crate::{
@@ -28,65 +28,65 @@ use crate::{
     },
 };
 
-/// How long a turn waits for project-storage at its start and while it reads files.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a turn retries a read from project-storage.
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What every step of the turn needs.
+/// Runs the steps of one turn.
 pub(super) struct StepRunner<'a> {
     pub(super) turn: &'a Turn,
     pub(super) provider: Arc<dyn Provider>,
-    /// As the provider calls it.
+    /// The provider's own name of the model.
     pub(super) model: String,
     pub(super) base: TurnFiles,
-    /// Those of the turn's agent.
+    /// The tools of the turn's agent.
     pub(super) tools: Vec<&'static ToolSpec>,
     pub(super) limits: StepLimits,
 }
 
 impl StepRunner<'_> {
-    /// One answer of the model and its tools. True: the model is done.
+    /// Runs a step and adds it to the request. Returns whether the model is done.
     pub(super) async fn run(
         &self,
-        record: &mut Record<'_>,
+        recorder: &mut Recorder<'_>,
         overlay: &mut Overlay,
         request: &mut Arc<ModelRequest>,
         step: u32,
     ) -> Result<bool, RunError> {
-        let asked = StepContext { step, provider: &self.provider, model: &self.turn.model, limits: self.limits };
-        let finish = attempt::ask(record, asked, Arc::clone(request)).await?;
+        let context = StepContext { step, provider: &self.provider, model: &self.turn.model, limits: self.limits };
+        let finish = attempt::ask_model(recorder, context, Arc::clone(request)).await?;
         match finish {
             FinishReason::Length => return Err(truncated(request.max_tokens).into()),
             FinishReason::ContentFilter => return Err(Failure::new(Reason::ProviderRefused, "the model declined to answer").into()),
             FinishReason::Stop | FinishReason::ToolCalls => {}
         }
-        let said = record.transcript.take_open();
+        let answer = recorder.transcript.take_open();
         let mut results = Vec::new();
-        for call in said.calls() {
+        for call in answer.calls() {
             let outcome = self.execute(overlay, call).await?;
             for kind in outcome_events(call, &outcome) {
-                record.push(kind).await?;
+                recorder.push(kind).await?;
             }
             results.push(result(call, outcome));
         }
         let finished = StepFinished { step, finish_reason: finish.as_str().to_owned() };
-        record.push_with(Kind::StepFinished(finished), Change::progress()).await?;
+        recorder.push_with(Kind::StepFinished(finished), Change::progress()).await?;
         metrics::step_finished();
-        Ok(add(request, said, results))
+        Ok(add_step(request, answer, results))
     }
 
-    /// A step that was finished before: its tools bring the staged tree to where it was. They change nothing else, and on the
-    /// same base the same calls have the same results. True: the model was done.
+    /// Executes the tool calls of a finished step again to restore the staged files, and adds the step to the request. The tools change
+    /// only the staged files, and the same calls on the same base have the same results. Returns whether the model was done.
     pub(super) async fn replay(&self, overlay: &mut Overlay, request: &mut Arc<ModelRequest>, step: Step) -> Result<bool, Failure> {
         let mut results = Vec::new();
         for call in step.calls() {
             let outcome = self.execute(overlay, call).await?;
             if outcome.failure.is_some() != call.failed {
-                let text = format!("call {} came out otherwise than the turn's log has it", call.id);
+                let text = format!("the tool call {} had another outcome than in the log of the turn", call.id);
                 return Err(Failure::new(Reason::Internal, text));
             }
             results.push(result(call, outcome));
         }
-        Ok(add(request, step, results))
+        Ok(add_step(request, step, results))
     }
 
     async fn execute(&self, overlay: &mut Overlay, call: Call<'_>) -> Result<ToolOutcome, Failure> {
@@ -95,7 +95,7 @@ impl StepRunner<'_> {
     }
 }
 
-/// An answer that was cut at a limit: of the model's context, or of the output.
+/// The failure of a turn whose answer was cut at the output limit or at the context limit of the model.
 fn truncated(max_tokens: u32) -> Failure {
     let message = format!("the model's answer was cut at its output or context limit ({SETTING} is {max_tokens}; a model may allow less)");
     Failure::new(Reason::Truncated, message)
@@ -105,8 +105,8 @@ fn result(call: Call<'_>, outcome: ToolOutcome) -> ToolResult {
     ToolResult { call_id: call.id.to_owned(), is_error: outcome.failure.is_some(), content: outcome.content }
 }
 
-/// Adds a whole step to what the model is told: every call with its result. True: there was no call.
-fn add(request: &mut Arc<ModelRequest>, step: Step, results: Vec<ToolResult>) -> bool {
+/// Adds a step with the results of its calls to the request. Returns whether the step has no calls.
+fn add_step(request: &mut Arc<ModelRequest>, step: Step, results: Vec<ToolResult>) -> bool {
     let last = step.is_last();
     let request = Arc::make_mut(request);
     request.messages.push(ModelMessage::Assistant { blocks: step.blocks });
@@ -114,7 +114,7 @@ fn add(request: &mut Arc<ModelRequest>, step: Step, results: Vec<ToolResult>) ->
     last
 }
 
-/// What viewers see of a tool.
+/// The events of an executed tool call.
 fn outcome_events(call: Call<'_>, outcome: &ToolOutcome) -> Vec<Kind> {
     let call_id = || call.id.to_owned();
     let mut kinds = Vec::new();
@@ -143,7 +143,7 @@ fn outcome_events(call: Call<'_>, outcome: &ToolOutcome) -> Vec<Kind> {
     kinds
 }
 
-/// The base revision, as project-storage has it.
+/// Reads files of the base revision from project-storage.
 pub(super) struct TurnFiles {
     pub(super) upstream: Upstream,
     pub(super) turn: TurnId,
@@ -153,7 +153,7 @@ pub(super) struct TurnFiles {
 impl BaseFiles for TurnFiles {
     fn read<'a>(&'a self, paths: &'a [String]) -> BoxFuture<'a, Result<Vec<File>, BaseError>> {
         async move {
-            let files = retry_until_answered(Some(PATIENCE), || self.upstream.files(self.turn, &self.revision, paths.to_vec())).await;
+            let files = retry_until_answered(Some(READ_TIMEOUT), || self.upstream.files(self.turn, &self.revision, paths.to_vec())).await;
             files.map_err(|fault: Fault| BaseError(fault))
         }
         .boxed()

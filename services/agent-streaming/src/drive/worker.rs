@@ -1,5 +1,5 @@
-//! Claims turns and drives each to its end, or to the queue. Losing a turn (its epoch moved, the process drains) just drops
-//! what is done for it, the provider's connection included.
+//! Claims turns and drives each one to its end or into the queue. When the epoch of a turn has moved or the process drains, the worker
+//! drops the task of the turn and with it the connection to the provider.
 
 use std::{
     collections::HashMap,
@@ -23,11 +23,11 @@ use crate::{
     app::App,
     drive::commit,
     drive::run,
-    log::journal::{Tally, TurnLog, WriteError},
+    log::journal::{Journal, TurnLog, TurnSummary, WriteError},
     metrics,
     store::{
-        self,
-        claims::{self, Slot, Terms},
+        self, Pool,
+        claims::{self, ClaimOptions, Slot},
         events, turns,
     },
     turn::event,
@@ -35,36 +35,37 @@ use crate::{
     turn::{Change, Failure, Reason, State, Task, Turn},
 };
 
-/// New work rings; this finds what nobody rang for: leases that ran out, lost doorbells.
+/// The doorbell announces new turns. The poll finds expired leases, and turns whose doorbell message was lost.
 const POLL: Duration = Duration::from_secs(1);
-const CLAIMS: usize = 100;
-/// How long a draining process goes on with its turns. A commit is through by then; a model may talk for minutes, and what it
-/// says is lost to the one who takes over in any case.
-const HANDOVER: Duration = Duration::from_secs(1);
+/// The largest number of turns in one claim.
+const BATCH: usize = 100;
+/// How long a draining process continues its turns. This is enough for a commit. An answer may take minutes, and the next worker
+/// requests it again in any case.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why a worker drives a turn no further.
+/// Why a worker stops driving a turn before its end.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DriveError {
     #[error(transparent)]
     Write(#[from] WriteError),
-    #[error("the database")]
+    #[error("the database failed")]
     Store(#[from] store::StoreError),
 }
 
-/// Everything that this process drives.
+/// Drives the turns of this process.
 pub(crate) struct Worker {
     app: Arc<App>,
     turns: Tasks,
-    /// What it has claimed and not finished with.
-    held: Arc<Mutex<HashMap<TurnId, i64>>>,
+    /// The epochs of the claimed turns that are still driven.
+    claimed: Arc<Mutex<HashMap<TurnId, i64>>>,
 }
 
 impl Worker {
     pub(crate) fn new(app: Arc<App>) -> Self {
-        Self { app, turns: Tasks::new(), held: Arc::default() }
+        Self { app, turns: Tasks::new(), claimed: Arc::default() }
     }
 
-    /// Claims until the process drains.
+    /// Claims turns until the process drains.
     pub(crate) async fn run(&self) {
         let mut poll = interval(POLL.min(self.app.limits.lease / 3));
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -73,56 +74,56 @@ impl Worker {
                 biased;
                 () = self.app.stop.cancelled() => return,
                 _ = poll.tick() => {}
-                () = self.app.doorbell.worked() => {}
+                () = self.app.doorbell.wait_for_work() => {}
             }
             while self.claim().await {}
         }
     }
 
-    /// Lets what is about to end do so; what is left then is let go of, so that another process takes it over at once.
+    /// Continues the turns for [`DRAIN_TIMEOUT`], then releases the remaining ones, so that another process can claim them at once.
     pub(crate) async fn drain(&self) {
-        self.turns.shutdown(HANDOVER).await;
+        self.turns.shutdown(DRAIN_TIMEOUT).await;
         let left: Vec<_> = self.lock().drain().collect();
         if left.is_empty() {
             return;
         }
-        tracing::info!(turns = left.len(), "turns are handed over to another process");
+        tracing::info!(turns = left.len(), "turns are released for another process");
         match claims::release(&self.app.db, &left).await {
-            Ok(()) => self.app.doorbell.work(),
-            Err(error) => tracing::warn!(error = %error, "leases could not be released and run out instead"),
+            Ok(()) => self.app.doorbell.ring_work(),
+            Err(error) => tracing::warn!(error = %error, "the leases of turns could not be released; they expire instead"),
         }
     }
 
-    /// Takes what it can. Whether there may be more.
+    /// Claims one batch of turns and starts to drive them. Returns whether there may be more turns to claim.
     async fn claim(&self) -> bool {
-        let room = self.app.limits.max_turns.saturating_sub(self.turns.len()).min(CLAIMS);
+        let room = self.app.limits.max_turns.saturating_sub(self.turns.len()).min(BATCH);
         if room == 0 || self.app.stop.is_cancelled() {
             return false;
         }
         let limits = &self.app.limits;
-        // Also those whose log is not open yet.
+        // These include turns whose log is not open yet.
         let driven: Vec<_> = self.lock().keys().copied().collect();
-        let terms = Terms { limit: room, lease: limits.lease, begin_within: limits.begin_timeout, driven: &driven };
+        let options = ClaimOptions { limit: room, lease: limits.lease, begin_timeout: limits.begin_timeout, driven: &driven };
         let leased_until = Instant::now() + limits.lease;
-        let claimed = match claims::claim(&self.app.db, terms).await {
-            Ok(claimed) => claimed,
+        let turns = match claims::claim(&self.app.db, options).await {
+            Ok(turns) => turns,
             Err(error) => {
                 tracing::warn!(error = %error, "turns could not be claimed");
                 return false;
             }
         };
-        let full = claimed.len() == room;
-        for turn in claimed {
+        let full = turns.len() == room;
+        for turn in turns {
             self.lock().insert(turn.id, turn.epoch);
-            let (app, held) = (Arc::clone(&self.app), Arc::clone(&self.held));
+            let (app, claimed) = (Arc::clone(&self.app), Arc::clone(&self.claimed));
             let span = span_of(&turn);
             self.turns.spawn(
                 async move {
                     let (id, epoch) = (turn.id, turn.epoch);
                     drive(&app, turn, leased_until).await;
-                    let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
-                    if held.get(&id) == Some(&epoch) {
-                        held.remove(&id);
+                    let mut claimed = claimed.lock().unwrap_or_else(PoisonError::into_inner);
+                    if claimed.get(&id) == Some(&epoch) {
+                        claimed.remove(&id);
                     }
                 }
                 .instrument(span),
@@ -132,11 +133,11 @@ impl Worker {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TurnId, i64>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Work on a turn belongs to the trace of the request that started it, also after a recovery.
+/// The span of a driven turn. It belongs to the trace of the request that started the turn, also after a recovery.
 fn span_of(turn: &Turn) -> Span {
     let span = tracing::info_span!(
         parent: None,
@@ -157,94 +158,95 @@ fn span_of(turn: &Turn) -> Span {
 
 async fn drive(app: &App, turn: Turn, leased_until: Instant) {
     let Some(task) = Task::of(&turn) else { return };
-    let (log, turn) = match opened(app, turn, leased_until).await {
+    let (log, turn) = match open_log(&app.db, &app.journal, turn, leased_until).await {
         Ok(opened) => opened,
-        Err(error) => return tracing::warn!(error = %error, "the turn could not be opened and is left to the next claim"),
+        Err(error) => return tracing::warn!(error = %error, "the log of the turn could not be read; the turn is claimed again later"),
     };
     let fenced = log.fenced();
     let driven = metrics::GaugeGuard::driven();
     let outcome = tokio::select! {
         biased;
-        outcome = attend(app, &log, &turn, task) => outcome,
+        outcome = perform(app, &log, &turn, task) => outcome,
         () = fenced.cancelled() => Err(DriveError::Write(WriteError::Fenced)),
     };
     drop(driven);
     match outcome {
-        Ok(()) => report(&turn, &log.tally()),
-        Err(DriveError::Write(WriteError::Fenced)) => tracing::info!("the turn is no longer driven here"),
-        Err(error) => tracing::error!(cause = chassis::error::chain(&error), "the turn is left until its lease runs out"),
+        Ok(()) => report(&turn, &log.summary()),
+        Err(DriveError::Write(WriteError::Fenced)) => tracing::info!("the turn is no longer driven by this process"),
+        Err(error) => tracing::error!(cause = chassis::error::chain(&error), "the turn cannot be driven on until its lease expires"),
     }
     drop(log);
-    // Whatever became of it, the next turn of the project may go.
-    app.doorbell.work();
+    // The next turn of the project may have a free slot now.
+    app.doorbell.ring_work();
 }
 
-/// A turn that was driven to its end, not back into the queue.
-fn report(turn: &Turn, tally: &Tally) {
-    let Some(outcome) = tally.state.filter(|state| state.has_ended()) else { return };
-    let reason = tally.failure.map_or("", Reason::as_str);
+/// Reports a turn that has ended. A turn that went into the queue is not reported.
+fn report(turn: &Turn, summary: &TurnSummary) {
+    let Some(state) = summary.state.filter(|state| state.has_ended()) else { return };
+    let reason = summary.failure.map_or("", Reason::as_str);
     let span = Span::current();
-    span.record("turn.outcome", outcome.as_str());
-    if outcome == State::Failed {
+    span.record("turn.outcome", state.as_str());
+    if state == State::Failed {
         span.record("otel.status_code", "ERROR");
         span.record("error.type", reason);
     }
-    metrics::ended(turn, &metrics::End { outcome, reason, steps: tally.steps, usage: tally.usage });
+    metrics::turn_ended(turn, &metrics::TurnOutcome { state, reason, steps: summary.steps, usage: summary.usage });
 }
 
-/// The log of a claimed turn, numbered on from its newest event.
-async fn opened(app: &App, turn: Turn, leased_until: Instant) -> Result<(TurnLog, Turn), store::StoreError> {
-    // Read after the claim: nobody but this owner, or a cancel, adds to it now.
-    let last_seq = events::last_seq(&app.db, turn.id).await?.max(turn.last_seq);
+/// Opens the log of a claimed turn after its newest event.
+async fn open_log(db: &Pool, journal: &Journal, turn: Turn, leased_until: Instant) -> Result<(TurnLog, Turn), store::StoreError> {
+    // This is read after the claim. Since then only this worker, or a cancel, can add events.
+    let last_seq = events::last_seq(db, turn.id).await?.max(turn.last_seq);
     let turn = Turn { last_seq, ..turn };
-    Ok((app.journal.open(&turn, leased_until), turn))
+    Ok((journal.open(&turn, leased_until), turn))
 }
 
-async fn attend(app: &App, log: &TurnLog, turn: &Turn, task: Task) -> Result<(), DriveError> {
-    let fail = async |reason, message: &str| Ok(commit::fail(app, log, &Failure::new(reason, message)).await?);
+async fn perform(app: &App, log: &TurnLog, turn: &Turn, task: Task) -> Result<(), DriveError> {
+    let fail = async |reason, message: &str| Ok(commit::fail(&app.outbox, log, &Failure::new(reason, message)).await?);
     match task {
-        Task::FailNotBegun => fail(Reason::NotBegun, "the project did not take the turn in time").await,
+        Task::FailNotBegun => fail(Reason::NotBegun, "project-storage did not begin the turn in time").await,
         Task::FailWorkersLost => fail(Reason::WorkerLost, "four processes in a row stopped while they ran the turn").await,
-        Task::Begin => begin(app, log, turn).await,
+        Task::Start => start(app, log, turn).await,
         Task::Resume => {
-            let past = past(app, turn.id).await?;
-            tracing::info!(lost = turn.recoveries, "going on with a turn that another process began");
-            Ok(run::run(app, log, turn, Some(past)).await?)
+            let recorded = read_log(&app.db, turn.id).await?;
+            tracing::info!(recoveries = turn.recoveries, "a turn of another process is resumed");
+            Ok(run::run(app, log, turn, Some(recorded)).await?)
         }
         Task::Commit => {
             let stored = events::change_set(&app.db, turn.id).await?;
             let request = stored.and_then(|bytes| CommitTurnRequest::decode(bytes.as_slice()).ok());
             seeded_bug!(let request = request.map(seeded_bugs::empty_change_set));
             match request {
-                Some(request) => Ok(commit::commit(app, log, request).await?),
-                None => fail(Reason::Internal, "the turn's change set is gone").await,
+                Some(request) => Ok(commit::commit(&app.upstream, &app.outbox, log, request).await?),
+                None => fail(Reason::Internal, "the change set of the turn is missing").await,
             }
         }
     }
 }
 
-/// A turn as its log tells it.
-async fn past(app: &App, turn: TurnId) -> Result<RecordedTurn, store::StoreError> {
-    let mut past = RecordedTurn::default();
-    events::read_all(&app.db, turn, |row| {
+/// Reads the log of a turn.
+async fn read_log(db: &Pool, turn: TurnId) -> Result<RecordedTurn, store::StoreError> {
+    let mut recorded = RecordedTurn::default();
+    events::read_all(db, turn, |row| {
         if let Some(kind) = event::decode(turn, row.seq, &row.payload).kind {
-            past.apply(row.seq, &kind);
+            recorded.apply(row.seq, &kind);
         }
     })
     .await?;
-    seeded_bug!(seeded_bugs::forget_finished_steps(&mut past));
-    Ok(past)
+    seeded_bug!(seeded_bugs::forget_finished_steps(&mut recorded));
+    Ok(recorded)
 }
 
-async fn begin(app: &App, log: &TurnLog, turn: &Turn) -> Result<(), DriveError> {
+/// Takes the slot and runs the turn, or puts it into the queue.
+async fn start(app: &App, log: &TurnLog, turn: &Turn) -> Result<(), DriveError> {
     match claims::take_slot(&app.db, turn.id, turn.epoch).await? {
         Slot::Taken => {
-            log.has_slot();
-            metrics::got_slot(turn);
+            log.set_running();
+            metrics::slot_taken(turn);
             Ok(run::run(app, log, turn, None).await?)
         }
         Slot::Fenced => Err(DriveError::Write(WriteError::Fenced)),
-        // It has been told so already, and somebody was faster.
+        // The turn was claimed from the queue, and another turn has taken the slot first.
         Slot::Busy if turn.state == State::Queued => Ok(claims::release(&app.db, &[(turn.id, turn.epoch)]).await?),
         Slot::Busy => {
             let Some(project) = turn.project_id else { return Ok(()) };

@@ -1,9 +1,9 @@
-//! Requests as the values that the rules take. One answer names everything that is wrong with a request.
+//! Validates requests and converts them to the types of the rules. An error lists every invalid field of a request.
 
 use chassis::{page, seeded_bug};
 use prost::Message as _;
 use proto::{
-    agent_streaming::{IfActive, ListTurnsRequest, OnDisconnect, StartTurnRequest},
+    agent_streaming::{IfActive, ListAgentsRequest, ListTurnsRequest, OnDisconnect, StartTurnRequest},
     error::{Fault, Violations},
     id::{ProjectId, TurnId, UserId},
     text::is_blank,
@@ -13,10 +13,12 @@ use uuid::Uuid;
 
 use crate::{
     error::SERVICE,
-    intake::{list::List, start::Start},
+    intake::{list::ListRequest, start::StartRequest},
     model::provider::model_name,
 };
 
+/// The scope of a page token of ListAgents.
+pub(super) const AGENTS_SCOPE: &str = "ListAgents";
 const PROMPT_BYTES: usize = 32 * 1024;
 const KEY_CHARS: usize = 255;
 const NAME_BYTES: usize = 64;
@@ -30,18 +32,18 @@ pub(super) fn turn_id(text: &str) -> Result<Option<TurnId>, Fault> {
     Ok(id)
 }
 
-pub(super) fn start(request: StartTurnRequest) -> Result<Start, Fault> {
+pub(super) fn start(request: StartTurnRequest) -> Result<StartRequest, Fault> {
     let mut violations = Violations::default();
     let project = project(&mut violations, &request.project_id, &request.draft_id);
-    client_made(&mut violations, "client_message_id", &request.client_message_id);
+    check_client_id(&mut violations, "client_message_id", &request.client_message_id);
     let replaces =
         (!request.replaces_turn_id.is_empty()).then(|| violations.parse("replaces_turn_id", &request.replaces_turn_id)).flatten();
     violations.length("prompt", &request.prompt, 1..=PROMPT_BYTES);
     if !request.prompt.is_empty() && is_blank(&request.prompt) {
-        violations.add("prompt", "must hold more than white space");
+        violations.add("prompt", "must contain more than white space");
     }
     if request.prompt.contains('\0') {
-        violations.add("prompt", "must not hold the character U+0000");
+        violations.add("prompt", "must not contain the character U+0000");
     }
     violations.length("agent", &request.agent, 0..=NAME_BYTES);
     violations.length("model", &request.model, 0..=model_name::MAX_BYTES);
@@ -57,7 +59,7 @@ pub(super) fn start(request: StartTurnRequest) -> Result<Start, Fault> {
     }
     let if_active = match IfActive::try_from(request.if_active) {
         Ok(IfActive::Unspecified) => IfActive::Queue,
-        Ok(wish) => wish,
+        Ok(value) => value,
         Err(_) => {
             violations.add("if_active", "must be IF_ACTIVE_QUEUE, IF_ACTIVE_REJECT or IF_ACTIVE_INTERRUPT");
             IfActive::Queue
@@ -69,7 +71,7 @@ pub(super) fn start(request: StartTurnRequest) -> Result<Start, Fault> {
     }
     violations.check(SERVICE)?;
     let cancel_unfollowed = on_disconnect == Ok(OnDisconnect::Cancel);
-    Ok(Start {
+    Ok(StartRequest {
         project,
         draft: Some(request.draft_id.clone()).filter(|id| !id.is_empty()),
         if_active,
@@ -85,13 +87,13 @@ pub(super) fn start(request: StartTurnRequest) -> Result<Start, Fault> {
     })
 }
 
-/// Returns the request and the size of its page.
-pub(super) fn list(pages: &page::PageTokens, user: UserId, request: ListTurnsRequest) -> Result<(List, i64), Fault> {
+/// Returns the request and the page size.
+pub(super) fn list(pages: &page::PageTokens, user: UserId, request: ListTurnsRequest) -> Result<(ListRequest, i64), Fault> {
     let mut violations = Violations::default();
     let size = page::size(request.page_size, &mut violations);
     let project = project(&mut violations, &request.project_id, &request.draft_id);
-    client_made(&mut violations, "client_message_id", &request.client_message_id);
-    let list = List {
+    check_client_id(&mut violations, "client_message_id", &request.client_message_id);
+    let list = ListRequest {
         user,
         project,
         draft: request.draft_id,
@@ -104,38 +106,51 @@ pub(super) fn list(pages: &page::PageTokens, user: UserId, request: ListTurnsReq
         None
     });
     violations.check(SERVICE)?;
-    Ok((List { before: before.map(TurnId), ..list }, size))
+    Ok((ListRequest { before: before.map(TurnId), ..list }, size))
 }
 
-/// The project of a request that names it by its id or by the client's own, and by one of them only.
+/// Returns the name of the last agent of the previous page, if there was one, and the page size.
+pub(super) fn list_agents(pages: &page::PageTokens, request: &ListAgentsRequest) -> Result<(Option<String>, i64), Fault> {
+    let mut violations = Violations::default();
+    let size = page::size(request.page_size, &mut violations);
+    let after = pages.open(AGENTS_SCOPE, &request.page_token).unwrap_or_else(|error| {
+        violations.add("page_token", error.to_string());
+        None
+    });
+    violations.check(SERVICE)?;
+    Ok((after, size))
+}
+
+/// The project id of a request. Exactly one of `project_id` and `draft_id` must be set.
 fn project(violations: &mut Violations, project_id: &str, draft_id: &str) -> Option<ProjectId> {
     let project = (!project_id.is_empty()).then(|| violations.parse("project_id", project_id)).flatten();
     match (project_id.is_empty(), draft_id.is_empty()) {
-        (true, true) => violations.add("project_id", "give this or draft_id"),
+        (true, true) => violations.add("project_id", "must be set when draft_id is empty"),
         (false, false) => violations.add("draft_id", "must be empty when project_id is given"),
         _ => {}
     }
-    client_made(violations, "draft_id", draft_id);
+    check_client_id(violations, "draft_id", draft_id);
     project
 }
 
-/// An id that a client made; empty where it made none.
-fn client_made(violations: &mut Violations, field: &str, id: &str) {
+/// Checks an id that the client chose; it may be empty.
+fn check_client_id(violations: &mut Violations, field: &str, id: &str) {
     let legal = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-');
     if id.len() > CLIENT_ID_BYTES || !id.bytes().all(legal) {
         violations.add(field, format!("must be 1 to {CLIENT_ID_BYTES} of A-Za-z0-9_-"));
     }
 }
 
+/// SHA-256 of the request without its idempotency key. A default counts as its explicit value.
 fn fingerprint(request: &StartTurnRequest, if_active: IfActive, cancel_unfollowed: bool) -> Vec<u8> {
     let on_disconnect = if cancel_unfollowed { OnDisconnect::Cancel } else { OnDisconnect::Unspecified };
-    let plain = StartTurnRequest {
+    let normalized = StartTurnRequest {
         idempotency_key: String::new(),
         if_active: if_active as i32,
         on_disconnect: on_disconnect as i32,
         ..request.clone()
     };
-    Sha256::digest(plain.encode_to_vec()).to_vec()
+    Sha256::digest(normalized.encode_to_vec()).to_vec()
 }
 
 #[cfg(test)]
@@ -161,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_hold_to_the_byte() {
+    fn every_field_is_checked_against_its_limit() {
         assert!(violated(|_| {}).is_empty());
         assert!(violated(|r| r.prompt = "x".repeat(PROMPT_BYTES)).is_empty());
         assert_eq!(violated(|r| r.prompt = "x".repeat(PROMPT_BYTES + 1)), ["prompt"]);
@@ -185,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_works_on_one_project() {
+    fn exactly_one_of_project_id_and_draft_id_is_required() {
         assert_eq!(violated(|r| r.draft_id.clear()), ["project_id"]);
         assert_eq!(violated(|r| r.project_id = ProjectId::generate().to_string()), ["draft_id"]);
         assert_eq!(violated(|r| r.project_id = "x".into()), ["project_id", "draft_id"]);
@@ -195,12 +210,12 @@ mod tests {
     }
 
     #[test]
-    fn the_fingerprint_is_of_what_is_asked_for() {
-        let base = start(request()).expect("good").fingerprint;
+    fn the_fingerprint_depends_on_every_field_but_the_key() {
+        let base = start(request()).expect("a valid request").fingerprint;
         let same = |change: fn(&mut StartTurnRequest)| {
             let mut request = request();
             change(&mut request);
-            start(request).expect("good").fingerprint == base
+            start(request).expect("a valid request").fingerprint == base
         };
         assert!(same(|r| r.idempotency_key = "other".into()));
         assert!(same(|r| r.if_active = IfActive::Queue as i32));

@@ -1,37 +1,39 @@
-//! `on_disconnect: CANCEL`: a turn that nobody follows any more is cancelled. Each replica renews `follow_until` of the turns that have
-//! followers here, a few times within the grace. The first replica that finds a turn whose `follow_until` has passed cancels it.
+//! `on_disconnect: CANCEL`: a turn that has no follower any more is cancelled. Each replica renews `follow_until` of the turns that have
+//! followers here, several times within the grace period. The first replica that finds a turn whose `follow_until` has passed cancels
+//! it.
 
 use std::{sync::Arc, time::Duration};
 
+use chassis::clock;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::{app::App, error::Error, intake::cancel, store::follows};
 
-/// Turns that are cancelled at a time.
-const OVERDUE: i64 = 100;
+/// Turns that one pass cancels.
+const BATCH: i64 = 100;
 
 pub(crate) async fn run(app: Arc<App>) {
     let grace = app.limits.disconnect_grace;
     let mut tick = interval((grace / 4).max(Duration::from_millis(10)));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // While the database was away no turn could be renewed, so nothing is cancelled for one grace after that.
-    let mut well_since = Instant::now();
+    // No replica could renew a turn while the database was unreachable, so nothing is cancelled for one grace period after that.
+    let mut healthy_since = Instant::now();
     loop {
         tokio::select! {
             () = app.stop.cancelled() => return,
             _ = tick.tick() => {}
-            () = app.followers.arrival() => {}
+            () = app.followers.wait_for_first_follower() => {}
         }
-        let round = async {
-            // A renewal is good until the next two are overdue.
+        let pass = async {
+            // A renewal lasts until the next two are overdue.
             follows::extend(&app.db, &app.followers.turns(), grace + grace / 4).await?;
-            if well_since.elapsed() > grace { follows::overdue(&app.db, OVERDUE).await } else { Ok(Vec::new()) }
+            if healthy_since.elapsed() > grace { follows::overdue(&app.db, BATCH).await } else { Ok(Vec::new()) }
         };
-        match round.await {
+        match pass.await {
             Ok(overdue) => cancel_all(&app, overdue).await,
             Err(error) => {
-                well_since = Instant::now();
-                tracing::warn!(error = %error, "followers could not be noted");
+                healthy_since = Instant::now();
+                tracing::warn!(error = %error, "the followers of turns could not be recorded");
             }
         }
     }
@@ -39,11 +41,11 @@ pub(crate) async fn run(app: Arc<App>) {
 
 async fn cancel_all(app: &App, overdue: Vec<follows::UnfollowedTurn>) {
     for follows::UnfollowedTurn { turn, user } in overdue {
-        match cancel::cancel(app, user, turn).await {
-            Ok(_) => tracing::info!(turn.id = %turn, "cancelled: nobody follows it any more"),
-            // It is committing or has ended in the meantime.
+        match cancel::cancel(app, user, turn, clock::now()).await {
+            Ok(_) => tracing::info!(turn.id = %turn, "a turn without followers was cancelled"),
+            // The turn has begun to commit, or has ended, in the meantime.
             Err(Error::TooLate | Error::TurnNotFound) => {}
-            Err(error) => tracing::warn!(turn.id = %turn, error = %error, "a turn that nobody follows could not be cancelled"),
+            Err(error) => tracing::warn!(turn.id = %turn, error = %error, "a turn without followers could not be cancelled"),
         }
     }
 }

@@ -1,16 +1,19 @@
-//! A person's turns on a project, page by page.
+//! Reads a user's turns: one turn, or those of a project page by page.
 
+use chassis::page::PageTokens;
 use proto::id::{ProjectId, TurnId, UserId};
 
 use crate::{
-    app::App,
     error::Error,
-    store::turns::{self, Wanted},
+    store::{
+        Pool,
+        turns::{self, TurnFilter},
+    },
     turn::Turn,
 };
 
-/// A valid request.
-pub(crate) struct List {
+/// A valid ListTurns request.
+pub(crate) struct ListRequest {
     pub(crate) user: UserId,
     pub(crate) project: Option<ProjectId>,
     pub(crate) draft: String,
@@ -19,26 +22,31 @@ pub(crate) struct List {
     pub(crate) before: Option<TurnId>,
 }
 
-impl List {
-    /// What a page token belongs to.
+impl ListRequest {
+    /// The scope of the request's page tokens: a token is valid only with the same filter.
     pub(crate) fn scope(&self) -> String {
         let project = self.project.map(|id| id.to_string()).unwrap_or_default();
         format!("ListTurns {} {project} {} {} {}", self.user, self.draft, self.open_only, self.client_message_id)
     }
 }
 
-/// One page, and the token of the next one if there is one.
-pub(crate) async fn page(app: &App, list: List, size: i64) -> Result<(Vec<Turn>, Option<String>), Error> {
-    let project = match list.project {
+/// A turn of the user.
+pub(crate) async fn get(db: &Pool, user: UserId, id: TurnId) -> Result<Turn, Error> {
+    turns::find(db, id, user).await?.ok_or(Error::TurnNotFound)
+}
+
+/// Returns one page, and the token of the next page if there is one.
+pub(crate) async fn page(db: &Pool, tokens: &PageTokens, request: ListRequest, size: i64) -> Result<(Vec<Turn>, Option<String>), Error> {
+    let project = match request.project {
         Some(project) => Some(project),
-        None => turns::project_of_draft(&app.db, list.user, &list.draft).await?,
+        None => turns::project_of_draft(db, request.user, &request.draft).await?,
     };
     let Some(project) = project else { return Ok((Vec::new(), None)) };
-    let scope = list.scope();
-    let List { user, open_only, client_message_id, before, .. } = list;
-    let mut found = turns::list(&app.db, &Wanted { user, project, open_only, client_message_id, before }, size + 1).await?;
+    let scope = request.scope();
+    let ListRequest { user, open_only, client_message_id, before, .. } = request;
+    let mut found = turns::list(db, &TurnFilter { user, project, open_only, client_message_id, before }, size + 1).await?;
     let more = found.len() > usize::try_from(size).unwrap_or(usize::MAX);
     found.truncate(usize::try_from(size).unwrap_or(usize::MAX));
-    let next = found.last().filter(|_| more).map(|turn| app.pages.seal(&scope, &turn.id.0));
+    let next = found.last().filter(|_| more).map(|turn| tokens.seal(&scope, &turn.id.0));
     Ok((found, next))
 }

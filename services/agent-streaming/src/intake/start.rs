@@ -1,5 +1,5 @@
-//! StartTurn: from a request to a turn on record, exactly one per idempotency key. The row comes first, then project-storage
-//! begins the turn, then its first events are written; a retry with the same key goes on from wherever the last one stopped.
+//! Starts turns, exactly one per idempotency key. The row is inserted first, then project-storage begins the turn, then its first events
+//! are written. A retry with the same key continues where the last request stopped.
 
 use std::time::Duration;
 
@@ -11,25 +11,29 @@ use proto::{
     project_storage::{BeginTurnRequest, TurnEnd},
 };
 
+use time::OffsetDateTime;
+
 use crate::{
     app::App,
     error::{Error, SERVICE},
     intake::cancel,
+    model::{agents::Agents, provider::Providers},
     store::{
-        ends::{self, Interrupted},
-        turns::{self, Accepted, Begun},
+        Pool,
+        ends::{self, InterruptOutcome},
+        turns::{self, AcceptOutcome, AcceptTurn},
     },
     turn::event,
     turn::{State, Turn},
-    upstream::is_refusal,
+    upstream::{Upstream, is_refusal},
 };
 
-/// For a client whose turn could not be settled now.
+/// The pause that a client is asked for while the outcome of its request is unknown.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// A valid request.
+/// A valid StartTurn request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Start {
+pub(crate) struct StartRequest {
     pub(crate) project: Option<ProjectId>,
     pub(crate) draft: Option<String>,
     pub(crate) prompt: String,
@@ -41,83 +45,96 @@ pub(crate) struct Start {
     pub(crate) client_message_id: String,
     pub(crate) replaces: Option<TurnId>,
     pub(crate) key: Option<String>,
-    /// Of everything but the key: two requests are the same when they ask for the same thing.
+    /// A hash of everything but the key. A replayed request must have the same one.
     pub(crate) fingerprint: Vec<u8>,
 }
 
-/// A turn that is on record.
-pub(crate) struct Started {
+/// The outcome of a request.
+pub(crate) struct StartResult {
     pub(crate) turn: Turn,
-    /// By an earlier request with the same key.
+    /// An earlier request with the same key started the turn.
     pub(crate) replayed: bool,
 }
 
-/// Starts a turn, or finds the one that the same request started before.
-pub(crate) async fn start(app: &App, context: &Context, start: Start) -> Result<Started, Error> {
+/// Starts a turn, or returns the one that an earlier request with the same key has started.
+pub(crate) async fn start(app: &App, context: &Context, start: StartRequest, now: OffsetDateTime) -> Result<StartResult, Error> {
     let user = context.user()?.id;
-    if let Some(turn) = by_key(app, user, &start).await? {
-        return Ok(Started { turn: resume(app, context, start, turn).await?, replayed: true });
+    if let Some(turn) = find_by_key(&app.db, user, &start).await? {
+        return Ok(StartResult { turn: resume(app, context, start.project, turn, now).await?, replayed: true });
     }
-    let mut turn = draft(app, context, user, &start)?;
+    let selection = select(&app.agents, &app.providers, &start)?;
+    let mut turn = new_turn(context, user, &start, selection, now);
     if start.if_active == IfActive::Reject
         && let Some(running) = turns::find_active(&app.db, user, start.project, start.draft.as_deref()).await?
     {
         return Err(Error::TurnActive { turn: Some(running) });
     }
-    app.upstream.admit(context, user).await?;
+    app.upstream.check_rate_limit(context, user).await?;
     match turns::insert(&app.db, &turn, start.key.as_deref()).await? {
         Some(created_at) => turn.created_at = created_at,
-        // The same key at the same moment: the other one's turn is ours.
+        // A concurrent request with the same key has inserted its turn first.
         None => {
-            let turn = by_key(app, user, &start).await?.ok_or_else(unsettled)?;
-            return Ok(Started { turn: resume(app, context, start, turn).await?, replayed: true });
+            let turn = find_by_key(&app.db, user, &start).await?.ok_or_else(unsettled)?;
+            return Ok(StartResult { turn: resume(app, context, start.project, turn, now).await?, replayed: true });
         }
     }
-    Ok(Started { turn: begin(app, context, start.project, turn).await?, replayed: false })
+    Ok(StartResult { turn: begin(app, context, start.project, turn, now).await?, replayed: false })
 }
 
-async fn by_key(app: &App, user: UserId, start: &Start) -> Result<Option<Turn>, Error> {
+async fn find_by_key(db: &Pool, user: UserId, start: &StartRequest) -> Result<Option<Turn>, Error> {
     let Some(key) = &start.key else { return Ok(None) };
-    let turn = turns::find_by_key(&app.db, user, key).await?;
+    let turn = turns::find_by_key(db, user, key).await?;
     match turn {
         Some(turn) if turn.fingerprint != start.fingerprint => Err(Error::KeyReused),
         turn => Ok(turn),
     }
 }
 
-/// A turn that was never begun is begun now.
-async fn resume(app: &App, context: &Context, start: Start, turn: Turn) -> Result<Turn, Error> {
+/// Begins a turn that an earlier request stored but did not begin.
+async fn resume(app: &App, context: &Context, project: Option<ProjectId>, turn: Turn, now: OffsetDateTime) -> Result<Turn, Error> {
     if turn.project_id.is_some() || turn.state.has_ended() {
         return Ok(turn);
     }
-    begin(app, context, start.project, turn).await
+    begin(app, context, project, turn, now).await
 }
 
-/// The turn as it will be on record.
-fn draft(app: &App, context: &Context, user: UserId, start: &Start) -> Result<Turn, Error> {
+/// The agent and the model of a new turn.
+struct Selection {
+    agent: String,
+    /// `agent.selected`'s rule: why this agent was chosen.
+    agent_rule: &'static str,
+    model: String,
+}
+
+fn select(agents: &Agents, providers: &Providers, start: &StartRequest) -> Result<Selection, Error> {
     let (agent, agent_rule) = match start.agent.as_str() {
-        "" => (app.agents.default(), "default"),
-        name => (app.agents.get(name).ok_or_else(|| Error::AgentNotFound(shown(name)))?, "named"),
+        "" => (agents.default(), "default"),
+        name => (agents.get(name).ok_or_else(|| Error::agent_not_found(name))?, "named"),
     };
-    let reachable = |model: &str| app.providers.get(model).is_some();
-    // An agent's wish for a model that this cluster does not have is no reason to refuse the turn.
-    let wished = agent.model.as_deref().filter(|model| reachable(model));
+    let reachable = |model: &str| providers.get(model).is_some();
+    // The turn does not fail because the cluster lacks the model that its agent prefers.
+    let preferred = agent.model.as_deref().filter(|model| reachable(model));
     let model = match start.model.as_str() {
-        "" => wished.unwrap_or_else(|| app.providers.default_model()).to_owned(),
+        "" => preferred.unwrap_or_else(|| providers.default_model()).to_owned(),
         named if reachable(named) => named.to_owned(),
-        named => return Err(Error::ModelNotFound(shown(named))),
+        named => return Err(Error::model_not_found(named)),
     };
+    Ok(Selection { agent: agent.name.clone(), agent_rule, model })
+}
+
+/// A turn that is not stored yet.
+fn new_turn(context: &Context, user: UserId, start: &StartRequest, selection: Selection, now: OffsetDateTime) -> Turn {
     let traceparent = propagation::traceparent();
-    Ok(Turn {
+    Turn {
         id: TurnId::generate(),
         user_id: user,
         project_id: None,
         draft_id: start.draft.clone(),
         fingerprint: start.fingerprint.clone(),
         prompt: start.prompt.clone(),
-        agent: agent.name.clone(),
-        agent_rule: agent_rule.to_owned(),
-        model,
+        agent: selection.agent,
+        agent_rule: selection.agent_rule.to_owned(),
+        model: selection.model,
         asked_revision: start.base_revision.clone(),
         reject_if_active: start.if_active == IfActive::Reject,
         goes_first: start.if_active == IfActive::Interrupt,
@@ -135,18 +152,13 @@ fn draft(app: &App, context: &Context, user: UserId, start: &Start) -> Result<Tu
         usage: Usage::default(),
         trace_id: context.trace_id.clone(),
         traceparent: traceparent.unwrap_or_else(|| format!("00-{}-{:016x}-00", context.trace_id, rand::random_range(1..u64::MAX))),
-        created_at: clock::now(),
+        created_at: now,
         started_at: None,
         ended_at: None,
-    })
+    }
 }
 
-/// A name from a request, short enough to be said back.
-fn shown(name: &str) -> String {
-    name.chars().take(80).collect()
-}
-
-async fn begin(app: &App, context: &Context, project: Option<ProjectId>, turn: Turn) -> Result<Turn, Error> {
+async fn begin(app: &App, context: &Context, project: Option<ProjectId>, turn: Turn, now: OffsetDateTime) -> Result<Turn, Error> {
     let request = BeginTurnRequest {
         turn_id: turn.id.to_string(),
         project_id: project.map(|id| id.to_string()).unwrap_or_default(),
@@ -156,29 +168,30 @@ async fn begin(app: &App, context: &Context, project: Option<ProjectId>, turn: T
         base_revision: turn.asked_revision.clone(),
     };
     match app.upstream.begin(context, request).await {
-        Ok(project) => accept(app, turn, project).await,
-        // Somebody ended it, by a cancel or because it took too long: that is its outcome.
-        Err(fault) if fault.reason == "TURN_ENDED" => find(app, &turn).await,
+        Ok(project) => accept(app, turn, project, now).await,
+        // The turn was cancelled, or has failed because it was not begun in time.
+        Err(fault) if fault.reason == "TURN_ENDED" => find_settled(&app.db, &turn).await,
         Err(fault) if is_refusal(&fault) => {
-            turns::forget(&app.db, turn.id).await?;
+            turns::delete_unbegun(&app.db, turn.id).await?;
             Err(Error::Refused(fault))
         }
-        // Nobody knows whether it was begun. A retry with the same key finds out; without one the turn fails by itself.
+        // It is unknown whether the turn was begun. A retry with the same key finds out. Without a retry the turn fails as NOT_BEGUN.
         Err(fault) if matches!(fault.code, ErrorCode::Timeout | ErrorCode::Unavailable) => {
-            tracing::warn!(turn.id = %turn.id, reason = fault.reason, "project-storage did not begin the turn: {fault}");
-            let text = "the project did not answer in time; try again with the same idempotency key";
+            tracing::warn!(turn.id = %turn.id, reason = fault.reason, "project-storage did not answer whether it began the turn: {fault}");
+            let text = "project-storage did not answer in time; try again with the same idempotency key";
             Err(Error::Refused(Fault::new(SERVICE, ErrorCode::Unavailable, "UNAVAILABLE", text).retry_after(RETRY_AFTER)))
         }
         Err(fault) => Err(Error::Refused(fault)),
     }
 }
 
-async fn accept(app: &App, turn: Turn, project: ProjectId) -> Result<Turn, Error> {
+/// Stores the project and the first events of a turn that project-storage has begun.
+async fn accept(app: &App, turn: Turn, project: ProjectId, now: OffsetDateTime) -> Result<Turn, Error> {
     let kinds = [
         Kind::TurnAccepted(TurnAccepted { project_id: project.to_string() }),
         Kind::AgentSelected(AgentSelected { agent: turn.agent.clone(), rule: turn.agent_rule.clone() }),
     ];
-    let time = Some(clock::timestamp(clock::now()));
+    let time = Some(clock::timestamp(now));
     let events: Vec<_> = (1_u32..)
         .zip(kinds)
         .map(|(seq, kind)| {
@@ -186,7 +199,7 @@ async fn accept(app: &App, turn: Turn, project: ProjectId) -> Result<Turn, Error
             (seq, event::encode(&event))
         })
         .collect();
-    let begun = Begun {
+    let accept = AcceptTurn {
         turn: turn.id,
         project,
         events: &events,
@@ -194,50 +207,51 @@ async fn accept(app: &App, turn: Turn, project: ProjectId) -> Result<Turn, Error
         only_if_free: turn.reject_if_active,
         grace: app.limits.disconnect_grace,
     };
-    let (accepted, stopped) = if turn.goes_first {
-        match ends::interrupt(&app.db, begun, turn.user_id, cancel::event).await? {
-            Interrupted::Accepted(stopped) => (Accepted::Yes, stopped),
-            Interrupted::Busy(running) => return Err(refuse(app, &turn, Some(running)).await?),
-            Interrupted::Moved => (Accepted::Moved, None),
+    let (outcome, interrupted) = if turn.goes_first {
+        match ends::interrupt(&app.db, accept, turn.user_id, cancel::event_at(now)).await? {
+            InterruptOutcome::Accepted(interrupted) => (AcceptOutcome::Accepted, interrupted),
+            InterruptOutcome::Busy(running) => return Err(withdraw(&app.db, &app.upstream, &turn, Some(running)).await?),
+            InterruptOutcome::Changed => (AcceptOutcome::Changed, None),
         }
     } else {
-        (turns::accept(&app.db, begun).await?, None)
+        (turns::accept(&app.db, accept).await?, None)
     };
-    if let Some((stopped, seq)) = stopped {
-        cancel::announce(app, stopped, seq);
-        // The turn is accepted already: what cannot be read for the log fails nothing.
-        if let Ok(Some(stopped)) = turns::find(&app.db, stopped, turn.user_id).await {
-            cancel::report(&stopped);
+    if let Some((interrupted, seq)) = interrupted {
+        cancel::announce(app, interrupted, seq);
+        // The new turn is accepted already, so an error here is ignored: only the report is missing.
+        if let Ok(Some(interrupted)) = turns::find(&app.db, interrupted, turn.user_id).await {
+            cancel::report(&interrupted);
         }
     }
-    match accepted {
-        Accepted::Yes => {
-            app.doorbell.work();
-            let state = if turn.reject_if_active || stopped.is_some() { State::Running } else { State::Accepted };
+    match outcome {
+        AcceptOutcome::Accepted => {
+            app.doorbell.ring_work();
+            let state = if turn.reject_if_active || interrupted.is_some() { State::Running } else { State::Accepted };
             Ok(Turn { state, project_id: Some(project), last_seq: 2, ..turn })
         }
-        Accepted::Busy => {
+        AcceptOutcome::Busy => {
             let running = turns::find_in_front(&app.db, project, turn.id).await?;
-            Err(refuse(app, &turn, running).await?)
+            Err(withdraw(&app.db, &app.upstream, &turn, running).await?)
         }
-        Accepted::Moved => find(app, &turn).await,
+        AcceptOutcome::Changed => find_settled(&app.db, &turn).await,
     }
 }
 
-/// Takes back a turn that must not wait. If this fails half way, the turn ends by itself as not begun.
-async fn refuse(app: &App, turn: &Turn, running: Option<TurnId>) -> Result<Error, Error> {
-    app.upstream.end(turn.id, TurnEnd::Withdrawn, "", "").await?;
-    turns::forget(&app.db, turn.id).await?;
+/// Withdraws a turn that must not wait in the queue, and returns the error for the client. If one of the calls fails, the turn fails
+/// later as NOT_BEGUN.
+async fn withdraw(db: &Pool, upstream: &Upstream, turn: &Turn, running: Option<TurnId>) -> Result<Error, Error> {
+    upstream.end(turn.id, TurnEnd::Withdrawn, "", "").await?;
+    turns::delete_unbegun(db, turn.id).await?;
     Ok(Error::TurnActive { turn: running })
 }
 
-/// What became of a turn that somebody else moved on.
-async fn find(app: &App, turn: &Turn) -> Result<Turn, Error> {
-    let turn = turns::find(&app.db, turn.id, turn.user_id).await?;
+/// Reads a turn that another request or a worker has accepted or ended.
+async fn find_settled(db: &Pool, turn: &Turn) -> Result<Turn, Error> {
+    let turn = turns::find(db, turn.id, turn.user_id).await?;
     turn.filter(|turn| turn.project_id.is_some() || turn.state.has_ended()).ok_or_else(unsettled)
 }
 
 fn unsettled() -> Error {
-    let text = "the turn is being settled by another request; try again";
+    let text = "another request is starting this turn; try again";
     Error::Refused(Fault::new(SERVICE, ErrorCode::Unavailable, "UNAVAILABLE", text).retry_after(RETRY_AFTER))
 }

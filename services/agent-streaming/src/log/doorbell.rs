@@ -1,5 +1,5 @@
-//! "Look at the log": tells the other replicas, by Redis pub/sub, that a turn has new events or that there is work. It carries
-//! no data and may be lost; every listener also polls. Without Redis there is one replica, which tells itself.
+//! The doorbell: a message over Redis pub/sub that tells the other replicas that a log has grown or that a turn can be claimed. It carries
+//! no events and may be lost, because every listener also polls. Without Redis there is only one replica, and nothing is sent.
 
 use std::{
     sync::Arc,
@@ -17,27 +17,28 @@ use uuid::Uuid;
 
 use crate::{log::journal::Journal, watch::tail::Tails};
 
-/// Messages that wait for Redis; what does not fit is lost, which a doorbell may be.
-const WAITING: usize = 256;
+/// The capacity of the queue of messages for Redis. Messages that do not fit are dropped.
+const QUEUE_CAPACITY: usize = 256;
 /// Turns in one message.
-const TURNS: usize = 64;
-/// Between attempts to subscribe.
-const PAUSE: Duration = Duration::from_secs(1);
-/// How often the log says that Redis is away.
-const TOLD_EVERY: Duration = Duration::from_secs(60);
+const TURNS_PER_MESSAGE: usize = 64;
+/// The pause after a failed subscription.
+const SUBSCRIBE_PAUSE: Duration = Duration::from_secs(1);
+/// The period of the warning that Redis cannot be reached.
+const WARNING_PERIOD: Duration = Duration::from_secs(60);
 
-/// Rings the doorbell.
+/// Sends doorbell messages, and receives those of other replicas.
 #[derive(Clone)]
 pub(crate) struct Doorbell(Arc<Shared>);
 
 struct Shared {
-    /// This process, so that it does not hear itself.
-    me: String,
-    out: Option<mpsc::Sender<String>>,
+    /// The id of this process. A message begins with its sender's id, so that the sender can ignore it.
+    sender_id: String,
+    /// `None` without Redis.
+    outgoing: Option<mpsc::Sender<String>>,
     work: Notify,
 }
 
-/// What a ring wakes.
+/// The parts of this process that a message wakes.
 #[derive(Clone)]
 pub(crate) struct Listeners {
     pub(crate) tails: Tails,
@@ -45,64 +46,64 @@ pub(crate) struct Listeners {
 }
 
 impl Doorbell {
-    /// Connects to Redis if there is one.
+    /// Connects to Redis if `REDIS_URL` is set.
     pub(crate) async fn connect(config: &redis::Config, listeners: Listeners, tasks: &Tasks) -> Result<Self, redis::Error> {
         let (pool, subscriber) = (redis::connect(config).await?, redis::subscriber(config).await?);
-        let (Some(pool), Some(subscriber)) = (pool, subscriber) else { return Ok(Self::with(None)) };
+        let (Some(pool), Some(subscriber)) = (pool, subscriber) else { return Ok(Self::new(None)) };
         let channel = format!("{}turns", config.prefix);
-        let (out, waiting) = mpsc::channel(WAITING);
-        let doorbell = Self::with(Some(out));
-        tasks.spawn(publish(pool, channel.clone(), waiting));
+        let (sender, queue) = mpsc::channel(QUEUE_CAPACITY);
+        let doorbell = Self::new(Some(sender));
+        tasks.spawn(publish(pool, channel.clone(), queue));
         tasks.spawn(doorbell.clone().listen(subscriber, channel, listeners));
         Ok(doorbell)
     }
 
-    pub(crate) fn with(out: Option<mpsc::Sender<String>>) -> Self {
-        Self(Arc::new(Shared { me: Uuid::now_v7().simple().to_string(), out, work: Notify::new() }))
+    pub(crate) fn new(outgoing: Option<mpsc::Sender<String>>) -> Self {
+        Self(Arc::new(Shared { sender_id: Uuid::now_v7().simple().to_string(), outgoing, work: Notify::new() }))
     }
 
-    /// Turns of the other replicas' viewers have new events, up to these.
+    /// Tells the other replicas that the logs of these turns have events up to these seqs.
     pub(crate) fn ring(&self, turns: Vec<(TurnId, u32)>) {
-        for turns in turns.chunks(TURNS) {
-            let names: Vec<_> = turns.iter().map(|(turn, seq)| format!("{turn}:{seq}")).collect();
-            self.send(&names.join(" "));
+        for turns in turns.chunks(TURNS_PER_MESSAGE) {
+            let words: Vec<_> = turns.iter().map(|(turn, seq)| format!("{turn}:{seq}")).collect();
+            self.send(&words.join(" "));
         }
     }
 
-    /// There is a turn to be claimed, here or elsewhere.
-    pub(crate) fn work(&self) {
+    /// Tells the workers of all replicas, this one included, that there is a turn to claim.
+    pub(crate) fn ring_work(&self) {
         self.0.work.notify_one();
         self.send("work");
     }
 
-    /// Waits for work.
-    pub(crate) async fn worked(&self) {
+    /// Waits until there may be a turn to claim.
+    pub(crate) async fn wait_for_work(&self) {
         self.0.work.notified().await;
     }
 
     fn send(&self, text: &str) {
-        if let Some(out) = &self.0.out {
-            // Full: Redis is slow or away, and the listeners poll.
-            let _ = out.try_send(format!("{} {text}", self.0.me));
+        if let Some(outgoing) = &self.0.outgoing {
+            // The queue is full when Redis is slow or unreachable. The message is dropped, and the listeners poll.
+            let _ = outgoing.try_send(format!("{} {text}", self.0.sender_id));
         }
     }
 
     async fn listen(self, subscriber: SubscriberClient, channel: String, listeners: Listeners) {
         let mut messages = subscriber.message_rx();
-        // Once subscribed, the client renews the subscription after every outage by itself.
-        let mut told = None::<Instant>;
+        // After the first success, the client renews the subscription itself.
+        let mut warned_at = None::<Instant>;
         while let Err(error) = subscriber.subscribe(channel.as_str()).await {
-            if told.is_none_or(|at| at.elapsed() >= TOLD_EVERY) {
-                tracing::warn!(error = %error, "Redis (REDIS_URL) cannot be reached; turns are found by polling until it is there");
-                told = Some(Instant::now());
+            if warned_at.is_none_or(|at| at.elapsed() >= WARNING_PERIOD) {
+                tracing::warn!(error = %error, "Redis (REDIS_URL) cannot be reached; turns are found by polling until it is reachable");
+                warned_at = Some(Instant::now());
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(SUBSCRIBE_PAUSE).await;
         }
         loop {
             match messages.recv().await {
                 Ok(message) => {
                     if let Some(text) = message.value.as_str() {
-                        self.open(&text, &listeners);
+                        self.receive(&text, &listeners);
                     }
                 }
                 Err(RecvError::Lagged(_)) => {}
@@ -111,9 +112,9 @@ impl Doorbell {
         }
     }
 
-    fn open(&self, text: &str, listeners: &Listeners) {
+    fn receive(&self, text: &str, listeners: &Listeners) {
         let mut words = text.split(' ');
-        if words.next() == Some(self.0.me.as_str()) {
+        if words.next() == Some(self.0.sender_id.as_str()) {
             return;
         }
         for word in words {
@@ -121,8 +122,8 @@ impl Doorbell {
                 Some(Ring::Work) => self.0.work.notify_one(),
                 Some(Ring::Turn(turn, seq)) => {
                     listeners.tails.ring(turn, seq);
-                    // Only somebody who is not its owner rings for a turn that is driven here.
-                    listeners.journal.suspect(turn);
+                    // If the turn is driven here, another process has written to its log: a cancel, or a worker that took the turn over.
+                    listeners.journal.check_epoch(turn);
                 }
                 None => {}
             }
@@ -130,20 +131,21 @@ impl Doorbell {
     }
 }
 
-async fn publish(pool: Pool, channel: String, mut waiting: mpsc::Receiver<String>) {
-    while let Some(text) = waiting.recv().await {
-        // An outage is logged by the pool; the message is lost, which a doorbell's may be.
+async fn publish(pool: Pool, channel: String, mut queue: mpsc::Receiver<String>) {
+    while let Some(text) = queue.recv().await {
+        // The pool logs an outage. The message is lost.
         let _: Result<(), _> = pool.next().publish(channel.as_str(), text).await;
     }
 }
 
+/// A word of a message.
 #[derive(Debug, PartialEq, Eq)]
 enum Ring {
     Work,
     Turn(TurnId, u32),
 }
 
-/// A word of another version of this program is ignored.
+/// Returns `None` for words of other versions, which are ignored.
 fn parse(word: &str) -> Option<Ring> {
     if word == "work" {
         return Some(Ring::Work);
@@ -157,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_turns_or_work() {
+    fn a_word_names_a_turn_or_work() {
         let turn = TurnId::generate();
         assert_eq!(parse(&format!("{turn}:7")), Some(Ring::Turn(turn, 7)));
         assert_eq!(parse("work"), Some(Ring::Work));

@@ -1,5 +1,5 @@
-//! The log as its writers see it. The owner of an epoch numbers its events in memory and leaves them here; [`flusher`] writes
-//! what all turns of the process have left, one statement at a time. While it writes, what arrives is joined where it can be.
+//! Buffers the events of the turns that this process drives. A worker numbers the events of its epoch in memory; the [`flusher`] writes
+//! the events of all turns, one statement at a time. Deltas that arrive during a write are joined.
 
 pub(crate) mod flusher;
 
@@ -22,96 +22,98 @@ use crate::{
     turn::{Change, Reason, State, Turn},
 };
 
-/// What one turn may leave unwritten; its owner waits above that.
-const MAX_WAITING_BYTES: usize = 128 * 1024;
+/// The unwritten bytes of one turn above which its worker waits.
+const MAX_UNWRITTEN_BYTES: usize = 128 * 1024;
 
-/// Why the log takes no more events from an owner.
+/// Why the log takes no more events from a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WriteError {
-    /// The turn has another owner, or was cancelled.
+    /// Another worker has claimed the turn, or it was cancelled.
     #[error("the turn's epoch has moved")]
     Fenced,
-    /// The database refuses this turn's events every time.
+    /// The database refuses the turn's events, and retries would not help.
     #[error("the database refuses the turn's events")]
     Refused,
 }
 
-/// The logs that this process writes.
+/// The logs of the turns that this process drives.
 #[derive(Clone, Default)]
 pub(crate) struct Journal(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
-    /// Turns with something to write, each at most once.
-    ready: Mutex<Vec<Arc<Buffer>>>,
-    /// Turns that somebody else may have written to.
-    suspects: Mutex<Vec<TurnId>>,
+    /// The queue of the flusher: turns with unwritten events, each at most once.
+    queue: Mutex<Vec<Arc<Buffer>>>,
+    /// Turns that another process may have written to. The flusher checks their epochs.
+    epoch_checks: Mutex<Vec<TurnId>>,
+    /// Wakes the flusher.
     wake: Notify,
-    /// Every turn that this process drives.
-    live: Mutex<HashMap<TurnId, Arc<Buffer>>>,
+    /// All turns that this process drives.
+    driven: Mutex<HashMap<TurnId, Arc<Buffer>>>,
 }
 
 impl Journal {
-    /// Opens the log of a turn that this process has just claimed, with a lease until then.
+    /// Opens the log of a turn that this process has just claimed.
     pub(crate) fn open(&self, turn: &Turn, leased_until: Instant) -> TurnLog {
-        let tally = Tally { state: Some(turn.state), usage: turn.usage, ..Tally::default() };
+        let summary = TurnSummary { state: Some(turn.state), usage: turn.usage, ..TurnSummary::default() };
         let buffer = Arc::new(Buffer {
             leased_until: watch::Sender::new(leased_until),
             turn: turn.id,
             epoch: turn.epoch,
             trace_id: turn.trace_id.clone(),
-            inner: Mutex::new(Inner { next_seq: turn.last_seq + 1, tally, ..Inner::default() }),
+            inner: Mutex::new(Inner { next_seq: turn.last_seq + 1, summary, ..Inner::default() }),
             written: watch::Sender::new(turn.last_seq),
             stopped: watch::Sender::new(None),
             fenced: CancellationToken::new(),
         });
-        lock(&self.0.live).insert(turn.id, Arc::clone(&buffer));
+        lock(&self.0.driven).insert(turn.id, Arc::clone(&buffer));
         TurnLog { journal: self.clone(), buffer }
     }
 
-    /// The owner of the turn, if it is here, stops at once: its epoch has moved.
+    /// Stops the worker of the turn, if it runs in this process, because the turn's epoch has moved.
     pub(crate) fn fence(&self, turn: TurnId) {
-        if let Some(buffer) = lock(&self.0.live).get(&turn) {
+        if let Some(buffer) = lock(&self.0.driven).get(&turn) {
             buffer.stop(WriteError::Fenced);
         }
     }
 
-    /// Somebody else rang for a turn: if it is driven here, its epoch is looked at.
-    pub(crate) fn suspect(&self, turn: TurnId) {
-        if lock(&self.0.live).contains_key(&turn) {
-            lock(&self.0.suspects).push(turn);
+    /// Asks the flusher to check the epoch of the turn, if this process drives it.
+    pub(crate) fn check_epoch(&self, turn: TurnId) {
+        if lock(&self.0.driven).contains_key(&turn) {
+            lock(&self.0.epoch_checks).push(turn);
             self.0.wake.notify_one();
         }
     }
 
-    /// Extends the leases of turns.
-    fn extended(&self, turns: &[TurnId], until: Instant) {
-        let live = lock(&self.0.live);
-        for buffer in turns.iter().filter_map(|turn| live.get(turn)) {
+    /// Records that the leases of the turns were extended.
+    fn extend_leases(&self, turns: &[TurnId], until: Instant) {
+        let driven = lock(&self.0.driven);
+        for buffer in turns.iter().filter_map(|turn| driven.get(turn)) {
             buffer.leased_until.send_replace(until);
         }
     }
 
     /// The turns that this process drives, with their epochs.
-    pub(crate) fn live(&self) -> Vec<(TurnId, i64)> {
-        lock(&self.0.live).values().map(|buffer| (buffer.turn, buffer.epoch)).collect()
+    fn driven(&self) -> Vec<(TurnId, i64)> {
+        lock(&self.0.driven).values().map(|buffer| (buffer.turn, buffer.epoch)).collect()
     }
 
-    fn enlist(&self, buffer: &Arc<Buffer>) {
-        lock(&self.0.ready).push(Arc::clone(buffer));
+    /// Puts a turn into the queue of the flusher.
+    fn enqueue(&self, buffer: &Arc<Buffer>) {
+        lock(&self.0.queue).push(Arc::clone(buffer));
         self.0.wake.notify_one();
     }
 
-    /// Forgets a turn, unless it has been opened again under another epoch.
+    /// Removes a turn, unless it has been opened again under another epoch.
     fn close(&self, buffer: &Arc<Buffer>) {
-        let mut live = lock(&self.0.live);
-        if live.get(&buffer.turn).is_some_and(|current| Arc::ptr_eq(current, buffer)) {
-            live.remove(&buffer.turn);
+        let mut driven = lock(&self.0.driven);
+        if driven.get(&buffer.turn).is_some_and(|current| Arc::ptr_eq(current, buffer)) {
+            driven.remove(&buffer.turn);
         }
     }
 }
 
-/// What one turn has left and how far it is written.
+/// The unwritten events of one turn, and how far its log is written.
 struct Buffer {
     turn: TurnId,
     epoch: i64,
@@ -121,16 +123,17 @@ struct Buffer {
     written: watch::Sender<u32>,
     stopped: watch::Sender<Option<WriteError>>,
     fenced: CancellationToken,
-    /// By this process's clock, counted from before the statement that extended it: never later than the database's.
+    /// Measured by this process's clock from before the statement that extended the lease, so it is never later than the expiry in the
+    /// database.
     leased_until: watch::Sender<Instant>,
 }
 
-/// What the turn has come to, as far as its events here say.
+/// The state of a turn after the events that this worker has added to its log.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Tally {
+pub(crate) struct TurnSummary {
     pub(crate) state: Option<State>,
     pub(crate) failure: Option<Reason>,
-    /// The number of the newest step; `None` if none was finished here.
+    /// The number of the newest step that this worker has finished.
     pub(crate) steps: Option<u32>,
     pub(crate) usage: Usage,
 }
@@ -138,30 +141,31 @@ pub(crate) struct Tally {
 #[derive(Default)]
 struct Inner {
     next_seq: u32,
-    tally: Tally,
-    waiting: Vec<TurnEvent>,
-    bytes: usize,
+    summary: TurnSummary,
+    unwritten: Vec<TurnEvent>,
+    unwritten_bytes: usize,
+    /// The change of the turn's row that is written with the events.
     change: Option<Change>,
-    /// The flusher has it in its list or in its hands.
-    enlisted: bool,
+    /// The buffer is in the queue of the flusher, or its events are being written.
+    queued: bool,
 }
 
 impl Inner {
     fn push(&mut self, trace_id: &str, kind: Kind) {
         match &kind {
-            Kind::StepFinished(finished) => self.tally.steps = Some(finished.step),
-            Kind::Usage(usage) => self.tally.usage = *usage,
+            Kind::StepFinished(finished) => self.summary.steps = Some(finished.step),
+            Kind::Usage(usage) => self.summary.usage = *usage,
             _ => {}
         }
         let size = kind.encoded_len();
-        let kind = match self.waiting.last_mut().and_then(|event| event.kind.as_mut()) {
+        let kind = match self.unwritten.last_mut().and_then(|event| event.kind.as_mut()) {
             Some(last) => event::join(last, kind, event::DELTA_BYTES),
             None => Some(kind),
         };
-        self.bytes += size;
+        self.unwritten_bytes += size;
         if let Some(kind) = kind {
             let time = Some(clock::timestamp(clock::now()));
-            self.waiting.push(TurnEvent { time, trace_id: trace_id.to_owned(), kind: Some(kind), ..TurnEvent::default() });
+            self.unwritten.push(TurnEvent { time, trace_id: trace_id.to_owned(), kind: Some(kind), ..TurnEvent::default() });
             self.next_seq += 1;
         }
     }
@@ -184,49 +188,47 @@ impl Buffer {
     }
 }
 
-/// The log of one turn in the hands of its owner. Dropping it ends the ownership, not the lease.
+/// The log of one turn, for the worker that drives it. Dropping it does not end the lease.
 pub(crate) struct TurnLog {
     journal: Journal,
     buffer: Arc<Buffer>,
 }
 
 impl TurnLog {
-    /// Leaves an event to be written soon. Waits only while too much is unwritten.
-    pub(crate) async fn push(&self, kind: Kind) -> Result<(), WriteError> {
-        for kind in event::fit(kind) {
-            self.room().await?;
-            self.leave([kind], None);
-        }
+    /// Adds an event that [`event::fit`] has returned. Waits only while too many bytes are unwritten.
+    pub(crate) async fn push_fitted(&self, kind: Kind) -> Result<(), WriteError> {
+        self.wait_for_room().await?;
+        self.add([kind], None);
         Ok(())
     }
 
-    /// Leaves an event with what it does to the turn's row, to be written soon.
-    pub(crate) async fn push_with(&self, kind: Kind, change: Change) -> Result<(), WriteError> {
-        self.room().await?;
-        self.leave(event::fit(kind), Some(change));
+    /// Adds the events that [`event::fit`] has returned for one event, together with a change of the turn's row.
+    pub(crate) async fn push_fitted_with(&self, kinds: Vec<Kind>, change: Change) -> Result<(), WriteError> {
+        self.wait_for_room().await?;
+        self.add(kinds, Some(change));
         Ok(())
     }
 
-    /// Writes events and what they do to the turn's row, together in one statement, and waits until they are written.
+    /// Adds events and a change of the turn's row, which are written in one statement, and waits until they are written.
     pub(crate) async fn append(&self, kinds: Vec<Kind>, change: Change) -> Result<(), WriteError> {
         self.buffer.check()?;
-        let last = self.leave(kinds.into_iter().flat_map(event::fit), Some(change));
-        self.reached(last).await
+        let last = self.add(kinds.into_iter().flat_map(event::fit), Some(change));
+        self.wait_until_written(last).await
     }
 
-    /// The seq of the last event left.
+    /// The seq of the last event that was added.
     pub(crate) fn last_seq(&self) -> u32 {
         lock(&self.buffer.inner).next_seq - 1
     }
 
-    /// Waits until everything left so far is written.
+    /// Waits until all events that were added are written.
     pub(crate) async fn flush(&self) -> Result<(), WriteError> {
-        self.reached(self.last_seq()).await
+        self.wait_until_written(self.last_seq()).await
     }
 
-    /// Waits until the turn is known to be ours now. Writes are fenced where they are written; what is done outside of the database
-    /// has only this. A process that was paused for longer than its lease asks before it does anything.
-    pub(crate) async fn owned(&self) -> Result<(), WriteError> {
+    /// Waits until the lease of the turn is valid. The database fences writes by the epoch; actions outside of the database are protected
+    /// only by this. A process that was paused for longer than its lease waits here for the next heartbeat.
+    pub(crate) async fn wait_for_lease(&self) -> Result<(), WriteError> {
         let mut leased_until = self.buffer.leased_until.subscribe();
         tokio::select! {
             biased;
@@ -235,50 +237,49 @@ impl TurnLog {
         }
     }
 
-    /// Cancelled when the turn is not ours any more.
+    /// Cancelled when this worker has lost the turn.
     pub(crate) fn fenced(&self) -> CancellationToken {
         self.buffer.fenced.clone()
     }
 
-    /// The turn has its project's slot.
-    pub(crate) fn has_slot(&self) {
-        lock(&self.buffer.inner).tally.state = Some(State::Running);
+    /// Records that the turn has taken its project's slot.
+    pub(crate) fn set_running(&self) {
+        lock(&self.buffer.inner).summary.state = Some(State::Running);
     }
 
-    /// What the turn has come to.
-    pub(crate) fn tally(&self) -> Tally {
-        lock(&self.buffer.inner).tally.clone()
+    pub(crate) fn summary(&self) -> TurnSummary {
+        lock(&self.buffer.inner).summary.clone()
     }
 
-    /// Gives events their place. Returns the last one's seq.
-    fn leave(&self, kinds: impl IntoIterator<Item = Kind>, change: Option<Change>) -> u32 {
-        let (last, enlist) = {
+    /// Numbers events and queues them for the flusher. Returns the seq of the last one.
+    fn add(&self, kinds: impl IntoIterator<Item = Kind>, change: Option<Change>) -> u32 {
+        let (last, enqueue) = {
             let mut inner = lock(&self.buffer.inner);
             for kind in kinds {
                 inner.push(&self.buffer.trace_id, kind);
             }
             if let Some(change) = change {
                 if let Some(next) = change.state {
-                    let state = inner.tally.state;
+                    let state = inner.summary.state;
                     debug_assert!(state.is_none_or(|state| state.may_become(next)), "{state:?} to {next:?}");
-                    inner.tally.state = Some(next);
+                    inner.summary.state = Some(next);
                 }
-                inner.tally.failure = change.failure_reason.or(inner.tally.failure);
+                inner.summary.failure = change.failure_reason.or(inner.summary.failure);
                 inner.change.get_or_insert_default().merge(change);
             }
-            (inner.next_seq - 1, !std::mem::replace(&mut inner.enlisted, true))
+            (inner.next_seq - 1, !std::mem::replace(&mut inner.queued, true))
         };
-        if enlist {
-            self.journal.enlist(&self.buffer);
+        if enqueue {
+            self.journal.enqueue(&self.buffer);
         }
         last
     }
 
-    async fn room(&self) -> Result<(), WriteError> {
+    async fn wait_for_room(&self) -> Result<(), WriteError> {
         let mut written = self.buffer.written.subscribe();
         loop {
             self.buffer.check()?;
-            if lock(&self.buffer.inner).bytes < MAX_WAITING_BYTES {
+            if lock(&self.buffer.inner).unwritten_bytes < MAX_UNWRITTEN_BYTES {
                 return Ok(());
             }
             tokio::select! {
@@ -288,7 +289,7 @@ impl TurnLog {
         }
     }
 
-    async fn reached(&self, seq: u32) -> Result<(), WriteError> {
+    async fn wait_until_written(&self, seq: u32) -> Result<(), WriteError> {
         let mut written = self.buffer.written.subscribe();
         tokio::select! {
             biased;
@@ -304,7 +305,7 @@ impl Drop for TurnLog {
     }
 }
 
-/// A panic while a lock was held leaves plain data behind, which is still good.
+/// Ignores poisoning: the data under these locks is valid after a panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! One partition of the log per day: made two days ahead, removed when every turn of its day ended long enough ago.
+//! Creates the daily partitions of the event log two days ahead, and removes each one when the retention of all its turns has passed.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -9,15 +9,14 @@ use uuid::Uuid;
 
 use crate::store::{
     Pool, StoreError,
-    partitions::{self, Hold, Partition},
+    partitions::{self, Partition, PartitionState},
 };
 
-/// Days ahead of today.
-const AHEAD: i64 = 2;
+const DAYS_AHEAD: i64 = 2;
 const PERIOD: Duration = Duration::from_secs(3600);
 
-/// Sees to the partitions once an hour.
-pub(crate) async fn maintain(db: Pool, keep: Duration, stop: CancellationToken) {
+/// Creates and removes partitions once an hour. Events are kept for `retention` after the end of their turn.
+pub(crate) async fn maintain(db: Pool, retention: Duration, stop: CancellationToken) {
     let mut period = interval(PERIOD);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -27,19 +26,19 @@ pub(crate) async fn maintain(db: Pool, keep: Duration, stop: CancellationToken) 
         }
         let today = chassis::clock::now().date();
         if let Err(error) = ensure(&db, today).await {
-            tracing::error!(error = %error, "partitions of the event log could not be made");
+            tracing::error!(error = %error, "partitions of the event log could not be created");
         }
-        if let Err(error) = sweep(&db, today, keep).await {
+        if let Err(error) = remove_old(&db, today, retention).await {
             tracing::warn!(error = %error, "old partitions of the event log could not be removed");
         }
     }
 }
 
-/// Makes what is missing from yesterday (a turn of before midnight may still be written) to two days ahead.
+/// Creates the missing partitions from yesterday, where turns from before midnight still write, to two days ahead.
 pub(crate) async fn ensure(db: &Pool, today: Date) -> Result<(), StoreError> {
-    let existing: HashSet<_> =
-        partitions::list(db).await?.into_iter().filter(|(_, hold)| *hold == Hold::Attached).map(|(name, _)| name).collect();
-    for day in wanted(today) {
+    let attached = partitions::list(db).await?.into_iter().filter(|(_, state)| *state == PartitionState::Attached);
+    let existing: HashSet<_> = attached.map(|(name, _)| name).collect();
+    for day in required_days(today) {
         let partition = of_day(day);
         if !existing.contains(&partition.name) {
             partitions::add(db, &partition).await?;
@@ -48,25 +47,25 @@ pub(crate) async fn ensure(db: &Pool, today: Date) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn sweep(db: &Pool, today: Date, keep: Duration) -> Result<(), StoreError> {
-    for (name, hold) in partitions::list(db).await? {
-        let Some(day) = day_of(&name).filter(|day| is_old(*day, today, keep)) else { continue };
-        if hold != Hold::Attached || partitions::is_over(db, &of_day(day), keep).await? {
-            partitions::remove(db, &name, hold).await?;
-            tracing::info!(partition = name, "removed old events");
+async fn remove_old(db: &Pool, today: Date, retention: Duration) -> Result<(), StoreError> {
+    for (name, state) in partitions::list(db).await? {
+        let Some(day) = day_of(&name).filter(|day| is_old(*day, today, retention)) else { continue };
+        if state != PartitionState::Attached || partitions::is_expired(db, &of_day(day), retention).await? {
+            partitions::remove(db, &name, state).await?;
+            tracing::info!(partition = name, "a partition of old events was removed");
         }
     }
     Ok(())
 }
 
-fn wanted(today: Date) -> impl Iterator<Item = Date> {
-    (-1..=AHEAD).map(move |days| today.saturating_add(time::Duration::days(days)))
+fn required_days(today: Date) -> impl Iterator<Item = Date> {
+    (-1..=DAYS_AHEAD).map(move |days| today.saturating_add(time::Duration::days(days)))
 }
 
-/// Whether the whole day lies before the time that is kept.
-fn is_old(day: Date, today: Date, keep: Duration) -> bool {
-    let keep = i64::try_from(keep.as_secs().div_ceil(24 * 3600)).unwrap_or(i64::MAX);
-    (today - day).whole_days() > keep.max(1)
+/// Whether the retention has passed for every moment of the day.
+fn is_old(day: Date, today: Date, retention: Duration) -> bool {
+    let days = i64::try_from(retention.as_secs().div_ceil(24 * 3600)).unwrap_or(i64::MAX);
+    (today - day).whole_days() > days.max(1)
 }
 
 fn of_day(day: Date) -> Partition {
@@ -99,12 +98,12 @@ mod tests {
 
     const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 
-    async fn names(db: &Pool) -> Vec<(String, Hold)> {
+    async fn names(db: &Pool) -> Vec<(String, PartitionState)> {
         partitions::list(db).await.unwrap()
     }
 
     #[tokio::test]
-    async fn an_old_partition_goes_when_its_last_turn_ended_long_ago() {
+    async fn an_old_partition_is_removed_after_the_retention_of_its_last_turn() {
         let db = database().await.pool;
         let today = chassis::clock::now().date();
         let kept = names(&db).await;
@@ -120,33 +119,33 @@ mod tests {
         }
         let [open, late] = [1, 2].map(|n| TurnId(Uuid::from_u128(old.low.as_u128() + n)));
         testing::end(&db, late, 24.0).await;
-        sweep(&db, today, WEEK).await.unwrap();
+        remove_old(&db, today, WEEK).await.unwrap();
         testing::end(&db, open, 24.0 * 20.0).await;
-        sweep(&db, today, WEEK).await.unwrap();
+        remove_old(&db, today, WEEK).await.unwrap();
         assert_eq!(names(&db).await.len(), 5, "one of its turns ended yesterday");
         testing::end(&db, late, 24.0 * 8.0).await;
-        sweep(&db, today, WEEK).await.unwrap();
+        remove_old(&db, today, WEEK).await.unwrap();
         assert_eq!(names(&db).await, kept);
     }
 
     #[tokio::test]
-    async fn partitions_are_made_once_by_many() {
+    async fn concurrent_replicas_create_each_partition_once() {
         let db = database().await.pool;
         let later = chassis::clock::now().date().saturating_add(time::Duration::days(10));
-        let makers: Vec<_> = (0..6)
+        let replicas: Vec<_> = (0..6)
             .map(|_| {
                 let db = db.clone();
                 chassis::task::spawn(async move { ensure(&db, later).await })
             })
             .collect();
-        for maker in makers {
-            maker.await.unwrap().unwrap();
+        for replica in replicas {
+            replica.await.unwrap().unwrap();
         }
         assert_eq!(names(&db).await.len(), 8);
     }
 
     #[test]
-    fn a_new_id_lies_in_the_partition_of_its_day() {
+    fn a_new_id_belongs_to_the_partition_of_its_day() {
         let before = chassis::clock::now().date();
         let id = Uuid::now_v7();
         let found = [before, chassis::clock::now().date()].into_iter().map(of_day).find(|p| p.low <= id && id < p.high);
@@ -154,8 +153,8 @@ mod tests {
     }
 
     #[test]
-    fn partitions_meet_without_a_gap() {
-        let days: Vec<_> = wanted(date!(2026 - 03 - 01)).map(of_day).collect();
+    fn consecutive_partitions_have_no_gap() {
+        let days: Vec<_> = required_days(date!(2026 - 03 - 01)).map(of_day).collect();
         let names: Vec<_> = days.iter().map(|p| p.name.as_str()).collect();
         assert_eq!(names, ["turn_events_20260228", "turn_events_20260301", "turn_events_20260302", "turn_events_20260303"]);
         for pair in days.windows(2) {
@@ -164,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn only_days_that_are_wholly_past_are_old() {
+    fn a_day_is_old_when_its_last_moment_is() {
         let week = Duration::from_secs(7 * 24 * 3600);
         assert!(!is_old(date!(2026 - 03 - 03), date!(2026 - 03 - 10), week));
         assert!(is_old(date!(2026 - 03 - 02), date!(2026 - 03 - 10), week));

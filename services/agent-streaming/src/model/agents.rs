@@ -1,16 +1,16 @@
-//! The catalogue: each agent is a Markdown file with YAML front matter, the form that coding agents share. One ships with
-//! Backlot; a folder adds to it, and a file with the name of a shipped agent takes its place.
+//! The agents. Each agent is a Markdown file with YAML front matter, the common format of coding agents. One agent is built in. A folder
+//! (`BACKLOT_AGENTS_DIR`) can add agents, or replace the built-in one by a file with the same name.
 
 mod file;
 
 use std::{
     collections::BTreeMap,
     fmt, fs, io,
+    ops::Bound,
     path::{Path, PathBuf},
 };
 
-/// What ships.
-const SHIPPED: &[(&str, &str)] = &[("builder.md", include_str!("../../agents/builder.md"))];
+const BUILT_IN: &[(&str, &str)] = &[("builder.md", include_str!("../../agents/builder.md"))];
 /// The agent of a turn that names none.
 const DEFAULT: &str = "builder";
 const MAX_FILE_BYTES: u64 = 256 * 1024;
@@ -21,11 +21,11 @@ const MAX_DEPTH: usize = 4;
 pub(crate) struct Agent {
     /// Lower-case letters, digits and `-`.
     pub name: String,
-    /// When to use it.
+    /// When to use the agent.
     pub description: String,
-    /// `provider/model`; `None` is the cluster's.
+    /// `provider/model`. `None` selects the default model of the cluster.
     pub model: Option<String>,
-    /// Names of our tools, in their order.
+    /// Names of tools, in the order of the catalogue.
     pub tools: Vec<String>,
     /// The system prompt.
     pub body: String,
@@ -35,11 +35,11 @@ pub(crate) struct Agent {
 #[derive(Debug, Clone)]
 pub(crate) struct Agents(BTreeMap<String, Agent>);
 
-/// What is wrong with the files of a folder, one line each.
+/// The invalid files of a folder. Its text has one line per file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct AgentFaults(pub Vec<AgentFault>);
 
-/// What is wrong with one file.
+/// An invalid file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentFault {
     pub file: PathBuf,
@@ -56,14 +56,14 @@ impl fmt::Display for AgentFaults {
 }
 
 impl Agents {
-    /// The shipped agents and those of a folder (`BACKLOT_AGENTS_DIR`) and the folders below it.
+    /// Loads the built-in agents and those in a folder and its subfolders.
     ///
     /// # Errors
-    /// Everything that is wrong, by file.
+    /// All invalid files.
     pub(crate) fn load(dir: Option<&Path>) -> Result<Self, AgentFaults> {
         let mut faults = Vec::new();
         let mut agents = BTreeMap::new();
-        for (name, text) in SHIPPED {
+        for (name, text) in BUILT_IN {
             match file::parse(Path::new(name), text) {
                 Ok(agent) => drop(agents.insert(agent.name.clone(), agent)),
                 Err(problem) => faults.push(AgentFault { file: PathBuf::from(name), problem }),
@@ -91,22 +91,27 @@ impl Agents {
         self.0.get(name)
     }
 
-    /// Every agent, by name.
-    pub(crate) fn list(&self) -> impl ExactSizeIterator<Item = &Agent> {
-        self.0.values()
+    /// The agents after the one with the given name, at most `size`, sorted by name. Returns also the name of the last one if there are
+    /// more.
+    pub(crate) fn page(&self, after: Option<&str>, size: i64) -> (Vec<&Agent>, Option<&str>) {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rest = self.0.range::<str, _>((start, Bound::Unbounded)).map(|(_, agent)| agent);
+        let page: Vec<_> = rest.by_ref().take(usize::try_from(size).unwrap_or_default()).collect();
+        let next = rest.next().and_then(|_| page.last().map(|agent| agent.name.as_str()));
+        (page, next)
     }
 
     /// The agent of a turn that names none.
     ///
     /// # Panics
-    /// Never: it ships, and a file can only take its place.
+    /// Never: it is built in, and a file can only replace it.
     #[must_use]
     pub(crate) fn default(&self) -> &Agent {
         &self.0[DEFAULT]
     }
 }
 
-/// The `.md` files below a folder, sorted; those that describe the folder itself and hidden ones are passed over.
+/// The `.md` files in a folder and its subfolders, sorted. Skips hidden files and files that describe the folder, such as `README.md`.
 fn markdown_files(dir: &Path, faults: &mut Vec<AgentFault>) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut folders = vec![(dir.to_owned(), 0)];
@@ -140,7 +145,7 @@ fn markdown_files(dir: &Path, faults: &mut Vec<AgentFault>) -> Vec<PathBuf> {
 fn read(file: &Path) -> Result<String, String> {
     let size = fs::metadata(file).map_err(|e| format!("cannot be read: {e}"))?.len();
     if size > MAX_FILE_BYTES {
-        return Err(format!("has {size} bytes; an agent may have {MAX_FILE_BYTES}"));
+        return Err(format!("has {size} bytes; the limit of an agent is {MAX_FILE_BYTES}"));
     }
     let bytes = fs::read(file).map_err(|e| format!("cannot be read: {e}"))?;
     String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())
@@ -161,18 +166,22 @@ mod tests {
         dir
     }
 
+    fn names(agents: &Agents) -> Vec<&str> {
+        agents.page(None, 100).0.iter().map(|agent| agent.name.as_str()).collect()
+    }
+
     #[test]
-    fn the_builder_ships_with_every_tool() {
-        let agents = Agents::load(None).expect("what ships is right");
+    fn the_built_in_agent_has_every_tool() {
+        let agents = Agents::load(None).expect("the built-in agents are valid");
         let builder = agents.default();
         assert_eq!((builder.name.as_str(), builder.model.as_deref()), ("builder", None));
         assert_eq!(builder.tools, NAMES);
         assert!(builder.body.contains("index.html"));
-        assert_eq!(agents.list().len(), 1);
+        assert_eq!(names(&agents), ["builder"]);
     }
 
     #[test]
-    fn a_folder_adds_and_replaces() {
+    fn a_folder_adds_and_replaces_agents() {
         let dir = folder(&[
             ("web/zeta.md", "---\nname: zeta\ndescription: Last.\n---\nBe last."),
             ("builder.md", "---\nname: builder\ndescription: Mine.\nmodel: openai/gpt\ntools: [write_file, read_file]\n---\nMine."),
@@ -180,17 +189,33 @@ mod tests {
             (".hidden.md", "nothing"),
             ("notes.txt", "nothing"),
         ]);
-        let agents = Agents::load(Some(dir.path())).expect("good files");
-        assert_eq!(agents.list().map(|agent| agent.name.as_str()).collect::<Vec<_>>(), ["builder", "zeta"]);
+        let agents = Agents::load(Some(dir.path())).expect("valid files");
+        assert_eq!(names(&agents), ["builder", "zeta"]);
         let mine = agents.get("builder").unwrap();
         assert_eq!((mine.model.as_deref(), mine.tools.join(" ").as_str()), (Some("openai/gpt"), "read_file write_file"));
         assert_eq!(agents.get("none"), None);
     }
 
     #[test]
-    fn every_fault_is_listed_with_its_file() {
-        let good = "---\nname: twin\ndescription: d\n---\nx";
-        let dir = folder(&[("a.md", good), ("b.md", good), ("c.md", "no front matter"), ("d.md", "---\nname: D\n---\n")]);
+    fn a_page_names_its_last_agent_if_there_are_more() {
+        let file = |name: &str| (format!("{name}.md"), format!("---\nname: {name}\ndescription: d\n---\nx"));
+        let files = ["a", "c"].map(file);
+        let dir = folder(&files.each_ref().map(|(name, text)| (name.as_str(), text.as_str())));
+        let agents = Agents::load(Some(dir.path())).expect("valid files");
+        let page = |after, size| {
+            let (page, next) = agents.page(after, size);
+            (page.iter().map(|agent| agent.name.as_str()).collect::<Vec<_>>(), next)
+        };
+        assert_eq!(page(None, 2), (vec!["a", "builder"], Some("builder")));
+        assert_eq!(page(Some("builder"), 2), (vec!["c"], None));
+        assert_eq!(page(Some("b"), 2), (vec!["builder", "c"], None));
+        assert_eq!(page(Some("c"), 2), (vec![], None));
+    }
+
+    #[test]
+    fn every_invalid_file_is_listed() {
+        let valid = "---\nname: twin\ndescription: d\n---\nx";
+        let dir = folder(&[("a.md", valid), ("b.md", valid), ("c.md", "no front matter"), ("d.md", "---\nname: D\n---\n")]);
         fs::write(dir.path().join("e.md"), b"\xff").unwrap();
         let faults = Agents::load(Some(dir.path())).unwrap_err();
         let names: Vec<_> = faults.0.iter().map(|fault| fault.file.file_name().unwrap().to_str().unwrap()).collect();

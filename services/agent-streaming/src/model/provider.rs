@@ -1,8 +1,8 @@
-//! A model behind one interface: a request becomes a stream of events, whoever answers. A provider never retries by itself
-//! (a turn logs every attempt); it says whether a retry makes sense.
+//! Providers of models behind one interface: a request becomes a stream of events. A provider does not retry a failed request, because
+//! a turn logs every attempt; its error says whether a retry may help.
 //!
-//! Read [`Provider`] first, then [`http`], [`body`] and [`sse`] (bytes to events), [`said`] (words of errors to classes),
-//! [`end`] (which end of an answer is clean), then one dialect each: [`anthropic`], [`openai`], [`demo`].
+//! Read [`Provider`] first, then [`http`], [`body`] and [`sse`] (bytes to events), [`error_body`] (errors to classes), [`end`] (the
+//! finish reasons), then the providers: [`anthropic`], [`openai`], [`demo`].
 
 mod answer;
 pub(crate) mod anthropic;
@@ -34,29 +34,28 @@ use serde_json::Value;
 pub(crate) use self::config::{BaseUrl, MaxTokensField, ProviderConfig};
 use self::http::Http;
 
-/// A model that answers.
 pub(crate) trait Provider: Send + Sync + 'static {
-    /// One answer. Nothing happens before the first poll; dropping the stream closes the connection to the provider.
+    /// Requests one answer. The request is sent at the first poll. Dropping the stream closes the connection to the provider.
     fn stream(&self, request: Arc<ModelRequest>) -> BoxStream<'static, Result<ModelEvent, ProviderError>>;
 }
 
-/// One call of a model.
+/// A request for one answer of a model.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ModelRequest {
     /// The provider's own name of the model.
     pub model: String,
     pub system: String,
     pub messages: Vec<ModelMessage>,
-    /// In a stable order: a provider's prompt cache compares bytes.
+    /// Always in the same order, because a provider's prompt cache compares bytes.
     pub tools: Vec<&'static ToolSpec>,
-    /// Of the answer, reasoning included.
+    /// The limit of the answer, including reasoning.
     pub max_tokens: u32,
-    /// What the calls of one turn have in common, as a hint to the provider's prompt cache: the turn's id.
+    /// A hint for the provider's prompt cache, equal for all requests of one turn: the turn's id.
     pub prompt_key: String,
 }
 
 impl ModelRequest {
-    /// The calls of the turn so far: the id of each, and what its provider wants back with it.
+    /// The ids of all tool calls in the messages, with their opaque values.
     pub(crate) fn calls(&self) -> impl Iterator<Item = (&str, &Value)> {
         let blocks = self.messages.iter().flat_map(|message| match message {
             ModelMessage::Assistant { blocks } => blocks.as_slice(),
@@ -77,20 +76,19 @@ pub(crate) enum ModelMessage {
     Assistant {
         blocks: Vec<AssistantBlock>,
     },
-    /// The answers to the calls of the message before, all of them.
+    /// The results of all calls in the previous message.
     ToolResults(Vec<ToolResult>),
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum AssistantBlock {
     Text(String),
-    /// `opaque` is what [`ModelEvent::ReasoningFinished`] carried; only the provider that made it reads it. Without it the
-    /// block is not sent back.
+    /// `opaque` is the value of [`ModelEvent::ReasoningFinished`], which only its provider reads. Without it the block is not sent back.
     Reasoning {
         text: String,
         opaque: Value,
     },
-    /// `opaque` is what [`ModelEvent::ToolReady`] carried.
+    /// `opaque` is the value of [`ModelEvent::ToolReady`].
     ToolCall {
         id: String,
         tool: String,
@@ -114,7 +112,7 @@ pub(crate) struct ToolSpec {
     pub input_schema: Value,
 }
 
-/// What a model says. Blocks and calls are named uniquely within the turn.
+/// An event of an answer. The ids of blocks and calls are unique within the turn.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum ModelEvent {
     TextStarted {
@@ -146,17 +144,16 @@ pub(crate) enum ModelEvent {
         call_id: String,
         json: String,
     },
-    /// The call is whole. Input that is not a JSON object arrives as a string, for the tool to refuse. A call that the model
-    /// did not finish never becomes ready. `opaque` is what only the provider can read and wants back with the call; null if
-    /// there is nothing.
+    /// The call is complete. Input that is not a JSON object is a string, which the tool refuses. A call that the model did not finish
+    /// has no such event. `opaque` is a value that only the provider can read and needs back with the call, or null.
     ToolReady {
         call_id: String,
         input: Value,
         opaque: Value,
     },
-    /// What this call has used so far; replaces the one before.
+    /// The usage of this request so far. Replaces the previous value.
     Usage(Usage),
-    /// The last event of an answer that is whole.
+    /// The last event of a complete answer.
     Finished(FinishReason),
 }
 
@@ -166,12 +163,12 @@ pub(crate) enum FinishReason {
     /// The answer was cut at a limit.
     Length,
     ToolCalls,
-    /// The model or its provider declined.
+    /// The model or its provider declined to answer.
     ContentFilter,
 }
 
 impl FinishReason {
-    /// The word of `step.finished`.
+    /// The `finish_reason` of `step.finished`.
     #[must_use]
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -183,29 +180,29 @@ impl FinishReason {
     }
 }
 
-/// What kind of failure it was.
+/// The class of a failed request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum ErrorClass {
     Overloaded,
     RateLimited,
-    /// No byte within the idle time, or the provider said so.
+    /// No byte arrived within the idle timeout, or the provider reported a timeout.
     Timeout,
     Connection,
     ServerError,
     InvalidRequest,
-    /// The key, its rights or its account.
+    /// The key, its permissions or its account.
     Authentication,
     NotFound,
-    /// The answer is not known to be whole: it ended with a word that nobody told us.
+    /// The answer may be incomplete: its finish reason is unknown.
     Truncated,
-    /// Neither text nor a tool call.
+    /// The answer has neither text nor a tool call.
     EmptyAnswer,
-    /// The response is larger than any answer within the limits.
+    /// The response is larger than `max_response_bytes`.
     TooLong,
 }
 
 impl ErrorClass {
-    /// The word of `attempt.failed`.
+    /// The `error_class` of `attempt.failed`.
     #[must_use]
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -224,16 +221,16 @@ impl ErrorClass {
     }
 }
 
-/// Why there is no (whole) answer.
+/// Why a request has no complete answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct ProviderError {
     pub class: ErrorClass,
-    /// One sentence for people; no secret, no more than 500 characters of what the provider wrote.
+    /// One sentence for users. Contains no secret, and at most 500 characters of the provider's text.
     pub message: String,
-    /// Whether the same call may succeed a moment later.
+    /// Whether the same request may succeed later.
     pub retryable: bool,
-    /// How long the provider asked to wait.
+    /// The pause that the provider asked for.
     pub retry_after: Option<Duration>,
 }
 
@@ -255,8 +252,8 @@ impl ProviderError {
         Self { class, message: message.into(), retryable, retry_after: None }
     }
 
-    /// How long to wait before the next attempt: what the provider asked for, else half a second doubled per failure up to
-    /// eight, less up to a quarter. `failures` counts from 1, `jitter` is 0 to 1.
+    /// The pause before the next attempt: the one that the provider asked for, or 0.5 s doubled per failure up to 8 s, minus up to a
+    /// quarter. `failures` counts from 1, `jitter` is 0 to 1.
     #[must_use]
     pub(crate) fn delay(&self, failures: u32, jitter: f64) -> Duration {
         let base = Duration::from_millis(500 << failures.saturating_sub(1).min(4));
@@ -268,7 +265,7 @@ impl ProviderError {
 pub(crate) struct Providers {
     by_name: BTreeMap<&'static str, Arc<dyn Provider>>,
     default_model: String,
-    /// The only ones that turns may use, if there is a list.
+    /// The models that turns may use. `None` allows all.
     allowed: Option<Vec<String>>,
 }
 
@@ -289,8 +286,8 @@ impl Providers {
         Self { by_name, default_model: config.model.clone(), allowed: config.models.clone() }
     }
 
-    /// The provider of `provider/model` and its own name of the model; `None` if this process cannot reach it or turns may not
-    /// use it.
+    /// The provider of `provider/model`, and its own name of the model. `None` if the provider is not configured or the model is not
+    /// allowed.
     #[must_use]
     pub(crate) fn get(&self, model: &str) -> Option<(Arc<dyn Provider>, String)> {
         if !model_name::is_valid(model) || self.allowed.as_ref().is_some_and(|allowed| !allowed.iter().any(|name| name == model)) {
@@ -303,7 +300,7 @@ impl Providers {
         Some((Arc::clone(self.by_name.get(name)?), model.to_owned()))
     }
 
-    /// `provider/model` of a turn that does not ask for one.
+    /// The model of a turn that names none, `provider/model`.
     #[must_use]
     pub(crate) fn default_model(&self) -> &str {
         &self.default_model
@@ -318,13 +315,13 @@ mod tests {
 
     fn providers(pairs: &[(&str, &str)]) -> Providers {
         let mut env = Env::of(pairs.iter().copied());
-        let config = ProviderConfig::read(&mut env);
-        env.check().expect("a good configuration");
+        let config = ProviderConfig::read(&mut env, 1);
+        env.check().expect("a valid configuration");
         Providers::new(&config)
     }
 
     #[test]
-    fn only_what_is_configured_can_be_reached() {
+    fn only_configured_models_can_be_used() {
         let bare = providers(&[]);
         assert_eq!(bare.default_model(), "demo/demo");
         assert!(bare.get("demo/demo").is_some());
@@ -345,12 +342,12 @@ mod tests {
     }
 
     #[test]
-    fn delays_double_to_eight_seconds_unless_the_provider_says_otherwise() {
+    fn delays_double_to_eight_seconds_unless_the_provider_asks_for_another() {
         let error = ProviderError::new(ErrorClass::Overloaded, "x");
         let delays: Vec<_> = (1..=7).map(|n| error.delay(n, 0.0).as_millis()).collect();
         assert_eq!(delays, [500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000]);
         assert_eq!(error.delay(1, 1.0).as_millis(), 375);
-        let told = ProviderError { retry_after: Some(Duration::from_millis(1_234)), ..error };
-        assert_eq!(told.delay(6, 0.5).as_millis(), 1_234);
+        let error = ProviderError { retry_after: Some(Duration::from_millis(1_234)), ..error };
+        assert_eq!(error.delay(6, 0.5).as_millis(), 1_234);
     }
 }

@@ -1,4 +1,4 @@
-//! Who drives a turn: claims, leases, the project's slot. Time is the database's.
+//! Claims, leases and the slots of projects. All times are those of the database's clock.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -10,24 +10,24 @@ use uuid::Uuid;
 use super::StoreError;
 use crate::{store::turns::Row, turn::Turn};
 
-/// What a claim goes by.
+/// The parameters of a claim.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Terms<'a> {
-    /// Turns at most.
+pub(crate) struct ClaimOptions<'a> {
+    /// The largest number of turns to claim.
     pub(crate) limit: usize,
     pub(crate) lease: Duration,
-    /// A turn that was not begun for this long is taken, to be given up.
-    pub(crate) begin_within: Duration,
-    /// What this process drives already: after an outage of the database its own leases may have run out, and its next
-    /// heartbeat mends that.
+    /// A turn that project-storage has not begun after this time is claimed, so that it can fail.
+    pub(crate) begin_timeout: Duration,
+    /// The turns that this process drives already, which it does not claim again. After an outage of the database their leases may have
+    /// expired; the next heartbeat extends them.
     pub(crate) driven: &'a [TurnId],
 }
 
-/// Takes turns that nobody drives: new and waiting ones whose project is free, ones whose owner's lease has run out, and ones
-/// that were not begun in time. The first waiting turn of a project goes first; an accepted one is taken in any case, so that
-/// it learns whether it waits. A lease that ran out is an owner that was lost, and counted until a step is finished.
-pub(crate) async fn claim(db: &PgPool, terms: Terms<'_>) -> Result<Vec<Turn>, StoreError> {
-    let driven: Vec<Uuid> = terms.driven.iter().map(|id| id.0).collect();
+/// Claims turns that no worker drives: accepted turns, the first queued turn of each project that has a free slot, turns whose lease has
+/// expired, and turns that were not begun in time. An accepted turn is claimed even if the slot is taken: its worker puts it into the
+/// queue. Each expired lease counts as a recovery until a step is finished.
+pub(crate) async fn claim(db: &PgPool, options: ClaimOptions<'_>) -> Result<Vec<Turn>, StoreError> {
+    let driven: Vec<Uuid> = options.driven.iter().map(|id| id.0).collect();
     let claim = sqlx::query_as!(
         Row,
         r#"WITH free AS (
@@ -52,25 +52,26 @@ pub(crate) async fn claim(db: &PgPool, terms: Terms<'_>) -> Result<Vec<Turn>, St
             t.asked_revision, t.reject_if_active, t.goes_first, t.client_message_id, t.replaces_turn_id, t.follow_until,
             t.state, t.epoch, t.recoveries, t.base_revision, t.history, t.revision, t.failure_reason,
             t.last_seq, t.usage, t.trace_id, t.traceparent, t.created_at, t.started_at, t.ended_at"#,
-        i64::try_from(terms.limit).unwrap_or(i64::MAX),
-        terms.lease.as_secs_f64(),
-        terms.begin_within.as_secs_f64(),
+        i64::try_from(options.limit).unwrap_or(i64::MAX),
+        options.lease.as_secs_f64(),
+        options.begin_timeout.as_secs_f64(),
         &driven,
     );
     query("claim turns", claim.fetch_all(db)).await?.into_iter().map(Turn::try_from).collect()
 }
 
-/// Whether the turn has its project's slot now.
+/// The outcome of [`take_slot`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Slot {
     Taken,
-    /// Another turn has it or comes first.
+    /// Another turn has the slot, or is before this one in the queue.
     Busy,
-    /// The epoch moved: not ours any more.
+    /// The epoch has moved: another worker has the turn.
     Fenced,
 }
 
-/// Takes the project's slot, unless another turn has it or waits longer. A turn that has it already keeps it.
+/// Takes the project's slot for a turn, unless another turn has it or is before this one in the queue. Does nothing if the turn has the
+/// slot already.
 pub(crate) async fn take_slot(db: &PgPool, turn: TurnId, epoch: i64) -> Result<Slot, StoreError> {
     let take = sqlx::query!(
         r#"WITH taken AS (
@@ -94,7 +95,8 @@ pub(crate) async fn take_slot(db: &PgPool, turn: TurnId, epoch: i64) -> Result<S
     }
 }
 
-/// Extends the leases of all turns that a process drives. A row that somebody else holds is left out this time.
+/// Extends the leases of the turns that a process drives, given with their epochs. Skips rows that are locked. Returns the turns whose
+/// leases were extended.
 pub(crate) async fn heartbeat(db: &PgPool, turns: &[(TurnId, i64)], lease: Duration) -> Result<Vec<TurnId>, StoreError> {
     let (ids, epochs) = columns(turns);
     let extend = sqlx::query_scalar!(
@@ -111,14 +113,15 @@ pub(crate) async fn heartbeat(db: &PgPool, turns: &[(TurnId, i64)], lease: Durat
     Ok(query("extend leases", extend.fetch_all(db)).await?.into_iter().map(TurnId).collect())
 }
 
-/// The epochs as they are, of the turns that exist.
+/// The current epochs of those turns that exist.
 pub(crate) async fn epochs(db: &PgPool, turns: &[TurnId]) -> Result<HashMap<TurnId, i64>, StoreError> {
     let ids: Vec<Uuid> = turns.iter().map(|id| id.0).collect();
     let epochs = sqlx::query!("SELECT id, epoch FROM turns WHERE id = ANY($1)", &ids);
     Ok(query("select epochs", epochs.fetch_all(db)).await?.into_iter().map(|row| (TurnId(row.id), row.epoch)).collect())
 }
 
-/// Ends leases, so that another worker can claim the turns at once. The epoch moves, so that no late heartbeat extends them.
+/// Ends leases, so that another worker can claim the turns at once. It increments the epochs, so that a late heartbeat does not extend
+/// the leases again.
 pub(crate) async fn release(db: &PgPool, turns: &[(TurnId, i64)]) -> Result<(), StoreError> {
     let (ids, epochs) = columns(turns);
     let release = sqlx::query!(

@@ -1,4 +1,4 @@
-//! Turns that end without their owner's doing, and the outbox that tells project-storage.
+//! Ends turns from outside of their workers, and stores the outbox of project-storage.
 
 use std::time::Duration;
 
@@ -8,33 +8,35 @@ use sqlx::{PgPool, Postgres, Transaction};
 
 use super::{
     StoreError, events, inconsistent,
-    turns::{self, Accepted, Begun},
+    turns::{self, AcceptOutcome, AcceptTurn},
 };
-use crate::turn::{Cancel, End, State};
+use crate::turn::{CancelDecision, End, State};
 
-/// The bytes of `turn.cancelled` in the log of a turn with this trace id.
-pub(crate) type CancelledEvent = fn(trace_id: &str) -> Vec<u8>;
-
-/// Cancels a person's turn in one transaction, whoever drives it. `None`: no such turn. Returns the seq of `turn.cancelled` if
-/// it was written now.
-pub(crate) async fn cancel(db: &PgPool, turn: TurnId, user: UserId, event: CancelledEvent) -> Result<Option<(Cancel, u32)>, StoreError> {
+/// Cancels a user's turn in one transaction. `event` encodes `turn.cancelled` for a trace id. Returns `None` if there is no such turn,
+/// and otherwise the decision with the seq of `turn.cancelled`, which is 0 if nothing was written.
+pub(crate) async fn cancel(
+    db: &PgPool,
+    turn: TurnId,
+    user: UserId,
+    event: impl Fn(&str) -> Vec<u8> + Send + Sync,
+) -> Result<Option<(CancelDecision, u32)>, StoreError> {
     let cancelled = async {
         let mut tx = begin_in_query(db).await?;
         let row = sqlx::query!("SELECT state, trace_id FROM turns WHERE id = $1 AND user_id = $2 FOR UPDATE", turn.0, user.0);
         let Some(row) = row.fetch_optional(&mut *tx).await? else { return Ok(None) };
-        let cancel = Cancel::of(state(&row.state)?);
-        if cancel != Cancel::Now {
-            return Ok(Some((cancel, 0)));
+        let decision = CancelDecision::of(state(&row.state)?);
+        if decision != CancelDecision::Now {
+            return Ok(Some((decision, 0)));
         }
         let seq = write_cancelled(&mut tx, turn, &event(&row.trace_id)).await?;
         tx.commit().await?;
-        Ok::<_, StoreError>(Some((cancel, seq)))
+        Ok::<_, StoreError>(Some((decision, seq)))
     };
     query("cancel turn", cancelled).await
 }
 
-/// Ends a locked turn. The statements have a fresh snapshot, so that they see what the owner wrote while the lock was waited
-/// for.
+/// Cancels a turn whose row is locked. Each statement has a new snapshot, so it sees the events that the worker wrote before the lock was
+/// granted.
 async fn write_cancelled(tx: &mut Transaction<'_, Postgres>, turn: TurnId, payload: &[u8]) -> Result<u32, StoreError> {
     let seq = events::last_seq(&mut **tx, turn).await? + 1;
     sqlx::query!(
@@ -51,62 +53,67 @@ async fn write_cancelled(tx: &mut Transaction<'_, Postgres>, turn: TurnId, paylo
     Ok(seq)
 }
 
-/// What became of a turn that interrupts.
+/// The outcome of [`interrupt`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Interrupted {
-    /// The turn is accepted. The one that it stopped, with the seq of its `turn.cancelled`.
+pub(crate) enum InterruptOutcome {
+    /// The turn is accepted. Holds the turn that was cancelled for it, with the seq of its `turn.cancelled`.
     Accepted(Option<(TurnId, u32)>),
-    /// Another person's turn runs.
+    /// A turn of another user runs.
     Busy(TurnId),
-    /// Somebody else accepted or ended it meanwhile.
-    Moved,
+    /// Another request or a worker has accepted or ended the turn in the meantime.
+    Changed,
 }
 
-/// Accepts a turn that goes before every waiting one, and stops the running one for it, in one transaction. Only a person's own
-/// turn is stopped; one that is committing is waited for.
-pub(crate) async fn interrupt(db: &PgPool, begun: Begun<'_>, user: UserId, event: CancelledEvent) -> Result<Interrupted, StoreError> {
-    let interrupted = async {
+/// Accepts a turn that goes before every queued turn of the project, and cancels the running one, in one transaction. It cancels only
+/// turns of the same user, and none that is committing.
+pub(crate) async fn interrupt(
+    db: &PgPool,
+    accept: AcceptTurn<'_>,
+    user: UserId,
+    event: impl Fn(&str) -> Vec<u8> + Send + Sync,
+) -> Result<InterruptOutcome, StoreError> {
+    let outcome = async {
         let mut tx = begin_in_query(db).await?;
         let running = sqlx::query!(
             "SELECT id, user_id, state, trace_id FROM turns WHERE project_id = $1 AND state IN ('running', 'committing') FOR UPDATE",
-            begun.project.0,
+            accept.project.0,
         );
-        let mut stopped = None;
+        let mut cancelled = None;
         if let Some(row) = running.fetch_optional(&mut *tx).await?
-            && Cancel::of(state(&row.state)?) == Cancel::Now
+            && CancelDecision::of(state(&row.state)?) == CancelDecision::Now
         {
             let running = TurnId(row.id);
             if row.user_id != user.0 {
-                return Ok(Interrupted::Busy(running));
+                return Ok(InterruptOutcome::Busy(running));
             }
-            stopped = Some((running, write_cancelled(&mut tx, running, &event(&row.trace_id)).await?));
+            cancelled = Some((running, write_cancelled(&mut tx, running, &event(&row.trace_id)).await?));
         }
-        let begun = Begun { takes_slot: stopped.is_some(), only_if_free: false, ..begun };
-        if turns::accept(&mut *tx, begun).await? != Accepted::Yes {
-            return Ok(Interrupted::Moved);
+        let accept = AcceptTurn { takes_slot: cancelled.is_some(), only_if_free: false, ..accept };
+        if turns::accept(&mut *tx, accept).await? != AcceptOutcome::Accepted {
+            return Ok(InterruptOutcome::Changed);
         }
         tx.commit().await?;
-        Ok::<_, StoreError>(Interrupted::Accepted(stopped))
+        Ok::<_, StoreError>(InterruptOutcome::Accepted(cancelled))
     };
-    query("interrupt turn", interrupted).await
+    query("interrupt turn", outcome).await
 }
 
 fn state(text: &str) -> Result<State, StoreError> {
     State::parse(text).ok_or_else(|| inconsistent("turns.state"))
 }
 
-/// An entry of the outbox.
-pub(crate) struct Due {
+/// An entry of the outbox: the end of a turn that project-storage has to be told.
+pub(crate) struct OutboxEntry {
     pub(crate) turn: TurnId,
     pub(crate) end: End,
-    /// It had its project.
+    /// Project-storage is known to have begun the turn.
     pub(crate) begun: bool,
-    /// Empty unless it failed.
+    /// Empty unless the turn failed.
     pub(crate) failure_reason: String,
 }
 
-/// Takes entries of the outbox that are due; another replica may try them again after `retry`.
-pub(crate) async fn take_due(db: &PgPool, limit: i64, retry: Duration) -> Result<Vec<Due>, StoreError> {
+/// Takes entries of the outbox that are due. Every replica can take them again after `retry`.
+pub(crate) async fn take_due(db: &PgPool, limit: i64, retry: Duration) -> Result<Vec<OutboxEntry>, StoreError> {
     let due = sqlx::query!(
         r#"WITH due AS (
             SELECT id FROM turns WHERE end_due IS NOT NULL AND (end_retry_at IS NULL OR end_retry_at <= clock_timestamp())
@@ -118,13 +125,13 @@ pub(crate) async fn take_due(db: &PgPool, limit: i64, retry: Duration) -> Result
         retry.as_secs_f64(),
     );
     let rows = query("take outbox", due.fetch_all(db)).await?;
-    let entry = |end: &str| End::parse(end).ok_or_else(|| inconsistent("turns.end_due"));
+    let end = |text: &str| End::parse(text).ok_or_else(|| inconsistent("turns.end_due"));
     rows.into_iter()
-        .map(|row| Ok(Due { turn: TurnId(row.id), end: entry(&row.end_due)?, begun: row.begun, failure_reason: row.failure_reason }))
+        .map(|row| Ok(OutboxEntry { turn: TurnId(row.id), end: end(&row.end_due)?, begun: row.begun, failure_reason: row.failure_reason }))
         .collect()
 }
 
-/// Project-storage knows.
+/// Removes an entry that project-storage has answered.
 pub(crate) async fn settle(db: &PgPool, turn: TurnId) -> Result<(), StoreError> {
     let settle = sqlx::query!("UPDATE turns SET end_due = NULL, end_retry_at = NULL WHERE id = $1", turn.0);
     query("settle outbox", settle.execute(db)).await.map(drop)

@@ -1,4 +1,4 @@
-//! The log: fenced appends of many turns at once, and reads by cursor.
+//! The event log: fenced appends of many turns in one statement, and reads by cursor.
 
 #[cfg(feature = "seeded-bugs")]
 mod seeded_bugs;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{StoreError, inconsistent};
 use crate::turn::{Change, State};
 
-/// What one turn adds to its log in one statement.
+/// The events that one turn appends in one statement, and the change of its row.
 #[derive(Debug, Clone)]
 pub(crate) struct Append {
     pub(crate) turn: TurnId,
@@ -28,7 +28,7 @@ impl Append {
     }
 }
 
-/// The rows of a batch, column by column.
+/// A batch as one array per column.
 #[derive(Default)]
 struct Columns {
     turns: Vec<Uuid>,
@@ -55,25 +55,25 @@ impl Columns {
         columns
     }
 
-    /// The turns of a batch whose rows were got under these epochs, as their writers know them.
-    fn got(&self, appends: &[&Append], rows: &[(Uuid, i64)]) -> Vec<Owned> {
+    /// The appends of a batch whose rows the statement has locked.
+    fn written(&self, appends: &[&Append], locked: &[(Uuid, i64)]) -> Vec<TurnEpoch> {
         let of_batch = appends.iter().zip(self.turns.iter().zip(&self.epochs));
-        let got = of_batch.filter(|(_, (turn, epoch))| rows.contains(&(**turn, **epoch)));
-        got.map(|(append, _)| (append.turn, append.epoch)).collect()
+        let written = of_batch.filter(|(_, (turn, epoch))| locked.contains(&(**turn, **epoch)));
+        written.map(|(append, _)| (append.turn, append.epoch)).collect()
     }
 }
 
-/// A turn under an epoch.
-pub(crate) type Owned = (TurnId, i64);
+/// A turn and the epoch of its claim.
+pub(crate) type TurnEpoch = (TurnId, i64);
 
-/// Appends events that change no row. Returns the turns whose rows were got: the others are locked by somebody, or their epoch
-/// has moved. Sending the same rows again does nothing. A batch may hold one turn under several epochs, of which only the newest
-/// is written.
-pub(crate) async fn append(db: &PgPool, appends: &[&Append]) -> Result<Vec<Owned>, StoreError> {
+/// Appends events that do not change the rows of their turns. Returns the turns that were written: the rows of the others are locked, or
+/// their epochs have moved. Appending the same events again does nothing. A batch may contain one turn under several epochs; only the
+/// newest one is written.
+pub(crate) async fn append(db: &PgPool, appends: &[&Append]) -> Result<Vec<TurnEpoch>, StoreError> {
     let columns = Columns::of(appends);
     seeded_bug!(let columns = columns.of_current_epochs(db).await?);
     seeded_bug!(return columns.append_without_the_lock(db, appends).await?);
-    // The row lock is the fence: a join on the epoch alone would let a statement through that waits behind a claim.
+    // The row lock fences the write. With a join on the epoch alone, a statement that waits for a concurrent claim would still write.
     let append = sqlx::query!(
         "WITH locked AS MATERIALIZED (
             SELECT t.id, t.epoch FROM turns t JOIN unnest($1::uuid[], $2::bigint[]) AS w(id, epoch) ON w.id = t.id AND w.epoch = t.epoch
@@ -93,15 +93,15 @@ pub(crate) async fn append(db: &PgPool, appends: &[&Append]) -> Result<Vec<Owned
         &columns.event_seqs,
         &columns.payloads,
     );
-    Ok(columns.got(appends, &query("append events", append.map(|row| (row.id, row.epoch)).fetch_all(db)).await?))
+    Ok(columns.written(appends, &query("append events", append.map(|row| (row.id, row.epoch)).fetch_all(db)).await?))
 }
 
-/// What the changes of a batch do to the rows, column by column; absent leaves a row's value as it is.
+/// The changes of a batch as one array per column. `None` leaves the value of the row unchanged.
 #[derive(Default)]
 struct ChangeColumns {
     states: Vec<Option<String>>,
     base_revisions: Vec<Option<String>>,
-    /// Array literals: an array of arrays would lose its inner bounds.
+    /// Array literals, because PostgreSQL has no arrays of arrays with different lengths.
     histories: Vec<Option<String>>,
     revisions: Vec<Option<String>>,
     failure_reasons: Vec<Option<String>>,
@@ -143,8 +143,8 @@ fn array(ids: &[MessageId]) -> String {
     format!("{{{}}}", ids.join(","))
 }
 
-/// The same for events that change their turn's row, in the same statement.
-pub(crate) async fn append_with_changes(db: &PgPool, appends: &[&Append]) -> Result<Vec<Owned>, StoreError> {
+/// Appends events and changes the rows of their turns, in one statement. The rest is as in [`append`].
+pub(crate) async fn append_with_changes(db: &PgPool, appends: &[&Append]) -> Result<Vec<TurnEpoch>, StoreError> {
     let (columns, changes) = (Columns::of(appends), ChangeColumns::of(appends));
     seeded_bug!(let columns = columns.of_current_epochs(db).await?);
     let append = sqlx::query!(
@@ -202,19 +202,19 @@ pub(crate) async fn append_with_changes(db: &PgPool, appends: &[&Append]) -> Res
         &changes.histories as &[Option<String>],
         &columns.event_epochs,
     );
-    Ok(columns.got(appends, &query("append events and change turns", append.map(|row| (row.id, row.epoch)).fetch_all(db)).await?))
+    Ok(columns.written(appends, &query("append events and change turns", append.map(|row| (row.id, row.epoch)).fetch_all(db)).await?))
 }
 
-/// An event as it is stored.
+/// A row of `turn_events`.
 #[derive(Debug, Clone)]
-pub(crate) struct Stored {
+pub(crate) struct StoredEvent {
     pub(crate) turn: TurnId,
     pub(crate) seq: u32,
     pub(crate) payload: Vec<u8>,
 }
 
-/// The events of one turn after a cursor, at most `limit` of them.
-pub(crate) async fn read(db: impl PgExecutor<'_>, turn: TurnId, after: u32, limit: u32) -> Result<Vec<Stored>, StoreError> {
+/// At most `limit` events of one turn after a cursor.
+pub(crate) async fn read(db: impl PgExecutor<'_>, turn: TurnId, after: u32, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
     let rows = sqlx::query!(
         "SELECT seq, payload FROM turn_events WHERE turn_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
         turn.0,
@@ -225,8 +225,8 @@ pub(crate) async fn read(db: impl PgExecutor<'_>, turn: TurnId, after: u32, limi
     rows.into_iter().map(|row| stored(turn.0, row.seq, row.payload)).collect()
 }
 
-/// The whole log of one turn, page by page.
-pub(crate) async fn read_all(db: &PgPool, turn: TurnId, mut each: impl FnMut(&Stored)) -> Result<(), StoreError> {
+/// Reads the log of one turn page by page.
+pub(crate) async fn read_all(db: &PgPool, turn: TurnId, mut each: impl FnMut(&StoredEvent)) -> Result<(), StoreError> {
     const PAGE: u32 = 500;
     let mut cursor = 0;
     loop {
@@ -239,8 +239,8 @@ pub(crate) async fn read_all(db: &PgPool, turn: TurnId, mut each: impl FnMut(&St
     }
 }
 
-/// The events of many turns at once, each with its own cursor.
-pub(crate) async fn read_many(db: &PgPool, cursors: &[(TurnId, u32)], limit: u32) -> Result<Vec<Stored>, StoreError> {
+/// The events of many turns, each after its own cursor. `limit` is per turn.
+pub(crate) async fn read_many(db: &PgPool, cursors: &[(TurnId, u32)], limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
     let turns: Vec<Uuid> = cursors.iter().map(|(turn, _)| turn.0).collect();
     let after: Vec<i32> = cursors.iter().map(|(_, seq)| i32::try_from(*seq).unwrap_or(i32::MAX)).collect();
     let rows = sqlx::query!(
@@ -257,20 +257,20 @@ pub(crate) async fn read_many(db: &PgPool, cursors: &[(TurnId, u32)], limit: u32
     rows.into_iter().map(|row| stored(row.turn, row.seq, row.payload)).collect()
 }
 
-/// The seq of the newest event; 0 if there is none.
+/// The seq of the newest event, or 0.
 pub(crate) async fn last_seq(db: impl PgExecutor<'_>, turn: TurnId) -> Result<u32, StoreError> {
     let seq = sqlx::query_scalar!("SELECT seq FROM turn_events WHERE turn_id = $1 ORDER BY seq DESC LIMIT 1", turn.0);
     let seq = query("select last event", seq.fetch_optional(db)).await?.unwrap_or(0);
     u32::try_from(seq).map_err(|_| inconsistent("turn_events.seq"))
 }
 
-/// What a committing turn sends.
+/// The sealed change set of a committing turn: an encoded `CommitTurnRequest`.
 pub(crate) async fn change_set(db: &PgPool, turn: TurnId) -> Result<Option<Vec<u8>>, StoreError> {
     let set = sqlx::query_scalar!("SELECT request FROM turn_change_sets WHERE turn_id = $1", turn.0);
     query("select change set", set.fetch_optional(db)).await
 }
 
-fn stored(turn: Uuid, seq: i32, payload: Vec<u8>) -> Result<Stored, StoreError> {
+fn stored(turn: Uuid, seq: i32, payload: Vec<u8>) -> Result<StoredEvent, StoreError> {
     let seq = u32::try_from(seq).map_err(|_| inconsistent("turn_events.seq"))?;
-    Ok(Stored { turn: TurnId(turn), seq, payload })
+    Ok(StoredEvent { turn: TurnId(turn), seq, payload })
 }

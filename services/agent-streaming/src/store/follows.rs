@@ -1,4 +1,4 @@
-//! Turns that are cancelled when nobody follows them.
+//! Followers of turns with `ON_DISCONNECT_CANCEL`.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::StoreError;
 
-/// Says that turns are followed, which is good for so long. A row that somebody else holds is left out this time.
-pub(crate) async fn extend(db: &PgPool, turns: &[TurnId], good_for: Duration) -> Result<(), StoreError> {
+/// Records that the turns have followers, for the given time from now. Skips rows that are locked.
+pub(crate) async fn extend(db: &PgPool, turns: &[TurnId], duration: Duration) -> Result<(), StoreError> {
     if turns.is_empty() {
         return Ok(());
     }
@@ -22,19 +22,19 @@ pub(crate) async fn extend(db: &PgPool, turns: &[TurnId], good_for: Duration) ->
         )
         UPDATE turns t SET follow_until = clock_timestamp() + $2::float8 * interval '1 second' FROM mine WHERE t.id = mine.id",
         &ids,
-        good_for.as_secs_f64(),
+        duration.as_secs_f64(),
     );
     query("extend follows", extend.execute(db)).await.map(drop)
 }
 
-/// A turn that nobody has spoken for.
+/// A turn without followers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UnfollowedTurn {
     pub(crate) turn: TurnId,
     pub(crate) user: UserId,
 }
 
-/// Begun turns that nobody follows any more and that can still be cancelled, the oldest first.
+/// Begun turns that have no follower any more and can still be cancelled, the oldest first.
 pub(crate) async fn overdue(db: &PgPool, limit: i64) -> Result<Vec<UnfollowedTurn>, StoreError> {
     let overdue = sqlx::query!(
         "SELECT id, user_id FROM turns WHERE follow_until < clock_timestamp() AND ended_at IS NULL AND state <> 'committing'

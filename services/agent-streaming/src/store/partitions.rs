@@ -1,4 +1,5 @@
-//! The log's partitions: one per day, named `turn_events_20261122`. Names and bounds are made here from dates alone.
+//! The partitions of the event log: one per day, with a name such as `turn_events_20261122`. The DDL contains only names and bounds that
+//! this service derives from dates.
 
 use std::time::Duration;
 
@@ -8,10 +9,10 @@ use uuid::Uuid;
 
 use super::StoreError;
 
-/// One replica at a time makes and removes partitions.
+/// The advisory lock: one replica at a time creates or removes partitions.
 const LOCK: i64 = 0x6261_636b_6c6f_7401;
 
-/// A partition and the ids that it holds: from `low`, below `high`.
+/// A partition with the turn ids from `low` (inclusive) to `high` (exclusive).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Partition {
     pub(crate) name: String,
@@ -19,28 +20,33 @@ pub(crate) struct Partition {
     pub(crate) high: Uuid,
 }
 
-/// How a partition hangs on the log.
+/// Whether a partition belongs to the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Hold {
+pub(crate) enum PartitionState {
     Attached,
-    /// Somebody died while detaching it.
+    /// A removal was interrupted while it detached the partition.
     Detaching,
-    /// Somebody died before dropping it.
+    /// A removal was interrupted before it dropped the table.
     Detached,
 }
 
-/// The partitions by name, what is left of removed ones included.
-pub(crate) async fn list(db: &PgPool) -> Result<Vec<(String, Hold)>, StoreError> {
+/// The partitions by name, including those whose removal was interrupted.
+pub(crate) async fn list(db: &PgPool) -> Result<Vec<(String, PartitionState)>, StoreError> {
     let list = sqlx::query!(
         r#"SELECT c.relname AS "name!", i.inhdetachpending AS "detaching?" FROM pg_class c LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
         WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace AND c.relname ~ '^turn_events_[0-9]{8}$'
         ORDER BY c.relname"#
     );
-    let hold = |detaching: Option<bool>| detaching.map_or(Hold::Detached, |d| if d { Hold::Detaching } else { Hold::Attached });
-    Ok(query("select partitions", list.fetch_all(db)).await?.into_iter().map(|row| (row.name, hold(row.detaching))).collect())
+    let state = |detaching: Option<bool>| match detaching {
+        None => PartitionState::Detached,
+        Some(true) => PartitionState::Detaching,
+        Some(false) => PartitionState::Attached,
+    };
+    Ok(query("select partitions", list.fetch_all(db)).await?.into_iter().map(|row| (row.name, state(row.detaching))).collect())
 }
 
-/// Makes a partition as a plain table and attaches it: writers of other partitions do not wait. The check saves the scan.
+/// Creates a table and attaches it as a partition, so that writers of other partitions do not wait. The CHECK constraint spares
+/// PostgreSQL a scan of the table.
 pub(crate) async fn add(db: &PgPool, partition: &Partition) -> Result<(), StoreError> {
     let Partition { name, low, high } = partition;
     let ddl = format!(
@@ -67,27 +73,27 @@ pub(crate) async fn add(db: &PgPool, partition: &Partition) -> Result<(), StoreE
     query("add partition", added).await
 }
 
-/// Whether every turn of the partition ended longer ago than `keep`, and nobody needs its log.
-pub(crate) async fn is_over(db: &PgPool, partition: &Partition, keep: Duration) -> Result<bool, StoreError> {
-    let over = sqlx::query_scalar!(
+/// Whether every turn of the partition ended more than `retention` ago and has no entry in the outbox.
+pub(crate) async fn is_expired(db: &PgPool, partition: &Partition, retention: Duration) -> Result<bool, StoreError> {
+    let expired = sqlx::query_scalar!(
         r#"SELECT NOT EXISTS (
             SELECT 1 FROM turns WHERE id >= $1 AND id < $2
                 AND (ended_at IS NULL OR end_due IS NOT NULL OR ended_at > clock_timestamp() - $3::float8 * interval '1 second')
         ) AS "over!""#,
         partition.low,
         partition.high,
-        keep.as_secs_f64(),
+        retention.as_secs_f64(),
     );
-    query("check partition", over.fetch_one(db)).await
+    query("check partition", expired.fetch_one(db)).await
 }
 
-/// Detaches a partition beside its readers, then drops it, from wherever an earlier attempt stopped. Neither step can be part
-/// of a transaction.
-pub(crate) async fn remove(db: &PgPool, name: &str, hold: Hold) -> Result<(), StoreError> {
-    let detach = match hold {
-        Hold::Attached => Some(format!("ALTER TABLE turn_events DETACH PARTITION {name} CONCURRENTLY")),
-        Hold::Detaching => Some(format!("ALTER TABLE turn_events DETACH PARTITION {name} FINALIZE")),
-        Hold::Detached => None,
+/// Detaches a partition without blocking readers, then drops it. Continues where an earlier removal stopped. `DETACH … CONCURRENTLY`
+/// cannot run in a transaction.
+pub(crate) async fn remove(db: &PgPool, name: &str, state: PartitionState) -> Result<(), StoreError> {
+    let detach = match state {
+        PartitionState::Attached => Some(format!("ALTER TABLE turn_events DETACH PARTITION {name} CONCURRENTLY")),
+        PartitionState::Detaching => Some(format!("ALTER TABLE turn_events DETACH PARTITION {name} FINALIZE")),
+        PartitionState::Detached => None,
     };
     let removed = async {
         let mut connection = db.acquire().await?;

@@ -1,21 +1,21 @@
-//! What tests do to rows behind the service's back.
+//! Changes of rows that only tests make.
 
 use proto::id::TurnId;
 use sqlx::{PgPool, Postgres, Transaction};
 
-/// Holds a turn's row as a claim does that has not committed yet.
+/// Locks a turn's row like a claim that has not committed yet.
 pub(crate) async fn hold(db: &PgPool, turn: TurnId) -> Transaction<'static, Postgres> {
     let mut tx = chassis::postgres::begin(db).await.unwrap();
     sqlx::query("UPDATE turns SET epoch = epoch + 1 WHERE id = $1").bind(turn.0).execute(&mut *tx).await.unwrap();
     tx
 }
 
-/// Gives a turn another id.
+/// Changes the id of a turn.
 pub(crate) async fn rename(db: &PgPool, turn: TurnId, to: TurnId) {
     sqlx::query("UPDATE turns SET id = $2 WHERE id = $1").bind(turn.0).bind(to.0).execute(db).await.unwrap();
 }
 
-/// Ends a turn as if it had been some hours ago.
+/// Ends a turn as if it had ended that many hours ago.
 pub(crate) async fn end(db: &PgPool, turn: TurnId, hours: f64) {
     let end = "UPDATE turns SET state = 'failed', end_due = NULL, ended_at = now() - $2 * interval '1 hour' WHERE id = $1";
     sqlx::query(end).bind(turn.0).bind(hours).execute(db).await.unwrap();

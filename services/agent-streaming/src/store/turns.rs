@@ -1,4 +1,4 @@
-//! Turns on their way in, and looked up by their owner.
+//! Inserts and accepts turns, and reads those of a user.
 
 use std::time::Duration;
 
@@ -102,19 +102,19 @@ macro_rules! select_turn {
     };
 }
 
-/// A person's own turn.
+/// A turn of the user.
 pub(crate) async fn find(db: impl PgExecutor<'_>, id: TurnId, user: UserId) -> Result<Option<Turn>, StoreError> {
     let row = select_turn!("WHERE t.id = $1 AND t.user_id = $2", id.0, user.0).fetch_optional(db);
     query("select turn", row).await?.map(Turn::try_from).transpose()
 }
 
-/// The turn of a person's idempotency key.
+/// The turn of the user's idempotency key.
 pub(crate) async fn find_by_key(db: impl PgExecutor<'_>, user: UserId, key: &str) -> Result<Option<Turn>, StoreError> {
     let row = select_turn!("WHERE t.user_id = $1 AND t.idempotency_key = $2", user.0, key).fetch_optional(db);
     query("select turn by key", row).await?.map(Turn::try_from).transpose()
 }
 
-/// The person's open turn on the project, if there is one.
+/// The user's oldest open turn on the project or draft id.
 pub(crate) async fn find_active(
     db: &PgPool,
     user: UserId,
@@ -131,7 +131,7 @@ pub(crate) async fn find_active(
     Ok(query("select active turn", id.fetch_optional(db)).await?.map(TurnId))
 }
 
-/// How many turns have not ended, by state.
+/// The number of open turns by state.
 pub(crate) async fn count_open(db: &PgPool) -> Result<Vec<(State, u64)>, StoreError> {
     let rows = sqlx::query!(r#"SELECT state, count(*) AS "count!" FROM turns WHERE ended_at IS NULL GROUP BY state"#).fetch_all(db);
     let rows = query("count open turns", rows).await?;
@@ -140,7 +140,7 @@ pub(crate) async fn count_open(db: &PgPool) -> Result<Vec<(State, u64)>, StoreEr
         .collect()
 }
 
-/// The turn that others of the project wait for: the one with the slot, else the oldest.
+/// The open turn of the project, other than `of`, that the queue waits for: the one with the slot, else the oldest.
 pub(crate) async fn find_in_front(db: &PgPool, project: ProjectId, of: TurnId) -> Result<Option<TurnId>, StoreError> {
     let id = sqlx::query_scalar!(
         "SELECT id FROM turns
@@ -151,7 +151,7 @@ pub(crate) async fn find_in_front(db: &PgPool, project: ProjectId, of: TurnId) -
     Ok(query("select turn in front", id.fetch_optional(db)).await?.map(TurnId))
 }
 
-/// The project that a person's draft id has become, as far as a turn was started with it.
+/// The project of the user's draft id, if a turn was begun with that draft id.
 pub(crate) async fn project_of_draft(db: &PgPool, user: UserId, draft: &str) -> Result<Option<ProjectId>, StoreError> {
     let id = sqlx::query_scalar!(
         r#"SELECT project_id AS "project_id!" FROM turns WHERE user_id = $1 AND draft_id = $2 AND project_id IS NOT NULL LIMIT 1"#,
@@ -161,35 +161,34 @@ pub(crate) async fn project_of_draft(db: &PgPool, user: UserId, draft: &str) -> 
     Ok(query("select project of draft", id.fetch_optional(db)).await?.map(ProjectId))
 }
 
-/// Which of a person's turns on a project are wanted.
+/// Selects turns of a user on a project.
 #[derive(Debug, Clone)]
-pub(crate) struct Wanted {
+pub(crate) struct TurnFilter {
     pub(crate) user: UserId,
     pub(crate) project: ProjectId,
-    /// Only turns that have not ended.
     pub(crate) open_only: bool,
-    /// Empty for any.
+    /// Empty selects every turn.
     pub(crate) client_message_id: String,
-    /// The last turn of the page before.
+    /// The last turn of the previous page.
     pub(crate) before: Option<TurnId>,
 }
 
 /// A page of turns, the newest first.
-pub(crate) async fn list(db: &PgPool, wanted: &Wanted, limit: i64) -> Result<Vec<Turn>, StoreError> {
+pub(crate) async fn list(db: &PgPool, filter: &TurnFilter, limit: i64) -> Result<Vec<Turn>, StoreError> {
     let rows = select_turn!(
         "WHERE t.project_id = $1 AND t.user_id = $2 AND (NOT $3 OR t.ended_at IS NULL) AND ($4 = '' OR t.client_message_id = $4)
             AND ($5::uuid IS NULL OR t.id < $5) ORDER BY t.id DESC LIMIT $6",
-        wanted.project.0,
-        wanted.user.0,
-        wanted.open_only,
-        wanted.client_message_id,
-        wanted.before.map(|id| id.0),
+        filter.project.0,
+        filter.user.0,
+        filter.open_only,
+        filter.client_message_id,
+        filter.before.map(|id| id.0),
         limit
     );
     query("select turns", rows.fetch_all(db)).await?.into_iter().map(Turn::try_from).collect()
 }
 
-/// Puts a turn on record that is not begun yet. `None`: the key is taken.
+/// Inserts a turn that is not begun yet. Returns the time of its creation, or `None` if the user has a turn with the same key.
 pub(crate) async fn insert(db: &PgPool, turn: &Turn, key: Option<&str>) -> Result<Option<OffsetDateTime>, StoreError> {
     let insert = sqlx::query_scalar!(
         "INSERT INTO turns (id, user_id, draft_id, idempotency_key, fingerprint, prompt, agent, agent_rule, model, asked_revision,
@@ -218,40 +217,40 @@ pub(crate) async fn insert(db: &PgPool, turn: &Turn, key: Option<&str>) -> Resul
     query("insert turn", insert.fetch_optional(db)).await
 }
 
-/// Takes a refused turn off the record, unless somebody has begun or ended it.
-pub(crate) async fn forget(db: &PgPool, id: TurnId) -> Result<bool, StoreError> {
+/// Deletes a turn that was refused, unless it was accepted, claimed or ended in the meantime.
+pub(crate) async fn delete_unbegun(db: &PgPool, id: TurnId) -> Result<bool, StoreError> {
     let delete = sqlx::query!("DELETE FROM turns WHERE id = $1 AND state = 'accepted' AND project_id IS NULL AND epoch = 0", id.0);
     Ok(query("delete turn", delete.execute(db)).await?.rows_affected() == 1)
 }
 
-/// What became of [`accept`].
+/// The outcome of [`accept`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Accepted {
-    Yes,
-    /// Another turn of the project is open and this one must not wait.
+pub(crate) enum AcceptOutcome {
+    Accepted,
+    /// Another turn of the project is open, and this one must not wait.
     Busy,
-    /// Somebody else accepted or ended it meanwhile.
-    Moved,
+    /// Another request or a worker has accepted or ended the turn in the meantime.
+    Changed,
 }
 
-/// What a begun turn is put on record with.
+/// The parameters of [`accept`].
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Begun<'a> {
+pub(crate) struct AcceptTurn<'a> {
     pub(crate) turn: TurnId,
     pub(crate) project: ProjectId,
-    /// Its first events, from seq 1 on.
+    /// The first events with their seqs, from 1 on.
     pub(crate) events: &'a [(u32, Vec<u8>)],
-    /// It takes the project's slot here and now; every other turn is left for a worker.
+    /// The turn takes the project's slot in this statement. Otherwise a worker takes the slot later.
     pub(crate) takes_slot: bool,
-    /// And only if no other turn of the project is open.
+    /// Accept the turn only if no other turn of the project is open.
     pub(crate) only_if_free: bool,
-    /// How long a turn that is cancelled when nobody follows it waits for its first follower.
+    /// How long a turn with `ON_DISCONNECT_CANCEL` waits for its first follower.
     pub(crate) grace: Duration,
 }
 
-/// Notes the project of a begun turn and writes its first events.
-pub(crate) async fn accept(db: impl PgExecutor<'_>, begun: Begun<'_>) -> Result<Accepted, StoreError> {
-    let (seqs, payloads) = columns(begun.events);
+/// Stores the project of a begun turn and its first events.
+pub(crate) async fn accept(db: impl PgExecutor<'_>, turn: AcceptTurn<'_>) -> Result<AcceptOutcome, StoreError> {
+    let (seqs, payloads) = columns(turn.events);
     let accept = sqlx::query!(
         r#"WITH accepted AS (
             UPDATE turns t SET project_id = $2, state = CASE WHEN $5 THEN 'running' ELSE 'accepted' END,
@@ -266,25 +265,25 @@ pub(crate) async fn accept(db: impl PgExecutor<'_>, begun: Begun<'_>) -> Result<
         )
         SELECT EXISTS (SELECT 1 FROM accepted) AS "accepted!",
             EXISTS (SELECT 1 FROM turns t WHERE t.id = $1 AND t.state = 'accepted' AND t.project_id IS NULL AND t.epoch = 0) AS "open!""#,
-        begun.turn.0,
-        begun.project.0,
+        turn.turn.0,
+        turn.project.0,
         &seqs,
         &payloads,
-        begun.takes_slot,
-        begun.only_if_free,
-        begun.grace.as_secs_f64(),
+        turn.takes_slot,
+        turn.only_if_free,
+        turn.grace.as_secs_f64(),
     );
     match query("accept turn", accept.fetch_one(db)).await {
-        Ok(row) if row.accepted => Ok(Accepted::Yes),
-        Ok(row) if row.open && begun.only_if_free => Ok(Accepted::Busy),
-        Ok(_) => Ok(Accepted::Moved),
-        Err(error) if error.violates("turns_slot_key") => Ok(Accepted::Busy),
+        Ok(row) if row.accepted => Ok(AcceptOutcome::Accepted),
+        Ok(row) if row.open && turn.only_if_free => Ok(AcceptOutcome::Busy),
+        Ok(_) => Ok(AcceptOutcome::Changed),
+        Err(error) if error.violates("turns_slot_key") => Ok(AcceptOutcome::Busy),
         Err(error) => Err(error),
     }
 }
 
-/// Events as two columns.
+/// Splits events into one array per column.
 pub(super) fn columns(events: &[(u32, Vec<u8>)]) -> (Vec<i32>, Vec<Vec<u8>>) {
-    // A log of two billion events does not exist.
+    // No log reaches two billion events.
     events.iter().map(|(seq, payload)| (i32::try_from(*seq).unwrap_or(i32::MAX), payload.clone())).unzip()
 }

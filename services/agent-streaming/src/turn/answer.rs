@@ -1,17 +1,17 @@
-//! What a turn has answered, folded from its events: the same while it runs and from the log of a dead owner.
+//! The text of a turn's answer, computed from its events.
 
 use proto::agent_streaming::turn_event::Kind;
 
 use crate::turn::event;
 
-/// A message of project-storage holds no more.
+/// The largest message of project-storage.
 const MAX_BYTES: usize = 256 * 1024;
 
-/// The text blocks of a turn, one after the other with an empty line between.
+/// The text blocks of a turn, separated by empty lines.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     text: String,
-    /// What it was before the step that runs.
+    /// The length of the text before the current step.
     before_step: usize,
 }
 
@@ -25,7 +25,7 @@ impl Answer {
                     self.add("\n\n");
                 }
             }
-            // Space at the end goes with the next block, so what counts ends before it.
+            // The next block removes trailing white space, so it does not count here.
             Kind::StepStarted(_) => self.before_step = self.text().len(),
             Kind::StepSuperseded(_) => self.text.truncate(self.before_step),
             Kind::TextDelta(delta) => self.add(&delta.text),
@@ -50,7 +50,7 @@ mod tests {
 
     use super::*;
 
-    fn fold(texts: &[&str]) -> Answer {
+    fn answer(texts: &[&str]) -> Answer {
         let mut answer = Answer::default();
         for text in texts {
             answer.apply(&Kind::TextStarted(TextStarted::default()));
@@ -61,16 +61,16 @@ mod tests {
     }
 
     #[test]
-    fn blocks_are_paragraphs() {
-        assert_eq!(fold(&[]).text(), "");
-        assert_eq!(fold(&["one\n"]).text(), "one");
-        assert_eq!(fold(&["one\n", "", "two"]).text(), "one\n\ntwo");
-        assert_eq!(fold(&[" \n", "one"]).text(), "one");
+    fn blocks_are_separated_by_empty_lines() {
+        assert_eq!(answer(&[]).text(), "");
+        assert_eq!(answer(&["one\n"]).text(), "one");
+        assert_eq!(answer(&["one\n", "", "two"]).text(), "one\n\ntwo");
+        assert_eq!(answer(&[" \n", "one"]).text(), "one");
     }
 
     #[test]
-    fn a_superseded_step_takes_its_text_along() {
-        let mut answer = fold(&["one \n\n"]);
+    fn a_superseded_step_removes_its_text() {
+        let mut answer = answer(&["one \n\n"]);
         answer.apply(&Kind::StepStarted(StepStarted::default()));
         answer.apply(&Kind::TextStarted(TextStarted::default()));
         answer.apply(&Kind::TextDelta(TextDelta { block_id: String::new(), text: "é".into() }));
@@ -80,8 +80,8 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_cut_between_characters() {
-        let answer = fold(&["a", &"é".repeat(200_000), "more"]);
+    fn an_answer_is_cut_at_a_character_boundary() {
+        let answer = answer(&["a", &"é".repeat(200_000), "more"]);
         assert!(answer.text().len() <= MAX_BYTES && answer.text().len() > MAX_BYTES - 4);
         assert!(answer.text().ends_with('é'));
     }

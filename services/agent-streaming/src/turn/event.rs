@@ -1,4 +1,4 @@
-//! Events on their way into the log and out of it: their bytes, their sizes, and what may be joined. Pure.
+//! The events of the log: their encoding, the limits of their sizes, and the joining of deltas.
 
 use prost::Message as _;
 use proto::{
@@ -6,29 +6,29 @@ use proto::{
     id::TurnId,
 };
 
-/// The text of one delta: with its names, time and trace id its payload stays under 1,800 bytes, so that PostgreSQL keeps the
-/// row in its page.
+/// The largest text of a delta. With ids, time and trace id the payload stays below 1,800 bytes, so that PostgreSQL stores the row
+/// inline.
 pub(crate) const DELTA_BYTES: usize = 1_400;
-/// Any other text of one event, so that no event passes 64 KiB.
+/// The largest other text of an event, so that no event is larger than 64 KiB.
 pub(crate) const TEXT_BYTES: usize = 48 * 1024;
-/// Longer arguments of a call are in its deltas, also where the provider sent them whole.
+/// Longer arguments are streamed as deltas, even if the provider sent them in one piece.
 pub(crate) const READY_BYTES: usize = 8 * 1024;
-/// Names that a provider made.
+/// The largest tool name.
 const NAME_BYTES: usize = 200;
 
-/// The bytes of the log: everything but seq and turn, which are columns.
+/// The payload of an event: everything but seq and turn id, which are columns.
 pub(crate) fn encode(event: &TurnEvent) -> Vec<u8> {
     debug_assert!(event.seq == 0 && event.turn_id.is_empty());
     event.encode_to_vec()
 }
 
-/// An event of the log. Bytes that this build cannot read are an event without a kind, which readers ignore.
+/// Decodes an event of the log. A payload that this version cannot decode becomes an event without a kind, which readers ignore.
 pub(crate) fn decode(turn: TurnId, seq: u32, payload: &[u8]) -> TurnEvent {
     let event = TurnEvent::decode(payload).unwrap_or_default();
     TurnEvent { seq, turn_id: turn.to_string(), ..event }
 }
 
-/// Makes an event fit for the log: a long delta becomes several, any other text is cut to its limit.
+/// Fits an event to the limits of the log: splits a long delta into several, and cuts any other text.
 pub(crate) fn fit(kind: Kind) -> Vec<Kind> {
     match kind {
         Kind::TextDelta(TextDelta { block_id, text }) => {
@@ -50,8 +50,8 @@ pub(crate) fn fit(kind: Kind) -> Vec<Kind> {
     }
 }
 
-/// Joins a delta to the one before it, if both belong to the same block or call and fit into that many bytes. Gives the later
-/// one back if they do not.
+/// Joins a delta to the previous event, if both are deltas of the same block or call and have at most `limit` bytes together. Otherwise
+/// returns the delta.
 pub(crate) fn join(last: &mut Kind, next: Kind, limit: usize) -> Option<Kind> {
     let (text, more) = match (last, &next) {
         (Kind::TextDelta(a), Kind::TextDelta(b)) if a.block_id == b.block_id => (&mut a.text, &b.text),
@@ -67,14 +67,14 @@ pub(crate) fn join(last: &mut Kind, next: Kind, limit: usize) -> Option<Kind> {
     None
 }
 
-/// Cuts a text to a number of bytes without breaking a character.
+/// Cuts a text to at most `bytes` bytes at a character boundary.
 pub(crate) fn cut(text: &mut String, bytes: usize) {
     if text.len() > bytes {
         text.truncate(floor(text, bytes));
     }
 }
 
-/// The longest prefix of at most so many bytes that ends between characters.
+/// The last character boundary at or before `bytes`.
 fn floor(text: &str, bytes: usize) -> usize {
     (0..=bytes.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
@@ -95,10 +95,10 @@ fn shorten(kind: &mut Kind) {
     match kind {
         Kind::TurnFailed(e) => cut(&mut e.message, 1_000),
         Kind::AttemptFailed(e) => cut(&mut e.message, 1_000),
-        // Half a seal is none: the provider gets the block without it, or not at all.
+        // A part of an opaque value is useless, so all of it is removed. The provider gets the block without it, or not at all.
         Kind::ReasoningFinished(e) if e.opaque_json.len() > TEXT_BYTES => e.opaque_json.clear(),
         Kind::ToolStarted(e) => cut(&mut e.tool, NAME_BYTES),
-        // Half a JSON text is none: the arguments are in the deltas before it.
+        // A part of a JSON text is useless. The arguments are in the deltas before this event.
         Kind::ToolReady(e) => {
             if e.opaque_json.len() > TEXT_BYTES {
                 e.opaque_json.clear();
@@ -114,7 +114,7 @@ fn shorten(kind: &mut Kind) {
             cut(&mut e.path, 1_000);
             cut(&mut e.nearest_region, TEXT_BYTES);
         }
-        // At most as many paths as the text limit holds; the conflict itself is on the turn's branch.
+        // Keeps as many paths as fit. Project-storage has all of them.
         Kind::FilesConflict(e) => {
             let mut bytes = 0;
             e.paths.retain(|path| {
@@ -160,17 +160,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn splitting_and_joining_lose_nothing_and_stay_small(
+        fn split_and_joined_deltas_keep_the_text_and_stay_small(
             parts in prop::collection::vec((0_u8..4, prop::sample::select(vec!["a", "b"]), "\\PC{0,900}"), 0..12)
         ) {
             let mut log: Vec<Kind> = Vec::new();
             for (which, name, text) in &parts {
                 for kind in fit(delta(*which, name, text)) {
-                    let left = match log.last_mut() {
+                    let rest = match log.last_mut() {
                         Some(last) => join(last, kind, DELTA_BYTES),
                         None => Some(kind),
                     };
-                    log.extend(left);
+                    log.extend(rest);
                 }
             }
             let sent: String = parts.iter().map(|(_, _, text)| text.as_str()).collect();
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn other_kinds_are_cut() {
+    fn events_other_than_deltas_are_cut_to_64_kib() {
         let long = "é".repeat(100_000);
         let kinds = [
             Kind::ToolFailed(ToolFailed { message: long.clone(), ..Default::default() }),
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_comes_back_as_it_went() {
+    fn an_encoded_event_can_be_decoded() {
         let turn = TurnId::generate();
         let event = TurnEvent { trace_id: "t".into(), kind: Some(delta(0, "b", "x")), ..TurnEvent::default() };
         let read = decode(turn, 7, &encode(&event));

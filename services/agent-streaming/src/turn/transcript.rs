@@ -1,5 +1,5 @@
-//! What a turn has said and done, folded from its events: by its owner while it runs, and from the log by whoever takes it over.
-//! Both see the same, because both see only events. Pure.
+//! The transcript of a turn, computed from its events: by the worker that drives the turn, and from the log by a worker that resumes it.
+//! Both get the same transcript, because both use only events.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,32 +12,31 @@ use crate::{model::provider::AssistantBlock, turn::answer::Answer, workspace::to
 #[derive(Debug, Default)]
 pub(crate) struct Transcript {
     pub(crate) answer: Answer,
-    /// By the provider's numbers, calls included whose step was superseded.
+    /// As reported by the provider, including superseded attempts.
     pub(crate) usage: Usage,
-    /// Steps that were finished and not taken out yet.
     pub(crate) finished: Vec<Step>,
-    open: Option<Open>,
+    open: Option<OpenStep>,
 }
 
 /// One answer of the model.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Step {
     pub(crate) blocks: Vec<AssistantBlock>,
-    /// Calls whose file viewers know already.
+    /// The ids of the calls with a `file.opened`.
     opened: HashSet<String>,
-    /// Calls that the tool refused.
+    /// The ids of the calls with a `tool.failed`.
     failed: HashSet<String>,
 }
 
-/// A call that the model made.
+/// A tool call of the model.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Call<'a> {
     pub(crate) id: &'a str,
     pub(crate) tool: &'a str,
     pub(crate) input: &'a Value,
-    /// Viewers have seen that the call opens its file.
+    /// The log has a `file.opened` of this call.
     pub(crate) opened: bool,
-    /// The log says that the tool refused.
+    /// The log has a `tool.failed` of this call.
     pub(crate) failed: bool,
 }
 
@@ -51,23 +50,25 @@ impl Step {
         })
     }
 
-    /// The model calls no tool any more: it is done.
+    /// Whether the step has no tool calls: the model is done.
     pub(crate) fn is_last(&self) -> bool {
         self.calls().next().is_none()
     }
 }
 
-/// A step while it arrives.
+/// A step that is not finished.
 #[derive(Debug, Default)]
-struct Open {
+struct OpenStep {
     step: Step,
+    /// The text of the open blocks, by block id.
     texts: HashMap<String, String>,
-    calls: HashMap<String, Arriving>,
+    /// The calls with incomplete arguments, by call id.
+    calls: HashMap<String, PartialCall>,
 }
 
-/// A call whose arguments are not whole yet.
+/// A call whose arguments are incomplete.
 #[derive(Debug, Default)]
-struct Arriving {
+struct PartialCall {
     tool: String,
     json: String,
     content: Option<String>,
@@ -78,7 +79,7 @@ impl Transcript {
         self.answer.apply(kind);
         match kind {
             Kind::Usage(usage) => self.usage = *usage,
-            Kind::StepStarted(_) => self.open = Some(Open::default()),
+            Kind::StepStarted(_) => self.open = Some(OpenStep::default()),
             Kind::StepFinished(_) => self.finished.extend(self.open.take().map(|open| open.step)),
             Kind::StepSuperseded(_) => self.open = None,
             kind => {
@@ -89,13 +90,13 @@ impl Transcript {
         }
     }
 
-    /// The step that runs, as far as it is whole; nothing of it stays here.
+    /// Takes the complete blocks of the open step.
     pub(crate) fn take_open(&mut self) -> Step {
         self.open.take().map(|open| open.step).unwrap_or_default()
     }
 }
 
-impl Open {
+impl OpenStep {
     fn apply(&mut self, kind: &Kind) {
         match kind {
             Kind::TextDelta(delta) => self.text(&delta.block_id).push_str(&delta.text),
@@ -110,7 +111,7 @@ impl Open {
                 self.step.blocks.push(AssistantBlock::Reasoning { text, opaque });
             }
             Kind::ToolStarted(call) => {
-                self.calls.insert(call.call_id.clone(), Arriving { tool: call.tool.clone(), ..Arriving::default() });
+                self.calls.insert(call.call_id.clone(), PartialCall { tool: call.tool.clone(), ..PartialCall::default() });
             }
             Kind::ToolInputDelta(delta) => {
                 if let Some(call) = self.calls.get_mut(&delta.call_id) {
@@ -139,7 +140,7 @@ impl Open {
     }
 
     fn text(&mut self, block: &str) -> &mut String {
-        // Looked up first: a key is only made for the first piece.
+        // `entry` needs an owned key, which is cloned only for the first delta of a block.
         if !self.texts.contains_key(block) {
             self.texts.insert(block.to_owned(), String::new());
         }
@@ -147,14 +148,14 @@ impl Open {
     }
 }
 
-impl Arriving {
-    /// The arguments: those of `tool.ready`, with the content that is in the deltas only. Arguments too long for one event are in
-    /// their deltas.
+impl PartialCall {
+    /// The arguments of `tool.ready`, with the content of a file from its deltas. Arguments that are too long for one event come from their
+    /// deltas.
     fn input(&self, ready: &str) -> Value {
-        let told = serde_json::from_str(ready).unwrap_or_default();
-        let mut input = match &told {
-            Value::Object(map) if map.is_empty() && !self.json.is_empty() => tools::mend(&self.tool, Value::String(self.json.clone())),
-            _ => told,
+        let ready = serde_json::from_str(ready).unwrap_or_default();
+        let mut input = match &ready {
+            Value::Object(map) if map.is_empty() && !self.json.is_empty() => tools::repair(&self.tool, Value::String(self.json.clone())),
+            _ => ready,
         };
         if let (Some(object), Some(content)) = (input.as_object_mut(), &self.content)
             && self.tool == "write_file"
@@ -165,11 +166,12 @@ impl Arriving {
     }
 }
 
-/// A turn as its lost owner left it.
+/// A turn as its log has it.
 #[derive(Debug, Default)]
 pub(crate) struct RecordedTurn {
     pub(crate) transcript: Transcript,
     last_seq: u32,
+    /// The seq of the first event of the unfinished step.
     step_from: Option<u32>,
 }
 
@@ -185,7 +187,7 @@ impl RecordedTurn {
         self.transcript.apply(kind);
     }
 
-    /// The events of the step that was not finished, first and last.
+    /// The first and the last seq of the unfinished step.
     pub(crate) fn unfinished(&self) -> Option<(u32, u32)> {
         self.step_from.map(|from| (from, self.last_seq))
     }
@@ -232,32 +234,32 @@ mod tests {
         Kind::ToolInputDelta(ToolInputDelta { call_id: "c".into(), json: json.into() })
     }
 
-    fn past(kinds: Vec<Vec<Kind>>) -> RecordedTurn {
-        let mut past = RecordedTurn::default();
+    fn recorded(kinds: Vec<Vec<Kind>>) -> RecordedTurn {
+        let mut turn = RecordedTurn::default();
         for (seq, kind) in (1..).zip(kinds.concat()) {
-            past.apply(seq, &kind);
+            turn.apply(seq, &kind);
         }
-        past
+        turn
     }
 
     fn input_of(events: Vec<Kind>) -> Value {
-        let past = past(vec![vec![step(1)], events, vec![finished(1)]]);
-        let inputs: Vec<_> = past.transcript.finished[0].calls().map(|call| call.input.clone()).collect();
+        let turn = recorded(vec![vec![step(1)], events, vec![finished(1)]]);
+        let inputs: Vec<_> = turn.transcript.finished[0].calls().map(|call| call.input.clone()).collect();
         assert_eq!(inputs.len(), 1);
         inputs[0].clone()
     }
 
     #[test]
-    fn arguments_are_put_together_again() {
+    fn arguments_are_restored_from_events() {
         let opened = Kind::FileOpened(FileOpened { call_id: "c".into(), path: "a".into(), operation: 1 });
         let write = call("write_file", &[opened, file("he"), file("llo")], r#"{"path":"a"}"#);
         assert_eq!(input_of(write), json!({"path": "a", "content": "hello"}));
         assert_eq!(input_of(call("write_file", &[file("")], r#"{"path":"a"}"#)), json!({"path": "a", "content": ""}));
         assert_eq!(input_of(call("write_file", &[], r#"{"path":"a"}"#)), json!({"path": "a"}));
         let long = call("edit_file", &[json_piece(r#"{"path":"#), json_piece(r#""a"}"#)], "{}");
-        assert_eq!(input_of(long), json!({"path": "a"}), "what no single event holds");
+        assert_eq!(input_of(long), json!({"path": "a"}), "arguments that only deltas have");
         assert_eq!(input_of(call("list_files", &[json_piece("{}")], "{}")), json!({}));
-        assert_eq!(input_of(call("read_file", &[], r#""{\"path""#)), json!("{\"path"), "not whole, for the tool to refuse");
+        assert_eq!(input_of(call("read_file", &[], r#""{\"path""#)), json!("{\"path"), "incomplete arguments, which the tool refuses");
     }
 
     #[test]
@@ -267,8 +269,8 @@ mod tests {
             Kind::ReasoningFinished(ReasoningFinished { block_id: "r".into(), opaque_json: r#"{"signature":"s"}"#.into() }),
         ];
         let failed = Kind::ToolFailed(ToolFailed { call_id: "c".into(), ..ToolFailed::default() });
-        let past = past(vec![vec![step(1)], thought, said("I look."), call("list_files", &[], "{}"), vec![failed, finished(1)]]);
-        let step = &past.transcript.finished[0];
+        let turn = recorded(vec![vec![step(1)], thought, said("I look."), call("list_files", &[], "{}"), vec![failed, finished(1)]]);
+        let step = &turn.transcript.finished[0];
         assert_eq!(
             step.blocks,
             [
@@ -278,25 +280,25 @@ mod tests {
             ]
         );
         assert!(!step.is_last() && step.calls().all(|call| call.failed && !call.opened));
-        assert_eq!(past.unfinished(), None);
+        assert_eq!(turn.unfinished(), None);
     }
 
     #[test]
-    fn an_unfinished_step_is_named_and_leaves_nothing_once_superseded() {
-        let mut past = past(vec![vec![step(1)], said("one"), vec![finished(1), step(2)], said("tw")]);
-        assert_eq!(past.unfinished(), Some((6, 9)));
+    fn a_superseded_step_leaves_only_its_usage() {
+        let mut turn = recorded(vec![vec![step(1)], said("one"), vec![finished(1), step(2)], said("tw")]);
+        assert_eq!(turn.unfinished(), Some((6, 9)));
         let usage = Usage { input_tokens: 7, ..Usage::default() };
-        past.apply(10, &Kind::Usage(usage));
-        assert_eq!(past.unfinished(), Some((6, 10)));
-        assert_eq!(past.transcript.answer.text(), "one\n\ntw");
-        past.apply(11, &Kind::StepSuperseded(StepSuperseded { from: 6, to: 10 }));
-        assert_eq!((past.unfinished(), past.transcript.answer.text()), (None, "one"));
-        assert_eq!(past.transcript.usage, usage, "what was used stays used");
+        turn.apply(10, &Kind::Usage(usage));
+        assert_eq!(turn.unfinished(), Some((6, 10)));
+        assert_eq!(turn.transcript.answer.text(), "one\n\ntw");
+        turn.apply(11, &Kind::StepSuperseded(StepSuperseded { from: 6, to: 10 }));
+        assert_eq!((turn.unfinished(), turn.transcript.answer.text()), (None, "one"));
+        assert_eq!(turn.transcript.usage, usage);
         for (seq, kind) in (12..).zip([vec![step(2)], said("two"), vec![finished(2)]].concat()) {
-            past.apply(seq, &kind);
+            turn.apply(seq, &kind);
         }
-        assert_eq!(past.transcript.finished.len(), 2);
-        assert!(past.transcript.finished[1].is_last());
-        assert_eq!(past.transcript.answer.text(), "one\n\ntwo");
+        assert_eq!(turn.transcript.finished.len(), 2);
+        assert!(turn.transcript.finished[1].is_last());
+        assert_eq!(turn.transcript.answer.text(), "one\n\ntwo");
     }
 }

@@ -1,5 +1,5 @@
-//! The short way through a log: deltas of one block or call joined, superseded ranges left out. Pure; events go in one by one,
-//! what may go out comes back.
+//! Compacts a log: joins the deltas of one block or call, and leaves out superseded events. Takes the events one by one and returns
+//! those that are ready.
 
 use std::collections::VecDeque;
 
@@ -8,33 +8,33 @@ use proto::agent_streaming::{TurnEvent, turn_event::Kind};
 
 use crate::turn::event;
 
-/// What one joined delta holds at most.
-const JOINED_BYTES: usize = 32 * 1024;
-/// What is held back for a step that may turn out to be superseded. Above it the reader is told what counts no more, as every
-/// other reader is.
-const HELD_BYTES: usize = 4 * 1024 * 1024;
+/// The largest joined delta.
+const MAX_DELTA_BYTES: usize = 32 * 1024;
+/// The largest number of bytes that are held back for an unfinished step. Above it the events are sent, and if the step is superseded,
+/// so is `step.superseded`.
+const MAX_HELD_BYTES: usize = 4 * 1024 * 1024;
 
-/// Holds the events of a step back until it is known whether they count.
+/// Holds back the events of a step until the step is finished or superseded.
 #[derive(Debug, Default)]
 pub(crate) struct Compactor {
     held: VecDeque<TurnEvent>,
     bytes: usize,
-    /// The last event that went out, or that the reader had before.
+    /// The seq of the last event that the reader has.
     sent: u32,
 }
 
 impl Compactor {
-    /// For a reader that has everything up to `after`.
+    /// A compactor for a reader that has all events up to `after`.
     pub(crate) fn after(after: u32) -> Self {
         Self { sent: after, ..Self::default() }
     }
 
-    /// Takes the next event of the log.
+    /// Takes the next event of the log, and returns the events that are ready.
     pub(crate) fn push(&mut self, event: TurnEvent) -> Vec<TurnEvent> {
         match &event.kind {
             Some(Kind::StepSuperseded(range)) => {
                 let (from, all_held) = (range.from, range.from > self.sent);
-                // What a lost call used is used.
+                // Usage counts even if its step is superseded.
                 self.held.retain(|event| event.seq < from || matches!(event.kind, Some(Kind::Usage(_))));
                 self.bytes = self.held.iter().map(TurnEvent::encoded_len).sum();
                 if all_held { Vec::new() } else { self.hold(event) }
@@ -51,7 +51,7 @@ impl Compactor {
         }
     }
 
-    /// Everything that is held.
+    /// Returns all events that are held back.
     pub(crate) fn flush(&mut self) -> Vec<TurnEvent> {
         self.bytes = 0;
         if let Some(last) = self.held.back() {
@@ -65,7 +65,7 @@ impl Compactor {
         let TurnEvent { seq, kind, .. } = event.clone();
         let joined = match (self.held.back_mut(), kind) {
             (Some(last), Some(next)) => match &mut last.kind {
-                Some(kind) => event::join(kind, next, JOINED_BYTES).is_none().then(|| last.seq = seq).is_some(),
+                Some(kind) => event::join(kind, next, MAX_DELTA_BYTES).is_none().then(|| last.seq = seq).is_some(),
                 None => false,
             },
             _ => false,
@@ -73,7 +73,7 @@ impl Compactor {
         if !joined {
             self.held.push_back(event);
         }
-        if self.bytes > HELD_BYTES { self.flush() } else { Vec::new() }
+        if self.bytes > MAX_HELD_BYTES { self.flush() } else { Vec::new() }
     }
 }
 
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn deltas_are_joined_and_what_counts_no_more_is_left_out() {
+    fn deltas_are_joined_and_superseded_events_are_left_out() {
         let events = numbered(vec![
             Kind::TurnAccepted(TurnAccepted::default()),
             Kind::StepStarted(StepStarted { step: 1 }),
@@ -133,36 +133,36 @@ mod tests {
         ]);
         let whole = ["1 turn.accepted", "5 usage", "8 step.started", "11 abc", "12 step.finished", "13 turn.completed"];
         assert_eq!(shown(&compacted(&events, 0)), whole);
-        // Who has seen a part of the lost step is told so.
+        // A reader that has a part of the superseded step gets `step.superseded`.
         let rest = ["5 usage", "7 step.superseded", "8 step.started", "11 abc", "12 step.finished", "13 turn.completed"];
         assert_eq!(shown(&compacted(&events, 4)), rest);
         assert_eq!(shown(&compacted(&events, 10)), ["11 c", "12 step.finished", "13 turn.completed"]);
-        assert_eq!(shown(&compacted(&events[..10], 9)), ["10 b"], "a step that still runs");
+        assert_eq!(shown(&compacted(&events[..10], 9)), ["10 b"], "an unfinished step");
     }
 
     #[test]
-    fn a_joined_delta_and_what_is_held_are_bounded() {
+    fn joined_deltas_and_held_events_are_bounded() {
         let mut kinds = vec![Kind::StepStarted(StepStarted { step: 1 })];
         kinds.extend((0..4_000).map(|_| text(&"x".repeat(1_400))));
         let events = numbered(kinds);
         let out = compacted(&events, 0);
-        assert!(out.iter().all(|event| event.encoded_len() <= JOINED_BYTES + 100));
+        assert!(out.iter().all(|event| event.encoded_len() <= MAX_DELTA_BYTES + 100));
         assert!(out.len() < 200);
         let mut compactor = Compactor::default();
-        assert!(events.into_iter().any(|event| !compactor.push(event).is_empty()), "not all of a long step is held");
+        assert!(events.into_iter().any(|event| !compactor.push(event).is_empty()), "a long step is not held back completely");
     }
 
-    /// A log of steps, some of them lost in the middle.
+    /// Logs of several steps, some of them superseded.
     fn logs() -> impl Strategy<Value = Vec<TurnEvent>> {
         let step = (0_usize..6, any::<bool>());
         proptest::collection::vec(step, 0..6).prop_map(|steps| {
             let mut kinds = vec![Kind::TurnAccepted(TurnAccepted::default())];
-            for (n, (deltas, lost)) in steps.into_iter().enumerate() {
+            for (n, (deltas, superseded)) in steps.into_iter().enumerate() {
                 let from = u32::try_from(kinds.len() + 1).expect("short");
                 kinds.push(Kind::StepStarted(StepStarted { step: 1 }));
                 kinds.push(Kind::TextStarted(TextStarted { block_id: "b".into() }));
                 kinds.extend((0..deltas).map(|d| text(&format!("{n}.{d} "))));
-                if lost {
+                if superseded {
                     let to = u32::try_from(kinds.len()).expect("short");
                     kinds.push(Kind::StepSuperseded(StepSuperseded { from, to }));
                 } else {
@@ -177,20 +177,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn both_ways_come_to_the_same(log in logs(), cut in 0_usize..60) {
-            // A reader that saw some of the log as it was written, left, and comes back the short way.
+        fn a_compact_log_has_the_same_transcript(log in logs(), cut in 0_usize..60) {
+            // The reader has read a part of the full log, and reads the rest compacted.
             let cut = cut.min(log.len());
             let after = u32::try_from(cut).expect("short");
-            let mut short = RecordedTurn::default();
+            let mut compact = RecordedTurn::default();
             for event in log[..cut].iter().chain(&compacted(&log, after)) {
-                short.apply(event.seq, event.kind.as_ref().expect("a kind"));
+                compact.apply(event.seq, event.kind.as_ref().expect("a kind"));
             }
-            let mut long = RecordedTurn::default();
+            let mut full = RecordedTurn::default();
             for event in &log {
-                long.apply(event.seq, event.kind.as_ref().expect("a kind"));
+                full.apply(event.seq, event.kind.as_ref().expect("a kind"));
             }
-            prop_assert_eq!(short.transcript.answer.text(), long.transcript.answer.text());
-            prop_assert_eq!(&short.transcript.finished, &long.transcript.finished);
+            prop_assert_eq!(compact.transcript.answer.text(), full.transcript.answer.text());
+            prop_assert_eq!(&compact.transcript.finished, &full.transcript.finished);
             let seqs: Vec<u32> = compacted(&log, after).iter().map(|event| event.seq).collect();
             prop_assert!(seqs.windows(2).all(|pair| pair[0] < pair[1]));
             prop_assert!(cut == log.len() || seqs.last() == log.last().map(|event| &event.seq));

@@ -1,5 +1,5 @@
-//! From the log to a viewer: first page by page at the viewer's own pace, then from its turn's tail. And the one reader that
-//! looks at the log for all tails of the process.
+//! Streams a turn's events to a viewer: first pages of the log at the viewer's own pace, then the events of the turn's tail. Also holds
+//! the one task that reads the log for all tails of the process.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
     metrics::GaugeGuard,
     store::{
         Pool,
-        events::{self, Stored},
+        events::{self, StoredEvent},
         turns,
     },
     turn::event,
@@ -23,20 +23,20 @@ use crate::{
     watch::tail::{DetachReason, Frame, Tails, Viewer},
 };
 
-/// A doorbell may be lost: then an event is this late.
+/// The latency of an event whose doorbell message was lost.
 const POLL: Duration = Duration::from_secs(2);
-/// Events of one turn in one read of the reader; with the usual sizes well below a viewer's queue.
+/// Events of one turn in one read for the tails. Events of common sizes fit into a viewer's queue.
 const TAIL_PAGE: u32 = 64;
-/// Events in one read of a viewer that catches up.
+/// Events in one read for a viewer that catches up.
 const VIEWER_PAGE: u32 = 128;
-/// Turns in one read.
-const TURNS: usize = 200;
-/// What one message to a viewer carries, unless a single event is larger.
+/// Turns in one read for the tails.
+const TURNS_PER_READ: usize = 200;
+/// The largest message to a viewer, unless a single event is larger.
 const MESSAGE_BYTES: usize = 64 * 1024;
-/// After a failed read.
-const PAUSE: Duration = Duration::from_millis(200);
+/// The pause after a failed read.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
-/// Reads the log for every tail that a doorbell says is behind, and for all of them when the poll is due.
+/// Reads the log for the tails that are behind it, and at each poll for all tails.
 pub(crate) async fn read_for_tails(tails: Tails, db: Pool, stop: CancellationToken) {
     let mut poll = interval(POLL);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -44,9 +44,9 @@ pub(crate) async fn read_for_tails(tails: Tails, db: Pool, stop: CancellationTok
         let all = tokio::select! {
             () = stop.cancelled() => return,
             _ = poll.tick() => !seeded_bug::is("drop-poll"),
-            () = tails.behind() => false,
+            () = tails.wait_until_behind() => false,
         };
-        for cursors in tails.take_behind(all).chunks(TURNS) {
+        for cursors in tails.take_behind(all).chunks(TURNS_PER_READ) {
             read_once(&tails, &db, cursors).await;
         }
     }
@@ -57,38 +57,37 @@ async fn read_once(tails: &Tails, db: &Pool, cursors: &[(TurnId, u32)]) {
         Ok(rows) => rows,
         Err(error) => {
             tracing::warn!(error = %error, "the log could not be read for viewers");
-            tails.put_behind(cursors.iter().map(|(turn, _)| *turn));
-            return sleep(PAUSE).await;
+            tails.mark_behind(cursors.iter().map(|(turn, _)| *turn));
+            return sleep(RETRY_PAUSE).await;
         }
     };
     for rows in rows.chunk_by(|a, b| a.turn == b.turn) {
         let frames: Vec<_> = rows.iter().map(frame).collect();
         tails.deliver_read(rows[0].turn, &frames);
         if frames.len() >= TAIL_PAGE as usize {
-            tails.put_behind([rows[0].turn]);
+            tails.mark_behind([rows[0].turn]);
         }
     }
 }
 
-/// Where a reader begins, and how.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct From {
-    /// The last event that it has.
+pub(crate) struct FollowOptions {
+    /// The seq of the last event that the viewer has.
     pub(crate) after: u32,
-    /// What is in the log already comes in its short form.
+    /// Compact the events that are in the log already.
     pub(crate) compact: bool,
 }
 
-/// The events of a person's turn after a cursor, several at a time, until the terminal one.
+/// Streams the events of a user's turn, several in one message, up to the terminal event.
 pub(crate) async fn follow(
     app: Arc<App>,
     context: &Context,
     turn: TurnId,
-    from: From,
+    options: FollowOptions,
 ) -> Result<impl Stream<Item = Result<Message, Error>> + Send + 'static, Error> {
     let user = context.user()?.id;
     let found = turns::find(&app.db, turn, user).await?.ok_or(Error::TurnNotFound)?;
-    let From { after, compact } = from;
+    let FollowOptions { after, compact } = options;
     if after > found.last_seq {
         return Err(Error::CursorAhead { last: found.last_seq });
     }
@@ -97,12 +96,12 @@ pub(crate) async fn follow(
     let deadline = context.deadline.map(Instant::from_std);
     let reader = Reader { app, turn, ended_at };
     Ok(async_stream::try_stream! {
-        // Until the reader has left.
-        let _left = (follower, GaugeGuard::stream());
+        // These are dropped when the viewer disconnects.
+        let _guards = (follower, GaugeGuard::stream());
         let mut cursor = after;
         loop {
-            let mut short = compact.then(|| Compactor::after(cursor));
-            // The log, at the viewer's own pace.
+            let mut compactor = compact.then(|| Compactor::after(cursor));
+            // Reads the log at the viewer's own pace.
             let mut viewer = loop {
                 let (events, viewer) = match reader.page(cursor).await? {
                     Page::Events(events) => (events, None),
@@ -110,12 +109,12 @@ pub(crate) async fn follow(
                     Page::End => return,
                 };
                 cursor = last_seq(&events).unwrap_or(cursor);
-                let events = match &mut short {
-                    Some(compactor) => shortened(compactor, events, viewer.is_some()),
+                let events = match &mut compactor {
+                    Some(compactor) => compacted(compactor, events, viewer.is_some()),
                     None => events,
                 };
                 for message in messages(events) {
-                    let terminal = ends(&message);
+                    let terminal = is_terminal(&message);
                     yield message;
                     if terminal {
                         return;
@@ -125,13 +124,13 @@ pub(crate) async fn follow(
                     break viewer;
                 }
             };
-            // What is new, as it comes.
+            // Streams new events from the tail.
             loop {
                 let batch = tokio::select! {
                     biased;
                     () = reader.app.stop.cancelled() => Err(Error::draining()),
                     batch = viewer.next(MESSAGE_BYTES) => Ok(batch),
-                    () = passed(deadline) => Err(Error::Deadline),
+                    () = sleep_until_deadline(deadline) => Err(Error::Deadline),
                 };
                 let batch = match batch? {
                     Ok(batch) => batch,
@@ -139,7 +138,7 @@ pub(crate) async fn follow(
                     Err(DetachReason::Stalled) => Err(Error::SlowReader)?,
                 };
                 cursor = last_seq(&batch).unwrap_or(cursor);
-                let terminal = ends(&batch);
+                let terminal = is_terminal(&batch);
                 yield batch;
                 if terminal {
                     return;
@@ -149,28 +148,28 @@ pub(crate) async fn follow(
     })
 }
 
-/// Messages for a viewer, each with events in order.
+/// The events of one message to a viewer.
 type Message = Vec<Arc<Frame>>;
 
 fn last_seq(message: &Message) -> Option<u32> {
     message.last().map(|frame| frame.event.seq)
 }
 
-fn ends(message: &Message) -> bool {
+fn is_terminal(message: &Message) -> bool {
     message.last().is_some_and(|frame| frame.event.is_terminal())
 }
 
-/// A viewer's way through the log of one turn.
+/// Reads the log of one turn for a viewer.
 struct Reader {
     app: Arc<App>,
     turn: TurnId,
-    /// The last event, if the turn had ended when the viewer came.
+    /// The seq of the last event, if the turn had ended when the viewer connected.
     ended_at: Option<u32>,
 }
 
 enum Page {
     Events(Message),
-    /// The viewer has everything and joins its turn's tail.
+    /// The viewer has read the whole log and has joined the turn's tail.
     Live(Viewer),
     End,
 }
@@ -181,7 +180,7 @@ impl Reader {
             return Ok(Page::End);
         }
         let (app, turn) = (Arc::clone(&self.app), self.turn);
-        // The viewer may stop reading in the middle; the connection to the database is everybody's.
+        // The read is a task of its own: a viewer that disconnects must not cancel a query on a pooled connection.
         let page = apart(async move { events::read(&app.db, turn, cursor, VIEWER_PAGE).await }).await?;
         if !page.is_empty() {
             return Ok(Page::Events(page.iter().map(frame).collect()));
@@ -189,32 +188,33 @@ impl Reader {
         if let Some(last) = self.ended_at {
             return Err(Error::CursorExpired { last });
         }
-        // The tail is further: what is between was written a moment ago and is there at the next look.
+        // If the tail is ahead of the cursor, the missing events have just been written, and the next read finds them.
         Ok(self.app.tails.join(self.turn, cursor).map_or(Page::Events(Vec::new()), Page::Live))
     }
 }
 
-async fn passed(deadline: Option<Instant>) {
+/// Never returns without a deadline.
+async fn sleep_until_deadline(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
     }
 }
 
-fn frame(row: &Stored) -> Arc<Frame> {
+fn frame(row: &StoredEvent) -> Arc<Frame> {
     Frame::new(event::decode(row.turn, row.seq, &row.payload))
 }
 
-/// What may go out of events that were read; everything, before the reader goes on with what is new.
-fn shortened(compactor: &mut Compactor, events: Message, all: bool) -> Message {
+/// Compacts events. `flush` also returns the events that the compactor holds back.
+fn compacted(compactor: &mut Compactor, events: Message, flush: bool) -> Message {
     let mut out: Vec<_> = events.iter().flat_map(|frame| compactor.push(frame.event.clone())).collect();
-    if all {
+    if flush {
         out.extend(compactor.flush());
     }
     out.into_iter().map(Frame::new).collect()
 }
 
-/// Events as messages of a bounded size.
+/// Splits events into messages of at most [`MESSAGE_BYTES`].
 fn messages(events: Message) -> Vec<Message> {
     let mut messages: Vec<Message> = Vec::new();
     let mut size = usize::MAX;

@@ -1,4 +1,4 @@
-//! Who follows which turn at this replica, for `on_disconnect: CANCEL`.
+//! Counts the followers of turns at this replica, for `on_disconnect: CANCEL`.
 
 use std::{
     collections::HashMap,
@@ -8,15 +8,16 @@ use std::{
 use proto::id::TurnId;
 use tokio::sync::Notify;
 
-/// The turns that have followers at this replica and are cancelled when nobody follows them.
+/// The turns with `on_disconnect: CANCEL` that have followers at this replica.
 #[derive(Clone, Default)]
 pub(crate) struct Followers(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
+    /// The number of followers of each turn.
     turns: Mutex<HashMap<TurnId, usize>>,
-    /// Notified of the first follower of a turn.
-    arrived: Notify,
+    /// Notified when a turn gets its first follower.
+    first_follower: Notify,
 }
 
 impl Followers {
@@ -29,7 +30,7 @@ impl Followers {
             *count == 1
         };
         if first {
-            self.0.arrived.notify_one();
+            self.0.first_follower.notify_one();
         }
         FollowerGuard { followers: self.clone(), turn }
     }
@@ -39,8 +40,8 @@ impl Followers {
     }
 
     /// Waits until a turn gets its first follower.
-    pub(crate) async fn arrival(&self) {
-        self.0.arrived.notified().await;
+    pub(crate) async fn wait_for_first_follower(&self) {
+        self.0.first_follower.notified().await;
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<TurnId, usize>> {
@@ -48,7 +49,7 @@ impl Followers {
     }
 }
 
-/// One follower.
+/// Counts as one follower until it is dropped.
 pub(crate) struct FollowerGuard {
     followers: Followers,
     turn: TurnId,
@@ -71,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_turn_is_followed_until_its_last_follower_leaves() {
+    fn a_turn_has_followers_until_the_last_guard_is_dropped() {
         let (followers, turn) = (Followers::default(), TurnId::generate());
         let (first, second) = (followers.add(turn), followers.add(turn));
         drop(first);

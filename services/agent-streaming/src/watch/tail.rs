@@ -1,6 +1,6 @@
-//! Following turns. Each turn that somebody here looks at has one tail, which feeds all its viewers; a viewer's own queue is
-//! bounded in bytes. Events come from memory where the turn is written by this process, and from the log (see [`crate::watch::follow`])
-//! where a doorbell or the poll says that there is more.
+//! Tails. Each turn that has viewers at this process has one tail, which delivers new events to the queues of all its viewers. A queue
+//! is bounded in bytes. The flusher delivers the events that this process writes. [`crate::watch::follow`] reads the other events from
+//! the log after a doorbell message or at a poll.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -16,10 +16,10 @@ use proto::{
 };
 use tokio::sync::Notify;
 
-/// What a viewer may leave unread.
+/// The size of a viewer's queue.
 const QUEUE_BYTES: usize = 256 * 1024;
-/// A viewer whose queue is full and who has not read for this long is cut.
-const STALL: Duration = Duration::from_secs(2);
+/// A viewer whose queue has overflowed and that has not read for longer than this is disconnected.
+const STALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The tails of this process.
 #[derive(Clone, Default)]
@@ -28,21 +28,21 @@ pub(crate) struct Tails(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     tails: Mutex<HashMap<TurnId, Tail>>,
-    /// Some tail is behind its log.
+    /// Notified when a tail is behind its log.
     behind: Notify,
 }
 
 #[derive(Default)]
 struct Tail {
-    /// The newest event that the viewers have been given.
+    /// The seq of the newest event that was delivered to the viewers.
     delivered: u32,
-    /// The log is said to hold more.
+    /// The log may have newer events.
     behind: bool,
     viewers: Vec<Arc<Queue>>,
 }
 
 impl Tail {
-    /// Gives events to all viewers, unless there is a gap before them.
+    /// Delivers events to all viewers. Stops at a gap between the events, and marks the tail as behind.
     fn deliver(&mut self, events: &[Arc<Frame>]) {
         for frame in events {
             if frame.event.seq == self.delivered + 1 {
@@ -56,11 +56,12 @@ impl Tail {
     }
 }
 
-/// An event with its size on the wire.
+/// An event with its encoded size in bytes.
 #[derive(Debug)]
 pub(crate) struct Frame {
     pub(crate) event: TurnEvent,
     pub(crate) bytes: usize,
+    /// The event as JSON, encoded at the first use.
     line: OnceLock<Bytes>,
 }
 
@@ -70,36 +71,36 @@ impl Frame {
         Arc::new(Self { event, bytes, line: OnceLock::new() })
     }
 
-    /// The event as JSON, written for the first of its readers that wants it so.
+    /// The event as a line of JSON.
     pub(crate) fn line(&self) -> EventLine {
-        // No message of the contract fails; a reader would come back for what is empty.
+        // Messages of the contract can always be encoded. If one could not, the line would be empty and the client would read it again.
         let json = self.line.get_or_init(|| self.event.to_json().unwrap_or_default().into()).clone();
         EventLine { seq: self.event.seq, terminal: self.event.is_terminal(), json }
     }
 }
 
 impl Tails {
-    /// Events that were written by this process just now, from `first_seq` on.
+    /// Delivers events that this process has just written. `first_seq` is the seq of the first one.
     pub(crate) fn deliver(&self, turn: TurnId, first_seq: u32, events: Vec<TurnEvent>) {
         let mut tails = self.lock();
         let Some(tail) = tails.get_mut(&turn) else { return };
-        let name = turn.to_string();
+        let turn_id = turn.to_string();
         let frames: Vec<_> =
-            (first_seq..).zip(events).map(|(seq, event)| Frame::new(TurnEvent { seq, turn_id: name.clone(), ..event })).collect();
+            (first_seq..).zip(events).map(|(seq, event)| Frame::new(TurnEvent { seq, turn_id: turn_id.clone(), ..event })).collect();
         tail.deliver(&frames);
         if tail.behind {
             self.0.behind.notify_one();
         }
     }
 
-    /// Events that were read from the log.
+    /// Delivers events that were read from the log.
     pub(crate) fn deliver_read(&self, turn: TurnId, frames: &[Arc<Frame>]) {
         if let Some(tail) = self.lock().get_mut(&turn) {
             tail.deliver(frames);
         }
     }
 
-    /// Somebody says that the log holds an event.
+    /// Records that the log of a turn has an event with this seq.
     pub(crate) fn ring(&self, turn: TurnId, seq: u32) {
         let mut tails = self.lock();
         let Some(tail) = tails.get_mut(&turn).filter(|tail| tail.delivered < seq) else { return };
@@ -107,16 +108,16 @@ impl Tails {
         self.0.behind.notify_one();
     }
 
-    /// Waits until some tail is behind its log.
-    pub(crate) async fn behind(&self) {
+    /// Waits until a tail is behind its log.
+    pub(crate) async fn wait_until_behind(&self) {
         self.0.behind.notified().await;
     }
 
-    /// The cursors of the tails that are behind, which count as being looked after from now on; `all`: of every tail.
+    /// Returns the cursors of the tails that are behind, or of all tails, and clears their marks.
     pub(crate) fn take_behind(&self, all: bool) -> Vec<(TurnId, u32)> {
         let mut tails = self.lock();
-        let wanted = tails.iter_mut().filter(|(_, tail)| all || tail.behind);
-        wanted
+        let selected = tails.iter_mut().filter(|(_, tail)| all || tail.behind);
+        selected
             .map(|(turn, tail)| {
                 tail.behind = false;
                 (*turn, tail.delivered)
@@ -124,8 +125,8 @@ impl Tails {
             .collect()
     }
 
-    /// Looks at these again: reading them failed, or there was more than one read takes.
-    pub(crate) fn put_behind(&self, turns: impl IntoIterator<Item = TurnId>) {
+    /// Marks tails as behind: their read failed, or the log has more events than one read returns.
+    pub(crate) fn mark_behind(&self, turns: impl IntoIterator<Item = TurnId>) {
         let mut tails = self.lock();
         for turn in turns {
             if let Some(tail) = tails.get_mut(&turn) {
@@ -135,10 +136,10 @@ impl Tails {
         }
     }
 
-    /// Joins a viewer that has read up to `cursor`. `None`: the tail is further already, read on from the log first.
+    /// Adds a viewer that has read up to `cursor`. Returns `None` if the tail is ahead of the cursor; then the viewer reads the log again.
     pub(crate) fn join(&self, turn: TurnId, cursor: u32) -> Option<Viewer> {
         let mut tails = self.lock();
-        // What was written between the viewer's read and a new tail's first moment was offered to nobody.
+        // A new tail is behind: events may have been written since the viewer read the log.
         let tail = tails.entry(turn).or_insert_with(|| Tail { delivered: cursor, behind: true, ..Tail::default() });
         if tail.delivered > cursor {
             return None;
@@ -167,7 +168,7 @@ impl Tails {
     }
 }
 
-/// What one viewer has not read yet.
+/// The events that one viewer has not read yet.
 #[derive(Default)]
 struct Queue {
     inner: Mutex<Unread>,
@@ -178,14 +179,14 @@ struct Queue {
 struct Unread {
     frames: VecDeque<Arc<Frame>>,
     bytes: usize,
-    /// Since when the oldest of them has been waiting without a read in between.
+    /// The time of the last read, or of the oldest event if there was no read since. `None` if there are no frames.
     since: Option<Instant>,
-    /// The queue was full once: the tail has let go of this viewer.
+    /// The queue was full. The tail has removed the viewer.
     overflowed: bool,
 }
 
 impl Queue {
-    /// Adds an event. False: there is no room, and the viewer has to read on from the log.
+    /// Adds an event. Returns false if the queue is full; then the viewer has to read the log.
     fn offer(&self, frame: &Arc<Frame>) -> bool {
         let mut unread = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if unread.bytes + frame.bytes > QUEUE_BYTES {
@@ -200,16 +201,16 @@ impl Queue {
     }
 }
 
-/// Why a viewer gets nothing more from its tail.
+/// Why a viewer was removed from its tail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DetachReason {
-    /// There was more at once than its queue holds; it reads, so it may catch up from the log.
+    /// A burst of events overflowed its queue. The viewer still reads, so it can catch up from the log.
     Behind,
-    /// It did not read for a while, and its queue ran full.
+    /// Its queue overflowed because it did not read for [`STALL_TIMEOUT`].
     Stalled,
 }
 
-/// A viewer that has caught up and gets what is new.
+/// A viewer of a tail.
 pub(crate) struct Viewer {
     tails: Tails,
     turn: TurnId,
@@ -218,7 +219,7 @@ pub(crate) struct Viewer {
 }
 
 impl Viewer {
-    /// Everything that is there, up to a number of bytes but at least one event; waits for it.
+    /// Waits for events. Returns at least one event, and more up to the given number of bytes.
     pub(crate) async fn next(&mut self, bytes: usize) -> Result<Vec<Arc<Frame>>, DetachReason> {
         loop {
             let batch = self.take(bytes, Instant::now())?;
@@ -231,7 +232,7 @@ impl Viewer {
 
     fn take(&mut self, bytes: usize, now: Instant) -> Result<Vec<Arc<Frame>>, DetachReason> {
         let mut unread = self.queue.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        if unread.overflowed && unread.since.is_some_and(|since| now.saturating_duration_since(since) > STALL) {
+        if unread.overflowed && unread.since.is_some_and(|since| now.saturating_duration_since(since) > STALL_TIMEOUT) {
             return Err(DetachReason::Stalled);
         }
         let (mut batch, mut size) = (Vec::new(), 0);
@@ -242,7 +243,7 @@ impl Viewer {
             size += frame.bytes;
             let Some(frame) = unread.frames.pop_front() else { break };
             unread.bytes -= frame.bytes;
-            // A tail that was behind this viewer offers again what it has.
+            // A tail that was behind the viewer's cursor delivers events that the viewer has already.
             if frame.event.seq > self.cursor {
                 self.cursor = frame.event.seq;
                 batch.push(frame);
@@ -279,20 +280,20 @@ mod tests {
     }
 
     #[test]
-    fn every_viewer_gets_each_event_once_from_its_own_cursor() {
+    fn every_viewer_gets_each_event_after_its_cursor_once() {
         let (tails, turn) = (Tails::default(), TurnId::generate());
         let mut first = tails.join(turn, 3).unwrap();
-        // Further than the tail: what it has seen is not given again.
+        // This viewer is ahead of the tail, and does not get the events again that it has.
         let mut second = tails.join(turn, 5).unwrap();
         tails.deliver(turn, 4, vec![event(1), event(1), event(1)]);
         assert_eq!((seqs(&mut first), seqs(&mut second)), (vec![4, 5, 6], vec![6]));
-        // Behind the tail: the log first.
+        // This viewer would be behind the tail, so it has to read the log first.
         assert!(tails.join(turn, 5).is_none());
         assert!(tails.join(turn, 6).is_some());
     }
 
     #[test]
-    fn a_gap_is_read_from_the_log_and_nothing_is_given_twice() {
+    fn a_gap_is_read_from_the_log_and_no_event_is_delivered_twice() {
         let (tails, turn) = (Tails::default(), TurnId::generate());
         let mut viewer = tails.join(turn, 0).unwrap();
         tails.take_behind(false);
@@ -311,22 +312,22 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_sends_a_viewer_to_the_log_and_a_stall_ends_it() {
+    fn a_burst_detaches_a_viewer_as_behind_and_a_stall_as_stalled() {
         let (tails, turn) = (Tails::default(), TurnId::generate());
         let (mut reading, mut stalled, mut other) =
             (tails.join(turn, 0).unwrap(), tails.join(turn, 0).unwrap(), tails.join(turn, 0).unwrap());
         tails.deliver(turn, 1, vec![event(QUEUE_BYTES / 2)]);
         assert_eq!(seqs(&mut other), [1]);
         tails.deliver(turn, 2, vec![event(QUEUE_BYTES * 2 / 3)]);
-        // What it has is good; then it reads on from the log.
+        // The viewer gets the events of its queue before it is detached.
         assert_eq!(seqs(&mut reading), [1]);
         assert_eq!(reading.take(usize::MAX, Instant::now()).unwrap_err(), DetachReason::Behind);
-        assert_eq!(stalled.take(usize::MAX, Instant::now() + STALL * 2).unwrap_err(), DetachReason::Stalled);
+        assert_eq!(stalled.take(usize::MAX, Instant::now() + STALL_TIMEOUT * 2).unwrap_err(), DetachReason::Stalled);
         assert_eq!(seqs(&mut other), [2]);
     }
 
     #[test]
-    fn nothing_stays_when_the_last_viewer_has_left() {
+    fn a_tail_is_removed_with_its_last_viewer() {
         let (tails, turn) = (Tails::default(), TurnId::generate());
         let (first, second) = (tails.join(turn, 0), tails.join(turn, 0));
         drop(first);

@@ -17,7 +17,7 @@ mod write;
 use proto::agent_streaming::FileOperation;
 use serde_json::Value;
 
-pub(crate) use self::arguments::mend;
+pub(crate) use self::arguments::repair;
 pub(crate) use self::{catalogue::specs, input::InputStream};
 pub(crate) use crate::workspace::overlay::BaseError;
 use crate::{
@@ -104,7 +104,7 @@ pub(crate) struct Stage<'a> {
     pub(crate) base: &'a dyn BaseFiles,
 }
 
-/// Carries out one call, whose arguments were mended. The model may call the tools that it was told of, and no other.
+/// Carries out one call, whose arguments were repaired. The model may call the tools that it was told of, and no other.
 ///
 /// # Errors
 /// The base revision could not be read; everything else is an outcome.

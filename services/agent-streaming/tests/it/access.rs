@@ -21,7 +21,7 @@ async fn a_turn_of_somebody_else_does_not_exist() {
         for fault in [proto::error::Fault::from_status(&get), proto::error::Fault::from_status(&cancel), follow] {
             assert_eq!(
                 (fault.code, fault.reason.as_str(), fault.message.as_str()),
-                (ErrorCode::NotFound, "TURN_NOT_FOUND", "no such turn")
+                (ErrorCode::NotFound, "TURN_NOT_FOUND", "the turn does not exist")
             );
         }
     }

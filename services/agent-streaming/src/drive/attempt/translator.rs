@@ -1,4 +1,4 @@
-//! An answer while it arrives. Pure: events of the model in, events of the log out.
+//! Translates the events of the model into events of the log.
 
 use std::collections::HashMap;
 
@@ -16,28 +16,28 @@ use crate::{
     },
 };
 
-/// What has arrived of an answer.
+/// Translates one answer.
 #[derive(Default)]
 pub(super) struct AnswerTranslator {
-    /// Something came that viewers see.
+    /// The answer has produced events for viewers.
     pub(super) output: bool,
-    /// Text or a call came. Reasoning alone is no answer.
+    /// The answer has text or a tool call. Reasoning alone is not an answer.
     pub(super) answered: bool,
     pub(super) bytes: usize,
     pub(super) calls: usize,
-    inputs: HashMap<String, Arriving>,
+    partial_calls: HashMap<String, PartialCall>,
 }
 
-/// A call whose arguments are not whole yet.
-struct Arriving {
+/// A call whose arguments are incomplete.
+struct PartialCall {
     tool: String,
     input: InputStream,
-    /// Of the arguments that streamed.
+    /// The bytes of arguments that were streamed.
     bytes: usize,
 }
 
 impl AnswerTranslator {
-    /// Counts what an event adds to the answer. Arguments that streamed count as they stream, others where they are whole.
+    /// Adds the size of an event to `bytes` and `calls`. Arguments are counted once: when they are streamed, or else when they are complete.
     pub(super) fn count(&mut self, event: &ModelEvent) {
         self.bytes += match event {
             ModelEvent::TextDelta { text, .. } | ModelEvent::ReasoningDelta { text, .. } => text.len(),
@@ -46,16 +46,16 @@ impl AnswerTranslator {
                 tool.len()
             }
             ModelEvent::ToolInputDelta { call_id, json } => {
-                if let Some(arriving) = self.inputs.get_mut(call_id) {
-                    arriving.bytes += json.len();
+                if let Some(call) = self.partial_calls.get_mut(call_id) {
+                    call.bytes += json.len();
                 }
                 json.len()
             }
             ModelEvent::ToolReady { call_id, input, opaque } => {
-                let streamed = self.inputs.get(call_id).map_or(0, |arriving| arriving.bytes);
-                input.to_string().len().saturating_sub(streamed) + sealed(opaque).len()
+                let streamed = self.partial_calls.get(call_id).map_or(0, |call| call.bytes);
+                input.to_string().len().saturating_sub(streamed) + opaque_json(opaque).len()
             }
-            ModelEvent::ReasoningFinished { opaque, .. } => sealed(opaque).len(),
+            ModelEvent::ReasoningFinished { opaque, .. } => opaque_json(opaque).len(),
             _ => 0,
         };
     }
@@ -74,42 +74,43 @@ impl AnswerTranslator {
             ModelEvent::ReasoningStarted { block } => vec![Kind::ReasoningStarted(ReasoningStarted { block_id: block })],
             ModelEvent::ReasoningDelta { block, text } => vec![Kind::ReasoningDelta(ReasoningDelta { block_id: block, text })],
             ModelEvent::ReasoningFinished { block, opaque } => {
-                vec![Kind::ReasoningFinished(ReasoningFinished { block_id: block, opaque_json: sealed(&opaque) })]
+                vec![Kind::ReasoningFinished(ReasoningFinished { block_id: block, opaque_json: opaque_json(&opaque) })]
             }
             ModelEvent::ToolStarted { call_id, tool } => {
-                self.inputs.insert(call_id.clone(), Arriving { input: InputStream::new(&tool), tool: tool.clone(), bytes: 0 });
+                let call = PartialCall { input: InputStream::new(&tool), tool: tool.clone(), bytes: 0 };
+                self.partial_calls.insert(call_id.clone(), call);
                 vec![Kind::ToolStarted(ToolStarted { call_id, tool })]
             }
             ModelEvent::ToolInputDelta { call_id, json } => self.input(&call_id, &json),
             ModelEvent::ToolReady { call_id, input, opaque } => self.ready(call_id, input, &opaque),
-            // Not part of what is said.
+            // The caller handles these.
             ModelEvent::Usage(_) | ModelEvent::Finished(_) => Vec::new(),
         }
     }
 
     fn input(&mut self, call_id: &str, json: &str) -> Vec<Kind> {
-        let Some(arriving) = self.inputs.get_mut(call_id) else { return Vec::new() };
-        arriving.input.push(json).into_iter().map(|event| told(call_id, event)).collect()
+        let Some(call) = self.partial_calls.get_mut(call_id) else { return Vec::new() };
+        call.input.push(json).into_iter().map(|event| kind_of(call_id, event)).collect()
     }
 
     fn ready(&mut self, call_id: String, input: Value, opaque: &Value) -> Vec<Kind> {
-        let opaque_json = sealed(opaque);
-        let Some(Arriving { tool, input: stream, .. }) = self.inputs.remove(&call_id) else {
+        let opaque_json = opaque_json(opaque);
+        let Some(PartialCall { tool, input: stream, .. }) = self.partial_calls.remove(&call_id) else {
             return vec![Kind::ToolReady(ToolReady { call_id, input_json: input.to_string(), opaque_json })];
         };
-        let input = tools::mend(&tool, input);
-        let mut kinds: Vec<_> = stream.finish(&input).into_iter().map(|event| told(&call_id, event)).collect();
-        kinds.push(Kind::ToolReady(ToolReady { call_id, input_json: shown(&tool, input).to_string(), opaque_json }));
+        let input = tools::repair(&tool, input);
+        let mut kinds: Vec<_> = stream.finish(&input).into_iter().map(|event| kind_of(&call_id, event)).collect();
+        kinds.push(Kind::ToolReady(ToolReady { call_id, input_json: without_content(&tool, input).to_string(), opaque_json }));
         kinds
     }
 }
 
-/// What only the provider reads, as JSON text.
-fn sealed(opaque: &Value) -> String {
+/// The JSON text of a value that only the provider reads. Empty for null.
+fn opaque_json(opaque: &Value) -> String {
     if opaque.is_null() { String::new() } else { opaque.to_string() }
 }
 
-fn told(call_id: &str, event: InputEvent) -> Kind {
+fn kind_of(call_id: &str, event: InputEvent) -> Kind {
     let call_id = call_id.to_owned();
     match event {
         InputEvent::Opened { path } => Kind::FileOpened(FileOpened { call_id, path, operation: FileOperation::Write as i32 }),
@@ -118,8 +119,8 @@ fn told(call_id: &str, event: InputEvent) -> Kind {
     }
 }
 
-/// The arguments as viewers see them: what a file is to hold is in its deltas already, unless there is none.
-fn shown(tool: &str, mut input: Value) -> Value {
+/// Removes the content of a written file from the arguments, because its deltas have it. Empty content stays, because it has no deltas.
+fn without_content(tool: &str, mut input: Value) -> Value {
     if tool == "write_file"
         && let Some(object) = input.as_object_mut()
         && object.get("content").and_then(Value::as_str).is_some_and(|content| !content.is_empty())

@@ -1,6 +1,5 @@
-//! Writes what the turns of this process have left: one batch at a time, the next as soon as the last is through. So a busy
-//! database sets the pace and an idle one adds no wait. Leases are extended in between, so that a heartbeat and a batch never
-//! meet on a row.
+//! Writes the events of all turns that this process drives, one batch after the other, without a pause. So events wait only while the
+//! database is busy. The heartbeat runs between two batches, so that both never lock the same row at once.
 
 #[cfg(feature = "seeded-bugs")]
 mod seeded_bugs;
@@ -24,30 +23,30 @@ use crate::{
     watch::tail::Tails,
 };
 
-/// A statement that takes longer is sent again; whether it was carried out does not matter. A third of the lease, within these
-/// bounds: while one is waited for, no lease is extended.
+/// The bounds of the timeout of a statement, which is a third of the lease because no lease is extended during a statement. After the
+/// timeout the same rows are sent again, which is safe if they were written already.
 const STATEMENT_TIMEOUT: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
-/// A row that somebody else holds is free again soon.
+/// The pause before a write to a row that was locked is repeated.
 const LOCKED_PAUSE: Duration = Duration::from_millis(5);
-/// Between attempts while the database does not answer.
-const TROUBLE_PAUSE: Duration = Duration::from_millis(200);
+/// The pause before a write is repeated whose outcome is unknown.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
-/// One turn's share of a batch; after a doubtful outcome exactly the same rows are sent again.
+/// The events of one turn in a batch. A retry sends exactly the same rows.
 struct Item {
     buffer: Arc<Buffer>,
     append: Append,
     events: Vec<TurnEvent>,
 }
 
-/// What became of an item that was sent.
+/// The outcome of writing an item.
 #[derive(Debug, Clone, Copy)]
 enum Outcome {
     Written,
-    /// Its row was locked, or its epoch has moved.
+    /// The row was locked, or the epoch has moved.
     Skipped,
-    /// Its outcome is unknown, or the database is away for the moment. The same rows are sent again.
+    /// It is unknown whether the item was written, or the database is unreachable. The same rows are sent again.
     Retry,
-    /// The database will never take it.
+    /// The database refuses the item, and a retry would not help.
     Refused,
 }
 
@@ -66,9 +65,9 @@ impl Flusher {
         Self { journal, db, tails, doorbell, lease, retries: Vec::new(), retry_at: Instant::now() }
     }
 
-    /// Runs until `stop`, then writes what is left once more.
+    /// Runs until `stop` is cancelled, then writes the remaining events.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
-        // A third of the lease leaves two more chances; two seconds bound how long a fenced owner goes on without a doorbell.
+        // A third of the lease allows two heartbeats to fail. Two seconds limit how long a fenced worker continues if the doorbell was lost.
         let mut heartbeat = interval((self.lease / 3).min(Duration::from_secs(2)));
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let journal = self.journal.clone();
@@ -80,13 +79,13 @@ impl Flusher {
                 () = journal.0.wake.notified() => {}
                 () = sleep_until(self.retry_at), if !self.retries.is_empty() => {}
             }
-            self.look_at_suspects().await;
+            self.check_epochs().await;
             self.flush().await;
         }
         self.flush().await;
     }
 
-    /// Writes until nothing is left but what has to wait.
+    /// Writes one batch.
     async fn flush(&mut self) {
         let batch = self.collect();
         if batch.is_empty() {
@@ -99,18 +98,18 @@ impl Flusher {
         let mut skipped = Vec::new();
         for (item, sent) in changing.into_iter().chain(plain) {
             match sent {
-                Outcome::Written => rings.push(self.written(item)),
-                Outcome::Skipped if seeded_bug::is("skipped-is-written") => rings.push(self.written(item)),
+                Outcome::Written => rings.push(self.deliver(item)),
+                Outcome::Skipped if seeded_bug::is("skipped-is-written") => rings.push(self.deliver(item)),
                 Outcome::Skipped => skipped.push(item),
-                Outcome::Retry if seeded_bug::is("drop-doubtful-batch") => rings.push(self.written(item)),
-                Outcome::Retry => self.retry(item, TROUBLE_PAUSE),
+                Outcome::Retry if seeded_bug::is("drop-doubtful-batch") => rings.push(self.deliver(item)),
+                Outcome::Retry => self.retry(item, RETRY_PAUSE),
                 Outcome::Refused => item.buffer.stop(WriteError::Refused),
             }
         }
         self.doorbell.ring(rings);
-        self.skipped(skipped).await;
-        // Whatever arrived meanwhile is the next batch.
-        if !lock(&self.journal.0.ready).is_empty() {
+        self.retry_or_fence(skipped).await;
+        // The events that were added in the meantime are the next batch.
+        if !lock(&self.journal.0.queue).is_empty() {
             self.journal.0.wake.notify_one();
         }
     }
@@ -120,8 +119,8 @@ impl Flusher {
         if self.retry_at <= Instant::now() {
             batch.append(&mut self.retries);
         }
-        let ready = std::mem::take(&mut *lock(&self.journal.0.ready));
-        batch.extend(ready.into_iter().filter_map(take));
+        let queue = std::mem::take(&mut *lock(&self.journal.0.queue));
+        batch.extend(queue.into_iter().filter_map(take_events));
         batch.retain(|item| item.buffer.check().is_ok());
         batch
     }
@@ -129,7 +128,7 @@ impl Flusher {
     async fn send(&self, items: Vec<Item>) -> Vec<(Item, Outcome)> {
         let outcomes = match self.write(&items).await {
             Ok(outcomes) => outcomes,
-            // One turn's rows spoil the batch. Each turn by itself shows which.
+            // The database refuses the rows of at least one turn. Writing each turn by itself shows which.
             Err(Outcome::Refused) if items.len() > 1 => self.write_one_by_one(&items).await,
             Err(outcome) => vec![outcome; items.len()],
         };
@@ -145,7 +144,7 @@ impl Flusher {
         outcomes
     }
 
-    /// The outcome of each item; or the one of all, if the statement failed.
+    /// Returns the outcome of each item, or the one outcome of all items if the statement failed.
     async fn write(&self, items: &[Item]) -> Result<Vec<Outcome>, Outcome> {
         let Some(first) = items.first() else { return Ok(Vec::new()) };
         let appends: Vec<&Append> = items.iter().map(|item| &item.append).collect();
@@ -156,51 +155,53 @@ impl Flusher {
                 events::append(&self.db, &appends).await
             }
         };
-        let got = match timeout(self.patience(), statement).await {
-            Ok(Ok(got)) => got,
-            Ok(Err(error)) => return Err(failed(&error)),
+        let written = match timeout(self.statement_timeout(), statement).await {
+            Ok(Ok(written)) => written,
+            Ok(Err(error)) => return Err(outcome_of(&error)),
             Err(_) => {
                 tracing::warn!(turns = items.len(), "a batch of events was not written in time and is sent again");
                 return Err(Outcome::Retry);
             }
         };
-        let owned = |item: &Item| got.contains(&(item.append.turn, item.append.epoch));
-        Ok(items.iter().map(|item| if owned(item) { Outcome::Written } else { Outcome::Skipped }).collect())
+        let is_written = |item: &Item| written.contains(&(item.append.turn, item.append.epoch));
+        Ok(items.iter().map(|item| if is_written(item) { Outcome::Written } else { Outcome::Skipped }).collect())
     }
 
-    fn patience(&self) -> Duration {
+    fn statement_timeout(&self) -> Duration {
         (self.lease / 3).clamp(STATEMENT_TIMEOUT.0, STATEMENT_TIMEOUT.1)
     }
 
-    /// Gives the events to the viewers of this process, then wakes the worker that waits. The caller tells the other replicas.
-    fn written(&self, item: Item) -> (TurnId, u32) {
+    /// Delivers written events to the viewers of this process, and wakes the worker that waits for them. Returns the turn and the seq of
+    /// its last event, for the doorbell.
+    fn deliver(&self, item: Item) -> (TurnId, u32) {
         let Item { buffer, append, events } = item;
         let (turn, last) = (append.turn, append.last_seq());
-        metrics::written(&events);
+        metrics::events_written(&events);
         if append.change.as_ref().is_some_and(crate::turn::Change::releases) {
-            // No heartbeat may take the turn back.
+            // The next heartbeat must not extend the lease that the change has ended.
             self.journal.close(&buffer);
         }
         self.tails.deliver(turn, append.first_seq, events);
         buffer.written.send_replace(last);
         let more = {
             let mut inner = lock(&buffer.inner);
-            inner.enlisted = !inner.waiting.is_empty() || inner.change.is_some();
-            inner.enlisted
+            inner.queued = !inner.unwritten.is_empty() || inner.change.is_some();
+            inner.queued
         };
         if more {
-            self.journal.enlist(&buffer);
+            self.journal.enqueue(&buffer);
         }
         (turn, last)
     }
 
-    async fn skipped(&mut self, items: Vec<Item>) {
+    /// Retries the items whose rows were locked, and fences the workers of those whose epochs have moved.
+    async fn retry_or_fence(&mut self, items: Vec<Item>) {
         if items.is_empty() {
             return;
         }
         let turns: Vec<_> = items.iter().map(|item| item.append.turn).collect();
         let Ok(epochs) = claims::epochs(&self.db, &turns).await else {
-            return items.into_iter().for_each(|item| self.retry(item, TROUBLE_PAUSE));
+            return items.into_iter().for_each(|item| self.retry(item, RETRY_PAUSE));
         };
         for item in items {
             if epochs.get(&item.append.turn) == Some(&item.append.epoch) {
@@ -218,30 +219,31 @@ impl Flusher {
     }
 
     async fn heartbeat(&self) {
-        let live = self.journal.live();
-        if live.is_empty() || seeded_bug::is("no-heartbeat") {
+        let driven = self.journal.driven();
+        if driven.is_empty() || seeded_bug::is("no-heartbeat") {
             return;
         }
         let until = Instant::now() + self.lease;
-        let extended = match timeout(self.patience(), claims::heartbeat(&self.db, &live, self.lease)).await {
+        let extended = match timeout(self.statement_timeout(), claims::heartbeat(&self.db, &driven, self.lease)).await {
             Ok(Ok(extended)) => extended,
             Ok(Err(error)) => return tracing::warn!(error = %error, "leases could not be extended"),
             Err(_) => return tracing::warn!("leases could not be extended in time"),
         };
-        self.journal.extended(&extended, until.into_std());
-        let missing: Vec<_> = live.iter().map(|(turn, _)| *turn).filter(|turn| !extended.contains(turn)).collect();
-        lock(&self.journal.0.suspects).extend(missing);
+        self.journal.extend_leases(&extended, until.into_std());
+        let missing: Vec<_> = driven.iter().map(|(turn, _)| *turn).filter(|turn| !extended.contains(turn)).collect();
+        lock(&self.journal.0.epoch_checks).extend(missing);
     }
 
-    async fn look_at_suspects(&self) {
-        let suspects = std::mem::take(&mut *lock(&self.journal.0.suspects));
-        if suspects.is_empty() {
+    /// Fences the workers of turns whose epochs have moved.
+    async fn check_epochs(&self) {
+        let turns = std::mem::take(&mut *lock(&self.journal.0.epoch_checks));
+        if turns.is_empty() {
             return;
         }
-        // The next heartbeat asks again if this fails.
-        let Ok(epochs) = claims::epochs(&self.db, &suspects).await else { return };
-        for turn in suspects {
-            let buffer = lock(&self.journal.0.live).get(&turn).cloned();
+        // If this fails, the next heartbeat finds the same turns.
+        let Ok(epochs) = claims::epochs(&self.db, &turns).await else { return };
+        for turn in turns {
+            let buffer = lock(&self.journal.0.driven).get(&turn).cloned();
             if let Some(buffer) = buffer.filter(|buffer| epochs.get(&turn) != Some(&buffer.epoch)) {
                 buffer.stop(WriteError::Fenced);
             }
@@ -249,15 +251,15 @@ impl Flusher {
     }
 }
 
-/// Takes everything that a turn has left.
-fn take(buffer: Arc<Buffer>) -> Option<Item> {
+/// Takes the unwritten events of a turn. Returns `None` if there are none.
+fn take_events(buffer: Arc<Buffer>) -> Option<Item> {
     let (events, change, first_seq) = {
         let mut inner = lock(&buffer.inner);
-        let events = std::mem::take(&mut inner.waiting);
-        inner.bytes = 0;
+        let events = std::mem::take(&mut inner.unwritten);
+        inner.unwritten_bytes = 0;
         let first_seq = inner.next_seq - u32::try_from(events.len()).unwrap_or(u32::MAX);
         if events.is_empty() {
-            inner.enlisted = false;
+            inner.queued = false;
             return None;
         }
         (events, inner.change.take(), first_seq)
@@ -268,7 +270,7 @@ fn take(buffer: Arc<Buffer>) -> Option<Item> {
 }
 
 /// The outcome of a statement that failed.
-fn failed(error: &StoreError) -> Outcome {
+fn outcome_of(error: &StoreError) -> Outcome {
     if error.is_transient() {
         tracing::warn!(error = %error, "events could not be written and are sent again");
         Outcome::Retry

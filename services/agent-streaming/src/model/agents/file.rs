@@ -1,4 +1,4 @@
-//! One agent file.
+//! Parses the file of an agent.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::Agent;
 use crate::workspace::tools::catalogue::NAMES;
 
-/// What other coding agents call our tools.
+/// Names of our tools in other coding agents.
 const ALIASES: &[(&str, &str)] = &[
     ("ls", "list_files"),
     ("glob", "list_files"),
@@ -18,9 +18,9 @@ const ALIASES: &[(&str, &str)] = &[
     ("multiedit", "edit_file"),
 ];
 
-/// Fields of other products are passed over.
+/// Unknown fields are ignored.
 #[derive(Deserialize)]
-struct Front {
+struct FrontMatter {
     name: String,
     description: String,
     #[serde(default)]
@@ -44,7 +44,7 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Agent, String> {
         .split_once("\n---\n")
         .or_else(|| Some((rest.strip_suffix("\n---")?, "")))
         .ok_or("its front matter does not end with a line of ---")?;
-    let front: Front = serde_yaml_ng::from_str(front).map_err(|e| format!("its front matter: {e}"))?;
+    let front: FrontMatter = serde_yaml_ng::from_str(front).map_err(|e| format!("its front matter: {e}"))?;
     let name = front.name.trim().to_owned();
     let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if name.is_empty() || name.len() > 64 || !name.chars().all(legal) {
@@ -58,25 +58,25 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Agent, String> {
     if body.is_empty() {
         return Err("has no text after its front matter".to_owned());
     }
-    // `inherit`, `sonnet` and the like are names inside other products: the cluster's model answers.
+    // Names without a provider, such as `inherit` or `sonnet`, belong to other products. They select the default model.
     let model = front.model.map(|model| model.trim().to_owned()).filter(|model| model.contains('/'));
     Ok(Agent { name, description, model, tools: tools(front.tools, file)?, body })
 }
 
-/// Our names in our order. A tool that we do not have is passed over, so that any folder of agents can be used; none at all is a
-/// mistake.
-fn tools(asked: Option<Tools>, file: &Path) -> Result<Vec<String>, String> {
-    let asked: Vec<String> = match asked {
+/// The names of the tools in the order of the catalogue. Unknown tools are ignored, so that agents of other products can be used, but at
+/// least one tool must be known.
+fn tools(listed: Option<Tools>, file: &Path) -> Result<Vec<String>, String> {
+    let listed: Vec<String> = match listed {
         None => return Ok(NAMES.map(str::to_owned).to_vec()),
         Some(Tools::List(list)) => list,
         Some(Tools::Line(line)) => line.split(',').map(str::to_owned).collect(),
     };
-    let asked: Vec<String> = asked.iter().map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty()).collect();
-    let ours = |name: &str| NAMES.into_iter().find(|ours| *ours == name || ALIASES.contains(&(name, *ours)));
-    for name in asked.iter().filter(|name| ours(name).is_none()) {
-        tracing::warn!(file = %file.display(), tool = name, "the agent asks for a tool that there is not; it goes without");
+    let listed: Vec<String> = listed.iter().map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty()).collect();
+    let find = |name: &str| NAMES.into_iter().find(|known| *known == name || ALIASES.contains(&(name, *known)));
+    for name in listed.iter().filter(|name| find(name).is_none()) {
+        tracing::warn!(file = %file.display(), tool = name, "an unknown tool of the agent is ignored");
     }
-    let known: Vec<&str> = asked.iter().filter_map(|name| ours(name)).collect();
+    let known: Vec<&str> = listed.iter().filter_map(|name| find(name)).collect();
     if known.is_empty() {
         return Err(format!("none of its tools is one of {}", NAMES.join(", ")));
     }
@@ -92,19 +92,19 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_file() {
+    fn a_valid_file_is_parsed() {
         let text = "---\nname: a-1\ndescription: >-\n  Two\n  lines\nmodel: anthropic/claude\ntools: Read, Edit, Bash, grep\ncolor: red\n---\n\n# Body\n---\nmore\n";
-        let agent = read(text).expect("right");
+        let agent = read(text).expect("a valid file");
         assert_eq!((agent.name.as_str(), agent.description.as_str(), agent.body.as_str()), ("a-1", "Two lines", "# Body\n---\nmore"));
         assert_eq!(agent.model.as_deref(), Some("anthropic/claude"));
         assert_eq!(agent.tools, ["read_file", "search", "edit_file"]);
         assert_eq!(read(&text.replace('\n', "\r\n")).as_ref(), Ok(&agent));
-        let plain = read("---\nname: b\ndescription: d\nmodel: inherit\n---\nx").expect("right");
+        let plain = read("---\nname: b\ndescription: d\nmodel: inherit\n---\nx").expect("a valid file");
         assert_eq!((plain.model, plain.tools.len()), (None, NAMES.len()));
     }
 
     #[test]
-    fn faults() {
+    fn an_invalid_file_is_refused_with_its_problem() {
         for (text, problem) in [
             ("", "does not begin"),
             ("# Title", "does not begin"),

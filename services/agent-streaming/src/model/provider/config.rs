@@ -1,4 +1,4 @@
-//! Which models can be reached, and how.
+//! The settings of the providers.
 
 use std::{fmt, time::Duration};
 
@@ -8,45 +8,49 @@ use reqwest::Url;
 use super::model_name;
 
 const ANTHROPIC_MODEL: &str = "anthropic/claude-sonnet-5";
-/// The newest that still takes tools over chat completions by default; later ones want their reasoning switched off there,
-/// which [`super::openai`] does when it is told to.
+/// The newest model that accepts tools over chat completions by default. Newer models accept them only without reasoning;
+/// [`super::openai`] turns reasoning off when a model asks for that.
 const OPENAI_MODEL: &str = "openai/gpt-5.4";
 const DEMO_MODEL: &str = "demo/demo";
 /// How `BACKLOT_MODEL` is derived, for the list of settings.
 const DEFAULT_MODEL: &str =
     "anthropic/claude-sonnet-5 with ANTHROPIC_API_KEY, else openai/gpt-5.4 with OPENAI_API_KEY or OPENAI_BASE_URL, else demo/demo";
+/// The largest ratio of a streamed response to its content: each piece of an answer comes in an event of its own.
+const STREAM_OVERHEAD: usize = 8;
+/// The smallest limit of a response.
+const MIN_RESPONSE_BYTES: usize = 1024 * 1024;
 
 /// The settings of the providers.
 #[derive(Debug, Clone)]
 pub struct ProviderConfig {
-    /// `BACKLOT_MODEL`: `provider/model` of a turn that does not ask for one.
+    /// `BACKLOT_MODEL`: the default model, `provider/model`.
     pub model: String,
-    /// `BACKLOT_MODELS`: the only models that turns may use; any of a configured provider if it is not set.
+    /// `BACKLOT_MODELS`: the models that turns may use. `None` allows all models of the configured providers.
     pub models: Option<Vec<String>>,
     /// `ANTHROPIC_API_KEY`.
     pub anthropic_key: Option<Secret>,
     /// `ANTHROPIC_BASE_URL`, without `/v1`.
     pub anthropic_url: BaseUrl,
-    /// `OPENAI_API_KEY`; servers on the own machine need none.
+    /// `OPENAI_API_KEY`. Local servers need none.
     pub openai_key: Option<Secret>,
     /// `OPENAI_BASE_URL`, with `/v1`.
     pub openai_url: BaseUrl,
-    /// A key or a base URL was given.
+    /// `OPENAI_API_KEY` or `OPENAI_BASE_URL` is set.
     pub openai_enabled: bool,
     /// `BACKLOT_OPENAI_MAX_TOKENS_FIELD`.
     pub openai_max_tokens_field: MaxTokensField,
     /// `BACKLOT_PROVIDER_CONNECT_TIMEOUT`.
     pub connect_timeout: Duration,
-    /// `BACKLOT_PROVIDER_IDLE_TIMEOUT`: without a byte for this long an answer counts as stalled.
+    /// `BACKLOT_PROVIDER_IDLE_TIMEOUT`: an answer is stalled if no byte arrives for this long.
     pub idle_timeout: Duration,
-    /// The bytes of one response. More than any answer within `BACKLOT_MAX_STEP_BYTES` takes, with what frames its pieces.
+    /// The largest response in bytes. Larger than any response whose answer is within `BACKLOT_MAX_STEP_BYTES`.
     pub max_response_bytes: usize,
     /// `BACKLOT_DEMO_PACE`: the time between two events of the demo.
     pub demo_pace: Duration,
 }
 
 impl ProviderConfig {
-    pub fn read(env: &mut Env) -> Self {
+    pub(crate) fn read(env: &mut Env, max_step_bytes: usize) -> Self {
         let model: Option<String> = env.derived(
             "BACKLOT_MODEL",
             DEFAULT_MODEL,
@@ -59,14 +63,14 @@ impl ProviderConfig {
         );
         let anthropic_key: Option<Secret> = env.optional("ANTHROPIC_API_KEY", "key of the Anthropic API");
         let anthropic_url =
-            base_url(env, "ANTHROPIC_BASE_URL", "https://api.anthropic.com", "where the Anthropic Messages API is, without /v1");
-        let openai_key: Option<Secret> = env.optional("OPENAI_API_KEY", "key of the OpenAI API or of a server that speaks it");
+            base_url(env, "ANTHROPIC_BASE_URL", "https://api.anthropic.com", "base URL of the Anthropic Messages API, without /v1");
+        let openai_key: Option<Secret> = env.optional("OPENAI_API_KEY", "key of the OpenAI API or of a compatible server");
         let openai_enabled = openai_key.is_some() || env.is_set("OPENAI_BASE_URL");
         let openai_url = base_url(
             env,
             "OPENAI_BASE_URL",
             "https://api.openai.com/v1",
-            "where chat completions are, with /v1: OpenAI, Ollama (http://127.0.0.1:11434/v1), vLLM (http://127.0.0.1:8000/v1)",
+            "base URL of the chat completions API, with /v1: OpenAI, Ollama (http://127.0.0.1:11434/v1), vLLM (http://127.0.0.1:8000/v1)",
         );
         let openai_max_tokens_field = max_tokens_field(env, &openai_url);
         let config = Self {
@@ -79,8 +83,8 @@ impl ProviderConfig {
             openai_enabled,
             openai_max_tokens_field,
             connect_timeout: env.get("BACKLOT_PROVIDER_CONNECT_TIMEOUT", "10s", "longest wait for a connection to a model provider"),
-            idle_timeout: env.get("BACKLOT_PROVIDER_IDLE_TIMEOUT", "90s", "longest wait for the next byte of a model's answer"),
-            max_response_bytes: usize::MAX,
+            idle_timeout: env.get("BACKLOT_PROVIDER_IDLE_TIMEOUT", "90s", "longest wait for the next byte of an answer"),
+            max_response_bytes: max_step_bytes.saturating_mul(STREAM_OVERHEAD).max(MIN_RESPONSE_BYTES),
             demo_pace: env.get("BACKLOT_DEMO_PACE", "15ms", "time between two events of the demo model"),
         };
         env.longer_than_zero([
@@ -92,14 +96,14 @@ impl ProviderConfig {
                 env.fault(name, "must be visible ASCII characters without spaces");
             }
         }
-        let named = model.is_some();
+        let is_set = model.is_some();
         let model = model.unwrap_or_else(|| config.default_model().to_owned());
-        if let Err(problem) = config.may_use(&model) {
-            let problem = if named { problem } else { format!("is not set, and the default {problem}") };
+        if let Err(problem) = config.check_allowed(&model) {
+            let problem = if is_set { problem } else { format!("is not set, and the default {problem}") };
             env.fault("BACKLOT_MODEL", problem);
         }
         for model in config.models.iter().flatten() {
-            if let Err(problem) = config.can_reach(model) {
+            if let Err(problem) = config.check_reachable(model) {
                 env.fault("BACKLOT_MODELS", format!("{model}: {problem}"));
             }
         }
@@ -116,8 +120,8 @@ impl ProviderConfig {
         }
     }
 
-    fn may_use(&self, model: &str) -> Result<(), String> {
-        self.can_reach(model)?;
+    fn check_allowed(&self, model: &str) -> Result<(), String> {
+        self.check_reachable(model)?;
         match &self.models {
             Some(models) if !models.iter().any(|listed| listed == model) => {
                 Err(format!("{model} is a model that BACKLOT_MODELS does not list"))
@@ -126,7 +130,7 @@ impl ProviderConfig {
         }
     }
 
-    fn can_reach(&self, model: &str) -> Result<(), String> {
+    fn check_reachable(&self, model: &str) -> Result<(), String> {
         if !model_name::is_valid(model) {
             return Err(model_name::GRAMMAR.to_owned());
         }
@@ -154,7 +158,7 @@ fn base_url(env: &mut Env, name: &'static str, default: &str, help: &'static str
 fn max_tokens_field(env: &mut Env, url: &BaseUrl) -> MaxTokensField {
     let name = "BACKLOT_OPENAI_MAX_TOKENS_FIELD";
     let help =
-        "how chat completions are told the longest answer: max_tokens, max_completion_tokens, or auto (the second for api.openai.com)";
+        "field of chat completions that limits an answer: max_tokens, max_completion_tokens, or auto (the second for api.openai.com)";
     let word: String = env.get(name, "auto", help);
     match word.as_str() {
         "max_tokens" => MaxTokensField::MaxTokens,
@@ -168,24 +172,19 @@ fn max_tokens_field(env: &mut Env, url: &BaseUrl) -> MaxTokensField {
     }
 }
 
-/// How a backend of chat completions wants to be told the longest answer.
+/// The field of a chat completions request that limits the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MaxTokensField {
     MaxTokens,
     MaxCompletionTokens,
 }
 
-/// Where a provider is. It may carry credentials, which nothing shows.
+/// The base URL of a provider. `Debug` omits credentials in it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BaseUrl(Url);
 
 impl BaseUrl {
-    #[must_use]
-    pub fn new(url: Url) -> Self {
-        Self(url)
-    }
-
-    /// `path` below it; both may or may not end or begin with a slash.
+    /// Appends a path, with exactly one slash in between.
     pub(super) fn join(&self, path: &str) -> Url {
         let mut url = self.0.clone();
         url.set_path(&format!("{}/{}", self.0.path().trim_end_matches('/'), path.trim_start_matches('/')));
@@ -196,7 +195,7 @@ impl BaseUrl {
         self.0.host_str() == Some("api.openai.com")
     }
 
-    /// The password or token inside the URL.
+    /// The password in the URL.
     pub(super) fn password(&self) -> Option<&str> {
         self.0.password()
     }
@@ -214,7 +213,7 @@ mod tests {
 
     fn read(pairs: &[(&str, &str)]) -> (ProviderConfig, Result<(), String>) {
         let mut env = Env::of(pairs.iter().copied());
-        let config = ProviderConfig::read(&mut env);
+        let config = ProviderConfig::read(&mut env, 1);
         (config, env.check().map_err(|faults| faults.to_string()))
     }
 
@@ -265,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn the_field_of_the_longest_answer_follows_the_host_unless_it_is_set() {
+    fn the_max_tokens_field_follows_the_host_unless_it_is_set() {
         use MaxTokensField::{MaxCompletionTokens, MaxTokens};
         let cases: [(&[(&str, &str)], MaxTokensField); 4] = [
             (&[], MaxCompletionTokens),
@@ -286,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn no_secret_shows_in_debug() {
+    fn debug_shows_no_secret() {
         let (config, _) = read(&[
             ("OPENAI_API_KEY", "hunter2"),
             ("ANTHROPIC_API_KEY", "hunter2"),
@@ -299,8 +298,8 @@ mod tests {
     #[test]
     fn paths_join_with_one_slash() {
         for base in ["http://h/v1", "http://h/v1/"] {
-            assert_eq!(BaseUrl::new(base.parse().unwrap()).join("/chat/completions").as_str(), "http://h/v1/chat/completions");
+            assert_eq!(BaseUrl(base.parse().unwrap()).join("/chat/completions").as_str(), "http://h/v1/chat/completions");
         }
-        assert_eq!(BaseUrl::new("http://h".parse().unwrap()).join("v1/messages").as_str(), "http://h/v1/messages");
+        assert_eq!(BaseUrl("http://h".parse().unwrap()).join("v1/messages").as_str(), "http://h/v1/messages");
     }
 }

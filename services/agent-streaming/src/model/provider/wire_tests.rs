@@ -85,7 +85,7 @@ impl Server {
 fn provider(model: &str, pairs: &[(&str, &str)]) -> Arc<dyn Provider> {
     let short = [("BACKLOT_PROVIDER_IDLE_TIMEOUT", "300ms"), ("BACKLOT_PROVIDER_CONNECT_TIMEOUT", "2s"), ("BACKLOT_MODEL", "demo/demo")];
     let mut env = Env::of(pairs.iter().chain(&short).copied());
-    let config = ProviderConfig::read(&mut env);
+    let config = ProviderConfig::read(&mut env, usize::MAX);
     env.check().expect("a good configuration");
     Providers::new(&config).get(model).expect("configured").0
 }
@@ -100,7 +100,7 @@ async fn a_response_that_is_too_long_ends_whatever_is_in_it() {
     for body in [sse(&unseen.repeat(10)), packed] {
         let server = Server::start(vec![say(body)]).await;
         let mut env = Env::of([("OPENAI_BASE_URL", format!("{}/v1", server.url).as_str()), ("BACKLOT_MODEL", "demo/demo")]);
-        let config = ProviderConfig { max_response_bytes: 100_000, ..ProviderConfig::read(&mut env) };
+        let config = ProviderConfig { max_response_bytes: 100_000, ..ProviderConfig::read(&mut env, usize::MAX) };
         let error = run(&Providers::new(&config).get("openai/m").expect("configured").0).await.1.expect("an error");
         assert_eq!((error.class, error.retryable), (ErrorClass::TooLong, false));
         assert!(error.message.contains("100000 bytes"), "{}", error.message);

@@ -1,15 +1,15 @@
-//! Wrong variants of the appends.
+//! Seeded bugs of the appends.
 
 use chassis::{postgres::query, seeded_bug};
 use proto::id::TurnId;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{Append, Columns, Owned};
+use super::{Append, Columns, TurnEpoch};
 use crate::store::{StoreError, claims};
 
 impl Columns {
-    /// Appends under whatever epoch each turn has now.
+    /// Replaces the epochs of the batch by the current ones.
     pub(super) async fn of_current_epochs(mut self, db: &PgPool) -> Result<Self, StoreError> {
         if !seeded_bug::is("skip-fence") && !seeded_bug::is("ignore-the-epoch") {
             return Ok(self);
@@ -22,8 +22,8 @@ impl Columns {
         Ok(self)
     }
 
-    /// Appends with a join on the epoch and no lock of the row.
-    pub(super) async fn append_without_the_lock(&self, db: &PgPool, appends: &[&Append]) -> Result<Option<Vec<Owned>>, StoreError> {
+    /// Appends with a join on the epoch and without locking the rows. Returns `None` when the bug is off.
+    pub(super) async fn append_without_the_lock(&self, db: &PgPool, appends: &[&Append]) -> Result<Option<Vec<TurnEpoch>>, StoreError> {
         if !seeded_bug::is("join-without-the-lock") {
             return Ok(None);
         }
@@ -40,6 +40,6 @@ impl Columns {
         );
         let append = append.bind(&self.turns).bind(&self.epochs).bind(&self.event_turns).bind(&self.event_seqs).bind(&self.payloads);
         let rows: Vec<(Uuid, i64)> = query("append events", append.fetch_all(db)).await?;
-        Ok(Some(self.got(appends, &rows)))
+        Ok(Some(self.written(appends, &rows)))
     }
 }

@@ -1,4 +1,4 @@
-//! What a model means by the arguments of a call. [`mend`] makes of them what the tool's schema asks for, where only one reading
+//! What a model means by the arguments of a call. [`repair`] makes of them what the tool's schema asks for, where only one reading
 //! is possible; what it gives goes into the log, so that every owner of the turn and every viewer sees the same call. [`check`]
 //! says what is wrong with the rest.
 
@@ -18,13 +18,13 @@ const SHOWN_CHARS: usize = 200;
 const KEPT_BYTES: usize = 1_024;
 
 /// The arguments as the tool wants them, where that is beyond doubt; else as they are. Pure, and the same when done again.
-pub(crate) fn mend(tool: &str, input: Value) -> Value {
+pub(crate) fn repair(tool: &str, input: Value) -> Value {
     let map = match input {
         Value::Object(map) => Ok(map),
         Value::String(raw) => text::object(&raw).map_err(|_| Value::String(raw)),
         other => Err(other),
     };
-    let mended = match (map, Parameters::of(tool)) {
+    let repaired = match (map, Parameters::of(tool)) {
         (Ok(map), Some(parameters)) => {
             let mut map = parameters.retyped(parameters.renamed(unwrapped(&parameters, map)));
             for name in shape::PATHS {
@@ -37,7 +37,7 @@ pub(crate) fn mend(tool: &str, input: Value) -> Value {
         (Ok(map), None) => Value::Object(map),
         (Err(other), _) => other,
     };
-    if tool == "write_file" { bounded(mended) } else { mended }
+    if tool == "write_file" { bounded(repaired) } else { repaired }
 }
 
 /// The arguments inside of a single key that is none of the tool's own.

@@ -71,7 +71,7 @@ impl InputStream {
         }
     }
 
-    /// What the mended arguments say beyond the fragments: everything, if the provider sent none or the text could not be read
+    /// What the repaired arguments say beyond the fragments: everything, if the provider sent none or the text could not be read
     /// while it streamed.
     pub(crate) fn finish(self, input: &Value) -> Vec<InputEvent> {
         match self.0 {

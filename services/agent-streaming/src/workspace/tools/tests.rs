@@ -260,7 +260,7 @@ async fn a_path_means_the_file_that_is_there() {
             let mut overlay = base.overlay();
             let mut input = more.clone();
             input["path"] = json!(path);
-            let outcome = call(&base, &mut overlay, tool, mend(tool, input)).await;
+            let outcome = call(&base, &mut overlay, tool, repair(tool, input)).await;
             assert_eq!(outcome.failure, None, "{tool} {path:?}");
             assert!(outcome.summary.contains(meant), "{tool} {path:?}: {}", outcome.summary);
             let changed: Vec<_> = overlay.changes().into_iter().map(|change| change.path).collect();
@@ -274,7 +274,7 @@ async fn a_path_means_the_file_that_is_there() {
 
 #[tokio::test]
 async fn a_new_path_is_as_it_can_only_be_meant_or_refused() {
-    let write = |path: &str| mend("write_file", json!({"path": path, "content": "x"}));
+    let write = |path: &str| repair("write_file", json!({"path": path, "content": "x"}));
     for (path, meant) in [("./new/a.js", "new/a.js"), ("././b", "b"), ("n\u{303}.txt", "\u{f1}.txt")] {
         let outcome = once("write_file", write(path)).await;
         assert_eq!((outcome.failure, outcome.file.map(|file| file.path).as_deref()), (None, Some(meant)));
@@ -293,7 +293,7 @@ async fn a_new_path_is_as_it_can_only_be_meant_or_refused() {
     let missing = failure("read_file", json!({"path": "/gone.js"})).await;
     assert_eq!(missing.reason, "FILE_NOT_FOUND");
     assert!(missing.message.ends_with("; it begins with /; paths are relative to the project, such as src/app.js"), "{}", missing.message);
-    let outcome = once("rename_file", mend("rename_file", json!({"path": "/empty.txt", "new_path": "./docs/e.txt"}))).await;
+    let outcome = once("rename_file", repair("rename_file", json!({"path": "/empty.txt", "new_path": "./docs/e.txt"}))).await;
     assert_eq!(outcome.summary, "renamed empty.txt to docs/e.txt");
     assert_eq!(failure("rename_file", json!({"path": "empty.txt", "new_path": "/index.html"})).await.reason, "FILE_EXISTS");
 }
@@ -316,9 +316,9 @@ async fn a_prefix_means_the_files_that_are_there() {
         ("/gone", 0),
     ] {
         let mut overlay = base.overlay();
-        let listed = call(&base, &mut overlay, "list_files", mend("list_files", json!({"path": path}))).await;
+        let listed = call(&base, &mut overlay, "list_files", repair("list_files", json!({"path": path}))).await;
         assert_eq!(listed.summary, count(files, "file"), "{path:?}");
-        let found = call(&base, &mut overlay, "search", mend("search", json!({"query": "x", "path": path}))).await;
+        let found = call(&base, &mut overlay, "search", repair("search", json!({"query": "x", "path": path}))).await;
         assert!(found.summary.starts_with(&format!("{files} match")), "{path:?}: {}", found.summary);
     }
 }

@@ -1,4 +1,4 @@
-//! The arguments of a call on their way through the log: what viewers see, what the owner does, and what a later owner does.
+//! Tests that viewers, the worker that gets a call from the model, and a worker that reads the call from the log see the same arguments.
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -9,17 +9,17 @@ use crate::{turn::event, workspace::tools::InputStream};
 /// How a provider delivers arguments.
 #[derive(Debug, Clone, Copy)]
 enum Delivery {
-    /// Only when they are whole.
-    Whole,
-    /// Whole, as one fragment.
-    OneChunk,
-    /// In fragments of so many characters.
-    Pieces(usize),
+    /// Not streamed: only in the complete call.
+    Complete,
+    /// As one fragment.
+    OneFragment,
+    /// In fragments of that many characters.
+    Fragments(usize),
 }
 
-const DELIVERIES: [Delivery; 4] = [Delivery::Whole, Delivery::OneChunk, Delivery::Pieces(1), Delivery::Pieces(7)];
+const DELIVERIES: [Delivery; 4] = [Delivery::Complete, Delivery::OneFragment, Delivery::Fragments(1), Delivery::Fragments(7)];
 
-/// What providers make of the text of arguments: an object, or the text.
+/// The arguments as a provider's client parses them: an object, or the text if it is not one.
 fn parsed(text: &str) -> Value {
     serde_json::from_str::<Map<String, Value>>(text).map_or_else(|_| json!(text), Value::Object)
 }
@@ -30,13 +30,13 @@ fn events(tool: &str, text: &str, delivery: Delivery) -> Vec<Kind> {
     model_events(tool, text, delivery).into_iter().flat_map(|event| translator.translate(event)).collect()
 }
 
-/// The same, as the provider's client tells them.
+/// The events of a call from the provider's client.
 fn model_events(tool: &str, text: &str, delivery: Delivery) -> Vec<ModelEvent> {
     let call_id = || "c".to_owned();
     let fragments: Vec<String> = match delivery {
-        Delivery::Whole => Vec::new(),
-        Delivery::OneChunk => vec![text.to_owned()],
-        Delivery::Pieces(size) => text.chars().collect::<Vec<_>>().chunks(size).map(|chunk| chunk.iter().collect()).collect(),
+        Delivery::Complete => Vec::new(),
+        Delivery::OneFragment => vec![text.to_owned()],
+        Delivery::Fragments(size) => text.chars().collect::<Vec<_>>().chunks(size).map(|chunk| chunk.iter().collect()).collect(),
     };
     let started = ModelEvent::ToolStarted { call_id: call_id(), tool: tool.into() };
     let deltas = fragments.into_iter().map(|json| ModelEvent::ToolInputDelta { call_id: call_id(), json });
@@ -44,14 +44,14 @@ fn model_events(tool: &str, text: &str, delivery: Delivery) -> Vec<ModelEvent> {
     [started].into_iter().chain(deltas).chain([ready]).collect()
 }
 
-/// The arguments as the owner has them, and as the log has them for whoever comes later.
+/// The arguments that the worker has, and those that a later worker reads from the log.
 fn inputs(kinds: &[Kind]) -> (Value, Value) {
     let stored: Vec<Kind> = kinds.iter().cloned().flat_map(event::fit).collect();
-    let input = |kinds: &[Kind]| folded(kinds).calls().next().expect("a call").input.clone();
+    let input = |kinds: &[Kind]| step_of(kinds).calls().next().expect("a call").input.clone();
     (input(kinds), input(&stored))
 }
 
-/// Path and content that viewers have seen.
+/// The path and the content that viewers have seen.
 fn seen(kinds: &[Kind]) -> (Option<String>, String) {
     let path = kinds.iter().find_map(|kind| if let Kind::FileOpened(file) = kind { Some(file.path.clone()) } else { None });
     let text = kinds.iter().filter_map(|kind| if let Kind::FileDelta(delta) = kind { Some(delta.text.as_str()) } else { None });
@@ -59,7 +59,7 @@ fn seen(kinds: &[Kind]) -> (Option<String>, String) {
 }
 
 #[test]
-fn every_legal_value_comes_through_however_it_is_delivered() {
+fn valid_arguments_are_the_same_for_every_delivery() {
     let long = "é\n".repeat(60_000);
     let mut calls = vec![
         ("list_files", json!({})),
@@ -89,7 +89,7 @@ fn every_legal_value_comes_through_however_it_is_delivered() {
 }
 
 #[test]
-fn viewers_see_the_file_that_mended_arguments_mean() {
+fn viewers_see_the_file_of_repaired_arguments() {
     let file = (Some("a.js".to_owned()), "x\ny".to_owned());
     for text in [
         "{\"path\":\"a.js\",\"content\":\"x\ny\"}",
@@ -108,18 +108,18 @@ fn viewers_see_the_file_that_mended_arguments_mean() {
             assert_eq!(now, later, "{text}");
         }
     }
-    let number = events("write_file", r#"{"path":"a.js","content":7}"#, Delivery::Pieces(1));
+    let number = events("write_file", r#"{"path":"a.js","content":7}"#, Delivery::Fragments(1));
     assert_eq!(seen(&number), (Some("a.js".into()), "7".into()));
 }
 
-/// Which file is meant is known when the tool runs: until then it is not shown as another one.
+/// The tool decides which file such a path names, so viewers do not see the path before the tool runs.
 #[test]
-fn a_path_that_may_mean_another_file_is_not_opened_before_the_tool_runs() {
+fn a_path_that_is_not_normalized_is_not_opened_before_the_tool_runs() {
     for path in ["/a.js", " a.js", "src\\\\a.js", "src//a.js"] {
         for delivery in DELIVERIES {
             let kinds = events("write_file", &format!(r#"{{"path":"{path}","content":"x"}}"#), delivery);
             assert_eq!(seen(&kinds), (None, "x".into()), "{path}");
-            let call = folded(&kinds);
+            let call = step_of(&kinds);
             assert!(call.calls().all(|call| !call.opened && call.input["content"] == "x"), "{path}");
         }
     }
@@ -156,10 +156,10 @@ fn argument() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// Every owner has the same arguments, and what viewers have seen of a file is what a tool that takes them writes.
+    /// Both workers have the same arguments, and viewers have seen the content that the tool writes.
     #[test]
-    fn all_owners_and_viewers_have_the_same_call(text in argument(), size in 1..9_usize, tool in prop::sample::select(vec!["write_file", "edit_file", "list_files", "bash"])) {
-        let kinds = events(tool, &text, Delivery::Pieces(size));
+    fn workers_and_viewers_have_the_same_call(text in argument(), size in 1..9_usize, tool in prop::sample::select(vec!["write_file", "edit_file", "list_files", "bash"])) {
+        let kinds = events(tool, &text, Delivery::Fragments(size));
         let (now, later) = inputs(&kinds);
         prop_assert_eq!(&now, &later);
         let (path, content) = seen(&kinds);
@@ -174,22 +174,22 @@ proptest! {
     }
 }
 
-/// What the owner has and what the log has for whoever comes later.
+/// The step that the worker has, and the one that a later worker reads from the log.
 async fn states(kinds: Vec<Kind>) -> (crate::turn::transcript::Step, crate::turn::transcript::Step) {
     let journal = crate::log::journal::Journal::default();
     let log = journal.open(&crate::testing::draft(), std::time::Instant::now());
-    let mut record = Record::new(&log, Transcript::default());
+    let mut recorder = Recorder::new(&log, Transcript::default());
     let started = Kind::StepStarted(proto::agent_streaming::StepStarted { step: 1 });
     let stored: Vec<Kind> = kinds.iter().cloned().flat_map(event::fit).collect();
     for kind in [vec![started], kinds].concat() {
-        record.push(kind).await.expect("there is room");
+        recorder.push(kind).await.expect("there is room");
     }
-    (record.transcript.take_open(), folded(&stored))
+    (recorder.transcript.take_open(), step_of(&stored))
 }
 
-/// Whatever the log cuts or leaves out, its owner does without as well.
+/// The worker uses the events as the log stores them, after all cuts.
 #[tokio::test]
-async fn the_owner_has_what_the_log_has() {
+async fn the_worker_has_the_same_step_as_the_log() {
     let seal = |length: usize| json!({"data": "s".repeat(length)});
     let finished = |opaque: Value| {
         let mut translator = AnswerTranslator::default();
@@ -225,17 +225,17 @@ async fn the_owner_has_what_the_log_has() {
             called("write_file", json!({"path": "\u{1}".repeat(20_000), "content": "x"}), seal(40_000)),
         ),
     ] {
-        let (owner, log) = states(kinds).await;
-        assert_eq!(owner, log, "{what}");
+        let (worker, log) = states(kinds).await;
+        assert_eq!(worker, log, "{what}");
         let file = log.calls().find(|call| call.tool == "write_file" && call.input.get("path") == Some(&json!("a.txt")));
         assert!(file.is_none_or(|call| call.input["content"] == "x"), "{what}");
     }
-    let (owner, _) = states(called("write_file", with("unknown", 20_000), seal(40_000))).await;
-    assert_eq!(owner.calls().next().expect("a call").input["path"], "a.txt", "its file is known");
+    let (worker, _) = states(called("write_file", with("unknown", 20_000), seal(40_000))).await;
+    assert_eq!(worker.calls().next().expect("a call").input["path"], "a.txt", "its file is known");
 }
 
 #[test]
-fn all_of_an_answer_counts_once_however_it_is_delivered() {
+fn every_byte_of_an_answer_is_counted_once_for_every_delivery() {
     let long = json!({"path": "a.txt", "content": "x".repeat(10_000)}).to_string();
     for delivery in DELIVERIES {
         let mut translator = AnswerTranslator::default();

@@ -1,11 +1,11 @@
-//! Wrong variants of the flusher.
+//! Seeded bugs of the flusher.
 
 use chassis::seeded_bug;
 
 use super::{Flusher, Item};
 
 impl Flusher {
-    /// Shows a batch to viewers before it is written.
+    /// Delivers a batch to viewers before it is written.
     pub(super) fn deliver_before_commit(&self, batch: &[Item]) {
         if seeded_bug::is("deliver-before-commit") {
             batch.iter().for_each(|item| self.tails.deliver(item.append.turn, item.append.first_seq, item.events.clone()));

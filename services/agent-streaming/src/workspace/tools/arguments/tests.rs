@@ -5,7 +5,7 @@ use super::*;
 use crate::workspace::tools::catalogue;
 
 fn problem(tool: &str, input: Value) -> String {
-    check(tool, &mend(tool, input)).expect_err("a refusal").message
+    check(tool, &repair(tool, input)).expect_err("a refusal").message
 }
 
 /// Every tool with every legal value, the empty ones too.
@@ -36,8 +36,8 @@ pub(in crate::workspace::tools) fn legal() -> Vec<(&'static str, Value)> {
 #[test]
 fn legal_arguments_stay_as_they_are() {
     for (tool, input) in legal() {
-        assert_eq!(mend(tool, input.clone()), input, "{tool}");
-        assert_eq!(mend(tool, Value::String(input.to_string())), input, "{tool}, from its text");
+        assert_eq!(repair(tool, input.clone()), input, "{tool}");
+        assert_eq!(repair(tool, Value::String(input.to_string())), input, "{tool}, from its text");
         assert_eq!(check(tool, &input), Ok(()), "{tool} {}", clipped(&input.to_string()));
     }
 }
@@ -47,7 +47,7 @@ fn what_can_only_be_meant_one_way_is_mended() {
     let write = json!({"path": "a.js", "content": "x"});
     let edit = json!({"path": "a.js", "old_text": "x", "new_text": "y"});
     let read = json!({"path": "a.js", "start_line": 3});
-    for (tool, input, mended) in [
+    for (tool, input, repaired) in [
         ("write_file", json!(r#"{"path":"a.js","content":"x",}"#), &write),
         ("write_file", json!("```json\n{\"path\":\"a.js\",\"content\":\"x\"}\n```"), &write),
         ("write_file", json!(json!(write.to_string()).to_string()), &write),
@@ -78,10 +78,10 @@ fn what_can_only_be_meant_one_way_is_mended() {
         ("list_files", json!({"path": "./src/"}), &json!({"path": "src/"})),
         ("rename_file", json!({"old_path": "a", "newPath": "b"}), &json!({"path": "a", "new_path": "b"})),
     ] {
-        let found = mend(tool, input.clone());
-        assert!(found == *mended, "{tool} {input}: {found}");
+        let found = repair(tool, input.clone());
+        assert!(found == *repaired, "{tool} {input}: {found}");
         assert_eq!(check(tool, &found), Ok(()), "{tool} {input}");
-        assert_eq!(mend(tool, found.clone()), found, "the same when done again");
+        assert_eq!(repair(tool, found.clone()), found, "the same when done again");
     }
 }
 
@@ -122,7 +122,7 @@ fn the_rest_is_refused_with_what_was_read_and_what_is_wanted() {
 
 #[test]
 fn what_is_read_of_a_key_is_never_taken_from_another_of_the_same_meaning() {
-    let both = mend("write_file", json!({"path": "a.js", "file_path": "b.js", "content": "x", "contents": "y"}));
+    let both = repair("write_file", json!({"path": "a.js", "file_path": "b.js", "content": "x", "contents": "y"}));
     assert_eq!((&both["path"], &both["content"]), (&json!("a.js"), &json!("x")));
 }
 
@@ -137,14 +137,14 @@ fn refused_arguments_of_a_file_stay_refused_when_they_are_cut_for_the_log() {
         json!({"path": [long], "content": "x"}),
         json!({"content": "x", "other": long}),
     ] {
-        let mended = mend("write_file", input);
-        assert!(mended.to_string().len() < event::TEXT_BYTES);
-        check("write_file", &mended).expect_err("a refusal");
-        assert_eq!(mend("write_file", mended.clone()), mended);
+        let repaired = repair("write_file", input);
+        assert!(repaired.to_string().len() < event::TEXT_BYTES);
+        check("write_file", &repaired).expect_err("a refusal");
+        assert_eq!(repair("write_file", repaired.clone()), repaired);
     }
-    let long_path = mend("write_file", json!({"path": long, "content": "x"}));
+    let long_path = repair("write_file", json!({"path": long, "content": "x"}));
     assert!(proto::path::check(long_path["path"].as_str().expect("a path")).is_err());
-    let other = mend("write_file", json!({"path": "a.js", "content": "x", "other": long}));
+    let other = repair("write_file", json!({"path": "a.js", "content": "x", "other": long}));
     assert_eq!(other, json!({"path": "a.js", "content": "x"}));
 }
 
@@ -194,15 +194,15 @@ proptest! {
             _ => json!({"arguments": input.to_string()}).to_string(),
         };
         let ends: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
-        prop_assert_eq!(&mend("write_file", json!(text)), &input);
-        let mended = mend("write_file", json!(text[..ends[cut.index(ends.len())]]));
-        prop_assert!(mended == input || check("write_file", &mended).is_err(), "{}", mended);
+        prop_assert_eq!(&repair("write_file", json!(text)), &input);
+        let repaired = repair("write_file", json!(text[..ends[cut.index(ends.len())]]));
+        prop_assert!(repaired == input || check("write_file", &repaired).is_err(), "{}", repaired);
     }
 
-    /// What is mended is mended for good, whatever it was.
+    /// What is repaired is repaired for good, whatever it was.
     #[test]
     fn mending_twice_is_mending_once(pieces in prop::collection::vec(piece(), 0..12), tool in prop::sample::select(catalogue::NAMES.to_vec())) {
-        let mended = mend(tool, json!(pieces.concat()));
-        prop_assert_eq!(mend(tool, mended.clone()), mended);
+        let repaired = repair(tool, json!(pieces.concat()));
+        prop_assert_eq!(repair(tool, repaired.clone()), repaired);
     }
 }
