@@ -1,5 +1,5 @@
-//! What a model is asked. Pointer first: the prompt has the tree with sizes, not the files; the model reads what it needs. What
-//! changes least comes first, so that a provider's prompt cache reaches far.
+//! Builds the prompt of a turn. It contains the paths and sizes of the files, not their contents; the model reads the files that it
+//! needs. The parts that change least come first, so that a provider's prompt cache covers as much as possible.
 
 use proto::project_storage::{FileEntry, FileKind, Message, MessageRole};
 
@@ -8,14 +8,14 @@ use crate::{
     model::provider::{AssistantBlock, ModelMessage},
 };
 
-/// How much of the conversation a prompt carries, the newest messages first.
+/// How much of the conversation a prompt contains. The newest messages take precedence.
 const MAX_HISTORY_BYTES: usize = 64 * 1024;
-/// How many paths of the tree a prompt carries.
+/// How many paths of the tree a prompt contains.
 const MAX_ENTRIES: usize = 400;
-/// What ends the description of the tree in the last message; the request follows.
+/// The end of the tree in the last message. The request follows.
 const TREE_END: &str = "</project_files>\n\n";
 
-/// What holds for every agent, after its own words.
+/// The rules for every agent, after its own prompt.
 const RULES: &str = "\
 # Rules of this workspace
 
@@ -40,7 +40,7 @@ pub(crate) fn build(agent: &Agent, history: &[Message], tree: &[FileEntry], prom
     (system, messages)
 }
 
-/// The request in the text of a last message, and the paths that it names; the other way round from [`build`].
+/// The paths and the request in a last message of [`build`].
 #[must_use]
 pub(crate) fn split(text: &str) -> (Vec<&str>, &str) {
     let (tree, prompt) = text.split_once(TREE_END).unwrap_or(("", text));
@@ -48,7 +48,8 @@ pub(crate) fn split(text: &str) -> (Vec<&str>, &str) {
     (paths.collect(), prompt)
 }
 
-/// The newest messages that fit, the oldest of them first, in strict alternation: some templates refuse anything else.
+/// The newest messages that fit, the oldest of them first. User and assistant messages alternate, because some chat templates require
+/// that.
 fn conversation(history: &[Message]) -> Vec<ModelMessage> {
     let mut room = MAX_HISTORY_BYTES;
     let fits = |message: &&Message| {
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_messages_fit() {
+    fn the_newest_messages_that_fit_are_kept() {
         let long = "x".repeat(30 * 1024);
         let history = [user(&long), assistant("old"), user("new"), assistant(&long), user(&long), assistant("newest")];
         let lines = shown(&history);

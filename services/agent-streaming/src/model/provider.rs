@@ -1,7 +1,7 @@
 //! Providers of models behind one interface: a request becomes a stream of events. A provider does not retry a failed request, because
 //! a turn logs every attempt; its error says whether a retry may help.
 //!
-//! Read [`Provider`] first, then [`http`], [`body`] and [`sse`] (bytes to events), [`error_body`] (errors to classes), [`end`] (the
+//! Read [`Provider`] first, then [`http`], [`body`] and [`sse`] (bytes to events), [`error_body`] (errors to classes), [`finish`] (the
 //! finish reasons), then the providers: [`anthropic`], [`openai`], [`demo`].
 
 mod answer;
@@ -12,8 +12,8 @@ mod config;
 #[cfg(test)]
 mod conformance;
 pub(crate) mod demo;
-mod end;
 mod error_body;
+mod finish;
 #[cfg(test)]
 mod fixture;
 mod http;

@@ -21,7 +21,7 @@ async fn each_fault_of_the_model_has_its_outcome_and_commits_nothing() {
         ("END insufficient_system_resource", "PROVIDER_ERROR"),
         ("END MAX_TOKENS", "TRUNCATED"),
         ("END SAFETY", "PROVIDER_REFUSED"),
-        ("END of_tomorrow", "TRUNCATED"),
+        ("END unheard_of", "TRUNCATED"),
         ("EMPTY 9 never", "EMPTY_ANSWER"),
         ("THINK", "EMPTY_ANSWER"),
         ("WRITE ../etc/passwd x", ""),

@@ -1,40 +1,43 @@
-//! What both dialects have in common in reading an answer.
+//! Reading of answers: the code that the Anthropic and the OpenAI provider share.
 
 use serde_json::Value;
 
 use super::{
     ModelEvent, ProviderError,
     error_body::{ErrorBody, shorten},
-    http::{Reader, malformed},
+    http::{EventReader, malformed},
     sse::Event,
 };
 
-/// Names of events that only keep a connection open, whatever their data.
+/// IdGenerator of events that only keep the connection open.
 const PINGS: [&str; 4] = ["ping", "keepalive", "keep-alive", "heartbeat"];
 
-/// Where an answer stands after an event.
+/// The state of an answer after an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
     Open,
-    /// The model wants its own words back to go on.
+    /// The model paused. It continues when the next request contains the content so far.
     Paused,
-    Whole,
+    Complete,
 }
 
-/// An answer while it is read. Pure: events of a response in, events of the model out. What was handed out before an error is
-/// part of the answer so far.
+/// Translates the events of a response into model events. Model events from before an error belong to the answer.
 pub(super) trait Answer {
     fn event(&mut self, event: &Event, out: &mut Vec<ModelEvent>) -> Result<Progress, ProviderError>;
 
-    /// The response ended in order, without the protocol's last event.
+    /// Handles a response that ended regularly, but without the protocol's last event.
     fn end_of_response(&mut self, out: &mut Vec<ModelEvent>) -> Result<Progress, ProviderError>;
 
-    /// The figures that were not handed out yet, of an answer that broke.
+    /// The usage of a failed answer that was not reported yet.
     fn unreported_usage(&mut self) -> Option<ModelEvent>;
 }
 
-/// Reads one event.
-pub(super) async fn advance(reader: &mut Reader, answer: &mut impl Answer, out: &mut Vec<ModelEvent>) -> Result<Progress, ProviderError> {
+/// Reads one event of the response.
+pub(super) async fn advance(
+    reader: &mut EventReader,
+    answer: &mut impl Answer,
+    out: &mut Vec<ModelEvent>,
+) -> Result<Progress, ProviderError> {
     let progress = match reader.next().await {
         Ok(Some(event)) => answer.event(&event, out),
         Ok(None) => answer.end_of_response(out),
@@ -42,16 +45,16 @@ pub(super) async fn advance(reader: &mut Reader, answer: &mut impl Answer, out: 
     };
     match progress {
         Ok(Progress::Open) => {}
-        Ok(Progress::Paused | Progress::Whole) => reader.drain().await,
+        Ok(Progress::Paused | Progress::Complete) => reader.drain().await,
         Err(_) => out.extend(answer.unreported_usage()),
     }
     progress
 }
 
-/// The object in an event; `None` if it says nothing.
+/// The JSON object of an event. `None` for pings and empty events.
 ///
 /// # Errors
-/// It tells an error, or it is not JSON.
+/// The event reports an error, or is not JSON.
 pub(super) fn object(provider: &str, event: &Event) -> Result<Option<Value>, ProviderError> {
     let data = event.data.trim();
     if data.is_empty() || PINGS.contains(&event.name.as_str()) {
@@ -63,7 +66,7 @@ pub(super) fn object(provider: &str, event: &Event) -> Result<Option<Value>, Pro
     }
     match value {
         Some(Value::Null) => Ok(None),
-        Some(value) if let Some(said) = ErrorBody::find(&value) => Err(said.into_error(provider)),
+        Some(value) if let Some(error) = ErrorBody::find(&value) => Err(error.into_error(provider)),
         Some(value @ Value::Object(_)) => Ok(Some(value)),
         _ => Err(malformed(provider, &format!("an event that is not a JSON object: {}", shorten(data)))),
     }
@@ -73,7 +76,7 @@ fn unquoted(data: &str) -> &str {
     data.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(data)
 }
 
-/// A text field that says something.
+/// A text field that is not empty.
 pub(super) fn text<'v>(value: &'v Value, field: &str) -> Option<&'v str> {
     value[field].as_str().filter(|text| !text.is_empty())
 }

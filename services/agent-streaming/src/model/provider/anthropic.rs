@@ -1,4 +1,4 @@
-//! Anthropic Messages, streamed. [`request`] writes, [`answer`] reads.
+//! The provider for the streaming Anthropic Messages API. [`request`] encodes requests, [`answer`] decodes answers.
 
 mod answer;
 mod request;
@@ -19,22 +19,21 @@ use self::answer::Answer;
 use super::{
     BaseUrl, ModelEvent, ModelRequest, Provider, ProviderError,
     answer::{Progress, advance},
-    http::{Call, Http, Reader, Refused, malformed, secret_header},
+    http::{EventReader, Http, Post, Refusal, malformed, secret_header},
     output_limit::{self, OutputLimit},
     redaction::Redaction,
 };
 
 const NAME: &str = "anthropic";
-/// How often a model may pause one answer and be asked to go on.
+/// How often a model may pause within one answer.
 const MAX_PAUSES: usize = 8;
 
-/// The request as the API gets it.
+/// The encoded request.
 #[cfg(test)]
 pub(super) fn next_body(request: &ModelRequest) -> Value {
     request::body(request, &[], request.max_tokens)
 }
 
-/// The provider.
 pub(crate) struct Anthropic {
     endpoint: Endpoint,
     redaction: Redaction,
@@ -45,7 +44,7 @@ struct Endpoint {
     http: Arc<Http>,
     url: Url,
     headers: HeaderMap,
-    limits: Arc<output_limit::Known>,
+    limits: Arc<output_limit::KnownLimits>,
 }
 
 impl Anthropic {
@@ -60,22 +59,22 @@ impl Anthropic {
 }
 
 impl Endpoint {
-    /// Asks, and again for a shorter answer where the model refuses the configured length. `said` is what the model said before
-    /// each of its pauses.
-    async fn ask(&self, request: &ModelRequest, said: &[Vec<Value>]) -> Result<Reader, ProviderError> {
+    /// Sends the request, and repeats it with a lower output limit if the model refuses the configured one. `paused` is the content before
+    /// each pause.
+    async fn send(&self, request: &ModelRequest, paused: &[Vec<Value>]) -> Result<EventReader, ProviderError> {
         let mut limit = OutputLimit::new(&self.limits, &request.model, request.max_tokens);
         loop {
-            let body = request::body(request, said, limit.get());
-            let call = Call { provider: NAME, url: self.url.clone(), headers: &self.headers, body: &body };
-            match self.http.post(call).await {
+            let body = request::body(request, paused, limit.get());
+            let post = Post { provider: NAME, url: self.url.clone(), headers: &self.headers, body: &body };
+            match self.http.post(post).await {
                 Ok(reader) => {
                     limit.accepted(&self.limits, &request.model);
                     return Ok(reader);
                 }
-                Err(Refused { status, complaint, .. }) if limit.lower(status, &complaint) => {
-                    tracing::debug!(model = request.model, complaint, limit = limit.get(), "asking for a shorter answer");
+                Err(Refusal { status, complaint, .. }) if limit.lower(status, &complaint) => {
+                    tracing::debug!(model = request.model, complaint, limit = limit.get(), "the output limit is lowered");
                 }
-                Err(Refused { error, status, complaint }) => return Err(limit.explain(error, status, &complaint)),
+                Err(Refusal { error, status, complaint }) => return Err(limit.explain(error, status, &complaint)),
             }
         }
     }
@@ -86,9 +85,9 @@ impl Provider for Anthropic {
         let (endpoint, redaction) = (self.endpoint.clone(), self.redaction.clone());
         let events = stream! {
             let mut answer = Answer::new(&request);
-            let mut said = Vec::new();
+            let mut paused = Vec::new();
             loop {
-                let mut reader = match endpoint.ask(&request, &said).await {
+                let mut reader = match endpoint.send(&request, &paused).await {
                     Ok(reader) => reader,
                     Err(error) => {
                         yield Err(error);
@@ -110,14 +109,14 @@ impl Provider for Anthropic {
                         }
                     }
                 }
-                if progress == Progress::Whole {
+                if progress == Progress::Complete {
                     return;
                 }
-                if said.len() == MAX_PAUSES {
-                    yield Err(malformed(NAME, "more pauses in one answer than it may have"));
+                if paused.len() == MAX_PAUSES {
+                    yield Err(malformed(NAME, &format!("more than {MAX_PAUSES} pauses in one answer")));
                     return;
                 }
-                said.push(answer.take_content());
+                paused.push(answer.take_content());
             }
         };
         events.map(move |event| event.map_err(|error| redaction.apply(error))).boxed()

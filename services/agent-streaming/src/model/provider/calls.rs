@@ -1,4 +1,4 @@
-//! What both dialects need for tool calls: names that are unique within the turn, and arguments that were streamed.
+//! Tool calls: ids that are unique within the turn, and arguments. Shared by the Anthropic and the OpenAI provider.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -13,26 +13,26 @@ use serde_json::{Map, Value};
 
 use super::{ModelMessage, ModelRequest};
 
-/// The longest id of a call that OpenAI takes back.
+/// The longest call id that OpenAI accepts.
 const MAX_ID_BYTES: usize = 40;
 
-/// Names blocks and calls so that no two of a turn are the same. The number of messages that are not the user's grows with
-/// every step, so it tells the steps of a turn apart without a counter.
-pub(super) struct Names {
+/// Generates ids of blocks and calls that are unique within the turn. The ids contain the number of messages that are not from the user,
+/// which grows with every step.
+pub(super) struct IdGenerator {
     step: usize,
     next: usize,
     calls: BTreeSet<String>,
 }
 
-impl Names {
+impl IdGenerator {
     pub(super) fn new(request: &ModelRequest) -> Self {
         let step = 1 + request.messages.iter().filter(|m| !matches!(m, ModelMessage::User { .. })).count();
         Self { step, next: 0, calls: request.calls().map(|(id, _)| id.to_owned()).collect() }
     }
 
-    /// Whether an id is nothing that names a call here: clients and providers take short ones of plain characters. The provider
-    /// that made it gets it back.
-    pub(super) fn is_foreign(wire_id: &str) -> bool {
+    /// Whether a provider's id cannot be used here: clients and other providers accept only short ids of printable ASCII. The provider
+    /// itself gets its own id back.
+    fn is_unusable(wire_id: &str) -> bool {
         wire_id.len() > MAX_ID_BYTES || !wire_id.bytes().all(|byte| byte.is_ascii_graphic())
     }
 
@@ -41,9 +41,9 @@ impl Names {
         format!("b{}.{}", self.step, self.next)
     }
 
-    /// The provider's own id unless it is empty, foreign or was used before: some count from zero in every answer.
+    /// The provider's own id, unless it is empty, unusable or was used before (some providers count from zero in every answer).
     pub(super) fn call(&mut self, wire_id: &str) -> String {
-        let mut id = if Self::is_foreign(wire_id) { String::new() } else { wire_id.to_owned() };
+        let mut id = if Self::is_unusable(wire_id) { String::new() } else { wire_id.to_owned() };
         while id.is_empty() || self.calls.contains(&id) {
             self.next += 1;
             id = format!("call_{}_{}", self.step, self.next);
@@ -53,11 +53,10 @@ impl Names {
     }
 }
 
-/// What a provider wants back with a call: its own id, where that could not name the call here, and fields as it sent them. Null
-/// if there is nothing.
+/// The opaque value of a call: the provider's own id, if it was replaced, and the provider's own fields. Null if there are none.
 pub(super) fn opaque<const N: usize>(provider: &str, wire_id: &str, parts: [(&str, Map<String, Value>); N]) -> Value {
     let mut opaque = Map::new();
-    if Names::is_foreign(wire_id) {
+    if IdGenerator::is_unusable(wire_id) {
         opaque.insert("id".to_owned(), wire_id.into());
     }
     opaque.extend(parts.into_iter().filter(|(_, fields)| !fields.is_empty()).map(|(name, fields)| (name.to_owned(), fields.into())));
@@ -68,13 +67,13 @@ pub(super) fn opaque<const N: usize>(provider: &str, wire_id: &str, parts: [(&st
     opaque.into()
 }
 
-/// The provider's own ids of calls that have another one here.
+/// The provider's own ids of the calls whose ids were replaced, by the id here.
 pub(super) fn wire_ids<'r>(request: &'r ModelRequest, provider: &str) -> HashMap<&'r str, &'r str> {
     let ours = request.calls().filter(|(_, opaque)| opaque["provider"] == provider);
     ours.filter_map(|(id, opaque)| Some((id, opaque["id"].as_str()?))).collect()
 }
 
-/// The arguments of a call; no text means no arguments.
+/// Parses the arguments of a call. Empty text means no arguments.
 pub(super) fn parse_arguments(json: &str) -> Option<Value> {
     if json.trim().is_empty() {
         return Some(Value::Object(Map::new()));
@@ -82,7 +81,7 @@ pub(super) fn parse_arguments(json: &str) -> Option<Value> {
     serde_json::from_str::<FirstWins>(json).ok().map(|object| Value::Object(object.0))
 }
 
-/// Both protocols take back only objects.
+/// The arguments as an object, because both protocols accept only objects.
 pub(super) fn arguments_object(input: &Value) -> Value {
     match input {
         Value::Object(_) => input.clone(),
@@ -90,6 +89,7 @@ pub(super) fn arguments_object(input: &Value) -> Value {
     }
 }
 
+/// An object in which the first of several equal keys is used.
 struct FirstWins(Map<String, Value>);
 
 impl<'de> Deserialize<'de> for FirstWins {
@@ -122,12 +122,12 @@ mod tests {
     }
 
     #[test]
-    fn names_differ_between_the_steps_of_a_turn() {
+    fn ids_are_unique_over_the_steps_of_a_turn() {
         let user = ModelMessage::User { text: "x".into() };
         let call = AssistantBlock::ToolCall { id: "call_0".into(), tool: "t".into(), input: json!({}), opaque: Value::Null };
-        let mut first = Names::new(&request(vec![user.clone()]));
+        let mut first = IdGenerator::new(&request(vec![user.clone()]));
         let mut second =
-            Names::new(&request(vec![user, ModelMessage::Assistant { blocks: vec![call] }, ModelMessage::ToolResults(Vec::new())]));
+            IdGenerator::new(&request(vec![user, ModelMessage::Assistant { blocks: vec![call] }, ModelMessage::ToolResults(Vec::new())]));
         assert_eq!([first.block(), first.block(), second.block()], ["b1.1", "b1.2", "b3.1"]);
         assert_eq!([first.call("call_0"), first.call(""), first.call("call_0")], ["call_0", "call_1_3", "call_1_4"]);
         assert_eq!([second.call("call_0"), second.call("toolu_1")], ["call_3_2", "toolu_1"]);
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_are_an_object_or_nothing() {
+    fn arguments_are_parsed_only_as_an_object() {
         assert_eq!(parse_arguments(""), Some(json!({})));
         assert_eq!(parse_arguments(r#" {"a":[1]} "#), Some(json!({"a":[1]})));
         assert_eq!(parse_arguments(r#"{"a":1,"a":2}"#), Some(json!({"a":1})));

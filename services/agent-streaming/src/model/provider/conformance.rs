@@ -1,12 +1,11 @@
-//! What providers really send: one table that both clients pass. Each row is the same answer in the words of both protocols, read
-//! whole, split at every byte and ended at every byte. A row says what viewers see, how the answer ends, and what goes back to
-//! the provider with the next step.
+//! Conformance tests of both providers with the streams that real servers send. Each case is the same answer in both protocols, read
+//! complete, split at every byte, and ended at every byte. A case has the events that viewers see and the end of the answer.
 
 use serde_json::{Value, json};
 
 use super::{
     AssistantBlock, ErrorClass, FinishReason, ModelEvent, ModelMessage, ModelRequest, ProviderError, ToolResult, anthropic,
-    end::{End, WORDS},
+    finish::{FinishClass, REASONS},
     fixture::{check, request, shown, split},
     openai,
 };
@@ -15,23 +14,23 @@ mod cases;
 
 const TOOLS: [&str; 3] = ["list_files", "read_file", "write_file"];
 
-/// What an answer comes to.
+/// The expected result of a stream.
 #[derive(Debug, Clone, PartialEq)]
 enum Outcome {
-    /// The lines that viewers see, blocks of text and reasoning joined.
-    Whole(Vec<&'static str>),
-    Broken(ErrorClass, &'static str),
+    /// The events as lines, with the deltas of each block joined.
+    Complete(Vec<&'static str>),
+    /// The class of the error, and a part of its message.
+    Failed(ErrorClass, &'static str),
 }
 
-use Outcome::{Broken, Whole};
+use Outcome::{Complete, Failed};
 
-/// One row.
 struct Case {
     what: &'static str,
     openai: Option<String>,
     anthropic: Option<String>,
     outcome: Outcome,
-    /// It says in the middle that it ends, so a cut there cannot be seen.
+    /// The stream has a finish reason before the end of its content, so an early end after that cannot be detected.
     ends_early: bool,
 }
 
@@ -39,28 +38,28 @@ fn sse(events: &[Value]) -> String {
     events.iter().map(|event| format!("data: {event}\n\n")).collect()
 }
 
-/// Chat completions: a stream of deltas that ends well.
-fn deltas(deltas: &[Value], word: &str) -> String {
-    format!("{}{}data: [DONE]\n\n", sse(&deltas.iter().map(delta).collect::<Vec<_>>()), sse(&[finish(word)]))
+/// Chat completions: a complete stream with these deltas.
+fn deltas(deltas: &[Value], reason: &str) -> String {
+    format!("{}{}data: [DONE]\n\n", sse(&deltas.iter().map(delta).collect::<Vec<_>>()), sse(&[finish(reason)]))
 }
 
 fn delta(delta: &Value) -> Value {
     json!({"choices": [{"index": 0, "delta": delta, "finish_reason": null}]})
 }
 
-fn finish(word: &str) -> Value {
-    json!({"choices": [{"index": 0, "delta": {}, "finish_reason": word}]})
+fn finish(reason: &str) -> Value {
+    json!({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
 }
 
-/// Messages: blocks, each with its beginning and its deltas, that end well.
-fn blocks(blocks: &[(Value, &[Value])], word: &str) -> String {
+/// Messages: a complete stream with these blocks, each with its start and its deltas.
+fn blocks(blocks: &[(Value, &[Value])], reason: &str) -> String {
     let mut events = vec![start("msg_1")];
     for (index, (begin, deltas)) in blocks.iter().enumerate() {
         events.push(json!({"type": "content_block_start", "index": index, "content_block": begin}));
         events.extend(deltas.iter().map(|delta| json!({"type": "content_block_delta", "index": index, "delta": delta})));
         events.push(json!({"type": "content_block_stop", "index": index}));
     }
-    events.extend([stop(word), json!({"type": "message_stop"})]);
+    events.extend([stop(reason), json!({"type": "message_stop"})]);
     sse(&events)
 }
 
@@ -68,8 +67,8 @@ fn start(id: &str) -> Value {
     json!({"type": "message_start", "message": {"id": id}})
 }
 
-fn stop(word: &str) -> Value {
-    json!({"type": "message_delta", "delta": {"stop_reason": word}})
+fn stop(reason: &str) -> Value {
+    json!({"type": "message_delta", "delta": {"stop_reason": reason}})
 }
 
 fn text_block(text: &'static str) -> (Value, &'static [Value]) {
@@ -101,14 +100,14 @@ fn lines(events: &[ModelEvent]) -> Vec<String> {
 fn assert_outcome(case: &Case, protocol: &str, (events, error): (Vec<ModelEvent>, Option<ProviderError>)) {
     let at = format!("{} ({protocol})", case.what);
     match (&case.outcome, error) {
-        (Whole(expected), None) => {
+        (Complete(expected), None) => {
             let lines: Vec<String> =
-                lines(&events).into_iter().filter(|line| !line.starts_with("usage") || case.what.contains("figures")).collect();
+                lines(&events).into_iter().filter(|line| !line.starts_with("usage") || case.what.contains("usage")).collect();
             assert_eq!(lines, *expected, "{at}");
         }
-        (Broken(class, words), Some(error)) => {
+        (Failed(class, text), Some(error)) => {
             assert_eq!(error.class, *class, "{at}: {error}");
-            assert!(error.message.contains(words), "{at}: {error}");
+            assert!(error.message.contains(text), "{at}: {error}");
             assert!(!events.iter().any(|event| matches!(event, ModelEvent::Finished(_))), "{at}");
         }
         (expected, found) => panic!("{at}: expected {expected:?}, found {found:?} after {:?}", shown(&events)),
@@ -127,9 +126,9 @@ fn read(protocol: &str, stream: &str, ends_early: bool) -> (Vec<ModelEvent>, Opt
 }
 
 #[test]
-fn both_clients_read_what_providers_send() {
+fn both_providers_decode_the_streams_of_real_servers() {
     let cases: Vec<Case> =
-        [cases::form(), cases::content(), cases::calls(), cases::ends(), cases::errors()].into_iter().flatten().collect();
+        [cases::framing(), cases::content(), cases::calls(), cases::finish_reasons(), cases::errors()].into_iter().flatten().collect();
     for case in &cases {
         for (protocol, stream) in [("openai", &case.openai), ("anthropic", &case.anthropic)] {
             if let Some(stream) = stream {
@@ -141,27 +140,27 @@ fn both_clients_read_what_providers_send() {
 }
 
 #[test]
-fn every_end_comes_to_what_the_table_says_with_both_clients() {
-    for (word, who, end) in WORDS {
-        let openai = deltas(&[json!({"content": "Hi"})], word);
-        let anthropic = blocks(&[text_block("Hi")], word);
+fn every_finish_reason_has_its_outcome_with_both_providers() {
+    for (reason, who, class) in REASONS {
+        let openai = deltas(&[json!({"content": "Hi"})], reason);
+        let anthropic = blocks(&[text_block("Hi")], reason);
         for (protocol, stream) in [("openai", openai), ("anthropic", anthropic)] {
             let (events, error) = read(protocol, &stream, false);
             let finished = events.iter().find_map(|event| if let ModelEvent::Finished(reason) = event { Some(*reason) } else { None });
-            let expected = match end {
-                End::Clean => (Some(FinishReason::Stop), None),
-                End::Length => (Some(FinishReason::Length), None),
-                End::Declined => (Some(FinishReason::ContentFilter), None),
-                End::Failed(class) => (None, Some(*class)),
-                End::Paused if protocol == "anthropic" => (None, None),
-                End::Paused | End::Unknown => (None, Some(ErrorClass::Truncated)),
+            let expected = match class {
+                FinishClass::Clean => (Some(FinishReason::Stop), None),
+                FinishClass::Length => (Some(FinishReason::Length), None),
+                FinishClass::Declined => (Some(FinishReason::ContentFilter), None),
+                FinishClass::Failed(class) => (None, Some(*class)),
+                FinishClass::Paused if protocol == "anthropic" => (None, None),
+                FinishClass::Paused | FinishClass::Unknown => (None, Some(ErrorClass::Truncated)),
             };
-            assert_eq!((finished, error.map(|error| error.class)), expected, "{word} of {who} ({protocol})");
+            assert_eq!((finished, error.map(|error| error.class)), expected, "{reason} of {who} ({protocol})");
         }
     }
 }
 
-/// The next step's request after an answer: what came with it goes back.
+/// The messages of the next request after an answer.
 fn sent_back(protocol: &str, stream: &str) -> Value {
     let (events, error) = read(protocol, stream, false);
     assert_eq!(error, None);
@@ -194,7 +193,7 @@ fn sent_back(protocol: &str, stream: &str) -> Value {
 }
 
 #[test]
-fn what_came_with_an_answer_goes_back_with_it() {
+fn opaque_fields_of_an_answer_are_sent_back() {
     let list = json!({"index": 0, "id": "a", "function": {"name": "list_files", "arguments": "{}"}});
     let with = |more: Value| {
         let mut call = list.clone();
@@ -245,7 +244,7 @@ fn what_came_with_an_answer_goes_back_with_it() {
         assert_eq!(messages.pointer(pointer), Some(&expected), "{what}: {messages}");
     }
     let tool = json!({"type": "tool_use", "id": "i".repeat(60), "name": "list_files", "input": {}, "signature": "s"});
-    let unknown = json!({"type": "of_tomorrow", "data": "x"});
+    let unknown = json!({"type": "unheard_of", "data": "x"});
     let thinking = json!({"type": "thinking", "thinking": "hm", "signature": "c2ln"});
     let messages = sent_back("anthropic", &blocks(&[(thinking.clone(), &[]), (unknown.clone(), &[]), (tool.clone(), &[])], "tool_use"));
     assert_eq!(messages[1]["content"], json!([thinking, unknown, tool]));

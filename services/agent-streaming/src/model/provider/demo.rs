@@ -1,17 +1,18 @@
-//! The built-in model: no key, no network, no understanding. It reads the request as any model would (prompt, tree, results of
-//! its own calls) and answers through ordinary events, so that the quickstart and the tests run the whole of Backlot. It builds
-//! one of a few small apps, changes what is there when asked again, and says in every answer that it is the demo.
+//! The built-in demo model. It needs no key and no network. It reads the request as a real model would (prompt, tree, results of its own
+//! calls) and answers with the same events, so that the quickstart and the tests use all of Backlot. It builds one of a few small apps,
+//! changes the files of later prompts, and says in every answer that it is the demo.
 //!
-//! The same request gives the same answer. Usage is counted, not guessed: four bytes are one token.
+//! The same request has the same answer. One token of usage is four bytes.
 //!
-//! [`brief`] reads the request, [`play`] decides, [`script`] speaks; [`app`], [`wish`] and [`change`] are what it knows.
+//! [`brief`] parses the request, [`step`] decides what to do, [`answer`] builds the events. [`app`], [`modification`] and [`change`] are
+//! the apps and the changes that the demo knows.
 
+mod answer;
 mod app;
 mod brief;
 mod change;
-mod play;
-mod script;
-mod wish;
+mod modification;
+mod step;
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +22,6 @@ use tokio::time::sleep;
 
 use super::{ModelEvent, ModelRequest, Provider, ProviderError};
 
-/// The provider.
 pub(crate) struct Demo {
     pace: Duration,
 }
@@ -38,7 +38,7 @@ impl Provider for Demo {
     fn stream(&self, request: Arc<ModelRequest>) -> BoxStream<'static, Result<ModelEvent, ProviderError>> {
         let pace = self.pace;
         stream! {
-            for event in play::step(&request) {
+            for event in step::events(&request) {
                 if !pace.is_zero() {
                     sleep(pace).await;
                 }

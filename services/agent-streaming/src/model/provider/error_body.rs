@@ -1,4 +1,4 @@
-//! What an error body of a provider says, whichever shape it has, and which class of failure that is.
+//! Reads the errors of providers in all known formats, and classifies them.
 
 use std::time::Duration;
 
@@ -6,27 +6,27 @@ use serde_json::Value;
 
 use super::{ErrorClass, ProviderError};
 
-/// How much of a provider's words goes into an error.
+/// How much of a provider's text goes into an error message.
 const MAX_TEXT_CHARS: usize = 500;
-/// An error inside of an error is unpacked so often.
+/// The largest depth of errors that are nested as JSON text in a message.
 const MAX_DEPTH: usize = 4;
 
-/// The words of an error.
+/// The fields of a provider's error. Fields are empty if the error does not have them.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct ErrorBody {
     pub kind: String,
     pub code: String,
-    /// The field of the request that it is about.
+    /// The field of the request that the error is about.
     pub param: String,
     pub message: String,
     /// `error.details.error_code`.
     pub detail: String,
-    /// How long it asks to wait.
+    /// The pause that the provider asks for.
     pub retry_after: Option<Duration>,
 }
 
 impl ErrorBody {
-    /// The words of a body or of an event's data: JSON in any of the known shapes, else the text itself.
+    /// Reads a body or the data of an event: JSON in any known format, else plain text.
     pub(super) fn read(text: &str) -> Self {
         match serde_json::from_str::<Value>(text) {
             Ok(value) if value.is_object() || value.is_array() => Self::of(&value),
@@ -34,21 +34,21 @@ impl ErrorBody {
         }
     }
 
-    /// The error that a JSON value tells, if it tells one: `{"error":…}`, `{"type":"error",…}`, `{"object":"error",…}`, or an
-    /// array that begins with one of them.
+    /// The error in a JSON value, if it contains one: `{"error":…}`, `{"type":"error",…}`, `{"object":"error",…}`, or an array that begins
+    /// with one of them.
     pub(super) fn find(value: &Value) -> Option<Self> {
         match value {
             Value::Array(all) => all.first().and_then(Self::find),
             Value::Object(fields) => {
-                let told = fields.get("error").is_some_and(says_something) || fields.get("errors").is_some_and(says_something);
-                let named = ["type", "object"].iter().any(|key| value[key] == "error");
-                (told || named).then(|| Self::of(value))
+                let has_error = ["error", "errors"].iter().any(|key| fields.get(*key).is_some_and(is_present));
+                let is_error = ["type", "object"].iter().any(|key| value[key] == "error");
+                (has_error || is_error).then(|| Self::of(value))
             }
             _ => None,
         }
     }
 
-    /// The words of a value that is an error: `{"error":{"type","code","param","message","details"}}`, `{"error":"…"}`,
+    /// Reads a value that is an error: `{"error":{"type","code","param","message","details"}}`, `{"error":"…"}`,
     /// `{"errors":[…]}`, `{"message":…}`, `{"detail":…}`, or an array of these.
     pub(super) fn of(value: &Value) -> Self {
         Self::at(value, 0)
@@ -58,14 +58,14 @@ impl ErrorBody {
         if let Some(first) = value.as_array().and_then(|all| all.first()) {
             return Self::at(first, depth);
         }
-        let error = ["error", "errors"].into_iter().find_map(|key| value.get(key).filter(|error| says_something(error)));
+        let error = ["error", "errors"].into_iter().find_map(|key| value.get(key).filter(|error| is_present(error)));
         match error {
-            Some(Value::String(text)) => return Self::default().unpacked(text, depth),
+            Some(Value::String(text)) => return Self::default().with_message(text, depth),
             Some(inner @ Value::Array(_)) => return Self::at(inner, depth),
             _ => {}
         }
         let error = error.unwrap_or(value);
-        let said = Self {
+        let fields = Self {
             kind: text(error.get("type").filter(|kind| *kind != "error").or_else(|| error.get("status"))),
             code: text(error.get("code")),
             param: text(error.get("param")),
@@ -78,15 +78,16 @@ impl ErrorBody {
             Some(Value::Array(all)) => text(all.first().map(|first| first.get("msg").unwrap_or(first))),
             other => text(other),
         };
-        let mut said = said.unpacked(&message, depth);
-        if let Some(raw) = error.pointer("/metadata/raw").filter(|raw| says_something(raw)) {
-            said.add_raw(&text(Some(raw)), depth);
+        let mut body = fields.with_message(&message, depth);
+        if let Some(raw) = error.pointer("/metadata/raw").filter(|raw| is_present(raw)) {
+            body.add_raw(&text(Some(raw)), depth);
         }
-        said
+        body
     }
 
-    /// With a message that may itself be a JSON text of an error, as gateways wrap those of the provider behind them.
-    fn unpacked(mut self, message: &str, depth: usize) -> Self {
+    /// Sets the message. If the message is itself the JSON text of an error, as gateways nest the errors of the providers behind them,
+    /// the fields of that error are used.
+    fn with_message(mut self, message: &str, depth: usize) -> Self {
         let inner = (depth < MAX_DEPTH && message.trim_start().starts_with(['{', '[']))
             .then(|| serde_json::from_str::<Value>(message).ok())
             .flatten()
@@ -104,9 +105,9 @@ impl ErrorBody {
         self
     }
 
-    /// What a router passes on from the provider behind it.
+    /// Adds the error of the provider behind a router.
     fn add_raw(&mut self, raw: &str, depth: usize) {
-        let inner = Self::default().unpacked(raw, depth);
+        let inner = Self::default().with_message(raw, depth);
         if !inner.message.is_empty() && !self.message.contains(&inner.message) {
             let before = std::mem::take(&mut self.message);
             self.message = if before.is_empty() { inner.message } else { format!("{before}: {}", inner.message) };
@@ -114,7 +115,7 @@ impl ErrorBody {
         self.retry_after = self.retry_after.or(inner.retry_after);
     }
 
-    /// The class that the words name, if they name one.
+    /// The class of the error's type or code, if it is known.
     pub(super) fn class(&self) -> Option<ErrorClass> {
         [&self.kind, &self.code].into_iter().find_map(|word| {
             Some(match word.as_str() {
@@ -158,30 +159,30 @@ impl ErrorBody {
         })
     }
 
-    /// A limit that waiting does not lift.
-    pub(super) fn spent(&self) -> bool {
+    /// Whether the error is an exceeded quota, which waiting does not lift.
+    pub(super) fn is_quota_exceeded(&self) -> bool {
         self.detail == "enforced_spend_limit_reached" || self.kind == "insufficient_quota" || self.code == "insufficient_quota"
     }
 
-    /// An error that came inside a response that had begun well.
+    /// The error of a response that began with a success status.
     pub(super) fn into_error(self, provider: &str) -> ProviderError {
         let class = self.class().unwrap_or(ErrorClass::ServerError);
-        let mut error = ProviderError::new(class, format!("{provider}: {}", self.words()));
-        error.retryable &= !self.spent();
+        let mut error = ProviderError::new(class, format!("{provider}: {}", self.summary()));
+        error.retryable &= !self.is_quota_exceeded();
         error.retry_after = self.retry_after;
         error
     }
 
-    /// One line for people.
-    pub(super) fn words(&self) -> String {
+    /// One line for the error message.
+    pub(super) fn summary(&self) -> String {
         let kind = if self.kind.is_empty() { &self.code } else { &self.kind };
         let text = if self.message.is_empty() { "no reason given" } else { &self.message };
         if kind.is_empty() { shorten(text) } else { format!("{}: {}", shorten(kind), shorten(text)) }
     }
 }
 
-/// Whether a field holds more than the absence of an error.
-fn says_something(value: &Value) -> bool {
+/// Whether the value of an error field stands for an error.
+fn is_present(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => false,
         Value::String(text) => !text.is_empty(),
@@ -199,7 +200,7 @@ fn text(value: Option<&Value>) -> String {
     }
 }
 
-/// `details: [{"retryDelay": "34s"}]`, as Google writes it.
+/// Google's `details: [{"retryDelay": "34s"}]`.
 fn retry_delay(error: &Value) -> Option<Duration> {
     let details = error["details"].as_array()?;
     let delay = details.iter().find_map(|detail| detail["retryDelay"].as_str())?;
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_of_every_shape_reach_the_person() {
+    fn errors_of_every_format_are_read() {
         use ErrorClass::{Authentication, InvalidRequest, NotFound, Overloaded, RateLimited, ServerError};
         for (body, class, words) in [
             (r#"{"error":{"code":429,"message":"slow"}}"#, RateLimited, "x: 429: slow"),
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_told_from_what_is_none() {
+    fn only_errors_are_found_as_errors() {
         let found = |text: &str| ErrorBody::find(&serde_json::from_str(text).unwrap()).is_some();
         for text in
             [r#"{"error":"x"}"#, r#"{"error":{"message":"x"}}"#, r#"[{"error":{"code":1}}]"#, r#"{"type":"error"}"#, r#"{"error":true}"#]
@@ -296,11 +297,11 @@ mod tests {
     }
 
     #[test]
-    fn the_class_decides_about_another_attempt() {
+    fn the_class_decides_whether_an_error_is_retryable() {
         assert!(!error(r#"{"error":{"type":"invalid_request_error","message":"m"}}"#).retryable);
         assert!(error(r#"{"error":{"type":"server_error","message":"m"}}"#).retryable);
         assert!(!error(r#"{"error":{"type":"insufficient_quota","message":"m"}}"#).retryable);
-        let told = error(r#"{"error":{"code":429,"message":"m","details":[{"@type":"x"},{"retryDelay":"34.5s"}]}}"#);
-        assert_eq!((told.retryable, told.retry_after), (true, Some(Duration::from_millis(34_500))));
+        let limited = error(r#"{"error":{"code":429,"message":"m","details":[{"@type":"x"},{"retryDelay":"34.5s"}]}}"#);
+        assert_eq!((limited.retryable, limited.retry_after), (true, Some(Duration::from_millis(34_500))));
     }
 }

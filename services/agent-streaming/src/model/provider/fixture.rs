@@ -1,10 +1,10 @@
-//! How recorded streams are tested: whole, split at every byte, and ended at every byte.
+//! Helpers that test recorded streams: complete, split at every byte, and ended at every byte.
 
 use super::{
     ErrorClass, ModelEvent, ModelMessage, ModelRequest, ProviderError,
     answer::{Answer, Progress},
-    body::{BadBody, Body},
-    http::cut,
+    body::{BadBody, BodyDecoder},
+    http::incomplete,
 };
 use crate::workspace::tools;
 
@@ -23,7 +23,7 @@ pub(super) fn request(tools: &[&str]) -> ModelRequest {
 }
 
 pub(super) fn read<'a, A: Answer>(mut answer: A, pieces: impl IntoIterator<Item = &'a [u8]>) -> Read {
-    let (mut body, mut out) = (Body::default(), Vec::new());
+    let (mut body, mut out) = (BodyDecoder::default(), Vec::new());
     let mut pieces = pieces.into_iter();
     loop {
         let (piece, mut events) = (pieces.next(), Vec::new());
@@ -34,7 +34,7 @@ pub(super) fn read<'a, A: Answer>(mut answer: A, pieces: impl IntoIterator<Item 
         for event in events {
             match answer.event(&event, &mut out) {
                 Ok(Progress::Open) => {}
-                Ok(Progress::Whole | Progress::Paused) => return (out, None),
+                Ok(Progress::Complete | Progress::Paused) => return (out, None),
                 Err(error) => return (out, Some(error)),
             }
         }
@@ -44,13 +44,13 @@ pub(super) fn read<'a, A: Answer>(mut answer: A, pieces: impl IntoIterator<Item 
                 let error = answer.end_of_response(&mut out).err();
                 return (out, error);
             }
-            (Err(BadBody::Unfinished), _) => return (out, Some(cut("x"))),
+            (Err(BadBody::Incomplete), _) => return (out, Some(incomplete("x"))),
             (Err(bad), _) => return (out, Some(ProviderError::new(ErrorClass::InvalidRequest, format!("{bad:?}")))),
         }
     }
 }
 
-/// Reads a stream whole, and proves that splits change nothing.
+/// Reads a stream, and asserts that splits do not change the result.
 pub(super) fn split<A: Answer>(make: impl Fn() -> A, stream: &str) -> Read {
     let bytes = stream.as_bytes();
     let whole = read(make(), [bytes]);
@@ -61,7 +61,8 @@ pub(super) fn split<A: Answer>(make: impl Fn() -> A, stream: &str) -> Read {
     whole
 }
 
-/// The same, and that an early end is either seen or harmless. Not for a stream that says in the middle that it ends.
+/// As [`split`], and asserts that an early end of the stream is detected or harmless. Not for streams with a finish reason before the end
+/// of the content.
 pub(super) fn check<A: Answer>(make: impl Fn() -> A, stream: &str) -> Read {
     let whole = split(&make, stream);
     for at in 0..=stream.len() {
@@ -84,12 +85,12 @@ fn without_usage(events: &[ModelEvent]) -> Vec<&ModelEvent> {
     events.iter().filter(|event| !matches!(event, ModelEvent::Usage(_))).collect()
 }
 
-/// A stream from the data of its events.
+/// A stream of events with the given data.
 pub(super) fn stream(events: &[&str]) -> String {
     events.iter().map(|data| format!("data: {data}\n\n")).collect()
 }
 
-/// One line per event, for comparison: joined deltas would hide what a viewer sees.
+/// One line per event, for comparison.
 pub(super) fn shown(events: &[ModelEvent]) -> Vec<String> {
     events
         .iter()

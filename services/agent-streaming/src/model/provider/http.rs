@@ -1,4 +1,4 @@
-//! One HTTP client for all providers: what a status means, and how a response is read, event by event.
+//! The HTTP client of all providers: sends requests, reads responses event by event, and converts failures to errors.
 
 use std::{collections::VecDeque, error::Error as _, time::Duration};
 
@@ -10,42 +10,42 @@ use tokio::time::timeout;
 
 use super::{
     ErrorClass, ProviderConfig, ProviderError,
-    body::{BadBody, Body},
+    body::{BadBody, BodyDecoder},
     error_body::{ErrorBody, class_of_status, shorten},
     sse::Event,
 };
 
-/// How much of an error body is read at all.
+/// How much of an error body is read.
 const MAX_ERROR_BODY_BYTES: usize = 64 * 1024;
-/// How long a finished answer may take to end its response, so that the connection can be used again.
-const TAIL: Duration = Duration::from_millis(50);
+/// How long to wait for the end of a response whose answer is complete, so that the connection can be reused.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// The client and its limits.
 pub(super) struct Http {
-    /// It cannot be built on a machine without root certificates; then every call says so, and `demo` still works.
+    /// An error on machines without root certificates. Then every request fails with it, and only `demo` works.
     client: Result<Client, String>,
     idle: Duration,
     max_response_bytes: usize,
 }
 
-/// One request.
-pub(super) struct Call<'a> {
+/// A request.
+pub(super) struct Post<'a> {
     pub provider: &'static str,
     pub url: Url,
     pub headers: &'a HeaderMap,
     pub body: &'a Value,
 }
 
-/// Why there is no stream, with what a dialect needs to say it in another way.
-pub(super) struct Refused {
+/// A request that failed, with the details that a provider needs to change the request.
+pub(super) struct Refusal {
     pub error: ProviderError,
-    /// 0 when no answer came.
+    /// 0 if there was no response.
     pub status: u16,
-    /// The field that the provider did not like, and its words.
+    /// The field that the error is about, and the message of the error.
     pub complaint: String,
 }
 
-impl From<ProviderError> for Refused {
+impl From<ProviderError> for Refusal {
     fn from(error: ProviderError) -> Self {
         Self { error, status: 0, complaint: String::new() }
     }
@@ -59,7 +59,7 @@ impl Http {
             .connect_timeout(config.connect_timeout)
             .tcp_nodelay(true)
             .tcp_keepalive(Duration::from_secs(30))
-            // A key must go where it was meant to go, whatever the shell or a server says.
+            // The API key must not go to another host, whatever proxy variables or redirects say.
             .no_proxy()
             .redirect(redirect::Policy::none())
             .referer(false)
@@ -67,11 +67,11 @@ impl Http {
         Self { client: client.map_err(|e| chain(&e)), idle: config.idle_timeout, max_response_bytes: config.max_response_bytes }
     }
 
-    /// Sends a request whose answer is an event stream.
-    pub(super) async fn post(&self, call: Call<'_>) -> Result<Reader, Refused> {
+    /// Sends a request for an event stream.
+    pub(super) async fn post(&self, call: Post<'_>) -> Result<EventReader, Refusal> {
         let client = self.client.as_ref().map_err(|e| ProviderError {
             retryable: false,
-            ..ProviderError::new(ErrorClass::Connection, format!("no HTTP client: {e}"))
+            ..ProviderError::new(ErrorClass::Connection, format!("the HTTP client could not be built: {e}"))
         })?;
         let body = serde_json::to_vec(call.body).map_err(|e| ProviderError::new(ErrorClass::InvalidRequest, e.to_string()))?;
         let request = client
@@ -79,7 +79,7 @@ impl Http {
             .headers(call.headers.clone())
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::ACCEPT, "text/event-stream")
-            // A compressed stream may arrive late; a server that compresses all the same is understood.
+            // Compression may delay events. A response that is compressed nevertheless is decoded.
             .header(header::ACCEPT_ENCODING, "identity")
             .body(body);
         let response = timeout(self.idle, request.send()).await.map_err(|_| stalled(call.provider, self.idle))?;
@@ -88,13 +88,13 @@ impl Http {
             provider = call.provider,
             status = response.status().as_u16(),
             request_id = request_id(response.headers()),
-            "model answers"
+            "a provider has answered a request"
         );
-        let reader = Reader {
+        let reader = EventReader {
             response,
-            body: Body::default(),
+            body: BodyDecoder::default(),
             ready: VecDeque::new(),
-            over: false,
+            ended: false,
             bytes: 0,
             max_bytes: self.max_response_bytes,
             provider: call.provider,
@@ -107,28 +107,28 @@ impl Http {
     }
 }
 
-/// Reads the events of one answer.
-pub(super) struct Reader {
+/// Reads the events of one response.
+pub(super) struct EventReader {
     response: Response,
-    body: Body,
+    body: BodyDecoder,
     ready: VecDeque<Event>,
     /// The response has ended.
-    over: bool,
-    /// What was read, unpacked.
+    ended: bool,
+    /// The bytes read so far, compressed and decompressed together.
     bytes: usize,
     max_bytes: usize,
     provider: &'static str,
     idle: Duration,
 }
 
-impl Reader {
-    /// The next event; `None` when the response has ended in order. Any byte, also one of a comment, resets the stall watch.
+impl EventReader {
+    /// The next event, or `None` at the regular end of the response. Every byte, also in a comment, resets the idle timeout.
     pub(super) async fn next(&mut self) -> Result<Option<Event>, ProviderError> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Ok(Some(event));
             }
-            if self.over {
+            if self.ended {
                 return Ok(None);
             }
             let chunk = timeout(self.idle, self.response.chunk()).await.map_err(|_| stalled(self.provider, self.idle))?;
@@ -138,12 +138,12 @@ impl Reader {
             let read = match chunk {
                 Some(bytes) => self.body.push(&bytes, &mut events),
                 None => {
-                    self.over = true;
+                    self.ended = true;
                     self.body.finish(&mut events)
                 }
             };
             read.map_err(|bad| self.bad_body(bad))?;
-            self.bytes += self.body.take_unpacked();
+            self.bytes += self.body.take_decompressed();
             if self.bytes > self.max_bytes {
                 return Err(too_long(self.provider, self.max_bytes));
             }
@@ -151,23 +151,23 @@ impl Reader {
         }
     }
 
-    /// Reads to the end of a response that has said everything, so that its connection can be used again.
+    /// Reads the rest of a response whose answer is complete, so that the connection can be reused.
     pub(super) async fn drain(&mut self) {
-        let _ = timeout(TAIL, async { while let Ok(Some(_)) = self.response.chunk().await {} }).await;
+        let _ = timeout(DRAIN_TIMEOUT, async { while let Ok(Some(_)) = self.response.chunk().await {} }).await;
     }
 
     fn bad_body(&self, bad: BadBody) -> ProviderError {
         match bad {
-            BadBody::TooLong => malformed(self.provider, "more in one event than 8 MiB"),
-            BadBody::Unfinished => cut(self.provider),
-            BadBody::Foreign(words) => {
+            BadBody::TooLong => malformed(self.provider, "an event of more than 8 MiB"),
+            BadBody::Incomplete => incomplete(self.provider),
+            BadBody::Unrecognized(text) => {
                 let status = self.response.status().as_u16();
-                refusal(self.provider, status, self.response.headers(), &ErrorBody::read(&words))
+                refusal(self.provider, status, self.response.headers(), &ErrorBody::read(&text))
             }
         }
     }
 
-    async fn refusal(mut self) -> Refused {
+    async fn refusal(mut self) -> Refusal {
         let mut body = Vec::new();
         while body.len() < MAX_ERROR_BODY_BYTES
             && let Ok(Ok(Some(bytes))) = timeout(self.idle, self.response.chunk()).await
@@ -175,41 +175,42 @@ impl Reader {
             body.extend_from_slice(&bytes);
         }
         let (status, headers) = (self.response.status().as_u16(), self.response.headers());
-        let said = ErrorBody::read(&String::from_utf8_lossy(&body));
-        let complaint = format!("{} {}", said.param, said.message);
-        Refused { error: refusal(self.provider, status, headers, &said), status, complaint }
+        let body = ErrorBody::read(&String::from_utf8_lossy(&body));
+        let complaint = format!("{} {}", body.param, body.message);
+        Refusal { error: refusal(self.provider, status, headers, &body), status, complaint }
     }
 }
 
-fn refusal(provider: &str, status: u16, headers: &HeaderMap, said: &ErrorBody) -> ProviderError {
+/// The error of a response that is not an answer.
+fn refusal(provider: &str, status: u16, headers: &HeaderMap, body: &ErrorBody) -> ProviderError {
     if status < 400 {
-        let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("nothing");
-        let words = if said.message.is_empty() { String::new() } else { format!(": {}", said.words()) };
+        let content_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("no content type");
+        let text = if body.message.is_empty() { String::new() } else { format!(": {}", body.summary()) };
         return ProviderError {
             retryable: false,
             ..ProviderError::new(
-                said.class().unwrap_or(ErrorClass::InvalidRequest),
-                format!("{provider} answered {status} with {} instead of an event stream{words}", shorten(kind)),
+                body.class().unwrap_or(ErrorClass::InvalidRequest),
+                format!("{provider} answered {status} with {} instead of an event stream{text}", shorten(content_type)),
             )
         };
     }
     let id = request_id(headers);
     let id = if id.is_empty() { String::new() } else { format!(" (request {})", shorten(id)) };
-    let class = said.class().filter(|_| status != 429 && status != 529).unwrap_or_else(|| class_of_status(status));
-    let retry_after = retry_after(headers, chassis::clock::now()).or(said.retry_after);
+    let class = body.class().filter(|_| status != 429 && status != 529).unwrap_or_else(|| class_of_status(status));
+    let retry_after = retry_after(headers, chassis::clock::now()).or(body.retry_after);
     let retryable = match headers.get("x-should-retry").map(HeaderValue::as_bytes) {
         Some(b"true") => true,
         Some(b"false") => false,
-        _ => matches!(status, 408 | 409 | 429 | 500..) && (!said.spent() || headers.contains_key(header::RETRY_AFTER)),
+        _ => matches!(status, 408 | 409 | 429 | 500..) && (!body.is_quota_exceeded() || headers.contains_key(header::RETRY_AFTER)),
     };
-    ProviderError { class, message: format!("{provider} answered {status}: {}{id}", said.words()), retryable, retry_after }
+    ProviderError { class, message: format!("{provider} answered {status}: {}{id}", body.summary()), retryable, retry_after }
 }
 
 fn request_id(headers: &HeaderMap) -> &str {
     ["request-id", "x-request-id"].into_iter().find_map(|name| headers.get(name)?.to_str().ok()).unwrap_or_default()
 }
 
-/// `retry-after-ms`, else `retry-after` in seconds or as a date.
+/// The pause of `retry-after-ms`, or else of `retry-after` in seconds or as a date.
 fn retry_after(headers: &HeaderMap, now: OffsetDateTime) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::trim);
     let seconds = |text: &str| text.parse::<f64>().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
@@ -227,16 +228,16 @@ fn stalled(provider: &str, idle: Duration) -> ProviderError {
     ProviderError::new(ErrorClass::Timeout, format!("{provider} sent nothing for {} s", idle.as_secs_f64()))
 }
 
-/// The answer ended in the middle.
-pub(super) fn cut(provider: &str) -> ProviderError {
-    ProviderError::new(ErrorClass::Connection, format!("{provider} ended the stream before the answer was whole"))
+/// The error for an answer without an end.
+pub(super) fn incomplete(provider: &str) -> ProviderError {
+    ProviderError::new(ErrorClass::Connection, format!("{provider} ended the stream before the answer was complete"))
 }
 
 fn too_long(provider: &str, limit: usize) -> ProviderError {
     ProviderError::new(ErrorClass::TooLong, format!("{provider} sent more than {limit} bytes for one answer (BACKLOT_MAX_STEP_BYTES)"))
 }
 
-/// The stream holds something that is not the protocol.
+/// The error for a stream that violates the protocol.
 pub(super) fn malformed(provider: &str, what: &str) -> ProviderError {
     ProviderError::new(ErrorClass::ServerError, format!("{provider} sent {what}"))
 }
@@ -257,7 +258,7 @@ fn chain(error: &reqwest::Error) -> String {
     text
 }
 
-/// A header whose value is never shown.
+/// Adds a header whose value is not shown in logs.
 pub(super) fn secret_header(headers: &mut HeaderMap, name: &'static str, value: &str) {
     if let Ok(mut value) = HeaderValue::from_str(value) {
         value.set_sensitive(true);
@@ -278,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_becomes_a_class() {
+    fn the_class_follows_the_status() {
         use ErrorClass::{Authentication, InvalidRequest, NotFound, Overloaded, RateLimited, ServerError, Timeout};
         let body = r#"{"type":"error","error":{"type":"x_error","message":"no"},"request_id":"req_1"}"#;
         for (status, class, retryable) in [
@@ -305,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_more_exact_than_the_status() {
+    fn the_error_body_takes_precedence_over_the_status() {
         let error = refused(400, &[], r#"{"error":{"type":"authentication_error","message":"bad key"}}"#);
         assert_eq!(error.class, ErrorClass::Authentication);
         let error = refused(500, &[], r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#);
@@ -320,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_provider_says_about_retries_wins() {
+    fn the_headers_of_the_provider_decide_about_retries() {
         assert!(!refused(529, &[("x-should-retry", "false")], "").retryable);
         assert!(refused(400, &[("x-should-retry", "true")], "").retryable);
         let spend = r#"{"error":{"type":"rate_limit_error","message":"m","details":{"error_code":"enforced_spend_limit_reached"}}}"#;
@@ -330,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_is_read_in_three_forms() {
+    fn retry_after_has_three_formats() {
         let now = OffsetDateTime::parse("Wed, 21 Oct 2026 07:28:00 GMT", &Rfc2822).unwrap();
         let wait = |pairs: &[(&'static str, &str)]| retry_after(&headers(pairs), now).map(|d| d.as_millis());
         assert_eq!(wait(&[("retry-after-ms", "250"), ("retry-after", "9")]), Some(250));
@@ -338,14 +339,14 @@ mod tests {
         assert_eq!(wait(&[("retry-after", "0.5")]), Some(500));
         assert_eq!(wait(&[("retry-after", "Wed, 21 Oct 2026 07:28:30 GMT")]), Some(30_000));
         assert_eq!(wait(&[("retry-after", "Wed, 21 Oct 2026 07:27:30 GMT")]), Some(0));
-        assert_eq!(wait(&[("retry-after", "120")]), Some(120_000), "who asks decides whether that is too long");
+        assert_eq!(wait(&[("retry-after", "120")]), Some(120_000), "the caller decides whether this is too long");
         for pairs in [&[("retry-after", "soon")][..], &[("retry-after", "-1")], &[]] {
             assert_eq!(wait(pairs), None, "{pairs:?}");
         }
     }
 
     #[test]
-    fn texts_are_short() {
+    fn the_text_of_a_provider_is_cut() {
         let long = "é".repeat(2_000);
         let error = refused(400, &[], &format!(r#"{{"error":{{"message":"{long}"}}}}"#));
         assert_eq!(error.message.chars().filter(|c| *c == 'é').count(), 500);

@@ -1,12 +1,12 @@
-//! What the name of a model may be. It goes into requests, logs and spans, and some servers put it into a path.
+//! The grammar of model names. A name goes into requests, logs and spans, and some servers put it into a path.
 
-/// Of `provider/model`.
+/// The largest length of `provider/model`.
 pub(crate) const MAX_BYTES: usize = 128;
-/// The grammar, for people.
+/// The grammar, as an error message.
 pub(crate) const GRAMMAR: &str =
     "must be provider/model: parts of ASCII letters, digits and . _ : @ + ~ -, separated by /, none of them . or ..";
 
-/// Whether a text is `provider/model` in this grammar. The model may itself have parts: `openai/org/model:7b`.
+/// Whether a text is a valid `provider/model`. The model may have several parts: `openai/org/model:7b`.
 pub(crate) fn is_valid(name: &str) -> bool {
     let legal = |c: u8| c.is_ascii_alphanumeric() || b"._:@+~-".contains(&c);
     let part = |part: &str| !part.is_empty() && part != "." && part != ".." && part.bytes().all(legal);
@@ -18,8 +18,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn table() {
-        for good in [
+    fn names_follow_the_grammar() {
+        for valid in [
             "openai/gpt-5.4",
             "anthropic/claude-sonnet-5",
             "openai/org/model:7b",
@@ -27,10 +27,10 @@ mod tests {
             "demo/demo",
             "openai/ft:gpt+x~1",
         ] {
-            assert!(is_valid(good), "{good}");
+            assert!(is_valid(valid), "{valid}");
         }
         let long = format!("openai/{}", "x".repeat(MAX_BYTES));
-        for bad in [
+        for invalid in [
             "",
             "gpt",
             "openai/",
@@ -46,7 +46,7 @@ mod tests {
             "openai/\u{e9}",
             &long,
         ] {
-            assert!(!is_valid(bad), "{bad:?}");
+            assert!(!is_valid(invalid), "{invalid:?}");
         }
     }
 }

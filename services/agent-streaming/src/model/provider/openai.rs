@@ -1,11 +1,11 @@
-//! Chat completions, streamed, as OpenAI, Ollama, vLLM, OpenRouter and many others speak them. [`request`] writes, [`answer`]
-//! reads, [`dialect`] remembers what a model did not like about a request.
+//! The provider for the streaming chat completions API of OpenAI, Ollama, vLLM, OpenRouter and many others. [`request`] encodes requests,
+//! [`answer`] decodes answers, [`dialect`] remembers which fields a model refuses.
 
 mod answer;
 mod content;
 mod dialect;
+mod opaque;
 mod request;
-mod seal;
 mod usage;
 
 use std::sync::Arc;
@@ -23,30 +23,29 @@ use self::dialect::{Dialect, Dialects};
 use super::{
     ModelEvent, ModelRequest, Provider, ProviderConfig, ProviderError,
     answer::{Progress, advance},
-    http::{Call, Http, Reader, Refused, secret_header},
+    http::{EventReader, Http, Post, Refusal, secret_header},
     output_limit::{self, OutputLimit},
     redaction::Redaction,
 };
 
 const NAME: &str = "openai";
 
-/// The request as a server of anybody gets it.
+/// The encoded request for a server other than OpenAI.
 #[cfg(test)]
 pub(super) fn next_body(request: &ModelRequest) -> serde_json::Value {
     request::body(request, &Dialects::new(super::MaxTokensField::MaxTokens).of(""), request.max_tokens, false)
 }
 
-/// The provider.
 pub(crate) struct OpenAi {
     endpoint: Endpoint,
-    learned: Arc<Learned>,
+    known: Arc<KnownModels>,
     redaction: Redaction,
 }
 
-/// What models turned out to take.
-struct Learned {
+/// What the models have accepted.
+struct KnownModels {
     dialects: Dialects,
-    limits: output_limit::Known,
+    limits: output_limit::KnownLimits,
 }
 
 #[derive(Clone)]
@@ -54,7 +53,7 @@ struct Endpoint {
     http: Arc<Http>,
     url: Url,
     headers: HeaderMap,
-    /// Only the original knows `prompt_cache_key`; others may refuse a field that they do not know.
+    /// Only OpenAI itself gets `prompt_cache_key`, because other servers may refuse unknown fields.
     is_openai: bool,
 }
 
@@ -68,37 +67,40 @@ impl OpenAi {
         }
         Self {
             endpoint: Endpoint { http: Arc::clone(http), url: base.join("chat/completions"), headers, is_openai: base.is_openai() },
-            learned: Arc::new(Learned { dialects: Dialects::new(config.openai_max_tokens_field), limits: output_limit::Known::default() }),
+            known: Arc::new(KnownModels {
+                dialects: Dialects::new(config.openai_max_tokens_field),
+                limits: output_limit::KnownLimits::default(),
+            }),
             redaction: Redaction::new(key.into_iter().chain(base.password())),
         }
     }
 }
 
 impl Endpoint {
-    /// Asks until the request is in words that the model takes; each refusal takes one of them away, or lowers the output limit.
-    async fn ask(&self, request: &ModelRequest, learned: &Learned) -> Result<Reader, ProviderError> {
+    /// Sends the request until the model accepts it. After a refusal it changes the dialect or lowers the output limit.
+    async fn send(&self, request: &ModelRequest, known: &KnownModels) -> Result<EventReader, ProviderError> {
         let model = request.model.as_str();
-        let mut dialect = learned.dialects.of(model);
-        let mut limit = OutputLimit::new(&learned.limits, model, request.max_tokens);
+        let mut dialect = known.dialects.of(model);
+        let mut limit = OutputLimit::new(&known.limits, model, request.max_tokens);
         let mut tried = vec![dialect];
         loop {
             let body = request::body(request, &dialect, limit.get(), self.is_openai);
-            let call = Call { provider: NAME, url: self.url.clone(), headers: &self.headers, body: &body };
-            let Refused { error, status, complaint } = match self.http.post(call).await {
+            let post = Post { provider: NAME, url: self.url.clone(), headers: &self.headers, body: &body };
+            let Refusal { error, status, complaint } = match self.http.post(post).await {
                 Ok(reader) => {
-                    learned.dialects.remember(model, dialect);
-                    limit.accepted(&learned.limits, model);
+                    known.dialects.remember(model, dialect);
+                    limit.accepted(&known.limits, model);
                     return Ok(reader);
                 }
-                Err(refused) => refused,
+                Err(refusal) => refusal,
             };
             if limit.lower(status, &complaint) {
-                tracing::debug!(model, %error, limit = limit.get(), "asking for a shorter answer");
+                tracing::debug!(model, %error, limit = limit.get(), "the output limit is lowered");
                 continue;
             }
-            let Some(simpler) = Dialect::after(&tried, status, &complaint) else { return Err(limit.explain(error, status, &complaint)) };
-            tracing::debug!(model, %error, ?simpler, "asking in other words");
-            dialect = simpler;
+            let Some(next) = Dialect::after(&tried, status, &complaint) else { return Err(limit.explain(error, status, &complaint)) };
+            tracing::debug!(model, %error, dialect = ?next, "another dialect is tried");
+            dialect = next;
             tried.push(dialect);
         }
     }
@@ -106,9 +108,9 @@ impl Endpoint {
 
 impl Provider for OpenAi {
     fn stream(&self, request: Arc<ModelRequest>) -> BoxStream<'static, Result<ModelEvent, ProviderError>> {
-        let (endpoint, learned, redaction) = (self.endpoint.clone(), Arc::clone(&self.learned), self.redaction.clone());
+        let (endpoint, known, redaction) = (self.endpoint.clone(), Arc::clone(&self.known), self.redaction.clone());
         let events = stream! {
-            let mut reader = match endpoint.ask(&request, &learned).await {
+            let mut reader = match endpoint.send(&request, &known).await {
                 Ok(reader) => reader,
                 Err(error) => {
                     yield Err(error);
@@ -124,7 +126,7 @@ impl Provider for OpenAi {
                 }
                 match progress {
                     Ok(Progress::Open) => {}
-                    Ok(Progress::Whole | Progress::Paused) => return,
+                    Ok(Progress::Complete | Progress::Paused) => return,
                     Err(error) => {
                         yield Err(error);
                         return;

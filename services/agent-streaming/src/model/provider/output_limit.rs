@@ -1,5 +1,5 @@
-//! The longest answer that a model may be asked for. A model that refuses the configured one says which it takes; that is
-//! remembered per model.
+//! The output limit of a request. A model that refuses the configured limit usually names the one that it accepts, which is then
+//! remembered for the model.
 
 use std::{
     collections::HashMap,
@@ -8,15 +8,14 @@ use std::{
 
 use super::ProviderError;
 
-/// The setting, as people know it.
 pub(crate) const SETTING: &str = "BACKLOT_MAX_OUTPUT_TOKENS";
-/// An answer that may not be longer is of no use.
-const SHORTEST: u32 = 256;
-/// How often one request is lowered.
-const MAX_TRIES: usize = 4;
-/// Models that are remembered; names come from people.
+/// A request with a lower limit is not tried.
+const MIN_LIMIT: u32 = 256;
+/// How often the limit of one request is lowered.
+const MAX_LOWERINGS: usize = 4;
+/// The number of models that are remembered. Users choose the names, so it must be bounded.
 const MAX_MODELS: usize = 1_000;
-/// What a complaint about the limit mentions.
+/// Parts of errors about the output limit.
 const WORDS: [&str; 9] = [
     "max_tokens",
     "max_completion_tokens",
@@ -28,16 +27,16 @@ const WORDS: [&str; 9] = [
     "completion tokens",
     "context length",
 ];
-/// What comes before the number of tokens that the prompt has.
+/// Words before the number of tokens of the prompt.
 const BEFORE_PROMPT: [&str; 2] = ["resulted in", "input length:"];
-/// What follows it.
-const PROMPT_WORDS: [&str; 6] = ["input tokens", "inputs tokens", "prompt tokens", "in the messages", "in the prompt", "in your prompt"];
+/// Words after that number.
+const AFTER_PROMPT: [&str; 6] = ["input tokens", "inputs tokens", "prompt tokens", "in the messages", "in the prompt", "in your prompt"];
 
-/// The limits that models took in the end.
+/// The limits that models have accepted, if lower than the configured one.
 #[derive(Debug, Default)]
-pub(super) struct Known(Mutex<HashMap<String, u32>>);
+pub(super) struct KnownLimits(Mutex<HashMap<String, u32>>);
 
-impl Known {
+impl KnownLimits {
     fn of(&self, model: &str) -> Option<u32> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(model).copied()
     }
@@ -51,89 +50,91 @@ impl Known {
     }
 }
 
-/// The limit of one request while it is being worded.
+/// The output limit of one request.
 #[derive(Debug)]
 pub(super) struct OutputLimit {
     configured: u32,
-    now: u32,
-    tries: usize,
-    /// It depends on this prompt only.
+    current: u32,
+    /// How often the limit was lowered.
+    lowerings: usize,
+    /// The current limit depends on the length of the prompt, so it is not remembered.
     of_prompt: bool,
 }
 
 impl OutputLimit {
-    pub(super) fn new(known: &Known, model: &str, configured: u32) -> Self {
-        Self { configured, now: known.of(model).unwrap_or(configured).min(configured), tries: 0, of_prompt: false }
+    pub(super) fn new(known: &KnownLimits, model: &str, configured: u32) -> Self {
+        Self { configured, current: known.of(model).unwrap_or(configured).min(configured), lowerings: 0, of_prompt: false }
     }
 
     pub(super) fn get(&self) -> u32 {
-        self.now
+        self.current
     }
 
-    /// The model took it.
-    pub(super) fn accepted(&self, known: &Known, model: &str) {
-        if self.tries > 0 && !self.of_prompt {
-            tracing::warn!(model, limit = self.now, configured = self.configured, "the model takes shorter answers than {SETTING} allows");
-            known.remember(model, self.now);
+    /// Remembers a lowered limit that the model has accepted.
+    pub(super) fn accepted(&self, known: &KnownLimits, model: &str) {
+        if self.lowerings > 0 && !self.of_prompt {
+            tracing::warn!(model, limit = self.current, configured = self.configured, "the output limit of the model is below {SETTING}");
+            known.remember(model, self.current);
         }
     }
 
-    /// Lowers the limit after a refusal, if that is what the refusal is about. Whether there is something to try.
+    /// Lowers the limit if the refusal is about it. Returns whether the request should be sent again.
     pub(super) fn lower(&mut self, status: u16, complaint: &str) -> bool {
-        if !matches!(status, 400 | 422) || self.tries == MAX_TRIES || !is_about(complaint) {
+        if !matches!(status, 400 | 422) || self.lowerings == MAX_LOWERINGS || !is_about_limit(complaint) {
             return false;
         }
-        let (next, of_prompt) = allowed(complaint, self.now);
-        if next < SHORTEST || next >= self.now {
+        let (next, of_prompt) = acceptable(complaint, self.current);
+        if next < MIN_LIMIT || next >= self.current {
             return false;
         }
-        self.tries += 1;
+        self.lowerings += 1;
         self.of_prompt |= of_prompt;
-        self.now = next;
+        self.current = next;
         true
     }
 
-    /// A refusal that could not be helped, with what a person can change.
+    /// Adds the setting to the message of a refusal that is about the limit.
     pub(super) fn explain(&self, mut error: ProviderError, status: u16, complaint: &str) -> ProviderError {
-        if matches!(status, 400 | 422) && is_about(complaint) {
+        if matches!(status, 400 | 422) && is_about_limit(complaint) {
             error.message = format!("{} ({SETTING} is {})", error.message, self.configured);
         }
         error
     }
 }
 
-fn is_about(complaint: &str) -> bool {
+fn is_about_limit(complaint: &str) -> bool {
     let unknown = ["nsupported parameter", "nrecognized", "nknown", "xtra inputs"];
     WORDS.iter().any(|word| complaint.contains(word)) && !unknown.iter().any(|word| complaint.contains(word))
 }
 
-/// The limit that a complaint names, and whether it is what the prompt leaves of the context. Half, if it names none.
-fn allowed(complaint: &str, asked: u32) -> (u32, bool) {
+/// The limit that the error message names, or half of the requested one, and whether the limit depends on the length of the prompt.
+fn acceptable(complaint: &str, requested: u32) -> (u32, bool) {
     let numbers = numbers(complaint);
-    if let Some(prompt) = prompt_tokens(complaint, &numbers, asked) {
-        let sums = [prompt, asked, prompt.saturating_add(asked)];
-        let context = numbers.iter().map(|found| found.value).filter(|n| !sums.contains(n) && *n > prompt && n - prompt < asked).max();
+    if let Some(prompt) = prompt_tokens(complaint, &numbers, requested) {
+        let sums = [prompt, requested, prompt.saturating_add(requested)];
+        let context =
+            numbers.iter().map(|number| number.value).filter(|n| !sums.contains(n) && *n > prompt && n - prompt < requested).max();
         return (context.map_or(0, |context| context - prompt), true);
     }
-    let named = numbers.iter().filter(|found| found.value < asked).max_by_key(|found| found.value);
+    let named = numbers.iter().filter(|number| number.value < requested).max_by_key(|number| number.value);
     let exclusive = complaint.contains("exclusive");
-    let guess = (asked / 2, true);
-    let limit = named.map_or(0, |found| if exclusive || found.open_end { found.value - 1 } else { found.value });
-    // A number that is no limit, such as a version.
-    if limit < SHORTEST { guess } else { (limit, false) }
+    let guess = (requested / 2, true);
+    let limit = named.map_or(0, |number| if exclusive || number.open_end { number.value - 1 } else { number.value });
+    // A smaller number is not a limit, but a version for example.
+    if limit < MIN_LIMIT { guess } else { (limit, false) }
 }
 
-/// A whole number in a text.
+/// An integer in a text.
 #[derive(Debug)]
-struct Found {
+struct Number {
     value: u32,
     start: usize,
     end: usize,
-    /// The end of a range that does not include it: `[1, 8193)`.
+    /// It is the end of a half-open range: `[1, 8193)`.
     open_end: bool,
 }
 
-fn numbers(text: &str) -> Vec<Found> {
+fn numbers(text: &str) -> Vec<Number> {
     let mut found = Vec::new();
     let mut rest = 0;
     while let Some(from) = text[rest..].find(|c: char| c.is_ascii_digit()).map(|at| rest + at) {
@@ -141,24 +142,25 @@ fn numbers(text: &str) -> Vec<Found> {
         let digits: String = text[from..from + len].chars().filter(char::is_ascii_digit).collect();
         let end = from + text[from..from + len].trim_end_matches([',', '_']).len();
         let open_end = text[end..].starts_with(')') && text[..from].contains('[');
-        found.extend(digits.parse().ok().filter(|value| *value > 0).map(|value| Found { value, start: from, end, open_end }));
+        found.extend(digits.parse().ok().filter(|value| *value > 0).map(|value| Number { value, start: from, end, open_end }));
         rest = from + len.max(1);
     }
     found
 }
 
-fn prompt_tokens(complaint: &str, found: &[Found], asked: u32) -> Option<u32> {
-    let is_of_prompt = |found: &&Found| {
-        let after = complaint[found.end..].trim_start().replace('`', "");
-        let before = complaint[..found.start].trim_end();
-        let is_followed = PROMPT_WORDS
+/// The number of tokens of the prompt, if the error message names it.
+fn prompt_tokens(complaint: &str, numbers_found: &[Number], requested: u32) -> Option<u32> {
+    let is_of_prompt = |number: &&Number| {
+        let after = complaint[number.end..].trim_start().replace('`', "");
+        let before = complaint[..number.start].trim_end();
+        let is_followed = AFTER_PROMPT
             .iter()
             .any(|words| after.starts_with(words) || after.strip_prefix("tokens ").is_some_and(|rest| rest.starts_with(words)));
         // "prompt + limit > context"
-        let is_added = after.strip_prefix('+').is_some_and(|rest| numbers(rest).first().is_some_and(|next| next.value == asked));
+        let is_added = after.strip_prefix('+').is_some_and(|rest| numbers(rest).first().is_some_and(|next| next.value == requested));
         is_followed || is_added || BEFORE_PROMPT.iter().any(|words| before.ends_with(words))
     };
-    found.iter().find(is_of_prompt).map(|found| found.value)
+    numbers_found.iter().find(is_of_prompt).map(|number| number.value)
 }
 
 #[cfg(test)]
@@ -166,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn complaints_of_providers_name_what_they_take() {
+    fn the_limit_is_read_from_the_error_message() {
         for (complaint, expected) in [
             ("max_tokens is too large: 16384. This model supports at most 4096 completion tokens, whereas you provided 16384.", 4_096),
             ("max_tokens: 16384 > 8192, which is the maximum allowed number of output tokens for claude-3-5-sonnet-20241022", 8_192),
@@ -198,14 +200,14 @@ mod tests {
             ),
             ("`inputs` tokens + `max_new_tokens` must be <= 8193. Given: 1200 `inputs` tokens and 16384 `max_new_tokens`", 6_993),
         ] {
-            let mut limit = OutputLimit::new(&Known::default(), "m", 16_384);
+            let mut limit = OutputLimit::new(&KnownLimits::default(), "m", 16_384);
             assert!(limit.lower(400, complaint), "{complaint}");
             assert_eq!(limit.get(), expected, "{complaint}");
         }
     }
 
     #[test]
-    fn what_is_about_something_else_lowers_nothing() {
+    fn other_refusals_do_not_lower_the_limit() {
         for (status, complaint) in [
             (400, "no such model"),
             (401, "max_tokens is too large"),
@@ -215,16 +217,16 @@ mod tests {
                 "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens. Please reduce the length of the messages.",
             ),
         ] {
-            let mut limit = OutputLimit::new(&Known::default(), "m", 16_384);
+            let mut limit = OutputLimit::new(&KnownLimits::default(), "m", 16_384);
             assert!(!limit.lower(status, complaint), "{complaint}");
         }
-        let mut limit = OutputLimit::new(&Known::default(), "m", 16_384);
-        assert_eq!((0..20).filter(|_| limit.lower(400, "max_tokens is too large")).count(), MAX_TRIES);
+        let mut limit = OutputLimit::new(&KnownLimits::default(), "m", 16_384);
+        assert_eq!((0..20).filter(|_| limit.lower(400, "max_tokens is too large")).count(), MAX_LOWERINGS);
     }
 
     #[test]
-    fn a_limit_of_the_model_is_remembered_and_one_of_the_prompt_is_not() {
-        let known = Known::default();
+    fn a_limit_is_remembered_unless_it_depends_on_the_prompt() {
+        let known = KnownLimits::default();
         let mut limit = OutputLimit::new(&known, "a", 16_384);
         assert!(limit.lower(400, "max_tokens: at most 4096"));
         limit.accepted(&known, "a");
@@ -243,8 +245,8 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_that_stays_names_the_setting() {
-        let limit = OutputLimit::new(&Known::default(), "m", 16_384);
+    fn the_error_of_a_final_refusal_names_the_setting() {
+        let limit = OutputLimit::new(&KnownLimits::default(), "m", 16_384);
         let error = |text: &str| limit.explain(ProviderError::new(super::super::ErrorClass::InvalidRequest, text), 400, text).message;
         assert_eq!(error("max_tokens is too large"), "max_tokens is too large (BACKLOT_MAX_OUTPUT_TOKENS is 16384)");
         assert_eq!(error("no such model"), "no such model");

@@ -1,11 +1,11 @@
-//! Takes secrets out of what a provider wrote: some repeat the key that they refuse.
+//! Removes secrets from a provider's errors, because some providers repeat the key that they refuse.
 
 use std::sync::Arc;
 
 use super::ProviderError;
 
 const REDACTED: &str = "[redacted]";
-/// A shorter secret may also be a part of an ordinary word; there it stays.
+/// A shorter secret is not removed inside of a word, because it may be a part of an ordinary word.
 const LONG_SECRET_BYTES: usize = 16;
 
 #[derive(Clone)]
@@ -25,12 +25,12 @@ impl Redaction {
 }
 
 fn redact(text: &str, secret: &str) -> String {
-    let belongs = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
+    let is_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
     let (mut clean, mut copied) = (String::new(), 0);
     for (at, _) in text.match_indices(secret) {
         let end = at + secret.len();
-        let inside = belongs(text[..at].chars().next_back()) || belongs(text[end..].chars().next());
-        if secret.len() >= LONG_SECRET_BYTES || !inside {
+        let inside_word = is_word(text[..at].chars().next_back()) || is_word(text[end..].chars().next());
+        if secret.len() >= LONG_SECRET_BYTES || !inside_word {
             clean.push_str(&text[copied..at]);
             clean.push_str(REDACTED);
             copied = end;
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_goes_and_ordinary_words_stay() {
+    fn secrets_are_removed_and_ordinary_words_stay() {
         for (text, secret, clean) in [
             ("Incorrect key sk-key.", "sk-key", "Incorrect key [redacted]."),
             ("no key k: unknown token", "k", "no key [redacted]: unknown token"),

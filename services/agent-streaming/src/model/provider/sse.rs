@@ -1,31 +1,31 @@
-//! The event stream format of WHATWG HTML, read incrementally: bytes may be split anywhere.
+//! An incremental decoder of server-sent events (WHATWG HTML). The bytes may be split anywhere.
 
 use serde::de::IgnoredAny;
 
-/// More than any provider puts into one event; a stream beyond it is broken or hostile.
+/// The largest event. No provider sends larger ones.
 const MAX_EVENT_BYTES: usize = 8 * 1024 * 1024;
 
-/// One event with data. Ids and retry times mean nothing here: no provider resumes.
+/// An event with data. Ids and retry times are ignored, because no provider can resume a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Event {
-    /// Empty unless the stream named it.
+    /// Empty if the event has no name.
     pub name: String,
     pub data: String,
 }
 
-/// A line or an event went on for longer than any should.
+/// A line or an event is longer than the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an event is longer than {MAX_EVENT_BYTES} bytes")]
 pub(crate) struct TooLong;
 
-/// Turns bytes into events.
+/// Decodes bytes into events.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
-    /// The line so far; whole lines only are decoded, so a character cut in two is no concern.
+    /// The bytes of the unfinished line. Only complete lines are decoded, so split characters are no problem.
     line: Vec<u8>,
-    /// The last byte was a CR: an LF that follows belongs to it.
+    /// The last byte was a CR. An LF that follows belongs to it.
     after_cr: bool,
-    /// The first line is over; only that one may begin with a byte order mark.
+    /// The first line, which may begin with a byte order mark, has ended.
     begun: bool,
     name: String,
     data: String,
@@ -36,7 +36,7 @@ impl Decoder {
     /// Takes the next bytes and appends the events that they complete.
     ///
     /// # Errors
-    /// [`TooLong`]; the decoder is of no use afterwards.
+    /// [`TooLong`]. The decoder cannot be used after that.
     pub(crate) fn push(&mut self, mut bytes: &[u8], events: &mut Vec<Event>) -> Result<(), TooLong> {
         while let Some(&first) = bytes.first() {
             if std::mem::take(&mut self.after_cr) && first == b'\n' {
@@ -57,7 +57,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// At the end of the bytes: what lacks its empty line or its line break.
+    /// At the end of the stream: returns the last event, even if its empty line or line break is missing.
     pub(crate) fn finish(&mut self) -> Vec<Event> {
         let line = std::mem::take(&mut self.line);
         let mut events = Vec::new();
@@ -91,11 +91,11 @@ impl Decoder {
                 self.has_data = true;
             }
             "event" => value.clone_into(&mut self.name),
-            // No field begins like that: some servers add a bare JSON error to their stream.
+            // Some servers add a JSON error without a field name to their stream. No field name begins with a brace.
             _ if text.starts_with('{') && serde_json::from_str::<IgnoredAny>(&text).is_ok() => {
                 events.push(Event { name: String::new(), data: text.into_owned() });
             }
-            // A comment (empty field), `id`, `retry`, or something new.
+            // A comment (empty field name), `id`, `retry`, or an unknown field.
             _ => {}
         }
     }
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rules_of_the_format() {
+    fn streams_are_decoded_by_the_rules_of_the_format() {
         let cases: &[(&str, &[&str])] = &[
             ("data: a\n\n", &["a"]),
             ("data:a\n\ndata:  b\n\n", &["a", " b"]),
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_line_is_refused() {
+    fn a_line_or_event_above_the_limit_is_refused() {
         let mut decoder = Decoder::default();
         let mut events = Vec::new();
         let chunk = vec![b'x'; 1024 * 1024];

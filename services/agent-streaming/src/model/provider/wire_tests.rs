@@ -1,4 +1,4 @@
-//! The two dialects over real connections.
+//! Tests of the providers over real connections.
 
 use std::{
     sync::{Arc, Mutex},
@@ -18,20 +18,20 @@ use super::{
     fixture::{shown, stream},
 };
 
-/// What the server does with one request.
+/// The reply of the server to one request.
 #[derive(Clone)]
 enum Reply {
-    /// Writes these pieces, then closes.
-    Say(Vec<Vec<u8>>),
-    /// Writes this, then neither speaks nor closes.
+    /// Writes these pieces, then closes the connection.
+    Send(Vec<Vec<u8>>),
+    /// Writes these bytes and keeps the connection open.
     Hold(Vec<u8>),
 }
 
 struct Server {
     url: String,
-    /// Head and body of every request.
+    /// The head and the body of every request.
     requests: Arc<Mutex<Vec<(String, Value)>>>,
-    /// Connections that the client closed while they were held.
+    /// The number of held connections that the client has closed.
     closed: Arc<Mutex<u32>>,
 }
 
@@ -47,7 +47,7 @@ impl Server {
                 let request = read_request(&mut socket).await;
                 requests.lock().unwrap().push(request);
                 match reply {
-                    Reply::Say(pieces) => {
+                    Reply::Send(pieces) => {
                         for piece in pieces {
                             socket.write_all(&piece).await.unwrap();
                             socket.flush().await.unwrap();
@@ -86,19 +86,19 @@ fn provider(model: &str, pairs: &[(&str, &str)]) -> Arc<dyn Provider> {
     let short = [("BACKLOT_PROVIDER_IDLE_TIMEOUT", "300ms"), ("BACKLOT_PROVIDER_CONNECT_TIMEOUT", "2s"), ("BACKLOT_MODEL", "demo/demo")];
     let mut env = Env::of(pairs.iter().chain(&short).copied());
     let config = ProviderConfig::read(&mut env, usize::MAX);
-    env.check().expect("a good configuration");
+    env.check().expect("a valid configuration");
     Providers::new(&config).get(model).expect("configured").0
 }
 
-/// Fields that no event shows count as well.
+/// Bytes that produce no events count too.
 #[tokio::test]
-async fn a_response_that_is_too_long_ends_whatever_is_in_it() {
+async fn a_response_above_the_limit_is_refused() {
     let unseen = format!("data: {}\n\n", json!({"choices": [{"delta": {"provider_specific_fields": {"x": "y".repeat(20_000)}}}]}));
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     std::io::Write::write_all(&mut packed, unseen.repeat(10).as_bytes()).unwrap();
     let packed = [head(200, "content-type: text/event-stream\r\n"), packed.finish().unwrap()].concat();
     for body in [sse(&unseen.repeat(10)), packed] {
-        let server = Server::start(vec![say(body)]).await;
+        let server = Server::start(vec![reply(body)]).await;
         let mut env = Env::of([("OPENAI_BASE_URL", format!("{}/v1", server.url).as_str()), ("BACKLOT_MODEL", "demo/demo")]);
         let config = ProviderConfig { max_response_bytes: 100_000, ..ProviderConfig::read(&mut env, usize::MAX) };
         let error = run(&Providers::new(&config).get("openai/m").expect("configured").0).await.1.expect("an error");
@@ -131,12 +131,12 @@ fn sse(body: &str) -> Vec<u8> {
     [head(200, "content-type: text/event-stream\r\n"), body.as_bytes().to_vec()].concat()
 }
 
-fn say(bytes: Vec<u8>) -> Reply {
-    Reply::Say(vec![bytes])
+fn reply(bytes: Vec<u8>) -> Reply {
+    Reply::Send(vec![bytes])
 }
 
 fn refuse(status: u16, headers: &str, body: &str) -> Reply {
-    say([head(status, &format!("content-type: application/json\r\n{headers}")), body.as_bytes().to_vec()].concat())
+    reply([head(status, &format!("content-type: application/json\r\n{headers}")), body.as_bytes().to_vec()].concat())
 }
 
 fn request() -> ModelRequest {
@@ -173,9 +173,9 @@ const CHUNKS: [&str; 3] = [
 ];
 
 #[tokio::test]
-async fn anthropic_is_asked_and_heard_byte_by_byte() {
+async fn anthropic_answers_are_decoded_byte_by_byte() {
     let bytes = sse(&stream(&HELLO));
-    let server = Server::start(vec![Reply::Say(bytes.chunks(1).map(<[u8]>::to_vec).collect())]).await;
+    let server = Server::start(vec![Reply::Send(bytes.chunks(1).map(<[u8]>::to_vec).collect())]).await;
     assert_eq!(run(&server.anthropic()).await, (HELLO_SHOWN.map(str::to_owned).to_vec(), None));
     let head = server.heads().remove(0);
     for line in [
@@ -191,8 +191,8 @@ async fn anthropic_is_asked_and_heard_byte_by_byte() {
 }
 
 #[tokio::test]
-async fn openai_is_asked_without_a_key_that_it_does_not_need() {
-    let server = Server::start(vec![say(sse(&stream(&CHUNKS)))]).await;
+async fn openai_requests_have_a_key_only_if_it_is_set() {
+    let server = Server::start(vec![reply(sse(&stream(&CHUNKS)))]).await;
     assert_eq!(run(&server.openai()).await, (HELLO_SHOWN.map(str::to_owned).to_vec(), None));
     let head = server.heads().remove(0);
     assert!(head.starts_with("post /v1/chat/completions http/1.1") && !head.contains("authorization"), "{head}");
@@ -201,7 +201,7 @@ async fn openai_is_asked_without_a_key_that_it_does_not_need() {
 }
 
 #[tokio::test]
-async fn a_refusal_has_its_class_its_wait_and_no_secret() {
+async fn a_refusal_has_a_class_a_pause_and_no_secret() {
     let body = r#"{"type":"error","error":{"type":"authentication_error","message":"no key sk-secret"}}"#;
     let server = Server::start(vec![
         refuse(529, "retry-after-ms: 40\r\n", r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#),
@@ -209,7 +209,7 @@ async fn a_refusal_has_its_class_its_wait_and_no_secret() {
         refuse(401, "", body),
         refuse(302, "location: http://127.0.0.1:1/\r\n", ""),
         refuse(200, "", r#"{"error":{"type":"invalid_request_error","message":"no stream"}}"#),
-        say([head(200, "content-type: text/html\r\n"), b"<html>".to_vec()].concat()),
+        reply([head(200, "content-type: text/html\r\n"), b"<html>".to_vec()].concat()),
     ])
     .await;
     let anthropic = server.anthropic();
@@ -233,8 +233,8 @@ async fn a_refusal_has_its_class_its_wait_and_no_secret() {
 }
 
 #[tokio::test]
-async fn a_cut_is_a_connection_error_that_can_be_retried() {
-    let server = Server::start(vec![say(sse(&stream(&HELLO[..1]))), say(sse(&stream(&HELLO[..2]))), say(Vec::new())]).await;
+async fn an_incomplete_answer_is_a_retryable_connection_error() {
+    let server = Server::start(vec![reply(sse(&stream(&HELLO[..1]))), reply(sse(&stream(&HELLO[..2]))), reply(Vec::new())]).await;
     let anthropic = server.anthropic();
     for shown in [&[][..], &HELLO_SHOWN[..2], &[]] {
         let (events, error) = run(&anthropic).await;
@@ -246,20 +246,20 @@ async fn a_cut_is_a_connection_error_that_can_be_retried() {
     }
 }
 
-/// Promises more than it sends.
+/// Announces more bytes than it sends.
 fn short(body: &str) -> Reply {
-    say([head(200, &format!("content-length: {}\r\n", body.len() + 9)), body.as_bytes().to_vec()].concat())
+    reply([head(200, &format!("content-length: {}\r\n", body.len() + 9)), body.as_bytes().to_vec()].concat())
 }
 
-/// The last chunk lacks its end.
+/// The last chunk is incomplete.
 fn half_a_chunk(body: &str) -> Reply {
-    say([head(200, "transfer-encoding: chunked\r\n"), format!("{:x}\r\n{body}", body.len() + 9).into_bytes()].concat())
+    reply([head(200, "transfer-encoding: chunked\r\n"), format!("{:x}\r\n{body}", body.len() + 9).into_bytes()].concat())
 }
 
 #[tokio::test]
-async fn a_clean_end_word_and_an_orderly_close_are_an_end_and_a_broken_connection_is_none() {
+async fn a_broken_connection_is_an_error_even_after_a_clean_finish_reason() {
     for (anthropic, body) in [(true, stream(&HELLO[..3])), (false, stream(&CHUNKS[..2]))] {
-        let server = Server::start(vec![say(sse(&body)), short(&body), half_a_chunk(&body)]).await;
+        let server = Server::start(vec![reply(sse(&body)), short(&body), half_a_chunk(&body)]).await;
         let provider = if anthropic { server.anthropic() } else { server.openai() };
         assert_eq!(run(&provider).await, (HELLO_SHOWN.map(str::to_owned).to_vec(), None));
         for broken in ["length", "chunk"] {
@@ -271,7 +271,7 @@ async fn a_clean_end_word_and_an_orderly_close_are_an_end_and_a_broken_connectio
 }
 
 #[tokio::test]
-async fn an_event_stream_is_read_whatever_it_is_called_and_packed_in() {
+async fn an_event_stream_is_decoded_for_every_content_type_and_compression() {
     let packed = |body: &str| {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         std::io::Write::write_all(&mut gzip, body.as_bytes()).unwrap();
@@ -279,11 +279,11 @@ async fn an_event_stream_is_read_whatever_it_is_called_and_packed_in() {
     };
     for (anthropic, body) in [(true, stream(&HELLO)), (false, stream(&CHUNKS))] {
         let replies = vec![
-            say([head(200, "content-type: text/plain\r\n"), body.clone().into_bytes()].concat()),
-            say([head(200, "content-type: application/json\r\n"), body.clone().into_bytes()].concat()),
-            say([head(200, ""), body.clone().into_bytes()].concat()),
-            say([head(200, "content-type: text/event-stream\r\ncontent-encoding: gzip\r\n"), packed(&body)].concat()),
-            say(sse(&format!("\u{feff}{}", body.replace('\n', "\r\n")))),
+            reply([head(200, "content-type: text/plain\r\n"), body.clone().into_bytes()].concat()),
+            reply([head(200, "content-type: application/json\r\n"), body.clone().into_bytes()].concat()),
+            reply([head(200, ""), body.clone().into_bytes()].concat()),
+            reply([head(200, "content-type: text/event-stream\r\ncontent-encoding: gzip\r\n"), packed(&body)].concat()),
+            reply(sse(&format!("\u{feff}{}", body.replace('\n', "\r\n")))),
         ];
         let count = replies.len();
         let server = Server::start(replies).await;
@@ -296,10 +296,10 @@ async fn an_event_stream_is_read_whatever_it_is_called_and_packed_in() {
 }
 
 #[tokio::test]
-async fn an_output_limit_that_a_model_refuses_is_lowered_and_remembered() {
+async fn a_refused_output_limit_is_lowered_and_remembered() {
     let complaint = r#"{"error":{"type":"invalid_request_error","message":"max_tokens: 9000 > 8192, which is the maximum allowed number of output tokens"}}"#;
     for anthropic in [true, false] {
-        let hello = || say(sse(&if anthropic { stream(&HELLO) } else { stream(&CHUNKS) }));
+        let hello = || reply(sse(&if anthropic { stream(&HELLO) } else { stream(&CHUNKS) }));
         let tiny = refuse(400, "", r#"{"error":{"type":"invalid_request_error","message":"max_tokens is too large; at most 0"}}"#);
         let replies = [refuse(400, "", complaint), hello(), hello()].into_iter().chain(std::iter::repeat_n(tiny, 8));
         let server = Server::start(replies.collect()).await;
@@ -308,15 +308,15 @@ async fn an_output_limit_that_a_model_refuses_is_lowered_and_remembered() {
         for _ in 0..2 {
             assert!(provider.stream(request()).all(async |event| event.is_ok()).await);
         }
-        let asked: Vec<_> = server.bodies().iter().map(|body| body["max_tokens"].as_u64()).collect();
-        assert_eq!(asked, [Some(9_000), Some(8_192), Some(8_192)]);
+        let limits: Vec<_> = server.bodies().iter().map(|body| body["max_tokens"].as_u64()).collect();
+        assert_eq!(limits, [Some(9_000), Some(8_192), Some(8_192)]);
         let error = provider.stream(request()).next().await.expect("an event").expect_err("a refusal");
         assert!(error.message.ends_with("(BACKLOT_MAX_OUTPUT_TOKENS is 9000)"), "{error}");
     }
 }
 
 #[tokio::test]
-async fn silence_is_a_timeout() {
+async fn a_stalled_answer_is_a_timeout() {
     let server = Server::start(vec![Reply::Hold(Vec::new()), Reply::Hold(sse(&stream(&HELLO[..2])))]).await;
     let anthropic = server.anthropic();
     for _ in 0..2 {
@@ -326,7 +326,7 @@ async fn silence_is_a_timeout() {
 }
 
 #[tokio::test]
-async fn nobody_listens() {
+async fn a_refused_connection_is_retryable_and_shows_no_secret() {
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let url = format!("http://me:hunter2@127.0.0.1:{port}");
     let error = run(&provider("anthropic/m", &[("ANTHROPIC_API_KEY", "k"), ("ANTHROPIC_BASE_URL", &url)])).await.1.expect("refused");
@@ -345,7 +345,7 @@ async fn dropping_the_stream_closes_the_connection() {
 }
 
 #[tokio::test]
-async fn a_pause_is_answered_with_the_model_s_own_words() {
+async fn a_paused_answer_continues_with_its_own_content() {
     let paused = [
         HELLO[0],
         HELLO[1],
@@ -353,33 +353,33 @@ async fn a_pause_is_answered_with_the_model_s_own_words() {
         r#"{"type":"message_delta","delta":{"stop_reason":"pause_turn"},"usage":{"input_tokens":3,"output_tokens":2}}"#,
         HELLO[3],
     ];
-    let server = Server::start(vec![say(sse(&stream(&paused))), say(sse(&stream(&HELLO)))]).await;
+    let server = Server::start(vec![reply(sse(&stream(&paused))), reply(sse(&stream(&HELLO)))]).await;
     let (events, error) = run(&server.anthropic()).await;
     assert_eq!(error, None);
     assert_eq!(
         events,
         ["text b1.1", "+ Hé", "end b1.1", "usage 3 2 0 0 0", "text b1.2", "+ Hé", "end b1.2", "usage 6 4 0 0 0", "finished stop"]
     );
-    let again = &server.bodies()[1]["messages"];
-    assert_eq!(again[1], json!({"role": "assistant", "content": [{"type": "text", "text": "Hé"}]}));
+    let messages = &server.bodies()[1]["messages"];
+    assert_eq!(messages[1], json!({"role": "assistant", "content": [{"type": "text", "text": "Hé"}]}));
 }
 
 #[tokio::test]
-async fn what_a_model_does_not_take_is_left_out_and_remembered() {
+async fn a_refused_field_is_left_out_and_the_dialect_is_remembered() {
     let no_tools = r#"{"error":{"message":"Function tools with reasoning_effort are not supported","type":"invalid_request_error","param":"reasoning_effort"}}"#;
     let server = Server::start(vec![
         refuse(400, "", r#"{"error":"unknown field stream_options"}"#),
         refuse(400, "", no_tools),
-        say(sse(&stream(&CHUNKS))),
-        say(sse(&stream(&CHUNKS))),
+        reply(sse(&stream(&CHUNKS))),
+        reply(sse(&stream(&CHUNKS))),
         refuse(400, "", r#"{"error":{"message":"context too long","code":"context_length_exceeded"}}"#),
     ])
     .await;
     let openai = server.openai();
     assert_eq!(run(&openai).await.1, None);
     assert_eq!(run(&openai).await.1, None);
-    let said = |body: &Value| (body.get("stream_options").is_some(), body.get("reasoning_effort").is_some());
-    assert_eq!(server.bodies().iter().map(said).collect::<Vec<_>>(), [(true, false), (false, false), (false, true), (false, true)]);
+    let fields = |body: &Value| (body.get("stream_options").is_some(), body.get("reasoning_effort").is_some());
+    assert_eq!(server.bodies().iter().map(fields).collect::<Vec<_>>(), [(true, false), (false, false), (false, true), (false, true)]);
     let error = run(&openai).await.1.expect("a refusal");
     assert_eq!((error.class, error.message.contains("context too long")), (ErrorClass::InvalidRequest, true));
 }

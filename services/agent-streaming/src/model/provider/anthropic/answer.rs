@@ -1,4 +1,4 @@
-//! What a stream of the Messages API means. Pure: events of a response in, model events out.
+//! Decodes the event stream of the Messages API.
 
 mod block;
 
@@ -12,52 +12,54 @@ use super::NAME;
 use crate::model::provider::{
     FinishReason, ModelEvent, ModelRequest, ProviderError,
     answer::{self, Progress},
-    calls::Names,
-    end::Ends,
+    calls::IdGenerator,
+    finish::FinishTracker,
     http::malformed,
     sse::Event,
 };
 
 /// One answer, possibly over several responses.
 pub(in crate::model::provider) struct Answer {
-    names: Names,
+    ids: IdGenerator,
+    /// The open blocks by index.
     blocks: BTreeMap<u64, Block>,
-    /// A call whose block ended, held until the next event shows that the answer was not cut there.
+    /// The events of the last call, held back until the next event shows that the answer was not cut at this call.
     held: Vec<ModelEvent>,
     usage: Counts,
-    /// What the messages before this one used.
-    spent: Counts,
-    ends: Ends,
+    /// The usage of the earlier messages of this answer.
+    earlier_usage: Counts,
+    finish: FinishTracker,
     message_id: String,
+    /// The finished blocks, as the API sent them.
     content: Vec<Value>,
     output: bool,
     tools: bool,
-    usage_told: bool,
+    usage_reported: bool,
 }
 
 impl Answer {
     pub(in crate::model::provider) fn new(request: &ModelRequest) -> Self {
         Self {
-            names: Names::new(request),
+            ids: IdGenerator::new(request),
             blocks: BTreeMap::new(),
             held: Vec::new(),
             usage: Counts::default(),
-            spent: Counts::default(),
-            ends: Ends::default(),
+            earlier_usage: Counts::default(),
+            finish: FinishTracker::default(),
             message_id: String::new(),
             content: Vec::new(),
             output: false,
             tools: false,
-            usage_told: true,
+            usage_reported: true,
         }
     }
 
-    /// The content blocks so far, as the API sent them.
+    /// Takes the content blocks so far, as the API sent them.
     pub(super) fn take_content(&mut self) -> Vec<Value> {
         std::mem::take(&mut self.content)
     }
 
-    /// A message begins; some servers say so twice, or send a message in one piece.
+    /// Handles the start of a message. Some servers send it twice, or send the complete message in it.
     fn begin(&mut self, message: &Value, out: &mut Vec<ModelEvent>) -> Result<(), ProviderError> {
         let id = message["id"].as_str().unwrap_or_default();
         let same = !id.is_empty() && id == self.message_id;
@@ -66,13 +68,13 @@ impl Answer {
             return Ok(());
         }
         if !self.blocks.is_empty() {
-            return Err(malformed(NAME, "another message before this one was whole"));
+            return Err(malformed(NAME, "another message before this one was complete"));
         }
-        // What is whole was counted; the figures of another message come on top of it.
-        if self.ends.any() {
-            self.spent = self.spent.plus(&std::mem::take(&mut self.usage));
-            // The end of that message is none of this one.
-            self.ends.goes_on();
+        // The usage of another message is added to that of the complete one.
+        if self.finish.is_set() {
+            self.earlier_usage = self.earlier_usage.plus(&std::mem::take(&mut self.usage));
+            // The finish reason of the previous message does not count for this one.
+            self.finish.content_follows();
         }
         id.clone_into(&mut self.message_id);
         self.count(&message["usage"]);
@@ -80,37 +82,37 @@ impl Answer {
             self.start(index, block, out);
             self.stop(index, out);
         }
-        if let Some(word) = message["stop_reason"].as_str() {
-            self.ends.say(word);
+        if let Some(reason) = message["stop_reason"].as_str() {
+            self.finish.record(reason);
         }
         Ok(())
     }
 
     fn start(&mut self, index: u64, content: &Value, out: &mut Vec<ModelEvent>) {
-        self.ends.goes_on();
+        self.finish.content_follows();
         out.append(&mut self.held);
-        let block = Block::start(content, &mut self.names, out);
+        let block = Block::start(content, &mut self.ids, out);
         self.tools |= matches!(block, Block::Tool(_));
         self.blocks.insert(index, block);
-        self.seen(out);
+        self.report_after_output(out);
     }
 
     fn delta(&mut self, event: &Value, out: &mut Vec<ModelEvent>) -> Result<(), ProviderError> {
         let (index, delta) = (event["index"].as_u64().unwrap_or_default(), &event["delta"]);
         if !self.blocks.contains_key(&index) {
             if delta["type"] == "input_json_delta" {
-                return Err(malformed(NAME, "arguments of a call that never began"));
+                return Err(malformed(NAME, "arguments of a call that was not started"));
             }
-            self.blocks.extend(Block::of_delta(delta, &mut self.names).map(|block| (index, block)));
+            self.blocks.extend(Block::of_delta(delta, &mut self.ids).map(|block| (index, block)));
         }
         if let Some(block) = self.blocks.get_mut(&index) {
             let before = out.len();
             block.delta(delta, out);
             if out.len() > before {
-                self.ends.goes_on();
+                self.finish.content_follows();
             }
         }
-        self.seen(out);
+        self.report_after_output(out);
         Ok(())
     }
 
@@ -122,7 +124,7 @@ impl Answer {
         } else {
             block.finish(out);
         }
-        self.seen(out);
+        self.report_after_output(out);
     }
 
     fn stop_all(&mut self, out: &mut Vec<ModelEvent>) {
@@ -132,46 +134,46 @@ impl Answer {
         }
     }
 
-    /// Notes the first output; what was counted before it follows it at once.
-    fn seen(&mut self, out: &mut Vec<ModelEvent>) {
+    /// Reports the usage as soon as there is output.
+    fn report_after_output(&mut self, out: &mut Vec<ModelEvent>) {
         self.output |= !out.is_empty();
-        if self.output && !self.usage_told {
+        if self.output && !self.usage_reported {
             out.extend(self.total());
         }
     }
 
-    /// What the answer has used so far.
+    /// The usage of the answer so far.
     fn total(&mut self) -> Option<ModelEvent> {
-        self.usage_told = true;
-        let total = self.spent.plus(&self.usage);
+        self.usage_reported = true;
+        let total = self.earlier_usage.plus(&self.usage);
         (total != Counts::default()).then(|| ModelEvent::Usage(total.usage()))
     }
 
-    /// The message is over.
+    /// Handles the end of the message.
     fn finish(&mut self, out: &mut Vec<ModelEvent>) -> Result<Progress, ProviderError> {
-        if self.ends.is_paused() && !self.tools {
-            self.spent = self.spent.plus(&std::mem::take(&mut self.usage));
+        if self.finish.is_paused() && !self.tools {
+            self.earlier_usage = self.earlier_usage.plus(&std::mem::take(&mut self.usage));
             self.stop_all(out);
-            self.ends.clear();
+            self.finish.clear();
             return Ok(Progress::Paused);
         }
-        let finish = if self.ends.is_paused() { FinishReason::ToolCalls } else { self.ends.finish(NAME, self.tools)? };
-        // It is told below.
-        self.usage_told = true;
+        let finish = if self.finish.is_paused() { FinishReason::ToolCalls } else { self.finish.finish(NAME, self.tools)? };
+        // The usage is reported below.
+        self.usage_reported = true;
         self.stop_all(out);
-        // A call that ends where the answer was cut may itself be cut, however whole it looks.
+        // If the answer was cut, its last call may be cut too, even if it looks complete.
         let held = std::mem::take(&mut self.held);
         if finish == FinishReason::ToolCalls {
             out.extend(held);
         }
         out.extend(self.total());
         out.push(ModelEvent::Finished(finish));
-        Ok(Progress::Whole)
+        Ok(Progress::Complete)
     }
 
     fn count(&mut self, usage: &Value) {
         self.usage.replace(usage);
-        self.usage_told = self.usage == Counts::default();
+        self.usage_reported = self.usage == Counts::default();
     }
 }
 
@@ -180,7 +182,7 @@ impl answer::Answer for Answer {
         let Some(data) = answer::object(NAME, event)? else { return Ok(Progress::Open) };
         match data["type"].as_str().unwrap_or(&event.name) {
             "message_start" => self.begin(&data["message"], out)?,
-            // From a server that does not stream.
+            // A server that does not stream sends the complete message.
             "message" => {
                 self.begin(&data, out)?;
                 return self.finish(out);
@@ -190,15 +192,15 @@ impl answer::Answer for Answer {
             "content_block_stop" => self.stop(data["index"].as_u64().unwrap_or_default(), out),
             "message_delta" => {
                 self.count(&data["usage"]);
-                if let Some(word) = data["delta"]["stop_reason"].as_str() {
-                    if word == "refusal" {
-                        tracing::info!(details = %data["delta"]["stop_details"], "the model declined");
+                if let Some(reason) = data["delta"]["stop_reason"].as_str() {
+                    if reason == "refusal" {
+                        tracing::info!(details = %data["delta"]["stop_details"], "the model declined to answer");
                     }
-                    self.ends.say(word);
+                    self.finish.record(reason);
                 }
             }
             "message_stop" => return self.finish(out),
-            // Kinds that do not exist yet.
+            // Unknown events are ignored.
             _ => {}
         }
         Ok(Progress::Open)
@@ -209,11 +211,11 @@ impl answer::Answer for Answer {
     }
 
     fn unreported_usage(&mut self) -> Option<ModelEvent> {
-        (!self.usage_told).then(|| self.total()).flatten()
+        (!self.usage_reported).then(|| self.total()).flatten()
     }
 }
 
-/// The provider's numbers. Every report is cumulative: it replaces, field by field, where it names one.
+/// The usage as the provider reports it. Reports are cumulative: each field of a report replaces the previous value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Counts {
     input: u64,
@@ -249,7 +251,7 @@ impl Counts {
         }
     }
 
-    /// `input_tokens` of this API leaves cached ones out; ours counts them in.
+    /// Converts the counts. `input_tokens` of this API excludes cached tokens; ours includes them.
     fn usage(&self) -> Usage {
         let small = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
         Usage {

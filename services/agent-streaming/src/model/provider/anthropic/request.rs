@@ -1,5 +1,5 @@
-//! A request in the words of the Messages API. Key order and tool order are stable, and two marks (after the system prompt,
-//! after the newest block) let the provider cache everything before them: each step of a turn reads what the step before wrote.
+//! Encodes requests for the Messages API. The order of keys and tools is stable, and two `cache_control` marks (after the system prompt
+//! and after the newest block) let the provider cache everything before them. So each step of a turn reuses the cache of the previous one.
 
 use std::collections::HashMap;
 
@@ -11,9 +11,9 @@ use crate::model::provider::{
     calls::{arguments_object, wire_ids},
 };
 
-/// `said` is what the model said before each of its pauses; it goes back as it is. `max_tokens` is that of the request, or what
-/// the model takes.
-pub(super) fn body(request: &ModelRequest, said: &[Vec<Value>], max_tokens: u32) -> Value {
+/// `paused` is the content before each pause, which is sent back unchanged. `max_tokens` is the limit of the request, or a lower one that
+/// the model accepts.
+pub(super) fn body(request: &ModelRequest, paused: &[Vec<Value>], max_tokens: u32) -> Value {
     let ids = wire_ids(request, NAME);
     let mut messages: Vec<Value> = request.messages.iter().filter_map(|each| message(each, &ids)).collect();
     if let Some(block) = messages.iter_mut().rev().find(|m| m["role"] == "user").and_then(|m| m["content"].as_array_mut()?.last_mut()) {
@@ -26,7 +26,7 @@ pub(super) fn body(request: &ModelRequest, said: &[Vec<Value>], max_tokens: u32)
     if !request.system.is_empty() {
         body["system"] = json!([{"type": "text", "text": request.system, "cache_control": {"type": "ephemeral"}}]);
     }
-    messages.extend(said.iter().map(|content| json!({"role": "assistant", "content": content})));
+    messages.extend(paused.iter().map(|content| json!({"role": "assistant", "content": content})));
     body["messages"] = messages.into();
     body
 }
@@ -35,7 +35,7 @@ fn tool(spec: &ToolSpec) -> Value {
     json!({"name": spec.name, "description": spec.description, "input_schema": spec.input_schema})
 }
 
-/// `None` for a message without anything that the API takes: it refuses empty text.
+/// `None` for a message without content. The API refuses empty text.
 fn message(message: &ModelMessage, ids: &HashMap<&str, &str>) -> Option<Value> {
     let (role, content): (_, Vec<Value>) = match message {
         ModelMessage::User { text } => ("user", text_block(text).into_iter().collect()),
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_turn_byte_for_byte() {
+    fn the_request_of_a_turn_is_stable() {
         let thinking = json!({"provider": "anthropic", "signature": "c2ln"});
         let messages = vec![
             ModelMessage::User { text: "Hi".into() },
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_empty_is_sent() {
+    fn empty_messages_and_fields_are_left_out() {
         let mut bare = request(vec![ModelMessage::Assistant { blocks: Vec::new() }, ModelMessage::User { text: "Hi".into() }]);
         bare.system.clear();
         bare.tools.clear();
@@ -140,9 +140,9 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_goes_on_with_what_was_said() {
-        let said = vec![json!({"type": "server_tool_use", "id": "srv"})];
-        let body = body(&request(vec![ModelMessage::User { text: "Hi".into() }]), &[said], 9);
+    fn the_content_before_a_pause_is_sent_back() {
+        let paused = vec![json!({"type": "server_tool_use", "id": "srv"})];
+        let body = body(&request(vec![ModelMessage::User { text: "Hi".into() }]), &[paused], 9);
         assert_eq!(body["messages"][1], json!({"role": "assistant", "content": [{"type": "server_tool_use", "id": "srv"}]}));
     }
 }

@@ -1,8 +1,8 @@
-//! The rows of the table.
+//! The cases of the conformance tests.
 
 use super::*;
 
-/// A row for both protocols.
+/// A case for both protocols.
 fn both(what: &'static str, openai: String, anthropic: String, outcome: Outcome) -> Case {
     Case { what, openai: Some(openai), anthropic: Some(anthropic), outcome, ends_early: false }
 }
@@ -15,28 +15,28 @@ fn only_anthropic(what: &'static str, stream: String, outcome: Outcome) -> Case 
     Case { what, openai: None, anthropic: Some(stream), outcome, ends_early: false }
 }
 
-/// The form of the stream.
-pub(super) fn form() -> Vec<Case> {
+/// The framing of the stream.
+pub(super) fn framing() -> Vec<Case> {
     let (openai, anthropic) = hello();
-    let whole = || Whole(vec!["+ Hi", "finished stop"]);
+    let whole = || Complete(vec!["+ Hi", "finished stop"]);
     let changed = |what, change: &dyn Fn(&str) -> String| both(what, change(&openai), change(&anthropic), whole());
     let message = json!({"type": "message", "id": "m", "content": [{"type": "text", "text": "Hi"}], "stop_reason": "end_turn"});
     let completion = json!({"object": "chat.completion", "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}]});
     vec![
-        changed("as it should be", &str::to_owned),
+        changed("a regular stream", &str::to_owned),
         changed("an empty data line", &|s| format!("data:\n\ndata: \n\n{s}")),
         changed("an empty ping", &|s| format!("event: ping\ndata:\n\n{s}")),
-        changed("a ping of words", &|s| format!("event: ping\ndata: still here\n\n{s}")),
+        changed("a ping with text", &|s| format!("event: ping\ndata: still here\n\n{s}")),
         changed("data null", &|s| format!("data: null\n\n{s}")),
         changed("comments", &|s| format!(": PROCESSING\n\n{s}")),
         changed("CRLF", &|s| s.replace('\n', "\r\n")),
         changed("CR", &|s| s.replace('\n', "\r")),
         changed("a byte order mark", &|s| format!("\u{feff}{s}")),
         changed("no space after the colon", &|s| s.replace("data: ", "data:")),
-        changed("blank lines in front", &|s| format!("\n\n{s}")),
+        changed("leading blank lines", &|s| format!("\n\n{s}")),
         changed("no last line break", &|s| s.trim_end().to_owned()),
         both(
-            "a clean end word and no last event",
+            "a clean finish reason without the last event",
             sse(&[delta(&json!({"content": "Hi"})), finish("stop")]),
             blocks(&[text_block("Hi")], "end_turn").replace("data: {\"type\":\"message_stop\"}\n\n", ""),
             whole(),
@@ -61,14 +61,14 @@ pub(super) fn form() -> Vec<Case> {
     ]
 }
 
-/// Text, reasoning and figures.
+/// Text, reasoning and usage.
 #[expect(clippy::too_many_lines, reason = "a table")]
 pub(super) fn content() -> Vec<Case> {
-    let hi = || Whole(vec!["+ Hi", "finished stop"]);
-    let thought = || Whole(vec!["~ hm", "+ Hi", "finished stop"]);
+    let hi = || Complete(vec!["+ Hi", "finished stop"]);
+    let thought = || Complete(vec!["~ hm", "+ Hi", "finished stop"]);
     let parts = |parts: Value| deltas(&[json!({"content": parts})], "stop");
     let usage = json!({"prompt_tokens": 7, "completion_tokens": 5, "completion_tokens_details": {"reasoning_tokens": 30}});
-    let figures = [delta(&json!({"content": "Hi"})), finish("stop"), json!({"usage": usage})];
+    let usage_chunks = [delta(&json!({"content": "Hi"})), finish("stop"), json!({"usage": usage})];
     let thinking = json!({"type": "thinking", "thinking": "hm", "signature": "s"});
     vec![
         both(
@@ -89,7 +89,7 @@ pub(super) fn content() -> Vec<Case> {
         ),
         only_openai("choices null", format!("{}{}", sse(&[json!({"choices": null})]), hello().0), hi()),
         only_anthropic(
-            "deltas of a block that never began",
+            "deltas of a block without a start",
             sse(&[
                 start("m"),
                 json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hi"}}),
@@ -105,16 +105,16 @@ pub(super) fn content() -> Vec<Case> {
         )
         .ends_early(),
         only_anthropic(
-            "a message that begins inside another",
+            "a message that starts inside another",
             sse(&[
                 start("a"),
                 json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "Hi"}}),
                 start("b"),
             ]),
-            Broken(ErrorClass::ServerError, "another message"),
+            Failed(ErrorClass::ServerError, "another message"),
         ),
         both(
-            "reasoning as it should be",
+            "regular reasoning",
             deltas(&[json!({"reasoning_content": "hm"}), json!({"content": "Hi"})], "stop"),
             blocks(&[(thinking, &[]), text_block("Hi")], "end_turn"),
             thought(),
@@ -143,9 +143,9 @@ pub(super) fn content() -> Vec<Case> {
             thought(),
         ),
         only_openai(
-            "figures without choices, with more reasoning than output",
-            sse(&figures),
-            Whole(vec!["+ Hi", "usage 7 35 0 0 30", "finished stop"]),
+            "usage without choices, with more reasoning than output",
+            sse(&usage_chunks),
+            Complete(vec!["+ Hi", "usage 7 35 0 0 30", "finished stop"]),
         ),
     ]
 }
@@ -153,9 +153,10 @@ pub(super) fn content() -> Vec<Case> {
 /// Tool calls.
 #[expect(clippy::too_many_lines, reason = "a table")]
 pub(super) fn calls() -> Vec<Case> {
-    let two = || Whole(vec!["tool a list_files", "tool b list_files", "a {}", "b {}", "ready a {}", "ready b {}", "finished tool_calls"]);
+    let two =
+        || Complete(vec!["tool a list_files", "tool b list_files", "a {}", "b {}", "ready a {}", "ready b {}", "finished tool_calls"]);
     let fragment = |id: &str, arguments: &str| json!({"id": id, "function": {"name": "list_files", "arguments": arguments}});
-    let read = || Whole(vec!["tool a read_file", r#"a {"path":"x"}"#, r#"ready a {"path":"x"}"#, "finished tool_calls"]);
+    let read = || Complete(vec!["tool a read_file", r#"a {"path":"x"}"#, r#"ready a {"path":"x"}"#, "finished tool_calls"]);
     let name = |name: &str| json!({"index": 0, "id": "a", "function": {"name": name}});
     let arguments = json!({"index": 0, "function": {"arguments": "{\"path\":\"x\"}"}});
     let tool = |content: Value, deltas: &'static [Value]| blocks(&[(content, deltas)], "tool_use");
@@ -198,24 +199,24 @@ pub(super) fn calls() -> Vec<Case> {
             read(),
         ),
         only_anthropic(
-            "input already in the beginning of the block",
+            "input in the start of the block",
             tool(json!({"type": "tool_use", "id": "a", "name": "read_file", "input": {"path": "x"}}), &[]),
-            Whole(vec!["tool a read_file", r#"ready a {"path":"x"}"#, "finished tool_calls"]),
+            Complete(vec!["tool a read_file", r#"ready a {"path":"x"}"#, "finished tool_calls"]),
         ),
         only_anthropic(
-            "input that began empty",
+            "empty input in the start of the block",
             tool(json!({"type": "tool_use", "id": "a", "name": "list_files", "input": {}}), &[]),
-            Whole(vec!["tool a list_files", "ready a {}", "finished tool_calls"]),
+            Complete(vec!["tool a list_files", "ready a {}", "finished tool_calls"]),
         ),
         only_openai(
             "an id that is too long",
             deltas(&[call(long_call)], "tool_calls"),
-            Whole(vec!["tool call_1_1 list_files", "call_1_1 {}", foreign("openai"), "finished tool_calls"]),
+            Complete(vec!["tool call_1_1 list_files", "call_1_1 {}", foreign("openai"), "finished tool_calls"]),
         ),
         only_anthropic(
             "an id that is too long",
             tool(json!({"type": "tool_use", "id": long, "name": "list_files", "input": {}}), &[]),
-            Whole(vec!["tool call_1_1 list_files", foreign("anthropic"), "finished tool_calls"]),
+            Complete(vec!["tool call_1_1 list_files", foreign("anthropic"), "finished tool_calls"]),
         ),
         only_openai(
             "a signature on a call",
@@ -225,7 +226,7 @@ pub(super) fn calls() -> Vec<Case> {
                 )],
                 "stop",
             ),
-            Whole(vec![
+            Complete(vec![
                 "tool a list_files",
                 "a {}",
                 r#"ready a {} {"fields":{"extra_content":{"google":{"thought_signature":"s"}}},"provider":"openai"}"#,
@@ -233,22 +234,22 @@ pub(super) fn calls() -> Vec<Case> {
             ]),
         ),
         only_anthropic(
-            "arguments of a call that never began",
+            "arguments of a call without a start",
             sse(&[json!({"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": "{}"}})]),
-            Broken(ErrorClass::ServerError, "never began"),
+            Failed(ErrorClass::ServerError, "was not started"),
         ),
     ]
 }
 
-/// How answers end.
+/// Finish reasons.
 #[expect(clippy::too_many_lines, reason = "a table")]
-pub(super) fn ends() -> Vec<Case> {
+pub(super) fn finish_reasons() -> Vec<Case> {
     let write = json!({"index": 0, "id": "a", "function": {"name": "write_file", "arguments": "{\"path\":\"x\",\"content\":\"\"}"}});
     const WRITE: &str = r#"a {"path":"x","content":""}"#;
-    let openai = |words: &[&str]| {
-        format!("{}{}", sse(&[delta(&call(write.clone()))]), sse(&words.iter().map(|word| finish(word)).collect::<Vec<_>>()))
+    let openai = |reasons: &[&str]| {
+        format!("{}{}", sse(&[delta(&call(write.clone()))]), sse(&reasons.iter().map(|reason| finish(reason)).collect::<Vec<_>>()))
     };
-    let anthropic = |words: &[&str]| {
+    let anthropic = |reasons: &[&str]| {
         let input = json!({"type": "input_json_delta", "partial_json": "{\"path\":\"x\",\"content\":\"\"}"});
         let begun = [
             start("m"),
@@ -256,56 +257,61 @@ pub(super) fn ends() -> Vec<Case> {
             json!({"type": "content_block_delta", "index": 0, "delta": input}),
             json!({"type": "content_block_stop", "index": 0}),
         ];
-        format!("{}{}", sse(&begun), sse(&words.iter().map(|word| stop(word)).collect::<Vec<_>>()))
+        format!("{}{}", sse(&begun), sse(&reasons.iter().map(|reason| stop(reason)).collect::<Vec<_>>()))
     };
-    let row = |what, words: &[&str], class, said| both(what, openai(words), anthropic(words), Broken(class, said));
+    let row = |what, reasons: &[&str], class, text| both(what, openai(reasons), anthropic(reasons), Failed(class, text));
     let early = |last: &[Value]| sse(&[&[finish("stop"), delta(&json!({"content": "Hi"}))], last].concat());
     let early_block = json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "Hi"}});
     let early_message = |last: &[Value]| sse(&[&[start("m"), stop("end_turn"), early_block.clone()], last].concat());
     vec![
-        row("a word that nobody told us", &["of_tomorrow"], ErrorClass::Truncated, "of_tomorrow"),
+        row("an unknown reason", &["unheard_of"], ErrorClass::Truncated, "unheard_of"),
         row("the provider aborts", &["abort"], ErrorClass::ServerError, "abort"),
-        row("the provider has no room", &["insufficient_system_resource"], ErrorClass::Overloaded, "insufficient"),
+        row("the provider is overloaded", &["insufficient_system_resource"], ErrorClass::Overloaded, "insufficient"),
         row("the provider's network fails", &["network_error"], ErrorClass::Connection, "network_error"),
         row("the model's call was malformed", &["MALFORMED_FUNCTION_CALL"], ErrorClass::ServerError, "MALFORMED"),
-        row("no end at all", &[], ErrorClass::Connection, "before the answer was whole"),
-        row("an empty end", &[""], ErrorClass::Connection, "before the answer was whole"),
-        row("a failure and a clean end", &["abort", "stop"], ErrorClass::ServerError, "abort"),
-        row("a clean end and a failure", &["stop", "abort"], ErrorClass::ServerError, "abort").ends_early(),
-        row("a clean end and a word that nobody told us", &["stop", "of_tomorrow"], ErrorClass::Truncated, "of_tomorrow").ends_early(),
-        row("a word that nobody told us and a clean end", &["of_tomorrow", "stop"], ErrorClass::Truncated, "of_tomorrow"),
+        row("no reason", &[], ErrorClass::Connection, "before the answer was complete"),
+        row("an empty reason", &[""], ErrorClass::Connection, "before the answer was complete"),
+        row("a failure and a clean reason", &["abort", "stop"], ErrorClass::ServerError, "abort"),
+        row("a clean reason and a failure", &["stop", "abort"], ErrorClass::ServerError, "abort").ends_early(),
+        row("a clean reason and an unknown one", &["stop", "unheard_of"], ErrorClass::Truncated, "unheard_of").ends_early(),
+        row("an unknown reason and a clean one", &["unheard_of", "stop"], ErrorClass::Truncated, "unheard_of"),
         both(
-            "a limit and a clean end",
+            "a limit and a clean reason",
             openai(&["length", "stop"]),
             anthropic(&["max_tokens", "end_turn"]),
-            Whole(vec!["tool a write_file", WRITE, "finished length"]),
+            Complete(vec!["tool a write_file", WRITE, "finished length"]),
         ),
         both(
-            "a clean end and a limit",
+            "a clean reason and a limit",
             openai(&["stop", "length"]),
             anthropic(&["end_turn", "max_tokens"]),
-            Whole(vec!["tool a write_file", WRITE, "finished length"]),
+            Complete(vec!["tool a write_file", WRITE, "finished length"]),
         )
         .ends_early(),
         both(
-            "a limit in the words of another",
+            "another provider's reason for a limit",
             openai(&["MAX_TOKENS"]),
             anthropic(&["length"]),
-            Whole(vec!["tool a write_file", WRITE, "finished length"]),
+            Complete(vec!["tool a write_file", WRITE, "finished length"]),
         ),
         both(
-            "a filter in the words of another",
+            "another provider's reason for a filter",
             openai(&["SAFETY"]),
             anthropic(&["content_filter"]),
-            Whole(vec!["tool a write_file", WRITE, "finished content_filter"]),
+            Complete(vec!["tool a write_file", WRITE, "finished content_filter"]),
         ),
-        both("an end before more content", early(&[]), early_message(&[]), Broken(ErrorClass::Connection, "before the answer was whole"))
-            .ends_early(),
         both(
-            "an end before more content, and another end",
+            "a reason before more content",
+            early(&[]),
+            early_message(&[]),
+            Failed(ErrorClass::Connection, "before the answer was complete"),
+        )
+        .ends_early(),
+        both(
+            "a reason before more content and another one after it",
             early(&[finish("stop")]),
             early_message(&[stop("end_turn")]),
-            Whole(vec!["+ Hi", "finished stop"]),
+            Complete(vec!["+ Hi", "finished stop"]),
         )
         .ends_early(),
     ]
@@ -317,9 +323,9 @@ impl Case {
     }
 }
 
-/// Errors inside a response that began well.
+/// Errors in a response with a success status.
 pub(super) fn errors() -> Vec<Case> {
-    let row = |what, stream: &str, class, words| both(what, stream.to_owned(), stream.to_owned(), Broken(class, words));
+    let row = |what, stream: &str, class, words| both(what, stream.to_owned(), stream.to_owned(), Failed(class, words));
     vec![
         row("a JSON error in place of a stream", r#"{"error":{"code":503,"message":"too busy"}}"#, ErrorClass::Overloaded, "too busy"),
         row(
@@ -359,20 +365,20 @@ pub(super) fn errors() -> Vec<Case> {
             "later",
         ),
         row(
-            "the words of the provider behind a router",
+            "the error of the provider behind a router",
             r#"{"error":{"code":502,"message":"Provider returned error","metadata":{"raw":"upstream is on fire"}}}"#,
             ErrorClass::ServerError,
             "upstream is on fire",
         ),
         row("an event that is not JSON", "data: oops\n\n", ErrorClass::ServerError, "oops"),
-        row("a page", "<html>no</html>", ErrorClass::InvalidRequest, "<html>no</html>"),
-        row("words", "no healthy upstream", ErrorClass::InvalidRequest, "no healthy upstream"),
-        row("nothing", "", ErrorClass::Connection, "before the answer was whole"),
-        row("half an event", "data: {\"type\"", ErrorClass::Connection, "before the answer was whole"),
+        row("an HTML page", "<html>no</html>", ErrorClass::InvalidRequest, "<html>no</html>"),
+        row("plain text", "no healthy upstream", ErrorClass::InvalidRequest, "no healthy upstream"),
+        row("an empty body", "", ErrorClass::Connection, "before the answer was complete"),
+        row("half an event", "data: {\"type\"", ErrorClass::Connection, "before the answer was complete"),
         only_openai(
             "an error in a choice",
             sse(&[json!({"choices": [{"error": {"code": 502, "message": "upstream"}, "finish_reason": "error"}]})]),
-            Broken(ErrorClass::ServerError, "upstream"),
+            Failed(ErrorClass::ServerError, "upstream"),
         ),
     ]
 }

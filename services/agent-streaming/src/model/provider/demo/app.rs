@@ -3,10 +3,10 @@
 /// A small app.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct App {
-    /// "a to-do list".
+    /// A noun with its article, such as "a to-do list".
     pub(super) what: &'static str,
     pub(super) title: &'static str,
-    /// Words of a prompt that mean it, each with its weight.
+    /// Words of a prompt that select the app, each with its weight.
     words: &'static [(&'static str, u32)],
     pub(super) html: &'static str,
     pub(super) css: &'static str,
@@ -26,7 +26,7 @@ macro_rules! app {
     };
 }
 
-/// Where the title goes in a page.
+/// The placeholder for the title in a page.
 pub(super) const TITLE: &str = "{{title}}";
 
 pub(super) const APPS: [App; 6] = [
@@ -38,7 +38,7 @@ pub(super) const APPS: [App; 6] = [
     app!("timer", "a focus timer", "Focus timer", ["timer" 3, "pomodoro" 3, "stopwatch" 3, "countdown" 3, "clock" 2, "focus" 1]),
 ];
 
-/// The app that the words of a prompt mean best; `None` if they mean none.
+/// The app with the largest weight in a prompt. `None` if no word selects an app.
 pub(super) fn named(prompt: &str) -> Option<&'static App> {
     let prompt = prompt.to_lowercase();
     let words: Vec<&str> = prompt.split(|c: char| !(c.is_alphanumeric() || c == '-')).collect();
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_choose_the_app() {
+    fn words_select_the_app() {
         for (prompt, what) in [
             ("Build me a todo list", Some("a to-do list")),
             ("a To-Do app, please!", Some("a to-do list")),
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn every_app_is_whole() {
+    fn every_app_is_complete() {
         for app in &APPS {
             assert!(
                 app.html.matches(TITLE).count() >= 2 && app.html.contains("href=\"styles.css\"") && app.html.contains("src=\"app.js\""),

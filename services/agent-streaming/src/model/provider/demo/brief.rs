@@ -1,4 +1,4 @@
-//! What the demo takes from a request: the prompt, the paths, and how far it is.
+//! Parses the parts of a request that the demo uses: the prompt, the paths, and the steps so far.
 
 use serde_json::Value;
 
@@ -9,17 +9,17 @@ use crate::{
 
 pub(super) struct Brief<'a> {
     pub(super) prompt: &'a str,
-    /// Of the tree that the turn began with.
+    /// The paths of the tree at the start of the turn.
     pub(super) paths: Vec<&'a str>,
     /// The steps of this turn so far.
-    pub(super) rounds: Vec<Round<'a>>,
+    pub(super) steps: Vec<Step<'a>>,
     tools: Vec<&'static str>,
 }
 
-/// One step: its calls with their results.
-pub(super) struct Round<'a>(Vec<Answered<'a>>);
+/// The calls of one step with their results.
+pub(super) struct Step<'a>(Vec<CallResult<'a>>);
 
-struct Answered<'a> {
+struct CallResult<'a> {
     tool: &'a str,
     path: &'a str,
     result: &'a ToolResult,
@@ -33,15 +33,16 @@ impl<'a> Brief<'a> {
             None => ("", &request.messages[..]),
         };
         let (paths, prompt) = prompt::split(text);
-        let rounds = turn.chunks(2).filter_map(Round::of).collect();
-        Self { prompt, paths, rounds, tools: request.tools.iter().map(|tool| tool.name).collect() }
+        let steps = turn.chunks(2).filter_map(Step::of).collect();
+        Self { prompt, paths, steps, tools: request.tools.iter().map(|tool| tool.name).collect() }
     }
 
-    pub(super) fn may(&self, tools: &[&str]) -> bool {
+    /// Whether the agent has all of these tools.
+    pub(super) fn has_tools(&self, tools: &[&str]) -> bool {
         tools.iter().all(|tool| self.tools.contains(tool))
     }
 
-    /// The page to change: the one that a preview opens, else any.
+    /// The page to change: `index.html`, which a preview opens, or else any page.
     pub(super) fn page(&self) -> Option<&'a str> {
         let pages = || self.paths.iter().filter(|path| path.ends_with(".html")).copied();
         pages().find(|path| *path == "index.html").or_else(|| pages().next())
@@ -52,27 +53,27 @@ impl<'a> Brief<'a> {
         sheets().find(|path| matches!(*path, "styles.css" | "style.css")).or_else(|| sheets().next())
     }
 
-    /// The first words of every refusal so far.
+    /// The first line of every refusal so far.
     pub(super) fn failures(&self) -> Vec<&'a str> {
-        let results = self.rounds.iter().flat_map(|round| &round.0).map(|call| call.result);
+        let results = self.steps.iter().flat_map(|step| &step.0).map(|call| call.result);
         results.filter(|result| result.is_error).filter_map(|result| result.content.lines().next()).collect()
     }
 }
 
-impl<'a> Round<'a> {
+impl<'a> Step<'a> {
     fn of(messages: &'a [ModelMessage]) -> Option<Self> {
         let [ModelMessage::Assistant { blocks }, ModelMessage::ToolResults(results)] = messages else { return None };
         let calls = blocks.iter().filter_map(|block| match block {
             AssistantBlock::ToolCall { id, tool, input, .. } => {
                 let result = results.iter().find(|result| result.call_id == *id)?;
-                Some(Answered { tool, path: input.get("path").and_then(Value::as_str).unwrap_or_default(), result })
+                Some(CallResult { tool, path: input.get("path").and_then(Value::as_str).unwrap_or_default(), result })
             }
             AssistantBlock::Text(_) | AssistantBlock::Reasoning { .. } => None,
         });
         Some(Self(calls.collect()))
     }
 
-    /// What `read_file` said of a path; `None` if it refused.
+    /// The result of `read_file` for a path. `None` if the tool refused.
     pub(super) fn read(&self, path: &str) -> Option<&'a str> {
         let call = self.0.iter().find(|call| call.tool == "read_file" && call.path == path && !call.result.is_error)?;
         Some(&call.result.content)

@@ -1,30 +1,30 @@
-//! Wishes become edits of the page and the style sheet that are there. Pure: texts in, calls out.
+//! Applies modifications to the page and the style sheet, as tool calls.
 
 use serde_json::{Value, json};
 
-use super::wish::{Addition, Wish};
+use super::modification::{Addition, Modification};
 
 const DARK: [(&str, &str); 5] =
     [("--bg", "#0f1220"), ("--panel", "#181d2f"), ("--text", "#e8ebf5"), ("--muted", "#98a1b8"), ("--line", "#2b3249")];
 const LIGHT: [(&str, &str); 5] =
     [("--bg", "#f5f6fb"), ("--panel", "#ffffff"), ("--text", "#1b2130"), ("--muted", "#667085"), ("--line", "#e2e6ef")];
 
-/// A file on its way to its new text.
+/// A file with its new text, and the edits that lead to it.
 #[derive(Debug, Clone)]
-pub(super) struct Draft {
+pub(super) struct EditedFile {
     path: String,
     pub(super) text: String,
     edits: Vec<(String, String)>,
-    /// Edits would not do: the whole file is written.
+    /// The edits are not unique, so the complete file is written.
     rewritten: bool,
 }
 
-impl Draft {
+impl EditedFile {
     pub(super) fn new(path: &str, text: &str) -> Self {
         Self { path: path.to_owned(), text: text.to_owned(), edits: Vec::new(), rewritten: false }
     }
 
-    /// Replaces the first place of `old`; false if nothing would change.
+    /// Replaces the first occurrence of `old`. Returns false if nothing would change.
     fn replace(&mut self, old: &str, new: &str) -> bool {
         let places = self.text.matches(old).count();
         if old == new || places == 0 {
@@ -45,7 +45,7 @@ impl Draft {
         true
     }
 
-    /// The calls that make the change.
+    /// The tool calls that make the change.
     pub(super) fn calls(self) -> Vec<(&'static str, Value)> {
         let Self { path, text, edits, rewritten } = self;
         if rewritten {
@@ -55,28 +55,28 @@ impl Draft {
     }
 }
 
-/// Does what can be done; answers which wishes changed something.
-pub(super) fn apply(wishes: &[Wish], page: &mut Draft, sheet: &mut Option<Draft>) -> Vec<Wish> {
-    wishes.iter().filter(|wish| grant(wish, page, sheet)).cloned().collect()
+/// Applies modifications. Returns those that have changed something.
+pub(super) fn apply(modifications: &[Modification], page: &mut EditedFile, sheet: &mut Option<EditedFile>) -> Vec<Modification> {
+    modifications.iter().filter(|modification| apply_one(modification, page, sheet)).cloned().collect()
 }
 
-fn grant(wish: &Wish, page: &mut Draft, sheet: &mut Option<Draft>) -> bool {
-    match wish {
-        Wish::Title(title) => {
+fn apply_one(modification: &Modification, page: &mut EditedFile, sheet: &mut Option<EditedFile>) -> bool {
+    match modification {
+        Modification::Title(title) => {
             let heading = set_inside(page, "h1", title);
             set_inside(page, "title", title) || heading
         }
-        Wish::Dark => style(page, sheet, &DARK, "body {\n  background: #0f1220;\n  color: #e8ebf5;\n}"),
-        Wish::Light => style(page, sheet, &LIGHT, "body {\n  background: #f5f6fb;\n  color: #1b2130;\n}"),
-        Wish::Accent(colour, _) => style(page, sheet, &[("--accent", colour)], &format!("h1,\na {{\n  color: {colour};\n}}")),
-        Wish::Bigger => style(page, sheet, &[("--size", "20px")], "body {\n  font-size: 125%;\n}"),
-        Wish::Smaller => style(page, sheet, &[("--size", "14px")], "body {\n  font-size: 87.5%;\n}"),
-        Wish::Add { .. } => html(wish).is_some_and(|html| add(page, &html)),
+        Modification::Dark => style(page, sheet, &DARK, "body {\n  background: #0f1220;\n  color: #e8ebf5;\n}"),
+        Modification::Light => style(page, sheet, &LIGHT, "body {\n  background: #f5f6fb;\n  color: #1b2130;\n}"),
+        Modification::Accent(colour, _) => style(page, sheet, &[("--accent", colour)], &format!("h1,\na {{\n  color: {colour};\n}}")),
+        Modification::Bigger => style(page, sheet, &[("--size", "20px")], "body {\n  font-size: 125%;\n}"),
+        Modification::Smaller => style(page, sheet, &[("--size", "14px")], "body {\n  font-size: 87.5%;\n}"),
+        Modification::Add { .. } => html(modification).is_some_and(|html| add(page, &html)),
     }
 }
 
-/// Custom properties of the sheet where it has them, else a rule of its own, in the sheet or in the page.
-fn style(page: &mut Draft, sheet: &mut Option<Draft>, properties: &[(&str, &str)], rule: &str) -> bool {
+/// Changes the custom properties of the sheet if it has them. Otherwise adds a rule to the sheet, or to the page if there is no sheet.
+fn style(page: &mut EditedFile, sheet: &mut Option<EditedFile>, properties: &[(&str, &str)], rule: &str) -> bool {
     let Some(sheet) = sheet else {
         let element = format!("<style>\n{rule}\n</style>\n");
         return !page.text.contains(&element) && page.replace("</head>", &format!("{element}</head>"));
@@ -97,20 +97,20 @@ fn style(page: &mut Draft, sheet: &mut Option<Draft>, properties: &[(&str, &str)
     if known { sheet.replace(&block, &changed) } else { sheet.append(rule) }
 }
 
-/// From `:root` to the brace that ends it, one property a line.
+/// The block of `:root`, if it has at most one property per line.
 fn root_block(css: &str) -> Option<&str> {
     let from = &css[css.find(":root")?..];
     let block = &from[..=from.find('}')?];
     block.lines().skip(1).all(|line| line.matches(':').count() <= 1).then_some(block)
 }
 
-/// Replaces what the first element of a kind holds.
-fn set_inside(page: &mut Draft, element: &str, text: &str) -> bool {
+/// Replaces the content of the first element with this name.
+fn set_inside(page: &mut EditedFile, element: &str, text: &str) -> bool {
     let text = escape(text);
     let found = page.text.match_indices(&format!("<{element}")).find_map(|(start, open)| {
         let rest = &page.text[start..];
         let end = rest.find('>')? + 1;
-        // `<header>` begins like `<h…>` but is not it.
+        // `<h1>` must not match `<h10>`, nor `<title>` a longer name.
         rest[open.len()..].starts_with([' ', '>', '\n']).then_some(())?;
         let close = end + rest[end..].find(&format!("</{element}>"))?;
         let whole = &rest[..close + element.len() + 3];
@@ -119,8 +119,8 @@ fn set_inside(page: &mut Draft, element: &str, text: &str) -> bool {
     found.is_some_and(|(old, new)| page.replace(&old, &new))
 }
 
-/// Puts a piece of HTML at the end of what the page shows.
-fn add(page: &mut Draft, html: &str) -> bool {
+/// Adds a piece of HTML at the end of the visible page.
+fn add(page: &mut EditedFile, html: &str) -> bool {
     ["</main>", "</body>", "</html>"].iter().any(|end| {
         let indent = page.text.find(end).map_or("", |at| {
             let line = &page.text[page.text[..at].rfind('\n').map_or(0, |newline| newline + 1)..at];
@@ -131,9 +131,9 @@ fn add(page: &mut Draft, html: &str) -> bool {
     })
 }
 
-/// The HTML of an addition; other wishes have none.
-pub(super) fn html(wish: &Wish) -> Option<String> {
-    let Wish::Add { what, text } = wish else { return None };
+/// The HTML of an addition. Other modifications have none.
+pub(super) fn html(modification: &Modification) -> Option<String> {
+    let Modification::Add { what, text } = modification else { return None };
     let text = escape(text);
     Some(match what {
         Addition::Footer => format!("<footer><p>{text}</p></footer>"),
@@ -148,17 +148,17 @@ pub(super) fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::wish, *};
+    use super::{super::modification, *};
 
     const PAGE: &str = "<html>\n<head>\n<title>Old</title>\n</head>\n<body>\n  <header>x</header>\n  <main>\n    <h1 class=\"a\">Old</h1>\n  </main>\n</body>\n</html>\n";
     const SHEET: &str = ":root {\n  --bg: #fff;\n  --accent: red;\n}\n\nbody { color: black }\n";
 
-    /// The calls for a prompt, with what was granted.
+    /// The calls for a prompt, with the number of applied modifications.
     fn calls(prompt: &str, page: &str, sheet: Option<&str>) -> (Vec<(&'static str, Value)>, usize) {
-        let mut page = Draft::new("index.html", page);
-        let mut sheet = sheet.map(|text| Draft::new("styles.css", text));
-        let granted = apply(&wish::parse(prompt), &mut page, &mut sheet).len();
-        (page.calls().into_iter().chain(sheet.into_iter().flat_map(Draft::calls)).collect(), granted)
+        let mut page = EditedFile::new("index.html", page);
+        let mut sheet = sheet.map(|text| EditedFile::new("styles.css", text));
+        let applied = apply(&modification::parse(prompt), &mut page, &mut sheet).len();
+        (page.calls().into_iter().chain(sheet.into_iter().flat_map(EditedFile::calls)).collect(), applied)
     }
 
     fn edit(path: &str, old: &str, new: &str) -> (&'static str, Value) {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn wishes_become_small_edits() {
+    fn modifications_become_small_edits() {
         let heading = edit("index.html", "<h1 class=\"a\">Old</h1>", "<h1 class=\"a\">A &amp; B</h1>");
         let title = edit("index.html", "<title>Old</title>", "<title>A &amp; B</title>");
         assert_eq!(calls("title to A & B", PAGE, None), (vec![heading, title], 1));
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn where_an_edit_is_not_unique_the_file_is_written() {
+    fn a_file_is_rewritten_if_an_edit_is_not_unique() {
         let sheet = "body { color: red }";
         let content = format!("{sheet}\n\nbody {{\n  background: #0f1220;\n  color: #e8ebf5;\n}}\n");
         let written = ("write_file", json!({"path": "styles.css", "content": content}));
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_so_already_changes_nothing() {
+    fn an_applied_modification_changes_nothing() {
         assert_eq!(calls("title to Old", PAGE, None), (vec![], 0));
         let dark = SHEET.replace("#fff", "#0f1220");
         assert_eq!(calls("dark", PAGE, Some(&dark)), (vec![], 0));
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn the_text_of_an_addition_is_escaped() {
-        let html = html(&Wish::Add { what: Addition::Footer, text: "<script>\"&'".into() });
+        let html = html(&Modification::Add { what: Addition::Footer, text: "<script>\"&'".into() });
         assert_eq!(html.as_deref(), Some("<footer><p>&lt;script&gt;&quot;&amp;&#39;</p></footer>"));
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     workspace::tools,
 };
 
-/// A turn as the worker would drive it.
+/// The result of a turn, run as a worker runs it.
 struct Turn {
     events: Vec<ModelEvent>,
     text: String,
@@ -56,7 +56,7 @@ async fn turn_of(files: &BTreeMap<String, String>, prompt: &str, max_tokens: u32
         changes: Vec::new(),
     };
     while done.finish == FinishReason::ToolCalls {
-        assert!(done.steps < 6, "it goes on and on");
+        assert!(done.steps < 6, "the turn does not end");
         done.steps += 1;
         let request = Arc::new(request(messages.clone(), system.clone(), max_tokens));
         let events: Vec<ModelEvent> = demo.stream(request.clone()).try_collect().await.unwrap();
@@ -82,7 +82,7 @@ async fn step(events: &[ModelEvent], messages: &mut Vec<ModelMessage>, overlay: 
             ModelEvent::ToolStarted { call_id, tool } => drop(tool_of.insert(call_id.clone(), tool.clone())),
             ModelEvent::ToolInputDelta { call_id, json: more } => json.entry(call_id.clone()).or_default().push_str(more),
             ModelEvent::ToolReady { call_id, input, .. } => {
-                assert_eq!(json[call_id], input.to_string(), "what streamed is what is called");
+                assert_eq!(json[call_id], input.to_string(), "the deltas have the arguments of the call");
                 let tool = &tool_of[call_id];
                 let outcome = tools::execute(overlay, base, &tools::specs(&tools::catalogue::NAMES), tool, input).await.unwrap();
                 done.tools.push(tool.clone());
@@ -115,7 +115,7 @@ async fn a_first_prompt_builds_an_app_in_several_steps() {
         ("Create a calculator", "<h1>Calculator</h1>"),
         ("take notes", "<h1>Notes</h1>"),
         ("pomodoro", "<h1>Focus timer</h1>"),
-        ("something nobody can guess", "<h1>To-do list</h1>"),
+        ("something else entirely", "<h1>To-do list</h1>"),
     ] {
         let done = turn(&BTreeMap::new(), prompt).await;
         assert_eq!((done.steps, done.finish, done.failures.len()), (3, FinishReason::Stop, 0), "{prompt}");
@@ -128,7 +128,7 @@ async fn a_first_prompt_builds_an_app_in_several_steps() {
 }
 
 #[tokio::test]
-async fn a_later_prompt_changes_what_is_there() {
+async fn a_later_prompt_changes_the_files() {
     let built = turn(&BTreeMap::new(), "Build a dark todo list called Groceries").await.files;
     assert!(built["styles.css"].contains("--bg: #0f1220;"));
     let built = turn(&built, "make it light").await.files;
@@ -151,7 +151,7 @@ async fn a_later_prompt_changes_what_is_there() {
 }
 
 #[tokio::test]
-async fn another_app_takes_the_place_of_the_first() {
+async fn another_app_replaces_the_first() {
     let built = turn(&BTreeMap::new(), "todo list").await.files;
     let done = turn(&built, "Build a calculator").await;
     assert!(done.files["index.html"].contains("<h1>Calculator</h1>"));
@@ -159,7 +159,7 @@ async fn another_app_takes_the_place_of_the_first() {
 }
 
 #[tokio::test]
-async fn files_of_people_are_changed_too() {
+async fn pages_of_users_are_changed() {
     let page = |text: &str| BTreeMap::from([("site/home.html".to_owned(), text.to_owned())]);
     for text in
         ["<html><head></head><body><h1>Mine</h1></body></html>", "<h1>Mine</h1>", "", &format!("<body>{}</body>", "x\n".repeat(30_000))]
@@ -177,7 +177,7 @@ async fn files_of_people_are_changed_too() {
 }
 
 #[tokio::test]
-async fn a_limit_cuts_the_answer_and_the_call_in_it() {
+async fn the_limit_cuts_the_answer_and_its_call() {
     let done = turn_of(&BTreeMap::new(), "counter", 100).await;
     assert_eq!((done.finish, done.changes.len(), done.steps), (FinishReason::Length, 0, 1));
     let used = done.events.iter().find_map(|event| if let ModelEvent::Usage(usage) = event { Some(usage.output_tokens) } else { None });
@@ -195,7 +195,7 @@ async fn usage_counts_four_bytes_as_a_token() {
 }
 
 #[tokio::test]
-async fn the_pace_is_kept() {
+async fn events_come_at_the_configured_pace() {
     let request = request(vec![ModelMessage::User { text: "counter".into() }], String::new(), 32_000);
     let begun = tokio::time::Instant::now();
     let events: Vec<ModelEvent> = Demo::new(Duration::from_millis(1)).stream(request.into()).try_collect().await.unwrap();

@@ -1,4 +1,4 @@
-//! What a stream of chat completion chunks means. Pure: events of a response in, model events out.
+//! Decodes the stream of chat completion chunks.
 
 mod call;
 
@@ -8,36 +8,36 @@ use serde_json::{Value, json};
 use self::call::Calls;
 use super::{
     NAME,
-    content::{Piece, Tagged, pieces},
-    seal::{self, Seal},
+    content::{Piece, TagSplitter, pieces},
+    opaque::{self, OpaqueFields},
     usage,
 };
 use crate::model::provider::{
     FinishReason, ModelEvent, ModelRequest, ProviderError,
     answer::{self, Progress, text},
-    calls::Names,
-    end::Ends,
+    calls::IdGenerator,
     error_body::ErrorBody,
+    finish::FinishTracker,
     sse::Event,
 };
 
 /// One answer.
 pub(in crate::model::provider) struct Answer {
-    names: Names,
-    open: Option<Open>,
-    tagged: Tagged,
+    ids: IdGenerator,
+    open: Option<OpenBlock>,
+    splitter: TagSplitter,
     calls: Calls,
-    seal: Seal,
-    /// The last one counts: some backends put it on every chunk.
+    opaque: OpaqueFields,
+    /// The last usage. Some servers send it with every chunk.
     usage: Option<Usage>,
-    ends: Ends,
+    finish: FinishTracker,
     refused: bool,
-    /// Text, reasoning or calls have come.
+    /// There was text, reasoning or a call.
     any: bool,
 }
 
-/// The block that deltas go to.
-enum Open {
+/// The block that deltas belong to.
+enum OpenBlock {
     Text { id: String },
     Reasoning { id: String, field: &'static str },
 }
@@ -45,47 +45,47 @@ enum Open {
 impl Answer {
     pub(in crate::model::provider) fn new(request: &ModelRequest) -> Self {
         Self {
-            names: Names::new(request),
+            ids: IdGenerator::new(request),
             open: None,
-            tagged: Tagged::default(),
+            splitter: TagSplitter::default(),
             calls: Calls::new(request.tools.iter().map(|tool| tool.name).collect()),
-            seal: Seal::default(),
+            opaque: OpaqueFields::default(),
             usage: None,
-            ends: Ends::default(),
+            finish: FinishTracker::default(),
             refused: false,
             any: false,
         }
     }
 
     fn choice(&mut self, choice: &Value, out: &mut Vec<ModelEvent>) {
-        let mut came = self.delta(&choice["delta"], out);
-        // A server that does not stream sends the message whole; one that does may repeat it at the end.
-        if !came && !self.any {
-            came = self.delta(&choice["message"], out);
+        let mut has_content = self.delta(&choice["delta"], out);
+        // A server that does not stream sends the complete message. A server that streams may repeat the message at the end.
+        if !has_content && !self.any {
+            has_content = self.delta(&choice["message"], out);
         }
-        if came {
+        if has_content {
             self.any = true;
-            self.ends.goes_on();
+            self.finish.content_follows();
         }
-        // The end in the same chunk comes after what the chunk brings.
-        if let Some(word) = choice["finish_reason"].as_str() {
-            self.ends.say(word);
+        // The finish reason of a chunk counts after its content.
+        if let Some(reason) = choice["finish_reason"].as_str() {
+            self.finish.record(reason);
         }
     }
 
-    /// Whether the delta brought more of the answer.
+    /// Decodes a delta. Returns whether it has content.
     fn delta(&mut self, delta: &Value, out: &mut Vec<ModelEvent>) -> bool {
-        self.seal.delta(delta);
-        // Some send the same words under both names. Those of a list are for people here; the list itself goes back.
-        let field = seal::TEXT_FIELDS.into_iter().find(|field| text(delta, field).is_some());
-        let reasoning = field.map_or_else(|| seal::readable(delta), |field| text(delta, field).unwrap_or_default().to_owned());
+        self.opaque.delta(delta);
+        // Some servers send the same reasoning in both text fields. The text in a list is only shown; the list itself is sent back.
+        let field = opaque::TEXT_FIELDS.into_iter().find(|field| text(delta, field).is_some());
+        let reasoning = field.map_or_else(|| opaque::reasoning_text(delta), |field| text(delta, field).unwrap_or_default().to_owned());
         self.reasoning(field.unwrap_or_default(), &reasoning, out);
         let refusal = text(delta, "refusal").map(|refusal| Piece::Refusal(refusal.to_owned()));
         let pieces: Vec<Piece> = pieces(&delta["content"]).into_iter().chain(refusal).filter(|piece| !piece.text().is_empty()).collect();
-        let mut came = !reasoning.is_empty() || !pieces.is_empty();
+        let mut has_content = !reasoning.is_empty() || !pieces.is_empty();
         for piece in pieces {
             match piece {
-                Piece::Text(text) => self.tagged.push(&text).into_iter().for_each(|piece| self.piece(piece, out)),
+                Piece::Text(text) => self.splitter.push(&text).into_iter().for_each(|piece| self.piece(piece, out)),
                 other => self.piece(other, out),
             }
         }
@@ -93,9 +93,9 @@ impl Answer {
         let legacy = delta.get("function_call").filter(|call| call.is_object()).map(|call| json!({"index": 0, "function": call}));
         for fragment in fragments.iter().chain(&legacy) {
             self.close(out);
-            came |= self.calls.fragment(fragment, &mut self.names, out);
+            has_content |= self.calls.fragment(fragment, &mut self.ids, out);
         }
-        came
+        has_content
     }
 
     fn piece(&mut self, piece: Piece, out: &mut Vec<ModelEvent>) {
@@ -114,39 +114,39 @@ impl Answer {
             return;
         }
         let block = match &self.open {
-            Some(Open::Text { id }) => id.clone(),
+            Some(OpenBlock::Text { id }) => id.clone(),
             _ => {
                 self.close_block(out);
-                let id = self.names.block();
+                let id = self.ids.block();
                 out.push(ModelEvent::TextStarted { block: id.clone() });
-                self.open = Some(Open::Text { id: id.clone() });
+                self.open = Some(OpenBlock::Text { id: id.clone() });
                 id
             }
         };
         out.push(ModelEvent::TextDelta { block, text: text.to_owned() });
     }
 
-    /// `field` is what the reasoning goes back in; empty if it goes back otherwise.
+    /// `field` is the field in which the reasoning is sent back. It is empty if the reasoning is in a list that is sent back.
     fn reasoning(&mut self, field: &'static str, text: &str, out: &mut Vec<ModelEvent>) {
         if text.is_empty() {
             return;
         }
         let block = match &self.open {
-            Some(Open::Reasoning { id, field: open }) if *open == field => id.clone(),
+            Some(OpenBlock::Reasoning { id, field: open }) if *open == field => id.clone(),
             _ => {
                 self.close_block(out);
-                let id = self.names.block();
+                let id = self.ids.block();
                 out.push(ModelEvent::ReasoningStarted { block: id.clone() });
-                self.open = Some(Open::Reasoning { id: id.clone(), field });
+                self.open = Some(OpenBlock::Reasoning { id: id.clone(), field });
                 id
             }
         };
         out.push(ModelEvent::ReasoningDelta { block, text: text.to_owned() });
     }
 
-    /// Closes the text or reasoning before a call, or at the end.
+    /// Closes the open text or reasoning, before a call or at the end.
     fn close(&mut self, out: &mut Vec<ModelEvent>) {
-        if let Some(piece) = self.tagged.finish() {
+        if let Some(piece) = self.splitter.finish() {
             self.piece(piece, out);
         }
         self.close_block(out);
@@ -154,8 +154,8 @@ impl Answer {
 
     fn close_block(&mut self, out: &mut Vec<ModelEvent>) {
         out.extend(self.open.take().map(|open| match open {
-            Open::Text { id } => ModelEvent::TextFinished { block: id },
-            Open::Reasoning { id, field } => {
+            OpenBlock::Text { id } => ModelEvent::TextFinished { block: id },
+            OpenBlock::Reasoning { id, field } => {
                 let mut opaque = json!({"provider": NAME});
                 if !field.is_empty() {
                     opaque["field"] = field.into();
@@ -165,15 +165,15 @@ impl Answer {
         }));
     }
 
-    /// The response is over.
+    /// Handles the end of the response.
     fn finish(&mut self, out: &mut Vec<ModelEvent>) -> Result<Progress, ProviderError> {
-        let finish = self.ends.finish(NAME, self.calls.any())?;
+        let finish = self.finish.finish(NAME, self.calls.any())?;
         self.close(out);
         let finish = if finish == FinishReason::Stop && self.refused { FinishReason::ContentFilter } else { finish };
-        self.calls.ready(finish == FinishReason::ToolCalls, self.seal.take(), out)?;
+        self.calls.ready(finish == FinishReason::ToolCalls, self.opaque.take(), out)?;
         out.extend(self.usage.take().map(ModelEvent::Usage));
         out.push(ModelEvent::Finished(finish));
-        Ok(Progress::Whole)
+        Ok(Progress::Complete)
     }
 }
 
@@ -186,11 +186,11 @@ impl answer::Answer for Answer {
         if let Some(usage) = usage::find(&chunk) {
             self.usage = Some(usage);
         }
-        // Empty in the first chunk of Azure and in the one that carries usage. Others than the first were not asked for.
+        // The list is empty in the first chunk of Azure and in the chunk with the usage. Only the first choice was requested.
         let choices = chunk["choices"].as_array().map(Vec::as_slice).unwrap_or_default();
         if let Some(choice) = choices.iter().find(|choice| choice["index"].as_u64().unwrap_or_default() == 0) {
-            if let Some(said) = ErrorBody::find(choice) {
-                return Err(said.into_error(NAME));
+            if let Some(error) = ErrorBody::find(choice) {
+                return Err(error.into_error(NAME));
             }
             self.choice(choice, out);
         }

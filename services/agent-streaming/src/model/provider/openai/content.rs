@@ -1,4 +1,4 @@
-//! The content of a delta: a text, or typed parts; and reasoning that models write between tags in front of their answer.
+//! Decodes the content of a delta: text or typed parts, and reasoning that models write between tags before their answer.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Piece {
     Text(String),
-    /// The field that it came in, which it goes back in.
+    /// Reasoning, with the field that it came in and in which it is sent back.
     Reasoning(&'static str, String),
     Refusal(String),
 }
@@ -19,10 +19,10 @@ impl Piece {
     }
 }
 
-/// The field of reasoning that came as a typed part of the content.
+/// The field for reasoning that came as a typed part of the content.
 pub(super) const THINKING_PART: &str = "content.thinking";
 
-/// The pieces of `content`, which is a text, a typed part or a list of these.
+/// The pieces of `content`, which is text, a typed part, or a list of these.
 pub(super) fn pieces(content: &Value) -> Vec<Piece> {
     match content {
         Value::String(text) => vec![Piece::Text(text.clone())],
@@ -40,12 +40,12 @@ fn part(part: &Value) -> Option<Piece> {
             text.map(|text| Piece::Reasoning(THINKING_PART, text))
         }
         "refusal" => Some(Piece::Refusal(joined(&part["refusal"]))),
-        // Images, references, and kinds that do not exist yet.
+        // Images, references and unknown types are ignored.
         _ => None,
     }
 }
 
-/// A text, also as `{"value": …}` or in parts.
+/// A text, which may also be `{"value": …}` or a list of parts.
 fn joined(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -55,28 +55,30 @@ fn joined(value: &Value) -> String {
     }
 }
 
-/// The tags, and what closes them.
+/// The opening and closing tags.
 pub(super) const TAGS: [(&str, &str); 3] = [("<think>", "</think>"), ("<thinking>", "</thinking>"), ("<thought>", "</thought>")];
 
-/// Tells reasoning between tags from the text after it. Tags count only in front of a text.
+/// Separates reasoning between tags from the text after it. Tags count only at the beginning of a text.
 #[derive(Debug, Default)]
-pub(super) struct Tagged {
+pub(super) struct TagSplitter {
     state: State,
-    /// What may be a tag, or a part of one.
+    /// Text that may be a part of a tag.
     held: String,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum State {
+    /// At the beginning, where a tag may follow.
     #[default]
-    Front,
+    Start,
+    /// After the opening tag with this index.
     Inside(usize),
-    /// Space between the tag and the text is dropped.
-    After,
+    /// After the closing tag. White space before the text is dropped.
+    AfterTag,
     Text,
 }
 
-impl Tagged {
+impl TagSplitter {
     pub(super) fn push(&mut self, text: &str) -> Vec<Piece> {
         self.held.push_str(text);
         let mut pieces = Vec::new();
@@ -84,18 +86,18 @@ impl Tagged {
         pieces
     }
 
-    /// The text is over: what was held is what it seems to be. A new text begins.
+    /// Ends the text: returns the held part. The next push begins a new text.
     pub(super) fn finish(&mut self) -> Option<Piece> {
         let held = std::mem::take(&mut self.held);
         let state = std::mem::take(&mut self.state);
         match state {
             _ if held.is_empty() => None,
             State::Inside(tag) => Some(Piece::Reasoning(TAGS[tag].0, held)),
-            State::Front | State::After | State::Text => Some(Piece::Text(held)),
+            State::Start | State::AfterTag | State::Text => Some(Piece::Text(held)),
         }
     }
 
-    /// Whether there is more to decide.
+    /// Processes the held text in the current state. Returns whether there is more to process.
     fn step(&mut self, pieces: &mut Vec<Piece>) -> bool {
         match self.state {
             State::Text => {
@@ -104,9 +106,9 @@ impl Tagged {
                 }
                 false
             }
-            State::Front => self.front(),
+            State::Start => self.open_tag(),
             State::Inside(tag) => self.inside(tag, pieces),
-            State::After => {
+            State::AfterTag => {
                 self.held = self.held.trim_start().to_owned();
                 if self.held.is_empty() {
                     return false;
@@ -117,7 +119,7 @@ impl Tagged {
         }
     }
 
-    fn front(&mut self) -> bool {
+    fn open_tag(&mut self) -> bool {
         let text = self.held.trim_start();
         if let Some(tag) = TAGS.iter().position(|(open, _)| text.starts_with(open)) {
             self.state = State::Inside(tag);
@@ -134,7 +136,7 @@ impl Tagged {
     fn inside(&mut self, tag: usize, pieces: &mut Vec<Piece>) -> bool {
         let (open, close) = TAGS[tag];
         let found = self.held.find(close);
-        // The end of what came may be the beginning of the tag.
+        // The end of the held text may be the beginning of the closing tag.
         let end = found.unwrap_or_else(|| {
             (0..close.len())
                 .rev()
@@ -148,7 +150,7 @@ impl Tagged {
         match found {
             Some(at) => {
                 self.held.drain(..at + close.len());
-                self.state = State::After;
+                self.state = State::AfterTag;
                 true
             }
             None => {
@@ -167,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn content_in_every_form() {
+    fn content_of_every_format_is_decoded() {
         let text = |text: &str| Piece::Text(text.into());
         let thinking = |text: &str| Piece::Reasoning(THINKING_PART, text.into());
         for (content, expected) in [
@@ -185,11 +187,11 @@ mod tests {
         }
     }
 
-    /// Reasoning and text.
+    /// The reasoning and the text.
     fn read<'a>(fragments: impl IntoIterator<Item = &'a str>) -> (String, String) {
-        let (mut tagged, mut reasoning, mut text) = (Tagged::default(), String::new(), String::new());
-        let mut pieces: Vec<Piece> = fragments.into_iter().flat_map(|fragment| tagged.push(fragment)).collect();
-        pieces.extend(tagged.finish());
+        let (mut splitter, mut reasoning, mut text) = (TagSplitter::default(), String::new(), String::new());
+        let mut pieces: Vec<Piece> = fragments.into_iter().flat_map(|fragment| splitter.push(fragment)).collect();
+        pieces.extend(splitter.finish());
         for piece in pieces {
             match piece {
                 Piece::Text(more) => text.push_str(&more),
@@ -201,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_in_front_of_a_text_hold_reasoning() {
+    fn tags_at_the_beginning_of_a_text_contain_reasoning() {
         for (text, reasoning, rest) in [
             ("<think>hm</think>\n\nYes", "hm", "Yes"),
             ("\n<think>\nhm <b></thin</think>Yes", "\nhm <b></thin", "Yes"),

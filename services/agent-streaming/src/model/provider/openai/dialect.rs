@@ -1,5 +1,5 @@
-//! Backends differ in what they take. A request begins with everything, and a 400 takes away what was complained about; what
-//! worked is remembered per model.
+//! The dialects of chat completions: which fields of a request a model accepts. The first request has all fields; after a refusal (400 or
+//! 422) the refused field is left out or replaced. The accepted dialect is remembered per model.
 
 use std::{
     collections::HashMap,
@@ -8,19 +8,19 @@ use std::{
 
 use crate::model::provider::MaxTokensField;
 
-/// How a request is worded.
+/// The optional fields of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Dialect {
-    /// Ask for usage inside the stream.
+    /// Request usage in the stream.
     pub stream_options: bool,
     pub max_tokens: MaxTokensField,
-    /// Newer models of OpenAI take tools over this protocol only with their reasoning switched off.
+    /// Turn reasoning off. Newer models of OpenAI accept tools over this protocol only without reasoning.
     pub without_reasoning: bool,
 }
 
 impl Dialect {
-    /// The wording to try after a refusal of the last of `tried`; `None` when there is none left, or the refusal is not about
-    /// the wording.
+    /// The dialect to try after a refusal of the last one in `tried`. `None` if there is no other one, or the refusal is not about the
+    /// fields.
     pub(super) fn after(tried: &[Self], status: u16, complaint: &str) -> Option<Self> {
         let last = *tried.last()?;
         if !matches!(status, 400 | 422) {
@@ -36,26 +36,26 @@ impl Dialect {
         let candidates = [
             about(&["reasoning_effort"]).then_some(Self { without_reasoning: true, ..last }),
             unknown_field.then_some(Self { max_tokens: other_field, ..last }),
-            // Few backends name the field that they refuse, so this one is tried whatever they say.
+            // Few servers name the field that they refuse, so this is tried after every refusal.
             Some(Self { stream_options: false, ..last }),
         ];
         candidates.into_iter().flatten().find(|candidate| !tried.contains(candidate))
     }
 }
 
-/// What worked, per model.
+/// The accepted dialect of each model.
 pub(super) struct Dialects {
-    first: Dialect,
+    default: Dialect,
     known: Mutex<HashMap<String, Dialect>>,
 }
 
 impl Dialects {
     pub(super) fn new(max_tokens: MaxTokensField) -> Self {
-        Self { first: Dialect { stream_options: true, max_tokens, without_reasoning: false }, known: Mutex::default() }
+        Self { default: Dialect { stream_options: true, max_tokens, without_reasoning: false }, known: Mutex::default() }
     }
 
     pub(super) fn of(&self, model: &str) -> Dialect {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(model).copied().unwrap_or(self.first)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(model).copied().unwrap_or(self.default)
     }
 
     pub(super) fn remember(&self, model: &str, dialect: Dialect) {
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_takes_one_word_away() {
+    fn a_refusal_changes_one_field() {
         let plain = tries("context too long");
         assert_eq!(plain.iter().map(|d| d.stream_options).collect::<Vec<_>>(), [true, false]);
         let field = tries("max_tokens Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.");
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_worked_is_remembered_per_model() {
+    fn the_accepted_dialect_is_remembered_per_model() {
         let dialects = Dialects::new(MaxTokensField::MaxTokens);
         let simpler = Dialect { stream_options: false, ..dialects.of("a") };
         dialects.remember("a", simpler);

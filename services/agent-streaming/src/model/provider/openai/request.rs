@@ -1,4 +1,4 @@
-//! A request in the words of chat completions.
+//! Encodes requests for chat completions.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::model::provider::{
     calls::{arguments_object, wire_ids},
 };
 
-/// `max_tokens` is that of the request, or what the model takes.
+/// `max_tokens` is the limit of the request, or a lower one that the model accepts.
 pub(super) fn body(request: &ModelRequest, dialect: &Dialect, max_tokens: u32, is_openai: bool) -> Value {
     let field = match dialect.max_tokens {
         MaxTokensField::MaxTokens => "max_tokens",
@@ -29,7 +29,7 @@ pub(super) fn body(request: &ModelRequest, dialect: &Dialect, max_tokens: u32, i
     if is_openai {
         body["prompt_cache_key"] = request.prompt_key.as_str().into();
     }
-    // An empty list is an error for some.
+    // Some servers refuse an empty list.
     if !request.tools.is_empty() {
         body["tools"] = request.tools.iter().copied().map(tool).collect();
     }
@@ -51,18 +51,18 @@ fn messages(message: &ModelMessage, ids: &HashMap<&str, &str>) -> Vec<Value> {
     }
 }
 
-/// One message while it is put together: text joined, calls in order, and everything that the backend wants back where it came.
+/// Builds an assistant message. Everything that the server needs back is put where it came from.
 #[derive(Default)]
-struct Assistant {
+struct AssistantMessage {
     text: String,
-    /// Typed parts of reasoning, which come before the text.
+    /// Typed parts of reasoning, which go before the text.
     parts: Vec<Value>,
     calls: Vec<Value>,
     fields: Map<String, Value>,
 }
 
 fn assistant(blocks: &[AssistantBlock], ids: &HashMap<&str, &str>) -> Option<Value> {
-    let mut message = Assistant::default();
+    let mut message = AssistantMessage::default();
     for block in blocks {
         match block {
             AssistantBlock::Text(more) => message.text.push_str(more),
@@ -76,7 +76,7 @@ fn assistant(blocks: &[AssistantBlock], ids: &HashMap<&str, &str>) -> Option<Val
     message.finish()
 }
 
-impl Assistant {
+impl AssistantMessage {
     fn call(&mut self, id: &str, tool: &str, input: &Value, opaque: &Value) {
         let arguments = arguments_object(input).to_string();
         let mut call = json!({"id": id, "type": "function", "function": {"name": tool, "arguments": arguments}});
@@ -85,7 +85,7 @@ impl Assistant {
                 call[field.as_str()] = value.clone();
             }
             for (field, value) in opaque["message"].as_object().into_iter().flatten() {
-                // An empty text says that the field was there; what it held is in the blocks of reasoning.
+                // An empty text means that the server sent the field. Its text is in the blocks of reasoning.
                 self.fields.entry(field.as_str()).or_insert_with(|| value.clone());
             }
         }
@@ -98,13 +98,13 @@ impl Assistant {
             Some(field) => match TAGS.iter().find(|(open, _)| *open == field) {
                 Some((open, close)) => self.text.push_str(&format!("{open}{text}{close}")),
                 None => {
-                    let so_far = self.fields.get(field).and_then(Value::as_str).unwrap_or_default();
-                    self.fields.insert(field.to_owned(), format!("{so_far}{text}").into());
+                    let before = self.fields.get(field).and_then(Value::as_str).unwrap_or_default();
+                    self.fields.insert(field.to_owned(), format!("{before}{text}").into());
                 }
             },
             None => {}
         }
-        // As the release before this one kept them.
+        // The previous release stored the details here.
         if let Some(details) = opaque["details"].as_array() {
             let all = self.fields.entry("reasoning_details").or_insert_with(|| Value::Array(Vec::new()));
             if let Some(all) = all.as_array_mut() {
@@ -128,7 +128,7 @@ impl Assistant {
         };
         let mut message = json!({"role": "assistant", "content": content});
         if !calls.is_empty() {
-            // Reasoning belongs to the calls that it led to; a backend that wants it back wants it only there.
+            // Servers need reasoning back only in messages with calls.
             for (field, value) in fields {
                 message[field.as_str()] = value;
             }
@@ -139,7 +139,7 @@ impl Assistant {
 }
 
 fn tool_result(result: &ToolResult, ids: &HashMap<&str, &str>) -> Value {
-    // The protocol has no field for a failure.
+    // The protocol has no field for failures.
     let content = if result.is_error { format!("Error: {}", result.content) } else { result.content.clone() };
     let id = result.call_id.as_str();
     json!({"role": "tool", "tool_call_id": ids.get(id).unwrap_or(&id), "content": content})
@@ -159,7 +159,7 @@ mod tests {
     const PLAIN: Dialect = Dialect { stream_options: true, max_tokens: MaxTokensField::MaxTokens, without_reasoning: false };
 
     #[test]
-    fn a_whole_turn_byte_for_byte() {
+    fn the_request_of_a_turn_is_stable() {
         let blocks = vec![
             AssistantBlock::Reasoning {
                 text: "hm".into(),
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn every_dialect() {
+    fn the_dialect_selects_the_fields() {
         let mut bare = request(vec![ModelMessage::User { text: "Hi".into() }]);
         bare.tools.clear();
         bare.system.clear();
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_backend_sent_goes_back_where_it_came() {
+    fn opaque_fields_are_sent_back_where_they_came_from() {
         let reasoning = |field: &str, text: &str| AssistantBlock::Reasoning {
             text: text.into(),
             opaque: json!({"provider": "openai", "field": field}),
@@ -231,7 +231,7 @@ mod tests {
             })
         );
         assert_eq!(messages[1]["tool_call_id"], long);
-        assert_eq!(sent(vec![call(opaque)])[0]["reasoning_content"], "", "an empty one was there");
+        assert_eq!(sent(vec![call(opaque)])[0]["reasoning_content"], "", "the server sent an empty field");
         let tagged = sent(vec![reasoning("<think>", "hm"), AssistantBlock::Text("Yes".into()), call(Value::Null)]);
         assert_eq!(tagged[0]["content"], "<think>hm</think>Yes");
         let parts = sent(vec![reasoning(THINKING_PART, "hm"), AssistantBlock::Text("Yes".into()), call(Value::Null)]);

@@ -1,9 +1,9 @@
-//! The figures of a call, in the places where backends put them.
+//! Reads the usage from a chunk.
 
 use proto::agent_streaming::Usage;
 use serde_json::Value;
 
-/// The figures in a chunk; most backends put them beside the choices, some into the choice or into a field of their own.
+/// The usage in a chunk. Most servers put it beside the choices, some into the choice or into a field of their own.
 pub(super) fn find(chunk: &Value) -> Option<Usage> {
     let places = ["/usage", "/choices/0/usage", "/x_groq/usage", "/choices/0/message/usage"];
     places.into_iter().find_map(|place| chunk.pointer(place).filter(|usage| usage.is_object())).map(read)
@@ -18,11 +18,12 @@ fn read(usage: &Value) -> Usage {
     let reasoning = count(&["/completion_tokens_details/reasoning_tokens", "/output_tokens_details/reasoning_tokens", "/reasoning_tokens"]);
     let input = count(&["/prompt_tokens", "/input_tokens"]);
     let total = count(&["/total_tokens"]);
-    // Reasoning is a part of the output, but some backends count it beside: then it is larger, or only the total has room for it.
-    let beside = reasoning > output || (reasoning > 0 && total == input.saturating_add(output).saturating_add(reasoning));
+    // Reasoning should be a part of the output, but some servers count it separately. Then it is larger than the output, or the total
+    // includes it in addition to the output.
+    let separate = reasoning > output || (reasoning > 0 && total == input.saturating_add(output).saturating_add(reasoning));
     Usage {
         input_tokens: input,
-        output_tokens: if beside { output.saturating_add(reasoning) } else { output },
+        output_tokens: if separate { output.saturating_add(reasoning) } else { output },
         cached_input_tokens: count(&[
             "/prompt_tokens_details/cached_tokens",
             "/input_tokens_details/cached_tokens",
@@ -33,7 +34,7 @@ fn read(usage: &Value) -> Usage {
     }
 }
 
-/// A count, also one that is written as a decimal number.
+/// A count, which may also be written as a float.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float saturates")]
 fn whole(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_f64().filter(|n| n.is_finite() && *n >= 0.0).map(|n| n as u64))
@@ -46,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_in_every_place() {
+    fn usage_is_found_in_every_known_place() {
         let usage = json!({"prompt_tokens": 10, "completion_tokens": 5});
         for chunk in [
             json!({"usage": usage}),
@@ -62,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn reasoning_is_a_part_of_the_output() {
+    fn reasoning_is_counted_as_output() {
         let of = |completion: u32, reasoning: u32, total: u32| {
             let details = json!({"reasoning_tokens": reasoning});
             let usage =
@@ -70,9 +71,9 @@ mod tests {
             find(&json!({"usage": usage})).map(|usage| (usage.output_tokens, usage.reasoning_tokens)).unwrap()
         };
         assert_eq!(of(50, 30, 60), (50, 30));
-        assert_eq!(of(5, 30, 45), (35, 30), "counted beside, as the total says");
-        assert_eq!(of(50, 30, 90), (80, 30), "counted beside, though smaller");
-        assert_eq!(of(5, 30, 15), (35, 30), "larger than what it is a part of");
+        assert_eq!(of(5, 30, 45), (35, 30), "counted separately, as the total shows");
+        assert_eq!(of(50, 30, 90), (80, 30), "counted separately, though smaller");
+        assert_eq!(of(5, 30, 15), (35, 30), "larger than the output");
         assert_eq!(of(5, 0, 15), (5, 0));
     }
 }

@@ -1,4 +1,4 @@
-//! One content block while it streams.
+//! Decodes one content block.
 
 use serde_json::{Map, Value, json};
 
@@ -6,10 +6,10 @@ use super::super::NAME;
 use crate::model::provider::{
     ModelEvent,
     answer::text,
-    calls::{Names, arguments_object, opaque, parse_arguments},
+    calls::{IdGenerator, arguments_object, opaque, parse_arguments},
 };
 
-/// Fields of a call that are ours to read; others go back on it as they came.
+/// The fields of a call that are decoded. All other fields are sent back unchanged with the call.
 const CALL_FIELDS: [&str; 4] = ["type", "id", "name", "input"];
 
 pub(super) enum Block {
@@ -17,10 +17,10 @@ pub(super) enum Block {
         id: String,
         text: String,
     },
-    /// `told`: its beginning was handed out.
     Thinking {
         id: String,
-        told: bool,
+        /// `ReasoningStarted` was emitted.
+        started: bool,
         text: String,
         signature: String,
     },
@@ -29,7 +29,7 @@ pub(super) enum Block {
         data: String,
     },
     Tool(Tool),
-    /// Of the provider's own tools, and kinds that do not exist yet.
+    /// A block of the provider's own tools, or of an unknown type.
     Other {
         id: String,
         start: Value,
@@ -40,62 +40,62 @@ pub(super) enum Block {
 pub(super) struct Tool {
     pub(super) id: String,
     pub(super) name: String,
-    /// As it came.
+    /// The provider's own id.
     wire_id: String,
-    /// The input that the block began with; the pieces that follow take its place.
-    whole: Value,
+    /// The input in the start of the block. Deltas replace it.
+    initial_input: Value,
     json: String,
     fields: Map<String, Value>,
 }
 
 impl Tool {
-    fn start(content: &Value, names: &mut Names) -> Self {
+    fn start(content: &Value, ids: &mut IdGenerator) -> Self {
         let wire_id = content["id"].as_str().unwrap_or_default();
         let fields =
             content.as_object().into_iter().flatten().filter(|(field, value)| !CALL_FIELDS.contains(&field.as_str()) && !value.is_null());
         Self {
-            id: names.call(wire_id),
+            id: ids.call(wire_id),
             name: content["name"].as_str().unwrap_or_default().to_owned(),
             wire_id: wire_id.to_owned(),
-            whole: content["input"].clone(),
+            initial_input: content["input"].clone(),
             json: String::new(),
             fields: fields.map(|(field, value)| (field.clone(), value.clone())).collect(),
         }
     }
 
-    /// The arguments; text if they are no object.
+    /// The arguments, as text if they are not an object.
     fn input(&self) -> Value {
-        let begun_whole = match &self.whole {
+        let has_initial = match &self.initial_input {
             Value::Object(fields) => !fields.is_empty(),
             Value::Null => false,
             Value::String(text) => !text.is_empty(),
             _ => true,
         };
-        if !self.json.is_empty() || !begun_whole {
+        if !self.json.is_empty() || !has_initial {
             return parse_arguments(&self.json).unwrap_or_else(|| Value::String(self.json.clone()));
         }
-        match &self.whole {
-            Value::String(text) => parse_arguments(text).unwrap_or_else(|| self.whole.clone()),
-            Value::Object(_) => self.whole.clone(),
+        match &self.initial_input {
+            Value::String(text) => parse_arguments(text).unwrap_or_else(|| self.initial_input.clone()),
+            Value::Object(_) => self.initial_input.clone(),
             other => Value::String(other.to_string()),
         }
     }
 }
 
 impl Block {
-    /// A block with what it holds already.
-    pub(super) fn start(content: &Value, names: &mut Names, out: &mut Vec<ModelEvent>) -> Self {
+    /// Starts a block, with the content that its start has already.
+    pub(super) fn start(content: &Value, ids: &mut IdGenerator, out: &mut Vec<ModelEvent>) -> Self {
         let text = |field: &str| content[field].as_str().unwrap_or_default().to_owned();
         let mut block = match content["type"].as_str().unwrap_or_default() {
-            "text" => Self::Text { id: names.block(), text: String::new() },
-            "thinking" => Self::Thinking { id: names.block(), told: false, text: String::new(), signature: text("signature") },
-            "redacted_thinking" => Self::Redacted { id: names.block(), data: text("data") },
+            "text" => Self::Text { id: ids.block(), text: String::new() },
+            "thinking" => Self::Thinking { id: ids.block(), started: false, text: String::new(), signature: text("signature") },
+            "redacted_thinking" => Self::Redacted { id: ids.block(), data: text("data") },
             "tool_use" => {
-                let tool = Tool::start(content, names);
+                let tool = Tool::start(content, ids);
                 out.push(ModelEvent::ToolStarted { call_id: tool.id.clone(), tool: tool.name.clone() });
                 Self::Tool(tool)
             }
-            _ => Self::Other { id: names.block(), start: content.clone(), json: String::new() },
+            _ => Self::Other { id: ids.block(), start: content.clone(), json: String::new() },
         };
         match &mut block {
             Self::Text { .. } => block.text(&text("text"), out),
@@ -105,14 +105,14 @@ impl Block {
         block
     }
 
-    /// The block that a delta belongs to whose block never began; `None` if the delta does not tell.
-    pub(super) fn of_delta(delta: &Value, names: &mut Names) -> Option<Self> {
+    /// The block of a delta without a start of its block. `None` if the delta does not show the type of the block.
+    pub(super) fn of_delta(delta: &Value, ids: &mut IdGenerator) -> Option<Self> {
         let kind = match delta["type"].as_str()? {
             "text_delta" => "text",
             "thinking_delta" => "thinking",
             _ => return None,
         };
-        Some(Self::start(&json!({"type": kind}), names, &mut Vec::new()))
+        Some(Self::start(&json!({"type": kind}), ids, &mut Vec::new()))
     }
 
     pub(super) fn delta(&mut self, delta: &Value, out: &mut Vec<ModelEvent>) {
@@ -128,12 +128,12 @@ impl Block {
                 }
             }
             (Self::Other { json, .. }, "input_json_delta") => json.push_str(&partial_json(delta)),
-            // `citations_delta`, and kinds that do not exist yet.
+            // `citations_delta` and unknown deltas are ignored.
             _ => {}
         }
     }
 
-    /// A block of text begins with its first character: one that stays empty is never seen.
+    /// A text block starts with its first character, so empty blocks emit no events.
     fn text(&mut self, new: &str, out: &mut Vec<ModelEvent>) {
         let Self::Text { id, text } = self else { return };
         if new.is_empty() {
@@ -147,18 +147,18 @@ impl Block {
     }
 
     fn thinking(&mut self, new: &str, out: &mut Vec<ModelEvent>) {
-        let Self::Thinking { id, told, text, .. } = self else { return };
+        let Self::Thinking { id, started, text, .. } = self else { return };
         if new.is_empty() {
             return;
         }
-        if !std::mem::replace(told, true) {
+        if !std::mem::replace(started, true) {
             out.push(ModelEvent::ReasoningStarted { block: id.clone() });
         }
         text.push_str(new);
         out.push(ModelEvent::ReasoningDelta { block: id.clone(), text: new.to_owned() });
     }
 
-    /// The block as the API would want it back; `None` if it would refuse it.
+    /// The block as it is sent back to the API. `None` for empty text, which the API refuses.
     pub(super) fn content(&self) -> Option<Value> {
         match self {
             Self::Text { text, .. } => (!text.is_empty()).then(|| json!({"type": "text", "text": text})),
@@ -184,20 +184,20 @@ impl Block {
                 out.push(ModelEvent::ToolReady { call_id: tool.id, input, opaque: opaque(NAME, &tool.wire_id, [("fields", tool.fields)]) });
                 return;
             }
-            Self::Thinking { told: false, signature, .. } if signature.is_empty() => return,
-            Self::Thinking { id, told, signature, .. } => (id, told, json!({"provider": NAME, "signature": signature})),
+            Self::Thinking { started: false, signature, .. } if signature.is_empty() => return,
+            Self::Thinking { id, started, signature, .. } => (id, started, json!({"provider": NAME, "signature": signature})),
             Self::Redacted { id, data } => (id, false, json!({"provider": NAME, "data": data})),
             Self::Other { id, start, json } => (id, false, json!({"provider": NAME, "block": other(&start, &json)})),
         };
-        let (block, told, opaque) = reasoning;
-        if !told {
+        let (block, started, opaque) = reasoning;
+        if !started {
             out.push(ModelEvent::ReasoningStarted { block: block.clone() });
         }
         out.push(ModelEvent::ReasoningFinished { block, opaque });
     }
 }
 
-/// A piece of the arguments; some send it as the object that it is.
+/// A fragment of the arguments. Some servers send an object instead of text.
 fn partial_json(delta: &Value) -> String {
     match &delta["partial_json"] {
         Value::String(text) => text.clone(),

@@ -18,7 +18,7 @@ fn read(events: &[&str]) -> Vec<String> {
 const START: &str = r#"{"type":"message_start","message":{"id":"msg_1","model":"m","usage":{"input_tokens":25,"cache_creation_input_tokens":100,"cache_read_input_tokens":1000,"output_tokens":1}}}"#;
 const STOP: &str = r#"{"type":"message_stop"}"#;
 
-/// As the API sends it, names, pings and all.
+/// A recorded stream with event names and pings.
 const RECORDED: &str = concat!(
     "event: message_start\r\n",
     r#"data: {"type":"message_start","message":{"id":"msg_1","model":"claude","usage":{"input_tokens":25,"cache_creation_input_tokens":100,"cache_read_input_tokens":1000,"output_tokens":1}}}"#,
@@ -66,7 +66,7 @@ const RECORDED: &str = concat!(
 );
 
 #[test]
-fn a_recorded_answer_with_names_pings_and_every_kind_of_block() {
+fn a_recorded_answer_is_decoded() {
     let (events, error) = check(answer, RECORDED);
     assert_eq!(error, None);
     let expected = [
@@ -93,7 +93,7 @@ fn a_recorded_answer_with_names_pings_and_every_kind_of_block() {
 }
 
 #[test]
-fn reports_of_usage_replace_field_by_field() {
+fn reports_of_usage_replace_each_field() {
     let delta = |usage: &str| format!(r#"{{"type":"message_delta","delta":{{"stop_reason":"end_turn"}},"usage":{usage}}}"#);
     let usage = |usage: &str| read(&[START, &delta(usage), STOP]).remove(0);
     assert_eq!(usage(r#"{"output_tokens":7}"#), "usage 1125 7 1000 100 0");
@@ -111,7 +111,7 @@ fn ends(reason: &str) -> String {
 }
 
 #[test]
-fn every_stop_reason() {
+fn stop_reasons_are_normalized() {
     for (reason, finished) in [
         ("end_turn", "stop"),
         ("max_tokens", "length"),
@@ -122,8 +122,7 @@ fn every_stop_reason() {
     ] {
         assert_eq!(read(&[&ends(reason), STOP]), [format!("finished {finished}")], "{reason}");
     }
-    for (events, class) in
-        [(vec![STOP.to_owned()], ErrorClass::Connection), (vec![ends("of_tomorrow"), STOP.into()], ErrorClass::Truncated)]
+    for (events, class) in [(vec![STOP.to_owned()], ErrorClass::Connection), (vec![ends("unheard_of"), STOP.into()], ErrorClass::Truncated)]
     {
         let (out, error) = check(answer, &stream(&events.iter().map(String::as_str).collect::<Vec<_>>()));
         assert_eq!((out.as_slice(), error.map(|error| error.class)), (&[][..], Some(class)), "{events:?}");
@@ -152,7 +151,7 @@ fn with_tools(inputs: &[&str], stop_reason: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_call_that_the_answer_was_cut_in_never_becomes_ready() {
+fn the_last_call_of_a_cut_answer_is_left_out() {
     assert_eq!(with_tools(&[r#"{"a":1}"#, r#"{"a":"#], "max_tokens"), [r#"ready t0 {"a":1}"#, "finished length"]);
     assert_eq!(with_tools(&[r#"{"a":1}"#, r#"{"a":2}"#], "max_tokens"), [r#"ready t0 {"a":1}"#, "finished length"]);
     assert_eq!(
@@ -162,7 +161,7 @@ fn a_call_that_the_answer_was_cut_in_never_becomes_ready() {
 }
 
 #[test]
-fn arguments_that_are_no_object_arrive_as_text() {
+fn arguments_that_are_not_an_object_become_text() {
     assert_eq!(with_tools(&[r#"{"a":"#], "tool_use"), [r#"ready t0 "{\"a\":""#, "finished tool_calls"]);
 }
 
@@ -182,7 +181,7 @@ fn an_error_inside_a_stream_has_its_class() {
 }
 
 #[test]
-fn empty_blocks_are_not_shown_but_a_signature_is_kept() {
+fn empty_blocks_have_no_events_but_a_signature_is_kept() {
     let block = |kind: &str| format!(r#"{{"type":"content_block_start","index":0,"content_block":{kind}}}"#);
     let stop = r#"{"type":"content_block_stop","index":0}"#;
     assert_eq!(read(&[&block(r#"{"type":"text","text":""}"#), stop, &ends("end_turn"), STOP]), ["finished stop"]);
@@ -193,7 +192,7 @@ fn empty_blocks_are_not_shown_but_a_signature_is_kept() {
 }
 
 #[test]
-fn a_pause_ends_the_blocks_that_are_open() {
+fn a_pause_finishes_the_open_blocks() {
     let mut answer = answer();
     let mut out = Vec::new();
     let mut progress = None;
@@ -212,7 +211,7 @@ fn a_pause_ends_the_blocks_that_are_open() {
 }
 
 #[test]
-fn figures_that_no_answer_has_end_at_the_largest() {
+fn usage_saturates() {
     let most = u64::MAX;
     let usage = format!(
         r#"{{"input_tokens":{most},"cache_read_input_tokens":{most},"cache_creation":{{"ephemeral_5m_input_tokens":{most},"ephemeral_1h_input_tokens":{most}}},"output_tokens":{most}}}"#
@@ -224,7 +223,7 @@ fn figures_that_no_answer_has_end_at_the_largest() {
 }
 
 #[test]
-fn a_pause_keeps_the_content_and_adds_up_the_usage() {
+fn a_pause_keeps_the_content_and_sums_the_usage() {
     let mut answer = answer();
     let mut out = Vec::new();
     let mut feed = |events: &[&str], out: &mut Vec<ModelEvent>| {
@@ -249,7 +248,7 @@ fn a_pause_keeps_the_content_and_adds_up_the_usage() {
     );
     assert_eq!(paused, Some(Progress::Paused));
     let done = feed(&[START, r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":2}}"#, STOP], &mut out);
-    assert_eq!(done, Some(Progress::Whole));
+    assert_eq!(done, Some(Progress::Complete));
     assert_eq!(shown(&out).last_chunk::<2>().unwrap(), &["usage 2250 7 2000 200 0", "finished stop"]);
     let content = serde_json::to_string(&answer.take_content()).unwrap();
     assert_eq!(

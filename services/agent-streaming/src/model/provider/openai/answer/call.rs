@@ -1,5 +1,5 @@
-//! Tool calls, put together from fragments. Backends disagree on what names a call: the index may be missing or always 0, the
-//! id may come once, on every fragment, or be new each time; and the name may come in pieces.
+//! Assembles tool calls from fragments. Servers identify calls in different ways: the index may be missing or always 0, the id may come
+//! once, with every fragment, or be new in each fragment, and the name may come in pieces.
 
 use std::collections::HashSet;
 
@@ -7,58 +7,58 @@ use serde_json::{Map, Value};
 
 use super::super::{
     NAME,
-    seal::{CALL_FIELDS, keep},
+    opaque::{CALL_FIELDS, keep},
 };
 use crate::model::provider::{
     ModelEvent, ProviderError,
-    calls::{Names, opaque, parse_arguments},
+    calls::{IdGenerator, opaque, parse_arguments},
     http::malformed,
 };
 
 #[derive(Default)]
 pub(super) struct Calls {
     calls: Vec<Call>,
-    /// The tools that there are; empty: any name is whole as it comes.
+    /// The ids of the tools. If it is empty, every name counts as complete.
     tools: Vec<&'static str>,
 }
 
 #[derive(Default)]
 struct Call {
-    /// Ours.
+    /// The id within the turn.
     id: String,
-    /// Theirs: the first one, and every one that a fragment of this call had.
+    /// The first of the server's own ids.
     wire_id: String,
+    /// All of the server's own ids.
     wire_ids: HashSet<String>,
     index: Option<u64>,
     name: String,
-    /// The name is whole, and was handed out.
-    announced: bool,
+    /// `ToolStarted` was emitted, with the complete name.
+    started: bool,
     arguments: String,
-    /// Where they stand.
-    balance: Balance,
-    /// What goes back on the call.
+    brackets: BracketCounter,
+    /// The fields that are sent back with the call.
     fields: Map<String, Value>,
 }
 
-/// The brackets of a JSON text that comes in pieces: arguments are parsed only where they can be whole.
+/// Counts the open brackets of a JSON text that comes in fragments, so that arguments are parsed only when they may be complete.
 #[derive(Default)]
-struct Balance {
+struct BracketCounter {
     depth: usize,
-    /// A bracket came.
-    begun: bool,
+    /// There was a bracket.
+    any: bool,
     in_string: bool,
     escaped: bool,
 }
 
-impl Balance {
-    fn push(&mut self, piece: &str) {
-        for byte in piece.bytes() {
+impl BracketCounter {
+    fn push(&mut self, fragment: &str) {
+        for byte in fragment.bytes() {
             match byte {
                 _ if self.escaped => self.escaped = false,
                 b'\\' if self.in_string => self.escaped = true,
                 b'"' => self.in_string = !self.in_string,
                 b'{' | b'[' if !self.in_string => {
-                    self.begun = true;
+                    self.any = true;
                     self.depth += 1;
                 }
                 b'}' | b']' if !self.in_string => self.depth = self.depth.saturating_sub(1),
@@ -68,28 +68,28 @@ impl Balance {
     }
 
     fn is_closed(&self) -> bool {
-        self.begun && self.depth == 0 && !self.in_string
+        self.any && self.depth == 0 && !self.in_string
     }
 }
 
 impl Call {
-    fn is_whole(&self) -> bool {
-        self.balance.is_closed() && parse_arguments(&self.arguments).is_some()
+    fn is_complete(&self) -> bool {
+        self.brackets.is_closed() && parse_arguments(&self.arguments).is_some()
     }
 
-    /// The name has come in pieces, or again, or has grown.
+    /// Adds a name, which may be the next piece, the same name again, or the name so far with more characters.
     fn add_name(&mut self, name: &str) {
         if name.starts_with(&self.name) {
             name.clone_into(&mut self.name);
-        } else if !self.announced {
+        } else if !self.started {
             self.name.push_str(name);
         }
     }
 
-    fn announce(&mut self, out: &mut Vec<ModelEvent>) {
-        if !std::mem::replace(&mut self.announced, true) {
+    /// Emits the start of the call once, with the arguments that came before the name.
+    fn start(&mut self, out: &mut Vec<ModelEvent>) {
+        if !std::mem::replace(&mut self.started, true) {
             out.push(ModelEvent::ToolStarted { call_id: self.id.clone(), tool: self.name.clone() });
-            // Arguments that came before the name.
             if !self.arguments.is_empty() {
                 out.push(ModelEvent::ToolInputDelta { call_id: self.id.clone(), json: self.arguments.clone() });
             }
@@ -106,8 +106,8 @@ impl Calls {
         !self.calls.is_empty()
     }
 
-    /// Whether the fragment brought more of a call.
-    pub(super) fn fragment(&mut self, fragment: &Value, names: &mut Names, out: &mut Vec<ModelEvent>) -> bool {
+    /// Adds a fragment to its call. Returns whether the fragment has content.
+    pub(super) fn fragment(&mut self, fragment: &Value, ids: &mut IdGenerator, out: &mut Vec<ModelEvent>) -> bool {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let (id, name) = (text(&fragment["id"]), text(&fragment["function"]["name"]));
         let index = fragment["index"].as_u64();
@@ -117,8 +117,8 @@ impl Calls {
             object => object.to_string(),
         };
         let before = self.calls.len();
-        let at = self.place(&id, index, &name, !arguments.trim().is_empty()).unwrap_or_else(|| {
-            self.calls.push(Call { id: names.call(&id), index, ..Call::default() });
+        let at = self.find(&id, index, &name, !arguments.trim().is_empty()).unwrap_or_else(|| {
+            self.calls.push(Call { id: ids.call(&id), index, ..Call::default() });
             self.calls.len() - 1
         });
         let call = &mut self.calls[at];
@@ -129,29 +129,29 @@ impl Calls {
             call.wire_ids.insert(id);
         }
         keep(&CALL_FIELDS, fragment, &mut call.fields);
-        if !name.is_empty() && !call.announced {
+        if !name.is_empty() && !call.started {
             call.add_name(&name);
         }
-        let whole = self.tools.is_empty() || self.tools.contains(&call.name.as_str()) || !arguments.is_empty();
-        if whole && !call.name.is_empty() {
-            call.announce(out);
+        let name_is_complete = self.tools.is_empty() || self.tools.contains(&call.name.as_str()) || !arguments.is_empty();
+        if name_is_complete && !call.name.is_empty() {
+            call.start(out);
         }
-        let came = at == before || !name.is_empty() || !arguments.is_empty();
+        let has_content = at == before || !name.is_empty() || !arguments.is_empty();
         if !arguments.is_empty() {
             call.arguments.push_str(&arguments);
-            call.balance.push(&arguments);
-            if call.announced {
+            call.brackets.push(&arguments);
+            if call.started {
                 out.push(ModelEvent::ToolInputDelta { call_id: call.id.clone(), json: arguments });
             }
         }
-        came
+        has_content
     }
 
-    /// The call that a fragment goes on with; `None` for a new one.
-    fn place(&self, id: &str, index: Option<u64>, name: &str, has_arguments: bool) -> Option<usize> {
+    /// The call that a fragment continues. `None` for the first fragment of a new call.
+    fn find(&self, id: &str, index: Option<u64>, name: &str, has_arguments: bool) -> Option<usize> {
         let same_index = |call: &Call| index.is_none() || call.index.is_none() || call.index == index;
         let known = self.calls.iter().rposition(|call| !id.is_empty() && call.wire_ids.contains(id) && same_index(call));
-        // Among calls of one index an id finds its own, else the last one is meant.
+        // A known id selects its call. Otherwise the fragment belongs to the last call with its index, or to the last call.
         let at = match (known, index) {
             (Some(at), _) => at,
             (None, Some(_)) => self.calls.iter().rposition(|call| call.index == index)?,
@@ -159,25 +159,30 @@ impl Calls {
         };
         let call = &self.calls[at];
         let id = match index {
-            _ if id.is_empty() || known.is_some() || call.wire_ids.is_empty() => Id::Same,
-            Some(_) => Id::Changed,
-            None => Id::New,
+            _ if id.is_empty() || known.is_some() || call.wire_ids.is_empty() => IdMatch::Same,
+            Some(_) => IdMatch::Changed,
+            None => IdMatch::New,
         };
-        (!begins(call, name, id, has_arguments)).then_some(at)
+        (!starts_new_call(call, name, id, has_arguments)).then_some(at)
     }
 
-    /// Every call that can be made. Where the answer was cut the last call may be cut too, however whole it looks. The first call
-    /// carries what goes back on the message.
-    pub(super) fn ready(&mut self, whole: bool, mut message: Map<String, Value>, out: &mut Vec<ModelEvent>) -> Result<(), ProviderError> {
-        let count = if whole { self.calls.len() } else { self.calls.len().saturating_sub(1) };
+    /// Emits the complete calls. If the answer was cut (`complete` is false), the last call is left out, even if it looks complete. The
+    /// first call carries the fields of the message that are sent back.
+    pub(super) fn ready(
+        &mut self,
+        complete: bool,
+        mut message: Map<String, Value>,
+        out: &mut Vec<ModelEvent>,
+    ) -> Result<(), ProviderError> {
+        let count = if complete { self.calls.len() } else { self.calls.len().saturating_sub(1) };
         for call in &mut self.calls[..count] {
             if call.name.is_empty() {
                 return Err(malformed(NAME, "a tool call without a name"));
             }
-            call.announce(out);
+            call.start(out);
             let input = match parse_arguments(&call.arguments) {
                 Some(input) => input,
-                None if whole => Value::String(call.arguments.clone()),
+                None if complete => Value::String(call.arguments.clone()),
                 None => continue,
             };
             let parts = [("fields", std::mem::take(&mut call.fields)), ("message", std::mem::take(&mut message))];
@@ -188,28 +193,28 @@ impl Calls {
     }
 }
 
-/// What a fragment's id says about its call.
+/// How the id of a fragment relates to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Id {
-    /// It is the call's, or there is none.
+enum IdMatch {
+    /// The fragment has an id of the call, or none.
     Same,
-    /// Another one under the call's index: it may change on every fragment.
+    /// The fragment has another id, but the index of the call. Some servers send a new id with every fragment.
     Changed,
-    /// Another one, and nothing else names the call.
+    /// The fragment has another id and no index.
     New,
 }
 
-/// Whether a fragment begins a call rather than goes on with this one. Another name begins one, unless it is a piece of the name;
-/// so does the same name once the arguments so far are whole.
-fn begins(call: &Call, name: &str, id: Id, has_arguments: bool) -> bool {
-    if id == Id::New && (!name.is_empty() || (has_arguments && call.is_whole())) {
+/// Whether a fragment starts a new call instead of continuing this one. A different name starts a new call, unless it is a piece of the
+/// name. The same name starts a new call once the arguments so far are complete.
+fn starts_new_call(call: &Call, name: &str, id: IdMatch, has_arguments: bool) -> bool {
+    if id == IdMatch::New && (!name.is_empty() || (has_arguments && call.is_complete())) {
         return true;
     }
     if name.is_empty() || call.name.is_empty() {
         return false;
     }
     if name != call.name {
-        return call.announced || id != Id::Same;
+        return call.started || id != IdMatch::Same;
     }
-    call.is_whole() && (has_arguments || id != Id::Same)
+    call.is_complete() && (has_arguments || id != IdMatch::Same)
 }

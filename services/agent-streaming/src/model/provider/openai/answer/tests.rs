@@ -24,7 +24,7 @@ fn finish(reason: &str) -> String {
     format!(r#"{{"choices":[{{"index":0,"delta":{{}},"finish_reason":"{reason}"}}]}}"#)
 }
 
-/// Only the lines about calls.
+/// The lines about calls.
 fn calls(fragments: &[&str], reason: &str) -> Vec<String> {
     let mut events: Vec<String> = fragments.iter().map(|f| delta(&format!(r#"{{"tool_calls":[{f}]}}"#))).collect();
     events.extend([finish(reason), "[DONE]".into()]);
@@ -35,7 +35,7 @@ fn calls(fragments: &[&str], reason: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_recorded_answer() {
+fn a_recorded_answer_is_decoded() {
     let stream = concat!(
         ": OPENROUTER PROCESSING\n\n",
         r#"data: {"choices":[],"created":0,"id":"","model":"","object":"","prompt_filter_results":[{"prompt_index":0}]}"#,
@@ -77,25 +77,25 @@ fn a_recorded_answer() {
 }
 
 #[test]
-fn calls_are_told_apart_however_they_are_named() {
+fn calls_are_distinguished_with_all_kinds_of_ids() {
     let two = ["tool a list_files", "tool b read_file", "ready a {}", r#"ready b {"path":"x"}"#, "finished tool_calls"];
     let list = r#"{"name":"list_files","arguments":"{}"}"#;
     let file = r#"{"name":"read_file","arguments":"{\"path\":\"x\"}"}"#;
     let fragment = |head: &str, function: &str| format!(r#"{{{head}"type":"function","function":{function}}}"#);
-    // Ollama before and after it had indices; whole calls in one chunk, `stop` at the end.
+    // Older and newer versions of Ollama: without and with an index, complete calls in one chunk, `stop` at the end.
     assert_eq!(calls(&[&fragment(r#""id":"a","#, list), &fragment(r#""id":"b","#, file)], "stop"), two);
     assert_eq!(calls(&[&fragment(r#""id":"a","index":0,"#, list), &fragment(r#""id":"b","index":0,"#, file)], "stop"), two);
-    // Both in one chunk.
+    // Both calls in one chunk.
     assert_eq!(
         calls(&[&format!("{},{}", fragment(r#""id":"a","index":0,"#, list), fragment(r#""id":"b","index":0,"#, file))], "tool_calls"),
         two
     );
-    // Gemini's layer: no id at all, or an empty one.
+    // Gemini: no id, or an empty one.
     for id in ["", r#""id":"","#] {
         let lines = calls(&[&fragment(&format!(r#"{id}"index":0,"#), file), &fragment(&format!(r#"{id}"index":0,"#), file)], "stop");
         assert_eq!(lines[2..], [r#"ready call_1_1 {"path":"x"}"#, r#"ready call_1_2 {"path":"x"}"#, "finished tool_calls"]);
     }
-    // One id for everything.
+    // The same id for both calls.
     let lines = calls(&[&fragment(r#""id":"a","index":0,"#, list), &fragment(r#""id":"a","index":1,"#, file)], "stop");
     assert_eq!(
         lines,
@@ -132,9 +132,9 @@ fn fragments_of_one_call_stay_together() {
     assert_eq!(lines, ["tool call_1_1 read_file", "call_1_1 {}", "ready call_1_1 {}", "finished tool_calls"]);
 }
 
-/// Each fragment may begin another call, which must not be looked for in all that came before it.
+/// Each fragment may start a new call. The check must not parse all arguments so far, which would take quadratic time.
 #[test]
-fn a_long_call_whose_id_changes_with_every_fragment_is_read_in_time() {
+fn a_long_call_with_a_new_id_in_every_fragment_is_decoded_in_linear_time() {
     let content = "[x]{} \\\" }\n".repeat(2_000);
     let arguments = serde_json::json!({"path": "a", "content": content}).to_string();
     let pieces: Vec<String> = arguments.as_bytes().chunks(1).map(|byte| String::from_utf8(byte.to_vec()).unwrap()).collect();
@@ -161,7 +161,7 @@ fn a_long_call_whose_id_changes_with_every_fragment_is_read_in_time() {
 }
 
 #[test]
-fn a_call_that_the_answer_was_cut_in_never_becomes_ready() {
+fn the_last_call_of_a_cut_answer_is_left_out() {
     let whole = r#"{"index":0,"id":"a","function":{"name":"list_files","arguments":"{}"}}"#;
     let cut = r#"{"index":1,"id":"b","function":{"name":"write_file","arguments":"{\"path\":\"x\"}"}}"#;
     let lines = calls(&[whole, cut], "length");
@@ -171,7 +171,7 @@ fn a_call_that_the_answer_was_cut_in_never_becomes_ready() {
 }
 
 #[test]
-fn finish_reasons_mean_what_was_streamed() {
+fn finish_reasons_are_normalized() {
     for (reason, finished) in [
         ("stop", "stop"),
         ("tool_calls", "stop"),
@@ -186,11 +186,11 @@ fn finish_reasons_mean_what_was_streamed() {
 }
 
 #[test]
-fn the_end_may_lack_done_or_usage_but_not_the_reason() {
+fn the_finish_reason_is_required_and_done_and_usage_are_not() {
     let text = delta(r#"{"content":"Hi"}"#);
     let whole = ["text b1.1", "+ Hi", "end b1.1", "finished stop"];
     assert_eq!(read(&[&text, &finish("stop")]), whole);
-    // Some put the reason on the last chunk with content.
+    // Some servers put the reason on the last chunk with content.
     assert_eq!(read(&[r#"{"choices":[{"delta":{"content":"Hi"},"finish_reason":"stop"}]}"#, "[DONE]"]), whole);
     for events in [&[text.as_str()][..], &[&text, "[DONE]"], &[]] {
         let (_, error) = check(answer, &stream(events));
@@ -209,7 +209,7 @@ fn the_last_usage_counts() {
 }
 
 #[test]
-fn reasoning_is_kept_in_the_words_of_the_backend() {
+fn reasoning_is_kept_with_the_field_of_the_server() {
     let lines = read(&[
         &delta(r#"{"reasoning_content":"Hm","content":null}"#),
         &delta(r#"{"reasoning_content":"m."}"#),

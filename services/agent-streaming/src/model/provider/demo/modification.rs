@@ -1,11 +1,11 @@
-//! What a prompt asks to be different, as far as a few words can tell.
+//! Recognizes the modifications that a prompt asks for by a few key words.
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(super) enum Modification {
     Title(String),
     Dark,
     Light,
-    /// A colour that CSS knows what to do with, and its name.
+    /// A CSS colour and its name.
     Accent(&'static str, &'static str),
     Bigger,
     Smaller,
@@ -34,7 +34,7 @@ const COLOURS: [(&str, &str); 10] = [
     ("pink", "#db2777"),
     ("brown", "#92400e"),
 ];
-/// What stands before a title. The first one that a prompt has counts.
+/// The words before a title. The first entry that a prompt contains is used.
 const TITLE_LEADS: [&str; 12] = [
     "title to ",
     "title is ",
@@ -51,37 +51,37 @@ const TITLE_LEADS: [&str; 12] = [
 ];
 const MAX_TEXT_CHARS: usize = 80;
 
-/// Everything that a prompt asks for, in a fixed order.
-pub(super) fn parse(prompt: &str) -> Vec<Wish> {
-    // Of the same length as the prompt, so that places in one are places in the other.
+/// The modifications that a prompt asks for, in a fixed order.
+pub(super) fn parse(prompt: &str) -> Vec<Modification> {
+    // ASCII lower case keeps the length, so positions are valid in both texts.
     let lower = prompt.to_ascii_lowercase();
     let words: Vec<&str> = lower.split(|c: char| !c.is_alphanumeric()).collect();
     let has = |any: &[&str]| any.iter().any(|word| words.contains(word));
-    let mut wishes = Vec::new();
-    wishes.extend(title(prompt, &lower).map(Wish::Title));
+    let mut modifications = Vec::new();
+    modifications.extend(title(prompt, &lower).map(Modification::Title));
     if has(&["dark", "darker", "night", "black"]) {
-        wishes.push(Wish::Dark);
+        modifications.push(Modification::Dark);
     } else if has(&["light", "lighter", "bright", "brighter", "white"]) {
-        wishes.push(Wish::Light);
+        modifications.push(Modification::Light);
     }
-    wishes.extend(COLOURS.iter().find(|(name, _)| words.contains(name)).map(|(name, value)| Wish::Accent(value, name)));
+    modifications.extend(COLOURS.iter().find(|(name, _)| words.contains(name)).map(|(name, value)| Modification::Accent(value, name)));
     if has(&["bigger", "larger", "big", "large"]) {
-        wishes.push(Wish::Bigger);
+        modifications.push(Modification::Bigger);
     } else if has(&["smaller", "small", "tiny"]) {
-        wishes.push(Wish::Smaller);
+        modifications.push(Modification::Smaller);
     }
-    wishes.extend(addition(prompt, &lower));
-    wishes
+    modifications.extend(addition(prompt, &lower));
+    modifications
 }
 
-/// The wish that stands for a prompt without one: its own words become part of the page.
-pub(super) fn note(prompt: &str) -> Wish {
-    Wish::Add { what: Addition::Section, text: capital(&phrase(prompt).unwrap_or_else(|| "A small change".to_owned())) }
+/// The modification for a prompt without a known one: adds a section with the words of the prompt.
+pub(super) fn note(prompt: &str) -> Modification {
+    Modification::Add { what: Addition::Section, text: capitalized(&phrase(prompt).unwrap_or_else(|| "A small change".to_owned())) }
 }
 
-impl Wish {
-    /// What was done, for the answer.
-    pub(super) fn done(&self) -> String {
+impl Modification {
+    /// A clause for the answer.
+    pub(super) fn description(&self) -> String {
         match self {
             Self::Title(title) => format!("the title is now “{title}”"),
             Self::Dark => "the colours are dark".to_owned(),
@@ -101,9 +101,9 @@ fn title(prompt: &str, lower: &str) -> Option<String> {
     phrase(&prompt[at..])
 }
 
-fn addition(prompt: &str, lower: &str) -> Option<Wish> {
+fn addition(prompt: &str, lower: &str) -> Option<Modification> {
     let at = ["add ", "insert ", "include "].iter().find_map(|lead| lower.find(lead).map(|at| at + lead.len()))?;
-    let said = ["saying ", "that says ", "with the text ", "labelled ", "labeled "]
+    let text_at = ["saying ", "that says ", "with the text ", "labelled ", "labeled "]
         .iter()
         .find_map(|lead| lower[at..].find(lead).map(|found| at + found + lead.len()));
     let what = if lower[at..].contains("footer") {
@@ -113,20 +113,20 @@ fn addition(prompt: &str, lower: &str) -> Option<Wish> {
     } else {
         Addition::Section
     };
-    let mut wanted = &prompt[said.unwrap_or(at)..];
+    let mut text = &prompt[text_at.unwrap_or(at)..];
     for article in ["a ", "an ", "the ", "some "] {
-        if said.is_none()
-            && wanted.len() >= article.len()
-            && wanted.is_char_boundary(article.len())
-            && wanted[..article.len()].eq_ignore_ascii_case(article)
+        if text_at.is_none()
+            && text.len() >= article.len()
+            && text.is_char_boundary(article.len())
+            && text[..article.len()].eq_ignore_ascii_case(article)
         {
-            wanted = &wanted[article.len()..];
+            text = &text[article.len()..];
         }
     }
-    Some(Wish::Add { what, text: capital(&phrase(wanted)?) })
+    Some(Modification::Add { what, text: capitalized(&phrase(text)?) })
 }
 
-/// What is in quotes, else the words up to the end of the sentence or the next wish.
+/// The text in quotes, or else the words up to the end of the sentence or the next modification.
 fn phrase(text: &str) -> Option<String> {
     let text = text.trim_start();
     let quotes = [('"', '"'), ('\'', '\''), ('“', '”'), ('‘', '’'), ('«', '»'), ('`', '`')];
@@ -149,7 +149,7 @@ fn phrase(text: &str) -> Option<String> {
     (!words.is_empty()).then_some(words)
 }
 
-fn capital(text: &str) -> String {
+fn capitalized(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
@@ -158,34 +158,34 @@ fn capital(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn add(what: Addition, text: &str) -> Wish {
-        Wish::Add { what, text: text.into() }
+    fn add(what: Addition, text: &str) -> Modification {
+        Modification::Add { what, text: text.into() }
     }
 
     #[test]
-    fn words_become_wishes() {
-        let title = |text: &str| Wish::Title(text.into());
-        let blue = Wish::Accent("#2563eb", "blue");
-        for (prompt, wishes) in [
-            ("Make it dark", vec![Wish::Dark]),
+    fn prompts_are_parsed_to_modifications() {
+        let title = |text: &str| Modification::Title(text.into());
+        let blue = Modification::Accent("#2563eb", "blue");
+        for (prompt, modifications) in [
+            ("Make it dark", vec![Modification::Dark]),
             ("Change the title to \"Groceries, weekly\" and make it blue!", vec![title("Groceries, weekly"), blue.clone()]),
-            ("change the title to My Day and make it dark. Thanks", vec![title("My Day"), Wish::Dark]),
+            ("change the title to My Day and make it dark. Thanks", vec![title("My Day"), Modification::Dark]),
             ("Build a todo list called Groceries.", vec![title("Groceries")]),
             ("Title: “Über uns”", vec![title("Über uns")]),
             ("add a footer saying Hello World", vec![add(Addition::Footer, "Hello World")]),
             ("Please add an export button", vec![add(Addition::Button, "Export button")]),
-            ("add some about text, bigger", vec![Wish::Bigger, add(Addition::Section, "About text")]),
-            ("use LIGHT colours, smaller font", vec![Wish::Light, Wish::Smaller]),
+            ("add some about text, bigger", vec![Modification::Bigger, add(Addition::Section, "About text")]),
+            ("use LIGHT colours, smaller font", vec![Modification::Light, Modification::Smaller]),
             ("title ", vec![]),
             ("", vec![]),
             ("ändere den Text", vec![]),
         ] {
-            assert_eq!(parse(prompt), wishes, "{prompt}");
+            assert_eq!(parse(prompt), modifications, "{prompt}");
         }
     }
 
     #[test]
-    fn any_prompt_can_become_a_note() {
+    fn every_prompt_has_a_note() {
         assert_eq!(note("über alles. Mehr"), add(Addition::Section, "Über alles"));
         assert_eq!(note(" \n"), add(Addition::Section, "A small change"));
         assert_eq!(note(&"x".repeat(500)), add(Addition::Section, &format!("X{}", "x".repeat(79))));

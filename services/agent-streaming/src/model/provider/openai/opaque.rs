@@ -1,17 +1,17 @@
-//! What a backend sends with an answer and wants back with it, unread: signatures, encrypted reasoning, fields of its own.
+//! The fields of an answer that are sent back unread: signatures, encrypted reasoning, and fields of the server's own.
 
 use serde_json::{Map, Value};
 
-/// Fields of a call that go back on it.
+/// Fields of a call that are sent back with it.
 pub(super) const CALL_FIELDS: [&str; 4] = ["extra_content", "provider_specific_fields", "thought_signature", "signature"];
-/// Fields of a message that go back on it as the last delta has them.
+/// Fields of a message that are sent back with it. The last delta counts.
 const MESSAGE_FIELDS: [&str; 2] = ["extra_content", "provider_specific_fields"];
-/// Reasoning as text. A backend that sent one of them, if only an empty one, may refuse the message without it.
+/// Fields with reasoning as text. A server that has sent one of them, even if it was empty, may refuse the message without it.
 pub(super) const TEXT_FIELDS: [&str; 2] = ["reasoning_content", "reasoning"];
-/// What the fragments of one entry of a list are joined in.
+/// The fields of a list entry whose fragments are joined.
 const JOINED: [&str; 4] = ["text", "summary", "data", "thinking"];
 
-/// Keeps the fields that go back, from an object that may hold others.
+/// Copies the given fields of an object.
 pub(super) fn keep(fields: &[&str], from: &Value, to: &mut Map<String, Value>) {
     for field in fields {
         match (to.get_mut(*field), &from[*field]) {
@@ -22,16 +22,16 @@ pub(super) fn keep(fields: &[&str], from: &Value, to: &mut Map<String, Value>) {
     }
 }
 
-/// The fields of one message.
+/// The opaque fields of one message.
 #[derive(Debug, Default)]
-pub(super) struct Seal {
+pub(super) struct OpaqueFields {
     fields: Map<String, Value>,
     details: Vec<Value>,
     blocks: Vec<Value>,
 }
 
-impl Seal {
-    /// Takes what a delta brings.
+impl OpaqueFields {
+    /// Adds the fields of a delta.
     pub(super) fn delta(&mut self, delta: &Value) {
         keep(&MESSAGE_FIELDS, delta, &mut self.fields);
         for field in TEXT_FIELDS {
@@ -47,7 +47,7 @@ impl Seal {
         }
     }
 
-    /// All of it, by the name of the field.
+    /// Takes all fields by name.
     pub(super) fn take(&mut self) -> Map<String, Value> {
         let mut fields = std::mem::take(&mut self.fields);
         for (name, list) in [("reasoning_details", &mut self.details), ("thinking_blocks", &mut self.blocks)] {
@@ -59,8 +59,8 @@ impl Seal {
     }
 }
 
-/// The text in a list of details, for people.
-pub(super) fn readable(delta: &Value) -> String {
+/// The text in the lists of reasoning, for viewers.
+pub(super) fn reasoning_text(delta: &Value) -> String {
     let details = delta["reasoning_details"].as_array().into_iter().flatten();
     let from_details = details.filter_map(|detail| detail["text"].as_str().or_else(|| detail["summary"].as_str()));
     let blocks = delta["thinking_blocks"].as_array().into_iter().flatten().filter_map(|block| block["thinking"].as_str());
@@ -68,7 +68,7 @@ pub(super) fn readable(delta: &Value) -> String {
     if text.is_empty() { blocks.collect() } else { text }
 }
 
-/// Fragments of one index and type are one entry.
+/// Joins fragments with the same index and type to one entry.
 fn add_detail(all: &mut Vec<Value>, fragment: &Value) {
     let same =
         |detail: &&mut Value| !fragment["index"].is_null() && detail["index"] == fragment["index"] && detail["type"] == fragment["type"];
@@ -78,7 +78,7 @@ fn add_detail(all: &mut Vec<Value>, fragment: &Value) {
     }
 }
 
-/// A block goes on until its signature has come.
+/// Joins fragments to one block until the block has a signature.
 fn add_block(all: &mut Vec<Value>, fragment: &Value) {
     let open = |block: &&mut Value| {
         block["type"] == fragment["type"] && block["thinking"].is_string() && block["signature"].as_str().unwrap_or_default().is_empty()
@@ -106,17 +106,17 @@ mod tests {
 
     use super::*;
 
-    fn seal(deltas: &[Value]) -> Value {
-        let mut seal = Seal::default();
-        deltas.iter().for_each(|delta| seal.delta(delta));
-        Value::Object(seal.take())
+    fn collected(deltas: &[Value]) -> Value {
+        let mut fields = OpaqueFields::default();
+        deltas.iter().for_each(|delta| fields.delta(delta));
+        Value::Object(fields.take())
     }
 
     #[test]
     fn fragments_of_one_entry_are_joined() {
         let detail = |index: u32, text: &str, signature: Value| json!({"type": "reasoning.text", "index": index, "text": text, "signature": signature});
         assert_eq!(
-            seal(&[
+            collected(&[
                 json!({"reasoning_details": [detail(0, "a", Value::Null)]}),
                 json!({"reasoning_details": [detail(0, "b", json!("s0")), detail(1, "c", Value::Null)]}),
                 json!({"reasoning_details": [{"type": "reasoning.encrypted", "index": 1, "data": "x"}]}),
@@ -126,21 +126,21 @@ mod tests {
         );
         let encrypted = json!({"type": "reasoning.encrypted", "data": "x"});
         let two = json!({"reasoning_details": [encrypted, encrypted]});
-        assert_eq!(seal(std::slice::from_ref(&two)), two, "without an index each is its own");
+        assert_eq!(collected(std::slice::from_ref(&two)), two, "without an index each fragment is an entry");
         let block =
             |text: &str, signature: &str| json!({"thinking_blocks": [{"type": "thinking", "thinking": text, "signature": signature}]});
         assert_eq!(
-            seal(&[block("a", ""), block("b", ""), block("", "s"), block("c", "t")]),
+            collected(&[block("a", ""), block("b", ""), block("", "s"), block("c", "t")]),
             json!({"thinking_blocks": [{"type": "thinking", "thinking": "ab", "signature": "s"}, {"type": "thinking", "thinking": "c", "signature": "t"}]})
         );
     }
 
     #[test]
-    fn fields_are_kept_as_they_came() {
-        assert_eq!(seal(&[json!({"content": "x", "role": "assistant", "reasoning_content": null})]), json!({}));
-        assert_eq!(seal(&[json!({"reasoning_content": ""})]), json!({"reasoning_content": ""}));
+    fn fields_are_kept_unchanged() {
+        assert_eq!(collected(&[json!({"content": "x", "role": "assistant", "reasoning_content": null})]), json!({}));
+        assert_eq!(collected(&[json!({"reasoning_content": ""})]), json!({"reasoning_content": ""}));
         assert_eq!(
-            seal(&[json!({"extra_content": {"google": {"thought_signature": "a"}}}), json!({"extra_content": {"x": 1}})]),
+            collected(&[json!({"extra_content": {"google": {"thought_signature": "a"}}}), json!({"extra_content": {"x": 1}})]),
             json!({"extra_content": {"google": {"thought_signature": "a"}, "x": 1}})
         );
     }

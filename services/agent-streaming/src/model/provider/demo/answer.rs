@@ -1,32 +1,32 @@
-//! The demo's voice: words and calls become events in small pieces, counted as they go out.
+//! Builds the events of an answer of the demo: splits text and arguments into small pieces, and counts the tokens.
 
 use proto::agent_streaming::Usage;
 use serde_json::Value;
 
-use crate::model::provider::{AssistantBlock, FinishReason, ModelEvent, ModelMessage, ModelRequest, calls::Names};
+use crate::model::provider::{AssistantBlock, FinishReason, ModelEvent, ModelMessage, ModelRequest, calls::IdGenerator};
 
-/// Bytes of a piece of text, about.
+/// The approximate size of a piece of text in bytes.
 const TEXT_PIECE: usize = 16;
-/// Bytes of a piece of arguments.
+/// The approximate size of a piece of arguments in bytes.
 const JSON_PIECE: usize = 40;
-/// The demo has no tokenizer.
+/// The demo has no tokenizer, so it counts bytes.
 const BYTES_PER_TOKEN: usize = 4;
 
-pub(super) struct Script {
-    names: Names,
+pub(super) struct AnswerBuilder {
+    ids: IdGenerator,
     events: Vec<ModelEvent>,
     input_bytes: usize,
     output_bytes: usize,
     max_bytes: usize,
-    /// The answer reached its limit: nothing more goes out.
+    /// The answer has reached its limit. Nothing more is added.
     cut: bool,
     calls: bool,
 }
 
-impl Script {
+impl AnswerBuilder {
     pub(super) fn new(request: &ModelRequest) -> Self {
         Self {
-            names: Names::new(request),
+            ids: IdGenerator::new(request),
             events: Vec::new(),
             input_bytes: size(request),
             output_bytes: 0,
@@ -36,15 +36,15 @@ impl Script {
         }
     }
 
-    /// One block of text.
-    pub(super) fn say(&mut self, text: &str) {
+    /// Adds a block of text.
+    pub(super) fn text(&mut self, text: &str) {
         if self.cut {
             return;
         }
-        let block = self.names.block();
+        let block = self.ids.block();
         self.events.push(ModelEvent::TextStarted { block: block.clone() });
         for text in pieces(text, TEXT_PIECE, true) {
-            if !self.spend(text) {
+            if !self.count(text) {
                 break;
             }
             self.events.push(ModelEvent::TextDelta { block: block.clone(), text: text.to_owned() });
@@ -52,16 +52,16 @@ impl Script {
         self.events.push(ModelEvent::TextFinished { block });
     }
 
-    /// One call.
+    /// Adds a tool call.
     pub(super) fn call(&mut self, tool: &str, input: Value) {
         if self.cut {
             return;
         }
         self.calls = true;
-        let call_id = self.names.call("");
+        let call_id = self.ids.call("");
         self.events.push(ModelEvent::ToolStarted { call_id: call_id.clone(), tool: tool.to_owned() });
         for json in pieces(&input.to_string(), JSON_PIECE, false) {
-            if !self.spend(json) {
+            if !self.count(json) {
                 return;
             }
             self.events.push(ModelEvent::ToolInputDelta { call_id: call_id.clone(), json: json.to_owned() });
@@ -69,7 +69,8 @@ impl Script {
         self.events.push(ModelEvent::ToolReady { call_id, input, opaque: Value::Null });
     }
 
-    fn spend(&mut self, piece: &str) -> bool {
+    /// Counts a piece. Returns false if the limit is reached.
+    fn count(&mut self, piece: &str) -> bool {
         self.cut |= self.output_bytes + piece.len() > self.max_bytes;
         if !self.cut {
             self.output_bytes += piece.len();
@@ -90,7 +91,7 @@ impl Script {
     }
 }
 
-/// Everything that the demo was given to read.
+/// The size of a request in bytes.
 fn size(request: &ModelRequest) -> usize {
     let tools = request.tools.iter().map(|tool| tool.name.len() + tool.description.len() + tool.input_schema.to_string().len());
     let messages = request.messages.iter().map(|message| match message {
@@ -107,7 +108,7 @@ fn size(request: &ModelRequest) -> usize {
     request.system.len() + tools.sum::<usize>() + messages.sum::<usize>()
 }
 
-/// Cuts text into pieces of about `size` bytes; whole words stay whole.
+/// Splits text into pieces of about `size` bytes. With `words` it splits only between words.
 fn pieces(text: &str, size: usize, words: bool) -> Vec<&str> {
     let mut pieces = Vec::new();
     let mut rest = text;
