@@ -1,4 +1,4 @@
-//! What the tools of a turn read and write before it is committed.
+//! The staged files of a turn, and the tools that read and change them.
 
 pub(crate) mod overlay;
 pub(crate) mod tools;

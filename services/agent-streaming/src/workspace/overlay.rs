@@ -1,5 +1,5 @@
-//! The staged tree of a turn: the base revision with what the tools did to it. It is consistent after every step, so whatever
-//! stands when the model stops can be committed; what the tools may not do is refused here and changes nothing.
+//! The overlay: the staged tree of a turn over its base revision. Every change is checked before it is made, so the tree can be committed
+//! at any time. A refused change has no effect.
 
 mod clash;
 mod limit;
@@ -18,26 +18,26 @@ use proto::{
     },
 };
 
-/// How much base content is kept for the next reader.
+/// How much base content is cached.
 const CACHE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Reads the base revision.
 pub(crate) trait BaseFiles: Send + Sync {
-    /// Files in any order; a path that is absent is left out.
+    /// Reads files. They may come in any order, and missing files are left out.
     fn read<'a>(&'a self, paths: &'a [String]) -> BoxFuture<'a, Result<Vec<File>, BaseError>>;
 }
 
-/// The base revision could not be read. Nothing that the model can help.
+/// The base revision could not be read. The model cannot fix this, so the turn fails.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the base files could not be read")]
 pub(crate) struct BaseError(#[source] pub Fault);
 
-/// Why a step was not taken: the words of `tool.failed`.
+/// Why a change was refused, as in `tool.failed`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
     /// Stable, upper-case.
     pub reason: &'static str,
-    /// One sentence for the model and for people.
+    /// One sentence for the model and for viewers.
     pub message: String,
 }
 
@@ -47,7 +47,7 @@ impl Refusal {
     }
 }
 
-/// What a file holds. Cheap to clone.
+/// The content of a file. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Content {
     Text(Arc<str>),
@@ -86,12 +86,12 @@ struct BaseFile {
     etag: String,
 }
 
-/// Where the content of a staged file is.
+/// The source of a staged file's content.
 #[derive(Debug, Clone)]
 enum Node {
-    /// As in the base, at the same path.
+    /// The base file at the same path.
     Base,
-    /// That of a base file at another path; held, since the move may have to become a write.
+    /// The base file at another path. Its content is kept, because the change set may need a write instead of a rename.
     Moved {
         from: String,
         content: Content,
@@ -110,7 +110,7 @@ pub(crate) struct Overlay {
 }
 
 impl Overlay {
-    /// Folders among the entries are left out. A limit of 0 is no limit.
+    /// Ignores folders among the entries. A limit of 0 means no limit.
     #[must_use]
     pub(crate) fn new(base: Vec<FileEntry>, limits: ProjectLimits) -> Self {
         let base: BTreeMap<_, _> = base
@@ -127,20 +127,20 @@ impl Overlay {
         self.files.iter().map(|(path, (_, size))| (path.as_str(), *size))
     }
 
-    /// The size of a staged file; `None` if there is none.
+    /// The size of a staged file. `None` if it does not exist.
     #[must_use]
     pub(crate) fn size(&self, path: &str) -> Option<u32> {
         self.files.get(path).map(|(_, size)| *size)
     }
 
-    /// The contents of staged files, in the order asked; absent ones are left out.
+    /// The contents of staged files, in the order of the paths. Missing files are left out.
     ///
     /// # Errors
     /// The base could not be read.
     pub(crate) async fn read(&mut self, base: &dyn BaseFiles, paths: &[&str]) -> Result<Vec<(String, Content)>, BaseError> {
         let at_base = |path: &&str| matches!(self.files.get(*path), Some((Node::Base, _)));
-        let wanted: Vec<String> = paths.iter().filter(|path| at_base(path)).map(|path| (*path).to_owned()).collect();
-        let mut fetched = self.base_contents(base, wanted).await?;
+        let base_paths: Vec<String> = paths.iter().filter(|path| at_base(path)).map(|path| (*path).to_owned()).collect();
+        let mut fetched = self.base_contents(base, base_paths).await?;
         let contents = paths.iter().filter_map(|path| {
             let content = match &self.files.get(*path)?.0 {
                 Node::Base => fetched.remove(*path).or_else(|| self.cache.get(*path).cloned())?,
@@ -152,7 +152,7 @@ impl Overlay {
         Ok(contents.collect())
     }
 
-    /// Base files that are not cached yet, as far as they exist; keeps what fits.
+    /// Reads the base files that are not cached yet, and caches those that fit.
     async fn base_contents(&mut self, base: &dyn BaseFiles, mut paths: Vec<String>) -> Result<HashMap<String, Content>, BaseError> {
         paths.retain(|path| !self.cache.contains_key(path));
         paths.dedup();
@@ -169,12 +169,12 @@ impl Overlay {
         Ok(fetched)
     }
 
-    /// Creates or replaces a file. Writing what the base holds takes the change back.
+    /// Creates or replaces a file. Writing the content of the base file removes the change.
     ///
     /// # Errors
-    /// The base could not be read, or (inside) the step is refused.
+    /// The base could not be read. The inner error: the change is refused.
     pub(crate) async fn write(&mut self, base: &dyn BaseFiles, path: &str, text: &str) -> Result<Result<(), Refusal>, BaseError> {
-        if let Err(refusal) = self.may_put(path, text.len(), None) {
+        if let Err(refusal) = self.check_put(path, text.len(), None) {
             return Ok(Err(refusal));
         }
         let node = self.written(base, path, text.into()).await?;
@@ -182,8 +182,7 @@ impl Overlay {
         Ok(Ok(()))
     }
 
-    /// A file's new text, unless it is what the base holds there. Only content of the same size can be equal, so most writes
-    /// need not read.
+    /// The node of a written file: `Base` if the base file has the same content. The base is read only if the sizes are equal.
     async fn written(&mut self, base: &dyn BaseFiles, path: &str, text: Arc<str>) -> Result<Node, BaseError> {
         if self.base.get(path).is_none_or(|file| file.size as usize != text.len()) {
             return Ok(Node::Written(text));
@@ -196,28 +195,28 @@ impl Overlay {
     /// Removes a file.
     ///
     /// # Errors
-    /// There is none.
+    /// The change is refused.
     pub(crate) fn delete(&mut self, path: &str) -> Result<(), Refusal> {
         if !self.files.contains_key(path) {
             return Err(self.not_found(path));
         }
         let mut after = self.clone_names();
         after.remove(path);
-        self.may_change(&after)?;
+        self.check_change_count(&after)?;
         self.files.remove(path);
         Ok(())
     }
 
-    /// Moves a file to a path where none is.
+    /// Moves a file to a free path.
     ///
     /// # Errors
-    /// The base could not be read, or (inside) the step is refused.
+    /// The base could not be read. The inner error: the change is refused.
     pub(crate) async fn rename(&mut self, base: &dyn BaseFiles, path: &str, new_path: &str) -> Result<Result<(), Refusal>, BaseError> {
         let Some((node, size)) = self.files.get(path).cloned() else { return Ok(Err(self.not_found(path))) };
         if self.files.contains_key(new_path) {
             return Ok(Err(Refusal::new("FILE_EXISTS", format!("{new_path} exists; delete it first or choose another name"))));
         }
-        if let Err(refusal) = self.may_put(new_path, size as usize, Some(path)) {
+        if let Err(refusal) = self.check_put(new_path, size as usize, Some(path)) {
             return Ok(Err(refusal));
         }
         let node = match node {
@@ -235,11 +234,11 @@ impl Overlay {
     }
 
     fn put(&mut self, path: &str, node: Node, size: usize) {
-        // Checked against the limit of a file, which is a u32.
+        // The size was checked against the limit of a file, which is a u32.
         self.files.insert(path.to_owned(), (node, u32::try_from(size).unwrap_or(u32::MAX)));
     }
 
-    /// That a path is absent, with the nearest one that is not.
+    /// The refusal for a missing file. Names a file with a similar path, if there is one.
     pub(crate) fn not_found(&self, path: &str) -> Refusal {
         let name = path.rsplit('/').next().unwrap_or(path);
         let hint = self.files.keys().find(|known| known.eq_ignore_ascii_case(path) || known.rsplit('/').next() == Some(name));
@@ -247,18 +246,18 @@ impl Overlay {
         Refusal::new("FILE_NOT_FOUND", format!("there is no file {path}{hint}"))
     }
 
-    /// The net change set against the base: deletions, renames, writes, each sorted by path. Applied in this order it meets no
-    /// taken path on its way. What is as in the base is left out.
+    /// The change set against the base: deletions, renames and writes, each sorted by path. In this order no operation needs a path that is
+    /// still taken. Unchanged files are left out.
     #[must_use]
     pub(crate) fn changes(&self) -> Vec<FileChange> {
-        let mut gone: BTreeSet<&str> = self.base.keys().map(String::as_str).filter(|path| !self.files.contains_key(*path)).collect();
+        let mut deleted: BTreeSet<&str> = self.base.keys().map(String::as_str).filter(|path| !self.files.contains_key(*path)).collect();
         let (mut renames, mut writes) = (Vec::new(), Vec::new());
         for (path, (node, _)) in &self.files {
             match node {
                 Node::Base => {}
                 Node::Moved { from, .. } if self.same_as_base(path, from) => {}
-                Node::Moved { from, .. } if gone.contains(from.as_str()) && self.is_free_throughout(path, from) => {
-                    gone.remove(from.as_str());
+                Node::Moved { from, .. } if deleted.contains(from.as_str()) && self.is_free_in_base(path, from) => {
+                    deleted.remove(from.as_str());
                     renames.push(change(from, Action::Rename(RenameFile { new_path: path.clone() })));
                 }
                 Node::Moved { content, .. } => writes.push(change(path, Action::Write(content.wire()))),
@@ -266,17 +265,17 @@ impl Overlay {
             }
         }
         renames.sort_by(|a, b| a.path.cmp(&b.path));
-        gone.into_iter().map(|path| change(path, Action::Delete(DeleteFile {}))).chain(renames).chain(writes).collect()
+        deleted.into_iter().map(|path| change(path, Action::Delete(DeleteFile {}))).chain(renames).chain(writes).collect()
     }
 
-    /// A file that was moved onto the path of one with the same content.
+    /// Whether the base files at both paths have the same content.
     fn same_as_base(&self, path: &str, from: &str) -> bool {
         let etag = |path: &str| self.base.get(path).map(|file| file.etag.as_str()).filter(|etag| !etag.is_empty());
         etag(path).is_some() && etag(path) == etag(from)
     }
 
-    /// Whether no other base file stands in the way of a path: then a rename to it needs no order among the steps.
-    fn is_free_throughout(&self, path: &str, from: &str) -> bool {
+    /// Whether no other base file clashes with a path, so that a rename to it does not depend on other operations.
+    fn is_free_in_base(&self, path: &str, from: &str) -> bool {
         let others = self.base.keys().map(String::as_str).filter(|other| *other != from);
         clash::find(path, others).is_none() && !self.base.contains_key(path)
     }

@@ -1,8 +1,8 @@
-//! The tools that a model works with, over the staged tree. A tool that refuses says why and what to do instead: the same
-//! words go to the model, which tries again, and to the people who watch.
+//! The tools of the model, which work on the staged tree. A refusal says why and what to do instead; the model and the viewers get the
+//! same message.
 //!
-//! Read [`execute`] first, then [`catalogue`] (what the model is told), one file per kind of tool, [`arguments`] (what a model
-//! means by the arguments of a call), and [`input`] (what a viewer sees while they still stream).
+//! Read [`execute`] first, then [`catalogue`] (the descriptions for the model), one file per kind of tool, [`arguments`] (repair and
+//! checks of arguments), and [`input`] (the events of arguments while they are streamed).
 
 mod arguments;
 pub(crate) mod catalogue;
@@ -25,41 +25,41 @@ use crate::{
     workspace::overlay::{BaseFiles, Overlay, Refusal},
 };
 
-/// What a tool did.
+/// The outcome of a tool call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ToolOutcome {
-    /// For the model.
+    /// The result for the model.
     pub content: String,
-    /// One line for people.
+    /// One line for viewers.
     pub summary: String,
-    /// Set when the tool refused; the staged tree is as before.
+    /// Set if the tool refused. Then the staged tree is unchanged.
     pub failure: Option<Failure>,
-    /// What the call did, or (with a failure) meant to do, to a file; absent for tools that only look, and where the arguments
-    /// name no path.
+    /// The change of a file, or with a failure the change that was refused. Absent for tools that only read, and if the arguments have no
+    /// path.
     pub file: Option<FileEffect>,
 }
 
 /// Why a tool refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// The word of `tool.failed`.
+    /// The reason of `tool.failed`.
     pub reason: &'static str,
     pub message: String,
-    /// For edits: the lines that come nearest to what was not found.
+    /// For edits: the lines that are most similar to the text that was not found.
     pub nearest_region: String,
-    /// The number of the first of them, from 1; 0 without any.
+    /// The number of the first of these lines, from 1, or 0 if there are none.
     pub nearest_line: u32,
 }
 
 /// A change of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FileEffect {
-    /// After a rename the new path.
+    /// The path, after a rename the new one.
     pub path: String,
     /// The path before a rename.
     pub from: Option<String>,
     pub operation: FileOperation,
-    /// Bytes after it; 0 after a deletion and after a failure.
+    /// The size in bytes, 0 after a deletion or a failure.
     pub size: u32,
 }
 
@@ -82,32 +82,32 @@ impl From<Refusal> for Stop {
     }
 }
 
-/// What a tool that worked has to say.
+/// The result of a tool.
 #[derive(Debug)]
 pub(crate) struct Done {
     pub(crate) content: String,
     pub(crate) summary: String,
-    /// Bytes of the file that was changed.
+    /// The size of the changed file in bytes.
     pub(crate) size: u32,
 }
 
 impl Done {
-    /// For people and for the model in the same words.
-    pub(crate) fn saying(summary: String, size: u32) -> Self {
+    /// A result whose content is its summary.
+    pub(crate) fn from_summary(summary: String, size: u32) -> Self {
         Self { content: format!("{summary}."), summary, size }
     }
 }
 
-/// The tree and where its unread part comes from.
+/// The staged tree and its base.
 pub(crate) struct Stage<'a> {
     pub(crate) overlay: &'a mut Overlay,
     pub(crate) base: &'a dyn BaseFiles,
 }
 
-/// Carries out one call, whose arguments were repaired. The model may call the tools that it was told of, and no other.
+/// Executes one call with repaired arguments. `tools` are the tools of the agent; other ones are refused.
 ///
 /// # Errors
-/// The base revision could not be read; everything else is an outcome.
+/// The base revision could not be read. All other failures are outcomes.
 pub(crate) async fn execute(
     overlay: &mut Overlay,
     base: &dyn BaseFiles,
@@ -127,7 +127,7 @@ pub(crate) async fn execute(
             Ok(ToolOutcome { content: done.content, summary: done.summary, failure: None, file })
         }
         Err(Stop::Failed(failure)) => {
-            Ok(ToolOutcome { content: told(&failure), summary: failure.message.clone(), failure: Some(failure), file })
+            Ok(ToolOutcome { content: failure_text(&failure), summary: failure.message.clone(), failure: Some(failure), file })
         }
         Err(Stop::Base(error)) => Err(*error),
     }
@@ -156,7 +156,7 @@ fn unknown(tools: &[&ToolSpec], tool: &str) -> Refusal {
     Refusal::new("UNKNOWN_TOOL", format!("there is no tool {tool:?}; there are {there_are}"))
 }
 
-/// What a call means to do to a file, from its arguments and the paths that there are.
+/// The change of a file that a call asks for.
 fn effect(stage: &Stage<'_>, tool: &str, input: &Value) -> Option<FileEffect> {
     let path = |name: &str| input.get(name).and_then(Value::as_str).map(|path| paths::resolve(stage, path));
     let (operation, path, from) = match tool {
@@ -169,7 +169,7 @@ fn effect(stage: &Stage<'_>, tool: &str, input: &Value) -> Option<FileEffect> {
     Some(FileEffect { path, from, operation, size: 0 })
 }
 
-/// The file that arguments which are not whole JSON have opened before the eyes of a viewer.
+/// The file that viewers have seen opened, for arguments that are not valid JSON.
 fn opened(arguments: &str) -> Option<String> {
     InputStream::new("write_file").push(arguments).into_iter().find_map(|event| match event {
         input::InputEvent::Opened { path } => Some(path),
@@ -177,8 +177,8 @@ fn opened(arguments: &str) -> Option<String> {
     })
 }
 
-/// A failure in the words for the model.
-fn told(failure: &Failure) -> String {
+/// The text of a failure for the model.
+fn failure_text(failure: &Failure) -> String {
     let mut text = format!("{}: {}.", failure.reason, failure.message);
     if failure.nearest_line > 0 {
         text.push_str(&format!(" The nearest lines, from line {}:\n{}", failure.nearest_line, failure.nearest_region));

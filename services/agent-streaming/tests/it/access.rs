@@ -1,4 +1,4 @@
-//! Who may see what.
+//! Access to turns and agents.
 
 use proto::{agent_streaming::ListAgentsRequest, error::ErrorCode};
 use tonic::Code;
@@ -6,10 +6,10 @@ use tonic::Code;
 use crate::harness::{Cluster, prompt};
 
 #[tokio::test]
-async fn a_turn_of_somebody_else_does_not_exist() {
+async fn a_turn_of_another_user_is_not_found() {
     let cluster = Cluster::start(&[]).await;
     let replica = cluster.replica();
-    let (mut owner, mut stranger) = (cluster.person().at(&replica), cluster.person().at(&replica));
+    let (mut owner, mut stranger) = (cluster.user().at(&replica), cluster.user().at(&replica));
     let (turn, _) = owner.run(prompt("d", "SAY hello")).await;
 
     let absent = proto::id::TurnId::generate().to_string();
@@ -28,7 +28,7 @@ async fn a_turn_of_somebody_else_does_not_exist() {
 }
 
 #[tokio::test]
-async fn the_catalogue_is_paged_and_needs_a_person() {
+async fn agents_are_paged_and_need_an_authenticated_user() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["alpha", "omega"] {
         let text = format!("---\nname: {name}\ndescription: The agent {name}.\ntools: read_file\n---\nYou are {name}.\n");
@@ -36,7 +36,7 @@ async fn the_catalogue_is_paged_and_needs_a_person() {
     }
     let cluster = Cluster::start(&[("BACKLOT_AGENTS_DIR", folder.path().to_str().unwrap())]).await;
     let replica = cluster.replica();
-    let mut person = cluster.person().at(&replica);
+    let mut person = cluster.user().at(&replica);
     person.run(prompt("d", "SAY ready")).await;
 
     let first = person.turns.list_agents(ListAgentsRequest { page_size: 2, ..Default::default() }).await.unwrap().into_inner();
@@ -50,7 +50,7 @@ async fn the_catalogue_is_paged_and_needs_a_person() {
     {
         assert_eq!(person.turns.list_agents(request).await.unwrap_err().code(), Code::InvalidArgument);
     }
-    let mut anyone = cluster.person();
+    let mut anyone = cluster.user();
     anyone.token = "not a token".into();
     let refused = anyone.at(&replica).turns.list_agents(ListAgentsRequest::default()).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unauthenticated);

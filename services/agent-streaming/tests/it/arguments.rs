@@ -1,4 +1,4 @@
-//! What a model gives a tool, through the whole service: while it runs, and once its replica is lost.
+//! Arguments of tools in the whole service, before and after the loss of a replica.
 
 use proto::{
     agent_streaming::{TurnEvent, turn_event::Kind},
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::harness::{Cluster, prompt, types};
 
-/// Path and text of every file.
+/// The path and the text of every file.
 fn texts(project: &LoadProjectResponse) -> Vec<(&str, &str)> {
     project.files.iter().map(|file| (file.path.as_str(), text(file))).collect()
 }
@@ -20,7 +20,7 @@ fn text(file: &File) -> &str {
     }
 }
 
-/// An order to make these calls, one a step; their arguments are the text that the provider sends.
+/// An order for these calls, one per step. The arguments are the text that the provider sends.
 fn order(word: &str, calls: &[(&str, String)]) -> String {
     format!("{word} {}", json!(calls))
 }
@@ -30,9 +30,9 @@ fn is_waiting(event: &TurnEvent) -> bool {
 }
 
 #[tokio::test]
-async fn a_file_can_be_made_empty_and_emptied_and_stays_so_when_the_replica_is_lost() {
+async fn empty_files_survive_the_loss_of_a_replica() {
     let cluster = Cluster::start(&[]).await;
-    let (dying, someone) = (cluster.replica(), cluster.person());
+    let (dying, user) = (cluster.replica(), cluster.user());
     let write = |path: &str, content: &str| ("write_file", json!({"path": path, "content": content}).to_string());
     let calls = [
         write(".gitkeep", ""),
@@ -44,40 +44,40 @@ async fn a_file_can_be_made_empty_and_emptied_and_stays_so_when_the_replica_is_l
         ("edit_file", r#"{"filePath":"c.txt","oldText":"fenced","newText":""}"#.to_owned()),
         ("write_file", r#"{"path":"d.txt","content":"cut"#.to_owned()),
     ];
-    let turn = someone.at(&dying).start(prompt("d", &order("TOOLS_HANG", &calls))).await;
-    let (before, end) = someone.at(&dying).follow_until(&turn.id, 0, is_waiting).await;
+    let turn = user.at(&dying).start(prompt("d", &order("TOOLS_HANG", &calls))).await;
+    let (before, end) = user.at(&dying).follow_until(&turn.id, 0, is_waiting).await;
     end.unwrap();
     assert_eq!(cluster.model.calls(), calls.len() + 1);
     dying.crash();
 
     let replica = cluster.replica();
-    let mut person = someone.at(&replica);
+    let mut person = user.at(&replica);
     person.run(prompt("warm", "SAY up")).await;
     let events = person.see(&turn.id).await;
     assert_eq!(*types(&events).last().unwrap(), "turn.completed", "{:?}", events.last());
-    assert_eq!(events[..before.len()], before, "nothing that was told before is told otherwise");
+    assert_eq!(events[..before.len()], before, "earlier events are unchanged");
     let rejected: Vec<_> =
         events.iter().filter_map(|e| if let Some(Kind::FileRejected(file)) = &e.kind { Some(&*file.path) } else { None }).collect();
-    assert_eq!(rejected, ["d.txt"], "only the one that was cut");
+    assert_eq!(rejected, ["d.txt"], "only the incomplete call");
     let project = person.load(&turn.project_id).await;
     assert_eq!(texts(&project), [(".gitkeep", ""), ("a.txt", ""), ("b.txt", ""), ("c.txt", ""), ("line.txt", "\n")]);
 }
 
 #[tokio::test]
-async fn a_file_with_other_line_endings_is_edited_and_keeps_them() {
+async fn an_edited_file_keeps_its_line_endings() {
     let cluster = Cluster::start(&[]).await;
-    let (dying, someone) = (cluster.replica(), cluster.person());
+    let (dying, user) = (cluster.replica(), cluster.user());
     let file = "one\r\ntwo\r\nthree\r\n";
     let calls = [
         ("write_file", json!({"path": "win.txt", "content": file}).to_string()),
         ("edit_file", json!({"path": "/win.txt", "old_text": "one\ntwo\n", "new_text": "one\n2\nand more\n"}).to_string()),
     ];
-    let turn = someone.at(&dying).start(prompt("d", &order("TOOLS_HANG", &calls))).await;
-    someone.at(&dying).follow_until(&turn.id, 0, is_waiting).await.1.unwrap();
+    let turn = user.at(&dying).start(prompt("d", &order("TOOLS_HANG", &calls))).await;
+    user.at(&dying).follow_until(&turn.id, 0, is_waiting).await.1.unwrap();
     dying.crash();
 
     let replica = cluster.replica();
-    let mut person = someone.at(&replica);
+    let mut person = user.at(&replica);
     person.run(prompt("warm", "SAY up")).await;
     let events = person.see(&turn.id).await;
     assert_eq!(*types(&events).last().unwrap(), "turn.completed", "{:?}", events.last());
@@ -87,7 +87,7 @@ async fn a_file_with_other_line_endings_is_edited_and_keeps_them() {
     assert_eq!(summaries, ["created win.txt: 3 lines, 17 bytes", edited]);
     assert_eq!(texts(&person.load(&turn.project_id).await), [("win.txt", "one\r\n2\r\nand more\r\nthree\r\n")]);
 
-    // What another turn left is edited in the same way.
+    // A later turn edits the committed file in the same way.
     let calls = [("edit_file", json!({"path": "win.txt", "old_text": "more\nthree", "new_text": "3"}).to_string())];
     let request = proto::agent_streaming::StartTurnRequest { project_id: turn.project_id.clone(), ..prompt("", &order("TOOLS", &calls)) };
     let (_, events) = person.run(request).await;

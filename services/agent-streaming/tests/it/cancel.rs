@@ -1,4 +1,4 @@
-//! CancelTurn: after the answer nothing but `turn.cancelled`, at whichever replica.
+//! CancelTurn: after the response only `turn.cancelled` follows, on every replica.
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ async fn cancel(person: &mut Person, id: &str) -> Result<proto::agent_streaming:
     answer.map(|answer| answer.into_inner().turn.unwrap()).map_err(|status| Fault::from_status(&status))
 }
 
-/// No owner looks at its turn within the test: it has to be told.
+/// No heartbeat within the test, so that the worker learns of the cancel in another way.
 const NEVER: (&str, &str) = ("BACKLOT_LEASE", "600s");
 
 #[tokio::test]
-async fn a_stop_at_the_same_replica_closes_the_models_connection_at_once() {
+async fn a_cancel_at_the_same_replica_closes_the_connection_to_the_model() {
     let cluster = Cluster::start(&[NEVER]).await;
     let replica = cluster.replica();
-    let mut person = cluster.person().at(&replica);
+    let mut person = cluster.user().at(&replica);
     let turn = person.start(prompt("d", "HANG")).await;
     person
         .follow_until(&turn.id, 0, |event| matches!(event.kind, Some(proto::agent_streaming::turn_event::Kind::TextDelta(_))))
@@ -35,39 +35,39 @@ async fn a_stop_at_the_same_replica_closes_the_models_connection_at_once() {
     eventually(SOON, || async { (cluster.model.dropped() == 1).then_some(()) }).await;
     let events = person.see(&turn.id).await;
     assert_eq!(*types(&events).last().unwrap(), "turn.cancelled");
-    // A second stop is fine, and what was answered is kept.
+    // A second cancel succeeds, and the partial answer is kept.
     assert_eq!(cancel(&mut person, &turn.id).await.unwrap().last_seq as usize, events.len());
     let kept = eventually(SOON, || {
         let (mut person, project) = (person.clone(), turn.project_id.clone());
         async move { person.messages(&project).await.into_iter().find(|message| message.partial) }
     });
     assert_eq!(kept.await.text, "wait");
-    // The project goes on.
+    // The next turn of the project can run.
     let (next, _) = person.run(prompt("d", "SAY again")).await;
     assert_eq!(next.state(), TurnState::Completed);
 }
 
 #[tokio::test]
-async fn a_stop_at_another_replica_needs_no_doorbell() {
-    stop_elsewhere(Cluster::start(&[]).await).await;
+async fn a_cancel_at_another_replica_needs_no_doorbell() {
+    cancel_at_both_replicas(Cluster::start(&[]).await).await;
 }
 
 #[tokio::test]
-async fn a_stop_at_another_replica_rings() {
+async fn a_cancel_at_another_replica_rings_the_doorbell() {
     let redis = chassis::testing::redis().await;
-    stop_elsewhere(Cluster::start(&[("REDIS_URL", redis.url.as_str()), NEVER]).await).await;
+    cancel_at_both_replicas(Cluster::start(&[("REDIS_URL", redis.url.as_str()), NEVER]).await).await;
 }
 
-async fn stop_elsewhere(cluster: Cluster) {
+async fn cancel_at_both_replicas(cluster: Cluster) {
     let replicas = [cluster.replica(), cluster.replica()];
-    let someone = cluster.person();
-    let mut person = someone.at(&replicas[0]);
+    let user = cluster.user();
+    let mut person = user.at(&replicas[0]);
     person.run(prompt("warm", "SAY up")).await;
     for (n, replica) in replicas.iter().enumerate() {
-        // Whichever of the two drives it, one of these two stops comes from the other.
+        // Either replica may drive the turn, so one of the two cancels comes from the other replica.
         let turn = person.start(prompt(&format!("d{n}"), "HANG")).await;
         person.follow_until(&turn.id, 0, |event| event.seq == 6).await.1.unwrap();
-        cancel(&mut someone.at(replica), &turn.id).await.unwrap();
+        cancel(&mut user.at(replica), &turn.id).await.unwrap();
         let dropped = n + 1;
         eventually(SOON, || async { (cluster.model.dropped() == dropped).then_some(()) }).await;
         assert_eq!(*types(&person.see(&turn.id).await).last().unwrap(), "turn.cancelled");
@@ -75,10 +75,10 @@ async fn stop_elsewhere(cluster: Cluster) {
 }
 
 #[tokio::test]
-async fn a_waiting_turn_can_be_stopped_and_an_ended_one_not() {
+async fn a_queued_turn_can_be_cancelled_and_an_ended_one_cannot() {
     let cluster = Cluster::start(&[]).await;
     let replica = cluster.replica();
-    let mut person = cluster.person().at(&replica);
+    let mut person = cluster.user().at(&replica);
     let first = person.start(prompt("d", "SLOW 30")).await;
     let second = person.start(prompt("d", "SAY never")).await;
     person.wait_for(&second.id, TurnState::Queued).await;
@@ -93,17 +93,17 @@ async fn a_waiting_turn_can_be_stopped_and_an_ended_one_not() {
 }
 
 #[tokio::test]
-async fn a_turn_whose_owner_is_lost_can_be_stopped_before_and_after_another_takes_it_over() {
+async fn a_turn_whose_worker_is_lost_can_be_cancelled_before_and_after_it_is_resumed() {
     let cluster = Cluster::start(&[]).await;
-    let someone = cluster.person();
+    let user = cluster.user();
     let said = |event: &TurnEvent| matches!(event.kind, Some(Kind::TextDelta(_)));
     for taken_over in [false, true] {
         let dying = cluster.replica();
-        let turn = someone.at(&dying).start(prompt(&format!("d{taken_over}"), "HANG")).await;
-        let (seen, end) = someone.at(&dying).follow_until(&turn.id, 0, said).await;
+        let turn = user.at(&dying).start(prompt(&format!("d{taken_over}"), "HANG")).await;
+        let (seen, end) = user.at(&dying).follow_until(&turn.id, 0, said).await;
         end.unwrap();
         let replica = cluster.replica();
-        let mut person = someone.at(&replica);
+        let mut person = user.at(&replica);
         person.run(prompt("warm", "SAY up")).await;
         let calls = cluster.model.calls();
         dying.crash();
@@ -113,7 +113,7 @@ async fn a_turn_whose_owner_is_lost_can_be_stopped_before_and_after_another_take
         cancel(&mut person, &turn.id).await.unwrap();
         let events = person.see(&turn.id).await;
         assert_eq!(*types(&events).last().unwrap(), "turn.cancelled");
-        // The slot is free, and nobody asks the model for the stopped turn again.
+        // The slot is free, and the model gets no further request for the cancelled turn.
         let next = StartTurnRequest { project_id: turn.project_id.clone(), draft_id: String::new(), ..prompt("", "SAY next") };
         person.run(next).await;
         assert_eq!(cluster.model.calls(), calls + 1 + usize::from(taken_over));
@@ -121,14 +121,14 @@ async fn a_turn_whose_owner_is_lost_can_be_stopped_before_and_after_another_take
 }
 
 #[tokio::test]
-async fn a_stop_at_any_moment_is_cancelled_or_too_late_and_the_outcome_follows() {
+async fn a_cancel_at_any_moment_succeeds_or_is_too_late_and_the_outcome_follows() {
     let cluster = Cluster::start(&[]).await;
     let replica = cluster.replica();
-    let someone = cluster.person();
-    someone.at(&replica).run(prompt("warm", "SAY up")).await;
+    let user = cluster.user();
+    user.at(&replica).run(prompt("warm", "SAY up")).await;
     let mut stops = Vec::new();
     for n in 0..24_u64 {
-        let mut person = someone.at(&replica);
+        let mut person = user.at(&replica);
         stops.push(chassis::task::spawn(async move {
             let turn = person.start(prompt(&format!("d{n}"), &format!("WRITE f{n}.txt text"))).await;
             tokio::time::sleep(Duration::from_millis(n * 8)).await;

@@ -1,4 +1,4 @@
-//! What a model can do wrong, and what becomes of the turn.
+//! Failures of the model and their outcomes.
 
 use chassis::testing::eventually;
 use proto::agent_streaming::{StartTurnRequest, TurnEvent, TurnState, turn_event::Kind};
@@ -6,7 +6,7 @@ use proto::agent_streaming::{StartTurnRequest, TurnEvent, TurnState, turn_event:
 use crate::harness::{Cluster, SOON, failure, prompt, types};
 
 #[tokio::test]
-async fn each_fault_of_the_model_has_its_outcome_and_commits_nothing() {
+async fn each_failure_of_the_model_has_its_reason_and_commits_nothing() {
     let cluster = Cluster::start(&[("BACKLOT_PROVIDER_IDLE_TIMEOUT", "2s"), ("BACKLOT_MAX_STEPS", "4")]).await;
     let replica = cluster.replica();
     for (order, reason) in [
@@ -26,10 +26,10 @@ async fn each_fault_of_the_model_has_its_outcome_and_commits_nothing() {
         ("THINK", "EMPTY_ANSWER"),
         ("WRITE ../etc/passwd x", ""),
     ] {
-        let mut person = cluster.person().at(&replica);
+        let mut person = cluster.user().at(&replica);
         let (turn, events) = person.run(prompt("d", order)).await;
         if reason.is_empty() {
-            // A refused tool is told to the model, which goes on.
+            // The model gets the refusal of a tool and continues.
             assert_eq!(turn.state(), TurnState::Completed, "{order}");
             assert!(types(&events).contains(&"file.rejected") && types(&events).contains(&"tool.failed"));
         } else {
@@ -47,7 +47,7 @@ async fn each_fault_of_the_model_has_its_outcome_and_commits_nothing() {
             _ => None,
         };
         match said {
-            // Told by the outbox, after the turn's end.
+            // The outbox sends the partial answer after the end of the turn.
             Some(said) => assert_eq!(eventually(SOON, partial).await.text, said, "{order}"),
             None => assert!(partial().await.is_none(), "{order}"),
         }
@@ -55,10 +55,10 @@ async fn each_fault_of_the_model_has_its_outcome_and_commits_nothing() {
 }
 
 #[tokio::test]
-async fn a_call_that_said_nothing_is_tried_again_and_every_attempt_is_on_record() {
+async fn a_failed_attempt_is_repeated_and_every_attempt_is_logged() {
     let cluster = Cluster::start(&[]).await;
     let replica = cluster.replica();
-    let mut person = cluster.person().at(&replica);
+    let mut person = cluster.user().at(&replica);
     let (turn, events) = person.run(prompt("d", "BUSY 2 here I am")).await;
     assert_eq!(turn.state(), TurnState::Completed);
     let attempts: Vec<_> = events
@@ -75,16 +75,16 @@ async fn a_call_that_said_nothing_is_tried_again_and_every_attempt_is_on_record(
 }
 
 #[tokio::test]
-async fn a_provider_that_fails_in_the_middle_of_a_step_is_asked_again() {
+async fn a_step_that_fails_in_the_middle_is_superseded_and_repeated() {
     let cluster = Cluster::start(&[]).await;
     let replica = cluster.replica();
-    let mut person = cluster.person().at(&replica);
+    let mut person = cluster.user().at(&replica);
     let (turn, events) = person.run(prompt("d", "BREAK 2 a.txt whole")).await;
     assert_eq!(turn.state(), TurnState::Completed);
-    let told: Vec<_> = types(&events).into_iter().filter(|kind| kind.starts_with("attempt.") || kind.starts_with("step.")).collect();
+    let attempts: Vec<_> = types(&events).into_iter().filter(|kind| kind.starts_with("attempt.") || kind.starts_with("step.")).collect();
     let broken = ["step.started", "attempt.started", "step.superseded", "attempt.failed"];
     let last = ["step.started", "attempt.started", "step.finished"];
-    assert_eq!(told, [&broken[..], &broken, &last, &last].concat());
+    assert_eq!(attempts, [&broken[..], &broken, &last, &last].concat());
     for (n, event) in events.iter().enumerate() {
         if let Some(Kind::StepSuperseded(range)) = &event.kind {
             let superseded = types(&events[range.from as usize - 1..range.to as usize]);
@@ -94,7 +94,7 @@ async fn a_provider_that_fails_in_the_middle_of_a_step_is_asked_again() {
     let files = person.load(&turn.project_id).await.files;
     assert_eq!(files.len(), 1);
     let answer = person.messages(&turn.project_id).await.remove(0);
-    assert_eq!(answer.text, "I write.\n\nAll done.", "what was superseded is not part of the answer");
+    assert_eq!(answer.text, "I write.\n\nAll done.", "superseded text is not part of the answer");
     assert_eq!(cluster.model.calls(), 4);
 
     let (turn, events) = person.run(prompt("e", "BREAK 3 a.txt never")).await;
@@ -103,10 +103,10 @@ async fn a_provider_that_fails_in_the_middle_of_a_step_is_asked_again() {
 }
 
 #[tokio::test]
-async fn an_empty_answer_is_asked_for_once_more() {
+async fn an_empty_answer_is_repeated_once() {
     let cluster = Cluster::start(&[]).await;
     let replica = cluster.replica();
-    let mut person = cluster.person().at(&replica);
+    let mut person = cluster.user().at(&replica);
     let (turn, events) = person.run(prompt("d", "EMPTY 1 here I am")).await;
     assert_eq!(turn.state(), TurnState::Completed);
     let failed = events.iter().find_map(|event| if let Some(Kind::AttemptFailed(e)) = &event.kind { Some(e) } else { None });
@@ -115,45 +115,45 @@ async fn an_empty_answer_is_asked_for_once_more() {
 }
 
 #[tokio::test]
-async fn an_answer_beyond_its_limits_ends_the_turn() {
-    // Whatever the first two orders take, they do not take so long that time is what ends them.
+async fn an_answer_above_a_limit_fails_the_turn() {
+    // The first two orders have the default time limit, so that only their size fails them.
     let sizes = [("BACKLOT_MAX_STEP_BYTES", "5000"), ("BACKLOT_MAX_STEP_CALLS", "3")];
     let flood = [("FLOOD 20000", "BACKLOT_MAX_STEP_BYTES"), ("CALLS 4", "BACKLOT_MAX_STEP_CALLS")];
     let time = [("BACKLOT_STEP_TIMEOUT", "1s")];
     let slow = [("HANG", "BACKLOT_STEP_TIMEOUT"), ("SLOW 500", "BACKLOT_STEP_TIMEOUT")];
-    // The flood is more than the buffers of a connection hold; the calls are not.
+    // The flood is larger than the buffers of a connection, so its connection is dropped early. The calls are smaller.
     for (limits, orders, dropped) in [(&sizes[..], flood, 1), (&time, slow, 2)] {
         let cluster = Cluster::start(limits).await;
         let replica = cluster.replica();
         for (order, setting) in orders {
-            let (turn, events) = cluster.person().at(&replica).run(prompt("d", order)).await;
+            let (turn, events) = cluster.user().at(&replica).run(prompt("d", order)).await;
             assert_eq!((turn.state(), failure(&events)), (TurnState::Failed, "LIMIT_EXCEEDED"), "{order}");
             let Some(Kind::TurnFailed(failed)) = &events.last().unwrap().kind else { panic!("{order}") };
             assert!(failed.message.contains(setting), "{order}: {}", failed.message);
         }
-        // Each was given up at once, and its connection closed.
+        // Each request was aborted at once without a retry.
         assert_eq!(cluster.model.calls(), 2);
         eventually(SOON, || async { (cluster.model.dropped() >= dropped).then_some(()) }).await;
     }
 }
 
 #[tokio::test]
-async fn an_agent_has_only_the_tools_that_it_names_also_after_a_recovery() {
+async fn an_agent_has_only_its_own_tools_even_after_a_recovery() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("reader.md"), "---\nname: reader\ndescription: Reads.\ntools: read_file, search\n---\nRead.\n")
         .unwrap();
     let cluster = Cluster::start(&[("BACKLOT_AGENTS_DIR", folder.path().to_str().unwrap())]).await;
     let dying = cluster.replica();
-    let someone = cluster.person();
+    let user = cluster.user();
     let calls = r#"TOOLS_HANG [["write_file","{\"path\":\"a.txt\",\"content\":\"x\"}"],["list_files","{}"]]"#;
     let request = StartTurnRequest { agent: "reader".into(), ..prompt("d", calls) };
-    let turn = someone.at(&dying).start(request).await;
+    let turn = user.at(&dying).start(request).await;
     let asked = |event: &TurnEvent| matches!(&event.kind, Some(Kind::TextDelta(delta)) if delta.text.contains("wait"));
-    someone.at(&dying).follow_until(&turn.id, 0, asked).await.1.unwrap();
+    user.at(&dying).follow_until(&turn.id, 0, asked).await.1.unwrap();
     dying.crash();
 
     let replica = cluster.replica();
-    let mut person = someone.at(&replica);
+    let mut person = user.at(&replica);
     person.run(prompt("warm", "SAY up")).await;
     let events = person.see(&turn.id).await;
     assert_eq!(*types(&events).last().unwrap(), "turn.completed");

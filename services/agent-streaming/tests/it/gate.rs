@@ -1,4 +1,4 @@
-//! A door between two services that a test can shut: what is open breaks, what comes is turned away.
+//! A TCP proxy between two services that a test can shut. Shutting it closes all connections and refuses new ones.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! A cluster of the services that a turn needs, and the people who use it.
+//! A cluster of the services that a turn needs, and its users.
 
 use std::{
     net::SocketAddr,
@@ -32,24 +32,24 @@ use tonic::{
 use crate::{gate::Gate, model::Model};
 
 pub(crate) const LEASE: Duration = Duration::from_millis(1500);
-/// Longer than anything here takes, on a machine that does other things too.
+/// Longer than any wait of these tests on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 const SECRET: &str = "a cluster secret that only tests of agent-streaming have";
 
 pub(crate) struct Cluster {
     issuer: testing::Issuer,
     pub(crate) model: Model,
-    /// Before project-storage, for this service only.
+    /// Between agent-streaming and project-storage.
     pub(crate) gate: Gate,
     pub(crate) database: String,
-    /// Project-storage's.
+    /// The database of project-storage.
     files: String,
     storage: SocketAddr,
     settings: Vec<(String, String)>,
-    _neighbours: Vec<Process>,
+    _other_services: Vec<Process>,
 }
 
-/// A service in a runtime of its own, so that it can be ended as a crash would.
+/// A service in a runtime of its own, which can be stopped like in a crash.
 pub(crate) struct Process {
     runtime: Option<Runtime>,
     address: SocketAddr,
@@ -73,12 +73,12 @@ impl Process {
         Self { runtime: Some(runtime), address, stop, ended: Some(ended) }
     }
 
-    /// Ends it in the middle of whatever it does.
+    /// Stops the process without a drain.
     pub(crate) fn crash(mut self) {
         self.end();
     }
 
-    /// Asks it to drain.
+    /// Starts the drain.
     pub(crate) fn stop(&self) {
         self.stop.cancel();
     }
@@ -101,7 +101,7 @@ impl Drop for Process {
 }
 
 impl Cluster {
-    /// Everything but agent-streaming itself, which the given settings are for.
+    /// Starts all services except agent-streaming. `settings` are those of agent-streaming.
     pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         chassis::install_crypto();
@@ -110,14 +110,14 @@ impl Cluster {
         let database = testing::database_url(&format!("agent_{number}")).await;
         let files = testing::database_url(&format!("files_{number}")).await;
 
-        // The people of these tests call without a gateway.
+        // The users of these tests call without a gateway.
         let common =
             pairs(&[("BACKLOT_CLUSTER_SECRET", SECRET), ("BACKLOT_AUTH_URL", &issuer.uri.to_string()), ("BACKLOT_EDGE_PER_SECOND", "0")]);
         let limits = Process::start({
             let mut env = Env::of(common.clone());
             let mut config = rate_limit::Config::read(&mut env);
             env.check().unwrap();
-            // Nobody here is refused for asking often.
+            // No request of these tests is rate limited.
             let mut wide = "policies:\n  - {name: general, limit: 10000, window: 1s}\n".to_owned();
             if !settings.iter().any(|(name, _)| *name == "TEST_SHIPPED_POLICIES") {
                 wide.push_str("  - {name: agent, limit: 100000, window: 1s, algorithm: gcra}\n");
@@ -148,10 +148,10 @@ impl Cluster {
         let given: Vec<_> = pairs(settings).into_iter().filter(|(name, _)| !name.starts_with("TEST_")).collect();
         let own: Vec<_> = own.into_iter().filter(|(name, _)| given.iter().all(|(given, _)| given != name)).collect();
         let settings = [common, own, given].concat();
-        Self { issuer, model, gate, database, files, storage: storage.address, settings, _neighbours: vec![limits, storage] }
+        Self { issuer, model, gate, database, files, storage: storage.address, settings, _other_services: vec![limits, storage] }
     }
 
-    /// One replica of agent-streaming.
+    /// Starts a replica of agent-streaming.
     pub(crate) fn replica(&self) -> Process {
         let mut env = Env::of(self.settings.clone());
         let config = agent_streaming::Config::read(&mut env);
@@ -169,23 +169,23 @@ impl Cluster {
         PgConnection::connect(&self.database).await.unwrap()
     }
 
-    /// Turns that project-storage has begun for a project.
+    /// The number of turns that project-storage has begun for a project.
     pub(crate) async fn begun(&self, project: &str) -> i64 {
         let mut db = self.files_db().await;
         let count = sqlx::query_scalar("SELECT count(*) FROM turns WHERE project_id::text = $1");
         count.bind(project).fetch_one(&mut db).await.unwrap()
     }
 
-    /// Turns that are on record here and not begun.
+    /// The number of stored turns that are not begun.
     pub(crate) async fn unbegun(&self) -> i64 {
         let mut db = self.turns_db().await;
         let count = sqlx::query_scalar("SELECT count(*) FROM turns WHERE project_id IS NULL AND ended_at IS NULL");
         count.fetch_one(&mut db).await.unwrap()
     }
 
-    pub(crate) fn person(&self) -> Someone {
+    pub(crate) fn user(&self) -> User {
         let id = UserId::generate();
-        Someone { token: self.issuer.token(id, Plan::Pro), storage: self.storage }
+        User { token: self.issuer.token(id, Plan::Pro), storage: self.storage }
     }
 }
 
@@ -193,14 +193,14 @@ fn pairs(settings: &[(&str, &str)]) -> Vec<(String, String)> {
     settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// A person who is signed in.
+/// A user with an access token.
 #[derive(Clone)]
-pub(crate) struct Someone {
+pub(crate) struct User {
     pub(crate) token: String,
     storage: SocketAddr,
 }
 
-/// Shows the access token.
+/// Adds the access token to requests.
 #[derive(Clone)]
 pub(crate) struct Bearer(AsciiMetadataValue);
 
@@ -211,20 +211,20 @@ impl Interceptor for Bearer {
     }
 }
 
-pub(crate) type Way = InterceptedService<Channel, Bearer>;
+pub(crate) type UserChannel = InterceptedService<Channel, Bearer>;
 
-impl Someone {
-    fn channel(&self, address: SocketAddr, window: Option<u32>) -> Way {
+impl User {
+    fn channel(&self, address: SocketAddr, window: Option<u32>) -> UserChannel {
         let endpoint = Channel::from_shared(format!("http://{address}")).unwrap().initial_stream_window_size(window);
         InterceptedService::new(endpoint.connect_lazy(), Bearer(format!("Bearer {}", self.token).parse().unwrap()))
     }
 
-    /// This person at a replica.
+    /// The clients of this user for a replica.
     pub(crate) fn at(&self, replica: &Process) -> Person {
         self.person(replica, None)
     }
 
-    /// The same, taking so many bytes of each answer before it is read.
+    /// As [`Self::at`], with a window of that many bytes for each stream.
     pub(crate) fn with_window(&self, replica: &Process, bytes: u32) -> Person {
         self.person(replica, Some(bytes))
     }
@@ -238,8 +238,8 @@ impl Someone {
 
 #[derive(Clone)]
 pub(crate) struct Person {
-    pub(crate) turns: AgentStreamingServiceClient<Way>,
-    pub(crate) files: ProjectStorageServiceClient<Way>,
+    pub(crate) turns: AgentStreamingServiceClient<UserChannel>,
+    pub(crate) files: ProjectStorageServiceClient<UserChannel>,
 }
 
 pub(crate) fn prompt(draft: &str, prompt: &str) -> StartTurnRequest {
@@ -269,12 +269,12 @@ impl Person {
         self.turns.get_turn(GetTurnRequest { turn_id: id.into() }).await.unwrap().into_inner().turn.unwrap()
     }
 
-    /// Every event after a cursor, and how the stream ended.
+    /// All events after a cursor, and the end of the stream.
     pub(crate) async fn follow(&mut self, id: &str, after: u32) -> (Vec<TurnEvent>, Result<(), Fault>) {
         self.follow_until(id, after, |_| false).await
     }
 
-    /// The same, leaving when an event says so.
+    /// As [`Self::follow`], but disconnects after the first event for which `leave` is true.
     pub(crate) async fn follow_until(
         &mut self,
         id: &str,
@@ -340,7 +340,7 @@ impl Person {
     }
 }
 
-/// Contiguous from 1, ended by exactly one terminal event.
+/// Asserts that the events are numbered from 1 without gaps, and that only the last one is terminal.
 pub(crate) fn assert_whole(events: &[TurnEvent]) {
     assert!(events.iter().zip(1..).all(|(event, seq)| event.seq == seq), "{events:?}");
     assert_eq!(events.iter().filter(|event| event.is_terminal()).count(), 1, "{events:?}");

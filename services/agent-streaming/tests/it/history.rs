@@ -1,4 +1,4 @@
-//! What a turn tells the model is fixed when it starts, whatever becomes of the conversation while it changes hands.
+//! The history that the model gets is fixed at the start of a turn, even if the conversation changes before the turn is resumed.
 
 use chassis::testing::eventually;
 use proto::{
@@ -10,26 +10,26 @@ use uuid::Uuid;
 
 use crate::harness::{Cluster, Person, SOON, failure, prompt, types};
 
-/// What becomes of the conversation while a turn runs.
+/// A change of the conversation while a turn runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Meanwhile {
     Nothing,
-    /// An answer that was under way when the turn read the conversation.
+    /// An answer is stored that was not yet stored when the turn read the conversation.
     LateAnswer,
-    /// The same in a conversation that was empty.
+    /// As `LateAnswer`, in a conversation that was empty.
     FirstAnswer,
-    /// Another turn takes the place of an earlier one.
+    /// Another turn replaces an earlier one.
     Replacement,
-    /// A turn that had hidden an answer is withdrawn.
+    /// A turn that has hidden an answer is withdrawn.
     Withdrawal,
-    /// Nothing, but the turn was started by the release before.
+    /// No change, but the previous release has started the turn.
     ReleaseBefore,
 }
 
 impl Meanwhile {
     const ALL: [Self; 6] = [Self::Nothing, Self::LateAnswer, Self::FirstAnswer, Self::Replacement, Self::Withdrawal, Self::ReleaseBefore];
 
-    /// The conversation as the turn finds it.
+    /// Prepares the conversation before the turn.
     async fn before(self, cluster: &Cluster, person: &mut Person) -> Option<Turn> {
         if self == Self::FirstAnswer {
             return None;
@@ -62,7 +62,7 @@ impl Meanwhile {
     }
 }
 
-/// An answer whose id was made before the question of the turn, and which is stored now.
+/// Stores an answer whose id is older than the prompt of the turn.
 async fn answer_late(person: &mut Person, files: &mut PgConnection, turn: &Turn) {
     let question: MessageId = person.messages(&turn.project_id).await[0].id.parse().unwrap();
     let insert = "INSERT INTO messages (project_id, id, turn_id, role, text, user_id)
@@ -76,10 +76,10 @@ fn has_spoken(event: &TurnEvent) -> bool {
 }
 
 #[tokio::test]
-async fn every_owner_tells_the_model_the_same() {
+async fn every_worker_sends_the_same_messages_to_the_model() {
     let cluster = Cluster::start(&[]).await;
-    let (dying, someone) = (cluster.replica(), cluster.person());
-    let mut person = someone.at(&dying);
+    let (dying, user) = (cluster.replica(), cluster.user());
+    let mut person = user.at(&dying);
     let mut turns = Vec::new();
     for meanwhile in Meanwhile::ALL {
         let first = meanwhile.before(&cluster, &mut person).await;
@@ -96,21 +96,21 @@ async fn every_owner_tells_the_model_the_same() {
     dying.crash();
 
     let replica = cluster.replica();
-    let mut person = someone.at(&replica);
+    let mut person = user.at(&replica);
     person.run(prompt("warm", "SAY up")).await;
     for (meanwhile, _, turn) in &turns {
         assert_eq!(*types(&person.see(&turn.id).await).last().unwrap(), "turn.completed", "{meanwhile:?}");
-        let told = cluster.model.told(&format!("HANG1 {meanwhile:?}"));
-        assert_eq!(told.len(), 2, "{meanwhile:?}: one call an owner");
-        assert_eq!(told[0], told[1], "{meanwhile:?}");
+        let requests = cluster.model.requests(&format!("HANG1 {meanwhile:?}"));
+        assert_eq!(requests.len(), 2, "{meanwhile:?}: one request per worker");
+        assert_eq!(requests[0], requests[1], "{meanwhile:?}");
     }
 }
 
 #[tokio::test]
-async fn a_turn_whose_conversation_is_gone_fails_and_asks_nothing_else() {
+async fn a_turn_whose_history_was_deleted_fails_without_another_request() {
     let cluster = Cluster::start(&[]).await;
-    let (dying, someone) = (cluster.replica(), cluster.person());
-    let mut person = someone.at(&dying);
+    let (dying, user) = (cluster.replica(), cluster.user());
+    let mut person = user.at(&dying);
     let (first, _) = person.run(prompt("d", "SAY one")).await;
     let turn = person.start(prompt("d", "HANG1 then")).await;
     person.follow_until(&turn.id, 0, has_spoken).await.1.unwrap();
@@ -119,27 +119,27 @@ async fn a_turn_whose_conversation_is_gone_fails_and_asks_nothing_else() {
     dying.crash();
 
     let replica = cluster.replica();
-    let mut person = someone.at(&replica);
+    let mut person = user.at(&replica);
     person.run(prompt("warm", "SAY up")).await;
     assert_eq!(failure(&person.see(&turn.id).await), "INTERNAL");
-    assert_eq!(cluster.model.told("HANG1 then").len(), 1);
+    assert_eq!(cluster.model.requests("HANG1 then").len(), 1);
 }
 
 #[tokio::test]
-async fn the_model_is_asked_only_when_it_is_on_record_what_it_is_told() {
-    // Long enough for the model to be asked, if it were.
+async fn the_history_is_stored_before_the_model_gets_it() {
+    // The lease is long enough for a request to the model.
     let cluster = Cluster::start(&[("BACKLOT_LEASE", "4s")]).await;
     let replica = cluster.replica();
-    let mut person = cluster.person().at(&replica);
+    let mut person = cluster.user().at(&replica);
     let running = person.start(prompt("d", "HANG")).await;
     person.follow_until(&running.id, 0, has_spoken).await.1.unwrap();
     let turn = person.start(prompt("d", "SAY later")).await;
     person.wait_for(&turn.id, TurnState::Queued).await;
-    // It gets the slot and cannot read anything yet.
+    // The turn gets the slot, but cannot read from project-storage.
     cluster.gate.shut();
     person.turns.cancel_turn(CancelTurnRequest { turn_id: running.id }).await.unwrap();
     person.wait_for(&turn.id, TurnState::Running).await;
-    // Now it may read, and nothing of it can be written.
+    // Now it can read, but its row is locked, so its events cannot be written.
     let mut db = cluster.turns_db().await;
     let mut tx = db.begin().await.unwrap();
     sqlx::query("SELECT id FROM turns WHERE id::text = $1 FOR UPDATE").bind(&turn.id).execute(&mut *tx).await.unwrap();
@@ -153,8 +153,8 @@ async fn the_model_is_asked_only_when_it_is_on_record_what_it_is_told() {
         over.0.then_some(())
     })
     .await;
-    assert_eq!(cluster.model.told("SAY later").len(), 0);
+    assert_eq!(cluster.model.requests("SAY later").len(), 0);
     tx.rollback().await.unwrap();
     assert_eq!(*types(&person.see(&turn.id).await).last().unwrap(), "turn.completed");
-    assert_eq!(cluster.model.told("SAY later").len(), 1);
+    assert_eq!(cluster.model.requests("SAY later").len(), 1);
 }

@@ -1,7 +1,7 @@
-//! The service through its generated client: the production `serve`, several replicas of it where a test needs them, beside the
-//! real project-storage and rate-limit, on a private PostgreSQL and Redis; only the model is played.
+//! Tests of the service through its generated client, with the production `serve`, the real project-storage and rate-limit, and a private
+//! PostgreSQL and Redis. Only the model is a fake.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+#![allow(clippy::unwrap_used, reason = "a failed test should panic")]
 
 mod access;
 mod arguments;

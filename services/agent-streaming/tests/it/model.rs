@@ -1,12 +1,18 @@
-//! A model server that speaks chat completions and does what the prompt tells it to, faults included.
+//! A fake model server for chat completions. The last line of the prompt is an order:
 //!
-//! The first word of the prompt is the order: `SAY text` answers, `WRITE path text` writes a file and then answers, `SLOW n`
-//! answers in n pieces, `FLOOD n` in n large ones at once, `HANG` says something and then nothing more, `CUT` breaks off, `LENGTH` is cut within a file, `DECLINE`
-//! declines, `STEPS path old new` writes a file, edits it, hangs at the first time and then answers, `HANG1` hangs at the first time and then
-//! answers, `BUSY n text` is overloaded n times and then answers, `BAD` refuses the request, `LOOP` reads a file for ever, `END word`
-//! writes a file and ends with that word, `EMPTY n text` says nothing n times and then answers, `THINK` only thinks, `CALLS n` calls n tools at once, `BREAK n path
-//! text` breaks off n times in the middle of writing a file and then writes it, `TOOLS [[tool, arguments], ...]` makes these calls,
-//! one a step, and then answers, `TOOLS_HANG` hangs once before it answers.
+//! - `SAY text` answers with the text.
+//! - `WRITE path text` writes a file, then answers.
+//! - `SLOW n` answers in n pieces with pauses, `FLOOD n` in n large pieces without pauses.
+//! - `HANG` sends some text, then nothing more. `HANG1` does this the first time, then answers.
+//! - `CUT` closes the connection in the middle of an answer.
+//! - `LENGTH` is cut at the output limit inside of a call. `DECLINE` declines.
+//! - `STEPS path old new` writes a file, edits it, hangs the first time, then answers.
+//! - `BUSY n text` is overloaded n times, then answers. `BAD` refuses the request.
+//! - `LOOP` lists files in every step. `CALLS n` calls n tools in one step.
+//! - `END reason` writes a file and ends with that finish reason.
+//! - `EMPTY n text` answers n times without text, then with it. `THINK` sends only reasoning.
+//! - `BREAK n path text` closes the connection n times in a step that writes a file, then writes it.
+//! - `TOOLS [[tool, arguments], ...]` makes these calls, one per step, then answers. `TOOLS_HANG` hangs once before the answer.
 
 use std::{
     collections::HashMap,
@@ -32,11 +38,11 @@ pub(crate) struct Model {
 #[derive(Default)]
 struct Counts {
     calls: AtomicUsize,
-    /// Calls whose client went away while the model was not done.
+    /// Requests whose client disconnected before the end of the answer.
     dropped: AtomicUsize,
     busy: Mutex<HashMap<String, usize>>,
-    /// The messages of each call, with its order.
-    told: Mutex<Vec<(String, Value)>>,
+    /// The order and the messages of each request.
+    requests: Mutex<Vec<(String, Value)>>,
 }
 
 impl Model {
@@ -60,9 +66,9 @@ impl Model {
         self.counts.calls.load(Ordering::SeqCst)
     }
 
-    /// The messages of every call for this order.
-    pub(crate) fn told(&self, order: &str) -> Vec<Value> {
-        self.counts.told.lock().unwrap().iter().filter(|(of, _)| of == order).map(|(_, messages)| messages.clone()).collect()
+    /// The messages of each request with this order.
+    pub(crate) fn requests(&self, order: &str) -> Vec<Value> {
+        self.counts.requests.lock().unwrap().iter().filter(|(of, _)| of == order).map(|(_, messages)| messages.clone()).collect()
     }
 
     pub(crate) fn dropped(&self) -> usize {
@@ -78,7 +84,7 @@ async fn serve(stream: TcpStream, counts: &Counts) -> Option<()> {
     let prompt = messages.iter().rev().find(|m| m["role"] == "user").map(|m| text_of(&m["content"]))?;
     let answered = messages.last()?["role"] == "tool";
     let order = prompt.lines().last()?.to_owned();
-    counts.told.lock().unwrap().push((order.clone(), request["messages"].clone()));
+    counts.requests.lock().unwrap().push((order.clone(), request["messages"].clone()));
     let (word, rest) = order.split_once(' ').unwrap_or((&order, ""));
     let mut answer = Answer { stream: stream.into_inner() };
     match word {
@@ -127,7 +133,7 @@ async fn serve(stream: TcpStream, counts: &Counts) -> Option<()> {
     }
 }
 
-/// The calls of an order, one a step.
+/// The calls of an order, one per step.
 fn planned(word: &str, rest: &str) -> Option<Vec<(String, String)>> {
     if word != "STEPS" {
         return serde_json::from_str(rest).ok();
@@ -139,13 +145,13 @@ fn planned(word: &str, rest: &str) -> Option<Vec<(String, String)>> {
     Some(vec![("write_file".to_owned(), write), ("edit_file".to_owned(), edit)])
 }
 
-/// The answers that the model has given in this turn.
+/// The number of answers in this turn.
 fn steps(messages: &[Value]) -> usize {
     messages.iter().rev().take_while(|m| m["role"] != "user").filter(|m| m["role"] == "assistant").count()
 }
 
 impl Counts {
-    /// How often this order came, this time included.
+    /// How often this order was requested, including this time.
     fn seen(&self, order: &str) -> usize {
         let mut busy = self.busy.lock().unwrap();
         let seen = busy.entry(order.to_owned()).or_default();
@@ -198,7 +204,7 @@ impl Answer {
     async fn at_length(&mut self, word: &str, rest: &str, counts: &Counts) -> Option<()> {
         if word == "HANG" {
             self.say("wait").await?;
-            // Nothing is read but the end of the connection.
+            // Waits until the client closes the connection.
             let _ = self.stream.read(&mut [0; 1]).await;
             counts.dropped.fetch_add(1, Ordering::SeqCst);
             return Some(());
@@ -216,7 +222,7 @@ impl Answer {
         self.end("stop").await
     }
 
-    /// An answer that must not commit.
+    /// An answer after which the turn must not commit.
     async fn without_end(&mut self, word: &str, rest: &str, seen: usize) -> Option<()> {
         match word {
             "LENGTH" => {
@@ -282,7 +288,7 @@ impl Answer {
     }
 }
 
-/// The body of one request.
+/// Reads the body of one request.
 async fn read(stream: &mut BufReader<TcpStream>) -> Option<Value> {
     let mut bytes = Vec::new();
     let end = loop {

@@ -1,4 +1,4 @@
-//! A replica dies in the middle; another one, or the same one started again, goes on with every turn to one end.
+//! Recovery: a replica crashes, and another one drives its turns to their ends.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use proto::agent_streaming::{StartTurnRequest, TurnEvent, TurnState, turn_event:
 
 use crate::harness::{Cluster, LEASE, SOON, failure, prompt, types};
 
-/// Where the log says that a step counts no more, and the events that it names.
+/// The seq of each `step.superseded`, and the types of the superseded events.
 fn superseded(events: &[TurnEvent]) -> Vec<(u32, Vec<&'static str>)> {
     let named = events.iter().filter_map(|event| match event.kind {
         Some(Kind::StepSuperseded(range)) => Some((event.seq, types(&events[range.from as usize - 1..range.to as usize]))),
@@ -17,15 +17,15 @@ fn superseded(events: &[TurnEvent]) -> Vec<(u32, Vec<&'static str>)> {
 }
 
 #[tokio::test]
-async fn a_turn_of_a_dead_replica_goes_on_from_its_last_finished_step() {
+async fn a_turn_of_a_crashed_replica_continues_after_its_last_finished_step() {
     let cluster = Cluster::start(&[]).await;
-    let (dying, someone) = (cluster.replica(), cluster.person());
-    let mut person = someone.at(&dying);
-    // Two steps are done when the third one hangs.
+    let (dying, user) = (cluster.replica(), cluster.user());
+    let mut person = user.at(&dying);
+    // Two steps are finished when the third one hangs.
     let turn = person.start(prompt("d", "STEPS a.txt one two HANG")).await;
     let third = |event: &TurnEvent| matches!(&event.kind, Some(Kind::TextDelta(delta)) if delta.text.contains("wait"));
     person.follow_until(&turn.id, 0, third).await.1.unwrap();
-    // It waits for the slot of the first one, and has done nothing yet.
+    // The second turn waits for the slot.
     let waiting = person.start(prompt("d", "WRITE b.txt b")).await;
     let calls = cluster.model.calls();
     assert_eq!(calls, 3);
@@ -33,7 +33,7 @@ async fn a_turn_of_a_dead_replica_goes_on_from_its_last_finished_step() {
 
     let started = std::time::Instant::now();
     let replica = cluster.replica();
-    let mut person = someone.at(&replica);
+    let mut person = user.at(&replica);
     person.run(prompt("warm", "SAY up")).await;
     let events = person.see(&turn.id).await;
     assert!(started.elapsed() < LEASE + SOON, "{:?}", started.elapsed());
@@ -44,29 +44,29 @@ async fn a_turn_of_a_dead_replica_goes_on_from_its_last_finished_step() {
     assert!(superseded[0].1.iter().all(|kind| *kind != "step.finished"), "to its last");
     let steps: Vec<_> = events.iter().filter_map(|e| if let Some(Kind::StepStarted(s)) = &e.kind { Some(s.step) } else { None }).collect();
     assert_eq!(steps, [1, 2, 3, 3]);
-    assert_eq!(cluster.model.calls(), calls + 2, "one call for the lost step, one for the other turn");
+    assert_eq!(cluster.model.calls(), calls + 2, "one request for the lost step, one for the second turn");
 
     let done = person.turn(&turn.id).await;
     let project = person.load(&turn.project_id).await;
-    assert_eq!(project.files.len(), 1, "what the finished steps wrote: {:?}", project.files);
+    assert_eq!(project.files.len(), 1, "the file of the finished steps: {:?}", project.files);
     assert_eq!(project.revision.unwrap().id, done.revision);
     let answer =
         person.messages(&turn.project_id).await.into_iter().find(|message| message.turn_id == turn.id && !message.revision.is_empty());
-    assert_eq!(answer.unwrap().text, "All done.", "nothing of the superseded step is left");
+    assert_eq!(answer.unwrap().text, "All done.", "the text of the superseded step is removed");
     let events = person.see(&waiting.id).await;
     assert_eq!(*types(&events).last().unwrap(), "turn.completed");
     assert_eq!(person.load(&turn.project_id).await.files.len(), 2);
 }
 
 #[tokio::test]
-async fn a_turn_that_loses_every_owner_ends_with_the_reason() {
+async fn a_turn_that_loses_four_workers_fails() {
     let cluster = Cluster::start(&[]).await;
-    let someone = cluster.person();
+    let user = cluster.user();
     let mut replica = cluster.replica();
-    let turn = someone.at(&replica).start(prompt("d", "HANG")).await;
+    let turn = user.at(&replica).start(prompt("d", "HANG")).await;
     let mut seen = 0;
     for lost in 0..4 {
-        let mut person = someone.at(&replica);
+        let mut person = user.at(&replica);
         let asked = |event: &TurnEvent| matches!(event.kind, Some(Kind::TextDelta(_)));
         let (events, end) = person.follow_until(&turn.id, seen, asked).await;
         end.unwrap();
@@ -75,13 +75,13 @@ async fn a_turn_that_loses_every_owner_ends_with_the_reason() {
         replica.crash();
         replica = cluster.replica();
     }
-    let mut person = someone.at(&replica);
+    let mut person = user.at(&replica);
     person.run(prompt("warm", "SAY up")).await;
     let events = person.see(&turn.id).await;
     assert_eq!(failure(&events), "WORKER_LOST");
     assert_eq!(superseded(&events).len(), 3);
-    assert_eq!(cluster.model.calls(), 5, "one call an owner, and the other turn's");
-    // The conversation keeps what the last owner heard.
+    assert_eq!(cluster.model.calls(), 5, "one request per worker, and one of the other turn");
+    // The conversation keeps the partial answer of the last worker.
     let messages = &person;
     let partial =
         eventually(SOON, || async { messages.clone().messages(&turn.project_id).await.into_iter().find(|message| message.partial) });
@@ -89,47 +89,47 @@ async fn a_turn_that_loses_every_owner_ends_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_committing_turn_of_a_dead_replica_completes_with_the_same_change_set() {
+async fn a_committing_turn_of_a_crashed_replica_completes_with_the_same_change_set() {
     let cluster = Cluster::start(&[]).await;
     let dying = cluster.replica();
-    let someone = cluster.person();
-    let mut person = someone.at(&dying);
+    let user = cluster.user();
+    let mut person = user.at(&dying);
     person.run(prompt("d", "SAY up")).await;
     let turn = person.start(prompt("d", "WRITE a.txt what was asked for")).await;
     person.follow_until(&turn.id, 0, |event| matches!(event.kind, Some(Kind::ToolReady(_)))).await.1.unwrap();
     cluster.gate.shut();
-    // Either the commit got through or it waits at the gate; both must come to the same.
+    // The commit has happened or is blocked at the gate. Both must have the same outcome.
     person.follow_until(&turn.id, 0, |event| event.is_terminal() || matches!(event.kind, Some(Kind::TurnCommitting(_)))).await.1.unwrap();
     let calls = cluster.model.calls();
     dying.crash();
     cluster.gate.open();
 
     let replica = cluster.replica();
-    let mut person = someone.at(&replica);
+    let mut person = user.at(&replica);
     person.run(prompt("warm", "SAY up")).await;
     let events = person.see(&turn.id).await;
     assert_eq!(types(&events)[events.len() - 3..], ["turn.committing", "files.committed", "turn.completed"]);
-    assert_eq!(cluster.model.calls(), calls + 1, "only the other turn's call");
+    assert_eq!(cluster.model.calls(), calls + 1, "only the request of the other turn");
     let project = person.load(&turn.project_id).await;
     assert_eq!(project.revision.unwrap().id, person.turn(&turn.id).await.revision);
     assert_eq!(project.files.len(), 1);
 }
 
 #[tokio::test]
-async fn a_crash_at_any_moment_costs_one_step_at_most() {
+async fn a_crash_at_any_moment_repeats_at_most_one_step() {
     let cluster = Cluster::start(&[("BACKLOT_LEASE", "1s")]).await;
-    let someone = cluster.person();
+    let user = cluster.user();
     let mut seen = std::collections::BTreeMap::new();
     for n in 0..12_u64 {
         let dying = cluster.replica();
         let draft = format!("d{n}");
-        let turn = someone.at(&dying).start(prompt(&draft, "WRITE a.txt text")).await;
+        let turn = user.at(&dying).start(prompt(&draft, "WRITE a.txt text")).await;
         tokio::time::sleep(Duration::from_millis(n * 10)).await;
         dying.crash();
 
         let replica = cluster.replica();
-        let mut person = someone.at(&replica);
-        // The same request finds the same turn; without a key there is no asking again, so look at it.
+        let mut person = user.at(&replica);
+        // The request had no key, so it is not repeated.
         person.run(StartTurnRequest { ..prompt(&format!("warm{n}"), "SAY up") }).await;
         let events = person.see(&turn.id).await;
         let last = *types(&events).last().unwrap();
@@ -138,22 +138,22 @@ async fn a_crash_at_any_moment_costs_one_step_at_most() {
         *seen.entry(superseded(&events).len()).or_insert(0) += 1;
     }
     assert_eq!(seen.values().sum::<i32>(), 12);
-    assert!(seen.keys().all(|again| *again <= 1), "one crash, one step asked for again: {seen:?}");
+    assert!(seen.keys().all(|again| *again <= 1), "one crash repeats at most one step: {seen:?}");
 }
 
 #[tokio::test]
-async fn a_drained_replica_leaves_its_turns_to_the_next_at_once() {
-    // No lease runs out within the test: it has to be let go of.
+async fn a_drained_replica_releases_its_turns() {
+    // No lease expires within the test, so the turn must be released.
     let cluster = Cluster::start(&[("BACKLOT_LEASE", "60s")]).await;
-    let (going, someone) = (cluster.replica(), cluster.person());
-    let mut person = someone.at(&going);
+    let (going, user) = (cluster.replica(), cluster.user());
+    let mut person = user.at(&going);
     let turn = person.start(prompt("d", "HANG1")).await;
     person.follow_until(&turn.id, 0, |event| matches!(event.kind, Some(Kind::TextDelta(_)))).await.1.unwrap();
     going.stop();
     going.ended().await;
 
     let replica = cluster.replica();
-    let mut person = someone.at(&replica);
+    let mut person = user.at(&replica);
     let events = person.see(&turn.id).await;
     assert_eq!((*types(&events).last().unwrap(), superseded(&events).len()), ("turn.completed", 1));
     assert_eq!(person.turn(&turn.id).await.state(), TurnState::Completed);

@@ -1,4 +1,4 @@
-//! A second message while a turn runs, and turns that nobody follows.
+//! Prompts while another turn runs, and turns without followers.
 
 use std::time::Duration;
 
@@ -19,10 +19,10 @@ async fn list(person: &mut Person, request: ListTurnsRequest) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn an_interrupt_stops_the_running_turn_and_goes_before_the_waiting_ones() {
+async fn an_interrupt_cancels_the_running_turn_and_goes_before_the_queue() {
     let cluster = Cluster::start(&[]).await;
     let replica = cluster.replica();
-    let mut person = cluster.person().at(&replica);
+    let mut person = cluster.user().at(&replica);
     let running = person.start(prompt("d", "HANG")).await;
     person.follow_until(&running.id, 0, |event| matches!(event.kind, Some(Kind::TextDelta(_)))).await.1.unwrap();
     let waiting = person.start(prompt("d", "SAY waited")).await;
@@ -35,16 +35,16 @@ async fn an_interrupt_stops_the_running_turn_and_goes_before_the_waiting_ones() 
     assert_eq!(*types(&person.see(&waiting.id).await).last().unwrap(), "turn.completed");
     let (urgent, waiting) = (person.turn(&urgent.id).await, person.turn(&waiting.id).await);
     assert_eq!(urgent.state(), TurnState::Completed);
-    assert_eq!(waiting.base_revision, urgent.revision, "the waiting one came after it");
+    assert_eq!(waiting.base_revision, urgent.revision, "the queued turn ran after it");
     eventually(SOON, || async { (cluster.model.dropped() == 1).then_some(()) }).await;
 }
 
-/// Two at the same moment, one of them in place of an earlier turn, and neither waits: one runs, and of the other nothing is left.
+/// Two concurrent turns that must not wait, one of which replaces an earlier turn: one runs, and the other one leaves nothing behind.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_turn_that_is_refused_leaves_the_conversation_as_it_was() {
     let cluster = Cluster::start(&[]).await;
     let replica = cluster.replica();
-    let mut person = cluster.person().at(&replica);
+    let mut person = cluster.user().at(&replica);
     for round in 0..8 {
         let (first, _) = person.run(prompt(&format!("d{round}"), "SAY first")).await;
         let request = |text: &str, replaced: &str| StartTurnRequest {
@@ -54,7 +54,7 @@ async fn a_turn_that_is_refused_leaves_the_conversation_as_it_was() {
             replaces_turn_id: replaced.to_owned(),
             ..prompt("", text)
         };
-        // Both are past their look for a turn that runs before either reaches project-storage.
+        // Both requests have checked for a running turn before either of them reaches project-storage.
         cluster.gate.shut();
         let (one, other) = (person.clone(), person.clone());
         let both = async {
@@ -79,7 +79,7 @@ async fn a_turn_that_is_refused_leaves_the_conversation_as_it_was() {
     }
 }
 
-/// Starts a turn as a good client does, which sends again what was not answered.
+/// Starts a turn, and repeats the request until it is answered.
 async fn retry_until_answered(mut person: Person, request: StartTurnRequest) -> Result<Turn, Fault> {
     loop {
         match person.try_start(request.clone()).await {
@@ -90,20 +90,20 @@ async fn retry_until_answered(mut person: Person, request: StartTurnRequest) -> 
 }
 
 #[tokio::test]
-async fn an_interrupt_without_a_running_turn_just_runs() {
+async fn an_interrupt_without_a_running_turn_runs() {
     let cluster = Cluster::start(&[]).await;
     let replica = cluster.replica();
-    let mut person = cluster.person().at(&replica);
+    let mut person = cluster.user().at(&replica);
     let (first, _) = person.run(prompt("d", "SAY one")).await;
     let (second, _) = person.run(interrupting(&first.project_id, "SAY two")).await;
     assert_eq!(second.state(), TurnState::Completed);
 }
 
 #[tokio::test]
-async fn the_queue_is_seen_and_found_again_by_the_clients_own_ids() {
+async fn turns_are_listed_by_project_draft_and_client_message_id() {
     let cluster = Cluster::start(&[]).await;
     let replica = cluster.replica();
-    let mut person = cluster.person().at(&replica);
+    let mut person = cluster.user().at(&replica);
     let first = person.start(StartTurnRequest { client_message_id: "m-1".into(), ..prompt("d", "HANG") }).await;
     let second = person.start(StartTurnRequest { client_message_id: "m-2".into(), ..prompt("d", "SAY two") }).await;
     let of_draft = ListTurnsRequest { draft_id: "d".into(), ..ListTurnsRequest::default() };
@@ -121,7 +121,7 @@ async fn the_queue_is_seen_and_found_again_by_the_clients_own_ids() {
     let rest = ListTurnsRequest { page_token: answer.next_page_token, ..page };
     assert_eq!(list(&mut person, rest).await, [first.id]);
 
-    let mut stranger = cluster.person().at(&replica);
+    let mut stranger = cluster.user().at(&replica);
     assert!(list(&mut stranger, of_draft).await.is_empty());
     let bad = stranger.turns.list_turns(ListTurnsRequest { page_token: "x".into(), ..ListTurnsRequest::default() }).await.unwrap_err();
     let bad = Fault::from_status(&bad);
@@ -130,20 +130,20 @@ async fn the_queue_is_seen_and_found_again_by_the_clients_own_ids() {
 }
 
 #[tokio::test]
-async fn a_turn_that_nobody_follows_is_cancelled_after_the_grace_and_only_if_it_asked_for_that() {
+async fn a_turn_without_followers_is_cancelled_after_the_grace_if_it_asked_for_that() {
     let cluster = Cluster::start(&[("BACKLOT_DISCONNECT_GRACE", "2s")]).await;
     let (one, other) = (cluster.replica(), cluster.replica());
-    let someone = cluster.person();
-    let mut person = someone.at(&one);
+    let user = cluster.user();
+    let mut person = user.at(&one);
     let bound = |draft: &str| StartTurnRequest { on_disconnect: OnDisconnect::Cancel as i32, ..prompt(draft, "HANG") };
     let free = person.start(prompt("free", "HANG")).await;
     let left = person.start(bound("left")).await;
     let kept = person.start(bound("kept")).await;
-    // The stream that started it ends, and another one is open at the other replica.
+    // Both lose their followers at the first replica. One of them has another follower at the other replica.
     let said = |event: &proto::agent_streaming::TurnEvent| matches!(event.kind, Some(Kind::TextDelta(_)));
     person.follow_until(&left.id, 0, said).await.1.unwrap();
     person.follow_until(&kept.id, 0, said).await.1.unwrap();
-    let mut elsewhere = someone.at(&other);
+    let mut elsewhere = user.at(&other);
     let (kept_id, (watching, stop)) = (kept.id.clone(), tokio::sync::oneshot::channel::<()>());
     let watcher = chassis::task::spawn(async move {
         tokio::select! {
@@ -152,13 +152,13 @@ async fn a_turn_that_nobody_follows_is_cancelled_after_the_grace_and_only_if_it_
         }
     });
     let (events, end) = {
-        // Whoever asks what became of it must not follow it.
+        // Polling the state does not count as following.
         person.wait_for(&left.id, TurnState::Cancelled).await;
         person.follow(&left.id, 0).await
     };
     end.unwrap();
     assert_eq!(*types(&events).last().unwrap(), "turn.cancelled");
-    // Three times the grace after that the others still run.
+    // After three more grace periods the others still run.
     let later = tokio::time::Instant::now() + Duration::from_secs(6);
     tokio::time::sleep_until(later).await;
     assert_eq!(person.turn(&kept.id).await.state(), TurnState::Running);

@@ -1,4 +1,4 @@
-//! StartTurn: one turn per key, refusals that leave nothing behind, one running turn per project.
+//! StartTurn: one turn per key, refusals without leftovers, one running turn per project.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn keyed(key: &str, text: &str) -> StartTurnRequest {
 async fn a_prompt_becomes_files_and_an_answer() {
     let cluster = Cluster::start(&[]).await;
     let replica = cluster.replica();
-    let mut person = cluster.person().at(&replica);
+    let mut person = cluster.user().at(&replica);
     let (turn, events) = person.run(prompt("d", "WRITE index.html <h1>Hi</h1>")).await;
 
     assert_eq!(turn.state(), TurnState::Completed);
@@ -41,7 +41,7 @@ async fn a_prompt_becomes_files_and_an_answer() {
     let texts: Vec<_> = person.messages(&turn.project_id).await.into_iter().map(|message| message.text).collect();
     assert_eq!(texts, ["All done.", "WRITE index.html <h1>Hi</h1>"]);
 
-    // A second prompt works on what the first one made.
+    // The second prompt works on the revision of the first one.
     let second = StartTurnRequest { project_id: turn.project_id.clone(), draft_id: String::new(), ..prompt("", "WRITE a.txt more") };
     let (second, _) = person.run(second).await;
     assert_eq!(second.base_revision, turn.revision);
@@ -49,21 +49,21 @@ async fn a_prompt_becomes_files_and_an_answer() {
 }
 
 #[tokio::test]
-async fn one_key_is_one_turn_and_is_counted_once() {
+async fn one_key_starts_one_turn_and_is_counted_once() {
     let cluster = Cluster::start(&[("TEST_SHIPPED_POLICIES", "1")]).await;
     let replica = cluster.replica();
-    let mut person = cluster.person().at(&replica);
+    let mut person = cluster.user().at(&replica);
     let turn = person.start(keyed("k", "SAY one")).await;
     for _ in 0..5 {
         assert_eq!(person.start(keyed("k", "SAY one")).await.id, turn.id);
     }
     let reused = person.try_start(keyed("k", "SAY two")).await.unwrap_err();
     assert_eq!((reused.code, reused.reason.as_str()), (ErrorCode::Conflict, "KEY_REUSED"));
-    // The key is the person's own.
-    let mut other = cluster.person().at(&replica);
+    // Keys are per user.
+    let mut other = cluster.user().at(&replica);
     assert_ne!(other.start(keyed("k", "SAY two")).await.id, turn.id);
 
-    // Two more are within the policy, the fourth is not, and a repeat still costs nothing.
+    // The policy allows three turns, and a replay is not counted.
     person.start(keyed("k2", "SAY two")).await;
     person.start(keyed("k3", "SAY three")).await;
     let limited = person.try_start(keyed("k4", "SAY four")).await.unwrap_err();
@@ -74,14 +74,14 @@ async fn one_key_is_one_turn_and_is_counted_once() {
 }
 
 #[tokio::test]
-async fn the_same_key_at_the_same_moment_is_one_turn() {
+async fn concurrent_requests_with_one_key_start_one_turn() {
     let cluster = Cluster::start(&[]).await;
     let replicas = [cluster.replica(), cluster.replica()];
-    let someone = cluster.person();
-    someone.at(&replicas[0]).run(prompt("warm", "SAY up")).await;
+    let user = cluster.user();
+    user.at(&replicas[0]).run(prompt("warm", "SAY up")).await;
     let starts: Vec<_> = (0..20)
         .map(|n| {
-            let mut person = someone.at(&replicas[n % 2]);
+            let mut person = user.at(&replicas[n % 2]);
             chassis::task::spawn(async move { person.try_start(keyed("k", "SAY hello")).await })
         })
         .collect();
@@ -93,7 +93,7 @@ async fn the_same_key_at_the_same_moment_is_one_turn() {
         }
     }
     assert_eq!(ids.len(), 1);
-    let mut person = someone.at(&replicas[0]);
+    let mut person = user.at(&replicas[0]);
     let turn = person.start(keyed("k", "SAY hello")).await;
     assert!(ids.contains(&turn.id));
     person.see(&turn.id).await;
@@ -102,15 +102,15 @@ async fn the_same_key_at_the_same_moment_is_one_turn() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_the_answer_and_leaves_nothing() {
+async fn a_refused_turn_is_not_stored() {
     let cluster = Cluster::start(&[]).await;
     let replica = cluster.replica();
-    let mut person = cluster.person().at(&replica);
+    let mut person = cluster.user().at(&replica);
     let absent = StartTurnRequest { project_id: ProjectId::generate().to_string(), idempotency_key: "k".into(), ..prompt("", "SAY x") };
     let fault = person.try_start(absent).await.unwrap_err();
     assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::NotFound, "PROJECT_NOT_FOUND"));
     assert_eq!(fault.domain, "project-storage.backlot.dev");
-    // The key is free again.
+    // The key can be used again.
     person.start(keyed("k", "SAY x")).await;
 
     for (request, code, reason) in [
@@ -131,8 +131,8 @@ async fn a_refusal_is_the_answer_and_leaves_nothing() {
 async fn turns_of_a_project_run_one_after_the_other() {
     let cluster = Cluster::start(&[]).await;
     let replicas = [cluster.replica(), cluster.replica()];
-    let someone = cluster.person();
-    let mut person = someone.at(&replicas[0]);
+    let user = cluster.user();
+    let mut person = user.at(&replicas[0]);
     let first = person.start(prompt("d", "SLOW 40")).await;
     person.wait_for(&first.id, TurnState::Running).await;
 
@@ -143,7 +143,7 @@ async fn turns_of_a_project_run_one_after_the_other() {
 
     let mut waiting = Vec::new();
     for n in 0..3 {
-        waiting.push(someone.at(&replicas[n % 2]).start(prompt("d", &format!("WRITE {n}.txt {n}"))).await);
+        waiting.push(user.at(&replicas[n % 2]).start(prompt("d", &format!("WRITE {n}.txt {n}"))).await);
     }
     let queued = person.wait_for(&waiting[2].id, TurnState::Queued).await;
     assert!(queued.start_time.is_none());
@@ -162,14 +162,14 @@ async fn turns_of_a_project_run_one_after_the_other() {
 }
 
 #[tokio::test]
-async fn of_many_that_must_not_wait_one_runs() {
+async fn one_of_several_concurrent_turns_that_must_not_wait_runs() {
     let cluster = Cluster::start(&[]).await;
     let replica = cluster.replica();
-    let someone = cluster.person();
-    someone.at(&replica).run(prompt("d", "SAY warm")).await;
+    let user = cluster.user();
+    user.at(&replica).run(prompt("d", "SAY warm")).await;
     let starts: Vec<_> = (0..8)
         .map(|n| {
-            let mut person = someone.at(&replica);
+            let mut person = user.at(&replica);
             let request = StartTurnRequest { if_active: IfActive::Reject as i32, ..prompt("d", &format!("SLOW {}", 20 + n)) };
             chassis::task::spawn(async move { person.try_start(request).await })
         })
@@ -182,15 +182,15 @@ async fn of_many_that_must_not_wait_one_runs() {
         }
     }
     assert_eq!(started.len(), 1);
-    let events = someone.at(&replica).see(&started[0].id).await;
+    let events = user.at(&replica).see(&started[0].id).await;
     assert!(!types(&events).contains(&"turn.queued"));
 }
 
 #[tokio::test]
-async fn a_turn_that_is_not_begun_is_driven_on_or_fails() {
+async fn a_turn_that_is_not_begun_continues_with_a_retry_or_fails() {
     let cluster = Cluster::start(&[("BACKLOT_BEGIN_TIMEOUT", "10s")]).await;
     let replica = cluster.replica();
-    let mut person = cluster.person().at(&replica);
+    let mut person = cluster.user().at(&replica);
     person.run(prompt("warm", "SAY up")).await;
 
     cluster.gate.shut();
@@ -206,7 +206,7 @@ async fn a_turn_that_is_not_begun_is_driven_on_or_fails() {
     let retried = retried.await;
     assert!(types(&person.see(&retried.id).await).contains(&"turn.completed"));
 
-    // Nobody asks again for the other one: it ends by itself, and then its key answers with that.
+    // The other turn is not retried, so it fails, and a later request with its key returns the failed turn.
     let found = sqlx::query_scalar::<_, uuid::Uuid>("SELECT id FROM turns WHERE idempotency_key = 'lost'");
     let database = sqlx::PgPool::connect(&cluster.database).await.unwrap();
     let id = found.fetch_one(&database).await.unwrap().to_string();

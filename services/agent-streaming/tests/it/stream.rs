@@ -1,4 +1,4 @@
-//! StreamTurnEvents: every event after a cursor, once and in order, from anywhere.
+//! StreamTurnEvents: every event after a cursor, once and in order, from every replica.
 
 use proto::{
     agent_streaming::{StreamTurnEventsRequest, TurnEvent, TurnState, turn_event::Kind},
@@ -8,17 +8,17 @@ use proto::{
 use crate::harness::{Cluster, SOON, assert_whole, prompt};
 
 #[tokio::test]
-async fn any_cursor_of_a_running_and_of_an_ended_turn_gives_what_is_after_it() {
+async fn every_cursor_of_a_running_or_ended_turn_returns_the_events_after_it() {
     let cluster = Cluster::start(&[]).await;
     let replicas = [cluster.replica(), cluster.replica()];
-    let someone = cluster.person();
-    let mut person = someone.at(&replicas[0]);
+    let user = cluster.user();
+    let mut person = user.at(&replicas[0]);
     let turn = person.start(prompt("d", "SLOW 30")).await;
 
-    // Viewers come and go at both replicas while it runs.
+    // Viewers connect and disconnect at both replicas while the turn runs.
     let viewers: Vec<_> = (0..10)
         .map(|n| {
-            let (mut person, id) = (someone.at(&replicas[n % 2]), turn.id.clone());
+            let (mut person, id) = (user.at(&replicas[n % 2]), turn.id.clone());
             chassis::task::spawn(async move {
                 let leave_at = u32::try_from(n).unwrap() * 4 + 1;
                 let (mut seen, end) = person.follow_until(&id, 0, |event| event.seq == leave_at).await;
@@ -36,7 +36,7 @@ async fn any_cursor_of_a_running_and_of_an_ended_turn_gives_what_is_after_it() {
     }
     let last = whole.len();
     for after in 0..=last {
-        let (events, end) = someone.at(&replicas[after % 2]).follow(&turn.id, u32::try_from(after).unwrap()).await;
+        let (events, end) = user.at(&replicas[after % 2]).follow(&turn.id, u32::try_from(after).unwrap()).await;
         end.unwrap();
         assert_eq!(events, whole[after..]);
     }
@@ -47,10 +47,10 @@ async fn any_cursor_of_a_running_and_of_an_ended_turn_gives_what_is_after_it() {
 }
 
 #[tokio::test]
-async fn a_cut_viewer_changes_nothing_for_the_turn() {
+async fn a_viewer_that_disconnects_does_not_affect_the_turn() {
     let cluster = Cluster::start(&[]).await;
     let replica = cluster.replica();
-    let mut person = cluster.person().at(&replica);
+    let mut person = cluster.user().at(&replica);
     let turn = person.start(prompt("d", "SLOW 20")).await;
     for _ in 0..20 {
         let (events, _) = person.follow_until(&turn.id, 0, |_| true).await;
@@ -61,19 +61,19 @@ async fn a_cut_viewer_changes_nothing_for_the_turn() {
 }
 
 #[tokio::test]
-async fn a_viewer_that_does_not_read_is_cut_and_the_others_are_not() {
+async fn only_a_viewer_that_does_not_read_is_disconnected() {
     let cluster = Cluster::start(&[]).await;
     let replica = cluster.replica();
-    let someone = cluster.person();
-    let mut person = someone.at(&replica);
-    // Several MiB of text as fast as it can be written, while ten viewers read and one does not.
+    let user = cluster.user();
+    let mut person = user.at(&replica);
+    // The turn writes several MiB of text as fast as possible, while ten viewers read and one does not.
     let turn = person.start(prompt("d", "FLOOD 6000")).await;
     person.wait_for(&turn.id, TurnState::Running).await;
     let request = StreamTurnEventsRequest { turn_id: turn.id.clone(), ..Default::default() };
-    let mut idle = someone.at(&replica).turns.stream_turn_events(request).await.unwrap().into_inner();
+    let mut idle = user.at(&replica).turns.stream_turn_events(request).await.unwrap().into_inner();
     let readers: Vec<_> = (0..10)
         .map(|_| {
-            let (mut person, id) = (someone.at(&replica), turn.id.clone());
+            let (mut person, id) = (user.at(&replica), turn.id.clone());
             chassis::task::spawn(async move { person.see(&id).await.len() })
         })
         .collect();
@@ -82,7 +82,7 @@ async fn a_viewer_that_does_not_read_is_cut_and_the_others_are_not() {
         assert_eq!(reader.await.unwrap(), whole.len());
     }
 
-    // The idle one finds itself cut if it was idle for longer than a stall, and gets the rest from its cursor either way.
+    // The idle viewer was disconnected if it was idle for too long. In any case it gets the rest after its cursor.
     let (mut seen, mut end) = (Vec::new(), Ok(()));
     loop {
         match tokio::time::timeout(SOON, idle.message()).await.unwrap() {
@@ -104,12 +104,12 @@ async fn a_viewer_that_does_not_read_is_cut_and_the_others_are_not() {
 }
 
 #[tokio::test]
-async fn a_drain_sends_viewers_elsewhere() {
+async fn a_drain_asks_viewers_to_reconnect() {
     let cluster = Cluster::start(&[]).await;
     let (going, staying) = (cluster.replica(), cluster.replica());
-    let someone = cluster.person();
-    let turn = someone.at(&staying).start(prompt("d", "SLOW 50")).await;
-    let mut viewer = someone.at(&going);
+    let user = cluster.user();
+    let turn = user.at(&staying).start(prompt("d", "SLOW 50")).await;
+    let mut viewer = user.at(&going);
     let (id, follows) = (turn.id.clone(), std::sync::Arc::new(tokio::sync::Notify::new()));
     let seen = std::sync::Arc::clone(&follows);
     let stop = chassis::task::spawn(async move {
@@ -119,7 +119,7 @@ async fn a_drain_sends_viewers_elsewhere() {
         };
         viewer.follow_until(&turn.id, 0, saw).await
     });
-    // It must be inside when the replica begins to leave.
+    // The viewer must be connected when the drain starts.
     follows.notified().await;
     going.stop();
     let (seen, end) = stop.await.unwrap();
@@ -127,16 +127,16 @@ async fn a_drain_sends_viewers_elsewhere() {
     assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Unavailable, "DRAINING"));
     assert!(fault.retry_after.is_some());
     going.ended().await;
-    // Whichever of the two drove it: it ends, and the log is one.
-    let whole = someone.at(&staying).see(&id).await;
+    // The turn ends with the same log, whichever replica has driven it.
+    let whole = user.at(&staying).see(&id).await;
     assert_eq!(seen, whole[..seen.len()]);
 }
 
 #[tokio::test]
-async fn a_late_reader_may_take_the_short_way_and_lines_are_the_events() {
+async fn a_compact_stream_has_the_same_text_and_lines_have_the_same_events() {
     let cluster = Cluster::start(&[]).await;
     let replica = cluster.replica();
-    let mut person = cluster.person().at(&replica);
+    let mut person = cluster.user().at(&replica);
     let turn = person.start(prompt("d", "SLOW 40")).await;
     let whole = person.see(&turn.id).await;
     let read = async |compact, as_lines| {
@@ -159,7 +159,7 @@ async fn a_late_reader_may_take_the_short_way_and_lines_are_the_events() {
     for after in [short[3].seq, short.last().unwrap().seq - 1] {
         let (rest, end) = person.clone().follow(&turn.id, after).await;
         end.unwrap();
-        assert_eq!(rest, whole[after as usize..], "a seq of the short way is a cursor");
+        assert_eq!(rest, whole[after as usize..], "a seq of the compact stream is a valid cursor");
     }
 
     let (events, lines) = read(false, true).await;
@@ -172,16 +172,16 @@ async fn a_late_reader_may_take_the_short_way_and_lines_are_the_events() {
 }
 
 #[tokio::test]
-async fn streams_that_are_left_unread_keep_no_connection_to_the_database() {
+async fn unread_streams_hold_no_connection_to_the_database() {
     const CONNECTIONS: usize = 4;
     let cluster = Cluster::start(&[("BACKLOT_DATABASE_CONNECTIONS", &CONNECTIONS.to_string())]).await;
     let replica = cluster.replica();
-    let someone = cluster.person();
-    let mut person = someone.at(&replica);
-    // Several pages of the log, each of them small enough that the next one is asked for before anything is sent.
+    let user = cluster.user();
+    let mut person = user.at(&replica);
+    // The log has several pages. Each is small enough that the next one is read before anything is sent.
     let turn = person.start(prompt("d", "SLOW 300")).await;
     assert!(person.see(&turn.id).await.len() > 256);
-    let mut unread = someone.with_window(&replica, 1);
+    let mut unread = user.with_window(&replica, 1);
     let mut held = Vec::new();
     for _ in 0..4 * CONNECTIONS {
         let request = StreamTurnEventsRequest { turn_id: turn.id.clone(), ..Default::default() };

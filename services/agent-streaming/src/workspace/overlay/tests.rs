@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A base revision in memory that counts what is read from it.
+/// A base revision in memory that records the paths that were read.
 pub(crate) struct Memory {
     files: BTreeMap<String, Content>,
     pub(crate) reads: Mutex<Vec<String>>,
@@ -53,7 +53,7 @@ impl BaseFiles for Memory {
 pub(crate) const LIMITS: ProjectLimits =
     ProjectLimits { file_bytes: 1_000, files: 8, project_bytes: 3_000, folder_entries: 5, files_per_save: 6 };
 
-/// One line per step.
+/// One line per change.
 fn shown(changes: &[FileChange]) -> Vec<String> {
     changes
         .iter()
@@ -67,7 +67,7 @@ fn shown(changes: &[FileChange]) -> Vec<String> {
         .collect()
 }
 
-/// Applies steps in order, as project-storage does.
+/// Applies changes in order, as project-storage does.
 fn apply(base: &Memory, changes: &[FileChange]) -> BTreeMap<String, Content> {
     let mut files = base.files.clone();
     for change in changes {
@@ -112,7 +112,7 @@ async fn net(base: &Memory, steps: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn only_what_differs_is_a_change() {
+async fn the_change_set_has_only_differences_from_the_base() {
     let base = Memory::new(&[("a", "1"), ("b", "2"), ("d/e", "3")]).with_binary("img.png", b"\x89P");
     for (steps, changes) in [
         ("", &[][..]),
@@ -128,7 +128,7 @@ async fn only_what_differs_is_a_change() {
         ("a>c -c", &["-a"]),
         ("a>c a=7", &["a=7", "c=1"]),
         ("img.png>d/logo.png", &["img.png>d/logo.png"]),
-        // Swapped: no order of renames would do.
+        // Swapped files cannot be renamed in any order.
         ("a>t b>a t>b", &["a=2", "b=1"]),
         ("-b a>b", &["-a", "b=1"]),
         // The target of one move is the source of another.
@@ -144,13 +144,13 @@ async fn only_what_differs_is_a_change() {
 }
 
 #[tokio::test]
-async fn a_file_moved_onto_an_equal_one_is_no_change_there() {
+async fn a_file_that_replaces_an_equal_one_is_not_a_change() {
     let base = Memory::new(&[("a", "same"), ("b", "same")]);
     assert_eq!(net(&base, "-b a>b").await, ["-a"]);
 }
 
 #[tokio::test]
-async fn the_base_is_read_only_when_it_must_be() {
+async fn the_base_is_read_only_when_it_is_needed() {
     let base = Memory::new(&[("a", "1"), ("b", "22")]);
     let mut overlay = base.overlay();
     run(&base, &mut overlay, "a=longer c=1 -c").await;
@@ -165,7 +165,7 @@ async fn the_base_is_read_only_when_it_must_be() {
 }
 
 #[tokio::test]
-async fn what_may_not_be_changes_nothing() {
+async fn a_refused_change_has_no_effect() {
     let base = Memory::new(&[("a", "1"), ("d/e", "2")]);
     let long = format!("x={}", "y".repeat(1_001));
     for (steps, reason) in [
@@ -190,7 +190,7 @@ async fn what_may_not_be_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_path_of_the_base_stays_whatever_it_is_called() {
+async fn an_existing_path_may_violate_the_rules_for_new_paths() {
     let base = Memory::new(&[("aux.js", "1"), ("a:b/c", "2"), ("end.", "3"), ("d", "4")]);
     for (steps, changes) in [
         ("aux.js=9", &["aux.js=9"][..]),
@@ -210,7 +210,7 @@ async fn a_path_of_the_base_stays_whatever_it_is_called() {
 }
 
 #[tokio::test]
-async fn a_new_path_is_refused_in_the_words_of_the_rule() {
+async fn the_refusal_of_a_new_path_contains_the_violated_rule() {
     let base = Memory::new(&[("aux.js", "1"), ("a:b/c", "2"), ("d", "3")]);
     let long = format!("a/{}", "é".repeat(128));
     let rows = [
@@ -230,9 +230,9 @@ async fn a_new_path_is_refused_in_the_words_of_the_rule() {
         ".GIT/x",
     ];
     for path in rows {
-        let problem = proto::path::check_new(path).expect_err("no path for a new file");
-        let words = format!("`{}` is not a legal path here: {problem}", proto::path::shown(path));
-        let refusal = Err(Refusal::new("INVALID_PATH", words));
+        let problem = proto::path::check_new(path).expect_err("an invalid path");
+        let message = format!("`{}` is not a valid path: {problem}", proto::path::shown(path));
+        let refusal = Err(Refusal::new("INVALID_PATH", message));
         let mut overlay = base.overlay();
         assert_eq!(overlay.write(&base, path, "x").await.unwrap(), refusal);
         assert_eq!(overlay.rename(&base, "d", path).await.unwrap(), refusal);
@@ -242,7 +242,7 @@ async fn a_new_path_is_refused_in_the_words_of_the_rule() {
 }
 
 #[tokio::test]
-async fn one_byte_and_one_file_over_each_limit() {
+async fn a_change_above_a_limit_is_refused() {
     let base = Memory::new(&[("a", "1")]);
     let limits = |limits: ProjectLimits| Overlay::new(base.entries(), limits);
     let file = ProjectLimits { file_bytes: 3, ..ProjectLimits::default() };
@@ -261,7 +261,7 @@ async fn one_byte_and_one_file_over_each_limit() {
 }
 
 #[test]
-fn folders_of_the_base_are_not_files() {
+fn folders_of_the_base_are_ignored() {
     let folder = FileEntry { path: "d".into(), kind: FileKind::Folder as i32, ..FileEntry::default() };
     assert_eq!(Overlay::new(vec![folder], LIMITS).files().count(), 0);
 }
@@ -276,9 +276,9 @@ fn step() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// Whatever the tools did, the change set applies in order and makes exactly the staged tree, and says no more than it must.
+    /// The change set can be applied in order, results in the staged tree, and writes no unchanged file.
     #[test]
-    fn the_change_set_makes_the_staged_tree(steps in prop::collection::vec(step(), 0..14)) {
+    fn the_change_set_results_in_the_staged_tree(steps in prop::collection::vec(step(), 0..14)) {
         let base = Memory::new(&[("a", "1"), ("b", "2"), ("d/e", "3")]).with_binary("c", b"\0");
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
@@ -295,7 +295,7 @@ proptest! {
             for change in &changes {
                 if let Some(Action::Write(content)) = &change.action {
                     let content = Content::of(File { content: Some(content.clone()), ..File::default() });
-                    assert_ne!(base.files.get(&change.path), Some(&content), "{} is as it was", change.path);
+                    assert_ne!(base.files.get(&change.path), Some(&content), "{} is unchanged", change.path);
                 }
             }
         });

@@ -1,6 +1,5 @@
-//! What a model means by the arguments of a call. [`repair`] makes of them what the tool's schema asks for, where only one reading
-//! is possible; what it gives goes into the log, so that every owner of the turn and every viewer sees the same call. [`check`]
-//! says what is wrong with the rest.
+//! Repairs and checks the arguments of a call. [`repair`] converts arguments to the tool's schema if their meaning is unambiguous. The
+//! result goes into the log, so that every worker and every viewer has the same call. [`check`] refuses arguments that are still invalid.
 
 mod shape;
 mod text;
@@ -12,12 +11,12 @@ use self::shape::Parameters;
 use super::paths;
 use crate::{turn::event, workspace::overlay::Refusal};
 
-/// How much of refused arguments a refusal shows.
+/// How much of the arguments a refusal shows.
 const SHOWN_CHARS: usize = 200;
-/// What is kept of a text that is refused and too long for the log. Escaped it is at most six times as long.
+/// How much of refused arguments is kept that are too long for the log. Escaped text is at most six times as long.
 const KEPT_BYTES: usize = 1_024;
 
-/// The arguments as the tool wants them, where that is beyond doubt; else as they are. Pure, and the same when done again.
+/// Converts arguments to the schema of the tool if their meaning is unambiguous. Otherwise returns them unchanged. Idempotent.
 pub(crate) fn repair(tool: &str, input: Value) -> Value {
     let map = match input {
         Value::Object(map) => Ok(map),
@@ -40,7 +39,7 @@ pub(crate) fn repair(tool: &str, input: Value) -> Value {
     if tool == "write_file" { bounded(repaired) } else { repaired }
 }
 
-/// The arguments inside of a single key that is none of the tool's own.
+/// The arguments inside a wrapper: a single key that is not a parameter of the tool.
 fn unwrapped(parameters: &Parameters, map: Map<String, Value>) -> Map<String, Value> {
     let only = map.iter().next().filter(|(key, _)| map.len() == 1 && shape::WRAPPERS.contains(&key.as_str()) && !parameters.has(key));
     let inner = only.and_then(|(_, inner)| match inner {
@@ -51,8 +50,8 @@ fn unwrapped(parameters: &Parameters, map: Map<String, Value>) -> Map<String, Va
     inner.unwrap_or(map)
 }
 
-/// Of a file's content the log has only the text, in deltas: what else of the arguments is long is cut, so that one event holds it
-/// beside whatever the provider wants back. What is refused is refused with the same words by every owner.
+/// Limits the arguments of `write_file`: everything but the content, which the log has in deltas, must fit into one event together with
+/// the opaque value of the provider. Cut arguments are still refused, with the same message by every worker.
 fn bounded(input: Value) -> Value {
     let fits = |value: &Value| value.to_string().len() <= event::READY_BYTES;
     match input {
@@ -60,7 +59,7 @@ fn bounded(input: Value) -> Value {
             let content = map.get("content").filter(|content| content.is_string()).is_some().then(|| map.shift_remove("content")).flatten();
             let mut rest = Value::Object(map);
             if !fits(&rest) {
-                rest = hollow(&rest);
+                rest = without_long_values(&rest);
             }
             if let (Value::Object(map), Some(content)) = (&mut rest, content) {
                 map.insert("content".to_owned(), content);
@@ -74,8 +73,8 @@ fn bounded(input: Value) -> Value {
     }
 }
 
-/// The path and the kind of the content.
-fn hollow(input: &Value) -> Value {
+/// Keeps only the cut path and the type of the content.
+fn without_long_values(input: &Value) -> Value {
     let mut map = Map::new();
     if let Some(path) = input.get("path") {
         let path = path.as_str().map(|path| json!(path[..path.floor_char_boundary(KEPT_BYTES)]));
@@ -89,26 +88,26 @@ fn hollow(input: &Value) -> Value {
     Value::Object(map)
 }
 
-/// Whether the arguments are what the tool takes.
+/// Checks the arguments against the schema of the tool.
 pub(super) fn check(tool: &str, input: &Value) -> Result<(), Refusal> {
     let Some(parameters) = Parameters::of(tool) else { return Ok(()) };
     let problem = match input {
         Value::Object(map) => parameters.problem(map),
-        Value::String(raw) => Some(not_whole(text::object(raw).err().as_deref())),
-        _ => Some(not_whole(None)),
+        Value::String(raw) => Some(not_an_object(text::object(raw).err().as_deref())),
+        _ => Some(not_an_object(None)),
     };
     let Some(problem) = problem else { return Ok(()) };
     let read = match input {
         Value::String(raw) => raw.clone(),
         other => other.to_string(),
     };
-    let message = format!("{problem}; {tool} takes {}, and this was read: {}", parameters.described(), clipped(&read));
+    let message = format!("{problem}; {tool} takes {}, but the arguments are: {}", parameters.described(), clipped(&read));
     Err(Refusal::new("INVALID_ARGUMENTS", message))
 }
 
-fn not_whole(problem: Option<&str>) -> String {
+fn not_an_object(problem: Option<&str>) -> String {
     let problem = problem.map_or_else(String::new, |problem| format!(" ({problem})"));
-    format!("the arguments are not one whole JSON object{problem}")
+    format!("the arguments are not one complete JSON object{problem}")
 }
 
 fn clipped(text: &str) -> String {
@@ -118,7 +117,7 @@ fn clipped(text: &str) -> String {
     }
 }
 
-/// The arguments of a call in the tool's own type.
+/// Deserializes the arguments of a call.
 pub(super) fn typed<T: DeserializeOwned>(input: &Value) -> Result<T, Refusal> {
     T::deserialize(input).map_err(|e| Refusal::new("INVALID_ARGUMENTS", e.to_string()))
 }

@@ -1,5 +1,5 @@
-//! What a model is told about the tools. Their order and words are part of the cached prefix of every prompt: a change here makes
-//! every cache cold once.
+//! The descriptions of the tools for the model. They are a part of the cached prefix of every prompt: a change here invalidates the
+//! providers' caches once.
 
 use std::sync::LazyLock;
 
@@ -10,16 +10,16 @@ use crate::model::provider::ToolSpec;
 /// Every tool, in the order in which models see them.
 pub(crate) const NAMES: [&str; 7] = ["list_files", "read_file", "search", "write_file", "edit_file", "delete_file", "rename_file"];
 
-/// Every turn that runs holds its tools: one copy serves them all.
+/// Shared by all running turns.
 static SPECS: LazyLock<Vec<ToolSpec>> = LazyLock::new(|| NAMES.into_iter().filter_map(spec).collect());
 
-/// The tools among `names`, in the order of [`NAMES`]; unknown names are passed over.
+/// The tools with these names, in the order of [`NAMES`]. Unknown names are ignored.
 #[must_use]
 pub(crate) fn specs<S: AsRef<str>>(names: &[S]) -> Vec<&'static ToolSpec> {
     SPECS.iter().filter(|spec| names.iter().any(|name| name.as_ref() == spec.name)).collect()
 }
 
-/// What the arguments of a tool have to be, as models are told.
+/// The schema of a tool's arguments.
 pub(super) fn schema(tool: &str) -> Option<&'static Value> {
     SPECS.iter().find(|spec| spec.name == tool).map(|spec| &spec.input_schema)
 }

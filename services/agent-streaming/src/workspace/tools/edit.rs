@@ -1,7 +1,7 @@
-//! `edit_file`: it changes one place that is beyond doubt, or nothing. A guess would one day change the wrong place.
+//! `edit_file`: replaces one unambiguous place, or nothing.
 //!
-//! The text is looked for as it is. If it is nowhere, it is looked for in the [`form`]s, each of which ignores more of what a model
-//! cannot see. The file keeps its own form: [`blend`].
+//! The text is searched exactly. If it is not found, it is searched in the normal [`form`]s, each of which ignores more differences that a
+//! model cannot see. The file keeps its own form of what did not change: [`blend`].
 
 mod blend;
 mod difference;
@@ -17,7 +17,7 @@ use self::place::Search;
 use super::{Done, Failure, Stage, Stop, arguments::typed, count, nearest, paths, read, write::size};
 use crate::workspace::overlay::{Content, Refusal};
 
-/// How many places of a text that is not unique are named.
+/// How many places of an ambiguous text are listed.
 const MAX_PLACES: usize = 5;
 
 #[derive(Deserialize)]
@@ -27,11 +27,11 @@ struct Edit {
     new_text: String,
 }
 
-/// What becomes of one place of a file.
+/// A replacement in a file.
 struct Change {
     place: Range<usize>,
     new_text: String,
-    /// How it differs from what was asked for; empty if it does not.
+    /// How the match or the new text differs from the request; empty if exact.
     note: String,
 }
 
@@ -51,13 +51,14 @@ pub(super) async fn run(stage: &mut Stage<'_>, input: &Value) -> Result<Done, St
     let Change { place, new_text, note } = change(&path, &text, &old_text, &new_text).map_err(Stop::Failed)?;
     let edited = [&text[..place.start], &new_text, &text[place.end..]].concat();
     if edited == *text {
-        let message = format!("nothing would change: new_text differs from old_text only in what {path} keeps in its own form{note}");
+        let message =
+            format!("nothing would change: new_text differs from old_text only in the form of characters, which {path} keeps{note}");
         return Err(Refusal::new("INVALID_ARGUMENTS", message).into());
     }
     stage.overlay.write(stage.base, &path, &edited).await??;
     let lines = |text: &str| count(text.lines().count(), "line");
     let summary = format!("edited {path} at line {}: {} became {}{note}", line_of(&text, place.start), lines(&old_text), lines(&new_text));
-    Ok(Done::saying(summary, size(stage, &path)))
+    Ok(Done::from_summary(summary, size(stage, &path)))
 }
 
 fn change(path: &str, text: &str, old_text: &str, new_text: &str) -> Result<Change, Failure> {
@@ -81,7 +82,7 @@ fn change(path: &str, text: &str, old_text: &str, new_text: &str) -> Result<Chan
     }
 }
 
-/// Whether only the second half of a line's end is in a place, or only the first.
+/// Whether a place starts or ends between CR and LF.
 fn splits_a_break(text: &str, place: &Range<usize>) -> bool {
     [place.start, place.end].iter().any(|at| text[..*at].ends_with('\r') && text[*at..].starts_with('\n'))
 }
@@ -100,9 +101,9 @@ fn none(path: &str, text: &str, old_text: &str) -> Failure {
 fn many(path: &str, text: &str, places: &[Range<usize>], exact: bool) -> Failure {
     let lines: Vec<String> = places.iter().take(MAX_PLACES).map(|place| line_of(text, place.start).to_string()).collect();
     let more = if places.len() > MAX_PLACES { " and more" } else { "" };
-    let how = if exact { "" } else { " (not exactly so, but with other line endings, blanks, quotes or tabs)" };
+    let how = if exact { "" } else { " (with other line endings, blanks, quotes or tabs)" };
     let message = format!(
-        "old_text is {} times in {path}{how}, at lines {}{more}; add lines around it until it is unique",
+        "old_text occurs {} times in {path}{how}, at lines {}{more}; add lines around it until it is unique",
         places.len(),
         lines.join(", ")
     );

@@ -1,5 +1,5 @@
-//! What a viewer sees of a call while its arguments still stream. The content of `write_file` is text, delivered as it comes;
-//! the arguments of the other tools stay the JSON that they are.
+//! The events of a call's arguments while they are streamed. The content of `write_file` becomes text; the arguments of other tools stay
+//! JSON.
 
 mod scanner;
 
@@ -9,21 +9,21 @@ use self::scanner::{Scanner, Token};
 use super::paths;
 use crate::turn::event;
 
-/// The arguments of one call, fragment by fragment.
+/// Translates the fragments of one call's arguments to events.
 #[derive(Debug)]
 pub(crate) struct InputStream(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    /// Whether anything has come.
+    /// A tool other than `write_file`. The flag says whether there was a fragment.
     Plain(bool),
     Write(Box<Write>),
 }
 
-/// What a fragment brought.
+/// An event of a call's arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum InputEvent {
-    /// `write_file` has said which file; comes once, before any text. It does not come for a path that may mean another one.
+    /// The path of `write_file` is known. Comes once, before the text. Does not come if the path may mean another file.
     Opened { path: String },
     /// More of the file's content.
     Text(String),
@@ -38,18 +38,18 @@ struct Write {
     /// Content that came before the path.
     early: String,
     shown: Shown,
-    /// Bytes of the content that have gone out.
+    /// The bytes of the content that were emitted.
     sent: usize,
 }
 
-/// How the file of a call is seen while its content streams.
+/// Whether viewers see the file while its content is streamed.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Shown {
-    /// Its path has not come.
+    /// The path is not known yet.
     #[default]
     NotYet,
     Live,
-    /// Which file the path means is known when the tool runs.
+    /// The path may mean another file, which is known only when the tool runs.
     Later,
 }
 
@@ -59,7 +59,7 @@ impl InputStream {
         Self(if tool == "write_file" { Kind::Write(Box::default()) } else { Kind::Plain(false) })
     }
 
-    /// Takes the next fragment. Fragments may be split anywhere, also inside an escape.
+    /// Takes the next fragment. Fragments may be split anywhere, even inside an escape sequence.
     pub(crate) fn push(&mut self, fragment: &str) -> Vec<InputEvent> {
         match &mut self.0 {
             Kind::Plain(_) if fragment.is_empty() => Vec::new(),
@@ -71,11 +71,11 @@ impl InputStream {
         }
     }
 
-    /// What the repaired arguments say beyond the fragments: everything, if the provider sent none or the text could not be read
-    /// while it streamed.
+    /// The events of the repaired arguments that the fragments did not have: all of them, if the provider sent no fragments or they could
+    /// not be parsed.
     pub(crate) fn finish(self, input: &Value) -> Vec<InputEvent> {
         match self.0 {
-            // Short arguments are whole in `tool.ready`.
+            // Short arguments are in `tool.ready`.
             Kind::Plain(false) if input.to_string().len() > event::READY_BYTES => vec![InputEvent::Json(input.to_string())],
             Kind::Plain(_) => Vec::new(),
             Kind::Write(write) => write.finish(input),
@@ -119,7 +119,7 @@ impl Write {
 }
 
 fn open(path: &str, events: &mut Vec<InputEvent>) -> Shown {
-    if !paths::is_plain(path) {
+    if !paths::is_unambiguous(path) {
         return Shown::Later;
     }
     events.push(InputEvent::Opened { path: paths::certain(path).into_owned() });
@@ -133,7 +133,7 @@ mod tests {
 
     use super::*;
 
-    /// Opened path and all text, and whether text only came after the path.
+    /// The opened path and the text. Asserts that text comes only after the path.
     fn read<'a>(fragments: impl IntoIterator<Item = &'a str>) -> (Option<String>, String) {
         let mut stream = InputStream::new("write_file");
         let (mut path, mut text) = (None, String::new());
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn table() {
+    fn paths_and_contents_are_decoded() {
         for (json, path, text) in [
             (r#"{"path":"a.js","content":"x\ny"}"#, Some("a.js"), "x\ny"),
             (r#" { "content" : "early" , "path" : "b" } "#, Some("b"), "early"),
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn text_comes_as_it_streams() {
+    fn text_is_emitted_with_each_fragment() {
         let mut stream = InputStream::new("write_file");
         assert_eq!(stream.push(r#"{"path":"a.j"#), []);
         assert_eq!(stream.push(r#"s","content":"on"#), [InputEvent::Opened { path: "a.js".into() }, InputEvent::Text("on".into())]);
@@ -193,14 +193,14 @@ mod tests {
     }
 
     #[test]
-    fn other_tools_keep_their_json() {
+    fn the_arguments_of_other_tools_stay_json() {
         let mut stream = InputStream::new("edit_file");
         assert_eq!(stream.push(r#"{"path":"a"#), [InputEvent::Json(r#"{"path":"a"#.into())]);
         assert_eq!(stream.push(""), []);
     }
 
     proptest! {
-        /// What streamed is what the whole arguments say, whatever the order, the escapes and the splits.
+        /// The streamed path and content equal those of the complete arguments, for every order, escaping and split.
         #[test]
         fn the_stream_equals_the_value(
             path in "\\PC{0,12}", content in "(\\PC|[\n\t\"\\\\\u{1}😀é]){0,40}", order in any::<bool>(), more in any::<bool>(), ascii in any::<bool>(),
@@ -218,8 +218,8 @@ mod tests {
             let mut at: Vec<usize> = cuts.iter().map(|cut| ends[cut.index(ends.len())]).collect();
             at.extend([0, text.len()]);
             at.sort_unstable();
-            // What may mean another file is not shown yet.
-            let shown = if paths::is_plain(&path) { (Some(paths::certain(&path).into_owned()), content) } else { (None, String::new()) };
+            // A path that may mean another file is not shown.
+            let shown = if paths::is_unambiguous(&path) { (Some(paths::certain(&path).into_owned()), content) } else { (None, String::new()) };
             prop_assert_eq!(read(at.windows(2).map(|w| &text[w[0]..w[1]])), shown);
         }
     }

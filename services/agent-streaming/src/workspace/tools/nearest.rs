@@ -1,17 +1,17 @@
-//! The place of a file that comes nearest to a text that is not in it: enough for a model to see what it got wrong.
+//! Finds the lines of a file that are most similar to a text that the file does not contain, so that a model sees its mistake.
 
 use std::collections::{HashMap, HashSet};
 
 const MAX_LINES: usize = 12;
 const MAX_BYTES: usize = 2_000;
-/// What of a wanted text counts when lines are matched.
+/// How many lines of the searched text are compared.
 const MAX_COMPARED_LINES: usize = 64;
-/// What of a line counts when lines are compared.
+/// How much of a line is compared.
 const MAX_COMPARED_CHARS: usize = 200;
-/// Below this share of equal letter pairs two lines have nothing in common.
+/// Lines with a smaller share of equal letter pairs do not count as similar.
 const MIN_LIKENESS: f64 = 0.4;
 
-/// The lines of `text` nearest to `wanted`, with the number of the first, from 1.
+/// The lines of `text` that are most similar to `wanted`, with the number of the first one, from 1.
 pub(super) fn region(text: &str, wanted: &str) -> Option<(u32, String)> {
     let lines: Vec<&str> = text.lines().collect();
     let wanted: Vec<&str> = wanted.lines().collect();
@@ -20,15 +20,15 @@ pub(super) fn region(text: &str, wanted: &str) -> Option<(u32, String)> {
     Some((u32::try_from(start + 1).ok()?, clip(&lines[start..end].join("\n"))))
 }
 
-/// A region as it is shown.
+/// Cuts a region to the size that is shown.
 pub(super) fn clip(text: &str) -> String {
     let lines: Vec<&str> = text.lines().take(MAX_LINES).collect();
     let text = lines.join("\n");
     text[..text.floor_char_boundary(MAX_BYTES)].to_owned()
 }
 
-/// Where the most lines are the same but for the space around them. Each pair of equal lines votes for the place that the text
-/// would begin at; a long line has more weight than a brace.
+/// The start with the most equal lines, ignoring surrounding white space. Each pair of equal lines votes for the start that it implies,
+/// and long lines have more weight.
 fn by_equal_lines(lines: &[&str], wanted: &[&str]) -> Option<usize> {
     let mut at: HashMap<&str, Vec<usize>> = HashMap::new();
     for (number, line) in wanted.iter().take(MAX_COMPARED_LINES).enumerate() {
@@ -47,7 +47,7 @@ fn by_equal_lines(lines: &[&str], wanted: &[&str]) -> Option<usize> {
     votes.into_iter().max_by_key(|(start, weight)| (*weight, usize::MAX - start)).map(|(start, _)| start)
 }
 
-/// Where the line is that is most like the longest wanted one.
+/// The start that the line most similar to the longest wanted line implies.
 fn by_likeness(lines: &[&str], wanted: &[&str]) -> Option<usize> {
     let (offset, anchor) = wanted.iter().enumerate().max_by_key(|(number, line)| (line.trim().len(), usize::MAX - number))?;
     let anchor = pairs(anchor);
@@ -62,7 +62,7 @@ fn by_likeness(lines: &[&str], wanted: &[&str]) -> Option<usize> {
     (best.1 >= MIN_LIKENESS).then(|| best.0.saturating_sub(offset))
 }
 
-/// The neighbouring letters of a line.
+/// The pairs of adjacent letters of a line.
 fn pairs(line: &str) -> HashSet<(char, char)> {
     let letters: Vec<char> = line.trim().chars().take(MAX_COMPARED_CHARS).flat_map(char::to_lowercase).collect();
     letters.windows(2).map(|pair| (pair[0], pair[1])).collect()
@@ -75,7 +75,7 @@ mod tests {
     const FILE: &str = "function add(a, b) {\n  return a + b;\n}\n\nfunction sub(a, b) {\n  return a - b;\n}\n\nexport { add, sub };\n";
 
     #[test]
-    fn the_nearest_lines() {
+    fn the_most_similar_lines_are_found() {
         for (wanted, line, first) in [
             ("function sub(a, b) {\n    return a - b;\n}", 5, "function sub(a, b) {"),
             ("function sub(x, y) {\n  return a - b;\n}", 5, "function sub(a, b) {"),
@@ -88,14 +88,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_near() {
+    fn lines_without_similarity_are_not_found() {
         for (text, wanted) in [(FILE, "zzzz qqqq"), (FILE, "}"), ("", "x"), (FILE, "\n\n")] {
             assert_eq!(region(text, wanted), None, "{wanted:?}");
         }
     }
 
     #[test]
-    fn a_region_is_short() {
+    fn a_region_is_bounded() {
         let text = format!("start of it\n{}", "x\n".repeat(1_000));
         let (_, shown) = region(&text, &text.replace("start of it", " start of it")).expect("near");
         assert_eq!(shown.lines().count(), MAX_LINES);
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_file_of_equal_lines_is_no_trap() {
+    fn a_large_file_of_equal_lines_takes_little_time() {
         let text = "same line\n".repeat(20_000);
         assert_eq!(region(&text, &format!("{}end", "same line\n".repeat(200))).map(|(line, _)| line), Some(1));
     }

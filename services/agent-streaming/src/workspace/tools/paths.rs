@@ -1,4 +1,4 @@
-//! Which file a model means by a path that is not written as the project writes it.
+//! Resolves paths that a model writes in another form than the project.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use unicode_normalization::UnicodeNormalization as _;
 use super::Stage;
 use crate::workspace::overlay::Refusal;
 
-/// A path without `./` before it, in Unicode form NFC. No file of a project is called otherwise, so nothing else can be meant.
+/// The path without leading `./` and in Unicode form NFC. All paths of a project have this form, so this is always correct.
 pub(super) fn certain(path: &str) -> Cow<'_, str> {
     let mut rest = path;
     while let Some(after) = rest.strip_prefix("./") {
@@ -16,19 +16,20 @@ pub(super) fn certain(path: &str) -> Cow<'_, str> {
     if unicode_normalization::is_nfc(rest) { Cow::Borrowed(rest) } else { Cow::Owned(rest.nfc().collect()) }
 }
 
-/// What a path means if there is such a file: without blanks around it, with `/` between its parts and none before or after.
+/// The path without surrounding white space, with `/` as separator and without leading or trailing separators. It is used only if there is
+/// such a file.
 fn likely(path: &str) -> String {
     let path = path.trim().replace('\\', "/");
     let parts: Vec<&str> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
     certain(&parts.join("/")).into_owned()
 }
 
-/// Whether a path can only mean the file that it names.
-pub(super) fn is_plain(path: &str) -> bool {
+/// Whether the path can only mean one file.
+pub(super) fn is_unambiguous(path: &str) -> bool {
     certain(path) == likely(path)
 }
 
-/// The staged file that a path means; a path that means none as it can only be meant.
+/// The staged file that a path means. If there is none, the path in its normal form.
 pub(super) fn resolve(stage: &Stage<'_>, path: &str) -> String {
     let (certain, likely) = (certain(path), likely(path));
     let known = [path, &certain, &likely].into_iter().find(|path| stage.overlay.size(path).is_some());
@@ -38,7 +39,7 @@ pub(super) fn resolve(stage: &Stage<'_>, path: &str) -> String {
 /// The staged file that a path means.
 ///
 /// # Errors
-/// There is none; with what is wrong with the path if no file can have it.
+/// There is no such file. The message contains the violated rule if the path is invalid.
 pub(super) fn existing(stage: &Stage<'_>, path: &str) -> Result<String, Refusal> {
     let path = resolve(stage, path);
     if stage.overlay.size(&path).is_some() {
@@ -49,7 +50,7 @@ pub(super) fn existing(stage: &Stage<'_>, path: &str) -> Result<String, Refusal>
     Err(Refusal { message: format!("{}{problem}", refusal.message), ..refusal })
 }
 
-/// What staged paths have to begin with, for a prefix that a model gave. One that no path begins with stays as it is.
+/// The prefix of staged paths that a model means. A prefix without any path stays unchanged.
 pub(super) fn prefix(stage: &Stage<'_>, prefix: Option<String>) -> String {
     let prefix = prefix.unwrap_or_default();
     if matches!(prefix.trim(), "." | "./" | "/" | "\\" | ".\\") {

@@ -1,4 +1,4 @@
-//! `list_files` and `read_file`: bounded, with a word on how to go on.
+//! `list_files` and `read_file`. Their results are bounded and say how to continue.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{Done, Stage, Stop, arguments::typed, count, paths};
 use crate::workspace::overlay::{Content, Refusal};
 
-/// What one call shows.
+/// The largest result of one call.
 const MAX_BYTES: usize = 48 * 1024;
 
 #[derive(Deserialize)]
@@ -70,7 +70,7 @@ pub(super) async fn file(stage: &mut Stage<'_>, input: &Value) -> Result<Done, S
     let (body, shown) = fit(&lines[first - 1..last]);
     let end = first + shown - 1;
     let note = match lines[first - 1..last].get(shown) {
-        Some(_) => format!("\n[not all of it; go on with start_line {}]", end + 1),
+        Some(_) => format!("\n[the file continues; read on with start_line {}]", end + 1),
         None if body.len() < lines[first - 1..end].iter().map(|line| line.len()).sum() => {
             format!("\n[line {end} is too long to show and was cut]")
         }
@@ -89,7 +89,7 @@ pub(super) async fn content(stage: &mut Stage<'_>, path: &str) -> Result<Content
     found.map(|(_, content)| content).ok_or_else(|| stage.overlay.not_found(path).into())
 }
 
-/// As many whole lines as fit, at least (the beginning of) one.
+/// As many complete lines as fit, with their number. If the first line does not fit, its beginning.
 fn fit(lines: &[&str]) -> (String, usize) {
     let mut body = String::new();
     for (shown, line) in lines.iter().enumerate() {
@@ -108,7 +108,7 @@ fn render(path: &str, (first, last, total): (usize, usize, usize), body: &str, n
     format!("{path}, lines {first} to {last} of {total}:\n{body}{note}")
 }
 
-/// The text in a result of `read_file` that shows a whole file; `None` for any other result.
+/// The text in a result of `read_file` that contains a complete file. `None` for any other result.
 pub(crate) fn whole_text(result: &str) -> Option<&str> {
     if result.ends_with(" is empty.") && !result.contains('\n') {
         return Some("");

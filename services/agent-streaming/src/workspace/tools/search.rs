@@ -1,4 +1,4 @@
-//! `search`: plain text, line by line, bounded in what it shows and in what it reads at once.
+//! `search`: finds plain text line by line.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -7,9 +7,9 @@ use super::{Done, Stage, Stop, arguments::typed, count, paths};
 use crate::workspace::overlay::{Content, Refusal};
 
 const MAX_MATCHES: usize = 100;
-/// What of a matching line is shown.
+/// How much of a matching line is shown.
 const MAX_LINE_CHARS: usize = 200;
-/// Files are read in batches of about this many bytes, so that a search never holds a whole project.
+/// Files are read in batches of about this size, so that a search does not load the whole project.
 const BATCH_BYTES: u64 = 2 * 1024 * 1024;
 
 #[derive(Deserialize)]
@@ -22,10 +22,10 @@ struct Search {
 pub(super) async fn run(stage: &mut Stage<'_>, input: &Value) -> Result<Done, Stop> {
     let Search { query, path } = typed(input)?;
     if query.trim().is_empty() {
-        return Err(Refusal::new("INVALID_ARGUMENTS", "query is empty or only blanks").into());
+        return Err(Refusal::new("INVALID_ARGUMENTS", "query is empty or only white space").into());
     }
     if query.contains('\n') {
-        return Err(Refusal::new("INVALID_ARGUMENTS", "query has a line break; lines are searched one by one").into());
+        return Err(Refusal::new("INVALID_ARGUMENTS", "query contains a line break, but lines are searched one by one").into());
     }
     let (needle, prefix) = (query.to_lowercase(), paths::prefix(stage, path));
     let files: Vec<(String, u32)> = stage.overlay.files().filter(|(p, _)| p.starts_with(&prefix)).map(|(p, s)| (p.to_owned(), s)).collect();
@@ -42,7 +42,7 @@ pub(super) async fn run(stage: &mut Stage<'_>, input: &Value) -> Result<Done, St
     }
     let summary = format!("{} of {query:?}", matches(found.lines.len(), found.more));
     if found.lines.is_empty() {
-        return Ok(Done { content: format!("No line of {} has {query:?}.", count(files.len(), "file")), summary, size: 0 });
+        return Ok(Done { content: format!("No line of {} contains {query:?}.", count(files.len(), "file")), summary, size: 0 });
     }
     let more = if found.more { "\n[there are more; search for something longer, or in one path]" } else { "" };
     Ok(Done { content: format!("{}{more}", found.lines.join("\n")), summary, size: 0 })
@@ -64,7 +64,7 @@ struct Found {
 
 impl Found {
     fn add(&mut self, path: &str, text: &str, needle: &str) {
-        // Most files have none: one look instead of one per line.
+        // Most files have no match, so the whole text is checked first.
         if !text.to_lowercase().contains(needle) {
             return;
         }

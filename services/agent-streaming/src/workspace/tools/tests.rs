@@ -40,7 +40,7 @@ async fn files_are_listed_with_their_sizes() {
 }
 
 #[tokio::test]
-async fn a_long_list_is_cut_with_a_word_on_how_to_go_on() {
+async fn a_long_list_is_cut_and_says_how_to_continue() {
     let paths: Vec<String> = (0..1_000).map(|n| format!("{n:04}{}", "x".repeat(90))).collect();
     let base = Memory::new(&paths.iter().map(|p| (p.as_str(), "")).collect::<Vec<_>>());
     let content = call(&base, &mut base.overlay(), "list_files", json!({})).await.content;
@@ -48,7 +48,7 @@ async fn a_long_list_is_cut_with_a_word_on_how_to_go_on() {
 }
 
 #[tokio::test]
-async fn reading_whole_files_and_ranges() {
+async fn files_and_ranges_of_lines_are_read() {
     let whole = once("read_file", json!({"path": "src/app.js"})).await;
     assert_eq!((whole.content, whole.summary), (format!("src/app.js, lines 1 to 7 of 7:\n{APP}"), "7 lines of src/app.js".into()));
     let part = once("read_file", json!({"path": "src/app.js", "start_line": 2, "end_line": 3})).await;
@@ -71,7 +71,7 @@ async fn reading_whole_files_and_ranges() {
 }
 
 #[tokio::test]
-async fn long_files_are_read_in_parts_that_join_to_the_whole() {
+async fn long_files_are_read_in_parts() {
     let text: String = (0..5_000).map(|n| format!("line {n} é\n")).collect();
     let base = Memory::new(&[("long.txt", &text), ("wide.txt", &"é".repeat(40_000))]);
     let mut overlay = base.overlay();
@@ -80,7 +80,7 @@ async fn long_files_are_read_in_parts_that_join_to_the_whole() {
         let content = call(&base, &mut overlay, "read_file", json!({"path": "long.txt", "start_line": start})).await.content;
         assert!(content.len() <= 49 * 1024);
         let (_, body) = content.split_once('\n').unwrap();
-        let Some((body, note)) = body.split_once("\n[not all of it; go on with start_line ") else {
+        let Some((body, note)) = body.split_once("\n[the file continues; read on with start_line ") else {
             joined.push_str(body);
             break;
         };
@@ -95,7 +95,7 @@ async fn long_files_are_read_in_parts_that_join_to_the_whole() {
 }
 
 #[tokio::test]
-async fn the_text_of_a_whole_file_can_be_taken_from_a_result() {
+async fn the_text_of_a_complete_file_is_found_in_a_result() {
     let content = once("read_file", json!({"path": "src/app.js"})).await.content;
     assert_eq!(read::whole_text(&content), Some(APP));
     assert_eq!(read::whole_text("empty.txt is empty."), Some(""));
@@ -105,11 +105,11 @@ async fn the_text_of_a_whole_file_can_be_taken_from_a_result() {
 }
 
 #[tokio::test]
-async fn search_finds_lines_whatever_their_case() {
+async fn search_ignores_case() {
     let outcome = once("search", json!({"query": "RETURN a"})).await;
     assert_eq!(outcome.content, "src/app.js:2: return a + b;\nsrc/app.js:6: return a - b;");
     assert_eq!(outcome.summary, "2 matches of \"RETURN a\"");
-    assert_eq!(once("search", json!({"query": "hi", "path": "src/"})).await.content, "No line of 1 file has \"hi\".");
+    assert_eq!(once("search", json!({"query": "hi", "path": "src/"})).await.content, "No line of 1 file contains \"hi\".");
     for query in ["", " ", "a\nb"] {
         assert_eq!(failure("search", json!({"query": query})).await.reason, "INVALID_ARGUMENTS");
     }
@@ -119,7 +119,7 @@ async fn search_finds_lines_whatever_their_case() {
 }
 
 #[tokio::test]
-async fn tools_see_what_tools_did() {
+async fn tools_see_earlier_changes() {
     let base = project();
     let mut overlay = base.overlay();
     let created = call(&base, &mut overlay, "write_file", json!({"path": "new.js", "content": "let x = 1;\n"})).await;
@@ -144,14 +144,14 @@ async fn tools_see_what_tools_did() {
 }
 
 #[tokio::test]
-async fn an_edit_is_exact_and_unique_or_not_made() {
+async fn an_edit_needs_exactly_one_match() {
     let edit = |old: &str| json!({"path": "src/app.js", "old_text": old, "new_text": "new"});
     let none = failure("edit_file", edit("function sub(a, b) {\n    return a - b;\n}")).await;
     assert_eq!((none.reason, none.nearest_line), ("NO_MATCH", 5));
     assert_eq!(none.nearest_region, "function sub(a, b) {\n  return a - b;\n}");
     let many = failure("edit_file", edit("(a, b) {\n  return")).await;
     assert_eq!((many.reason, many.nearest_line), ("MANY_MATCHES", 1));
-    assert_eq!(many.message, "old_text is 2 times in src/app.js, at lines 1, 5; add lines around it until it is unique");
+    assert_eq!(many.message, "old_text occurs 2 times in src/app.js, at lines 1, 5; add lines around it until it is unique");
     let far = failure("edit_file", edit("zzzzqqqq")).await;
     assert_eq!((far.reason, far.nearest_line, far.nearest_region.as_str()), ("NO_MATCH", 0, ""));
     assert_eq!(failure("edit_file", edit("")).await.reason, "INVALID_ARGUMENTS");
@@ -161,16 +161,16 @@ async fn an_edit_is_exact_and_unique_or_not_made() {
 }
 
 #[tokio::test]
-async fn refusals_name_what_is_wrong() {
+async fn refusals_describe_the_problem() {
     for (tool, input, reason, words) in [
         ("bash", json!({}), "UNKNOWN_TOOL", "there are list_files, read_file"),
         ("write_file", json!({"path": "a"}), "INVALID_ARGUMENTS", "missing field `content`"),
-        ("write_file", json!("{\"path\":"), "INVALID_ARGUMENTS", "not one whole JSON object"),
+        ("write_file", json!("{\"path\":"), "INVALID_ARGUMENTS", "not one complete JSON object"),
         ("write_file", json!({"path": 7, "content": ""}), "INVALID_ARGUMENTS", "invalid type"),
         ("write_file", json!({"path": "/etc/passwd", "content": ""}), "INVALID_PATH", "relative to the project"),
         ("write_file", json!({"path": "SRC/app.js", "content": ""}), "INVALID_PATH", "differs from src only in case"),
         ("write_file", json!({"path": "src", "content": ""}), "INVALID_PATH", "it is a folder"),
-        ("write_file", json!({"path": "big", "content": "x".repeat(1_001)}), "FILE_TOO_LARGE", "a file may have 1000"),
+        ("write_file", json!({"path": "big", "content": "x".repeat(1_001)}), "FILE_TOO_LARGE", "the limit of a file is 1000"),
         ("delete_file", json!({"path": "gone"}), "FILE_NOT_FOUND", "no file gone"),
         ("rename_file", json!({"path": "empty.txt", "new_path": "index.html"}), "FILE_EXISTS", "index.html exists"),
         ("rename_file", json!({"path": "empty.txt", "new_path": "a/../b"}), "INVALID_PATH", "a part . or .."),
@@ -182,17 +182,17 @@ async fn refusals_name_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn a_refused_change_still_names_its_file() {
+async fn a_refused_change_names_its_file() {
     let outcome = once("write_file", json!({"path": "../x", "content": "1"})).await;
     let effect = FileEffect { path: "../x".into(), from: None, operation: FileOperation::Write, size: 0 };
     assert_eq!(outcome.file, Some(effect));
     assert_eq!(once("write_file", json!({"content": "1"})).await.file, None);
     let broken = once("write_file", json!(r#"{"path":"a.js","content":"x"#)).await;
-    assert_eq!(broken.file.map(|file| file.path).as_deref(), Some("a.js"), "its viewers saw it open");
+    assert_eq!(broken.file.map(|file| file.path).as_deref(), Some("a.js"), "viewers have seen it opened");
 }
 
 #[tokio::test]
-async fn contents_survive_any_tool() {
+async fn a_rename_keeps_binary_content() {
     let base = project();
     let mut overlay = base.overlay();
     call(&base, &mut overlay, "rename_file", json!({"path": "logo.png", "new_path": "img/logo.png"})).await;
@@ -200,9 +200,9 @@ async fn contents_survive_any_tool() {
     assert_eq!(contents, [("img/logo.png".into(), Content::Binary((&b"\x89PNG"[..]).into()))]);
 }
 
-/// Legal values of every tool, on the files that they need; what is refused is refused for what it asks.
+/// Valid arguments of every tool, with the files that they need.
 #[tokio::test]
-async fn every_legal_value_is_taken() {
+async fn valid_arguments_are_accepted() {
     let text = "one\ntwo\n";
     let files = [("a", text), ("empty", ""), ("one-line", "x")];
     let content = |content: &str| json!({"path": "a", "content": content});
@@ -236,7 +236,7 @@ async fn every_legal_value_is_taken() {
 }
 
 #[tokio::test]
-async fn a_path_means_the_file_that_is_there() {
+async fn a_path_resolves_to_the_existing_file() {
     let files = [("src/app.js", "x\n"), ("caf\u{e9}.txt", "x\n"), (" odd", "odd\n"), (".hidden", "")];
     for (path, meant) in [
         ("src/app.js", "src/app.js"),
@@ -273,7 +273,7 @@ async fn a_path_means_the_file_that_is_there() {
 }
 
 #[tokio::test]
-async fn a_new_path_is_as_it_can_only_be_meant_or_refused() {
+async fn a_new_path_is_normalized_or_refused() {
     let write = |path: &str| repair("write_file", json!({"path": path, "content": "x"}));
     for (path, meant) in [("./new/a.js", "new/a.js"), ("././b", "b"), ("n\u{303}.txt", "\u{f1}.txt")] {
         let outcome = once("write_file", write(path)).await;
@@ -299,7 +299,7 @@ async fn a_new_path_is_as_it_can_only_be_meant_or_refused() {
 }
 
 #[tokio::test]
-async fn a_prefix_means_the_files_that_are_there() {
+async fn a_prefix_resolves_to_existing_files() {
     let base = Memory::new(&[("src/app.js", "x"), ("src2.js", "x"), (".hidden", "x")]);
     for (path, files) in [
         ("", 3),
@@ -324,7 +324,7 @@ async fn a_prefix_means_the_files_that_are_there() {
 }
 
 #[tokio::test]
-async fn an_edit_says_when_it_was_not_exact() {
+async fn the_summary_of_an_edit_names_ignored_differences() {
     let base = Memory::new(&[("a.txt", "one\r\ntwo\r\n")]);
     let mut overlay = base.overlay();
     let edit = |old: &str, new: &str| json!({"path": "a.txt", "old_text": old, "new_text": new});
@@ -338,7 +338,7 @@ async fn an_edit_says_when_it_was_not_exact() {
 }
 
 #[tokio::test]
-async fn a_tool_that_the_model_was_not_told_of_is_unknown() {
+async fn a_tool_that_the_agent_does_not_have_is_unknown() {
     let base = project();
     let mut overlay = base.overlay();
     let reading = specs(&["read_file", "search"]);

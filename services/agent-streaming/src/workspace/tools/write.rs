@@ -17,7 +17,7 @@ pub(super) async fn write(stage: &mut Stage<'_>, input: &Value) -> Result<Done, 
     let verb = if stage.overlay.size(&path).is_some() { "replaced" } else { "created" };
     stage.overlay.write(stage.base, &path, &content).await??;
     let summary = format!("{verb} {path}: {}, {} bytes", count(content.lines().count(), "line"), content.len());
-    Ok(Done::saying(summary, size(stage, &path)))
+    Ok(Done::from_summary(summary, size(stage, &path)))
 }
 
 #[derive(Deserialize)]
@@ -28,7 +28,7 @@ struct Delete {
 pub(super) fn delete(stage: &mut Stage<'_>, input: &Value) -> Result<Done, Stop> {
     let path = paths::existing(stage, &typed::<Delete>(input)?.path)?;
     stage.overlay.delete(&path)?;
-    Ok(Done::saying(format!("deleted {path}"), 0))
+    Ok(Done::from_summary(format!("deleted {path}"), 0))
 }
 
 #[derive(Deserialize)]
@@ -41,10 +41,10 @@ pub(super) async fn rename(stage: &mut Stage<'_>, input: &Value) -> Result<Done,
     let Rename { path, new_path } = typed(input)?;
     let (path, new_path) = (paths::existing(stage, &path)?, paths::resolve(stage, &new_path));
     stage.overlay.rename(stage.base, &path, &new_path).await??;
-    Ok(Done::saying(format!("renamed {path} to {new_path}"), size(stage, &new_path)))
+    Ok(Done::from_summary(format!("renamed {path} to {new_path}"), size(stage, &new_path)))
 }
 
-/// The staged size of a file that a tool just made.
+/// The size of a staged file that a tool has just written.
 pub(super) fn size(stage: &Stage<'_>, path: &str) -> u32 {
     stage.overlay.size(path).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The names and types of arguments, by the schema that models are told.
+//! Converts the names and types of arguments to the schema of the tool.
 
 use std::borrow::Cow;
 
@@ -6,11 +6,11 @@ use serde_json::{Map, Value};
 
 use super::super::catalogue;
 
-/// Keys that some models put all arguments into.
+/// Keys that some models wrap all arguments in.
 pub(super) const WRAPPERS: [&str; 6] = ["input", "arguments", "args", "parameters", "params", "tool_input"];
 /// Parameters that are paths.
 pub(super) const PATHS: [&str; 2] = ["path", "new_path"];
-/// Other names of a parameter, as tools elsewhere call it.
+/// Names of the parameters in other products.
 const ALIASES: [(&str, &[&str]); 8] = [
     ("path", &["file_path", "filepath", "file", "file_name", "filename", "old_path"]),
     ("new_path", &["new_file_path", "new_filepath", "destination"]),
@@ -21,10 +21,10 @@ const ALIASES: [(&str, &[&str]); 8] = [
     ("start_line", &["line_start", "from_line"]),
     ("end_line", &["line_end", "to_line"]),
 ];
-/// Whole numbers above it are not exact as floats.
+/// Larger integers are not exact as floats.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// What a tool takes.
+/// The parameters of a tool.
 pub(super) struct Parameters(&'static Value);
 
 impl Parameters {
@@ -53,13 +53,13 @@ impl Parameters {
         self.all().map(one).collect::<Vec<_>>().join(", ")
     }
 
-    /// Gives every parameter that is absent the value of the one key that can only mean it.
+    /// Renames keys: a missing parameter gets the value of its alias, if there is exactly one.
     pub(super) fn renamed(&self, mut map: Map<String, Value>) -> Map<String, Value> {
         for (name, _) in self.all() {
             if map.contains_key(name) {
                 continue;
             }
-            let near: Vec<String> = map.keys().filter(|key| !self.has(key) && means(key, name)).cloned().collect();
+            let near: Vec<String> = map.keys().filter(|key| !self.has(key) && is_alias(key, name)).cloned().collect();
             if let [key] = &near[..]
                 && let Some(value) = map.shift_remove(key)
             {
@@ -69,7 +69,7 @@ impl Parameters {
         map
     }
 
-    /// Gives every value the type of its parameter where it can only be meant so.
+    /// Converts values to the types of their parameters where that is unambiguous.
     pub(super) fn retyped(&self, mut map: Map<String, Value>) -> Map<String, Value> {
         map.retain(|name, value| !(value.is_null() && self.has(name) && !self.is_required(name)));
         for (name, schema) in self.all() {
@@ -83,7 +83,7 @@ impl Parameters {
             };
             match better {
                 Some(better) => *value = better,
-                // An optional number that is left empty is left out.
+                // An empty string for an optional number means that it is absent.
                 None if value == "" && schema["type"] == "integer" => drop(map.shift_remove(name)),
                 None => {}
             }
@@ -91,7 +91,7 @@ impl Parameters {
         map
     }
 
-    /// What the tool cannot take, the first of it.
+    /// The first problem of the arguments.
     pub(super) fn problem(&self, map: &Map<String, Value>) -> Option<String> {
         self.all().find_map(|(name, schema)| {
             let Some(value) = map.get(name) else {
@@ -107,13 +107,13 @@ impl Parameters {
     }
 }
 
-/// Whether a key is another spelling of a parameter's name.
-fn means(key: &str, name: &str) -> bool {
+/// Whether a key is an alias or another spelling of a parameter.
+fn is_alias(key: &str, name: &str) -> bool {
     let key = snake(key);
     key == name || ALIASES.iter().any(|(known, others)| *known == name && others.contains(&key.as_str()))
 }
 
-/// `oldText`, `OldText`, `old-text`: `old_text`.
+/// Converts `oldText`, `OldText` and `old-text` to `old_text`.
 fn snake(key: &str) -> String {
     let mut snake = String::new();
     for c in key.trim().chars() {
@@ -138,12 +138,12 @@ fn whole(value: &Value) -> Option<u64> {
     }
 }
 
-/// The text of a word or of a whole number; that of another number may have been a different one.
+/// The text of a boolean or an integer. The original text of a float is unknown.
 fn plain(value: &Value) -> Option<String> {
     (value.is_boolean() || value.is_i64() || value.is_u64()).then(|| value.to_string())
 }
 
-/// A JSON file whose content was given as the object itself. A number with a point may come out as another one.
+/// The text of a JSON file whose content was given as an object. `None` if it contains floats, because their original text is unknown.
 fn pretty(value: &Value) -> Option<String> {
     fn exact(value: &Value) -> bool {
         match value {

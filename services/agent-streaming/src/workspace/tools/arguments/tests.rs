@@ -8,10 +8,10 @@ fn problem(tool: &str, input: Value) -> String {
     check(tool, &repair(tool, input)).expect_err("a refusal").message
 }
 
-/// Every tool with every legal value, the empty ones too.
-pub(in crate::workspace::tools) fn legal() -> Vec<(&'static str, Value)> {
+/// Valid arguments of every tool, including empty values.
+fn valid() -> Vec<(&'static str, Value)> {
     let long = "x".repeat(200_000);
-    let mut legal = vec![
+    let mut valid = vec![
         ("list_files", json!({})),
         ("list_files", json!({"path": ""})),
         ("list_files", json!({"path": "src/"})),
@@ -29,13 +29,13 @@ pub(in crate::workspace::tools) fn legal() -> Vec<(&'static str, Value)> {
     ];
     let contents =
         ["", "\n", "\r\n", " ", "\u{feff}", "\u{feff}x\n", "a\0b", "\u{fffd}", "null", "{}", "\"", "\\", "```", "😀\u{301}", &long];
-    legal.extend(contents.map(|content| ("write_file", json!({"path": ".gitkeep", "content": content}))));
-    legal
+    valid.extend(contents.map(|content| ("write_file", json!({"path": ".gitkeep", "content": content}))));
+    valid
 }
 
 #[test]
-fn legal_arguments_stay_as_they_are() {
-    for (tool, input) in legal() {
+fn valid_arguments_are_unchanged() {
+    for (tool, input) in valid() {
         assert_eq!(repair(tool, input.clone()), input, "{tool}");
         assert_eq!(repair(tool, Value::String(input.to_string())), input, "{tool}, from its text");
         assert_eq!(check(tool, &input), Ok(()), "{tool} {}", clipped(&input.to_string()));
@@ -43,7 +43,7 @@ fn legal_arguments_stay_as_they_are() {
 }
 
 #[test]
-fn what_can_only_be_meant_one_way_is_mended() {
+fn unambiguous_arguments_are_repaired() {
     let write = json!({"path": "a.js", "content": "x"});
     let edit = json!({"path": "a.js", "old_text": "x", "new_text": "y"});
     let read = json!({"path": "a.js", "start_line": 3});
@@ -81,18 +81,18 @@ fn what_can_only_be_meant_one_way_is_mended() {
         let found = repair(tool, input.clone());
         assert!(found == *repaired, "{tool} {input}: {found}");
         assert_eq!(check(tool, &found), Ok(()), "{tool} {input}");
-        assert_eq!(repair(tool, found.clone()), found, "the same when done again");
+        assert_eq!(repair(tool, found.clone()), found, "a second repair changes nothing");
     }
 }
 
 #[test]
-fn the_rest_is_refused_with_what_was_read_and_what_is_wanted() {
+fn other_arguments_are_refused_with_the_problem_and_the_parameters() {
     let float = json!({"path": "a.json", "content": {"a": 0.1}});
     for (tool, input, words) in [
-        ("write_file", json!(r#"{"path":"a.js","content":"x"#), "not one whole JSON object (EOF while parsing a string"),
+        ("write_file", json!(r#"{"path":"a.js","content":"x"#), "not one complete JSON object (EOF while parsing a string"),
         ("write_file", json!(r#"{"path":"a.js","content":"\d"}"#), "(invalid escape"),
         ("write_file", json!(r#"{"path":"a.js","content":"\ud83d"}"#), "hex escape"),
-        ("write_file", json!("[]"), "not one whole JSON object"),
+        ("write_file", json!("[]"), "not one complete JSON object"),
         ("write_file", json!({"path": "a.js"}), "missing field `content`"),
         ("write_file", json!({}), "missing field `path`"),
         ("write_file", json!({"path": "a.js", "content": null}), "invalid type: content is null, and must be a string"),
@@ -113,21 +113,21 @@ fn the_rest_is_refused_with_what_was_read_and_what_is_wanted() {
     ] {
         let message = problem(tool, input.clone());
         assert!(message.contains(words), "{tool} {input}: {message}");
-        assert!(message.contains(&format!("; {tool} takes ")) && message.contains("and this was read: "), "{message}");
+        assert!(message.contains(&format!("; {tool} takes ")) && message.contains("but the arguments are: "), "{message}");
     }
     let message = problem("read_file", json!({"start_line": 1, "note": "é".repeat(500)}));
-    let shown = "read_file takes path (string), start_line (integer, optional), end_line (integer, optional), and this was read: {\"start_line\":1,";
+    let shown = "read_file takes path (string), start_line (integer, optional), end_line (integer, optional), but the arguments are: {\"start_line\":1,";
     assert!(message.contains(shown) && message.ends_with(" more bytes]") && message.len() < 800, "{message}");
 }
 
 #[test]
-fn what_is_read_of_a_key_is_never_taken_from_another_of_the_same_meaning() {
+fn a_parameter_takes_precedence_over_its_alias() {
     let both = repair("write_file", json!({"path": "a.js", "file_path": "b.js", "content": "x", "contents": "y"}));
     assert_eq!((&both["path"], &both["content"]), (&json!("a.js"), &json!("x")));
 }
 
 #[test]
-fn refused_arguments_of_a_file_stay_refused_when_they_are_cut_for_the_log() {
+fn refused_arguments_are_still_refused_after_they_are_cut_for_the_log() {
     let long = "x".repeat(100_000);
     for input in [
         json!(format!(r#"{{"path":"a.js","content":"{long}"#)),
@@ -148,7 +148,7 @@ fn refused_arguments_of_a_file_stay_refused_when_they_are_cut_for_the_log() {
     assert_eq!(other, json!({"path": "a.js", "content": "x"}));
 }
 
-/// Pieces of what models make of arguments.
+/// Pieces of arguments as models write them.
 fn piece() -> impl Strategy<Value = String> {
     let pieces = [
         "{",
@@ -180,9 +180,9 @@ fn piece() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// A call that was cut is refused, or it was cut after its last brace.
+    /// Cut arguments are refused, unless only characters after the last brace are missing.
     #[test]
-    fn no_beginning_of_a_call_is_taken_for_another_call(
+    fn cut_arguments_are_never_repaired_to_another_call(
         content in "(\\PC|[\n\"\\\\{},]){0,20}", style in 0..5_u8, cut in any::<prop::sample::Index>(),
     ) {
         let input = json!({"path": "a.js", "content": content});
@@ -199,9 +199,8 @@ proptest! {
         prop_assert!(repaired == input || check("write_file", &repaired).is_err(), "{}", repaired);
     }
 
-    /// What is repaired is repaired for good, whatever it was.
     #[test]
-    fn mending_twice_is_mending_once(pieces in prop::collection::vec(piece(), 0..12), tool in prop::sample::select(catalogue::NAMES.to_vec())) {
+    fn repair_is_idempotent(pieces in prop::collection::vec(piece(), 0..12), tool in prop::sample::select(catalogue::NAMES.to_vec())) {
         let repaired = repair(tool, json!(pieces.concat()));
         prop_assert_eq!(repair(tool, repaired.clone()), repaired);
     }

@@ -1,5 +1,4 @@
-//! The text of arguments that are not one JSON object as they stand. What is read is exactly what the text says: what only looks
-//! cut off is never completed.
+//! Parses the text of arguments that are not strict JSON. Incomplete text is never completed.
 
 use std::fmt;
 
@@ -9,11 +8,11 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-/// How often arguments may be a JSON text inside of a JSON string.
+/// The largest depth of JSON texts inside of JSON strings.
 const MAX_DEPTH: usize = 3;
 
-/// The object that a text says: with line breaks and tabs that are not escaped, with commas before a closing bracket, inside of
-/// a code fence, or written as a JSON string once more. No text and `null` are no arguments.
+/// Parses a text to an object. Accepts unescaped line breaks and tabs, trailing commas, code fences, and objects inside of JSON strings.
+/// Empty text and `null` are an empty object.
 pub(super) fn object(text: &str) -> Result<Map<String, Value>, String> {
     let mut text = text.to_owned();
     for _ in 0..MAX_DEPTH {
@@ -28,23 +27,23 @@ pub(super) fn object(text: &str) -> Result<Map<String, Value>, String> {
             Err(error) => return Err(error.to_string()),
         }
     }
-    Err("a JSON text inside of a JSON text, again and again".to_owned())
+    Err(format!("a JSON text nested more than {MAX_DEPTH} times in JSON strings"))
 }
 
-/// What stands between the lines of a whole code fence, or the text itself.
+/// The text inside of a code fence, or the text itself.
 fn unfenced(text: &str) -> &str {
     let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
     let inside = text.strip_prefix("```").and_then(|text| text.strip_suffix("```"));
     inside.map_or(text, |text| text.trim_start_matches(|c: char| c.is_ascii_alphanumeric()).trim())
 }
 
-/// The same text as strict JSON: control characters in strings escaped, commas before a closing bracket left out.
+/// Converts a text to strict JSON: escapes control characters in strings, and removes trailing commas.
 fn strict(text: &str) -> String {
     let mut json = String::with_capacity(text.len());
     let (mut inside, mut escaped) = (false, false);
     for (at, c) in text.char_indices() {
         match c {
-            // After a value; elsewhere a comma is a mistake of another kind.
+            // A trailing comma is removed only after a value; elsewhere it is another mistake.
             ',' if !inside && text[at + 1..].trim_start().starts_with(['}', ']']) && !json.trim_end().ends_with(['{', '[', ':', ',']) => {
                 continue;
             }
@@ -61,7 +60,7 @@ fn strict(text: &str) -> String {
     json
 }
 
-/// What the text of arguments may be.
+/// A parsed text of arguments.
 enum Arguments {
     Object(Map<String, Value>),
     Text(String),
@@ -101,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_text_says_without_doubt_is_read() {
+    fn unambiguous_texts_are_parsed() {
         let whole = json!({"path": "a.js", "content": "x\ny"});
         for text in [
             r#"{"path":"a.js","content":"x\ny"}"#,
@@ -121,11 +120,11 @@ mod tests {
             assert_eq!(object(none), Ok(Map::new()), "{none:?}");
         }
         let inside = object("{\"content\":\"a, ] \\\" , } \t\\\\\"}").map(Value::Object);
-        assert_eq!(inside, Ok(json!({"content": "a, ] \" , } \t\\"})), "what is inside of a string stays");
+        assert_eq!(inside, Ok(json!({"content": "a, ] \" , } \t\\"})), "strings are unchanged");
     }
 
     #[test]
-    fn what_is_cut_or_says_something_else_is_not_read() {
+    fn incomplete_and_other_texts_are_refused() {
         for text in [
             r#"{"path":"a.js","content":"x"#,
             r#"{"path":"a.js","content":"x""#,

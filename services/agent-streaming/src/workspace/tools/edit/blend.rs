@@ -1,15 +1,14 @@
-//! The new text of a place in the file's own form: what was not meant to change keeps the file's bytes.
+//! Converts the new text of a place to the file's own form, so that unchanged parts keep the bytes of the file.
 
 use std::borrow::Cow;
 
 use super::{
-    form::Normal,
+    form::NormalizedText,
     place::{Indentation, Near},
 };
 
-/// A new text for a place that was found exactly. Its line breaks are those of the old text, if that has only one kind of them;
-/// an old text without any says nothing of their kind, so they are the file's. A new text that has carriage returns, or that changes
-/// nothing but line breaks, is meant as it is.
+/// The new text for an exact match. It gets the line breaks of the old text if that has only one kind, and those of the file if the old
+/// text has none. A new text that has carriage returns or changes only line breaks stays unchanged.
 pub(super) fn inserted(file: &str, old_text: &str, new_text: &str) -> String {
     if new_text.contains('\r') || with_breaks(old_text, Some("\n")) == new_text {
         return new_text.to_owned();
@@ -18,28 +17,27 @@ pub(super) fn inserted(file: &str, old_text: &str, new_text: &str) -> String {
     with_breaks(new_text, line_break).into_owned()
 }
 
-/// A new text for a place that was found in some form.
+/// The new text for a match in a normal form.
 pub(super) fn replacement(near: &Near<'_>, new_text: &str) -> String {
     let new_text = with_breaks(new_text, break_of(&[near.text(), near.file.source]));
     let new_text = indented(&new_text, near.indentation, near.form.tab, near.begins_a_line());
-    join(near, &Normal::new(&new_text, near.form, near.begins_a_line()))
+    join(near, &NormalizedText::new(&new_text, near.form, near.begins_a_line()))
 }
 
-/// The line ending of the first text that has only one kind of them, else the most frequent of the last one; `None` where no text
-/// has any.
+/// The line ending of the first text that has only one kind, or else the most frequent one of the last text. `None` if there is none.
 fn break_of(texts: &[&str]) -> Option<&'static str> {
     let most = || texts.last().and_then(|text| breaks(text).into_iter().reduce(|a, b| if b.0 > a.0 { b } else { a }));
     let only = texts.iter().find_map(|text| only_break_of(text));
     only.or_else(|| most().filter(|(count, _)| *count > 0).map(|(_, most)| most))
 }
 
-/// The line ending of a text that has only one kind of them.
+/// The line ending of a text, if it has exactly one kind.
 fn only_break_of(text: &str) -> Option<&'static str> {
     let kinds: Vec<_> = breaks(text).into_iter().filter(|(count, _)| *count > 0).collect();
     if let [(_, only)] = kinds[..] { Some(only) } else { None }
 }
 
-/// How often each line ending is in a text.
+/// The number of each line ending in a text.
 fn breaks(text: &str) -> [(usize, &'static str); 3] {
     let crlf = text.matches("\r\n").count();
     [(text.matches('\n').count() - crlf, "\n"), (crlf, "\r\n"), (text.matches('\r').count() - crlf, "\r")]
@@ -50,7 +48,7 @@ fn with_breaks<'t>(text: &'t str, line_break: Option<&str>) -> Cow<'t, str> {
     Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n").replace('\n', line_break))
 }
 
-/// The text with the indentation of its lines in tabs or in spaces.
+/// Converts the indentation of all lines to tabs or to spaces.
 fn indented(text: &str, indentation: Indentation, tab: usize, line_start: bool) -> String {
     if indentation == Indentation::Same {
         return text.to_owned();
@@ -70,8 +68,9 @@ fn indented(text: &str, indentation: Indentation, tab: usize, line_start: bool) 
     out
 }
 
-/// The file's bytes for the beginning, the end and every line of the new text that are equal in the form; else the new text's.
-fn join(near: &Near<'_>, new: &Normal<'_>) -> String {
+/// Takes the bytes of the file for the beginning, the end and all lines that are equal in the normal form, and otherwise those of the new
+/// text.
+fn join(near: &Near<'_>, new: &NormalizedText<'_>) -> String {
     let (file, old) = (&near.file, &near.units);
     let same = |a: usize, b: usize| file.form_of(a, a + 1) == new.form_of(b, b + 1);
     let most = old.len().min(new.len());
@@ -105,8 +104,8 @@ fn join(near: &Near<'_>, new: &Normal<'_>) -> String {
     out
 }
 
-/// The lines of some units, each with its break.
-fn lines(normal: &Normal<'_>, from: usize, to: usize) -> Vec<(usize, usize)> {
+/// The lines in a range of units, each with its line break.
+fn lines(normal: &NormalizedText<'_>, from: usize, to: usize) -> Vec<(usize, usize)> {
     let mut lines = Vec::new();
     let mut start = from;
     for unit in from..to {

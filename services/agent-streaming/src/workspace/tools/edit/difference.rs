@@ -1,20 +1,20 @@
-//! What differs between a text and the lines that come nearest to it, where it can hardly be seen.
+//! Describes the differences between a text and the most similar lines that are hard to see.
 
-use super::form::{Form, Normal};
+use super::form::{Form, NormalizedText};
 
-/// How many differences are named.
+/// How many differences are described.
 const MAX_DIFFERENCES: usize = 3;
-/// What of a difference is shown.
+/// How much of a difference is shown.
 const MAX_CHARS: usize = 20;
-/// Characters that look alike are told apart up to so many in a row.
+/// The longest run of look-alike characters that counts as a hidden difference.
 const ALIKE: usize = 3;
 
-/// "line 3 has a tab where old_text has 4 spaces", for the lines from `first` on, which counts from 1.
+/// Descriptions such as "line 3 has a tab where old_text has 4 spaces", for the lines from `first` on, counted from 1.
 pub(super) fn all(file: &str, old_text: &str, first: u32) -> Vec<String> {
     let Some(skipped) = (first as usize).checked_sub(1) else { return Vec::new() };
     let lines = (first..).zip(file.lines().skip(skipped)).zip(old_text.lines());
     let different = lines.filter_map(|((number, there), wanted)| {
-        let (there, wanted) = (Normal::new(there, Form::LETTERS, true).text, Normal::new(wanted, Form::LETTERS, true).text);
+        let (there, wanted) = (NormalizedText::new(there, Form::LETTERS, true).text, NormalizedText::new(wanted, Form::LETTERS, true).text);
         let (a, b) = middles(&there, &wanted);
         let subtle = loose(&there) == loose(&wanted) || looks_alike(&a, &b);
         (there != wanted && subtle).then(|| format!("line {number} has {} where old_text has {}", named(&a), named(&b)))
@@ -22,7 +22,7 @@ pub(super) fn all(file: &str, old_text: &str, first: u32) -> Vec<String> {
     different.take(MAX_DIFFERENCES).collect()
 }
 
-/// The parts in which two lines differ; blanks in which they differ are there from the first to the last.
+/// The parts in which two lines differ. If they are white space, the complete runs of white space.
 fn middles(a: &str, b: &str) -> (String, String) {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut first = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
@@ -36,7 +36,7 @@ fn middles(a: &str, b: &str) -> (String, String) {
     (a[first..a.len() - last].iter().collect(), b[first..b.len() - last].iter().collect())
 }
 
-/// A line without what is easily overlooked.
+/// A line without the characters that are easily overlooked.
 fn loose(line: &str) -> String {
     let shown = line.chars().filter(|c| !c.is_whitespace() && !matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}'));
     let plain = shown.flat_map(|c| match c {
@@ -47,7 +47,7 @@ fn loose(line: &str) -> String {
     plain.collect()
 }
 
-/// A few letters in place of as many others, some of them of another script.
+/// Whether a few letters are replaced by as many letters of another script.
 fn looks_alike(a: &str, b: &str) -> bool {
     let count = a.chars().count();
     (1..=ALIKE).contains(&count) && count == b.chars().count() && a.is_ascii() != b.is_ascii()

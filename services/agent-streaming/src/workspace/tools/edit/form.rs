@@ -1,12 +1,12 @@
-//! Forms of a text that leave aside what a model cannot see, or does not copy, with the way back to the text itself.
+//! NormalizedText forms of a text, which ignore differences that a model cannot see or does not copy, with a map back to the original text.
 
 use std::ops::Range;
 
 use unicode_normalization::{IsNormalized, UnicodeNormalization as _, char::canonical_combining_class, is_nfc_quick};
 
-/// Something in which two texts may differ and mean the same.
+/// A kind of difference that a form may ignore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Aside {
+pub(super) enum Variation {
     /// CRLF, LF, CR.
     Breaks,
     /// Spaces and tabs at the ends of lines.
@@ -19,14 +19,14 @@ pub(super) enum Aside {
     Quotes,
     /// NFC and NFD.
     Composition,
-    /// Tabs in the indentation, each so many spaces.
+    /// Tabs in the indentation, each equal to a number of spaces.
     Tabs,
 }
 
-impl Aside {
+impl Variation {
     pub(super) const ALL: [Self; 7] = [Self::Breaks, Self::Blanks, Self::Unseen, Self::Spaces, Self::Quotes, Self::Composition, Self::Tabs];
 
-    /// What differs, for people.
+    /// The name of the difference in messages.
     pub(super) fn words(self) -> &'static str {
         match self {
             Self::Breaks => "line endings",
@@ -40,56 +40,55 @@ impl Aside {
     }
 }
 
-/// What is left aside.
+/// A set of ignored variations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Form {
-    asides: u8,
-    /// Spaces that a tab stands for.
+    variations: u8,
+    /// The number of spaces that equal a tab.
     pub(super) tab: usize,
 }
 
 impl Form {
-    /// Everything but the indentation.
-    pub(super) const LETTERS: Self = Self::of(&Aside::ALL).without(Aside::Tabs);
+    /// Ignores everything except tabs.
+    pub(super) const LETTERS: Self = Self::of(&Variation::ALL).without(Variation::Tabs);
 
-    /// The least tolerant first; those of one level are tried together.
+    /// The forms by level, the strictest level first. The forms of one level are tried together.
     pub(super) fn levels() -> [Vec<Self>; 4] {
-        let breaks = Self::of(&[Aside::Breaks]);
-        let blanks = Self::of(&[Aside::Breaks, Aside::Blanks, Aside::Unseen]);
-        let tabs = [4, 2, 8, 3].map(|tab| Self { tab, ..Self::of(&Aside::ALL) });
+        let breaks = Self::of(&[Variation::Breaks]);
+        let blanks = Self::of(&[Variation::Breaks, Variation::Blanks, Variation::Unseen]);
+        let tabs = [4, 2, 8, 3].map(|tab| Self { tab, ..Self::of(&Variation::ALL) });
         [vec![breaks], vec![blanks], vec![Self::LETTERS], tabs.to_vec()]
     }
 
-    const fn of(asides: &[Aside]) -> Self {
+    const fn of(variations: &[Variation]) -> Self {
         let (mut set, mut at) = (0, 0);
-        while at < asides.len() {
-            set |= 1 << asides[at] as u8;
+        while at < variations.len() {
+            set |= 1 << variations[at] as u8;
             at += 1;
         }
-        Self { asides: set, tab: 0 }
+        Self { variations: set, tab: 0 }
     }
 
-    pub(super) const fn has(self, aside: Aside) -> bool {
-        self.asides & (1 << aside as u8) != 0
+    pub(super) const fn has(self, variation: Variation) -> bool {
+        self.variations & (1 << variation as u8) != 0
     }
 
-    pub(super) const fn without(self, aside: Aside) -> Self {
-        Self { asides: self.asides & !(1 << aside as u8), tab: self.tab }
+    pub(super) const fn without(self, variation: Variation) -> Self {
+        Self { variations: self.variations & !(1 << variation as u8), tab: self.tab }
     }
 }
 
-/// A text in a form.
+/// A text in a normal form.
 #[derive(Debug)]
-pub(super) struct Normal<'a> {
+pub(super) struct NormalizedText<'a> {
     pub(super) source: &'a str,
     pub(super) text: String,
     units: Vec<Unit>,
-    /// Blanks at its end were left aside, so it ends where a line does.
+    /// Trailing blanks were ignored, so the text ends at the end of a line.
     pub(super) ends_a_line: bool,
 }
 
-/// A character of the form: where it begins there, and the bytes of the source that it stands for. What is left aside belongs to
-/// none.
+/// A character of the normal form: its position there, and the bytes of the source that it stands for. Ignored bytes belong to no unit.
 #[derive(Debug, Clone, Copy)]
 struct Unit {
     at: usize,
@@ -97,8 +96,8 @@ struct Unit {
     to: usize,
 }
 
-impl<'a> Normal<'a> {
-    /// `line_start`: the text begins where a line does.
+impl<'a> NormalizedText<'a> {
+    /// `line_start` says whether the text starts at the beginning of a line.
     pub(super) fn new(source: &'a str, form: Form, line_start: bool) -> Self {
         let normal = Self { source, text: String::with_capacity(source.len()), units: Vec::new(), ends_a_line: false };
         let mut builder = Builder { form, normal, blanks: Vec::new(), indents: line_start };
@@ -109,7 +108,7 @@ impl<'a> Normal<'a> {
         builder.end()
     }
 
-    /// Ends the last line, if it does not end, with a break that stands for no byte.
+    /// Adds a missing line break at the end, which stands for no byte of the source.
     pub(super) fn close(&mut self) {
         if !self.text.ends_with('\n') {
             self.push('\n', self.source.len(), self.source.len());
@@ -125,12 +124,12 @@ impl<'a> Normal<'a> {
         self.units.len()
     }
 
-    /// The unit that begins at a byte of the form.
+    /// The unit at a byte position of the normal form.
     pub(super) fn unit_at(&self, at: usize) -> usize {
         self.units.partition_point(|unit| unit.at < at)
     }
 
-    /// The form of some units.
+    /// The normal form of a range of units.
     pub(super) fn form_of(&self, from: usize, to: usize) -> &str {
         let at = |unit: usize| self.units.get(unit).map_or(self.text.len(), |unit| unit.at);
         &self.text[at(from)..at(to)]
@@ -141,7 +140,7 @@ impl<'a> Normal<'a> {
         unit == 0 || unit >= self.len() || self.units[unit - 1].from != self.units[unit].from
     }
 
-    /// Whether a byte of the source is not within a letter that is written in several characters.
+    /// Whether a byte position of the source is not inside of a letter with combining characters.
     pub(super) fn is_between_letters(&self, at: usize) -> bool {
         self.source[at..].chars().next().is_none_or(stands_alone)
     }
@@ -150,7 +149,7 @@ impl<'a> Normal<'a> {
         unit == 0 || self.form_of(unit - 1, unit) == "\n"
     }
 
-    /// Where some units are in the source; without what is left aside before and after them.
+    /// The bytes of a range of units in the source, without ignored bytes before and after them.
     pub(super) fn bytes(&self, from: usize, to: usize) -> Range<usize> {
         if from >= to {
             let at = self.units.get(from).map_or(self.source.len(), |unit| unit.from);
@@ -159,7 +158,7 @@ impl<'a> Normal<'a> {
         self.units[from].from..self.units[to - 1].to
     }
 
-    /// What is left aside before a unit.
+    /// The ignored bytes before a unit.
     pub(super) fn gap(&self, unit: usize) -> &str {
         let start = if unit == 0 { 0 } else { self.units[unit - 1].to };
         &self.source[start..self.units.get(unit).map_or(self.source.len(), |unit| unit.from)]
@@ -168,7 +167,7 @@ impl<'a> Normal<'a> {
 
 struct Builder<'a> {
     form: Form,
-    normal: Normal<'a>,
+    normal: NormalizedText<'a>,
     /// Blanks that may end the line.
     blanks: Vec<(char, usize, usize)>,
     /// Only blanks stand before in the line.
@@ -181,7 +180,7 @@ impl<'a> Builder<'a> {
         let source = self.normal.source;
         let mut end = at + c.len_utf8();
         match c {
-            '\n' | '\r' if c == '\n' || self.form.has(Aside::Breaks) => {
+            '\n' | '\r' if c == '\n' || self.form.has(Variation::Breaks) => {
                 if c == '\r' && source[end..].starts_with('\n') {
                     end += 1;
                 }
@@ -189,13 +188,13 @@ impl<'a> Builder<'a> {
                 self.normal.push('\n', at, end);
                 self.indents = true;
             }
-            '\u{feff}' | '\u{200b}' | '\u{2060}' if self.form.has(Aside::Unseen) => {}
+            '\u{feff}' | '\u{200b}' | '\u{2060}' if self.form.has(Variation::Unseen) => {}
             ' ' | '\t' => self.blanks.push((c, at, end)),
-            _ if self.form.has(Aside::Spaces) && is_space(c) => self.blanks.push((' ', at, end)),
+            _ if self.form.has(Variation::Spaces) && is_space(c) => self.blanks.push((' ', at, end)),
             _ => {
                 self.blanks_stay();
                 self.indents = false;
-                if self.form.has(Aside::Composition) {
+                if self.form.has(Variation::Composition) {
                     end += source[end..].find(stands_alone).unwrap_or(source.len() - end);
                     source[at..end].nfc().for_each(|c| self.letter(c, at, end));
                 } else {
@@ -208,8 +207,8 @@ impl<'a> Builder<'a> {
 
     fn letter(&mut self, c: char, from: usize, to: usize) {
         let c = match c {
-            '\u{2018}'..='\u{201b}' if self.form.has(Aside::Quotes) => '\'',
-            '\u{201c}'..='\u{201f}' if self.form.has(Aside::Quotes) => '"',
+            '\u{2018}'..='\u{201b}' if self.form.has(Variation::Quotes) => '\'',
+            '\u{201c}'..='\u{201f}' if self.form.has(Variation::Quotes) => '"',
             _ => c,
         };
         self.normal.push(c, from, to);
@@ -217,7 +216,7 @@ impl<'a> Builder<'a> {
 
     fn blanks_stay(&mut self) {
         for (c, from, to) in std::mem::take(&mut self.blanks) {
-            if c == '\t' && self.indents && self.form.has(Aside::Tabs) {
+            if c == '\t' && self.indents && self.form.has(Variation::Tabs) {
                 (0..self.form.tab).for_each(|_| self.normal.push(' ', from, to));
             } else {
                 self.normal.push(c, from, to);
@@ -225,15 +224,15 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// True: blanks were left aside.
+    /// Returns whether trailing blanks were ignored.
     fn line_ends(&mut self) -> bool {
-        if !self.form.has(Aside::Blanks) {
+        if !self.form.has(Variation::Blanks) {
             self.blanks_stay();
         }
         !std::mem::take(&mut self.blanks).is_empty()
     }
 
-    fn end(mut self) -> Normal<'a> {
+    fn end(mut self) -> NormalizedText<'a> {
         self.normal.ends_a_line = self.line_ends();
         self.normal
     }
@@ -244,7 +243,7 @@ fn is_space(c: char) -> bool {
     matches!(c, '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}')
 }
 
-/// Whether no normal form joins a character to the one before it.
+/// Whether normalization never combines a character with the one before it.
 fn stands_alone(c: char) -> bool {
     c.is_ascii() || (canonical_combining_class(c) == 0 && is_nfc_quick(std::iter::once(c)) != IsNormalized::Maybe)
 }

@@ -1,22 +1,22 @@
-//! Where a text is in a file that does not hold it exactly.
+//! Searches a text that a file does not contain exactly.
 
 use std::{collections::BTreeMap, ops::Range};
 
-use super::form::{Aside, Form, Normal};
+use super::form::{Form, NormalizedText, Variation};
 
-/// What was found.
+/// The result of a search.
 pub(super) enum Search<'a> {
     None,
     One(Near<'a>),
-    /// Bytes of the file.
+    /// The byte ranges of several places.
     Many(Vec<Range<usize>>),
 }
 
-/// A place that has the text in some form.
+/// A place that equals the text in a normal form.
 pub(super) struct Near<'a> {
     pub(super) form: Form,
     /// The whole file.
-    pub(super) file: Normal<'a>,
+    pub(super) file: NormalizedText<'a>,
     pub(super) units: Range<usize>,
     pub(super) indentation: Indentation,
 }
@@ -27,12 +27,12 @@ pub(super) enum Indentation {
     Same,
     /// The file has tabs where the text has spaces.
     Tabs,
-    /// The other way round.
+    /// The file has spaces where the text has tabs.
     Spaces,
 }
 
 impl Near<'_> {
-    /// Where it is in the file.
+    /// The byte range in the file.
     pub(super) fn bytes(&self) -> Range<usize> {
         self.file.bytes(self.units.start, self.units.end)
     }
@@ -41,24 +41,24 @@ impl Near<'_> {
         &self.file.source[self.bytes()]
     }
 
-    /// It begins where a line does.
+    /// Whether the place starts at the beginning of a line.
     pub(super) fn begins_a_line(&self) -> bool {
         self.file.begins_a_line(self.units.start)
     }
 
-    /// What had to be left aside, as the end of a sentence.
+    /// The differences that were ignored, as the end of a sentence.
     pub(super) fn note(&self, old_text: &str) -> String {
         let has_end = self.bytes().end == self.file.source.len() && !self.text().ends_with(['\n', '\r']);
-        let differs = |aside: &Aside| {
-            let form = self.form.without(*aside);
-            let (mut place, mut text) = (Normal::new(self.text(), form, true), Normal::new(old_text, form, true));
+        let differs = |variation: &Variation| {
+            let form = self.form.without(*variation);
+            let (mut place, mut text) = (NormalizedText::new(self.text(), form, true), NormalizedText::new(old_text, form, true));
             if has_end {
                 place.close();
                 text.close();
             }
-            self.form.has(*aside) && place.text != text.text
+            self.form.has(*variation) && place.text != text.text
         };
-        let differ: Vec<_> = Aside::ALL.into_iter().filter(differs).map(Aside::words).collect();
+        let differ: Vec<_> = Variation::ALL.into_iter().filter(differs).map(Variation::words).collect();
         match &differ[..] {
             [] => "; matched although the file does not end with a line break".to_owned(),
             [one] => format!("; matched although the {one} differ"),
@@ -67,7 +67,7 @@ impl Near<'_> {
     }
 }
 
-/// Looks for a text that is not in a file exactly: the first forms that find it somewhere decide.
+/// Searches a text in the normal forms. The first level with a match decides.
 pub(super) fn search<'a>(file: &'a str, old_text: &str) -> Search<'a> {
     for forms in Form::levels() {
         let (mut places, mut first) = (BTreeMap::new(), None);
@@ -86,10 +86,10 @@ pub(super) fn search<'a>(file: &'a str, old_text: &str) -> Search<'a> {
     Search::None
 }
 
-/// The file in a form, and the units of every place that has the text in that form.
-fn in_form<'a>(file: &'a str, old_text: &str, form: Form) -> (Normal<'a>, Vec<(Range<usize>, Indentation)>) {
-    let (mut file, wanted) = (Normal::new(file, form, true), Normal::new(old_text, form, true));
-    if form.has(Aside::Blanks) {
+/// The file in a form, and the matches in it.
+fn in_form<'a>(file: &'a str, old_text: &str, form: Form) -> (NormalizedText<'a>, Vec<(Range<usize>, Indentation)>) {
+    let (mut file, wanted) = (NormalizedText::new(file, form, true), NormalizedText::new(old_text, form, true));
+    if form.has(Variation::Blanks) {
         file.close();
     }
     if wanted.text.trim().is_empty() {
@@ -100,21 +100,21 @@ fn in_form<'a>(file: &'a str, old_text: &str, form: Form) -> (Normal<'a>, Vec<(R
     (file, found)
 }
 
-/// Whether a place that is equal in a form can be replaced, and how its indentation differs.
-fn fits(file: &Normal<'_>, units: &Range<usize>, wanted: &Normal<'_>, form: Form) -> Option<Indentation> {
+/// Whether a match can be replaced, and how its indentation differs.
+fn fits(file: &NormalizedText<'_>, units: &Range<usize>, wanted: &NormalizedText<'_>, form: Form) -> Option<Indentation> {
     let ends_a_line = units.end >= file.len() || file.form_of(units.end, units.end + 1) == "\n";
     let bytes = file.bytes(units.start, units.end);
     let cuts = file.is_cut(units.start) && file.is_cut(units.end) && [bytes.start, bytes.end].iter().all(|at| file.is_between_letters(*at));
     let whole = cuts && (ends_a_line || !wanted.ends_a_line);
     let indented = wanted.source.starts_with([' ', '\t']);
-    match form.has(Aside::Tabs) {
+    match form.has(Variation::Tabs) {
         false => whole.then_some(Indentation::Same),
         true if indented && !file.begins_a_line(units.start) => None,
         true => indentation(&file.source[bytes], wanted.source).filter(|_| whole),
     }
 }
 
-/// Lines that differ all have to differ in the same way.
+/// How the indentation differs. `None` if lines differ in different ways.
 fn indentation(place: &str, wanted: &str) -> Option<Indentation> {
     let indents = |text: &str| {
         let text = text.replace("\r\n", "\n").replace('\r', "\n");

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The file after an edit, with what the summary says of it.
+/// The file after an edit, and the note in the summary.
 fn edited(file: &str, old: &str, new: &str) -> (String, String) {
     let change = change("f", file, old, new).unwrap_or_else(|failure| panic!("{file:?} {old:?}: {}", failure.message));
     (format!("{}{}{}", &file[..change.place.start], change.new_text, &file[change.place.end..]), change.note)
@@ -13,7 +13,7 @@ fn refused(file: &str, old: &str) -> Failure {
 }
 
 #[test]
-fn a_text_is_found_where_only_what_cannot_be_seen_differs() {
+fn a_text_is_found_despite_invisible_differences() {
     for (file, old, new, result, note) in [
         // Line endings.
         ("a\r\nb\r\nc\r\n", "a\nb\n", "a\nx\ny\n", "a\r\nx\r\ny\r\nc\r\n", "line endings"),
@@ -22,7 +22,7 @@ fn a_text_is_found_where_only_what_cannot_be_seen_differs() {
         ("a\nb\nc\r\nd\r\n", "c\nd", "c\nx", "a\nb\nc\r\nx\r\n", "line endings"),
         ("a\r\nb\nc\nd", "a\nb\nc", "a\nx\nc", "a\r\nx\nc\nd", "line endings"),
         ("x\r\nfoo\r\n", "\nfoo", "", "x\r\n", "line endings"),
-        // What no editor shows.
+        // Invisible characters.
         ("a  \nb\t\nc\n", "a\nb\nc", "a\nx\nc", "a  \nx\nc\n", "blanks at the ends of lines"),
         ("a\nb\n", "a \nb", "a \nx", "a\nx\n", "blanks at the ends of lines"),
         ("foo\nbar", "foo \nbar ", "foo\nbaz", "foo\nbaz", "blanks at the ends of lines"),
@@ -43,7 +43,7 @@ fn a_text_is_found_where_only_what_cannot_be_seen_differs() {
         ("{\n    a\n}\n", "{\n\ta\n", "{\n\ta\n\t\tb\n", "{\n    a\n        b\n}\n", "indentation"),
         ("\tfoo(a,\n\t    b)\n", "    foo(a,\n        b)\n", "    foo(a,\n        c)\n", "\tfoo(a,\n\t    c)\n", "indentation"),
         ("\tif x {\n\t\ty\n\t}\n", "if x {\n        y\n    }", "if z {\n        y\n    }", "\tif z {\n\t\ty\n\t}\n", "indentation"),
-        // Several at once.
+        // Several differences at once.
         (
             "\t‘a’\r\n\tb \r\n",
             "    'a'\n    b\n",
@@ -59,45 +59,45 @@ fn a_text_is_found_where_only_what_cannot_be_seen_differs() {
 }
 
 #[test]
-fn lines_that_were_not_meant_to_change_keep_their_bytes() {
+fn unchanged_lines_keep_their_bytes() {
     let file = "“a”\u{a0}x\n‘b’ \nc\u{200b}\n\td\n";
     let (found, _) = edited(file, "\"a\" x\n'b'\nc\n    d\n", "new\n\"a\" x\nmore\n'b'\nc\nend\n");
     assert_eq!(found, "new\n“a”\u{a0}x\nmore\n‘b’ \nc\u{200b}\nend\n");
 }
 
 #[test]
-fn an_exact_place_goes_before_all_others() {
-    // Without quotes there would be two.
+fn an_exact_match_takes_precedence() {
+    // If the kinds of quotes were ignored, there would be two matches.
     assert_eq!(edited("'a' ‘a’", "'a'", "b"), ("b ‘a’".into(), String::new()));
     assert_eq!(edited("a\nb\r\nc", "a\nb", "x\ny"), ("x\ny\r\nc".into(), String::new()));
     assert_eq!(edited("\ta\n    a\n", "    a", "b"), ("\ta\nb\n".into(), String::new()));
 }
 
 #[test]
-fn lines_put_into_a_file_end_as_its_own_do() {
+fn new_lines_get_the_line_endings_of_the_file() {
     let note = "; with the line endings of the file".to_owned();
     assert_eq!(edited("a\r\nb\r\n", "b", "x\ny"), ("a\r\nx\r\ny\r\n".into(), note));
     assert_eq!(edited("a\nb\n", "b", "x\ny"), ("a\nx\ny\n".into(), String::new()));
-    assert_eq!(edited("a\nb\n", "b", "x\r\ny"), ("a\nx\r\ny\n".into(), String::new()), "asked for by name");
-    assert_eq!(edited("a\r\nb\r\n", "a\r\nb", "a\nb").0, "a\nb\r\n", "asked for by name");
-    assert_eq!(edited("a\r\nb\r\nc\r\n", "a\r\nb", "a\nx\nb").0, "a\r\nx\r\nb\r\nc\r\n", "those of the old text");
-    assert_eq!(edited("a\nb\r\nc\r\n", "b\r\nc", "x\ny\nz").0, "a\nx\r\ny\r\nz\r\n", "those of the old text");
+    assert_eq!(edited("a\nb\n", "b", "x\r\ny"), ("a\nx\r\ny\n".into(), String::new()), "explicit line breaks");
+    assert_eq!(edited("a\r\nb\r\n", "a\r\nb", "a\nb").0, "a\nb\r\n", "explicit line breaks");
+    assert_eq!(edited("a\r\nb\r\nc\r\n", "a\r\nb", "a\nx\nb").0, "a\r\nx\r\nb\r\nc\r\n", "the line endings of the old text");
+    assert_eq!(edited("a\nb\r\nc\r\n", "b\r\nc", "x\ny\nz").0, "a\nx\r\ny\r\nz\r\n", "the line endings of the old text");
     assert_eq!(edited("a\nb\r\nc", "a\nb\r\nc", "x\ny").0, "x\ny", "the old text has two kinds");
     assert_eq!(edited("a", "a", "x\ny"), ("x\ny".into(), String::new()));
 }
 
 #[test]
-fn a_place_in_doubt_is_none() {
+fn an_ambiguous_place_is_refused() {
     let many = refused("a\r\nb\r\n\r\na\r\nb\r\n", "a\nb\n");
     assert_eq!((many.reason, many.nearest_line, many.nearest_region.as_str()), ("MANY_MATCHES", 1, "a\nb"));
-    assert!(many.message.contains("is 2 times in f (not exactly so, ") && many.message.contains("at lines 1, 4; "), "{}", many.message);
+    assert!(many.message.contains("occurs 2 times in f (with other ") && many.message.contains("at lines 1, 4; "), "{}", many.message);
     for (file, old) in [
         ("‘a’ “a”\n“a” ‘a’", "'a'"),
-        // Tabs in one line, spaces in the other: no one form for what comes new.
+        // Tabs in one line and spaces in the other leave no form for new lines.
         ("\ta\n    b\n", "    a\n\tb\n"),
-        // A tab that is no indentation.
+        // A tab outside of the indentation.
         ("x = 1;\ty", "x = 1;    y"),
-        // Deeper by some spaces is another place.
+        // Another number of spaces is another place.
         ("  a\n", "    a\nb"),
         // The blanks at the end are not at the end of a line.
         ("a\r\nbc", "a\nb "),
@@ -112,7 +112,7 @@ fn a_place_in_doubt_is_none() {
 }
 
 #[test]
-fn a_refusal_names_what_can_hardly_be_seen() {
+fn a_refusal_describes_differences_that_are_hard_to_see() {
     for (file, old, words) in [
         ("f {\n  a;\n}\n", "f {\n    a;\n}", "line 2 has 2 spaces where old_text has 4 spaces"),
         ("f {\n\ta;\tb\n}\n", "f {\n\ta;    b\n}", "line 2 has a tab where old_text has 4 spaces"),
@@ -127,7 +127,7 @@ fn a_refusal_names_what_can_hardly_be_seen() {
         ("soft\u{ad}hyphen here\n", "softhyphen here", "(U+00AD) where old_text has nothing"),
         ("return Value;\n", "return value;", "line 1 has \"V\" where old_text has \"v\""),
         ("a = [1,2,3];\n", "a = [1, 2, 3];", "line 1 has \"2,\" where old_text has \" 2, \""),
-        // What is left aside is not what is to blame.
+        // Ignored differences are not described.
         ("it’s so\r\n  then\r\n", "it's so\n    then\n", "f: line 2 has 2 spaces where old_text has 4 spaces"),
     ] {
         let failure = refused(file, old);
@@ -141,13 +141,13 @@ fn a_refusal_names_what_can_hardly_be_seen() {
 }
 
 #[test]
-fn a_large_file_of_equal_lines_is_no_trap() {
+fn a_large_file_of_equal_lines_takes_little_time() {
     let file = "same line\r\n".repeat(20_000);
     assert_eq!(refused(&file, "same line\n").reason, "MANY_MATCHES");
     assert_eq!(refused(&file, &format!("{}end", "same line\n".repeat(200))).reason, "NO_MATCH");
 }
 
-/// A line in its plain form, as lines of a file may be written, and as a model may write it.
+/// A line in its plain form, as a file may contain it, and as a model may write it.
 fn line() -> impl Strategy<Value = (String, String, String)> {
     let word = prop::sample::select(vec![("a'b", "a’b"), ("\"c\"", "“c”"), ("d e", "d\u{a0}e"), ("é", "e\u{301}"), ("f", "f"), ("", "")]);
     let end = prop::sample::select(vec!["", " ", "\t"]);
@@ -162,10 +162,9 @@ fn line() -> impl Strategy<Value = (String, String, String)> {
 }
 
 proptest! {
-    /// Wherever an edit is made, everything outside of its place is as before, and the place becomes what was asked for but for what is
-    /// left aside.
+    /// An edit changes nothing outside of its place, and the place equals the new text in the normal form.
     #[test]
-    fn only_the_place_changes_and_into_what_was_asked_for(
+    fn only_the_place_changes_and_equals_the_new_text(
         lines in prop::collection::vec(line(), 1..6), before in "[xyz\n]{0,5}", after in "[xyz\n]{0,5}",
         crlf in any::<bool>(), keep in 0..6_usize, more in "[a-c\n ]{0,6}",
     ) {
@@ -175,7 +174,7 @@ proptest! {
         let old: String = lines.iter().map(|(_, _, asked)| format!("{asked}\n")).collect();
         let new: String = lines.iter().take(keep).map(|(_, _, asked)| format!("{asked}\n")).chain([more, "\n".into()]).collect();
         if let Ok(change) = change("f", &file, &old, &new) {
-            let plain = |text: &str, form: form::Form| form::Normal::new(text, form, true).text;
+            let plain = |text: &str, form: form::Form| form::NormalizedText::new(text, form, true).text;
             let equal = |form: form::Form| plain(&file[change.place.clone()], form) == plain(&old, form)
                 && plain(&change.new_text, form) == plain(&new, form);
             prop_assert!(form::Form::levels()[3].iter().any(|form| equal(*form)), "{:?} {:?} {:?}", file, old, change.new_text);
@@ -185,7 +184,7 @@ proptest! {
         }
     }
 
-    /// Nothing that a file may hold or that may be looked for stops the tool.
+    /// No file and no text makes the search panic.
     #[test]
     fn any_texts_can_be_compared(file in "(\\PC|[\r\n\t \u{feff}\u{301}’]){0,40}", old in "(\\PC|[\r\n\t \u{301}']){1,6}", new in "(\\PC|[\r\n\t]){0,6}") {
         match change("f", &file, &old, &new) {

@@ -1,7 +1,7 @@
-//! A scanner for the object that the arguments of `write_file` are: it delivers the strings `path` and `content` while they
-//! stream and skips the rest. It does not judge: arguments that are not JSON are refused when they are whole.
+//! A scanner of the arguments of `write_file`. It emits the strings `path` and `content` while they are streamed, and skips everything
+//! else. It reports no errors: invalid arguments are refused when they are complete.
 
-/// What the scanner met.
+/// A part of the path or of the content.
 pub(super) enum Token<'a> {
     Path(&'a str),
     PathEnd,
@@ -12,7 +12,7 @@ pub(super) enum Token<'a> {
 pub(super) struct Scanner {
     state: State,
     escape: Escape,
-    /// The first half of a character beyond 16 bits.
+    /// A high surrogate that waits for its low surrogate.
     high: Option<u16>,
     key: String,
     path_seen: bool,
@@ -28,19 +28,19 @@ enum State {
     Text(Role),
     Colon,
     Value,
-    /// Inside an array or object of no interest, `text`: inside a string there.
+    /// Inside a skipped array or object. `text` says whether inside a string of it.
     Skip {
         depth: u32,
         text: bool,
         escaped: bool,
     },
-    /// A number or a word.
+    /// A number, `true`, `false` or `null`.
     Scalar,
-    /// After the object, or lost.
+    /// After the object, or after invalid JSON.
     Over,
 }
 
-/// What a string is for.
+/// The role of a string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Key,
@@ -54,7 +54,7 @@ enum Escape {
     #[default]
     None,
     Backslash,
-    /// Digits so far and their value.
+    /// The number of digits so far and their value.
     Unicode(u8, u16),
 }
 
@@ -67,7 +67,7 @@ impl Scanner {
                 && !matches!(first, '"' | '\\')
             {
                 let end = rest.find(['"', '\\']).unwrap_or(rest.len());
-                self.lone_half(role, emit);
+                self.lone_surrogate(role, emit);
                 self.text(role, &rest[..end], emit);
                 rest = &rest[end..];
                 continue;
@@ -118,7 +118,7 @@ impl Scanner {
         };
     }
 
-    /// Of a key given twice the first counts, whatever its value.
+    /// The role of the value after the current key. For a duplicate key the first one counts.
     fn role(&mut self) -> Role {
         match self.key.as_str() {
             "path" if !std::mem::replace(&mut self.path_seen, true) => Role::Path,
@@ -131,7 +131,7 @@ impl Scanner {
         match (self.escape, c) {
             (Escape::None, '\\') => self.escape = Escape::Backslash,
             (Escape::None, _) => {
-                self.lone_half(role, emit);
+                self.lone_surrogate(role, emit);
                 self.state = if role == Role::Key { State::Colon } else { State::Members };
                 if role == Role::Path {
                     emit(Token::PathEnd);
@@ -140,7 +140,7 @@ impl Scanner {
             (Escape::Backslash, 'u') => self.escape = Escape::Unicode(0, 0),
             (Escape::Backslash, _) => {
                 self.escape = Escape::None;
-                self.lone_half(role, emit);
+                self.lone_surrogate(role, emit);
                 let plain = match c {
                     'b' => '\u{8}',
                     'f' => '\u{c}',
@@ -163,7 +163,7 @@ impl Scanner {
         }
     }
 
-    /// One unit of UTF-16.
+    /// Handles one UTF-16 code unit.
     fn unit(&mut self, role: Role, unit: u16, emit: &mut impl FnMut(Token<'_>)) {
         let high = self.high.take();
         if (0xd800..0xdc00).contains(&unit) {
@@ -177,7 +177,7 @@ impl Scanner {
         self.text(role, &text, emit);
     }
 
-    fn lone_half(&mut self, role: Role, emit: &mut impl FnMut(Token<'_>)) {
+    fn lone_surrogate(&mut self, role: Role, emit: &mut impl FnMut(Token<'_>)) {
         let high = self.high.take();
         self.replacement(role, high, emit);
     }
