@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut compiler = protox::Compiler::new(["."])?;
     compiler.include_imports(true).include_source_info(true).open_files(FILES)?;
     let descriptors = compiler.encode_file_descriptor_set();
-    fs::write(out.join("repeatable.rs"), format!("&{:?}", repeatable(&compiler.file_descriptor_set())))?;
+    fs::write(out.join("idempotent_methods.rs"), format!("&{:?}", idempotent_methods(&compiler.file_descriptor_set())))?;
     fs::write(out.join("descriptors.bin"), &descriptors)?;
 
     tonic_prost_build::configure()
@@ -109,8 +109,8 @@ fn with_choices(code: String, messages: &[DescriptorProto]) -> Result<String, St
     Ok(parts.join("\nimpl"))
 }
 
-/// The paths of the methods whose repeat does nothing more.
-fn repeatable(files: &FileDescriptorSet) -> Vec<String> {
+/// The paths of the methods that are idempotent or have no side effects.
+fn idempotent_methods(files: &FileDescriptorSet) -> Vec<String> {
     let mut paths = Vec::new();
     for file in &files.file {
         for service in &file.service {

@@ -173,7 +173,7 @@ impl Config {
                 env.fault("BACKLOT_CORS_ORIGINS", problem.to_string());
             }
         }
-        env.longer_than_zero([("BACKLOT_HEARTBEAT", self.heartbeat)]);
+        env.require_positive([("BACKLOT_HEARTBEAT", self.heartbeat)]);
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use chassis::{identity::Caller, share::Exhausted};
-use proto::error::{ErrorCode, Fault, FieldViolation, NOBODY};
+use proto::error::{DEFAULT_DOMAIN, ErrorCode, Fault, FieldViolation};
 use tonic::{Code, Status};
 
 /// The name in the gateway's own faults. Their domain is `gateway.backlot.dev`.
@@ -48,7 +48,7 @@ impl From<Status> for Failure {
 /// goes to the log and not to the client.
 pub(crate) fn fault_of(status: &Status) -> Fault {
     let received = Fault::from_status(status);
-    if received.domain != NOBODY {
+    if received.domain != DEFAULT_DOMAIN {
         return received;
     }
     tracing::warn!(code = ?status.code(), text = status.message(), "a call failed without an error from the service");

@@ -1,4 +1,4 @@
-//! How messages become bytes: as tonic-prost does it, with buffers that begin small.
+//! The codec of tonic-prost with smaller initial buffers.
 
 use std::marker::PhantomData;
 
@@ -6,11 +6,11 @@ use prost::Message;
 use tonic::codec::BufferSettings;
 use tonic_prost::ProstCodec;
 
-/// A buffer's first capacity in bytes. It grows with what passes, and lives as long as its call: of tonic's 8 KiB an open stream of
-/// small events would hold two, at its writer and at its reader.
-const FIRST: usize = 1024;
-/// Bytes that are encoded before they are handed on, as tonic has it.
-const HANDED_ON: usize = 32 * 1024;
+/// The initial capacity of a buffer in bytes. A buffer grows when it must and lives as long as its call. With tonic's default of 8 KiB
+/// an open stream of small events would hold 16 KiB, half at its writer and half at its reader.
+const INITIAL_CAPACITY: usize = 1024;
+/// The bytes after which the encoder yields a buffer: tonic's default.
+const YIELD_THRESHOLD: usize = 32 * 1024;
 
 /// The codec of every method.
 #[derive(Debug)]
@@ -33,10 +33,10 @@ where
     type Decoder = <ProstCodec<T, U> as tonic::codec::Codec>::Decoder;
 
     fn encoder(&mut self) -> Self::Encoder {
-        ProstCodec::<T, U>::raw_encoder(BufferSettings::new(FIRST, HANDED_ON))
+        ProstCodec::<T, U>::raw_encoder(BufferSettings::new(INITIAL_CAPACITY, YIELD_THRESHOLD))
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        ProstCodec::<T, U>::raw_decoder(BufferSettings::new(FIRST, HANDED_ON))
+        ProstCodec::<T, U>::raw_decoder(BufferSettings::new(INITIAL_CAPACITY, YIELD_THRESHOLD))
     }
 }

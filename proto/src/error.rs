@@ -1,5 +1,5 @@
-//! The one error that crosses every hop: a code out of ten, a stable reason, and what a client needs to act on it. It rides
-//! as `google.rpc.Status` with details; nobody matches on text.
+//! The error that services and clients exchange: one of ten codes, a stable reason, and what a client needs to act on it. On the
+//! wire it is a `google.rpc.Status` with details. Nothing matches on its text.
 
 mod bounds;
 
@@ -10,28 +10,28 @@ use tonic_types::{ErrorDetails, FieldViolation as WireViolation, QuotaViolation 
 
 pub use self::bounds::{OMITTED, clip};
 
-/// The domain of a status that no service of ours made: a library or something on the way did.
-pub const NOBODY: &str = "backlot.dev";
+/// The domain of a status that no service of Backlot made: a library, a proxy or the transport did.
+pub const DEFAULT_DOMAIN: &str = "backlot.dev";
 
-/// What kind of thing went wrong; the only distinction that other processes act on by themselves.
+/// The kind of a fault. Other processes act on the kind alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorCode {
     InvalidArgument,
     Unauthenticated,
     Forbidden,
     NotFound,
-    /// The state of the thing forbids it now: ABORTED on the wire.
+    /// The current state of the resource forbids the call: ABORTED on the wire.
     Conflict,
     RateLimited,
     Timeout,
     Unavailable,
     Internal,
-    /// This release has no such RPC, or does not read this encoding.
+    /// This release does not have the RPC or does not support the encoding.
     Unimplemented,
 }
 
 impl ErrorCode {
-    /// The code on the wire.
+    /// The gRPC code on the wire.
     #[must_use]
     pub fn grpc(self) -> Code {
         match self {
@@ -48,7 +48,7 @@ impl ErrorCode {
         }
     }
 
-    /// The nearest of the ten.
+    /// The code that is nearest to a gRPC code.
     #[must_use]
     pub fn from_grpc(code: Code) -> Self {
         match code {
@@ -66,44 +66,44 @@ impl ErrorCode {
     }
 }
 
-/// One field of a request that was not acceptable.
+/// A field of a request that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldViolation {
     /// The field as the contract spells it, with indices: `changes[3].path`.
     pub field: String,
-    /// What it must be, with the limit.
+    /// The rule, with its limit.
     pub description: String,
 }
 
-/// A policy that refused.
+/// A rate limit policy that refused the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuotaViolation {
     /// The policy's name.
     pub policy: String,
-    /// What it allows, for people: "3 per 60 s".
+    /// What the policy allows, as text for people: "3 per 60 s".
     pub description: String,
 }
 
-/// An error on its way to a client.
+/// An error that is sent to a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     pub code: ErrorCode,
     /// Stable, upper-case, listed in the service's `.proto`.
     pub reason: String,
-    /// `auth.backlot.dev` and so on: whose reason it is.
+    /// The service that defines the reason, such as `auth.backlot.dev`.
     pub domain: String,
-    /// For people; never a secret, never matched on.
+    /// Text for people. It has no secrets, and nothing matches on it.
     pub message: String,
     pub violations: Vec<FieldViolation>,
     pub quota: Vec<QuotaViolation>,
     pub retry_after: Option<Duration>,
-    /// Facts for programs: `{"current": "…"}`.
+    /// Values for programs, such as `{"current": "…"}`.
     pub metadata: HashMap<String, String>,
 }
 
 impl Fault {
-    /// `service` is the folder's name: `project-storage`. A text that came with a request is clipped here, in [`Fault::invalid`] and
-    /// in [`Fault::with`].
+    /// A fault of a service, which is named as its folder: `project-storage`. The message is clipped, because it may quote a request.
+    /// [`Fault::invalid`] and [`Fault::with`] clip their texts too.
     #[must_use]
     pub fn new(service: &str, code: ErrorCode, reason: &str, message: impl Into<String>) -> Self {
         Self {
@@ -118,7 +118,7 @@ impl Fault {
         }
     }
 
-    /// An INVALID_ARGUMENT that names its fields, reason INVALID_FIELD.
+    /// INVALID_ARGUMENT with the invalid fields, reason INVALID_FIELD.
     #[must_use]
     pub fn invalid(service: &str, violations: Vec<FieldViolation>) -> Self {
         let clipped = |v: FieldViolation| FieldViolation {
@@ -126,26 +126,28 @@ impl Fault {
             description: clip(&v.description, bounds::DESCRIPTION),
         };
         let violations: Vec<_> = violations.into_iter().map(clipped).collect();
-        // Without a field it is about the whole request.
+        // A violation without a field concerns the whole request.
         let line = |v: &FieldViolation| if v.field.is_empty() { v.description.clone() } else { format!("{}: {}", v.field, v.description) };
         let message = violations.iter().map(line).collect::<Vec<_>>().join("; ");
         Self { violations, ..Self::new(service, ErrorCode::InvalidArgument, "INVALID_FIELD", message) }
     }
 
+    /// Adds a value for programs to the metadata.
     #[must_use]
     pub fn with(mut self, key: &str, value: impl Into<String>) -> Self {
         self.metadata.insert(key.to_owned(), clip(&value.into(), bounds::VALUE));
         self
     }
 
+    /// Tells the client how long to wait before it repeats the call.
     #[must_use]
     pub fn retry_after(mut self, delay: Duration) -> Self {
         self.retry_after = Some(delay);
         self
     }
 
-    /// Reads what the other side sent; a status that a library made keeps its text and gets
-    /// the reason of its code and the domain `backlot.dev`.
+    /// Reads a received status. A status without details, which a library made, keeps its text and gets the default reason of its
+    /// code and the domain `backlot.dev`.
     #[must_use]
     pub fn from_status(status: &Status) -> Self {
         let details = status.get_error_details();
@@ -153,7 +155,7 @@ impl Fault {
         Self {
             code: ErrorCode::from_grpc(status.code()),
             reason: info.map_or_else(|| default_reason(status.code()).to_owned(), |i| i.reason.clone()),
-            domain: info.map_or_else(|| NOBODY.to_owned(), |i| i.domain.clone()),
+            domain: info.map_or_else(|| DEFAULT_DOMAIN.to_owned(), |i| i.domain.clone()),
             message: status.message().to_owned(),
             violations: details
                 .bad_request()
@@ -176,7 +178,7 @@ impl Fault {
     }
 }
 
-/// The reason of a status that a library made.
+/// The reason of a status without details.
 fn default_reason(code: Code) -> &'static str {
     match ErrorCode::from_grpc(code) {
         ErrorCode::InvalidArgument => "INVALID_FIELD",
@@ -201,7 +203,7 @@ impl fmt::Display for Fault {
 impl std::error::Error for Fault {}
 
 impl From<Fault> for Status {
-    /// Bounded, see [`Fault::bounded`].
+    /// Bounds the fault first, see [`Fault::bounded`].
     fn from(fault: Fault) -> Self {
         let fault = fault.bounded();
         let mut details = ErrorDetails::new();
@@ -231,17 +233,17 @@ impl From<Fault> for Status {
     }
 }
 
-/// Collects what is wrong with a request, so that one answer names every field.
+/// Collects the violations of a request, so that one response names every invalid field.
 #[derive(Debug, Default)]
 pub struct Violations(Vec<FieldViolation>);
 
 impl Violations {
-    /// Records one.
+    /// Records a violation.
     pub fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
         self.0.push(FieldViolation { field: field.into(), description: description.into() });
     }
 
-    /// Keeps the value of a parse, or records why there is none.
+    /// Parses a field. Returns `None` and records the error if it does not parse.
     pub fn parse<T: std::str::FromStr>(&mut self, field: &str, text: &str) -> Option<T>
     where
         T::Err: fmt::Display,
@@ -249,7 +251,7 @@ impl Violations {
         text.parse().map_err(|e: T::Err| self.add(field, e.to_string())).ok()
     }
 
-    /// Records unless the length in bytes is within the bounds, both included.
+    /// Records a violation if the length in bytes is outside of the bounds, both inclusive.
     pub fn length(&mut self, field: &str, text: &str, bounds: std::ops::RangeInclusive<usize>) {
         if bounds.contains(&text.len()) {
             return;
@@ -258,14 +260,14 @@ impl Violations {
         self.add(field, if min == 0 { format!("must be at most {max} bytes") } else { format!("must be {min} to {max} bytes") });
     }
 
-    /// Records a name with characters that make it read as another one.
-    pub fn plain(&mut self, field: &str, text: &str) {
-        if text.chars().any(crate::text::misleads) {
+    /// Records a violation if a name has characters that make it look like another name.
+    pub fn no_misleading_characters(&mut self, field: &str, text: &str) {
+        if text.chars().any(crate::text::is_misleading) {
             self.add(field, "must hold no control characters and none that change the direction of the text");
         }
     }
 
-    /// The refusal, if anything was recorded.
+    /// Fails if a violation was recorded.
     ///
     /// # Errors
     /// INVALID_FIELD with every violation.
@@ -279,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_survives_the_wire() {
+    fn a_fault_round_trips_through_a_status() {
         let mut fault = Fault::new("auth", ErrorCode::RateLimited, "RATE_LIMITED", "too many")
             .retry_after(Duration::from_secs(12))
             .with("policy", "auth");
@@ -289,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_status_gets_a_reason() {
+    fn a_status_without_details_gets_a_reason() {
         assert_eq!(Fault::from_status(&Status::unavailable("gone")).reason, "UNAVAILABLE");
     }
 }

@@ -1,10 +1,10 @@
-//! What readers of a turn's events need: which states and events end a turn, and the JSON form of an event, one line for every viewer.
+//! For readers of a turn's events: which states and events end a turn, and the JSON form of an event, which all viewers receive.
 
 use crate::agent_streaming::{TurnEvent, TurnState, turn_event::Kind};
 
 macro_rules! kinds {
     ($($variant:ident => $name:literal),* $(,)?) => {
-        /// `text.delta` and so on: the field's name in the contract with the first `_` as a dot.
+        /// The type name of an event, such as `text.delta`: the field's name in the contract with a dot for the first `_`.
         #[must_use]
         pub fn type_name(kind: &Kind) -> &'static str {
             match kind { $(Kind::$variant(_) => $name,)* }
@@ -36,7 +36,7 @@ kinds! {
 }
 
 impl TurnState {
-    /// Whether the turn stays in this state. Nothing is written to its log any more.
+    /// Whether the turn has ended in this state. Nothing is appended to its log any more.
     #[must_use]
     pub fn has_ended(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled | Self::Conflicted)
@@ -61,11 +61,11 @@ impl TurnEvent {
         self.final_state().is_some_and(TurnState::has_ended)
     }
 
-    /// The event on one line: `{"seq":7,"turnId":…,"type":"text.delta","time":…,"traceId":…,"data":{…}}`. A kind that this
-    /// build does not know has the type `unknown` and no data.
+    /// The event as one line of JSON: `{"seq":7,"turnId":…,"type":"text.delta","time":…,"traceId":…,"data":{…}}`. A kind that this build
+    /// does not know has the type `unknown` and no data.
     ///
     /// # Errors
-    /// Only if a message could not be written as JSON, which no message of the contract does.
+    /// A message could not be serialised as JSON. No message of the contract causes this.
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
         let (name, data) = match &self.kind {
             Some(kind) => (type_name(kind), data_json(kind)?),
@@ -84,7 +84,7 @@ mod tests {
     use crate::agent_streaming::{TextDelta, TurnCancelled, TurnCommitting, TurnCompleted, TurnConflicted, TurnFailed, TurnStarted};
 
     #[test]
-    fn an_event_is_one_line_with_a_dotted_type() {
+    fn an_event_is_one_line_of_json_with_a_dotted_type() {
         let event = TurnEvent {
             seq: 7,
             turn_id: "t".into(),
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_events_that_end_a_turn_lead_to_the_states_that_have_ended() {
+    fn every_final_state_has_a_terminal_event() {
         let kinds = [
             Kind::TurnCompleted(TurnCompleted::default()),
             Kind::TurnFailed(TurnFailed::default()),

@@ -1,4 +1,4 @@
-//! Typed ids: parsed once at the edge, so that a project's id is never taken for a turn's.
+//! Typed ids. They are parsed once, where a request is decoded, so that a project id cannot be used as a turn id.
 
 use std::{fmt, str::FromStr};
 
@@ -16,7 +16,7 @@ macro_rules! typed_id {
         pub struct $name(pub Uuid);
 
         impl $name {
-            /// A new UUIDv7: ids of one process sort by the time they were made.
+            /// A new UUIDv7. The ids of one process sort by the time of their creation.
             #[must_use]
             pub fn generate() -> Self {
                 Self(Uuid::now_v7())
@@ -26,7 +26,7 @@ macro_rules! typed_id {
         impl FromStr for $name {
             type Err = NotAnId;
 
-            /// One text per id: other spellings that `Uuid` would take are refused.
+            /// Accepts only the lower-case hyphenated form, so that an id has exactly one text.
             fn from_str(text: &str) -> Result<Self, NotAnId> {
                 let id = Uuid::try_parse(text).map_err(|_| NotAnId)?;
                 let mut buffer = Uuid::encode_buffer();
@@ -56,7 +56,7 @@ typed_id!(
     UserId
 );
 typed_id!(
-    /// A browser's or program's session; not its secret.
+    /// The session of a browser or a program. It is not the session's secret.
     SessionId
 );
 typed_id!(
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_has_one_spelling() {
+    fn an_id_has_exactly_one_text() {
         let id = ProjectId::generate();
         assert_eq!(id.to_string().parse(), Ok(id));
         for text in ["", "x", &id.to_string().to_uppercase(), &id.0.simple().to_string(), &format!("{{{id}}}")] {

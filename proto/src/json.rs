@@ -1,20 +1,21 @@
-//! What the generated readers of JSON ask for where the library's own words would not do. [`crate`]'s build script puts these in.
+//! Helpers for the generated JSON deserialisers, with clearer errors than those of pbjson. The build script puts them into the
+//! generated code.
 
 use std::{fmt, marker::PhantomData};
 
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
-/// A number, or the text of one, as ProtoJSON has it. A refusal names the range.
+/// A ProtoJSON number: a JSON number or a string with a number. The error names the range.
 pub(crate) struct Number<T>(pub(crate) T);
 
-/// The types of the contract's numbers.
+/// An integer type of the contract.
 pub(crate) trait Numeric: TryFrom<i128> + std::str::FromStr {
-    /// What a client may write.
+    /// The range that an error names.
     const RANGE: &'static str;
 }
 
 impl Numeric for i32 {
-    // Services refuse negative numbers, with a range of their own.
+    // Services refuse negative numbers, and their errors name the range of the field.
     const RANGE: &'static str = "a whole number from 0 to 2147483647";
 }
 
@@ -32,13 +33,13 @@ impl Numeric for u64 {
 
 impl<'de, T: Numeric> Deserialize<'de> for Number<T> {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        source.deserialize_any(Numbers(PhantomData))
+        source.deserialize_any(NumberVisitor(PhantomData))
     }
 }
 
-struct Numbers<T>(PhantomData<T>);
+struct NumberVisitor<T>(PhantomData<T>);
 
-impl<T: Numeric> Visitor<'_> for Numbers<T> {
+impl<T: Numeric> Visitor<'_> for NumberVisitor<T> {
     type Value = Number<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,7 +59,7 @@ impl<T: Numeric> Visitor<'_> for Numbers<T> {
     }
 }
 
-/// The refusal of a second member of a one-of, which names both.
+/// The error for a second member of a one-of. It names both members.
 pub(crate) fn second<E: Error>(first: &str, second: &'static str, members: &[&str]) -> E {
     if first == second {
         return E::duplicate_field(second);
@@ -74,7 +75,7 @@ mod tests {
     };
 
     #[test]
-    fn a_number_comes_plain_or_as_text_within_its_range() {
+    fn a_number_is_a_json_number_or_a_string_within_its_range() {
         let after = |json: &str| serde_json::from_str::<StreamTurnEventsRequest>(json).map(|request| request.after);
         for (json, wanted) in
             [(r#"{"after":7}"#, 7), (r#"{"after":"7"}"#, 7), (r#"{"after":4294967295}"#, u32::MAX), (r#"{"after":null}"#, 0)]
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_member_of_a_choice_is_refused_with_both_names() {
+    fn a_second_member_of_a_one_of_is_an_error_that_names_both() {
         let refusal = |json: &str| serde_json::from_str::<FileChange>(json).expect_err(json).to_string();
         let rows = [
             (r#"{"write":{},"delete":{}}"#, "must have exactly one of write, create, update, delete, rename; has write and delete"),

@@ -1,5 +1,4 @@
-//! The contract and nothing else: the generated modules of `backlot.*.v1`, the one error that crosses every hop, typed ids
-//! and the JSON form of an event.
+//! The contract: the generated modules of `backlot.*.v1`, the error that all services exchange, typed ids, and the JSON form of an event.
 //!
 //! Read the `.proto` files first; they are the specification. Then [`error`], [`id`], [`event`], [`path`], [`plan`].
 
@@ -16,7 +15,7 @@ pub mod text;
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 /// The paths of the methods that the contract marks as idempotent or without side effects, as `/backlot.auth.v1.AuthService/GetKeySet`.
-pub const REPEATABLE: &[&str] = include!(concat!(env!("OUT_DIR"), "/repeatable.rs"));
+pub const IDEMPOTENT_METHODS: &[&str] = include!(concat!(env!("OUT_DIR"), "/idempotent_methods.rs"));
 
 macro_rules! package {
     ($name:literal) => {

@@ -1,21 +1,21 @@
-//! The one rule of paths, which project-storage and the agent's tools share.
+//! The rules for file paths, which project-storage and the agent's tools share.
 //!
-//! [`check`] holds for every path that names a file, [`check_new`] also for the names that every file system can hold. A path is
-//! new if the revision that a change begins with has no file there. Files that were stored before a rule became stricter keep
-//! their paths.
+//! [`check`] applies to every path. [`check_new`] applies to the paths of new files and also requires names that every common file
+//! system supports. A path is new if the base revision of the change has no file there. Files that were stored before a rule became
+//! stricter keep their paths.
 
 use unicode_normalization::is_nfc;
 
-use crate::text::{is_control, is_direction, misleads};
+use crate::text::{is_control, is_direction, is_misleading};
 
-/// Characters of a path.
+/// The most characters of a path.
 pub const MAX_CHARACTERS: usize = 255;
-/// Bytes of one part of a new path: what ext4, XFS, APFS and NTFS all hold.
+/// The most bytes of a part of a new path: ext4, XFS, APFS and NTFS all support this length.
 pub const MAX_PART_BYTES: usize = 255;
-/// Characters of a text that an error shows.
+/// The most characters of a path that an error shows.
 const SHOWN_CHARACTERS: usize = 64;
 
-/// Names that Windows gives to devices in every folder, whatever extension follows. COM and LPT come with a number.
+/// Names that Windows reserves for devices in every folder, with any extension. COM and LPT are followed by a digit.
 const DEVICES: [&str; 7] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", "CLOCK$"];
 const PORTS: [&str; 2] = ["COM", "LPT"];
 
@@ -38,11 +38,11 @@ pub enum BadPath {
     EmptyPart,
     #[error("it has a part . or ..")]
     DotPart,
-    #[error("git takes its part `{part}` for .git")]
+    #[error("git treats its part `{part}` as .git")]
     Git { part: String },
     #[error("it has the character {}, which changes the direction of the text", code(*.0))]
     Direction(char),
-    #[error("it has {}, which Unicode keeps free of characters", code(*.0))]
+    #[error("it has {}, which Unicode will never assign to a character", code(*.0))]
     Unassigned(char),
     #[error("its part `{part}` has the character {character}, which Windows does not allow")]
     Character { part: String, character: char },
@@ -54,8 +54,8 @@ pub enum BadPath {
     Ending { part: String },
 }
 
-/// Whether a text can be the path of a file: relative, `/`-separated, NFC, 1 to 255 characters, no part that git or a walk
-/// through folders reads in its own way. Nothing is normalised: a path read equals the path written.
+/// Checks that a text can be the path of a file: relative, `/`-separated, NFC, 1 to 255 characters, and no part that has a special
+/// meaning for git or for a directory walk. Paths are not normalised: a path is read as it was written.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -63,7 +63,7 @@ pub fn check(path: &str) -> Result<(), BadPath> {
     if path.is_empty() {
         return Err(BadPath::Empty);
     }
-    // Bytes first: no need to count the characters of a text of megabytes.
+    // The cheap check of the bytes first, because the text may have megabytes.
     if path.len() > MAX_CHARACTERS * 4 || path.chars().count() > MAX_CHARACTERS {
         return Err(BadPath::TooLong);
     }
@@ -87,7 +87,7 @@ pub fn check(path: &str) -> Result<(), BadPath> {
     })
 }
 
-/// Whether a file may come to a path where none is: [`check`], and every file system can hold each part.
+/// Checks that a new file may be created at a path: [`check`], and every common file system supports each part.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -121,7 +121,7 @@ fn new_part(part: &str) -> Result<(), BadPath> {
     Ok(())
 }
 
-/// Whether Windows opens a device in place of the file. It looks at what stands before the first dot, without the spaces behind.
+/// Whether Windows opens a device instead of the file. Windows compares the name before the first dot, without trailing spaces.
 fn is_device(part: &str) -> bool {
     let name = part.split('.').next().unwrap_or_default().trim_end_matches(' ');
     if DEVICES.iter().any(|device| name.eq_ignore_ascii_case(device)) {
@@ -132,9 +132,8 @@ fn is_device(part: &str) -> bool {
     is_port && matches!(number, '0'..='9' | '\u{b9}' | '\u{b2}' | '\u{b3}')
 }
 
-/// Whether a checkout would write into the repository itself, which git clients refuse: a file system without case takes
-/// `.GIT` for `.git`, NTFS also `git~1` and anything with dots, blanks or a stream behind it, HFS+ also what has invisible
-/// characters in it.
+/// Whether a checkout would write into the repository itself, which git clients refuse. A case-insensitive file system treats `.GIT`
+/// as `.git`. NTFS also treats `git~1` so, and names that are followed by dots, spaces or a stream. HFS+ ignores invisible characters.
 #[must_use]
 pub fn is_git_folder(part: &str) -> bool {
     let visible: String = part.chars().filter(|c| !is_ignored_by_hfs(*c)).collect();
@@ -142,28 +141,28 @@ pub fn is_git_folder(part: &str) -> bool {
     name.eq_ignore_ascii_case(".git") || name.eq_ignore_ascii_case("git~1")
 }
 
-/// As git's `utf8.c` lists them.
+/// The characters that git lists in `utf8.c`.
 fn is_ignored_by_hfs(c: char) -> bool {
     matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}')
 }
 
-/// Unicode's noncharacters. APFS refuses names with code points that are not assigned, and these never will be.
+/// Whether it is a Unicode noncharacter. APFS refuses names with unassigned code points, and noncharacters are never assigned.
 fn is_unassigned(c: char) -> bool {
     matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe
 }
 
-/// A name as a file system without case compares it. Upper case first, so that `ß` meets `SS`.
+/// A name as a case-insensitive file system compares it. Converts to upper case first, so that `ß` equals `SS`.
 #[must_use]
 pub fn fold(name: &str) -> String {
     name.to_uppercase().to_lowercase()
 }
 
-/// A text as an error shows it: at most 64 characters, and none that hides or that moves the words around it.
+/// A text as an error shows it: at most 64 characters, with invisible and direction-changing characters escaped.
 #[must_use]
 pub fn shown(text: &str) -> String {
     let mut shown = String::new();
     for c in text.chars().take(SHOWN_CHARACTERS) {
-        if misleads(c) || is_unassigned(c) {
+        if is_misleading(c) || is_unassigned(c) {
             shown.extend(c.escape_unicode());
         } else {
             shown.push(c);
@@ -175,7 +174,7 @@ pub fn shown(text: &str) -> String {
     shown
 }
 
-/// As Unicode writes it.
+/// A code point in Unicode notation.
 fn code(c: char) -> String {
     format!("U+{:04X}", u32::from(c))
 }

@@ -1,4 +1,4 @@
-//! The plan of an account: its name in access tokens and in the database, and the limits that more than one process has to know.
+//! The plan of an account: its name in access tokens and in the database, and the limits that more than one service applies.
 
 use serde_json::{Map, Value};
 
@@ -25,7 +25,7 @@ impl Plan {
         [Self::Free, Self::Pro, Self::Team, Self::Enterprise].into_iter().find(|plan| plan.name() == name)
     }
 
-    /// The plan that an access token names. A plan that only a newer release knows has the limits of `free`.
+    /// The plan that an access token names. An unknown plan, which a newer release may have added, has the limits of `free`.
     #[must_use]
     pub fn from_claims(claims: &Map<String, Value>) -> Self {
         claims.get(CLAIM).and_then(Value::as_str).and_then(Self::from_name).unwrap_or(Self::Free)
@@ -39,12 +39,12 @@ impl From<Plan> for Map<String, Value> {
     }
 }
 
-/// Steps of one change set.
+/// The most changes of one change set.
 pub const FILES_PER_SAVE: usize = 200;
-/// Bytes of a step beside its content: paths, ETags, and what the encoding adds.
-const STEP_BYTES: usize = 8 * 1024;
+/// Bytes of a change besides its content: paths, ETags and the overhead of the encoding.
+const CHANGE_OVERHEAD_BYTES: usize = 8 * 1024;
 
-/// Bytes of one file.
+/// The most bytes of one file.
 #[must_use]
 pub fn file_bytes(plan: Plan) -> u32 {
     match plan {
@@ -54,10 +54,10 @@ pub fn file_bytes(plan: Plan) -> u32 {
     }
 }
 
-/// Bytes of the largest message that a save within the plan can have.
+/// The bytes of the largest save message that the plan allows.
 #[must_use]
 pub fn save_bytes(plan: Plan) -> usize {
-    FILES_PER_SAVE * (usize::try_from(file_bytes(plan)).unwrap_or(usize::MAX / FILES_PER_SAVE) + STEP_BYTES)
+    FILES_PER_SAVE * (usize::try_from(file_bytes(plan)).unwrap_or(usize::MAX / FILES_PER_SAVE) + CHANGE_OVERHEAD_BYTES)
 }
 
 #[cfg(test)]
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_plan_survives_a_token() {
+    fn every_plan_round_trips_through_a_token() {
         for plan in [Plan::Free, Plan::Pro, Plan::Team, Plan::Enterprise] {
             assert_eq!(Plan::from_claims(&plan.into()), plan);
         }

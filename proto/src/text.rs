@@ -1,25 +1,25 @@
-//! Which characters have no place in what names something: a path, an address, a person, a project. Which texts say nothing.
+//! Characters that names must not contain (paths, e-mail addresses, display names), and texts that are blank.
 
-/// Unicode's property `Bidi_Control`: with these a name reads as another one.
+/// Whether a character has the Unicode property `Bidi_Control`. Such a character can make a name look like another name.
 #[must_use]
 pub fn is_direction(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// What moves or annotates the text around it and shows nothing itself: C0 and C1, the separators of lines and paragraphs, the
-/// deprecated format characters and interlinear annotations. Joiners are none: emoji and Persian need them.
+/// Whether a character is invisible and controls or annotates the text around it: C0 and C1 controls, line and paragraph separators,
+/// deprecated format characters and interlinear annotations. Joiners are allowed, because emoji and Persian need them.
 #[must_use]
 pub fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{206a}'..='\u{206f}' | '\u{fff9}'..='\u{fffb}')
 }
 
-/// Whether a name must not hold this.
+/// Whether a name must not contain this character.
 #[must_use]
-pub fn misleads(c: char) -> bool {
+pub fn is_misleading(c: char) -> bool {
     is_control(c) || is_direction(c)
 }
 
-/// Whether a text says nothing: white space and characters without a width are all that it has.
+/// Whether a text has only white space and zero-width characters.
 #[must_use]
 pub fn is_blank(text: &str) -> bool {
     text.chars().all(|c| c.is_whitespace() || matches!(c, '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}'))
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_shows_nothing_is_blank() {
+    fn a_text_without_visible_characters_is_blank() {
         for text in ["", " ", "\n\r\t", "\u{a0}\u{3000}\u{2028}", "\u{200b}", "\u{feff} \u{2060}", "\u{200f}\u{ad}"] {
             assert!(is_blank(text), "{text:?}");
         }
@@ -40,12 +40,12 @@ mod tests {
     }
 
     #[test]
-    fn controls_mislead_and_letters_of_every_script_do_not() {
+    fn control_characters_are_misleading_and_letters_of_every_script_are_not() {
         let misleading = "\0\u{1}\t\n\r\u{1b}\u{1f}\u{7f}\u{80}\u{85}\u{9b}\u{9f}\u{2028}\u{2029}\u{61c}\u{200e}\u{200f}\u{202a}\u{202b}\
                           \u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}\u{206a}\u{206f}\u{fff9}\u{fffa}\u{fffb}";
-        assert_eq!(misleading.chars().find(|c| !misleads(*c)), None);
+        assert_eq!(misleading.chars().find(|c| !is_misleading(*c)), None);
         let plain =
             "a Z9-é ß 日本 שלום می\u{200c}خواهم 👩\u{200d}💻 🏴\u{e0067}\u{e0062}\u{e007f} ❤\u{fe0f} \u{a0}\u{3000}\u{ad}\u{fffc}\u{fffd}";
-        assert_eq!(plain.chars().find(|c| misleads(*c)), None);
+        assert_eq!(plain.chars().find(|c| is_misleading(*c)), None);
     }
 }

@@ -67,7 +67,7 @@ impl Slot {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let what = if state.is_working { WORKING } else { WAITING };
         state.holder.person = Some(person);
-        state.share.also(&Holder { person: Some(person), ..Holder::default() }).map_err(|exhausted| share_exhausted(exhausted, what))
+        state.share.add_holder(&Holder { person: Some(person), ..Holder::default() }).map_err(|exhausted| share_exhausted(exhausted, what))
     }
 
     /// Exchanges the waiting slot for a working one: the body has arrived.

@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse as _, Response},
 };
-use chassis::{context::Context, task::apart};
+use chassis::{context::Context, task::spawn_and_wait};
 use futures::stream;
 use proto::{
     error::ErrorCode,
@@ -68,7 +68,7 @@ fn pages(
             return Ok(Some((Bytes::from(begin), Some(rest))));
         }
         // In its own task: if the client stops reading, this body is not polled, and the unread page would use the window of other calls.
-        let (page, rest) = apart(async move { (next_page(&rest.upstream, &rest.context, &mut rest.request).await, rest) }).await;
+        let (page, rest) = spawn_and_wait(async move { (next_page(&rest.upstream, &rest.context, &mut rest.request).await, rest) }).await;
         let page = page.map_err(Error::from)?;
         let files = files(page).map_err(Error::from)?;
         let is_last = rest.request.page_token.is_empty();

@@ -1,37 +1,37 @@
-//! How large a fault may be on the wire. It travels in trailers, whose list a client limits, often to 8 KiB: a larger one would not
-//! arrive, or end the connection. What does not fit is cut, and marked as cut.
+//! Limits the size of a fault on the wire. A fault is sent in trailers, and clients limit the size of all trailers, often to 8 KiB.
+//! Larger trailers are lost or end the connection. Texts that do not fit are cut and end with a mark.
 
 use std::collections::HashMap;
 
 use super::{Fault, FieldViolation, QuotaViolation};
 
-/// The message, as `grpc-message` spells it: a byte that is not plain ASCII takes three there.
+/// Bytes of the message in `grpc-message`, where a byte that is not printable ASCII takes three.
 const MESSAGE: usize = 1_500;
-/// A message where it is made: a browser gets it in a body, which has room for more.
+/// Bytes of the message of a new fault. It may exceed [`MESSAGE`], because the gateway sends it to browsers in a body.
 pub(super) const TEXT: usize = 4_096;
-/// Everything else together, with [`OVERHEAD`] for each entry.
+/// Bytes of all details together. Each entry counts [`OVERHEAD`] in addition to its texts.
 const DETAILS: usize = 2_800;
 const OVERHEAD: usize = 24;
-/// A reason, a domain, the name of a fact or of a policy.
+/// Bytes of a reason, a domain, a metadata key or the name of a policy.
 const NAME: usize = 64;
-/// One value of the metadata.
+/// Bytes of a metadata value.
 pub(super) const VALUE: usize = 2_048;
-/// The name of a field, which may hold indices and the keys of a map.
+/// Bytes of the name of a field, which may contain indices and map keys.
 pub(super) const FIELD: usize = 256;
-/// A description.
+/// Bytes of a description.
 pub(super) const DESCRIPTION: usize = 512;
-/// What follows a text that was cut.
+/// The end of a text that was cut.
 const MARK: &str = "…";
-/// The fact that says how many violations were left out.
+/// The metadata key with the number of violations that were left out.
 pub const OMITTED: &str = "omitted_violations";
 
 impl Fault {
-    /// The same fault within what a trailer bears: texts are cut between characters and end with `…`; violations that do not fit
-    /// are counted by the fact [`OMITTED`].
+    /// The fault, small enough for trailers. Texts are cut between characters and end with `…`. Violations that do not fit are left
+    /// out, and the metadata has their number as [`OMITTED`].
     #[must_use]
     pub fn bounded(self) -> Self {
         let mut left = DETAILS - OVERHEAD - "18446744073709551615".len() - OMITTED.len();
-        let metadata = facts(self.metadata, &mut left);
+        let metadata = fitting_metadata(self.metadata, &mut left);
         let quota: Vec<_> = self.quota.into_iter().map_while(|quota| fitting_quota(&quota, &mut left)).collect();
         let all = self.violations.len();
         let violations: Vec<_> = self.violations.into_iter().map_while(|violation| fitting_violation(&violation, &mut left)).collect();
@@ -40,7 +40,7 @@ impl Fault {
             code: self.code,
             reason: clip(&self.reason, NAME),
             domain: clip(&self.domain, NAME),
-            message: cut(&self.message, MESSAGE, spelled),
+            message: cut(&self.message, MESSAGE, encoded_len),
             violations,
             quota,
             retry_after: self.retry_after,
@@ -50,7 +50,7 @@ impl Fault {
     }
 }
 
-/// A text of at most `limit` bytes: cut between characters and marked where it was longer.
+/// Cuts a text to at most `limit` bytes, between characters. A text that was cut ends with `…`.
 #[must_use]
 pub fn clip(text: &str, limit: usize) -> String {
     cut(text, limit, char::len_utf8)
@@ -61,26 +61,26 @@ fn cut(text: &str, limit: usize, size: impl Fn(char) -> usize) -> String {
         return text.to_owned();
     }
     let mut left = limit.saturating_sub(MARK.chars().map(&size).sum());
-    let fits = |letter: &char| left.checked_sub(size(*letter)).map(|rest| left = rest).is_some();
+    let fits = |character: &char| left.checked_sub(size(*character)).map(|rest| left = rest).is_some();
     text.chars().take_while(fits).chain(MARK.chars()).collect()
 }
 
-/// The bytes of a character in `grpc-message`.
-fn spelled(letter: char) -> usize {
-    if matches!(letter, ' '..='~') && letter != '%' { 1 } else { 3 * letter.len_utf8() }
+/// The bytes of a character in `grpc-message`, which is percent-encoded.
+fn encoded_len(character: char) -> usize {
+    if matches!(character, ' '..='~') && character != '%' { 1 } else { 3 * character.len_utf8() }
 }
 
-/// Takes the entry from what is left, if it fits.
+/// Subtracts the size of an entry from the bytes that are left, if it fits.
 fn fits(texts: [&str; 2], left: &mut usize) -> bool {
     let size = OVERHEAD + texts.iter().map(|text| text.len()).sum::<usize>();
     left.checked_sub(size).map(|rest| *left = rest).is_some()
 }
 
-/// The facts in the order of their names: which of them are kept does not depend on the map.
-fn facts(metadata: HashMap<String, String>, left: &mut usize) -> HashMap<String, String> {
-    let mut facts: Vec<_> = metadata.into_iter().map(|(name, value)| (clip(&name, NAME), clip(&value, VALUE))).collect();
-    facts.sort();
-    facts.into_iter().filter(|(name, value)| fits([name, value], left)).collect()
+/// The entries that fit, taken in the order of their keys, so that the result does not depend on the order of the map.
+fn fitting_metadata(metadata: HashMap<String, String>, left: &mut usize) -> HashMap<String, String> {
+    let mut entries: Vec<_> = metadata.into_iter().map(|(key, value)| (clip(&key, NAME), clip(&value, VALUE))).collect();
+    entries.sort();
+    entries.into_iter().filter(|(key, value)| fits([key, value], left)).collect()
 }
 
 fn fitting_quota(quota: &QuotaViolation, left: &mut usize) -> Option<QuotaViolation> {
@@ -100,14 +100,14 @@ mod tests {
     use super::*;
     use crate::error::ErrorCode;
 
-    /// The bytes of every header of the status.
+    /// The size of all headers of the status, as HTTP/2 counts it.
     fn size(status: &Status) -> usize {
         let response = status.clone().into_http::<()>();
         response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
     }
 
     #[test]
-    fn a_fault_of_any_size_fits_into_eight_kibibytes_of_trailers() {
+    fn a_fault_of_any_size_fits_into_8_kib_of_trailers() {
         let long = |letter: &str| letter.repeat(60_000 / letter.len());
         for letter in ["a", "%", "ä", "\n", "\u{202e}", "🦀"] {
             let violation = FieldViolation { field: long(letter), description: long(letter) };
@@ -119,8 +119,8 @@ mod tests {
                 ("one violation", Fault::invalid("auth", vec![violation.clone()])),
                 ("violations", Fault::invalid("auth", vec![violation; 100])),
                 ("quota", Fault { quota: vec![quota; 100], ..plain.clone() }),
-                ("a fact", plain.clone().with("path", long(letter))),
-                ("facts", (0..100).fold(plain, |fault, at| fault.with(&format!("{at}{letter}"), long(letter)))),
+                ("one metadata value", plain.clone().with("path", long(letter))),
+                ("metadata", (0..100).fold(plain, |fault, at| fault.with(&format!("{at}{letter}"), long(letter)))),
             ];
             for (case, fault) in cases {
                 let status = Status::from(fault);
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_says_so() {
+    fn a_text_that_was_cut_ends_with_a_mark() {
         assert_eq!((clip("grün", 5).as_str(), clip("grüner", 6).as_str(), clip("grüner", 7).as_str()), ("grün", "gr…", "grüner"));
         let violation =
             |at: usize| FieldViolation { field: format!("changes[{at}].path"), description: "must be at most 1024 bytes".into() };

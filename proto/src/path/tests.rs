@@ -1,8 +1,8 @@
 use super::*;
 
-/// Legal for a file that comes new, and so for every file.
+/// Legal for new files, and so for all files.
 #[test]
-fn good_paths() {
+fn legal_paths() {
     let (longest, two_parts) = (format!("{}a", "é/".repeat(127)), format!("{}/{}", "x".repeat(127), "é".repeat(127)));
     let part_of_255_bytes = "a".repeat(255);
     for path in [
@@ -34,7 +34,7 @@ fn good_paths() {
 }
 
 #[test]
-fn paths_that_no_file_has() {
+fn paths_that_are_illegal_for_all_files() {
     let too_long = "a".repeat(256);
     let megabytes = "a".repeat(5 << 20);
     let git = |part: &str| BadPath::Git { part: part.to_owned() };
@@ -69,9 +69,9 @@ fn paths_that_no_file_has() {
     }
 }
 
-/// Such a file may be stored, from before; none comes new.
+/// A stored file may have such a path, but a new file may not.
 #[test]
-fn paths_that_only_stored_files_have() {
+fn paths_that_are_illegal_for_new_files() {
     let part = |part: &str| part.to_owned();
     let (of_256_bytes, of_510_bytes) = ("é".repeat(128), "é".repeat(255));
     let cut = format!("{}…", "é".repeat(64));
@@ -103,7 +103,7 @@ fn paths_that_only_stored_files_have() {
 }
 
 #[test]
-fn no_new_file_has_the_name_of_a_device() {
+fn device_names_are_illegal_for_new_files() {
     let numbers: Vec<char> = ('0'..='9').chain(['¹', '²', '³']).collect();
     let ports = ["com", "lpt"].iter().flat_map(|port| numbers.iter().map(move |number| format!("{port}{number}")));
     let names: Vec<String> =
@@ -131,7 +131,7 @@ fn no_new_file_has_the_name_of_a_device() {
 }
 
 #[test]
-fn a_problem_names_the_part_and_the_limit() {
+fn an_error_names_the_part_and_the_limit() {
     for (path, words) in [
         ("", "it is empty; a path has 1 to 255 characters"),
         ("a\u{7}b", "it has the control character U+0007"),
@@ -139,8 +139,8 @@ fn a_problem_names_the_part_and_the_limit() {
         ("a:b/c", "its part `a:b` has the character :, which Windows does not allow"),
         ("a/trailing.", "its part `trailing.` ends with a dot or a space, which Windows removes"),
         ("a\u{202e}b", "it has the character U+202E, which changes the direction of the text"),
-        ("a\u{ffff}", "it has U+FFFF, which Unicode keeps free of characters"),
-        ("a/.GIT/b", "git takes its part `.GIT` for .git"),
+        ("a\u{ffff}", "it has U+FFFF, which Unicode will never assign to a character"),
+        ("a/.GIT/b", "git treats its part `.GIT` as .git"),
     ] {
         assert_eq!(check_new(path).map_err(|problem| problem.to_string()), Err(words.to_owned()), "{path:?}");
     }
@@ -150,7 +150,7 @@ fn a_problem_names_the_part_and_the_limit() {
 }
 
 #[test]
-fn an_error_shows_what_hides() {
+fn an_error_escapes_invisible_characters() {
     for (text, words) in [
         ("src/app.js", "src/app.js"),
         ("a\u{202e}b\u{7}\u{ffff}", "a\\u{202e}b\\u{7}\\u{ffff}"),
@@ -162,7 +162,7 @@ fn an_error_shows_what_hides() {
 }
 
 #[test]
-fn every_spelling_of_the_repository_is_known() {
+fn every_spelling_of_the_git_folder_is_recognised() {
     for part in [".git", ".GIT", ".git.", ".git ", "git~1", "GIT~1", ".git::$DATA", ".g\u{200c}it"] {
         assert!(is_git_folder(part), "{part:?}");
     }
@@ -172,7 +172,7 @@ fn every_spelling_of_the_repository_is_known() {
 }
 
 #[test]
-fn names_that_differ_in_case_fold_to_one() {
+fn names_that_differ_only_in_case_fold_to_the_same_name() {
     for (one, other) in [("App.js", "aPP.JS"), ("straße", "STRASSE"), ("ÜBER", "über"), ("Σίσυφος", "ΣΊΣΥΦΟΣ"), ("ſ", "S")]
     {
         assert_eq!(fold(one), fold(other), "{one} {other}");

@@ -91,7 +91,7 @@ impl Config {
             ),
             event_retention: env.get("BACKLOT_EVENT_RETENTION", "7d", "how long the events of a turn are kept after its end"),
         };
-        env.longer_than_zero([
+        env.require_positive([
             ("BACKLOT_STEP_TIMEOUT", config.step_timeout),
             ("BACKLOT_BEGIN_TIMEOUT", config.begin_timeout),
             ("BACKLOT_DISCONNECT_GRACE", config.disconnect_grace),

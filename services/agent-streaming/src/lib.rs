@@ -110,8 +110,8 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     let verifier = Arc::new(Verifier::new(Caller::AgentStreaming, &config.cluster_secret, Keys::Remote(auth)));
     let limits = app.upstream.limits();
     let server = Server::new(Caller::AgentStreaming, config.server, verifier, RULES)
-        .add(AgentStreamingServiceServer::new(Service(app)).accept_compressed(CompressionEncoding::Gzip))
-        .counts(General::new(limits))
+        .add_service(AgentStreamingServiceServer::new(Service(app)).accept_compressed(CompressionEncoding::Gzip))
+        .limit_direct_callers(General::new(limits))
         .needs(postgres::ENGINE, postgres::watch(&db));
     let driving = async {
         worker.run().await;

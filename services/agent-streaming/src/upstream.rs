@@ -8,7 +8,7 @@ use chassis::{
     limit,
 };
 use proto::{
-    error::{ErrorCode, Fault, NOBODY},
+    error::{DEFAULT_DOMAIN, ErrorCode, Fault},
     id::{MessageId, ProjectId, TurnId, UserId},
     project_storage::{
         BeginTurnRequest, CommitTurnRequest, CommitTurnResponse, EndTurnRequest, File, GetTurnTreeRequest, GetTurnTreeResponse,
@@ -98,7 +98,7 @@ impl Upstream {
 /// `UNAVAILABLE`.
 fn fault(status: &tonic::Status) -> Fault {
     let fault = Fault::from_status(status);
-    if fault.code == ErrorCode::Internal && fault.domain == NOBODY {
+    if fault.code == ErrorCode::Internal && fault.domain == DEFAULT_DOMAIN {
         return Fault { code: ErrorCode::Unavailable, reason: "UNAVAILABLE".to_owned(), ..fault };
     }
     fault

@@ -95,7 +95,7 @@ impl Config {
     }
 
     fn check(&self, env: &mut Env) {
-        env.longer_than_zero([("BACKLOT_HASH_WAIT", self.hash_wait)]);
+        env.require_positive([("BACKLOT_HASH_WAIT", self.hash_wait)]);
         let ten_years = 3_650 * rotation::MIN_INTERVAL * 24;
         if !(rotation::MIN_INTERVAL..=ten_years).contains(&self.rotation_interval()) {
             env.out_of_bounds("BACKLOT_KEY_ROTATION", "must be from 1h to 3650d");

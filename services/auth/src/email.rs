@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn no_address_contains_a_misleading_character() {
-        for c in (0..=0x10_ffff).filter_map(char::from_u32).filter(|c| proto::text::misleads(*c)) {
+        for c in (0..=0x10_ffff).filter_map(char::from_u32).filter(|c| proto::text::is_misleading(*c)) {
             for text in [
                 format!("{c}a@b.c"),
                 format!("a{c}a@b.c"),

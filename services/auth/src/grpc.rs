@@ -107,7 +107,7 @@ fn new_account(request: SignUpRequest) -> Result<NewAccount, Error> {
             ("display_name", display_name.chars().count(), 0..=MAX_NAME),
         ],
     );
-    violations.plain("display_name", &display_name);
+    violations.no_misleading_characters("display_name", &display_name);
     let email = violations.parse("email", &email);
     violations.check(SERVICE)?;
     let Some(email) = email else { unreachable!("an address that does not parse is a violation") };

@@ -87,8 +87,8 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     let verifier = Arc::new(Verifier::new(Caller::Auth, &config.cluster_secret, Keys::Local(app.keyring.published())));
     let limiter = app.limiter.clone();
     let served = Server::new(Caller::Auth, config.server, verifier, RULES)
-        .add(AuthServiceServer::new(grpc::Service(app)).accept_compressed(CompressionEncoding::Gzip))
-        .counts(General::new(limiter))
+        .add_service(AuthServiceServer::new(grpc::Service(app)).accept_compressed(CompressionEncoding::Gzip))
+        .limit_direct_callers(General::new(limiter))
         .needs(postgres::ENGINE, postgres::watch(&pool))
         .serve(listener, shutdown)
         .await;

@@ -5,7 +5,7 @@
 
 use std::{fmt::Write as _, net::IpAddr};
 
-use chassis::{client::ServiceChannel, context::Context, identity::sha256, share::networks};
+use chassis::{client::ServiceChannel, context::Context, identity::sha256, network::client_network};
 use proto::rate_limit::rate_limit_service_client::RateLimitServiceClient;
 
 use crate::error::{Error, SERVICE};
@@ -45,8 +45,7 @@ pub(crate) fn address_of(context: &Context) -> String {
 }
 
 fn network(address: IpAddr) -> String {
-    // The first network is the narrowest one.
-    let (network, prefix) = networks(address)[0];
+    let (network, prefix) = client_network(address);
     if network.is_ipv4() { network.to_string() } else { format!("{network}/{prefix}") }
 }
 

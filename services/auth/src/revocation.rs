@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chassis::task::apart;
+use chassis::task::spawn_and_wait;
 use futures::Stream;
 use proto::id::SessionId;
 use tokio::{
@@ -149,13 +149,13 @@ impl Feed {
     /// would keep its database connection.
     async fn head(&self) -> Result<i64, store::StoreError> {
         let pool = self.pool.clone();
-        apart(async move { revocations::head(&pool).await }).await
+        spawn_and_wait(async move { revocations::head(&pool).await }).await
     }
 
     /// The rows after the cursor, for a stream.
     async fn batch(&self, after: i64) -> Result<Vec<Revocation>, store::StoreError> {
         let pool = self.pool.clone();
-        apart(async move { revocations::after(&pool, after, BATCH).await }).await
+        spawn_and_wait(async move { revocations::after(&pool, after, BATCH).await }).await
     }
 
     /// The next signal, or `None` if the stream has missed signals.

@@ -138,7 +138,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
 fn serve(mut env: Env, role: Role) -> anyhow::Result<()> {
     let (process, telemetry) = (Process::read(&mut env, role), telemetry::Config::read(&mut env));
     env.known_elsewhere(&settings::of_all());
-    env.unknown();
+    env.reject_unknown();
     env.check()?;
     process::in_runtime(&telemetry, role.name(), process.serve())
 }

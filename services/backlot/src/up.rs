@@ -131,7 +131,7 @@ fn checked(env: &Env) -> Result<Cluster, Faults> {
         env.check()?;
     }
     if settings::lacks_database(&env) {
-        env.assume("DATABASE_URL", database::PLACEHOLDER);
+        env.set_default("DATABASE_URL", database::PLACEHOLDER);
     }
     ClusterSecret::make(&mut env);
     let cluster = Cluster::read(&mut env);
@@ -144,7 +144,7 @@ fn checked(env: &Env) -> Result<Cluster, Faults> {
         }
     }
     env.known_elsewhere(&settings::of_all());
-    env.unknown();
+    env.reject_unknown();
     env.check().map(|()| cluster)
 }
 
@@ -159,11 +159,11 @@ async fn assemble(mut env: Env, cluster: Cluster) -> anyhow::Result<Running> {
     let listeners = Listeners::bind(&cluster, &listeners::Explicit::of(&env)).await?;
     let database = if settings::lacks_database(&env) { Some(Database::start(&cluster).await?) } else { None };
     if let Some(database) = &database {
-        env.assume("DATABASE_URL", database.url());
+        env.set_default("DATABASE_URL", database.url());
     }
     for (role, address) in listeners.services() {
         if let Some(name) = role.url_setting() {
-            env.assume(name, format!("http://{}", health::reachable(address)));
+            env.set_default(name, format!("http://{}", health::reachable(address)));
         }
     }
     let roles = Roles::read(&mut env);

@@ -219,7 +219,7 @@ fn tokens_and_keys_are_one_line_and_a_probe_without_a_role_fails() {
     assert!(output.status.success() && keys.lines().count() == 1 && keys.starts_with("backlot-keys-1."), "{keys}");
     let other_role = run(&mut backlot(data.path(), &[("BACKLOT_ROLE_KEYS", keys.trim())]), &["gateway"]);
     let errors = text(&other_role.stderr);
-    assert!(other_role.status.code() == Some(64) && errors.contains("BACKLOT_ROLE_KEYS: holds the keys of auth"), "{errors}");
+    assert!(other_role.status.code() == Some(64) && errors.contains("BACKLOT_ROLE_KEYS: has the keys of auth"), "{errors}");
     let all = run(&mut backlot(data.path(), &[("BACKLOT_ROLE_KEYS", keys.trim())]), &["up"]);
     assert!(all.status.code() == Some(64) && text(&all.stderr).contains("BACKLOT_ROLE_KEYS: is for roles that run in separate processes"));
 

@@ -1,24 +1,24 @@
 //! The processes that call each other.
 
-/// A process that may call another, as the folders are named.
+/// A process that calls a service.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Caller {
-    /// Not one of ours: a program with an access token, or without.
+    /// A program that is not part of the cluster, with or without an access token.
     Direct,
     Gateway,
     Auth,
     AgentStreaming,
     ProjectStorage,
     RateLimit,
-    /// A person with the cluster secret (`backlot token`).
+    /// A person who has the cluster secret (`backlot token`).
     Operator,
 }
 
 impl Caller {
-    /// Everybody who shows a caller token.
+    /// All callers that have a caller token.
     pub const NAMED: [Caller; 6] = [Self::Gateway, Self::Auth, Self::AgentStreaming, Self::ProjectStorage, Self::RateLimit, Self::Operator];
 
-    /// The folder's name: `agent-streaming`.
+    /// The name of the service, which is also the name of its folder: `agent-streaming`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -32,7 +32,7 @@ impl Caller {
         }
     }
 
-    /// The caller with this name, unless it is `direct`.
+    /// The caller with this name. `direct` is not such a name.
     #[must_use]
     pub fn named(name: &str) -> Option<Caller> {
         Self::NAMED.into_iter().find(|c| c.name() == name)

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-/// An error and its causes in one line. A cause whose text its effect already ends with is not said twice.
+/// An error and its causes in one line. A cause is left out if the text before it already ends with the text of the cause.
 #[must_use]
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();

@@ -2,7 +2,7 @@
 
 mod deadline;
 #[cfg(feature = "failpoints")]
-mod failing;
+mod failpoint;
 mod retry;
 
 use std::{error::Error, time::Duration};
@@ -18,7 +18,7 @@ use tonic::{
 };
 
 pub use self::retry::idempotent;
-use self::{deadline::WithDeadline, retry::Retry};
+use self::{deadline::DeadlineService, retry::Retry};
 use crate::{
     context::ClientAddress,
     identity::{Caller, Signer},
@@ -27,81 +27,79 @@ use crate::{
     secret::ClusterSecret,
 };
 
-/// The largest message between services: a project of 50 MiB with its paths, or a save of 200 files, with room.
+/// The largest message between services. A project has up to 50 MiB and its paths, a save has up to 200 files.
 pub const MAX_MESSAGE_BYTES: usize = 112 * 1024 * 1024;
 
-/// A channel that shows who calls, carries the trace, ends a call at its deadline, and retries a call that got no answer if it may be
-/// repeated.
-pub type ServiceChannel = InterceptedService<Retry<WithDeadline<Connection>>, Outgoing>;
+/// A channel to a service. It adds the caller token and the trace, ends a call at its deadline, and retries idempotent calls.
+pub type ServiceChannel = InterceptedService<Retry<DeadlineService<Connection>>, CallerInterceptor>;
 
-/// Of what the headers or the trailers of one answer may have. Longer ones fail their call; h2 ends the connection, and with it the
-/// calls of everybody else, only at four times as much. A fault has 8 KiB at most; whoever sends more is not of this release.
+/// The most bytes of the headers or trailers of a response. Larger ones fail the call. h2 ends the connection, and with it all other
+/// calls, at four times this size. A fault of this release has at most 8 KiB.
 const MAX_HEADER_LIST_BYTES: u32 = 1024 * 1024;
 
-/// Of one attempt to connect, the look-up of the name included.
-const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+/// The time limit of an attempt to connect, including the name lookup.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[cfg(not(feature = "failpoints"))]
 type Connection = Channel;
 #[cfg(feature = "failpoints")]
-type Connection = failing::Failing;
+type Connection = failpoint::FailpointChannel;
 
-/// What the other end may send before it is read, on a stream and on the whole connection.
+/// The flow control windows in bytes: what the peer may send before it is read.
 #[derive(Debug, Clone, Copy)]
 struct Windows {
     stream: u32,
     connection: u32,
 }
 
-/// For answers that are read as they come, whoever waits for them: a load of 50 MiB should not wait for window updates.
-const CALLS: Windows = Windows { stream: 1024 * 1024, connection: 4 * 1024 * 1024 };
+/// For responses that are read as they arrive. A load of 50 MiB should not wait for window updates.
+const CALL_WINDOWS: Windows = Windows { stream: 1024 * 1024, connection: 4 * 1024 * 1024 };
 
-/// For streams that are read as their viewers read. All the streams that a connection may have leave room in its window when none of
-/// them is read, so that nobody waits for another one's viewer.
-const STREAMS: Windows = Windows { stream: 64 * 1024, connection: (1 << 31) - 1 };
-const _: () = assert!(STREAMS.stream as u64 * MAX_STREAMS as u64 <= STREAMS.connection as u64);
+/// For streams that are read at the pace of their viewers. The window of the connection has room for the windows of all its streams, so
+/// that a stream never waits for the viewer of another stream.
+const STREAM_WINDOWS: Windows = Windows { stream: 64 * 1024, connection: (1 << 31) - 1 };
+const _: () = assert!(STREAM_WINDOWS.stream as u64 * MAX_STREAMS as u64 <= STREAM_WINDOWS.connection as u64);
 
-/// Connects at the first call, and again whenever the connection is lost.
+/// A channel that connects at the first call and reconnects after the connection is lost.
 #[must_use]
 pub fn connect(me: Caller, to: Caller, uri: &Uri, secret: &ClusterSecret) -> ServiceChannel {
-    connect_with(me, to, uri, secret, CALLS)
+    connect_with(me, to, uri, secret, CALL_WINDOWS)
 }
 
-/// The same for streams that may be left unread. They need a connection of their own: what is unread on it takes nothing from calls.
+/// A channel for streams that may be left unread. Its connection is separate, so that unread streams do not block calls.
 #[must_use]
 pub fn connect_for_streams(me: Caller, to: Caller, uri: &Uri, secret: &ClusterSecret) -> ServiceChannel {
-    connect_with(me, to, uri, secret, STREAMS)
+    connect_with(me, to, uri, secret, STREAM_WINDOWS)
 }
 
 fn connect_with(me: Caller, to: Caller, uri: &Uri, secret: &ClusterSecret, windows: Windows) -> ServiceChannel {
-    let connection = WithDeadline::new(Connection::from(channel(uri.clone(), dial(HttpConnector::new()), windows)));
-    InterceptedService::new(Retry::new(connection), Outgoing { to, signer: Signer::new(me, secret) })
+    let connection = DeadlineService::new(Connection::from(channel(uri.clone(), connector(HttpConnector::new()), windows)));
+    InterceptedService::new(Retry::new(connection), CallerInterceptor { to, signer: Signer::new(me, secret) })
 }
 
-/// The endpoint's own connector would do the same, but its limit of time leaves out the look-up of the name; for a connector that it is
-/// given, the limit covers both.
+/// A lazy channel with an explicit connector: the connect timeout of the endpoint's own connector does not include the name lookup.
 fn channel<C>(uri: Uri, connector: C, windows: Windows) -> Channel
 where
     C: tower::Service<Uri, Response: Read + Write + Send + Unpin, Future: Send> + Send + 'static,
     Box<dyn Error + Send + Sync>: From<C::Error>,
 {
     let endpoint = Endpoint::from(uri)
-        .connect_timeout(CONNECT_LIMIT)
+        .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(10))
         .keep_alive_while_idle(true)
         .initial_stream_window_size(windows.stream)
         .initial_connection_window_size(windows.connection)
         .http2_max_header_list_size(MAX_HEADER_LIST_BYTES)
-        // A burst of viewers that leave resets as many streams. The counters of h2 are per connection and would end it, and
-        // with it the streams of everybody else; this channel is internal and authenticated.
+        // When many viewers leave at once, many streams are reset. The limits of h2 would end the connection, and with it all other
+        // streams. They are not needed here, because the channel is internal and authenticated.
         .http2_max_concurrent_reset_streams(100_000)
         .http2_reset_stream_duration(Duration::from_secs(5))
         .http2_max_local_error_reset_streams(None);
     endpoint.connect_with_connector_lazy(connector)
 }
 
-fn dial<R>(mut tcp: HttpConnector<R>) -> HttpConnector<R> {
+fn connector<R>(mut tcp: HttpConnector<R>) -> HttpConnector<R> {
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_keepalive(Some(Duration::from_secs(30)));
@@ -110,12 +108,12 @@ fn dial<R>(mut tcp: HttpConnector<R>) -> HttpConnector<R> {
 
 /// Adds the caller token and the trace to every call.
 #[derive(Clone)]
-pub struct Outgoing {
+pub struct CallerInterceptor {
     to: Caller,
     signer: Signer,
 }
 
-impl Interceptor for Outgoing {
+impl Interceptor for CallerInterceptor {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         let client = request.extensions().get::<ClientAddress>().map(|a| a.0);
         let token = self.signer.sign(self.to, client).map_err(|e| Status::internal(format!("no caller token: {e}")))?;
@@ -127,7 +125,7 @@ impl Interceptor for Outgoing {
     }
 }
 
-/// Where the caller token travels.
+/// The header of the caller token.
 pub const CALLER_HEADER: &str = "x-backlot-caller";
 
 #[cfg(test)]
@@ -138,11 +136,11 @@ mod tests {
 
     use super::*;
 
-    /// A name server that is gone.
+    /// A resolver that never answers.
     #[derive(Clone)]
-    struct Silent;
+    struct PendingResolver;
 
-    impl tower::Service<Name> for Silent {
+    impl tower::Service<Name> for PendingResolver {
         type Response = std::vec::IntoIter<SocketAddr>;
         type Error = Infallible;
         type Future = Pending<Result<Self::Response, Infallible>>;
@@ -157,8 +155,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_look_up_of_a_name_counts_as_part_of_connecting() {
-        let mut channel = channel(Uri::from_static("http://auth:9090"), dial(HttpConnector::new_with_resolver(Silent)), CALLS);
+    async fn the_connect_timeout_includes_the_name_lookup() {
+        let mut channel =
+            channel(Uri::from_static("http://auth:9090"), connector(HttpConnector::new_with_resolver(PendingResolver)), CALL_WINDOWS);
         let called = async {
             std::future::poll_fn(|context| tower::Service::poll_ready(&mut channel, context)).await?;
             tower::Service::call(&mut channel, http::Request::new(tonic::body::Body::empty())).await

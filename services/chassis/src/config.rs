@@ -1,5 +1,5 @@
-//! The environment, read once. A role reads every setting, and only then asks [`Env::check`]: whoever configures a cluster
-//! sees all faults of a start at once. The same reads make the list of settings that `--help` prints.
+//! Reads the environment once. A role reads all its settings before it calls [`Env::check`], so that an operator sees all faults at
+//! once. The same reads make the list of settings that `--help` prints.
 
 mod setting;
 
@@ -11,10 +11,10 @@ use std::{
 
 pub use setting::{Secret, Setting, Within};
 
-/// What the executable exits with when the configuration is at fault (`EX_USAGE` of sysexits.h).
+/// The exit status after a configuration fault (`EX_USAGE` of sysexits.h).
 pub const EXIT_USAGE: u8 = 64;
 
-/// One line of the help text.
+/// A setting in the help text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingDoc {
     pub name: String,
@@ -23,14 +23,14 @@ pub struct SettingDoc {
     /// How the default follows from other settings or from the machine, in words.
     pub derived: Option<&'static str>,
     pub help: &'static str,
-    /// Its value must never be shown.
+    /// The value must never be shown.
     pub secret: bool,
 }
 
-/// The environment of a process, the settings read from it so far and what was wrong with them.
+/// The environment of a process, the settings that were read from it, and their faults.
 #[derive(Debug, Clone)]
 pub struct Env {
-    /// `None`: the value is not valid Unicode.
+    /// By name. `None` if the value is not valid Unicode.
     values: BTreeMap<String, Option<String>>,
     docs: Vec<SettingDoc>,
     known: BTreeSet<String>,
@@ -46,12 +46,12 @@ impl Env {
         Self::from_values(pairs.collect())
     }
 
-    /// An environment of exactly these variables.
+    /// An environment with exactly these variables.
     pub fn of<K: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (K, V)>) -> Self {
         Self::from_values(pairs.into_iter().map(|(name, value)| (name.into(), Some(value.into()))).collect())
     }
 
-    /// An empty environment for `--help`: reading settings from it lists them and must have no effect outside of it.
+    /// An empty environment for `--help`. Reading settings from it only lists them and must have no other effect.
     #[must_use]
     pub fn describe() -> Self {
         Self { describing: true, ..Self::from_values(BTreeMap::new()) }
@@ -61,35 +61,35 @@ impl Env {
         Self { values, docs: Vec::new(), known: BTreeSet::new(), faults: Vec::new(), describing: false }
     }
 
-    /// Whether only the list of settings is wanted: nothing may be created then.
+    /// Whether the settings are only listed. Nothing may be created then.
     #[must_use]
     pub fn is_describing(&self) -> bool {
         self.describing
     }
 
-    /// Whether the variable has a value. An empty one counts as absent: that is what `${NAME:-}` in a compose file gives.
+    /// Whether the variable has a value. An empty variable counts as absent, because `${NAME:-}` in a compose file makes one.
     #[must_use]
     pub fn is_set(&self, name: &str) -> bool {
         self.values.get(name).is_some_and(|value| value.as_ref().is_none_or(|text| !text.trim().is_empty()))
     }
 
-    /// Gives a variable that nobody set a value, for a launcher that finds out itself what an operator would have to say.
-    pub fn assume(&mut self, name: &str, value: impl Into<String>) {
+    /// Sets a variable that has no value, for a launcher that determines the value itself.
+    pub fn set_default(&mut self, name: &str, value: impl Into<String>) {
         if !self.is_set(name) {
             self.values.insert(name.to_owned(), Some(value.into()));
         }
     }
 
-    /// Reads a setting that has a default. After a fault it returns the default: the fault stops the start later.
+    /// Reads a setting that has a default. Records a fault and returns the default if the value is invalid.
     ///
     /// # Panics
-    /// If the default itself does not parse, which is a mistake in the program.
+    /// The default does not parse, which is a bug.
     pub fn get<T: Setting>(&mut self, name: &str, default: &str, help: &'static str) -> T {
         self.document::<T>(name, Some(default), None, help);
         self.read(name).unwrap_or_else(|| T::parse(default).unwrap_or_else(|e| panic!("the default of {name} does not parse: {e}")))
     }
 
-    /// Reads a setting that may be absent.
+    /// Reads a setting without a default. Records a fault and returns `None` if the value is invalid.
     pub fn optional<T: Setting>(&mut self, name: &str, help: &'static str) -> Option<T> {
         self.document::<T>(name, None, None, help);
         self.read(name)
@@ -101,7 +101,7 @@ impl Env {
         self.read(name)
     }
 
-    /// Records that a setting cannot be used.
+    /// Records a fault of a setting.
     pub fn fault(&mut self, name: &str, problem: impl Into<String>) {
         let fault = (name.to_owned(), problem.into());
         if !self.faults.contains(&fault) {
@@ -109,44 +109,46 @@ impl Env {
         }
     }
 
-    /// Records that a value is not within its bounds, with the value.
+    /// Records that a value is out of bounds. `must` is the rule; the value is added to the text.
     pub fn out_of_bounds(&mut self, name: &str, must: impl Into<String>) {
-        let shown = self.values.get(name).and_then(Option::as_deref).map(shown).unwrap_or_default();
-        self.fault(name, format!("{}{shown}", must.into()));
+        let value = self.values.get(name).and_then(Option::as_deref).map(value_suffix).unwrap_or_default();
+        self.fault(name, format!("{}{value}", must.into()));
     }
 
-    /// Records each of these that is zero, where that would switch off what nothing works without.
-    pub fn longer_than_zero<const N: usize>(&mut self, durations: [(&str, Duration); N]) {
+    /// Records a fault for each of these durations that is zero.
+    pub fn require_positive<const N: usize>(&mut self, durations: [(&str, Duration); N]) {
         for (name, _) in durations.into_iter().filter(|(_, duration)| duration.is_zero()) {
             self.out_of_bounds(name, "must be longer than 0s");
         }
     }
 
-    /// Names settings that other roles read, so that one environment file can serve them all.
+    /// Allows settings that other roles read, so that all roles can share one environment file.
     pub fn known_elsewhere(&mut self, settings: &[SettingDoc]) {
         self.known.extend(settings.iter().map(|doc| doc.name.clone()));
     }
 
-    /// Records every `BACKLOT_*` variable that nobody knows: a mistyped name would otherwise be a setting without effect.
-    pub fn unknown(&mut self) {
-        let strangers: Vec<_> =
+    /// Records a fault for each unknown `BACKLOT_*` variable, because a mistyped name would have no effect.
+    pub fn reject_unknown(&mut self) {
+        let unknown: Vec<_> =
             self.values.keys().filter(|name| name.starts_with("BACKLOT_") && !self.known.contains(*name)).cloned().collect();
-        for name in strangers {
+        for name in unknown {
             let problem = match nearest(&name, self.known.iter().map(String::as_str)) {
-                Some(meant) => format!("unknown setting; did you mean {meant}?"),
+                Some(known) => format!("unknown setting; did you mean {known}?"),
                 None => "unknown setting".to_owned(),
             };
             self.fault(&name, problem);
         }
     }
 
+    /// Fails if a fault was recorded.
+    ///
     /// # Errors
-    /// Every fault recorded so far.
+    /// All faults.
     pub fn check(&self) -> Result<(), Faults> {
         if self.faults.is_empty() { Ok(()) } else { Err(Faults(self.faults.clone())) }
     }
 
-    /// Every setting read so far, in the order of reading, each once.
+    /// The settings that were read, in the order of reading, without duplicates.
     #[must_use]
     pub fn settings(&self) -> &[SettingDoc] {
         &self.docs
@@ -171,32 +173,32 @@ impl Env {
         match T::parse(text.trim()) {
             Ok(value) => Some(value),
             Err(problem) => {
-                let shown = if T::SECRET { String::new() } else { shown(&text) };
-                self.fault(name, format!("{problem}{shown}"));
+                let value = if T::SECRET { String::new() } else { value_suffix(&text) };
+                self.fault(name, format!("{problem}{value}"));
                 None
             }
         }
     }
 }
 
-/// The end of a fault that says what the value is. A URL may carry a password.
-fn shown(text: &str) -> String {
+/// The end of a fault that quotes the value. Values that look like a URL are not quoted, because they may contain a password.
+fn value_suffix(text: &str) -> String {
     if text.contains('@') || text.contains("://") { String::new() } else { format!(", is {:?}", text.trim()) }
 }
 
-/// Whether what was meant as a password ended the host: an @ is in the path, the fragment or the name of a parameter, or there is none
-/// before them. The value of a parameter may have one, as the folder of a socket has.
+/// Whether a `/`, `?` or `#` in the password has split the URL: an `@` is in the path, in the fragment or in the name of a parameter,
+/// or a host with a `:` has none while the query has one. The value of a parameter may contain `@`, such as the folder of a socket.
 pub(crate) fn has_split_password(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let (host, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let (tail, fragment) = tail.split_once('#').unwrap_or((tail, ""));
     let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
     let name = |pair: &str| pair.split('=').next().is_some_and(|name| name.contains('@'));
-    let is_outside = host.contains(':') && !host.contains('@') && query.contains('@');
-    is_outside || path.contains('@') || fragment.contains('@') || query.split('&').any(name)
+    let is_in_query = host.contains(':') && !host.contains('@') && query.contains('@');
+    is_in_query || path.contains('@') || fragment.contains('@') || query.split('&').any(name)
 }
 
-/// What is wrong with an environment, one line per fault: `NAME: problem`.
+/// The faults of an environment, one line per fault: `NAME: problem`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Faults(Vec<(String, String)>);
 
@@ -209,7 +211,7 @@ impl fmt::Display for Faults {
     }
 }
 
-/// The known name that a mistyped one most likely stands for: at most a third of it differs.
+/// The known name that is nearest to a mistyped one, if at most a third of the name differs.
 #[must_use]
 pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     known
@@ -219,7 +221,7 @@ pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&
         .map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein's distance of two ASCII names.
+/// The Levenshtein distance of two ASCII names.
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.bytes().enumerate() {
@@ -264,7 +266,7 @@ mod tests {
         let mut env = Env::of([("REDIS_URL", ""), ("BACKLOT_NAMES", " a, ,b ")]);
         assert_eq!(env.optional::<Secret>("REDIS_URL", ""), None);
         assert_eq!(env.get::<Vec<String>>("BACKLOT_NAMES", "", ""), ["a", "b"]);
-        env.assume("REDIS_URL", "redis://x");
+        env.set_default("REDIS_URL", "redis://x");
         assert_eq!(env.optional::<Secret>("REDIS_URL", "").unwrap().expose(), "redis://x");
     }
 
@@ -273,7 +275,7 @@ mod tests {
         let mut env = Env::of([("BACKLOT_LISTN", "x"), ("BACKLOT_ELSEWHERE", "x"), ("BACKLOT_ZZZZZZZZ", "x"), ("PATH", "/bin")]);
         let _: String = env.get("BACKLOT_LISTEN", "y", "");
         env.known_elsewhere(&[SettingDoc { name: "BACKLOT_ELSEWHERE".into(), default: None, derived: None, help: "", secret: false }]);
-        env.unknown();
+        env.reject_unknown();
         assert_eq!(
             env.check().unwrap_err().to_string(),
             "BACKLOT_LISTN: unknown setting; did you mean BACKLOT_LISTEN?\nBACKLOT_ZZZZZZZZ: unknown setting"

@@ -1,4 +1,4 @@
-//! What a handler knows about the request it serves, and how it passes that on to the next service.
+//! The context of a request: caller, user, client address, deadline and trace. A handler passes it on to the services it calls.
 
 use std::{
     net::IpAddr,
@@ -10,21 +10,21 @@ use tonic::{Request, metadata::AsciiMetadataValue};
 
 use crate::identity::{Caller, User};
 
-/// Kept back from an inherited deadline, so that the callee reports why it was late and not the caller that it was.
+/// Subtracted from an inherited deadline, so that the callee times out first and its error, which has the cause, still arrives.
 const DEADLINE_MARGIN: Duration = Duration::from_millis(50);
-/// A unary call without an inherited deadline.
+/// The timeout of a unary call without an inherited deadline.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Put into every request by the server's stack.
+/// An extension of every request, set by the server's middleware.
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// The service that handles the request; its errors carry its name.
+    /// The service that handles the request. Its errors have this name as their domain.
     pub service: Caller,
-    /// Which process calls.
+    /// The process that calls.
     pub caller: Caller,
-    /// Whose access token it carries.
+    /// The user of the access token.
     pub user: Option<User>,
-    /// The client's address at the edge.
+    /// The address of the client at the gateway, or of a direct caller.
     pub client_address: Option<IpAddr>,
     /// When the caller stops waiting.
     pub deadline: Option<Instant>,
@@ -32,18 +32,18 @@ pub struct Context {
     pub trace_id: String,
 }
 
-/// The client's address on its way into the caller token.
+/// The client's address, as an extension of an outgoing request. The interceptor puts it into the caller token.
 #[derive(Clone, Copy)]
 pub(crate) struct ClientAddress(pub(crate) IpAddr);
 
 impl Context {
-    /// The context of a request that came through the server's stack.
+    /// The context of a received request.
     #[must_use]
     pub fn of<T>(request: &Request<T>) -> Self {
         request.extensions().get::<Self>().cloned().unwrap_or_else(Self::background)
     }
 
-    /// For work that no request waits for.
+    /// A context for background work.
     #[must_use]
     pub fn background() -> Self {
         Self {
@@ -56,7 +56,7 @@ impl Context {
         }
     }
 
-    /// The person, where one is needed.
+    /// The user, for calls that need one.
     ///
     /// # Errors
     /// UNAUTHENTICATED, reason TOKEN_MISSING.
@@ -66,8 +66,8 @@ impl Context {
             .ok_or_else(|| Fault::new(self.service.name(), ErrorCode::Unauthenticated, "TOKEN_MISSING", "this call needs an access token"))
     }
 
-    /// A unary call on behalf of this request: its person, its client's address, what is left of its deadline (ten seconds if
-    /// it has none).
+    /// A unary call on behalf of this request. It carries the user's access token, the client's address, and the time that is left until
+    /// the deadline (ten seconds without a deadline).
     pub fn request<T>(&self, message: T) -> Request<T> {
         let mut request = self.stream_request(message);
         if self.deadline.is_none() {
@@ -76,7 +76,7 @@ impl Context {
         request
     }
 
-    /// The same for an answer that may go on for ever.
+    /// The same for a call with a response stream. Without a deadline the stream has no time limit.
     pub fn stream_request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         if let Some(deadline) = self.deadline {

@@ -1,5 +1,5 @@
-//! A caller's deadline: how it travels, what is answered when it has passed, and the end of an answer that outlives it. tonic's own
-//! timers, at the server and at the client, stop at the response headers, so a stream would go on.
+//! The deadline of a call: its header, the status after it has passed, and a response body that ends at it. tonic's own timers, at the
+//! server and at the client, end with the response headers, so they do not end a stream.
 
 use std::{
     pin::Pin,
@@ -10,13 +10,13 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame};
-use proto::error::{ErrorCode, Fault, NOBODY};
+use proto::error::{DEFAULT_DOMAIN, ErrorCode, Fault};
 use tokio::time::Sleep;
 use tonic::{Status, body::Body};
 
 use crate::caller::Caller;
 
-/// `grpc-timeout`: up to eight digits and a unit.
+/// Reads `grpc-timeout`: up to eight digits and a unit.
 pub(crate) fn timeout_of(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
@@ -32,37 +32,37 @@ pub(crate) fn timeout_of(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
-/// The answer after the deadline: of a service, or of nobody where the caller noticed first.
-pub(crate) fn passed(by: Option<Caller>) -> Status {
-    let service = by.map_or("", Caller::name);
-    let fault = Fault::new(service, ErrorCode::Timeout, "TIMEOUT", "the deadline passed before the work was done");
-    Status::from(if by.is_some() { fault } else { Fault { domain: NOBODY.to_owned(), ..fault } })
+/// The status after the deadline. It has the domain of the service, or [`DEFAULT_DOMAIN`] if the caller noticed first.
+pub(crate) fn exceeded(service: Option<Caller>) -> Status {
+    let name = service.map_or("", Caller::name);
+    let fault = Fault::new(name, ErrorCode::Timeout, "TIMEOUT", "the deadline passed before the work was done");
+    Status::from(if service.is_some() { fault } else { Fault { domain: DEFAULT_DOMAIN.to_owned(), ..fault } })
 }
 
-/// A body that ends with the trailers of DEADLINE_EXCEEDED when the time is over.
-pub(crate) struct Deadlined {
+/// A response body that ends with the trailers of DEADLINE_EXCEEDED at the deadline.
+pub(crate) struct DeadlineBody {
     body: Body,
     sleep: Pin<Box<Sleep>>,
-    /// Who says so.
-    by: Option<Caller>,
-    over: bool,
+    /// The service in the status.
+    service: Option<Caller>,
+    is_ended: bool,
 }
 
-impl Deadlined {
-    pub(crate) fn wrap(body: Body, deadline: Instant, by: Option<Caller>) -> Body {
+impl DeadlineBody {
+    pub(crate) fn wrap(body: Body, deadline: Instant, service: Option<Caller>) -> Body {
         if body.is_end_stream() {
             return body;
         }
-        Body::new(Self { body, sleep: Box::pin(tokio::time::sleep_until(deadline.into())), by, over: false })
+        Body::new(Self { body, sleep: Box::pin(tokio::time::sleep_until(deadline.into())), service, is_ended: false })
     }
 }
 
-impl HttpBody for Deadlined {
+impl HttpBody for DeadlineBody {
     type Data = Bytes;
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if self.over {
+        if self.is_ended {
             return Poll::Ready(None);
         }
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
@@ -71,14 +71,14 @@ impl HttpBody for Deadlined {
         if self.sleep.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
-        self.over = true;
+        self.is_ended = true;
         self.body = Body::empty();
         let mut trailers = HeaderMap::new();
-        Poll::Ready(Some(passed(self.by).add_header(&mut trailers).map(|()| Frame::trailers(trailers))))
+        Poll::Ready(Some(exceeded(self.service).add_header(&mut trailers).map(|()| Frame::trailers(trailers))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.over || self.body.is_end_stream()
+        self.is_ended || self.body.is_end_stream()
     }
 }
 
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timeouts_are_read_as_the_protocol_writes_them() {
+    fn timeouts_are_read_in_the_form_of_the_protocol() {
         let of = |text: &str| {
             let mut headers = HeaderMap::new();
             headers.insert("grpc-timeout", text.parse().expect("header"));

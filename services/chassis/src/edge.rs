@@ -1,6 +1,6 @@
-//! The first guard: how many requests one address may send, counted in this process, so that a flood costs nothing behind it.
+//! The first rate limit: how many requests one address may send. It is counted in this process, before any other work.
 
-mod refused;
+mod refusals;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -10,13 +10,13 @@ use tower_governor::{
     key_extractor::PeerIpKeyExtractor,
 };
 
-use self::refused::Refused;
-use crate::{config::Env, share::networks, task::Tasks};
+use self::refusals::Refusals;
+use crate::{config::Env, network::client_networks, task::Tasks};
 
-/// How often the guard forgets addresses that are quiet again, and tells whom it has refused.
-const TIDY: Duration = Duration::from_secs(60);
+/// How often the guard drops the state of idle addresses and logs its refusals.
+const CLEANUP_PERIOD: Duration = Duration::from_secs(60);
 
-/// `burst` requests at once, then `per_second`. Zero per second switches the guard off.
+/// The limit of one address: `burst` requests at once, then `per_second`. Zero per second switches the guard off.
 #[derive(Debug, Clone, Copy)]
 pub struct Edge {
     pub per_second: u32,
@@ -35,7 +35,7 @@ impl Edge {
         edge
     }
 
-    /// The same guard with so many times its limits.
+    /// The limit, multiplied by a factor.
     #[must_use]
     pub fn times(self, factor: u32) -> Self {
         Self { per_second: self.per_second.saturating_mul(factor), burst: self.burst.saturating_mul(factor) }
@@ -51,27 +51,27 @@ impl Edge {
 
 type Limiter = SharedRateLimiter<IpAddr, NoOpMiddleware>;
 
-/// What the guard remembers of addresses.
+/// Counts the requests of each address.
 #[derive(Clone)]
 pub struct Guard {
     limiters: Arc<[Limiter]>,
-    refused: Arc<Refused>,
+    refusals: Arc<Refusals>,
 }
 
 impl Guard {
-    /// The guard of a service. `tasks` keeps its memory small.
+    /// The guard of a service. A task in `tasks` drops the state of idle addresses.
     #[must_use]
     pub fn new(edge: Edge, service: &'static str, tasks: &Tasks) -> Self {
-        // An IPv6 address is counted with its /64; the networks around it may send twice and four times as much.
+        // The /64, the /56 and the /48 of an IPv6 address have one, two and four times the limit.
         let limiters: Arc<[Limiter]> = [1, 2, 4].into_iter().filter_map(|factor| edge.times(factor).limiter()).collect();
-        let guard = Self { limiters, refused: Arc::new(Refused::new(service)) };
-        let (kept, stop) = (guard.clone(), tasks.token());
+        let guard = Self { limiters, refusals: Arc::new(Refusals::new(service)) };
+        let (cleaned, stop) = (guard.clone(), tasks.token());
         tasks.spawn(async move {
-            while stop.run_until_cancelled(tokio::time::sleep(TIDY)).await.is_some() {
-                kept.limiters.iter().for_each(|limiter| limiter.retain_recent());
-                kept.refused.tell();
+            while stop.run_until_cancelled(tokio::time::sleep(CLEANUP_PERIOD)).await.is_some() {
+                cleaned.limiters.iter().for_each(|limiter| limiter.retain_recent());
+                cleaned.refusals.log();
             }
-            kept.refused.tell();
+            cleaned.refusals.log();
         });
         guard
     }
@@ -79,12 +79,12 @@ impl Guard {
     /// Counts a request.
     ///
     /// # Errors
-    /// The address has sent too many; so long it has to wait.
+    /// The address has sent too many requests. The error is the time to wait.
     pub fn check(&self, address: IpAddr) -> Result<(), Duration> {
-        for (limiter, network) in self.limiters.iter().zip(networks(address)) {
-            if let Err(not) = limiter.check_key(&network.0) {
-                self.refused.count(network);
-                return Err(not.wait_time_from(limiter.clock().now()));
+        for (limiter, network) in self.limiters.iter().zip(client_networks(address)) {
+            if let Err(not_until) = limiter.check_key(&network.0) {
+                self.refusals.count(network);
+                return Err(not_until.wait_time_from(limiter.clock().now()));
             }
         }
         Ok(())
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn zero_switches_it_off() {
+    async fn zero_switches_the_guard_off() {
         let guard = Guard::new(Edge { per_second: 0, burst: 1 }, "gateway", &Tasks::new());
         assert!((0..1000).all(|_| guard.check("192.0.2.1".parse().unwrap()).is_ok()));
     }

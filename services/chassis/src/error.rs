@@ -1,5 +1,5 @@
-//! From a service's typed error to what leaves the process. An internal error is logged once, here, with everything that
-//! caused it; the client learns only the trace id to quote.
+//! Converts the typed error of a service to a status. An internal error is logged here, once, with its causes. The client gets only
+//! the trace id.
 
 use std::error::Error;
 
@@ -9,9 +9,9 @@ use tonic::Status;
 pub use crate::cause::chain;
 use crate::telemetry;
 
-/// The one error enum of a service.
+/// The error enum of a service.
 pub trait ServiceError: Error {
-    /// What a client may know.
+    /// The fault that the client gets. The text of an internal one is hidden, see [`status`].
     fn fault(&self) -> Fault;
 }
 
@@ -26,7 +26,7 @@ pub fn status(error: impl ServiceError) -> Status {
     fault(&error).into()
 }
 
-/// The same before it is encoded, for work that no RPC waits for.
+/// The fault of a failed operation, for work that no RPC waits for.
 pub fn fault(error: &impl ServiceError) -> Fault {
     let fault = error.fault();
     if fault.code != ErrorCode::Internal {
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn other_errors_pass() {
+    fn other_errors_are_unchanged() {
         let fault = Fault::from_status(&status(Broken::Absent));
         assert_eq!((fault.reason.as_str(), fault.message.as_str()), ("NOT_FOUND", "no such thing"));
     }

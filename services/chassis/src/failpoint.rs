@@ -1,56 +1,57 @@
-//! Places where a process can be made to fail: before and after every statement ([`crate::postgres::query`]) and every call of
-//! another service ([`crate::client`]). Without the feature `failpoints` there are none.
+//! Failpoints: a process can be made to fail before and after every statement ([`crate::postgres::query`]) and every call of another
+//! service ([`crate::client`]). They are compiled only with the feature `failpoints`.
 //!
-//! `FAILPOINTS` arms them when the process starts, in the words of the crate `fail`: `claim-turns/after=1*return(abort)`. A
-//! statement's place is its summary with `-` for spaces, a call's is `rpc/` and the method, as in `rpc/CommitTurn/before`. Modes:
+//! `FAILPOINTS` configures them when the process starts, in the syntax of the crate `fail`: `claim-turns/after=1*return(abort)`. The
+//! name of a statement's failpoint is its summary with `-` for spaces. The name of a call's failpoint is `rpc/` and the method, such as
+//! `rpc/CommitTurn/before`. Modes:
 //!
-//! - `abort`: the process ends there and then.
-//! - `error`, before only: what was to be done is not done, and the caller is told of a broken connection.
-//! - `timeout`, after only: it was done, and the caller is told that no answer came.
+//! - `abort`: the process aborts.
+//! - `error`, only before: the operation is not run, and the caller gets the error of a broken connection.
+//! - `timeout`, only after: the operation was run, and the caller gets a timeout.
 //!
-//! Each firing is a line on standard error, so that a harness knows that its fault really happened.
+//! A failpoint that fires writes a line to standard error, so that the harness knows that the fault happened.
 
 use std::io;
 
-/// A place is about to be passed.
+/// Evaluates the failpoint before an operation.
 ///
 /// # Errors
-/// What the place is armed with.
-pub(crate) fn before(place: &str) -> io::Result<()> {
-    pass(place, "before", "error", io::ErrorKind::ConnectionReset)
+/// The failpoint fired with the mode `error`.
+pub(crate) fn before(operation: &str) -> io::Result<()> {
+    evaluate(operation, "before", "error", io::ErrorKind::ConnectionReset)
 }
 
-/// A place was passed, and what was to be done there is done.
+/// Evaluates the failpoint after an operation that succeeded.
 ///
 /// # Errors
-/// What the place is armed with.
-pub(crate) fn after(place: &str) -> io::Result<()> {
-    pass(place, "after", "timeout", io::ErrorKind::TimedOut)
+/// The failpoint fired with the mode `timeout`.
+pub(crate) fn after(operation: &str) -> io::Result<()> {
+    evaluate(operation, "after", "timeout", io::ErrorKind::TimedOut)
 }
 
 #[cfg(not(feature = "failpoints"))]
 #[inline]
-#[allow(clippy::unnecessary_wraps, reason = "as with the feature")]
-fn pass(_place: &str, _side: &str, _mode: &str, _kind: io::ErrorKind) -> io::Result<()> {
+#[allow(clippy::unnecessary_wraps, reason = "the signature of the variant with the feature")]
+fn evaluate(_operation: &str, _side: &str, _mode: &str, _kind: io::ErrorKind) -> io::Result<()> {
     Ok(())
 }
 
 #[cfg(feature = "failpoints")]
-fn pass(place: &str, side: &str, mode: &str, kind: io::ErrorKind) -> io::Result<()> {
+fn evaluate(operation: &str, side: &str, mode: &str, kind: io::ErrorKind) -> io::Result<()> {
     use std::{io::Write as _, sync::LazyLock};
 
-    /// Armed for as long as the process lives.
+    /// Lives as long as the process.
     static SCENARIO: LazyLock<()> = LazyLock::new(|| std::mem::forget(fail::FailScenario::setup()));
 
     LazyLock::force(&SCENARIO);
-    let name = format!("{}/{side}", place.replace(' ', "-"));
-    let Some(armed) = fail::eval(&name, |mode| mode.unwrap_or_default()) else { return Ok(()) };
-    // One write, so that the lines of others do not get between; if standard error is gone, so is the harness.
-    let _ = io::stderr().write_all(format!("failpoint fired: {name} {armed}\n").as_bytes());
-    match armed.as_str() {
+    let name = format!("{}/{side}", operation.replace(' ', "-"));
+    let Some(configured) = fail::eval(&name, |mode| mode.unwrap_or_default()) else { return Ok(()) };
+    // A single write, so that no other line gets into this one. If standard error is closed, the harness has ended.
+    let _ = io::stderr().write_all(format!("failpoint fired: {name} {configured}\n").as_bytes());
+    match configured.as_str() {
         "abort" => std::process::abort(),
-        word if word == mode => Err(io::Error::new(kind, format!("failpoint {name}"))),
-        word => panic!("failpoint {name}: there is no mode {word:?} here"),
+        configured if configured == mode => Err(io::Error::new(kind, format!("failpoint {name}"))),
+        other => panic!("failpoint {name} does not support the mode {other:?}"),
     }
 }
 
@@ -59,8 +60,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_armed_place_fails_once_in_its_own_way() {
-        // Sets the scenario up, which forgets what was armed before it.
+    fn a_failpoint_fires_as_configured() {
+        // Sets up the scenario, which drops earlier configurations.
         assert!(before("insert nothing").is_ok());
         fail::cfg("insert-nothing/before", "1*return(error)").unwrap();
         fail::cfg("rpc/Nothing/after", "1*off->1*return(timeout)").unwrap();

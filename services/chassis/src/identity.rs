@@ -1,13 +1,16 @@
-//! Who calls, and for whom: services show each other a caller token on every call, and an access token speaks for a person. A client
-//! without a caller token is [`Caller::Direct`]. [`crate::verifier`] checks both tokens.
+//! The identity of callers and users. A service sends a caller token with every call to another service; an access token identifies a
+//! user. A client without a caller token is [`Caller::Direct`]. [`crate::verifier`] checks both tokens.
 
 pub(crate) mod jws;
 pub(crate) mod signer;
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use proto::id::{SessionId, UserId};
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error as _, MapAccess, Visitor},
+};
 use serde_json::{Map, Value};
 
 pub use self::signer::{SignError, Signer};
@@ -20,24 +23,23 @@ pub const ISSUER: &str = "backlot";
 pub const AUDIENCE: &str = "backlot-internal";
 /// `typ` of access tokens (RFC 9068).
 pub const TOKEN_TYPE: &str = "at+jwt";
-/// How far two clocks may be apart.
+/// The tolerated difference between two clocks.
 pub const LEEWAY_SECONDS: u64 = 30;
 
-/// A person whose access token was good.
+/// A user with a valid access token.
 #[derive(Clone, Debug)]
 pub struct User {
     pub id: UserId,
     pub session_id: SessionId,
     pub private_claims: PrivateClaims,
-    /// The token itself, to be shown to the next service within the same request.
+    /// The access token, which is sent to other services within the same request.
     pub token: Token,
 }
 
-/// The private claims of an access token (RFC 7519, section 4.3): what auth says of a person beyond the claims that every token has.
-/// The services give them their meaning.
+/// The private claims of an access token (RFC 7519, section 4.3), such as the plan. Only the services interpret them.
 pub type PrivateClaims = Arc<Map<String, Value>>;
 
-/// A secret text that never shows in a log.
+/// A token. `Debug` does not print it.
 #[derive(Clone)]
 pub struct Token(Arc<str>);
 
@@ -53,13 +55,13 @@ impl Token {
     }
 }
 
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
     }
 }
 
-/// What an access token says; auth signs it, [`crate::verifier::Verifier`] reads it.
+/// The claims of an access token. auth signs them, and [`crate::verifier::Verifier`] reads them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Claims {
     pub iss: String,
@@ -69,18 +71,43 @@ pub struct Claims {
     /// Session id.
     pub sid: String,
     pub jti: String,
-    /// Seconds since 1970, as all times here.
+    /// Seconds since 1970, like all times here.
     pub iat: u64,
     pub nbf: u64,
     pub exp: u64,
-    /// When the person signed in.
+    /// When the user signed in.
     pub auth_time: u64,
     /// All other claims.
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "unique_claims")]
     pub private: Map<String, Value>,
 }
 
-/// SHA-256, for looking secrets up without keeping them.
+/// Reads claims and refuses one that occurs twice, as serde does for the other fields.
+fn unique_claims<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
+    struct Claims;
+
+    impl<'de> Visitor<'de> for Claims {
+        type Value = Map<String, Value>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("claims")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+            let mut claims = Map::new();
+            while let Some((name, value)) = members.next_entry::<String, Value>()? {
+                if claims.insert(name, value).is_some() {
+                    return Err(A::Error::custom("a claim occurs twice"));
+                }
+            }
+            Ok(claims)
+        }
+    }
+
+    deserializer.deserialize_map(Claims)
+}
+
+/// The SHA-256 hash. It serves to look up secrets without storing them.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];

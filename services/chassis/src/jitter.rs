@@ -1,4 +1,4 @@
-//! Waits that differ, so that many who lost the same thing do not all come back at once.
+//! Random delays, so that clients that fail at the same time do not all retry at the same time.
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
@@ -6,14 +6,14 @@ use std::{
     time::Duration,
 };
 
-/// A number in the range, another one each time.
+/// A random number in the range.
 #[must_use]
 pub fn jitter(range: RangeInclusive<u64>) -> u64 {
     let (low, high) = range.into_inner();
     low + RandomState::new().build_hasher().finish() % (high - low + 1)
 }
 
-/// A wait of at most `longest`, spread over its upper half.
+/// A random delay between half of `longest` and `longest`.
 #[must_use]
 pub fn spread(longest: Duration) -> Duration {
     let ms = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_is_spread_over_its_upper_half() {
+    fn a_delay_is_at_least_half_of_the_longest() {
         let longest = Duration::from_millis(10);
         let waits: std::collections::BTreeSet<_> = (0..200).map(|_| spread(longest)).collect();
         assert!(waits.iter().all(|wait| (longest / 2..=longest).contains(wait)) && waits.len() > 1, "{waits:?}");

@@ -1,17 +1,17 @@
-//! What every process has, and no word of the business. In reading order:
+//! What all services share. It knows nothing of accounts, projects and turns. In reading order:
 //!
-//! - [`config`]: the environment, read once, every fault reported together; [`secret`]: the one secret of a cluster and the
-//!   keys derived from it.
-//! - [`telemetry`]: logs, traces, metrics and Sentry, set up first and flushed last.
-//! - [`lifecycle`], [`task`], [`clock`]: signals become one token; the only places that spawn; the only clock.
+//! - [`config`]: reads the environment once and reports all faults together; [`secret`]: the secret of a cluster and the keys derived
+//!   from it.
+//! - [`telemetry`]: logs, traces, metrics and Sentry. It is set up first and flushed last.
+//! - [`lifecycle`], [`task`], [`clock`]: shutdown signals, spawning of tasks, and the clock.
 //! - [`postgres`], [`redis`]: the two engines, with spans, metrics and limits.
-//! - [`identity`], [`verifier`], [`context`], [`propagation`], `deadline`, [`server`], [`client`]: who calls, on whose behalf, in which trace, for
-//!   how long, through one standard stack both ways.
-//! - [`listen`], [`share`], [`edge`]: the accept loop of HTTP and gRPC; what one client may hold of what all share; how often one
-//!   address may ask.
-//! - [`error`], [`page`], [`limit`]: from a typed error to a status; page tokens; asking the rate limiter.
+//! - [`identity`], [`verifier`], [`context`], [`propagation`], `deadline`, [`server`], [`client`]: caller, user, trace and deadline of a
+//!   request, and the middleware of gRPC servers and clients that carries them.
+//! - [`listen`], [`share`], [`network`], [`edge`]: the accept loop for HTTP and gRPC; limits of what one client may hold of a shared
+//!   resource; the networks of an address; the rate limit by address before all others.
+//! - [`error`], [`page`], [`limit`]: typed errors to gRPC statuses; page tokens; calls of the rate-limit service.
 //! - `failpoint`, [`seeded_bug`] (features `failpoints`, `seeded-bugs`): faults and bugs for the chaos harness.
-//! - `testing` (feature `testing`): private engines and waiting, for the tests of the crates above.
+//! - `testing` (feature `testing`): private engines and polling helpers for the tests of other crates.
 
 mod caller;
 mod cause;
@@ -28,6 +28,7 @@ pub mod jitter;
 pub mod lifecycle;
 pub mod limit;
 pub mod listen;
+pub mod network;
 pub mod page;
 pub mod postgres;
 pub mod propagation;
@@ -42,9 +43,9 @@ pub mod telemetry;
 pub mod testing;
 pub mod verifier;
 
-/// Makes `ring` the process's TLS provider. Everything that speaks TLS here is built without one of its own and panics when
-/// none is installed, so `main` and every test that makes a client calls this first. A second call does nothing.
+/// Makes `ring` the TLS provider of the process. The TLS clients here are built without a provider and panic if none is installed, so
+/// `main` and every test with a client call this first. A second call does nothing.
 pub fn install_crypto() {
-    // An error means that one is installed already, which is what we want.
+    // An error means that a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }

@@ -1,18 +1,17 @@
-//! Signals. The first SIGTERM, SIGINT or SIGHUP (the terminal is gone) asks for an orderly end; the second one ends the process at
-//! once.
+//! Signals. The first SIGTERM, SIGINT or SIGHUP starts a graceful shutdown; the second one exits at once.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::task;
 
-/// What a process exits with when a second signal cut its drain short.
+/// The exit status after a second signal.
 pub const EXIT_HARD: i32 = 130;
 
 /// A token that the first SIGTERM, SIGINT or SIGHUP cancels.
 ///
 /// # Errors
-/// If the handlers cannot be installed.
+/// The handlers cannot be installed.
 pub fn shutdown_on_signal() -> std::io::Result<CancellationToken> {
     let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut hangup = signal(SignalKind::hangup())?;

@@ -1,4 +1,4 @@
-//! Asking rate-limit, the same way everywhere.
+//! Calls the rate-limit service.
 
 mod general;
 
@@ -12,11 +12,10 @@ use proto::{
 pub use self::general::General;
 use crate::{client::ServiceChannel, context::Context};
 
-/// Takes one unit from each (policy, subject), or none of them.
+/// Takes one unit of each (policy, subject), or of none if one of them refuses.
 ///
 /// # Errors
-/// A refusal is RESOURCE_EXHAUSTED, reason RATE_LIMITED, with the policy that makes the client wait longest; UNAVAILABLE when
-/// rate-limit does not answer.
+/// RESOURCE_EXHAUSTED, reason RATE_LIMITED, with the policy that has the longest wait; UNAVAILABLE if rate-limit does not answer.
 pub async fn check(
     client: &mut RateLimitServiceClient<ServiceChannel>,
     context: &Context,
@@ -27,7 +26,7 @@ pub async fn check(
         .iter()
         .map(|(policy, subject)| PolicyCheck { policy: (*policy).to_owned(), subject: (*subject).to_owned(), cost: None })
         .collect();
-    // The client's person is nobody's business at rate-limit: only the deadline goes along.
+    // rate-limit does not need the user's access token.
     let anonymous = Context { user: None, ..context.clone() };
     let answer = client.check(anonymous.request(CheckRequest { checks })).await.map_err(|status| {
         tracing::warn!(error = %status.message(), "rate-limit did not answer");
@@ -37,7 +36,7 @@ pub async fn check(
     if answer.allowed { Ok(answer) } else { Err(refusal(service, &answer)) }
 }
 
-/// The refusal that a client sees.
+/// The fault for the client if a policy refused.
 #[must_use]
 pub fn refusal(service: &str, answer: &CheckResponse) -> Fault {
     let strictest = answer.decisions.iter().filter(|d| !d.allowed).max_by_key(|d| duration(d.retry_after.as_ref()));
@@ -47,12 +46,12 @@ pub fn refusal(service: &str, answer: &CheckResponse) -> Fault {
         let window = duration(decision.window.as_ref()).as_secs();
         fault.message = format!("policy `{}` allows {} per {window} s", decision.policy, decision.limit);
         fault.quota = vec![QuotaViolation { policy: decision.policy.clone(), description: format!("{} per {window} s", decision.limit) }];
-        fault = facts(fault, decision, window);
+        fault = with_decision(fault, decision, window);
     }
     fault
 }
 
-fn facts(fault: Fault, decision: &PolicyDecision, window: u64) -> Fault {
+fn with_decision(fault: Fault, decision: &PolicyDecision, window: u64) -> Fault {
     let reset = duration(decision.reset_after.as_ref()).as_millis().div_ceil(1000);
     fault
         .with("policy", decision.policy.clone())

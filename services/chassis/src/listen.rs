@@ -1,14 +1,14 @@
-//! The accept loop of every listener, HTTP and gRPC. What the libraries' own `serve` leaves open is decided here: how long a head
-//! may take, how long a connection may idle, how slowly a client may read and how much of an answer it may leave unread, how many
-//! connections there are and how many one address has, how many streams a client may reset, and that the loop survives running out
-//! of file descriptors.
+//! The accept loop of every listener, HTTP and gRPC. It has limits that the `serve` functions of the libraries lack: the time for the
+//! headers of a request, the idle time of a connection, the pace of a client that reads, the bytes of responses that it leaves unread,
+//! the connections of a listener and of an address, and the streams that a client may reset. It also continues after the process has
+//! run out of file descriptors.
 
 mod answer;
 mod connection;
 mod pace;
+mod penalty;
 mod serve;
 mod stream;
-mod waste;
 
 use std::{convert::Infallible, io, num::NonZeroUsize, sync::Arc, time::Duration};
 
@@ -29,50 +29,50 @@ use crate::{
     task::Tasks,
 };
 
-/// What a connection of the web buffers at most in one direction; a client that does not read costs this much.
+/// The most bytes that an HTTP connection buffers in one direction.
 const BUFFER: usize = 64 * 1024;
-/// Streams of one connection of gRPC; more wait.
+/// The concurrent streams of a gRPC connection. Further streams wait.
 pub(crate) const MAX_STREAMS: u32 = 10_000;
-/// After an accept that failed for want of resources.
-const PAUSE: Duration = Duration::from_millis(100);
-/// How long a new connection waits for the place of one that is closed for it.
-const CHANGEOVER: Duration = Duration::from_secs(1);
+/// The delay after an accept that failed because of missing resources.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
+/// How long a new connection waits until the connection that it replaces is closed.
+const REPLACE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What is spoken on a listener.
+/// The protocol of a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
-    /// HTTP/1.1 and HTTP/2 for browsers and programs.
+    /// HTTP/1.1 and HTTP/2 for browsers and other clients.
     Web,
-    /// HTTP/2 for gRPC, with windows for large messages between services.
+    /// HTTP/2 for gRPC, with flow control windows for large messages between services.
     Grpc,
 }
 
-/// The settings that listeners of both protocols have.
+/// The limits of a listener of either protocol.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Open connections; more wait in the kernel's queue.
+    /// Open connections. Further ones wait in the kernel's queue.
     pub connections: usize,
-    /// What one holder may have of everything that is shared.
+    /// The part of each shared resource that one client may hold.
     pub percent: Percent,
-    /// From the beginning to the first request, and in HTTP/1.1 from the first byte of each further head to its end.
+    /// The time until the first request of a new connection, and for the headers of each further HTTP/1.1 request.
     pub header: Duration,
-    /// Without a request, after the first one.
+    /// How long a connection may stay open without a request, after the first one.
     pub idle: Duration,
-    /// In which the client takes no byte.
+    /// How long a client may read nothing while a response waits.
     pub write: Duration,
-    /// Bytes a second that a client takes at least while an answer waits for it.
+    /// The least bytes a second that a client must read while a response waits. 0: no minimum.
     pub pace: usize,
-    /// Bytes of answers that are made and not yet taken.
+    /// Bytes of responses that clients have not read yet, of all clients together.
     pub unsent: usize,
-    /// Requests that a client resets, or sends above its limit, before the connection is closed.
+    /// The penalty (see `penalty`) above which a connection is closed.
     pub resets: usize,
-    /// The same of all clients of an address, before they are read slowly; one a second is forgotten.
+    /// The penalty above which an address is throttled. It decreases by one a second.
     pub many_resets: usize,
-    /// Bytes a second that bring requests and are read of such an address.
+    /// Bytes of requests a second that are read from a throttled address.
     pub slow_pace: usize,
-    /// Requests of a connection whose task may wait to run. Nothing more is read until there are fewer.
+    /// Requests of one connection whose task has not run yet. Nothing more is read until there are fewer.
     pub pending: usize,
-    /// Bytes of a connection that are read in one poll: hyper reads all that there is before it hands on the first request.
+    /// Bytes that one poll of a connection may read. hyper reads everything available before it dispatches the first request.
     pub read_size: usize,
 }
 
@@ -108,7 +108,7 @@ impl Limits {
                 "20",
                 "the same for one address (IPv6: /64) before it is read slowly; the count falls by one a second",
             ),
-            slow_pace: number(env, "BACKLOT_SLOW_PACE", "204800", "bytes a second of requests of an address that is read slowly"),
+            slow_pace: number(env, "BACKLOT_SLOW_PACE", "204800", "bytes of requests a second from an address that is read slowly"),
             pending: number(
                 env,
                 "BACKLOT_MAX_PENDING_REQUESTS",
@@ -122,7 +122,7 @@ impl Limits {
                 "bytes that are read from one connection before other connections are read",
             ),
         };
-        env.longer_than_zero([
+        env.require_positive([
             ("BACKLOT_HEADER_TIMEOUT", limits.header),
             ("BACKLOT_IDLE_TIMEOUT", limits.idle),
             ("BACKLOT_WRITE_TIMEOUT", limits.write),
@@ -131,27 +131,27 @@ impl Limits {
     }
 }
 
-/// A listener's settings and what its connections share.
+/// The settings of a listener and the state that its connections share.
 pub struct Listener<B> {
     pub limits: Limits,
     pub protocol: Protocol,
-    /// Whether all connections come from a proxy, whose address says nothing of the client's.
+    /// Whether all connections come from a proxy, so that their address is not the client's.
     pub proxied: bool,
-    /// Bytes of answers that are not yet sent; one for all listeners of a process.
+    /// Bytes of responses that clients have not read yet. All listeners of a process share it.
     pub unsent: Arc<Shares>,
-    /// The answer in place of one that the client may not leave unread.
-    pub refuse: Refuse<B>,
+    /// Makes the response that replaces one for which the client has no share of `unsent`.
+    pub refuse: RefusalFn<B>,
 }
 
-/// Makes the answer in place of another one.
-pub type Refuse<B> = Arc<dyn Fn(Exhausted) -> Response<B> + Send + Sync>;
+/// Makes the response to a request that exceeds a share.
+pub type RefusalFn<B> = Arc<dyn Fn(Exhausted) -> Response<B> + Send + Sync>;
 
 impl<B> Listener<B>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    /// Accepts until `stop`; open connections are `tasks`, which finish what they have begun and then close.
+    /// Accepts connections until `stop` is cancelled. Each connection is one of `tasks`; it finishes its open requests and then closes.
     pub async fn serve<S>(self, listener: TcpListener, service: S, tasks: &Tasks, stop: CancellationToken)
     where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
@@ -162,7 +162,7 @@ where
         let this = Arc::new(self);
         loop {
             let next = async {
-                // When all slots are taken, clients wait in the kernel's queue.
+                // If no slot is free, clients wait in the kernel's queue.
                 let slot = Arc::clone(&slots).acquire_owned().await;
                 (slot, listener.accept().await)
             };
@@ -174,15 +174,15 @@ where
                     tasks.spawn(async move {
                         let _slot = slot;
                         let address = (!this.proxied).then(|| peer.ip());
-                        let registered = connections.register(peer, address, Instant::now() + CHANGEOVER).await;
-                        let Ok(registered) = registered else { return };
-                        serve::serve(&this, stream, service, &registered.connection, stop).await;
+                        let registration = connections.register(peer, address, Instant::now() + REPLACE_TIMEOUT).await;
+                        let Ok(registration) = registration else { return };
+                        serve::serve(&this, stream, service, &registration.connection, stop).await;
                     });
                 }
                 Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {}
                 Err(e) => {
                     tracing::warn!("cannot accept a connection: {e}");
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                 }
             }
         }
@@ -199,7 +199,7 @@ where
 
 fn web(streams: Streams) -> Builder<Streams> {
     let mut builder = Builder::new(streams);
-    // The library's time of a head begins with the end of the last answer, and would end connections that only idle: `idle` has both.
+    // hyper's header timeout starts at the end of the last response, so it would close idle connections. `pace::idle` has both limits.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(BUFFER).max_headers(100);
     builder
         .http2()
@@ -225,8 +225,8 @@ fn grpc(streams: Streams) -> Builder<Streams> {
         .max_header_list_size(64 * 1024)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(10))
-        // The gateway's viewers come and go on one connection; see the client's twin of these settings. Strangers' resets are
-        // counted by `Limits::resets`.
+        // The gateway opens and resets the streams of many viewers on one connection; `client` has the same settings. The resets of
+        // strangers are limited by `Limits::resets`.
         .max_pending_accept_reset_streams(100_000)
         .max_local_error_reset_streams(None);
     builder

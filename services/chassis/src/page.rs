@@ -1,5 +1,4 @@
-//! Page sizes and page tokens. A token is opaque, sealed over the listing it belongs to, and good for three days; it never
-//! authorises anything.
+//! Page sizes and page tokens. A token is opaque, signed for one listing, and valid for three days. It does not authorise anything.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use proto::error::Violations;
@@ -13,32 +12,32 @@ const MAX_SIZE: i64 = 200;
 const MAX_AGE_SECONDS: u64 = 3 * 24 * 3600;
 const TAG_BYTES: usize = 32;
 
-/// The rows of a page: 0 is 50, more than 200 is 200; a negative size is recorded as a violation.
+/// The number of rows of a page: 0 means 50, and the maximum is 200. Records a violation if the size is negative.
 pub fn size(page_size: i32, violations: &mut Violations) -> i64 {
     match i64::from(page_size) {
         0 => DEFAULT_SIZE,
         n if n < 0 => {
-            violations.add("page_size", format!("must not be negative (0 is {DEFAULT_SIZE}, and the most is {MAX_SIZE}); got {n}"));
+            violations.add("page_size", format!("must not be negative (0 means {DEFAULT_SIZE}, the maximum is {MAX_SIZE}), is {n}"));
             DEFAULT_SIZE
         }
         n => n.min(MAX_SIZE),
     }
 }
 
-/// The token was not made by this cluster for this listing, or is older than three days.
+/// The token was not signed by this cluster for this listing, or is older than three days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be the next_page_token of the same listing, at most three days old")]
 pub struct BadPageToken;
 
 #[derive(Serialize, Deserialize)]
-struct Sealed<K> {
-    /// When it was made, in seconds since 1970.
+struct Content<K> {
+    /// The time of signing, in seconds since 1970.
     t: u64,
-    /// The last row's key.
+    /// The key of the last row.
     k: K,
 }
 
-/// Makes and opens page tokens.
+/// Signs and verifies page tokens.
 #[derive(Clone)]
 pub struct PageTokens(hmac::Key);
 
@@ -48,19 +47,19 @@ impl PageTokens {
         Self(hmac::Key::new(hmac::HMAC_SHA256, &secret.derive("page tokens")))
     }
 
-    /// `scope` names the listing: RPC, person and filters.
+    /// A token for the page after the row with this key. `scope` identifies the listing: RPC, user and filters.
     #[must_use]
     pub fn seal(&self, scope: &str, key: &impl Serialize) -> String {
-        let body = serde_json::to_vec(&Sealed { t: unix_now(), k: key }).unwrap_or_default();
+        let body = serde_json::to_vec(&Content { t: unix_now(), k: key }).unwrap_or_default();
         let mut token = self.tag(scope, &body).as_ref().to_vec();
         token.extend(body);
         URL_SAFE_NO_PAD.encode(token)
     }
 
-    /// The key inside; `None` for the first page, which has no token.
+    /// The key in a token; `None` for the first page, whose token is empty.
     ///
     /// # Errors
-    /// If the token is not of this listing.
+    /// The token is not valid for this listing.
     pub fn open<K: DeserializeOwned>(&self, scope: &str, token: &str) -> Result<Option<K>, BadPageToken> {
         if token.is_empty() {
             return Ok(None);
@@ -68,11 +67,11 @@ impl PageTokens {
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| BadPageToken)?;
         let (tag, body) = bytes.split_at_checked(TAG_BYTES).ok_or(BadPageToken)?;
         hmac::verify(&self.0, &message(scope, body), tag).map_err(|_| BadPageToken)?;
-        let sealed: Sealed<K> = serde_json::from_slice(body).map_err(|_| BadPageToken)?;
-        if unix_now().saturating_sub(sealed.t) > MAX_AGE_SECONDS {
+        let content: Content<K> = serde_json::from_slice(body).map_err(|_| BadPageToken)?;
+        if unix_now().saturating_sub(content.t) > MAX_AGE_SECONDS {
             return Err(BadPageToken);
         }
-        Ok(Some(sealed.k))
+        Ok(Some(content.k))
     }
 
     fn tag(&self, scope: &str, body: &[u8]) -> hmac::Tag {
@@ -89,22 +88,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_size_is_taken_within_bounds_and_a_negative_one_is_refused_with_the_range() {
-        for (asked, rows) in [(0, 50), (1, 1), (200, 200), (201, 200), (500, 200), (i32::MAX, 200)] {
+    fn a_page_size_is_capped_and_a_negative_one_is_a_violation() {
+        for (page_size, rows) in [(0, 50), (1, 1), (200, 200), (201, 200), (500, 200), (i32::MAX, 200)] {
             let mut violations = Violations::default();
-            assert_eq!(size(asked, &mut violations), rows);
+            assert_eq!(size(page_size, &mut violations), rows);
             violations.check("x").unwrap();
         }
-        for asked in [-1, i32::MIN] {
+        for page_size in [-1, i32::MIN] {
             let mut violations = Violations::default();
-            size(asked, &mut violations);
-            let text = format!("page_size: must not be negative (0 is 50, and the most is 200); got {asked}");
+            size(page_size, &mut violations);
+            let text = format!("page_size: must not be negative (0 means 50, the maximum is 200), is {page_size}");
             assert_eq!(violations.check("x").unwrap_err().message, text);
         }
     }
 
     #[test]
-    fn a_token_opens_only_its_own_listing() {
+    fn a_token_is_valid_only_for_its_own_listing() {
         let tokens = PageTokens::new(&ClusterSecret::of_bytes(&[1; 32]));
         let token = tokens.seal("ListMessages/p1", &7_u32);
         assert_eq!(tokens.open::<u32>("ListMessages/p1", &token), Ok(Some(7)));

@@ -1,5 +1,5 @@
-//! PostgreSQL: one database per service, made and migrated at start, reached through one pool; and the span, the metric and
-//! the slow log of every statement ([`query`]).
+//! PostgreSQL: one database per service, which is created and migrated at the start, and one pool. [`query`] adds a span, a metric and
+//! the slow log to every statement.
 
 mod create;
 mod pooler;
@@ -37,16 +37,16 @@ use crate::{
     failpoint, telemetry,
 };
 
-/// What the engine is called where a service says that it needs it.
+/// The name of the engine in the health service.
 pub const ENGINE: &str = "postgres";
-/// A statement above this is written down as slow.
+/// A statement that takes longer than this is logged as slow.
 pub const SLOW: Duration = Duration::from_secs(1);
-/// The oldest server whose SQL we keep to.
-const OLDEST_SERVER: u32 = 140_000;
-/// A connection that rested longer than this is probed before use; a busy one is not, a ping would double the cost of a read.
-const PROBE_AFTER: Duration = Duration::from_secs(1);
+/// The oldest supported server version, as `server_version_num`.
+const MIN_SERVER_VERSION: u32 = 140_000;
+/// A connection that was idle for longer than this is pinged before use. A ping before each use would double the cost of a read.
+const PING_AFTER: Duration = Duration::from_secs(1);
 
-/// Where a service keeps its rows.
+/// The database of a service.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// URL of the service's own database.
@@ -56,14 +56,14 @@ pub struct Config {
     pub max_connections: u32,
     /// How long a request may wait for a connection.
     pub acquire_timeout: Duration,
-    /// A transaction that does nothing this long is ended by the server, so that a stuck task cannot hold locks.
+    /// A transaction that is idle for this long is ended by the server, so that a stuck task cannot hold locks.
     pub idle_in_transaction: Duration,
-    /// How long a start waits for a server that does not answer yet.
+    /// How long the start waits for a server that does not answer.
     pub connect_timeout: Duration,
 }
 
 impl Config {
-    /// Reads the settings of a service, named as its folder: `project-storage`.
+    /// Reads the settings of a service, which is named as its folder: `project-storage`.
     pub fn read(env: &mut Env, service: &'static str) -> Self {
         let own = format!("BACKLOT_{}_DATABASE_URL", service.replace('-', "_").to_uppercase());
         let exact: Option<Secret> = env.derived(
@@ -96,11 +96,11 @@ impl Config {
             "a transaction that is idle for this long is rolled back; in agent-streaming at most a third of BACKLOT_LEASE",
         );
         // PostgreSQL takes 0 for no bound at all.
-        env.longer_than_zero([("BACKLOT_DATABASE_IDLE_TRANSACTION", idle_in_transaction)]);
+        env.require_positive([("BACKLOT_DATABASE_IDLE_TRANSACTION", idle_in_transaction)]);
         Self { max_connections, idle_in_transaction, ..Self::of_url(service, url) }
     }
 
-    /// The defaults with a database that the caller knows.
+    /// The defaults with this database URL.
     #[must_use]
     pub fn of_url(service: &str, url: Secret) -> Self {
         Self {
@@ -119,14 +119,14 @@ impl Config {
 pub enum Error {
     #[error("the database URL cannot be used")]
     Url(#[source] sqlx::Error),
-    #[error("cannot connect to PostgreSQL at {place}: {cause}")]
-    Connect { place: String, cause: String },
-    #[error("cannot create the database {place}: {cause}; create it, or give the user CREATEDB")]
-    Create { place: String, cause: String },
+    #[error("cannot connect to PostgreSQL at {address}: {cause}")]
+    Connect { address: String, cause: String },
+    #[error("cannot create the database {address}: {cause}; create it, or give the user CREATEDB")]
+    Create { address: String, cause: String },
     #[error("PostgreSQL 14 or newer is needed, the server is {0}")]
     TooOld(u32),
     #[error(
-        "{server} pools transactions or statements, in which locks, prepared statements and settings of a session do not hold: set \
+        "{server} pools transactions or statements, which breaks session locks, prepared statements and session settings: set \
          pool_mode=session (PgBouncer), or give the address of PostgreSQL itself"
     )]
     Pooled { server: String },
@@ -134,30 +134,29 @@ pub enum Error {
     Migrate { database: String, source: sqlx::migrate::MigrateError },
 }
 
-/// Waits for the server of a database, and makes the database if it is absent. For a process with several services: what is wrong with a
-/// server that they share is said once.
+/// Waits for the server of a database, and creates the database if it does not exist. A process with several services calls this first, so
+/// that a problem of their common server is reported once.
 ///
 /// # Errors
-/// The server does not answer in time, or refuses.
+/// The server does not answer in time or refuses the connection, or the database cannot be created.
 pub async fn prepare(config: &Config) -> Result<(), Error> {
     create::ensure_database(&options(config)?, config.connect_timeout).await.map(drop)
 }
 
-/// A pool on the service's database, which is made if absent and brought to the newest schema. Several replicas may do this
-/// at once.
+/// A pool for the service's database, which is created if it does not exist, and migrated. Several replicas may do this at the same time.
 ///
 /// # Errors
-/// The server does not answer in time, is too old, or refuses.
+/// Those of [`prepare`]; the server is too old or is a pooler of transactions; a migration fails.
 pub async fn connect(config: &Config, migrator: &Migrator) -> Result<PgPool, Error> {
     let options = options(config)?;
     let version = create::ensure_database(&options, config.connect_timeout).await?;
-    if version.is_some_and(|number| number < OLDEST_SERVER) {
+    if version.is_some_and(|number| number < MIN_SERVER_VERSION) {
         return Err(Error::TooOld(version.unwrap_or_default() / 10_000));
     }
-    if pooler::shares_sessions(&options).await.map_err(|source| create::refused(&options, source))? {
+    if pooler::shares_sessions(&options).await.map_err(|source| create::connect_error(&options, source))? {
         return Err(Error::Pooled { server: create::server(&options) });
     }
-    let pool = pool_options(config).connect_with(options.clone()).await.map_err(|source| create::refused(&options, source))?;
+    let pool = pool_options(config).connect_with(options.clone()).await.map_err(|source| create::connect_error(&options, source))?;
     let database = create::database(&options).to_owned();
     migrator.run(&pool).await.map_err(|source| Error::Migrate { database, source })?;
     Ok(pool)
@@ -167,9 +166,9 @@ fn options(config: &Config) -> Result<PgConnectOptions, Error> {
     let options = PgConnectOptions::from_str(config.url.expose()).map_err(Error::Url)?;
     Ok(options
         .application_name(&config.application_name)
-        // Ours names the statement in words; theirs would print it in full.
+        // `query` logs the summary of a statement. sqlx would log the whole text.
         .disable_statement_logging()
-        // Poolers refuse start-up options that they do not know; numbers travel in binary.
+        // Poolers refuse startup parameters that they do not know. It has no effect on binary numbers.
         .extra_float_digits(None))
 }
 
@@ -181,17 +180,17 @@ fn pool_options(config: &Config) -> PgPoolOptions {
         .test_before_acquire(false)
         .before_acquire(|connection: &mut PgConnection, meta| {
             Box::pin(async move {
-                if meta.idle_for > PROBE_AFTER {
+                if meta.idle_for > PING_AFTER {
                     connection.ping().await?;
                 }
                 Ok(true)
             })
         })
         .after_connect(move |connection: &mut PgConnection, _| {
-            // A statement and not a start-up option: poolers in between refuse options that they do not know.
+            // A statement instead of a startup parameter, because poolers refuse parameters that they do not know.
             let idle = idle.clone();
             Box::pin(async move {
-                // What the server only notices is no news to an operator, such as at each start that the table of migrations exists.
+                // Suppresses notices, such as the one at each start that the table of migrations exists.
                 let set = "SELECT set_config('idle_in_transaction_session_timeout', $1, false), \
                            set_config('client_min_messages', 'warning', false)";
                 let set = sqlx::query(set).persistent(false).bind(idle);
@@ -218,8 +217,8 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
     }
 });
 
-/// Runs one database operation under a span, measures it, and writes it down when it is slow. The summary is a verb and what
-/// it acts on (`select sessions`): few distinct ones, and no value of a user.
+/// Runs a database operation in a span, measures it, and logs it if it is slow. The summary is a verb and its object, such as
+/// `select sessions`. It is a constant, so that metrics have few series.
 ///
 /// # Errors
 /// Those of the operation.
@@ -235,33 +234,34 @@ pub async fn query<T, E: Into<StoreError>>(summary: &'static str, operation: imp
     );
     let started = Instant::now();
     let mut operation = pin!(operation);
-    // The library enters the current span anew for each row that it reads, through every layer of telemetry; over a page of
-    // rows that costs as much as the rows. So it runs where there is no span, and this one is around it all the same.
-    let quiet = Dispatch::none();
-    let passed = async {
+    // sqlx enters the current span for each row that it reads. Through all layers of telemetry this costs as much as reading the row,
+    // so the operation is polled without a subscriber.
+    let no_subscriber = Dispatch::none();
+    let measured = async {
         failpoint::before(summary).map_err(sqlx::Error::from)?;
-        let value = poll_fn(|context| dispatcher::with_default(&quiet, || operation.as_mut().poll(context))).await.map_err(Into::into)?;
+        let value =
+            poll_fn(|context| dispatcher::with_default(&no_subscriber, || operation.as_mut().poll(context))).await.map_err(Into::into)?;
         failpoint::after(summary).map_err(sqlx::Error::from)?;
         Ok(value)
     };
-    let result = passed.await;
+    let result = measured.await;
     record_operation(&span, summary, started.elapsed(), result.as_ref().err());
     result
 }
 
 fn record_operation(span: &Span, summary: &'static str, elapsed: Duration, error: Option<&StoreError>) {
     let mut attributes = vec![KeyValue::new("db.system.name", "postgresql"), KeyValue::new("db.query.summary", summary)];
-    // A row that is not there is an answer.
+    // A missing row is not an error of the operation.
     if let Some(kind) = error.filter(|e| !matches!(e, StoreError::Database(sqlx::Error::RowNotFound))).map(error_kind) {
         span.record("otel.status_code", "ERROR");
         span.record("error.type", kind.as_ref());
-        watch::note(&kind);
+        watch::note_error(&kind);
         attributes.push(KeyValue::new("error.type", kind.into_owned()));
     }
     INSTRUMENTS.duration.record(elapsed.as_secs_f64(), &attributes);
-    // Who got no connection ran no statement: that the database is away is another alert.
+    // Without a connection no statement has run. There is another alert for an unavailable database.
     let slow = elapsed >= SLOW && !error.is_some_and(has_no_connection);
-    // Also 0: a counter that begins with 1 hides its first increase.
+    // Adds 0 too, so that the series exists before the first slow statement. Otherwise Prometheus does not see the first increase.
     INSTRUMENTS.slow.add(u64::from(slow), &attributes[..2]);
     if slow {
         span.in_scope(|| tracing::warn!(db.query.summary = summary, seconds = elapsed.as_secs_f64(), "slow statement"));
@@ -272,7 +272,7 @@ fn has_no_connection(error: &StoreError) -> bool {
     matches!(error_kind(error).as_ref(), "pool_timed_out" | "pool_closed" | "connection")
 }
 
-/// SQLSTATE of what the server refused, else a word for what went wrong on the way.
+/// The SQLSTATE of an error of the server, or the kind of another error.
 fn error_kind(error: &StoreError) -> Cow<'static, str> {
     let StoreError::Database(error) = error else { return "inconsistent".into() };
     match error {
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn each_service_has_its_database() {
+    fn each_service_has_its_own_database() {
         let shared = [("DATABASE_URL", "postgres://me:pw@db:5432/shop?sslmode=require")];
         assert_eq!(url(&shared, "project-storage").unwrap(), "postgres://me:pw@db:5432/shop_project_storage?sslmode=require");
         assert_eq!(url(&[("DATABASE_URL", "postgres://db")], "auth").unwrap(), "postgres://db/backlot_auth");
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_of_any_characters_can_be_given() {
+    fn a_password_may_have_any_characters() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = file.path().to_str().unwrap();
         for password in ["hunter2", "a@b", "a/b#c?d:e", "50%41", "12#34", "[x]", "k\u{e4}se &=+ ", "'\"\\", "$HOME"] {
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_that_breaks_its_url_is_a_fault_that_shows_none_of_it() {
+    fn a_password_that_splits_the_url_is_a_fault_that_does_not_show_it() {
         for broken in [
             "postgres://me:12#34@db/x",
             "postgres://me:12/34@db/x",
@@ -352,9 +352,9 @@ mod tests {
             }
         }
         let twice = url(&[("DATABASE_URL", "postgres://me:hunter2@db/x"), ("DATABASE_PASSWORD", "hunter3")], "auth").unwrap_err();
-        assert_eq!(twice, "DATABASE_URL: has a password although DATABASE_PASSWORD is set: give one of them");
+        assert_eq!(twice, "DATABASE_URL: has a password, but DATABASE_PASSWORD is also set; give only one of them");
         let both = [("DATABASE_URL", "postgres://me@db/x"), ("DATABASE_PASSWORD", "hunter3"), ("DATABASE_PASSWORD_FILE", "/nowhere/x")];
-        assert!(url(&both, "auth").unwrap_err().starts_with("DATABASE_PASSWORD_FILE: is set although DATABASE_PASSWORD is"));
+        assert!(url(&both, "auth").unwrap_err().starts_with("DATABASE_PASSWORD_FILE: is set, but DATABASE_PASSWORD is also set"));
         let missing = url(&[("DATABASE_URL", "postgres://me@db/x"), ("DATABASE_PASSWORD_FILE", "/nowhere/x")], "auth").unwrap_err();
         assert!(missing.starts_with("DATABASE_PASSWORD_FILE: cannot be read: "), "{missing}");
     }

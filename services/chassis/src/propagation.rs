@@ -13,34 +13,33 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::telemetry;
 
-/// What `tracestate` may have, as W3C says. A longer one is not carried on: it would fill the headers of every call that follows.
+/// The limit of `tracestate` in the W3C recommendation. A longer one is dropped, because it would be in the headers of all later calls.
 const MAX_TRACESTATE_BYTES: usize = 512;
 
-/// Who sent a trace.
+/// The sender of trace headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sender {
-    /// A service of the cluster, or our own record: whether the trace is sampled has been decided. A call without a trace is not.
+    /// A service of the cluster, or the log of a turn. Its sampling decision is kept. A call without a trace is not sampled.
     Cluster,
-    /// Anybody. The trace goes on under its id, and whether it is sampled is decided here.
+    /// Any other client. The trace id is kept, and the sampling decision is made here.
     Stranger,
 }
 
-/// Makes the span that the headers name the parent of `span`. Returns the trace id: the span's own, else the one that the
-/// headers name, else a fresh one.
+/// Makes the remote span of the headers the parent of `span`. Returns the trace id of the span, or of the headers, or a new one.
 pub fn adopt(span: &Span, headers: &HeaderMap, sender: Sender) -> String {
     let mut remote = TraceContextPropagator::new().extract(&Headers(headers));
     let named = remote.span().span_context().clone();
     if sender == Sender::Cluster && !named.is_valid() {
-        // A service that calls outside of a trace does so by itself, again and again.
+        // A service that calls outside of a trace does background work.
         let _ = span.set_parent(Context::new().with_remote_span_context(background()));
     }
     if named.is_valid() {
         if sender == Sender::Stranger {
-            let flags = named.trace_flags().with_sampled(telemetry::samples());
+            let flags = named.trace_flags().with_sampled(telemetry::sample());
             let decided = SpanContext::new(named.trace_id(), named.span_id(), flags, true, named.trace_state().clone());
             remote = remote.with_remote_span_context(decided);
         }
-        // Fails only where no tracer is installed; then the header still names the trace.
+        // This fails only if no tracer is installed. The trace id of the headers is used then.
         let _ = span.set_parent(remote);
     }
     let own = span.context().span().span_context().clone();
@@ -51,11 +50,11 @@ pub fn adopt(span: &Span, headers: &HeaderMap, sender: Sender) -> String {
     }
 }
 
-/// The beginning of a trace that is not exported.
+/// The root of a trace that is not exported.
 fn background() -> SpanContext {
     let [trace, span] = [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()].map(|id| id.as_u128());
-    // Neither is zero: the version of the id is part of each.
-    #[allow(clippy::cast_possible_truncation, reason = "the half is meant")]
+    // Neither id is zero, because both halves of a UUIDv4 have fixed bits.
+    #[allow(clippy::cast_possible_truncation, reason = "the upper half fits")]
     let span = (span >> 64) as u64;
     SpanContext::new(TraceId::from(trace), SpanId::from(span), TraceFlags::default(), true, TraceState::default())
 }
@@ -65,7 +64,7 @@ pub fn inject(metadata: &mut MetadataMap) {
     TraceContextPropagator::new().inject_context(&Span::current().context(), &mut Metadata(metadata));
 }
 
-/// The trace id of the current span, 32 hexadecimal digits; empty where nothing is traced.
+/// The trace id of the current span: 32 hexadecimal digits, or empty without a trace.
 #[must_use]
 pub fn trace_id() -> String {
     let context = Span::current().context();
@@ -73,7 +72,7 @@ pub fn trace_id() -> String {
     if span.is_valid() { span.trace_id().to_string() } else { String::new() }
 }
 
-/// The `traceparent` of the current span, if it is traced.
+/// The `traceparent` of the current span, if it belongs to a trace.
 #[must_use]
 pub fn traceparent() -> Option<String> {
     let context = Span::current().context();
@@ -81,7 +80,7 @@ pub fn traceparent() -> Option<String> {
     span.is_valid().then(|| format!("00-{}-{}-{:02x}", span.trace_id(), span.span_id(), span.trace_flags().to_u8()))
 }
 
-/// Makes the span named by a stored `traceparent` the parent of `span`.
+/// Makes the span of a stored `traceparent` the parent of `span`. Returns the trace id.
 pub fn adopt_traceparent(span: &Span, traceparent: &str) -> String {
     let mut headers = HeaderMap::new();
     if let Ok(value) = traceparent.parse() {
@@ -118,15 +117,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trace_id_is_kept_even_where_nothing_is_traced() {
+    fn a_trace_id_is_kept_without_a_tracer() {
         let trace = adopt_traceparent(&Span::none(), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
         assert_eq!(trace, "4bf92f3577b34da6a3ce929d0e0e4736");
         assert_eq!(adopt_traceparent(&Span::none(), "garbage").len(), 32);
     }
 
     #[test]
-    fn a_long_tracestate_is_not_carried_on() {
-        // Members of eight bytes with their comma.
+    fn a_long_tracestate_is_dropped() {
+        // Each member has eight bytes with its comma.
         let state = |members: usize| (0..members).map(|at| format!("k{at:04}=v")).collect::<Vec<_>>().join(",");
         for (members, carried) in [(64, true), (65, false), (7_500, false)] {
             let mut headers = HeaderMap::new();

@@ -1,6 +1,6 @@
-//! Redis by fred: optional counters and doorbells that replicas share. Without `REDIS_URL` there is none, and what needs it
-//! works in the process. A server that refuses us ends the start; one that is away, at the start or later, is the caller's to bridge,
-//! so every command ends quickly, and the connection comes by itself.
+//! Redis, with the client fred, for counters and doorbells that replicas share. It is optional: without `REDIS_URL` each process uses its
+//! own memory. A server that refuses the credentials fails the start. If a server does not answer, at the start or later, commands fail
+//! quickly, callers continue without Redis, and the client reconnects in the background.
 
 use std::time::Duration;
 
@@ -20,18 +20,18 @@ use crate::{
 };
 
 const CONNECTIONS: usize = 4;
-/// The library's own default is to wait for ever while the server is away.
-const COMMAND_LIMIT: Duration = Duration::from_millis(300);
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// The time limit of a command. By default fred waits for the server without a limit.
+const COMMAND_TIMEOUT: Duration = Duration::from_millis(300);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Which server, and what its keys begin with.
+/// The settings of Redis.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `redis://`, `rediss://`, `redis-cluster://` or `redis-sentinel://`.
     pub url: Option<Secret>,
-    /// In place of the one in the URL.
+    /// Used instead of the password in the URL.
     pub password: Option<Secret>,
-    /// Several clusters may share one server.
+    /// The prefix of all keys and channels, so that several clusters can share a server.
     pub prefix: String,
 }
 
@@ -42,10 +42,10 @@ impl Config {
             env.optional("REDIS_URL", "Redis for counters and wake-ups that replicas share; without it each process has its own");
         let password = env.optional("REDIS_PASSWORD", "password of Redis without URL escapes, in place of one in REDIS_URL");
         // The library takes any scheme for `redis:`.
-        let usable = |url: &str| url.starts_with("redis") && FredConfig::from_url(url).is_ok();
+        let is_valid = |url: &str| url.starts_with("redis") && FredConfig::from_url(url).is_ok();
         if url.as_ref().is_some_and(|url| has_split_password(url.expose())) {
-            env.fault("REDIS_URL", "has an @ behind the host, as a password with / ? or # in it leaves: give it as REDIS_PASSWORD");
-        } else if url.as_ref().is_some_and(|url| !usable(url.expose())) {
+            env.fault("REDIS_URL", "has an @ after the host, likely because the password contains / ? or #: set REDIS_PASSWORD");
+        } else if url.as_ref().is_some_and(|url| !is_valid(url.expose())) {
             env.fault("REDIS_URL", "must be a URL such as redis://127.0.0.1:6379, also rediss:, redis-cluster: or redis-sentinel:");
         }
         Self { url, password, prefix: env.get("BACKLOT_REDIS_PREFIX", "backlot:", "prefix of every key and channel in Redis") }
@@ -61,62 +61,63 @@ pub enum Error {
     Connect(#[source] fred::error::Error),
 }
 
-/// A pool on the server, or `None` without a URL.
+/// A pool of connections, or `None` without a URL.
 ///
 /// # Errors
-/// The URL was given and cannot be used, or the server refuses us.
+/// The URL is invalid, or the server refuses the credentials.
 pub async fn connect(config: &Config) -> Result<Option<Pool>, Error> {
     let Some(builder) = builder(config)? else { return Ok(None) };
     let pool = builder.build_pool(CONNECTIONS).map_err(Error::Url)?;
     for client in pool.clients() {
         watch(client);
     }
-    // The library makes the connections in the background, and again after every outage.
+    // fred connects in the background, and reconnects after every outage.
     drop(pool.connect_pool());
-    started(config, pool.wait_for_connect()).await?;
+    wait_for_connection(config, pool.wait_for_connect()).await?;
     Ok(Some(pool))
 }
 
-/// A connection that subscribes to channels, and to the same ones again after an outage; `None` without a URL.
+/// A client for subscriptions, which are restored after an outage; `None` without a URL.
 ///
 /// # Errors
-/// The URL was given and cannot be used, or the server refuses us.
+/// The URL is invalid, or the server refuses the credentials.
 pub async fn subscriber(config: &Config) -> Result<Option<SubscriberClient>, Error> {
     let Some(builder) = builder(config)? else { return Ok(None) };
     let client = builder.build_subscriber_client().map_err(Error::Url)?;
     watch(&client.to_client());
-    // Both end with the client.
+    // Both tasks end with the client.
     drop(client.manage_subscriptions());
     drop(client.connect());
-    started(config, client.wait_for_connect()).await?;
+    wait_for_connection(config, client.wait_for_connect()).await?;
     Ok(Some(client))
 }
 
-/// Waits for the first connection. A server that is away is waited for in the background; one that refuses us is a mistake of
-/// whoever configured it.
-async fn started(config: &Config, connected: impl Future<Output = Result<(), fred::error::Error>>) -> Result<(), Error> {
-    let asked = async {
-        ask(config).await?;
+/// Waits for the first connection. Returns without one if the server does not answer, and fails if it refuses the credentials.
+async fn wait_for_connection(config: &Config, connected: impl Future<Output = Result<(), fred::error::Error>>) -> Result<(), Error> {
+    let connection = async {
+        probe(config).await?;
         connected.await.map_err(Error::Connect)
     };
-    match tokio::time::timeout(CONNECT_LIMIT, asked).await {
+    match tokio::time::timeout(CONNECT_TIMEOUT, connection).await {
         Ok(Ok(())) => {}
-        Ok(Err(Error::Connect(error))) if !is_refusal(&error) => tracing::warn!("redis cannot be reached, going on without it: {error}"),
+        Ok(Err(Error::Connect(error))) if !is_refusal(&error) => {
+            tracing::warn!("cannot connect to redis, continuing without it: {error}");
+        }
         Ok(Err(error)) => return Err(error),
-        Err(_) => tracing::warn!("redis does not answer within {} s, going on without it", CONNECT_LIMIT.as_secs()),
+        Err(_) => tracing::warn!("redis did not answer within {} s, continuing without it", CONNECT_TIMEOUT.as_secs()),
     }
     Ok(())
 }
 
-/// One connection that is not made again, so that it tells why it was refused.
-async fn ask(config: &Config) -> Result<(), Error> {
+/// Connects once, without retries, to get the reason of a refusal.
+async fn probe(config: &Config) -> Result<(), Error> {
     let Some(mut builder) = builder(config)? else { return Ok(()) };
     builder.with_config(|config| config.fail_fast = true);
     let client = builder.build().map_err(Error::Url)?;
     client.init().await.map_err(Error::Connect)?;
-    let answered = client.ping::<()>(None).await;
+    let pinged = client.ping::<()>(None).await;
     let _ = client.quit().await;
-    answered.map_err(Error::Connect)
+    pinged.map_err(Error::Connect)
 }
 
 fn is_refusal(error: &fred::error::Error) -> bool {
@@ -137,29 +138,29 @@ fn builder(config: &Config) -> Result<Option<Builder>, Error> {
             connection.max_command_attempts = 2;
             connection.unresponsive = UnresponsiveConfig { max_timeout: Some(Duration::from_secs(3)), interval: Duration::from_secs(1) };
         })
-        .with_performance_config(|performance| performance.default_command_timeout = COMMAND_LIMIT)
+        .with_performance_config(|performance| performance.default_command_timeout = COMMAND_TIMEOUT)
         .set_policy(ReconnectPolicy::new_exponential(0, 50, 2_000, 2));
     Ok(Some(builder))
 }
 
-/// Says once when a connection is lost and once when it is back.
+/// Logs once when a connection is lost and once when it is restored.
 fn watch(client: &Client) {
-    let (mut lost, mut back) = (client.error_rx(), client.reconnect_rx());
+    let (mut errors, mut reconnects) = (client.error_rx(), client.reconnect_rx());
     task::spawn(async move {
-        let mut away = false;
+        let mut is_lost = false;
         loop {
             tokio::select! {
-                error = lost.recv() => match error {
-                    Ok((error, server)) if !away => {
-                        away = true;
+                error = errors.recv() => match error {
+                    Ok((error, server)) if !is_lost => {
+                        is_lost = true;
                         tracing::warn!(server = server.map(|s| s.to_string()), "connection to redis lost: {error}");
                     }
                     Ok(_) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
                     Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
                 },
-                server = back.recv() => match server {
-                    Ok(server) if away => {
-                        away = false;
+                server = reconnects.recv() => match server {
+                    Ok(server) if is_lost => {
+                        is_lost = false;
                         tracing::info!(server = %server, "connection to redis restored");
                     }
                     Ok(_) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_url_is_no_redis_and_a_dead_one_is_gone_on_without() {
+    async fn connect_returns_none_without_a_url_and_a_pool_without_a_server() {
         let mut config = Config { url: None, password: None, prefix: String::new() };
         assert!(connect(&config).await.unwrap().is_none());
         assert!(subscriber(&config).await.unwrap().is_none());

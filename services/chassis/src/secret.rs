@@ -1,5 +1,5 @@
-//! The one secret of a cluster. Every key that services share (caller tokens, page tokens, cookies' names) is derived from
-//! it for one purpose, so that none of them can stand in for another.
+//! The secret of a cluster. Each key that services share (for caller tokens, page tokens, cookie names) is derived from it for one
+//! purpose, so that a key for one purpose is useless for another.
 
 mod bundle;
 mod key_file;
@@ -22,16 +22,16 @@ use crate::{
 };
 
 const SETTING: &str = "BACKLOT_CLUSTER_SECRET";
-/// The setting of a role's bundle.
+/// The name of the setting with a role's bundle of keys.
 pub const ROLE_KEYS: &str = "BACKLOT_ROLE_KEYS";
 const FILE: &str = "cluster.key";
-/// Separates our derivations from anybody else's use of the same secret.
+/// Separates these keys from other uses of the same secret.
 const SALT: &[u8] = b"backlot cluster secret v1";
 
-/// Signs as everybody; the release before has no other key for callers.
+/// The purpose of the shared key, which can sign as any caller. The previous release has no other key for caller tokens.
 const CALLER_PURPOSE: &str = "caller tokens";
 
-/// What the keys of a process are made of: the secret of the cluster, or a bundle of one role's keys.
+/// The source of a process's keys: the secret of the cluster, or the bundle of one role's keys.
 #[derive(Clone)]
 pub struct ClusterSecret(Source);
 
@@ -42,14 +42,14 @@ enum Source {
 }
 
 impl ClusterSecret {
-    /// From `BACKLOT_CLUSTER_SECRET`, else from `<BACKLOT_DATA_DIR>/cluster.key`. Nothing is made here: a role that made a secret of
-    /// its own would start, and understand nobody. In place of both, `BACKLOT_ROLE_KEYS` is the role's own bundle.
+    /// Reads `BACKLOT_ROLE_KEYS` if it is set, else `BACKLOT_CLUSTER_SECRET`, else `<BACKLOT_DATA_DIR>/cluster.key`. It creates no secret,
+    /// because a role with a secret of its own could not talk to the other roles.
     pub fn read(env: &mut Env, role: Caller) -> Self {
         let bundle: Option<Secret> =
             env.optional(ROLE_KEYS, "for a role that runs by itself: the output of `backlot keys ROLE`, in place of the cluster secret");
         let Some(bundle) = bundle else { return Self::read_root(env) };
         if env.is_set(SETTING) {
-            env.fault(ROLE_KEYS, format!("is in place of {SETTING}: set one of the two"));
+            env.fault(ROLE_KEYS, format!("replaces {SETTING}: set only one of them"));
         }
         match Bundle::parse(bundle.expose(), role) {
             Ok(bundle) => Self(Source::Bundle(Arc::new(bundle))),
@@ -60,7 +60,7 @@ impl ClusterSecret {
         }
     }
 
-    /// From the secret alone: for who makes keys for others.
+    /// Reads the secret of the cluster; a bundle is not accepted. For commands that make keys and tokens for roles.
     pub fn read_root(env: &mut Env) -> Self {
         let given: Option<Secret> = env.derived(
             SETTING,
@@ -77,7 +77,7 @@ impl ClusterSecret {
             }
             return Self::of_bytes(secret.expose().as_bytes());
         }
-        // A value that cannot be read has a fault already.
+        // The value is not valid Unicode, which is already a fault.
         if env.is_set(SETTING) {
             return Self::of_bytes(&[]);
         }
@@ -95,17 +95,17 @@ impl ClusterSecret {
         Self::of_bytes(text.as_bytes())
     }
 
-    /// Makes `<BACKLOT_DATA_DIR>/cluster.key` where a secret is missing: for the one process that starts all roles.
+    /// Creates `<BACKLOT_DATA_DIR>/cluster.key` if there is no secret. Only the process that starts all roles calls this.
     pub fn make(env: &mut Env) {
         let path = data_dir(env).join(FILE);
         if !env.is_set(SETTING)
             && let Err(e) = key_file::make(&path)
         {
-            env.fault(SETTING, format!("is not set and {} cannot be made: {e}", path.display()));
+            env.fault(SETTING, format!("is not set and {} cannot be created: {e}", path.display()));
         }
     }
 
-    /// From bytes that the caller got elsewhere.
+    /// A secret of these bytes.
     #[must_use]
     pub fn of_bytes(bytes: &[u8]) -> Self {
         Self(Source::Root(hkdf::Salt::new(hkdf::HKDF_SHA256, SALT).extract(bytes)))
@@ -114,25 +114,25 @@ impl ClusterSecret {
     /// The key for one purpose (HKDF-SHA256).
     ///
     /// # Panics
-    /// If a role with a bundle asks for a key that its bundle does not list, which is a mistake in the program.
+    /// The bundle of the role has no key for this purpose, which is a bug.
     #[must_use]
     pub fn derive(&self, purpose: &str) -> [u8; 32] {
         self.key(purpose).unwrap_or_else(|| panic!("no key for {purpose} is in the bundle of this role"))
     }
 
-    /// The key of calls from one to another; `None` if this process is neither.
+    /// The key for calls of `from` to `to`; `None` if this process has a bundle and is neither of them.
     #[must_use]
     pub fn pair(&self, from: Caller, to: Caller) -> Option<[u8; 32]> {
         self.key(&bundle::pair(from, to))
     }
 
-    /// The key by which everybody signed in the release before; only with the cluster's secret.
+    /// The key that all callers share in the previous release; `None` with a bundle.
     #[must_use]
     pub fn shared(&self) -> Option<[u8; 32]> {
         self.key(CALLER_PURPOSE)
     }
 
-    /// What a role needs and nobody else's, as one line; `None` without the cluster's secret.
+    /// The keys that a role needs, as one line; `None` if this process has a bundle itself.
     #[must_use]
     pub fn bundle(&self, role: Caller) -> Option<String> {
         matches!(self.0, Source::Root(_)).then(|| Bundle::of(role, |purpose| self.derive(purpose)).print())
@@ -152,7 +152,7 @@ impl ClusterSecret {
     /// Every key of a bundle.
     #[cfg(test)]
     pub(crate) fn keys(&self) -> impl Iterator<Item = [u8; 32]> + '_ {
-        let Source::Bundle(bundle) = &self.0 else { panic!("a secret has keys without end") };
+        let Source::Bundle(bundle) = &self.0 else { panic!("only a bundle has a list of keys") };
         bundle.all()
     }
 }
@@ -163,15 +163,15 @@ impl std::fmt::Debug for ClusterSecret {
     }
 }
 
-/// The folder of everything that a cluster keeps on this machine.
+/// Reads the setting of the folder with a cluster's data on this machine.
 pub fn data_dir(env: &mut Env) -> PathBuf {
     env.get("BACKLOT_DATA_DIR", ".backlot", "folder of the cluster secret, the private PostgreSQL and the list of endpoints")
 }
 
-/// Makes the folder. Others may pass through it (a private PostgreSQL has its own user when we are root) but not list it.
+/// Creates the folder. Other users may traverse it but not list it: if the process runs as root, the private PostgreSQL has another user.
 ///
 /// # Errors
-/// What the file system says.
+/// The folder cannot be created.
 pub fn make_data_dir(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o711).create(folder)
 }
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_made_once_and_kept_from_others() {
+    fn a_key_file_is_created_once_and_readable_only_by_its_owner() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data").display().to_string();
         let keys: Vec<_> = std::thread::scope(|scope| {
@@ -212,14 +212,14 @@ mod tests {
     }
 
     #[test]
-    fn a_role_without_a_secret_is_refused_and_makes_none() {
+    fn a_role_without_a_secret_is_a_fault_and_creates_none() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data").display().to_string();
         let mut env = Env::of([("BACKLOT_DATA_DIR", data.as_str())]);
         ClusterSecret::read_root(&mut env);
-        let told = faults(&env);
+        let fault = faults(&env);
         assert_eq!(
-            told,
+            fault,
             format!(
                 "BACKLOT_CLUSTER_SECRET: is not set and there is no {data}/cluster.key: set it, or set BACKLOT_DATA_DIR to the folder of a cluster"
             )
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_others_can_read_is_a_fault_that_names_the_file_and_the_remedy() {
+    fn a_key_file_that_others_can_access_is_a_fault_with_the_chmod_command() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().display().to_string();
         let path = folder.path().join("cluster.key");
@@ -238,8 +238,8 @@ mod tests {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let mut env = Env::of([("BACKLOT_DATA_DIR", data.as_str())]);
             ClusterSecret::read_root(&mut env);
-            let told = faults(&env);
-            assert!(told.contains(&format!("chmod 600 {}", path.display())), "{mode:o}: {told}");
+            let fault = faults(&env);
+            assert!(fault.contains(&format!("chmod 600 {}", path.display())), "{mode:o}: {fault}");
         }
         for mode in [0o600, 0o400, 0o700] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
@@ -277,13 +277,13 @@ mod tests {
         for (secret, problem) in [("hunter2", "must have at least 32 characters"), (&"x".repeat(32), "repeats")] {
             let mut env = Env::of([(SETTING, secret)]);
             ClusterSecret::read_root(&mut env);
-            let told = faults(&env);
-            assert!(told.starts_with("BACKLOT_CLUSTER_SECRET: ") && told.contains(problem) && !told.contains(secret), "{told}");
+            let fault = faults(&env);
+            assert!(fault.starts_with("BACKLOT_CLUSTER_SECRET: ") && fault.contains(problem) && !fault.contains(secret), "{fault}");
         }
     }
 
     #[test]
-    fn help_makes_no_file() {
+    fn help_creates_no_file() {
         let mut env = Env::describe();
         ClusterSecret::read_root(&mut env);
         assert!(!Path::new(".backlot").exists());

@@ -1,14 +1,13 @@
-//! Seeded bugs. A test harness that has never found a bug proves nothing, so each rule of the chaos harness has a bug that it must
-//! find. `PLANTED=<name>` switches one on in the executable that the harness starts. Without the feature `seeded-bugs` none is
-//! compiled.
+//! Seeded bugs: wrong variants of code that the chaos harness must find. Each rule of the harness has one. `PLANTED=<name>` switches one
+//! on in the executable that the harness starts. They are compiled only with the feature `seeded-bugs`.
 //!
-//! Product code has one line per bug: a condition with [`is`], or the macro [`seeded_bug!`](crate::seeded_bug!) around a call of the
-//! crate's own module of wrong variants.
+//! Product code has one line per bug: a condition with [`is`], or the macro [`seeded_bug!`](crate::seeded_bug!) around a call into the
+//! crate's module of wrong variants.
 
-/// One statement that is compiled only with the feature `seeded-bugs` of the crate that uses it:
+/// A statement that is compiled only with the feature `seeded-bugs` of the crate that uses it:
 ///
-/// - `return if condition` returns nothing if the condition holds,
-/// - `return value` returns `Ok` of an optional value that is there,
+/// - `return if condition` returns `()` if the condition holds,
+/// - `return value` returns `Ok(value)` if the optional value is `Some`,
 /// - `let name = value` shadows a variable,
 /// - anything else is an expression.
 #[macro_export]
@@ -49,7 +48,7 @@ pub const fn is(_name: &str) -> bool {
 pub fn is(name: &str) -> bool {
     use std::sync::LazyLock;
 
-    #[allow(clippy::disallowed_methods, reason = "not a setting: it exists in no executable that anybody runs")]
+    #[allow(clippy::disallowed_methods, reason = "not a setting: only the chaos harness's build reads it")]
     static NAME: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("PLANTED").ok());
 
     NAME.as_deref() == Some(name)

@@ -1,4 +1,4 @@
-//! The gRPC server that every service runs: one listener, one stack, health and reflection.
+//! The gRPC server of every service: a listener, the middleware stack, health and reflection.
 
 mod message;
 mod metrics;
@@ -30,7 +30,7 @@ use crate::{
     verifier::Verifier,
 };
 
-/// One row of a service's access table. An RPC without a row is denied to everybody.
+/// A row of a service's access table. An RPC without a row is denied to all callers.
 #[derive(Debug, Clone, Copy)]
 pub struct Rule {
     /// The RPC's name within its service: `SignIn`.
@@ -39,59 +39,59 @@ pub struct Rule {
     pub callers: &'static [Caller],
     /// Whether it needs an access token.
     pub user: bool,
-    /// The kind of right that it needs.
+    /// The kind of permission that it needs.
     pub scope: Scope,
-    /// How large its message may be.
+    /// The limit of its request message.
     pub size: Size,
 }
 
-/// The kind of right that an RPC needs. A credential that has only some of a person's rights names these. No request is refused by its
-/// scope yet: an access token has all of them.
+/// The kind of permission that an RPC needs, for credentials with restricted permissions. No request is refused because of its scope
+/// yet, because an access token has all permissions of its user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// Needs no right of a person: sign-in, public keys.
+    /// Needs no user: sign-in, public keys.
     Open,
-    /// A person's own account and sessions.
+    /// The user's own account and sessions.
     Account,
     /// Reads projects, turns and agents.
     Read,
     /// Changes projects or starts and stops turns.
     Write,
-    /// Calls among services and of operators.
+    /// Calls between services and from operators.
     Internal,
 }
 
-/// How large the message of a request may be.
+/// The size limit of a request message.
 #[derive(Debug, Clone, Copy)]
 pub enum Size {
-    /// As every gRPC server takes it: 4 MiB.
+    /// 4 MiB, the default of gRPC servers.
     Ordinary,
-    /// So many bytes for the person of the request.
+    /// A number of bytes that depends on the user of the request.
     OfUser(fn(&User) -> usize),
-    /// What services send each other.
+    /// The limit between services, [`MAX_MESSAGE_BYTES`](crate::client::MAX_MESSAGE_BYTES).
     Large,
 }
 
 /// Settings of the server.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Requests whose answer has not begun; more are shed with UNAVAILABLE.
+    /// Requests whose response has not begun. Further ones are shed with UNAVAILABLE.
     pub max_concurrent_requests: usize,
-    /// Reflection also on listeners that are not loopback.
+    /// Whether reflection is also served on listeners that are not loopback.
     pub reflection: bool,
-    /// How long open calls may go on after the stop signal.
+    /// How long open calls may continue after the stop signal.
     pub drain: Duration,
-    /// How long the message of a request may take to arrive; three times as long where it may be large.
+    /// How long the message of a request may take to arrive. Large messages have three times as long.
     pub body_timeout: Duration,
-    /// Bytes of messages that have begun to arrive and are not yet answered.
+    /// Bytes of messages that are being received or processed.
     pub receiving: usize,
-    /// Fields of one message of a caller that is not of the cluster, those of its elements included.
+    /// Fields of one message of a direct caller, including those of nested messages.
     pub message_fields: usize,
-    /// Messages of one stream of reflection.
-    pub questions: usize,
-    /// Open calls of callers that are not of the cluster.
+    /// Messages of one reflection stream.
+    pub max_reflection_messages: usize,
+    /// Open calls of direct callers.
     pub direct_calls: usize,
-    /// How often one address that is not of the cluster may call.
+    /// The rate limit of the address of a direct caller.
     pub edge: Edge,
     pub limits: Limits,
 }
@@ -117,7 +117,9 @@ impl Config {
                     "fields of one message of a program that calls a service without the gateway",
                 )
                 .get(),
-            questions: env.get::<NonZeroUsize>("BACKLOT_MAX_REFLECTION_MESSAGES", "100", "messages of one stream of gRPC reflection").get(),
+            max_reflection_messages: env
+                .get::<NonZeroUsize>("BACKLOT_MAX_REFLECTION_MESSAGES", "100", "messages of one stream of gRPC reflection")
+                .get(),
             direct_calls: env
                 .get::<NonZeroUsize>("BACKLOT_MAX_DIRECT_CALLS", "10000", "open calls of programs that call a service without the gateway")
                 .get(),
@@ -127,30 +129,30 @@ impl Config {
     }
 }
 
-/// How long the body of a request may take, at a service and at the gateway.
+/// Reads the time limit for the body of a request, at a service and at the gateway.
 pub fn body_timeout(env: &mut Env) -> Duration {
     let timeout = env.get("BACKLOT_BODY_TIMEOUT", "20s", "how long the body of a request may take; a large one three times as long");
-    env.longer_than_zero([("BACKLOT_BODY_TIMEOUT", timeout)]);
+    env.require_positive([("BACKLOT_BODY_TIMEOUT", timeout)]);
     timeout
 }
 
-/// How many bytes may be arriving, at a service and at the gateway.
+/// Reads the limit of bytes that are being received, at a service and at the gateway.
 pub fn receiving(env: &mut Env) -> usize {
     env.get::<NonZeroUsize>("BACKLOT_RECEIVING_BYTES", "536870912", "bytes of arriving requests, in total").get()
 }
 
-/// Why a server could not be built or ended by itself.
+/// Why a server could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     #[error("the listener has no address")]
     Listener(#[source] std::io::Error),
-    #[error("the descriptors are not readable")]
+    #[error("the reflection service cannot be built")]
     Reflection(#[source] tonic_reflection::server::Error),
-    #[error("the contract is not readable")]
+    #[error("the descriptors of the contract cannot be decoded")]
     Contract(#[source] prost_reflect::DescriptorError),
 }
 
-/// Builds up to [`Server::serve`].
+/// Builds a server and serves it with [`Server::serve`].
 pub struct Server {
     config: Config,
     stack: stack::Shared,
@@ -159,7 +161,7 @@ pub struct Server {
     engines: Vec<Engine>,
 }
 
-/// What a service cannot work without, and what is wrong with it.
+/// The name of an engine that the service needs, and its current problem.
 type Engine = (&'static str, watch::Receiver<Option<String>>);
 
 impl Server {
@@ -169,10 +171,9 @@ impl Server {
         Self { config, stack, routes: Routes::builder(), names: Vec::new(), engines: Vec::new() }
     }
 
-    /// Mounts a generated service. `add` is the field's word for it.
+    /// Adds a generated service.
     #[must_use]
-    #[allow(clippy::should_implement_trait)]
-    pub fn add<S>(mut self, service: S) -> Self
+    pub fn add_service<S>(mut self, service: S) -> Self
     where
         S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible> + NamedService + Clone + Send + Sync + 'static,
         S::Future: Send + 'static,
@@ -183,25 +184,25 @@ impl Server {
         self
     }
 
-    /// Counts the calls of programs that come without the gateway by the policy `general`, as the gateway counts its own.
+    /// Applies the policy `general` to direct callers. The gateway applies it to its own clients.
     #[must_use]
-    pub fn counts(mut self, general: General) -> Self {
+    pub fn limit_direct_callers(mut self, general: General) -> Self {
         self.stack.general = Some(general);
         self
     }
 
-    /// The service is ready only while this engine can be used: the receiver has `None`. Its name is a service of the health
-    /// service, so that whoever finds the whole NOT_SERVING can ask what is missing.
+    /// Makes readiness depend on an engine: the service is ready only while the receiver has `None`. The health service also reports the
+    /// engine by its name, so that an operator can find the cause of NOT_SERVING.
     #[must_use]
     pub fn needs(mut self, engine: &'static str, problem: watch::Receiver<Option<String>>) -> Self {
         self.engines.push((engine, problem));
         self
     }
 
-    /// Serves until `shutdown`, then reports NOT_SERVING and lets open calls finish for the drain time.
+    /// Serves until `shutdown` is cancelled. Then it reports NOT_SERVING and waits for open calls, at most for the drain time.
     ///
     /// # Errors
-    /// If the descriptors or the listener are unusable, or the transport failed.
+    /// The descriptors or the listener cannot be used.
     pub async fn serve(mut self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
         let (mut health, health_service) = tonic_health::server::health_reporter();
         let engines = std::mem::take(&mut self.engines);
@@ -212,12 +213,12 @@ impl Server {
             let reflection = || {
                 tonic_reflection::server::Builder::configure()
                     .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
-                    // What the details of an error are, for tools that print them.
+                    // The types of error details, for tools that print them.
                     .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
                     .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             };
-            self.routes.add_service(self.named(reflection()).build_v1().map_err(ServeError::Reflection)?);
-            self.routes.add_service(self.named(reflection()).build_v1alpha().map_err(ServeError::Reflection)?);
+            self.routes.add_service(self.with_service_names(reflection()).build_v1().map_err(ServeError::Reflection)?);
+            self.routes.add_service(self.with_service_names(reflection()).build_v1alpha().map_err(ServeError::Reflection)?);
         }
 
         let (names, drain) = (self.names.clone(), self.config.drain);
@@ -232,25 +233,25 @@ impl Server {
             refuse: Arc::new(move |exhausted| Status::from(exhausted.fault(me.name(), "unread bytes of answers")).into_http()),
             limits: self.config.limits.clone(),
         };
-        let stack = self.stack.around(self.routes.routes(), &background).map_err(ServeError::Contract)?;
+        let stack = self.stack.wrap(self.routes.routes(), &background).map_err(ServeError::Contract)?;
         listening.serve(listener, stack, &connections, shutdown).await;
 
         stopping.cancelled().await;
-        // Or it could say that all is well once more.
+        // Wait for the task, so that it does not report SERVING after this.
         let _ = reporting.await;
         for name in std::iter::once("").chain(names) {
             health.set_service_status(name, ServingStatus::NotServing).await;
-            // Whoever watches hears it, and the stream ends: it would hold the stop for as long as it is open.
+            // Watchers get the status, and then their streams end. Open streams would delay the shutdown.
             health.clear_service_status(name).await;
         }
-        // An open stream would hold the graceful stop for ever.
+        // The time is limited, because open streams may never end.
         connections.shutdown(drain).await;
         background.shutdown(drain).await;
         Ok(())
     }
 
-    /// Lists only what this server serves, not the whole contract.
-    fn named<'a>(&self, mut builder: tonic_reflection::server::Builder<'a>) -> tonic_reflection::server::Builder<'a> {
+    /// Lists only the services of this server instead of the whole contract.
+    fn with_service_names<'a>(&self, mut builder: tonic_reflection::server::Builder<'a>) -> tonic_reflection::server::Builder<'a> {
         for name in self.names.iter().copied().chain(["grpc.health.v1.Health"]) {
             builder = builder.with_service_name(name);
         }
@@ -258,24 +259,25 @@ impl Server {
     }
 }
 
-/// Says of every service and engine whether it can be used.
+/// Sets the health status of every service and engine.
 async fn report(health: &HealthReporter, names: &[&'static str], engines: &[Engine]) {
-    let status = |well: bool| if well { ServingStatus::Serving } else { ServingStatus::NotServing };
+    let status = |is_healthy: bool| if is_healthy { ServingStatus::Serving } else { ServingStatus::NotServing };
     let mut all = true;
     for (engine, problem) in engines {
-        let well = problem.borrow().is_none();
-        all &= well;
-        health.set_service_status(*engine, status(well)).await;
+        let is_healthy = problem.borrow().is_none();
+        all &= is_healthy;
+        health.set_service_status(*engine, status(is_healthy)).await;
     }
     for name in std::iter::once("").chain(names.iter().copied()) {
         health.set_service_status(name, status(all)).await;
     }
 }
 
+/// Updates the health status whenever the problem of an engine changes.
 async fn keep_reporting(health: HealthReporter, names: Vec<&'static str>, mut engines: Vec<Engine>) {
     loop {
         let changes = engines.iter_mut().map(|(_, problem)| Box::pin(problem.changed()));
-        // Without engines nothing ever changes; an engine that is watched no more has stopped with its service.
+        // An error means that the pool of an engine was closed, so the service shuts down.
         if engines_changed(changes.collect()).await.is_err() {
             return;
         }
@@ -283,6 +285,7 @@ async fn keep_reporting(health: HealthReporter, names: Vec<&'static str>, mut en
     }
 }
 
+/// Waits for the first change. Without engines it never returns.
 async fn engines_changed<F: Future<Output = Result<(), watch::error::RecvError>> + Unpin>(
     changes: Vec<F>,
 ) -> Result<(), watch::error::RecvError> {

@@ -1,5 +1,5 @@
-//! The only places that spawn. A task keeps the span that it was started in, so its work stays in the trace, and the tasks of
-//! a service are awaited when it drains.
+//! Spawns tasks. A task runs in the span of its caller, so that its work belongs to the same trace. The tasks of a service are awaited
+//! when it shuts down.
 
 use std::{future::Future, time::Duration};
 
@@ -10,21 +10,22 @@ use tokio_util::{
 };
 use tracing::{Instrument as _, Span};
 
-/// Runs a future beside the caller, inside the caller's span.
+/// Spawns a future in the caller's span.
 pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    #[allow(clippy::disallowed_methods, reason = "this is the place")]
+    #[allow(clippy::disallowed_methods, reason = "the span is kept here")]
     tokio::spawn(future.in_current_span())
 }
 
-/// Runs a future beside the caller and waits for what comes of it. It goes on while nobody polls the caller, and is dropped with it.
+/// Runs a future in a task of its own and waits for its output. The future makes progress while the caller is not polled. It is aborted
+/// when the caller is dropped.
 ///
-/// The body of an answer is not polled while its client takes nothing. What such a body waits for would keep its connection to the
-/// database, its lock or its window for all that time, so it waits through this function.
-pub async fn apart<F>(future: F) -> F::Output
+/// The body of a response is not polled while its client does not read. A database query in such a body would hold its connection and
+/// its locks for that time, so the body runs it through this function.
+pub async fn spawn_and_wait<F>(future: F) -> F::Output
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
@@ -33,30 +34,30 @@ where
         Ok(output) => output,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime ends.
+            // The task was cancelled because the runtime shuts down.
             Err(_) => std::future::pending().await,
         },
     }
 }
 
-/// Runs work that blocks a thread, inside the caller's span.
+/// Runs blocking work on a thread of its own, in the caller's span.
 pub fn blocking<F, T>(work: F) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
     let span = Span::current();
-    #[allow(clippy::disallowed_methods, reason = "this is the place")]
+    #[allow(clippy::disallowed_methods, reason = "the span is kept here")]
     tokio::task::spawn_blocking(move || span.in_scope(work))
 }
 
-/// The tasks that belong together and end together.
+/// A group of tasks that are shut down together.
 #[derive(Clone, Debug, Default)]
 pub struct Tasks {
     tracker: TaskTracker,
     stop: CancellationToken,
-    /// Cancelled when waiting is over: what still runs is dropped at its next await.
-    abandon: CancellationToken,
+    /// Cancelled when the time limit of a shutdown has passed. Tasks that still run are dropped at their next await.
+    abort: CancellationToken,
 }
 
 impl Tasks {
@@ -65,26 +66,26 @@ impl Tasks {
         Self::default()
     }
 
-    /// Runs a future until it ends by itself; it should watch [`Tasks::token`].
+    /// Spawns a future. It should end when [`Tasks::token`] is cancelled. The output is `None` if the future was dropped.
     pub fn spawn<F>(&self, future: F) -> JoinHandle<Option<F::Output>>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let abandon = self.abandon.clone();
-        // On the heap: a future that is moved into another one counts twice in its size, at each of the layers here.
+        let abort = self.abort.clone();
+        // Boxed, because each layer that takes a future by value doubles its size.
         let future = Box::pin(future);
-        let future = self.tracker.track_future(async move { abandon.run_until_cancelled_owned(future).await });
+        let future = self.tracker.track_future(async move { abort.run_until_cancelled_owned(future).await });
         spawn(future)
     }
 
-    /// Cancelled when the tasks should come to an end.
+    /// A token that is cancelled when the tasks should end.
     #[must_use]
     pub fn token(&self) -> CancellationToken {
         self.stop.clone()
     }
 
-    /// How many still run.
+    /// The number of running tasks.
     #[must_use]
     pub fn len(&self) -> usize {
         self.tracker.len()
@@ -95,7 +96,7 @@ impl Tasks {
         self.tracker.is_empty()
     }
 
-    /// Asks all tasks to end and waits; drops those that have not ended within the limit. Tells whether all ended by themselves.
+    /// Cancels the token and waits for all tasks. Drops those that have not ended within the limit. Returns whether all ended in time.
     pub async fn shutdown(&self, limit: Duration) -> bool {
         self.stop.cancel();
         self.tracker.close();
@@ -103,7 +104,7 @@ impl Tasks {
             return true;
         }
         tracing::warn!(left = self.tracker.len(), "tasks did not end in time and were dropped");
-        self.abandon.cancel();
+        self.abort.cancel();
         self.tracker.wait().await;
         false
     }
@@ -118,25 +119,25 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn tasks_are_asked_then_dropped() {
+    async fn a_task_that_ignores_the_token_is_dropped() {
         let tasks = Tasks::new();
         let ended = Arc::new(Mutex::new(Vec::new()));
         let (token, log) = (tasks.token(), ended.clone());
-        let polite = tasks.spawn(async move {
+        let cooperative = tasks.spawn(async move {
             token.cancelled().await;
-            log.lock().unwrap().push("polite");
+            log.lock().unwrap().push("cooperative");
         });
-        let deaf = tasks.spawn(std::future::pending::<()>());
+        let pending = tasks.spawn(std::future::pending::<()>());
         assert_eq!(tasks.len(), 2);
         assert!(!tasks.shutdown(Duration::from_millis(50)).await);
-        assert_eq!(polite.await.unwrap(), Some(()));
-        assert_eq!(deaf.await.unwrap(), None);
-        assert_eq!(*ended.lock().unwrap(), ["polite"]);
+        assert_eq!(cooperative.await.unwrap(), Some(()));
+        assert_eq!(pending.await.unwrap(), None);
+        assert_eq!(*ended.lock().unwrap(), ["cooperative"]);
         assert!(tasks.is_empty());
     }
 
     #[tokio::test]
-    async fn what_runs_apart_goes_on_unpolled_and_is_dropped_with_its_caller() {
+    async fn a_spawned_future_runs_without_polls_and_is_dropped_with_its_caller() {
         let (first, second) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let held = Arc::new(());
         let work = {
@@ -149,7 +150,7 @@ mod tests {
                 std::future::pending::<()>().await;
             }
         };
-        let mut caller = Box::pin(apart(work));
+        let mut caller = Box::pin(spawn_and_wait(work));
         assert!(futures::poll!(&mut caller).is_pending());
         second.notified().await;
         first.notify_one();
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_task_is_no_wait() {
+    async fn shutdown_without_tasks_returns_at_once() {
         assert!(Tasks::new().shutdown(Duration::ZERO).await);
     }
 }

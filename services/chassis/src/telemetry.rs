@@ -1,10 +1,10 @@
-//! What a process tells about itself: log lines, traces over OTLP, metrics for Prometheus and OTLP, internal errors and panics
-//! to Sentry. One trace id joins them. Set up first, flushed last.
+//! Telemetry: logs, traces over OTLP, metrics for Prometheus and OTLP, and reports of internal errors and panics to Sentry. All have the
+//! same trace id. It is set up first and flushed last.
 //!
-//! - [`mod@log`]: one line per event, each with its trace id; [`scrub`]: what no line and no report may carry;
-//! - `origin`: which service of the process a span belongs to; `export`: a resource per service;
-//! - `process`: memory, descriptors and age of the process; `report`: Sentry;
-//! - `sampling`: which traces are exported; `throttle`: a collector that is away.
+//! - [`mod@log`]: the format of log lines; [`scrub`]: removes secrets from lines and reports;
+//! - `origin`: the service that a span belongs to; `export`: exporters with a resource per service;
+//! - `process`: memory, descriptors and uptime of the process; `report`: Sentry;
+//! - `sampling`: selects the traces to export; `throttle`: limits the log lines about an unreachable collector.
 
 mod export;
 pub mod log;
@@ -30,17 +30,17 @@ use tracing_subscriber::{
 use self::throttle::Throttle;
 use crate::config::{Env, Secret, Setting};
 
-/// Bucket bounds of every histogram of seconds.
+/// The bucket bounds of all histograms in seconds.
 pub const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// Label sets of one metric; what comes beyond them is counted together, as `otel.metric.overflow`. Labels are of fixed sets, so this many
-/// are only there if somebody forgot that.
-pub const SERIES: usize = 1_000;
+/// The most label sets of one metric. Further ones are counted together as `otel.metric.overflow`. Labels have fixed sets of values, so
+/// only a bug reaches this limit.
+pub const MAX_SERIES: usize = 1_000;
 
-/// Libraries whose spans are noise in a trace; without this the exporter would also trace itself.
-const NOISY: [&str; 9] = ["h2", "hyper", "hyper_util", "reqwest", "tonic", "tower", "rustls", "fred", "opentelemetry"];
+/// Libraries whose spans are not exported. They clutter traces, and the exporter would trace itself.
+const EXCLUDED: [&str; 9] = ["h2", "hyper", "hyper_util", "reqwest", "tonic", "tower", "rustls", "fred", "opentelemetry"];
 
-/// How a log line looks.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.
@@ -59,7 +59,7 @@ impl Setting for LogFormat {
     }
 }
 
-/// How traces and metrics leave the process.
+/// The protocol of OTLP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     Grpc,
@@ -76,19 +76,19 @@ impl Setting for Protocol {
     }
 }
 
-/// Where telemetry goes.
+/// The settings of telemetry.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Directives of `tracing`, such as `info,project_storage=debug`.
     pub log: String,
     pub log_format: LogFormat,
-    /// Base URL of the OTLP collector; nothing is exported without one.
+    /// Base URL of the OTLP collector. Without it nothing is exported.
     pub otlp_endpoint: Option<url::Url>,
     pub otlp_protocol: Protocol,
-    /// The share of the traces begun here that is exported. A service of the cluster keeps its caller's decision.
+    /// The ratio of exported traces, for traces that begin here. The decision of another service is kept.
     pub trace_ratio: f64,
     pub sentry_dsn: Option<Secret>,
-    /// `production`, `staging`…: on every resource and report.
+    /// The name of the environment on resources and reports, such as `production`.
     pub environment: String,
 }
 
@@ -125,17 +125,17 @@ impl Config {
     }
 }
 
-/// What is wrong with a filter. The library takes a word that is no level for the name of a crate, which silences all others.
+/// The problem of a log filter, if it has one. `EnvFilter` treats an unknown level as the name of a crate and disables all others.
 fn filter_problem(filter: &str) -> Option<String> {
-    let word =
+    let is_unknown =
         |directive: &str| directive.trim().parse::<tracing::level_filters::LevelFilter>().is_err() && !directive.contains(['=', '[']);
-    if let Some(word) = filter.split(',').find(|directive| !directive.trim().is_empty() && word(directive)) {
-        return Some(format!("{:?} is no level: use error, warn, info, debug, trace or off, or CRATE=LEVEL", word.trim()));
+    if let Some(level) = filter.split(',').find(|directive| !directive.trim().is_empty() && is_unknown(directive)) {
+        return Some(format!("{:?} is not a level: use error, warn, info, debug, trace or off, or CRATE=LEVEL", level.trim()));
     }
     EnvFilter::try_new(filter).is_err().then(|| "must be a filter such as info or info,auth=debug".to_owned())
 }
 
-/// What is wrong with the collector's address: an exporter that cannot use it fails where nobody looks.
+/// The problem of the collector's URL, if it has one. Without this check the exporter fails later, in the background.
 fn endpoint_problem(url: &url::Url, protocol: Protocol) -> Option<&'static str> {
     match (url.scheme(), protocol) {
         _ if url.host_str().is_none() => Some("must be a URL with a host, such as http://127.0.0.1:4317"),
@@ -145,14 +145,14 @@ fn endpoint_problem(url: &url::Url, protocol: Protocol) -> Option<&'static str> 
     }
 }
 
-/// Sets everything up for this process. `role` is the name of the service, or `backlot` for a process that runs several:
-/// there each span is exported under the service that made it.
+/// Sets up telemetry for this process. `role` is the name of the service, or `backlot` for a process with several services, whose spans
+/// are exported under the service that they belong to.
 ///
-/// A collector or Sentry that cannot be reached costs log lines, never the start.
+/// If the collector or Sentry cannot be reached, this logs warnings and does not fail.
 pub fn init(config: &Config, role: &'static str) -> Guard {
     crate::install_crypto();
     log::install_panic_hook();
-    let _set_before = RATIO.set(if config.otlp_endpoint.is_some() { config.trace_ratio } else { 0.0 });
+    let _already_set = RATIO.set(if config.otlp_endpoint.is_some() { config.trace_ratio } else { 0.0 });
     let sentry = config.sentry_dsn.as_ref().map(|dsn| report::init(dsn, &config.environment, role));
     let export = export::build(config, role);
     let tracer = export.traces.build();
@@ -162,8 +162,9 @@ pub fn init(config: &Config, role: &'static str) -> Guard {
     global::set_meter_provider(meter.clone());
     observe_runtime();
 
-    let traced =
-        Targets::new().with_default(tracing::Level::INFO).with_targets(NOISY.map(|name| (name, tracing::level_filters::LevelFilter::OFF)));
+    let traced = Targets::new()
+        .with_default(tracing::Level::INFO)
+        .with_targets(EXCLUDED.map(|name| (name, tracing::level_filters::LevelFilter::OFF)));
     let spans = tracing_opentelemetry::layer()
         .with_tracer(tracer.tracer("backlot"))
         .with_location(false)
@@ -171,7 +172,7 @@ pub fn init(config: &Config, role: &'static str) -> Guard {
         .with_tracked_inactivity(false);
     let filter = EnvFilter::try_new(&config.log).unwrap_or_else(|_| EnvFilter::new("info"));
     let _already_set = tracing_subscriber::registry()
-        // Before the layer of spans, whose end would otherwise come first.
+        // Before the span layer, so that the origin is set before a span is exported.
         .with(origin::Layer::new(role, config.otlp_endpoint.is_some()).with_filter(traced.clone()))
         .with(spans.with_filter(traced))
         .with(log::layer(config.log_format, role).with_filter(filter.and(Throttle::default())))
@@ -183,7 +184,7 @@ pub fn init(config: &Config, role: &'static str) -> Guard {
     Guard { tracer, meter, sentry, runtime: export.runtime }
 }
 
-/// Tasks that are never ended show here before they show in memory.
+/// Registers the metrics of the process and of the runtime.
 fn observe_runtime() {
     process::observe();
     let Ok(handle) = tokio::runtime::Handle::try_current() else { return };
@@ -194,25 +195,25 @@ fn observe_runtime() {
         .build();
 }
 
-/// Keeps the exporters alive. Dropped or shut down, it sends what is left.
+/// Keeps the exporters alive. Dropping it or shutting it down sends the remaining data.
 #[must_use]
 pub struct Guard {
     tracer: SdkTracerProvider,
     meter: SdkMeterProvider,
     sentry: Option<sentry::ClientInitGuard>,
-    /// Drives the exporter's gRPC channel, so that it still works when the runtime of the services has ended.
+    /// Drives the exporter's gRPC channel, which is still needed after the runtime of the services has ended.
     runtime: Option<tokio::runtime::Runtime>,
 }
 
 impl Guard {
-    /// Sends what is left and stops. It blocks: call it when no asynchronous code runs on this thread any more.
+    /// Sends the remaining data and stops. This blocks, so do not call it from asynchronous code.
     pub fn shutdown(self) {}
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
         const LIMIT: Duration = Duration::from_secs(3);
-        // A collector that is away must not hold up the end of the process, and there is nobody left to tell.
+        // Errors are ignored: an unreachable collector must not delay the exit, and logging has ended.
         let _ = self.tracer.shutdown_with_timeout(LIMIT);
         let _ = self.meter.shutdown_with_timeout(LIMIT);
         drop(self.sentry.take());
@@ -222,7 +223,7 @@ impl Drop for Guard {
     }
 }
 
-/// The trace that the current span belongs to: 32 hexadecimal digits, or nothing outside of a trace.
+/// The trace id of the current span: 32 hexadecimal digits, or empty without a trace.
 #[must_use]
 pub fn trace_id() -> String {
     let active = opentelemetry::Context::current();
@@ -231,13 +232,13 @@ pub fn trace_id() -> String {
     if span.span_context().is_valid() { span.span_context().trace_id().to_string() } else { String::new() }
 }
 
-/// The metrics of this process.
+/// The registry of the metrics of this process.
 fn registry() -> &'static prometheus::Registry {
     static REGISTRY: OnceLock<prometheus::Registry> = OnceLock::new();
     REGISTRY.get_or_init(prometheus::Registry::new)
 }
 
-/// Every metric of this process in the text format of Prometheus.
+/// All metrics of this process in the Prometheus text format.
 #[must_use]
 pub fn metrics_text() -> String {
     let mut text = String::new();
@@ -247,11 +248,11 @@ pub fn metrics_text() -> String {
     text
 }
 
-/// The share of the traces begun here that is exported; none before telemetry is set up.
+/// The ratio of exported traces; not set before telemetry is set up.
 static RATIO: OnceLock<f64> = OnceLock::new();
 
-/// Whether a trace that somebody else began is sampled, by the same share as our own.
-pub(crate) fn samples() -> bool {
+/// Decides whether a trace of an external client is sampled, with the same ratio as traces that begin here.
+pub(crate) fn sample() -> bool {
     const PARTS: u32 = 1_000_000;
     let part = u32::try_from(crate::jitter::jitter(0..=u64::from(PARTS) - 1)).unwrap_or_default();
     RATIO.get().is_some_and(|ratio| f64::from(part) < f64::from(PARTS) * ratio)
@@ -262,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_filter_names_levels_and_crates() {
+    fn a_filter_with_an_unknown_level_is_a_fault() {
         for filter in ["info", "INFO", "off", "info,auth=debug", "warn,sqlx=off", "agent_streaming[turn]=debug"] {
             assert_eq!(filter_problem(filter), None, "{filter}");
         }
@@ -272,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_collector_that_could_not_be_reached_is_a_fault() {
+    fn an_unusable_collector_url_is_a_fault() {
         let problem = |text: &str, protocol| endpoint_problem(&text.parse().unwrap(), protocol);
         for (url, protocol) in [
             ("http://127.0.0.1:4317", Protocol::Grpc),

@@ -1,5 +1,5 @@
-//! For the tests of the crates above: private engines that begin with the test process and end with it, and waiting for what
-//! happens elsewhere. Feature `testing`.
+//! For tests of all crates: private engines that live as long as the test process, and polling until a condition holds. Feature
+//! `testing`.
 
 mod access;
 pub mod canary;
@@ -22,39 +22,39 @@ use crate::secret::ClusterSecret;
 
 const POLL: Duration = Duration::from_millis(10);
 
-/// The secret of a cluster that exists only in tests.
+/// The cluster secret of tests.
 #[must_use]
 pub fn secret() -> ClusterSecret {
     ClusterSecret::of_bytes(b"a cluster secret that only tests have")
 }
 
-/// A listener on a free port of this machine.
+/// A listener on a free port of the loopback interface.
 ///
 /// # Panics
-/// If there is none.
+/// No port is free.
 pub async fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.expect("a free port on 127.0.0.1")
 }
 
-/// Lets the kernel kill the command's process when the thread that starts it ends, so that a test that is killed leaves nothing.
+/// Makes the kernel kill the process of the command when the thread that spawned it ends, so that a killed test leaves no processes.
 pub fn die_with_parent(command: &mut Command) {
     sys::die_with_parent(command, libc::SIGKILL);
 }
 
-/// Gives the calling thread the lowest priority: it runs when nobody else wants to.
+/// Gives the calling thread the lowest priority, so that it runs only on processors that are otherwise idle.
 ///
 /// # Errors
-/// The system refuses.
+/// The system refuses the priority.
 pub fn give_way() -> io::Result<()> {
     sys::give_way()
 }
 
-/// What may be sent to a process.
+/// A signal to a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
     Kill,
     Terminate,
-    /// It stands still until it is told to go on.
+    /// The process is stopped until it gets [`Signal::Continue`].
     Stop,
     Continue,
 }
@@ -62,7 +62,7 @@ pub enum Signal {
 /// Sends a signal to a process.
 ///
 /// # Errors
-/// There is no such process, or it is not ours.
+/// The process does not exist or belongs to another user.
 pub fn signal(process: u32, signal: Signal) -> io::Result<()> {
     let number = match signal {
         Signal::Kill => libc::SIGKILL,
@@ -73,24 +73,24 @@ pub fn signal(process: u32, signal: Signal) -> io::Result<()> {
     sys::signal(process, number)
 }
 
-/// Asks again until there is an answer, and returns it. Time that others took from this process does not count ([`canary`]).
+/// Calls the probe until it returns a value, and returns the value. Time in which this process was starved does not count ([`canary`]).
 ///
 /// # Panics
-/// If there is none within the limit.
+/// The probe returns no value within the limit.
 #[track_caller]
 pub fn eventually<T, F, Fut>(limit: Duration, probe: F) -> impl Future<Output = T>
 where
     F: Fn() -> Fut,
     Fut: Future<Output = Option<T>>,
 {
-    let place = std::panic::Location::caller();
+    let location = std::panic::Location::caller();
     async move {
         let clock = canary::Stopwatch::start();
         loop {
             if let Some(value) = probe().await {
                 return value;
             }
-            assert!(clock.elapsed() < limit, "waited {limit:?} in vain at {place}");
+            assert!(clock.elapsed() < limit, "the condition at {location} did not hold within {limit:?}");
             tokio::time::sleep(POLL).await;
         }
     }

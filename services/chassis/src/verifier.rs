@@ -1,4 +1,4 @@
-//! Checks caller tokens and access tokens.
+//! Verifies caller tokens and access tokens.
 
 use std::{
     net::IpAddr,
@@ -27,32 +27,33 @@ use crate::{
     secret::ClusterSecret,
 };
 
-/// An unknown key name asks auth again, but not more often than this.
+/// The least time between two requests for auth's keys. A token with an unknown key id causes one.
 const REFETCH_AFTER: Duration = Duration::from_secs(1);
 const CACHED_TOKENS: usize = 10_000;
 
-/// Where the keys of access tokens come from.
+/// The source of the keys of access tokens.
 pub enum Keys {
-    /// auth, asked when a key name is unknown.
+    /// A channel to auth. The keys are fetched when a key id is unknown.
     Remote(ServiceChannel),
-    /// auth itself.
+    /// The keys of this process, for auth itself.
     Local(watch::Receiver<Vec<JsonWebKey>>),
 }
 
-/// Checks both kinds of token for one service. Verified access tokens are remembered by their hash until they end.
+/// Verifies both kinds of token for one service. Verified access tokens are cached by their hash until they expire.
 pub struct Verifier {
     me: Caller,
-    /// One for each process that may call.
+    /// One key for each process that may call.
     callers: Vec<(Caller, hmac::Key)>,
-    /// Of a process with the cluster's secret: callers of the release before sign with it.
+    /// The shared key, with which callers of the previous release sign. Only a process with the cluster's secret has it.
     shared: Option<hmac::Key>,
     keys: Keys,
-    fetched: tokio::sync::Mutex<Fetched>,
-    seen: Cache<[u8; 32], (User, u64)>,
-    known: Mutex<Arc<Vec<JsonWebKey>>>,
+    /// When the keys were fetched. Locked while they are being fetched.
+    fetched_at: tokio::sync::Mutex<Option<Instant>>,
+    /// Users and expiry times of verified access tokens.
+    verified: Cache<[u8; 32], (User, u64)>,
+    /// The fetched keys.
+    cached_keys: Mutex<Arc<Vec<JsonWebKey>>>,
 }
-
-struct Fetched(Option<Instant>);
 
 impl Verifier {
     #[must_use]
@@ -62,50 +63,50 @@ impl Verifier {
             callers: Caller::NAMED.into_iter().filter_map(|from| Some((from, secret.pair(from, me).map(signer::key)?))).collect(),
             shared: secret.shared().map(signer::key),
             keys,
-            fetched: tokio::sync::Mutex::new(Fetched(None)),
-            seen: Cache::new(CACHED_TOKENS),
-            known: Mutex::default(),
+            fetched_at: tokio::sync::Mutex::default(),
+            verified: Cache::new(CACHED_TOKENS),
+            cached_keys: Mutex::default(),
         }
     }
 
-    /// Whose caller token this is, and the client's address that it carries.
+    /// Verifies a caller token. Returns the caller and the client's address in the token.
     ///
     /// # Errors
     /// UNAUTHENTICATED, reason TOKEN_INVALID.
     pub fn caller(&self, token: &str) -> Result<(Caller, Option<IpAddr>), Fault> {
         let refuse = |problem| self.refuse(format!("the caller token was not accepted: {problem}"));
         let token = Unverified::parse(token).map_err(refuse)?;
-        let claimed = Caller::named(&token.claimed::<CallerClaims>().map_err(refuse)?.iss);
+        let issuer = Caller::named(&token.unverified_claims::<CallerClaims>().map_err(refuse)?.iss);
         let (caller, pair) = self
             .callers
             .iter()
-            .find(|(from, _)| Some(*from) == claimed)
+            .find(|(from, _)| Some(*from) == issuer)
             .ok_or_else(|| self.refuse("the caller token names no known service"))?;
         let shared = || self.shared.as_ref().map_or(Err(Problem::Signature), |key| token.hs256(key));
-        let claims: CallerClaims = token.hs256(pair).or_else(|_| token.paired(pair)).or_else(|_| shared()).map_err(refuse)?;
+        let claims: CallerClaims = token.hs256(pair).or_else(|_| token.second_hs256(pair)).or_else(|_| shared()).map_err(refuse)?;
         if claims.aud != self.me.name() {
             return Err(self.refuse("the caller token is for another service"));
         }
-        if over(claims.exp, unix_now()) {
-            return Err(self.refuse("the caller token is over"));
+        if is_expired(claims.exp, unix_now()) {
+            return Err(self.refuse("the caller token has expired"));
         }
         Ok((*caller, claims.addr))
     }
 
-    /// The person behind an access token.
+    /// Verifies an access token. Returns its user.
     ///
     /// # Errors
-    /// UNAUTHENTICATED, reason TOKEN_INVALID; UNAVAILABLE when auth's keys cannot be had.
+    /// UNAUTHENTICATED, reason TOKEN_INVALID; UNAVAILABLE if auth's keys cannot be fetched.
     pub async fn user(&self, token: &str) -> Result<User, Fault> {
         if token.len() > MAX_BYTES {
             return Err(self.refuse(format!("the access token was not accepted: {}", Problem::TooLong)));
         }
         let hash = sha256(token.as_bytes());
-        if let Some((user, exp)) = self.seen.get(&hash) {
-            if !over(exp, unix_now()) {
+        if let Some((user, exp)) = self.verified.get(&hash) {
+            if !is_expired(exp, unix_now()) {
                 return Ok(user);
             }
-            self.seen.remove(&hash);
+            self.verified.remove(&hash);
         }
         let claims = self.verify(token).await?;
         let user = User {
@@ -114,7 +115,7 @@ impl Verifier {
             private_claims: claims.private.into(),
             token: Token::new(token),
         };
-        self.seen.insert(hash, (user.clone(), claims.exp));
+        self.verified.insert(hash, (user.clone(), claims.exp));
         Ok(user)
     }
 
@@ -122,19 +123,19 @@ impl Verifier {
         let refuse = |problem| self.refuse(format!("the access token was not accepted: {problem}"));
         let token = Unverified::parse(token).map_err(refuse)?;
         if token.header.typ.as_deref() != Some(TOKEN_TYPE) {
-            return Err(self.refuse("an access token is ES256 with type at+jwt"));
+            return Err(self.refuse("the type of an access token must be at+jwt"));
         }
         let kid = token.header.kid.as_deref().ok_or_else(|| self.refuse("the access token names no key"))?;
         let claims: Claims = token.es256(&self.key(kid).await?).map_err(refuse)?;
         if claims.iss != ISSUER || claims.aud != AUDIENCE {
-            return Err(self.refuse(format!("an access token is by {ISSUER} and for {AUDIENCE}")));
+            return Err(self.refuse(format!("the issuer of an access token must be {ISSUER} and its audience {AUDIENCE}")));
         }
         let now = unix_now();
-        if over(claims.exp, now) {
-            return Err(self.refuse("the access token is over"));
+        if is_expired(claims.exp, now) {
+            return Err(self.refuse("the access token has expired"));
         }
         if claims.nbf > now + LEEWAY_SECONDS {
-            return Err(self.refuse("the access token is not good yet"));
+            return Err(self.refuse("the access token is not valid yet"));
         }
         Ok(claims)
     }
@@ -144,31 +145,31 @@ impl Verifier {
         match &self.keys {
             Keys::Local(keys) => keys.borrow().iter().find(|k| k.kid == kid).cloned().ok_or_else(unknown),
             Keys::Remote(channel) => {
-                if let Some(key) = self.remembered(kid) {
+                if let Some(key) = self.cached_key(kid) {
                     return Ok(key);
                 }
-                let mut fetched = self.fetched.lock().await;
-                if let Some(key) = self.remembered(kid) {
+                let mut fetched_at = self.fetched_at.lock().await;
+                if let Some(key) = self.cached_key(kid) {
                     return Ok(key);
                 }
-                if fetched.0.is_some_and(|at| at.elapsed() < REFETCH_AFTER) {
+                if fetched_at.is_some_and(|at| at.elapsed() < REFETCH_AFTER) {
                     return Err(unknown());
                 }
                 let request = Context::background().request(GetKeySetRequest {});
                 let set = AuthServiceClient::new(channel.clone()).get_key_set(request).await.map_err(|status| {
-                    let text = format!("auth's keys cannot be read: {}", status.message());
+                    let text = format!("auth's keys cannot be fetched: {}", status.message());
                     Fault::new(self.me.name(), ErrorCode::Unavailable, "UNAVAILABLE", text).retry_after(REFETCH_AFTER)
                 })?;
-                fetched.0 = Some(Instant::now());
-                *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(set.into_inner().keys);
-                self.remembered(kid).ok_or_else(unknown)
+                *fetched_at = Some(Instant::now());
+                *self.cached_keys.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(set.into_inner().keys);
+                self.cached_key(kid).ok_or_else(unknown)
             }
         }
     }
 
-    fn remembered(&self, kid: &str) -> Option<JsonWebKey> {
-        let known = Arc::clone(&self.known.lock().unwrap_or_else(PoisonError::into_inner));
-        known.iter().find(|k| k.kid == kid).cloned()
+    fn cached_key(&self, kid: &str) -> Option<JsonWebKey> {
+        let keys = Arc::clone(&self.cached_keys.lock().unwrap_or_else(PoisonError::into_inner));
+        keys.iter().find(|k| k.kid == kid).cloned()
     }
 
     fn refuse(&self, text: impl Into<String>) -> Fault {
@@ -176,8 +177,8 @@ impl Verifier {
     }
 }
 
-/// Whether a token that ends at `exp` is over, with the leeway of two clocks.
-fn over(exp: u64, now: u64) -> bool {
+/// Whether a token has expired, with the leeway for different clocks.
+fn is_expired(exp: u64, now: u64) -> bool {
     now >= exp.saturating_add(LEEWAY_SECONDS)
 }
 
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_token_opens_only_the_service_it_names() {
+    fn a_caller_token_is_valid_only_for_the_service_it_names() {
         let signer = Signer::new(Caller::Gateway, &ClusterSecret::of_bytes(&[7; 32]));
         let address: IpAddr = "192.0.2.7".parse().expect("address");
         let token = signer.sign(Caller::Auth, Some(address)).expect("token");
@@ -202,7 +203,7 @@ mod tests {
         assert!(verifier(Caller::Auth).caller(&other).is_err(), "another cluster's token");
     }
 
-    /// What a role that runs by itself has.
+    /// The secret of a role that runs by itself.
     fn bundled(me: Caller, root: &ClusterSecret) -> ClusterSecret {
         let mut env = crate::config::Env::of([("BACKLOT_ROLE_KEYS", root.bundle(me).expect("a bundle"))]);
         let secret = ClusterSecret::read(&mut env, me);
@@ -234,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn no_key_of_a_bundle_signs_as_another_role() {
+    fn no_key_of_a_bundle_can_sign_as_another_role() {
         let root = ClusterSecret::of_bytes(&[7; 32]);
         for thief in ROLES {
             let stolen = bundled(thief, &root);
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn the_release_before_is_understood_and_understands() {
+    fn tokens_are_compatible_with_the_previous_release() {
         let root = ClusterSecret::of_bytes(&[7; 32]);
         let shared = signer::key(root.derive("caller tokens"));
         let now = unix_now();
@@ -268,12 +269,12 @@ mod tests {
         assert!(with(Caller::Auth, &bundled(Caller::Auth, &root)).caller(&old).is_err(), "a role with a bundle has no shared key");
         let new = Signer::new(Caller::Gateway, &root).sign(Caller::Auth, None).expect("token");
         let read: signer::CallerClaims =
-            Unverified::parse(&new).and_then(|token| token.hs256(&shared)).expect("as the release before reads it");
+            Unverified::parse(&new).and_then(|token| token.hs256(&shared)).expect("as the previous release reads it");
         assert_eq!((read.iss.as_str(), read.aud.as_str()), ("gateway", "auth"));
     }
 
     #[tokio::test]
-    async fn garbage_is_no_access_token() {
+    async fn an_invalid_access_token_is_refused() {
         for token in ["", "x", "a.b.c", "eyJhbGciOiJub25lIn0.e30."] {
             assert_eq!(verifier(Caller::Auth).user(token).await.expect_err(token).reason, "TOKEN_INVALID");
         }

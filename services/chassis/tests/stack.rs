@@ -1,4 +1,4 @@
-//! The gRPC server as a client meets it: what its stack does around a handler, and what the channel to it bears.
+//! The middleware of the gRPC server, and the channel to it, from the view of a client.
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -45,7 +45,7 @@ const RULES: &[Rule] = &[
     Rule { rpc: "WatchRevocations", callers: OPEN, user: false, scope: Scope::Open, size: Ordinary },
 ];
 
-/// Handlers that do what a stack has to bear.
+/// Handlers that panic, never answer, or stream without end.
 struct Probe {
     cursor: watch::Receiver<u64>,
 }
@@ -63,14 +63,14 @@ impl AuthService for Probe {
         std::future::pending().await
     }
 
-    /// Says how many milliseconds it was given.
+    /// Answers with the milliseconds until its deadline.
     async fn get_key_set(&self, request: Request<GetKeySetRequest>) -> Result<Response<GetKeySetResponse>, Status> {
         let deadline = Context::of(&request).deadline;
         let left = deadline.map_or_else(String::new, |at| at.saturating_duration_since(Instant::now()).as_millis().to_string());
         Ok(Response::new(GetKeySetResponse { keys: vec![JsonWebKey { kid: left, ..JsonWebKey::default() }] }))
     }
 
-    /// Every value of the cursor, for ever.
+    /// Streams every value of the cursor.
     async fn watch_revocations(&self, _: Request<WatchRevocationsRequest>) -> Result<Response<Self::WatchRevocationsStream>, Status> {
         let message = |cursor| Ok(WatchRevocationsResponse { cursor, session_id: String::new() });
         Ok(Response::new(Box::pin(WatchStream::new(self.cursor.clone()).map(message))))
@@ -106,7 +106,7 @@ impl Service {
         let (stop, cursor) = (CancellationToken::new(), watch::Sender::new(0));
         let service =
             AuthServiceServer::new(Probe { cursor: cursor.subscribe() }).accept_compressed(tonic::codec::CompressionEncoding::Gzip);
-        task::spawn(Server::new(Caller::Auth, config, verifier, RULES).add(service).serve(listener, stop.clone()));
+        task::spawn(Server::new(Caller::Auth, config, verifier, RULES).add_service(service).serve(listener, stop.clone()));
         Self { uri, cursor, _stop: stop.drop_guard() }
     }
 
@@ -123,28 +123,28 @@ fn context(time: Duration) -> Context {
     Context { deadline: Some(Instant::now() + time), ..Context::background() }
 }
 
-/// A request with this time, as the protocol writes it.
+/// A request with this `grpc-timeout`.
 fn within<T>(time: &'static str, message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("grpc-timeout", time.parse().unwrap());
     request
 }
 
-fn told(status: &Status) -> (Code, String) {
+fn code_and_reason(status: &Status) -> (Code, String) {
     (status.code(), Fault::from_status(status).reason)
 }
 
 #[tokio::test]
-async fn a_panic_is_an_internal_error_that_says_nothing() {
+async fn a_panic_is_an_internal_error_without_details() {
     let service = Service::start(&[]).await;
     let status = service.called_by(Caller::Gateway).sign_up(SignUpRequest::default()).await.unwrap_err();
-    assert_eq!(told(&status), (Code::Internal, "INTERNAL".into()));
+    assert_eq!(code_and_reason(&status), (Code::Internal, "INTERNAL".into()));
     assert!(!format!("{status:?}").contains("hunter2"), "{status:?}");
     service.called_by(Caller::Gateway).get_key_set(GetKeySetRequest {}).await.expect("the server lives");
 }
 
 #[tokio::test]
-async fn a_deadline_is_carried_on_less_fifty_milliseconds_and_ends_a_handler() {
+async fn a_deadline_is_passed_on_less_fifty_milliseconds_and_ends_a_handler() {
     let service = Service::start(&[]).await;
     let mut client = service.called_by(Caller::Gateway);
     let answer = client.get_key_set(context(Duration::from_secs(5)).request(GetKeySetRequest {})).await.unwrap();
@@ -156,27 +156,27 @@ async fn a_deadline_is_carried_on_less_fifty_milliseconds_and_ends_a_handler() {
     assert_eq!(answer.get_ref().keys[0].kid, "", "a stream without a deadline may last");
 
     let status = tokio::time::timeout(LIMIT, client.sign_in(within("100m", SignInRequest::default()))).await.unwrap().unwrap_err();
-    assert_eq!(told(&status), (Code::DeadlineExceeded, "TIMEOUT".into()), "{status:?}");
+    assert_eq!(code_and_reason(&status), (Code::DeadlineExceeded, "TIMEOUT".into()), "{status:?}");
 }
 
 #[tokio::test]
-async fn a_deadline_ends_a_stream_that_is_open() {
+async fn a_deadline_ends_an_open_stream() {
     let service = Service::start(&[]).await;
-    a_stream_ends(service.called_by(Caller::Gateway)).await;
+    assert_stream_ends(service.called_by(Caller::Gateway)).await;
 }
 
-/// Long enough for a busy machine to begin it.
-async fn a_stream_ends(mut client: AuthServiceClient<ServiceChannel>) {
+/// The deadline leaves a busy machine enough time to open the stream.
+async fn assert_stream_ends(mut client: AuthServiceClient<ServiceChannel>) {
     let request = within("2S", WatchRevocationsRequest::default());
     let mut stream = client.watch_revocations(request).await.unwrap().into_inner();
     assert_eq!(stream.message().await.unwrap().unwrap().cursor, 0);
     let status = tokio::time::timeout(LIMIT, stream.message()).await.unwrap().unwrap_err();
-    assert_eq!(told(&status), (Code::DeadlineExceeded, "TIMEOUT".into()));
+    assert_eq!(code_and_reason(&status), (Code::DeadlineExceeded, "TIMEOUT".into()));
 }
 
-/// Nothing of ours is at the other end, so only the timers of the transport and the caller can notice.
+/// The servers do not have the middleware, so only the timers of the transport and of the caller apply.
 #[tokio::test]
-async fn a_deadline_that_no_stack_keeps_is_told_the_same_way() {
+async fn a_deadline_gives_the_same_status_without_the_middleware() {
     chassis::install_crypto();
     let (silent, bare) = (testing::listener().await, testing::listener().await);
     let of = |listener: &tokio::net::TcpListener| {
@@ -189,19 +189,23 @@ async fn a_deadline_that_no_stack_keeps_is_told_the_same_way() {
     let serving = task::spawn(server.serve_with_incoming(tonic::transport::server::TcpIncoming::from(bare)));
     for (what, client) in [("silent", &mut of_silent), ("bare", &mut of_bare)] {
         let status = tokio::time::timeout(LIMIT, client.sign_in(within("100m", SignInRequest::default()))).await.unwrap().unwrap_err();
-        assert_eq!(told(&status), (Code::DeadlineExceeded, "TIMEOUT".into()), "{what}: {status:?}");
+        assert_eq!(code_and_reason(&status), (Code::DeadlineExceeded, "TIMEOUT".into()), "{what}: {status:?}");
     }
-    a_stream_ends(of_bare).await;
+    assert_stream_ends(of_bare).await;
     serving.abort();
 }
 
 #[tokio::test]
-async fn what_is_too_much_is_shed() {
+async fn requests_without_a_slot_are_shed() {
     let service = Service::start(&[("BACKLOT_MAX_CONCURRENT_REQUESTS", "1")]).await;
     let mut streams = Vec::new();
     for _ in 0..3 {
         streams.push(
-            service.called_by(Caller::Gateway).watch_revocations(WatchRevocationsRequest::default()).await.expect("no longer counted"),
+            service
+                .called_by(Caller::Gateway)
+                .watch_revocations(WatchRevocationsRequest::default())
+                .await
+                .expect("an open stream has no slot"),
         );
     }
     let mut busy = service.called_by(Caller::Gateway);
@@ -220,25 +224,25 @@ async fn what_is_too_much_is_shed() {
         async move { stranger.get_key_set(GetKeySetRequest {}).await.ok() }
     })
     .await;
-    stranger.get_key_set(GetKeySetRequest {}).await.expect("room again");
+    stranger.get_key_set(GetKeySetRequest {}).await.expect("the slot is free again");
 }
 
 #[tokio::test]
-async fn the_table_says_who_may_call_what() {
+async fn the_access_table_is_enforced() {
     let service = Service::start(&[]).await;
     let mut stranger = AuthServiceClient::new(service.plain().await);
-    stranger.get_key_set(GetKeySetRequest {}).await.expect("for everybody");
+    stranger.get_key_set(GetKeySetRequest {}).await.expect("allowed for direct callers");
     let denied = stranger.watch_revocations(WatchRevocationsRequest::default()).await.unwrap_err();
-    assert_eq!(told(&denied), (Code::PermissionDenied, "CALLER_DENIED".into()));
+    assert_eq!(code_and_reason(&denied), (Code::PermissionDenied, "CALLER_DENIED".into()));
     let other = service.called_by(Caller::ProjectStorage).watch_revocations(WatchRevocationsRequest::default()).await.unwrap_err();
-    assert_eq!(told(&other), (Code::PermissionDenied, "CALLER_DENIED".into()));
-    let nobody = service.called_by(Caller::Gateway).get_session(GetSessionRequest {}).await.unwrap_err();
-    assert_eq!(told(&nobody), (Code::Unauthenticated, "TOKEN_MISSING".into()));
+    assert_eq!(code_and_reason(&other), (Code::PermissionDenied, "CALLER_DENIED".into()));
+    let anonymous = service.called_by(Caller::Gateway).get_session(GetSessionRequest {}).await.unwrap_err();
+    assert_eq!(code_and_reason(&anonymous), (Code::Unauthenticated, "TOKEN_MISSING".into()));
     let without_a_row = service.called_by(Caller::Gateway).sign_out(SignOutRequest::default()).await.unwrap_err();
-    assert_eq!(told(&without_a_row), (Code::Unimplemented, "UNIMPLEMENTED".into()));
+    assert_eq!(code_and_reason(&without_a_row), (Code::Unimplemented, "UNIMPLEMENTED".into()));
 }
 
-/// Calls a path with bytes as they are, and these headers.
+/// Calls a path with these headers and raw bytes. Returns the trailers, or the headers of a response without a body.
 async fn raw(service: &Service, path: &str, headers: &[(&'static str, &'static str)], body: Vec<u8>) -> http::HeaderMap {
     let mut request = http::Request::post(format!("{}{path}", service.uri.to_string().trim_end_matches('/')))
         .header("content-type", "application/grpc")
@@ -255,7 +259,7 @@ async fn raw(service: &Service, path: &str, headers: &[(&'static str, &'static s
     if head.headers.contains_key("grpc-status") { head.headers } else { trailers }
 }
 
-/// A message as the protocol frames it.
+/// A message with the prefix of the protocol.
 fn framed(compressed: bool, bytes: &[u8]) -> Vec<u8> {
     [&[u8::from(compressed)], &u32::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat()
 }
@@ -264,10 +268,10 @@ fn framed(compressed: bool, bytes: &[u8]) -> Vec<u8> {
 type RawCase = (&'static str, &'static [(&'static str, &'static str)], Vec<u8>, Code, &'static str);
 
 #[tokio::test]
-async fn what_a_server_does_not_have_or_read_is_unimplemented() {
+async fn unknown_rpcs_and_encodings_are_unimplemented() {
     let service = Service::start(&[]).await;
     const KEYS: &str = "/backlot.auth.v1.AuthService/GetKeySet";
-    let packed = |bytes: &[u8]| {
+    let compressed = |bytes: &[u8]| {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         std::io::Write::write_all(&mut gzip, bytes).unwrap();
         framed(true, &gzip.finish().unwrap())
@@ -275,8 +279,8 @@ async fn what_a_server_does_not_have_or_read_is_unimplemented() {
     let plain = || framed(false, &[]);
     let cases: Vec<RawCase> = vec![
         (KEYS, &[], plain(), Code::Ok, ""),
-        (KEYS, &[("grpc-encoding", "gzip")], packed(&[]), Code::Ok, ""),
-        (KEYS, &[("grpc-encoding", "gzip")], packed(&vec![0; 64 * 1024 * 1024]), Code::ResourceExhausted, "MESSAGE_TOO_LARGE"),
+        (KEYS, &[("grpc-encoding", "gzip")], compressed(&[]), Code::Ok, ""),
+        (KEYS, &[("grpc-encoding", "gzip")], compressed(&vec![0; 64 * 1024 * 1024]), Code::ResourceExhausted, "MESSAGE_TOO_LARGE"),
         (KEYS, &[("grpc-encoding", "identity")], plain(), Code::Ok, ""),
         (KEYS, &[("grpc-encoding", "zstd")], framed(true, b"x"), Code::Unimplemented, "UNIMPLEMENTED"),
         (KEYS, &[("grpc-encoding", "br")], framed(true, b"x"), Code::Unimplemented, "UNIMPLEMENTED"),
@@ -290,8 +294,8 @@ async fn what_a_server_does_not_have_or_read_is_unimplemented() {
     for (path, headers, body, code, reason) in cases {
         let answer = raw(&service, path, headers, body).await;
         let status = Status::from_header_map(&answer).unwrap_or_else(|| panic!("{path} {headers:?}: {answer:?}"));
-        let told = if status.code() == Code::Ok { String::new() } else { Fault::from_status(&status).reason };
-        assert_eq!((status.code(), told.as_str()), (code, reason), "{path} {headers:?}");
+        let received = if status.code() == Code::Ok { String::new() } else { Fault::from_status(&status).reason };
+        assert_eq!((status.code(), received.as_str()), (code, reason), "{path} {headers:?}");
         if headers.iter().any(|(_, encoding)| ["zstd", "br"].contains(encoding)) {
             assert!(answer["grpc-accept-encoding"].to_str().unwrap().contains("gzip"), "{answer:?}");
         }
@@ -299,21 +303,21 @@ async fn what_a_server_does_not_have_or_read_is_unimplemented() {
 }
 
 #[tokio::test]
-async fn an_open_watch_of_health_hears_of_the_stop_and_ends() {
+async fn a_health_watch_reports_the_shutdown_and_ends() {
     let service = Service::start(&[("BACKLOT_DRAIN_TIMEOUT", "1h")]).await;
     let mut client = HealthClient::new(service.plain().await);
     let mut watched = client.watch(HealthCheckRequest { service: String::new() }).await.unwrap().into_inner();
     use tonic_health::pb::health_check_response::ServingStatus;
     assert_eq!(watched.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
     drop(service);
-    let heard = tokio::time::timeout(LIMIT, watched.message()).await.expect("an answer").unwrap().unwrap();
-    assert_eq!(heard.status(), ServingStatus::NotServing);
+    let last = tokio::time::timeout(LIMIT, watched.message()).await.expect("a message").unwrap().unwrap();
+    assert_eq!(last.status(), ServingStatus::NotServing);
     tokio::time::timeout(LIMIT, async { while let Ok(Some(_)) = watched.message().await {} }).await.expect("the stream ends");
 }
 
-/// A page that is closed takes its stream with it; a thousand of them at once must not take the connection of everybody else.
+/// A closed page resets its stream. A thousand resets at once must not end the connection, which carries the streams of other clients.
 #[tokio::test]
-async fn many_streams_that_are_dropped_leave_the_others_alone() {
+async fn many_dropped_streams_do_not_end_other_streams() {
     let service = Service::start(&[]).await;
     let client = service.called_by(Caller::Gateway);
     let mut kept = client.clone().watch_revocations(WatchRevocationsRequest::default()).await.unwrap().into_inner();
@@ -325,7 +329,7 @@ async fn many_streams_that_are_dropped_leave_the_others_alone() {
         });
         let streams = join_all(opened).await;
         assert!(streams.iter().all(Result::is_ok), "{:?}", streams.iter().find_map(|s| s.as_ref().err()));
-        // Each has a message on its way when it is reset.
+        // Each stream has an unread message when it is reset.
         service.cursor.send_modify(|cursor| *cursor += 1);
         drop(streams);
     }
@@ -333,7 +337,7 @@ async fn many_streams_that_are_dropped_leave_the_others_alone() {
 }
 
 #[tokio::test]
-async fn health_and_both_reflections_are_there_and_list_what_is_served() {
+async fn health_and_both_versions_of_reflection_are_served() {
     let service = Service::start(&[]).await;
     for name in ["", "backlot.auth.v1.AuthService"] {
         let check = HealthCheckRequest { service: name.to_owned() };

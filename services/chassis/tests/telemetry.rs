@@ -1,5 +1,5 @@
-//! What leaves a process: spans under the name of their service, metrics, and reports without secrets, all with one trace id.
-//! One test, because a process has one telemetry.
+//! The output of telemetry: spans under the name of their service, metrics, and reports without secrets, all with one trace id. It is a
+//! single test, because telemetry is global to the process.
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -16,7 +16,7 @@ use tracing::{Instrument as _, info_span, level_filters::LevelFilter};
 const LIMIT: Duration = Duration::from_secs(30);
 
 #[test]
-fn one_trace_and_no_secret_leave_the_process() {
+fn spans_and_reports_have_one_trace_id_and_no_secrets() {
     let (collector, sentry) = (Sink::start(), Sink::start());
     let dsn = format!("{}/1", sentry.url.replace("http://", "http://key@"));
     let mut env = Env::of([
@@ -29,15 +29,15 @@ fn one_trace_and_no_secret_leave_the_process() {
     let config = telemetry::Config::read(&mut env);
     env.check().unwrap();
     let guard = telemetry::init(&config, "backlot");
-    // Or each of the many spans that h2 has at TRACE costs as much as one that is exported.
-    assert_eq!(LevelFilter::current(), LevelFilter::INFO, "a filter or a layer says nothing of its levels");
+    // Otherwise each of the many TRACE spans of h2 costs as much as an exported one.
+    assert_eq!(LevelFilter::current(), LevelFilter::INFO, "a filter or a layer has no level hint");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let trace_id = runtime.block_on(work());
     runtime.block_on(eventually(LIMIT, || async { (sentry.bodies().len() >= 2).then_some(()) }));
     let metrics = telemetry::metrics_text();
     assert!(metrics.contains("db_client_operation_duration_seconds_count") && metrics.contains("select sessions"), "{metrics}");
     assert!(metrics.contains("db_client_operation_slow"), "{metrics}");
-    series_are_bounded();
+    assert_series_are_limited();
     drop(runtime);
     guard.shutdown();
 
@@ -68,8 +68,8 @@ fn one_trace_and_no_secret_leave_the_process() {
     );
 }
 
-/// Also those of a label whose values somebody forgot to take from a fixed set; buckets stay as the instrument has them.
-fn series_are_bounded() {
+/// A label with unbounded values does not cause unbounded series, and the buckets of histograms are kept.
+fn assert_series_are_limited() {
     let meter = opentelemetry::global::meter("test");
     let (count, seconds) =
         (meter.u64_counter("careless").build(), meter.f64_histogram("careful").with_boundaries(telemetry::SECONDS.to_vec()).build());
@@ -79,7 +79,7 @@ fn series_are_bounded() {
     seconds.record(0.0004, &[]);
     let text = telemetry::metrics_text();
     let series: Vec<&str> = text.lines().filter(|line| line.starts_with("careless_total{")).collect();
-    assert!((100..=telemetry::SERIES + 1).contains(&series.len()), "{} series", series.len());
+    assert!((100..=telemetry::MAX_SERIES + 1).contains(&series.len()), "{} series", series.len());
     let counted: f64 = series.iter().filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();
     assert!(series.iter().any(|line| line.contains("otel_metric_overflow")) && (counted - 5_000.0).abs() < 0.5, "{counted}");
     assert!(
@@ -88,7 +88,7 @@ fn series_are_bounded() {
     );
 }
 
-/// A request through the gateway to auth, as the spans see it; an internal error and a panic on the way.
+/// The spans of a request through the gateway to auth, with an internal error and a panic.
 async fn work() -> String {
     async {
         let trace_id = telemetry::trace_id();
@@ -118,7 +118,7 @@ async fn slow() -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// Service, name and trace of every exported span.
+/// The service, the name and the trace id of every exported span.
 fn spans(collector: &Sink) -> Vec<(String, String, String)> {
     let mut found = Vec::new();
     for body in collector.bodies_of("/v1/traces") {

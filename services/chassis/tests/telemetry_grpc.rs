@@ -1,4 +1,4 @@
-//! The other protocol, for a process that is one service, set up and shut down around a runtime as `main` does it.
+//! Export over gRPC for a process with one service. Telemetry is set up and shut down around a runtime, like in `main`.
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -28,7 +28,7 @@ impl TraceService for Collector {
 }
 
 #[test]
-fn spans_leave_over_grpc() {
+fn spans_are_exported_over_grpc() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let collector = Collector::default();
     let guard = runtime.block_on(async {
@@ -39,14 +39,14 @@ fn spans_leave_over_grpc() {
         let config = telemetry::Config::read(&mut Env::of([("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())]));
         let guard = telemetry::init(&config, "rate-limit");
         tracing::info_span!("decide").in_scope(|| assert_eq!(telemetry::trace_id().len(), 32));
-        // Whether a trace is sampled is ours to say, unless the cluster has said so already.
+        // A stranger's sampling decision is ignored, and that of the cluster is kept.
         let headers = [("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00")];
         let headers = headers.into_iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         for (sender, span) in [(Sender::Stranger, tracing::info_span!("asked")), (Sender::Cluster, tracing::info_span!("told"))] {
             assert_eq!(propagation::adopt(&span, &headers, sender), "4bf92f3577b34da6a3ce929d0e0e4736");
             span.in_scope(|| ());
         }
-        // What the cluster does by itself begins no trace that is exported; the log still has an id.
+        // Background work is not exported, but its logs have a trace id.
         let polled = tracing::info_span!("polled", otel.kind = "server");
         assert_eq!(propagation::adopt(&polled, &http::HeaderMap::new(), Sender::Cluster).len(), 32);
         polled.in_scope(|| ());

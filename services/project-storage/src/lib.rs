@@ -97,8 +97,8 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let served = Server::new(Caller::ProjectStorage, config.server, verifier, RULES)
-        .add(service)
-        .counts(General::new(limiter))
+        .add_service(service)
+        .limit_direct_callers(General::new(limiter))
         .needs(postgres::ENGINE, postgres::watch(&pool))
         .serve(listener, shutdown)
         .await;

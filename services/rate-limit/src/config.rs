@@ -42,7 +42,7 @@ impl Config {
             policies: policies(env),
             max_subjects: max_subjects.get(),
         };
-        env.longer_than_zero([("BACKLOT_RATE_LIMIT_REDIS_TIMEOUT", config.redis_timeout)]);
+        env.require_positive([("BACKLOT_RATE_LIMIT_REDIS_TIMEOUT", config.redis_timeout)]);
         config
     }
 }

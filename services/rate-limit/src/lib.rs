@@ -83,7 +83,7 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     let auth = connect(Caller::RateLimit, Caller::Auth, &config.auth_url, &config.cluster_secret);
     let verifier = Arc::new(Verifier::new(Caller::RateLimit, &config.cluster_secret, Keys::Remote(auth)));
     let service = RateLimitServiceServer::new(grpc::Service(app)).accept_compressed(CompressionEncoding::Gzip);
-    let served = Server::new(Caller::RateLimit, config.server, verifier, RULES).add(service).serve(listener, shutdown).await;
+    let served = Server::new(Caller::RateLimit, config.server, verifier, RULES).add_service(service).serve(listener, shutdown).await;
 
     tasks.shutdown(TASKS_LIMIT).await;
     served.map_err(ServeError::Server)

@@ -4,7 +4,7 @@
 
 use std::{net::Ipv6Addr, sync::Arc};
 
-use chassis::share::networks;
+use chassis::network::client_networks;
 
 use crate::counter::Check;
 
@@ -14,7 +14,7 @@ const MULTIPLES: [u32; 2] = [2, 4];
 /// The same check for each network around an IPv6 address; empty for other subjects.
 pub(crate) fn wider_checks(check: &Check) -> Vec<Check> {
     let Some((address, rest)) = address(&check.subject) else { return Vec::new() };
-    let wider = networks(address.into()).into_iter().skip(1);
+    let wider = client_networks(address.into()).into_iter().skip(1);
     let wider_check = |((network, prefix), multiple)| Check {
         policy: Arc::new(check.policy.times(multiple)),
         subject: format!("network:{network}/{prefix}{rest}"),

@@ -3,7 +3,7 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use chassis::{jitter::spread, propagation, task::apart};
+use chassis::{jitter::spread, propagation, task::spawn_and_wait};
 use futures::{FutureExt as _, Stream, StreamExt as _};
 use proto::{
     agent_streaming::{EventLine, StreamTurnEventsResponse, TurnEvent},
@@ -196,7 +196,7 @@ impl StreamBody {
                     let (client, last) = (self.stream.client.clone(), self.last);
                     // In its own task: if the client stops reading, this body is not polled, and the unread answer would use the window of
                     // other calls.
-                    match apart(async move { client.has_ended_at(last).await }).await {
+                    match spawn_and_wait(async move { client.has_ended_at(last).await }).await {
                         Ok(true) => return Ok(None),
                         Ok(false) => self.reconnect(fault(ErrorCode::Unavailable, "DRAINING", "the stream ended too early"))?,
                         Err(fault) => self.reconnect(fault)?,
@@ -218,7 +218,7 @@ impl StreamBody {
         let span = info_span!("resume", svc = "gateway", turn = self.stream.client.turn, after = self.last);
         propagation::adopt_traceparent(&span, &self.traceparent);
         let (client, last) = (self.stream.client.clone(), self.last);
-        match apart(async move { client.reopen(last).await }.instrument(span)).await {
+        match spawn_and_wait(async move { client.reopen(last).await }.instrument(span)).await {
             Ok(events) => {
                 self.connection = Connection::Open(Box::new(events));
                 Ok(())

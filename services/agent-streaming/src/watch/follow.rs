@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chassis::{context::Context, seeded_bug, task::apart};
+use chassis::{context::Context, seeded_bug, task::spawn_and_wait};
 use futures::Stream;
 use proto::id::TurnId;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
@@ -181,7 +181,7 @@ impl Reader {
         }
         let (app, turn) = (Arc::clone(&self.app), self.turn);
         // The read is a task of its own: a viewer that disconnects must not cancel a query on a pooled connection.
-        let page = apart(async move { events::read(&app.db, turn, cursor, VIEWER_PAGE).await }).await?;
+        let page = spawn_and_wait(async move { events::read(&app.db, turn, cursor, VIEWER_PAGE).await }).await?;
         if !page.is_empty() {
             return Ok(Page::Events(page.iter().map(frame).collect()));
         }

@@ -156,7 +156,7 @@ impl Row {
 fn size(name: &str, value: &str) -> String {
     let bytes: u64 = if name.ends_with("_BYTES") { value.parse().unwrap_or_default() } else { 0 };
     let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    let unit = units.into_iter().find(|(_, unit)| bytes >= *unit && bytes % unit == 0);
+    let unit = units.into_iter().find(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit));
     unit.map(|(name, unit)| format!(" ({} {name})", bytes / unit)).unwrap_or_default()
 }
 

@@ -1,5 +1,5 @@
-//! Retries a call that got no answer: within a second a service that restarts is back, or another replica is found. Only calls that may be
-//! repeated are retried: the methods that the contract marks so, and requests with a key (see [`idempotent`]).
+//! Retries calls that no service answered. Within a second a service has restarted, or another replica is found. Only idempotent calls
+//! are retried: the methods that the contract marks, and requests with an idempotency key (see [`idempotent`]).
 
 use std::{
     future::poll_fn,
@@ -10,32 +10,32 @@ use std::{
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
-use proto::error::{ErrorCode, Fault, NOBODY};
+use proto::error::{DEFAULT_DOMAIN, ErrorCode, Fault};
 use tokio::time::{Instant, sleep};
 use tonic::{Status, body::Body};
 use tower::Service;
 
 use crate::jitter::spread;
 
-/// At most so long, before each repeat.
-const PAUSES: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(200), Duration::from_millis(600)];
-/// A call that took longer than this to fail was late, not lost.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The longest delay before each retry.
+const DELAYS: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(200), Duration::from_millis(600)];
+/// Calls that have run longer than this are not retried.
+const RETRY_LIMIT: Duration = Duration::from_secs(1);
 
-/// An extension of a request: its repeat is known by its key.
+/// An extension that marks a request as idempotent.
 #[derive(Debug, Clone, Copy)]
-struct Repeatable;
+struct Idempotent;
 
-/// A request that may be sent again if this key of it is not empty.
+/// Marks a request as idempotent if its idempotency key is not empty.
 #[must_use]
 pub fn idempotent<T>(mut request: tonic::Request<T>, key: &str) -> tonic::Request<T> {
     if !key.is_empty() {
-        request.extensions_mut().insert(Repeatable);
+        request.extensions_mut().insert(Idempotent);
     }
     request
 }
 
-/// A connection that retries.
+/// A connection that retries idempotent calls.
 #[derive(Debug, Clone)]
 pub struct Retry<S>(S);
 
@@ -60,20 +60,20 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if !may_be_repeated(&request) {
+        if !is_idempotent(&request) {
             return Box::pin(self.0.call(request));
         }
-        // The clone is not ready; this one is.
+        // Only the original is ready, so the call takes it and leaves the clone.
         let clone = self.0.clone();
-        Box::pin(repeat(std::mem::replace(&mut self.0, clone), request))
+        Box::pin(call_with_retries(std::mem::replace(&mut self.0, clone), request))
     }
 }
 
-fn may_be_repeated<B>(request: &Request<B>) -> bool {
-    proto::REPEATABLE.contains(&request.uri().path()) || request.extensions().get::<Repeatable>().is_some()
+fn is_idempotent<B>(request: &Request<B>) -> bool {
+    proto::IDEMPOTENT_METHODS.contains(&request.uri().path()) || request.extensions().get::<Idempotent>().is_some()
 }
 
-async fn repeat<S>(mut connection: S, request: Request<Body>) -> Result<Response<Body>, S::Error>
+async fn call_with_retries<S>(mut connection: S, request: Request<Body>) -> Result<Response<Body>, S::Error>
 where
     S: Service<Request<Body>, Response = Response<Body>>,
 {
@@ -84,22 +84,21 @@ where
     };
     let request = || Request::from_parts(parts.clone(), Body::new(Full::new(body.clone())));
     let started = Instant::now();
-    for pause in PAUSES {
+    for delay in DELAYS {
         let answer = connection.call(request()).await;
-        if !answer.as_ref().map_or(true, nobody_answered) || started.elapsed() > PATIENCE {
+        if !answer.as_ref().map_or(true, is_unavailable) || started.elapsed() > RETRY_LIMIT {
             return answer;
         }
-        sleep(spread(pause)).await;
+        sleep(spread(delay)).await;
         poll_fn(|context| connection.poll_ready(context)).await?;
     }
     connection.call(request()).await
 }
 
-/// The answer came from between here and the service, or from a replica that is about to end. What a service says itself, that it is
-/// full say, is an answer.
-fn nobody_answered(answer: &Response<Body>) -> bool {
+/// Whether no service has answered, or a replica that shuts down has. Another UNAVAILABLE of a service, such as OVERLOADED, is an answer.
+fn is_unavailable(answer: &Response<Body>) -> bool {
     let fault = Status::from_header_map(answer.headers()).map(|status| Fault::from_status(&status));
-    fault.is_some_and(|fault| fault.code == ErrorCode::Unavailable && (fault.domain == NOBODY || fault.reason == "DRAINING"))
+    fault.is_some_and(|fault| fault.code == ErrorCode::Unavailable && (fault.domain == DEFAULT_DOMAIN || fault.reason == "DRAINING"))
 }
 
 #[cfg(test)]
@@ -113,11 +112,11 @@ mod tests {
 
     type Answer = Result<Response<Body>, &'static str>;
 
-    /// Gives what it was told to give, one after the other, and notes the sizes of what it gets.
+    /// A connection with prepared answers. It records the sizes of the requests.
     #[derive(Clone)]
-    struct Line(Arc<Mutex<(VecDeque<Answer>, Vec<usize>)>>);
+    struct FakeConnection(Arc<Mutex<(VecDeque<Answer>, Vec<usize>)>>);
 
-    impl Service<Request<Body>> for Line {
+    impl Service<Request<Body>> for FakeConnection {
         type Response = Response<Body>;
         type Error = &'static str;
         type Future = BoxFuture<'static, Answer>;
@@ -127,29 +126,29 @@ mod tests {
         }
 
         fn call(&mut self, request: Request<Body>) -> Self::Future {
-            let line = Arc::clone(&self.0);
+            let state = Arc::clone(&self.0);
             Box::pin(async move {
-                let read = request.into_body().collect().await.unwrap().to_bytes().len();
-                let mut line = line.lock().unwrap();
-                line.1.push(read);
-                line.0.pop_front().unwrap_or_else(|| Ok(Response::default()))
+                let size = request.into_body().collect().await.unwrap().to_bytes().len();
+                let mut state = state.lock().unwrap();
+                state.1.push(size);
+                state.0.pop_front().unwrap_or_else(|| Ok(Response::default()))
             })
         }
     }
 
-    /// The sizes that were sent of a call of three bytes.
-    async fn sent(path: &'static str, keyed: bool, answers: Vec<Answer>) -> (Vec<usize>, bool) {
-        let line = Line(Arc::new(Mutex::new((answers.into(), Vec::new()))));
+    /// Calls with three bytes. Returns the sizes of the requests that were sent, and whether the call succeeded.
+    async fn sent(path: &'static str, has_key: bool, answers: Vec<Answer>) -> (Vec<usize>, bool) {
+        let connection = FakeConnection(Arc::new(Mutex::new((answers.into(), Vec::new()))));
         let mut request = Request::builder().uri(path).body(Body::new(Full::new(bytes::Bytes::from_static(b"abc")))).unwrap();
-        if keyed {
-            request.extensions_mut().insert(Repeatable);
+        if has_key {
+            request.extensions_mut().insert(Idempotent);
         }
-        let answer = Retry::new(line.clone()).call(request).await;
-        let sent = line.0.lock().unwrap().1.clone();
+        let answer = Retry::new(connection.clone()).call(request).await;
+        let sent = connection.0.lock().unwrap().1.clone();
         (sent, answer.is_ok_and(|answer| Status::from_header_map(answer.headers()).is_none()))
     }
 
-    fn says(fault: Fault) -> Answer {
+    fn answer(fault: Fault) -> Answer {
         Ok(Status::from(fault).into_http())
     }
 
@@ -157,27 +156,31 @@ mod tests {
     const START: &str = "/backlot.agent_streaming.v1.AgentStreamingService/StartTurn";
 
     #[tokio::test]
-    async fn what_nobody_answered_is_sent_again_if_it_may_be() {
+    async fn an_idempotent_call_without_an_answer_is_retried() {
         let lost = || vec![Err("connection lost"), Ok(Status::unavailable("from a proxy").into_http())];
         assert_eq!(sent(GET, false, lost()).await, (vec![3, 3, 3], true));
-        assert_eq!(sent(START, true, lost()).await, (vec![3, 3, 3], true), "it has a key");
+        assert_eq!(sent(START, true, lost()).await, (vec![3, 3, 3], true), "with a key");
         assert_eq!(sent(START, false, lost()).await, (vec![3], false));
-        assert_eq!(sent(GET, false, (0..9).map(|_| Err("connection lost")).collect()).await, (vec![3; 4], false), "not for ever");
+        assert_eq!(
+            sent(GET, false, (0..9).map(|_| Err("connection lost")).collect()).await,
+            (vec![3; 4], false),
+            "the retries are limited"
+        );
     }
 
     #[tokio::test]
-    async fn an_answer_is_an_answer() {
-        let unavailable = |reason: &str| vec![says(Fault::new("agent-streaming", ErrorCode::Unavailable, reason, "x"))];
+    async fn an_answer_of_a_service_is_not_retried() {
+        let unavailable = |reason: &str| vec![answer(Fault::new("agent-streaming", ErrorCode::Unavailable, reason, "x"))];
         assert_eq!(sent(GET, false, unavailable("OVERLOADED")).await, (vec![3], false));
-        assert_eq!(sent(GET, false, unavailable("DRAINING")).await, (vec![3, 3], true), "another replica has it");
+        assert_eq!(sent(GET, false, unavailable("DRAINING")).await, (vec![3, 3], true), "another replica answers");
         assert_eq!(sent(GET, false, vec![Ok(Status::internal("x").into_http())]).await, (vec![3], false));
-        assert_eq!(sent(GET, false, vec![Ok(crate::deadline::passed(None).into_http())]).await, (vec![3], false), "its time is over");
+        assert_eq!(sent(GET, false, vec![Ok(crate::deadline::exceeded(None).into_http())]).await, (vec![3], false), "the deadline passed");
     }
 
     #[test]
-    fn the_contract_says_what_may_be_repeated() {
-        assert!(proto::REPEATABLE.contains(&GET) && !proto::REPEATABLE.contains(&START));
-        assert!(proto::REPEATABLE.contains(&"/backlot.project_storage.v1.ProjectStorageService/CommitTurn"));
-        assert!(!proto::REPEATABLE.contains(&"/backlot.rate_limit.v1.RateLimitService/Check"), "it counts");
+    fn the_contract_marks_idempotent_methods() {
+        assert!(proto::IDEMPOTENT_METHODS.contains(&GET) && !proto::IDEMPOTENT_METHODS.contains(&START));
+        assert!(proto::IDEMPOTENT_METHODS.contains(&"/backlot.project_storage.v1.ProjectStorageService/CommitTurn"));
+        assert!(!proto::IDEMPOTENT_METHODS.contains(&"/backlot.rate_limit.v1.RateLimitService/Check"), "each check takes a unit");
     }
 }

@@ -1,4 +1,4 @@
-//! The types that a setting can have, and how each is written.
+//! The types that a setting can have, and their text forms.
 
 use std::{
     fmt,
@@ -10,11 +10,13 @@ use std::{
 
 /// A type that a setting can have.
 pub trait Setting: Sized {
-    /// Never show the text, not even when it is wrong.
+    /// Whether the text must never be shown, not even if it is invalid.
     const SECRET: bool = false;
 
+    /// Parses the text of a setting.
+    ///
     /// # Errors
-    /// What the text must be, without the text.
+    /// The rule that the text breaks. It does not quote the text.
     fn parse(text: &str) -> Result<Self, String>;
 }
 
@@ -44,7 +46,7 @@ parsed_setting! {
     url::Url: "must be a URL";
 }
 
-/// A whole number that has both bounds.
+/// A whole number from `MIN` to `MAX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Within<T, const MIN: u32, const MAX: u32>(pub T);
 
@@ -70,8 +72,8 @@ impl Setting for http::Uri {
         let uri: Self = text.parse().map_err(|_| "must be a URL such as http://127.0.0.1:9090".to_owned())?;
         match uri.scheme_str() {
             Some("http") => Ok(uri),
-            // It would be dialled and never answer.
-            Some("https") => Err("must begin with http://: roles speak plain HTTP/2 to each other, encryption is the network's".to_owned()),
+            // Without this check a role would connect and never get a response.
+            Some("https") => Err("must begin with http://: roles use HTTP/2 without TLS among each other; encrypt the network".to_owned()),
             _ => Err("must begin with http://".to_owned()),
         }
     }
@@ -102,7 +104,7 @@ impl Setting for Vec<String> {
     }
 }
 
-/// Text that no log, error or `Debug` may show.
+/// A text that no log, error or `Debug` output shows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -112,7 +114,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself, for the one call that needs it.
+    /// The secret text.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -144,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations() {
+    fn durations_have_a_unit() {
         let parsed = ["300ms", "15s", "5m", "12h", "7d", "0"].map(|text| Duration::parse(text).unwrap().as_millis());
         assert_eq!(parsed, [300, 15_000, 300_000, 43_200_000, 604_800_000, 0]);
         for text in ["", "s", "1.5s", "-1s", "5 m", "5M", "99999999999999999999s", "18446744073709551615d"] {
@@ -153,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_outside_of_its_bounds_is_told_them() {
+    fn an_error_of_a_number_names_its_bounds() {
         for text in ["0", "-1", "257", "99999999999", "x", "1.5"] {
             assert_eq!(Within::<usize, 1, 256>::parse(text).unwrap_err(), "must be a whole number from 1 to 256", "{text}");
         }
@@ -161,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_shows_itself_to_nobody() {
+    fn a_secret_is_not_printed() {
         let secret = Secret::new("hunter2");
         assert_eq!(format!("{secret} {secret:?}"), "[redacted] [redacted]");
     }

@@ -1,4 +1,4 @@
-//! Signed tokens in the compact form (RFC 7515), and the two signatures that there are: HS256 between services, ES256 by auth.
+//! Signed tokens in the compact form (RFC 7515), with two algorithms: HS256 for caller tokens, ES256 for access tokens.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use proto::auth::JsonWebKey;
@@ -8,13 +8,13 @@ use ring::{
 };
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned, de::IgnoredAny};
 
-/// The longest token that is looked at; ours have less than 1 KiB.
+/// The longest accepted token. Tokens of Backlot have less than 1 KiB.
 pub(crate) const MAX_BYTES: usize = 4096;
 const COORDINATE_BYTES: usize = 32;
-/// The first byte of a point that is written with both coordinates.
+/// The first byte of a point in uncompressed form.
 const UNCOMPRESSED: u8 = 4;
 
-/// Why a token is not good.
+/// Why a token is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Problem {
     #[error("it has more than {MAX_BYTES} bytes")]
@@ -35,13 +35,13 @@ pub(crate) enum Problem {
     Claims,
 }
 
-/// What a header says. Members that change what the token means are named; others are left aside.
+/// The header. Members that change the meaning of the token are listed; others are ignored.
 #[derive(Deserialize)]
 pub(crate) struct Header {
     alg: String,
     pub(crate) typ: Option<String>,
     pub(crate) kid: Option<String>,
-    /// A second HS256, over the claims alone (see [`sign_hs256`]).
+    /// A second HS256 signature, over the claims alone (see [`sign_hs256`]).
     pair: Option<String>,
     #[serde(default, deserialize_with = "present")]
     crit: bool,
@@ -51,10 +51,10 @@ fn present<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
     IgnoredAny::deserialize(value).map(|_| true)
 }
 
-/// A token whose header was read and whose signature was not checked yet.
+/// A token whose signature has not been verified.
 pub(crate) struct Unverified<'a> {
     pub(crate) header: Header,
-    /// Header and claims as they travel: what the signature is over.
+    /// The encoded header and claims, which the signature covers.
     signed: &'a str,
     claims: &'a str,
     signature: Vec<u8>,
@@ -78,27 +78,27 @@ impl<'a> Unverified<'a> {
         Ok(Self { header, signed, claims, signature })
     }
 
-    /// The claims, if the signature is HS256 of this key.
+    /// The claims, if the token has a valid HS256 signature of this key.
     pub(crate) fn hs256<T: DeserializeOwned>(&self, key: &hmac::Key) -> Result<T, Problem> {
         self.is("HS256")?;
         hmac::verify(key, self.signed.as_bytes(), &self.signature).map_err(|_| Problem::Signature)?;
         self.read()
     }
 
-    /// The claims, if the second signature is HS256 of this key.
-    pub(crate) fn paired<T: DeserializeOwned>(&self, key: &hmac::Key) -> Result<T, Problem> {
+    /// The claims, if the second signature is a valid HS256 signature of this key.
+    pub(crate) fn second_hs256<T: DeserializeOwned>(&self, key: &hmac::Key) -> Result<T, Problem> {
         self.is("HS256")?;
         let tag = self.header.pair.as_ref().and_then(|tag| URL_SAFE_NO_PAD.decode(tag).ok()).ok_or(Problem::Signature)?;
         hmac::verify(key, self.claims.as_bytes(), &tag).map_err(|_| Problem::Signature)?;
         self.read()
     }
 
-    /// What the token says of itself, before any signature was checked: only to find the key.
-    pub(crate) fn claimed<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+    /// The claims without a check of the signature. Use them only to find the key.
+    pub(crate) fn unverified_claims<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         self.read()
     }
 
-    /// The claims, if the signature is ES256 of this key.
+    /// The claims, if the token has a valid ES256 signature of this key.
     pub(crate) fn es256<T: DeserializeOwned>(&self, key: &JsonWebKey) -> Result<T, Problem> {
         self.is("ES256")?;
         let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point(key).ok_or(Problem::Key)?);
@@ -115,10 +115,10 @@ impl<'a> Unverified<'a> {
     }
 }
 
-/// A JSON object in base64url. A member that is known and comes twice is refused by serde.
+/// Decodes a JSON object in base64url. serde refuses duplicates of known members.
 fn object<T: DeserializeOwned>(part: &str) -> Option<T> {
     let json = URL_SAFE_NO_PAD.decode(part).ok()?;
-    // Serde would also take the members in their order, as an array.
+    // serde would also accept an array with the members in order.
     if json.trim_ascii_start().first() != Some(&b'{') {
         return None;
     }
@@ -138,8 +138,8 @@ fn point(key: &JsonWebKey) -> Option<Vec<u8>> {
     Some(point)
 }
 
-/// A token with an HS256 signature, and with a second one over the claims in its header if there is another key. The two cannot stand in
-/// for each other: what the first is over has a dot in it, and claims have none.
+/// A token with an HS256 signature. With a key `pair` its header has a second signature, over the claims. One signature cannot be used
+/// as the other, because the text of the first contains a dot and the encoded claims do not.
 pub(crate) fn sign_hs256(key: &hmac::Key, pair: Option<&hmac::Key>, claims: &impl Serialize) -> Result<String, serde_json::Error> {
     let claims = URL_SAFE_NO_PAD.encode(serde_json::to_vec(claims)?);
     let tag = |key, text: &str| URL_SAFE_NO_PAD.encode(hmac::sign(key, text.as_bytes()));

@@ -1,4 +1,4 @@
-//! One request on a connection, until its answer is written or given up. What is made and not yet taken by the client counts.
+//! Serves one request of a connection. The bytes of its response that the client has not read yet are counted.
 
 use std::{
     convert::Infallible,
@@ -14,111 +14,111 @@ use hyper::body::Incoming;
 use proto::id::UserId;
 use tower::{Service, ServiceExt as _};
 
-use super::{Refuse, connection::Connection, stream::Wait};
+use super::{RefusalFn, connection::Connection, stream::Wait};
 use crate::share::{Holder, Share, Shares};
 
-/// An answer is handed on in pieces of this size: what the library has taken, the client has taken but for so much.
+/// The size of the pieces in which hyper gets a body. hyper buffers about one piece, so the client has read all but one piece of the bytes
+/// that hyper has taken.
 const PIECE: usize = 64 * 1024;
-/// The same for a stream of HTTP/2. A client that takes none in the time of [`super::Limits::write`] is slower than any that reads.
+/// The size for a stream of HTTP/2. A client that does not read one piece within [`super::Limits::write`] does not read at all.
 const STREAM_PIECE: usize = 16 * 1024;
-/// Up to here nothing is counted.
-const SMALL: usize = 16 * 1024;
+/// Bodies up to this size are not counted.
+const UNCOUNTED: usize = 16 * 1024;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Whose answer it is, as an extension of the answer: what they leave unread counts for them too.
+/// An extension of a response: the user whose share its unread bytes count in.
 #[derive(Debug, Clone, Copy)]
 pub struct OnBehalfOf(pub UserId);
 
-/// What the requests of one connection have in common.
-pub(super) struct Answering<B> {
+/// What the requests of one connection share.
+pub(super) struct RequestContext<B> {
     pub(super) connection: Connection,
     pub(super) unsent: Arc<Shares>,
-    pub(super) refuse: Refuse<B>,
+    pub(super) refuse: RefusalFn<B>,
 }
 
 pub(super) async fn answer<S, B>(
-    of: Arc<Answering<B>>,
+    context: Arc<RequestContext<B>>,
     service: S,
     mut request: Request<Incoming>,
-) -> Result<Response<Counted<B>>, Infallible>
+) -> Result<Response<CountedBody<B>>, Infallible>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     B: Body<Data = Bytes>,
 {
-    of.connection.0.traffic.request_started();
-    let windowed = request.version() == Version::HTTP_2;
-    let mut open = Open::new(of.connection.clone(), windowed);
-    request.extensions_mut().insert(of.connection.clone());
+    let connection = &context.connection;
+    connection.0.traffic.request_started();
+    let mut open = OpenRequest::new(connection.clone(), request.version());
+    request.extensions_mut().insert(connection.clone());
     let mut response = service.oneshot(request).await?;
     let person = response.extensions_mut().remove::<OnBehalfOf>().map(|person| person.0);
-    // A connection of the cluster or of a proxy carries the answers of many.
-    let shared = of.connection.is_shared();
-    let holder =
-        Holder { connection: (!shared).then(|| of.connection.number()), address: (!shared).then(|| of.connection.peer().ip()), person };
+    // A connection from the cluster or from a proxy carries the responses of many clients.
+    let shared = connection.is_shared();
+    let holder = Holder { connection: (!shared).then(|| connection.number()), address: (!shared).then(|| connection.peer().ip()), person };
     let known = response.body().size_hint().exact().map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-    let unsent = match of.unsent.try_take(&holder, counted(known)) {
+    let unsent = match context.unsent.try_take(&holder, counted(known)) {
         Ok(share) => Some(share),
         Err(exhausted) => {
-            response = (of.refuse)(exhausted);
+            response = (context.refuse)(exhausted);
             None
         }
     };
-    open.whole = response.body().is_end_stream();
-    Ok(response.map(|body| Counted { body: Box::pin(body), rest: Bytes::new(), unsent, known, open, wait: Wait::of_stream() }))
+    open.is_complete = response.body().is_end_stream();
+    Ok(response.map(|body| CountedBody { body: Box::pin(body), rest: Bytes::new(), unsent, known, open, wait: Wait::of_stream() }))
 }
 
 fn counted(bytes: usize) -> usize {
-    if bytes > SMALL { bytes } else { 0 }
+    if bytes > UNCOUNTED { bytes } else { 0 }
 }
 
-/// One request, until its answer is written.
-struct Open {
+/// Registers a request as open until its response is written.
+struct OpenRequest {
     connection: Connection,
-    /// The answer is whole.
-    whole: bool,
+    /// Whether the whole response was passed to hyper.
+    is_complete: bool,
 }
 
-impl Open {
-    fn new(connection: Connection, windowed: bool) -> Self {
+impl OpenRequest {
+    fn new(connection: Connection, version: Version) -> Self {
         connection.0.load.send_modify(|l| {
             l.open += 1;
             l.served += 1;
-            l.in_turn = !windowed;
-            l.begun = false;
+            l.is_http1 = version != Version::HTTP_2;
+            l.head_started = false;
         });
-        Self { connection, whole: false }
+        Self { connection, is_complete: false }
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenRequest {
     fn drop(&mut self) {
-        if !self.whole {
-            self.connection.count_wasted();
+        if !self.is_complete {
+            self.connection.add_penalty();
         }
         self.connection.0.load.send_modify(|l| l.open -= 1);
     }
 }
 
-/// An answer's body that counts as open until it is dropped, and is handed on in pieces.
-pub(super) struct Counted<B> {
+/// A response body whose unread bytes are counted. It is passed to hyper in pieces, and its request is open until it is dropped.
+pub(super) struct CountedBody<B> {
     body: Pin<Box<B>>,
-    /// Of the last piece that the body gave.
+    /// The rest of the last frame of the body.
     rest: Bytes,
     unsent: Option<Share>,
-    /// Bytes that were counted at the beginning.
+    /// The length of the body, if it is known, else 0. It is counted from the beginning.
     known: usize,
-    open: Open,
-    /// Of a stream of HTTP/2, which asks for the next piece only when the client has taken the last one.
+    open: OpenRequest,
+    /// Only for a stream of HTTP/2, which polls for the next piece when the client has read the last one.
     wait: Option<Arc<Wait>>,
 }
 
-impl<B> Counted<B>
+impl<B> CountedBody<B>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
-    /// The next piece of what is there already.
+    /// The next piece of the rest.
     fn piece(&mut self) -> Frame<Bytes> {
         let most = if self.wait.is_some() { STREAM_PIECE } else { PIECE };
         let piece = self.rest.split_to(self.rest.len().min(most));
@@ -137,7 +137,7 @@ where
         let data = match frame.into_data() {
             Ok(data) => data,
             Err(trailers) => {
-                self.open.whole = true;
+                self.open.is_complete = true;
                 return Poll::Ready(Some(Ok(trailers)));
             }
         };
@@ -146,7 +146,7 @@ where
             && let Some(unsent) = &mut self.unsent
             && let Err(exhausted) = unsent.try_grow(data.len())
         {
-            let text = format!("answers hold too many unread bytes: {exhausted:?}");
+            let text = format!("too many unread bytes of responses: {exhausted:?}");
             return Poll::Ready(Some(Err(text.into())));
         }
         self.rest = data;
@@ -154,7 +154,7 @@ where
     }
 }
 
-impl<B> Body for Counted<B>
+impl<B> Body for CountedBody<B>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
@@ -165,7 +165,7 @@ where
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let polled = if self.rest.is_empty() { self.next(cx) } else { Poll::Ready(Some(Ok(self.piece()))) };
         if matches!(polled, Poll::Ready(None)) || self.is_end_stream() {
-            self.open.whole = true;
+            self.open.is_complete = true;
         }
         match &self.wait {
             Some(wait) if polled.is_ready() => wait.begin(),

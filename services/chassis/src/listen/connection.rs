@@ -1,4 +1,4 @@
-//! One connection as its requests see it, and all connections of a listener by address.
+//! The state of a connection, and all connections of a listener.
 
 use std::{
     collections::BTreeMap,
@@ -15,11 +15,14 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Limits,
     pace::{Load, Traffic},
-    waste::{Waste, Wastes},
+    penalty::{Penalties, Penalty},
 };
-use crate::share::{Exhausted, Holder, Share, Shares, networks};
+use crate::{
+    network::client_networks,
+    share::{Exhausted, Holder, Share, Shares},
+};
 
-/// A connection as requests see it: an extension of each of them.
+/// A connection. Each of its requests has it as an extension.
 #[derive(Debug, Clone)]
 pub struct Connection(pub(super) Arc<State>);
 
@@ -27,61 +30,61 @@ pub struct Connection(pub(super) Arc<State>);
 pub(super) struct State {
     number: u64,
     peer: SocketAddr,
-    /// It comes from a proxy and carries many clients.
+    /// Whether the peer is a proxy, so that the connection carries many clients.
     proxied: bool,
-    /// Its other end has shown that it is of the cluster.
+    /// Whether the peer has shown a valid caller token.
     trusted: AtomicBool,
-    /// Requests that the client gave up before their answer was whole, or sent too many of.
-    wasted: AtomicU64,
-    most_wasted: usize,
-    /// Of its address.
-    pub(super) waste: Arc<Waste>,
-    /// Cancelled when another connection of the address gets its place.
+    /// The penalty of this connection.
+    penalty: AtomicU64,
+    max_penalty: usize,
+    /// The penalty of the client's address.
+    pub(super) address_penalty: Arc<Penalty>,
+    /// Cancelled when a new connection of the address replaces this one.
     pub(super) replaced: CancellationToken,
-    /// Cancelled when too many requests were wasted; nothing more is read then.
-    pub(super) spent: CancellationToken,
+    /// Cancelled when the penalty exceeds its limit. Nothing more is read then.
+    pub(super) banned: CancellationToken,
     pub(super) load: watch::Sender<Load>,
     pub(super) traffic: Traffic,
 }
 
-/// What is closed first when an address has too many connections: without a request, then with one, and never the cluster's own.
+/// The order in which connections are replaced if an address has too many: first idle ones, then busy ones, never those of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     Idle,
     Busy,
-    Kept,
+    Protected,
 }
 
 impl Connection {
-    pub(super) fn new(number: u64, peer: SocketAddr, most_wasted: usize, waste: Arc<Waste>, proxied: bool) -> Self {
+    pub(super) fn new(number: u64, peer: SocketAddr, max_penalty: usize, address_penalty: Arc<Penalty>, proxied: bool) -> Self {
         Self(Arc::new(State {
             number,
             peer,
             proxied,
             trusted: AtomicBool::new(false),
-            wasted: AtomicU64::new(0),
-            most_wasted,
-            waste,
+            penalty: AtomicU64::new(0),
+            max_penalty,
+            address_penalty,
             replaced: CancellationToken::new(),
-            spent: CancellationToken::new(),
+            banned: CancellationToken::new(),
             load: watch::Sender::new(Load::default()),
             traffic: Traffic::default(),
         }))
     }
 
-    /// Unique in this process.
+    /// A number that is unique in this process.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.0.number
     }
 
-    /// The other end.
+    /// The address of the peer.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
         self.0.peer
     }
 
-    /// The other end is of the cluster: it may idle and reset streams as it likes, and is not closed for others.
+    /// Marks the peer as a service of the cluster. The connection is not closed when it is idle, resets streams, or could be replaced.
     pub fn trust(&self) {
         self.0.trusted.store(true, Ordering::Relaxed);
     }
@@ -90,31 +93,31 @@ impl Connection {
         self.0.trusted.load(Ordering::Relaxed)
     }
 
-    /// It carries the requests of many, so that it is not slowed or closed for what one of them does.
+    /// Whether the connection carries the requests of many clients. It is not throttled or closed because of one of them.
     pub(super) fn is_shared(&self) -> bool {
         self.0.proxied || self.is_trusted()
     }
 
-    /// Counts a wasted request: the client gave it up, or sent it above its limit.
-    pub fn count_wasted(&self) {
-        let count = self.0.wasted.fetch_add(1, Ordering::Relaxed) + 1;
+    /// Adds one to the penalties of the connection and of its address: the client has abandoned a request or sent one above a limit.
+    pub fn add_penalty(&self) {
+        let penalty = self.0.penalty.fetch_add(1, Ordering::Relaxed) + 1;
         if self.is_shared() {
             return;
         }
-        self.0.waste.add(1, Instant::now());
-        if usize::try_from(count).is_ok_and(|count| count > self.0.most_wasted) {
-            self.0.spent.cancel();
+        self.0.address_penalty.add(1, Instant::now());
+        if usize::try_from(penalty).is_ok_and(|penalty| penalty > self.0.max_penalty) {
+            self.0.banned.cancel();
         }
     }
 
-    /// Whether its address is read slowly.
-    pub(super) fn is_slowed(&self) -> bool {
-        !self.is_shared() && self.0.waste.is_large()
+    /// Whether requests are read slowly because of the penalty of the address.
+    pub(super) fn is_throttled(&self) -> bool {
+        !self.is_shared() && self.0.address_penalty.exceeds_limit()
     }
 
     fn rank(&self) -> Rank {
         match (self.is_trusted(), self.0.load.borrow().open) {
-            (true, _) => Rank::Kept,
+            (true, _) => Rank::Protected,
             (false, 0) => Rank::Idle,
             (false, _) => Rank::Busy,
         }
@@ -124,22 +127,22 @@ impl Connection {
 /// All connections of a listener.
 #[derive(Debug)]
 pub(super) struct Connections {
-    /// By number, which is by age.
+    /// By number, so the oldest is first.
     open: Mutex<BTreeMap<u64, Connection>>,
     shares: Arc<Shares>,
-    most_wasted: usize,
-    wastes: Wastes,
+    max_penalty: usize,
+    penalties: Penalties,
 }
 
-/// A connection's place, given back when dropped.
+/// A connection and its share. Dropping it removes the connection.
 #[derive(Debug)]
-pub(super) struct Registered {
+pub(super) struct Registration {
     pub(super) connection: Connection,
     all: Arc<Connections>,
     _share: Share,
 }
 
-impl Drop for Registered {
+impl Drop for Registration {
     fn drop(&mut self) {
         self.all.lock().remove(&self.connection.number());
     }
@@ -148,27 +151,27 @@ impl Drop for Registered {
 impl Connections {
     pub(super) fn new(limits: &Limits) -> Arc<Self> {
         let shares = Shares::new(limits.connections, limits.percent);
-        Arc::new(Self { open: Mutex::default(), shares, most_wasted: limits.resets, wastes: Wastes::new(limits) })
+        Arc::new(Self { open: Mutex::default(), shares, max_penalty: limits.resets, penalties: Penalties::new(limits) })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Connection>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives a new connection a place. Where its address has all that it may have, its oldest idle connection is closed for it,
-    /// so that whoever opens many is the one that loses them.
+    /// Registers a new connection. If its address has the most connections that it may have, the new one replaces the oldest idle one of
+    /// the same address, so that a client that opens many connections closes only its own.
     ///
     /// # Errors
-    /// No connection of the address can be closed, or none was in time.
+    /// No connection of the address can be replaced, or the replaced one was not closed until `until`.
     pub(super) async fn register(
         self: &Arc<Self>,
         peer: SocketAddr,
         address: Option<IpAddr>,
         until: Instant,
-    ) -> Result<Registered, Exhausted> {
+    ) -> Result<Registration, Exhausted> {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
-        let (number, waste) = (NUMBER.fetch_add(1, Ordering::Relaxed), self.wastes.of(peer.ip()));
-        let connection = Connection::new(number, peer, self.most_wasted, waste, address.is_none());
+        let (number, penalty) = (NUMBER.fetch_add(1, Ordering::Relaxed), self.penalties.of(peer.ip()));
+        let connection = Connection::new(number, peer, self.max_penalty, penalty, address.is_none());
         let mut share = self.shares.try_take(&Holder { address, ..Holder::default() }, 0)?;
         if let Err(exhausted) = share.try_grow(1) {
             let Some(oldest) = self.replaceable(peer.ip()) else { return Err(exhausted) };
@@ -176,18 +179,18 @@ impl Connections {
             share.grow(1, until).await?;
         }
         self.lock().insert(connection.number(), connection.clone());
-        Ok(Registered { connection, all: Arc::clone(self), _share: share })
+        Ok(Registration { connection, all: Arc::clone(self), _share: share })
     }
 
     fn replaceable(&self, address: IpAddr) -> Option<Connection> {
         let open = self.lock();
         let oldest = |network| {
-            let candidates = open.values().filter(|c| networks(c.peer().ip()).contains(&network) && !c.0.replaced.is_cancelled());
-            let ranked = candidates.map(|c| (c.rank(), c)).filter(|(rank, _)| *rank < Rank::Kept);
+            let is_candidate = |c: &&Connection| client_networks(c.peer().ip()).contains(&network) && !c.0.replaced.is_cancelled();
+            let ranked = open.values().filter(is_candidate).map(|c| (c.rank(), c)).filter(|(rank, _)| *rank < Rank::Protected);
             ranked.min_by_key(|(rank, c)| (*rank, c.number())).map(|(_, c)| c.clone())
         };
-        // The narrowest network first: a place there is one in each network around it, and neighbours lose nothing.
-        networks(address).into_iter().find_map(oldest)
+        // The narrowest network first: a connection less in it is also one less in the wider networks, and neighbours keep theirs.
+        client_networks(address).into_iter().find_map(oldest)
     }
 }
 
@@ -198,28 +201,28 @@ mod tests {
     use super::*;
     use crate::config::Env;
 
-    async fn connect(all: &Arc<Connections>, address: &str) -> Result<Registered, Exhausted> {
+    async fn connect(all: &Arc<Connections>, address: &str) -> Result<Registration, Exhausted> {
         let peer = SocketAddr::new(address.parse().unwrap(), 1);
         all.register(peer, Some(peer.ip()), Instant::now() + Duration::from_millis(20)).await
     }
 
     #[test]
-    fn a_connection_of_many_is_not_slowed_or_closed() {
+    fn a_shared_connection_is_not_throttled_or_closed() {
         for (proxied, trusted) in [(false, false), (true, false), (false, true)] {
             let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-            let waste = Wastes::new(&Limits::read(&mut Env::of([("BACKLOT_MAX_RESETS", "100")]))).of(peer.ip());
-            let connection = Connection::new(1, peer, 100, waste, proxied);
+            let penalty = Penalties::new(&Limits::read(&mut Env::of([("BACKLOT_MAX_RESETS", "100")]))).of(peer.ip());
+            let connection = Connection::new(1, peer, 100, penalty, proxied);
             if trusted {
                 connection.trust();
             }
-            (0..200).for_each(|_| connection.count_wasted());
+            (0..200).for_each(|_| connection.add_penalty());
             let shared = proxied || trusted;
-            assert_eq!((connection.is_slowed(), connection.0.spent.is_cancelled()), (!shared, !shared));
+            assert_eq!((connection.is_throttled(), connection.0.banned.is_cancelled()), (!shared, !shared));
         }
     }
 
     #[tokio::test]
-    async fn whoever_opens_many_connections_loses_its_own() {
+    async fn a_client_with_too_many_connections_loses_only_its_own() {
         let mut env = Env::of([("BACKLOT_MAX_CONNECTIONS", "10"), ("BACKLOT_SHARE_ADDRESS", "40")]);
         let all = Connections::new(&Limits::read(&mut env));
         let neighbour = connect(&all, "2001:db8:0:2::1").await.unwrap();
@@ -227,8 +230,8 @@ mod tests {
         for at in 1..=4 {
             held.push(connect(&all, &format!("2001:db8:0:1::{at}")).await.unwrap());
         }
-        let is_closed = |registered: &Registered| registered.connection.0.replaced.is_cancelled();
-        // Nobody gives the place of the closed connection back here, so the new one does not get it in time.
+        let is_closed = |registration: &Registration| registration.connection.0.replaced.is_cancelled();
+        // The replaced connection is still registered here, so the new one fails.
         assert!(connect(&all, "2001:db8:0:1::5").await.is_err());
         assert_eq!(held.iter().map(is_closed).collect::<Vec<_>>(), [true, false, false, false]);
         assert!(!is_closed(&neighbour));

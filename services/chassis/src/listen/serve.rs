@@ -1,4 +1,4 @@
-//! Serves one connection from its first byte to its last.
+//! Serves one connection.
 
 use std::{
     convert::Infallible,
@@ -19,15 +19,15 @@ use tower::Service;
 
 use super::{
     Listener,
-    answer::{Answering, answer},
+    answer::{RequestContext, answer},
     connection::Connection,
-    pace::{Paced, idle, stalled},
+    pace::{PacedSocket, idle, stalled},
 };
 
-/// How long the client may take to answer a graceful close.
-const CLOSE_TIME: Duration = Duration::from_secs(5);
-/// How long open requests may go on after too many were wasted. It is short, since there may be many such connections.
-const SPENT_TIME: Duration = Duration::from_secs(1);
+/// How long the client may take to close after a graceful shutdown.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long open requests of a banned connection may run. It is short, because there may be many such connections.
+const BANNED_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves a connection until it or the listener ends.
 pub(super) async fn serve<S, B>(listener: &Listener<B>, stream: TcpStream, service: S, connection: &Connection, stop: CancellationToken)
@@ -39,51 +39,51 @@ where
 {
     let _ = stream.set_nodelay(true);
     let limits = &listener.limits;
-    let answering =
-        Answering { connection: connection.clone(), unsent: Arc::clone(&listener.unsent), refuse: Arc::clone(&listener.refuse) };
-    let answering = Arc::new(answering);
+    let context =
+        RequestContext { connection: connection.clone(), unsent: Arc::clone(&listener.unsent), refuse: Arc::clone(&listener.refuse) };
+    let context = Arc::new(context);
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        // Counted as it comes in: a tower service would be called only when the request's task runs.
-        answering.connection.0.traffic.request_arrived();
-        answer(Arc::clone(&answering), service.clone(), request)
+        // hyper calls this when a request arrives; the returned future runs in the task of the request.
+        context.connection.0.traffic.request_arrived();
+        answer(Arc::clone(&context), service.clone(), request)
     });
     let builder = listener.builder();
-    let io = TokioIo::new(Paced::new(stream, limits, connection.clone()));
+    let io = TokioIo::new(PacedSocket::new(stream, limits, connection.clone()));
     let mut serving = pin!(builder.serve_connection(io, service));
-    let (mut patience, mut close_time) = (None, CLOSE_TIME);
+    let (mut request_timeout, mut close_timeout) = (None, CLOSE_TIMEOUT);
     tokio::select! {
         _ = count_polls(serving.as_mut(), connection) => return,
         () = stop.cancelled() => {}
-        // Nothing is lost with a request that has only begun.
-        load = idle(connection, limits) => if load.begun || load.served == 0 { close_time = Duration::ZERO },
+        // A request with incomplete headers need not be answered.
+        load = idle(connection, limits) => if load.head_started || load.served == 0 { close_timeout = Duration::ZERO },
         () = stalled(connection, limits) => return,
-        () = connection.0.replaced.cancelled() => (patience, close_time) = (Some(Duration::ZERO), Duration::ZERO),
-        () = connection.0.spent.cancelled() => (patience, close_time) = (Some(SPENT_TIME), Duration::ZERO),
+        () = connection.0.replaced.cancelled() => (request_timeout, close_timeout) = (Some(Duration::ZERO), Duration::ZERO),
+        () = connection.0.banned.cancelled() => (request_timeout, close_timeout) = (Some(BANNED_TIMEOUT), Duration::ZERO),
     }
     serving.as_mut().graceful_shutdown();
-    // Requests in work go on; once there are none, the client has a moment to close.
-    let forsaken = async {
+    // Open requests finish first. Then the client has some time to close.
+    let timed_out = async {
         let mut load = connection.0.load.subscribe();
         let done = async { _ = load.wait_for(|l| l.open == 0).await };
-        match patience {
-            Some(patience) => _ = tokio::time::timeout(patience, done).await,
+        match request_timeout {
+            Some(timeout) => _ = tokio::time::timeout(timeout, done).await,
             None => done.await,
         }
-        tokio::time::sleep(close_time).await;
+        tokio::time::sleep(close_timeout).await;
     };
-    let spent = async {
-        connection.0.spent.cancelled().await;
-        tokio::time::sleep(SPENT_TIME).await;
+    let banned = async {
+        connection.0.banned.cancelled().await;
+        tokio::time::sleep(BANNED_TIMEOUT).await;
     };
     tokio::select! {
         _ = count_polls(serving.as_mut(), connection) => {}
-        () = forsaken => {}
-        () = spent => {}
+        () = timed_out => {}
+        () = banned => {}
         () = stalled(connection, limits) => {}
     }
 }
 
-/// The same future, whose polls are counted.
+/// Counts the polls of the connection's future.
 fn count_polls<F: Future>(mut serving: Pin<&mut F>, connection: &Connection) -> impl Future<Output = F::Output> {
     poll_fn(move |cx| {
         connection.0.traffic.polled();

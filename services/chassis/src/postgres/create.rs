@@ -1,4 +1,4 @@
-//! Makes a service's database when it is not there, and waits for a server that is still starting.
+//! Creates a service's database if it does not exist, and waits for a server that is still starting.
 
 use std::{
     borrow::Cow,
@@ -11,25 +11,26 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, P
 use super::Error;
 use crate::error::chain;
 
-/// SQLSTATE: no database of that name.
+/// SQLSTATE: the database does not exist.
 const ABSENT: &str = "3D000";
-/// SQLSTATE of everything that PgBouncer says of its own or hands on.
+/// SQLSTATE of all errors of PgBouncer, including those that it passes on.
 const POOLER: &str = "08P01";
-/// PgBouncer remembers for fifteen seconds that a database was not there.
-const POOLER_FORGETS: Duration = Duration::from_secs(30);
+/// PgBouncer caches for fifteen seconds that a database does not exist.
+const POOLER_CACHE_TIME: Duration = Duration::from_secs(30);
 /// SQLSTATE: the server is starting or recovering.
 const STARTING: &str = "57P03";
-/// SQLSTATEs of a lost race: the database exists, its row in the catalogue exists, somebody is copying the same template.
+/// SQLSTATEs of a lost race: the database exists, its catalogue row exists, or another session is copying the template.
 const EXISTS: [&str; 3] = ["42P04", "23505", "55006"];
-/// Of one attempt, the look-up of the name included. Neither the library nor the system bounds it.
-const ATTEMPT: Duration = Duration::from_secs(3);
-const PAUSE: Duration = Duration::from_millis(100);
+/// The time limit of an attempt to connect, including the name lookup. sqlx has none.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// The delay between two attempts.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Sees to it that the database of these options exists, and tells the server's version.
+/// Creates the database of these options if it does not exist. Returns the version of the server.
 pub(super) async fn ensure_database(options: &PgConnectOptions, wait: Duration) -> Result<Option<u32>, Error> {
     let started = Instant::now();
     let mut until = started + wait;
-    let (mut told, mut made) = (false, false);
+    let (mut warned, mut created) = (false, false);
     loop {
         let error = match probe(options).await {
             Ok(version) => return Ok(version),
@@ -37,49 +38,50 @@ pub(super) async fn ensure_database(options: &PgConnectOptions, wait: Duration) 
         };
         let kind = code(&error);
         if is_absent(&error) {
-            if !made {
+            if !created {
                 create(options).await?;
-                made = true;
-                until = until.max(Instant::now() + POOLER_FORGETS);
+                created = true;
+                until = until.max(Instant::now() + POOLER_CACHE_TIME);
             }
-        } else if !(worth_waiting(&error, kind.as_deref()) || made && kind.as_deref() == Some(POOLER)) {
-            return Err(refused(options, error));
-        } else if !told && Instant::now() < until {
-            told = true;
-            let (place, most) = (place(options), until.duration_since(started).as_secs());
-            tracing::warn!("cannot connect to PostgreSQL at {place} yet: {}; waiting for it, at most {most} s", cause(&error));
+        } else if !(is_transient(&error, kind.as_deref()) || created && kind.as_deref() == Some(POOLER)) {
+            return Err(connect_error(options, error));
+        } else if !warned && Instant::now() < until {
+            warned = true;
+            let (address, limit) = (address(options), until.duration_since(started).as_secs());
+            tracing::warn!("cannot connect to PostgreSQL at {address} yet: {}; waiting for it, at most {limit} s", cause(&error));
         }
         if Instant::now() >= until {
             let cause = format!("{}; gave up after {} s", cause(&error), started.elapsed().as_secs());
-            return Err(Error::Connect { place: place(options), cause });
+            return Err(Error::Connect { address: address(options), cause });
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(RETRY_DELAY).await;
     }
 }
 
 async fn probe(options: &PgConnectOptions) -> Result<Option<u32>, sqlx::Error> {
     let connection = open(options).await?;
     let version = connection.server_version_num();
-    // It answered; how it takes the farewell does not matter.
+    // An error while closing does not matter.
     let _ = connection.close().await;
     Ok(version)
 }
 
-/// A connection, or an error in time.
+/// Connects within [`CONNECT_TIMEOUT`].
 pub(super) async fn open(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
-    let late = |_| sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", ATTEMPT.as_secs())));
-    tokio::time::timeout(ATTEMPT, options.connect()).await.map_err(late)?
+    let timed_out =
+        |_| sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())));
+    tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await.map_err(timed_out)?
 }
 
 async fn create(options: &PgConnectOptions) -> Result<(), Error> {
     let name = database(options);
-    let failed = |error| Error::Create { place: place(options), cause: cause(&error) };
+    let failed = |error| Error::Create { address: address(options), cause: cause(&error) };
     let mut connection: PgConnection = open(&options.clone().database("postgres")).await.map_err(failed)?;
-    // `template0` takes no connections, so nobody can be in the way; UTF-8 even where the server's default is something else.
+    // `template0` accepts no connections, so no session can block the copy. It also allows an encoding other than the server's default.
     let sql = format!("CREATE DATABASE \"{}\" TEMPLATE template0 ENCODING 'UTF8'", name.replace('"', "\"\""));
-    let made = connection.execute(AssertSqlSafe(sql)).await;
+    let created = connection.execute(AssertSqlSafe(sql)).await;
     let _ = connection.close().await;
-    match made {
+    match created {
         Ok(_) => {
             tracing::info!(database = name, "database created");
             Ok(())
@@ -98,7 +100,7 @@ fn is_absent(error: &sqlx::Error) -> bool {
     }
 }
 
-fn worth_waiting(error: &sqlx::Error, kind: Option<&str>) -> bool {
+fn is_transient(error: &sqlx::Error, kind: Option<&str>) -> bool {
     kind == Some(STARTING) || matches!(error, sqlx::Error::Io(_))
 }
 
@@ -106,12 +108,12 @@ fn code(error: &sqlx::Error) -> Option<Cow<'_, str>> {
     error.as_database_error().and_then(|refusal| refusal.code())
 }
 
-#[allow(clippy::needless_pass_by_value, reason = "what `map_err` calls")]
-pub(super) fn refused(options: &PgConnectOptions, error: sqlx::Error) -> Error {
-    Error::Connect { place: place(options), cause: cause(&error) }
+#[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
+pub(super) fn connect_error(options: &PgConnectOptions, error: sqlx::Error) -> Error {
+    Error::Connect { address: address(options), cause: cause(&error) }
 }
 
-/// What went wrong, once: the library's errors say what their sources say again.
+/// The text of an error without repetition: some errors of sqlx repeat the text of their source.
 fn cause(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Io(error) => error.to_string(),
@@ -120,12 +122,12 @@ fn cause(error: &sqlx::Error) -> String {
     }
 }
 
-/// Where a database is: `db:5432/shop_auth`.
-fn place(options: &PgConnectOptions) -> String {
+/// The server and the name of a database: `db:5432/shop_auth`.
+fn address(options: &PgConnectOptions) -> String {
     format!("{}/{}", server(options), database(options))
 }
 
-/// What a connection without a database's name would open.
+/// The name of the database. Its default is the name of the user.
 pub(super) fn database(options: &PgConnectOptions) -> &str {
     options.get_database().unwrap_or(options.get_username())
 }
@@ -141,11 +143,11 @@ pub(super) fn server(options: &PgConnectOptions) -> String {
 mod tests {
     use super::*;
 
-    /// As a name server or a host that is gone does it: whoever asks waits.
+    /// The listener accepts connections and never answers.
     #[tokio::test]
-    async fn a_server_that_says_nothing_is_given_up_and_named() {
-        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = silent.local_addr().unwrap();
+    async fn a_server_that_does_not_answer_is_an_error_that_names_it() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
         let options = PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(address.port()).username("me").database("x");
         let error = tokio::time::timeout(Duration::from_secs(60), ensure_database(&options, Duration::ZERO)).await.expect("in time");
         let error = error.expect_err("no server");

@@ -1,5 +1,5 @@
-//! Whether a service's database can be used: asked again and again, said once when it is lost and once when it is back, and told to
-//! whoever asks whether the service is ready. The pool itself only says that no connection came in time.
+//! Monitors a service's database. A change is logged once, and the readiness of the service depends on it. The pool itself reports only
+//! that it has no connection.
 
 use std::{
     sync::{
@@ -16,9 +16,9 @@ use tokio::{sync::watch, time::timeout};
 use super::create;
 use crate::task;
 
-/// Between two looks.
+/// The time between two checks.
 const PERIOD: Duration = Duration::from_secs(2);
-/// A server that takes longer to answer is not there.
+/// The time limit of a check.
 const LIMIT: Duration = Duration::from_secs(2);
 /// SQLSTATE: the disk is full.
 const DISK_FULL: &str = "53100";
@@ -27,29 +27,29 @@ static CONNECTIONS: LazyLock<Gauge<u64>> = LazyLock::new(|| {
     global::meter("chassis")
         .u64_gauge("db.client.connection.count")
         .with_unit("{connection}")
-        .with_description("connections of a pool by state; max is how many there may be")
+        .with_description("connections of a pool by state; max is the limit")
         .build()
 });
 
-/// Some statement of this process found no room; whether there is some again only a write can tell.
+/// Whether a statement of this process has failed because the disk is full. Only a write can find out whether it still is.
 static FULL: AtomicBool = AtomicBool::new(false);
 
-/// Takes note of the SQLSTATE of a statement that failed.
-pub(super) fn note(kind: &str) {
+/// Records the kind of a statement's error.
+pub(super) fn note_error(kind: &str) {
     if kind == DISK_FULL {
         FULL.store(true, Ordering::Relaxed);
     }
 }
 
-/// Looks at the database until its pool is closed. `None` while it can be used, else what is wrong.
+/// Checks the database periodically until its pool is closed. The receiver has the current problem, or `None` without one.
 #[must_use]
 pub fn watch(pool: &PgPool) -> watch::Receiver<Option<String>> {
-    let (say, said) = watch::channel(None);
-    task::spawn(look(pool.clone(), say));
-    said
+    let (sender, receiver) = watch::channel(None);
+    task::spawn(monitor(pool.clone(), sender));
+    receiver
 }
 
-async fn look(pool: PgPool, say: watch::Sender<Option<String>>) {
+async fn monitor(pool: PgPool, sender: watch::Sender<Option<String>>) {
     let database = create::database(&pool.connect_options()).to_owned();
     let mut period = tokio::time::interval(PERIOD);
     loop {
@@ -57,12 +57,12 @@ async fn look(pool: PgPool, say: watch::Sender<Option<String>>) {
             () = pool.close_event() => return,
             _ = period.tick() => {}
         }
-        count(&pool, &database);
+        record_connections(&pool, &database);
         let problem = tokio::select! {
             () = pool.close_event() => return,
             problem = problem(&pool) => problem,
         };
-        say.send_if_modified(|before| {
+        sender.send_if_modified(|before| {
             match (&before, &problem) {
                 (None, Some(problem)) => tracing::error!(database, "the database cannot be used: {problem}"),
                 (Some(_), None) => tracing::info!(database, "the database can be used again"),
@@ -75,13 +75,13 @@ async fn look(pool: PgPool, say: watch::Sender<Option<String>>) {
     }
 }
 
-/// What is wrong with the database.
+/// The current problem of the database.
 async fn problem(pool: &PgPool) -> Option<String> {
     match timeout(LIMIT, is_read_only(pool)).await {
         Ok(Ok(false)) if !FULL.load(Ordering::Relaxed) => return None,
         Ok(Ok(false)) => return is_still_full(pool).await,
         Ok(Ok(true)) => return Some("it is read-only".to_owned()),
-        // All connections are in use, or none can be made: a new one tells.
+        // All connections are in use, or none can be made. A new connection distinguishes these cases.
         Ok(Err(_)) | Err(_) => {}
     }
     match timeout(LIMIT, pool.connect_options().connect()).await {
@@ -95,11 +95,11 @@ async fn problem(pool: &PgPool) -> Option<String> {
 }
 
 async fn is_read_only(pool: &PgPool) -> Result<bool, sqlx::Error> {
-    let ask = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean";
-    sqlx::query(ask).fetch_one(pool).await?.try_get(0)
+    let statement = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean";
+    sqlx::query(statement).fetch_one(pool).await?.try_get(0)
 }
 
-/// A table of one row that nobody sees takes a new block.
+/// Checks whether the disk is still full: a temporary table with one row needs a new block.
 async fn is_still_full(pool: &PgPool) -> Option<String> {
     let write = async {
         let mut transaction = super::begin_in_query(pool).await?;
@@ -116,7 +116,7 @@ async fn is_still_full(pool: &PgPool) -> Option<String> {
     }
 }
 
-fn count(pool: &PgPool, database: &str) {
+fn record_connections(pool: &PgPool, database: &str) {
     let idle = u64::try_from(pool.num_idle()).unwrap_or_default();
     let used = u64::from(pool.size()).saturating_sub(idle);
     for (state, count) in [("idle", idle), ("used", used), ("max", u64::from(pool.options().get_max_connections()))] {

@@ -1,4 +1,5 @@
-//! The keys of one role that runs by itself: for calls from it and to it, and those that it alone uses. It can stand in for no other role.
+//! The keys of one role that runs by itself: those for calls from it and to it, and those that only it uses. With them the role cannot
+//! act as another role.
 
 use std::collections::BTreeMap;
 
@@ -7,17 +8,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::caller::Caller;
 
-/// The version of the form and of the derivation.
+/// The prefix of a bundle, with the version of its format and of the derivation of its keys.
 const PREFIX: &str = "backlot-keys-1.";
 
-/// Why a text is no bundle for a role. None of these shows a key.
+/// Why a text is not a bundle for a role. The texts show no key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadBundle {
     #[error("must be the line that `backlot keys ROLE` prints, which begins with {PREFIX}")]
     Form,
-    #[error("holds the keys of {found}, and this role is {role}")]
+    #[error("has the keys of {found}, but this role is {role}")]
     Role { found: String, role: &'static str },
-    #[error("lacks the key for {purpose}; print it again with the release that runs")]
+    #[error("lacks the key for {purpose}; print it again with this release")]
     Lacks { purpose: String },
 }
 
@@ -28,7 +29,7 @@ pub(super) struct Bundle {
     keys: BTreeMap<String, Key>,
 }
 
-/// 32 bytes, in base64url where they are written.
+/// 32 bytes. They are serialised as base64url.
 #[derive(Clone, Copy)]
 struct Key([u8; 32]);
 
@@ -45,12 +46,12 @@ impl<'de> Deserialize<'de> for Key {
     }
 }
 
-/// Names the key of calls from one to another.
+/// The purpose of the key for calls of `from` to `to`.
 pub(super) fn pair(from: Caller, to: Caller) -> String {
     format!("{}>{}", from.name(), to.name())
 }
 
-/// What a role's keys are for.
+/// The purposes of a role's keys.
 fn purposes(role: Caller) -> Vec<String> {
     let calls = Caller::NAMED.into_iter().flat_map(|other| [pair(role, other), pair(other, role)]);
     let own: &[&str] = match role {
@@ -72,11 +73,11 @@ impl Bundle {
         format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default()))
     }
 
-    /// The bundle of a role, with every key that it needs.
+    /// Parses the bundle of a role. It must have every key that the role needs.
     pub(super) fn parse(text: &str, role: Caller) -> Result<Self, BadBundle> {
         let body = text.trim().strip_prefix(PREFIX).and_then(|body| URL_SAFE_NO_PAD.decode(body).ok()).ok_or(BadBundle::Form)?;
         let bundle: Self = serde_json::from_slice(&body).map_err(|_| BadBundle::Form)?;
-        // Only a name that there is comes back in the fault.
+        // The fault shows only names of known roles.
         let found = Caller::named(&bundle.role).ok_or(BadBundle::Form)?;
         if found != role {
             return Err(BadBundle::Role { found: found.name().to_owned(), role: role.name() });
@@ -106,54 +107,54 @@ mod tests {
         ClusterSecret::of_bytes(b"0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7")
     }
 
-    fn told(pairs: &[(&str, &str)], role: Caller) -> String {
+    fn faults(pairs: &[(&str, &str)], role: Caller) -> String {
         let mut env = Env::of(pairs.iter().copied());
         ClusterSecret::read(&mut env, role);
         env.check().err().map(|faults| faults.to_string()).unwrap_or_default()
     }
 
     #[test]
-    fn a_bundle_has_the_keys_of_its_role_and_no_others() {
+    fn a_bundle_has_exactly_the_keys_of_its_role() {
         for role in Caller::NAMED {
             let bundle = Bundle::parse(&root().bundle(role).expect("printed"), role).unwrap_or_else(|e| panic!("{role:?}: {e}"));
             assert!(bundle.keys.iter().all(|(purpose, key)| root().derive(purpose) == key.0), "{role:?}");
             let foreign = bundle.keys.keys().filter(|purpose| purpose.contains('>'));
             assert!(foreign.clone().count() == 11 && foreign.clone().all(|p| p.split('>').any(|name| name == role.name())), "{role:?}");
             let shared = root().shared().expect("a secret");
-            assert!(bundle.all().all(|key| key != shared), "{role:?} signs as everybody");
+            assert!(bundle.all().all(|key| key != shared), "{role:?} has the shared key");
         }
         let gateway = Bundle::of(Caller::Gateway, |purpose| root().derive(purpose));
         assert_eq!((gateway.key("auth signing keys"), gateway.key("caller tokens"), gateway.key("auth>rate-limit")), (None, None, None));
     }
 
     #[test]
-    fn a_text_that_is_no_bundle_of_the_role_is_a_fault_that_shows_no_key() {
+    fn an_invalid_bundle_is_a_fault_that_shows_no_key() {
         let good = root().bundle(Caller::Auth).expect("printed");
         assert_eq!(good.lines().count(), 1);
-        assert_eq!(told(&[("BACKLOT_ROLE_KEYS", &good)], Caller::Auth), "");
-        let lacking = Bundle { role: "auth".into(), keys: BTreeMap::new() }.print();
+        assert_eq!(faults(&[("BACKLOT_ROLE_KEYS", &good)], Caller::Auth), "");
+        let empty = Bundle { role: "auth".into(), keys: BTreeMap::new() }.print();
         let cut = &good[..good.len() - 9];
         let old = good.replacen('1', "0", 1);
         for (text, problem) in [
-            (lacking.as_str(), "lacks the key for auth>gateway"),
+            (empty.as_str(), "lacks the key for auth>gateway"),
             (cut, "must be the line"),
             (old.as_str(), "must be the line"),
             ("backlot-keys-1.", "must be the line"),
             ("backlot-keys-1.e30", "must be the line"),
             ("0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7", "must be the line"),
         ] {
-            let told = told(&[("BACKLOT_ROLE_KEYS", text)], Caller::Auth);
-            assert!(told.starts_with("BACKLOT_ROLE_KEYS: ") && told.contains(problem), "{told}");
-            assert!(text.len() < 16 || !told.contains(&text[text.len() - 16..]), "{told}");
+            let fault = faults(&[("BACKLOT_ROLE_KEYS", text)], Caller::Auth);
+            assert!(fault.starts_with("BACKLOT_ROLE_KEYS: ") && fault.contains(problem), "{fault}");
+            assert!(text.len() < 16 || !fault.contains(&text[text.len() - 16..]), "{fault}");
         }
-        let told_of_other = told(&[("BACKLOT_ROLE_KEYS", &good)], Caller::Gateway);
-        assert!(told_of_other.contains("holds the keys of auth, and this role is gateway"), "{told_of_other}");
-        let both = told(&[("BACKLOT_ROLE_KEYS", &good), ("BACKLOT_CLUSTER_SECRET", "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7")], Caller::Auth);
-        assert!(both.contains("set one of the two"), "{both}");
+        let of_other_role = faults(&[("BACKLOT_ROLE_KEYS", &good)], Caller::Gateway);
+        assert!(of_other_role.contains("has the keys of auth, but this role is gateway"), "{of_other_role}");
+        let both = faults(&[("BACKLOT_ROLE_KEYS", &good), ("BACKLOT_CLUSTER_SECRET", "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7")], Caller::Auth);
+        assert!(both.contains("set only one of them"), "{both}");
     }
 
     #[test]
-    fn a_bundle_makes_no_other_bundle() {
+    fn a_bundle_cannot_make_the_bundle_of_another_role() {
         let mut env = Env::of([("BACKLOT_ROLE_KEYS", root().bundle(Caller::Auth).expect("printed"))]);
         assert_eq!(ClusterSecret::read(&mut env, Caller::Auth).bundle(Caller::Gateway), None);
     }

@@ -1,5 +1,5 @@
-//! The file that holds a cluster's secret. Its content is as strong as a secret of the environment must be, and nobody but its owner
-//! can read or write it.
+//! The file with a cluster's secret. The secret must be as strong as one in the environment, and only the owner may read or write the
+//! file.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -12,38 +12,38 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::{make_data_dir, strength};
 
-/// Group and others.
-const OTHERS: u32 = 0o077;
+/// The permission bits of the group and of others.
+const GROUP_AND_OTHERS: u32 = 0o077;
 
 pub(super) fn read(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
-    // Asked of the open file: what the name leads to may change.
+    // The mode of the open file, because another file could get the name meanwhile.
     let mode = file.metadata()?.permissions().mode();
-    if mode & OTHERS != 0 {
-        let text = format!("its mode {:03o} lets others in; run `chmod 600 {}`", mode & 0o777, path.display());
+    if mode & GROUP_AND_OTHERS != 0 {
+        let text = format!("its mode {:03o} gives access to others; run `chmod 600 {}`", mode & 0o777, path.display());
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
     }
     let mut text = String::new();
     file.read_to_string(&mut text)?;
     let text = text.trim();
-    strength::check(text).map_err(|weakness| io::Error::new(io::ErrorKind::InvalidData, format!("what it holds {weakness}")))?;
+    strength::check(text).map_err(|weakness| io::Error::new(io::ErrorKind::InvalidData, format!("its content {weakness}")))?;
     Ok(text.to_owned())
 }
 
-/// Makes the file unless it is there. Two processes that start at once end with the same: each writes a file of its own in full,
-/// and the first link to the final name wins.
+/// Creates the file if it does not exist. Processes that start at the same time get the same file: each writes a complete temporary file,
+/// and the first hard link to the final name succeeds.
 pub(super) fn make(path: &Path) -> io::Result<()> {
     if path.exists() {
         return Ok(());
     }
     let folder = path.parent().unwrap_or(Path::new("."));
     make_data_dir(folder)?;
-    let draft = path.with_extension(format!("{}.{}", std::process::id(), random_hex()?));
-    let written = write_new(&draft).and_then(|()| match fs::hard_link(&draft, path) {
+    let temporary = path.with_extension(format!("{}.{}", std::process::id(), random_hex()?));
+    let written = write_new(&temporary).and_then(|()| match fs::hard_link(&temporary, path) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         linked => linked,
     });
-    let _ = fs::remove_file(&draft);
+    let _ = fs::remove_file(&temporary);
     written?;
     File::open(folder)?.sync_all()
 }

@@ -1,44 +1,42 @@
-//! What is no secret although it is long. A random text passes; what a person types to get over a length does not.
+//! Rejects secrets that are long but easy to guess, such as repetitions and series. Random texts pass.
 
-/// Below this a secret could be found by trying.
-const SHORTEST: usize = 32;
-/// Of 32 random digits, decimal or hexadecimal, once in ten million times fewer are different.
-const DIFFERENT: usize = 6;
+/// The least characters of a secret.
+const MIN_CHARACTERS: usize = 32;
+/// The least distinct characters. 32 random decimal digits have fewer with a probability of one in ten million.
+const MIN_DISTINCT: usize = 6;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Weakness {
-    #[error("must have at least {SHORTEST} characters")]
+    #[error("must have at least {MIN_CHARACTERS} characters")]
     Short,
-    #[error(
-        "repeats a part of itself: at least {SHORTEST} characters must pass before it begins again; take the output of `openssl rand -hex 32`"
-    )]
+    #[error("repeats a part with fewer than {MIN_CHARACTERS} characters; take the output of `openssl rand -hex 32`")]
     Repeated,
-    #[error("must have at least {DIFFERENT} different characters; take the output of `openssl rand -hex 32`")]
-    Plain,
+    #[error("must have at least {MIN_DISTINCT} different characters; take the output of `openssl rand -hex 32`")]
+    FewCharacters,
     #[error("is a series, such as the alphabet; take the output of `openssl rand -hex 32`")]
     Series,
 }
 
 pub(super) fn check(secret: &str) -> Result<(), Weakness> {
-    let letters: Vec<u32> = secret.chars().map(u32::from).collect();
-    if letters.len() < SHORTEST {
+    let characters: Vec<u32> = secret.chars().map(u32::from).collect();
+    if characters.len() < MIN_CHARACTERS {
         return Err(Weakness::Short);
     }
-    // The first and the last letter may be the same: a part must come at least twice.
-    let periods = 1..SHORTEST.min(letters.len() / 2 + 1);
-    if periods.into_iter().any(|period| letters.iter().zip(&letters[period..]).all(|(a, b)| a == b)) {
+    // A period of at most half the length, so that the repeated part occurs at least twice.
+    let periods = 1..MIN_CHARACTERS.min(characters.len() / 2 + 1);
+    if periods.into_iter().any(|period| characters.iter().zip(&characters[period..]).all(|(a, b)| a == b)) {
         return Err(Weakness::Repeated);
     }
-    if different(letters.iter().copied()) < DIFFERENT {
-        return Err(Weakness::Plain);
+    if distinct(characters.iter().copied()) < MIN_DISTINCT {
+        return Err(Weakness::FewCharacters);
     }
-    if different(letters.windows(2).map(|pair| pair[1].wrapping_sub(pair[0]))) < DIFFERENT {
+    if distinct(characters.windows(2).map(|pair| pair[1].wrapping_sub(pair[0]))) < MIN_DISTINCT {
         return Err(Weakness::Series);
     }
     Ok(())
 }
 
-fn different(values: impl Iterator<Item = u32>) -> usize {
+fn distinct(values: impl Iterator<Item = u32>) -> usize {
     values.collect::<std::collections::HashSet<_>>().len()
 }
 
@@ -47,11 +45,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_that_only_looks_long_is_weak() {
+    fn a_long_text_that_is_easy_to_guess_is_weak() {
         for (secret, weakness) in [
             (String::new(), Weakness::Short),
             ("0d1c7e1f92ab4c5e8f60b3a2d4c5e6f".into(), Weakness::Short),
-            // 16 letters of two bytes each.
+            // 16 characters of two bytes each.
             ("ä".repeat(16), Weakness::Short),
             ("x".repeat(32), Weakness::Repeated),
             (" ".repeat(64), Weakness::Repeated),
@@ -60,10 +58,10 @@ mod tests {
             ("changeme-".repeat(4), Weakness::Repeated),
             ("0123456789abcdef".repeat(2), Weakness::Repeated),
             ("0d1c7e1f92ab4c5e".repeat(4), Weakness::Repeated),
-            // Not even whole repeats.
+            // The last repetition is incomplete.
             ("correct horse ".repeat(3)[..40].into(), Weakness::Repeated),
-            (format!("{}b", "a".repeat(40)), Weakness::Plain),
-            ("01".chars().cycle().take(33).chain("001101".chars()).collect(), Weakness::Plain),
+            (format!("{}b", "a".repeat(40)), Weakness::FewCharacters),
+            ("01".chars().cycle().take(33).chain("001101".chars()).collect(), Weakness::FewCharacters),
             (('a'..='z').chain('A'..='Z').collect(), Weakness::Series),
             (('0'..='z').rev().collect(), Weakness::Series),
             ("0123456789abcdefghijklmnopqrstuvwxyz".into(), Weakness::Series),

@@ -1,5 +1,6 @@
-//! The one message of a request, read whole before any work is done for it: who sends it slowly holds no slot, and who sends much
-//! is stopped before it is in memory. A packed message is unpacked here, so that every bound holds for what it is in memory.
+//! Reads the whole message of a unary request before its handler runs. A client that sends slowly holds no slot, and a message that is
+//! too large is refused before it is in memory. Compressed messages are decompressed here, so that the limits apply to their size in
+//! memory.
 
 mod fields;
 mod pieces;
@@ -19,58 +20,60 @@ use proto::error::{ErrorCode, Fault, FieldViolation};
 use tokio::{sync::Semaphore, time::Instant};
 use tonic::body::Body;
 
-pub(super) use self::fields::Contract;
+pub(super) use self::fields::RequestTypes;
 use self::pieces::Pieces;
 use crate::share::Share;
 
-/// The flag of compression and the length, before each message.
+/// The bytes before each message: the compression flag and the length.
 const PREFIX: usize = 5;
-/// Messages up to here are not counted among those that are arriving, as bodies at the gateway are not.
+/// Messages up to this size are not counted as bytes that are being received. The gateway has the same limit.
 const UNCOUNTED: usize = 16 * 1024;
-/// How many bytes one byte of gzip can become.
-const UNPACKED: usize = 1032;
+/// The most bytes that one byte of gzip can decompress to.
+const MAX_GZIP_RATIO: usize = 1032;
 
-/// Packed bytes that are unpacked before others have their turn.
-const SLICE: usize = 256;
-/// The turn to unpack.
-static UNPACKING: Semaphore = Semaphore::const_new(1);
+/// Compressed bytes that are decompressed before other tasks run.
+const GZIP_SLICE: usize = 256;
+/// Allows one decompression at a time.
+static DECOMPRESSION: Semaphore = Semaphore::const_new(1);
 
-/// What a message may take.
+/// The limits of a message.
 pub(super) struct Bounds<'a> {
-    /// Of the service that refuses.
+    /// The service in the faults.
     pub(super) service: &'a str,
-    /// Bytes of the message, unpacked.
+    /// The most bytes of the decompressed message.
     pub(super) largest: usize,
+    /// When the message must have arrived.
     pub(super) until: Instant,
-    /// Whether the caller is of the cluster. Its connection carries the calls of everybody and has one window, which a call that
-    /// waits unread would fill: so nothing waits there.
+    /// Whether the caller is a service of the cluster. Its connection carries the calls of many clients with one flow control window, and
+    /// an unread call could fill it. So such a call does not wait for its share.
     pub(super) of_cluster: bool,
-    /// Whether the head says that the message may be packed. Other codings are refused by the library.
+    /// Whether `grpc-encoding` is gzip. tonic refuses other encodings.
     pub(super) gzip: bool,
-    /// What the request holds of the bytes that are arriving.
+    /// The request's share of the bytes that are being received.
     pub(super) receiving: &'a mut Share,
 }
 
-/// Why there is no message.
+/// Why a message could not be read.
 #[derive(Debug)]
-pub(super) enum Unread {
-    /// The client has given it up; nobody waits for an answer.
+pub(super) enum ReadError {
+    /// The client has reset the stream.
     Broken,
     Refused(Fault),
 }
 
-impl From<Fault> for Unread {
+impl From<Fault> for ReadError {
     fn from(fault: Fault) -> Self {
         Self::Refused(fault)
     }
 }
 
-/// Reads the message. What is shorter than it says, or no message at all, is left to the library's words; what follows it is dropped.
-pub(super) async fn whole(mut body: Body, bounds: &mut Bounds<'_>) -> Result<Whole, Unread> {
+/// Reads the message. tonic reports an uncompressed message that is missing or shorter than announced. Bytes after the message are
+/// dropped.
+pub(super) async fn read(mut body: Body, bounds: &mut Bounds<'_>) -> Result<Message, ReadError> {
     let mut prefix = Vec::with_capacity(PREFIX);
     let mut part = Bytes::new();
     while prefix.len() < PREFIX {
-        let Some(next) = bounds.next(&mut body).await? else { return Ok(Whole { prefix: prefix.into(), content: Pieces::new(0) }) };
+        let Some(next) = bounds.next(&mut body).await? else { return Ok(Message { prefix: prefix.into(), content: Pieces::new(0) }) };
         part = next;
         let of_prefix = part.split_to(part.len().min(PREFIX - prefix.len()));
         prefix.extend_from_slice(&of_prefix);
@@ -79,41 +82,41 @@ pub(super) async fn whole(mut body: Body, bounds: &mut Bounds<'_>) -> Result<Who
     if announced > bounds.largest {
         return Err(bounds.too_large(&format!("the message has {announced} bytes")).into());
     }
-    let packed = bounds.gzip && prefix[0] == 1;
-    bounds.admit(announced, packed).await?;
+    let compressed = bounds.gzip && prefix[0] == 1;
+    bounds.take_share(announced, compressed).await?;
     let pieces = Pieces::new(bounds.largest);
-    let mut content = if packed { Content::Packed(Box::new(GzDecoder::new(pieces))) } else { Content::Plain(pieces) };
+    let mut content = if compressed { Content::Gzip(Box::new(GzDecoder::new(pieces))) } else { Content::Plain(pieces) };
     let mut missing = announced;
     loop {
         part.truncate(missing);
         missing -= part.len();
-        content.take(&part).await.map_err(|error| bounds.unpackable(&error))?;
+        content.push(&part).await.map_err(|error| bounds.invalid_gzip(&error))?;
         if missing == 0 {
             break;
         }
         match bounds.next(&mut body).await? {
             Some(next) => part = next,
-            None if packed => return Err(bounds.unpackable(&io::ErrorKind::UnexpectedEof.into()).into()),
+            None if compressed => return Err(bounds.invalid_gzip(&io::ErrorKind::UnexpectedEof.into()).into()),
             None => break,
         }
     }
-    let content = content.end().map_err(|error| bounds.unpackable(&error))?;
-    if packed {
-        // What it can be is more than what it is.
+    let content = content.finish().map_err(|error| bounds.invalid_gzip(&error))?;
+    if compressed {
+        // The share was taken for the largest possible size.
         bounds.receiving.shrink(bounds.receiving.amount().saturating_sub(content.len()));
         prefix = [&[0], &u32::try_from(content.len()).unwrap_or(u32::MAX).to_be_bytes()[..]].concat();
     }
-    Ok(Whole { prefix: prefix.into(), content })
+    Ok(Message { prefix: prefix.into(), content })
 }
 
-/// The length that the message says it has.
+/// The length in the prefix of the message.
 fn announced(prefix: &[u8]) -> usize {
     prefix[1..].iter().fold(0, |length, byte| length << 8 | usize::from(*byte))
 }
 
 impl Bounds<'_> {
-    /// The next bytes, or none if the body has ended.
-    async fn next(&self, body: &mut Body) -> Result<Option<Bytes>, Unread> {
+    /// The next bytes, or `None` at the end of the body.
+    async fn next(&self, body: &mut Body) -> Result<Option<Bytes>, ReadError> {
         loop {
             return match tokio::time::timeout_at(self.until, body.frame()).await {
                 Err(_) => Err(self.too_slow().into()),
@@ -121,26 +124,26 @@ impl Bounds<'_> {
                     Ok(data) => Ok(Some(data)),
                     Err(_) => continue,
                 },
-                Ok(Some(Err(_))) => Err(Unread::Broken),
+                Ok(Some(Err(_))) => Err(ReadError::Broken),
                 Ok(None) => Ok(None),
             };
         }
     }
 
-    /// Takes all that the message can be at once: whoever held a part and waited for more could wait for others who do the same.
-    /// Until then no more than its first part is read.
-    async fn admit(&mut self, announced: usize, packed: bool) -> Result<(), Unread> {
-        let most = if packed { announced.saturating_mul(UNPACKED).min(self.largest) } else { announced };
+    /// Takes the share for the largest size that the message can have, before the rest of it is read. It is taken at once, because requests
+    /// that hold a part of what they need and wait for more can deadlock.
+    async fn take_share(&mut self, announced: usize, compressed: bool) -> Result<(), ReadError> {
+        let most = if compressed { announced.saturating_mul(MAX_GZIP_RATIO).min(self.largest) } else { announced };
         if most <= UNCOUNTED {
             return Ok(());
         }
         let taken = if self.of_cluster {
             self.receiving.try_grow(most)
         } else {
-            let began = Instant::now();
+            let started = Instant::now();
             let taken = self.receiving.grow(most, self.until).await;
-            // It could not arrive in that time.
-            self.until += began.elapsed();
+            // The client could not send during this wait, so it does not count.
+            self.until += started.elapsed();
             taken
         };
         taken.map_err(|exhausted| exhausted.fault(self.service, "bytes that are arriving").into())
@@ -148,7 +151,7 @@ impl Bounds<'_> {
 
     fn too_slow(&self) -> Fault {
         if self.of_cluster {
-            // The client's bytes are all at the caller, so that it is not the client who is too slow.
+            // The caller already has the whole message, so the delay is within the cluster.
             return Fault::new(self.service, ErrorCode::Unavailable, "OVERLOADED", "the message did not arrive in time; try again");
         }
         Fault::new(self.service, ErrorCode::Timeout, "BODY_TIMEOUT", "the message did not arrive in time")
@@ -160,70 +163,70 @@ impl Bounds<'_> {
         fault.with("limit", self.largest.to_string())
     }
 
-    fn unpackable(&self, error: &io::Error) -> Fault {
+    fn invalid_gzip(&self, error: &io::Error) -> Fault {
         if error.kind() == io::ErrorKind::FileTooLarge {
-            return self.too_large("the message is larger when it is unpacked");
+            return self.too_large("the decompressed message is larger");
         }
-        let text = format!("the message is not gzip: {error}");
+        let text = format!("the message is not valid gzip: {error}");
         let violations = vec![FieldViolation { field: String::new(), description: text.clone() }];
         Fault { violations, ..Fault::new(self.service, ErrorCode::InvalidArgument, "INVALID_FIELD", text) }
     }
 }
 
-/// The bytes of a message as they come.
+/// The content of a message that is being received.
 enum Content {
     Plain(Pieces),
-    Packed(Box<GzDecoder<Pieces>>),
+    Gzip(Box<GzDecoder<Pieces>>),
 }
 
 impl Content {
-    /// One message is unpacked at a time, and others run in between: a kilobyte may become a megabyte.
-    async fn take(&mut self, part: &[u8]) -> io::Result<()> {
+    /// Adds bytes. Only one message is decompressed at a time, in slices, because a kilobyte may decompress to a megabyte.
+    async fn push(&mut self, part: &[u8]) -> io::Result<()> {
         if let Self::Plain(_) = self {
-            return self.push(part);
+            return self.write(part);
         }
-        // It is never closed.
-        let _turn = UNPACKING.acquire().await;
-        for slice in part.chunks(SLICE) {
-            self.push(slice)?;
+        // The semaphore is never closed.
+        let _permit = DECOMPRESSION.acquire().await;
+        for slice in part.chunks(GZIP_SLICE) {
+            self.write(slice)?;
             tokio::task::yield_now().await;
         }
         Ok(())
     }
 
-    fn push(&mut self, mut part: &[u8]) -> io::Result<()> {
-        let unpacking = match self {
+    fn write(&mut self, mut part: &[u8]) -> io::Result<()> {
+        let decoder = match self {
             Self::Plain(pieces) => return pieces.write_all(part),
-            Self::Packed(unpacking) => unpacking,
+            Self::Gzip(decoder) => decoder,
         };
         while !part.is_empty() {
-            match unpacking.write(part)? {
-                // It has ended. What follows is ignored, as the library does.
+            match decoder.write(part)? {
+                // The gzip stream has ended. Like tonic, ignore what follows.
                 0 => return Ok(()),
-                taken => part = &part[taken..],
+                written => part = &part[written..],
             }
         }
         Ok(())
     }
 
-    fn end(self) -> io::Result<Pieces> {
+    fn finish(self) -> io::Result<Pieces> {
         match self {
             Self::Plain(pieces) => Ok(pieces),
-            Self::Packed(unpacking) => unpacking.finish(),
+            Self::Gzip(decoder) => decoder.finish(),
         }
     }
 }
 
-/// A message that has arrived, and is plain.
-pub(super) struct Whole {
+/// A received and decompressed message.
+pub(super) struct Message {
     prefix: Bytes,
     content: Pieces,
 }
 
-impl Whole {
-    /// The first field that is one too many for that RPC.
-    pub(super) fn first_beyond(&self, most: usize, contract: &Contract, path: &str) -> Option<String> {
-        contract.first_beyond(most, path, self.content.clone())
+impl Message {
+    /// The path of the first field beyond `most` fields, see [`RequestTypes::first_excess_field`].
+    pub(super) fn first_excess_field(&self, most: usize, types: &RequestTypes, path: &str) -> Option<String> {
+        types.first_excess_field(most, path, self.content.clone())
     }
 
     pub(super) fn into_body(self) -> Body {
@@ -231,7 +234,7 @@ impl Whole {
     }
 }
 
-impl HttpBody for Whole {
+impl HttpBody for Message {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -273,22 +276,22 @@ mod tests {
     }
 
     impl Row {
-        /// What a handler would get, and how much is held then.
+        /// The bytes that a handler would get, and the size of the share.
         async fn read(&self, parts: Vec<Vec<u8>>, ends: bool) -> Result<(Vec<u8>, usize), String> {
             let mut receiving = self.shares.try_take(&Holder::default(), 0).expect("nothing");
             let until = Instant::now() + Duration::from_millis(50);
             let (largest, of_cluster) = (self.largest, self.of_cluster);
             let mut bounds = Bounds { service: "auth", largest, until, of_cluster, gzip: true, receiving: &mut receiving };
-            let read = whole(body(parts, ends), &mut bounds).await.map_err(|unread| match unread {
-                Unread::Refused(fault) => fault.reason,
-                Unread::Broken => "broken".to_owned(),
+            let message = super::read(body(parts, ends), &mut bounds).await.map_err(|error| match error {
+                ReadError::Refused(fault) => fault.reason,
+                ReadError::Broken => "broken".to_owned(),
             })?;
-            let bytes = read.into_body().collect().await.expect("parts").to_bytes().to_vec();
+            let bytes = message.into_body().collect().await.expect("parts").to_bytes().to_vec();
             Ok((bytes, receiving.amount()))
         }
     }
 
-    /// Of a share of 100,000 bytes, up to 70,000 in a message.
+    /// Reads a message of up to 70,000 bytes with a total of 100,000 bytes.
     async fn read(parts: Vec<Vec<u8>>, ends: bool) -> Result<(Vec<u8>, usize), String> {
         Row { shares: Shares::new(100_000, ALL), largest: 70_000, of_cluster: false }.read(parts, ends).await
     }
@@ -301,7 +304,7 @@ mod tests {
         framed(0, length, &vec![7; sent])
     }
 
-    fn packed(content: &[u8]) -> Vec<u8> {
+    fn compressed(content: &[u8]) -> Vec<u8> {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
         gzip.write_all(content).unwrap();
         gzip.finish().unwrap()
@@ -325,7 +328,7 @@ mod tests {
             (vec![], false, Err("BODY_TIMEOUT")),
             (vec![message(10, 9)], true, Ok(14)),
             (vec![], true, Ok(0)),
-            // Another message behind it is none of a request's.
+            // A second message is ignored.
             (vec![message(10, 10), message(20, 20)], true, Ok(15)),
             (vec![[message(10, 10), message(20, 20)].concat()], true, Ok(15)),
         ];
@@ -336,18 +339,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_packed_message_is_bounded_by_what_it_becomes() {
-        let whole = packed(&[7; 70_000]);
+    async fn the_limits_apply_to_the_decompressed_size() {
+        let whole = compressed(&[7; 70_000]);
         let of = |gzip: &[u8]| framed(1, gzip.len(), gzip);
         let rows = [
-            (vec![of(&packed(b""))], Ok((message(0, 0), 0))),
+            (vec![of(&compressed(b""))], Ok((message(0, 0), 0))),
             (vec![of(&whole)], Ok((message(70_000, 70_000), 70_000))),
             (pieces(&of(&whole)), Ok((message(70_000, 70_000), 70_000))),
-            // What follows it is ignored, another one included.
+            // A second gzip stream is ignored.
             (vec![of(&[&whole[..], &whole].concat())], Ok((message(70_000, 70_000), 70_000))),
-            (vec![of(&packed(&[7; 70_001]))], Err("MESSAGE_TOO_LARGE")),
-            (vec![of(&packed(&vec![7; 100_000_000]))], Err("MESSAGE_TOO_LARGE")),
-            (vec![of(b"no gzip at all")], Err("INVALID_FIELD")),
+            (vec![of(&compressed(&[7; 70_001]))], Err("MESSAGE_TOO_LARGE")),
+            (vec![of(&compressed(&vec![7; 100_000_000]))], Err("MESSAGE_TOO_LARGE")),
+            (vec![of(b"not gzip")], Err("INVALID_FIELD")),
             (vec![of(&whole[..whole.len() - 1])], Err("INVALID_FIELD")),
             (vec![framed(1, whole.len() + 1, &whole)], Err("INVALID_FIELD")),
         ];
@@ -357,7 +360,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_message_waits_for_its_share_unless_it_is_of_the_cluster() {
+    async fn a_message_waits_for_its_share_unless_the_cluster_sent_it() {
         let shares = Shares::new(100_000, ALL);
         let large = || vec![message(60_000, 0), vec![7; 30_000], vec![7; 30_000]];
         let [waits, refuses] = [false, true].map(|of_cluster| Row { shares: Arc::clone(&shares), largest: 70_000, of_cluster });
@@ -366,9 +369,9 @@ mod tests {
         assert_eq!(waits.read(large(), true).await.unwrap_err(), "OVERLOADED");
         let (read, ()) = tokio::join!(waits.read(large(), true), async { drop(held) });
         assert_eq!(read.unwrap().1, 60_000);
-        // Whoever sends it for others is not told that it was too slow.
+        // A slow message from the cluster is not the client's fault.
         assert_eq!(refuses.read(vec![message(10, 9)], false).await.unwrap_err(), "OVERLOADED");
-        // Small ones need no share.
+        // Small messages need no share.
         let _held = shares.try_take(&Holder::default(), 100_000).unwrap();
         assert_eq!(refuses.read(vec![message(16_384, 10_000), vec![7; 6_384]], true).await.unwrap().1, 0);
     }

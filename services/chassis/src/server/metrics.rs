@@ -1,4 +1,4 @@
-//! `rpc.server.call.duration`, as the semantic conventions name it.
+//! The metric `rpc.server.call.duration` of the OpenTelemetry semantic conventions.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -14,14 +14,14 @@ static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
         .build()
 });
 
-/// Counts one call of an RPC that exists.
+/// Records a call. `method` must be of a fixed set.
 pub(super) fn record(service: &'static str, method: &str, code: Code, took: Duration) {
     let labels =
         [KeyValue::new("svc", service), KeyValue::new("rpc.method", method.to_owned()), KeyValue::new("rpc.status_code", code_name(code))];
     DURATION.record(took.as_secs_f64(), &labels);
 }
 
-/// The code as the protocol spells it.
+/// The name of the code in the gRPC protocol.
 pub(super) fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",

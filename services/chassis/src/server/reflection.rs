@@ -1,5 +1,4 @@
-//! Reflection, the one stream of requests that a server takes: how large a question is, how many there are, and for how long a stream
-//! may ask.
+//! The limits of reflection, the only RPC with a request stream: the size and the number of its messages, and the time of the stream.
 
 use std::{
     pin::Pin,
@@ -15,57 +14,58 @@ use proto::error::{ErrorCode, Fault};
 use tokio::time::Sleep;
 use tonic::{Status, body::Body};
 
-/// The largest message of an RPC that a library serves: health and reflection take names.
+/// The largest request message of health and reflection, whose messages contain only names.
 pub(super) const MAX_QUERY_BYTES: usize = 4 * 1024;
 
-/// The flag of compression and the length, before each message.
+/// The bytes before each message: the compression flag and the length.
 const PREFIX: usize = 5;
 
-/// What one stream may do.
+/// The limits of one stream.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Stream {
-    /// Of the service that refuses.
+pub(super) struct StreamLimits {
+    /// The service in the faults.
     pub(super) service: &'static str,
-    pub(super) questions: usize,
+    pub(super) messages: usize,
     pub(super) time: Duration,
 }
 
-/// Why the stream has ended, if it was not by its client. The library ends it without a word.
+/// The fault that ended a request stream. tonic-reflection does not pass it on to the response.
 #[derive(Clone, Default)]
 pub(super) struct Refusal(Arc<OnceLock<Fault>>);
 
-/// The questions of a stream, until one is too much.
-struct Questions {
+/// A request body that fails when a limit is exceeded.
+struct LimitedBody {
     body: Body,
-    of: Stream,
+    limits: StreamLimits,
     sleep: Pin<Box<Sleep>>,
-    asked: usize,
+    messages: usize,
     prefix: Vec<u8>,
-    /// Bytes of the current question that are still to come.
+    /// Bytes of the current message that have not arrived.
     missing: usize,
     refusal: Refusal,
 }
 
-/// The body of the request within its bounds, and where it is noted that they were passed.
-pub(super) fn questions(body: Body, of: Stream) -> (Body, Refusal) {
+/// Limits the request body. The refusal is set when a limit is exceeded.
+pub(super) fn limit(body: Body, limits: StreamLimits) -> (Body, Refusal) {
     let refusal = Refusal::default();
-    let sleep = Box::pin(tokio::time::sleep(of.time));
-    let questions = Questions { body, of, sleep, asked: 0, prefix: Vec::new(), missing: 0, refusal: refusal.clone() };
-    (Body::new(questions), refusal)
+    let sleep = Box::pin(tokio::time::sleep(limits.time));
+    let limited = LimitedBody { body, limits, sleep, messages: 0, prefix: Vec::new(), missing: 0, refusal: refusal.clone() };
+    (Body::new(limited), refusal)
 }
 
-/// The body of the answer, which says at its end why the questions ended.
-pub(super) fn answers(body: Body, refusal: Refusal) -> Body {
-    Body::new(Answers { body, refusal, is_over: false })
+/// The response body with the refusal in its trailers, if there is one.
+pub(super) fn with_refusal(body: Body, refusal: Refusal) -> Body {
+    Body::new(ResponseBody { body, refusal, is_ended: false })
 }
 
-impl Questions {
-    fn look_at(&mut self, mut data: &[u8]) -> Result<(), Fault> {
+impl LimitedBody {
+    /// Parses the prefixes of the messages in `data`.
+    fn scan(&mut self, mut data: &[u8]) -> Result<(), Fault> {
         while !data.is_empty() {
             if self.missing > 0 {
-                let passed = self.missing.min(data.len());
-                self.missing -= passed;
-                data = &data[passed..];
+                let skipped = self.missing.min(data.len());
+                self.missing -= skipped;
+                data = &data[skipped..];
                 continue;
             }
             self.prefix.push(data[0]);
@@ -73,24 +73,24 @@ impl Questions {
             if self.prefix.len() == PREFIX {
                 self.missing = self.prefix[1..].iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
                 self.prefix.clear();
-                self.asked += 1;
-                self.judge()?;
+                self.messages += 1;
+                self.check_limits()?;
             }
         }
         Ok(())
     }
 
-    fn judge(&self) -> Result<(), Fault> {
+    fn check_limits(&self) -> Result<(), Fault> {
         let refuse = |reason, text, limit: usize| {
-            Err(Fault::new(self.of.service, ErrorCode::RateLimited, reason, text).with("limit", limit.to_string()))
+            Err(Fault::new(self.limits.service, ErrorCode::RateLimited, reason, text).with("limit", limit.to_string()))
         };
         if self.missing > MAX_QUERY_BYTES {
             let text = format!("the message has {} bytes; the limit is {MAX_QUERY_BYTES} bytes", self.missing);
             return refuse("MESSAGE_TOO_LARGE", text, MAX_QUERY_BYTES);
         }
-        let most = self.of.questions;
-        if self.asked > most {
-            return refuse("SHARE_EXHAUSTED", format!("one stream of reflection may have at most {most} messages; open another one"), most);
+        let most = self.limits.messages;
+        if self.messages > most {
+            return refuse("SHARE_EXHAUSTED", format!("a reflection stream may have at most {most} messages; open another one"), most);
         }
         Ok(())
     }
@@ -103,20 +103,20 @@ impl Questions {
     }
 }
 
-impl HttpBody for Questions {
+impl HttpBody for LimitedBody {
     type Data = Bytes;
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         if self.sleep.as_mut().poll(cx).is_ready() && !self.body.is_end_stream() {
-            let text = format!("a stream of reflection may take {} s", self.of.time.as_secs_f64());
-            let fault = Fault::new(self.of.service, ErrorCode::Timeout, "BODY_TIMEOUT", text);
+            let text = format!("a reflection stream may take at most {} s", self.limits.time.as_secs_f64());
+            let fault = Fault::new(self.limits.service, ErrorCode::Timeout, "BODY_TIMEOUT", text);
             return Poll::Ready(Some(Err(self.refuse(fault))));
         }
         let polled = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
         if let Some(Ok(frame)) = &polled
             && let Some(data) = frame.data_ref().cloned()
-            && let Err(fault) = self.look_at(&data)
+            && let Err(fault) = self.scan(&data)
         {
             return Poll::Ready(Some(Err(self.refuse(fault))));
         }
@@ -128,31 +128,31 @@ impl HttpBody for Questions {
     }
 }
 
-struct Answers {
+struct ResponseBody {
     body: Body,
     refusal: Refusal,
-    is_over: bool,
+    is_ended: bool,
 }
 
-impl HttpBody for Answers {
+impl HttpBody for ResponseBody {
     type Data = Bytes;
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if self.is_over {
+        if self.is_ended {
             return Poll::Ready(None);
         }
         let polled = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
         if polled.as_ref().is_some_and(|frame| frame.as_ref().is_ok_and(Frame::is_data)) {
             return Poll::Ready(polled);
         }
-        self.is_over = true;
+        self.is_ended = true;
         let Some(fault) = self.refusal.0.get() else { return Poll::Ready(polled) };
         let mut trailers = HeaderMap::new();
         Poll::Ready(Some(Status::from(fault.clone()).add_header(&mut trailers).map(|()| Frame::trailers(trailers))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.is_over
+        self.is_ended
     }
 }

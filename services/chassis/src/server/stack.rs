@@ -1,14 +1,14 @@
-//! What happens to every request before its handler sees it, outermost first:
+//! The middleware that runs before every handler, outermost first:
 //!
-//! 1. trace: everything below belongs to the caller's trace, and whose trace is believed depends on who calls;
-//! 2. metrics: also what is shed or refused below is counted;
-//! 3. the guards of callers that are not of the cluster, by address and by connection: cheaper than any work below;
-//! 4. caller identity and access table; then the policy `general` for those callers;
-//! 5. the message, whole and within its size: who sends it slowly holds no slot;
-//! 6. load shed: a slot, with its share for each connection, address and person. Health and reflection need none;
-//! 7. bytes that are no message: what the library answers then becomes a refusal that names the field;
-//! 8. deadline: counts what the handler takes, and then what its stream takes;
-//! 9. panic to INTERNAL: innermost, so that the stack itself always answers.
+//! 1. trace: the request continues the caller's trace; only services of the cluster decide whether it is sampled;
+//! 2. metrics: requests that are refused below are counted too;
+//! 3. limits of direct callers by address and by connection, which are cheaper than the steps below;
+//! 4. caller identity and access table, then the policy `general` for direct callers;
+//! 5. the message, complete and within its size limit: a client that sends it slowly holds no slot;
+//! 6. load shedding: a slot, with a share for each connection, address and person. Health and reflection need none;
+//! 7. messages that cannot be decoded: the library's status is replaced by a fault that names the field;
+//! 8. deadline: limits the time of the handler and of its response stream;
+//! 9. panics become INTERNAL: innermost, so that all other steps also apply to them.
 
 use std::{
     convert::Infallible,
@@ -32,15 +32,15 @@ use tracing::{Instrument, field::Empty, info_span};
 
 use super::{
     Config, Rule, Size,
-    message::{self, Bounds, Contract, Unread},
+    message::{self, Bounds, ReadError, RequestTypes},
     metrics,
-    reflection::{self, MAX_QUERY_BYTES, Stream},
+    reflection::{self, MAX_QUERY_BYTES, StreamLimits},
     undecodable,
 };
 use crate::{
     client::{CALLER_HEADER, MAX_MESSAGE_BYTES},
     context::Context,
-    deadline::{Deadlined, passed, timeout_of},
+    deadline::{DeadlineBody, exceeded, timeout_of},
     edge::{Edge, Guard},
     identity::Caller,
     limit::General,
@@ -51,12 +51,11 @@ use crate::{
     verifier::Verifier,
 };
 
-/// How long before the caller's deadline the answer is that it passed, so that it is there in time. Callers through
-/// [`crate::client`] are told the same where the transport's timers, here and at the caller, come first; others would be told
-/// CANCELLED without a reason.
-const HEAD_START: Duration = Duration::from_millis(10);
+/// Subtracted from the caller's deadline, so that DEADLINE_EXCEEDED arrives in time. Otherwise the timers of the transport end the call
+/// with CANCELLED and no reason; [`crate::client`] corrects that, but other clients do not.
+const DEADLINE_MARGIN: Duration = Duration::from_millis(10);
 
-/// RPCs of the libraries that every service has.
+/// The RPCs of every service that libraries implement.
 const LIBRARY: [&str; 5] = [
     "grpc.health.v1.Health/Check",
     "grpc.health.v1.Health/List",
@@ -64,42 +63,42 @@ const LIBRARY: [&str; 5] = [
     "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
-/// The name of all others, on spans and metrics.
+/// The name of all unknown RPCs on spans and metrics.
 const UNKNOWN: &str = "_OTHER";
 
-/// The one RPC whose request is a stream.
+/// The prefix of reflection, the only RPC with a request stream.
 const REFLECTION: &str = "grpc.reflection.";
-/// What a message may have unless its RPC says otherwise: the limit of gRPC's own servers.
-const ORDINARY: usize = 4 * 1024 * 1024;
+/// The message limit of [`Size::Ordinary`] in bytes, the default of gRPC servers.
+const ORDINARY_BYTES: usize = 4 * 1024 * 1024;
 
-/// What all connections of a server share.
+/// The state that all connections of a server share.
 pub(super) struct Shared {
     pub(super) me: Caller,
     verifier: Arc<Verifier>,
     rules: &'static [Rule],
-    /// The services of this server, as the contract names them.
+    /// The full names of the services of this server.
     pub(super) names: Vec<&'static str>,
     pub(super) general: Option<General>,
     edge: Edge,
-    /// Open calls of callers that are not of the cluster, until their answer has ended.
+    /// Open calls of direct callers, until their response has ended.
     direct: Arc<Shares>,
-    /// Bytes of messages that are not yet answered.
+    /// Bytes of messages that are being received or processed.
     receiving: Arc<Shares>,
-    /// Requests whose answer has not begun.
+    /// Requests whose response has not begun.
     running: Arc<Shares>,
     body_timeout: Duration,
-    contract: Contract,
-    /// Of one message of a caller that is not of the cluster.
-    fields: usize,
-    /// Messages of one stream of reflection.
-    questions: usize,
+    request_types: RequestTypes,
+    /// The most fields of a message of a direct caller.
+    max_fields: usize,
+    /// The most messages of a reflection stream.
+    max_reflection_messages: usize,
 }
 
-/// What the head of a request says.
+/// The request without its body.
 struct Head {
     path: String,
     headers: HeaderMap,
-    /// The process that calls, and the client's address as it says.
+    /// The calling process, and the client's address that its caller token names.
     caller: Result<(Caller, Option<IpAddr>), Fault>,
     connection: Connection,
     trace_id: String,
@@ -119,20 +118,20 @@ impl Shared {
             receiving: shares(config.receiving),
             running: shares(config.max_concurrent_requests),
             body_timeout: config.body_timeout,
-            contract: Contract::default(),
-            fields: config.message_fields,
-            questions: config.questions,
+            request_types: RequestTypes::default(),
+            max_fields: config.message_fields,
+            max_reflection_messages: config.max_reflection_messages,
         }
     }
 
-    /// Puts the stack around the routes. `tasks` keeps its memory small.
-    pub(super) fn around(mut self, routes: Routes, tasks: &Tasks) -> Result<Stack, DescriptorError> {
-        self.contract = Contract::of(&self.names)?;
+    /// Wraps the routes. `tasks` gets the cleanup task of the guard.
+    pub(super) fn wrap(mut self, routes: Routes, tasks: &Tasks) -> Result<Stack, DescriptorError> {
+        self.request_types = RequestTypes::of(&self.names)?;
         let guard = Guard::new(self.edge, self.me.name(), tasks);
         Ok(Stack { shared: Arc::new(self), guard, routes: routes.prepare() })
     }
 
-    /// The row of an RPC that this server has.
+    /// The access rule of an RPC of this server.
     fn rule(&self, path: &str) -> Option<&'static Rule> {
         let (service, rpc) = path.split_once('/')?;
         self.rules.iter().find(|rule| rule.rpc == rpc).filter(|_| self.names.contains(&service))
@@ -144,16 +143,16 @@ impl Shared {
 
     async fn answer(self: Arc<Self>, guard: Guard, mut routes: Routes, connection: Connection, request: Request<Body>) -> Response<Body> {
         let path = request.uri().path().trim_start_matches('/').to_owned();
-        // Anybody can ask for RPCs that do not exist: all of them have one name.
+        // A client can invent names, so all unknown RPCs have the same one.
         let name = if self.rule(&path).is_some() || LIBRARY.contains(&path.as_str()) { path.clone() } else { UNKNOWN.to_owned() };
         let started = Instant::now();
         let caller = self.caller(request.headers());
         let is_cluster = caller.as_ref().is_ok_and(|(caller, _)| *caller != Caller::Direct);
-        // Before a span is made and the headers are copied: a flood costs as little as can be.
+        // Before a span is made and headers are copied, so that a flood costs little.
         if !is_cluster && let Err(wait) = guard.check(connection.peer().ip()) {
-            connection.count_wasted();
+            connection.add_penalty();
             metrics::record(self.me.name(), &name, Code::ResourceExhausted, started.elapsed());
-            return Status::from(self.too_often(wait)).into_http();
+            return Status::from(self.rate_limited(wait)).into_http();
         }
         let span = info_span!(
             "request",
@@ -170,17 +169,17 @@ impl Shared {
         let trace_id = propagation::adopt(&span, &headers, sender);
         span.record("trace_id", &trace_id);
         let head = Head { path, headers, caller, connection, trace_id };
-        let answered = self.pass(&mut routes, head, request).instrument(span.clone()).await;
-        let response = answered.unwrap_or_else(|fault| Status::from(fault).into_http());
+        let result = self.handle(&mut routes, head, request).instrument(span.clone()).await;
+        let response = result.unwrap_or_else(|fault| Status::from(fault).into_http());
         let code = code_of(response.headers());
         span.record("rpc.status_code", metrics::code_name(code));
         metrics::record(self.me.name(), &name, code, started.elapsed());
         response
     }
 
-    /// From the shares to the handler.
-    async fn pass(&self, routes: &mut Routes, head: Head, request: Request<Body>) -> Result<Response<Body>, Fault> {
-        let (caller, client) = head.caller.clone().inspect_err(|_| head.connection.count_wasted())?;
+    /// Authorises the request, takes its shares, and calls the handler.
+    async fn handle(&self, routes: &mut Routes, head: Head, request: Request<Body>) -> Result<Response<Body>, Fault> {
+        let (caller, client) = head.caller.clone().inspect_err(|_| head.connection.add_penalty())?;
         let peer = head.connection.peer().ip();
         let direct = caller == Caller::Direct;
         let call = if direct {
@@ -190,7 +189,7 @@ impl Shared {
             head.connection.trust();
             None
         };
-        let context = self.admit(&head, caller, client.or(direct.then_some(peer))).await?;
+        let context = self.authorize(&head, caller, client.or(direct.then_some(peer))).await?;
         let of_library = head.path.starts_with("grpc.");
         if direct
             && !of_library
@@ -201,22 +200,22 @@ impl Shared {
         let person = context.user.as_ref().map(|user| user.id);
         let holder = Holder { connection: direct.then(|| head.connection.number()), address: context.client_address, person };
         let until_end = |response: Response<Body>| match call {
-            Some(call) => response.map(|body| call.until_end_of(body)),
+            Some(call) => response.map(|body| call.attach_to(body)),
             None => response,
         };
         if head.path.starts_with(REFLECTION) {
-            return Ok(until_end(self.reflect(routes, request, context).await));
+            return Ok(until_end(self.call_reflection(routes, request, context).await));
         }
         let (request, _receiving) = self.receive(&head, &context, &holder, request).await?;
-        // Given back when the answer begins: open streams are bounded by those who serve them.
+        // Released when the response begins. Services limit their open streams themselves.
         let _slot = match of_library {
             true => None,
             false => Some(self.running.try_take(&holder, 1).map_err(|e| e.fault(self.me.name(), "requests in work"))?),
         };
-        let mut response = self.run(routes, request, context).await;
-        // Clients of health and reflection know what the library answers.
+        let mut response = self.call_handler(routes, request, context).await;
+        // Clients of health and reflection expect the statuses of the libraries.
         if !of_library {
-            response = undecodable::answer(self.me.name(), response);
+            response = undecodable::replace_status(self.me.name(), response);
         }
         if let Some(person) = person {
             response.extensions_mut().insert(OnBehalfOf(person));
@@ -224,18 +223,18 @@ impl Shared {
         Ok(until_end(response))
     }
 
-    async fn reflect(&self, routes: &mut Routes, request: Request<Body>, context: Context) -> Response<Body> {
-        let stream = Stream { service: self.me.name(), questions: self.questions, time: self.body_timeout * 3 };
+    async fn call_reflection(&self, routes: &mut Routes, request: Request<Body>, context: Context) -> Response<Body> {
+        let limits = StreamLimits { service: self.me.name(), messages: self.max_reflection_messages, time: self.body_timeout * 3 };
         let (parts, body) = request.into_parts();
-        let (body, refusal) = reflection::questions(body, stream);
-        // Where the client takes no answer, nobody looks for its next question, nor at its time.
-        let deadline = Instant::now() + stream.time + self.body_timeout;
+        let (body, refusal) = reflection::limit(body, limits);
+        // While the client does not read responses, the request body and its timer are not polled. So there is a deadline too.
+        let deadline = Instant::now() + limits.time + self.body_timeout;
         let context = Context { deadline: Some(context.deadline.map_or(deadline, |earlier| earlier.min(deadline))), ..context };
-        let response = self.run(routes, Request::from_parts(parts, body), context).await;
-        response.map(|body| reflection::answers(body, refusal))
+        let response = self.call_handler(routes, Request::from_parts(parts, body), context).await;
+        response.map(|body| reflection::with_refusal(body, refusal))
     }
 
-    fn too_often(&self, wait: Duration) -> Fault {
+    fn rate_limited(&self, wait: Duration) -> Fault {
         let text = format!("policy `edge` allows {} per 1 s", self.edge.per_second);
         let mut fault = self.fault(ErrorCode::RateLimited, "RATE_LIMITED", text).retry_after(wait.max(Duration::from_millis(1)));
         let description = format!("{} per 1 s", self.edge.per_second);
@@ -243,7 +242,7 @@ impl Shared {
         fault.with("policy", "edge").with("limit", self.edge.per_second.to_string())
     }
 
-    /// The request with its message, and what it holds of the bytes that arrive.
+    /// Reads the message. Returns the request with it, and its share of the bytes that are being received.
     async fn receive(
         &self,
         head: &Head,
@@ -253,37 +252,37 @@ impl Shared {
     ) -> Result<(Request<Body>, Share), Fault> {
         let largest = match self.rule(&head.path).map(|rule| rule.size) {
             None => MAX_QUERY_BYTES,
-            Some(Size::Ordinary) => ORDINARY,
+            Some(Size::Ordinary) => ORDINARY_BYTES,
             Some(Size::Large) => MAX_MESSAGE_BYTES,
-            Some(Size::OfUser(size)) => context.user.as_ref().map_or(ORDINARY, size),
+            Some(Size::OfUser(size)) => context.user.as_ref().map_or(ORDINARY_BYTES, size),
         };
-        let patience = if largest > ORDINARY { self.body_timeout * 3 } else { self.body_timeout };
-        let until = context.deadline.map_or(Instant::now() + patience, |deadline| deadline.min(Instant::now() + patience));
+        let timeout = if largest > ORDINARY_BYTES { self.body_timeout * 3 } else { self.body_timeout };
+        let until = context.deadline.map_or(Instant::now() + timeout, |deadline| deadline.min(Instant::now() + timeout));
         let mut receiving = self.receiving.try_take(holder, 0).map_err(|e| e.fault(self.me.name(), "bytes that are arriving"))?;
         let (parts, body) = request.into_parts();
         let of_cluster = context.caller != Caller::Direct;
         let gzip = parts.headers.get("grpc-encoding").is_some_and(|coding| coding == "gzip");
         let mut bounds = Bounds { service: self.me.name(), largest, until: until.into(), of_cluster, gzip, receiving: &mut receiving };
-        let message = message::whole(body, &mut bounds).await.map_err(|unread| match unread {
-            Unread::Refused(fault) => fault,
-            Unread::Broken => {
-                head.connection.count_wasted();
+        let message = message::read(body, &mut bounds).await.map_err(|error| match error {
+            ReadError::Refused(fault) => fault,
+            ReadError::Broken => {
+                head.connection.add_penalty();
                 self.fault(ErrorCode::InvalidArgument, "BODY_BROKEN", "the message ended early")
             }
         })?;
-        if !of_cluster && let Some(field) = message.first_beyond(self.fields, &self.contract, &head.path) {
-            return Err(self.too_many(field));
+        if !of_cluster && let Some(field) = message.first_excess_field(self.max_fields, &self.request_types, &head.path) {
+            return Err(self.too_many_fields(field));
         }
         Ok((Request::from_parts(parts, message.into_body()), receiving))
     }
 
-    fn too_many(&self, field: String) -> Fault {
-        let description = format!("the message may have at most {} fields, those of its elements included", self.fields);
+    fn too_many_fields(&self, field: String) -> Fault {
+        let description = format!("the message may have at most {} fields, including those of nested messages", self.max_fields);
         let fault = self.fault(ErrorCode::RateLimited, "MESSAGE_TOO_LARGE", description.clone());
-        Fault { violations: vec![FieldViolation { field, description }], ..fault.with("limit", self.fields.to_string()) }
+        Fault { violations: vec![FieldViolation { field, description }], ..fault.with("limit", self.max_fields.to_string()) }
     }
 
-    /// Which process calls, and for which client.
+    /// The calling process, and the address of its client.
     fn caller(&self, headers: &HeaderMap) -> Result<(Caller, Option<IpAddr>), Fault> {
         match headers.get(CALLER_HEADER).map(|v| v.to_str()) {
             None => Ok((Caller::Direct, None)),
@@ -292,18 +291,18 @@ impl Shared {
         }
     }
 
-    /// Who calls, whether they may, and for how long they wait.
-    async fn admit(&self, head: &Head, caller: Caller, client_address: Option<IpAddr>) -> Result<Context, Fault> {
+    /// Checks that the caller may call the RPC, and makes the context of the request.
+    async fn authorize(&self, head: &Head, caller: Caller, client_address: Option<IpAddr>) -> Result<Context, Fault> {
         let (path, headers) = (head.path.as_str(), &head.headers);
         let mut context = Context {
             service: self.me,
             caller,
             user: None,
             client_address,
-            deadline: timeout_of(headers).map(|left| Instant::now() + left.saturating_sub(HEAD_START)),
+            deadline: timeout_of(headers).map(|left| Instant::now() + left.saturating_sub(DEADLINE_MARGIN)),
             trace_id: head.trace_id.clone(),
         };
-        // Health and reflection: open where they are mounted at all.
+        // Health and reflection are open to all callers.
         if path.starts_with("grpc.") {
             return Ok(context);
         }
@@ -323,24 +322,24 @@ impl Shared {
         Ok(context)
     }
 
-    async fn run(&self, routes: &mut Routes, mut request: Request<Body>, context: Context) -> Response<Body> {
+    async fn call_handler(&self, routes: &mut Routes, mut request: Request<Body>, context: Context) -> Response<Body> {
         let deadline = context.deadline;
         request.extensions_mut().insert(context);
-        let handled = AssertUnwindSafe(routes.call(request)).catch_unwind();
-        let caught = match deadline {
-            None => handled.await,
-            Some(deadline) => match tokio::time::timeout_at(deadline.into(), handled).await {
-                Ok(caught) => caught,
-                Err(_) => return passed(Some(self.me)).into_http(),
+        let call = AssertUnwindSafe(routes.call(request)).catch_unwind();
+        let result = match deadline {
+            None => call.await,
+            Some(deadline) => match tokio::time::timeout_at(deadline.into(), call).await {
+                Ok(result) => result,
+                Err(_) => return exceeded(Some(self.me)).into_http(),
             },
         };
-        match caught {
+        match result {
             Ok(Ok(response)) => match deadline {
-                Some(deadline) => response.map(|body| Deadlined::wrap(body, deadline, Some(self.me))),
+                Some(deadline) => response.map(|body| DeadlineBody::wrap(body, deadline, Some(self.me))),
                 None => response,
             },
             Ok(Err(never)) => match never {},
-            // The panic hook has reported the place and told Sentry; the client learns only that it happened.
+            // The panic hook has logged the panic and reported it to Sentry. The client gets no details.
             Err(_) => {
                 let fault = self.fault(ErrorCode::Internal, "INTERNAL", "internal error");
                 Status::from(fault.with("trace_id", propagation::trace_id())).into_http()
@@ -355,12 +354,12 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
-/// An error without a body carries its code in the headers; a stream's own end is not seen here.
+/// The code of a response without a body, which is in its headers. The code in the trailers of a stream is not known here.
 fn code_of(headers: &HeaderMap) -> Code {
     headers.get("grpc-status").map_or(Code::Ok, |v| Code::from_bytes(v.as_bytes()))
 }
 
-/// The routes behind the stack.
+/// The routes with the middleware.
 #[derive(Clone)]
 pub(super) struct Stack {
     shared: Arc<Shared>,
@@ -384,7 +383,7 @@ impl Service<Request<Incoming>> for Stack {
         Box::pin(async move {
             match connection {
                 Some(connection) => Ok(shared.answer(guard, routes, connection, request).await),
-                // The accept loop has put it there.
+                // The accept loop inserts the extension.
                 None => Ok(Status::internal("the request has no connection").into_http()),
             }
         })

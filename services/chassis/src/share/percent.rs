@@ -1,8 +1,8 @@
-//! The settings of all shares.
+//! The settings of shares.
 
 use crate::config::{Env, Within};
 
-/// What a single holder may have of a quantity, in percent of the whole.
+/// How much of a quantity one holder may have, in percent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Percent {
     pub connection: u8,
@@ -17,7 +17,7 @@ impl Default for Percent {
 }
 
 impl Percent {
-    /// Reads the three settings, which hold for every quantity of the process.
+    /// Reads the settings, which apply to all quantities of the process.
     pub fn read(env: &mut Env) -> Self {
         let share = |env: &mut Env, name, default, help| env.get::<Within<u8, 1, 100>>(name, default, help).0;
         Self {
@@ -33,11 +33,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_are_percents() {
-        for (value, good) in [("1", true), ("100", true), ("0", false), ("101", false)] {
+    fn a_percentage_is_from_1_to_100() {
+        for (value, is_valid) in [("1", true), ("100", true), ("0", false), ("101", false)] {
             let mut env = Env::of([("BACKLOT_SHARE_PERSON", value)]);
             Percent::read(&mut env);
-            assert_eq!(env.check().is_ok(), good, "{value}");
+            assert_eq!(env.check().is_ok(), is_valid, "{value}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! OTLP for traces and metrics, and the registry behind `/metrics`.
+//! The OTLP exporters for traces and metrics, and the Prometheus reader for `/metrics`.
 
 use std::{collections::HashMap, sync::LazyLock, time::Duration};
 
@@ -13,17 +13,17 @@ use opentelemetry_sdk::{
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
-use super::{Config, Protocol, origin, sampling::Sampling};
+use super::{Config, Protocol, origin, sampling::RequestSampler};
 
-/// This process, among all that ever ran.
+/// A unique id of this process.
 static INSTANCE: LazyLock<Uuid> = LazyLock::new(Uuid::new_v4);
 
-/// The parts of an export, ready to be built.
+/// The configured providers.
 pub(super) struct Export {
     pub(super) traces: TracerProviderBuilder,
     pub(super) metrics: MeterProviderBuilder,
     pub(super) runtime: Option<Runtime>,
-    /// Why nothing leaves the process although an endpoint is set.
+    /// Why nothing is exported although an endpoint is set.
     pub(super) problem: Option<String>,
 }
 
@@ -33,7 +33,7 @@ pub(super) fn build(config: &Config, role: &'static str) -> Export {
         traces: sampled(config).with_resource(resource.clone()),
         metrics: SdkMeterProvider::builder()
             .with_resource(resource)
-            .with_view(|_: &Instrument| Stream::builder().with_cardinality_limit(super::SERIES).build().ok()),
+            .with_view(|_: &Instrument| Stream::builder().with_cardinality_limit(super::MAX_SERIES).build().ok()),
         runtime: None,
         problem: None,
     };
@@ -50,8 +50,8 @@ pub(super) fn build(config: &Config, role: &'static str) -> Export {
 fn sampled(config: &Config) -> TracerProviderBuilder {
     let builder = SdkTracerProvider::builder();
     match config.otlp_endpoint {
-        Some(_) => builder.with_sampler(Sampling::new(config.trace_ratio)),
-        // Trace ids and propagation without the cost of recording.
+        Some(_) => builder.with_sampler(RequestSampler::new(config.trace_ratio)),
+        // Spans have trace ids and are propagated, but are not recorded.
         None => builder.with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOff))),
     }
 }
@@ -62,7 +62,7 @@ fn add_otlp(export: &mut Export, config: &Config, role: &'static str) -> Result<
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("otlp").enable_all().build();
         export.runtime = Some(runtime.map_err(|e| e.to_string())?);
     }
-    let _inside = export.runtime.as_ref().map(Runtime::enter);
+    let _entered = export.runtime.as_ref().map(Runtime::enter);
     let connect = || exporter(endpoint.as_str(), config.otlp_protocol).map_err(|e| e.to_string());
     let mut others = HashMap::new();
     if !origin::SERVICES.contains(&role) {
@@ -93,7 +93,7 @@ fn metric_exporter(endpoint: &str, protocol: Protocol) -> Result<MetricExporter,
     }
 }
 
-/// Given in code, an HTTP endpoint is taken as it is; the path of the signal is ours to add.
+/// The HTTP endpoint of a signal. The exporter does not append the path to an endpoint that is set in code.
 fn signal(endpoint: &str, name: &str) -> String {
     format!("{}/v1/{name}", endpoint.trim_end_matches('/'))
 }
@@ -103,7 +103,7 @@ fn resource(service: &'static str, environment: &str) -> Resource {
         .with_service_name(service)
         .with_attributes([
             KeyValue::new("service.namespace", "backlot"),
-            // Two replicas of a role are two series.
+            // Distinguishes the series of replicas.
             KeyValue::new("service.instance.id", INSTANCE.to_string()),
             KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
             KeyValue::new("deployment.environment.name", environment.to_owned()),
@@ -111,8 +111,8 @@ fn resource(service: &'static str, environment: &str) -> Resource {
         .build()
 }
 
-/// Sends each span under the name of the service that it belongs to: a resource belongs to an exporter, so there is one for
-/// each service that shares the process.
+/// Exports each span under the service that it belongs to. An exporter has one resource, so there is one exporter for each service of
+/// the process.
 #[derive(Debug)]
 struct PerService {
     role: OtlpExporter,
@@ -132,13 +132,13 @@ impl PerService {
 
 impl SpanExporter for PerService {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let mut sorted: HashMap<Option<&'static str>, Vec<SpanData>> = HashMap::new();
+        let mut by_service: HashMap<Option<&'static str>, Vec<SpanData>> = HashMap::new();
         for span in batch {
             let service = service_of(&span).filter(|service| self.others.contains_key(service));
-            sorted.entry(service).or_default().push(span);
+            by_service.entry(service).or_default().push(span);
         }
         let mut result = Ok(());
-        for (service, spans) in sorted {
+        for (service, spans) in by_service {
             let exporter = service.and_then(|service| self.others.get(service)).unwrap_or(&self.role);
             result = result.and(exporter.export(spans).await);
         }
@@ -159,7 +159,7 @@ impl SpanExporter for PerService {
 }
 
 fn service_of(span: &SpanData) -> Option<&'static str> {
-    let named = span.attributes.iter().rfind(|attribute| attribute.key.as_str() == origin::ATTRIBUTE)?;
-    let name = named.value.as_str();
+    let attribute = span.attributes.iter().rfind(|attribute| attribute.key.as_str() == origin::ATTRIBUTE)?;
+    let name = attribute.value.as_str();
     origin::SERVICES.into_iter().find(|service| *service == name)
 }

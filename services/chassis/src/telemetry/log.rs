@@ -1,5 +1,5 @@
-//! One line per event on standard error, for people or as JSON, with its service and its trace id. Standard output belongs to
-//! the command.
+//! Writes one line per event to standard error, as text for people or as JSON, with the service and the trace id. Standard output is for
+//! the output of commands.
 
 use std::{
     borrow::Cow,
@@ -8,7 +8,7 @@ use std::{
 };
 
 use opentelemetry::trace::TraceContextExt as _;
-use proto::text::misleads;
+use proto::text::is_misleading;
 use serde_json::{Map, Value, json};
 use time::format_description::well_known::Rfc3339;
 use tracing::{
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::clock;
 
-/// The target of a panic's line; Sentry learns of panics by its own hook, with their stack.
+/// The target of the log line of a panic. Sentry reports panics through its own hook, with the stack.
 pub(super) const PANIC: &str = "panic";
 
 /// The layer that writes the lines.
@@ -35,17 +35,17 @@ pub(super) fn layer<S>(format: LogFormat, role: &'static str) -> impl tracing_su
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).event_format(Lines { format, role })
+    tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).event_format(LineFormat { format, role })
 }
 
-/// Makes a panic a log line like any other error. Unwinding goes on as it would.
+/// Logs panics like other errors. Unwinding is unchanged.
 pub(super) fn install_panic_hook() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
-        let usual = std::panic::take_hook();
+        let previous = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             if !tracing::enabled!(target: PANIC, Level::ERROR) {
-                return usual(info);
+                return previous(info);
             }
             let payload = info.payload();
             let text =
@@ -57,13 +57,13 @@ pub(super) fn install_panic_hook() {
     });
 }
 
-/// How a line is written.
-struct Lines {
+/// Formats an event as a line.
+struct LineFormat {
     format: LogFormat,
     role: &'static str,
 }
 
-/// The ids of the span that an event happened in.
+/// The ids of the current span.
 struct Trace {
     trace_id: String,
     span_id: String,
@@ -78,7 +78,7 @@ impl Trace {
     }
 }
 
-impl<S, N> FormatEvent<S, N> for Lines
+impl<S, N> FormatEvent<S, N> for LineFormat
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -88,12 +88,12 @@ where
         let service = origin::of_module(event.metadata().target())
             .or_else(|| span.as_ref().and_then(|span| span.extensions().get::<Origin>().map(|origin| origin.0)))
             .unwrap_or(self.role);
-        let mut parts = Parts::default();
-        event.record(&mut parts);
+        let mut content = Content::default();
+        event.record(&mut content);
         let trace = Trace::current();
         match self.format {
             LogFormat::Json => {
-                let mut line = head(*event.metadata().level(), service, event.metadata().target(), &parts.message);
+                let mut line = json_head(*event.metadata().level(), service, event.metadata().target(), &content.message);
                 if let Some(trace) = trace {
                     line.insert("trace_id".into(), json!(trace.trace_id));
                     line.insert("span_id".into(), json!(trace.span_id));
@@ -101,21 +101,21 @@ where
                 if let Some(span) = span {
                     line.insert("span".into(), json!(span.name()));
                 }
-                if !parts.fields.is_empty() {
-                    line.insert("fields".into(), Value::Object(parts.fields));
+                if !content.fields.is_empty() {
+                    line.insert("fields".into(), Value::Object(content.fields));
                 }
-                // Its texts are scrubbed one by one: across their borders a key could look like the value of a secret.
-                writeln!(writer, "{}", harmless(&Value::Object(line).to_string(), Escape::Json))
+                // The texts are already scrubbed. Scrubbing the whole line could take a key for a secret.
+                writeln!(writer, "{}", escape_misleading(&Value::Object(line).to_string(), Escape::Json))
             }
             LogFormat::Pretty => {
                 let level = coloured(*event.metadata().level(), writer.has_ansi_escapes());
-                let mut line = format!("{} {level} {service}: {}", now(), harmless(&parts.message, Escape::Text));
-                for (name, value) in &parts.fields {
+                let mut line = format!("{} {level} {service}: {}", now(), escape_misleading(&content.message, Escape::Text));
+                for (name, value) in &content.fields {
                     match value {
                         Value::String(text) if !text.contains(char::is_whitespace) => {
-                            write!(line, " {name}={}", harmless(text, Escape::Text))?;
+                            write!(line, " {name}={}", escape_misleading(text, Escape::Text))?;
                         }
-                        value => write!(line, " {name}={}", harmless(&value.to_string(), Escape::Text))?,
+                        value => write!(line, " {name}={}", escape_misleading(&value.to_string(), Escape::Text))?,
                     }
                 }
                 if let Some(trace) = trace {
@@ -127,24 +127,24 @@ where
     }
 }
 
-/// How a character is written that must not reach a terminal.
+/// The form of an escaped character.
 #[derive(Clone, Copy)]
 enum Escape {
     /// `\u{1b}`.
     Text,
-    /// `\u001b`: these stand only inside of strings.
+    /// `\u001b`. Such characters occur only within strings.
     Json,
 }
 
-/// The text without characters that move a terminal's cursor, change its colours or turn the direction of what follows.
-fn harmless(text: &str, escape: Escape) -> Cow<'_, str> {
-    if !text.contains(misleads) {
+/// Escapes characters that move the cursor of a terminal, change its colours or change the direction of the text.
+fn escape_misleading(text: &str, escape: Escape) -> Cow<'_, str> {
+    if !text.contains(is_misleading) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
     for c in text.chars() {
         match escape {
-            _ if !misleads(c) => out.push(c),
+            _ if !is_misleading(c) => out.push(c),
             Escape::Text => out.extend(c.escape_default()),
             Escape::Json => out.push_str(&format!("\\u{:04x}", u32::from(c))),
         }
@@ -152,17 +152,17 @@ fn harmless(text: &str, escape: Escape) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// The text as far as it takes so many bytes of a line, with a mark where more was there. What a client chose must be no longer.
+/// Cuts a text that a client chose, so that it takes at most `limit` bytes of a line. A text that was cut ends with `…`.
 #[must_use]
-pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
-    let mut taken = 0;
+pub fn shortened(text: &str, limit: usize) -> Cow<'_, str> {
+    let mut bytes = 0;
     for (at, c) in text.char_indices() {
-        taken += match c {
+        bytes += match c {
             '"' | '\\' => 2,
-            c if misleads(c) => c.escape_default().len(),
+            c if is_misleading(c) => c.escape_default().len(),
             c => c.len_utf8(),
         };
-        if taken > most {
+        if bytes > limit {
             return Cow::Owned(format!("{}…", &text[..at]));
         }
     }
@@ -173,8 +173,8 @@ fn now() -> String {
     clock::now().format(&Rfc3339).unwrap_or_default()
 }
 
-/// What every line in JSON begins with.
-fn head(level: Level, service: &str, target: &str, message: &str) -> Map<String, Value> {
+/// The first members of every line of JSON.
+fn json_head(level: Level, service: &str, target: &str, message: &str) -> Map<String, Value> {
     let mut line = Map::new();
     line.insert("timestamp".into(), json!(now()));
     line.insert("level".into(), json!(level.as_str()));
@@ -184,10 +184,10 @@ fn head(level: Level, service: &str, target: &str, message: &str) -> Map<String,
     line
 }
 
-/// A line for what happens where there is no log yet, or no longer.
+/// A line of JSON for messages before logging is set up or after it has ended.
 #[must_use]
 pub fn json_line(level: Level, service: &str, message: &str) -> String {
-    Value::Object(head(level, service, "main", message)).to_string()
+    Value::Object(json_head(level, service, "main", message)).to_string()
 }
 
 fn coloured(level: Level, ansi: bool) -> String {
@@ -203,16 +203,16 @@ fn coloured(level: Level, ansi: bool) -> String {
 
 /// The message and the fields of an event.
 #[derive(Default)]
-struct Parts {
+struct Content {
     message: String,
     fields: Map<String, Value>,
 }
 
-impl Parts {
+impl Content {
     fn put(&mut self, field: &Field, value: Value) {
         match field.name() {
             "message" => self.message = value.as_str().map_or_else(|| value.to_string(), str::to_owned),
-            // Where the event came from, when it came through the crate `log`.
+            // The source location of events from the crate `log`.
             name if name.starts_with("log.") => {}
             name if is_secret_name(name) => drop(self.fields.insert(name.to_owned(), json!(REDACTED))),
             name => {
@@ -223,7 +223,7 @@ impl Parts {
     }
 }
 
-impl Visit for Parts {
+impl Visit for Content {
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.put(field, json!(value));
     }
@@ -266,9 +266,9 @@ mod tests {
     use crate::telemetry::trace_id;
 
     #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
 
-    impl io::Write for Kept {
+    impl io::Write for Buffer {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
@@ -278,10 +278,10 @@ mod tests {
         }
     }
 
-    /// The lines of this work, and what it returned.
+    /// The lines that `work` logs, and its output.
     fn logged<T>(format: LogFormat, work: impl FnOnce() -> T) -> (String, T) {
-        let (kept, tracer) = (Kept::default(), SdkTracerProvider::builder().build().tracer("test"));
-        let writer = kept.clone();
+        let (buffer, tracer) = (Buffer::default(), SdkTracerProvider::builder().build().tracer("test"));
+        let writer = buffer.clone();
         let subscriber = tracing_subscriber::registry()
             .with(origin::Layer::new("backlot", false))
             .with(tracing_opentelemetry::layer().with_tracer(tracer))
@@ -289,10 +289,10 @@ mod tests {
                 tracing_subscriber::fmt::layer()
                     .with_writer(move || writer.clone())
                     .with_ansi(false)
-                    .event_format(Lines { format, role: "backlot" }),
+                    .event_format(LineFormat { format, role: "backlot" }),
             );
         let result = tracing::subscriber::with_default(subscriber, work);
-        let bytes = kept.0.lock().unwrap().clone();
+        let bytes = buffer.0.lock().unwrap().clone();
         (String::from_utf8(bytes).unwrap(), result)
     }
 
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_for_machines() {
+    fn json_lines() {
         let (text, trace_id) = logged(LogFormat::Json, work);
         let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_for_people() {
+    fn pretty_lines() {
         let (text, trace_id) = logged(LogFormat::Pretty, work);
         let lines: Vec<_> = text.lines().map(|line| line.split_once(' ').unwrap().1).collect();
         assert_eq!(lines[0], " INFO backlot: outside listen=127.0.0.1:80");
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_of_a_client_is_cut_where_its_line_would_be_too_long() {
+    fn a_long_text_of_a_client_is_cut() {
         assert!(matches!(shortened("/api/projects", 200), Cow::Borrowed("/api/projects")));
         for (text, kept) in [("a", 200), ("\"", 100), ("\\", 100), ("é", 100), ("\u{202e}", 25), ("日", 66)] {
             assert_eq!(shortened(&text.repeat(kept), 200), text.repeat(kept), "{text}");
@@ -344,16 +344,16 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_moves_a_terminal_is_written() {
+    fn terminal_control_characters_are_escaped() {
         let nasty = "a\u{1b}[2Jb\rc\nd\u{202e}e\u{7f}\u{9b}f";
-        let text = harmless(nasty, Escape::Text);
+        let text = escape_misleading(nasty, Escape::Text);
         assert_eq!(text, r"a\u{1b}[2Jb\rc\nd\u{202e}e\u{7f}\u{9b}f");
         let json = Value::String(nasty.to_owned()).to_string();
-        let escaped = harmless(&json, Escape::Json);
-        assert!(!escaped.contains(misleads), "{escaped}");
+        let escaped = escape_misleading(&json, Escape::Json);
+        assert!(!escaped.contains(is_misleading), "{escaped}");
         assert_eq!(serde_json::from_str::<String>(&escaped).unwrap(), nasty);
         for plain in ["plain é 日本 👩\u{200d}💻", ""] {
-            assert!(matches!(harmless(plain, Escape::Text), Cow::Borrowed(_)));
+            assert!(matches!(escape_misleading(plain, Escape::Text), Cow::Borrowed(_)));
         }
     }
 }

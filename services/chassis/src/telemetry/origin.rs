@@ -1,5 +1,5 @@
-//! Which service of the process a span belongs to. Several roles can share a process, and most spans are made by libraries:
-//! a span belongs to the service that it names in its field `svc`, else to the crate that made it, else to its parent's.
+//! The service that a span belongs to. Several services can share a process, and most spans are made by libraries. A span belongs to the
+//! service in its field `svc`, else to the service of the crate that made it, else to the service of its parent.
 
 use std::sync::OnceLock;
 
@@ -14,26 +14,26 @@ use tracing_subscriber::{layer::Context, registry::LookupSpan};
 
 use crate::caller::Caller;
 
-/// The attribute by which the exporter sorts spans.
+/// The attribute with the service.
 pub(super) const ATTRIBUTE: &str = "svc";
 
-/// The services whose spans are told apart.
+/// The services that spans can belong to.
 pub(super) const SERVICES: [&str; 5] =
     [Caller::Auth.name(), Caller::AgentStreaming.name(), Caller::ProjectStorage.name(), Caller::RateLimit.name(), Caller::Gateway.name()];
 
-/// Kept with every span.
+/// An extension of every span: its service.
 #[derive(Clone, Copy)]
 pub(super) struct Origin(pub(super) &'static str);
 
 /// The service whose crate a module belongs to.
 pub(super) fn of_module(path: &str) -> Option<&'static str> {
     let root = path.split("::").next().unwrap_or_default();
-    // The name of a crate has `_` where the name of its service has `-`.
+    // The crate of a service has its name with `_` for `-`.
     let is_crate_of = |service: &str| service.bytes().map(|byte| if byte == b'-' { b'_' } else { byte }).eq(root.bytes());
     SERVICES.into_iter().find(|service| is_crate_of(service))
 }
 
-/// Finds the origin of every span and writes it on the exported ones.
+/// Sets the origin of every span, and its attribute on exported spans.
 pub(super) struct Layer {
     role: &'static str,
     exported: bool,
@@ -56,9 +56,9 @@ where
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
-        let mut named = Named(None);
-        attributes.record(&mut named);
-        let origin = named
+        let mut field = ServiceField(None);
+        attributes.record(&mut field);
+        let origin = field
             .0
             .or_else(|| of_module(span.metadata().target()))
             .or_else(|| span.parent().and_then(|parent| parent.extensions().get::<Origin>().map(|origin| origin.0)))
@@ -79,9 +79,9 @@ where
 }
 
 /// The value of the field `svc`.
-struct Named(Option<&'static str>);
+struct ServiceField(Option<&'static str>);
 
-impl Visit for Named {
+impl Visit for ServiceField {
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == ATTRIBUTE {
             self.0 = SERVICES.into_iter().find(|service| *service == value);

@@ -1,21 +1,21 @@
-//! What the process itself takes, as Linux tells it in `/proc`; elsewhere only its age is known.
+//! Metrics of the process, from `/proc` on Linux. On other systems there is only the uptime.
 
 use std::{fs, sync::LazyLock, time::Instant};
 
 use opentelemetry::global;
 
-/// When telemetry was first asked for, which is the first thing that a process does.
-static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+/// The start of the process. Telemetry is the first thing that it sets up.
+static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Registers the instruments.
 pub(super) fn observe() {
-    LazyLock::force(&BEGAN);
+    LazyLock::force(&STARTED);
     let meter = global::meter("chassis");
     meter
         .f64_observable_gauge("process.uptime")
         .with_unit("s")
         .with_description("time since the process began")
-        .with_callback(|gauge| gauge.observe(BEGAN.elapsed().as_secs_f64(), &[]))
+        .with_callback(|gauge| gauge.observe(STARTED.elapsed().as_secs_f64(), &[]))
         .build();
     meter
         .u64_observable_gauge("process.memory.usage")
@@ -46,7 +46,7 @@ fn resident_bytes() -> Option<u64> {
 }
 
 fn open_descriptors() -> Option<u64> {
-    // The listing itself has one.
+    // Without the descriptor of the listing itself.
     let count = fs::read_dir("/proc/self/fd").ok()?.count();
     u64::try_from(count.saturating_sub(1)).ok()
 }
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn linux_tells_what_the_process_takes() {
+    fn memory_and_descriptors_are_read_on_linux() {
         if cfg!(target_os = "linux") {
             assert!(resident_bytes().is_some_and(|bytes| bytes > 1024 * 1024));
             assert!(open_descriptors().is_some_and(|count| count >= 3));

@@ -1,5 +1,5 @@
-//! Sentry: errors that are logged at ERROR, and panics. Each report carries the trace id of the logs and spans, and nothing that
-//! looks like a secret.
+//! Reports events at level ERROR and panics to Sentry. Each report has the trace id of the logs and spans. Texts that look like secrets
+//! are removed.
 
 use opentelemetry::trace::TraceContextExt as _;
 use sentry::{
@@ -29,25 +29,24 @@ pub(super) fn init(dsn: &Secret, environment: &str, role: &'static str) -> Clien
         .environment(environment.to_owned())
         .server_name(role)
         .send_default_pii(false)
-        .before_send(|event| Some(clean(stamp(event))));
+        .before_send(|event| Some(scrub_event(add_trace(event))));
     sentry::init(options)
 }
 
-/// The layers that report errors, with the lines that led to them.
+/// The layers that report errors, with earlier events as breadcrumbs.
 pub(super) fn layers<S>() -> impl Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    // A panic has been reported by its hook, with its stack; its log line would be the same event again.
-    // What a collector that is away costs is for the log alone.
+    // The hook has already reported a panic, with its stack, so its log line is excluded. Errors of the exporter are only logged.
     let reported =
         filter_fn(|metadata: &Metadata<'_>| metadata.target() != PANIC && !is_exporter(metadata)).with_max_level_hint(LevelFilter::ERROR);
     let errors = ErrorLayer::new().with_filter(LevelFilter::ERROR.and(reported));
     errors.and_then(BreadcrumbLayer::new().with_filter(LevelFilter::INFO))
 }
 
-/// Joins the report with the trace that it happened in.
-fn stamp(mut event: Event<'static>) -> Event<'static> {
+/// Adds the ids of the current span.
+fn add_trace(mut event: Event<'static>) -> Event<'static> {
     let context = opentelemetry::Context::current();
     let span = context.span();
     let ids = span.span_context();
@@ -59,9 +58,9 @@ fn stamp(mut event: Event<'static>) -> Event<'static> {
     event
 }
 
-/// The same report with every text scrubbed, wherever it stands.
-fn clean(event: Event<'static>) -> Event<'static> {
-    let bare = |problem: String| Event {
+/// Scrubs all texts of a report. If this fails, only the ids are kept.
+fn scrub_event(event: Event<'static>) -> Event<'static> {
+    let without_texts = |problem: String| Event {
         message: Some(format!("a report could not be scrubbed: {problem}")),
         level: event.level,
         event_id: event.event_id,
@@ -70,17 +69,17 @@ fn clean(event: Event<'static>) -> Event<'static> {
     };
     let mut value = match serde_json::to_value(&event) {
         Ok(value) => value,
-        Err(error) => return bare(error.to_string()),
+        Err(error) => return without_texts(error.to_string()),
     };
-    clean_value(&mut value);
-    serde_json::from_value(value).unwrap_or_else(|error| bare(error.to_string()))
+    scrub_value(&mut value);
+    serde_json::from_value(value).unwrap_or_else(|error| without_texts(error.to_string()))
 }
 
-fn clean_value(value: &mut Value) {
+fn scrub_value(value: &mut Value) {
     match value {
         Value::String(text) => *text = scrub(text).into_owned(),
-        Value::Array(items) => items.iter_mut().for_each(clean_value),
-        Value::Object(fields) => fields.values_mut().for_each(clean_value),
+        Value::Array(items) => items.iter_mut().for_each(scrub_value),
+        Value::Object(fields) => fields.values_mut().for_each(scrub_value),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
@@ -92,16 +91,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_keeps_its_shape_and_loses_its_secrets() {
+    fn a_report_is_scrubbed_and_keeps_its_structure() {
         let mut event = Event { message: Some("at postgres://me:hunter2@db/x".into()), ..Event::default() };
         event.exception = vec![Exception { ty: "panic".into(), value: Some("Bearer abcdefghijkl".into()), ..Exception::default() }].into();
         event.breadcrumbs = vec![Breadcrumb { message: Some("password=hunter2".into()), ..Breadcrumb::default() }].into();
         event.extra.insert("nested".into(), serde_json::json!({"keys": ["blt_pat_abcdefghijkl"]}));
-        let (id, cleaned) = (event.event_id, clean(event));
-        assert_eq!(cleaned.event_id, id);
-        assert_eq!(cleaned.message.as_deref(), Some("at postgres://[redacted]@db/x"));
-        assert_eq!(cleaned.exception[0].value.as_deref(), Some("Bearer [redacted]"));
-        assert_eq!(cleaned.breadcrumbs[0].message.as_deref(), Some("password=[redacted]"));
-        assert_eq!(cleaned.extra["nested"]["keys"][0], "[redacted]");
+        let (id, scrubbed) = (event.event_id, scrub_event(event));
+        assert_eq!(scrubbed.event_id, id);
+        assert_eq!(scrubbed.message.as_deref(), Some("at postgres://[redacted]@db/x"));
+        assert_eq!(scrubbed.exception[0].value.as_deref(), Some("Bearer [redacted]"));
+        assert_eq!(scrubbed.breadcrumbs[0].message.as_deref(), Some("password=[redacted]"));
+        assert_eq!(scrubbed.extra["nested"]["keys"][0], "[redacted]");
     }
 }

@@ -1,5 +1,5 @@
-//! Which traces are exported: a share of those that somebody's request begins. What the cluster does by itself, and what only asks
-//! whether it is well, begins none: it comes every few seconds for ever, and nobody looks for it among the traces.
+//! Selects the traces to export: a share of those that begin with a request. Background work and health probes are not exported, because
+//! they repeat every few seconds and would hide other traces.
 
 use opentelemetry::{
     Context, KeyValue,
@@ -7,21 +7,21 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::{Sampler, SamplingDecision, SamplingResult, ShouldSample};
 
-/// Probes of orchestrators and of Prometheus.
-const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
-const PROBING_SERVICE: &str = "grpc.health.";
+/// The routes that orchestrators and Prometheus request.
+const PROBE_ROUTES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+const HEALTH_SERVICE: &str = "grpc.health.";
 
-/// A parent's decision holds; a trace that begins here is exported by the share.
+/// Keeps the decision of the parent, and samples traces that begin here with the ratio.
 #[derive(Clone, Debug)]
-pub(super) struct Sampling(Sampler);
+pub(super) struct RequestSampler(Sampler);
 
-impl Sampling {
+impl RequestSampler {
     pub(super) fn new(ratio: f64) -> Self {
         Self(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(ratio))))
     }
 }
 
-impl ShouldSample for Sampling {
+impl ShouldSample for RequestSampler {
     fn should_sample(
         &self,
         parent: Option<&Context>,
@@ -31,8 +31,8 @@ impl ShouldSample for Sampling {
         attributes: &[KeyValue],
         links: &[Link],
     ) -> SamplingResult {
-        let begins = !parent.is_some_and(Context::has_active_span);
-        if is_probe(attributes) || begins && is_background(kind) {
+        let is_root = !parent.is_some_and(Context::has_active_span);
+        if is_probe(attributes) || is_root && is_background(kind) {
             let trace_state = parent.map_or_else(TraceState::default, |parent| parent.span().span_context().trace_state().clone());
             return SamplingResult { decision: SamplingDecision::Drop, attributes: Vec::new(), trace_state };
         }
@@ -42,13 +42,13 @@ impl ShouldSample for Sampling {
 
 fn is_probe(attributes: &[KeyValue]) -> bool {
     attributes.iter().any(|attribute| match attribute.key.as_str() {
-        "http.route" => PROBES.contains(&attribute.value.as_str().as_ref()),
-        "rpc.method" => attribute.value.as_str().starts_with(PROBING_SERVICE),
+        "http.route" => PROBE_ROUTES.contains(&attribute.value.as_str().as_ref()),
+        "rpc.method" => attribute.value.as_str().starts_with(HEALTH_SERVICE),
         _ => false,
     })
 }
 
-/// A statement or a call that no request and no turn asked for.
+/// Whether a root span is background work. A statement or a call of a request or of a turn has a parent.
 fn is_background(kind: &SpanKind) -> bool {
     *kind == SpanKind::Client
 }
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_requests_and_turns_begin_traces_that_are_exported() {
+    fn only_traces_of_requests_and_turns_are_exported() {
         let parent = |flags| {
             let context = SpanContext::new(TraceId::from(1), SpanId::from(1), flags, true, TraceState::default());
             Context::new().with_remote_span_context(context)
@@ -83,9 +83,9 @@ mod tests {
             ("a scrape", SpanKind::Server, route("/metrics"), None, false),
             ("a gRPC probe", SpanKind::Server, rpc("grpc.health.v1.Health/Check"), None, false),
         ] {
-            let decision = Sampling::new(1.0).should_sample(parent, TraceId::from(1), "x", &kind, &attributes, &[]).decision;
+            let decision = RequestSampler::new(1.0).should_sample(parent, TraceId::from(1), "x", &kind, &attributes, &[]).decision;
             assert_eq!(decision == SamplingDecision::RecordAndSample, exported, "{what}");
-            let none = Sampling::new(0.0).should_sample(None, TraceId::from(1), "x", &kind, &attributes, &[]).decision;
+            let none = RequestSampler::new(0.0).should_sample(None, TraceId::from(1), "x", &kind, &attributes, &[]).decision;
             assert_eq!(none, SamplingDecision::Drop, "{what}");
         }
     }

@@ -1,39 +1,39 @@
-//! What no log line and no report may carry: bearer tokens, keys, session cookies, passwords in URLs. A second line of
-//! defence: whoever writes a line should not hold the secret in the first place.
+//! Removes texts that look like secrets from log lines and reports: bearer tokens, keys, session cookies, passwords in URLs. This is a
+//! second line of defence: code should not log secrets in the first place.
 
 use std::borrow::Cow;
 
-/// What stands in place of a secret.
+/// The replacement of a secret.
 pub const REDACTED: &str = "[redacted]";
-/// A word that begins like this, or holds this after a `=`, `:` or `/`, is a credential.
-const TOKENS: [&str; 6] = ["blt_", "sk-", "sk_", "eyJ", "AIza", "ghp_"];
-/// Shorter than this after a token's first letters is prose, such as `sk-learn`.
-const SHORTEST_TOKEN: usize = 12;
-/// The value that follows one of these names and a `=` or `:` without a space is a secret.
-const NAMES: [&str; 8] = ["password", "secret", "api_key", "api-key", "apikey", "authorization", "cookie", "token"];
-/// The word after one of these is a credential.
+/// Prefixes of tokens, at the beginning of a word or after one of `=:/@.`.
+const TOKEN_PREFIXES: [&str; 6] = ["blt_", "sk-", "sk_", "eyJ", "AIza", "ghp_"];
+/// The least length of a token with its prefix. Shorter words are prose, such as `sk-learn`.
+const MIN_TOKEN_LENGTH: usize = 12;
+/// A value that directly follows one of these names and `=` or `:` is a secret.
+const SECRET_NAMES: [&str; 8] = ["password", "secret", "api_key", "api-key", "apikey", "authorization", "cookie", "token"];
+/// Authentication schemes. The next word is a credential.
 const SCHEMES: [&str; 2] = ["bearer", "basic"];
 const SESSION_COOKIE: &str = "backlot_session";
 
-/// The text without what looks like a secret.
+/// Replaces everything that looks like a secret.
 #[must_use]
 pub fn scrub(text: &str) -> Cow<'_, str> {
-    let mut clean = String::new();
+    let mut scrubbed = String::new();
     let mut copied = 0;
-    let mut context = Before::default();
+    let mut context = WordContext::default();
     for (start, word) in words(text) {
         for (from, to) in context.secrets(word).into_iter().flatten() {
-            clean.push_str(&text[copied..start + from]);
-            clean.push_str(REDACTED);
+            scrubbed.push_str(&text[copied..start + from]);
+            scrubbed.push_str(REDACTED);
             copied = start + to;
         }
-        context.follow(word, &text[start + word.len()..]);
+        context.advance(word, &text[start + word.len()..]);
     }
     if copied == 0 {
         return Cow::Borrowed(text);
     }
-    clean.push_str(&text[copied..]);
-    Cow::Owned(clean)
+    scrubbed.push_str(&text[copied..]);
+    Cow::Owned(scrubbed)
 }
 
 fn is_delimiter(c: char) -> bool {
@@ -44,29 +44,29 @@ fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.split(is_delimiter).filter(|word| !word.is_empty()).map(|word| (word.as_ptr() as usize - text.as_ptr() as usize, word))
 }
 
-/// What the words before this one say about it.
+/// What the previous words imply for the current one.
 #[derive(Default)]
-struct Before {
-    scheme: bool,
-    quoted: Quoted,
+struct WordContext {
+    after_scheme: bool,
+    member: QuotedMember,
 }
 
-/// How far a secret in the form of JSON has come: `"password"`, `:`, `"…"`.
+/// The parsed part of a quoted secret, as in JSON: `"password"`, `:`, `"…"`.
 #[derive(Default, PartialEq)]
-enum Quoted {
+enum QuotedMember {
     #[default]
-    Nothing,
+    None,
     Name,
     Separator,
 }
 
-impl Before {
-    /// The secret parts of a word, in order.
+impl WordContext {
+    /// The byte ranges of the secrets in a word, in order.
     fn secrets(&self, word: &str) -> [Option<(usize, usize)>; 2] {
         if REDACTED.trim_matches(is_delimiter) == word {
             return [None, None];
         }
-        if (self.scheme && word.len() >= 8) || self.quoted == Quoted::Separator {
+        if (self.after_scheme && word.len() >= 8) || self.member == QuotedMember::Separator {
             return [Some((0, word.len())), None];
         }
         if let Some(at) = value_of_name(word) {
@@ -77,17 +77,17 @@ impl Before {
         [user, token(&word[after..]).map(|(from, to)| (after + from, after + to))]
     }
 
-    /// `rest` is what comes after the word.
-    fn follow(&mut self, word: &str, rest: &str) {
-        self.scheme = is_scheme(word) || value_of_name(word).is_some_and(|at| is_scheme(&word[at..]));
+    /// Continues after a word. `rest` is the text after it.
+    fn advance(&mut self, word: &str, rest: &str) {
+        self.after_scheme = is_scheme(word) || value_of_name(word).is_some_and(|at| is_scheme(&word[at..]));
         let name = word.trim_end_matches([':', '=']);
         let rest = if name.len() < word.len() { rest.trim_start() } else { rest };
-        let opens = rest.starts_with(['"', '\'']) || rest.starts_with("\\\"");
-        self.quoted = match (opens, name.is_empty(), name.len() < word.len()) {
-            (true, true, _) if self.quoted == Quoted::Name => Quoted::Separator,
-            (true, false, true) if is_secret_name(name) => Quoted::Separator,
-            (true, false, false) if is_secret_name(name) => Quoted::Name,
-            _ => Quoted::Nothing,
+        let is_quote = rest.starts_with(['"', '\'']) || rest.starts_with("\\\"");
+        self.member = match (is_quote, name.is_empty(), name.len() < word.len()) {
+            (true, true, _) if self.member == QuotedMember::Name => QuotedMember::Separator,
+            (true, false, true) if is_secret_name(name) => QuotedMember::Separator,
+            (true, false, false) if is_secret_name(name) => QuotedMember::Name,
+            _ => QuotedMember::None,
         };
     }
 }
@@ -96,22 +96,22 @@ fn is_scheme(word: &str) -> bool {
     SCHEMES.iter().any(|scheme| word.eq_ignore_ascii_case(scheme))
 }
 
-/// Whether a field of this name holds a secret.
+/// Whether the value of a field with this name is a secret.
 #[must_use]
 pub fn is_secret_name(word: &str) -> bool {
     let word = word.to_ascii_lowercase();
     word.contains(SESSION_COOKIE)
-        || NAMES.iter().any(|name| word == *name || word.strip_suffix(name).is_some_and(|head| head.ends_with(['_', '-', '.', '?'])))
+        || SECRET_NAMES.iter().any(|name| word == *name || word.strip_suffix(name).is_some_and(|head| head.ends_with(['_', '-', '.', '?'])))
 }
 
-/// Where the value begins in `password=…`, `x-api-key:…` or `__Host-backlot_session=…`.
+/// The offset of the value in `password=…`, `x-api-key:…` or `__Host-backlot_session=…`.
 fn value_of_name(word: &str) -> Option<usize> {
     let at = word.find(['=', ':'])?;
     let value = at + 1;
     (value < word.len() && !word[value..].starts_with("//") && is_secret_name(&word[..at])).then_some(value)
 }
 
-/// `user:password` of a URL.
+/// The range of `user:password` in a URL.
 fn user_info(word: &str) -> Option<(usize, usize)> {
     let start = word.find("://")? + 3;
     let authority = word[start..].split(['/', '?', '#']).next()?;
@@ -119,16 +119,17 @@ fn user_info(word: &str) -> Option<(usize, usize)> {
     authority[..at].contains(':').then_some((start, start + at))
 }
 
+/// The range of a token with a known prefix.
 fn token(word: &str) -> Option<(usize, usize)> {
-    let from = TOKENS.iter().filter_map(|prefix| begins_at(word, prefix)).min()?;
+    let from = TOKEN_PREFIXES.iter().filter_map(|prefix| position_of_prefix(word, prefix)).min()?;
     let end = word[from..]
         .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '~' | '+')))
         .map_or(word.len(), |n| from + n);
-    (end - from >= SHORTEST_TOKEN).then_some((from, end))
+    (end - from >= MIN_TOKEN_LENGTH).then_some((from, end))
 }
 
-/// Where the prefix stands at the beginning of a word or after a separator.
-fn begins_at(word: &str, prefix: &str) -> Option<usize> {
+/// The position of a prefix at the beginning of a word or after a separator.
+fn position_of_prefix(word: &str, prefix: &str) -> Option<usize> {
     word.match_indices(prefix).map(|(at, _)| at).find(|&at| at == 0 || matches!(word.as_bytes()[at - 1], b'=' | b':' | b'/' | b'@' | b'.'))
 }
 
@@ -137,8 +138,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_go() {
-        for (text, clean) in [
+    fn secrets_are_replaced() {
+        for (text, scrubbed) in [
             ("Authorization: Bearer abcdefghijkl", "Authorization: Bearer [redacted]"),
             ("authorization=Bearer abcdefghijkl x", "authorization=[redacted] [redacted] x"),
             ("key blt_pat_abcdefghijkl, then", "key [redacted], then"),
@@ -157,13 +158,13 @@ mod tests {
             ("password=hunter2 user=me", "password=[redacted] user=me"),
             ("refresh_token=abc", "refresh_token=[redacted]"),
         ] {
-            assert_eq!(scrub(text), clean);
-            assert_eq!(scrub(clean), clean, "once is enough");
+            assert_eq!(scrub(text), scrubbed);
+            assert_eq!(scrub(scrubbed), scrubbed, "scrubbing twice changes nothing");
         }
     }
 
     #[test]
-    fn prose_stays() {
+    fn prose_is_unchanged() {
         for text in [
             "password: must have 8 characters",
             "'password' must have 8 characters, \"token\" too",

@@ -1,4 +1,4 @@
-//! The exporter's own errors: a collector that is away makes one with every batch, and one line a minute says as much.
+//! Limits the log lines of the exporter to one a minute. If the collector cannot be reached, there is an error for every batch.
 
 use std::{
     sync::Mutex,
@@ -8,22 +8,22 @@ use std::{
 use tracing::{Event, Metadata, Subscriber, level_filters::LevelFilter, subscriber::Interest};
 use tracing_subscriber::layer::{Context, Filter};
 
-/// Between two lines.
+/// The time between two lines.
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// Whether an event is the exporter's.
+/// Whether an event comes from the exporter.
 pub(super) fn is_exporter(metadata: &Metadata<'_>) -> bool {
     metadata.target().starts_with("opentelemetry")
 }
 
-/// Lets every event pass but those of the exporter, of which it lets one a minute.
+/// A filter that allows one event of the exporter a minute, and all other events.
 #[derive(Debug, Default)]
 pub(super) struct Throttle {
     last: Mutex<Option<Instant>>,
 }
 
 impl Throttle {
-    fn passes(&self, now: Instant) -> bool {
+    fn allows(&self, now: Instant) -> bool {
         let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let due = last.is_none_or(|last| now.duration_since(last) >= PERIOD);
         if due {
@@ -38,7 +38,7 @@ impl<S: Subscriber> Filter<S> for Throttle {
         true
     }
 
-    // Without an answer to these two, every span and event of every library is asked about each time.
+    // The defaults of the next two methods would disable the caching of callsites, so that each event would be filtered anew.
     fn callsite_enabled(&self, _: &'static Metadata<'static>) -> Interest {
         Interest::always()
     }
@@ -48,7 +48,7 @@ impl<S: Subscriber> Filter<S> for Throttle {
     }
 
     fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
-        !is_exporter(event.metadata()) || self.passes(Instant::now())
+        !is_exporter(event.metadata()) || self.allows(Instant::now())
     }
 }
 
@@ -57,9 +57,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_passes_in_a_minute() {
-        let (throttle, begun) = (Throttle::default(), Instant::now());
-        let passed = |second: u64| throttle.passes(begun + Duration::from_secs(second));
-        assert_eq!([0, 1, 59, 60, 61, 119, 120].map(passed), [true, false, false, true, false, false, true]);
+    fn one_event_a_minute_is_allowed() {
+        let (throttle, start) = (Throttle::default(), Instant::now());
+        let is_allowed = |second: u64| throttle.allows(start + Duration::from_secs(second));
+        assert_eq!([0, 1, 59, 60, 61, 119, 120].map(is_allowed), [true, false, false, true, false, false, true]);
     }
 }

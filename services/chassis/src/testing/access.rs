@@ -1,4 +1,4 @@
-//! Access tables against the contract.
+//! Compares access tables with the contract.
 
 use prost_reflect::{DescriptorPool, prost_types::method_options::IdempotencyLevel};
 
@@ -9,13 +9,13 @@ use crate::{
 
 /// Checks the access table of a service, named as in the contract (`backlot.auth.v1.AuthService`):
 ///
-/// - Every RPC has exactly one row, and there are no others.
-/// - Programs may call an RPC directly if and only if it is part of the HTTP API (`google.api.http`).
-/// - The scope is `Internal` if and only if programs may not call it.
-/// - `Read` and `Write` need a person, and `Read` has no side effects by the contract's word.
+/// - Every RPC has exactly one row, and there are no other rows.
+/// - Direct callers may call an RPC if and only if it is part of the HTTP API (`google.api.http`).
+/// - The scope is `Internal` if and only if direct callers may not call the RPC.
+/// - `Read` and `Write` need a user. The contract marks the RPCs of `Read`, and only those, as without side effects.
 ///
 /// # Panics
-/// If the table and the contract differ.
+/// The table and the contract differ.
 pub fn assert_access_table(service: &str, rules: &[Rule]) {
     let pool = DescriptorPool::decode(proto::DESCRIPTORS).expect("the contract's descriptors");
     let http = pool.get_extension_by_name("google.api.http").expect("google.api.http");
@@ -30,8 +30,8 @@ pub fn assert_access_table(service: &str, rules: &[Rule]) {
         let level = method.method_descriptor_proto().options.as_ref().map(|options| options.idempotency_level());
         let reads = level == Some(IdempotencyLevel::NoSideEffects);
         match rule.scope {
-            Scope::Read => assert!(rule.user && reads, "{name}: Read needs a person and an RPC without side effects"),
-            Scope::Write => assert!(rule.user && !reads, "{name}: Write needs a person and an RPC with side effects"),
+            Scope::Read => assert!(rule.user && reads, "{name}: Read needs a user and an RPC without side effects"),
+            Scope::Write => assert!(rule.user && !reads, "{name}: Write needs a user and an RPC with side effects"),
             Scope::Account | Scope::Open | Scope::Internal => {}
         }
     }

@@ -1,4 +1,4 @@
-//! An issuer of access tokens for tests of services other than auth: a key of its own, and auth's one RPC that verifiers call.
+//! Issues access tokens in tests of services other than auth. It has a key of its own, and serves auth's key set and revocations.
 
 use std::pin::Pin;
 
@@ -21,19 +21,19 @@ use crate::identity::{AUDIENCE, Claims, ISSUER, TOKEN_TYPE, unix_now};
 
 const KID: &str = "test";
 
-/// Signs tokens, serves the key that verifies them, and tells of sessions that end.
+/// Signs access tokens, serves their public key, and streams revocations.
 pub struct Issuer {
     ended: watch::Sender<Vec<SessionId>>,
     pair: EcdsaKeyPair,
-    /// Where the key set is: the `auth_url` of the service under test.
+    /// The address of its server: the `auth_url` of the service under test.
     pub uri: http::Uri,
 }
 
 impl Issuer {
-    /// Starts on a free port; lives as long as the runtime.
+    /// Starts the server on a free port. It lives as long as the runtime.
     ///
     /// # Panics
-    /// When the machine has no free port or no randomness.
+    /// No port is free, or no key can be generated.
     pub async fn start() -> Self {
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).expect("key");
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &SystemRandom::new()).expect("key");
@@ -45,7 +45,7 @@ impl Issuer {
         Self { ended, pair, uri }
     }
 
-    /// A token of five minutes.
+    /// A token that is valid for five minutes.
     ///
     /// # Panics
     /// If the key does not sign.
@@ -54,7 +54,7 @@ impl Issuer {
         self.token_until(user, private, unix_now() + 300)
     }
 
-    /// A token that ends at `exp`, in seconds since 1970.
+    /// A token that expires at `exp`, in seconds since 1970.
     ///
     /// # Panics
     /// If the key does not sign.
@@ -63,12 +63,12 @@ impl Issuer {
         self.token_of(SessionId::generate(), user, private, exp)
     }
 
-    /// The end of a session, for those who watch.
+    /// Revokes a session.
     pub fn end(&self, session: SessionId) {
         self.ended.send_modify(|ended| ended.push(session));
     }
 
-    /// A token of this session that ends at `exp`.
+    /// A token of this session that expires at `exp`, in seconds since 1970.
     ///
     /// # Panics
     /// If the key does not sign.
@@ -91,7 +91,7 @@ impl Issuer {
         self.sign(&header.to_string(), &serde_json::to_string(&claims).expect("claims"))
     }
 
-    /// A token of exactly this header and these claims, whatever they are.
+    /// Signs this header and these claims without a check.
     ///
     /// # Panics
     /// If the key does not sign.
@@ -102,7 +102,7 @@ impl Issuer {
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
-    /// The key that verifies.
+    /// The public key of the tokens.
     #[must_use]
     pub fn public(&self) -> JsonWebKey {
         public(&self.pair)
@@ -160,14 +160,14 @@ impl AuthService for KeyServer {
         Err(Status::unimplemented("keys only"))
     }
 
-    /// As auth does: the first message tells the present cursor, and nothing after it comes twice.
+    /// Like auth: the first message has the current cursor, and each revocation after it is sent once.
     async fn watch_revocations(&self, request: Request<auth::WatchRevocationsRequest>) -> Result<Response<Watch>, Status> {
         let ended = self.ended.subscribe();
-        let present = ended.borrow().len() as u64;
+        let current = ended.borrow().len() as u64;
         let after = request.into_inner().after;
-        let from = if after == 0 { present } else { after.min(present) };
+        let from = if after == 0 { current } else { after.min(current) };
         let first = futures::stream::iter([Ok(auth::WatchRevocationsResponse { cursor: from, session_id: String::new() })]);
-        // A sender of its own keeps the stream alive as long as somebody reads it.
+        // The clone of the sender keeps the channel open while the stream is read.
         let rest = futures::stream::unfold((from, self.ended.clone()), move |(cursor, sender)| {
             let mut ended = ended.clone();
             async move {

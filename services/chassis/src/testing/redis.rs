@@ -1,4 +1,4 @@
-//! A private `redis-server`: on a free port, without persistence, gone with the test process.
+//! A private `redis-server` for tests: on a free port, without persistence. It ends with the test process.
 
 use std::{
     io::{self, BufRead as _, BufReader},
@@ -14,10 +14,10 @@ use private_postgres::sys;
 use crate::task;
 
 const STOP_LIMIT: Duration = Duration::from_secs(5);
-/// Another process may take the port between our look and the server's.
+/// Attempts to start. Another process may take the free port before the server binds it.
 const ATTEMPTS: usize = 5;
 
-/// A server of its own for one test. It stops when this is dropped.
+/// The Redis server of one test. Dropping it stops the server.
 #[derive(Debug)]
 pub struct TestRedis {
     pub url: String,
@@ -26,28 +26,28 @@ pub struct TestRedis {
 }
 
 impl TestRedis {
-    /// Where it listens.
+    /// The port of the server.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Its process, to be stopped and continued.
+    /// The process id of the server.
     #[must_use]
     pub fn process(&self) -> u32 {
         self.keeper.process
     }
 
-    /// Ends the server at once, as a crash would.
+    /// Kills the server.
     pub async fn kill(&mut self) {
         let keeper = std::mem::replace(&mut self.keeper, Keeper { process: 0, stop: None, thread: None });
         task::blocking(move || drop(keeper)).await.expect("the server ends");
     }
 
-    /// Starts it again on the same port, empty.
+    /// Restarts the server on the same port, without data.
     ///
     /// # Panics
-    /// If the port was taken meanwhile.
+    /// Another process has taken the port.
     pub async fn restart(&mut self) {
         self.kill().await;
         let port = self.port;
@@ -55,10 +55,10 @@ impl TestRedis {
     }
 }
 
-/// A fresh, empty server.
+/// Starts an empty server.
 ///
 /// # Panics
-/// If this machine has no `redis-server`.
+/// This machine has no `redis-server`.
 pub async fn redis() -> TestRedis {
     let start = task::blocking(|| {
         for _ in 0..ATTEMPTS {
@@ -72,7 +72,7 @@ pub async fn redis() -> TestRedis {
     start.await.expect("a private Redis")
 }
 
-/// The thread that owns the server: the kernel ends it with the thread that spawned it.
+/// The thread that spawned the server. The kernel kills the server when this thread ends.
 #[derive(Debug)]
 struct Keeper {
     process: u32,
@@ -88,7 +88,7 @@ impl Keeper {
         let thread = std::thread::spawn(move || match serve(port) {
             Ok(mut child) => {
                 let _ = report.send(Some(child.id()));
-                // Either a word or the other end gone: both mean stop.
+                // A message or a closed channel: both mean stop.
                 let _ = stopped.recv();
                 let _ = child.kill();
                 sys::wait(&mut child, STOP_LIMIT);
@@ -114,7 +114,7 @@ impl Drop for Keeper {
     }
 }
 
-/// Starts the server and waits until it says that it is ready.
+/// Starts the server and waits until it is ready.
 fn serve(port: u16) -> io::Result<Child> {
     let mut command = Command::new("redis-server");
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--daemonize", "no"]);
@@ -127,7 +127,7 @@ fn serve(port: u16) -> io::Result<Child> {
         sys::wait(&mut child, STOP_LIMIT);
         return Err(io::Error::other("redis-server ended"));
     }
-    // Whatever it says later is read, so that it never blocks on a full pipe; this ends with the server.
+    // Reads its later output, so that the server does not block on a full pipe. The thread ends with the server.
     std::thread::spawn(move || lines.for_each(drop));
     Ok(child)
 }

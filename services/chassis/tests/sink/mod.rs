@@ -1,4 +1,4 @@
-//! An HTTP server that takes everything and keeps it.
+//! An HTTP server that accepts all requests and keeps their bodies.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -6,26 +6,27 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-type Kept = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+/// Request lines and bodies.
+type Requests = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
 
 pub(crate) struct Sink {
     pub(crate) url: String,
-    kept: Kept,
+    requests: Requests,
 }
 
 impl Sink {
     pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let kept = Kept::default();
-        let all = kept.clone();
+        let requests = Requests::default();
+        let all = requests.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let kept = all.clone();
-                std::thread::spawn(move || serve(stream, &kept));
+                let requests = all.clone();
+                std::thread::spawn(move || serve(stream, &requests));
             }
         });
-        Self { url, kept }
+        Self { url, requests }
     }
 
     pub(crate) fn bodies(&self) -> Vec<Vec<u8>> {
@@ -33,11 +34,11 @@ impl Sink {
     }
 
     pub(crate) fn bodies_of(&self, path: &str) -> Vec<Vec<u8>> {
-        self.kept.lock().unwrap().iter().filter(|(requested, _)| requested.contains(path)).map(|(_, body)| body.clone()).collect()
+        self.requests.lock().unwrap().iter().filter(|(line, _)| line.contains(path)).map(|(_, body)| body.clone()).collect()
     }
 }
 
-fn serve(stream: TcpStream, kept: &Kept) {
+fn serve(stream: TcpStream, requests: &Requests) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut writer = stream;
     loop {
@@ -59,7 +60,7 @@ fn serve(stream: TcpStream, kept: &Kept) {
         }
         let mut body = vec![0; length];
         reader.read_exact(&mut body).unwrap();
-        kept.lock().unwrap().push((request, body));
+        requests.lock().unwrap().push((request, body));
         if writer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").is_err() {
             return;
         }

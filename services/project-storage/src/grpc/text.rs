@@ -63,7 +63,7 @@ impl TextField {
             Characters::NoNul if text.contains('\0') => violations.add(self.name, "must not hold NUL"),
             Characters::Text if !text.chars().all(is_text) => violations.add(self.name, "must not hold control characters"),
             Characters::Reason if !text.chars().all(is_reason) => violations.add(self.name, "may have `A-Z`, `0-9` and `_` only"),
-            Characters::Plain => violations.plain(self.name, text),
+            Characters::Plain => violations.no_misleading_characters(self.name, text),
             Characters::Any | Characters::NoNul | Characters::Text | Characters::Reason => {}
         }
     }

@@ -108,7 +108,7 @@ pub(crate) type ListKey = (i128, Uuid);
 /// The name of a project, made from its first prompt.
 pub(crate) fn name_from_prompt(prompt: &str) -> String {
     let plain =
-        |line: &str| line.chars().filter(|c| !proto::text::misleads(*c)).take(NAME_CHARACTERS).collect::<String>().trim().to_owned();
+        |line: &str| line.chars().filter(|c| !proto::text::is_misleading(*c)).take(NAME_CHARACTERS).collect::<String>().trim().to_owned();
     let line = prompt.lines().map(plain).find(|line| !line.is_empty()).unwrap_or_else(|| UNNAMED.to_owned());
     if line.chars().count() <= PROMPT_NAME_CHARACTERS {
         return line;

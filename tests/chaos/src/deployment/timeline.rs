@@ -7,7 +7,7 @@ use std::{
 };
 
 use backlot::role::Role;
-use test_support::canary::{self, Starved};
+use test_support::canary::{self, Starvation};
 
 pub use test_support::canary::{Millis, millis, now};
 
@@ -49,7 +49,7 @@ pub struct FaultHistory {
     /// When a worker was paused.
     pub pauses: Vec<Span>,
     /// When the machine was starved.
-    pub starved: Starved,
+    pub starved: Starvation,
 }
 
 impl Timeline {
@@ -119,7 +119,7 @@ impl Timeline {
             outages: faults.outages.iter().cloned().chain(open).collect(),
             losses: faults.losses.clone(),
             pauses: faults.pauses.iter().copied().chain(paused).collect(),
-            starved: canary::starved(),
+            starved: canary::starvation(),
         }
     }
 

@@ -34,7 +34,7 @@ fn every_role_is_a_service_with_a_valid_environment() {
         let mut env = Env::of(values);
         env.known_elsewhere(&settings::of_all());
         let _ = Process::read(&mut env, role);
-        env.unknown();
+        env.reject_unknown();
         if let Err(faults) = env.check() {
             panic!("{}: {faults}", role.name());
         }

@@ -28,7 +28,7 @@ fn the_environment_file_configures_the_whole_cluster() {
     let mut env = Env::of(given);
     Cluster::read(&mut env);
     env.known_elsewhere(&settings::of_all());
-    env.unknown();
+    env.reject_unknown();
     env.check().unwrap_or_else(|faults| panic!("{faults}"));
 }
 

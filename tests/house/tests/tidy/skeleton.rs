@@ -16,7 +16,8 @@ const FILES: &[(&str, &[&str])] = &[
 ];
 
 /// Services that have no such file, and why.
-const WITHOUT: &[(&str, &str, &str)] = &[("rate-limit", "store.rs", "its counters are in Redis or in memory (`counter`), it has no database")];
+const WITHOUT: &[(&str, &str, &str)] =
+    &[("rate-limit", "store.rs", "its counters are in Redis or in memory (`counter`), it has no database")];
 
 /// Fields of `Config`, by their types.
 const FIELDS: &[(&str, &str)] =

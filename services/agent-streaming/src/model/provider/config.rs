@@ -87,7 +87,7 @@ impl ProviderConfig {
             max_response_bytes: max_step_bytes.saturating_mul(STREAM_OVERHEAD).max(MIN_RESPONSE_BYTES),
             demo_pace: env.get("BACKLOT_DEMO_PACE", "15ms", "time between two events of the demo model"),
         };
-        env.longer_than_zero([
+        env.require_positive([
             ("BACKLOT_PROVIDER_IDLE_TIMEOUT", config.idle_timeout),
             ("BACKLOT_PROVIDER_CONNECT_TIMEOUT", config.connect_timeout),
         ]);

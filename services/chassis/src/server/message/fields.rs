@@ -1,27 +1,28 @@
-//! How many fields a message has, counted in its bytes. An element of two bytes takes a hundred and more once it is decoded, so a
-//! message within its size could else fill the memory of the machine.
+//! Counts the fields of an encoded message. An element that is encoded in two bytes takes more than a hundred when decoded, so a message
+//! within its size limit could otherwise exhaust the memory.
 
 use std::collections::HashMap;
 
 use bytes::Buf;
 use prost_reflect::{DescriptorError, DescriptorPool, Kind, MessageDescriptor};
 
-/// As deep as prost decodes.
-const DEEPEST: usize = 100;
+/// The recursion limit of prost.
+const MAX_DEPTH: usize = 100;
 
-/// What the requests of a server are, by the path of their RPC.
+/// The types of a server's request messages, by the path of their RPC.
 #[derive(Default)]
-pub(in crate::server) struct Contract(HashMap<String, MessageDescriptor>);
+pub(in crate::server) struct RequestTypes(HashMap<String, MessageDescriptor>);
 
-/// A message that is being counted.
-struct Open {
+/// A message that is being scanned.
+struct Frame {
     kind: MessageDescriptor,
-    /// Where it ends.
+    /// The offset of its end.
     end: usize,
-    name: String,
+    /// The path of the field that contains it, with a dot at the end.
+    path: String,
 }
 
-impl Contract {
+impl RequestTypes {
     pub(in crate::server) fn of(services: &[&str]) -> Result<Self, DescriptorError> {
         let pool = DescriptorPool::decode(proto::DESCRIPTORS)?;
         let services = pool.services().filter(|service| services.contains(&service.full_name()));
@@ -32,21 +33,21 @@ impl Contract {
         Ok(Self(requests.collect()))
     }
 
-    /// The field that is one too many. Each field is counted wherever it stands, known or not, since the count also bounds the work;
-    /// of numbers that are packed together, each of their bytes is. What is no message is judged by the decoder, which stops there too.
-    pub(super) fn first_beyond(&self, most: usize, path: &str, mut bytes: impl Buf) -> Option<String> {
+    /// The path of the first field beyond `most` fields. All fields count, at any depth, including unknown ones, so that the count also
+    /// limits the work. Each byte of a packed number field counts. Scanning stops at invalid bytes, which the decoder reports.
+    pub(super) fn first_excess_field(&self, most: usize, path: &str, mut bytes: impl Buf) -> Option<String> {
         let all = bytes.remaining();
         let mut left = most;
-        let mut open = vec![Open { kind: self.0.get(path)?.clone(), end: all, name: String::new() }];
-        while open.len() <= DEEPEST {
+        let mut stack = vec![Frame { kind: self.0.get(path)?.clone(), end: all, path: String::new() }];
+        while stack.len() <= MAX_DEPTH {
             let at = all - bytes.remaining();
-            while open.last().is_some_and(|message| message.end <= at) {
-                open.pop();
+            while stack.last().is_some_and(|message| message.end <= at) {
+                stack.pop();
             }
-            let message = open.last()?;
+            let message = stack.last()?;
             let key = varint(&mut bytes).filter(|key| key >> 3 > 0)?;
             let field = message.kind.get_field(u32::try_from(key >> 3).ok()?);
-            let mut taken = 1;
+            let mut count = 1;
             let mut inner = None;
             match key & 7 {
                 0 => _ = varint(&mut bytes)?,
@@ -60,24 +61,24 @@ impl Contract {
                         }
                         Some((Kind::String | Kind::Bytes, _) | (_, false)) | None => skip(&mut bytes, length)?,
                         Some((_, true)) => {
-                            taken += length;
+                            count += length;
                             skip(&mut bytes, length)?;
                         }
                     }
                 }
-                // The ends of a group, whose fields are unknown ones.
+                // The start or the end of a group, whose fields are unknown.
                 3 | 4 => {}
                 5 => skip(&mut bytes, 4)?,
                 _ => return None,
             }
             let name = || field.as_ref().map_or_else(|| (key >> 3).to_string(), |field| field.name().to_owned());
-            if taken > left {
-                return Some(format!("{}{}", message.name, name()));
+            if count > left {
+                return Some(format!("{}{}", message.path, name()));
             }
-            left -= taken;
+            left -= count;
             if let Some((kind, end)) = inner {
-                let name = format!("{}{}.", message.name, name());
-                open.push(Open { kind, end, name });
+                let path = format!("{}{}.", message.path, name());
+                stack.push(Frame { kind, end, path });
             }
         }
         None
@@ -109,42 +110,42 @@ mod tests {
 
     const SAVE: &str = "backlot.project_storage.v1.ProjectStorageService/SaveProject";
 
-    fn beyond(most: usize, bytes: &[u8]) -> Option<String> {
-        let contract = Contract::of(&["backlot.project_storage.v1.ProjectStorageService"]).expect("descriptors");
-        contract.first_beyond(most, SAVE, bytes)
+    fn excess(most: usize, bytes: &[u8]) -> Option<String> {
+        let types = RequestTypes::of(&["backlot.project_storage.v1.ProjectStorageService"]).expect("descriptors");
+        types.first_excess_field(most, SAVE, bytes)
     }
 
-    /// A save of so many steps, each of which is a field and has four.
-    fn save(steps: usize) -> Vec<u8> {
+    /// A save with this number of changes. Each change counts as five fields: itself and four in it.
+    fn save(changes: usize) -> Vec<u8> {
         let write = || Action::Write(FileContent { data: Some(Data::Text("\u{a}\0".repeat(100))) });
-        let step = |at: usize| FileChange { path: format!("f{at}"), etag: "e".to_owned(), action: Some(write()) };
-        SaveProjectRequest { project_id: "p".to_owned(), changes: (0..steps).map(step).collect(), ..SaveProjectRequest::default() }
+        let change = |at: usize| FileChange { path: format!("f{at}"), etag: "e".to_owned(), action: Some(write()) };
+        SaveProjectRequest { project_id: "p".to_owned(), changes: (0..changes).map(change).collect(), ..SaveProjectRequest::default() }
             .encode_to_vec()
     }
 
     #[test]
     fn every_field_is_counted_at_any_depth() {
-        for (most, beyond_it) in
+        for (most, expected) in
             [(11, None), (10, Some("changes.etag")), (9, Some("changes.write.text")), (6, Some("changes")), (0, Some("project_id"))]
         {
-            assert_eq!(beyond(most, &save(2)).as_deref(), beyond_it, "{most}");
+            assert_eq!(excess(most, &save(2)).as_deref(), expected, "{most}");
         }
-        let steps = |count: usize| [0x22, 0].repeat(count);
-        assert_eq!(beyond(1_000, &steps(1_000)), None);
-        assert_eq!(beyond(1_000, &steps(1_001)).as_deref(), Some("changes"));
-        // Fields that nobody knows: a number, a text, a group with one in it.
+        let changes = |count: usize| [0x22, 0].repeat(count);
+        assert_eq!(excess(1_000, &changes(1_000)), None);
+        assert_eq!(excess(1_000, &changes(1_001)).as_deref(), Some("changes"));
+        // Unknown fields: a number, a string, and a group with one field.
         let unknown = [0xf8, 0x7f, 1, 0xfa, 0x7f, 1, 9, 0xfb, 0x7f, 0x08, 1, 0xfc, 0x7f];
-        assert_eq!((beyond(5, &unknown), beyond(4, &unknown).as_deref()), (None, Some("2047")));
+        assert_eq!((excess(5, &unknown), excess(4, &unknown).as_deref()), (None, Some("2047")));
     }
 
     #[test]
-    fn what_is_no_message_is_left_to_the_decoder() {
+    fn invalid_bytes_are_left_to_the_decoder() {
         for bytes in [&[0][..], &[0x22], &[0x22, 9], &[0xff; 20], &[0x22, 2, 0x0a, 9], &[0x27], &[0x80; 9]] {
-            assert_eq!(beyond(10, bytes), None, "{bytes:?}");
+            assert_eq!(excess(10, bytes), None, "{bytes:?}");
             assert!(SaveProjectRequest::decode(bytes).is_err(), "{bytes:?}");
         }
-        // It holds itself, deeper than anything is decoded.
+        // Nested deeper than the recursion limit.
         let deep = (0..200_u32).fold(Vec::new(), |inner, _| [&[0x22, u8::try_from(inner.len().min(127)).unwrap()], &inner[..]].concat());
-        assert_eq!(beyond(1_000, &deep), None);
+        assert_eq!(excess(1_000, &deep), None);
     }
 }

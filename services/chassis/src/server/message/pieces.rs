@@ -1,4 +1,4 @@
-//! Bytes in memory, in pieces of one size.
+//! A byte buffer of fixed-size pieces.
 
 use std::{collections::VecDeque, io};
 
@@ -6,8 +6,8 @@ use bytes::{Buf, Bytes, BytesMut};
 
 const PIECE: usize = 64 * 1024;
 
-/// What came in many small parts is copied together: each part would keep the buffer that it was read into. Pieces are given back
-/// one by one as they are taken.
+/// Collects small parts in pieces of [`PIECE`] bytes. The parts are copied, because each one would keep alive the buffer that it was
+/// read into. Each piece is freed after it was taken.
 #[derive(Clone, Default)]
 pub(super) struct Pieces {
     full: VecDeque<Bytes>,
@@ -17,7 +17,7 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    /// At most so many bytes.
+    /// A buffer for at most `most` bytes. Writing more fails with [`io::ErrorKind::FileTooLarge`].
     pub(super) fn new(most: usize) -> Self {
         Self { most, ..Self::default() }
     }

@@ -1,5 +1,4 @@
-//! A connection with a failpoint before and after each call. After a call means that its answer has begun, which is the whole of
-//! it but for streams.
+//! A channel with a failpoint before and after each call. The second one is evaluated when the response headers have arrived.
 
 use std::{
     future::ready,
@@ -17,15 +16,15 @@ use tower::Service;
 use crate::failpoint;
 
 #[derive(Clone, Debug)]
-pub struct Failing(Channel);
+pub struct FailpointChannel(Channel);
 
-impl From<Channel> for Failing {
+impl From<Channel> for FailpointChannel {
     fn from(channel: Channel) -> Self {
         Self(channel)
     }
 }
 
-impl Service<http::Request<Body>> for Failing {
+impl Service<http::Request<Body>> for FailpointChannel {
     type Response = http::Response<Body>;
     type Error = transport::Error;
     type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
@@ -35,15 +34,15 @@ impl Service<http::Request<Body>> for Failing {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let place = format!("rpc/{}", request.uri().path().rsplit('/').next().unwrap_or_default());
-        if let Err(error) = failpoint::before(&place) {
+        let operation = format!("rpc/{}", request.uri().path().rsplit('/').next().unwrap_or_default());
+        if let Err(error) = failpoint::before(&operation) {
             return Box::pin(ready(Ok(Status::unavailable(error.to_string()).into_http())));
         }
         let answer = self.0.call(request);
         Box::pin(async move {
             let answer = answer.await?;
-            let passed = failpoint::after(&place);
-            Ok(passed.map_or_else(|error| Status::unavailable(error.to_string()).into_http(), |()| answer))
+            let result = failpoint::after(&operation);
+            Ok(result.map_or_else(|error| Status::unavailable(error.to_string()).into_http(), |()| answer))
         })
     }
 }
