@@ -86,7 +86,7 @@ impl TryFrom<Row> for Turn {
     }
 }
 
-/// `SELECT` of a whole turn, with the newest seq of its log, closed by the given tail.
+/// Selects all columns of turns, with the newest seq of their logs. `$tail` is the rest of the statement.
 macro_rules! select_turn {
     ($tail:literal, $($argument:expr),*) => {
         sqlx::query_as!(

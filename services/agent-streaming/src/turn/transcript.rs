@@ -211,7 +211,7 @@ mod tests {
         Kind::StepFinished(StepFinished { step, finish_reason: "stop".into() })
     }
 
-    fn said(text: &str) -> Vec<Kind> {
+    fn text_block(text: &str) -> Vec<Kind> {
         let block_id = || "b".to_owned();
         vec![
             Kind::TextStarted(TextStarted { block_id: block_id() }),
@@ -269,7 +269,7 @@ mod tests {
             Kind::ReasoningFinished(ReasoningFinished { block_id: "r".into(), opaque_json: r#"{"signature":"s"}"#.into() }),
         ];
         let failed = Kind::ToolFailed(ToolFailed { call_id: "c".into(), ..ToolFailed::default() });
-        let turn = recorded(vec![vec![step(1)], thought, said("I look."), call("list_files", &[], "{}"), vec![failed, finished(1)]]);
+        let turn = recorded(vec![vec![step(1)], thought, text_block("I look."), call("list_files", &[], "{}"), vec![failed, finished(1)]]);
         let step = &turn.transcript.finished[0];
         assert_eq!(
             step.blocks,
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_superseded_step_leaves_only_its_usage() {
-        let mut turn = recorded(vec![vec![step(1)], said("one"), vec![finished(1), step(2)], said("tw")]);
+        let mut turn = recorded(vec![vec![step(1)], text_block("one"), vec![finished(1), step(2)], text_block("tw")]);
         assert_eq!(turn.unfinished(), Some((6, 9)));
         let usage = Usage { input_tokens: 7, ..Usage::default() };
         turn.apply(10, &Kind::Usage(usage));
@@ -294,7 +294,7 @@ mod tests {
         turn.apply(11, &Kind::StepSuperseded(StepSuperseded { from: 6, to: 10 }));
         assert_eq!((turn.unfinished(), turn.transcript.answer.text()), (None, "one"));
         assert_eq!(turn.transcript.usage, usage);
-        for (seq, kind) in (12..).zip([vec![step(2)], said("two"), vec![finished(2)]].concat()) {
+        for (seq, kind) in (12..).zip([vec![step(2)], text_block("two"), vec![finished(2)]].concat()) {
             turn.apply(seq, &kind);
         }
         assert_eq!(turn.transcript.finished.len(), 2);

@@ -124,11 +124,11 @@ fn indentation(place: &str, wanted: &str) -> Option<Indentation> {
     let blank = |line: &str| line.trim().is_empty();
     let texts = wanted.replace("\r\n", "\n").replace('\r', "\n");
     let mut found = Indentation::Same;
-    for ((there, asked), line) in indents(place).iter().zip(&indents(wanted)).zip(texts.split('\n')) {
-        if there == asked || blank(line) {
+    for ((actual, expected), line) in indents(place).iter().zip(&indents(wanted)).zip(texts.split('\n')) {
+        if actual == expected || blank(line) {
             continue;
         }
-        let this = match (there.contains('\t'), asked.contains('\t')) {
+        let this = match (actual.contains('\t'), expected.contains('\t')) {
             (true, false) => Indentation::Tabs,
             (false, true) => Indentation::Spaces,
             _ => return None,

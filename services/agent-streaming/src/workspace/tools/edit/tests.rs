@@ -52,9 +52,9 @@ fn a_text_is_found_despite_invisible_differences() {
             "line endings, blanks at the ends of lines, kinds of quotes and tabs",
         ),
     ] {
-        let (found, told) = edited(file, old, new);
+        let (found, summary) = edited(file, old, new);
         assert_eq!(found, result, "{file:?} {old:?}");
-        assert!(told.starts_with("; matched although the ") && told.contains(note), "{file:?}: {told}");
+        assert!(summary.starts_with("; matched although the ") && summary.contains(note), "{file:?}: {summary}");
     }
 }
 
