@@ -3,5 +3,6 @@
 pub(crate) mod agents;
 pub(crate) mod history;
 pub(crate) mod json;
+pub(crate) mod message;
 pub(crate) mod prompt;
 pub(crate) mod provider;

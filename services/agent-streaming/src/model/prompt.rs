@@ -5,7 +5,7 @@ use proto::project_storage::{FileEntry, FileKind, Message, MessageRole};
 
 use crate::{
     model::agents::Agent,
-    model::provider::{AssistantBlock, ModelMessage},
+    model::message::{AssistantBlock, ModelMessage},
 };
 
 /// How much of the conversation a prompt contains. The newest messages take precedence.

@@ -33,6 +33,7 @@ use serde_json::Value;
 
 pub(crate) use self::config::{BaseUrl, MaxTokensField, ProviderConfig};
 use self::http::Http;
+pub(crate) use crate::model::message::{AssistantBlock, ModelMessage, ToolResult, ToolSpec};
 
 pub(crate) trait Provider: Send + Sync + 'static {
     /// Requests one answer. The request is sent at the first poll. Dropping the stream closes the connection to the provider.
@@ -66,50 +67,6 @@ impl ModelRequest {
             AssistantBlock::Text(_) | AssistantBlock::Reasoning { .. } => None,
         })
     }
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum ModelMessage {
-    User {
-        text: String,
-    },
-    Assistant {
-        blocks: Vec<AssistantBlock>,
-    },
-    /// The results of all calls in the previous message.
-    ToolResults(Vec<ToolResult>),
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum AssistantBlock {
-    Text(String),
-    /// `opaque` is the value of [`ModelEvent::ReasoningFinished`], which only its provider reads. Without it the block is not sent back.
-    Reasoning {
-        text: String,
-        opaque: Value,
-    },
-    /// `opaque` is the value of [`ModelEvent::ToolReady`].
-    ToolCall {
-        id: String,
-        tool: String,
-        input: Value,
-        opaque: Value,
-    },
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ToolResult {
-    pub call_id: String,
-    pub content: String,
-    pub is_error: bool,
-}
-
-/// A tool that the model may call.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct ToolSpec {
-    pub name: &'static str,
-    pub description: &'static str,
-    pub input_schema: Value,
 }
 
 /// An event of an answer. The ids of blocks and calls are unique within the turn.

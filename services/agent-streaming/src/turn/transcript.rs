@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use proto::agent_streaming::{Usage, turn_event::Kind};
 use serde_json::Value;
 
-use crate::{model::provider::AssistantBlock, turn::answer::Answer, workspace::tools};
+use crate::{model::message::AssistantBlock, turn::answer::Answer, workspace::tools};
 
 /// The state of a turn after some of its events.
 #[derive(Debug, Default)]

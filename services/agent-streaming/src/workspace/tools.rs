@@ -21,7 +21,7 @@ pub(crate) use self::arguments::repair;
 pub(crate) use self::{catalogue::specs, input::InputStream};
 pub(crate) use crate::workspace::overlay::BaseError;
 use crate::{
-    model::provider::ToolSpec,
+    model::message::ToolSpec,
     workspace::overlay::{BaseFiles, Overlay, Refusal},
 };
 

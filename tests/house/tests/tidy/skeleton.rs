@@ -24,7 +24,7 @@ const FIELDS: &[(&str, &str)] =
     &[("server::Config", "server"), ("postgres::Config", "postgres"), ("redis::Config", "redis"), ("ClusterSecret", "cluster_secret")];
 
 /// Files beside `lib.rs` and `grpc` that name tonic: they call other services.
-const CLIENTS: &[&str] = &["services/agent-streaming/src/upstream.rs", "services/project-storage/src/sessions.rs"];
+const CLIENTS: &[&str] = &["services/agent-streaming/src/upstream.rs", "services/project-storage/src/background/sessions.rs"];
 
 fn file<'a>(all: &'a [File], service: &str, name: &str) -> Option<&'a File> {
     let path = format!("services/{service}/src/{name}");

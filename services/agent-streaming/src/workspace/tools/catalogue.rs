@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
-use crate::model::provider::ToolSpec;
+use crate::model::message::ToolSpec;
 
 /// Every tool, in the order in which models see them.
 pub(crate) const NAMES: [&str; 7] = ["list_files", "read_file", "search", "write_file", "edit_file", "delete_file", "rename_file"];
