@@ -158,8 +158,16 @@ pub async fn connect(config: &Config, migrator: &Migrator) -> Result<PgPool, Err
     }
     let pool = pool_options(config).connect_with(options.clone()).await.map_err(|source| create::connect_error(&options, source))?;
     let database = create::database(&options).to_owned();
-    migrator.run(&pool).await.map_err(|source| Error::Migrate { database, source })?;
+    known_migrations(migrator).run(&pool).await.map_err(|source| Error::Migrate { database, source })?;
     Ok(pool)
+}
+
+/// The migrations of this release. Those of the next release may be in the database already: its schema works with this release, so a
+/// replica of this release may restart during an upgrade.
+fn known_migrations(migrator: &Migrator) -> Migrator {
+    let mut known = Migrator::with_migrations(migrator.iter().cloned().collect());
+    known.set_ignore_missing(true);
+    known
 }
 
 fn options(config: &Config) -> Result<PgConnectOptions, Error> {

@@ -51,6 +51,20 @@ async fn replicas_that_start_at_the_same_time_create_one_database() {
 }
 
 #[tokio::test]
+async fn a_release_starts_on_a_database_that_the_next_release_has_migrated() {
+    let server = testing::postgres(&MIGRATOR).await;
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'next release', true, '', 0)",
+    )
+    .execute(&server.pool)
+    .await
+    .unwrap();
+    let config = postgres::Config::of_url("auth", Secret::new(server.url.clone()));
+    let pool = postgres::connect(&config, &MIGRATOR).await.unwrap();
+    assert!(names(&pool).await.is_empty());
+}
+
+#[tokio::test]
 async fn a_connection_error_names_the_server_without_its_password() {
     let mut config = postgres::Config::of_url("auth", Secret::new("postgres://me:hunter2@127.0.0.1:1/x_auth"));
     config.connect_timeout = Duration::from_millis(200);
