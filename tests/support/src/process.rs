@@ -1,6 +1,7 @@
 //! `backlot` in its own process, for tests of kills, exit codes, logs and telemetry.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Stdio,
@@ -32,6 +33,8 @@ pub struct Process {
     pub url: String,
     /// The URL of its metrics.
     pub metrics: String,
+    /// The gRPC URLs of its services, by their names in camelCase.
+    pub grpc: BTreeMap<String, String>,
 }
 
 impl Launch {
@@ -109,7 +112,8 @@ impl Launch {
         .with_context(|| format!("not ready within {START_LIMIT:?}"))??;
         let endpoints: serde_json::Value = serde_json::from_slice(&std::fs::read(self.data.join("endpoints.json"))?)?;
         let metrics = endpoints["metricsUrl"].as_str().unwrap_or_default().to_owned();
-        Ok(Process { child, url, metrics })
+        let grpc = serde_json::from_value(endpoints["grpc"].clone()).context("no gRPC addresses")?;
+        Ok(Process { child, url, metrics, grpc })
     }
 
     /// The file with the standard error of all starts.

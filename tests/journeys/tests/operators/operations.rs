@@ -1,11 +1,7 @@
 //! Logs, metrics and readiness.
 
 use anyhow::{Result, ensure};
-use chassis::{
-    config::Env,
-    telemetry,
-    testing::{self, eventually},
-};
+use chassis::testing::{self, eventually};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection};
 use test_support::{Cluster, Person, canary, grpc, process::Launch};
@@ -151,10 +147,13 @@ async fn readiness_names_the_service_whose_database_is_unusable() -> Result<()> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_rpcs_share_one_series() -> Result<()> {
-    // The services run in this process, so this process exports their metrics.
-    let _telemetry = telemetry::init(&telemetry::Config::read(&mut Env::of([("BACKLOT_LOG", "off")])), "backlot");
-    let cluster = Cluster::start().await?;
-    let channel = grpc::connect(&cluster.grpc["auth"]).await?;
+    chassis::install_crypto();
+    let data = tempfile::tempdir()?;
+    let launch = Launch::new(env!("CARGO_BIN_EXE_backlot-under-test"), &data.path().join("backlot"))
+        .set("BACKLOT_EDGE_PER_SECOND", "0")
+        .set("DATABASE_URL", &testing::database_url("rpcs").await);
+    let process = launch.up().await?;
+    let channel = grpc::connect(&process.grpc["auth"]).await?;
     for n in 0..200 {
         for path in
             [format!("/backlot.auth.v1.AuthService/Invented{n}"), format!("/invented.v{n}.Service/SignIn"), format!("/grpc.invented/I{n}")]
@@ -163,7 +162,7 @@ async fn unknown_rpcs_share_one_series() -> Result<()> {
             assert_eq!(refused.code(), tonic::Code::Unimplemented, "{path}");
         }
     }
-    let text = metrics(&cluster.metrics).await?;
+    let text = metrics(&process.metrics).await?;
     ensure!(!text.to_lowercase().contains("invented"), "{text}");
     let other = value(
         &text,
@@ -171,7 +170,8 @@ async fn unknown_rpcs_share_one_series() -> Result<()> {
         &["rpc_method=\"_OTHER\"", "rpc_status_code=\"UNIMPLEMENTED\"", "svc=\"auth\""],
     );
     ensure!(other == Some(600.0), "{other:?} in {text}");
-    cluster.stop().await
+    ensure!(process.terminate().await? == Some(0));
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
