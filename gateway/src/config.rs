@@ -134,7 +134,7 @@ impl Config {
             max_header: env.get::<NonZeroUsize>("BACKLOT_MAX_HEADER_BYTES", "8192", "bytes of the value of one header; a longer one is answered with 431").get(),
             heartbeat: env.get("BACKLOT_HEARTBEAT", "15s", "pause after which an event stream sends a heartbeat"),
             drain_delay: env.get("BACKLOT_DRAIN_DELAY", "0s", "how long the gateway reports not ready before it stops accepting"),
-            drain: env.get("BACKLOT_DRAIN_TIMEOUT", "10s", "how long open calls and turns may go on after the stop signal"),
+            drain: env.get("BACKLOT_DRAIN_TIMEOUT", "10s", "how long open calls may continue after the stop signal"),
         };
         let insecure: bool = env.get("BACKLOT_INSECURE_HTTP", "0", "allow plain HTTP on a host that is not loopback");
         config.check(env, insecure);

@@ -1,5 +1,5 @@
-//! HTTP for browsers and programs: JSON, event streams and previews in front of the services' gRPC. Only this crate uses axum and HTTP
-//! status codes. It has no state that other gateways need: what it caches (sessions, revocations, open streams) only saves calls.
+//! HTTP for browsers and programs: JSON, event streams and previews in front of the services' gRPC. Only this crate answers HTTP,
+//! with axum. It has no state that other gateways need: what it caches (sessions, revocations, open streams) only saves calls.
 //!
 //! In reading order:
 //! - [`config`], [`app`]: the settings, and the state that handlers share.

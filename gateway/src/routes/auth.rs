@@ -12,6 +12,7 @@ use proto::{
     auth::{CreateAccessTokenRequest, GetKeySetRequest, GetSessionRequest, Session, SignInRequest, SignOutRequest, SignUpRequest},
     error::ErrorCode,
 };
+use serde::Serialize;
 
 use crate::{
     app::App,
@@ -31,10 +32,8 @@ pub(crate) async fn sign_up(State(app): State<Arc<App>>, caller: MaybeAuthentica
     if in_answer {
         return reply(&answer);
     }
-    end_previous(&app, &caller).await;
     let secret = std::mem::take(&mut answer.session_token);
-    let response = reply(&answer)?;
-    with_cookie(&app, response, &secret, answer.session.as_ref())
+    reply_with_session(&app, &caller, &answer, &secret, answer.session.as_ref()).await
 }
 
 pub(crate) async fn sign_in(State(app): State<Arc<App>>, caller: MaybeAuthenticated, Json(request, _share): Json<SignInRequest>) -> Reply {
@@ -43,10 +42,20 @@ pub(crate) async fn sign_in(State(app): State<Arc<App>>, caller: MaybeAuthentica
     if in_answer {
         return reply(&answer);
     }
-    end_previous(&app, &caller).await;
     let secret = std::mem::take(&mut answer.session_token);
-    let response = reply(&answer)?;
-    with_cookie(&app, response, &secret, answer.session.as_ref())
+    reply_with_session(&app, &caller, &answer, &secret, answer.session.as_ref()).await
+}
+
+/// Answers a sign-in with the cookie of its session, which replaces the cookie of the request.
+async fn reply_with_session<A: Serialize + Sync>(
+    app: &App,
+    caller: &MaybeAuthenticated,
+    answer: &A,
+    secret: &str,
+    session: Option<&Session>,
+) -> Reply {
+    end_previous(app, caller).await;
+    with_cookie(app, reply(answer)?, secret, session)
 }
 
 /// Ends the session of the request's cookie. The new cookie replaces it, so it could not be ended later. The sign-in succeeds even if

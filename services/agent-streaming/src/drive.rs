@@ -1,5 +1,5 @@
 //! Drives turns. A [`worker`] claims a turn, [`run`] executes it, [`step`] executes one of its steps, [`attempt`] requests the model, and
-//! [`commit`] ends the turn. The [`outbox`] tells project-storage about turns that ended without files.
+//! [`commit`] ends the turn. The [`outbox`] tells project-storage about turns that failed or were cancelled.
 
 pub(crate) mod attempt;
 pub(crate) mod commit;

@@ -1,6 +1,7 @@
 //! The RPCs: decode, call one function, encode.
 
 mod decode;
+mod encode;
 
 use std::{pin::Pin, sync::Arc};
 
@@ -23,7 +24,6 @@ use crate::{
     intake::list,
     intake::start::{self, StartResult},
     model::agents::Agent,
-    turn::Turn,
     watch::follow::{self, FollowOptions},
     watch::tail::Frame,
 };
@@ -38,21 +38,21 @@ impl AgentStreamingService for Service {
         let context = Context::of(&request);
         let start = decode::start(request.into_inner())?;
         let StartResult { turn, replayed } = start::start(&self.0, &context, start, clock::now()).await.map_err(status)?;
-        Ok(Response::new(StartTurnResponse { turn: Some(turn.wire()), replayed }))
+        Ok(Response::new(StartTurnResponse { turn: Some(encode::turn(&turn)), replayed }))
     }
 
     async fn get_turn(&self, request: Request<GetTurnRequest>) -> Result<Response<GetTurnResponse>, Status> {
         let user = Context::of(&request).user()?.id;
         let id = turn_id(&request.get_ref().turn_id)?;
         let turn = list::get(&self.0.db, user, id).await.map_err(status)?;
-        Ok(Response::new(GetTurnResponse { turn: Some(turn.wire()) }))
+        Ok(Response::new(GetTurnResponse { turn: Some(encode::turn(&turn)) }))
     }
 
     async fn list_turns(&self, request: Request<ListTurnsRequest>) -> Result<Response<ListTurnsResponse>, Status> {
         let user = Context::of(&request).user()?.id;
         let (request, size) = decode::list(&self.0.pages, user, request.into_inner())?;
         let (turns, next) = list::page(&self.0.db, &self.0.pages, request, size).await.map_err(status)?;
-        let turns = turns.iter().map(Turn::wire).collect();
+        let turns = turns.iter().map(encode::turn).collect();
         Ok(Response::new(ListTurnsResponse { turns, next_page_token: next.unwrap_or_default() }))
     }
 
@@ -71,7 +71,7 @@ impl AgentStreamingService for Service {
         let user = Context::of(&request).user()?.id;
         let id = turn_id(&request.get_ref().turn_id)?;
         let turn = cancel::cancel(&self.0, user, id, clock::now()).await.map_err(status)?;
-        Ok(Response::new(CancelTurnResponse { turn: Some(turn.wire()) }))
+        Ok(Response::new(CancelTurnResponse { turn: Some(encode::turn(&turn)) }))
     }
 
     async fn list_agents(&self, request: Request<ListAgentsRequest>) -> Result<Response<ListAgentsResponse>, Status> {

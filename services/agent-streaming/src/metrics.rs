@@ -105,6 +105,8 @@ pub(crate) struct TurnOutcome<'a> {
     pub(crate) state: State,
     /// Empty unless the turn failed.
     pub(crate) reason: &'a str,
+    /// The message for the user. Empty unless the turn failed.
+    pub(crate) error: &'a str,
     /// The number of steps, if this process knows it.
     pub(crate) steps: Option<u32>,
     pub(crate) usage: Usage,
@@ -122,6 +124,7 @@ pub(crate) fn turn_ended(turn: &Turn, outcome: &TurnOutcome<'_>) {
                 turn.id = %turn.id,
                 outcome = outcome.state.as_str(),
                 reason = outcome.reason,
+                error = outcome.error,
                 agent = turn.agent,
                 model = turn.model,
                 steps = outcome.steps,

@@ -5,7 +5,7 @@ pub(crate) mod event;
 pub(crate) mod transcript;
 
 use bytes::Bytes;
-use chassis::{clock, seeded_bug};
+use chassis::seeded_bug;
 use proto::{
     agent_streaming::{self as wire, Usage},
     id::{MessageId, ProjectId, TurnId, UserId},
@@ -65,7 +65,7 @@ impl State {
         }
     }
 
-    fn wire(self) -> wire::TurnState {
+    pub(crate) fn wire(self) -> wire::TurnState {
         match self {
             Self::Accepted => wire::TurnState::Accepted,
             Self::Queued => wire::TurnState::Queued,
@@ -79,7 +79,7 @@ impl State {
     }
 }
 
-/// The end of a turn without files, as EndTurn tells it to project-storage.
+/// The end of a turn that failed or was cancelled, as EndTurn tells it to project-storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     Failed,
@@ -208,31 +208,6 @@ pub(crate) struct Turn {
     pub(crate) created_at: OffsetDateTime,
     pub(crate) started_at: Option<OffsetDateTime>,
     pub(crate) ended_at: Option<OffsetDateTime>,
-}
-
-impl Turn {
-    /// The turn as a message of the contract.
-    pub(crate) fn wire(&self) -> wire::Turn {
-        let used = self.usage != Usage::default();
-        wire::Turn {
-            id: self.id.to_string(),
-            project_id: self.project_id.map(|id| id.to_string()).unwrap_or_default(),
-            user_id: self.user_id.to_string(),
-            state: self.state.wire() as i32,
-            agent: self.agent.clone(),
-            model: self.model.clone(),
-            base_revision: self.base_revision.clone(),
-            revision: self.revision.clone(),
-            failure_reason: self.failure_reason.clone(),
-            last_seq: self.last_seq,
-            create_time: Some(clock::timestamp(self.created_at)),
-            start_time: self.started_at.map(clock::timestamp),
-            end_time: self.ended_at.map(clock::timestamp),
-            usage: used.then_some(self.usage),
-            client_message_id: self.client_message_id.clone(),
-            on_disconnect: if self.cancel_unfollowed { wire::OnDisconnect::Cancel } else { wire::OnDisconnect::Continue } as i32,
-        }
-    }
 }
 
 /// The input of a turn, stored at its start so that every worker uses the same.
@@ -399,7 +374,7 @@ mod tests {
     #[test]
     fn the_task_of_a_worker_follows_from_the_turn() {
         let of = |state, started: bool, recoveries| {
-            let started_at = started.then(clock::now);
+            let started_at = started.then(chassis::clock::now);
             Task::of(&Turn { project_id: Some(ProjectId::generate()), state, started_at, recoveries, ..crate::testing::draft() })
         };
         for (state, started, recoveries, task) in [

@@ -18,7 +18,10 @@ use proto::{
 };
 use tokio::time::{Instant, sleep};
 
-use crate::error::SERVICE;
+use crate::{
+    error::SERVICE,
+    turn::{Failure, Reason},
+};
 
 /// The rate limit of new turns.
 const POLICY: &str = "agent";
@@ -141,6 +144,23 @@ where
     }
 }
 
+/// The failure of a turn whose call to project-storage was refused.
+pub(crate) fn failure_of(fault: &Fault) -> Failure {
+    let reason = match (fault.code, fault.reason.as_str()) {
+        (ErrorCode::InvalidArgument | ErrorCode::RateLimited, _) => Reason::LimitExceeded,
+        (ErrorCode::Forbidden | ErrorCode::Unauthenticated, _)
+        | (ErrorCode::NotFound, "PROJECT_NOT_FOUND" | "TURN_NOT_FOUND" | "REVISION_NOT_FOUND") => Reason::AccessLost,
+        _ => Reason::Internal,
+    };
+    let foreign = fault.domain != format!("{SERVICE}.backlot.dev");
+    let message = if reason == Reason::Internal && foreign {
+        "the files of the project could not be read or written".to_owned()
+    } else {
+        fault.message.clone()
+    };
+    Failure::new(reason, message)
+}
+
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
@@ -184,5 +204,15 @@ mod tests {
             assert_eq!(answer.await.map_err(|f| f.code), Err(ErrorCode::Timeout));
             assert!((1..=most).contains(&calls.get()), "{} calls within {timeout:?}", calls.get());
         }
+    }
+
+    #[test]
+    fn a_refusal_has_a_stable_reason() {
+        let of = |code, reason: &str| failure_of(&Fault::new("project-storage", code, reason, "x")).reason;
+        assert_eq!(of(ErrorCode::InvalidArgument, "FILE_TOO_LARGE"), Reason::LimitExceeded);
+        assert_eq!(of(ErrorCode::RateLimited, "ACCOUNT_TOO_LARGE"), Reason::LimitExceeded);
+        assert_eq!(of(ErrorCode::Forbidden, "ROLE_REQUIRED"), Reason::AccessLost);
+        assert_eq!(of(ErrorCode::NotFound, "PROJECT_NOT_FOUND"), Reason::AccessLost);
+        assert_eq!(of(ErrorCode::Conflict, "TURN_DIGEST_MISMATCH"), Reason::Internal);
     }
 }

@@ -1,4 +1,4 @@
-//! Once an hour: deletes old rows, and adds the identity of their address to accounts that the previous release created. Every replica
+//! At the start and then once an hour: deletes old rows, and adds the identity of their address to accounts that the previous release created. Every replica
 //! does both. They are idempotent.
 
 use chassis::clock;

@@ -56,7 +56,7 @@ pub mod testing {
 }
 
 /// The background tasks of a stopped service end within this.
-const TASKS_LIMIT: Duration = Duration::from_secs(2);
+const TASKS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why the service could not start or ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +93,7 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
         .serve(listener, shutdown)
         .await;
 
-    tasks.shutdown(TASKS_LIMIT).await;
+    tasks.shutdown(TASKS_TIMEOUT).await;
     pool.close().await;
     served.map_err(ServeError::Server)
 }

@@ -107,7 +107,7 @@ impl Config {
                 )
                 .get(),
             reflection: env.get("BACKLOT_REFLECTION", "false", "gRPC reflection also on listeners that are not loopback"),
-            drain: env.get("BACKLOT_DRAIN_TIMEOUT", "10s", "how long open calls and turns may go on after the stop signal"),
+            drain: env.get("BACKLOT_DRAIN_TIMEOUT", "10s", "how long open calls may continue after the stop signal"),
             body_timeout: body_timeout(env),
             receiving: receiving(env),
             message_fields: env

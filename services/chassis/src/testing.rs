@@ -45,8 +45,8 @@ pub fn die_with_parent(command: &mut Command) {
 ///
 /// # Errors
 /// The system refuses the priority.
-pub fn give_way() -> io::Result<()> {
-    sys::give_way()
+pub fn lower_priority() -> io::Result<()> {
+    sys::lower_priority()
 }
 
 /// A signal to a process.

@@ -64,7 +64,7 @@ impl Folders {
     }
 
     /// The folder in which `initdb` creates the data.
-    pub(super) fn draft(&self) -> PathBuf {
+    pub(super) fn unfinished_data(&self) -> PathBuf {
         self.root.join("data.new")
     }
 

@@ -70,14 +70,14 @@ impl Server {
 
     /// Creates the data under a temporary name, so that the next start repeats an interrupted initdb.
     fn initdb(&self) -> Result<(), Error> {
-        let (draft, data) = (self.folders.draft(), self.folders.data());
-        let failed = |source| Error::Folder { folder: draft.clone(), source };
-        if draft.exists() {
-            fs::remove_dir_all(&draft).map_err(failed)?;
+        let (unfinished, data) = (self.folders.unfinished_data(), self.folders.data());
+        let failed = |source| Error::Folder { folder: unfinished.clone(), source };
+        if unfinished.exists() {
+            fs::remove_dir_all(&unfinished).map_err(failed)?;
         }
         (self.options.progress)("creating a private PostgreSQL database");
         let mut command = self.command("initdb");
-        command.args(["-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-instructions", "-D"]).arg(&draft);
+        command.args(["-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-instructions", "-D"]).arg(&unfinished);
         if !self.options.fsync {
             command.arg("--no-sync");
         }
@@ -87,7 +87,7 @@ impl Server {
             let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             return Err(Error::Initdb { status: output.status, output: text });
         }
-        fs::rename(&draft, &data).map_err(failed)?;
+        fs::rename(&unfinished, &data).map_err(failed)?;
         File::open(&self.folders.root).and_then(|folder| folder.sync_all()).map_err(failed)
     }
 

@@ -34,7 +34,7 @@ pub fn signal(pid: u32, signal: i32) -> io::Result<()> {
 /// # Errors
 /// The system call fails.
 #[cfg(feature = "testing")]
-pub fn give_way() -> io::Result<()> {
+pub fn lower_priority() -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
         #[allow(unsafe_code, reason = "takes and returns numbers")]

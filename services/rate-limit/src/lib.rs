@@ -57,7 +57,7 @@ pub mod testing {
 /// How often the process forgets idle subjects.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 /// The background tasks of a stopped service end within this.
-const TASKS_LIMIT: Duration = Duration::from_secs(1);
+const TASKS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why the service could not start or ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +85,7 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     let service = RateLimitServiceServer::new(grpc::Service(app)).accept_compressed(CompressionEncoding::Gzip);
     let served = Server::new(Caller::RateLimit, config.server, verifier, RULES).add_service(service).serve(listener, shutdown).await;
 
-    tasks.shutdown(TASKS_LIMIT).await;
+    tasks.shutdown(TASKS_TIMEOUT).await;
     served.map_err(ServeError::Server)
 }
 

@@ -17,7 +17,7 @@ pub mod wire;
 use std::{fmt, path::Path, time::Instant};
 
 use anyhow::{Context, Result, ensure};
-use chassis::testing::give_way;
+use chassis::testing::lower_priority;
 use test_support::process::Launch;
 
 pub use self::target::{LONG, SHORT, Scale, Target};
@@ -135,7 +135,7 @@ pub async fn run_all(
 async fn run_in_thread(run: Run, target: Target, scale: Scale) -> Result<()> {
     let (done, outcome) = tokio::sync::oneshot::channel();
     let attack = move || {
-        let priority = if scale.low_priority { give_way() } else { Ok(()) };
+        let priority = if scale.low_priority { lower_priority() } else { Ok(()) };
         let runtime = priority.and_then(|()| tokio::runtime::Builder::new_current_thread().enable_all().build());
         _ = done.send(runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(repeated(run, &target, scale))));
     };

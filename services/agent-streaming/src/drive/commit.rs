@@ -5,7 +5,6 @@ use chassis::seeded_bug;
 use prost::Message as _;
 use proto::{
     agent_streaming::{FilesCommitted, FilesConflict, TurnCommitting, TurnCompleted, TurnConflicted, TurnFailed, turn_event::Kind},
-    error::{ErrorCode, Fault},
     project_storage::{CommitOutcome, CommitTurnRequest, CommitTurnResponse, FileChange},
 };
 use sha2::{Digest as _, Sha256};
@@ -14,11 +13,10 @@ use tokio::sync::Notify;
 #[cfg(feature = "seeded-bugs")]
 use crate::seeded_bugs;
 use crate::{
-    error::SERVICE,
     log::journal::{TurnLog, WriteError},
     turn::answer::Answer,
-    turn::{Change, Failure, Reason, Turn},
-    upstream::{Upstream, retry_until_answered},
+    turn::{Change, Failure, Turn},
+    upstream::{Upstream, failure_of, retry_until_answered},
 };
 
 /// The length of the message of a revision.
@@ -58,7 +56,7 @@ pub(crate) async fn commit(upstream: &Upstream, outbox: &Notify, log: &TurnLog, 
         }
         Err(fault) => {
             tracing::warn!(turn.id = request.turn_id, reason = fault.reason, "the commit was refused: {fault}");
-            fail(outbox, log, &refusal(&fault)).await
+            fail(outbox, log, &failure_of(&fault)).await
         }
     }
 }
@@ -102,23 +100,6 @@ fn outcome(answer: CommitTurnResponse, base_revision: &str) -> (Vec<Kind>, Chang
             (vec![Kind::TurnCompleted(completed)], Change::completed(String::new()))
         }
     }
-}
-
-/// The failure of a turn whose call to project-storage was refused.
-pub(crate) fn refusal(fault: &Fault) -> Failure {
-    let reason = match (fault.code, fault.reason.as_str()) {
-        (ErrorCode::InvalidArgument | ErrorCode::RateLimited, _) => Reason::LimitExceeded,
-        (ErrorCode::Forbidden | ErrorCode::Unauthenticated, _)
-        | (ErrorCode::NotFound, "PROJECT_NOT_FOUND" | "TURN_NOT_FOUND" | "REVISION_NOT_FOUND") => Reason::AccessLost,
-        _ => Reason::Internal,
-    };
-    let foreign = fault.domain != format!("{SERVICE}.backlot.dev");
-    let message = if reason == Reason::Internal && foreign {
-        "the files of the project could not be read or written".to_owned()
-    } else {
-        fault.message.clone()
-    };
-    Failure::new(reason, message)
 }
 
 /// SHA-256 of the changes alone, so that equal changes have equal digests.
@@ -174,16 +155,6 @@ mod tests {
             assert!(kinds.last().is_some_and(terminal));
             assert_eq!((change.state, change.revision.as_deref()), (Some(state), Some(new_revision)));
         }
-    }
-
-    #[test]
-    fn a_refusal_has_a_stable_reason() {
-        let of = |code, reason: &str| refusal(&Fault::new("project-storage", code, reason, "x")).reason;
-        assert_eq!(of(ErrorCode::InvalidArgument, "FILE_TOO_LARGE"), Reason::LimitExceeded);
-        assert_eq!(of(ErrorCode::RateLimited, "ACCOUNT_TOO_LARGE"), Reason::LimitExceeded);
-        assert_eq!(of(ErrorCode::Forbidden, "ROLE_REQUIRED"), Reason::AccessLost);
-        assert_eq!(of(ErrorCode::NotFound, "PROJECT_NOT_FOUND"), Reason::AccessLost);
-        assert_eq!(of(ErrorCode::Conflict, "TURN_DIGEST_MISMATCH"), Reason::Internal);
     }
 
     #[test]

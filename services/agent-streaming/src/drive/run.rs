@@ -24,7 +24,7 @@ use crate::{
         provider::{ModelRequest, Provider, Providers},
     },
     turn::{Change, Failure, Reason, Turn, transcript::RecordedTurn},
-    upstream::{Upstream, retry_until_answered},
+    upstream::{Upstream, failure_of, retry_until_answered},
     workspace::{overlay::Overlay, tools},
 };
 
@@ -121,7 +121,7 @@ async fn read_started(upstream: &Upstream, turn: &Turn) -> Result<TreeAndHistory
 }
 
 async fn read_tree(upstream: &Upstream, turn: &Turn, revision: &str) -> Result<GetTurnTreeResponse, Failure> {
-    retry_until_answered(Some(READ_TIMEOUT), || upstream.tree(turn.id, revision)).await.map_err(|fault| commit::refusal(&fault))
+    retry_until_answered(Some(READ_TIMEOUT), || upstream.tree(turn.id, revision)).await.map_err(|fault| failure_of(&fault))
 }
 
 fn too_many_steps(limit: u32) -> Failure {

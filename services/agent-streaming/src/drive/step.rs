@@ -10,10 +10,7 @@ use proto::{
     project_storage::File,
 };
 
-use super::{
-    attempt::{self, Recorder, RunError, StepContext, StepLimits},
-    commit,
-};
+use super::attempt::{self, Recorder, RunError, StepContext, StepLimits};
 use crate::{
     metrics,
     model::provider::{FinishReason, ModelMessage, ModelRequest, Provider, ToolResult, ToolSpec, output_limit::SETTING},
@@ -21,7 +18,7 @@ use crate::{
         Change, Failure, Reason, Turn,
         transcript::{Call, Step},
     },
-    upstream::{Upstream, retry_until_answered},
+    upstream::{Upstream, failure_of, retry_until_answered},
     workspace::{
         overlay::{BaseError, BaseFiles, Overlay},
         tools::{self, ToolOutcome},
@@ -91,7 +88,7 @@ impl StepRunner<'_> {
 
     async fn execute(&self, overlay: &mut Overlay, call: Call<'_>) -> Result<ToolOutcome, Failure> {
         let outcome = tools::execute(overlay, &self.base, &self.tools, call.tool, call.input).await;
-        outcome.map_err(|BaseError(fault)| commit::refusal(&fault))
+        outcome.map_err(|BaseError(fault)| failure_of(&fault))
     }
 }
 

@@ -190,7 +190,8 @@ fn report(turn: &Turn, summary: &TurnSummary) {
         span.record("otel.status_code", "ERROR");
         span.record("error.type", reason);
     }
-    metrics::turn_ended(turn, &metrics::TurnOutcome { state, reason, steps: summary.steps, usage: summary.usage });
+    let outcome = metrics::TurnOutcome { state, reason, error: &summary.error, steps: summary.steps, usage: summary.usage };
+    metrics::turn_ended(turn, &outcome);
 }
 
 /// Opens the log of a claimed turn after its newest event.

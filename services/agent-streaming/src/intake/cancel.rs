@@ -36,7 +36,7 @@ pub(crate) async fn cancel(app: &App, user: UserId, id: TurnId, now: OffsetDateT
 
 /// Counts a turn that has just been cancelled.
 pub(crate) fn report(turn: &Turn) {
-    metrics::turn_ended(turn, &TurnOutcome { state: State::Cancelled, reason: "", steps: None, usage: turn.usage });
+    metrics::turn_ended(turn, &TurnOutcome { state: State::Cancelled, reason: "", error: "", steps: None, usage: turn.usage });
 }
 
 /// Encodes `turn.cancelled` for the log of a turn with the given trace id.

@@ -1,5 +1,5 @@
 //! Buffers the events of the turns that this process drives. A worker numbers the events of its epoch in memory; the [`flusher`] writes
-//! the events of all turns, one statement at a time. Deltas that arrive during a write are joined.
+//! the events of all turns in at most two statements at a time. Deltas that arrive during a write are joined.
 
 pub(crate) mod flusher;
 
@@ -133,6 +133,8 @@ struct Buffer {
 pub(crate) struct TurnSummary {
     pub(crate) state: Option<State>,
     pub(crate) failure: Option<Reason>,
+    /// The message of `turn.failed`; empty for other ends.
+    pub(crate) error: String,
     /// The number of the newest step that this worker has finished.
     pub(crate) steps: Option<u32>,
     pub(crate) usage: Usage,
@@ -155,6 +157,7 @@ impl Inner {
         match &kind {
             Kind::StepFinished(finished) => self.summary.steps = Some(finished.step),
             Kind::Usage(usage) => self.summary.usage = *usage,
+            Kind::TurnFailed(failed) => self.summary.error.clone_from(&failed.message),
             _ => {}
         }
         let size = kind.encoded_len();

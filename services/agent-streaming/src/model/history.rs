@@ -8,9 +8,8 @@ use chassis::seeded_bug;
 use proto::{id::MessageId, project_storage::Message};
 
 use crate::{
-    drive::commit,
     turn::{Failure, Reason, Turn},
-    upstream::{Upstream, retry_until_answered},
+    upstream::{Upstream, failure_of, retry_until_answered},
 };
 
 /// The largest number of messages.
@@ -35,7 +34,7 @@ pub(crate) async fn recorded(upstream: &Upstream, turn: &Turn, timeout: Duration
 
 async fn read(upstream: &Upstream, turn: &Turn, ids: &[MessageId], timeout: Duration) -> Result<Vec<Message>, Failure> {
     let read = retry_until_answered(Some(timeout), || upstream.messages(turn.id, LIMIT, ids)).await;
-    read.map_err(|fault| commit::refusal(&fault))
+    read.map_err(|fault| failure_of(&fault))
 }
 
 /// The ids to store.

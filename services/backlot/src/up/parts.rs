@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::role::Role;
 
 /// The order in which the roles stop, and how long each group may take. Together with the stop of the database and the last flush of the
-/// telemetry it is less than thirty seconds. agent-streaming waits for its turns (ten seconds by default) before it hands them over.
+/// telemetry it is less than thirty seconds. Open calls of agent-streaming may take ten seconds by default; its turns are handed over earlier.
 const DRAIN: [(&[Role], Duration); 3] = [
     (&[Role::Gateway], Duration::from_secs(5)),
     (&[Role::AgentStreaming], Duration::from_secs(11)),

@@ -9,7 +9,7 @@ use super::{
     sse::Event,
 };
 
-/// IdGenerator of events that only keep the connection open.
+/// Names of events that only keep the connection open.
 const PINGS: [&str; 4] = ["ping", "keepalive", "keep-alive", "heartbeat"];
 
 /// The state of an answer after an event.
