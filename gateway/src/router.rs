@@ -16,7 +16,7 @@ use crate::{
     error::{Failure, fault},
     http::etag::{VERSIONED, refuse_if_match},
     identity::authenticate::identify,
-    routes::{agents, agui, auth, chat, conflicts, projects, system, turns},
+    routes::{agents, agui, auth, chat, conflicts, history, projects, system, turns},
     web::{page, preview},
 };
 
@@ -82,7 +82,13 @@ fn contract() -> Vec<Route> {
         get("/api/projects/load", Counted, projects::load),
         get("/api/projects/{project_id}/files", Counted, projects::files),
         get("/api/projects/{project_id}/files/{path=**}", Counted, projects::file),
-        get("/api/projects/{project_id}/revisions", Counted, projects::revisions),
+        get("/api/projects/{project_id}/revisions", Counted, history::list),
+        get("/api/projects/{project_id}/revisions/{revision}", Counted, history::get),
+        post("/api/projects/{project_id}/revisions/{revision}/restore", Counted, history::restore),
+        get("/api/projects/{project_id}/diff", Counted, history::diff),
+        get("/api/projects/{project_id}/labels", Counted, history::labels),
+        put("/api/projects/{project_id}/labels/{label}", Counted, history::set_label),
+        delete("/api/projects/{project_id}/labels/{label}", Counted, history::delete_label),
         get("/api/projects/{project_id}/messages", Counted, projects::messages),
         get("/api/projects/{project_id}/conflicts/{turn_id}", Counted, conflicts::get),
         post("/api/projects/{project_id}/conflicts/{turn_id}/resolve", Counted, conflicts::resolve),
@@ -120,6 +126,10 @@ fn get<H: Handler<T, Arc<App>>, T: 'static>(template: &'static str, class: Class
 
 fn post<H: Handler<T, Arc<App>>, T: 'static>(template: &'static str, class: Class, handler: H) -> Route {
     Route { method: "POST", template, class, handler: routing::post(handler) }
+}
+
+fn put<H: Handler<T, Arc<App>>, T: 'static>(template: &'static str, class: Class, handler: H) -> Route {
+    Route { method: "PUT", template, class, handler: routing::put(handler) }
 }
 
 fn patch<H: Handler<T, Arc<App>>, T: 'static>(template: &'static str, class: Class, handler: H) -> Route {

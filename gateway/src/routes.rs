@@ -5,6 +5,7 @@ pub(crate) mod agui;
 pub(crate) mod auth;
 pub(crate) mod chat;
 pub(crate) mod conflicts;
+pub(crate) mod history;
 mod load;
 pub(crate) mod projects;
 pub(crate) mod system;

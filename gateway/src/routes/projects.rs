@@ -13,8 +13,7 @@ use axum::{
 use chassis::client::idempotent;
 use proto::project_storage::{
     CreatePreviewRequest, CreateProjectRequest, DeletePreviewRequest, DeleteProjectRequest, GetFileRequest, GetProjectRequest,
-    ListFilesRequest, ListMessagesRequest, ListProjectsRequest, ListRevisionsRequest, LoadProjectRequest, Project, SaveProjectRequest,
-    UpdateProjectRequest,
+    ListFilesRequest, ListMessagesRequest, ListProjectsRequest, LoadProjectRequest, Project, SaveProjectRequest, UpdateProjectRequest,
 };
 use serde::Serialize;
 
@@ -153,10 +152,6 @@ pub(crate) async fn file(
 ) -> Reply {
     let file = present(app.upstream.projects().get_file(caller.context.request(request)).await?.into_inner().file)?;
     conditional_reply(&headers, &file, &file.etag)
-}
-
-pub(crate) async fn revisions(State(app): State<Arc<App>>, caller: Authenticated, Params(request): Params<ListRevisionsRequest>) -> Reply {
-    reply(app.upstream.projects().list_revisions(caller.context.request(request)).await?.get_ref())
 }
 
 pub(crate) async fn messages(State(app): State<Arc<App>>, caller: Authenticated, Params(request): Params<ListMessagesRequest>) -> Reply {

@@ -3,7 +3,8 @@
 //! - [`attempt`]: a write that lost a race is repeated. [`lock`]: one save per project at a time. [`quota`]: what an account may have.
 //! - [`stage`]: the tree that a change set makes. [`objects`]: the git objects of its commit.
 //! - [`create`]: an empty project.
-//! - [`save`], [`resolve`]: a user's save, and a user's resolution of a conflict. [`request`]: what the two have in common.
+//! - [`save`], [`restore`], [`resolve`]: a user's save, the restore of an old revision, and the resolution of a conflict. [`request`]: what
+//!   these have in common.
 //! - [`begin`], [`turn`], [`end`]: the beginning of a turn, its commit, and its end without files.
 
 use self::{lock::Locks, quota::Quotas};
@@ -18,6 +19,7 @@ pub(crate) mod objects;
 pub(crate) mod quota;
 pub(crate) mod request;
 pub(crate) mod resolve;
+pub(crate) mod restore;
 pub(crate) mod save;
 pub(crate) mod stage;
 pub(crate) mod turn;

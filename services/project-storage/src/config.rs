@@ -39,7 +39,11 @@ impl Config {
                 "bytes of trees and files that project-storage keeps in memory",
             ),
             loads: env
-                .get::<NonZeroUsize>("BACKLOT_LOADS_IN_WORK", "4", "pages of whole projects that project-storage reads at the same time")
+                .get::<NonZeroUsize>(
+                    "BACKLOT_LOADS_IN_WORK",
+                    "4",
+                    "pages of whole projects and of differences that project-storage reads at the same time",
+                )
                 .get(),
             quotas: Quotas {
                 projects: env.get::<NonZeroU32>("BACKLOT_ACCOUNT_PROJECTS", "1000", "projects that one account may have").get(),

@@ -44,8 +44,12 @@ pub(crate) enum Error {
     TooManyProjects { limit: u32 },
     #[error("the projects of the account, with their history, may store {limit} bytes, and this would be more; remove a project first")]
     AccountTooLarge { limit: u64 },
+    #[error("the project has {limit} labels, which is as many as it may have; delete one first")]
+    TooManyLabels { limit: u32 },
     #[error("no such project")]
     ProjectNotFound,
+    #[error("no such label in this project")]
+    LabelNotFound,
     #[error("no such revision in this project")]
     RevisionNotFound,
     #[error("there is no file `{path}`")]
@@ -58,7 +62,7 @@ pub(crate) enum Error {
     StaleRevision { base: String, head: String, paths: Vec<String>, mode: MergeMode },
     #[error("the project has another ETag than If-Match names")]
     EtagMismatch { current: String },
-    #[error("the id was used for another request")]
+    #[error("the idempotency key was used with another request")]
     KeyReused,
     #[error("no such conflict")]
     ConflictNotFound,
@@ -103,6 +107,7 @@ impl Error {
             | Self::PageToken(_) => ErrorCode::InvalidArgument,
             Self::ProjectNotFound
             | Self::RevisionNotFound
+            | Self::LabelNotFound
             | Self::FileNotFound { .. }
             | Self::ConflictNotFound
             | Self::TurnNotFound
@@ -118,7 +123,7 @@ impl Error {
             | Self::DigestMismatch => ErrorCode::Conflict,
             Self::RoleRequired => ErrorCode::Forbidden,
             Self::SessionEnded => ErrorCode::Unauthenticated,
-            Self::TooManyProjects { .. } | Self::AccountTooLarge { .. } => ErrorCode::RateLimited,
+            Self::TooManyProjects { .. } | Self::TooManyLabels { .. } | Self::AccountTooLarge { .. } => ErrorCode::RateLimited,
             Self::Busy => ErrorCode::Unavailable,
             Self::Fault(fault) => fault.code,
             Self::Store(failure) if failure.is_transient() => ErrorCode::Unavailable,
@@ -136,10 +141,12 @@ impl Error {
             Self::FolderTooLarge { .. } => "FOLDER_TOO_LARGE",
             Self::TooManyChanges { .. } => "TOO_MANY_CHANGES",
             Self::TooManyProjects { .. } => "TOO_MANY_PROJECTS",
+            Self::TooManyLabels { .. } => "TOO_MANY_LABELS",
             Self::AccountTooLarge { .. } => "ACCOUNT_TOO_LARGE",
             Self::SessionEnded => "TOKEN_INVALID",
             Self::ProjectNotFound => "PROJECT_NOT_FOUND",
             Self::RevisionNotFound => "REVISION_NOT_FOUND",
+            Self::LabelNotFound => "LABEL_NOT_FOUND",
             Self::FileNotFound { .. } => "FILE_NOT_FOUND",
             Self::FileExists { .. } => "FILE_EXISTS",
             Self::FileChanged { .. } => "FILE_CHANGED",
@@ -188,7 +195,7 @@ impl Error {
             | Self::TooManyFiles { path, limit, .. }
             | Self::ProjectTooLarge { path, limit, .. }
             | Self::FolderTooLarge { path, limit, .. } => fault.with("path", path).with("limit", limit.to_string()),
-            Self::TooManyProjects { limit } => fault.with("limit", limit.to_string()),
+            Self::TooManyProjects { limit } | Self::TooManyLabels { limit } => fault.with("limit", limit.to_string()),
             Self::AccountTooLarge { limit } => fault.with("limit", limit.to_string()),
             Self::TooManyChanges { limit, .. } => fault.with("limit", limit.to_string()),
             Self::InvalidPath { path, .. } | Self::FileNotFound { path, .. } | Self::FileExists { path, .. } => fault.with("path", path),

@@ -3,13 +3,17 @@
 
 mod diff;
 mod folder;
+mod hunks;
 mod object;
+mod rename;
 mod text;
 
 pub(crate) use diff::{DiffStat, Difference};
 pub use diff::{diff, stat};
 pub(crate) use folder::{Clash, Content, Entry};
 pub use folder::{FileRef, Folder};
+pub(crate) use hunks::{Hunk, LineDiff, line_diff};
 pub use object::{Commit, Object, blob, blob_id, commit};
 pub(crate) use object::{Corruption, Oid, TreeEntry, read_blob, read_tree};
+pub(crate) use rename::{FileChange, Renames};
 pub(crate) use text::merge_text;

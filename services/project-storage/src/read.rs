@@ -9,6 +9,7 @@ pub(crate) mod cache;
 pub(crate) mod checkout;
 pub(crate) mod conflict;
 pub(crate) mod conversation;
+pub(crate) mod diff;
 pub(crate) mod history;
 pub(crate) mod load;
 pub(crate) mod member;

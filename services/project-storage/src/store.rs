@@ -1,6 +1,7 @@
 //! PostgreSQL: functions over a pool or a transaction, one file per kind of row. No other module has SQL.
 
 pub(crate) mod conflicts;
+pub(crate) mod labels;
 pub(crate) mod messages;
 pub(crate) mod objects;
 pub(crate) mod previews;

@@ -31,6 +31,7 @@ class Person:
         self.turn = headers["x-backlot-turn-id"]
         accepted = next(line for line in events.splitlines() if line.startswith("data: ") and "turn.accepted" in line)
         self.project = json.loads(accepted.removeprefix("data: "))["data"]["projectId"]
+        self.revision = json.loads(send("GET", f"/api/projects/{self.project}", headers=self.bearer())[2])["headRevision"]
 
     @staticmethod
     def sign_up():
@@ -46,6 +47,11 @@ class Person:
     def new_preview(self):
         url = json.loads(send("POST", f"/api/projects/{self.project}/previews", {}, self.bearer())[2])["url"]
         return re.search("[a-z2-7]{26}", url).group()
+
+    def new_label(self):
+        label = uuid.uuid4().hex
+        send("PUT", f"/api/projects/{self.project}/labels/{label}", {"revision": self.revision}, self.bearer())
+        return label
 
     def new_project(self):
         return json.loads(send("POST", "/api/projects", {}, self.bearer())[2])["id"]
@@ -78,6 +84,7 @@ def existing(name):
         "projectId": person.project,
         "turn_id": person.turn,
         "turnId": person.turn,
+        "revision": person.revision,
         "name": "builder",
         "path": "index.html",
         "id": person.project,
@@ -88,7 +95,7 @@ def existing(name):
 
 
 # Fields that refer to something missing or set a condition that cannot hold.
-REMOVED = ["replacesTurnId", "baseRevision", "revision", "clientMessageId", "pageToken", "ifMatch", "If-Match", "etag", "after"]
+REMOVED = ["replacesTurnId", "baseRevision", "clientMessageId", "pageToken", "ifMatch", "If-Match", "etag", "after"]
 
 
 def use_existing(case, values):
@@ -120,6 +127,8 @@ def before_call(context, case, kwargs):
         case.path_parameters["project_id"] = str(uuid.uuid4())
     if "capability" in (case.path_parameters or {}) and is_selected(case, "preview", 2):
         case.path_parameters["capability"] = person.new_preview()
+    if "label" in (case.path_parameters or {}) and operation.method.upper() == "DELETE" and is_selected(case, "label", 2):
+        case.path_parameters["label"] = person.new_label()
     if operation.path == "/api/auth/signout" and case.headers is not None:
         # A new account signs out, because this one must stay signed in.
         case.headers.pop("Authorization", None)

@@ -41,6 +41,7 @@ const CODES: [(ErrorCode, &[&str]); 10] = [
             "ROUTE_NOT_FOUND",
             "PROJECT_NOT_FOUND",
             "REVISION_NOT_FOUND",
+            "LABEL_NOT_FOUND",
             "FILE_NOT_FOUND",
             "CONFLICT_NOT_FOUND",
             "PREVIEW_NOT_FOUND",
@@ -65,7 +66,7 @@ const CODES: [(ErrorCode, &[&str]); 10] = [
             "CURSOR_EXPIRED",
         ],
     ),
-    (RateLimited, &["RATE_LIMITED", "SHARE_EXHAUSTED", "TOO_MANY_PROJECTS", "ACCOUNT_TOO_LARGE", "MESSAGE_TOO_LARGE"]),
+    (RateLimited, &["RATE_LIMITED", "SHARE_EXHAUSTED", "TOO_MANY_PROJECTS", "TOO_MANY_LABELS", "ACCOUNT_TOO_LARGE", "MESSAGE_TOO_LARGE"]),
     (Timeout, &["TIMEOUT"]),
     // Its status differs from that of its code.
     (Timeout, &["BODY_TIMEOUT"]),
@@ -132,7 +133,7 @@ const STARTING: &[&str] = &[
 const FOLLOWING: &[&str] = &["TURN_NOT_FOUND", "CURSOR_AHEAD", "CURSOR_EXPIRED"];
 
 /// Further reasons of an operation, by its id.
-const OWN: [(&str, &[&[&str]]); 34] = [
+const OWN: [(&str, &[&[&str]]); 40] = [
     ("SignUp", &[&["WEAK_PASSWORD", "EMAIL_TAKEN", "SIGNUP_CLOSED"]]),
     ("SignIn", &[&["BAD_CREDENTIALS"]]),
     ("SignOut", &[&["TOKEN_MISSING"]]),
@@ -151,6 +152,12 @@ const OWN: [(&str, &[&[&str]]); 34] = [
     ("ListFiles", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND"]]),
     ("GetFile", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND", "FILE_NOT_FOUND", "INVALID_PATH"]]),
     ("ListRevisions", &[&["PROJECT_NOT_FOUND", "PAGE_TOKEN_INVALID"]]),
+    ("GetRevision", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND"]]),
+    ("DiffRevisions", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND", "INVALID_PATH", "PAGE_TOKEN_INVALID"]]),
+    ("RestoreRevision", &[STORING, &["REVISION_NOT_FOUND"]]),
+    ("ListLabels", &[&["PROJECT_NOT_FOUND", "PAGE_TOKEN_INVALID"]]),
+    ("SetLabel", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND", "ROLE_REQUIRED", "TOO_MANY_LABELS"]]),
+    ("DeleteLabel", &[&["PROJECT_NOT_FOUND", "LABEL_NOT_FOUND", "ROLE_REQUIRED"]]),
     ("ListMessages", &[&["PROJECT_NOT_FOUND", "PAGE_TOKEN_INVALID"]]),
     ("GetConflict", &[&["PROJECT_NOT_FOUND", "CONFLICT_NOT_FOUND", "CONFLICT_RESOLVED"]]),
     ("ResolveConflict", &[STORING, &["CONFLICT_NOT_FOUND", "CONFLICT_RESOLVED"]]),

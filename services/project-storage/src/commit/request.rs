@@ -1,6 +1,8 @@
 //! What a save and the resolution of a conflict have in common: an idempotent request, the policy `save`, the project's lock, and one
 //! statement that writes the revision.
 
+use std::sync::Arc;
+
 use chassis::{client::ServiceChannel, context::Context};
 use proto::{id::UserId, rate_limit::rate_limit_service_client::RateLimitServiceClient};
 use time::OffsetDateTime;
@@ -14,13 +16,14 @@ use crate::{
         stage::StagedTree,
     },
     error::{Error, SERVICE},
+    git::Folder,
     model::{
         project::{Member, Project, Role, Target, User},
         revision::Revision,
     },
     read::{checkout::Checkout, history, member, tree},
     store::{
-        Connection, Pool,
+        self, Connection, Pool,
         saves::{self, NewRevision, RecordedSave},
     },
 };
@@ -69,6 +72,12 @@ impl<'a> SavePolicy<'a> {
         }
         Ok(())
     }
+}
+
+/// What to write: a commit, or nothing because no file differs from this tree.
+pub(crate) enum MaybeCommit<T> {
+    Commit(T),
+    Unchanged(Arc<Folder>),
 }
 
 /// A user's save over its attempts.
@@ -153,6 +162,59 @@ impl<'a> SaveRequest<'a> {
         let mut project = member.project;
         set_head(&mut project, Some(&revision));
         Ok(Attempt::Done((project, revision)))
+    }
+
+    /// Commits a staged tree to a project that exists: counts, takes the lock, and writes. Returns the project after it.
+    pub(crate) async fn commit(
+        &mut self,
+        member: Member,
+        staged: MaybeCommit<StagedTree>,
+        message: &str,
+    ) -> Result<Attempt<Checkout>, Error> {
+        self.count().await?;
+        if matches!(self.lock(&member.project).await, Attempt::Raced) {
+            return Ok(Attempt::Raced);
+        }
+        // Packing takes time. Only then is a connection taken, because other requests wait for connections.
+        let packed = self.pack_changes(staged, message).await;
+        let mut db = store::connection(self.pool()).await?;
+        self.write_changes(&mut db, member, packed).await
+    }
+
+    /// As [`SaveRequest::pack`], if there is something to commit.
+    pub(crate) async fn pack_changes(&mut self, staged: MaybeCommit<StagedTree>, message: &str) -> MaybeCommit<CommitObjects> {
+        match staged {
+            MaybeCommit::Commit(staged) => MaybeCommit::Commit(self.pack(staged, message).await),
+            MaybeCommit::Unchanged(tree) => MaybeCommit::Unchanged(tree),
+        }
+    }
+
+    /// As [`SaveRequest::write`], if there is something to commit. Otherwise records only that the request was served.
+    pub(crate) async fn write_changes(
+        &self,
+        db: &mut Connection,
+        member: Member,
+        packed: MaybeCommit<CommitObjects>,
+    ) -> Result<Attempt<Checkout>, Error> {
+        match packed {
+            MaybeCommit::Commit(commit) => {
+                let Attempt::Done((project, revision)) = self.write(db, member, &commit).await? else {
+                    return Ok(Attempt::Raced);
+                };
+                commit.put_into(&self.writer.objects.cache, project.store);
+                Ok(Attempt::Done(Checkout { project, revision: Some(revision), tree: commit.tree }))
+            }
+            MaybeCommit::Unchanged(tree) => {
+                let Member { project, head, .. } = member;
+                if let Some(key) = self.key {
+                    let head = head.as_ref().map(|head| head.id);
+                    if !saves::record_unchanged(db, self.user.id, project.id, key.row(), head).await? {
+                        return Ok(Attempt::Raced);
+                    }
+                }
+                Ok(Attempt::Done(Checkout { project, revision: head, tree }))
+            }
+        }
     }
 
     /// The project as an earlier request left it, if the user may still read it.

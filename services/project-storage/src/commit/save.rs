@@ -1,15 +1,12 @@
 //! A user's save: a change set becomes one revision.
 
-use std::sync::Arc;
-
 use time::OffsetDateTime;
 
 use crate::{
     commit::{
         Writer,
         attempt::{Attempt, OptimisticWrite, retry_on_race},
-        objects::CommitObjects,
-        request::{RequestKey, SavePolicy, SaveRequest},
+        request::{MaybeCommit, RequestKey, SavePolicy, SaveRequest},
         stage::{Base, Edit, StageResult, StagedTree, stage},
     },
     error::Error,
@@ -22,7 +19,7 @@ use crate::{
         revision::Revision,
     },
     read::checkout::Checkout,
-    store::{self, Connection, projects, saves},
+    store::{self, projects},
 };
 
 /// What a user saves.
@@ -55,12 +52,6 @@ pub(crate) struct SaveResult {
 pub(crate) async fn save(writer: Writer<'_>, policy: SavePolicy<'_>, save: Save, now: OffsetDateTime) -> Result<SaveResult, Error> {
     let request = SaveRequest::new(writer, policy, save.user, save.request.as_ref(), now);
     retry_on_race(SaveWrite { request, save: &save }).await
-}
-
-/// What to write: a commit, or nothing because no file differs from this tree.
-enum MaybeCommit<T> {
-    Commit(T),
-    Unchanged(Arc<Folder>),
 }
 
 /// One save over its attempts.
@@ -100,30 +91,33 @@ impl SaveWrite<'_> {
         let project = Project::new(self.save.user, Some(draft), UNNAMED.to_owned(), self.request.now);
         let staged = self.stage(&project, None).await?;
         self.request.count().await?;
-        let packed = self.pack(staged).await;
+        let packed = self.request.pack_changes(staged, &self.save.message).await;
         let mut tx = store::begin(self.request.pool()).await?;
         if !self.request.writer.quotas.insert(&mut tx, &project).await? {
             return Ok(Attempt::Raced);
         }
-        let saved = self.write(&mut tx, Member { project, role: Role::Owner, head: None }, packed).await?;
-        if matches!(saved, Attempt::Done(_)) {
+        let written = self.request.write_changes(&mut tx, Member { project, role: Role::Owner, head: None }, packed).await?;
+        if matches!(written, Attempt::Done(_)) {
             store::commit(tx).await?;
         }
-        Ok(saved)
+        Ok(self.saved(written))
     }
 
     /// Saves a project that exists.
     async fn save_project(&mut self, mut member: Member) -> Result<Attempt<SaveResult>, Error> {
         self.request.apply_plan(&mut member);
         let staged = self.stage(&member.project, member.head.as_ref()).await?;
-        self.request.count().await?;
-        if matches!(self.request.lock(&member.project).await, Attempt::Raced) {
-            return Ok(Attempt::Raced);
+        let written = self.request.commit(member, staged, &self.save.message).await?;
+        Ok(self.saved(written))
+    }
+
+    fn saved(&self, written: Attempt<Checkout>) -> Attempt<SaveResult> {
+        match written {
+            Attempt::Done(Checkout { project, revision, tree }) => {
+                Attempt::Done(SaveResult { project, revision, files: self.files(&tree), replayed: false })
+            }
+            Attempt::Raced => Attempt::Raced,
         }
-        // Packing takes time. Only then is a connection taken, because other requests wait for connections.
-        let packed = self.pack(staged).await;
-        let mut db = store::connection(self.request.pool()).await?;
-        self.write(&mut db, member, packed).await
     }
 
     /// Applies the change set to the head.
@@ -135,39 +129,6 @@ impl SaveWrite<'_> {
             StageResult::Unchanged(tree) => Ok(MaybeCommit::Unchanged(tree)),
             StageResult::Conflicts { paths, .. } => Err(Error::stale(*base, head.map(|head| head.id), paths, *mode)),
         }
-    }
-
-    async fn pack(&mut self, staged: MaybeCommit<StagedTree>) -> MaybeCommit<CommitObjects> {
-        match staged {
-            MaybeCommit::Commit(staged) => MaybeCommit::Commit(self.request.pack(staged, &self.save.message).await),
-            MaybeCommit::Unchanged(tree) => MaybeCommit::Unchanged(tree),
-        }
-    }
-
-    async fn write(&self, db: &mut Connection, member: Member, packed: MaybeCommit<CommitObjects>) -> Result<Attempt<SaveResult>, Error> {
-        match packed {
-            MaybeCommit::Commit(commit) => {
-                let Attempt::Done((project, revision)) = self.request.write(db, member, &commit).await? else {
-                    return Ok(Attempt::Raced);
-                };
-                commit.put_into(&self.request.writer.objects.cache, project.store);
-                let files = self.files(&commit.tree);
-                Ok(Attempt::Done(SaveResult { project, revision: Some(revision), files, replayed: false }))
-            }
-            MaybeCommit::Unchanged(tree) => self.record_unchanged(db, member, &tree).await,
-        }
-    }
-
-    /// Records only that the request was served.
-    async fn record_unchanged(&self, db: &mut Connection, member: Member, tree: &Folder) -> Result<Attempt<SaveResult>, Error> {
-        let Member { project, head, .. } = member;
-        if let Some(request) = &self.save.request {
-            let head = head.as_ref().map(|head| head.id);
-            if !saves::record_unchanged(db, self.save.user.id, project.id, request.row(), head).await? {
-                return Ok(Attempt::Raced);
-            }
-        }
-        Ok(Attempt::Done(SaveResult { project, revision: head, files: self.files(tree), replayed: false }))
     }
 
     fn files(&self, tree: &Folder) -> Vec<(String, FileRef)> {

@@ -5,15 +5,18 @@ use prost::bytes::Bytes;
 use proto::project_storage as pb;
 
 use crate::{
-    git::{DiffStat, FileRef, Oid},
+    git::{DiffStat, FileChange, FileRef, Hunk, LineDiff, Oid},
     model::{
         limits::Limits,
         message::{Author, ConversationEntry, Message, TurnOutcome},
         project::Project,
-        revision::{Actor, Revision},
+        revision::{Actor, Label, LabelledRevision, Revision},
         turn::TurnState,
     },
-    read::objects::LoadedFile,
+    read::{
+        diff::{FileDiff, Lines},
+        objects::LoadedFile,
+    },
 };
 
 pub(super) fn project(project: &Project) -> pb::Project {
@@ -44,7 +47,6 @@ pub(super) fn limits(limits: Limits) -> pb::ProjectLimits {
 }
 
 pub(super) fn revision(revision: &Revision) -> pb::Revision {
-    let DiffStat { added, modified, deleted, renamed } = revision.stat;
     pb::Revision {
         id: revision.id.to_string(),
         number: revision.number,
@@ -58,8 +60,63 @@ pub(super) fn revision(revision: &Revision) -> pb::Revision {
         user_id: revision.user.to_string(),
         turn_id: revision.turn.map(|turn| turn.to_string()).unwrap_or_default(),
         create_time: Some(timestamp(revision.created_at)),
-        diff_stat: Some(pb::DiffStat { added, modified, deleted, renamed }),
+        diff_stat: Some(diff_stat(revision.stat)),
+        labels: Vec::new(),
     }
+}
+
+pub(super) fn labelled_revision(found: LabelledRevision) -> pb::Revision {
+    pb::Revision { labels: found.labels, ..revision(&found.revision) }
+}
+
+pub(super) fn label(label: Label) -> pb::Label {
+    pb::Label {
+        name: label.name,
+        revision: label.revision.to_string(),
+        user_id: label.user.to_string(),
+        create_time: Some(timestamp(label.created_at)),
+    }
+}
+
+pub(super) fn diff_stat(stat: DiffStat) -> pb::DiffStat {
+    let DiffStat { added, modified, deleted, renamed } = stat;
+    pb::DiffStat { added, modified, deleted, renamed }
+}
+
+pub(super) fn file_diff(diff: FileDiff) -> pb::FileDiff {
+    let FileDiff { change, lines } = diff;
+    let (old, new) = (change.old_file(), change.new_file());
+    let etag = |file: Option<FileRef>| file.map(|file| file.oid.etag()).unwrap_or_default();
+    let mut wire = pb::FileDiff {
+        path: change.path().to_owned(),
+        old_etag: etag(old),
+        etag: etag(new),
+        old_size_bytes: old.map_or(0, |file| file.size),
+        size_bytes: new.map_or(0, |file| file.size),
+        binary: matches!(lines, Lines::Binary),
+        too_large: matches!(lines, Lines::TooLarge),
+        ..pb::FileDiff::default()
+    };
+    let status = match change {
+        FileChange::Added { .. } => pb::FileStatus::Added,
+        FileChange::Modified { .. } => pb::FileStatus::Modified,
+        FileChange::Deleted { .. } => pb::FileStatus::Deleted,
+        FileChange::Renamed { old_path, similarity, .. } => {
+            (wire.old_path, wire.similarity) = (old_path, similarity);
+            pb::FileStatus::Renamed
+        }
+    };
+    wire.set_status(status);
+    if let Lines::Compared(LineDiff { added, deleted, hunks }) = lines {
+        (wire.added_lines, wire.deleted_lines) = (added, deleted);
+        wire.hunks = hunks.into_iter().map(hunk).collect();
+    }
+    wire
+}
+
+fn hunk(hunk: Hunk) -> pb::DiffHunk {
+    let Hunk { old_start, old_lines, new_start, new_lines, text } = hunk;
+    pb::DiffHunk { old_start, old_lines, new_start, new_lines, text }
 }
 
 /// A revision of which only the id is known.

@@ -18,7 +18,7 @@ use crate::{
         page::Page,
         project::{ListKey, Role, Target},
     },
-    read::{conversation, history, member},
+    read::{conversation, member},
 };
 
 pub(super) async fn create(app: &App, request: Request<pb::CreateProjectRequest>) -> Result<pb::CreateProjectResponse, Error> {
@@ -91,22 +91,6 @@ pub(super) async fn delete(app: &App, request: Request<pb::DeleteProjectRequest>
     let id = decode::checked(violations, id)?;
     manage::delete(app.pool(), user.id, id, &condition).await?;
     Ok(pb::DeleteProjectResponse {})
-}
-
-pub(super) async fn list_revisions(app: &App, request: Request<pb::ListRevisionsRequest>) -> Result<pb::ListRevisionsResponse, Error> {
-    let user = decode::user(&Context::of(&request))?;
-    let pb::ListRevisionsRequest { project_id, page_size, page_token } = request.into_inner();
-    let mut violations = Violations::default();
-    let id = decode::project_id(&mut violations, &project_id);
-    let size = page::size(page_size, &mut violations);
-    let id = decode::checked(violations, id)?;
-    let scope = format!("ListRevisions/{}/{id}", user.id);
-    let after = app.page_tokens.open::<u32>(&scope, &page_token)?;
-    let (revisions, next) = history::list(app.pool(), user.id, id, Page { size, after }).await?;
-    Ok(pb::ListRevisionsResponse {
-        revisions: revisions.iter().map(encode::revision).collect(),
-        next_page_token: next.map(|number| app.page_tokens.seal(&scope, &number)).unwrap_or_default(),
-    })
 }
 
 pub(super) async fn list_messages(app: &App, request: Request<pb::ListMessagesRequest>) -> Result<pb::ListMessagesResponse, Error> {

@@ -28,12 +28,15 @@ enum Characters {
     Text,
     /// No control characters, and none that change the direction of the text.
     Plain,
+    /// As [`Characters::Plain`], and no `/`.
+    PathPart,
     /// `A-Z`, `0-9` and `_`.
     Reason,
 }
 
 pub(super) const NAME: TextField = field("display_name", Length::Characters(1..=NAME_CHARACTERS), Characters::Plain);
 pub(super) const OPTIONAL_NAME: TextField = field("display_name", Length::Characters(0..=NAME_CHARACTERS), Characters::Plain);
+pub(super) const LABEL: TextField = field("label", Length::Characters(1..=NAME_CHARACTERS), Characters::PathPart);
 pub(super) const MESSAGE: TextField = field("message", Length::Characters(0..=SUMMARY_CHARACTERS), Characters::Text);
 pub(super) const REQUEST_ID: TextField = field("request_id", Length::Characters(0..=255), Characters::Text);
 pub(super) const IF_MATCH: TextField = field("if_match", Length::Bytes(0..=1024), Characters::Any);
@@ -63,7 +66,8 @@ impl TextField {
             Characters::NoNul if text.contains('\0') => violations.add(self.name, "must not hold NUL"),
             Characters::Text if !text.chars().all(is_text) => violations.add(self.name, "must not hold control characters"),
             Characters::Reason if !text.chars().all(is_reason) => violations.add(self.name, "may have `A-Z`, `0-9` and `_` only"),
-            Characters::Plain => violations.no_misleading_characters(self.name, text),
+            Characters::PathPart if text.contains('/') => violations.add(self.name, "must not hold `/`"),
+            Characters::Plain | Characters::PathPart => violations.no_misleading_characters(self.name, text),
             Characters::Any | Characters::NoNul | Characters::Text | Characters::Reason => {}
         }
     }

@@ -27,3 +27,19 @@ pub(crate) struct Revision {
     pub(crate) created_at: OffsetDateTime,
     pub(crate) stat: DiffStat,
 }
+
+/// A name of a revision, unique in its project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Label {
+    pub(crate) name: String,
+    pub(crate) revision: Oid,
+    /// The user who set it.
+    pub(crate) user: UserId,
+    pub(crate) created_at: OffsetDateTime,
+}
+
+/// A revision with its labels, sorted.
+pub(crate) struct LabelledRevision {
+    pub(crate) revision: Revision,
+    pub(crate) labels: Vec<String>,
+}

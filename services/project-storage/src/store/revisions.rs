@@ -99,6 +99,25 @@ pub(crate) async fn find(db: impl PgExecutor<'_>, project: ProjectId, id: Oid) -
     Ok(row.map(|row| log_row!(row).revision()).transpose()?.flatten())
 }
 
+/// The revision that a turn made, if its branch has not expired. A turn makes one, on the main branch or on its own.
+pub(crate) async fn find_by_turn(db: impl PgExecutor<'_>, project: ProjectId, turn: TurnId) -> Result<Option<Revision>, StoreError> {
+    let query = sqlx::query!(
+        r#"SELECT l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?", l.actor AS "actor?",
+                  l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
+                  l.added AS "added?", l.modified AS "modified?",
+                  l.deleted AS "deleted?", l.renamed AS "renamed?", l.created_at AS "logged_at?"
+           FROM turns t
+           JOIN ref_log l ON l.project_id = t.project_id AND l.oid = t.revision
+           JOIN refs r ON r.project_id = l.project_id AND r.name = l.name
+           WHERE t.id = $2 AND t.project_id = $1 AND (r.expires_at IS NULL OR r.expires_at > now())
+           LIMIT 1"#,
+        project.0,
+        turn.0,
+    );
+    let row = chassis::postgres::query("select revision of turn", query.fetch_optional(db)).await?;
+    Ok(row.map(|row| log_row!(row).revision()).transpose()?.flatten())
+}
+
 /// The revisions before a number, the newest first, with the user's role; `None` without a role.
 pub(crate) async fn page(
     db: impl PgExecutor<'_>,

@@ -2,7 +2,9 @@
 
 mod access;
 mod conflicts;
+mod git;
 mod harness;
+mod history;
 mod limits;
 mod loads;
 mod merges;

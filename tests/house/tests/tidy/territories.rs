@@ -33,6 +33,7 @@ const TERRITORIES: &[(&str, &[&str])] = &[
     ),
     ("gix_object", &["services/project-storage/src/git.rs", "services/project-storage/src/git/"]),
     ("gix_merge", &["services/project-storage/src/git.rs", "services/project-storage/src/git/"]),
+    ("gix_imara_diff", &["services/project-storage/src/git.rs", "services/project-storage/src/git/"]),
     ("gix_hash", &["services/project-storage/src/git.rs", "services/project-storage/src/git/"]),
 ];
 

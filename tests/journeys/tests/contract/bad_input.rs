@@ -40,6 +40,17 @@ const LIMITS: &[(&str, usize)] = &[
     ("ListFilesRequest.revision", 40),
     ("GetFileRequest.revision", 40),
     ("ListRevisionsRequest.page_token", 0),
+    ("DiffRevisionsRequest.revision", 40),
+    ("DiffRevisionsRequest.base_revision", 40),
+    ("DiffRevisionsRequest.turn_id", 36),
+    ("DiffRevisionsRequest.path", 255),
+    ("DiffRevisionsRequest.page_token", 0),
+    ("RestoreRevisionRequest.base_revision", 40),
+    ("RestoreRevisionRequest.message", 1000),
+    ("RestoreRevisionRequest.request_id", 255),
+    ("RestoreRevisionRequest.if_match", 1024),
+    ("ListLabelsRequest.page_token", 0),
+    ("SetLabelRequest.revision", 40),
     ("ListMessagesRequest.page_token", 0),
     ("ResolveConflictRequest.base_revision", 40),
     ("ResolveConflictRequest.request_id", 255),
@@ -107,8 +118,10 @@ impl Fixture {
             "turn_id" => self.turn.clone(),
             "path" => "index.html".to_owned(),
             "name" => "builder".to_owned(),
-            // An unknown capability.
+            // Nothing has these.
             "capability" => "a".repeat(26),
+            "revision" => "a".repeat(40),
+            "label" => "before the redesign".to_owned(),
             other => panic!("the path variable {other} needs a value here"),
         }
     }

@@ -1,0 +1,77 @@
+//! The revisions of a project: the list, their differences, their labels, and restores.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{extract::State, http::HeaderMap};
+use chassis::client::idempotent;
+use proto::project_storage::{
+    DeleteLabelRequest, DiffRevisionsRequest, GetRevisionRequest, ListLabelsRequest, ListRevisionsRequest, RestoreRevisionRequest,
+    SetLabelRequest,
+};
+
+use super::projects::SAVE_TIME;
+use crate::{
+    app::App,
+    http::{
+        etag::{if_match, put_etag},
+        idempotency::{Replay, read_key},
+    },
+    identity::authenticate::Authenticated,
+    json::{
+        body::Json,
+        params::{Params, PathParams},
+        reply::{Reply, reply},
+    },
+    upstream::present,
+};
+
+pub(crate) async fn list(State(app): State<Arc<App>>, caller: Authenticated, Params(request): Params<ListRevisionsRequest>) -> Reply {
+    reply(app.upstream.projects().list_revisions(caller.context.request(request)).await?.get_ref())
+}
+
+pub(crate) async fn get(State(app): State<Arc<App>>, caller: Authenticated, Params(request): Params<GetRevisionRequest>) -> Reply {
+    reply(&present(app.upstream.projects().get_revision(caller.context.request(request)).await?.into_inner().revision)?)
+}
+
+pub(crate) async fn diff(State(app): State<Arc<App>>, caller: Authenticated, Params(request): Params<DiffRevisionsRequest>) -> Reply {
+    reply(app.upstream.projects().diff_revisions(caller.context.request(request)).await?.get_ref())
+}
+
+pub(crate) async fn restore(
+    State(app): State<Arc<App>>,
+    mut caller: Authenticated,
+    headers: HeaderMap,
+    ids: PathParams,
+    Json(mut request, _share): Json<RestoreRevisionRequest>,
+) -> Reply {
+    ids.bind(&mut request.project_id, "project_id")?;
+    ids.bind(&mut request.revision, "revision")?;
+    read_key(&headers, &mut request.request_id, "request_id")?;
+    if_match(&headers, &mut request.if_match)?;
+    caller.context.deadline = Some(Instant::now() + SAVE_TIME);
+    let key = request.request_id.clone();
+    let mut answer = app.upstream.projects().restore_revision(idempotent(caller.context.request(request), &key)).await?.into_inner();
+    let replay = Replay(std::mem::take(&mut answer.replayed));
+    let mut response = reply(&answer)?;
+    put_etag(response.headers_mut(), answer.project.as_ref().map_or("", |project| &project.etag));
+    Ok(replay.mark(response))
+}
+
+pub(crate) async fn labels(State(app): State<Arc<App>>, caller: Authenticated, Params(request): Params<ListLabelsRequest>) -> Reply {
+    reply(app.upstream.projects().list_labels(caller.context.request(request)).await?.get_ref())
+}
+
+pub(crate) async fn set_label(
+    State(app): State<Arc<App>>,
+    caller: Authenticated,
+    ids: PathParams,
+    Json(mut request, _share): Json<SetLabelRequest>,
+) -> Reply {
+    ids.bind(&mut request.project_id, "project_id")?;
+    ids.bind(&mut request.label, "label")?;
+    reply(&present(app.upstream.projects().set_label(caller.context.request(request)).await?.into_inner().label)?)
+}
+
+pub(crate) async fn delete_label(State(app): State<Arc<App>>, caller: Authenticated, Params(request): Params<DeleteLabelRequest>) -> Reply {
+    reply(app.upstream.projects().delete_label(caller.context.request(request)).await?.get_ref())
+}

@@ -1,0 +1,132 @@
+//! Revisions: the list, the differences between two, and restores.
+
+use chassis::{clock::now, context::Context, page};
+use prost::Message as _;
+use proto::{error::Violations, id::TurnId, project_storage as pb};
+use ring::digest::{Context as Digest, SHA256};
+use tonic::Request;
+
+use super::{decode, encode, text};
+use crate::{
+    app::App,
+    commit::{
+        request::SavePolicy,
+        restore::{self, Restore},
+    },
+    error::Error,
+    git::Oid,
+    model::{page::Page, project::Target},
+    read::{
+        diff::{self, Newer, Part, Query},
+        history,
+    },
+};
+
+/// Unchanged lines around a change, if the request does not say how many.
+const CONTEXT_LINES: u32 = 3;
+const MAX_CONTEXT_LINES: u32 = 100;
+
+pub(super) async fn list(app: &App, request: Request<pb::ListRevisionsRequest>) -> Result<pb::ListRevisionsResponse, Error> {
+    let user = decode::user(&Context::of(&request))?;
+    let pb::ListRevisionsRequest { project_id, page_size, page_token } = request.into_inner();
+    let mut violations = Violations::default();
+    let project = decode::project_id(&mut violations, &project_id);
+    let size = page::size(page_size, &mut violations);
+    let project = decode::checked(violations, project)?;
+    let scope = format!("ListRevisions/{}/{project}", user.id);
+    let after = app.page_tokens.open::<u32>(&scope, &page_token)?;
+    let (revisions, next) = history::list(app.pool(), user.id, project, Page { size, after }).await?;
+    Ok(pb::ListRevisionsResponse {
+        revisions: revisions.into_iter().map(encode::labelled_revision).collect(),
+        next_page_token: next.map(|number| app.page_tokens.seal(&scope, &number)).unwrap_or_default(),
+    })
+}
+
+pub(super) async fn get(app: &App, request: Request<pb::GetRevisionRequest>) -> Result<pb::GetRevisionResponse, Error> {
+    let user = decode::user(&Context::of(&request))?;
+    let pb::GetRevisionRequest { project_id, revision } = request.into_inner();
+    let mut violations = Violations::default();
+    let project = decode::project_id(&mut violations, &project_id);
+    let revision = violations.parse::<Oid>("revision", &revision);
+    let (project, revision) = decode::checked(violations, project.zip(revision))?;
+    let found = history::get(app.pool(), user.id, project, revision).await?;
+    Ok(pb::GetRevisionResponse { revision: Some(encode::labelled_revision(found)) })
+}
+
+pub(super) async fn diff(app: &App, request: Request<pb::DiffRevisionsRequest>) -> Result<pb::DiffRevisionsResponse, Error> {
+    let context = Context::of(&request);
+    let user = decode::user(&context)?;
+    let wire = request.into_inner();
+    let path = if wire.path.is_empty() { None } else { Some(decode::path("path".to_owned(), &wire.path)?) };
+    let mut violations = Violations::default();
+    let project = decode::project_id(&mut violations, &wire.project_id);
+    let newer = newer(&mut violations, &wire);
+    let base = decode::revision(&mut violations, "base_revision", &wire.base_revision);
+    let size = page::size(wire.page_size, &mut violations);
+    let project = decode::checked(violations, project)?;
+    let context_lines = (!wire.names_only).then(|| wire.context_lines.unwrap_or(CONTEXT_LINES).min(MAX_CONTEXT_LINES));
+    let asked = [&wire.revision, &wire.base_revision, &wire.turn_id, &wire.path].map(String::as_str).join("/");
+    let scope = format!("DiffRevisions/{}/{project}/{asked}/{context_lines:?}", user.id);
+    let token = app.page_tokens.open::<(String, String, String)>(&scope, &wire.page_token)?;
+    let (mut query, mut after) = (Query { user: user.id, project, newer, base, path, context_lines }, None);
+    if let Some((revision, base_revision, path)) = token {
+        query.newer = revision.parse().map_or(Newer::Head, Newer::Revision);
+        query.base = base_revision.parse().ok();
+        after = Some(path);
+    }
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    let page = diff::diff(&app.objects, &app.load_slots, &context, query, Part { size, after }).await?;
+    let (revision, base_revision) = (encode::optional_id(page.newer.as_ref()), encode::optional_id(page.base.as_ref()));
+    Ok(pb::DiffRevisionsResponse {
+        next_page_token: page
+            .next
+            .map(|path| app.page_tokens.seal(&scope, &(revision.clone(), base_revision.clone(), path)))
+            .unwrap_or_default(),
+        revision,
+        base_revision,
+        files: page.files.into_iter().map(encode::file_diff).collect(),
+        diff_stat: Some(encode::diff_stat(page.stat)),
+    })
+}
+
+fn newer(violations: &mut Violations, wire: &pb::DiffRevisionsRequest) -> Newer {
+    let revision = decode::revision(violations, "revision", &wire.revision);
+    if wire.turn_id.is_empty() {
+        return revision.map_or(Newer::Head, Newer::Revision);
+    }
+    if !wire.revision.is_empty() {
+        violations.add("turn_id", "must be empty when revision is given");
+    }
+    violations.parse::<TurnId>("turn_id", &wire.turn_id).map_or(Newer::Head, Newer::Turn)
+}
+
+pub(super) async fn restore(app: &App, request: Request<pb::RestoreRevisionRequest>) -> Result<pb::RestoreRevisionResponse, Error> {
+    let context = Context::of(&request);
+    let user = decode::user(&context)?;
+    let mut wire = request.into_inner();
+    let mut violations = Violations::default();
+    let project = decode::project_id(&mut violations, &wire.project_id);
+    let revision = violations.parse::<Oid>("revision", &wire.revision);
+    let base = decode::revision(&mut violations, "base_revision", &wire.base_revision);
+    text::MESSAGE.check(&mut violations, &wire.message);
+    text::REQUEST_ID.check(&mut violations, &wire.request_id);
+    let condition = decode::condition(&mut violations, std::mem::take(&mut wire.if_match));
+    let (project, revision) = decode::checked(violations, project.zip(revision))?;
+    let request = decode::request_key(wire.request_id.clone(), || fingerprint(&wire));
+    let policy = SavePolicy::new(app.limiter.clone(), &context);
+    let restore = Restore { user, target: Target::Id(project), revision, condition, base, message: wire.message, request };
+    let restored = restore::restore(app.writer(), policy, restore, now()).await?;
+    Ok(pb::RestoreRevisionResponse {
+        project: Some(encode::project(&restored.checkout.project)),
+        revision: restored.checkout.revision.as_ref().map(encode::revision),
+        replayed: restored.replayed,
+    })
+}
+
+/// The fingerprint of a restore. It differs from that of another request with the same bytes.
+fn fingerprint(wire: &pb::RestoreRevisionRequest) -> Vec<u8> {
+    let mut digest = Digest::new(&SHA256);
+    digest.update(b"RestoreRevision");
+    digest.update(&wire.encode_to_vec());
+    digest.finish().as_ref().to_vec()
+}

@@ -1,0 +1,203 @@
+//! What differs between two revisions.
+
+use std::{collections::HashMap, sync::Arc};
+
+use chassis::context::Context;
+use prost::bytes::Bytes;
+use proto::id::{ProjectId, TurnId, UserId};
+
+use crate::{
+    blocking,
+    error::Error,
+    git::{self, DiffStat, FileChange, FileRef, Folder, LineDiff, Oid, Renames, line_diff},
+    model::{
+        path::FilePath,
+        project::{Member, Role, Target},
+        revision::Revision,
+    },
+    read::{history, load::LoadSlots, member, objects::Objects, tree},
+    store::revisions,
+};
+
+/// Bytes of a file above which its lines are not compared.
+const MAX_FILE_BYTES: u32 = 1024 * 1024;
+/// Bytes of the files that one page compares line by line, both sides together. A page has one file at the least.
+const MAX_PAGE_BYTES: u64 = 1024 * 1024;
+
+/// Which two revisions are compared, and for whom.
+pub(crate) struct Query {
+    pub(crate) user: UserId,
+    pub(crate) project: ProjectId,
+    pub(crate) newer: Newer,
+    /// The older revision; `None` for the first parent of the newer one.
+    pub(crate) base: Option<Oid>,
+    /// Only the file with this path on one of the two sides.
+    pub(crate) path: Option<FilePath>,
+    /// Unchanged lines around a change; `None` compares no lines.
+    pub(crate) context_lines: Option<u32>,
+}
+
+/// The newer of two revisions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Newer {
+    Head,
+    Revision(Oid),
+    /// What this turn made.
+    Turn(TurnId),
+}
+
+/// Which part of a diff is wanted: at most `size` files after a path.
+pub(crate) struct Part {
+    pub(crate) size: usize,
+    pub(crate) after: Option<String>,
+}
+
+/// A page of a diff.
+pub(crate) struct Diff {
+    /// `None` is a project without files.
+    pub(crate) newer: Option<Revision>,
+    pub(crate) base: Option<Revision>,
+    pub(crate) files: Vec<FileDiff>,
+    /// The last path, if more files follow.
+    pub(crate) next: Option<String>,
+    /// Of all files.
+    pub(crate) stat: DiffStat,
+}
+
+/// A file that differs.
+pub(crate) struct FileDiff {
+    pub(crate) change: FileChange,
+    pub(crate) lines: Lines,
+}
+
+/// The lines of a file that differ.
+pub(crate) enum Lines {
+    /// Nobody asked for them.
+    NotCompared,
+    Compared(LineDiff),
+    /// One of the two sides is not text.
+    Binary,
+    /// One of the two sides has too many bytes.
+    TooLarge,
+}
+
+/// Compares two revisions.
+///
+/// # Errors
+/// [`Error::RevisionNotFound`] for a revision that the project does not have, and for a turn that made none.
+pub(crate) async fn diff(objects: &Objects, slots: &LoadSlots, context: &Context, query: Query, part: Part) -> Result<Diff, Error> {
+    let member = member::find(&objects.pool, query.user, &Target::Id(query.project), Role::Viewer).await?;
+    let newer = newer(objects, &member, query.newer).await?;
+    let base_id = query.base.or_else(|| newer.as_ref().and_then(|newer| newer.parents.first().copied()));
+    let base = match base_id {
+        Some(id) => history::resolve(&objects.pool, &member, Some(id)).await?,
+        None => None,
+    };
+    let _slot = slots.take(context).await?;
+    let store = member.project.store;
+    let old_tree = tree::at_revision(objects, store, base.as_ref()).await?;
+    let new_tree = tree::at_revision(objects, store, newer.as_ref()).await?;
+    let mut changes = changes(objects, &member, &old_tree, &new_tree).await?;
+    let stat = FileChange::stat(&changes);
+    if let Some(path) = &query.path {
+        changes.retain(|change| change.is_of(path.as_str()));
+    }
+    if let Some(after) = &part.after {
+        changes.retain(|change| change.path() > after.as_str());
+    }
+    let count = page_length(&changes, part.size, query.context_lines.is_some());
+    let next = (count < changes.len()).then(|| changes[count - 1].path().to_owned());
+    changes.truncate(count);
+    let files = match query.context_lines {
+        Some(lines) => compare(objects, &member, changes, lines).await?,
+        None => changes.into_iter().map(|change| FileDiff { change, lines: Lines::NotCompared }).collect(),
+    };
+    Ok(Diff { newer, base, files, next, stat })
+}
+
+async fn newer(objects: &Objects, member: &Member, newer: Newer) -> Result<Option<Revision>, Error> {
+    match newer {
+        Newer::Head => Ok(member.head.clone()),
+        Newer::Revision(id) => history::resolve(&objects.pool, member, Some(id)).await,
+        Newer::Turn(turn) => {
+            let found = revisions::find_by_turn(&objects.pool, member.project.id, turn).await?;
+            Ok(Some(found.ok_or(Error::RevisionNotFound)?))
+        }
+    }
+}
+
+/// The files that differ between two trees, with those that moved.
+async fn changes(objects: &Objects, member: &Member, old: &Arc<Folder>, new: &Arc<Folder>) -> Result<Vec<FileChange>, Error> {
+    let renames = Renames::new(git::diff(old, new));
+    let (removed, added) = renames.candidates();
+    let candidates = [removed, added].concat();
+    let contents = objects.contents(member.project.store, &candidates).await?;
+    let bytes = candidates.iter().map(|file| file.size as usize).sum();
+    Ok(blocking::run(bytes, move || renames.finish(|oid| contents.get(&oid).map(|bytes| &bytes[..]))).await)
+}
+
+/// How many of the changes, from the first, are one page.
+fn page_length(changes: &[FileChange], size: usize, with_lines: bool) -> usize {
+    let mut bytes = 0;
+    let mut fits = |change: &FileChange| {
+        bytes += if with_lines { compared_bytes(change) } else { 0 };
+        bytes <= MAX_PAGE_BYTES
+    };
+    let fitting = changes.iter().take(size).take_while(|change| fits(change)).count();
+    fitting.max(1).min(changes.len())
+}
+
+/// Bytes that are read to compare the lines of a file.
+fn compared_bytes(change: &FileChange) -> u64 {
+    if is_too_large(change) { 0 } else { sides(change).map(|file| u64::from(file.size)).sum() }
+}
+
+fn is_too_large(change: &FileChange) -> bool {
+    sides(change).any(|file| file.size > MAX_FILE_BYTES)
+}
+
+fn sides(change: &FileChange) -> impl Iterator<Item = FileRef> {
+    [change.old_file(), change.new_file()].into_iter().flatten()
+}
+
+/// Compares the lines of files.
+async fn compare(objects: &Objects, member: &Member, changes: Vec<FileChange>, context: u32) -> Result<Vec<FileDiff>, Error> {
+    let files: Vec<FileRef> = changes.iter().filter(|change| !is_too_large(change)).flat_map(sides).collect();
+    let contents = objects.contents(member.project.store, &files).await?;
+    let bytes = files.iter().map(|file| file.size as usize).sum();
+    let compare = move || changes.into_iter().map(|change| compare_file(change, &contents, context)).collect();
+    Ok(blocking::run(bytes, compare).await)
+}
+
+fn compare_file(change: FileChange, contents: &HashMap<Oid, Bytes>, context: u32) -> FileDiff {
+    let text = |side: Option<FileRef>| side.and_then(|file| contents.get(&file.oid)).map_or(&[][..], |bytes| &bytes[..]);
+    let lines = if is_too_large(&change) {
+        Lines::TooLarge
+    } else {
+        line_diff(text(change.old_file()), text(change.new_file()), context).map_or(Lines::Binary, Lines::Compared)
+    };
+    FileDiff { change, lines }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_ends_before_it_compares_too_much() {
+        let change = |size: u32| FileChange::Added { path: size.to_string(), new: FileRef { oid: Oid::EMPTY_TREE, size } };
+        let half = u32::try_from(MAX_PAGE_BYTES / 2).expect("a size");
+        for (sizes, size, with_lines, expected) in [
+            (vec![], 50, true, 0),
+            (vec![1, 1, 1], 2, true, 2),
+            (vec![half, half, 1], 50, true, 2),
+            (vec![half, half, 1], 50, false, 3),
+            (vec![MAX_FILE_BYTES, 1], 50, true, 1),
+            // A file that is not compared costs nothing.
+            (vec![MAX_FILE_BYTES + 1, 1], 50, true, 2),
+        ] {
+            let changes: Vec<_> = sizes.iter().map(|size| change(*size)).collect();
+            assert_eq!(page_length(&changes, size, with_lines), expected, "{sizes:?}");
+        }
+    }
+}

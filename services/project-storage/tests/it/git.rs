@@ -1,0 +1,210 @@
+//! git itself reads what the service has stored, and agrees with its differences.
+
+use std::{
+    fmt::Write as _,
+    io::Write as _,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
+use proptest::{
+    prelude::Rng as _,
+    test_runner::{RngAlgorithm, TestRng},
+};
+use proto::project_storage::{DiffRevisionsRequest, DiffRevisionsResponse, FileChange, FileDiff, FileStatus};
+use sqlx::Row as _;
+
+use crate::harness::{Cluster, Person, answer, delete, rename, update, write};
+
+const SAVES: usize = 14;
+const PAIRS: usize = 25;
+
+fn git(repository: &Path, arguments: &[&str]) -> String {
+    let output = Command::new("git").arg("-C").arg(repository).args(arguments).stdin(Stdio::null()).output().expect("git is installed");
+    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// Writes all stored objects into a bare repository.
+async fn export(cluster: &Cluster, repository: &Path) {
+    git(repository, &["init", "--quiet", "--bare", "."]);
+    let rows = sqlx::query("SELECT oid, tag, size, data FROM objects").fetch_all(&cluster.database.pool).await.expect("objects");
+    for row in rows {
+        let (oid, tag, size, data): (Vec<u8>, i16, i32, Vec<u8>) = (row.get(0), row.get(1), row.get(2), row.get(3));
+        let kind = ["commit", "tree", "blob"][usize::try_from(tag & 15).expect("a kind") - 1];
+        let mut content = Vec::new();
+        if tag >> 4 == 0 {
+            content = data;
+        } else {
+            std::io::copy(&mut ZlibDecoder::new(&data[..]), &mut content).expect("zlib");
+        }
+        let id = oid.iter().fold(String::new(), |mut id, byte| {
+            write!(id, "{byte:02x}").expect("a string");
+            id
+        });
+        let path = repository.join("objects").join(&id[..2]).join(&id[2..]);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        let mut file = ZlibEncoder::new(std::fs::File::create(path).expect("a file"), Compression::fast());
+        file.write_all(format!("{kind} {size}\0").as_bytes()).and_then(|()| file.write_all(&content)).expect("written");
+        file.finish().expect("written");
+    }
+}
+
+/// A project under random edits. No two lines are equal, so every difference has one answer.
+struct Editor {
+    rng: TestRng,
+    files: Vec<(String, Vec<String>)>,
+    made: usize,
+}
+
+impl Editor {
+    fn below(&mut self, n: usize) -> usize {
+        usize::try_from(self.rng.next_u64() % u64::try_from(n).expect("a number")).expect("a number")
+    }
+
+    fn line(&mut self) -> String {
+        self.made += 1;
+        format!("line {} of the project: {:x}", self.made, self.rng.next_u32())
+    }
+
+    fn path(&mut self) -> String {
+        self.made += 1;
+        let folder = ["", "src/", "src/components/", "public/"][self.below(4)];
+        format!("{folder}file{}.txt", self.made)
+    }
+
+    fn content(lines: &[String]) -> String {
+        lines.iter().fold(String::new(), |text, line| text + line + "\n")
+    }
+
+    /// Changes at most a quarter of the lines.
+    fn edit(&mut self, at: usize) {
+        for _ in 0..=self.below(3) {
+            let place = self.below(self.files[at].1.len());
+            let line = self.line();
+            match self.below(3) {
+                0 => self.files[at].1[place] = line,
+                1 => self.files[at].1.insert(place, line),
+                _ => drop(self.files[at].1.remove(place)),
+            }
+        }
+    }
+
+    fn step(&mut self) -> Vec<FileChange> {
+        let mut changes = Vec::new();
+        let mut touched = Vec::new();
+        for _ in 0..=self.below(4) {
+            let kind = if self.files.len() < 4 { 0 } else { self.below(5) };
+            if kind == 0 {
+                let (path, length) = (self.path(), 20 + self.below(30));
+                let lines = (0..length).map(|_| self.line()).collect::<Vec<_>>();
+                changes.push(write(&path, &Self::content(&lines)));
+                touched.push(path.clone());
+                self.files.push((path, lines));
+                continue;
+            }
+            let at = self.below(self.files.len());
+            if touched.contains(&self.files[at].0) {
+                continue;
+            }
+            if kind == 1 {
+                changes.push(delete(&self.files.remove(at).0));
+                continue;
+            }
+            if kind == 2 {
+                let to = self.path();
+                changes.push(rename(&self.files[at].0, &to));
+                self.files[at].0 = to;
+            }
+            if kind > 2 || self.below(2) == 0 {
+                self.edit(at);
+                changes.push(update(&self.files[at].0, &Self::content(&self.files[at].1)));
+            }
+            touched.push(self.files[at].0.clone());
+        }
+        changes
+    }
+}
+
+/// The lines of `git diff --name-status -M`.
+fn name_status(diff: &DiffRevisionsResponse) -> Vec<String> {
+    let line = |file: &FileDiff| match file.status() {
+        FileStatus::Renamed => format!("R{:03}\t{}\t{}", file.similarity, file.old_path, file.path),
+        FileStatus::Added => format!("A\t{}", file.path),
+        FileStatus::Deleted => format!("D\t{}", file.path),
+        FileStatus::Modified | FileStatus::Unspecified => format!("M\t{}", file.path),
+    };
+    diff.files.iter().map(line).collect()
+}
+
+/// The hunks as `git diff` writes them, without the text behind the numbers.
+fn patch(diff: &DiffRevisionsResponse) -> String {
+    let range = |start: u32, lines: u32| if lines == 1 { start.to_string() } else { format!("{start},{lines}") };
+    let mut patch = String::new();
+    for hunk in diff.files.iter().flat_map(|file| &file.hunks) {
+        let (old, new) = (range(hunk.old_start, hunk.old_lines), range(hunk.new_start, hunk.new_lines));
+        write!(patch, "@@ -{old} +{new} @@\n{}", hunk.text).expect("a string");
+    }
+    patch
+}
+
+/// The hunks of a patch of git.
+fn hunks(patch: &str) -> String {
+    let mut hunks = String::new();
+    let mut in_hunk = false;
+    for line in patch.lines() {
+        if let Some(rest) = line.strip_prefix("@@ ") {
+            in_hunk = true;
+            let (numbers, _) = rest.split_once(" @@").expect("a header");
+            writeln!(hunks, "@@ {numbers} @@").expect("a string");
+        } else if line.starts_with("diff --git") {
+            in_hunk = false;
+        } else if in_hunk {
+            writeln!(hunks, "{line}").expect("a string");
+        }
+    }
+    hunks
+}
+
+async fn diff(ann: &Person, project: &str, (base, revision): (&str, &str)) -> DiffRevisionsResponse {
+    let request = DiffRevisionsRequest {
+        project_id: project.into(),
+        base_revision: base.into(),
+        revision: revision.into(),
+        page_size: 200,
+        ..Default::default()
+    };
+    answer(ann.client.clone().diff_revisions(ann.request(request)).await).expect("a diff")
+}
+
+#[tokio::test]
+async fn git_agrees_with_a_random_history() {
+    let id = uuid::Uuid::now_v7().into_bytes();
+    let seed = [id, id].concat();
+    let mut editor = Editor { rng: TestRng::from_seed(RngAlgorithm::ChaCha, &seed), files: Vec::new(), made: 0 };
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create().await.id;
+    let mut revisions = Vec::new();
+    for _ in 0..SAVES {
+        let changes = editor.step();
+        if !changes.is_empty() {
+            revisions.push(ann.save(&project, changes).await.expect("saved").revision.expect("a revision").id);
+        }
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    export(&cluster, folder.path()).await;
+    git(folder.path(), &["fsck", "--full", "--strict", "--no-dangling"]);
+    for _ in 0..PAIRS {
+        let pair = [editor.below(revisions.len()), editor.below(revisions.len())].map(|at| revisions[at].as_str());
+        let ours = diff(&ann, &project, (pair[0], pair[1])).await;
+        let mut theirs: Vec<_> =
+            git(folder.path(), &["diff", "--name-status", "-M", pair[0], pair[1]]).lines().map(str::to_owned).collect();
+        let mut own = name_status(&ours);
+        theirs.sort();
+        own.sort();
+        assert_eq!(own, theirs, "{pair:?}, seed {id:?}");
+        assert_eq!(patch(&ours), hunks(&git(folder.path(), &["diff", "-M", "--no-color", pair[0], pair[1]])), "{pair:?}, seed {id:?}");
+    }
+}
