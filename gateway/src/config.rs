@@ -22,9 +22,9 @@ use crate::{edge::origin, web::preview_url::PreviewUrl};
 
 /// An address, or `none`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MaybeListen(pub Option<SocketAddr>);
+pub struct OptionalListen(pub Option<SocketAddr>);
 
-impl Setting for MaybeListen {
+impl Setting for OptionalListen {
     fn parse(text: &str) -> Result<Self, String> {
         match text {
             "none" => Ok(Self(None)),
@@ -41,7 +41,7 @@ pub struct Config {
     /// Where previews are served. The listener serves nothing else.
     pub preview_listen: SocketAddr,
     /// Where Prometheus reads the metrics of this process. The listener serves nothing else, and should not be public.
-    pub metrics_listen: MaybeListen,
+    pub metrics_listen: OptionalListen,
     /// The URL of the main listener for browsers. It decides cookies and CSP. By default `http://` and the listener's address.
     pub public_url: Option<Url>,
     /// The URL of previews for browsers. With `{preview}` in the host each preview has its own origin. Without it all previews share one

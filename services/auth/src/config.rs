@@ -3,7 +3,7 @@
 use std::{num::NonZero, thread::available_parallelism, time::Duration};
 
 use chassis::{
-    config::{Env, Setting, Within},
+    config::{BoundedNumber, Env, Setting},
     identity::Caller,
     postgres,
     secret::ClusterSecret,
@@ -59,7 +59,7 @@ impl Config {
     /// Reads the environment and records its faults there.
     pub fn read(env: &mut Env) -> Self {
         let cores = available_parallelism().map_or(2, NonZero::get);
-        let hash_threads: Option<Within<usize, 1, 256>> =
+        let hash_threads: Option<BoundedNumber<usize, 1, 256>> =
             env.derived("BACKLOT_HASH_THREADS", "one per core, at most 256", "passwords that are hashed at the same time");
         let config = Self {
             server: server::Config::read(env),
@@ -73,19 +73,23 @@ impl Config {
             ),
             hash_cost: Cost {
                 memory_kib: env
-                    .get::<Within<u32, 8, 4_194_304>>(
+                    .get::<BoundedNumber<u32, 8, 4_194_304>>(
                         "BACKLOT_ARGON2_MEMORY_KIB",
                         "19456",
                         "memory of one password hash (Argon2id), in KiB",
                     )
                     .0,
                 iterations: env
-                    .get::<Within<u32, 1, 100>>("BACKLOT_ARGON2_ITERATIONS", "2", "passes of one password hash over its memory")
+                    .get::<BoundedNumber<u32, 1, 100>>("BACKLOT_ARGON2_ITERATIONS", "2", "passes of one password hash over its memory")
                     .0,
             },
             hash_threads: hash_threads.map_or(cores.min(256), |threads| threads.0),
             hash_queue: env
-                .get::<Within<usize, 0, 100_000>>("BACKLOT_HASH_QUEUE", "512", "passwords that may wait to be hashed; more are refused")
+                .get::<BoundedNumber<usize, 0, 100_000>>(
+                    "BACKLOT_HASH_QUEUE",
+                    "512",
+                    "passwords that may wait to be hashed; more are refused",
+                )
                 .0,
             hash_wait: env.get("BACKLOT_HASH_WAIT", "5s", "how long a password may wait to be hashed"),
             key_rotation: env.get("BACKLOT_KEY_ROTATION", "90d", "how long a key signs access tokens before the next key replaces it"),

@@ -30,7 +30,7 @@ use tokio::time::{Instant, sleep};
 use self::{database::Database, listeners::Listeners, lock::Lock, parts::Parts};
 pub use self::{
     endpoints::{Endpoints, Grpc},
-    parts::Stopped,
+    parts::StoppedRole,
 };
 use crate::{
     health, process,
@@ -45,7 +45,7 @@ const PROBE_PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration:
 
 /// A cluster that can serve requests.
 #[derive(Debug)]
-pub struct Running {
+pub struct RunningCluster {
     /// Base URL of the gateway: `http://127.0.0.1:8080`.
     pub url: String,
     /// Base URL of its listener for previews.
@@ -64,9 +64,9 @@ pub struct Running {
     _lock: Lock,
 }
 
-impl Running {
+impl RunningCluster {
     /// Waits until a role ends that was not stopped.
-    pub async fn stopped(&mut self) -> Stopped {
+    pub async fn stopped(&mut self) -> StoppedRole {
         self.parts.stopped().await
     }
 
@@ -84,7 +84,7 @@ impl Running {
 ///
 /// # Errors
 /// The environment is invalid ([`Faults`]), the data folder or an address is in use, or a part failed to start.
-pub async fn start(env: Env) -> anyhow::Result<Running> {
+pub async fn start(env: Env) -> anyhow::Result<RunningCluster> {
     chassis::install_crypto();
     let cluster = checked(&env)?;
     launch(env, cluster).await
@@ -148,15 +148,15 @@ fn checked(env: &Env) -> Result<Cluster, Faults> {
     env.check().map(|()| cluster)
 }
 
-async fn launch(env: Env, cluster: Cluster) -> anyhow::Result<Running> {
+async fn launch(env: Env, cluster: Cluster) -> anyhow::Result<RunningCluster> {
     let (data, private) = (cluster.data_dir.clone(), settings::lacks_database(&env));
     let launched = assemble(env, cluster).await;
     launched.map_err(|error| if private { folder::explain(error, &data) } else { error })
 }
 
-async fn assemble(mut env: Env, cluster: Cluster) -> anyhow::Result<Running> {
+async fn assemble(mut env: Env, cluster: Cluster) -> anyhow::Result<RunningCluster> {
     let lock = lock::acquire(&cluster.data_dir).await?;
-    let listeners = Listeners::bind(&cluster, &listeners::Explicit::of(&env)).await?;
+    let listeners = Listeners::bind(&cluster, &listeners::ConfiguredListens::of(&env)).await?;
     let database = if settings::lacks_database(&env) { Some(Database::start(&cluster).await?) } else { None };
     if let Some(database) = &database {
         env.set_default("DATABASE_URL", database.url());
@@ -180,7 +180,18 @@ async fn assemble(mut env: Env, cluster: Cluster) -> anyhow::Result<Running> {
     ready(&mut parts, probe).await?;
     endpoints.write(&cluster.data_dir).with_context(|| format!("cannot write to {}", cluster.data_dir.display()))?;
     let Endpoints { url, preview_url, metrics_url, grpc, .. } = endpoints;
-    Ok(Running { url, preview_url, metrics_url, grpc, database_url, table, parts, database, data_dir: cluster.data_dir, _lock: lock })
+    Ok(RunningCluster {
+        url,
+        preview_url,
+        metrics_url,
+        grpc,
+        database_url,
+        table,
+        parts,
+        database,
+        data_dir: cluster.data_dir,
+        _lock: lock,
+    })
 }
 
 /// Connects to the databases first, so that a database that cannot be used is reported once and not by three roles.

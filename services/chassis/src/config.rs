@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-pub use setting::{Secret, Setting, Within};
+pub use setting::{BoundedNumber, Secret, Setting};
 
 /// The exit status after a configuration fault (`EX_USAGE` of sysexits.h).
 pub const EXIT_USAGE: u8 = 64;

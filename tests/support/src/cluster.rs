@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use backlot::{
     role::Role,
-    up::{self, Running},
+    up::{self, RunningCluster},
 };
 use chassis::{config::Env, testing};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -18,7 +18,7 @@ static PERMITS: Semaphore = Semaphore::const_new(8);
 
 /// A running cluster: its public interfaces, and its databases for comparison.
 pub struct Cluster {
-    running: Running,
+    running: RunningCluster,
     _permit: SemaphorePermit<'static>,
     /// `http://127.0.0.1:port` of the gateway.
     pub url: String,

@@ -58,11 +58,11 @@ async fn send(db: &Pool, upstream: &Upstream, entry: OutboxEntry) -> Result<(), 
     let reason = if end == TurnEnd::Failed { failure_reason.as_str() } else { "" };
     let answer = read_answer(db, turn).await?;
     match upstream.end(turn, end, answer.text(), reason).await {
-        Ok(()) => ends::settle(db, turn).await,
+        Ok(()) => ends::mark_delivered(db, turn).await,
         // For example, the project was deleted. There is nothing left to tell.
         Err(fault) if is_refusal(&fault) => {
             tracing::warn!(turn.id = %turn, reason = fault.reason, "project-storage refused the end of a turn: {fault}");
-            ends::settle(db, turn).await
+            ends::mark_delivered(db, turn).await
         }
         Err(fault) => {
             tracing::warn!(turn.id = %turn, reason = fault.reason, "the end of a turn could not be sent and is sent again later: {fault}");

@@ -251,7 +251,7 @@ async fn start(app: &App, log: &TurnLog, turn: &Turn) -> Result<(), DriveError> 
         Slot::Busy if turn.state == State::Queued => Ok(claims::release(&app.db, &[(turn.id, turn.epoch)]).await?),
         Slot::Busy => {
             let Some(project) = turn.project_id else { return Ok(()) };
-            let running = turns::find_in_front(&app.db, project, turn.id).await?;
+            let running = turns::find_blocking(&app.db, project, turn.id).await?;
             let queued = TurnQueued { running_turn_id: running.map(|id| id.to_string()).unwrap_or_default() };
             Ok(log.append(vec![Kind::TurnQueued(queued)], Change::queued()).await?)
         }

@@ -74,7 +74,7 @@ pub(crate) async fn start(app: &App, context: &Context, start: StartRequest, now
         Some(created_at) => turn.created_at = created_at,
         // A concurrent request with the same key has inserted its turn first.
         None => {
-            let turn = find_by_key(&app.db, user, &start).await?.ok_or_else(unsettled)?;
+            let turn = find_by_key(&app.db, user, &start).await?.ok_or_else(still_starting)?;
             return Ok(StartResult { turn: resume(app, context, start.project, turn, now).await?, replayed: true });
         }
     }
@@ -170,7 +170,7 @@ async fn begin(app: &App, context: &Context, project: Option<ProjectId>, turn: T
     match app.upstream.begin(context, request).await {
         Ok(project) => accept(app, turn, project, now).await,
         // The turn was cancelled, or has failed because it was not begun in time.
-        Err(fault) if fault.reason == "TURN_ENDED" => find_settled(&app.db, &turn).await,
+        Err(fault) if fault.reason == "TURN_ENDED" => find_accepted_or_ended(&app.db, &turn).await,
         Err(fault) if is_refusal(&fault) => {
             turns::delete_unbegun(&app.db, turn.id).await?;
             Err(Error::Refused(fault))
@@ -230,10 +230,10 @@ async fn accept(app: &App, turn: Turn, project: ProjectId, now: OffsetDateTime) 
             Ok(Turn { state, project_id: Some(project), last_seq: 2, ..turn })
         }
         AcceptOutcome::Busy => {
-            let running = turns::find_in_front(&app.db, project, turn.id).await?;
+            let running = turns::find_blocking(&app.db, project, turn.id).await?;
             Err(withdraw(&app.db, &app.upstream, &turn, running).await?)
         }
-        AcceptOutcome::Changed => find_settled(&app.db, &turn).await,
+        AcceptOutcome::Changed => find_accepted_or_ended(&app.db, &turn).await,
     }
 }
 
@@ -246,12 +246,12 @@ async fn withdraw(db: &Pool, upstream: &Upstream, turn: &Turn, running: Option<T
 }
 
 /// Reads a turn that another request or a worker has accepted or ended.
-async fn find_settled(db: &Pool, turn: &Turn) -> Result<Turn, Error> {
+async fn find_accepted_or_ended(db: &Pool, turn: &Turn) -> Result<Turn, Error> {
     let turn = turns::find(db, turn.id, turn.user_id).await?;
-    turn.filter(|turn| turn.project_id.is_some() || turn.state.has_ended()).ok_or_else(unsettled)
+    turn.filter(|turn| turn.project_id.is_some() || turn.state.has_ended()).ok_or_else(still_starting)
 }
 
-fn unsettled() -> Error {
+fn still_starting() -> Error {
     let text = "another request is starting this turn; try again";
     Error::Refused(Fault::new(SERVICE, ErrorCode::Unavailable, "UNAVAILABLE", text).retry_after(RETRY_AFTER))
 }

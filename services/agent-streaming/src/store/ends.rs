@@ -132,7 +132,7 @@ pub(crate) async fn take_due(db: &PgPool, limit: i64, retry: Duration) -> Result
 }
 
 /// Removes an entry that project-storage has answered.
-pub(crate) async fn settle(db: &PgPool, turn: TurnId) -> Result<(), StoreError> {
-    let settle = sqlx::query!("UPDATE turns SET end_due = NULL, end_retry_at = NULL WHERE id = $1", turn.0);
-    query("settle outbox", settle.execute(db)).await.map(drop)
+pub(crate) async fn mark_delivered(db: &PgPool, turn: TurnId) -> Result<(), StoreError> {
+    let update = sqlx::query!("UPDATE turns SET end_due = NULL, end_retry_at = NULL WHERE id = $1", turn.0);
+    query("settle outbox", update.execute(db)).await.map(drop)
 }

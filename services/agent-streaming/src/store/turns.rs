@@ -141,7 +141,7 @@ pub(crate) async fn count_open(db: &PgPool) -> Result<Vec<(State, u64)>, StoreEr
 }
 
 /// The open turn of the project, other than `of`, that the queue waits for: the one with the slot, else the oldest.
-pub(crate) async fn find_in_front(db: &PgPool, project: ProjectId, of: TurnId) -> Result<Option<TurnId>, StoreError> {
+pub(crate) async fn find_blocking(db: &PgPool, project: ProjectId, of: TurnId) -> Result<Option<TurnId>, StoreError> {
     let id = sqlx::query_scalar!(
         "SELECT id FROM turns
         WHERE ended_at IS NULL AND project_id = $1 AND id <> $2 ORDER BY (state IN ('running', 'committing')) DESC, id LIMIT 1",

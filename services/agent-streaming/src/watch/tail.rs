@@ -171,12 +171,12 @@ impl Tails {
 /// The events that one viewer has not read yet.
 #[derive(Default)]
 struct Queue {
-    inner: Mutex<Unread>,
+    inner: Mutex<FrameBuffer>,
     more: Notify,
 }
 
 #[derive(Default)]
-struct Unread {
+struct FrameBuffer {
     frames: VecDeque<Arc<Frame>>,
     bytes: usize,
     /// The time of the last read, or of the oldest event if there was no read since. `None` if there are no frames.

@@ -84,14 +84,14 @@ impl From<Refusal> for Stop {
 
 /// The result of a tool.
 #[derive(Debug)]
-pub(crate) struct Done {
+pub(crate) struct ToolSuccess {
     pub(crate) content: String,
     pub(crate) summary: String,
     /// The size of the changed file in bytes.
     pub(crate) size: u32,
 }
 
-impl Done {
+impl ToolSuccess {
     /// A result whose content is its summary.
     pub(crate) fn from_summary(summary: String, size: u32) -> Self {
         Self { content: format!("{summary}."), summary, size }
@@ -133,7 +133,7 @@ pub(crate) async fn execute(
     }
 }
 
-async fn run(stage: &mut Stage<'_>, tool: &str, input: &Value) -> Result<Done, Stop> {
+async fn run(stage: &mut Stage<'_>, tool: &str, input: &Value) -> Result<ToolSuccess, Stop> {
     match tool {
         "list_files" => read::list(stage, input),
         "read_file" => read::file(stage, input).await,

@@ -32,14 +32,14 @@ pub(super) struct Listeners {
 }
 
 /// Which of the four addresses are configured.
-pub(super) struct Explicit {
+pub(super) struct ConfiguredListens {
     main: bool,
     preview: bool,
     metrics: bool,
     grpc: bool,
 }
 
-impl Explicit {
+impl ConfiguredListens {
     pub(super) fn of(env: &Env) -> Self {
         let is_set = |name| env.is_set(name);
         Self { main: is_set(LISTEN), preview: is_set(PREVIEW_LISTEN), metrics: is_set(METRICS_LISTEN), grpc: is_set(GRPC_LISTEN) }
@@ -47,7 +47,7 @@ impl Explicit {
 }
 
 impl Listeners {
-    pub(super) async fn bind(cluster: &Cluster, explicit: &Explicit) -> anyhow::Result<Self> {
+    pub(super) async fn bind(cluster: &Cluster, explicit: &ConfiguredListens) -> anyhow::Result<Self> {
         let grpc = |place: u16| {
             let mut address = cluster.grpc;
             if address.port() != 0 {
@@ -106,7 +106,7 @@ mod tests {
         // Without a configured secret one would be created in the current folder.
         let secret = ("BACKLOT_CLUSTER_SECRET", "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7");
         let mut env = Env::of(any.into_iter().chain([secret]));
-        let explicit = Explicit::of(&env);
+        let explicit = ConfiguredListens::of(&env);
         let bound = Listeners::bind(&Cluster::read(&mut env), &explicit).await.expect("bound");
         let ports: std::collections::BTreeSet<_> = bound.services().map(|(_, address)| address.port()).into();
         assert!(ports.len() == 4 && !ports.contains(&0), "{ports:?}");

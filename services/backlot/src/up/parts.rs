@@ -19,7 +19,7 @@ const DRAIN: [(&[Role], Duration); 3] = [
 /// A role that ended without being stopped, and its error.
 #[derive(Debug, thiserror::Error)]
 #[error("{} stopped by itself{}", .0.name(), .1.as_ref().map(|error| format!(": {error}")).unwrap_or_default())]
-pub struct Stopped(pub Role, pub Option<String>);
+pub struct StoppedRole(pub Role, pub Option<String>);
 
 struct Part {
     role: Role,
@@ -31,8 +31,8 @@ struct Part {
 /// The running roles.
 pub(super) struct Parts {
     parts: Vec<Part>,
-    sender: mpsc::UnboundedSender<Stopped>,
-    receiver: mpsc::UnboundedReceiver<Stopped>,
+    sender: mpsc::UnboundedSender<StoppedRole>,
+    receiver: mpsc::UnboundedReceiver<StoppedRole>,
 }
 
 impl Parts {
@@ -56,8 +56,8 @@ impl Parts {
             let result = serving.await.map_err(|error| chain(&error));
             match result {
                 Ok(()) if stopping.is_cancelled() => {}
-                Ok(()) => drop(sender.send(Stopped(role, None))),
-                Err(error) => drop(sender.send(Stopped(role, Some(error)))),
+                Ok(()) => drop(sender.send(StoppedRole(role, None))),
+                Err(error) => drop(sender.send(StoppedRole(role, Some(error)))),
             }
             drop(end);
         };
@@ -66,7 +66,7 @@ impl Parts {
     }
 
     /// Waits until a role ends without being stopped. In a healthy cluster none does.
-    pub(super) async fn stopped(&mut self) -> Stopped {
+    pub(super) async fn stopped(&mut self) -> StoppedRole {
         let ends = self.parts.iter().map(|part| {
             Box::pin(async {
                 part.ended.cancelled().await;
@@ -75,7 +75,7 @@ impl Parts {
         });
         let (role, ..) = futures::future::select_all(ends).await;
         // There is an error unless the role panicked.
-        self.receiver.try_recv().unwrap_or(Stopped(role, None))
+        self.receiver.try_recv().unwrap_or(StoppedRole(role, None))
     }
 
     /// Stops all roles in order. A role that does not end in time is aborted.

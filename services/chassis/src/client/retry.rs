@@ -1,4 +1,4 @@
-//! Retries calls that no service answered. Within a second a service has restarted, or another replica is found. Only idempotent calls
+//! Retries calls that no service answered. BoundedNumber a second a service has restarted, or another replica is found. Only idempotent calls
 //! are retried: the methods that the contract marks, and requests with an idempotency key (see [`idempotent`]).
 
 use std::{

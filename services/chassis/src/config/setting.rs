@@ -48,9 +48,9 @@ parsed_setting! {
 
 /// A whole number from `MIN` to `MAX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Within<T, const MIN: u32, const MAX: u32>(pub T);
+pub struct BoundedNumber<T, const MIN: u32, const MAX: u32>(pub T);
 
-impl<T: TryFrom<u32>, const MIN: u32, const MAX: u32> Setting for Within<T, MIN, MAX> {
+impl<T: TryFrom<u32>, const MIN: u32, const MAX: u32> Setting for BoundedNumber<T, MIN, MAX> {
     fn parse(text: &str) -> Result<Self, String> {
         let number = text.parse().ok().filter(|number| (MIN..=MAX).contains(number));
         number.and_then(|number| T::try_from(number).ok()).map(Self).ok_or_else(|| format!("must be a whole number from {MIN} to {MAX}"))
@@ -157,9 +157,9 @@ mod tests {
     #[test]
     fn an_error_of_a_number_names_its_bounds() {
         for text in ["0", "-1", "257", "99999999999", "x", "1.5"] {
-            assert_eq!(Within::<usize, 1, 256>::parse(text).unwrap_err(), "must be a whole number from 1 to 256", "{text}");
+            assert_eq!(BoundedNumber::<usize, 1, 256>::parse(text).unwrap_err(), "must be a whole number from 1 to 256", "{text}");
         }
-        assert_eq!(["1", "256"].map(|text| Within::<usize, 1, 256>::parse(text).unwrap().0), [1, 256]);
+        assert_eq!(["1", "256"].map(|text| BoundedNumber::<usize, 1, 256>::parse(text).unwrap().0), [1, 256]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The settings of shares.
 
-use crate::config::{Env, Within};
+use crate::config::{BoundedNumber, Env};
 
 /// How much of a quantity one holder may have, in percent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,7 @@ impl Default for Percent {
 impl Percent {
     /// Reads the settings, which apply to all quantities of the process.
     pub fn read(env: &mut Env) -> Self {
-        let share = |env: &mut Env, name, default, help| env.get::<Within<u8, 1, 100>>(name, default, help).0;
+        let share = |env: &mut Env, name, default, help| env.get::<BoundedNumber<u8, 1, 100>>(name, default, help).0;
         Self {
             connection: share(env, "BACKLOT_SHARE_CONNECTION", "25", "percent of slots and memory that one connection may hold"),
             address: share(env, "BACKLOT_SHARE_ADDRESS", "33", "percent of slots and memory that one address (IPv6: /64) may hold"),

@@ -56,7 +56,7 @@ impl OptimisticWrite for BeginWrite<'_> {
     async fn attempt(&mut self) -> Result<Attempt<ProjectId>, Error> {
         let Some(turn) = turns::find(self.pool, self.begin.turn).await? else { return self.insert().await };
         match turn.project {
-            _ if turn.state.is_given_up() => Err(Error::TurnEnded),
+            _ if turn.state.has_ended_without_commit() => Err(Error::TurnEnded),
             Some(project) if turn.fingerprint == self.fingerprint => Ok(Attempt::Done(project)),
             _ => Err(Error::KeyReused),
         }

@@ -26,7 +26,7 @@ pub(crate) async fn end(pool: &Pool, id: TurnId, end: TurnEnd, now: OffsetDateTi
         drop(tx);
         let turn = turns::find(pool, id).await?;
         // A repeat succeeds. A committed turn can no longer be given up.
-        return if turn.is_none_or(|turn| turn.state.is_given_up()) { Ok(()) } else { Err(Error::TurnEnded) };
+        return if turn.is_none_or(|turn| turn.state.has_ended_without_commit()) { Ok(()) } else { Err(Error::TurnEnded) };
     };
     match (end, ended.conversation) {
         (TurnEnd::Withdrawn, _) if chassis::seeded_bug::is("keep-a-refused-question") => {}

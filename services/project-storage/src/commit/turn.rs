@@ -199,7 +199,7 @@ impl<'a> TurnWrite<'a> {
     /// What an earlier commit of this turn returned.
     async fn replay(&self, access: TurnAccess) -> Result<CommitResult, Error> {
         let TurnAccess { turn, member, .. } = access;
-        if turn.state.is_given_up() {
+        if turn.state.has_ended_without_commit() {
             return Err(Error::TurnEnded);
         }
         if turn.digest != self.commit.digest && !chassis::seeded_bug::is("commit-without-the-digest") {

@@ -24,7 +24,7 @@ impl TurnState {
     }
 
     /// Whether the turn ended without a commit.
-    pub(crate) fn is_given_up(self) -> bool {
+    pub(crate) fn has_ended_without_commit(self) -> bool {
         matches!(self, Self::Failed | Self::Cancelled)
     }
 }

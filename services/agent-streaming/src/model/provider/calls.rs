@@ -78,7 +78,7 @@ pub(super) fn parse_arguments(json: &str) -> Option<Value> {
     if json.trim().is_empty() {
         return Some(Value::Object(Map::new()));
     }
-    serde_json::from_str::<FirstWins>(json).ok().map(|object| Value::Object(object.0))
+    serde_json::from_str::<FirstOfDuplicates>(json).ok().map(|object| Value::Object(object.0))
 }
 
 /// The arguments as an object, because both protocols accept only objects.
@@ -90,20 +90,20 @@ pub(super) fn arguments_object(input: &Value) -> Value {
 }
 
 /// An object in which the first of several equal keys is used.
-struct FirstWins(Map<String, Value>);
+struct FirstOfDuplicates(Map<String, Value>);
 
-impl<'de> Deserialize<'de> for FirstWins {
+impl<'de> Deserialize<'de> for FirstOfDuplicates {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Object;
         impl<'de> Visitor<'de> for Object {
-            type Value = FirstWins;
+            type Value = FirstOfDuplicates;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a JSON object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<FirstWins, A::Error> {
-                crate::model::json::first_wins(access).map(FirstWins)
+            fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<FirstOfDuplicates, A::Error> {
+                crate::model::json::first_wins(access).map(FirstOfDuplicates)
             }
         }
         deserializer.deserialize_map(Object)

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use self::place::Search;
-use super::{Done, Failure, Stage, Stop, arguments::typed, count, nearest, paths, read, write::size};
+use super::{Failure, Stage, Stop, ToolSuccess, arguments::typed, count, nearest, paths, read, write::size};
 use crate::workspace::overlay::{Content, Refusal};
 
 /// How many places of an ambiguous text are listed.
@@ -35,7 +35,7 @@ struct Change {
     note: String,
 }
 
-pub(super) async fn run(stage: &mut Stage<'_>, input: &Value) -> Result<Done, Stop> {
+pub(super) async fn run(stage: &mut Stage<'_>, input: &Value) -> Result<ToolSuccess, Stop> {
     let Edit { path, old_text, new_text } = typed(input)?;
     if old_text.is_empty() {
         return Err(Refusal::new("INVALID_ARGUMENTS", "old_text is empty; write_file creates a file or replaces all of it").into());
@@ -58,7 +58,7 @@ pub(super) async fn run(stage: &mut Stage<'_>, input: &Value) -> Result<Done, St
     stage.overlay.write(stage.base, &path, &edited).await??;
     let lines = |text: &str| count(text.lines().count(), "line");
     let summary = format!("edited {path} at line {}: {} became {}{note}", line_of(&text, place.start), lines(&old_text), lines(&new_text));
-    Ok(Done::from_summary(summary, size(stage, &path)))
+    Ok(ToolSuccess::from_summary(summary, size(stage, &path)))
 }
 
 fn change(path: &str, text: &str, old_text: &str, new_text: &str) -> Result<Change, Failure> {

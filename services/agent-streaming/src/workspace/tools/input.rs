@@ -37,14 +37,14 @@ struct Write {
     path: Option<String>,
     /// Content that came before the path.
     early: String,
-    shown: Shown,
+    shown: FileDisplay,
     /// The bytes of the content that were emitted.
     sent: usize,
 }
 
 /// Whether viewers see the file while its content is streamed.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Shown {
+enum FileDisplay {
     /// The path is not known yet.
     #[default]
     NotYet,
@@ -88,17 +88,17 @@ impl Write {
         let (mut events, mut text) = (Vec::new(), String::new());
         let Self { scanner, path, early, shown, .. } = self;
         scanner.push(fragment, &mut |token| match (token, *shown) {
-            (Token::Path(more), Shown::NotYet) => path.get_or_insert_default().push_str(more),
-            (Token::Content(more), Shown::Live) => text.push_str(more),
-            (Token::Content(more), Shown::NotYet) => early.push_str(more),
-            (Token::PathEnd, Shown::NotYet) => {
+            (Token::Path(more), FileDisplay::NotYet) => path.get_or_insert_default().push_str(more),
+            (Token::Content(more), FileDisplay::Live) => text.push_str(more),
+            (Token::Content(more), FileDisplay::NotYet) => early.push_str(more),
+            (Token::PathEnd, FileDisplay::NotYet) => {
                 let (path, early) = (path.take().unwrap_or_default(), std::mem::take(early));
                 *shown = open(&path, &mut events);
-                if *shown == Shown::Live {
+                if *shown == FileDisplay::Live {
                     text.push_str(&early);
                 }
             }
-            (Token::Path(_) | Token::PathEnd, _) | (Token::Content(_), Shown::Later) => {}
+            (Token::Path(_) | Token::PathEnd, _) | (Token::Content(_), FileDisplay::Later) => {}
         });
         self.sent += text.len();
         events.extend(Some(text).filter(|text| !text.is_empty()).map(InputEvent::Text));
@@ -108,7 +108,7 @@ impl Write {
     fn finish(mut self, input: &Value) -> Vec<InputEvent> {
         let mut events = Vec::new();
         if let Some(path) = input.get("path").and_then(Value::as_str)
-            && self.shown == Shown::NotYet
+            && self.shown == FileDisplay::NotYet
         {
             self.shown = open(path, &mut events);
         }
@@ -118,12 +118,12 @@ impl Write {
     }
 }
 
-fn open(path: &str, events: &mut Vec<InputEvent>) -> Shown {
+fn open(path: &str, events: &mut Vec<InputEvent>) -> FileDisplay {
     if !paths::is_unambiguous(path) {
-        return Shown::Later;
+        return FileDisplay::Later;
     }
     events.push(InputEvent::Opened { path: paths::certain(path).into_owned() });
-    Shown::Live
+    FileDisplay::Live
 }
 
 #[cfg(test)]

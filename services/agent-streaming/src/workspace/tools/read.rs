@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Done, Stage, Stop, arguments::typed, count, paths};
+use super::{Stage, Stop, ToolSuccess, arguments::typed, count, paths};
 use crate::workspace::overlay::{Content, Refusal};
 
 /// The largest result of one call.
@@ -15,7 +15,7 @@ struct List {
     path: Option<String>,
 }
 
-pub(super) fn list(stage: &Stage<'_>, input: &Value) -> Result<Done, Stop> {
+pub(super) fn list(stage: &Stage<'_>, input: &Value) -> Result<ToolSuccess, Stop> {
     let prefix = paths::prefix(stage, typed::<List>(input)?.path);
     let files: Vec<(&str, u32)> = stage.overlay.files().filter(|(path, _)| path.starts_with(&prefix)).collect();
     let mut content = match (files.len(), prefix.as_str()) {
@@ -31,7 +31,7 @@ pub(super) fn list(stage: &Stage<'_>, input: &Value) -> Result<Done, Stop> {
         }
         content.push_str(&line);
     }
-    Ok(Done { content, summary: count(files.len(), "file"), size: 0 })
+    Ok(ToolSuccess { content, summary: count(files.len(), "file"), size: 0 })
 }
 
 #[derive(Deserialize)]
@@ -43,14 +43,14 @@ struct Read {
     end_line: Option<u64>,
 }
 
-pub(super) async fn file(stage: &mut Stage<'_>, input: &Value) -> Result<Done, Stop> {
+pub(super) async fn file(stage: &mut Stage<'_>, input: &Value) -> Result<ToolSuccess, Stop> {
     let Read { path, start_line, end_line } = typed(input)?;
     let path = paths::existing(stage, &path)?;
     let text = match content(stage, &path).await? {
         Content::Text(text) => text,
         Content::Binary(bytes) => {
             let summary = format!("{path} is a binary file of {} bytes", bytes.len());
-            return Ok(Done { content: format!("{summary}; it cannot be shown as text."), summary, size: 0 });
+            return Ok(ToolSuccess { content: format!("{summary}; it cannot be shown as text."), summary, size: 0 });
         }
     };
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
@@ -62,7 +62,7 @@ pub(super) async fn file(stage: &mut Stage<'_>, input: &Value) -> Result<Done, S
     let first = usize::try_from(first).unwrap_or(usize::MAX);
     let last = usize::try_from(last).unwrap_or(usize::MAX).min(total);
     if total == 0 {
-        return Ok(Done { content: format!("{path} is empty."), summary: format!("{path} is empty"), size: 0 });
+        return Ok(ToolSuccess { content: format!("{path} is empty."), summary: format!("{path} is empty"), size: 0 });
     }
     if first > total {
         return Err(Refusal::new("INVALID_ARGUMENTS", format!("{path} has {}, so there is no line {first}", count(total, "line"))).into());
@@ -80,7 +80,7 @@ pub(super) async fn file(stage: &mut Stage<'_>, input: &Value) -> Result<Done, S
         (1, end) if end == total => format!("{} of {path}", count(total, "line")),
         _ => format!("lines {first} to {end} of {path}"),
     };
-    Ok(Done { content: render(&path, (first, end, total), &body, &note), summary, size: 0 })
+    Ok(ToolSuccess { content: render(&path, (first, end, total), &body, &note), summary, size: 0 })
 }
 
 /// The staged content of a file.

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Done, Stage, Stop, arguments::typed, count, paths};
+use super::{Stage, Stop, ToolSuccess, arguments::typed, count, paths};
 use crate::workspace::overlay::{Content, Refusal};
 
 const MAX_MATCHES: usize = 100;
@@ -19,7 +19,7 @@ struct Search {
     path: Option<String>,
 }
 
-pub(super) async fn run(stage: &mut Stage<'_>, input: &Value) -> Result<Done, Stop> {
+pub(super) async fn run(stage: &mut Stage<'_>, input: &Value) -> Result<ToolSuccess, Stop> {
     let Search { query, path } = typed(input)?;
     if query.trim().is_empty() {
         return Err(Refusal::new("INVALID_ARGUMENTS", "query is empty or only white space").into());
@@ -29,7 +29,7 @@ pub(super) async fn run(stage: &mut Stage<'_>, input: &Value) -> Result<Done, St
     }
     let (needle, prefix) = (query.to_lowercase(), paths::prefix(stage, path));
     let files: Vec<(String, u32)> = stage.overlay.files().filter(|(p, _)| p.starts_with(&prefix)).map(|(p, s)| (p.to_owned(), s)).collect();
-    let mut found = Found::default();
+    let mut found = SearchResult::default();
     for batch in batches(&files) {
         for (path, content) in stage.overlay.read(stage.base, &batch).await? {
             if let Content::Text(text) = content {
@@ -42,10 +42,10 @@ pub(super) async fn run(stage: &mut Stage<'_>, input: &Value) -> Result<Done, St
     }
     let summary = format!("{} of {query:?}", matches(found.lines.len(), found.more));
     if found.lines.is_empty() {
-        return Ok(Done { content: format!("No line of {} contains {query:?}.", count(files.len(), "file")), summary, size: 0 });
+        return Ok(ToolSuccess { content: format!("No line of {} contains {query:?}.", count(files.len(), "file")), summary, size: 0 });
     }
     let more = if found.more { "\n[there are more; search for something longer, or in one path]" } else { "" };
-    Ok(Done { content: format!("{}{more}", found.lines.join("\n")), summary, size: 0 })
+    Ok(ToolSuccess { content: format!("{}{more}", found.lines.join("\n")), summary, size: 0 })
 }
 
 fn matches(n: usize, more: bool) -> String {
@@ -57,12 +57,12 @@ fn matches(n: usize, more: bool) -> String {
 }
 
 #[derive(Default)]
-struct Found {
+struct SearchResult {
     lines: Vec<String>,
     more: bool,
 }
 
-impl Found {
+impl SearchResult {
     fn add(&mut self, path: &str, text: &str, needle: &str) {
         // Most files have no match, so the whole text is checked first.
         if !text.to_lowercase().contains(needle) {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::{
     form::NormalizedText,
-    place::{Indentation, Near},
+    place::{Indentation, SimilarPlace},
 };
 
 /// The new text for an exact match. It gets the line breaks of the old text if that has only one kind, and those of the file if the old
@@ -18,7 +18,7 @@ pub(super) fn inserted(file: &str, old_text: &str, new_text: &str) -> String {
 }
 
 /// The new text for a match in a normal form.
-pub(super) fn replacement(near: &Near<'_>, new_text: &str) -> String {
+pub(super) fn replacement(near: &SimilarPlace<'_>, new_text: &str) -> String {
     let new_text = with_breaks(new_text, break_of(&[near.text(), near.file.source]));
     let new_text = indented(&new_text, near.indentation, near.form.tab, near.begins_a_line());
     join(near, &NormalizedText::new(&new_text, near.form, near.begins_a_line()))
@@ -70,7 +70,7 @@ fn indented(text: &str, indentation: Indentation, tab: usize, line_start: bool) 
 
 /// Takes the bytes of the file for the beginning, the end and all lines that are equal in the normal form, and otherwise those of the new
 /// text.
-fn join(near: &Near<'_>, new: &NormalizedText<'_>) -> String {
+fn join(near: &SimilarPlace<'_>, new: &NormalizedText<'_>) -> String {
     let (file, old) = (&near.file, &near.units);
     let same = |a: usize, b: usize| file.form_of(a, a + 1) == new.form_of(b, b + 1);
     let most = old.len().min(new.len());

@@ -7,13 +7,13 @@ use super::form::{Form, NormalizedText, Variation};
 /// The result of a search.
 pub(super) enum Search<'a> {
     None,
-    One(Near<'a>),
+    One(SimilarPlace<'a>),
     /// The byte ranges of several places.
     Many(Vec<Range<usize>>),
 }
 
 /// A place that equals the text in a normal form.
-pub(super) struct Near<'a> {
+pub(super) struct SimilarPlace<'a> {
     pub(super) form: Form,
     /// The whole file.
     pub(super) file: NormalizedText<'a>,
@@ -31,7 +31,7 @@ pub(super) enum Indentation {
     Spaces,
 }
 
-impl Near<'_> {
+impl SimilarPlace<'_> {
     /// The byte range in the file.
     pub(super) fn bytes(&self) -> Range<usize> {
         self.file.bytes(self.units.start, self.units.end)
@@ -74,7 +74,7 @@ pub(super) fn search<'a>(file: &'a str, old_text: &str) -> Search<'a> {
         for form in forms {
             let (file, found) = in_form(file, old_text, form);
             places.extend(found.iter().map(|(units, _)| file.bytes(units.start, units.end)).map(|bytes| (bytes.start, bytes.end)));
-            let near = found.into_iter().next().map(|(units, indentation)| Near { form, file, units, indentation });
+            let near = found.into_iter().next().map(|(units, indentation)| SimilarPlace { form, file, units, indentation });
             first = first.or(near);
         }
         match (first, places.len()) {
