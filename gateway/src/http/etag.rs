@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The routes whose resource has an ETag. Their handlers check `If-Match`.
-pub(crate) const VERSIONED: [(&str, &str); 9] = [
+pub(crate) const VERSIONED: [(&str, &str); 10] = [
     ("GET", "/api/projects/{project_id}"),
     ("PATCH", "/api/projects/{project_id}"),
     ("DELETE", "/api/projects/{project_id}"),
@@ -22,6 +22,7 @@ pub(crate) const VERSIONED: [(&str, &str); 9] = [
     ("POST", "/api/projects/{project_id}/changes"),
     ("GET", "/api/projects/{project_id}/files/{path=**}"),
     ("POST", "/api/projects/{project_id}/conflicts/{turn_id}/resolve"),
+    ("POST", "/api/projects/{project_id}/revisions/{revision}/restore"),
     ("GET", "/"),
     ("GET", "/page/{path=**}"),
 ];

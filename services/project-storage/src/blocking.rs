@@ -5,9 +5,11 @@ const MAX_INLINE_BYTES: usize = 256 * 1024;
 
 /// Runs work on `bytes` bytes of content: in place if they are few, otherwise on a thread for blocking work.
 pub(crate) async fn run<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> T {
-    if bytes <= MAX_INLINE_BYTES {
-        return work();
-    }
+    if bytes <= MAX_INLINE_BYTES { work() } else { on_thread(work).await }
+}
+
+/// Runs work on a thread for blocking work.
+pub(crate) async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match chassis::task::blocking(work).await {
         Ok(result) => result,
         // The runtime is never shut down during a request, so the work has panicked. The panic continues in the caller.

@@ -29,12 +29,16 @@ pub(crate) async fn list(pool: &Pool, user: UserId, project: ProjectId, page: Pa
 /// # Errors
 /// [`Error::TooManyLabels`] if the project has as many others as it may have.
 pub(crate) async fn set(pool: &Pool, user: UserId, project: ProjectId, name: String, revision: Oid) -> Result<Label, Error> {
+    // Before the lock, so that only members can wait for it.
+    member::find(pool, user, &Target::Id(project), Role::Editor).await?;
     let mut tx = store::begin(pool).await?;
     // Without the lock, labels that are set at the same time could exceed the limit.
     projects::lock(&mut tx, project).await?;
     let found = projects::find(&mut *tx, user, &Target::Id(project)).await?;
     require(found.map(|member| member.role), Role::Editor)?;
-    revisions::find(&mut *tx, project, revision).await?.ok_or(Error::RevisionNotFound)?;
+    // The commit of a conflicted turn, which has no number, does not stay.
+    let found = revisions::find(&mut *tx, project, revision).await?;
+    found.filter(|revision| revision.number > 0).ok_or(Error::RevisionNotFound)?;
     if labels::count_others(&mut tx, project, &name).await? >= i64::from(MAX_LABELS) {
         return Err(Error::TooManyLabels { limit: MAX_LABELS });
     }

@@ -1,4 +1,4 @@
-//! What a save and the resolution of a conflict have in common: an idempotent request, the policy `save`, the project's lock, and one
+//! What saves, restores and resolutions of conflicts have in common: an idempotent request, the policy `save`, the project's lock, and one
 //! statement that writes the revision.
 
 use std::sync::Arc;

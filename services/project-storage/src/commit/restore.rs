@@ -14,7 +14,7 @@ use crate::{
     merge::MergeMode,
     model::{
         condition::Condition,
-        project::{Member, Role, Target, User},
+        project::{Member, Role, Target, User, require},
         revision::Revision,
     },
     read::{checkout::Checkout, history, member, tree},
@@ -64,11 +64,13 @@ impl OptimisticWrite for RestoreWrite<'_> {
 
     async fn attempt(&mut self) -> Result<Attempt<RestoreResult>, Error> {
         let restore = self.restore;
-        let member = member::find(self.request.pool(), restore.user.id, &restore.target, Role::Editor).await?;
+        let mut member = member::find(self.request.pool(), restore.user.id, &restore.target, Role::Viewer).await?;
         if let Some(recorded) = self.request.find_recorded().await? {
             return Ok(Attempt::Done(RestoreResult { checkout: self.request.replay(recorded).await?, replayed: true }));
         }
+        require(Some(member.role), Role::Editor)?;
         restore.condition.check(Some(&member.project))?;
+        self.request.apply_plan(&mut member);
         let head = member.head.as_ref().map(|head| head.id);
         if restore.base.is_some() && restore.base != head {
             return Err(Error::stale(restore.base, head, Vec::new(), MergeMode::Paths));
@@ -99,6 +101,9 @@ impl RestoreWrite<'_> {
 }
 
 fn default_message(old: &Revision) -> String {
-    // The commit of a conflicted turn has no number.
-    if old.number == 0 { "Restore the files of a conflicted turn".to_owned() } else { format!("Restore revision {}", old.number) }
+    match old.turn {
+        // The commit of a conflicted turn has no number.
+        Some(turn) if old.number == 0 => format!("Restore the files of the conflicted turn {turn}"),
+        _ => format!("Restore revision {}", old.number),
+    }
 }

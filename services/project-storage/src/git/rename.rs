@@ -10,10 +10,12 @@ use super::{
 
 /// The least similarity of two files that count as one, in percent.
 pub(crate) const LEAST_SIMILAR: u32 = 50;
+/// The least similarity of two files with the same name, which no other file has, to be paired before all others.
+const SIMILAR_WITH_NAME: u32 = 75;
 /// Removed files, and added files, whose contents are compared. With more of either, only files with equal contents count as moved.
 pub(crate) const MAX_CANDIDATES: usize = 200;
 /// Bytes that the contents of all candidates may have.
-const MAX_CANDIDATE_BYTES: u64 = 16 * 1024 * 1024;
+const MAX_CANDIDATE_BYTES: u64 = 8 * 1024 * 1024;
 /// Lookups of chunks that the comparison of all pairs may take; about a quarter of a second. Above it, too, only equal contents count.
 const MAX_LOOKUPS: usize = 10_000_000;
 /// Bytes of a line that are compared as one.
@@ -126,24 +128,29 @@ impl Renames {
         self.renamed.push(FileChange::Renamed { old_path, path, old: removed.file, new: added.file, similarity });
     }
 
-    /// The files whose contents [`Renames::finish`] compares: old ones and new ones.
-    pub(crate) fn candidates(&self) -> (Vec<FileRef>, Vec<FileRef>) {
+    /// The files whose contents [`Renames::finish`] compares: those with a file of similar size on the other side.
+    pub(crate) fn candidates(&self) -> Vec<FileRef> {
         let open =
             |halves: &[Half]| halves.iter().filter(|half| !half.paired && half.file.size > 0).map(|half| half.file).collect::<Vec<_>>();
         let (removed, added) = (open(&self.removed), open(&self.added));
-        let bytes: u64 = removed.iter().chain(&added).map(|file| u64::from(file.size)).sum();
-        let many = removed.len() > MAX_CANDIDATES || added.len() > MAX_CANDIDATES || bytes > MAX_CANDIDATE_BYTES;
-        if many || removed.is_empty() || added.is_empty() { (Vec::new(), Vec::new()) } else { (removed, added) }
+        if removed.len() > MAX_CANDIDATES || added.len() > MAX_CANDIDATES {
+            return Vec::new();
+        }
+        let is_possible = |file: &&FileRef, others: &[FileRef]| others.iter().any(|other| may_be_similar(file.size, other.size));
+        let possible =
+            removed.iter().filter(|file| is_possible(file, &added)).chain(added.iter().filter(|file| is_possible(file, &removed)));
+        let files: Vec<FileRef> = possible.copied().collect();
+        let bytes: u64 = files.iter().map(|file| u64::from(file.size)).sum();
+        if bytes > MAX_CANDIDATE_BYTES { Vec::new() } else { files }
     }
 
     /// Pairs files by their contents, the most similar first, and answers all differences sorted by path. A file without a content
     /// here does not count as moved.
     pub(crate) fn finish<'a>(mut self, content: impl Fn(Oid) -> Option<&'a [u8]>) -> Vec<FileChange> {
-        let chunks: HashMap<Oid, Chunks> = {
-            let (removed, added) = self.candidates();
-            removed.iter().chain(&added).filter_map(|file| Some((file.oid, Chunks::of(content(file.oid)?)))).collect()
-        };
+        let files = self.candidates();
+        let chunks = files.iter().filter_map(|file| Some((file.oid, Chunks::of(content(file.oid)?)))).collect();
         let mut pairs = self.similar_pairs(&chunks);
+        self.pair_unique_names(&pairs);
         pairs.sort_by_key(|pair| (std::cmp::Reverse((pair.similarity, pair.has_same_name)), pair.from, pair.to));
         for Pair { similarity, from, to, .. } in pairs {
             if !self.removed[from].paired && !self.added[to].paired {
@@ -156,6 +163,24 @@ impl Renames {
         let mut changes: Vec<_> = self.modified.into_iter().chain(self.renamed).chain(removed).chain(added).collect();
         changes.sort_by(|a, b| a.path().cmp(b.path()));
         changes
+    }
+
+    /// Pairs files first whose name no other removed and no other added file has, if they are similar enough.
+    fn pair_unique_names(&mut self, pairs: &[Pair]) {
+        let is_unique = |halves: &[Half], at: usize| {
+            let of = name(&halves[at].path);
+            halves.iter().filter(|half| !half.paired && name(&half.path) == of).count() == 1
+        };
+        let unique = |pair: &&Pair| {
+            pair.has_same_name
+                && pair.similarity >= SIMILAR_WITH_NAME
+                && is_unique(&self.removed, pair.from)
+                && is_unique(&self.added, pair.to)
+        };
+        let unique: Vec<_> = pairs.iter().filter(unique).map(|pair| (pair.from, pair.to, pair.similarity)).collect();
+        for (from, to, similarity) in unique {
+            self.pair(from, to, similarity);
+        }
     }
 
     /// Pairs of a removed and an added file that may be one file. Empty if the comparison would take too long.
@@ -261,6 +286,7 @@ mod tests {
     #[test]
     fn table() {
         let changed = TEN.replace("five 5", "other");
+        let two = changed.replace("nine 9", "others");
         let half = &TEN[..TEN.len() / 2 - 5];
         let crlf = TEN.replace('\n', "\r\n");
         for (old, new, expected) in [
@@ -271,6 +297,8 @@ mod tests {
             (vec![("a", TEN)], vec![("b", changed.as_str())], vec!["R90 a b"]),
             (vec![("a", TEN)], vec![("b", half)], vec!["D a", "A b"]),
             (vec![("x/a", TEN), ("x/b", TEN)], vec![("y/b", TEN), ("y/c", TEN)], vec!["R100 x/b y/b", "R100 x/a y/c"]),
+            // A name that is unique on both sides counts more than a better content.
+            (vec![("x/a", TEN)], vec![("y/a", two.as_str()), ("y/b", changed.as_str())], vec!["R80 x/a y/a", "A y/b"]),
             // A copy is a new file: the old one is still there.
             (vec![("a", TEN)], vec![("a", TEN), ("b", TEN)], vec!["A b"]),
             (vec![("a", "")], vec![("b", "")], vec!["R100 a b"]),

@@ -28,10 +28,11 @@ pub(super) async fn set(app: &App, request: Request<pb::SetLabelRequest>) -> Res
     let pb::SetLabelRequest { project_id, label, revision } = request.into_inner();
     let mut violations = Violations::default();
     let project = decode::project_id(&mut violations, &project_id);
-    text::LABEL.check(&mut violations, &label);
+    let label = label.trim();
+    text::LABEL.check(&mut violations, label);
     let revision = violations.parse("revision", &revision);
     let (project, revision) = decode::checked(violations, project.zip(revision))?;
-    let label = labels::set(app.pool(), user.id, project, label, revision).await?;
+    let label = labels::set(app.pool(), user.id, project, label.to_owned(), revision).await?;
     Ok(pb::SetLabelResponse { label: Some(encode::label(label)) })
 }
 
@@ -40,8 +41,9 @@ pub(super) async fn delete(app: &App, request: Request<pb::DeleteLabelRequest>) 
     let pb::DeleteLabelRequest { project_id, label } = request.into_inner();
     let mut violations = Violations::default();
     let project = decode::project_id(&mut violations, &project_id);
-    text::LABEL.check(&mut violations, &label);
+    let label = label.trim();
+    text::LABEL.check(&mut violations, label);
     let project = decode::checked(violations, project)?;
-    labels::delete(app.pool(), user.id, project, &label).await?;
+    labels::delete(app.pool(), user.id, project, label).await?;
     Ok(pb::DeleteLabelResponse {})
 }

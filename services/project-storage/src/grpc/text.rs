@@ -28,7 +28,7 @@ enum Characters {
     Text,
     /// No control characters, and none that change the direction of the text.
     Plain,
-    /// As [`Characters::Plain`], and no `/`.
+    /// As [`Characters::Plain`], no `/`, and not `.` or `..`.
     PathPart,
     /// `A-Z`, `0-9` and `_`.
     Reason,
@@ -67,6 +67,8 @@ impl TextField {
             Characters::Text if !text.chars().all(is_text) => violations.add(self.name, "must not hold control characters"),
             Characters::Reason if !text.chars().all(is_reason) => violations.add(self.name, "may have `A-Z`, `0-9` and `_` only"),
             Characters::PathPart if text.contains('/') => violations.add(self.name, "must not hold `/`"),
+            // A URL cannot have these as a part of its path.
+            Characters::PathPart if text == "." || text == ".." => violations.add(self.name, "must not be `.` or `..`"),
             Characters::Plain | Characters::PathPart => violations.no_misleading_characters(self.name, text),
             Characters::Any | Characters::NoNul | Characters::Text | Characters::Reason => {}
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use chassis::context::Context;
+use chassis::{context::Context, share::Share};
 use prost::bytes::Bytes;
 use proto::id::{ProjectId, TurnId, UserId};
 
@@ -21,8 +21,9 @@ use crate::{
 
 /// Bytes of a file above which its lines are not compared.
 const MAX_FILE_BYTES: u32 = 1024 * 1024;
-/// Bytes of the files that one page compares line by line, both sides together. A page has one file at the least.
-const MAX_PAGE_BYTES: u64 = 1024 * 1024;
+/// Bytes of the files that one page compares line by line, both sides together. A page has one file at the least. With hunks of one line
+/// each, a page of this size is still smaller than 4 MiB, the default limit of gRPC clients.
+const MAX_PAGE_BYTES: u64 = 896 * 1024;
 
 /// Which two revisions are compared, and for whom.
 pub(crate) struct Query {
@@ -93,11 +94,11 @@ pub(crate) async fn diff(objects: &Objects, slots: &LoadSlots, context: &Context
         Some(id) => history::resolve(&objects.pool, &member, Some(id)).await?,
         None => None,
     };
-    let _slot = slots.take(context).await?;
+    let slot = slots.take(context).await?;
     let store = member.project.store;
     let old_tree = tree::at_revision(objects, store, base.as_ref()).await?;
     let new_tree = tree::at_revision(objects, store, newer.as_ref()).await?;
-    let mut changes = changes(objects, &member, &old_tree, &new_tree).await?;
+    let (mut changes, slot) = changes(objects, &member, (old_tree, new_tree), slot).await?;
     let stat = FileChange::stat(&changes);
     if let Some(path) = &query.path {
         changes.retain(|change| change.is_of(path.as_str()));
@@ -109,7 +110,7 @@ pub(crate) async fn diff(objects: &Objects, slots: &LoadSlots, context: &Context
     let next = (count < changes.len()).then(|| changes[count - 1].path().to_owned());
     changes.truncate(count);
     let files = match query.context_lines {
-        Some(lines) => compare(objects, &member, changes, lines).await?,
+        Some(lines) => compare(objects, &member, changes, (lines, slot)).await?,
         None => changes.into_iter().map(|change| FileDiff { change, lines: Lines::NotCompared }).collect(),
     };
     Ok(Diff { newer, base, files, next, stat })
@@ -127,13 +128,22 @@ async fn newer(objects: &Objects, member: &Member, newer: Newer) -> Result<Optio
 }
 
 /// The files that differ between two trees, with those that moved.
-async fn changes(objects: &Objects, member: &Member, old: &Arc<Folder>, new: &Arc<Folder>) -> Result<Vec<FileChange>, Error> {
-    let renames = Renames::new(git::diff(old, new));
-    let (removed, added) = renames.candidates();
-    let candidates = [removed, added].concat();
+///
+/// The work runs on other threads and has the slot, so that it is counted until its end, even if the client goes away before.
+async fn changes(
+    objects: &Objects,
+    member: &Member,
+    (old, new): (Arc<Folder>, Arc<Folder>),
+    slot: Share,
+) -> Result<(Vec<FileChange>, Share), Error> {
+    let (renames, candidates, slot) = blocking::on_thread(move || {
+        let renames = Renames::new(git::diff(&old, &new));
+        let candidates = renames.candidates();
+        (renames, candidates, slot)
+    })
+    .await;
     let contents = objects.contents(member.project.store, &candidates).await?;
-    let bytes = candidates.iter().map(|file| file.size as usize).sum();
-    Ok(blocking::run(bytes, move || renames.finish(|oid| contents.get(&oid).map(|bytes| &bytes[..]))).await)
+    Ok(blocking::on_thread(move || (renames.finish(|oid| contents.get(&oid).map(|bytes| &bytes[..])), slot)).await)
 }
 
 /// How many of the changes, from the first, are one page.
@@ -161,12 +171,20 @@ fn sides(change: &FileChange) -> impl Iterator<Item = FileRef> {
 }
 
 /// Compares the lines of files.
-async fn compare(objects: &Objects, member: &Member, changes: Vec<FileChange>, context: u32) -> Result<Vec<FileDiff>, Error> {
+async fn compare(
+    objects: &Objects,
+    member: &Member,
+    changes: Vec<FileChange>,
+    (context_lines, slot): (u32, Share),
+) -> Result<Vec<FileDiff>, Error> {
     let files: Vec<FileRef> = changes.iter().filter(|change| !is_too_large(change)).flat_map(sides).collect();
     let contents = objects.contents(member.project.store, &files).await?;
-    let bytes = files.iter().map(|file| file.size as usize).sum();
-    let compare = move || changes.into_iter().map(|change| compare_file(change, &contents, context)).collect();
-    Ok(blocking::run(bytes, compare).await)
+    let compare = move || {
+        let files = changes.into_iter().map(|change| compare_file(change, &contents, context_lines)).collect();
+        drop(slot);
+        files
+    };
+    Ok(blocking::on_thread(compare).await)
 }
 
 fn compare_file(change: FileChange, contents: &HashMap<Oid, Bytes>, context: u32) -> FileDiff {

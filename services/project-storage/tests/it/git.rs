@@ -113,7 +113,12 @@ impl Editor {
                 continue;
             }
             if kind == 2 {
-                let to = self.path();
+                // A moved file often keeps its name.
+                let made = self.path();
+                let (folder, name) = made.rsplit_once('/').map_or(("", made.as_str()), |(folder, name)| (folder, name));
+                let old_name = self.files[at].0.rsplit('/').next().unwrap_or_default().to_owned();
+                let kept = format!("moved{}/{folder}/{old_name}", self.made).replace("//", "/");
+                let to = if self.below(2) == 0 { kept } else { format!("{folder}/{name}").trim_start_matches('/').to_owned() };
                 changes.push(rename(&self.files[at].0, &to));
                 self.files[at].0 = to;
             }

@@ -155,11 +155,20 @@ async fn labels_name_revisions() {
 
     ann.label(&project, "Ä", &second).await.expect("moved");
     assert_eq!(ann.labels(&project).await, [("before the redesign".to_owned(), first.clone()), ("Ä".to_owned(), second.clone())]);
-    for (label, field) in [("", "label"), ("a/b", "label"), ("a\u{202e}b", "label"), (&"x".repeat(121), "label")] {
+    for (label, field) in [
+        ("", "label"),
+        ("a/b", "label"),
+        ("a\u{202e}b", "label"),
+        (&"x".repeat(121), "label"),
+        (".", "label"),
+        ("..", "label"),
+        (" ", "label"),
+    ] {
         let fault = ann.label(&project, label, &first).await.expect_err("refused");
         assert_eq!((fault.reason.as_str(), fault.violations[0].field.as_str()), ("INVALID_FIELD", field), "{label:?}");
     }
     assert_eq!(reason(ann.label(&project, "x", &"a".repeat(40)).await), "REVISION_NOT_FOUND");
+    assert_eq!(ann.label(&project, "  Ä ", &second).await.expect("moved").name, "Ä", "white space is removed");
     assert_eq!(reason(bob.label(&project, "x", &first).await), "PROJECT_NOT_FOUND");
     let remove = || DeleteLabelRequest { project_id: project.clone(), label: "Ä".into() };
     assert_eq!(reason(answer(bob.client.clone().delete_label(bob.request(remove())).await)), "PROJECT_NOT_FOUND");
@@ -221,6 +230,30 @@ async fn a_restore_is_a_new_revision_with_old_files() {
     let undo = RestoreRevisionRequest { project_id: project.clone(), revision: second, message: "Undo".into(), ..Default::default() };
     assert_eq!(ann.restore(undo).await.expect("restored").revision.expect("a revision").message, "Undo");
     assert_eq!(ann.files(&project).await, ["a=9", "c=3"]);
+}
+
+#[tokio::test]
+async fn a_viewer_reads_the_history_and_changes_nothing() {
+    let cluster = Cluster::start().await;
+    let (ann, bob) = (cluster.person(), cluster.person());
+    let project = ann.create().await.id;
+    let first = ann.saved(&project, vec![write("a", "1")]).await;
+    ann.saved(&project, vec![write("a", "2")]).await;
+    ann.label(&project, "x", &first).await.expect("set");
+    sqlx::query("INSERT INTO members (project_id, user_id, role) SELECT id, $1, 1 FROM projects")
+        .bind(bob.id.0)
+        .execute(&cluster.database.pool)
+        .await
+        .expect("a viewer");
+    assert_eq!(bob.revision(&project, &first).await.expect("found").labels, ["x"]);
+    assert_eq!(bob.labels(&project).await.len(), 1);
+    let diff = bob.diff(DiffRevisionsRequest { project_id: project.clone(), ..Default::default() }).await.expect("a diff");
+    assert_eq!(diff.files.len(), 1);
+    assert_eq!(reason(bob.label(&project, "y", &first).await), "ROLE_REQUIRED");
+    let remove = DeleteLabelRequest { project_id: project.clone(), label: "x".into() };
+    assert_eq!(reason(answer(bob.client.clone().delete_label(bob.request(remove)).await)), "ROLE_REQUIRED");
+    let restore = RestoreRevisionRequest { project_id: project.clone(), revision: first, ..Default::default() };
+    assert_eq!(reason(bob.restore(restore).await), "ROLE_REQUIRED");
 }
 
 #[tokio::test]

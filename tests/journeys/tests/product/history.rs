@@ -34,7 +34,13 @@ async fn a_turn_is_compared_and_undone() -> Result<()> {
     assert!(diff["files"][0]["hunks"][0]["text"].as_str().is_some_and(|text| text.contains("\n+")), "{diff}");
 
     let labelled = person.get(&format!("{root}/labels")).await?["labels"][0]["revision"].as_str().unwrap_or_default().to_owned();
-    let restored = person.post(&format!("{root}/revisions/{labelled}/restore"), json!({})).await?;
+    let restore = format!("{root}/revisions/{labelled}/restore");
+    let conditional = |etag: String| person.request(Method::POST, &restore).header("if-match", etag).json(&json!({})).send();
+    assert_eq!(conditional("\"0000\"".to_owned()).await?.status(), StatusCode::PRECONDITION_FAILED);
+    let etag = person.get(&root).await?["etag"].as_str().unwrap_or_default().to_owned();
+    let response = conditional(etag).await?;
+    assert_eq!(response.status(), StatusCode::OK);
+    let restored: Value = response.json().await?;
     assert_eq!((&restored["revision"]["message"], &restored["revision"]["number"]), (&json!("Restore revision 1"), &json!(3)));
     assert_eq!(person.files(&project).await?, before);
     let log = person.get(&format!("{root}/revisions")).await?;

@@ -60,6 +60,7 @@ async fn no_route_ignores_if_match() -> Result<()> {
         "turn_id" => fixture.turn.clone(),
         "path" => "index.html".to_owned(),
         "name" => "builder".to_owned(),
+        "revision" => "a".repeat(40),
         _ => fixture.project.clone(),
     };
     let own =
