@@ -41,6 +41,6 @@ mod tests {
         let page = written(&|| serde_json::to_value(ListMessagesResponse::default()));
         assert_eq!(page, serde_json::json!({ "messages": [] }));
         let load = written(&|| serde_json::to_value(LoadProjectResponse { revision: Some(Revision::default()), ..Default::default() }));
-        assert_eq!(load, serde_json::json!({ "revision": { "parentIds": [] }, "files": [] }));
+        assert_eq!(load, serde_json::json!({ "revision": { "parentIds": [], "labels": [] }, "files": [] }));
     }
 }

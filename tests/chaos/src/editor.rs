@@ -185,19 +185,39 @@ impl Editor {
         let (project, draft) = (self.project.clone(), self.draft.clone());
         self.get("list turns", &format!("/api/turns?projectId={project}")).await?;
         self.get("list turns", &format!("/api/turns?draftId={draft}")).await?;
-        self.get("list revisions", &format!("/api/projects/{project}/revisions")).await?;
+        let revisions = self.get("list revisions", &format!("/api/projects/{project}/revisions")).await?;
         self.get("list messages", &format!("/api/projects/{project}/messages")).await?;
-        Some(())
+        // No turn has the id of the project.
+        let diff = format!("/api/projects/{project}/diff?turnId={project}");
+        self.call_or_not_found("compare a turn", Method::GET, &diff, Value::Null).await?;
+        match revisions["revisions"][0]["id"].as_str() {
+            Some(head) => self.use_label(head).await,
+            None => Some(()),
+        }
+    }
+
+    /// Gives a revision a label, reads the labels and deletes it.
+    async fn use_label(&mut self, revision: &str) -> Option<()> {
+        let labels = format!("/api/projects/{}/labels", self.project);
+        let label = format!("{labels}/chaos");
+        let set = ApiCall { what: "set a label", method: Method::PUT, path: &label, body: json!({ "revision": revision }), key: None };
+        let answered = self.client.call(set).await?;
+        self.accept("set a label", answered)?;
+        self.get("list labels", &labels).await?;
+        self.call_or_not_found("delete a label", Method::DELETE, &label, json!({})).await
+    }
+
+    /// A call that may answer 404: an earlier attempt without an answer has deleted the thing, or the turn has no revision.
+    async fn call_or_not_found(&mut self, what: &str, method: Method, path: &str, body: Value) -> Option<()> {
+        match self.client.call(ApiCall { what, method, path, body, key: None }).await? {
+            Ok(_) | Err((StatusCode::NOT_FOUND, _)) => Some(()),
+            Err(refused) => self.refused(what, refused),
+        }
     }
 
     async fn delete(&mut self) -> Option<()> {
         let path = format!("/api/projects/{}", self.project);
-        let call = ApiCall { what: "delete", method: Method::DELETE, path: &path, body: json!({}), key: None };
-        match self.client.call(call).await? {
-            // An earlier attempt without an answer has succeeded.
-            Ok(_) | Err((StatusCode::NOT_FOUND, _)) => Some(()),
-            Err(refused) => self.refused("delete", refused),
-        }
+        self.call_or_not_found("delete", Method::DELETE, &path, json!({})).await
     }
 
     async fn start(&mut self, task: Task, fields: Value) -> Option<WatchedTurn> {
