@@ -346,7 +346,9 @@ fn routes(text: &str) -> Vec<Route> {
 async fn mentioned_routes_exist() -> Result<()> {
     let cluster = Cluster::start().await?;
     let person = cluster.person().await?;
-    let done = person.turn(json!({ "draftId": "d", "prompt": "a page" })).await?;
+    let done = person.turn(json!({ "draftId": "my-first-app", "prompt": "a page" })).await?;
+    let project = person.get(&format!("/api/projects/{}", done.project)).await?;
+    let revision = project["headRevision"].as_str().unwrap_or_default().to_owned();
     let mut called = 0;
     let documents = pages()?.into_iter().map(Ok).chain(std::iter::once(Page::read("ARCHITECTURE.md")));
     for page in documents {
@@ -354,6 +356,7 @@ async fn mentioned_routes_exist() -> Result<()> {
         for Route { method, target } in routes(&text) {
             let target = ["$PROJECT", "{projectId}", "${id}", "{id}"].iter().fold(target, |text, place| text.replace(place, &done.project));
             let target = ["$TURN", "{turnId}"].iter().fold(target, |text, place| text.replace(place, &done.turn));
+            let target = target.replace("$FIRST", &revision);
             let (status, answer) = call(&person, method.clone().unwrap_or(Method::GET), &target).await?;
             let reason = answer["reason"].as_str().unwrap_or_default();
             assert_ne!(reason, "ROUTE_NOT_FOUND", "{name}: {target}");
