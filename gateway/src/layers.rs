@@ -6,7 +6,7 @@
 //! 3. CORS. It is outside of all layers that refuse, so that a page of a listed site can read refusals.
 //! 4. Host: requests for other names are refused.
 //! 5. Head limits: a head that is too long is refused.
-//! 6. A panic becomes a 500. It is as far outside as possible, but within layer 1, which writes the problem document.
+//! 6. A panic becomes a 500. Layers 1 to 5 are outside of it; layer 1 writes the problem document.
 //! 7. Edge limit: refuses a request if layer 1 has counted too many.
 //! 8. Slots: the number of requests that wait or are in work.
 //! 9. CSRF protection, which depends on headers only.
