@@ -77,6 +77,7 @@ fn contract() -> Vec<Route> {
         get("/api/projects/{project_id}", Counted, projects::get),
         patch("/api/projects/{project_id}", Counted, projects::update),
         delete("/api/projects/{project_id}", Counted, projects::delete),
+        post("/api/projects/{project_id}/undelete", Counted, projects::undelete),
         post("/api/projects/save", Counted, projects::save),
         post("/api/projects/{project_id}/changes", Counted, projects::change),
         get("/api/projects/load", Counted, projects::load),

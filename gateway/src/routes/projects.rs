@@ -13,7 +13,8 @@ use axum::{
 use chassis::client::idempotent;
 use proto::project_storage::{
     CreatePreviewRequest, CreateProjectRequest, DeletePreviewRequest, DeleteProjectRequest, GetFileRequest, GetProjectRequest,
-    ListFilesRequest, ListMessagesRequest, ListProjectsRequest, LoadProjectRequest, Project, SaveProjectRequest, UpdateProjectRequest,
+    ListFilesRequest, ListMessagesRequest, ListProjectsRequest, LoadProjectRequest, Project, SaveProjectRequest, UndeleteProjectRequest,
+    UpdateProjectRequest,
 };
 use serde::Serialize;
 
@@ -99,6 +100,16 @@ pub(crate) async fn delete(
 ) -> Reply {
     if_match(&headers, &mut request.if_match)?;
     reply(app.upstream.projects().delete_project(caller.context.request(request)).await?.get_ref())
+}
+
+pub(crate) async fn undelete(
+    State(app): State<Arc<App>>,
+    caller: Authenticated,
+    id: PathParam,
+    Json(mut request, _share): Json<UndeleteProjectRequest>,
+) -> Reply {
+    id.bind(&mut request.project_id, "project_id")?;
+    reply_with_etag(&present(app.upstream.projects().undelete_project(caller.context.request(request)).await?.into_inner().project)?)
 }
 
 pub(crate) async fn save(

@@ -6,6 +6,7 @@
 //! - [`drive`]: the worker, which drives each turn step by step to exactly one end.
 //! - [`log`]: writes the event log. [`watch`]: reads it for viewers.
 //! - [`model`]: agents, prompts and the providers of models. [`workspace`]: the staged files of a turn, and its tools.
+//! - [`deletions`]: deletes what belongs to deleted projects and messages.
 //! - [`store`], [`upstream`]: the database and the other services.
 //! - [`app`], [`access`], [`config`], [`error`], [`grpc`], [`metrics`]: the files that every service has.
 //! - `seeded_bugs`: wrong variants that the chaos harness must find. Released executables do not contain them.
@@ -13,6 +14,7 @@
 mod access;
 mod app;
 mod config;
+mod deletions;
 mod drive;
 mod error;
 mod grpc;
@@ -105,6 +107,7 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     tasks.spawn(metrics::watch_open_turns(db.clone(), tasks.token()));
     tasks.spawn(outbox::run(Arc::clone(&app)));
     tasks.spawn(disconnect::run(Arc::clone(&app)));
+    tasks.spawn(deletions::follow(Arc::clone(&app)));
     let worker = Worker::new(Arc::clone(&app));
 
     let verifier = Arc::new(Verifier::new(Caller::AgentStreaming, &config.cluster_secret, Keys::Remote(auth)));

@@ -1,6 +1,7 @@
 //! All SQL of this service, as free functions. A function runs one statement unless its comment says otherwise.
 
 pub(crate) mod claims;
+pub(crate) mod deletions;
 pub(crate) mod ends;
 pub(crate) mod events;
 pub(crate) mod follows;

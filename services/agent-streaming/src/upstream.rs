@@ -11,8 +11,9 @@ use proto::{
     error::{DEFAULT_DOMAIN, ErrorCode, Fault},
     id::{MessageId, ProjectId, TurnId, UserId},
     project_storage::{
-        BeginTurnRequest, CommitTurnRequest, CommitTurnResponse, EndTurnRequest, File, GetTurnTreeRequest, GetTurnTreeResponse,
-        ListTurnMessagesRequest, Message, ReadTurnFilesRequest, TurnEnd, project_storage_service_client::ProjectStorageServiceClient,
+        AcknowledgeDeletionsRequest, BeginTurnRequest, CommitTurnRequest, CommitTurnResponse, Deletion, EndTurnRequest, File,
+        GetTurnTreeRequest, GetTurnTreeResponse, ListDeletionsRequest, ListTurnMessagesRequest, Message, ReadTurnFilesRequest, TurnEnd,
+        project_storage_service_client::ProjectStorageServiceClient,
     },
     rate_limit::rate_limit_service_client::RateLimitServiceClient,
 };
@@ -94,6 +95,20 @@ impl Upstream {
             failure_reason: failure_reason.to_owned(),
         };
         self.storage.clone().end_turn(Context::background().request(request)).await.map(drop).map_err(|status| fault(&status))
+    }
+}
+
+impl Upstream {
+    /// Deletions with a higher id that this service has not acknowledged.
+    pub(crate) async fn deletions(&self, after: u64) -> Result<Vec<Deletion>, Fault> {
+        let request = ListDeletionsRequest { after, page_size: 0 };
+        let answer = self.storage.clone().list_deletions(Context::background().request(request)).await;
+        answer.map(|answer| answer.into_inner().deletions).map_err(|status| fault(&status))
+    }
+
+    pub(crate) async fn acknowledge_deletions(&self, ids: Vec<u64>) -> Result<(), Fault> {
+        let request = AcknowledgeDeletionsRequest { ids };
+        self.storage.clone().acknowledge_deletions(Context::background().request(request)).await.map(drop).map_err(|status| fault(&status))
     }
 }
 

@@ -26,6 +26,7 @@ pub(crate) const RULES: &[Rule] = &[
     Rule { rpc: "GetProject", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "UpdateProject", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
     Rule { rpc: "DeleteProject", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
+    Rule { rpc: "UndeleteProject", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
     Rule { rpc: "SaveProject", callers: PUBLIC, user: true, scope: Write, size: OfUser(save_bytes) },
     Rule { rpc: "LoadProject", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "ListFiles", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
@@ -50,6 +51,8 @@ pub(crate) const RULES: &[Rule] = &[
     Rule { rpc: "ReadTurnFiles", callers: &[AgentStreaming], user: false, scope: Internal, size: Ordinary },
     Rule { rpc: "ListTurnMessages", callers: &[AgentStreaming], user: false, scope: Internal, size: Ordinary },
     Rule { rpc: "CommitTurn", callers: &[AgentStreaming], user: false, scope: Internal, size: Large },
+    Rule { rpc: "ListDeletions", callers: &[AgentStreaming], user: false, scope: Internal, size: Ordinary },
+    Rule { rpc: "AcknowledgeDeletions", callers: &[AgentStreaming], user: false, scope: Internal, size: Ordinary },
     Rule { rpc: "EndTurn", callers: &[AgentStreaming], user: false, scope: Internal, size: Ordinary },
 ];
 

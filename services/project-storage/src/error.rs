@@ -40,9 +40,9 @@ pub(crate) enum Error {
     FolderTooLarge { field: String, path: String, limit: u32 },
     #[error("the save has {count} changes; a save may have {limit}")]
     TooManyChanges { count: usize, limit: usize },
-    #[error("the account has as many projects as it may have, {limit}; remove one first")]
+    #[error("the account has as many projects as it may have, {limit}, deleted ones included; purge one first")]
     TooManyProjects { limit: u32 },
-    #[error("the projects of the account, with their history, may store {limit} bytes, and this would be more; remove a project first")]
+    #[error("the projects of the account, with their history, may store {limit} bytes, and this would be more; purge a project first")]
     AccountTooLarge { limit: u64 },
     #[error("the project has {limit} labels, which is as many as it may have; delete one first")]
     TooManyLabels { limit: u32 },

@@ -2,6 +2,7 @@
 
 mod conflicts;
 mod decode;
+mod deletions;
 mod encode;
 mod files;
 mod history;
@@ -43,6 +44,9 @@ rpcs! {
     get_project(GetProjectRequest) -> GetProjectResponse = projects::get;
     update_project(UpdateProjectRequest) -> UpdateProjectResponse = projects::update;
     delete_project(DeleteProjectRequest) -> DeleteProjectResponse = projects::delete;
+    undelete_project(UndeleteProjectRequest) -> UndeleteProjectResponse = projects::undelete;
+    list_deletions(ListDeletionsRequest) -> ListDeletionsResponse = deletions::list;
+    acknowledge_deletions(AcknowledgeDeletionsRequest) -> AcknowledgeDeletionsResponse = deletions::acknowledge;
     list_revisions(ListRevisionsRequest) -> ListRevisionsResponse = history::list;
     get_revision(GetRevisionRequest) -> GetRevisionResponse = history::get;
     diff_revisions(DiffRevisionsRequest) -> DiffRevisionsResponse = history::diff;

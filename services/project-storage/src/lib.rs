@@ -8,7 +8,7 @@
 //! - [`merge`]: the three-way merge of trees. Pure.
 //! - [`read`]: reading trees, files, revisions and messages, with a cache of git objects.
 //! - [`commit`]: creating a project, saving it, resolving a conflict, and the beginning and the end of a turn.
-//! - [`manage`]: renaming and deleting a project. [`labels`]: names of revisions. [`preview`]: files as a browser gets them.
+//! - [`manage`]: renaming a project. [`delete`]: deleting, restoring and purging one. [`labels`]: names of revisions. [`preview`]: files as a browser gets them.
 //! - [`background`]: tasks that run beside the calls.
 //! - [`store`]: the SQL.
 //! - [`grpc`], [`access`], [`config`], [`error`], [`app`]: what every service has. [`blocking`]: CPU work on large files.
@@ -19,6 +19,7 @@ mod background;
 mod blocking;
 mod commit;
 mod config;
+mod delete;
 mod error;
 mod git;
 mod grpc;

@@ -1,4 +1,4 @@
-//! Renaming and deleting a project.
+//! Renaming a project.
 
 use proto::id::{ProjectId, UserId};
 
@@ -8,7 +8,6 @@ use crate::{
         condition::Condition,
         project::{Project, Role, Target, require},
     },
-    read::member,
     store::{self, Pool, projects},
 };
 
@@ -31,20 +30,4 @@ pub(crate) async fn rename(pool: &Pool, user: UserId, id: ProjectId, name: &str,
     let renamed = projects::find(&mut *tx, user, &target).await?.ok_or(Error::ProjectNotFound)?;
     store::commit(tx).await?;
     Ok(renamed.project)
-}
-
-/// Deletes a project with everything that belongs to it, if the user is its owner.
-pub(crate) async fn delete(pool: &Pool, user: UserId, id: ProjectId, condition: &Condition) -> Result<(), Error> {
-    let target = Target::Id(id);
-    member::find(pool, user, &target, Role::Owner).await?;
-    let mut tx = store::begin(pool).await?;
-    projects::lock_all(&mut tx, id).await?;
-    // Read again under the locks.
-    let found = projects::find(&mut *tx, user, &target).await?;
-    require(found.as_ref().map(|member| member.role), Role::Owner)?;
-    let project = found.ok_or(Error::ProjectNotFound)?.project;
-    condition.check(Some(&project))?;
-    projects::delete(&mut tx, id, project.store).await?;
-    store::commit(tx).await?;
-    Ok(())
 }

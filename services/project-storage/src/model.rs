@@ -3,10 +3,11 @@
 //! - [`project`], [`revision`], [`message`], [`turn`]: what the service stores.
 //! - [`path`], [`limits`]: how a file may be named and how much a project may hold.
 //! - [`change`]: the tree that a change set makes.
-//! - [`condition`]: `If-Match`. [`page`]: pages of lists.
+//! - [`condition`]: `If-Match`. [`page`]: pages of lists. [`deletion`]: deleted projects, and what other services are told of them.
 
 pub(crate) mod change;
 pub(crate) mod condition;
+pub(crate) mod deletion;
 pub(crate) mod limits;
 pub(crate) mod message;
 pub(crate) mod page;

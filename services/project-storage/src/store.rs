@@ -1,6 +1,8 @@
 //! PostgreSQL: functions over a pool or a transaction, one file per kind of row. No other module has SQL.
 
 pub(crate) mod conflicts;
+pub(crate) mod deleted_projects;
+pub(crate) mod deletions;
 pub(crate) mod labels;
 pub(crate) mod messages;
 pub(crate) mod objects;

@@ -71,6 +71,8 @@ impl Editor {
         self.create_project().await?;
         self.read_lists().await?;
         self.delete().await?;
+        self.undelete().await?;
+        self.purge().await?;
         sleep(PAUSE).await;
         Some(())
     }
@@ -218,6 +220,19 @@ impl Editor {
     async fn delete(&mut self) -> Option<()> {
         let path = format!("/api/projects/{}", self.project);
         self.call_or_not_found("delete", Method::DELETE, &path, json!({})).await
+    }
+
+    async fn undelete(&mut self) -> Option<()> {
+        let path = format!("/api/projects/{}/undelete", self.project);
+        let undelete = ApiCall { what: "undelete", method: Method::POST, path: &path, body: json!({}), key: None };
+        let answered = self.client.call(undelete).await?;
+        self.accept("undelete", answered).map(drop)
+    }
+
+    /// Purges the project, which also tells the turns' service to delete what it has of it.
+    async fn purge(&mut self) -> Option<()> {
+        let path = format!("/api/projects/{}?purge=true", self.project);
+        self.call_or_not_found("purge", Method::DELETE, &path, json!({})).await
     }
 
     async fn start(&mut self, task: Task, fields: Value) -> Option<WatchedTurn> {

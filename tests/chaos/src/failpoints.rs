@@ -15,9 +15,10 @@ use crate::deployment::node::Failpoint;
 /// Statements that turns do not reach, with the reason.
 const EXCLUDED: &[(Role, &[&str], &str)] = &[
     (Role::AgentStreaming, &["check partition", "remove partition"], "runs a week after the first turn"),
+    (Role::AgentStreaming, &["delete texts of turn"], "runs only if a message was deleted"),
     (
         Role::ProjectStorage,
-        &["sweep branches", "sweep ended sessions", "sweep previews", "sweep save requests"],
+        &["sweep branches", "sweep deletions", "sweep ended sessions", "sweep previews", "sweep save requests", "select expired project"],
         "runs hours after the start",
     ),
     (Role::ProjectStorage, &["select account bytes", "select draft"], "runs only if a write was refused: a full account, or a race"),
@@ -39,7 +40,10 @@ const EXCLUDED: &[(Role, &[&str], &str)] = &[
 /// RPCs of a turn, by the role that calls them.
 const CALLS: &[(Role, &[&str])] = &[
     (Role::Gateway, &["StartTurn", "StreamTurnEvents", "CancelTurn"]),
-    (Role::AgentStreaming, &["BeginTurn", "GetTurnTree", "ListTurnMessages", "CommitTurn", "EndTurn", "Check"]),
+    (
+        Role::AgentStreaming,
+        &["BeginTurn", "GetTurnTree", "ListTurnMessages", "CommitTurn", "EndTurn", "Check", "ListDeletions", "AcknowledgeDeletions"],
+    ),
 ];
 
 /// The failpoints of a role, grouped by whether they end the process.

@@ -20,3 +20,8 @@ pub(crate) async fn end(db: &PgPool, turn: TurnId, hours: f64) {
     let end = "UPDATE turns SET state = 'failed', end_due = NULL, ended_at = now() - $2 * interval '1 hour' WHERE id = $1";
     sqlx::query(end).bind(turn.0).bind(hours).execute(db).await.unwrap();
 }
+
+/// The number of rows of a table, which may be followed by a WHERE clause.
+pub(crate) async fn count(db: &PgPool, rows: &str) -> i64 {
+    sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {rows}"))).fetch_one(db).await.unwrap()
+}

@@ -1,12 +1,16 @@
-//! Deletes expired rows: request ids, previews, ended sessions, and branches of conflicted turns. Reads ignore an expired row whether
-//! it is deleted or not.
+//! Deletes expired rows: request ids, previews, ended sessions, branches of conflicted turns, and finished entries of the log of deletions.
+//! Reads ignore an expired row whether it is deleted or not. Purges projects that were deleted thirty days ago.
 
 use std::time::Duration;
 
+use chassis::clock::now;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::store::{Pool, StoreError, sweeps};
+use crate::{
+    delete,
+    store::{Pool, StoreError, sweeps},
+};
 
 /// The time between two sweeps.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
@@ -27,12 +31,13 @@ pub(crate) async fn run(pool: Pool, stop: CancellationToken) {
 
 /// Deletes all expired rows. Returns how many there were.
 async fn sweep(pool: &Pool) -> Result<u64, StoreError> {
-    let mut rows = 0;
+    let mut rows = delete::purge_expired(pool, now()).await?;
     loop {
         let deleted = sweeps::save_requests(pool).await?
             + sweeps::previews(pool).await?
             + sweeps::ended_sessions(pool).await?
-            + sweeps::branches(pool).await?;
+            + sweeps::branches(pool).await?
+            + sweeps::deletions(pool).await?;
         if deleted == 0 {
             return Ok(rows);
         }

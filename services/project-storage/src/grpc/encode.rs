@@ -7,6 +7,7 @@ use proto::project_storage as pb;
 use crate::{
     git::{DiffStat, FileChange, FileRef, Hunk, LineDiff, Oid},
     model::{
+        deletion::purge_time,
         limits::Limits,
         message::{Author, ConversationEntry, Message, TurnOutcome},
         project::Project,
@@ -32,6 +33,8 @@ pub(super) fn project(project: &Project) -> pb::Project {
         create_time: Some(timestamp(project.created_at)),
         update_time: Some(timestamp(project.edited_at)),
         activity_time: Some(timestamp(project.updated_at)),
+        delete_time: project.deleted_at.map(timestamp),
+        purge_time: project.deleted_at.map(purge_time).map(timestamp),
         limits: Some(limits(project.limits())),
     }
 }

@@ -1,6 +1,10 @@
 //! Projects, their revisions and their messages.
 
-use chassis::{clock::now, context::Context, page};
+use chassis::{
+    clock::{now, timestamp},
+    context::Context,
+    page,
+};
 use prost::Message as _;
 use proto::{error::Violations, id::MessageId, project_storage as pb};
 use ring::digest::{Context as Digest, SHA256};
@@ -11,6 +15,7 @@ use super::{decode, encode, text};
 use crate::{
     app::App,
     commit::create::{self, Create, CreateResult},
+    delete,
     error::Error,
     manage,
     model::{
@@ -47,13 +52,13 @@ fn fingerprint(encoded: &[u8]) -> Vec<u8> {
 
 pub(super) async fn list(app: &App, request: Request<pb::ListProjectsRequest>) -> Result<pb::ListProjectsResponse, Error> {
     let user = decode::user(&Context::of(&request))?;
-    let pb::ListProjectsRequest { page_size, page_token } = request.into_inner();
-    let scope = format!("ListProjects/{}", user.id);
+    let pb::ListProjectsRequest { page_size, page_token, deleted } = request.into_inner();
+    let scope = format!("{}/{}", if deleted { "ListProjects/deleted" } else { "ListProjects" }, user.id);
     let mut violations = Violations::default();
     let size = page::size(page_size, &mut violations);
     decode::checked(violations, Some(()))?;
     let after: Option<ListKey> = app.page_tokens.open::<(i64, Uuid)>(&scope, &page_token)?.map(|(micros, id)| (micros.into(), id));
-    let (projects, next) = member::list(app.pool(), user.id, Page { size, after }).await?;
+    let (projects, next) = member::list(app.pool(), user.id, deleted, Page { size, after }).await?;
     let token = |(micros, id): ListKey| app.page_tokens.seal(&scope, &(i64::try_from(micros).unwrap_or(i64::MAX), id));
     Ok(pb::ListProjectsResponse {
         projects: projects.iter().map(encode::project).collect(),
@@ -84,13 +89,27 @@ pub(super) async fn update(app: &App, request: Request<pb::UpdateProjectRequest>
 
 pub(super) async fn delete(app: &App, request: Request<pb::DeleteProjectRequest>) -> Result<pb::DeleteProjectResponse, Error> {
     let user = decode::user(&Context::of(&request))?;
-    let pb::DeleteProjectRequest { project_id, if_match } = request.into_inner();
+    let pb::DeleteProjectRequest { project_id, if_match, purge } = request.into_inner();
     let mut violations = Violations::default();
     let id = decode::project_id(&mut violations, &project_id);
     let condition = decode::condition(&mut violations, if_match);
     let id = decode::checked(violations, id)?;
-    manage::delete(app.pool(), user.id, id, &condition).await?;
-    Ok(pb::DeleteProjectResponse {})
+    let purge_time = if purge {
+        delete::purge(app.pool(), user.id, id, &condition).await?;
+        None
+    } else {
+        Some(timestamp(delete::delete(app.pool(), user.id, id, &condition).await?))
+    };
+    Ok(pb::DeleteProjectResponse { purge_time })
+}
+
+pub(super) async fn undelete(app: &App, request: Request<pb::UndeleteProjectRequest>) -> Result<pb::UndeleteProjectResponse, Error> {
+    let user = decode::user(&Context::of(&request))?;
+    let mut violations = Violations::default();
+    let id = decode::project_id(&mut violations, &request.into_inner().project_id);
+    let id = decode::checked(violations, id)?;
+    let project = delete::undelete(app.pool(), user.id, id).await?;
+    Ok(pb::UndeleteProjectResponse { project: Some(encode::project(&project)) })
 }
 
 pub(super) async fn list_messages(app: &App, request: Request<pb::ListMessagesRequest>) -> Result<pb::ListMessagesResponse, Error> {

@@ -40,6 +40,8 @@ pub(crate) struct Project {
     pub(crate) updated_at: OffsetDateTime,
     /// The last change of files or name.
     pub(crate) edited_at: OffsetDateTime,
+    /// When the project was deleted.
+    pub(crate) deleted_at: Option<OffsetDateTime>,
     /// The newest revision and its number; `None` without files.
     pub(crate) head: Option<(Oid, u32)>,
 }
@@ -98,7 +100,19 @@ impl Project {
     /// A new project without files.
     pub(crate) fn new(owner: User, draft: Option<String>, name: String, now: OffsetDateTime) -> Self {
         let (id, store) = (ProjectId::generate(), StoreId(Uuid::now_v7()));
-        Self { id, store, owner: owner.id, draft, name, plan: owner.plan, created_at: now, updated_at: now, edited_at: now, head: None }
+        Self {
+            id,
+            store,
+            owner: owner.id,
+            draft,
+            name,
+            plan: owner.plan,
+            created_at: now,
+            updated_at: now,
+            edited_at: now,
+            deleted_at: None,
+            head: None,
+        }
     }
 }
 

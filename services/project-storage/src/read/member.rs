@@ -21,8 +21,8 @@ pub(crate) async fn find(pool: &Pool, user: UserId, target: &Target, needed: Rol
     found.ok_or(Error::ProjectNotFound)
 }
 
-/// A page of the owner's projects, the last changed first, with the key of the next page.
-pub(crate) async fn list(pool: &Pool, owner: UserId, page: Page<ListKey>) -> Result<(Vec<Project>, Option<ListKey>), Error> {
-    let rows = projects::page(pool, owner, page.after, page.size + 1).await?;
+/// A page of the owner's projects, the last changed first, with the key of the next page: those that are deleted, or the others.
+pub(crate) async fn list(pool: &Pool, owner: UserId, deleted: bool, page: Page<ListKey>) -> Result<(Vec<Project>, Option<ListKey>), Error> {
+    let rows = projects::page(pool, owner, deleted, page.after, page.size + 1).await?;
     Ok(page.cut(rows, |project| (project.updated_at.unix_timestamp_nanos() / 1000, project.id.0)))
 }

@@ -27,6 +27,7 @@ struct ProjectRow {
     created_at: OffsetDateTime,
     updated_at: OffsetDateTime,
     edited_at: Option<OffsetDateTime>,
+    deleted_at: Option<OffsetDateTime>,
     head: Vec<u8>,
     head_seq: i32,
 }
@@ -44,6 +45,7 @@ macro_rules! project_row {
             created_at: $row.created_at,
             updated_at: $row.updated_at,
             edited_at: $row.edited_at,
+            deleted_at: $row.deleted_at,
             head: $row.head,
             head_seq: $row.head_seq,
         }
@@ -62,6 +64,7 @@ impl ProjectRow {
             created_at: self.created_at,
             updated_at: self.updated_at,
             edited_at: self.edited_at.unwrap_or(self.updated_at),
+            deleted_at: self.deleted_at,
             head: oid_or_none(&self.head)?.map(|oid| (oid, unsigned(self.head_seq))),
         })
     }
@@ -79,7 +82,7 @@ pub(crate) async fn find(db: impl PgExecutor<'_>, user: UserId, target: &Target)
 macro_rules! find_member {
     ($db:ident, $user:ident, $condition:literal, $key:expr) => {{
         let query = sqlx::query!(
-            r#"SELECT p.id, p.store_id, p.owner_id, p.draft_id, p.display_name, p.plan, p.created_at, p.updated_at, p.edited_at,
+            r#"SELECT p.id, p.store_id, p.owner_id, p.draft_id, p.display_name, p.plan, p.created_at, p.updated_at, p.edited_at, p.deleted_at,
                   r.oid AS head, r.seq AS head_seq, m.role,
                   l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?", l.actor AS "actor?",
                   l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
@@ -122,8 +125,7 @@ pub(crate) enum InsertResult {
 /// Inserts a project with its owner and without a revision, if the owner has fewer than `max` projects. Locks the account until the end
 /// of the transaction, so that concurrent insertions of an owner count each other's projects.
 pub(crate) async fn insert(db: &mut Connection, project: &Project, max: u32) -> Result<InsertResult, StoreError> {
-    let lock = sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('account ' || $1::uuid::text, 0))", project.owner.0);
-    chassis::postgres::query("lock account", lock.execute(&mut *db)).await?;
+    lock_account(db, project.owner).await?;
     let query = sqlx::query_scalar!(
         r#"WITH p AS (
                INSERT INTO projects (id, store_id, owner_id, draft_id, display_name, plan, created_at, updated_at, edited_at)
@@ -158,17 +160,30 @@ pub(crate) async fn insert(db: &mut Connection, project: &Project, max: u32) -> 
     Ok(if taken { InsertResult::DraftTaken } else { InsertResult::AccountFull })
 }
 
-/// The owner's projects after a key, the last changed first.
-pub(crate) async fn page(db: impl PgExecutor<'_>, owner: UserId, after: Option<ListKey>, limit: i64) -> Result<Vec<Project>, StoreError> {
+/// Locks an account until the end of the transaction: no other transaction inserts a project of it.
+pub(crate) async fn lock_account(db: &mut Connection, owner: UserId) -> Result<(), StoreError> {
+    let lock = sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('account ' || $1::uuid::text, 0))", owner.0);
+    chassis::postgres::query("lock account", lock.execute(&mut *db)).await?;
+    Ok(())
+}
+
+/// The owner's projects after a key, the last changed first: those that are deleted, or the others.
+pub(crate) async fn page(
+    db: impl PgExecutor<'_>,
+    owner: UserId,
+    deleted: bool,
+    after: Option<ListKey>,
+    limit: i64,
+) -> Result<Vec<Project>, StoreError> {
     // The first page has no key. It starts after the latest possible change.
     let (micros, id) = after.unwrap_or((MAX_TIMESTAMP * 1_000_000, Uuid::max()));
     let changed = OffsetDateTime::from_unix_timestamp_nanos(micros.saturating_mul(1000)).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let query = sqlx::query!(
-        r#"SELECT p.id, p.store_id, p.owner_id, p.draft_id, p.display_name, p.plan, p.created_at, p.updated_at, p.edited_at,
+        r#"SELECT p.id, p.store_id, p.owner_id, p.draft_id, p.display_name, p.plan, p.created_at, p.updated_at, p.edited_at, p.deleted_at,
                   r.oid AS head, r.seq AS head_seq
            FROM projects p
            JOIN refs r ON r.project_id = p.id AND r.name = $5
-           WHERE p.owner_id = $1 AND (p.updated_at, p.id) < ($2, $3)
+           WHERE p.owner_id = $1 AND (p.updated_at, p.id) < ($2, $3) AND (p.deleted_at IS NOT NULL) = $6
            ORDER BY p.updated_at DESC, p.id DESC
            LIMIT $4"#,
         owner.0,
@@ -176,6 +191,7 @@ pub(crate) async fn page(db: impl PgExecutor<'_>, owner: UserId, after: Option<L
         id,
         limit,
         MAIN,
+        deleted,
     );
     let rows = chassis::postgres::query("select projects", query.fetch_all(db)).await?;
     Ok(rows.into_iter().map(|row| project_row!(row).project()).collect::<Result<_, _>>()?)
@@ -228,7 +244,7 @@ pub(crate) async fn lock_all(db: &mut Connection, id: ProjectId) -> Result<(), S
 /// Deletes a locked project, and its store if no other project uses it.
 pub(crate) async fn delete(db: &mut Connection, id: ProjectId, store: StoreId) -> Result<(), StoreError> {
     let project = sqlx::query!("DELETE FROM projects WHERE id = $1", id.0);
-    chassis::postgres::query("delete project", project.execute(&mut *db)).await?;
+    chassis::postgres::query("purge project", project.execute(&mut *db)).await?;
     let stores =
         sqlx::query!("DELETE FROM stores s WHERE s.id = $1 AND NOT EXISTS (SELECT 1 FROM projects p WHERE p.store_id = s.id)", store.0);
     if chassis::postgres::query("delete store", stores.execute(&mut *db)).await?.rows_affected() == 1 {

@@ -54,3 +54,13 @@ pub(crate) async fn branches(db: impl PgExecutor<'_>) -> Result<u64, StoreError>
     );
     Ok(chassis::postgres::query("sweep branches", query.execute(db)).await?.rows_affected())
 }
+
+/// Deletes entries of the log of deletions that every service acknowledged more than seven days ago.
+pub(crate) async fn deletions(db: impl PgExecutor<'_>) -> Result<u64, StoreError> {
+    let query = sqlx::query!(
+        "DELETE FROM deletions WHERE id IN (
+             SELECT id FROM deletions WHERE done_at < now() - interval '7 days' LIMIT $1 FOR UPDATE SKIP LOCKED)",
+        MAX_ROWS,
+    );
+    Ok(chassis::postgres::query("sweep deletions", query.execute(db)).await?.rows_affected())
+}

@@ -2,6 +2,7 @@
 
 mod access;
 mod conflicts;
+mod deletes;
 mod git;
 mod harness;
 mod history;

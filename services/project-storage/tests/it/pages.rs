@@ -103,7 +103,7 @@ async fn projects_and_revisions_have_pages() {
     expected[1..].reverse();
     let (mut found, mut token) = (Vec::new(), String::new());
     loop {
-        let request = ann.request(ListProjectsRequest { page_size: 2, page_token: token });
+        let request = ann.request(ListProjectsRequest { page_size: 2, page_token: token, ..ListProjectsRequest::default() });
         let page = answer(ann.client.clone().list_projects(request).await).expect("a page");
         found.extend(page.projects.into_iter().map(|p| (p.id, p.head_number)));
         token = page.next_page_token;
@@ -138,12 +138,12 @@ async fn a_page_is_an_index_range() {
     }
     let (person, project) = (format!("'{}'::uuid", ann.id), format!("'{}'::uuid", project.id));
     let key = "'018f0000-0000-7000-8000-000000010000'::uuid";
-    let rows: [(&str, &str, [&str; 5]); 5] = [
-        ("x.id < $3 ORDER BY x.id DESC", "messages_visible_idx", [&project, &person, key, "51", ""]),
-        ("x.id > $3 ORDER BY x.id LIMIT", "messages_visible_idx", [&project, &person, key, "51", ""]),
-        ("id < $2 ORDER BY id DESC LIMIT $3", "messages_visible_idx", [&project, key, "51", "", ""]),
-        ("ORDER BY g.seq DESC", "ref_log_pkey", [&project, &person, "'refs/heads/main'", "2500", "51"]),
-        ("ORDER BY p.updated_at DESC", "projects_owner_id_updated_at_id_idx", [&person, "now()", key, "51", "'refs/heads/main'"]),
+    let rows: [(&str, &str, [&str; 6]); 5] = [
+        ("x.id < $3 ORDER BY x.id DESC", "messages_visible_idx", [&project, &person, key, "51", "", ""]),
+        ("x.id > $3 ORDER BY x.id LIMIT", "messages_visible_idx", [&project, &person, key, "51", "", ""]),
+        ("id < $2 ORDER BY id DESC LIMIT $3", "messages_visible_idx", [&project, key, "51", "", "", ""]),
+        ("ORDER BY g.seq DESC", "ref_log_pkey", [&project, &person, "'refs/heads/main'", "2500", "51", ""]),
+        ("ORDER BY p.updated_at DESC", "projects_owner_id_updated_at_id_idx", [&person, "now()", key, "51", "'refs/heads/main'", "false"]),
     ];
     for (part, index, values) in rows {
         let sql = values.iter().enumerate().fold(statement(part), |sql, (n, value)| sql.replace(&format!("${}", n + 1), value));

@@ -62,11 +62,13 @@ async fn a_project_can_be_renamed_and_deleted() {
     }
 
     let delete = || delete_project(&ann, &project.id);
-    delete().await.expect("removed");
+    delete().await.expect("deleted");
     assert_eq!(reason(delete().await), "PROJECT_NOT_FOUND");
     assert_eq!(reason(ann.load(&project.id).await), "PROJECT_NOT_FOUND");
     assert_eq!(reason(ann.save(&project.id, vec![write("b", "1")]).await), "PROJECT_NOT_FOUND");
     assert_eq!(ann.files(&other.id).await, ["a=1"], "another project with the same content stays");
+    let purge = ann.request(DeleteProjectRequest { project_id: project.id.clone(), purge: true, ..Default::default() });
+    answer(ann.client.clone().delete_project(purge).await).expect("purged");
     // Only the blob, the tree and the commit of the other project are left.
     assert_eq!(cluster.count("SELECT count(*) FROM objects").await, 3);
     assert_eq!(cluster.count("SELECT count(*) FROM stores").await, 1);

@@ -15,7 +15,7 @@ async fn create(person: &Person, draft: &str) -> Result<String, Box<Fault>> {
 }
 
 async fn delete(person: &Person, project: &str) {
-    let request = person.request(DeleteProjectRequest { project_id: project.into(), ..DeleteProjectRequest::default() });
+    let request = person.request(DeleteProjectRequest { project_id: project.into(), purge: true, ..DeleteProjectRequest::default() });
     answer(person.client.clone().delete_project(request).await).expect("removed");
 }
 

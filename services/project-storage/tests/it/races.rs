@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chassis::identity::Caller;
 use futures::future::join_all;
-use proto::project_storage::{BeginTurnRequest, ListRevisionsRequest, SaveProjectRequest};
+use proto::project_storage::{BeginTurnRequest, DeleteProjectRequest, ListRevisionsRequest, SaveProjectRequest};
 
 use crate::harness::{Cluster, Person, answer, reason, with_token, write};
 
@@ -110,35 +110,39 @@ async fn a_request_is_served_once() {
     assert_eq!(cluster.count("SELECT count(*) FROM ref_log").await, 2);
 }
 
-/// A deletion during saves leaves no rows, and every save returns.
+/// Every save that runs beside a deletion returns, and a purge leaves no rows.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deletion_ends_concurrent_saves() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
-    let project = ann.create().await;
-    let saver = |n: usize| {
-        let (ann, project) = (ann.clone(), project.id.clone());
-        async move {
-            let mut round = 0;
-            loop {
-                round += 1;
-                match ann.save(&project, vec![write(&format!("s{n}"), &round.to_string())]).await {
-                    Ok(_) => {}
-                    Err(fault) => return fault.reason,
+    for purge in [true, false] {
+        let project = ann.create().await;
+        let saver = |n: usize| {
+            let (ann, project) = (ann.clone(), project.id.clone());
+            async move {
+                let mut round = 0;
+                loop {
+                    round += 1;
+                    match ann.save(&project, vec![write(&format!("s{n}"), &round.to_string())]).await {
+                        Ok(_) => {}
+                        Err(fault) => return fault.reason,
+                    }
                 }
             }
+        };
+        let delete = async {
+            chassis::testing::eventually(std::time::Duration::from_secs(20), async || {
+                (cluster.count("SELECT count(*) FROM ref_log").await > 10).then_some(())
+            })
+            .await;
+            let request = DeleteProjectRequest { project_id: project.id.clone(), purge, ..Default::default() };
+            answer(ann.client.clone().delete_project(ann.request(request)).await).expect("deleted");
+        };
+        let (reasons, ()) = tokio::join!(join_all((0..4).map(saver)), delete);
+        assert_eq!(reasons, ["PROJECT_NOT_FOUND"; 4]);
+        if purge {
+            assert_eq!(cluster.count("SELECT count(*) FROM objects").await, 0);
+            assert_eq!(cluster.count("SELECT count(*) FROM ref_log").await, 0);
         }
-    };
-    let delete = async {
-        chassis::testing::eventually(std::time::Duration::from_secs(20), async || {
-            (cluster.count("SELECT count(*) FROM ref_log").await > 10).then_some(())
-        })
-        .await;
-        let request = ann.request(proto::project_storage::DeleteProjectRequest { project_id: project.id.clone(), ..Default::default() });
-        answer(ann.client.clone().delete_project(request).await).expect("removed");
-    };
-    let (reasons, ()) = tokio::join!(join_all((0..4).map(saver)), delete);
-    assert_eq!(reasons, ["PROJECT_NOT_FOUND"; 4]);
-    assert_eq!(cluster.count("SELECT count(*) FROM objects").await, 0);
-    assert_eq!(cluster.count("SELECT count(*) FROM ref_log").await, 0);
+    }
 }

@@ -6,6 +6,7 @@
 
 mod coding;
 mod conflicts;
+mod deletes;
 mod history;
 mod limits;
 mod preconditions;
