@@ -83,6 +83,7 @@ fn contract() -> Vec<Route> {
         get("/api/projects/load", Counted, projects::load),
         get("/api/projects/{project_id}/files", Counted, projects::files),
         get("/api/projects/{project_id}/files/{path=**}", Counted, projects::file),
+        get("/api/projects/{project_id}/search", Counted, projects::search),
         get("/api/projects/{project_id}/revisions", Counted, history::list),
         get("/api/projects/{project_id}/revisions/{revision}", Counted, history::get),
         post("/api/projects/{project_id}/revisions/{revision}/restore", Counted, history::restore),

@@ -1,6 +1,6 @@
 //! Request messages from path and query.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use axum::{
     extract::{FromRequestParts, RawPathParams},
@@ -23,13 +23,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
         let mut pairs = path_params(parts, state).await?;
         pairs.extend(query_pairs(parts.uri.query().unwrap_or_default())?);
-        // The generated code detects a repetition only if both names have the same spelling.
-        let mut seen = HashSet::new();
-        if let Some((name, _)) = pairs.iter().find(|(name, _)| !seen.insert(name.replace('_', "").to_ascii_lowercase())) {
-            return Err(invalid(name, "must be given once"));
-        }
-        let pairs = pairs.into_iter().map(|(name, value)| (name, QueryValue(value)));
-        let source = serde::de::value::MapDeserializer::<_, serde::de::value::Error>::new(pairs);
+        let source = serde::de::value::MapDeserializer::<_, serde::de::value::Error>::new(values(pairs)?.into_iter());
         serde_path_to_error::deserialize(source).map(Self).map_err(|e| field_fault(e.path(), &e.inner().to_string(), Source::Query).into())
     }
 }
@@ -86,6 +80,28 @@ async fn path_params<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Vec
     }
 }
 
+/// The parameters with their values. A parameter that is given several times has a list of values; `name[key]=value` is an entry of a map.
+fn values(pairs: Vec<(String, String)>) -> Result<Vec<(String, QueryValue)>, Failure> {
+    let (mut values, mut places) = (Vec::<(String, QueryValue)>::new(), HashMap::new());
+    for (name, text) in pairs {
+        let (name, key) = match name.strip_suffix(']').and_then(|name| name.split_once('[')) {
+            Some((name, key)) => (name.to_owned(), Some(key.to_owned())),
+            None => (name, None),
+        };
+        // The generated code detects a repetition only if both names have the same spelling.
+        let place = *places.entry(name.replace('_', "").to_ascii_lowercase()).or_insert(values.len());
+        match values.get_mut(place) {
+            None => values.push((name, QueryValue::new(key, text))),
+            Some((known, value)) => {
+                if *known != name || !value.add(key, &text) {
+                    return Err(invalid(&name, "must be given once"));
+                }
+            }
+        }
+    }
+    Ok(values)
+}
+
 fn query_pairs(query: &str) -> Result<Vec<(String, String)>, Failure> {
     let pairs: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
     // The parser replaces bytes that are not UTF-8, so a replacement character that the client did not send shows them.
@@ -103,7 +119,7 @@ mod tests {
     use proto::{
         agent_streaming::{ListTurnsRequest, StreamTurnEventsRequest},
         error::Fault,
-        project_storage::ListMessagesRequest,
+        project_storage::{ListMessagesRequest, SearchFilesRequest},
     };
 
     use super::*;
@@ -118,6 +134,15 @@ mod tests {
         let request = params::<ListMessagesRequest>("/x?projectId=p%201&pageSize=7&order=MESSAGE_ORDER_OLDEST_FIRST").await.unwrap();
         assert_eq!((request.project_id.as_str(), request.page_size, request.order), ("p 1", 7, 2));
         assert_eq!(params::<ListMessagesRequest>("/x?page_size=7").await.unwrap().page_size, 7);
+    }
+
+    #[tokio::test]
+    async fn a_list_is_a_repeated_parameter() {
+        let globs = async |query: &str| params::<SearchFilesRequest>(&format!("/x?{query}")).await.map(|request| request.include);
+        assert_eq!(globs("query=a").await.unwrap(), Vec::<String>::new());
+        assert_eq!(globs("include=*.ts").await.unwrap(), ["*.ts"]);
+        assert_eq!(globs("include=*.ts&query=a&include=src%2F").await.unwrap(), ["*.ts", "src/"]);
+        assert_eq!(globs("include[a]=*.ts").await.expect_err("an entry").violations[0].field, "include");
     }
 
     #[tokio::test]
@@ -139,6 +164,13 @@ mod tests {
             assert_eq!((fault.reason.as_str(), fault.violations[0].field.as_str()), ("INVALID_FIELD", field), "{query}");
             assert_eq!(fault.violations[0].description, description, "{query}");
         }
+        let repeated = params::<ListMessagesRequest>("/x?pageSize=1&pageSize=2").await.expect_err("repeated");
+        assert_eq!(
+            (repeated.violations[0].field.as_str(), repeated.violations[0].description.as_str()),
+            ("pageSize", "must be given once")
+        );
+        let keyed = params::<ListMessagesRequest>("/x?pageToken[a]=x").await.expect_err("an entry");
+        assert_eq!((keyed.violations[0].field.as_str(), keyed.violations[0].description.as_str()), ("pageToken", "must have no key"));
         for (query, message) in [
             ("after=-1", "after: must be a whole number from 0 to 4294967295; got -1"),
             ("after=4294967296", "after: must be a whole number from 0 to 4294967295; got 4294967296"),

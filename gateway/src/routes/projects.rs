@@ -13,8 +13,8 @@ use axum::{
 use chassis::client::idempotent;
 use proto::project_storage::{
     CreatePreviewRequest, CreateProjectRequest, DeletePreviewRequest, DeleteProjectRequest, GetFileRequest, GetProjectRequest,
-    ListFilesRequest, ListMessagesRequest, ListProjectsRequest, LoadProjectRequest, Project, SaveProjectRequest, UndeleteProjectRequest,
-    UpdateProjectRequest,
+    ListFilesRequest, ListMessagesRequest, ListProjectsRequest, LoadProjectRequest, Project, SaveProjectRequest, SearchFilesRequest,
+    UndeleteProjectRequest, UpdateProjectRequest,
 };
 use serde::Serialize;
 
@@ -163,6 +163,10 @@ pub(crate) async fn file(
 ) -> Reply {
     let file = present(app.upstream.projects().get_file(caller.context.request(request)).await?.into_inner().file)?;
     conditional_reply(&headers, &file, &file.etag)
+}
+
+pub(crate) async fn search(State(app): State<Arc<App>>, caller: Authenticated, Params(request): Params<SearchFilesRequest>) -> Reply {
+    reply(app.upstream.projects().search_files(caller.context.request(request)).await?.get_ref())
 }
 
 pub(crate) async fn messages(State(app): State<Arc<App>>, caller: Authenticated, Params(request): Params<ListMessagesRequest>) -> Reply {

@@ -221,10 +221,15 @@ fn parameters(binding: &Binding, schemas: &mut Schemas) -> Vec<Value> {
             continue;
         }
         let (place, name) = if in_path { ("path", field.name()) } else { ("query", field.json_name()) };
-        parameters.push(json!({
+        let mut parameter = json!({
             "name": name, "in": place, "required": in_path, "description": comment(&field.parent_message().parent_file(), field.path()),
             "schema": schemas.of_field(&field),
-        }));
+        });
+        if field.is_map() {
+            // `name[key]=value`
+            parameter["style"] = "deepObject".into();
+        }
+        parameters.push(parameter);
     }
     let header = |name: &str, text: &str, schema: Value| json!({"name": name, "in": "header", "required": false, "description": text, "schema": schema});
     if binding.body == "*" && KEYED.contains(&binding.rpc.name()) {

@@ -16,4 +16,4 @@ pub(crate) use hunks::{Hunk, LineDiff, line_diff};
 pub use object::{Commit, Object, blob, blob_id, commit};
 pub(crate) use object::{Corruption, Oid, TreeEntry, read_blob, read_tree};
 pub(crate) use rename::{FileChange, Renames};
-pub(crate) use text::merge_text;
+pub(crate) use text::{is_text, merge_text};

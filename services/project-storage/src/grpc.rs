@@ -9,6 +9,7 @@ mod history;
 mod labels;
 mod previews;
 mod projects;
+mod search;
 mod text;
 mod turns;
 
@@ -59,6 +60,7 @@ rpcs! {
     load_project(LoadProjectRequest) -> LoadProjectResponse = files::load;
     list_files(ListFilesRequest) -> ListFilesResponse = files::list;
     get_file(GetFileRequest) -> GetFileResponse = files::get;
+    search_files(SearchFilesRequest) -> SearchFilesResponse = search::files;
     get_conflict(GetConflictRequest) -> GetConflictResponse = conflicts::get;
     resolve_conflict(ResolveConflictRequest) -> ResolveConflictResponse = conflicts::resolve;
     create_preview(CreatePreviewRequest) -> CreatePreviewResponse = previews::create;

@@ -6,6 +6,7 @@
 //! - [`model`]: projects, revisions, messages, turns and change sets, with the pure rules about them.
 //! - [`git`]: git objects, trees and the differences between trees.
 //! - [`merge`]: the three-way merge of trees. Pure.
+//! - [`search`]: finding a text in files. Pure.
 //! - [`read`]: reading trees, files, revisions and messages, with a cache of git objects.
 //! - [`commit`]: creating a project, saving it, resolving a conflict, and the beginning and the end of a turn.
 //! - [`manage`]: renaming a project. [`delete`]: deleting, restoring and purging one. [`labels`]: names of revisions. [`preview`]: files as a browser gets them.
@@ -29,6 +30,7 @@ mod merge;
 mod model;
 mod preview;
 mod read;
+mod search;
 mod store;
 
 use std::{sync::Arc, time::Duration};

@@ -2,7 +2,7 @@
 //!
 //! - [`objects`]: files of a store, from the [`cache`] or the database. [`tree`]: trees. [`merge`]: merging trees.
 //! - [`member`], [`history`], [`conversation`]: projects, their revisions and their messages.
-//! - [`checkout`]: a project's files at one revision. [`load`]: the same in pages.
+//! - [`checkout`]: a project's files at one revision. [`load`]: the same in pages. [`search`]: hits in them.
 //! - [`conflict`]: a conflicted turn beside the head. [`turn_access`]: a turn with the project that it works on.
 
 pub(crate) mod cache;
@@ -15,5 +15,6 @@ pub(crate) mod load;
 pub(crate) mod member;
 pub(crate) mod merge;
 pub(crate) mod objects;
+pub(crate) mod search;
 pub(crate) mod tree;
 pub(crate) mod turn_access;

@@ -133,7 +133,7 @@ const STARTING: &[&str] = &[
 const FOLLOWING: &[&str] = &["TURN_NOT_FOUND", "CURSOR_AHEAD", "CURSOR_EXPIRED"];
 
 /// Further reasons of an operation, by its id.
-const OWN: [(&str, &[&[&str]]); 41] = [
+const OWN: [(&str, &[&[&str]]); 42] = [
     ("SignUp", &[&["WEAK_PASSWORD", "EMAIL_TAKEN", "SIGNUP_CLOSED"]]),
     ("SignIn", &[&["BAD_CREDENTIALS"]]),
     ("SignOut", &[&["TOKEN_MISSING"]]),
@@ -152,6 +152,7 @@ const OWN: [(&str, &[&[&str]]); 41] = [
     ("LoadProject", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND", "PAGE_TOKEN_INVALID"]]),
     ("ListFiles", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND"]]),
     ("GetFile", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND", "FILE_NOT_FOUND", "INVALID_PATH"]]),
+    ("SearchFiles", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND", "PAGE_TOKEN_INVALID"]]),
     ("ListRevisions", &[&["PROJECT_NOT_FOUND", "PAGE_TOKEN_INVALID"]]),
     ("GetRevision", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND"]]),
     ("DiffRevisions", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND", "INVALID_PATH", "PAGE_TOKEN_INVALID"]]),

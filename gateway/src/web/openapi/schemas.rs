@@ -58,6 +58,9 @@ impl Schemas {
     }
 
     pub(super) fn of_field(&mut self, field: &FieldDescriptor) -> Value {
+        if field.is_map() {
+            return json!({"type": "object", "additionalProperties": {"type": "string"}});
+        }
         let one = match field.kind() {
             Kind::Message(message) => self.of_message(&message),
             Kind::Enum(kind) => self.reference(kind.full_name()),

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use proto::error::Violations;
 
-use crate::model::limits::{MESSAGE_BYTES, NAME_CHARACTERS, PROMPT_BYTES, SUMMARY_CHARACTERS};
+use crate::model::limits::{MESSAGE_BYTES, NAME_CHARACTERS, PROMPT_BYTES, QUERY_CHARACTERS, SUMMARY_CHARACTERS};
 
 /// The rule of a text field.
 pub(super) struct TextField {
@@ -30,6 +30,8 @@ enum Characters {
     Plain,
     /// As [`Characters::Plain`], no `/`, and not `.` or `..`.
     PathPart,
+    /// No line break.
+    OneLine,
     /// `A-Z`, `0-9` and `_`.
     Reason,
 }
@@ -38,6 +40,7 @@ pub(super) const NAME: TextField = field("display_name", Length::Characters(1..=
 pub(super) const OPTIONAL_NAME: TextField = field("display_name", Length::Characters(0..=NAME_CHARACTERS), Characters::Plain);
 pub(super) const LABEL: TextField = field("label", Length::Characters(1..=NAME_CHARACTERS), Characters::PathPart);
 pub(super) const MESSAGE: TextField = field("message", Length::Characters(0..=SUMMARY_CHARACTERS), Characters::Text);
+pub(super) const QUERY: TextField = field("query", Length::Characters(1..=QUERY_CHARACTERS), Characters::OneLine);
 pub(super) const REQUEST_ID: TextField = field("request_id", Length::Characters(0..=255), Characters::Text);
 pub(super) const IF_MATCH: TextField = field("if_match", Length::Bytes(0..=1024), Characters::Any);
 pub(super) const PROMPT: TextField = field("prompt", Length::Bytes(1..=PROMPT_BYTES), Characters::NoNul);
@@ -65,12 +68,13 @@ impl TextField {
         match self.characters {
             Characters::NoNul if text.contains('\0') => violations.add(self.name, "must not hold NUL"),
             Characters::Text if !text.chars().all(is_text) => violations.add(self.name, "must not hold control characters"),
+            Characters::OneLine if text.contains(['\n', '\r', '\0']) => violations.add(self.name, "must not hold a line break or NUL"),
             Characters::Reason if !text.chars().all(is_reason) => violations.add(self.name, "may have `A-Z`, `0-9` and `_` only"),
             Characters::PathPart if text.contains('/') => violations.add(self.name, "must not hold `/`"),
             // A URL cannot have these as a part of its path.
             Characters::PathPart if text == "." || text == ".." => violations.add(self.name, "must not be `.` or `..`"),
             Characters::Plain | Characters::PathPart => violations.no_misleading_characters(self.name, text),
-            Characters::Any | Characters::NoNul | Characters::Text | Characters::Reason => {}
+            Characters::Any | Characters::NoNul | Characters::Text | Characters::OneLine | Characters::Reason => {}
         }
     }
 }

@@ -19,6 +19,9 @@ pub(crate) const SUMMARY_CHARACTERS: usize = 1000;
 /// Characters of a project's name.
 pub(crate) const NAME_CHARACTERS: usize = 120;
 
+/// Characters of the query of a search.
+pub(crate) const QUERY_CHARACTERS: usize = 500;
+
 const FILES: u32 = 2000;
 const PROJECT_BYTES: u32 = 50 * 1024 * 1024;
 const FOLDER_ENTRIES: u32 = 1000;

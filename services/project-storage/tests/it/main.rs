@@ -17,4 +17,5 @@ mod quotas;
 mod races;
 mod replaces;
 mod saves;
+mod search;
 mod turns;

@@ -2,7 +2,7 @@
 //!
 //! - Accounts: [`sessions`], [`sites`].
 //! - Turns: [`story`], [`resume`], [`limits`]; `tests/providers.rs` has the turns through the clients of model providers.
-//! - Projects: [`conflicts`], [`preconditions`], [`coding`], [`previews`].
+//! - Projects: [`conflicts`], [`preconditions`], [`coding`], [`previews`], [`search`].
 
 mod coding;
 mod conflicts;
@@ -12,6 +12,7 @@ mod limits;
 mod preconditions;
 mod previews;
 mod resume;
+mod search;
 mod sessions;
 mod sites;
 mod story;
