@@ -77,6 +77,8 @@ fn contract() -> Vec<Route> {
         get("/api/projects/{project_id}", Counted, projects::get),
         patch("/api/projects/{project_id}", Counted, projects::update),
         delete("/api/projects/{project_id}", Counted, projects::delete),
+        get("/api/usage", Counted, projects::usage),
+        get("/api/projects/{project_id}/usage", Counted, projects::project_usage),
         post("/api/projects/{project_id}/undelete", Counted, projects::undelete),
         post("/api/projects/save", Counted, projects::save),
         post("/api/projects/{project_id}/changes", Counted, projects::change),

@@ -13,8 +13,8 @@ use axum::{
 use chassis::client::idempotent;
 use proto::project_storage::{
     CreatePreviewRequest, CreateProjectRequest, DeletePreviewRequest, DeleteProjectRequest, GetFileRequest, GetProjectRequest,
-    ListFilesRequest, ListMessagesRequest, ListProjectsRequest, LoadProjectRequest, Project, SaveProjectRequest, SearchFilesRequest,
-    UndeleteProjectRequest, UpdateProjectRequest,
+    GetProjectUsageRequest, GetUsageRequest, ListFilesRequest, ListMessagesRequest, ListProjectsRequest, LoadProjectRequest, Project,
+    SaveProjectRequest, SearchFilesRequest, UndeleteProjectRequest, UpdateProjectRequest,
 };
 use serde::Serialize;
 
@@ -100,6 +100,18 @@ pub(crate) async fn delete(
 ) -> Reply {
     if_match(&headers, &mut request.if_match)?;
     reply(app.upstream.projects().delete_project(caller.context.request(request)).await?.get_ref())
+}
+
+pub(crate) async fn usage(State(app): State<Arc<App>>, caller: Authenticated, Params(request): Params<GetUsageRequest>) -> Reply {
+    reply(app.upstream.projects().get_usage(caller.context.request(request)).await?.get_ref())
+}
+
+pub(crate) async fn project_usage(
+    State(app): State<Arc<App>>,
+    caller: Authenticated,
+    Params(request): Params<GetProjectUsageRequest>,
+) -> Reply {
+    reply(app.upstream.projects().get_project_usage(caller.context.request(request)).await?.get_ref())
 }
 
 pub(crate) async fn undelete(

@@ -4,7 +4,7 @@ use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 
 use chassis::{config::Env, identity::Caller, postgres, secret::ClusterSecret, server};
 
-use crate::commit::quota::Quotas;
+use crate::{commit::quota::Quotas, model::per_plan::PerPlan};
 
 /// The settings of `serve`.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ pub struct Config {
     pub cache_bytes: u64,
     /// Pages of whole projects that are read at the same time.
     pub loads: usize,
-    /// The quotas of every account.
+    /// The quotas of accounts.
     pub quotas: Quotas,
 }
 
@@ -46,14 +46,16 @@ impl Config {
                 )
                 .get(),
             quotas: Quotas {
-                projects: env.get::<NonZeroU32>("BACKLOT_ACCOUNT_PROJECTS", "1000", "projects that one account may have").get(),
+                projects: env
+                    .get::<PerPlan<NonZeroU32>>("BACKLOT_ACCOUNT_PROJECTS", "1000", "projects that one account may have, by plan")
+                    .map(NonZeroU32::get),
                 bytes: env
-                    .get::<NonZeroU64>(
+                    .get::<PerPlan<NonZeroU64>>(
                         "BACKLOT_ACCOUNT_BYTES",
                         "5368709120",
-                        "bytes that the projects of one account may store together, with their history",
+                        "bytes that the projects of one account may store together, with their history, by plan",
                     )
-                    .get(),
+                    .map(NonZeroU64::get),
             },
         }
     }

@@ -12,6 +12,7 @@ mod projects;
 mod search;
 mod text;
 mod turns;
+mod usage;
 
 use std::sync::Arc;
 
@@ -48,6 +49,8 @@ rpcs! {
     undelete_project(UndeleteProjectRequest) -> UndeleteProjectResponse = projects::undelete;
     list_deletions(ListDeletionsRequest) -> ListDeletionsResponse = deletions::list;
     acknowledge_deletions(AcknowledgeDeletionsRequest) -> AcknowledgeDeletionsResponse = deletions::acknowledge;
+    get_usage(GetUsageRequest) -> GetUsageResponse = usage::account;
+    get_project_usage(GetProjectUsageRequest) -> GetProjectUsageResponse = usage::project;
     list_revisions(ListRevisionsRequest) -> ListRevisionsResponse = history::list;
     get_revision(GetRevisionRequest) -> GetRevisionResponse = history::get;
     diff_revisions(DiffRevisionsRequest) -> DiffRevisionsResponse = history::diff;

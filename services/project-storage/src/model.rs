@@ -1,7 +1,7 @@
 //! Projects and what belongs to them, with the pure rules about them.
 //!
 //! - [`project`], [`revision`], [`message`], [`turn`]: what the service stores.
-//! - [`path`], [`limits`]: how a file may be named and how much a project may hold.
+//! - [`path`], [`limits`]: how a file may be named and how much a project may hold. [`per_plan`]: settings that depend on the plan.
 //! - [`change`]: the tree that a change set makes.
 //! - [`condition`]: `If-Match`. [`page`]: pages of lists. [`deletion`]: deleted projects, and what other services are told of them.
 
@@ -12,6 +12,7 @@ pub(crate) mod limits;
 pub(crate) mod message;
 pub(crate) mod page;
 pub(crate) mod path;
+pub(crate) mod per_plan;
 pub(crate) mod project;
 pub(crate) mod revision;
 pub(crate) mod turn;

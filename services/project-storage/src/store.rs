@@ -13,6 +13,7 @@ pub(crate) mod saves;
 pub(crate) mod sessions;
 pub(crate) mod sweeps;
 pub(crate) mod turns;
+pub(crate) mod usage;
 
 pub use chassis::postgres::connection;
 pub(crate) use chassis::postgres::{Connection, Pool, StoreError, Tx, begin, commit};

@@ -70,6 +70,8 @@ impl Editor {
     async fn work_without_agent(&mut self) -> Option<()> {
         self.create_project().await?;
         self.read_lists().await?;
+        self.get("get the usage of a project", &format!("/api/projects/{}/usage", self.project)).await?;
+        self.get("get the usage of an account", "/api/usage").await?;
         self.delete().await?;
         self.undelete().await?;
         self.purge().await?;

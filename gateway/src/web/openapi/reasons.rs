@@ -133,7 +133,7 @@ const STARTING: &[&str] = &[
 const FOLLOWING: &[&str] = &["TURN_NOT_FOUND", "CURSOR_AHEAD", "CURSOR_EXPIRED"];
 
 /// Further reasons of an operation, by its id.
-const OWN: [(&str, &[&[&str]]); 42] = [
+const OWN: &[(&str, &[&[&str]])] = &[
     ("SignUp", &[&["WEAK_PASSWORD", "EMAIL_TAKEN", "SIGNUP_CLOSED"]]),
     ("SignIn", &[&["BAD_CREDENTIALS"]]),
     ("SignOut", &[&["TOKEN_MISSING"]]),
@@ -146,6 +146,8 @@ const OWN: [(&str, &[&[&str]]); 42] = [
     ("GetProject", &[&["PROJECT_NOT_FOUND", "METHOD_NOT_ALLOWED"]]),
     ("UpdateProject", &[&["PROJECT_NOT_FOUND", "ROLE_REQUIRED", "METHOD_NOT_ALLOWED"]]),
     ("DeleteProject", &[&["PROJECT_NOT_FOUND", "ROLE_REQUIRED", "METHOD_NOT_ALLOWED"]]),
+    ("GetUsage", &[]),
+    ("GetProjectUsage", &[&["PROJECT_NOT_FOUND"]]),
     ("UndeleteProject", &[&["PROJECT_NOT_FOUND", "ROLE_REQUIRED"]]),
     ("SaveProject", &[STORING, SAVING]),
     ("SaveProjectInPath", &[STORING, SAVING]),

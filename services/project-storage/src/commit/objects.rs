@@ -104,7 +104,7 @@ impl CommitObjects {
             objects: &self.objects,
             request: None,
             plan: None,
-            max_bytes: quotas.max_bytes(),
+            max_bytes: quotas.max_bytes(member.project.plan),
         }
     }
 

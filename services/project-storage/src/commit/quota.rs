@@ -1,12 +1,12 @@
 //! The quotas of an account: its number of projects, and the bytes that all of them store. The quotas of the owner count, even if another
 //! member saves.
 
-use proto::id::ProjectId;
+use proto::auth::Plan;
 
 use crate::{
     error::Error,
     git::Object,
-    model::project::Project,
+    model::{per_plan::PerPlan, project::Project},
     store::{
         Connection,
         projects::{self, InsertResult},
@@ -14,19 +14,19 @@ use crate::{
     },
 };
 
-/// The quotas of every account.
+/// The quotas of accounts, by their plan.
 #[derive(Debug, Clone, Copy)]
 pub struct Quotas {
-    /// Projects at most.
-    pub projects: u32,
+    /// Projects at most, deleted ones included.
+    pub projects: PerPlan<u32>,
     /// Bytes that the projects store at most: files with their history, compressed, each content once per project.
-    pub bytes: u64,
+    pub bytes: PerPlan<u64>,
 }
 
 impl Quotas {
     /// `bytes` as the database compares it.
-    pub(crate) fn max_bytes(self) -> i64 {
-        i64::try_from(self.bytes).unwrap_or(i64::MAX)
+    pub(crate) fn max_bytes(self, plan: Plan) -> i64 {
+        i64::try_from(self.bytes.of(plan)).unwrap_or(i64::MAX)
     }
 
     /// Inserts a project. Returns `false` if the owner has a project with the same draft id.
@@ -34,10 +34,11 @@ impl Quotas {
     /// # Errors
     /// [`Error::TooManyProjects`] if the owner has as many projects as the quota allows.
     pub(crate) async fn insert(self, db: &mut Connection, project: &Project) -> Result<bool, Error> {
-        match projects::insert(db, project, self.projects).await? {
+        let limit = self.projects.of(project.plan);
+        match projects::insert(db, project, limit).await? {
             InsertResult::Inserted => Ok(true),
             InsertResult::DraftTaken => Ok(false),
-            InsertResult::AccountFull => Err(Error::TooManyProjects { limit: self.projects }),
+            InsertResult::AccountFull => Err(Error::TooManyProjects { limit }),
         }
     }
 
@@ -46,10 +47,10 @@ impl Quotas {
     ///
     /// # Errors
     /// [`Error::AccountTooLarge`].
-    pub(crate) async fn check_bytes(self, db: &mut Connection, project: ProjectId, objects: &[Object]) -> Result<(), Error> {
-        let stored = saves::account_bytes(db, project).await?;
-        if stored.saturating_add(saves::stored_bytes(objects)) > self.max_bytes() {
-            return Err(Error::AccountTooLarge { limit: self.bytes });
+    pub(crate) async fn check_bytes(self, db: &mut Connection, project: &Project, objects: &[Object]) -> Result<(), Error> {
+        let stored = saves::account_bytes(db, project.id).await?;
+        if stored.saturating_add(saves::stored_bytes(objects)) > self.max_bytes(project.plan) {
+            return Err(Error::AccountTooLarge { limit: self.bytes.of(project.plan) });
         }
         Ok(())
     }

@@ -152,7 +152,7 @@ impl<'a> SaveRequest<'a> {
         let (number, created_at) = match saves::advance(db, &new).await {
             Ok(Some(written)) => written,
             Ok(None) => {
-                quotas.check_bytes(db, member.project.id, &commit.objects).await?;
+                quotas.check_bytes(db, &member.project, &commit.objects).await?;
                 return Ok(Attempt::Raced);
             }
             Err(error) if error.violates(saves::REQUEST_KEY) => return Ok(Attempt::Raced),

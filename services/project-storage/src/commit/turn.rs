@@ -159,10 +159,10 @@ impl<'a> TurnWrite<'a> {
 
     /// Writes the revision, if there is one. Raced if the head moved or the role was withdrawn.
     async fn write_files(&self, tx: &mut Tx, access: &TurnAccess, packed: &PackedTurn) -> Result<Attempt<Option<Revision>>, Error> {
-        let (member, project, quotas) = (&access.member, access.member.project.id, self.writer.quotas);
+        let (member, project, quotas) = (&access.member, &access.member.project, self.writer.quotas);
         match packed {
             PackedTurn::Unchanged => {
-                projects::touch(tx, project, None).await?;
+                projects::touch(tx, project.id, None).await?;
                 Ok(Attempt::Done(None))
             }
             PackedTurn::Applies(commit) => {
@@ -177,7 +177,7 @@ impl<'a> TurnWrite<'a> {
                 let new = commit.new_revision(member, quotas);
                 quotas.check_bytes(tx, project, &commit.objects).await?;
                 let created_at = saves::create_branch(tx, access.turn.id, &new).await?;
-                projects::touch(tx, project, None).await?;
+                projects::touch(tx, project.id, None).await?;
                 Ok(Attempt::Done(Some(new.revision(0, created_at))))
             }
         }

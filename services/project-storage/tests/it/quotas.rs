@@ -3,8 +3,12 @@
 use chassis::identity::Caller;
 use futures::future::join_all;
 use proto::{
+    auth::Plan,
     error::{ErrorCode, Fault},
-    project_storage::{BeginTurnRequest, CommitOutcome, CreateProjectRequest, DeleteProjectRequest, FileChange, SaveProjectRequest},
+    project_storage::{
+        BeginTurnRequest, CommitOutcome, CreateProjectRequest, DeleteProjectRequest, FileChange, GetProjectUsageRequest, GetUsageRequest,
+        GetUsageResponse, SaveProjectRequest,
+    },
 };
 
 use crate::harness::{Cluster, Person, Turn, answer, commit, reason, with_token, write};
@@ -147,4 +151,47 @@ async fn a_turn_counts_for_the_owners_quota() {
     let fits = commit(&turn.agent, turn.result(&base, noisy("b", 2))).await.expect("a smaller one");
     assert_eq!(fits.outcome(), CommitOutcome::Committed);
     assert_eq!(cluster.count(COUNTED).await, cluster.count(STORED).await);
+}
+
+async fn usage(person: &Person) -> GetUsageResponse {
+    answer(person.client.clone().get_usage(person.request(GetUsageRequest {})).await).expect("usage")
+}
+
+#[tokio::test]
+async fn usage_is_what_the_quotas_count() {
+    let cluster =
+        Cluster::with_settings(&[("BACKLOT_ACCOUNT_PROJECTS", "free=2,pro=3,team=4,enterprise=4"), ("BACKLOT_ACCOUNT_BYTES", "1000")])
+            .await;
+    let (ann, bob) = (cluster.person(), cluster.person_on(Plan::Pro));
+    assert_eq!(usage(&ann).await, GetUsageResponse { max_projects: 2, max_stored_bytes: 1000, ..GetUsageResponse::default() });
+    assert_eq!(usage(&bob).await.max_projects, 3);
+    let first = create(&ann, "").await.expect("created");
+    let second = create(&ann, "").await.expect("created");
+    ann.save(&first, vec![write("a", "1")]).await.expect("saved");
+    ann.save(&first, vec![write("a", "2")]).await.expect("saved");
+    let used = usage(&ann).await;
+    assert_eq!((used.projects, used.deleted_projects), (2, 0));
+    let of_project = |person: &Person, project: &str| {
+        let request = person.request(GetProjectUsageRequest { project_id: project.to_owned() });
+        let mut client = person.client.clone();
+        async move { answer(client.get_project_usage(request).await) }
+    };
+    let project = of_project(&ann, &first).await.expect("usage");
+    assert_eq!((project.revisions, project.stored_bytes), (2, used.stored_bytes));
+    assert!(used.stored_bytes > 0);
+    assert_eq!(reason(of_project(&bob, &first).await), "PROJECT_NOT_FOUND");
+
+    // A deleted project counts until it is purged.
+    let request = DeleteProjectRequest { project_id: first.clone(), ..DeleteProjectRequest::default() };
+    answer(ann.client.clone().delete_project(ann.request(request)).await).expect("deleted");
+    assert_eq!(usage(&ann).await, GetUsageResponse { deleted_projects: 1, ..used });
+    assert_eq!(reason(create(&ann, "").await), "TOO_MANY_PROJECTS");
+    delete(&ann, &first).await;
+    let left = usage(&ann).await;
+    assert_eq!((left.projects, left.deleted_projects, left.stored_bytes), (1, 0, 0));
+    delete(&ann, &second).await;
+    for _ in 0..3 {
+        create(&bob, "").await.expect("created");
+    }
+    assert_eq!(reason(create(&bob, "").await), "TOO_MANY_PROJECTS");
 }
