@@ -3,14 +3,13 @@
 
 use std::{sync::LazyLock, time::Duration};
 
-use chassis::telemetry::SECONDS;
+use chassis::{task::Ticks, telemetry::SECONDS};
 use opentelemetry::{
     KeyValue, global,
     metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter},
 };
 use proto::agent_streaming::{TurnEvent, Usage};
 use time::OffsetDateTime;
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -149,13 +148,8 @@ pub(crate) fn slot_taken(turn: &Turn) {
 
 /// Counts the open turns of the cluster periodically.
 pub(crate) async fn watch_open_turns(db: Pool, stop: CancellationToken) {
-    let mut period = interval(PERIOD);
-    period.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = period.tick() => {}
-        }
+    let mut ticks = Ticks::new(PERIOD, stop);
+    while ticks.next().await {
         // After an error the last counts stay. `postgres::watch` logs the outage.
         if let Ok(counts) = turns::count_open(&db).await {
             open_turns(&counts);

@@ -1,7 +1,7 @@
 //! At the start and then once an hour: deletes old rows, and adds the identity of their address to accounts that the previous release created. Every replica
 //! does both. They are idempotent.
 
-use chassis::clock;
+use chassis::{clock, task::Ticks};
 use proto::id::UserId;
 use time::{Duration, OffsetDateTime};
 use tokio_util::sync::CancellationToken;
@@ -22,16 +22,14 @@ const PAGE: i64 = 500;
 
 /// Runs until the process stops.
 pub(crate) async fn run(pool: Pool, stop: CancellationToken) {
-    loop {
+    let mut ticks = Ticks::new(INTERVAL, stop);
+    while ticks.next().await {
         match delete_old_rows(&pool, clock::now()).await {
             Ok(rows) => tracing::debug!(rows, "old rows deleted"),
             Err(error) => tracing::warn!(cause = chassis::error::chain(&error), "old rows could not be deleted; retried in an hour"),
         }
         if let Err(error) = add_identities(&pool).await {
             tracing::warn!(cause = chassis::error::chain(&error), "e-mail addresses could not be normalised; retried in an hour");
-        }
-        if stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_none() {
-            return;
         }
     }
 }

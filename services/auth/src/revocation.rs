@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chassis::task::spawn_and_wait;
+use chassis::task::{Ticks, spawn_and_wait};
 use futures::Stream;
 use proto::id::SessionId;
 use tokio::{
@@ -73,16 +73,12 @@ impl Feed {
     /// Reads the log until the process stops.
     pub(crate) async fn run(self) {
         let mut cursor = None;
-        loop {
+        let mut polls = Ticks::new(POLL, self.stop.clone());
+        while polls.next_or(self.log_grew.notified()).await {
             match timeout(READ_TIMEOUT, self.read(&mut cursor)).await {
                 Ok(Ok(())) => drop(self.signals.send(Signal::UpToDate)),
                 Ok(Err(error)) => tracing::warn!(cause = chassis::error::chain(&error), "the log of revocations could not be read"),
                 Err(_) => tracing::warn!("reading the log of revocations timed out"),
-            }
-            tokio::select! {
-                () = self.stop.cancelled() => return,
-                () = self.log_grew.notified() => {}
-                () = tokio::time::sleep(POLL) => {}
             }
         }
     }

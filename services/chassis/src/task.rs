@@ -1,6 +1,8 @@
 //! Spawns tasks. A task runs in the span of its caller, so that its work belongs to the same trace. The tasks of a service are awaited
 //! when it shuts down.
 
+mod ticks;
+
 use std::{future::Future, time::Duration};
 
 use tokio::task::JoinHandle;
@@ -9,6 +11,8 @@ use tokio_util::{
     task::{AbortOnDropHandle, TaskTracker},
 };
 use tracing::{Instrument as _, Span};
+
+pub use self::ticks::Ticks;
 
 /// Spawns a future in the caller's span.
 pub fn spawn<F>(future: F) -> JoinHandle<F::Output>

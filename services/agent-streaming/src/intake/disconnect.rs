@@ -4,8 +4,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chassis::clock;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use chassis::{clock, task::Ticks};
+use tokio::time::Instant;
 
 use crate::{app::App, error::Error, intake::cancel, store::follows};
 
@@ -14,16 +14,10 @@ const BATCH: i64 = 100;
 
 pub(crate) async fn run(app: Arc<App>) {
     let grace = app.limits.disconnect_grace;
-    let mut tick = interval((grace / 4).max(Duration::from_millis(10)));
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = Ticks::new((grace / 4).max(Duration::from_millis(10)), app.stop.clone());
     // No replica could renew a turn while the database was unreachable, so nothing is cancelled for one grace period after that.
     let mut healthy_since = Instant::now();
-    loop {
-        tokio::select! {
-            () = app.stop.cancelled() => return,
-            _ = tick.tick() => {}
-            () = app.followers.wait_for_first_follower() => {}
-        }
+    while ticks.next_or(app.followers.wait_for_first_follower()).await {
         let pass = async {
             // A renewal lasts until the next two are overdue.
             follows::extend(&app.db, &app.followers.turns(), grace + grace / 4).await?;

@@ -2,8 +2,8 @@
 
 use std::{collections::HashSet, time::Duration};
 
+use chassis::task::Ticks;
 use time::{Date, Month, OffsetDateTime};
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -17,13 +17,8 @@ const PERIOD: Duration = Duration::from_secs(3600);
 
 /// Creates and removes partitions once an hour. Events are kept for `retention` after the end of their turn.
 pub(crate) async fn maintain(db: Pool, retention: Duration, stop: CancellationToken) {
-    let mut period = interval(PERIOD);
-    period.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = period.tick() => {}
-        }
+    let mut ticks = Ticks::new(PERIOD, stop);
+    while ticks.next().await {
         let today = chassis::clock::now().date();
         if let Err(error) = ensure(&db, today).await {
             tracing::error!(error = %error, "partitions of the event log could not be created");

@@ -1,10 +1,9 @@
-//! Deletes expired rows: request ids, previews, ended sessions, branches of conflicted turns, and finished entries of the log of deletions.
-//! Reads ignore an expired row whether it is deleted or not. Purges projects that were deleted thirty days ago.
+//! Deletes expired rows: idempotency keys, previews, ended sessions, branches of conflicted turns, and finished entries of the log of
+//! deletions. Reads ignore an expired row whether it is deleted or not. Purges projects that were deleted thirty days ago.
 
 use std::time::Duration;
 
-use chassis::clock::now;
-use tokio::time::{MissedTickBehavior, interval};
+use chassis::{clock::now, task::Ticks};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -17,9 +16,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Sweeps until `stop`. Replicas may sweep at the same time: each skips the rows that another one has locked.
 pub(crate) async fn run(pool: Pool, stop: CancellationToken) {
-    let mut ticks = interval(SWEEP_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+    let mut ticks = Ticks::new(SWEEP_INTERVAL, stop);
+    while ticks.next().await {
         match sweep(&pool).await {
             Ok(0) => {}
             Ok(rows) => tracing::debug!(rows, "expired rows were deleted"),
