@@ -12,7 +12,7 @@ use std::{
 
 use chassis::{task, testing::listener};
 use proto::agent_streaming::{
-    self as wire, StreamTurnEventsResponse, TextDelta, Turn, TurnCompleted, TurnEvent, TurnState, agent_streaming_service_server::*,
+    self as pb, StreamTurnEventsResponse, TextDelta, Turn, TurnCompleted, TurnEvent, TurnState, agent_streaming_service_server::*,
     turn_event::Kind,
 };
 use tokio::sync::mpsc;
@@ -42,14 +42,14 @@ pub(crate) struct Script {
     streams: Mutex<VecDeque<Vec<Step>>>,
     /// The cursors that streams were opened with.
     cursors: Mutex<Vec<u32>>,
-    starts: Mutex<Vec<wire::StartTurnRequest>>,
+    starts: Mutex<Vec<pb::StartTurnRequest>>,
     open: AtomicUsize,
     /// The number of large events so far.
     floods: AtomicUsize,
     /// The turns that ListTurns returns.
     turns: Mutex<Vec<Turn>>,
     /// The requests of ListTurns.
-    lists: Mutex<Vec<wire::ListTurnsRequest>>,
+    lists: Mutex<Vec<pb::ListTurnsRequest>>,
     cancels: Mutex<Vec<String>>,
     /// The refusal of the next start or cancel.
     refusal: Mutex<Option<proto::error::Fault>>,
@@ -62,7 +62,7 @@ impl Script {
         self.cursors.lock().unwrap().clone()
     }
 
-    pub(crate) fn starts(&self) -> Vec<wire::StartTurnRequest> {
+    pub(crate) fn starts(&self) -> Vec<pb::StartTurnRequest> {
         self.starts.lock().unwrap().clone()
     }
 
@@ -70,7 +70,7 @@ impl Script {
         *self.turns.lock().unwrap() = turns.into_iter().collect();
     }
 
-    pub(crate) fn lists(&self) -> Vec<wire::ListTurnsRequest> {
+    pub(crate) fn lists(&self) -> Vec<pb::ListTurnsRequest> {
         self.lists.lock().unwrap().clone()
     }
 
@@ -142,26 +142,26 @@ type Events = Pin<Box<dyn Stream<Item = Result<StreamTurnEventsResponse, Status>
 impl AgentStreamingService for ScriptedAgent {
     type StreamTurnEventsStream = Events;
 
-    async fn start_turn(&self, request: Request<wire::StartTurnRequest>) -> Result<Response<wire::StartTurnResponse>, Status> {
+    async fn start_turn(&self, request: Request<pb::StartTurnRequest>) -> Result<Response<pb::StartTurnResponse>, Status> {
         self.0.refused()?;
         self.0.starts.lock().unwrap().push(request.into_inner());
-        Ok(Response::new(wire::StartTurnResponse { turn: Some(self.turn()), replayed: false }))
+        Ok(Response::new(pb::StartTurnResponse { turn: Some(self.turn()), replayed: false }))
     }
 
-    async fn get_turn(&self, _: Request<wire::GetTurnRequest>) -> Result<Response<wire::GetTurnResponse>, Status> {
-        Ok(Response::new(wire::GetTurnResponse { turn: Some(self.turn()) }))
+    async fn get_turn(&self, _: Request<pb::GetTurnRequest>) -> Result<Response<pb::GetTurnResponse>, Status> {
+        Ok(Response::new(pb::GetTurnResponse { turn: Some(self.turn()) }))
     }
 
-    async fn list_turns(&self, request: Request<wire::ListTurnsRequest>) -> Result<Response<wire::ListTurnsResponse>, Status> {
+    async fn list_turns(&self, request: Request<pb::ListTurnsRequest>) -> Result<Response<pb::ListTurnsResponse>, Status> {
         let request = request.into_inner();
         let of_message = |turn: &Turn| request.client_message_id.is_empty() || request.client_message_id == turn.client_message_id;
         let is_open = |turn: &Turn| !request.open_only || turn.state() == TurnState::Running;
         let turns = self.0.turns.lock().unwrap().iter().filter(|turn| of_message(turn) && is_open(turn)).cloned().collect();
         self.0.lists.lock().unwrap().push(request);
-        Ok(Response::new(wire::ListTurnsResponse { turns, next_page_token: String::new() }))
+        Ok(Response::new(pb::ListTurnsResponse { turns, next_page_token: String::new() }))
     }
 
-    async fn stream_turn_events(&self, request: Request<wire::StreamTurnEventsRequest>) -> Result<Response<Events>, Status> {
+    async fn stream_turn_events(&self, request: Request<pb::StreamTurnEventsRequest>) -> Result<Response<Events>, Status> {
         self.0.cursors.lock().unwrap().push(request.get_ref().after);
         let steps = self.0.streams.lock().unwrap().pop_front().unwrap_or_else(|| vec![Step::Hang]);
         if let [Step::Fail(code)] = steps[..] {
@@ -193,18 +193,18 @@ impl AgentStreamingService for ScriptedAgent {
         Ok(Response::new(Box::pin(stream)))
     }
 
-    async fn cancel_turn(&self, request: Request<wire::CancelTurnRequest>) -> Result<Response<wire::CancelTurnResponse>, Status> {
+    async fn cancel_turn(&self, request: Request<pb::CancelTurnRequest>) -> Result<Response<pb::CancelTurnResponse>, Status> {
         self.0.refused()?;
         self.0.cancels.lock().unwrap().push(request.into_inner().turn_id);
-        Ok(Response::new(wire::CancelTurnResponse { turn: Some(self.turn()) }))
+        Ok(Response::new(pb::CancelTurnResponse { turn: Some(self.turn()) }))
     }
 
-    async fn list_agents(&self, _: Request<wire::ListAgentsRequest>) -> Result<Response<wire::ListAgentsResponse>, Status> {
-        Ok(Response::new(wire::ListAgentsResponse::default()))
+    async fn list_agents(&self, _: Request<pb::ListAgentsRequest>) -> Result<Response<pb::ListAgentsResponse>, Status> {
+        Ok(Response::new(pb::ListAgentsResponse::default()))
     }
 
-    async fn get_agent(&self, _: Request<wire::GetAgentRequest>) -> Result<Response<wire::GetAgentResponse>, Status> {
-        Ok(Response::new(wire::GetAgentResponse::default()))
+    async fn get_agent(&self, _: Request<pb::GetAgentRequest>) -> Result<Response<pb::GetAgentResponse>, Status> {
+        Ok(Response::new(pb::GetAgentResponse::default()))
     }
 }
 

@@ -9,7 +9,7 @@ use chassis::{clock, context::Context, error::status};
 use futures::{Stream, StreamExt as _};
 use proto::{
     agent_streaming::{
-        self as wire, CancelTurnRequest, CancelTurnResponse, GetAgentRequest, GetAgentResponse, GetTurnRequest, GetTurnResponse,
+        self as pb, CancelTurnRequest, CancelTurnResponse, GetAgentRequest, GetAgentResponse, GetTurnRequest, GetTurnResponse,
         ListAgentsRequest, ListAgentsResponse, ListTurnsRequest, ListTurnsResponse, StartTurnRequest, StartTurnResponse,
         StreamTurnEventsRequest, StreamTurnEventsResponse, agent_streaming_service_server::AgentStreamingService,
     },
@@ -99,8 +99,8 @@ fn message(frames: &[Arc<Frame>], as_lines: bool) -> StreamTurnEventsResponse {
     StreamTurnEventsResponse { events: frames.iter().map(|frame| frame.event.clone()).collect(), lines: Vec::new() }
 }
 
-fn agent_wire(agent: &Agent) -> wire::Agent {
-    wire::Agent {
+fn agent_wire(agent: &Agent) -> pb::Agent {
+    pb::Agent {
         name: agent.name.clone(),
         description: agent.description.clone(),
         model: agent.model.clone().unwrap_or_default(),

@@ -1,7 +1,7 @@
-//! Models: agents, prompts, the history of a conversation, and providers.
+//! Models: agents, prompts, the messages of the conversation, and providers.
 
 pub(crate) mod agents;
-pub(crate) mod history;
+pub(crate) mod conversation;
 pub(crate) mod json;
 pub(crate) mod message;
 pub(crate) mod prompt;

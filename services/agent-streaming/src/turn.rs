@@ -7,7 +7,7 @@ pub(crate) mod transcript;
 use bytes::Bytes;
 use chassis::seeded_bug;
 use proto::{
-    agent_streaming::{self as wire, Usage},
+    agent_streaming::Usage,
     id::{MessageId, ProjectId, TurnId, UserId},
     project_storage::TurnEnd,
 };
@@ -48,9 +48,9 @@ impl State {
         Self::ALL.into_iter().find(|state| state.as_str() == text)
     }
 
-    /// Whether the state is final.
+    /// Whether the state is final: no other one may follow it.
     pub(crate) fn has_ended(self) -> bool {
-        self.wire().has_ended()
+        Self::ALL.into_iter().all(|next| !self.may_become(next))
     }
 
     /// The allowed changes of the state.
@@ -62,19 +62,6 @@ impl State {
             // The turn cannot be cancelled any more. Exactly one outcome of the commit follows.
             Self::Committing => matches!(next, Self::Completed | Self::Conflicted | Self::Failed),
             Self::Completed | Self::Failed | Self::Cancelled | Self::Conflicted => false,
-        }
-    }
-
-    pub(crate) fn wire(self) -> wire::TurnState {
-        match self {
-            Self::Accepted => wire::TurnState::Accepted,
-            Self::Queued => wire::TurnState::Queued,
-            Self::Running => wire::TurnState::Running,
-            Self::Committing => wire::TurnState::Committing,
-            Self::Completed => wire::TurnState::Completed,
-            Self::Failed => wire::TurnState::Failed,
-            Self::Cancelled => wire::TurnState::Cancelled,
-            Self::Conflicted => wire::TurnState::Conflicted,
         }
     }
 }
@@ -197,7 +184,8 @@ pub(crate) struct Turn {
     /// Workers that were lost since the last finished step.
     pub(crate) recoveries: u32,
     pub(crate) base_revision: String,
-    /// The messages of the conversation that the model gets. Absent before the start of the turn and after its end.
+    /// The messages of the conversation that the model gets. Absent before the start of the turn and after its end. The column has this
+    /// name, too.
     pub(crate) history: Option<Vec<MessageId>>,
     pub(crate) revision: String,
     pub(crate) failure_reason: String,
@@ -353,19 +341,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_state_has_the_same_name_in_the_database_and_the_contract() {
+    fn a_state_is_read_from_its_name() {
         for state in State::ALL {
             assert_eq!(State::parse(state.as_str()), Some(state));
-            assert_eq!(state.wire().as_str_name(), format!("TURN_STATE_{}", state.as_str().to_uppercase()));
         }
         assert_eq!(State::parse("sleeping"), None);
     }
 
     #[test]
-    fn a_final_state_has_no_successor_and_every_other_state_can_fail() {
+    fn every_state_that_is_not_final_can_fail() {
         for state in State::ALL {
             let successors: Vec<_> = State::ALL.into_iter().filter(|next| state.may_become(*next)).collect();
-            assert_eq!(state.has_ended(), successors.is_empty(), "{state:?}");
             assert!(state.has_ended() || successors.contains(&State::Failed), "{state:?}");
             assert!(!successors.contains(&state));
         }

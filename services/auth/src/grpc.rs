@@ -10,7 +10,7 @@ use chassis::{
 use futures::{Stream, StreamExt as _};
 use proto::{
     auth::{
-        self as wire, CreateAccessTokenRequest, CreateAccessTokenResponse, GetKeySetRequest, GetKeySetResponse, GetSessionRequest,
+        self as pb, CreateAccessTokenRequest, CreateAccessTokenResponse, GetKeySetRequest, GetKeySetResponse, GetSessionRequest,
         GetSessionResponse, SignInRequest, SignInResponse, SignOutRequest, SignOutResponse, SignUpRequest, SignUpResponse,
         WatchRevocationsRequest, WatchRevocationsResponse, auth_service_server::AuthService,
     },
@@ -148,8 +148,8 @@ fn check_lengths<const N: usize>(violations: &mut Violations, fields: [(&str, us
     }
 }
 
-fn user(user: User) -> wire::User {
-    wire::User {
+fn user(user: User) -> pb::User {
+    pb::User {
         id: user.id.to_string(),
         email: user.email,
         display_name: user.display_name,
@@ -158,8 +158,8 @@ fn user(user: User) -> wire::User {
     }
 }
 
-fn session(session: &Session) -> wire::Session {
-    wire::Session {
+fn session(session: &Session) -> pb::Session {
+    pb::Session {
         id: session.id.to_string(),
         create_time: Some(timestamp(session.created_at)),
         expire_time: Some(timestamp(session.expires_at)),

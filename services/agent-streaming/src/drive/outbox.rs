@@ -3,8 +3,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chassis::task::Ticks;
 use proto::{id::TurnId, project_storage::TurnEnd};
-use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
     app::App,
@@ -14,7 +14,6 @@ use crate::{
         events,
     },
     turn::answer::Answer,
-    turn::event,
     upstream::{Upstream, is_refusal},
 };
 
@@ -24,14 +23,8 @@ const RETRY: Duration = Duration::from_secs(10);
 const BATCH: i64 = 20;
 
 pub(crate) async fn run(app: Arc<App>) {
-    let mut poll = interval(POLL);
-    poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = app.stop.cancelled() => return,
-            _ = poll.tick() => {}
-            () = app.outbox.notified() => {}
-        }
+    let mut polls = Ticks::new(POLL, app.stop.clone());
+    while polls.next_or(app.outbox.notified()).await {
         if let Err(error) = send_due(&app.db, &app.upstream).await {
             tracing::warn!(error = %error, "the outbox could not be read");
         }
@@ -74,11 +67,6 @@ async fn send(db: &Pool, upstream: &Upstream, entry: OutboxEntry) -> Result<(), 
 /// The partial answer of a turn, from its log.
 async fn read_answer(db: &Pool, turn: TurnId) -> Result<Answer, StoreError> {
     let mut answer = Answer::default();
-    events::read_all(db, turn, |row| {
-        if let Some(kind) = event::decode(turn, row.seq, &row.payload).kind {
-            answer.apply(&kind);
-        }
-    })
-    .await?;
+    events::read_all(db, turn, |_, kind| answer.apply(kind)).await?;
     Ok(answer)
 }

@@ -11,8 +11,8 @@ use proto::{
 };
 
 use super::{
-    attempt::{Recorder, RunError},
     commit,
+    recorder::{Recorder, RunError},
     step::{READ_TIMEOUT, StepRunner, TurnFiles},
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     log::journal::{TurnLog, WriteError},
     model::{
         agents::{Agent, Agents},
-        history, prompt,
+        conversation, prompt,
         provider::{ModelRequest, Provider, Providers},
     },
     turn::{Change, Failure, Reason, Turn, transcript::RecordedTurn},
@@ -56,15 +56,15 @@ struct StagedFiles {
 /// Replays the finished steps and runs the others, until the model calls no more tools.
 async fn run_steps(app: &App, recorder: &mut Recorder<'_>, turn: &Turn, started: bool) -> Result<StagedFiles, RunError> {
     let (agent, provider, model) = agent_and_model(&app.agents, &app.providers, turn)?;
-    let (tree, history) = if started { read_started(&app.upstream, turn).await? } else { read_new(&app.upstream, turn).await? };
+    let (tree, conversation) = if started { read_started(&app.upstream, turn).await? } else { read_new(&app.upstream, turn).await? };
     if !started {
         let event = TurnStarted { base_revision: tree.revision.clone(), model: turn.model.clone() };
-        recorder.push_with(Kind::TurnStarted(event), Change::started(tree.revision.clone(), history::ids(&history)?)).await?;
-        // The history must be stored before the model gets it, so that a later worker sends the same messages.
+        recorder.push_with(Kind::TurnStarted(event), Change::started(tree.revision.clone(), conversation::ids(&conversation)?)).await?;
+        // The ids of the messages must be stored before the model gets them, so that a later worker sends the same messages.
         recorder.log.flush().await?;
     }
 
-    let (system, messages) = prompt::build(agent, &history, &tree.files, &turn.prompt);
+    let (system, messages) = prompt::build(agent, &conversation, &tree.files, &turn.prompt);
     let base = TurnFiles { upstream: app.upstream.clone(), turn: turn.id, revision: tree.revision.clone() };
     let mut overlay = Overlay::new(tree.files, tree.limits.unwrap_or_default());
     let tools = tools::specs(&agent.tools);
@@ -102,22 +102,22 @@ fn agent_and_model<'a>(agents: &'a Agents, providers: &Providers, turn: &Turn) -
     Ok((agent, provider, model))
 }
 
-type TreeAndHistory = (GetTurnTreeResponse, Vec<Message>);
+type TreeAndConversation = (GetTurnTreeResponse, Vec<Message>);
 
-/// Reads the base tree and the history of a turn that has not started.
-async fn read_new(upstream: &Upstream, turn: &Turn) -> Result<TreeAndHistory, Failure> {
-    tokio::try_join!(read_tree(upstream, turn, &turn.asked_revision), history::newest(upstream, turn, READ_TIMEOUT))
+/// Reads the base tree and the messages of a turn that has not started.
+async fn read_new(upstream: &Upstream, turn: &Turn) -> Result<TreeAndConversation, Failure> {
+    tokio::try_join!(read_tree(upstream, turn, &turn.asked_revision), conversation::newest(upstream, turn, READ_TIMEOUT))
 }
 
-/// Reads the base tree and the history that a turn has started with.
-async fn read_started(upstream: &Upstream, turn: &Turn) -> Result<TreeAndHistory, Failure> {
-    let (tree, history) =
-        tokio::try_join!(read_tree(upstream, turn, &turn.base_revision), history::recorded(upstream, turn, READ_TIMEOUT))?;
+/// Reads the base tree and the messages that a turn has started with.
+async fn read_started(upstream: &Upstream, turn: &Turn) -> Result<TreeAndConversation, Failure> {
+    let (tree, conversation) =
+        tokio::try_join!(read_tree(upstream, turn, &turn.base_revision), conversation::recorded(upstream, turn, READ_TIMEOUT))?;
     if turn.base_revision.is_empty() {
         // The project had no revision when the turn started. The tree may be that of a newer head, so its files are ignored.
-        return Ok((GetTurnTreeResponse { revision: String::new(), files: Vec::new(), ..tree }, history));
+        return Ok((GetTurnTreeResponse { revision: String::new(), files: Vec::new(), ..tree }, conversation));
     }
-    Ok((tree, history))
+    Ok((tree, conversation))
 }
 
 async fn read_tree(upstream: &Upstream, turn: &Turn, revision: &str) -> Result<GetTurnTreeResponse, Failure> {

@@ -10,7 +10,10 @@ use proto::{
     project_storage::File,
 };
 
-use super::attempt::{self, Recorder, RunError, StepContext, StepLimits};
+use super::{
+    attempt::{self, StepContext, StepLimits},
+    recorder::{Recorder, RunError},
+};
 use crate::{
     metrics,
     model::provider::{FinishReason, ModelMessage, ModelRequest, Provider, ToolResult, ToolSpec, output_limit::SETTING},

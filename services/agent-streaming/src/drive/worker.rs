@@ -7,14 +7,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chassis::{propagation, seeded_bug, task::Tasks};
+use chassis::{
+    propagation, seeded_bug,
+    task::{Tasks, Ticks},
+};
 use prost::Message as _;
 use proto::{
     agent_streaming::{TurnQueued, turn_event::Kind},
     id::TurnId,
     project_storage::CommitTurnRequest,
 };
-use tokio::time::{MissedTickBehavior, interval};
 use tracing::{Instrument as _, Span, field::Empty};
 
 #[cfg(feature = "seeded-bugs")]
@@ -30,7 +32,6 @@ use crate::{
         claims::{self, ClaimOptions, Slot},
         events, turns,
     },
-    turn::event,
     turn::transcript::RecordedTurn,
     turn::{Change, Failure, Reason, State, Task, Turn},
 };
@@ -67,15 +68,8 @@ impl Worker {
 
     /// Claims turns until the process drains.
     pub(crate) async fn run(&self) {
-        let mut poll = interval(POLL.min(self.app.limits.lease / 3));
-        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                biased;
-                () = self.app.stop.cancelled() => return,
-                _ = poll.tick() => {}
-                () = self.app.doorbell.wait_for_work() => {}
-            }
+        let mut polls = Ticks::new(POLL.min(self.app.limits.lease / 3), self.app.stop.clone());
+        while polls.next_or(self.app.doorbell.wait_for_work()).await {
             while self.claim().await {}
         }
     }
@@ -228,12 +222,7 @@ async fn perform(app: &App, log: &TurnLog, turn: &Turn, task: Task) -> Result<()
 /// Reads the log of a turn.
 async fn read_log(db: &Pool, turn: TurnId) -> Result<RecordedTurn, store::StoreError> {
     let mut recorded = RecordedTurn::default();
-    events::read_all(db, turn, |row| {
-        if let Some(kind) = event::decode(turn, row.seq, &row.payload).kind {
-            recorded.apply(row.seq, &kind);
-        }
-    })
-    .await?;
+    events::read_all(db, turn, |seq, kind| recorded.apply(seq, kind)).await?;
     seeded_bug!(seeded_bugs::forget_finished_steps(&mut recorded));
     Ok(recorded)
 }

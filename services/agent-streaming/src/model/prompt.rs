@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// How much of the conversation a prompt contains. The newest messages take precedence.
-const MAX_HISTORY_BYTES: usize = 64 * 1024;
+const MAX_CONVERSATION_BYTES: usize = 64 * 1024;
 /// How many paths of the tree a prompt contains.
 const MAX_ENTRIES: usize = 400;
 /// The end of the tree in the last message. The request follows.
@@ -30,9 +30,9 @@ says, or choose another way; do not repeat the same call.
 
 /// The system prompt and the messages of a turn's first step.
 #[must_use]
-pub(crate) fn build(agent: &Agent, history: &[Message], tree: &[FileEntry], prompt: &str) -> (String, Vec<ModelMessage>) {
+pub(crate) fn build(agent: &Agent, conversation: &[Message], tree: &[FileEntry], prompt: &str) -> (String, Vec<ModelMessage>) {
     let system = format!("{}\n\n{RULES}", agent.body.trim_end());
-    let mut messages = conversation(history);
+    let mut messages = to_model(conversation);
     if matches!(messages.last(), Some(ModelMessage::User { .. })) {
         messages.push(unanswered());
     }
@@ -50,15 +50,15 @@ pub(crate) fn split(text: &str) -> (Vec<&str>, &str) {
 
 /// The newest messages that fit, the oldest of them first. User and assistant messages alternate, because some chat templates require
 /// that.
-fn conversation(history: &[Message]) -> Vec<ModelMessage> {
-    let mut room = MAX_HISTORY_BYTES;
+fn to_model(messages: &[Message]) -> Vec<ModelMessage> {
+    let mut room = MAX_CONVERSATION_BYTES;
     let fits = |message: &&Message| {
         let size = message.text.len();
         let fits = size <= room;
         room = room.saturating_sub(size);
         fits
     };
-    let mut kept: Vec<&Message> = history.iter().rev().filter(|message| !message.text.trim().is_empty()).take_while(fits).collect();
+    let mut kept: Vec<&Message> = messages.iter().rev().filter(|message| !message.text.trim().is_empty()).take_while(fits).collect();
     kept.reverse();
     let mut messages: Vec<ModelMessage> = Vec::new();
     for message in kept.into_iter().skip_while(|message| message.role() != MessageRole::User) {

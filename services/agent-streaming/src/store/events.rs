@@ -5,12 +5,15 @@ mod seeded_bugs;
 
 use chassis::{postgres::query, seeded_bug};
 use prost::Message as _;
-use proto::id::{MessageId, TurnId};
+use proto::{
+    agent_streaming::turn_event::Kind,
+    id::{MessageId, TurnId},
+};
 use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
 use super::{StoreError, inconsistent};
-use crate::turn::{Change, State};
+use crate::turn::{Change, State, event};
 
 /// The events that one turn appends in one statement, and the change of its row.
 #[derive(Debug, Clone)]
@@ -225,13 +228,17 @@ pub(crate) async fn read(db: impl PgExecutor<'_>, turn: TurnId, after: u32, limi
     rows.into_iter().map(|row| stored(turn.0, row.seq, row.payload)).collect()
 }
 
-/// Reads the log of one turn page by page.
-pub(crate) async fn read_all(db: &PgPool, turn: TurnId, mut each: impl FnMut(&StoredEvent)) -> Result<(), StoreError> {
+/// Reads the log of one turn page by page. `each` gets the seq and the content of every event that this version can decode.
+pub(crate) async fn read_all(db: &PgPool, turn: TurnId, mut each: impl FnMut(u32, &Kind)) -> Result<(), StoreError> {
     const PAGE: u32 = 500;
     let mut cursor = 0;
     loop {
         let page = read(db, turn, cursor, PAGE).await?;
-        page.iter().for_each(&mut each);
+        for row in &page {
+            if let Some(kind) = event::decode(turn, row.seq, &row.payload).kind {
+                each(row.seq, &kind);
+            }
+        }
         match page.last() {
             Some(last) if page.len() >= PAGE as usize => cursor = last.seq,
             _ => return Ok(()),

@@ -1,4 +1,4 @@
-//! The history that the model gets is fixed at the start of a turn, even if the conversation changes before the turn is resumed.
+//! Which messages the model gets is fixed at the start of a turn, even if the conversation changes before the turn is resumed.
 
 use chassis::testing::eventually;
 use proto::{

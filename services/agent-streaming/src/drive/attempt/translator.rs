@@ -129,3 +129,75 @@ fn without_content(tool: &str, mut input: Value) -> Value {
     }
     input
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{model::provider::AssistantBlock, turn::transcript::Transcript};
+
+    mod calls;
+
+    fn types(kinds: &[Kind]) -> Vec<&'static str> {
+        kinds.iter().map(proto::event::type_name).collect()
+    }
+
+    #[test]
+    fn the_events_of_an_answer_keep_their_order() {
+        let mut translator = AnswerTranslator::default();
+        let mut kinds = Vec::new();
+        for event in [
+            ModelEvent::ReasoningStarted { block: "r".into() },
+            ModelEvent::ReasoningDelta { block: "r".into(), text: "hm".into() },
+            ModelEvent::ReasoningFinished { block: "r".into(), opaque: json!("sealed") },
+            ModelEvent::TextStarted { block: "t".into() },
+            ModelEvent::TextDelta { block: "t".into(), text: "I ".into() },
+            ModelEvent::TextDelta { block: "t".into(), text: "write".into() },
+            ModelEvent::TextFinished { block: "t".into() },
+            ModelEvent::ToolStarted { call_id: "c".into(), tool: "read_file".into() },
+            ModelEvent::ToolInputDelta { call_id: "c".into(), json: r#"{"path":"a"}"#.into() },
+            ModelEvent::ToolReady { call_id: "c".into(), input: json!({"path": "a"}), opaque: json!("seal") },
+        ] {
+            kinds.extend(translator.translate(event));
+        }
+        let expected = "reasoning.started reasoning.delta reasoning.finished text.started text.delta text.delta text.finished \
+            tool.started tool.input_delta tool.ready";
+        assert_eq!(types(&kinds).join(" "), expected);
+        let step = step_of(&kinds);
+        assert_eq!(
+            step.blocks,
+            [
+                AssistantBlock::Reasoning { text: "hm".into(), opaque: json!("sealed") },
+                AssistantBlock::Text("I write".into()),
+                AssistantBlock::ToolCall { id: "c".into(), tool: "read_file".into(), input: json!({"path": "a"}), opaque: json!("seal") },
+            ]
+        );
+    }
+
+    fn step_of(kinds: &[Kind]) -> crate::turn::transcript::Step {
+        let mut transcript = Transcript::default();
+        transcript.apply(&Kind::StepStarted(proto::agent_streaming::StepStarted { step: 1 }));
+        kinds.iter().for_each(|kind| transcript.apply(kind));
+        transcript.take_open()
+    }
+
+    #[test]
+    fn the_content_of_a_file_is_only_in_its_deltas() {
+        let input = json!({"path": "a.txt", "content": "hello"});
+        for streamed in [true, false] {
+            let mut translator = AnswerTranslator::default();
+            let mut kinds = translator.translate(ModelEvent::ToolStarted { call_id: "c".into(), tool: "write_file".into() });
+            if streamed {
+                kinds.extend(translator.translate(ModelEvent::ToolInputDelta { call_id: "c".into(), json: input.to_string() }));
+            }
+            kinds.extend(translator.translate(ModelEvent::ToolReady { call_id: "c".into(), input: input.clone(), opaque: Value::Null }));
+            assert_eq!(types(&kinds), ["tool.started", "file.opened", "file.delta", "tool.ready"]);
+            let Some(Kind::ToolReady(ready)) = kinds.last() else { panic!("{kinds:?}") };
+            assert_eq!(ready.input_json, r#"{"path":"a.txt"}"#);
+            let step = step_of(&kinds);
+            let call = step.calls().next().expect("a call");
+            assert!(call.opened && *call.input == input);
+        }
+    }
+}

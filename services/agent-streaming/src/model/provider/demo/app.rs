@@ -51,6 +51,21 @@ pub(super) fn named(prompt: &str) -> Option<&'static App> {
 mod tests {
     use super::*;
 
+    /// Each app is complete in its folder, so the rules that all apps have are in each style sheet.
+    #[test]
+    fn the_style_sheets_begin_with_the_same_rules() {
+        const FIRST: &str = "\n* {\n";
+        const LAST: &str = "\n.primary:hover {\n  filter: brightness(1.08);\n}\n";
+        let base = |app: &App| {
+            let (_, rules) = app.css.split_once(FIRST)?;
+            rules.split_once(LAST).map(|(base, _)| base)
+        };
+        for app in &APPS {
+            assert!(base(app).is_some_and(|rules| rules.lines().count() > 40), "{}", app.what);
+            assert_eq!(base(app), base(&APPS[0]), "{}", app.what);
+        }
+    }
+
     #[test]
     fn words_select_the_app() {
         for (prompt, what) in [

@@ -1,0 +1,77 @@
+//! The messages of the conversation that the model gets. They are read once, when the turn starts, and their ids are stored with the
+//! start. A worker that resumes the turn reads exactly these messages, even if the conversation has changed since. The text of a message
+//! never changes, so the id is enough.
+
+use std::time::Duration;
+
+use chassis::seeded_bug;
+use proto::{id::MessageId, project_storage::Message};
+
+use crate::{
+    turn::{Failure, Reason, Turn},
+    upstream::{Upstream, failure_of, retry_until_answered},
+};
+
+/// The largest number of messages.
+const LIMIT: i32 = 50;
+
+/// The newest messages before the turn, for a turn that starts.
+pub(crate) async fn newest(upstream: &Upstream, turn: &Turn, timeout: Duration) -> Result<Vec<Message>, Failure> {
+    read(upstream, turn, &[], timeout).await
+}
+
+/// The messages that the turn has started with, for a worker that resumes it.
+pub(crate) async fn recorded(upstream: &Upstream, turn: &Turn, timeout: Duration) -> Result<Vec<Message>, Failure> {
+    let Some(ids) = turn.history.as_ref().filter(|_| !seeded_bug::is("read-the-conversation-anew")) else {
+        // The previous release started the turn and did not store the ids.
+        return newest(upstream, turn, timeout).await;
+    };
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    check_same(ids, read(upstream, turn, ids, timeout).await?)
+}
+
+async fn read(upstream: &Upstream, turn: &Turn, ids: &[MessageId], timeout: Duration) -> Result<Vec<Message>, Failure> {
+    let read = retry_until_answered(Some(timeout), || upstream.messages(turn.id, LIMIT, ids)).await;
+    read.map_err(|fault| failure_of(&fault))
+}
+
+/// The ids to store.
+pub(crate) fn ids(messages: &[Message]) -> Result<Vec<MessageId>, Failure> {
+    let invalid = |_| Failure::new(Reason::Internal, "a message of the conversation has an invalid id");
+    messages.iter().map(|message| message.id.parse().map_err(invalid)).collect()
+}
+
+/// Fails if the messages are not the requested ones. The previous release of project-storage ignores the ids and answers the newest
+/// messages, which may be the same.
+fn check_same(requested: &[MessageId], read: Vec<Message>) -> Result<Vec<Message>, Failure> {
+    if ids(&read)? == requested {
+        return Ok(read);
+    }
+    Err(Failure::new(Reason::Internal, "the messages that the turn has started with can no longer be read"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resumed_turn_accepts_only_the_same_messages() {
+        let ids: [MessageId; 3] = std::array::from_fn(|_| MessageId::generate());
+        let message = |id: &MessageId| Message { id: id.to_string(), ..Message::default() };
+        let [a, b, c] = ids.each_ref().map(message);
+        let requested = &ids[..2];
+        assert_eq!(check_same(requested, vec![a.clone(), b.clone()]), Ok(vec![a.clone(), b.clone()]));
+        for (what, read) in [
+            ("one is missing", vec![a.clone()]),
+            ("one more", vec![a.clone(), b.clone(), c.clone()]),
+            ("another one", vec![a.clone(), c]),
+            ("another order", vec![b.clone(), a.clone()]),
+            ("none", vec![]),
+            ("no id", vec![a, Message::default()]),
+        ] {
+            assert_eq!(check_same(requested, read).map_err(|failure| failure.reason), Err(Reason::Internal), "{what}");
+        }
+    }
+}
