@@ -1,4 +1,4 @@
-//! The handlers: each reads the request, calls one RPC and writes the answer.
+//! The handlers: each reads the request, calls one RPC and writes the response.
 
 pub(crate) mod agents;
 pub(crate) mod agui;
@@ -9,4 +9,5 @@ pub(crate) mod history;
 mod load;
 pub(crate) mod projects;
 pub(crate) mod system;
+mod turn_stream;
 pub(crate) mod turns;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 
-use super::turns::with_turn_headers;
+use super::turn_stream::{Form, TurnStream};
 use crate::{
     app::App,
     chat::agui::{
@@ -13,17 +13,12 @@ use crate::{
     },
     identity::authenticate::Authenticated,
     json::{body::Json, limits::CHAT, reply::Reply},
-    stream::event_stream::EventStream,
 };
 
 /// Runs the agent. A repetition of a run follows the same turn.
 pub(crate) async fn run(State(app): State<Arc<App>>, caller: Authenticated, Json(body, _share): Json<RunAgentInput, CHAT>) -> Reply {
     let Run { thread, run, start } = body.read()?;
-    // Before the turn exists, so that a refusal starts nothing.
-    let permit = app.streams.open(caller.user.id)?;
-    let (turn, replay) = app.upstream.start_turn(&caller.context, start).await?;
-    let id = turn.id.clone();
-    let projection = AguiStream::new(turn, thread, run);
-    let stream = EventStream::new(&app, caller, id.clone(), Box::new(projection), permit).compact();
-    Ok(replay.mark(with_turn_headers(stream.begin().await?, &id)))
+    let stream = TurnStream::open(app, caller)?;
+    let (turn, replay) = stream.start_turn(start).await?;
+    stream.respond(&turn.id.clone(), replay, AguiStream::new(turn, thread, run), Form::Compact).await
 }

@@ -10,7 +10,10 @@ use axum::{
 use proto::agent_streaming::{CancelTurnRequest, Turn};
 use serde::{Deserialize, Serialize};
 
-use super::turns::{invalid_cursor, invalid_number, with_turn_headers};
+use super::{
+    turn_stream::{Form, TurnStream, with_turn_headers},
+    turns::{invalid_cursor, invalid_number},
+};
 use crate::{
     app::App,
     chat::{
@@ -43,17 +46,13 @@ pub(crate) async fn send(
     let mut key = String::new();
     read_key(&headers, &mut key, "Idempotency-Key")?;
     let prompt = body.read()?;
-    // Before the turn exists, so that a refusal starts nothing.
-    let permit = app.streams.open(caller.user.id)?;
-    let turns = ChatTurns { upstream: &app.upstream, caller: &caller, chat: &prompt.chat };
+    let stream = TurnStream::open(app, caller)?;
+    let turns = ChatTurns { upstream: &stream.app.upstream, caller: &stream.caller, chat: &prompt.chat };
     let (turn, replay) = match turns.plan(&prompt).await? {
         Plan::Attach(turn) => (*turn, Replay(true)),
-        Plan::Start { replaces } => app.upstream.start_turn(&caller.context, prompt.into_request(&replaces, key)).await?,
+        Plan::Start { replaces } => stream.start_turn(prompt.into_request(&replaces, key)).await?,
     };
-    let id = turn.id.clone();
-    let projection = UiStream::new(turn, level, 0);
-    let stream = EventStream::new(&app, caller, id.clone(), Box::new(projection), permit).compact();
-    Ok(replay.mark(with_turn_headers(stream.begin().await?, &id)))
+    stream.respond(&turn.id.clone(), replay, UiStream::new(turn, level, 0), Form::Compact).await
 }
 
 /// The parameters of a client that resumes.

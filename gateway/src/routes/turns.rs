@@ -2,20 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::{
-    extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::Response,
-};
+use axum::{extract::State, http::HeaderMap};
 use proto::agent_streaming::{CancelTurnRequest, GetTurnRequest, ListTurnsRequest, StartTurnRequest, StreamTurnEventsRequest};
 
+use super::turn_stream::{Form, TurnStream, location};
 use crate::{
     app::App,
     error::{Failure, invalid},
-    http::{
-        headers::{LAST_EVENT_ID, TURN_ID},
-        idempotency::read_key,
-    },
+    http::{headers::LAST_EVENT_ID, idempotency::read_key},
     identity::authenticate::Authenticated,
     json::{
         body::Json,
@@ -42,7 +36,7 @@ pub(crate) async fn start(
     Ok(replay.mark(created(&turn, &location(&turn.id))?))
 }
 
-/// Starts a turn and streams its events in the same answer.
+/// Starts a turn and streams its events in the same response.
 pub(crate) async fn stream(
     State(app): State<Arc<App>>,
     caller: Authenticated,
@@ -50,32 +44,14 @@ pub(crate) async fn stream(
     Json(request, _share): Json<StartTurnRequest, PROMPT>,
 ) -> Reply {
     let request = with_key(request, &headers)?;
-    // Before the turn exists, so that a refusal starts nothing.
-    let permit = app.streams.open(caller.user.id)?;
-    let (turn, replay) = app.upstream.start_turn(&caller.context, request).await?;
-    let stream = EventStream::new(&app, caller, turn.id.clone(), Box::new(Format::requested(&headers)), permit);
-    Ok(replay.mark(with_turn_headers(stream.begin().await?, &turn.id)))
+    let stream = TurnStream::open(app, caller)?;
+    let (turn, replay) = stream.start_turn(request).await?;
+    stream.respond(&turn.id, replay, Format::requested(&headers), Form::Original).await
 }
 
 fn with_key(mut request: StartTurnRequest, headers: &HeaderMap) -> Result<StartTurnRequest, Failure> {
     read_key(headers, &mut request.idempotency_key, "idempotency_key")?;
     Ok(request)
-}
-
-/// Adds the headers that name the turn of an event stream.
-pub(super) fn with_turn_headers(mut response: Response, turn: &str) -> Response {
-    if response.status() == StatusCode::OK {
-        for (name, value) in [(TURN_ID, turn.to_owned()), (header::LOCATION, location(turn))] {
-            if let Ok(value) = HeaderValue::try_from(value) {
-                response.headers_mut().insert(name, value);
-            }
-        }
-    }
-    response
-}
-
-fn location(turn: &str) -> String {
-    format!("/api/turns/{turn}")
 }
 
 pub(crate) async fn get(State(app): State<Arc<App>>, caller: Authenticated, Params(request): Params<GetTurnRequest>) -> Reply {
