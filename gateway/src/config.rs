@@ -60,7 +60,7 @@ pub struct Config {
     pub(crate) cluster_secret: ClusterSecret,
     /// The edge limit, by address. It is ten times as high for previews, since a page loads many files.
     pub(crate) edge: Edge,
-    /// Requests whose answer has not begun. Any more are answered with 503.
+    /// Requests whose response has not begun. Any more are answered with 503.
     pub(crate) max_requests: usize,
     /// Open event streams of one person at this gateway.
     pub(crate) max_streams_per_user: u32,

@@ -13,7 +13,7 @@ pub(crate) struct Binding {
     pub(crate) template: String,
     /// `*` if the request is the body, else empty.
     pub(crate) body: String,
-    /// The field of the answer that is the body, else empty.
+    /// The field of the response that is the body, else empty.
     pub(crate) response_body: String,
     pub(crate) rpc: MethodDescriptor,
 }

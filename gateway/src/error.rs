@@ -44,7 +44,7 @@ impl From<Status> for Failure {
     }
 }
 
-/// The fault in a service's answer. A status without our details was made by the transport. Its text names addresses and libraries, so it
+/// The fault in a service's response. A status without our details was made by the transport. Its text names addresses and libraries, so it
 /// goes to the log and not to the client.
 pub(crate) fn fault_of(status: &Status) -> Fault {
     let received = Fault::from_status(status);

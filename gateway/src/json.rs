@@ -1,4 +1,4 @@
-//! ProtoJSON in and out: request messages from path, query and body, and messages as answers. An error names the field and the limit.
+//! ProtoJSON in and out: request messages from path, query and body, and messages as responses. An error names the field and the limit.
 //! Unknown and repeated fields are refused.
 
 pub(crate) mod body;

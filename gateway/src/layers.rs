@@ -2,7 +2,7 @@
 //!
 //! 1. `edge::request`: address, id, trace, log line, and whether the edge limit is exceeded. No layer below sees a forged header. Every
 //!    failure becomes a problem document here.
-//! 2. Headers of every answer, those of the layers below included.
+//! 2. Headers of every response, those of the layers below included.
 //! 3. CORS. It is outside of all layers that refuse, so that a page of a listed site can read refusals.
 //! 4. Host: requests for other names are refused.
 //! 5. Head limits: a head that is too long is refused.

@@ -7,9 +7,9 @@
 //! - [`edge`]: what happens to a request before its handler: address, host, limits, slots, logs.
 //! - [`identity`]: who sends a request: session cookies, access tokens, revocations.
 //! - [`routes`]: the handlers, one file for each resource.
-//! - [`json`]: ProtoJSON of requests and answers.
+//! - [`json`]: ProtoJSON of requests and responses.
 //! - [`stream`]: the events of a turn as a stream that a client can resume.
-//! - [`chat`]: the same events as the parts of an answer, in the protocols of the AI SDK and of AG-UI.
+//! - [`chat`]: the same events as the parts of an answer of the model, in the protocols of the AI SDK and of AG-UI.
 //! - [`web`]: the first page, previews, the OpenAPI document, readiness.
 //! - `http`: HTTP itself: header names, ETags, idempotency keys, media types, content codings, quotas.
 //! - [`error`]: from faults to problem documents. [`contract`]: the contract's descriptors. [`upstream`]: the clients of the services.

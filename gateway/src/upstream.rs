@@ -86,7 +86,7 @@ impl Upstream {
     }
 }
 
-/// A part of an answer that the contract promises.
+/// A part of a response that the contract promises.
 pub(crate) fn present<T>(part: Option<T>) -> Result<T, Failure> {
     part.ok_or_else(|| fault(ErrorCode::Internal, "INTERNAL", "a service left out what it promises").into())
 }

@@ -18,10 +18,10 @@ use crate::{
     http::headers::{CORS_EXPOSED, CORS_REQUEST},
 };
 
-/// How long a browser caches the answer to a preflight request.
+/// How long a browser caches the response to a preflight request.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(7200);
 
-/// The answer to a request that is refused.
+/// The response to a request that is refused.
 type CsrfAnswer = fn(ProtectionError) -> Response;
 
 /// Refuses requests of pages that are neither of the gateway nor of a listed origin (cross-site request forgery).

@@ -1,5 +1,5 @@
 //! How many requests there may be at once. A request holds a waiting slot while its body arrives, and a working slot from then until its
-//! answer begins. A client that sends slowly, or never, takes no working slot. Each connection, address and person has only a share
+//! response begins. A client that sends slowly, or never, takes no working slot. Each connection, address and person has only a share
 //! of both kinds.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,7 +50,7 @@ fn take_share(shares: &Arc<Shares>, holder: &Holder, what: &str) -> Result<Share
     shares.try_take(holder, 1).map_err(|exhausted| share_exhausted(exhausted, what))
 }
 
-/// The slot of one request, as an extension of the request. It is free again when the answer begins.
+/// The slot of one request, as an extension of the request. It is free again when the response begins.
 #[derive(Clone)]
 pub(crate) struct Slot(Arc<Mutex<SlotState>>);
 
@@ -85,7 +85,7 @@ impl Slot {
     }
 }
 
-/// The middleware that gives each request a slot. An event stream has a limit of its own once its answer has begun.
+/// The middleware that gives each request a slot. An event stream has a limit of its own once its response has begun.
 pub(crate) async fn assign(State(slots): State<RequestSlots>, mut request: Request, next: Next) -> Response {
     if PROBES.contains(&request.uri().path()) {
         return next.run(request).await;

@@ -21,7 +21,7 @@ pub(crate) struct ProblemContext<'a> {
     pub(crate) trace_id: &'a str,
 }
 
-/// Writes the problem document into an answer that has a [`Failure`] as an extension; other answers stay as they are.
+/// Writes the problem document into a response that has a [`Failure`] as an extension; other responses stay as they are.
 pub(crate) fn render(mut response: Response, context: &ProblemContext<'_>) -> Response {
     let Some(Failure(fault)) = response.extensions_mut().remove::<Failure>() else { return response };
     let (status, title) = status_of(fault.code, &fault.reason);

@@ -1,9 +1,9 @@
-//! Content codings of answers (RFC 9110, section 8.4): which one a client gets, and the ETags of compressed answers. `tower_http`
+//! Content codings of responses (RFC 9110, section 8.4): which one a client gets, and the ETags of compressed responses. `tower_http`
 //! compresses.
 //!
-//! A compressed answer is another representation, so it has another ETag: `"v"` becomes `"v-gzip"`. Handlers do not see this: `If-Match`
-//! and `If-None-Match` are changed back to `"v"` before they run. These answers are not compressed: small ones, types that are already
-//! compressed, parts, and answers with secrets, because the compressed length could reveal them (BREACH). All browsers offer codings, so
+//! A compressed response is another representation, so it has another ETag: `"v"` becomes `"v-gzip"`. Handlers do not see this: `If-Match`
+//! and `If-None-Match` are changed back to `"v"` before they run. These responses are not compressed: small ones, types that are already
+//! compressed, parts, and responses with secrets, because the compressed length could reveal them (BREACH). All browsers offer codings, so
 //! event streams are compressed, with gzip, only for clients that refuse the plain form (`identity;q=0`). The library flushes when no event
 //! is ready.
 
@@ -19,9 +19,9 @@ use tower_http::compression::{CompressionLayer, predicate::Predicate};
 
 use crate::http::media::thousandths;
 
-/// The codings of answers. Of those with equal weights the first is used.
+/// The codings of responses. Of those with equal weights the first is used.
 const CODINGS: [&str; 3] = ["zstd", "br", "gzip"];
-/// Shorter answers fit into one packet anyway.
+/// Shorter responses fit into one packet anyway.
 const MIN_SIZE: u64 = 1024;
 /// The coding of event streams. An encoder exists as long as its stream, and that of gzip needs the least memory.
 const STREAM_CODING: &str = "gzip";
@@ -43,12 +43,12 @@ const TEXTS: [&str; 12] = [
     "image/svg+xml",
 ];
 
-/// Compresses answers as clients ask for it.
+/// Compresses responses as clients ask for it.
 pub(crate) fn compress(router: Router) -> Router {
     router.layer(from_fn(copy_mark)).layer(CompressionLayer::new().compress_when(CompressionPolicy)).layer(from_fn(negotiate))
 }
 
-/// The client accepts gzip and refuses a plain answer; an extension of the request, then of its answer.
+/// The client accepts gzip and refuses a plain response; an extension of the request, then of its response.
 #[derive(Debug, Clone, Copy)]
 struct GzipRequired;
 
@@ -89,12 +89,12 @@ async fn negotiate(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// Whether the answer contains a session, a token or a preview capability, and may contain values of the request.
+/// Whether the response contains a session, a token or a preview capability, and may contain values of the request.
 fn is_secret(method: &Method, path: &str) -> bool {
     path.starts_with("/api/auth/") || (method == Method::POST && path.ends_with("/previews"))
 }
 
-/// The coding that `Accept-Encoding` prefers; `None` for a plain answer.
+/// The coding that `Accept-Encoding` prefers; `None` for a plain response.
 fn preferred(headers: &HeaderMap) -> Option<&'static str> {
     let weights = weights(headers);
     // `identity` is acceptable unless it is refused. At an equal weight a coding is preferred.
@@ -131,7 +131,7 @@ fn parse_item(item: &str) -> Option<(&str, u16)> {
     Some((name, weight.map_or(1000, |(_, text)| thousandths(text.trim()))))
 }
 
-/// Adds the coding to the ETag of a compressed answer.
+/// Adds the coding to the ETag of a compressed response.
 fn add_suffix(headers: &mut HeaderMap, coding: &str) {
     let plain = headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()).and_then(|etag| etag.strip_suffix('"'));
     if let Some(tagged) = plain.and_then(|etag| HeaderValue::try_from(format!("{etag}-{coding}\"")).ok()) {
@@ -139,7 +139,7 @@ fn add_suffix(headers: &mut HeaderMap, coding: &str) {
     }
 }
 
-/// Changes the ETags of compressed answers to those of the plain answers. Returns the first coding found.
+/// Changes the ETags of compressed responses to those of the plain responses. Returns the first coding found.
 fn remove_suffixes(headers: &mut HeaderMap, name: &HeaderName) -> Option<&'static str> {
     let lines: Vec<String> = headers.get_all(name).iter().filter_map(|line| line.to_str().ok()).map(str::to_owned).collect();
     let found = CODINGS.into_iter().find(|coding| lines.iter().any(|line| line.contains(&format!("-{coding}\""))))?;
@@ -150,12 +150,12 @@ fn remove_suffixes(headers: &mut HeaderMap, name: &HeaderName) -> Option<&'stati
     Some(found)
 }
 
-/// A list of ETags, changed to those of the plain answers.
+/// A list of ETags, changed to those of the plain responses.
 pub(crate) fn plain_etags(etags: &str) -> String {
     CODINGS.into_iter().fold(etags.to_owned(), |etags, coding| etags.replace(&format!("-{coding}\""), "\""))
 }
 
-/// Whether an answer should be compressed.
+/// Whether a response should be compressed.
 #[derive(Debug, Clone, Copy)]
 struct CompressionPolicy;
 

@@ -9,7 +9,7 @@ pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event
 pub(crate) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 pub(crate) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// In an answer: the trace of its request.
+/// In a response: the trace of its request.
 pub(crate) const TRACE_RESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 /// The turn of an event stream, known before the first event.
 pub(crate) const TURN_ID: HeaderName = HeaderName::from_static("x-backlot-turn-id");

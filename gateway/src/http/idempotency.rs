@@ -1,4 +1,4 @@
-//! Idempotency keys (draft-ietf-httpapi-idempotency-key-header): reads them from requests, and marks answers to repeated requests.
+//! Idempotency keys (draft-ietf-httpapi-idempotency-key-header): reads them from requests, and marks responses to repeated requests.
 
 use axum::{
     http::{HeaderMap, HeaderValue},
@@ -33,7 +33,7 @@ pub(crate) fn read_key(headers: &HeaderMap, field: &mut String, name: &str) -> R
 pub(crate) struct Replay(pub(crate) bool);
 
 impl Replay {
-    /// Adds `Idempotency-Replayed` to the answer of a repeated request.
+    /// Adds `Idempotency-Replayed` to the response of a repeated request.
     pub(crate) fn mark(self, mut response: Response) -> Response {
         if self.0 {
             response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));

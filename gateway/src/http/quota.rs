@@ -50,7 +50,7 @@ impl Quota {
         }
     }
 
-    /// Sets `RateLimit-Policy` and `RateLimit`, unless the answer has them already.
+    /// Sets `RateLimit-Policy` and `RateLimit`, unless the response has them already.
     pub(crate) fn write(&self, headers: &mut HeaderMap) {
         let Self { policy, limit, remaining, reset, window } = self;
         let pairs = [

@@ -27,7 +27,7 @@ const UNCOUNTED: usize = 16 * 1024;
 /// How much longer a text may be in JSON than in storage.
 const ESCAPE_FACTOR: usize = 3;
 const RECEIVING: &str = "bytes that are arriving";
-/// For how long the rest of a refused body is read. A connection that is closed with unread bytes may lose the answer.
+/// For how long the rest of a refused body is read. A connection that is closed with unread bytes may lose the response.
 const DISCARD_TIME: Duration = Duration::from_secs(2);
 
 /// Held by the large body that reads its next part. Without it, many large bodies would delay every short request.

@@ -1,4 +1,4 @@
-//! Messages as answers.
+//! Messages as responses.
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -12,12 +12,12 @@ use crate::error::{Failure, fault};
 /// What a handler returns.
 pub(crate) type Reply = Result<Response, Failure>;
 
-/// A message as the answer.
+/// A message as the response.
 pub(crate) fn reply(message: &impl Serialize) -> Reply {
     respond(StatusCode::OK, message)
 }
 
-/// A message as the answer to a creation, with the path of what was created.
+/// A message as the response to a creation, with the path of what was created.
 pub(crate) fn created(message: &impl Serialize, location: &str) -> Reply {
     let mut response = respond(StatusCode::CREATED, message)?;
     if let Ok(location) = HeaderValue::from_str(location) {

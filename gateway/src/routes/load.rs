@@ -1,5 +1,5 @@
-//! A whole project in one answer. It is read from project-storage page by page, as fast as the client reads it, so that a slow client holds
-//! one page in memory and not the project.
+//! A whole project in one response. It is read from project-storage page by page, as fast as the client reads it, so that a slow client
+//! holds one page in memory and not the project.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ const PAGE_BYTES: i32 = 1024 * 1024;
 /// The end of the JSON of a page. Its files come last.
 const END: &str = "]}";
 
-/// Streams the same JSON as one answer of project-storage would be.
+/// Streams the same JSON as one response of project-storage would be.
 pub(super) async fn stream(upstream: Arc<Upstream>, context: Context, request: LoadProjectRequest) -> Reply {
     let mut request = LoadProjectRequest { page_bytes: PAGE_BYTES, ..request };
     let first = next_page(&upstream, &context, &mut request).await?;
@@ -47,7 +47,7 @@ async fn next_page(upstream: &Upstream, context: &Context, request: &mut LoadPro
     Ok(page)
 }
 
-/// The rest of an answer: a text, then the pages of the request.
+/// The rest of a response: a text, then the pages of the request.
 struct RemainingPages {
     upstream: Arc<Upstream>,
     context: Context,
@@ -77,7 +77,7 @@ fn pages(
     })
 }
 
-/// The answer has begun, so an error can only abort it.
+/// The response has begun, so an error can only abort it.
 #[derive(Debug, thiserror::Error)]
 #[error("the project could not be read to its end: {0}")]
 struct Error(String);

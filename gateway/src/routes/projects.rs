@@ -132,12 +132,12 @@ pub(crate) async fn save(
 ) -> Reply {
     read_key(&headers, &mut request.request_id, "request_id")?;
     if_match(&headers, &mut request.if_match)?;
-    // The client may have an ETag from a compressed answer.
+    // The client may have an ETag from a compressed response.
     request.changes.iter_mut().for_each(|change| change.etag = coding::plain_etags(&change.etag));
     caller.context.deadline = Some(Instant::now() + SAVE_TIME);
     let key = request.request_id.clone();
     let mut answer = app.upstream.projects().save_project(idempotent(caller.context.request(request), &key)).await?.into_inner();
-    // The body of a repeated answer is the same; only the header differs.
+    // The body of a repeated response is the same; only the header differs.
     let replay = Replay(std::mem::take(&mut answer.replayed));
     let mut response = reply(&answer)?;
     put_etag(response.headers_mut(), answer.project.as_ref().map_or("", |project| &project.etag));
@@ -185,7 +185,7 @@ pub(crate) async fn messages(State(app): State<Arc<App>>, caller: Authenticated,
     reply(app.upstream.projects().list_messages(caller.context.request(request)).await?.get_ref())
 }
 
-/// Only the gateway knows the URLs of previews. The answer has the capability in the URL and nowhere else.
+/// Only the gateway knows the URLs of previews. The response has the capability in the URL and nowhere else.
 pub(crate) async fn preview(
     State(app): State<Arc<App>>,
     caller: Authenticated,

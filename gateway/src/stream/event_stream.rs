@@ -28,7 +28,7 @@ use crate::{
     identity::{authenticate::Authenticated, revocations::Revocations},
 };
 
-/// How long the answer waits for the first event, so that an early failure is still a problem document.
+/// How long the response waits for the first event, so that an early failure is still a problem document.
 const PEEK_TIME: Duration = Duration::from_millis(500);
 
 /// The events of one turn for one client.
@@ -69,7 +69,8 @@ impl EventStream {
         self
     }
 
-    /// The answer to a client that has the events up to `after`: 204 if there are no more, which keeps an `EventSource` from reconnecting.
+    /// The response to a client that has the events up to `after`: 204 if there are no more, which keeps an `EventSource` from
+    /// reconnecting.
     pub(crate) async fn resume(self, after: u32) -> Result<Response, Failure> {
         let after = if chassis::seeded_bug::is("cursor-off-by-one") { after.saturating_sub(1) } else { after };
         let messages = match self.client.open(after).await {
@@ -85,8 +86,8 @@ impl EventStream {
         }
     }
 
-    /// The answer to the request that has started the turn. The turn is recorded, so the answer names it even if agent-streaming cannot be
-    /// reached now: the stream opens and retries.
+    /// The response to the request that has started the turn. The turn is recorded, so the response names it even if agent-streaming
+    /// cannot be reached now: the stream opens and retries.
     pub(crate) async fn begin(self) -> Result<Response, Failure> {
         let messages = match self.client.open(0).await {
             Ok(messages) => messages,

@@ -13,11 +13,11 @@ use crate::http::{headers::LAST_EVENT_ID, media::preference};
 /// drain.
 const RETRY_MS: std::ops::RangeInclusive<u64> = 1_000..=4_000;
 
-/// How the events of a turn become the bytes of one answer. It gets each event once and in order, and may have a state.
+/// How the events of a turn become the bytes of one response. It gets each event once and in order, and may have a state.
 pub(crate) trait Projection: Send + Sync {
     fn headers(&self) -> HeaderMap;
 
-    /// Writes the beginning, which is sent at once, so that the client and every proxy see that the answer has begun.
+    /// Writes the beginning, which is sent at once, so that the client and every proxy see that the response has begun.
     fn opening(&mut self, out: &mut BytesMut);
 
     /// Writes one event, and after the terminal event the end of the stream.

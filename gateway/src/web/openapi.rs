@@ -1,9 +1,9 @@
 //! The OpenAPI 3.1 document, generated from the contract: paths from `google.api.http`, schemas from the messages as ProtoJSON,
 //! descriptions from the comments. [`protocols`] describes the routes of other protocols, and [`reasons`] the refusals of each operation.
 
-mod answers;
 mod protocols;
 mod reasons;
+mod responses;
 mod schemas;
 
 use std::{collections::BTreeMap, sync::OnceLock};
@@ -12,8 +12,8 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use self::{
-    answers::{not_modified, refusals, with_headers},
     reasons::Shape,
+    responses::{not_modified, refusals, with_headers},
     schemas::{Schemas, lines},
 };
 use crate::{
@@ -23,11 +23,11 @@ use crate::{
 
 /// Paths whose POST answers 201.
 const CREATES: [&str; 2] = ["/api/turns", "/api/projects"];
-/// Operations other than reads whose answer has an ETag.
+/// Operations other than reads whose response has an ETag.
 const ANSWERS_ETAG: [&str; 4] = ["UpdateProject", "SaveProject", "SaveProjectInPath", "ResolveConflict"];
 /// RPCs that anybody may call.
 const OPEN: [&str; 4] = ["SignUp", "SignIn", "SignOut", "GetKeySet"];
-/// RPCs whose answer sets or removes the cookie of the session.
+/// RPCs whose response sets or removes the cookie of the session.
 const COOKIES: [&str; 3] = ["SignUp", "SignIn", "SignOut"];
 /// RPCs that take an idempotency key.
 const KEYED: [&str; 4] = ["StartTurn", "SaveProject", "ResolveConflict", "CreateProject"];
@@ -99,8 +99,8 @@ fn build() -> Value {
         "paths": paths,
         "components": {
             "schemas": schemas.done,
-            "responses": answers::responses(),
-            "headers": answers::headers(),
+            "responses": responses::all(),
+            "headers": responses::headers(),
             "securitySchemes": {
                 "session": {"type": "apiKey", "in": "cookie", "name": "__Host-backlot_session", "description": "Set by sign-up and sign-in; over plain HTTP its name is `backlot_session_` and eight digits of the cluster."},
                 "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "From `POST /api/auth/token`, valid for five minutes. A page of another site signs in with `tokenInAnswer` and gets the token for the `sessionToken` of the answer."},
@@ -431,7 +431,7 @@ mod tests {
             contract.extend(list.split(',').map(|reason| reason.trim().to_owned()));
         }
         assert!(contract.len() > 40, "{contract:?}");
-        let gateways = crate::web::openapi::answers::problem()["properties"]["reason"]["description"].as_str().unwrap().to_owned();
+        let gateways = crate::web::openapi::responses::problem()["properties"]["reason"]["description"].as_str().unwrap().to_owned();
         for reason in &contract {
             assert_ne!(documented.contains(reason), BETWEEN_ROLES.contains(&reason.as_str()), "{reason}");
         }
@@ -450,7 +450,7 @@ mod tests {
         assert_eq!(required("UpdateProjectBody"), ["displayName"]);
         assert!(schemas["UpdateProjectBody"]["properties"].get("projectId").is_none());
         assert!(required("SaveProjectInPathBody").contains(&"changes".to_owned()));
-        // Requests are read strictly. Readers of answers should ignore unknown fields.
+        // Requests are read strictly. Readers of responses should ignore unknown fields.
         assert_eq!(schemas["FileChange"]["additionalProperties"], false);
         assert!(schemas["Project"].get("additionalProperties").is_none());
         let with = schemas.as_object().unwrap().values().filter(|schema| schema["required"].is_array()).count();

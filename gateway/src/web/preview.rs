@@ -110,7 +110,7 @@ fn not_found() -> Failure {
     fault(ErrorCode::NotFound, "PREVIEW_NOT_FOUND", "there is no such preview, or it has ended").into()
 }
 
-/// Adds the headers of every answer of this listener, refusals included.
+/// Adds the headers of every response of this listener, refusals included.
 pub(crate) fn with_headers(router: Router<Arc<App>>, origins: &Origins) -> Router<Arc<App>> {
     let framed_by = format!("frame-ancestors {}", origins.all.join(" "));
     let (policy, resource) = match origins.preview {
@@ -125,7 +125,7 @@ pub(crate) fn with_headers(router: Router<Arc<App>>, origins: &Origins) -> Route
     let router = router
         .layer(fixed(header::CONTENT_SECURITY_POLICY, policy))
         .layer(fixed(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache")))
-        // The answer for a path without a file depends on Accept.
+        // The response for a path without a file depends on Accept.
         .layer(SetResponseHeaderLayer::appending(header::VARY, HeaderValue::from_static("accept")))
         .layer(fixed(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static(resource)))
         .layer(fixed(HeaderName::from_static("origin-agent-cluster"), HeaderValue::from_static("?1")))

@@ -14,7 +14,7 @@ use crate::upstream::Upstream;
 
 /// How long a service may take to answer.
 const CALL_TIME: Duration = Duration::from_secs(1);
-/// How long an answer is used.
+/// How long a response is used.
 const CACHE_TIME: Duration = Duration::from_millis(250);
 
 /// The last health of the services. However many probes there are, the services are asked at most four times a second.

@@ -3,10 +3,10 @@
 //! the connections of a listener and of an address, and the streams that a client may reset. It also continues after the process has
 //! run out of file descriptors.
 
-mod answer;
 mod connection;
 mod pace;
 mod penalty;
+mod response;
 mod serve;
 mod stream;
 
@@ -21,7 +21,7 @@ use tokio::{net::TcpListener, sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-pub use self::{answer::OnBehalfOf, connection::Connection};
+pub use self::{connection::Connection, response::OnBehalfOf};
 use self::{connection::Connections, stream::Streams};
 use crate::{
     config::Env,

@@ -95,7 +95,7 @@ enum Phase {
     Done,
 }
 
-/// The body of the answer.
+/// The body of the response.
 pub(super) struct StreamBody {
     stream: EventStream,
     /// Later calls stay in the trace of the request.
@@ -194,7 +194,7 @@ impl StreamBody {
                 },
                 Connection::Ended => {
                     let (client, last) = (self.stream.client.clone(), self.last);
-                    // In its own task: if the client stops reading, this body is not polled, and the unread answer would use the window of
+                    // In its own task: if the client stops reading, this body is not polled, and its unread bytes would use the window of
                     // other calls.
                     match spawn_and_wait(async move { client.has_ended_at(last).await }).await {
                         Ok(true) => return Ok(None),

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    answers::{refusals, with_headers},
     reasons::Shape,
+    responses::{refusals, with_headers},
     schemas::{frame, json_text},
     summary,
 };

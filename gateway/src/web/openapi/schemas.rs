@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, Value as Field};
 use serde_json::{Map, Value, json};
 
-use super::answers::{problem, problem_field};
+use super::responses::{problem, problem_field};
 use crate::contract::{Binding, bindings, comment, pool};
 
 /// Fields that are not in the JSON, but in the URL of a preview or in a header.
@@ -121,7 +121,7 @@ impl Schemas {
             if !text.is_empty() {
                 schema["description"] = text.into();
             }
-            // An answer has all its lists, even if they are empty.
+            // A response has all its lists, even if they are empty.
             if is_required(&field) || (field.is_list() && !is_in_request) {
                 required.push(field.json_name().to_owned());
             }
@@ -160,7 +160,7 @@ impl Schemas {
     }
 }
 
-/// Whether the contract marks a field as required: a request must have it, or every answer has it.
+/// Whether the contract marks a field as required: a request must have it, or every response has it.
 fn is_required(field: &FieldDescriptor) -> bool {
     let Some(behavior) = pool().get_extension_by_name("google.api.field_behavior") else { return false };
     let options = field.options();

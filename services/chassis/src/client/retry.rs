@@ -95,7 +95,7 @@ where
     connection.call(request()).await
 }
 
-/// Whether no service has answered, or a replica that shuts down has. Another UNAVAILABLE of a service, such as OVERLOADED, is an answer.
+/// Whether no service has answered, or a replica that shuts down has. Another UNAVAILABLE of a service, such as OVERLOADED, is a response.
 fn is_unavailable(answer: &Response<Body>) -> bool {
     let fault = Status::from_header_map(answer.headers()).map(|status| Fault::from_status(&status));
     fault.is_some_and(|fault| fault.code == ErrorCode::Unavailable && (fault.domain == DEFAULT_DOMAIN || fault.reason == "DRAINING"))

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Limits,
-    pace::{Load, Traffic},
+    pace::{Activity, Traffic},
     penalty::{Penalties, Penalty},
 };
 use crate::{
@@ -43,7 +43,7 @@ pub(super) struct State {
     pub(super) replaced: CancellationToken,
     /// Cancelled when the penalty exceeds its limit. Nothing more is read then.
     pub(super) banned: CancellationToken,
-    pub(super) load: watch::Sender<Load>,
+    pub(super) activity: watch::Sender<Activity>,
     pub(super) traffic: Traffic,
 }
 
@@ -67,7 +67,7 @@ impl Connection {
             address_penalty,
             replaced: CancellationToken::new(),
             banned: CancellationToken::new(),
-            load: watch::Sender::new(Load::default()),
+            activity: watch::Sender::new(Activity::default()),
             traffic: Traffic::default(),
         }))
     }
@@ -116,7 +116,7 @@ impl Connection {
     }
 
     fn rank(&self) -> Rank {
-        match (self.is_trusted(), self.0.load.borrow().open) {
+        match (self.is_trusted(), self.0.activity.borrow().open) {
             (true, _) => Rank::Protected,
             (false, 0) => Rank::Idle,
             (false, _) => Rank::Busy,

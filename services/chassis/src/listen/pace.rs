@@ -22,7 +22,7 @@ const CHECKS: u32 = 5;
 
 /// The requests of one connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Load {
+pub(super) struct Activity {
     /// Requests whose response is not yet written or dropped.
     pub(super) open: u32,
     /// All requests so far.
@@ -33,7 +33,7 @@ pub(super) struct Load {
     pub(super) head_started: bool,
 }
 
-impl Load {
+impl Activity {
     /// How long the connection may stay in this state.
     fn limit(&self, limits: &Limits) -> Duration {
         if self.served == 0 || self.head_started { limits.header } else { limits.idle }
@@ -87,13 +87,13 @@ impl Traffic {
     }
 }
 
-/// Waits until the connection was idle for too long, or the headers of a request have taken too long. Returns its load. A client that
+/// Waits until the connection was idle for too long, or the headers of a request have taken too long. Returns its activity. A client that
 /// still reads the last response is not idle, and a service of the cluster never is.
-pub(super) async fn idle(connection: &Connection, limits: &Limits) -> Load {
-    let mut load = connection.0.load.subscribe();
+pub(super) async fn idle(connection: &Connection, limits: &Limits) -> Activity {
+    let mut activity = connection.0.activity.subscribe();
     loop {
-        let Ok(current) = load.wait_for(|l| l.open == 0).await.map(|l| *l) else { return std::future::pending().await };
-        let changed = tokio::time::timeout(current.limit(limits), load.wait_for(|l| *l != current)).await;
+        let Ok(current) = activity.wait_for(|l| l.open == 0).await.map(|l| *l) else { return std::future::pending().await };
+        let changed = tokio::time::timeout(current.limit(limits), activity.wait_for(|l| *l != current)).await;
         if changed.is_err() && !connection.0.traffic.blocked.load(Ordering::Relaxed) && !connection.is_trusted() {
             return current;
         }
@@ -183,13 +183,13 @@ impl PacedSocket {
 
     /// Records that bytes have arrived, which may start a request.
     fn note_read(&self) {
-        let load = &self.connection.0.load;
-        let starts_head = |load: &Load| load.is_http1 && load.open == 0 && !load.head_started;
+        let activity = &self.connection.0.activity;
+        let starts_head = |activity: &Activity| activity.is_http1 && activity.open == 0 && !activity.head_started;
         // Most reads do not start a request and need only the read lock.
-        if starts_head(&load.borrow()) {
-            load.send_if_modified(|load| {
-                let starts_head = starts_head(load);
-                load.head_started |= starts_head;
+        if starts_head(&activity.borrow()) {
+            activity.send_if_modified(|activity| {
+                let starts_head = starts_head(activity);
+                activity.head_started |= starts_head;
                 starts_head
             });
         }

@@ -19,9 +19,9 @@ use tower::Service;
 
 use super::{
     Listener,
-    answer::{RequestContext, answer},
     connection::Connection,
     pace::{PacedSocket, idle, stalled},
+    response::{RequestContext, respond},
 };
 
 /// How long the client may take to close after a graceful shutdown.
@@ -45,7 +45,7 @@ where
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         // hyper calls this when a request arrives; the returned future runs in the task of the request.
         context.connection.0.traffic.request_arrived();
-        answer(Arc::clone(&context), service.clone(), request)
+        respond(Arc::clone(&context), service.clone(), request)
     });
     let builder = listener.builder();
     let io = TokioIo::new(PacedSocket::new(stream, limits, connection.clone()));
@@ -55,7 +55,7 @@ where
         _ = count_polls(serving.as_mut(), connection) => return,
         () = stop.cancelled() => {}
         // A request with incomplete headers need not be answered.
-        load = idle(connection, limits) => if load.head_started || load.served == 0 { close_timeout = Duration::ZERO },
+        activity = idle(connection, limits) => if activity.head_started || activity.served == 0 { close_timeout = Duration::ZERO },
         () = stalled(connection, limits) => return,
         () = connection.0.replaced.cancelled() => (request_timeout, close_timeout) = (Some(Duration::ZERO), Duration::ZERO),
         () = connection.0.banned.cancelled() => (request_timeout, close_timeout) = (Some(BANNED_TIMEOUT), Duration::ZERO),
@@ -63,8 +63,8 @@ where
     serving.as_mut().graceful_shutdown();
     // Open requests finish first. Then the client has some time to close.
     let timed_out = async {
-        let mut load = connection.0.load.subscribe();
-        let done = async { _ = load.wait_for(|l| l.open == 0).await };
+        let mut activity = connection.0.activity.subscribe();
+        let done = async { _ = activity.wait_for(|l| l.open == 0).await };
         match request_timeout {
             Some(timeout) => _ = tokio::time::timeout(timeout, done).await,
             None => done.await,

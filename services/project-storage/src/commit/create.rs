@@ -1,4 +1,4 @@
-//! Creating a project without files, once per draft id and once per request id.
+//! Creating a project without files, once per draft id and once per idempotency key.
 
 use time::OffsetDateTime;
 
@@ -30,7 +30,7 @@ pub(crate) struct CreateResult {
     pub(crate) replayed: bool,
 }
 
-/// Creates an empty project, or finds the project of the request id or of the draft id.
+/// Creates an empty project, or finds the project of the idempotency key or of the draft id.
 pub(crate) async fn create(pool: &Pool, quotas: Quotas, create: Create, now: OffsetDateTime) -> Result<CreateResult, Error> {
     retry_on_race(CreateWrite { pool, quotas, create: &create, now }).await
 }
@@ -63,7 +63,7 @@ impl CreateWrite<'_> {
         Ok(Some(member::find(self.pool, owner, &Target::Id(recorded.project), Role::Viewer).await?.project))
     }
 
-    /// Inserts the project. Raced if another request used the same request id or the same draft id meanwhile.
+    /// Inserts the project. Raced if another request used the same idempotency key or the same draft id meanwhile.
     async fn insert(&self) -> Result<Attempt<CreateResult>, Error> {
         let Create { owner, draft, name, request } = self.create;
         let mut tx = store::begin(self.pool).await?;

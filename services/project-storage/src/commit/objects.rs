@@ -87,7 +87,7 @@ impl CommitObjects {
         }
     }
 
-    /// The revision on top of the head that the member has read, without a request id and a plan.
+    /// The revision on top of the head that the member has read, without an idempotency key and a plan.
     pub(crate) fn new_revision(&self, member: &Member, quotas: Quotas) -> NewRevision<'_> {
         NewRevision {
             project: member.project.id,

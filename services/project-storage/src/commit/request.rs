@@ -133,7 +133,7 @@ impl<'a> SaveRequest<'a> {
         CommitObjects::pack(staged, &author, &mut self.compressed).await
     }
 
-    /// Writes the revision in one statement. Raced if the head moved, the role was withdrawn, or the request id was used meanwhile.
+    /// Writes the revision in one statement. Raced if the head moved, the role was withdrawn, or the idempotency key was used meanwhile.
     ///
     /// # Errors
     /// [`Error::AccountTooLarge`] if the owner's account has no room.

@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// The constraint that a second save with the same request id violates.
+/// The constraint that a second save with the same idempotency key violates.
 pub(crate) const REQUEST_KEY: &str = "save_requests_pkey";
 /// How long the branch of a conflicted turn is kept.
 const BRANCH_DAYS: i32 = 30;
@@ -207,14 +207,14 @@ pub(crate) fn stored_bytes(objects: &[Object]) -> i64 {
     objects.iter().map(|object| i64::try_from(object.data.len()).unwrap_or(i64::MAX)).fold(0, i64::saturating_add)
 }
 
-/// A save that was made with a request id.
+/// A save that was made with an idempotency key.
 pub(crate) struct RecordedSave {
     pub(crate) project: ProjectId,
     pub(crate) fingerprint: Vec<u8>,
     pub(crate) revision: Option<Oid>,
 }
 
-/// The save of a request id; `None` if the id is unused.
+/// The save of an idempotency key; `None` if the key is unused.
 pub(crate) async fn find_recorded(db: impl PgExecutor<'_>, user: UserId, request_id: &str) -> Result<Option<RecordedSave>, StoreError> {
     let query = sqlx::query!(
         "SELECT project_id, fingerprint, revision FROM save_requests WHERE user_id = $1 AND request_id = $2",
@@ -228,7 +228,7 @@ pub(crate) async fn find_recorded(db: impl PgExecutor<'_>, user: UserId, request
     .transpose()
 }
 
-/// Records the request id of a save that changed nothing. Returns `false` if the id was used meanwhile.
+/// Records the idempotency key of a save that changed nothing. Returns `false` if the key was used meanwhile.
 pub(crate) async fn record_unchanged(
     db: &mut Connection,
     user: UserId,

@@ -7,7 +7,7 @@ use super::StoreError;
 /// Rows that one statement deletes at most.
 const MAX_ROWS: i64 = 1000;
 
-/// Deletes request ids that are older than seven days.
+/// Deletes idempotency keys that are older than seven days.
 pub(crate) async fn save_requests(db: impl PgExecutor<'_>) -> Result<u64, StoreError> {
     let query = sqlx::query!(
         "DELETE FROM save_requests WHERE (user_id, request_id) IN (

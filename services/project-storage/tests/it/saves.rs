@@ -197,7 +197,7 @@ async fn a_repeat_returns_the_first_result() {
     let unchanged = ann.send(same()).await.expect("saved");
     ann.save(&project.id, vec![write("a", "4")]).await.expect("saved");
     assert_eq!(ann.send(same()).await.expect("repeated").revision, unchanged.revision);
-    // Request ids are per user.
+    // Idempotency keys are per user.
     let bob = cluster.person();
     let theirs = bob.create().await;
     let other = SaveProjectRequest { project_id: theirs.id, ..request("r1", "1") };

@@ -22,7 +22,7 @@ fn the_contract_lists_every_reason() {
         let missing: Vec<_> = own.union(&of_chassis).filter(|reason| !names(&contract, reason)).collect();
         assert!(!own.is_empty() && missing.is_empty(), "{service}: {missing:?} of {own:?}");
     }
-    let description = fs::read_to_string(root().join("gateway/src/web/openapi/answers.rs")).expect("answers.rs");
+    let description = fs::read_to_string(root().join("gateway/src/web/openapi/responses.rs")).expect("responses.rs");
     let missing: Vec<_> =
         reasons(&sources, |path| path.starts_with("gateway/src/")).into_iter().filter(|r| !names(&description, r)).collect();
     assert!(missing.is_empty(), "gateway: {missing:?}");
