@@ -12,6 +12,7 @@ have redis-server || missing+=("Redis:redis-server:redis")
 pgbouncer_path >/dev/null || missing+=("PgBouncer:pgbouncer:pgbouncer")
 { have prometheus && have promtool; } || missing+=("Prometheus:prometheus:prometheus")
 chromium_path >/dev/null || missing+=("Chromium:chromium:chromium")
+have unzip || missing+=("unzip:unzip:unzip")
 { have npm && have node; } || missing+=("Node.js with npm:npm:node")
 
 if ((${#missing[@]})); then

@@ -1,7 +1,8 @@
-//! HTTP itself: names of headers, ETags, idempotency keys, media types, content codings and quota headers.
+//! HTTP itself: names of headers and files, ETags, idempotency keys, media types, content codings and quota headers.
 
 pub(crate) mod coding;
 pub(crate) mod etag;
+pub(crate) mod file_name;
 pub(crate) mod headers;
 pub(crate) mod idempotency;
 pub(crate) mod media;

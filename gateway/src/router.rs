@@ -16,7 +16,7 @@ use crate::{
     error::{Failure, fault},
     http::etag::{VERSIONED, refuse_if_match},
     identity::authenticate::identify,
-    routes::{agents, agui, auth, chat, conflicts, history, projects, system, turns},
+    routes::{agents, agui, archives, auth, chat, conflicts, history, projects, system, turns},
     web::{page, preview},
 };
 
@@ -86,6 +86,7 @@ fn contract() -> Vec<Route> {
         get("/api/projects/{project_id}/files", Counted, projects::files),
         get("/api/projects/{project_id}/files/{path=**}", Counted, projects::file),
         get("/api/projects/{project_id}/search", Counted, projects::search),
+        get("/api/projects/{project_id}/export", Counted, archives::export),
         get("/api/projects/{project_id}/revisions", Counted, history::list),
         get("/api/projects/{project_id}/revisions/{revision}", Counted, history::get),
         post("/api/projects/{project_id}/revisions/{revision}/restore", Counted, history::restore),

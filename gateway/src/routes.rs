@@ -2,6 +2,7 @@
 
 pub(crate) mod agents;
 pub(crate) mod agui;
+pub(crate) mod archives;
 pub(crate) mod auth;
 pub(crate) mod chat;
 pub(crate) mod conflicts;

@@ -25,6 +25,8 @@ pub(crate) struct Upstream {
     /// To agent-streaming, for event streams.
     streams: ServiceChannel,
     project_storage: ServiceChannel,
+    /// To project-storage, for exports.
+    project_streams: ServiceChannel,
     rate_limit: ServiceChannel,
 }
 
@@ -32,11 +34,13 @@ impl Upstream {
     /// The channels connect at the first call.
     pub(crate) fn new(config: &Config) -> Self {
         let channel = |to, uri| connect(Caller::Gateway, to, uri, &config.cluster_secret);
+        let streams = |to, uri| connect_for_streams(Caller::Gateway, to, uri, &config.cluster_secret);
         Self {
             auth: channel(Caller::Auth, &config.auth_url),
             agent_streaming: channel(Caller::AgentStreaming, &config.agent_streaming_url),
-            streams: connect_for_streams(Caller::Gateway, Caller::AgentStreaming, &config.agent_streaming_url, &config.cluster_secret),
+            streams: streams(Caller::AgentStreaming, &config.agent_streaming_url),
             project_storage: channel(Caller::ProjectStorage, &config.project_storage_url),
+            project_streams: streams(Caller::ProjectStorage, &config.project_storage_url),
             rate_limit: channel(Caller::RateLimit, &config.rate_limit_url),
         }
     }
@@ -69,6 +73,11 @@ impl Upstream {
         ProjectStorageServiceClient::new(self.project_storage.clone())
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// For streams alone, so that a client that does not read its stream delays no other call.
+    pub(crate) fn project_streams(&self) -> ProjectStorageServiceClient<ServiceChannel> {
+        ProjectStorageServiceClient::new(self.project_streams.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     pub(crate) fn rate_limit(&self) -> RateLimitServiceClient<ServiceChannel> {

@@ -4,7 +4,7 @@
 //! system supports. A path is new if the base revision of the change has no file there. Files that were stored before a rule became
 //! stricter keep their paths.
 
-use unicode_normalization::is_nfc;
+use unicode_normalization::{UnicodeNormalization as _, is_nfc};
 
 use crate::text::{is_control, is_direction, is_misleading};
 
@@ -149,6 +149,12 @@ fn is_ignored_by_hfs(c: char) -> bool {
 /// Whether it is a Unicode noncharacter. APFS refuses names with unassigned code points, and noncharacters are never assigned.
 fn is_unassigned(c: char) -> bool {
     matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe
+}
+
+/// A text in Unicode form NFC, which paths must have. macOS writes other forms into archives.
+#[must_use]
+pub fn normalized(text: &str) -> String {
+    text.nfc().collect()
 }
 
 /// A name as a case-insensitive file system compares it. Converts to upper case first, so that `ß` equals `SS`.

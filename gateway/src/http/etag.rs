@@ -14,13 +14,14 @@ use crate::{
 };
 
 /// The routes whose resource has an ETag. Their handlers check `If-Match`.
-pub(crate) const VERSIONED: [(&str, &str); 10] = [
+pub(crate) const VERSIONED: [(&str, &str); 11] = [
     ("GET", "/api/projects/{project_id}"),
     ("PATCH", "/api/projects/{project_id}"),
     ("DELETE", "/api/projects/{project_id}"),
     ("POST", "/api/projects/save"),
     ("POST", "/api/projects/{project_id}/changes"),
     ("GET", "/api/projects/{project_id}/files/{path=**}"),
+    ("GET", "/api/projects/{project_id}/export"),
     ("POST", "/api/projects/{project_id}/conflicts/{turn_id}/resolve"),
     ("POST", "/api/projects/{project_id}/revisions/{revision}/restore"),
     ("GET", "/"),

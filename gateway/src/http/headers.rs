@@ -36,7 +36,8 @@ pub(crate) const CORS_REQUEST: [HeaderName; 13] = [
     UI_STREAM_LEVEL,
 ];
 /// Headers that a page of another site may read.
-pub(crate) const CORS_EXPOSED: [HeaderName; 12] = [
+pub(crate) const CORS_EXPOSED: [HeaderName; 13] = [
+    header::CONTENT_DISPOSITION,
     header::ETAG,
     header::LOCATION,
     header::LINK,

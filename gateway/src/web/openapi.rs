@@ -29,6 +29,8 @@ const ANSWERS_ETAG: [&str; 4] = ["UpdateProject", "SaveProject", "SaveProjectInP
 const OPEN: [&str; 4] = ["SignUp", "SignIn", "SignOut", "GetKeySet"];
 /// RPCs whose response sets or removes the cookie of the session.
 const COOKIES: [&str; 3] = ["SignUp", "SignIn", "SignOut"];
+/// The RPC whose answer is an archive.
+const EXPORT: &str = "ExportProject";
 /// RPCs that take an idempotency key.
 const KEYED: [&str; 4] = ["StartTurn", "SaveProject", "ResolveConflict", "CreateProject"];
 /// Second bindings of an RPC: the suffix of the id, and the description.
@@ -167,6 +169,9 @@ fn summary(text: &str) -> &str {
 fn successes(binding: &Binding, id: &str, schemas: &mut Schemas) -> Vec<(String, Value)> {
     let is_get = binding.method == "GET";
     let follows = id == "StartTurnAndFollow";
+    if binding.rpc.name() == EXPORT {
+        return vec![("200".to_owned(), archive()), ("304".to_owned(), not_modified())];
+    }
     if follows || binding.rpc.is_server_streaming() {
         let mut headers = Vec::new();
         if follows {
@@ -199,6 +204,13 @@ fn successes(binding: &Binding, id: &str, schemas: &mut Schemas) -> Vec<(String,
         responses.push(("304".to_owned(), not_modified()));
     }
     responses
+}
+
+/// The response of an export.
+fn archive() -> Value {
+    let content = json!({"application/zip": {}, "application/gzip": {}});
+    let text = "The archive. A body that does not end as HTTP requires is not complete.";
+    json!({"description": text, "headers": with_headers(&["ETag", "Content-Disposition"]), "content": content})
 }
 
 fn events(headers: &[&str]) -> Value {
@@ -236,7 +248,7 @@ fn parameters(binding: &Binding, schemas: &mut Schemas) -> Vec<Value> {
         let text = "The same as the field of the body, with or without quotes.";
         parameters.push(header("Idempotency-Key", text, json!({"type": "string", "minLength": 1, "maxLength": 255})));
     }
-    if binding.rpc.is_server_streaming() {
+    if binding.rpc.is_server_streaming() && binding.rpc.name() != EXPORT {
         let number = json!({"type": "integer", "minimum": 0, "maximum": u32::MAX});
         parameters.push(header("Last-Event-ID", "Has precedence over `after`.", number));
     }

@@ -34,6 +34,7 @@ pub(crate) const RULES: &[Rule] = &[
     Rule { rpc: "ListFiles", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "GetFile", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "SearchFiles", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
+    Rule { rpc: "ExportProject", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "ListRevisions", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "GetRevision", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "DiffRevisions", callers: PUBLIC, user: true, scope: Read, size: Ordinary },

@@ -10,7 +10,7 @@ use proto::rate_limit::rate_limit_service_client::RateLimitServiceClient;
 use crate::{
     commit::{Writer, lock::Locks, quota::Quotas},
     config::Config,
-    read::{load::LoadSlots, objects::Objects},
+    read::{export::ExportSlots, load::LoadSlots, objects::Objects},
     store::Pool,
 };
 
@@ -21,6 +21,7 @@ pub(crate) struct App {
     pub(crate) limiter: RateLimitServiceClient<ServiceChannel>,
     pub(crate) page_tokens: PageTokens,
     pub(crate) load_slots: LoadSlots,
+    pub(crate) export_slots: ExportSlots,
     locks: Locks,
 }
 
@@ -34,6 +35,7 @@ impl App {
             limiter: RateLimitServiceClient::new(limiter),
             page_tokens: PageTokens::new(secret),
             load_slots: LoadSlots::new(config.loads, config.server.limits.percent),
+            export_slots: ExportSlots::new(config.exports, config.server.limits.percent),
             locks: Locks::default(),
         }
     }

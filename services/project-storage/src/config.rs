@@ -21,6 +21,8 @@ pub struct Config {
     pub cache_bytes: u64,
     /// Pages of whole projects that are read at the same time.
     pub loads: usize,
+    /// Exports that are open at the same time.
+    pub exports: usize,
     /// The quotas of accounts.
     pub quotas: Quotas,
 }
@@ -44,6 +46,9 @@ impl Config {
                     "4",
                     "pages of whole projects and of differences that project-storage reads at the same time",
                 )
+                .get(),
+            exports: env
+                .get::<NonZeroUsize>("BACKLOT_EXPORTS_OPEN", "64", "exports of projects that project-storage streams at the same time")
                 .get(),
             quotas: Quotas {
                 projects: env

@@ -1,5 +1,6 @@
 //! The gRPC adapter. Each RPC decodes its request, calls one function, and encodes the result.
 
+mod archives;
 mod conflicts;
 mod decode;
 mod deletions;
@@ -36,6 +37,12 @@ macro_rules! rpcs {
             $(async fn $name(&self, request: Request<pb::$request>) -> Result<Response<pb::$response>, Status> {
                 answer($handler(&self.0, request).await)
             })*
+
+            type ExportProjectStream = archives::ExportStream;
+
+            async fn export_project(&self, request: Request<pb::ExportProjectRequest>) -> Result<Response<archives::ExportStream>, Status> {
+                answer(archives::export(&self.0, request).await)
+            }
         }
     };
 }

@@ -7,6 +7,7 @@
 //! - [`git`]: git objects, trees and the differences between trees.
 //! - [`merge`]: the three-way merge of trees. Pure.
 //! - [`search`]: finding a text in files. Pure.
+//! - [`archive`]: zip and tar files. Pure.
 //! - [`read`]: reading trees, files, revisions and messages, with a cache of git objects.
 //! - [`commit`]: creating a project, saving it, resolving a conflict, and the beginning and the end of a turn.
 //! - [`manage`]: renaming a project. [`delete`]: deleting, restoring and purging one. [`labels`]: names of revisions. [`preview`]: files as a browser gets them.
@@ -16,6 +17,7 @@
 
 mod access;
 mod app;
+mod archive;
 mod background;
 mod blocking;
 mod commit;

@@ -3,6 +3,7 @@
 //! - [`objects`]: files of a store, from the [`cache`] or the database. [`tree`]: trees. [`merge`]: merging trees.
 //! - [`member`], [`history`], [`conversation`]: projects, their revisions and their messages.
 //! - [`checkout`]: a project's files at one revision. [`load`]: the same in pages. [`search`]: hits in them.
+//! - [`export`]: a revision's files as an archive.
 //! - [`conflict`]: a conflicted turn beside the head. [`turn_access`]: a turn with the project that it works on.
 
 pub(crate) mod cache;
@@ -10,6 +11,7 @@ pub(crate) mod checkout;
 pub(crate) mod conflict;
 pub(crate) mod conversation;
 pub(crate) mod diff;
+pub(crate) mod export;
 pub(crate) mod history;
 pub(crate) mod load;
 pub(crate) mod member;

@@ -155,6 +155,7 @@ const OWN: &[(&str, &[&[&str]])] = &[
     ("ListFiles", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND"]]),
     ("GetFile", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND", "FILE_NOT_FOUND", "INVALID_PATH"]]),
     ("SearchFiles", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND", "PAGE_TOKEN_INVALID"]]),
+    ("ExportProject", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND"]]),
     ("ListRevisions", &[&["PROJECT_NOT_FOUND", "PAGE_TOKEN_INVALID"]]),
     ("GetRevision", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND"]]),
     ("DiffRevisions", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND", "INVALID_PATH", "PAGE_TOKEN_INVALID"]]),

@@ -18,7 +18,7 @@ const METADATA: &str = "Facts of the reason, such as a limit. Those of RATE_LIMI
     RateLimit-Policy (`q`, `w`), `remaining` and `reset` as in the header RateLimit (`r`, `t`); `window` and `reset` are whole seconds.";
 
 /// Name, whether it is always present where it is documented, pattern, description.
-const HEADERS: [(&str, bool, &str, &str); 14] = [
+const HEADERS: [(&str, bool, &str, &str); 15] = [
     (
         "X-Request-Id",
         true,
@@ -43,6 +43,7 @@ const HEADERS: [(&str, bool, &str, &str); 14] = [
     ("Accept-Encoding", false, "^identity$", "The only content coding that a body may have; present if the coding was refused."),
     ("Allow", true, "^[A-Z]", "The methods of the path."),
     ("ETag", true, "^(W/)?\"", "The version of the resource; send it as If-Match or If-None-Match."),
+    ("Content-Disposition", true, "^attachment; ", "The name of the file, in two forms (RFC 6266)."),
     ("Location", true, "^/api/", "The path of the new resource, or of the turn."),
     ("Idempotency-Replayed", false, "^true$", "Present if the same request was answered before and this is that answer."),
     ("X-Backlot-Turn-Id", true, "^[0-9a-f-]{36}$", "The turn whose events follow."),

@@ -3,6 +3,7 @@
 mod access;
 mod conflicts;
 mod deletes;
+mod exports;
 mod git;
 mod harness;
 mod history;

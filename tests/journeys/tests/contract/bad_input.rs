@@ -42,6 +42,8 @@ const LIMITS: &[(&str, usize)] = &[
     ("SearchFilesRequest.query", 500),
     ("SearchFilesRequest.revision", 40),
     ("SearchFilesRequest.page_token", 0),
+    ("ExportProjectRequest.format", 6),
+    ("ExportProjectRequest.revision", 40),
     ("ListRevisionsRequest.page_token", 0),
     ("DiffRevisionsRequest.revision", 40),
     ("DiffRevisionsRequest.base_revision", 40),

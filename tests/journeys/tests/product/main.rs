@@ -2,8 +2,9 @@
 //!
 //! - Accounts: [`sessions`], [`sites`].
 //! - Turns: [`story`], [`resume`], [`limits`]; `tests/providers.rs` has the turns through the clients of model providers.
-//! - Projects: [`conflicts`], [`preconditions`], [`coding`], [`previews`], [`search`].
+//! - Projects: [`conflicts`], [`preconditions`], [`coding`], [`previews`], [`search`], [`archives`].
 
+mod archives;
 mod coding;
 mod conflicts;
 mod deletes;

@@ -1,0 +1,60 @@
+//! Exports of projects.
+
+use std::{pin::Pin, sync::Arc};
+
+use chassis::{context::Context, error::status, task::spawn_and_wait};
+use futures::{Stream, StreamExt as _, stream};
+use proto::{error::Violations, project_storage as pb};
+use tonic::{Request, Status};
+
+use super::decode;
+use crate::{
+    app::App,
+    archive::format::Format,
+    error::Error,
+    read::export::{self, ArchiveBody, Export, Query},
+};
+
+/// The messages of an export.
+pub(super) type ExportStream = Pin<Box<dyn Stream<Item = Result<pb::ExportProjectResponse, Status>> + Send>>;
+
+pub(super) async fn export(app: &Arc<App>, request: Request<pb::ExportProjectRequest>) -> Result<ExportStream, Error> {
+    let context = Context::of(&request);
+    let user = decode::user(&context)?.id;
+    let pb::ExportProjectRequest { project_id, format, revision } = request.into_inner();
+    let mut violations = Violations::default();
+    let project = decode::project_id(&mut violations, &project_id);
+    let revision = decode::revision(&mut violations, "revision", &revision);
+    let format = if format.is_empty() { Some(Format::Zip) } else { Format::parse(&format) };
+    if format.is_none() {
+        violations.add("format", "must be zip or tar.gz");
+    }
+    let (project, format) = decode::checked(violations, project.zip(format))?;
+    let Export { file_name, etag, revision, body } =
+        export::open(&app.objects, &app.export_slots, &context, Query { user, project, revision, format }).await?;
+    let archive = pb::ExportedArchive {
+        file_name,
+        content_type: format.content_type().to_owned(),
+        etag,
+        revision: revision.map(|id| id.to_string()).unwrap_or_default(),
+    };
+    let first = pb::ExportProjectResponse { archive: Some(archive), ..Default::default() };
+    Ok(Box::pin(stream::once(async { Ok(first) }).chain(parts(Arc::clone(app), context, body))))
+}
+
+/// The bytes of an archive. Each part is made in a task of its own: if the client stops reading, this stream is not polled, and must not
+/// hold a connection to the database.
+fn parts(app: Arc<App>, context: Context, body: ArchiveBody) -> impl Stream<Item = Result<pb::ExportProjectResponse, Status>> {
+    stream::try_unfold(body, move |mut body| {
+        let (app, context) = (Arc::clone(&app), context.clone());
+        async move {
+            let (part, body) = spawn_and_wait(async move {
+                let part = body.next(&app.objects, &app.load_slots, &context).await;
+                (part, body)
+            })
+            .await;
+            let part = part.map_err(status)?;
+            Ok(part.map(|data| (pb::ExportProjectResponse { data, ..Default::default() }, body)))
+        }
+    })
+}
