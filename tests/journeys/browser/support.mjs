@@ -50,11 +50,13 @@ export async function checkPage(page, name, view = "") {
 async function checkSizes(page, what) {
   const { wide, small } = await page.evaluate(() => {
     const boxes = (what) => [...document.querySelectorAll(what)].map((node) => [node, node.getBoundingClientRect()]).filter(([, box]) => box.width && box.height);
+    // A region that scrolls with the keyboard may be wider than the screen.
+    const fixed = ([node]) => !node.closest('[role=region][tabindex="0"]');
     const controls = boxes("button, a[href], input, select, textarea, summary");
     const texts = boxes("p, h1, li").filter(([node]) => !node.closest("pre"));
     const name = ([node, box]) => `${node.outerHTML.slice(0, 80)} ${box.left},${box.top} ${box.width}x${box.height}`;
     return {
-      wide: document.documentElement.scrollWidth > innerWidth ? ["the page"] : [...controls, ...texts].filter(([, box]) => box.left < 0 || box.right > innerWidth).map(name),
+      wide: document.documentElement.scrollWidth > innerWidth ? ["the page"] : [...controls, ...texts].filter(fixed).filter(([, box]) => box.left < 0 || box.right > innerWidth).map(name),
       small: controls.filter(([, box]) => box.height < 32 || box.width < 32).map(name),
     };
   });
