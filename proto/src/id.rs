@@ -71,6 +71,10 @@ typed_id!(
     /// A message of a conversation.
     MessageId
 );
+typed_id!(
+    /// A conflict. The conflict of a turn has the id of the turn.
+    ConflictId
+);
 
 #[cfg(test)]
 mod tests {

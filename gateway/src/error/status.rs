@@ -38,6 +38,8 @@ const REASONS: &[(&str, Option<StatusCode>, &str)] = &[
     ("MESSAGE_TOO_LARGE", Some(StatusCode::PAYLOAD_TOO_LARGE), "The request is too large for the service"),
     ("METHOD_NOT_ALLOWED", Some(StatusCode::METHOD_NOT_ALLOWED), "The path does not support this method"),
     ("MODEL_NOT_FOUND", None, "There is no such model"),
+    ("NOTHING_TO_REDO", None, "There is nothing to redo"),
+    ("NOTHING_TO_UNDO", None, "There is nothing to undo"),
     ("OVERLOADED", None, "The server is overloaded"),
     ("PAGE_TOKEN_INVALID", None, "The page token is of another list, or too old"),
     ("PREVIEW_NOT_FOUND", None, "There is no such preview"),

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The routes whose resource has an ETag. Their handlers check `If-Match`.
-pub(crate) const VERSIONED: [(&str, &str); 11] = [
+pub(crate) const VERSIONED: [(&str, &str); 15] = [
     ("GET", "/api/projects/{project_id}"),
     ("PATCH", "/api/projects/{project_id}"),
     ("DELETE", "/api/projects/{project_id}"),
@@ -24,6 +24,10 @@ pub(crate) const VERSIONED: [(&str, &str); 11] = [
     ("GET", "/api/projects/{project_id}/export"),
     ("POST", "/api/projects/{project_id}/conflicts/{turn_id}/resolve"),
     ("POST", "/api/projects/{project_id}/revisions/{revision}/restore"),
+    ("POST", "/api/projects/{project_id}/revisions/{revision}/revert"),
+    ("POST", "/api/projects/{project_id}/turns/{turn_id}/revert"),
+    ("POST", "/api/projects/{project_id}/undo"),
+    ("POST", "/api/projects/{project_id}/redo"),
     ("GET", "/"),
     ("GET", "/page/{path=**}"),
 ];

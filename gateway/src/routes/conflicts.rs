@@ -1,9 +1,9 @@
-//! Turns that could not be merged: read and resolve.
+//! Conflicts: list, read and resolve.
 
 use std::{sync::Arc, time::Instant};
 
 use axum::{extract::State, http::HeaderMap};
-use proto::project_storage::{GetConflictRequest, ResolveConflictRequest};
+use proto::project_storage::{GetConflictRequest, ListConflictsRequest, ResolveConflictRequest};
 
 use super::projects::SAVE_TIME;
 use crate::{
@@ -20,6 +20,10 @@ use crate::{
         reply::{Reply, reply},
     },
 };
+
+pub(crate) async fn list(State(app): State<Arc<App>>, caller: Authenticated, Params(request): Params<ListConflictsRequest>) -> Reply {
+    reply(app.upstream.projects().list_conflicts(caller.context.request(request)).await?.get_ref())
+}
 
 pub(crate) async fn get(State(app): State<Arc<App>>, caller: Authenticated, Params(request): Params<GetConflictRequest>) -> Reply {
     reply(app.upstream.projects().get_conflict(caller.context.request(request)).await?.get_ref())

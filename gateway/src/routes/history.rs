@@ -1,12 +1,12 @@
-//! The revisions of a project: the list, their differences, their labels, and restores.
+//! The revisions of a project: the list, their differences, their labels, restores, reverts, undo and redo.
 
 use std::{sync::Arc, time::Instant};
 
 use axum::{extract::State, http::HeaderMap};
 use chassis::client::idempotent;
 use proto::project_storage::{
-    DeleteLabelRequest, DiffRevisionsRequest, GetRevisionRequest, ListLabelsRequest, ListRevisionsRequest, RestoreRevisionRequest,
-    SetLabelRequest,
+    DeleteLabelRequest, DiffRevisionsRequest, GetRevisionRequest, ListLabelsRequest, ListRevisionsRequest, RedoRevisionRequest,
+    RestoreRevisionRequest, RevertRevisionRequest, SetLabelRequest, UndoRevisionRequest,
 };
 
 use super::projects::SAVE_TIME;
@@ -37,25 +37,35 @@ pub(crate) async fn diff(State(app): State<Arc<App>>, caller: Authenticated, Par
     reply(app.upstream.projects().diff_revisions(caller.context.request(request)).await?.get_ref())
 }
 
-pub(crate) async fn restore(
-    State(app): State<Arc<App>>,
-    mut caller: Authenticated,
-    headers: HeaderMap,
-    ids: PathParams,
-    Json(mut request, _share): Json<RestoreRevisionRequest>,
-) -> Reply {
-    ids.bind(&mut request.project_id, "project_id")?;
-    ids.bind(&mut request.revision, "revision")?;
-    read_key(&headers, &mut request.request_id, "request_id")?;
-    if_match(&headers, &mut request.if_match)?;
-    caller.context.deadline = Some(Instant::now() + SAVE_TIME);
-    let key = request.request_id.clone();
-    let mut answer = app.upstream.projects().restore_revision(idempotent(caller.context.request(request), &key)).await?.into_inner();
-    let replay = Replay(std::mem::take(&mut answer.replayed));
-    let mut response = reply(&answer)?;
-    put_etag(response.headers_mut(), answer.project.as_ref().map_or("", |project| &project.etag));
-    Ok(replay.mark(response))
+/// A handler of a request that makes a revision: binds the ids of the path and the headers, and calls one RPC.
+macro_rules! change {
+    ($name:ident, $request:ident, $rpc:ident, [$($id:ident),*]) => {
+        pub(crate) async fn $name(
+            State(app): State<Arc<App>>,
+            mut caller: Authenticated,
+            headers: HeaderMap,
+            ids: PathParams,
+            Json(mut request, _share): Json<$request>,
+        ) -> Reply {
+            $(ids.bind(&mut request.$id, stringify!($id))?;)*
+            read_key(&headers, &mut request.request_id, "request_id")?;
+            if_match(&headers, &mut request.if_match)?;
+            caller.context.deadline = Some(Instant::now() + SAVE_TIME);
+            let key = request.request_id.clone();
+            let mut answer = app.upstream.projects().$rpc(idempotent(caller.context.request(request), &key)).await?.into_inner();
+            let replay = Replay(std::mem::take(&mut answer.replayed));
+            let mut response = reply(&answer)?;
+            put_etag(response.headers_mut(), answer.project.as_ref().map_or("", |project| &project.etag));
+            Ok(replay.mark(response))
+        }
+    };
 }
+
+change!(restore, RestoreRevisionRequest, restore_revision, [project_id, revision]);
+change!(revert, RevertRevisionRequest, revert_revision, [project_id, revision]);
+change!(revert_turn, RevertRevisionRequest, revert_revision, [project_id, turn_id]);
+change!(undo, UndoRevisionRequest, undo_revision, [project_id]);
+change!(redo, RedoRevisionRequest, redo_revision, [project_id]);
 
 pub(crate) async fn labels(State(app): State<Arc<App>>, caller: Authenticated, Params(request): Params<ListLabelsRequest>) -> Reply {
     reply(app.upstream.projects().list_labels(caller.context.request(request)).await?.get_ref())

@@ -24,7 +24,17 @@ use crate::{
 /// Paths whose POST answers 201.
 const CREATES: [&str; 2] = ["/api/turns", "/api/projects"];
 /// Operations other than reads whose response has an ETag.
-const ANSWERS_ETAG: [&str; 4] = ["UpdateProject", "SaveProject", "SaveProjectInPath", "ResolveConflict"];
+const ANSWERS_ETAG: [&str; 9] = [
+    "UpdateProject",
+    "SaveProject",
+    "SaveProjectInPath",
+    "ResolveConflict",
+    "RestoreRevision",
+    "RevertRevision",
+    "RevertRevisionOfTurn",
+    "UndoRevision",
+    "RedoRevision",
+];
 /// RPCs that anybody may call.
 const OPEN: [&str; 4] = ["SignUp", "SignIn", "SignOut", "GetKeySet"];
 /// RPCs whose response sets or removes the cookie of the session.
@@ -32,9 +42,10 @@ const COOKIES: [&str; 3] = ["SignUp", "SignIn", "SignOut"];
 /// The RPC whose answer is an archive.
 const EXPORT: &str = "ExportProject";
 /// RPCs that take an idempotency key.
-const KEYED: [&str; 4] = ["StartTurn", "SaveProject", "ResolveConflict", "CreateProject"];
+const KEYED: [&str; 8] =
+    ["StartTurn", "SaveProject", "ResolveConflict", "CreateProject", "RestoreRevision", "RevertRevision", "UndoRevision", "RedoRevision"];
 /// Second bindings of an RPC: the suffix of the id, and the description.
-const SECOND: [(&str, &str, &str); 2] = [
+const SECOND: [(&str, &str, &str); 3] = [
     (
         "/api/agent/stream",
         "AndFollow",
@@ -47,6 +58,12 @@ const SECOND: [(&str, &str, &str); 2] = [
         "InPath",
         "Applies a change set to the project in the path, completely as one revision or not at all. Base revisions, merges, conditions, limits and \
          keys are those of `POST /api/projects/save`. Counted by policy `save`.",
+    ),
+    (
+        "/api/projects/{project_id}/turns/{turn_id}/revert",
+        "OfTurn",
+        "Makes a new revision without the change of a turn. Outcomes, conditions and keys are those of \
+         `POST /api/projects/{project_id}/revisions/{revision}/revert`. Counted by policy `save`.",
     ),
 ];
 

@@ -3,8 +3,8 @@
 //! - [`attempt`]: a write that lost a race is repeated. [`lock`]: one save per project at a time. [`quota`]: what an account may have.
 //! - [`stage`]: the tree that a change set makes. [`objects`]: the git objects of its commit.
 //! - [`create`]: an empty project.
-//! - [`save`], [`restore`], [`resolve`]: a user's save, the restore of an old revision, and the resolution of a conflict. [`request`]: what
-//!   these have in common.
+//! - [`save`], [`restore`], [`revert`], [`resolve`]: a user's save, the restore of an old revision, reverts with undo and redo, and the
+//!   resolution of a conflict. [`request`]: what these have in common. [`merge`]: the merge of a whole tree with the head.
 //! - [`begin`], [`turn`], [`end`]: the beginning of a turn, its commit, and its end without files.
 
 use self::{lock::Locks, quota::Quotas};
@@ -15,11 +15,13 @@ pub(crate) mod begin;
 pub(crate) mod create;
 pub(crate) mod end;
 pub(crate) mod lock;
+pub(crate) mod merge;
 pub(crate) mod objects;
 pub(crate) mod quota;
 pub(crate) mod request;
 pub(crate) mod resolve;
 pub(crate) mod restore;
+pub(crate) mod revert;
 pub(crate) mod save;
 pub(crate) mod stage;
 pub(crate) mod turn;

@@ -68,6 +68,10 @@ pub(crate) enum Error {
     ConflictNotFound,
     #[error("the conflict has already been resolved")]
     ConflictResolved { revision: Oid },
+    #[error("you have changed nothing in this project that is not undone")]
+    NothingToUndo,
+    #[error("there is no undo of yours to redo, or you have changed the project since")]
+    NothingToRedo,
     #[error("no such turn")]
     TurnNotFound,
     #[error("the turn has ended")]
@@ -118,6 +122,8 @@ impl Error {
             | Self::EtagMismatch { .. }
             | Self::KeyReused
             | Self::ConflictResolved { .. }
+            | Self::NothingToUndo
+            | Self::NothingToRedo
             | Self::TurnEnded
             | Self::TurnReplaced { .. }
             | Self::DigestMismatch => ErrorCode::Conflict,
@@ -155,6 +161,8 @@ impl Error {
             Self::KeyReused => "KEY_REUSED",
             Self::ConflictNotFound => "CONFLICT_NOT_FOUND",
             Self::ConflictResolved { .. } => "CONFLICT_RESOLVED",
+            Self::NothingToUndo => "NOTHING_TO_UNDO",
+            Self::NothingToRedo => "NOTHING_TO_REDO",
             Self::TurnNotFound => "TURN_NOT_FOUND",
             Self::TurnEnded => "TURN_ENDED",
             Self::TurnReplaced { .. } => "TURN_REPLACED",

@@ -10,6 +10,7 @@ mod history;
 mod labels;
 mod previews;
 mod projects;
+mod reverts;
 mod search;
 mod text;
 mod turns;
@@ -62,6 +63,9 @@ rpcs! {
     get_revision(GetRevisionRequest) -> GetRevisionResponse = history::get;
     diff_revisions(DiffRevisionsRequest) -> DiffRevisionsResponse = history::diff;
     restore_revision(RestoreRevisionRequest) -> RestoreRevisionResponse = history::restore;
+    revert_revision(RevertRevisionRequest) -> RevertRevisionResponse = reverts::revert;
+    undo_revision(UndoRevisionRequest) -> UndoRevisionResponse = reverts::undo;
+    redo_revision(RedoRevisionRequest) -> RedoRevisionResponse = reverts::redo;
     list_labels(ListLabelsRequest) -> ListLabelsResponse = labels::list;
     set_label(SetLabelRequest) -> SetLabelResponse = labels::set;
     delete_label(DeleteLabelRequest) -> DeleteLabelResponse = labels::delete;
@@ -71,6 +75,7 @@ rpcs! {
     list_files(ListFilesRequest) -> ListFilesResponse = files::list;
     get_file(GetFileRequest) -> GetFileResponse = files::get;
     search_files(SearchFilesRequest) -> SearchFilesResponse = search::files;
+    list_conflicts(ListConflictsRequest) -> ListConflictsResponse = conflicts::list;
     get_conflict(GetConflictRequest) -> GetConflictResponse = conflicts::get;
     resolve_conflict(ResolveConflictRequest) -> ResolveConflictResponse = conflicts::resolve;
     create_preview(CreatePreviewRequest) -> CreatePreviewResponse = previews::create;

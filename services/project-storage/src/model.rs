@@ -1,12 +1,14 @@
 //! Projects and what belongs to them, with the pure rules about them.
 //!
-//! - [`project`], [`revision`], [`message`], [`turn`]: what the service stores.
+//! - [`project`], [`revision`], [`message`], [`turn`], [`conflict`]: what the service stores.
 //! - [`path`], [`limits`]: how a file may be named and how much a project may hold. [`per_plan`]: settings that depend on the plan.
 //! - [`change`]: the tree that a change set makes.
+//! - [`undo`]: what an undo and a redo revert.
 //! - [`condition`]: `If-Match`. [`page`]: pages of lists. [`deletion`]: deleted projects, and what other services are told of them.
 
 pub(crate) mod change;
 pub(crate) mod condition;
+pub(crate) mod conflict;
 pub(crate) mod deletion;
 pub(crate) mod limits;
 pub(crate) mod message;
@@ -16,3 +18,4 @@ pub(crate) mod per_plan;
 pub(crate) mod project;
 pub(crate) mod revision;
 pub(crate) mod turn;
+pub(crate) mod undo;

@@ -18,15 +18,19 @@ pub(crate) mod usage;
 pub use chassis::postgres::connection;
 pub(crate) use chassis::postgres::{Connection, Pool, StoreError, Tx, begin, commit};
 use sqlx::migrate::Migrator;
+use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::{
     git::{Corruption, Oid},
-    model::project::Role,
+    model::project::{ListKey, Role},
 };
 
 /// The schema.
 pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
+/// Seconds from 1970 to the last day of 9999, the last year of a timestamp on the wire.
+const MAX_TIMESTAMP: i128 = 253_402_214_400;
 /// The name of a project's main branch.
 pub(crate) const MAIN: &str = "refs/heads/main";
 
@@ -49,6 +53,12 @@ fn unsigned(n: i32) -> u32 {
 /// A counter for a column of type `integer`.
 fn signed(n: u32) -> i32 {
     i32::try_from(n).unwrap_or(i32::MAX)
+}
+
+/// The columns of the key of a page whose first rows are the latest. The first page has no key. It starts after the latest possible time.
+fn key_columns(after: Option<ListKey>) -> (OffsetDateTime, Uuid) {
+    let (micros, id) = after.unwrap_or((MAX_TIMESTAMP * 1_000_000, Uuid::max()));
+    (OffsetDateTime::from_unix_timestamp_nanos(micros.saturating_mul(1000)).unwrap_or(OffsetDateTime::UNIX_EPOCH), id)
 }
 
 /// A role by its number. An unknown number, which a later release may have written, is the lowest role.

@@ -72,6 +72,7 @@ impl Editor {
         self.read_lists().await?;
         self.get("get the usage of a project", &format!("/api/projects/{}/usage", self.project)).await?;
         self.get("get the usage of an account", "/api/usage").await?;
+        self.undo_and_revert().await?;
         self.delete().await?;
         self.undelete().await?;
         self.purge().await?;
@@ -218,6 +219,42 @@ impl Editor {
             Ok(_) | Err((StatusCode::NOT_FOUND, _)) => Some(()),
             Err(refused) => self.refused(what, refused),
         }
+    }
+
+    /// Undoes and redoes a save, and resolves the revert of an older one. The history must only grow.
+    async fn undo_and_revert(&mut self) -> Option<()> {
+        let project = format!("/api/projects/{}", self.project);
+        let (revisions, file) = (format!("{project}/revisions"), format!("{project}/files/{SHARED}"));
+        let first = self.get("get a file", &file).await?["content"]["text"].clone();
+        let text = self.text("undone");
+        let saved = self.save(json!({ "projectId": self.project }), &text).await?;
+        for (what, expected) in [("undo", first), ("redo", json!(text))] {
+            self.post(what, &format!("{project}/{what}"), json!({})).await?;
+            let found = self.get("get a file", &file).await?["content"]["text"].clone();
+            if found != expected {
+                self.client.record.violation(format!("after the {what}, {SHARED} of project {} has {found}, not {expected}", self.project));
+            }
+        }
+        let before = self.get("list revisions", &revisions).await?;
+        let later = self.text("later");
+        self.save(json!({ "projectId": self.project }), &later).await?;
+        let revert = format!("{revisions}/{}/revert", saved["revision"]["id"].as_str()?);
+        let conflicted = self.post("revert", &revert, json!({})).await?;
+        let id = conflicted["conflictId"].as_str()?;
+        let listed = self.get("list conflicts", &format!("{project}/conflicts")).await?;
+        if listed["conflicts"].as_array().map(Vec::len) != Some(1) {
+            self.client.record.violation(format!("project {} has not one conflict: {listed}", self.project));
+        }
+        self.resolve_conflict(id).await?;
+        // No turn has the id of the project.
+        let turn = format!("{project}/turns/{}/revert", self.project);
+        self.call_or_not_found("revert a turn", Method::POST, &turn, json!({})).await?;
+        let after = self.get("list revisions", &revisions).await?;
+        let (before, after) = (before["revisions"].as_array()?, after["revisions"].as_array()?);
+        if after.len() != before.len() + 2 || after[2..] != before[..] {
+            self.client.record.violation(format!("the history of project {} was {before:?} and is {after:?}", self.project));
+        }
+        Some(())
     }
 
     async fn delete(&mut self) -> Option<()> {

@@ -18,7 +18,15 @@ const EXCLUDED: &[(Role, &[&str], &str)] = &[
     (Role::AgentStreaming, &["delete texts of turn"], "runs only if a message was deleted"),
     (
         Role::ProjectStorage,
-        &["sweep branches", "sweep deletions", "sweep ended sessions", "sweep previews", "sweep save requests", "select expired project"],
+        &[
+            "sweep branches",
+            "sweep conflicts",
+            "sweep deletions",
+            "sweep ended sessions",
+            "sweep previews",
+            "sweep save requests",
+            "select expired project",
+        ],
         "runs hours after the start",
     ),
     (Role::ProjectStorage, &["select account bytes", "select draft"], "runs only if a write was refused: a full account, or a race"),

@@ -1,4 +1,4 @@
-//! Deletes expired rows: idempotency keys, previews, ended sessions, branches of conflicted turns, and finished entries of the log of
+//! Deletes expired rows: idempotency keys, previews, ended sessions, conflicts with their branches, and finished entries of the log of
 //! deletions. Reads ignore an expired row whether it is deleted or not. Purges projects that were deleted thirty days ago.
 
 use std::time::Duration;
@@ -35,6 +35,7 @@ async fn sweep(pool: &Pool) -> Result<u64, StoreError> {
             + sweeps::previews(pool).await?
             + sweeps::ended_sessions(pool).await?
             + sweeps::branches(pool).await?
+            + sweeps::conflicts(pool).await?
             + sweeps::deletions(pool).await?;
         if deleted == 0 {
             return Ok(rows);

@@ -11,7 +11,10 @@ use crate::{
     error::Error,
     model::project::{Project, Role, Target, UNNAMED, User},
     read::member,
-    store::{self, Pool, projects, saves},
+    store::{
+        self, Pool, projects,
+        saves::{self, RequestOutcome},
+    },
 };
 
 /// A project to create.
@@ -83,7 +86,7 @@ impl CreateWrite<'_> {
             }
         };
         if let Some(request) = request
-            && !saves::record_unchanged(&mut tx, owner.id, project.id, request.row(), None).await?
+            && !saves::record(&mut tx, owner.id, project.id, request.row(), (RequestOutcome::Unchanged, None)).await?
         {
             return Ok(Attempt::Raced);
         }

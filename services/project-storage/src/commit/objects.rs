@@ -105,6 +105,7 @@ impl CommitObjects {
             request: None,
             plan: None,
             max_bytes: quotas.max_bytes(member.project.plan),
+            undoes: None,
         }
     }
 

@@ -1,10 +1,14 @@
-//! What saves, restores and resolutions of conflicts have in common: an idempotent request, the policy `save`, the project's lock, and one
+//! What saves, restores, reverts and resolutions of conflicts have in common: an idempotent request, the policy `save`, the project's lock, and one
 //! statement that writes the revision.
 
 use std::sync::Arc;
 
 use chassis::{client::ServiceChannel, context::Context};
-use proto::{id::UserId, rate_limit::rate_limit_service_client::RateLimitServiceClient};
+use proto::{
+    auth::Plan,
+    id::{ProjectId, UserId},
+    rate_limit::rate_limit_service_client::RateLimitServiceClient,
+};
 use time::OffsetDateTime;
 
 use crate::{
@@ -16,15 +20,18 @@ use crate::{
         stage::StagedTree,
     },
     error::{Error, SERVICE},
-    git::Folder,
+    git::{Folder, Oid},
+    merge::MergeMode,
     model::{
-        project::{Member, Project, Role, Target, User},
-        revision::Revision,
+        condition::Condition,
+        conflict::NewConflict,
+        project::{Member, Project, Role, Target, User, require},
+        revision::{Revision, Undoes},
     },
     read::{checkout::Checkout, history, member, tree},
     store::{
-        self, Connection, Pool,
-        saves::{self, NewRevision, RecordedSave},
+        self, Connection, Pool, projects,
+        saves::{self, NewRevision, RecordedSave, RequestOutcome},
     },
 };
 
@@ -74,6 +81,22 @@ impl<'a> SavePolicy<'a> {
     }
 }
 
+/// A project that a request changes, and what must hold for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Preconditions {
+    pub(crate) project: ProjectId,
+    pub(crate) condition: Condition,
+    /// The head that the user looked at; `None` for any.
+    pub(crate) base: Option<Oid>,
+}
+
+/// Whether a request is a repeat.
+pub(crate) enum RequestState {
+    /// An earlier request with the same idempotency key did it.
+    Repeat(RecordedSave),
+    New(Box<Member>),
+}
+
 /// What to write: a commit, or nothing because no file differs from this tree.
 pub(crate) enum MaybeCommit<T> {
     Commit(T),
@@ -84,6 +107,8 @@ pub(crate) enum MaybeCommit<T> {
 pub(crate) struct SaveRequest<'a> {
     pub(crate) writer: Writer<'a>,
     pub(crate) now: OffsetDateTime,
+    /// What the revision undoes.
+    pub(crate) undoes: Option<Undoes>,
     policy: SavePolicy<'a>,
     user: User,
     key: Option<&'a RequestKey>,
@@ -93,7 +118,7 @@ pub(crate) struct SaveRequest<'a> {
 
 impl<'a> SaveRequest<'a> {
     pub(crate) fn new(writer: Writer<'a>, policy: SavePolicy<'a>, user: User, key: Option<&'a RequestKey>, now: OffsetDateTime) -> Self {
-        Self { writer, now, policy, user, key, compressed: CompressedFiles::new(), guard: None }
+        Self { writer, now, undoes: None, policy, user, key, compressed: CompressedFiles::new(), guard: None }
     }
 
     pub(crate) fn pool(&self) -> &'a Pool {
@@ -109,11 +134,42 @@ impl<'a> SaveRequest<'a> {
         }
     }
 
+    /// Begins a change of a project that exists, other than a change set: looks for an earlier request with the same idempotency key, and checks the role
+    /// and the conditions.
+    ///
+    /// # Errors
+    /// [`Error::RoleRequired`], [`Error::EtagMismatch`], and [`Error::StaleRevision`] if the user has not seen the head.
+    pub(crate) async fn begin(&self, preconditions: &Preconditions) -> Result<RequestState, Error> {
+        let Preconditions { project, condition, base } = preconditions;
+        let mut member = member::find(self.pool(), self.user.id, &Target::Id(*project), Role::Viewer).await?;
+        if let Some(recorded) = self.find_recorded().await? {
+            return Ok(RequestState::Repeat(recorded));
+        }
+        require(Some(member.role), Role::Editor)?;
+        condition.check(Some(&member.project))?;
+        self.apply_plan(&mut member);
+        let head = member.head.as_ref().map(|head| head.id);
+        if base.is_some() && *base != head {
+            return Err(Error::stale(*base, head, Vec::new(), MergeMode::Paths));
+        }
+        Ok(RequestState::New(Box::new(member)))
+    }
+
+    /// The idempotency key and the fingerprint of the request; `None` if it has none.
+    pub(crate) fn key(&self) -> Option<&'a RequestKey> {
+        self.key
+    }
+
     /// Applies the plan of the access token, if the owner saves.
     pub(crate) fn apply_plan(&self, member: &mut Member) {
         if member.project.owner == self.user.id {
             member.project.plan = self.user.plan;
         }
+    }
+
+    /// The owner's plan, if the owner saves.
+    fn plan_of(&self, project: &Project) -> Option<Plan> {
+        (project.owner == self.user.id).then_some(self.user.plan)
     }
 
     /// Counts the policy `save`, once per request.
@@ -146,7 +202,8 @@ impl<'a> SaveRequest<'a> {
         let quotas = self.writer.quotas;
         let new = NewRevision {
             request: self.key.map(RequestKey::row),
-            plan: (member.project.owner == self.user.id).then_some(self.user.plan),
+            plan: self.plan_of(&member.project),
+            undoes: self.undoes,
             ..commit.new_revision(&member, quotas)
         };
         let (number, created_at) = match saves::advance(db, &new).await {
@@ -206,15 +263,56 @@ impl<'a> SaveRequest<'a> {
             }
             MaybeCommit::Unchanged(tree) => {
                 let Member { project, head, .. } = member;
-                if let Some(key) = self.key {
-                    let head = head.as_ref().map(|head| head.id);
-                    if !saves::record_unchanged(db, self.user.id, project.id, key.row(), head).await? {
-                        return Ok(Attempt::Raced);
-                    }
+                let head_id = head.as_ref().map(|head| head.id);
+                if matches!(self.record(db, project.id, RequestOutcome::Unchanged, head_id).await?, Attempt::Raced) {
+                    return Ok(Attempt::Raced);
                 }
                 Ok(Attempt::Done(Checkout { project, revision: head, tree }))
             }
         }
+    }
+
+    /// Records the idempotency key of a request that made no revision, if it has one. Raced if the key was used meanwhile.
+    async fn record(
+        &self,
+        db: &mut Connection,
+        project: ProjectId,
+        outcome: RequestOutcome,
+        head: Option<Oid>,
+    ) -> Result<Attempt<()>, Error> {
+        let Some(key) = self.key else { return Ok(Attempt::Done(())) };
+        let recorded = saves::record(db, self.user.id, project, key.row(), (outcome, head)).await?;
+        Ok(if recorded { Attempt::Done(()) } else { Attempt::Raced })
+    }
+
+    /// Stores a conflict with its commit, and records the request, in one transaction. Raced if the head moved, the role was withdrawn, or
+    /// the idempotency key was used meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::AccountTooLarge`] if the owner's account has no room.
+    pub(crate) async fn write_conflict(
+        &self,
+        member: &Member,
+        conflict: &NewConflict<'_>,
+        theirs: NewRevision<'_>,
+    ) -> Result<Attempt<()>, Error> {
+        let project = member.project.id;
+        let mut tx = store::begin(self.pool()).await?;
+        self.writer.quotas.check_bytes(&mut tx, &member.project, theirs.objects).await?;
+        let theirs = NewRevision { undoes: self.undoes, ..theirs };
+        match saves::create_branch(&mut tx, conflict, &theirs).await {
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(Attempt::Raced),
+            // The same request at the same time: its conflict has the same id.
+            Err(error) if error.violates(saves::REFS_KEY) || error.violates(saves::CONFLICTS_KEY) => return Ok(Attempt::Raced),
+            Err(error) => return Err(error.into()),
+        }
+        if matches!(self.record(&mut tx, project, RequestOutcome::Conflicted, theirs.expected).await?, Attempt::Raced) {
+            return Ok(Attempt::Raced);
+        }
+        projects::touch(&mut tx, project, self.plan_of(&member.project)).await?;
+        store::commit(tx).await?;
+        Ok(Attempt::Done(()))
     }
 
     /// The project as an earlier request left it, if the user may still read it.

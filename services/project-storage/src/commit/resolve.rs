@@ -1,9 +1,9 @@
-//! A user's resolution of a conflict: one revision whose parents are the head and the turn's commit.
+//! A user's resolution of a conflict: one revision whose parents are the head and the commit that could not be merged.
 
 use std::collections::{HashMap, HashSet};
 
 use chassis::seeded_bug;
-use proto::id::{ProjectId, TurnId};
+use proto::id::{ConflictId, ProjectId, TurnId};
 use time::OffsetDateTime;
 
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
     merge::{MergeMode, MergeResult},
     model::{
         condition::Condition,
+        conflict::{ConflictKind, OpenConflict},
         limits::{ChangedPath, Limits, SUMMARY_CHARACTERS},
         path::FilePath,
         project::{Member, Project, Role, Target, User},
@@ -29,7 +30,7 @@ use crate::{
     store::{
         self,
         conflicts::{self, ConflictState},
-        saves::RecordedSave,
+        saves::{RecordedSave, RequestOutcome},
         turns,
     },
 };
@@ -38,7 +39,7 @@ use crate::{
 pub(crate) struct Resolve {
     pub(crate) user: User,
     pub(crate) project: ProjectId,
-    pub(crate) turn: TurnId,
+    pub(crate) conflict: ConflictId,
     /// The condition that the project must meet.
     pub(crate) condition: Condition,
     /// The head that the user has seen.
@@ -60,7 +61,7 @@ pub(crate) struct Choice {
 #[derive(Debug)]
 pub(crate) enum Take {
     Head,
-    Turn,
+    Theirs,
     Content(Content),
 }
 
@@ -100,19 +101,24 @@ impl OptimisticWrite for ResolveWrite<'_> {
         if let Some(recorded) = self.request.find_recorded().await? {
             return self.replay(recorded).await.map(Attempt::Done);
         }
-        let conflict = match conflicts::find(pool, resolve.project, resolve.turn).await?.ok_or(Error::ConflictNotFound)? {
+        let conflict = match conflicts::find(pool, resolve.project, resolve.conflict).await?.ok_or(Error::ConflictNotFound)? {
             ConflictState::Resolved { revision, key } if key == resolve.key => {
-                let recorded = RecordedSave { project: resolve.project, fingerprint: key, revision: Some(revision) };
+                let recorded = RecordedSave {
+                    project: resolve.project,
+                    fingerprint: key,
+                    revision: Some(revision),
+                    outcome: RequestOutcome::Committed,
+                };
                 return self.replay(recorded).await.map(Attempt::Done);
             }
             ConflictState::Resolved { revision, .. } => return Err(Error::ConflictResolved { revision }),
-            ConflictState::Open { turn_revision, expires_at } => {
+            ConflictState::Open(open) => {
                 resolve.condition.check(Some(&member.project))?;
                 let head = member.head.as_ref().map(|head| head.id);
                 if head != Some(resolve.base) {
                     return Err(Error::stale(Some(resolve.base), head, Vec::new(), MergeMode::Paths));
                 }
-                Conflict::open(objects, &member, turn_revision, expires_at).await?
+                Conflict::load(objects, &member, *open).await?
             }
         };
         self.request.apply_plan(&mut member);
@@ -122,22 +128,25 @@ impl OptimisticWrite for ResolveWrite<'_> {
         if matches!(self.request.lock(&member.project).await, Attempt::Raced) {
             return Ok(Attempt::Raced);
         }
-        let commit = self.request.pack(staged, &message(&conflict.turn_revision.message)).await;
-        self.write(member, commit).await
+        let OpenConflict { kind, theirs, user, undoes, .. } = conflict.open;
+        // An undo is its author's. The resolution of another person is a change of that person.
+        self.request.undoes = undoes.filter(|_| user == resolve.user.id);
+        let commit = self.request.pack(staged, &message(&theirs.message)).await;
+        self.write(member, kind, commit).await
     }
 }
 
 impl ResolveWrite<'_> {
     /// Writes the revision and ends the conflict, in one transaction.
-    async fn write(&self, member: Member, commit: CommitObjects) -> Result<Attempt<ResolveResult>, Error> {
-        let Resolve { turn, key, .. } = self.resolve;
+    async fn write(&self, member: Member, kind: ConflictKind, commit: CommitObjects) -> Result<Attempt<ResolveResult>, Error> {
+        let Resolve { conflict, key, .. } = self.resolve;
         let mut tx = store::begin(self.request.pool()).await?;
         // The turn first: a deletion of the project locks in the same order.
-        if turns::lock(&mut tx, *turn).await? != Some(TurnState::Conflicted) {
+        if kind == ConflictKind::Turn && turns::lock(&mut tx, TurnId(conflict.0)).await? != Some(TurnState::Conflicted) {
             return Ok(Attempt::Raced);
         }
         let Attempt::Done((project, revision)) = self.request.write(&mut tx, member, &commit).await? else { return Ok(Attempt::Raced) };
-        if !conflicts::resolve(&mut tx, project.id, *turn, revision.id, key).await? {
+        if !conflicts::resolve(&mut tx, project.id, *conflict, revision.id, key).await? {
             return Ok(Attempt::Raced);
         }
         store::commit(tx).await?;
@@ -152,9 +161,9 @@ impl ResolveWrite<'_> {
     }
 }
 
-/// The message of the revision, from the message of the turn's commit.
-fn message(turn: &str) -> String {
-    let line = if turn.is_empty() { "Resolve a conflict".to_owned() } else { format!("Resolve: {turn}") };
+/// The message of the revision, from the message of the commit that could not be merged.
+fn message(theirs: &str) -> String {
+    let line = if theirs.is_empty() { "Resolve a conflict".to_owned() } else { format!("Resolve: {theirs}") };
     line.chars().take(SUMMARY_CHARACTERS).collect()
 }
 
@@ -173,7 +182,7 @@ impl Resolve {
         for (index, Choice { path, take }) in self.choices.iter().enumerate() {
             let file = match take {
                 Take::Head => conflict.head_tree.file(path.as_str()),
-                Take::Turn => conflict.turn_tree.file(path.as_str()),
+                Take::Theirs => conflict.their_tree.file(path.as_str()),
                 Take::Content(content) => {
                     let (size, limit) = (content.file.size, limits.file_bytes);
                     if size > limit {
@@ -187,7 +196,7 @@ impl Resolve {
                 tree.put(path.as_str(), file).map_err(|clash| clash.at(format!("files[{index}].path"), path))?;
             }
         }
-        let parents = conflict.head.as_ref().map(|head| head.id).into_iter().chain([conflict.turn_revision.id]);
+        let parents = conflict.head.as_ref().map(|head| head.id).into_iter().chain([conflict.open.theirs.id]);
         Ok(StagedTree::check(tree, &conflict.head_tree, limits, paths)?.with_parents(parents).with_contents(contents))
     }
 

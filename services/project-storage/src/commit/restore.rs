@@ -6,30 +6,24 @@ use crate::{
     commit::{
         Writer,
         attempt::{Attempt, OptimisticWrite, retry_on_race},
-        request::{MaybeCommit, RequestKey, SavePolicy, SaveRequest},
+        request::{MaybeCommit, Preconditions, RequestKey, RequestState, SavePolicy, SaveRequest},
         stage::{ChangedPaths, StagedTree},
     },
     error::Error,
     git::{Folder, Oid},
-    merge::MergeMode,
     model::{
-        condition::Condition,
-        project::{Member, Role, Target, User, require},
+        project::{Member, User},
         revision::Revision,
     },
-    read::{checkout::Checkout, history, member, tree},
+    read::{checkout::Checkout, history, tree},
 };
 
 /// What a user restores.
 pub(crate) struct Restore {
     pub(crate) user: User,
-    pub(crate) target: Target,
+    pub(crate) preconditions: Preconditions,
     /// The revision whose files come back.
     pub(crate) revision: Oid,
-    /// The condition that the project must meet.
-    pub(crate) condition: Condition,
-    /// The head that the user looked at; `None` for any.
-    pub(crate) base: Option<Oid>,
     /// For the history; empty for a message that names the revision.
     pub(crate) message: String,
     pub(crate) request: Option<RequestKey>,
@@ -64,17 +58,12 @@ impl OptimisticWrite for RestoreWrite<'_> {
 
     async fn attempt(&mut self) -> Result<Attempt<RestoreResult>, Error> {
         let restore = self.restore;
-        let mut member = member::find(self.request.pool(), restore.user.id, &restore.target, Role::Viewer).await?;
-        if let Some(recorded) = self.request.find_recorded().await? {
-            return Ok(Attempt::Done(RestoreResult { checkout: self.request.replay(recorded).await?, replayed: true }));
-        }
-        require(Some(member.role), Role::Editor)?;
-        restore.condition.check(Some(&member.project))?;
-        self.request.apply_plan(&mut member);
-        let head = member.head.as_ref().map(|head| head.id);
-        if restore.base.is_some() && restore.base != head {
-            return Err(Error::stale(restore.base, head, Vec::new(), MergeMode::Paths));
-        }
+        let member = match self.request.begin(&restore.preconditions).await? {
+            RequestState::Repeat(recorded) => {
+                return Ok(Attempt::Done(RestoreResult { checkout: self.request.replay(recorded).await?, replayed: true }));
+            }
+            RequestState::New(member) => *member,
+        };
         let old = history::resolve(self.request.pool(), &member, Some(restore.revision)).await?.ok_or(Error::RevisionNotFound)?;
         let message = if restore.message.is_empty() { default_message(&old) } else { restore.message.clone() };
         let staged = self.stage(&member, &old).await?;

@@ -59,7 +59,12 @@ pub(crate) enum StageResult {
     /// The tree follows the head.
     Applies(StagedTree),
     /// The head changed the same paths. The tree is the base with the change set, and follows the base.
-    Conflicts { paths: Vec<String>, staged: StagedTree },
+    Conflicts {
+        paths: Vec<String>,
+        /// The base and its tree; `None` is a project without files.
+        base: Option<(Oid, Oid)>,
+        staged: StagedTree,
+    },
 }
 
 /// Applies a change set to its base, and merges it with the head if that has moved.
@@ -76,7 +81,8 @@ pub(crate) async fn stage(objects: &Objects, edit: Edit<'_>) -> Result<StageResu
     };
     let limits = project.limits();
     let result = set.apply(&base_tree, &limits)?;
-    let (base_id, head_id) = (base.map(|base| base.id), head.map(|head| head.id));
+    let (base, head_id) = (base.map(|base| (base.id, base.tree)), head.map(|head| head.id));
+    let base_id = base.map(|(id, _)| id);
     let mut contents: Contents = set.contents().map(|content| (content.file.oid, content.bytes.clone())).collect();
     let targets = ChangedPaths { named: set.targets(), default_field: "changes" };
     let merged = if base_id == head_id {
@@ -87,7 +93,7 @@ pub(crate) async fn stage(objects: &Objects, edit: Edit<'_>) -> Result<StageResu
         if !merged.conflicts.is_empty() {
             // The tree of the author, without a merge. The resolution of the conflict merges it.
             let staged = StagedTree::check(result, &base_tree, &limits, targets)?.with_parents(base_id).with_contents(contents);
-            return Ok(StageResult::Conflicts { paths: merged.conflicts, staged });
+            return Ok(StageResult::Conflicts { paths: merged.conflicts, base, staged });
         }
         merged
     };

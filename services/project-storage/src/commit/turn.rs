@@ -16,6 +16,7 @@ use crate::{
     merge::MergeMode,
     model::{
         change::ChangeSet,
+        conflict::{self, ConflictKind, NewConflict},
         message::{Author, Message},
         project::{Member, Role},
         revision::Revision,
@@ -62,7 +63,12 @@ pub(crate) async fn commit(writer: Writer<'_>, commit: CommitTurn, now: OffsetDa
 enum PackedTurn {
     Unchanged,
     Applies(CommitObjects),
-    Conflicts { paths: Vec<String>, commit: CommitObjects },
+    Conflicts {
+        paths: Vec<String>,
+        /// The revision that the turn worked on, and its tree.
+        base: Option<(Oid, Oid)>,
+        commit: CommitObjects,
+    },
 }
 
 impl PackedTurn {
@@ -115,7 +121,9 @@ impl OptimisticWrite for TurnWrite<'_> {
         let packed = match staged {
             StageResult::Unchanged(_) => PackedTurn::Unchanged,
             StageResult::Applies(staged) => PackedTurn::Applies(self.pack(access.user, staged).await),
-            StageResult::Conflicts { paths, staged } => PackedTurn::Conflicts { paths, commit: self.pack(access.user, staged).await },
+            StageResult::Conflicts { paths, base, staged } => {
+                PackedTurn::Conflicts { paths, base, commit: self.pack(access.user, staged).await }
+            }
         };
         self.write(&access, packed).await
     }
@@ -173,10 +181,12 @@ impl<'a> TurnWrite<'a> {
                 };
                 Ok(Attempt::Done(Some(new.revision(number, created_at))))
             }
-            PackedTurn::Conflicts { commit, .. } => {
+            PackedTurn::Conflicts { paths, base, commit } => {
+                let id = conflict::id_of_turn(access.turn.id);
+                let conflict = NewConflict { id, kind: ConflictKind::Turn, base: *base, paths, fingerprint: None };
                 let new = commit.new_revision(member, quotas);
                 quotas.check_bytes(tx, project, &commit.objects).await?;
-                let created_at = saves::create_branch(tx, access.turn.id, &new).await?;
+                let Some(created_at) = saves::create_branch(tx, &conflict, &new).await? else { return Ok(Attempt::Raced) };
                 projects::touch(tx, project.id, None).await?;
                 Ok(Attempt::Done(Some(new.revision(0, created_at))))
             }

@@ -3,11 +3,13 @@
 use chassis::{
     clock::{now, timestamp},
     context::Context,
+    page,
 };
 use prost::Message as _;
-use proto::{error::Violations, id::TurnId, project_storage as pb};
+use proto::{error::Violations, id::ConflictId, project_storage as pb};
 use ring::digest::{Context as Digest, SHA256};
 use tonic::Request;
+use uuid::Uuid;
 
 use super::{decode, encode, text};
 use crate::{
@@ -19,25 +21,45 @@ use crate::{
     },
     error::Error,
     git::FileRef,
+    model::{page::Page, project::ListKey},
     read::{
         conflict::{self, ConflictFile, ConflictView},
         merge::Contents,
     },
 };
 
+pub(super) async fn list(app: &App, request: Request<pb::ListConflictsRequest>) -> Result<pb::ListConflictsResponse, Error> {
+    let user = decode::user(&Context::of(&request))?;
+    let pb::ListConflictsRequest { project_id, page_size, page_token } = request.into_inner();
+    let mut violations = Violations::default();
+    let project = decode::project_id(&mut violations, &project_id);
+    let size = page::size(page_size, &mut violations);
+    let project = decode::checked(violations, project)?;
+    let scope = format!("ListConflicts/{}/{project}", user.id);
+    let after: Option<ListKey> = app.page_tokens.open::<(i64, Uuid)>(&scope, &page_token)?.map(|(micros, id)| (micros.into(), id));
+    let (conflicts, next) = conflict::list(app.pool(), user.id, project, Page { size, after }).await?;
+    let token = |(micros, id): ListKey| app.page_tokens.seal(&scope, &(i64::try_from(micros).unwrap_or(i64::MAX), id));
+    Ok(pb::ListConflictsResponse {
+        conflicts: conflicts.into_iter().map(encode::conflict).collect(),
+        next_page_token: next.map(token).unwrap_or_default(),
+    })
+}
+
 pub(super) async fn get(app: &App, request: Request<pb::GetConflictRequest>) -> Result<pb::GetConflictResponse, Error> {
     let user = decode::user(&Context::of(&request))?;
     let pb::GetConflictRequest { project_id, turn_id } = request.into_inner();
     let mut violations = Violations::default();
     let project = decode::project_id(&mut violations, &project_id);
-    let turn = violations.parse::<TurnId>("turn_id", &turn_id);
-    let (project, turn) = decode::checked(violations, project.zip(turn))?;
-    let ConflictView { conflict, files, with_content, contents } = conflict::get(&app.objects, user.id, project, turn).await?;
+    let id = violations.parse::<ConflictId>("turn_id", &turn_id);
+    let (project, id) = decode::checked(violations, project.zip(id))?;
+    let ConflictView { conflict, files, with_content, contents } = conflict::get(&app.objects, user.id, project, id).await?;
     Ok(pb::GetConflictResponse {
-        base_revision: encode::optional_id(conflict.base.as_ref()),
+        base_revision: conflict.open.base.map(|(id, _)| id.to_string()).unwrap_or_default(),
         head_revision: encode::optional_id(conflict.head.as_ref()),
-        turn_revision: conflict.turn_revision.id.to_string(),
-        expire_time: Some(timestamp(conflict.expires_at)),
+        turn_revision: conflict.open.theirs.id.to_string(),
+        expire_time: Some(timestamp(conflict.open.expires_at)),
+        kind: encode::conflict_kind(conflict.open.kind).into(),
+        user_id: conflict.open.user.to_string(),
         files: files.into_iter().enumerate().map(|(n, found)| file(found, (n < with_content).then_some(&contents))).collect(),
     })
 }
@@ -48,8 +70,8 @@ fn file(found: ConflictFile, contents: Option<&Contents>) -> pb::ConflictFile {
         size_bytes: file.size,
         content: contents.and_then(|contents| contents.get(&file.oid)).cloned().map(encode::content),
     };
-    let ConflictFile { path, base, head, turn } = found;
-    pb::ConflictFile { path, base: base.map(side), head: head.map(side), turn: turn.map(side) }
+    let ConflictFile { path, base, head, theirs } = found;
+    pb::ConflictFile { path, base: base.map(side), head: head.map(side), turn: theirs.map(side) }
 }
 
 pub(super) async fn resolve(app: &App, request: Request<pb::ResolveConflictRequest>) -> Result<pb::ResolveConflictResponse, Error> {
@@ -58,11 +80,11 @@ pub(super) async fn resolve(app: &App, request: Request<pb::ResolveConflictReque
     let mut wire = request.into_inner();
     let mut violations = Violations::default();
     let project = decode::project_id(&mut violations, &wire.project_id);
-    let turn = violations.parse::<TurnId>("turn_id", &wire.turn_id);
+    let conflict = violations.parse::<ConflictId>("turn_id", &wire.turn_id);
     let condition = decode::condition(&mut violations, std::mem::take(&mut wire.if_match));
     let base = violations.parse("base_revision", &wire.base_revision);
     text::REQUEST_ID.check(&mut violations, &wire.request_id);
-    let ((project, turn), base) = decode::checked(violations, project.zip(turn).zip(base))?;
+    let ((project, conflict), base) = decode::checked(violations, project.zip(conflict).zip(base))?;
     let mut digest = Digest::new(&SHA256);
     digest.update(user.id.0.as_bytes());
     digest.update(&wire.encode_to_vec());
@@ -70,7 +92,7 @@ pub(super) async fn resolve(app: &App, request: Request<pb::ResolveConflictReque
     let request = decode::request_key(wire.request_id, || key.clone());
     let choices = choices(wire.files).await?;
     let policy = SavePolicy::new(app.limiter.clone(), &context);
-    let resolve = Resolve { user, project, turn, condition, base, choices, request, key };
+    let resolve = Resolve { user, project, conflict, condition, base, choices, request, key };
     let resolved = resolve::resolve(app.writer(), policy, resolve, now()).await?;
     Ok(pb::ResolveConflictResponse {
         replayed: resolved.replayed,
@@ -98,7 +120,7 @@ fn choice(index: usize, wire: pb::ResolvedFile) -> Result<Choice, Error> {
         (Ok(pb::Take::Content), None) => return Err(invalid("content", "is required with TAKE_CONTENT")),
         (Ok(pb::Take::Head | pb::Take::Turn), Some(_)) => return Err(invalid("content", "must be absent without TAKE_CONTENT")),
         (Ok(pb::Take::Head), None) => Take::Head,
-        (Ok(pb::Take::Turn), None) => Take::Turn,
+        (Ok(pb::Take::Turn), None) => Take::Theirs,
         (Ok(pb::Take::Unspecified) | Err(_), _) => return Err(invalid("take", "must be TAKE_HEAD, TAKE_TURN or TAKE_CONTENT")),
     };
     Ok(Choice { path, take })

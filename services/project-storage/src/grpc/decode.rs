@@ -1,11 +1,13 @@
 //! From messages to domain types. The answer names every invalid field; of a change set it names the first invalid change.
 
+use prost::Message;
 use proto::{
     auth::Plan,
     error::Violations,
     id::{MessageId, ProjectId},
     project_storage::{FileChange, FileContent, OnConflict, file_change, file_content},
 };
+use ring::digest::{Context as Digest, SHA256};
 
 use super::text;
 use crate::{
@@ -87,6 +89,14 @@ pub(super) fn project_id(violations: &mut Violations, text: &str) -> Option<Proj
 /// The id of an idempotent request with its fingerprint; `None` without an id.
 pub(super) fn request_key(id: String, fingerprint: impl FnOnce() -> Vec<u8>) -> Option<RequestKey> {
     (!id.is_empty()).then(|| RequestKey { id, fingerprint: fingerprint() })
+}
+
+/// The fingerprint of a request. It differs from that of another RPC with the same bytes.
+pub(super) fn fingerprint(rpc: &str, wire: &impl Message) -> Vec<u8> {
+    let mut digest = Digest::new(&SHA256);
+    digest.update(rpc.as_bytes());
+    digest.update(&wire.encode_to_vec());
+    digest.finish().as_ref().to_vec()
 }
 
 /// The condition that the project must meet.

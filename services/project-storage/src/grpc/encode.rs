@@ -7,6 +7,7 @@ use proto::project_storage as pb;
 use crate::{
     git::{DiffStat, FileChange, FileRef, Hunk, LineDiff, Oid},
     model::{
+        conflict::{ConflictKind, ConflictSummary},
         deletion::purge_time,
         limits::Limits,
         message::{Author, ConversationEntry, Message, TurnOutcome},
@@ -65,6 +66,31 @@ pub(super) fn revision(revision: &Revision) -> pb::Revision {
         create_time: Some(timestamp(revision.created_at)),
         diff_stat: Some(diff_stat(revision.stat)),
         labels: Vec::new(),
+        undoes: revision.undoes.map(|oid| oid.to_string()).unwrap_or_default(),
+    }
+}
+
+pub(super) fn conflict_kind(kind: ConflictKind) -> pb::ConflictKind {
+    match kind {
+        ConflictKind::Turn => pb::ConflictKind::Turn,
+        ConflictKind::Revert => pb::ConflictKind::Revert,
+        ConflictKind::MergeBack => pb::ConflictKind::MergeBack,
+    }
+}
+
+pub(super) fn conflict(conflict: ConflictSummary) -> pb::Conflict {
+    let id = |oid: Option<Oid>| oid.map(|oid| oid.to_string()).unwrap_or_default();
+    pb::Conflict {
+        id: conflict.id.to_string(),
+        kind: conflict_kind(conflict.kind).into(),
+        base_revision: id(conflict.base),
+        head_revision: id(conflict.ours),
+        turn_revision: conflict.theirs.to_string(),
+        path_count: conflict.path_count,
+        paths: conflict.paths,
+        user_id: conflict.user.to_string(),
+        create_time: Some(timestamp(conflict.created_at)),
+        expire_time: Some(timestamp(conflict.expires_at)),
     }
 }
 

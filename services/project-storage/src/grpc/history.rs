@@ -1,21 +1,19 @@
 //! Revisions: the list, the differences between two, and restores.
 
 use chassis::{clock::now, context::Context, page};
-use prost::Message as _;
 use proto::{error::Violations, id::TurnId, project_storage as pb};
-use ring::digest::{Context as Digest, SHA256};
 use tonic::Request;
 
 use super::{decode, encode, text};
 use crate::{
     app::App,
     commit::{
-        request::SavePolicy,
+        request::{Preconditions, SavePolicy},
         restore::{self, Restore},
     },
     error::Error,
     git::Oid,
-    model::{page::Page, project::Target},
+    model::page::Page,
     read::{
         diff::{self, Newer, Part, Query},
         history,
@@ -112,21 +110,13 @@ pub(super) async fn restore(app: &App, request: Request<pb::RestoreRevisionReque
     text::REQUEST_ID.check(&mut violations, &wire.request_id);
     let condition = decode::condition(&mut violations, std::mem::take(&mut wire.if_match));
     let (project, revision) = decode::checked(violations, project.zip(revision))?;
-    let request = decode::request_key(wire.request_id.clone(), || fingerprint(&wire));
+    let request = decode::request_key(wire.request_id.clone(), || decode::fingerprint("RestoreRevision", &wire));
     let policy = SavePolicy::new(app.limiter.clone(), &context);
-    let restore = Restore { user, target: Target::Id(project), revision, condition, base, message: wire.message, request };
+    let restore = Restore { user, preconditions: Preconditions { project, condition, base }, revision, message: wire.message, request };
     let restored = restore::restore(app.writer(), policy, restore, now()).await?;
     Ok(pb::RestoreRevisionResponse {
         project: Some(encode::project(&restored.checkout.project)),
         revision: restored.checkout.revision.as_ref().map(encode::revision),
         replayed: restored.replayed,
     })
-}
-
-/// The fingerprint of a restore. It differs from that of another request with the same bytes.
-fn fingerprint(wire: &pb::RestoreRevisionRequest) -> Vec<u8> {
-    let mut digest = Digest::new(&SHA256);
-    digest.update(b"RestoreRevision");
-    digest.update(&wire.encode_to_vec());
-    digest.finish().as_ref().to_vec()
 }

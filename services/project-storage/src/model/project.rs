@@ -116,7 +116,7 @@ impl Project {
     }
 }
 
-/// The key of a list of projects: the last change in microseconds since 1970, and the id.
+/// The key of a list of projects or conflicts: a time in microseconds since 1970, and the id.
 pub(crate) type ListKey = (i128, Uuid);
 
 /// The name of a project, made from its first prompt.

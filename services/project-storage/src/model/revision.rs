@@ -12,11 +12,20 @@ pub enum Actor {
     Agent = 2,
 }
 
+/// What an undo or a redo reverts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Undoes {
+    /// The change that is undone, or the undo that is redone.
+    pub revision: Oid,
+    /// The revision is an undo.
+    pub is_redo: bool,
+}
+
 /// One commit of a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Revision {
     pub(crate) id: Oid,
-    /// The number in the project's log, from 1; 0 on the branch of a conflicted turn.
+    /// The number in the project's log, from 1; 0 on the branch of a conflict.
     pub(crate) number: u32,
     pub(crate) tree: Oid,
     pub(crate) parents: Vec<Oid>,
@@ -26,6 +35,8 @@ pub(crate) struct Revision {
     pub(crate) turn: Option<TurnId>,
     pub(crate) created_at: OffsetDateTime,
     pub(crate) stat: DiffStat,
+    /// The revision that an undo or a redo reverts.
+    pub(crate) undoes: Option<Oid>,
 }
 
 /// A name of a revision, unique in its project.

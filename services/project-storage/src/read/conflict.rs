@@ -1,40 +1,40 @@
-//! Reading a conflicted turn. Its conflicts are computed on each read, because the head may have changed since.
+//! Reading conflicts. The paths of a conflict are computed on each read, because the head may have changed since.
 
 use std::sync::Arc;
 
-use proto::id::{ProjectId, TurnId, UserId};
-use time::OffsetDateTime;
+use proto::id::{ConflictId, ProjectId, UserId};
 
 use crate::{
     error::Error,
     git::{FileRef, Folder},
     merge::{Merge, MergeMode, MergeResult},
     model::{
-        project::{Member, Role, Target},
+        conflict::{ConflictSummary, OpenConflict},
+        page::Page,
+        project::{ListKey, Member, Role, Target},
         revision::Revision,
     },
     read::{
-        history, member,
+        member,
         merge::{Contents, merge},
         objects::Objects,
         tree,
     },
-    store::conflicts::{self, ConflictState},
+    store::{
+        Pool,
+        conflicts::{self, ConflictState},
+    },
 };
 
 /// The largest sum of contents in one answer, in bytes. Further files come with id and size only.
 const MAX_CONTENT_BYTES: u64 = 4 * 1024 * 1024;
 
-/// A conflicted turn with the three trees of its merge.
+/// A conflict with the three trees of its merge.
 pub(crate) struct Conflict {
-    /// The revision that the turn worked on; `None` if it began without files.
-    pub(crate) base: Option<Revision>,
-    /// The turn's own commit.
-    pub(crate) turn_revision: Revision,
+    pub(crate) open: OpenConflict,
     pub(crate) head: Option<Revision>,
-    pub(crate) expires_at: OffsetDateTime,
     pub(crate) base_tree: Arc<Folder>,
-    pub(crate) turn_tree: Arc<Folder>,
+    pub(crate) their_tree: Arc<Folder>,
     pub(crate) head_tree: Arc<Folder>,
 }
 
@@ -44,7 +44,7 @@ pub(crate) struct ConflictFile {
     pub(crate) path: String,
     pub(crate) base: Option<FileRef>,
     pub(crate) head: Option<FileRef>,
-    pub(crate) turn: Option<FileRef>,
+    pub(crate) theirs: Option<FileRef>,
 }
 
 /// A conflict with the files that are in conflict.
@@ -56,14 +56,26 @@ pub(crate) struct ConflictView {
     pub(crate) contents: Contents,
 }
 
-/// The conflict of a turn, for a user who may read the project.
+/// A page of the open conflicts of a project, the newest first, with the key of the next page.
+pub(crate) async fn list(
+    pool: &Pool,
+    user: UserId,
+    project: ProjectId,
+    page: Page<ListKey>,
+) -> Result<(Vec<ConflictSummary>, Option<ListKey>), Error> {
+    member::find(pool, user, &Target::Id(project), Role::Viewer).await?;
+    let rows = conflicts::page(pool, project, page.after, page.size + 1).await?;
+    Ok(page.cut(rows, |conflict| (conflict.created_at.unix_timestamp_nanos() / 1000, conflict.id.0)))
+}
+
+/// A conflict, for a user who may read the project.
 ///
 /// # Errors
-/// [`Error::ConflictNotFound`] if the turn is not conflicted or its branch has expired; [`Error::ConflictResolved`].
-pub(crate) async fn get(objects: &Objects, user: UserId, project: ProjectId, turn: TurnId) -> Result<ConflictView, Error> {
+/// [`Error::ConflictNotFound`] if there is none, or its branch has expired; [`Error::ConflictResolved`].
+pub(crate) async fn get(objects: &Objects, user: UserId, project: ProjectId, id: ConflictId) -> Result<ConflictView, Error> {
     let member = member::find(&objects.pool, user, &Target::Id(project), Role::Viewer).await?;
-    let conflict = match conflicts::find(&objects.pool, project, turn).await?.ok_or(Error::ConflictNotFound)? {
-        ConflictState::Open { turn_revision, expires_at } => Conflict::open(objects, &member, turn_revision, expires_at).await?,
+    let conflict = match conflicts::find(&objects.pool, project, id).await?.ok_or(Error::ConflictNotFound)? {
+        ConflictState::Open(open) => Conflict::load(objects, &member, *open).await?,
         ConflictState::Resolved { revision, .. } => return Err(Error::ConflictResolved { revision }),
     };
     let merged = conflict.merge(objects, &member).await?;
@@ -86,38 +98,32 @@ fn count_within(files: &[ConflictFile], bytes: u64) -> usize {
 
 impl ConflictFile {
     fn files(&self) -> impl Iterator<Item = FileRef> {
-        [self.base, self.head, self.turn].into_iter().flatten()
+        [self.base, self.head, self.theirs].into_iter().flatten()
     }
 }
 
 impl Conflict {
-    /// Reads the trees of the turn's commit, of its parent and of the head.
-    pub(crate) async fn open(
-        objects: &Objects,
-        member: &Member,
-        turn_revision: Revision,
-        expires_at: OffsetDateTime,
-    ) -> Result<Self, Error> {
+    /// Reads the trees of a conflict.
+    pub(crate) async fn load(objects: &Objects, member: &Member, open: OpenConflict) -> Result<Self, Error> {
         let Member { project, head, .. } = member;
-        let base = match turn_revision.parents.first() {
-            Some(id) => Some(history::find(&objects.pool, project.id, *id).await?),
-            None => None,
+        let base_tree = match open.base {
+            Some((_, tree)) => tree::load(objects, project.store, tree).await?,
+            None => Arc::default(),
         };
-        let base_tree = tree::at_revision(objects, project.store, base.as_ref()).await?;
-        let turn_tree = tree::at_revision(objects, project.store, Some(&turn_revision)).await?;
+        let their_tree = tree::at_revision(objects, project.store, Some(&open.theirs)).await?;
         let head_tree = tree::at_revision(objects, project.store, head.as_ref()).await?;
-        Ok(Self { base, turn_revision, head: head.clone(), expires_at, base_tree, turn_tree, head_tree })
+        Ok(Self { open, head: head.clone(), base_tree, their_tree, head_tree })
     }
 
-    /// Merges the turn's tree with the head.
+    /// Merges the other side with the head.
     pub(crate) async fn merge(&self, objects: &Objects, member: &Member) -> Result<MergeResult, Error> {
-        let trees = Merge { base: &self.base_tree, result: &self.turn_tree, head: &self.head_tree, is_snapshot: false };
+        let trees = Merge { base: &self.base_tree, result: &self.their_tree, head: &self.head_tree, is_snapshot: false };
         merge(objects, member.project.store, &trees, MergeMode::Lines, &Contents::new()).await
     }
 
     fn sides(&self, path: String) -> ConflictFile {
-        let [base, head, turn] = [&self.base_tree, &self.head_tree, &self.turn_tree].map(|tree| tree.file(&path));
-        ConflictFile { path, base, head, turn }
+        let [base, head, theirs] = [&self.base_tree, &self.head_tree, &self.their_tree].map(|tree| tree.file(&path));
+        ConflictFile { path, base, head, theirs }
     }
 }
 
@@ -129,7 +135,7 @@ mod tests {
     #[test]
     fn the_first_files_come_with_their_contents() {
         let file = |size: u32| Some(FileRef { oid: Oid::EMPTY_TREE, size });
-        let sides = |base: Option<FileRef>, head, turn| ConflictFile { path: "a".into(), base, head, turn };
+        let sides = |base: Option<FileRef>, head, theirs| ConflictFile { path: "a".into(), base, head, theirs };
         let files = [sides(file(1), file(2), file(3)), sides(None, file(4), None), sides(None, None, file(1))];
         let counts = [5, 6, 9, 10, 11, 100].map(|bytes| count_within(&files, bytes));
         assert_eq!(counts, [0, 1, 1, 2, 3, 3]);

@@ -14,9 +14,6 @@ use crate::{
     model::project::{ListKey, Member, Project, Role, StoreId, Target},
 };
 
-/// Seconds from 1970 to the last day of 9999, the last year of a timestamp on the wire.
-const MAX_TIMESTAMP: i128 = 253_402_214_400;
-
 struct ProjectRow {
     id: Uuid,
     store_id: Uuid,
@@ -87,7 +84,7 @@ macro_rules! find_member {
                   l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?", l.actor AS "actor?",
                   l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
                   l.added AS "added?", l.modified AS "modified?",
-                  l.deleted AS "deleted?", l.renamed AS "renamed?", l.created_at AS "logged_at?"
+                  l.deleted AS "deleted?", l.renamed AS "renamed?", l.created_at AS "logged_at?", l.undoes AS "undoes?"
            FROM projects p
            JOIN members m ON m.project_id = p.id AND m.user_id = $2
            JOIN refs r ON r.project_id = p.id AND r.name = $3
@@ -175,9 +172,7 @@ pub(crate) async fn page(
     after: Option<ListKey>,
     limit: i64,
 ) -> Result<Vec<Project>, StoreError> {
-    // The first page has no key. It starts after the latest possible change.
-    let (micros, id) = after.unwrap_or((MAX_TIMESTAMP * 1_000_000, Uuid::max()));
-    let changed = OffsetDateTime::from_unix_timestamp_nanos(micros.saturating_mul(1000)).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let (changed, id) = super::key_columns(after);
     let query = sqlx::query!(
         r#"SELECT p.id, p.store_id, p.owner_id, p.draft_id, p.display_name, p.plan, p.created_at, p.updated_at, p.edited_at, p.deleted_at,
                   r.oid AS head, r.seq AS head_seq
@@ -236,7 +231,8 @@ pub(crate) async fn lock_all(db: &mut Connection, id: ProjectId) -> Result<(), S
     // In the order of a turn's commit: turns, refs, project.
     let turns = sqlx::query!("SELECT id FROM turns WHERE project_id = $1 ORDER BY id FOR UPDATE", id.0);
     chassis::postgres::query("lock turns", turns.fetch_all(&mut *db)).await?;
-    let refs = sqlx::query!("SELECT name FROM refs WHERE project_id = $1 ORDER BY name FOR UPDATE", id.0);
+    // The main branch first: a resolution moves it, and then deletes the branch of its conflict.
+    let refs = sqlx::query!("SELECT name FROM refs WHERE project_id = $1 ORDER BY name <> $2, name FOR UPDATE", id.0, MAIN);
     chassis::postgres::query("lock refs", refs.fetch_all(&mut *db)).await?;
     lock(db, id).await
 }

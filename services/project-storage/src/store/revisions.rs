@@ -10,7 +10,8 @@ use crate::{
     git::{Corruption, DiffStat, Oid},
     model::{
         project::Role,
-        revision::{Actor, Revision},
+        revision::{Actor, Revision, Undoes},
+        undo::OwnRevision,
     },
 };
 
@@ -30,6 +31,7 @@ pub(super) struct LogRow {
     pub(super) deleted: Option<i32>,
     pub(super) renamed: Option<i32>,
     pub(super) logged_at: Option<OffsetDateTime>,
+    pub(super) undoes: Option<Vec<u8>>,
 }
 
 /// Takes the log's columns out of a joined row.
@@ -50,6 +52,7 @@ macro_rules! log_row {
             deleted: $row.deleted,
             renamed: $row.renamed,
             logged_at: $row.logged_at,
+            undoes: $row.undoes,
         }
     };
 }
@@ -77,6 +80,7 @@ impl LogRow {
                 deleted: count(self.deleted),
                 renamed: count(self.renamed),
             },
+            undoes: self.undoes.map(|oid| Oid::from_bytes(&oid)).transpose()?,
         }))
     }
 }
@@ -87,7 +91,7 @@ pub(crate) async fn find(db: impl PgExecutor<'_>, project: ProjectId, id: Oid) -
         r#"SELECT l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?", l.actor AS "actor?",
                   l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
                   l.added AS "added?", l.modified AS "modified?",
-                  l.deleted AS "deleted?", l.renamed AS "renamed?", l.created_at AS "logged_at?"
+                  l.deleted AS "deleted?", l.renamed AS "renamed?", l.created_at AS "logged_at?", l.undoes AS "undoes?"
            FROM ref_log l
            JOIN refs r ON r.project_id = l.project_id AND r.name = l.name
            WHERE l.project_id = $1 AND l.oid = $2 AND (r.expires_at IS NULL OR r.expires_at > now())
@@ -105,7 +109,7 @@ pub(crate) async fn find_by_turn(db: impl PgExecutor<'_>, project: ProjectId, tu
         r#"SELECT l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?", l.actor AS "actor?",
                   l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
                   l.added AS "added?", l.modified AS "modified?",
-                  l.deleted AS "deleted?", l.renamed AS "renamed?", l.created_at AS "logged_at?"
+                  l.deleted AS "deleted?", l.renamed AS "renamed?", l.created_at AS "logged_at?", l.undoes AS "undoes?"
            FROM turns t
            JOIN ref_log l ON l.project_id = t.project_id AND l.oid = t.revision
            JOIN refs r ON r.project_id = l.project_id AND r.name = l.name
@@ -115,6 +119,42 @@ pub(crate) async fn find_by_turn(db: impl PgExecutor<'_>, project: ProjectId, tu
         turn.0,
     );
     let row = chassis::postgres::query("select revision of turn", query.fetch_optional(db)).await?;
+    Ok(row.map(|row| log_row!(row).revision()).transpose()?.flatten())
+}
+
+/// The newest revisions of one person in a project, the newest first.
+pub(crate) async fn of_user(db: impl PgExecutor<'_>, project: ProjectId, user: UserId, limit: i64) -> Result<Vec<OwnRevision>, StoreError> {
+    let query = sqlx::query!(
+        "SELECT oid, undoes, redo FROM ref_log WHERE project_id = $1 AND user_id = $2 AND name = $3 ORDER BY seq DESC LIMIT $4",
+        project.0,
+        user.0,
+        MAIN,
+        limit,
+    );
+    let rows = chassis::postgres::query("select revisions of user", query.fetch_all(db)).await?;
+    let own = rows.into_iter().map(|row| {
+        let undone = row.undoes.map(|oid| Oid::from_bytes(&oid)).transpose()?;
+        Ok(OwnRevision { id: Oid::from_bytes(&row.oid)?, undoes: undone.map(|revision| Undoes { revision, is_redo: row.redo }) })
+    });
+    own.collect()
+}
+
+/// The revision of the main branch that a turn made, or that resolved the turn's conflict.
+pub(crate) async fn find_applied(db: impl PgExecutor<'_>, project: ProjectId, turn: TurnId) -> Result<Option<Revision>, StoreError> {
+    let query = sqlx::query!(
+        r#"SELECT l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?", l.actor AS "actor?",
+                  l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
+                  l.added AS "added?", l.modified AS "modified?",
+                  l.deleted AS "deleted?", l.renamed AS "renamed?", l.created_at AS "logged_at?", l.undoes AS "undoes?"
+           FROM turns t
+           JOIN ref_log l ON l.project_id = t.project_id AND l.oid = coalesce(t.resolution, t.revision) AND l.name = $3
+           WHERE t.id = $2 AND t.project_id = $1
+           LIMIT 1"#,
+        project.0,
+        turn.0,
+        MAIN,
+    );
+    let row = chassis::postgres::query("select applied revision", query.fetch_optional(db)).await?;
     Ok(row.map(|row| log_row!(row).revision()).transpose()?.flatten())
 }
 
@@ -130,7 +170,7 @@ pub(crate) async fn page(
         r#"SELECT m.role, l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?",
                   l.actor AS "actor?", l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
                   l.added AS "added?", l.modified AS "modified?",
-                  l.deleted AS "deleted?", l.renamed AS "renamed?", l.created_at AS "logged_at?"
+                  l.deleted AS "deleted?", l.renamed AS "renamed?", l.created_at AS "logged_at?", l.undoes AS "undoes?"
            FROM members m
            LEFT JOIN LATERAL (
                SELECT * FROM ref_log g WHERE g.project_id = m.project_id AND g.name = $3 AND g.seq < $4 ORDER BY g.seq DESC LIMIT $5

@@ -11,14 +11,19 @@ use super::{Connection, MAIN, StoreError, conflicts::branch_name, oid_or_none, s
 use crate::{
     git::{DiffStat, Object, Oid},
     model::{
+        conflict::NewConflict,
         project::{Role, StoreId},
-        revision::{Actor, Revision},
+        revision::{Actor, Revision, Undoes},
     },
 };
 
 /// The constraint that a second save with the same idempotency key violates.
 pub(crate) const REQUEST_KEY: &str = "save_requests_pkey";
-/// How long the branch of a conflicted turn is kept.
+/// The constraint that a second branch with the same name violates.
+pub(crate) const REFS_KEY: &str = "refs_pkey";
+/// The constraint that a second conflict with the same id violates.
+pub(crate) const CONFLICTS_KEY: &str = "conflicts_pkey";
+/// How long the branch of a conflict is kept.
 const BRANCH_DAYS: i32 = 30;
 
 /// A commit with everything that is written with it.
@@ -42,6 +47,8 @@ pub struct NewRevision<'a> {
     pub plan: Option<Plan>,
     /// The bytes that the owner's projects may store together.
     pub max_bytes: i64,
+    /// What the revision undoes. Of the commit of a conflict: what the resolution undoes.
+    pub undoes: Option<Undoes>,
 }
 
 impl NewRevision<'_> {
@@ -58,6 +65,7 @@ impl NewRevision<'_> {
             turn: self.turn,
             created_at,
             stat: self.stat,
+            undoes: self.undoes.map(|undoes| undoes.revision),
         }
     }
 }
@@ -114,6 +122,8 @@ macro_rules! write_revision {
             signed($new.stat.modified),
             signed($new.stat.deleted),
             signed($new.stat.renamed),
+            $new.undoes.as_ref().map(|undoes| undoes.revision.as_bytes()),
+            $new.undoes.is_some_and(|undoes| undoes.is_redo),
             $($more,)*
         )
     };
@@ -129,8 +139,8 @@ pub async fn advance(db: &mut Connection, new: &NewRevision<'_>) -> Result<Optio
                UPDATE refs SET oid = $3, seq = seq + 1
                WHERE project_id = $1 AND name = $4 AND oid = $5
                  AND EXISTS (SELECT 1 FROM members WHERE project_id = $1 AND user_id = $2 AND role >= $6)
-                 AND $24::bigint + (SELECT coalesce(sum(s.bytes), 0)::bigint FROM stores s WHERE s.id IN (
-                     SELECT p.store_id FROM projects p WHERE p.owner_id = (SELECT owner_id FROM projects WHERE id = $1))) <= $25
+                 AND $26::bigint + (SELECT coalesce(sum(s.bytes), 0)::bigint FROM stores s WHERE s.id IN (
+                     SELECT p.store_id FROM projects p WHERE p.owner_id = (SELECT owner_id FROM projects WHERE id = $1))) <= $27
                RETURNING seq, clock_timestamp() AS at
            ), o AS (
                INSERT INTO objects (store_id, oid, tag, size, data)
@@ -140,13 +150,13 @@ pub async fn advance(db: &mut Connection, new: &NewRevision<'_>) -> Result<Optio
                ON CONFLICT DO NOTHING
            ), l AS (
                INSERT INTO ref_log (project_id, name, seq, oid, tree, parents, actor, user_id, turn_id, message,
-                                    added, modified, deleted, renamed, created_at)
-               SELECT $1, $4, r.seq, $3, $12, $13, $14, $2, $15, $16, $17, $18, $19, $20, r.at FROM r
+                                    added, modified, deleted, renamed, created_at, undoes, redo)
+               SELECT $1, $4, r.seq, $3, $12, $13, $14, $2, $15, $16, $17, $18, $19, $20, r.at, $21, $22 FROM r
            ), p AS (
-               UPDATE projects SET updated_at = r.at, edited_at = r.at, plan = coalesce($21, plan) FROM r WHERE id = $1
+               UPDATE projects SET updated_at = r.at, edited_at = r.at, plan = coalesce($23, plan) FROM r WHERE id = $1
            ), k AS (
                INSERT INTO save_requests (user_id, request_id, project_id, fingerprint, revision)
-               SELECT $2, $22, $1, $23, $3 FROM r WHERE $22::text IS NOT NULL
+               SELECT $2, $24, $1, $25, $3 FROM r WHERE $24::text IS NOT NULL
            )
            SELECT seq, at AS "at!" FROM r"#,
         new,
@@ -174,32 +184,55 @@ pub(crate) async fn account_bytes(db: &mut Connection, project: ProjectId) -> Re
     chassis::postgres::query("select account bytes", query.fetch_one(&mut *db)).await
 }
 
-/// Writes the revision of a conflicted turn to a branch of its own. Returns its time.
-pub(crate) async fn create_branch(db: &mut Connection, turn: TurnId, new: &NewRevision<'_>) -> Result<OffsetDateTime, StoreError> {
+/// Stores a conflict, and its commit on a branch of its own, if the head is `expected` and the user may edit the project. Returns the
+/// time of the commit, or `None` if nothing was written.
+pub(crate) async fn create_branch(
+    db: &mut Connection,
+    conflict: &NewConflict<'_>,
+    new: &NewRevision<'_>,
+) -> Result<Option<OffsetDateTime>, StoreError> {
     let columns = Columns::new(new);
+    let (base, base_tree) = conflict.base.unzip();
     let query = write_revision!(
         query_scalar,
-        r#"WITH r AS (
+        r#"WITH h AS (
+               SELECT oid FROM refs
+               WHERE project_id = $1 AND name = $6 AND oid = $7
+                 AND EXISTS (SELECT 1 FROM members WHERE project_id = $1 AND user_id = $2 AND role >= $8)
+               FOR SHARE
+           ), r AS (
                INSERT INTO refs (project_id, name, oid, seq, expires_at)
-               VALUES ($1, $4, $3, 1, now() + make_interval(days => $5))
-               RETURNING seq, clock_timestamp() AS at
+               SELECT $1, $4, $3, 1, now() + make_interval(days => $5) FROM h
+               RETURNING seq, clock_timestamp() AS at, expires_at
            ), o AS (
                INSERT INTO objects (store_id, oid, tag, size, data)
-               SELECT $6, u.oid, u.tag, u.size, u.data
-               FROM unnest($7::bytea[], $8::smallint[], $9::integer[], $10::bytea[]) AS u (oid, tag, size, data)
+               SELECT $9, u.oid, u.tag, u.size, u.data
+               FROM unnest($10::bytea[], $11::smallint[], $12::integer[], $13::bytea[]) AS u (oid, tag, size, data)
+               WHERE EXISTS (SELECT 1 FROM r)
                ON CONFLICT DO NOTHING
            ), l AS (
                INSERT INTO ref_log (project_id, name, seq, oid, tree, parents, actor, user_id, turn_id, message,
                                     added, modified, deleted, renamed, created_at)
-               SELECT $1, $4, r.seq, $3, $11, $12, $13, $2, $14, $15, $16, $17, $18, $19, r.at FROM r
+               SELECT $1, $4, r.seq, $3, $14, $15, $16, $2, $17, $18, $19, $20, $21, $22, r.at FROM r
+           ), c AS (
+               INSERT INTO conflicts (id, project_id, kind, base, base_tree, ours, theirs, paths, user_id, fingerprint, undoes, redo,
+                                      created_at, expires_at)
+               SELECT $25, $1, $26, $27, $28, nullif($7, ''::bytea), $3, $29, $2, $30, $23, $24, r.at, r.expires_at FROM r
            )
            SELECT at AS "at!" FROM r"#,
         new,
         columns,
-        [branch_name(turn), BRANCH_DAYS],
-        []
+        [branch_name(conflict.id), BRANCH_DAYS, MAIN, new.expected.as_ref().map_or(&[][..], |oid| oid.as_bytes()), Role::Editor as i16],
+        [
+            conflict.id.0,
+            conflict.kind as i16,
+            base.as_ref().map(Oid::as_bytes),
+            base_tree.as_ref().map(Oid::as_bytes),
+            conflict.paths,
+            conflict.fingerprint
+        ]
     );
-    chassis::postgres::query("insert branch", query.fetch_one(&mut *db)).await
+    chassis::postgres::query("insert branch", query.fetch_optional(&mut *db)).await
 }
 
 /// The bytes of encoded objects.
@@ -207,43 +240,59 @@ pub(crate) fn stored_bytes(objects: &[Object]) -> i64 {
     objects.iter().map(|object| i64::try_from(object.data.len()).unwrap_or(i64::MAX)).fold(0, i64::saturating_add)
 }
 
-/// A save that was made with an idempotency key.
+/// How a request with an idempotency key ended. The database stores the number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RequestOutcome {
+    Committed = 1,
+    /// Nothing differed from the head.
+    Unchanged = 2,
+    /// The request made a conflict.
+    Conflicted = 3,
+}
+
+/// A request that was made with an idempotency key.
 pub(crate) struct RecordedSave {
     pub(crate) project: ProjectId,
     pub(crate) fingerprint: Vec<u8>,
+    /// The revision that it answered; of a conflict, the head.
     pub(crate) revision: Option<Oid>,
+    pub(crate) outcome: RequestOutcome,
 }
 
 /// The save of an idempotency key; `None` if the key is unused.
 pub(crate) async fn find_recorded(db: impl PgExecutor<'_>, user: UserId, request_id: &str) -> Result<Option<RecordedSave>, StoreError> {
     let query = sqlx::query!(
-        "SELECT project_id, fingerprint, revision FROM save_requests WHERE user_id = $1 AND request_id = $2",
+        "SELECT project_id, fingerprint, revision, outcome FROM save_requests WHERE user_id = $1 AND request_id = $2",
         user.0,
         request_id,
     );
     let row = chassis::postgres::query("select save request", query.fetch_optional(db)).await?;
     row.map(|row| {
-        Ok(RecordedSave { project: ProjectId(row.project_id), fingerprint: row.fingerprint, revision: oid_or_none(&row.revision)? })
+        let known = [RequestOutcome::Unchanged, RequestOutcome::Conflicted];
+        let outcome = known.into_iter().find(|outcome| *outcome as i16 == row.outcome).unwrap_or(RequestOutcome::Committed);
+        let revision = oid_or_none(&row.revision)?;
+        Ok(RecordedSave { project: ProjectId(row.project_id), fingerprint: row.fingerprint, revision, outcome })
     })
     .transpose()
 }
 
-/// Records the idempotency key of a save that changed nothing. Returns `false` if the key was used meanwhile.
-pub(crate) async fn record_unchanged(
+/// Records the idempotency key of a request that made no revision. Returns `false` if the key was used meanwhile.
+pub(crate) async fn record(
     db: &mut Connection,
     user: UserId,
     project: ProjectId,
     request: Request<'_>,
-    revision: Option<Oid>,
+    (outcome, head): (RequestOutcome, Option<Oid>),
 ) -> Result<bool, StoreError> {
     let query = sqlx::query!(
-        "INSERT INTO save_requests (user_id, request_id, project_id, fingerprint, revision) VALUES ($1, $2, $3, $4, $5)
+        "INSERT INTO save_requests (user_id, request_id, project_id, fingerprint, revision, outcome) VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT DO NOTHING",
         user.0,
         request.id,
         project.0,
         request.fingerprint,
-        revision.as_ref().map_or(&[][..], |oid| oid.as_bytes()),
+        head.as_ref().map_or(&[][..], |oid| oid.as_bytes()),
+        outcome as i16,
     );
     Ok(chassis::postgres::query("insert save request", query.execute(&mut *db)).await?.rows_affected() == 1)
 }

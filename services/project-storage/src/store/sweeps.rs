@@ -45,7 +45,17 @@ pub(crate) async fn ended_sessions(db: impl PgExecutor<'_>) -> Result<u64, Store
     Ok(u64::try_from(rows.len()).unwrap_or(0))
 }
 
-/// Deletes expired branches of conflicted turns. Their objects stay until the store is deleted.
+/// Deletes conflicts that nobody has resolved in time. Resolved ones stay, so that a repeat of the resolution is known.
+pub(crate) async fn conflicts(db: impl PgExecutor<'_>) -> Result<u64, StoreError> {
+    let query = sqlx::query!(
+        "DELETE FROM conflicts WHERE id IN (
+             SELECT id FROM conflicts WHERE resolution IS NULL AND expires_at < now() LIMIT $1 FOR UPDATE SKIP LOCKED)",
+        MAX_ROWS,
+    );
+    Ok(chassis::postgres::query("sweep conflicts", query.execute(db)).await?.rows_affected())
+}
+
+/// Deletes expired branches of conflicts. Their objects stay until the store is deleted.
 pub(crate) async fn branches(db: impl PgExecutor<'_>) -> Result<u64, StoreError> {
     let query = sqlx::query!(
         "DELETE FROM refs WHERE (project_id, name) IN (

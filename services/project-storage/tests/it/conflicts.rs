@@ -149,7 +149,7 @@ async fn a_resolution_is_one_revision_of_two_parents() {
     assert_eq!(conflict.ann.files(&conflict.project).await, ["a=both\n", "m=one\n2\nthree\n", "new=by turn"]);
 
     // The branch is deleted, and a repeat gets the same answer.
-    assert_eq!(cluster.count("SELECT count(*) FROM refs WHERE name LIKE 'refs/turns/%'").await, 0);
+    assert_eq!(cluster.count("SELECT count(*) FROM refs WHERE name LIKE 'refs/conflicts/%'").await, 0);
     assert_eq!(conflict.resolve(request.clone()).await.expect("the same request"), replayed(&resolved));
     let others = [
         conflict.request(vec![with_content("a", "other\n"), take("b", Take::Turn)]),

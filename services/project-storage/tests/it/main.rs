@@ -17,6 +17,8 @@ mod projects;
 mod quotas;
 mod races;
 mod replaces;
+mod reverts;
 mod saves;
 mod search;
 mod turns;
+mod undo;

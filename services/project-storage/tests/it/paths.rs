@@ -106,6 +106,7 @@ async fn seed(cluster: &Cluster, person: &Person, project: &str) -> String {
         request: None,
         plan: None,
         max_bytes: i64::MAX,
+        undoes: None,
     };
     let mut db = storage::connection(pool).await.expect("a connection");
     storage::advance(&mut db, &new).await.expect("written").expect("the project had no revision");

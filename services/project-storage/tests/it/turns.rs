@@ -234,7 +234,7 @@ async fn a_turn_is_merged_or_kept_on_a_branch() {
     let answer = conversation(&ann, &project).await.pop().expect("an answer");
     assert_eq!((answer.text.as_str(), answer.revision.as_str()), ("done", own.id.as_str()));
     assert_eq!(
-        cluster.count("SELECT count(*) FROM refs WHERE name LIKE 'refs/turns/%' AND expires_at BETWEEN now() + interval '29 days' AND now() + interval '31 days'").await,
+        cluster.count("SELECT count(*) FROM refs WHERE name LIKE 'refs/conflicts/%' AND expires_at BETWEEN now() + interval '29 days' AND now() + interval '31 days'").await,
         1
     );
     sqlx::query("UPDATE refs SET expires_at = now() - interval '1 second' WHERE expires_at IS NOT NULL")

@@ -17,3 +17,4 @@ mod search;
 mod sessions;
 mod sites;
 mod story;
+mod undo;

@@ -1,0 +1,47 @@
+//! The three-way merge of a whole tree with the head: of a revert, and of a project that is merged into another one.
+
+use std::sync::Arc;
+
+use crate::{
+    commit::stage::{ChangedPaths, StagedTree},
+    error::Error,
+    git::Folder,
+    merge::{Merge, MergeMode},
+    model::project::Member,
+    read::{
+        merge::{Contents, merge},
+        objects::Objects,
+        tree,
+    },
+};
+
+/// The result of a merge with the head.
+pub(crate) enum MergeStage {
+    /// The head has everything already.
+    Unchanged(Arc<Folder>),
+    /// The tree follows the head.
+    Clean(StagedTree),
+    /// The paths that cannot be merged.
+    Conflicts(Vec<String>),
+}
+
+/// Merges what `theirs` changes in `base` into the head, line by line.
+///
+/// # Errors
+/// The limit that the result exceeds.
+pub(crate) async fn stage(objects: &Objects, member: &Member, base: &Arc<Folder>, theirs: &Folder) -> Result<MergeStage, Error> {
+    let (store, limits) = (member.project.store, member.project.limits());
+    let head = tree::at_revision(objects, store, member.head.as_ref()).await?;
+    let trees = Merge { base, result: theirs, head: &head, is_snapshot: false };
+    let merged = merge(objects, store, &trees, MergeMode::Lines, &Contents::new()).await?;
+    if !merged.conflicts.is_empty() {
+        return Ok(MergeStage::Conflicts(merged.conflicts));
+    }
+    let paths = ChangedPaths { named: Vec::new(), default_field: "revision" };
+    let contents = paths.check_sizes(merged.contents, &limits)?;
+    let staged = StagedTree::check(merged.tree, &head, &limits, paths)?;
+    if staged.differences.is_empty() {
+        return Ok(MergeStage::Unchanged(head));
+    }
+    Ok(MergeStage::Clean(staged.with_parents(member.head.as_ref().map(|head| head.id)).with_contents(contents)))
+}
