@@ -73,6 +73,7 @@ const FAILURES = {
   INTERNAL: "Something went wrong on the server.",
   LIMIT_EXCEEDED: "The answer reached a limit.",
   NOT_BEGUN: "The turn could not start.",
+  PATH_LOCKED: "A locked path would have been changed.",
   PROVIDER_ERROR: "The model's provider did not answer properly.",
   PROVIDER_REFUSED: "The model's provider refused the request.",
   PROVIDER_STALLED: "The model's provider stopped in the middle.",
@@ -82,7 +83,7 @@ const FAILURES = {
 };
 
 // Reasons for which the message of the server has more details.
-const SAYS_MORE = new Set(["LIMIT_EXCEEDED", "NOT_BEGUN", "PROVIDER_ERROR", "PROVIDER_REFUSED"]);
+const SAYS_MORE = new Set(["LIMIT_EXCEEDED", "NOT_BEGUN", "PATH_LOCKED", "PROVIDER_ERROR", "PROVIDER_REFUSED"]);
 
 const RESOLVED = { kind: "completed", word: "resolved", line: "Not saved at first: somebody else had changed the same lines. The conflict has been resolved since." };
 const ENDS = {

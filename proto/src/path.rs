@@ -54,6 +54,12 @@ pub enum BadPath {
     Ending { part: String },
 }
 
+/// Whether a path is a folder or file, or below it.
+#[must_use]
+pub fn is_within(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// Checks that a text can be the path of a file: relative, `/`-separated, NFC, 1 to 255 characters, and no part that has a special
 /// meaning for git or for a directory walk. Paths are not normalised: a path is read as it was written.
 ///

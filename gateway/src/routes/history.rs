@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Instant};
 use axum::{extract::State, http::HeaderMap};
 use chassis::client::idempotent;
 use proto::project_storage::{
-    DeleteLabelRequest, DiffRevisionsRequest, GetRevisionRequest, ListLabelsRequest, ListRevisionsRequest, RedoRevisionRequest,
-    RestoreRevisionRequest, RevertRevisionRequest, SetLabelRequest, UndoRevisionRequest,
+    DeleteLabelRequest, DeleteLockRequest, DiffRevisionsRequest, GetRevisionRequest, ListLabelsRequest, ListLocksRequest,
+    ListRevisionsRequest, RedoRevisionRequest, RestoreRevisionRequest, RevertRevisionRequest, SetLabelRequest, SetLockRequest,
+    UndoRevisionRequest,
 };
 
 use super::projects::SAVE_TIME;
@@ -84,4 +85,23 @@ pub(crate) async fn set_label(
 
 pub(crate) async fn delete_label(State(app): State<Arc<App>>, caller: Authenticated, Params(request): Params<DeleteLabelRequest>) -> Reply {
     reply(app.upstream.projects().delete_label(caller.context.request(request)).await?.get_ref())
+}
+
+pub(crate) async fn locks(State(app): State<Arc<App>>, caller: Authenticated, Params(request): Params<ListLocksRequest>) -> Reply {
+    reply(app.upstream.projects().list_locks(caller.context.request(request)).await?.get_ref())
+}
+
+pub(crate) async fn set_lock(
+    State(app): State<Arc<App>>,
+    caller: Authenticated,
+    ids: PathParams,
+    Json(mut request, _share): Json<SetLockRequest>,
+) -> Reply {
+    ids.bind(&mut request.project_id, "project_id")?;
+    ids.bind(&mut request.path, "path")?;
+    reply(&present(app.upstream.projects().set_lock(caller.context.request(request)).await?.into_inner().lock)?)
+}
+
+pub(crate) async fn delete_lock(State(app): State<Arc<App>>, caller: Authenticated, Params(request): Params<DeleteLockRequest>) -> Reply {
+    reply(app.upstream.projects().delete_lock(caller.context.request(request)).await?.get_ref())
 }

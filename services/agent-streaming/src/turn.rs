@@ -108,11 +108,12 @@ pub(crate) enum Reason {
     WorkerLost,
     NotBegun,
     AccessLost,
+    PathLocked,
     Internal,
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::ProviderError,
         Self::ProviderRefused,
         Self::ProviderStalled,
@@ -123,6 +124,7 @@ impl Reason {
         Self::WorkerLost,
         Self::NotBegun,
         Self::AccessLost,
+        Self::PathLocked,
         Self::Internal,
     ];
 
@@ -138,6 +140,7 @@ impl Reason {
             Self::WorkerLost => "WORKER_LOST",
             Self::NotBegun => "NOT_BEGUN",
             Self::AccessLost => "ACCESS_LOST",
+            Self::PathLocked => "PATH_LOCKED",
             Self::Internal => "INTERNAL",
         }
     }

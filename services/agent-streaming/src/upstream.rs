@@ -163,6 +163,7 @@ where
 pub(crate) fn failure_of(fault: &Fault) -> Failure {
     let reason = match (fault.code, fault.reason.as_str()) {
         (ErrorCode::InvalidArgument | ErrorCode::RateLimited, _) => Reason::LimitExceeded,
+        (ErrorCode::Forbidden, "PATH_LOCKED") => Reason::PathLocked,
         (ErrorCode::Forbidden | ErrorCode::Unauthenticated, _)
         | (ErrorCode::NotFound, "PROJECT_NOT_FOUND" | "TURN_NOT_FOUND" | "REVISION_NOT_FOUND") => Reason::AccessLost,
         _ => Reason::Internal,
@@ -227,6 +228,7 @@ mod tests {
         assert_eq!(of(ErrorCode::InvalidArgument, "FILE_TOO_LARGE"), Reason::LimitExceeded);
         assert_eq!(of(ErrorCode::RateLimited, "ACCOUNT_TOO_LARGE"), Reason::LimitExceeded);
         assert_eq!(of(ErrorCode::Forbidden, "ROLE_REQUIRED"), Reason::AccessLost);
+        assert_eq!(of(ErrorCode::Forbidden, "PATH_LOCKED"), Reason::PathLocked);
         assert_eq!(of(ErrorCode::NotFound, "PROJECT_NOT_FOUND"), Reason::AccessLost);
         assert_eq!(of(ErrorCode::Conflict, "TURN_DIGEST_MISMATCH"), Reason::Internal);
     }

@@ -46,6 +46,12 @@ pub(crate) enum Error {
     AccountTooLarge { limit: u64 },
     #[error("the project has {limit} labels, which is as many as it may have; delete one first")]
     TooManyLabels { limit: u32 },
+    #[error("the project has {limit} locks, which is as many as it may have; delete one first")]
+    TooManyLocks { limit: u32 },
+    #[error("no such lock in this project")]
+    LockNotFound,
+    #[error("`{path}` may not be changed: there is a lock on `{lock}`")]
+    PathLocked { path: String, lock: String },
     #[error("no such project")]
     ProjectNotFound,
     #[error("no such label in this project")]
@@ -112,6 +118,7 @@ impl Error {
             Self::ProjectNotFound
             | Self::RevisionNotFound
             | Self::LabelNotFound
+            | Self::LockNotFound
             | Self::FileNotFound { .. }
             | Self::ConflictNotFound
             | Self::TurnNotFound
@@ -127,9 +134,11 @@ impl Error {
             | Self::TurnEnded
             | Self::TurnReplaced { .. }
             | Self::DigestMismatch => ErrorCode::Conflict,
-            Self::RoleRequired => ErrorCode::Forbidden,
+            Self::RoleRequired | Self::PathLocked { .. } => ErrorCode::Forbidden,
             Self::SessionEnded => ErrorCode::Unauthenticated,
-            Self::TooManyProjects { .. } | Self::TooManyLabels { .. } | Self::AccountTooLarge { .. } => ErrorCode::RateLimited,
+            Self::TooManyProjects { .. } | Self::TooManyLabels { .. } | Self::TooManyLocks { .. } | Self::AccountTooLarge { .. } => {
+                ErrorCode::RateLimited
+            }
             Self::Busy => ErrorCode::Unavailable,
             Self::Fault(fault) => fault.code,
             Self::Store(failure) if failure.is_transient() => ErrorCode::Unavailable,
@@ -148,6 +157,9 @@ impl Error {
             Self::TooManyChanges { .. } => "TOO_MANY_CHANGES",
             Self::TooManyProjects { .. } => "TOO_MANY_PROJECTS",
             Self::TooManyLabels { .. } => "TOO_MANY_LABELS",
+            Self::TooManyLocks { .. } => "TOO_MANY_LOCKS",
+            Self::LockNotFound => "LOCK_NOT_FOUND",
+            Self::PathLocked { .. } => "PATH_LOCKED",
             Self::AccountTooLarge { .. } => "ACCOUNT_TOO_LARGE",
             Self::SessionEnded => "TOKEN_INVALID",
             Self::ProjectNotFound => "PROJECT_NOT_FOUND",
@@ -203,7 +215,10 @@ impl Error {
             | Self::TooManyFiles { path, limit, .. }
             | Self::ProjectTooLarge { path, limit, .. }
             | Self::FolderTooLarge { path, limit, .. } => fault.with("path", path).with("limit", limit.to_string()),
-            Self::TooManyProjects { limit } | Self::TooManyLabels { limit } => fault.with("limit", limit.to_string()),
+            Self::PathLocked { path, lock } => fault.with("path", path).with("lock", lock),
+            Self::TooManyProjects { limit } | Self::TooManyLabels { limit } | Self::TooManyLocks { limit } => {
+                fault.with("limit", limit.to_string())
+            }
             Self::AccountTooLarge { limit } => fault.with("limit", limit.to_string()),
             Self::TooManyChanges { limit, .. } => fault.with("limit", limit.to_string()),
             Self::InvalidPath { path, .. } | Self::FileNotFound { path, .. } | Self::FileExists { path, .. } => fault.with("path", path),

@@ -8,6 +8,7 @@ mod encode;
 mod files;
 mod history;
 mod labels;
+mod locks;
 mod previews;
 mod projects;
 mod reverts;
@@ -69,6 +70,9 @@ rpcs! {
     list_labels(ListLabelsRequest) -> ListLabelsResponse = labels::list;
     set_label(SetLabelRequest) -> SetLabelResponse = labels::set;
     delete_label(DeleteLabelRequest) -> DeleteLabelResponse = labels::delete;
+    list_locks(ListLocksRequest) -> ListLocksResponse = locks::list;
+    set_lock(SetLockRequest) -> SetLockResponse = locks::set;
+    delete_lock(DeleteLockRequest) -> DeleteLockResponse = locks::delete;
     list_messages(ListMessagesRequest) -> ListMessagesResponse = projects::list_messages;
     save_project(SaveProjectRequest) -> SaveProjectResponse = files::save;
     load_project(LoadProjectRequest) -> LoadProjectResponse = files::load;

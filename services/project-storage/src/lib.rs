@@ -10,7 +10,8 @@
 //! - [`archive`]: zip and tar files. Pure.
 //! - [`read`]: reading trees, files, revisions and messages, with a cache of git objects.
 //! - [`commit`]: creating a project, saving it, resolving a conflict, and the beginning and the end of a turn.
-//! - [`manage`]: renaming a project. [`delete`]: deleting, restoring and purging one. [`labels`]: names of revisions. [`preview`]: files as a browser gets them.
+//! - [`manage`]: renaming a project. [`delete`]: deleting, restoring and purging one. [`labels`]: names of revisions. [`locks`]: paths
+//!   that may not be changed. [`preview`]: files as a browser gets them.
 //! - [`background`]: tasks that run beside the calls.
 //! - [`store`]: the SQL.
 //! - [`grpc`], [`access`], [`config`], [`error`], [`app`]: what every service has. [`blocking`]: CPU work on large files.
@@ -27,6 +28,7 @@ mod error;
 mod git;
 mod grpc;
 mod labels;
+mod locks;
 mod manage;
 mod merge;
 mod model;

@@ -4,6 +4,7 @@
 //! - [`path`], [`limits`]: how a file may be named and how much a project may hold. [`per_plan`]: settings that depend on the plan.
 //! - [`change`]: the tree that a change set makes.
 //! - [`undo`]: what an undo and a redo revert.
+//! - [`lock`]: paths that may not be changed.
 //! - [`condition`]: `If-Match`. [`page`]: pages of lists. [`deletion`]: deleted projects, and what other services are told of them.
 
 pub(crate) mod change;
@@ -11,6 +12,7 @@ pub(crate) mod condition;
 pub(crate) mod conflict;
 pub(crate) mod deletion;
 pub(crate) mod limits;
+pub(crate) mod lock;
 pub(crate) mod message;
 pub(crate) mod page;
 pub(crate) mod path;

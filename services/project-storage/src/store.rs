@@ -4,6 +4,7 @@ pub(crate) mod conflicts;
 pub(crate) mod deleted_projects;
 pub(crate) mod deletions;
 pub(crate) mod labels;
+pub(crate) mod locks;
 pub(crate) mod messages;
 pub(crate) mod objects;
 pub(crate) mod previews;

@@ -70,6 +70,7 @@ impl Editor {
     async fn work_without_agent(&mut self) -> Option<()> {
         self.create_project().await?;
         self.read_lists().await?;
+        self.use_lock().await?;
         self.get("get the usage of a project", &format!("/api/projects/{}/usage", self.project)).await?;
         self.get("get the usage of an account", "/api/usage").await?;
         self.undo_and_revert().await?;
@@ -211,6 +212,17 @@ impl Editor {
         self.accept("set a label", answered)?;
         self.get("list labels", &labels).await?;
         self.call_or_not_found("delete a label", Method::DELETE, &label, json!({})).await
+    }
+
+    /// Locks a file, moves it, and deletes the lock, which has followed.
+    async fn use_lock(&mut self) -> Option<()> {
+        let locks = format!("/api/projects/{}/locks", self.project);
+        let lock = format!("{locks}/{SHARED}");
+        let set = ApiCall { what: "set a lock", method: Method::PUT, path: &lock, body: json!({}), key: None };
+        let answered = self.client.call(set).await?;
+        self.accept("set a lock", answered)?;
+        self.get("list locks", &locks).await?;
+        self.call_or_not_found("delete a lock", Method::DELETE, &lock, json!({})).await
     }
 
     /// A call that may answer 404: an earlier attempt without an answer has deleted the thing, or the turn has no revision.

@@ -34,7 +34,7 @@ const CODES: [(ErrorCode, &[&str]); 10] = [
         ],
     ),
     (Unauthenticated, &["TOKEN_MISSING", "TOKEN_INVALID", "SESSION_ENDED", "SESSION_AMBIGUOUS", "BAD_CREDENTIALS"]),
-    (Forbidden, &["CROSS_ORIGIN", "ROLE_REQUIRED", "SIGNUP_CLOSED"]),
+    (Forbidden, &["CROSS_ORIGIN", "ROLE_REQUIRED", "PATH_LOCKED", "SIGNUP_CLOSED"]),
     (
         NotFound,
         &[
@@ -42,6 +42,7 @@ const CODES: [(ErrorCode, &[&str]); 10] = [
             "PROJECT_NOT_FOUND",
             "REVISION_NOT_FOUND",
             "LABEL_NOT_FOUND",
+            "LOCK_NOT_FOUND",
             "FILE_NOT_FOUND",
             "CONFLICT_NOT_FOUND",
             "PREVIEW_NOT_FOUND",
@@ -68,7 +69,18 @@ const CODES: [(ErrorCode, &[&str]); 10] = [
             "CURSOR_EXPIRED",
         ],
     ),
-    (RateLimited, &["RATE_LIMITED", "SHARE_EXHAUSTED", "TOO_MANY_PROJECTS", "TOO_MANY_LABELS", "ACCOUNT_TOO_LARGE", "MESSAGE_TOO_LARGE"]),
+    (
+        RateLimited,
+        &[
+            "RATE_LIMITED",
+            "SHARE_EXHAUSTED",
+            "TOO_MANY_PROJECTS",
+            "TOO_MANY_LABELS",
+            "TOO_MANY_LOCKS",
+            "ACCOUNT_TOO_LARGE",
+            "MESSAGE_TOO_LARGE",
+        ],
+    ),
     (Timeout, &["TIMEOUT"]),
     // Its status differs from that of its code.
     (Timeout, &["BODY_TIMEOUT"]),
@@ -118,6 +130,7 @@ const STORING: &[&str] = &[
     "KEY_REUSED",
     "ACCOUNT_TOO_LARGE",
     "MESSAGE_TOO_LARGE",
+    "PATH_LOCKED",
 ];
 /// Reasons of operations that start a turn.
 const STARTING: &[&str] = &[
@@ -169,6 +182,9 @@ const OWN: &[(&str, &[&[&str]])] = &[
     ("ListLabels", &[&["PROJECT_NOT_FOUND", "PAGE_TOKEN_INVALID"]]),
     ("SetLabel", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND", "ROLE_REQUIRED", "TOO_MANY_LABELS"]]),
     ("DeleteLabel", &[&["PROJECT_NOT_FOUND", "LABEL_NOT_FOUND", "ROLE_REQUIRED"]]),
+    ("ListLocks", &[&["PROJECT_NOT_FOUND"]]),
+    ("SetLock", &[&["PROJECT_NOT_FOUND", "ROLE_REQUIRED", "INVALID_PATH", "TOO_MANY_LOCKS"]]),
+    ("DeleteLock", &[&["PROJECT_NOT_FOUND", "ROLE_REQUIRED", "INVALID_PATH", "LOCK_NOT_FOUND"]]),
     ("ListMessages", &[&["PROJECT_NOT_FOUND", "PAGE_TOKEN_INVALID"]]),
     ("ListConflicts", &[&["PROJECT_NOT_FOUND", "PAGE_TOKEN_INVALID"]]),
     ("GetConflict", &[&["PROJECT_NOT_FOUND", "CONFLICT_NOT_FOUND", "CONFLICT_RESOLVED"]]),

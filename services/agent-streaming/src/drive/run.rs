@@ -58,7 +58,8 @@ async fn run_steps(app: &App, recorder: &mut Recorder<'_>, turn: &Turn, started:
     let (agent, provider, model) = agent_and_model(&app.agents, &app.providers, turn)?;
     let (tree, conversation) = if started { read_started(&app.upstream, turn).await? } else { read_new(&app.upstream, turn).await? };
     if !started {
-        let event = TurnStarted { base_revision: tree.revision.clone(), model: turn.model.clone() };
+        let event =
+            TurnStarted { base_revision: tree.revision.clone(), model: turn.model.clone(), locked_paths: tree.locked_paths.clone() };
         recorder.push_with(Kind::TurnStarted(event), Change::started(tree.revision.clone(), conversation::ids(&conversation)?)).await?;
         // The ids of the messages must be stored before the model gets them, so that a later worker sends the same messages.
         recorder.log.flush().await?;
@@ -66,7 +67,10 @@ async fn run_steps(app: &App, recorder: &mut Recorder<'_>, turn: &Turn, started:
 
     let (system, messages) = prompt::build(agent, &conversation, &tree.files, &turn.prompt);
     let base = TurnFiles { upstream: app.upstream.clone(), turn: turn.id, revision: tree.revision.clone() };
-    let mut overlay = Overlay::new(tree.files, tree.limits.unwrap_or_default());
+    // The locks at the start, which are in the log: a worker that replays the tools gets the same refusals. The commit checks the present
+    // locks.
+    let locked = recorder.transcript.locked_paths.clone();
+    let mut overlay = Overlay::new(tree.files, tree.limits.unwrap_or_default()).with_locked(locked);
     let tools = tools::specs(&agent.tools);
     let runner = StepRunner { turn, provider, model, base, tools, limits: app.limits.step };
     let mut request = Arc::new(ModelRequest {

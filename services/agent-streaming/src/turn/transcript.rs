@@ -15,6 +15,8 @@ pub(crate) struct Transcript {
     /// As reported by the provider, including superseded attempts.
     pub(crate) usage: Usage,
     pub(crate) finished: Vec<Step>,
+    /// The paths that the tools of the turn may not change.
+    pub(crate) locked_paths: Vec<String>,
     open: Option<OpenStep>,
 }
 
@@ -79,6 +81,7 @@ impl Transcript {
         self.answer.apply(kind);
         match kind {
             Kind::Usage(usage) => self.usage = *usage,
+            Kind::TurnStarted(started) => self.locked_paths.clone_from(&started.locked_paths),
             Kind::StepStarted(_) => self.open = Some(OpenStep::default()),
             Kind::StepFinished(_) => self.finished.extend(self.open.take().map(|open| open.step)),
             Kind::StepSuperseded(_) => self.open = None,

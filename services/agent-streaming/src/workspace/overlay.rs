@@ -105,6 +105,8 @@ pub(crate) struct Overlay {
     base: BTreeMap<String, BaseFile>,
     files: BTreeMap<String, (Node, u32)>,
     limits: ProjectLimits,
+    /// Files and folders that may not be changed.
+    locked: Vec<String>,
     cache: HashMap<String, Content>,
     cached_bytes: usize,
 }
@@ -119,7 +121,13 @@ impl Overlay {
             .map(|entry| (entry.path, BaseFile { size: entry.size_bytes, etag: entry.etag }))
             .collect();
         let files = base.iter().map(|(path, file)| (path.clone(), (Node::Base, file.size))).collect();
-        Self { base, files, limits, cache: HashMap::new(), cached_bytes: 0 }
+        Self { base, files, limits, locked: Vec::new(), cache: HashMap::new(), cached_bytes: 0 }
+    }
+
+    /// The same tree with locked files and folders.
+    #[must_use]
+    pub(crate) fn with_locked(self, locked: Vec<String>) -> Self {
+        Self { locked, ..self }
     }
 
     /// Every staged file with its size, sorted by path.
@@ -174,7 +182,7 @@ impl Overlay {
     /// # Errors
     /// The base could not be read. The inner error: the change is refused.
     pub(crate) async fn write(&mut self, base: &dyn BaseFiles, path: &str, text: &str) -> Result<Result<(), Refusal>, BaseError> {
-        if let Err(refusal) = self.check_put(path, text.len(), None) {
+        if let Err(refusal) = self.check_unlocked(path).and_then(|()| self.check_put(path, text.len(), None)) {
             return Ok(Err(refusal));
         }
         let node = self.written(base, path, text.into()).await?;
@@ -200,6 +208,7 @@ impl Overlay {
         if !self.files.contains_key(path) {
             return Err(self.not_found(path));
         }
+        self.check_unlocked(path)?;
         let mut after = self.clone_names();
         after.remove(path);
         self.check_change_count(&after)?;
@@ -216,7 +225,8 @@ impl Overlay {
         if self.files.contains_key(new_path) {
             return Ok(Err(Refusal::new("FILE_EXISTS", format!("{new_path} exists; delete it first or choose another name"))));
         }
-        if let Err(refusal) = self.check_put(new_path, size as usize, Some(path)) {
+        let unlocked = self.check_unlocked(path).and_then(|()| self.check_unlocked(new_path));
+        if let Err(refusal) = unlocked.and_then(|()| self.check_put(new_path, size as usize, Some(path))) {
             return Ok(Err(refusal));
         }
         let node = match node {
@@ -236,6 +246,12 @@ impl Overlay {
     fn put(&mut self, path: &str, node: Node, size: usize) {
         // The size was checked against the limit of a file, which is a u32.
         self.files.insert(path.to_owned(), (node, u32::try_from(size).unwrap_or(u32::MAX)));
+    }
+
+    fn check_unlocked(&self, path: &str) -> Result<(), Refusal> {
+        let Some(lock) = self.locked.iter().find(|lock| proto::path::is_within(path, lock)) else { return Ok(()) };
+        let place = if lock == path { String::new() } else { format!(", because the folder {lock} is") };
+        Err(Refusal::new("PATH_LOCKED", format!("{path} is locked{place}: agents may not change it; leave it as it is and tell the user")))
     }
 
     /// The refusal for a missing file. Names a file with a similar path, if there is one.

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use crate::{
     blocking,
     commit::{quota::Quotas, stage::StagedTree},
-    git::{self, Commit, DiffStat, Folder, Object, Oid},
+    git::{self, Commit, DiffStat, Difference, Folder, Object, Oid},
     model::{
         project::{Member, StoreId},
         revision::Actor,
@@ -40,6 +40,8 @@ pub(crate) struct CommitObjects {
     tree_oid: Oid,
     parents: Vec<Oid>,
     stat: DiffStat,
+    /// The differences to the parent's tree.
+    pub(crate) differences: Vec<Difference>,
     user: UserId,
     turn: Option<TurnId>,
     /// As the history shows it.
@@ -80,6 +82,7 @@ impl CommitObjects {
             tree_oid,
             parents,
             stat: git::stat(&differences),
+            differences,
             user: author.user,
             turn: author.turn,
             message: author.message.to_owned(),
@@ -106,6 +109,7 @@ impl CommitObjects {
             plan: None,
             max_bytes: quotas.max_bytes(member.project.plan),
             undoes: None,
+            lock_version: member.project.lock_version,
         }
     }
 

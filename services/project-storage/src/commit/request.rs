@@ -21,12 +21,13 @@ use crate::{
     },
     error::{Error, SERVICE},
     git::{Folder, Oid},
+    locks,
     merge::MergeMode,
     model::{
         condition::Condition,
         conflict::NewConflict,
         project::{Member, Project, Role, Target, User, require},
-        revision::{Revision, Undoes},
+        revision::{Actor, Revision, Undoes},
     },
     read::{checkout::Checkout, history, member, tree},
     store::{
@@ -192,7 +193,7 @@ impl<'a> SaveRequest<'a> {
     /// Writes the revision in one statement. Raced if the head moved, the role was withdrawn, or the idempotency key was used meanwhile.
     ///
     /// # Errors
-    /// [`Error::AccountTooLarge`] if the owner's account has no room.
+    /// [`Error::AccountTooLarge`] if the owner's account has no room. [`Error::PathLocked`] if a lock stops the user.
     pub(crate) async fn write(
         &self,
         db: &mut Connection,
@@ -200,6 +201,7 @@ impl<'a> SaveRequest<'a> {
         commit: &CommitObjects,
     ) -> Result<Attempt<(Project, Revision)>, Error> {
         let quotas = self.writer.quotas;
+        let moved = locks::check(db, &member, Actor::Person, &commit.differences).await?;
         let new = NewRevision {
             request: self.key.map(RequestKey::row),
             plan: self.plan_of(&member.project),
@@ -215,6 +217,7 @@ impl<'a> SaveRequest<'a> {
             Err(error) if error.violates(saves::REQUEST_KEY) => return Ok(Attempt::Raced),
             Err(error) => return Err(error.into()),
         };
+        locks::follow(db, member.project.id, &moved).await?;
         let revision = new.revision(number, created_at);
         let mut project = member.project;
         set_head(&mut project, Some(&revision));
@@ -234,8 +237,17 @@ impl<'a> SaveRequest<'a> {
         }
         // Packing takes time. Only then is a connection taken, because other requests wait for connections.
         let packed = self.pack_changes(staged, message).await;
-        let mut db = store::connection(self.pool()).await?;
-        self.write_changes(&mut db, member, packed).await
+        if member.project.lock_version == 0 {
+            let mut db = store::connection(self.pool()).await?;
+            return self.write_changes(&mut db, member, packed).await;
+        }
+        // A lock may follow a rename, in the same transaction.
+        let mut tx = store::begin(self.pool()).await?;
+        let written = self.write_changes(&mut tx, member, packed).await?;
+        if matches!(written, Attempt::Done(_)) {
+            store::commit(tx).await?;
+        }
+        Ok(written)
     }
 
     /// As [`SaveRequest::pack`], if there is something to commit.

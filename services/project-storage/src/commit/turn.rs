@@ -13,13 +13,14 @@ use crate::{
     },
     error::Error,
     git::Oid,
+    locks,
     merge::MergeMode,
     model::{
         change::ChangeSet,
         conflict::{self, ConflictKind, NewConflict},
         message::{Author, Message},
         project::{Member, Role},
-        revision::Revision,
+        revision::{Actor, Revision},
         turn::TurnState,
     },
     read::{
@@ -147,6 +148,9 @@ impl<'a> TurnWrite<'a> {
         // The turn first: a deletion of the project locks in the same order.
         if turns::lock(&mut tx, access.turn.id).await? != Some(TurnState::Open) {
             return Ok(Attempt::Raced);
+        }
+        if let Some(commit) = packed.commit() {
+            locks::check(&mut tx, &access.member, Actor::Agent, &commit.differences).await?;
         }
         let Attempt::Done(revision) = self.write_files(&mut tx, access, &packed).await? else { return Ok(Attempt::Raced) };
         let id = revision.as_ref().map(|revision| revision.id);

@@ -14,6 +14,7 @@ use crate::{
         turn::{self, CommitTurn},
     },
     error::Error,
+    locks,
     model::{
         limits::SUMMARY_CHARACTERS,
         message::replace_nul,
@@ -56,6 +57,7 @@ pub(super) async fn tree(app: &App, request: Request<pb::GetTurnTreeRequest>) ->
         revision: encode::optional_id(checkout.revision.as_ref()),
         files: encode::files(checkout.tree.walk_files()),
         limits: Some(encode::limits(checkout.project.limits())),
+        locked_paths: locks::of_agents(app.pool(), &checkout.project).await?,
     })
 }
 

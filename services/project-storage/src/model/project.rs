@@ -44,6 +44,8 @@ pub(crate) struct Project {
     pub(crate) deleted_at: Option<OffsetDateTime>,
     /// The newest revision and its number; `None` without files.
     pub(crate) head: Option<(Oid, u32)>,
+    /// How often its locks changed; 0 if none was ever set.
+    pub(crate) lock_version: i32,
 }
 
 impl Project {
@@ -112,6 +114,7 @@ impl Project {
             edited_at: now,
             deleted_at: None,
             head: None,
+            lock_version: 0,
         }
     }
 }

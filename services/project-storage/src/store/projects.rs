@@ -27,6 +27,7 @@ struct ProjectRow {
     deleted_at: Option<OffsetDateTime>,
     head: Vec<u8>,
     head_seq: i32,
+    lock_version: i32,
 }
 
 /// Takes a project's columns out of a joined row.
@@ -45,6 +46,7 @@ macro_rules! project_row {
             deleted_at: $row.deleted_at,
             head: $row.head,
             head_seq: $row.head_seq,
+            lock_version: $row.lock_version,
         }
     };
 }
@@ -63,6 +65,7 @@ impl ProjectRow {
             edited_at: self.edited_at.unwrap_or(self.updated_at),
             deleted_at: self.deleted_at,
             head: oid_or_none(&self.head)?.map(|oid| (oid, unsigned(self.head_seq))),
+            lock_version: self.lock_version,
         })
     }
 }
@@ -80,7 +83,7 @@ macro_rules! find_member {
     ($db:ident, $user:ident, $condition:literal, $key:expr) => {{
         let query = sqlx::query!(
             r#"SELECT p.id, p.store_id, p.owner_id, p.draft_id, p.display_name, p.plan, p.created_at, p.updated_at, p.edited_at, p.deleted_at,
-                  r.oid AS head, r.seq AS head_seq, m.role,
+                  r.oid AS head, r.seq AS head_seq, r.lock_version, m.role,
                   l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?", l.actor AS "actor?",
                   l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
                   l.added AS "added?", l.modified AS "modified?",
@@ -175,7 +178,7 @@ pub(crate) async fn page(
     let (changed, id) = super::key_columns(after);
     let query = sqlx::query!(
         r#"SELECT p.id, p.store_id, p.owner_id, p.draft_id, p.display_name, p.plan, p.created_at, p.updated_at, p.edited_at, p.deleted_at,
-                  r.oid AS head, r.seq AS head_seq
+                  r.oid AS head, r.seq AS head_seq, r.lock_version
            FROM projects p
            JOIN refs r ON r.project_id = p.id AND r.name = $5
            WHERE p.owner_id = $1 AND (p.updated_at, p.id) < ($2, $3) AND (p.deleted_at IS NOT NULL) = $6

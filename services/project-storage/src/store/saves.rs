@@ -49,6 +49,8 @@ pub struct NewRevision<'a> {
     pub max_bytes: i64,
     /// What the revision undoes. Of the commit of a conflict: what the resolution undoes.
     pub undoes: Option<Undoes>,
+    /// The version of the project's locks that the commit was checked with.
+    pub lock_version: i32,
 }
 
 impl NewRevision<'_> {
@@ -129,7 +131,8 @@ macro_rules! write_revision {
     };
 }
 
-/// Writes a revision to the main branch, if the head is `expected`, the user may edit the project, and the owner's account has room.
+/// Writes a revision to the main branch, if the head is `expected`, the locks are the same, the user may edit the project, and the owner's
+/// account has room.
 /// Returns the number and the time of the revision, or `None` if nothing was written.
 pub async fn advance(db: &mut Connection, new: &NewRevision<'_>) -> Result<Option<(u32, OffsetDateTime)>, StoreError> {
     let columns = Columns::new(new);
@@ -137,7 +140,7 @@ pub async fn advance(db: &mut Connection, new: &NewRevision<'_>) -> Result<Optio
         query,
         r#"WITH r AS (
                UPDATE refs SET oid = $3, seq = seq + 1
-               WHERE project_id = $1 AND name = $4 AND oid = $5
+               WHERE project_id = $1 AND name = $4 AND oid = $5 AND lock_version = $28
                  AND EXISTS (SELECT 1 FROM members WHERE project_id = $1 AND user_id = $2 AND role >= $6)
                  AND $26::bigint + (SELECT coalesce(sum(s.bytes), 0)::bigint FROM stores s WHERE s.id IN (
                      SELECT p.store_id FROM projects p WHERE p.owner_id = (SELECT owner_id FROM projects WHERE id = $1))) <= $27
@@ -167,7 +170,8 @@ pub async fn advance(db: &mut Connection, new: &NewRevision<'_>) -> Result<Optio
             new.request.map(|request| request.id),
             new.request.map(|request| request.fingerprint),
             stored_bytes(new.objects),
-            new.max_bytes
+            new.max_bytes,
+            new.lock_version
         ]
     );
     let row = chassis::postgres::query("save revision", query.fetch_optional(&mut *db)).await?;

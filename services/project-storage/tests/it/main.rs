@@ -9,6 +9,7 @@ mod harness;
 mod history;
 mod limits;
 mod loads;
+mod locks;
 mod merges;
 mod pages;
 mod paths;

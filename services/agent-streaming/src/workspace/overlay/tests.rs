@@ -260,6 +260,16 @@ async fn a_change_above_a_limit_is_refused() {
     assert_eq!(run(&base, &mut limits(save), "b=1 b=2 a=2 -a c=1 -b c=1").await, ["TOO_MANY_FILES"]);
 }
 
+#[tokio::test]
+async fn a_locked_path_is_not_changed() {
+    let base = Memory::new(&[("a", "1"), ("d/e", "2"), ("de", "3")]);
+    let mut overlay = base.overlay().with_locked(vec!["a".to_owned(), "d".to_owned()]);
+    let steps = "a=2 -a a>b d/e=2 d/new=1 d/f/g=1 -d/e d/e>x de>d/x";
+    assert_eq!(run(&base, &mut overlay, steps).await, ["PATH_LOCKED"; 9]);
+    assert_eq!(shown(&overlay.changes()), Vec::<String>::new());
+    assert_eq!(run(&base, &mut overlay, "de=1 de>x e/d=1").await, Vec::<&str>::new());
+}
+
 #[test]
 fn folders_of_the_base_are_ignored() {
     let folder = FileEntry { path: "d".into(), kind: FileKind::Folder as i32, ..FileEntry::default() };
