@@ -95,6 +95,8 @@ fn contract() -> Vec<Route> {
         post("/api/projects/{project_id}/undo", Counted, history::undo),
         post("/api/projects/{project_id}/redo", Counted, history::redo),
         get("/api/projects/{project_id}/diff", Counted, history::diff),
+        get("/api/projects/{project_id}/history/{path=**}", Counted, history::of_file),
+        get("/api/projects/{project_id}/blame/{path=**}", Counted, history::blame),
         get("/api/projects/{project_id}/labels", Counted, history::labels),
         put("/api/projects/{project_id}/labels/{label}", Counted, history::set_label),
         delete("/api/projects/{project_id}/labels/{label}", Counted, history::delete_label),

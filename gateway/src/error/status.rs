@@ -23,6 +23,7 @@ const REASONS: &[(&str, Option<StatusCode>, &str)] = &[
     ("FILE_CHANGED", None, "The file does not match its ETag"),
     ("FILE_EXISTS", None, "The file already exists"),
     ("FILE_NOT_FOUND", None, "There is no such file"),
+    ("FILE_NOT_TEXT", None, "The file is not text"),
     ("FILE_TOO_LARGE", None, "A file is too large"),
     ("FOLDER_TOO_LARGE", None, "A folder would have too many entries"),
     ("HEADER_TOO_LARGE", Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE), "A header of the request is too long"),

@@ -35,6 +35,16 @@ const SYNTAX: [(&str, &str); 21] = [
 /// The errors of the base64 decoder.
 const BASE64_ERRORS: [&str; 4] = ["Invalid symbol", "Invalid last symbol", "Invalid input length", "Invalid padding"];
 
+/// The errors of the parser of times.
+const TIME_ERRORS: [&str; 6] = [
+    "input contains invalid characters",
+    "input is not enough for unique date and time",
+    "input is out of range",
+    "no possible date and time matching input",
+    "premature end of input",
+    "trailing input",
+];
+
 /// Where the values of a request come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
@@ -119,6 +129,9 @@ fn describe_value(text: &str, source: Source) -> String {
     }
     if BASE64_ERRORS.iter().any(|error| text.starts_with(error)) {
         return "must be base64".to_owned();
+    }
+    if TIME_ERRORS.contains(&text) {
+        return "must be a time of RFC 3339, such as 2026-11-28T12:00:00Z".to_owned();
     }
     text.to_owned()
 }

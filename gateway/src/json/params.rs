@@ -119,7 +119,7 @@ mod tests {
     use proto::{
         agent_streaming::{ListTurnsRequest, StreamTurnEventsRequest},
         error::Fault,
-        project_storage::{ListMessagesRequest, SearchFilesRequest},
+        project_storage::{ListMessagesRequest, ListRevisionsRequest, SearchFilesRequest},
     };
 
     use super::*;
@@ -171,6 +171,15 @@ mod tests {
         );
         let keyed = params::<ListMessagesRequest>("/x?pageToken[a]=x").await.expect_err("an entry");
         assert_eq!((keyed.violations[0].field.as_str(), keyed.violations[0].description.as_str()), ("pageToken", "must have no key"));
+        let time = "must be a time of RFC 3339, such as 2026-11-28T12:00:00Z";
+        for text in ["seven", "", "2026-11-28", "2026-11-28T12:00:00", "2026-13-28T12:00:00Z", "2026-11-28T12:00:00Z1"] {
+            let fault = params::<ListRevisionsRequest>(&format!("/x?startTime={text}")).await.expect_err(text);
+            assert_eq!((fault.violations[0].field.as_str(), fault.violations[0].description.as_str()), ("startTime", time), "{text}");
+        }
+        let times =
+            params::<ListRevisionsRequest>("/x?startTime=1970-01-01T00:00:01Z&end_time=1970-01-01T01:00:00.5%2B01:00").await.unwrap();
+        let [start, end] = [times.start_time, times.end_time].map(|time| time.map(|time| (time.seconds, time.nanos)));
+        assert_eq!((start, end), (Some((1, 0)), Some((0, 500_000_000))));
         for (query, message) in [
             ("after=-1", "after: must be a whole number from 0 to 4294967295; got -1"),
             ("after=4294967296", "after: must be a whole number from 0 to 4294967295; got 4294967296"),

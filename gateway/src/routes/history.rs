@@ -1,13 +1,13 @@
-//! The revisions of a project: the list, their differences, their labels, restores, reverts, undo and redo.
+//! The revisions of a project: the list, their differences, the history of a file, labels, locks, restores, reverts, undo and redo.
 
 use std::{sync::Arc, time::Instant};
 
 use axum::{extract::State, http::HeaderMap};
 use chassis::client::idempotent;
 use proto::project_storage::{
-    DeleteLabelRequest, DeleteLockRequest, DiffRevisionsRequest, GetRevisionRequest, ListLabelsRequest, ListLocksRequest,
-    ListRevisionsRequest, RedoRevisionRequest, RestoreRevisionRequest, RevertRevisionRequest, SetLabelRequest, SetLockRequest,
-    UndoRevisionRequest,
+    BlameFileRequest, DeleteLabelRequest, DeleteLockRequest, DiffRevisionsRequest, GetRevisionRequest, ListFileRevisionsRequest,
+    ListLabelsRequest, ListLocksRequest, ListRevisionsRequest, RedoRevisionRequest, RestoreRevisionRequest, RevertRevisionRequest,
+    SetLabelRequest, SetLockRequest, UndoRevisionRequest,
 };
 
 use super::projects::SAVE_TIME;
@@ -36,6 +36,18 @@ pub(crate) async fn get(State(app): State<Arc<App>>, caller: Authenticated, Para
 
 pub(crate) async fn diff(State(app): State<Arc<App>>, caller: Authenticated, Params(request): Params<DiffRevisionsRequest>) -> Reply {
     reply(app.upstream.projects().diff_revisions(caller.context.request(request)).await?.get_ref())
+}
+
+pub(crate) async fn of_file(
+    State(app): State<Arc<App>>,
+    caller: Authenticated,
+    Params(request): Params<ListFileRevisionsRequest>,
+) -> Reply {
+    reply(app.upstream.projects().list_file_revisions(caller.context.request(request)).await?.get_ref())
+}
+
+pub(crate) async fn blame(State(app): State<Arc<App>>, caller: Authenticated, Params(request): Params<BlameFileRequest>) -> Reply {
+    reply(app.upstream.projects().blame_file(caller.context.request(request)).await?.get_ref())
 }
 
 /// A handler of a request that makes a revision: binds the ids of the path and the headers, and calls one RPC.

@@ -1,6 +1,7 @@
 //! The only clock of the services. Rules have a parameter `now`, and their callers read this clock.
 
-use pbjson_types::Timestamp;
+/// A moment in a message.
+pub use pbjson_types::Timestamp;
 use time::OffsetDateTime;
 
 /// The current time in whole microseconds. PostgreSQL stores microseconds, so a time is unchanged after a round trip.

@@ -38,6 +38,8 @@ pub(crate) const RULES: &[Rule] = &[
     Rule { rpc: "ListRevisions", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "GetRevision", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "DiffRevisions", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
+    Rule { rpc: "ListFileRevisions", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
+    Rule { rpc: "BlameFile", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "ListLabels", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "SetLabel", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
     Rule { rpc: "DeleteLabel", callers: PUBLIC, user: true, scope: Write, size: Ordinary },

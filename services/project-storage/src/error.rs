@@ -32,6 +32,8 @@ pub(crate) enum Error {
     InvalidPath { field: String, path: String, problem: String },
     #[error("`{path}` has {size} bytes; a file may have {limit}")]
     FileTooLarge { field: String, path: String, size: u32, limit: u32 },
+    #[error("`{path}` is not UTF-8 text")]
+    FileNotText { path: String },
     #[error("`{path}` is one file too many; a project may have {limit}")]
     TooManyFiles { field: String, path: String, limit: u32 },
     #[error("with `{path}` the project has too many bytes; a project may have {limit}")]
@@ -110,6 +112,7 @@ impl Error {
             Self::Field { .. }
             | Self::InvalidPath { .. }
             | Self::FileTooLarge { .. }
+            | Self::FileNotText { .. }
             | Self::TooManyFiles { .. }
             | Self::ProjectTooLarge { .. }
             | Self::FolderTooLarge { .. }
@@ -151,6 +154,7 @@ impl Error {
             Self::Field { .. } => "INVALID_FIELD",
             Self::InvalidPath { .. } => "INVALID_PATH",
             Self::FileTooLarge { .. } => "FILE_TOO_LARGE",
+            Self::FileNotText { .. } => "FILE_NOT_TEXT",
             Self::TooManyFiles { .. } => "TOO_MANY_FILES",
             Self::ProjectTooLarge { .. } => "PROJECT_TOO_LARGE",
             Self::FolderTooLarge { .. } => "FOLDER_TOO_LARGE",
@@ -221,7 +225,10 @@ impl Error {
             }
             Self::AccountTooLarge { limit } => fault.with("limit", limit.to_string()),
             Self::TooManyChanges { limit, .. } => fault.with("limit", limit.to_string()),
-            Self::InvalidPath { path, .. } | Self::FileNotFound { path, .. } | Self::FileExists { path, .. } => fault.with("path", path),
+            Self::InvalidPath { path, .. }
+            | Self::FileNotFound { path, .. }
+            | Self::FileNotText { path }
+            | Self::FileExists { path, .. } => fault.with("path", path),
             Self::FileChanged { path, current, .. } => fault.with("path", path).with("current", current),
             Self::StaleRevision { base, head, paths, .. } => {
                 fault.with("base", base).with("head", head).with("paths", join_paths(paths)).with("path_count", paths.len().to_string())

@@ -5,6 +5,7 @@ mod conflicts;
 mod decode;
 mod deletions;
 mod encode;
+mod file_history;
 mod files;
 mod history;
 mod labels;
@@ -63,6 +64,8 @@ rpcs! {
     list_revisions(ListRevisionsRequest) -> ListRevisionsResponse = history::list;
     get_revision(GetRevisionRequest) -> GetRevisionResponse = history::get;
     diff_revisions(DiffRevisionsRequest) -> DiffRevisionsResponse = history::diff;
+    list_file_revisions(ListFileRevisionsRequest) -> ListFileRevisionsResponse = file_history::list;
+    blame_file(BlameFileRequest) -> BlameFileResponse = file_history::blame;
     restore_revision(RestoreRevisionRequest) -> RestoreRevisionResponse = history::restore;
     revert_revision(RevertRevisionRequest) -> RevertRevisionResponse = reverts::revert;
     undo_revision(UndoRevisionRequest) -> UndoRevisionResponse = reverts::undo;

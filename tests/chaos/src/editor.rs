@@ -69,6 +69,9 @@ impl Editor {
 
     async fn work_without_agent(&mut self) -> Option<()> {
         self.create_project().await?;
+        let text = self.text("saved again");
+        let answer = self.save(json!({ "projectId": self.project }), &text).await?;
+        self.saved(&answer, None, text)?;
         self.read_lists().await?;
         self.use_lock().await?;
         self.get("get the usage of a project", &format!("/api/projects/{}/usage", self.project)).await?;
@@ -197,7 +200,16 @@ impl Editor {
         // No turn has the id of the project.
         let diff = format!("/api/projects/{project}/diff?turnId={project}");
         self.call_or_not_found("compare a turn", Method::GET, &diff, Value::Null).await?;
-        match revisions["revisions"][0]["id"].as_str() {
+        let head = &revisions["revisions"][0];
+        let user = head["userId"].as_str().unwrap_or_default();
+        let time = head["createTime"].as_str().unwrap_or_default().replace('+', "%2B");
+        for condition in [format!("path={SHARED}&startTime={time}"), format!("userId={user}")] {
+            self.get("list revisions", &format!("/api/projects/{project}/revisions?{condition}")).await?;
+        }
+        for of in ["history", "blame"] {
+            self.get("read the past of a file", &format!("/api/projects/{project}/{of}/{SHARED}")).await?;
+        }
+        match head["id"].as_str() {
             Some(head) => self.use_label(head).await,
             None => Some(()),
         }

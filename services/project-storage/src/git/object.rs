@@ -205,6 +205,33 @@ pub fn commit(commit: &Commit<'_>) -> Object {
     raw(Kind::Commit, data)
 }
 
+/// A commit that was read back.
+#[derive(Debug)]
+pub(crate) struct StoredCommit {
+    pub(crate) tree: Oid,
+    pub(crate) parents: Vec<Oid>,
+    /// The word that [`Commit::author`] was.
+    pub(crate) author: String,
+    /// Seconds since 1970.
+    pub(crate) time: i64,
+    /// Without white space at its end.
+    pub(crate) message: String,
+}
+
+/// The content of a stored commit, checked against its id.
+pub(crate) fn read_commit(oid: Oid, data: &[u8]) -> Result<StoredCommit, Corruption> {
+    check_id(oid, gix_object::Kind::Commit, data)?;
+    let commit = CommitRef::from_bytes(data, gix_hash::Kind::Sha1).map_err(|_| Corruption::Encoding(oid))?;
+    let author = commit.author().map_err(|_| Corruption::Encoding(oid))?;
+    Ok(StoredCommit {
+        tree: Oid::from_bytes(commit.tree().as_slice())?,
+        parents: commit.parents().map(|parent| Oid::from_bytes(parent.as_slice())).collect::<Result<_, _>>()?,
+        author: author.name.to_string(),
+        time: author.seconds(),
+        message: commit.message.to_string().trim_end().to_owned(),
+    })
+}
+
 fn raw(kind: Kind, data: Vec<u8>) -> Object {
     let git = match kind {
         Kind::Commit => gix_object::Kind::Commit,

@@ -38,9 +38,10 @@ impl FileChange {
         }
     }
 
-    /// Whether the file has this path in one of the two trees.
-    pub(crate) fn is_of(&self, wanted: &str) -> bool {
-        self.path() == wanted || matches!(self, Self::Renamed { old_path, .. } if old_path == wanted)
+    /// Its paths: one, or the new and the old one of a file that moved.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        let old_path = if let Self::Renamed { old_path, .. } = self { Some(old_path.as_str()) } else { None };
+        std::iter::once(self.path()).chain(old_path)
     }
 
     /// Counts changes. A file that moved and changed counts as renamed.

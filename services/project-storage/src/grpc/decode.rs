@@ -1,5 +1,8 @@
 //! From messages to domain types. The answer names every invalid field; of a change set it names the first invalid change.
 
+use std::{fmt::Display, str::FromStr};
+
+use chassis::clock::{Timestamp, from_timestamp};
 use prost::Message;
 use proto::{
     auth::Plan,
@@ -8,6 +11,8 @@ use proto::{
     project_storage::{FileChange, FileContent, OnConflict, file_change, file_content},
 };
 use ring::digest::{Context as Digest, SHA256};
+
+use time::OffsetDateTime;
 
 use super::text;
 use crate::{
@@ -69,6 +74,26 @@ pub(super) fn draft(violations: &mut Violations, text: &str) -> Option<String> {
 /// The id of a revision; empty for none.
 pub(super) fn revision(violations: &mut Violations, field: &str, text: &str) -> Option<Oid> {
     if text.is_empty() { None } else { violations.parse(field, text) }
+}
+
+/// An id; empty for none.
+pub(super) fn optional_id<T: FromStr<Err: Display>>(violations: &mut Violations, field: &str, text: &str) -> Option<T> {
+    if text.is_empty() { None } else { violations.parse(field, text) }
+}
+
+/// The path of a file that exists; empty for none.
+pub(super) fn optional_path(field: &str, text: &str) -> Result<Option<FilePath>, Error> {
+    if text.is_empty() { Ok(None) } else { path(field.to_owned(), text).map(Some) }
+}
+
+/// A time that the database can compare with.
+pub(super) fn time(violations: &mut Violations, field: &str, wire: Option<&Timestamp>) -> Option<OffsetDateTime> {
+    let wire = wire?;
+    let time = from_timestamp(wire).filter(|time| (1..=9999).contains(&time.year()));
+    if time.is_none() {
+        violations.add(field, "must be a time of the years 1 to 9999");
+    }
+    time
 }
 
 /// The ids of at most `max` messages. If there are more, none is checked.

@@ -5,7 +5,7 @@ use prost::bytes::Bytes;
 use proto::project_storage as pb;
 
 use crate::{
-    git::{DiffStat, FileChange, FileRef, Hunk, LineDiff, Oid},
+    git::{DiffStat, FileChange, FileRef, Hunk, LineDiff, Oid, Span},
     model::{
         conflict::{ConflictKind, ConflictSummary},
         deletion::purge_time,
@@ -16,7 +16,9 @@ use crate::{
         turn::TurnState,
     },
     read::{
+        blame::BlameRange,
         diff::{FileDiff, Lines},
+        file_history::FileRevision,
         objects::LoadedFile,
     },
 };
@@ -123,24 +125,64 @@ pub(super) fn file_diff(diff: FileDiff) -> pb::FileDiff {
         old_size_bytes: old.map_or(0, |file| file.size),
         size_bytes: new.map_or(0, |file| file.size),
         binary: matches!(lines, Lines::Binary),
-        too_large: matches!(lines, Lines::TooLarge),
+        too_large: matches!(lines, Lines::TooLarge | Lines::TooMany { .. }),
         ..pb::FileDiff::default()
     };
-    let status = match change {
-        FileChange::Added { .. } => pb::FileStatus::Added,
-        FileChange::Modified { .. } => pb::FileStatus::Modified,
-        FileChange::Deleted { .. } => pb::FileStatus::Deleted,
-        FileChange::Renamed { old_path, similarity, .. } => {
-            (wire.old_path, wire.similarity) = (old_path, similarity);
-            pb::FileStatus::Renamed
-        }
-    };
+    let (status, moved) = file_status(change);
     wire.set_status(status);
-    if let Lines::Compared(LineDiff { added, deleted, hunks }) = lines {
-        (wire.added_lines, wire.deleted_lines) = (added, deleted);
-        wire.hunks = hunks.into_iter().map(hunk).collect();
+    (wire.old_path, wire.similarity) = moved;
+    match lines {
+        Lines::Compared(LineDiff { added, deleted, hunks, .. }) => {
+            (wire.added_lines, wire.deleted_lines) = (added, deleted);
+            wire.hunks = hunks.into_iter().map(hunk).collect();
+        }
+        Lines::TooMany { added, deleted } => (wire.added_lines, wire.deleted_lines) = (added, deleted),
+        Lines::NotCompared | Lines::Binary | Lines::TooLarge => {}
     }
     wire
+}
+
+/// The status of a change, and the old path and the similarity of a file that moved.
+fn file_status(change: FileChange) -> (pb::FileStatus, (String, u32)) {
+    match change {
+        FileChange::Added { .. } => (pb::FileStatus::Added, Default::default()),
+        FileChange::Modified { .. } => (pb::FileStatus::Modified, Default::default()),
+        FileChange::Deleted { .. } => (pb::FileStatus::Deleted, Default::default()),
+        FileChange::Renamed { old_path, similarity, .. } => (pb::FileStatus::Renamed, (old_path, similarity)),
+    }
+}
+
+pub(super) fn file_revision(found: FileRevision) -> pb::FileRevision {
+    let FileRevision { revision, change } = found;
+    let new = change.new_file();
+    let path = change.path().to_owned();
+    let (status, (old_path, similarity)) = file_status(change);
+    pb::FileRevision {
+        revision: Some(labelled_revision(revision)),
+        path,
+        old_path,
+        status: status.into(),
+        similarity,
+        etag: new.map(|file| file.oid.etag()).unwrap_or_default(),
+        size_bytes: new.map_or(0, |file| file.size),
+    }
+}
+
+pub(super) fn blame_range(range: BlameRange) -> pb::BlameRange {
+    let BlameRange { span: Span { result, at, lines }, revision, path, boundary } = range;
+    pb::BlameRange {
+        start_line: result + 1,
+        line_count: lines,
+        revision: revision.to_string(),
+        path,
+        original_start_line: at + 1,
+        boundary,
+    }
+}
+
+/// A revision that made lines. The counts of files of a commit beside the log are not known.
+pub(super) fn blamed_revision(blamed: &Revision) -> pb::Revision {
+    pb::Revision { diff_stat: None, ..revision(blamed) }
 }
 
 fn hunk(hunk: Hunk) -> pb::DiffHunk {

@@ -13,10 +13,10 @@ use crate::{
     },
     error::Error,
     git::Oid,
-    model::page::Page,
+    model::{page::Page, project::Target, revision::RevisionFilter},
     read::{
         diff::{self, Newer, Part, Query},
-        history,
+        filter, history,
     },
 };
 
@@ -25,19 +25,42 @@ const CONTEXT_LINES: u32 = 3;
 const MAX_CONTEXT_LINES: u32 = 100;
 
 pub(super) async fn list(app: &App, request: Request<pb::ListRevisionsRequest>) -> Result<pb::ListRevisionsResponse, Error> {
-    let user = decode::user(&Context::of(&request))?;
-    let pb::ListRevisionsRequest { project_id, page_size, page_token } = request.into_inner();
+    let context = Context::of(&request);
+    let user = decode::user(&context)?;
+    let wire = request.into_inner();
     let mut violations = Violations::default();
-    let project = decode::project_id(&mut violations, &project_id);
-    let size = page::size(page_size, &mut violations);
+    let project = decode::project_id(&mut violations, &wire.project_id);
+    let size = page::size(wire.page_size, &mut violations);
+    let wanted = filter(&mut violations, &wire);
     let project = decode::checked(violations, project)?;
-    let scope = format!("ListRevisions/{}/{project}", user.id);
-    let after = app.page_tokens.open::<u32>(&scope, &page_token)?;
-    let (revisions, next) = history::list(app.pool(), user.id, project, Page { size, after }).await?;
+    let filter = RevisionFilter { path: decode::optional_path("path", &wire.path)?, ..wanted };
+    let (revisions, next_page_token) = if filter.is_empty() {
+        let scope = format!("ListRevisions/{}/{project}", user.id);
+        let after = app.page_tokens.open::<u32>(&scope, &wire.page_token)?;
+        let (revisions, next) = history::list(app.pool(), user.id, project, Page { size, after }).await?;
+        (revisions, next.map(|number| app.page_tokens.seal(&scope, &number)))
+    } else {
+        let scope = format!("ListRevisions/{}/{project}/{filter:?}", user.id);
+        let after = app.page_tokens.open::<filter::Key>(&scope, &wire.page_token)?;
+        let shared = (&app.load_slots, &context);
+        let (revisions, next) = filter::list(&app.objects, shared, (user.id, project), filter, Page { size, after }).await?;
+        (revisions, next.map(|key| app.page_tokens.seal(&scope, &key)))
+    };
     Ok(pb::ListRevisionsResponse {
         revisions: revisions.into_iter().map(encode::labelled_revision).collect(),
-        next_page_token: next.map(|number| app.page_tokens.seal(&scope, &number)).unwrap_or_default(),
+        next_page_token: next_page_token.unwrap_or_default(),
     })
+}
+
+/// The filter of a list, without the path.
+fn filter(violations: &mut Violations, wire: &pb::ListRevisionsRequest) -> RevisionFilter {
+    RevisionFilter {
+        path: None,
+        user: decode::optional_id(violations, "user_id", &wire.user_id),
+        turn: decode::optional_id(violations, "turn_id", &wire.turn_id),
+        start: decode::time(violations, "start_time", wire.start_time.as_ref()),
+        end: decode::time(violations, "end_time", wire.end_time.as_ref()),
+    }
 }
 
 pub(super) async fn get(app: &App, request: Request<pb::GetRevisionRequest>) -> Result<pb::GetRevisionResponse, Error> {
@@ -55,7 +78,7 @@ pub(super) async fn diff(app: &App, request: Request<pb::DiffRevisionsRequest>) 
     let context = Context::of(&request);
     let user = decode::user(&context)?;
     let wire = request.into_inner();
-    let path = if wire.path.is_empty() { None } else { Some(decode::path("path".to_owned(), &wire.path)?) };
+    let path = decode::optional_path("path", &wire.path)?;
     let mut violations = Violations::default();
     let project = decode::project_id(&mut violations, &wire.project_id);
     let newer = newer(&mut violations, &wire);
@@ -68,7 +91,10 @@ pub(super) async fn diff(app: &App, request: Request<pb::DiffRevisionsRequest>) 
     let token = app.page_tokens.open::<(String, String, String)>(&scope, &wire.page_token)?;
     let (mut query, mut after) = (Query { user: user.id, project, newer, base, path, context_lines }, None);
     if let Some((revision, base_revision, path)) = token {
-        query.newer = revision.parse().map_or(Newer::Head, Newer::Revision);
+        // A turn always has the same revision, and its commit may be in no log.
+        if wire.turn_id.is_empty() {
+            query.newer = revision.parse().map_or(Newer::Head, Newer::Revision);
+        }
         query.base = base_revision.parse().ok();
         after = Some(path);
     }

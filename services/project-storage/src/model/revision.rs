@@ -3,7 +3,10 @@
 use proto::id::{TurnId, UserId};
 use time::OffsetDateTime;
 
-use crate::git::{DiffStat, Oid};
+use crate::{
+    git::{DiffStat, Oid},
+    model::path::FilePath,
+};
 
 /// Who made a revision. The database stores the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,4 +56,31 @@ pub(crate) struct Label {
 pub(crate) struct LabelledRevision {
     pub(crate) revision: Revision,
     pub(crate) labels: Vec<String>,
+}
+
+/// Which revisions a list has: those that meet every condition.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct RevisionFilter {
+    /// The revision changed this file, or a file in this folder.
+    pub(crate) path: Option<FilePath>,
+    pub(crate) user: Option<UserId>,
+    pub(crate) turn: Option<TurnId>,
+    /// The revision was made at this time or later.
+    pub(crate) start: Option<OffsetDateTime>,
+    /// The revision was made before this time.
+    pub(crate) end: Option<OffsetDateTime>,
+}
+
+impl RevisionFilter {
+    /// Whether every revision meets it.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether author and time are those that are asked for.
+    pub(crate) fn admits(&self, revision: &Revision) -> bool {
+        self.user.is_none_or(|user| user == revision.user)
+            && self.start.is_none_or(|start| start <= revision.created_at)
+            && self.end.is_none_or(|end| revision.created_at < end)
+    }
 }

@@ -1,6 +1,6 @@
 //! What differs between two revisions.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use chassis::{context::Context, share::Share};
 use prost::bytes::Bytes;
@@ -9,14 +9,13 @@ use proto::id::{ProjectId, TurnId, UserId};
 use crate::{
     blocking,
     error::Error,
-    git::{self, DiffStat, FileChange, FileRef, Folder, LineDiff, Oid, Renames, line_diff},
+    git::{DiffStat, FileChange, FileRef, LineDiff, Oid, line_diff},
     model::{
         path::FilePath,
         project::{Member, Role, Target},
         revision::Revision,
     },
-    read::{history, load::LoadSlots, member, objects::Objects, tree},
-    store::revisions,
+    read::{changes, commits, history, load::LoadSlots, member, objects::Objects},
 };
 
 /// Bytes of a file above which its lines are not compared.
@@ -24,6 +23,8 @@ const MAX_FILE_BYTES: u32 = 1024 * 1024;
 /// Bytes of the files that one page compares line by line, both sides together. A page has one file at the least. With hunks of one line
 /// each, a page of this size is still smaller than 4 MiB, the default limit of gRPC clients.
 const MAX_PAGE_BYTES: u64 = 896 * 1024;
+/// Lines of the hunks of one page. A file with more has no hunks.
+const MAX_PAGE_LINES: u32 = 50_000;
 
 /// Which two revisions are compared, and for whom.
 pub(crate) struct Query {
@@ -80,12 +81,18 @@ pub(crate) enum Lines {
     Binary,
     /// One of the two sides has too many bytes.
     TooLarge,
+    /// The hunks have more than [`MAX_PAGE_LINES`] lines.
+    TooMany {
+        added: u32,
+        deleted: u32,
+    },
 }
 
 /// Compares two revisions.
 ///
 /// # Errors
-/// [`Error::RevisionNotFound`] for a revision that the project does not have, and for a turn that made none.
+/// [`Error::RevisionNotFound`] for a revision that the project does not have, and for a turn that made none; [`Error::TurnNotFound`] for a
+/// turn that the project does not have.
 pub(crate) async fn diff(objects: &Objects, slots: &LoadSlots, context: &Context, query: Query, part: Part) -> Result<Diff, Error> {
     let member = member::find(&objects.pool, query.user, &Target::Id(query.project), Role::Viewer).await?;
     let newer = newer(objects, &member, query.newer).await?;
@@ -95,61 +102,55 @@ pub(crate) async fn diff(objects: &Objects, slots: &LoadSlots, context: &Context
         None => None,
     };
     let slot = slots.take(context).await?;
-    let store = member.project.store;
-    let old_tree = tree::at_revision(objects, store, base.as_ref()).await?;
-    let new_tree = tree::at_revision(objects, store, newer.as_ref()).await?;
-    let (mut changes, slot) = changes(objects, &member, (old_tree, new_tree), slot).await?;
-    let stat = FileChange::stat(&changes);
-    if let Some(path) = &query.path {
-        changes.retain(|change| change.is_of(path.as_str()));
-    }
-    if let Some(after) = &part.after {
-        changes.retain(|change| change.path() > after.as_str());
-    }
-    let count = page_length(&changes, part.size, query.context_lines.is_some());
-    let next = (count < changes.len()).then(|| changes[count - 1].path().to_owned());
-    changes.truncate(count);
-    let files = match query.context_lines {
-        Some(lines) => compare(objects, &member, changes, (lines, slot)).await?,
-        None => changes.into_iter().map(|change| FileDiff { change, lines: Lines::NotCompared }).collect(),
+    let trees = [&base, &newer].map(|revision| revision.as_ref().map_or(Oid::EMPTY_TREE, |revision| revision.tree));
+    let (changes, slot) = changes::between(objects, member.project.store, (trees[0], trees[1]), slot).await?;
+    let (page, mut next) = select(&changes, &query, &part);
+    let mut files = match query.context_lines {
+        Some(lines) => compare(objects, &member, page, (lines, slot)).await?,
+        None => page.into_iter().map(|change| FileDiff { change, lines: Lines::NotCompared }).collect(),
     };
-    Ok(Diff { newer, base, files, next, stat })
+    let count = count_within(&files);
+    if count < files.len() {
+        files.truncate(count);
+        next = files.last().map(|file| file.change.path().to_owned());
+    }
+    Ok(Diff { newer, base, files, next, stat: FileChange::stat(&changes) })
 }
 
 async fn newer(objects: &Objects, member: &Member, newer: Newer) -> Result<Option<Revision>, Error> {
     match newer {
         Newer::Head => Ok(member.head.clone()),
         Newer::Revision(id) => history::resolve(&objects.pool, member, Some(id)).await,
-        Newer::Turn(turn) => {
-            let found = revisions::find_by_turn(&objects.pool, member.project.id, turn).await?;
-            Ok(Some(found.ok_or(Error::RevisionNotFound)?))
-        }
+        Newer::Turn(turn) => Ok(Some(commits::of_turn(objects, member, turn).await?)),
     }
 }
 
-/// The files that differ between two trees, with those that moved.
-///
-/// The work runs on other threads and has the slot, so that it is counted until its end, even if the client goes away before.
-async fn changes(
-    objects: &Objects,
-    member: &Member,
-    (old, new): (Arc<Folder>, Arc<Folder>),
-    slot: Share,
-) -> Result<(Vec<FileChange>, Share), Error> {
-    let (renames, candidates, slot) = blocking::on_thread(move || {
-        let renames = Renames::new(git::diff(&old, &new));
-        let candidates = renames.candidates();
-        (renames, candidates, slot)
-    })
-    .await;
-    let contents = objects.contents(member.project.store, &candidates).await?;
-    Ok(blocking::on_thread(move || (renames.finish(|oid| contents.get(&oid).map(|bytes| &bytes[..])), slot)).await)
+/// The changes of a page, and its last path if more follow.
+fn select(changes: &[FileChange], query: &Query, part: &Part) -> (Vec<FileChange>, Option<String>) {
+    let is_wanted = |change: &&FileChange| {
+        query.path.as_ref().is_none_or(|path| change.paths().any(|of| of == path.as_str()))
+            && part.after.as_ref().is_none_or(|after| change.path() > after.as_str())
+    };
+    let wanted: Vec<&FileChange> = changes.iter().filter(is_wanted).collect();
+    let count = page_length(&wanted, part.size, query.context_lines.is_some());
+    let next = (count < wanted.len()).then(|| wanted[count - 1].path().to_owned());
+    (wanted.into_iter().take(count).cloned().collect(), next)
+}
+
+/// How many of the first files have at most [`MAX_PAGE_LINES`] lines in their hunks, at least one.
+fn count_within(files: &[FileDiff]) -> usize {
+    let mut lines = 0;
+    let fits = |file: &FileDiff| {
+        lines += if let Lines::Compared(diff) = &file.lines { diff.lines } else { 0 };
+        lines <= MAX_PAGE_LINES
+    };
+    files.iter().map(fits).position(|fits| !fits).unwrap_or(files.len()).max(1).min(files.len())
 }
 
 /// How many of the changes, from the first, are one page.
-fn page_length(changes: &[FileChange], size: usize, with_lines: bool) -> usize {
+fn page_length(changes: &[&FileChange], size: usize, with_lines: bool) -> usize {
     let mut bytes = 0;
-    let mut fits = |change: &FileChange| {
+    let mut fits = |change: &&&FileChange| {
         bytes += if with_lines { compared_bytes(change) } else { 0 };
         bytes <= MAX_PAGE_BYTES
     };
@@ -192,7 +193,11 @@ fn compare_file(change: FileChange, contents: &HashMap<Oid, Bytes>, context: u32
     let lines = if is_too_large(&change) {
         Lines::TooLarge
     } else {
-        line_diff(text(change.old_file()), text(change.new_file()), context).map_or(Lines::Binary, Lines::Compared)
+        match line_diff(text(change.old_file()), text(change.new_file()), context) {
+            None => Lines::Binary,
+            Some(LineDiff { added, deleted, lines, .. }) if lines > MAX_PAGE_LINES => Lines::TooMany { added, deleted },
+            Some(diff) => Lines::Compared(diff),
+        }
     };
     FileDiff { change, lines }
 }
@@ -200,6 +205,26 @@ fn compare_file(change: FileChange, contents: &HashMap<Oid, Bytes>, context: u32
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_ends_before_it_has_too_many_lines() {
+        let change = || FileChange::Added { path: "a".into(), new: FileRef { oid: Oid::EMPTY_TREE, size: 1 } };
+        for (lines, expected) in [(&[][..], 0), (&[1, 2], 2), (&[MAX_PAGE_LINES, 1], 1), (&[MAX_PAGE_LINES - 1, 1, 1], 2)] {
+            let file =
+                |lines: &u32| FileDiff { change: change(), lines: Lines::Compared(LineDiff { lines: *lines, ..LineDiff::default() }) };
+            assert_eq!(count_within(&lines.iter().map(file).collect::<Vec<_>>()), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_with_too_many_lines_has_no_hunks() {
+        let (old, new) = ("a\n".repeat(30_000), "b\n".repeat(30_000));
+        let file = |text: &str| FileRef { oid: crate::git::blob_id(text.as_bytes()).expect("id"), size: 1 };
+        let contents = [&old, &new].into_iter().map(|text| (file(text).oid, Bytes::from(text.clone()))).collect();
+        let change = FileChange::Modified { path: "a".into(), old: file(&old), new: file(&new) };
+        let diff = compare_file(change, &contents, 3);
+        assert!(matches!(diff.lines, Lines::TooMany { added: 30_000, deleted: 30_000 }));
+    }
 
     #[test]
     fn a_page_ends_before_it_compares_too_much() {
@@ -215,6 +240,7 @@ mod tests {
             (vec![MAX_FILE_BYTES + 1, 1], 50, true, 2),
         ] {
             let changes: Vec<_> = sizes.iter().map(|size| change(*size)).collect();
+            let changes: Vec<_> = changes.iter().collect();
             assert_eq!(page_length(&changes, size, with_lines), expected, "{sizes:?}");
         }
     }

@@ -55,7 +55,8 @@ pub(crate) async fn list(
     Ok((with_labels(pool, project, revisions).await?, next))
 }
 
-async fn with_labels(pool: &Pool, project: ProjectId, revisions: Vec<Revision>) -> Result<Vec<LabelledRevision>, Error> {
+/// Revisions with their labels, in the same order.
+pub(crate) async fn with_labels(pool: &Pool, project: ProjectId, revisions: Vec<Revision>) -> Result<Vec<LabelledRevision>, Error> {
     let ids: Vec<Oid> = revisions.iter().map(|revision| revision.id).collect();
     let mut labels = if ids.is_empty() { HashMap::new() } else { labels::of_revisions(pool, project, &ids).await? };
     let label = |revision: Revision| LabelledRevision { labels: labels.remove(&revision.id).unwrap_or_default(), revision };

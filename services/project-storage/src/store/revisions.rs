@@ -103,25 +103,6 @@ pub(crate) async fn find(db: impl PgExecutor<'_>, project: ProjectId, id: Oid) -
     Ok(row.map(|row| log_row!(row).revision()).transpose()?.flatten())
 }
 
-/// The revision that a turn made, if its branch has not expired. A turn makes one, on the main branch or on its own.
-pub(crate) async fn find_by_turn(db: impl PgExecutor<'_>, project: ProjectId, turn: TurnId) -> Result<Option<Revision>, StoreError> {
-    let query = sqlx::query!(
-        r#"SELECT l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?", l.actor AS "actor?",
-                  l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
-                  l.added AS "added?", l.modified AS "modified?",
-                  l.deleted AS "deleted?", l.renamed AS "renamed?", l.created_at AS "logged_at?", l.undoes AS "undoes?"
-           FROM turns t
-           JOIN ref_log l ON l.project_id = t.project_id AND l.oid = t.revision
-           JOIN refs r ON r.project_id = l.project_id AND r.name = l.name
-           WHERE t.id = $2 AND t.project_id = $1 AND (r.expires_at IS NULL OR r.expires_at > now())
-           LIMIT 1"#,
-        project.0,
-        turn.0,
-    );
-    let row = chassis::postgres::query("select revision of turn", query.fetch_optional(db)).await?;
-    Ok(row.map(|row| log_row!(row).revision()).transpose()?.flatten())
-}
-
 /// The newest revisions of one person in a project, the newest first.
 pub(crate) async fn of_user(db: impl PgExecutor<'_>, project: ProjectId, user: UserId, limit: i64) -> Result<Vec<OwnRevision>, StoreError> {
     let query = sqlx::query!(
@@ -189,4 +170,102 @@ pub(crate) async fn page(
         revisions.extend(log_row!(row).revision()?);
     }
     Ok(Some((role, revisions)))
+}
+
+/// Revisions in the order of time, the newest first.
+pub(crate) struct TimeRange {
+    /// The earliest time, included; `None` for any.
+    pub(crate) start: Option<OffsetDateTime>,
+    /// The latest time, excluded; `None` for any.
+    pub(crate) end: Option<OffsetDateTime>,
+    /// Only revisions before this one, by time and number.
+    pub(crate) before: Option<(OffsetDateTime, u32)>,
+}
+
+/// A checked statement that reads revisions. The columns and the first two parameters, project and branch, are the same in each.
+macro_rules! select_log {
+    ($project:ident, $rest:literal, $($more:expr),*) => {
+        sqlx::query!(
+            r#"SELECT l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?",
+                      l.actor AS "actor?", l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
+                      l.added AS "added?", l.modified AS "modified?",
+                      l.deleted AS "deleted?", l.renamed AS "renamed?", l.created_at AS "logged_at?", l.undoes AS "undoes?"
+               FROM ref_log l WHERE l.project_id = $1 AND l.name = $2 AND "# + $rest,
+            $project.0,
+            MAIN,
+            $($more),*
+        )
+    };
+}
+
+/// Takes revisions out of the rows of such a statement.
+macro_rules! revisions {
+    ($rows:expr) => {{
+        let mut revisions = Vec::new();
+        for row in $rows {
+            revisions.extend(log_row!(row).revision()?);
+        }
+        Ok(revisions)
+    }};
+}
+
+/// The revisions before a number, the newest first.
+pub(crate) async fn before(db: impl PgExecutor<'_>, project: ProjectId, number: u32, limit: i64) -> Result<Vec<Revision>, StoreError> {
+    let query = select_log!(project, "l.seq < $3 ORDER BY l.seq DESC LIMIT $4", signed(number), limit);
+    revisions!(chassis::postgres::query("select log by number", query.fetch_all(db)).await?)
+}
+
+/// The revisions of a time, the newest first.
+pub(crate) async fn in_time(
+    db: impl PgExecutor<'_>,
+    project: ProjectId,
+    range: &TimeRange,
+    limit: i64,
+) -> Result<Vec<Revision>, StoreError> {
+    let (time, number) = range.before.unzip();
+    let query = select_log!(
+        project,
+        "l.created_at >= coalesce($3, '-infinity'::timestamptz) AND l.created_at < coalesce($4, 'infinity'::timestamptz)
+         AND (l.created_at, l.seq) < (coalesce($5, 'infinity'::timestamptz), coalesce($6, 2147483647))
+         ORDER BY l.created_at DESC, l.seq DESC LIMIT $7",
+        range.start,
+        range.end,
+        time,
+        number.map(signed),
+        limit
+    );
+    revisions!(chassis::postgres::query("select log by time", query.fetch_all(db)).await?)
+}
+
+/// The revisions of a user in a time, the newest first.
+pub(crate) async fn of_user(
+    db: impl PgExecutor<'_>,
+    project: ProjectId,
+    user: UserId,
+    (range, limit): (&TimeRange, i64),
+) -> Result<Vec<Revision>, StoreError> {
+    let (time, number) = range.before.unzip();
+    let query = select_log!(
+        project,
+        "l.user_id = $3
+         AND l.created_at >= coalesce($4, '-infinity'::timestamptz) AND l.created_at < coalesce($5, 'infinity'::timestamptz)
+         AND (l.created_at, l.seq) < (coalesce($6, 'infinity'::timestamptz), coalesce($7, 2147483647))
+         ORDER BY l.created_at DESC, l.seq DESC LIMIT $8",
+        user.0,
+        range.start,
+        range.end,
+        time,
+        number.map(signed),
+        limit
+    );
+    revisions!(chassis::postgres::query("select log by user", query.fetch_all(db)).await?)
+}
+
+/// The trees of revisions by their numbers. Unknown numbers are left out.
+pub(crate) async fn trees(db: impl PgExecutor<'_>, project: ProjectId, numbers: &[u32]) -> Result<Vec<(u32, Oid)>, StoreError> {
+    let numbers: Vec<i32> = numbers.iter().copied().map(signed).collect();
+    let query =
+        sqlx::query!("SELECT seq, tree FROM ref_log WHERE project_id = $1 AND name = $2 AND seq = ANY($3)", project.0, MAIN, &numbers);
+    let rows = chassis::postgres::query("select trees", query.fetch_all(db)).await?;
+    rows.into_iter().map(|row| Ok((unsigned(row.seq), Oid::from_bytes(&row.tree)?))).collect()
 }

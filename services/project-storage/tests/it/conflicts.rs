@@ -15,28 +15,28 @@ use rate_limit::Policies;
 use crate::harness::{Cluster, Person, Turn, answer, commit, content, delete, listing, reason, write};
 
 /// A project with a conflicted turn.
-struct Conflict {
-    ann: Person,
-    project: String,
-    base: String,
-    head: String,
-    turn: Turn,
+pub(crate) struct Conflict {
+    pub(crate) ann: Person,
+    pub(crate) project: String,
+    pub(crate) base: String,
+    pub(crate) head: String,
+    pub(crate) turn: Turn,
     result: CommitTurnRequest,
     /// The turn's own commit.
-    turn_revision: String,
+    pub(crate) turn_revision: String,
 }
 
 impl Conflict {
     /// The turn and Ann edit the same line of `a`. Ann edits `b`, which the turn deletes. Ann edits the first line of `m`, and the turn
     /// its last line. The turn adds `new`.
-    async fn start(cluster: &Cluster) -> Self {
+    pub(crate) async fn start(cluster: &Cluster) -> Self {
         let theirs = vec![write("a", "turn\n"), delete("b"), write("m", "1\n2\nthree\n"), write("new", "by turn")];
         let before = vec![write("a", "base\n"), write("b", "base\n"), write("m", "1\n2\n3\n")];
         let ours = vec![write("a", "ann\n"), write("b", "ann\n"), write("m", "one\n2\n3\n")];
         Self::of(cluster, before, ours, theirs).await
     }
 
-    async fn of(cluster: &Cluster, before: Vec<FileChange>, ours: Vec<FileChange>, theirs: Vec<FileChange>) -> Self {
+    pub(crate) async fn of(cluster: &Cluster, before: Vec<FileChange>, ours: Vec<FileChange>, theirs: Vec<FileChange>) -> Self {
         let ann = cluster.person();
         let project = ann.create().await.id;
         let base = ann.save(&project, before).await.expect("saved").revision.expect("a revision").id;
@@ -50,7 +50,7 @@ impl Conflict {
         Self { ann, project, base, head, turn, result, turn_revision }
     }
 
-    fn request(&self, files: Vec<ResolvedFile>) -> ResolveConflictRequest {
+    pub(crate) fn request(&self, files: Vec<ResolvedFile>) -> ResolveConflictRequest {
         ResolveConflictRequest {
             project_id: self.project.clone(),
             turn_id: self.turn.id.clone(),
@@ -65,7 +65,7 @@ impl Conflict {
         answer(person.client.clone().get_conflict(person.request(request)).await)
     }
 
-    async fn resolve(&self, request: ResolveConflictRequest) -> Result<ResolveConflictResponse, Box<Fault>> {
+    pub(crate) async fn resolve(&self, request: ResolveConflictRequest) -> Result<ResolveConflictResponse, Box<Fault>> {
         resolve(&self.ann, request).await
     }
 }
@@ -74,11 +74,11 @@ async fn resolve(person: &Person, request: ResolveConflictRequest) -> Result<Res
     answer(person.client.clone().resolve_conflict(person.request(request)).await)
 }
 
-fn take(path: &str, take: Take) -> ResolvedFile {
+pub(crate) fn take(path: &str, take: Take) -> ResolvedFile {
     ResolvedFile { path: path.into(), take: take.into(), content: None }
 }
 
-fn with_content(path: &str, text: &str) -> ResolvedFile {
+pub(crate) fn with_content(path: &str, text: &str) -> ResolvedFile {
     ResolvedFile { content: Some(content(text)), ..take(path, Take::Content) }
 }
 
@@ -87,15 +87,6 @@ fn text(side: Option<&ConflictSide>) -> Option<&str> {
         Some(FileContent { data: Some(Data::Text(text)) }) => Some(text),
         other => panic!("no text: {other:?}"),
     }
-}
-
-async fn join(cluster: &Cluster, person: &Person, role: i16) {
-    sqlx::query("INSERT INTO members (project_id, user_id, role) SELECT id, $1, $2 FROM projects")
-        .bind(person.id.0)
-        .bind(role)
-        .execute(&cluster.database.pool)
-        .await
-        .expect("a member");
 }
 
 fn replayed(first: &ResolveConflictResponse) -> ResolveConflictResponse {
@@ -164,7 +155,7 @@ async fn a_resolution_is_one_revision_of_two_parents() {
     assert_eq!(reason(conflict.get(&conflict.ann).await), "CONFLICT_RESOLVED");
     // The same request of another user is no repeat.
     let bob = cluster.person();
-    join(&cluster, &bob, 2).await;
+    cluster.join(&bob, 2).await;
     assert_eq!(reason(resolve(&bob, request).await), "CONFLICT_RESOLVED");
     // The turn's worker may repeat the commit later.
     let repeated = commit(&conflict.turn.agent, conflict.result.clone()).await.expect("repeated");
@@ -238,7 +229,7 @@ async fn a_resolution_names_the_paths_and_the_head_of_the_conflict() {
     assert_eq!(conflict.resolve(no_base).await.expect_err("an error").violations[0].field, "base_revision");
 
     let (viewer, stranger) = (cluster.person(), cluster.person());
-    join(&cluster, &viewer, 1).await;
+    cluster.join(&viewer, 1).await;
     assert_eq!(conflict.get(&viewer).await.expect("a viewer may read it").files.len(), 2);
     assert_eq!(reason(resolve(&viewer, good()).await), "ROLE_REQUIRED");
     assert_eq!(reason(resolve(&stranger, good()).await), "PROJECT_NOT_FOUND");

@@ -1,4 +1,4 @@
-//! git itself reads what the service has stored, and agrees with its differences.
+//! git itself reads what the service has stored, and agrees with its differences, its blame and its histories of files.
 
 use std::{
     fmt::Write as _,
@@ -12,13 +12,21 @@ use proptest::{
     prelude::Rng as _,
     test_runner::{RngAlgorithm, TestRng},
 };
-use proto::project_storage::{DiffRevisionsRequest, DiffRevisionsResponse, FileChange, FileDiff, FileStatus};
+use proto::project_storage::{
+    BlameFileRequest, BlameRange, DiffRevisionsRequest, DiffRevisionsResponse, FileChange, FileDiff, FileRevision, FileStatus,
+    ListFileRevisionsRequest,
+};
 use sqlx::Row as _;
 
-use crate::harness::{Cluster, Person, answer, delete, rename, update, write};
+use crate::{
+    conflicts::{Conflict, with_content},
+    harness::{Cluster, Person, answer, delete, rename, update, write},
+};
 
 const SAVES: usize = 14;
 const PAIRS: usize = 25;
+/// Revisions whose files are blamed.
+const BLAMED: usize = 4;
 
 fn git(repository: &Path, arguments: &[&str]) -> String {
     let output = Command::new("git").arg("-C").arg(repository).args(arguments).stdin(Stdio::null()).output().expect("git is installed");
@@ -183,6 +191,88 @@ async fn diff(ann: &Person, project: &str, (base, revision): (&str, &str)) -> Di
     answer(ann.client.clone().diff_revisions(ann.request(request)).await).expect("a diff")
 }
 
+/// The origin of each line: commit, path and line.
+type Origins = Vec<(String, String, u32)>;
+
+async fn blame(ann: &Person, project: &str, (revision, path): (&str, &str)) -> Origins {
+    let request = BlameFileRequest { project_id: project.into(), revision: revision.into(), path: path.into(), ..Default::default() };
+    let blame = ann.blame(request).await.expect("a blame");
+    assert!(blame.next_page_token.is_empty() && blame.ranges.iter().all(|range| !range.boundary), "{blame:?}");
+    let lines = |range: &BlameRange| {
+        let BlameRange { revision, path, original_start_line: first, line_count, .. } = range.clone();
+        (first..first + line_count).map(move |line| (revision.clone(), path.clone(), line))
+    };
+    blame.ranges.iter().flat_map(lines).collect()
+}
+
+fn blame_of_git(repository: &Path, (revision, path): (&str, &str)) -> Origins {
+    let (mut origins, mut header) = (Vec::new(), None);
+    for line in git(repository, &["blame", "--line-porcelain", revision, "--", path]).lines() {
+        if line.starts_with('\t') {
+            header = None;
+        } else if let (Some((commit, number)), Some(name)) = (&header, line.strip_prefix("filename ")) {
+            origins.push((String::clone(commit), name.to_owned(), *number));
+        } else if header.is_none() {
+            let mut words = line.split(' ');
+            let commit = words.next().expect("a commit").to_owned();
+            header = Some((commit, words.next().and_then(|word| word.parse::<u32>().ok()).expect("a line")));
+        }
+    }
+    origins
+}
+
+/// The history of a file as `git log --follow --name-status` writes it.
+async fn file_history(ann: &Person, project: &str, (revision, path): (&str, &str)) -> Vec<String> {
+    let request =
+        ListFileRevisionsRequest { project_id: project.into(), revision: revision.into(), path: path.into(), ..Default::default() };
+    let line = |entry: &FileRevision| {
+        let status = match entry.status() {
+            FileStatus::Renamed => format!("R{:03}\t{}", entry.similarity, entry.old_path),
+            FileStatus::Added => "A".to_owned(),
+            FileStatus::Deleted => "D".to_owned(),
+            FileStatus::Modified | FileStatus::Unspecified => "M".to_owned(),
+        };
+        format!("{}\t{status}\t{}", entry.revision.as_ref().expect("a revision").id, entry.path)
+    };
+    ann.whole_file_history(request, 3).await.iter().map(line).collect()
+}
+
+fn file_history_of_git(repository: &Path, (revision, path): (&str, &str)) -> Vec<String> {
+    let log = git(repository, &["log", "--follow", "--name-status", "--format=commit %H", revision, "--", path]);
+    let (mut commit, mut lines) = ("", Vec::new());
+    for line in log.lines().filter(|line| !line.is_empty()) {
+        match line.strip_prefix("commit ") {
+            Some(id) => commit = id,
+            None => lines.push(format!("{commit}\t{line}")),
+        }
+    }
+    lines
+}
+
+/// Resolved conflicts are commits of two parents. Only the turn's own commit is in no log.
+#[tokio::test]
+async fn git_blames_the_same_commits_of_a_resolved_conflict() {
+    let cluster = Cluster::start().await;
+    let text = |lines: &[&str]| lines.iter().fold(String::new(), |text, line| text + line + "\n");
+    let before = vec![write("a", &text(&["one", "two", "three"])), write("old", &text(&["1", "2", "3", "4", "5", "6"]))];
+    let ours = vec![write("a", &text(&["one", "ann", "three"])), write("old", &text(&["first", "1", "2", "3", "4", "5", "6"]))];
+    let moved = text(&["1", "2", "3", "4", "5", "6", "last"]);
+    let theirs = vec![write("a", &text(&["one", "turn", "three", "four"])), write("new", "by turn\n"), write("old", &moved)];
+    let conflict = Conflict::of(&cluster, before, ours, theirs).await;
+    let (ann, project) = (&conflict.ann, conflict.project.as_str());
+    let both = with_content("a", &text(&["one", "turn", "both", "ann", "three", "four"]));
+    let resolved = conflict.resolve(conflict.request(vec![both])).await.expect("resolved").revision.expect("a revision").id;
+    let head = ann.saved(project, vec![rename("old", "src/moved"), write("a", &text(&["zero", "turn", "both", "ann", "four"]))]).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    export(&cluster, folder.path()).await;
+    for file in [(&resolved, "a"), (&resolved, "old"), (&resolved, "new"), (&head, "a"), (&head, "src/moved"), (&head, "new")] {
+        let file = (file.0.as_str(), file.1);
+        let theirs = blame_of_git(folder.path(), file);
+        assert!(theirs.iter().any(|(commit, ..)| *commit == conflict.turn_revision), "{file:?}: {theirs:?}");
+        assert_eq!(blame(ann, project, file).await, theirs, "{file:?}");
+    }
+}
+
 #[tokio::test]
 async fn git_agrees_with_a_random_history() {
     let id = uuid::Uuid::now_v7().into_bytes();
@@ -211,5 +301,15 @@ async fn git_agrees_with_a_random_history() {
         own.sort();
         assert_eq!(own, theirs, "{pair:?}, seed {id:?}");
         assert_eq!(patch(&ours), hunks(&git(folder.path(), &["diff", "-M", "--no-color", pair[0], pair[1]])), "{pair:?}, seed {id:?}");
+    }
+    for n in 0..BLAMED {
+        let at = if n == 0 { revisions.len() - 1 } else { editor.below(revisions.len()) };
+        let revision = revisions[at].as_str();
+        for path in git(folder.path(), &["ls-tree", "-r", "--name-only", revision]).lines() {
+            let file = (revision, path);
+            assert_eq!(blame(&ann, &project, file).await, blame_of_git(folder.path(), file), "{file:?}, seed {id:?}");
+            let ours = file_history(&ann, &project, file).await;
+            assert_eq!(ours, file_history_of_git(folder.path(), file), "{file:?}, seed {id:?}");
+        }
     }
 }

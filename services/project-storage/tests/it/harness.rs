@@ -9,10 +9,11 @@ use chassis::{
     task,
     testing::{self, Issuer, TestDatabase},
 };
+use project_storage::testing::{self as storage, Actor, Commit, FileRef, Folder, NewRevision, StoreId};
 use proto::{
     auth::Plan,
     error::Fault,
-    id::{SessionId, TurnId, UserId},
+    id::{ProjectId, SessionId, TurnId, UserId},
     project_storage::{
         BeginTurnRequest, CommitTurnRequest, CommitTurnResponse, CreateProjectRequest, DeleteFile, EndTurnRequest, FileChange, FileContent,
         GetTurnTreeRequest, ListMessagesRequest, LoadProjectRequest, LoadProjectResponse, Message, MessageOrder, Project, RenameFile,
@@ -118,6 +119,71 @@ impl Cluster {
     /// A client that calls as agent-streaming.
     pub(crate) fn agent(&self) -> Client {
         self.client(Caller::AgentStreaming)
+    }
+
+    /// Writes the first revision of a project directly into the database, past the limits and rules for new files.
+    pub(crate) async fn write_first(&self, person: &Person, project: &str, files: &[(&str, &[u8])]) -> String {
+        let project: ProjectId = project.parse().expect("an id");
+        let pool = &self.database.pool;
+        let store = sqlx::query_scalar("SELECT store_id FROM projects WHERE id = $1").bind(project.0).fetch_one(pool).await;
+        let (mut tree, mut objects) = (Folder::default(), Vec::new());
+        for (path, content) in files {
+            let oid = storage::blob_id(content).expect("an id");
+            tree.put(path, FileRef { oid, size: u32::try_from(content.len()).expect("small") }).expect("no clash");
+            objects.push(storage::blob(oid, content));
+        }
+        let root = tree.write(&mut objects);
+        let (author, time) = (person.id.to_string(), chassis::clock::now().unix_timestamp());
+        let commit = storage::commit(&Commit { tree: root, parents: &[], author: &author, time, message: "Save" });
+        let oid = commit.oid;
+        objects.push(commit);
+        objects.sort_by_key(|object| object.oid);
+        objects.dedup_by_key(|object| object.oid);
+        let new = NewRevision {
+            project,
+            store: StoreId(store.expect("a store")),
+            expected: None,
+            oid,
+            tree: root,
+            parents: &[],
+            actor: Actor::Person,
+            user: person.id,
+            turn: None,
+            message: "",
+            stat: storage::stat(&storage::diff(&Folder::default(), &tree)),
+            objects: &objects,
+            request: None,
+            plan: None,
+            max_bytes: i64::MAX,
+        };
+        let mut db = storage::connection(pool).await.expect("a connection");
+        storage::advance(&mut db, &new).await.expect("written").expect("the project had no revision");
+        oid.to_string()
+    }
+
+    /// Gives a user a role in every project: 1 is a viewer, 2 an editor.
+    pub(crate) async fn join(&self, person: &Person, role: i16) {
+        sqlx::query("INSERT INTO members (project_id, user_id, role) SELECT id, $1, $2 FROM projects")
+            .bind(person.id.0)
+            .bind(role)
+            .execute(&self.database.pool)
+            .await
+            .expect("a member");
+    }
+
+    /// Adds revisions to a project's log that have the tree of the head.
+    pub(crate) async fn repeat_head(&self, project: &str, count: i32) {
+        let project: ProjectId = project.parse().expect("an id");
+        let sql = "INSERT INTO ref_log
+                       SELECT l.project_id, l.name, l.seq + n,
+                              set_byte(set_byte(set_byte(l.oid, 0, n % 256), 1, n / 256), 2, 255 - get_byte(l.oid, 2)),
+                              l.tree, ARRAY[l.oid], l.actor, l.user_id, NULL, '', 0, 0, 0, 0, l.created_at + n * interval '1 microsecond'
+                       FROM refs r JOIN ref_log l USING (project_id, name, seq), generate_series(1, $2) n WHERE r.project_id = $1";
+        sqlx::query(sql).bind(project.0).bind(count).execute(&self.database.pool).await.expect("revisions");
+        let sql = "UPDATE refs r SET seq = l.seq, oid = l.oid FROM (
+                       SELECT DISTINCT ON (project_id) project_id, name, seq, oid FROM ref_log WHERE project_id = $1 ORDER BY project_id, seq DESC
+                   ) l WHERE r.project_id = l.project_id AND r.name = l.name";
+        sqlx::query(sql).bind(project.0).execute(&self.database.pool).await.expect("a head");
     }
 
     /// The number that a statement on the service's database returns.

@@ -4,25 +4,28 @@ use proto::{
     error::Fault,
     project_storage::{
         DeleteLabelRequest, DiffRevisionsRequest, DiffRevisionsResponse, DiffStat, FileChange, FileContent, FileDiff, FileStatus,
-        GetRevisionRequest, Label, ListLabelsRequest, ListRevisionsRequest, RestoreRevisionRequest, RestoreRevisionResponse, Revision,
-        SetLabelRequest, file_change::Action, file_content::Data,
+        GetRevisionRequest, Label, ListLabelsRequest, ListRevisionsRequest, ResolveConflictRequest, RestoreRevisionRequest,
+        RestoreRevisionResponse, Revision, SaveProjectRequest, SetLabelRequest, Take, file_change::Action, file_content::Data,
     },
 };
 
-use crate::harness::{Cluster, Person, answer, create, delete, reason, rename, update, write};
+use crate::{
+    conflicts::{Conflict, take},
+    harness::{Cluster, Person, Turn, answer, commit, create, delete, listing, reason, rename, update, write},
+};
 
-const TEN: &str = "one 1\ntwo 2\nthree 3\nfour 4\nfive 5\nsix 6\nseven 7\neight 8\nnine 9\nten 10\n";
+pub(crate) const TEN: &str = "one 1\ntwo 2\nthree 3\nfour 4\nfive 5\nsix 6\nseven 7\neight 8\nnine 9\nten 10\n";
 
 impl Person {
-    async fn diff(&self, request: DiffRevisionsRequest) -> Result<DiffRevisionsResponse, Box<Fault>> {
+    pub(crate) async fn diff(&self, request: DiffRevisionsRequest) -> Result<DiffRevisionsResponse, Box<Fault>> {
         answer(self.client.clone().diff_revisions(self.request(request)).await)
     }
 
-    async fn restore(&self, request: RestoreRevisionRequest) -> Result<RestoreRevisionResponse, Box<Fault>> {
+    pub(crate) async fn restore(&self, request: RestoreRevisionRequest) -> Result<RestoreRevisionResponse, Box<Fault>> {
         answer(self.client.clone().restore_revision(self.request(request)).await)
     }
 
-    async fn label(&self, project: &str, label: &str, revision: &str) -> Result<Label, Box<Fault>> {
+    pub(crate) async fn label(&self, project: &str, label: &str, revision: &str) -> Result<Label, Box<Fault>> {
         let request = SetLabelRequest { project_id: project.into(), label: label.into(), revision: revision.into() };
         answer(self.client.clone().set_label(self.request(request)).await).map(|set| set.label.expect("a label"))
     }
@@ -39,18 +42,18 @@ impl Person {
     }
 
     /// Saves, and returns the id of the new revision.
-    async fn saved(&self, project: &str, changes: Vec<FileChange>) -> String {
+    pub(crate) async fn saved(&self, project: &str, changes: Vec<FileChange>) -> String {
         self.save(project, changes).await.expect("saved").revision.expect("a revision").id
     }
 }
 
-fn write_bytes(path: &str, bytes: &'static [u8]) -> FileChange {
+pub(crate) fn write_bytes(path: &str, bytes: &'static [u8]) -> FileChange {
     let content = FileContent { data: Some(Data::Binary(bytes.into())) };
     FileChange { path: path.into(), action: Some(Action::Write(content)), ..Default::default() }
 }
 
 /// A file of a diff on one line: status, similarity, paths, lines.
-fn line(file: &FileDiff) -> String {
+pub(crate) fn line(file: &FileDiff) -> String {
     let paths = if file.old_path.is_empty() { file.path.clone() } else { format!("{} {}", file.old_path, file.path) };
     let kind = match file.status() {
         FileStatus::Added => "A".to_owned(),
@@ -240,11 +243,7 @@ async fn a_viewer_reads_the_history_and_changes_nothing() {
     let first = ann.saved(&project, vec![write("a", "1")]).await;
     ann.saved(&project, vec![write("a", "2")]).await;
     ann.label(&project, "x", &first).await.expect("set");
-    sqlx::query("INSERT INTO members (project_id, user_id, role) SELECT id, $1, 1 FROM projects")
-        .bind(bob.id.0)
-        .execute(&cluster.database.pool)
-        .await
-        .expect("a viewer");
+    cluster.join(&bob, 1).await;
     assert_eq!(bob.revision(&project, &first).await.expect("found").labels, ["x"]);
     assert_eq!(bob.labels(&project).await.len(), 1);
     let diff = bob.diff(DiffRevisionsRequest { project_id: project.clone(), ..Default::default() }).await.expect("a diff");
@@ -280,5 +279,140 @@ async fn nobody_reads_or_restores_by_a_foreign_revision() {
     assert_eq!(reason(ann.diff(diff(&foreign, "")).await), "REVISION_NOT_FOUND");
     assert_eq!(reason(ann.diff(diff(&own, &foreign)).await), "REVISION_NOT_FOUND");
     let turn = DiffRevisionsRequest { turn_id: uuid::Uuid::now_v7().to_string(), ..diff("", "") };
-    assert_eq!(reason(ann.diff(turn).await), "REVISION_NOT_FOUND");
+    assert_eq!(reason(ann.diff(turn).await), "TURN_NOT_FOUND");
+}
+
+/// The diff of a conflicted turn is what its own commit changed, whatever became of its branch.
+#[tokio::test]
+async fn a_conflicted_turn_is_compared_with_its_base() {
+    let cluster = Cluster::start().await;
+    let (resolved, expired) = (Conflict::start(&cluster).await, Conflict::start(&cluster).await);
+    let check = async |conflict: &Conflict| {
+        let request = DiffRevisionsRequest {
+            project_id: conflict.project.clone(),
+            turn_id: conflict.turn.id.clone(),
+            page_size: 3,
+            ..Default::default()
+        };
+        let page = conflict.ann.diff(request.clone()).await.expect("a diff");
+        assert_eq!((&page.revision, &page.base_revision), (&conflict.turn_revision, &conflict.base));
+        assert_eq!(page.files.iter().map(line).collect::<Vec<_>>(), ["M a +1 -1", "D b +0 -1", "M m +1 -1"]);
+        let next = conflict.ann.diff(DiffRevisionsRequest { page_token: page.next_page_token, ..request }).await.expect("a page");
+        assert_eq!(next.files.iter().map(line).collect::<Vec<_>>(), ["A new +1 -0"]);
+    };
+    check(&resolved).await;
+    resolved.resolve(resolved.request(vec![take("a", Take::Turn), take("b", Take::Head)])).await.expect("resolved");
+    check(&resolved).await;
+    let end = "UPDATE refs SET expires_at = now() - interval '1 second' WHERE expires_at IS NOT NULL";
+    sqlx::query(end).execute(&cluster.database.pool).await.expect("expired");
+    check(&expired).await;
+    // The commit is found by its turn only.
+    let by_id = DiffRevisionsRequest { project_id: expired.project.clone(), revision: expired.turn_revision.clone(), ..Default::default() };
+    assert_eq!(reason(expired.ann.diff(by_id).await), "REVISION_NOT_FOUND");
+    let sql = "DELETE FROM objects WHERE tag & 15 = 1";
+    sqlx::query(sql).execute(&cluster.database.pool).await.expect("deleted");
+    let gone = DiffRevisionsRequest { project_id: expired.project.clone(), turn_id: expired.turn.id.clone(), ..Default::default() };
+    assert_eq!(reason(expired.ann.diff(gone).await), "REVISION_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_turn_without_a_revision_differs_from_an_unknown_turn() {
+    let cluster = Cluster::start().await;
+    let (ann, bob) = (cluster.person(), cluster.person());
+    let (project, other) = (ann.create().await.id, bob.create().await.id);
+    let base = ann.saved(&project, vec![write("a", "1")]).await;
+    let (open, unchanged) = (Turn::new(&cluster), Turn::new(&cluster));
+    open.begin(&ann, &project, "go").await.expect("begun");
+    unchanged.begin(&ann, &project, "go").await.expect("begun");
+    commit(&unchanged.agent, unchanged.result(&base, vec![])).await.expect("committed");
+    let diff = |project: &str, turn: &str| DiffRevisionsRequest { project_id: project.into(), turn_id: turn.into(), ..Default::default() };
+    assert_eq!(reason(ann.diff(diff(&project, &open.id)).await), "REVISION_NOT_FOUND");
+    assert_eq!(reason(ann.diff(diff(&project, &unchanged.id)).await), "REVISION_NOT_FOUND");
+    assert_eq!(reason(bob.diff(diff(&other, &open.id)).await), "TURN_NOT_FOUND", "a turn of another project");
+    assert_eq!(reason(bob.diff(diff(&project, &open.id)).await), "PROJECT_NOT_FOUND");
+}
+
+/// Files above the limit are only in projects that were written past the rules for saves.
+#[tokio::test]
+async fn a_large_file_is_named_and_not_compared() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create().await.id;
+    let large = vec![b'x'; 1024 * 1024 + 1];
+    cluster.write_first(&ann, &project, &[("large", &large), ("fits", &large[1..]), ("small", b"1\n")]).await;
+    let request = DiffRevisionsRequest { project_id: project, ..Default::default() };
+    let diff = ann.diff(request.clone()).await.expect("a diff");
+    let files: Vec<_> = diff.files.iter().map(|file| (file.path.as_str(), file.too_large, file.added_lines, file.size_bytes)).collect();
+    assert_eq!(files, [("fits", false, 1, 1024 * 1024)], "a page of its own");
+    let next = DiffRevisionsRequest { page_token: diff.next_page_token, ..request };
+    let files = ann.diff(next).await.expect("a page").files;
+    let files: Vec<_> = files.iter().map(|file| (file.path.as_str(), file.too_large, file.added_lines, file.size_bytes)).collect();
+    assert_eq!(files, [("large", true, 0, 1024 * 1024 + 1), ("small", false, 1, 2)]);
+}
+
+#[tokio::test]
+async fn a_request_id_is_shared_by_saves_and_restores() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create().await.id;
+    let first = ann.saved(&project, vec![write("a", "1")]).await;
+    let save =
+        SaveProjectRequest { project_id: project.clone(), changes: vec![write("a", "2")], request_id: "one".into(), ..Default::default() };
+    let restore = RestoreRevisionRequest { project_id: project.clone(), revision: first, request_id: "one".into(), ..Default::default() };
+    ann.send(save.clone()).await.expect("saved");
+    assert_eq!(reason(ann.restore(restore.clone()).await), "KEY_REUSED");
+    let restore = RestoreRevisionRequest { request_id: "two".into(), ..restore };
+    let restored = ann.restore(restore.clone()).await.expect("restored").revision.expect("a revision");
+    assert_eq!(reason(ann.send(SaveProjectRequest { request_id: "two".into(), ..save.clone() }).await), "KEY_REUSED");
+    assert_eq!((ann.send(save).await.expect("a replay").replayed, ann.restore(restore).await.expect("a replay").replayed), (true, true));
+    assert_eq!(restored.number, 3);
+    assert_eq!(ann.files(&project).await, ["a=1"]);
+}
+
+/// Restores and saves at the same time: all are in the log, in one chain, and the head has the files of the last one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restore_races_saves() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create().await.id;
+    let first = ann.saved(&project, vec![write("a", "1")]).await;
+    ann.saved(&project, vec![write("a", "2"), write("b", "1")]).await;
+    let save = async |n: usize| {
+        for round in 0..6 {
+            ann.save(&project, vec![write(&format!("s{n}"), &round.to_string())]).await.expect("saved");
+        }
+    };
+    let restore = async || {
+        for _ in 0..6 {
+            let request = RestoreRevisionRequest { project_id: project.clone(), revision: first.clone(), ..Default::default() };
+            ann.restore(request).await.expect("restored");
+        }
+    };
+    tokio::join!(save(0), save(1), restore());
+    let list = ann.request(ListRevisionsRequest { project_id: project.clone(), page_size: 200, ..Default::default() });
+    let log = answer(ann.client.clone().list_revisions(list).await).expect("a log").revisions;
+    assert!(log.windows(2).all(|pair| pair[0].parent_ids == [pair[1].id.clone()]), "one chain");
+    let saves = log.iter().filter(|revision| revision.message.is_empty()).count();
+    assert_eq!(saves, 14, "no save is lost");
+    let restored: Vec<_> = log.iter().filter(|revision| !revision.message.is_empty()).collect();
+    assert!(!restored.is_empty() && restored.len() <= 6, "a restore without a difference makes no revision");
+    for revision in restored {
+        assert_eq!(listing(&ann.load_at(&project, &revision.id).await.expect("loaded")), ["a=1"]);
+    }
+}
+
+#[tokio::test]
+async fn the_files_of_a_conflicted_turn_are_restored() {
+    let cluster = Cluster::start().await;
+    let conflict = Conflict::start(&cluster).await;
+    let restore =
+        RestoreRevisionRequest { project_id: conflict.project.clone(), revision: conflict.turn_revision.clone(), ..Default::default() };
+    let restored = conflict.ann.restore(restore.clone()).await.expect("restored").revision.expect("a revision");
+    assert_eq!(restored.message, format!("Restore the files of the conflicted turn {}", conflict.turn.id));
+    assert_eq!((restored.number, &restored.parent_ids), (3, &vec![conflict.head.clone()]));
+    assert_eq!(conflict.ann.files(&conflict.project).await, ["a=turn\n", "m=1\n2\nthree\n", "new=by turn"]);
+    // The conflict with the new head can still be resolved, and then the commit is in no log.
+    let empty = ResolveConflictRequest { base_revision: restored.id, ..conflict.request(vec![]) };
+    conflict.resolve(empty).await.expect("resolved");
+    assert_eq!(reason(conflict.ann.restore(restore).await), "REVISION_NOT_FOUND");
 }

@@ -1,9 +1,12 @@
 //! Tests of the service through its `serve`, with a real database and a real rate-limit.
 
 mod access;
+mod blame;
 mod conflicts;
 mod deletes;
 mod exports;
+mod file_history;
+mod filters;
 mod git;
 mod harness;
 mod history;

@@ -113,7 +113,9 @@ async fn projects_and_revisions_have_pages() {
     }
     assert_eq!(found.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>(), expected);
     assert_eq!(found[0].1, 5);
-    let request = |token: &str| ann.request(ListRevisionsRequest { project_id: ids[0].clone(), page_size: 3, page_token: token.into() });
+    let request = |token: &str| {
+        ann.request(ListRevisionsRequest { project_id: ids[0].clone(), page_size: 3, page_token: token.into(), ..Default::default() })
+    };
     let page = answer(ann.client.clone().list_revisions(request("")).await).expect("a page");
     assert_eq!(page.revisions.iter().map(|r| r.number).collect::<Vec<_>>(), [5, 4, 3]);
     let page = answer(ann.client.clone().list_revisions(request(&page.next_page_token)).await).expect("a page");
@@ -138,12 +140,16 @@ async fn a_page_is_an_index_range() {
     }
     let (person, project) = (format!("'{}'::uuid", ann.id), format!("'{}'::uuid", project.id));
     let key = "'018f0000-0000-7000-8000-000000010000'::uuid";
-    let rows: [(&str, &str, [&str; 6]); 5] = [
-        ("x.id < $3 ORDER BY x.id DESC", "messages_visible_idx", [&project, &person, key, "51", "", ""]),
-        ("x.id > $3 ORDER BY x.id LIMIT", "messages_visible_idx", [&project, &person, key, "51", "", ""]),
-        ("id < $2 ORDER BY id DESC LIMIT $3", "messages_visible_idx", [&project, key, "51", "", "", ""]),
-        ("ORDER BY g.seq DESC", "ref_log_pkey", [&project, &person, "'refs/heads/main'", "2500", "51", ""]),
-        ("ORDER BY p.updated_at DESC", "projects_owner_id_updated_at_id_idx", [&person, "now()", key, "51", "'refs/heads/main'", "false"]),
+    let main = "'refs/heads/main'";
+    let rows: [(&str, &str, [&str; 8]); 8] = [
+        ("x.id < $3 ORDER BY x.id DESC", "messages_visible_idx", [&project, &person, key, "51", "", "", "", ""]),
+        ("x.id > $3 ORDER BY x.id LIMIT", "messages_visible_idx", [&project, &person, key, "51", "", "", "", ""]),
+        ("id < $2 ORDER BY id DESC LIMIT $3", "messages_visible_idx", [&project, key, "51", "", "", "", "", ""]),
+        ("ORDER BY g.seq DESC", "ref_log_pkey", [&project, &person, main, "2500", "51", "", "", ""]),
+        ("ORDER BY p.updated_at DESC", "projects_owner_id_updated_at_id_idx", [&person, "now()", key, "51", main, "false", "", ""]),
+        ("l.seq < $3 ORDER BY l.seq DESC", "ref_log_pkey", [&project, main, "2500", "51", "", "", "", ""]),
+        ("AND l.created_at >= coalesce($3", "ref_log_created_at_idx", [&project, main, "NULL", "now()", "NULL", "NULL", "51", ""]),
+        ("AND l.user_id = $3", "ref_log_user_id_created_at_idx", [&project, main, &person, "NULL", "now()", "NULL", "NULL", "51"]),
     ];
     for (part, index, values) in rows {
         let sql = values.iter().enumerate().fold(statement(part), |sql, (n, value)| sql.replace(&format!("${}", n + 1), value));

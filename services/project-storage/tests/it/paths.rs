@@ -1,11 +1,9 @@
 //! Stored paths that break the present rule for new paths: such files work like any other, and no new ones can be created.
 
-use chassis::{clock, identity::Caller};
-use project_storage::testing::{self as storage, Actor, Commit, FileRef, Folder, NewRevision, Object, StoreId};
+use chassis::identity::Caller;
 use prost::bytes::Bytes;
 use proto::{
     error::{ErrorCode, Fault},
-    id::ProjectId,
     project_storage::{
         CommitOutcome, CreatePreviewRequest, FileChange, GetConflictRequest, GetFileRequest, ListFilesRequest, OnConflict,
         ReadPreviewFileRequest, ReadTurnFilesRequest, ResolveConflictRequest, ResolvedFile, SaveProjectRequest, Take, TurnEnd,
@@ -35,7 +33,7 @@ impl<'a> OldProject<'a> {
     async fn create(cluster: &'a Cluster) -> Self {
         let ann = cluster.person();
         let project = ann.create().await.id;
-        let base = seed(cluster, &ann, &project).await;
+        let base = cluster.write_first(&ann, &project, &OLD.map(|path| (path, LINES.as_bytes()))).await;
         Self { cluster, ann, project, base }
     }
 
@@ -71,47 +69,6 @@ impl<'a> OldProject<'a> {
         };
         answer(self.ann.client.clone().resolve_conflict(self.ann.request(request)).await).map(drop)
     }
-}
-
-/// Writes the first revision.
-async fn seed(cluster: &Cluster, person: &Person, project: &str) -> String {
-    let project: ProjectId = project.parse().expect("an id");
-    let pool = &cluster.database.pool;
-    let store = sqlx::query_scalar("SELECT store_id FROM projects WHERE id = $1").bind(project.0).fetch_one(pool).await.expect("a store");
-    let oid = storage::blob_id(LINES.as_bytes()).expect("an id");
-    let mut tree = Folder::default();
-    for path in OLD {
-        tree.put(path, FileRef { oid, size: u32::try_from(LINES.len()).expect("small") }).expect("no clash");
-    }
-    let mut objects: Vec<Object> = vec![storage::blob(oid, LINES.as_bytes())];
-    let root = tree.write(&mut objects);
-    let (author, now) = (person.id.to_string(), clock::now());
-    let commit = storage::commit(&Commit { tree: root, parents: &[], author: &author, time: now.unix_timestamp(), message: "Save" });
-    let id = commit.oid;
-    objects.push(commit);
-    objects.sort_by_key(|object| object.oid);
-    let new = NewRevision {
-        project,
-        store: StoreId(store),
-        expected: None,
-        oid: id,
-        tree: root,
-        parents: &[],
-        actor: Actor::Person,
-        user: person.id,
-        turn: None,
-        message: "",
-        stat: storage::stat(&storage::diff(&Folder::default(), &tree)),
-        objects: &objects,
-        request: None,
-        plan: None,
-        max_bytes: i64::MAX,
-        undoes: None,
-        lock_version: 0,
-    };
-    let mut db = storage::connection(pool).await.expect("a connection");
-    storage::advance(&mut db, &new).await.expect("written").expect("the project had no revision");
-    id.to_string()
 }
 
 fn with_content(path: &str, text: &str) -> ResolvedFile {

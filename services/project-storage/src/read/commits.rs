@@ -1,0 +1,82 @@
+//! Commits that may be in no log: those of conflicted turns after their branch has ended.
+
+use proto::id::{TurnId, UserId};
+use time::OffsetDateTime;
+
+use crate::{
+    error::Error,
+    git::{DiffStat, Oid, StoredCommit, read_commit},
+    model::{
+        project::{Member, Project},
+        revision::{Actor, Revision},
+    },
+    read::objects::Objects,
+    store::{self, objects, revisions, turns},
+};
+
+/// The line of a commit's message that names its turn.
+const TURN: &str = "Turn: ";
+
+/// The revision that a turn made, in the log or on its own branch, also after the branch has ended.
+///
+/// # Errors
+/// [`Error::TurnNotFound`] if the project has no such turn; [`Error::RevisionNotFound`] if the turn made no revision, or if its commit was
+/// deleted.
+pub(crate) async fn of_turn(objects: &Objects, member: &Member, turn: TurnId) -> Result<Revision, Error> {
+    let found = turns::find(&objects.pool, turn).await?.filter(|found| found.project == Some(member.project.id));
+    let id = found.ok_or(Error::TurnNotFound)?.revision.ok_or(Error::RevisionNotFound)?;
+    find(objects, &member.project, id).await?.ok_or(Error::RevisionNotFound)
+}
+
+/// A commit of the project by its id, which the caller must have from the project's log or from one of its turns.
+pub(crate) async fn find(objects: &Objects, project: &Project, id: Oid) -> Result<Option<Revision>, Error> {
+    if let Some(revision) = revisions::find(&objects.pool, project.id, id).await? {
+        return Ok(Some(revision));
+    }
+    let rows: Vec<store::objects::Row> = objects::read(&objects.pool, project.store, &[id]).await?;
+    let Some(row) = rows.into_iter().next() else { return Ok(None) };
+    Ok(Some(revision(id, read_commit(id, &row.data)?)))
+}
+
+/// What a commit says of itself. It does not say which files it changed, so there are no counts.
+fn revision(id: Oid, commit: StoredCommit) -> Revision {
+    let (message, turn) = match commit.message.rsplit_once('\n').and_then(|(text, last)| Some((text, last.strip_prefix(TURN)?))) {
+        Some((text, turn)) => (text.trim_end().to_owned(), turn.parse().ok()),
+        None => (commit.message, None::<TurnId>),
+    };
+    Revision {
+        id,
+        number: 0,
+        tree: commit.tree,
+        parents: commit.parents,
+        message,
+        actor: if turn.is_some() { Actor::Agent } else { Actor::Person },
+        user: commit.author.parse().unwrap_or(UserId(uuid::Uuid::nil())),
+        turn,
+        created_at: OffsetDateTime::from_unix_timestamp(commit.time).unwrap_or(OffsetDateTime::UNIX_EPOCH),
+        stat: DiffStat::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::{Commit, commit};
+
+    #[test]
+    fn a_commit_says_who_made_it() {
+        let (user, turn) = (UserId::generate(), TurnId::generate());
+        for (message, expected, by) in [
+            (format!("Build a clock\n\nwith hands\n\nTurn: {turn}"), "Build a clock\n\nwith hands", Some(turn)),
+            ("Save".to_owned(), "Save", None),
+            ("Save\n\nTurn: left".to_owned(), "Save", None),
+        ] {
+            let made = Commit { tree: Oid::EMPTY_TREE, parents: &[], author: &user.to_string(), time: 1_800_000_000, message: &message };
+            let object = commit(&made);
+            let read = revision(object.oid, read_commit(object.oid, &object.data).expect("a commit"));
+            assert_eq!((read.message.as_str(), read.turn, read.user), (expected, by, user));
+            assert_eq!((read.tree, read.created_at.unix_timestamp(), read.number), (Oid::EMPTY_TREE, 1_800_000_000, 0));
+            assert_eq!(read.actor == Actor::Agent, by.is_some());
+        }
+    }
+}
