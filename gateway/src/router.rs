@@ -16,7 +16,7 @@ use crate::{
     error::{Failure, fault},
     http::etag::{VERSIONED, refuse_if_match},
     identity::authenticate::identify,
-    routes::{agents, agui, archives, auth, chat, conflicts, history, projects, system, turns},
+    routes::{agents, agui, archives, auth, chat, conflicts, forks, history, projects, system, turns},
     web::{page, preview},
 };
 
@@ -80,6 +80,8 @@ fn contract() -> Vec<Route> {
         get("/api/usage", Counted, projects::usage),
         get("/api/projects/{project_id}/usage", Counted, projects::project_usage),
         post("/api/projects/{project_id}/undelete", Counted, projects::undelete),
+        post("/api/projects/{project_id}/fork", Counted, forks::fork),
+        get("/api/projects/{project_id}/forks", Counted, forks::list),
         post("/api/projects/save", Counted, projects::save),
         post("/api/projects/{project_id}/changes", Counted, projects::change),
         get("/api/projects/load", Counted, projects::load),

@@ -26,6 +26,7 @@ const REASONS: &[(&str, Option<StatusCode>, &str)] = &[
     ("FILE_NOT_TEXT", None, "The file is not text"),
     ("FILE_TOO_LARGE", None, "A file is too large"),
     ("FOLDER_TOO_LARGE", None, "A folder would have too many entries"),
+    ("FORK_TOO_DEEP", None, "The project has as many ancestors as it may have"),
     ("HEADER_TOO_LARGE", Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE), "A header of the request is too long"),
     ("HOST_INVALID", None, "The request has no valid Host"),
     ("HOST_UNKNOWN", Some(StatusCode::MISDIRECTED_REQUEST), "The gateway does not serve this host"),

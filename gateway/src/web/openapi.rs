@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Paths whose POST answers 201.
-const CREATES: [&str; 2] = ["/api/turns", "/api/projects"];
+const CREATES: [&str; 3] = ["/api/turns", "/api/projects", "/api/projects/{project_id}/fork"];
 /// Operations other than reads whose response has an ETag.
 const ANSWERS_ETAG: [&str; 9] = [
     "UpdateProject",
@@ -42,8 +42,17 @@ const COOKIES: [&str; 3] = ["SignUp", "SignIn", "SignOut"];
 /// The RPC whose answer is an archive.
 const EXPORT: &str = "ExportProject";
 /// RPCs that take an idempotency key.
-const KEYED: [&str; 8] =
-    ["StartTurn", "SaveProject", "ResolveConflict", "CreateProject", "RestoreRevision", "RevertRevision", "UndoRevision", "RedoRevision"];
+const KEYED: &[&str] = &[
+    "StartTurn",
+    "SaveProject",
+    "ResolveConflict",
+    "CreateProject",
+    "ForkProject",
+    "RestoreRevision",
+    "RevertRevision",
+    "UndoRevision",
+    "RedoRevision",
+];
 /// Second bindings of an RPC: the suffix of the id, and the description.
 const SECOND: [(&str, &str, &str); 3] = [
     (

@@ -29,6 +29,8 @@ pub(crate) const RULES: &[Rule] = &[
     Rule { rpc: "UndeleteProject", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
     Rule { rpc: "GetUsage", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "GetProjectUsage", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
+    Rule { rpc: "ForkProject", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
+    Rule { rpc: "ListForks", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "SaveProject", callers: PUBLIC, user: true, scope: Write, size: OfUser(save_bytes) },
     Rule { rpc: "LoadProject", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "ListFiles", callers: PUBLIC, user: true, scope: Read, size: Ordinary },

@@ -2,7 +2,7 @@
 //!
 //! - [`attempt`]: a write that lost a race is repeated. [`lock`]: one save per project at a time. [`quota`]: what an account may have.
 //! - [`stage`]: the tree that a change set makes. [`objects`]: the git objects of its commit.
-//! - [`create`]: an empty project.
+//! - [`create`]: an empty project. [`fork`]: a project that continues the log of another one.
 //! - [`save`], [`restore`], [`revert`], [`resolve`]: a user's save, the restore of an old revision, reverts with undo and redo, and the
 //!   resolution of a conflict. [`request`]: what these have in common. [`merge`]: the merge of a whole tree with the head.
 //! - [`begin`], [`turn`], [`end`]: the beginning of a turn, its commit, and its end without files.
@@ -14,6 +14,7 @@ pub(crate) mod attempt;
 pub(crate) mod begin;
 pub(crate) mod create;
 pub(crate) mod end;
+pub(crate) mod fork;
 pub(crate) mod lock;
 pub(crate) mod merge;
 pub(crate) mod objects;

@@ -54,6 +54,8 @@ pub(crate) enum Error {
     LockNotFound,
     #[error("`{path}` may not be changed: there is a lock on `{lock}`")]
     PathLocked { path: String, lock: String },
+    #[error("the project is the fork of a fork, and so on, {limit} times, which is as deep as forks may be")]
+    ForkTooDeep { limit: u32 },
     #[error("no such project")]
     ProjectNotFound,
     #[error("no such label in this project")]
@@ -136,7 +138,8 @@ impl Error {
             | Self::NothingToRedo
             | Self::TurnEnded
             | Self::TurnReplaced { .. }
-            | Self::DigestMismatch => ErrorCode::Conflict,
+            | Self::DigestMismatch
+            | Self::ForkTooDeep { .. } => ErrorCode::Conflict,
             Self::RoleRequired | Self::PathLocked { .. } => ErrorCode::Forbidden,
             Self::SessionEnded => ErrorCode::Unauthenticated,
             Self::TooManyProjects { .. } | Self::TooManyLabels { .. } | Self::TooManyLocks { .. } | Self::AccountTooLarge { .. } => {
@@ -166,6 +169,7 @@ impl Error {
             Self::PathLocked { .. } => "PATH_LOCKED",
             Self::AccountTooLarge { .. } => "ACCOUNT_TOO_LARGE",
             Self::SessionEnded => "TOKEN_INVALID",
+            Self::ForkTooDeep { .. } => "FORK_TOO_DEEP",
             Self::ProjectNotFound => "PROJECT_NOT_FOUND",
             Self::RevisionNotFound => "REVISION_NOT_FOUND",
             Self::LabelNotFound => "LABEL_NOT_FOUND",
@@ -220,7 +224,7 @@ impl Error {
             | Self::ProjectTooLarge { path, limit, .. }
             | Self::FolderTooLarge { path, limit, .. } => fault.with("path", path).with("limit", limit.to_string()),
             Self::PathLocked { path, lock } => fault.with("path", path).with("lock", lock),
-            Self::TooManyProjects { limit } | Self::TooManyLabels { limit } | Self::TooManyLocks { limit } => {
+            Self::TooManyProjects { limit } | Self::TooManyLabels { limit } | Self::TooManyLocks { limit } | Self::ForkTooDeep { limit } => {
                 fault.with("limit", limit.to_string())
             }
             Self::AccountTooLarge { limit } => fault.with("limit", limit.to_string()),

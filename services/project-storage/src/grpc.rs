@@ -7,6 +7,7 @@ mod deletions;
 mod encode;
 mod file_history;
 mod files;
+mod forks;
 mod history;
 mod labels;
 mod locks;
@@ -61,6 +62,8 @@ rpcs! {
     acknowledge_deletions(AcknowledgeDeletionsRequest) -> AcknowledgeDeletionsResponse = deletions::acknowledge;
     get_usage(GetUsageRequest) -> GetUsageResponse = usage::account;
     get_project_usage(GetProjectUsageRequest) -> GetProjectUsageResponse = usage::project;
+    fork_project(ForkProjectRequest) -> ForkProjectResponse = forks::fork;
+    list_forks(ListForksRequest) -> ListForksResponse = forks::list;
     list_revisions(ListRevisionsRequest) -> ListRevisionsResponse = history::list;
     get_revision(GetRevisionRequest) -> GetRevisionResponse = history::get;
     diff_revisions(DiffRevisionsRequest) -> DiffRevisionsResponse = history::diff;

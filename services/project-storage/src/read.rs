@@ -1,7 +1,7 @@
 //! Reading projects. Functions that take a user check the user's role.
 //!
 //! - [`objects`]: files of a store, from the [`cache`] or the database. [`tree`]: trees. [`merge`]: merging trees.
-//! - [`member`], [`history`], [`conversation`]: projects, their revisions and their messages.
+//! - [`member`], [`forks`], [`history`], [`conversation`]: projects, their forks, their revisions and their messages.
 //! - [`checkout`]: a project's files at one revision. [`load`]: the same in pages. [`search`]: hits in them.
 //! - [`export`]: a revision's files as an archive.
 //! - [`diff`]: what differs between two revisions, by [`changes`]. [`walk`]: back through the log along one path, of which [`spine`] reads
@@ -19,6 +19,7 @@ pub(crate) mod diff;
 pub(crate) mod export;
 pub(crate) mod file_history;
 pub(crate) mod filter;
+pub(crate) mod forks;
 pub(crate) mod history;
 pub(crate) mod load;
 pub(crate) mod member;

@@ -3,6 +3,7 @@
 pub(crate) mod conflicts;
 pub(crate) mod deleted_projects;
 pub(crate) mod deletions;
+pub(crate) mod forks;
 pub(crate) mod labels;
 pub(crate) mod locks;
 pub(crate) mod messages;

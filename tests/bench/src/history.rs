@@ -82,8 +82,7 @@ async fn diffs(service: &Service, cluster: &Cluster) -> Result<(Samples, Samples
     let (id, user): (Uuid, Uuid) = (project.parse()?, cluster.person.user_id.parse()?);
     let store: Uuid = sql::find(&cluster.database, id, user).await?.try_get("store_id")?;
     let blobs = "SELECT oid FROM objects WHERE store_id = $1 AND tag & 15 = 3 LIMIT $2";
-    let blobs: Vec<Vec<u8>> =
-        sqlx::query_scalar(blobs).bind(store).bind(i64::from(2 * PAGE)).fetch_all(&cluster.database).await?;
+    let blobs: Vec<Vec<u8>> = sqlx::query_scalar(blobs).bind(store).bind(i64::from(2 * PAGE)).fetch_all(&cluster.database).await?;
     for _ in 0..DIFFS {
         let (_, revision) = save(service, &project, (0..FILES).step_by(FILES / CHANGES).map(file).collect()).await?;
         let request = DiffRevisionsRequest {

@@ -1,5 +1,5 @@
 //! Users who edit the project of a turn. Some save during a turn, resolve conflicts, interrupt a turn, replace an old prompt, and leave a
-//! turn. One saves, reads and deletes without an agent. One replaces an old prompt while a later one is answered.
+//! turn. One saves, reads, forks and deletes without an agent. One replaces an old prompt while a later one is answered.
 
 use std::sync::{
     Arc,
@@ -77,6 +77,7 @@ impl Editor {
         self.get("get the usage of a project", &format!("/api/projects/{}/usage", self.project)).await?;
         self.get("get the usage of an account", "/api/usage").await?;
         self.undo_and_revert().await?;
+        self.fork().await?;
         self.delete().await?;
         self.undelete().await?;
         self.purge().await?;
@@ -235,6 +236,25 @@ impl Editor {
         self.accept("set a lock", answered)?;
         self.get("list locks", &locks).await?;
         self.call_or_not_found("delete a lock", Method::DELETE, &lock, json!({})).await
+    }
+
+    /// Forks the project, which must have the same files, and changes the fork, which must not change the project.
+    async fn fork(&mut self) -> Option<()> {
+        let root = format!("/api/projects/{}", self.project);
+        let load = format!("/api/projects/load?projectId={}", self.project);
+        let fork = self.post("fork", &format!("{root}/fork"), json!({})).await?["id"].as_str()?.to_owned();
+        let before = self.get("load", &load).await?;
+        let forked = self.get("load a fork", &format!("/api/projects/load?projectId={fork}")).await?;
+        if forked["files"] != before["files"] || forked["revision"]["id"] != before["revision"]["id"] {
+            self.client.record.violation(format!("the fork {fork} of {} has other files", self.project));
+        }
+        let text = self.text("forked");
+        self.save(json!({ "projectId": fork }), &text).await?;
+        if self.get("load", &load).await?["files"] != before["files"] {
+            self.client.record.violation(format!("a save of the fork {fork} changed {}", self.project));
+        }
+        self.get("list forks", &format!("{root}/forks")).await?;
+        self.call_or_not_found("delete a fork", Method::DELETE, &format!("/api/projects/{fork}?purge=true"), json!({})).await
     }
 
     /// A call that may answer 404: an earlier attempt without an answer has deleted the thing, or the turn has no revision.

@@ -29,7 +29,11 @@ const EXCLUDED: &[(Role, &[&str], &str)] = &[
         ],
         "runs hours after the start",
     ),
-    (Role::ProjectStorage, &["select account bytes", "select draft"], "runs only if a write was refused: a full account, or a race"),
+    (
+        Role::ProjectStorage,
+        &["select account bytes", "select draft", "select member"],
+        "runs only if a write was refused: a full account, or a race",
+    ),
     (
         Role::ProjectStorage,
         &[

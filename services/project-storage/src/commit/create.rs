@@ -1,5 +1,6 @@
 //! Creating a project without files, once per draft id and once per idempotency key.
 
+use proto::id::UserId;
 use time::OffsetDateTime;
 
 use crate::{
@@ -50,22 +51,21 @@ impl OptimisticWrite for CreateWrite<'_> {
     type Output = CreateResult;
 
     async fn attempt(&mut self) -> Result<Attempt<CreateResult>, Error> {
-        match self.find_recorded().await? {
+        match find_created(self.pool, self.create.owner.id, self.create.request.as_ref()).await? {
             Some(project) => Ok(Attempt::Done(CreateResult { project, replayed: true })),
             None => self.insert().await,
         }
     }
 }
 
-impl CreateWrite<'_> {
-    /// The project that the same request created before.
-    async fn find_recorded(&self) -> Result<Option<Project>, Error> {
-        let Some(request) = &self.create.request else { return Ok(None) };
-        let owner = self.create.owner.id;
-        let Some(recorded) = request.find_recorded(self.pool, owner).await? else { return Ok(None) };
-        Ok(Some(member::find(self.pool, owner, &Target::Id(recorded.project), Role::Viewer).await?.project))
-    }
+/// The project that the same request created before.
+pub(crate) async fn find_created(pool: &Pool, owner: UserId, request: Option<&RequestKey>) -> Result<Option<Project>, Error> {
+    let Some(request) = request else { return Ok(None) };
+    let Some(recorded) = request.find_recorded(pool, owner).await? else { return Ok(None) };
+    Ok(Some(member::find(pool, owner, &Target::Id(recorded.project), Role::Viewer).await?.project))
+}
 
+impl CreateWrite<'_> {
     /// Inserts the project. Raced if another request used the same idempotency key or the same draft id meanwhile.
     async fn insert(&self) -> Result<Attempt<CreateResult>, Error> {
         let Create { owner, draft, name, request } = self.create;

@@ -11,7 +11,7 @@ use crate::{
         deletion::purge_time,
         limits::Limits,
         message::{Author, ConversationEntry, Message, TurnOutcome},
-        project::Project,
+        project::{ForkOrigin, Project},
         revision::{Actor, Label, LabelledRevision, Revision},
         turn::TurnState,
     },
@@ -39,6 +39,16 @@ pub(super) fn project(project: &Project) -> pb::Project {
         delete_time: project.deleted_at.map(timestamp),
         purge_time: project.deleted_at.map(purge_time).map(timestamp),
         limits: Some(limits(project.limits())),
+        forked_from: project.forked_from.map(fork_origin),
+    }
+}
+
+fn fork_origin(origin: ForkOrigin) -> pb::ForkOrigin {
+    let ForkOrigin { project, revision, number } = origin;
+    pb::ForkOrigin {
+        project_id: project.map(|id| id.to_string()).unwrap_or_default(),
+        revision: revision.map(|id| id.to_string()).unwrap_or_default(),
+        number,
     }
 }
 

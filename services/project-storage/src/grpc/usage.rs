@@ -31,6 +31,6 @@ pub(super) async fn project(app: &App, request: Request<pb::GetProjectUsageReque
     let id = decode::project_id(&mut violations, &request.into_inner().project_id);
     let id = decode::checked(violations, id)?;
     let project = member::find(app.pool(), user.id, &Target::Id(id), Role::Viewer).await?.project;
-    let stored_bytes = usage::of_store(app.pool(), project.store).await?;
+    let stored_bytes = usage::of_store(app.pool(), project.store, project.owner).await?;
     Ok(pb::GetProjectUsageResponse { stored_bytes, revisions: project.head.map_or(0, |(_, number)| number) })
 }

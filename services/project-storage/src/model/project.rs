@@ -46,6 +46,22 @@ pub(crate) struct Project {
     pub(crate) head: Option<(Oid, u32)>,
     /// How often its locks changed; 0 if none was ever set.
     pub(crate) lock_version: i32,
+    /// `None` if the project is no fork.
+    pub(crate) forked_from: Option<ForkOrigin>,
+}
+
+/// Ancestors that a project may have.
+pub(crate) const MAX_FORK_DEPTH: u32 = 32;
+
+/// What a fork was made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ForkOrigin {
+    /// `None` if the project is gone or the user who reads the fork may not read it.
+    pub(crate) project: Option<ProjectId>,
+    /// `None` if the project had no files.
+    pub(crate) revision: Option<Oid>,
+    /// The number of the revision; 0 without files.
+    pub(crate) number: u32,
 }
 
 impl Project {
@@ -115,6 +131,7 @@ impl Project {
             deleted_at: None,
             head: None,
             lock_version: 0,
+            forked_from: None,
         }
     }
 }

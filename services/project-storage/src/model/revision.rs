@@ -42,6 +42,13 @@ pub(crate) struct Revision {
     pub(crate) undoes: Option<Oid>,
 }
 
+impl Revision {
+    /// Whether it is on the branch of a conflicted turn, and not in the log.
+    pub(crate) fn is_on_branch(&self) -> bool {
+        self.number == 0
+    }
+}
+
 /// A name of a revision, unique in its project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Label {

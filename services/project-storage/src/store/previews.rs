@@ -70,7 +70,10 @@ pub(crate) async fn find(db: impl PgExecutor<'_>, hash: &[u8], now: OffsetDateTi
            JOIN members m ON m.project_id = v.project_id AND m.user_id = v.user_id
            JOIN refs r ON r.project_id = v.project_id AND r.name = $3
            LEFT JOIN LATERAL (
-               SELECT g.oid, g.tree FROM ref_log g WHERE g.project_id = v.project_id AND g.oid = coalesce(v.revision, r.oid) LIMIT 1
+               SELECT g.oid, g.tree FROM log_segments(v.project_id) s
+               JOIN ref_log g ON g.project_id = s.log_id AND g.oid = coalesce(v.revision, r.oid)
+               WHERE g.project_id = v.project_id OR g.name = $3 AND g.seq > s.after_number AND g.seq <= s.number
+               LIMIT 1
            ) l ON true
            WHERE v.hash = $1 AND v.expires_at > $2
              AND NOT EXISTS (SELECT 1 FROM ended_sessions e WHERE e.session_id = v.session_id)"#,

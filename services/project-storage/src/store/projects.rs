@@ -11,29 +11,36 @@ use uuid::Uuid;
 use super::{Connection, MAIN, StoreError, oid_or_none, revisions::log_row, role, unsigned};
 use crate::{
     git::Corruption,
-    model::project::{ListKey, Member, Project, Role, StoreId, Target},
+    model::project::{ForkOrigin, ListKey, Member, Project, Role, StoreId, Target},
 };
 
-struct ProjectRow {
-    id: Uuid,
-    store_id: Uuid,
-    owner_id: Uuid,
-    draft_id: Option<String>,
-    display_name: String,
-    plan: i16,
-    created_at: OffsetDateTime,
-    updated_at: OffsetDateTime,
-    edited_at: Option<OffsetDateTime>,
-    deleted_at: Option<OffsetDateTime>,
-    head: Vec<u8>,
-    head_seq: i32,
-    lock_version: i32,
+/// Seconds from 1970 to the last day of 9999, the last year of a timestamp on the wire.
+const MAX_TIMESTAMP: i128 = 253_402_214_400;
+
+/// A project's columns.
+pub(super) struct ProjectRow {
+    pub(super) id: Uuid,
+    pub(super) store_id: Uuid,
+    pub(super) owner_id: Uuid,
+    pub(super) draft_id: Option<String>,
+    pub(super) display_name: String,
+    pub(super) plan: i16,
+    pub(super) created_at: OffsetDateTime,
+    pub(super) updated_at: OffsetDateTime,
+    pub(super) edited_at: Option<OffsetDateTime>,
+    pub(super) deleted_at: Option<OffsetDateTime>,
+    pub(super) head: Vec<u8>,
+    pub(super) head_seq: i32,
+    pub(super) lock_version: i32,
+    pub(super) fork_number: Option<i32>,
+    pub(super) fork_revision: Option<Vec<u8>>,
+    pub(super) fork_parent: Option<Uuid>,
 }
 
 /// Takes a project's columns out of a joined row.
 macro_rules! project_row {
     ($row:ident) => {
-        ProjectRow {
+        $crate::store::projects::ProjectRow {
             id: $row.id,
             store_id: $row.store_id,
             owner_id: $row.owner_id,
@@ -47,12 +54,18 @@ macro_rules! project_row {
             head: $row.head,
             head_seq: $row.head_seq,
             lock_version: $row.lock_version,
+            fork_number: $row.fork_number,
+            fork_revision: $row.fork_revision,
+            fork_parent: $row.fork_parent,
         }
     };
 }
+pub(super) use project_row;
 
 impl ProjectRow {
-    fn project(self) -> Result<Project, Corruption> {
+    pub(super) fn project(self) -> Result<Project, Corruption> {
+        let revision = self.fork_revision.map(|oid| oid_or_none(&oid)).transpose()?.flatten();
+        let origin = |number| ForkOrigin { project: self.fork_parent.map(ProjectId), revision, number: unsigned(number) };
         Ok(Project {
             id: ProjectId(self.id),
             store: StoreId(self.store_id),
@@ -66,6 +79,7 @@ impl ProjectRow {
             deleted_at: self.deleted_at,
             head: oid_or_none(&self.head)?.map(|oid| (oid, unsigned(self.head_seq))),
             lock_version: self.lock_version,
+            forked_from: self.fork_number.map(origin),
         })
     }
 }
@@ -84,6 +98,7 @@ macro_rules! find_member {
         let query = sqlx::query!(
             r#"SELECT p.id, p.store_id, p.owner_id, p.draft_id, p.display_name, p.plan, p.created_at, p.updated_at, p.edited_at, p.deleted_at,
                   r.oid AS head, r.seq AS head_seq, r.lock_version, m.role,
+                  f.number AS "fork_number?", f.revision AS "fork_revision?", n.project_id AS "fork_parent?",
                   l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?", l.actor AS "actor?",
                   l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
                   l.added AS "added?", l.modified AS "modified?",
@@ -92,6 +107,8 @@ macro_rules! find_member {
            JOIN members m ON m.project_id = p.id AND m.user_id = $2
            JOIN refs r ON r.project_id = p.id AND r.name = $3
            LEFT JOIN ref_log l ON l.project_id = p.id AND l.name = r.name AND l.seq = r.seq
+           LEFT JOIN lineage f ON f.project_id = p.id AND f.depth = 1
+           LEFT JOIN members n ON n.project_id = f.ancestor_id AND n.user_id = $2
            WHERE "#
                 + $condition,
             $key,
@@ -151,13 +168,18 @@ pub(crate) async fn insert(db: &mut Connection, project: &Project, max: u32) -> 
     if chassis::postgres::query("insert project", query.fetch_optional(&mut *db)).await?.is_some() {
         return Ok(InsertResult::Inserted);
     }
+    let taken = is_draft_taken(db, project).await?;
+    Ok(if taken { InsertResult::DraftTaken } else { InsertResult::AccountFull })
+}
+
+/// Whether the owner has a project with the draft id of a new one.
+pub(super) async fn is_draft_taken(db: &mut Connection, project: &Project) -> Result<bool, StoreError> {
     let query = sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT 1 FROM projects WHERE owner_id = $1 AND draft_id = $2) AS "taken!""#,
         project.owner.0,
         project.draft,
     );
-    let taken = chassis::postgres::query("select draft", query.fetch_one(&mut *db)).await?;
-    Ok(if taken { InsertResult::DraftTaken } else { InsertResult::AccountFull })
+    chassis::postgres::query("select draft", query.fetch_one(&mut *db)).await
 }
 
 /// Locks an account until the end of the transaction: no other transaction inserts a project of it.
@@ -178,9 +200,12 @@ pub(crate) async fn page(
     let (changed, id) = super::key_columns(after);
     let query = sqlx::query!(
         r#"SELECT p.id, p.store_id, p.owner_id, p.draft_id, p.display_name, p.plan, p.created_at, p.updated_at, p.edited_at, p.deleted_at,
-                  r.oid AS head, r.seq AS head_seq, r.lock_version
+                  r.oid AS head, r.seq AS head_seq, r.lock_version,
+                  f.number AS "fork_number?", f.revision AS "fork_revision?", n.project_id AS "fork_parent?"
            FROM projects p
            JOIN refs r ON r.project_id = p.id AND r.name = $5
+           LEFT JOIN lineage f ON f.project_id = p.id AND f.depth = 1
+           LEFT JOIN members n ON n.project_id = f.ancestor_id AND n.user_id = $1
            WHERE p.owner_id = $1 AND (p.updated_at, p.id) < ($2, $3) AND (p.deleted_at IS NOT NULL) = $6
            ORDER BY p.updated_at DESC, p.id DESC
            LIMIT $4"#,

@@ -85,26 +85,29 @@ impl LogRow {
     }
 }
 
-/// A revision by its id, if it is in the project's log and its branch has not expired.
+/// A revision by its id, if it is in the project's log, which of a fork begins with its ancestors', or on a branch that has not expired.
 pub(crate) async fn find(db: impl PgExecutor<'_>, project: ProjectId, id: Oid) -> Result<Option<Revision>, StoreError> {
     let query = sqlx::query!(
         r#"SELECT l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?", l.actor AS "actor?",
                   l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
                   l.added AS "added?", l.modified AS "modified?",
                   l.deleted AS "deleted?", l.renamed AS "renamed?", l.created_at AS "logged_at?", l.undoes AS "undoes?"
-           FROM ref_log l
-           JOIN refs r ON r.project_id = l.project_id AND r.name = l.name
-           WHERE l.project_id = $1 AND l.oid = $2 AND (r.expires_at IS NULL OR r.expires_at > now())
+           FROM log_segments($1) s
+           JOIN ref_log l ON l.project_id = s.log_id AND l.oid = $2
+           WHERE l.name = $3 AND l.seq > s.after_number AND l.seq <= s.number
+              OR l.name <> $3 AND l.project_id = $1
+                 AND EXISTS (SELECT 1 FROM refs r WHERE r.project_id = $1 AND r.name = l.name AND r.expires_at > now())
            LIMIT 1"#,
         project.0,
         id.as_bytes(),
+        MAIN,
     );
     let row = chassis::postgres::query("select ref_log", query.fetch_optional(db)).await?;
     Ok(row.map(|row| log_row!(row).revision()).transpose()?.flatten())
 }
 
-/// The newest revisions of one person in a project, the newest first.
-pub(crate) async fn of_user(db: impl PgExecutor<'_>, project: ProjectId, user: UserId, limit: i64) -> Result<Vec<OwnRevision>, StoreError> {
+/// The newest revisions that one person made in a project, the newest first. What a fork has of its ancestors is not among them.
+pub(crate) async fn own(db: impl PgExecutor<'_>, project: ProjectId, user: UserId, limit: i64) -> Result<Vec<OwnRevision>, StoreError> {
     let query = sqlx::query!(
         "SELECT oid, undoes, redo FROM ref_log WHERE project_id = $1 AND user_id = $2 AND name = $3 ORDER BY seq DESC LIMIT $4",
         project.0,
@@ -154,7 +157,12 @@ pub(crate) async fn page(
                   l.deleted AS "deleted?", l.renamed AS "renamed?", l.created_at AS "logged_at?", l.undoes AS "undoes?"
            FROM members m
            LEFT JOIN LATERAL (
-               SELECT * FROM ref_log g WHERE g.project_id = m.project_id AND g.name = $3 AND g.seq < $4 ORDER BY g.seq DESC LIMIT $5
+               SELECT g.* FROM log_segments(m.project_id) s CROSS JOIN LATERAL (
+                   SELECT * FROM ref_log f
+                   WHERE f.project_id = s.log_id AND f.name = $3 AND f.seq > s.after_number AND f.seq <= s.number AND f.seq < $4
+                   ORDER BY f.seq DESC LIMIT $5
+               ) g
+               ORDER BY g.seq DESC LIMIT $5
            ) l ON true
            WHERE m.project_id = $1 AND m.user_id = $2"#,
         project.0,
@@ -182,15 +190,23 @@ pub(crate) struct TimeRange {
     pub(crate) before: Option<(OffsetDateTime, u32)>,
 }
 
-/// A checked statement that reads revisions. The columns and the first two parameters, project and branch, are the same in each.
+/// A checked statement that reads revisions of the project's log, which of a fork begins with its ancestors'. The columns and the first two
+/// parameters, project and branch, are the same in each. Each part of the log is one range of an index.
 macro_rules! select_log {
-    ($project:ident, $rest:literal, $($more:expr),*) => {
+    ($project:ident, $condition:literal, $order:literal, $($more:expr),*) => {
         sqlx::query!(
             r#"SELECT l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?",
                       l.actor AS "actor?", l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
                       l.added AS "added?", l.modified AS "modified?",
                       l.deleted AS "deleted?", l.renamed AS "renamed?", l.created_at AS "logged_at?", l.undoes AS "undoes?"
-               FROM ref_log l WHERE l.project_id = $1 AND l.name = $2 AND "# + $rest,
+               FROM log_segments($1) s CROSS JOIN LATERAL (
+                   SELECT * FROM ref_log l
+                   WHERE l.project_id = s.log_id AND l.name = $2 AND l.seq > s.after_number AND l.seq <= s.number AND "#
+                + $condition
+                + " ORDER BY "
+                + $order
+                + ") l ORDER BY "
+                + $order,
             $project.0,
             MAIN,
             $($more),*
@@ -211,7 +227,7 @@ macro_rules! revisions {
 
 /// The revisions before a number, the newest first.
 pub(crate) async fn before(db: impl PgExecutor<'_>, project: ProjectId, number: u32, limit: i64) -> Result<Vec<Revision>, StoreError> {
-    let query = select_log!(project, "l.seq < $3 ORDER BY l.seq DESC LIMIT $4", signed(number), limit);
+    let query = select_log!(project, "l.seq < $3", "l.seq DESC LIMIT $4", signed(number), limit);
     revisions!(chassis::postgres::query("select log by number", query.fetch_all(db)).await?)
 }
 
@@ -226,8 +242,8 @@ pub(crate) async fn in_time(
     let query = select_log!(
         project,
         "l.created_at >= coalesce($3, '-infinity'::timestamptz) AND l.created_at < coalesce($4, 'infinity'::timestamptz)
-         AND (l.created_at, l.seq) < (coalesce($5, 'infinity'::timestamptz), coalesce($6, 2147483647))
-         ORDER BY l.created_at DESC, l.seq DESC LIMIT $7",
+         AND (l.created_at, l.seq) < (coalesce($5, 'infinity'::timestamptz), coalesce($6, 2147483647))",
+        "l.created_at DESC, l.seq DESC LIMIT $7",
         range.start,
         range.end,
         time,
@@ -249,8 +265,8 @@ pub(crate) async fn of_user(
         project,
         "l.user_id = $3
          AND l.created_at >= coalesce($4, '-infinity'::timestamptz) AND l.created_at < coalesce($5, 'infinity'::timestamptz)
-         AND (l.created_at, l.seq) < (coalesce($6, 'infinity'::timestamptz), coalesce($7, 2147483647))
-         ORDER BY l.created_at DESC, l.seq DESC LIMIT $8",
+         AND (l.created_at, l.seq) < (coalesce($6, 'infinity'::timestamptz), coalesce($7, 2147483647))",
+        "l.created_at DESC, l.seq DESC LIMIT $8",
         user.0,
         range.start,
         range.end,
@@ -264,8 +280,13 @@ pub(crate) async fn of_user(
 /// The trees of revisions by their numbers. Unknown numbers are left out.
 pub(crate) async fn trees(db: impl PgExecutor<'_>, project: ProjectId, numbers: &[u32]) -> Result<Vec<(u32, Oid)>, StoreError> {
     let numbers: Vec<i32> = numbers.iter().copied().map(signed).collect();
-    let query =
-        sqlx::query!("SELECT seq, tree FROM ref_log WHERE project_id = $1 AND name = $2 AND seq = ANY($3)", project.0, MAIN, &numbers);
+    let query = sqlx::query!(
+        "SELECT l.seq, l.tree FROM log_segments($1) s
+         JOIN ref_log l ON l.project_id = s.log_id AND l.name = $2 AND l.seq = ANY($3) AND l.seq > s.after_number AND l.seq <= s.number",
+        project.0,
+        MAIN,
+        &numbers,
+    );
     let rows = chassis::postgres::query("select trees", query.fetch_all(db)).await?;
     rows.into_iter().map(|row| Ok((unsigned(row.seq), Oid::from_bytes(&row.tree)?))).collect()
 }

@@ -142,8 +142,7 @@ pub async fn advance(db: &mut Connection, new: &NewRevision<'_>) -> Result<Optio
                UPDATE refs SET oid = $3, seq = seq + 1
                WHERE project_id = $1 AND name = $4 AND oid = $5 AND lock_version = $28
                  AND EXISTS (SELECT 1 FROM members WHERE project_id = $1 AND user_id = $2 AND role >= $6)
-                 AND $26::bigint + (SELECT coalesce(sum(s.bytes), 0)::bigint FROM stores s WHERE s.id IN (
-                     SELECT p.store_id FROM projects p WHERE p.owner_id = (SELECT owner_id FROM projects WHERE id = $1))) <= $27
+                 AND $26::bigint + account_bytes((SELECT owner_id FROM projects WHERE id = $1)) <= $27
                RETURNING seq, clock_timestamp() AS at
            ), o AS (
                INSERT INTO objects (store_id, oid, tag, size, data)
@@ -151,6 +150,13 @@ pub async fn advance(db: &mut Connection, new: &NewRevision<'_>) -> Result<Optio
                FROM unnest($8::bytea[], $9::smallint[], $10::integer[], $11::bytea[]) AS u (oid, tag, size, data)
                WHERE EXISTS (SELECT 1 FROM r)
                ON CONFLICT DO NOTHING
+               RETURNING octet_length(data) AS bytes
+           ), h AS (
+               INSERT INTO store_shares (store_id, owner_id, bytes)
+               SELECT s.id, p.owner_id, n.bytes
+               FROM stores s, projects p, (SELECT sum(bytes) AS bytes FROM o) n
+               WHERE s.id = $7 AND p.id = $1 AND s.owner_id <> p.owner_id AND n.bytes > 0
+               ON CONFLICT (store_id, owner_id) DO UPDATE SET bytes = store_shares.bytes + excluded.bytes
            ), l AS (
                INSERT INTO ref_log (project_id, name, seq, oid, tree, parents, actor, user_id, turn_id, message,
                                     added, modified, deleted, renamed, created_at, undoes, redo)
@@ -181,8 +187,7 @@ pub async fn advance(db: &mut Connection, new: &NewRevision<'_>) -> Result<Optio
 /// The bytes that all projects of a project's owner store.
 pub(crate) async fn account_bytes(db: &mut Connection, project: ProjectId) -> Result<i64, StoreError> {
     let query = sqlx::query_scalar!(
-        r#"SELECT coalesce(sum(s.bytes), 0)::bigint AS "bytes!" FROM stores s WHERE s.id IN (
-               SELECT p.store_id FROM projects p WHERE p.owner_id = (SELECT owner_id FROM projects WHERE id = $1))"#,
+        r#"SELECT coalesce((SELECT account_bytes(p.owner_id) FROM projects p WHERE p.id = $1), 0) AS "bytes!""#,
         project.0,
     );
     chassis::postgres::query("select account bytes", query.fetch_one(&mut *db)).await
@@ -214,6 +219,13 @@ pub(crate) async fn create_branch(
                FROM unnest($10::bytea[], $11::smallint[], $12::integer[], $13::bytea[]) AS u (oid, tag, size, data)
                WHERE EXISTS (SELECT 1 FROM r)
                ON CONFLICT DO NOTHING
+               RETURNING octet_length(data) AS bytes
+           ), h AS (
+               INSERT INTO store_shares (store_id, owner_id, bytes)
+               SELECT s.id, p.owner_id, n.bytes
+               FROM stores s, projects p, (SELECT sum(bytes) AS bytes FROM o) n
+               WHERE s.id = $6 AND p.id = $1 AND s.owner_id <> p.owner_id AND n.bytes > 0
+               ON CONFLICT (store_id, owner_id) DO UPDATE SET bytes = store_shares.bytes + excluded.bytes
            ), l AS (
                INSERT INTO ref_log (project_id, name, seq, oid, tree, parents, actor, user_id, turn_id, message,
                                     added, modified, deleted, renamed, created_at)

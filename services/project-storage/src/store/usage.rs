@@ -19,8 +19,7 @@ pub(crate) struct AccountUsage {
 pub(crate) async fn of_account(db: impl PgExecutor<'_>, owner: UserId) -> Result<AccountUsage, StoreError> {
     let select = sqlx::query!(
         r#"SELECT count(*) AS "projects!", count(*) FILTER (WHERE deleted_at IS NOT NULL) AS "deleted!",
-               (SELECT coalesce(sum(s.bytes), 0)::bigint FROM stores s
-                WHERE s.id IN (SELECT p.store_id FROM projects p WHERE p.owner_id = $1)) AS "bytes!"
+               account_bytes($1) AS "bytes!"
            FROM projects WHERE owner_id = $1"#,
         owner.0,
     );
@@ -32,8 +31,8 @@ pub(crate) async fn of_account(db: impl PgExecutor<'_>, owner: UserId) -> Result
     })
 }
 
-/// The bytes of a store's objects.
-pub(crate) async fn of_store(db: impl PgExecutor<'_>, store: StoreId) -> Result<u64, StoreError> {
-    let select = sqlx::query_scalar!("SELECT bytes FROM stores WHERE id = $1", store.0);
-    Ok(query("select store usage", select.fetch_optional(db)).await?.unwrap_or(0).unsigned_abs())
+/// The bytes of a store's objects that count for the account of an owner.
+pub(crate) async fn of_store(db: impl PgExecutor<'_>, store: StoreId, owner: UserId) -> Result<u64, StoreError> {
+    let select = sqlx::query_scalar!(r#"SELECT account_bytes($2, $1) AS "bytes!""#, store.0, owner.0);
+    Ok(query("select store usage", select.fetch_one(db)).await?.unsigned_abs())
 }

@@ -155,6 +155,8 @@ impl Cluster {
             request: None,
             plan: None,
             max_bytes: i64::MAX,
+            undoes: None,
+            lock_version: 0,
         };
         let mut db = storage::connection(pool).await.expect("a connection");
         storage::advance(&mut db, &new).await.expect("written").expect("the project had no revision");

@@ -7,6 +7,7 @@ mod deletes;
 mod exports;
 mod file_history;
 mod filters;
+mod forks;
 mod git;
 mod harness;
 mod history;

@@ -8,6 +8,7 @@ mod archives;
 mod coding;
 mod conflicts;
 mod deletes;
+mod forks;
 mod history;
 mod limits;
 mod preconditions;

@@ -241,7 +241,8 @@ impl<'a> Search<'a> {
     /// The parent of a commit beside the log, if it is in the log.
     async fn parent_beside(&self, commit: &Revision, place: Place) -> Result<Vec<Parent>, Error> {
         let Some(id) = commit.parents.first() else { return Ok(Vec::new()) };
-        let found = revisions::find(&self.objects.pool, self.project.id, *id).await?.filter(|parent| (1..place.number).contains(&parent.number));
+        let found =
+            revisions::find(&self.objects.pool, self.project.id, *id).await?.filter(|parent| (1..place.number).contains(&parent.number));
         let parent = |parent: Revision| {
             let place = Place::in_log(parent.number);
             Parent { place, tree: parent.tree, beside: None, same_path: SamePath::Unread }
