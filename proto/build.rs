@@ -30,11 +30,13 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     tonic_prost_build::configure()
         .bytes(".")
+        // In the order of the keys, so that equal messages have equal bytes.
+        .btree_map(".")
         .extern_path(".google.protobuf", "::pbjson_types")
         .compile_well_known_types(true)
         .codec_path("crate::codec::Codec")
         .compile_fds(compiler.file_descriptor_set())?;
-    pbjson_build::Builder::new().register_descriptors(&descriptors)?.build(&[".backlot"])?;
+    pbjson_build::Builder::new().register_descriptors(&descriptors)?.btree_map(["."]).build(&[".backlot"])?;
     for file in &compiler.file_descriptor_set().file {
         let path = out.join(format!("{}.serde.rs", file.package()));
         if file.package().starts_with("backlot.") {
@@ -51,6 +53,7 @@ fn with_nulls(code: &str) -> String {
     const PLAIN: &str = "Some(map_.next_value()?)";
     const WRAPPED: &str = "Some(map_.next_value::<::pbjson::private::";
     const NAMED: &str = "Some(map_.next_value::<";
+    const MAP: &str = "map_.next_value::<std::collections::BTreeMap<_, _>>()?";
     let mut lines = Vec::new();
     for line in code.lines() {
         let changed = if line.contains(PLAIN) {
@@ -58,6 +61,8 @@ fn with_nulls(code: &str) -> String {
         } else if line.contains(WRAPPED) {
             let line = line.replace(WRAPPED, "Some(map_.next_value::<::std::option::Option<::pbjson::private::");
             line.replace("<_>>()?.0)", "<_>>>()?.map(|x| x.0).unwrap_or_default())")
+        } else if line.contains(MAP) {
+            line.replace(MAP, "map_.next_value::<::std::option::Option<std::collections::BTreeMap<_, _>>>()?.unwrap_or_default()")
         } else if line.contains(NAMED) && line.contains(">()? as i32)") {
             let line = line.replace(NAMED, "Some(map_.next_value::<::std::option::Option<");
             line.replace(">()? as i32)", ">>()?.map_or(0, |x| x as i32))")

@@ -1,12 +1,13 @@
 //! The contract: the generated modules of `backlot.*.v1`, the error that all services exchange, typed ids, and the JSON form of an event.
 //!
-//! Read the `.proto` files first; they are the specification. Then [`error`], [`id`], [`event`], [`path`], [`plan`].
+//! Read the `.proto` files first; they are the specification. Then [`error`], [`id`], [`event`], [`path`], [`plan`], [`metadata`].
 
 pub mod codec;
 pub mod error;
 pub mod event;
 pub mod id;
 mod json;
+pub mod metadata;
 pub mod path;
 pub mod plan;
 pub mod text;

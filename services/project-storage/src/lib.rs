@@ -10,7 +10,7 @@
 //! - [`archive`]: zip and tar files. Pure.
 //! - [`read`]: reading trees, files, revisions and messages, with a cache of git objects.
 //! - [`commit`]: creating a project, saving it, resolving a conflict, and the beginning and the end of a turn.
-//! - [`manage`]: renaming a project. [`delete`]: deleting, restoring and purging one. [`labels`]: names of revisions. [`locks`]: paths
+//! - [`manage`]: changing a project. [`delete`]: deleting, restoring and purging one. [`labels`]: names of revisions. [`locks`]: paths
 //!   that may not be changed. [`preview`]: files as a browser gets them.
 //! - [`background`]: tasks that run beside the calls.
 //! - [`store`]: the SQL.

@@ -1,4 +1,4 @@
-//! Renaming a project.
+//! Changing what the owner of a project can set.
 
 use proto::id::{ProjectId, UserId};
 
@@ -6,28 +6,40 @@ use crate::{
     error::Error,
     model::{
         condition::Condition,
+        filter::ProjectUpdate,
         project::{Project, Role, Target, require},
     },
+    read::member,
     store::{self, Pool, projects},
 };
 
-/// Renames a project, if the user is an admin of it.
-pub(crate) async fn rename(pool: &Pool, user: UserId, id: ProjectId, name: &str, condition: &Condition) -> Result<Project, Error> {
+/// Changes the name and the metadata of a project, if the user is an admin of it.
+pub(crate) async fn update(
+    pool: &Pool,
+    user: UserId,
+    id: ProjectId,
+    update: &ProjectUpdate,
+    condition: &Condition,
+) -> Result<Project, Error> {
     let target = Target::Id(id);
+    // Before the lock, so that only members can wait for it.
+    member::find(pool, user, &target, Role::Admin).await?;
     let mut tx = store::begin(pool).await?;
-    if !condition.is_empty() {
+    if !condition.is_empty() || !update.metadata.is_empty() {
         projects::lock(&mut tx, id).await?;
     }
     let found = projects::find(&mut *tx, user, &target).await?;
     require(found.as_ref().map(|member| member.role), Role::Admin)?;
-    // If the project has the name already, this may be a repeat, and the ETag has changed since: the condition is not checked.
-    if let Some(member) = found.as_ref().filter(|member| member.project.name != name) {
-        condition.check(Some(&member.project))?;
+    let project = found.ok_or(Error::ProjectNotFound)?.project;
+    let metadata = update.metadata_of(&project)?;
+    // If nothing changes, this may be a repeat, and the ETag has changed since: the condition is not checked.
+    if !update.is_done(&project, metadata.as_ref()) {
+        condition.check(Some(&project))?;
     }
-    if !projects::rename(&mut *tx, id, user, name).await? {
+    if !projects::update(&mut *tx, id, user, update.name.as_deref(), metadata.as_ref()).await? {
         return Err(Error::ProjectNotFound);
     }
-    let renamed = projects::find(&mut *tx, user, &target).await?.ok_or(Error::ProjectNotFound)?;
+    let updated = projects::find(&mut *tx, user, &target).await?.ok_or(Error::ProjectNotFound)?;
     store::commit(tx).await?;
-    Ok(renamed.project)
+    Ok(updated.project)
 }

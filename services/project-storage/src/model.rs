@@ -3,14 +3,15 @@
 //! - [`project`], [`revision`], [`message`], [`turn`], [`conflict`]: what the service stores.
 //! - [`path`], [`limits`]: how a file may be named and how much a project may hold. [`per_plan`]: settings that depend on the plan.
 //! - [`change`]: the tree that a change set makes.
-//! - [`undo`]: what an undo and a redo revert.
-//! - [`lock`]: paths that may not be changed.
-//! - [`condition`]: `If-Match`. [`page`]: pages of lists. [`deletion`]: deleted projects, and what other services are told of them.
+//! - [`undo`]: what an undo and a redo revert. [`lock`]: paths that may not be changed.
+//! - [`condition`]: `If-Match`. [`page`]: pages of lists. [`filter`]: filters of projects, and updates of them.
+//! - [`deletion`]: deleted projects, and what other services are told of them.
 
 pub(crate) mod change;
 pub(crate) mod condition;
 pub(crate) mod conflict;
 pub(crate) mod deletion;
+pub(crate) mod filter;
 pub(crate) mod limits;
 pub(crate) mod lock;
 pub(crate) mod message;

@@ -1,6 +1,6 @@
 //! Creating a project without files, once per draft id and once per idempotency key.
 
-use proto::id::UserId;
+use proto::{id::UserId, metadata::Metadata};
 use time::OffsetDateTime;
 
 use crate::{
@@ -24,6 +24,7 @@ pub(crate) struct Create {
     pub(crate) draft: Option<String>,
     /// Empty for the default name.
     pub(crate) name: String,
+    pub(crate) metadata: Metadata,
     pub(crate) request: Option<RequestKey>,
 }
 
@@ -68,7 +69,7 @@ pub(crate) async fn find_created(pool: &Pool, owner: UserId, request: Option<&Re
 impl CreateWrite<'_> {
     /// Inserts the project. Raced if another request used the same idempotency key or the same draft id meanwhile.
     async fn insert(&self) -> Result<Attempt<CreateResult>, Error> {
-        let Create { owner, draft, name, request } = self.create;
+        let Create { owner, draft, name, metadata, request } = self.create;
         let mut tx = store::begin(self.pool).await?;
         let found = match draft {
             Some(draft) => projects::find(&mut *tx, owner.id, &Target::Draft(draft.clone())).await?,
@@ -78,7 +79,7 @@ impl CreateWrite<'_> {
             Some(member) => member.project,
             None => {
                 let name = if name.is_empty() { UNNAMED.to_owned() } else { name.clone() };
-                let project = Project::new(*owner, draft.clone(), name, self.now);
+                let project = Project { metadata: metadata.clone(), ..Project::new(*owner, draft.clone(), name, self.now) };
                 if !self.quotas.insert(&mut tx, &project).await? {
                     return Ok(Attempt::Raced);
                 }

@@ -156,7 +156,7 @@ impl RevertWrite<'_> {
     /// The revisions that may be reverted, the first one first.
     async fn subjects(&self, member: &Member) -> Result<Vec<Oid>, Error> {
         let (pool, project) = (self.request.pool(), member.project.id);
-        let own = async || revisions::of_user(pool, project, self.revert.user.id, MAX_OWN_REVISIONS).await;
+        let own = async || revisions::own(pool, project, self.revert.user.id, MAX_OWN_REVISIONS).await;
         let found = match self.revert.subject {
             Subject::Revision(id) => return Ok(vec![id]),
             Subject::Turn(turn) => {

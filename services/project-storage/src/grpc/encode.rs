@@ -36,6 +36,7 @@ pub(super) fn project(project: &Project) -> pb::Project {
         create_time: Some(timestamp(project.created_at)),
         update_time: Some(timestamp(project.edited_at)),
         activity_time: Some(timestamp(project.updated_at)),
+        metadata: project.metadata.clone(),
         delete_time: project.deleted_at.map(timestamp),
         purge_time: project.deleted_at.map(purge_time).map(timestamp),
         limits: Some(limits(project.limits())),

@@ -6,7 +6,12 @@ use chassis::{
     page,
 };
 use prost::Message as _;
-use proto::{error::Violations, id::MessageId, project_storage as pb};
+use proto::{
+    error::Violations,
+    id::MessageId,
+    metadata::{self, EmptyValue},
+    project_storage as pb,
+};
 use ring::digest::{Context as Digest, SHA256};
 use tonic::Request;
 use uuid::Uuid;
@@ -19,6 +24,7 @@ use crate::{
     error::Error,
     manage,
     model::{
+        filter::{ProjectFilter, ProjectUpdate},
         message::Order,
         page::Page,
         project::{ListKey, Role, Target},
@@ -30,14 +36,15 @@ pub(super) async fn create(app: &App, request: Request<pb::CreateProjectRequest>
     let user = decode::user(&Context::of(&request))?;
     let wire = request.into_inner();
     let encoded = wire.encode_to_vec();
-    let pb::CreateProjectRequest { display_name, draft_id, request_id } = wire;
+    let pb::CreateProjectRequest { display_name, draft_id, request_id, metadata } = wire;
     let mut violations = Violations::default();
     text::OPTIONAL_NAME.check(&mut violations, display_name.trim());
     let draft = if draft_id.is_empty() { None } else { decode::draft(&mut violations, &draft_id) };
     text::REQUEST_ID.check(&mut violations, &request_id);
+    metadata::check(&mut violations, "metadata", &metadata, EmptyValue::Refused);
     decode::checked(violations, Some(()))?;
     let request = decode::request_key(request_id, || fingerprint(&encoded));
-    let create = Create { owner: user, draft, name: display_name.trim().to_owned(), request };
+    let create = Create { owner: user, draft, name: display_name.trim().to_owned(), metadata, request };
     let CreateResult { project, replayed } = create::create(app.pool(), app.quotas, create, now()).await?;
     Ok(pb::CreateProjectResponse { project: Some(encode::project(&project)), replayed })
 }
@@ -52,13 +59,18 @@ fn fingerprint(encoded: &[u8]) -> Vec<u8> {
 
 pub(super) async fn list(app: &App, request: Request<pb::ListProjectsRequest>) -> Result<pb::ListProjectsResponse, Error> {
     let user = decode::user(&Context::of(&request))?;
-    let pb::ListProjectsRequest { page_size, page_token, deleted } = request.into_inner();
-    let scope = format!("{}/{}", if deleted { "ListProjects/deleted" } else { "ListProjects" }, user.id);
+    let pb::ListProjectsRequest { page_size, page_token, deleted, query, metadata } = request.into_inner();
+    let mut scope = format!("{}/{}", if deleted { "ListProjects/deleted" } else { "ListProjects" }, user.id);
+    if !query.is_empty() || !metadata.is_empty() {
+        scope.push_str(&format!("/{query:?}/{metadata:?}"));
+    }
     let mut violations = Violations::default();
     let size = page::size(page_size, &mut violations);
+    text::OPTIONAL_QUERY.check(&mut violations, &query);
+    metadata::check(&mut violations, "metadata", &metadata, EmptyValue::Refused);
     decode::checked(violations, Some(()))?;
     let after: Option<ListKey> = app.page_tokens.open::<(i64, Uuid)>(&scope, &page_token)?.map(|(micros, id)| (micros.into(), id));
-    let (projects, next) = member::list(app.pool(), user.id, deleted, Page { size, after }).await?;
+    let (projects, next) = member::list(app.pool(), user.id, &ProjectFilter::new(deleted, &query, metadata), Page { size, after }).await?;
     let token = |(micros, id): ListKey| app.page_tokens.seal(&scope, &(i64::try_from(micros).unwrap_or(i64::MAX), id));
     Ok(pb::ListProjectsResponse {
         projects: projects.iter().map(encode::project).collect(),
@@ -77,13 +89,18 @@ pub(super) async fn get(app: &App, request: Request<pb::GetProjectRequest>) -> R
 
 pub(super) async fn update(app: &App, request: Request<pb::UpdateProjectRequest>) -> Result<pb::UpdateProjectResponse, Error> {
     let user = decode::user(&Context::of(&request))?;
-    let pb::UpdateProjectRequest { project_id, display_name, if_match } = request.into_inner();
+    let pb::UpdateProjectRequest { project_id, display_name, if_match, metadata } = request.into_inner();
     let mut violations = Violations::default();
     let id = decode::project_id(&mut violations, &project_id);
-    text::NAME.check(&mut violations, display_name.trim());
+    let name = Some(display_name.trim()).filter(|_| !display_name.is_empty() || metadata.is_empty());
+    if let Some(name) = name {
+        text::NAME.check(&mut violations, name);
+    }
+    metadata::check(&mut violations, "metadata", &metadata, EmptyValue::Allowed);
     let condition = decode::condition(&mut violations, if_match);
     let id = decode::checked(violations, id)?;
-    let project = manage::rename(app.pool(), user.id, id, display_name.trim(), &condition).await?;
+    let update = ProjectUpdate { name: name.map(str::to_owned), metadata };
+    let project = manage::update(app.pool(), user.id, id, &update, &condition).await?;
     Ok(pb::UpdateProjectResponse { project: Some(encode::project(&project)) })
 }
 

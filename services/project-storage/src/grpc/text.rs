@@ -41,6 +41,7 @@ pub(super) const OPTIONAL_NAME: TextField = field("display_name", Length::Charac
 pub(super) const LABEL: TextField = field("label", Length::Characters(1..=NAME_CHARACTERS), Characters::PathPart);
 pub(super) const MESSAGE: TextField = field("message", Length::Characters(0..=SUMMARY_CHARACTERS), Characters::Text);
 pub(super) const QUERY: TextField = field("query", Length::Characters(1..=QUERY_CHARACTERS), Characters::OneLine);
+pub(super) const OPTIONAL_QUERY: TextField = field("query", Length::Characters(0..=QUERY_CHARACTERS), Characters::OneLine);
 pub(super) const REQUEST_ID: TextField = field("request_id", Length::Characters(0..=255), Characters::Text);
 pub(super) const IF_MATCH: TextField = field("if_match", Length::Bytes(0..=1024), Characters::Any);
 pub(super) const PROMPT: TextField = field("prompt", Length::Bytes(1..=PROMPT_BYTES), Characters::NoNul);

@@ -8,7 +8,7 @@ use crate::{error::Error, model::project::Project};
 const ETAG_BYTES: usize = 16;
 
 impl Project {
-    /// The project's ETag. It changes with the head, with the name, and with everything else that the owner can set. The conversation
+    /// The project's ETag. It changes with the head, the name, the metadata, and with everything else that the owner can set. The conversation
     /// does not change it; otherwise each turn would fail the next save.
     pub(crate) fn etag(&self) -> String {
         let mut digest = Context::new(&SHA256);
@@ -17,6 +17,11 @@ impl Project {
             digest.update(&number.to_be_bytes());
         }
         digest.update(self.name.as_bytes());
+        // Neither a name nor an entry has NUL.
+        for text in self.metadata.iter().flat_map(|(key, value)| [key, value]) {
+            digest.update(b"\0");
+            digest.update(text.as_bytes());
+        }
         let digest = digest.finish();
         format!("\"{}\"", data_encoding::HEXLOWER.encode(&digest.as_ref()[..ETAG_BYTES]))
     }
@@ -80,8 +85,11 @@ mod tests {
         let renamed = Project { name: "A shop!".into(), ..base.clone() };
         let saved = Project { head: Some((Oid::EMPTY_TREE, 1)), ..base.clone() };
         let saved_again = Project { head: Some((Oid::EMPTY_TREE, 2)), ..base.clone() };
-        let etags: std::collections::BTreeSet<_> = [&base, &renamed, &saved, &saved_again].into_iter().map(Project::etag).collect();
-        assert_eq!(etags.len(), 4);
+        let with_metadata = |key: &str, value: &str| Project { metadata: [(key.into(), value.into())].into(), ..base.clone() };
+        let (tagged, other) = (with_metadata("a", "bc"), with_metadata("ab", "c"));
+        let etags: std::collections::BTreeSet<_> =
+            [&base, &renamed, &saved, &saved_again, &tagged, &other].into_iter().map(Project::etag).collect();
+        assert_eq!(etags.len(), 6);
         assert!(etags.iter().all(|etag| etag.len() == 34 && etag.starts_with('"') && etag.ends_with('"')));
     }
 

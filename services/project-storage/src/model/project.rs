@@ -3,6 +3,7 @@
 use proto::{
     auth::Plan,
     id::{ProjectId, UserId},
+    metadata::Metadata,
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -40,6 +41,8 @@ pub(crate) struct Project {
     pub(crate) updated_at: OffsetDateTime,
     /// The last change of files or name.
     pub(crate) edited_at: OffsetDateTime,
+    /// What the client stored with it.
+    pub(crate) metadata: Metadata,
     /// When the project was deleted.
     pub(crate) deleted_at: Option<OffsetDateTime>,
     /// The newest revision and its number; `None` without files.
@@ -128,6 +131,7 @@ impl Project {
             created_at: now,
             updated_at: now,
             edited_at: now,
+            metadata: Metadata::new(),
             deleted_at: None,
             head: None,
             lock_version: 0,

@@ -1,7 +1,7 @@
 //! Forks: projects that continue the log of another project of the same store.
 
 use proto::id::{ProjectId, UserId};
-use sqlx::PgExecutor;
+use sqlx::{PgExecutor, types::Json};
 use uuid::Uuid;
 
 use super::{
@@ -58,9 +58,9 @@ pub(crate) async fn insert(
            r AS (INSERT INTO refs (project_id, name, oid, seq) SELECT id, $11, $12, $13 FROM p),
            l AS (
                INSERT INTO ref_log (project_id, name, seq, oid, tree, parents, actor, user_id, turn_id, message,
-                                    added, modified, deleted, renamed, created_at)
+                                    added, modified, deleted, renamed, created_at, undoes, redo)
                SELECT p.id, $11, l.seq, l.oid, l.tree, l.parents, l.actor, l.user_id, l.turn_id, l.message,
-                      l.added, l.modified, l.deleted, l.renamed, l.created_at
+                      l.added, l.modified, l.deleted, l.renamed, l.created_at, l.undoes, l.redo
                FROM p, log_segments($8) s
                JOIN ref_log l ON l.project_id = s.log_id AND l.name = $11 AND l.seq = $13
                WHERE l.seq > s.after_number AND l.seq <= s.number
@@ -134,7 +134,8 @@ pub(crate) async fn ids(
 pub(crate) async fn projects(db: impl PgExecutor<'_>, user: UserId, ids: &[ProjectId]) -> Result<Vec<Project>, StoreError> {
     let query = sqlx::query!(
         r#"SELECT p.id, p.store_id, p.owner_id, p.draft_id, p.display_name, p.plan, p.created_at, p.updated_at, p.edited_at, p.deleted_at,
-                  r.oid AS head, r.seq AS head_seq,
+                  p.metadata AS "metadata: Json<Metadata>",
+                  r.oid AS head, r.seq AS head_seq, r.lock_version,
                   f.number AS "fork_number?", f.revision AS "fork_revision?", n.project_id AS "fork_parent?"
            FROM projects p
            JOIN members m ON m.project_id = p.id AND m.user_id = $2

@@ -3,15 +3,19 @@
 use proto::{
     auth::Plan,
     id::{ProjectId, UserId},
+    metadata::Metadata,
 };
-use sqlx::PgExecutor;
+use sqlx::{PgExecutor, types::Json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Connection, MAIN, StoreError, oid_or_none, revisions::log_row, role, unsigned};
 use crate::{
     git::Corruption,
-    model::project::{ForkOrigin, ListKey, Member, Project, Role, StoreId, Target},
+    model::{
+        filter::ProjectFilter,
+        project::{ForkOrigin, ListKey, Member, Project, Role, StoreId, Target},
+    },
 };
 
 /// Seconds from 1970 to the last day of 9999, the last year of a timestamp on the wire.
@@ -29,6 +33,7 @@ pub(super) struct ProjectRow {
     pub(super) updated_at: OffsetDateTime,
     pub(super) edited_at: Option<OffsetDateTime>,
     pub(super) deleted_at: Option<OffsetDateTime>,
+    pub(super) metadata: Json<Metadata>,
     pub(super) head: Vec<u8>,
     pub(super) head_seq: i32,
     pub(super) lock_version: i32,
@@ -51,6 +56,7 @@ macro_rules! project_row {
             updated_at: $row.updated_at,
             edited_at: $row.edited_at,
             deleted_at: $row.deleted_at,
+            metadata: $row.metadata,
             head: $row.head,
             head_seq: $row.head_seq,
             lock_version: $row.lock_version,
@@ -77,6 +83,7 @@ impl ProjectRow {
             updated_at: self.updated_at,
             edited_at: self.edited_at.unwrap_or(self.updated_at),
             deleted_at: self.deleted_at,
+            metadata: self.metadata.0,
             head: oid_or_none(&self.head)?.map(|oid| (oid, unsigned(self.head_seq))),
             lock_version: self.lock_version,
             forked_from: self.fork_number.map(origin),
@@ -97,6 +104,7 @@ macro_rules! find_member {
     ($db:ident, $user:ident, $condition:literal, $key:expr) => {{
         let query = sqlx::query!(
             r#"SELECT p.id, p.store_id, p.owner_id, p.draft_id, p.display_name, p.plan, p.created_at, p.updated_at, p.edited_at, p.deleted_at,
+                  p.metadata AS "metadata: Json<Metadata>",
                   r.oid AS head, r.seq AS head_seq, r.lock_version, m.role,
                   f.number AS "fork_number?", f.revision AS "fork_revision?", n.project_id AS "fork_parent?",
                   l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?", l.actor AS "actor?",
@@ -145,8 +153,8 @@ pub(crate) async fn insert(db: &mut Connection, project: &Project, max: u32) -> 
     lock_account(db, project.owner).await?;
     let query = sqlx::query_scalar!(
         r#"WITH p AS (
-               INSERT INTO projects (id, store_id, owner_id, draft_id, display_name, plan, created_at, updated_at, edited_at)
-               SELECT $1, $2, $3, $4, $5, $6, $7, $7, $7
+               INSERT INTO projects (id, store_id, owner_id, draft_id, display_name, plan, created_at, updated_at, edited_at, metadata)
+               SELECT $1, $2, $3, $4, $5, $6, $7, $7, $7, $11
                WHERE (SELECT count(*) FROM projects WHERE owner_id = $3) < $10
                ON CONFLICT (owner_id, draft_id) DO NOTHING
                RETURNING id
@@ -164,6 +172,7 @@ pub(crate) async fn insert(db: &mut Connection, project: &Project, max: u32) -> 
         Role::Owner as i16,
         MAIN,
         i64::from(max),
+        Json(&project.metadata) as _,
     );
     if chassis::postgres::query("insert project", query.fetch_optional(&mut *db)).await?.is_some() {
         return Ok(InsertResult::Inserted);
@@ -189,24 +198,25 @@ pub(crate) async fn lock_account(db: &mut Connection, owner: UserId) -> Result<(
     Ok(())
 }
 
-/// The owner's projects after a key, the last changed first: those that are deleted, or the others.
+/// The owner's projects after a key, the last changed first. Their names are not compared.
 pub(crate) async fn page(
     db: impl PgExecutor<'_>,
     owner: UserId,
-    deleted: bool,
+    filter: &ProjectFilter,
     after: Option<ListKey>,
     limit: i64,
 ) -> Result<Vec<Project>, StoreError> {
     let (changed, id) = super::key_columns(after);
     let query = sqlx::query!(
         r#"SELECT p.id, p.store_id, p.owner_id, p.draft_id, p.display_name, p.plan, p.created_at, p.updated_at, p.edited_at, p.deleted_at,
+                  p.metadata AS "metadata: Json<Metadata>",
                   r.oid AS head, r.seq AS head_seq, r.lock_version,
                   f.number AS "fork_number?", f.revision AS "fork_revision?", n.project_id AS "fork_parent?"
            FROM projects p
            JOIN refs r ON r.project_id = p.id AND r.name = $5
            LEFT JOIN lineage f ON f.project_id = p.id AND f.depth = 1
            LEFT JOIN members n ON n.project_id = f.ancestor_id AND n.user_id = $1
-           WHERE p.owner_id = $1 AND (p.updated_at, p.id) < ($2, $3) AND (p.deleted_at IS NOT NULL) = $6
+           WHERE p.owner_id = $1 AND (p.updated_at, p.id) < ($2, $3) AND (p.deleted_at IS NOT NULL) = $6 AND p.metadata @> $7
            ORDER BY p.updated_at DESC, p.id DESC
            LIMIT $4"#,
         owner.0,
@@ -214,21 +224,29 @@ pub(crate) async fn page(
         id,
         limit,
         MAIN,
-        deleted,
+        filter.deleted,
+        Json(&filter.metadata) as _,
     );
     let rows = chassis::postgres::query("select projects", query.fetch_all(db)).await?;
     Ok(rows.into_iter().map(|row| project_row!(row).project()).collect::<Result<_, _>>()?)
 }
 
-/// Renames a project. Returns `false` if the user is no admin of it.
-pub(crate) async fn rename(db: impl PgExecutor<'_>, id: ProjectId, user: UserId, name: &str) -> Result<bool, StoreError> {
+/// Sets the name, the metadata, or both. Returns `false` if the user is no admin of the project.
+pub(crate) async fn update(
+    db: impl PgExecutor<'_>,
+    id: ProjectId,
+    user: UserId,
+    name: Option<&str>,
+    metadata: Option<&Metadata>,
+) -> Result<bool, StoreError> {
     let query = sqlx::query!(
-        "UPDATE projects SET display_name = $3, updated_at = clock_timestamp(), edited_at = clock_timestamp()
+        "UPDATE projects SET display_name = coalesce($3, display_name), metadata = coalesce($5, metadata), updated_at = clock_timestamp(), edited_at = clock_timestamp()
          WHERE id = $1 AND EXISTS (SELECT 1 FROM members WHERE project_id = $1 AND user_id = $2 AND role >= $4)",
         id.0,
         user.0,
         name,
         Role::Admin as i16,
+        metadata.map(Json) as _,
     );
     Ok(chassis::postgres::query("update project", query.execute(db)).await?.rows_affected() == 1)
 }

@@ -1,12 +1,14 @@
 //! Creating, finding, renaming and deleting projects, and who may do it.
 
+use std::collections::BTreeMap;
+
 use chassis::identity::Caller;
 use proto::{
-    error::ErrorCode,
+    error::{ErrorCode, Fault},
     id::ProjectId,
     project_storage::{
         CreatePreviewRequest, CreateProjectRequest, DeleteProjectRequest, GetFileRequest, GetProjectRequest, ListFilesRequest,
-        ListMessagesRequest, ListProjectsRequest, ListRevisionsRequest, UpdateProjectRequest,
+        ListMessagesRequest, ListProjectsRequest, ListRevisionsRequest, Project, UpdateProjectRequest,
     },
 };
 
@@ -41,6 +43,101 @@ async fn a_project_is_created_once_per_draft_id() {
         let fault = create(name, "").await.expect_err("an error");
         assert_eq!((fault.reason.as_str(), fault.violations[0].field.as_str()), ("INVALID_FIELD", "display_name"), "{name:?}");
     }
+}
+
+fn entries(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
+    entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+impl Person {
+    async fn create_named(&self, name: &str, metadata: &[(&str, &str)]) -> Project {
+        let request = CreateProjectRequest { display_name: name.into(), metadata: entries(metadata), ..Default::default() };
+        answer(self.client.clone().create_project(self.request(request)).await).expect("created").project.expect("a project")
+    }
+
+    async fn update(&self, request: UpdateProjectRequest) -> Result<Project, Box<Fault>> {
+        answer(self.client.clone().update_project(self.request(request)).await).map(|updated| updated.project.expect("a project"))
+    }
+
+    /// The names on all pages of a list.
+    async fn listed(&self, mut request: ListProjectsRequest) -> Vec<String> {
+        let mut names = Vec::new();
+        loop {
+            let page = answer(self.client.clone().list_projects(self.request(request.clone())).await).expect("a page");
+            names.extend(page.projects.into_iter().map(|project| project.display_name));
+            if page.next_page_token.is_empty() {
+                return names;
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+}
+
+#[tokio::test]
+async fn metadata_is_stored_changed_and_part_of_the_etag() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create_named("A", &[("customer", "17"), ("tier", "gold")]).await;
+    assert_eq!(project.metadata, entries(&[("customer", "17"), ("tier", "gold")]));
+    let update = |metadata: &[(&str, &str)], if_match: &str| UpdateProjectRequest {
+        project_id: project.id.clone(),
+        metadata: entries(metadata),
+        if_match: if_match.into(),
+        ..Default::default()
+    };
+    let changed = ann.update(update(&[("tier", ""), ("region", "eu")], &project.etag)).await.expect("updated");
+    assert_eq!((changed.display_name.as_str(), changed.metadata.clone()), ("A", entries(&[("customer", "17"), ("region", "eu")])));
+    assert_ne!(changed.etag, project.etag);
+    // A repeat is recognised before its condition is checked; another update with the old ETag is refused.
+    assert_eq!(ann.update(update(&[("tier", ""), ("region", "eu")], &project.etag)).await.expect("a repeat").etag, changed.etag);
+    assert_eq!(reason(ann.update(update(&[("region", "us")], &project.etag)).await), "ETAG_MISMATCH");
+    let rename = UpdateProjectRequest { project_id: project.id.clone(), display_name: "B".into(), ..Default::default() };
+    assert_eq!(ann.update(rename).await.expect("renamed").metadata, changed.metadata, "a rename keeps it");
+
+    let names: Vec<String> = (0..15).map(|n| n.to_string()).collect();
+    let many: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "x")).collect();
+    let fault = ann.update(update(&many, "")).await.expect_err("too many");
+    assert_eq!((fault.violations[0].field.as_str(), fault.violations[0].description.contains("17")), ("metadata", true));
+    for (bad, field) in [(&[("a b", "x")][..], "metadata"), (&[("a", &"x".repeat(513))], "metadata[a]")] {
+        assert_eq!(ann.update(update(bad, "")).await.expect_err("invalid").violations[0].field, field);
+    }
+    let neither = UpdateProjectRequest { project_id: project.id.clone(), ..Default::default() };
+    assert_eq!(ann.update(neither).await.expect_err("nothing").violations[0].field, "display_name");
+    let bob = cluster.person();
+    assert_eq!(reason(bob.update(update(&[("a", "x")], "")).await), "PROJECT_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn projects_are_found_by_name_and_metadata() {
+    let cluster = Cluster::start().await;
+    let (ann, bob) = (cluster.person(), cluster.person());
+    bob.create_named("Shop of Bob", &[("customer", "1")]).await;
+    for n in 0..7 {
+        ann.create_named(&format!("Shop {n}"), &[("customer", if n < 3 { "1" } else { "2" }), ("n", &n.to_string())]).await;
+        ann.create_named(&format!("Größe {n}"), &[]).await;
+    }
+    let list = |query: &str, metadata: &[(&str, &str)], page_size| ListProjectsRequest {
+        query: query.into(),
+        metadata: entries(metadata),
+        page_size,
+        ..Default::default()
+    };
+    let shops: Vec<String> = (0..7).rev().map(|n| format!("Shop {n}")).collect();
+    for size in [1, 2, 7, 50] {
+        assert_eq!(ann.listed(list("shop", &[], size)).await, shops, "{size}");
+        assert_eq!(ann.listed(list("", &[("customer", "1")], size)).await, shops[4..], "{size}");
+    }
+    assert_eq!(ann.listed(list("GRÖSSE", &[], 50)).await, Vec::<String>::new());
+    assert_eq!(ann.listed(list("GRÖ 3", &[], 50)).await, ["Größe 3"]);
+    assert_eq!(ann.listed(list("shop", &[("customer", "2"), ("n", "4")], 50)).await, ["Shop 4"]);
+    assert_eq!(ann.listed(list("%", &[], 50)).await, Vec::<String>::new());
+    assert_eq!(ann.listed(list("", &[], 50)).await.len(), 14);
+
+    let page = answer(ann.client.clone().list_projects(ann.request(list("shop", &[], 1))).await).expect("a page");
+    let other = ListProjectsRequest { page_token: page.next_page_token, ..list("gr", &[], 1) };
+    assert_eq!(reason(answer(ann.client.clone().list_projects(ann.request(other)).await)), "PAGE_TOKEN_INVALID");
+    let long = answer(ann.client.clone().list_projects(ann.request(list(&"x".repeat(501), &[], 1))).await);
+    assert_eq!(long.expect_err("too long").violations[0].field, "query");
 }
 
 #[tokio::test]

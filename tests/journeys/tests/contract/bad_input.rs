@@ -24,6 +24,7 @@ const LIMITS: &[(&str, usize)] = &[
     ("CreateProjectRequest.draft_id", 128),
     ("CreateProjectRequest.request_id", 255),
     ("ListProjectsRequest.page_token", 0),
+    ("ListProjectsRequest.query", 500),
     ("UpdateProjectRequest.display_name", 120),
     ("UpdateProjectRequest.if_match", 1024),
     ("DeleteProjectRequest.if_match", 1024),
