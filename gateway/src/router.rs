@@ -16,7 +16,7 @@ use crate::{
     error::{Failure, fault},
     http::etag::{VERSIONED, refuse_if_match},
     identity::authenticate::identify,
-    routes::{agents, agui, archives, auth, chat, conflicts, forks, history, projects, system, turns},
+    routes::{agents, agui, archives, auth, chat, conflicts, forks, history, messages, projects, system, turns},
     web::{page, preview},
 };
 
@@ -106,6 +106,11 @@ fn contract() -> Vec<Route> {
         put("/api/projects/{project_id}/locks/{path=**}", Counted, history::set_lock),
         delete("/api/projects/{project_id}/locks/{path=**}", Counted, history::delete_lock),
         get("/api/projects/{project_id}/messages", Counted, projects::messages),
+        get("/api/messages/search", Counted, messages::search),
+        patch("/api/projects/{project_id}/messages/{message_id}", Counted, messages::update),
+        delete("/api/projects/{project_id}/messages/{message_id}", Counted, messages::delete),
+        put("/api/projects/{project_id}/messages/{message_id}/reaction", Counted, messages::set_reaction),
+        delete("/api/projects/{project_id}/messages/{message_id}/reaction", Counted, messages::delete_reaction),
         get("/api/projects/{project_id}/conflicts", Counted, conflicts::list),
         get("/api/projects/{project_id}/conflicts/{turn_id}", Counted, conflicts::get),
         post("/api/projects/{project_id}/conflicts/{turn_id}/resolve", Counted, conflicts::resolve),

@@ -9,6 +9,7 @@ pub(crate) mod conflicts;
 pub(crate) mod forks;
 pub(crate) mod history;
 mod load;
+pub(crate) mod messages;
 pub(crate) mod projects;
 pub(crate) mod system;
 mod turn_stream;

@@ -7,6 +7,7 @@ use proto::error::ErrorCode;
 const REASONS: &[(&str, Option<StatusCode>, &str)] = &[
     ("ACCOUNT_TOO_LARGE", Some(StatusCode::FORBIDDEN), "The account has no room"),
     ("AGENT_NOT_FOUND", None, "There is no such agent"),
+    ("AUTHOR_REQUIRED", None, "Only the author may change the message"),
     ("BAD_CREDENTIALS", None, "The e-mail address or the password is wrong"),
     ("BODY_BROKEN", None, "The request's body ended early"),
     ("BODY_TIMEOUT", Some(StatusCode::REQUEST_TIMEOUT), "The request's body arrived too slowly"),
@@ -39,6 +40,7 @@ const REASONS: &[(&str, Option<StatusCode>, &str)] = &[
     ("LABEL_NOT_FOUND", None, "There is no such label"),
     ("LOCK_NOT_FOUND", None, "There is no such lock"),
     ("PATH_LOCKED", None, "The path is locked"),
+    ("MESSAGE_NOT_FOUND", None, "There is no such message"),
     ("MESSAGE_TOO_LARGE", Some(StatusCode::PAYLOAD_TOO_LARGE), "The request is too large for the service"),
     ("METHOD_NOT_ALLOWED", Some(StatusCode::METHOD_NOT_ALLOWED), "The path does not support this method"),
     ("MODEL_NOT_FOUND", None, "There is no such model"),
@@ -73,6 +75,7 @@ const REASONS: &[(&str, Option<StatusCode>, &str)] = &[
     ("TOO_MANY_PROJECTS", Some(StatusCode::FORBIDDEN), "The account has as many projects as it may have"),
     ("TURN_ACTIVE", None, "Another turn of the project is running"),
     ("TURN_NOT_FOUND", None, "There is no such turn"),
+    ("TURN_OPEN", None, "A turn that may read the message is running"),
     ("TURN_REPLACED", None, "The turn to replace is no longer in the conversation"),
     ("UNAVAILABLE", None, "The service is not available"),
     ("UNSUPPORTED_MEDIA_TYPE", Some(StatusCode::UNSUPPORTED_MEDIA_TYPE), "The body must be uncompressed application/json"),

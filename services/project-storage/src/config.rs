@@ -44,7 +44,7 @@ impl Config {
                 .get::<NonZeroUsize>(
                     "BACKLOT_LOADS_IN_WORK",
                     "4",
-                    "pages of whole projects, differences and histories of files that project-storage reads at the same time",
+                    "pages of whole projects, of differences, of searches and of histories of files that project-storage reads at the same time",
                 )
                 .get(),
             exports: env

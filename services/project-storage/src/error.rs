@@ -60,6 +60,12 @@ pub(crate) enum Error {
     ProjectNotFound,
     #[error("no such label in this project")]
     LabelNotFound,
+    #[error("no such message in this project")]
+    MessageNotFound,
+    #[error("only the author may change this message")]
+    AuthorRequired,
+    #[error("a turn of the project is running and may read the message; wait until it has ended, or cancel it")]
+    TurnOpen { turn: TurnId },
     #[error("no such revision in this project")]
     RevisionNotFound,
     #[error("there is no file `{path}`")]
@@ -124,6 +130,7 @@ impl Error {
             | Self::RevisionNotFound
             | Self::LabelNotFound
             | Self::LockNotFound
+            | Self::MessageNotFound
             | Self::FileNotFound { .. }
             | Self::ConflictNotFound
             | Self::TurnNotFound
@@ -137,10 +144,11 @@ impl Error {
             | Self::NothingToUndo
             | Self::NothingToRedo
             | Self::TurnEnded
+            | Self::TurnOpen { .. }
             | Self::TurnReplaced { .. }
             | Self::DigestMismatch
             | Self::ForkTooDeep { .. } => ErrorCode::Conflict,
-            Self::RoleRequired | Self::PathLocked { .. } => ErrorCode::Forbidden,
+            Self::RoleRequired | Self::AuthorRequired | Self::PathLocked { .. } => ErrorCode::Forbidden,
             Self::SessionEnded => ErrorCode::Unauthenticated,
             Self::TooManyProjects { .. } | Self::TooManyLabels { .. } | Self::TooManyLocks { .. } | Self::AccountTooLarge { .. } => {
                 ErrorCode::RateLimited
@@ -173,6 +181,9 @@ impl Error {
             Self::ProjectNotFound => "PROJECT_NOT_FOUND",
             Self::RevisionNotFound => "REVISION_NOT_FOUND",
             Self::LabelNotFound => "LABEL_NOT_FOUND",
+            Self::MessageNotFound => "MESSAGE_NOT_FOUND",
+            Self::AuthorRequired => "AUTHOR_REQUIRED",
+            Self::TurnOpen { .. } => "TURN_OPEN",
             Self::FileNotFound { .. } => "FILE_NOT_FOUND",
             Self::FileExists { .. } => "FILE_EXISTS",
             Self::FileChanged { .. } => "FILE_CHANGED",
@@ -239,6 +250,7 @@ impl Error {
             }
             Self::EtagMismatch { current } => fault.with("current", current),
             Self::ConflictResolved { revision } => fault.with("revision", revision.to_string()),
+            Self::TurnOpen { turn } => fault.with("turn", turn.to_string()),
             Self::TurnReplaced { by } => fault.with("replaced_by", by.to_string()),
             _ => fault,
         }

@@ -12,6 +12,7 @@
 //! - [`commit`]: creating a project, saving it, resolving a conflict, and the beginning and the end of a turn.
 //! - [`manage`]: changing a project. [`delete`]: deleting, restoring and purging one. [`labels`]: names of revisions. [`locks`]: paths
 //!   that may not be changed. [`preview`]: files as a browser gets them.
+//! - [`edit`]: changes of messages, and reactions.
 //! - [`background`]: tasks that run beside the calls.
 //! - [`store`]: the SQL.
 //! - [`grpc`], [`access`], [`config`], [`error`], [`app`]: what every service has. [`blocking`]: CPU work on large files.
@@ -24,6 +25,7 @@ mod blocking;
 mod commit;
 mod config;
 mod delete;
+mod edit;
 mod error;
 mod git;
 mod grpc;

@@ -2,6 +2,7 @@
 //!
 //! - [`objects`]: files of a store, from the [`cache`] or the database. [`tree`]: trees. [`merge`]: merging trees.
 //! - [`member`], [`forks`], [`history`], [`conversation`]: projects, their forks, their revisions and their messages.
+//!   [`message_search`]: hits in these.
 //! - [`checkout`]: a project's files at one revision. [`load`]: the same in pages. [`search`]: hits in them.
 //! - [`export`]: a revision's files as an archive.
 //! - [`diff`]: what differs between two revisions, by [`changes`]. [`walk`]: back through the log along one path, of which [`spine`] reads
@@ -24,6 +25,7 @@ pub(crate) mod history;
 pub(crate) mod load;
 pub(crate) mod member;
 pub(crate) mod merge;
+pub(crate) mod message_search;
 pub(crate) mod objects;
 pub(crate) mod search;
 pub(crate) mod spine;

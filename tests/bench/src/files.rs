@@ -48,7 +48,7 @@ impl Service {
         request
     }
 
-    async fn save(&self, request: SaveProjectRequest) -> Result<String> {
+    pub(crate) async fn save(&self, request: SaveProjectRequest) -> Result<String> {
         let mut client = self.client.clone();
         let saved = client.save_project(self.request(request)).await?.into_inner();
         Ok(saved.project.context("a project")?.id)
@@ -123,13 +123,15 @@ async fn loads(service: &Service, cluster: &Cluster, user: Uuid) -> Result<(Samp
     Ok((baseline, ours))
 }
 
+/// A change that writes a random source file.
+pub(crate) fn write(path: String) -> FileChange {
+    let content = FileContent { data: Some(file_content::Data::Text(seed::source())) };
+    FileChange { path, action: Some(file_change::Action::Write(content)), etag: String::new() }
+}
+
 /// A save that writes every file on the newest revision. An empty `project` means a new project.
 fn change_set(project: &str, files: usize) -> SaveProjectRequest {
-    let change = |number: usize| FileChange {
-        path: format!("src/components/file-{number:03}.tsx"),
-        action: Some(file_change::Action::Write(FileContent { data: Some(file_content::Data::Text(seed::source())) })),
-        etag: String::new(),
-    };
+    let change = |number: usize| write(format!("src/components/file-{number:03}.tsx"));
     let draft_id = if project.is_empty() { Uuid::new_v4().to_string() } else { String::new() };
     SaveProjectRequest {
         project_id: project.to_owned(),

@@ -27,6 +27,7 @@ mod pipe;
 mod proc;
 mod sample;
 mod scale;
+mod search;
 mod seed;
 mod sql;
 mod stream;
@@ -81,13 +82,16 @@ async fn measure(wanted: &[&str]) -> Result<ExitCode> {
         limiter::measure(&environment, &mut table).await.context("limiter")?;
     }
     let upstream = Upstream::start().await?;
-    if ["stream", "files", "page", "history"].into_iter().any(is_wanted) {
+    if ["stream", "files", "search", "page", "history"].into_iter().any(is_wanted) {
         let cluster = environment.cluster("bench", &upstream.url, &[]).await?;
         if is_wanted("stream") {
             stream::measure(&environment, &cluster, &upstream, &mut table).await.context("stream")?;
         }
         if is_wanted("files") {
             files::measure(&environment, &cluster, &mut table).await.context("files")?;
+        }
+        if is_wanted("search") {
+            search::measure(&cluster, &mut table).await.context("search")?;
         }
         if is_wanted("page") {
             page::measure(&environment, &cluster, &mut table).await.context("page")?;

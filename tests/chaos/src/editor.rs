@@ -197,6 +197,7 @@ impl Editor {
         self.get("list turns", &format!("/api/turns?draftId={draft}")).await?;
         let revisions = self.get("list revisions", &format!("/api/projects/{project}/revisions")).await?;
         self.get("list messages", &format!("/api/projects/{project}/messages")).await?;
+        self.get("search messages", "/api/messages/search?query=saved").await?;
         self.get("search files", &format!("/api/projects/{project}/search?query=saved")).await?;
         // No turn has the id of the project.
         let diff = format!("/api/projects/{project}/diff?turnId={project}");

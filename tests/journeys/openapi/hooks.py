@@ -33,6 +33,9 @@ class Person:
         self.project = json.loads(accepted.removeprefix("data: "))["data"]["projectId"]
         self.revision = json.loads(send("GET", f"/api/projects/{self.project}", headers=self.bearer())[2])["headRevision"]
 
+        messages = send("GET", f"/api/projects/{self.project}/messages", headers=self.bearer())[2]
+        self.message = json.loads(messages)["messages"][0]["id"]
+
     @staticmethod
     def sign_up():
         _, headers, _ = send("POST", "/api/auth/signup", {"email": f"{uuid.uuid4().hex}@example.com", "password": PASSWORD})
@@ -85,6 +88,7 @@ def existing(name):
         "turn_id": person.turn,
         "turnId": person.turn,
         "revision": person.revision,
+        "message_id": person.message,
         "name": "builder",
         "path": "index.html",
         "id": person.project,

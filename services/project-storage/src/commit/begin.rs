@@ -12,7 +12,7 @@ use crate::{
     error::Error,
     git::Oid,
     model::{
-        message::{Author, Message},
+        message::{Author, Message, MessageState},
         project::{self, Project, Role, Target, User},
     },
     read::history,
@@ -120,6 +120,7 @@ impl BeginWrite<'_> {
             revision: None,
             user: user.id,
             created_at: self.now,
+            state: MessageState::default(),
         };
         messages::insert(&mut tx, project.id, &message).await?;
         projects::touch(&mut tx, project.id, (project.owner == user.id).then_some(user.plan)).await?;

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use crate::{
     error::Error,
     model::{
-        message::{Author, Message},
+        message::{Author, Message, MessageState},
         turn::TurnEnd,
     },
     store::{self, Pool, Tx, messages, projects, turns},
@@ -41,6 +41,7 @@ pub(crate) async fn end(pool: &Pool, id: TurnId, end: TurnEnd, now: OffsetDateTi
                 revision: None,
                 user,
                 created_at: now,
+                state: MessageState::default(),
             };
             messages::insert(&mut tx, project, &message).await?;
             projects::touch(&mut tx, project, None).await?;

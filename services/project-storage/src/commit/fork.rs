@@ -20,7 +20,7 @@ use crate::{
     store::{
         self, Pool,
         forks::{self, ForkResult},
-        saves,
+        saves::{self, RequestOutcome},
     },
 };
 
@@ -86,7 +86,7 @@ impl ForkWrite<'_> {
         }
         if let Some(request) = request {
             let head = revision.as_ref().map(|revision| revision.id);
-            if !saves::record_unchanged(&mut tx, owner.id, project.id, request.row(), head).await? {
+            if !saves::record(&mut tx, owner.id, project.id, request.row(), (RequestOutcome::Unchanged, head)).await? {
                 return Ok(Attempt::Raced);
             }
         }

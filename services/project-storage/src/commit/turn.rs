@@ -18,7 +18,7 @@ use crate::{
     model::{
         change::ChangeSet,
         conflict::{self, ConflictKind, NewConflict},
-        message::{Author, Message},
+        message::{Author, Message, MessageState},
         project::{Member, Role},
         revision::{Actor, Revision},
         turn::TurnState,
@@ -207,6 +207,7 @@ impl<'a> TurnWrite<'a> {
             revision,
             user,
             created_at: self.now,
+            state: MessageState::default(),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::{
         conflict::{ConflictKind, ConflictSummary},
         deletion::purge_time,
         limits::Limits,
-        message::{Author, ConversationEntry, Message, TurnOutcome},
+        message::{Author, ConversationEntry, Message, Reaction, TurnOutcome},
         project::{ForkOrigin, Project},
         revision::{Actor, Label, LabelledRevision, Revision},
         turn::TurnState,
@@ -21,6 +21,7 @@ use crate::{
         file_history::FileRevision,
         objects::LoadedFile,
     },
+    search::lines::Part,
 };
 
 pub(super) fn project(project: &Project) -> pb::Project {
@@ -220,8 +221,23 @@ pub(super) fn message(message: Message) -> pb::Message {
         revision: message.revision.map(|oid| oid.to_string()).unwrap_or_default(),
         user_id: message.user.to_string(),
         create_time: Some(timestamp(message.created_at)),
+        edit_time: message.state.edited_at.map(timestamp),
+        delete_time: message.state.deleted_at.map(timestamp),
+        helpful_count: message.state.helpful,
+        not_helpful_count: message.state.not_helpful,
+        reaction: message.state.reaction.map(reaction),
         ..pb::Message::default()
     }
+}
+
+fn reaction(reaction: Reaction) -> pb::Reaction {
+    let kind = if reaction.is_helpful { pb::ReactionKind::Helpful } else { pb::ReactionKind::NotHelpful };
+    pb::Reaction { kind: kind.into(), reason: reaction.reason }
+}
+
+/// The parts of a hit.
+pub(super) fn parts(parts: Vec<Part>) -> Vec<pb::TextPart> {
+    parts.into_iter().map(|Part { text, is_match }| pb::TextPart { text, r#match: is_match }).collect()
 }
 
 /// A message with the outcome of its turn.

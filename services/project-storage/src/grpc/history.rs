@@ -13,7 +13,7 @@ use crate::{
     },
     error::Error,
     git::Oid,
-    model::{page::Page, project::Target, revision::RevisionFilter},
+    model::{page::Page, revision::RevisionFilter},
     read::{
         diff::{self, Newer, Part, Query},
         filter, history,

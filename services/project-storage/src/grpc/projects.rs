@@ -1,4 +1,4 @@
-//! Projects, their revisions and their messages.
+//! Projects.
 
 use chassis::{
     clock::{now, timestamp},
@@ -8,7 +8,6 @@ use chassis::{
 use prost::Message as _;
 use proto::{
     error::Violations,
-    id::MessageId,
     metadata::{self, EmptyValue},
     project_storage as pb,
 };
@@ -25,11 +24,10 @@ use crate::{
     manage,
     model::{
         filter::{ProjectFilter, ProjectUpdate},
-        message::Order,
         page::Page,
         project::{ListKey, Role, Target},
     },
-    read::{conversation, member},
+    read::member,
 };
 
 pub(super) async fn create(app: &App, request: Request<pb::CreateProjectRequest>) -> Result<pb::CreateProjectResponse, Error> {
@@ -127,32 +125,4 @@ pub(super) async fn undelete(app: &App, request: Request<pb::UndeleteProjectRequ
     let id = decode::checked(violations, id)?;
     let project = delete::undelete(app.pool(), user.id, id).await?;
     Ok(pb::UndeleteProjectResponse { project: Some(encode::project(&project)) })
-}
-
-pub(super) async fn list_messages(app: &App, request: Request<pb::ListMessagesRequest>) -> Result<pb::ListMessagesResponse, Error> {
-    let user = decode::user(&Context::of(&request))?;
-    let request = request.into_inner();
-    let mut violations = Violations::default();
-    let id = decode::project_id(&mut violations, &request.project_id);
-    let size = page::size(request.page_size, &mut violations);
-    let order = match pb::MessageOrder::try_from(request.order) {
-        Ok(pb::MessageOrder::OldestFirst) => Order::OldestFirst,
-        Ok(pb::MessageOrder::NewestFirst | pb::MessageOrder::Unspecified) => Order::NewestFirst,
-        Err(_) => {
-            violations.add("order", "must be MESSAGE_ORDER_NEWEST_FIRST or MESSAGE_ORDER_OLDEST_FIRST");
-            Order::NewestFirst
-        }
-    };
-    let id = decode::checked(violations, id)?;
-    let scope = format!("ListMessages/{}/{id}", user.id);
-    // The order of the token counts, not that of the request.
-    let (order, after) = match app.page_tokens.open::<(Order, Uuid)>(&scope, &request.page_token)? {
-        Some((order, id)) => (order, Some(MessageId(id))),
-        None => (order, None),
-    };
-    let (messages, next) = conversation::list(app.pool(), user.id, id, order, Page { size, after }).await?;
-    Ok(pb::ListMessagesResponse {
-        messages: messages.into_iter().map(encode::conversation_entry).collect(),
-        next_page_token: next.map(|id| app.page_tokens.seal(&scope, &(order, id.0))).unwrap_or_default(),
-    })
 }

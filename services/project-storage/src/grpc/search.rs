@@ -1,8 +1,13 @@
 //! Searches.
 
 use chassis::{context::Context, page};
-use proto::{error::Violations, project_storage as pb};
+use proto::{
+    error::Violations,
+    id::{MessageId, ProjectId},
+    project_storage as pb,
+};
 use tonic::Request;
+use uuid::Uuid;
 
 use super::{decode, encode, text};
 use crate::{
@@ -10,10 +15,14 @@ use crate::{
     blocking,
     error::Error,
     git::Oid,
-    read::search::{self, FileHit, Position, Query, SearchPage},
+    model::page::Page,
+    read::{
+        message_search::{self, MessageHit, MessageSearch},
+        search::{self, FileHit, Position, Query, SearchPage},
+    },
     search::{
         filter::{Globs, InvalidGlob, PathFilter},
-        lines::{Hit, Part},
+        lines::Hit,
         pattern::{Pattern, Syntax},
     },
 };
@@ -76,6 +85,36 @@ fn globs(field: &str, globs: &[String]) -> Result<Globs, Error> {
 
 fn hit(found: FileHit) -> pb::SearchHit {
     let Hit { line, column, parts, is_cut, before, after } = found.hit;
-    let parts = parts.into_iter().map(|Part { text, is_match }| pb::TextPart { text, r#match: is_match }).collect();
+    let parts = encode::parts(parts);
     pb::SearchHit { path: found.path, etag: found.file.oid.etag(), line, column, parts, cut: is_cut, before, after }
+}
+
+pub(super) async fn messages(app: &App, request: Request<pb::SearchMessagesRequest>) -> Result<pb::SearchMessagesResponse, Error> {
+    let context = Context::of(&request);
+    let user = decode::user(&context)?;
+    let pb::SearchMessagesRequest { query, project_id, page_size, page_token } = request.into_inner();
+    let mut violations = Violations::default();
+    let project = if project_id.is_empty() { None } else { decode::project_id(&mut violations, &project_id) };
+    let size = page::size(page_size, &mut violations);
+    decode::checked(violations, Some(()))?;
+    let scope = format!("SearchMessages/{}/{project_id}/{query:?}", user.id);
+    let after = app.page_tokens.open::<(Uuid, Uuid)>(&scope, &page_token)?;
+    check_query(&query)?;
+    if !query.chars().any(char::is_alphanumeric) {
+        return Err(Error::Field { field: "query".to_owned(), problem: "must have a letter or a digit".to_owned() });
+    }
+    let after = after.map(|(project, message)| (ProjectId(project), MessageId(message)));
+    let search = MessageSearch { user: user.id, project, query };
+    // A search keeps a connection busy for up to a second.
+    let _slot = app.load_slots.take(&context).await?;
+    let (hits, next) = message_search::search(app.pool(), &search, Page { size, after }).await?;
+    Ok(pb::SearchMessagesResponse {
+        hits: hits.into_iter().map(message_hit).collect(),
+        next_page_token: next.map(|(project, message)| app.page_tokens.seal(&scope, &(project.0, message.0))).unwrap_or_default(),
+    })
+}
+
+fn message_hit(hit: MessageHit) -> pb::MessageHit {
+    let MessageHit { project, message, parts } = hit;
+    pb::MessageHit { project_id: project.to_string(), message: Some(encode::message(message)), parts: encode::parts(parts) }
 }

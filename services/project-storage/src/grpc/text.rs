@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use proto::error::Violations;
 
-use crate::model::limits::{MESSAGE_BYTES, NAME_CHARACTERS, PROMPT_BYTES, QUERY_CHARACTERS, SUMMARY_CHARACTERS};
+use crate::model::limits::{MESSAGE_BYTES, NAME_CHARACTERS, PROMPT_BYTES, QUERY_CHARACTERS, REASON_CHARACTERS, SUMMARY_CHARACTERS};
 
 /// The rule of a text field.
 pub(super) struct TextField {
@@ -45,6 +45,8 @@ pub(super) const OPTIONAL_QUERY: TextField = field("query", Length::Characters(0
 pub(super) const REQUEST_ID: TextField = field("request_id", Length::Characters(0..=255), Characters::Text);
 pub(super) const IF_MATCH: TextField = field("if_match", Length::Bytes(0..=1024), Characters::Any);
 pub(super) const PROMPT: TextField = field("prompt", Length::Bytes(1..=PROMPT_BYTES), Characters::NoNul);
+pub(super) const TEXT: TextField = field("text", Length::Bytes(1..=PROMPT_BYTES), Characters::NoNul);
+pub(super) const REASON: TextField = field("reason", Length::Characters(0..=REASON_CHARACTERS), Characters::Text);
 pub(super) const ANSWER: TextField = field("answer", Length::Bytes(0..=MESSAGE_BYTES), Characters::Any);
 pub(super) const PARTIAL_ANSWER: TextField = field("partial_answer", Length::Bytes(0..=MESSAGE_BYTES), Characters::Any);
 pub(super) const FAILURE_REASON: TextField = field("failure_reason", Length::Bytes(0..=64), Characters::Reason);

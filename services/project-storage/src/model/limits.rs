@@ -19,6 +19,8 @@ pub(crate) const SUMMARY_CHARACTERS: usize = 1000;
 /// Characters of a project's name.
 pub(crate) const NAME_CHARACTERS: usize = 120;
 
+/// Characters of the reason of a reaction.
+pub(crate) const REASON_CHARACTERS: usize = 500;
 /// Characters of the query of a search.
 pub(crate) const QUERY_CHARACTERS: usize = 500;
 

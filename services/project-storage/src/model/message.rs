@@ -26,6 +26,37 @@ pub(crate) struct Message {
     /// The user who sent the prompt.
     pub(crate) user: UserId,
     pub(crate) created_at: OffsetDateTime,
+    pub(crate) state: MessageState,
+}
+
+/// What happened to a message since it was stored.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct MessageState {
+    pub(crate) edited_at: Option<OffsetDateTime>,
+    pub(crate) deleted_at: Option<OffsetDateTime>,
+    /// How many people found the answer helpful, and how many did not.
+    pub(crate) helpful: u32,
+    pub(crate) not_helpful: u32,
+    /// That of the reader.
+    pub(crate) reaction: Option<Reaction>,
+}
+
+/// What a person thinks of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reaction {
+    pub(crate) is_helpful: bool,
+    pub(crate) reason: String,
+}
+
+/// A message that is about to be changed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LockedMessage {
+    pub(crate) author: Author,
+    pub(crate) user: UserId,
+    pub(crate) turn: TurnId,
+    /// It was replaced, so it is not in the conversation.
+    pub(crate) is_hidden: bool,
+    pub(crate) is_deleted: bool,
 }
 
 /// The outcome of a turn, as the conversation shows it.

@@ -34,6 +34,18 @@ pub(crate) async fn list(
     Ok((messages.into_iter().map(entry).collect(), next))
 }
 
+/// One message of the conversation.
+///
+/// # Errors
+/// [`Error::MessageNotFound`] if the project does not have it, or if it was replaced.
+pub(crate) async fn get(pool: &Pool, user: UserId, project: ProjectId, id: MessageId) -> Result<ConversationEntry, Error> {
+    let rows = messages::one(pool, project, user, id).await?;
+    project::require(rows.as_ref().map(|(role, _)| *role), Role::Viewer)?;
+    let message = rows.and_then(|(_, messages)| messages.into_iter().next()).ok_or(Error::MessageNotFound)?;
+    let outcome = turns::outcomes(pool, [message.turn]).await?.remove(&message.turn);
+    Ok(ConversationEntry { outcome, message })
+}
+
 /// Which of the messages before a turn to read.
 pub(crate) enum Selection {
     /// The newest visible messages, at most so many.
@@ -47,8 +59,8 @@ pub(crate) async fn messages_before(pool: &Pool, id: TurnId, selection: &Selecti
     let TurnAccess { turn, member, .. } = turn_access::find(pool, id, Role::Viewer).await?;
     let Some(question) = turn.message else { return Ok(Vec::new()) };
     let mut messages = match selection {
-        Selection::Newest(limit) => messages::before(pool, member.project.id, question, i64::from(*limit)).await?,
-        Selection::Ids(ids) => messages::by_ids_before(pool, member.project.id, question, ids).await?,
+        Selection::Newest(limit) => messages::before(pool, member.project.id, question, id, i64::from(*limit)).await?,
+        Selection::Ids(ids) => messages::by_ids_before(pool, member.project.id, question, id, ids).await?,
     };
     messages.reverse();
     Ok(messages)

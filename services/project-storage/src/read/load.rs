@@ -32,7 +32,7 @@ const FILE_OVERHEAD_BYTES: usize = 256;
 /// How long a caller without a deadline waits for a slot.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
-/// Slots for pages of files, of differences and of histories that are read at the same time. A page has megabytes to read and decode, so a user with many concurrent
+/// Slots for pages of files, of differences, of searches and of histories that are read at the same time. A page has megabytes to read and decode, so a user with many concurrent
 /// loads would slow down all others.
 pub(crate) struct LoadSlots(Arc<Shares>);
 
@@ -43,7 +43,7 @@ impl LoadSlots {
     }
 
     /// Waits for a slot until the caller's deadline.
-    pub(super) async fn take(&self, context: &Context) -> Result<Share, Error> {
+    pub(crate) async fn take(&self, context: &Context) -> Result<Share, Error> {
         let refused = |exhausted: Exhausted| Error::Fault(exhausted.fault(SERVICE, "pages in work"));
         let person = context.user.as_ref().map(|user| user.id);
         let holder = Holder { connection: None, address: context.client_address, person };

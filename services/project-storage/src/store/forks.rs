@@ -1,6 +1,9 @@
 //! Forks: projects that continue the log of another project of the same store.
 
-use proto::id::{ProjectId, UserId};
+use proto::{
+    id::{ProjectId, UserId},
+    metadata::Metadata,
+};
 use sqlx::{PgExecutor, types::Json};
 use uuid::Uuid;
 

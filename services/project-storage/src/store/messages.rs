@@ -5,11 +5,11 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Connection, StoreError, role};
+use super::{Connection, StoreError, role, unsigned};
 use crate::{
     git::{Corruption, Oid},
     model::{
-        message::{Author, Message},
+        message::{Author, LockedMessage, Message, MessageState, Reaction},
         page::Page,
         project::Role,
     },
@@ -39,6 +39,7 @@ impl MessageRow {
             revision: self.revision.map(|oid| Oid::from_bytes(&oid)).transpose()?,
             user: UserId(self.user_id.unwrap_or_default()),
             created_at,
+            state: MessageState::default(),
         }))
     }
 }
@@ -58,6 +59,19 @@ macro_rules! message_row {
     };
 }
 
+/// Takes what happened to a message out of a row.
+macro_rules! message_state {
+    ($row:ident) => {
+        MessageState {
+            edited_at: $row.edited_at,
+            deleted_at: $row.deleted_at,
+            helpful: unsigned($row.helpful.unwrap_or_default()),
+            not_helpful: unsigned($row.not_helpful.unwrap_or_default()),
+            reaction: $row.own.map(|is_helpful| Reaction { is_helpful, reason: $row.reason.unwrap_or_default() }),
+        }
+    };
+}
+
 /// A page with the role of the user; `None` without a role.
 type PageWithRole = Option<(Role, Vec<Message>)>;
 
@@ -66,7 +80,12 @@ macro_rules! page {
     ($db:ident, $project:ident, $user:ident, $range:literal, $after:expr, $limit:expr) => {{
         let query = sqlx::query!(
             r#"SELECT m.role, g.id AS "id?", g.turn_id AS "turn_id?", g.role AS "author?", g.text AS "text?", g.partial AS "partial?",
-                  g.revision AS "revision?", g.user_id AS "user_id?", g.created_at AS "created_at?"
+                  g.revision AS "revision?", g.user_id AS "user_id?", g.created_at AS "created_at?", g.edited_at AS "edited_at?",
+                  g.deleted_at AS "deleted_at?", g.helpful AS "helpful?", g.not_helpful AS "not_helpful?",
+                  CASE WHEN g.helpful + g.not_helpful > 0 THEN (
+                      SELECT o.helpful FROM reactions o WHERE o.project_id = $1 AND o.message_id = g.id AND o.user_id = $2) END AS own,
+                  CASE WHEN g.helpful + g.not_helpful > 0 THEN (
+                      SELECT o.reason FROM reactions o WHERE o.project_id = $1 AND o.message_id = g.id AND o.user_id = $2) END AS reason
            FROM members m
            LEFT JOIN LATERAL (
                SELECT * FROM messages x WHERE x.project_id = m.project_id AND x.hidden_by IS NULL AND "#
@@ -81,8 +100,12 @@ macro_rules! page {
         );
         let rows = chassis::postgres::query("select messages", query.fetch_all($db)).await?;
         let Some(role) = rows.first().map(|row| role(row.role)) else { return Ok(None) };
-        let messages: Vec<_> = rows.into_iter().map(|row| message_row!(row).message()).collect::<Result<_, _>>()?;
-        Ok(Some((role, messages.into_iter().flatten().collect())))
+        let mut messages = Vec::with_capacity(rows.len());
+        for row in rows {
+            let state = message_state!(row);
+            messages.extend(message_row!(row).message()?.map(|message| Message { state, ..message }));
+        }
+        Ok(Some((role, messages)))
     }};
 }
 
@@ -106,40 +129,120 @@ pub(crate) async fn oldest(
     page!(db, project, user, "x.id > $3 ORDER BY x.id", page.after.map_or(Uuid::nil(), |id| id.0), page.size)
 }
 
-/// The newest messages before one of the same project, the newest first.
-pub(crate) async fn before(db: impl PgExecutor<'_>, project: ProjectId, id: MessageId, limit: i64) -> Result<Vec<Message>, StoreError> {
-    let query = sqlx::query!(
-        r#"SELECT id AS "id?", turn_id AS "turn_id?", role AS "author?", text AS "text?", partial AS "partial?", revision,
-                  user_id AS "user_id?", created_at AS "created_at?"
-           FROM messages WHERE project_id = $1 AND hidden_by IS NULL AND id < $2 ORDER BY id DESC LIMIT $3"#,
-        project.0,
-        id.0,
-        limit,
-    );
-    let rows = chassis::postgres::query("select messages", query.fetch_all(db)).await?;
-    let messages: Vec<_> = rows.into_iter().map(|row| message_row!(row).message()).collect::<Result<_, _>>()?;
-    Ok(messages.into_iter().flatten().collect())
+/// One visible message.
+pub(crate) async fn one(db: impl PgExecutor<'_>, project: ProjectId, user: UserId, id: MessageId) -> Result<PageWithRole, StoreError> {
+    page!(db, project, user, "x.id = $3", id.0, 1)
 }
 
-/// The messages with these ids that are before one of the same project, hidden or not, the newest first.
+/// The messages of a project in the columns that a turn reads. A message that was edited since the turn `$turn` began has its old text.
+macro_rules! of_turn {
+    ($db:ident, $turn:literal, $range:literal, $($value:expr),*) => {{
+        let query = sqlx::query!(
+            r#"SELECT m.id AS "id?", m.turn_id AS "turn_id?", m.role AS "author?", m.partial AS "partial?", m.revision, m.user_id AS "user_id?",
+                  m.created_at AS "created_at?",
+                  coalesce((SELECT v.text FROM message_versions v
+                            WHERE v.project_id = m.project_id AND v.message_id = m.id
+                              AND v.replaced_at > (SELECT t.created_at FROM turns t WHERE t.id = "# + $turn + r#")
+                            ORDER BY v.replaced_at LIMIT 1), m.text) AS "text?"
+           FROM messages m WHERE m.project_id = $1 AND m.deleted_at IS NULL AND m.id < $2 AND "# + $range,
+            $($value),*
+        );
+        let rows = chassis::postgres::query("select messages", query.fetch_all($db)).await?;
+        let messages: Vec<_> = rows.into_iter().map(|row| message_row!(row).message()).collect::<Result<_, _>>()?;
+        Ok(messages.into_iter().flatten().collect())
+    }};
+}
+
+/// The newest messages before one of the same project, the newest first, as a turn reads them.
+pub(crate) async fn before(
+    db: impl PgExecutor<'_>,
+    project: ProjectId,
+    id: MessageId,
+    turn: TurnId,
+    limit: i64,
+) -> Result<Vec<Message>, StoreError> {
+    of_turn!(db, "$4", "m.hidden_by IS NULL ORDER BY m.id DESC LIMIT $3", project.0, id.0, limit, turn.0)
+}
+
+/// The messages with these ids that are before one of the same project, hidden or not, the newest first, as a turn reads them.
 pub(crate) async fn by_ids_before(
     db: impl PgExecutor<'_>,
     project: ProjectId,
     id: MessageId,
+    turn: TurnId,
     ids: &[MessageId],
 ) -> Result<Vec<Message>, StoreError> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    of_turn!(db, "$4", "m.id = ANY($3) ORDER BY m.id DESC", project.0, id.0, &ids, turn.0)
+}
+
+/// Locks a message.
+pub(crate) async fn lock_one(db: &mut Connection, project: ProjectId, id: MessageId) -> Result<Option<LockedMessage>, StoreError> {
     let query = sqlx::query!(
-        r#"SELECT id AS "id?", turn_id AS "turn_id?", role AS "author?", text AS "text?", partial AS "partial?", revision,
-                  user_id AS "user_id?", created_at AS "created_at?"
-           FROM messages WHERE project_id = $1 AND id < $2 AND id = ANY($3) ORDER BY id DESC"#,
+        r#"SELECT role, user_id, turn_id, hidden_by IS NOT NULL AS "is_hidden!", deleted_at IS NOT NULL AS "is_deleted!"
+         FROM messages WHERE project_id = $1 AND id = $2 FOR UPDATE"#,
         project.0,
         id.0,
-        &ids,
     );
-    let rows = chassis::postgres::query("select messages", query.fetch_all(db)).await?;
-    let messages: Vec<_> = rows.into_iter().map(|row| message_row!(row).message()).collect::<Result<_, _>>()?;
-    Ok(messages.into_iter().flatten().collect())
+    let row = chassis::postgres::query("lock message", query.fetch_optional(&mut *db)).await?;
+    Ok(row.map(|row| LockedMessage {
+        author: if row.role == Author::Agent as i16 { Author::Agent } else { Author::Person },
+        user: UserId(row.user_id),
+        turn: TurnId(row.turn_id),
+        is_hidden: row.is_hidden,
+        is_deleted: row.is_deleted,
+    }))
+}
+
+/// Deletes the old texts of a message that no open turn can read.
+pub(crate) async fn forget_versions(db: &mut Connection, project: ProjectId, id: MessageId) -> Result<(), StoreError> {
+    let query = sqlx::query!(
+        "DELETE FROM message_versions v WHERE v.project_id = $1 AND v.message_id = $2
+           AND NOT EXISTS (SELECT 1 FROM turns t WHERE t.project_id = $1 AND t.state = 1 AND t.created_at < v.replaced_at)",
+        project.0,
+        id.0,
+    );
+    chassis::postgres::query("forget message versions", query.execute(&mut *db)).await?;
+    Ok(())
+}
+
+/// Keeps the text of a message that is about to get another one, if a turn of the project is open.
+pub(crate) async fn keep_version(db: &mut Connection, project: ProjectId, id: MessageId, new: &str) -> Result<(), StoreError> {
+    let query = sqlx::query!(
+        "INSERT INTO message_versions (project_id, message_id, replaced_at, text)
+         SELECT project_id, id, clock_timestamp(), text FROM messages
+         WHERE project_id = $1 AND id = $2 AND text <> $3 AND EXISTS (SELECT 1 FROM turns WHERE project_id = $1 AND state = 1)",
+        project.0,
+        id.0,
+        new,
+    );
+    chassis::postgres::query("keep message version", query.execute(&mut *db)).await?;
+    Ok(())
+}
+
+/// Gives a message another text. Returns `false` if it has the text already.
+pub(crate) async fn edit(db: &mut Connection, project: ProjectId, id: MessageId, text: &str) -> Result<bool, StoreError> {
+    let query = sqlx::query!(
+        "UPDATE messages SET text = $3, edited_at = clock_timestamp() WHERE project_id = $1 AND id = $2 AND text <> $3",
+        project.0,
+        id.0,
+        text,
+    );
+    Ok(chassis::postgres::query("edit message", query.execute(&mut *db)).await?.rows_affected() == 1)
+}
+
+/// Deletes the text of a message, with what belongs to it. The row stays.
+pub(crate) async fn delete(db: &mut Connection, project: ProjectId, id: MessageId) -> Result<(), StoreError> {
+    let query = sqlx::query!(
+        "WITH r AS (DELETE FROM reactions WHERE project_id = $1 AND message_id = $2),
+              v AS (DELETE FROM message_versions WHERE project_id = $1 AND message_id = $2)
+         UPDATE messages SET text = '', parts = NULL, helpful = 0, not_helpful = 0, deleted_at = clock_timestamp()
+         WHERE project_id = $1 AND id = $2",
+        project.0,
+        id.0,
+    );
+    chassis::postgres::query("delete message", query.execute(&mut *db)).await?;
+    Ok(())
 }
 
 /// Locks the project's conversation until the end of the transaction. Every transaction that hides or shows messages takes this lock,
@@ -195,4 +298,78 @@ pub(crate) async fn insert(db: &mut Connection, project: ProjectId, message: &Me
     );
     chassis::postgres::query("insert message", query.execute(&mut *db)).await?;
     Ok(())
+}
+
+/// What begins and ends a word that was found in an excerpt. Texts are shown without them.
+pub(crate) const HIT_START: char = '\u{2}';
+pub(crate) const HIT_END: char = '\u{3}';
+/// Messages that one statement compares.
+const BATCH: i64 = 500;
+/// Characters of the messages that one statement compares, besides one message.
+const BATCH_CHARACTERS: i64 = 1024 * 1024;
+
+/// A part of a conversation that was searched.
+pub(crate) struct Batch {
+    /// The messages in which the query was found, without their texts, each with an excerpt.
+    pub(crate) found: Vec<(Message, String)>,
+    /// The last message that was compared; `None` if there was none.
+    pub(crate) last: Option<MessageId>,
+    /// It was the last one of the project.
+    pub(crate) is_end: bool,
+}
+
+/// Compares the next messages of a project with a query, the newest first. Nothing is found for a user without a role.
+pub(crate) async fn search(
+    db: impl PgExecutor<'_>,
+    project: ProjectId,
+    user: UserId,
+    words: &str,
+    after: Option<MessageId>,
+) -> Result<Batch, StoreError> {
+    let query = sqlx::query!(
+        r#"SELECT g.id AS "id!", g.found AS "found!", h.is_hit AS "is_hit!", g.turn_id AS "turn_id?", g.role AS "author?", ''::text AS "text?",
+                  g.partial AS "partial?", g.revision AS "revision?", g.user_id AS "user_id?", g.created_at AS "created_at?",
+                  CASE WHEN h.is_hit THEN ts_headline('simple', translate(left(g.text, 65536), E'\x02\x03', ''), q.q, $7) END AS excerpt
+           FROM members m
+           CROSS JOIN websearch_to_tsquery('simple', $4) AS q (q)
+           CROSS JOIN LATERAL (
+               SELECT x.*, count(*) OVER () AS found, sum(least(length(x.text), 65536)) OVER (ORDER BY x.id DESC) AS characters
+               FROM (SELECT * FROM messages y
+                     WHERE y.project_id = m.project_id AND y.hidden_by IS NULL AND y.id < $3 ORDER BY y.id DESC LIMIT $5) x
+           ) g
+           CROSS JOIN LATERAL (
+               SELECT g.deleted_at IS NULL AND to_tsvector('simple', left(g.text, 65536)) @@ q.q AS is_hit OFFSET 0
+           ) h
+           WHERE m.project_id = $1 AND m.user_id = $2 AND g.characters - least(length(g.text), 65536) < $6
+           ORDER BY g.id DESC"#,
+        project.0,
+        user.0,
+        after.map_or(Uuid::max(), |id| id.0),
+        words,
+        BATCH,
+        BATCH_CHARACTERS,
+        format!(
+            "StartSel=\"{HIT_START}\", StopSel=\"{HIT_END}\", MaxFragments=3, MaxWords=30, MinWords=10, ShortWord=0, FragmentDelimiter=\" … \""
+        ),
+    );
+    let rows = chassis::postgres::query("search messages", query.fetch_all(db)).await?;
+    let compared = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    let is_end = rows.first().is_none_or(|row| row.found < BATCH && row.found == compared);
+    let last = rows.last().map(|row| MessageId(row.id));
+    let mut found = Vec::new();
+    for row in rows.into_iter().filter(|row| row.is_hit) {
+        let (id, excerpt) = (Some(row.id), row.excerpt);
+        let message = MessageRow {
+            id,
+            turn_id: row.turn_id,
+            author: row.author,
+            text: row.text,
+            partial: row.partial,
+            revision: row.revision,
+            user_id: row.user_id,
+            created_at: row.created_at,
+        };
+        found.extend(message.message()?.map(|message| (message, excerpt.unwrap_or_default())));
+    }
+    Ok(Batch { found, last, is_end })
 }

@@ -220,11 +220,11 @@ pub(crate) async fn create_branch(
                WHERE EXISTS (SELECT 1 FROM r)
                ON CONFLICT DO NOTHING
                RETURNING octet_length(data) AS bytes
-           ), h AS (
+           ), b AS (
                INSERT INTO store_shares (store_id, owner_id, bytes)
                SELECT s.id, p.owner_id, n.bytes
                FROM stores s, projects p, (SELECT sum(bytes) AS bytes FROM o) n
-               WHERE s.id = $6 AND p.id = $1 AND s.owner_id <> p.owner_id AND n.bytes > 0
+               WHERE s.id = $9 AND p.id = $1 AND s.owner_id <> p.owner_id AND n.bytes > 0
                ON CONFLICT (store_id, owner_id) DO UPDATE SET bytes = store_shares.bytes + excluded.bytes
            ), l AS (
                INSERT INTO ref_log (project_id, name, seq, oid, tree, parents, actor, user_id, turn_id, message,

@@ -139,6 +139,13 @@ pub(crate) async fn lock_hidden_by(db: &mut Connection, project: ProjectId, by: 
     Ok(())
 }
 
+/// An open turn of a project.
+pub(crate) async fn find_open(db: &mut Connection, project: ProjectId) -> Result<Option<TurnId>, StoreError> {
+    // The number of the state is written out, so that the index of open turns is used.
+    let query = sqlx::query_scalar!("SELECT id FROM turns WHERE project_id = $1 AND state = 1 LIMIT 1", project.0);
+    Ok(chassis::postgres::query("select open turn", query.fetch_optional(&mut *db)).await?.map(TurnId))
+}
+
 /// What a commit stores in its turn's row.
 pub(crate) struct TurnUpdate<'a> {
     pub(crate) state: TurnState,

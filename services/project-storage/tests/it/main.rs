@@ -15,6 +15,7 @@ mod limits;
 mod loads;
 mod locks;
 mod merges;
+mod messages;
 mod pages;
 mod paths;
 mod previews;

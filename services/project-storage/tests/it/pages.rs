@@ -134,6 +134,7 @@ async fn a_page_is_an_index_range() {
         "INSERT INTO ref_log SELECT p.id, 'refs/heads/main', n, '', '', '{}', 1, p.id, NULL, '', 0, 0, 0, 0, now() FROM projects p, generate_series(1, 5000) n",
         "INSERT INTO projects SELECT gen_random_uuid(), store_id, owner_id, NULL, '', 1, now(), now() FROM projects, generate_series(1, 3000)",
         "INSERT INTO refs SELECT id, 'refs/heads/main', '', 0 FROM projects ON CONFLICT DO NOTHING",
+        "INSERT INTO message_versions SELECT project_id, id, now(), '' FROM messages",
         "ANALYZE",
     ] {
         sqlx::query(sql).execute(&cluster.database.pool).await.expect("filled");
@@ -144,7 +145,7 @@ async fn a_page_is_an_index_range() {
     let rows: [(&str, &str, [&str; 8]); 8] = [
         ("x.id < $3 ORDER BY x.id DESC", "messages_visible_idx", [&project, &person, key, "51", "", "", "", ""]),
         ("x.id > $3 ORDER BY x.id LIMIT", "messages_visible_idx", [&project, &person, key, "51", "", "", "", ""]),
-        ("id < $2 ORDER BY id DESC LIMIT $3", "messages_visible_idx", [&project, key, "51", "", "", "", "", ""]),
+        ("ORDER BY m.id DESC LIMIT $3", "messages_visible_idx", [&project, key, "51", key, "", "", "", ""]),
         ("ORDER BY g.seq DESC", "ref_log_pkey", [&project, &person, main, "2500", "51", "", "", ""]),
         ("ORDER BY p.updated_at DESC", "projects_owner_id_updated_at_id_idx", [&person, "now()", key, "51", main, "false", "'{}'", ""]),
         ("AND l.seq < $3", "ref_log_pkey", [&project, main, "2500", "51", "", "", "", ""]),

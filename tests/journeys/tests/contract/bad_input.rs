@@ -83,6 +83,11 @@ const LIMITS: &[(&str, usize)] = &[
     ("ListLabelsRequest.page_token", 0),
     ("SetLabelRequest.revision", 40),
     ("ListMessagesRequest.page_token", 0),
+    ("SearchMessagesRequest.query", 500),
+    ("SearchMessagesRequest.project_id", 36),
+    ("SearchMessagesRequest.page_token", 0),
+    ("UpdateMessageRequest.text", 32_768),
+    ("SetReactionRequest.reason", 500),
     ("ResolveConflictRequest.base_revision", 40),
     ("ResolveConflictRequest.request_id", 255),
     ("ResolveConflictRequest.if_match", 1024),
@@ -153,6 +158,7 @@ impl Fixture {
             "capability" => "a".repeat(26),
             "revision" => "a".repeat(40),
             "label" => "before the redesign".to_owned(),
+            "message_id" => uuid::Uuid::nil().to_string(),
             other => panic!("the path variable {other} needs a value here"),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! - Accounts: [`sessions`], [`sites`].
 //! - Turns: [`story`], [`resume`], [`limits`]; `tests/providers.rs` has the turns through the clients of model providers.
-//! - Projects: [`conflicts`], [`preconditions`], [`coding`], [`previews`], [`search`], [`archives`].
+//! - Projects: [`conflicts`], [`preconditions`], [`coding`], [`previews`], [`search`], [`messages`], [`archives`].
 
 mod archives;
 mod coding;
@@ -11,6 +11,7 @@ mod deletes;
 mod forks;
 mod history;
 mod limits;
+mod messages;
 mod preconditions;
 mod previews;
 mod resume;
