@@ -1,4 +1,4 @@
-//! HTTP itself: names of headers and files, ETags, idempotency keys, media types, content codings and quota headers.
+//! HTTP itself: names of headers and files, ETags, idempotency keys, media types, content codings, ranges and quota headers.
 
 pub(crate) mod coding;
 pub(crate) mod etag;
@@ -7,3 +7,4 @@ pub(crate) mod headers;
 pub(crate) mod idempotency;
 pub(crate) mod media;
 pub(crate) mod quota;
+pub(crate) mod range;

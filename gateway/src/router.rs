@@ -16,7 +16,7 @@ use crate::{
     error::{Failure, fault},
     http::etag::{VERSIONED, refuse_if_match},
     identity::authenticate::identify,
-    routes::{agents, agui, archives, auth, chat, conflicts, forks, history, messages, projects, system, turns},
+    routes::{agents, agui, archives, auth, chat, conflicts, files, forks, history, messages, projects, system, turns},
     web::{page, preview},
 };
 
@@ -87,6 +87,9 @@ fn contract() -> Vec<Route> {
         get("/api/projects/load", Counted, projects::load),
         get("/api/projects/{project_id}/files", Counted, projects::files),
         get("/api/projects/{project_id}/files/{path=**}", Counted, projects::file),
+        put("/api/projects/{project_id}/files/{path=**}", Counted, files::upload),
+        delete("/api/projects/{project_id}/files/{path=**}", Counted, files::delete),
+        get("/api/projects/{project_id}/raw/{path=**}", Counted, files::raw),
         get("/api/projects/{project_id}/search", Counted, projects::search),
         get("/api/projects/{project_id}/export", Counted, archives::export),
         get("/api/projects/{project_id}/revisions", Counted, history::list),
@@ -226,9 +229,14 @@ mod tests {
     }
 
     #[test]
-    fn the_body_of_a_binding_is_the_whole_request_or_empty() {
+    fn the_body_of_a_binding_is_the_whole_request_or_empty_or_a_file() {
         for binding in bindings() {
-            let expected = if ["GET", "DELETE"].contains(&binding.method) { "" } else { "*" };
+            let expected = match binding.rpc.name() {
+                // Its body is the content of a file.
+                "UploadFile" => "data",
+                _ if ["GET", "DELETE"].contains(&binding.method) => "",
+                _ => "*",
+            };
             assert_eq!(binding.body, expected, "{}", binding.template);
             let output = binding.rpc.output();
             assert!(binding.response_body.is_empty() || output.get_field_by_name(&binding.response_body).is_some(), "{}", binding.template);

@@ -25,7 +25,7 @@ pub(crate) struct Upstream {
     /// To agent-streaming, for event streams.
     streams: ServiceChannel,
     project_storage: ServiceChannel,
-    /// To project-storage, for exports.
+    /// To project-storage, for exports and contents of files.
     project_streams: ServiceChannel,
     rate_limit: ServiceChannel,
 }

@@ -44,13 +44,56 @@ pub const FILES_PER_SAVE: usize = 200;
 /// Bytes of a change besides its content: paths, ETags and the overhead of the encoding.
 const CHANGE_OVERHEAD_BYTES: usize = 8 * 1024;
 
-/// The most bytes of one file.
+const MIB: u32 = 1024 * 1024;
+
+/// The most bytes of a file that a model writes or a form saves.
 #[must_use]
 pub fn file_bytes(plan: Plan) -> u32 {
     match plan {
         Plan::Unspecified | Plan::Free => 51_200,
         Plan::Pro => 102_400,
         Plan::Team | Plan::Enterprise => 512_000,
+    }
+}
+
+/// The most bytes of a text file of any plan. An answer with many files leaves out the content of a larger file.
+pub const INLINE_BYTES: u32 = 512_000;
+
+/// The most bytes of an asset: a file that came by upload, import or template.
+#[must_use]
+pub fn asset_bytes(plan: Plan) -> u32 {
+    match plan {
+        Plan::Unspecified | Plan::Free => 5 * MIB,
+        Plan::Pro | Plan::Team | Plan::Enterprise => 10 * MIB,
+    }
+}
+
+/// The most files of a project.
+#[must_use]
+pub fn project_files(plan: Plan) -> u32 {
+    match plan {
+        Plan::Unspecified | Plan::Free => 2000,
+        Plan::Pro => 5000,
+        Plan::Team | Plan::Enterprise => 10_000,
+    }
+}
+
+/// The most bytes of all files of a project together.
+#[must_use]
+pub fn project_bytes(plan: Plan) -> u32 {
+    match plan {
+        Plan::Unspecified | Plan::Free => 50 * MIB,
+        Plan::Pro => 100 * MIB,
+        Plan::Team | Plan::Enterprise => 250 * MIB,
+    }
+}
+
+/// The most entries of one folder.
+#[must_use]
+pub fn folder_entries(plan: Plan) -> u32 {
+    match plan {
+        Plan::Unspecified | Plan::Free => 1000,
+        Plan::Pro | Plan::Team | Plan::Enterprise => 5000,
     }
 }
 

@@ -20,7 +20,7 @@ const REASONS: &[(&str, Option<StatusCode>, &str)] = &[
     ("CURSOR_EXPIRED", Some(StatusCode::GONE), "The events are no longer kept"),
     ("DRAINING", None, "This process is about to stop"),
     ("EMAIL_TAKEN", None, "The e-mail address already has an account"),
-    ("ETAG_MISMATCH", Some(StatusCode::PRECONDITION_FAILED), "The project does not match If-Match"),
+    ("ETAG_MISMATCH", Some(StatusCode::PRECONDITION_FAILED), "The resource does not match If-Match"),
     ("FILE_CHANGED", None, "The file does not match its ETag"),
     ("FILE_EXISTS", None, "The file already exists"),
     ("FILE_NOT_FOUND", None, "There is no such file"),
@@ -41,6 +41,8 @@ const REASONS: &[(&str, Option<StatusCode>, &str)] = &[
     ("LOCK_NOT_FOUND", None, "There is no such lock"),
     ("PATH_LOCKED", None, "The path is locked"),
     ("MESSAGE_NOT_FOUND", None, "There is no such message"),
+    ("LENGTH_REQUIRED", Some(StatusCode::LENGTH_REQUIRED), "The request needs Content-Length"),
+    ("LOAD_TOO_LARGE", None, "The project is too large for one answer"),
     ("MESSAGE_TOO_LARGE", Some(StatusCode::PAYLOAD_TOO_LARGE), "The request is too large for the service"),
     ("METHOD_NOT_ALLOWED", Some(StatusCode::METHOD_NOT_ALLOWED), "The path does not support this method"),
     ("MODEL_NOT_FOUND", None, "There is no such model"),
@@ -81,6 +83,7 @@ const REASONS: &[(&str, Option<StatusCode>, &str)] = &[
     ("UNSUPPORTED_MEDIA_TYPE", Some(StatusCode::UNSUPPORTED_MEDIA_TYPE), "The body must be uncompressed application/json"),
     ("URI_TOO_LONG", Some(StatusCode::URI_TOO_LONG), "The path and query are too long"),
     ("WEAK_PASSWORD", None, "The password is too easy to guess"),
+    ("WRITE_EXPIRED", None, "The files arrived too slowly"),
 ];
 
 fn by_code(code: ErrorCode) -> (StatusCode, &'static str) {

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The routes whose resource has an ETag. Their handlers check `If-Match`.
-pub(crate) const VERSIONED: [(&str, &str); 15] = [
+pub(crate) const VERSIONED: [(&str, &str); 18] = [
     ("GET", "/api/projects/{project_id}"),
     ("PATCH", "/api/projects/{project_id}"),
     ("DELETE", "/api/projects/{project_id}"),
@@ -22,6 +22,9 @@ pub(crate) const VERSIONED: [(&str, &str); 15] = [
     ("POST", "/api/projects/{project_id}/changes"),
     ("GET", "/api/projects/{project_id}/files/{path=**}"),
     ("GET", "/api/projects/{project_id}/export"),
+    ("PUT", "/api/projects/{project_id}/files/{path=**}"),
+    ("DELETE", "/api/projects/{project_id}/files/{path=**}"),
+    ("GET", "/api/projects/{project_id}/raw/{path=**}"),
     ("POST", "/api/projects/{project_id}/conflicts/{turn_id}/resolve"),
     ("POST", "/api/projects/{project_id}/revisions/{revision}/restore"),
     ("POST", "/api/projects/{project_id}/revisions/{revision}/revert"),

@@ -77,7 +77,7 @@ fn is_json(kind: &HeaderValue) -> bool {
 }
 
 /// Refuses a body with a content coding, because none is decoded here.
-fn require_no_coding(headers: &HeaderMap) -> Result<(), Failure> {
+pub(crate) fn require_no_coding(headers: &HeaderMap) -> Result<(), Failure> {
     let codings = headers.get_all(header::CONTENT_ENCODING).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     if codings.map(<[u8]>::trim_ascii).all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity")) {
         return Ok(());
@@ -139,7 +139,7 @@ mod tests {
             (
                 r#"{"changes":[{"path":"a","write":{},"delete":{}}]}"#,
                 "changes[0]",
-                "must have exactly one of write, create, update, delete, rename; has write and delete",
+                "must have exactly one of write, create, update, delete, rename, copy; has write and delete",
             ),
             (
                 r#"{"changes":[{"write":{"text":"a","binary":"AA=="}}]}"#,

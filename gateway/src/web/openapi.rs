@@ -24,7 +24,7 @@ use crate::{
 /// Paths whose POST answers 201.
 const CREATES: [&str; 3] = ["/api/turns", "/api/projects", "/api/projects/{project_id}/fork"];
 /// Operations other than reads whose response has an ETag.
-const ANSWERS_ETAG: [&str; 9] = [
+const ANSWERS_ETAG: [&str; 10] = [
     "UpdateProject",
     "SaveProject",
     "SaveProjectInPath",
@@ -34,6 +34,7 @@ const ANSWERS_ETAG: [&str; 9] = [
     "RevertRevisionOfTurn",
     "UndoRevision",
     "RedoRevision",
+    "UploadFile",
 ];
 /// RPCs that anybody may call.
 const OPEN: [&str; 4] = ["SignUp", "SignIn", "SignOut", "GetKeySet"];
@@ -52,7 +53,13 @@ const KEYED: &[&str] = &[
     "RevertRevision",
     "UndoRevision",
     "RedoRevision",
+    "UploadFile",
+    "DeleteFile",
 ];
+/// The RPC whose answer is a file.
+const DOWNLOAD: &str = "DownloadFile";
+/// The RPC whose body is a file.
+const UPLOAD: &str = "UploadFile";
 /// Second bindings of an RPC: the suffix of the id, and the description.
 const SECOND: [(&str, &str, &str); 3] = [
     (
@@ -173,6 +180,9 @@ fn operation(binding: &Binding, schemas: &mut Schemas) -> Value {
         let (schema, required) = schemas.of_body(binding, &id);
         operation["requestBody"] = json!({"required": required, "content": {"application/json": {"schema": schema}}});
     }
+    if binding.rpc.name() == UPLOAD {
+        operation["requestBody"] = json!({"required": true, "description": "The content.", "content": {"*/*": {}}});
+    }
     let shape = Shape {
         id: &id,
         changes: binding.method != "GET",
@@ -197,6 +207,9 @@ fn successes(binding: &Binding, id: &str, schemas: &mut Schemas) -> Vec<(String,
     let follows = id == "StartTurnAndFollow";
     if binding.rpc.name() == EXPORT {
         return vec![("200".to_owned(), archive()), ("304".to_owned(), not_modified())];
+    }
+    if binding.rpc.name() == DOWNLOAD {
+        return download();
     }
     if follows || binding.rpc.is_server_streaming() {
         let mut headers = Vec::new();
@@ -239,6 +252,13 @@ fn archive() -> Value {
     json!({"description": text, "headers": with_headers(&["ETag", "Content-Disposition"]), "content": content})
 }
 
+/// The responses of a download.
+fn download() -> Vec<(String, Value)> {
+    let answer = |text: &str, headers: &[&str]| json!({"description": text, "headers": with_headers(headers), "content": {"*/*": {}}});
+    let part = answer("A part of the file.", &["ETag", "Content-Range"]);
+    vec![("200".to_owned(), answer("The file.", &["ETag"])), ("206".to_owned(), part), ("304".to_owned(), not_modified())]
+}
+
 fn events(headers: &[&str]) -> Value {
     let schema = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
     let content = json!({
@@ -255,7 +275,9 @@ fn parameters(binding: &Binding, schemas: &mut Schemas) -> Vec<Value> {
     let mut parameters = Vec::new();
     for field in binding.rpc.input().fields() {
         let in_path = binding.has_variable(field.name());
-        if !in_path && binding.body == "*" {
+        // The size of an upload is its Content-Length.
+        let in_upload = binding.rpc.name() == UPLOAD && ["data", "size_bytes"].contains(&field.name());
+        if !in_path && (binding.body == "*" || in_upload) {
             continue;
         }
         let (place, name) = if in_path { ("path", field.name()) } else { ("query", field.json_name()) };
@@ -270,11 +292,13 @@ fn parameters(binding: &Binding, schemas: &mut Schemas) -> Vec<Value> {
         parameters.push(parameter);
     }
     let header = |name: &str, text: &str, schema: Value| json!({"name": name, "in": "header", "required": false, "description": text, "schema": schema});
-    if binding.body == "*" && KEYED.contains(&binding.rpc.name()) {
-        let text = "The same as the field of the body, with or without quotes.";
+    if KEYED.contains(&binding.rpc.name()) {
+        let text = "The same as the field of the body or of the query, with or without quotes.";
         parameters.push(header("Idempotency-Key", text, json!({"type": "string", "minLength": 1, "maxLength": 255})));
     }
-    if binding.rpc.is_server_streaming() && binding.rpc.name() != EXPORT {
+    if binding.rpc.name() == DOWNLOAD {
+        parameters.push(header("Range", "One range of bytes; several are answered with the whole file.", json!({"type": "string"})));
+    } else if binding.rpc.is_server_streaming() && binding.rpc.name() != EXPORT {
         let number = json!({"type": "integer", "minimum": 0, "maximum": u32::MAX});
         parameters.push(header("Last-Event-ID", "Has precedence over `after`.", number));
     }

@@ -2,14 +2,13 @@
 //! and the first page. The URL contains the capability; cookies are neither read nor set.
 
 mod missing;
-mod range;
 
 use std::sync::Arc;
 
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request::Parts},
+    http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header, request::Parts},
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
@@ -19,12 +18,14 @@ use proto::{
 };
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use self::range::ByteRange;
 use crate::{
     app::{App, Origins},
     edge::request::RequestInfo,
     error::{Failure, fault},
-    http::etag::put_etag,
+    http::{
+        etag::put_etag,
+        range::{self, ByteRange},
+    },
     json::params::PathParam,
     web::preview_url::PreviewUrl,
 };
@@ -82,22 +83,11 @@ fn body(request: &Parts, etag: &str, content: Bytes) -> Result<Response, Failure
     let range = if request.method == Method::GET { range::requested(headers, etag, length) } else { ByteRange::Whole };
     let mut response = match range {
         ByteRange::Whole => content.into_response(),
-        ByteRange::Part(part) => {
-            let place = format!("bytes {}-{}/{length}", part.start, part.end.saturating_sub(1));
-            (StatusCode::PARTIAL_CONTENT, content_range(&place), content.slice(part)).into_response()
-        }
-        ByteRange::Unsatisfiable => {
-            let text = format!("the file has {length} bytes, and none of them is in the requested range");
-            let failure = Failure::from(fault(ErrorCode::InvalidArgument, "RANGE_NOT_SATISFIABLE", text));
-            return Ok((content_range(&format!("bytes */{length}")), failure).into_response());
-        }
+        ByteRange::Part(part) => (StatusCode::PARTIAL_CONTENT, range::content_range(&part, length), content.slice(part)).into_response(),
+        ByteRange::Unsatisfiable => return Ok(range::unsatisfiable(length)),
     };
     response.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     Ok(response)
-}
-
-fn content_range(text: &str) -> HeaderMap {
-    HeaderValue::try_from(text).into_iter().map(|value| (header::CONTENT_RANGE, value)).collect()
 }
 
 /// The host of the request: in the URI with HTTP/2, in a header with HTTP/1.1.

@@ -19,6 +19,7 @@ use tonic::{
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tower::Service;
 
+pub use self::undecodable::stream_fault;
 use crate::{
     config::Env,
     edge::Edge,
@@ -68,8 +69,21 @@ pub enum Size {
     Ordinary,
     /// A number of bytes that depends on the user of the request.
     OfUser(fn(&User) -> usize),
+    /// A request stream. It does not wait for its end and holds no slot for requests in work; the service must limit its open streams.
+    Stream(StreamSize),
     /// The limit between services, [`MAX_MESSAGE_BYTES`](crate::client::MAX_MESSAGE_BYTES).
     Large,
+}
+
+/// The limits of a request stream.
+#[derive(Debug, Clone, Copy)]
+pub struct StreamSize {
+    /// Bytes of each message.
+    pub message_bytes: usize,
+    /// Messages of the stream.
+    pub messages: usize,
+    /// How long the stream may take to its end.
+    pub time: Duration,
 }
 
 /// Settings of the server.

@@ -1,5 +1,7 @@
 //! The access table: who may call each RPC. Public RPCs admit clients with an access token, the others only services.
 
+use std::time::Duration;
+
 use chassis::{
     identity::{
         Caller::{self, AgentStreaming, Direct, Gateway},
@@ -8,7 +10,8 @@ use chassis::{
     server::{
         Rule,
         Scope::{Internal, Read, Write},
-        Size::{Large, OfUser, Ordinary},
+        Size::{Large, OfUser, Ordinary, Stream},
+        StreamSize,
     },
 };
 use proto::{auth::Plan, plan};
@@ -18,6 +21,9 @@ const PUBLIC: &[Caller] = &[Direct, Gateway];
 fn save_bytes(user: &User) -> usize {
     plan::save_bytes(Plan::from_claims(&user.private_claims))
 }
+
+/// A content of 10 MiB, also in small messages, at 64 KiB a second.
+const UPLOAD: StreamSize = StreamSize { message_bytes: 1024 * 1024 + 4096, messages: 16 * 1024, time: Duration::from_secs(180) };
 
 /// One row per RPC.
 pub(crate) const RULES: &[Rule] = &[
@@ -37,6 +43,9 @@ pub(crate) const RULES: &[Rule] = &[
     Rule { rpc: "GetFile", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "SearchFiles", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "ExportProject", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
+    Rule { rpc: "UploadFile", callers: PUBLIC, user: true, scope: Write, size: Stream(UPLOAD) },
+    Rule { rpc: "DeleteFile", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
+    Rule { rpc: "DownloadFile", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "ListRevisions", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "GetRevision", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "DiffRevisions", callers: PUBLIC, user: true, scope: Read, size: Ordinary },

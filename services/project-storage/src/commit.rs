@@ -1,10 +1,12 @@
 //! Writing projects: their creation, saves, the resolution of conflicts, and the beginning and the end of turns.
 //!
 //! - [`attempt`]: a write that lost a race is repeated. [`lock`]: one save per project at a time. [`quota`]: what an account may have.
+//! - [`blobs`]: contents that are written before their revision, large ones in chunks.
 //! - [`stage`]: the tree that a change set makes. [`objects`]: the git objects of its commit.
 //! - [`create`]: an empty project. [`fork`]: a project that continues the log of another one.
 //! - [`save`], [`restore`], [`revert`], [`resolve`]: a user's save, the restore of an old revision, reverts with undo and redo, and the
 //!   resolution of a conflict. [`request`]: what these have in common. [`merge`]: the merge of a whole tree with the head.
+//!   [`upload`]: the save of a file that arrives in parts.
 //! - [`begin`], [`turn`], [`end`]: the beginning of a turn, its commit, and its end without files.
 
 use self::{lock::Locks, quota::Quotas};
@@ -12,6 +14,7 @@ use crate::read::objects::Objects;
 
 pub(crate) mod attempt;
 pub(crate) mod begin;
+pub(crate) mod blobs;
 pub(crate) mod create;
 pub(crate) mod end;
 pub(crate) mod fork;
@@ -26,6 +29,7 @@ pub(crate) mod revert;
 pub(crate) mod save;
 pub(crate) mod stage;
 pub(crate) mod turn;
+pub(crate) mod upload;
 
 /// What a commit of files uses.
 #[derive(Clone, Copy)]

@@ -74,6 +74,8 @@ pub(crate) enum Error {
     FileExists { field: String, path: String },
     #[error("`{path}` has another ETag")]
     FileChanged { field: String, path: String, current: String },
+    #[error("`{path}` does not meet the condition of the request")]
+    FileMismatch { path: String, current: String },
     #[error("the project has changed since that revision{}", conflict_text(paths, *mode))]
     StaleRevision { base: String, head: String, paths: Vec<String>, mode: MergeMode },
     #[error("the project has another ETag than If-Match names")]
@@ -106,6 +108,10 @@ pub(crate) enum Error {
     RoleRequired,
     #[error("too many requests save this project at the same time")]
     Busy,
+    #[error("the files took too long, so they may have been removed again; send them once more")]
+    WriteExpired,
+    #[error("the files have more than {limit} bytes together; load them in pages with page_bytes")]
+    LoadTooLarge { limit: u64 },
     #[error(transparent)]
     Fault(#[from] Fault),
     #[error("the database failed")]
@@ -125,6 +131,7 @@ impl Error {
             | Self::ProjectTooLarge { .. }
             | Self::FolderTooLarge { .. }
             | Self::TooManyChanges { .. }
+            | Self::LoadTooLarge { .. }
             | Self::PageToken(_) => ErrorCode::InvalidArgument,
             Self::ProjectNotFound
             | Self::RevisionNotFound
@@ -139,6 +146,7 @@ impl Error {
             | Self::FileChanged { .. }
             | Self::StaleRevision { .. }
             | Self::EtagMismatch { .. }
+            | Self::FileMismatch { .. }
             | Self::KeyReused
             | Self::ConflictResolved { .. }
             | Self::NothingToUndo
@@ -153,7 +161,7 @@ impl Error {
             Self::TooManyProjects { .. } | Self::TooManyLabels { .. } | Self::TooManyLocks { .. } | Self::AccountTooLarge { .. } => {
                 ErrorCode::RateLimited
             }
-            Self::Busy => ErrorCode::Unavailable,
+            Self::Busy | Self::WriteExpired => ErrorCode::Unavailable,
             Self::Fault(fault) => fault.code,
             Self::Store(failure) if failure.is_transient() => ErrorCode::Unavailable,
             Self::Store(_) | Self::Corruption(_) => ErrorCode::Internal,
@@ -188,7 +196,7 @@ impl Error {
             Self::FileExists { .. } => "FILE_EXISTS",
             Self::FileChanged { .. } => "FILE_CHANGED",
             Self::StaleRevision { .. } => "STALE_REVISION",
-            Self::EtagMismatch { .. } => "ETAG_MISMATCH",
+            Self::EtagMismatch { .. } | Self::FileMismatch { .. } => "ETAG_MISMATCH",
             Self::KeyReused => "KEY_REUSED",
             Self::ConflictNotFound => "CONFLICT_NOT_FOUND",
             Self::ConflictResolved { .. } => "CONFLICT_RESOLVED",
@@ -202,6 +210,8 @@ impl Error {
             Self::PageToken(_) => "PAGE_TOKEN_INVALID",
             Self::RoleRequired => "ROLE_REQUIRED",
             Self::Busy => "OVERLOADED",
+            Self::WriteExpired => "WRITE_EXPIRED",
+            Self::LoadTooLarge { .. } => "LOAD_TOO_LARGE",
             Self::Fault(fault) => &fault.reason,
             Self::Store(failure) if failure.is_transient() => "UNAVAILABLE",
             Self::Store(_) | Self::Corruption(_) => "INTERNAL",
@@ -221,6 +231,7 @@ impl Error {
             | Self::FileNotFound { field, .. }
             | Self::FileChanged { field, .. } => field.clone(),
             Self::TooManyChanges { .. } => "changes".to_owned(),
+            Self::LoadTooLarge { .. } => "page_bytes".to_owned(),
             Self::PageToken(_) => "page_token".to_owned(),
             _ => return None,
         };
@@ -238,13 +249,15 @@ impl Error {
             Self::TooManyProjects { limit } | Self::TooManyLabels { limit } | Self::TooManyLocks { limit } | Self::ForkTooDeep { limit } => {
                 fault.with("limit", limit.to_string())
             }
-            Self::AccountTooLarge { limit } => fault.with("limit", limit.to_string()),
+            Self::AccountTooLarge { limit } | Self::LoadTooLarge { limit } => fault.with("limit", limit.to_string()),
             Self::TooManyChanges { limit, .. } => fault.with("limit", limit.to_string()),
             Self::InvalidPath { path, .. }
             | Self::FileNotFound { path, .. }
             | Self::FileNotText { path }
             | Self::FileExists { path, .. } => fault.with("path", path),
-            Self::FileChanged { path, current, .. } => fault.with("path", path).with("current", current),
+            Self::FileChanged { path, current, .. } | Self::FileMismatch { path, current } => {
+                fault.with("path", path).with("current", current)
+            }
             Self::StaleRevision { base, head, paths, .. } => {
                 fault.with("base", base).with("head", head).with("paths", join_paths(paths)).with("path_count", paths.len().to_string())
             }
@@ -254,6 +267,22 @@ impl Error {
             Self::TurnReplaced { by } => fault.with("replaced_by", by.to_string()),
             _ => fault,
         }
+    }
+
+    /// The same error of a request with one change, whose field has this name.
+    pub(crate) fn in_field(mut self, name: &str) -> Self {
+        if let Self::InvalidPath { field, .. }
+        | Self::FileTooLarge { field, .. }
+        | Self::TooManyFiles { field, .. }
+        | Self::ProjectTooLarge { field, .. }
+        | Self::FolderTooLarge { field, .. }
+        | Self::FileExists { field, .. }
+        | Self::FileNotFound { field, .. }
+        | Self::FileChanged { field, .. } = &mut self
+        {
+            name.clone_into(field);
+        }
+        self
     }
 
     /// A path that is not allowed. A long path is cut.

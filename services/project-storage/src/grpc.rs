@@ -1,6 +1,7 @@
 //! The gRPC adapter. Each RPC decodes its request, calls one function, and encodes the result.
 
 mod archives;
+mod blobs;
 mod conflicts;
 mod decode;
 mod deletions;
@@ -23,7 +24,7 @@ mod usage;
 use std::sync::Arc;
 
 use proto::project_storage as pb;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::{app::App, error::Error};
 
@@ -48,6 +49,16 @@ macro_rules! rpcs {
             async fn export_project(&self, request: Request<pb::ExportProjectRequest>) -> Result<Response<archives::ExportStream>, Status> {
                 answer(archives::export(&self.0, request).await)
             }
+
+            async fn upload_file(&self, request: Request<Streaming<pb::UploadFileRequest>>) -> Result<Response<pb::UploadFileResponse>, Status> {
+                answer(blobs::upload(&self.0, request).await)
+            }
+
+            type DownloadFileStream = blobs::DownloadStream;
+
+            async fn download_file(&self, request: Request<pb::DownloadFileRequest>) -> Result<Response<blobs::DownloadStream>, Status> {
+                answer(blobs::download(&self.0, request).await)
+            }
         }
     };
 }
@@ -65,6 +76,7 @@ rpcs! {
     get_project_usage(GetProjectUsageRequest) -> GetProjectUsageResponse = usage::project;
     fork_project(ForkProjectRequest) -> ForkProjectResponse = forks::fork;
     list_forks(ListForksRequest) -> ListForksResponse = forks::list;
+    delete_file(DeleteFileRequest) -> DeleteFileResponse = blobs::delete;
     list_revisions(ListRevisionsRequest) -> ListRevisionsResponse = history::list;
     get_revision(GetRevisionRequest) -> GetRevisionResponse = history::get;
     diff_revisions(DiffRevisionsRequest) -> DiffRevisionsResponse = history::diff;

@@ -67,7 +67,10 @@ use self::{
 pub mod testing {
     pub use crate::{
         git::{Commit, FileRef, Folder, Object, blob, blob_id, commit, diff, stat},
-        model::{project::StoreId, revision::Actor},
+        model::{
+            project::StoreId,
+            revision::{Actor, Totals},
+        },
         store::{
             MIGRATOR, connection,
             saves::{NewRevision, advance},

@@ -33,6 +33,8 @@ pub(crate) struct Merge<'a> {
     /// The base with the change.
     pub(crate) result: &'a Folder,
     pub(crate) head: &'a Arc<Folder>,
+    /// A file with more bytes is not merged line by line.
+    pub(crate) text_bytes: u32,
     /// The change replaces the whole tree, so every other change of the head conflicts with it.
     pub(crate) is_snapshot: bool,
 }
@@ -103,7 +105,7 @@ impl Merge<'_> {
             };
             match (our.old, our.new, their.new) {
                 _ if mode == MergeMode::Paths => plan.add_conflict(our),
-                (Some(base), Some(result), Some(head)) => {
+                (Some(base), Some(result), Some(head)) if [base, result, head].iter().all(|file| file.size <= self.text_bytes) => {
                     plan.changes.remove(&our.path);
                     plan.edits.push(FileVersions { path: our.path.clone(), base, result, head });
                 }

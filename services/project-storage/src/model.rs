@@ -14,6 +14,7 @@ pub(crate) mod deletion;
 pub(crate) mod filter;
 pub(crate) mod limits;
 pub(crate) mod lock;
+pub(crate) mod media;
 pub(crate) mod message;
 pub(crate) mod page;
 pub(crate) mod path;

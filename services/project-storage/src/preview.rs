@@ -12,7 +12,10 @@ use time::{Duration, OffsetDateTime};
 use crate::{
     error::Error,
     git::{Entry, FileRef, Folder, Oid},
-    model::project::{Role, Target},
+    model::{
+        media,
+        project::{Role, Target},
+    },
     read::{history, member, objects::Objects, tree},
     store::{
         Pool,
@@ -123,7 +126,7 @@ pub(crate) async fn read(objects: &Objects, capability: &Capability, request: Fi
     let (path, file) = resolve(&root, path).or_else(fallback).ok_or_else(not_found)?;
     let content =
         if matches_etag(if_none_match, file.oid) { None } else { objects.contents(preview.store, &[file]).await?.remove(&file.oid) };
-    Ok(PreviewFile { content, content_type: content_type(&path), path, id: file.oid, revision })
+    Ok(PreviewFile { content, content_type: media::by_name(&path), path, id: file.oid, revision })
 }
 
 /// A browser's request for a file.
@@ -161,21 +164,6 @@ fn matches_etag(if_none_match: &str, id: Oid) -> bool {
     if_none_match.split(',').map(str::trim).any(|etag| etag == "*" || Oid::from_etag(etag) == Some(id))
 }
 
-/// The content type. It depends on the name of the file only, not on its content.
-fn content_type(path: &str) -> String {
-    let extension = path.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase()).unwrap_or_default();
-    match extension.as_str() {
-        "js" | "mjs" | "cjs" => return "text/javascript; charset=utf-8".to_owned(),
-        // `mime_guess` takes `.ts` for a video. Browsers show these as text.
-        "ts" | "tsx" | "jsx" | "mts" | "cts" | "vue" | "svelte" => return "text/plain; charset=utf-8".to_owned(),
-        "webmanifest" => return "application/manifest+json".to_owned(),
-        _ => {}
-    }
-    let guess = mime_guess::from_path(path).first_or_octet_stream();
-    let is_text = guess.type_() == mime_guess::mime::TEXT || ["json", "xml", "javascript"].iter().any(|t| guess.subtype() == *t);
-    if is_text { format!("{}; charset=utf-8", guess.essence_str()) } else { guess.essence_str().to_owned() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,24 +194,6 @@ mod tests {
         assert_eq!(found("docs/").as_deref(), Some("docs/index.html"));
         for path in ["empty", "empty/", "app.js/", "../index.html", "docs//", "//", "nothing"] {
             assert_eq!(found(path), None, "{path}");
-        }
-    }
-
-    #[test]
-    fn the_content_type_follows_the_extension() {
-        for (path, expected) in [
-            ("index.html", "text/html; charset=utf-8"),
-            ("a/b.CSS", "text/css; charset=utf-8"),
-            ("app.js", "text/javascript; charset=utf-8"),
-            ("App.tsx", "text/plain; charset=utf-8"),
-            ("data.json", "application/json; charset=utf-8"),
-            ("logo.svg", "image/svg+xml"),
-            ("a.png", "image/png"),
-            ("font.woff2", "font/woff2"),
-            ("app.wasm", "application/wasm"),
-            ("Makefile", "application/octet-stream"),
-        ] {
-            assert_eq!(content_type(path), expected, "{path}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Reading projects. Functions that take a user check the user's role.
 //!
 //! - [`objects`]: files of a store, from the [`cache`] or the database. [`tree`]: trees. [`merge`]: merging trees.
+//! - [`blob`]: the content of a file part by part.
 //! - [`member`], [`forks`], [`history`], [`conversation`]: projects, their forks, their revisions and their messages.
 //!   [`message_search`]: hits in these.
 //! - [`checkout`]: a project's files at one revision. [`load`]: the same in pages. [`search`]: hits in them.
@@ -10,6 +11,7 @@
 //! - [`conflict`]: a conflicted turn beside the head. [`turn_access`]: a turn with the project that it works on.
 
 pub(crate) mod blame;
+pub(crate) mod blob;
 pub(crate) mod cache;
 pub(crate) mod changes;
 pub(crate) mod checkout;

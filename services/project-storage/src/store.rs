@@ -9,6 +9,7 @@ pub(crate) mod locks;
 pub(crate) mod members;
 pub(crate) mod messages;
 pub(crate) mod objects;
+pub(crate) mod pending;
 pub(crate) mod previews;
 pub(crate) mod projects;
 pub(crate) mod reactions;

@@ -22,6 +22,8 @@ use super::{
 const POLL: Duration = Duration::from_millis(30);
 /// The time between two projects of the editor without an agent.
 const PAUSE: Duration = Duration::from_millis(300);
+/// Bytes of a file that is stored in chunks.
+const LARGE_FILE: usize = 300_000;
 /// A turn with this many events has read its base revision.
 const WORKING_AFTER: u64 = 5;
 
@@ -74,6 +76,7 @@ impl Editor {
         self.saved(&answer, None, text)?;
         self.read_lists().await?;
         self.use_lock().await?;
+        self.use_files().await?;
         self.get("get the usage of a project", &format!("/api/projects/{}/usage", self.project)).await?;
         self.get("get the usage of an account", "/api/usage").await?;
         self.undo_and_revert().await?;
@@ -256,6 +259,25 @@ impl Editor {
         }
         self.get("list forks", &format!("{root}/forks")).await?;
         self.call_or_not_found("delete a fork", Method::DELETE, &format!("/api/projects/{fork}?purge=true"), json!({})).await
+    }
+
+    /// Uploads a small file and a large one, the large one twice, and reads it.
+    async fn use_files(&mut self) -> Option<()> {
+        let large = "x".repeat(LARGE_FILE);
+        for (name, content) in [("small", "x"), ("large", large.as_str()), ("copy", large.as_str())] {
+            let path = format!("/api/projects/{}/files/{name}.json", self.project);
+            let key = Some(format!("upload-{}", self.client.record.number()));
+            // The body, which is JSON, is the content of the file.
+            let upload = ApiCall { what: "upload", method: Method::PUT, path: &path, body: json!(content), key };
+            let answered = self.client.call(upload).await?;
+            self.accept("upload", answered)?;
+        }
+        let read = self.get("download", &format!("/api/projects/{}/raw/copy.json", self.project)).await?;
+        if read != json!(large) {
+            self.client.record.violation(format!("a download in project {} is not what was uploaded", self.project));
+        }
+        let path = format!("/api/projects/{}/files/small.json", self.project);
+        self.call_or_not_found("delete a file", Method::DELETE, &path, json!({})).await
     }
 
     /// A call that may answer 404: an earlier attempt without an answer has deleted the thing, or the turn has no revision.

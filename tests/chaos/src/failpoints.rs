@@ -24,6 +24,7 @@ const EXCLUDED: &[(Role, &[&str], &str)] = &[
             "sweep deletions",
             "sweep ended sessions",
             "sweep previews",
+            "sweep pending writes",
             "sweep save requests",
             "select expired project",
         ],
@@ -31,8 +32,8 @@ const EXCLUDED: &[(Role, &[&str], &str)] = &[
     ),
     (
         Role::ProjectStorage,
-        &["select account bytes", "select draft", "select member"],
-        "runs only if a write was refused: a full account, or a race",
+        &["select account bytes", "select draft", "select member", "select pending write"],
+        "runs only if a write was refused: a full account, a race, or an expired lease",
     ),
     (
         Role::ProjectStorage,

@@ -9,7 +9,7 @@ pub struct Binding {
     pub method: String,
     /// The path template, such as `/api/projects/{project_id}/files/{path=**}`.
     pub template: String,
-    /// Whether the message is in the body. Otherwise it is in the path and the query.
+    /// Whether the message is in the body. Otherwise it is in the path and the query, and the body may have one field of it.
     pub has_body: bool,
     pub rpc: MethodDescriptor,
 }
@@ -95,7 +95,7 @@ fn rules_of(rpc: &MethodDescriptor) -> Vec<DynamicMessage> {
 fn binding(rpc: &MethodDescriptor, rule: &DynamicMessage) -> Option<Binding> {
     let text = |name: &str| rule.get_field_by_name(name).and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
     let method = ["get", "put", "post", "delete", "patch"].into_iter().find(|m| !text(m).is_empty())?;
-    Some(Binding { method: method.to_uppercase(), template: text(method), has_body: !text("body").is_empty(), rpc: rpc.clone() })
+    Some(Binding { method: method.to_uppercase(), template: text(method), has_body: text("body") == "*", rpc: rpc.clone() })
 }
 
 /// A JSON value with the wrong type for the field.

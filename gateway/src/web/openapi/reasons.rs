@@ -30,6 +30,8 @@ const CODES: [(ErrorCode, &[&str]); 10] = [
             "PROJECT_TOO_LARGE",
             "FOLDER_TOO_LARGE",
             "TOO_MANY_CHANGES",
+            "LENGTH_REQUIRED",
+            "RANGE_NOT_SATISFIABLE",
             "PAGE_TOKEN_INVALID",
             "CURSOR_AHEAD",
         ],
@@ -88,13 +90,14 @@ const CODES: [(ErrorCode, &[&str]); 10] = [
     (Timeout, &["TIMEOUT"]),
     // Its status differs from that of its code.
     (Timeout, &["BODY_TIMEOUT"]),
-    (Unavailable, &["OVERLOADED", "UNAVAILABLE", "DRAINING"]),
+    (Unavailable, &["OVERLOADED", "UNAVAILABLE", "DRAINING", "WRITE_EXPIRED"]),
     (Internal, &["INTERNAL"]),
 ];
 
 /// Reasons of the contract that no operation has. They are used between services, or by RPCs without an HTTP binding.
 #[cfg(test)]
-pub(super) const BETWEEN_ROLES: [&str; 5] = ["CALLER_DENIED", "UNIMPLEMENTED", "SLOW_READER", "TURN_ENDED", "TURN_DIGEST_MISMATCH"];
+pub(super) const BETWEEN_ROLES: [&str; 6] =
+    ["LOAD_TOO_LARGE", "CALLER_DENIED", "UNIMPLEMENTED", "SLOW_READER", "TURN_ENDED", "TURN_DIGEST_MISMATCH"];
 
 /// Reasons of all requests.
 const EVERY: &[&str] = &[
@@ -180,6 +183,12 @@ const OWN: &[(&str, &[&[&str]])] = &[
     ("GetFile", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND", "FILE_NOT_FOUND", "INVALID_PATH"]]),
     ("SearchFiles", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND", "PAGE_TOKEN_INVALID"]]),
     ("ExportProject", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND"]]),
+    (
+        "UploadFile",
+        &[STORING, &["LENGTH_REQUIRED", "WRITE_EXPIRED", "BODY_BROKEN", "BODY_TIMEOUT", "UNSUPPORTED_MEDIA_TYPE", "REVISION_NOT_FOUND"]],
+    ),
+    ("DeleteFile", &[STORING, &["FILE_NOT_FOUND", "REVISION_NOT_FOUND"]]),
+    ("DownloadFile", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND", "FILE_NOT_FOUND", "INVALID_PATH", "RANGE_NOT_SATISFIABLE"]]),
     ("ListRevisions", &[&["PROJECT_NOT_FOUND", "INVALID_PATH", "PAGE_TOKEN_INVALID"]]),
     ("GetRevision", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND"]]),
     ("DiffRevisions", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND", "TURN_NOT_FOUND", "INVALID_PATH", "PAGE_TOKEN_INVALID"]]),

@@ -11,14 +11,14 @@ use crate::error::status::status_of;
 /// The reasons of the services are in their contracts. These have the domain `gateway.backlot.dev` and are never renamed.
 const REASONS: &str = "A stable upper-case name on which programs act. Each response of an operation lists its reasons in `x-reasons`; later \
     releases may add reasons. The gateway's own reasons: INVALID_FIELD, INVALID_JSON, BODY_BROKEN, BODY_TIMEOUT, \
-    TOO_LARGE, URI_TOO_LONG, HEADER_TOO_LARGE, HOST_INVALID, HOST_UNKNOWN, CONTINUATION_UNSUPPORTED, TOOLS_UNSUPPORTED, RESUME_UNSUPPORTED, UNSUPPORTED_MEDIA_TYPE, METHOD_NOT_ALLOWED, ROUTE_NOT_FOUND, PREVIEW_NOT_FOUND, RANGE_NOT_SATISFIABLE, ETAG_MISMATCH, CROSS_ORIGIN, TOKEN_MISSING, \
+    TOO_LARGE, URI_TOO_LONG, HEADER_TOO_LARGE, HOST_INVALID, HOST_UNKNOWN, CONTINUATION_UNSUPPORTED, TOOLS_UNSUPPORTED, RESUME_UNSUPPORTED, UNSUPPORTED_MEDIA_TYPE, METHOD_NOT_ALLOWED, LENGTH_REQUIRED, ROUTE_NOT_FOUND, PREVIEW_NOT_FOUND, RANGE_NOT_SATISFIABLE, ETAG_MISMATCH, CROSS_ORIGIN, TOKEN_MISSING, \
     TOKEN_INVALID, SESSION_ENDED, SESSION_AMBIGUOUS, RATE_LIMITED, SHARE_EXHAUSTED, OVERLOADED, DRAINING, TIMEOUT, UNAVAILABLE, INTERNAL.";
 
 const METADATA: &str = "Facts of the reason, such as a limit. Those of RATE_LIMITED are `policy`, `limit` and `window` as in the header \
     RateLimit-Policy (`q`, `w`), `remaining` and `reset` as in the header RateLimit (`r`, `t`); `window` and `reset` are whole seconds.";
 
 /// Name, whether it is always present where it is documented, pattern, description.
-const HEADERS: [(&str, bool, &str, &str); 15] = [
+const HEADERS: [(&str, bool, &str, &str); 16] = [
     (
         "X-Request-Id",
         true,
@@ -44,6 +44,7 @@ const HEADERS: [(&str, bool, &str, &str); 15] = [
     ("Allow", true, "^[A-Z]", "The methods of the path."),
     ("ETag", true, "^(W/)?\"", "The version of the resource; send it as If-Match or If-None-Match."),
     ("Content-Disposition", true, "^attachment; ", "The name of the file, in two forms (RFC 6266)."),
+    ("Content-Range", true, "^bytes ", "Which bytes of the file the part has."),
     ("Location", true, "^/api/", "The path of the new resource, or of the turn."),
     ("Idempotency-Replayed", false, "^true$", "Present if the same request was answered before and this is that answer."),
     ("X-Backlot-Turn-Id", true, "^[0-9a-f-]{36}$", "The turn whose events follow."),

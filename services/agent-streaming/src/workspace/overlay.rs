@@ -52,6 +52,8 @@ impl Refusal {
 pub(crate) enum Content {
     Text(Arc<str>),
     Binary(Bytes),
+    /// A file above the limit of texts. Its content is never read, and it can only be moved or deleted.
+    Asset,
 }
 
 impl Content {
@@ -59,6 +61,7 @@ impl Content {
         match file.content.and_then(|content| content.data) {
             Some(Data::Text(text)) => Self::Text(text.into()),
             Some(Data::Binary(bytes)) => Self::Binary(bytes),
+            None if file.size_bytes > 0 => Self::Asset,
             None => Self::Text("".into()),
         }
     }
@@ -67,15 +70,18 @@ impl Content {
         match self {
             Self::Text(text) => text.len(),
             Self::Binary(bytes) => bytes.len(),
+            Self::Asset => 0,
         }
     }
 
-    fn wire(&self) -> FileContent {
+    /// The content for a change set. An asset has none, and needs none: see [`Overlay::check_asset`].
+    fn wire(&self) -> Option<FileContent> {
         let data = match self {
             Self::Text(text) => Data::Text(text.to_string()),
             Self::Binary(bytes) => Data::Binary(bytes.clone()),
+            Self::Asset => return None,
         };
-        FileContent { data: Some(data) }
+        Some(FileContent { data: Some(data) })
     }
 }
 
@@ -135,6 +141,11 @@ impl Overlay {
         self.files.iter().map(|(path, (_, size))| (path.as_str(), *size))
     }
 
+    /// The most bytes of a file that is shown to the model.
+    pub(crate) fn text_limit(&self) -> u32 {
+        self.limits.file_bytes
+    }
+
     /// The size of a staged file. `None` if it does not exist.
     #[must_use]
     pub(crate) fn size(&self, path: &str) -> Option<u32> {
@@ -151,6 +162,7 @@ impl Overlay {
         let mut fetched = self.base_contents(base, base_paths).await?;
         let contents = paths.iter().filter_map(|path| {
             let content = match &self.files.get(*path)?.0 {
+                Node::Base if self.is_asset(path) => Content::Asset,
                 Node::Base => fetched.remove(*path).or_else(|| self.cache.get(*path).cloned())?,
                 Node::Moved { content, .. } => content.clone(),
                 Node::Written(text) => Content::Text(Arc::clone(text)),
@@ -162,7 +174,7 @@ impl Overlay {
 
     /// Reads the base files that are not cached yet, and caches those that fit.
     async fn base_contents(&mut self, base: &dyn BaseFiles, mut paths: Vec<String>) -> Result<HashMap<String, Content>, BaseError> {
-        paths.retain(|path| !self.cache.contains_key(path));
+        paths.retain(|path| !self.cache.contains_key(path) && !self.is_asset(path));
         paths.dedup();
         if paths.is_empty() {
             return Ok(HashMap::new());
@@ -177,12 +189,38 @@ impl Overlay {
         Ok(fetched)
     }
 
+    /// Whether the base file at a path is too large for a text.
+    fn is_asset(&self, path: &str) -> bool {
+        self.limits.file_bytes > 0 && self.base.get(path).is_some_and(|file| file.size > self.limits.file_bytes)
+    }
+
+    /// Refuses a change after which the change set would need the content of an asset: one that puts another file where an asset was moved
+    /// from, or an asset where the base has another file.
+    fn check_asset(&self, path: &str, moved: Option<&str>) -> Result<(), Refusal> {
+        let refuse = |problem: String| Err(Refusal::new("FILE_IS_ASSET", problem));
+        let left = self.files.iter().find(|(_, (node, _))| matches!(node, Node::Moved { from, content: Content::Asset } if from == path));
+        if let Some((new_path, _)) = left.filter(|(new_path, _)| moved != Some(new_path.as_str())) {
+            return refuse(format!("{path} was moved to {new_path} in this turn and is too large to be written again; use another path"));
+        }
+        let Some(moved) = moved else { return Ok(()) };
+        let from = match self.files.get(moved) {
+            Some((Node::Base, _)) if self.is_asset(moved) => moved,
+            Some((Node::Moved { from, content: Content::Asset }, _)) => from,
+            _ => return Ok(()),
+        };
+        if path == from || self.is_free_in_base(path, from) {
+            return Ok(());
+        }
+        refuse(format!("{moved} is too large to be written again, so it can only be moved to a path that was free before this turn"))
+    }
+
     /// Creates or replaces a file. Writing the content of the base file removes the change.
     ///
     /// # Errors
     /// The base could not be read. The inner error: the change is refused.
     pub(crate) async fn write(&mut self, base: &dyn BaseFiles, path: &str, text: &str) -> Result<Result<(), Refusal>, BaseError> {
-        if let Err(refusal) = self.check_unlocked(path).and_then(|()| self.check_put(path, text.len(), None)) {
+        let refused = self.check_unlocked(path).and_then(|()| self.check_put(path, text.len(), None));
+        if let Err(refusal) = refused.and_then(|()| self.check_asset(path, None)) {
             return Ok(Err(refusal));
         }
         let node = self.written(base, path, text.into()).await?;
@@ -226,7 +264,8 @@ impl Overlay {
             return Ok(Err(Refusal::new("FILE_EXISTS", format!("{new_path} exists; delete it first or choose another name"))));
         }
         let unlocked = self.check_unlocked(path).and_then(|()| self.check_unlocked(new_path));
-        if let Err(refusal) = unlocked.and_then(|()| self.check_put(new_path, size as usize, Some(path))) {
+        let refused = unlocked.and_then(|()| self.check_put(new_path, size as usize, Some(path)));
+        if let Err(refusal) = refused.and_then(|()| self.check_asset(new_path, Some(path))) {
             return Ok(Err(refusal));
         }
         let node = match node {
@@ -276,8 +315,11 @@ impl Overlay {
                     deleted.remove(from.as_str());
                     renames.push(change(from, Action::Rename(RenameFile { new_path: path.clone() })));
                 }
-                Node::Moved { content, .. } => writes.push(change(path, Action::Write(content.wire()))),
-                Node::Written(text) => writes.push(change(path, Action::Write(Content::Text(Arc::clone(text)).wire()))),
+                Node::Moved { content, .. } => writes.extend(content.wire().map(|content| change(path, Action::Write(content)))),
+                Node::Written(text) => {
+                    let data = Some(Data::Text(text.to_string()));
+                    writes.push(change(path, Action::Write(FileContent { data })));
+                }
             }
         }
         renames.sort_by(|a, b| a.path.cmp(&b.path));

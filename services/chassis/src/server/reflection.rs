@@ -1,4 +1,4 @@
-//! The limits of reflection, the only RPC with a request stream: the size and the number of its messages, and the time of the stream.
+//! The limits of request streams, as of reflection and of uploads: the size and the number of the messages, and the time of the stream.
 
 use std::{
     pin::Pin,
@@ -25,6 +25,10 @@ const PREFIX: usize = 5;
 pub(super) struct StreamLimits {
     /// The service in the faults.
     pub(super) service: &'static str,
+    /// What the stream is, with its article.
+    pub(super) name: &'static str,
+    /// Bytes of each message.
+    pub(super) message_bytes: usize,
     pub(super) messages: usize,
     pub(super) time: Duration,
 }
@@ -84,13 +88,14 @@ impl LimitedBody {
         let refuse = |reason, text, limit: usize| {
             Err(Fault::new(self.limits.service, ErrorCode::RateLimited, reason, text).with("limit", limit.to_string()))
         };
-        if self.missing > MAX_QUERY_BYTES {
-            let text = format!("the message has {} bytes; the limit is {MAX_QUERY_BYTES} bytes", self.missing);
-            return refuse("MESSAGE_TOO_LARGE", text, MAX_QUERY_BYTES);
+        let largest = self.limits.message_bytes;
+        if self.missing > largest {
+            let text = format!("the message has {} bytes; the limit is {largest} bytes", self.missing);
+            return refuse("MESSAGE_TOO_LARGE", text, largest);
         }
         let most = self.limits.messages;
         if self.messages > most {
-            return refuse("SHARE_EXHAUSTED", format!("a reflection stream may have at most {most} messages; open another one"), most);
+            return refuse("SHARE_EXHAUSTED", format!("{} may have at most {most} messages; open another one", self.limits.name), most);
         }
         Ok(())
     }
@@ -109,7 +114,7 @@ impl HttpBody for LimitedBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         if self.sleep.as_mut().poll(cx).is_ready() && !self.body.is_end_stream() {
-            let text = format!("a reflection stream may take at most {} s", self.limits.time.as_secs_f64());
+            let text = format!("{} may take at most {} s", self.limits.name, self.limits.time.as_secs_f64());
             let fault = Fault::new(self.limits.service, ErrorCode::Timeout, "BODY_TIMEOUT", text);
             return Poll::Ready(Some(Err(self.refuse(fault))));
         }

@@ -10,6 +10,8 @@
 //! 8. deadline: limits the time of the handler and of its response stream;
 //! 9. panics become INTERNAL: innermost, so that all other steps also apply to them.
 
+mod streams;
+
 use std::{
     convert::Infallible,
     future::Future,
@@ -34,7 +36,7 @@ use super::{
     Config, Rule, Size,
     message::{self, Bounds, ReadError, RequestTypes},
     metrics,
-    reflection::{self, MAX_QUERY_BYTES, StreamLimits},
+    reflection::MAX_QUERY_BYTES,
     undecodable,
 };
 use crate::{
@@ -66,7 +68,7 @@ const LIBRARY: [&str; 5] = [
 /// The name of all unknown RPCs on spans and metrics.
 const UNKNOWN: &str = "_OTHER";
 
-/// The prefix of reflection, the only RPC with a request stream.
+/// The prefix of reflection.
 const REFLECTION: &str = "grpc.reflection.";
 /// The message limit of [`Size::Ordinary`] in bytes, the default of gRPC servers.
 const ORDINARY_BYTES: usize = 4 * 1024 * 1024;
@@ -206,6 +208,13 @@ impl Shared {
         if head.path.starts_with(REFLECTION) {
             return Ok(until_end(self.call_reflection(routes, request, context).await));
         }
+        if let Some(Size::Stream(size)) = self.rule(&head.path).map(|rule| rule.size) {
+            let mut response = self.call_with_stream(routes, request, context, size).await?;
+            if let Some(person) = person {
+                response.extensions_mut().insert(OnBehalfOf(person));
+            }
+            return Ok(until_end(response));
+        }
         let (request, _receiving) = self.receive(&head, &context, &holder, request).await?;
         // Released when the response begins. Services limit their open streams themselves.
         let _slot = match of_library {
@@ -221,17 +230,6 @@ impl Shared {
             response.extensions_mut().insert(OnBehalfOf(person));
         }
         Ok(until_end(response))
-    }
-
-    async fn call_reflection(&self, routes: &mut Routes, request: Request<Body>, context: Context) -> Response<Body> {
-        let limits = StreamLimits { service: self.me.name(), messages: self.max_reflection_messages, time: self.body_timeout * 3 };
-        let (parts, body) = request.into_parts();
-        let (body, refusal) = reflection::limit(body, limits);
-        // While the client does not read responses, the request body and its timer are not polled. So there is a deadline too.
-        let deadline = Instant::now() + limits.time + self.body_timeout;
-        let context = Context { deadline: Some(context.deadline.map_or(deadline, |earlier| earlier.min(deadline))), ..context };
-        let response = self.call_handler(routes, Request::from_parts(parts, body), context).await;
-        response.map(|body| reflection::with_refusal(body, refusal))
     }
 
     fn rate_limited(&self, wait: Duration) -> Fault {
@@ -252,7 +250,8 @@ impl Shared {
     ) -> Result<(Request<Body>, Share), Fault> {
         let largest = match self.rule(&head.path).map(|rule| rule.size) {
             None => MAX_QUERY_BYTES,
-            Some(Size::Ordinary) => ORDINARY_BYTES,
+            // A stream is not received here.
+            Some(Size::Ordinary | Size::Stream(_)) => ORDINARY_BYTES,
             Some(Size::Large) => MAX_MESSAGE_BYTES,
             Some(Size::OfUser(size)) => context.user.as_ref().map_or(ORDINARY_BYTES, size),
         };

@@ -24,6 +24,12 @@ pub(super) fn replace_status(service: &str, response: Response<Body>) -> Respons
     }
 }
 
+/// The fault of an error while the messages of a request stream are read: a limit of the stream, or a message that cannot be decoded.
+#[must_use]
+pub fn stream_fault(service: &str, status: &Status) -> Fault {
+    if status.details().is_empty() { fault(service, status) } else { Fault::from_status(status) }
+}
+
 fn fault(service: &str, status: &Status) -> Fault {
     match status.code() {
         // The codes of tonic for a message that is too large, compressed or not. The text has the limit.

@@ -36,6 +36,7 @@ async fn sweep(pool: &Pool) -> Result<u64, StoreError> {
             + sweeps::ended_sessions(pool).await?
             + sweeps::branches(pool).await?
             + sweeps::conflicts(pool).await?
+            + sweeps::pending_writes(pool).await?
             + sweeps::deletions(pool).await?;
         if deleted == 0 {
             return Ok(rows);

@@ -32,7 +32,8 @@ pub(crate) enum MergeStage {
 pub(crate) async fn stage(objects: &Objects, member: &Member, base: &Arc<Folder>, theirs: &Folder) -> Result<MergeStage, Error> {
     let (store, limits) = (member.project.store, member.project.limits());
     let head = tree::at_revision(objects, store, member.head.as_ref()).await?;
-    let trees = Merge { base, result: theirs, head: &head, is_snapshot: false };
+    let text_bytes = member.project.limits().file_bytes;
+    let trees = Merge { base, result: theirs, head: &head, text_bytes, is_snapshot: false };
     let merged = merge(objects, store, &trees, MergeMode::Lines, &Contents::new()).await?;
     if !merged.conflicts.is_empty() {
         return Ok(MergeStage::Conflicts(merged.conflicts));

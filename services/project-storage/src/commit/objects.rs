@@ -15,7 +15,7 @@ use crate::{
     git::{self, Commit, DiffStat, Difference, Folder, Object, Oid},
     model::{
         project::{Member, StoreId},
-        revision::Actor,
+        revision::{Actor, Totals},
     },
     read::{cache::Cache, merge::Contents},
     store::saves::NewRevision,
@@ -110,6 +110,8 @@ impl CommitObjects {
             max_bytes: quotas.max_bytes(member.project.plan),
             undoes: None,
             lock_version: member.project.lock_version,
+            totals: Totals { files: self.tree.files(), bytes: self.tree.bytes() },
+            pending: None,
         }
     }
 

@@ -10,6 +10,7 @@ use proto::{
     rate_limit::rate_limit_service_client::RateLimitServiceClient,
 };
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::{
     commit::{
@@ -31,7 +32,7 @@ use crate::{
     },
     read::{checkout::Checkout, history, member, tree},
     store::{
-        self, Connection, Pool, projects,
+        self, Connection, Pool, pending, projects,
         saves::{self, NewRevision, RecordedSave, RequestOutcome},
     },
 };
@@ -72,7 +73,7 @@ impl<'a> SavePolicy<'a> {
         Self { limiter, context, is_counted: false }
     }
 
-    async fn count(&mut self, user: UserId) -> Result<(), Error> {
+    pub(crate) async fn count(&mut self, user: UserId) -> Result<(), Error> {
         if !self.is_counted {
             let subject = format!("user:{user}");
             chassis::limit::check(&mut self.limiter, self.context, SERVICE, &[("save", &subject)]).await?;
@@ -113,13 +114,19 @@ pub(crate) struct SaveRequest<'a> {
     policy: SavePolicy<'a>,
     user: User,
     key: Option<&'a RequestKey>,
+    lease: Option<Uuid>,
     compressed: CompressedFiles,
     guard: Option<ProjectGuard<'a>>,
 }
 
 impl<'a> SaveRequest<'a> {
     pub(crate) fn new(writer: Writer<'a>, policy: SavePolicy<'a>, user: User, key: Option<&'a RequestKey>, now: OffsetDateTime) -> Self {
-        Self { writer, now, undoes: None, policy, user, key, compressed: CompressedFiles::new(), guard: None }
+        Self { writer, now, undoes: None, policy, user, key, lease: None, compressed: CompressedFiles::new(), guard: None }
+    }
+
+    /// The request uses contents that a [`crate::commit::blobs::BlobWriter`] has written under this lease.
+    pub(crate) fn with_lease(self, lease: Option<Uuid>) -> Self {
+        Self { lease, ..self }
     }
 
     pub(crate) fn pool(&self) -> &'a Pool {
@@ -193,7 +200,8 @@ impl<'a> SaveRequest<'a> {
     /// Writes the revision in one statement. Raced if the head moved, the role was withdrawn, or the idempotency key was used meanwhile.
     ///
     /// # Errors
-    /// [`Error::AccountTooLarge`] if the owner's account has no room. [`Error::PathLocked`] if a lock stops the user.
+    /// [`Error::AccountTooLarge`] if the owner's account has no room; [`Error::PathLocked`] if a lock stops the user;
+    /// [`Error::WriteExpired`] if the lease of contents was lost.
     pub(crate) async fn write(
         &self,
         db: &mut Connection,
@@ -206,12 +214,18 @@ impl<'a> SaveRequest<'a> {
             request: self.key.map(RequestKey::row),
             plan: self.plan_of(&member.project),
             undoes: self.undoes,
+            pending: self.lease,
             ..commit.new_revision(&member, quotas)
         };
         let (number, created_at) = match saves::advance(db, &new).await {
             Ok(Some(written)) => written,
             Ok(None) => {
                 quotas.check_bytes(db, &member.project, &commit.objects).await?;
+                if let Some(lease) = self.lease
+                    && !pending::is_valid(&mut *db, lease).await?
+                {
+                    return Err(Error::WriteExpired);
+                }
                 return Ok(Attempt::Raced);
             }
             Err(error) if error.violates(saves::REQUEST_KEY) => return Ok(Attempt::Raced),

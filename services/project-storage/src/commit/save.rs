@@ -1,6 +1,7 @@
 //! A user's save: a change set becomes one revision.
 
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::{
     commit::{
@@ -35,6 +36,8 @@ pub(crate) struct Save {
     pub(crate) mode: MergeMode,
     pub(crate) message: String,
     pub(crate) request: Option<RequestKey>,
+    /// The lease of contents that were written before.
+    pub(crate) lease: Option<Uuid>,
 }
 
 /// The project after a save.
@@ -50,7 +53,7 @@ pub(crate) struct SaveResult {
 
 /// Saves, or returns what an earlier request with the same id did.
 pub(crate) async fn save(writer: Writer<'_>, policy: SavePolicy<'_>, save: Save, now: OffsetDateTime) -> Result<SaveResult, Error> {
-    let request = SaveRequest::new(writer, policy, save.user, save.request.as_ref(), now);
+    let request = SaveRequest::new(writer, policy, save.user, save.request.as_ref(), now).with_lease(save.lease);
     retry_on_race(SaveWrite { request, save: &save }).await
 }
 

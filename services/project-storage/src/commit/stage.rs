@@ -73,8 +73,14 @@ pub(crate) enum StageResult {
 /// The first change that cannot be applied, or the limit that the result exceeds.
 pub(crate) async fn stage(objects: &Objects, edit: Edit<'_>) -> Result<StageResult, Error> {
     let Edit { project, head, set, .. } = edit;
-    let head_tree = tree::at_revision(objects, project.store, head).await?;
     let base = base(&objects.pool, &edit).await?;
+    let head_tree = match head {
+        // Nothing is merged, so only the folders that change are read.
+        Some(head) if !set.replace && base.as_ref().is_some_and(|base| base.id == head.id) => {
+            tree::along(objects, project.store, head, &set.used_paths()).await?
+        }
+        head => tree::at_revision(objects, project.store, head).await?,
+    };
     let base_tree = match &base {
         Some(base) if head.is_some_and(|head| head.tree == base.tree) => head_tree.clone(),
         base => tree::at_revision(objects, project.store, base.as_ref()).await?,
@@ -88,7 +94,7 @@ pub(crate) async fn stage(objects: &Objects, edit: Edit<'_>) -> Result<StageResu
     let merged = if base_id == head_id {
         MergeResult { tree: result, conflicts: Vec::new(), contents: Vec::new() }
     } else {
-        let trees = Merge { base: &base_tree, result: &result, head: &head_tree, is_snapshot: set.replace };
+        let trees = Merge { base: &base_tree, result: &result, head: &head_tree, text_bytes: limits.file_bytes, is_snapshot: set.replace };
         let merged = merge(objects, project.store, &trees, edit.mode, &contents).await?;
         if !merged.conflicts.is_empty() {
             // The tree of the author, without a merge. The resolution of the conflict merges it.

@@ -1,11 +1,14 @@
 //! Trees with structural sharing: a change copies the folders of its path and shares all others. So many revisions fit into memory, and
 //! the unchanged part of a tree is not encoded again.
 
+mod partial;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use prost::bytes::Bytes;
 use proto::path::fold;
 
+pub(crate) use self::partial::UsedPath;
 use super::object::{Object, Oid, tree};
 
 /// A file in a tree: the id and the size of its content.
@@ -39,6 +42,10 @@ pub struct Folder {
     bytes: u64,
     /// The id as git computes it; `None` while there are unwritten changes.
     oid: Option<Oid>,
+    /// Only the id is known.
+    is_unread: bool,
+    /// A folder below may be unread; then the numbers above are those of what is read.
+    is_partial: bool,
 }
 
 /// Why a path cannot have a file. Each variant has the path of the entry that it clashes with.
@@ -68,7 +75,8 @@ impl Folder {
             Entry::File(file) => (files + 1, bytes + u64::from(file.size)),
             Entry::Folder(folder) => (files + folder.files, bytes + folder.bytes),
         });
-        Self { entries, files, bytes, oid: Some(oid) }
+        let is_partial = entries.values().any(|entry| matches!(entry, Entry::Folder(folder) if folder.is_partial));
+        Self { entries, files, bytes, oid: Some(oid), is_unread: false, is_partial }
     }
 
     pub fn files(&self) -> u32 {
@@ -186,7 +194,7 @@ impl Folder {
                 }
             }
         }
-        self.files -= 1;
+        self.files = self.files.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(u64::from(file.size));
         self.oid = None;
     }

@@ -5,6 +5,7 @@ use std::{cell::RefCell, fmt, str::FromStr};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use gix_object::{CommitRef, TreeRefIter, WriteTo, bstr::BStr, compute_hash, tree::EntryKind};
 use prost::bytes::Bytes;
+use uuid::Uuid;
 
 /// The compression level: 1 compresses to a third, in a third of the time of the default level.
 const LEVEL: u32 = 1;
@@ -107,6 +108,9 @@ const RAW: i16 = 0;
 /// The encoding in a git pack, so that a fetch can copy the rows.
 const ZLIB: i16 = 1;
 
+/// In chunks, which another table has: the data is their id.
+const CHUNKED: i16 = 2;
+
 /// An encoded object.
 #[derive(Debug, Clone)]
 pub struct Object {
@@ -126,6 +130,37 @@ pub fn blob_id(content: &[u8]) -> Result<Oid, Collision> {
 /// The object of a content, compressed.
 pub fn blob(oid: Oid, content: &[u8]) -> Object {
     Object { oid, tag: Kind::Blob as i16 | ZLIB << 4, size: size_of_content(content), data: compress(content).into() }
+}
+
+/// The object of a content that is stored in chunks.
+pub(crate) fn chunked_blob(oid: Oid, size: u32, chunks: Uuid) -> Object {
+    let data = Bytes::copy_from_slice(chunks.as_bytes());
+    Object { oid, tag: Kind::Blob as i16 | CHUNKED << 4, size: i32::try_from(size).unwrap_or(i32::MAX), data }
+}
+
+/// The id of the chunks of a stored blob; `None` if its data is the content.
+pub(crate) fn chunks_of(tag: i16, data: &[u8]) -> Option<Uuid> {
+    if tag >> 4 == CHUNKED { Uuid::from_slice(data).ok() } else { None }
+}
+
+/// Computes the id of a content that arrives in parts.
+pub(crate) struct BlobHasher(gix_hash::Hasher);
+
+impl BlobHasher {
+    /// `size`: the bytes of the whole content.
+    pub(crate) fn new(size: u32) -> Self {
+        let mut hasher = gix_hash::hasher(gix_hash::Kind::Sha1);
+        hasher.update(format!("blob {size}\0").as_bytes());
+        Self(hasher)
+    }
+
+    pub(crate) fn update(&mut self, part: &[u8]) {
+        self.0.update(part);
+    }
+
+    pub(crate) fn finish(self) -> Result<Oid, Collision> {
+        Oid::from_bytes(self.0.try_finalize().map_err(|_| Collision)?.as_slice()).map_err(|_| Collision)
+    }
 }
 
 /// The content of a stored blob, checked against its id.

@@ -22,7 +22,7 @@ use crate::{
     git::{self, Content, FileRef, Oid},
     merge::MergeMode,
     model::{
-        change::{Action, Change, ChangeSet},
+        change::{Action, Change, ChangeSet, FileCondition},
         condition::Condition,
         limits::FILES_PER_SAVE,
         path::FilePath,
@@ -157,10 +157,10 @@ pub(super) async fn changes(wire: Vec<FileChange>, replace: bool) -> Result<Chan
 }
 
 fn content_bytes(change: &FileChange) -> usize {
-    use file_change::Action::{Create, Delete, Rename, Update, Write};
+    use file_change::Action::{Copy, Create, Delete, Rename, Update, Write};
     match &change.action {
         Some(Write(content) | Create(content) | Update(content)) => bytes(content),
-        Some(Delete(_) | Rename(_)) | None => 0,
+        Some(Delete(_) | Rename(_) | Copy(_)) | None => 0,
     }
 }
 
@@ -183,19 +183,42 @@ fn change(index: usize, wire: FileChange) -> Result<Change, Error> {
         Some(Wire::Update(file)) => Action::Update(content(field("update"), file)?),
         Some(Wire::Delete(_)) => Action::Delete,
         Some(Wire::Rename(to)) => Action::Rename(self::path(field("rename.new_path"), &to.new_path)?),
+        Some(Wire::Copy(to)) => Action::Copy(self::path(field("copy.new_path"), &to.new_path)?),
         None => {
-            let problem = "must have one of write, create, update, delete and rename".to_owned();
+            let problem = "must have one of write, create, update, delete, rename and copy".to_owned();
             return Err(Error::Field { field: format!("changes[{index}]"), problem });
         }
     };
-    let etag = match wire.etag.as_str() {
-        "" => None,
-        text => Some(Oid::from_etag(text).ok_or_else(|| {
+    let condition = match wire.etag.as_str() {
+        "" => FileCondition::Any,
+        text => FileCondition::Etag(Oid::from_etag(text).ok_or_else(|| {
             let problem = "must be the etag of a file, with its quotes".to_owned();
             Error::Field { field: field("etag"), problem }
         })?),
     };
-    Ok(Change { path, action, etag })
+    Ok(Change { path, action, condition })
+}
+
+/// The condition of a request that changes one file, by the values of `If-Match` and `If-None-Match`.
+pub(super) fn file_condition(violations: &mut Violations, if_match: &str, if_none_match: &str) -> FileCondition {
+    text::IF_MATCH.check(violations, if_match);
+    match (if_match.trim(), if_none_match.trim()) {
+        ("", "") => FileCondition::Any,
+        ("", "*") => FileCondition::Absent,
+        ("*", "") => FileCondition::Present,
+        // The comparison is strong: an ETag that begins with W/ never matches.
+        (list, "") => {
+            FileCondition::Match(list.split(',').map(str::trim).filter(|etag| !etag.starts_with("W/")).filter_map(Oid::from_etag).collect())
+        }
+        ("", _) => {
+            violations.add("if_none_match", "must be *");
+            FileCondition::Any
+        }
+        _ => {
+            violations.add("if_none_match", "must be empty if if_match is given");
+            FileCondition::Any
+        }
+    }
 }
 
 /// The path of a file. Whether a new file may have it depends on the files of the project.

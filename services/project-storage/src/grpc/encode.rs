@@ -10,6 +10,7 @@ use crate::{
         conflict::{ConflictKind, ConflictSummary},
         deletion::purge_time,
         limits::Limits,
+        media,
         message::{Author, ConversationEntry, Message, Reaction, TurnOutcome},
         project::{ForkOrigin, Project},
         revision::{Actor, Label, LabelledRevision, Revision},
@@ -19,7 +20,7 @@ use crate::{
         blame::BlameRange,
         diff::{FileDiff, Lines},
         file_history::FileRevision,
-        objects::LoadedFile,
+        objects::ListedFile,
     },
     search::lines::Part,
 };
@@ -57,6 +58,7 @@ fn fork_origin(origin: ForkOrigin) -> pb::ForkOrigin {
 pub(super) fn limits(limits: Limits) -> pb::ProjectLimits {
     pb::ProjectLimits {
         file_bytes: limits.file_bytes,
+        asset_bytes: limits.asset_bytes,
         files: limits.files,
         project_bytes: limits.project_bytes,
         folder_entries: limits.folder_entries,
@@ -81,6 +83,8 @@ pub(super) fn revision(revision: &Revision) -> pb::Revision {
         diff_stat: Some(diff_stat(revision.stat)),
         labels: Vec::new(),
         undoes: revision.undoes.map(|oid| oid.to_string()).unwrap_or_default(),
+        file_count: revision.totals.map(|totals| totals.files),
+        size_bytes: revision.totals.map(|totals| totals.bytes),
     }
 }
 
@@ -268,6 +272,7 @@ fn turn_outcome(outcome: &TurnOutcome) -> pb::TurnOutcome {
 pub(super) fn entry(path: String, file: Option<FileRef>) -> pb::FileEntry {
     let kind = if file.is_some() { pb::FileKind::File } else { pb::FileKind::Folder };
     pb::FileEntry {
+        media_type: file.map(|_| media::by_name(&path)).unwrap_or_default(),
         path,
         kind: kind.into(),
         size_bytes: file.map_or(0, |file| file.size),
@@ -275,9 +280,10 @@ pub(super) fn entry(path: String, file: Option<FileRef>) -> pb::FileEntry {
     }
 }
 
-pub(super) fn file(loaded: LoadedFile) -> pb::File {
-    let LoadedFile { path, file, content: bytes } = loaded;
-    pb::File { path, content: Some(content(bytes)), size_bytes: file.size, etag: file.oid.etag() }
+pub(super) fn file(listed: ListedFile) -> pb::File {
+    let ListedFile { path, file, content: bytes } = listed;
+    let media_type = media::by_content(&path, bytes.as_deref());
+    pb::File { path, content: bytes.map(content), size_bytes: file.size, etag: file.oid.etag(), media_type }
 }
 
 /// The files of a commit, without contents.

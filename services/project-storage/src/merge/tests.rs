@@ -20,7 +20,7 @@ fn tree(files: &str, contents: &mut HashMap<Oid, Bytes>) -> Arc<Folder> {
 fn merged(sides: [&str; 3], is_snapshot: bool, mode: MergeMode) -> Result<String, String> {
     let mut contents = HashMap::new();
     let [base, result, head] = sides.map(|side| tree(side, &mut contents));
-    let plan = Merge { base: &base, result: &result, head: &head, is_snapshot }.plan(mode);
+    let plan = Merge { base: &base, result: &result, head: &head, text_bytes: u32::MAX, is_snapshot }.plan(mode);
     let files = merge_files(plan.edits(), &contents);
     let merged = plan.finish(&head, &result, files);
     contents.extend(merged.contents.into_iter().map(|(_, content)| (content.file.oid, content.bytes)));

@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use crate::{
     error::Error,
-    git::{Clash, Content, FileRef, Folder, Oid},
+    git::{Clash, Content, Entry, FileRef, Folder, Oid, UsedPath},
     model::{
         limits::{ChangedPath, Limits},
         path::FilePath,
@@ -16,8 +16,41 @@ use crate::{
 pub(crate) struct Change {
     pub(crate) path: FilePath,
     pub(crate) action: Action,
-    /// The id that the file must have; `None` for any.
-    pub(crate) etag: Option<Oid>,
+    /// What must hold for the file at the path.
+    pub(crate) condition: FileCondition,
+}
+
+/// The condition of a change of one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FileCondition {
+    Any,
+    /// The file has this id. The refusal is [`Error::FileChanged`].
+    Etag(Oid),
+    /// `If-Match`: the file has one of these ids. The refusal is [`Error::FileMismatch`].
+    Match(Vec<Oid>),
+    /// `If-Match: *`: there is a file.
+    Present,
+    /// `If-None-Match: *`: there is no file.
+    Absent,
+}
+
+impl FileCondition {
+    fn check(&self, field: impl FnOnce() -> String, path: &FilePath, present: Option<FileRef>) -> Result<(), Error> {
+        let id = present.map(|file| file.oid);
+        let holds = match self {
+            Self::Any => true,
+            Self::Etag(etag) => id == Some(*etag),
+            Self::Match(etags) => id.is_some_and(|id| etags.contains(&id)),
+            Self::Present => id.is_some(),
+            Self::Absent => id.is_none(),
+        };
+        let current = || id.map(|id| id.etag()).unwrap_or_default();
+        match self {
+            _ if holds => Ok(()),
+            Self::Etag(_) => Err(Error::FileChanged { field: field(), path: path.to_string(), current: current() }),
+            _ => Err(Error::FileMismatch { path: path.to_string(), current: current() }),
+        }
+    }
 }
 
 /// What a change does.
@@ -26,8 +59,11 @@ pub(crate) enum Action {
     Write(Content),
     Create(Content),
     Update(Content),
+    /// Puts a file whose content is in the store already: an asset that was uploaded or imported.
+    Put(FileRef),
     Delete,
     Rename(FilePath),
+    Copy(FilePath),
 }
 
 /// Changes in order.
@@ -51,14 +87,29 @@ impl ChangeSet {
         Ok(working.tree)
     }
 
+    /// The paths of the tree that the changes use, if they do not replace it.
+    pub(crate) fn used_paths(&self) -> Vec<UsedPath<'_>> {
+        let mut used = Vec::with_capacity(self.changes.len());
+        for change in &self.changes {
+            let to = match &change.action {
+                Action::Rename(to) | Action::Copy(to) => Some(to),
+                _ => None,
+            };
+            used.extend(to.map(|to| UsedPath { path: to.as_str(), below: true }));
+            used.push(UsedPath { path: change.path.as_str(), below: to.is_some() });
+        }
+        used
+    }
+
     /// The paths that the changes write or move a file to; each path once, in order.
     pub(crate) fn targets(&self) -> Vec<ChangedPath<'_>> {
         let mut seen = HashSet::new();
         let mut targets = Vec::with_capacity(self.changes.len());
         for (index, change) in self.changes.iter().enumerate() {
             let (name, path) = match &change.action {
-                Action::Write(_) | Action::Create(_) | Action::Update(_) => ("path", &change.path),
+                Action::Write(_) | Action::Create(_) | Action::Update(_) | Action::Put(_) => ("path", &change.path),
                 Action::Rename(to) => ("rename.new_path", to),
+                Action::Copy(to) => ("copy.new_path", to),
                 Action::Delete => continue,
             };
             if seen.insert(path) {
@@ -72,7 +123,7 @@ impl ChangeSet {
     pub(crate) fn contents(&self) -> impl Iterator<Item = &Content> {
         self.changes.iter().filter_map(|change| match &change.action {
             Action::Write(content) | Action::Create(content) | Action::Update(content) => Some(content),
-            Action::Delete | Action::Rename(_) => None,
+            Action::Put(_) | Action::Delete | Action::Rename(_) | Action::Copy(_) => None,
         })
     }
 }
@@ -95,43 +146,99 @@ impl<'a> WorkingTree<'a> {
     }
 
     fn apply(&mut self, index: usize, change: &Change, limits: &Limits) -> Result<(), Error> {
-        let Change { path, action, etag } = change;
+        let Change { path, action, condition } = change;
         let field = |name: &str| format!("changes[{index}].{name}");
         let present = self.file(path);
+        if present.is_none()
+            && *condition == FileCondition::Any
+            && let Some(files) = self.files_below(path, action)
+        {
+            return self.apply_to_folder(&field, path, action, files);
+        }
         match action {
             Action::Create(_) if present.is_some() => return Err(Error::FileExists { field: field("path"), path: path.to_string() }),
-            Action::Update(_) | Action::Delete | Action::Rename(_) if present.is_none() => {
+            Action::Update(_) | Action::Delete | Action::Rename(_) | Action::Copy(_) if present.is_none() => {
+                // A condition says more about an absent file than that it is absent.
+                if !matches!(condition, FileCondition::Any | FileCondition::Etag(_)) {
+                    condition.check(|| field("etag"), path, present)?;
+                }
                 return Err(Error::FileNotFound { field: field("path"), path: path.to_string() });
             }
             _ => {}
         }
-        if etag.is_some() && *etag != present.map(|file| file.oid) {
-            let current = present.map(|file| file.oid.etag()).unwrap_or_default();
-            return Err(Error::FileChanged { field: field("etag"), path: path.to_string(), current });
-        }
+        condition.check(|| field("etag"), path, present)?;
         match action {
-            Action::Write(content) | Action::Create(content) | Action::Update(content) => {
+            Action::Write(Content { file, .. }) | Action::Create(Content { file, .. }) | Action::Update(Content { file, .. }) => {
                 self.check_path(field("path"), path)?;
-                let (size, limit) = (content.file.size, limits.file_bytes);
-                if size > limit {
-                    return Err(Error::FileTooLarge { field: field(action.name()), path: path.to_string(), size, limit });
-                }
-                self.put(path, content.file).map_err(|clash| clash.at(field("path"), path))
+                check_size(|| field(action.name()), path, *file, limits.file_bytes)?;
+                self.put(path, *file).map_err(|clash| clash.at(field("path"), path))
+            }
+            Action::Put(file) => {
+                self.check_path(field("path"), path)?;
+                check_size(|| field("path"), path, *file, limits.asset_bytes)?;
+                self.put(path, *file).map_err(|clash| clash.at(field("path"), path))
             }
             Action::Delete => {
                 self.remove(path);
                 Ok(())
             }
-            Action::Rename(to) if self.file(to).is_some() => {
-                Err(Error::FileExists { field: field("rename.new_path"), path: to.to_string() })
-            }
-            Action::Rename(to) => {
-                self.check_path(field("rename.new_path"), to)?;
-                // The removal comes first, because `a` may become `A` or `a/b`.
-                self.remove(path);
-                present.map_or(Ok(()), |file| self.put(to, file)).map_err(|clash| clash.at(field("rename.new_path"), to))
-            }
+            Action::Rename(to) | Action::Copy(to) => present.map_or(Ok(()), |file| self.relocate(&field, (path, to), action, file)),
         }
+    }
+
+    /// Moves or copies a file to a free path.
+    fn relocate(
+        &mut self,
+        field: &dyn Fn(&str) -> String,
+        (path, to): (&FilePath, &FilePath),
+        action: &Action,
+        file: FileRef,
+    ) -> Result<(), Error> {
+        let field = field(&format!("{}.new_path", action.name()));
+        if self.file(to).is_some() {
+            return Err(Error::FileExists { field, path: to.to_string() });
+        }
+        self.check_path(field.clone(), to)?;
+        if matches!(action, Action::Rename(_)) {
+            // The removal comes first, because `a` may become `A` or `a/b`.
+            self.remove(path);
+        }
+        self.put(to, file).map_err(|clash| clash.at(field, to))
+    }
+
+    /// The files below a path, if it is a folder and the action is one for folders.
+    fn files_below(&self, path: &FilePath, action: &Action) -> Option<Vec<(String, FileRef)>> {
+        let is_for_folders = matches!(action, Action::Rename(_) | Action::Copy(_));
+        match self.tree.get(path.as_str()).filter(|_| is_for_folders)? {
+            Entry::Folder(folder) => Some(folder.walk_files()),
+            Entry::File(_) => None,
+        }
+    }
+
+    /// Moves or copies all files below a folder.
+    fn apply_to_folder(
+        &mut self,
+        field: &dyn Fn(&str) -> String,
+        path: &FilePath,
+        action: &Action,
+        files: Vec<(String, FileRef)>,
+    ) -> Result<(), Error> {
+        let in_folder = |folder: &FilePath, name: &str, field: String| {
+            let path = format!("{folder}/{name}");
+            FilePath::parse(&path).map_err(|problem| Error::invalid_path(field, &path, &problem))
+        };
+        let files = files.into_iter().map(|(name, file)| Ok((in_folder(path, &name, field("path"))?, name, file)));
+        let files = files.collect::<Result<Vec<_>, Error>>()?;
+        if matches!(action, Action::Rename(_)) {
+            // All of them go first, because a folder may move into itself.
+            files.iter().for_each(|(path, ..)| self.remove(path));
+        }
+        let (Action::Rename(to) | Action::Copy(to)) = action else { return Ok(()) };
+        for (from, name, file) in files {
+            let to = in_folder(to, &name, field(&format!("{}.new_path", action.name())))?;
+            self.relocate(field, (&from, &to), action, file)?;
+        }
+        Ok(())
     }
 
     fn file(&self, path: &FilePath) -> Option<FileRef> {
@@ -172,8 +279,15 @@ impl Action {
             Self::Update(_) => "update",
             Self::Delete => "delete",
             Self::Rename(_) => "rename",
+            Self::Copy(_) => "copy",
+            Self::Put(_) => "path",
         }
     }
+}
+
+fn check_size(field: impl FnOnce() -> String, path: &FilePath, file: FileRef, limit: u32) -> Result<(), Error> {
+    let size = file.size;
+    if size > limit { Err(Error::FileTooLarge { field: field(), path: path.to_string(), size, limit }) } else { Ok(()) }
 }
 
 impl Clash {
@@ -193,7 +307,8 @@ mod tests {
     use super::*;
     use crate::git::blob_id;
 
-    const LIMITS: Limits = Limits { file_bytes: 10, files: 2000, project_bytes: 1 << 20, folder_entries: 1000, files_per_save: 200 };
+    const LIMITS: Limits =
+        Limits { file_bytes: 10, asset_bytes: 20, files: 2000, project_bytes: 1 << 20, folder_entries: 1000, files_per_save: 200 };
 
     fn path(text: &str) -> FilePath {
         FilePath::parse(text).expect("legal")
@@ -211,7 +326,7 @@ mod tests {
     }
 
     fn change(name: &str, action: Action) -> Change {
-        Change { path: path(name), action, etag: None }
+        Change { path: path(name), action, condition: FileCondition::Any }
     }
 
     fn write(name: &str, text: &str) -> Change {
@@ -286,7 +401,7 @@ mod tests {
     fn the_first_change_that_fails_is_named() {
         let base = [("a", "1"), ("d/e", "2")];
         let after = |change: Change| apply(&base, vec![write("z", "1"), change], false).expect_err("an error");
-        let conditional = |etag: &str| Change { etag: Some(content(etag).file.oid), ..write("a", "3") };
+        let conditional = |etag: &str| Change { condition: FileCondition::Etag(content(etag).file.oid), ..write("a", "3") };
         assert!(matches!(after(change("a", Action::Create(content("1")))), Error::FileExists { field, .. } if field == "changes[1].path"));
         assert!(matches!(after(change("x", Action::Update(content("1")))), Error::FileNotFound { path, .. } if path == "x"));
         assert!(matches!(after(change("x", Action::Delete)), Error::FileNotFound { .. }));

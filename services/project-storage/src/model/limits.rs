@@ -1,4 +1,4 @@
-//! The limits of projects and texts. The owner's plan decides the size of a file; the other limits are the same for all.
+//! The limits of projects and texts, by the owner's plan.
 
 use std::collections::HashMap;
 
@@ -16,6 +16,8 @@ pub(crate) const MESSAGE_BYTES: usize = 256 * 1024;
 pub(crate) const PROMPT_BYTES: usize = 32 * 1024;
 /// Characters of the message of a revision.
 pub(crate) const SUMMARY_CHARACTERS: usize = 1000;
+/// Bytes of a chunk of a large file, except its last one. A file that is not larger is one object.
+pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
 /// Characters of a project's name.
 pub(crate) const NAME_CHARACTERS: usize = 120;
 
@@ -24,15 +26,13 @@ pub(crate) const REASON_CHARACTERS: usize = 500;
 /// Characters of the query of a search.
 pub(crate) const QUERY_CHARACTERS: usize = 500;
 
-const FILES: u32 = 2000;
-const PROJECT_BYTES: u32 = 50 * 1024 * 1024;
-const FOLDER_ENTRIES: u32 = 1000;
-
 /// The limits of one project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// Bytes of one file.
+    /// Bytes of one file that a save or a turn writes.
     pub(crate) file_bytes: u32,
+    /// Bytes of one file that is uploaded or imported.
+    pub(crate) asset_bytes: u32,
     /// Files of the project.
     pub(crate) files: u32,
     /// Bytes of all files together.
@@ -47,9 +47,10 @@ impl Limits {
     pub(crate) fn of_plan(plan: Plan) -> Self {
         Self {
             file_bytes: plan::file_bytes(plan),
-            files: FILES,
-            project_bytes: PROJECT_BYTES,
-            folder_entries: FOLDER_ENTRIES,
+            asset_bytes: plan::asset_bytes(plan),
+            files: plan::project_files(plan),
+            project_bytes: plan::project_bytes(plan),
+            folder_entries: plan::folder_entries(plan),
             files_per_save: 200,
         }
     }
@@ -62,8 +63,8 @@ impl Limits {
         let new: HashMap<&str, (u64, bool)> =
             differences.iter().filter_map(|d| Some((d.path.as_str(), (u64::from(d.new?.size), d.old.is_none())))).collect();
         // The sums begin without the changed files, and each path adds its file.
-        let mut files = tree.files() - u32::try_from(new.values().filter(|(_, added)| *added).count()).unwrap_or(0);
-        let mut bytes = tree.bytes() - new.values().map(|(size, _)| size).sum::<u64>();
+        let mut files = tree.files().saturating_sub(u32::try_from(new.values().filter(|(_, added)| *added).count()).unwrap_or(0));
+        let mut bytes = tree.bytes().saturating_sub(new.values().map(|(size, _)| size).sum::<u64>());
         for changed in paths {
             let Some((size, added)) = new.get(changed.path) else { continue };
             files += u32::from(*added);
@@ -121,7 +122,7 @@ mod tests {
 
     #[test]
     fn an_error_names_the_first_path_beyond_the_limit() {
-        let limits = Limits { file_bytes: 9, files: 3, project_bytes: 20, folder_entries: 2, files_per_save: 9 };
+        let limits = Limits { file_bytes: 9, asset_bytes: 9, files: 3, project_bytes: 20, folder_entries: 2, files_per_save: 9 };
         assert!(check(limits, &[("a/x", 1), ("b/x", 1)], &[("b/y", 1)]).is_ok());
         assert!(matches!(
             check(limits, &[("a/x", 1), ("b/x", 1)], &[("b/x", 2), ("b/y", 1), ("a/y", 1)]),

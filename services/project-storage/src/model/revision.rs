@@ -40,6 +40,16 @@ pub(crate) struct Revision {
     pub(crate) stat: DiffStat,
     /// The revision that an undo or a redo reverts.
     pub(crate) undoes: Option<Oid>,
+    /// `None` if a release made the revision that did not count.
+    pub(crate) totals: Option<Totals>,
+}
+
+/// All files of a revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Totals {
+    pub files: u32,
+    /// Bytes of the files together.
+    pub bytes: u64,
 }
 
 impl Revision {

@@ -75,7 +75,13 @@ impl Cache {
         }
     }
 
+    /// A folder with everything below it.
     pub(crate) fn folder(&self, store: StoreId, oid: Oid) -> Option<Arc<Folder>> {
+        self.any_folder(store, oid).filter(|folder| !folder.is_partial())
+    }
+
+    /// A folder, of which only a part may be read.
+    pub(crate) fn any_folder(&self, store: StoreId, oid: Oid) -> Option<Arc<Folder>> {
         match self.objects.get(&(store, oid))? {
             Value::Folder(folder) => Some(folder),
             Value::Content(_) => None,
@@ -89,9 +95,12 @@ impl Cache {
         }
     }
 
-    /// Adds a folder that has an id. A folder with unwritten changes has none and is not added.
+    /// Adds a folder that has an id. A folder with unwritten changes has none and is not added, and one of which only a part is read does not
+    /// replace the whole one.
     pub(crate) fn put_folder(&self, store: StoreId, folder: &Arc<Folder>) {
-        if let Some(oid) = folder.oid() {
+        if let Some(oid) = folder.oid()
+            && !(folder.is_partial() && self.folder(store, oid).is_some())
+        {
             self.objects.insert((store, oid), Value::Folder(folder.clone()));
         }
     }

@@ -2,19 +2,22 @@
 
 use std::sync::Arc;
 
-use proto::id::{ProjectId, TurnId, UserId};
+use proto::{
+    id::{ProjectId, TurnId, UserId},
+    plan::INLINE_BYTES,
+};
 
 use crate::{
     error::Error,
-    git::{Folder, Oid},
+    git::{FileRef, Folder, Oid},
     model::{
         path::FilePath,
-        project::{Member, Project, Role, Target},
+        project::{Member, Project, Role, StoreId, Target},
         revision::Revision,
     },
     read::{
         history, member,
-        objects::{LoadedFile, Objects},
+        objects::{ListedFile, Objects},
         tree, turn_access,
     },
 };
@@ -45,6 +48,30 @@ async fn check_out(objects: &Objects, member: Member, revision: Option<Oid>) -> 
     Ok(Checkout { project: member.project, revision, tree })
 }
 
+/// Where the content of a file is.
+pub(crate) struct FileAt {
+    pub(crate) store: StoreId,
+    pub(crate) revision: Oid,
+    pub(crate) file: FileRef,
+}
+
+/// One file of a revision, or of the head, without content, for a user who may read the project.
+///
+/// # Errors
+/// [`Error::FileNotFound`] if the tree has no file at the path.
+pub(crate) async fn file_at(
+    objects: &Objects,
+    user: UserId,
+    project: ProjectId,
+    revision: Option<Oid>,
+    path: &FilePath,
+) -> Result<FileAt, Error> {
+    let Checkout { project, revision, tree } = for_user(objects, user, project, revision).await?;
+    let found = revision.zip(tree.file(path.as_str()));
+    let (revision, file) = found.ok_or_else(|| Error::FileNotFound { field: String::new(), path: path.to_string() })?;
+    Ok(FileAt { store: project.store, revision: revision.id, file })
+}
+
 /// One file of a revision, or of the head, for a user who may read the project.
 ///
 /// # Errors
@@ -55,22 +82,22 @@ pub(crate) async fn file(
     project: ProjectId,
     revision: Option<Oid>,
     path: &FilePath,
-) -> Result<LoadedFile, Error> {
+) -> Result<ListedFile, Error> {
     let Checkout { project, tree, .. } = for_user(objects, user, project, revision).await?;
     let not_found = || Error::FileNotFound { field: String::new(), path: path.to_string() };
     let file = tree.file(path.as_str()).ok_or_else(not_found)?;
-    let loaded = objects.load(project.store, vec![(path.to_string(), file)]).await?;
+    let loaded = objects.load_up_to(project.store, vec![(path.to_string(), file)], INLINE_BYTES).await?;
     loaded.into_iter().next().ok_or_else(not_found)
 }
 
 /// Files of a turn's base revision with their contents. `paths` are those to read, in order; paths without a file are left out, and
-/// without paths all files are read. Without a revision the turn began without files, whatever was saved since.
+/// without paths all files are read. A file above the text limit of the plan is an asset and comes without content. Without a revision the turn began without files, whatever was saved since.
 pub(crate) async fn turn_files(
     objects: &Objects,
     turn: TurnId,
     revision: Option<Oid>,
     paths: Vec<String>,
-) -> Result<Vec<LoadedFile>, Error> {
+) -> Result<Vec<ListedFile>, Error> {
     let access = turn_access::find(&objects.pool, turn, Role::Viewer).await?;
     let Some(revision) = revision else { return Ok(Vec::new()) };
     let Checkout { project, tree, .. } = check_out(objects, access.member, Some(revision)).await?;
@@ -79,5 +106,5 @@ pub(crate) async fn turn_files(
     } else {
         paths.into_iter().filter_map(|path| tree.file(&path).map(|file| (path, file))).collect()
     };
-    objects.load(project.store, files).await
+    objects.load_up_to(project.store, files, project.limits().file_bytes).await
 }

@@ -117,7 +117,8 @@ impl Conflict {
 
     /// Merges the other side with the head.
     pub(crate) async fn merge(&self, objects: &Objects, member: &Member) -> Result<MergeResult, Error> {
-        let trees = Merge { base: &self.base_tree, result: &self.their_tree, head: &self.head_tree, is_snapshot: false };
+        let text_bytes = member.project.limits().file_bytes;
+        let trees = Merge { base: &self.base_tree, result: &self.their_tree, head: &self.head_tree, text_bytes, is_snapshot: false };
         merge(objects, member.project.store, &trees, MergeMode::Lines, &Contents::new()).await
     }
 

@@ -9,24 +9,26 @@ use chassis::{
     context::Context,
     share::{Exhausted, Holder, Percent, Share, Shares},
 };
-use proto::id::UserId;
+use proto::{id::UserId, plan::INLINE_BYTES};
 
 use crate::{
     error::{Error, SERVICE},
-    git::{FileRef, Oid},
+    git::{FileRef, Folder, Oid},
     model::{
         project::{Project, Role, Target},
         revision::Revision,
     },
     read::{
         history, member,
-        objects::{LoadedFile, Objects},
+        objects::{ListedFile, Objects},
         tree,
     },
 };
 
 /// Bytes of the largest page. With one more file it is still smaller than 4 MiB, the default limit of gRPC clients.
 pub(crate) const MAX_PAGE_BYTES: usize = 3 * 1024 * 1024;
+/// Bytes of the contents of a load without pages.
+const MAX_LOAD_BYTES: u64 = 50 * 1024 * 1024;
 /// Bytes that a file takes on the wire besides its content and its path.
 const FILE_OVERHEAD_BYTES: usize = 256;
 /// How long a caller without a deadline waits for a slot.
@@ -71,7 +73,7 @@ pub(crate) struct LoadedPage {
     pub(crate) project: Project,
     /// `None` in a project without files.
     pub(crate) revision: Option<Revision>,
-    pub(crate) files: Vec<LoadedFile>,
+    pub(crate) files: Vec<ListedFile>,
     /// The path after which the next page begins; `None` on the last page.
     pub(crate) next: Option<String>,
 }
@@ -82,9 +84,22 @@ pub(crate) async fn load(objects: &Objects, slots: &LoadSlots, context: &Context
     let revision = history::resolve(&objects.pool, &member, load.revision).await?;
     let _slot = slots.take(context).await?;
     let tree = tree::at_revision(objects, member.project.store, revision.as_ref()).await?;
+    if load.max_bytes == usize::MAX {
+        check_size(&tree)?;
+    }
     let FilePage { files, next } = page(tree.walk_files(), load.after.as_deref(), load.max_bytes);
-    let files = objects.load(member.project.store, files).await?;
+    let files = objects.load_up_to(member.project.store, files, INLINE_BYTES).await?;
     Ok(LoadedPage { project: member.project, revision, files, next })
+}
+
+/// Refuses a load without pages that would make too large an answer.
+fn check_size(tree: &Folder) -> Result<(), Error> {
+    let is_inline = |file: &FileRef| file.size <= INLINE_BYTES;
+    let bytes: u64 = match tree.bytes() <= MAX_LOAD_BYTES {
+        true => 0,
+        false => tree.walk_files().iter().map(|(_, file)| file).filter(|file| is_inline(file)).map(|file| u64::from(file.size)).sum(),
+    };
+    if bytes > MAX_LOAD_BYTES { Err(Error::LoadTooLarge { limit: MAX_LOAD_BYTES }) } else { Ok(()) }
 }
 
 /// The files of a page, and the path after which the next page begins.
@@ -98,7 +113,8 @@ fn page(files: Vec<(String, FileRef)>, after: Option<&str>, max_bytes: usize) ->
     let start = after.map_or(0, |after| files.iter().position(|(path, _)| path == after).map_or(files.len(), |at| at + 1));
     let (mut page, mut bytes) = (Vec::new(), 0_usize);
     for (path, file) in files.into_iter().skip(start) {
-        let size = usize::try_from(file.size).unwrap_or(usize::MAX).saturating_add(path.len() + FILE_OVERHEAD_BYTES);
+        let content = if file.size > INLINE_BYTES { 0 } else { file.size as usize };
+        let size = content + path.len() + FILE_OVERHEAD_BYTES;
         if !page.is_empty() && bytes.saturating_add(size) > max_bytes {
             let next = page.last().map(|(path, _): &(String, FileRef)| path.clone());
             return FilePage { files: page, next };

@@ -7,10 +7,10 @@ use prost::bytes::Bytes;
 use crate::{
     blocking,
     error::Error,
-    git::{Corruption, FileRef, Oid, read_blob},
+    git::{Corruption, FileRef, Oid, chunks_of, read_blob},
     model::project::StoreId,
     read::cache::Cache,
-    store::{Pool, objects},
+    store::{Pool, objects, pending},
 };
 
 /// The database and the cache in front of it.
@@ -22,8 +22,14 @@ pub(crate) struct Objects {
 /// A file with its content.
 pub(crate) struct LoadedFile {
     pub(crate) path: String,
-    pub(crate) file: FileRef,
     pub(crate) content: Bytes,
+}
+
+/// A file with its content, unless that is too large.
+pub(crate) struct ListedFile {
+    pub(crate) path: String,
+    pub(crate) file: FileRef,
+    pub(crate) content: Option<Bytes>,
 }
 
 impl Objects {
@@ -32,18 +38,37 @@ impl Objects {
         Self { pool, cache: Cache::new(cache_bytes) }
     }
 
-    /// Files with their contents, in the order given.
+    /// Files with their contents, in the order given. A caller must bound their sum.
     ///
     /// # Errors
     /// [`Error::Corruption`] if the store does not have a file.
     pub(crate) async fn load(&self, store: StoreId, files: Vec<(String, FileRef)>) -> Result<Vec<LoadedFile>, Error> {
         let refs: Vec<FileRef> = files.iter().map(|(_, file)| *file).collect();
         let contents = self.contents(store, &refs).await?;
-        let load = |(path, file): (String, FileRef)| Some(LoadedFile { path, file, content: contents.get(&file.oid)?.clone() });
+        let load = |(path, file): (String, FileRef)| Some(LoadedFile { path, content: contents.get(&file.oid)?.clone() });
         Ok(files.into_iter().filter_map(load).collect())
     }
 
-    /// The contents of files by their ids. One statement reads all that are not in the cache.
+    /// Puts the content of a large file into its row.
+    async fn join_chunks(&self, store: StoreId, row: &mut objects::Row) -> Result<(), Error> {
+        if let Some(id) = chunks_of(row.tag, &row.data) {
+            row.data = pending::chunks(&self.pool, store, id, 0, i64::MAX).await?.concat();
+        }
+        Ok(())
+    }
+
+    /// Files with their contents, except those with more than `max_bytes` bytes, in the order given.
+    ///
+    /// # Errors
+    /// [`Error::Corruption`] if the store does not have a file.
+    pub(crate) async fn load_up_to(&self, store: StoreId, files: Vec<(String, FileRef)>, max_bytes: u32) -> Result<Vec<ListedFile>, Error> {
+        let refs: Vec<FileRef> = files.iter().map(|(_, file)| *file).filter(|file| file.size <= max_bytes).collect();
+        let contents = self.contents(store, &refs).await?;
+        let load = |(path, file): (String, FileRef)| ListedFile { path, file, content: contents.get(&file.oid).cloned() };
+        Ok(files.into_iter().map(load).collect())
+    }
+
+    /// The contents of files by their ids. A caller must bound their sum. One statement reads all that are not in the cache.
     ///
     /// # Errors
     /// [`Error::Corruption`] if the store does not have a file.
@@ -64,7 +89,10 @@ impl Objects {
             return Ok(found);
         }
         let missing: Vec<Oid> = missing.into_iter().collect();
-        let rows = objects::read(&self.pool, store, &missing).await?;
+        let mut rows = objects::read(&self.pool, store, &missing).await?;
+        for row in &mut rows {
+            self.join_chunks(store, row).await?;
+        }
         let decode = move || -> Result<Vec<(Oid, Bytes)>, Corruption> {
             let content = |row: objects::Row| Ok((row.oid, Bytes::from(read_blob(row.oid, row.tag, row.size, row.data)?)));
             rows.into_iter().map(content).collect()

@@ -1,4 +1,4 @@
-//! Reading trees of a store, from the cache or from the database with one statement per level of folders.
+//! Reading trees of a store, whole or along some paths, from the cache or from the database with one statement per level of folders.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     error::Error,
-    git::{Corruption, Entry, FileRef, Folder, Oid, TreeEntry, read_tree},
+    git::{Corruption, Entry, FileRef, Folder, Oid, TreeEntry, UsedPath, read_tree},
     model::{project::StoreId, revision::Revision},
     read::objects::Objects,
     store::objects,
@@ -38,6 +38,67 @@ pub(crate) async fn load(objects: &Objects, store: StoreId, root: Oid) -> Result
     let files: Vec<Oid> = files.collect::<HashSet<_>>().into_iter().collect();
     let sizes = if files.is_empty() { Vec::new() } else { objects::sizes(&objects.pool, store, &files).await? };
     reader.assemble(root, &sizes.into_iter().collect())
+}
+
+/// The part of a revision's tree that changes of these paths use. If nobody counted the files of the revision, the whole tree.
+///
+/// # Errors
+/// [`Error::Corruption`] if a folder is missing or damaged.
+pub(crate) async fn along(objects: &Objects, store: StoreId, revision: &Revision, paths: &[UsedPath<'_>]) -> Result<Arc<Folder>, Error> {
+    let Some(totals) = revision.totals else { return load(objects, store, revision.tree).await };
+    let mut root = match objects.cache.any_folder(store, revision.tree) {
+        Some(cached) => cached,
+        None => {
+            let root = read_folders(objects, store, HashSet::from([revision.tree])).await?.remove(&revision.tree);
+            let root = Folder::clone(&*root.ok_or(Corruption::Missing(revision.tree))?);
+            Arc::new(root.with_totals(totals.files, totals.bytes))
+        }
+    };
+    loop {
+        let unread = root.unread_along(paths);
+        if unread.is_empty() {
+            objects.cache.put_folder(store, &root);
+            return Ok(root);
+        }
+        let read = read_folders(objects, store, unread).await?;
+        root = Arc::new(root.with_read(paths, &read));
+    }
+}
+
+/// Folders by their ids: whole ones from the cache, and the others with folders that are not read.
+async fn read_folders(objects: &Objects, store: StoreId, ids: HashSet<Oid>) -> Result<HashMap<Oid, Arc<Folder>>, Error> {
+    let (mut found, mut missing) = (HashMap::new(), Vec::new());
+    for id in ids {
+        match objects.cache.folder(store, id) {
+            Some(folder) => drop(found.insert(id, folder)),
+            None => missing.push(id),
+        }
+    }
+    if missing.is_empty() {
+        return Ok(found);
+    }
+    let mut read = Vec::with_capacity(missing.len());
+    for row in objects::read(&objects.pool, store, &missing).await? {
+        read.push((row.oid, read_tree(row.oid, &row.data)?));
+    }
+    let files = read.iter().flat_map(|(_, entries)| entries).filter(|entry| !entry.folder).map(|entry| entry.oid);
+    let files: Vec<Oid> = files.collect::<HashSet<_>>().into_iter().collect();
+    let sizes = if files.is_empty() { Vec::new() } else { objects::sizes(&objects.pool, store, &files).await? };
+    let sizes: HashMap<Oid, u32> = sizes.into_iter().collect();
+    for (id, entries) in read {
+        let entries = entries.into_iter().map(|TreeEntry { name, folder, oid }| {
+            let entry = match folder {
+                true => Entry::Folder(Arc::new(Folder::unread(oid))),
+                false => Entry::File(FileRef { oid, size: *sizes.get(&oid).ok_or(Corruption::Missing(oid))? }),
+            };
+            Ok::<_, Error>((Arc::from(name.as_str()), entry))
+        });
+        found.insert(id, Arc::new(Folder::from_entries(id, entries.collect::<Result<Vec<_>, _>>()?)));
+    }
+    match missing.into_iter().find(|id| !found.contains_key(id)) {
+        Some(id) => Err(Corruption::Missing(id).into()),
+        None => Ok(found),
+    }
 }
 
 /// A tree while it is read.

@@ -45,7 +45,7 @@ pub(crate) async fn find(db: impl PgExecutor<'_>, project: ProjectId, id: Confli
                   l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?", l.actor AS "actor?",
                   l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
                   l.added AS "added?", l.modified AS "modified?",
-                  l.deleted AS "deleted?", l.renamed AS "renamed?", l.created_at AS "logged_at?", l.undoes AS "undoes?"
+                  l.deleted AS "deleted?", l.renamed AS "renamed?", l.files AS "files?", l.bytes AS "bytes?", l.created_at AS "logged_at?", l.undoes AS "undoes?"
            FROM conflicts c
            LEFT JOIN refs r ON r.project_id = c.project_id AND r.name IN ($3, $4) AND r.expires_at > now()
            LEFT JOIN ref_log l ON l.project_id = r.project_id AND l.name = r.name AND l.seq = r.seq

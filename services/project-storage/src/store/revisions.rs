@@ -10,7 +10,7 @@ use crate::{
     git::{Corruption, DiffStat, Oid},
     model::{
         project::Role,
-        revision::{Actor, Revision, Undoes},
+        revision::{Actor, Revision, Totals, Undoes},
         undo::OwnRevision,
     },
 };
@@ -30,6 +30,8 @@ pub(super) struct LogRow {
     pub(super) modified: Option<i32>,
     pub(super) deleted: Option<i32>,
     pub(super) renamed: Option<i32>,
+    pub(super) files: Option<i32>,
+    pub(super) bytes: Option<i64>,
     pub(super) logged_at: Option<OffsetDateTime>,
     pub(super) undoes: Option<Vec<u8>>,
 }
@@ -51,6 +53,8 @@ macro_rules! log_row {
             modified: $row.modified,
             deleted: $row.deleted,
             renamed: $row.renamed,
+            files: $row.files,
+            bytes: $row.bytes,
             logged_at: $row.logged_at,
             undoes: $row.undoes,
         }
@@ -80,6 +84,7 @@ impl LogRow {
                 deleted: count(self.deleted),
                 renamed: count(self.renamed),
             },
+            totals: self.files.zip(self.bytes).map(|(files, bytes)| Totals { files: unsigned(files), bytes: bytes.unsigned_abs() }),
             undoes: self.undoes.map(|oid| Oid::from_bytes(&oid)).transpose()?,
         }))
     }
@@ -91,7 +96,7 @@ pub(crate) async fn find(db: impl PgExecutor<'_>, project: ProjectId, id: Oid) -
         r#"SELECT l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?", l.actor AS "actor?",
                   l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
                   l.added AS "added?", l.modified AS "modified?",
-                  l.deleted AS "deleted?", l.renamed AS "renamed?", l.created_at AS "logged_at?", l.undoes AS "undoes?"
+                  l.deleted AS "deleted?", l.renamed AS "renamed?", l.files AS "files?", l.bytes AS "bytes?", l.created_at AS "logged_at?", l.undoes AS "undoes?"
            FROM log_segments($1) s
            JOIN ref_log l ON l.project_id = s.log_id AND l.oid = $2
            WHERE l.name = $3 AND l.seq > s.after_number AND l.seq <= s.number
@@ -129,7 +134,7 @@ pub(crate) async fn find_applied(db: impl PgExecutor<'_>, project: ProjectId, tu
         r#"SELECT l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?", l.actor AS "actor?",
                   l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
                   l.added AS "added?", l.modified AS "modified?",
-                  l.deleted AS "deleted?", l.renamed AS "renamed?", l.created_at AS "logged_at?", l.undoes AS "undoes?"
+                  l.deleted AS "deleted?", l.renamed AS "renamed?", l.files AS "files?", l.bytes AS "bytes?", l.created_at AS "logged_at?", l.undoes AS "undoes?"
            FROM turns t
            JOIN ref_log l ON l.project_id = t.project_id AND l.oid = coalesce(t.resolution, t.revision) AND l.name = $3
            WHERE t.id = $2 AND t.project_id = $1
@@ -154,7 +159,7 @@ pub(crate) async fn page(
         r#"SELECT m.role, l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?",
                   l.actor AS "actor?", l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
                   l.added AS "added?", l.modified AS "modified?",
-                  l.deleted AS "deleted?", l.renamed AS "renamed?", l.created_at AS "logged_at?", l.undoes AS "undoes?"
+                  l.deleted AS "deleted?", l.renamed AS "renamed?", l.files AS "files?", l.bytes AS "bytes?", l.created_at AS "logged_at?", l.undoes AS "undoes?"
            FROM members m
            LEFT JOIN LATERAL (
                SELECT g.* FROM log_segments(m.project_id) s CROSS JOIN LATERAL (
@@ -198,7 +203,7 @@ macro_rules! select_log {
             r#"SELECT l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?",
                       l.actor AS "actor?", l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
                       l.added AS "added?", l.modified AS "modified?",
-                      l.deleted AS "deleted?", l.renamed AS "renamed?", l.created_at AS "logged_at?", l.undoes AS "undoes?"
+                      l.deleted AS "deleted?", l.renamed AS "renamed?", l.files AS "files?", l.bytes AS "bytes?", l.created_at AS "logged_at?", l.undoes AS "undoes?"
                FROM log_segments($1) s CROSS JOIN LATERAL (
                    SELECT * FROM ref_log l
                    WHERE l.project_id = s.log_id AND l.name = $2 AND l.seq > s.after_number AND l.seq <= s.number AND "#

@@ -6,6 +6,7 @@ use proto::{
 };
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::{Connection, MAIN, StoreError, conflicts::branch_name, oid_or_none, signed, unsigned};
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     model::{
         conflict::NewConflict,
         project::{Role, StoreId},
-        revision::{Actor, Revision, Undoes},
+        revision::{Actor, Revision, Totals, Undoes},
     },
 };
 
@@ -40,6 +41,7 @@ pub struct NewRevision<'a> {
     pub turn: Option<TurnId>,
     pub message: &'a str,
     pub stat: DiffStat,
+    pub totals: Totals,
     /// Sorted by id and without duplicates; otherwise concurrent saves of a store could deadlock.
     pub objects: &'a [Object],
     pub request: Option<Request<'a>>,
@@ -47,6 +49,8 @@ pub struct NewRevision<'a> {
     pub plan: Option<Plan>,
     /// The bytes that the owner's projects may store together.
     pub max_bytes: i64,
+    /// The lease of objects that were written before. Without it nothing is written.
+    pub pending: Option<Uuid>,
     /// What the revision undoes. Of the commit of a conflict: what the resolution undoes.
     pub undoes: Option<Undoes>,
     /// The version of the project's locks that the commit was checked with.
@@ -67,6 +71,7 @@ impl NewRevision<'_> {
             turn: self.turn,
             created_at,
             stat: self.stat,
+            totals: Some(self.totals),
             undoes: self.undoes.map(|undoes| undoes.revision),
         }
     }
@@ -126,23 +131,28 @@ macro_rules! write_revision {
             signed($new.stat.renamed),
             $new.undoes.as_ref().map(|undoes| undoes.revision.as_bytes()),
             $new.undoes.is_some_and(|undoes| undoes.is_redo),
+            signed($new.totals.files),
+            i64::try_from($new.totals.bytes).unwrap_or(i64::MAX),
             $($more,)*
         )
     };
 }
 
-/// Writes a revision to the main branch, if the head is `expected`, the locks are the same, the user may edit the project, and the owner's
-/// account has room.
+/// Writes a revision to the main branch, if the head is `expected`, the locks are the same, the user may edit the project, the owner's account
+/// has room, and the lease of objects that were written before has not ended. The lease ends with the revision.
 /// Returns the number and the time of the revision, or `None` if nothing was written.
 pub async fn advance(db: &mut Connection, new: &NewRevision<'_>) -> Result<Option<(u32, OffsetDateTime)>, StoreError> {
     let columns = Columns::new(new);
     let query = write_revision!(
         query,
-        r#"WITH r AS (
+        r#"WITH w AS (
+               SELECT id FROM pending_writes WHERE id = $30 AND store_id = $7 AND expires_at > clock_timestamp() FOR UPDATE
+           ), r AS (
                UPDATE refs SET oid = $3, seq = seq + 1
-               WHERE project_id = $1 AND name = $4 AND oid = $5 AND lock_version = $28
+               WHERE project_id = $1 AND name = $4 AND oid = $5 AND lock_version = $31
                  AND EXISTS (SELECT 1 FROM members WHERE project_id = $1 AND user_id = $2 AND role >= $6)
-                 AND $26::bigint + account_bytes((SELECT owner_id FROM projects WHERE id = $1)) <= $27
+                 AND ($30::uuid IS NULL OR EXISTS (SELECT 1 FROM w))
+                 AND $28::bigint + account_bytes((SELECT owner_id FROM projects WHERE id = $1)) <= $29
                RETURNING seq, clock_timestamp() AS at
            ), o AS (
                INSERT INTO objects (store_id, oid, tag, size, data)
@@ -159,14 +169,14 @@ pub async fn advance(db: &mut Connection, new: &NewRevision<'_>) -> Result<Optio
                ON CONFLICT (store_id, owner_id) DO UPDATE SET bytes = store_shares.bytes + excluded.bytes
            ), l AS (
                INSERT INTO ref_log (project_id, name, seq, oid, tree, parents, actor, user_id, turn_id, message,
-                                    added, modified, deleted, renamed, created_at, undoes, redo)
-               SELECT $1, $4, r.seq, $3, $12, $13, $14, $2, $15, $16, $17, $18, $19, $20, r.at, $21, $22 FROM r
+                                    added, modified, deleted, renamed, created_at, undoes, redo, files, bytes)
+               SELECT $1, $4, r.seq, $3, $12, $13, $14, $2, $15, $16, $17, $18, $19, $20, r.at, $21, $22, $23, $24 FROM r
            ), p AS (
-               UPDATE projects SET updated_at = r.at, edited_at = r.at, plan = coalesce($23, plan) FROM r WHERE id = $1
+               UPDATE projects SET updated_at = r.at, edited_at = r.at, plan = coalesce($25, plan) FROM r WHERE id = $1
            ), k AS (
                INSERT INTO save_requests (user_id, request_id, project_id, fingerprint, revision)
-               SELECT $2, $24, $1, $25, $3 FROM r WHERE $24::text IS NOT NULL
-           )
+               SELECT $2, $26, $1, $27, $3 FROM r WHERE $26::text IS NOT NULL
+           ), d AS (DELETE FROM pending_writes USING r WHERE id = $30)
            SELECT seq, at AS "at!" FROM r"#,
         new,
         columns,
@@ -177,6 +187,7 @@ pub async fn advance(db: &mut Connection, new: &NewRevision<'_>) -> Result<Optio
             new.request.map(|request| request.fingerprint),
             stored_bytes(new.objects),
             new.max_bytes,
+            new.pending,
             new.lock_version
         ]
     );
@@ -228,12 +239,12 @@ pub(crate) async fn create_branch(
                ON CONFLICT (store_id, owner_id) DO UPDATE SET bytes = store_shares.bytes + excluded.bytes
            ), l AS (
                INSERT INTO ref_log (project_id, name, seq, oid, tree, parents, actor, user_id, turn_id, message,
-                                    added, modified, deleted, renamed, created_at)
-               SELECT $1, $4, r.seq, $3, $14, $15, $16, $2, $17, $18, $19, $20, $21, $22, r.at FROM r
+                                    added, modified, deleted, renamed, created_at, files, bytes)
+               SELECT $1, $4, r.seq, $3, $14, $15, $16, $2, $17, $18, $19, $20, $21, $22, r.at, $25, $26 FROM r
            ), c AS (
                INSERT INTO conflicts (id, project_id, kind, base, base_tree, ours, theirs, paths, user_id, fingerprint, undoes, redo,
                                       created_at, expires_at)
-               SELECT $25, $1, $26, $27, $28, nullif($7, ''::bytea), $3, $29, $2, $30, $23, $24, r.at, r.expires_at FROM r
+               SELECT $27, $1, $28, $29, $30, nullif($7, ''::bytea), $3, $31, $2, $32, $23, $24, r.at, r.expires_at FROM r
            )
            SELECT at AS "at!" FROM r"#,
         new,

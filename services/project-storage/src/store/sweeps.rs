@@ -65,6 +65,21 @@ pub(crate) async fn branches(db: impl PgExecutor<'_>) -> Result<u64, StoreError>
     Ok(chassis::postgres::query("sweep branches", query.execute(db)).await?.rows_affected())
 }
 
+/// Deletes expired leases of objects that were written before a revision, with the chunks of blobs that were not finished.
+pub(crate) async fn pending_writes(db: impl PgExecutor<'_>) -> Result<u64, StoreError> {
+    let query = sqlx::query!(
+        "WITH w AS (
+             DELETE FROM pending_writes WHERE id IN (
+                 SELECT id FROM pending_writes WHERE expires_at < clock_timestamp() LIMIT $1 FOR UPDATE SKIP LOCKED)
+             RETURNING id, store_id, blob
+         ), c AS (DELETE FROM chunks USING w WHERE chunks.store_id = w.store_id AND chunks.id = w.blob)
+         SELECT id FROM w",
+        MAX_ROWS,
+    );
+    let rows = chassis::postgres::query("sweep pending writes", query.fetch_all(db)).await?;
+    Ok(u64::try_from(rows.len()).unwrap_or(0))
+}
+
 /// Deletes entries of the log of deletions that every service acknowledged more than seven days ago.
 pub(crate) async fn deletions(db: impl PgExecutor<'_>) -> Result<u64, StoreError> {
     let query = sqlx::query!(

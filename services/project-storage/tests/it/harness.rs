@@ -157,6 +157,8 @@ impl Cluster {
             max_bytes: i64::MAX,
             undoes: None,
             lock_version: 0,
+            totals: project_storage::testing::Totals { files: tree.files(), bytes: tree.bytes() },
+            pending: None,
         };
         let mut db = storage::connection(pool).await.expect("a connection");
         storage::advance(&mut db, &new).await.expect("written").expect("the project had no revision");

@@ -4,7 +4,7 @@ use prost::bytes::Bytes;
 use proto::{
     auth::Plan,
     error::Fault,
-    project_storage::{FileChange, FileContent, file_change::Action, file_content::Data},
+    project_storage::{FileChange, FileContent, LoadProjectRequest, file_change::Action, file_content::Data},
 };
 
 use crate::harness::{Cluster, Person, delete, rename, write};
@@ -70,21 +70,42 @@ async fn entries_of_a_folder() {
 #[tokio::test]
 async fn bytes_of_a_project() {
     let cluster = Cluster::start().await;
-    let ann = cluster.person_on(Plan::Team);
+    let ann = cluster.person();
     let project = ann.create().await;
     // Zeros: the limit counts the content, not its compressed form.
     let zeros = |n: usize, size: usize| FileChange {
-        path: format!("f{n}"),
+        path: format!("d{}/f{n}", n / 500),
         action: Some(Action::Write(FileContent { data: Some(Data::Binary(Bytes::from(vec![0; size]))) })),
         etag: String::new(),
     };
-    // 102 x 512,000 bytes leave 204,800 of 52,428,800.
-    ann.save(&project.id, (0..102).map(|n| zeros(n, 512_000)).collect()).await.expect("52,224,000 bytes");
-    let fault = ann.save(&project.id, vec![zeros(102, 204_801)]).await.expect_err("one byte too many");
-    assert_limit(&fault, "PROJECT_TOO_LARGE", "f102", "52428800");
-    ann.save(&project.id, vec![zeros(102, 204_800)]).await.expect("at the limit");
+    // 1,023 x 51,200 bytes leave 51,200 of 52,428,800.
+    fill(&ann, &project.id, (0..1023).map(|n| zeros(n, 51_200))).await;
+    let fault = ann.save(&project.id, vec![zeros(1023, 51_199), zeros(1024, 2)]).await.expect_err("one byte too many");
+    assert_limit(&fault, "PROJECT_TOO_LARGE", "d2/f1024", "52428800");
+    ann.save(&project.id, vec![zeros(1023, 51_200)]).await.expect("at the limit");
     let fault = ann.save(&project.id, vec![write("g", "1")]).await.expect_err("full");
     assert_limit(&fault, "PROJECT_TOO_LARGE", "g", "52428800");
     let loaded = ann.load(&project.id).await.expect("all of it in one answer");
     assert_eq!(loaded.files.iter().map(|f| u64::from(f.size_bytes)).sum::<u64>(), 52_428_800);
+}
+
+#[tokio::test]
+async fn a_load_without_pages_is_bounded() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person_on(Plan::Team);
+    let project = ann.create().await;
+    assert_eq!(project.limits.expect("limits").project_bytes, 262_144_000);
+    let zeros = |n: usize| FileChange {
+        path: format!("f{n}"),
+        action: Some(Action::Write(FileContent { data: Some(Data::Binary(Bytes::from(vec![0; 512_000]))) })),
+        etag: String::new(),
+    };
+    // 103 x 512,000 bytes are more than 52,428,800.
+    fill(&ann, &project.id, (0..103).map(zeros)).await;
+    let fault = ann.load(&project.id).await.expect_err("too large");
+    assert_eq!((fault.reason.as_str(), fault.metadata["limit"].as_str()), ("LOAD_TOO_LARGE", "52428800"));
+    assert_eq!(fault.violations[0].field, "page_bytes");
+    let page = LoadProjectRequest { project_id: project.id.clone(), page_bytes: 1 << 20, ..LoadProjectRequest::default() };
+    let page = ann.load_page(page).await.expect("a page");
+    assert!(page.files.len() < 4 && !page.next_page_token.is_empty());
 }

@@ -6,6 +6,7 @@ mod conflicts;
 mod deletes;
 mod exports;
 mod file_history;
+mod files;
 mod filters;
 mod forks;
 mod git;

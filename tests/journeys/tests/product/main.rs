@@ -2,12 +2,13 @@
 //!
 //! - Accounts: [`sessions`], [`sites`].
 //! - Turns: [`story`], [`resume`], [`limits`]; `tests/providers.rs` has the turns through the clients of model providers.
-//! - Projects: [`conflicts`], [`preconditions`], [`coding`], [`previews`], [`search`], [`messages`], [`archives`].
+//! - Projects: [`conflicts`], [`preconditions`], [`coding`], [`previews`], [`files`], [`search`], [`messages`], [`archives`].
 
 mod archives;
 mod coding;
 mod conflicts;
 mod deletes;
+mod files;
 mod forks;
 mod history;
 mod limits;

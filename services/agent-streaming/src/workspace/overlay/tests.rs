@@ -29,6 +29,7 @@ impl Memory {
                 kind: FileKind::File as i32,
                 size_bytes: u32::try_from(content.len()).unwrap(),
                 etag: format!("{content:?}"),
+                media_type: String::new(),
             })
             .collect()
     }
@@ -43,7 +44,7 @@ impl BaseFiles for Memory {
         self.reads.lock().unwrap().extend(paths.iter().cloned());
         let found = paths.iter().filter_map(|path| {
             let content = self.files.get(path)?;
-            Some(File { path: path.clone(), content: Some(content.wire()), ..File::default() })
+            Some(File { path: path.clone(), content: content.wire(), size_bytes: 1, ..File::default() })
         });
         let found = found.collect();
         Box::pin(async move { Ok(found) })
@@ -51,7 +52,7 @@ impl BaseFiles for Memory {
 }
 
 pub(crate) const LIMITS: ProjectLimits =
-    ProjectLimits { file_bytes: 1_000, files: 8, project_bytes: 3_000, folder_entries: 5, files_per_save: 6 };
+    ProjectLimits { file_bytes: 1_000, files: 8, project_bytes: 3_000, folder_entries: 5, files_per_save: 6, asset_bytes: 10_000 };
 
 /// One line per change.
 fn shown(changes: &[FileChange]) -> Vec<String> {
@@ -62,7 +63,7 @@ fn shown(changes: &[FileChange]) -> Vec<String> {
             Action::Write(_) => format!("{}=binary", change.path),
             Action::Delete(_) => format!("-{}", change.path),
             Action::Rename(to) => format!("{}>{}", change.path, to.new_path),
-            Action::Create(_) | Action::Update(_) => unreachable!(),
+            Action::Create(_) | Action::Update(_) | Action::Copy(_) => unreachable!(),
         })
         .collect()
 }
@@ -83,7 +84,7 @@ fn apply(base: &Memory, changes: &[FileChange]) -> BTreeMap<String, Content> {
                 let content = files.remove(&change.path).expect("a file to rename");
                 place(&mut files, &to.new_path, content);
             }
-            Action::Create(_) | Action::Update(_) => unreachable!(),
+            Action::Create(_) | Action::Update(_) | Action::Copy(_) => unreachable!(),
         }
     }
     files
@@ -310,4 +311,31 @@ proptest! {
             }
         });
     }
+}
+
+#[tokio::test]
+async fn an_asset_is_moved_and_deleted_but_never_read() {
+    let base = Memory::new(&[("big", "1234567890"), ("small", "1")]);
+    let overlay = || Overlay::new(base.entries(), ProjectLimits { file_bytes: 5, ..ProjectLimits::default() });
+    let mut read = overlay();
+    let contents = read.read(&base, &["big", "small"]).await.unwrap();
+    assert_eq!(contents, [("big".to_owned(), Content::Asset), ("small".to_owned(), Content::Text("1".into()))]);
+    assert_eq!(*base.reads.lock().unwrap(), ["small"]);
+    for (steps, refused, changes) in [
+        ("big>moved", &[][..], &["big>moved"][..]),
+        ("big>moved moved>again", &[], &["big>again"]),
+        ("big>moved moved>big", &[], &[]),
+        ("-big", &[], &["-big"]),
+        ("big=text", &[], &["big=text"]),
+        // The change set would need the content.
+        ("big>moved big=text", &["FILE_IS_ASSET"], &["big>moved"]),
+        ("big>moved small>big", &["FILE_IS_ASSET"], &["big>moved"]),
+        ("-small big>small", &["FILE_IS_ASSET"], &["-small"]),
+        ("big>moved -moved big=text", &[], &["big=text"]),
+    ] {
+        let mut overlay = overlay();
+        assert_eq!(run(&base, &mut overlay, steps).await, refused, "{steps}");
+        assert_eq!(shown(&overlay.changes()), changes, "{steps}");
+    }
+    assert_eq!(*base.reads.lock().unwrap(), ["small"; 1]);
 }

@@ -46,6 +46,7 @@ pub(super) async fn run(stage: &mut Stage<'_>, input: &Value) -> Result<ToolSucc
     let path = paths::existing(stage, &path)?;
     let text = match read::content(stage, &path).await? {
         Content::Text(text) => text,
+        Content::Asset => return Err(read::asset(stage, &path).into()),
         Content::Binary(_) => return Err(Refusal::new("NO_MATCH", format!("{path} is a binary file")).into()),
     };
     let Change { place, new_text, note } = change(&path, &text, &old_text, &new_text).map_err(Stop::Failed)?;

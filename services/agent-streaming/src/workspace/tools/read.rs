@@ -48,6 +48,7 @@ pub(super) async fn file(stage: &mut Stage<'_>, input: &Value) -> Result<ToolSuc
     let path = paths::existing(stage, &path)?;
     let text = match content(stage, &path).await? {
         Content::Text(text) => text,
+        Content::Asset => return Err(asset(stage, &path).into()),
         Content::Binary(bytes) => {
             let summary = format!("{path} is a binary file of {} bytes", bytes.len());
             return Ok(ToolSuccess { content: format!("{summary}; it cannot be shown as text."), summary, size: 0 });
@@ -81,6 +82,12 @@ pub(super) async fn file(stage: &mut Stage<'_>, input: &Value) -> Result<ToolSuc
         _ => format!("lines {first} to {end} of {path}"),
     };
     Ok(ToolSuccess { content: render(&path, (first, end, total), &body, &note), summary, size: 0 })
+}
+
+/// The refusal of a tool that needs the content of an asset.
+pub(super) fn asset(stage: &Stage<'_>, path: &str) -> Refusal {
+    let (size, limit) = (stage.overlay.size(path).unwrap_or(0), stage.overlay.text_limit());
+    Refusal::new("FILE_IS_ASSET", format!("{path} has {size} bytes; a file above {limit} bytes is not shown and cannot be edited"))
 }
 
 /// The staged content of a file.

@@ -1,7 +1,11 @@
 use serde_json::json;
 
 use super::*;
-use crate::workspace::overlay::{Content, tests::Memory};
+use crate::workspace::overlay::{
+    Content, Overlay,
+    tests::{LIMITS, Memory},
+};
+use proto::project_storage::ProjectLimits;
 
 const APP: &str = "function add(a, b) {\n  return a + b;\n}\n\nfunction sub(a, b) {\n  return a - b;\n}\n";
 
@@ -74,7 +78,7 @@ async fn files_and_ranges_of_lines_are_read() {
 async fn long_files_are_read_in_parts() {
     let text: String = (0..5_000).map(|n| format!("line {n} é\n")).collect();
     let base = Memory::new(&[("long.txt", &text), ("wide.txt", &"é".repeat(40_000))]);
-    let mut overlay = base.overlay();
+    let mut overlay = Overlay::new(base.entries(), ProjectLimits { file_bytes: 100_000, ..LIMITS });
     let (mut joined, mut start) = (String::new(), 1);
     loop {
         let content = call(&base, &mut overlay, "read_file", json!({"path": "long.txt", "start_line": start})).await.content;

@@ -106,6 +106,7 @@ proptest! {
 #[test]
 fn a_message_names_what_was_reverted() {
     let revision = |message: &str, undoes| Revision {
+        totals: None,
         id: oid(1),
         number: 7,
         tree: oid(2),

@@ -8,7 +8,7 @@ use crate::{
     model::agents::Agents,
     model::prompt,
     model::provider::{AssistantBlock, FinishReason, ModelMessage, ToolResult},
-    workspace::overlay::{Overlay, tests::Memory},
+    workspace::overlay::{Content, Overlay, tests::Memory},
     workspace::tools,
 };
 
@@ -67,8 +67,11 @@ async fn turn_of(files: &BTreeMap<String, String>, prompt: &str, max_tokens: u32
     done.changes = overlay.changes();
     let paths: Vec<String> = overlay.files().map(|(path, _)| path.to_owned()).collect();
     for (path, content) in overlay.read(&base, &paths.iter().map(String::as_str).collect::<Vec<_>>()).await.unwrap() {
-        let crate::workspace::overlay::Content::Text(text) = content else { panic!("{path} is text") };
-        done.files.insert(path, text.to_string());
+        match content {
+            Content::Text(text) => drop(done.files.insert(path, text.to_string())),
+            Content::Asset => {}
+            Content::Binary(_) => panic!("{path} is text"),
+        }
     }
     done
 }

@@ -2,11 +2,17 @@
 
 use std::ops::Range;
 
-use axum::http::{HeaderMap, header};
+use axum::{
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse as _, Response},
+};
+use proto::error::ErrorCode;
+
+use crate::error::{Failure, fault};
 
 /// The part of a file that a request asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum ByteRange {
+pub(crate) enum ByteRange {
     /// All of it: there is no range, or none that is supported.
     Whole,
     Part(Range<usize>),
@@ -15,7 +21,7 @@ pub(super) enum ByteRange {
 }
 
 /// The range of a request. Several ranges, or a range of another version, are answered with the whole file, as the RFC allows.
-pub(super) fn requested(headers: &HeaderMap, etag: &str, length: usize) -> ByteRange {
+pub(crate) fn requested(headers: &HeaderMap, etag: &str, length: usize) -> ByteRange {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let Some(range) = text(header::RANGE) else { return ByteRange::Whole };
     // Strong comparison: a weak ETag never matches, and neither does a date, since files have none here.
@@ -38,6 +44,22 @@ pub(super) fn requested(headers: &HeaderMap, etag: &str, length: usize) -> ByteR
         }
         _ => ByteRange::Whole,
     }
+}
+
+/// The header of a part of a file.
+pub(crate) fn content_range(part: &Range<usize>, length: usize) -> HeaderMap {
+    place(&format!("bytes {}-{}/{length}", part.start, part.end.saturating_sub(1)))
+}
+
+/// The answer for [`ByteRange::Unsatisfiable`].
+pub(crate) fn unsatisfiable(length: usize) -> Response {
+    let text = format!("the file has {length} bytes, and none of them is in the requested range");
+    let failure = Failure::from(fault(ErrorCode::InvalidArgument, "RANGE_NOT_SATISFIABLE", text));
+    (place(&format!("bytes */{length}")), failure).into_response()
+}
+
+fn place(text: &str) -> HeaderMap {
+    HeaderValue::try_from(text).into_iter().map(|value| (header::CONTENT_RANGE, value)).collect()
 }
 
 /// Digits or an empty text. A number that is too large counts as the largest.
