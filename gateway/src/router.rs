@@ -64,7 +64,12 @@ fn info(route: &Route) -> RouteInfo {
 }
 
 fn contract() -> Vec<Route> {
-    use Class::{Counted, Plain, Stream};
+    [account_routes(), project_routes(), history_routes(), conversation_routes(), turn_routes()].into_iter().flatten().collect()
+}
+
+/// Accounts and sessions.
+fn account_routes() -> Vec<Route> {
+    use Class::{Counted, Plain};
     vec![
         post("/api/auth/signup", Counted, auth::sign_up),
         post("/api/auth/signin", Counted, auth::sign_in),
@@ -72,6 +77,13 @@ fn contract() -> Vec<Route> {
         get("/api/auth/session", Counted, auth::session),
         post("/api/auth/token", Counted, auth::token),
         get("/.well-known/jwks.json", Plain, auth::key_set),
+    ]
+}
+
+/// Projects, their files, archives and previews.
+fn project_routes() -> Vec<Route> {
+    use Class::Counted;
+    vec![
         post("/api/projects", Counted, projects::create),
         get("/api/projects", Counted, projects::list),
         get("/api/projects/{project_id}", Counted, projects::get),
@@ -92,6 +104,15 @@ fn contract() -> Vec<Route> {
         get("/api/projects/{project_id}/raw/{path=**}", Counted, files::raw),
         get("/api/projects/{project_id}/search", Counted, projects::search),
         get("/api/projects/{project_id}/export", Counted, archives::export),
+        post("/api/projects/{project_id}/previews", Counted, projects::preview),
+        delete("/api/projects/{project_id}/previews/{capability}", Counted, projects::end_preview),
+    ]
+}
+
+/// The history of a project.
+fn history_routes() -> Vec<Route> {
+    use Class::Counted;
+    vec![
         get("/api/projects/{project_id}/revisions", Counted, history::list),
         get("/api/projects/{project_id}/revisions/{revision}", Counted, history::get),
         post("/api/projects/{project_id}/revisions/{revision}/restore", Counted, history::restore),
@@ -108,6 +129,13 @@ fn contract() -> Vec<Route> {
         get("/api/projects/{project_id}/locks", Counted, history::locks),
         put("/api/projects/{project_id}/locks/{path=**}", Counted, history::set_lock),
         delete("/api/projects/{project_id}/locks/{path=**}", Counted, history::delete_lock),
+    ]
+}
+
+/// Messages and conflicts.
+fn conversation_routes() -> Vec<Route> {
+    use Class::Counted;
+    vec![
         get("/api/projects/{project_id}/messages", Counted, projects::messages),
         get("/api/messages/search", Counted, messages::search),
         patch("/api/projects/{project_id}/messages/{message_id}", Counted, messages::update),
@@ -117,8 +145,13 @@ fn contract() -> Vec<Route> {
         get("/api/projects/{project_id}/conflicts", Counted, conflicts::list),
         get("/api/projects/{project_id}/conflicts/{turn_id}", Counted, conflicts::get),
         post("/api/projects/{project_id}/conflicts/{turn_id}/resolve", Counted, conflicts::resolve),
-        post("/api/projects/{project_id}/previews", Counted, projects::preview),
-        delete("/api/projects/{project_id}/previews/{capability}", Counted, projects::end_preview),
+    ]
+}
+
+/// Turns and agents.
+fn turn_routes() -> Vec<Route> {
+    use Class::{Counted, Stream};
+    vec![
         post("/api/turns", Counted, turns::start),
         get("/api/turns", Counted, turns::list),
         post("/api/agent/stream", Stream, turns::stream),

@@ -93,8 +93,8 @@ mod tests {
     fn a_second_member_of_a_one_of_is_an_error_that_names_both() {
         let refusal = |json: &str| serde_json::from_str::<FileChange>(json).expect_err(json).to_string();
         let rows = [
-            (r#"{"write":{},"delete":{}}"#, "must have exactly one of write, create, update, delete, rename; has write and delete"),
-            (r#"{"rename":{},"create":{}}"#, "must have exactly one of write, create, update, delete, rename; has rename and create"),
+            (r#"{"write":{},"delete":{}}"#, "must have exactly one of write, create, update, delete, rename, copy; has write and delete"),
+            (r#"{"rename":{},"create":{}}"#, "must have exactly one of write, create, update, delete, rename, copy; has rename and create"),
             (r#"{"write":{"text":"a","binary":"AA=="}}"#, "must have exactly one of text, binary; has text and binary"),
             (r#"{"write":{},"write":{}}"#, "duplicate field `write`"),
         ];

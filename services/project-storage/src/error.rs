@@ -246,9 +246,10 @@ impl Error {
             | Self::ProjectTooLarge { path, limit, .. }
             | Self::FolderTooLarge { path, limit, .. } => fault.with("path", path).with("limit", limit.to_string()),
             Self::PathLocked { path, lock } => fault.with("path", path).with("lock", lock),
-            Self::TooManyProjects { limit } | Self::TooManyLabels { limit } | Self::TooManyLocks { limit } | Self::ForkTooDeep { limit } => {
-                fault.with("limit", limit.to_string())
-            }
+            Self::TooManyProjects { limit }
+            | Self::TooManyLabels { limit }
+            | Self::TooManyLocks { limit }
+            | Self::ForkTooDeep { limit } => fault.with("limit", limit.to_string()),
             Self::AccountTooLarge { limit } | Self::LoadTooLarge { limit } => fault.with("limit", limit.to_string()),
             Self::TooManyChanges { limit, .. } => fault.with("limit", limit.to_string()),
             Self::InvalidPath { path, .. }

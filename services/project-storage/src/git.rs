@@ -15,7 +15,7 @@ pub use diff::{diff, stat};
 pub(crate) use folder::{Clash, Content, Entry, UsedPath};
 pub use folder::{FileRef, Folder};
 pub(crate) use hunks::{Hunk, LineDiff, line_diff};
-pub(crate) use object::{BlobHasher, Corruption, Oid, TreeEntry, chunked_blob, chunks_of, read_blob, read_tree};
+pub(crate) use object::{BlobHasher, Corruption, Oid, StoredCommit, TreeEntry, chunked_blob, chunks_of, read_blob, read_commit, read_tree};
 pub use object::{Commit, Object, blob, blob_id, commit};
 pub(crate) use rename::{FileChange, Renames};
 pub(crate) use text::{is_text, merge_text};

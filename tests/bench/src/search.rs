@@ -57,8 +57,7 @@ async fn search(service: &Service, project: &str, query: &str, is_regex: bool) -
 }
 
 async fn get(service: &Service, project: &str) -> Result<()> {
-    let request =
-        GetFileRequest { project_id: project.to_owned(), path: "part-0/file-000.tsx".to_owned(), ..GetFileRequest::default() };
+    let request = GetFileRequest { project_id: project.to_owned(), path: "part-0/file-000.tsx".to_owned(), ..GetFileRequest::default() };
     service.client.clone().get_file(service.request(request)).await?.into_inner().file.context("a file")?;
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! Users who edit the project of a turn. Some save during a turn, resolve conflicts, interrupt a turn, replace an old prompt, and leave a
 //! turn. One saves, reads, forks and deletes without an agent. One replaces an old prompt while a later one is answered.
 
+mod project;
+
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -22,8 +24,6 @@ use super::{
 const POLL: Duration = Duration::from_millis(30);
 /// The time between two projects of the editor without an agent.
 const PAUSE: Duration = Duration::from_millis(300);
-/// Bytes of a file that is stored in chunks.
-const LARGE_FILE: usize = 300_000;
 /// A turn with this many events has read its base revision.
 const WORKING_AFTER: u64 = 5;
 
@@ -194,152 +194,12 @@ impl Editor {
         Some(())
     }
 
-    async fn read_lists(&mut self) -> Option<()> {
-        let (project, draft) = (self.project.clone(), self.draft.clone());
-        self.get("list turns", &format!("/api/turns?projectId={project}")).await?;
-        self.get("list turns", &format!("/api/turns?draftId={draft}")).await?;
-        let revisions = self.get("list revisions", &format!("/api/projects/{project}/revisions")).await?;
-        self.get("list messages", &format!("/api/projects/{project}/messages")).await?;
-        self.get("search messages", "/api/messages/search?query=saved").await?;
-        self.get("search files", &format!("/api/projects/{project}/search?query=saved")).await?;
-        // No turn has the id of the project.
-        let diff = format!("/api/projects/{project}/diff?turnId={project}");
-        self.call_or_not_found("compare a turn", Method::GET, &diff, Value::Null).await?;
-        let head = &revisions["revisions"][0];
-        let user = head["userId"].as_str().unwrap_or_default();
-        let time = head["createTime"].as_str().unwrap_or_default().replace('+', "%2B");
-        for condition in [format!("path={SHARED}&startTime={time}"), format!("userId={user}")] {
-            self.get("list revisions", &format!("/api/projects/{project}/revisions?{condition}")).await?;
-        }
-        for of in ["history", "blame"] {
-            self.get("read the past of a file", &format!("/api/projects/{project}/{of}/{SHARED}")).await?;
-        }
-        match head["id"].as_str() {
-            Some(head) => self.use_label(head).await,
-            None => Some(()),
-        }
-    }
-
-    /// Gives a revision a label, reads the labels and deletes it.
-    async fn use_label(&mut self, revision: &str) -> Option<()> {
-        let labels = format!("/api/projects/{}/labels", self.project);
-        let label = format!("{labels}/chaos");
-        let set = ApiCall { what: "set a label", method: Method::PUT, path: &label, body: json!({ "revision": revision }), key: None };
-        let answered = self.client.call(set).await?;
-        self.accept("set a label", answered)?;
-        self.get("list labels", &labels).await?;
-        self.call_or_not_found("delete a label", Method::DELETE, &label, json!({})).await
-    }
-
-    /// Locks a file, moves it, and deletes the lock, which has followed.
-    async fn use_lock(&mut self) -> Option<()> {
-        let locks = format!("/api/projects/{}/locks", self.project);
-        let lock = format!("{locks}/{SHARED}");
-        let set = ApiCall { what: "set a lock", method: Method::PUT, path: &lock, body: json!({}), key: None };
-        let answered = self.client.call(set).await?;
-        self.accept("set a lock", answered)?;
-        self.get("list locks", &locks).await?;
-        self.call_or_not_found("delete a lock", Method::DELETE, &lock, json!({})).await
-    }
-
-    /// Forks the project, which must have the same files, and changes the fork, which must not change the project.
-    async fn fork(&mut self) -> Option<()> {
-        let root = format!("/api/projects/{}", self.project);
-        let load = format!("/api/projects/load?projectId={}", self.project);
-        let fork = self.post("fork", &format!("{root}/fork"), json!({})).await?["id"].as_str()?.to_owned();
-        let before = self.get("load", &load).await?;
-        let forked = self.get("load a fork", &format!("/api/projects/load?projectId={fork}")).await?;
-        if forked["files"] != before["files"] || forked["revision"]["id"] != before["revision"]["id"] {
-            self.client.record.violation(format!("the fork {fork} of {} has other files", self.project));
-        }
-        let text = self.text("forked");
-        self.save(json!({ "projectId": fork }), &text).await?;
-        if self.get("load", &load).await?["files"] != before["files"] {
-            self.client.record.violation(format!("a save of the fork {fork} changed {}", self.project));
-        }
-        self.get("list forks", &format!("{root}/forks")).await?;
-        self.call_or_not_found("delete a fork", Method::DELETE, &format!("/api/projects/{fork}?purge=true"), json!({})).await
-    }
-
-    /// Uploads a small file and a large one, the large one twice, and reads it.
-    async fn use_files(&mut self) -> Option<()> {
-        let large = "x".repeat(LARGE_FILE);
-        for (name, content) in [("small", "x"), ("large", large.as_str()), ("copy", large.as_str())] {
-            let path = format!("/api/projects/{}/files/{name}.json", self.project);
-            let key = Some(format!("upload-{}", self.client.record.number()));
-            // The body, which is JSON, is the content of the file.
-            let upload = ApiCall { what: "upload", method: Method::PUT, path: &path, body: json!(content), key };
-            let answered = self.client.call(upload).await?;
-            self.accept("upload", answered)?;
-        }
-        let read = self.get("download", &format!("/api/projects/{}/raw/copy.json", self.project)).await?;
-        if read != json!(large) {
-            self.client.record.violation(format!("a download in project {} is not what was uploaded", self.project));
-        }
-        let path = format!("/api/projects/{}/files/small.json", self.project);
-        self.call_or_not_found("delete a file", Method::DELETE, &path, json!({})).await
-    }
-
     /// A call that may answer 404: an earlier attempt without an answer has deleted the thing, or the turn has no revision.
     async fn call_or_not_found(&mut self, what: &str, method: Method, path: &str, body: Value) -> Option<()> {
         match self.client.call(ApiCall { what, method, path, body, key: None }).await? {
             Ok(_) | Err((StatusCode::NOT_FOUND, _)) => Some(()),
             Err(refused) => self.refused(what, refused),
         }
-    }
-
-    /// Undoes and redoes a save, and resolves the revert of an older one. The history must only grow.
-    async fn undo_and_revert(&mut self) -> Option<()> {
-        let project = format!("/api/projects/{}", self.project);
-        let (revisions, file) = (format!("{project}/revisions"), format!("{project}/files/{SHARED}"));
-        let first = self.get("get a file", &file).await?["content"]["text"].clone();
-        let text = self.text("undone");
-        let saved = self.save(json!({ "projectId": self.project }), &text).await?;
-        for (what, expected) in [("undo", first), ("redo", json!(text))] {
-            self.post(what, &format!("{project}/{what}"), json!({})).await?;
-            let found = self.get("get a file", &file).await?["content"]["text"].clone();
-            if found != expected {
-                self.client.record.violation(format!("after the {what}, {SHARED} of project {} has {found}, not {expected}", self.project));
-            }
-        }
-        let before = self.get("list revisions", &revisions).await?;
-        let later = self.text("later");
-        self.save(json!({ "projectId": self.project }), &later).await?;
-        let revert = format!("{revisions}/{}/revert", saved["revision"]["id"].as_str()?);
-        let conflicted = self.post("revert", &revert, json!({})).await?;
-        let id = conflicted["conflictId"].as_str()?;
-        let listed = self.get("list conflicts", &format!("{project}/conflicts")).await?;
-        if listed["conflicts"].as_array().map(Vec::len) != Some(1) {
-            self.client.record.violation(format!("project {} has not one conflict: {listed}", self.project));
-        }
-        self.resolve_conflict(id).await?;
-        // No turn has the id of the project.
-        let turn = format!("{project}/turns/{}/revert", self.project);
-        self.call_or_not_found("revert a turn", Method::POST, &turn, json!({})).await?;
-        let after = self.get("list revisions", &revisions).await?;
-        let (before, after) = (before["revisions"].as_array()?, after["revisions"].as_array()?);
-        if after.len() != before.len() + 2 || after[2..] != before[..] {
-            self.client.record.violation(format!("the history of project {} was {before:?} and is {after:?}", self.project));
-        }
-        Some(())
-    }
-
-    async fn delete(&mut self) -> Option<()> {
-        let path = format!("/api/projects/{}", self.project);
-        self.call_or_not_found("delete", Method::DELETE, &path, json!({})).await
-    }
-
-    async fn undelete(&mut self) -> Option<()> {
-        let path = format!("/api/projects/{}/undelete", self.project);
-        let undelete = ApiCall { what: "undelete", method: Method::POST, path: &path, body: json!({}), key: None };
-        let answered = self.client.call(undelete).await?;
-        self.accept("undelete", answered).map(drop)
-    }
-
-    /// Purges the project, which also tells the turns' service to delete what it has of it.
-    async fn purge(&mut self) -> Option<()> {
-        let path = format!("/api/projects/{}?purge=true", self.project);
-        self.call_or_not_found("purge", Method::DELETE, &path, json!({})).await
     }
 
     async fn start(&mut self, task: Task, fields: Value) -> Option<WatchedTurn> {

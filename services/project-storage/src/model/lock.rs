@@ -147,7 +147,8 @@ mod tests {
     #[test]
     fn a_lock_follows_a_rename() {
         let locks = ["a", "src", "src/b/c"].map(|path| lock(path, LockScope::Agents));
-        let rows: [(&[Difference], &[(&str, &str)]); 7] = [
+        type Row<'a> = (&'a [Difference], &'a [(&'a str, &'a str)]);
+        let rows: [Row; 7] = [
             (&[difference("a", Some("1"), None), difference("z", None, Some("1"))], &[("a", "z")]),
             // The content changed as well.
             (&[difference("a", Some("1"), None), difference("z", None, Some("2"))], &[]),

@@ -56,6 +56,7 @@ fn revision(id: Oid, commit: StoredCommit) -> Revision {
         created_at: OffsetDateTime::from_unix_timestamp(commit.time).unwrap_or(OffsetDateTime::UNIX_EPOCH),
         stat: DiffStat::default(),
         undoes: None,
+        totals: None,
     }
 }
 

@@ -157,8 +157,9 @@ impl Search<'_> {
             (None, None) => return Ok(None),
             (None, Some(new)) => new,
         };
-        let (Some(slot), Some(left)) = (self.slot.take(), self.searches.checked_sub(1)) else { return Ok(None) };
-        self.searches = left;
+        let Some(searches) = self.searches.checked_sub(1) else { return Ok(None) };
+        let Some(slot) = self.slot.take() else { return Ok(None) };
+        self.searches = searches;
         let trees = (version.previous_tree, version.revision.tree);
         let (changes, slot) = changes::between(self.objects, self.project.store, trees, slot).await?;
         self.slot = Some(slot);

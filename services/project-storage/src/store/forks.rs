@@ -61,9 +61,9 @@ pub(crate) async fn insert(
            r AS (INSERT INTO refs (project_id, name, oid, seq) SELECT id, $11, $12, $13 FROM p),
            l AS (
                INSERT INTO ref_log (project_id, name, seq, oid, tree, parents, actor, user_id, turn_id, message,
-                                    added, modified, deleted, renamed, created_at, undoes, redo)
+                                    added, modified, deleted, renamed, created_at, undoes, redo, files, bytes)
                SELECT p.id, $11, l.seq, l.oid, l.tree, l.parents, l.actor, l.user_id, l.turn_id, l.message,
-                      l.added, l.modified, l.deleted, l.renamed, l.created_at, l.undoes, l.redo
+                      l.added, l.modified, l.deleted, l.renamed, l.created_at, l.undoes, l.redo, l.files, l.bytes
                FROM p, log_segments($8) s
                JOIN ref_log l ON l.project_id = s.log_id AND l.name = $11 AND l.seq = $13
                WHERE l.seq > s.after_number AND l.seq <= s.number

@@ -18,9 +18,6 @@ use crate::{
     },
 };
 
-/// Seconds from 1970 to the last day of 9999, the last year of a timestamp on the wire.
-const MAX_TIMESTAMP: i128 = 253_402_214_400;
-
 /// A project's columns.
 pub(super) struct ProjectRow {
     pub(super) id: Uuid,

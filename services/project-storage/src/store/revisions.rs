@@ -111,10 +111,15 @@ pub(crate) async fn find(db: impl PgExecutor<'_>, project: ProjectId, id: Oid) -
     Ok(row.map(|row| log_row!(row).revision()).transpose()?.flatten())
 }
 
-/// The newest revisions that one person made in a project, the newest first. What a fork has of its ancestors is not among them.
+/// The newest revisions that one person made in a project, the newest first. A fork has those of its ancestors up to the fork.
 pub(crate) async fn own(db: impl PgExecutor<'_>, project: ProjectId, user: UserId, limit: i64) -> Result<Vec<OwnRevision>, StoreError> {
     let query = sqlx::query!(
-        "SELECT oid, undoes, redo FROM ref_log WHERE project_id = $1 AND user_id = $2 AND name = $3 ORDER BY seq DESC LIMIT $4",
+        r#"SELECT o.oid AS "oid!", o.undoes, o.redo AS "redo!" FROM log_segments($1) s CROSS JOIN LATERAL (
+               SELECT * FROM ref_log l
+               WHERE l.project_id = s.log_id AND l.user_id = $2 AND l.name = $3 AND l.seq > s.after_number AND l.seq <= s.number
+               ORDER BY l.seq DESC LIMIT $4
+           ) o
+           ORDER BY o.seq DESC LIMIT $4"#,
         project.0,
         user.0,
         MAIN,
@@ -196,9 +201,10 @@ pub(crate) struct TimeRange {
 }
 
 /// A checked statement that reads revisions of the project's log, which of a fork begins with its ancestors'. The columns and the first two
-/// parameters, project and branch, are the same in each. Each part of the log is one range of an index.
+/// parameters, project and branch, are the same in each. Each part of the log is one range of an index:
+/// `$part` is the condition of the part, as a CASE where the planner must not take the index by number for it.
 macro_rules! select_log {
-    ($project:ident, $condition:literal, $order:literal, $($more:expr),*) => {
+    ($project:ident, $part:literal, $condition:literal, $order:literal, $($more:expr),*) => {
         sqlx::query!(
             r#"SELECT l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?",
                       l.actor AS "actor?", l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
@@ -206,7 +212,9 @@ macro_rules! select_log {
                       l.deleted AS "deleted?", l.renamed AS "renamed?", l.files AS "files?", l.bytes AS "bytes?", l.created_at AS "logged_at?", l.undoes AS "undoes?"
                FROM log_segments($1) s CROSS JOIN LATERAL (
                    SELECT * FROM ref_log l
-                   WHERE l.project_id = s.log_id AND l.name = $2 AND l.seq > s.after_number AND l.seq <= s.number AND "#
+                   WHERE l.project_id = s.log_id AND l.name = $2 AND "#
+                + $part
+                + " AND "
                 + $condition
                 + " ORDER BY "
                 + $order
@@ -232,7 +240,8 @@ macro_rules! revisions {
 
 /// The revisions before a number, the newest first.
 pub(crate) async fn before(db: impl PgExecutor<'_>, project: ProjectId, number: u32, limit: i64) -> Result<Vec<Revision>, StoreError> {
-    let query = select_log!(project, "l.seq < $3", "l.seq DESC LIMIT $4", signed(number), limit);
+    let query =
+        select_log!(project, "l.seq > s.after_number AND l.seq <= s.number", "l.seq < $3", "l.seq DESC LIMIT $4", signed(number), limit);
     revisions!(chassis::postgres::query("select log by number", query.fetch_all(db)).await?)
 }
 
@@ -246,6 +255,7 @@ pub(crate) async fn in_time(
     let (time, number) = range.before.unzip();
     let query = select_log!(
         project,
+        "CASE WHEN l.seq <= s.after_number THEN false ELSE l.seq <= s.number END",
         "l.created_at >= coalesce($3, '-infinity'::timestamptz) AND l.created_at < coalesce($4, 'infinity'::timestamptz)
          AND (l.created_at, l.seq) < (coalesce($5, 'infinity'::timestamptz), coalesce($6, 2147483647))",
         "l.created_at DESC, l.seq DESC LIMIT $7",
@@ -268,6 +278,7 @@ pub(crate) async fn of_user(
     let (time, number) = range.before.unzip();
     let query = select_log!(
         project,
+        "CASE WHEN l.seq <= s.after_number THEN false ELSE l.seq <= s.number END",
         "l.user_id = $3
          AND l.created_at >= coalesce($4, '-infinity'::timestamptz) AND l.created_at < coalesce($5, 'infinity'::timestamptz)
          AND (l.created_at, l.seq) < (coalesce($6, 'infinity'::timestamptz), coalesce($7, 2147483647))",

@@ -41,10 +41,15 @@ impl Person {
     }
 
     /// The numbers of all revisions, read in pages of two, and their ids.
-    async fn log(&self, project: &str) -> (Vec<u32>, Vec<String>) {
+    async fn numbered_log(&self, project: &str) -> (Vec<u32>, Vec<String>) {
         let (mut log, mut page_token) = ((Vec::new(), Vec::new()), String::new());
         loop {
-            let request = self.request(ListRevisionsRequest { project_id: project.into(), page_size: 2, page_token });
+            let request = self.request(ListRevisionsRequest {
+                project_id: project.into(),
+                page_size: 2,
+                page_token,
+                ..ListRevisionsRequest::default()
+            });
             let page = answer(self.client.clone().list_revisions(request).await).expect("a page");
             for revision in page.revisions {
                 log.0.push(revision.number);
@@ -105,7 +110,7 @@ async fn a_fork_continues_the_history() {
     assert_eq!((fork.head_number, &fork.head_revision, fork.owner_id.as_str()), (4, &ids[3], ann.id.to_string().as_str()));
     assert_eq!(ann.get(&fork.id).await, fork);
     assert_eq!(ann.files(&fork.id).await, ann.files(&project).await);
-    assert_eq!(ann.log(&fork.id).await, ann.log(&project).await);
+    assert_eq!(ann.numbered_log(&fork.id).await, ann.numbered_log(&project).await);
     assert_eq!(conversation(&ann, &fork.id).await.len(), 0, "the conversation is not forked");
 
     // Both go on by themselves.
@@ -113,10 +118,10 @@ async fn a_fork_continues_the_history() {
     let own = ann.put(&fork.id, "a", "fork").await;
     assert_eq!(ann.files(&project).await, ["a=parent", "b=turn"]);
     assert_eq!(ann.files(&fork.id).await, ["a=fork", "b=turn"]);
-    let (numbers, log) = ann.log(&fork.id).await;
+    let (numbers, log) = ann.numbered_log(&fork.id).await;
     assert_eq!(numbers, [5, 4, 3, 2, 1]);
     assert_eq!(log, [&own, &ids[3], &ids[2], &ids[1], &ids[0]].map(String::clone));
-    assert_eq!(ann.log(&project).await.1[0], later);
+    assert_eq!(ann.numbered_log(&project).await.1[0], later);
 
     // A fork of the fork, at a revision of the first project; then a fork of that at its own head.
     let second = ann.fork(&fork.id, &ids[1]).await.expect("forked");
@@ -125,8 +130,8 @@ async fn a_fork_continues_the_history() {
     let third_revision = ann.put(&second.id, "c", "second").await;
     let third = ann.fork(&second.id, "").await.expect("forked");
     ann.put(&third.id, "d", "third").await;
-    assert_eq!(ann.log(&third.id).await.0, [4, 3, 2, 1]);
-    assert_eq!(ann.log(&third.id).await.1[1..], [&third_revision, &ids[1], &ids[0]].map(String::clone));
+    assert_eq!(ann.numbered_log(&third.id).await.0, [4, 3, 2, 1]);
+    assert_eq!(ann.numbered_log(&third.id).await.1[1..], [&third_revision, &ids[1], &ids[0]].map(String::clone));
     assert_eq!(ann.load_at(&third.id, &ids[0]).await.expect("an old revision").files.len(), 1);
     let restore = RestoreRevisionRequest { project_id: third.id.clone(), revision: ids[0].clone(), ..Default::default() };
     answer(ann.client.clone().restore_revision(ann.request(restore)).await).expect("restored");
@@ -142,8 +147,8 @@ async fn a_project_without_files_can_be_forked() {
     let fork = ann.fork(&project, "").await.expect("forked");
     assert_eq!(fork.forked_from.as_ref().map(|origin| (origin.revision.as_str(), origin.number)), Some(("", 0)));
     let (first, own) = (ann.put(&project, "a", "1").await, ann.put(&fork.id, "b", "1").await);
-    assert_eq!(ann.log(&fork.id).await, (vec![1], vec![own]));
-    assert_eq!(ann.log(&project).await, (vec![1], vec![first]));
+    assert_eq!(ann.numbered_log(&fork.id).await, (vec![1], vec![own]));
+    assert_eq!(ann.numbered_log(&project).await, (vec![1], vec![first]));
     let second = ann.fork(&fork.id, "").await.expect("forked");
     assert_eq!(ann.files(&second.id).await, ["b=1"]);
 }
@@ -280,7 +285,12 @@ async fn neither_side_reaches_what_the_other_did_after_the_fork() {
     assert_eq!(fault.code, proto::error::ErrorCode::NotFound);
     // Page tokens are of one project.
     let list = |project: &str, page_token: &str| {
-        ann.request(ListRevisionsRequest { project_id: project.into(), page_size: 1, page_token: page_token.into() })
+        ann.request(ListRevisionsRequest {
+            project_id: project.into(),
+            page_size: 1,
+            page_token: page_token.into(),
+            ..ListRevisionsRequest::default()
+        })
     };
     let token = answer(ann.client.clone().list_revisions(list(&project, "")).await).expect("a page").next_page_token;
     assert_eq!(reason(answer(ann.client.clone().list_revisions(list(&fork, &token)).await)), "PAGE_TOKEN_INVALID");
@@ -323,20 +333,20 @@ async fn forks_outlive_the_project_that_they_were_made_of() {
     assert_eq!(reason(ann.load(&project).await), "PROJECT_NOT_FOUND");
     assert_eq!(cluster.count(ROWS).await, before - 2, "revisions 5 and 6 are gone");
     let history = [&own, &ids[3], &ids[2], &ids[1], &ids[0]].map(String::clone);
-    assert_eq!(ann.log(&late).await.1, history);
-    assert_eq!(ann.log(&nested).await.1, history);
-    assert_eq!(ann.log(&early).await.1, history[3..]);
+    assert_eq!(ann.numbered_log(&late).await.1, history);
+    assert_eq!(ann.numbered_log(&nested).await.1, history);
+    assert_eq!(ann.numbered_log(&early).await.1, history[3..]);
     assert_eq!(ann.load_at(&nested, &ids[2]).await.expect("loaded").files.len(), 1);
     let origin = ann.get(&late).await.forked_from.expect("an origin");
     assert_eq!((origin.project_id.as_str(), origin.number), ("", 4));
 
     // The middle of a chain.
     ann.remove(&late).await;
-    assert_eq!(ann.log(&nested).await.1, history);
+    assert_eq!(ann.numbered_log(&nested).await.1, history);
     assert_eq!(ann.files(&nested).await, ["a=4", "b=own"]);
     // The last that needs revisions 3 to 5.
     ann.remove(&nested).await;
-    assert_eq!(ann.log(&early).await.1, history[3..]);
+    assert_eq!(ann.numbered_log(&early).await.1, history[3..]);
     assert_eq!(cluster.count(ROWS).await, 3, "revisions 1 and 2, and the copy of 2");
     ann.remove(&early).await;
     for table in ["ref_log", "objects", "stores", "lineage", "merged", "store_shares", "refs", "members"] {
@@ -357,7 +367,7 @@ async fn a_fork_and_the_deletion_of_its_parent_do_not_race() {
         let (fork, ()) = tokio::join!(ann.fork(&project, ""), ann.remove(&project));
         match fork {
             Ok(fork) => {
-                assert_eq!(ann.log(&fork.id).await.0, [3, 2, 1]);
+                assert_eq!(ann.numbered_log(&fork.id).await.0, [3, 2, 1]);
                 assert_eq!(ann.files(&fork.id).await, ["a=3"]);
                 ann.remove(&fork.id).await;
             }
@@ -398,7 +408,7 @@ async fn forks_of_forks_have_a_limit() {
     let fault = ann.fork(&project, "").await.expect_err("too deep");
     assert_eq!((fault.code, fault.reason.as_str()), (proto::error::ErrorCode::Conflict, "FORK_TOO_DEEP"));
     assert_eq!(fault.metadata["limit"], "32");
-    assert_eq!(ann.log(&project).await.0, (1..=33).rev().collect::<Vec<_>>());
+    assert_eq!(ann.numbered_log(&project).await.0, (1..=33).rev().collect::<Vec<_>>());
     assert_eq!(ann.load_at(&project, &first).await.expect("loaded").files.len(), 1);
 }
 

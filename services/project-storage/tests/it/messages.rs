@@ -12,7 +12,7 @@ use proto::{
 use crate::harness::{Cluster, Person, Turn, answer, commit, conversation, reason, without_user};
 
 impl Person {
-    async fn edit(&self, project: &str, message: &str, text: &str) -> Result<Message, Box<Fault>> {
+    async fn edit_message(&self, project: &str, message: &str, text: &str) -> Result<Message, Box<Fault>> {
         let request = UpdateMessageRequest { project_id: project.into(), message_id: message.into(), text: text.into() };
         answer(self.client.clone().update_message(self.request(request)).await).map(|updated| updated.message.expect("a message"))
     }
@@ -77,9 +77,9 @@ async fn an_author_edits_a_message_for_later_turns() {
     running.begin(&ann, &project, "next").await.expect("begun");
     assert_eq!(running.texts(&[]).await, ["a clok", "done"]);
 
-    let edited = ann.edit(&project, &question.id, "a clock").await.expect("edited");
+    let edited = ann.edit_message(&project, &question.id, "a clock").await.expect("edited");
     assert_eq!((edited.text.as_str(), edited.edit_time.is_some()), ("a clock", true));
-    ann.edit(&project, &question.id, "a clock!").await.expect("edited");
+    ann.edit_message(&project, &question.id, "a clock!").await.expect("edited");
     let ids = [question.id.as_str(), &answer.id];
     assert_eq!(running.texts(&[]).await, ["a clok", "done"], "a running turn reads what it has read");
     assert_eq!(running.texts(&ids).await, ["a clok", "done"]);
@@ -93,25 +93,25 @@ async fn an_author_edits_a_message_for_later_turns() {
         turn.end(TurnEnd::Cancelled, "").await.expect("ended");
     }
     assert_eq!(cluster.count("SELECT count(*) FROM message_versions").await, 2);
-    ann.edit(&project, &question.id, "an alarm clock").await.expect("edited");
+    ann.edit_message(&project, &question.id, "an alarm clock").await.expect("edited");
     assert_eq!(cluster.count("SELECT count(*) FROM message_versions").await, 0);
-    let repeat = ann.edit(&project, &question.id, "an alarm clock").await.expect("a repeat");
+    let repeat = ann.edit_message(&project, &question.id, "an alarm clock").await.expect("a repeat");
     assert_eq!(conversation(&ann, &project).await[0].edit_time, repeat.edit_time);
 
-    assert_eq!(reason(ann.edit(&project, &answer.id, "x").await), "AUTHOR_REQUIRED");
-    assert_eq!(reason(ben.edit(&project, &question.id, "x").await), "PROJECT_NOT_FOUND");
+    assert_eq!(reason(ann.edit_message(&project, &answer.id, "x").await), "AUTHOR_REQUIRED");
+    assert_eq!(reason(ben.edit_message(&project, &question.id, "x").await), "PROJECT_NOT_FOUND");
     member(&cluster, &ben, 1).await;
-    assert_eq!(reason(ben.edit(&project, &question.id, "x").await), "ROLE_REQUIRED");
+    assert_eq!(reason(ben.edit_message(&project, &question.id, "x").await), "ROLE_REQUIRED");
     sqlx::query("UPDATE members SET role = 3 WHERE user_id = $1").bind(ben.id.0).execute(&cluster.database.pool).await.expect("an admin");
-    assert_eq!(reason(ben.edit(&project, &question.id, "x").await), "AUTHOR_REQUIRED");
-    assert_eq!(reason(ann.edit(&project, &MessageId::generate().to_string(), "x").await), "MESSAGE_NOT_FOUND");
+    assert_eq!(reason(ben.edit_message(&project, &question.id, "x").await), "AUTHOR_REQUIRED");
+    assert_eq!(reason(ann.edit_message(&project, &MessageId::generate().to_string(), "x").await), "MESSAGE_NOT_FOUND");
     for text in ["", " \n", "a\0", &"x".repeat(32_769)] {
-        assert_eq!(ann.edit(&project, &question.id, text).await.expect_err("invalid").violations[0].field, "text");
+        assert_eq!(ann.edit_message(&project, &question.id, text).await.expect_err("invalid").violations[0].field, "text");
     }
     // A replaced message is not in the conversation.
     let replaced = Turn { id: question.turn_id.clone(), agent: cluster.agent() };
     Turn::new(&cluster).replace(&ann, &project, &replaced, "anew").await.expect("replaced");
-    assert_eq!(reason(ann.edit(&project, &question.id, "x").await), "MESSAGE_NOT_FOUND");
+    assert_eq!(reason(ann.edit_message(&project, &question.id, "x").await), "MESSAGE_NOT_FOUND");
 }
 
 #[tokio::test]
@@ -145,7 +145,7 @@ async fn a_deleted_message_leaves_a_tombstone() {
     assert!(after[..2].iter().all(|message| message.text.is_empty() && message.delete_time.is_some() && message.helpful_count == 0));
     assert_eq!(cluster.count("SELECT count(*) FROM deletions WHERE kind = 1").await, 2);
     assert_eq!(cluster.count("SELECT count(*) FROM reactions").await, 0);
-    assert_eq!(reason(ann.edit(&project, question, "x").await), "MESSAGE_NOT_FOUND");
+    assert_eq!(reason(ann.edit_message(&project, question, "x").await), "MESSAGE_NOT_FOUND");
     assert_eq!(reason(ann.react(&project, reply, ReactionKind::Helpful, "").await), "MESSAGE_NOT_FOUND");
     assert_eq!(reason(ann.delete_message(&project, &MessageId::generate().to_string()).await), "MESSAGE_NOT_FOUND");
     let later = Turn::new(&cluster);

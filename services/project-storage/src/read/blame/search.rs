@@ -302,7 +302,8 @@ impl<'a> Search<'a> {
             }
         }
         for parent in without {
-            let (Some(slot), Some(searches)) = (self.slot.take(), self.searches.checked_sub(1)) else { return Ok(None) };
+            let Some(searches) = self.searches.checked_sub(1) else { return Ok(None) };
+            let Some(slot) = self.slot.take() else { return Ok(None) };
             self.searches = searches;
             let trees = (parents[parent].tree, made.revision.tree);
             let (changes, slot) = changes::between(self.objects, self.project.store, trees, slot).await?;

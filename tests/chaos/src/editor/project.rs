@@ -1,0 +1,159 @@
+//! What an editor does with a project besides turns and saves: lists, labels, locks, forks, files, undo and deletions.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::Editor;
+use crate::{client::ApiCall, prompt::SHARED};
+
+/// Bytes of a file that is stored in chunks.
+const LARGE_FILE: usize = 300_000;
+
+impl Editor {
+    pub(super) async fn read_lists(&mut self) -> Option<()> {
+        let (project, draft) = (self.project.clone(), self.draft.clone());
+        self.get("list turns", &format!("/api/turns?projectId={project}")).await?;
+        self.get("list turns", &format!("/api/turns?draftId={draft}")).await?;
+        let revisions = self.get("list revisions", &format!("/api/projects/{project}/revisions")).await?;
+        self.get("list messages", &format!("/api/projects/{project}/messages")).await?;
+        self.get("search messages", "/api/messages/search?query=saved").await?;
+        self.get("search files", &format!("/api/projects/{project}/search?query=saved")).await?;
+        // No turn has the id of the project.
+        let diff = format!("/api/projects/{project}/diff?turnId={project}");
+        self.call_or_not_found("compare a turn", Method::GET, &diff, Value::Null).await?;
+        let head = &revisions["revisions"][0];
+        let user = head["userId"].as_str().unwrap_or_default();
+        let time = head["createTime"].as_str().unwrap_or_default().replace('+', "%2B");
+        for condition in [format!("path={SHARED}&startTime={time}"), format!("userId={user}")] {
+            self.get("list revisions", &format!("/api/projects/{project}/revisions?{condition}")).await?;
+        }
+        for of in ["history", "blame"] {
+            self.get("read the past of a file", &format!("/api/projects/{project}/{of}/{SHARED}")).await?;
+        }
+        match head["id"].as_str() {
+            Some(head) => self.use_label(head).await,
+            None => Some(()),
+        }
+    }
+
+    /// Gives a revision a label, reads the labels and deletes it.
+    pub(super) async fn use_label(&mut self, revision: &str) -> Option<()> {
+        let labels = format!("/api/projects/{}/labels", self.project);
+        let label = format!("{labels}/chaos");
+        let set = ApiCall { what: "set a label", method: Method::PUT, path: &label, body: json!({ "revision": revision }), key: None };
+        let answered = self.client.call(set).await?;
+        self.accept("set a label", answered)?;
+        self.get("list labels", &labels).await?;
+        self.call_or_not_found("delete a label", Method::DELETE, &label, json!({})).await
+    }
+
+    /// Locks a file, moves it and moves it back, and deletes the lock, which has followed.
+    pub(super) async fn use_lock(&mut self) -> Option<()> {
+        let locks = format!("/api/projects/{}/locks", self.project);
+        let lock = format!("{locks}/{SHARED}");
+        let set = ApiCall { what: "set a lock", method: Method::PUT, path: &lock, body: json!({}), key: None };
+        let answered = self.client.call(set).await?;
+        self.accept("set a lock", answered)?;
+        let changes = format!("/api/projects/{}/changes", self.project);
+        for (from, to) in [(SHARED, "moved.txt"), ("moved.txt", SHARED)] {
+            let key = Some(format!("rename-{}", self.client.record.number()));
+            let body = json!({ "changes": [{ "path": from, "rename": { "newPath": to } }] });
+            let answered = self.client.call(ApiCall { what: "rename", method: Method::POST, path: &changes, body, key }).await?;
+            self.accept("rename", answered)?;
+        }
+        self.get("list locks", &locks).await?;
+        self.call_or_not_found("delete a lock", Method::DELETE, &lock, json!({})).await
+    }
+
+    /// Forks the project, which must have the same files, and changes the fork, which must not change the project.
+    pub(super) async fn fork(&mut self) -> Option<()> {
+        let root = format!("/api/projects/{}", self.project);
+        let load = format!("/api/projects/load?projectId={}", self.project);
+        let fork = self.post("fork", &format!("{root}/fork"), json!({})).await?["id"].as_str()?.to_owned();
+        let before = self.get("load", &load).await?;
+        let forked = self.get("load a fork", &format!("/api/projects/load?projectId={fork}")).await?;
+        if forked["files"] != before["files"] || forked["revision"]["id"] != before["revision"]["id"] {
+            self.client.record.violation(format!("the fork {fork} of {} has other files", self.project));
+        }
+        let text = self.text("forked");
+        self.save(json!({ "projectId": fork }), &text).await?;
+        if self.get("load", &load).await?["files"] != before["files"] {
+            self.client.record.violation(format!("a save of the fork {fork} changed {}", self.project));
+        }
+        self.get("list forks", &format!("{root}/forks")).await?;
+        self.call_or_not_found("delete a fork", Method::DELETE, &format!("/api/projects/{fork}?purge=true"), json!({})).await
+    }
+
+    /// Uploads a small file and a large one, the large one twice, and reads it.
+    pub(super) async fn use_files(&mut self) -> Option<()> {
+        let large = "x".repeat(LARGE_FILE);
+        for (name, content) in [("small", "x"), ("large", large.as_str()), ("copy", large.as_str())] {
+            let path = format!("/api/projects/{}/files/{name}.json", self.project);
+            let key = Some(format!("upload-{}", self.client.record.number()));
+            // The body, which is JSON, is the content of the file.
+            let upload = ApiCall { what: "upload", method: Method::PUT, path: &path, body: json!(content), key };
+            let answered = self.client.call(upload).await?;
+            self.accept("upload", answered)?;
+        }
+        let read = self.get("download", &format!("/api/projects/{}/raw/copy.json", self.project)).await?;
+        if read != json!(large) {
+            self.client.record.violation(format!("a download in project {} is not what was uploaded", self.project));
+        }
+        let path = format!("/api/projects/{}/files/small.json", self.project);
+        self.call_or_not_found("delete a file", Method::DELETE, &path, json!({})).await
+    }
+
+    /// Undoes and redoes a save, and resolves the revert of an older one. The history must only grow.
+    pub(super) async fn undo_and_revert(&mut self) -> Option<()> {
+        let project = format!("/api/projects/{}", self.project);
+        let (revisions, file) = (format!("{project}/revisions"), format!("{project}/files/{SHARED}"));
+        let first = self.get("get a file", &file).await?["content"]["text"].clone();
+        let text = self.text("undone");
+        let saved = self.save(json!({ "projectId": self.project }), &text).await?;
+        for (what, expected) in [("undo", first), ("redo", json!(text))] {
+            self.post(what, &format!("{project}/{what}"), json!({})).await?;
+            let found = self.get("get a file", &file).await?["content"]["text"].clone();
+            if found != expected {
+                self.client.record.violation(format!("after the {what}, {SHARED} of project {} has {found}, not {expected}", self.project));
+            }
+        }
+        let before = self.get("list revisions", &revisions).await?;
+        let later = self.text("later");
+        self.save(json!({ "projectId": self.project }), &later).await?;
+        let revert = format!("{revisions}/{}/revert", saved["revision"]["id"].as_str()?);
+        let conflicted = self.post("revert", &revert, json!({})).await?;
+        let id = conflicted["conflictId"].as_str()?;
+        let listed = self.get("list conflicts", &format!("{project}/conflicts")).await?;
+        if listed["conflicts"].as_array().map(Vec::len) != Some(1) {
+            self.client.record.violation(format!("project {} has not one conflict: {listed}", self.project));
+        }
+        self.resolve_conflict(id).await?;
+        // No turn has the id of the project.
+        let turn = format!("{project}/turns/{}/revert", self.project);
+        self.call_or_not_found("revert a turn", Method::POST, &turn, json!({})).await?;
+        let after = self.get("list revisions", &revisions).await?;
+        let (before, after) = (before["revisions"].as_array()?, after["revisions"].as_array()?);
+        if after.len() != before.len() + 2 || after[2..] != before[..] {
+            self.client.record.violation(format!("the history of project {} was {before:?} and is {after:?}", self.project));
+        }
+        Some(())
+    }
+
+    pub(super) async fn delete(&mut self) -> Option<()> {
+        let path = format!("/api/projects/{}", self.project);
+        self.call_or_not_found("delete", Method::DELETE, &path, json!({})).await
+    }
+
+    pub(super) async fn undelete(&mut self) -> Option<()> {
+        let path = format!("/api/projects/{}/undelete", self.project);
+        let undelete = ApiCall { what: "undelete", method: Method::POST, path: &path, body: json!({}), key: None };
+        let answered = self.client.call(undelete).await?;
+        self.accept("undelete", answered).map(drop)
+    }
+
+    /// Purges the project, which also tells the turns' service to delete what it has of it.
+    pub(super) async fn purge(&mut self) -> Option<()> {
+        let path = format!("/api/projects/{}?purge=true", self.project);
+        self.call_or_not_found("purge", Method::DELETE, &path, json!({})).await
+    }
+}
