@@ -19,13 +19,15 @@ pub(crate) const UI_STREAM: HeaderName = HeaderName::from_static("x-vercel-ai-ui
 pub(crate) const UI_STREAM_LEVEL: HeaderName = HeaderName::from_static("x-backlot-ui-stream-level");
 
 /// Headers that a page of another site may send.
-pub(crate) const CORS_REQUEST: [HeaderName; 13] = [
+pub(crate) const CORS_REQUEST: [HeaderName; 15] = [
     header::AUTHORIZATION,
     header::CONTENT_TYPE,
     header::ACCEPT,
     IDEMPOTENCY_KEY,
     header::IF_MATCH,
     header::IF_NONE_MATCH,
+    header::RANGE,
+    header::IF_RANGE,
     LAST_EVENT_ID,
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
@@ -36,8 +38,10 @@ pub(crate) const CORS_REQUEST: [HeaderName; 13] = [
     UI_STREAM_LEVEL,
 ];
 /// Headers that a page of another site may read.
-pub(crate) const CORS_EXPOSED: [HeaderName; 13] = [
+pub(crate) const CORS_EXPOSED: [HeaderName; 15] = [
+    header::ACCEPT_RANGES,
     header::CONTENT_DISPOSITION,
+    header::CONTENT_RANGE,
     header::ETAG,
     header::LOCATION,
     header::LINK,

@@ -24,8 +24,9 @@ use crate::{
 /// Paths whose POST answers 201.
 const CREATES: [&str; 3] = ["/api/turns", "/api/projects", "/api/projects/{project_id}/fork"];
 /// Operations other than reads whose response has an ETag.
-const ANSWERS_ETAG: [&str; 10] = [
+const ANSWERS_ETAG: [&str; 11] = [
     "UpdateProject",
+    "UndeleteProject",
     "SaveProject",
     "SaveProjectInPath",
     "ResolveConflict",
@@ -181,7 +182,8 @@ fn operation(binding: &Binding, schemas: &mut Schemas) -> Value {
         operation["requestBody"] = json!({"required": required, "content": {"application/json": {"schema": schema}}});
     }
     if binding.rpc.name() == UPLOAD {
-        operation["requestBody"] = json!({"required": true, "description": "The content.", "content": {"*/*": {}}});
+        operation["requestBody"] =
+            json!({"required": true, "description": "The content.", "content": {"application/octet-stream": bytes()}});
     }
     let shape = Shape {
         id: &id,
@@ -245,16 +247,21 @@ fn successes(binding: &Binding, id: &str, schemas: &mut Schemas) -> Vec<(String,
     responses
 }
 
+/// A body that is not JSON.
+fn bytes() -> Value {
+    json!({"schema": {"type": "string", "format": "binary"}})
+}
+
 /// The response of an export.
 fn archive() -> Value {
-    let content = json!({"application/zip": {}, "application/gzip": {}});
+    let content = json!({"application/zip": bytes(), "application/gzip": bytes()});
     let text = "The archive. A body that does not end as HTTP requires is not complete.";
     json!({"description": text, "headers": with_headers(&["ETag", "Content-Disposition"]), "content": content})
 }
 
 /// The responses of a download.
 fn download() -> Vec<(String, Value)> {
-    let answer = |text: &str, headers: &[&str]| json!({"description": text, "headers": with_headers(headers), "content": {"*/*": {}}});
+    let answer = |text: &str, headers: &[&str]| json!({"description": text, "headers": with_headers(headers), "content": {"*/*": bytes()}});
     let part = answer("A part of the file.", &["ETag", "Content-Range"]);
     vec![("200".to_owned(), answer("The file.", &["ETag"])), ("206".to_owned(), part), ("304".to_owned(), not_modified())]
 }

@@ -41,17 +41,19 @@ pub(crate) async fn follow(app: Arc<App>) {
     }
 }
 
-/// Carries out all deletions of the log, page by page.
+/// Carries out all deletions of the log, page by page. One that fails does not stop the others.
 async fn carry_out(db: &Pool, upstream: &Upstream) -> Result<(), FollowError> {
-    let mut after = 0;
+    let (mut after, mut failure) = (0, None);
     loop {
         let page = upstream.deletions(after).await.map_err(FollowError::Storage)?;
-        let Some(last) = page.last() else { return Ok(()) };
+        let Some(last) = page.last() else { return failure.map_or(Ok(()), |error| Err(FollowError::Store(error))) };
         after = last.id;
         let mut done = Vec::new();
         for deletion in &page {
-            if delete(db, deletion).await? {
-                done.push(deletion.id);
+            match delete(db, deletion).await {
+                Ok(true) => done.push(deletion.id),
+                Ok(false) => {}
+                Err(error) => failure = Some(error),
             }
         }
         if !done.is_empty() {

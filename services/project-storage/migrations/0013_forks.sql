@@ -1,6 +1,5 @@
 -- The logs that a fork continues. A fork reads its own log after the number at the fork, and of each ancestor's log the part
--- after_number < seq <= number. The parts of one fork do not overlap. The rows stay until the store is deleted, because merges of
--- projects that exist need those of projects that are gone.
+-- after_number < seq <= number. The parts of one fork do not overlap. The rows are deleted with the fork.
 CREATE TABLE lineage (
     project_id uuid NOT NULL,
     -- 1 is the parent.
@@ -47,6 +46,7 @@ BEGIN
             kept := forked_number(log);
             DELETE FROM ref_log WHERE project_id = log AND name = 'refs/heads/main' AND seq > kept;
         END LOOP;
+        DELETE FROM lineage WHERE project_id = OLD.project_id;
     END IF;
     RETURN NULL;
 END
@@ -63,7 +63,8 @@ CREATE TABLE store_shares (
     bytes bigint NOT NULL,
     PRIMARY KEY (store_id, owner_id)
 );
--- What counts for an account: of all stores, or of one.
+CREATE INDEX store_shares_owner_id_idx ON store_shares (owner_id);
+-- What counts for an account: of all stores, or of one. What the account has added counts also after its projects are gone.
 CREATE FUNCTION account_bytes(account uuid, store uuid DEFAULT NULL) RETURNS bigint LANGUAGE sql STABLE AS $$
     SELECT coalesce(sum(CASE
         WHEN s.owner_id IS NULL THEN s.bytes
@@ -72,13 +73,24 @@ CREATE FUNCTION account_bytes(account uuid, store uuid DEFAULT NULL) RETURNS big
         ELSE (SELECT coalesce(sum(h.bytes), 0) FROM store_shares h WHERE h.store_id = s.id AND h.owner_id = account)
     END), 0)::bigint
     FROM stores s
-    WHERE s.id IN (SELECT p.store_id FROM projects p WHERE p.owner_id = account) AND (store IS NULL OR s.id = store)
+    WHERE s.id IN (
+        SELECT p.store_id FROM projects p WHERE p.owner_id = account
+        UNION
+        SELECT h.store_id FROM store_shares h WHERE h.owner_id = account
+    ) AND (store IS NULL OR s.id = store)
 $$;
 
--- The lock lets the last of two deletions see that the store has no project any more.
-CREATE FUNCTION leave_store() RETURNS trigger LANGUAGE plpgsql AS $$
+-- The lock lets the last of two deletions see what the other one did: that the store has no project any more, and which logs are kept.
+CREATE FUNCTION lock_store() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM 1 FROM stores WHERE id = OLD.store_id FOR UPDATE;
+    RETURN OLD;
+END
+$$;
+CREATE TRIGGER projects_deleting BEFORE DELETE ON projects FOR EACH ROW EXECUTE FUNCTION lock_store();
+
+CREATE FUNCTION leave_store() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
     UPDATE stores SET owner_id = (
         SELECT p.owner_id FROM projects p WHERE p.store_id = OLD.store_id ORDER BY p.created_at, p.id LIMIT 1)
     WHERE id = OLD.store_id AND owner_id = OLD.owner_id

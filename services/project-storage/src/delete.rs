@@ -30,7 +30,9 @@ pub(crate) async fn purge(pool: &Pool, user: UserId, id: ProjectId, condition: &
     let mut tx = store::begin(pool).await?;
     let is_deleted = deleted_projects::find(&mut *tx, user, id).await?.is_some();
     if !is_deleted {
-        member::find(pool, user, &Target::Id(id), Role::Owner).await?;
+        // Before the locks, so that only the owner can wait for them. In the transaction: a second connection could be one too many.
+        let found = projects::find(&mut *tx, user, &Target::Id(id)).await?;
+        require(found.map(|member| member.role), Role::Owner)?;
     }
     projects::lock_all(&mut tx, id).await?;
     let store = match deleted_projects::find(&mut *tx, user, id).await? {
@@ -68,6 +70,7 @@ pub(crate) async fn undelete(pool: &Pool, owner: UserId, id: ProjectId) -> Resul
         store::commit(tx).await?;
         return Ok(restored.project);
     }
+    drop(tx);
     Ok(member::find(pool, owner, &target, Role::Owner).await?.project)
 }
 

@@ -4,7 +4,7 @@ use proto::id::{ProjectId, UserId};
 
 use crate::{
     error::Error,
-    git::Difference,
+    git::{Difference, Folder},
     model::{
         lock::{self, Lock, LockScope, MAX_LOCKS},
         path::FilePath,
@@ -75,14 +75,14 @@ pub(crate) async fn check(
     db: &mut Connection,
     member: &Member,
     actor: Actor,
-    differences: &[Difference],
+    (differences, tree): (&[Difference], &Folder),
 ) -> Result<Vec<(String, String)>, Error> {
     if member.project.lock_version == 0 {
         return Ok(Vec::new());
     }
     let present = locks::list(&mut *db, member.project.id).await?;
     lock::check(&present, actor, member.role, differences)?;
-    Ok(if actor == Actor::Person { lock::followers(&present, differences) } else { Vec::new() })
+    Ok(if actor == Actor::Person { lock::followers(&present, differences, tree) } else { Vec::new() })
 }
 
 /// Moves locks to the new paths of their files.

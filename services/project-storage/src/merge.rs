@@ -150,6 +150,17 @@ impl MergePlan {
         self.moved_edits.insert(to, from.to_owned());
     }
 
+    /// Makes edits conflicts, from the first one on whose three versions are more than so many bytes together with those before it.
+    pub(crate) fn limit_edits(&mut self, max_bytes: u64) {
+        let mut bytes = 0_u64;
+        let (kept, over): (Vec<_>, Vec<_>) = std::mem::take(&mut self.edits).into_iter().partition(|edit| {
+            bytes += [edit.base, edit.result, edit.head].iter().map(|file| u64::from(file.size)).sum::<u64>();
+            bytes <= max_bytes
+        });
+        self.edits = kept;
+        self.conflicts.extend(over.into_iter().map(|edit| edit.path));
+    }
+
     /// The files that both sides edited. Their contents go through [`merge_files`] to [`MergePlan::finish`].
     pub(crate) fn edits(&self) -> &[FileVersions] {
         &self.edits

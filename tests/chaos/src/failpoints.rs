@@ -23,6 +23,7 @@ const EXCLUDED: &[(Role, &[&str], &str)] = &[
             "sweep conflicts",
             "sweep deletions",
             "sweep ended sessions",
+            "sweep message versions",
             "sweep previews",
             "sweep pending writes",
             "sweep save requests",

@@ -1,6 +1,6 @@
 //! The messages of the conversation that the model gets. They are read once, when the turn starts, and their ids are stored with the
-//! start. A worker that resumes the turn reads exactly these messages, even if the conversation has changed since. The text of a message
-//! never changes, so the id is enough.
+//! start. A worker that resumes the turn reads exactly these messages, even if the conversation has changed since: project-storage
+//! gives a turn the texts of the time when it began.
 
 use std::time::Duration;
 

@@ -29,7 +29,7 @@ pub(crate) async fn run(pool: Pool, stop: CancellationToken) {
 
 /// Deletes all expired rows. Returns how many there were.
 async fn sweep(pool: &Pool) -> Result<u64, StoreError> {
-    let mut rows = delete::purge_expired(pool, now()).await?;
+    let mut rows = purge(pool).await;
     loop {
         let deleted = sweeps::save_requests(pool).await?
             + sweeps::previews(pool).await?
@@ -37,10 +37,19 @@ async fn sweep(pool: &Pool) -> Result<u64, StoreError> {
             + sweeps::branches(pool).await?
             + sweeps::conflicts(pool).await?
             + sweeps::pending_writes(pool).await?
+            + sweeps::message_versions(pool).await?
             + sweeps::deletions(pool).await?;
         if deleted == 0 {
             return Ok(rows);
         }
         rows += deleted;
     }
+}
+
+/// Purges projects that were deleted thirty days ago. A failure does not keep the other rows from being deleted.
+async fn purge(pool: &Pool) -> u64 {
+    delete::purge_expired(pool, now()).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "deleted projects could not be purged");
+        0
+    })
 }

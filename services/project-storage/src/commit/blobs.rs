@@ -70,8 +70,12 @@ impl<'a> BlobWriter<'a> {
         if objects.is_empty() {
             return Ok(());
         }
-        let mut db = store::connection(self.pool).await?;
-        if pending::write(&mut db, &self.lease, &objects).await? { Ok(()) } else { Err(self.refusal().await?) }
+        // The connection is given back before the refusal takes one.
+        let written = {
+            let mut db = store::connection(self.pool).await?;
+            pending::write(&mut db, &self.lease, &objects).await?
+        };
+        if written { Ok(()) } else { Err(self.refusal().await?) }
     }
 
     /// Ends the lease, if no revision has ended it. To be called when a request has failed, or has changed nothing.

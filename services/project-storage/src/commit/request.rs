@@ -209,7 +209,7 @@ impl<'a> SaveRequest<'a> {
         commit: &CommitObjects,
     ) -> Result<Attempt<(Project, Revision)>, Error> {
         let quotas = self.writer.quotas;
-        let moved = locks::check(db, &member, Actor::Person, &commit.differences).await?;
+        let moved = locks::check(db, &member, Actor::Person, (&commit.differences, &commit.tree)).await?;
         let new = NewRevision {
             request: self.key.map(RequestKey::row),
             plan: self.plan_of(&member.project),

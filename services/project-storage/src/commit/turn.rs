@@ -150,7 +150,7 @@ impl<'a> TurnWrite<'a> {
             return Ok(Attempt::Raced);
         }
         if let Some(commit) = packed.commit() {
-            locks::check(&mut tx, &access.member, Actor::Agent, &commit.differences).await?;
+            locks::check(&mut tx, &access.member, Actor::Agent, (&commit.differences, &commit.tree)).await?;
         }
         let Attempt::Done(revision) = self.write_files(&mut tx, access, &packed).await? else { return Ok(Attempt::Raced) };
         let id = revision.as_ref().map(|revision| revision.id);

@@ -1,13 +1,13 @@
 //! Locks: paths that may not be changed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use proto::{id::UserId, path::is_within};
 use time::OffsetDateTime;
 
 use crate::{
     error::Error,
-    git::{Difference, Oid},
+    git::{Difference, Folder, Oid},
     model::{project::Role, revision::Actor},
 };
 
@@ -63,14 +63,18 @@ pub(crate) fn check(locks: &[Lock], actor: Actor, role: Role, differences: &[Dif
 }
 
 /// The locks that follow a rename: old path, new path. The lock of a file follows it. The lock of a folder follows if all of its files
-/// moved to the same folder. A file has moved if it was deleted at one path and added at exactly one other with the same content.
-pub(crate) fn followers(locks: &[Lock], differences: &[Difference]) -> Vec<(String, String)> {
+/// moved to the same folder. A file has moved if it was deleted at one path and added at exactly one other with the same content. Of two
+/// locks that would follow to the same path, the first one does. `tree` is the tree after the differences.
+pub(crate) fn followers(locks: &[Lock], differences: &[Difference], tree: &Folder) -> Vec<(String, String)> {
     let moves = moves(differences);
     if moves.is_empty() {
         return Vec::new();
     }
     let taken = |path: &str| locks.iter().any(|lock| lock.path == path);
     let target = |lock: &Lock| {
+        if tree.get(&lock.path).is_some() {
+            return None;
+        }
         let below: Vec<_> = differences.iter().filter(|difference| is_within(&difference.path, &lock.path)).collect();
         // Every change below the lock is the old path of a move.
         let targets: Option<Vec<String>> = below
@@ -86,7 +90,9 @@ pub(crate) fn followers(locks: &[Lock], differences: &[Difference]) -> Vec<(Stri
         let [target] = targets.as_slice() else { return None };
         (!target.is_empty() && !taken(target)).then(|| target.clone())
     };
-    locks.iter().filter_map(|lock| Some((lock.path.clone(), target(lock)?))).collect()
+    let mut used = HashSet::new();
+    let moved = locks.iter().filter_map(|lock| Some((lock.path.clone(), target(lock)?)));
+    moved.filter(|(_, new)| used.insert(new.clone())).collect()
 }
 
 /// Old path and new path of each moved file.
@@ -186,7 +192,40 @@ mod tests {
         ];
         for (differences, expected) in rows {
             let expected: Vec<_> = expected.iter().map(|(old, new)| ((*old).to_owned(), (*new).to_owned())).collect();
-            assert_eq!(followers(&locks, differences), expected, "{differences:?}");
+            assert_eq!(followers(&locks, differences, &after(differences)), expected, "{differences:?}");
         }
+    }
+
+    /// The tree of the new files.
+    fn after(differences: &[Difference]) -> Folder {
+        let mut tree = Folder::default();
+        for difference in differences {
+            if let Some(file) = difference.new {
+                tree.put(&difference.path, file).expect("no clash");
+            }
+        }
+        tree
+    }
+
+    #[test]
+    fn a_lock_stays_while_something_is_left_in_its_folder() {
+        let locks = [lock("src", LockScope::Agents)];
+        let moved = [difference("lib/d", None, Some("1")), difference("src/d", Some("1"), None)];
+        let mut tree = after(&moved);
+        assert_eq!(followers(&locks, &moved, &tree), [("src".to_owned(), "lib".to_owned())]);
+        tree.put("src/left", file("2")).expect("no clash");
+        assert_eq!(followers(&locks, &moved, &tree), []);
+    }
+
+    #[test]
+    fn one_of_two_locks_follows_to_the_same_path() {
+        let locks = ["a", "b"].map(|path| lock(path, LockScope::Agents));
+        let moved = [
+            difference("a/x", Some("1"), None),
+            difference("b/y", Some("2"), None),
+            difference("lib/x", None, Some("1")),
+            difference("lib/y", None, Some("2")),
+        ];
+        assert_eq!(followers(&locks, &moved, &after(&moved)), [("a".to_owned(), "lib".to_owned())]);
     }
 }

@@ -13,6 +13,9 @@ use crate::{
     read::objects::Objects,
 };
 
+/// Bytes of all versions of the files that both sides edited, which a merge has in memory. Further files are conflicts.
+const MAX_EDITED_BYTES: u64 = 32 * 1024 * 1024;
+
 /// Contents of files by their ids.
 pub(crate) type Contents = HashMap<Oid, Bytes>;
 
@@ -24,7 +27,8 @@ pub(crate) async fn merge(
     mode: MergeMode,
     known: &Contents,
 ) -> Result<MergeResult, Error> {
-    let plan = merge.plan(mode);
+    let mut plan = merge.plan(mode);
+    plan.limit_edits(MAX_EDITED_BYTES);
     let versions = |file: &FileVersions| [file.base, file.result, file.head];
     let (new, stored): (Vec<FileRef>, Vec<_>) = plan.edits().iter().flat_map(versions).partition(|file| known.contains_key(&file.oid));
     let mut contents = objects.contents(store, &stored).await?;

@@ -11,7 +11,7 @@ const SHOWN_BEFORE_BYTES: usize = 100;
 /// Matches that a hit marks.
 const MAX_MARKED: usize = 20;
 /// Bytes of a line in which a regular expression is searched, so that one line cannot take long.
-const MAX_LINE_BYTES: usize = 64 * 1024;
+const MAX_LINE_BYTES: usize = 4 * 1024;
 /// Bytes between two questions whether the time is over.
 const STEP_BYTES: usize = 16 * 1024;
 
@@ -75,7 +75,8 @@ impl Scan<'_> {
                 }
             }
             since_asked += line.len();
-            if since_asked >= STEP_BYTES {
+            // A line can take an expression as long as many lines take a text.
+            if since_asked >= STEP_BYTES || self.pattern.is_regex() {
                 since_asked = 0;
                 if is_over() {
                     return Progress::Line(number);

@@ -5,7 +5,7 @@ use proto::id::{ProjectId, UserId};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
-use super::{Connection, StoreError};
+use super::{Connection, MAIN, StoreError};
 use crate::model::project::StoreId;
 
 /// A deleted project.
@@ -14,15 +14,19 @@ pub(crate) struct DeletedProject {
     pub(crate) deleted_at: OffsetDateTime,
 }
 
-/// Takes the members and the draft id from a locked project, and ends its previews. Returns the time.
+/// Takes the members, the draft id and the idempotency keys from a locked project, and ends its previews. Returns the time.
 pub(crate) async fn delete(db: &mut Connection, id: ProjectId) -> Result<OffsetDateTime, StoreError> {
     let update = sqlx::query_scalar!(
         r#"WITH m AS (DELETE FROM members WHERE project_id = $1 RETURNING user_id, role),
              f AS (INSERT INTO former_members (project_id, user_id, role) SELECT $1, user_id, role FROM m),
-             v AS (DELETE FROM previews WHERE project_id = $1)
+             v AS (DELETE FROM previews WHERE project_id = $1),
+             k AS (DELETE FROM save_requests WHERE project_id = $1),
+             -- A save that waits for the head sees that it changed, and then that its user is no member.
+             r AS (UPDATE refs SET lock_version = lock_version + 1 WHERE project_id = $1 AND name = $2)
          UPDATE projects SET deleted_at = clock_timestamp(), updated_at = clock_timestamp(), deleted_draft_id = draft_id, draft_id = NULL
          WHERE id = $1 RETURNING deleted_at AS "deleted_at!""#,
         id.0,
+        MAIN,
     );
     query("delete project", update.fetch_one(&mut *db)).await
 }

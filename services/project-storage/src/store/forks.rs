@@ -46,7 +46,7 @@ pub(crate) async fn insert(
     let query = sqlx::query_scalar!(
         r#"WITH q AS (
                SELECT o.id, o.store_id, o.owner_id FROM projects o
-               WHERE o.id = $8 AND EXISTS (SELECT 1 FROM members m WHERE m.project_id = o.id AND m.user_id = $3)
+               WHERE o.id = $8 AND o.deleted_at IS NULL AND EXISTS (SELECT 1 FROM members m WHERE m.project_id = o.id AND m.user_id = $3)
                FOR KEY SHARE
            ), p AS (
                INSERT INTO projects (id, store_id, owner_id, draft_id, display_name, plan, created_at, updated_at, edited_at)

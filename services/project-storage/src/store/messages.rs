@@ -304,9 +304,9 @@ pub(crate) async fn insert(db: &mut Connection, project: ProjectId, message: &Me
 pub(crate) const HIT_START: char = '\u{2}';
 pub(crate) const HIT_END: char = '\u{3}';
 /// Messages that one statement compares.
-const BATCH: i64 = 500;
-/// Characters of the messages that one statement compares, besides one message.
-const BATCH_CHARACTERS: i64 = 1024 * 1024;
+const BATCH: i64 = 200;
+/// Bytes of the messages that one statement compares, besides one message.
+const BATCH_BYTES: i64 = 1024 * 1024;
 
 /// A part of a conversation that was searched.
 pub(crate) struct Batch {
@@ -333,21 +333,21 @@ pub(crate) async fn search(
            FROM members m
            CROSS JOIN websearch_to_tsquery('simple', $4) AS q (q)
            CROSS JOIN LATERAL (
-               SELECT x.*, count(*) OVER () AS found, sum(least(length(x.text), 65536)) OVER (ORDER BY x.id DESC) AS characters
+               SELECT x.*, count(*) OVER () AS found, sum(least(octet_length(x.text), 65536)) OVER (ORDER BY x.id DESC) AS bytes
                FROM (SELECT * FROM messages y
                      WHERE y.project_id = m.project_id AND y.hidden_by IS NULL AND y.id < $3 ORDER BY y.id DESC LIMIT $5) x
            ) g
            CROSS JOIN LATERAL (
                SELECT g.deleted_at IS NULL AND to_tsvector('simple', left(g.text, 65536)) @@ q.q AS is_hit OFFSET 0
            ) h
-           WHERE m.project_id = $1 AND m.user_id = $2 AND g.characters - least(length(g.text), 65536) < $6
+           WHERE m.project_id = $1 AND m.user_id = $2 AND g.bytes - least(octet_length(g.text), 65536) < $6
            ORDER BY g.id DESC"#,
         project.0,
         user.0,
         after.map_or(Uuid::max(), |id| id.0),
         words,
         BATCH,
-        BATCH_CHARACTERS,
+        BATCH_BYTES,
         format!(
             "StartSel=\"{HIT_START}\", StopSel=\"{HIT_END}\", MaxFragments=3, MaxWords=30, MinWords=10, ShortWord=0, FragmentDelimiter=\" … \""
         ),

@@ -10,8 +10,8 @@ use crate::{
     model::project::StoreId,
 };
 
-/// Seconds that a lease is valid after its last renewal.
-const LEASE_SECONDS: f64 = 120.0;
+/// Seconds that a lease is valid after its last renewal: longer than the stream of an upload may take.
+const LEASE_SECONDS: f64 = 240.0;
 
 /// A lease, and the quota of the account that its objects count for.
 #[derive(Debug, Clone, Copy)]

@@ -272,6 +272,12 @@ pub(crate) async fn lock(db: &mut Connection, id: ProjectId) -> Result<(), Store
 /// Locks a project with its turns and all its branches.
 pub(crate) async fn lock_all(db: &mut Connection, id: ProjectId) -> Result<(), StoreError> {
     // In the order of a turn's commit: turns, refs, project.
+    // The leases of uploads first: a revision with uploaded contents locks its lease, then the head.
+    let leases = sqlx::query!(
+        "SELECT w.id FROM pending_writes w JOIN projects p ON p.store_id = w.store_id WHERE p.id = $1 ORDER BY w.id FOR UPDATE OF w",
+        id.0
+    );
+    chassis::postgres::query("lock pending writes", leases.fetch_all(&mut *db)).await?;
     let turns = sqlx::query!("SELECT id FROM turns WHERE project_id = $1 ORDER BY id FOR UPDATE", id.0);
     chassis::postgres::query("lock turns", turns.fetch_all(&mut *db)).await?;
     // The main branch first: a resolution moves it, and then deletes the branch of its conflict.
@@ -289,6 +295,9 @@ pub(crate) async fn delete(db: &mut Connection, id: ProjectId, store: StoreId) -
     if chassis::postgres::query("delete store", stores.execute(&mut *db)).await?.rows_affected() == 1 {
         let objects = sqlx::query!("DELETE FROM objects WHERE store_id = $1", store.0);
         chassis::postgres::query("delete objects", objects.execute(&mut *db)).await?;
+        // Those of uploads that were not finished, which no object names.
+        let chunks = sqlx::query!("DELETE FROM chunks WHERE store_id = $1", store.0);
+        chassis::postgres::query("delete chunks", chunks.execute(&mut *db)).await?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use sqlx::PgExecutor;
 
 use super::StoreError;
+use crate::model::turn::TurnState;
 
 /// Rows that one statement deletes at most.
 const MAX_ROWS: i64 = 1000;
@@ -88,4 +89,17 @@ pub(crate) async fn deletions(db: impl PgExecutor<'_>) -> Result<u64, StoreError
         MAX_ROWS,
     );
     Ok(chassis::postgres::query("sweep deletions", query.execute(db)).await?.rows_affected())
+}
+
+/// Deletes old texts of edited messages that no open turn may read again.
+pub(crate) async fn message_versions(db: impl PgExecutor<'_>) -> Result<u64, StoreError> {
+    let query = sqlx::query!(
+        "DELETE FROM message_versions WHERE (project_id, message_id, replaced_at) IN (
+             SELECT v.project_id, v.message_id, v.replaced_at FROM message_versions v
+             WHERE NOT EXISTS (SELECT 1 FROM turns t WHERE t.project_id = v.project_id AND t.state = $2 AND t.created_at < v.replaced_at)
+             LIMIT $1 FOR UPDATE SKIP LOCKED)",
+        MAX_ROWS,
+        TurnState::Open as i16,
+    );
+    Ok(chassis::postgres::query("sweep message versions", query.execute(db)).await?.rows_affected())
 }
