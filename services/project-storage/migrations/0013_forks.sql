@@ -100,7 +100,8 @@ END
 $$;
 CREATE TRIGGER projects_deleted AFTER DELETE ON projects FOR EACH ROW EXECUTE FUNCTION leave_store();
 
--- What a revision contains of the logs of other projects since a merge: everything up to a number.
+-- What a revision contains of the logs of other projects since a merge: everything up to a number. For merges of forks,
+-- which do not exist yet.
 CREATE TABLE merged (
     -- The log and the number of the revision.
     project_id uuid NOT NULL,

@@ -13,7 +13,7 @@ CREATE TABLE chunks (
 ALTER TABLE chunks ALTER data SET STORAGE EXTERNAL;
 
 -- Objects that are written before the revision that uses them. Until expires_at, which the writer renews, nothing of the store may be
--- swept: a sweep locks the row in stores (FOR UPDATE), which a new row here locks as well (FOR KEY SHARE), then locks the rows of the
+-- swept. No release sweeps objects yet. A sweep has to do this: it locks the row in stores (FOR UPDATE), which a new row here locks as well (FOR KEY SHARE), then locks the rows of the
 -- store here, and goes on only if none of them is valid. A revision checks its row in the statement that moves the head.
 CREATE TABLE pending_writes (
     id uuid PRIMARY KEY,

@@ -12,7 +12,7 @@ ALTER TABLE messages
     ADD COLUMN edited_at timestamptz,
     -- When it was deleted. The row stays, without the text.
     ADD COLUMN deleted_at timestamptz,
-    -- What an answer did beside its text; NULL for none, and from the release before.
+    -- What an answer did beside its text. Nothing writes it yet.
     ADD COLUMN parts jsonb,
     -- How many people found an answer helpful, or not.
     ADD COLUMN helpful integer NOT NULL DEFAULT 0,

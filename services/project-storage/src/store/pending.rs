@@ -145,7 +145,8 @@ pub(crate) async fn drop_chunks(db: &mut Connection, lease: &Lease, blob: Uuid) 
     Ok(chassis::postgres::query("delete chunks of blob", query.fetch_optional(&mut *db)).await?.is_some())
 }
 
-/// Ends a lease, and deletes the chunks of the blob that was not finished. The objects are left to the sweep of the store.
+/// Ends a lease, and deletes the chunks of the blob that was not finished. The objects stay until the store
+/// is deleted.
 pub(crate) async fn end(db: impl PgExecutor<'_>, id: Uuid) -> Result<(), StoreError> {
     let query = sqlx::query!(
         "WITH w AS (DELETE FROM pending_writes WHERE id = $1 RETURNING store_id, blob)
