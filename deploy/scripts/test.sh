@@ -32,6 +32,8 @@ export BACKLOT_BUF="$buf"
 export BACKLOT_NODE_MODULES="$node_folder"
 need_chat_clients
 export BACKLOT_CLIENT_MODULES="$client_folder"
+need_archives
+export BACKLOT_ARCHIVES="$archives_folder"
 need_openapi_tools
 export BACKLOT_OPENAPI_TOOLS="$openapi_folder"
 BACKLOT_CHROMIUM="$(chromium_path)"

@@ -6,6 +6,6 @@ pub(crate) mod diagnostics;
 pub(crate) mod limits;
 pub(crate) mod params;
 mod query_value;
-mod receive;
+pub(crate) mod receive;
 pub(crate) mod reply;
 mod value_count;

@@ -16,7 +16,7 @@ use crate::{
     error::{Failure, fault},
     http::etag::{VERSIONED, refuse_if_match},
     identity::authenticate::identify,
-    routes::{agents, agui, archives, auth, chat, conflicts, files, forks, history, messages, projects, system, turns},
+    routes::{agents, agui, archives, auth, chat, conflicts, files, forks, history, imports, messages, projects, system, turns},
     web::{page, preview},
 };
 
@@ -170,6 +170,8 @@ fn own() -> Vec<Route> {
         get("/api/chat/{id}/stream", Stream, chat::resume),
         post("/api/chat/{id}/stop", Counted, chat::stop),
         post("/api/agui", Stream, agui::run),
+        post("/api/projects/import", Counted, imports::import),
+        post("/api/projects/{project_id}/import", Counted, imports::import),
         get("/healthz", Plain, system::healthz),
         get("/readyz", Plain, system::readyz),
         get("/openapi.json", Plain, system::openapi),

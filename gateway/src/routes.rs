@@ -9,6 +9,7 @@ pub(crate) mod conflicts;
 pub(crate) mod files;
 pub(crate) mod forks;
 pub(crate) mod history;
+pub(crate) mod imports;
 mod load;
 pub(crate) mod messages;
 pub(crate) mod projects;

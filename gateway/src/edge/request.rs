@@ -45,6 +45,7 @@ const RESERVED: [&str; 3] = ["x-backlot-", "x-forwarded-", "grpc-"];
 pub(crate) struct RequestInfo {
     pub(crate) address: IpAddr,
     pub(crate) trace_id: Arc<str>,
+    pub(crate) request_id: Arc<str>,
     /// For how long the edge limit refuses the address, if it has sent too many requests.
     pub(crate) edge_wait: Option<Duration>,
 }
@@ -96,7 +97,12 @@ pub(crate) async fn observe(State(profile): State<ListenerProfile>, mut request:
     };
     let trace_id: Arc<str> = propagation::adopt(&span, request.headers(), propagation::Sender::Stranger).into();
     span.record("trace_id", &*trace_id);
-    request.extensions_mut().insert(RequestInfo { address, trace_id: Arc::clone(&trace_id), edge_wait });
+    request.extensions_mut().insert(RequestInfo {
+        address,
+        trace_id: Arc::clone(&trace_id),
+        request_id: request_id.to_str().unwrap_or_default().into(),
+        edge_wait,
+    });
 
     let started = Instant::now();
     async {

@@ -39,6 +39,12 @@ pub(crate) fn render(mut response: Response, context: &ProblemContext<'_>) -> Re
     response
 }
 
+/// The document of a failure after the answer has begun.
+pub(crate) fn json(Failure(fault): &Failure, context: &ProblemContext<'_>) -> Vec<u8> {
+    let (status, title) = status_of(fault.code, &fault.reason);
+    serde_json::to_vec(&document(fault, status, title, context)).unwrap_or_default()
+}
+
 /// Sets the headers of a problem.
 fn set_headers(headers: &mut HeaderMap, fault: &Fault, status: StatusCode) {
     let has_retry_after = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);

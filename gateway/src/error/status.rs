@@ -7,6 +7,9 @@ use proto::error::ErrorCode;
 const REASONS: &[(&str, Option<StatusCode>, &str)] = &[
     ("ACCOUNT_TOO_LARGE", Some(StatusCode::FORBIDDEN), "The account has no room"),
     ("AGENT_NOT_FOUND", None, "There is no such agent"),
+    ("ARCHIVE_ENTRY_REFUSED", None, "The archive has an entry that a project cannot have"),
+    ("ARCHIVE_INVALID", None, "The archive cannot be read"),
+    ("ARCHIVE_TOO_LARGE", Some(StatusCode::PAYLOAD_TOO_LARGE), "The archive exceeds a limit"),
     ("AUTHOR_REQUIRED", None, "Only the author may change the message"),
     ("BAD_CREDENTIALS", None, "The e-mail address or the password is wrong"),
     ("BODY_BROKEN", None, "The request's body ended early"),

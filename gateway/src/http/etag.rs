@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The routes whose resource has an ETag. Their handlers check `If-Match`.
-pub(crate) const VERSIONED: [(&str, &str); 18] = [
+pub(crate) const VERSIONED: [(&str, &str); 20] = [
     ("GET", "/api/projects/{project_id}"),
     ("PATCH", "/api/projects/{project_id}"),
     ("DELETE", "/api/projects/{project_id}"),
@@ -31,6 +31,8 @@ pub(crate) const VERSIONED: [(&str, &str); 18] = [
     ("POST", "/api/projects/{project_id}/turns/{turn_id}/revert"),
     ("POST", "/api/projects/{project_id}/undo"),
     ("POST", "/api/projects/{project_id}/redo"),
+    ("POST", "/api/projects/import"),
+    ("POST", "/api/projects/{project_id}/import"),
     ("GET", "/"),
     ("GET", "/page/{path=**}"),
 ];

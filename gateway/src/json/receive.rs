@@ -67,8 +67,7 @@ impl BodyReader {
             return Ok((bytes, self.share));
         }
         drop(self.share);
-        let discard = async { while body.frame().await.is_some_and(|frame| frame.is_ok()) {} };
-        let _ = tokio::time::timeout(DISCARD_TIME, discard).await;
+        discard(&mut body).await;
         let text = format!("the body must be at most {} bytes", self.limit);
         Err(fault(ErrorCode::InvalidArgument, "TOO_LARGE", text).with("limit", self.limit.to_string()).into())
     }
@@ -117,15 +116,21 @@ impl BodyReader {
     }
 }
 
-fn content_length(headers: &HeaderMap) -> Option<usize> {
+pub(crate) fn content_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok())
 }
 
-fn interrupted(error: &axum::Error) -> Failure {
+/// Reads the rest of a refused body for a moment.
+pub(crate) async fn discard(body: &mut Body) {
+    let discard = async { while body.frame().await.is_some_and(|frame| frame.is_ok()) {} };
+    let _ = tokio::time::timeout(DISCARD_TIME, discard).await;
+}
+
+pub(crate) fn interrupted(error: &axum::Error) -> Failure {
     tracing::debug!(%error, "a body ended early");
     fault(ErrorCode::InvalidArgument, "BODY_BROKEN", "the body ended early").into()
 }
 
-fn too_slow(timeout: Duration) -> Failure {
+pub(crate) fn too_slow(timeout: Duration) -> Failure {
     fault(ErrorCode::Timeout, "BODY_TIMEOUT", format!("the body must arrive within {} s", timeout.as_secs())).into()
 }

@@ -1,6 +1,7 @@
 //! The OpenAPI 3.1 document, generated from the contract: paths from `google.api.http`, schemas from the messages as ProtoJSON,
 //! descriptions from the comments. [`protocols`] describes the routes of other protocols, and [`reasons`] the refusals of each operation.
 
+mod imports;
 mod protocols;
 mod reasons;
 mod responses;
@@ -118,7 +119,7 @@ fn build() -> Value {
         let path = binding.template.replace("=**", "");
         paths.entry(path).or_default().insert(binding.method.to_ascii_lowercase(), operation(&binding, &mut schemas));
     }
-    for (path, method, operation) in protocols::operations() {
+    for (path, method, operation) in protocols::operations().into_iter().chain(imports::operations(&mut schemas)) {
         paths.entry(path.to_owned()).or_default().insert(method.to_owned(), operation);
     }
     schemas.finish();
@@ -380,7 +381,7 @@ mod tests {
         let document = document();
         let own = crate::router::own_routes();
         let api: Vec<_> = own.iter().filter(|route| route.template.starts_with("/api/")).collect();
-        assert_eq!(api.len(), protocols::operations().len());
+        assert_eq!(api.len(), protocols::operations().len() + imports::PATHS.len());
         for route in api {
             let operation = &document["paths"][route.template][route.method.to_ascii_lowercase()];
             assert!(operation["description"].as_str().is_some_and(|text| text.ends_with('.')), "{route:?}");

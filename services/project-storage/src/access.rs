@@ -25,6 +25,9 @@ fn save_bytes(user: &User) -> usize {
 /// A content of 10 MiB, also in small messages, at 64 KiB a second.
 const UPLOAD: StreamSize = StreamSize { message_bytes: 1024 * 1024 + 4096, messages: 16 * 1024, time: Duration::from_secs(180) };
 
+/// An archive of 256 MiB, at 440 KiB a second.
+const IMPORT: StreamSize = StreamSize { message_bytes: 1024 * 1024 + 4096, messages: 64 * 1024, time: Duration::from_secs(600) };
+
 /// One row per RPC.
 pub(crate) const RULES: &[Rule] = &[
     Rule { rpc: "CreateProject", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
@@ -42,6 +45,7 @@ pub(crate) const RULES: &[Rule] = &[
     Rule { rpc: "ListFiles", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "GetFile", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "SearchFiles", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
+    Rule { rpc: "ImportArchive", callers: PUBLIC, user: true, scope: Write, size: Stream(IMPORT) },
     Rule { rpc: "ExportProject", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "UploadFile", callers: PUBLIC, user: true, scope: Write, size: Stream(UPLOAD) },
     Rule { rpc: "DeleteFile", callers: PUBLIC, user: true, scope: Write, size: Ordinary },

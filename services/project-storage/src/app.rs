@@ -8,7 +8,7 @@ use chassis::{
 use proto::rate_limit::rate_limit_service_client::RateLimitServiceClient;
 
 use crate::{
-    commit::{Writer, lock::Locks, quota::Quotas, upload::UploadSlots},
+    commit::{Writer, import::ImportSlots, lock::Locks, quota::Quotas, upload::UploadSlots},
     config::Config,
     read::{export::ExportSlots, load::LoadSlots, objects::Objects},
     store::Pool,
@@ -22,6 +22,7 @@ pub(crate) struct App {
     pub(crate) page_tokens: PageTokens,
     pub(crate) load_slots: LoadSlots,
     pub(crate) export_slots: ExportSlots,
+    pub(crate) import_slots: ImportSlots,
     pub(crate) upload_slots: UploadSlots,
     locks: Locks,
 }
@@ -36,6 +37,7 @@ impl App {
             limiter: RateLimitServiceClient::new(limiter),
             page_tokens: PageTokens::new(secret),
             load_slots: LoadSlots::new(config.loads, config.server.limits.percent),
+            import_slots: ImportSlots::new(config.imports, config.server.limits.percent),
             export_slots: ExportSlots::new(config.exports, config.server.limits.percent),
             upload_slots: UploadSlots::new(config.server.limits.percent),
             locks: Locks::default(),

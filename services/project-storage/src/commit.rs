@@ -18,6 +18,7 @@ pub(crate) mod blobs;
 pub(crate) mod create;
 pub(crate) mod end;
 pub(crate) mod fork;
+pub(crate) mod import;
 pub(crate) mod lock;
 pub(crate) mod merge;
 pub(crate) mod objects;

@@ -23,6 +23,8 @@ pub struct Config {
     pub loads: usize,
     /// Exports that are open at the same time.
     pub exports: usize,
+    /// Imports that run at the same time.
+    pub imports: usize,
     /// The quotas of accounts.
     pub quotas: Quotas,
 }
@@ -49,6 +51,9 @@ impl Config {
                 .get(),
             exports: env
                 .get::<NonZeroUsize>("BACKLOT_EXPORTS_OPEN", "64", "exports of projects that project-storage streams at the same time")
+                .get(),
+            imports: env
+                .get::<NonZeroUsize>("BACKLOT_IMPORTS_IN_WORK", "8", "imports of archives that project-storage receives at the same time")
                 .get(),
             quotas: Quotas {
                 projects: env

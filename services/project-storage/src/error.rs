@@ -10,6 +10,7 @@ use proto::{
 };
 
 use crate::{
+    archive::error::ArchiveError,
     git::{Corruption, Oid},
     merge::MergeMode,
 };
@@ -20,6 +21,8 @@ pub(crate) const SERVICE: &str = Caller::ProjectStorage.name();
 const MAX_PATHS_BYTES: usize = 2048;
 /// Paths that the text of a conflict names. Its metadata has more.
 const MAX_NAMED_PATHS: usize = 5;
+/// Characters that the metadata has of the path of an entry of an archive.
+const MAX_ARCHIVE_PATH_CHARACTERS: usize = 255;
 /// Characters that are shown of an invalid path.
 const MAX_PATH_CHARACTERS: usize = 64;
 
@@ -113,6 +116,8 @@ pub(crate) enum Error {
     #[error("the files have more than {limit} bytes together; load them in pages with page_bytes")]
     LoadTooLarge { limit: u64 },
     #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    #[error(transparent)]
     Fault(#[from] Fault),
     #[error("the database failed")]
     Store(#[from] StoreError),
@@ -132,6 +137,7 @@ impl Error {
             | Self::FolderTooLarge { .. }
             | Self::TooManyChanges { .. }
             | Self::LoadTooLarge { .. }
+            | Self::Archive(_)
             | Self::PageToken(_) => ErrorCode::InvalidArgument,
             Self::ProjectNotFound
             | Self::RevisionNotFound
@@ -210,6 +216,10 @@ impl Error {
             Self::PageToken(_) => "PAGE_TOKEN_INVALID",
             Self::RoleRequired => "ROLE_REQUIRED",
             Self::Busy => "OVERLOADED",
+            Self::Archive(ArchiveError::Entry { .. }) => "ARCHIVE_ENTRY_REFUSED",
+            Self::Archive(ArchiveError::TooLarge { .. }) => "ARCHIVE_TOO_LARGE",
+            Self::Archive(ArchiveError::Invalid { .. }) => "ARCHIVE_INVALID",
+            Self::Archive(ArchiveError::Stopped) => "BODY_BROKEN",
             Self::WriteExpired => "WRITE_EXPIRED",
             Self::LoadTooLarge { .. } => "LOAD_TOO_LARGE",
             Self::Fault(fault) => &fault.reason,
@@ -259,6 +269,7 @@ impl Error {
             Self::FileChanged { path, current, .. } | Self::FileMismatch { path, current } => {
                 fault.with("path", path).with("current", current)
             }
+            Self::Archive(refused) => archive_metadata(refused, fault),
             Self::StaleRevision { base, head, paths, .. } => {
                 fault.with("base", base).with("head", head).with("paths", join_paths(paths)).with("path_count", paths.len().to_string())
             }
@@ -295,6 +306,21 @@ impl Error {
     pub(crate) fn stale(base: Option<Oid>, head: Option<Oid>, paths: Vec<String>, mode: MergeMode) -> Self {
         let etag = |oid: Option<Oid>| oid.map(|oid| oid.etag()).unwrap_or_default();
         Self::StaleRevision { base: etag(base), head: etag(head), paths, mode }
+    }
+}
+
+/// The entry and the limit of a refused archive. A long path is cut.
+fn archive_metadata(refused: &ArchiveError, fault: Fault) -> Fault {
+    let path = |path: &str| path.chars().take(MAX_ARCHIVE_PATH_CHARACTERS).collect::<String>();
+    let fault = match refused {
+        ArchiveError::TooLarge { limit, .. } => fault.with("limit", limit.to_string()),
+        _ => fault,
+    };
+    match refused {
+        ArchiveError::Entry { path: entry, .. }
+        | ArchiveError::Invalid { entry: Some(entry), .. }
+        | ArchiveError::TooLarge { entry: Some(entry), .. } => fault.with("path", path(entry)),
+        _ => fault,
     }
 }
 

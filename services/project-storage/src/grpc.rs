@@ -10,6 +10,7 @@ mod file_history;
 mod files;
 mod forks;
 mod history;
+mod imports;
 mod labels;
 mod locks;
 mod messages;
@@ -43,6 +44,12 @@ macro_rules! rpcs {
             $(async fn $name(&self, request: Request<pb::$request>) -> Result<Response<pb::$response>, Status> {
                 answer($handler(&self.0, request).await)
             })*
+
+            type ImportArchiveStream = imports::ImportStream;
+
+            async fn import_archive(&self, request: Request<Streaming<pb::ImportArchiveRequest>>) -> Result<Response<imports::ImportStream>, Status> {
+                answer(imports::import(&self.0, request).await)
+            }
 
             type ExportProjectStream = archives::ExportStream;
 

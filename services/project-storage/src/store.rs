@@ -16,6 +16,7 @@ pub(crate) mod reactions;
 pub(crate) mod revisions;
 pub(crate) mod saves;
 pub(crate) mod sessions;
+pub(crate) mod staging;
 pub(crate) mod sweeps;
 pub(crate) mod turns;
 pub(crate) mod usage;

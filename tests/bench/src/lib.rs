@@ -14,6 +14,7 @@
 //! arguments. The targets alternate within every round. The exit code is a failure if a measurement failed or costs more than five times
 //! its baseline.
 
+mod archives;
 mod attack;
 mod echo;
 mod environment;
@@ -89,6 +90,7 @@ async fn measure(wanted: &[&str]) -> Result<ExitCode> {
         }
         if is_wanted("files") {
             files::measure(&environment, &cluster, &mut table).await.context("files")?;
+            archives::measure(&cluster, &mut table).await.context("archives")?;
         }
         if is_wanted("search") {
             search::measure(&cluster, &mut table).await.context("search")?;

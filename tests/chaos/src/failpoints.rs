@@ -27,6 +27,7 @@ const EXCLUDED: &[(Role, &[&str], &str)] = &[
             "sweep previews",
             "sweep pending writes",
             "sweep save requests",
+            "sweep unused stores",
             "select expired project",
         ],
         "runs hours after the start",
@@ -36,6 +37,7 @@ const EXCLUDED: &[(Role, &[&str], &str)] = &[
         &["select account bytes", "select draft", "select member", "select pending write"],
         "runs only if a write was refused: a full account, a race, or an expired lease",
     ),
+    (Role::ProjectStorage, &["insert store", "delete unused store", "renew pending write"], "imports are not a part of turns"),
     (
         Role::ProjectStorage,
         &[

@@ -30,6 +30,9 @@ const CODES: [(ErrorCode, &[&str]); 10] = [
             "PROJECT_TOO_LARGE",
             "FOLDER_TOO_LARGE",
             "TOO_MANY_CHANGES",
+            "ARCHIVE_INVALID",
+            "ARCHIVE_ENTRY_REFUSED",
+            "ARCHIVE_TOO_LARGE",
             "LENGTH_REQUIRED",
             "RANGE_NOT_SATISFIABLE",
             "PAGE_TOKEN_INVALID",
@@ -230,11 +233,15 @@ const OWN: &[(&str, &[&[&str]])] = &[
     ("CancelTurn", &[&["TURN_NOT_FOUND", "TOO_LATE"]]),
     ("ListAgents", &[]),
     ("GetAgent", &[&["AGENT_NOT_FOUND"]]),
+    ("ImportProject", &[STORING, IMPORTING, &["TOO_MANY_PROJECTS", "METHOD_NOT_ALLOWED"]]),
+    ("ImportIntoProject", &[STORING, IMPORTING]),
     ("SendChatMessage", &[STARTING, &["TURN_NOT_FOUND", "CONTINUATION_UNSUPPORTED"]]),
     ("ResumeChat", &[&["PROJECT_NOT_FOUND"], FOLLOWING]),
     ("StopChat", &[&["PROJECT_NOT_FOUND", "TURN_NOT_FOUND", "TOO_LATE"]]),
     ("RunAgent", &[STARTING, &["TURN_NOT_FOUND", "TOOLS_UNSUPPORTED", "RESUME_UNSUPPORTED"]]),
 ];
+/// Further reasons of imports.
+const IMPORTING: &[&str] = &["ARCHIVE_INVALID", "ARCHIVE_ENTRY_REFUSED", "ARCHIVE_TOO_LARGE", "REVISION_NOT_FOUND"];
 /// Further reasons of saves.
 const SAVING: &[&str] = &["TOO_MANY_CHANGES", "REVISION_NOT_FOUND", "FILE_NOT_FOUND", "FILE_EXISTS", "FILE_CHANGED", "TOO_MANY_PROJECTS"];
 

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     delete,
-    store::{Pool, StoreError, sweeps},
+    store::{Pool, StoreError, staging, sweeps},
 };
 
 /// The time between two sweeps.
@@ -31,7 +31,9 @@ pub(crate) async fn run(pool: Pool, stop: CancellationToken) {
 async fn sweep(pool: &Pool) -> Result<u64, StoreError> {
     let mut rows = purge(pool).await;
     loop {
-        let deleted = sweeps::save_requests(pool).await?
+        // Before the leases, which lead to these stores.
+        let deleted = staging::sweep_unused_stores(pool).await?
+            + sweeps::save_requests(pool).await?
             + sweeps::previews(pool).await?
             + sweeps::ended_sessions(pool).await?
             + sweeps::branches(pool).await?

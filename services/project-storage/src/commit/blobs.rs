@@ -78,6 +78,14 @@ impl<'a> BlobWriter<'a> {
         if written { Ok(()) } else { Err(self.refusal().await?) }
     }
 
+    /// Renews the lease, as every write does. To be called while a request waits for long.
+    ///
+    /// # Errors
+    /// [`Error::WriteExpired`] if the lease was lost.
+    pub(crate) async fn renew(&self) -> Result<(), Error> {
+        if pending::renew(self.pool, &self.lease).await? { Ok(()) } else { Err(Error::WriteExpired) }
+    }
+
     /// Ends the lease, if no revision has ended it. To be called when a request has failed, or has changed nothing.
     pub(crate) async fn end(self) -> Result<(), Error> {
         Ok(pending::end(self.pool, self.lease.id).await?)

@@ -27,6 +27,8 @@ use crate::{
 pub(crate) struct Save {
     pub(crate) user: User,
     pub(crate) target: Target,
+    /// The project to create if the target does not exist; `None` makes one of a draft id.
+    pub(crate) created: Option<Project>,
     /// The condition that the project must meet.
     pub(crate) condition: Condition,
     /// The revision that the user edited; `None` for the head.
@@ -79,19 +81,25 @@ impl OptimisticWrite for SaveWrite<'_> {
                 project::require(Some(member.role), Role::Editor)?;
                 self.save_project(member).await
             }
-            (None, Target::Draft(draft)) => self.save_draft(draft.clone()).await,
-            (None, Target::Id(_)) => Err(Error::ProjectNotFound),
+            (None, Target::Draft(draft)) => {
+                let new = || Project::new(save.user, Some(draft.clone()), UNNAMED.to_owned(), self.request.now);
+                let project = save.created.clone().unwrap_or_else(new);
+                self.save_new(project).await
+            }
+            (None, Target::Id(_)) => match save.created.clone() {
+                Some(project) => self.save_new(project).await,
+                None => Err(Error::ProjectNotFound),
+            },
         }
     }
 }
 
 impl SaveWrite<'_> {
-    /// Saves a draft that is no project yet. The save creates the project.
-    async fn save_draft(&mut self, draft: String) -> Result<Attempt<SaveResult>, Error> {
+    /// Saves a project that does not exist yet. The save creates it.
+    async fn save_new(&mut self, project: Project) -> Result<Attempt<SaveResult>, Error> {
         if self.save.base.is_some() {
             return Err(Error::RevisionNotFound);
         }
-        let project = Project::new(self.save.user, Some(draft), UNNAMED.to_owned(), self.request.now);
         let staged = self.stage(&project, None).await?;
         self.request.count().await?;
         let packed = self.request.pack_changes(staged, &self.save.message).await;

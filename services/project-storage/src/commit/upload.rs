@@ -143,7 +143,7 @@ async fn write_and_save(
     let set = ChangeSet { changes: vec![Change { path, action: Action::Put(file), condition }], replace: false };
     let (target, base, mode) = (Target::Id(project), None, MergeMode::Paths);
     let lease = Some(blobs.lease());
-    let save = Save { user, target, condition: Condition::default(), base, set, mode, message, request, lease };
+    let save = Save { user, target, created: None, condition: Condition::default(), base, set, mode, message, request, lease };
     let saved = save::save(writer, policy, save, now).await.map_err(|error| error.in_field("path"))?;
     Ok(UploadResult { saved, file, head })
 }

@@ -44,7 +44,7 @@ pub(super) async fn save(app: &App, request: Request<pb::SaveProjectRequest>) ->
     let request = decode::request_key(wire.request_id.clone(), || digest(&SHA256, &wire.encode_to_vec()).as_ref().to_vec());
     let set = decode::changes(wire.changes, wire.replace).await?;
     let policy = SavePolicy::new(app.limiter.clone(), &context);
-    let save = Save { user, target, condition, base, set, mode, message: wire.message, request, lease: None };
+    let save = Save { user, target, created: None, condition, base, set, mode, message: wire.message, request, lease: None };
     let saved = save::save(app.writer(), policy, save, now()).await?;
     Ok(pb::SaveProjectResponse {
         replayed: saved.replayed,

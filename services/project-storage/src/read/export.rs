@@ -117,10 +117,13 @@ impl ArchiveBody {
             return Ok(writer.take());
         }
         let slot = slots.take(context).await?;
-        let loaded = objects.load(self.store, batch).await?;
+        let refs: Vec<FileRef> = batch.iter().map(|(_, file)| *file).collect();
+        let contents = objects.contents(self.store, &refs).await?;
         // The slot counts the work until its end, even if the client goes away before.
         let (bytes, writer) = blocking::on_thread(move || {
-            loaded.iter().for_each(|file| writer.add(&file.path, &file.content));
+            for (path, file) in &batch {
+                writer.add(path, contents.get(&file.oid).map_or(&[][..], |content| content));
+            }
             drop(slot);
             (writer.take(), writer)
         })

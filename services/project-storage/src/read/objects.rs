@@ -19,12 +19,6 @@ pub(crate) struct Objects {
     pub(crate) cache: Cache,
 }
 
-/// A file with its content.
-pub(crate) struct LoadedFile {
-    pub(crate) path: String,
-    pub(crate) content: Bytes,
-}
-
 /// A file with its content, unless that is too large.
 pub(crate) struct ListedFile {
     pub(crate) path: String,
@@ -36,17 +30,6 @@ impl Objects {
     /// `cache_bytes`: the size of the cache.
     pub(crate) fn new(pool: Pool, cache_bytes: u64) -> Self {
         Self { pool, cache: Cache::new(cache_bytes) }
-    }
-
-    /// Files with their contents, in the order given. A caller must bound their sum.
-    ///
-    /// # Errors
-    /// [`Error::Corruption`] if the store does not have a file.
-    pub(crate) async fn load(&self, store: StoreId, files: Vec<(String, FileRef)>) -> Result<Vec<LoadedFile>, Error> {
-        let refs: Vec<FileRef> = files.iter().map(|(_, file)| *file).collect();
-        let contents = self.contents(store, &refs).await?;
-        let load = |(path, file): (String, FileRef)| Some(LoadedFile { path, content: contents.get(&file.oid)?.clone() });
-        Ok(files.into_iter().filter_map(load).collect())
     }
 
     /// Puts the content of a large file into its row.

@@ -44,6 +44,16 @@ pub(crate) async fn is_valid(db: impl PgExecutor<'_>, id: Uuid) -> Result<bool, 
     chassis::postgres::query("select pending write", query.fetch_one(db)).await
 }
 
+/// Renews a lease. Returns `false` if it has ended.
+pub(crate) async fn renew(db: impl PgExecutor<'_>, lease: &Lease) -> Result<bool, StoreError> {
+    let query = sqlx::query!(
+        "UPDATE pending_writes SET expires_at = clock_timestamp() + make_interval(secs => $2) WHERE id = $1 AND expires_at > clock_timestamp()",
+        lease.id,
+        LEASE_SECONDS,
+    );
+    Ok(chassis::postgres::query("renew pending write", query.execute(db)).await?.rows_affected() == 1)
+}
+
 /// Writes objects, sorted by id, and renews the lease. Returns `false` if nothing was written: the lease has ended, or the account is full.
 pub(crate) async fn write(db: &mut Connection, lease: &Lease, objects: &[Object]) -> Result<bool, StoreError> {
     let oids: Vec<&[u8]> = objects.iter().map(|object| object.oid.as_bytes()).collect();

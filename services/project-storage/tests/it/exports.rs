@@ -17,7 +17,7 @@ impl Person {
     /// A whole archive with what is known before its bytes.
     pub(crate) async fn export(&self, project: &str, format: &str, revision: &str) -> Result<(ExportedArchive, Vec<u8>), Box<Fault>> {
         let request = ExportProjectRequest { project_id: project.into(), format: format.into(), revision: revision.into() };
-        let mut parts = answer(self.client.clone().export_project(self.request(request)).await)?;
+        let mut parts = answer(self.client.clone().export_project(self.stream_request(request)).await)?;
         let mut next = async || parts.message().await.map_err(|status| Box::new(Fault::from_status(&status)));
         let archive = next().await?.expect("a message").archive.expect("an archive");
         let mut bytes = Vec::new();

@@ -232,6 +232,13 @@ impl Person {
         with_token(message, &self.token)
     }
 
+    /// A request whose answer is a stream without a time limit.
+    pub(crate) fn stream_request<T>(&self, message: T) -> Request<T> {
+        let mut request = Context::background().stream_request(message);
+        request.metadata_mut().insert("authorization", format!("Bearer {}", self.token).parse().expect("text"));
+        request
+    }
+
     pub(crate) async fn create(&self) -> Project {
         let request = self.request(CreateProjectRequest::default());
         answer(self.client.clone().create_project(request).await).expect("a project").project.expect("a project")

@@ -11,7 +11,9 @@ mod filters;
 mod forks;
 mod git;
 mod harness;
+
 mod history;
+mod imports;
 mod limits;
 mod loads;
 mod locks;
