@@ -43,6 +43,7 @@ const REASONS: &[(&str, Option<StatusCode>, &str)] = &[
     ("LABEL_NOT_FOUND", None, "There is no such label"),
     ("LOCK_NOT_FOUND", None, "There is no such lock"),
     ("PATH_LOCKED", None, "The path is locked"),
+    ("MERGE_TOO_COMPLEX", None, "The projects have merged each other in too many ways"),
     ("MESSAGE_NOT_FOUND", None, "There is no such message"),
     ("LENGTH_REQUIRED", Some(StatusCode::LENGTH_REQUIRED), "The request needs Content-Length"),
     ("LOAD_TOO_LARGE", None, "The project is too large for one answer"),

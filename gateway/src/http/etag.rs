@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The routes whose resource has an ETag. Their handlers check `If-Match`.
-pub(crate) const VERSIONED: [(&str, &str); 20] = [
+pub(crate) const VERSIONED: [(&str, &str); 21] = [
     ("GET", "/api/projects/{project_id}"),
     ("PATCH", "/api/projects/{project_id}"),
     ("DELETE", "/api/projects/{project_id}"),
@@ -33,6 +33,7 @@ pub(crate) const VERSIONED: [(&str, &str); 20] = [
     ("POST", "/api/projects/{project_id}/redo"),
     ("POST", "/api/projects/import"),
     ("POST", "/api/projects/{project_id}/import"),
+    ("POST", "/api/projects/{project_id}/merge"),
     ("GET", "/"),
     ("GET", "/page/{path=**}"),
 ];

@@ -6,8 +6,8 @@ use axum::{extract::State, http::HeaderMap};
 use chassis::client::idempotent;
 use proto::project_storage::{
     BlameFileRequest, DeleteLabelRequest, DeleteLockRequest, DiffRevisionsRequest, GetRevisionRequest, ListFileRevisionsRequest,
-    ListLabelsRequest, ListLocksRequest, ListRevisionsRequest, RedoRevisionRequest, RestoreRevisionRequest, RevertRevisionRequest,
-    SetLabelRequest, SetLockRequest, UndoRevisionRequest,
+    ListLabelsRequest, ListLocksRequest, ListRevisionsRequest, MergeProjectRequest, RedoRevisionRequest, RestoreRevisionRequest,
+    RevertRevisionRequest, SetLabelRequest, SetLockRequest, UndoRevisionRequest,
 };
 
 use super::projects::SAVE_TIME;
@@ -78,6 +78,7 @@ change!(restore, RestoreRevisionRequest, restore_revision, [project_id, revision
 change!(revert, RevertRevisionRequest, revert_revision, [project_id, revision]);
 change!(revert_turn, RevertRevisionRequest, revert_revision, [project_id, turn_id]);
 change!(undo, UndoRevisionRequest, undo_revision, [project_id]);
+change!(merge, MergeProjectRequest, merge_project, [project_id]);
 change!(redo, RedoRevisionRequest, redo_revision, [project_id]);
 
 pub(crate) async fn labels(State(app): State<Arc<App>>, caller: Authenticated, Params(request): Params<ListLabelsRequest>) -> Reply {

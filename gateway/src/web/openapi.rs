@@ -25,7 +25,7 @@ use crate::{
 /// Paths whose POST answers 201.
 const CREATES: [&str; 3] = ["/api/turns", "/api/projects", "/api/projects/{project_id}/fork"];
 /// Operations other than reads whose response has an ETag.
-const ANSWERS_ETAG: [&str; 11] = [
+const ANSWERS_ETAG: [&str; 12] = [
     "UpdateProject",
     "UndeleteProject",
     "SaveProject",
@@ -37,6 +37,7 @@ const ANSWERS_ETAG: [&str; 11] = [
     "UndoRevision",
     "RedoRevision",
     "UploadFile",
+    "MergeProject",
 ];
 /// RPCs that anybody may call.
 const OPEN: [&str; 4] = ["SignUp", "SignIn", "SignOut", "GetKeySet"];
@@ -51,6 +52,7 @@ const KEYED: &[&str] = &[
     "ResolveConflict",
     "CreateProject",
     "ForkProject",
+    "MergeProject",
     "RestoreRevision",
     "RevertRevision",
     "UndoRevision",

@@ -39,6 +39,7 @@ pub(crate) const RULES: &[Rule] = &[
     Rule { rpc: "GetUsage", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "GetProjectUsage", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "ForkProject", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
+    Rule { rpc: "MergeProject", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
     Rule { rpc: "ListForks", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "SaveProject", callers: PUBLIC, user: true, scope: Write, size: OfUser(save_bytes) },
     Rule { rpc: "LoadProject", callers: PUBLIC, user: true, scope: Read, size: Ordinary },

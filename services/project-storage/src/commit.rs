@@ -5,8 +5,9 @@
 //! - [`stage`]: the tree that a change set makes. [`objects`]: the git objects of its commit.
 //! - [`create`]: an empty project. [`fork`]: a project that continues the log of another one.
 //! - [`save`], [`restore`], [`revert`], [`resolve`]: a user's save, the restore of an old revision, reverts with undo and redo, and the
-//!   resolution of a conflict. [`request`]: what these have in common. [`merge`]: the merge of a whole tree with the head.
-//!   [`upload`]: the save of a file that arrives in parts.
+//!   resolution of a conflict. [`request`]: what these have in common. [`merge`]: the merge of a whole tree with the head, and [`outcome`]:
+//!   its outcome. [`merge_project`]: the merge of another project.
+//!   [`upload`]: the save of a file that arrives in parts. [`import`]: the files of an archive.
 //! - [`begin`], [`turn`], [`end`]: the beginning of a turn, its commit, and its end without files.
 
 use self::{lock::Locks, quota::Quotas};
@@ -21,7 +22,9 @@ pub(crate) mod fork;
 pub(crate) mod import;
 pub(crate) mod lock;
 pub(crate) mod merge;
+pub(crate) mod merge_project;
 pub(crate) mod objects;
+pub(crate) mod outcome;
 pub(crate) mod quota;
 pub(crate) mod request;
 pub(crate) mod resolve;

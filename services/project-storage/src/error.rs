@@ -59,6 +59,8 @@ pub(crate) enum Error {
     PathLocked { path: String, lock: String },
     #[error("the project is the fork of a fork, and so on, {limit} times, which is as deep as forks may be")]
     ForkTooDeep { limit: u32 },
+    #[error("the two projects have more than {limit} common ancestors that a merge must compare")]
+    MergeTooComplex { limit: usize },
     #[error("no such project")]
     ProjectNotFound,
     #[error("no such label in this project")]
@@ -161,7 +163,8 @@ impl Error {
             | Self::TurnOpen { .. }
             | Self::TurnReplaced { .. }
             | Self::DigestMismatch
-            | Self::ForkTooDeep { .. } => ErrorCode::Conflict,
+            | Self::ForkTooDeep { .. }
+            | Self::MergeTooComplex { .. } => ErrorCode::Conflict,
             Self::RoleRequired | Self::AuthorRequired | Self::PathLocked { .. } => ErrorCode::Forbidden,
             Self::SessionEnded => ErrorCode::Unauthenticated,
             Self::TooManyProjects { .. } | Self::TooManyLabels { .. } | Self::TooManyLocks { .. } | Self::AccountTooLarge { .. } => {
@@ -192,6 +195,7 @@ impl Error {
             Self::AccountTooLarge { .. } => "ACCOUNT_TOO_LARGE",
             Self::SessionEnded => "TOKEN_INVALID",
             Self::ForkTooDeep { .. } => "FORK_TOO_DEEP",
+            Self::MergeTooComplex { .. } => "MERGE_TOO_COMPLEX",
             Self::ProjectNotFound => "PROJECT_NOT_FOUND",
             Self::RevisionNotFound => "REVISION_NOT_FOUND",
             Self::LabelNotFound => "LABEL_NOT_FOUND",
@@ -261,7 +265,7 @@ impl Error {
             | Self::TooManyLocks { limit }
             | Self::ForkTooDeep { limit } => fault.with("limit", limit.to_string()),
             Self::AccountTooLarge { limit } | Self::LoadTooLarge { limit } => fault.with("limit", limit.to_string()),
-            Self::TooManyChanges { limit, .. } => fault.with("limit", limit.to_string()),
+            Self::TooManyChanges { limit, .. } | Self::MergeTooComplex { limit } => fault.with("limit", limit.to_string()),
             Self::InvalidPath { path, .. }
             | Self::FileNotFound { path, .. }
             | Self::FileNotText { path }
@@ -269,7 +273,6 @@ impl Error {
             Self::FileChanged { path, current, .. } | Self::FileMismatch { path, current } => {
                 fault.with("path", path).with("current", current)
             }
-            Self::Archive(refused) => archive_metadata(refused, fault),
             Self::StaleRevision { base, head, paths, .. } => {
                 fault.with("base", base).with("head", head).with("paths", join_paths(paths)).with("path_count", paths.len().to_string())
             }

@@ -82,6 +82,7 @@ rpcs! {
     get_usage(GetUsageRequest) -> GetUsageResponse = usage::account;
     get_project_usage(GetProjectUsageRequest) -> GetProjectUsageResponse = usage::project;
     fork_project(ForkProjectRequest) -> ForkProjectResponse = forks::fork;
+    merge_project(MergeProjectRequest) -> MergeProjectResponse = forks::merge;
     list_forks(ListForksRequest) -> ListForksResponse = forks::list;
     delete_file(DeleteFileRequest) -> DeleteFileResponse = blobs::delete;
     list_revisions(ListRevisionsRequest) -> ListRevisionsResponse = history::list;

@@ -13,6 +13,7 @@ pub(crate) mod conflict;
 pub(crate) mod deletion;
 pub(crate) mod filter;
 pub(crate) mod limits;
+pub(crate) mod lineage;
 pub(crate) mod lock;
 pub(crate) mod media;
 pub(crate) mod message;

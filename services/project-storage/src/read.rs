@@ -1,6 +1,7 @@
 //! Reading projects. Functions that take a user check the user's role.
 //!
-//! - [`objects`]: files of a store, from the [`cache`] or the database. [`tree`]: trees. [`merge`]: merging trees.
+//! - [`objects`]: files of a store, from the [`cache`] or the database. [`tree`]: trees. [`merge`]: merging trees,
+//!   and [`merge_base`]: what a merge of two projects begins with.
 //! - [`blob`]: the content of a file part by part.
 //! - [`member`], [`forks`], [`history`], [`conversation`]: projects, their forks, their revisions and their messages.
 //!   [`message_search`]: hits in these.
@@ -27,6 +28,7 @@ pub(crate) mod history;
 pub(crate) mod load;
 pub(crate) mod member;
 pub(crate) mod merge;
+pub(crate) mod merge_base;
 pub(crate) mod message_search;
 pub(crate) mod objects;
 pub(crate) mod search;

@@ -5,6 +5,7 @@ pub(crate) mod deleted_projects;
 pub(crate) mod deletions;
 pub(crate) mod forks;
 pub(crate) mod labels;
+pub(crate) mod lineage;
 pub(crate) mod locks;
 pub(crate) mod members;
 pub(crate) mod messages;

@@ -25,16 +25,21 @@ pub(crate) enum MergeStage {
     Conflicts(Vec<String>),
 }
 
-/// Merges what `theirs` changes in `base` into the head, line by line.
+/// Merges what `theirs` changes in `base` into the head, line by line. `known` has contents that the store does not have.
 ///
 /// # Errors
 /// The limit that the result exceeds.
-pub(crate) async fn stage(objects: &Objects, member: &Member, base: &Arc<Folder>, theirs: &Folder) -> Result<MergeStage, Error> {
+pub(crate) async fn stage(
+    objects: &Objects,
+    member: &Member,
+    (base, theirs): (&Arc<Folder>, &Arc<Folder>),
+    known: &Contents,
+) -> Result<MergeStage, Error> {
     let (store, limits) = (member.project.store, member.project.limits());
     let head = tree::at_revision(objects, store, member.head.as_ref()).await?;
     let text_bytes = member.project.limits().file_bytes;
     let trees = Merge { base, result: theirs, head: &head, text_bytes, is_snapshot: false };
-    let merged = merge(objects, store, &trees, MergeMode::Lines, &Contents::new()).await?;
+    let merged = merge(objects, store, &trees, MergeMode::Lines, known).await?;
     if !merged.conflicts.is_empty() {
         return Ok(MergeStage::Conflicts(merged.conflicts));
     }

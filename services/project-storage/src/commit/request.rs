@@ -27,12 +27,13 @@ use crate::{
     model::{
         condition::Condition,
         conflict::NewConflict,
+        lineage::Contents,
         project::{Member, Project, Role, Target, User, require},
         revision::{Actor, Revision, Undoes},
     },
     read::{checkout::Checkout, history, member, tree},
     store::{
-        self, Connection, Pool, pending, projects,
+        self, Connection, Pool, lineage, pending, projects,
         saves::{self, NewRevision, RecordedSave, RequestOutcome},
     },
 };
@@ -161,6 +162,10 @@ impl<'a> SaveRequest<'a> {
             return Err(Error::stale(*base, head, Vec::new(), MergeMode::Paths));
         }
         Ok(RequestState::New(Box::new(member)))
+    }
+
+    pub(crate) fn user(&self) -> UserId {
+        self.user.id
     }
 
     /// The idempotency key and the fingerprint of the request; `None` if it has none.
@@ -311,7 +316,7 @@ impl<'a> SaveRequest<'a> {
         Ok(if recorded { Attempt::Done(()) } else { Attempt::Raced })
     }
 
-    /// Stores a conflict with its commit, and records the request, in one transaction. Raced if the head moved, the role was withdrawn, or
+    /// Stores a conflict with its commit and with what its resolution merges, and records the request, in one transaction. Raced if the head moved, the role was withdrawn, or
     /// the idempotency key was used meanwhile.
     ///
     /// # Errors
@@ -321,6 +326,7 @@ impl<'a> SaveRequest<'a> {
         member: &Member,
         conflict: &NewConflict<'_>,
         theirs: NewRevision<'_>,
+        merged: &Contents,
     ) -> Result<Attempt<()>, Error> {
         let project = member.project.id;
         let mut tx = store::begin(self.pool()).await?;
@@ -332,6 +338,9 @@ impl<'a> SaveRequest<'a> {
             // The same request at the same time: its conflict has the same id.
             Err(error) if error.violates(saves::REFS_KEY) || error.violates(saves::CONFLICTS_KEY) => return Ok(Attempt::Raced),
             Err(error) => return Err(error.into()),
+        }
+        if !merged.is_empty() {
+            lineage::insert_pending(&mut tx, member.project.store, conflict.id, merged).await?;
         }
         if matches!(self.record(&mut tx, project, RequestOutcome::Conflicted, theirs.expected).await?, Attempt::Raced) {
             return Ok(Attempt::Raced);

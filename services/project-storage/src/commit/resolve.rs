@@ -20,6 +20,7 @@ use crate::{
     model::{
         condition::Condition,
         conflict::{ConflictKind, OpenConflict},
+        lineage::Point,
         limits::{ChangedPath, Limits, SUMMARY_CHARACTERS},
         path::FilePath,
         project::{Member, Project, Role, Target, User},
@@ -30,6 +31,7 @@ use crate::{
     store::{
         self,
         conflicts::{self, ConflictState},
+        lineage,
         saves::{RecordedSave, RequestOutcome},
         turns,
     },
@@ -148,6 +150,10 @@ impl ResolveWrite<'_> {
         let Attempt::Done((project, revision)) = self.request.write(&mut tx, member, &commit).await? else { return Ok(Attempt::Raced) };
         if !conflicts::resolve(&mut tx, project.id, *conflict, revision.id, key).await? {
             return Ok(Attempt::Raced);
+        }
+        if kind == ConflictKind::MergeBack {
+            let point = Point { log: project.id, number: revision.number };
+            lineage::resolve(&mut tx, project.store, point, *conflict).await?;
         }
         store::commit(tx).await?;
         commit.put_into(&self.request.writer.objects.cache, project.store);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use proto::id::{ConflictId, TurnId};
+use proto::id::TurnId;
 use time::OffsetDateTime;
 
 use crate::{
@@ -10,22 +10,21 @@ use crate::{
         Writer,
         attempt::{Attempt, OptimisticWrite, retry_on_race},
         merge::{self, MergeStage},
+        outcome::{self, MergeOutcome, MergeResult},
         request::{MaybeCommit, Preconditions, RequestKey, RequestState, SavePolicy, SaveRequest},
         stage::StagedTree,
     },
     error::Error,
     git::{self, Folder, Oid},
     model::{
-        conflict::{self, ConflictKind, NewConflict},
-        project::{Member, Project, Role, Target, User},
+        conflict::{ConflictKind, NewConflict},
+        lineage,
+        project::{Member, User},
         revision::{Revision, Undoes},
         undo::{self, Verb},
     },
-    read::{history, member, tree},
-    store::{
-        conflicts, revisions,
-        saves::{RecordedSave, RequestOutcome},
-    },
+    read::{history, merge::Contents, tree},
+    store::revisions,
 };
 
 /// The newest revisions of a user that an undo or a redo looks at.
@@ -55,27 +54,8 @@ pub(crate) enum Subject {
     Redo,
 }
 
-/// The project after a revert.
-pub(crate) struct RevertResult {
-    pub(crate) project: Project,
-    pub(crate) outcome: RevertOutcome,
-    /// An earlier request with the same idempotency key made it.
-    pub(crate) replayed: bool,
-}
-
-/// How a revert ended.
-pub(crate) enum RevertOutcome {
-    Committed(Option<Revision>),
-    /// Nothing was left to revert. The head as it is.
-    Unchanged(Option<Revision>),
-    Conflicted {
-        id: ConflictId,
-        paths: Vec<String>,
-    },
-}
-
 /// Reverts, or returns what an earlier request with the same idempotency key did.
-pub(crate) async fn revert(writer: Writer<'_>, policy: SavePolicy<'_>, revert: Revert, now: OffsetDateTime) -> Result<RevertResult, Error> {
+pub(crate) async fn revert(writer: Writer<'_>, policy: SavePolicy<'_>, revert: Revert, now: OffsetDateTime) -> Result<MergeResult, Error> {
     let request = SaveRequest::new(writer, policy, revert.user, revert.request.as_ref(), now);
     retry_on_race(RevertWrite { request, revert: &revert }).await
 }
@@ -94,23 +74,23 @@ struct Reverted {
 }
 
 impl OptimisticWrite for RevertWrite<'_> {
-    type Output = RevertResult;
+    type Output = MergeResult;
 
-    async fn attempt(&mut self) -> Result<Attempt<RevertResult>, Error> {
+    async fn attempt(&mut self) -> Result<Attempt<MergeResult>, Error> {
         let member = match self.request.begin(&self.revert.preconditions).await? {
-            RequestState::Repeat(recorded) => return self.replay(recorded).await.map(Attempt::Done),
+            RequestState::Repeat(recorded) => return outcome::replay(&self.request, recorded).await.map(Attempt::Done),
             RequestState::New(member) => *member,
         };
-        if let Some(outcome) = self.old_conflict(&member).await? {
-            return Ok(Attempt::Done(RevertResult { project: member.project, outcome, replayed: true }));
+        if let Some(outcome) = outcome::old_conflict(&self.request, &member).await? {
+            return Ok(Attempt::Done(MergeResult { project: member.project, outcome, replayed: true }));
         }
         let (reverted, stage) = self.merge(&member).await?;
         let message =
             if self.revert.message.is_empty() { undo::message(self.verb(), &reverted.revision) } else { self.revert.message.clone() };
         self.request.undoes = self.undoes(&reverted.revision);
         match stage {
-            MergeStage::Unchanged(head) => self.commit(member, MaybeCommit::Unchanged(head), &message).await,
-            MergeStage::Clean(staged) => self.commit(member, MaybeCommit::Commit(staged), &message).await,
+            MergeStage::Unchanged(head) => outcome::commit(&mut self.request, member, MaybeCommit::Unchanged(head), &message).await,
+            MergeStage::Clean(staged) => outcome::commit(&mut self.request, member, MaybeCommit::Commit(staged), &message).await,
             MergeStage::Conflicts(paths) => self.keep_conflict(member, reverted, paths, &message).await,
         }
     }
@@ -190,15 +170,7 @@ impl RevertWrite<'_> {
     }
 
     async fn stage(&self, member: &Member, reverted: &Reverted) -> Result<MergeStage, Error> {
-        merge::stage(self.request.writer.objects, member, &reverted.after, &reverted.before).await
-    }
-
-    /// Commits the head without the change, or records that nothing was left to revert.
-    async fn commit(&mut self, member: Member, staged: MaybeCommit<StagedTree>, message: &str) -> Result<Attempt<RevertResult>, Error> {
-        let is_unchanged = matches!(staged, MaybeCommit::Unchanged(_));
-        let Attempt::Done(checkout) = self.request.commit(member, staged, message).await? else { return Ok(Attempt::Raced) };
-        let outcome = if is_unchanged { RevertOutcome::Unchanged(checkout.revision) } else { RevertOutcome::Committed(checkout.revision) };
-        Ok(Attempt::Done(RevertResult { project: checkout.project, outcome, replayed: false }))
+        merge::stage(self.request.writer.objects, member, (&reverted.after, &reverted.before), &Contents::new()).await
     }
 
     /// Stores a conflict. Its commit follows the reverted revision and has the files from before it.
@@ -208,58 +180,28 @@ impl RevertWrite<'_> {
         reverted: Reverted,
         paths: Vec<String>,
         message: &str,
-    ) -> Result<Attempt<RevertResult>, Error> {
+    ) -> Result<Attempt<MergeResult>, Error> {
         self.request.count().await?;
         if matches!(self.request.lock(&member.project).await, Attempt::Raced) {
             return Ok(Attempt::Raced);
         }
         let Reverted { revision, before, after } = reverted;
         let differences = git::diff(&after, &before);
-        let staged = StagedTree { tree: Folder::clone(&before), differences, parents: vec![revision.id], contents: Default::default() };
+        let staged = StagedTree { tree: Folder::clone(&before), differences, parents: vec![revision.id], contents: Contents::new() };
         let commit = self.request.pack(staged, message).await;
         let key = self.request.key();
         let conflict = NewConflict {
-            id: self.conflict_id(&member),
+            id: outcome::conflict_id(&self.request, &member),
             kind: ConflictKind::Revert,
             base: Some((revision.id, revision.tree)),
             paths: &paths,
             fingerprint: key.map(|key| key.fingerprint.as_slice()),
         };
         let theirs = commit.new_revision(&member, self.request.writer.quotas);
-        if matches!(self.request.write_conflict(&member, &conflict, theirs).await?, Attempt::Raced) {
+        if matches!(self.request.write_conflict(&member, &conflict, theirs, &lineage::Contents::new()).await?, Attempt::Raced) {
             return Ok(Attempt::Raced);
         }
-        let outcome = RevertOutcome::Conflicted { id: conflict.id, paths };
-        Ok(Attempt::Done(RevertResult { project: member.project, outcome, replayed: false }))
-    }
-
-    fn conflict_id(&self, member: &Member) -> ConflictId {
-        conflict::id_of_request(self.revert.user.id, member.project.id, self.request.key().map(|key| key.id.as_str()))
-    }
-
-    /// The conflict of the same request, if its idempotency key is no longer recorded.
-    async fn old_conflict(&self, member: &Member) -> Result<Option<RevertOutcome>, Error> {
-        let Some(key) = self.request.key() else { return Ok(None) };
-        let id = self.conflict_id(member);
-        match conflicts::find_recorded(self.request.pool(), member.project.id, id).await? {
-            Some(recorded) if recorded.fingerprint != key.fingerprint => Err(Error::KeyReused),
-            Some(recorded) => Ok(Some(RevertOutcome::Conflicted { id, paths: recorded.paths })),
-            None => Ok(None),
-        }
-    }
-
-    /// What an earlier request with the same idempotency key did.
-    async fn replay(&self, recorded: RecordedSave) -> Result<RevertResult, Error> {
-        if recorded.outcome == RequestOutcome::Conflicted {
-            let member = member::find(self.request.pool(), self.revert.user.id, &Target::Id(recorded.project), Role::Viewer).await?;
-            let id = self.conflict_id(&member);
-            let found = conflicts::find_recorded(self.request.pool(), member.project.id, id).await?;
-            let paths = found.map(|found| found.paths).unwrap_or_default();
-            return Ok(RevertResult { project: member.project, outcome: RevertOutcome::Conflicted { id, paths }, replayed: true });
-        }
-        let is_unchanged = recorded.outcome == RequestOutcome::Unchanged;
-        let checkout = self.request.replay(recorded).await?;
-        let outcome = if is_unchanged { RevertOutcome::Unchanged(checkout.revision) } else { RevertOutcome::Committed(checkout.revision) };
-        Ok(RevertResult { project: checkout.project, outcome, replayed: true })
+        let outcome = MergeOutcome::Conflicted { id: conflict.id, paths };
+        Ok(Attempt::Done(MergeResult { project: member.project, outcome, replayed: false }))
     }
 }

@@ -159,6 +159,11 @@ impl StagedTree {
         Ok(Self { tree, differences, parents: Vec::new(), contents: Contents::new() })
     }
 
+    /// A tree without a change.
+    pub(crate) fn unchanged(head: &Folder) -> Self {
+        Self { tree: head.clone(), differences: Vec::new(), parents: Vec::new(), contents: Contents::new() }
+    }
+
     pub(crate) fn with_parents(self, parents: impl IntoIterator<Item = Oid>) -> Self {
         Self { parents: parents.into_iter().collect(), ..self }
     }

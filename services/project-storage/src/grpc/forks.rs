@@ -1,18 +1,18 @@
-//! Forks of projects.
+//! Forks of projects, and merges of one project of a family into another one.
 
 use chassis::{clock::now, context::Context, page};
-use prost::Message as _;
 use proto::{error::Violations, id::ProjectId, project_storage as pb};
-use ring::digest::{Context as Digest, SHA256};
 use tonic::Request;
 use uuid::Uuid;
 
-use super::{decode, encode, text};
+use super::{decode, encode, reverts::answer, text};
 use crate::{
     app::App,
     commit::{
         create::CreateResult,
         fork::{self, Fork},
+        merge_project::{self, MergeProject},
+        request::{Preconditions, SavePolicy},
     },
     error::Error,
     model::page::Page,
@@ -22,7 +22,6 @@ use crate::{
 pub(super) async fn fork(app: &App, request: Request<pb::ForkProjectRequest>) -> Result<pb::ForkProjectResponse, Error> {
     let user = decode::user(&Context::of(&request))?;
     let wire = request.into_inner();
-    let encoded = wire.encode_to_vec();
     let mut violations = Violations::default();
     let parent = decode::project_id(&mut violations, &wire.project_id);
     let revision = decode::revision(&mut violations, "revision", &wire.revision);
@@ -31,18 +30,31 @@ pub(super) async fn fork(app: &App, request: Request<pb::ForkProjectRequest>) ->
     let draft = if wire.draft_id.is_empty() { None } else { decode::draft(&mut violations, &wire.draft_id) };
     text::REQUEST_ID.check(&mut violations, &wire.request_id);
     let parent = decode::checked(violations, parent)?;
-    let request = decode::request_key(wire.request_id.clone(), || fingerprint(&encoded));
+    let request = decode::request_key(wire.request_id.clone(), || decode::fingerprint("ForkProject", &wire));
     let fork = Fork { owner: user, parent, revision, draft, name: name.to_owned(), request };
     let CreateResult { project, replayed } = fork::fork(app.pool(), app.quotas, fork, now()).await?;
     Ok(pb::ForkProjectResponse { project: Some(encode::project(&project)), replayed })
 }
 
-/// The fingerprint of a fork. It differs from that of another request with the same bytes.
-fn fingerprint(encoded: &[u8]) -> Vec<u8> {
-    let mut digest = Digest::new(&SHA256);
-    digest.update(b"ForkProject");
-    digest.update(encoded);
-    digest.finish().as_ref().to_vec()
+pub(super) async fn merge(app: &App, request: Request<pb::MergeProjectRequest>) -> Result<pb::MergeProjectResponse, Error> {
+    let context = Context::of(&request);
+    let user = decode::user(&context)?;
+    let mut wire = request.into_inner();
+    let if_match = std::mem::take(&mut wire.if_match);
+    let mut violations = Violations::default();
+    let project = decode::project_id(&mut violations, &wire.project_id);
+    let source = violations.parse::<ProjectId>("source_project_id", &wire.source_project_id);
+    let revision = decode::revision(&mut violations, "source_revision", &wire.source_revision);
+    let base = decode::revision(&mut violations, "base_revision", &wire.base_revision);
+    text::MESSAGE.check(&mut violations, &wire.message);
+    text::REQUEST_ID.check(&mut violations, &wire.request_id);
+    let condition = decode::condition(&mut violations, if_match);
+    let (project, source) = decode::checked(violations, project.zip(source))?;
+    let request = decode::request_key(wire.request_id.clone(), || decode::fingerprint("MergeProject", &wire));
+    let preconditions = Preconditions { project, condition, base };
+    let merge = MergeProject { user, preconditions, source, revision, message: wire.message, request };
+    let policy = SavePolicy::new(app.limiter.clone(), &context);
+    answer!(MergeProjectResponse, merge_project::merge(app.writer(), policy, merge, now()).await?)
 }
 
 pub(super) async fn list(app: &App, request: Request<pb::ListForksRequest>) -> Result<pb::ListForksResponse, Error> {

@@ -8,8 +8,9 @@ use super::{decode, encode, text};
 use crate::{
     app::App,
     commit::{
+        outcome::MergeResult,
         request::{Preconditions, SavePolicy},
-        revert::{self, Revert, RevertOutcome, RevertResult, Subject},
+        revert::{self, Revert, Subject},
     },
     error::Error,
     git::Oid,
@@ -33,7 +34,7 @@ async fn run(
     common: Common,
     subject: impl FnOnce(&mut Violations) -> Option<Subject>,
     fingerprint: Vec<u8>,
-) -> Result<RevertResult, Error> {
+) -> Result<MergeResult, Error> {
     let Common { user, project_id, base_revision, message, if_match, request_id } = common;
     let mut violations = Violations::default();
     let project = decode::project_id(&mut violations, &project_id);
@@ -52,18 +53,18 @@ async fn run(
 /// An answer: the same fields of another message.
 macro_rules! answer {
     ($response:ident, $result:expr) => {{
-        let RevertResult { project, outcome, replayed } = $result;
+        let $crate::commit::outcome::MergeResult { project, outcome, replayed } = $result;
         let mut answer = pb::$response { project: Some(encode::project(&project)), replayed, ..Default::default() };
         match outcome {
-            RevertOutcome::Committed(revision) => {
+            $crate::commit::outcome::MergeOutcome::Committed(revision) => {
                 answer.set_outcome(pb::CommitOutcome::Committed);
                 answer.revision = revision.as_ref().map(encode::revision);
             }
-            RevertOutcome::Unchanged(head) => {
+            $crate::commit::outcome::MergeOutcome::Unchanged(head) => {
                 answer.set_outcome(pb::CommitOutcome::Unchanged);
                 answer.revision = head.as_ref().map(encode::revision);
             }
-            RevertOutcome::Conflicted { id, paths } => {
+            $crate::commit::outcome::MergeOutcome::Conflicted { id, paths } => {
                 answer.set_outcome(pb::CommitOutcome::Conflicted);
                 (answer.conflict_id, answer.conflict_paths) = (id.to_string(), paths);
             }
@@ -71,6 +72,7 @@ macro_rules! answer {
         Ok(answer)
     }};
 }
+pub(super) use answer;
 
 pub(super) async fn revert(app: &App, request: Request<pb::RevertRevisionRequest>) -> Result<pb::RevertRevisionResponse, Error> {
     let context = Context::of(&request);

@@ -41,7 +41,7 @@ impl Person {
     }
 
     /// The numbers of all revisions, read in pages of two, and their ids.
-    async fn numbered_log(&self, project: &str) -> (Vec<u32>, Vec<String>) {
+    pub(crate) async fn numbered_log(&self, project: &str) -> (Vec<u32>, Vec<String>) {
         let (mut log, mut page_token) = ((Vec::new(), Vec::new()), String::new());
         loop {
             let request = self.request(ListRevisionsRequest {

@@ -34,8 +34,14 @@ fn git(repository: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
+/// Whether a command of git succeeds, and what it writes.
+pub(crate) fn git_output(repository: &Path, arguments: &[&str]) -> (bool, String) {
+    let output = Command::new("git").arg("-C").arg(repository).args(arguments).stdin(Stdio::null()).output().expect("git is installed");
+    (output.status.success(), String::from_utf8(output.stdout).expect("UTF-8"))
+}
+
 /// Writes all stored objects into a bare repository.
-async fn export(cluster: &Cluster, repository: &Path) {
+pub(crate) async fn export(cluster: &Cluster, repository: &Path) {
     git(repository, &["init", "--quiet", "--bare", "."]);
     let rows = sqlx::query("SELECT oid, tag, size, data FROM objects").fetch_all(&cluster.database.pool).await.expect("objects");
     for row in rows {

@@ -8,6 +8,7 @@ mod exports;
 mod file_history;
 mod files;
 mod filters;
+mod fork_merges;
 mod forks;
 mod git;
 mod harness;

@@ -81,7 +81,30 @@ impl Editor {
             self.client.record.violation(format!("a save of the fork {fork} changed {}", self.project));
         }
         self.get("list forks", &format!("{root}/forks")).await?;
+        self.merge(&fork).await?;
         self.call_or_not_found("delete a fork", Method::DELETE, &format!("/api/projects/{fork}?purge=true"), json!({})).await
+    }
+
+    /// Merges a fork into another one, once cleanly and once with a conflict.
+    async fn merge(&mut self, source: &str) -> Option<()> {
+        let other = self.post("fork", &format!("/api/projects/{}/fork", self.project), json!({})).await?["id"].as_str()?.to_owned();
+        let root = format!("/api/projects/{other}");
+        let merge = format!("{root}/merge");
+        let clean = self.post("merge", &merge, json!({ "sourceProjectId": source })).await?;
+        if clean["outcome"] != "COMMIT_OUTCOME_COMMITTED" {
+            self.client.record.violation(format!("the merge of {source} into {other} ended with {}", clean["outcome"]));
+        }
+        for id in [source, &other] {
+            let text = self.text("diverged");
+            self.save(json!({ "projectId": id }), &text).await?;
+        }
+        let conflicted = self.post("merge", &merge, json!({ "sourceProjectId": source })).await?;
+        let conflict = format!("{root}/conflicts/{}", conflicted["conflictId"].as_str()?);
+        let found = self.get("get a conflict of a merge", &conflict).await?;
+        let files = json!([{ "path": SHARED, "take": "TAKE_TURN" }]);
+        let body = json!({ "baseRevision": found["headRevision"], "files": files });
+        self.post("resolve a merge", &format!("{conflict}/resolve"), body).await?;
+        self.call_or_not_found("delete a fork", Method::DELETE, &format!("{root}?purge=true"), json!({})).await
     }
 
     /// Uploads a small file and a large one, the large one twice, and reads it.

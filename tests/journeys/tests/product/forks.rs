@@ -42,8 +42,27 @@ async fn a_project_is_forked() -> Result<()> {
     assert_eq!(ann.request(Method::GET, &foreign).send().await?.status(), StatusCode::NOT_FOUND);
     let forks = ann.get(&format!("/api/projects/{project}/forks")).await?;
     assert_eq!(forks["forks"][0]["id"], json!(id));
+
+    let merge = format!("/api/projects/{project}/merge");
+    let (status, problem) = post(&stranger, &merge, json!({ "sourceProjectId": id })).await?;
+    assert_eq!((status, &problem["reason"]), (StatusCode::NOT_FOUND, &json!("PROJECT_NOT_FOUND")));
+    let merged = ann.post(&merge, json!({ "sourceProjectId": id })).await?;
+    assert_eq!(merged["outcome"], "COMMIT_OUTCOME_COMMITTED");
+    assert_eq!(ann.files(&project).await?.get("notes.txt").map(String::as_str), Some("ONE\ntwo\nTHREE\n"));
+    save(&ann, &project, "ONE\nours\nTHREE\n").await?;
+    save(&ann, id, "one\ntheirs\nTHREE\n").await?;
+    let conflicted = ann.post(&merge, json!({ "sourceProjectId": id })).await?;
+    assert_eq!((&conflicted["outcome"], &conflicted["conflictPaths"]), (&json!("COMMIT_OUTCOME_CONFLICTED"), &json!(["notes.txt"])));
+    let conflict = format!("/api/projects/{project}/conflicts/{}", conflicted["conflictId"].as_str().context("an id")?);
+    let found = ann.get(&conflict).await?;
+    let files = json!([{ "path": "notes.txt", "take": "TAKE_TURN" }]);
+    ann.post(&format!("{conflict}/resolve"), json!({ "baseRevision": found["headRevision"], "files": files })).await?;
+    assert_eq!(ann.files(&project).await?.get("notes.txt").map(String::as_str), Some("one\ntheirs\nTHREE\n"));
+    let again = ann.post(&merge, json!({ "sourceProjectId": id })).await?;
+    assert_eq!(again["outcome"], "COMMIT_OUTCOME_UNCHANGED");
+
     assert_eq!(ann.request(Method::DELETE, &format!("/api/projects/{project}?purge=true")).send().await?.status(), StatusCode::OK);
     let log = ann.get(&format!("/api/projects/{id}/revisions")).await?;
-    assert_eq!(log["revisions"].as_array().map(Vec::len), Some(3));
+    assert_eq!(log["revisions"].as_array().map(Vec::len), Some(4));
     cluster.stop().await
 }

@@ -74,6 +74,7 @@ async fn no_route_ignores_if_match() -> Result<()> {
             _ if method == Method::GET || method == Method::DELETE => None,
             Some("changes") => Some(json!({ "changes": change("x") })),
             Some("save") => Some(json!({ "projectId": fixture.project, "changes": change("x") })),
+            Some("merge") => Some(json!({ "sourceProjectId": fixture.project })),
             // The turn has no conflict, which is checked first.
             Some("resolve") => continue,
             _ if method == Method::PATCH => Some(json!({ "displayName": "x" })),

@@ -1,0 +1,256 @@
+//! Merges of a fork into its parent and the other way, compared with git.
+
+use proptest::{
+    prelude::Rng as _,
+    test_runner::{RngAlgorithm, TestRng},
+};
+use proto::{
+    error::Fault,
+    project_storage::{
+        CommitOutcome, ForkProjectRequest, GetConflictRequest, MergeProjectRequest, MergeProjectResponse, ResolveConflictRequest, ResolvedFile,
+        Take,
+    },
+};
+
+use crate::{
+    git::{export, git_output},
+    harness::{Cluster, Person, answer, reason, write},
+};
+
+const LINES: &str = "1 one\n2 two\n3 three\n4 four\n5 five\n6 six\n7 seven\n8 eight\n9 nine\n";
+
+fn lines(changes: &[(usize, &str)]) -> String {
+    let mut lines: Vec<&str> = LINES.lines().collect();
+    for (number, text) in changes {
+        lines[number - 1] = text;
+    }
+    lines.join("\n") + "\n"
+}
+
+impl Person {
+    async fn merge_with(&self, request: MergeProjectRequest) -> Result<MergeProjectResponse, Box<Fault>> {
+        answer(self.client.clone().merge_project(self.request(request)).await)
+    }
+
+    async fn merge(&self, target: &str, source: &str) -> Result<MergeProjectResponse, Box<Fault>> {
+        let request = MergeProjectRequest { project_id: target.into(), source_project_id: source.into(), ..Default::default() };
+        self.merge_with(request).await
+    }
+
+    /// Merges cleanly, and returns the revision.
+    async fn merged(&self, target: &str, source: &str) -> proto::project_storage::Revision {
+        let merged = self.merge(target, source).await.expect("merged");
+        assert_eq!(merged.outcome(), CommitOutcome::Committed, "{merged:?}");
+        merged.revision.expect("a revision")
+    }
+
+    async fn resolve_with_theirs(&self, project: &str, conflict: &str) -> String {
+        let get = GetConflictRequest { project_id: project.into(), turn_id: conflict.into() };
+        let found = answer(self.client.clone().get_conflict(self.request(get)).await).expect("a conflict");
+        let take = |path: String| ResolvedFile { path, take: Take::Turn.into(), content: None };
+        let request = ResolveConflictRequest {
+            project_id: project.into(),
+            turn_id: conflict.into(),
+            base_revision: found.head_revision,
+            files: found.files.into_iter().map(|file| take(file.path)).collect(),
+            ..Default::default()
+        };
+        let resolved = answer(self.client.clone().resolve_conflict(self.request(request)).await).expect("resolved");
+        resolved.revision.expect("a revision").id
+    }
+}
+
+#[tokio::test]
+async fn a_fork_is_merged_back_again_and_again() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create().await.id;
+    ann.put(&project, "a", LINES).await;
+    let fork = ann.fork(&project, "").await.expect("forked").id;
+    let ours = ann.put(&project, "a", &lines(&[(1, "parent")])).await;
+    let theirs = ann.put(&fork, "a", &lines(&[(9, "fork")])).await;
+
+    let merged = ann.merged(&project, &fork).await;
+    assert_eq!(merged.parent_ids, [ours, theirs.clone()]);
+    assert_eq!((merged.number, merged.message.as_str()), (3, "Merge revision 2 of Untitled"));
+    assert_eq!(ann.files(&project).await, [format!("a={}", lines(&[(1, "parent"), (9, "fork")]))]);
+    let again = ann.merge(&project, &fork).await.expect("merged");
+    assert_eq!((again.outcome(), again.revision.map(|head| head.id)), (CommitOutcome::Unchanged, Some(merged.id.clone())));
+    // The merge makes nothing of the fork's history readable.
+    assert_eq!(reason(ann.load_at(&project, &theirs).await), "REVISION_NOT_FOUND");
+    assert_eq!(reason(ann.fork(&project, &theirs).await), "REVISION_NOT_FOUND");
+
+    // The fork takes back its line, and that comes over: the merged revision is the common ancestor now.
+    ann.put(&fork, "a", LINES).await;
+    ann.merged(&project, &fork).await;
+    assert_eq!(ann.files(&project).await, [format!("a={}", lines(&[(1, "parent")]))]);
+    // The other way.
+    ann.merged(&fork, &project).await;
+    assert_eq!(ann.files(&fork).await, ann.files(&project).await);
+    assert_eq!(ann.merge(&fork, &project).await.expect("merged").outcome(), CommitOutcome::Unchanged);
+}
+
+#[tokio::test]
+async fn merges_conflict_and_are_resolved_as_turns_are() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create().await.id;
+    ann.put(&project, "a", LINES).await;
+    let fork = ann.fork(&project, "").await.expect("forked").id;
+    ann.put(&project, "a", &lines(&[(5, "parent")])).await;
+    let theirs = ann.put(&fork, "a", &lines(&[(5, "fork")])).await;
+    let request = MergeProjectRequest {
+        project_id: project.clone(),
+        source_project_id: fork.clone(),
+        request_id: "r".into(),
+        ..MergeProjectRequest::default()
+    };
+    let conflicted = ann.merge_with(request.clone()).await.expect("conflicted");
+    assert_eq!((conflicted.outcome(), &conflicted.conflict_paths[..]), (CommitOutcome::Conflicted, &["a".to_owned()][..]));
+    assert_eq!(ann.files(&project).await, [format!("a={}", lines(&[(5, "parent")]))], "nothing is changed");
+    let same = ann.merge_with(request.clone()).await.expect("the same");
+    assert_eq!((same.conflict_id.as_str(), same.replayed), (conflicted.conflict_id.as_str(), true));
+    let other = MergeProjectRequest { message: "x".into(), ..request };
+    assert_eq!(reason(ann.merge_with(other).await), "KEY_REUSED");
+
+    // The fork may go before somebody resolves the conflict.
+    let resolved = ann.resolve_with_theirs(&project, &conflicted.conflict_id).await;
+    assert_eq!(ann.files(&project).await, [format!("a={}", lines(&[(5, "fork")]))]);
+    assert_eq!(reason(ann.load_at(&project, &theirs).await), "REVISION_NOT_FOUND");
+    // The resolution counts as the merge.
+    assert_eq!(ann.merge(&project, &fork).await.expect("merged").outcome(), CommitOutcome::Unchanged);
+    ann.put(&fork, "a", &lines(&[(5, "later")])).await;
+    let merged = ann.merged(&project, &fork).await;
+    assert_eq!(merged.parent_ids[0], resolved);
+    assert_eq!(ann.files(&project).await, [format!("a={}", lines(&[(5, "later")]))]);
+}
+
+#[tokio::test]
+async fn equal_changes_are_merged_once() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create().await.id;
+    ann.put(&project, "a", LINES).await;
+    let fork = ann.fork(&project, "").await.expect("forked").id;
+    for id in [&project, &fork] {
+        ann.put(id, "a", &lines(&[(5, "same")])).await;
+    }
+    let merged = ann.merged(&project, &fork).await;
+    assert_eq!(merged.parent_ids.len(), 2);
+    // The parent takes its change back. A merge must not bring it again.
+    ann.put(&project, "a", LINES).await;
+    assert_eq!(ann.merge(&project, &fork).await.expect("merged").outcome(), CommitOutcome::Unchanged);
+    ann.put(&fork, "b", "b").await;
+    ann.merged(&project, &fork).await;
+    assert_eq!(ann.files(&project).await, [format!("a={LINES}"), "b=b".to_owned()]);
+}
+
+#[tokio::test]
+async fn only_projects_of_one_family_are_merged() {
+    let cluster = Cluster::start().await;
+    let (ann, bob) = (cluster.person(), cluster.person());
+    let project = ann.create().await.id;
+    let first = ann.put(&project, "a", LINES).await;
+    let fork = ann.fork(&project, "").await.expect("forked").id;
+    let unrelated = ann.create().await.id;
+    ann.put(&unrelated, "a", LINES).await;
+    for source in [&unrelated, &project] {
+        let fault = ann.merge(&project, source).await.expect_err("refused");
+        assert_eq!((fault.reason.as_str(), fault.violations[0].field.as_str()), ("INVALID_FIELD", "source_project_id"));
+    }
+    let bobs = bob.create().await.id;
+    assert_eq!(reason(bob.merge(&project, &bobs).await), "PROJECT_NOT_FOUND");
+    assert_eq!(reason(bob.merge(&bobs, &project).await), "PROJECT_NOT_FOUND");
+    bob.join(&cluster, 1).await;
+    assert_eq!(reason(bob.merge(&project, &fork).await), "ROLE_REQUIRED");
+    let own = bob.fork(&project, "").await.expect("forked").id;
+    ann.put(&fork, "b", "fork").await;
+    // Two forks of one project, of two owners.
+    bob.merged(&own, &fork).await;
+    assert_eq!(bob.files(&own).await, [format!("a={LINES}"), "b=fork".to_owned()]);
+    let stale = MergeProjectRequest {
+        project_id: project.clone(),
+        source_project_id: fork.clone(),
+        base_revision: "a".repeat(40),
+        ..MergeProjectRequest::default()
+    };
+    assert_eq!(reason(ann.merge_with(stale).await), "STALE_REVISION");
+    let foreign = MergeProjectRequest {
+        project_id: project.clone(),
+        source_project_id: own.clone(),
+        source_revision: first,
+        ..MergeProjectRequest::default()
+    };
+    assert_eq!(reason(ann.merge_with(foreign.clone()).await), "PROJECT_NOT_FOUND");
+    let known = MergeProjectRequest { source_project_id: fork, ..foreign };
+    assert_eq!(ann.merge_with(known).await.expect("merged").outcome(), CommitOutcome::Unchanged);
+}
+
+/// Random saves and merges of a project and two forks. git computes the same common ancestors and the same trees.
+#[tokio::test]
+async fn git_merges_the_same() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let mut rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[11; 32]);
+    let mut below = |n: u64| rng.next_u64() % n;
+    let project = ann.create().await.id;
+    let files: Vec<_> = (0..6).map(|n| write(&format!("f{n}"), &LINES.replace(' ', &format!(" {n} ")))).collect();
+    ann.save(&project, files).await.expect("saved");
+    let request = |id: &str| ForkProjectRequest { project_id: id.into(), ..Default::default() };
+    let mut family = vec![project.clone()];
+    for _ in 0..2 {
+        let forked = answer(ann.client.clone().fork_project(ann.request(request(&project))).await).expect("forked");
+        family.push(forked.project.expect("a project").id);
+    }
+    let mut merges = Vec::new();
+    for step in 0..40 {
+        let at = usize::try_from(below(3)).expect("small");
+        if below(5) < 3 {
+            let (file, line) = (below(6), usize::try_from(below(9)).expect("small"));
+            let text = ann.load(&family[at]).await.expect("loaded");
+            let path = format!("f{file}");
+            let listing = crate::harness::listing(&text);
+            let old = listing.iter().find_map(|entry| entry.strip_prefix(&format!("{path}="))).expect("a file");
+            let mut lines: Vec<String> = old.lines().map(str::to_owned).collect();
+            lines[line] = format!("{step} changed line {line} of {file}");
+            ann.put(&family[at], &path, &(lines.join("\n") + "\n")).await;
+            continue;
+        }
+        let source = (at + 1 + usize::try_from(below(2)).expect("small")) % 3;
+        let heads = [&family[at], &family[source]].map(String::as_str);
+        let (ours, theirs) = (ann.numbered_log(heads[0]).await.1[0].clone(), ann.numbered_log(heads[1]).await.1[0].clone());
+        let merged = ann.merge(heads[0], heads[1]).await.expect("merged");
+        let revision = match merged.outcome() {
+            CommitOutcome::Conflicted => {
+                ann.resolve_with_theirs(heads[0], &merged.conflict_id).await;
+                None
+            }
+            CommitOutcome::Committed => merged.revision.map(|revision| revision.id),
+            _ => None,
+        };
+        merges.push((merged.outcome(), ours, theirs, revision));
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    export(&cluster, folder.path()).await;
+    let (mut clean, mut conflicted) = (0, 0);
+    for (outcome, ours, theirs, revision) in merges {
+        let bases = git_output(folder.path(), &["merge-base", "--all", &ours, &theirs]).1;
+        let (agrees, tree) = git_output(folder.path(), &["merge-tree", "--write-tree", &ours, &theirs]);
+        match outcome {
+            CommitOutcome::Unchanged => assert_eq!(bases.trim(), theirs, "everything was merged"),
+            CommitOutcome::Committed => {
+                clean += 1;
+                assert_ne!(bases.trim(), theirs);
+                assert!(agrees, "git finds a conflict in {ours} {theirs}: {tree}");
+                let own = git_output(folder.path(), &["rev-parse", &format!("{}^{{tree}}", revision.expect("a revision"))]).1;
+                assert_eq!(tree.trim(), own.trim());
+            }
+            // With several common ancestors this is stricter than git.
+            _ => {
+                conflicted += 1;
+                assert!(!agrees || bases.lines().count() > 1, "git merges {ours} {theirs}");
+            }
+        }
+    }
+    assert!(clean > 3, "{clean} clean merges, {conflicted} conflicts");
+}
