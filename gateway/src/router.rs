@@ -16,7 +16,7 @@ use crate::{
     error::{Failure, fault},
     http::etag::{VERSIONED, refuse_if_match},
     identity::authenticate::identify,
-    routes::{agents, agui, archives, auth, chat, conflicts, files, forks, history, imports, messages, projects, system, turns},
+    routes::{agents, agui, archives, auth, chat, conflicts, files, forks, history, imports, messages, projects, system, templates, turns},
     web::{page, preview},
 };
 
@@ -64,7 +64,10 @@ fn info(route: &Route) -> RouteInfo {
 }
 
 fn contract() -> Vec<Route> {
-    [account_routes(), project_routes(), history_routes(), conversation_routes(), turn_routes()].into_iter().flatten().collect()
+    [account_routes(), project_routes(), history_routes(), conversation_routes(), template_routes(), turn_routes()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Accounts and sessions.
@@ -146,6 +149,23 @@ fn conversation_routes() -> Vec<Route> {
         get("/api/projects/{project_id}/conflicts", Counted, conflicts::list),
         get("/api/projects/{project_id}/conflicts/{turn_id}", Counted, conflicts::get),
         post("/api/projects/{project_id}/conflicts/{turn_id}/resolve", Counted, conflicts::resolve),
+    ]
+}
+
+/// Templates.
+fn template_routes() -> Vec<Route> {
+    use Class::Counted;
+    vec![
+        post("/api/templates", Counted, templates::publish),
+        get("/api/templates", Counted, templates::list),
+        get("/api/templates/{template_id}", Counted, templates::get),
+        delete("/api/templates/{template_id}", Counted, templates::unpublish),
+        get("/api/templates/{template_id}/files/{path=**}", Counted, templates::file),
+        post("/api/templates/{template_id}/use", Counted, templates::use_template),
+        get("/api/templates/{template_id}/reviews", Counted, templates::reviews),
+        put("/api/templates/{template_id}/review", Counted, templates::rate),
+        delete("/api/templates/{template_id}/review", Counted, templates::delete_review),
+        put("/api/templates/{template_id}/report", Counted, templates::report),
     ]
 }
 

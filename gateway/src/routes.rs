@@ -14,5 +14,6 @@ mod load;
 pub(crate) mod messages;
 pub(crate) mod projects;
 pub(crate) mod system;
+pub(crate) mod templates;
 mod turn_stream;
 pub(crate) mod turns;

@@ -75,6 +75,10 @@ typed_id!(
     /// A conflict. The conflict of a turn has the id of the turn.
     ConflictId
 );
+typed_id!(
+    /// A template.
+    TemplateId
+);
 
 #[cfg(test)]
 mod tests {

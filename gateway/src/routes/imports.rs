@@ -104,7 +104,10 @@ struct Import {
 
 /// The task that passes the body on. When it fails, its channel stays open until the call is dropped: otherwise the archive would seem
 /// to be complete.
-struct Upload(Option<AbortOnDropHandle<Result<(), (Failure, mpsc::Sender<ImportArchiveRequest>)>>>);
+struct Upload(Option<AbortOnDropHandle<UploadResult>>);
+
+/// How an upload ended: why the body could not be read, with the channel.
+type UploadResult = Result<(), (Failure, mpsc::Sender<ImportArchiveRequest>)>;
 
 impl Upload {
     /// Waits until the body cannot be read. Waits for ever if it was passed on.

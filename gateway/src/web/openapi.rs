@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Paths whose POST answers 201.
-const CREATES: [&str; 3] = ["/api/turns", "/api/projects", "/api/projects/{project_id}/fork"];
+const CREATES: [&str; 4] = ["/api/turns", "/api/projects", "/api/projects/{project_id}/fork", "/api/templates"];
 /// Operations other than reads whose response has an ETag.
 const ANSWERS_ETAG: [&str; 12] = [
     "UpdateProject",
@@ -59,6 +59,8 @@ const KEYED: &[&str] = &[
     "RedoRevision",
     "UploadFile",
     "DeleteFile",
+    "PublishTemplate",
+    "UseTemplate",
 ];
 /// The RPC whose answer is a file.
 const DOWNLOAD: &str = "DownloadFile";

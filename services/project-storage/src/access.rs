@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chassis::{
     identity::{
-        Caller::{self, AgentStreaming, Direct, Gateway},
+        Caller::{self, AgentStreaming, Direct, Gateway, Operator},
         User,
     },
     server::{
@@ -77,6 +77,18 @@ pub(crate) const RULES: &[Rule] = &[
     Rule { rpc: "ResolveConflict", callers: PUBLIC, user: true, scope: Write, size: OfUser(save_bytes) },
     Rule { rpc: "CreatePreview", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
     Rule { rpc: "DeletePreview", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
+    Rule { rpc: "PublishTemplate", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
+    Rule { rpc: "ListTemplates", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
+    Rule { rpc: "GetTemplate", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
+    Rule { rpc: "GetTemplateFile", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
+    Rule { rpc: "UseTemplate", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
+    Rule { rpc: "UnpublishTemplate", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
+    Rule { rpc: "ListTemplateReviews", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
+    Rule { rpc: "RateTemplate", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
+    Rule { rpc: "DeleteTemplateReview", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
+    Rule { rpc: "ReportTemplate", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
+    Rule { rpc: "ModerateTemplate", callers: &[Operator], user: false, scope: Internal, size: Ordinary },
+    Rule { rpc: "ListTemplateReports", callers: &[Operator], user: false, scope: Internal, size: Ordinary },
     // The capability authorises the call.
     Rule { rpc: "ReadPreviewFile", callers: &[Gateway], user: false, scope: Internal, size: Ordinary },
     Rule { rpc: "BeginTurn", callers: &[AgentStreaming], user: true, scope: Internal, size: Ordinary },

@@ -1,4 +1,5 @@
 //! Tasks that run beside the calls, from the start of the service to its end.
 
 pub(crate) mod sessions;
+pub(crate) mod starters;
 pub(crate) mod sweep;

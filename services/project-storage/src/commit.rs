@@ -8,6 +8,8 @@
 //!   resolution of a conflict. [`request`]: what these have in common. [`merge`]: the merge of a whole tree with the head, and [`outcome`]:
 //!   its outcome. [`merge_project`]: the merge of another project.
 //!   [`upload`]: the save of a file that arrives in parts. [`import`]: the files of an archive.
+//! - [`publish`], [`use_template`]: a template of a revision, and a project of a template. [`starters`]: the templates that ship with
+//!   Backlot. [`copy`]: a tree from one store to another one.
 //! - [`begin`], [`turn`], [`end`]: the beginning of a turn, its commit, and its end without files.
 
 use self::{lock::Locks, quota::Quotas};
@@ -16,6 +18,7 @@ use crate::read::objects::Objects;
 pub(crate) mod attempt;
 pub(crate) mod begin;
 pub(crate) mod blobs;
+pub(crate) mod copy;
 pub(crate) mod create;
 pub(crate) mod end;
 pub(crate) mod fork;
@@ -25,6 +28,7 @@ pub(crate) mod merge;
 pub(crate) mod merge_project;
 pub(crate) mod objects;
 pub(crate) mod outcome;
+pub(crate) mod publish;
 pub(crate) mod quota;
 pub(crate) mod request;
 pub(crate) mod resolve;
@@ -32,8 +36,10 @@ pub(crate) mod restore;
 pub(crate) mod revert;
 pub(crate) mod save;
 pub(crate) mod stage;
+pub(crate) mod starters;
 pub(crate) mod turn;
 pub(crate) mod upload;
+pub(crate) mod use_template;
 
 /// What a commit of files uses.
 #[derive(Clone, Copy)]

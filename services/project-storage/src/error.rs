@@ -61,6 +61,18 @@ pub(crate) enum Error {
     ForkTooDeep { limit: u32 },
     #[error("the two projects have more than {limit} common ancestors that a merge must compare")]
     MergeTooComplex { limit: usize },
+    #[error("the account has published {limit} templates, which is as many as it may; unpublish one first")]
+    TooManyTemplates { limit: u32 },
+    #[error("the template has {limit} versions, which is as many as it may have; publish a new template")]
+    TooManyVersions { limit: u32 },
+    #[error("no such template")]
+    TemplateNotFound,
+    #[error("somebody else published the template")]
+    PublisherRequired,
+    #[error("a publisher cannot rate the template")]
+    OwnTemplate,
+    #[error("there is no review of this user")]
+    ReviewNotFound,
     #[error("no such project")]
     ProjectNotFound,
     #[error("no such label in this project")]
@@ -142,6 +154,8 @@ impl Error {
             | Self::Archive(_)
             | Self::PageToken(_) => ErrorCode::InvalidArgument,
             Self::ProjectNotFound
+            | Self::TemplateNotFound
+            | Self::ReviewNotFound
             | Self::RevisionNotFound
             | Self::LabelNotFound
             | Self::LockNotFound
@@ -165,11 +179,16 @@ impl Error {
             | Self::DigestMismatch
             | Self::ForkTooDeep { .. }
             | Self::MergeTooComplex { .. } => ErrorCode::Conflict,
-            Self::RoleRequired | Self::AuthorRequired | Self::PathLocked { .. } => ErrorCode::Forbidden,
-            Self::SessionEnded => ErrorCode::Unauthenticated,
-            Self::TooManyProjects { .. } | Self::TooManyLabels { .. } | Self::TooManyLocks { .. } | Self::AccountTooLarge { .. } => {
-                ErrorCode::RateLimited
+            Self::RoleRequired | Self::AuthorRequired | Self::PathLocked { .. } | Self::PublisherRequired | Self::OwnTemplate => {
+                ErrorCode::Forbidden
             }
+            Self::SessionEnded => ErrorCode::Unauthenticated,
+            Self::TooManyProjects { .. }
+            | Self::TooManyLabels { .. }
+            | Self::TooManyLocks { .. }
+            | Self::TooManyTemplates { .. }
+            | Self::TooManyVersions { .. }
+            | Self::AccountTooLarge { .. } => ErrorCode::RateLimited,
             Self::Busy | Self::WriteExpired => ErrorCode::Unavailable,
             Self::Fault(fault) => fault.code,
             Self::Store(failure) if failure.is_transient() => ErrorCode::Unavailable,
@@ -193,6 +212,12 @@ impl Error {
             Self::LockNotFound => "LOCK_NOT_FOUND",
             Self::PathLocked { .. } => "PATH_LOCKED",
             Self::AccountTooLarge { .. } => "ACCOUNT_TOO_LARGE",
+            Self::TooManyTemplates { .. } => "TOO_MANY_TEMPLATES",
+            Self::TooManyVersions { .. } => "TOO_MANY_VERSIONS",
+            Self::TemplateNotFound => "TEMPLATE_NOT_FOUND",
+            Self::PublisherRequired => "PUBLISHER_REQUIRED",
+            Self::OwnTemplate => "OWN_TEMPLATE",
+            Self::ReviewNotFound => "REVIEW_NOT_FOUND",
             Self::SessionEnded => "TOKEN_INVALID",
             Self::ForkTooDeep { .. } => "FORK_TOO_DEEP",
             Self::MergeTooComplex { .. } => "MERGE_TOO_COMPLEX",
@@ -260,9 +285,12 @@ impl Error {
             | Self::ProjectTooLarge { path, limit, .. }
             | Self::FolderTooLarge { path, limit, .. } => fault.with("path", path).with("limit", limit.to_string()),
             Self::PathLocked { path, lock } => fault.with("path", path).with("lock", lock),
+            Self::Archive(refused) => archive_metadata(refused, fault),
             Self::TooManyProjects { limit }
             | Self::TooManyLabels { limit }
             | Self::TooManyLocks { limit }
+            | Self::TooManyTemplates { limit }
+            | Self::TooManyVersions { limit }
             | Self::ForkTooDeep { limit } => fault.with("limit", limit.to_string()),
             Self::AccountTooLarge { limit } | Self::LoadTooLarge { limit } => fault.with("limit", limit.to_string()),
             Self::TooManyChanges { limit, .. } | Self::MergeTooComplex { limit } => fault.with("limit", limit.to_string()),

@@ -11,7 +11,7 @@
 //! - [`read`]: reading trees, files, revisions and messages, with a cache of git objects.
 //! - [`commit`]: creating a project, saving it, resolving a conflict, and the beginning and the end of a turn.
 //! - [`manage`]: changing a project. [`delete`]: deleting, restoring and purging one. [`labels`]: names of revisions. [`locks`]: paths
-//!   that may not be changed. [`preview`]: files as a browser gets them.
+//!   that may not be changed. [`preview`]: files as a browser gets them. [`templates`]: what can be made a project of.
 //! - [`edit`]: changes of messages, and reactions.
 //! - [`background`]: tasks that run beside the calls.
 //! - [`store`]: the SQL.
@@ -38,6 +38,7 @@ mod preview;
 mod read;
 mod search;
 mod store;
+mod templates;
 
 use std::{sync::Arc, time::Duration};
 
@@ -59,7 +60,7 @@ pub use self::config::Config;
 use self::{
     access::RULES,
     app::App,
-    background::{sessions, sweep},
+    background::{sessions, starters, sweep},
 };
 
 /// What tests use to write rows that the RPCs would refuse.
@@ -100,6 +101,7 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
 
     let tasks = Tasks::new();
     tasks.spawn(sweep::run(pool.clone(), tasks.token()));
+    tasks.spawn(starters::run(pool.clone(), tasks.token()));
 
     let auth = connect(Caller::ProjectStorage, Caller::Auth, &config.auth_url, &config.cluster_secret);
     tasks.spawn(sessions::follow(pool.clone(), auth.clone(), tasks.token()));

@@ -6,6 +6,7 @@
 //! - [`undo`]: what an undo and a redo revert. [`lock`]: paths that may not be changed.
 //! - [`condition`]: `If-Match`. [`page`]: pages of lists. [`filter`]: filters of projects, and updates of them.
 //! - [`deletion`]: deleted projects, and what other services are told of them.
+//! - [`template`]: what can be made a project of. [`placeholder`]: variables of templates and their values.
 
 pub(crate) mod change;
 pub(crate) mod condition;
@@ -20,7 +21,9 @@ pub(crate) mod message;
 pub(crate) mod page;
 pub(crate) mod path;
 pub(crate) mod per_plan;
+pub(crate) mod placeholder;
 pub(crate) mod project;
 pub(crate) mod revision;
+pub(crate) mod template;
 pub(crate) mod turn;
 pub(crate) mod undo;

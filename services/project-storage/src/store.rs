@@ -1,6 +1,7 @@
 //! PostgreSQL: functions over a pool or a transaction, one file per kind of row. No other module has SQL.
 
 pub(crate) mod conflicts;
+pub(crate) mod copies;
 pub(crate) mod deleted_projects;
 pub(crate) mod deletions;
 pub(crate) mod forks;
@@ -14,11 +15,13 @@ pub(crate) mod pending;
 pub(crate) mod previews;
 pub(crate) mod projects;
 pub(crate) mod reactions;
+pub(crate) mod reviews;
 pub(crate) mod revisions;
 pub(crate) mod saves;
 pub(crate) mod sessions;
 pub(crate) mod staging;
 pub(crate) mod sweeps;
+pub(crate) mod templates;
 pub(crate) mod turns;
 pub(crate) mod usage;
 

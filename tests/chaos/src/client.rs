@@ -66,6 +66,7 @@ pub struct ApiCall<'a> {
     pub what: &'a str,
     pub method: Method,
     pub path: &'a str,
+    /// The JSON body. A string is sent as it is, without quotes.
     pub body: Value,
     /// Its idempotency key.
     pub key: Option<String>,
@@ -127,9 +128,11 @@ impl Client {
         let clock = Stopwatch::start();
         while clock.elapsed() < self.turn_limit {
             let mut request = self.request(call.method.clone(), call.path);
-            if call.method != Method::GET {
-                request = request.json(&call.body);
-            }
+            request = match &call.body {
+                _ if call.method == Method::GET => request,
+                Value::String(text) => request.body(text.clone()),
+                body => request.json(body),
+            };
             if let Some(key) = &call.key {
                 request = request.header("idempotency-key", key);
             }

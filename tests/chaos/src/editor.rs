@@ -81,6 +81,8 @@ impl Editor {
         self.get("get the usage of an account", "/api/usage").await?;
         self.undo_and_revert().await?;
         self.fork().await?;
+        self.use_templates().await?;
+        self.import().await?;
         self.delete().await?;
         self.undelete().await?;
         self.purge().await?;

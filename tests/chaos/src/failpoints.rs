@@ -37,7 +37,12 @@ const EXCLUDED: &[(Role, &[&str], &str)] = &[
         &["select account bytes", "select draft", "select member", "select pending write"],
         "runs only if a write was refused: a full account, a race, or an expired lease",
     ),
-    (Role::ProjectStorage, &["insert store", "delete unused store", "renew pending write"], "imports are not a part of turns"),
+    (Role::ProjectStorage, &["renew pending write"], "runs only if an import takes long"),
+    (
+        Role::ProjectStorage,
+        &["write review", "delete review", "mark template", "select reports", "insert template objects", "select starter version"],
+        "needs a second person, an operator, or a template that ships with Backlot",
+    ),
     (
         Role::ProjectStorage,
         &[

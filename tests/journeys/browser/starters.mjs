@@ -3,6 +3,7 @@
 //
 // Run: BACKLOT_NODE_MODULES=<folder with playwright-core and axe-core> node tests/journeys/browser/starters.mjs
 // BACKLOT_CHROMIUM names the browser, BACKLOT_STARTERS another folder of templates, BACKLOT_SCREENSHOTS a folder for pictures.
+// BACKLOT_PREVIEWS, a JSON object, has URLs by title: a starter is opened there, and else on a server of this script.
 
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
@@ -13,6 +14,7 @@ import { fileURLToPath } from "node:url";
 import { checkPage, launch, shot, TIMEOUT } from "./support.mjs";
 
 const root = process.env.BACKLOT_STARTERS ?? fileURLToPath(new URL("../../../services/project-storage/templates", import.meta.url));
+const previews = JSON.parse(process.env.BACKLOT_PREVIEWS ?? "{}");
 const TYPES = { ".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml" };
 const MAX_FILE = 51_200;
 const MAX_FILES = 60;
@@ -136,7 +138,10 @@ const INTERACTIONS = {
   },
 };
 
-async function checkStarter(browser, base, slug) {
+async function checkStarter(browser, server, slug) {
+  const { title: name, variables } = await read(slug);
+  const url = previews[name] ?? `${server}/${slug}/`;
+  const base = new URL(url).origin;
   const context = await browser.newContext();
   const page = await context.newPage();
   page.setDefaultTimeout(TIMEOUT.timeout);
@@ -146,8 +151,8 @@ async function checkStarter(browser, base, slug) {
   page.on("requestfailed", (request) => problems.push(`failed: ${request.url()}`));
   page.on("request", (request) => request.url().startsWith("blob:") || request.url().startsWith(base) || problems.push(`foreign: ${request.url()}`));
   page.on("response", (response) => response.status() >= 400 && problems.push(`${response.status()}: ${response.url()}`));
-  await page.goto(`${base}/${slug}/`, { waitUntil: "networkidle" });
-  const title = (await read(slug)).variables.find(({ name }) => name === "siteTitle").default;
+  await page.goto(url, { waitUntil: "networkidle" });
+  const title = variables.find(({ name }) => name === "siteTitle").default;
   assert.equal(await page.title(), title, `${slug}: the title`);
   assert.equal(await page.getByRole("main").count(), 1, `${slug}: the main landmark`);
   assert.equal(await page.locator("h1").count(), 1, `${slug}: one h1`);

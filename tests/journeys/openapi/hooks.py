@@ -32,6 +32,7 @@ class Person:
         accepted = next(line for line in events.splitlines() if line.startswith("data: ") and "turn.accepted" in line)
         self.project = json.loads(accepted.removeprefix("data: "))["data"]["projectId"]
         self.revision = json.loads(send("GET", f"/api/projects/{self.project}", headers=self.bearer())[2])["headRevision"]
+        self.template = self.new_template()
 
         messages = send("GET", f"/api/projects/{self.project}/messages", headers=self.bearer())[2]
         self.message = json.loads(messages)["messages"][0]["id"]
@@ -55,6 +56,10 @@ class Person:
         label = uuid.uuid4().hex
         send("PUT", f"/api/projects/{self.project}/labels/{label}", {"revision": self.revision}, self.bearer())
         return label
+
+    def new_template(self):
+        body = {"projectId": self.project, "title": "Fuzz", "variables": [{"name": "a", "label": "A", "pattern": "[a-z]*"}]}
+        return json.loads(send("POST", "/api/templates", body, self.bearer())[2])["id"]
 
     def new_project(self):
         return json.loads(send("POST", "/api/projects", {}, self.bearer())[2])["id"]
@@ -85,6 +90,8 @@ def existing(name):
     return {
         "project_id": person.project,
         "projectId": person.project,
+        "template_id": person.template,
+        "templateId": person.template,
         "turn_id": person.turn,
         "turnId": person.turn,
         "revision": person.revision,
@@ -129,6 +136,9 @@ def before_call(context, case, kwargs):
     elif operation.method.upper() == "DELETE" and operation.path == "/api/projects/{project_id}":
         # The project of the account must not be deleted.
         case.path_parameters["project_id"] = str(uuid.uuid4())
+    if operation.method.upper() == "DELETE" and operation.path == "/api/templates/{template_id}":
+        # The template of the account must not be deleted.
+        case.path_parameters["template_id"] = str(uuid.uuid4())
     if "capability" in (case.path_parameters or {}) and is_selected(case, "preview", 2):
         case.path_parameters["capability"] = person.new_preview()
     if "label" in (case.path_parameters or {}) and operation.method.upper() == "DELETE" and is_selected(case, "label", 2):

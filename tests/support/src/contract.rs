@@ -69,10 +69,10 @@ pub fn bindings() -> Vec<Binding> {
     rpcs().into_iter().flat_map(|rpc| rules_of(&rpc).into_iter().filter_map(move |rule| binding(&rpc, &rule))).collect()
 }
 
-/// Whether the RPC has `google.api.http`.
+/// Whether the RPC is part of the HTTP API: by `google.api.http`, or, because both sides stream, by a route of the gateway's own.
 #[must_use]
 pub fn is_public(rpc: &MethodDescriptor) -> bool {
-    !rules_of(rpc).is_empty()
+    !rules_of(rpc).is_empty() || (rpc.is_client_streaming() && rpc.is_server_streaming())
 }
 
 fn rules_of(rpc: &MethodDescriptor) -> Vec<DynamicMessage> {

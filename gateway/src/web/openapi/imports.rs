@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
+    bytes,
     reasons::Shape,
     responses::{refusals, with_headers},
     schemas::{Schemas, frame, json_text},
@@ -42,7 +43,7 @@ fn operation((id, text, is_existing): (&str, &str, bool), schemas: &mut Schemas)
         "operationId": id, "tags": ["ProjectStorage"], "summary": summary(&text), "description": text,
         "parameters": parameters(is_existing, schemas), "responses": answers, "security": [{"session": []}, {"bearer": []}],
         "requestBody": {"required": true, "content": {
-            "application/zip": {}, "application/gzip": {}, "application/x-tar": {}, "application/octet-stream": {}}},
+            "application/zip": bytes(), "application/gzip": bytes(), "application/x-tar": bytes(), "application/octet-stream": bytes()}},
     })
 }
 

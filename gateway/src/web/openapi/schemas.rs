@@ -9,10 +9,11 @@ use super::responses::{problem, problem_field};
 use crate::contract::{Binding, bindings, comment, pool};
 
 /// Fields that are not in the JSON, but in the URL of a preview or in a header.
-pub(super) const HIDDEN: [&str; 3] = [
+pub(super) const HIDDEN: [&str; 4] = [
     "backlot.project_storage.v1.CreatePreviewResponse.capability",
     "backlot.project_storage.v1.SaveProjectResponse.replayed",
     "backlot.project_storage.v1.ResolveConflictResponse.replayed",
+    "backlot.project_storage.v1.UseTemplateResponse.replayed",
 ];
 const EVENT: &str = "backlot.agent_streaming.v1.TurnEvent";
 

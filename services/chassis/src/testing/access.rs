@@ -1,6 +1,6 @@
 //! Compares access tables with the contract.
 
-use prost_reflect::{DescriptorPool, prost_types::method_options::IdempotencyLevel};
+use prost_reflect::{DescriptorPool, MethodDescriptor, prost_types::method_options::IdempotencyLevel};
 
 use crate::{
     identity::Caller,
@@ -10,7 +10,8 @@ use crate::{
 /// Checks the access table of a service, named as in the contract (`backlot.auth.v1.AuthService`):
 ///
 /// - Every RPC has exactly one row, and there are no other rows.
-/// - Direct callers may call an RPC if and only if it is part of the HTTP API (`google.api.http`).
+/// - Direct callers may call an RPC if and only if it is part of the HTTP API: by `google.api.http`, or, because both sides stream, by a
+///   route of the gateway's own.
 /// - The scope is `Internal` if and only if direct callers may not call the RPC.
 /// - `Read` and `Write` need a user. The contract marks the RPCs of `Read`, and only those, as without side effects.
 ///
@@ -24,7 +25,7 @@ pub fn assert_access_table(service: &str, rules: &[Rule]) {
         let name = method.name();
         let rows: Vec<&Rule> = rules.iter().filter(|rule| rule.rpc == name).collect();
         assert_eq!(rows.len(), 1, "rows of {name}");
-        let (rule, is_public) = (rows[0], method.options().has_extension(&http));
+        let (rule, is_public) = (rows[0], method.options().has_extension(&http) || streams_both_ways(&method));
         assert_eq!(rule.callers.contains(&Caller::Direct), is_public, "{name}: direct callers and google.api.http");
         assert_eq!(rule.scope == Scope::Internal, !is_public, "{name}: the scope {:?}", rule.scope);
         let level = method.method_descriptor_proto().options.as_ref().map(|options| options.idempotency_level());
@@ -36,4 +37,9 @@ pub fn assert_access_table(service: &str, rules: &[Rule]) {
         }
     }
     assert_eq!(service.methods().count(), rules.len(), "a row without an RPC");
+}
+
+/// Such an RPC has no binding: `google.api.http` cannot describe it.
+fn streams_both_ways(method: &MethodDescriptor) -> bool {
+    method.is_client_streaming() && method.is_server_streaming()
 }

@@ -34,6 +34,7 @@ use crate::{
         limits::Limits,
         path::FilePath,
         project::{self, Project, Role, Target, UNNAMED, User},
+        revision::Actor,
     },
     store::{Pool, projects, saves, staging},
 };
@@ -264,6 +265,7 @@ fn save_of(
     let count = changes.len();
     Ok(Save {
         user: import.user,
+        actor: Actor::Import,
         target: import.target.unwrap_or(Target::Id(destination.project().id)),
         created,
         condition: import.condition,

@@ -20,7 +20,7 @@ use crate::{
         conflict::{ConflictKind, NewConflict},
         lineage::Point,
         project::{Member, Role, Target, User},
-        revision::{Actor, Revision},
+        revision::{Actor, Revision, Totals},
     },
     read::{
         history, member,
@@ -53,7 +53,8 @@ pub(crate) async fn merge(
     merge: MergeProject,
     now: OffsetDateTime,
 ) -> Result<MergeResult, Error> {
-    let request = SaveRequest::new(writer, policy, merge.user, merge.request.as_ref(), now);
+    let mut request = SaveRequest::new(writer, policy, merge.user, merge.request.as_ref(), now);
+    request.actor = Actor::Merge;
     retry_on_race(MergeWrite { request, merge: &merge }).await
 }
 
@@ -181,11 +182,14 @@ impl MergeWrite<'_> {
             turn: None,
             message: &source.message,
             stat: DiffStat::default(),
+            totals: Totals { files: source.tree.files(), bytes: source.tree.bytes() },
             objects: &objects,
             request: None,
             plan: None,
             max_bytes: self.request.writer.quotas.max_bytes(member.project.plan),
+            pending: None,
             undoes: None,
+            lock_version: member.project.lock_version,
         };
         if matches!(self.request.write_conflict(&member, &conflict, theirs, &base.missing).await?, Attempt::Raced) {
             return Ok(Attempt::Raced);

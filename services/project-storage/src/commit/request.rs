@@ -112,6 +112,8 @@ pub(crate) struct SaveRequest<'a> {
     pub(crate) now: OffsetDateTime,
     /// What the revision undoes.
     pub(crate) undoes: Option<Undoes>,
+    /// What makes the revision. Locks take it for the user's own change.
+    pub(crate) actor: Actor,
     policy: SavePolicy<'a>,
     user: User,
     key: Option<&'a RequestKey>,
@@ -122,7 +124,18 @@ pub(crate) struct SaveRequest<'a> {
 
 impl<'a> SaveRequest<'a> {
     pub(crate) fn new(writer: Writer<'a>, policy: SavePolicy<'a>, user: User, key: Option<&'a RequestKey>, now: OffsetDateTime) -> Self {
-        Self { writer, now, undoes: None, policy, user, key, lease: None, compressed: CompressedFiles::new(), guard: None }
+        Self {
+            writer,
+            now,
+            undoes: None,
+            actor: Actor::Person,
+            policy,
+            user,
+            key,
+            lease: None,
+            compressed: CompressedFiles::new(),
+            guard: None,
+        }
     }
 
     /// The request uses contents that a [`crate::commit::blobs::BlobWriter`] has written under this lease.
@@ -218,6 +231,7 @@ impl<'a> SaveRequest<'a> {
         let new = NewRevision {
             request: self.key.map(RequestKey::row),
             plan: self.plan_of(&member.project),
+            actor: self.actor,
             undoes: self.undoes,
             pending: self.lease,
             ..commit.new_revision(&member, quotas)

@@ -20,8 +20,8 @@ use crate::{
     model::{
         condition::Condition,
         conflict::{ConflictKind, OpenConflict},
-        lineage::Point,
         limits::{ChangedPath, Limits, SUMMARY_CHARACTERS},
+        lineage::Point,
         path::FilePath,
         project::{Member, Project, Role, Target, User},
         revision::Revision,

@@ -17,7 +17,7 @@ use crate::{
         change::ChangeSet,
         condition::Condition,
         project::{self, Member, Project, Role, Target, UNNAMED, User},
-        revision::Revision,
+        revision::{Actor, Revision},
     },
     read::checkout::Checkout,
     store::{self, projects},
@@ -31,6 +31,8 @@ pub(crate) struct Save {
     pub(crate) created: Option<Project>,
     /// The condition that the project must meet.
     pub(crate) condition: Condition,
+    /// What makes the revision.
+    pub(crate) actor: Actor,
     /// The revision that the user edited; `None` for the head.
     pub(crate) base: Option<Oid>,
     pub(crate) set: ChangeSet,
@@ -55,7 +57,8 @@ pub(crate) struct SaveResult {
 
 /// Saves, or returns what an earlier request with the same id did.
 pub(crate) async fn save(writer: Writer<'_>, policy: SavePolicy<'_>, save: Save, now: OffsetDateTime) -> Result<SaveResult, Error> {
-    let request = SaveRequest::new(writer, policy, save.user, save.request.as_ref(), now).with_lease(save.lease);
+    let mut request = SaveRequest::new(writer, policy, save.user, save.request.as_ref(), now).with_lease(save.lease);
+    request.actor = save.actor;
     retry_on_race(SaveWrite { request, save: &save }).await
 }
 

@@ -27,6 +27,7 @@ use crate::{
         media::HEAD_BYTES,
         path::FilePath,
         project::{Role, Target, User},
+        revision::Actor,
     },
     read::member,
 };
@@ -143,7 +144,8 @@ async fn write_and_save(
     let set = ChangeSet { changes: vec![Change { path, action: Action::Put(file), condition }], replace: false };
     let (target, base, mode) = (Target::Id(project), None, MergeMode::Paths);
     let lease = Some(blobs.lease());
-    let save = Save { user, target, created: None, condition: Condition::default(), base, set, mode, message, request, lease };
+    let (condition, actor) = (Condition::default(), Actor::Person);
+    let save = Save { user, target, created: None, condition, actor, base, set, mode, message, request, lease };
     let saved = save::save(writer, policy, save, now).await.map_err(|error| error.in_field("path"))?;
     Ok(UploadResult { saved, file, head })
 }

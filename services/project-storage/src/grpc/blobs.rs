@@ -24,6 +24,7 @@ use crate::{
         condition::Condition,
         media,
         project::Target,
+        revision::Actor,
     },
     read::{
         blob::BlobReader,
@@ -105,7 +106,8 @@ pub(super) async fn delete(app: &App, request: Request<pb::DeleteFileRequest>) -
     let request = decode::request_key(wire.request_id, || digest(&SHA256, &fields).as_ref().to_vec());
     let set = ChangeSet { changes: vec![Change { path, action: Action::Delete, condition }], replace: false };
     let (base, mode, condition) = (None, MergeMode::Paths, Condition::default());
-    let save = Save { user, target, created: None, condition, base, set, mode, message: wire.message, request, lease: None };
+    let actor = Actor::Person;
+    let save = Save { user, target, created: None, condition, actor, base, set, mode, message: wire.message, request, lease: None };
     let policy = SavePolicy::new(app.limiter.clone(), &context);
     let saved = save::save(app.writer(), policy, save, now()).await.map_err(|error| error.in_field("path"))?;
     Ok(pb::DeleteFileResponse {

@@ -1,5 +1,7 @@
 //! From domain types to messages.
 
+mod templates;
+
 use chassis::clock::timestamp;
 use prost::bytes::Bytes;
 use proto::project_storage as pb;
@@ -24,6 +26,8 @@ use crate::{
     },
     search::lines::Part,
 };
+
+pub(super) use templates::{report, review, template, template_version, variable};
 
 pub(super) fn project(project: &Project) -> pb::Project {
     let (revision, number) = project.head.map(|(oid, number)| (oid.to_string(), number)).unwrap_or_default();
@@ -75,6 +79,9 @@ pub(super) fn revision(revision: &Revision) -> pb::Revision {
         actor: match revision.actor {
             Actor::Person => pb::Actor::User,
             Actor::Agent => pb::Actor::Agent,
+            Actor::Import => pb::Actor::Import,
+            Actor::Template => pb::Actor::Template,
+            Actor::Merge => pb::Actor::Merge,
         }
         .into(),
         user_id: revision.user.to_string(),

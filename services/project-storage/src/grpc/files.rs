@@ -15,6 +15,7 @@ use crate::{
     },
     error::Error,
     merge::MergeMode,
+    model::revision::Actor,
     read::{
         checkout,
         load::{self, Load, MAX_PAGE_BYTES},
@@ -44,7 +45,8 @@ pub(super) async fn save(app: &App, request: Request<pb::SaveProjectRequest>) ->
     let request = decode::request_key(wire.request_id.clone(), || digest(&SHA256, &wire.encode_to_vec()).as_ref().to_vec());
     let set = decode::changes(wire.changes, wire.replace).await?;
     let policy = SavePolicy::new(app.limiter.clone(), &context);
-    let save = Save { user, target, created: None, condition, base, set, mode, message: wire.message, request, lease: None };
+    let actor = Actor::Person;
+    let save = Save { user, target, created: None, condition, actor, base, set, mode, message: wire.message, request, lease: None };
     let saved = save::save(app.writer(), policy, save, now()).await?;
     Ok(pb::SaveProjectResponse {
         replayed: saved.replayed,

@@ -2,13 +2,10 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use chassis::{clock::now, context::Context, error::status, task::spawn};
+use chassis::{clock::now, context::Context, error::status, server::stream_fault, task::spawn};
 use futures::{Stream, StreamExt as _, stream};
 use prost::Message as _;
-use proto::{
-    error::{Fault, Violations},
-    project_storage as pb,
-};
+use proto::{error::Violations, project_storage as pb};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Request, Status, Streaming};
@@ -21,7 +18,7 @@ use crate::{
         import::{self, Import, ImportResult, Progress, Source},
         request::SavePolicy,
     },
-    error::Error,
+    error::{Error, SERVICE},
 };
 
 /// The messages of an import.
@@ -61,7 +58,7 @@ pub(super) async fn import(app: &Arc<App>, request: Request<Streaming<pb::Import
 }
 
 fn stream_error(status: Status) -> Error {
-    Error::Fault(Fault::from_status(&status))
+    Error::Fault(stream_fault(SERVICE, &status))
 }
 
 fn rest(running: Running) -> impl Stream<Item = Result<pb::ImportArchiveResponse, Status>> {

@@ -6,6 +6,17 @@ use proto::error::Violations;
 
 use crate::model::limits::{MESSAGE_BYTES, NAME_CHARACTERS, PROMPT_BYTES, QUERY_CHARACTERS, REASON_CHARACTERS, SUMMARY_CHARACTERS};
 
+/// Characters of the description of a template and of a review.
+const REVIEW_CHARACTERS: usize = 2000;
+/// Characters of a report of a template.
+const REPORT_CHARACTERS: usize = 500;
+/// Characters of the category of a template.
+const CATEGORY_CHARACTERS: usize = 40;
+/// Characters of a tag of a template.
+pub(super) const TAG_CHARACTERS: usize = 30;
+/// Characters of the words to search templates for.
+const WORDS_CHARACTERS: usize = 200;
+
 /// The rule of a text field.
 pub(super) struct TextField {
     name: &'static str,
@@ -42,6 +53,13 @@ pub(super) const LABEL: TextField = field("label", Length::Characters(1..=NAME_C
 pub(super) const MESSAGE: TextField = field("message", Length::Characters(0..=SUMMARY_CHARACTERS), Characters::Text);
 pub(super) const QUERY: TextField = field("query", Length::Characters(1..=QUERY_CHARACTERS), Characters::OneLine);
 pub(super) const OPTIONAL_QUERY: TextField = field("query", Length::Characters(0..=QUERY_CHARACTERS), Characters::OneLine);
+pub(super) const TITLE: TextField = field("title", Length::Characters(1..=NAME_CHARACTERS), Characters::Plain);
+pub(super) const DESCRIPTION: TextField = field("description", Length::Characters(0..=REVIEW_CHARACTERS), Characters::Text);
+pub(super) const CATEGORY: TextField = field("category", Length::Characters(0..=CATEGORY_CHARACTERS), Characters::Plain);
+pub(super) const TAG: TextField = field("tag", Length::Characters(0..=TAG_CHARACTERS), Characters::Plain);
+pub(super) const WORDS: TextField = field("query", Length::Characters(0..=WORDS_CHARACTERS), Characters::OneLine);
+pub(super) const REVIEW: TextField = field("text", Length::Characters(0..=REVIEW_CHARACTERS), Characters::Text);
+pub(super) const REPORT: TextField = field("reason", Length::Characters(1..=REPORT_CHARACTERS), Characters::Text);
 pub(super) const REQUEST_ID: TextField = field("request_id", Length::Characters(0..=255), Characters::Text);
 pub(super) const IF_MATCH: TextField = field("if_match", Length::Bytes(0..=1024), Characters::Any);
 pub(super) const PROMPT: TextField = field("prompt", Length::Bytes(1..=PROMPT_BYTES), Characters::NoNul);

@@ -13,6 +13,25 @@ use crate::{
 pub enum Actor {
     Person = 1,
     Agent = 2,
+    /// An archive that the user imported.
+    Import = 3,
+    /// A template, with the first revision of a project. The user is the one who used the template.
+    Template = 4,
+    /// A merge of another project by the user.
+    Merge = 5,
+}
+
+impl Actor {
+    /// An actor by its number. An unknown number, which a later release may have written, is a person.
+    pub(crate) fn from_number(number: i16) -> Self {
+        match number {
+            2 => Self::Agent,
+            3 => Self::Import,
+            4 => Self::Template,
+            5 => Self::Merge,
+            _ => Self::Person,
+        }
+    }
 }
 
 /// What an undo or a redo reverts.

@@ -19,6 +19,13 @@ pub(crate) struct Objects {
     pub(crate) cache: Cache,
 }
 
+/// A file with its content.
+pub(crate) struct LoadedFile {
+    pub(crate) path: String,
+    pub(crate) file: FileRef,
+    pub(crate) content: Bytes,
+}
+
 /// A file with its content, unless that is too large.
 pub(crate) struct ListedFile {
     pub(crate) path: String,
@@ -38,6 +45,20 @@ impl Objects {
             row.data = pending::chunks(&self.pool, store, id, 0, i64::MAX).await?.concat();
         }
         Ok(())
+    }
+
+    /// Files with their contents, in the order given. A caller must bound their sum.
+    ///
+    /// # Errors
+    /// [`Error::Corruption`] if the store does not have a file.
+    pub(crate) async fn load(&self, store: StoreId, files: Vec<(String, FileRef)>) -> Result<Vec<LoadedFile>, Error> {
+        let refs: Vec<FileRef> = files.iter().map(|(_, file)| *file).collect();
+        let contents = self.contents(store, &refs).await?;
+        let load = |(path, file): (String, FileRef)| {
+            let content = contents.get(&file.oid).cloned().ok_or(Corruption::Missing(file.oid))?;
+            Ok(LoadedFile { path, file, content })
+        };
+        files.into_iter().map(load).collect()
     }
 
     /// Files with their contents, except those with more than `max_bytes` bytes, in the order given.

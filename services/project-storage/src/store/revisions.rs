@@ -74,7 +74,7 @@ impl LogRow {
             tree: Oid::from_bytes(&tree)?,
             parents: self.parents.unwrap_or_default().iter().map(|p| Oid::from_bytes(p)).collect::<Result<_, _>>()?,
             message: self.message.unwrap_or_default(),
-            actor: if self.actor == Some(Actor::Agent as i16) { Actor::Agent } else { Actor::Person },
+            actor: self.actor.map_or(Actor::Person, Actor::from_number),
             user: UserId(self.log_user.unwrap_or_default()),
             turn: self.log_turn.map(TurnId),
             created_at,

@@ -129,7 +129,9 @@ async fn a_purged_project_is_gone_for_ever() {
         assert_eq!(reason(delete(&ann, &project.id, true).await), "PROJECT_NOT_FOUND");
         assert_eq!(reason(undelete(&ann, &project.id).await), "PROJECT_NOT_FOUND");
     }
-    let left = "SELECT (SELECT count(*) FROM projects) + (SELECT count(*) FROM stores) + (SELECT count(*) FROM objects)
+    let left = "SELECT (SELECT count(*) FROM projects)
+        + (SELECT count(*) FROM stores WHERE id NOT IN (SELECT store_id FROM templates))
+        + (SELECT count(*) FROM objects WHERE store_id NOT IN (SELECT store_id FROM templates))
         + (SELECT count(*) FROM refs) + (SELECT count(*) FROM ref_log) + (SELECT count(*) FROM members)
         + (SELECT count(*) FROM former_members)";
     assert_eq!(cluster.count(left).await, 0);

@@ -7,8 +7,8 @@ use proptest::{
 use proto::{
     error::Fault,
     project_storage::{
-        CommitOutcome, ForkProjectRequest, GetConflictRequest, MergeProjectRequest, MergeProjectResponse, ResolveConflictRequest, ResolvedFile,
-        Take,
+        CommitOutcome, ForkProjectRequest, GetConflictRequest, MergeProjectRequest, MergeProjectResponse, ResolveConflictRequest,
+        ResolvedFile, Take,
     },
 };
 
@@ -186,22 +186,17 @@ async fn only_projects_of_one_family_are_merged() {
     assert_eq!(ann.merge_with(known).await.expect("merged").outcome(), CommitOutcome::Unchanged);
 }
 
-/// Random saves and merges of a project and two forks. git computes the same common ancestors and the same trees.
-#[tokio::test]
-async fn git_merges_the_same() {
-    let cluster = Cluster::start().await;
-    let ann = cluster.person();
-    let mut rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[11; 32]);
-    let mut below = |n: u64| rng.next_u64() % n;
-    let project = ann.create().await.id;
-    let files: Vec<_> = (0..6).map(|n| write(&format!("f{n}"), &LINES.replace(' ', &format!(" {n} ")))).collect();
-    ann.save(&project, files).await.expect("saved");
-    let request = |id: &str| ForkProjectRequest { project_id: id.into(), ..Default::default() };
-    let mut family = vec![project.clone()];
-    for _ in 0..2 {
-        let forked = answer(ann.client.clone().fork_project(ann.request(request(&project))).await).expect("forked");
-        family.push(forked.project.expect("a project").id);
-    }
+/// A merge of two heads.
+struct RandomMerge {
+    outcome: CommitOutcome,
+    ours: String,
+    theirs: String,
+    /// Of a clean merge.
+    revision: Option<String>,
+}
+
+/// Random saves and merges of three projects. Conflicts are resolved. Returns the merges.
+async fn save_and_merge(ann: &Person, family: &[String], below: &mut impl FnMut(u64) -> u64) -> Vec<RandomMerge> {
     let mut merges = Vec::new();
     for step in 0..40 {
         let at = usize::try_from(below(3)).expect("small");
@@ -220,20 +215,37 @@ async fn git_merges_the_same() {
         let heads = [&family[at], &family[source]].map(String::as_str);
         let (ours, theirs) = (ann.numbered_log(heads[0]).await.1[0].clone(), ann.numbered_log(heads[1]).await.1[0].clone());
         let merged = ann.merge(heads[0], heads[1]).await.expect("merged");
-        let revision = match merged.outcome() {
-            CommitOutcome::Conflicted => {
-                ann.resolve_with_theirs(heads[0], &merged.conflict_id).await;
-                None
-            }
-            CommitOutcome::Committed => merged.revision.map(|revision| revision.id),
-            _ => None,
-        };
-        merges.push((merged.outcome(), ours, theirs, revision));
+        let outcome = merged.outcome();
+        if outcome == CommitOutcome::Conflicted {
+            ann.resolve_with_theirs(heads[0], &merged.conflict_id).await;
+        }
+        let revision = merged.revision.filter(|_| outcome == CommitOutcome::Committed).map(|revision| revision.id);
+        merges.push(RandomMerge { outcome, ours, theirs, revision });
     }
+    merges
+}
+
+/// Random saves and merges of a project and two forks. git computes the same common ancestors and the same trees.
+#[tokio::test]
+async fn git_merges_the_same() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let mut rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[11; 32]);
+    let mut below = |n: u64| rng.next_u64() % n;
+    let project = ann.create().await.id;
+    let files: Vec<_> = (0..6).map(|n| write(&format!("f{n}"), &LINES.replace(' ', &format!(" {n} ")))).collect();
+    ann.save(&project, files).await.expect("saved");
+    let request = |id: &str| ForkProjectRequest { project_id: id.into(), ..Default::default() };
+    let mut family = vec![project.clone()];
+    for _ in 0..2 {
+        let forked = answer(ann.client.clone().fork_project(ann.request(request(&project))).await).expect("forked");
+        family.push(forked.project.expect("a project").id);
+    }
+    let merges = save_and_merge(&ann, &family, &mut below).await;
     let folder = tempfile::tempdir().expect("a folder");
     export(&cluster, folder.path()).await;
     let (mut clean, mut conflicted) = (0, 0);
-    for (outcome, ours, theirs, revision) in merges {
+    for RandomMerge { outcome, ours, theirs, revision } in merges {
         let bases = git_output(folder.path(), &["merge-base", "--all", &ours, &theirs]).1;
         let (agrees, tree) = git_output(folder.path(), &["merge-tree", "--write-tree", &ours, &theirs]);
         match outcome {

@@ -190,6 +190,17 @@ impl Cluster {
         sqlx::query(sql).bind(project.0).execute(&self.database.pool).await.expect("a head");
     }
 
+    /// Rows of a table, without what templates have stored.
+    pub(crate) async fn rows_of_projects(&self, table: &str) -> i64 {
+        let condition = match table {
+            "stores" => "WHERE id NOT IN (SELECT store_id FROM templates)",
+            "objects" => "WHERE store_id NOT IN (SELECT store_id FROM templates)",
+            _ => "",
+        };
+        let count = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table} {condition}")));
+        count.fetch_one(&self.database.pool).await.expect("a count")
+    }
+
     /// The number that a statement on the service's database returns.
     pub(crate) async fn count(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&self.database.pool).await.expect("a count")

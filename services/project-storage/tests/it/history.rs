@@ -205,7 +205,7 @@ async fn a_restore_is_a_new_revision_with_old_files() {
     let project = ann.create().await.id;
     let first = ann.saved(&project, vec![write("a", "1"), write("b", "2")]).await;
     let second = ann.saved(&project, vec![write("a", "9"), delete("b"), write("c", "3")]).await;
-    let objects = cluster.count("SELECT count(*) FROM objects").await;
+    let objects = cluster.rows_of_projects("objects").await;
     let ask = RestoreRevisionRequest {
         project_id: project.clone(),
         revision: first.clone(),
@@ -218,7 +218,7 @@ async fn a_restore_is_a_new_revision_with_old_files() {
     assert_eq!((revision.number, revision.message.as_str(), &revision.parent_ids), (3, "Restore revision 1", &vec![second.clone()]));
     assert_eq!(revision.diff_stat, Some(DiffStat { added: 1, modified: 1, deleted: 1, renamed: 0 }));
     assert_eq!(ann.files(&project).await, ["a=1", "b=2"]);
-    assert_eq!(cluster.count("SELECT count(*) FROM objects").await, objects + 1, "only the commit is new");
+    assert_eq!(cluster.rows_of_projects("objects").await, objects + 1, "only the commit is new");
 
     let again = ann.restore(ask.clone()).await.expect("answered");
     assert_eq!((again.replayed, again.revision.expect("a revision").id), (true, revision.id.clone()));

@@ -50,7 +50,10 @@ fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
         let mut header = tar::Header::new_gnu();
         header.set_size(content.len() as u64);
         header.set_mode(0o644);
-        builder.append_data(&mut header, path, *content).expect("memory");
+        // `set_path` refuses the paths that an import has to refuse.
+        header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+        header.set_cksum();
+        builder.append(&header, *content).expect("memory");
     }
     builder.into_inner().expect("memory")
 }
@@ -110,13 +113,7 @@ async fn a_new_project_is_made_with_its_files_or_not_at_all() {
     let refused = person.import(settings(), &tar(&[("a", b"1"), ("../b", b"2")])).await.expect_err("refused");
     assert_eq!((refused.reason.as_str(), refused.metadata["path"].as_str()), ("ARCHIVE_ENTRY_REFUSED", "../b"));
     for what in ["projects", "stores", "objects", "pending_writes"] {
-        let count = match what {
-            "projects" => cluster.count("SELECT count(*) FROM projects").await,
-            "stores" => cluster.count("SELECT count(*) FROM stores").await,
-            "objects" => cluster.count("SELECT count(*) FROM objects").await,
-            _ => cluster.count("SELECT count(*) FROM pending_writes").await,
-        };
-        assert_eq!(count, 0, "{what}");
+        assert_eq!(cluster.rows_of_projects(what).await, 0, "{what}");
     }
     let made = person.import(settings(), &tar(&[("a", b"1")])).await.expect("imported").project.expect("a project");
     assert_eq!((made.display_name.as_str(), person.files(&made.id).await), ("Shop", vec!["a=1".to_owned()]));
@@ -137,7 +134,7 @@ async fn a_repeat_has_the_same_result() {
     assert_eq!((first.replayed, again.replayed), (false, true));
     assert_eq!((first.project, first.revision, first.entries), (again.project, again.revision, again.entries));
     assert_eq!(reason(person.import(settings(), &tar(&[("a", b"2")])).await), "KEY_REUSED");
-    assert_eq!(cluster.count("SELECT count(*) FROM stores").await, 1);
+    assert_eq!(cluster.rows_of_projects("stores").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -30,5 +30,6 @@ mod replaces;
 mod reverts;
 mod saves;
 mod search;
+mod templates;
 mod turns;
 mod undo;

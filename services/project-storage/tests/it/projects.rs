@@ -167,8 +167,8 @@ async fn a_project_can_be_renamed_and_deleted() {
     let purge = ann.request(DeleteProjectRequest { project_id: project.id.clone(), purge: true, ..Default::default() });
     answer(ann.client.clone().delete_project(purge).await).expect("purged");
     // Only the blob, the tree and the commit of the other project are left.
-    assert_eq!(cluster.count("SELECT count(*) FROM objects").await, 3);
-    assert_eq!(cluster.count("SELECT count(*) FROM stores").await, 1);
+    assert_eq!(cluster.rows_of_projects("objects").await, 3);
+    assert_eq!(cluster.rows_of_projects("stores").await, 1);
     assert_eq!(cluster.count("SELECT count(*) FROM ref_log").await, 1);
 }
 

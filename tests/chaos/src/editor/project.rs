@@ -107,14 +107,43 @@ impl Editor {
         self.call_or_not_found("delete a fork", Method::DELETE, &format!("{root}?purge=true"), json!({})).await
     }
 
+    /// Publishes the project as a template, makes a project of it, and deletes both.
+    pub(super) async fn use_templates(&mut self) -> Option<()> {
+        let body = json!({ "projectId": self.project, "title": "Chaos", "variables": [{ "name": "by", "label": "By" }] });
+        let template = self.post("publish a template", "/api/templates", body).await?;
+        let path = format!("/api/templates/{}", template["id"].as_str()?);
+        let next = json!({ "projectId": self.project, "title": "Chaos", "templateId": template["id"] });
+        self.post("publish a version", "/api/templates", next).await?;
+        self.get("list templates", "/api/templates?query=chaos&mine=true").await?;
+        self.get("get a template", &path).await?;
+        self.get("list reviews", &format!("{path}/reviews")).await?;
+        let used = self.post("use a template", &format!("{path}/use"), json!({})).await?;
+        let made = used["project"]["id"].as_str()?.to_owned();
+        let (copied, source) = (self.files_of(&made).await?, self.files_of(&self.project.clone()).await?);
+        if copied != source {
+            self.client.record.violation(format!("project {made} has other files than its template: {copied} instead of {source}"));
+        }
+        let report = format!("{path}/report");
+        let report = ApiCall { what: "report", method: Method::PUT, path: &report, body: json!({ "reason": "chaos" }), key: None };
+        let answered = self.client.call(report).await?;
+        self.accept("report", answered)?;
+        self.call_or_not_found("purge", Method::DELETE, &format!("/api/projects/{made}?purge=true"), json!({})).await?;
+        self.call_or_not_found("unpublish", Method::DELETE, &path, json!({})).await
+    }
+
+    /// The paths of a project's files with their ids.
+    async fn files_of(&mut self, project: &str) -> Option<Value> {
+        Some(self.get("list files", &format!("/api/projects/{project}/files")).await?["files"].take())
+    }
+
     /// Uploads a small file and a large one, the large one twice, and reads it.
     pub(super) async fn use_files(&mut self) -> Option<()> {
         let large = "x".repeat(LARGE_FILE);
         for (name, content) in [("small", "x"), ("large", large.as_str()), ("copy", large.as_str())] {
             let path = format!("/api/projects/{}/files/{name}.json", self.project);
             let key = Some(format!("upload-{}", self.client.record.number()));
-            // The body, which is JSON, is the content of the file.
-            let upload = ApiCall { what: "upload", method: Method::PUT, path: &path, body: json!(content), key };
+            // The content is JSON, because `get` reads JSON.
+            let upload = ApiCall { what: "upload", method: Method::PUT, path: &path, body: json!(json!(content).to_string()), key };
             let answered = self.client.call(upload).await?;
             self.accept("upload", answered)?;
         }
@@ -124,6 +153,20 @@ impl Editor {
         }
         let path = format!("/api/projects/{}/files/small.json", self.project);
         self.call_or_not_found("delete a file", Method::DELETE, &path, json!({})).await
+    }
+
+    /// Imports an archive as a new project, and another one in place of its files.
+    pub(super) async fn import(&mut self) -> Option<()> {
+        let (first, second) = (self.text("imported"), self.text("replaced"));
+        let made = self.post("import", "/api/projects/import", archive(&[("a.txt", &first), ("b.txt", &first)])?).await?;
+        let project = made["project"]["id"].as_str()?.to_owned();
+        let path = format!("/api/projects/{project}/import?mode=IMPORT_MODE_REPLACE");
+        self.post("import into a project", &path, archive(&[("a.txt", &second)])?).await?;
+        let files = self.get("load an import", &format!("/api/projects/load?projectId={project}")).await?["files"].take();
+        if files.as_array().is_none_or(|files| files.len() != 1) || files[0]["content"]["text"] != json!(second) {
+            self.client.record.violation(format!("project {project} has other files than its archive: {files}"));
+        }
+        self.call_or_not_found("purge", Method::DELETE, &format!("/api/projects/{project}?purge=true"), json!({})).await
     }
 
     /// Undoes and redoes a save, and resolves the revert of an older one. The history must only grow.
@@ -179,4 +222,15 @@ impl Editor {
         let path = format!("/api/projects/{}?purge=true", self.project);
         self.call_or_not_found("purge", Method::DELETE, &path, json!({})).await
     }
+}
+
+/// A tar file of text files, which is UTF-8 as a whole.
+fn archive(files: &[(&str, &str)]) -> Option<Value> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (path, text) in files {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(text.len() as u64);
+        builder.append_data(&mut header, path, text.as_bytes()).ok()?;
+    }
+    String::from_utf8(builder.into_inner().ok()?).ok().map(Value::String)
 }

@@ -1,5 +1,5 @@
 //! The first page in Chromium. One script covers the main path: sign up, prompt, watch, preview and reload, also while the server asks to
-//! wait. The other one covers accessibility, small screens and a network that fails.
+//! wait. Another one covers accessibility, small screens and a network that fails. The last one opens the templates that ship.
 
 use std::{path::Path, time::Duration};
 
@@ -37,9 +37,42 @@ async fn the_first_page_is_accessible_and_survives_network_failures() -> Result<
     cluster.stop().await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shipped_templates_become_projects_whose_previews_work() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let person = cluster.person().await?;
+    let listed = person.get("/api/templates?pageSize=100").await?;
+    let templates = listed["templates"].as_array().context("no templates")?;
+    assert_eq!(templates.len(), 10, "{listed}");
+    let mut previews = serde_json::Map::new();
+    for template in templates {
+        let (id, title) = (&template["id"].as_str().context("no id")?, template["title"].as_str().context("no title")?);
+        let used = person.post(&format!("/api/templates/{id}/use"), json!({})).await?;
+        let project = used["project"]["id"].as_str().context("no project")?;
+        let files = person.files(project).await?;
+        assert!(files.len() > 2 && !files.values().any(|text| text.contains("%%")), "{title}: {:?}", files.keys());
+        let preview = person.post(&format!("/api/projects/{project}/previews"), json!({})).await?;
+        previews.insert(title.to_owned(), preview["url"].clone());
+    }
+    let mut command = command("starters.mjs");
+    command.env("BACKLOT_PREVIEWS", serde_json::to_string(&previews)?);
+    run_command(command, &Gates::default()).await?;
+    cluster.stop().await
+}
+
 async fn run_script(name: &str, cluster: &Cluster, gates: &Gates) -> Result<()> {
+    let mut command = command(name);
+    command.env("BACKLOT_TEST_URL", &cluster.url);
+    run_command(command, gates).await
+}
+
+fn command(script: &str) -> Command {
     let mut command = Command::new("node");
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("browser").join(name)).env("BACKLOT_TEST_URL", &cluster.url);
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("browser").join(script));
+    command
+}
+
+async fn run_command(command: Command, gates: &Gates) -> Result<()> {
     within(LIMIT, script::run(command, gates)).await.context("the script did not end in time")?
 }
 

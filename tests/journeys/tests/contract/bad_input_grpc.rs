@@ -12,7 +12,8 @@ const OPEN: &[&str] = &["SignUp", "SignIn", "SignOut", "CreateAccessToken", "Get
 /// Lists with only the caller's own entries, which are empty for a project of another user.
 const OWN_ONLY: &[&str] = &["ListTurns"];
 /// Public RPCs for which an empty request is valid.
-const EMPTY_IS_VALID: &[&str] = &["GetSession", "GetKeySet", "SignOut", "CreateProject", "ListProjects", "GetUsage", "ListAgents"];
+const EMPTY_IS_VALID: &[&str] =
+    &["GetSession", "GetKeySet", "SignOut", "CreateProject", "ListProjects", "GetUsage", "ImportArchive", "ListTemplates", "ListAgents"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_rpc_refuses_invalid_input() -> Result<()> {
@@ -76,6 +77,7 @@ fn reason(status: &Status) -> String {
 }
 
 /// Expects an error with a reason that is not an internal error.
+#[track_caller]
 fn typed(name: &str, answer: Result<Vec<u8>, Status>) -> Status {
     let status = answer.expect_err(name);
     let fault = Fault::from_status(&status);

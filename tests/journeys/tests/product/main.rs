@@ -2,7 +2,7 @@
 //!
 //! - Accounts: [`sessions`], [`sites`].
 //! - Turns: [`story`], [`resume`], [`limits`]; `tests/providers.rs` has the turns through the clients of model providers.
-//! - Projects: [`conflicts`], [`preconditions`], [`coding`], [`previews`], [`files`], [`search`], [`messages`], [`archives`].
+//! - Projects: [`conflicts`], [`preconditions`], [`coding`], [`previews`], [`files`], [`search`], [`messages`], [`templates`], [`archives`].
 
 mod archives;
 mod coding;
@@ -20,4 +20,5 @@ mod search;
 mod sessions;
 mod sites;
 mod story;
+mod templates;
 mod undo;

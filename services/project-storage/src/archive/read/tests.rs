@@ -338,7 +338,7 @@ fn long_names_of_both_kinds_are_read() {
     let name = "a/very/".repeat(25) + "long.txt";
     let gnu = Tar::new().add(b"././@LongLink", b'L', format!("{name}\0").as_bytes()).add(b"cut", b'0', b"x").finish();
     let pax = Tar::new().pax(&[("mtime", "1.5"), ("path", &name)]).add(b"cut", b'0', b"x").finish();
-    let global = Tar::new().add(b"pax_global_header", b'g', b"18 comment=abcdef\n").add(name[..99].as_bytes(), b'0', b"x").finish();
+    let global = Tar::new().add(b"pax_global_header", b'g', b"18 comment=abcdef\n").add(&name.as_bytes()[..99], b'0', b"x").finish();
     let expected = name.strip_prefix("a/").expect("a folder");
     let bounded = Limits { depth: 64, ..LIMITS };
     assert_eq!(paths(&read_with(&gnu, bounded).expect("legal")), [expected]);
