@@ -24,7 +24,7 @@ const PARTS: usize = 6;
 const MESSAGE_BYTES: usize = 256 * 1024;
 
 impl Service {
-    async fn import(&self, archive: &[u8]) -> Result<String> {
+    pub(crate) async fn import(&self, archive: &[u8]) -> Result<String> {
         let first = ImportArchiveRequest { settings: Some(ImportSettings::default()), ..Default::default() };
         let parts: Vec<_> = archive.chunks(MESSAGE_BYTES).map(|part| part.to_vec()).collect();
         let parts = parts.into_iter().map(|data| ImportArchiveRequest { data: data.into(), ..Default::default() });
@@ -65,7 +65,7 @@ async fn imports(service: &Service, cluster: &Cluster, user: Uuid) -> Result<(Sa
     let (mut baseline, mut ours) = (Samples::default(), Samples::default());
     for _ in 0..TIMES {
         let (mut head, objects) = (seed::project(&cluster.database, user).await?, Objects::of(FILES, FILES)?);
-        let archive = archive(1)?;
+        let archive = archive(FILES, 1)?;
         baseline.time(sql::save(&cluster.database, &mut head, &objects)).await?;
         ours.time(service.import(&archive)).await?;
     }
@@ -74,7 +74,7 @@ async fn imports(service: &Service, cluster: &Cluster, user: Uuid) -> Result<(Sa
 
 async fn exports(service: &Service, cluster: &Cluster, user: Uuid) -> Result<(Samples, Samples)> {
     let (mut baseline, mut ours) = (Samples::default(), Samples::default());
-    let project = service.import(&archive(PARTS)?).await?;
+    let project = service.import(&archive(FILES, PARTS)?).await?;
     let store: Uuid = sql::find(&cluster.database, project.parse()?, user).await?.try_get("store_id")?;
     let oids = "SELECT oid FROM objects WHERE store_id = $1 AND tag & 15 = 3";
     let oids: Vec<Vec<u8>> = sqlx::query_scalar(oids).bind(store).fetch_all(&cluster.database).await?;
@@ -85,15 +85,20 @@ async fn exports(service: &Service, cluster: &Cluster, user: Uuid) -> Result<(Sa
     Ok((baseline, ours))
 }
 
-/// A tar.gz file of 2,000 files, each with so many parts of 4 KiB.
-fn archive(parts: usize) -> Result<Vec<u8>> {
+/// The path of a file of an archive.
+pub(crate) fn path(number: usize) -> String {
+    format!("part-{}/file-{number:04}.tsx", number % 50)
+}
+
+/// A tar.gz file of source files, each with so many parts of 4 KiB.
+pub(crate) fn archive(files: usize, parts: usize) -> Result<Vec<u8>> {
     let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
-    for number in 0..FILES {
+    for number in 0..files {
         let content: String = (0..parts).map(|_| seed::source()).collect();
         let mut header = tar::Header::new_gnu();
         header.set_size(content.len() as u64);
         header.set_mode(0o644);
-        builder.append_data(&mut header, format!("src/part-{}/file-{number:04}.tsx", number % 50), content.as_bytes())?;
+        builder.append_data(&mut header, path(number), content.as_bytes())?;
     }
     Ok(builder.into_inner()?.finish()?)
 }

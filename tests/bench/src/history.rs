@@ -1,9 +1,9 @@
-//! The past of projects over gRPC, compared with plain SQL that reads the same objects: the difference of two revisions of 2,000 files, the
-//! blame of a file that 1,000 revisions changed, and a page of the revisions that changed a path.
+//! The past of a file over gRPC, compared with plain SQL that reads the same objects: the blame of a file that 1,000 revisions changed, and a
+//! page of the revisions that changed a path.
 
 use anyhow::{Context as _, Result, ensure};
 use proto::project_storage::{
-    BlameFileRequest, DiffRevisionsRequest, FileChange, FileContent, ListRevisionsRequest, SaveProjectRequest, file_change, file_content,
+    BlameFileRequest, FileChange, FileContent, ListRevisionsRequest, SaveProjectRequest, file_change, file_content,
 };
 use sqlx::Row as _;
 use uuid::Uuid;
@@ -12,16 +12,10 @@ use crate::{
     environment::{Cluster, Environment, progress},
     files::Service,
     sample::Samples,
-    seed, sql,
+    sql,
     table::{Goal, Table, Unit},
 };
 
-/// The most files that a project may have.
-const FILES: usize = 2_000;
-/// The most changes of a save.
-const CHANGES: usize = 200;
-/// Differences of 2,000 files, each of two other revisions, so that none is in a cache.
-const DIFFS: usize = 40;
 /// Revisions of the file that is blamed.
 const REVISIONS: usize = 1_000;
 const LINES: usize = 100;
@@ -34,9 +28,6 @@ const PATH: &str = "src/components/blamed.tsx";
 
 pub(crate) async fn measure(_environment: &Environment, cluster: &Cluster, table: &mut Table) -> Result<()> {
     let service = Service::connect(cluster).await?;
-    progress("history: diff");
-    let (baseline, ours) = diffs(&service, cluster).await?;
-    table.row(format!("diff at {FILES} files, p50"), Unit::Time, (baseline.p50(), ours.p50()), Goal::Shown);
     progress("history: blame");
     let (short, long) = (log(&service, SHORT).await?, log(&service, REVISIONS).await?);
     let (baseline, ours) = blames(&service, cluster, &long).await?;
@@ -48,13 +39,13 @@ pub(crate) async fn measure(_environment: &Environment, cluster: &Cluster, table
     Ok(())
 }
 
-fn write(path: String, text: String) -> FileChange {
+pub(crate) fn write(path: String, text: String) -> FileChange {
     let content = FileContent { data: Some(file_content::Data::Text(text)) };
     FileChange { path, action: Some(file_change::Action::Write(content)), etag: String::new() }
 }
 
 /// Saves a change set. An empty `project` means a new one. Returns the ids of the project and of the revision.
-async fn save(service: &Service, project: &str, changes: Vec<FileChange>) -> Result<(String, String)> {
+pub(crate) async fn save(service: &Service, project: &str, changes: Vec<FileChange>) -> Result<(String, String)> {
     let draft_id = if project.is_empty() { Uuid::new_v4().to_string() } else { String::new() };
     let request = SaveProjectRequest { project_id: project.to_owned(), draft_id, changes, ..SaveProjectRequest::default() };
     let saved = service.client.clone().save_project(service.request(request)).await?.into_inner();
@@ -70,35 +61,6 @@ async fn log(service: &Service, revisions: usize) -> Result<String> {
         project = save(service, &project, vec![write(PATH.to_owned(), lines.concat())]).await?.0;
     }
     Ok(project)
-}
-
-async fn diffs(service: &Service, cluster: &Cluster) -> Result<(Samples, Samples)> {
-    let (mut baseline, mut ours) = (Samples::default(), Samples::default());
-    let file = |number: usize| write(format!("src/folder{}/file{number}.tsx", number % 40), seed::source());
-    let (mut project, mut base) = (String::new(), String::new());
-    for first in (0..FILES).step_by(CHANGES) {
-        (project, base) = save(service, &project, (first..first + CHANGES).map(file).collect()).await?;
-    }
-    let (id, user): (Uuid, Uuid) = (project.parse()?, cluster.person.user_id.parse()?);
-    let store: Uuid = sql::find(&cluster.database, id, user).await?.try_get("store_id")?;
-    let blobs = "SELECT oid FROM objects WHERE store_id = $1 AND tag & 15 = 3 LIMIT $2";
-    let blobs: Vec<Vec<u8>> = sqlx::query_scalar(blobs).bind(store).bind(i64::from(2 * PAGE)).fetch_all(&cluster.database).await?;
-    for _ in 0..DIFFS {
-        let (_, revision) = save(service, &project, (0..FILES).step_by(FILES / CHANGES).map(file).collect()).await?;
-        let request = DiffRevisionsRequest {
-            project_id: project.clone(),
-            revision: revision.clone(),
-            base_revision: base,
-            page_size: PAGE,
-            ..DiffRevisionsRequest::default()
-        };
-        baseline.time(sql::objects(&cluster.database, store, &blobs)).await?;
-        let diff = async { anyhow::Ok(service.client.clone().diff_revisions(service.request(request)).await?.into_inner()) };
-        let diff = ours.time(diff).await?;
-        ensure!(diff.files.len() == PAGE as usize, "the page has {} files", diff.files.len());
-        base = revision;
-    }
-    Ok((baseline, ours))
 }
 
 async fn blames(service: &Service, cluster: &Cluster, project: &str) -> Result<(Samples, Samples)> {

@@ -5,7 +5,8 @@
 //! - `stream` with `upstream`, `watch` and `pipe`: from the model server to the SSE client, compared with a byte pipe.
 //! - `scale`: the same for up to 2,000 concurrent turns, with memory and the latency that other users see.
 //! - `leave`, `kill`: the remaining work after viewers have left, and the gap in the stream after a process was killed.
-//! - `files`, `page`, `history`: saves, loads, pages, differences and blame over gRPC, compared with plain SQL (`sql`, `seed`).
+//! - `files`, `archives`, `page`, `search`, `history`, `large`: saves, loads, imports, exports, pages, hits, blame, forks, differences and
+//!   restores over gRPC, compared with plain SQL (`sql`, `seed`).
 //! - `limiter` with `echo`: rate limits over gRPC, compared with an echo server and with the plain script.
 //! - `attack`: how much an attack slows others down.
 //! - `token`: the check of access tokens, compared with the plain signature.
@@ -21,6 +22,7 @@ mod environment;
 mod files;
 mod history;
 mod kill;
+mod large;
 mod leave;
 mod limiter;
 mod page;
@@ -83,7 +85,7 @@ async fn measure(wanted: &[&str]) -> Result<ExitCode> {
         limiter::measure(&environment, &mut table).await.context("limiter")?;
     }
     let upstream = Upstream::start().await?;
-    if ["stream", "files", "search", "page", "history"].into_iter().any(is_wanted) {
+    if ["stream", "files", "search", "page", "history", "large"].into_iter().any(is_wanted) {
         let cluster = environment.cluster("bench", &upstream.url, &[]).await?;
         if is_wanted("stream") {
             stream::measure(&environment, &cluster, &upstream, &mut table).await.context("stream")?;
@@ -100,6 +102,9 @@ async fn measure(wanted: &[&str]) -> Result<ExitCode> {
         }
         if is_wanted("history") {
             history::measure(&environment, &cluster, &mut table).await.context("history")?;
+        }
+        if is_wanted("large") {
+            large::measure(&cluster, &mut table).await.context("large")?;
         }
     }
     // A single size can be selected, such as `scale-512`.

@@ -6,7 +6,7 @@ use std::{
     rc::Rc,
 };
 
-use proto::path::fold;
+use proto::path::{MAX_CHARACTERS, MAX_PART_BYTES, fold};
 
 use super::{
     Contents, FREE_BYTES, Limits, Piece, ReadFile, Sink, SkippedEntry,
@@ -14,6 +14,11 @@ use super::{
     skip::{self, SkipReason},
 };
 use crate::archive::error::ArchiveError;
+
+/// Bytes of a path in an archive: the longest path of a project below a single top folder.
+const PATH_BYTES: usize = 4 * MAX_CHARACTERS + MAX_PART_BYTES + 1;
+/// Bytes of all paths that are kept in memory.
+const ALL_PATH_BYTES: usize = 16 * 1024 * 1024;
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +37,8 @@ pub(super) struct Collector<'a> {
     consumed: Rc<Cell<u64>>,
     entries: u32,
     unpacked: u64,
+    /// Bytes of the paths in `names` and `skipped`.
+    path_bytes: usize,
     files: Vec<(String, u64)>,
     /// The folded path of each file and folder, with its exact spelling and whether it is a folder.
     names: HashMap<String, (String, bool)>,
@@ -64,6 +71,7 @@ impl<'a> Collector<'a> {
             consumed: Rc::default(),
             entries: 0,
             unpacked: 0,
+            path_bytes: 0,
             files: Vec::new(),
             names: HashMap::new(),
             folders: 0,
@@ -90,7 +98,12 @@ impl<'a> Collector<'a> {
         let kind = if is_folder && kind == Kind::File { Kind::Folder } else { kind };
         let fate = match (skip::by_name(&path, kind == Kind::Folder), kind) {
             (_, Kind::Folder) => Fate::Folder,
-            (Some((part, reason)), _) => Fate::Skip(part.to_owned(), reason),
+            (Some((part, reason)), _) => {
+                if !self.skipped.contains_key(part) {
+                    self.count_path(part)?;
+                }
+                Fate::Skip(part.to_owned(), reason)
+            }
             (None, Kind::Other(what)) => return Err(ArchiveError::entry(&path, what)),
             (None, Kind::File) => {
                 self.add_names(&path)?;
@@ -100,6 +113,18 @@ impl<'a> Collector<'a> {
         let is_skipped = matches!(fate, Fate::Skip(..));
         self.present = Some(Present { path, bytes: 0, fate });
         Ok(is_skipped)
+    }
+
+    /// Counts a path that is kept in memory.
+    fn count_path(&mut self, path: &str) -> Result<(), ArchiveError> {
+        if path.len() > PATH_BYTES {
+            return Err(ArchiveError::entry(path, format!("has more than {PATH_BYTES} bytes")));
+        }
+        self.path_bytes += path.len();
+        if self.path_bytes > ALL_PATH_BYTES {
+            return Err(ArchiveError::TooLarge { what: "bytes of paths", limit: ALL_PATH_BYTES as u64, entry: None });
+        }
+        Ok(())
     }
 
     /// Adds a file and its folders to the names. Refuses what a file system without case cannot have together.
@@ -124,6 +149,7 @@ impl<'a> Collector<'a> {
             };
             return Err(ArchiveError::entry(path, problem));
         }
+        self.count_path(name)?;
         self.folders += u32::from(is_folder);
         if self.folders > self.limits.folders {
             return Err(ArchiveError::TooLarge { what: "folders", limit: self.limits.folders.into(), entry: Some(path.to_owned()) });

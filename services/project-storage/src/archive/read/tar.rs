@@ -74,20 +74,21 @@ fn entries<R: Read>(input: &mut Input<R>, collector: &mut Collector<'_>) -> Resu
         let header = Header::from_byte_slice(&block);
         let size = header.entry_size().map_err(|_| ArchiveError::invalid("has a header without a size"))?;
         match header.entry_type() {
-            EntryType::XHeader => attributes.add_pax(&record(input, size)?)?,
-            EntryType::GNULongName => attributes.set_path(long_name(record(input, size)?))?,
-            EntryType::GNULongLink => drop(record(input, size)?),
-            EntryType::XGlobalHeader => check_global(&record(input, size)?)?,
+            EntryType::XHeader => attributes.add_pax(&record(input, collector, size)?)?,
+            EntryType::GNULongName => attributes.set_path(long_name(record(input, collector, size)?))?,
+            EntryType::GNULongLink => drop(record(input, collector, size)?),
+            EntryType::XGlobalHeader => check_global(&record(input, collector, size)?)?,
             kind => entry(input, collector, (header, kind, size), std::mem::take(&mut attributes))?,
         }
     }
 }
 
-/// Reads the content of a record with its padding.
-fn record<R: Read>(input: &mut Input<R>, size: u64) -> Result<Vec<u8>, ArchiveError> {
+/// Reads the content of a record with its padding. It is unpacked as the content of an entry is.
+fn record<R: Read>(input: &mut Input<R>, collector: &mut Collector<'_>, size: u64) -> Result<Vec<u8>, ArchiveError> {
     if size > MAX_RECORD {
         return Err(ArchiveError::TooLarge { what: "bytes in a record of attributes", limit: MAX_RECORD, entry: None });
     }
+    collector.count(size.next_multiple_of(BLOCK as u64))?;
     let bytes = input.take_vec(usize::try_from(size).unwrap_or(usize::MAX))?;
     skip_padding(input, size)?;
     Ok(bytes)

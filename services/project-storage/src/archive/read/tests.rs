@@ -352,7 +352,16 @@ fn every_limit_names_itself() {
     let zip = zip_of(&[file("a/b/c", b"123"), file("d", b"456")]);
     let skipped_bomb = zip_of(&[file("node_modules/x", &zeros), file("a", b"x")]);
     let tar_bomb = gzip(&Tar::new().add(b"node_modules/x", b'0', &zeros).finish());
-    let rows: [(&str, &[u8], Limits, &str); 8] = [
+    let records = (0..400).fold(Tar::new(), |tar, _| tar.add(b"k", b'K', &zeros[..65_536])).add(b"a", b'0', b"x").finish();
+    let record_bomb = gzip(&records);
+    let name = |n: usize| format!("{n:06}/{}", "n".repeat(1200));
+    let names = (0..14_000).fold(Tar::new(), |tar, n| tar.pax(&[("path", &name(n))]).add(b"a", b'0', b"")).finish();
+    let roomy = Limits { entries: 100_000, folders: 100_000, ..LIMITS };
+    let long = Tar::new().pax(&[("path", &"n".repeat(1300))]).add(b"a", b'0', b"").finish();
+    let rows: [(&str, &[u8], Limits, &str); 11] = [
+        ("ratio of records", &record_bomb, LIMITS, "more than 100 unpacked bytes for each byte of the archive"),
+        ("paths", &names, roomy, "more than 16777216 bytes of paths"),
+        ("a path", &long, LIMITS, "has more than 1276 bytes"),
         ("archive", &zip, Limits { archive_bytes: 50, ..LIMITS }, "more than 50 bytes"),
         ("unpacked", &zip, Limits { unpacked_bytes: 5, ..LIMITS }, "more than 5 unpacked bytes at its entry `d`"),
         ("entries", &zip, Limits { entries: 1, ..LIMITS }, "more than 1 entries"),
