@@ -1,6 +1,9 @@
 //! The settings of the service.
 
-use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::{
+    num::{NonZeroU32, NonZeroU64, NonZeroUsize},
+    time::Duration,
+};
 
 use chassis::{config::Env, identity::Caller, postgres, secret::ClusterSecret, server};
 
@@ -25,6 +28,8 @@ pub struct Config {
     pub exports: usize,
     /// Imports that run at the same time.
     pub imports: usize,
+    /// The time between two sweeps of unreachable objects; zero for none.
+    pub object_sweep: Duration,
     /// The quotas of accounts.
     pub quotas: Quotas,
 }
@@ -55,6 +60,11 @@ impl Config {
             imports: env
                 .get::<NonZeroUsize>("BACKLOT_IMPORTS_IN_WORK", "8", "imports of archives that project-storage receives at the same time")
                 .get(),
+            object_sweep: env.get(
+                "BACKLOT_OBJECT_SWEEP",
+                "10m",
+                "time between two searches for contents that no revision uses any more, which project-storage deletes; 0 for none",
+            ),
             quotas: Quotas {
                 projects: env
                     .get::<PerPlan<NonZeroU32>>("BACKLOT_ACCOUNT_PROJECTS", "1000", "projects that one account may have, by plan")

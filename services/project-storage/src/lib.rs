@@ -60,12 +60,13 @@ pub use self::config::Config;
 use self::{
     access::RULES,
     app::App,
-    background::{sessions, starters, sweep},
+    background::{garbage, sessions, starters, sweep},
 };
 
 /// What tests use to write rows that the RPCs would refuse.
 #[doc(hidden)]
 pub mod testing {
+    pub use crate::background::garbage::sweep_one;
     pub use crate::{
         git::{Commit, FileRef, Folder, Object, blob, blob_id, commit, diff, stat},
         model::{
@@ -102,6 +103,7 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     let tasks = Tasks::new();
     tasks.spawn(sweep::run(pool.clone(), tasks.token()));
     tasks.spawn(starters::run(pool.clone(), tasks.token()));
+    tasks.spawn(garbage::run(pool.clone(), config.object_sweep, tasks.token()));
 
     let auth = connect(Caller::ProjectStorage, Caller::Auth, &config.auth_url, &config.cluster_secret);
     tasks.spawn(sessions::follow(pool.clone(), auth.clone(), tasks.token()));

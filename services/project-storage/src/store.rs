@@ -5,6 +5,7 @@ pub(crate) mod copies;
 pub(crate) mod deleted_projects;
 pub(crate) mod deletions;
 pub(crate) mod forks;
+pub(crate) mod garbage;
 pub(crate) mod labels;
 pub(crate) mod lineage;
 pub(crate) mod locks;

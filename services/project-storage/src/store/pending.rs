@@ -23,14 +23,17 @@ pub(crate) struct Lease {
     pub(crate) max_bytes: i64,
 }
 
-/// Begins a lease. Returns `false` if the store does not exist any more.
+/// Begins a lease. What is written under it counts for the owner of the project, also in the store of another account. Returns `false` if the
+/// store does not exist any more.
 pub(crate) async fn begin(db: &mut Connection, lease: &Lease) -> Result<bool, StoreError> {
     let query = sqlx::query!(
-        "INSERT INTO pending_writes (id, store_id, expires_at)
-         SELECT $1, id, clock_timestamp() + make_interval(secs => $3) FROM stores WHERE id = $2",
+        "INSERT INTO pending_writes (id, store_id, expires_at, owner_id)
+         SELECT $1, s.id, clock_timestamp() + make_interval(secs => $3), CASE WHEN s.owner_id <> p.owner_id THEN p.owner_id END
+         FROM stores s LEFT JOIN projects p ON p.id = $4 WHERE s.id = $2",
         lease.id,
         lease.store.0,
         LEASE_SECONDS,
+        lease.project.0,
     );
     Ok(chassis::postgres::query("insert pending write", query.execute(&mut *db)).await?.rows_affected() == 1)
 }
@@ -62,17 +65,26 @@ pub(crate) async fn write(db: &mut Connection, lease: &Lease, objects: &[Object]
     let data: Vec<&[u8]> = objects.iter().map(|object| &*object.data).collect();
     let query = sqlx::query_scalar!(
         r#"WITH w AS (
-               UPDATE pending_writes SET expires_at = clock_timestamp() + make_interval(secs => $4)
+               SELECT id, store_id, owner_id FROM pending_writes
                WHERE id = $1 AND store_id = $2 AND expires_at > clock_timestamp()
-                 AND $5::bigint + (SELECT coalesce(sum(s.bytes), 0)::bigint FROM stores s WHERE s.id IN (
-                     SELECT p.store_id FROM projects p WHERE p.owner_id = (SELECT owner_id FROM projects WHERE id = $3))) <= $6
-               RETURNING id
+                 AND $5::bigint + account_bytes((SELECT owner_id FROM projects WHERE id = $3)) <= $6
+               FOR UPDATE
            ), o AS (
                INSERT INTO objects (store_id, oid, tag, size, data)
                SELECT $2, u.oid, u.tag, u.size, u.data
                FROM unnest($7::bytea[], $8::smallint[], $9::integer[], $10::bytea[]) AS u (oid, tag, size, data)
                WHERE EXISTS (SELECT 1 FROM w)
                ON CONFLICT DO NOTHING
+               RETURNING octet_length(data) AS bytes
+           ), n AS (SELECT coalesce(sum(bytes), 0)::bigint AS bytes FROM o),
+           h AS (
+               INSERT INTO store_shares (store_id, owner_id, bytes)
+               SELECT w.store_id, w.owner_id, n.bytes FROM w, n WHERE w.owner_id IS NOT NULL AND n.bytes > 0
+               ON CONFLICT (store_id, owner_id) DO UPDATE SET bytes = store_shares.bytes + excluded.bytes
+           ), u AS (
+               UPDATE pending_writes p
+               SET expires_at = clock_timestamp() + make_interval(secs => $4), bytes = p.bytes + n.bytes
+               FROM w, n WHERE p.id = w.id
            )
            SELECT EXISTS (SELECT 1 FROM w) AS "written!""#,
         lease.id,
@@ -93,13 +105,22 @@ pub(crate) async fn write(db: &mut Connection, lease: &Lease, objects: &[Object]
 pub(crate) async fn write_chunk(db: &mut Connection, lease: &Lease, blob: Uuid, n: i32, data: &[u8]) -> Result<bool, StoreError> {
     let query = sqlx::query_scalar!(
         r#"WITH w AS (
-               UPDATE pending_writes SET expires_at = clock_timestamp() + make_interval(secs => $4), blob = $7
+               SELECT id, store_id, owner_id FROM pending_writes
                WHERE id = $1 AND store_id = $2 AND expires_at > clock_timestamp()
-                 AND $5::bigint + (SELECT coalesce(sum(s.bytes), 0)::bigint FROM stores s WHERE s.id IN (
-                     SELECT p.store_id FROM projects p WHERE p.owner_id = (SELECT owner_id FROM projects WHERE id = $3))) <= $6
-               RETURNING id
-           ), c AS (
+                 AND $5::bigint + account_bytes((SELECT owner_id FROM projects WHERE id = $3)) <= $6
+               FOR UPDATE
+           ), o AS (
                INSERT INTO chunks (store_id, id, n, data) SELECT $2, $7, $8, $9 WHERE EXISTS (SELECT 1 FROM w)
+               RETURNING octet_length(data) AS bytes
+           ), n AS (SELECT coalesce(sum(bytes), 0)::bigint AS bytes FROM o),
+           h AS (
+               INSERT INTO store_shares (store_id, owner_id, bytes)
+               SELECT w.store_id, w.owner_id, n.bytes FROM w, n WHERE w.owner_id IS NOT NULL AND n.bytes > 0
+               ON CONFLICT (store_id, owner_id) DO UPDATE SET bytes = store_shares.bytes + excluded.bytes
+           ), u AS (
+               UPDATE pending_writes p
+               SET expires_at = clock_timestamp() + make_interval(secs => $4), bytes = p.bytes + n.bytes, blob = $7
+               FROM w, n WHERE p.id = w.id
            )
            SELECT EXISTS (SELECT 1 FROM w) AS "written!""#,
         lease.id,
@@ -143,9 +164,14 @@ pub(crate) async fn finish_chunks(db: &mut Connection, lease: &Lease, object: &O
 pub(crate) async fn drop_chunks(db: &mut Connection, lease: &Lease, blob: Uuid) -> Result<bool, StoreError> {
     let query = sqlx::query!(
         "WITH w AS (
-             UPDATE pending_writes SET blob = NULL WHERE id = $1 AND store_id = $2 AND expires_at > clock_timestamp() RETURNING id
+             SELECT id, owner_id FROM pending_writes WHERE id = $1 AND store_id = $2 AND expires_at > clock_timestamp() FOR UPDATE
          ), c AS (
-             DELETE FROM chunks USING w WHERE chunks.store_id = $2 AND chunks.id = $3
+             DELETE FROM chunks USING w WHERE chunks.store_id = $2 AND chunks.id = $3 RETURNING octet_length(chunks.data) AS bytes
+         ), n AS (SELECT coalesce(sum(bytes), 0)::bigint AS bytes FROM c),
+         h AS (
+             UPDATE store_shares s SET bytes = s.bytes - n.bytes FROM w, n WHERE s.store_id = $2 AND s.owner_id = w.owner_id
+         ), u AS (
+             UPDATE pending_writes p SET blob = NULL, bytes = p.bytes - n.bytes FROM w, n WHERE p.id = w.id
          )
          SELECT id FROM w",
         lease.id,
@@ -155,12 +181,18 @@ pub(crate) async fn drop_chunks(db: &mut Connection, lease: &Lease, blob: Uuid) 
     Ok(chassis::postgres::query("delete chunks of blob", query.fetch_optional(&mut *db)).await?.is_some())
 }
 
-/// Ends a lease, and deletes the chunks of the blob that was not finished. The objects stay until the store
-/// is deleted.
+/// Ends a lease without a revision: deletes the chunks of the blob that was not finished, and asks for a sweep of the store.
 pub(crate) async fn end(db: impl PgExecutor<'_>, id: Uuid) -> Result<(), StoreError> {
     let query = sqlx::query!(
-        "WITH w AS (DELETE FROM pending_writes WHERE id = $1 RETURNING store_id, blob)
-         DELETE FROM chunks c USING w WHERE c.store_id = w.store_id AND c.id = w.blob",
+        "WITH w AS (DELETE FROM pending_writes WHERE id = $1 RETURNING store_id, blob, owner_id, bytes),
+         c AS (
+             DELETE FROM chunks c USING w WHERE c.store_id = w.store_id AND c.id = w.blob RETURNING octet_length(c.data) AS bytes
+         ), n AS (SELECT coalesce(sum(bytes), 0)::bigint AS bytes FROM c),
+         h AS (
+             UPDATE store_shares s SET bytes = s.bytes - n.bytes, unused = s.unused + w.bytes - n.bytes
+             FROM w, n WHERE s.store_id = w.store_id AND s.owner_id = w.owner_id
+         )
+         INSERT INTO sweep_requests (store_id) SELECT store_id FROM w",
         id,
     );
     chassis::postgres::query("delete pending write", query.execute(db)).await?;

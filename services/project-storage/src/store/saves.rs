@@ -1,4 +1,5 @@
-//! Saves: a revision with everything that belongs to it is written in one statement.
+//! Saves: a revision with everything that belongs to it is written in one statement. Before its objects, the statement takes the shared lock
+//! of the store, because an object that is there already is not written again: a sweep must not delete it at the same time.
 
 use proto::{
     auth::Plan,
@@ -154,11 +155,13 @@ pub async fn advance(db: &mut Connection, new: &NewRevision<'_>) -> Result<Optio
                  AND ($30::uuid IS NULL OR EXISTS (SELECT 1 FROM w))
                  AND $28::bigint + account_bytes((SELECT owner_id FROM projects WHERE id = $1)) <= $29
                RETURNING seq, clock_timestamp() AS at
+           ), g AS (
+               SELECT pg_advisory_xact_lock_shared(hashtextextended('store ' || $7::uuid::text, 0)) FROM r
            ), o AS (
                INSERT INTO objects (store_id, oid, tag, size, data)
                SELECT $7, u.oid, u.tag, u.size, u.data
                FROM unnest($8::bytea[], $9::smallint[], $10::integer[], $11::bytea[]) AS u (oid, tag, size, data)
-               WHERE EXISTS (SELECT 1 FROM r)
+               WHERE EXISTS (SELECT 1 FROM g)
                ON CONFLICT DO NOTHING
                RETURNING octet_length(data) AS bytes
            ), h AS (
@@ -224,11 +227,13 @@ pub(crate) async fn create_branch(
                INSERT INTO refs (project_id, name, oid, seq, expires_at)
                SELECT $1, $4, $3, 1, now() + make_interval(days => $5) FROM h
                RETURNING seq, clock_timestamp() AS at, expires_at
+           ), g AS (
+               SELECT pg_advisory_xact_lock_shared(hashtextextended('store ' || $9::uuid::text, 0)) FROM r
            ), o AS (
                INSERT INTO objects (store_id, oid, tag, size, data)
                SELECT $9, u.oid, u.tag, u.size, u.data
                FROM unnest($10::bytea[], $11::smallint[], $12::integer[], $13::bytea[]) AS u (oid, tag, size, data)
-               WHERE EXISTS (SELECT 1 FROM r)
+               WHERE EXISTS (SELECT 1 FROM g)
                ON CONFLICT DO NOTHING
                RETURNING octet_length(data) AS bytes
            ), b AS (

@@ -56,7 +56,7 @@ pub(crate) async fn conflicts(db: impl PgExecutor<'_>) -> Result<u64, StoreError
     Ok(chassis::postgres::query("sweep conflicts", query.execute(db)).await?.rows_affected())
 }
 
-/// Deletes expired branches of conflicts. Their objects stay until the store is deleted.
+/// Deletes expired branches of conflicts. A trigger asks for a sweep of their stores.
 pub(crate) async fn branches(db: impl PgExecutor<'_>) -> Result<u64, StoreError> {
     let query = sqlx::query!(
         "DELETE FROM refs WHERE (project_id, name) IN (
@@ -66,14 +66,25 @@ pub(crate) async fn branches(db: impl PgExecutor<'_>) -> Result<u64, StoreError>
     Ok(chassis::postgres::query("sweep branches", query.execute(db)).await?.rows_affected())
 }
 
-/// Deletes expired leases of objects that were written before a revision, with the chunks of blobs that were not finished.
+/// Deletes expired leases of objects that were written before a revision, with the chunks of blobs that were not finished, and asks for
+/// sweeps of their stores.
 pub(crate) async fn pending_writes(db: impl PgExecutor<'_>) -> Result<u64, StoreError> {
     let query = sqlx::query!(
         "WITH w AS (
              DELETE FROM pending_writes WHERE id IN (
-                 SELECT id FROM pending_writes WHERE expires_at < clock_timestamp() LIMIT $1 FOR UPDATE SKIP LOCKED)
-             RETURNING id, store_id, blob
-         ), c AS (DELETE FROM chunks USING w WHERE chunks.store_id = w.store_id AND chunks.id = w.blob)
+                 SELECT id FROM pending_writes WHERE expires_at < clock_timestamp() ORDER BY store_id LIMIT $1 FOR UPDATE SKIP LOCKED)
+             RETURNING id, store_id, blob, owner_id, bytes
+         ), c AS (
+             DELETE FROM chunks USING w WHERE chunks.store_id = w.store_id AND chunks.id = w.blob
+             RETURNING w.id, octet_length(chunks.data) AS bytes
+         ), n AS (
+             SELECT w.store_id, w.owner_id, coalesce(sum(w.bytes), 0) AS written,
+                    coalesce(sum((SELECT sum(c.bytes) FROM c WHERE c.id = w.id)), 0) AS deleted
+             FROM w WHERE w.owner_id IS NOT NULL GROUP BY w.store_id, w.owner_id
+         ), h AS (
+             UPDATE store_shares s SET bytes = s.bytes - n.deleted, unused = s.unused + n.written - n.deleted
+             FROM n WHERE s.store_id = n.store_id AND s.owner_id = n.owner_id
+         ), q AS (INSERT INTO sweep_requests (store_id) SELECT DISTINCT store_id FROM w)
          SELECT id FROM w",
         MAX_ROWS,
     );

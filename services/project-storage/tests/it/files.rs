@@ -14,22 +14,27 @@ use proto::{
 use crate::harness::{Cluster, Person, Turn, answer, commit, content, delete, reason, rename, update, without_user, write};
 
 /// Bytes that do not repeat with the size of a chunk.
-fn pattern(bytes: usize) -> Vec<u8> {
+pub(crate) fn pattern(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|n| u8::try_from(n * 7 % 251).expect("small")).collect()
 }
 
 /// Uploads in messages of `part` bytes.
-async fn upload_in(person: &Person, first: UploadFileRequest, data: &[u8], part: usize) -> Result<UploadFileResponse, Box<Fault>> {
+pub(crate) async fn upload_in(
+    person: &Person,
+    first: UploadFileRequest,
+    data: &[u8],
+    part: usize,
+) -> Result<UploadFileResponse, Box<Fault>> {
     let mut messages = vec![UploadFileRequest { size_bytes: data.len() as u64, ..first }];
     messages.extend(data.chunks(part).map(|part| UploadFileRequest { data: Bytes::copy_from_slice(part), ..Default::default() }));
     answer(person.client.clone().upload_file(person.request(stream::iter(messages))).await)
 }
 
-fn at(project: &str, path: &str) -> UploadFileRequest {
+pub(crate) fn at(project: &str, path: &str) -> UploadFileRequest {
     UploadFileRequest { project_id: project.into(), path: path.into(), ..Default::default() }
 }
 
-async fn upload(person: &Person, project: &str, path: &str, data: &[u8]) -> Result<UploadFileResponse, Box<Fault>> {
+pub(crate) async fn upload(person: &Person, project: &str, path: &str, data: &[u8]) -> Result<UploadFileResponse, Box<Fault>> {
     upload_in(person, at(project, path), data, 100_000).await
 }
 
@@ -48,7 +53,7 @@ fn range(project: &str, path: &str, offset: u64, length: Option<u64>) -> Downloa
     DownloadFileRequest { project_id: project.into(), path: path.into(), offset, length, ..Default::default() }
 }
 
-async fn download(person: &Person, project: &str, path: &str) -> Result<(FileEntry, Vec<u8>), Box<Fault>> {
+pub(crate) async fn download(person: &Person, project: &str, path: &str) -> Result<(FileEntry, Vec<u8>), Box<Fault>> {
     download_with(person, range(project, path, 0, None)).await
 }
 

@@ -22,6 +22,7 @@ use proto::{
     },
 };
 use rate_limit::Policies;
+use sqlx::PgConnection;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Request, Response, Status};
 
@@ -123,6 +124,12 @@ impl Cluster {
 
     /// Writes the first revision of a project directly into the database, past the limits and rules for new files.
     pub(crate) async fn write_first(&self, person: &Person, project: &str, files: &[(&str, &[u8])]) -> String {
+        let mut db = storage::connection(&self.database.pool).await.expect("a connection");
+        self.write_first_in(&mut db, person, project, files).await
+    }
+
+    /// As [`Cluster::write_first`], in the transaction of a connection.
+    pub(crate) async fn write_first_in(&self, db: &mut PgConnection, person: &Person, project: &str, files: &[(&str, &[u8])]) -> String {
         let project: ProjectId = project.parse().expect("an id");
         let pool = &self.database.pool;
         let store = sqlx::query_scalar("SELECT store_id FROM projects WHERE id = $1").bind(project.0).fetch_one(pool).await;
@@ -160,8 +167,7 @@ impl Cluster {
             totals: project_storage::testing::Totals { files: tree.files(), bytes: tree.bytes() },
             pending: None,
         };
-        let mut db = storage::connection(pool).await.expect("a connection");
-        storage::advance(&mut db, &new).await.expect("written").expect("the project had no revision");
+        storage::advance(db, &new).await.expect("written").expect("the project had no revision");
         oid.to_string()
     }
 

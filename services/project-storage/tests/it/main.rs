@@ -10,6 +10,7 @@ mod files;
 mod filters;
 mod fork_merges;
 mod forks;
+mod garbage;
 mod git;
 mod harness;
 

@@ -75,7 +75,7 @@ impl Person {
     }
 }
 
-fn of(project: &str, revision: &str) -> RevertRevisionRequest {
+pub(crate) fn of(project: &str, revision: &str) -> RevertRevisionRequest {
     RevertRevisionRequest { project_id: project.into(), revision: revision.into(), ..Default::default() }
 }
 

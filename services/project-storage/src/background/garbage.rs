@@ -1,0 +1,205 @@
+//! Deletes objects that nothing of their store reaches any more: contents of uploads without a revision, what only a purged fork had, and
+//! conflicts that nobody has resolved in time.
+//!
+//! What makes objects unreachable writes a request. A sweep of the store begins an hour after its last request. It marks everything that
+//! the logs, the heads and the conflicts of the store reach, step by step, with all its state in the database: a process that ends
+//! loses one step, and any other one continues. Then it deletes in batches. For each batch it locks the store against saves, marks what
+//! they have written since, and deletes what still has no mark. So an object that a save has found, and has not written again, is kept: either
+//! the save has ended, and its head is marked; or it waits for the lock, and then writes the object that it does not find.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use chassis::task::Ticks;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    git::{self, Link, Oid},
+    store::{
+        self, Connection, Pool, StoreError,
+        garbage::{self, Begun, LogPlace, StoreLock, Sweep},
+    },
+};
+
+/// How long nothing of a store may have become unreachable before its sweep: longer than any request may take.
+const GRACE: Duration = Duration::from_secs(3600);
+/// Steps after which a sweep is left to the next tick.
+const MAX_STEPS: u32 = 100_000;
+/// Steps that a batch may take to mark what was saved since, while it locks the store.
+const MAX_LOCKED_STEPS: u32 = 4;
+
+/// Sweeps with this period until `stop`; never, if it is zero. One process of all replicas works at a time.
+pub(crate) async fn run(pool: Pool, period: Duration, stop: CancellationToken) {
+    if period.is_zero() {
+        return;
+    }
+    let mut ticks = Ticks::new(period, stop.clone());
+    while ticks.next().await {
+        while !stop.is_cancelled() {
+            match sweep_one(&pool, GRACE).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                // The next tick continues.
+                Err(error) => {
+                    tracing::warn!(%error, "unreachable objects could not be deleted");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// How a sweep stands.
+enum Progress {
+    Done {
+        objects: u64,
+    },
+    /// There were too many steps.
+    Paused,
+    /// Another process has ended it, or the store is gone.
+    Ended,
+    /// Somebody writes objects to the store before their revision.
+    InUse,
+}
+
+/// Continues the sweep that was begun, or begins one. Returns whether there may be another one to begin.
+pub async fn sweep_one(pool: &Pool, grace: Duration) -> Result<bool, StoreError> {
+    let Some(sweep) = claim(pool, grace).await? else {
+        while garbage::delete_marks(pool).await? > 0 {}
+        return Ok(false);
+    };
+    let mut steps = MAX_STEPS;
+    let store = sweep.store.0;
+    let progress = match advance(pool, sweep, &mut steps).await {
+        Ok(progress) => progress,
+        Err(error @ StoreError::Inconsistent(_)) => {
+            // A damaged object would stop every sweep after this one.
+            tracing::error!(%store, %error, "the sweep of a store was given up");
+            garbage::end(pool, &sweep).await?;
+            return Ok(true);
+        }
+        Err(error) => {
+            garbage::release(pool, &sweep).await?;
+            return Err(error);
+        }
+    };
+    match progress {
+        Progress::Done { objects } => {
+            if let Some(bytes) = garbage::end(pool, &sweep).await? {
+                tracing::info!(%store, objects, bytes, "unreachable objects were deleted");
+            }
+        }
+        Progress::Paused => {
+            garbage::release(pool, &sweep).await?;
+            return Ok(false);
+        }
+        Progress::InUse => {
+            garbage::request(pool, sweep.store).await?;
+            garbage::end(pool, &sweep).await?;
+        }
+        Progress::Ended => {}
+    }
+    Ok(true)
+}
+
+async fn claim(pool: &Pool, grace: Duration) -> Result<Option<Sweep>, StoreError> {
+    let mut tx = store::begin(pool).await?;
+    garbage::lock(&mut tx).await?;
+    let claimed = match garbage::resume(&mut tx).await? {
+        Begun::Claimed => None,
+        Begun::Nothing => garbage::start(&mut tx, grace.as_secs_f64()).await?,
+        Begun::Resumed(sweep) => Some(sweep),
+    };
+    store::commit(tx).await?;
+    Ok(claimed)
+}
+
+async fn advance(pool: &Pool, sweep: Sweep, steps: &mut u32) -> Result<Progress, StoreError> {
+    if !sweep.logs_marked {
+        mark_logs(pool, &sweep).await?;
+    }
+    let (mut after, mut objects) = (None::<Oid>, 0);
+    loop {
+        let mut db = store::connection(pool).await?;
+        garbage::mark_roots(&mut *db, &sweep).await?;
+        while walk(&mut db, &sweep).await? {
+            *steps = steps.saturating_sub(1);
+            if *steps == 0 {
+                return Ok(Progress::Paused);
+            }
+            if !garbage::renew(&mut *db, &sweep).await? {
+                return Ok(Progress::Ended);
+            }
+        }
+        let unmarked = garbage::unmarked(&mut *db, &sweep, after).await?;
+        drop(db);
+        let Some(last) = unmarked.last().copied() else { return Ok(Progress::Done { objects }) };
+        match delete(pool, &sweep, &unmarked).await? {
+            Deletion::Done(deleted) => {
+                objects += deleted;
+                after = Some(last);
+            }
+            Deletion::Behind => {}
+            Deletion::Stopped(progress) => return Ok(progress),
+        }
+        *steps = steps.saturating_sub(1);
+        if *steps == 0 {
+            return Ok(Progress::Paused);
+        }
+    }
+}
+
+async fn mark_logs(pool: &Pool, sweep: &Sweep) -> Result<(), StoreError> {
+    for log in garbage::logs(pool, sweep.store).await? {
+        let mut place = LogPlace::default();
+        while let Some(last) = garbage::mark_log(pool, sweep, log, &place).await? {
+            place = last;
+            garbage::renew(pool, sweep).await?;
+        }
+    }
+    garbage::set_logs_marked(pool, sweep).await
+}
+
+/// Marks what some marked objects name. Returns `false` if all are walked.
+async fn walk(db: &mut Connection, sweep: &Sweep) -> Result<bool, StoreError> {
+    let unwalked = garbage::unwalked(&mut *db, sweep).await?;
+    if unwalked.is_empty() {
+        return Ok(false);
+    }
+    // Sorted, so that two processes insert in the same order.
+    let mut found: BTreeMap<Oid, Link> = BTreeMap::new();
+    for object in &unwalked {
+        if let Some((tag, data)) = &object.row {
+            found.extend(git::links(object.oid, *tag, data)?.into_iter().map(|link| (link.oid, link)));
+        }
+    }
+    let (walked, links): (Vec<Oid>, Vec<Link>) = (unwalked.iter().map(|object| object.oid).collect(), found.into_values().collect());
+    garbage::set_walked(db, sweep, &walked, &links).await?;
+    Ok(true)
+}
+
+enum Deletion {
+    Done(u64),
+    /// So much was saved since that it is marked without the lock.
+    Behind,
+    Stopped(Progress),
+}
+
+/// Deletes those of some objects that are still unreachable.
+async fn delete(pool: &Pool, sweep: &Sweep, oids: &[Oid]) -> Result<Deletion, StoreError> {
+    let mut tx = store::begin(pool).await?;
+    match garbage::lock_store(&mut tx, sweep).await? {
+        StoreLock::Locked => {}
+        StoreLock::Ended => return Ok(Deletion::Stopped(Progress::Ended)),
+        StoreLock::InUse => return Ok(Deletion::Stopped(Progress::InUse)),
+    }
+    garbage::mark_roots(&mut *tx, sweep).await?;
+    for _ in 0..MAX_LOCKED_STEPS {
+        if !walk(&mut tx, sweep).await? {
+            let deleted = garbage::delete(&mut tx, sweep, oids).await?;
+            store::commit(tx).await?;
+            return Ok(Deletion::Done(deleted));
+        }
+    }
+    store::commit(tx).await?;
+    Ok(Deletion::Behind)
+}
