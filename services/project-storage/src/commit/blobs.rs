@@ -57,7 +57,7 @@ impl<'a> BlobWriter<'a> {
 
     /// Begins a content of `size` bytes.
     pub(crate) fn blob(&mut self, size: u32) -> NewBlob<'_, 'a> {
-        NewBlob { writer: self, hasher: BlobHasher::new(size), size, received: 0, part: BytesMut::new(), id: Uuid::now_v7(), chunks: 0 }
+        NewBlob { writer: self, check: BlobCheck::new(size), size, part: BytesMut::new(), id: Uuid::now_v7(), chunks: 0 }
     }
 
     /// Writes all contents that are not written yet. To be called before the revision.
@@ -109,12 +109,58 @@ impl<'a> BlobWriter<'a> {
     }
 }
 
-/// A content that is being written. At most one chunk of it is in memory.
-pub(crate) struct NewBlob<'w, 'a> {
-    writer: &'w mut BlobWriter<'a>,
+/// Checks the size of a content that arrives in parts, and finds its id.
+pub(crate) struct BlobCheck {
     hasher: BlobHasher,
     size: u32,
     received: usize,
+}
+
+impl BlobCheck {
+    /// Of a content that must have `size` bytes.
+    pub(crate) fn new(size: u32) -> Self {
+        Self { hasher: BlobHasher::new(size), size, received: 0 }
+    }
+
+    /// Adds the next bytes.
+    ///
+    /// # Errors
+    /// [`Error::Field`] if the content is longer than it was declared.
+    pub(crate) fn update(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.received += bytes.len();
+        if self.received > self.size as usize {
+            return Err(self.wrong_size("more"));
+        }
+        self.hasher.update(bytes);
+        Ok(())
+    }
+
+    fn is_complete(&self) -> bool {
+        self.received == self.size as usize
+    }
+
+    /// The complete content.
+    ///
+    /// # Errors
+    /// [`Error::Field`] if the content is shorter than it was declared, or has a known SHA-1 collision.
+    pub(crate) fn finish(self) -> Result<FileRef, Error> {
+        if self.received < self.size as usize {
+            return Err(self.wrong_size("fewer"));
+        }
+        let oid = self.hasher.finish().map_err(|problem| Error::Field { field: "data".to_owned(), problem: problem.to_string() })?;
+        Ok(FileRef { oid, size: self.size })
+    }
+
+    fn wrong_size(&self, how: &str) -> Error {
+        Error::Field { field: "size_bytes".to_owned(), problem: format!("is {}, but the content has {how} bytes", self.size) }
+    }
+}
+
+/// A content that is being written. At most one chunk of it is in memory.
+pub(crate) struct NewBlob<'w, 'a> {
+    writer: &'w mut BlobWriter<'a>,
+    check: BlobCheck,
+    size: u32,
     part: BytesMut,
     id: Uuid,
     chunks: i32,
@@ -126,14 +172,10 @@ impl NewBlob<'_, '_> {
     /// # Errors
     /// [`Error::Field`] if the content is longer than it was declared; [`Error::AccountTooLarge`]; [`Error::WriteExpired`].
     pub(crate) async fn push(&mut self, bytes: Bytes) -> Result<(), Error> {
-        self.received += bytes.len();
-        if self.received > self.size as usize {
-            return Err(self.wrong_size("more"));
-        }
+        self.check.update(&bytes)?;
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             let (now, later) = rest.split_at(rest.len().min(CHUNK_BYTES - self.part.len()));
-            self.hasher.update(now);
             self.part.extend_from_slice(now);
             rest = later;
             if self.part.len() == CHUNK_BYTES && self.size as usize > CHUNK_BYTES {
@@ -149,15 +191,13 @@ impl NewBlob<'_, '_> {
     /// [`Error::Field`] if the content is shorter than it was declared, or has a known SHA-1 collision; [`Error::AccountTooLarge`];
     /// [`Error::WriteExpired`].
     pub(crate) async fn finish(mut self) -> Result<FileRef, Error> {
-        if self.received < self.size as usize {
-            return Err(self.wrong_size("fewer"));
-        }
-        if self.size as usize > CHUNK_BYTES && !self.part.is_empty() {
+        let Self { size, .. } = self;
+        if size as usize > CHUNK_BYTES && !self.part.is_empty() && self.check.is_complete() {
             self.write_chunk().await?;
         }
-        let Self { writer, hasher, size, part, id, .. } = self;
-        let oid = hasher.finish().map_err(|problem| Error::Field { field: "data".to_owned(), problem: problem.to_string() })?;
-        let file = FileRef { oid, size };
+        let Self { writer, check, part, id, .. } = self;
+        let file = check.finish()?;
+        let oid = file.oid;
         if size as usize <= CHUNK_BYTES {
             writer.add(part.freeze(), oid).await?;
             return Ok(file);
@@ -182,9 +222,5 @@ impl NewBlob<'_, '_> {
         }
         self.chunks += 1;
         Ok(())
-    }
-
-    fn wrong_size(&self, how: &str) -> Error {
-        Error::Field { field: "size_bytes".to_owned(), problem: format!("is {}, but the content has {how} bytes", self.size) }
     }
 }

@@ -7,29 +7,36 @@ use chassis::{
     share::{Holder, Percent, Share, Shares},
 };
 use prost::bytes::Bytes;
-use proto::id::ProjectId;
+use proto::{auth::Plan, id::ProjectId};
 use ring::digest::{Context as Digest, SHA256};
 use time::OffsetDateTime;
 
 use crate::{
     commit::{
         Writer,
-        blobs::BlobWriter,
-        request::{RequestKey, SavePolicy},
+        blobs::{BlobCheck, BlobWriter},
+        request::{RequestKey, SavePolicy, SaveRequest},
         save::{self, Save, SaveResult},
+        stage::{Base, Edit, StageResult, stage},
     },
     error::{Error, SERVICE},
-    git::FileRef,
+    git::{FileRef, Oid},
+    locks,
     merge::MergeMode,
     model::{
         change::{Action, Change, ChangeSet, FileCondition},
         condition::Condition,
+        limits::Limits,
         media::HEAD_BYTES,
         path::FilePath,
-        project::{Role, Target, User},
+        project::{Member, Role, Target, User, require},
         revision::Actor,
     },
-    read::member,
+    read::{checkout::Checkout, member},
+    store::{
+        self, Pool,
+        saves::{self, RecordedSave},
+    },
 };
 
 /// Uploads of one process at the same time, and downloads as well. Each holds one part of its file in memory.
@@ -92,10 +99,31 @@ pub(crate) struct UploadResult {
     pub(crate) head: Vec<u8>,
 }
 
+impl Upload {
+    fn change_set(&self, file: FileRef) -> ChangeSet {
+        let change = Change { path: self.path.clone(), action: Action::Put(file), condition: self.condition.clone() };
+        ChangeSet { changes: vec![change], replace: false }
+    }
+
+    /// The fingerprint has the content, so it is known only after the last part.
+    fn key(&self, file: FileRef) -> Option<RequestKey> {
+        let mut digest = Digest::new(&SHA256);
+        digest.update(&self.fields);
+        digest.update(file.oid.as_bytes());
+        (!self.request_id.is_empty()).then(|| RequestKey { id: self.request_id.clone(), fingerprint: digest.finish().as_ref().to_vec() })
+    }
+
+    /// What a request with the same idempotency key did before.
+    async fn find_recorded(&self, pool: &Pool) -> Result<Option<RecordedSave>, Error> {
+        Ok(if self.request_id.is_empty() { None } else { saves::find_recorded(pool, self.user.id, &self.request_id).await? })
+    }
+}
+
 /// Uploads, or returns what an earlier request with the same id and content did.
 ///
 /// # Errors
-/// [`Error::FileTooLarge`] before anything is read; the errors of a save and of [`BlobWriter`].
+/// Before anything of the content is read, if it is not a repeat: [`Error::FileTooLarge`], a condition that does not hold, a lock of the
+/// path, a limit of the project, and a full account. Then the errors of a save, which checks the same again, and of [`BlobWriter`].
 pub(crate) async fn upload(
     writer: Writer<'_>,
     mut policy: SavePolicy<'_>,
@@ -103,15 +131,18 @@ pub(crate) async fn upload(
     parts: impl Parts,
     now: OffsetDateTime,
 ) -> Result<UploadResult, Error> {
-    let mut member = member::find(&writer.objects.pool, upload.user.id, &Target::Id(upload.project), Role::Editor).await?;
+    let pool = &writer.objects.pool;
+    let mut member = member::find(pool, upload.user.id, &Target::Id(upload.project), Role::Viewer).await?;
+    // After the head was read, as with every save; and before all limits, which the first request has met.
+    if let Some(recorded) = upload.find_recorded(pool).await? {
+        return replay((writer, policy), (upload, recorded), parts, now).await;
+    }
+    require(Some(member.role), Role::Editor)?;
     if member.project.owner == upload.user.id {
         member.project.plan = upload.user.plan;
     }
-    let limit = member.project.limits().asset_bytes;
-    let size = u32::try_from(upload.size).unwrap_or(u32::MAX);
-    if size > limit {
-        return Err(Error::FileTooLarge { field: "size_bytes".to_owned(), path: upload.path.to_string(), size, limit });
-    }
+    let size = upload.size_within(member.project.limits().asset_bytes)?;
+    check_head(writer, &member, &upload, size).await?;
     policy.count(upload.user.id).await?;
     let mut blobs = BlobWriter::begin(writer, &member.project).await?;
     let result = write_and_save(writer, policy, (upload, size), (&mut blobs, parts), now).await;
@@ -120,6 +151,49 @@ pub(crate) async fn upload(
     let result = result?;
     ended?;
     Ok(result)
+}
+
+impl Upload {
+    fn size_within(&self, limit: u32) -> Result<u32, Error> {
+        let size = u32::try_from(self.size).unwrap_or(u32::MAX);
+        if size > limit {
+            return Err(Error::FileTooLarge { field: "size_bytes".to_owned(), path: self.path.to_string(), size, limit });
+        }
+        Ok(size)
+    }
+}
+
+/// Checks what is known without the content: stages a file of this size with an id that no content has.
+async fn check_head(writer: Writer<'_>, member: &Member, upload: &Upload, size: u32) -> Result<(), Error> {
+    let set = upload.change_set(FileRef { oid: Oid::EMPTY_TREE, size });
+    let edit = Edit { project: &member.project, head: member.head.as_ref(), base: Base::Head, set: &set, mode: MergeMode::Paths };
+    let staged = stage(writer.objects, edit).await.map_err(|error| error.in_field("path"))?;
+    let mut db = store::connection(&writer.objects.pool).await?;
+    if let StageResult::Applies(staged) = staged {
+        locks::check(&mut db, member, Actor::Person, (&staged.differences, &staged.tree)).await?;
+    }
+    writer.quotas.check_bytes(&mut db, &member.project, &[]).await
+}
+
+/// Reads the content of a repeat, and returns what the first request did. Nothing is written.
+async fn replay(
+    (writer, policy): (Writer<'_>, SavePolicy<'_>),
+    (upload, recorded): (Upload, RecordedSave),
+    mut parts: impl Parts,
+    now: OffsetDateTime,
+) -> Result<UploadResult, Error> {
+    // The plan may have been a larger one.
+    let size = upload.size_within(Limits::of_plan(Plan::Enterprise).asset_bytes)?;
+    let (mut content, mut head) = (BlobCheck::new(size), Vec::new());
+    while let Some(part) = parts.next().await? {
+        head.extend(part.iter().take(HEAD_BYTES - head.len()));
+        content.update(&part)?;
+    }
+    let file = content.finish()?;
+    let key = upload.key(file).filter(|key| key.fingerprint == recorded.fingerprint).ok_or(Error::KeyReused)?;
+    let request = SaveRequest::new(writer, policy, upload.user, Some(&key), now);
+    let Checkout { project, revision, .. } = request.replay(recorded).await?;
+    Ok(UploadResult { saved: SaveResult { project, revision, files: Vec::new(), replayed: true }, file, head })
 }
 
 async fn write_and_save(
@@ -136,12 +210,8 @@ async fn write_and_save(
     }
     let file = blob.finish().await?;
     blobs.flush().await?;
-    let Upload { user, project, path, condition, message, request_id, fields, .. } = upload;
-    let mut digest = Digest::new(&SHA256);
-    digest.update(&fields);
-    digest.update(file.oid.as_bytes());
-    let request = (!request_id.is_empty()).then(|| RequestKey { id: request_id, fingerprint: digest.finish().as_ref().to_vec() });
-    let set = ChangeSet { changes: vec![Change { path, action: Action::Put(file), condition }], replace: false };
+    let (set, request) = (upload.change_set(file), upload.key(file));
+    let Upload { user, project, message, .. } = upload;
     let (target, base, mode) = (Target::Id(project), None, MergeMode::Paths);
     let lease = Some(blobs.lease());
     let (condition, actor) = (Condition::default(), Actor::Person);

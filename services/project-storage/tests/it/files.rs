@@ -6,10 +6,12 @@ use proto::{
     auth::Plan,
     error::{ErrorCode, Fault},
     project_storage::{
-        CopyFile, DeleteFileRequest, DownloadFileRequest, FileChange, FileEntry, GetFileRequest, ReadTurnFilesRequest,
-        RestoreRevisionRequest, UploadFileRequest, UploadFileResponse, file_change::Action,
+        CopyFile, DeleteFileRequest, DownloadFileRequest, FileChange, FileEntry, GetFileRequest, LockScope, ReadTurnFilesRequest,
+        RestoreRevisionRequest, SetLockRequest, UploadFileRequest, UploadFileResponse, file_change::Action,
     },
 };
+
+use rate_limit::Policies;
 
 use crate::harness::{Cluster, Person, Turn, answer, commit, content, delete, reason, rename, update, without_user, write};
 
@@ -225,8 +227,8 @@ async fn a_repeat_of_an_upload_answers_the_first_result() {
     // The same content makes no revision, and its chunks are stored once.
     let same = upload(&ann, &project, "a", &pattern(300_000)).await.expect("unchanged");
     assert_eq!(same.revision.map(|revision| revision.number), Some(2));
-    assert_eq!(cluster.count("SELECT count(*) FROM chunks c JOIN objects o ON o.data = uuid_send(c.id)").await, 2 + 2);
-    assert_eq!(cluster.count("SELECT count(*) FROM chunks").await, 2 + 2);
+    assert_eq!(cluster.count("SELECT count(*) FROM chunks c JOIN objects o ON o.data = uuid_send(c.id)").await, 2);
+    assert_eq!(cluster.count("SELECT count(*) FROM chunks").await, 2);
     assert_eq!(cluster.count("SELECT count(*) FROM pending_writes").await, 0);
 }
 
@@ -324,4 +326,69 @@ async fn a_save_reads_only_the_folders_that_it_changes() {
     assert_eq!(again.file_count, Some(601));
     assert_eq!(reason(cold.save(&project, vec![write("d2/e2/f2", "x")]).await), "INTERNAL");
     assert_eq!(reason(cold.load(&project).await), "INTERNAL");
+}
+
+/// The answer to the first message of an upload whose content does not come.
+async fn upload_head(person: &Person, first: UploadFileRequest) -> Result<UploadFileResponse, Box<Fault>> {
+    let messages = stream::iter([first]).chain(stream::pending());
+    let (mut client, request) = (person.client.clone(), person.request(messages));
+    let answered = tokio::time::timeout(std::time::Duration::from_secs(60), client.upload_file(request)).await;
+    answer(answered.expect("the content is not waited for"))
+}
+
+#[tokio::test]
+async fn an_upload_is_refused_before_its_content() {
+    let cluster = Cluster::with_settings(&[("BACKLOT_ACCOUNT_BYTES", "1000000")]).await;
+    let (ann, bob) = (cluster.person(), cluster.person());
+    let project = ann.create().await.id;
+    ann.save(&project, vec![write("a", "1"), write("locked/b", "1")]).await.expect("saved");
+    cluster.join(&bob, 2).await;
+    let lock = SetLockRequest { project_id: project.clone(), path: "locked".into(), scope: LockScope::Everybody.into() };
+    answer(ann.client.clone().set_lock(ann.request(lock)).await).expect("locked");
+    let sized = |path: &str| UploadFileRequest { size_bytes: 600_000, ..at(&project, path) };
+    let cases = [
+        (UploadFileRequest { if_none_match: "*".into(), ..sized("a") }, "ETAG_MISMATCH"),
+        (UploadFileRequest { if_match: "\"0000\"".into(), ..sized("a") }, "ETAG_MISMATCH"),
+        (UploadFileRequest { if_match: "*".into(), ..sized("new") }, "ETAG_MISMATCH"),
+        (sized("locked/b"), "PATH_LOCKED"),
+        (sized("a/b"), "INVALID_PATH"),
+        (UploadFileRequest { size_bytes: 11 << 20, ..sized("new") }, "FILE_TOO_LARGE"),
+    ];
+    for (first, expected) in cases {
+        assert_eq!(reason(upload_head(&bob, first).await), expected);
+    }
+    assert_eq!(cluster.count("SELECT (SELECT count(*) FROM chunks) + (SELECT count(*) FROM pending_writes)").await, 0);
+    // What was allowed at the first message is checked again at the last one.
+    let (parts, stream) = futures::channel::mpsc::unbounded();
+    parts.unbounded_send(UploadFileRequest { size_bytes: 3, if_none_match: "*".into(), ..at(&project, "new") }).expect("sent");
+    let (mut client, request) = (bob.client.clone(), bob.request(stream));
+    let uploading = chassis::task::spawn(async move { answer(client.upload_file(request).await) });
+    chassis::testing::eventually(std::time::Duration::from_secs(60), || async {
+        (cluster.count("SELECT count(*) FROM pending_writes").await == 1).then_some(())
+    })
+    .await;
+    ann.save(&project, vec![write("new", "by Ann")]).await.expect("saved");
+    parts.unbounded_send(UploadFileRequest { data: Bytes::from_static(b"bob"), ..Default::default() }).expect("sent");
+    drop(parts);
+    assert_eq!(reason(uploading.await.expect("ended")), "ETAG_MISMATCH");
+}
+
+#[tokio::test]
+async fn a_repeat_of_an_upload_is_found_before_the_limits() {
+    let policies = "policies: [{name: save, limit: 1, window: 1h}, {name: general, limit: 10000, window: 1s}]";
+    let cluster = Cluster::start_with(Policies::shipped().with(policies).expect("policies"), &[("BACKLOT_ACCOUNT_BYTES", "1000000")]).await;
+    let pro = cluster.person_on(Plan::Pro);
+    let project = pro.create().await.id;
+    let request = || UploadFileRequest { request_id: "r1".into(), if_none_match: "*".into(), ..at(&project, "a") };
+    let first = upload_in(&pro, request(), &pattern(600_000), 50_000).await.expect("uploaded");
+    // The policy is used up, the account has no room for it again, the file exists, and a lock came.
+    let lock = SetLockRequest { project_id: project.clone(), path: "a".into(), scope: LockScope::Everybody.into() };
+    answer(pro.client.clone().set_lock(pro.request(lock)).await).expect("locked");
+    let again = upload_in(&pro, request(), &pattern(600_000), 7_000).await.expect("repeated");
+    assert!(again.replayed && !first.replayed);
+    assert_eq!((again.revision, again.file), (first.revision, first.file));
+    assert_eq!(reason(upload_in(&pro, request(), &pattern(600_001), 50_000).await), "KEY_REUSED");
+    let other = UploadFileRequest { request_id: "r2".into(), ..at(&project, "b") };
+    assert_eq!(reason(upload_in(&pro, other, &pattern(10), 10).await), "RATE_LIMITED");
+    assert_eq!(cluster.count("SELECT count(*) FROM chunks").await, 3);
 }

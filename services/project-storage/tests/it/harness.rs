@@ -59,7 +59,7 @@ impl Cluster {
         Self::start_with(Policies::shipped().with(UNLIMITED).expect("policies"), settings).await
     }
 
-    async fn start_with(policies: Policies, settings: Settings) -> Self {
+    pub(crate) async fn start_with(policies: Policies, settings: Settings) -> Self {
         chassis::install_crypto();
         // The cause of an INTERNAL error is only in the log. Only the first test of a process sets it up.
         let _ = tracing_subscriber::fmt().with_test_writer().with_max_level(tracing_subscriber::filter::LevelFilter::WARN).try_init();
