@@ -12,13 +12,9 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use chassis::client::idempotent;
-use futures::{
-    SinkExt as _, Stream, TryStreamExt as _,
-    channel::mpsc::{self, Sender},
-};
-use http_body_util::BodyExt as _;
+use futures::{SinkExt as _, Stream, TryStreamExt as _, channel::mpsc};
 use proto::{
     error::ErrorCode,
     project_storage::{
@@ -39,6 +35,7 @@ use crate::{
     identity::authenticate::Authenticated,
     json::{
         body::require_no_coding,
+        forward::{Pace, forward},
         params::Params,
         reply::{Reply, reply},
     },
@@ -51,10 +48,6 @@ const UPLOAD_TIME: Duration = Duration::from_secs(120);
 const SAVE_TIME: Duration = Duration::from_secs(30);
 /// How long the first message of a download may take.
 const OPENING_TIME: Duration = Duration::from_secs(30);
-/// For how long the rest of a refused body is read. A connection that is closed with unread bytes may lose the answer.
-const DISCARD_TIME: Duration = Duration::from_secs(2);
-/// Bytes of a message of an upload, at the least.
-const MESSAGE_BYTES: usize = 64 * 1024;
 
 /// A file that a browser opens runs nothing, and cannot use the cookies of this origin.
 const POLICY: HeaderValue =
@@ -69,14 +62,16 @@ pub(crate) async fn upload(
 ) -> Reply {
     require_no_coding(&headers)?;
     read_upload(&headers, request.body().is_end_stream(), &mut first)?;
-    let until = Instant::now() + UPLOAD_TIME;
-    caller.context.deadline = Some(until + SAVE_TIME);
+    let start = Instant::now();
+    let pace = Pace::Within(start, UPLOAD_TIME);
+    caller.context.deadline = Some(start + UPLOAD_TIME + SAVE_TIME);
     let (mut messages, stream) = mpsc::channel(1);
     let mut client = app.upstream.project_streams();
     let call = client.upload_file(caller.context.request(stream));
     // The service may answer before the end of the body. Then the rest of it is not sent.
-    let send =
-        async move { if messages.send(first).await.is_ok() { send_body(request.into_body(), messages, until).await } else { Ok(()) } };
+    let send = async move {
+        if messages.send(first).await.is_ok() { forward(request.into_body(), &mut messages, pace, message).await } else { Ok(()) }
+    };
     let (answer, sent) = tokio::join!(call, send);
     sent?;
     let mut answer = answer?.into_inner();
@@ -105,36 +100,6 @@ fn read_upload(headers: &HeaderMap, is_empty: bool, first: &mut UploadFileReques
         return Err(invalid("size_bytes", "must be absent or the same as Content-Length"));
     }
     first.size_bytes = length;
-    Ok(())
-}
-
-/// Sends a body as it arrives. While the service does not read, the body is not read either.
-async fn send_body(mut body: Body, mut messages: Sender<UploadFileRequest>, until: Instant) -> Result<(), Failure> {
-    let late = |_| {
-        let text = format!("the body must arrive within {} s", UPLOAD_TIME.as_secs());
-        Failure::from(fault(ErrorCode::Timeout, "BODY_TIMEOUT", text))
-    };
-    let mut part = BytesMut::new();
-    while let Some(frame) = tokio::time::timeout_at(until.into(), body.frame()).await.map_err(late)? {
-        let frame = frame.map_err(|error| {
-            tracing::debug!(%error, "a body ended early");
-            Failure::from(fault(ErrorCode::InvalidArgument, "BODY_BROKEN", "the body ended early"))
-        })?;
-        let Ok(data) = frame.into_data() else { continue };
-        part.extend_from_slice(&data);
-        while part.len() >= MESSAGE_BYTES {
-            let data = part.split_to(MESSAGE_BYTES).freeze();
-            if tokio::time::timeout_at(until.into(), messages.send(message(data))).await.map_err(late)?.is_err() {
-                let discard = async { while body.frame().await.is_some_and(|frame| frame.is_ok()) {} };
-                let _ = tokio::time::timeout(DISCARD_TIME, discard).await;
-                return Ok(());
-            }
-        }
-    }
-    if !part.is_empty() {
-        // The service has answered if it does not read any more.
-        let _ = tokio::time::timeout_at(until.into(), messages.send(message(part.freeze()))).await.map_err(late)?;
-    }
     Ok(())
 }
 

@@ -1,6 +1,9 @@
 //! Imports of archives: the body is the archive, and its bytes go on to project-storage as they arrive.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     body::Body,
@@ -10,8 +13,7 @@ use axum::{
 };
 use bytes::{BufMut as _, Bytes, BytesMut};
 use chassis::{context::Context, task::spawn};
-use futures::{SinkExt as _, channel::mpsc, stream};
-use http_body_util::BodyExt as _;
+use futures::{channel::mpsc, stream};
 use proto::{
     error::ErrorCode,
     project_storage::{ImportArchiveRequest, ImportArchiveResponse, ImportSettings},
@@ -35,8 +37,9 @@ use crate::{
     identity::authenticate::Authenticated,
     json::{
         body::require_no_coding,
+        forward::{Pace, forward},
         params::Params,
-        receive::{content_length, discard, interrupted, too_slow},
+        receive::content_length,
         reply::{Reply, created, reply},
     },
     stream::sse::stream_headers,
@@ -54,8 +57,6 @@ const TYPES: [&str; 7] = [
     "application/octet-stream",
 ];
 const EVENTS: &str = "text/event-stream";
-/// Bytes of a message to project-storage.
-const MESSAGE_BYTES: usize = 256 * 1024;
 /// How long the end of a refused upload may take. It is longer than the time for which the rest of the body is read.
 const SETTLE_TIME: Duration = Duration::from_secs(3);
 /// Messages that wait for project-storage.
@@ -122,9 +123,7 @@ impl Upload {
             Err(_) => fault(ErrorCode::Internal, "INTERNAL", "the upload stopped").into(),
         }
     }
-}
 
-impl Upload {
     /// Waits until the rest of a refused body was read for a moment.
     async fn settle(&mut self) {
         if let Some(task) = self.0.take() {
@@ -147,7 +146,8 @@ impl Import {
         // The channel is empty.
         let _ = messages.try_send(first);
         let task = spawn(async move {
-            match upload(body, &mut messages, idle).await {
+            let message = |data| ImportArchiveRequest { settings: None, data };
+            match forward(body, &mut messages, Pace::Steady(Instant::now(), idle), message).await {
                 Ok(()) => Ok(()),
                 Err(failure) => Err((failure, messages)),
             }
@@ -207,22 +207,6 @@ async fn open(
     let first = answers.message().await?;
     let first = first.ok_or_else(|| fault(ErrorCode::Internal, "INTERNAL", "an import ended without a result"))?;
     Ok((answers, first))
-}
-
-/// Passes a body on. If the call has ended before, the rest of the body is read for a moment, because a connection that is closed with
-/// unread bytes may lose the answer.
-async fn upload(mut body: Body, messages: &mut mpsc::Sender<ImportArchiveRequest>, idle: Duration) -> Result<(), Failure> {
-    while let Some(frame) = tokio::time::timeout(idle, body.frame()).await.map_err(|_| too_slow(idle))? {
-        let Ok(mut data) = frame.map_err(|error| interrupted(&error))?.into_data() else { continue };
-        while !data.is_empty() {
-            let message = ImportArchiveRequest { settings: None, data: data.split_to(data.len().min(MESSAGE_BYTES)) };
-            if messages.send(message).await.is_err() {
-                discard(&mut body).await;
-                return Ok(());
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The progress and the result as server-sent events.

@@ -61,7 +61,8 @@ pub(crate) async fn use_template(
     let key = request.request_id.clone();
     let mut answer = app.upstream.projects().use_template(idempotent(caller.context.request(request), &key)).await?.into_inner();
     let replay = Replay(std::mem::take(&mut answer.replayed));
-    Ok(replay.mark(reply(&answer)?))
+    let id = answer.project.as_ref().map(|project| project.id.clone()).unwrap_or_default();
+    Ok(replay.mark(created(&answer, &format!("/api/projects/{id}"))?))
 }
 
 pub(crate) async fn unpublish(

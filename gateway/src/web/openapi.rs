@@ -23,7 +23,8 @@ use crate::{
 };
 
 /// Paths whose POST answers 201.
-const CREATES: [&str; 4] = ["/api/turns", "/api/projects", "/api/projects/{project_id}/fork", "/api/templates"];
+const CREATES: [&str; 5] =
+    ["/api/turns", "/api/projects", "/api/projects/{project_id}/fork", "/api/templates", "/api/templates/{template_id}/use"];
 /// Operations other than reads whose response has an ETag.
 const ANSWERS_ETAG: [&str; 12] = [
     "UpdateProject",

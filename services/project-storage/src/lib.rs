@@ -66,8 +66,8 @@ use self::{
 /// What tests use to write rows that the RPCs would refuse.
 #[doc(hidden)]
 pub mod testing {
-    pub use crate::background::garbage::sweep_one;
     pub use crate::{
+        background::{garbage::sweep_one, sweep::delete_unused_store},
         git::{Commit, FileRef, Folder, Object, blob, blob_id, commit, diff, stat},
         model::{
             project::StoreId,

@@ -1,5 +1,5 @@
 //! Deletes expired rows: idempotency keys, previews, ended sessions, conflicts with their branches, and finished entries of the log of
-//! deletions. Reads ignore an expired row whether it is deleted or not. Purges projects that were deleted thirty days ago.
+//! deletions; and stores that have neither a project nor a template. Reads ignore an expired row whether it is deleted or not. Purges projects that were deleted thirty days ago.
 
 use std::time::Duration;
 
@@ -31,8 +31,7 @@ pub(crate) async fn run(pool: Pool, stop: CancellationToken) {
 async fn sweep(pool: &Pool) -> Result<u64, StoreError> {
     let mut rows = purge(pool).await;
     loop {
-        // Before the leases, which lead to these stores.
-        let deleted = staging::sweep_unused_stores(pool).await?
+        let deleted = delete_unused_store(pool).await?
             + sweeps::save_requests(pool).await?
             + sweeps::previews(pool).await?
             + sweeps::ended_sessions(pool).await?
@@ -46,6 +45,13 @@ async fn sweep(pool: &Pool) -> Result<u64, StoreError> {
         }
         rows += deleted;
     }
+}
+
+/// Deletes one store that has neither a project nor a template. Returns how many there were.
+pub async fn delete_unused_store(pool: &Pool) -> Result<u64, StoreError> {
+    let Some(store) = staging::find_unused_store(pool).await? else { return Ok(0) };
+    while staging::delete_part_of_unused_store(pool, store).await? {}
+    Ok(1)
 }
 
 /// Purges projects that were deleted thirty days ago. A failure does not keep the other rows from being deleted.

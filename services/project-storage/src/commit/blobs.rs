@@ -42,7 +42,13 @@ impl<'a> BlobWriter<'a> {
     /// [`Error::ProjectNotFound`] if the project was purged meanwhile.
     pub(crate) async fn begin(writer: Writer<'a>, project: &Project) -> Result<Self, Error> {
         let (pool, quotas) = (&writer.objects.pool, writer.quotas);
-        let lease = Lease { id: Uuid::now_v7(), store: project.store, project: project.id, max_bytes: quotas.max_bytes(project.plan) };
+        let lease = Lease {
+            id: Uuid::now_v7(),
+            store: project.store,
+            project: project.id,
+            owner: project.owner,
+            max_bytes: quotas.max_bytes(project.plan),
+        };
         let mut db = store::connection(pool).await?;
         if !pending::begin(&mut db, &lease).await? {
             return Err(Error::ProjectNotFound);

@@ -8,6 +8,7 @@ use chassis::{
 };
 use futures::stream::BoxStream;
 use prost::bytes::Bytes;
+use proto::auth::Plan;
 use ring::digest::{Context as Digest, SHA256};
 use std::sync::Arc;
 use time::OffsetDateTime;
@@ -22,7 +23,7 @@ use crate::{
     commit::{
         Writer,
         blobs::BlobWriter,
-        request::{RequestKey, SavePolicy},
+        request::{RequestKey, SavePolicy, SaveRequest},
         save::{self, Save, SaveResult},
     },
     error::{Error, SERVICE},
@@ -33,10 +34,15 @@ use crate::{
         condition::Condition,
         limits::Limits,
         path::FilePath,
-        project::{self, Project, Role, Target, UNNAMED, User},
+        project::{self, Member, Project, Role, Target, UNNAMED, User},
         revision::Actor,
     },
-    store::{Pool, projects, saves, staging},
+    read::checkout::Checkout,
+    store::{
+        self, Pool, projects,
+        saves::{self, RecordedSave},
+        staging,
+    },
 };
 
 /// The field of errors about the files of an archive.
@@ -116,6 +122,7 @@ pub(crate) struct ImportResult {
 /// Imports, or returns what an earlier request with the same id, fields and archive did.
 ///
 /// # Errors
+/// Before anything of the archive is read, if it is not a repeat: a role or a condition that does not hold, and a full account. Then
 /// [`Error::Archive`] if the archive is refused; the errors of a save and of [`BlobWriter`]. Nothing is imported then.
 pub(crate) async fn import(
     writer: Writer<'_>,
@@ -125,35 +132,72 @@ pub(crate) async fn import(
     now: OffsetDateTime,
 ) -> Result<ImportResult, Error> {
     let pool = &writer.objects.pool;
-    let destination = Destination::find(pool, &import, now).await?;
     check_size(import.size, ARCHIVE_BYTES)?;
-    if !is_repeat(pool, &import).await? {
-        policy.count(import.user.id).await?;
+    let destination = Destination::find(pool, &import, now).await?;
+    // After the head was read, as with every save; and before all limits, which the first request has met.
+    if let Some(recorded) = import.find_recorded(pool).await? {
+        return replay((writer, policy), (import, recorded), source, now).await;
     }
+    destination.check(writer, &import).await?;
+    policy.count(import.user.id).await?;
     let store = destination.project().store;
     if let Destination::New(_) = destination {
         staging::insert_store(pool, store).await?;
     }
-    let result = match BlobWriter::begin(writer, destination.project()).await {
-        Ok(mut blobs) => {
-            let result = read_and_save(writer, policy, (import, &destination), (&mut blobs, source), now).await;
-            // A revision has ended the lease. This is for a failure, and for a repeat.
-            let ended = blobs.end().await;
-            result.and_then(|imported| ended.map(|()| imported))
-        }
-        Err(error) => Err(error),
-    };
-    if let Destination::New(_) = destination {
-        // A project that was made uses it.
-        let deleted = staging::delete_unused_store(pool, store).await;
-        return result.and_then(|imported| Ok(deleted.map(|()| imported)?));
+    let mut blobs = BlobWriter::begin(writer, destination.project()).await?;
+    let result = read_and_save(writer, policy, (import, &destination), (&mut blobs, source), now).await;
+    // A failure leaves the rest to the sweeps.
+    if let Err(error) = clean_up(pool, blobs, &destination).await {
+        tracing::warn!(%error, "what an import does not need any more could not be deleted");
     }
     result
 }
 
+/// Ends the lease, unless a revision has ended it, and deletes the store of a project that was not made.
+async fn clean_up(pool: &Pool, blobs: BlobWriter<'_>, destination: &Destination) -> Result<(), Error> {
+    blobs.end().await?;
+    if let Destination::New(project) = destination {
+        while staging::delete_part_of_unused_store(pool, project.store).await? {}
+    }
+    Ok(())
+}
+
+/// Reads the archive of a repeat, and returns what the first request did. Nothing is written.
+async fn replay(
+    (writer, policy): (Writer<'_>, SavePolicy<'_>),
+    (import, recorded): (Import, RecordedSave),
+    source: Source,
+    now: OffsetDateTime,
+) -> Result<ImportResult, Error> {
+    // The plan may have been a larger one.
+    let limits = archive_limits(&Limits::of_plan(Plan::Enterprise));
+    let Received { contents, digest, .. } = receive(None, limits, source).await?;
+    let user = import.user;
+    let key = import.key(&digest).filter(|key| key.fingerprint == recorded.fingerprint).ok_or(Error::KeyReused)?;
+    let request = SaveRequest::new(writer, policy, user, Some(&key), now);
+    let Checkout { project, revision, .. } = request.replay(recorded).await?;
+    Ok(ImportResult { saved: SaveResult { project, revision, files: Vec::new(), replayed: true }, contents })
+}
+
+impl Import {
+    /// What a request with the same idempotency key did before.
+    async fn find_recorded(&self, pool: &Pool) -> Result<Option<RecordedSave>, Error> {
+        Ok(if self.request_id.is_empty() { None } else { saves::find_recorded(pool, self.user.id, &self.request_id).await? })
+    }
+
+    /// The fingerprint has the archive, so it is known only after its last byte.
+    fn key(&self, digest: &[u8]) -> Option<RequestKey> {
+        let mut fingerprint = Digest::new(&SHA256);
+        fingerprint.update(&self.fields);
+        fingerprint.update(digest);
+        (!self.request_id.is_empty())
+            .then(|| RequestKey { id: self.request_id.clone(), fingerprint: fingerprint.finish().as_ref().to_vec() })
+    }
+}
+
 /// Where the files go.
 enum Destination {
-    Existing(Project),
+    Existing(Member),
     New(Project),
 }
 
@@ -164,13 +208,11 @@ impl Destination {
             None => None,
         };
         match (found, &import.target) {
-            (Some(member), _) => {
-                project::require(Some(member.role), Role::Editor)?;
-                let mut project = member.project;
-                if project.owner == import.user.id {
-                    project.plan = import.user.plan;
+            (Some(mut member), _) => {
+                if member.project.owner == import.user.id {
+                    member.project.plan = import.user.plan;
                 }
-                Ok(Self::Existing(project))
+                Ok(Self::Existing(member))
             }
             (None, Some(Target::Id(_))) => Err(Error::ProjectNotFound),
             (None, target) => {
@@ -184,17 +226,32 @@ impl Destination {
         }
     }
 
-    fn project(&self) -> &Project {
+    /// Checks what is known without the archive. The save checks the same again.
+    async fn check(&self, writer: Writer<'_>, import: &Import) -> Result<(), Error> {
         match self {
-            Self::Existing(project) | Self::New(project) => project,
+            Self::Existing(member) => {
+                project::require(Some(member.role), Role::Editor)?;
+                import.condition.check(Some(&member.project))?;
+                let mut db = store::connection(&writer.objects.pool).await?;
+                writer.quotas.check_bytes(&mut db, &member.project, &[]).await
+            }
+            Self::New(project) => {
+                import.condition.check(None)?;
+                if import.base.is_some() {
+                    return Err(Error::RevisionNotFound);
+                }
+                let mut db = store::connection(&writer.objects.pool).await?;
+                writer.quotas.check_new(&mut db, project).await
+            }
         }
     }
-}
 
-/// Whether the request id was used. A repeat is not counted; whether it really is one is known only after the archive.
-async fn is_repeat(pool: &Pool, import: &Import) -> Result<bool, Error> {
-    let id = &import.request_id;
-    Ok(!id.is_empty() && saves::find_recorded(pool, import.user.id, id).await?.is_some())
+    fn project(&self) -> &Project {
+        match self {
+            Self::Existing(member) => &member.project,
+            Self::New(project) => project,
+        }
+    }
 }
 
 fn check_size(size: Option<u64>, limit: u64) -> Result<(), Error> {
@@ -223,7 +280,8 @@ async fn read_and_save(
     (blobs, source): (&mut BlobWriter<'_>, Source),
     now: OffsetDateTime,
 ) -> Result<ImportResult, Error> {
-    let Received { contents, files, digest, bytes } = receive(blobs, archive_limits(&destination.project().limits()), source).await?;
+    let Received { contents, files, digest, bytes } =
+        receive(Some(&mut *blobs), archive_limits(&destination.project().limits()), source).await?;
     if let Some(size) = import.size.filter(|size| *size != bytes) {
         return Err(Error::Field { field: "size_bytes".to_owned(), problem: format!("is {size}, but the archive has {bytes} bytes") });
     }
@@ -253,11 +311,7 @@ fn save_of(
         Ok(Change { path, action: Action::Put(file), condition: FileCondition::Any })
     };
     let changes = contents.files.iter().map(|file| change(&file.path, file.index)).collect::<Result<Vec<_>, _>>()?;
-    let mut fingerprint = Digest::new(&SHA256);
-    fingerprint.update(&import.fields);
-    fingerprint.update(digest);
-    let request =
-        (!import.request_id.is_empty()).then(|| RequestKey { id: import.request_id, fingerprint: fingerprint.finish().as_ref().to_vec() });
+    let request = import.key(digest);
     let created = match destination {
         Destination::New(project) => Some(project.clone()),
         Destination::Existing(_) => None,

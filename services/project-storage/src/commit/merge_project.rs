@@ -177,7 +177,7 @@ impl MergeWrite<'_> {
             oid: source.revision.id,
             tree: source.revision.tree,
             parents: &source.revision.parents,
-            actor: Actor::Person,
+            actor: Actor::Merge,
             user: self.merge.user.id,
             turn: None,
             message: &source.message,

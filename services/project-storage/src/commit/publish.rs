@@ -19,7 +19,7 @@ use crate::{
     error::Error,
     git::{FileRef, Folder, Oid, is_text},
     model::{
-        placeholder::has_placeholder,
+        placeholder::{check_variables, has_placeholder},
         project::{Member, Role, StoreId, Target, User, require},
         template::{Details, MAX_TEMPLATES, MAX_VERSIONS, Template, Variable},
     },
@@ -83,7 +83,11 @@ impl OptimisticWrite for PublishWrite<'_> {
         let revision = history::resolve(&self.objects.pool, &member, *revision).await?.filter(|revision| revision.number > 0);
         let tree = tree::load(self.objects, member.project.store, revision.ok_or(Error::RevisionNotFound)?.tree).await?;
         check_picture(&details.picture, &tree)?;
+        // The checks of patterns take milliseconds, so they are counted.
         self.policy.count(user.id).await?;
+        let checked = variables.clone();
+        let checked = blocking::on_thread(move || check_variables(&checked)).await;
+        checked.map_err(|(field, problem)| Error::Field { field, problem })?;
         let filled = filled_files(self.objects, member.project.store, &tree, variables).await?;
         self.write(&member, &tree, &filled).await
     }
@@ -105,14 +109,16 @@ impl PublishWrite<'_> {
     async fn write(&self, member: &Member, tree: &Folder, filled: &[String]) -> Result<Attempt<PublishResult>, Error> {
         let Publish { user, project, details, variables, request, .. } = self.publish;
         let mut tx = store::begin(&self.objects.pool).await?;
-        projects::lock_account(&mut tx, user.id).await?;
         if !copies::keep_project(&mut tx, *project).await? {
             return Err(Error::ProjectNotFound);
         }
         let found = projects::find(&mut *tx, user.id, &Target::Id(*project)).await?;
         require(found.map(|member| member.role), Role::Admin)?;
-        let (template, store, version) = self.target(&mut tx).await?;
+        let (template, store) = self.target(&mut tx).await?;
         copy::tree(&mut tx, member.project.store, store, tree, |_| false).await?;
+        // Not before the copy, because other requests of the account wait for these locks.
+        projects::lock_account(&mut tx, user.id).await?;
+        let version = self.next_version(&mut tx, template).await?;
         let new = NewVersion {
             template,
             store,
@@ -142,26 +148,37 @@ impl PublishWrite<'_> {
         Ok(Attempt::Done(PublishResult { template, replayed: false }))
     }
 
-    /// The template with its store and the number of the new version. The account is locked.
-    async fn target(&self, tx: &mut Connection) -> Result<(TemplateId, StoreId, u32), Error> {
+    /// The template with its store. A template that exists is kept until the end of the transaction, and nobody else publishes a version.
+    async fn target(&self, tx: &mut Connection) -> Result<(TemplateId, StoreId), Error> {
         let user = self.publish.user.id;
         let Some(id) = self.publish.template else {
-            if templates::count(tx, user).await? >= i64::from(MAX_TEMPLATES) {
-                return Err(Error::TooManyTemplates { limit: MAX_TEMPLATES });
-            }
             let (id, store) = (TemplateId::generate(), StoreId(Uuid::now_v7()));
             templates::insert_store(tx, store).await?;
-            return Ok((id, store, 1));
+            return Ok((id, store));
         };
-        let found = templates::lock(&mut *tx, id).await?.filter(|template| template.is_visible_to(user));
+        let found = templates::keep(&mut *tx, id).await?.filter(|template| template.is_visible_to(user));
         let template = found.ok_or(Error::TemplateNotFound)?;
         if template.publisher != user {
             return Err(Error::PublisherRequired);
         }
-        if template.version >= MAX_VERSIONS {
+        templates::lock_versions(tx, id).await?;
+        Ok((id, template.store))
+    }
+
+    /// The number of the new version. The account is locked.
+    async fn next_version(&self, tx: &mut Connection, template: TemplateId) -> Result<u32, Error> {
+        let user = self.publish.user.id;
+        if self.publish.template.is_none() {
+            if templates::count(tx, user).await? >= i64::from(MAX_TEMPLATES) {
+                return Err(Error::TooManyTemplates { limit: MAX_TEMPLATES });
+            }
+            return Ok(1);
+        }
+        let newest = templates::lock(&mut *tx, template).await?.ok_or(Error::TemplateNotFound)?.version;
+        if newest >= MAX_VERSIONS {
             return Err(Error::TooManyVersions { limit: MAX_VERSIONS });
         }
-        Ok((id, template.store, template.version + 1))
+        Ok(newest + 1)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     store::{
         Connection,
         projects::{self, InsertResult},
-        saves,
+        saves, usage,
     },
 };
 
@@ -40,6 +40,20 @@ impl Quotas {
             InsertResult::DraftTaken => Ok(false),
             InsertResult::AccountFull => Err(Error::TooManyProjects { limit }),
         }
+    }
+
+    /// Checks that the owner of a project that does not exist yet may have it. [`Quotas::insert`] and each write check the same; this is
+    /// for a request whose contents arrive before.
+    ///
+    /// # Errors
+    /// [`Error::TooManyProjects`] and [`Error::AccountTooLarge`].
+    pub(crate) async fn check_new(self, db: &mut Connection, project: &Project) -> Result<(), Error> {
+        let (used, limit) = (usage::of_account(db, project.owner).await?, self.projects.of(project.plan));
+        if used.projects >= limit {
+            return Err(Error::TooManyProjects { limit });
+        }
+        let limit = self.bytes.of(project.plan);
+        if used.stored_bytes >= limit { Err(Error::AccountTooLarge { limit }) } else { Ok(()) }
     }
 
     /// Checks that the account of the project's owner has room for objects. [`saves::advance`] checks the same; this tells why it

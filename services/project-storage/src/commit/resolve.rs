@@ -24,7 +24,7 @@ use crate::{
         lineage::Point,
         path::FilePath,
         project::{Member, Project, Role, Target, User},
-        revision::Revision,
+        revision::{Actor, Revision},
         turn::TurnState,
     },
     read::{checkout::Checkout, conflict::Conflict, member},
@@ -133,6 +133,9 @@ impl OptimisticWrite for ResolveWrite<'_> {
         let OpenConflict { kind, theirs, user, undoes, .. } = conflict.open;
         // An undo is its author's. The resolution of another person is a change of that person.
         self.request.undoes = undoes.filter(|_| user == resolve.user.id);
+        if kind == ConflictKind::MergeBack {
+            self.request.actor = Actor::Merge;
+        }
         let commit = self.request.pack(staged, &message(&theirs.message)).await;
         self.write(member, kind, commit).await
     }

@@ -32,7 +32,7 @@ use crate::{
     store::{
         self, projects,
         saves::{self, NewRevision},
-        templates,
+        staging, templates,
     },
 };
 
@@ -92,10 +92,10 @@ impl OptimisticWrite for UseWrite<'_> {
         let number = self.usage.version.unwrap_or(template.version);
         let version = templates::version(pool, template.id, number).await?.ok_or(Error::TemplateNotFound)?;
         let (variables, given) = (version.variables.clone(), self.usage.values.clone());
-        // The compilation of patterns takes milliseconds.
+        // The checks of patterns take milliseconds, so they are counted.
+        self.policy.count(user.id).await?;
         let values = blocking::on_thread(move || placeholder::resolve(&variables, &given)).await;
         let values = values.map_err(|(field, problem)| Error::Field { field, problem })?;
-        self.policy.count(user.id).await?;
         let staged = match self.stage(&template, &version, values).await {
             // The template was unpublished meanwhile.
             Err(Error::Corruption(_)) if templates::find(pool, template.id).await?.is_none() => return Err(Error::TemplateNotFound),
@@ -151,12 +151,14 @@ impl UseWrite<'_> {
         let member = Member { project, role: Role::Owner, head: None };
 
         let mut tx = store::begin(&self.writer.objects.pool).await?;
+        templates::keep(&mut tx, template.id).await?.ok_or(Error::TemplateNotFound)?;
+        staging::insert_store(&mut *tx, member.project.store).await?;
+        let is_new = |oid: &git::Oid| commit.objects.binary_search_by_key(oid, |object| object.oid).is_ok();
+        copy::tree(&mut tx, template.store, member.project.store, &commit.tree, is_new).await?;
+        // Not before the copy, because other requests of the account wait for its lock.
         if !quotas.insert(&mut tx, &member.project).await? {
             return Ok(Attempt::Raced);
         }
-        templates::keep(&mut tx, template.id).await?.ok_or(Error::TemplateNotFound)?;
-        let is_new = |oid: &git::Oid| commit.objects.binary_search_by_key(oid, |object| object.oid).is_ok();
-        copy::tree(&mut tx, template.store, member.project.store, &commit.tree, is_new).await?;
         let revision = NewRevision {
             actor: Actor::Template,
             request: request.as_ref().map(RequestKey::row),

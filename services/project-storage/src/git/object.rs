@@ -5,6 +5,7 @@ use std::{cell::RefCell, fmt, str::FromStr};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use gix_object::{CommitRef, TreeRefIter, WriteTo, bstr::BStr, compute_hash, tree::EntryKind};
 use prost::bytes::Bytes;
+use proto::id::ProjectId;
 use uuid::Uuid;
 
 /// The compression level: 1 compresses to a third, in a third of the time of the default level.
@@ -88,6 +89,8 @@ pub enum Corruption {
     Encoding(Oid),
     #[error("object {0} has content with another id")]
     Content(Oid),
+    #[error("revision {number} of the log of project {log} is missing")]
+    Revision { log: ProjectId, number: u32 },
 }
 
 /// Content that was made to have the same SHA-1 as another content.

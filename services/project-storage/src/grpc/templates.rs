@@ -1,16 +1,13 @@
 //! Templates: publishing, reading and using them.
 
 use chassis::{clock::now, context::Context, page};
-use prost::Message as _;
 use proto::{error::Violations, id::TemplateId, project_storage as pb};
-use ring::digest::{Context as Digest, SHA256};
 use tonic::Request;
 use uuid::Uuid;
 
 use super::{decode, encode, text};
 use crate::{
     app::App,
-    blocking,
     commit::{
         publish::{self, Publish},
         request::SavePolicy,
@@ -19,7 +16,7 @@ use crate::{
     error::Error,
     model::{
         page::Page,
-        placeholder::{self, MAX_VARIABLES},
+        placeholder::MAX_VARIABLES,
         template::{Details, Difficulty, Filter, Order, Variable},
     },
     templates,
@@ -37,28 +34,21 @@ pub(super) async fn publish(app: &App, request: Request<pb::PublishTemplateReque
     let context = Context::of(&request);
     let user = decode::user(&context)?;
     let wire = request.into_inner();
-    let fingerprint = fingerprint(b"PublishTemplate", &wire.encode_to_vec());
+    let fingerprint = decode::fingerprint("PublishTemplate", &wire);
     let mut violations = Violations::default();
     let project = decode::project_id(&mut violations, &wire.project_id);
     let revision = decode::revision(&mut violations, "revision", &wire.revision);
     let template = if wire.template_id.is_empty() { None } else { template_id(&mut violations, &wire.template_id) };
     let details = details(&mut violations, &wire);
-    let variables = variables(&mut violations, wire.variables).await;
+    let variables = wire.variables.into_iter().map(variable).collect();
     text::REQUEST_ID.check(&mut violations, &wire.request_id);
     let project = decode::checked(violations, project)?;
     let request = decode::request_key(wire.request_id, || fingerprint);
     let publish = Publish { user, project, revision, template, details, variables, request };
     let policy = SavePolicy::new(app.limiter.clone(), &context);
+    let _slot = app.load_slots.take(&context).await?;
     let published = publish::publish(&app.objects, app.quotas, policy, publish).await?;
     Ok(pb::PublishTemplateResponse { template: Some(encode::template(&published.template)), replayed: published.replayed })
-}
-
-/// The fingerprint of a request. It differs from that of another kind of request with the same bytes.
-fn fingerprint(kind: &[u8], encoded: &[u8]) -> Vec<u8> {
-    let mut digest = Digest::new(&SHA256);
-    digest.update(kind);
-    digest.update(encoded);
-    digest.finish().as_ref().to_vec()
 }
 
 fn details(violations: &mut Violations, wire: &pb::PublishTemplateRequest) -> Details {
@@ -120,19 +110,9 @@ fn difficulty(violations: &mut Violations, wire: i32) -> Option<Difficulty> {
     }
 }
 
-async fn variables(violations: &mut Violations, wire: Vec<pb::TemplateVariable>) -> Vec<Variable> {
-    let variable = |wire: pb::TemplateVariable| {
-        let pb::TemplateVariable { name, label, description, default_value: default, pattern, required } = wire;
-        Variable { name, label, description, default, pattern, required }
-    };
-    let variables: Vec<Variable> = wire.into_iter().map(variable).collect();
-    // The compilation of patterns takes milliseconds.
-    let check = move || (placeholder::check_variables(&variables), variables);
-    let (checked, variables) = blocking::on_thread(check).await;
-    if let Err((field, problem)) = checked {
-        violations.add(field, problem);
-    }
-    variables
+fn variable(wire: pb::TemplateVariable) -> Variable {
+    let pb::TemplateVariable { name, label, description, default_value: default, pattern, required } = wire;
+    Variable { name, label, description, default, pattern, required }
 }
 
 pub(super) async fn list(app: &App, request: Request<pb::ListTemplatesRequest>) -> Result<pb::ListTemplatesResponse, Error> {
@@ -211,7 +191,7 @@ pub(super) async fn use_template(app: &App, request: Request<pb::UseTemplateRequ
     let context = Context::of(&request);
     let user = decode::user(&context)?;
     let wire = request.into_inner();
-    let fingerprint = fingerprint(b"UseTemplate", &wire.encode_to_vec());
+    let fingerprint = decode::fingerprint("UseTemplate", &wire);
     let mut violations = Violations::default();
     let template = template_id(&mut violations, &wire.template_id);
     text::OPTIONAL_NAME.check(&mut violations, wire.display_name.trim());
@@ -229,6 +209,7 @@ pub(super) async fn use_template(app: &App, request: Request<pb::UseTemplateRequ
         request: decode::request_key(wire.request_id, || fingerprint),
     };
     let policy = SavePolicy::new(app.limiter.clone(), &context);
+    let _slot = app.load_slots.take(&context).await?;
     let used = use_template::use_template(app.writer(), policy, usage, now()).await?;
     Ok(pb::UseTemplateResponse {
         project: Some(encode::project(&used.project)),

@@ -17,7 +17,7 @@ const LABEL_CHARACTERS: usize = 80;
 /// Characters of a pattern.
 const PATTERN_CHARACTERS: usize = 200;
 /// Bytes of a compiled pattern. The time of a check grows with it.
-const COMPILED_BYTES: usize = 512 * 1024;
+const COMPILED_BYTES: usize = 128 * 1024;
 const MARK: &str = "%%";
 
 /// What is wrong with a field: its path below the list, and the rest of a sentence.

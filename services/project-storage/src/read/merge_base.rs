@@ -6,7 +6,7 @@ use prost::bytes::Bytes;
 
 use crate::{
     error::Error,
-    git::{self, FileRef, Folder, Oid},
+    git::{self, Corruption, FileRef, Folder, Oid},
     model::{
         lineage::{Contents, Point, common, drop_contained, missing},
         project::StoreId,
@@ -60,7 +60,8 @@ pub(crate) async fn find(objects: &Objects, store: StoreId, target: Option<Point
     let mut trees = Vec::new();
     let mut commit = None;
     for point in points {
-        let Some((oid, root)) = lineage::commit_at(pool, store, point).await? else { continue };
+        let Point { log, number } = point;
+        let (oid, root) = lineage::commit_at(pool, store, point).await?.ok_or(Corruption::Revision { log, number })?;
         commit = commit.or(Some(oid));
         trees.push(tree::load(objects, store, root).await?);
     }

@@ -1,6 +1,6 @@
 //! Objects that are written before the revision that uses them, under a lease; and the chunks of large files.
 
-use proto::id::ProjectId;
+use proto::id::{ProjectId, UserId};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
@@ -19,6 +19,8 @@ pub(crate) struct Lease {
     pub(crate) id: Uuid,
     pub(crate) store: StoreId,
     pub(crate) project: ProjectId,
+    /// Whose account counts what is written. The project may not exist yet.
+    pub(crate) owner: UserId,
     /// The bytes that the owner's projects may store together.
     pub(crate) max_bytes: i64,
 }
@@ -67,7 +69,8 @@ pub(crate) async fn write(db: &mut Connection, lease: &Lease, objects: &[Object]
         r#"WITH w AS (
                SELECT id, store_id, owner_id FROM pending_writes
                WHERE id = $1 AND store_id = $2 AND expires_at > clock_timestamp()
-                 AND $5::bigint + account_bytes((SELECT owner_id FROM projects WHERE id = $3)) <= $6
+                 AND $5::bigint + account_bytes($3)
+                     + coalesce((SELECT s.bytes FROM stores s WHERE s.id = $2 AND s.unused_since IS NOT NULL), 0) <= $6
                FOR UPDATE
            ), o AS (
                INSERT INTO objects (store_id, oid, tag, size, data)
@@ -89,7 +92,7 @@ pub(crate) async fn write(db: &mut Connection, lease: &Lease, objects: &[Object]
            SELECT EXISTS (SELECT 1 FROM w) AS "written!""#,
         lease.id,
         lease.store.0,
-        lease.project.0,
+        lease.owner.0,
         LEASE_SECONDS,
         stored_bytes(objects),
         lease.max_bytes,
@@ -107,7 +110,8 @@ pub(crate) async fn write_chunk(db: &mut Connection, lease: &Lease, blob: Uuid, 
         r#"WITH w AS (
                SELECT id, store_id, owner_id FROM pending_writes
                WHERE id = $1 AND store_id = $2 AND expires_at > clock_timestamp()
-                 AND $5::bigint + account_bytes((SELECT owner_id FROM projects WHERE id = $3)) <= $6
+                 AND $5::bigint + account_bytes($3)
+                     + coalesce((SELECT s.bytes FROM stores s WHERE s.id = $2 AND s.unused_since IS NOT NULL), 0) <= $6
                FOR UPDATE
            ), o AS (
                INSERT INTO chunks (store_id, id, n, data) SELECT $2, $7, $8, $9 WHERE EXISTS (SELECT 1 FROM w)
@@ -125,7 +129,7 @@ pub(crate) async fn write_chunk(db: &mut Connection, lease: &Lease, blob: Uuid, 
            SELECT EXISTS (SELECT 1 FROM w) AS "written!""#,
         lease.id,
         lease.store.0,
-        lease.project.0,
+        lease.owner.0,
         LEASE_SECONDS,
         i64::try_from(data.len()).unwrap_or(i64::MAX),
         lease.max_bytes,

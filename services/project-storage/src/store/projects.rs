@@ -155,7 +155,7 @@ pub(crate) async fn insert(db: &mut Connection, project: &Project, max: u32) -> 
                WHERE (SELECT count(*) FROM projects WHERE owner_id = $3) < $10
                ON CONFLICT (owner_id, draft_id) DO NOTHING
                RETURNING id
-           ), s AS (INSERT INTO stores (id, created_at) SELECT $2, $7 FROM p ON CONFLICT DO NOTHING),
+           ), s AS (INSERT INTO stores (id, created_at) SELECT $2, $7 FROM p ON CONFLICT (id) DO UPDATE SET unused_since = NULL),
            m AS (INSERT INTO members (project_id, user_id, role) SELECT id, $3, $8 FROM p),
            r AS (INSERT INTO refs (project_id, name, oid, seq) SELECT id, $9, '', 0 FROM p)
            SELECT id FROM p"#,

@@ -1,44 +1,67 @@
-//! Stores whose project does not exist yet: the contents of an import into a new project.
+//! Stores without a project and without a template: the contents of an import into a new project, and what unpublished templates leave.
 
 use sqlx::PgExecutor;
 
-use super::StoreError;
+use super::{Connection, StoreError};
 use crate::model::project::StoreId;
+
+/// Rows that one statement deletes at most.
+const MAX_ROWS: i64 = 2000;
+/// How long a store may be without a lease before a sweep deletes it: an import takes its lease just after it has made its store.
+const GRACE_SECONDS: f64 = 600.0;
 
 /// Inserts a store without a project.
 pub(crate) async fn insert_store(db: impl PgExecutor<'_>, store: StoreId) -> Result<(), StoreError> {
-    let query = sqlx::query!("INSERT INTO stores (id) VALUES ($1)", store.0);
+    let query = sqlx::query!("INSERT INTO stores (id, unused_since) VALUES ($1, clock_timestamp())", store.0);
     chassis::postgres::query("insert store", query.execute(db)).await?;
     Ok(())
 }
 
-/// Deletes a store with everything in it, unless a project uses it.
-pub(crate) async fn delete_unused_store(db: impl PgExecutor<'_>, store: StoreId) -> Result<(), StoreError> {
-    let query = sqlx::query!(
-        "WITH s AS (
-             DELETE FROM stores s WHERE s.id = $1 AND NOT EXISTS (SELECT 1 FROM projects p WHERE p.store_id = s.id) RETURNING s.id
-         ), c AS (DELETE FROM chunks USING s WHERE chunks.store_id = s.id)
-         DELETE FROM objects USING s WHERE objects.store_id = s.id",
-        store.0,
-    );
-    chassis::postgres::query("delete unused store", query.execute(db)).await?;
+/// Leaves the store of a template that is deleted in the same transaction.
+pub(crate) async fn leave_store(db: &mut Connection, store: StoreId) -> Result<(), StoreError> {
+    let query = sqlx::query!("UPDATE stores SET unused_since = clock_timestamp() WHERE id = $1", store.0);
+    chassis::postgres::query("leave store", query.execute(&mut *db)).await?;
     Ok(())
 }
 
-/// Deletes stores without a project whose leases have expired, because their process died. Returns how many there were.
-pub(crate) async fn sweep_unused_stores(db: impl PgExecutor<'_>) -> Result<u64, StoreError> {
+/// The store that is unused longest, if there is one that nobody writes to.
+pub(crate) async fn find_unused_store(db: impl PgExecutor<'_>) -> Result<Option<StoreId>, StoreError> {
+    let query = sqlx::query_scalar!(
+        "SELECT s.id FROM stores s
+         WHERE s.unused_since < clock_timestamp() - make_interval(secs => $1)
+           AND NOT EXISTS (SELECT 1 FROM pending_writes w WHERE w.store_id = s.id AND w.expires_at >= clock_timestamp())
+         ORDER BY s.unused_since LIMIT 1",
+        GRACE_SECONDS,
+    );
+    Ok(chassis::postgres::query("select unused store", query.fetch_optional(db)).await?.map(StoreId))
+}
+
+/// Deletes a part of what a store without a valid lease has, and at last the store. Returns whether there may be more. A lease that has
+/// ended is never valid again, so no project can be made of a store that has lost a part.
+pub(crate) async fn delete_part_of_unused_store(db: impl PgExecutor<'_>, store: StoreId) -> Result<bool, StoreError> {
     let query = sqlx::query_scalar!(
         r#"WITH s AS (
-               DELETE FROM stores WHERE id IN (
-                   SELECT s.id FROM stores s WHERE s.id IN (SELECT w.store_id FROM pending_writes w WHERE w.expires_at < clock_timestamp())
-                     AND NOT EXISTS (SELECT 1 FROM projects p WHERE p.store_id = s.id)
-                     AND NOT EXISTS (SELECT 1 FROM pending_writes w WHERE w.store_id = s.id AND w.expires_at >= clock_timestamp())
-                   LIMIT 10 FOR UPDATE SKIP LOCKED)
-               RETURNING id
-           ), c AS (DELETE FROM chunks USING s WHERE chunks.store_id = s.id),
-           o AS (DELETE FROM objects USING s WHERE objects.store_id = s.id)
-           SELECT count(*) AS "count!" FROM s"#,
+               SELECT id FROM stores
+               WHERE id = $1 AND unused_since IS NOT NULL
+                 AND NOT EXISTS (SELECT 1 FROM pending_writes w WHERE w.store_id = $1 AND w.expires_at >= clock_timestamp())
+               FOR UPDATE
+           ), c AS (
+               DELETE FROM chunks WHERE ctid = ANY(ARRAY(
+                   SELECT k.ctid FROM chunks k JOIN s ON s.id = k.store_id LIMIT $2))
+               RETURNING 1
+           ), o AS (
+               DELETE FROM objects WHERE ctid = ANY(ARRAY(
+                   SELECT j.ctid FROM objects j JOIN s ON s.id = j.store_id
+                   WHERE NOT EXISTS (SELECT 1 FROM chunks k WHERE k.store_id = $1) LIMIT $2))
+               RETURNING 1
+           ), d AS (
+               DELETE FROM stores WHERE id = (SELECT id FROM s)
+                 AND NOT EXISTS (SELECT 1 FROM chunks k WHERE k.store_id = $1)
+                 AND NOT EXISTS (SELECT 1 FROM objects j WHERE j.store_id = $1)
+           )
+           SELECT EXISTS (SELECT 1 FROM c) OR EXISTS (SELECT 1 FROM o) AS "more!""#,
+        store.0,
+        MAX_ROWS,
     );
-    let count = chassis::postgres::query("sweep unused stores", query.fetch_one(db)).await?;
-    Ok(u64::try_from(count).unwrap_or(0))
+    chassis::postgres::query("delete unused store", query.fetch_one(db)).await
 }

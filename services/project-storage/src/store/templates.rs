@@ -5,7 +5,7 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Connection, StoreError, saves::Request, signed, unsigned};
+use super::{Connection, StoreError, saves::Request, signed, staging, unsigned};
 use crate::{
     git::Oid,
     model::{
@@ -79,6 +79,13 @@ pub(crate) async fn lock(db: impl PgExecutor<'_>, id: TemplateId) -> Result<Opti
     find_template!(db, "id = $1 FOR NO KEY UPDATE", id.0)
 }
 
+/// Lets only one publication write to the store of a template, until the end of the transaction.
+pub(crate) async fn lock_versions(db: &mut Connection, id: TemplateId) -> Result<(), StoreError> {
+    let lock = sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('versions of template ' || $1::uuid::text, 0))", id.0);
+    chassis::postgres::query("lock template versions", lock.execute(&mut *db)).await?;
+    Ok(())
+}
+
 /// As [`find`], and locks the template for its deletion.
 pub(crate) async fn lock_all(db: &mut Connection, id: TemplateId) -> Result<Option<Template>, StoreError> {
     let lock = sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('template ' || $1::uuid::text, 0))", id.0);
@@ -144,9 +151,8 @@ pub(crate) async fn count(db: &mut Connection, publisher: UserId) -> Result<i64,
 /// The bytes that the projects and the templates of a user store.
 pub(crate) async fn account_bytes(db: &mut Connection, user: UserId) -> Result<i64, StoreError> {
     let query = sqlx::query_scalar!(
-        r#"SELECT coalesce(sum(s.bytes), 0)::bigint AS "bytes!" FROM stores s WHERE s.id IN (
-               SELECT p.store_id FROM projects p WHERE p.owner_id = $1
-               UNION SELECT t.store_id FROM templates t WHERE t.publisher_id = $1)"#,
+        r#"SELECT account_bytes($1) + coalesce(sum(s.bytes), 0)::bigint AS "bytes!"
+           FROM templates t JOIN stores s ON s.id = t.store_id WHERE t.publisher_id = $1"#,
         user.0,
     );
     chassis::postgres::query("select bytes with templates", query.fetch_one(&mut *db)).await
@@ -308,13 +314,9 @@ pub(crate) async fn mark(
     Ok(chassis::postgres::query("mark template", query.execute(db)).await?.rows_affected() == 1)
 }
 
-/// Deletes a locked template with its store.
+/// Deletes a locked template with its versions, reviews and reports, and leaves its store.
 pub(crate) async fn delete(db: &mut Connection, template: &Template) -> Result<(), StoreError> {
     let query = sqlx::query!("DELETE FROM templates WHERE id = $1", template.id.0);
     chassis::postgres::query("delete template", query.execute(&mut *db)).await?;
-    let query = sqlx::query!("DELETE FROM stores WHERE id = $1", template.store.0);
-    chassis::postgres::query("delete template store", query.execute(&mut *db)).await?;
-    let query = sqlx::query!("DELETE FROM objects WHERE store_id = $1", template.store.0);
-    chassis::postgres::query("delete template objects", query.execute(&mut *db)).await?;
-    Ok(())
+    staging::leave_store(db, template.store).await
 }

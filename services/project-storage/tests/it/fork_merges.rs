@@ -7,7 +7,7 @@ use proptest::{
 use proto::{
     error::Fault,
     project_storage::{
-        CommitOutcome, ForkProjectRequest, GetConflictRequest, MergeProjectRequest, MergeProjectResponse, ResolveConflictRequest,
+        Actor, CommitOutcome, ForkProjectRequest, GetConflictRequest, MergeProjectRequest, MergeProjectResponse, ResolveConflictRequest,
         ResolvedFile, Take,
     },
 };
@@ -41,7 +41,9 @@ impl Person {
     async fn merged(&self, target: &str, source: &str) -> proto::project_storage::Revision {
         let merged = self.merge(target, source).await.expect("merged");
         assert_eq!(merged.outcome(), CommitOutcome::Committed, "{merged:?}");
-        merged.revision.expect("a revision")
+        let revision = merged.revision.expect("a revision");
+        assert_eq!(revision.actor(), Actor::Merge);
+        revision
     }
 
     async fn resolve_with_theirs(&self, project: &str, conflict: &str) -> String {
@@ -113,7 +115,6 @@ async fn merges_conflict_and_are_resolved_as_turns_are() {
     let other = MergeProjectRequest { message: "x".into(), ..request };
     assert_eq!(reason(ann.merge_with(other).await), "KEY_REUSED");
 
-    // The fork may go before somebody resolves the conflict.
     let resolved = ann.resolve_with_theirs(&project, &conflicted.conflict_id).await;
     assert_eq!(ann.files(&project).await, [format!("a={}", lines(&[(5, "fork")]))]);
     assert_eq!(reason(ann.load_at(&project, &theirs).await), "REVISION_NOT_FOUND");
@@ -123,6 +124,33 @@ async fn merges_conflict_and_are_resolved_as_turns_are() {
     let merged = ann.merged(&project, &fork).await;
     assert_eq!(merged.parent_ids[0], resolved);
     assert_eq!(ann.files(&project).await, [format!("a={}", lines(&[(5, "later")]))]);
+}
+
+#[tokio::test]
+async fn merges_outlive_the_merged_project() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create().await.id;
+    ann.put(&project, "a", LINES).await;
+    let fork = ann.fork(&project, "").await.expect("forked").id;
+    ann.put(&fork, "a", &lines(&[(5, "fork")])).await;
+    let nested = ann.fork(&fork, "").await.expect("forked").id;
+    ann.put(&project, "a", &lines(&[(5, "parent")])).await;
+    let conflicted = ann.merge(&project, &fork).await.expect("conflicted");
+    assert_eq!(conflicted.outcome(), CommitOutcome::Conflicted);
+    // The fork goes before somebody resolves the conflict.
+    ann.remove(&fork).await;
+    ann.resolve_with_theirs(&project, &conflicted.conflict_id).await;
+    assert_eq!(ann.files(&project).await, [format!("a={}", lines(&[(5, "fork")]))]);
+    // The last common revision is that of the fork, so only what came after it is merged.
+    ann.put(&nested, "a", &lines(&[(5, "nested")])).await;
+    ann.put(&project, "a", &lines(&[(1, "first"), (5, "fork")])).await;
+    ann.merged(&project, &nested).await;
+    assert_eq!(ann.files(&project).await, [format!("a={}", lines(&[(1, "first"), (5, "nested")]))]);
+    ann.remove(&nested).await;
+    assert_eq!(ann.merge(&project, &project).await.expect_err("refused").reason, "INVALID_FIELD");
+    let late = ann.fork(&project, "").await.expect("forked").id;
+    assert_eq!(ann.merge(&late, &project).await.expect("merged").outcome(), CommitOutcome::Unchanged);
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ impl Person {
         answer(self.client.clone().get_project(request).await).expect("a project").project.expect("a project")
     }
 
-    async fn remove(&self, project: &str) {
+    pub(crate) async fn remove(&self, project: &str) {
         let request = self.request(DeleteProjectRequest { project_id: project.into(), purge: true, ..Default::default() });
         answer(self.client.clone().delete_project(request).await).expect("deleted");
     }

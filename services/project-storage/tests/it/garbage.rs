@@ -59,7 +59,6 @@ async fn load_all(cluster: &Cluster, person: &Person, project: &str) -> usize {
     log.len()
 }
 
-const OBJECTS: &str = "SELECT count(*) FROM objects";
 /// What is counted and not stored.
 const MISCOUNTED: &str = "SELECT ((SELECT sum(bytes) FROM stores) - (SELECT sum(octet_length(data)) FROM objects)
                           - (SELECT coalesce(sum(octet_length(data)), 0) FROM chunks))::bigint";
@@ -86,13 +85,13 @@ async fn what_a_project_has_ever_had_is_kept() {
     sqlx::query("DELETE FROM refs WHERE expires_at < now()").execute(&cluster.database.pool).await.expect("as the sweep of rows");
     assert_eq!(cluster.count("SELECT count(*) FROM sweep_requests").await, 1);
 
-    let before = cluster.count(OBJECTS).await;
+    let before = cluster.rows_of_projects("objects").await;
     for project in [&project, &turn.project, &late.project] {
         let store = store_of(&cluster, project).await;
         orphan(&cluster, store, b"nobody has this").await;
     }
     sweep(&cluster).await;
-    assert_eq!(cluster.count(OBJECTS).await, before);
+    assert_eq!(cluster.rows_of_projects("objects").await, before);
     assert_eq!(cluster.count(MISCOUNTED).await, 0);
     assert_eq!(load_all(&cluster, &ann, &project).await, 4);
     assert_eq!(load_all(&cluster, &turn.ann, &turn.project).await, 3);
@@ -115,16 +114,16 @@ async fn what_only_a_purged_project_had_is_deleted() {
     ann.edit(&project, vec![write("a", "1")]).await;
     let fork = ann.fork(&project, "").await.expect("forked").id;
     ann.edit(&fork, vec![write("b", "2")]).await;
-    let before = cluster.count(OBJECTS).await;
+    let before = cluster.rows_of_projects("objects").await;
     ann.edit(&project, vec![write("c", "3")]).await;
     upload(&ann, &project, "large.bin", &pattern(600_000)).await.expect("uploaded");
     let purge = ann.request(DeleteProjectRequest { project_id: project, purge: true, ..Default::default() });
     answer(ann.client.clone().delete_project(purge).await).expect("purged");
     // A request that is not old enough waits.
     assert!(!sweep_one(&cluster.database.pool, Duration::from_secs(3600)).await.expect("nothing to do"));
-    assert!(cluster.count(OBJECTS).await > before);
+    assert!(cluster.rows_of_projects("objects").await > before);
     sweep(&cluster).await;
-    assert_eq!(cluster.count(OBJECTS).await, before);
+    assert_eq!(cluster.rows_of_projects("objects").await, before);
     assert_eq!(cluster.count("SELECT count(*) FROM chunks").await, 0);
     assert_eq!(cluster.count(MISCOUNTED).await, 0);
     assert_eq!(load_all(&cluster, &ann, &fork).await, 2);
@@ -138,15 +137,15 @@ async fn a_store_that_is_written_to_is_passed_by() {
     ann.edit(&project, vec![write("a", "1")]).await;
     let store = store_of(&cluster, &project).await;
     orphan(&cluster, store, b"part of an upload").await;
-    let before = cluster.count(OBJECTS).await;
+    let before = cluster.rows_of_projects("objects").await;
     // Expired, but its renewal may be on the way.
     let lease = "INSERT INTO pending_writes (id, store_id, expires_at) VALUES (gen_random_uuid(), $1, now() - interval '1 second')";
     sqlx::query(lease).bind(store.0).execute(&cluster.database.pool).await.expect("a lease");
     sweep(&cluster).await;
-    assert_eq!((cluster.count(OBJECTS).await, cluster.count("SELECT count(*) FROM sweep_requests").await), (before, 1));
+    assert_eq!((cluster.rows_of_projects("objects").await, cluster.count("SELECT count(*) FROM sweep_requests").await), (before, 1));
     sqlx::query("DELETE FROM pending_writes").execute(&cluster.database.pool).await.expect("ended");
     sweep(&cluster).await;
-    assert_eq!(cluster.count(OBJECTS).await, before - 1);
+    assert_eq!(cluster.rows_of_projects("objects").await, before - 1);
 }
 
 /// A connection in a transaction of its own.
@@ -188,7 +187,7 @@ async fn a_sweep_waits_for_a_save_that_uses_an_orphan() {
     assert!(sweeping.await.expect("ended").expect("swept"));
     sweep(&cluster).await;
     assert_eq!(load_all(&cluster, &ann, &project).await, 1);
-    assert_eq!(cluster.count(OBJECTS).await, 3);
+    assert_eq!(cluster.rows_of_projects("objects").await, 3);
 }
 
 /// A save comes while a sweep deletes the content that it uses: the save waits, and writes the content again.
@@ -214,7 +213,7 @@ async fn a_save_waits_for_a_sweep_that_deletes_what_it_uses() {
     assert!(sweeping.await.expect("ended").expect("swept"));
     saving.await.expect("ended").expect("saved");
     assert_eq!(load_all(&cluster, &ann, &project).await, 1);
-    assert_eq!(cluster.count(OBJECTS).await, 3);
+    assert_eq!(cluster.rows_of_projects("objects").await, 3);
 }
 
 /// Another process continues a sweep that was left in the middle, with everything that was saved meanwhile.
@@ -233,14 +232,14 @@ async fn a_sweep_is_continued() {
                             VALUES (gen_random_uuid(), $1, now() + interval '1 hour', true) RETURNING id)
                  INSERT INTO sweep_marks SELECT s.id, l.oid, false FROM s, ref_log l";
     sqlx::query(begin).bind(store.0).execute(&cluster.database.pool).await.expect("begun");
-    let before = cluster.count(OBJECTS).await;
+    let before = cluster.rows_of_projects("objects").await;
     assert!(!sweep_one(&cluster.database.pool, Duration::ZERO).await.expect("nothing to do"), "it is claimed");
-    assert_eq!(cluster.count(OBJECTS).await, before);
+    assert_eq!(cluster.rows_of_projects("objects").await, before);
     ann.edit(&project, vec![write("a/c", "two")]).await;
     sqlx::query("UPDATE store_sweeps SET claimed_until = now()").execute(&cluster.database.pool).await.expect("expired");
     sweep(&cluster).await;
     assert_eq!(load_all(&cluster, &ann, &project).await, 2);
-    assert_eq!(cluster.count(OBJECTS).await, 8, "two commits, two folders of each, and two contents");
+    assert_eq!(cluster.rows_of_projects("objects").await, 8, "two commits, two folders of each, and two contents");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use chassis::{
     task,
     testing::{self, Issuer, TestDatabase},
 };
-use project_storage::testing::{self as storage, Actor, Commit, FileRef, Folder, NewRevision, StoreId};
+use project_storage::testing::{self as storage, Actor, Commit, FileRef, Folder, NewRevision, StoreId, delete_unused_store};
 use proto::{
     auth::Plan,
     error::Fault,
@@ -194,6 +194,18 @@ impl Cluster {
                        SELECT DISTINCT ON (project_id) project_id, name, seq, oid FROM ref_log WHERE project_id = $1 ORDER BY project_id, seq DESC
                    ) l WHERE r.project_id = l.project_id AND r.name = l.name";
         sqlx::query(sql).bind(project.0).execute(&self.database.pool).await.expect("a head");
+    }
+
+    /// Does what the sweep does some time after stores are unused and their leases have expired.
+    pub(crate) async fn delete_unused_stores(&self) {
+        let pool = &self.database.pool;
+        for sql in [
+            "UPDATE stores SET unused_since = unused_since - interval '1 hour' WHERE unused_since IS NOT NULL",
+            "UPDATE pending_writes SET expires_at = expires_at - interval '1 hour'",
+        ] {
+            sqlx::query(sql).execute(pool).await.expect("changed");
+        }
+        while delete_unused_store(pool).await.expect("swept") > 0 {}
     }
 
     /// Rows of a table, without what templates have stored.

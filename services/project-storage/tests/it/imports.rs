@@ -8,10 +8,11 @@ use std::{
 };
 
 use futures::stream;
+use project_storage::testing::delete_unused_store;
 use proto::{
     auth::Plan,
     error::Fault,
-    project_storage::{ImportArchiveRequest, ImportMode, ImportResult, ImportSettings, ImportStatus},
+    project_storage::{Actor, ImportArchiveRequest, ImportMode, ImportResult, ImportSettings, ImportStatus},
 };
 
 use crate::harness::{Cluster, Person, answer, reason, write};
@@ -94,7 +95,7 @@ async fn an_archive_becomes_one_revision() {
         ]
     );
     let revision = imported.revision.expect("a revision");
-    assert_eq!((revision.number, revision.message.as_str()), (2, "Import 2 files"));
+    assert_eq!((revision.number, revision.message.as_str(), revision.actor()), (2, "Import 2 files", Actor::Import));
 
     let replaced = ImportSettings { mode: ImportMode::Replace.into(), message: "All new".into(), ..into(&project) };
     person.import(replaced, &tar(&[("only.txt", b"new")])).await.expect("imported");
@@ -133,7 +134,9 @@ async fn a_repeat_has_the_same_result() {
     let again = person.import_in(settings(), &archive, 100).await.expect("imported").0;
     assert_eq!((first.replayed, again.replayed), (false, true));
     assert_eq!((first.project, first.revision, first.entries), (again.project, again.revision, again.entries));
+    let stored = cluster.rows_of_projects("objects").await;
     assert_eq!(reason(person.import(settings(), &tar(&[("a", b"2")])).await), "KEY_REUSED");
+    assert_eq!(cluster.rows_of_projects("objects").await, stored, "nothing of it was written");
     assert_eq!(cluster.rows_of_projects("stores").await, 1);
 }
 
@@ -182,6 +185,27 @@ async fn thousands_of_files_and_large_ones_are_one_revision() {
         let (one, two) = (person.export(&project, format, "").await.expect("one"), person.export(&copy, format, "").await.expect("two"));
         assert!(one.1 == two.1 && one.0.etag == two.0.etag, "{format}");
     }
+}
+
+/// The stores of imports whose process died, more of them than one statement deletes.
+#[tokio::test]
+async fn what_dead_imports_have_stored_is_deleted() {
+    let cluster = Cluster::start().await;
+    cluster.person().create().await;
+    for sql in [
+        "INSERT INTO stores (id, unused_since) SELECT gen_random_uuid(), now() FROM generate_series(1, 12)",
+        "INSERT INTO pending_writes (id, store_id, expires_at)
+         SELECT gen_random_uuid(), id, now() + interval '1 minute' FROM stores WHERE unused_since IS NOT NULL",
+        "INSERT INTO objects (store_id, oid, tag, size, data)
+         SELECT id, sha256(n::text::bytea), 3, 1, 'x' FROM stores, generate_series(1, 2500) n WHERE unused_since IS NOT NULL",
+    ] {
+        sqlx::query(sql).execute(&cluster.database.pool).await.expect("written");
+    }
+    while delete_unused_store(&cluster.database.pool).await.expect("swept") > 0 {}
+    assert_eq!(cluster.rows_of_projects("stores").await, 13, "their leases are valid");
+    cluster.delete_unused_stores().await;
+    assert_eq!((cluster.rows_of_projects("stores").await, cluster.rows_of_projects("objects").await), (1, 0));
+    assert_eq!(cluster.count("SELECT count(*) FROM pending_writes").await, 0);
 }
 
 /// `make test` downloads the packages of tests/journeys/archives/packages.txt.

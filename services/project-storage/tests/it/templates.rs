@@ -464,6 +464,7 @@ async fn a_template_is_used_completely_or_not_at_all_while_it_is_unpublished() {
             }
         }
     }
+    cluster.delete_unused_stores().await;
     assert_eq!(
         cluster
             .count("SELECT count(*) FROM stores s WHERE id NOT IN (SELECT store_id FROM projects UNION SELECT store_id FROM templates)")

@@ -49,8 +49,8 @@ enum Part {
     End,
 }
 
-/// Reads an archive to its end, and stores the contents of its files.
-pub(super) async fn receive(blobs: &mut BlobWriter<'_>, limits: Limits, source: Source) -> Result<Received, Error> {
+/// Reads an archive to its end, and stores the contents of its files; without `blobs` nothing is stored, and there are no files.
+pub(super) async fn receive(blobs: Option<&mut BlobWriter<'_>>, limits: Limits, source: Source) -> Result<Received, Error> {
     let Source { messages, progress } = source;
     progress.send_replace(Some(Progress::default()));
     let (input, parts) = mpsc::channel(WAITING_MESSAGES);
@@ -90,25 +90,29 @@ async fn send(
 
 /// Stores contents in order.
 async fn write(
-    blobs: &mut BlobWriter<'_>,
+    mut blobs: Option<&mut BlobWriter<'_>>,
     mut contents: mpsc::Receiver<Bytes>,
     progress: &watch::Sender<Option<Progress>>,
 ) -> Result<Vec<FileRef>, Error> {
-    let mut files = Vec::new();
+    let (mut files, mut count) = (Vec::new(), 0_u32);
     let mut renewal = interval_at(Instant::now() + RENEWAL, RENEWAL);
     loop {
         let content = tokio::select! {
             content = contents.recv() => content,
             _ = renewal.tick() => {
-                blobs.renew().await?;
+                if let Some(blobs) = &blobs {
+                    blobs.renew().await?;
+                }
                 continue;
             }
         };
         let Some(content) = content else { return Ok(files) };
-        let mut blob = blobs.blob(u32::try_from(content.len()).unwrap_or(u32::MAX));
-        blob.push(content).await?;
-        files.push(blob.finish().await?);
-        let count = u32::try_from(files.len()).unwrap_or(u32::MAX);
+        if let Some(blobs) = &mut blobs {
+            let mut blob = blobs.blob(u32::try_from(content.len()).unwrap_or(u32::MAX));
+            blob.push(content).await?;
+            files.push(blob.finish().await?);
+        }
+        count += 1;
         progress.send_modify(|progress| progress.get_or_insert_default().files = count);
     }
 }
