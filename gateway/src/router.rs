@@ -16,7 +16,10 @@ use crate::{
     error::{Failure, fault},
     http::etag::{VERSIONED, refuse_if_match},
     identity::authenticate::identify,
-    routes::{agents, agui, archives, auth, chat, conflicts, files, forks, history, imports, messages, projects, system, templates, turns},
+    routes::{
+        agents, agui, archives, auth, chat, conflicts, contents, files, forks, history, imports, messages, projects, system, templates,
+        turns,
+    },
     web::{page, preview},
 };
 
@@ -106,6 +109,7 @@ fn project_routes() -> Vec<Route> {
         put("/api/projects/{project_id}/files/{path=**}", Counted, files::upload),
         delete("/api/projects/{project_id}/files/{path=**}", Counted, files::delete),
         get("/api/projects/{project_id}/raw/{path=**}", Counted, files::raw),
+        post("/api/projects/{project_id}/read", Counted, contents::read),
         get("/api/projects/{project_id}/search", Counted, projects::search),
         get("/api/projects/{project_id}/export", Counted, archives::export),
         post("/api/projects/{project_id}/previews", Counted, projects::preview),

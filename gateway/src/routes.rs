@@ -6,6 +6,7 @@ pub(crate) mod archives;
 pub(crate) mod auth;
 pub(crate) mod chat;
 pub(crate) mod conflicts;
+pub(crate) mod contents;
 pub(crate) mod files;
 pub(crate) mod forks;
 pub(crate) mod history;

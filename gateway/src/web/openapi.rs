@@ -65,6 +65,8 @@ const KEYED: &[&str] = &[
 ];
 /// The RPC whose answer is a file.
 const DOWNLOAD: &str = "DownloadFile";
+/// The RPC whose answer has many files.
+const READ: &str = "ReadFiles";
 /// The RPC whose body is a file.
 const UPLOAD: &str = "UploadFile";
 /// Second bindings of an RPC: the suffix of the id, and the description.
@@ -219,6 +221,11 @@ fn successes(binding: &Binding, id: &str, schemas: &mut Schemas) -> Vec<(String,
     if binding.rpc.name() == DOWNLOAD {
         return download();
     }
+    if binding.rpc.name() == READ {
+        let content = json!({"application/x-ndjson": {"schema": lines(&schemas.of_message(&binding.rpc.output()))}});
+        let text = "The files. A body that does not end as HTTP requires is not complete.";
+        return vec![("200".to_owned(), json!({"description": text, "headers": with_headers(&[]), "content": content}))];
+    }
     if follows || binding.rpc.is_server_streaming() {
         let mut headers = Vec::new();
         if follows {
@@ -311,7 +318,7 @@ fn parameters(binding: &Binding, schemas: &mut Schemas) -> Vec<Value> {
     }
     if binding.rpc.name() == DOWNLOAD {
         parameters.push(header("Range", "One range of bytes; several are answered with the whole file.", json!({"type": "string"})));
-    } else if binding.rpc.is_server_streaming() && binding.rpc.name() != EXPORT {
+    } else if binding.rpc.is_server_streaming() && ![EXPORT, READ].contains(&binding.rpc.name()) {
         let number = json!({"type": "integer", "minimum": 0, "maximum": u32::MAX});
         parameters.push(header("Last-Event-ID", "Has precedence over `after`.", number));
     }

@@ -51,6 +51,7 @@ pub(crate) const RULES: &[Rule] = &[
     Rule { rpc: "UploadFile", callers: PUBLIC, user: true, scope: Write, size: Stream(UPLOAD) },
     Rule { rpc: "DeleteFile", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
     Rule { rpc: "DownloadFile", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
+    Rule { rpc: "ReadFiles", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "ListRevisions", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "GetRevision", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "DiffRevisions", callers: PUBLIC, user: true, scope: Read, size: Ordinary },

@@ -3,6 +3,7 @@
 mod archives;
 mod blobs;
 mod conflicts;
+mod contents;
 mod decode;
 mod deletions;
 mod encode;
@@ -61,6 +62,12 @@ macro_rules! rpcs {
 
             async fn upload_file(&self, request: Request<Streaming<pb::UploadFileRequest>>) -> Result<Response<pb::UploadFileResponse>, Status> {
                 answer(blobs::upload(&self.0, request).await)
+            }
+
+            type ReadFilesStream = contents::ReadStream;
+
+            async fn read_files(&self, request: Request<pb::ReadFilesRequest>) -> Result<Response<contents::ReadStream>, Status> {
+                answer(contents::read(&self.0, request).await)
             }
 
             type DownloadFileStream = blobs::DownloadStream;

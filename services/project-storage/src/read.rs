@@ -6,7 +6,7 @@
 //! - [`member`], [`forks`], [`history`], [`conversation`]: projects, their forks, their revisions and their messages.
 //!   [`message_search`]: hits in these.
 //! - [`checkout`]: a project's files at one revision. [`load`]: the same in pages. [`search`]: hits in them.
-//! - [`export`]: a revision's files as an archive.
+//! - [`export`]: a revision's files as an archive. [`contents`]: many files as they are.
 //! - [`diff`]: what differs between two revisions, by [`changes`]. [`walk`]: back through the log along one path, of which [`spine`] reads
 //!   only the folders above it; [`filter`], [`file_history`] and [`blame`] use it. [`commits`]: commits that are in no log.
 //! - [`conflict`]: a conflicted turn beside the head. [`turn_access`]: a turn with the project that it works on.
@@ -18,6 +18,7 @@ pub(crate) mod changes;
 pub(crate) mod checkout;
 pub(crate) mod commits;
 pub(crate) mod conflict;
+pub(crate) mod contents;
 pub(crate) mod conversation;
 pub(crate) mod diff;
 pub(crate) mod export;

@@ -201,6 +201,7 @@ const OWN: &[(&str, &[&[&str]])] = &[
     ),
     ("DeleteFile", &[STORING, &["FILE_NOT_FOUND", "REVISION_NOT_FOUND"]]),
     ("DownloadFile", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND", "FILE_NOT_FOUND", "INVALID_PATH", "RANGE_NOT_SATISFIABLE"]]),
+    ("ReadFiles", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND", "INVALID_PATH"]]),
     ("ListRevisions", &[&["PROJECT_NOT_FOUND", "INVALID_PATH", "PAGE_TOKEN_INVALID"]]),
     ("GetRevision", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND"]]),
     ("DiffRevisions", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND", "TURN_NOT_FOUND", "INVALID_PATH", "PAGE_TOKEN_INVALID"]]),

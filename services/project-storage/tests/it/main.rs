@@ -3,6 +3,7 @@
 mod access;
 mod blame;
 mod conflicts;
+mod contents;
 mod deletes;
 mod exports;
 mod file_history;

@@ -59,6 +59,8 @@ const LIMITS: &[(&str, usize)] = &[
     ("DeleteFileRequest.request_id", 255),
     ("DeleteFileRequest.if_match", 1024),
     ("DownloadFileRequest.revision", 40),
+    ("ReadFilesRequest.revision", 40),
+    ("ReadFilesRequest.paths", 255),
     ("SearchFilesRequest.query", 500),
     ("SearchFilesRequest.revision", 40),
     ("SearchFilesRequest.page_token", 0),

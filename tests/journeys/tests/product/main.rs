@@ -2,11 +2,13 @@
 //!
 //! - Accounts: [`sessions`], [`sites`].
 //! - Turns: [`story`], [`resume`], [`limits`]; `tests/providers.rs` has the turns through the clients of model providers.
-//! - Projects: [`conflicts`], [`preconditions`], [`coding`], [`previews`], [`files`], [`search`], [`messages`], [`templates`], [`archives`].
+//! - Projects: [`conflicts`], [`preconditions`], [`coding`], [`previews`], [`files`], [`contents`], [`search`], [`messages`], [`templates`],
+//!   [`archives`].
 
 mod archives;
 mod coding;
 mod conflicts;
+mod contents;
 mod deletes;
 mod files;
 mod forks;

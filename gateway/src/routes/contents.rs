@@ -1,0 +1,73 @@
+//! Many files in one answer.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::State,
+    http::{HeaderValue, header},
+    response::IntoResponse as _,
+};
+use futures::{Stream, StreamExt as _, future, stream};
+use proto::{
+    error::ErrorCode,
+    project_storage::{ReadFilesRequest, ReadFilesResponse},
+};
+use tonic::{Status, Streaming};
+
+use crate::{
+    app::App,
+    error::{Failure, fault, fault_of},
+    identity::authenticate::Authenticated,
+    json::{body::Json, params::PathParam, reply::Reply},
+    upstream::{Upstream, present},
+};
+
+/// How long the first message may take.
+const OPENING_TIME: Duration = Duration::from_secs(30);
+
+/// Streams files as lines of JSON, as fast as the client reads them.
+pub(crate) async fn read(
+    State(app): State<Arc<App>>,
+    caller: Authenticated,
+    id: PathParam,
+    Json(mut request, _share): Json<ReadFilesRequest>,
+) -> Reply {
+    id.bind(&mut request.project_id, "project_id")?;
+    let opening = open(&app.upstream, caller.context.stream_request(request));
+    let opened = tokio::time::timeout(OPENING_TIME, opening).await;
+    let (first, parts) = opened.map_err(|_| fault(ErrorCode::Timeout, "TIMEOUT", "the service took too long"))??;
+    let messages = stream::once(future::ready(Ok(first))).chain(parts);
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
+    ];
+    Ok((headers, Body::from_stream(lines(messages))).into_response())
+}
+
+async fn open(
+    upstream: &Upstream,
+    request: tonic::Request<ReadFilesRequest>,
+) -> Result<(ReadFilesResponse, Streaming<ReadFilesResponse>), Failure> {
+    let mut parts = upstream.project_streams().read_files(request).await?.into_inner();
+    let first = present(parts.message().await?)?;
+    Ok((first, parts))
+}
+
+/// The answer has begun, so an error can only abort it.
+#[derive(Debug, thiserror::Error)]
+#[error("the files could not be read to their end: {0}")]
+struct Error(String);
+
+fn lines(messages: impl Stream<Item = Result<ReadFilesResponse, Status>>) -> impl Stream<Item = Result<Bytes, Error>> {
+    messages.map(|message| {
+        let line = message.map_err(|status| Error(fault_of(&status).to_string())).and_then(|message| line(&message));
+        line.inspect_err(|error| tracing::warn!("{error}"))
+    })
+}
+
+fn line(message: &ReadFilesResponse) -> Result<Bytes, Error> {
+    let mut line = serde_json::to_vec(message).map_err(|error| Error(error.to_string()))?;
+    line.push(b'\n');
+    Ok(line.into())
+}
