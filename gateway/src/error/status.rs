@@ -53,7 +53,7 @@ const REASONS: &[(&str, Option<StatusCode>, &str)] = &[
     ("NOTHING_TO_REDO", None, "There is nothing to redo"),
     ("NOTHING_TO_UNDO", None, "There is nothing to undo"),
     ("OVERLOADED", None, "The server is overloaded"),
-    ("OWN_TEMPLATE", None, "A publisher cannot rate the template"),
+    ("OWN_TEMPLATE", None, "You published this template"),
     ("PAGE_TOKEN_INVALID", None, "The page token is of another list, or too old"),
     ("PREVIEW_NOT_FOUND", None, "There is no such preview"),
     ("PROJECT_NOT_FOUND", None, "There is no such project"),

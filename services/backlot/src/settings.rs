@@ -141,13 +141,14 @@ mod tests {
     use super::*;
 
     /// Settings for which 0 is valid.
-    const ZERO: [&str; 10] = [
+    const ZERO: [&str; 11] = [
         "BACKLOT_DEMO_PACE",           // no pause
         "BACKLOT_DRAIN_DELAY",         // no delay
         "BACKLOT_DRAIN_TIMEOUT",       // calls end with the signal
         "BACKLOT_EDGE_PER_SECOND",     // no edge limit
         "BACKLOT_HASH_QUEUE",          // no password waits
         "BACKLOT_INSECURE_HTTP",       // off
+        "BACKLOT_OBJECT_SWEEP",        // no sweeps
         "BACKLOT_READ_PACE",           // any pace
         "BACKLOT_STORAGE_CACHE_BYTES", // no cache
         "BACKLOT_TRACE_RATIO",         // no traces

@@ -63,8 +63,10 @@ CREATE FUNCTION store_roots(store uuid) RETURNS SETOF bytea LANGUAGE sql STABLE 
     SELECT o.oid FROM merged m, unnest(ARRAY[m.oid, m.tree]) AS o (oid) WHERE m.store_id = store
     UNION ALL
     SELECT o.oid FROM projects p JOIN conflicts c ON c.project_id = p.id JOIN pending_merges m ON m.conflict_id = c.id,
-        unnest(ARRAY[m.oid, m.tree]) AS o (oid)
+                      unnest(ARRAY[m.oid, m.tree]) AS o (oid)
     WHERE p.store_id = store
+    UNION ALL
+    SELECT v.tree FROM templates t JOIN template_versions v ON v.template_id = t.id WHERE t.store_id = store
 $$;
 CREATE INDEX turns_conflicted_idx ON turns (project_id) WHERE state = 4;
 

@@ -69,7 +69,7 @@ pub(crate) enum Error {
     TemplateNotFound,
     #[error("somebody else published the template")]
     PublisherRequired,
-    #[error("a publisher cannot rate the template")]
+    #[error("the publisher of a template cannot rate it")]
     OwnTemplate,
     #[error("there is no review of this user")]
     ReviewNotFound,

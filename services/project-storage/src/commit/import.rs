@@ -197,8 +197,8 @@ impl Import {
 
 /// Where the files go.
 enum Destination {
-    Existing(Member),
-    New(Project),
+    Existing(Box<Member>),
+    New(Box<Project>),
 }
 
 impl Destination {
@@ -212,7 +212,7 @@ impl Destination {
                 if member.project.owner == import.user.id {
                     member.project.plan = import.user.plan;
                 }
-                Ok(Self::Existing(member))
+                Ok(Self::Existing(Box::new(member)))
             }
             (None, Some(Target::Id(_))) => Err(Error::ProjectNotFound),
             (None, target) => {
@@ -221,7 +221,7 @@ impl Destination {
                     _ => None,
                 };
                 let name = if import.name.is_empty() { UNNAMED.to_owned() } else { import.name.clone() };
-                Ok(Self::New(Project::new(import.user, draft, name, now)))
+                Ok(Self::New(Box::new(Project::new(import.user, draft, name, now))))
             }
         }
     }
@@ -313,7 +313,7 @@ fn save_of(
     let changes = contents.files.iter().map(|file| change(&file.path, file.index)).collect::<Result<Vec<_>, _>>()?;
     let request = import.key(digest);
     let created = match destination {
-        Destination::New(project) => Some(project.clone()),
+        Destination::New(project) => Some(Project::clone(project)),
         Destination::Existing(_) => None,
     };
     let count = changes.len();

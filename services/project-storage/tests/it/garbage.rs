@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chassis::{identity::Caller, task, testing::eventually};
 use project_storage::testing::{StoreId, blob, blob_id, sweep_one};
-use proto::project_storage::{DeleteProjectRequest, ListRevisionsRequest, Take};
+use proto::project_storage::{DeleteProjectRequest, ListRevisionsRequest, RestoreRevisionRequest, Take};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
@@ -33,15 +33,12 @@ async fn request(cluster: &Cluster, store: StoreId) {
     insert.execute(&cluster.database.pool).await.expect("requested");
 }
 
-/// Writes a content that no revision has, and asks for a sweep.
+/// Writes a content that no revision has, if the store does not have it, and asks for a sweep.
 async fn orphan(cluster: &Cluster, store: StoreId, content: &[u8]) {
     let object = blob(blob_id(content).expect("an id"), content);
-    let insert = sqlx::query("INSERT INTO objects (store_id, oid, tag, size, data) VALUES ($1, $2, $3, $4, $5)")
-        .bind(store.0)
-        .bind(object.oid.as_bytes().to_vec())
-        .bind(object.tag)
-        .bind(object.size)
-        .bind(object.data.to_vec());
+    let sql = "INSERT INTO objects (store_id, oid, tag, size, data) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+    let insert =
+        sqlx::query(sql).bind(store.0).bind(object.oid.as_bytes().to_vec()).bind(object.tag).bind(object.size).bind(object.data.to_vec());
     insert.execute(&cluster.database.pool).await.expect("inserted");
     request(cluster, store).await;
 }
@@ -59,6 +56,8 @@ async fn load_all(cluster: &Cluster, person: &Person, project: &str) -> usize {
     log.len()
 }
 
+/// Objects of projects, without those of templates.
+const OBJECTS: &str = "SELECT count(*) FROM objects WHERE store_id NOT IN (SELECT store_id FROM templates)";
 /// What is counted and not stored.
 const MISCOUNTED: &str = "SELECT ((SELECT sum(bytes) FROM stores) - (SELECT sum(octet_length(data)) FROM objects)
                           - (SELECT coalesce(sum(octet_length(data)), 0) FROM chunks))::bigint";
@@ -85,13 +84,13 @@ async fn what_a_project_has_ever_had_is_kept() {
     sqlx::query("DELETE FROM refs WHERE expires_at < now()").execute(&cluster.database.pool).await.expect("as the sweep of rows");
     assert_eq!(cluster.count("SELECT count(*) FROM sweep_requests").await, 1);
 
-    let before = cluster.rows_of_projects("objects").await;
+    let before = cluster.count(OBJECTS).await;
     for project in [&project, &turn.project, &late.project] {
         let store = store_of(&cluster, project).await;
         orphan(&cluster, store, b"nobody has this").await;
     }
     sweep(&cluster).await;
-    assert_eq!(cluster.rows_of_projects("objects").await, before);
+    assert_eq!(cluster.count(OBJECTS).await, before);
     assert_eq!(cluster.count(MISCOUNTED).await, 0);
     assert_eq!(load_all(&cluster, &ann, &project).await, 4);
     assert_eq!(load_all(&cluster, &turn.ann, &turn.project).await, 3);
@@ -114,16 +113,16 @@ async fn what_only_a_purged_project_had_is_deleted() {
     ann.edit(&project, vec![write("a", "1")]).await;
     let fork = ann.fork(&project, "").await.expect("forked").id;
     ann.edit(&fork, vec![write("b", "2")]).await;
-    let before = cluster.rows_of_projects("objects").await;
+    let before = cluster.count(OBJECTS).await;
     ann.edit(&project, vec![write("c", "3")]).await;
     upload(&ann, &project, "large.bin", &pattern(600_000)).await.expect("uploaded");
     let purge = ann.request(DeleteProjectRequest { project_id: project, purge: true, ..Default::default() });
     answer(ann.client.clone().delete_project(purge).await).expect("purged");
     // A request that is not old enough waits.
     assert!(!sweep_one(&cluster.database.pool, Duration::from_secs(3600)).await.expect("nothing to do"));
-    assert!(cluster.rows_of_projects("objects").await > before);
+    assert!(cluster.count(OBJECTS).await > before);
     sweep(&cluster).await;
-    assert_eq!(cluster.rows_of_projects("objects").await, before);
+    assert_eq!(cluster.count(OBJECTS).await, before);
     assert_eq!(cluster.count("SELECT count(*) FROM chunks").await, 0);
     assert_eq!(cluster.count(MISCOUNTED).await, 0);
     assert_eq!(load_all(&cluster, &ann, &fork).await, 2);
@@ -137,15 +136,15 @@ async fn a_store_that_is_written_to_is_passed_by() {
     ann.edit(&project, vec![write("a", "1")]).await;
     let store = store_of(&cluster, &project).await;
     orphan(&cluster, store, b"part of an upload").await;
-    let before = cluster.rows_of_projects("objects").await;
+    let before = cluster.count(OBJECTS).await;
     // Expired, but its renewal may be on the way.
     let lease = "INSERT INTO pending_writes (id, store_id, expires_at) VALUES (gen_random_uuid(), $1, now() - interval '1 second')";
     sqlx::query(lease).bind(store.0).execute(&cluster.database.pool).await.expect("a lease");
     sweep(&cluster).await;
-    assert_eq!((cluster.rows_of_projects("objects").await, cluster.count("SELECT count(*) FROM sweep_requests").await), (before, 1));
+    assert_eq!((cluster.count(OBJECTS).await, cluster.count("SELECT count(*) FROM sweep_requests").await), (before, 1));
     sqlx::query("DELETE FROM pending_writes").execute(&cluster.database.pool).await.expect("ended");
     sweep(&cluster).await;
-    assert_eq!(cluster.rows_of_projects("objects").await, before - 1);
+    assert_eq!(cluster.count(OBJECTS).await, before - 1);
 }
 
 /// A connection in a transaction of its own.
@@ -187,7 +186,7 @@ async fn a_sweep_waits_for_a_save_that_uses_an_orphan() {
     assert!(sweeping.await.expect("ended").expect("swept"));
     sweep(&cluster).await;
     assert_eq!(load_all(&cluster, &ann, &project).await, 1);
-    assert_eq!(cluster.rows_of_projects("objects").await, 3);
+    assert_eq!(cluster.count(OBJECTS).await, 3);
 }
 
 /// A save comes while a sweep deletes the content that it uses: the save waits, and writes the content again.
@@ -213,7 +212,7 @@ async fn a_save_waits_for_a_sweep_that_deletes_what_it_uses() {
     assert!(sweeping.await.expect("ended").expect("swept"));
     saving.await.expect("ended").expect("saved");
     assert_eq!(load_all(&cluster, &ann, &project).await, 1);
-    assert_eq!(cluster.rows_of_projects("objects").await, 3);
+    assert_eq!(cluster.count(OBJECTS).await, 3);
 }
 
 /// Another process continues a sweep that was left in the middle, with everything that was saved meanwhile.
@@ -232,14 +231,14 @@ async fn a_sweep_is_continued() {
                             VALUES (gen_random_uuid(), $1, now() + interval '1 hour', true) RETURNING id)
                  INSERT INTO sweep_marks SELECT s.id, l.oid, false FROM s, ref_log l";
     sqlx::query(begin).bind(store.0).execute(&cluster.database.pool).await.expect("begun");
-    let before = cluster.rows_of_projects("objects").await;
+    let before = cluster.count(OBJECTS).await;
     assert!(!sweep_one(&cluster.database.pool, Duration::ZERO).await.expect("nothing to do"), "it is claimed");
-    assert_eq!(cluster.rows_of_projects("objects").await, before);
+    assert_eq!(cluster.count(OBJECTS).await, before);
     ann.edit(&project, vec![write("a/c", "two")]).await;
     sqlx::query("UPDATE store_sweeps SET claimed_until = now()").execute(&cluster.database.pool).await.expect("expired");
     sweep(&cluster).await;
     assert_eq!(load_all(&cluster, &ann, &project).await, 2);
-    assert_eq!(cluster.rows_of_projects("objects").await, 8, "two commits, two folders of each, and two contents");
+    assert_eq!(cluster.count(OBJECTS).await, 8, "two commits, two folders of each, and two contents");
 }
 
 #[tokio::test]
@@ -264,4 +263,58 @@ async fn what_a_fork_of_a_stranger_leaves_is_no_burden() {
     assert_eq!(cluster.count("SELECT bytes FROM store_shares").await, 0);
     assert_eq!(cluster.count(MISCOUNTED).await, 0);
     assert_eq!(load_all(&cluster, &ann, &project).await, 2);
+}
+
+/// Saves, uploads, restores, forks and purges of one family run beside sweeps without a pause, at two replicas, with contents that come and
+/// go. Every revision is complete, and what is counted is stored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sweeps_beside_everything_take_nothing_that_is_used() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create().await.id;
+    let first = ann.edit(&project, vec![write("a", "0"), write("d/b", "0")]).await;
+    let store = store_of(&cluster, &project).await;
+    let (uri, _stop) = cluster.replica().await;
+    let elsewhere = Person { client: cluster.client_at(Caller::Gateway, &uri), ..ann.clone() };
+
+    let saves = async {
+        for round in 0..25 {
+            // The contents of orphans, and of the forks that are purged.
+            let person = if round % 2 == 0 { &ann } else { &elsewhere };
+            let changes =
+                vec![write("a", &format!("shared {}", round % 5)), write(&format!("d/{}", round % 3), &format!("fork {}", round % 4))];
+            person.save(&project, changes).await.expect("saved");
+        }
+    };
+    let forks = async {
+        for round in 0..12 {
+            let fork = elsewhere.fork(&project, "").await.expect("forked").id;
+            elsewhere.edit(&fork, vec![write("own", &format!("fork {}", round % 4)), write("d/x", &format!("shared {}", round % 5))]).await;
+            let purge = ann.request(DeleteProjectRequest { project_id: fork, purge: true, ..Default::default() });
+            answer(ann.client.clone().delete_project(purge).await).expect("purged");
+        }
+    };
+    let uploads = async {
+        for round in 0..8_usize {
+            upload(&elsewhere, &project, "large.bin", &pattern(300_000 + round % 2)).await.expect("uploaded");
+            let request = RestoreRevisionRequest { project_id: project.clone(), revision: first.clone(), ..Default::default() };
+            answer(ann.client.clone().restore_revision(ann.request(request)).await).expect("restored");
+        }
+    };
+    let sweeps = async {
+        for round in 0..60 {
+            orphan(&cluster, store, format!("shared {}", round % 5).as_bytes()).await;
+            sweep_one(&cluster.database.pool, Duration::ZERO).await.expect("swept");
+        }
+    };
+    tokio::join!(saves, forks, uploads, sweeps);
+    request(&cluster, store).await;
+    sweep(&cluster).await;
+    assert!(load_all(&cluster, &ann, &project).await > 25);
+    assert_eq!(cluster.count(MISCOUNTED).await, 0);
+    // Nothing is left but what the log reaches: a second sweep finds nothing.
+    let before = cluster.count(OBJECTS).await;
+    request(&cluster, store).await;
+    sweep(&cluster).await;
+    assert_eq!(cluster.count(OBJECTS).await, before);
 }
