@@ -6,6 +6,7 @@ use chassis::testing::{TestDatabase, postgres};
 use proto::{
     agent_streaming::{TextDelta, TurnAccepted, TurnEvent, Usage, turn_event::Kind},
     id::{ProjectId, TurnId, UserId},
+    metadata::Metadata,
 };
 
 use crate::{
@@ -40,6 +41,7 @@ pub(crate) fn draft() -> Turn {
         reject_if_active: false,
         goes_first: false,
         client_message_id: String::new(),
+        metadata: Metadata::new(),
         replaces: None,
         cancel_unfollowed: false,
         recoveries: 0,

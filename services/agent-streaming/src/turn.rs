@@ -9,6 +9,7 @@ use chassis::seeded_bug;
 use proto::{
     agent_streaming::Usage,
     id::{MessageId, ProjectId, TurnId, UserId},
+    metadata::Metadata,
     project_storage::TurnEnd,
 };
 use time::OffsetDateTime;
@@ -178,6 +179,8 @@ pub(crate) struct Turn {
     /// The turn goes before all other queued turns of the project.
     pub(crate) goes_first: bool,
     pub(crate) client_message_id: String,
+    /// A map of the client's own.
+    pub(crate) metadata: Metadata,
     /// The turn whose messages, and all later ones, this turn replaces.
     pub(crate) replaces: Option<TurnId>,
     /// The turn is cancelled when it has no follower (`ON_DISCONNECT_CANCEL`).

@@ -3,6 +3,7 @@
 use proto::{
     agent_streaming::{IfActive, OnDisconnect, StartTurnRequest},
     error::ErrorCode,
+    metadata::Metadata,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -39,6 +40,7 @@ struct ForwardedProps {
     base_revision: Option<String>,
     if_active: Option<IfActive>,
     on_disconnect: Option<OnDisconnect>,
+    metadata: Option<Metadata>,
 }
 
 /// A run and the turn that it starts.
@@ -83,6 +85,7 @@ impl RunAgentInput {
             on_disconnect: props.on_disconnect.unwrap_or_default().into(),
             client_message_id: message,
             replaces_turn_id: String::new(),
+            metadata: props.metadata.unwrap_or_default(),
         };
         Ok(Run { thread: self.thread_id, run: self.run_id, start })
     }

@@ -4,6 +4,7 @@
 use proto::{
     agent_streaming::{IfActive, OnDisconnect, StartTurnRequest},
     error::ErrorCode,
+    metadata::Metadata,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -32,6 +33,7 @@ pub(crate) struct ChatRequest {
     base_revision: Option<String>,
     if_active: Option<IfActive>,
     on_disconnect: Option<OnDisconnect>,
+    metadata: Option<Metadata>,
 }
 
 /// Read through a string, since serde reports an unknown variant of another type as a syntax error.
@@ -82,6 +84,7 @@ struct Options {
     base_revision: String,
     if_active: IfActive,
     on_disconnect: OnDisconnect,
+    metadata: Metadata,
 }
 
 impl ChatRequest {
@@ -111,6 +114,7 @@ impl ChatRequest {
             // A chat shows one answer at a time, so another running turn is an error by default.
             if_active: self.if_active.filter(|value| *value != IfActive::Unspecified).unwrap_or(IfActive::Reject),
             on_disconnect: self.on_disconnect.unwrap_or_default(),
+            metadata: self.metadata.unwrap_or_default(),
         };
         Ok(Prompt { chat, text: message.text, message: message.id, intent, options })
     }
@@ -169,6 +173,7 @@ impl Prompt {
             on_disconnect: self.options.on_disconnect.into(),
             client_message_id: self.message,
             replaces_turn_id: replaces.to_owned(),
+            metadata: self.options.metadata,
         }
     }
 }

@@ -53,10 +53,18 @@ fn chat_body() -> Value {
 const CLIENT_ID: &str = "^[A-Za-z0-9_-]{1,128}$";
 
 /// Fields that are passed to StartTurnRequest.
-fn turn_options() -> [(&'static str, Value); 5] {
+fn turn_options() -> [(&'static str, Value); 6] {
     let text = || json!({"type": "string", "description": "As in StartTurnRequest."});
     let kind = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
-    [("agent", text()), ("model", text()), ("baseRevision", text()), ("ifActive", kind("IfActive")), ("onDisconnect", kind("OnDisconnect"))]
+    let metadata = json!({"type": "object", "additionalProperties": {"type": "string"}, "description": "As in StartTurnRequest."});
+    [
+        ("agent", text()),
+        ("model", text()),
+        ("baseRevision", text()),
+        ("ifActive", kind("IfActive")),
+        ("onDisconnect", kind("OnDisconnect")),
+        ("metadata", metadata),
+    ]
 }
 
 fn resume() -> Value {

@@ -6,6 +6,7 @@ use proto::{
     agent_streaming::{IfActive, ListAgentsRequest, ListTurnsRequest, OnDisconnect, StartTurnRequest},
     error::{Fault, Violations},
     id::{ProjectId, TurnId, UserId},
+    metadata::{self, EmptyValue},
     text::is_blank,
 };
 use sha2::{Digest as _, Sha256};
@@ -36,6 +37,7 @@ pub(super) fn start(request: StartTurnRequest) -> Result<StartRequest, Fault> {
     let mut violations = Violations::default();
     let project = project(&mut violations, &request.project_id, &request.draft_id);
     check_client_id(&mut violations, "client_message_id", &request.client_message_id);
+    metadata::check(&mut violations, "metadata", &request.metadata, EmptyValue::Refused);
     let replaces =
         (!request.replaces_turn_id.is_empty()).then(|| violations.parse("replaces_turn_id", &request.replaces_turn_id)).flatten();
     violations.length("prompt", &request.prompt, 1..=PROMPT_BYTES);
@@ -77,6 +79,7 @@ pub(super) fn start(request: StartTurnRequest) -> Result<StartRequest, Fault> {
         if_active,
         cancel_unfollowed,
         client_message_id: request.client_message_id.clone(),
+        metadata: request.metadata.clone(),
         replaces,
         key: Some(request.idempotency_key.clone()).filter(|key| !key.is_empty() && !seeded_bug::is("forget-the-key")),
         fingerprint: fingerprint(&request, if_active, cancel_unfollowed),
@@ -93,12 +96,14 @@ pub(super) fn list(pages: &page::PageTokens, user: UserId, request: ListTurnsReq
     let size = page::size(request.page_size, &mut violations);
     let project = project(&mut violations, &request.project_id, &request.draft_id);
     check_client_id(&mut violations, "client_message_id", &request.client_message_id);
+    metadata::check(&mut violations, "metadata", &request.metadata, EmptyValue::Refused);
     let list = ListRequest {
         user,
         project,
         draft: request.draft_id,
         open_only: request.open_only,
         client_message_id: request.client_message_id,
+        metadata: request.metadata,
         before: None,
     };
     let before: Option<Uuid> = pages.open(&list.scope(), &request.page_token).unwrap_or_else(|error| {
@@ -197,6 +202,9 @@ mod tests {
         assert_eq!(violated(|r| r.on_disconnect = 3), ["on_disconnect"]);
         assert_eq!(violated(|r| r.client_message_id = "a b".into()), ["client_message_id"]);
         assert_eq!(violated(|r| r.replaces_turn_id = "x".into()), ["replaces_turn_id"]);
+        assert!(violated(|r| r.metadata = (0..16).map(|n| (n.to_string(), "x".repeat(512))).collect()).is_empty());
+        assert_eq!(violated(|r| r.metadata = (0..17).map(|n| (n.to_string(), "x".into())).collect()), ["metadata"]);
+        assert_eq!(violated(|r| r.metadata = [("a".into(), String::new())].into()), ["metadata[a]"]);
     }
 
     #[test]
@@ -224,5 +232,6 @@ mod tests {
         assert!(!same(|r| r.if_active = IfActive::Reject as i32));
         assert!(!same(|r| r.prompt.push('!')));
         assert!(!same(|r| r.agent = "builder".into()));
+        assert!(!same(|r| r.metadata = [("a".into(), "b".into())].into()));
     }
 }

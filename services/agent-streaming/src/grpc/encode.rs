@@ -23,6 +23,7 @@ pub(super) fn turn(turn: &Turn) -> pb::Turn {
         end_time: turn.ended_at.map(clock::timestamp),
         usage: used.then_some(turn.usage),
         client_message_id: turn.client_message_id.clone(),
+        metadata: turn.metadata.clone(),
         on_disconnect: if turn.cancel_unfollowed { pb::OnDisconnect::Cancel } else { pb::OnDisconnect::Continue } as i32,
     }
 }

@@ -1,7 +1,10 @@
 //! Reads a user's turns: one turn, or those of a project page by page.
 
 use chassis::page::PageTokens;
-use proto::id::{ProjectId, TurnId, UserId};
+use proto::{
+    id::{ProjectId, TurnId, UserId},
+    metadata::Metadata,
+};
 
 use crate::{
     error::Error,
@@ -19,6 +22,8 @@ pub(crate) struct ListRequest {
     pub(crate) draft: String,
     pub(crate) open_only: bool,
     pub(crate) client_message_id: String,
+    /// Entries that a turn must have.
+    pub(crate) metadata: Metadata,
     pub(crate) before: Option<TurnId>,
 }
 
@@ -26,7 +31,12 @@ impl ListRequest {
     /// The scope of the request's page tokens: a token is valid only with the same filter.
     pub(crate) fn scope(&self) -> String {
         let project = self.project.map(|id| id.to_string()).unwrap_or_default();
-        format!("ListTurns {} {project} {} {} {}", self.user, self.draft, self.open_only, self.client_message_id)
+        let mut scope = format!("ListTurns {} {project} {} {} {}", self.user, self.draft, self.open_only, self.client_message_id);
+        // Without metadata it is the scope of the release before, whose tokens stay valid.
+        if !self.metadata.is_empty() {
+            scope.push_str(&format!(" {:?}", self.metadata));
+        }
+        scope
     }
 }
 
@@ -43,8 +53,8 @@ pub(crate) async fn page(db: &Pool, tokens: &PageTokens, request: ListRequest, s
     };
     let Some(project) = project else { return Ok((Vec::new(), None)) };
     let scope = request.scope();
-    let ListRequest { user, open_only, client_message_id, before, .. } = request;
-    let mut found = turns::list(db, &TurnFilter { user, project, open_only, client_message_id, before }, size + 1).await?;
+    let ListRequest { user, open_only, client_message_id, metadata, before, .. } = request;
+    let mut found = turns::list(db, &TurnFilter { user, project, open_only, client_message_id, metadata, before }, size + 1).await?;
     let more = found.len() > usize::try_from(size).unwrap_or(usize::MAX);
     found.truncate(usize::try_from(size).unwrap_or(usize::MAX));
     let next = found.last().filter(|_| more).map(|turn| tokens.seal(&scope, &turn.id.0));

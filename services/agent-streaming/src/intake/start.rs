@@ -8,6 +8,7 @@ use proto::{
     agent_streaming::{AgentSelected, IfActive, TurnAccepted, TurnEvent, Usage, turn_event::Kind},
     error::{ErrorCode, Fault},
     id::{ProjectId, TurnId, UserId},
+    metadata::Metadata,
     project_storage::{BeginTurnRequest, TurnEnd},
 };
 
@@ -43,6 +44,7 @@ pub(crate) struct StartRequest {
     pub(crate) if_active: IfActive,
     pub(crate) cancel_unfollowed: bool,
     pub(crate) client_message_id: String,
+    pub(crate) metadata: Metadata,
     pub(crate) replaces: Option<TurnId>,
     pub(crate) key: Option<String>,
     /// A hash of everything but the key. A replayed request must have the same one.
@@ -139,6 +141,7 @@ fn new_turn(context: &Context, user: UserId, start: &StartRequest, selection: Se
         reject_if_active: start.if_active == IfActive::Reject,
         goes_first: start.if_active == IfActive::Interrupt,
         client_message_id: start.client_message_id.clone(),
+        metadata: start.metadata.clone(),
         replaces: start.replaces,
         cancel_unfollowed: start.cancel_unfollowed,
         state: State::Accepted,

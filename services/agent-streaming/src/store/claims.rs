@@ -3,8 +3,8 @@
 use std::{collections::HashMap, time::Duration};
 
 use chassis::postgres::query;
-use proto::id::TurnId;
-use sqlx::PgPool;
+use proto::{id::TurnId, metadata::Metadata};
+use sqlx::{PgPool, types::Json};
 use uuid::Uuid;
 
 use super::StoreError;
@@ -49,7 +49,8 @@ pub(crate) async fn claim(db: &PgPool, options: ClaimOptions<'_>) -> Result<Vec<
             recoveries = t.recoveries + CASE WHEN t.lease_expires_at IS NULL THEN 0 ELSE 1 END
         FROM free WHERE t.id = free.id
         RETURNING t.id, t.user_id, t.project_id, t.draft_id, t.fingerprint, t.prompt, t.agent, t.agent_rule, t.model,
-            t.asked_revision, t.reject_if_active, t.goes_first, t.client_message_id, t.replaces_turn_id, t.follow_until,
+            t.asked_revision, t.reject_if_active, t.goes_first, t.client_message_id, t.metadata AS "metadata: Json<Metadata>",
+            t.replaces_turn_id, t.follow_until,
             t.state, t.epoch, t.recoveries, t.base_revision, t.history, t.revision, t.failure_reason,
             t.last_seq, t.usage, t.trace_id, t.traceparent, t.created_at, t.started_at, t.ended_at"#,
         i64::try_from(options.limit).unwrap_or(i64::MAX),

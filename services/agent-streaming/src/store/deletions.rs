@@ -21,7 +21,7 @@ pub(crate) async fn has_open_turns(db: &PgPool, project: ProjectId, until: Offse
     query("select turns of deleted project", open.fetch_one(db)).await
 }
 
-/// Deletes the ended turns of a project with their logs.
+/// Deletes the ended turns of a project with their logs and the entries of their metadata.
 pub(crate) async fn delete_turns(db: &PgPool, project: ProjectId) -> Result<(), StoreError> {
     loop {
         let delete = sqlx::query!(
@@ -30,7 +30,8 @@ pub(crate) async fn delete_turns(db: &PgPool, project: ProjectId) -> Result<(), 
                      SELECT id FROM turns WHERE project_id = $1 AND ended_at IS NOT NULL ORDER BY id LIMIT $2 FOR UPDATE)
                  RETURNING id
              ), e AS (DELETE FROM turn_events WHERE turn_id IN (SELECT id FROM t)),
-                c AS (DELETE FROM turn_change_sets WHERE turn_id IN (SELECT id FROM t))
+                c AS (DELETE FROM turn_change_sets WHERE turn_id IN (SELECT id FROM t)),
+                m AS (DELETE FROM turn_metadata WHERE turn_id IN (SELECT id FROM t))
              SELECT id FROM t",
             project.0,
             BATCH,

@@ -7,8 +7,9 @@ use prost::Message as _;
 use proto::{
     agent_streaming::Usage,
     id::{MessageId, ProjectId, TurnId, UserId},
+    metadata::Metadata,
 };
-use sqlx::{PgExecutor, PgPool};
+use sqlx::{PgExecutor, PgPool, types::Json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -30,6 +31,7 @@ pub(super) struct Row {
     pub(super) reject_if_active: bool,
     pub(super) goes_first: bool,
     pub(super) client_message_id: String,
+    pub(super) metadata: Json<Metadata>,
     pub(super) replaces_turn_id: Option<Uuid>,
     pub(super) follow_until: Option<OffsetDateTime>,
     pub(super) state: String,
@@ -66,6 +68,7 @@ impl TryFrom<Row> for Turn {
             reject_if_active: row.reject_if_active,
             goes_first: row.goes_first,
             client_message_id: row.client_message_id,
+            metadata: row.metadata.0,
             replaces: row.replaces_turn_id.map(TurnId),
             cancel_unfollowed: row.follow_until.is_some(),
             state: State::parse(&row.state).ok_or_else(|| inconsistent("turns.state"))?,
@@ -92,7 +95,7 @@ macro_rules! select_turn {
         sqlx::query_as!(
             Row,
             r#"SELECT t.id, t.user_id, t.project_id, t.draft_id, t.fingerprint, t.prompt, t.agent, t.agent_rule, t.model,
-                t.asked_revision, t.reject_if_active, t.goes_first, t.client_message_id, t.replaces_turn_id, t.follow_until,
+                t.asked_revision, t.reject_if_active, t.goes_first, t.client_message_id, t.metadata AS "metadata: Json<Metadata>", t.replaces_turn_id, t.follow_until,
                 t.state, t.epoch, t.recoveries, t.base_revision, t.history, t.revision, t.failure_reason,
                 greatest(t.last_seq, (SELECT e.seq FROM turn_events e WHERE e.turn_id = t.id ORDER BY e.seq DESC LIMIT 1)) AS "last_seq!",
                 t.usage, t.trace_id, t.traceparent, t.created_at, t.started_at, t.ended_at
@@ -169,12 +172,17 @@ pub(crate) struct TurnFilter {
     pub(crate) open_only: bool,
     /// Empty selects every turn.
     pub(crate) client_message_id: String,
+    /// Entries that a turn must have.
+    pub(crate) metadata: Metadata,
     /// The last turn of the previous page.
     pub(crate) before: Option<TurnId>,
 }
 
 /// A page of turns, the newest first.
 pub(crate) async fn list(db: &PgPool, filter: &TurnFilter, limit: i64) -> Result<Vec<Turn>, StoreError> {
+    if let Some(entry) = filter.metadata.first_key_value() {
+        return list_by_entry(db, filter, entry, limit).await;
+    }
     let rows = select_turn!(
         "WHERE t.project_id = $1 AND t.user_id = $2 AND (NOT $3 OR t.ended_at IS NULL) AND ($4 = '' OR t.client_message_id = $4)
             AND ($5::uuid IS NULL OR t.id < $5) ORDER BY t.id DESC LIMIT $6",
@@ -188,13 +196,33 @@ pub(crate) async fn list(db: &PgPool, filter: &TurnFilter, limit: i64) -> Result
     query("select turns", rows.fetch_all(db)).await?.into_iter().map(Turn::try_from).collect()
 }
 
+/// A page of the turns that have an entry, from the index of the entries. The rest of the filter is compared with the row of each turn.
+async fn list_by_entry(db: &PgPool, filter: &TurnFilter, (key, value): (&String, &String), limit: i64) -> Result<Vec<Turn>, StoreError> {
+    let rows = select_turn!(
+        "JOIN turn_metadata m ON m.turn_id = t.id
+        WHERE m.project_id = $1 AND m.user_id = $2 AND m.key = $3 AND m.value = $4 AND ($5::uuid IS NULL OR m.turn_id < $5)
+            AND t.metadata @> $6 AND (NOT $7 OR t.ended_at IS NULL) AND ($8 = '' OR t.client_message_id = $8)
+        ORDER BY m.turn_id DESC LIMIT $9",
+        filter.project.0,
+        filter.user.0,
+        key,
+        value,
+        filter.before.map(|id| id.0),
+        Json(&filter.metadata) as _,
+        filter.open_only,
+        filter.client_message_id,
+        limit
+    );
+    query("select turns by metadata", rows.fetch_all(db)).await?.into_iter().map(Turn::try_from).collect()
+}
+
 /// Inserts a turn that is not begun yet. Returns the time of its creation, or `None` if the user has a turn with the same key.
 pub(crate) async fn insert(db: &PgPool, turn: &Turn, key: Option<&str>) -> Result<Option<OffsetDateTime>, StoreError> {
     let insert = sqlx::query_scalar!(
         "INSERT INTO turns (id, user_id, draft_id, idempotency_key, fingerprint, prompt, agent, agent_rule, model, asked_revision,
-            reject_if_active, trace_id, traceparent, goes_first, client_message_id, replaces_turn_id, follow_until)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
-            CASE WHEN $17 THEN clock_timestamp() + interval '1 day' END)
+            reject_if_active, trace_id, traceparent, goes_first, client_message_id, metadata, replaces_turn_id, follow_until)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+            CASE WHEN $18 THEN clock_timestamp() + interval '1 day' END)
         ON CONFLICT DO NOTHING RETURNING created_at",
         turn.id.0,
         turn.user_id.0,
@@ -211,6 +239,7 @@ pub(crate) async fn insert(db: &PgPool, turn: &Turn, key: Option<&str>) -> Resul
         turn.traceparent,
         turn.goes_first,
         turn.client_message_id,
+        Json(&turn.metadata) as _,
         turn.replaces.map(|id| id.0),
         turn.cancel_unfollowed,
     );
@@ -248,7 +277,7 @@ pub(crate) struct AcceptTurn<'a> {
     pub(crate) grace: Duration,
 }
 
-/// Stores the project of a begun turn and its first events.
+/// Stores the project of a begun turn, its first events and the entries of its metadata.
 pub(crate) async fn accept(db: impl PgExecutor<'_>, turn: AcceptTurn<'_>) -> Result<AcceptOutcome, StoreError> {
     let (seqs, payloads) = columns(turn.events);
     let accept = sqlx::query!(
@@ -258,7 +287,10 @@ pub(crate) async fn accept(db: impl PgExecutor<'_>, turn: AcceptTurn<'_>) -> Res
                 follow_until = CASE WHEN follow_until IS NOT NULL THEN clock_timestamp() + $7::float8 * interval '1 second' END
             WHERE id = $1 AND state = 'accepted' AND project_id IS NULL AND epoch = 0
                 AND NOT ($6 AND EXISTS (SELECT 1 FROM turns o WHERE o.project_id = $2 AND o.ended_at IS NULL))
-            RETURNING id
+            RETURNING id, user_id, metadata
+        ), entries AS (
+            INSERT INTO turn_metadata (turn_id, key, value, project_id, user_id)
+            SELECT a.id, m.key, m.value, $2, a.user_id FROM accepted a CROSS JOIN jsonb_each_text(a.metadata) AS m
         ), written AS (
             INSERT INTO turn_events (turn_id, seq, payload)
             SELECT a.id, e.seq, e.payload FROM accepted a CROSS JOIN unnest($3::integer[], $4::bytea[]) AS e(seq, payload)

@@ -10,6 +10,7 @@ mod failures;
 mod gate;
 mod harness;
 mod history;
+mod metadata;
 mod model;
 mod recovery;
 mod second;

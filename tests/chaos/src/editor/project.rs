@@ -14,6 +14,7 @@ impl Editor {
         let (project, draft) = (self.project.clone(), self.draft.clone());
         self.get("list turns", &format!("/api/turns?projectId={project}")).await?;
         self.get("list turns", &format!("/api/turns?draftId={draft}")).await?;
+        self.get("list turns by metadata", &format!("/api/turns?projectId={project}&metadata[load]=editor")).await?;
         let revisions = self.get("list revisions", &format!("/api/projects/{project}/revisions")).await?;
         self.get("list messages", &format!("/api/projects/{project}/messages")).await?;
         self.get("search messages", "/api/messages/search?query=saved").await?;

@@ -1,7 +1,7 @@
 //! The public API, used as browsers and programs do. Each journey starts its own cluster in this process.
 //!
 //! - Accounts: [`sessions`], [`sites`].
-//! - Turns: [`story`], [`resume`], [`limits`]; `tests/providers.rs` has the turns through the clients of model providers.
+//! - Turns: [`story`], [`turns`], [`resume`], [`limits`]; `tests/providers.rs` has the turns through the clients of model providers.
 //! - Projects: [`conflicts`], [`preconditions`], [`coding`], [`previews`], [`files`], [`contents`], [`search`], [`messages`], [`templates`],
 //!   [`archives`].
 
@@ -23,4 +23,5 @@ mod sessions;
 mod sites;
 mod story;
 mod templates;
+mod turns;
 mod undo;

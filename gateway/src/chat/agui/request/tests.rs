@@ -32,9 +32,10 @@ fn a_run_starts_a_turn() {
     let parts = json!([{ "id": "an id", "role": "user", "content": [{ "type": "text", "text": "a" }, { "type": "text", "text": "b" }] }]);
     let start = read(with("messages", parts)).unwrap().start;
     assert_eq!((start.prompt.as_str(), start.client_message_id.as_str()), ("a\nb", ""));
-    let props = json!({ "agent": "builder", "ifActive": "IF_ACTIVE_INTERRUPT", "theirs": 1 });
+    let props = json!({ "agent": "builder", "ifActive": "IF_ACTIVE_INTERRUPT", "metadata": { "customer": "4711" }, "theirs": 1 });
     let start = read(with("forwardedProps", props)).unwrap().start;
     assert_eq!((start.agent.as_str(), start.if_active()), ("builder", IfActive::Interrupt));
+    assert_eq!(start.metadata, [("customer".to_owned(), "4711".to_owned())].into());
 }
 
 #[test]

@@ -110,7 +110,9 @@ fn options_are_passed_on_and_a_second_turn_is_refused_by_default() {
         body[name] = value.into();
     }
     body["baseRevision"] = "r".into();
+    body["metadata"] = json!({ "customer": "4711" });
     let custom = start(body);
     assert_eq!((custom.agent.as_str(), custom.model.as_str(), custom.base_revision.as_str()), ("builder", "a/b", "r"));
     assert_eq!((custom.if_active(), custom.on_disconnect()), (IfActive::Queue, OnDisconnect::Cancel));
+    assert_eq!(custom.metadata, [("customer".to_owned(), "4711".to_owned())].into());
 }
