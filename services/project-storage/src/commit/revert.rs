@@ -160,8 +160,8 @@ impl RevertWrite<'_> {
             // The commit of a conflict was never applied.
             return Err(Error::RevisionNotFound);
         }
-        let parent = match revision.parents.first() {
-            Some(parent) => Some(history::find(self.request.pool(), member.project.id, *parent).await?),
+        let parent = match revision.previous() {
+            Some(parent) => Some(history::find(self.request.pool(), member.project.id, parent).await?),
             None => None,
         };
         let before = tree::at_revision(objects, store, parent.as_ref()).await?;

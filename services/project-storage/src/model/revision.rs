@@ -72,6 +72,11 @@ pub struct Totals {
 }
 
 impl Revision {
+    /// The revision whose files this one changed. The first revision of a log has none, even if it merged a fork and so has a parent.
+    pub(crate) fn previous(&self) -> Option<Oid> {
+        self.parents.first().copied().filter(|_| self.number != 1)
+    }
+
     /// Whether it is on the branch of a conflicted turn, and not in the log.
     pub(crate) fn is_on_branch(&self) -> bool {
         self.number == 0

@@ -96,7 +96,7 @@ pub(crate) enum Lines {
 pub(crate) async fn diff(objects: &Objects, slots: &LoadSlots, context: &Context, query: Query, part: Part) -> Result<Diff, Error> {
     let member = member::find(&objects.pool, query.user, &Target::Id(query.project), Role::Viewer).await?;
     let newer = newer(objects, &member, query.newer).await?;
-    let base_id = query.base.or_else(|| newer.as_ref().and_then(|newer| newer.parents.first().copied()));
+    let base_id = query.base.or_else(|| newer.as_ref().and_then(Revision::previous));
     let base = match base_id {
         Some(id) => history::resolve(&objects.pool, &member, Some(id)).await?,
         None => None,

@@ -7,8 +7,8 @@ use proptest::{
 use proto::{
     error::Fault,
     project_storage::{
-        Actor, CommitOutcome, ForkProjectRequest, GetConflictRequest, MergeProjectRequest, MergeProjectResponse, ResolveConflictRequest,
-        ResolvedFile, Take,
+        Actor, CommitOutcome, DiffRevisionsRequest, ForkProjectRequest, GetConflictRequest, MergeProjectRequest, MergeProjectResponse,
+        ResolveConflictRequest, ResolvedFile, Take,
     },
 };
 
@@ -32,7 +32,7 @@ impl Person {
         answer(self.client.clone().merge_project(self.request(request)).await)
     }
 
-    async fn merge(&self, target: &str, source: &str) -> Result<MergeProjectResponse, Box<Fault>> {
+    pub(crate) async fn merge(&self, target: &str, source: &str) -> Result<MergeProjectResponse, Box<Fault>> {
         let request = MergeProjectRequest { project_id: target.into(), source_project_id: source.into(), ..Default::default() };
         self.merge_with(request).await
     }
@@ -171,6 +171,25 @@ async fn equal_changes_are_merged_once() {
     ann.put(&fork, "b", "b").await;
     ann.merged(&project, &fork).await;
     assert_eq!(ann.files(&project).await, [format!("a={LINES}"), "b=b".to_owned()]);
+}
+
+/// The first revision of the project has a parent that only the fork has.
+#[tokio::test]
+async fn a_merge_into_a_project_without_files_is_undone() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create().await.id;
+    let fork = ann.fork(&project, "").await.expect("forked").id;
+    let theirs = ann.put(&fork, "a", LINES).await;
+    let merged = ann.merged(&project, &fork).await;
+    assert_eq!((merged.number, merged.parent_ids), (1, vec![theirs]));
+    let request = DiffRevisionsRequest { project_id: project.clone(), ..Default::default() };
+    let diff = answer(ann.client.clone().diff_revisions(ann.request(request)).await).expect("a diff");
+    assert_eq!((diff.base_revision.as_str(), diff.files.len()), ("", 1));
+    assert_eq!(ann.undo(&project).await.expect("undone").outcome(), CommitOutcome::Committed);
+    assert!(ann.files(&project).await.is_empty());
+    assert_eq!(ann.redo(&project).await.expect("redone").outcome(), CommitOutcome::Committed);
+    assert_eq!(ann.files(&project).await, [format!("a={LINES}")]);
 }
 
 #[tokio::test]

@@ -20,11 +20,11 @@ impl Person {
         answer(self.client.clone().undo_revision(self.request(request)).await)
     }
 
-    async fn undo(&self, project: &str) -> Result<UndoRevisionResponse, Box<Fault>> {
+    pub(crate) async fn undo(&self, project: &str) -> Result<UndoRevisionResponse, Box<Fault>> {
         self.undo_with(UndoRevisionRequest { project_id: project.into(), ..Default::default() }).await
     }
 
-    async fn redo(&self, project: &str) -> Result<RedoRevisionResponse, Box<Fault>> {
+    pub(crate) async fn redo(&self, project: &str) -> Result<RedoRevisionResponse, Box<Fault>> {
         let request = RedoRevisionRequest { project_id: project.into(), ..Default::default() };
         answer(self.client.clone().redo_revision(self.request(request)).await)
     }
