@@ -78,7 +78,7 @@ async fn invite(cluster: &Cluster, person: &Person, role: i16) {
         .expect("a member");
 }
 
-async fn set_role(cluster: &Cluster, person: &Person, project: &str, role: i16) {
+pub(crate) async fn set_role(cluster: &Cluster, person: &Person, project: &str, role: i16) {
     sqlx::query(
         "INSERT INTO members (project_id, user_id, role) VALUES ($1, $2, $3) ON CONFLICT (project_id, user_id) DO UPDATE SET role = $3",
     )

@@ -35,7 +35,7 @@ impl Person {
         }
     }
 
-    async fn import(&self, settings: ImportSettings, archive: &[u8]) -> Result<ImportResult, Box<Fault>> {
+    pub(crate) async fn import(&self, settings: ImportSettings, archive: &[u8]) -> Result<ImportResult, Box<Fault>> {
         self.import_in(settings, archive, 60_000).await.map(|(result, _)| result)
     }
 }
@@ -45,7 +45,7 @@ fn into(project: &str) -> ImportSettings {
 }
 
 /// A tar file of some files.
-fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (path, content) in files {
         let mut header = tar::Header::new_gnu();

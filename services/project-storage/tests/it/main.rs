@@ -22,6 +22,7 @@ mod loads;
 mod locks;
 mod merges;
 mod messages;
+mod model;
 mod pages;
 mod paths;
 mod previews;
