@@ -50,6 +50,8 @@ pub(super) struct Conflict {
     pub(super) theirs: Id,
     user: usize,
     undoes: Option<Undoes>,
+    /// The one of its resolution.
+    actor: Actor,
 }
 
 #[derive(Debug, Clone)]
@@ -286,7 +288,7 @@ impl Reference {
         }
         let parents = self.head(by.project).into_iter().chain([conflict.theirs]).collect();
         let undoes = conflict.undoes.filter(|_| conflict.user == by.user);
-        Expected::Committed(Commit { parents, undoes, ..self.commit(by, tree) })
+        Expected::Committed(Commit { parents, undoes, actor: conflict.actor, ..self.commit(by, tree) })
     }
 
     /// Adds a revision to a project's log.
@@ -298,13 +300,14 @@ impl Reference {
     /// Adds an open conflict. `oid` is the id of its other side.
     pub(super) fn keep(&mut self, project: usize, pending: Pending, (id, oid): (String, String)) {
         let Pending { base, theirs, user, undoes, .. } = pending;
-        let theirs = match theirs {
-            Theirs::Known(id) => id,
+        let (theirs, actor) = match theirs {
+            // Only a merge has a side that was there before.
+            Theirs::Known(id) => (id, Actor::Merge),
             Theirs::New(commit) => {
                 self.commits.push(Commit { oid, ..commit });
-                self.commits.len() - 1
+                (self.commits.len() - 1, Actor::User)
             }
         };
-        self.projects[project].conflicts.push(Conflict { id, base, theirs, user, undoes });
+        self.projects[project].conflicts.push(Conflict { id, base, theirs, user, undoes, actor });
     }
 }
