@@ -1,6 +1,6 @@
 //! The contract: the generated modules of `backlot.*.v1`, the error that all services exchange, typed ids, and the JSON form of an event.
 //!
-//! Read the `.proto` files first; they are the specification. Then [`error`], [`id`], [`event`], [`path`], [`plan`], [`metadata`].
+//! Read the `.proto` files first; they are the specification. Then [`error`], [`id`], [`event`], [`path`], [`plan`], [`metadata`], [`parts`].
 
 pub mod codec;
 pub mod error;
@@ -8,6 +8,7 @@ pub mod event;
 pub mod id;
 mod json;
 pub mod metadata;
+pub mod parts;
 pub mod path;
 pub mod plan;
 pub mod text;

@@ -119,6 +119,7 @@ mod tests {
         let of_turn = format!("turn_events WHERE turn_id = '{}'", turn.id);
         assert_eq!(testing::count(&db, &of_turn).await, 0);
         assert!(testing::count(&db, "turn_events").await > 0, "the events of the other project");
+        assert_eq!(testing::count(&db, "turn_metadata").await, 1, "the entry of the other project");
     }
 
     #[tokio::test]

@@ -41,7 +41,7 @@ pub(crate) fn draft() -> Turn {
         reject_if_active: false,
         goes_first: false,
         client_message_id: String::new(),
-        metadata: Metadata::new(),
+        metadata: Metadata::from([("customer".to_owned(), "4711".to_owned())]),
         replaces: None,
         cancel_unfollowed: false,
         recoveries: 0,

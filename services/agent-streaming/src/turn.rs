@@ -2,6 +2,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod event;
+pub(crate) mod parts;
 pub(crate) mod transcript;
 
 use bytes::Bytes;

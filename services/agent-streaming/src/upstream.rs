@@ -12,7 +12,7 @@ use proto::{
     id::{MessageId, ProjectId, TurnId, UserId},
     project_storage::{
         AcknowledgeDeletionsRequest, BeginTurnRequest, CommitTurnRequest, CommitTurnResponse, Deletion, EndTurnRequest, File,
-        GetTurnTreeRequest, GetTurnTreeResponse, ListDeletionsRequest, ListTurnMessagesRequest, Message, ReadTurnFilesRequest, TurnEnd,
+        GetTurnTreeRequest, GetTurnTreeResponse, ListDeletionsRequest, ListTurnMessagesRequest, Message, ReadTurnFilesRequest,
         project_storage_service_client::ProjectStorageServiceClient,
     },
     rate_limit::rate_limit_service_client::RateLimitServiceClient,
@@ -87,13 +87,7 @@ impl Upstream {
         answer.map(tonic::Response::into_inner).map_err(|status| fault(&status))
     }
 
-    pub(crate) async fn end(&self, turn: TurnId, end: TurnEnd, partial_answer: &str, failure_reason: &str) -> Result<(), Fault> {
-        let request = EndTurnRequest {
-            turn_id: turn.to_string(),
-            end: end as i32,
-            partial_answer: partial_answer.to_owned(),
-            failure_reason: failure_reason.to_owned(),
-        };
+    pub(crate) async fn end(&self, request: EndTurnRequest) -> Result<(), Fault> {
         self.storage.clone().end_turn(Context::background().request(request)).await.map(drop).map_err(|status| fault(&status))
     }
 }

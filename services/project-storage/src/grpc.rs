@@ -15,6 +15,7 @@ mod imports;
 mod labels;
 mod locks;
 mod messages;
+mod parts;
 mod previews;
 mod projects;
 mod reverts;

@@ -1,6 +1,6 @@
 //! Projects and what belongs to them, with the pure rules about them.
 //!
-//! - [`project`], [`revision`], [`message`], [`turn`], [`conflict`]: what the service stores.
+//! - [`project`], [`revision`], [`message`], [`part`], [`turn`], [`conflict`]: what the service stores.
 //! - [`path`], [`limits`]: how a file may be named and how much a project may hold. [`per_plan`]: settings that depend on the plan.
 //! - [`change`]: the tree that a change set makes.
 //! - [`undo`]: what an undo and a redo revert. [`lock`]: paths that may not be changed.
@@ -19,6 +19,7 @@ pub(crate) mod lock;
 pub(crate) mod media;
 pub(crate) mod message;
 pub(crate) mod page;
+pub(crate) mod part;
 pub(crate) mod path;
 pub(crate) mod per_plan;
 pub(crate) mod placeholder;

@@ -14,8 +14,7 @@ use tokio::sync::Notify;
 use crate::seeded_bugs;
 use crate::{
     log::journal::{TurnLog, WriteError},
-    turn::answer::Answer,
-    turn::{Change, Failure, Turn},
+    turn::{Change, Failure, Turn, transcript::Transcript},
     upstream::{Upstream, failure_of, retry_until_answered},
 };
 
@@ -28,7 +27,7 @@ pub(crate) async fn seal(
     turn: &Turn,
     base_revision: &str,
     changes: Vec<FileChange>,
-    answer: &Answer,
+    transcript: &Transcript,
 ) -> Result<CommitTurnRequest, WriteError> {
     let digest = digest(&changes);
     let hexadecimal = digest.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -37,8 +36,9 @@ pub(crate) async fn seal(
         base_revision: base_revision.to_owned(),
         changes,
         digest: digest.into(),
-        answer: answer.text().to_owned(),
+        answer: transcript.answer.text().to_owned(),
         message: summary(&turn.prompt),
+        parts: transcript.parts.parts(),
     };
     let change = Change::committing(request.encode_to_vec().into());
     log.append(vec![Kind::TurnCommitting(TurnCommitting { digest: hexadecimal })], change).await?;

@@ -4,7 +4,11 @@
 use std::{sync::Arc, time::Duration};
 
 use chassis::task::Ticks;
-use proto::{id::TurnId, project_storage::TurnEnd};
+use proto::{
+    agent_streaming::turn_event::Kind,
+    id::TurnId,
+    project_storage::{EndTurnRequest, TurnEnd},
+};
 
 use crate::{
     app::App,
@@ -13,7 +17,7 @@ use crate::{
         ends::{self, OutboxEntry},
         events,
     },
-    turn::answer::Answer,
+    turn::{answer::Answer, parts::AnswerParts},
     upstream::{Upstream, is_refusal},
 };
 
@@ -48,9 +52,15 @@ async fn send(db: &Pool, upstream: &Upstream, entry: OutboxEntry) -> Result<(), 
     let OutboxEntry { turn, end, begun, failure_reason } = entry;
     // The conversation must not show a turn that this service does not know to have begun.
     let end = if begun { end.into() } else { TurnEnd::Withdrawn };
-    let reason = if end == TurnEnd::Failed { failure_reason.as_str() } else { "" };
-    let answer = read_answer(db, turn).await?;
-    match upstream.end(turn, end, answer.text(), reason).await {
+    let (answer, parts) = read_answer(db, turn).await?;
+    let request = EndTurnRequest {
+        turn_id: turn.to_string(),
+        end: end.into(),
+        partial_answer: answer.text().to_owned(),
+        failure_reason: if end == TurnEnd::Failed { failure_reason } else { String::new() },
+        parts: parts.parts(),
+    };
+    match upstream.end(request).await {
         Ok(()) => ends::mark_delivered(db, turn).await,
         // For example, the project was deleted. There is nothing left to tell.
         Err(fault) if is_refusal(&fault) => {
@@ -64,9 +74,13 @@ async fn send(db: &Pool, upstream: &Upstream, entry: OutboxEntry) -> Result<(), 
     }
 }
 
-/// The partial answer of a turn, from its log.
-async fn read_answer(db: &Pool, turn: TurnId) -> Result<Answer, StoreError> {
-    let mut answer = Answer::default();
-    events::read_all(db, turn, |_, kind| answer.apply(kind)).await?;
-    Ok(answer)
+/// The partial answer of a turn and its parts, from its log.
+async fn read_answer(db: &Pool, turn: TurnId) -> Result<(Answer, AnswerParts), StoreError> {
+    let (mut answer, mut parts) = (Answer::default(), AnswerParts::default());
+    let apply = |_, kind: &Kind| {
+        answer.apply(kind);
+        parts.apply(kind);
+    };
+    events::read_all(db, turn, apply).await?;
+    Ok((answer, parts))
 }

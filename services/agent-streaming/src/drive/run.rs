@@ -39,7 +39,7 @@ pub(crate) async fn run(app: &App, log: &TurnLog, turn: &Turn, recorded: Option<
     }
     match run_steps(app, &mut recorder, turn, started).await {
         Ok(StagedFiles { base_revision, overlay }) => {
-            let request = commit::seal(log, turn, &base_revision, overlay.changes(), &recorder.transcript.answer).await?;
+            let request = commit::seal(log, turn, &base_revision, overlay.changes(), &recorder.transcript).await?;
             commit::commit(&app.upstream, &app.outbox, log, request).await
         }
         Err(RunError::Failed(failure)) => commit::fail(&app.outbox, log, &failure).await,

@@ -9,7 +9,7 @@ use proto::{
     error::{ErrorCode, Fault},
     id::{ProjectId, TurnId, UserId},
     metadata::Metadata,
-    project_storage::{BeginTurnRequest, TurnEnd},
+    project_storage::{BeginTurnRequest, EndTurnRequest, TurnEnd},
 };
 
 use time::OffsetDateTime;
@@ -243,7 +243,8 @@ async fn accept(app: &App, turn: Turn, project: ProjectId, now: OffsetDateTime) 
 /// Withdraws a turn that must not wait in the queue, and returns the error for the client. If one of the calls fails, the turn fails
 /// later as NOT_BEGUN.
 async fn withdraw(db: &Pool, upstream: &Upstream, turn: &Turn, running: Option<TurnId>) -> Result<Error, Error> {
-    upstream.end(turn.id, TurnEnd::Withdrawn, "", "").await?;
+    let end = TurnEnd::Withdrawn.into();
+    upstream.end(EndTurnRequest { turn_id: turn.id.to_string(), end, ..EndTurnRequest::default() }).await?;
     turns::delete_unbegun(db, turn.id).await?;
     Ok(Error::TurnActive { turn: running })
 }

@@ -6,12 +6,17 @@ use std::collections::{HashMap, HashSet};
 use proto::agent_streaming::{Usage, turn_event::Kind};
 use serde_json::Value;
 
-use crate::{model::message::AssistantBlock, turn::answer::Answer, workspace::tools};
+use crate::{
+    model::message::AssistantBlock,
+    turn::{answer::Answer, parts::AnswerParts},
+    workspace::tools,
+};
 
 /// The state of a turn after some of its events.
 #[derive(Debug, Default)]
 pub(crate) struct Transcript {
     pub(crate) answer: Answer,
+    pub(crate) parts: AnswerParts,
     /// As reported by the provider, including superseded attempts.
     pub(crate) usage: Usage,
     pub(crate) finished: Vec<Step>,
@@ -79,6 +84,7 @@ struct PartialCall {
 impl Transcript {
     pub(crate) fn apply(&mut self, kind: &Kind) {
         self.answer.apply(kind);
+        self.parts.apply(kind);
         match kind {
             Kind::Usage(usage) => self.usage = *usage,
             Kind::TurnStarted(started) => self.locked_paths.clone_from(&started.locked_paths),

@@ -12,6 +12,7 @@ mod harness;
 mod history;
 mod metadata;
 mod model;
+mod parts;
 mod recovery;
 mod second;
 mod start;

@@ -116,6 +116,7 @@ impl BeginWrite<'_> {
             turn: *turn,
             author: Author::Person,
             text: prompt.clone(),
+            parts: Vec::new(),
             partial: false,
             revision: None,
             user: user.id,

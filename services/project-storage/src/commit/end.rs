@@ -31,12 +31,13 @@ pub(crate) async fn end(pool: &Pool, id: TurnId, end: TurnEnd, now: OffsetDateTi
     match (end, ended.conversation) {
         (TurnEnd::Withdrawn, _) if chassis::seeded_bug::is("keep-a-refused-question") => {}
         (TurnEnd::Withdrawn, _) => messages::withdraw(&mut tx, id).await?,
-        (TurnEnd::Failed { partial, .. } | TurnEnd::Cancelled { partial }, Some((project, user))) if !partial.is_empty() => {
+        (TurnEnd::Failed { partial, .. } | TurnEnd::Cancelled { partial }, Some((project, user))) if !partial.text.is_empty() => {
             let message = Message {
                 id: MessageId::generate(),
                 turn: id,
                 author: Author::Agent,
-                text: partial,
+                text: partial.text,
+                parts: partial.parts,
                 partial: true,
                 revision: None,
                 user,

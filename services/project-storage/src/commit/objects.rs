@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use crate::{
     blocking,
     commit::{quota::Quotas, stage::StagedTree},
-    git::{self, Commit, DiffStat, Difference, Folder, Object, Oid},
+    git::{self, Commit, DiffStat, Difference, FileChange, Folder, Object, Oid, Renames},
     model::{
         project::{Member, StoreId},
         revision::{Actor, Totals},
@@ -113,6 +113,11 @@ impl CommitObjects {
             totals: Totals { files: self.tree.files(), bytes: self.tree.bytes() },
             pending: None,
         }
+    }
+
+    /// The changed files, sorted by path. Only a file without a change counts as moved.
+    pub(crate) fn changes(&self) -> Vec<FileChange> {
+        Renames::new(self.differences.clone()).finish(|_| None)
     }
 
     /// Adds the tree and the new contents to the cache.

@@ -19,6 +19,7 @@ use crate::{
         change::ChangeSet,
         conflict::{self, ConflictKind, NewConflict},
         message::{Author, Message, MessageState},
+        part::{self, Part},
         project::{Member, Role},
         revision::{Actor, Revision},
         turn::TurnState,
@@ -41,6 +42,8 @@ pub(crate) struct CommitTurn {
     /// SHA-256 of the change set in the turn's log.
     pub(crate) digest: Vec<u8>,
     pub(crate) answer: String,
+    /// What the answer consists of, without files.
+    pub(crate) parts: Vec<Part>,
     /// One line for the history.
     pub(crate) message: String,
 }
@@ -160,7 +163,7 @@ impl<'a> TurnWrite<'a> {
             return Ok(Attempt::Raced);
         }
         if !self.commit.answer.is_empty() || revision.is_some() {
-            messages::insert(&mut tx, project.id, &self.answer(access.user, id)).await?;
+            messages::insert(&mut tx, project.id, &self.answer(access.user, &packed)).await?;
         }
         store::commit(tx).await?;
         if let Some(commit) = packed.commit() {
@@ -197,14 +200,19 @@ impl<'a> TurnWrite<'a> {
         }
     }
 
-    fn answer(&self, user: UserId, revision: Option<Oid>) -> Message {
+    fn answer(&self, user: UserId, packed: &PackedTurn) -> Message {
+        let parts = self.commit.parts.clone();
         Message {
             id: MessageId::generate(),
             turn: self.commit.turn,
             author: Author::Agent,
             text: self.commit.answer.clone(),
+            parts: match packed.commit() {
+                Some(commit) => part::with_files(parts, commit.changes(), commit.oid),
+                None => parts,
+            },
             partial: false,
-            revision,
+            revision: packed.commit().map(|commit| commit.oid),
             user,
             created_at: self.now,
             state: MessageState::default(),

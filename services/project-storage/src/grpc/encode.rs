@@ -251,11 +251,13 @@ pub(super) fn parts(parts: Vec<Part>) -> Vec<pb::TextPart> {
     parts.into_iter().map(|Part { text, is_match }| pb::TextPart { text, r#match: is_match }).collect()
 }
 
-/// A message with the outcome of its turn.
+/// A message with its parts and the outcome of its turn.
 pub(super) fn conversation_entry(entry: ConversationEntry) -> pb::Message {
     let ConversationEntry { message: found, outcome } = entry;
-    let Some(outcome) = outcome else { return message(found) };
+    let parts = super::parts::encode(&found);
+    let Some(outcome) = outcome else { return pb::Message { parts, ..message(found) } };
     pb::Message {
+        parts,
         turn_outcome: turn_outcome(&outcome).into(),
         conflict_paths: outcome.conflict_paths,
         failure_reason: outcome.failure_reason,

@@ -4,7 +4,7 @@ use chassis::{clock::now, context::Context};
 use proto::{error::Violations, id::TurnId, project_storage as pb};
 use tonic::Request;
 
-use super::{decode, encode, text};
+use super::{decode, encode, parts, text};
 use crate::{
     app::App,
     commit::{
@@ -18,7 +18,7 @@ use crate::{
     model::{
         limits::SUMMARY_CHARACTERS,
         message::replace_nul,
-        turn::{TurnEnd, TurnState},
+        turn::{PartialAnswer, TurnEnd, TurnState},
     },
     read::{
         checkout,
@@ -101,6 +101,7 @@ pub(super) async fn commit(app: &App, request: Request<pb::CommitTurnRequest>) -
         set: decode::changes(wire.changes, false).await?,
         digest: wire.digest.to_vec(),
         answer: replace_nul(wire.answer),
+        parts: parts::decode(wire.parts),
         // A model wrote the message, so it is cut instead of refused.
         message: wire.message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SUMMARY_CHARACTERS).collect(),
     };
@@ -123,12 +124,12 @@ pub(super) async fn end(app: &App, request: Request<pb::EndTurnRequest>) -> Resu
     let id = violations.parse::<TurnId>("turn_id", &wire.turn_id);
     text::PARTIAL_ANSWER.check(&mut violations, &wire.partial_answer);
     let reason = failure_reason(&mut violations, &wire);
-    let partial = replace_nul(wire.partial_answer);
+    let partial = PartialAnswer { text: replace_nul(wire.partial_answer), parts: parts::decode(wire.parts) };
     let end = match pb::TurnEnd::try_from(wire.end) {
         Ok(pb::TurnEnd::Failed) => Some(TurnEnd::Failed { partial, reason }),
         Ok(pb::TurnEnd::Cancelled) => Some(TurnEnd::Cancelled { partial }),
         Ok(pb::TurnEnd::Withdrawn) => {
-            if !partial.is_empty() {
+            if !partial.text.is_empty() {
                 violations.add("partial_answer", "must be empty for a turn that is withdrawn");
             }
             Some(TurnEnd::Withdrawn)

@@ -3,7 +3,10 @@
 use proto::id::{MessageId, TurnId, UserId};
 use time::OffsetDateTime;
 
-use crate::{git::Oid, model::turn::TurnState};
+use crate::{
+    git::Oid,
+    model::{part::Part, turn::TurnState},
+};
 
 /// The author of a message. The database stores the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub(crate) struct Message {
     pub(crate) turn: TurnId,
     pub(crate) author: Author,
     pub(crate) text: String,
+    /// What the message consists of. Empty if nothing was stored, or if it was not read.
+    pub(crate) parts: Vec<Part>,
     /// The turn ended before the answer was complete.
     pub(crate) partial: bool,
     /// The revision of the turn.

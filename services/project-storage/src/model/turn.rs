@@ -3,7 +3,7 @@
 
 use proto::id::{MessageId, ProjectId, TurnId, UserId};
 
-use crate::git::Oid;
+use crate::{git::Oid, model::part::Part};
 
 /// The state of a turn. The database stores the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,17 +47,23 @@ pub(crate) struct Turn {
     pub(crate) conflict_paths: Vec<String>,
 }
 
+/// An answer that is not complete.
+pub(crate) struct PartialAnswer {
+    pub(crate) text: String,
+    pub(crate) parts: Vec<Part>,
+}
+
 /// How a turn ends without files.
 pub(crate) enum TurnEnd {
     Failed {
         /// The answer so far, kept as a partial message.
-        partial: String,
+        partial: PartialAnswer,
         /// The reason that the conversation shows.
         reason: String,
     },
     Cancelled {
         /// The answer so far, kept as a partial message.
-        partial: String,
+        partial: PartialAnswer,
     },
     /// The question is removed from the conversation, as if the turn had never been there.
     Withdrawn,

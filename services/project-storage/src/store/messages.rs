@@ -1,7 +1,7 @@
 //! Messages. A page is one range of the index of visible messages, without sorting and without OFFSET.
 
 use proto::id::{MessageId, ProjectId, TurnId, UserId};
-use sqlx::PgExecutor;
+use sqlx::{PgExecutor, types::Json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -11,6 +11,7 @@ use crate::{
     model::{
         message::{Author, LockedMessage, Message, MessageState, Reaction},
         page::Page,
+        part::Part,
         project::Role,
     },
 };
@@ -35,6 +36,7 @@ impl MessageRow {
             turn: TurnId(self.turn_id.unwrap_or_default()),
             author: if self.author == Some(Author::Agent as i16) { Author::Agent } else { Author::Person },
             text: self.text.unwrap_or_default(),
+            parts: Vec::new(),
             partial: self.partial.unwrap_or_default(),
             revision: self.revision.map(|oid| Oid::from_bytes(&oid)).transpose()?,
             user: UserId(self.user_id.unwrap_or_default()),
@@ -80,6 +82,7 @@ macro_rules! page {
     ($db:ident, $project:ident, $user:ident, $range:literal, $after:expr, $limit:expr) => {{
         let query = sqlx::query!(
             r#"SELECT m.role, g.id AS "id?", g.turn_id AS "turn_id?", g.role AS "author?", g.text AS "text?", g.partial AS "partial?",
+                  g.parts AS "parts?: Json<Vec<Part>>",
                   g.revision AS "revision?", g.user_id AS "user_id?", g.created_at AS "created_at?", g.edited_at AS "edited_at?",
                   g.deleted_at AS "deleted_at?", g.helpful AS "helpful?", g.not_helpful AS "not_helpful?",
                   CASE WHEN g.helpful + g.not_helpful > 0 THEN (
@@ -102,8 +105,8 @@ macro_rules! page {
         let Some(role) = rows.first().map(|row| role(row.role)) else { return Ok(None) };
         let mut messages = Vec::with_capacity(rows.len());
         for row in rows {
-            let state = message_state!(row);
-            messages.extend(message_row!(row).message()?.map(|message| Message { state, ..message }));
+            let (state, parts) = (message_state!(row), row.parts.map(|Json(parts)| parts).unwrap_or_default());
+            messages.extend(message_row!(row).message()?.map(|message| Message { state, parts, ..message }));
         }
         Ok(Some((role, messages)))
     }};
@@ -282,8 +285,8 @@ pub(crate) async fn withdraw(db: &mut Connection, turn: TurnId) -> Result<(), St
 /// Adds a message. An answer to a hidden question is hidden as well.
 pub(crate) async fn insert(db: &mut Connection, project: ProjectId, message: &Message) -> Result<(), StoreError> {
     let query = sqlx::query!(
-        "INSERT INTO messages (project_id, id, turn_id, role, text, partial, revision, user_id, created_at, hidden_by)
-         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, (
+        "INSERT INTO messages (project_id, id, turn_id, role, text, partial, revision, user_id, created_at, parts, hidden_by)
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, (
              SELECT q.hidden_by FROM turns t JOIN messages q ON q.project_id = t.project_id AND q.id = t.message_id
              WHERE t.id = $3 AND t.project_id = $1)",
         project.0,
@@ -295,6 +298,7 @@ pub(crate) async fn insert(db: &mut Connection, project: ProjectId, message: &Me
         message.revision.as_ref().map(Oid::as_bytes),
         message.user.0,
         message.created_at,
+        (!message.parts.is_empty()).then(|| Json(&message.parts)) as _,
     );
     chassis::postgres::query("insert message", query.execute(&mut *db)).await?;
     Ok(())

@@ -27,6 +27,7 @@ async fn clients_reach_public_rpcs_only() {
         end: TurnEnd::Failed.into(),
         partial_answer: String::new(),
         failure_reason: String::new(),
+        parts: Vec::new(),
     };
     for caller in [Caller::Gateway, Caller::Auth, Caller::RateLimit, Caller::Operator] {
         assert_eq!(reason(answer(cluster.client(caller).end_turn(without_user(end())).await)), "CALLER_DENIED", "{caller:?}");

@@ -16,8 +16,8 @@ use proto::{
     id::{ProjectId, SessionId, TurnId, UserId},
     project_storage::{
         BeginTurnRequest, CommitTurnRequest, CommitTurnResponse, CreateProjectRequest, DeleteFile, EndTurnRequest, FileChange, FileContent,
-        GetTurnTreeRequest, ListMessagesRequest, LoadProjectRequest, LoadProjectResponse, Message, MessageOrder, Project, RenameFile,
-        SaveProjectRequest, SaveProjectResponse, TurnEnd, file_change::Action, file_content::Data,
+        GetTurnTreeRequest, ListMessagesRequest, LoadProjectRequest, LoadProjectResponse, Message, MessageOrder, MessagePart, Project,
+        RenameFile, SaveProjectRequest, SaveProjectResponse, TurnEnd, file_change::Action, file_content::Data,
         project_storage_service_client::ProjectStorageServiceClient,
     },
 };
@@ -346,6 +346,7 @@ impl Turn {
             digest: vec![7; 32].into(),
             answer: "done".into(),
             message: "Build a clock".into(),
+            parts: Vec::new(),
         }
     }
 
@@ -354,8 +355,22 @@ impl Turn {
     }
 
     pub(crate) async fn end_with_reason(&self, end: TurnEnd, partial: &str, reason: &str) -> Result<(), Box<Fault>> {
-        let message =
-            EndTurnRequest { turn_id: self.id.clone(), end: end.into(), partial_answer: partial.into(), failure_reason: reason.into() };
+        self.end_with_parts(end, (partial, Vec::new()), reason).await
+    }
+
+    pub(crate) async fn end_with_parts(
+        &self,
+        end: TurnEnd,
+        (partial, parts): (&str, Vec<MessagePart>),
+        reason: &str,
+    ) -> Result<(), Box<Fault>> {
+        let message = EndTurnRequest {
+            turn_id: self.id.clone(),
+            end: end.into(),
+            partial_answer: partial.into(),
+            failure_reason: reason.into(),
+            parts,
+        };
         answer(self.agent.clone().end_turn(without_user(message)).await).map(drop)
     }
 

@@ -24,6 +24,7 @@ mod merges;
 mod messages;
 mod model;
 mod pages;
+mod parts;
 mod paths;
 mod previews;
 mod projects;

@@ -32,3 +32,24 @@ async fn turns_are_found_by_metadata() -> Result<()> {
     assert_eq!(found["turns"].as_array().map(Vec::len), Some(1), "{found}");
     cluster.stop().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_shows_what_it_did() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let person = cluster.person().await?;
+    let turn = person.turn(json!({ "draftId": "d", "prompt": "a counter" })).await?;
+    let path = format!("/api/projects/{}/messages?order=MESSAGE_ORDER_OLDEST_FIRST", turn.project);
+    let page = person.get(&path).await?;
+    let [question, answer] = page["messages"].as_array().map_or(&[][..], Vec::as_slice) else { panic!("{page}") };
+    assert_eq!(question["parts"], json!([{ "text": "a counter" }]));
+    let parts = answer["parts"].as_array().cloned().unwrap_or_default();
+    let call = parts.iter().find(|part| part["toolCall"]["tool"] == "write_file").unwrap_or_else(|| panic!("{answer}"));
+    assert_eq!(call["toolCall"]["state"], "TOOL_CALL_STATE_SUCCEEDED", "{call}");
+    let files: Vec<_> = parts.iter().filter(|part| part["file"].is_object()).map(|part| &part["file"]).collect();
+    assert!(!files.is_empty(), "{answer}");
+    for file in files {
+        assert_eq!((&file["status"], &file["revision"]), (&json!("FILE_STATUS_ADDED"), &answer["revision"]), "{file}");
+    }
+    assert!(parts.iter().any(|part| part["text"].is_string()), "{answer}");
+    cluster.stop().await
+}
