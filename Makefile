@@ -28,7 +28,7 @@ chaos: ## inject faults while turns run, and check the documented guarantees (FU
 compose-test: ## test the compose file with Docker: start, quickstart, one killed process (BACKLOT_IMAGE=name)
 	@deploy/scripts/compose.sh
 
-fuzz: ## read 200,000 broken archives, send 20,000 requests generated from the OpenAPI document, and check the answers (CASES=n, SEED=n)
+fuzz: ## read 200,000 changed archives, paths and page tokens each, send 20,000 requests generated from the OpenAPI document, and check the answers (CASES=n, SEED=n)
 	@deploy/scripts/fuzz.sh
 
 sqlx: ## regenerate the .sqlx folders after a change of SQL or of a migration

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# `make fuzz`: reads archives that are changed at random, compares histories of projects with a reference,
-# then runs schemathesis against a cluster with raised limits. Fails on a 5xx answer and on an answer that the OpenAPI document does not describe.
+# `make fuzz`: reads archives, paths and page tokens that are changed at random, compares histories of projects with a reference, then runs
+# schemathesis against a cluster with raised limits. Fails on a broken rule of an input, on a difference from the reference, on a 5xx answer
+# and on an answer that the OpenAPI document does not describe.
 #   CASES=n        the approximate number of requests (20,000)
 #   SEED=n         the seed of the generated requests (1)
 source "$(dirname "$0")/common.sh"
@@ -9,8 +10,10 @@ need_cargo
 need_compiler
 postgres_bin >/dev/null || add_package postgresql postgresql@17 || fail "PostgreSQL is needed"
 need_openapi_tools
-# Archives that are changed at random, ten for each request.
-BACKLOT_FUZZ_CASES="$((${CASES:-20000} * 10))" cargo test --quiet -p project-storage --lib archive::read::fuzz
+# Ten changed inputs of each target for each request.
+export BACKLOT_FUZZ_CASES="$((${CASES:-20000} * 10))"
+cargo test --quiet -p fuzz --test targets
+cargo test --quiet -p project-storage --lib archive::read::fuzz
 # Sequences of operations on projects, compared with a reference, one for each hundred requests.
 BACKLOT_MODEL_CASES="$((${CASES:-20000} / 100))" cargo test --quiet -p project-storage --test it model::
 export BACKLOT_OPENAPI_TOOLS="$openapi_folder"

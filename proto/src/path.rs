@@ -163,10 +163,11 @@ pub fn normalized(text: &str) -> String {
     text.nfc().collect()
 }
 
-/// A name as a case-insensitive file system compares it. Converts to upper case first, so that `ß` equals `SS`.
+/// A name as a case-insensitive file system compares it. The conversion to upper case makes `ß` equal to `SS`. The one before it makes `ẞ`
+/// equal to `ß`: `ẞ` has no other upper case.
 #[must_use]
 pub fn fold(name: &str) -> String {
-    name.to_uppercase().to_lowercase()
+    name.to_lowercase().to_uppercase().to_lowercase()
 }
 
 /// A text as an error shows it: at most 64 characters, with invisible and direction-changing characters escaped.

@@ -173,11 +173,22 @@ fn every_spelling_of_the_git_folder_is_recognised() {
 
 #[test]
 fn names_that_differ_only_in_case_fold_to_the_same_name() {
-    for (one, other) in [("App.js", "aPP.JS"), ("straße", "STRASSE"), ("ÜBER", "über"), ("Σίσυφος", "ΣΊΣΥΦΟΣ"), ("ſ", "S")]
+    for (one, other) in
+        [("App.js", "aPP.JS"), ("straße", "STRASSE"), ("STRAẞE", "strasse"), ("ÜBER", "über"), ("Σίσυφος", "ΣΊΣΥΦΟΣ"), ("ſ", "S")]
     {
         assert_eq!(fold(one), fold(other), "{one} {other}");
     }
     for (one, other) in [("a", "b"), ("a", "á"), ("ss", "s")] {
         assert_ne!(fold(one), fold(other), "{one} {other}");
+    }
+}
+
+#[test]
+fn every_character_folds_like_its_other_cases() {
+    for character in (0..=u32::from(char::MAX)).filter_map(char::from_u32).map(String::from) {
+        let folded = fold(&character);
+        for same in [&folded, &character.to_lowercase(), &character.to_uppercase()] {
+            assert_eq!(fold(same), folded, "{character:?} {same:?}");
+        }
     }
 }

@@ -114,4 +114,15 @@ mod tests {
         }
         assert!(tokens.open::<u32>("ListMessages/p1", "%%%").is_err());
     }
+
+    #[test]
+    fn a_token_expires() {
+        let tokens = PageTokens::new(&ClusterSecret::of_bytes(&[1; 32]));
+        let hour = 3_600;
+        for (age, read) in [(MAX_AGE_SECONDS - hour, Ok(Some(7))), (MAX_AGE_SECONDS + hour, Err(BadPageToken))] {
+            let body = serde_json::to_vec(&Content { t: unix_now() - age, k: 7_u32 }).unwrap();
+            let token = URL_SAFE_NO_PAD.encode([tokens.tag("scope", &body).as_ref(), &body].concat());
+            assert_eq!(tokens.open::<u32>("scope", &token), read, "{age} seconds old");
+        }
+    }
 }

@@ -37,6 +37,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("backlot", &["agent-streaming", "auth", "chassis", "gateway", "private-postgres", "project-storage", "proto", "rate-limit"]),
     ("test-support", &["backlot", "chassis", "proto"]),
     ("attack", &["chassis", "proto", "test-support"]),
+    ("fuzz", &["chassis", "proto"]),
     ("journeys", &["attack", "backlot", "chassis", "proto", "test-support"]),
     ("chaos", &["attack", "backlot", "chassis", "private-postgres", "proto", "test-support"]),
     // `make bench` also measures the limiter without a server.

@@ -1,84 +1,24 @@
 //! Archives that are changed at random. The seeds are in `corpus/archives`: real archives of tar, git, Info-ZIP's format by Python, and forms
-//! that are refused. `BACKLOT_FUZZ_CASES` sets the number of cases; `make fuzz` runs more of them.
+//! that are refused.
 
-use std::{collections::HashSet, fs, path::Path};
+use std::{collections::HashSet, path::Path};
 
-use proptest::{
-    prelude::*,
-    test_runner::{Config, TestRunner},
-};
+use ::fuzz::{Seed, Target, corpus};
+use proptest::prelude::*;
 
 use super::{tests::LIMITS, *};
 
 /// Numbers that are edges of the formats.
 const EDGES: [u32; 8] = [0, 1, 0x7fff_ffff, 0x8000_0000, u32::MAX, 0xffff, 0x0403_4b50, 0x0807_4b50];
 
-/// A change of an archive.
-#[derive(Debug, Clone)]
-enum Mutation {
-    Flip(usize, u8),
-    Number(usize, usize),
-    Cut(usize),
-    Remove(usize, usize),
-    Repeat(usize, usize),
-    Append(Vec<u8>),
-}
-
-fn mutation() -> impl Strategy<Value = Mutation> {
-    prop_oneof![
-        4 => (any::<usize>(), 1..=255_u8).prop_map(|(at, bits)| Mutation::Flip(at, bits)),
-        3 => (any::<usize>(), 0..EDGES.len()).prop_map(|(at, edge)| Mutation::Number(at, edge)),
-        1 => any::<usize>().prop_map(Mutation::Cut),
-        1 => (any::<usize>(), 1..600_usize).prop_map(|(at, length)| Mutation::Remove(at, length)),
-        1 => (any::<usize>(), 1..600_usize).prop_map(|(at, length)| Mutation::Repeat(at, length)),
-        1 => proptest::collection::vec(any::<u8>(), 1..40).prop_map(Mutation::Append),
-    ]
-}
-
-impl Mutation {
-    fn apply(&self, bytes: &mut Vec<u8>) {
-        let place = |at: usize| at % bytes.len().max(1);
-        match self {
-            _ if bytes.is_empty() => {}
-            Self::Flip(at, bits) => {
-                let at = place(*at);
-                bytes[at] ^= bits;
-            }
-            Self::Number(at, edge) => {
-                let at = place(*at);
-                let end = bytes.len().min(at + 4);
-                bytes[at..end].copy_from_slice(&EDGES[*edge].to_le_bytes()[..end - at]);
-            }
-            Self::Cut(at) => bytes.truncate(place(*at)),
-            Self::Remove(at, length) => {
-                let at = place(*at);
-                bytes.drain(at..bytes.len().min(at + length));
-            }
-            Self::Repeat(at, length) => {
-                let at = place(*at);
-                let part = bytes[at..bytes.len().min(at + length)].to_vec();
-                bytes.splice(at..at, part);
-            }
-            Self::Append(more) => bytes.extend_from_slice(more),
-        }
-    }
-}
-
 /// The seeds, and what is in those that are gzip files: a change of packed bytes only damages the packing.
-fn seeds() -> Vec<(String, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/archives");
-    let mut seeds = Vec::new();
-    for entry in fs::read_dir(folder).expect("the corpus") {
-        let path = entry.expect("an entry").path();
-        let (name, bytes) = (path.file_name().expect("a name").to_string_lossy().into_owned(), fs::read(&path).expect("a seed"));
-        if name.ends_with(".gz") {
-            let mut unpacked = Vec::new();
-            flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_end(&mut unpacked).expect("gzip");
-            seeds.push((format!("{name} unpacked"), unpacked));
-        }
-        seeds.push((name, bytes));
+fn seeds() -> Vec<Seed> {
+    let mut seeds = corpus::files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/archives"));
+    for packed in seeds.clone().into_iter().filter(|seed| seed.name.ends_with(".gz")) {
+        let mut bytes = Vec::new();
+        flate2::read::MultiGzDecoder::new(&packed.bytes[..]).read_to_end(&mut bytes).expect("gzip");
+        seeds.push(Seed { name: format!("{} unpacked", packed.name), bytes });
     }
-    seeds.sort();
     seeds
 }
 
@@ -108,7 +48,7 @@ fn read_checked(bytes: &[u8]) -> Result<Contents, ArchiveError> {
 
 #[test]
 fn the_corpus_is_read_or_refused() {
-    for (name, bytes) in seeds() {
+    for Seed { name, bytes } in seeds() {
         let read = read_checked(&bytes).map_err(|error| error.to_string());
         match name.split('.').next() {
             Some("links") => assert!(read.as_ref().is_err_and(|error| error.contains("link")), "{name}: {read:?}"),
@@ -126,19 +66,8 @@ fn the_corpus_is_read_or_refused() {
 
 #[test]
 fn changed_archives_are_read_or_refused() {
-    #[allow(clippy::disallowed_methods, reason = "a setting of the tests, not of a service")]
-    let cases = std::env::var("BACKLOT_FUZZ_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(3000);
-    let seeds = seeds();
-    let changes = (0..seeds.len(), proptest::collection::vec(mutation(), 1..5));
-    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
-    runner
-        .run(&changes, |(seed, mutations)| {
-            let mut bytes = seeds[seed].1.clone();
-            mutations.iter().for_each(|mutation| mutation.apply(&mut bytes));
-            drop(read_checked(&bytes));
-            Ok(())
-        })
-        .expect("no case fails");
+    let words = EDGES.iter().map(|edge| edge.to_le_bytes().to_vec()).collect();
+    Target { seeds: seeds(), words }.run(3000, |bytes| drop(read_checked(bytes)));
 }
 
 proptest! {

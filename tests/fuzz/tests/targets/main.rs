@@ -1,0 +1,4 @@
+//! Fuzz targets of what several services use.
+
+mod page_tokens;
+mod paths;
