@@ -35,6 +35,7 @@ pub const BUGS: &[Bug] = &[
     bug("commit-without-the-digest", "a commit with another change set counts as a retry", Scenario::NoFaults),
     bug("commit-an-empty-set", "a resumed turn commits another change set", BEFORE_COMMIT_TURN),
     bug("settle-without-the-turn", "resolving a conflict loses the merged files", Scenario::NoFaults),
+    bug("ignore-the-base", "a save overwrites what is newer than its base", Scenario::NoFaults),
     bug("forget-the-undo", "an undo does not store what it has undone", Scenario::NoFaults),
     bug("keep-a-refused-question", "a refused turn leaves its prompt in the conversation", Scenario::NoFaults),
     bug("forget-the-key", "a repeated request starts another turn", AFTER_ACCEPT_TURN),

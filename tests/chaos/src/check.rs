@@ -6,9 +6,11 @@
 //! - [`outcome`]: the allowed ends of a turn.
 //! - [`conversation`]: which messages are visible.
 //! - [`tree`]: the files and revisions of projects follow from the logs and the saves.
+//! - [`lists`]: concurrent saves of the same files have one order, and none is lost.
 //! - [`liveness`]: every turn makes progress.
 
 pub mod conversation;
+pub mod lists;
 pub mod liveness;
 pub mod log;
 pub mod outcome;

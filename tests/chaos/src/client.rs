@@ -66,7 +66,7 @@ pub struct ApiCall<'a> {
     pub what: &'a str,
     pub method: Method,
     pub path: &'a str,
-    /// The JSON body. A string is sent as it is, without quotes.
+    /// The JSON body. A string is sent as it is, as bytes and without quotes.
     pub body: Value,
     /// Its idempotency key.
     pub key: Option<String>,
@@ -127,28 +127,36 @@ impl Client {
     pub async fn call(&mut self, call: ApiCall<'_>) -> Option<Outcome> {
         let clock = Stopwatch::start();
         while clock.elapsed() < self.turn_limit {
-            let mut request = self.request(call.method.clone(), call.path);
-            request = match &call.body {
-                _ if call.method == Method::GET => request,
-                Value::String(text) => request.body(text.clone()),
-                body => request.json(body),
-            };
-            if let Some(key) = &call.key {
-                request = request.header("idempotency-key", key);
-            }
-            match self.send(call.what, request).await {
-                Answer::Good(response) if response.status() == StatusCode::NO_CONTENT => return Some(Ok(Value::Null)),
-                // The request is repeated if the answer is truncated.
-                Answer::Good(response) => match response.json::<Value>().await {
-                    Ok(answer) => return Some(Ok(answer)),
-                    Err(_) => continue,
-                },
-                Answer::Refused(status, problem) => return Some(Err((status, problem))),
-                Answer::Later(pause) => sleep(pause).await,
+            match self.try_call(&call).await {
+                Ok(outcome) => return Some(outcome),
+                Err(pause) => sleep(pause).await,
             }
         }
         self.record.violation(format!("{} {} was not answered within {:?}", call.what, call.path, self.turn_limit));
         None
+    }
+
+    /// Sends a request once.
+    ///
+    /// # Errors
+    /// There was no final answer. The request may be repeated after a pause of this length.
+    pub async fn try_call(&mut self, call: &ApiCall<'_>) -> Result<Outcome, Duration> {
+        let mut request = self.request(call.method.clone(), call.path);
+        request = match &call.body {
+            _ if call.method == Method::GET => request,
+            Value::String(text) => request.header("content-type", "application/octet-stream").body(text.clone()),
+            body => request.json(body),
+        };
+        if let Some(key) = &call.key {
+            request = request.header("idempotency-key", key);
+        }
+        match self.send(call.what, request).await {
+            Answer::Good(response) if response.status() == StatusCode::NO_CONTENT => Ok(Ok(Value::Null)),
+            // The request is repeated if the answer is truncated.
+            Answer::Good(response) => response.json::<Value>().await.map(Ok).map_err(|_| Duration::ZERO),
+            Answer::Refused(status, problem) => Ok(Err((status, problem))),
+            Answer::Later(pause) => Err(pause),
+        }
     }
 
     /// Follows a turn to its end, from the last received event. The time limit applies to the whole turn.

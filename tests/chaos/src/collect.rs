@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use super::{
     check::{Event, Project, Row, Turn, Violation},
-    record::{Call, Record, Records, SavedRevision, WatchedTurn},
+    record::{Call, ListHistory, Record, Records, SavedRevision, WatchedTurn},
 };
 use crate::deployment::Deployment;
 
@@ -32,6 +32,7 @@ const NEXT_WITHIN: Duration = Duration::from_secs(5);
 pub struct Results {
     pub turns: Vec<Turn>,
     pub projects: Vec<Project>,
+    pub lists: Vec<ListHistory>,
     /// Violations that clients or the collection found.
     pub violations: Vec<Violation>,
 }
@@ -62,7 +63,7 @@ pub async fn wait_until_settled(deployment: &Deployment, turn_limit: Duration) -
 /// # Errors
 /// A part of the cluster does not answer.
 pub async fn collect(deployment: &Deployment, people: &[Person], record: &Record) -> Result<Results> {
-    let Records { calls, watched, saved, violations } = record.take();
+    let Records { calls, watched, saved, lists, violations } = record.take();
     let mut by_number: BTreeMap<u64, Vec<Call>> = BTreeMap::new();
     for call in calls {
         by_number.entry(call.number).or_default().push(call);
@@ -100,7 +101,7 @@ pub async fn collect(deployment: &Deployment, people: &[Person], record: &Record
     for project in &mut projects {
         project.saved = saved.iter().filter(|saved: &&SavedRevision| saved.project == project.id).cloned().collect();
     }
-    Ok(Results { turns, projects, violations: found })
+    Ok(Results { turns, projects, lists, violations: found })
 }
 
 async fn log_of(person: &Person, watched: WatchedTurn) -> Result<(WatchedTurn, Vec<test_support::sse::Frame>)> {

@@ -6,9 +6,11 @@
 //! - [`fault_injector`], [`targeted_faults`], [`failpoints`]: random faults, faults at a chosen moment, and a fault at every statement.
 //! - [`prompt`], [`model`], [`client`], [`load`]: prompts, the answers of the model, and the clients that follow the turns.
 //! - [`editor`], [`commits`]: users who edit the same project, and commits that are sent twice.
+//! - [`appender`]: concurrent saves that append to the same files.
 //! - [`record`], [`collect`], [`check`]: the observations of a round, its results, and the rules for both.
 //! - [`bugs`]: the seeded bugs, which the rounds must find.
 
+pub mod appender;
 pub mod bugs;
 pub mod check;
 pub mod client;

@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use super::{
+    appender,
     client::{Behavior, Client},
     editor::{self, Job},
     prompt::{Prompt, Task},
@@ -26,8 +27,9 @@ use crate::deployment::Deployment;
 
 /// The number of turns of a client on one project before it uses the next one.
 const TURNS_PER_PROJECT: u64 = 5;
-/// The number of editors besides these clients: one works without an agent, one replaces old prompts, and the others save during turns.
-const EDITORS: usize = 7;
+/// The number of editors besides these clients: one works without an agent, one replaces old prompts, one appends to lists, and the others
+/// save during turns.
+const EDITORS: usize = 8;
 /// The time between two rounds of probes.
 const PROBE_INTERVAL: Duration = Duration::from_millis(400);
 /// The limit for an answer to a probe.
@@ -66,6 +68,7 @@ impl Load {
                 None => task::spawn(run_turns(client, name, stop)),
                 Some(0) => task::spawn(editor::work(client, Job::WithoutAgent, name, stop)),
                 Some(1) => task::spawn(editor::work(client, Job::ReplacePrompts, name, stop)),
+                Some(2) => task::spawn(appender::work(client, name, stop)),
                 Some(_) => task::spawn(editor::work(client, Job::SaveDuringTurns, name, stop)),
             });
         }

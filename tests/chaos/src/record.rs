@@ -96,11 +96,58 @@ pub struct SavedRevision {
     pub file: (String, String),
 }
 
+/// The elements of lists by the paths of their files, the oldest first.
+pub type Lists = BTreeMap<String, Vec<u64>>;
+
+/// A read of the lists of a project, or a save that appends to some of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListOperation {
+    /// A number that grows with every operation that begins or ends.
+    pub began: u64,
+    /// `None` for an operation without a final answer, which may take effect at any time.
+    pub ended: Option<u64>,
+    /// The lists before it: all for a read, and for a save those that it changes.
+    pub seen: Lists,
+    /// What a save appends. It is empty for a read.
+    pub appended: Lists,
+    pub outcome: ListOutcome,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListOutcome {
+    /// The number of the revision that it made or read.
+    Done(u32),
+    /// It has no effect.
+    Refused,
+    /// It may have an effect.
+    Unknown,
+}
+
+impl ListOutcome {
+    #[must_use]
+    pub fn number(self) -> Option<u32> {
+        match self {
+            Self::Done(number) => Some(number),
+            Self::Refused | Self::Unknown => None,
+        }
+    }
+}
+
+/// All operations on the lists of a project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListHistory {
+    pub project: String,
+    pub operations: Vec<ListOperation>,
+    /// The number of the newest revision and its lists, which were read after the operations.
+    pub last: (u32, Lists),
+}
+
 /// The records of a round.
 pub struct Records {
     pub calls: Vec<Call>,
     pub watched: Vec<WatchedTurn>,
     pub saved: Vec<SavedRevision>,
+    pub lists: Vec<ListHistory>,
     pub violations: Vec<String>,
 }
 
@@ -110,6 +157,7 @@ pub struct Record {
     calls: Mutex<Vec<Call>>,
     watched: Mutex<Vec<WatchedTurn>>,
     saved: Mutex<Vec<SavedRevision>>,
+    lists: Mutex<Vec<ListHistory>>,
     /// Answers that a well-behaved client must never get.
     violations: Mutex<Vec<String>>,
     /// The number of answers by kind.
@@ -121,7 +169,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// Returns a new number for a turn.
+    /// Returns a number that is higher than all earlier ones.
     pub fn number(&self) -> u64 {
         self.next_number.fetch_add(1, Ordering::Relaxed) + 1
     }
@@ -136,6 +184,10 @@ impl Record {
 
     pub fn saved(&self, saved: SavedRevision) {
         lock(&self.saved).push(saved);
+    }
+
+    pub fn lists(&self, history: ListHistory) {
+        lock(&self.lists).push(history);
     }
 
     /// Records something that must not happen under any fault.
@@ -184,8 +236,13 @@ impl Record {
     /// Takes the observations since the last call.
     #[must_use]
     pub fn take(&self) -> Records {
-        let (calls, watched) = (std::mem::take(&mut *lock(&self.calls)), std::mem::take(&mut *lock(&self.watched)));
-        Records { calls, watched, saved: std::mem::take(&mut *lock(&self.saved)), violations: std::mem::take(&mut *lock(&self.violations)) }
+        Records {
+            calls: take(&self.calls),
+            watched: take(&self.watched),
+            saved: take(&self.saved),
+            lists: take(&self.lists),
+            violations: take(&self.violations),
+        }
     }
 
     /// The number of calls of the model for a turn so far.
@@ -193,6 +250,10 @@ impl Record {
     pub fn calls_of(&self, number: u64) -> usize {
         lock(&self.calls).iter().filter(|call| call.number == number).count()
     }
+}
+
+fn take<T>(records: &Mutex<Vec<T>>) -> Vec<T> {
+    std::mem::take(&mut *lock(records))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -17,7 +17,7 @@ use super::{
     load::{Load, LoadOptions},
     model::script,
     prompt::{Prompt, Task},
-    record::Record,
+    record::{ListHistory, ListOutcome, Record},
     report,
     targeted_faults::Point,
     verdict::Verdict,
@@ -186,10 +186,11 @@ impl Environment {
     async fn check_results(&self, verdict: &mut Verdict) -> Result<()> {
         verdict.violations.extend(collect::wait_until_settled(&self.deployment, self.options.turn_limit / 2).await?);
         verdict.violations.extend(commits::check(&self.deployment).await?);
-        let Results { turns, projects, violations } = collect::collect(&self.deployment, &self.people, &self.record).await?;
+        let Results { turns, projects, lists, violations } = collect::collect(&self.deployment, &self.people, &self.record).await?;
         verdict.violations.extend(violations);
         let faults = self.deployment.timeline.fault_history();
         verdict.violations.extend(check::check(&turns, &projects, &faults, &self.rules));
+        verdict.violations.extend(lists.iter().flat_map(check::lists::check));
         for text in self.deployment.nodes.iter().flat_map(|node| node.panics()) {
             verdict.violations.push(Violation { rule: "no panic", turn: None, text });
         }
@@ -198,6 +199,7 @@ impl Environment {
         }
         self.model.free_bodies();
         count_turns(&turns, verdict);
+        count_lists(&lists, verdict);
         verdict.count("reconnects", self.record.reconnects.swap(0, std::sync::atomic::Ordering::Relaxed));
         verdict.histories = report::histories(&verdict.violations, &turns, &self.deployment.timeline);
         Ok(())
@@ -271,6 +273,18 @@ async fn inject(injector: &mut FaultInjector, scenario: Scenario, amount: u64) -
         Scenario::Poison => {}
     }
     Ok(Vec::new())
+}
+
+fn count_lists(lists: &[ListHistory], verdict: &mut Verdict) {
+    for operation in lists.iter().flat_map(|list| &list.operations) {
+        let what = if operation.appended.is_empty() { "reads" } else { "appends" };
+        let outcome = match operation.outcome {
+            ListOutcome::Done(_) => "done",
+            ListOutcome::Refused => "refused",
+            ListOutcome::Unknown => "without an answer",
+        };
+        verdict.count(format!("{what} of lists {outcome}"), 1);
+    }
 }
 
 fn count_turns(turns: &[Turn], verdict: &mut Verdict) {
