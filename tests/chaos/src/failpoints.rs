@@ -27,7 +27,6 @@ const EXCLUDED: &[(Role, &[&str], &str)] = &[
             "sweep previews",
             "sweep pending writes",
             "sweep save requests",
-            "sweep unused stores",
             "select expired project",
         ],
         "runs hours after the start",
