@@ -20,16 +20,19 @@ const BYTES_PER_SECOND: u64 = 64 * 1024;
 pub(crate) enum Pace {
     /// The whole body within this time after the beginning of the request.
     Within(Instant, Duration),
-    /// Some bytes at least within this time, then 64 KiB a second. The time for which the service does not read does not count.
+    /// Some bytes within each such time, and 64 KiB a second at least. The time for which the service does not read does not count.
     Steady(Instant, Duration),
 }
 
 impl Pace {
-    /// The limit after so many bytes.
+    /// When the next bytes must arrive, after so many. The last ones have just arrived, or were just sent on.
     fn until(&self, received: u64) -> Instant {
         match self {
             Self::Within(start, time) => *start + *time,
-            Self::Steady(start, time) => *start + *time + Duration::from_millis(received.saturating_mul(1000) / BYTES_PER_SECOND),
+            Self::Steady(start, time) => {
+                let paced = *start + *time + Duration::from_millis(received.saturating_mul(1000) / BYTES_PER_SECOND);
+                paced.min(Instant::now() + *time)
+            }
         }
     }
 

@@ -3,7 +3,7 @@ ALTER TABLE turns ADD COLUMN metadata jsonb NOT NULL DEFAULT '{}';
 
 -- The entries of the turns that have a project, to list turns by them. The rows are written in the statement that stores the project of the turn.
 CREATE TABLE turn_metadata (
-    turn_id uuid NOT NULL,
+    turn_id uuid NOT NULL REFERENCES turns (id) ON DELETE CASCADE,
     key text NOT NULL,
     value text NOT NULL,
     project_id uuid NOT NULL,

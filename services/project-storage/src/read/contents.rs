@@ -61,7 +61,13 @@ pub(crate) async fn open(objects: &Objects, slots: &UploadSlots, context: &Conte
 /// The files at the paths and below them, each once, and the paths that the tree does not have.
 fn select(tree: &Arc<Folder>, paths: &[FilePath]) -> (Vec<(String, FileRef)>, Vec<String>) {
     let (mut files, mut missing, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
-    for path in paths {
+    let named: HashSet<&str> = paths.iter().map(FilePath::as_str).collect();
+    let is_below = |path: &str| path.match_indices('/').any(|(end, _)| named.contains(&path[..end]));
+    // What is below another path is found there, so that no file is visited twice.
+    for path in paths.iter().filter(|path| !is_below(path.as_str()) || tree.get(path.as_str()).is_none()) {
+        if !seen.insert(path.as_str()) {
+            continue;
+        }
         let found = match tree.get(path.as_str()) {
             Some(Entry::File(file)) => vec![(path.to_string(), *file)],
             Some(Entry::Folder(folder)) => folder.walk_files().into_iter().map(|(below, file)| (format!("{path}/{below}"), file)).collect(),
@@ -70,7 +76,7 @@ fn select(tree: &Arc<Folder>, paths: &[FilePath]) -> (Vec<(String, FileRef)>, Ve
                 continue;
             }
         };
-        files.extend(found.into_iter().filter(|(path, _)| seen.insert(path.clone())));
+        files.extend(found);
     }
     missing.sort_unstable();
     missing.dedup();

@@ -19,6 +19,8 @@ const MAX_WALKED: i64 = 500;
 const MAX_WALKED_BYTES: i64 = 512 * 1024;
 /// Objects that one statement deletes at most.
 const MAX_DELETED: i64 = 500;
+/// Bytes, not compressed, of the objects that one statement deletes, without the last one.
+const MAX_DELETED_BYTES: i64 = 16 * 1024 * 1024;
 
 /// A sweep of one store.
 #[derive(Debug, Clone, Copy)]
@@ -213,16 +215,22 @@ pub(crate) async fn set_walked(db: impl PgExecutor<'_>, sweep: &Sweep, walked: &
     Ok(())
 }
 
-/// Some objects of the store after an id, in order, that are not marked.
+/// Some objects of the store after an id, in order, that are not marked; at least one, if there is one. Their bytes have a limit, because
+/// the store is locked while they are deleted.
 pub(crate) async fn unmarked(db: impl PgExecutor<'_>, sweep: &Sweep, after: Option<Oid>) -> Result<Vec<Oid>, StoreError> {
     let query = sqlx::query_scalar!(
-        "SELECT o.oid FROM objects o
-         WHERE o.store_id = $2 AND o.oid > $3 AND NOT EXISTS (SELECT 1 FROM sweep_marks m WHERE m.sweep_id = $1 AND m.oid = o.oid)
-         ORDER BY o.oid LIMIT $4",
+        "SELECT u.oid FROM (
+             SELECT f.oid, (sum(f.size) OVER (ORDER BY f.oid))::bigint - f.size AS before FROM (
+                 SELECT o.oid, o.size::bigint AS size FROM objects o
+                 WHERE o.store_id = $2 AND o.oid > $3 AND NOT EXISTS (SELECT 1 FROM sweep_marks m WHERE m.sweep_id = $1 AND m.oid = o.oid)
+                 ORDER BY o.oid LIMIT $4
+             ) f
+         ) u WHERE u.before < $5 ORDER BY u.oid",
         sweep.id,
         sweep.store.0,
         after.as_ref().map_or(&[][..], |oid| oid.as_bytes()),
         MAX_DELETED,
+        MAX_DELETED_BYTES,
     );
     let rows = chassis::postgres::query("select unmarked objects", query.fetch_all(db)).await?;
     Ok(rows.iter().map(|oid| Oid::from_bytes(oid)).collect::<Result<_, _>>()?)

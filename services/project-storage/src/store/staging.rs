@@ -29,21 +29,22 @@ pub(crate) async fn find_unused_store(db: impl PgExecutor<'_>) -> Result<Option<
     let query = sqlx::query_scalar!(
         "SELECT s.id FROM stores s
          WHERE s.unused_since < clock_timestamp() - make_interval(secs => $1)
-           AND NOT EXISTS (SELECT 1 FROM pending_writes w WHERE w.store_id = s.id AND w.expires_at >= clock_timestamp())
+           AND NOT EXISTS (SELECT 1 FROM pending_writes w WHERE w.store_id = s.id)
          ORDER BY s.unused_since LIMIT 1",
         GRACE_SECONDS,
     );
     Ok(chassis::postgres::query("select unused store", query.fetch_optional(db)).await?.map(StoreId))
 }
 
-/// Deletes a part of what a store without a valid lease has, and at last the store. Returns whether there may be more. A lease that has
-/// ended is never valid again, so no project can be made of a store that has lost a part.
+/// Deletes a part of what a store without a lease has, and at last the store. Returns whether there may be more. An expired lease counts
+/// as well, because its renewal may be on the way. A lease that is gone does not come back, so no project can be made of a store that has
+/// lost a part.
 pub(crate) async fn delete_part_of_unused_store(db: impl PgExecutor<'_>, store: StoreId) -> Result<bool, StoreError> {
     let query = sqlx::query_scalar!(
         r#"WITH s AS (
                SELECT id FROM stores
                WHERE id = $1 AND unused_since IS NOT NULL
-                 AND NOT EXISTS (SELECT 1 FROM pending_writes w WHERE w.store_id = $1 AND w.expires_at >= clock_timestamp())
+                 AND NOT EXISTS (SELECT 1 FROM pending_writes w WHERE w.store_id = $1)
                FOR UPDATE
            ), c AS (
                DELETE FROM chunks WHERE ctid = ANY(ARRAY(

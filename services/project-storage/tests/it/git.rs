@@ -1,4 +1,4 @@
-//! git itself reads what the service has stored, and agrees with its differences, its blame and its histories of files.
+//! git itself reads what the service has stored, and agrees with its differences, its blame, its histories of files and its reverts.
 
 use std::{
     fmt::Write as _,
@@ -13,8 +13,8 @@ use proptest::{
     test_runner::{RngAlgorithm, TestRng},
 };
 use proto::project_storage::{
-    BlameFileRequest, BlameRange, DiffRevisionsRequest, DiffRevisionsResponse, FileChange, FileDiff, FileRevision, FileStatus,
-    ListFileRevisionsRequest,
+    BlameFileRequest, BlameRange, CommitOutcome, DiffRevisionsRequest, DiffRevisionsResponse, FileChange, FileDiff, FileRevision,
+    FileStatus, ListFileRevisionsRequest, RevertRevisionRequest,
 };
 use sqlx::Row as _;
 
@@ -27,6 +27,7 @@ const SAVES: usize = 14;
 const PAIRS: usize = 25;
 /// Revisions whose files are blamed.
 const BLAMED: usize = 4;
+const REVERTS: usize = 24;
 
 fn git(repository: &Path, arguments: &[&str]) -> String {
     let output = Command::new("git").arg("-C").arg(repository).args(arguments).stdin(Stdio::null()).output().expect("git is installed");
@@ -279,21 +280,39 @@ async fn git_blames_the_same_commits_of_a_resolved_conflict() {
     }
 }
 
+/// A project with random saves.
+struct RandomHistory {
+    /// Of the random numbers.
+    seed: [u8; 16],
+    editor: Editor,
+    cluster: Cluster,
+    ann: Person,
+    project: String,
+    revisions: Vec<String>,
+}
+
+impl RandomHistory {
+    async fn start() -> Self {
+        let seed = uuid::Uuid::now_v7().into_bytes();
+        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed, seed].concat());
+        let mut editor = Editor { rng, files: Vec::new(), made: 0 };
+        let cluster = Cluster::start().await;
+        let ann = cluster.person();
+        let project = ann.create().await.id;
+        let mut revisions = Vec::new();
+        while revisions.len() < SAVES {
+            let changes = editor.step();
+            if !changes.is_empty() {
+                revisions.push(ann.edit(&project, changes).await);
+            }
+        }
+        Self { seed, editor, cluster, ann, project, revisions }
+    }
+}
+
 #[tokio::test]
 async fn git_agrees_with_a_random_history() {
-    let id = uuid::Uuid::now_v7().into_bytes();
-    let seed = [id, id].concat();
-    let mut editor = Editor { rng: TestRng::from_seed(RngAlgorithm::ChaCha, &seed), files: Vec::new(), made: 0 };
-    let cluster = Cluster::start().await;
-    let ann = cluster.person();
-    let project = ann.create().await.id;
-    let mut revisions = Vec::new();
-    for _ in 0..SAVES {
-        let changes = editor.step();
-        if !changes.is_empty() {
-            revisions.push(ann.save(&project, changes).await.expect("saved").revision.expect("a revision").id);
-        }
-    }
+    let RandomHistory { seed: id, mut editor, cluster, ann, project, revisions } = RandomHistory::start().await;
     let folder = tempfile::tempdir().expect("a folder");
     export(&cluster, folder.path()).await;
     git(folder.path(), &["fsck", "--full", "--strict", "--no-dangling"]);
@@ -318,4 +337,62 @@ async fn git_agrees_with_a_random_history() {
             assert_eq!(ours, file_history_of_git(folder.path(), file), "{file:?}, seed {id:?}");
         }
     }
+}
+
+/// What git makes of a revert.
+struct Reverted {
+    /// `None` if git finds a conflict.
+    tree: Option<String>,
+    /// What git says of conflicts.
+    messages: String,
+}
+
+/// Lets git revert a revision. As in `git revert`, the other side of the merge is a commit on the revision with the files from before it.
+/// Only moves without an edit are followed, as the service does.
+fn revert_of_git(repository: &Path, head: &str, revision: &str) -> Reverted {
+    let before = git(repository, &["rev-parse", &format!("{revision}^^{{tree}}")]);
+    let who = ["-c", "user.name=t", "-c", "user.email=t@example"];
+    let commit = git(repository, &[&who[..], &["commit-tree", before.trim(), "-p", revision, "-m", "before"]].concat());
+    let options = ["-c", "merge.directoryRenames=false", "merge-tree", "--write-tree", "-X", "find-renames=100%"];
+    let (is_clean, output) = git_output(repository, &[&options[..], &[head, commit.trim()]].concat());
+    let (tree, messages) = output.split_once('\n').expect("a tree");
+    Reverted { tree: is_clean.then(|| tree.to_owned()), messages: messages.to_owned() }
+}
+
+/// What git calls a conflict, and the service merges: a move of a file that the other side has deleted or moved elsewhere. The service makes
+/// the file at the new path of this side.
+const LAX: [&str; 2] = ["(rename/delete)", "(rename/rename)"];
+
+/// Each revert is made by both on the same head. The trees are equal, or both find a conflict, but for [`LAX`].
+#[tokio::test]
+async fn git_agrees_with_the_reverts_of_a_random_history() {
+    let RandomHistory { seed: id, mut editor, cluster, ann, project, mut revisions } = RandomHistory::start().await;
+    let (mut head, mut reverts) = (revisions.last().cloned().expect("a head"), Vec::new());
+    for _ in 0..REVERTS {
+        // The first revision has no parent.
+        let revision = revisions[1 + editor.below(revisions.len() - 1)].clone();
+        let request = RevertRevisionRequest { project_id: project.clone(), revision: revision.clone(), ..Default::default() };
+        let reverted = ann.revert(request).await.expect("answered");
+        let now = reverted.revision.as_ref().map(|now| now.id.clone());
+        reverts.push((head.clone(), revision, now.clone()));
+        if reverted.outcome() == CommitOutcome::Committed {
+            head = now.expect("a revision");
+            revisions.push(head.clone());
+        }
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    export(&cluster, folder.path()).await;
+    git(folder.path(), &["fsck", "--full", "--strict", "--no-dangling"]);
+    let mut clean = 0;
+    for (head, revision, now) in &reverts {
+        let theirs = revert_of_git(folder.path(), head, revision);
+        let ours = now.as_ref().map(|now| git(folder.path(), &["rev-parse", &format!("{now}^{{tree}}")]).trim().to_owned());
+        clean += usize::from(ours.is_some());
+        let is_listed = |line: &str| LAX.iter().any(|kind| line.contains(kind));
+        let is_lax = theirs.messages.lines().filter(|line| line.starts_with("CONFLICT")).all(is_listed);
+        if ours.is_none() || theirs.tree.is_some() || !is_lax {
+            assert_eq!(ours, theirs.tree, "the revert of {revision} on {head}, seed {id:?}: {}", theirs.messages);
+        }
+    }
+    assert!(clean >= 3, "{clean} of {REVERTS} reverts were clean; seed {id:?}");
 }

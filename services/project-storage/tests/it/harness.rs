@@ -201,7 +201,7 @@ impl Cluster {
         let pool = &self.database.pool;
         for sql in [
             "UPDATE stores SET unused_since = unused_since - interval '1 hour' WHERE unused_since IS NOT NULL",
-            "UPDATE pending_writes SET expires_at = expires_at - interval '1 hour'",
+            "DELETE FROM pending_writes",
         ] {
             sqlx::query(sql).execute(pool).await.expect("changed");
         }
