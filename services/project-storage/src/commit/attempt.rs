@@ -1,6 +1,6 @@
 //! Optimistic writes: the database decides which of two concurrent writes is first. The other one reads the new state and is repeated.
 
-use crate::error::Error;
+use crate::{error::Error, git::Corruption};
 
 /// Attempts after which the project counts as busy.
 const MAX_ATTEMPTS: u32 = 16;
@@ -23,14 +23,19 @@ pub(crate) trait OptimisticWrite: Send {
     fn attempt(&mut self) -> impl Future<Output = Result<Attempt<Self::Output>, Error>> + Send;
 }
 
-/// Repeats a write until it does not lose a race.
+/// Repeats a write until it does not lose a race. An object that is missing is a lost race the first time: the project may have been purged
+/// between the read of its head and that of its tree.
 ///
 /// # Errors
 /// The error of an attempt, or [`Error::Busy`] if every attempt lost a race.
 pub(crate) async fn retry_on_race<W: OptimisticWrite>(mut write: W) -> Result<W::Output, Error> {
+    let mut may_be_purged = true;
     for _ in 0..MAX_ATTEMPTS {
-        if let Attempt::Done(output) = write.attempt().await? {
-            return Ok(output);
+        match write.attempt().await {
+            Ok(Attempt::Done(output)) => return Ok(output),
+            Ok(Attempt::Raced) => {}
+            Err(Error::Corruption(Corruption::Missing(_))) if may_be_purged => may_be_purged = false,
+            Err(error) => return Err(error),
         }
     }
     Err(Error::Busy)
@@ -39,6 +44,33 @@ pub(crate) async fn retry_on_race<W: OptimisticWrite>(mut write: W) -> Result<W:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::git::Oid;
+
+    /// A write that misses an object so often, and then succeeds or finds no project.
+    struct WriteDuringPurge {
+        misses: u32,
+        is_purged: bool,
+    }
+
+    impl OptimisticWrite for WriteDuringPurge {
+        type Output = ();
+
+        async fn attempt(&mut self) -> Result<Attempt<()>, Error> {
+            if self.misses > 0 {
+                self.misses -= 1;
+                return Err(Corruption::Missing(Oid::EMPTY_TREE).into());
+            }
+            if self.is_purged { Err(Error::ProjectNotFound) } else { Ok(Attempt::Done(())) }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_missing_object_is_looked_for_twice() {
+        let write = async |misses, is_purged| retry_on_race(WriteDuringPurge { misses, is_purged }).await;
+        assert!(matches!(write(1, true).await, Err(Error::ProjectNotFound)));
+        assert!(write(1, false).await.is_ok());
+        assert!(matches!(write(2, true).await, Err(Error::Corruption(Corruption::Missing(_)))));
+    }
 
     /// A write that loses `races` races and then succeeds or fails.
     struct TestWrite<'a> {
