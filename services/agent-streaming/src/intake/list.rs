@@ -15,6 +15,9 @@ use crate::{
     turn::Turn,
 };
 
+/// Turns that one page by metadata compares with the filter. At least the largest page and one more.
+const COMPARED: i64 = 1000;
+
 /// A valid ListTurns request.
 pub(crate) struct ListRequest {
     pub(crate) user: UserId,
@@ -54,9 +57,22 @@ pub(crate) async fn page(db: &Pool, tokens: &PageTokens, request: ListRequest, s
     let Some(project) = project else { return Ok((Vec::new(), None)) };
     let scope = request.scope();
     let ListRequest { user, open_only, client_message_id, metadata, before, .. } = request;
-    let mut found = turns::list(db, &TurnFilter { user, project, open_only, client_message_id, metadata, before }, size + 1).await?;
+    let filter = TurnFilter { user, project, open_only, client_message_id, metadata, before };
+    let (mut found, compared) = match filter.metadata.first_key_value() {
+        Some(entry) => compare(db, &filter, entry, size + 1).await?,
+        None => (turns::list(db, &filter, size + 1).await?, None),
+    };
     let more = found.len() > usize::try_from(size).unwrap_or(usize::MAX);
     found.truncate(usize::try_from(size).unwrap_or(usize::MAX));
-    let next = found.last().filter(|_| more).map(|turn| tokens.seal(&scope, &turn.id.0));
-    Ok((found, next))
+    let last = if more { found.last().map(|turn| turn.id) } else { compared };
+    Ok((found, last.map(|id| tokens.seal(&scope, &id.0))))
+}
+
+/// The turns with an entry that match the rest of the filter, and the last one that was compared if there may be more.
+async fn compare(db: &Pool, filter: &TurnFilter, entry: (&String, &String), limit: i64) -> Result<(Vec<Turn>, Option<TurnId>), Error> {
+    let most = if filter.is_one_entry() { limit } else { COMPARED };
+    let mut ids = turns::list_by_entry(db, filter, entry, most).await?;
+    let found = turns::list_matching(db, &ids, filter, limit).await?;
+    let is_cut = i64::try_from(ids.len()).is_ok_and(|count| count == most);
+    Ok((found, ids.pop().filter(|_| is_cut)))
 }

@@ -178,11 +178,15 @@ pub(crate) struct TurnFilter {
     pub(crate) before: Option<TurnId>,
 }
 
-/// A page of turns, the newest first.
-pub(crate) async fn list(db: &PgPool, filter: &TurnFilter, limit: i64) -> Result<Vec<Turn>, StoreError> {
-    if let Some(entry) = filter.metadata.first_key_value() {
-        return list_by_entry(db, filter, entry, limit).await;
+impl TurnFilter {
+    /// Whether every turn with the first entry matches.
+    pub(crate) fn is_one_entry(&self) -> bool {
+        self.metadata.len() == 1 && !self.open_only && self.client_message_id.is_empty()
     }
+}
+
+/// A page of turns, the newest first, whatever their metadata.
+pub(crate) async fn list(db: &PgPool, filter: &TurnFilter, limit: i64) -> Result<Vec<Turn>, StoreError> {
     let rows = select_turn!(
         "WHERE t.project_id = $1 AND t.user_id = $2 AND (NOT $3 OR t.ended_at IS NULL) AND ($4 = '' OR t.client_message_id = $4)
             AND ($5::uuid IS NULL OR t.id < $5) ORDER BY t.id DESC LIMIT $6",
@@ -196,18 +200,34 @@ pub(crate) async fn list(db: &PgPool, filter: &TurnFilter, limit: i64) -> Result
     query("select turns", rows.fetch_all(db)).await?.into_iter().map(Turn::try_from).collect()
 }
 
-/// A page of the turns that have an entry, from the index of the entries. The rest of the filter is compared with the row of each turn.
-async fn list_by_entry(db: &PgPool, filter: &TurnFilter, (key, value): (&String, &String), limit: i64) -> Result<Vec<Turn>, StoreError> {
-    let rows = select_turn!(
-        "JOIN turn_metadata m ON m.turn_id = t.id
-        WHERE m.project_id = $1 AND m.user_id = $2 AND m.key = $3 AND m.value = $4 AND ($5::uuid IS NULL OR m.turn_id < $5)
-            AND t.metadata @> $6 AND (NOT $7 OR t.ended_at IS NULL) AND ($8 = '' OR t.client_message_id = $8)
-        ORDER BY m.turn_id DESC LIMIT $9",
+/// The turns that have an entry, the newest first: one range of the index of the entries, whatever the rest of the filter is.
+pub(crate) async fn list_by_entry(
+    db: &PgPool,
+    filter: &TurnFilter,
+    (key, value): (&String, &String),
+    limit: i64,
+) -> Result<Vec<TurnId>, StoreError> {
+    let ids = sqlx::query_scalar!(
+        "SELECT turn_id FROM turn_metadata WHERE project_id = $1 AND user_id = $2 AND key = $3 AND value = $4 AND turn_id < $5
+        ORDER BY turn_id DESC LIMIT $6",
         filter.project.0,
         filter.user.0,
         key,
         value,
-        filter.before.map(|id| id.0),
+        filter.before.map_or(Uuid::max(), |id| id.0),
+        limit
+    );
+    Ok(query("select turns by entry", ids.fetch_all(db)).await?.into_iter().map(TurnId).collect())
+}
+
+/// Those of some turns that match a filter, the newest first.
+pub(crate) async fn list_matching(db: &PgPool, ids: &[TurnId], filter: &TurnFilter, limit: i64) -> Result<Vec<Turn>, StoreError> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let rows = select_turn!(
+        "WHERE t.id = ANY($1) AND t.user_id = $2 AND t.metadata @> $3 AND (NOT $4 OR t.ended_at IS NULL)
+            AND ($5 = '' OR t.client_message_id = $5) ORDER BY t.id DESC LIMIT $6",
+        &ids,
+        filter.user.0,
         Json(&filter.metadata) as _,
         filter.open_only,
         filter.client_message_id,

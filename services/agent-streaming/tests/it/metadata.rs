@@ -23,16 +23,20 @@ fn of_draft(draft: &str, metadata: &[(&str, &str)]) -> ListTurnsRequest {
 }
 
 /// The ids of all turns, page by page.
-async fn list(person: &mut Person, mut request: ListTurnsRequest) -> Vec<String> {
-    let mut found = Vec::new();
+async fn pages(person: &mut Person, mut request: ListTurnsRequest) -> Vec<Vec<String>> {
+    let mut pages = Vec::new();
     loop {
         let page = person.turns.list_turns(request.clone()).await.unwrap().into_inner();
-        found.extend(page.turns.into_iter().map(|turn| turn.id));
+        pages.push(page.turns.into_iter().map(|turn| turn.id).collect());
         if page.next_page_token.is_empty() {
-            return found;
+            return pages;
         }
         request.page_token = page.next_page_token;
     }
+}
+
+async fn list(person: &mut Person, request: ListTurnsRequest) -> Vec<String> {
+    pages(person, request).await.concat()
 }
 
 #[tokio::test]
@@ -90,21 +94,8 @@ async fn turns_are_listed_by_entries_of_their_metadata() {
     assert!(list(&mut stranger, request).await.is_empty());
 }
 
-/// The statement of the service that lists turns by metadata, from the prepared statements.
-fn statement() -> String {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/.sqlx");
-    let files = std::fs::read_dir(folder).unwrap().map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap());
-    let statements = files.map(|text| serde_json::from_str::<serde_json::Value>(&text).unwrap()["query"].as_str().unwrap().to_owned());
-    statements.into_iter().find(|sql| sql.contains("JOIN turn_metadata")).unwrap()
-}
-
-/// With an entry that half of the turns have. Of a rare entry the database may read all turns and sort them.
-#[tokio::test]
-async fn a_page_by_metadata_is_an_index_range() {
-    let cluster = Cluster::start(&[]).await;
-    let replica = cluster.replica();
-    let (turn, _) = cluster.user().at(&replica).run(tagged("d", &[("page", "1")])).await;
-    let mut db = PgConnection::connect(&cluster.database).await.unwrap();
+/// Adds 20,000 ended turns like the only one. Half of them have the entry `page: 1`.
+async fn add_turns(db: &mut PgConnection) {
     for sql in [
         "INSERT INTO turns (id, user_id, project_id, fingerprint, prompt, agent, agent_rule, model, asked_revision, reject_if_active, state,
              ended_at, trace_id, traceparent, metadata)
@@ -115,13 +106,46 @@ async fn a_page_by_metadata_is_an_index_range() {
         "ANALYZE turns",
         "ANALYZE turn_metadata",
     ] {
-        sqlx::query(sql).execute(&mut db).await.unwrap();
+        sqlx::query(sql).execute(&mut *db).await.unwrap();
     }
+}
+
+/// The plan of the service's statement with a text, for any values of its parameters.
+async fn plan(db: &mut PgConnection, text: &str, values: &[&str]) -> String {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/.sqlx");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap());
+    let mut statements = files.map(|file| serde_json::from_str::<serde_json::Value>(&file).unwrap()["query"].as_str().unwrap().to_owned());
+    let statement = statements.find(|sql| sql.contains(text)).unwrap();
+    for sql in ["SET plan_cache_mode = force_generic_plan".to_owned(), "DEALLOCATE ALL".to_owned(), format!("PREPARE page AS {statement}")]
+    {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut *db).await.unwrap();
+    }
+    let explain = format!("EXPLAIN EXECUTE page({})", values.join(", "));
+    let rows = sqlx::raw_sql(sqlx::AssertSqlSafe(explain)).fetch_all(&mut *db).await.unwrap();
+    rows.iter().map(|row| row.get::<String, _>(0)).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn the_cost_of_a_page_by_metadata_is_bounded() {
+    let cluster = Cluster::start(&[]).await;
+    let replica = cluster.replica();
+    let mut person = cluster.user().at(&replica);
+    let (turn, _) = person.run(tagged("d", &[("page", "1"), ("tier", "gold")])).await;
+    let mut db = PgConnection::connect(&cluster.database).await.unwrap();
+    add_turns(&mut db).await;
+
     let (project, user) = (format!("'{}'", turn.project_id), format!("'{}'", turn.user_id));
-    let values = [&project, &user, "'page'", "'1'", "'ffffffff-0000-7000-8000-000000010000'", r#"'{"page":"1"}'"#, "false", "''", "51"];
-    let sql = values.iter().enumerate().fold(statement(), |sql, (n, value)| sql.replace(&format!("${}", n + 1), value));
-    let rows = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN {sql}"))).fetch_all(&mut db).await.unwrap();
-    let plan = rows.iter().map(|row| row.get::<String, _>(0)).collect::<Vec<_>>().join("\n");
-    assert!(plan.contains("turn_metadata_entry_idx") && plan.contains("turns_pkey"), "{plan}");
-    assert!(!plan.contains("Sort") && !plan.contains("Seq Scan on turn"), "{plan}");
+    let values = [&project, &user, "'page'", "'1'", "'ffffffff-0000-7000-8000-000000010000'", "51"];
+    let range = plan(&mut db, "SELECT turn_id FROM turn_metadata", &values).await;
+    assert!(range.contains("turn_metadata_entry_idx") && range.contains("turn_id < $5") && !range.contains("Filter"), "{range}");
+    assert!(!range.contains("Sort"), "{range}");
+    let ids = format!("ARRAY['{}']::uuid[]", turn.id);
+    let rows = plan(&mut db, "t.metadata @> $3", &[&ids, &user, r#"'{"page":"1"}'"#, "false", "''", "51"]).await;
+    assert!(rows.contains("turns_pkey") && !rows.contains("Seq Scan"), "{rows}");
+
+    // Of the 10,001 turns with the first entry one has the second one, too.
+    let pages = pages(&mut person, of_draft("d", &[("page", "1"), ("tier", "gold")])).await;
+    assert_eq!((pages.concat(), pages.len()), (vec![turn.id], 11));
+    let page = person.turns.list_turns(ListTurnsRequest { page_size: 200, ..of_draft("d", &[("page", "1")]) }).await.unwrap().into_inner();
+    assert_eq!((page.turns.len(), page.next_page_token.is_empty()), (200, false));
 }
