@@ -46,7 +46,7 @@ await run("ag-ui", {
   },
 
   async "the run of docs/chat-clients.md works as written"() {
-    const [code] = await blocks("js");
+    const code = (await blocks("js")).find((code) => code.includes("HttpAgent"));
     const headers = await person();
     class InPage extends HttpAgent {
       constructor(config) {

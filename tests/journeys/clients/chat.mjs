@@ -3,10 +3,10 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { get, library, open, person, run, startNetwork, until, url } from "./support.mjs";
-import { browserFetch, documentedChat } from "./documentation.mjs";
+import { browserFetch, documentedChat, documentedLoad } from "./documentation.mjs";
 
 const major = process.argv[2];
-const { AbstractChat, DefaultChatTransport, generateId, lastAssistantMessageIsCompleteWithToolCalls } = library(major);
+const { AbstractChat, DefaultChatTransport, generateId, lastAssistantMessageIsCompleteWithToolCalls, validateUIMessages } = library(major);
 const level = major.slice(2);
 
 /** The state of a chat, which the SDK keeps in React or Vue. */
@@ -324,6 +324,36 @@ await run(major, {
       await again.sendMessage({ text: "page five" });
       assert.equal((await stored(first, headers)).length, 4, "a new message is not an edit");
     }
+  },
+
+  async "a loaded answer has the parts of the streamed one"() {
+    const headers = await person();
+    const load = await documentedLoad(headers);
+    const chat = new Chat({ id: generateId(), headers });
+    await chat.sendMessage({ text: "page one" });
+    const { projectId } = chat.answer.metadata;
+    const loaded = await load(projectId);
+    await validateUIMessages({ messages: loaded });
+    const [question, answer] = loaded;
+    assert.deepEqual([question.id, question.role, textOf(question)], [(await stored(chat, headers))[0].id, "user", "page one"]);
+    assert.deepEqual([answer.id, answer.role], [chat.answer.id, "assistant"]);
+    const spoken = ({ parts }) => parts
+      .filter(({ type }) => type === "text" || type.startsWith("tool-"))
+      .map(({ type, text, state, toolCallId, input, output, providerExecuted }) => ({ type, text, state, toolCallId, input, output, providerExecuted }));
+    assert.deepEqual(spoken(answer), spoken(chat.answer));
+    const files = ({ parts }) => parts
+      .filter(({ type }) => type === "data-file")
+      .map(({ id, data: { path, op, status, from } }) => ({ id, path, op, status, from }));
+    assert.deepEqual(files(answer), files(chat.answer));
+    const { revision, usage } = chat.answer.metadata;
+    assert.deepEqual(answer.metadata.revision, revision);
+    assert.deepEqual([answer.metadata.usage.inputTokens, answer.metadata.usage.outputTokens], [usage.inputTokens, usage.outputTokens]);
+    assert.equal(answer.parts.at(-1).data.revision, revision);
+    // The hook continues with the loaded messages.
+    const again = new Chat({ id: projectId, headers, messages: loaded });
+    await again.sendMessage({ text: "page two" });
+    assert.deepEqual([again.status, roles(again)], ["ready", "user assistant user assistant"], again.error?.message);
+    assert.deepEqual((await load(projectId)).map((message) => message.id).slice(0, 2), loaded.map((message) => message.id));
   },
 
   async "a regenerated answer replaces the first one"() {

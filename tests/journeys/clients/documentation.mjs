@@ -49,3 +49,9 @@ export async function documentedChat({ DefaultChatTransport, useChat, level, hea
   };
   return { component, fetchAnew: (fetch) => make(fetch, useChat).fetchAnew };
 }
+
+/** The function of the page that loads the messages of a project. */
+export async function documentedLoad(headers) {
+  const code = (await blocks("js")).find((code) => code.includes("function load("));
+  return new Function("fetch", `${body(code)}\nreturn load;`)(inPage(headers));
+}
