@@ -5,31 +5,39 @@ use crate::project_storage::{MessagePart, TokenUsage, ToolCall, message_part::Ki
 
 /// Texts and tool calls of one message.
 pub const MAX_PARTS: usize = 200;
-/// Bytes of all texts and tool calls of one message.
-pub const MAX_BYTES: usize = 192 * 1024;
+/// Tool calls of one message. They leave room for the texts, of which the last one is the most important.
+pub const MAX_CALLS: usize = 150;
+/// Bytes of all texts of one message.
+pub const TEXT_BYTES: usize = 128 * 1024;
+/// Bytes of the arguments and results of all tool calls of one message.
+const CALL_BYTES: usize = 64 * 1024;
 /// Bytes of the arguments of a tool call.
 pub const ARGUMENT_BYTES: usize = 4 * 1024;
 /// Bytes of the result of a tool call.
 const RESULT_BYTES: usize = 1024;
 /// Bytes of the id, of the tool and of the reason of a tool call.
-const NAME_BYTES: usize = 200;
+const NAME_BYTES: usize = 100;
 
 /// The texts and tool calls of a message within the limits, then the number of those that are left out, then the usage. Files among the
 /// parts are dropped: they come from the revision.
 #[must_use]
 pub fn fit(parts: Vec<MessagePart>) -> Vec<MessagePart> {
-    let (mut kept, mut left, mut omitted, mut usage) = (Vec::new(), MAX_BYTES, 0_u32, None);
+    let (mut kept, mut calls, mut omitted, mut usage) = (Vec::new(), 0, 0_u32, None);
+    let (mut text_left, mut call_left) = (TEXT_BYTES, CALL_BYTES);
     for part in parts {
+        let is_full = kept.len() == MAX_PARTS;
         match part.kind {
             Some(Kind::Usage(tokens)) => usage = Some(tokens),
             Some(Kind::Omitted(count)) => omitted = omitted.saturating_add(count),
-            Some(Kind::Text(_) | Kind::ToolCall(_)) if kept.len() == MAX_PARTS || left == 0 => omitted = omitted.saturating_add(1),
+            Some(Kind::Text(_)) if is_full || text_left == 0 => omitted = omitted.saturating_add(1),
+            Some(Kind::ToolCall(_)) if is_full || calls == MAX_CALLS => omitted = omitted.saturating_add(1),
             Some(Kind::Text(mut text)) => {
-                let truncated = cut(&mut text, &mut left);
+                let truncated = cut(&mut text, &mut text_left);
                 kept.push(MessagePart { kind: Some(Kind::Text(text)), truncated: part.truncated || truncated });
             }
             Some(Kind::ToolCall(mut call)) => {
-                let truncated = cut_call(&mut call, &mut left);
+                calls += 1;
+                let truncated = cut_call(&mut call, &mut call_left);
                 kept.push(MessagePart { kind: Some(Kind::ToolCall(call)), truncated: part.truncated || truncated });
             }
             Some(Kind::File(_)) | None => {}
@@ -71,10 +79,10 @@ fn cut(text: &mut String, left: &mut usize) -> bool {
 
 fn cut_call(call: &mut ToolCall, left: &mut usize) -> bool {
     let mut truncated = false;
-    let ToolCall { id, tool, arguments, state: _, result, error_reason } = call;
-    for (text, limit) in
-        [(id, NAME_BYTES), (tool, NAME_BYTES), (error_reason, NAME_BYTES), (result, RESULT_BYTES), (arguments, ARGUMENT_BYTES)]
-    {
+    for text in [&mut call.id, &mut call.tool, &mut call.error_reason] {
+        truncated |= truncate(text, NAME_BYTES);
+    }
+    for (text, limit) in [(&mut call.result, RESULT_BYTES), (&mut call.arguments, ARGUMENT_BYTES)] {
         truncated |= truncate(text, limit);
         truncated |= cut(text, left);
     }
@@ -120,12 +128,22 @@ mod tests {
 
     #[test]
     fn a_long_part_is_cut_with_a_mark() {
-        let fitted = fit(vec![call("c", &"é".repeat(ARGUMENT_BYTES)), text(&"é".repeat(MAX_BYTES)), text("more"), call("d", "{}")]);
+        let fitted = fit(vec![call("c", &"é".repeat(ARGUMENT_BYTES)), text(&"xé".repeat(TEXT_BYTES)), text("more"), call("d", "{}")]);
         let Some(Kind::ToolCall(cut)) = &fitted[0].kind else { panic!("{fitted:?}") };
         let Some(Kind::Text(rest)) = &fitted[1].kind else { panic!("{fitted:?}") };
         assert_eq!((cut.arguments.len(), fitted[0].truncated, fitted[1].truncated), (ARGUMENT_BYTES, true, true));
-        let bytes = rest.len() + cut.arguments.len() + cut.id.len() + cut.tool.len();
-        assert!((MAX_BYTES - 1..=MAX_BYTES).contains(&bytes), "{bytes}");
-        assert_eq!(fitted[2..], [omitted(2)]);
+        assert_eq!(rest.len(), TEXT_BYTES - 1);
+        assert_eq!(fitted[2..], [call("d", "{}"), omitted(1)]);
+        assert_eq!(fit(fitted.clone()), fitted, "what fits stays as it is");
+    }
+
+    #[test]
+    fn many_calls_leave_room_for_the_last_text() {
+        let calls = (0..MAX_PARTS).map(|n| call(&n.to_string(), &"x".repeat(ARGUMENT_BYTES)));
+        let fitted = fit(calls.chain([text("Done")]).collect());
+        assert_eq!(fitted[MAX_CALLS..], [text("Done"), omitted(50)]);
+        let arguments = |part: &MessagePart| if let Some(Kind::ToolCall(call)) = &part.kind { call.arguments.len() } else { 0 };
+        assert_eq!(fitted.iter().map(arguments).sum::<usize>(), CALL_BYTES);
+        assert_eq!((fitted[15].truncated, fitted[16].truncated), (false, true));
     }
 }

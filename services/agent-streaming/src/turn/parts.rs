@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use proto::{
     agent_streaming::{Usage, turn_event::Kind as Event},
-    parts::{self, ARGUMENT_BYTES, MAX_BYTES, MAX_PARTS},
+    parts::{self, ARGUMENT_BYTES, MAX_CALLS, MAX_PARTS, TEXT_BYTES},
     project_storage::{MessagePart, TokenUsage, ToolCall, ToolCallState, message_part::Kind},
 };
 
@@ -46,7 +46,7 @@ impl AnswerParts {
                 let part = self.blocks.get(&delta.block_id).and_then(|at| self.parts.get_mut(*at));
                 if let Some(MessagePart { kind: Some(Kind::Text(text)), truncated }) = part {
                     let before = text.len();
-                    *truncated |= append(text, &delta.text, before + MAX_BYTES - self.text_bytes);
+                    *truncated |= append(text, &delta.text, before + TEXT_BYTES - self.text_bytes);
                     self.text_bytes += text.len() - before;
                 }
             }
@@ -97,7 +97,8 @@ impl AnswerParts {
 
     /// Returns `false` if the message has all parts that it may have.
     fn push(&mut self, kind: Kind) -> bool {
-        let fits = self.parts.len() < MAX_PARTS;
+        let calls = || self.parts.iter().filter(|part| matches!(part.kind, Some(Kind::ToolCall(_)))).count();
+        let fits = self.parts.len() < MAX_PARTS && (!matches!(kind, Kind::ToolCall(_)) || calls() < MAX_CALLS);
         if fits {
             self.parts.push(kind.into());
         } else {
@@ -193,20 +194,21 @@ mod tests {
     fn a_superseded_step_leaves_no_parts() {
         let superseded = [Event::StepSuperseded(StepSuperseded::default()), step()];
         let first = [&[step()], &text("a", &["one"])[..]].concat();
-        let second = [&[step()], &text("b", &[&"x".repeat(MAX_BYTES)])[..], &[call("c", "search")]].concat();
+        let second = [&[step()], &text("b", &[&"x".repeat(TEXT_BYTES)])[..], &[call("c", "search")]].concat();
         assert_eq!(parts(&[&first, &second, &superseded, &text("b", &["two"])]), [written("one"), written("two")]);
     }
 
     #[test]
     fn long_answers_are_cut_with_a_mark() {
-        let many: Vec<_> = (0..MAX_PARTS + 3).map(|n| call(&n.to_string(), "search")).collect();
-        let fitted = parts(&[&many, &text("a", &["more"])]);
-        assert_eq!((fitted.len(), fitted.last()), (MAX_PARTS + 1, Some(&Kind::Omitted(4).into())));
+        let many: Vec<_> = (0..MAX_CALLS + 3).map(|n| call(&n.to_string(), "search")).collect();
+        let texts: Vec<_> = (0..MAX_PARTS - MAX_CALLS + 1).flat_map(|n| text(&n.to_string(), &["a text"])).collect();
+        let fitted = parts(&[&many, &texts]);
+        assert_eq!(fitted[MAX_PARTS - 1..], [written("a text"), Kind::Omitted(4).into()]);
         let cut = parts(&[&[call("c", "search"), input("c", &"x".repeat(ARGUMENT_BYTES + 1))]]);
         assert!(cut[0].truncated && called(&cut[0]).1.len() == ARGUMENT_BYTES);
         let whole = parts(&[&[call("c", "search"), input("c", &"x".repeat(ARGUMENT_BYTES + 1)), ready("c", r#"{"query":"x"}"#)]]);
         assert!(!whole[0].truncated);
-        let long = parts(&[&text("a", &[&"x".repeat(MAX_BYTES), "y"]), &text("b", &["z"])]);
+        let long = parts(&[&text("a", &[&"x".repeat(TEXT_BYTES), "y"]), &text("b", &["z"])]);
         assert_eq!((long.len(), long[0].truncated, long[1].clone()), (2, true, Kind::Omitted(1).into()));
     }
 }

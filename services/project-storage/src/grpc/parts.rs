@@ -12,8 +12,10 @@ use crate::model::{
     part::{CallState, ChangedFile, FileStatus, Part, Tokens, ToolCall},
 };
 
-/// The parts of an answer within the limits, as a model and its tools made them: they are cut instead of refused.
-pub(super) fn decode(wire: Vec<pb::MessagePart>) -> Vec<Part> {
+/// The parts of an answer within the limits, as a model and its tools made them: they are cut instead of refused. An agent of a release
+/// without parts sends none, and then the answer is one text.
+pub(super) fn decode(wire: Vec<pb::MessagePart>, answer: &str) -> Vec<Part> {
+    let wire = if wire.is_empty() { parts::of_text(answer) } else { wire };
     parts::fit(wire.into_iter().map(without_nul).collect()).into_iter().filter_map(part).collect()
 }
 
@@ -78,6 +80,7 @@ fn wire(part: &Part) -> Option<pb::MessagePart> {
                 FileStatus::Modified => pb::FileStatus::Modified,
                 FileStatus::Deleted => pb::FileStatus::Deleted,
                 FileStatus::Renamed => pb::FileStatus::Renamed,
+                FileStatus::Unknown => pb::FileStatus::Unspecified,
             };
             let (path, old_path, revision) = (path.clone(), old_path.clone(), revision.clone());
             (Kind::File(pb::ChangedFile { path, status: status.into(), old_path, revision }), false)
@@ -94,6 +97,7 @@ fn tool_call(call: &ToolCall) -> pb::ToolCall {
         CallState::Succeeded => pb::ToolCallState::Succeeded,
         CallState::Failed => pb::ToolCallState::Failed,
         CallState::Unfinished => pb::ToolCallState::Unfinished,
+        CallState::Unknown => pb::ToolCallState::Unspecified,
     };
     pb::ToolCall {
         id: call.id.clone(),

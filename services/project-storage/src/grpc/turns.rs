@@ -100,8 +100,8 @@ pub(super) async fn commit(app: &App, request: Request<pb::CommitTurnRequest>) -
         base: base.map_or(Base::Nothing, Base::Revision),
         set: decode::changes(wire.changes, false).await?,
         digest: wire.digest.to_vec(),
+        parts: parts::decode(wire.parts, &wire.answer),
         answer: replace_nul(wire.answer),
-        parts: parts::decode(wire.parts),
         // A model wrote the message, so it is cut instead of refused.
         message: wire.message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SUMMARY_CHARACTERS).collect(),
     };
@@ -124,7 +124,8 @@ pub(super) async fn end(app: &App, request: Request<pb::EndTurnRequest>) -> Resu
     let id = violations.parse::<TurnId>("turn_id", &wire.turn_id);
     text::PARTIAL_ANSWER.check(&mut violations, &wire.partial_answer);
     let reason = failure_reason(&mut violations, &wire);
-    let partial = PartialAnswer { text: replace_nul(wire.partial_answer), parts: parts::decode(wire.parts) };
+    let parts = parts::decode(wire.parts, &wire.partial_answer);
+    let partial = PartialAnswer { text: replace_nul(wire.partial_answer), parts };
     let end = match pb::TurnEnd::try_from(wire.end) {
         Ok(pb::TurnEnd::Failed) => Some(TurnEnd::Failed { partial, reason }),
         Ok(pb::TurnEnd::Cancelled) => Some(TurnEnd::Cancelled { partial }),

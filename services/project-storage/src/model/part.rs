@@ -53,6 +53,9 @@ pub(crate) enum CallState {
     Succeeded,
     Failed,
     Unfinished,
+    /// A later release wrote it.
+    #[serde(other)]
+    Unknown,
 }
 
 /// A file that the revision of an answer changes.
@@ -73,6 +76,9 @@ pub(crate) enum FileStatus {
     Modified,
     Deleted,
     Renamed,
+    /// A later release wrote it.
+    #[serde(other)]
+    Unknown,
 }
 
 /// The tokens of a turn.
@@ -151,5 +157,7 @@ mod tests {
         assert_eq!(serde_json::from_value::<Vec<Part>>(json.clone()).expect("parts"), parts);
         json[0]["type"] = "image".into();
         assert_eq!(serde_json::from_value::<Vec<Part>>(json).expect("parts")[0], Part::Unknown);
+        assert_eq!(serde_json::from_value::<CallState>("denied".into()).expect("a state"), CallState::Unknown);
+        assert_eq!(serde_json::from_value::<FileStatus>("copied".into()).expect("a status"), FileStatus::Unknown);
     }
 }

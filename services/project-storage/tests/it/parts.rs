@@ -1,7 +1,7 @@
 //! The parts of messages.
 
 use proto::{
-    parts::{ARGUMENT_BYTES, MAX_BYTES, MAX_PARTS},
+    parts::{ARGUMENT_BYTES, MAX_PARTS, TEXT_BYTES},
     project_storage::{
         ChangedFile, CommitOutcome, CommitTurnRequest, DeleteMessageRequest, FileStatus, ListTurnMessagesRequest, Message, MessagePart,
         TokenUsage, ToolCall, ToolCallState, TurnEnd, UpdateMessageRequest, message_part::Kind,
@@ -106,8 +106,14 @@ async fn conflicts_partial_answers_and_old_answers_have_parts() {
 
     let old = Turn::new(&cluster);
     old.begin(&ann, &project, "say").await.expect("begun");
-    commit(&old.agent, CommitTurnRequest { base_revision: String::new(), ..old.result("", vec![]) }).await.expect("committed");
+    commit(&old.agent, old.result("", vec![])).await.expect("committed");
     assert_eq!(conversation(&ann, &project).await[5].parts, [text("done")]);
+    // A commit that an agent of a release without parts has sealed.
+    let sealed = Turn::new(&cluster);
+    sealed.begin(&ann, &project, "write").await.expect("begun");
+    let committed = commit(&sealed.agent, sealed.result("", vec![write("z", "1")])).await.expect("committed");
+    let revision = committed.revision.expect("a revision").id;
+    assert_eq!(conversation(&ann, &project).await[7].parts, [text("done"), file("z", FileStatus::Added, "", &revision)]);
 }
 
 #[tokio::test]
@@ -125,6 +131,6 @@ async fn long_parts_are_cut_and_not_refused() {
     assert_eq!(parts[0], MessagePart { kind: Some(Kind::ToolCall(cut)), truncated: true });
     let bytes = |part: &MessagePart| if let Some(Kind::Text(text)) = &part.kind { text.len() } else { 0 };
     let written = parts.iter().map(bytes).sum::<usize>();
-    assert!(written < MAX_BYTES && parts[parts.len() - 2].truncated);
+    assert!(written == TEXT_BYTES && parts[parts.len() - 2].truncated);
     assert!(matches!(parts.last(), Some(MessagePart { kind: Some(Kind::Omitted(count)), .. }) if *count > 0));
 }
