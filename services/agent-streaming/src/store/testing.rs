@@ -12,7 +12,8 @@ pub(crate) async fn hold(db: &PgPool, turn: TurnId) -> Transaction<'static, Post
 
 /// Changes the id of a turn.
 pub(crate) async fn rename(db: &PgPool, turn: TurnId, to: TurnId) {
-    sqlx::query("UPDATE turns SET id = $2 WHERE id = $1").bind(turn.0).bind(to.0).execute(db).await.unwrap();
+    let rename = "WITH entries AS (UPDATE turn_metadata SET turn_id = $2 WHERE turn_id = $1) UPDATE turns SET id = $2 WHERE id = $1";
+    sqlx::query(rename).bind(turn.0).bind(to.0).execute(db).await.unwrap();
 }
 
 /// Ends a turn as if it had ended that many hours ago.
