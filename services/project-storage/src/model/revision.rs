@@ -8,7 +8,7 @@ use crate::{
     model::path::FilePath,
 };
 
-/// Who made a revision. The database stores the number.
+/// What made a revision. The database stores the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Actor {
     Person = 1,
@@ -77,7 +77,7 @@ impl Revision {
         self.parents.first().copied().filter(|_| self.number != 1)
     }
 
-    /// Whether it is on the branch of a conflicted turn, and not in the log.
+    /// Whether it is on the branch of a conflict, and not in the log.
     pub(crate) fn is_on_branch(&self) -> bool {
         self.number == 0
     }

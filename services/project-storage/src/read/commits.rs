@@ -11,7 +11,7 @@ use crate::{
         revision::{Actor, Revision},
     },
     read::objects::Objects,
-    store::{self, objects, revisions, turns},
+    store::{self, conflicts, objects, revisions, turns},
 };
 
 /// The line of a commit's message that names its turn.
@@ -36,6 +36,26 @@ pub(crate) async fn find(objects: &Objects, project: &Project, id: Oid) -> Resul
     let rows: Vec<store::objects::Row> = objects::read(&objects.pool, project.store, &[id]).await?;
     let Some(row) = rows.into_iter().next() else { return Ok(None) };
     Ok(Some(revision(id, read_commit(id, &row.data)?)))
+}
+
+/// The revision whose files another one changed: its first parent. The other side of an open merge of projects may have its parent in the
+/// other project only; then it is what the merge began with.
+///
+/// # Errors
+/// [`Error::RevisionNotFound`] if the project does not have it.
+pub(crate) async fn before(objects: &Objects, project: &Project, revision: &Revision) -> Result<Option<Revision>, Error> {
+    let Some(parent) = revision.previous() else { return Ok(None) };
+    if let Some(found) = revisions::find(&objects.pool, project.id, parent).await? {
+        return Ok(Some(found));
+    }
+    match conflicts::base_of(&objects.pool, project.id, revision.id).await? {
+        Some(Some((commit, tree))) => {
+            let base = find(objects, project, commit).await?.ok_or(Error::RevisionNotFound)?;
+            Ok(Some(Revision { tree, ..base }))
+        }
+        Some(None) => Ok(None),
+        None => Err(Error::RevisionNotFound),
+    }
 }
 
 /// What a commit says of itself. It does not say which files it changed, so there are no counts.

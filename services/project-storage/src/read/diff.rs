@@ -31,7 +31,7 @@ pub(crate) struct Query {
     pub(crate) user: UserId,
     pub(crate) project: ProjectId,
     pub(crate) newer: Newer,
-    /// The older revision; `None` for the first parent of the newer one.
+    /// The older revision; `None` for the one [`commits::before`] the newer one.
     pub(crate) base: Option<Oid>,
     /// Only the file with this path on one of the two sides.
     pub(crate) path: Option<FilePath>,
@@ -96,10 +96,10 @@ pub(crate) enum Lines {
 pub(crate) async fn diff(objects: &Objects, slots: &LoadSlots, context: &Context, query: Query, part: Part) -> Result<Diff, Error> {
     let member = member::find(&objects.pool, query.user, &Target::Id(query.project), Role::Viewer).await?;
     let newer = newer(objects, &member, query.newer).await?;
-    let base_id = query.base.or_else(|| newer.as_ref().and_then(Revision::previous));
-    let base = match base_id {
-        Some(id) => history::resolve(&objects.pool, &member, Some(id)).await?,
-        None => None,
+    let base = match (query.base, &newer) {
+        (Some(id), _) => history::resolve(&objects.pool, &member, Some(id)).await?,
+        (None, Some(newer)) => commits::before(objects, &member.project, newer).await?,
+        (None, None) => None,
     };
     let slot = slots.take(context).await?;
     let trees = [&base, &newer].map(|revision| revision.as_ref().map_or(Oid::EMPTY_TREE, |revision| revision.tree));

@@ -14,7 +14,7 @@ use crate::{
         revision::{LabelledRevision, Revision},
     },
     read::{
-        changes, history,
+        changes, commits, history,
         load::LoadSlots,
         member,
         objects::Objects,
@@ -83,7 +83,7 @@ pub(crate) async fn list(
 
 /// Where the first page begins.
 struct Start {
-    /// The commit of a conflicted turn, if it is the newest one and changed the file.
+    /// The other side of a conflict, if it is the newest one and changed the file.
     beside: Option<Version>,
     cursor: Cursor,
 }
@@ -97,11 +97,8 @@ async fn start(objects: &Objects, member: &Member, query: &Query) -> Result<Star
     if newest.number > 0 {
         return Ok(Start { beside: None, cursor: Cursor { before: behind(&newest), path } });
     }
-    // The commit of a conflicted turn stands beside the log, on top of the revision that the turn worked on.
-    let base = match newest.parents.first() {
-        Some(id) => Some(history::find(&objects.pool, query.project, *id).await?),
-        None => None,
-    };
+    // The other side of a conflict stands beside the log, on top of the revision that both sides began with.
+    let base = commits::before(objects, &member.project, &newest).await?;
     let previous_tree = base.as_ref().map_or(Oid::EMPTY_TREE, |base| base.tree);
     let old = walk::file_at(objects, &member.project, previous_tree, &path).await?;
     let beside = (old != new).then_some(Version { revision: newest, previous_tree, old, new });

@@ -66,6 +66,20 @@ pub(crate) async fn find(db: impl PgExecutor<'_>, project: ProjectId, id: Confli
     Ok(Some(ConflictState::Open(Box::new(OpenConflict { kind, base, theirs, user, expires_at, undoes }))))
 }
 
+/// What the two sides of an open conflict began with: the commit and its tree, by the commit of the other side. The outer `None` is no such
+/// conflict, the inner one a project without files.
+pub(crate) async fn base_of(db: impl PgExecutor<'_>, project: ProjectId, theirs: Oid) -> Result<Option<Option<(Oid, Oid)>>, StoreError> {
+    let query = sqlx::query!(
+        "SELECT base, base_tree FROM conflicts
+         WHERE project_id = $1 AND theirs = $2 AND resolution IS NULL AND expires_at > now()
+         ORDER BY created_at DESC LIMIT 1",
+        project.0,
+        theirs.as_bytes(),
+    );
+    let row = chassis::postgres::query("select base of conflict", query.fetch_optional(db)).await?;
+    Ok(row.map(|row| Ok::<_, Corruption>(oid(row.base)?.zip(oid(row.base_tree)?))).transpose()?)
+}
+
 /// What an earlier request with the same idempotency key left: its fingerprint, and the paths in conflict.
 pub(crate) struct RecordedConflict {
     pub(crate) fingerprint: Vec<u8>,

@@ -102,6 +102,7 @@ pub(crate) async fn find(db: impl PgExecutor<'_>, project: ProjectId, id: Oid) -
            WHERE l.name = $3 AND l.seq > s.after_number AND l.seq <= s.number
               OR l.name <> $3 AND l.project_id = $1
                  AND EXISTS (SELECT 1 FROM refs r WHERE r.project_id = $1 AND r.name = l.name AND r.expires_at > now())
+           ORDER BY l.name = $3 DESC
            LIMIT 1"#,
         project.0,
         id.as_bytes(),

@@ -7,8 +7,8 @@ use proptest::{
 use proto::{
     error::Fault,
     project_storage::{
-        Actor, CommitOutcome, DiffRevisionsRequest, ForkProjectRequest, GetConflictRequest, MergeProjectRequest, MergeProjectResponse,
-        ResolveConflictRequest, ResolvedFile, Take,
+        Actor, CommitOutcome, DiffRevisionsRequest, ForkProjectRequest, GetConflictRequest, ListFileRevisionsRequest, MergeProjectRequest,
+        MergeProjectResponse, ResolveConflictRequest, ResolvedFile, Take,
     },
 };
 
@@ -151,6 +151,29 @@ async fn merges_outlive_the_merged_project() {
     assert_eq!(ann.merge(&project, &project).await.expect_err("refused").reason, "INVALID_FIELD");
     let late = ann.fork(&project, "").await.expect("forked").id;
     assert_eq!(ann.merge(&late, &project).await.expect("merged").outcome(), CommitOutcome::Unchanged);
+}
+
+/// Its parent is a revision that only the fork has.
+#[tokio::test]
+async fn the_other_side_of_an_open_merge_has_a_past() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create().await.id;
+    let first = ann.put(&project, "a", LINES).await;
+    let fork = ann.fork(&project, "").await.expect("forked").id;
+    ann.put(&fork, "b", "only in the fork").await;
+    let theirs = ann.put(&fork, "a", &lines(&[(5, "fork")])).await;
+    ann.put(&project, "a", &lines(&[(5, "parent")])).await;
+    assert_eq!(ann.merge(&project, &fork).await.expect("conflicted").outcome(), CommitOutcome::Conflicted);
+
+    let request = DiffRevisionsRequest { project_id: project.clone(), revision: theirs.clone(), ..Default::default() };
+    let diff = answer(ann.client.clone().diff_revisions(ann.request(request)).await).expect("a diff");
+    assert_eq!((diff.base_revision.as_str(), diff.files.len()), (first.as_str(), 2), "everything since the last common revision");
+    let request =
+        ListFileRevisionsRequest { project_id: project.clone(), path: "a".into(), revision: theirs.clone(), ..Default::default() };
+    let history = answer(ann.client.clone().list_file_revisions(ann.request(request)).await).expect("a history");
+    let ids: Vec<_> = history.file_revisions.into_iter().filter_map(|entry| entry.revision).map(|revision| revision.id).collect();
+    assert_eq!(ids, [theirs, first]);
 }
 
 #[tokio::test]

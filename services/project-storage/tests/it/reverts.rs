@@ -385,3 +385,30 @@ async fn a_conflict_of_the_release_before_is_known() {
     assert_eq!(reason(ann.conflict(&project, &turns[1].id).await), "CONFLICT_RESOLVED");
     assert!(ann.conflicts(&project).await.expect("a list").is_empty());
 }
+
+/// The other side of a conflict has the same id as a revision of the log, if one person reverts a revision twice within a second.
+#[tokio::test]
+async fn a_revision_is_found_beside_a_conflict_with_the_same_id() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let same = "SELECT count(*) FROM conflicts c
+                JOIN ref_log l ON l.project_id = c.project_id AND l.oid = c.theirs AND l.name = 'refs/heads/main'";
+    for _ in 0..20 {
+        let project = ann.create().await.id;
+        ann.edit(&project, vec![write("a", "1")]).await;
+        let changed = ann.edit(&project, vec![write("a", "2")]).await;
+        let request = || RevertRevisionRequest { project_id: project.clone(), revision: changed.clone(), ..Default::default() };
+        let reverted = ann.revert(request()).await.expect("reverted").revision.expect("a revision").id;
+        ann.edit(&project, vec![write("a", "3")]).await;
+        assert_eq!(ann.revert(request()).await.expect("conflicted").outcome(), CommitOutcome::Conflicted);
+        // The place of a row in the table must not decide.
+        let moved = "WITH d AS (DELETE FROM ref_log WHERE name = 'refs/heads/main' RETURNING *) INSERT INTO ref_log SELECT * FROM d";
+        sqlx::query(moved).execute(&cluster.database.pool).await.expect("moved");
+        let fork = ann.fork(&project, &reverted).await.expect("a revision of the log");
+        assert_eq!(ann.files(&fork.id).await, ["a=1"]);
+        if cluster.count(same).await > 0 {
+            return;
+        }
+    }
+    panic!("no two reverts were within one second");
+}
