@@ -20,10 +20,10 @@ pub(crate) mod reviews;
 pub(crate) mod revisions;
 pub(crate) mod saves;
 pub(crate) mod sessions;
-pub(crate) mod staging;
 pub(crate) mod sweeps;
 pub(crate) mod templates;
 pub(crate) mod turns;
+pub(crate) mod unused_stores;
 pub(crate) mod usage;
 
 pub use chassis::postgres::connection;

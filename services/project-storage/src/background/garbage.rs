@@ -1,4 +1,4 @@
-//! Deletes objects that nothing of their store reaches any more: contents of uploads without a revision, what only a purged fork had, and
+//! Deletes objects that nothing in their store refers to any more: contents of uploads without a revision, what only a purged fork had, and
 //! conflicts that nobody has resolved in time.
 //!
 //! What makes objects unreachable writes a request. A sweep of the store begins an hour after its last request. It marks everything that

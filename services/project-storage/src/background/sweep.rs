@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     delete,
-    store::{Pool, StoreError, staging, sweeps},
+    store::{Pool, StoreError, sweeps, unused_stores},
 };
 
 /// The time between two sweeps.
@@ -49,8 +49,8 @@ async fn sweep(pool: &Pool) -> Result<u64, StoreError> {
 
 /// Deletes one store that has neither a project nor a template. Returns how many there were.
 pub async fn delete_unused_store(pool: &Pool) -> Result<u64, StoreError> {
-    let Some(store) = staging::find_unused_store(pool).await? else { return Ok(0) };
-    while staging::delete_part_of_unused_store(pool, store).await? {}
+    let Some(store) = unused_stores::find_unused_store(pool).await? else { return Ok(0) };
+    while unused_stores::delete_part_of_unused_store(pool, store).await? {}
     Ok(1)
 }
 

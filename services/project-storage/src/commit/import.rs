@@ -41,7 +41,7 @@ use crate::{
     store::{
         self, Pool, projects,
         saves::{self, RecordedSave},
-        staging,
+        unused_stores,
     },
 };
 
@@ -142,7 +142,7 @@ pub(crate) async fn import(
     policy.count(import.user.id).await?;
     let store = destination.project().store;
     if let Destination::New(_) = destination {
-        staging::insert_store(pool, store).await?;
+        unused_stores::insert_store(pool, store).await?;
     }
     let mut blobs = BlobWriter::begin(writer, destination.project()).await?;
     let result = read_and_save(writer, policy, (import, &destination), (&mut blobs, source), now).await;
@@ -157,7 +157,7 @@ pub(crate) async fn import(
 async fn clean_up(pool: &Pool, blobs: BlobWriter<'_>, destination: &Destination) -> Result<(), Error> {
     blobs.end().await?;
     if let Destination::New(project) = destination {
-        while staging::delete_part_of_unused_store(pool, project.store).await? {}
+        while unused_stores::delete_part_of_unused_store(pool, project.store).await? {}
     }
     Ok(())
 }

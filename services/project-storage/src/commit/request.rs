@@ -27,7 +27,7 @@ use crate::{
     model::{
         condition::Condition,
         conflict::NewConflict,
-        lineage::Contents,
+        lineage::LogNumbers,
         project::{Member, Project, Role, Target, User, require},
         revision::{Actor, Revision, Undoes},
     },
@@ -340,7 +340,7 @@ impl<'a> SaveRequest<'a> {
         member: &Member,
         conflict: &NewConflict<'_>,
         theirs: NewRevision<'_>,
-        merged: &Contents,
+        merged: &LogNumbers,
     ) -> Result<Attempt<()>, Error> {
         let project = member.project.id;
         let mut tx = store::begin(self.pool()).await?;

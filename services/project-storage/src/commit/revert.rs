@@ -198,7 +198,7 @@ impl RevertWrite<'_> {
             fingerprint: key.map(|key| key.fingerprint.as_slice()),
         };
         let theirs = commit.new_revision(&member, self.request.writer.quotas);
-        if matches!(self.request.write_conflict(&member, &conflict, theirs, &lineage::Contents::new()).await?, Attempt::Raced) {
+        if matches!(self.request.write_conflict(&member, &conflict, theirs, &lineage::LogNumbers::new()).await?, Attempt::Raced) {
             return Ok(Attempt::Raced);
         }
         let outcome = MergeOutcome::Conflicted { id: conflict.id, paths };

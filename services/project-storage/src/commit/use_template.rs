@@ -32,7 +32,7 @@ use crate::{
     store::{
         self, projects,
         saves::{self, NewRevision},
-        staging, templates,
+        templates, unused_stores,
     },
 };
 
@@ -152,7 +152,7 @@ impl UseWrite<'_> {
 
         let mut tx = store::begin(&self.writer.objects.pool).await?;
         templates::keep(&mut tx, template.id).await?.ok_or(Error::TemplateNotFound)?;
-        staging::insert_store(&mut *tx, member.project.store).await?;
+        unused_stores::insert_store(&mut *tx, member.project.store).await?;
         let is_new = |oid: &git::Oid| commit.objects.binary_search_by_key(oid, |object| object.oid).is_ok();
         copy::tree(&mut tx, template.store, member.project.store, &commit.tree, is_new).await?;
         // Not before the copy, because other requests of the account wait for its lock.

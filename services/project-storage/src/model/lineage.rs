@@ -11,23 +11,23 @@ pub(crate) struct Point {
     pub(crate) number: u32,
 }
 
-/// Up to which number a revision contains each log.
-pub(crate) type Contents = BTreeMap<ProjectId, u32>;
+/// The logs that a revision contains a part of, each with the number of the last revision of that part.
+pub(crate) type LogNumbers = BTreeMap<ProjectId, u32>;
 
 /// The last revisions of each log that both sides contain.
-pub(crate) fn common(ours: &Contents, theirs: &Contents) -> Vec<Point> {
+pub(crate) fn common(ours: &LogNumbers, theirs: &LogNumbers) -> Vec<Point> {
     let both = ours.iter().filter_map(|(log, number)| Some((*log, *number.min(theirs.get(log)?))));
     both.map(|(log, number)| Point { log, number }).collect()
 }
 
 /// What the other side contains and ours does not.
-pub(crate) fn missing(ours: &Contents, theirs: &Contents) -> Contents {
+pub(crate) fn missing(ours: &LogNumbers, theirs: &LogNumbers) -> LogNumbers {
     let is_missing = |(log, number): &(&ProjectId, &u32)| ours.get(*log).is_none_or(|own| own < *number);
     theirs.iter().filter(is_missing).map(|(log, number)| (*log, *number)).collect()
 }
 
 /// Removes the points that another one contains.
-pub(crate) fn drop_contained(points: &mut Vec<Point>, by: Point, contents: &Contents) {
+pub(crate) fn drop_contained(points: &mut Vec<Point>, by: Point, contents: &LogNumbers) {
     points.retain(|point| *point == by || contents.get(&point.log).is_none_or(|number| *number < point.number));
 }
 
@@ -40,7 +40,7 @@ mod tests {
         ProjectId(Uuid::from_u128(n))
     }
 
-    fn contents(of: &[(u128, u32)]) -> Contents {
+    fn contents(of: &[(u128, u32)]) -> LogNumbers {
         of.iter().map(|(n, number)| (log(*n), *number)).collect()
     }
 

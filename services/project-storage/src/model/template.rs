@@ -69,6 +69,16 @@ impl Template {
     pub(crate) fn is_visible_to(&self, user: UserId) -> bool {
         !self.hidden || self.publisher == user
     }
+
+    /// The key of the template in a list of this order.
+    pub(crate) fn key(&self, order: Order) -> Key {
+        let value = match order {
+            Order::Uses => self.uses,
+            Order::Rating => self.score,
+            Order::Newest => micros(self.created_at),
+        };
+        (value, self.id.0)
+    }
 }
 
 /// One version of a template.
@@ -148,18 +158,6 @@ pub(crate) struct Filter {
     /// Only those of this publisher, the hidden ones as well.
     pub(crate) publisher: Option<UserId>,
     pub(crate) order: Order,
-}
-
-impl Template {
-    /// The key of the template in a list of this order.
-    pub(crate) fn key(&self, order: Order) -> Key {
-        let value = match order {
-            Order::Uses => self.uses,
-            Order::Rating => self.score,
-            Order::Newest => micros(self.created_at),
-        };
-        (value, self.id.0)
-    }
 }
 
 /// A position in a list: a number or a time in microseconds since 1970, and an id.

@@ -8,7 +8,7 @@ use crate::{
     error::Error,
     git::{self, Corruption, FileRef, Folder, Oid},
     model::{
-        lineage::{Contents, Point, common, drop_contained, missing},
+        lineage::{LogNumbers, Point, common, drop_contained, missing},
         project::StoreId,
     },
     read::{merge, objects::Objects, tree},
@@ -23,12 +23,12 @@ pub(crate) struct MergeBase {
     /// The tree of the common ancestor. If there are several, a file that differs between them is one that no side has, so that
     /// sides that differ conflict there.
     pub(crate) tree: Arc<Folder>,
-    /// Contents of `tree` that the store does not have.
+    /// LogNumbers of `tree` that the store does not have.
     pub(crate) contents: merge::Contents,
     /// The first common ancestor; `None` if both began without files.
     pub(crate) commit: Option<Oid>,
     /// What the source contains and the target does not; empty if everything is merged already.
-    pub(crate) missing: Contents,
+    pub(crate) missing: LogNumbers,
 }
 
 /// Finds what a merge of `source` into `target` begins with.
@@ -38,10 +38,10 @@ pub(crate) struct MergeBase {
 pub(crate) async fn find(objects: &Objects, store: StoreId, target: Option<Point>, source: Point) -> Result<MergeBase, Error> {
     let pool = &objects.pool;
     let ours = match target {
-        Some(target) => lineage::contents(pool, target).await?,
-        None => Contents::new(),
+        Some(target) => lineage::log_numbers(pool, target).await?,
+        None => LogNumbers::new(),
     };
-    let theirs = lineage::contents(pool, source).await?;
+    let theirs = lineage::log_numbers(pool, source).await?;
     let mut points = common(&ours, &theirs);
     // Points of the two projects' own logs contain most others, so these come first.
     let is_foreign = |point: &Point| point.log != source.log && target.is_none_or(|target| point.log != target.log);
@@ -52,7 +52,7 @@ pub(crate) async fn find(objects: &Objects, store: StoreId, target: Option<Point
             return Err(Error::MergeTooComplex { limit: MAX_POINTS });
         }
         let point = points[at];
-        let contents = lineage::contents(pool, point).await?;
+        let contents = lineage::log_numbers(pool, point).await?;
         drop_contained(&mut points, point, &contents);
         read += 1;
         at = points.iter().position(|other| *other == point).map_or(0, |place| place + 1);

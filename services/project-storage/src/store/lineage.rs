@@ -9,13 +9,13 @@ use super::{Connection, MAIN, StoreError, signed, unsigned};
 use crate::{
     git::Oid,
     model::{
-        lineage::{Contents, Point},
+        lineage::{LogNumbers, Point},
         project::StoreId,
     },
 };
 
-/// What a revision contains.
-pub(crate) async fn contents(db: impl PgExecutor<'_>, point: Point) -> Result<Contents, StoreError> {
+/// Which parts of logs a revision contains.
+pub(crate) async fn log_numbers(db: impl PgExecutor<'_>, point: Point) -> Result<LogNumbers, StoreError> {
     let query = sqlx::query!(
         r#"WITH s AS (
                SELECT log_id, after_number, least(number, $2) AS up_to FROM log_segments($1) WHERE after_number < $2
@@ -50,7 +50,7 @@ pub(crate) async fn commit_at(db: impl PgExecutor<'_>, store: StoreId, point: Po
 }
 
 /// Records what a revision of a project contains since a merge.
-pub(crate) async fn insert_merged(db: &mut Connection, store: StoreId, revision: Point, new: &Contents) -> Result<(), StoreError> {
+pub(crate) async fn insert_merged(db: &mut Connection, store: StoreId, revision: Point, new: &LogNumbers) -> Result<(), StoreError> {
     let (logs, numbers) = columns(new);
     let query = sqlx::query!(
         "INSERT INTO merged (project_id, number, log_id, up_to, oid, tree, store_id)
@@ -75,7 +75,7 @@ pub(crate) async fn insert_merged(db: &mut Connection, store: StoreId, revision:
 }
 
 /// Keeps with a conflict what the revision that resolves it will contain.
-pub(crate) async fn insert_pending(db: &mut Connection, store: StoreId, conflict: ConflictId, new: &Contents) -> Result<(), StoreError> {
+pub(crate) async fn insert_pending(db: &mut Connection, store: StoreId, conflict: ConflictId, new: &LogNumbers) -> Result<(), StoreError> {
     let (logs, numbers) = columns(new);
     let query = sqlx::query!(
         "INSERT INTO pending_merges (conflict_id, log_id, up_to, oid, tree)
@@ -111,6 +111,6 @@ pub(crate) async fn resolve(db: &mut Connection, store: StoreId, revision: Point
     Ok(())
 }
 
-fn columns(contents: &Contents) -> (Vec<uuid::Uuid>, Vec<i32>) {
+fn columns(contents: &LogNumbers) -> (Vec<uuid::Uuid>, Vec<i32>) {
     contents.iter().map(|(log, number)| (log.0, signed(*number))).unzip()
 }

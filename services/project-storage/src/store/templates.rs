@@ -5,7 +5,7 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Connection, StoreError, saves::Request, signed, staging, unsigned};
+use super::{Connection, StoreError, saves::Request, signed, unsigned, unused_stores};
 use crate::{
     git::Oid,
     model::{
@@ -318,5 +318,5 @@ pub(crate) async fn mark(
 pub(crate) async fn delete(db: &mut Connection, template: &Template) -> Result<(), StoreError> {
     let query = sqlx::query!("DELETE FROM templates WHERE id = $1", template.id.0);
     chassis::postgres::query("delete template", query.execute(&mut *db)).await?;
-    staging::leave_store(db, template.store).await
+    unused_stores::leave_store(db, template.store).await
 }

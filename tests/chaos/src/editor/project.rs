@@ -102,6 +102,8 @@ impl Editor {
         let conflicted = self.post("merge", &merge, json!({ "sourceProjectId": source })).await?;
         let conflict = format!("{root}/conflicts/{}", conflicted["conflictId"].as_str()?);
         let found = self.get("get a conflict of a merge", &conflict).await?;
+        let theirs = found["turnRevision"].as_str()?;
+        self.get("compare the other side of a merge", &format!("{root}/diff?revision={theirs}")).await?;
         let files = json!([{ "path": SHARED, "take": "TAKE_TURN" }]);
         let body = json!({ "baseRevision": found["headRevision"], "files": files });
         self.post("resolve a merge", &format!("{conflict}/resolve"), body).await?;
