@@ -102,7 +102,7 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
 
     let tasks = Tasks::new();
     tasks.spawn(sweep::run(pool.clone(), tasks.token()));
-    tasks.spawn(starters::run(pool.clone(), tasks.token()));
+    starters::start(&pool, &tasks, &shutdown).await;
     tasks.spawn(garbage::run(pool.clone(), config.object_sweep, tasks.token()));
 
     let auth = connect(Caller::ProjectStorage, Caller::Auth, &config.auth_url, &config.cluster_secret);

@@ -356,10 +356,12 @@ async fn mentioned_routes_exist() -> Result<()> {
     for page in documents {
         let Page { name, text } = page?;
         for Route { method, target } in routes(&text) {
-            let target = ["$PROJECT", "{projectId}", "${id}", "{id}"].iter().fold(target, |text, place| text.replace(place, &done.project));
+            let target = ["$PROJECT", "${projectId}", "{projectId}", "${id}", "{id}"]
+                .iter()
+                .fold(target, |text, place| text.replace(place, &done.project));
             let target = ["$TURN", "{turnId}"].iter().fold(target, |text, place| text.replace(place, &done.turn));
             let target = ["$FIRST", "$REVISION"].iter().fold(target, |text, place| text.replace(place, &revision));
-            let target = target.replace("$TEMPLATE", &template);
+            let target = target.replace("$TEMPLATE", &template).replace("${query}", "pageSize=10");
             // The project is needed for the other routes, and an upload or an import is no GET.
             if target.contains("purge=true") || target.contains("message=") || target.contains("/import?") {
                 continue;

@@ -1,7 +1,8 @@
-//! Publishes the templates that ship with Backlot, once after the start of the service.
+//! Publishes the templates that ship with Backlot at the start of the service.
 
 use std::time::Duration;
 
+use chassis::task::Tasks;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -10,15 +11,25 @@ use crate::{
     store::Pool,
 };
 
+/// How long the start of the service waits for the publications. They take about 10 ms each, once for a database.
+const START_LIMIT: Duration = Duration::from_secs(5);
 /// The wait before a publication that failed is repeated.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// Publishes all of them, or ends at `stop`.
-pub(crate) async fn run(pool: Pool, stop: CancellationToken) {
+/// Publishes all of them before the service is ready. If that takes too long, the service starts and a task of `tasks` continues.
+pub(crate) async fn start(pool: &Pool, tasks: &Tasks, shutdown: &CancellationToken) {
+    let published = tokio::time::timeout(START_LIMIT, publish_all(pool));
+    if let Some(Err(_)) = shutdown.run_until_cancelled(published).await {
+        let (pool, stop) = (pool.clone(), tasks.token());
+        tasks.spawn(async move {
+            stop.run_until_cancelled(publish_all(&pool)).await;
+        });
+    }
+}
+
+async fn publish_all(pool: &Pool) {
     for starter in STARTERS {
-        if stop.run_until_cancelled(publish(&pool, starter)).await.is_none() {
-            return;
-        }
+        publish(pool, starter).await;
     }
 }
 
