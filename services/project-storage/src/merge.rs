@@ -1,6 +1,7 @@
 //! The three-way merge of trees: a change whose base is no longer the head is applied to the head. A path that one side changed is
 //! taken from that side. A file that both sides edited is merged line by line, if the mode says so. An edit of a file that the
-//! other side moved is applied at the new path. Everything else is a conflict. The result never has conflict markers.
+//! other side moved is applied at the new path. A file that one side moved, and that the other one removed or moved elsewhere, is a conflict
+//! at its new paths, as in git. Everything else is a conflict. The result never has conflict markers.
 //!
 //! The module does no I/O: a [`MergePlan`] names the files whose contents it needs.
 
@@ -11,7 +12,7 @@ use std::{
 
 use prost::bytes::Bytes;
 
-use crate::git::{self, Clash, Content, Difference, Entry, FileRef, Folder, Oid, diff, merge_text};
+use crate::git::{self, Clash, Content, Difference, Entry, FileChange, FileRef, Folder, Oid, Renames, diff, merge_text};
 
 /// Lines that one merge compares at most, of all versions of all files together. The largest project has about as many.
 const MAX_LINES: usize = 1_000_000;
@@ -38,6 +39,18 @@ pub(crate) struct Merge<'a> {
     /// The change replaces the whole tree, so every other change of the head conflicts with it.
     pub(crate) is_snapshot: bool,
 }
+
+/// How the two sides of a merge differ from its base.
+#[derive(Debug)]
+pub(crate) struct Sides {
+    /// What the change does.
+    ours: Vec<Difference>,
+    /// What the head has done.
+    theirs: Vec<Difference>,
+}
+
+/// The new paths of the files that a side moved, by their old paths. Files without content are not considered.
+pub(crate) type Moves = HashMap<String, String>;
 
 /// The part of a merge that needs no contents of files.
 #[derive(Debug, Default)]
@@ -76,10 +89,12 @@ pub(crate) struct MergeResult {
 }
 
 impl Merge<'_> {
-    /// Plans the merge from the trees alone.
-    pub(crate) fn plan(&self, mode: MergeMode) -> MergePlan {
-        let ours = diff(self.base, self.result);
-        let theirs = diff(self.base, self.head);
+    pub(crate) fn sides(&self) -> Sides {
+        Sides { ours: diff(self.base, self.result), theirs: diff(self.base, self.head) }
+    }
+
+    /// Plans the merge. `moves` are those of both sides, if [`Sides::renames`] asks for them.
+    pub(crate) fn plan(&self, mode: MergeMode, Sides { ours, theirs }: &Sides, moves: &[Moves; 2]) -> MergePlan {
         let mut plan = MergePlan { changes: ours.iter().map(|d| (d.path.clone(), d.new)).collect(), ..MergePlan::default() };
         if self.is_snapshot {
             let others = theirs.iter().filter(|d| self.result.file(&d.path) != d.new);
@@ -90,8 +105,9 @@ impl Merge<'_> {
             return plan;
         }
         let changed: HashMap<&str, &Difference> = theirs.iter().map(|d| (d.path.as_str(), d)).collect();
-        let (our_moves, their_moves) = (moves(&ours), moves(&theirs));
-        for our in &ours {
+        plan.add_diverging_moves(ours.iter().filter(|our| our.new.is_none()).map(|our| our.path.as_str()), &changed, moves);
+        let (our_moves, their_moves) = (unchanged_moves(ours), unchanged_moves(theirs));
+        for our in ours {
             // The same change on both sides is no conflict.
             let Some(their) = changed.get(our.path.as_str()).filter(|their| their.new != our.new) else { continue };
             // The path that the file was moved to, if the other side has no file there.
@@ -119,9 +135,27 @@ impl Merge<'_> {
     }
 }
 
-/// The moved files: old path, new path. A move is one deleted and one added file with the same content. Empty files are not
+impl Sides {
+    /// The search for the moves of both sides. `None` if no file is gone from both, so that the plan needs no moves.
+    pub(crate) fn renames(&self) -> Option<[Renames; 2]> {
+        let removed: BTreeSet<&str> = self.theirs.iter().filter(|their| their.new.is_none()).map(|their| their.path.as_str()).collect();
+        let is_gone = self.ours.iter().any(|our| our.new.is_none() && removed.contains(our.path.as_str()));
+        is_gone.then(|| [&self.ours, &self.theirs].map(|side| Renames::new(side.clone())))
+    }
+}
+
+/// The moves among changes.
+pub(crate) fn moves(changes: Vec<FileChange>) -> Moves {
+    let moved = changes.into_iter().filter_map(|change| match change {
+        FileChange::Renamed { old_path, path, old, .. } if old.size > 0 => Some((old_path, path)),
+        _ => None,
+    });
+    moved.collect()
+}
+
+/// The files that moved without a change: old path, new path. A move is one deleted and one added file with the same content. Empty files are not
 /// considered, and neither is a content with several deleted or added files.
-fn moves(differences: &[Difference]) -> HashMap<&str, &str> {
+fn unchanged_moves(differences: &[Difference]) -> HashMap<&str, &str> {
     let mut sides: HashMap<Oid, (Vec<&str>, Vec<&str>)> = HashMap::new();
     for difference in differences {
         match (difference.old, difference.new) {
@@ -141,6 +175,22 @@ impl MergePlan {
     fn add_conflict(&mut self, difference: &Difference) {
         self.changes.remove(&difference.path);
         self.conflicts.insert(difference.path.clone());
+    }
+
+    /// Makes the new paths of a file conflicts, if one side moved it, and the other one, which has `changed` it, moved it elsewhere or
+    /// removed it.
+    fn add_diverging_moves<'a>(
+        &mut self,
+        removed: impl Iterator<Item = &'a str>,
+        changed: &HashMap<&str, &Difference>,
+        [ours, theirs]: &[Moves; 2],
+    ) {
+        for path in removed.filter(|path| changed.get(path).is_some_and(|their| their.new.is_none())) {
+            let targets = [ours.get(path), theirs.get(path)];
+            if targets[0] != targets[1] {
+                self.conflicts.extend(targets.into_iter().flatten().cloned());
+            }
+        }
     }
 
     /// Applies the edit of a moved file at its new path.

@@ -20,7 +20,10 @@ fn tree(files: &str, contents: &mut HashMap<Oid, Bytes>) -> Arc<Folder> {
 fn merged(sides: [&str; 3], is_snapshot: bool, mode: MergeMode) -> Result<String, String> {
     let mut contents = HashMap::new();
     let [base, result, head] = sides.map(|side| tree(side, &mut contents));
-    let plan = Merge { base: &base, result: &result, head: &head, text_bytes: u32::MAX, is_snapshot }.plan(mode);
+    let merge = Merge { base: &base, result: &result, head: &head, text_bytes: u32::MAX, is_snapshot };
+    let sides = merge.sides();
+    let found = sides.renames().map(|renames| renames.map(|side| moves(side.finish(|oid| contents.get(&oid).map(|bytes| &bytes[..])))));
+    let plan = merge.plan(mode, &sides, &found.unwrap_or_default());
     let files = merge_files(plan.edits(), &contents);
     let merged = plan.finish(&head, &result, files);
     contents.extend(merged.contents.into_iter().map(|(_, content)| (content.file.oid, content.bytes)));
@@ -46,7 +49,6 @@ fn changes_of_different_paths_are_merged() {
         check("a=1", "b/a=1", "a=1 c=1", mode, Ok("b/a=1 c=1"));
         check("a=1", "a=2", "a=2 b=1", mode, Ok("a=2 b=1"));
         check("", "a=1", "b=1", mode, Ok("a=1 b=1"));
-        check("a=1", "b=1", "c=1", mode, Ok("b=1 c=1"));
     }
 }
 
@@ -98,6 +100,36 @@ fn an_edit_follows_a_move() {
         check(base, moved, edited, MergeMode::Lines, expected);
         check(base, edited, moved, MergeMode::Lines, expected);
         assert!(merged([base, moved, edited], false, MergeMode::Paths).is_err());
+    }
+}
+
+#[test]
+fn a_file_that_moved_and_is_gone_on_the_other_side_conflicts() {
+    for (base, ours, theirs, expected) in [
+        ("a=1", "b=1", "", Err("b")),
+        ("a=1", "b=1", "c=1", Err("b c")),
+        ("a=1", "b=1", "b=1", Ok("b=1")),
+        ("a=1 k=1", "b=1 k=2", "k=1 n=5", Err("b")),
+        // The file also changed.
+        ("a=1|2|3|4|", "b=1|2|3|5|", "", Err("b")),
+        ("a=1|2|3|4|", "b=1|2|3|5|", "c=1|2|3|4|", Err("b c")),
+        ("a=1|2|3|4|", "b=1|2|3|5|", "b=1|2|3|5|", Ok("b=1|2|3|5|")),
+        ("a=1|2|3|4|", "b=1|2|3|5|", "b=1|2|3|4|", Err("b")),
+        // A new file that has nothing of the one that both removed.
+        ("a=1|2|3|4|", "b=5|6|7|8|", "", Ok("b=5|6|7|8|")),
+        // A file without content.
+        ("a= k=1", "b= k=1", "k=1", Ok("b= k=1")),
+        // A copy is not a move.
+        ("a=1", "a=1 b=1", "", Ok("b=1")),
+        // The path of the conflict is taken on the other side.
+        ("a=1", "b=1", "b=2", Err("b")),
+        ("a=1", "b=1", "b/c=2", Err("b b/c")),
+        ("a=1", "b=1", "B=2", Err("B b")),
+    ] {
+        for mode in [MergeMode::Paths, MergeMode::Lines] {
+            check(base, ours, theirs, mode, expected);
+            check(base, theirs, ours, mode, expected);
+        }
     }
 }
 

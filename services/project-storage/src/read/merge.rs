@@ -7,8 +7,8 @@ use prost::bytes::Bytes;
 use crate::{
     blocking,
     error::Error,
-    git::{FileRef, Oid},
-    merge::{self, FileVersions, Merge, MergeMode, MergeResult},
+    git::{FileRef, Oid, Renames},
+    merge::{self, Merge, MergeMode, MergeResult, Moves},
     model::project::StoreId,
     read::objects::Objects,
 };
@@ -27,14 +27,36 @@ pub(crate) async fn merge(
     mode: MergeMode,
     known: &Contents,
 ) -> Result<MergeResult, Error> {
-    let mut plan = merge.plan(mode);
+    let sides = merge.sides();
+    let moves = match sides.renames() {
+        Some(renames) => moves(objects, store, renames, known).await?,
+        None => Default::default(),
+    };
+    let mut plan = merge.plan(mode, &sides, &moves);
     plan.limit_edits(MAX_EDITED_BYTES);
-    let versions = |file: &FileVersions| [file.base, file.result, file.head];
-    let (new, stored): (Vec<FileRef>, Vec<_>) = plan.edits().iter().flat_map(versions).partition(|file| known.contains_key(&file.oid));
+    let versions: Vec<FileRef> = plan.edits().iter().flat_map(|file| [file.base, file.result, file.head]).collect();
+    let contents = contents(objects, store, &versions, known).await?;
+    let edits = plan.edits().to_vec();
+    let merged = blocking::run(bytes(&versions), move || merge::merge_files(&edits, &contents)).await;
+    Ok(plan.finish(merge.head, merge.result, merged))
+}
+
+/// Finds the files that each side moved, also if they changed.
+async fn moves(objects: &Objects, store: StoreId, renames: [Renames; 2], known: &Contents) -> Result<[Moves; 2], Error> {
+    let candidates: Vec<FileRef> = renames.iter().flat_map(Renames::candidates).collect();
+    let contents = contents(objects, store, &candidates, known).await?;
+    let finish = move |renames: Renames| merge::moves(renames.finish(|oid| contents.get(&oid).map(|bytes| &bytes[..])));
+    Ok(blocking::run(bytes(&candidates), move || renames.map(finish)).await)
+}
+
+/// The contents of files, from `known` or from the store.
+async fn contents(objects: &Objects, store: StoreId, files: &[FileRef], known: &Contents) -> Result<Contents, Error> {
+    let (new, stored): (Vec<FileRef>, Vec<_>) = files.iter().partition(|file| known.contains_key(&file.oid));
     let mut contents = objects.contents(store, &stored).await?;
     contents.extend(new.iter().filter_map(|file| Some((file.oid, known.get(&file.oid)?.clone()))));
-    let bytes = plan.edits().iter().flat_map(versions).map(|file| file.size as usize).sum();
-    let edits = plan.edits().to_vec();
-    let merged = blocking::run(bytes, move || merge::merge_files(&edits, &contents)).await;
-    Ok(plan.finish(merge.head, merge.result, merged))
+    Ok(contents)
+}
+
+fn bytes(files: &[FileRef]) -> usize {
+    files.iter().map(|file| file.size as usize).sum()
 }

@@ -55,7 +55,19 @@ pub(super) fn merge_trees(base: &Tree, ours: &Tree, head: &Tree, mode: Mode) -> 
         tree.remove(&from);
         tree.insert(to, edited);
     }
+    // A file that both sides removed, and that one of them moved to where the other one did not.
+    let [our_renames, head_renames] = [renames(base, ours), renames(base, head)];
+    for path in base.keys().filter(|path| !ours.contains_key(*path) && !head.contains_key(*path)) {
+        let targets = [our_renames.get(path), head_renames.get(path)];
+        if targets[0] != targets[1] {
+            for target in targets.into_iter().flatten() {
+                put(&mut tree, target, head.get(target).cloned());
+                conflicts.push(target.clone());
+            }
+        }
+    }
     conflicts.sort();
+    conflicts.dedup();
     Merged { tree, conflicts }
 }
 
@@ -80,6 +92,36 @@ fn moves(base: &Tree, side: &Tree) -> BTreeMap<String, String> {
         _ => None,
     };
     contents.into_values().filter_map(single).collect()
+}
+
+/// The files that a side moved, also if it changed up to half of them: old path, new path. Files with the same name are no special case,
+/// because no two paths of the operations have one.
+fn renames(base: &Tree, side: &Tree) -> BTreeMap<String, String> {
+    let gone: Vec<_> = base.iter().filter(|(path, content)| !content.is_empty() && !side.contains_key(*path)).collect();
+    let new: Vec<_> = side.iter().filter(|(path, content)| !content.is_empty() && !base.contains_key(*path)).collect();
+    let pairs = gone.iter().flat_map(|from| new.iter().map(move |to| (similarity(from.1, to.1), from.0, to.0)));
+    let mut pairs: Vec<_> = pairs.filter(|(similarity, ..)| *similarity >= 50).collect();
+    pairs.sort_by_key(|(similarity, from, to)| (usize::MAX - similarity, *from, *to));
+    let mut renames = BTreeMap::new();
+    for (_, from, to) in pairs {
+        if !renames.contains_key(from) && !renames.values().any(|taken| taken == to) {
+            renames.insert(from.clone(), to.clone());
+        }
+    }
+    renames
+}
+
+/// The bytes of the lines that both have, in percent of the larger one.
+fn similarity(old: &[u8], new: &[u8]) -> usize {
+    let mut left = lines(new);
+    let mut same = 0;
+    for line in lines(old) {
+        if let Some(at) = left.iter().position(|other| *other == line) {
+            left.swap_remove(at);
+            same += line.len();
+        }
+    }
+    same * 100 / old.len().max(new.len())
 }
 
 /// Lines that differ: a range of the base, and the range that a side has in its place.
