@@ -99,7 +99,7 @@ fn project_routes() -> Vec<Route> {
         get("/api/projects/{project_id}/usage", Counted, projects::project_usage),
         post("/api/projects/{project_id}/undelete", Counted, projects::undelete),
         post("/api/projects/{project_id}/fork", Counted, forks::fork),
-        post("/api/projects/{project_id}/merge", Counted, history::merge),
+        post("/api/projects/{project_id}/merge", Counted, forks::merge),
         get("/api/projects/{project_id}/forks", Counted, forks::list),
         post("/api/projects/save", Counted, projects::save),
         post("/api/projects/{project_id}/changes", Counted, projects::change),

@@ -4,6 +4,7 @@ pub(crate) mod agents;
 pub(crate) mod agui;
 pub(crate) mod archives;
 pub(crate) mod auth;
+mod change;
 pub(crate) mod chat;
 pub(crate) mod conflicts;
 pub(crate) mod contents;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use axum::{extract::State, http::HeaderMap};
 use chassis::client::idempotent;
-use proto::project_storage::{ForkProjectRequest, ListForksRequest};
+use proto::project_storage::{ForkProjectRequest, ListForksRequest, MergeProjectRequest};
 
+use super::change::change;
 use crate::{
     app::App,
     http::idempotency::{Replay, read_key},
@@ -32,6 +33,8 @@ pub(crate) async fn fork(
     let project = present(answer.project)?;
     Ok(Replay(answer.replayed).mark(created(&project, &format!("/api/projects/{}", project.id))?))
 }
+
+change!(merge, MergeProjectRequest, merge_project, [project_id]);
 
 pub(crate) async fn list(State(app): State<Arc<App>>, caller: Authenticated, Params(request): Params<ListForksRequest>) -> Reply {
     reply(app.upstream.projects().list_forks(caller.context.request(request)).await?.get_ref())

@@ -1,22 +1,17 @@
 //! The revisions of a project: the list, their differences, the history of a file, labels, locks, restores, reverts, undo and redo.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
-use axum::{extract::State, http::HeaderMap};
-use chassis::client::idempotent;
+use axum::extract::State;
 use proto::project_storage::{
     BlameFileRequest, DeleteLabelRequest, DeleteLockRequest, DiffRevisionsRequest, GetRevisionRequest, ListFileRevisionsRequest,
-    ListLabelsRequest, ListLocksRequest, ListRevisionsRequest, MergeProjectRequest, RedoRevisionRequest, RestoreRevisionRequest,
-    RevertRevisionRequest, SetLabelRequest, SetLockRequest, UndoRevisionRequest,
+    ListLabelsRequest, ListLocksRequest, ListRevisionsRequest, RedoRevisionRequest, RestoreRevisionRequest, RevertRevisionRequest,
+    SetLabelRequest, SetLockRequest, UndoRevisionRequest,
 };
 
-use super::projects::SAVE_TIME;
+use super::change::change;
 use crate::{
     app::App,
-    http::{
-        etag::{if_match, put_etag},
-        idempotency::{Replay, read_key},
-    },
     identity::authenticate::Authenticated,
     json::{
         body::Json,
@@ -50,35 +45,10 @@ pub(crate) async fn blame(State(app): State<Arc<App>>, caller: Authenticated, Pa
     reply(app.upstream.projects().blame_file(caller.context.request(request)).await?.get_ref())
 }
 
-/// A handler of a request that makes a revision: binds the ids of the path and the headers, and calls one RPC.
-macro_rules! change {
-    ($name:ident, $request:ident, $rpc:ident, [$($id:ident),*]) => {
-        pub(crate) async fn $name(
-            State(app): State<Arc<App>>,
-            mut caller: Authenticated,
-            headers: HeaderMap,
-            ids: PathParams,
-            Json(mut request, _share): Json<$request>,
-        ) -> Reply {
-            $(ids.bind(&mut request.$id, stringify!($id))?;)*
-            read_key(&headers, &mut request.request_id, "request_id")?;
-            if_match(&headers, &mut request.if_match)?;
-            caller.context.deadline = Some(Instant::now() + SAVE_TIME);
-            let key = request.request_id.clone();
-            let mut answer = app.upstream.projects().$rpc(idempotent(caller.context.request(request), &key)).await?.into_inner();
-            let replay = Replay(std::mem::take(&mut answer.replayed));
-            let mut response = reply(&answer)?;
-            put_etag(response.headers_mut(), answer.project.as_ref().map_or("", |project| &project.etag));
-            Ok(replay.mark(response))
-        }
-    };
-}
-
 change!(restore, RestoreRevisionRequest, restore_revision, [project_id, revision]);
 change!(revert, RevertRevisionRequest, revert_revision, [project_id, revision]);
 change!(revert_turn, RevertRevisionRequest, revert_revision, [project_id, turn_id]);
 change!(undo, UndoRevisionRequest, undo_revision, [project_id]);
-change!(merge, MergeProjectRequest, merge_project, [project_id]);
 change!(redo, RedoRevisionRequest, redo_revision, [project_id]);
 
 pub(crate) async fn labels(State(app): State<Arc<App>>, caller: Authenticated, Params(request): Params<ListLabelsRequest>) -> Reply {
