@@ -182,13 +182,13 @@ need_openapi_tools() {
 # Downloads published packages of npm and PyPI, which the tests import, into a folder that is named by the pinned versions. Sets
 # archives_folder.
 need_archives() {
-    archives_folder="$cache/archives-$(cksum <tests/journeys/archives/packages.txt | cut -d ' ' -f 1)"
+    archives_folder="$cache/archives-$(cksum <tests/archives/packages.txt | cut -d ' ' -f 1)"
     [[ -f "$archives_folder/complete" ]] && return
     { have npm && have node; } || add_package npm node || fail "npm is needed for the packages that the tests import: install Node.js"
     python3 -m pip --version >/dev/null 2>&1 || add_package python3-pip python || fail "pip is needed for the packages that the tests import"
     say "downloading published packages from npm and PyPI, as archives to import"
     mkdir -p "$archives_folder"
-    python3 tests/journeys/archives/fetch.py tests/journeys/archives/packages.txt "$archives_folder" >&2
+    python3 tests/archives/fetch.py tests/archives/packages.txt "$archives_folder" >&2
     touch "$archives_folder/complete"
 }
 

@@ -208,12 +208,12 @@ async fn what_dead_imports_have_stored_is_deleted() {
     assert_eq!(cluster.count("SELECT count(*) FROM pending_writes").await, 0);
 }
 
-/// `make test` downloads the packages of tests/journeys/archives/packages.txt.
+/// `make test` downloads the packages of tests/archives/packages.txt.
 #[tokio::test(flavor = "multi_thread")]
 async fn published_packages_are_imported() {
     #[allow(clippy::disallowed_methods, reason = "a setting of the tests, not of a service")]
     let named = std::env::var_os("BACKLOT_ARCHIVES");
-    let folder = named.map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/journeys/archives"), PathBuf::from);
+    let folder = named.map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/archives"), PathBuf::from);
     let cluster = Cluster::start().await;
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(folder).expect("the folder of packages") {
