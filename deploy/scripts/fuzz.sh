@@ -3,7 +3,7 @@
 # schemathesis against a cluster with raised limits. Fails on a broken rule of an input, on a difference from the reference, on a 5xx answer
 # and on an answer that the OpenAPI document does not describe.
 #   CASES=n        the approximate number of requests (20,000)
-#   SEED=n         the seed of the generated requests (1)
+#   SEED=n         the seed of the changed inputs and of the sequences (random; a failure prints it), and of the generated requests (1)
 source "$(dirname "$0")/common.sh"
 
 need_cargo
@@ -12,6 +12,7 @@ postgres_bin >/dev/null || add_package postgresql postgresql@17 || fail "Postgre
 need_openapi_tools
 # Ten changed inputs of each target for each request.
 export BACKLOT_FUZZ_CASES="$((${CASES:-20000} * 10))"
+[[ -z "${SEED:-}" ]] || export BACKLOT_FUZZ_SEED="$SEED" BACKLOT_MODEL_SEED="$SEED"
 cargo test --quiet -p fuzz --test targets
 cargo test --quiet -p project-storage --lib archive::read::fuzz
 # Sequences of operations on projects, compared with a reference, one for each hundred requests.

@@ -2,3 +2,4 @@
 
 mod page_tokens;
 mod paths;
+mod seeds;
