@@ -336,3 +336,31 @@ async fn git_merges_the_same() {
     }
     assert!(clean > 3, "{clean} clean merges, {conflicted} conflicts");
 }
+
+/// Both sides contain this many foreign revisions, none of which contains another one.
+#[tokio::test]
+async fn too_many_common_ancestors_are_refused() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    for (foreign, refused) in [(63, false), (64, true)] {
+        let project = ann.create().await.id;
+        ann.put(&project, "a", LINES).await;
+        let fork = ann.fork(&project, "").await.expect("forked").id;
+        ann.put(&project, "a", &lines(&[(1, "parent")])).await;
+        ann.put(&fork, "a", &lines(&[(9, "fork")])).await;
+        let merged = "WITH f AS (SELECT gen_random_uuid() AS id FROM generate_series(1, $3))
+                      INSERT INTO merged (project_id, number, log_id, up_to, oid, tree, store_id)
+                      SELECT p.id, 2, f.id, 1, l.oid, l.tree, p.store_id
+                      FROM f, projects p, ref_log l WHERE p.id = ANY(ARRAY[$1, $2]) AND l.project_id = $1 AND l.seq = 1";
+        let id = |project: &str| project.parse::<uuid::Uuid>().expect("an id");
+        let insert = sqlx::query(merged).bind(id(&project)).bind(id(&fork)).bind(foreign);
+        insert.execute(&cluster.database.pool).await.expect("merges");
+        match ann.merge(&project, &fork).await {
+            Ok(merged) => assert!(!refused && merged.outcome() == CommitOutcome::Committed, "{foreign}: {merged:?}"),
+            Err(fault) => {
+                let expected = (true, "MERGE_TOO_COMPLEX", "64");
+                assert_eq!((refused, fault.reason.as_str(), fault.metadata["limit"].as_str()), expected, "{foreign}");
+            }
+        }
+    }
+}

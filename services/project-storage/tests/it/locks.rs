@@ -3,12 +3,16 @@
 use proto::{
     error::{ErrorCode, Fault},
     project_storage::{
-        DeleteFile, DeleteLockRequest, FileChange, GetTurnTreeRequest, ListLocksRequest, Lock, LockScope, RenameFile, SaveProjectRequest,
-        SetLockRequest, file_change::Action,
+        CommitOutcome, DeleteFile, DeleteLockRequest, FileChange, GetTurnTreeRequest, ImportSettings, ListLocksRequest, Lock, LockScope,
+        RenameFile, RestoreRevisionRequest, SaveProjectRequest, SetLockRequest, UndoRevisionRequest, file_change::Action,
     },
 };
 
-use crate::harness::{Cluster, Person, Turn, answer, commit, reason, write};
+use crate::{
+    harness::{Cluster, Person, Turn, answer, commit, reason, write},
+    imports::tar,
+    reverts::of,
+};
 
 async fn lock(person: &Person, project: &str, path: &str, scope: LockScope) -> Result<Lock, Box<Fault>> {
     let request = SetLockRequest { project_id: project.into(), path: path.into(), scope: scope.into() };
@@ -157,4 +161,49 @@ async fn locks_are_limited_and_checked() {
     lock(&ann, &project, "f7", LockScope::Everybody).await.expect("no further lock");
     unlock(&ann, &project, "f7").await.expect("deleted");
     lock(&ann, &project, "one more", LockScope::Agents).await.expect("room for one");
+}
+
+/// Whatever changes a locked path is refused for who may not change it, and made by who may.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_holds_for_imports_merges_reverts_and_restores() {
+    let cluster = Cluster::start().await;
+    let (ann, bob) = (cluster.person(), cluster.person());
+    let project = ann.create().await.id;
+    add_member(&cluster, &bob, &project, 2).await;
+    let first = ann.edit(&project, vec![write("a", "1\n"), write("b", "1\n")]).await;
+    let second = bob.edit(&project, vec![write("a", "2\n")]).await;
+    let fork = bob.fork(&project, "").await.expect("forked").id;
+    bob.edit(&fork, vec![write("a", "fork\n")]).await;
+    let archive = tar(&[("a", b"import\n")]);
+    let import = || ImportSettings { project_id: project.clone(), ..ImportSettings::default() };
+    let restore = || RestoreRevisionRequest { project_id: project.clone(), revision: first.clone(), ..Default::default() };
+    lock(&ann, &project, "a", LockScope::Everybody).await.expect("locked");
+    let undo = bob.request(UndoRevisionRequest { project_id: project.clone(), ..Default::default() });
+    for (what, fault) in [
+        ("import", bob.import(import(), &archive).await.map(drop)),
+        ("merge", bob.merge(&project, &fork).await.map(drop)),
+        ("revert", bob.revert(of(&project, &second)).await.map(drop)),
+        ("restore", bob.restore(restore()).await.map(drop)),
+        ("undo", answer(bob.client.clone().undo_revision(undo).await).map(drop)),
+    ] {
+        let fault = fault.expect_err(what);
+        assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Forbidden, "PATH_LOCKED"), "{what}: {fault}");
+        assert_eq!((fault.metadata["path"].as_str(), fault.metadata["lock"].as_str()), ("a", "a"), "{what}");
+    }
+    assert_eq!(ann.files(&project).await, ["a=2\n", "b=1\n"]);
+    // What does not change the path is not refused.
+    bob.import(import(), &tar(&[("b", b"import\n")])).await.expect("imported");
+
+    // The owner may, and a lock for agents stops no person, also not by what is made of a turn.
+    for scope in [LockScope::Everybody, LockScope::Agents] {
+        lock(&ann, &project, "a", scope).await.expect("locked");
+        let person = if scope == LockScope::Agents { &bob } else { &ann };
+        person.restore(restore()).await.expect("restored");
+        let edited = person.edit(&project, vec![write("a", &format!("{scope:?}\n"))]).await;
+        person.revert(of(&project, &edited)).await.expect("reverted");
+        person.import(import(), &archive).await.expect("imported");
+        person.restore(RestoreRevisionRequest { revision: second.clone(), ..restore() }).await.expect("restored");
+    }
+    assert_eq!(bob.merge(&project, &fork).await.expect("merged").outcome(), CommitOutcome::Committed);
+    assert!(ann.files(&project).await.contains(&"a=fork\n".to_owned()));
 }
