@@ -24,6 +24,8 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(3600);
 /// Steps after which a sweep is left to the next tick.
 const MAX_STEPS: u32 = 100_000;
+/// How often in a row the steps of a sweep may fail because of the database.
+const MAX_FAILURES: u32 = 3;
 /// Steps that a batch may take to mark what was saved since, while it locks the store.
 const MAX_LOCKED_STEPS: u32 = 4;
 
@@ -35,7 +37,7 @@ pub(crate) async fn run(pool: Pool, period: Duration, stop: CancellationToken) {
     let mut ticks = Ticks::new(period, stop.clone());
     while ticks.next().await {
         while !stop.is_cancelled() {
-            match sweep_one(&pool, GRACE).await {
+            match sweep_one(&pool, GRACE, &stop).await {
                 Ok(true) => {}
                 Ok(false) => break,
                 // The next tick continues.
@@ -48,12 +50,26 @@ pub(crate) async fn run(pool: Pool, period: Duration, stop: CancellationToken) {
     }
 }
 
+/// What one call of [`sweep_one`] may do.
+struct Budget<'a> {
+    steps: u32,
+    stop: &'a CancellationToken,
+}
+
+impl Budget<'_> {
+    /// Counts a step. Returns `false` if there may be no further one.
+    fn has_more(&mut self) -> bool {
+        self.steps = self.steps.saturating_sub(1);
+        self.steps > 0 && !self.stop.is_cancelled()
+    }
+}
+
 /// How a sweep stands.
 enum Progress {
     Done {
         objects: u64,
     },
-    /// There were too many steps.
+    /// There were too many steps, or the process stops.
     Paused,
     /// Another process has ended it, or the store is gone.
     Ended,
@@ -61,44 +77,68 @@ enum Progress {
     InUse,
 }
 
-/// Continues the sweep that was begun, or begins one. Returns whether there may be another one to begin.
-pub async fn sweep_one(pool: &Pool, grace: Duration) -> Result<bool, StoreError> {
+/// Continues the sweep that was begun, or begins one. Returns whether there may be another one to begin. After `stop` it leaves the sweep to
+/// other processes at once.
+///
+/// # Errors
+/// The database failed as a whole. If only the sweep of one store fails, it waits as long as after a new request, and the others go on.
+pub async fn sweep_one(pool: &Pool, grace: Duration, stop: &CancellationToken) -> Result<bool, StoreError> {
     let Some(sweep) = claim(pool, grace).await? else {
         while garbage::delete_marks(pool).await? > 0 {}
         return Ok(false);
     };
-    let mut steps = MAX_STEPS;
     let store = sweep.store.0;
-    let progress = match advance(pool, sweep, &mut steps).await {
-        Ok(progress) => progress,
+    match advance_or_retry(pool, sweep, Budget { steps: MAX_STEPS, stop }).await {
         Err(error @ StoreError::Inconsistent(_)) => {
             // A damaged object would stop every sweep after this one.
             tracing::error!(%store, %error, "the sweep of a store was given up");
             garbage::end(pool, &sweep).await?;
-            return Ok(true);
         }
+        // So would an error that lasts. If the database is away, the sweep cannot be postponed either, and is continued later.
         Err(error) => {
-            garbage::release(pool, &sweep).await?;
-            return Err(error);
+            tracing::warn!(%store, %error, "the sweep of a store was postponed");
+            postpone(pool, &sweep).await?;
         }
-    };
+        Ok(progress) => return settle(pool, &sweep, progress).await,
+    }
+    Ok(true)
+}
+
+/// Does what follows from how a sweep stands. Returns whether there may be another one to begin.
+async fn settle(pool: &Pool, sweep: &Sweep, progress: Progress) -> Result<bool, StoreError> {
+    let store = sweep.store.0;
     match progress {
         Progress::Done { objects } => {
-            if let Some(bytes) = garbage::end(pool, &sweep).await? {
+            if let Some(bytes) = garbage::end(pool, sweep).await? {
                 tracing::info!(%store, objects, bytes, "unreachable objects were deleted");
             }
         }
         Progress::Paused => {
-            garbage::release(pool, &sweep).await?;
+            garbage::release(pool, sweep).await?;
             return Ok(false);
         }
-        Progress::InUse => {
-            garbage::request(pool, sweep.store).await?;
-            garbage::end(pool, &sweep).await?;
-        }
+        Progress::InUse => postpone(pool, sweep).await?,
         Progress::Ended => {}
     }
     Ok(true)
+}
+
+/// Ends a sweep, and asks for another one of the same store.
+async fn postpone(pool: &Pool, sweep: &Sweep) -> Result<(), StoreError> {
+    garbage::request(pool, sweep.store).await?;
+    garbage::end(pool, sweep).await?;
+    Ok(())
+}
+
+/// As [`advance`], and continues after transient errors. Each step is in the database, so it may be repeated.
+async fn advance_or_retry(pool: &Pool, sweep: Sweep, mut budget: Budget<'_>) -> Result<Progress, StoreError> {
+    let mut failures = 0;
+    loop {
+        match advance(pool, sweep, &mut budget).await {
+            Err(error) if error.is_transient() && failures < MAX_FAILURES && !budget.stop.is_cancelled() => failures += 1,
+            result => return result,
+        }
+    }
 }
 
 async fn claim(pool: &Pool, grace: Duration) -> Result<Option<Sweep>, StoreError> {
@@ -113,17 +153,16 @@ async fn claim(pool: &Pool, grace: Duration) -> Result<Option<Sweep>, StoreError
     Ok(claimed)
 }
 
-async fn advance(pool: &Pool, sweep: Sweep, steps: &mut u32) -> Result<Progress, StoreError> {
-    if !sweep.logs_marked {
-        mark_logs(pool, &sweep).await?;
+async fn advance(pool: &Pool, sweep: Sweep, budget: &mut Budget<'_>) -> Result<Progress, StoreError> {
+    if !sweep.logs_marked && !mark_logs(pool, &sweep, budget).await? {
+        return Ok(Progress::Paused);
     }
     let (mut after, mut objects) = (None::<Oid>, 0);
     loop {
         let mut db = store::connection(pool).await?;
         garbage::mark_roots(&mut *db, &sweep).await?;
         while walk(&mut db, &sweep).await? {
-            *steps = steps.saturating_sub(1);
-            if *steps == 0 {
+            if !budget.has_more() {
                 return Ok(Progress::Paused);
             }
             if !garbage::renew(&mut *db, &sweep).await? {
@@ -141,22 +180,26 @@ async fn advance(pool: &Pool, sweep: Sweep, steps: &mut u32) -> Result<Progress,
             Deletion::Behind => {}
             Deletion::Stopped(progress) => return Ok(progress),
         }
-        *steps = steps.saturating_sub(1);
-        if *steps == 0 {
+        if !budget.has_more() {
             return Ok(Progress::Paused);
         }
     }
 }
 
-async fn mark_logs(pool: &Pool, sweep: &Sweep) -> Result<(), StoreError> {
+/// Returns `false` if the process stops before all logs are marked.
+async fn mark_logs(pool: &Pool, sweep: &Sweep, budget: &Budget<'_>) -> Result<bool, StoreError> {
     for log in garbage::logs(pool, sweep.store).await? {
         let mut place = LogPlace::default();
         while let Some(last) = garbage::mark_log(pool, sweep, log, &place).await? {
             place = last;
+            if budget.stop.is_cancelled() {
+                return Ok(false);
+            }
             garbage::renew(pool, sweep).await?;
         }
     }
-    garbage::set_logs_marked(pool, sweep).await
+    garbage::set_logs_marked(pool, sweep).await?;
+    Ok(true)
 }
 
 /// Marks what some marked objects name. Returns `false` if all are walked.

@@ -1,6 +1,6 @@
 //! Optimistic writes: the database decides which of two concurrent writes is first. The other one reads the new state and is repeated.
 
-use crate::{error::Error, git::Corruption};
+use crate::error::Error;
 
 /// Attempts after which the project counts as busy.
 const MAX_ATTEMPTS: u32 = 16;
@@ -34,7 +34,7 @@ pub(crate) async fn retry_on_race<W: OptimisticWrite>(mut write: W) -> Result<W:
         match write.attempt().await {
             Ok(Attempt::Done(output)) => return Ok(output),
             Ok(Attempt::Raced) => {}
-            Err(Error::Corruption(Corruption::Missing(_))) if may_be_purged => may_be_purged = false,
+            Err(error) if error.is_missing() && may_be_purged => may_be_purged = false,
             Err(error) => return Err(error),
         }
     }
@@ -44,7 +44,7 @@ pub(crate) async fn retry_on_race<W: OptimisticWrite>(mut write: W) -> Result<W:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::git::Oid;
+    use crate::git::{Corruption, Oid};
 
     /// A write that misses an object so often, and then succeeds or finds no project.
     struct WriteDuringPurge {

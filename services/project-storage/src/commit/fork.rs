@@ -8,7 +8,7 @@ use crate::{
         attempt::{Attempt, OptimisticWrite, retry_on_race},
         create::{CreateResult, find_created},
         quota::Quotas,
-        request::RequestKey,
+        request::{RequestKey, SavePolicy},
     },
     error::Error,
     git::Oid,
@@ -40,14 +40,20 @@ pub(crate) struct Fork {
 ///
 /// # Errors
 /// [`Error::RevisionNotFound`] for a revision that is not in the parent's log, [`Error::ForkTooDeep`], and [`Error::TooManyProjects`].
-pub(crate) async fn fork(pool: &Pool, quotas: Quotas, fork: Fork, now: OffsetDateTime) -> Result<CreateResult, Error> {
-    retry_on_race(ForkWrite { pool, quotas, fork: &fork, now }).await
+pub(crate) async fn fork(
+    (pool, quotas): (&Pool, Quotas),
+    policy: SavePolicy<'_>,
+    fork: Fork,
+    now: OffsetDateTime,
+) -> Result<CreateResult, Error> {
+    retry_on_race(ForkWrite { pool, quotas, policy, fork: &fork, now }).await
 }
 
 /// One fork over its attempts.
 struct ForkWrite<'a> {
     pool: &'a Pool,
     quotas: Quotas,
+    policy: SavePolicy<'a>,
     fork: &'a Fork,
     now: OffsetDateTime,
 }
@@ -65,7 +71,7 @@ impl OptimisticWrite for ForkWrite<'_> {
 
 impl ForkWrite<'_> {
     /// Inserts the fork. Raced if another request used the same idempotency key meanwhile.
-    async fn insert(&self) -> Result<Attempt<CreateResult>, Error> {
+    async fn insert(&mut self) -> Result<Attempt<CreateResult>, Error> {
         let Fork { owner, parent, revision, request, .. } = self.fork;
         let member = member::find(self.pool, owner.id, &Target::Id(*parent), Role::Viewer).await?;
         let revision = history::resolve(self.pool, &member, *revision).await?;
@@ -75,6 +81,7 @@ impl ForkWrite<'_> {
         if forks::depth(self.pool, *parent).await? >= MAX_FORK_DEPTH {
             return Err(Error::ForkTooDeep { limit: MAX_FORK_DEPTH });
         }
+        self.policy.count(owner.id).await?;
         let project = self.project(member, revision.as_ref());
         let mut tx = store::begin(self.pool).await?;
         let max = self.quotas.projects.of(owner.plan);

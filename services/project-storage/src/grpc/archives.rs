@@ -2,12 +2,16 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use chassis::{context::Context, error::status, task::spawn_and_wait};
+use chassis::{context::Context, task::spawn_and_wait};
 use futures::{Stream, StreamExt as _, stream};
-use proto::{error::Violations, project_storage as pb};
+use proto::{
+    error::Violations,
+    id::{ProjectId, UserId},
+    project_storage as pb,
+};
 use tonic::{Request, Status};
 
-use super::decode;
+use super::{decode, stream_status};
 use crate::{
     app::App,
     archive::format::Format,
@@ -31,7 +35,7 @@ pub(super) async fn export(app: &Arc<App>, request: Request<pb::ExportProjectReq
     }
     let (project, format) = decode::checked(violations, project.zip(format))?;
     let Export { file_name, etag, revision, body } =
-        export::open(&app.objects, &app.export_slots, &context, Query { user, project, revision, format }).await?;
+        export::open(&app.objects, (&app.export_slots, &app.load_slots), &context, Query { user, project, revision, format }).await?;
     let archive = pb::ExportedArchive {
         file_name,
         content_type: format.content_type().to_owned(),
@@ -39,21 +43,27 @@ pub(super) async fn export(app: &Arc<App>, request: Request<pb::ExportProjectReq
         revision: revision.map(|id| id.to_string()).unwrap_or_default(),
     };
     let first = pb::ExportProjectResponse { archive: Some(archive), ..Default::default() };
-    Ok(Box::pin(stream::once(async { Ok(first) }).chain(parts(Arc::clone(app), context, body))))
+    Ok(Box::pin(stream::once(async { Ok(first) }).chain(parts(Arc::clone(app), (user, project), context, body))))
 }
 
 /// The bytes of an archive. Each part is made in a task of its own: if the client stops reading, this stream is not polled, and must not
 /// hold a connection to the database.
-fn parts(app: Arc<App>, context: Context, body: ArchiveBody) -> impl Stream<Item = Result<pb::ExportProjectResponse, Status>> {
+fn parts(
+    app: Arc<App>,
+    of: (UserId, ProjectId),
+    context: Context,
+    body: ArchiveBody,
+) -> impl Stream<Item = Result<pb::ExportProjectResponse, Status>> {
     stream::try_unfold(body, move |mut body| {
         let (app, context) = (Arc::clone(&app), context.clone());
         async move {
-            let (part, body) = spawn_and_wait(async move {
-                let part = body.next(&app.objects, &app.load_slots, &context).await;
-                (part, body)
-            })
-            .await;
-            let part = part.map_err(status)?;
+            let next = spawn_and_wait(async move {
+                match body.next(&app.objects, &app.load_slots, &context).await {
+                    Ok(part) => Ok((part, body)),
+                    Err(error) => Err(stream_status(&app, of, error).await),
+                }
+            });
+            let (part, body) = next.await?;
             Ok(part.map(|data| (pb::ExportProjectResponse { data, ..Default::default() }, body)))
         }
     })

@@ -2,14 +2,18 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use chassis::{clock::now, context::Context, error::status, server::stream_fault, task::spawn_and_wait};
+use chassis::{clock::now, context::Context, server::stream_fault, task::spawn_and_wait};
 use futures::{Stream, StreamExt as _, stream};
 use prost::{Message as _, bytes::Bytes};
-use proto::{error::Violations, project_storage as pb};
+use proto::{
+    error::Violations,
+    id::{ProjectId, UserId},
+    project_storage as pb,
+};
 use ring::digest::{SHA256, digest};
 use tonic::{Request, Status, Streaming};
 
-use super::{decode, encode, text};
+use super::{decode, encode, stream_status, text};
 use crate::{
     app::App,
     commit::{
@@ -139,7 +143,7 @@ pub(super) async fn download(app: &Arc<App>, request: Request<pb::DownloadFileRe
     let media_type = media::by_content(path.as_str(), Some(&head));
     let entry = pb::FileEntry { media_type, ..encode::entry(path.to_string(), Some(file)) };
     let first = pb::DownloadFileResponse { file: Some(entry), revision: revision.to_string(), data: Bytes::new() };
-    let parts = parts(Arc::clone(app), reader).map(move |part| {
+    let parts = parts(Arc::clone(app), (user.id, project), reader).map(move |part| {
         let _until_the_end = &slot;
         part.map(|data| pb::DownloadFileResponse { data, ..Default::default() })
     });
@@ -148,12 +152,18 @@ pub(super) async fn download(app: &Arc<App>, request: Request<pb::DownloadFileRe
 
 /// The bytes of a file. Each part is read in a task of its own: if the client stops reading, this stream is not polled, and must not hold a
 /// connection to the database.
-pub(super) fn parts(app: Arc<App>, reader: BlobReader) -> impl Stream<Item = Result<Bytes, Status>> {
+fn parts(app: Arc<App>, of: (UserId, ProjectId), reader: BlobReader) -> impl Stream<Item = Result<Bytes, Status>> {
     stream::try_unfold(reader, move |mut reader| {
         let app = Arc::clone(&app);
         async move {
-            let (part, reader) = spawn_and_wait(async move { (reader.next(&app.objects).await, reader) }).await;
-            Ok(part.map_err(status)?.map(|data| (data, reader)))
+            let next = spawn_and_wait(async move {
+                match reader.next(&app.objects).await {
+                    Ok(part) => Ok((part, reader)),
+                    Err(error) => Err(stream_status(&app, of, error).await),
+                }
+            });
+            let (part, reader) = next.await?;
+            Ok(part.map(|data| (data, reader)))
         }
     })
 }

@@ -46,13 +46,15 @@ pub(super) async fn list(app: &App, request: Request<pb::ListConflictsRequest>) 
 }
 
 pub(super) async fn get(app: &App, request: Request<pb::GetConflictRequest>) -> Result<pb::GetConflictResponse, Error> {
-    let user = decode::user(&Context::of(&request))?;
+    let context = Context::of(&request);
+    let user = decode::user(&context)?;
     let pb::GetConflictRequest { project_id, turn_id } = request.into_inner();
     let mut violations = Violations::default();
     let project = decode::project_id(&mut violations, &project_id);
     let id = violations.parse::<ConflictId>("turn_id", &turn_id);
     let (project, id) = decode::checked(violations, project.zip(id))?;
-    let ConflictView { conflict, files, with_content, contents } = conflict::get(&app.objects, user.id, project, id).await?;
+    let ConflictView { conflict, files, with_content, contents } =
+        conflict::get(&app.objects, (&app.load_slots, &context), user.id, (project, id)).await?;
     Ok(pb::GetConflictResponse {
         base_revision: conflict.open.base.map(|(id, _)| id.to_string()).unwrap_or_default(),
         head_revision: encode::optional_id(conflict.head.as_ref()),

@@ -20,7 +20,8 @@ use crate::{
 };
 
 pub(super) async fn fork(app: &App, request: Request<pb::ForkProjectRequest>) -> Result<pb::ForkProjectResponse, Error> {
-    let user = decode::user(&Context::of(&request))?;
+    let context = Context::of(&request);
+    let user = decode::user(&context)?;
     let wire = request.into_inner();
     let mut violations = Violations::default();
     let parent = decode::project_id(&mut violations, &wire.project_id);
@@ -32,7 +33,8 @@ pub(super) async fn fork(app: &App, request: Request<pb::ForkProjectRequest>) ->
     let parent = decode::checked(violations, parent)?;
     let request = decode::request_key(wire.request_id.clone(), || decode::fingerprint("ForkProject", &wire));
     let fork = Fork { owner: user, parent, revision, draft, name: name.to_owned(), request };
-    let CreateResult { project, replayed } = fork::fork(app.pool(), app.quotas, fork, now()).await?;
+    let policy = SavePolicy::new(app.limiter.clone(), &context);
+    let CreateResult { project, replayed } = fork::fork((app.pool(), app.quotas), policy, fork, now()).await?;
     Ok(pb::ForkProjectResponse { project: Some(encode::project(&project)), replayed })
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chassis::context::Context;
 use proto::id::{ConflictId, ProjectId, UserId};
 
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
         revision::Revision,
     },
     read::{
+        load::LoadSlots,
         member,
         merge::{Contents, merge},
         objects::Objects,
@@ -72,8 +74,15 @@ pub(crate) async fn list(
 ///
 /// # Errors
 /// [`Error::ConflictNotFound`] if there is none, or its branch has expired; [`Error::ConflictResolved`].
-pub(crate) async fn get(objects: &Objects, user: UserId, project: ProjectId, id: ConflictId) -> Result<ConflictView, Error> {
+pub(crate) async fn get(
+    objects: &Objects,
+    (slots, context): (&LoadSlots, &Context),
+    user: UserId,
+    (project, id): (ProjectId, ConflictId),
+) -> Result<ConflictView, Error> {
     let member = member::find(&objects.pool, user, &Target::Id(project), Role::Viewer).await?;
+    // The merge reads and compares as much as a page of differences.
+    let _slot = slots.take(context).await?;
     let conflict = match conflicts::find(&objects.pool, project, id).await?.ok_or(Error::ConflictNotFound)? {
         ConflictState::Open(open) => Conflict::load(objects, &member, *open).await?,
         ConflictState::Resolved { revision, .. } => return Err(Error::ConflictResolved { revision }),

@@ -48,13 +48,21 @@ pub(crate) struct Contents {
     pub(crate) body: ContentsBody,
 }
 
-/// Opens files, if the user may read the project.
-pub(crate) async fn open(objects: &Objects, slots: &UploadSlots, context: &Context, query: Query) -> Result<Contents, Error> {
+/// Opens files, if the user may read the project. The first small files are read at once, so a request that finds no slot is refused before
+/// its stream begins.
+pub(crate) async fn open(
+    objects: &Objects,
+    (slots, loads): (&UploadSlots, &LoadSlots),
+    context: &Context,
+    query: Query,
+) -> Result<Contents, Error> {
     let Query { user, project, revision, paths } = query;
     let Checkout { project, revision, tree } = checkout::for_user(objects, user, project, revision).await?;
     let slot = slots.take_download(context)?;
+    let _working = loads.take(context).await?;
     let (files, missing) = if paths.is_empty() { (tree.walk_files(), Vec::new()) } else { select(&tree, &paths) };
-    let body = ContentsBody { store: project.store, files: files.into(), ready: VecDeque::new(), reader: None, _slot: slot };
+    let mut body = ContentsBody { store: project.store, files: files.into(), ready: VecDeque::new(), reader: None, _slot: slot };
+    body.read_batch(objects).await?;
     Ok(Contents { revision: revision.map(|revision| revision.id), missing, body })
 }
 
@@ -121,14 +129,20 @@ impl ContentsBody {
             if first.size as usize > CHUNK_BYTES {
                 self.open_large(objects).await?;
             } else {
-                let batch = self.next_batch();
-                let _working = slots.take(context).await?;
-                let files: Vec<FileRef> = batch.iter().map(|(_, file)| *file).collect();
-                let contents = objects.contents(self.store, &files).await?;
-                let part = |(path, file): (String, FileRef)| Some(Part::File { path, file, data: contents.get(&file.oid)?.clone() });
-                self.ready = batch.into_iter().filter_map(part).collect();
+                let _working = slots.take_next(context).await?;
+                self.read_batch(objects).await?;
             }
         }
+    }
+
+    /// Reads the next small files; none if the next file is large.
+    async fn read_batch(&mut self, objects: &Objects) -> Result<(), Error> {
+        let batch = self.next_batch();
+        let files: Vec<FileRef> = batch.iter().map(|(_, file)| *file).collect();
+        let contents = objects.contents(self.store, &files).await?;
+        let part = |(path, file): (String, FileRef)| Some(Part::File { path, file, data: contents.get(&file.oid)?.clone() });
+        self.ready = batch.into_iter().filter_map(part).collect();
+        Ok(())
     }
 
     async fn open_large(&mut self, objects: &Objects) -> Result<(), Error> {

@@ -65,11 +65,17 @@ pub(crate) struct Export {
     pub(crate) body: ArchiveBody,
 }
 
-/// Opens an export, if the user may read the project.
-pub(crate) async fn open(objects: &Objects, slots: &ExportSlots, context: &Context, query: Query) -> Result<Export, Error> {
+/// Opens an export, if the user may read the project. If it finds no slot, it is refused before its stream begins.
+pub(crate) async fn open(
+    objects: &Objects,
+    (slots, loads): (&ExportSlots, &LoadSlots),
+    context: &Context,
+    query: Query,
+) -> Result<Export, Error> {
     let Query { user, project, revision, format } = query;
     let Checkout { project, revision, tree } = checkout::for_user(objects, user, project, revision).await?;
     let slot = slots.take(context)?;
+    let _working = loads.take(context).await?;
     let tree_id = revision.as_ref().map_or(Oid::EMPTY_TREE, |revision| revision.tree);
     let body = ArchiveBody {
         store: project.store,
@@ -116,7 +122,7 @@ impl ArchiveBody {
             writer.finish();
             return Ok(writer.take());
         }
-        let slot = slots.take(context).await?;
+        let slot = slots.take_next(context).await?;
         let refs: Vec<FileRef> = batch.iter().map(|(_, file)| *file).collect();
         let contents = objects.contents(self.store, &refs).await?;
         // The slot counts the work until its end, even if the client goes away before.

@@ -33,6 +33,8 @@ const MAX_LOAD_BYTES: u64 = 50 * 1024 * 1024;
 const FILE_OVERHEAD_BYTES: usize = 256;
 /// How long a caller without a deadline waits for a slot.
 const MAX_WAIT: Duration = Duration::from_secs(30);
+/// How long a stream that has begun waits for a slot. The wait is finite, because each slot is held for one part of work only.
+const MAX_STREAM_WAIT: Duration = Duration::from_secs(600);
 
 /// Slots for pages of files, of differences, of searches and of histories that are read at the same time. A page has megabytes to read and decode, so a user with many concurrent
 /// loads would slow down all others.
@@ -45,11 +47,23 @@ impl LoadSlots {
     }
 
     /// Waits for a slot until the caller's deadline.
+    ///
+    /// # Errors
+    /// [`Error::Fault`] with the reason OVERLOADED.
     pub(crate) async fn take(&self, context: &Context) -> Result<Share, Error> {
+        self.take_until(context, context.deadline.unwrap_or_else(|| Instant::now() + MAX_WAIT)).await
+    }
+
+    /// Waits for a slot for the next part of a stream. The stream has begun, so it waits longer than a request that may be refused. It gives
+    /// its slot back after each part: a slow reader must not keep it. A deadline of the caller ends the stream, whatever it waits for.
+    pub(crate) async fn take_next(&self, context: &Context) -> Result<Share, Error> {
+        self.take_until(context, Instant::now() + MAX_STREAM_WAIT).await
+    }
+
+    async fn take_until(&self, context: &Context, until: Instant) -> Result<Share, Error> {
         let refused = |exhausted: Exhausted| Error::Fault(exhausted.fault(SERVICE, "pages in work"));
         let person = context.user.as_ref().map(|user| user.id);
         let holder = Holder { connection: None, address: context.client_address, person };
-        let until = context.deadline.unwrap_or_else(|| Instant::now() + MAX_WAIT);
         let mut share = self.0.try_take(&holder, 0).map_err(refused)?;
         share.grow(1, until.into()).await.map_err(refused)?;
         Ok(share)
@@ -158,6 +172,19 @@ mod tests {
             let paths = |files: Vec<(String, FileRef)>| files.into_iter().map(|(path, _)| path).collect::<Vec<_>>();
             assert_eq!((paths(files), counts), (paths(tree(&sizes)), pages), "{sizes:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_has_begun_is_not_refused() {
+        let slots = LoadSlots::new(1, Percent::default());
+        let context = Context { deadline: Some(Instant::now()), ..Context::background() };
+        let other = slots.take(&Context::background()).await.expect("a free slot");
+        assert!(slots.take(&context).await.is_err(), "the first part is refused when the time is over");
+        let (next, ()) = futures::join!(slots.take_next(&context), async {
+            tokio::task::yield_now().await;
+            drop(other);
+        });
+        assert_eq!(next.expect("the slot of the other one").amount(), 1);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use proto::{
         SetLabelRequest,
     },
 };
+use rate_limit::Policies;
 use uuid::Uuid;
 
 use crate::harness::{Cluster, Person, Turn, answer, commit, conversation, reason, with_token, without_user, write};
@@ -486,4 +487,20 @@ async fn each_owner_pays_for_what_their_own_projects_add() {
     assert_eq!(cluster.count("SELECT count(*) FROM stores s JOIN projects p ON p.store_id = s.id AND p.owner_id = s.owner_id").await, 1);
     assert_eq!(reason(bob.save(&fork, vec![write("small", "1")]).await), "ACCOUNT_TOO_LARGE");
     bob.load(&fork).await.expect("reading is not affected");
+}
+
+#[tokio::test]
+async fn the_policy_counts_forks() {
+    let policy = "policies: [{name: save, limit: 3, window: 1h}, {name: general, limit: 10000, window: 1s}]";
+    let cluster = Cluster::with_policies(Policies::shipped().with(policy).expect("policies")).await;
+    let ann = cluster.person();
+    let project = ann.create().await.id;
+    ann.save(&project, vec![write("a", "1")]).await.expect("the first");
+    let request = |n: usize| ForkProjectRequest { project_id: project.clone(), request_id: format!("f{n}"), ..Default::default() };
+    for n in 0..2 {
+        ann.send_fork(request(n)).await.expect("within the policy");
+        assert!(ann.send_fork(request(n)).await.expect("a repeat does not count").1);
+    }
+    assert_eq!(reason(ann.send_fork(request(2)).await), "RATE_LIMITED");
+    assert_eq!(reason(ann.fork(&project, &"a".repeat(40)).await), "REVISION_NOT_FOUND", "a refused fork does not count");
 }

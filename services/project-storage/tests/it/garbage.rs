@@ -6,6 +6,7 @@ use chassis::{identity::Caller, task, testing::eventually};
 use project_storage::testing::{StoreId, blob, blob_id, sweep_one};
 use proto::project_storage::{DeleteProjectRequest, ListRevisionsRequest, RestoreRevisionRequest, Take};
 use sqlx::{Connection as _, PgConnection};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
 const LIMIT: Duration = Duration::from_secs(60);
 
 async fn sweep(cluster: &Cluster) {
-    while sweep_one(&cluster.database.pool, Duration::ZERO).await.expect("swept") {}
+    while sweep_one(&cluster.database.pool, Duration::ZERO, &CancellationToken::new()).await.expect("swept") {}
     assert_eq!(cluster.count("SELECT (SELECT count(*) FROM store_sweeps) + (SELECT count(*) FROM sweep_marks)").await, 0);
 }
 
@@ -119,7 +120,7 @@ async fn what_only_a_purged_project_had_is_deleted() {
     let purge = ann.request(DeleteProjectRequest { project_id: project, purge: true, ..Default::default() });
     answer(ann.client.clone().delete_project(purge).await).expect("purged");
     // A request that is not old enough waits.
-    assert!(!sweep_one(&cluster.database.pool, Duration::from_secs(3600)).await.expect("nothing to do"));
+    assert!(!sweep_one(&cluster.database.pool, Duration::from_secs(3600), &CancellationToken::new()).await.expect("nothing to do"));
     assert!(cluster.count(OBJECTS).await > before);
     sweep(&cluster).await;
     assert_eq!(cluster.count(OBJECTS).await, before);
@@ -148,18 +149,18 @@ async fn a_store_that_is_written_to_is_passed_by() {
 }
 
 /// A connection in a transaction of its own.
-async fn transaction(cluster: &Cluster) -> PgConnection {
+pub(crate) async fn transaction(cluster: &Cluster) -> PgConnection {
     let mut db = PgConnection::connect(&cluster.database.url).await.expect("a connection");
     sqlx::query("BEGIN").execute(&mut db).await.expect("begun");
     db
 }
 
-async fn end(mut db: PgConnection) {
+pub(crate) async fn end(mut db: PgConnection) {
     sqlx::query("COMMIT").execute(&mut db).await.expect("committed");
 }
 
 /// Waits until so many connections wait for a lock of this kind.
-async fn waits(cluster: &Cluster, kind: &'static str, count: i64) {
+pub(crate) async fn waits(cluster: &Cluster, kind: &'static str, count: i64) {
     eventually(LIMIT, || async move {
         let sql =
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event = $1";
@@ -180,7 +181,7 @@ async fn a_sweep_waits_for_a_save_that_uses_an_orphan() {
     let mut saving = transaction(&cluster).await;
     cluster.write_first_in(&mut saving, &ann, &project, &[("a", b"found again")]).await;
     let pool = cluster.database.pool.clone();
-    let sweeping = task::spawn(async move { sweep_one(&pool, Duration::ZERO).await });
+    let sweeping = task::spawn(async move { sweep_one(&pool, Duration::ZERO, &CancellationToken::new()).await });
     waits(&cluster, "advisory", 1).await;
     end(saving).await;
     assert!(sweeping.await.expect("ended").expect("swept"));
@@ -201,7 +202,7 @@ async fn a_save_waits_for_a_sweep_that_deletes_what_it_uses() {
     let mut holding = transaction(&cluster).await;
     sqlx::query("SELECT id FROM stores WHERE id = $1 FOR NO KEY UPDATE").bind(store.0).execute(&mut holding).await.expect("locked");
     let pool = cluster.database.pool.clone();
-    let sweeping = task::spawn(async move { sweep_one(&pool, Duration::ZERO).await });
+    let sweeping = task::spawn(async move { sweep_one(&pool, Duration::ZERO, &CancellationToken::new()).await });
     waits(&cluster, "transactionid", 1).await;
     let saving = task::spawn({
         let (ann, project) = (ann.clone(), project.clone());
@@ -213,6 +214,61 @@ async fn a_save_waits_for_a_sweep_that_deletes_what_it_uses() {
     saving.await.expect("ended").expect("saved");
     assert_eq!(load_all(&cluster, &ann, &project).await, 1);
     assert_eq!(cluster.count(OBJECTS).await, 3);
+}
+
+/// The sweep of one store fails again and again: the others go on, and its own is repeated later.
+#[tokio::test]
+async fn a_store_that_fails_does_not_stop_the_others() {
+    let cluster = Cluster::start().await;
+    let (ann, pool) = (cluster.person(), &cluster.database.pool);
+    let (bad, good) = (ann.create().await.id, ann.create().await.id);
+    let (bad, good) = (store_of(&cluster, &bad).await, store_of(&cluster, &good).await);
+    orphan(&cluster, bad, b"one").await;
+    orphan(&cluster, good, b"two").await;
+    for code in ["22012", "57014"] {
+        let sql = format!(
+            "CREATE OR REPLACE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN
+                 IF OLD.store_id = '{}' THEN RAISE EXCEPTION 'refused' USING ERRCODE = '{code}'; END IF;
+                 RETURN OLD;
+             END $$",
+            bad.0
+        );
+        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(pool).await.expect("a function");
+        if code == "22012" {
+            let sql = "CREATE TRIGGER fail BEFORE DELETE ON objects FOR EACH ROW EXECUTE FUNCTION fail()";
+            sqlx::query(sql).execute(pool).await.expect("a trigger");
+        } else {
+            orphan(&cluster, good, b"two").await;
+        }
+        // One sweep of each.
+        for _ in 0..2 {
+            assert!(sweep_one(pool, Duration::ZERO, &CancellationToken::new()).await.expect("postponed or done"));
+        }
+        assert_eq!(cluster.count(OBJECTS).await, 1, "{code}");
+        assert_eq!(cluster.count("SELECT count(*) FROM store_sweeps").await, 0, "{code}");
+    }
+    sqlx::query("DROP TRIGGER fail ON objects").execute(pool).await.expect("no trigger");
+    sweep(&cluster).await;
+    assert_eq!(cluster.count(OBJECTS).await, 0);
+}
+
+/// A process that stops gives its sweep back at once, and another one continues.
+#[tokio::test]
+async fn a_process_that_stops_leaves_its_sweep_to_others() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create().await.id;
+    ann.edit(&project, vec![write("a/b", "1")]).await;
+    orphan(&cluster, store_of(&cluster, &project).await, b"one").await;
+    let before = cluster.count(OBJECTS).await;
+    let stopped = CancellationToken::new();
+    stopped.cancel();
+    assert!(!sweep_one(&cluster.database.pool, Duration::ZERO, &stopped).await.expect("left"));
+    assert_eq!(cluster.count("SELECT count(*) FROM store_sweeps WHERE claimed_until < now()").await, 1, "begun and not claimed");
+    assert_eq!(cluster.count(OBJECTS).await, before);
+    sweep(&cluster).await;
+    assert_eq!(cluster.count(OBJECTS).await, before - 1);
 }
 
 /// Another process continues a sweep that was left in the middle, with everything that was saved meanwhile.
@@ -232,7 +288,7 @@ async fn a_sweep_is_continued() {
                  INSERT INTO sweep_marks SELECT s.id, l.oid, false FROM s, ref_log l";
     sqlx::query(begin).bind(store.0).execute(&cluster.database.pool).await.expect("begun");
     let before = cluster.count(OBJECTS).await;
-    assert!(!sweep_one(&cluster.database.pool, Duration::ZERO).await.expect("nothing to do"), "it is claimed");
+    assert!(!sweep_one(&cluster.database.pool, Duration::ZERO, &CancellationToken::new()).await.expect("nothing to do"), "it is claimed");
     assert_eq!(cluster.count(OBJECTS).await, before);
     ann.edit(&project, vec![write("a/c", "two")]).await;
     sqlx::query("UPDATE store_sweeps SET claimed_until = now()").execute(&cluster.database.pool).await.expect("expired");
@@ -304,7 +360,7 @@ async fn sweeps_beside_everything_take_nothing_that_is_used() {
     let sweeps = async {
         for round in 0..60 {
             orphan(&cluster, store, format!("shared {}", round % 5).as_bytes()).await;
-            sweep_one(&cluster.database.pool, Duration::ZERO).await.expect("swept");
+            sweep_one(&cluster.database.pool, Duration::ZERO, &CancellationToken::new()).await.expect("swept");
         }
     };
     tokio::join!(saves, forks, uploads, sweeps);

@@ -28,6 +28,7 @@ mod parts;
 mod paths;
 mod previews;
 mod projects;
+mod purged;
 mod quotas;
 mod races;
 mod replaces;
