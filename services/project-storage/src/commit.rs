@@ -21,6 +21,7 @@ pub(crate) mod blobs;
 pub(crate) mod copy;
 pub(crate) mod create;
 pub(crate) mod end;
+pub(crate) mod fillable;
 pub(crate) mod fork;
 pub(crate) mod import;
 pub(crate) mod lock;

@@ -23,6 +23,7 @@ pub(crate) mod sessions;
 pub(crate) mod sweeps;
 pub(crate) mod templates;
 pub(crate) mod turns;
+pub(crate) mod unpublished_templates;
 pub(crate) mod unused_stores;
 pub(crate) mod usage;
 

@@ -27,6 +27,7 @@ const EXCLUDED: &[(Role, &[&str], &str)] = &[
             "sweep previews",
             "sweep pending writes",
             "sweep save requests",
+            "sweep unpublished requests",
             "select unused store",
             "select expired project",
         ],

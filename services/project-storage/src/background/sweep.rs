@@ -1,4 +1,4 @@
-//! Deletes expired rows: idempotency keys, previews, ended sessions, conflicts with their branches, and finished entries of the log of
+//! Deletes expired rows: idempotency keys, also those of unpublished templates, previews, ended sessions, conflicts with their branches, and finished entries of the log of
 //! deletions; and stores that have neither a project nor a template. Reads ignore an expired row whether it is deleted or not. Purges projects that were deleted thirty days ago.
 
 use std::time::Duration;
@@ -33,6 +33,7 @@ async fn sweep(pool: &Pool) -> Result<u64, StoreError> {
     loop {
         let deleted = delete_unused_store(pool).await?
             + sweeps::save_requests(pool).await?
+            + sweeps::unpublished_requests(pool).await?
             + sweeps::previews(pool).await?
             + sweeps::ended_sessions(pool).await?
             + sweeps::branches(pool).await?

@@ -13,27 +13,25 @@ use crate::{
     commit::{
         attempt::{Attempt, OptimisticWrite, retry_on_race},
         copy,
+        fillable::{FilledBytes, MAX_FILLED_FILE, is_fillable},
         quota::Quotas,
         request::{RequestKey, SavePolicy},
     },
     error::Error,
-    git::{FileRef, Folder, Oid, is_text},
+    git::{FileRef, Folder, Oid},
     model::{
-        placeholder::{check_variables, has_placeholder},
+        placeholder::check_variables,
         project::{Member, Role, StoreId, Target, User, require},
         template::{Details, MAX_TEMPLATES, MAX_VERSIONS, Template, Variable},
     },
     read::{history, member, objects::Objects, tree},
     store::{
-        self, Connection, copies, projects,
+        self, Connection, projects,
         templates::{self, NewVersion},
+        unpublished_templates,
     },
 };
 
-/// Bytes of the largest file that may have a placeholder.
-pub(crate) const MAX_FILLED_FILE: u32 = INLINE_BYTES;
-/// Bytes of all files of a template that have a placeholder.
-const MAX_FILLED_BYTES: u64 = 4 * 1024 * 1024;
 /// Bytes of files that are read at the same time.
 const SCAN_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -102,14 +100,15 @@ impl PublishWrite<'_> {
         if fingerprint != request.fingerprint {
             return Err(Error::KeyReused);
         }
-        templates::find(&self.objects.pool, id).await.map_err(Error::from)
+        // If it was unpublished since, a late repeat does not publish it again.
+        templates::find(&self.objects.pool, id).await?.map(Some).ok_or(Error::TemplateNotFound)
     }
 
     /// Writes the version. Raced if another request used the same idempotency key meanwhile.
     async fn write(&self, member: &Member, tree: &Folder, filled: &[String]) -> Result<Attempt<PublishResult>, Error> {
         let Publish { user, project, details, variables, request, .. } = self.publish;
         let mut tx = store::begin(&self.objects.pool).await?;
-        if !copies::keep_project(&mut tx, *project).await? {
+        if !projects::keep(&mut tx, *project).await? {
             return Err(Error::ProjectNotFound);
         }
         let found = projects::find(&mut *tx, user.id, &Target::Id(*project)).await?;
@@ -118,10 +117,12 @@ impl PublishWrite<'_> {
         copy::tree(&mut tx, member.project.store, store, tree, |_| false).await?;
         // Not before the copy, because other requests of the account wait for these locks.
         projects::lock_account(&mut tx, user.id).await?;
-        let version = self.next_version(&mut tx, template).await?;
+        let Place { template, version, hidden } = self.place(&mut tx, template, member.project.store).await?;
         let new = NewVersion {
             template,
             store,
+            source: Some(member.project.store),
+            hidden,
             publisher: user.id,
             starter: None,
             version,
@@ -148,13 +149,13 @@ impl PublishWrite<'_> {
         Ok(Attempt::Done(PublishResult { template, replayed: false }))
     }
 
-    /// The template with its store. A template that exists is kept until the end of the transaction, and nobody else publishes a version.
-    async fn target(&self, tx: &mut Connection) -> Result<(TemplateId, StoreId), Error> {
+    /// The template, if it exists, and its store. It is kept until the end of the transaction, and nobody else publishes a version.
+    async fn target(&self, tx: &mut Connection) -> Result<(Option<TemplateId>, StoreId), Error> {
         let user = self.publish.user.id;
         let Some(id) = self.publish.template else {
-            let (id, store) = (TemplateId::generate(), StoreId(Uuid::now_v7()));
+            let store = StoreId(Uuid::now_v7());
             templates::insert_store(tx, store).await?;
-            return Ok((id, store));
+            return Ok((None, store));
         };
         let found = templates::keep(&mut *tx, id).await?.filter(|template| template.is_visible_to(user));
         let template = found.ok_or(Error::TemplateNotFound)?;
@@ -162,28 +163,38 @@ impl PublishWrite<'_> {
             return Err(Error::PublisherRequired);
         }
         templates::lock_versions(tx, id).await?;
-        Ok((id, template.store))
+        Ok((Some(id), template.store))
     }
 
-    /// The number of the new version. The account is locked.
-    async fn next_version(&self, tx: &mut Connection, template: TemplateId) -> Result<u32, Error> {
+    /// What the new version is. The account is locked.
+    async fn place(&self, tx: &mut Connection, template: Option<TemplateId>, source: StoreId) -> Result<Place, Error> {
         let user = self.publish.user.id;
-        if self.publish.template.is_none() {
+        let Some(template) = template else {
             if templates::count(tx, user).await? >= i64::from(MAX_TEMPLATES) {
                 return Err(Error::TooManyTemplates { limit: MAX_TEMPLATES });
             }
-            return Ok(1);
-        }
+            let (id, hidden) = unpublished_templates::take(tx, user, source).await?;
+            return Ok(Place { template: id.unwrap_or_else(TemplateId::generate), version: 1, hidden });
+        };
         let newest = templates::lock(&mut *tx, template).await?.ok_or(Error::TemplateNotFound)?.version;
         if newest >= MAX_VERSIONS {
             return Err(Error::TooManyVersions { limit: MAX_VERSIONS });
         }
-        Ok(newest + 1)
+        let hidden = unpublished_templates::hides(tx, (user, template), source).await?;
+        Ok(Place { template, version: newest + 1, hidden })
     }
 }
 
+/// Which version of which template is written.
+struct Place {
+    template: TemplateId,
+    version: u32,
+    /// Whether the version hides the template.
+    hidden: bool,
+}
+
 /// Checks that the picture, if there is one, is a file that is read in one answer.
-fn check_picture(path: &str, tree: &Folder) -> Result<(), Error> {
+pub(crate) fn check_picture(path: &str, tree: &Folder) -> Result<(), Error> {
     if path.is_empty() {
         return Ok(());
     }
@@ -205,7 +216,7 @@ async fn filled_files(objects: &Objects, store: StoreId, tree: &Folder, variable
         return Ok(filled);
     }
     let variables: Arc<[Variable]> = variables.into();
-    let mut total = 0;
+    let mut total = FilledBytes::default();
     let (mut batch, mut bytes) = (Vec::new(), 0);
     let mut files = tree.walk_files().into_iter().filter(|(_, file)| file.size <= MAX_FILLED_FILE).peekable();
     while let Some((path, file)) = files.next() {
@@ -213,11 +224,7 @@ async fn filled_files(objects: &Objects, store: StoreId, tree: &Folder, variable
         batch.push((path, file));
         if files.peek().is_none_or(|(_, next)| bytes + u64::from(next.size) > SCAN_BYTES) {
             let found = scan(objects, store, std::mem::take(&mut batch), Arc::clone(&variables)).await?;
-            total += found.iter().map(|(_, file)| u64::from(file.size)).sum::<u64>();
-            if total > MAX_FILLED_BYTES {
-                let problem = format!("are in files of more than {MAX_FILLED_BYTES} bytes together");
-                return Err(Error::Field { field: "variables".to_owned(), problem });
-            }
+            total.add(found.iter().map(|(_, file)| u64::from(file.size)).sum(), "variables")?;
             filled.extend(found.into_iter().map(|(path, _)| path));
             bytes = 0;
         }
@@ -234,11 +241,7 @@ async fn scan(
 ) -> Result<Vec<(String, FileRef)>, Error> {
     let loaded = objects.load(store, files).await?;
     let bytes = loaded.iter().map(|file| file.content.len()).sum();
-    let work = move || {
-        let has = |content: &[u8]| {
-            is_text(content) && std::str::from_utf8(content).is_ok_and(|text| text.contains("%%") && has_placeholder(text, &variables))
-        };
-        loaded.into_iter().filter(|file| has(&file.content)).map(|file| (file.path, file.file)).collect()
-    };
+    let work =
+        move || loaded.into_iter().filter(|file| is_fillable(&file.content, &variables)).map(|file| (file.path, file.file)).collect();
     Ok(blocking::run(bytes, work).await)
 }

@@ -7,10 +7,14 @@ use uuid::Uuid;
 
 use crate::{
     blocking,
+    commit::{
+        fillable::{FilledBytes, is_fillable},
+        publish::check_picture,
+    },
     error::Error,
-    git::{self, Corruption, FileRef, Folder, Object, is_text},
+    git::{self, Corruption, FileRef, Folder, Object},
     model::{
-        placeholder::{check_variables, has_placeholder},
+        placeholder::check_variables,
         project::StoreId,
         template::{BACKLOT, Details, Difficulty, Variable},
     },
@@ -100,6 +104,8 @@ async fn write(
     let new = NewVersion {
         template,
         store,
+        source: None,
+        hidden: false,
         publisher: BACKLOT,
         starter: Some(slug),
         version,
@@ -120,6 +126,7 @@ fn prepare(starter: &Starter) -> Result<Prepared, Error> {
     let description: Description = serde_json::from_str(starter.description).map_err(|error| invalid(error.to_string()))?;
     check_variables(&description.variables).map_err(|(field, problem)| invalid(format!("{field}: {problem}")))?;
     let (mut tree, mut objects, mut filled) = (Folder::default(), Vec::new(), Vec::new());
+    let mut filled_bytes = FilledBytes::default();
     let mut digest = Digest::new(&SHA256);
     digest.update(starter.description.as_bytes());
     for (path, content) in starter.files {
@@ -130,14 +137,13 @@ fn prepare(starter: &Starter) -> Result<Prepared, Error> {
         objects.push(git::blob(oid, content));
         digest.update(path.as_bytes());
         digest.update(oid.as_bytes());
-        if is_text(content) && std::str::from_utf8(content).is_ok_and(|text| has_placeholder(text, &description.variables)) {
+        if is_fillable(content, &description.variables) {
+            filled_bytes.add(size.into(), "variables")?;
             filled.push((*path).to_owned());
         }
     }
     tree.write(&mut objects);
-    if !description.picture.is_empty() && tree.file(&description.picture).is_none() {
-        return Err(invalid(format!("there is no picture {}", description.picture)));
-    }
+    check_picture(&description.picture, &tree)?;
     objects.sort_by_key(|object| object.oid);
     objects.dedup_by_key(|object| object.oid);
     let Description { title, description, category, tags, difficulty, picture, recommended_agent, variables } = description;
@@ -145,9 +151,16 @@ fn prepare(starter: &Starter) -> Result<Prepared, Error> {
     Ok(Prepared { details, variables, filled, tree, objects, digest: digest.finish().as_ref().to_vec() })
 }
 
+/// What each starter says about itself.
+#[cfg(test)]
+pub(crate) fn details() -> Vec<(&'static str, Details)> {
+    STARTERS.iter().map(|starter| (starter.slug, prepare(starter).expect(starter.slug).details)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::placeholder::has_placeholder;
 
     #[test]
     fn every_starter_is_valid() {

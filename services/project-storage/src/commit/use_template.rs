@@ -10,6 +10,7 @@ use crate::{
         Writer,
         attempt::{Attempt, OptimisticWrite, retry_on_race},
         copy,
+        fillable::FilledBytes,
         objects::{CommitAuthor, CommitObjects, CompressedFiles},
         request::{RequestKey, SavePolicy},
         stage::{ChangedPaths, StagedTree},
@@ -35,9 +36,6 @@ use crate::{
         templates, unused_stores,
     },
 };
-
-/// Bytes of all files of a project after their variables are filled in.
-const MAX_FILLED_BYTES: usize = 8 * 1024 * 1024;
 
 /// How a user uses a template.
 pub(crate) struct UseTemplate {
@@ -200,20 +198,17 @@ async fn fill(
 }
 
 fn fill_all(files: Vec<LoadedFile>, values: &Values, limits: Limits) -> Result<Vec<(String, Bytes)>, Error> {
-    let mut room = MAX_FILLED_BYTES;
+    let mut total = FilledBytes::default();
     let mut filled = Vec::with_capacity(files.len());
     for LoadedFile { path, file, content } in files {
         // A file that has a placeholder is text.
         let Ok(text) = std::str::from_utf8(&content) else { continue };
         let (bytes, limit) = (placeholder::filled_bytes(text, values), limits.file_bytes.max(file.size));
-        let (field, size) = ("values".to_owned(), u32::try_from(bytes).unwrap_or(u32::MAX));
+        let size = u32::try_from(bytes).unwrap_or(u32::MAX);
         if size > limit {
-            return Err(Error::FileTooLarge { field, path, size, limit });
+            return Err(Error::FileTooLarge { field: "values".to_owned(), path, size, limit });
         }
-        let Some(left) = room.checked_sub(bytes) else {
-            return Err(Error::Field { field, problem: format!("would make files of more than {MAX_FILLED_BYTES} bytes together") });
-        };
-        room = left;
+        total.add(bytes as u64, "values")?;
         filled.push((path, Bytes::from(placeholder::fill(text, values))));
     }
     Ok(filled)

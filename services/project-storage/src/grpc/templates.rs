@@ -24,6 +24,8 @@ use crate::{
 
 const MAX_TAGS: usize = 10;
 const AGENT_BYTES: usize = 64;
+/// Files that the answer about a template lists.
+const MAX_LISTED_FILES: usize = 1000;
 
 /// The id of a template.
 pub(super) fn template_id(violations: &mut Violations, text: &str) -> Option<TemplateId> {
@@ -167,11 +169,14 @@ pub(super) async fn get(app: &App, request: Request<pb::GetTemplateRequest>) -> 
     let id = decode::checked(violations, id)?;
     let found = templates::get(&app.objects, user.id, id, version(number)).await?;
     let versions = templates::versions(app.pool(), id).await?;
+    let mut files = found.tree.walk_files();
+    files.truncate(MAX_LISTED_FILES);
     Ok(pb::GetTemplateResponse {
         template: Some(encode::template(&found.template)),
         version: found.version.number,
         variables: found.version.variables.into_iter().map(encode::variable).collect(),
-        files: encode::files(found.tree.walk_files()),
+        file_count: found.tree.files(),
+        files: encode::files(files),
         versions: versions.into_iter().map(encode::template_version).collect(),
     })
 }
@@ -225,4 +230,29 @@ pub(super) async fn unpublish(app: &App, request: Request<pb::UnpublishTemplateR
     let id = decode::checked(violations, id)?;
     templates::unpublish(app.pool(), user.id, id).await?;
     Ok(pb::UnpublishTemplateResponse {})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commit::starters;
+
+    #[test]
+    fn what_ships_with_backlot_meets_the_rules_of_publications() {
+        for (slug, shipped) in starters::details() {
+            let wire = pb::PublishTemplateRequest {
+                title: shipped.title.clone(),
+                description: shipped.description.clone(),
+                category: shipped.category.clone(),
+                tags: shipped.tags.clone(),
+                picture: shipped.picture.clone(),
+                recommended_agent: shipped.recommended_agent.clone(),
+                ..Default::default()
+            };
+            let mut violations = Violations::default();
+            let read = details(&mut violations, &wire);
+            assert_eq!(violations.check("test"), Ok(()), "{slug}");
+            assert_eq!((read.title, read.category, read.tags), (shipped.title, shipped.category, shipped.tags), "{slug}");
+        }
+    }
 }

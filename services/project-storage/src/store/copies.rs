@@ -1,7 +1,5 @@
 //! Copies of objects between stores. The contents do not leave the database.
 
-use proto::id::ProjectId;
-
 use super::{Connection, StoreError};
 use crate::{
     git::{Object, Oid},
@@ -51,10 +49,4 @@ pub(crate) async fn insert(db: &mut Connection, store: StoreId, objects: &[Objec
     );
     chassis::postgres::query("insert template objects", query.execute(&mut *db)).await?;
     Ok(())
-}
-
-/// Keeps a project from being purged until the end of the transaction. Returns `false` if it does not exist.
-pub(crate) async fn keep_project(db: &mut Connection, id: ProjectId) -> Result<bool, StoreError> {
-    let query = sqlx::query!("SELECT id FROM projects WHERE id = $1 FOR KEY SHARE", id.0);
-    Ok(chassis::postgres::query("keep project", query.fetch_optional(&mut *db)).await?.is_some())
 }

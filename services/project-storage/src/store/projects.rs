@@ -286,6 +286,12 @@ pub(crate) async fn lock_all(db: &mut Connection, id: ProjectId) -> Result<(), S
     lock(db, id).await
 }
 
+/// Keeps a project from being purged until the end of the transaction. Returns `false` if it does not exist.
+pub(crate) async fn keep(db: &mut Connection, id: ProjectId) -> Result<bool, StoreError> {
+    let query = sqlx::query!("SELECT id FROM projects WHERE id = $1 FOR KEY SHARE", id.0);
+    Ok(chassis::postgres::query("keep project", query.fetch_optional(&mut *db)).await?.is_some())
+}
+
 /// Deletes a locked project, and its store if no other project uses it.
 pub(crate) async fn delete(db: &mut Connection, id: ProjectId, store: StoreId) -> Result<(), StoreError> {
     let project = sqlx::query!("DELETE FROM projects WHERE id = $1", id.0);

@@ -18,6 +18,17 @@ pub(crate) async fn save_requests(db: impl PgExecutor<'_>) -> Result<u64, StoreE
     Ok(chassis::postgres::query("sweep save requests", query.execute(db)).await?.rows_affected())
 }
 
+/// Deletes idempotency keys of publications whose templates were unpublished more than seven days ago.
+pub(crate) async fn unpublished_requests(db: impl PgExecutor<'_>) -> Result<u64, StoreError> {
+    let query = sqlx::query!(
+        "DELETE FROM unpublished_requests WHERE (publisher_id, request_id) IN (
+             SELECT publisher_id, request_id FROM unpublished_requests WHERE unpublished_at < now() - interval '7 days'
+             LIMIT $1 FOR UPDATE SKIP LOCKED)",
+        MAX_ROWS,
+    );
+    Ok(chassis::postgres::query("sweep unpublished requests", query.execute(db)).await?.rows_affected())
+}
+
 /// Deletes expired previews.
 pub(crate) async fn previews(db: impl PgExecutor<'_>) -> Result<u64, StoreError> {
     let query = sqlx::query!(

@@ -5,7 +5,7 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Connection, StoreError, saves::Request, signed, unsigned, unused_stores};
+use super::{Connection, StoreError, saves::Request, signed, unpublished_templates, unsigned, unused_stores};
 use crate::{
     git::Oid,
     model::{
@@ -162,6 +162,10 @@ pub(crate) async fn account_bytes(db: &mut Connection, user: UserId) -> Result<i
 pub(crate) struct NewVersion<'a> {
     pub(crate) template: TemplateId,
     pub(crate) store: StoreId,
+    /// The store of the project that is published.
+    pub(crate) source: Option<StoreId>,
+    /// Whether the version hides the template. Otherwise a template that is hidden stays so.
+    pub(crate) hidden: bool,
     pub(crate) publisher: UserId,
     /// The name of a template that ships with Backlot.
     pub(crate) starter: Option<&'a str>,
@@ -183,19 +187,21 @@ pub(crate) async fn insert_store(db: &mut Connection, store: StoreId) -> Result<
     Ok(())
 }
 
-/// Inserts a template, or changes it to its next version; a template that ships with Backlot is featured when it is inserted.
+/// Inserts a template, or changes it to its next version; a template that ships with Backlot is featured when it is inserted. A next
+/// version keeps what operators have marked.
 pub(crate) async fn write(db: &mut Connection, new: &NewVersion<'_>) -> Result<(), StoreError> {
     let details = new.details;
     let query = sqlx::query!(
         "INSERT INTO templates (id, store_id, publisher_id, starter, version, title, description, category, tags, difficulty, picture,
-             recommended_agent, featured, words)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $4::text IS NOT NULL,
+             recommended_agent, featured, hidden, words)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $4::text IS NOT NULL, $13,
              setweight(to_tsvector('simple', $6::text), 'A') || setweight(to_tsvector('simple', array_to_string($9::text[], ' ')), 'B')
                  || to_tsvector('simple', $7::text))
          ON CONFLICT (id) DO UPDATE SET
              version = excluded.version, title = excluded.title, description = excluded.description, category = excluded.category,
              tags = excluded.tags, difficulty = excluded.difficulty, picture = excluded.picture,
-             recommended_agent = excluded.recommended_agent, words = excluded.words, updated_at = clock_timestamp()",
+             recommended_agent = excluded.recommended_agent, words = excluded.words, hidden = templates.hidden OR excluded.hidden,
+             updated_at = clock_timestamp()",
         new.template.0,
         new.store.0,
         new.publisher.0,
@@ -208,6 +214,7 @@ pub(crate) async fn write(db: &mut Connection, new: &NewVersion<'_>) -> Result<(
         details.difficulty as i16,
         details.picture,
         details.recommended_agent,
+        new.hidden,
     );
     chassis::postgres::query("write template", query.execute(&mut *db)).await?;
     write_version(db, new).await
@@ -216,8 +223,8 @@ pub(crate) async fn write(db: &mut Connection, new: &NewVersion<'_>) -> Result<(
 async fn write_version(db: &mut Connection, new: &NewVersion<'_>) -> Result<(), StoreError> {
     let query = sqlx::query!(
         "INSERT INTO template_versions (template_id, version, tree, files, bytes, variables, filled, digest, publisher_id, request_id,
-             fingerprint)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+             fingerprint, source_store_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         new.template.0,
         signed(new.version),
         new.tree.as_bytes(),
@@ -229,6 +236,7 @@ async fn write_version(db: &mut Connection, new: &NewVersion<'_>) -> Result<(), 
         new.publisher.0,
         new.request.map(|request| request.id),
         new.request.map(|request| request.fingerprint),
+        new.source.map(|store| store.0),
     );
     chassis::postgres::query("insert template version", query.execute(&mut *db)).await?;
     Ok(())
@@ -276,14 +284,18 @@ pub(crate) async fn has_digest(db: &mut Connection, id: TemplateId, digest: &[u8
     chassis::postgres::query("select starter version", query.fetch_one(&mut *db)).await
 }
 
-/// What a user published with an idempotency key: the template and the fingerprint of the request.
+/// What a user published with an idempotency key: the template, which may be unpublished since, and the fingerprint of the request.
 pub(crate) async fn find_recorded(
     db: impl PgExecutor<'_>,
     publisher: UserId,
     request_id: &str,
 ) -> Result<Option<(TemplateId, Vec<u8>)>, StoreError> {
     let query = sqlx::query!(
-        r#"SELECT template_id, fingerprint AS "fingerprint!" FROM template_versions WHERE publisher_id = $1 AND request_id = $2"#,
+        r#"SELECT template_id AS "template_id!", fingerprint AS "fingerprint!" FROM template_versions
+           WHERE publisher_id = $1 AND request_id = $2
+           UNION ALL
+           SELECT template_id, fingerprint FROM unpublished_requests WHERE publisher_id = $1 AND request_id = $2
+           LIMIT 1"#,
         publisher.0,
         request_id,
     );
@@ -314,8 +326,10 @@ pub(crate) async fn mark(
     Ok(chassis::postgres::query("mark template", query.execute(db)).await?.rows_affected() == 1)
 }
 
-/// Deletes a locked template with its versions, reviews and reports, and leaves its store.
+/// Deletes a locked template with its versions and reviews, and leaves its store. What is said about it stays, see
+/// [`unpublished_templates`].
 pub(crate) async fn delete(db: &mut Connection, template: &Template) -> Result<(), StoreError> {
+    unpublished_templates::insert(db, template.id).await?;
     let query = sqlx::query!("DELETE FROM templates WHERE id = $1", template.id.0);
     chassis::postgres::query("delete template", query.execute(&mut *db)).await?;
     unused_stores::leave_store(db, template.store).await

@@ -16,6 +16,8 @@ use proto::{
 
 use crate::harness::{Cluster, Person, Turn, answer, reason, without_user, write};
 
+mod unpublished;
+
 impl Person {
     async fn publish(&self, request: PublishTemplateRequest) -> Result<PublishTemplateResponse, Box<Fault>> {
         answer(self.client.clone().publish_template(self.request(request)).await)
