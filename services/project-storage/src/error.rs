@@ -140,11 +140,6 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// Whether something is missing that the database had a moment before: the project may have been purged since it was looked up.
-    pub(crate) fn is_missing(&self) -> bool {
-        matches!(self, Self::Corruption(Corruption::Missing(_) | Corruption::Revision { .. }))
-    }
-
     fn code(&self) -> ErrorCode {
         match self {
             Self::Field { .. }

@@ -1,6 +1,6 @@
 //! Optimistic writes: the database decides which of two concurrent writes is first. The other one reads the new state and is repeated.
 
-use crate::error::Error;
+use crate::{error::Error, git::Corruption};
 
 /// Attempts after which the project counts as busy.
 const MAX_ATTEMPTS: u32 = 16;
@@ -21,6 +21,13 @@ pub(crate) trait OptimisticWrite: Send {
     /// # Errors
     /// Errors that another attempt would not change.
     fn attempt(&mut self) -> impl Future<Output = Result<Attempt<Self::Output>, Error>> + Send;
+}
+
+impl Error {
+    /// Whether something is missing that the database had a moment before: the project may have been purged since it was looked up.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self, Self::Corruption(Corruption::Missing(_) | Corruption::Revision { .. }))
+    }
 }
 
 /// Repeats a write until it does not lose a race. An object that is missing is a lost race the first time: the project may have been purged
@@ -44,7 +51,7 @@ pub(crate) async fn retry_on_race<W: OptimisticWrite>(mut write: W) -> Result<W:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::git::{Corruption, Oid};
+    use crate::git::Oid;
 
     /// A write that misses an object so often, and then succeeds or finds no project.
     struct WriteDuringPurge {
