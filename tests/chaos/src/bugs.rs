@@ -37,6 +37,8 @@ pub const BUGS: &[Bug] = &[
     bug("settle-without-the-turn", "resolving a conflict loses the merged files", Scenario::NoFaults),
     bug("ignore-the-base", "a save overwrites what is newer than its base", Scenario::NoFaults),
     bug("forget-the-undo", "an undo does not store what it has undone", Scenario::NoFaults),
+    bug("delete-what-is-used-again", "a sweep deletes objects that a save has used since it looked", Scenario::NoFaults),
+    bug("end-a-sweep-early", "a sweep ends before it has deleted anything", Scenario::NoFaults),
     bug("keep-a-refused-question", "a refused turn leaves its prompt in the conversation", Scenario::NoFaults),
     bug("forget-the-key", "a repeated request starts another turn", AFTER_ACCEPT_TURN),
     bug("never-give-up", "a turn that kills its workers is retried forever", Scenario::Poison),

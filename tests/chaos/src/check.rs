@@ -7,12 +7,14 @@
 //! - [`conversation`]: which messages are visible.
 //! - [`tree`]: the files and revisions of projects follow from the logs and the saves.
 //! - [`lists`]: concurrent saves of the same files have one order, and none is lost.
+//! - [`objects`]: stores have what their projects and templates name, and in the end nothing else.
 //! - [`liveness`]: every turn makes progress.
 
 pub mod conversation;
 pub mod lists;
 pub mod liveness;
 pub mod log;
+pub mod objects;
 pub mod outcome;
 pub mod provider;
 pub mod steps;

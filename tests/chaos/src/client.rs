@@ -159,6 +159,30 @@ impl Client {
         }
     }
 
+    /// Reads the page of a preview without a resolver: its host is only in a header. Returns `None` if there is no answer in time, or if it
+    /// is refused, which is recorded as a violation.
+    pub async fn read_page(&mut self, url: &reqwest::Url) -> Option<String> {
+        let clock = Stopwatch::start();
+        let (host, port) = (url.host_str()?.to_owned(), url.port()?);
+        while clock.elapsed() < self.turn_limit {
+            let request = self.people[self.person].http.get(format!("http://127.0.0.1:{port}{}", url.path()));
+            match self.send("read a preview", request.header("host", format!("{host}:{port}"))).await {
+                // The request is repeated if the answer is truncated.
+                Answer::Good(response) => match response.text().await {
+                    Ok(text) => return Some(text),
+                    Err(_) => continue,
+                },
+                Answer::Refused(status, problem) => {
+                    self.record.violation(format!("the preview {url} was refused: {status} {problem}"));
+                    return None;
+                }
+                Answer::Later(pause) => sleep(pause).await,
+            }
+        }
+        self.record.violation(format!("the preview {url} was not answered within {:?}", self.turn_limit));
+        None
+    }
+
     /// Follows a turn to its end, from the last received event. The time limit applies to the whole turn.
     pub async fn follow(&mut self, watched: &mut WatchedTurn, behavior: Behavior) {
         let mut last = watched.views.last().map_or(0, View::last);

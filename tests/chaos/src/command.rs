@@ -60,7 +60,7 @@ async fn attacks(executable: &std::path::Path, folder: &std::path::Path) -> Resu
 }
 
 async fn without_bug(options: &Options, engines: &std::sync::Arc<Engines>, folder: PathBuf) -> Result<()> {
-    let mut amounts = Amounts::short();
+    let mut amounts = Amounts { failpoints: 1, ..Amounts::short() };
     if is_set("FULL")? {
         amounts.kills = 200;
         amounts.reconnects = 2_000;
@@ -79,6 +79,7 @@ async fn without_bug(options: &Options, engines: &std::sync::Arc<Engines>, folde
                 .with_context(|| format!("ONLY={name}: the scenarios are {:?}", Scenario::ALL.map(|scenario| scenario.name())))?,
         );
     }
+    amounts.failpoints = number("SAMPLE")?.unwrap_or(amounts.failpoints);
     amounts.kills = number("KILLS")?.unwrap_or(amounts.kills);
     amounts.reconnects = number("RECONNECTS")?.unwrap_or(amounts.reconnects);
     let verdict = run::without_bug(options, &amounts, engines, &folder).await?;

@@ -23,6 +23,20 @@ const STARTED_WITHIN: Duration = Duration::from_secs(90);
 const CHECK_INTERVAL: Duration = Duration::from_millis(25);
 /// The ports of replicas, below the ephemeral ports.
 const PORTS: Range<u16> = 12_000..32_000;
+/// Times of the services that are shortened by their names in milliseconds (see [`chassis::fault_time`]), so that a round reaches what they
+/// delay.
+const TIMES: [(&str, u64); 7] = [
+    ("sweep-interval", 1_000),
+    ("object-sweep-grace", OBJECT_SWEEP_GRACE),
+    ("object-sweep-claim", 2_000),
+    ("unused-store-grace", 10_000),
+    // Longer than a replica is paused.
+    ("write-lease", 10_000),
+    ("write-lease-renewal", 5),
+    ("preview-touch-interval", 0),
+];
+/// The milliseconds after which objects that became unreachable are deleted.
+pub const OBJECT_SWEEP_GRACE: u64 = 4_000;
 pub(crate) const SECRET: &str = "a secret of at least thirty-two letters";
 
 /// The replicas and settings of a deployment.
@@ -229,12 +243,15 @@ async fn supervise(nodes: Vec<Arc<Node>>) {
 }
 
 fn shared_settings(launch: Launch, plan: &Plan, folder: &std::path::Path, database: &str) -> Result<Launch> {
+    let times = TIMES.map(|(name, millis)| format!("{name}={millis}")).join(";");
     let policies = folder.join("policies.yaml");
     std::fs::write(&policies, test_support::cluster::OPEN_POLICIES)?;
     let settings = [
         ("BACKLOT_CLUSTER_SECRET", SECRET),
         ("BACKLOT_POLICIES", &policies.to_string_lossy()),
         ("BACKLOT_REDIS_PREFIX", &format!("{database}:")),
+        ("FAULT_TIMES", &times),
+        ("BACKLOT_OBJECT_SWEEP", "1s"),
         ("BACKLOT_LEASE", "1500ms"),
         ("BACKLOT_BEGIN_TIMEOUT", "10s"),
         ("BACKLOT_DRAIN_TIMEOUT", "2s"),
@@ -245,4 +262,22 @@ fn shared_settings(launch: Launch, plan: &Plan, folder: &std::path::Path, databa
     ];
     let launch = settings.into_iter().fold(launch, |launch, (name, value)| launch.set(name, value));
     Ok(plan.settings.iter().fold(launch, |launch, (name, value)| launch.set(name, value)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::TIMES;
+
+    #[test]
+    fn every_time_that_a_service_lets_a_run_shorten_is_shortened() {
+        let services = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../services");
+        let files = ignore::WalkBuilder::new(services).build().filter_map(Result::ok).map(ignore::DirEntry::into_path);
+        let sources = files.filter(|path| path.extension().is_some_and(|end| end == "rs") && !path.ends_with("chassis/src/fault_time.rs"));
+        let texts: Vec<String> = sources.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+        let names = texts.iter().flat_map(|text| text.split("fault_time::shortened(\"").skip(1));
+        let names: BTreeSet<&str> = names.map(|rest| rest.split('"').next().unwrap()).collect();
+        assert_eq!(names, TIMES.iter().map(|(name, _)| *name).collect());
+    }
 }

@@ -1,7 +1,10 @@
 //! Users who edit the project of a turn. Some save during a turn, resolve conflicts, interrupt a turn, replace an old prompt, and leave a
-//! turn. One saves, reads, forks and deletes without an agent. One replaces an old prompt while a later one is answered.
+//! turn. One saves, reads, forks and deletes without an agent. One replaces an old prompt while a later one is answered. One changes messages.
+//! Two use contents again that a sweep is about to delete.
 
+mod conversation;
 mod project;
+mod reuse;
 
 use std::sync::{
     Arc,
@@ -33,6 +36,8 @@ pub enum Job {
     SaveDuringTurns,
     WithoutAgent,
     ReplacePrompts,
+    ChangeMessages,
+    ReuseContents,
 }
 
 /// Works on one project after the other until stopped.
@@ -48,6 +53,8 @@ pub async fn work(client: Client, job: Job, name: String, stop: Arc<AtomicBool>)
             Job::SaveDuringTurns => editor.save_during_turns(&stop).await,
             Job::WithoutAgent => editor.work_without_agent().await,
             Job::ReplacePrompts => editor.replace_prompts().await,
+            Job::ChangeMessages => editor.change_messages().await,
+            Job::ReuseContents => editor.reuse_contents(&stop).await,
         };
     }
 }

@@ -27,6 +27,8 @@ const LOST_ANSWERS: [(Role, &str); 5] = [
     (Role::AgentStreaming, "lease_expires_at = clock_timestamp()"),
     (Role::AgentStreaming, "INSERT INTO turns"),
 ];
+/// The links of the callers of project-storage.
+const CALLERS: [&str; 2] = ["agent-streaming -> project-storage", "gateway -> project-storage"];
 /// The time between two attempts to trigger the failpoints that have not fired.
 const TRIGGER_INTERVAL: Duration = Duration::from_millis(500);
 /// Callers of project-storage are disconnected after each abort, and otherwise at every fifth attempt.
@@ -212,15 +214,17 @@ impl FaultInjector {
     }
 
     /// Fires every failpoint of agent-streaming, project-storage and the gateway once in each mode. The second replica of each role gets the
-    /// failpoints that end the process, and the first replica the others. Returns the failpoints that did not fire.
+    /// failpoints that end the process, and the first replica the others. Of those that end the process, only one of `sample` is fired, chosen
+    /// at random: each costs a restart. Returns the failpoints that did not fire.
     ///
     /// # Errors
     /// A process does not start.
-    pub async fn failpoints(&mut self, within: Duration) -> Result<Vec<String>> {
+    pub async fn failpoints(&mut self, within: Duration, sample: u64) -> Result<Vec<String>> {
         let roles = [Role::AgentStreaming, Role::ProjectStorage, Role::Gateway];
         let mut armed: Vec<(Arc<Node>, BTreeSet<Failpoint>)> = Vec::new();
         for role in roles {
-            let points = failpoints::of(role)?;
+            let mut points = failpoints::of(role)?;
+            points.aborts.retain(|_| self.rng.random_range(0..sample) == 0);
             let nodes: Vec<_> = self.deployment.of(role).cloned().collect();
             for (node, points) in nodes.iter().zip([points.errors, points.aborts]) {
                 node.arm(points.clone());
@@ -239,6 +243,7 @@ impl FaultInjector {
             if waiting() < left {
                 (clock, left) = (Stopwatch::start(), waiting());
             }
+            self.prefer_armed_storage();
             // On a slow machine a call that is disconnected too often never completes.
             let aborted = self.aborts();
             let cut = aborted > aborts || countdown == 0;
@@ -256,6 +261,15 @@ impl FaultInjector {
         Ok(left)
     }
 
+    /// Sends the callers of project-storage to the replica that has failpoints left, if only one has.
+    fn prefer_armed_storage(&self) {
+        let armed: Vec<_> = self.deployment.of(Role::ProjectStorage).filter(|node| !node.armed().is_empty()).collect();
+        let preferred = if let [node] = armed[..] { Some(node.address) } else { None };
+        for link in CALLERS {
+            self.deployment.link(link).prefer(preferred);
+        }
+    }
+
     /// The number of failpoints that have ended a replica of project-storage.
     fn aborts(&self) -> usize {
         self.deployment.of(Role::ProjectStorage).flat_map(|node| node.fired()).filter(|point| point.mode == "abort").count()
@@ -269,8 +283,13 @@ impl FaultInjector {
             self.restart_a_worker().await?;
         }
         if cut {
-            deployment.link("agent-streaming -> project-storage").cut();
-            deployment.link("gateway -> project-storage").cut();
+            // Its callers would connect to the other replica again.
+            for node in deployment.of(Role::ProjectStorage) {
+                node.ready(READY_WITHIN).await?;
+            }
+            for link in CALLERS {
+                deployment.link(link).cut();
+            }
         }
         // A restart empties the object cache.
         for node in deployment.of(Role::ProjectStorage).filter(|node| has_armed(node, "select-objects")) {

@@ -7,7 +7,9 @@
 //! - [`prompt`], [`model`], [`client`], [`load`]: prompts, the answers of the model, and the clients that follow the turns.
 //! - [`editor`], [`commits`]: users who edit the same project, and commits that are sent twice.
 //! - [`appender`]: concurrent saves that append to the same files.
-//! - [`record`], [`collect`], [`check`]: the observations of a round, its results, and the rules for both.
+//! - [`moderator`]: an operator who looks after templates.
+//! - [`record`], [`collect`], [`stores`], [`check`]: the observations of a round, its results, the contents of the database, and the rules
+//!   for all of them.
 //! - [`bugs`]: the seeded bugs, which the rounds must find.
 
 pub mod appender;
@@ -23,11 +25,13 @@ pub mod failpoints;
 pub mod fault_injector;
 pub mod load;
 pub mod model;
+pub mod moderator;
 pub mod prompt;
 pub mod proxy;
 pub mod record;
 pub mod report;
 pub mod round;
 pub mod run;
+pub mod stores;
 pub mod targeted_faults;
 pub mod verdict;

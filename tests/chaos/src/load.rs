@@ -20,6 +20,7 @@ use super::{
     appender,
     client::{Behavior, Client},
     editor::{self, Job},
+    moderator,
     prompt::{Prompt, Task},
     record::Record,
 };
@@ -27,9 +28,9 @@ use crate::deployment::Deployment;
 
 /// The number of turns of a client on one project before it uses the next one.
 const TURNS_PER_PROJECT: u64 = 5;
-/// The number of editors besides these clients: one works without an agent, one replaces old prompts, one appends to lists, and the others
-/// save during turns.
-const EDITORS: usize = 8;
+/// The number of editors besides these clients: three work without an agent, one replaces old prompts, one appends to lists, one changes
+/// messages, two use contents again, and the others save during turns.
+const EDITORS: usize = 13;
 /// The time between two rounds of probes.
 const PROBE_INTERVAL: Duration = Duration::from_millis(400);
 /// The limit for an answer to a probe.
@@ -69,9 +70,13 @@ impl Load {
                 Some(0) => task::spawn(editor::work(client, Job::WithoutAgent, name, stop)),
                 Some(1) => task::spawn(editor::work(client, Job::ReplacePrompts, name, stop)),
                 Some(2) => task::spawn(appender::work(client, name, stop)),
+                Some(3) => task::spawn(editor::work(client, Job::ChangeMessages, name, stop)),
+                Some(4 | 5) => task::spawn(editor::work(client, Job::ReuseContents, name, stop)),
+                Some(6 | 7) => task::spawn(editor::work(client, Job::WithoutAgent, name, stop)),
                 Some(_) => task::spawn(editor::work(client, Job::SaveDuringTurns, name, stop)),
             });
         }
+        tasks.push(task::spawn(moderator::work(moderator::connect(deployment), Arc::clone(record), Arc::clone(&stop))));
         tasks.push(task::spawn(probe(deployment.urls(), people[0].clone(), Arc::clone(record), Arc::clone(&stop))));
         Self { stop, clients: tasks }
     }

@@ -48,6 +48,8 @@ struct Shared {
     name: String,
     targets: Vec<Target>,
     next: AtomicUsize,
+    /// The target that new connections go to, if it accepts.
+    preferred: Mutex<Option<SocketAddr>>,
     state: watch::Sender<State>,
     /// Whether the targets are PostgreSQL servers.
     postgres: bool,
@@ -78,6 +80,7 @@ impl Link {
             postgres: targets.iter().any(|target| matches!(target, Target::Unix(_))),
             targets,
             next: AtomicUsize::new(0),
+            preferred: Mutex::default(),
             state: watch::Sender::new(State::default()),
             answers_to_drop: Mutex::default(),
             dropped: AtomicUsize::new(0),
@@ -146,8 +149,14 @@ impl Link {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 
-    /// Ends a stall and a delay, and drops no more answers.
+    /// Lets new connections go to this target while it accepts; without one, to all targets in turn.
+    pub fn prefer(&self, target: Option<SocketAddr>) {
+        *lock(&self.shared.preferred) = target;
+    }
+
+    /// Ends a stall and a delay, drops no more answers, and prefers no target.
     pub fn heal(&self) {
+        self.prefer(None);
         lock(&self.shared.answers_to_drop).clear();
         self.shared.state.send_modify(|state| {
             state.held = false;
@@ -170,11 +179,13 @@ impl Drop for Link {
 }
 
 impl Shared {
-    /// Connects to the next target that accepts.
+    /// Connects to the preferred target or to the next one, and otherwise to another one that accepts.
     async fn connect(&self) -> io::Result<Box<dyn Stream>> {
         let mut error = io::Error::other("no targets");
-        for _ in 0..self.targets.len() {
-            let at = self.next.fetch_add(1, Ordering::Relaxed) % self.targets.len();
+        let preferred = *lock(&self.preferred);
+        let preferred = self.targets.iter().position(|target| matches!(target, Target::Tcp(address) if Some(*address) == preferred));
+        let first = preferred.unwrap_or_else(|| self.next.fetch_add(1, Ordering::Relaxed) % self.targets.len());
+        for at in (first..self.targets.len()).chain(0..first) {
             let connected = tokio::time::timeout(CONNECT_LIMIT, connect(&self.targets[at])).await;
             match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 Ok(stream) => return Ok(stream),

@@ -18,7 +18,7 @@ use super::{
     model::script,
     prompt::{Prompt, Task},
     record::{ListHistory, ListOutcome, Record},
-    report,
+    report, stores,
     targeted_faults::Point,
     verdict::Verdict,
 };
@@ -183,9 +183,18 @@ impl Environment {
         Ok(verdict)
     }
 
+    /// Checks that what nothing uses any more is deleted.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn check_swept(&self) -> Result<Vec<Violation>> {
+        stores::check_swept(&self.deployment, self.options.turn_limit / 2).await
+    }
+
     async fn check_results(&self, verdict: &mut Verdict) -> Result<()> {
         verdict.violations.extend(collect::wait_until_settled(&self.deployment, self.options.turn_limit / 2).await?);
         verdict.violations.extend(commits::check(&self.deployment).await?);
+        verdict.violations.extend(stores::check(&self.deployment).await?);
         let Results { turns, projects, lists, violations } = collect::collect(&self.deployment, &self.people, &self.record).await?;
         verdict.violations.extend(violations);
         let faults = self.deployment.timeline.fault_history();
@@ -257,7 +266,7 @@ async fn inject(injector: &mut FaultInjector, scenario: Scenario, amount: u64) -
             injector.lost_answers(1).await?;
         }
         Scenario::Rolling => injector.rolling(amount).await?,
-        Scenario::Failpoints => return injector.failpoints(NEXT_FAILPOINT_WITHIN).await,
+        Scenario::Failpoints => return injector.failpoints(NEXT_FAILPOINT_WITHIN, amount).await,
         Scenario::RedisOutage => injector.redis_outage().await,
         Scenario::LostWrites => {
             for _ in 0..amount {

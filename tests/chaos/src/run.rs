@@ -33,7 +33,8 @@ const MAX_ROUNDS: u32 = 8;
 pub struct Amounts {
     pub kills: u64,
     pub reconnects: u64,
-    pub failpoints: bool,
+    /// The process ends at one of so many statements and calls: 1 for all, 0 for no failpoints.
+    pub failpoints: u64,
     pub postgres: u64,
     pub network: u64,
     pub pauses: u64,
@@ -57,7 +58,7 @@ impl Amounts {
         Self {
             kills: 60,
             reconnects: 500,
-            failpoints: true,
+            failpoints: 3,
             postgres: 2,
             network: 10,
             pauses: 1,
@@ -88,7 +89,7 @@ pub async fn without_bug(options: &Options, amounts: &Amounts, engines: &Arc<Eng
         let now = left.clamp(20, KILLS_PER_ROUND);
         let rounds = [
             (Scenario::Kills, now),
-            (Scenario::Failpoints, u64::from(amounts.failpoints)),
+            (Scenario::Failpoints, amounts.failpoints),
             (Scenario::Pauses, amounts.pauses),
             (Scenario::Engines, amounts.postgres),
             (Scenario::Network, amounts.network),
@@ -113,6 +114,9 @@ pub async fn without_bug(options: &Options, amounts: &Amounts, engines: &Arc<Eng
                 break;
             }
         }
+    }
+    if total.violations.is_empty() {
+        total.violations.extend(environment.check_swept().await?);
     }
     total.count("starved milliseconds", began.lost().as_millis().try_into().unwrap_or(u64::MAX));
     requests(&environment, &mut total);
@@ -141,6 +145,9 @@ pub async fn with_bug(options: &Options, bug: &Bug, engines: &Arc<Engines>, fold
     for _ in 0..MAX_ROUNDS {
         let verdict = environment.round(bug.found_by, amount).await;
         total.add(verdict.with_context(|| format!("a round of {:?} with {}", bug.found_by, bug.name))?);
+        if total.violations.is_empty() && bug.found_by == Scenario::NoFaults {
+            total.violations.extend(environment.check_swept().await?);
+        }
         if !total.violations.is_empty() {
             break;
         }

@@ -19,6 +19,7 @@ fn options(seed: u64) -> Options {
 #[tokio::test(flavor = "multi_thread")]
 async fn guarantees_hold_under_faults_and_seeded_bugs_are_found() -> Result<()> {
     let seed = rand::random();
+    run::say(&format!("SEED={seed}"))?;
     // All runs share the engines. A run without violations removes its folder.
     let engines_folder = run::folder()?;
     let engines = run::engines(&engines_folder).await?;

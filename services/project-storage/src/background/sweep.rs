@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use chassis::{clock::now, task::Ticks};
+use chassis::{clock::now, fault_time, task::Ticks};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -16,7 +16,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Sweeps until `stop`. Replicas may sweep at the same time: each skips the rows that another one has locked.
 pub(crate) async fn run(pool: Pool, stop: CancellationToken) {
-    let mut ticks = Ticks::new(SWEEP_INTERVAL, stop);
+    let mut ticks = Ticks::new(fault_time::shortened("sweep-interval", SWEEP_INTERVAL), stop);
     while ticks.next().await {
         match sweep(&pool).await {
             Ok(0) => {}

@@ -1,5 +1,8 @@
 //! Sweeps of objects that nothing of their store reaches: their state, their marks, and the deletion.
 
+use std::time::Duration;
+
+use chassis::fault_time;
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
@@ -9,8 +12,8 @@ use crate::{
     model::project::StoreId,
 };
 
-/// Seconds that a process has a sweep for itself after its last step.
-const CLAIM_SECONDS: f64 = 300.0;
+/// How long a process has a sweep for itself after its last step.
+const CLAIM: Duration = Duration::from_secs(300);
 /// Revisions whose objects one statement marks.
 const MAX_REVISIONS: i64 = 2000;
 /// Objects that one step walks at most.
@@ -21,6 +24,10 @@ const MAX_WALKED_BYTES: i64 = 512 * 1024;
 const MAX_DELETED: i64 = 500;
 /// Bytes, not compressed, of the objects that one statement deletes, without the last one.
 const MAX_DELETED_BYTES: i64 = 16 * 1024 * 1024;
+
+fn claim_seconds() -> f64 {
+    fault_time::shortened("object-sweep-claim", CLAIM).as_secs_f64()
+}
 
 /// A sweep of one store.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +63,7 @@ pub(crate) async fn resume(tx: &mut Connection) -> Result<Begun, StoreError> {
            )
            SELECT s.id, s.store_id, s.logs_marked, u.id IS NOT NULL AS "claimed!" FROM store_sweeps s LEFT JOIN u ON u.id = s.id
            ORDER BY s.id LIMIT 1"#,
-        CLAIM_SECONDS,
+        claim_seconds(),
     );
     let row = chassis::postgres::query("resume sweep", query.fetch_optional(&mut *tx)).await?;
     Ok(match row {
@@ -85,7 +92,7 @@ pub(crate) async fn start(tx: &mut Connection, grace: f64) -> Result<Option<Swee
          RETURNING store_id",
         id,
         grace,
-        CLAIM_SECONDS,
+        claim_seconds(),
     );
     let store = chassis::postgres::query("begin sweep", query.fetch_optional(&mut *tx)).await?;
     Ok(store.map(|store| Sweep { id, store: StoreId(store), logs_marked: false }))
@@ -96,7 +103,7 @@ pub(crate) async fn renew(db: impl PgExecutor<'_>, sweep: &Sweep) -> Result<bool
     let query = sqlx::query!(
         "UPDATE store_sweeps SET claimed_until = clock_timestamp() + make_interval(secs => $2) WHERE id = $1",
         sweep.id,
-        CLAIM_SECONDS,
+        claim_seconds(),
     );
     Ok(chassis::postgres::query("renew sweep", query.execute(db)).await?.rows_affected() == 1)
 }

@@ -1,5 +1,8 @@
 //! Objects that are written before the revision that uses them, under a lease; and the chunks of large files.
 
+use std::time::Duration;
+
+use chassis::fault_time;
 use proto::id::{ProjectId, UserId};
 use sqlx::PgExecutor;
 use uuid::Uuid;
@@ -10,8 +13,12 @@ use crate::{
     model::project::StoreId,
 };
 
-/// Seconds that a lease is valid after its last renewal: longer than the stream of an upload may take.
-const LEASE_SECONDS: f64 = 240.0;
+/// How long a lease is valid after its last renewal: longer than the stream of an upload may take.
+const LEASE: Duration = Duration::from_secs(240);
+
+fn lease_seconds() -> f64 {
+    fault_time::shortened("write-lease", LEASE).as_secs_f64()
+}
 
 /// A lease, and the quota of the account that its objects count for.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +41,7 @@ pub(crate) async fn begin(db: &mut Connection, lease: &Lease) -> Result<bool, St
          FROM stores s LEFT JOIN projects p ON p.id = $4 WHERE s.id = $2",
         lease.id,
         lease.store.0,
-        LEASE_SECONDS,
+        lease_seconds(),
         lease.project.0,
     );
     Ok(chassis::postgres::query("insert pending write", query.execute(&mut *db)).await?.rows_affected() == 1)
@@ -54,7 +61,7 @@ pub(crate) async fn renew(db: impl PgExecutor<'_>, lease: &Lease) -> Result<bool
     let query = sqlx::query!(
         "UPDATE pending_writes SET expires_at = clock_timestamp() + make_interval(secs => $2) WHERE id = $1 AND expires_at > clock_timestamp()",
         lease.id,
-        LEASE_SECONDS,
+        lease_seconds(),
     );
     Ok(chassis::postgres::query("renew pending write", query.execute(db)).await?.rows_affected() == 1)
 }
@@ -93,7 +100,7 @@ pub(crate) async fn write(db: &mut Connection, lease: &Lease, objects: &[Object]
         lease.id,
         lease.store.0,
         lease.owner.0,
-        LEASE_SECONDS,
+        lease_seconds(),
         stored_bytes(objects),
         lease.max_bytes,
         oids.as_slice() as _,
@@ -130,7 +137,7 @@ pub(crate) async fn write_chunk(db: &mut Connection, lease: &Lease, blob: Uuid, 
         lease.id,
         lease.store.0,
         lease.owner.0,
-        LEASE_SECONDS,
+        lease_seconds(),
         i64::try_from(data.len()).unwrap_or(i64::MAX),
         lease.max_bytes,
         blob,
@@ -159,7 +166,7 @@ pub(crate) async fn finish_chunks(db: &mut Connection, lease: &Lease, object: &O
         object.tag,
         object.size,
         &*object.data,
-        LEASE_SECONDS,
+        lease_seconds(),
     );
     Ok(chassis::postgres::query("insert chunked object", query.execute(&mut *db)).await?.rows_affected() == 1)
 }

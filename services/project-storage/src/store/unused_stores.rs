@@ -1,5 +1,8 @@
 //! Stores without a project and without a template: the contents of an import into a new project, and what unpublished templates leave.
 
+use std::time::Duration;
+
+use chassis::fault_time;
 use sqlx::PgExecutor;
 
 use super::{Connection, StoreError};
@@ -8,7 +11,7 @@ use crate::model::project::StoreId;
 /// Rows that one statement deletes at most.
 const MAX_ROWS: i64 = 2000;
 /// How long a store may be without a lease before a sweep deletes it: an import takes its lease just after it has made its store.
-const GRACE_SECONDS: f64 = 600.0;
+const GRACE: Duration = Duration::from_secs(600);
 
 /// Inserts a store without a project.
 pub(crate) async fn insert_store(db: impl PgExecutor<'_>, store: StoreId) -> Result<(), StoreError> {
@@ -31,7 +34,7 @@ pub(crate) async fn find_unused_store(db: impl PgExecutor<'_>) -> Result<Option<
          WHERE s.unused_since < clock_timestamp() - make_interval(secs => $1)
            AND NOT EXISTS (SELECT 1 FROM pending_writes w WHERE w.store_id = s.id)
          ORDER BY s.unused_since LIMIT 1",
-        GRACE_SECONDS,
+        fault_time::shortened("unused-store-grace", GRACE).as_secs_f64(),
     );
     Ok(chassis::postgres::query("select unused store", query.fetch_optional(db)).await?.map(StoreId))
 }

@@ -126,12 +126,26 @@ impl Editor {
         if copied != source {
             self.client.record.violation(format!("project {made} has other files than its template: {copied} instead of {source}"));
         }
+        self.review(&path).await?;
         let report = format!("{path}/report");
         let report = ApiCall { what: "report", method: Method::PUT, path: &report, body: json!({ "reason": "chaos" }), key: None };
         let answered = self.client.call(report).await?;
         self.accept("report", answered)?;
         self.call_or_not_found("purge", Method::DELETE, &format!("/api/projects/{made}?purge=true"), json!({})).await?;
         self.call_or_not_found("unpublish", Method::DELETE, &path, json!({})).await
+    }
+
+    /// Another person reviews a template and takes the review back.
+    async fn review(&mut self, template: &str) -> Option<()> {
+        let publisher = self.client.person;
+        self.client.person = (publisher + 1) % self.client.people.len();
+        let path = format!("{template}/review");
+        let review = ApiCall { what: "review", method: Method::PUT, path: &path, body: json!({ "stars": 4, "text": "chaos" }), key: None };
+        let reviewed = self.client.call(review).await;
+        let deleted = self.call_or_not_found("delete a review", Method::DELETE, &path, json!({})).await;
+        self.client.person = publisher;
+        self.accept("review", reviewed?)?;
+        deleted
     }
 
     /// The paths of a project's files with their ids.
@@ -228,7 +242,7 @@ impl Editor {
 }
 
 /// A tar file of text files, which is UTF-8 as a whole.
-fn archive(files: &[(&str, &str)]) -> Option<Value> {
+pub(super) fn archive(files: &[(&str, &str)]) -> Option<Value> {
     let mut builder = tar::Builder::new(Vec::new());
     for (path, text) in files {
         let mut header = tar::Header::new_ustar();

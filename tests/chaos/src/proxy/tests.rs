@@ -47,6 +47,34 @@ async fn a_link_skips_dead_targets_and_cuts_and_stalls() {
     assert!(started.elapsed() >= Duration::from_millis(200));
 }
 
+/// A server that sends one byte to each connection.
+async fn server(name: u8) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    task::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.write_all(&[name]).await;
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_link_prefers_a_target_that_accepts() {
+    let dead: SocketAddr = "127.0.0.1:1".parse().unwrap();
+    let (first, second) = (server(1).await, server(2).await);
+    let link = Link::open("test", [dead, first, second].map(Target::Tcp).to_vec()).await.unwrap();
+    let reached = async || TcpStream::connect(link.address()).await.unwrap().read_u8().await.unwrap();
+    link.prefer(Some(second));
+    assert_eq!([reached().await, reached().await, reached().await], [2, 2, 2]);
+    link.prefer(Some(dead));
+    assert_eq!([reached().await, reached().await], [1, 1]);
+    link.heal();
+    let mut all = [reached().await, reached().await, reached().await];
+    all.sort_unstable();
+    assert_eq!(all, [1, 1, 2], "in turn, and the next one in place of the dead one");
+}
+
 /// The server executes the statement, and the client gets no answer.
 #[tokio::test]
 async fn the_answer_to_a_commit_or_a_statement_is_dropped() {

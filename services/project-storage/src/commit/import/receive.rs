@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use chassis::fault_time;
 use futures::{StreamExt as _, stream::BoxStream};
 use prost::bytes::{Buf as _, Bytes};
 use ring::digest::{Context as Digest, SHA256};
@@ -95,7 +96,8 @@ async fn write(
     progress: &watch::Sender<Option<Progress>>,
 ) -> Result<Vec<FileRef>, Error> {
     let (mut files, mut count) = (Vec::new(), 0_u32);
-    let mut renewal = interval_at(Instant::now() + RENEWAL, RENEWAL);
+    let period = fault_time::shortened("write-lease-renewal", RENEWAL);
+    let mut renewal = interval_at(Instant::now() + period, period);
     loop {
         let content = tokio::select! {
             content = contents.recv() => content,
