@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chassis::{error::ServiceError, identity::Caller};
+use chassis::{error::ServiceError, identity::Caller, tail::StreamEnd};
 use proto::{
     error::{ErrorCode, Fault},
     id::TurnId,
@@ -27,14 +27,8 @@ pub(crate) enum Error {
     AgentNotFound(String),
     #[error("the model {0:?} is not available on this cluster")]
     ModelNotFound(String),
-    #[error("the newest event of the turn is {last}")]
-    CursorAhead { last: u32 },
     #[error("the events of the turn were deleted; GetTurn returns its outcome, and the messages of the project include its answer")]
     CursorExpired { last: u32 },
-    #[error("the reader is too slow; continue after the last event")]
-    SlowReader,
-    #[error("this replica is stopping; continue after the last event")]
-    Draining { retry_after: Duration },
     #[error("the deadline has passed; continue after the last event")]
     Deadline,
     /// A fault of another service or of the request's check. The client gets it unchanged.
@@ -48,9 +42,9 @@ pub(crate) enum Error {
 const MAX_NAME_CHARS: usize = 80;
 
 impl Error {
-    /// The random delay of one to five seconds keeps clients from reconnecting all at once.
-    pub(crate) fn draining() -> Self {
-        Self::Draining { retry_after: Duration::from_millis(rand::random_range(1_000..5_000)) }
+    /// The end of a viewer's stream.
+    pub(crate) fn end(end: StreamEnd) -> Self {
+        Self::Refused(end.fault(SERVICE))
     }
 
     pub(crate) fn agent_not_found(name: &str) -> Self {
@@ -65,9 +59,6 @@ impl Error {
         match self {
             Self::TurnNotFound | Self::AgentNotFound(_) | Self::ModelNotFound(_) => ErrorCode::NotFound,
             Self::TurnActive { .. } | Self::TooLate | Self::KeyReused | Self::CursorExpired { .. } => ErrorCode::Conflict,
-            Self::CursorAhead { .. } => ErrorCode::InvalidArgument,
-            Self::SlowReader => ErrorCode::RateLimited,
-            Self::Draining { .. } => ErrorCode::Unavailable,
             Self::Deadline => ErrorCode::Timeout,
             Self::Refused(fault) => fault.code,
             Self::Store(error) if error.is_transient() => ErrorCode::Unavailable,
@@ -83,10 +74,7 @@ impl Error {
             Self::KeyReused => "KEY_REUSED",
             Self::AgentNotFound(_) => "AGENT_NOT_FOUND",
             Self::ModelNotFound(_) => "MODEL_NOT_FOUND",
-            Self::CursorAhead { .. } => "CURSOR_AHEAD",
             Self::CursorExpired { .. } => "CURSOR_EXPIRED",
-            Self::SlowReader => "SLOW_READER",
-            Self::Draining { .. } => "DRAINING",
             Self::Deadline => "TIMEOUT",
             Self::Refused(fault) => &fault.reason,
             Self::Store(error) if error.is_transient() => "UNAVAILABLE",
@@ -107,9 +95,7 @@ impl ServiceError for Error {
         let fault = Fault::new(SERVICE, self.code(), self.reason(), text);
         match self {
             Self::TurnActive { turn: Some(turn) } => fault.with("turn_id", turn.to_string()),
-            Self::CursorAhead { last } | Self::CursorExpired { last } => fault.with("last_seq", last.to_string()),
-            Self::Draining { retry_after } => fault.retry_after(*retry_after),
-            Self::SlowReader => fault.retry_after(Duration::from_secs(1)),
+            Self::CursorExpired { last } => fault.with("last_seq", last.to_string()),
             Self::Store(_) if self.code() == ErrorCode::Unavailable => fault.retry_after(Duration::from_secs(1)),
             _ => fault,
         }

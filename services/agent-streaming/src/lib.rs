@@ -40,6 +40,7 @@ use chassis::{
     limit::General,
     postgres, redis,
     server::{self, Server},
+    tail::keep_up,
     task::Tasks,
     verifier::{Keys, Verifier},
 };
@@ -102,7 +103,7 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     // The flusher stops after the worker: it writes the last events of the turns.
     let (writing, stop_writing) = (Tasks::new(), CancellationToken::new());
     writing.spawn(flusher.run(stop_writing.clone()));
-    tasks.spawn(follow::read_for_tails(tails, db.clone(), tasks.token()));
+    tasks.spawn(keep_up(tails, follow::Reader(db.clone()), tasks.token()));
     tasks.spawn(partitions::maintain(db.clone(), config.event_retention, tasks.token()));
     tasks.spawn(metrics::watch_open_turns(db.clone(), tasks.token()));
     tasks.spawn(outbox::run(Arc::clone(&app)));

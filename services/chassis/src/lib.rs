@@ -9,6 +9,7 @@
 //!   request, and the middleware of gRPC servers and clients that carries them.
 //! - [`listen`], [`share`], [`network`], [`edge`]: the accept loop for HTTP and gRPC; limits of what one client may hold of a shared
 //!   resource; the networks of an address; the rate limit by address before all others.
+//! - [`doorbell`], [`tail`]: what wakes the other replicas of a service, and the viewers of a log that follow it as one.
 //! - [`error`], [`page`], [`limit`]: typed errors to gRPC statuses; page tokens; calls of the rate-limit service.
 //! - `failpoint`, [`fault_time`], [`seeded_bug`] (features `failpoints`, `seeded-bugs`): faults, short times and bugs for the chaos harness.
 //! - `testing` (feature `testing`): private engines and polling helpers for the tests of other crates.
@@ -20,6 +21,7 @@ pub mod clock;
 pub mod config;
 pub mod context;
 mod deadline;
+pub mod doorbell;
 pub mod edge;
 pub mod error;
 mod failpoint;
@@ -38,6 +40,7 @@ pub mod secret;
 pub mod seeded_bug;
 pub mod server;
 pub mod share;
+pub mod tail;
 pub mod task;
 pub mod telemetry;
 #[cfg(feature = "testing")]

@@ -55,7 +55,7 @@ pub(crate) fn event_at(now: OffsetDateTime) -> impl Fn(&str) -> Vec<u8> + Send +
 pub(crate) fn announce(app: &App, id: TurnId, seq: u32) {
     app.journal.fence(id);
     app.tails.ring(id, seq);
-    app.doorbell.ring(vec![(id, seq)]);
+    app.doorbell.ring(&[(id, seq)]);
     app.outbox.notify_one();
     app.doorbell.ring_work();
 }

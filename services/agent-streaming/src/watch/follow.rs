@@ -1,72 +1,46 @@
-//! Streams a turn's events to a viewer: first pages of the log at the viewer's own pace, then the events of the turn's tail. Also holds
-//! the one task that reads the log for all tails of the process.
+//! Streams a turn's events to a viewer: first pages of the log at the viewer's own pace, then the events of the turn's tail. Also reads the
+//! log for all tails of the process.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use chassis::{context::Context, seeded_bug, task::spawn_and_wait};
+use chassis::{
+    context::Context,
+    tail::{self, DetachReason, LogReader, StreamEnd},
+    task::spawn_and_wait,
+};
 use futures::Stream;
 use proto::id::TurnId;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, sleep_until};
 
 use crate::{
     app::App,
     error::Error,
     metrics::GaugeGuard,
     store::{
-        Pool,
+        Pool, StoreError,
         events::{self, StoredEvent},
         turns,
     },
     turn::event,
     watch::compact::Compactor,
-    watch::tail::{DetachReason, Frame, Tails, Viewer},
+    watch::tail::{Frame, Viewer},
 };
 
-/// The latency of an event whose doorbell message was lost.
-const POLL: Duration = Duration::from_secs(2);
-/// Events of one turn in one read for the tails. Events of common sizes fit into a viewer's queue.
-const TAIL_PAGE: u32 = 64;
 /// Events in one read for a viewer that catches up.
 const VIEWER_PAGE: u32 = 128;
-/// Turns in one read for the tails.
-const TURNS_PER_READ: usize = 200;
 /// The largest message to a viewer, unless a single event is larger.
 const MESSAGE_BYTES: usize = 64 * 1024;
-/// The pause after a failed read.
-const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
-/// Reads the log for the tails that are behind it, and at each poll for all tails.
-pub(crate) async fn read_for_tails(tails: Tails, db: Pool, stop: CancellationToken) {
-    let mut poll = interval(POLL);
-    poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        let all = tokio::select! {
-            () = stop.cancelled() => return,
-            _ = poll.tick() => !seeded_bug::is("drop-poll"),
-            () = tails.wait_until_behind() => false,
-        };
-        for cursors in tails.take_behind(all).chunks(TURNS_PER_READ) {
-            read_once(&tails, &db, cursors).await;
-        }
-    }
-}
+/// Reads the logs of turns for the tails of this process.
+pub(crate) struct Reader(pub(crate) Pool);
 
-async fn read_once(tails: &Tails, db: &Pool, cursors: &[(TurnId, u32)]) {
-    let rows = match events::read_many(db, cursors, TAIL_PAGE).await {
-        Ok(rows) => rows,
-        Err(error) => {
-            tracing::warn!(error = %error, "the log could not be read for viewers");
-            tails.mark_behind(cursors.iter().map(|(turn, _)| *turn));
-            return sleep(RETRY_PAUSE).await;
-        }
-    };
-    for rows in rows.chunk_by(|a, b| a.turn == b.turn) {
-        let frames: Vec<_> = rows.iter().map(frame).collect();
-        tails.deliver_read(rows[0].turn, &frames);
-        if frames.len() >= TAIL_PAGE as usize {
-            tails.mark_behind([rows[0].turn]);
-        }
+impl LogReader<TurnId, Frame> for Reader {
+    // Events of common sizes fit into a viewer's queue.
+    const PAGE: u32 = 64;
+
+    async fn read(&mut self, cursors: &[(TurnId, u32)]) -> Result<Vec<tail::Page<TurnId, Frame>>, StoreError> {
+        let rows = events::read_many(&self.0, cursors, Self::PAGE).await?;
+        Ok(rows.chunk_by(|a, b| a.turn == b.turn).map(|rows| (rows[0].turn, rows.iter().map(frame).collect())).collect())
     }
 }
 
@@ -89,12 +63,12 @@ pub(crate) async fn follow(
     let found = turns::find(&app.db, turn, user).await?.ok_or(Error::TurnNotFound)?;
     let FollowOptions { after, compact } = options;
     if after > found.last_seq {
-        return Err(Error::CursorAhead { last: found.last_seq });
+        return Err(Error::end(StreamEnd::CursorAhead { last: found.last_seq }));
     }
     let ended_at = found.state.has_ended().then_some(found.last_seq);
     let follower = (found.cancel_unfollowed && ended_at.is_none()).then(|| app.followers.add(turn));
     let deadline = context.deadline.map(Instant::from_std);
-    let reader = Reader { app, turn, ended_at };
+    let reader = PageReader { app, turn, ended_at };
     Ok(async_stream::try_stream! {
         // These are dropped when the viewer disconnects.
         let _guards = (follower, GaugeGuard::stream());
@@ -128,14 +102,14 @@ pub(crate) async fn follow(
             loop {
                 let batch = tokio::select! {
                     biased;
-                    () = reader.app.stop.cancelled() => Err(Error::draining()),
+                    () = reader.app.stop.cancelled() => Err(Error::end(StreamEnd::Draining)),
                     batch = viewer.next(MESSAGE_BYTES) => Ok(batch),
                     () = sleep_until_deadline(deadline) => Err(Error::Deadline),
                 };
                 let batch = match batch? {
                     Ok(batch) => batch,
                     Err(DetachReason::Behind) => break,
-                    Err(DetachReason::Stalled) => Err(Error::SlowReader)?,
+                    Err(DetachReason::Stalled) => Err(Error::end(StreamEnd::SlowReader))?,
                 };
                 cursor = last_seq(&batch).unwrap_or(cursor);
                 let terminal = is_terminal(&batch);
@@ -160,7 +134,7 @@ fn is_terminal(message: &Message) -> bool {
 }
 
 /// Reads the log of one turn for a viewer.
-struct Reader {
+struct PageReader {
     app: Arc<App>,
     turn: TurnId,
     /// The seq of the last event, if the turn had ended when the viewer connected.
@@ -174,7 +148,7 @@ enum Page {
     End,
 }
 
-impl Reader {
+impl PageReader {
     async fn page(&self, cursor: u32) -> Result<Page, Error> {
         if self.ended_at == Some(cursor) {
             return Ok(Page::End);

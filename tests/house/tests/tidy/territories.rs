@@ -22,15 +22,7 @@ const TERRITORIES: &[(&str, &[&str])] = &[
         ],
     ),
     ("axum", &["gateway/"]),
-    (
-        "fred",
-        &[
-            "services/agent-streaming/src/log/doorbell.rs",
-            "services/rate-limit/src/counter/",
-            "services/chassis/src/redis.rs",
-            "tests/bench/",
-        ],
-    ),
+    ("fred", &["services/rate-limit/src/counter/", "services/chassis/src/doorbell.rs", "services/chassis/src/redis.rs", "tests/bench/"]),
     ("gix_object", &["services/project-storage/src/git.rs", "services/project-storage/src/git/"]),
     ("gix_merge", &["services/project-storage/src/git.rs", "services/project-storage/src/git/"]),
     ("gix_imara_diff", &["services/project-storage/src/git.rs", "services/project-storage/src/git/"]),

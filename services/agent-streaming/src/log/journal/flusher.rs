@@ -20,7 +20,7 @@ use crate::{
         events::{self, Append},
     },
     turn::event,
-    watch::tail::Tails,
+    watch::tail::{self, Tails},
 };
 
 /// The bounds of the timeout of a statement, which is a third of the lease because no lease is extended during a statement. After the
@@ -106,7 +106,7 @@ impl Flusher {
                 Outcome::Refused => item.buffer.stop(WriteError::Refused),
             }
         }
-        self.doorbell.ring(rings);
+        self.doorbell.ring(&rings);
         self.retry_or_fence(skipped).await;
         // The events that were added in the meantime are the next batch.
         if !lock(&self.journal.0.queue).is_empty() {
@@ -181,7 +181,7 @@ impl Flusher {
             // The next heartbeat must not extend the lease that the change has ended.
             self.journal.close(&buffer);
         }
-        self.tails.deliver(turn, append.first_seq, events);
+        tail::deliver(&self.tails, turn, append.first_seq, events);
         buffer.written.send_replace(last);
         let more = {
             let mut inner = lock(&buffer.inner);

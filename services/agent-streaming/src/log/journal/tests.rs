@@ -40,7 +40,7 @@ impl Drop for Fixture {
 async fn fixture() -> Fixture {
     let db = database().await.pool;
     let (journal, tails, stop) = (Journal::default(), Tails::default(), CancellationToken::new());
-    let flusher = Flusher::new(journal.clone(), db.clone(), tails.clone(), Doorbell::new(None), LEASE);
+    let flusher = Flusher::new(journal.clone(), db.clone(), tails.clone(), Doorbell::alone(), LEASE);
     chassis::task::spawn(flusher.run(stop.clone()));
     Fixture { db, journal, tails, stop }
 }
