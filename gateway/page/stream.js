@@ -1,4 +1,5 @@
-// One turn as a sequence of events. The stream may break or fall silent at any point; it is resumed after the last event.
+// One turn, or what happens to one project, as a sequence of events. The stream may break or fall silent at any point; it is resumed after the
+// last event.
 
 import { problemOf } from "/page/api.js";
 import { obey, sleep } from "/page/patience.js";
@@ -68,6 +69,31 @@ async function* events(open, turn, signal, tell) {
 
 function resume(turn, seq, signal) {
   return fetch(`/api/turns/${encodeURIComponent(turn)}/events?compact=true`, { headers: { "last-event-id": String(seq) }, signal });
+}
+
+// What happens to a project, from its head on, until the signal. Nothing is shown while the server cannot be reached.
+export async function* changes(project, signal) {
+  let seq;
+  for (let wait = FIRST_WAIT_MS; ; wait = Math.min(wait * 2, LONGEST_WAIT_MS)) {
+    let required = 0;
+    const silence = watch(signal);
+    try {
+      const headers = seq === undefined ? {} : { "last-event-id": String(seq) };
+      const response = await fetch(`/api/projects/${encodeURIComponent(project)}/events`, { headers, signal: silence.signal });
+      if (!response.ok) throw await problemOf(response);
+      for await (const event of decode(response.body, silence.heard)) {
+        wait = FIRST_WAIT_MS;
+        seq = event.seq;
+        yield event;
+      }
+    } catch (error) {
+      if (signal.aborted || (error.status && !error.wait)) throw error;
+      required = 1000 * (error.wait ?? 0);
+    } finally {
+      silence.end();
+    }
+    await sleep(Math.max(wait, required), signal, true);
+  }
 }
 
 // A signal that aborts a request that has received nothing for too long, or with the given signal.

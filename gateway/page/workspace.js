@@ -8,13 +8,14 @@ import { files } from "/page/files.js";
 import { fresh, view } from "/page/panes.js";
 import { forgetPreview, previewUrl } from "/page/preview.js";
 import { requestOf, taken, typedIn, unanswered } from "/page/prompt.js";
-import { follow, isTerminal, start } from "/page/stream.js";
+import { changes, follow, isTerminal, start } from "/page/stream.js";
 import { conversation, element, events, lost, previewPane, say, status } from "/page/view.js";
 import { endOf, endOfMessage, UNREACHED, wordsOf } from "/page/words.js";
 
 // `visit` is aborted when another project is opened, with all requests for this one. `sent` is the prompt that the server has not accepted
-// yet, `made` the revision that the turn has committed, `conflicts` the files in conflict. `own`: this visit has sent a prompt.
-export const workspace = { project: "", turn: "", sent: "", made: "", conflicts: [], own: false, running: null, recalling: null, visit: new AbortController() };
+// yet, `made` the revision that the turn has committed, `head` the newest revision that the project's events told of, `conflicts` the files in
+// conflict. `own`: this visit has sent a prompt.
+export const workspace = { project: "", turn: "", sent: "", made: "", head: "", conflicts: [], own: false, running: null, recalling: null, visit: new AbortController() };
 
 // Called when the session has ended; the page sets it.
 let signedOut = () => {};
@@ -89,9 +90,37 @@ async function watch(open) {
       element("send").disabled = false;
       conversation.writing(false);
       hideStop();
+      catchUp().catch(failed);
     }
   }
   return accepted;
+}
+
+// Follows the project while the page is visible: a browser has few connections for all tabs of an origin.
+let watching = new AbortController();
+async function watchProject() {
+  watching.abort();
+  const { project, visit } = workspace;
+  if (!project || document.hidden || visit.signal.aborted) return;
+  watching = new AbortController();
+  const signal = AbortSignal.any([visit.signal, watching.signal]);
+  try {
+    for await (const { data } of changes(project, signal)) {
+      if (data.revision) workspace.head = data.revision.id;
+      await catchUp();
+    }
+  } catch (error) {
+    if (!signal.aborted) failed(error);
+  }
+}
+document.addEventListener("visibilitychange", watchProject);
+
+// Shows the revision that somebody else has made, but not below a running turn, which shows its own files.
+async function catchUp() {
+  if (workspace.running || !workspace.head || workspace.head === previewPane.shown) return;
+  await refreshFiles();
+  await showPreview();
+  fresh("preview");
 }
 
 async function apply(event) {
@@ -125,6 +154,7 @@ function accepted({ turnId, data }) {
   if (!workspace.project) {
     workspace.project = data.projectId;
     history.replaceState(null, "", `#${workspace.project}`);
+    watchProject();
   }
   conversation.add("agent", "");
 }
@@ -199,7 +229,7 @@ export function leave() {
 export async function openProject(project) {
   leave();
   const visit = new AbortController();
-  Object.assign(workspace, { project, turn: "", sent: "", own: false, running: null, recalling: null, visit });
+  Object.assign(workspace, { project, turn: "", sent: "", head: "", own: false, running: null, recalling: null, visit });
   element("projects").value = project;
   history.replaceState(null, "", project ? `#${project}` : location.pathname);
   for (const part of [conversation, events, files, previewPane]) part.clear();
@@ -219,6 +249,7 @@ export async function openProject(project) {
     await refreshFiles(workspace.running !== null);
     await showPreview();
     resume(messages[0]);
+    watchProject();
   } catch (error) {
     if (!visit.signal.aborted) failed(error);
   }
@@ -262,6 +293,7 @@ export async function reload() {
   try {
     await refreshFiles();
     await showPreview();
+    watchProject();
   } catch (error) {
     if (!signal.aborted) failed(error);
   }

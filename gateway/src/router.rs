@@ -17,8 +17,8 @@ use crate::{
     http::etag::{VERSIONED, refuse_if_match},
     identity::authenticate::identify,
     routes::{
-        agents, agui, archives, auth, chat, conflicts, contents, files, forks, history, imports, messages, projects, system, templates,
-        turns,
+        agents, agui, archives, auth, chat, conflicts, contents, files, forks, history, imports, messages, project_events, projects,
+        system, templates, turns,
     },
     web::{page, preview},
 };
@@ -119,8 +119,9 @@ fn project_routes() -> Vec<Route> {
 
 /// The history of a project.
 fn history_routes() -> Vec<Route> {
-    use Class::Counted;
+    use Class::{Counted, Stream};
     vec![
+        get("/api/projects/{project_id}/events", Stream, project_events::watch),
         get("/api/projects/{project_id}/revisions", Counted, history::list),
         get("/api/projects/{project_id}/revisions/{revision}", Counted, history::get),
         post("/api/projects/{project_id}/revisions/{revision}/restore", Counted, history::restore),

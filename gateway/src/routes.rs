@@ -14,6 +14,7 @@ pub(crate) mod history;
 pub(crate) mod imports;
 mod load;
 pub(crate) mod messages;
+pub(crate) mod project_events;
 pub(crate) mod projects;
 pub(crate) mod system;
 pub(crate) mod templates;

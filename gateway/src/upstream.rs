@@ -27,6 +27,8 @@ pub(crate) struct Upstream {
     project_storage: ServiceChannel,
     /// To project-storage, for exports and contents of files.
     project_streams: ServiceChannel,
+    /// To project-storage, for event streams.
+    project_events: ServiceChannel,
     rate_limit: ServiceChannel,
 }
 
@@ -41,6 +43,7 @@ impl Upstream {
             streams: streams(Caller::AgentStreaming, &config.agent_streaming_url),
             project_storage: channel(Caller::ProjectStorage, &config.project_storage_url),
             project_streams: streams(Caller::ProjectStorage, &config.project_storage_url),
+            project_events: streams(Caller::ProjectStorage, &config.project_storage_url),
             rate_limit: channel(Caller::RateLimit, &config.rate_limit_url),
         }
     }
@@ -78,6 +81,11 @@ impl Upstream {
     /// For streams alone, so that a client that does not read its stream delays no other call.
     pub(crate) fn project_streams(&self) -> ProjectStorageServiceClient<ServiceChannel> {
         ProjectStorageServiceClient::new(self.project_streams.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// For `WatchProject` alone, so that a client that does not read its stream delays no other call.
+    pub(crate) fn project_event_streams(&self) -> ProjectStorageServiceClient<ServiceChannel> {
+        ProjectStorageServiceClient::new(self.project_events.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     pub(crate) fn rate_limit(&self) -> RateLimitServiceClient<ServiceChannel> {

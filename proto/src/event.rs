@@ -2,6 +2,7 @@
 
 use crate::agent_streaming::{TurnEvent, TurnState, turn_event::Kind};
 
+/// What the JSON form of an event needs of each variant of its `Kind`.
 macro_rules! kinds {
     ($($variant:ident => $name:literal),* $(,)?) => {
         /// The type name of an event, such as `text.delta`: the field's name in the contract with a dot for the first `_`.
@@ -18,6 +19,7 @@ macro_rules! kinds {
         pub const TYPE_NAMES: &[&str] = &[$($name),*];
     };
 }
+pub(crate) use kinds;
 
 kinds! {
     TurnAccepted => "turn.accepted", TurnQueued => "turn.queued", TurnStarted => "turn.started",

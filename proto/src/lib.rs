@@ -1,6 +1,6 @@
 //! The contract: the generated modules of `backlot.*.v1`, the error that all services exchange, typed ids, and the JSON form of an event.
 //!
-//! Read the `.proto` files first; they are the specification. Then [`error`], [`id`], [`event`], [`path`], [`plan`], [`metadata`], [`parts`].
+//! Read the `.proto` files first; they are the specification. Then [`error`], [`id`], [`event`], [`project_event`], [`path`], [`plan`], [`metadata`], [`parts`].
 
 pub mod codec;
 pub mod error;
@@ -11,6 +11,7 @@ pub mod metadata;
 pub mod parts;
 pub mod path;
 pub mod plan;
+pub mod project_event;
 pub mod text;
 
 /// Every file of the contract with its imports and comments, as an encoded `google.protobuf.FileDescriptorSet`.

@@ -19,7 +19,7 @@ const REASONS: &[(&str, Option<StatusCode>, &str)] = &[
     ("CONFLICT_RESOLVED", None, "The conflict is already resolved"),
     ("CONTINUATION_UNSUPPORTED", Some(StatusCode::UNPROCESSABLE_ENTITY), "An answer cannot be continued"),
     ("CROSS_ORIGIN", None, "Pages of that origin may not do this"),
-    ("CURSOR_AHEAD", None, "The turn has no such event"),
+    ("CURSOR_AHEAD", None, "There is no such event yet"),
     ("CURSOR_EXPIRED", Some(StatusCode::GONE), "The events are no longer kept"),
     ("DRAINING", None, "This process is about to stop"),
     ("EMAIL_TAKEN", None, "The e-mail address already has an account"),

@@ -1,5 +1,5 @@
-//! The event stream of one turn for one client. It reads the events from agent-streaming and writes them to the client. If its connection
-//! to agent-streaming breaks, it opens another one after the last event. It ends cleanly only after the terminal event. A stream that
+//! The event stream of one turn or project for one client. It reads the events from their service and writes them to the client. If its
+//! connection to the service breaks, it opens another one after the last event. It ends cleanly only after the terminal event. A stream that
 //! cannot continue fails its body: HTTP/1.1 closes without the last chunk, HTTP/2 resets only that stream.
 
 mod body;
@@ -12,15 +12,17 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures::StreamExt as _;
-use proto::agent_streaming::StreamTurnEventsResponse;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tonic::Streaming;
 
 use self::body::{Connection, StreamBody, is_transient};
 use super::{
+    event_log::{Calls, EventLog},
     limits::StreamPermit,
-    sse::Projection,
-    turn_client::{Messages, TurnClient},
+    project_client::ProjectLog,
+    sse::{Format, Framing as _, Projection},
+    turn_client::TurnLog,
 };
 use crate::{
     app::App,
@@ -31,10 +33,10 @@ use crate::{
 /// How long the response waits for the first event, so that an early failure is still a problem document.
 const PEEK_TIME: Duration = Duration::from_millis(500);
 
-/// The events of one turn for one client.
-pub(crate) struct EventStream {
-    client: TurnClient,
-    projection: Box<dyn Projection>,
+/// The events of one log for one client.
+pub(crate) struct EventStream<L: EventLog> {
+    log: L,
+    projection: Box<L::Projection>,
     revocations: Arc<Revocations>,
     heartbeat: Duration,
     draining: CancellationToken,
@@ -42,19 +44,10 @@ pub(crate) struct EventStream {
     _permit: StreamPermit,
 }
 
-impl EventStream {
-    pub(crate) fn new(app: &App, caller: Authenticated, turn: String, projection: Box<dyn Projection>, permit: StreamPermit) -> Self {
-        let client = TurnClient {
-            upstream: Arc::clone(&app.upstream),
-            sessions: Arc::clone(&app.sessions),
-            context: caller.context,
-            credential: caller.credential,
-            turn,
-            compact: false,
-            as_lines: projection.takes_lines(),
-        };
+impl<L: EventLog> EventStream<L> {
+    fn of(app: &App, log: L, projection: Box<L::Projection>, permit: StreamPermit) -> Self {
         Self {
-            client,
+            log,
             projection,
             revocations: Arc::clone(&app.revocations),
             heartbeat: app.config.heartbeat,
@@ -63,9 +56,37 @@ impl EventStream {
         }
     }
 
+    fn respond(self, after: Option<u32>, connection: Connection<L::Message>, first: Option<L::Message>) -> Response {
+        let headers = self.projection.headers();
+        let chunks = StreamBody::new(self, after, connection, first).into_chunks();
+        (headers, Body::from_stream(chunks)).into_response()
+    }
+}
+
+impl EventStream<ProjectLog> {
+    /// The events of a project.
+    pub(crate) fn of_project(app: &App, caller: Authenticated, project: String, format: Format, permit: StreamPermit) -> Self {
+        Self::of(app, ProjectLog { calls: Calls::new(app, caller), project }, Box::new(format), permit)
+    }
+
+    /// The response to a client that has the events up to `after`, or that has none.
+    pub(crate) async fn watch(self, after: Option<u32>) -> Result<Response, Failure> {
+        // The service has checked the request when the stream is open, and the next event may be far away.
+        let messages = self.log.open(after).await?;
+        Ok(self.respond(after, Connection::Open(Box::new(messages)), None))
+    }
+}
+
+impl EventStream<TurnLog> {
+    /// The events of a turn.
+    pub(crate) fn new(app: &App, caller: Authenticated, turn: String, projection: Box<dyn Projection>, permit: StreamPermit) -> Self {
+        let as_lines = projection.takes_lines();
+        Self::of(app, TurnLog { calls: Calls::new(app, caller), turn, compact: false, as_lines }, projection, permit)
+    }
+
     /// Requests the compact form of events that are already in the log.
     pub(crate) fn compact(mut self) -> Self {
-        self.client.compact = true;
+        self.log.compact = true;
         self
     }
 
@@ -73,40 +94,34 @@ impl EventStream {
     /// reconnecting.
     pub(crate) async fn resume(self, after: u32) -> Result<Response, Failure> {
         let after = if chassis::seeded_bug::is("cursor-off-by-one") { after.saturating_sub(1) } else { after };
-        let messages = match self.client.open(after).await {
+        let messages = match self.log.open(Some(after)).await {
             Ok(messages) => messages,
-            Err(fault) if fault.reason == "CURSOR_AHEAD" && self.client.has_ended_at(after).await? => {
+            Err(fault) if fault.reason == "CURSOR_AHEAD" && self.log.has_ended_at(after).await? => {
                 return Ok(StatusCode::NO_CONTENT.into_response());
             }
             Err(fault) => return Err(fault.into()),
         };
         match peek(messages).await? {
             (Connection::Ended, None) => Ok(StatusCode::NO_CONTENT.into_response()),
-            (connection, first) => Ok(self.respond(after, connection, first)),
+            (connection, first) => Ok(self.respond(Some(after), connection, first)),
         }
     }
 
     /// The response to the request that has started the turn. The turn is recorded, so the response names it even if agent-streaming
     /// cannot be reached now: the stream opens and retries.
     pub(crate) async fn begin(self) -> Result<Response, Failure> {
-        let messages = match self.client.open(0).await {
+        let messages = match self.log.open(Some(0)).await {
             Ok(messages) => messages,
-            Err(fault) if is_transient(fault.code) => return Ok(self.respond(0, Connection::broken(), None)),
+            Err(fault) if is_transient(fault.code) => return Ok(self.respond(Some(0), Connection::broken(), None)),
             Err(fault) => return Err(fault.into()),
         };
         let (connection, first) = peek(messages).await?;
-        Ok(self.respond(0, connection, first))
-    }
-
-    fn respond(self, after: u32, connection: Connection, first: Option<StreamTurnEventsResponse>) -> Response {
-        let headers = self.projection.headers();
-        let chunks = StreamBody::new(self, after, connection, first).into_chunks();
-        (headers, Body::from_stream(chunks)).into_response()
+        Ok(self.respond(Some(0), connection, first))
     }
 }
 
 /// Waits a moment for the first message. A replica that is about to stop breaks the connection; the stream opens and tries another one.
-async fn peek(mut messages: Messages) -> Result<(Connection, Option<StreamTurnEventsResponse>), Failure> {
+async fn peek<M>(mut messages: Streaming<M>) -> Result<(Connection<M>, Option<M>), Failure> {
     Ok(match timeout(PEEK_TIME, messages.next()).await {
         Err(_) => (Connection::Open(Box::new(messages)), None),
         Ok(Some(Ok(first))) => (Connection::Open(Box::new(messages)), Some(first)),

@@ -1,4 +1,4 @@
-//! The bytes of an event stream: the trait of all projections of a turn's log, and the plain projection, as server-sent events or as lines
+//! The bytes of an event stream: the traits of all projections of a log, and the plain projection, as server-sent events or as lines
 //! of JSON. Pure; [`super::event_stream`] decides when the bytes are written.
 
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -13,13 +13,19 @@ use crate::http::{headers::LAST_EVENT_ID, media::preference};
 /// drain.
 const RETRY_MS: std::ops::RangeInclusive<u64> = 1_000..=4_000;
 
-/// How the events of a turn become the bytes of one response. It gets each event once and in order, and may have a state.
-pub(crate) trait Projection: Send + Sync {
+/// What every event stream has besides events.
+pub(crate) trait Framing: Send + Sync {
     fn headers(&self) -> HeaderMap;
 
     /// Writes the beginning, which is sent at once, so that the client and every proxy see that the response has begun.
     fn opening(&mut self, out: &mut BytesMut);
 
+    /// Shows the client that the stream is alive.
+    fn heartbeat(&mut self, out: &mut BytesMut);
+}
+
+/// How the events of a turn become the bytes of one response. It gets each event once and in order, and may have a state.
+pub(crate) trait Projection: Framing {
     /// Writes one event, and after the terminal event the end of the stream.
     fn event(&mut self, out: &mut BytesMut, event: &TurnEvent) -> Result<(), serde_json::Error>;
 
@@ -30,9 +36,6 @@ pub(crate) trait Projection: Send + Sync {
 
     /// Writes an event that is JSON already. Only called if `takes_lines`.
     fn line(&mut self, _out: &mut BytesMut, _line: &EventLine) {}
-
-    /// Shows the client that the stream is alive.
-    fn heartbeat(&mut self, out: &mut BytesMut);
 }
 
 /// The media type has no charset, since some clients compare the whole value. The other headers keep proxies from buffering events.
@@ -62,7 +65,7 @@ impl Format {
     }
 
     /// The sequence number is the cursor. The type is inside the data, so that `onmessage` gets events of every type.
-    fn put(self, out: &mut BytesMut, seq: u32, json: &[u8]) {
+    pub(super) fn put(self, out: &mut BytesMut, seq: u32, json: &[u8]) {
         if self == Self::Events {
             out.reserve(json.len() + 32);
             out.put_slice(b"id: ");
@@ -88,7 +91,7 @@ fn put_number(out: &mut BytesMut, number: u32) {
     }
 }
 
-impl Projection for Format {
+impl Framing for Format {
     fn headers(&self) -> HeaderMap {
         let mut headers = stream_headers(match self {
             Self::Events => "text/event-stream",
@@ -104,6 +107,16 @@ impl Projection for Format {
         }
     }
 
+    /// Readers of JSON lines skip empty lines.
+    fn heartbeat(&mut self, out: &mut BytesMut) {
+        match self {
+            Self::Events => heartbeat(out),
+            Self::Lines => out.put_u8(b'\n'),
+        }
+    }
+}
+
+impl Projection for Format {
     fn event(&mut self, out: &mut BytesMut, event: &TurnEvent) -> Result<(), serde_json::Error> {
         self.put(out, event.seq, event.to_json()?.as_bytes());
         Ok(())
@@ -115,14 +128,6 @@ impl Projection for Format {
 
     fn line(&mut self, out: &mut BytesMut, line: &EventLine) {
         self.put(out, line.seq, &line.json);
-    }
-
-    /// Readers of JSON lines skip empty lines.
-    fn heartbeat(&mut self, out: &mut BytesMut) {
-        match self {
-            Self::Events => heartbeat(out),
-            Self::Lines => out.put_u8(b'\n'),
-        }
     }
 }
 
@@ -153,11 +158,17 @@ pub(crate) fn heartbeat(out: &mut BytesMut) {
 
 /// The cursor of a request: `Last-Event-ID` has precedence over `after`. `None` if the header is not a sequence number.
 pub(crate) fn cursor(headers: &HeaderMap, after: u32) -> Option<u32> {
+    Some(last_event_id(headers)?.unwrap_or(after))
+}
+
+/// The header `Last-Event-ID`, if the request has one. The outer `None` says that it is not a sequence number.
+#[allow(clippy::option_option, reason = "the header is absent, or it is invalid")]
+pub(crate) fn last_event_id(headers: &HeaderMap) -> Option<Option<u32>> {
     match headers.get(LAST_EVENT_ID) {
-        None => Some(after),
+        None => Some(None),
         // A browser without an event sends an empty header or none.
-        Some(value) if value.is_empty() => Some(after),
-        Some(value) => value.to_str().ok()?.parse().ok(),
+        Some(value) if value.is_empty() => Some(None),
+        Some(value) => Some(Some(value.to_str().ok()?.parse().ok()?)),
     }
 }
 

@@ -67,6 +67,8 @@ const KEYED: &[&str] = &[
 const DOWNLOAD: &str = "DownloadFile";
 /// The RPC whose answer has many files.
 const READ: &str = "ReadFiles";
+/// The RPC whose answer is the events of a project.
+const WATCH: &str = "WatchProject";
 /// The RPC whose body is a file.
 const UPLOAD: &str = "UploadFile";
 /// Second bindings of an RPC: the suffix of the id, and the description.
@@ -231,7 +233,10 @@ fn successes(binding: &Binding, id: &str, schemas: &mut Schemas) -> Vec<(String,
         if follows {
             headers.extend(["Location", "X-Backlot-Turn-Id", "Idempotency-Replayed"]);
         }
-        let mut responses = vec![("200".to_owned(), events(&headers))];
+        if binding.rpc.name() == WATCH {
+            return vec![("200".to_owned(), events("The project's events", "Project", &headers))];
+        }
+        let mut responses = vec![("200".to_owned(), events("The turn's events", "Turn", &headers))];
         if is_get {
             let text = "The turn has ended, and the cursor is at its last event.";
             responses.push(("204".to_owned(), json!({"description": text, "headers": with_headers(&[])})));
@@ -279,14 +284,18 @@ fn download() -> Vec<(String, Value)> {
     vec![("200".to_owned(), answer("The file.", &["ETag"])), ("206".to_owned(), part), ("304".to_owned(), not_modified())]
 }
 
-fn events(headers: &[&str]) -> Value {
+/// The response of an event stream of turns or of projects.
+fn events(what: &str, of: &str, headers: &[&str]) -> Value {
     let schema = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
+    let (frame, event) = (format!("{of}EventFrame"), schemas::streamed(of));
     let content = json!({
-        "text/event-stream": {"schema": schema("TurnEventFrame")},
-        "application/x-ndjson": {"schema": lines(&schema("StreamedEvent"))},
+        "text/event-stream": {"schema": schema(&frame)},
+        "application/x-ndjson": {"schema": lines(&schema(&event))},
     });
-    let text = "The turn's events. As server-sent events each one is a TurnEventFrame, whose `data` is a StreamedEvent and whose `id` is the cursor \
-        to resume with. With `Accept: application/x-ndjson` each line is a StreamedEvent.";
+    let text = format!(
+        "{what}. As server-sent events each one is a {frame}, whose `data` is a {event} and whose `id` is the cursor to resume with. With \
+         `Accept: application/x-ndjson` each line is a {event}."
+    );
     json!({"description": text, "headers": with_headers(headers), "content": content})
 }
 

@@ -53,6 +53,7 @@ pub(crate) const RULES: &[Rule] = &[
     Rule { rpc: "DownloadFile", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "ReadFiles", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "ListRevisions", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
+    Rule { rpc: "WatchProject", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "GetRevision", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "DiffRevisions", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "ListFileRevisions", callers: PUBLIC, user: true, scope: Read, size: Ordinary },

@@ -12,6 +12,7 @@ use crate::{
     config::Config,
     read::{export::ExportSlots, load::LoadSlots, objects::Objects},
     store::Pool,
+    watch::Watch,
 };
 
 /// The shared parts. The gRPC adapters hand each function the parts that it uses.
@@ -24,15 +25,16 @@ pub(crate) struct App {
     pub(crate) export_slots: ExportSlots,
     pub(crate) import_slots: ImportSlots,
     pub(crate) upload_slots: UploadSlots,
+    pub(crate) watch: Watch,
     locks: Locks,
 }
 
 impl App {
-    pub(crate) fn new(config: &Config, pool: Pool) -> Self {
+    pub(crate) fn new(config: &Config, watch: Watch) -> Self {
         let secret = &config.cluster_secret;
         let limiter = connect(Caller::ProjectStorage, Caller::RateLimit, &config.rate_limit_url, secret);
         Self {
-            objects: Objects::new(pool, config.cache_bytes),
+            objects: Objects::new(watch.pool.clone(), config.cache_bytes),
             quotas: config.quotas,
             limiter: RateLimitServiceClient::new(limiter),
             page_tokens: PageTokens::new(secret),
@@ -40,6 +42,7 @@ impl App {
             import_slots: ImportSlots::new(config.imports, config.server.limits.percent),
             export_slots: ExportSlots::new(config.exports, config.server.limits.percent),
             upload_slots: UploadSlots::new(config.server.limits.percent),
+            watch,
             locks: Locks::default(),
         }
     }
@@ -49,6 +52,6 @@ impl App {
     }
 
     pub(crate) fn writer(&self) -> Writer<'_> {
-        Writer { objects: &self.objects, locks: &self.locks, quotas: self.quotas }
+        Writer { objects: &self.objects, locks: &self.locks, quotas: self.quotas, changes: &self.watch.changes }
     }
 }

@@ -13,7 +13,7 @@
 //! - [`begin`], [`turn`], [`end`]: the beginning of a turn, its commit, and its end without files.
 
 use self::{lock::Locks, quota::Quotas};
-use crate::read::objects::Objects;
+use crate::{read::objects::Objects, watch::changes::Changes};
 
 pub(crate) mod attempt;
 pub(crate) mod begin;
@@ -48,4 +48,6 @@ pub(crate) struct Writer<'a> {
     pub(crate) objects: &'a Objects,
     pub(crate) locks: &'a Locks,
     pub(crate) quotas: Quotas,
+    /// Gets every revision of a project that exists, after it is committed.
+    pub(crate) changes: &'a Changes,
 }

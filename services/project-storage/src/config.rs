@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use chassis::{config::Env, identity::Caller, postgres, secret::ClusterSecret, server};
+use chassis::{config::Env, identity::Caller, postgres, redis, secret::ClusterSecret, server};
 
 use crate::{commit::quota::Quotas, model::per_plan::PerPlan};
 
@@ -15,6 +15,8 @@ pub struct Config {
     pub server: server::Config,
     /// The service's own database.
     pub postgres: postgres::Config,
+    /// Wakes the watchers of projects at other replicas. Without it they are found by polling.
+    pub redis: redis::Config,
     pub cluster_secret: ClusterSecret,
     /// The address of auth, whose keys verify access tokens.
     pub auth_url: http::Uri,
@@ -39,6 +41,7 @@ impl Config {
         Self {
             server: server::Config::read(env),
             postgres: postgres::Config::read(env, crate::error::SERVICE),
+            redis: redis::Config::read(env),
             cluster_secret: ClusterSecret::read(env, Caller::ProjectStorage),
             auth_url: env.get("BACKLOT_AUTH_URL", "http://127.0.0.1:9090", "where auth listens"),
             rate_limit_url: env.get("BACKLOT_RATE_LIMIT_URL", "http://127.0.0.1:9093", "where rate-limit listens"),

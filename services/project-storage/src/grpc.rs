@@ -25,6 +25,7 @@ mod templates;
 mod text;
 mod turns;
 mod usage;
+mod watch;
 
 use std::sync::Arc;
 
@@ -111,6 +112,12 @@ macro_rules! rpcs {
 
             async fn read_files(&self, request: Request<pb::ReadFilesRequest>) -> Result<Response<contents::ReadStream>, Status> {
                 answer(read!(contents::read, &self.0, request))
+            }
+
+            type WatchProjectStream = watch::WatchStream;
+
+            async fn watch_project(&self, request: Request<pb::WatchProjectRequest>) -> Result<Response<watch::WatchStream>, Status> {
+                answer(watch::watch(&self.0, request).await)
             }
 
             type DownloadFileStream = blobs::DownloadStream;

@@ -13,6 +13,7 @@
 //! - [`manage`]: changing a project. [`delete`]: deleting, restoring and purging one. [`labels`]: names of revisions. [`locks`]: paths
 //!   that may not be changed. [`preview`]: files as a browser gets them. [`templates`]: what can be made a project of.
 //! - [`edit`]: changes of messages, and reactions.
+//! - [`watch`]: the streams of those who watch projects.
 //! - [`background`]: tasks that run beside the calls.
 //! - [`store`]: the SQL.
 //! - [`grpc`], [`access`], [`config`], [`error`], [`app`]: what every service has. [`blocking`]: CPU work on large files.
@@ -39,6 +40,7 @@ mod read;
 mod search;
 mod store;
 mod templates;
+mod watch;
 
 use std::{sync::Arc, time::Duration};
 
@@ -46,8 +48,9 @@ use chassis::{
     client::{MAX_MESSAGE_BYTES, connect},
     identity::Caller,
     limit::General,
-    postgres,
+    postgres, redis,
     server::{ServeError as ServerError, Server},
+    tail::keep_up,
     task::Tasks,
     verifier::{Keys, Verifier},
 };
@@ -61,6 +64,7 @@ use self::{
     access::RULES,
     app::App,
     background::{garbage, sessions, starters, sweep},
+    watch::{Watch, changes::Changes, reader::Reader, watchers::Watchers},
 };
 
 /// What tests use to write rows that the RPCs would refuse.
@@ -88,6 +92,8 @@ const TASKS_TIMEOUT: Duration = Duration::from_secs(2);
 pub enum ServeError {
     #[error("the database could not be used")]
     Postgres(#[source] postgres::Error),
+    #[error("Redis could not be used")]
+    Redis(#[source] redis::Error),
     #[error("the server failed")]
     Server(#[source] ServerError),
 }
@@ -95,12 +101,16 @@ pub enum ServeError {
 /// Serves until `shutdown`.
 ///
 /// # Errors
-/// The database could not be used, or the server failed.
+/// The database or Redis could not be used, or the server failed.
 pub async fn serve(config: Config, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
     let pool = postgres::connect(&config.postgres, &store::MIGRATOR).await.map_err(ServeError::Postgres)?;
-    let app = Arc::new(App::new(&config, pool.clone()));
-
     let tasks = Tasks::new();
+    let changes = Changes::connect(&config.redis, &tasks).await.map_err(ServeError::Redis)?;
+    let watch = Watch { pool: pool.clone(), changes, watchers: Watchers::default(), stop: shutdown.clone() };
+    let reader = Reader { pool: pool.clone(), watchers: watch.watchers.clone() };
+    tasks.spawn(keep_up(watch.changes.tails.clone(), reader, tasks.token()));
+    let app = Arc::new(App::new(&config, watch));
+
     tasks.spawn(sweep::run(pool.clone(), tasks.token()));
     starters::start(&pool, &tasks, &shutdown).await;
     tasks.spawn(garbage::run(pool.clone(), config.object_sweep, tasks.token()));

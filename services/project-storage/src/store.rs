@@ -26,6 +26,7 @@ pub(crate) mod turns;
 pub(crate) mod unpublished_templates;
 pub(crate) mod unused_stores;
 pub(crate) mod usage;
+pub(crate) mod watchers;
 
 pub use chassis::postgres::connection;
 pub(crate) use chassis::postgres::{Connection, Pool, StoreError, Tx, begin, commit};

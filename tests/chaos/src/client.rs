@@ -254,6 +254,42 @@ impl Client {
         }
     }
 
+    /// Follows a project from its first revision up to the one with this number, over as many connections as it takes. Returns the ids of the
+    /// revisions. An event that is missing, or is sent twice, is a violation.
+    pub async fn watch_project(&mut self, project: &str, last: u64) -> Option<Vec<String>> {
+        let clock = Stopwatch::start();
+        let mut ids = Vec::new();
+        while clock.elapsed() < self.turn_limit {
+            let request = self.request(Method::GET, &format!("/api/projects/{project}/events")).header("last-event-id", ids.len());
+            let response = match self.send("watch", request).await {
+                Answer::Good(response) => response,
+                Answer::Refused(status, problem) => {
+                    self.record.violation(format!("project {project} cannot be watched: {status} {problem}"));
+                    return None;
+                }
+                Answer::Later(pause) => {
+                    sleep(pause).await;
+                    continue;
+                }
+            };
+            let Ok(mut viewer) = Viewer::open(response).await else { continue };
+            viewer.disconnect_after(self.rng.random_range(1..LONGEST_VIEW));
+            while let Ok(Ok(Some(frame))) = within(SILENCE, viewer.next()).await {
+                let event = frame.json();
+                if event["seq"] != json!(ids.len() + 1) {
+                    self.record.violation(format!("project {project}: after {} revisions there is the event {event}", ids.len()));
+                    return None;
+                }
+                ids.push(event["data"]["revision"]["id"].as_str()?.to_owned());
+                if event["seq"] == json!(last) {
+                    return Some(ids);
+                }
+            }
+        }
+        self.record.violation(format!("project {project}: only {} of {last} revisions were sent within {:?}", ids.len(), self.turn_limit));
+        None
+    }
+
     /// Cancels a turn. Repeats the request until there is a final answer.
     async fn cancel(&mut self, turn: &str) -> Cancel {
         let path = format!("/api/turns/{turn}/cancel");

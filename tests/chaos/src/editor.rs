@@ -87,6 +87,7 @@ impl Editor {
         self.get("get the usage of a project", &format!("/api/projects/{}/usage", self.project)).await?;
         self.get("get the usage of an account", "/api/usage").await?;
         self.undo_and_revert().await?;
+        self.watch().await?;
         self.fork().await?;
         self.use_templates().await?;
         self.import().await?;

@@ -173,6 +173,30 @@ async function refuse(path, status, wait, options) {
   return () => count;
 }
 
+// Another tab saves, and the page shows the revision without a reload.
+async function savedElsewhere() {
+  const other = await context.newPage();
+  await other.goto(url);
+  await loaded(other);
+  const project = new URL(page.url()).hash.slice(1);
+  await page.bringToFront();
+  await other.evaluate(async (projectId) => {
+    const changes = [{ path: "index.html", write: { text: "<h1>saved elsewhere</h1>" } }];
+    const body = JSON.stringify({ projectId, changes });
+    const send = () => fetch("/api/projects/save", { method: "POST", headers: { "content-type": "application/json" }, body });
+    let answer = await send();
+    // The shipped policies apply to this test, too.
+    for (; answer.status === 429; answer = await send()) {
+      await new Promise((done) => setTimeout(done, 1000 * Number(answer.headers.get("retry-after"))));
+    }
+    if (!answer.ok) throw new Error(`${answer.status}`);
+  }, project);
+  await revision(4);
+  await frame.getByText("saved elsewhere").waitFor(TIMEOUT);
+  await other.close();
+  await shot("11-saved-elsewhere");
+}
+
 async function refusedPrompt() {
   const lines = await page.locator("#conversation li").count();
   await prompt.fill("one more");
@@ -194,6 +218,7 @@ try {
   await turnEndsDuringLoad(filesBefore);
   await refusedLoads();
   await refusedPrompt();
+  await savedElsewhere();
   await page.getByRole("button", { name: "Sign out" }).click();
   await page.getByRole("button", { name: "Create account" }).waitFor(TIMEOUT);
   watcher.checkNoErrors();

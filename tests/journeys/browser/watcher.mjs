@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 
 // Requests to the API are counted, except event streams.
-const STREAMS = /^\/api\/(agent\/stream|turns\/[^/]+\/events)$/;
+const STREAMS = /^\/api\/(agent\/stream|(turns|projects)\/[^/]+\/events)$/;
 
 function counted(request, url) {
   const { origin, pathname } = new URL(request);

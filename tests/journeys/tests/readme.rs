@@ -389,5 +389,9 @@ async fn call(person: &Person, method: Method, target: &str) -> Result<(StatusCo
     }
     let response = request.send().await?;
     let status = response.status();
+    // The events of a project have no end.
+    if response.headers().get("content-type").is_some_and(|kind| kind == "text/event-stream") {
+        return Ok((status, Value::Null));
+    }
     Ok((status, serde_json::from_str(&response.text().await?).unwrap_or_default()))
 }

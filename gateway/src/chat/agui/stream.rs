@@ -12,7 +12,7 @@ use crate::{
         parts::{AnswerParts, Block, InputProgress, Outcome, Part},
         values::{Tokens, notice_json, revision_json, turn_json},
     },
-    stream::sse::{self, Projection},
+    stream::sse::{self, Framing, Projection},
 };
 
 const VERSION: &str = "1.0";
@@ -156,7 +156,7 @@ fn step_name(step: u32) -> String {
     format!("step-{step}")
 }
 
-impl Projection for AguiStream {
+impl Framing for AguiStream {
     fn headers(&self) -> HeaderMap {
         sse::stream_headers("text/event-stream")
     }
@@ -165,6 +165,12 @@ impl Projection for AguiStream {
         sse::opening(out);
     }
 
+    fn heartbeat(&mut self, out: &mut BytesMut) {
+        sse::heartbeat(out);
+    }
+}
+
+impl Projection for AguiStream {
     fn event(&mut self, out: &mut BytesMut, event: &TurnEvent) -> Result<(), serde_json::Error> {
         let parts = self.parts.event(event);
         let mut events = Vec::new();
@@ -172,10 +178,6 @@ impl Projection for AguiStream {
             self.events(part, &mut events);
         }
         sse::frames(out, event.seq, &events)
-    }
-
-    fn heartbeat(&mut self, out: &mut BytesMut) {
-        sse::heartbeat(out);
     }
 }
 

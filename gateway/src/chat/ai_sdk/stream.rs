@@ -16,7 +16,7 @@ use crate::{
     },
     error::{Failure, invalid},
     http::headers::{UI_STREAM, UI_STREAM_LEVEL},
-    stream::sse::{self, Projection},
+    stream::sse::{self, Framing, Projection},
 };
 
 /// The end of the stream that generic tools expect. The clients of the AI SDK skip it.
@@ -245,7 +245,7 @@ impl UiStream {
     }
 }
 
-impl Projection for UiStream {
+impl Framing for UiStream {
     fn headers(&self) -> HeaderMap {
         let mut headers = sse::stream_headers("text/event-stream");
         headers.insert(UI_STREAM, HeaderValue::from_static("v1"));
@@ -256,6 +256,12 @@ impl Projection for UiStream {
         sse::opening(out);
     }
 
+    fn heartbeat(&mut self, out: &mut BytesMut) {
+        sse::heartbeat(out);
+    }
+}
+
+impl Projection for UiStream {
     fn event(&mut self, out: &mut BytesMut, event: &TurnEvent) -> Result<(), serde_json::Error> {
         let parts = self.parts.event(event);
         if event.seq <= self.seen {
@@ -270,10 +276,6 @@ impl Projection for UiStream {
             out.put_slice(DONE);
         }
         Ok(())
-    }
-
-    fn heartbeat(&mut self, out: &mut BytesMut) {
-        sse::heartbeat(out);
     }
 }
 

@@ -1,24 +1,22 @@
-//! The body of an event stream: it reads messages from agent-streaming, reconnects, and writes events, heartbeats and the end.
+//! The body of an event stream: it reads messages from the service of the log, reconnects, and writes events, heartbeats and the end.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use chassis::{jitter::spread, propagation, task::spawn_and_wait};
 use futures::{FutureExt as _, Stream, StreamExt as _};
-use proto::{
-    agent_streaming::{EventLine, StreamTurnEventsResponse, TurnEvent},
-    error::{ErrorCode, Fault},
-};
+use proto::error::{ErrorCode, Fault};
 use tokio::time::{Instant, sleep_until};
+use tonic::Streaming;
 use tracing::{Instrument as _, info_span};
 
 use super::EventStream;
 use crate::{
     error::{fault, fault_of},
-    stream::turn_client::Messages,
+    stream::{event_log::EventLog, sse::Framing as _},
 };
 
-/// For how long agent-streaming is tried before the stream fails.
+/// For how long the service is tried before the stream fails.
 const MAX_OUTAGE: Duration = Duration::from_secs(15);
 /// The wait before the first attempt to reconnect. It doubles with each attempt.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -35,9 +33,9 @@ pub(super) enum StreamError {
     Draining,
     #[error("the session has ended")]
     SessionEnded,
-    #[error("agent-streaming refused the stream")]
+    #[error("the service refused the stream")]
     Refused(#[source] Fault),
-    #[error("agent-streaming could not be reached for too long")]
+    #[error("the service could not be reached for too long")]
     Outage(#[source] Fault),
     #[error("an event cannot be written as JSON")]
     Json(#[source] serde_json::Error),
@@ -48,9 +46,9 @@ pub(super) fn is_transient(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::Unavailable | ErrorCode::Timeout)
 }
 
-/// The connection to agent-streaming.
-pub(super) enum Connection {
-    Open(Box<Messages>),
+/// The connection to the service.
+pub(super) enum Connection<M> {
+    Open(Box<Streaming<M>>),
     Broken {
         since: Instant,
         attempt: u32,
@@ -58,30 +56,14 @@ pub(super) enum Connection {
     },
     /// It failed after a message that has to be written first.
     Failed(Fault),
-    /// It ended cleanly. It is not known yet whether the turn has ended.
+    /// It ended cleanly. It is not known yet whether the log has ended.
     Ended,
 }
 
-impl Connection {
+impl<M> Connection<M> {
     pub(super) fn broken() -> Self {
         let now = Instant::now();
         Self::Broken { since: now, attempt: 0, retry_at: now + spread(FIRST_WAIT) }
-    }
-}
-
-/// An event in one of its forms.
-enum Event {
-    Message(TurnEvent),
-    Line(EventLine),
-}
-
-impl Event {
-    /// Its number, and whether it is the terminal event.
-    fn position(&self) -> (u32, bool) {
-        match self {
-            Self::Message(event) => (event.seq, event.is_terminal()),
-            Self::Line(line) => (line.seq, line.terminal),
-        }
     }
 }
 
@@ -96,21 +78,21 @@ enum Phase {
 }
 
 /// The body of the response.
-pub(super) struct StreamBody {
-    stream: EventStream,
+pub(super) struct StreamBody<L: EventLog> {
+    stream: EventStream<L>,
     /// Later calls stay in the trace of the request.
     traceparent: String,
-    /// The last event written.
-    last: u32,
-    connection: Connection,
-    first: Option<StreamTurnEventsResponse>,
+    /// The number of the last event written, or the cursor of the client; `None` if neither is known.
+    last: Option<u32>,
+    connection: Connection<L::Message>,
+    first: Option<L::Message>,
     phase: Phase,
     /// When a heartbeat is due.
     heartbeat_at: Instant,
 }
 
-impl StreamBody {
-    pub(super) fn new(stream: EventStream, after: u32, connection: Connection, first: Option<StreamTurnEventsResponse>) -> Self {
+impl<L: EventLog> StreamBody<L> {
+    pub(super) fn new(stream: EventStream<L>, after: Option<u32>, connection: Connection<L::Message>, first: Option<L::Message>) -> Self {
         let heartbeat_at = Instant::now() + stream.heartbeat;
         let traceparent = propagation::traceparent().unwrap_or_default();
         Self { stream, traceparent, last: after, connection, first, phase: Phase::Opening, heartbeat_at }
@@ -120,7 +102,7 @@ impl StreamBody {
         futures::stream::unfold(self, |mut body| async move {
             let chunk = body.next().await?;
             if let Err(error) = &chunk {
-                tracing::debug!(turn = body.stream.client.turn, last = body.last, "event stream broken: {}", chassis::error::chain(error));
+                tracing::debug!(id = body.stream.log.id(), last = body.last, "event stream broken: {}", chassis::error::chain(error));
             }
             Some((chunk, body))
         })
@@ -156,7 +138,7 @@ impl StreamBody {
     /// Waits until there is something to write.
     async fn live(&mut self, out: &mut BytesMut) -> Result<(), StreamError> {
         let (revocations, draining) = (Arc::clone(&self.stream.revocations), self.stream.draining.clone());
-        let session = self.stream.client.context.user.as_ref().map(|user| user.session_id);
+        let session = self.stream.log.calls().context.user.as_ref().map(|user| user.session_id);
         let mut ended = pin!(async {
             match session {
                 Some(session) => revocations.until_ended(session).await,
@@ -182,9 +164,9 @@ impl StreamBody {
         Ok(())
     }
 
-    /// The next message, over another connection if necessary; `None` when the turn has ended. The future may be dropped at any time: its
+    /// The next message, over another connection if necessary; `None` when the log has ended. The future may be dropped at any time: its
     /// state is in `connection`.
-    async fn message(&mut self) -> Result<Option<StreamTurnEventsResponse>, StreamError> {
+    async fn message(&mut self) -> Result<Option<L::Message>, StreamError> {
         loop {
             match &mut self.connection {
                 Connection::Open(events) => match events.next().await {
@@ -193,10 +175,10 @@ impl StreamBody {
                     None => self.connection = Connection::Ended,
                 },
                 Connection::Ended => {
-                    let (client, last) = (self.stream.client.clone(), self.last);
+                    let (log, last) = (self.stream.log.clone(), self.last.unwrap_or(0));
                     // In its own task: if the client stops reading, this body is not polled, and its unread bytes would use the window of
                     // other calls.
-                    match spawn_and_wait(async move { client.has_ended_at(last).await }).await {
+                    match spawn_and_wait(async move { log.has_ended_at(last).await }).await {
                         Ok(true) => return Ok(None),
                         Ok(false) => self.reconnect(fault(ErrorCode::Unavailable, "DRAINING", "the stream ended too early"))?,
                         Err(fault) => self.reconnect(fault)?,
@@ -215,10 +197,10 @@ impl StreamBody {
     }
 
     async fn reopen(&mut self) -> Result<(), StreamError> {
-        let span = info_span!("resume", svc = "gateway", turn = self.stream.client.turn, after = self.last);
+        let span = info_span!("resume", svc = "gateway", id = self.stream.log.id(), after = self.last);
         propagation::adopt_traceparent(&span, &self.traceparent);
-        let (client, last) = (self.stream.client.clone(), self.last);
-        match spawn_and_wait(async move { client.reopen(last).await }.instrument(span)).await {
+        let (log, last) = (self.stream.log.clone(), self.last);
+        match spawn_and_wait(async move { log.reopen(last).await }.instrument(span)).await {
             Ok(events) => {
                 self.connection = Connection::Open(Box::new(events));
                 Ok(())
@@ -241,31 +223,29 @@ impl StreamBody {
             return Err(StreamError::Outage(fault));
         }
         let wait = spread((FIRST_WAIT * 2_u32.saturating_pow(attempt.min(8))).min(MAX_WAIT));
-        tracing::debug!(turn = self.stream.client.turn, last = self.last, "reconnecting to agent-streaming: {fault}");
+        tracing::debug!(id = self.stream.log.id(), last = self.last, "reconnecting to {}: {fault}", L::SERVICE);
         self.connection = Connection::Broken { since, attempt, retry_at: now + wait };
         Ok(())
     }
 
     /// Writes a message and those that have arrived after it.
-    fn write(&mut self, out: &mut BytesMut, message: StreamTurnEventsResponse) -> Result<(), StreamError> {
+    fn write(&mut self, out: &mut BytesMut, message: L::Message) -> Result<(), StreamError> {
         let mut next = Some(message);
         while let Some(message) = next.take() {
-            let StreamTurnEventsResponse { events, lines } = message;
-            for event in events.into_iter().map(Event::Message).chain(lines.into_iter().map(Event::Line)) {
-                let (seq, terminal) = event.position();
-                // A new connection may repeat events. It must not leave any out.
-                if seq <= self.last {
-                    continue;
+            for event in L::events(message) {
+                let position = L::position(&event);
+                if let Some(last) = self.last.filter(|_| !position.is_reset) {
+                    // A new connection may repeat events. It must not leave any out.
+                    if position.seq <= last {
+                        continue;
+                    }
+                    if position.seq != last + 1 && !self.stream.log.has_gaps() {
+                        return self.reconnect(fault(ErrorCode::Unavailable, "UNAVAILABLE", "an event is missing"));
+                    }
                 }
-                if seq != self.last + 1 && !self.stream.client.compact {
-                    return self.reconnect(fault(ErrorCode::Unavailable, "UNAVAILABLE", "an event is missing"));
-                }
-                match &event {
-                    Event::Message(event) => self.stream.projection.event(out, event).map_err(StreamError::Json)?,
-                    Event::Line(line) => self.stream.projection.line(out, line),
-                }
-                self.last = seq;
-                if terminal {
+                L::write(&mut self.stream.projection, out, &event).map_err(StreamError::Json)?;
+                self.last = Some(position.seq);
+                if position.is_terminal {
                     self.phase = Phase::Done;
                     return Ok(());
                 }

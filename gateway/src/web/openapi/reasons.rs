@@ -203,6 +203,7 @@ const OWN: &[(&str, &[&[&str]])] = &[
     ("DownloadFile", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND", "FILE_NOT_FOUND", "INVALID_PATH", "RANGE_NOT_SATISFIABLE"]]),
     ("ReadFiles", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND", "INVALID_PATH"]]),
     ("ListRevisions", &[&["PROJECT_NOT_FOUND", "INVALID_PATH", "PAGE_TOKEN_INVALID"]]),
+    ("WatchProject", &[&["PROJECT_NOT_FOUND", "CURSOR_AHEAD"]]),
     ("GetRevision", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND"]]),
     ("DiffRevisions", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND", "TURN_NOT_FOUND", "INVALID_PATH", "PAGE_TOKEN_INVALID"]]),
     ("ListFileRevisions", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND", "FILE_NOT_FOUND", "INVALID_PATH", "PAGE_TOKEN_INVALID"]]),

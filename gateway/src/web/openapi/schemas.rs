@@ -15,7 +15,8 @@ pub(super) const HIDDEN: [&str; 4] = [
     "backlot.project_storage.v1.ResolveConflictResponse.replayed",
     "backlot.project_storage.v1.UseTemplateResponse.replayed",
 ];
-const EVENT: &str = "backlot.agent_streaming.v1.TurnEvent";
+const TURN_EVENT: &str = "backlot.agent_streaming.v1.TurnEvent";
+const PROJECT_EVENT: &str = "backlot.project_storage.v1.ProjectEvent";
 
 /// The schemas that operations refer to, and those that these refer to.
 pub(super) struct Schemas {
@@ -42,11 +43,16 @@ impl Schemas {
                 "TurnEventFrame",
                 frame("A turn's event as server-sent event.", &json_text(&json!({"$ref": "#/components/schemas/StreamedEvent"}))),
             ),
+            (
+                "ProjectEventFrame",
+                frame("A project's event as server-sent event.", &json_text(&json!({"$ref": "#/components/schemas/StreamedProjectEvent"}))),
+            ),
         ];
         let done = fixed.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
         let mut schemas = Self { pending: BTreeSet::new(), in_requests, done };
-        let event = schemas.streamed_event();
-        schemas.done.insert("StreamedEvent".to_owned(), event);
+        let (of_turn, of_project) = (schemas.turn_event(), schemas.project_event());
+        schemas.done.insert(streamed("Turn"), of_turn);
+        schemas.done.insert(streamed("Project"), of_project);
         schemas
     }
 
@@ -138,13 +144,35 @@ impl Schemas {
         schema
     }
 
-    /// The event of a turn in a stream.
-    fn streamed_event(&mut self) -> Value {
-        let kinds = pool().get_message_by_name(EVENT).into_iter().flat_map(|event| event.fields().collect::<Vec<_>>());
+    /// What the data of an event may be: the message of each kind, or one that a later release adds.
+    fn event_data(&mut self, event: &str) -> Value {
+        let kinds = pool().get_message_by_name(event).into_iter().flat_map(|event| event.fields().collect::<Vec<_>>());
         let kinds: Vec<MessageDescriptor> =
             kinds.filter(|field| field.containing_oneof().is_some()).filter_map(|field| field.kind().as_message().cloned()).collect();
         let mut data: Vec<Value> = kinds.iter().map(|kind| self.of_message(kind)).collect();
         data.push(json!({"type": "object", "description": "An event of a type that this document does not contain."}));
+        json!({"anyOf": data, "description": "What happened."})
+    }
+
+    /// The event of a project in a stream.
+    fn project_event(&mut self) -> Value {
+        let data = self.event_data(PROJECT_EVENT);
+        json!({
+            "type": "object",
+            "description": "Something that happened to a project. A reader ignores types that it does not know.",
+            "required": ["seq", "projectId", "type", "data"],
+            "properties": {
+                "seq": {"type": "integer", "minimum": 0, "description": "The cursor to resume with: the number of the newest revision that a reader knows with this event."},
+                "projectId": {"type": "string", "description": "The project."},
+                "type": {"type": "string", "description": "The type of the message in `data`: `revision.committed` stands for RevisionCommitted.", "examples": proto::project_event::TYPE_NAMES},
+                "data": data,
+            },
+        })
+    }
+
+    /// The event of a turn in a stream.
+    fn turn_event(&mut self) -> Value {
+        let data = self.event_data(TURN_EVENT);
         json!({
             "type": "object",
             "description": "One entry of a turn's log. A reader ignores types that it does not know.",
@@ -155,10 +183,15 @@ impl Schemas {
                 "type": {"type": "string", "description": "The type of the message in `data`: `text.delta` stands for TextDelta.", "examples": proto::event::TYPE_NAMES},
                 "time": {"type": "string", "format": "date-time", "description": "When it was written, by the clock of the writer."},
                 "traceId": {"type": "string", "description": "The trace of the request that started the turn."},
-                "data": {"anyOf": data, "description": "What happened."},
+                "data": data,
             },
         })
     }
+}
+
+/// The name of the schema of an event in a stream of turns or of projects.
+pub(super) fn streamed(of: &str) -> String {
+    if of == "Turn" { "StreamedEvent".to_owned() } else { format!("Streamed{of}Event") }
 }
 
 /// Whether the contract marks a field as required: a request must have it, or every response has it.

@@ -145,6 +145,7 @@ impl MergeWrite<'_> {
         let point = Point { log: project.id, number: revision.number };
         lineage::insert_merged(&mut tx, project.store, point, &base.missing).await?;
         store::commit(tx).await?;
+        self.request.announce(&project, &revision);
         commit.put_into(&self.request.writer.objects.cache, project.store);
         Ok(Attempt::Done(MergeResult { project, outcome: MergeOutcome::Committed(Some(revision)), replayed: false }))
     }

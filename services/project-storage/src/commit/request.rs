@@ -270,17 +270,28 @@ impl<'a> SaveRequest<'a> {
         }
         // Packing takes time. Only then is a connection taken, because other requests wait for connections.
         let packed = self.pack_changes(staged, message).await;
-        if member.project.lock_version == 0 {
+        let is_new = matches!(packed, MaybeCommit::Commit(_));
+        let written = if member.project.lock_version == 0 {
             let mut db = store::connection(self.pool()).await?;
-            return self.write_changes(&mut db, member, packed).await;
-        }
-        // A lock may follow a rename, in the same transaction.
-        let mut tx = store::begin(self.pool()).await?;
-        let written = self.write_changes(&mut tx, member, packed).await?;
-        if matches!(written, Attempt::Done(_)) {
-            store::commit(tx).await?;
+            self.write_changes(&mut db, member, packed).await?
+        } else {
+            // A lock may follow a rename, in the same transaction.
+            let mut tx = store::begin(self.pool()).await?;
+            let written = self.write_changes(&mut tx, member, packed).await?;
+            if matches!(written, Attempt::Done(_)) {
+                store::commit(tx).await?;
+            }
+            written
+        };
+        if let (Attempt::Done(Checkout { project, revision: Some(revision), .. }), true) = (&written, is_new) {
+            self.announce(project, revision);
         }
         Ok(written)
+    }
+
+    /// Tells the watchers of the project that the revision is committed.
+    pub(crate) fn announce(&self, project: &Project, revision: &Revision) {
+        self.writer.changes.committed(project.id, revision.number);
     }
 
     /// As [`SaveRequest::pack`], if there is something to commit.

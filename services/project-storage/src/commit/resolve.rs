@@ -159,6 +159,7 @@ impl ResolveWrite<'_> {
             lineage::resolve(&mut tx, project.store, point, *conflict).await?;
         }
         store::commit(tx).await?;
+        self.request.announce(&project, &revision);
         commit.put_into(&self.request.writer.objects.cache, project.store);
         let files = self.resolve.files(&commit.tree);
         Ok(Attempt::Done(ResolveResult { project, revision: Some(revision), files, replayed: false }))

@@ -166,6 +166,10 @@ impl<'a> TurnWrite<'a> {
             messages::insert(&mut tx, project.id, &self.answer(access.user, &packed)).await?;
         }
         store::commit(tx).await?;
+        // The commit of a conflict is not in the log, and has the number 0.
+        if let Some(revision) = revision.as_ref().filter(|revision| !revision.is_on_branch()) {
+            self.writer.changes.committed(project.id, revision.number);
+        }
         if let Some(commit) = packed.commit() {
             commit.put_into(&self.writer.objects.cache, project.store);
         }

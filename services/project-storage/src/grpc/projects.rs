@@ -115,6 +115,7 @@ pub(super) async fn delete(app: &App, request: Request<pb::DeleteProjectRequest>
     } else {
         Some(timestamp(delete::delete(app.pool(), user.id, id, &condition).await?))
     };
+    app.watch.changes.access_changed(id);
     Ok(pb::DeleteProjectResponse { purge_time })
 }
 

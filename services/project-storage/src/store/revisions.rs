@@ -307,3 +307,47 @@ pub(crate) async fn trees(db: impl PgExecutor<'_>, project: ProjectId, numbers: 
     let rows = chassis::postgres::query("select trees", query.fetch_all(db)).await?;
     rows.into_iter().map(|row| Ok((unsigned(row.seq), Oid::from_bytes(&row.tree)?))).collect()
 }
+
+/// The revisions after a number, the oldest first.
+pub(crate) async fn after(db: impl PgExecutor<'_>, project: ProjectId, number: u32, limit: i64) -> Result<Vec<Revision>, StoreError> {
+    let query = select_log!(project, "l.seq > s.after_number AND l.seq <= s.number", "l.seq > $3", "l.seq LIMIT $4", signed(number), limit);
+    revisions!(chassis::postgres::query("select log after number", query.fetch_all(db)).await?)
+}
+
+/// The revisions of projects after a number each, the oldest first, at most `limit` of each project. Only the projects' own logs are read, so
+/// the number of a fork must not be before its beginning.
+pub(crate) async fn newer_of_projects(
+    db: impl PgExecutor<'_>,
+    cursors: &[(ProjectId, u32)],
+    limit: i64,
+) -> Result<Vec<(ProjectId, Vec<Revision>)>, StoreError> {
+    let projects: Vec<Uuid> = cursors.iter().map(|(project, _)| project.0).collect();
+    let numbers: Vec<i32> = cursors.iter().map(|(_, number)| signed(*number)).collect();
+    let query = sqlx::query!(
+        r#"SELECT c.project_id AS "project_id!", l.name AS "name?", l.seq AS "seq?", l.oid AS "oid?", l.tree AS "tree?", l.parents AS "parents?",
+                  l.actor AS "actor?", l.user_id AS "log_user?", l.turn_id AS "log_turn?", l.message AS "message?",
+                  l.added AS "added?", l.modified AS "modified?",
+                  l.deleted AS "deleted?", l.renamed AS "renamed?", l.files AS "files?", l.bytes AS "bytes?", l.created_at AS "logged_at?", l.undoes AS "undoes?"
+           FROM unnest($1::uuid[], $2::integer[]) AS c (project_id, number)
+           CROSS JOIN LATERAL (
+               SELECT * FROM ref_log f WHERE f.project_id = c.project_id AND f.name = $3 AND f.seq > c.number ORDER BY f.seq LIMIT $4
+           ) l
+           ORDER BY c.project_id, l.seq"#,
+        &projects,
+        &numbers,
+        MAIN,
+        limit,
+    );
+    let rows = chassis::postgres::query("select new revisions", query.fetch_all(db)).await?;
+    let mut found: Vec<(ProjectId, Vec<Revision>)> = Vec::new();
+    for row in rows {
+        let project = ProjectId(row.project_id);
+        if found.last().is_none_or(|(last, _)| *last != project) {
+            found.push((project, Vec::new()));
+        }
+        if let (Some((_, log)), Some(revision)) = (found.last_mut(), log_row!(row).revision()?) {
+            log.push(revision);
+        }
+    }
+    Ok(found)
+}

@@ -38,3 +38,4 @@ mod search;
 mod templates;
 mod turns;
 mod undo;
+mod watch;

@@ -222,6 +222,23 @@ impl Editor {
         Some(())
     }
 
+    /// Follows the project from its first revision while it gets another one.
+    pub(super) async fn watch(&mut self) -> Option<()> {
+        let revisions = format!("/api/projects/{}/revisions", self.project);
+        let before = self.get("list revisions", &revisions).await?["revisions"][0]["number"].as_u64()?;
+        let (text, project, mut other) = (self.text("watched"), self.project.clone(), self.client.second_client());
+        let (seen, saved) = tokio::join!(other.watch_project(&project, before + 1), self.save(json!({ "projectId": project }), &text));
+        saved?;
+        let seen = seen?;
+        let mut listed = self.get("list revisions", &revisions).await?["revisions"].take();
+        listed.as_array_mut()?.reverse();
+        let listed: Vec<_> = listed.as_array()?.iter().filter_map(|revision| revision["id"].as_str()).collect();
+        if seen != listed {
+            self.client.record.violation(format!("the events of project {} had the revisions {seen:?} and not {listed:?}", self.project));
+        }
+        Some(())
+    }
+
     pub(super) async fn delete(&mut self) -> Option<()> {
         let path = format!("/api/projects/{}", self.project);
         self.call_or_not_found("delete", Method::DELETE, &path, json!({})).await

@@ -10,6 +10,7 @@ mod coding;
 mod conflicts;
 mod contents;
 mod deletes;
+mod events;
 mod files;
 mod forks;
 mod history;
