@@ -10,6 +10,7 @@ use proto::rate_limit::rate_limit_service_client::RateLimitServiceClient;
 use crate::{
     commit::{Writer, import::ImportSlots, lock::Locks, quota::Quotas, upload::UploadSlots},
     config::Config,
+    preview::Labels,
     read::{export::ExportSlots, load::LoadSlots, objects::Objects},
     store::Pool,
     watch::Watch,
@@ -21,6 +22,7 @@ pub(crate) struct App {
     pub(crate) quotas: Quotas,
     pub(crate) limiter: RateLimitServiceClient<ServiceChannel>,
     pub(crate) page_tokens: PageTokens,
+    pub(crate) preview_labels: Labels,
     pub(crate) load_slots: LoadSlots,
     pub(crate) export_slots: ExportSlots,
     pub(crate) import_slots: ImportSlots,
@@ -38,6 +40,7 @@ impl App {
             quotas: config.quotas,
             limiter: RateLimitServiceClient::new(limiter),
             page_tokens: PageTokens::new(secret),
+            preview_labels: Labels::new(secret),
             load_slots: LoadSlots::new(config.loads, config.server.limits.percent),
             import_slots: ImportSlots::new(config.imports, config.server.limits.percent),
             export_slots: ExportSlots::new(config.exports, config.server.limits.percent),

@@ -1,12 +1,14 @@
-//! Previews: capabilities to read a project's files as a browser would. A capability ends one hour after its last use, with its
-//! creator's access to the project, with the session that created it, or when it is revoked.
+//! Previews: capabilities to read a project's files as a browser would. A person has one capability for a project, whose host is the origin of
+//! all revisions, so that what a page stores in the browser outlives a revision. A grant says what it shows. A grant ends one hour after its
+//! last use, with its creator's access to the project, or with the session that created it. Revoking the capability ends all its grants, and
+//! gives the person another one.
 
-use chassis::fault_time;
+use chassis::{fault_time, secret::ClusterSecret};
 use prost::bytes::Bytes;
 use proto::id::{ProjectId, SessionId, UserId};
 use ring::{
     digest::{SHA256, digest},
-    rand::{SecureRandom, SystemRandom},
+    hmac,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -20,11 +22,11 @@ use crate::{
     read::{history, member, objects::Objects, tree},
     store::{
         Pool,
-        previews::{self, NewPreview},
+        previews::{self, NewGrant},
     },
 };
 
-/// How long a capability is valid after its last use.
+/// How long a grant is valid after its last use.
 const LIFETIME: Duration = Duration::hours(1);
 /// The time of a use is stored if the stored one is older than this.
 const TOUCH_INTERVAL: std::time::Duration = std::time::Duration::from_secs(60);
@@ -32,20 +34,33 @@ const TOUCH_INTERVAL: std::time::Duration = std::time::Duration::from_secs(60);
 const CAPABILITY_LENGTH: usize = 26;
 /// The file that a folder stands for.
 const INDEX: &str = "index.html";
+/// Attempts to store a grant while its origin is revoked.
+const MAX_ATTEMPTS: u32 = 4;
 
 /// A capability. The database has its hash only.
 pub(crate) struct Capability(String);
 
-impl Capability {
-    /// A new capability with 130 random bits.
-    fn generate() -> Self {
-        let mut bytes = [0; 17];
-        SystemRandom::new().fill(&mut bytes).expect("the system has randomness");
-        let mut text = data_encoding::BASE32_NOPAD.encode(&bytes).to_ascii_lowercase();
-        text.truncate(CAPABILITY_LENGTH);
-        Self(text)
+/// Derives capabilities. Without the key, 130 bits of each are unknown.
+pub(crate) struct Labels(hmac::Key);
+
+impl Labels {
+    pub(crate) fn new(secret: &ClusterSecret) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, &secret.derive("preview labels")))
     }
 
+    /// The capability of a person for a project. Each generation has another one.
+    fn capability(&self, project: ProjectId, user: UserId, generation: u32) -> Capability {
+        let mut context = hmac::Context::with_key(&self.0);
+        context.update(project.0.as_bytes());
+        context.update(user.0.as_bytes());
+        context.update(&generation.to_be_bytes());
+        let mut text = data_encoding::BASE32_NOPAD.encode(context.sign().as_ref()).to_ascii_lowercase();
+        text.truncate(CAPABILITY_LENGTH);
+        Capability(text)
+    }
+}
+
+impl Capability {
     /// A capability from a host name, which may be in any case.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let letter = |c: u8| c.is_ascii_lowercase() || (b'2'..=b'7').contains(&c);
@@ -62,44 +77,55 @@ impl Capability {
     }
 }
 
-/// Creates a capability for a revision, or for the head at the time of each use. Returns it with the end of its validity.
+/// Grants the capability of a person to show a revision, or the head at the time of each use, in place of what the same session has granted
+/// before. Returns it with the end of the grant.
 ///
 /// # Errors
 /// [`Error::SessionEnded`] if the creator's session has ended.
 pub(crate) async fn create(
     pool: &Pool,
-    creator: Creator,
-    project: ProjectId,
-    revision: Option<Oid>,
+    labels: &Labels,
+    new: NewPreview,
     now: OffsetDateTime,
 ) -> Result<(Capability, OffsetDateTime), Error> {
-    let Creator { user, session } = creator;
+    let NewPreview { user, session, project, revision } = new;
     member::find(pool, user, &Target::Id(project), Role::Viewer).await?;
     if let Some(id) = revision {
         history::find(pool, project, id).await?;
     }
-    let (capability, expires_at) = (Capability::generate(), now + LIFETIME);
-    let new = NewPreview { hash: &capability.hash(), project, user, session, revision, now, expires_at };
-    if !previews::insert(pool, &new).await? {
-        return Err(Error::SessionEnded);
+    let expires_at = now + LIFETIME;
+    for _ in 0..MAX_ATTEMPTS {
+        let generation = previews::generation(pool, project, user).await?;
+        let capability = labels.capability(project, user, generation);
+        let grant = NewGrant { hash: &capability.hash(), generation, project, user, session, revision, now, expires_at };
+        if previews::grant(pool, &grant).await? {
+            return Ok((capability, expires_at));
+        }
+        if previews::has_ended(pool, session).await? {
+            return Err(Error::SessionEnded);
+        }
+        // The origin was revoked meanwhile.
     }
-    Ok((capability, expires_at))
+    Err(Error::Busy)
 }
 
-/// Who creates a preview, and in which session.
+/// What a person wants to see, and in which session.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Creator {
+pub(crate) struct NewPreview {
     pub(crate) user: UserId,
     pub(crate) session: SessionId,
+    pub(crate) project: ProjectId,
+    /// `None` for the head at the time of each use.
+    pub(crate) revision: Option<Oid>,
 }
 
-/// Revokes a capability.
+/// Revokes a capability. The person has another one from now on.
 ///
 /// # Errors
-/// [`Error::PreviewNotFound`] if the user did not create it and is no admin of the project.
+/// [`Error::PreviewNotFound`] if it is not the user's and the user is no admin of the project.
 pub(crate) async fn delete(pool: &Pool, user: UserId, project: ProjectId, capability: &Capability) -> Result<(), Error> {
     member::find(pool, user, &Target::Id(project), Role::Viewer).await?;
-    if previews::delete(pool, &capability.hash(), project, user).await? { Ok(()) } else { Err(Error::PreviewNotFound) }
+    if previews::revoke(pool, &capability.hash(), project, user).await? { Ok(()) } else { Err(Error::PreviewNotFound) }
 }
 
 /// A file as a browser gets it.
@@ -112,13 +138,13 @@ pub(crate) struct PreviewFile {
     pub(crate) revision: Oid,
 }
 
-/// Reads the file that a path stands for, at the revision of the capability or at the head.
+/// Reads the file that a path stands for, at the revision of the newest grant or at the head.
 pub(crate) async fn read(objects: &Objects, capability: &Capability, request: FileRequest<'_>) -> Result<PreviewFile, Error> {
     let FileRequest { path, if_none_match, page, now } = request;
     let hash = capability.hash();
     let preview = previews::find(&objects.pool, &hash, now).await?.ok_or(Error::PreviewNotFound)?;
     if now - preview.used_at >= fault_time::shortened("preview-touch-interval", TOUCH_INTERVAL) {
-        previews::touch(&objects.pool, &hash, now, now + LIFETIME).await?;
+        previews::touch(&objects.pool, (&hash, preview.session), now, now + LIFETIME).await?;
     }
     let not_found = || Error::FileNotFound { field: String::new(), path: path.to_owned() };
     let (revision, root) = preview.revision_and_tree.ok_or_else(not_found)?;
@@ -171,13 +197,30 @@ mod tests {
 
     #[test]
     fn a_capability_can_be_a_part_of_a_host_name() {
-        let one = Capability::generate();
+        let labels = Labels::new(&ClusterSecret::of_bytes(b"a secret"));
+        let one = labels.capability(ProjectId::generate(), UserId::generate(), 1);
         assert_eq!(one.expose().len(), 26);
         assert!(Capability::parse(&one.expose().to_uppercase()).is_some_and(|same| same.hash() == one.hash()));
-        assert_ne!(one.expose(), Capability::generate().expose());
         for bad in ["", "a", "0aaaaaaaaaaaaaaaaaaaaaaaaa", "éaaaaaaaaaaaaaaaaaaaaaaaa", "../aaaaaaaaaaaaaaaaaaaaaaa"] {
             assert!(Capability::parse(bad).is_none(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_capability_depends_on_project_person_generation_and_secret() {
+        let labels = |secret: &[u8]| Labels::new(&ClusterSecret::of_bytes(secret));
+        let (one, other) = (ProjectId::generate(), UserId::generate());
+        let of = |secret, project, user, generation| labels(secret).capability(project, user, generation).0;
+        let label = of(b"a", one, other, 1);
+        assert_eq!(label, of(b"a", one, other, 1));
+        let others = [
+            of(b"b", one, other, 1),
+            of(b"a", ProjectId::generate(), other, 1),
+            of(b"a", one, UserId::generate(), 1),
+            of(b"a", one, other, 2),
+            of(b"a", ProjectId(other.0), UserId(one.0), 1),
+        ];
+        assert!(others.iter().all(|other| *other != label), "{label}: {others:?}");
     }
 
     #[test]

@@ -57,7 +57,8 @@ fn purposes(role: Caller) -> Vec<String> {
     let own: &[&str] = match role {
         Caller::Gateway => &["session cookie name"],
         Caller::Auth => &["auth signing keys"],
-        Caller::AgentStreaming | Caller::ProjectStorage => &["page tokens"],
+        Caller::AgentStreaming => &["page tokens"],
+        Caller::ProjectStorage => &["page tokens", "preview labels"],
         Caller::RateLimit | Caller::Operator | Caller::Direct => &[],
     };
     calls.chain(own.iter().map(|purpose| (*purpose).to_owned())).collect()

@@ -11,18 +11,19 @@ use super::decode;
 use crate::{
     app::App,
     error::Error,
-    preview::{self, Capability, Creator, FileRequest},
+    preview::{self, Capability, FileRequest, NewPreview},
 };
 
 pub(super) async fn create(app: &App, request: Request<pb::CreatePreviewRequest>) -> Result<pb::CreatePreviewResponse, Error> {
     let context = Context::of(&request);
-    let creator = context.user().map(|user| Creator { user: user.id, session: user.session_id })?;
+    let (user, session) = context.user().map(|user| (user.id, user.session_id))?;
     let pb::CreatePreviewRequest { project_id, revision } = request.into_inner();
     let mut violations = Violations::default();
     let id = decode::project_id(&mut violations, &project_id);
     let revision = decode::revision(&mut violations, "revision", &revision);
-    let id = decode::checked(violations, id)?;
-    let (capability, expires_at) = preview::create(app.pool(), creator, id, revision, now()).await?;
+    let project = decode::checked(violations, id)?;
+    let new = NewPreview { user, session, project, revision };
+    let (capability, expires_at) = preview::create(app.pool(), &app.preview_labels, new, now()).await?;
     // The gateway adds the URL, because only it knows where previews are served.
     Ok(pb::CreatePreviewResponse {
         url: String::new(),

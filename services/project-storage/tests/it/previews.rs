@@ -30,7 +30,6 @@ async fn a_preview_shows_the_head_or_a_revision() {
     assert_eq!(reason(read(&cluster, &following, "", "").await), "FILE_NOT_FOUND");
     let changes = vec![write("index.html", "<p>1"), write("js/app.js", "1"), write("docs/index.html", "<p>docs")];
     let first = ann.save(&project.id, changes).await.expect("saved").revision.expect("a revision").id;
-    let fixed = preview(&ann, &project.id, &first).await;
     let page = read(&cluster, &following, "", "").await.expect("a page");
     assert_eq!(
         (&page.content[..], page.content_type.as_str(), page.revision.as_str()),
@@ -39,6 +38,8 @@ async fn a_preview_shows_the_head_or_a_revision() {
 
     ann.save(&project.id, vec![write("index.html", "<p>2")]).await.expect("saved");
     assert_eq!(&read(&cluster, &following, "", "").await.expect("a page").content[..], b"<p>2");
+    let fixed = preview(&ann, &project.id, &first).await;
+    assert_eq!(fixed, following, "the origin is the same for all revisions");
     assert_eq!(&read(&cluster, &fixed, "", "").await.expect("a page").content[..], b"<p>1");
     for path in ["docs", "docs/", "docs/index.html"] {
         assert_eq!(&read(&cluster, &fixed, path, "").await.expect("a page").content[..], b"<p>docs", "{path}");
@@ -146,16 +147,21 @@ async fn a_preview_ends_with_the_session_that_created_it() {
     let is_followed = || async { (cluster.count("SELECT count(*) FROM ended_sessions").await > 0).then_some(()) };
     eventually(LIMIT, is_followed).await;
 
+    assert_eq!(mine, theirs, "both sessions have the same origin");
     cluster.end_session(one);
-    eventually(LIMIT, || async { read(&cluster, &mine, "", "").await.is_err().then_some(()) }).await;
-    assert_eq!(reason(read(&cluster, &mine, "", "").await), "PREVIEW_NOT_FOUND");
-    assert_eq!(cluster.count("SELECT count(*) FROM previews").await, 1, "the preview is deleted");
+    eventually(LIMIT, || async { (cluster.count("SELECT count(*) FROM previews").await == 1).then_some(()) }).await;
+    // The grant of the other session is older, and is still valid.
+    read(&cluster, &theirs, "", "").await.expect("another session of the same person");
     // The access token is still valid, but cannot create another preview.
     let request = ann.request(CreatePreviewRequest { project_id: project.id.clone(), revision: String::new() });
     let fault = answer(ann.client.clone().create_preview(request).await).expect_err("an ended session");
     assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Unauthenticated, "TOKEN_INVALID"));
-    read(&cluster, &theirs, "", "").await.expect("another session of the same person");
-    preview(&elsewhere, &project.id, "").await;
+    cluster.end_session(other);
+    eventually(LIMIT, || async { read(&cluster, &theirs, "", "").await.is_err().then_some(()) }).await;
+    assert_eq!(reason(read(&cluster, &theirs, "", "").await), "PREVIEW_NOT_FOUND");
+    let again = preview(&cluster.in_session(&person, SessionId::generate()), &project.id, "").await;
+    assert_eq!(again, mine, "a new session has the same origin");
+    read(&cluster, &mine, "", "").await.expect("the preview is open again");
 }
 
 #[tokio::test]
@@ -193,8 +199,9 @@ async fn a_preview_can_be_revoked_by_its_creator_and_by_an_admin() {
         let mut client = person.client.clone();
         async move { answer(client.delete_preview(request).await) }
     };
-    let (anns, bobs, bobs_second) =
-        (preview(&ann, &project.id, "").await, preview(&bob, &project.id, "").await, preview(&bob, &project.id, "").await);
+    let (anns, bobs) = (preview(&ann, &project.id, "").await, preview(&bob, &project.id, "").await);
+    assert_ne!(anns, bobs, "two people have two origins");
+    assert_ne!(anns, preview(&ann, &ann.create().await.id, "").await, "two projects have two origins");
     read(&cluster, &bobs, "", "").await.expect("used");
     let stranger = cluster.person();
     for (who, person, capability, refusal) in [
@@ -206,10 +213,56 @@ async fn a_preview_can_be_revoked_by_its_creator_and_by_an_admin() {
         assert_eq!(reason(revoke(person, capability).await), refusal, "{who}");
     }
     revoke(&bob, &bobs).await.expect("the creator");
+    let bobs_second = preview(&bob, &project.id, "").await;
+    read(&cluster, &bobs_second, "", "").await.expect("another origin");
     revoke(&ann, &bobs_second).await.expect("the owner");
-    for capability in [&bobs, &bobs_second] {
+    let bobs_third = preview(&bob, &project.id, "").await;
+    assert!(bobs_third != bobs && bobs_third != bobs_second && bobs_second != bobs);
+    // An origin is revoked also while it has no grant.
+    sqlx::query("DELETE FROM previews WHERE user_id = $1").bind(bob.id.0).execute(&cluster.database.pool).await.expect("swept");
+    revoke(&bob, &bobs_third).await.expect("an origin without a grant");
+    for capability in [&bobs, &bobs_second, &bobs_third] {
         assert_eq!(reason(read(&cluster, capability, "", "").await), "PREVIEW_NOT_FOUND");
         assert_eq!(reason(revoke(&bob, capability).await), "PREVIEW_NOT_FOUND");
     }
     read(&cluster, &anns, "", "").await.expect("another preview is still valid");
+}
+
+#[tokio::test]
+async fn a_grant_that_is_stored_as_its_origin_is_revoked_is_not_served() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create().await;
+    ann.save(&project.id, vec![write("index.html", "1")]).await.expect("saved");
+    let raced = preview(&ann, &project.id, "").await;
+    // As if the grant had been stored after those of the origin were deleted.
+    sqlx::query("UPDATE preview_origins SET generation = generation + 1, hash = NULL")
+        .execute(&cluster.database.pool)
+        .await
+        .expect("raised");
+    assert_eq!(reason(read(&cluster, &raced, "", "").await), "PREVIEW_NOT_FOUND");
+    let next = preview(&ann, &project.id, "").await;
+    assert_ne!(next, raced);
+    read(&cluster, &next, "", "").await.expect("a page");
+}
+
+#[tokio::test]
+async fn a_preview_of_the_release_before_is_served_and_revoked() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create().await;
+    ann.save(&project.id, vec![write("index.html", "1")]).await.expect("saved");
+    let old = "a".repeat(26);
+    sqlx::query(
+        "INSERT INTO previews (hash, project_id, user_id, touched_at, expires_at)
+                 SELECT sha256($1), id, owner_id, now(), now() + interval '1 hour' FROM projects",
+    )
+    .bind(old.as_bytes())
+    .execute(&cluster.database.pool)
+    .await
+    .expect("a preview");
+    read(&cluster, &old, "", "").await.expect("a page");
+    let request = ann.request(DeletePreviewRequest { project_id: project.id.clone(), capability: old.clone() });
+    answer(ann.client.clone().delete_preview(request).await).expect("revoked");
+    assert_eq!(reason(read(&cluster, &old, "", "").await), "PREVIEW_NOT_FOUND");
 }

@@ -1,5 +1,6 @@
 //! The first page in Chromium. One script covers the main path: sign up, prompt, watch, preview and reload, also while the server asks to
-//! wait. Another one covers accessibility, small screens and a network that fails. The last one opens the templates that ship.
+//! wait. Another one covers accessibility, small screens and a network that fails. The others open
+//! previews of one person, and the templates that ship.
 
 use std::{path::Path, time::Duration};
 
@@ -25,6 +26,13 @@ async fn the_main_path_of_the_first_page_works() -> Result<()> {
     std::fs::write(policies.path(), POLICIES)?;
     let cluster = Cluster::with(&[("BACKLOT_DEMO_PACE", "4ms"), ("BACKLOT_POLICIES", &policies.path().to_string_lossy())]).await?;
     run_script("first-page.mjs", &cluster, &Gates::default()).await?;
+    cluster.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_preview_stores_survives_a_revision() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    run_script("previews.mjs", &cluster, &Gates::default()).await?;
     cluster.stop().await
 }
 
