@@ -192,6 +192,17 @@ need_archives() {
     touch "$archives_folder/complete"
 }
 
+# Lets npm resolve the dependency sets of services/npm/tests, and stores its answers with the packuments in a folder that is named by the
+# sets. Sets answers_folder.
+need_npm_answers() {
+    answers_folder="$cache/npm-answers-$(cat services/npm/tests/fetch.mjs services/npm/tests/sets/*.json | cksum | cut -d ' ' -f 1)"
+    [[ -f "$answers_folder/complete" ]] && return
+    { have npm && have node; } || add_package npm node || fail "npm is needed for its answers: install Node.js"
+    say "asking npm for the packages of the dependency sets"
+    node services/npm/tests/fetch.mjs services/npm/tests/sets "$answers_folder" >&2
+    touch "$answers_folder/complete"
+}
+
 # Prints the path of Chromium or Chrome. Fails if there is none.
 chromium_path() {
     local candidate

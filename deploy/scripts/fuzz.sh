@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# `make fuzz`: reads archives, paths and page tokens that are changed at random, compares histories of projects with a reference, then runs
-# schemathesis against a cluster with raised limits. Fails on a broken rule of an input, on a difference from the reference, on a 5xx answer
-# and on an answer that the OpenAPI document does not describe.
+# `make fuzz`: reads archives, paths, page tokens and files of npm packages that are changed at random, compares histories of projects with
+# a reference, then runs schemathesis against a cluster with raised limits. Fails on a broken rule of an input, on a difference from the
+# reference, on a 5xx answer and on an answer that the OpenAPI document does not describe.
 #   CASES=n        the approximate number of requests (20,000)
 #   SEED=n         the seed of the changed inputs and of the sequences (random; a failure prints it), and of the generated requests (1)
 source "$(dirname "$0")/common.sh"
@@ -15,6 +15,7 @@ export BACKLOT_FUZZ_CASES="$((${CASES:-20000} * 10))"
 [[ -z "${SEED:-}" ]] || export BACKLOT_FUZZ_SEED="$SEED" BACKLOT_MODEL_SEED="$SEED"
 cargo test --quiet -p fuzz --test targets
 cargo test --quiet -p project-storage --lib archive::read::fuzz
+cargo test --quiet -p npm --test it fuzz::
 # Sequences of operations on projects, compared with a reference, one for each hundred requests.
 BACKLOT_MODEL_CASES="$((${CASES:-20000} / 100))" cargo test --quiet -p project-storage --test it model::
 export BACKLOT_OPENAPI_TOOLS="$openapi_folder"

@@ -33,6 +33,8 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("agent-streaming", &["chassis", "proto"]),
     ("project-storage", &["chassis", "proto"]),
     ("rate-limit", &["chassis", "proto"]),
+    // Rules for what strangers wrote, without a service of its own.
+    ("npm", &[]),
     ("gateway", &["chassis", "proto"]),
     ("backlot", &["agent-streaming", "auth", "chassis", "gateway", "private-postgres", "project-storage", "proto", "rate-limit"]),
     ("test-support", &["backlot", "chassis", "proto"]),

@@ -29,6 +29,20 @@ const TERRITORIES: &[(&str, &[&str])] = &[
     ("gix_hash", &["services/project-storage/src/git.rs", "services/project-storage/src/git/"]),
 ];
 
+/// Folders whose code only computes, and what it must not use: its callers decide what is read, and when.
+const PURE: &[(&str, &[&str])] = &[("services/npm/src/", &["fs", "net", "env", "process", "thread", "tokio", "reqwest", "chassis"])];
+
+#[test]
+fn pure_code_has_no_files_network_or_clock() {
+    for file in sources() {
+        let code = file.own();
+        for (folder, names) in PURE {
+            let used: Vec<_> = names.iter().filter(|name| file.path.starts_with(folder) && uses(code, name)).collect();
+            assert!(used.is_empty(), "{} uses {used:?}", file.path);
+        }
+    }
+}
+
 #[test]
 fn libraries_are_used_only_in_their_own_files() {
     for file in sources() {

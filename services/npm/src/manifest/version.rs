@@ -1,0 +1,128 @@
+//! What a registry or a lock file says of a version of a package.
+
+use std::collections::HashSet;
+
+use serde::Deserialize;
+
+use crate::{
+    integrity::Integrity,
+    lenient::{Bundled, List, OptionalPeers, Text, Texts, Truth},
+    semver::{Range, Reading, Version},
+};
+
+/// A peer dependency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Peer {
+    pub(crate) name: String,
+    pub(crate) spec: String,
+    pub(crate) is_optional: bool,
+}
+
+/// A version of a package.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Manifest {
+    /// The name of the package, which is not the dependency's name for an alias.
+    pub name: String,
+    /// As it is published. Empty for a package that could not be loaded.
+    pub version: String,
+    pub integrity: Option<Integrity>,
+    pub is_deprecated: bool,
+    pub has_install_script: bool,
+    pub os: Vec<String>,
+    pub cpu: Vec<String>,
+    pub libc: Vec<String>,
+    pub(crate) parsed: Option<Version>,
+    pub(crate) node: Option<String>,
+    pub(crate) dependencies: Vec<(String, String)>,
+    pub(crate) optional: Vec<(String, String)>,
+    pub(crate) dev: Vec<(String, String)>,
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) bundled: Vec<String>,
+}
+
+/// The fields of a version that matter, as a registry or a lock file writes them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Document {
+    pub(crate) name: Text,
+    pub(crate) version: Text,
+    pub(crate) dependencies: Texts,
+    pub(crate) optional_dependencies: Texts,
+    pub(crate) peer_dependencies: Texts,
+    pub(crate) peer_dependencies_meta: OptionalPeers,
+    #[serde(alias = "bundledDependencies")]
+    pub(crate) bundle_dependencies: Bundled,
+    pub(crate) os: List,
+    pub(crate) cpu: List,
+    pub(crate) libc: List,
+    pub(crate) engines: Texts,
+    pub(crate) deprecated: Truth,
+    pub(crate) has_install_script: Truth,
+    pub(crate) scripts: Texts,
+    pub(crate) dist: Dist,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Dist {
+    pub(crate) integrity: Text,
+    pub(crate) shasum: Text,
+}
+
+impl Manifest {
+    pub(crate) fn of(document: Document) -> Self {
+        let optional = document.optional_dependencies.0;
+        let names: HashSet<&str> = optional.iter().map(|(name, _)| name.as_str()).collect();
+        // What is in both lists is optional.
+        let dependencies: Vec<_> = document.dependencies.0.into_iter().filter(|(name, _)| !names.contains(name.as_str())).collect();
+        let bundled = match document.bundle_dependencies {
+            Bundled::None => Vec::new(),
+            Bundled::All => dependencies.iter().map(|(name, _)| name.clone()).collect(),
+            Bundled::Named(names) => names,
+        };
+        let is_optional: HashSet<String> = document.peer_dependencies_meta.0.into_iter().collect();
+        let peer = |(name, spec): (String, String)| Peer { is_optional: is_optional.contains(&name), name, spec };
+        let version = document.version.0.unwrap_or_default();
+        let integrity = document.dist.integrity.0.as_deref().and_then(Integrity::parse);
+        let has_script = ["preinstall", "install", "postinstall"].iter().any(|script| document.scripts.get(script).is_some());
+        Self {
+            name: document.name.0.unwrap_or_default(),
+            parsed: Version::parse(&version),
+            version,
+            integrity: integrity.or_else(|| document.dist.shasum.0.as_deref().and_then(Integrity::from_shasum)),
+            is_deprecated: document.deprecated.0,
+            has_install_script: document.has_install_script.0 || has_script,
+            os: document.os.0,
+            cpu: document.cpu.0,
+            libc: document.libc.0,
+            node: document.engines.get("node").map(str::to_owned),
+            optional,
+            dev: Vec::new(),
+            peers: document.peer_dependencies.0.into_iter().map(peer).collect(),
+            dependencies,
+            bundled,
+        }
+    }
+
+    /// Whether `engines` allows this version of Node.js.
+    pub(crate) fn runs_on(&self, node: &Version) -> bool {
+        self.node
+            .as_deref()
+            .filter(|range| !range.is_empty())
+            .is_none_or(|range| Range::parse(range, Reading::ENGINE).is_some_and(|range| range.accepts(node)))
+    }
+
+    /// Whether the lists of systems allow the platform. `!name` excludes one.
+    pub(crate) fn supports(&self, os: &str, cpu: &str, libc: Option<&str>) -> bool {
+        is_listed(&self.os, os)
+            && is_listed(&self.cpu, cpu)
+            && (self.libc.is_empty() || libc.is_some_and(|libc| is_listed(&self.libc, libc)))
+    }
+}
+
+fn is_listed(list: &[String], value: &str) -> bool {
+    let is_excluded = list.iter().any(|entry| entry.strip_prefix('!') == Some(value));
+    let has_only_exclusions = list.iter().all(|entry| entry.starts_with('!'));
+    let is_any = list.len() == 1 && list[0] == "any";
+    is_any || !is_excluded && (has_only_exclusions || list.iter().any(|entry| entry == value))
+}

@@ -1,0 +1,120 @@
+// Asks npm for its answer on each dependency set, and stores it with the packuments that an answer can depend on.
+//   node fetch.mjs SETS FOLDER
+// SETS has a package.json for each set, named SET.json. FOLDER gets SET.lock.json, npm's lock file, and packuments/NAME.json. Everything is
+// read with npm's own client from the registry that npm is set up for. No script of a package is run.
+
+import { execFileSync, spawnSync } from 'node:child_process'
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+const CONCURRENCY = 12
+const MANIFEST_FIELDS = [
+  'name', 'version', 'dependencies', 'optionalDependencies', 'peerDependencies', 'peerDependenciesMeta', 'bundleDependencies', 'bundledDependencies',
+  'deprecated', 'engines', 'os', 'cpu', 'libc', 'hasInstallScript', 'acceptDependencies'
+]
+
+const [sets, folder] = process.argv.slice(2)
+const packuments = join(folder, 'packuments')
+mkdirSync(packuments, { recursive: true })
+
+const npm = join(execFileSync('npm', ['root', '--global'], { encoding: 'utf8' }).trim(), 'npm')
+const require = createRequire(join(npm, 'package.json'))
+const pacote = require('pacote')
+const npa = require('npm-package-arg')
+const pickManifest = require('npm-pick-manifest')
+
+async function settings () {
+  const Config = require('@npmcli/config')
+  const { definitions, shorthands, flatten, nerfDarts } = require('@npmcli/config/lib/definitions')
+  const config = new Config({ npmPath: npm, definitions, shorthands, flatten, nerfDarts, argv: ['node', 'npm'], cwd: folder, warn: false })
+  await config.load()
+  return { ...config.flat, fullMetadata: true, preferOffline: true }
+}
+
+// npm's lock file, or `{"error": CODE}` if npm refuses the set.
+function lock (file) {
+  const project = mkdtempSync(join(tmpdir(), 'backlot-npm-'))
+  try {
+    copyFileSync(file, join(project, 'package.json'))
+    const args = ['install', '--package-lock-only', '--ignore-scripts', '--no-audit', '--no-fund', '--silent', '--prefer-offline', '--json']
+    const { status, stdout } = spawnSync('npm', args, { cwd: project, encoding: 'utf8' })
+    return status === 0 ? readFileSync(join(project, 'package-lock.json'), 'utf8') : JSON.stringify({ error: JSON.parse(stdout).error.code })
+  } finally {
+    rmSync(project, { recursive: true })
+  }
+}
+
+const options = await settings()
+const known = new Map()
+
+function packument (name) {
+  if (!known.has(name)) known.set(name, fetch(name))
+  return known.get(name)
+}
+
+async function fetch (name) {
+  const full = await pacote.packument(name, options).catch(() => null)
+  if (!full) return null
+  const versions = Object.fromEntries(Object.entries(full.versions).map(([version, manifest]) => [version, reduced(manifest)]))
+  const document = { name: full.name, 'dist-tags': full['dist-tags'], versions }
+  writeFileSync(join(packuments, `${name.replace('/', '%2f')}.json`), JSON.stringify(document))
+  return document
+}
+
+function reduced (manifest) {
+  const fields = MANIFEST_FIELDS.filter((field) => field in manifest).map((field) => [field, manifest[field]])
+  return { ...Object.fromEntries(fields), dist: { integrity: manifest.dist?.integrity, shasum: manifest.dist?.shasum } }
+}
+
+// The dependencies of the version that npm would choose for the request.
+async function dependencies ([name, request]) {
+  let spec
+  try {
+    spec = npa.resolve(name, request)
+  } catch {
+    return []
+  }
+  const target = spec.type === 'alias' ? spec.subSpec : spec
+  if (!target.registry) return []
+  const document = await packument(target.name)
+  let manifest
+  try {
+    manifest = pickManifest(document, target.fetchSpec, {})
+  } catch {
+    return []
+  }
+  // npm looks at optional peers, too, although it does not install them.
+  return ['dependencies', 'optionalDependencies', 'peerDependencies'].flatMap((list) => Object.entries(manifest[list] ?? {}))
+}
+
+function overridden (overrides) {
+  return Object.entries(overrides ?? {}).flatMap(([key, value]) => {
+    const name = key.replace(/(.)@.*$/, '$1')
+    return typeof value === 'string' ? [[name, value]] : [...overridden(value), ...(value['.'] ? [[name, value['.']]] : [])]
+  })
+}
+
+async function closure (requests) {
+  const seen = new Set()
+  let level = requests
+  while (level.length) {
+    const next = []
+    const fresh = level.filter(([name, request]) => !seen.has(`${name}@${request}`) && seen.add(`${name}@${request}`))
+    for (let i = 0; i < fresh.length; i += CONCURRENCY) {
+      next.push(...(await Promise.all(fresh.slice(i, i + CONCURRENCY).map(dependencies))).flat())
+    }
+    level = next
+  }
+}
+
+writeFileSync(join(folder, 'node-version'), process.version)
+for (const file of readdirSync(sets).sort()) {
+  const set = file.replace(/\.json$/, '')
+  const target = join(folder, `${set}.lock.json`)
+  if (!existsSync(target)) writeFileSync(target, lock(join(sets, file)))
+  const { overrides, ...project } = JSON.parse(readFileSync(join(sets, file), 'utf8'))
+  await closure([...Object.entries(project.dependencies ?? {}), ...Object.entries(project.devDependencies ?? {}), ...overridden(overrides)])
+  process.stderr.write(`${set}: ${known.size} packuments\n`)
+}

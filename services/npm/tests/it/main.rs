@@ -1,0 +1,9 @@
+//! Tests over the public items of the crate.
+
+mod fuzz;
+mod install;
+mod locks;
+mod npm;
+mod registry;
+mod resolution;
+mod semver;

@@ -1,0 +1,139 @@
+//! The answers of the crate and of npm itself for the dependency sets in `tests/sets`.
+//!
+//! `make test` lets npm write a lock file for each set, and stores it with the packuments in a folder of its cache
+//! (`deploy/scripts/common.sh`). Without that folder the tests let `tests/fetch.mjs` make it in a temporary one, which takes minutes.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::LazyLock,
+};
+
+use npm::{Limits, Lock, Options, PackageJson, Tree, resolve, semver::Version};
+use serde_json::Value;
+
+use crate::registry::Folder;
+
+const SETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sets");
+
+static ANSWERS: LazyLock<PathBuf> = LazyLock::new(|| {
+    #[allow(clippy::disallowed_methods, reason = "a setting of the tests, not of a service")]
+    let named = std::env::var_os("BACKLOT_NPM_ANSWERS");
+    named.map_or_else(fetch, PathBuf::from)
+});
+
+fn fetch() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("npm-answers");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fetch.mjs");
+    let status = Command::new("node").arg(script).arg(SETS).arg(&folder).status().expect("node");
+    assert!(status.success(), "npm does not answer");
+    folder
+}
+
+fn options() -> Options {
+    let node = std::fs::read_to_string(ANSWERS.join("node-version")).expect("the version of Node.js");
+    Options {
+        node: Version::parse(node.trim()).expect("a version"),
+        limits: Limits { steps: 3_000_000, ..Limits::default() },
+        ..Options::default()
+    }
+}
+
+fn package(set: &str) -> PackageJson {
+    let text = std::fs::read(Path::new(SETS).join(format!("{set}.json"))).expect("a set");
+    PackageJson::parse(&text, &Limits::default()).expect("a package.json")
+}
+
+fn sets() -> Vec<String> {
+    let files = std::fs::read_dir(SETS).expect("the sets").map(|entry| entry.expect("a set").file_name().into_string().expect("UTF-8"));
+    let mut sets: Vec<_> = files.filter_map(|file| file.strip_suffix(".json").map(str::to_owned)).collect();
+    sets.sort();
+    sets
+}
+
+fn lock(set: &str) -> Vec<u8> {
+    std::fs::read(ANSWERS.join(format!("{set}.lock.json"))).expect("npm's answer")
+}
+
+/// Each place with its package, version and hash, and the marks for development and optional packages.
+type Places = BTreeMap<String, String>;
+
+fn description(package: &str, version: &str, integrity: &str, is_dev: bool, is_optional: bool) -> String {
+    format!("{package}@{version} {integrity}{}{}", if is_dev { " dev" } else { "" }, if is_optional { " optional" } else { "" })
+}
+
+/// The places of a lock file without packages inside of others' tarballs, which are in the files of these. What npm calls extraneous is
+/// there for the sake of optional peers alone.
+fn places_of_npm(lock: &[u8]) -> Result<Places, String> {
+    let document: Value = serde_json::from_slice(lock).expect("JSON");
+    if let Some(error) = document["error"].as_str() {
+        return Err(error.to_owned());
+    }
+    let entries = document["packages"].as_object().expect("packages").iter();
+    let packages = entries.filter(|(path, entry)| !path.is_empty() && entry["inBundle"] != true);
+    Ok(packages
+        .map(|(path, entry)| {
+            let folder = path.rsplit_once("node_modules/").expect("a place").1;
+            let text = |field: &str| entry[field].as_str();
+            let is = |field: &str| entry[field] == true;
+            let name = text("name").unwrap_or(folder);
+            let version = text("version").unwrap_or_default();
+            (path.clone(), description(name, version, text("integrity").unwrap_or_default(), is("dev"), is("optional") || is("extraneous")))
+        })
+        .collect())
+}
+
+fn places(tree: &Tree) -> Places {
+    let describe = |package: &npm::Package| {
+        let integrity = package.integrity.as_ref().map(ToString::to_string).unwrap_or_default();
+        description(&package.name, &package.version, &integrity, package.is_dev, package.is_optional)
+    };
+    tree.packages.iter().map(|(path, package)| (path.clone(), describe(package))).collect()
+}
+
+/// What differs, for a message.
+fn differences(ours: &Places, npms: &Places) -> Vec<String> {
+    let paths: std::collections::BTreeSet<_> = ours.keys().chain(npms.keys()).collect();
+    let differing = paths.into_iter().filter(|path| ours.get(*path) != npms.get(*path));
+    differing.map(|path| format!("{path}: npm {:?}, here {:?}", npms.get(path), ours.get(path))).collect()
+}
+
+#[tokio::test]
+async fn every_set_has_the_packages_and_places_of_npm() {
+    let registry = Folder(ANSWERS.join("packuments"));
+    let (mut failed, mut compared) = (Vec::new(), 0);
+    for set in sets() {
+        let ours = resolve(&package(&set), None, &registry, &options()).await;
+        match (ours, places_of_npm(&lock(&set))) {
+            (Ok(ours), Ok(npms)) => {
+                let differences = differences(&places(&ours.tree), &npms);
+                if !differences.is_empty() {
+                    failed.push(format!("{set}: {} of {} places\n  {}", differences.len(), npms.len(), differences.join("\n  ")));
+                }
+                compared += npms.len();
+            }
+            (Err(npm::Error::PeerConflict { .. }), Err(code)) if code == "ERESOLVE" => {}
+            (ours, npms) => failed.push(format!("{set}: here {:?}, npm {:?}", ours.map(drop), npms.map(drop))),
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    assert!(compared > 3_000, "only {compared} packages were compared");
+}
+
+#[tokio::test]
+async fn a_lock_file_of_npm_gives_its_own_tree_without_a_registry() {
+    let registry = Folder(PathBuf::new());
+    for set in sets() {
+        let (bytes, Ok(mut npms)) = (lock(&set), places_of_npm(&lock(&set))) else { continue };
+        // npm removes these when it reads its file.
+        let document: Value = serde_json::from_slice(&bytes).expect("JSON");
+        npms.retain(|path, _| document["packages"][path]["extraneous"] != true);
+        let lock = Lock::parse("package-lock.json", &bytes, &Limits::default()).expect("a lock file");
+        let ours = resolve(&package(&set), Some(&lock), &registry, &options()).await.unwrap_or_else(|error| panic!("{set}: {error}"));
+        let differences = differences(&places(&ours.tree), &npms);
+        assert!(differences.is_empty(), "{set}:\n  {}", differences.join("\n  "));
+        let differs = |finding: &&npm::Finding| finding.code == npm::Code::LockDiffers;
+        assert_eq!(ours.findings.iter().find(differs), None, "{set}");
+    }
+}
