@@ -48,7 +48,7 @@ impl Packument {
         for (key, document) in versions.0 {
             let mut manifest = Manifest::of(document);
             manifest.name = name.to_owned();
-            let Some(version) = Version::parse(&key) else { continue };
+            let Some(version) = Version::published(&key) else { continue };
             (manifest.version, manifest.parsed) = (key, Some(version));
             list.push(Arc::new(manifest));
         }

@@ -48,6 +48,13 @@ impl Version {
         Self::read(text, true)
     }
 
+    /// Reads a version as registries publish it: without spaces and signs, so that it can be a part of an address.
+    pub(crate) fn published(text: &str) -> Option<Self> {
+        let is_plain = text.starts_with(|c: char| c.is_ascii_digit())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-+".contains(&byte));
+        if is_plain { Self::parse(text) } else { None }
+    }
+
     fn read(text: &str, loose: bool) -> Option<Self> {
         let text = text.trim();
         if text.len() > MAX_LENGTH {
@@ -133,6 +140,9 @@ mod tests {
             assert_eq!(Version::parse(text).map(|version| version.to_string()).as_deref(), expected, "{text}");
         }
         assert_eq!(Version::parse(&format!("1.2.3-{}", "a".repeat(300))), None);
+        for (text, is_published) in [("1.2.3-rc.1+b", true), ("v1.2.3", false), (" 1.2.3", false), ("1.2.3 ", false), ("1.2", false)] {
+            assert_eq!(Version::published(text).is_some(), is_published, "{text}");
+        }
     }
 
     #[test]

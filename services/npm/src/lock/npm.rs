@@ -73,7 +73,7 @@ fn usable_entry(location: &str, value: &Value) -> Option<Entry> {
         manifest.name = path.last()?.clone();
     }
     manifest.integrity = integrity.clone();
-    let is_usable = name::is_valid(&manifest.name) && manifest.parsed.is_some();
+    let is_usable = name::is_valid(&manifest.name) && Version::published(&manifest.version).is_some();
     is_usable.then(|| Entry {
         path,
         package: manifest.name.clone(),
@@ -103,7 +103,7 @@ fn old_entries(
         let alias = version.strip_prefix("npm:").and_then(|alias| alias.rsplit_once('@'));
         let (package, version) = alias.unwrap_or((folder, version));
         let path: Vec<String> = above.iter().cloned().chain([folder.clone()]).collect();
-        if name::is_valid(folder) && name::is_valid(package) && Version::parse(version).is_some() && value["bundled"] != true {
+        if name::is_valid(folder) && name::is_valid(package) && Version::published(version).is_some() && value["bundled"] != true {
             entries.push(Entry {
                 path: path.clone(),
                 package: package.to_owned(),

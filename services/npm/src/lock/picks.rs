@@ -16,7 +16,7 @@ pub(crate) struct Locked {
 impl Locked {
     /// `None` if the name or the version is none.
     pub(crate) fn new(package: &str, version: &str, integrity: Option<Integrity>) -> Option<Self> {
-        let is_valid = name::is_valid(package) && Version::parse(version).is_some();
+        let is_valid = name::is_valid(package) && Version::published(version).is_some();
         is_valid.then(|| Self { package: package.to_owned(), version: version.to_owned(), integrity })
     }
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use crate::{
     integrity::Integrity,
     lenient::{Bundled, List, OptionalPeers, Text, Texts, Truth},
+    name,
     semver::{Range, Reading, Version},
 };
 
@@ -78,7 +79,7 @@ impl Manifest {
         let bundled = match document.bundle_dependencies {
             Bundled::None => Vec::new(),
             Bundled::All => dependencies.iter().map(|(name, _)| name.clone()).collect(),
-            Bundled::Named(names) => names,
+            Bundled::Named(names) => names.into_iter().filter(|name| name::is_valid(name)).collect(),
         };
         let is_optional: HashSet<String> = document.peer_dependencies_meta.0.into_iter().collect();
         let peer = |(name, spec): (String, String)| Peer { is_optional: is_optional.contains(&name), name, spec };

@@ -82,3 +82,63 @@ async fn a_version_that_is_gone_is_replaced() {
     assert_eq!(places(&resolution.tree).into_values().collect::<Vec<_>>(), ["a@1.1.0", "b@1.0.0"]);
     assert_eq!(resolution.findings.iter().map(|finding| finding.code).collect::<Vec<_>>(), [Code::LockDiffers]);
 }
+
+/// Lock files that pnpm 7, 8 and 9 and yarn 1 and 4 have written for `tests/locks/package.json`. The addresses in the file of yarn 1 were
+/// replaced.
+const FILES: [(&str, &str); 5] = [
+    ("pnpm-lock.yaml", include_str!("../locks/pnpm-5.yaml")),
+    ("pnpm-lock.yaml", include_str!("../locks/pnpm-6.yaml")),
+    ("pnpm-lock.yaml", include_str!("../locks/pnpm-9.yaml")),
+    ("yarn.lock", include_str!("../locks/yarn-1.lock")),
+    ("yarn.lock", include_str!("../locks/yarn-4.lock")),
+];
+
+/// The versions of the files, and for each package a newer one that would fit.
+fn published() -> Written {
+    let loose = json!({"dependencies": {"loose-envify": "^1.1.0"}});
+    let dom = json!({"dependencies": {"loose-envify": "^1.1.0", "scheduler": "^0.23.2"}, "peerDependencies": {"react": "^18.3.1"}});
+    let query = json!({"dependencies": {"@tanstack/query-core": "5.108.4"}, "peerDependencies": {"react": "^18 || ^19"}});
+    let tokens = json!({"dependencies": {"js-tokens": "^3.0.0 || ^4.0.0"}});
+    let store = json!({"peerDependencies": {"react": "^16.8.0 || ^17.0.0 || ^18.0.0 || ^19.0.0"}});
+    let packages = [
+        ("@tanstack/query-core", ["5.108.4", "5.200.0"], &json!({})),
+        ("@tanstack/react-query", ["5.108.4", "5.200.0"], &query),
+        ("clsx", ["2.1.1", "2.9.0"], &json!({})),
+        ("js-tokens", ["4.0.0", "4.9.0"], &json!({})),
+        ("loose-envify", ["1.4.0", "1.9.0"], &tokens),
+        ("react", ["18.3.1", "18.9.0"], &loose),
+        ("react-dom", ["18.3.1", "18.9.0"], &dom),
+        ("scheduler", ["0.23.2", "0.23.9"], &loose),
+        ("use-sync-external-store", ["1.7.0", "1.9.0"], &store),
+    ];
+    let versions =
+        packages.iter().flat_map(|(name, versions, fields)| versions.map(|version| (format!("{name}@{version}"), (*fields).clone())));
+    let versions: Vec<_> = versions.collect();
+    Written::of(&versions.iter().map(|(id, fields)| (id.as_str(), fields.clone())).collect::<Vec<_>>())
+}
+
+#[tokio::test]
+async fn files_that_the_tools_have_written_decide_about_versions() {
+    let project: Value = serde_json::from_str(include_str!("../locks/package.json")).expect("JSON");
+    for (at, (file, text)) in FILES.into_iter().enumerate() {
+        let resolution = locked(&published(), project.clone(), file, text).await;
+        let found: Vec<_> = places(&resolution.tree).into_iter().map(|(path, package)| format!("{path} {package}")).collect();
+        let expected = [
+            "@tanstack/query-core @tanstack/query-core@5.108.4",
+            "@tanstack/react-query @tanstack/react-query@5.108.4",
+            "classes clsx@2.1.1",
+            "js-tokens js-tokens@4.0.0",
+            "loose-envify loose-envify@1.4.0",
+            "react react@18.3.1",
+            "react-dom react-dom@18.3.1",
+            "scheduler scheduler@0.23.2",
+            "use-sync-external-store use-sync-external-store@1.7.0",
+        ];
+        assert_eq!(found, expected, "{file} {at}");
+        assert_eq!(resolution.findings, [], "{file} {at}");
+        // Yarn 4 has hashes of its own archives.
+        let hash = resolution.tree.packages["node_modules/react"].integrity.as_ref().map(ToString::to_string).expect("a hash");
+        let is_of_file = hash.starts_with("sha512-wS+hAgJShR0KhEvPJArfuPVN1+Hz1t0Y6n5jLrGQbkb4urgPE");
+        assert_eq!(is_of_file, at < 4, "{file} {at}: {hash}");
+    }
+}
