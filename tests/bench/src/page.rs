@@ -15,7 +15,7 @@ use crate::{
 const PAGE: i32 = 50;
 const TIMES: usize = 300;
 const SHORT: i32 = 100;
-const LONG: i32 = 100_000;
+const LONG: i32 = 1_000_000;
 
 /// A conversation and a page in its middle.
 struct Conversation {

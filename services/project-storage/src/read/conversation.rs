@@ -10,7 +10,7 @@ use crate::{
         project::{self, Role},
     },
     read::turn_access::{self, TurnAccess},
-    store::{Pool, messages, turns},
+    store::{Pool, messages},
 };
 
 /// A page of the conversation, with the key of the next page.
@@ -28,10 +28,7 @@ pub(crate) async fn list(
         Order::OldestFirst => messages::oldest(pool, project, user, extended).await?,
     };
     project::require(rows.as_ref().map(|(role, _)| *role), Role::Viewer)?;
-    let (messages, next) = page.cut(rows.map(|(_, messages)| messages).unwrap_or_default(), |message| message.id);
-    let outcomes = turns::outcomes(pool, messages.iter().map(|message| message.turn)).await?;
-    let entry = |message: Message| ConversationEntry { outcome: outcomes.get(&message.turn).cloned(), message };
-    Ok((messages.into_iter().map(entry).collect(), next))
+    Ok(page.cut(rows.map(|(_, entries)| entries).unwrap_or_default(), |entry| entry.message.id))
 }
 
 /// One message of the conversation.
@@ -41,9 +38,7 @@ pub(crate) async fn list(
 pub(crate) async fn get(pool: &Pool, user: UserId, project: ProjectId, id: MessageId) -> Result<ConversationEntry, Error> {
     let rows = messages::one(pool, project, user, id).await?;
     project::require(rows.as_ref().map(|(role, _)| *role), Role::Viewer)?;
-    let message = rows.and_then(|(_, messages)| messages.into_iter().next()).ok_or(Error::MessageNotFound)?;
-    let outcome = turns::outcomes(pool, [message.turn]).await?.remove(&message.turn);
-    Ok(ConversationEntry { outcome, message })
+    rows.and_then(|(_, entries)| entries.into_iter().next()).ok_or(Error::MessageNotFound)
 }
 
 /// Which of the messages before a turn to read.

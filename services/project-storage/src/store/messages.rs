@@ -1,4 +1,5 @@
-//! Messages. A page is one range of the index of visible messages, without sorting and without OFFSET.
+//! Messages. A page is one range of the index of visible messages, without sorting and without OFFSET. Its statement also reads how the
+//! turns of its messages ended, so that a page takes one round trip.
 
 use proto::id::{MessageId, ProjectId, TurnId, UserId};
 use sqlx::{PgExecutor, types::Json};
@@ -9,10 +10,11 @@ use super::{Connection, StoreError, role, unsigned};
 use crate::{
     git::{Corruption, Oid},
     model::{
-        message::{Author, LockedMessage, Message, MessageState, Reaction},
+        message::{Author, ConversationEntry, LockedMessage, Message, MessageState, Reaction, TurnOutcome},
         page::Page,
         part::Part,
         project::Role,
+        turn::TurnState,
     },
 };
 
@@ -75,9 +77,10 @@ macro_rules! message_state {
 }
 
 /// A page with the role of the user; `None` without a role.
-type PageWithRole = Option<(Role, Vec<Message>)>;
+type PageWithRole = Option<(Role, Vec<ConversationEntry>)>;
 
-/// A page of visible messages in the order of `$range`.
+/// A page of visible messages in the order of `$range`, with the first 20 paths in conflict of each turn. The limit of the turns, which
+/// have one row each, keeps the planner from a join that would have to sort the page.
 macro_rules! page {
     ($db:ident, $project:ident, $user:ident, $range:literal, $after:expr, $limit:expr) => {{
         let query = sqlx::query!(
@@ -88,13 +91,19 @@ macro_rules! page {
                   CASE WHEN g.helpful + g.not_helpful > 0 THEN (
                       SELECT o.helpful FROM reactions o WHERE o.project_id = $1 AND o.message_id = g.id AND o.user_id = $2) END AS own,
                   CASE WHEN g.helpful + g.not_helpful > 0 THEN (
-                      SELECT o.reason FROM reactions o WHERE o.project_id = $1 AND o.message_id = g.id AND o.user_id = $2) END AS reason
+                      SELECT o.reason FROM reactions o WHERE o.project_id = $1 AND o.message_id = g.id AND o.user_id = $2) END AS reason,
+                  t.state AS "state?", t.is_resolved AS "is_resolved?", t.conflict_paths AS "conflict_paths?",
+                  t.failure_reason AS "failure_reason?"
            FROM members m
            LEFT JOIN LATERAL (
                SELECT * FROM messages x WHERE x.project_id = m.project_id AND x.hidden_by IS NULL AND "#
                 + $range
                 + r#" LIMIT $4
            ) g ON true
+           LEFT JOIN LATERAL (
+               SELECT y.state, y.resolution IS NOT NULL AS is_resolved, y.conflict_paths[1:20] AS conflict_paths, y.failure_reason
+               FROM turns y WHERE y.id = g.turn_id LIMIT 1
+           ) t ON true
            WHERE m.project_id = $1 AND m.user_id = $2"#,
             $project.0,
             $user.0,
@@ -103,12 +112,20 @@ macro_rules! page {
         );
         let rows = chassis::postgres::query("select messages", query.fetch_all($db)).await?;
         let Some(role) = rows.first().map(|row| role(row.role)) else { return Ok(None) };
-        let mut messages = Vec::with_capacity(rows.len());
+        let mut entries = Vec::with_capacity(rows.len());
         for row in rows {
-            let (state, parts) = (message_state!(row), row.parts.map(|Json(parts)| parts).unwrap_or_default());
-            messages.extend(message_row!(row).message()?.map(|message| Message { state, parts, ..message }));
+            let state = message_state!(row);
+            let outcome = row.state.map(|state| TurnOutcome {
+                state: TurnState::from_number(state),
+                is_resolved: row.is_resolved.unwrap_or_default(),
+                conflict_paths: row.conflict_paths.unwrap_or_default(),
+                failure_reason: row.failure_reason.unwrap_or_default(),
+            });
+            let parts = row.parts.map(|Json(parts)| parts).unwrap_or_default();
+            let entry = |message| ConversationEntry { message: Message { state, parts, ..message }, outcome };
+            entries.extend(message_row!(row).message()?.map(entry));
         }
-        Ok(Some((role, messages)))
+        Ok(Some((role, entries)))
     }};
 }
 

@@ -1,16 +1,12 @@
 //! Turns: their projects, their questions, and how they ended.
 
-use std::collections::{BTreeSet, HashMap};
-
 use proto::id::{MessageId, ProjectId, TurnId, UserId};
 use sqlx::PgExecutor;
-use uuid::Uuid;
 
 use super::{Connection, StoreError};
 use crate::{
     git::Oid,
     model::{
-        message::TurnOutcome,
         project::Role,
         turn::{Turn, TurnState},
     },
@@ -37,27 +33,6 @@ pub(crate) async fn find(db: impl PgExecutor<'_>, id: TurnId) -> Result<Option<T
         })
     })
     .transpose()
-}
-
-/// The outcomes of turns, each with the first 20 paths in conflict. Unknown turns are left out.
-pub(crate) async fn outcomes(
-    db: impl PgExecutor<'_>,
-    turns: impl IntoIterator<Item = TurnId>,
-) -> Result<HashMap<TurnId, TurnOutcome>, StoreError> {
-    let ids: BTreeSet<Uuid> = turns.into_iter().map(|turn| turn.0).collect();
-    let query = sqlx::query!(
-        r#"SELECT id, state, resolution IS NOT NULL AS "is_resolved!", conflict_paths[1:20] AS "conflict_paths!", failure_reason
-           FROM turns WHERE id = ANY($1)"#,
-        &ids.into_iter().collect::<Vec<_>>(),
-    );
-    let rows = chassis::postgres::query("select outcomes", query.fetch_all(db)).await?;
-    let mut outcomes = HashMap::new();
-    for row in rows {
-        let (state, is_resolved) = (TurnState::from_number(row.state), row.is_resolved);
-        let outcome = TurnOutcome { state, is_resolved, conflict_paths: row.conflict_paths, failure_reason: row.failure_reason };
-        outcomes.insert(TurnId(row.id), outcome);
-    }
-    Ok(outcomes)
 }
 
 /// Inserts an open turn. Returns `false` if its user may not edit the project, or if the id is taken.
