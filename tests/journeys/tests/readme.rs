@@ -22,6 +22,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("make test", "runs this test"),
     ("make bench", "runs for many minutes"),
     ("deploy/scripts/bench.sh only scale leave kill", "the same"),
+    ("deploy/scripts/bench.sh only files page", "the same"),
     ("make compose-test", "needs a Docker engine; `.ci/run` runs it if there is one"),
     ("cp .env.example .env", "writes into the working tree; tests/house/tests/deploy reads both files"),
     ("docker compose up --build --wait", "needs a Docker engine; `make compose-test` runs the compose file"),
