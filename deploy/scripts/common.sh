@@ -181,6 +181,16 @@ need_openapi_tools() {
 
 # Downloads published packages of npm and PyPI, which the tests import, into a folder that is named by the pinned versions. Sets
 # archives_folder.
+need_compiler_packages() {
+    packages_folder="$cache/compiler-packages-$(cksum <services/compiler/tests/packages.txt | cut -d ' ' -f 1)"
+    [[ -f "$packages_folder/complete" ]] && return
+    { have npm && have node; } || add_package npm node || fail "npm is needed for the packages that the tests compile: install Node.js"
+    python3 -m pip --version >/dev/null 2>&1 || add_package python3-pip python || fail "pip is needed to download the packages that the tests compile"
+    say "downloading project templates from npm"
+    mkdir -p "$packages_folder"
+    python3 tests/journeys/archives/fetch.py services/compiler/tests/packages.txt "$packages_folder" >&2
+    touch "$packages_folder/complete"
+}
 need_archives() {
     archives_folder="$cache/archives-$(cksum <tests/archives/packages.txt | cut -d ' ' -f 1)"
     [[ -f "$archives_folder/complete" ]] && return

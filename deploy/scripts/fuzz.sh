@@ -16,6 +16,8 @@ export BACKLOT_FUZZ_CASES="$((${CASES:-20000} * 10))"
 cargo test --quiet -p fuzz --test targets
 cargo test --quiet -p project-storage --lib archive::read::fuzz
 cargo test --quiet -p npm --test it fuzz::
+# Changed source files in workers of the compiler.
+BACKLOT_MUTATIONS="$((${CASES:-20000} / 2))" cargo test --quiet -p compiler --test it hostile::mutated
 # Sequences of operations on projects, compared with a reference, one for each hundred requests.
 BACKLOT_MODEL_CASES="$((${CASES:-20000} / 100))" cargo test --quiet -p project-storage --test it model::
 export BACKLOT_OPENAPI_TOOLS="$openapi_folder"

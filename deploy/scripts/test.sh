@@ -36,6 +36,8 @@ need_archives
 export BACKLOT_ARCHIVES="$archives_folder"
 need_npm_answers
 export BACKLOT_NPM_ANSWERS="$answers_folder"
+need_compiler_packages
+export BACKLOT_TEMPLATES="$packages_folder"
 need_openapi_tools
 export BACKLOT_OPENAPI_TOOLS="$openapi_folder"
 BACKLOT_CHROMIUM="$(chromium_path)"

@@ -1,7 +1,10 @@
 //! Which crates a crate may depend on, the number of its dependencies, and their features.
 
+use std::process::Command;
+
 use house::{
     packages::packages,
+    root,
     source::{File, names, rust_files},
 };
 
@@ -35,6 +38,9 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("rate-limit", &["chassis", "proto"]),
     // Rules for what strangers wrote, without a service of its own.
     ("npm", &[]),
+    ("compiler-client", &[]),
+    // Nobody depends on `compiler`: its executable is started by `compiler-client`, so no other build has its dependencies.
+    ("compiler", &["compiler-client"]),
     ("gateway", &["chassis", "proto"]),
     ("backlot", &["agent-streaming", "auth", "chassis", "gateway", "private-postgres", "project-storage", "proto", "rate-limit"]),
     ("test-support", &["backlot", "chassis", "proto"]),
@@ -82,6 +88,21 @@ fn crates_use_what_they_depend_on() {
         unused.extend(unnamed.map(|name| format!("{}: {name}", package.name)));
     }
     assert!(unused.is_empty(), "unused dependencies: {unused:?}");
+}
+
+/// The dependencies of the compiler take minutes to build, and parse what strangers write.
+#[test]
+fn only_the_compiler_depends_on_parsers_of_source_code() {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--package", "backlot", "--edges", "normal,build", "--prefix", "none", "--format", "{p}"])
+        .current_dir(root())
+        .output()
+        .expect("cargo tree");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let built = String::from_utf8_lossy(&output.stdout).into_owned();
+    let heavy = ["oxc", "rolldown", "lightningcss", "lol_html", "rquickjs", "compiler "];
+    let found: Vec<_> = built.lines().filter(|line| heavy.iter().any(|name| line.starts_with(name))).collect();
+    assert!(found.is_empty() && built.lines().count() > 100, "the build of backlot has {found:?}");
 }
 
 /// A build of only `bench`, `journeys` or `backlot` has no failpoints and no seeded bugs.

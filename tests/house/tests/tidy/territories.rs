@@ -23,6 +23,24 @@ const TERRITORIES: &[(&str, &[&str])] = &[
     ),
     ("axum", &["gateway/"]),
     ("fred", &["services/rate-limit/src/counter/", "services/chassis/src/doorbell.rs", "services/chassis/src/redis.rs", "tests/bench/"]),
+    (
+        "fred",
+        &[
+            "services/agent-streaming/src/log/doorbell.rs",
+            "services/rate-limit/src/counter/",
+            "services/chassis/src/redis.rs",
+            "tests/bench/",
+        ],
+    ),
+    // The types of oxc change with each release.
+    (
+        "oxc",
+        &["services/compiler/src/module/script.rs", "services/compiler/src/module/script/", "services/compiler/src/module/identifier.rs"],
+    ),
+    ("oxc_resolver", &["services/compiler/src/tree/", "services/compiler/src/project.rs"]),
+    ("lightningcss", &["services/compiler/src/module/css.rs", "services/compiler/src/module/css/"]),
+    ("lol_html", &["services/compiler/src/page.rs"]),
+    ("seccompiler", &["services/compiler/src/worker/"]),
     ("gix_object", &["services/project-storage/src/git.rs", "services/project-storage/src/git/"]),
     ("gix_merge", &["services/project-storage/src/git.rs", "services/project-storage/src/git/"]),
     ("gix_imara_diff", &["services/project-storage/src/git.rs", "services/project-storage/src/git/"]),

@@ -1,0 +1,9 @@
+//! Starts the compiler of previews (`backlot-compiler`) as a child process, sends it one request, and bounds what it may use. This crate
+//! has none of the compiler's dependencies.
+//!
+//! - [`message`]: the request and the answer. [`frame`]: how they travel.
+//! - [`worker`]: one process for one request. A crash, a loop and a full memory are typed errors.
+
+pub mod frame;
+pub mod message;
+pub mod worker;

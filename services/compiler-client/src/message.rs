@@ -1,0 +1,105 @@
+//! What a worker is asked, and what it answers. The messages are private to Backlot: both sides come from one build.
+
+pub mod facts;
+pub mod finding;
+
+pub use facts::Facts;
+pub use finding::{Finding, Place};
+
+/// One tree to compile.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Request {
+    /// Every file of the tree, with contents as far as they are needed. See [`Answer::wanted`].
+    #[prost(message, repeated, tag = "1")]
+    pub files: Vec<File>,
+    /// Modules that an earlier answer had, so that they need not be compiled again. One with another key is ignored.
+    #[prost(message, repeated, tag = "2")]
+    pub known: Vec<Facts>,
+    /// Addresses of the packages' modules.
+    #[prost(message, repeated, tag = "3")]
+    pub packages: Vec<Package>,
+    /// The path of the page's folder, which begins and ends with `/`. Empty is `/`.
+    #[prost(string, tag = "4")]
+    pub base: String,
+    /// Checks every file, and not only those that the page reaches.
+    #[prost(bool, tag = "5")]
+    pub check_all: bool,
+    /// `production`, or empty for `development`.
+    #[prost(string, tag = "6")]
+    pub mode: String,
+}
+
+/// A file of the tree.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct File {
+    /// The path from the root of the project, without `/` at its start.
+    #[prost(string, tag = "1")]
+    pub path: String,
+    /// The name of the content: two files with one id have the same bytes.
+    #[prost(string, tag = "2")]
+    pub id: String,
+    /// In bytes.
+    #[prost(uint64, tag = "3")]
+    pub size: u64,
+    #[prost(bytes = "vec", optional, tag = "4")]
+    pub content: Option<Vec<u8>>,
+}
+
+/// A specifier that a package provides, such as `react/jsx-runtime`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Package {
+    #[prost(string, tag = "1")]
+    pub specifier: String,
+    #[prost(string, tag = "2")]
+    pub url: String,
+}
+
+/// A compiled tree.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Answer {
+    /// The page; empty if an error or an absent content stands in its way.
+    #[prost(string, tag = "1")]
+    pub page: String,
+    /// Sorted by file and place. At most [`finding::MAX_FINDINGS`].
+    #[prost(message, repeated, tag = "2")]
+    pub findings: Vec<Finding>,
+    /// Modules that this answer compiled. To be kept by key.
+    #[prost(message, repeated, tag = "3")]
+    pub modules: Vec<Module>,
+    /// What the page loads.
+    #[prost(message, repeated, tag = "4")]
+    pub resources: Vec<Resource>,
+    /// Specifiers of packages that the modules import, sorted.
+    #[prost(string, repeated, tag = "5")]
+    pub bare: Vec<String>,
+    /// Paths whose contents the request lacks. The request is repeated with them and with the modules of this answer.
+    #[prost(string, repeated, tag = "6")]
+    pub wanted: Vec<String>,
+}
+
+/// A compiled module: what the browser gets, and what the page has to know of it.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Module {
+    #[prost(message, optional, tag = "1")]
+    pub facts: Option<Facts>,
+    /// Its address is [`Facts::url`].
+    #[prost(string, tag = "2")]
+    pub code: String,
+    /// Its address is [`Facts::url`] and `.map`. Empty if there is none.
+    #[prost(string, tag = "3")]
+    pub map: String,
+}
+
+/// What an address below the base answers. Modules are no resources: their address is in their facts.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Resource {
+    /// Without the base, such as `@a/ID.png`.
+    #[prost(string, tag = "1")]
+    pub url: String,
+    /// A file of the tree whose bytes are the answer, or empty.
+    #[prost(string, tag = "2")]
+    pub path: String,
+    /// A generated text, if `path` is empty.
+    #[prost(string, tag = "3")]
+    pub text: String,
+}

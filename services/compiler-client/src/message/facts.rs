@@ -1,0 +1,139 @@
+//! What the page and the checks have to know of a module, without its code.
+
+use super::{Finding, Place};
+
+/// Facts of one module. They are a function of the path, the content, the options and the release of the compiler, as the key is.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Facts {
+    #[prost(string, tag = "1")]
+    pub key: String,
+    /// The path of the file, without the query.
+    #[prost(string, tag = "2")]
+    pub path: String,
+    #[prost(enumeration = "Kind", tag = "3")]
+    pub kind: i32,
+    /// The address of the code below the base, such as `@m/HASH.js`. Empty if the file has errors.
+    #[prost(string, tag = "4")]
+    pub url: String,
+    /// What is wrong with the file alone.
+    #[prost(message, repeated, tag = "5")]
+    pub findings: Vec<Finding>,
+    #[prost(message, repeated, tag = "6")]
+    pub imports: Vec<Import>,
+    #[prost(string, repeated, tag = "7")]
+    pub exports: Vec<String>,
+    /// Specifiers of `export * from`.
+    #[prost(string, repeated, tag = "8")]
+    pub stars: Vec<String>,
+    /// The exports are not known: the file is no ECMAScript module.
+    #[prost(bool, tag = "9")]
+    pub is_open: bool,
+    /// Names that the file uses and does not define, without those of every environment.
+    #[prost(message, repeated, tag = "10")]
+    pub undefined: Vec<Named>,
+    /// Names that the file defines for all others: properties of `window`, and what a declaration file declares.
+    #[prost(string, repeated, tag = "11")]
+    pub globals: Vec<String>,
+    /// Names of modules that a declaration file declares.
+    #[prost(string, repeated, tag = "12")]
+    pub ambient: Vec<String>,
+    /// Names read from an import, for CSS modules.
+    #[prost(message, repeated, tag = "13")]
+    pub members: Vec<Member>,
+    #[prost(message, repeated, tag = "14")]
+    pub globs: Vec<Glob>,
+    /// Aliases that a configuration of Vite sets.
+    #[prost(message, repeated, tag = "15")]
+    pub aliases: Vec<Alias>,
+    /// The style sheet with a mark for each address, if the kind is `SHEET`.
+    #[prost(string, tag = "16")]
+    pub sheet: String,
+}
+
+/// What becomes of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum Kind {
+    /// What its name says: a script, a style sheet, JSON.
+    Module = 0,
+    /// A module with the text of the file.
+    Raw = 1,
+    /// A module with the address of the file.
+    Address = 2,
+    /// A module with the text of the style sheet.
+    Inline = 3,
+    /// A style sheet for a `<link>`.
+    Sheet = 4,
+}
+
+/// One import of a module.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Import {
+    /// As the file writes it.
+    #[prost(string, tag = "1")]
+    pub written: String,
+    /// As the code writes it: absolute from the root of the project, or as written. Not set for a reference that is no import.
+    #[prost(string, tag = "2")]
+    pub specifier: String,
+    #[prost(message, optional, tag = "3")]
+    pub place: Option<Place>,
+    /// The names that it reads, with their places.
+    #[prost(message, repeated, tag = "4")]
+    pub names: Vec<Named>,
+    /// Loaded later, so it is not preloaded.
+    #[prost(bool, tag = "5")]
+    pub is_dynamic: bool,
+    /// A file that CSS, HTML or `new URL` refers to.
+    #[prost(bool, tag = "6")]
+    pub is_reference: bool,
+    /// The mark in `Facts::sheet`.
+    #[prost(string, tag = "7")]
+    pub mark: String,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Named {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(message, optional, tag = "2")]
+    pub place: Option<Place>,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Member {
+    #[prost(string, tag = "1")]
+    pub specifier: String,
+    #[prost(message, optional, tag = "2")]
+    pub named: Option<Named>,
+}
+
+/// A call of `import.meta.glob`, which the page answers from the tree.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Glob {
+    /// The specifier of the generated module.
+    #[prost(string, tag = "1")]
+    pub specifier: String,
+    /// Absolute from the root of the project; `!` at the start excludes.
+    #[prost(string, repeated, tag = "2")]
+    pub patterns: Vec<String>,
+    #[prost(bool, tag = "3")]
+    pub is_eager: bool,
+    /// The export that is imported, or empty for the module.
+    #[prost(string, tag = "4")]
+    pub import: String,
+    /// With its `?`, or empty.
+    #[prost(string, tag = "5")]
+    pub query: String,
+    /// Keys are relative to this folder, or absolute if it is not set.
+    #[prost(string, optional, tag = "6")]
+    pub folder: Option<String>,
+}
+
+/// A prefix of specifiers, and the path from the root of the project that replaces it.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Alias {
+    #[prost(string, tag = "1")]
+    pub from: String,
+    #[prost(string, tag = "2")]
+    pub to: String,
+}

@@ -1,0 +1,77 @@
+//! What is wrong with a file.
+
+/// The most findings of an answer.
+pub const MAX_FINDINGS: usize = 200;
+
+/// The codes of findings. They are never renamed.
+pub mod code {
+    /// The text is no JavaScript, TypeScript or JSX.
+    pub const SYNTAX_ERROR: &str = "SYNTAX_ERROR";
+    /// An import names a file that does not exist.
+    pub const UNRESOLVED_IMPORT: &str = "UNRESOLVED_IMPORT";
+    /// An import names an export that the file does not have.
+    pub const MISSING_EXPORT: &str = "MISSING_EXPORT";
+    /// An import names a package that `package.json` does not list.
+    pub const MISSING_PACKAGE: &str = "MISSING_PACKAGE";
+    /// A name is used and defined nowhere.
+    pub const UNDEFINED_NAME: &str = "UNDEFINED_NAME";
+    /// HTML or CSS refers to a file that does not exist.
+    pub const MISSING_FILE: &str = "MISSING_FILE";
+    /// A class is read from a CSS module that does not define it.
+    pub const MISSING_CLASS: &str = "MISSING_CLASS";
+    /// The text is no JSON.
+    pub const INVALID_JSON: &str = "INVALID_JSON";
+    /// The text is no CSS.
+    pub const INVALID_CSS: &str = "INVALID_CSS";
+    /// The file is not UTF-8.
+    pub const INVALID_TEXT: &str = "INVALID_TEXT";
+    /// The file is too large to be compiled.
+    pub const FILE_TOO_LARGE: &str = "FILE_TOO_LARGE";
+    /// The file is nested too deeply to be compiled.
+    pub const NESTED_TOO_DEEPLY: &str = "NESTED_TOO_DEEPLY";
+    /// Syntax, a query or a kind of file that is not compiled.
+    pub const UNSUPPORTED: &str = "UNSUPPORTED";
+    /// The tree has no `index.html`.
+    pub const MISSING_PAGE: &str = "MISSING_PAGE";
+}
+
+/// A place in a file.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Place {
+    /// From 1.
+    #[prost(uint32, tag = "1")]
+    pub line: u32,
+    /// From 1, in characters.
+    #[prost(uint32, tag = "2")]
+    pub column: u32,
+    /// The text of the line, clipped.
+    #[prost(string, tag = "3")]
+    pub text: String,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Finding {
+    /// One of [`code`].
+    #[prost(string, tag = "1")]
+    pub code: String,
+    #[prost(string, tag = "2")]
+    pub file: String,
+    /// From 1.
+    #[prost(uint32, tag = "3")]
+    pub line: u32,
+    /// From 1, in characters.
+    #[prost(uint32, tag = "4")]
+    pub column: u32,
+    /// A sentence for a person.
+    #[prost(string, tag = "5")]
+    pub message: String,
+    /// The line with its neighbours, numbered, and a mark below the place. Can be empty.
+    #[prost(string, tag = "6")]
+    pub frame: String,
+    /// What to do. Can be empty.
+    #[prost(string, tag = "7")]
+    pub help: String,
+    /// The page works in spite of it.
+    #[prost(bool, tag = "8")]
+    pub is_warning: bool,
+}

@@ -1,0 +1,161 @@
+//! One worker process for one request.
+
+use std::{
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use prost::Message;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    process::{Child, Command},
+    time,
+};
+
+use crate::{
+    frame,
+    message::{Answer, Request},
+};
+
+/// The bytes of a worker's error output that are read.
+const MAX_DIAGNOSTICS: u64 = 64 << 10;
+/// What a worker writes to its error output before each file.
+pub const PROGRESS: &str = "file: ";
+
+/// How workers are started.
+#[derive(Clone, Debug)]
+pub struct Workers {
+    /// The path of the executable `backlot-compiler`.
+    pub executable: PathBuf,
+    /// From start to answer. The worker is killed then.
+    pub deadline: Duration,
+}
+
+/// Why there is no answer. `file` is the path that was compiled when the worker ended, if it is known.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The executable is missing, or the machine has no processes left.
+    #[error("the compiler did not start: {0}")]
+    Start(#[source] std::io::Error),
+    #[error("the request has {size} bytes, more than {limit}")]
+    RequestTooLarge { size: usize, limit: usize },
+    #[error("the answer is larger than {} bytes", frame::MAX_ANSWER)]
+    AnswerTooLarge,
+    #[error("no answer after {deadline:?}{}", at(file))]
+    Timeout { deadline: Duration, file: Option<String> },
+    #[error("the compiler needs more memory than a worker has{}", at(file))]
+    OutOfMemory { file: Option<String> },
+    #[error("the source is nested too deeply{}", at(file))]
+    StackOverflow { file: Option<String> },
+    #[error("the compiler ended with {status}{}", at(file))]
+    Crash { status: ExitStatus, file: Option<String> },
+    #[error("the answer is no message: {0}")]
+    Answer(#[source] prost::DecodeError),
+}
+
+fn at(file: &Option<String>) -> String {
+    file.as_ref().map(|file| format!(", in {file}")).unwrap_or_default()
+}
+
+impl Workers {
+    /// Starts a worker, and returns its answer. The worker has ended when this returns, and ends if the future is dropped.
+    ///
+    /// # Errors
+    /// If the request is too large, or the worker does not answer: it crashed, or it exceeded its time, memory, stack or output.
+    pub async fn compile(&self, request: &Request) -> Result<Answer, Error> {
+        let size = request.encoded_len();
+        let too_large = |_| Error::RequestTooLarge { size, limit: frame::MAX_REQUEST };
+        let header = frame::header(size, frame::MAX_REQUEST).map_err(too_large)?;
+        let mut bytes = Vec::with_capacity(size + header.len());
+        bytes.extend_from_slice(&header);
+        bytes.extend_from_slice(&request.encode_to_vec());
+        let mut child = self.start().map_err(Error::Start)?;
+        let answer = self.exchange(&mut child, &bytes).await?;
+        Answer::decode(answer.as_slice()).map_err(Error::Answer)
+    }
+
+    /// The worker gets no argument, no environment and no handle but its three streams.
+    fn start(&self) -> std::io::Result<Child> {
+        let mut command = Command::new(&self.executable);
+        command.env_clear().current_dir("/").kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+    }
+
+    async fn exchange(&self, child: &mut Child, request: &[u8]) -> Result<Vec<u8>, Error> {
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(mut stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
+            return Err(Error::Start(std::io::ErrorKind::BrokenPipe.into()));
+        };
+        // A worker that ended early refuses the rest of the request; its status says why.
+        let send = async move {
+            let _ = stdin.write_all(request).await;
+        };
+        let mut diagnostics = Vec::new();
+        let work = async {
+            let (((), answer), ()) = tokio::join!(join(send, receive(stdout)), drain(stderr, &mut diagnostics));
+            (answer, child.wait().await)
+        };
+        let outcome = time::timeout(self.deadline, work).await;
+        let file = last_file(&diagnostics);
+        let Ok((answer, status)) = outcome else {
+            let _ = child.kill().await;
+            return Err(Error::Timeout { deadline: self.deadline, file });
+        };
+        match (answer, status.map_err(Error::Start)?) {
+            (Received::Whole(answer), status) if status.success() => Ok(answer),
+            (Received::TooLarge, _) => Err(Error::AnswerTooLarge),
+            (_, status) => Err(explain(status, &diagnostics, file)),
+        }
+    }
+}
+
+async fn join<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> (A, B) {
+    tokio::join!(a, b)
+}
+
+enum Received {
+    Whole(Vec<u8>),
+    TooLarge,
+    Nothing,
+}
+
+async fn receive(mut output: impl AsyncRead + Unpin) -> Received {
+    let mut header = [0; 4];
+    if output.read_exact(&mut header).await.is_err() {
+        return Received::Nothing;
+    }
+    let Ok(length) = frame::length(header, frame::MAX_ANSWER) else { return Received::TooLarge };
+    let mut answer = Vec::new();
+    match output.take(length as u64).read_to_end(&mut answer).await {
+        Ok(read) if read == length => Received::Whole(answer),
+        _ => Received::Nothing,
+    }
+}
+
+/// Keeps the last bytes, and reads the others so that the worker does not wait.
+async fn drain(mut output: impl AsyncRead + Unpin, last: &mut Vec<u8>) {
+    let mut part = vec![0; 8 << 10];
+    while let Ok(read @ 1..) = output.read(&mut part).await {
+        last.extend_from_slice(&part[..read]);
+        let surplus = last.len().saturating_sub(MAX_DIAGNOSTICS as usize);
+        last.drain(..surplus);
+    }
+}
+
+fn last_file(diagnostics: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(diagnostics);
+    text.lines().rev().find_map(|line| line.strip_prefix(PROGRESS)).map(str::to_owned)
+}
+
+/// Rust's runtime names a full memory and a full stack before it aborts.
+fn explain(status: ExitStatus, diagnostics: &[u8], file: Option<String>) -> Error {
+    let text = String::from_utf8_lossy(diagnostics);
+    if text.contains("memory allocation of") || text.contains("AllocErr") || text.contains("out of memory") {
+        Error::OutOfMemory { file }
+    } else if text.contains("has overflowed its stack") {
+        Error::StackOverflow { file }
+    } else {
+        Error::Crash { status, file }
+    }
+}

@@ -1,0 +1,181 @@
+//! A request to an answer.
+
+use std::collections::BTreeMap;
+
+use compiler_client::message::{
+    Answer, Facts, Finding, Request,
+    facts::{Alias, Kind},
+    finding::{MAX_FINDINGS, code},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    graph::{self, Checker, Graph, PAGE, Walk},
+    module,
+    page::{self, Outline, Role},
+    project::Project,
+    text::{self, Text},
+    tree::{Entry, Tree, path, resolve::Resolver},
+};
+
+const PRODUCTION: &str = "production";
+
+/// Compiles the page of a tree, and checks it. The same request has the same answer. `progress` gets the path of each file before it is
+/// compiled.
+pub fn compile(request: Request, progress: &mut dyn FnMut(&str)) -> Answer {
+    let base = if request.base.is_empty() { "/".to_owned() } else { request.base };
+    let mut files: BTreeMap<_, _> =
+        request.files.into_iter().map(|file| (file.path, Entry { id: file.id, size: file.size, content: file.content })).collect();
+    let mut findings = Vec::new();
+    let html = read_page(&files, &mut findings);
+    let outline = html.as_deref().map(|html| outline(html, &mut files, &mut findings)).unwrap_or_default();
+    let tree = Tree::new(files);
+    if html.is_none() && tree.has(PAGE) {
+        tree.content(PAGE);
+    }
+    let project = Project::read(&tree, request.mode == PRODUCTION);
+    findings.extend(refused(&tree, &project));
+    let aliases = aliases(&tree, &project, progress);
+    let resolver = Resolver::new(&tree, aliases);
+    let mut graph = Graph::new(&tree, &resolver, &project, request.known, progress);
+    let walk = Walk::of(&mut graph, &outline, &base);
+    for name in graph.sources() {
+        if request.check_all || name.0.ends_with(".d.ts") {
+            graph.load(&name);
+        }
+    }
+    let broken = broken_json(&tree, request.check_all);
+    let wanted = graph.wanted();
+    if !wanted.is_empty() {
+        return Answer { wanted, modules: graph.compiled, ..Answer::default() };
+    }
+    findings.extend(graph::page_findings(&graph, &outline));
+    findings.extend(Checker::new(&graph, &walk, &outline).modules());
+    findings.extend(broken);
+    let findings = sorted(findings);
+    let is_broken = |finding: &Finding| !finding.is_warning && is_of_page(finding, &walk);
+    let page = match html.filter(|_| !findings.iter().any(is_broken)) {
+        Some(html) => page::write(&html, &outline, &walk.edits, &head(&walk, &request.packages, &base)).unwrap_or_default(),
+        None => String::new(),
+    };
+    Answer {
+        page,
+        findings,
+        modules: graph.compiled,
+        resources: walk.resources.into_values().collect(),
+        bare: walk.bare.into_iter().collect(),
+        wanted,
+    }
+}
+
+/// The text of the page, if the tree has one.
+fn read_page(files: &BTreeMap<String, Entry>, findings: &mut Vec<Finding>) -> Option<String> {
+    let mut refuse = |code, message: &str| findings.push(text::finding(code, PAGE, &text::start(), message));
+    let Some(entry) = files.get(PAGE) else {
+        refuse(code::MISSING_PAGE, "the project has no index.html");
+        return None;
+    };
+    if entry.size > module::MAX_SOURCE {
+        refuse(code::FILE_TOO_LARGE, &format!("the page has {} bytes, more than {}", entry.size, module::MAX_SOURCE));
+        return None;
+    }
+    let html = std::str::from_utf8(entry.content.as_deref()?).ok();
+    if html.is_none() {
+        refuse(code::INVALID_TEXT, "the file is not UTF-8");
+    }
+    html.map(str::to_owned)
+}
+
+/// What the page loads. Its inline modules become files, with their lines where they are in the page.
+fn outline(html: &str, files: &mut BTreeMap<String, Entry>, findings: &mut Vec<Finding>) -> Outline {
+    let outline = page::read(html).unwrap_or_else(|message| {
+        findings.push(text::finding(code::UNSUPPORTED, PAGE, &text::start(), &message));
+        Outline::default()
+    });
+    for item in outline.items.iter().filter(|item| item.role == Role::InlineModule) {
+        let content = "\n".repeat(item.place.line as usize - 1) + &item.value;
+        let entry = Entry { id: module::hash(&content), size: content.len() as u64, content: Some(content.into_bytes()) };
+        files.insert(graph::inline_name(item), entry);
+    }
+    outline
+}
+
+/// A project of a framework that is not compiled.
+fn refused(tree: &Tree, project: &Project) -> Option<Finding> {
+    let (package, why) = project.refused()?;
+    let manifest = tree.text("package.json")?;
+    let lines = Text::new(manifest);
+    let offset = manifest.find(&format!("\"{package}\"")).unwrap_or_default();
+    Some(lines.finding(code::UNSUPPORTED, "package.json", &lines.place(offset), why))
+}
+
+/// The aliases of Vite's configuration.
+fn aliases(tree: &Tree, project: &Project, progress: &mut dyn FnMut(&str)) -> Vec<Alias> {
+    let configurations = ["ts", "js", "mts", "mjs"].map(|extension| format!("vite.config.{extension}"));
+    let Some((path, entry)) = configurations.iter().find_map(|path| Some((path, tree.get(path)?))) else { return Vec::new() };
+    let Some(content) = tree.content(path) else { return Vec::new() };
+    progress(path);
+    let options = project.options(None);
+    let source = module::Source { path, kind: Kind::Module, id: &entry.id, content, options: &options };
+    module::compile(&source).facts.map(|facts: Facts| facts.aliases).unwrap_or_default()
+}
+
+/// JSON files that are none: those that configure the project, or all of them.
+fn broken_json(tree: &Tree, is_all: bool) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for path in tree.paths().filter(|path| path::extension(path) == "json") {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let is_checked = path == "package.json" || is_all && name != "package-lock.json";
+        let is_small = tree.get(path).is_some_and(|entry| entry.size <= module::MAX_SOURCE);
+        let Some(json) = (is_checked && is_small).then(|| tree.text(path)).flatten() else { continue };
+        let mut json = json.to_owned();
+        // Tools read their configurations with comments.
+        if name != "package.json" && (path.starts_with('.') || path.contains("/.") || name.contains("config") || name.contains("rc.")) {
+            let _ = json_strip_comments::strip(&mut json);
+        }
+        if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&json) {
+            findings.push(module::invalid_json(path, &json, &error));
+        }
+    }
+    findings
+}
+
+/// Sorted, without repetitions, with the page as the file of its inline scripts.
+fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
+    for finding in &mut findings {
+        if finding.file.starts_with("index.html.") && finding.file.ends_with(".js") {
+            PAGE.clone_into(&mut finding.file);
+        }
+    }
+    findings.sort_by(|a, b| (&a.file, a.line, a.column, &a.code, &a.message).cmp(&(&b.file, b.line, b.column, &b.code, &b.message)));
+    findings.dedup_by(|a, b| (&a.file, a.line, a.column, &a.code) == (&b.file, b.line, b.column, &b.code) && a.message == b.message);
+    findings.truncate(MAX_FINDINGS);
+    findings
+}
+
+/// Whether the page loads the file.
+fn is_of_page(finding: &Finding, walk: &Walk) -> bool {
+    [PAGE, "package.json"].contains(&finding.file.as_str()) || walk.reached.iter().any(|(path, _)| *path == finding.file)
+}
+
+/// The import map, and the modules to load at once.
+fn head(walk: &Walk, packages: &[compiler_client::message::Package], base: &str) -> String {
+    let at = |url: &str| Value::from(format!("{base}{url}"));
+    let own = walk.imports.iter().map(|(specifier, url)| (specifier.clone(), at(url)));
+    let packages = packages.iter().filter(|package| walk.bare.contains(&package.specifier));
+    let foreign = packages.clone().map(|package| (package.specifier.clone(), at(&package.url)));
+    let imports: serde_json::Map<_, _> = own.chain(foreign).collect();
+    let scopes: serde_json::Map<_, _> = walk
+        .scopes
+        .iter()
+        .map(|(importer, imports)| {
+            let imports: serde_json::Map<_, _> = imports.iter().map(|(specifier, url)| (specifier.clone(), at(url))).collect();
+            (format!("{base}{importer}"), Value::Object(imports))
+        })
+        .collect();
+    // A `<` could end the script.
+    let map = json!({ "imports": imports, "scopes": scopes }).to_string().replace('<', "\\u003c");
+    let loaded = walk.preload.iter().chain(packages.map(|package| &package.url));
+    let preload: String = loaded.map(|url| format!("<link rel=\"modulepreload\" href=\"{base}{}\">", url.replace('"', "&quot;"))).collect();
+    format!("<script type=\"importmap\">{map}</script>{preload}")
+}

@@ -1,0 +1,37 @@
+//! Whether a file exports a name, also over `export * from`.
+
+use std::collections::BTreeSet;
+
+use compiler_client::message::facts::{Import, Kind};
+
+use super::{Graph, Name, Target};
+
+impl Graph<'_> {
+    /// Whether a module exports the name, or may export it.
+    pub(super) fn exports(&self, name: &Name, export: &str) -> bool {
+        self.exports_below(name, export, &mut BTreeSet::new())
+    }
+
+    fn exports_below(&self, name: &Name, export: &str, seen: &mut BTreeSet<Name>) -> bool {
+        if name.1 != Kind::Module {
+            return export == "default";
+        }
+        if !seen.insert(name.clone()) {
+            return false;
+        }
+        let Some(facts) = self.facts.get(name) else { return true };
+        let is_known = !facts.is_open && facts.findings.iter().all(|finding| finding.is_warning);
+        if !is_known || facts.exports.iter().any(|known| known == export) {
+            return true;
+        }
+        // A star does not export the default.
+        export != "default"
+            && facts.stars.iter().any(|specifier| {
+                let import = Import { specifier: specifier.clone(), ..Import::default() };
+                match self.target(name, &import) {
+                    Target::File(other) => self.exports_below(&other, export, seen),
+                    _ => true,
+                }
+            })
+    }
+}

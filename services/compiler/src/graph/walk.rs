@@ -1,0 +1,198 @@
+//! From the page over all imports to the modules that it loads, with the addresses of the import map.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use compiler_client::message::{Resource, facts::Import, facts::Kind};
+
+use super::{Graph, Name, Target, generated};
+use crate::{
+    environment,
+    module::{self, helpers},
+    page::{self, Item, Outline, Role},
+    text,
+    tree::{path, resolve::PUBLIC},
+};
+
+/// The page of a project.
+pub(crate) const PAGE: &str = "index.html";
+
+/// What a page loads.
+#[derive(Debug, Default)]
+pub(crate) struct Walk {
+    /// The path of the page's folder.
+    pub(crate) base: String,
+    /// Addresses by specifier.
+    pub(crate) imports: BTreeMap<String, String>,
+    /// Specifiers that mean something else for one module, by the address of that module.
+    pub(crate) scopes: BTreeMap<String, BTreeMap<String, String>>,
+    /// Addresses of modules that the page needs at once, in the order in which they are found.
+    pub(crate) preload: Vec<String>,
+    pub(crate) resources: BTreeMap<String, Resource>,
+    /// Specifiers of packages.
+    pub(crate) bare: BTreeSet<String>,
+    pub(crate) reached: BTreeSet<Name>,
+    /// Addresses of the page's elements, by their numbers.
+    pub(crate) edits: page::Edits,
+    /// Modules of which imports are still to be followed; those that are loaded later come last.
+    queue: VecDeque<(Name, bool)>,
+    later: VecDeque<Name>,
+}
+
+impl Walk {
+    /// Follows the page. Addresses are below `base`.
+    pub(crate) fn of(graph: &mut Graph, outline: &Outline, base: &str) -> Self {
+        let mut walk = Self { base: base.to_owned(), ..Self::default() };
+        for item in outline.items.iter().filter(|item| item.role == Role::InlineModule || page::is_own(&item.value)) {
+            walk.enter(graph, item);
+        }
+        loop {
+            while let Some((name, is_preloaded)) = walk.queue.pop_front() {
+                walk.follow(graph, &name, is_preloaded);
+            }
+            let Some(name) = walk.later.pop_front() else { break };
+            walk.add(&name, false);
+        }
+        walk
+    }
+
+    /// An element of the page.
+    fn enter(&mut self, graph: &mut Graph, item: &Item) {
+        let written = if item.role == Role::InlineModule { generated::inline_name(item) } else { item.value.clone() };
+        let Some(file) = resolve_in_page(graph, &written) else { return };
+        let name = match item.role {
+            Role::Module | Role::InlineModule if module::kind(&file, "") == Ok(Kind::Module) => (file, Kind::Module),
+            Role::Sheet if path::extension(&file) == "css" && !file.starts_with(PUBLIC) => (file, Kind::Sheet),
+            _ => {
+                let url = self.file(graph, &file);
+                self.edits.insert(item.element, (item.attribute, format!("{}{url}", self.base)));
+                return;
+            }
+        };
+        if graph.load(&name).is_none() {
+            return;
+        }
+        let url = if name.1 == Kind::Sheet { self.sheet(graph, &name, &mut Vec::new()) } else { graph.facts[&name].url.clone() };
+        self.edits.insert(item.element, (item.attribute, format!("{}{url}", self.base)));
+        self.add(&name, true);
+    }
+
+    fn add(&mut self, name: &Name, is_preloaded: bool) {
+        if self.reached.insert(name.clone()) {
+            self.queue.push_back((name.clone(), is_preloaded));
+        }
+    }
+
+    fn follow(&mut self, graph: &mut Graph, name: &Name, is_preloaded: bool) {
+        let Some(facts) = graph.load(name) else { return };
+        let (url, imports, globs) = (facts.url.clone(), facts.imports.clone(), facts.globs.clone());
+        if name.1 == Kind::Address && !name.0.starts_with(PUBLIC) {
+            self.file(graph, &name.0);
+        }
+        if is_preloaded && name.1 != Kind::Sheet && !url.is_empty() {
+            self.preload.push(url.clone());
+        }
+        for glob in &globs {
+            let (code, imports) = generated::glob(graph, glob);
+            self.generate(&glob.specifier, code);
+            for import in imports {
+                self.import(graph, name, &url, &import);
+            }
+        }
+        if name.1 == Kind::Sheet {
+            self.sheet(graph, name, &mut Vec::new());
+            return;
+        }
+        for import in &imports {
+            self.import(graph, name, &url, import);
+        }
+    }
+
+    fn import(&mut self, graph: &mut Graph, importer: &Name, url: &str, import: &Import) {
+        match graph.target(importer, import) {
+            Target::Package(_) => drop(self.bare.insert(import.specifier.clone())),
+            Target::Generated(specifier) => {
+                let is_production = graph.project.is_production;
+                let code = helpers::code(&specifier).map(str::to_owned);
+                let code = code.unwrap_or_else(|| environment::code(graph.tree, &self.base, is_production));
+                self.generate(&specifier, code);
+            }
+            Target::File(name) => {
+                let Some(facts) = graph.load(&name) else { return };
+                let target = facts.url.clone();
+                if import.is_dynamic {
+                    self.later.push_back(name)
+                } else {
+                    self.add(&name, true)
+                }
+                self.map(&import.specifier, target, url);
+            }
+            Target::Foreign | Target::Missing | Target::Unsupported(_) => {}
+        }
+    }
+
+    /// Notes the address of a specifier, for one module alone if others read another file with it.
+    fn map(&mut self, specifier: &str, target: String, importer: &str) {
+        if target.is_empty() {
+            return;
+        }
+        match self.imports.get(specifier) {
+            Some(other) if *other != target => {
+                self.scopes.entry(importer.to_owned()).or_default().insert(specifier.to_owned(), target);
+            }
+            _ => drop(self.imports.insert(specifier.to_owned(), target)),
+        }
+    }
+
+    fn generate(&mut self, specifier: &str, code: String) {
+        let url = format!("@m/{}.js", module::hash(&code));
+        self.resources.insert(url.clone(), Resource { url: url.clone(), text: code, path: String::new() });
+        self.imports.insert(specifier.to_owned(), url);
+    }
+
+    /// The address of a file that is served as it is.
+    fn file(&mut self, graph: &Graph, file: &str) -> String {
+        if let Some(public) = file.strip_prefix(PUBLIC).and_then(|rest| rest.strip_prefix('/')) {
+            return public.to_owned();
+        }
+        let id = graph.tree.get(file).map(|entry| entry.id.as_str()).unwrap_or_default();
+        let url = module::address(file, id);
+        self.resources.insert(url.clone(), Resource { url: url.clone(), path: file.to_owned(), text: String::new() });
+        url
+    }
+
+    /// Generates a style sheet with the addresses of what it loads. `above` are the sheets that import it.
+    fn sheet(&mut self, graph: &mut Graph, name: &Name, above: &mut Vec<Name>) -> String {
+        let Some(facts) = graph.load(name).cloned() else { return String::new() };
+        above.push(name.clone());
+        let mut text = facts.sheet;
+        for import in &facts.imports {
+            let target = match graph.target(name, import) {
+                // A sheet that imports itself gets an empty one.
+                Target::File(other) if above.contains(&other) => "data:text/css,".to_owned(),
+                Target::File(other) if other.1 == Kind::Sheet => {
+                    self.reached.insert(other.clone());
+                    let url = self.sheet(graph, &other, above);
+                    url.strip_prefix("@m/").map(|file| format!("./{file}")).unwrap_or_default()
+                }
+                Target::File(other) => format!("../{}", self.file(graph, &other.0)),
+                _ => import.written.clone(),
+            };
+            text = text.replace(&import.mark, &target);
+        }
+        above.pop();
+        let url = format!("@m/{}.css", module::hash(&text));
+        self.resources.insert(url.clone(), Resource { url: url.clone(), text, path: String::new() });
+        url
+    }
+}
+
+/// The file that an address of the page names. Addresses are relative to the page, with or without `./`.
+pub(crate) fn resolve_in_page(graph: &Graph, address: &str) -> Option<String> {
+    let (name, _) = path::split_query(address);
+    graph.resolver.resolve(PAGE, &path::join("", name))
+}
+
+/// A finding for an element of the page.
+pub(crate) fn at(item: &Item, code: &str, message: &str) -> compiler_client::message::Finding {
+    text::finding(code, PAGE, &item.place, message)
+}

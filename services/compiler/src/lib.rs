@@ -1,0 +1,21 @@
+//! Compiles a tree of source files to a page that a browser runs, and says what is wrong with it. Everything that parses the text of a
+//! stranger is here. The executable `backlot-compiler` reads one request from its input, writes one answer, and ends; it can open no file
+//! and no connection. Other crates start it with `compiler-client`; none depends on this crate.
+//!
+//! - [`tree`]: the files by path. `tree/resolve` finds the file that a specifier names: `tsconfig.json`, aliases, extensions.
+//! - [`module`]: one file to one ECMAScript module, as a function of content, path and options. The code never names the hash of another
+//!   file: relative specifiers become absolute ones, and an import map in the page gives them addresses.
+//! - [`graph`]: the modules that the page reaches, and what is wrong with them as a whole. [`page`]: `index.html`.
+//! - [`compile`]: a request to an answer. [`worker`]: the process and its limits.
+
+#![forbid(unsafe_code)]
+
+pub mod compile;
+mod environment;
+mod graph;
+mod module;
+mod page;
+mod project;
+mod text;
+mod tree;
+pub mod worker;

@@ -1,0 +1,150 @@
+//! One file to one ECMAScript module: a function of path, content and options.
+
+mod css;
+mod data;
+pub(crate) mod helpers;
+mod identifier;
+pub(crate) mod options;
+mod script;
+
+pub(crate) use self::{
+    data::invalid as invalid_json,
+    script::{GLOB_PREFIX, is_of_tools},
+};
+
+use compiler_client::message::{Facts, Module, facts::Kind, finding::code};
+use sha2::{Digest, Sha256};
+
+use self::options::Options;
+use crate::{text, tree::path};
+
+/// The largest script, style sheet or JSON file, in bytes.
+pub(crate) const MAX_SOURCE: u64 = 4 << 20;
+/// Brackets that are open at once. Deeper text is refused before a parser can exhaust its stack.
+const MAX_DEPTH: usize = 1_500;
+const SCRIPTS: [&str; 8] = ["js", "mjs", "cjs", "jsx", "ts", "mts", "cts", "tsx"];
+/// Kinds of files that need a compiler which is not here.
+const UNSUPPORTED: [&str; 9] = ["vue", "svelte", "astro", "scss", "sass", "less", "styl", "mdx", "coffee"];
+
+/// A file to compile.
+pub(crate) struct Source<'s> {
+    pub(crate) path: &'s str,
+    pub(crate) kind: Kind,
+    /// The name of the content.
+    pub(crate) id: &'s str,
+    pub(crate) content: &'s [u8],
+    pub(crate) options: &'s Options,
+}
+
+pub(crate) fn is_script(path: &str) -> bool {
+    SCRIPTS.contains(&path::extension(path).as_str())
+}
+
+/// What becomes of a file that is imported with this query, or why it cannot be imported.
+pub(crate) fn kind(path: &str, query: &str) -> Result<Kind, String> {
+    let extension = path::extension(path);
+    match query {
+        "?raw" => Ok(Kind::Raw),
+        "?url" | "?no-inline" => Ok(Kind::Address),
+        "?inline" if extension == "css" => Ok(Kind::Inline),
+        "?inline" => Ok(Kind::Address),
+        "?worker" | "?worker&inline" | "?sharedworker" => Err("workers are not compiled yet".to_owned()),
+        "" if UNSUPPORTED.contains(&extension.as_str()) => Err(format!(".{extension} files are not compiled")),
+        "" if is_script(path) || ["css", "json"].contains(&extension.as_str()) => Ok(Kind::Module),
+        "" => Ok(Kind::Address),
+        other => Err(format!("the query {other} is not supported")),
+    }
+}
+
+/// Whether the module needs the content. An address needs only its name.
+pub(crate) fn reads_content(kind: Kind) -> bool {
+    kind != Kind::Address
+}
+
+/// The key of a module: whatever changes its facts or its code changes it.
+pub(crate) fn key(path: &str, kind: Kind, id: &str, options: &Options) -> String {
+    let parts = [env!("CARGO_PKG_VERSION"), path, id, &format!("{kind:?} {options:?}")];
+    hash(&parts.join("\0"))
+}
+
+/// The hash of a text in addresses and keys.
+pub(crate) fn hash(text: &str) -> String {
+    Sha256::digest(text).iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The address of a file of the tree.
+pub(crate) fn address(path: &str, id: &str) -> String {
+    let safe: String = id.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    format!("@a/{safe}.{}", path::extension(path))
+}
+
+pub(crate) fn compile(source: &Source) -> Module {
+    let mut facts = Facts { path: source.path.to_owned(), ..Facts::default() };
+    facts.set_kind(source.kind);
+    let (code, map) = match source.kind {
+        Kind::Address => (data::address(source), String::new()),
+        _ => match readable(source) {
+            Err(finding) => {
+                facts.findings.push(finding);
+                Default::default()
+            }
+            Ok(text) => of_text(source, text, &mut facts),
+        },
+    };
+    facts.key = key(source.path, source.kind, source.id, source.options);
+    finish(facts, code, map)
+}
+
+fn of_text(source: &Source, text: &str, facts: &mut Facts) -> (String, String) {
+    match (source.kind, path::extension(source.path).as_str()) {
+        (Kind::Raw, _) => (data::raw(text), String::new()),
+        (_, "css") => (css::compile(source, text, facts), String::new()),
+        (_, "json") => (data::json(source, text, facts), String::new()),
+        _ => script::compile(source, text, facts),
+    }
+}
+
+/// The text of a file that a parser may read.
+fn readable<'s>(source: &Source<'s>) -> Result<&'s str, compiler_client::message::Finding> {
+    let refuse = |code, message: &str| Err(text::finding(code, source.path, &text::start(), message));
+    if source.content.len() as u64 > MAX_SOURCE {
+        return refuse(code::FILE_TOO_LARGE, &format!("the file has {} bytes, more than {MAX_SOURCE}", source.content.len()));
+    }
+    let Ok(text) = std::str::from_utf8(source.content) else {
+        return refuse(code::INVALID_TEXT, "the file is not UTF-8");
+    };
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if source.kind != Kind::Raw && depth(text) > MAX_DEPTH {
+        return refuse(code::NESTED_TOO_DEEPLY, &format!("more than {MAX_DEPTH} brackets are open at once"));
+    }
+    Ok(text)
+}
+
+/// The most brackets that are open at once, without regard to strings and comments.
+fn depth(text: &str) -> usize {
+    let (mut open, mut most) = (0_usize, 0);
+    for byte in text.bytes() {
+        match byte {
+            b'(' | b'[' | b'{' => open += 1,
+            b')' | b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(open);
+    }
+    most
+}
+
+/// Names the code by its content.
+fn finish(mut facts: Facts, mut code: String, map: String) -> Module {
+    let is_broken = facts.findings.iter().any(|finding| !finding.is_warning);
+    if is_broken || code.is_empty() && facts.kind() != Kind::Module {
+        return Module { facts: Some(facts), ..Module::default() };
+    }
+    // Two files with one code are two modules.
+    let name = hash(&format!("{}\0{code}", facts.path));
+    if !map.is_empty() {
+        code.push_str(&format!("\n//# sourceMappingURL={name}.js.map\n"));
+    }
+    facts.url = format!("@m/{name}.js");
+    Module { facts: Some(facts), code, map }
+}

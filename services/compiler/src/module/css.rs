@@ -1,0 +1,140 @@
+//! Style sheets: as a module that adds a style element, as a text, and as a sheet for a `<link>`. Addresses in it become imports.
+
+mod balance;
+mod parts;
+
+use std::sync::{Arc, RwLock};
+
+use compiler_client::message::{Facts, Finding, facts::Kind, finding::code};
+use lightningcss::{
+    css_modules::{Config, CssModuleExports, CssModuleReference},
+    dependencies::{Dependency, DependencyOptions},
+    error::{Error, ParserError},
+    printer::PrinterOptions,
+    rules::{CssRule, import::ImportRule},
+    stylesheet::{ParserOptions, StyleSheet},
+    traits::ToCss,
+};
+
+use self::parts::Parts;
+use super::{Source, data::quoted, identifier::is_identifier};
+use crate::{text::Text, tree::path};
+
+/// At rules of Tailwind, which are no CSS.
+const TAILWIND: [&str; 12] =
+    ["tailwind", "apply", "theme", "utility", "variant", "custom-variant", "source", "plugin", "config", "reference", "screen", "layer"];
+const MAX_FINDINGS: usize = 20;
+
+/// Returns the code of the module. A sheet is in its facts, and has no code.
+pub(super) fn compile(source: &Source, text: &str, facts: &mut Facts) -> String {
+    let lines = Text::new(text);
+    if let Some((offset, message)) = balance::first_fault(text) {
+        facts.findings.push(lines.finding(code::INVALID_CSS, source.path, &lines.place(offset), &message));
+        return String::new();
+    }
+    let is_scoped = source.path.ends_with(".module.css");
+    let warnings = Arc::new(RwLock::new(Vec::new()));
+    let options = ParserOptions {
+        filename: source.path.to_owned(),
+        css_modules: is_scoped.then(Config::default),
+        error_recovery: true,
+        warnings: Some(Arc::clone(&warnings)),
+        ..ParserOptions::default()
+    };
+    let mut sheet = match StyleSheet::parse(text, options) {
+        Ok(sheet) => sheet,
+        Err(error) => {
+            facts.findings.push(found(source.path, &lines, &error, false));
+            return String::new();
+        }
+    };
+    let warnings = warnings.read().map(|found| found.clone()).unwrap_or_default();
+    let warnings = warnings.iter().filter(|warning| !is_of_tailwind(&warning.kind));
+    facts.findings.extend(warnings.take(MAX_FINDINGS).map(|warning| found(source.path, &lines, warning, true)));
+    let mut parts = Parts::new(source, &lines, facts);
+    take_imports(&mut sheet, &mut parts);
+    let printed = sheet
+        .to_css(PrinterOptions { analyze_dependencies: Some(DependencyOptions { remove_imports: false }), ..PrinterOptions::default() });
+    match printed {
+        Ok(printed) => {
+            for dependency in printed.dependencies.unwrap_or_default() {
+                note(dependency, &mut parts);
+            }
+            parts.finish(printed.code, printed.exports.as_ref())
+        }
+        Err(error) => {
+            facts.findings.push(lines.finding(code::INVALID_CSS, source.path, &crate::text::start(), &error.kind.to_string()));
+            String::new()
+        }
+    }
+}
+
+fn is_of_tailwind(error: &ParserError) -> bool {
+    matches!(error, ParserError::AtRuleInvalid(name) if TAILWIND.contains(&name.as_ref()))
+}
+
+fn found(path: &str, lines: &Text, error: &Error<ParserError>, is_warning: bool) -> Finding {
+    let place = error.loc.as_ref().map_or_else(crate::text::start, |at| lines.place_at(at.line + 1, at.column));
+    Finding { is_warning, ..lines.finding(code::INVALID_CSS, path, &place, &error.kind.to_string()) }
+}
+
+/// Takes out the imports of files, which become imports of modules. A sheet keeps them.
+fn take_imports(sheet: &mut StyleSheet, parts: &mut Parts) {
+    if parts.kind() == Kind::Sheet {
+        return;
+    }
+    for rule in &mut sheet.rules.0 {
+        let CssRule::Import(import) = rule else { continue };
+        if path::is_foreign(&import.url) {
+            continue;
+        }
+        parts.import(&import.url, import.loc.line + 1, import.loc.column, conditions(import));
+        *rule = CssRule::Ignored;
+    }
+}
+
+/// The blocks around an imported sheet: `@media print {`.
+fn conditions(import: &ImportRule) -> Vec<String> {
+    let mut conditions = Vec::new();
+    let print = PrinterOptions::default;
+    if !import.media.media_queries.is_empty() {
+        conditions.extend(import.media.to_css_string(print()).ok().map(|media| format!("@media {media}{{")));
+    }
+    if let Some(supports) = &import.supports {
+        conditions.extend(supports.to_css_string(print()).ok().map(|supports| format!("@supports {supports}{{")));
+    }
+    match &import.layer {
+        Some(Some(layer)) => conditions.extend(layer.to_css_string(print()).ok().map(|layer| format!("@layer {layer}{{"))),
+        Some(None) => conditions.push("@layer{".to_owned()),
+        None => {}
+    }
+    conditions
+}
+
+fn note(dependency: Dependency, parts: &mut Parts) {
+    match dependency {
+        Dependency::Url(url) => parts.url(&url.url, url.placeholder, url.loc.start.line, url.loc.start.column),
+        Dependency::Import(import) => parts.sheet(&import.url, import.placeholder, import.loc.start.line, import.loc.start.column),
+    }
+}
+
+/// The exports of a CSS module: each class with the scoped names that it stands for. `imports` names other modules.
+fn classes(exports: &CssModuleExports, mut import: impl FnMut(&str) -> String) -> (String, Vec<String>) {
+    let mut names: Vec<_> = exports.iter().collect();
+    names.sort_by(|a, b| a.0.cmp(b.0));
+    let (mut members, mut code) = (Vec::new(), String::new());
+    for (at, (name, export)) in names.iter().enumerate() {
+        let composed = export.composes.iter().map(|reference| match reference {
+            CssModuleReference::Local { name } | CssModuleReference::Global { name } => quoted(name),
+            CssModuleReference::Dependency { name, specifier } => format!("{}[{}]", import(specifier), quoted(name)),
+        });
+        let all: Vec<_> = std::iter::once(quoted(&export.name)).chain(composed).collect();
+        code.push_str(&format!("const class{at} = [{}].join(\" \");\n", all.join(", ")));
+        if is_identifier(name) && *name != "default" {
+            code.push_str(&format!("export {{ class{at} as {name} }};\n"));
+        }
+        members.push(format!("[{}]: class{at}", quoted(name)));
+    }
+    code.push_str(&format!("export default {{ {} }};\n", members.join(", ")));
+    (code, names.into_iter().map(|(name, _)| name.clone()).collect())
+}

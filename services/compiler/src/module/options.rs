@@ -1,0 +1,25 @@
+//! The options of a module.
+
+/// What `tsconfig.json` and `package.json` say. Part of the key of a module.
+#[derive(Clone, Debug, Hash, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) jsx: Jsx,
+    /// `experimentalDecorators`.
+    pub(crate) has_decorators: bool,
+    /// `emitDecoratorMetadata`.
+    pub(crate) has_metadata: bool,
+    pub(crate) strict_nulls: bool,
+    /// `useDefineForClassFields`.
+    pub(crate) defines_fields: bool,
+    /// `verbatimModuleSyntax`: an import without `type` stays.
+    pub(crate) keeps_imports: bool,
+    pub(crate) is_production: bool,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq)]
+pub(crate) enum Jsx {
+    /// Functions of `SOURCE/jsx-runtime`.
+    Automatic { source: String },
+    /// `React.createElement` and `React.Fragment`, or these.
+    Classic { factory: Option<String>, fragment: Option<String> },
+}

@@ -1,0 +1,143 @@
+//! JavaScript, TypeScript and JSX. This module and its children alone know the types of oxc, which differ between its releases.
+
+mod config;
+mod glob;
+mod names;
+mod rewrite;
+
+pub(crate) use self::{glob::PREFIX as GLOB_PREFIX, names::is_of_tools};
+
+use std::path::Path;
+
+use compiler_client::message::{Facts, Finding, finding::code};
+use oxc::{
+    allocator::Allocator,
+    ast::ast::Program,
+    codegen::{Codegen, CodegenOptions},
+    diagnostics::{Diagnostics, Severity},
+    parser::Parser,
+    semantic::{Scoping, SemanticBuilder},
+    span::SourceType,
+    syntax::module_record::{ExportExportName, ModuleRecord},
+    transformer::{ClassPropertiesOptions, JsxOptions, JsxRuntime, TransformOptions, Transformer},
+};
+
+use super::{
+    Source, helpers,
+    options::{Jsx, Options},
+};
+use crate::{text::Text, tree::path};
+
+/// The most findings of one file.
+const MAX_FINDINGS: usize = 20;
+
+/// Returns the code and its map.
+pub(super) fn compile(source: &Source, text: &str, facts: &mut Facts) -> (String, String) {
+    let allocator = Allocator::default();
+    let lines = Text::new(text);
+    let kind = source_type(source.path);
+    let parsed = Parser::new(&allocator, text, kind).parse();
+    report(&parsed.diagnostics, source.path, &lines, facts);
+    if parsed.panicked || !facts.findings.is_empty() {
+        return Default::default();
+    }
+    note_exports(&parsed.module_record, facts);
+    let mut program = parsed.program;
+    let analysed = SemanticBuilder::new().with_build_nodes(true).with_check_syntax_error(true).with_enum_eval(true).build(&program);
+    report(&analysed.diagnostics, source.path, &lines, facts);
+    if !facts.findings.is_empty() {
+        return Default::default();
+    }
+    if kind.is_typescript_definition() {
+        names::note_declared(&analysed.semantic, facts);
+        return Default::default();
+    }
+    names::note_undefined(&analysed.semantic, &lines, facts);
+    if config::is_configuration(source.path) {
+        config::note_aliases(&analysed.semantic, facts);
+    }
+    let scoping = analysed.semantic.into_scoping();
+    let diagnostics = transform(source, &allocator, scoping, &mut program);
+    report(&diagnostics, source.path, &lines, facts);
+    if !facts.findings.is_empty() {
+        return Default::default();
+    }
+    let additions = rewrite::rewrite(source, &lines, &allocator, &mut program, facts);
+    let (code, map) = print(source.path, &program);
+    (code + &additions, map)
+}
+
+fn source_type(path: &str) -> SourceType {
+    let kind = SourceType::from_path(Path::new(path)).unwrap_or_default();
+    // JSX in `.js` is common.
+    if ["js", "mjs"].contains(&path::extension(path).as_str()) { kind.with_jsx(true) } else { kind }
+}
+
+fn report(diagnostics: &Diagnostics, path: &str, lines: &Text, facts: &mut Facts) {
+    for diagnostic in diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error) {
+        if facts.findings.len() == MAX_FINDINGS {
+            return;
+        }
+        let offset = diagnostic.labels.first().map_or(0, |label| label.offset() as usize);
+        let found = lines.finding(code::SYNTAX_ERROR, path, &lines.place(offset), &diagnostic.message);
+        let help = diagnostic.help.as_deref().unwrap_or_default().to_owned();
+        facts.findings.push(Finding { help, ..found });
+    }
+}
+
+fn note_exports(record: &ModuleRecord, facts: &mut Facts) {
+    facts.is_open = !record.has_module_syntax;
+    let entries = record.local_export_entries.iter().chain(&record.indirect_export_entries).chain(&record.star_export_entries);
+    for entry in entries {
+        match &entry.export_name {
+            ExportExportName::Name(name) => facts.exports.push(name.name.to_string()),
+            ExportExportName::Default(_) => facts.exports.push("default".to_owned()),
+            ExportExportName::Null => {}
+        }
+    }
+    facts.exports.sort_unstable();
+    facts.exports.dedup();
+}
+
+fn transform<'a>(source: &Source, allocator: &'a Allocator, scoping: Scoping, program: &mut Program<'a>) -> Diagnostics {
+    let options = transform_options(source.options, program.source_type.is_typescript());
+    Transformer::new(allocator, Path::new(source.path), &options).build_with_scoping(scoping, program).diagnostics
+}
+
+fn transform_options(options: &Options, is_typescript: bool) -> TransformOptions {
+    let mut transform = TransformOptions { jsx: jsx_options(&options.jsx), ..TransformOptions::default() };
+    if let Jsx::Classic { factory, fragment } = &options.jsx {
+        transform.typescript.jsx_pragma = factory.clone().map_or(transform.typescript.jsx_pragma, Into::into);
+        transform.typescript.jsx_pragma_frag = fragment.clone().map_or(transform.typescript.jsx_pragma_frag, Into::into);
+    }
+    transform.typescript.only_remove_type_imports = options.keeps_imports;
+    transform.decorator.legacy = options.has_decorators;
+    transform.decorator.emit_decorator_metadata = options.has_decorators && options.has_metadata;
+    transform.decorator.strict_null_checks = options.strict_nulls;
+    if is_typescript && !options.defines_fields {
+        transform.assumptions.set_public_class_fields = true;
+        transform.typescript.remove_class_fields_without_initializer = true;
+        transform.env.es2022.class_properties = Some(ClassPropertiesOptions { loose: true });
+        transform.env.es2022.class_static_block = true;
+    }
+    transform.helper_loader.module_name = helpers::MODULE.into();
+    transform
+}
+
+fn jsx_options(jsx: &Jsx) -> JsxOptions {
+    match jsx {
+        Jsx::Automatic { source } => {
+            JsxOptions { runtime: JsxRuntime::Automatic, import_source: Some(source.clone()), ..JsxOptions::default() }
+        }
+        Jsx::Classic { factory, fragment } => {
+            JsxOptions { runtime: JsxRuntime::Classic, pragma: factory.clone(), pragma_frag: fragment.clone(), ..JsxOptions::default() }
+        }
+    }
+}
+
+/// Without indentation: that of deeply nested text would be as large as the square of its size.
+fn print(path: &str, program: &Program) -> (String, String) {
+    let options = CodegenOptions { indent_width: 0, source_map_path: Some(Path::new("/").join(path)), ..CodegenOptions::default() };
+    let printed = Codegen::new().with_options(options).build(program);
+    (printed.code, printed.map.map(|map| map.to_json_string()).unwrap_or_default())
+}

@@ -1,0 +1,184 @@
+//! `index.html`: what it loads, and the same page with other addresses.
+
+use std::{cell::RefCell, collections::BTreeMap};
+
+use compiler_client::message::Place;
+use lol_html::{
+    RewriteStrSettings, element,
+    html_content::{ContentType, Element},
+    rewrite_str, text,
+};
+
+use crate::{text::Text, tree::path};
+
+/// Something in the page that another file may answer.
+#[derive(Debug)]
+pub(crate) struct Item {
+    /// The number of the element.
+    pub(crate) element: usize,
+    pub(crate) role: Role,
+    pub(crate) tag: String,
+    pub(crate) attribute: &'static str,
+    /// The address, or the text of an inline script.
+    pub(crate) value: String,
+    pub(crate) place: Place,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// `<script type="module" src>`.
+    Module,
+    /// `<script type="module">` with its text.
+    InlineModule,
+    /// `<link rel="stylesheet">`.
+    Sheet,
+    /// A classic script with an address.
+    Script,
+    /// An image, an icon, a manifest.
+    File,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Outline {
+    pub(crate) items: Vec<Item>,
+    /// The page has a script that is no module, which may define names for all others.
+    pub(crate) has_classic: bool,
+    has_head: bool,
+    /// The current script is the last item, and an inline module.
+    is_inside: bool,
+}
+
+/// What becomes of an element: the value of its attribute.
+pub(crate) type Edits = BTreeMap<usize, (&'static str, String)>;
+
+/// Reads a page. `Err` is a sentence.
+pub(crate) fn read(html: &str) -> Result<Outline, String> {
+    let lines = Text::new(html);
+    let outline = RefCell::new(Outline::default());
+    let count = RefCell::new(0);
+    let every = element!("*", |element| {
+        let number = count.replace_with(|count| *count + 1);
+        note(element, number, &lines, &mut outline.borrow_mut());
+        Ok(())
+    });
+    let script = text!("script", |chunk| {
+        let mut outline = outline.borrow_mut();
+        if outline.is_inside
+            && let Some(item) = outline.items.last_mut()
+        {
+            item.value.push_str(chunk.as_str());
+        }
+        Ok(())
+    });
+    rewrite(html, vec![every, script])?;
+    Ok(outline.into_inner())
+}
+
+fn note(element: &Element, number: usize, lines: &Text, outline: &mut Outline) {
+    let tag = element.tag_name();
+    outline.has_head |= tag == "head";
+    let value = |name: &str| element.get_attribute(name).map(|value| value.trim().to_owned());
+    let place = lines.place(element.source_location().bytes().start);
+    let mut add = |role, attribute, value| {
+        outline.items.push(Item { element: number, role, tag: tag.clone(), attribute, value, place: place.clone() })
+    };
+    match tag.as_str() {
+        "script" => {
+            let kind = value("type").unwrap_or_default().to_ascii_lowercase();
+            let is_code = ["", "text/javascript", "application/javascript"].contains(&kind.as_str());
+            match (kind == "module", value("src")) {
+                (true, Some(src)) => add(Role::Module, "src", src),
+                (true, None) => add(Role::InlineModule, "src", String::new()),
+                (false, Some(src)) if is_code => add(Role::Script, "src", src),
+                _ => {}
+            }
+            outline.has_classic |= is_code;
+            outline.is_inside = outline.items.last().is_some_and(|item| item.element == number && item.role == Role::InlineModule);
+        }
+        "link" => {
+            let relation = value("rel").unwrap_or_default().to_ascii_lowercase();
+            let is_loaded = relation
+                .split_ascii_whitespace()
+                .any(|one| ["icon", "stylesheet", "manifest", "apple-touch-icon", "mask-icon", "preload", "modulepreload"].contains(&one));
+            let role = if relation == "stylesheet" { Role::Sheet } else { Role::File };
+            if let Some(href) = value("href").filter(|_| is_loaded) {
+                add(role, "href", href);
+            }
+        }
+        "img" | "source" | "video" | "audio" | "track" | "embed" => {
+            if let Some(src) = value("src") {
+                add(Role::File, "src", src);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Whether the address may name a file of the tree: it is no foreign one, and no template's.
+pub(crate) fn is_own(address: &str) -> bool {
+    !address.is_empty()
+        && !address.starts_with('#')
+        && !path::is_foreign(address)
+        && !["{{", "<%", "%", "$"].iter().any(|mark| address.contains(mark))
+}
+
+/// Returns the page with the edits, and with `head` before everything that it loads.
+pub(crate) fn write(html: &str, outline: &Outline, edits: &Edits, head: &str) -> Result<String, String> {
+    let count = RefCell::new(0);
+    let every = element!("*", |element| {
+        let number = count.replace_with(|count| *count + 1);
+        if let Some((attribute, value)) = edits.get(&number) {
+            element.set_attribute(attribute, value)?;
+            if element.tag_name() == "script" {
+                element.set_inner_content("", ContentType::Text);
+            }
+        }
+        if element.tag_name() == "head" {
+            element.prepend(head, ContentType::Html);
+        }
+        Ok(())
+    });
+    let written = rewrite(html, vec![every])?;
+    if outline.has_head {
+        return Ok(written);
+    }
+    let is_doctype = written.get(..9).is_some_and(|start| start.eq_ignore_ascii_case("<!doctype"));
+    let at = if is_doctype { written.find('>').map_or(0, |at| at + 1) } else { 0 };
+    Ok(format!("{}{head}{}", &written[..at], &written[at..]))
+}
+
+type Handlers<'h> = Vec<(std::borrow::Cow<'h, lol_html::Selector>, lol_html::ElementContentHandlers<'h>)>;
+
+fn rewrite(html: &str, handlers: Handlers<'_>) -> Result<String, String> {
+    let settings = RewriteStrSettings { element_content_handlers: handlers, strict: false, ..RewriteStrSettings::default() };
+    rewrite_str(html, settings).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = "<!doctype html>\n<html><head><link rel=icon href='/a.svg'><link rel=canonical href=/x></head>\n<body>\n\
+        <script type=module src=/src/main.tsx></script><script type=module>import './a'; '</b>'</script><script>let a</script></body></html>";
+
+    #[test]
+    fn what_a_page_loads_is_found_with_its_place() {
+        let outline = read(PAGE).expect("a page");
+        let found: Vec<_> = outline.items.iter().map(|item| (item.role, item.value.as_str(), item.place.line)).collect();
+        let expected = [(Role::File, "/a.svg", 2), (Role::Module, "/src/main.tsx", 4), (Role::InlineModule, "import './a'; '</b>'", 4)];
+        assert_eq!(found, expected);
+        assert!(outline.has_classic);
+    }
+
+    #[test]
+    fn a_page_is_changed_only_where_it_has_to_be() {
+        let outline = read(PAGE).expect("a page");
+        let edits = outline.items.iter().map(|item| (item.element, (item.attribute, format!("/{}", item.element)))).collect();
+        let page = write(PAGE, &outline, &edits, "<meta>").expect("a page");
+        assert!(page.contains("<head><meta><link rel=icon href=\"/2\">") && page.contains("<link rel=canonical href=/x>"), "{page}");
+        assert!(page.contains("<script type=module src=\"/6\"></script><script>let a</script>"), "{page}");
+        for (html, expected) in [("<p>", "<meta><p>"), ("<!DOCTYPE html><p>", "<!DOCTYPE html><meta><p>"), ("", "<meta>")] {
+            assert_eq!(write(html, &read(html).expect("a page"), &Edits::new(), "<meta>").expect("a page"), expected);
+        }
+    }
+}

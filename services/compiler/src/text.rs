@@ -1,0 +1,121 @@
+//! Places in texts, and findings at them.
+
+use compiler_client::message::{Finding, Place};
+
+/// The characters of a line that are shown.
+const MAX_LINE: usize = 160;
+/// The lines before and after the line of a finding.
+const NEIGHBOURS: usize = 2;
+const MAX_MESSAGE: usize = 500;
+
+/// A text with the offsets of its lines.
+pub(crate) struct Text<'t> {
+    text: &'t str,
+    starts: Vec<usize>,
+}
+
+impl<'t> Text<'t> {
+    pub(crate) fn new(text: &'t str) -> Self {
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { text, starts }
+    }
+
+    /// The place of a byte. A byte after the end is at the end.
+    pub(crate) fn place(&self, offset: usize) -> Place {
+        let mut offset = offset.min(self.text.len());
+        while !self.text.is_char_boundary(offset) {
+            offset -= 1;
+        }
+        let line = self.starts.partition_point(|start| *start <= offset).max(1);
+        let column = self.text[self.starts[line - 1]..offset].chars().count() + 1;
+        Place { line: count(line), column: count(column), text: self.line(line) }
+    }
+
+    /// The place of a line and a column, both from 1.
+    pub(crate) fn place_at(&self, line: u32, column: u32) -> Place {
+        let line = (line as usize).clamp(1, self.starts.len());
+        Place { line: count(line), column: column.max(1), text: self.line(line) }
+    }
+
+    /// A line from 1, clipped.
+    fn line(&self, line: usize) -> String {
+        let start = self.starts[line - 1];
+        let end = self.starts.get(line).map_or(self.text.len(), |next| next - 1);
+        self.text[start..end].trim_end_matches('\r').chars().take(MAX_LINE).collect()
+    }
+
+    /// The lines around a place, with a mark.
+    fn frame(&self, place: &Place) -> String {
+        let at = place.line as usize;
+        let lines = at.saturating_sub(NEIGHBOURS).max(1)..=(at + NEIGHBOURS).min(self.starts.len());
+        lines.map(|line| framed(line, &self.line(line), (line == at).then_some(place.column))).collect()
+    }
+
+    pub(crate) fn finding(&self, code: &str, file: &str, place: &Place, message: &str) -> Finding {
+        Finding { frame: self.frame(place), ..finding(code, file, place, message) }
+    }
+}
+
+/// A finding whose frame is only the line of the place.
+pub(crate) fn finding(code: &str, file: &str, place: &Place, message: &str) -> Finding {
+    let frame = if place.text.is_empty() { String::new() } else { framed(place.line as usize, &place.text, Some(place.column)) };
+    let message = message.chars().take(MAX_MESSAGE).collect();
+    Finding {
+        code: code.to_owned(),
+        file: file.to_owned(),
+        line: place.line,
+        column: place.column,
+        message,
+        frame,
+        help: String::new(),
+        is_warning: false,
+    }
+}
+
+/// The start of a file.
+pub(crate) fn start() -> Place {
+    Place { line: 1, column: 1, text: String::new() }
+}
+
+fn framed(number: usize, line: &str, column: Option<u32>) -> String {
+    let mark = if column.is_some() { '>' } else { ' ' };
+    let mut framed = format!("{mark} {number:>4} | {line}\n");
+    if let Some(column) = column.map(|column| column as usize).filter(|column| *column <= MAX_LINE) {
+        // Tabs stay tabs, so that the mark is below its character.
+        let pad: String = line.chars().chain(std::iter::repeat(' ')).take(column - 1).map(|c| if c == '\t' { c } else { ' ' }).collect();
+        framed.push_str(&format!("       | {pad}^\n"));
+    }
+    framed
+}
+
+fn count(value: usize) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_count_characters_from_one() {
+        let text = Text::new("one\n\tzwö drei\r\nlast");
+        let at = |offset| {
+            let place = text.place(offset);
+            (place.line, place.column)
+        };
+        assert_eq!([at(0), at(3), at(4), at(10), at(17), at(999)], [(1, 1), (1, 4), (2, 1), (2, 6), (3, 2), (3, 5)]);
+        assert_eq!(at(8), (2, 4), "inside of a character");
+        assert_eq!(text.place(5).text, "\tzwö drei");
+        assert_eq!(text.place_at(9, 0), text.place_at(3, 1));
+    }
+
+    #[test]
+    fn a_frame_has_its_neighbours_and_a_mark() {
+        let text = Text::new("a\nb\n\tc d\ne\nf\ng");
+        let found = text.finding("CODE", "x.ts", &text.place(7), "message");
+        assert_eq!(found.frame, "     1 | a\n     2 | b\n>    3 | \tc d\n       | \t  ^\n     4 | e\n     5 | f\n");
+        let long = "x".repeat(1000);
+        let text = Text::new(&long);
+        assert!(text.finding("CODE", "x.ts", &text.place(900), "message").frame.len() < 200);
+    }
+}

@@ -1,0 +1,221 @@
+//! Hostile sources in workers. Each has an answer or a typed error before its deadline, and the caller goes on.
+
+use std::time::Duration;
+
+use compiler_client::{
+    message::Request,
+    worker::{Error, Workers},
+};
+
+use crate::support::{brief, request, workers};
+
+/// Runs one worker. The limit of its processor time holds before the deadline does.
+async fn run(files: &[(&str, &str)]) -> Result<Vec<String>, Error> {
+    workers().compile(&request(files)).await.map(|answer| brief(&answer.findings))
+}
+
+fn page_with<'f>(path: &'f str, text: &'f str) -> [(&'f str, &'f str); 2] {
+    [("index.html", "<script type=module src=/src/main.tsx></script>"), (path, text)]
+}
+
+/// Shapes that nest, with the text that opens, in the middle and that closes.
+const NESTED: &[(&str, &str, &str, &str)] = &[
+    ("src/main.tsx", "(", "1", ")"),
+    ("src/main.tsx", "[", "", "]"),
+    ("src/main.tsx", "{", "", "}"),
+    ("src/main.tsx", "({a:", "1", "})"),
+    ("src/main.tsx", "<a>", "b", "</a>"),
+    ("src/main.tsx", "`${", "1", "}`"),
+    ("src/main.tsx", "function f(){", "", "}"),
+    ("src/main.tsx", "class A{a=", "1", "}"),
+    ("src/main.tsx", "!", "1", ""),
+    ("src/main.tsx", "- ", "1", ""),
+    ("src/main.tsx", "new ", "a", ""),
+    ("src/main.tsx", "a=>", "1", ""),
+    ("src/main.tsx", "a?b:", "c", ""),
+    ("src/main.tsx", "if(a)", ";", ""),
+    ("src/main.tsx", "a:", ";", ""),
+    ("src/main.tsx", "1+", "1", ""),
+    ("src/main.tsx", "a=", "1", ""),
+    ("src/main.tsx", "a.b(", "1", ")"),
+    ("src/main.tsx", "", "a", ".b"),
+    ("src/main.tsx", "", "a", "()"),
+    ("src/main.tsx", "", "a", "`b`"),
+    ("src/main.tsx", "a**", "1", ""),
+    ("src/main.tsx", "await ", "1", ""),
+    ("src/main.tsx", "let a:", "b", ""),
+    ("src/main.tsx", "type A=B<", "c", ">"),
+    ("src/main.tsx", "type A=()=>", "c", ""),
+    ("src/main.tsx", "namespace A.", "b{}", ""),
+    ("src/main.tsx", "/(?:", "a", ")/"),
+    ("src/a.css", "a{", "", "}"),
+    ("src/a.css", "@media print{", "", "}"),
+    ("src/a.css", ":not(", "a", "){}"),
+    ("src/a.css", "a{b:calc(", "1", ")}"),
+    ("src/a.json", "[", "", "]"),
+    ("index.html", "<div>", "", "</div>"),
+    ("index.html", "<svg><math>", "", ""),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deep_nesting_ends_with_an_answer_or_a_typed_error() {
+    let mut unexpected = Vec::new();
+    for (path, open, middle, close) in NESTED {
+        for depth in [1_000, 20_000] {
+            let text = open.repeat(depth) + middle + &close.repeat(depth);
+            match run(&page_with(path, &text)).await {
+                Ok(_) | Err(Error::StackOverflow { .. } | Error::OutOfMemory { .. } | Error::Crash { .. }) => {}
+                Err(error) => unexpected.push(format!("{path} {open}{middle}{close} {depth}: {error}")),
+            }
+        }
+    }
+    assert!(unexpected.is_empty(), "{unexpected:#?}");
+    assert!(run(&[("index.html", "<p>")]).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bombs_end_with_an_answer_or_a_typed_error() {
+    let bombs = [
+        ("src/main.tsx", "{".repeat(200 << 10)),
+        ("src/main.tsx", format!("{}{}", "{".repeat(100 << 10), "}".repeat(100 << 10))),
+        ("src/main.tsx", format!("/{}/.test(x)", "(a*)*".repeat(20 << 10))),
+        ("src/main.tsx", format!("/[{}]/v", "a-z&&[".repeat(5_000))),
+        ("src/main.tsx", "a".repeat(3 << 20)),
+        ("src/main.tsx", "x;".repeat(1 << 20)),
+        ("src/main.tsx", format!("let {};", (0..100_000).map(|at| format!("a{at}")).collect::<Vec<_>>().join(","))),
+        ("src/main.tsx", "import './a';".repeat(100_000)),
+        ("src/main.tsx", "\u{0}\u{feff}\u{2028}".repeat(100_000)),
+        ("src/main.tsx", "enum A { a = 1 << 30, b = a ** a, }".repeat(10_000)),
+        ("src/main.tsx", "import.meta.glob('./**/*{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}');".repeat(100)),
+        ("src/a.css", "a{b:c}".repeat(500_000)),
+        ("src/a.css", format!("{}{{a:b}}", "a,".repeat(500_000))),
+        ("src/a.css", format!("a{{{}}}", "&,&{".repeat(700))),
+        ("src/a.css", "@import 'a.css';".repeat(100_000)),
+        (".env", (0..1000).map(|at| format!("VITE_{}=${{VITE_{at}}}${{VITE_{at}}}\n", at + 1)).collect()),
+        ("package.json", format!("{{\"dependencies\":{{{}}}}}", "\"a\":1,".repeat(100_000))),
+        ("tsconfig.json", "{\"extends\":\"./tsconfig.json\",\"references\":[{\"path\":\".\"}]}".to_owned()),
+        ("index.html", "<script type=module>a</script>".repeat(20_000)),
+        ("index.html", format!("<a {}>", "b=c ".repeat(500_000))),
+    ];
+    let mut unexpected = Vec::new();
+    for (at, (path, text)) in bombs.iter().enumerate() {
+        match run(&page_with(path, text)).await {
+            Ok(_) | Err(Error::StackOverflow { .. } | Error::OutOfMemory { .. } | Error::Crash { .. }) => {}
+            Err(error) => unexpected.push(format!("bomb {at} in {path}: {error}")),
+        }
+    }
+    assert!(unexpected.is_empty(), "{unexpected:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn brackets_that_are_too_deep_are_a_finding_and_an_overflow_names_its_file() {
+    let found = run(&page_with("src/main.tsx", &"(".repeat(5_000))).await.expect("an answer");
+    assert_eq!(found, ["NESTED_TOO_DEEPLY src/main.tsx:1:1"]);
+    let error = run(&page_with("src/main.tsx", &("!".repeat(1_000_000) + "1"))).await.expect_err("a full stack");
+    assert!(matches!(&error, Error::StackOverflow { file: Some(file) } if file == "src/main.tsx"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_is_killed_at_its_deadline_and_a_missing_executable_is_an_error() {
+    let impatient = Workers { deadline: Duration::ZERO, ..workers() };
+    assert!(matches!(impatient.compile(&Request::default()).await, Err(Error::Timeout { .. })));
+    let missing = Workers { executable: "/nonexistent/compiler".into(), ..workers() };
+    assert!(matches!(missing.compile(&Request::default()).await, Err(Error::Start(_))));
+    // A program that ends at once without an answer.
+    let other = Workers { executable: "/bin/true".into(), ..workers() };
+    assert!(matches!(other.compile(&request(&[("a", &"a".repeat(1 << 20))])).await, Err(Error::Crash { .. })));
+}
+
+/// Changes of files that a real project has: bytes, cuts, doubled and swapped parts.
+#[tokio::test(flavor = "multi_thread")]
+async fn mutated_files_have_an_answer() {
+    #[allow(clippy::disallowed_methods, reason = "a setting of the tests, not of a service")]
+    let cases = std::env::var("BACKLOT_MUTATIONS").ok().and_then(|cases| cases.parse().ok()).unwrap_or(1_200);
+    let seeds = [
+        ("src/main.tsx", include_str!("mutations/page.tsx")),
+        ("src/a.css", include_str!("mutations/style.css")),
+        ("src/a.module.css", include_str!("mutations/style.css")),
+        ("index.html", include_str!("mutations/index.html")),
+        ("tsconfig.json", include_str!("mutations/tsconfig.json")),
+        ("package.json", "{\"name\":\"a\",\"dependencies\":{\"react\":\"19\"},\"imports\":{\"#a\":\"./src/main.tsx\"}}"),
+    ];
+    let mut random = Random(0x5eed);
+    // Many small projects in one request would hide which one failed; several files in one tree are as good and ten times as fast.
+    for round in 0..cases / 12 {
+        let mut files = Vec::new();
+        for (path, seed) in seeds {
+            files.push((path.to_owned(), mutate(seed.as_bytes(), &mut random)));
+        }
+        for at in 0..6 {
+            files.push((
+                format!("src/x{at}.{}", ["tsx", "ts", "js", "css", "json", "mjs"][at]),
+                mutate(seeds[at % 2].1.as_bytes(), &mut random),
+            ));
+        }
+        let files: Vec<_> = files.iter().map(|(path, content)| crate::support::file(path, content)).collect();
+        let request = Request { files, check_all: true, ..Request::default() };
+        if let Err(error) = workers().compile(&request).await {
+            panic!(
+                "round {round}: {error}: {:?}",
+                request.files.iter().map(|file| String::from_utf8_lossy(file.content())).collect::<Vec<_>>()
+            );
+        }
+    }
+}
+
+/// xorshift64*.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % limit.max(1)
+    }
+}
+
+fn mutate(seed: &[u8], random: &mut Random) -> Vec<u8> {
+    const TOKENS: &[&[u8]] = &[
+        b"{",
+        b"}",
+        b"(",
+        b")",
+        b"<",
+        b"/>",
+        b"`",
+        b"${",
+        b"'",
+        b"/*",
+        b"\\u{",
+        b"=>",
+        b"@",
+        b"#",
+        b"\0",
+        b"\xff",
+        b"\xe2\x80",
+        b"import.meta",
+        b"?",
+        b"...",
+    ];
+    let mut bytes = seed.to_vec();
+    for _ in 0..=random.below(4) {
+        let (at, end) = (random.below(bytes.len()), random.below(bytes.len()));
+        let (start, end) = (at.min(end), at.max(end));
+        match random.below(6) {
+            0 => bytes.truncate(at),
+            1 => drop(bytes.drain(start..end.min(start + 40))),
+            2 => {
+                let part = bytes[start..end.min(start + 200)].to_vec();
+                bytes.splice(at.min(bytes.len())..at.min(bytes.len()), part);
+            }
+            3 if !bytes.is_empty() => bytes[at] = u8::try_from(random.below(256)).unwrap_or_default(),
+            4 if !bytes.is_empty() => bytes.swap(start, end),
+            _ => {
+                let token = TOKENS[random.below(TOKENS.len())];
+                bytes.splice(at..at, token.iter().copied());
+            }
+        }
+    }
+    bytes
+}

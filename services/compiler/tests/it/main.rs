@@ -1,0 +1,8 @@
+//! The compiler as its callers see it: a request and its answer, in this process and in a worker.
+
+mod faults;
+mod hostile;
+mod modules;
+mod page;
+mod support;
+mod templates;

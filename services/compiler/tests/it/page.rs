@@ -1,0 +1,55 @@
+//! `index.html`.
+
+use compiler_client::message::Package;
+
+use crate::support::{answer, brief, compile, request};
+
+#[test]
+fn a_page_gets_its_import_map_before_its_scripts_and_keeps_the_rest() {
+    let html = "<!DOCTYPE html>\n<html lang=en><head>\n<title>T</title><link rel=icon href=/icon.svg><link rel=stylesheet href=/src/a.css>\n\
+        <script type=module>import './src/main.tsx'; console.log(1)</script></head><body><div id=root></div><img src=./src/x.png></body></html>";
+    let files = [
+        ("index.html", html),
+        ("public/icon.svg", "<svg/>"),
+        ("src/main.tsx", "import 'pkg'"),
+        ("src/a.css", "@import './b.css';\n.a { background: url(x.png) }"),
+        ("src/b.css", "@import './a.css'; .b { color: red }"),
+        ("src/x.png", "png"),
+        ("package.json", r#"{"dependencies":{"pkg":"1"}}"#),
+    ];
+    let mut with_base = request(&files);
+    with_base.base = "/p/1/".to_owned();
+    with_base.packages = ["pkg", "other"].map(|name| Package { specifier: name.to_owned(), url: format!("@m/{name}.js") }).to_vec();
+    let answer = compile(with_base);
+    assert_eq!(brief(&answer.findings), Vec::<String>::new());
+    let page = &answer.page;
+    let map = page.find("<script type=\"importmap\">").expect("an import map");
+    assert!(map < page.find("modulepreload").expect("a preload") && map > page.find("<head>").expect("a head"), "{page}");
+    for part in
+        ["<title>T</title>", "href=\"/p/1/icon.svg\"", "<img src=\"/p/1/@a/", "\"pkg\":\"/p/1/@m/pkg.js\"", "href=\"/p/1/@m/pkg.js\""]
+    {
+        assert!(page.contains(part), "{part} is not in {page}");
+    }
+    assert!(!page.contains("other") && !page.contains("console.log(1)"), "{page}");
+    let sheets: Vec<_> = answer.resources.iter().filter(|resource| resource.url.ends_with(".css")).map(|resource| &resource.text).collect();
+    assert!(sheets.iter().any(|text| text.contains("../@a/")) && sheets.iter().any(|text| text.contains("@import \"./")), "{sheets:?}");
+}
+
+#[test]
+fn findings_of_inline_scripts_are_in_the_page() {
+    let answer = answer(&[("index.html", "<head>\n<script type=module>\n  import './none';\n  nothing();\n</script>")]);
+    assert_eq!(brief(&answer.findings), ["UNRESOLVED_IMPORT index.html:3:10", "UNDEFINED_NAME index.html:4:3"]);
+    assert!(answer.page.is_empty());
+}
+
+#[test]
+fn an_import_map_cannot_end_its_script() {
+    let answer = answer(&[("src/main.tsx", "import './</script><script>alert(1)//.js?raw'"), ("src/</script><script>alert(1)//.js", "")]);
+    assert!(!answer.page.contains("</script><script>alert"), "{}", answer.page);
+}
+
+#[test]
+fn a_tree_without_a_page_says_so() {
+    assert_eq!(brief(&compile(request(&[("src/a.ts", "")])).findings), ["MISSING_PAGE index.html:1:1"]);
+    assert_eq!(brief(&compile(request(&[])).findings), ["MISSING_PAGE index.html:1:1"]);
+}

@@ -1,0 +1,83 @@
+//! A worker can do nothing but compute. This program starts itself as a worker whose work tries what it must not do, and says what
+//! happened. It is no part of the executable.
+
+use std::{
+    env, fs, io,
+    io::Write,
+    net::TcpStream,
+    process::{Command, ExitCode, Stdio},
+    thread,
+};
+
+/// Returns whether it was refused.
+type Attempt = fn() -> bool;
+
+/// The attempts, by name.
+const ATTEMPTS: [(&str, Attempt); 7] = [
+    ("read a file", || refused(fs::read("/etc/passwd"))),
+    ("write a file", || refused(fs::write("/tmp/backlot-compiler-probe", "x"))),
+    ("list a folder", || refused(fs::read_dir("/"))),
+    ("open a socket", || refused(TcpStream::connect("127.0.0.1:9"))),
+    ("start a program", || refused(Command::new("/bin/true").status())),
+    ("start a thread", || refused(thread::Builder::new().spawn(|| ()))),
+    ("remove a file", || refused(fs::remove_file("/tmp/backlot-compiler-none"))),
+];
+
+fn refused<T>(result: io::Result<T>) -> bool {
+    let error = result.err().and_then(|error| error.raw_os_error());
+    // Not permitted; or no handle and no thread left, by the limits.
+    cfg!(target_os = "linux") && error == Some(libc::EPERM)
+}
+
+fn attempt() -> io::Result<()> {
+    let mut report = String::new();
+    for (name, attempt) in ATTEMPTS {
+        let result = if attempt() { "refused" } else { "done" };
+        report += &format!("{name}: {result}\n");
+    }
+    io::stdout().write_all(report.as_bytes())
+}
+
+fn hang() -> io::Result<()> {
+    let mut count = 0_u64;
+    loop {
+        count = std::hint::black_box(count.wrapping_add(1));
+    }
+}
+
+fn fill() -> io::Result<()> {
+    let mut all = Vec::new();
+    loop {
+        all.push(vec![1_u8; 1 << 20]);
+        std::hint::black_box(&all);
+    }
+}
+
+fn main() -> ExitCode {
+    match env::args().nth(1).as_deref() {
+        Some("attempt") => compiler::worker::run(attempt),
+        Some("hang") => compiler::worker::run(hang),
+        Some("fill") => compiler::worker::run(fill),
+        _ if cfg!(target_os = "linux") => check(),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn start(work: &str) -> std::process::Output {
+    let own = env::current_exe().expect("this program");
+    Command::new(own).arg(work).env_clear().stdin(Stdio::null()).output().expect("a child")
+}
+
+fn check() -> ExitCode {
+    let output = start("attempt");
+    let report = String::from_utf8_lossy(&output.stdout).into_owned();
+    let expected: String = ATTEMPTS.iter().map(|(name, _)| format!("{name}: refused\n")).collect();
+    assert_eq!(report, expected, "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success());
+    let output = start("fill");
+    assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("memory allocation of"), "{output:?}");
+    if env::var_os("BACKLOT_LONG").is_some() {
+        assert!(!start("hang").status.success(), "the limit of processor time");
+    }
+    ExitCode::SUCCESS
+}
