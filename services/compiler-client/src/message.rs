@@ -57,7 +57,7 @@ pub struct Package {
 /// A compiled tree.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Answer {
-    /// The page; empty if an error or an absent content stands in its way.
+    /// The page; empty if an error or an absent content stands in its way. An undefined name does not.
     #[prost(string, tag = "1")]
     pub page: String,
     /// Sorted by file and place. At most [`finding::MAX_FINDINGS`].

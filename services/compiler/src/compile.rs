@@ -53,7 +53,7 @@ pub fn compile(request: Request, progress: &mut dyn FnMut(&str)) -> Answer {
     findings.extend(Checker::new(&graph, &walk, &outline).modules());
     findings.extend(broken);
     let findings = sorted(findings);
-    let is_broken = |finding: &Finding| !finding.is_warning && is_of_page(finding, &walk);
+    let is_broken = |finding: &Finding| stops(finding) && is_of_page(finding, &walk);
     let page = match html.filter(|_| !findings.iter().any(is_broken)) {
         Some(html) => page::write(&html, &outline, &walk.edits, &head(&walk, &request.packages, &base)).unwrap_or_default(),
         None => String::new(),
@@ -151,6 +151,11 @@ fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings.dedup_by(|a, b| (&a.file, a.line, a.column, &a.code) == (&b.file, b.line, b.column, &b.code) && a.message == b.message);
     findings.truncate(MAX_FINDINGS);
     findings
+}
+
+/// Whether modules with this finding do not load. An undefined name fails only where it is used.
+fn stops(finding: &Finding) -> bool {
+    !finding.is_warning && finding.code != code::UNDEFINED_NAME
 }
 
 /// Whether the page loads the file.

@@ -23,15 +23,6 @@ const TERRITORIES: &[(&str, &[&str])] = &[
     ),
     ("axum", &["gateway/"]),
     ("fred", &["services/rate-limit/src/counter/", "services/chassis/src/doorbell.rs", "services/chassis/src/redis.rs", "tests/bench/"]),
-    (
-        "fred",
-        &[
-            "services/agent-streaming/src/log/doorbell.rs",
-            "services/rate-limit/src/counter/",
-            "services/chassis/src/redis.rs",
-            "tests/bench/",
-        ],
-    ),
     // The types of oxc change with each release.
     (
         "oxc",
