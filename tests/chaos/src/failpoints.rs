@@ -20,6 +20,7 @@ const EXCLUDED: &[(Role, &[&str], &str)] = &[
         &["select account bytes", "select draft", "select member", "select pending write"],
         "runs only if a write was refused: a full account, a race, or an expired lease",
     ),
+    (Role::ProjectStorage, &["select ended session"], "runs only if a preview could not be created: its session has ended meanwhile"),
     (Role::ProjectStorage, &["release sweep"], "runs only after another statement of the sweep failed"),
     (
         Role::ProjectStorage,
