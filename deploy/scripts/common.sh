@@ -179,8 +179,7 @@ need_openapi_tools() {
     touch "$openapi_folder/complete"
 }
 
-# Downloads published packages of npm and PyPI, which the tests import, into a folder that is named by the pinned versions. Sets
-# archives_folder.
+# Downloads published project templates, which the tests compile, into a folder that is named by the pinned versions. Sets packages_folder.
 need_compiler_packages() {
     packages_folder="$cache/compiler-packages-$(cksum <services/compiler/tests/packages.txt | cut -d ' ' -f 1)"
     [[ -f "$packages_folder/complete" ]] && return
@@ -188,9 +187,12 @@ need_compiler_packages() {
     python3 -m pip --version >/dev/null 2>&1 || add_package python3-pip python || fail "pip is needed to download the packages that the tests compile"
     say "downloading project templates from npm"
     mkdir -p "$packages_folder"
-    python3 tests/journeys/archives/fetch.py services/compiler/tests/packages.txt "$packages_folder" >&2
+    python3 tests/archives/fetch.py services/compiler/tests/packages.txt "$packages_folder" >&2
     touch "$packages_folder/complete"
 }
+
+# Downloads published packages of npm and PyPI, which the tests import, into a folder that is named by the pinned versions. Sets
+# archives_folder.
 need_archives() {
     archives_folder="$cache/archives-$(cksum <tests/archives/packages.txt | cut -d ' ' -f 1)"
     [[ -f "$archives_folder/complete" ]] && return
@@ -203,11 +205,13 @@ need_archives() {
 }
 
 # Lets npm resolve the dependency sets of services/npm/tests, and stores its answers with the packuments in a folder that is named by the
-# sets. Sets answers_folder.
+# sets and the versions of npm and Node.js. Sets answers_folder.
 need_npm_answers() {
-    answers_folder="$cache/npm-answers-$(cat services/npm/tests/fetch.mjs services/npm/tests/sets/*.json | cksum | cut -d ' ' -f 1)"
-    [[ -f "$answers_folder/complete" ]] && return
     { have npm && have node; } || add_package npm node || fail "npm is needed for its answers: install Node.js"
+    answers_folder="$cache/npm-answers-$({ cat services/npm/tests/fetch.mjs services/npm/tests/sets/*.json; npm --version; node --version; } | cksum | cut -d ' ' -f 1)"
+    [[ -f "$answers_folder/complete" ]] && return
+    # Answers of different days may differ.
+    rm -rf "$answers_folder"
     say "asking npm for the packages of the dependency sets"
     node services/npm/tests/fetch.mjs services/npm/tests/sets "$answers_folder" >&2
     touch "$answers_folder/complete"

@@ -18,6 +18,7 @@ cargo test --quiet -p project-storage --lib archive::read::fuzz
 cargo test --quiet -p npm --test it fuzz::
 # Changed source files in workers of the compiler.
 BACKLOT_MUTATIONS="$((${CASES:-20000} / 2))" cargo test --quiet -p compiler --test it hostile::mutated
+BACKLOT_LONG=1 cargo test --quiet -p compiler --test sandbox
 # Sequences of operations on projects, compared with a reference, one for each hundred requests.
 BACKLOT_MODEL_CASES="$((${CASES:-20000} / 100))" cargo test --quiet -p project-storage --test it model::
 export BACKLOT_OPENAPI_TOOLS="$openapi_folder"

@@ -32,7 +32,7 @@ pub struct Workers {
     pub deadline: Duration,
 }
 
-/// Why there is no answer. `file` is the path that was compiled when the worker ended, if it is known.
+/// Why there is no answer. `file` is the last file that the worker began, if it is known.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The executable is missing, or the machine has no processes left.
@@ -69,7 +69,7 @@ impl Workers {
         let header = frame::header(size, frame::MAX_REQUEST).map_err(too_large)?;
         let mut bytes = Vec::with_capacity(size + header.len());
         bytes.extend_from_slice(&header);
-        bytes.extend_from_slice(&request.encode_to_vec());
+        request.encode_raw(&mut bytes);
         let mut child = self.start().map_err(Error::Start)?;
         let answer = self.exchange(&mut child, &bytes).await?;
         Answer::decode(answer.as_slice()).map_err(Error::Answer)
@@ -151,6 +151,7 @@ fn last_file(diagnostics: &[u8]) -> Option<String> {
 /// Rust's runtime names a full memory and a full stack before it aborts.
 fn explain(status: ExitStatus, diagnostics: &[u8], file: Option<String>) -> Error {
     let text = String::from_utf8_lossy(diagnostics);
+    let text: String = text.lines().filter(|line| !line.starts_with(PROGRESS)).collect::<Vec<_>>().join("\n");
     if text.contains("memory allocation of") || text.contains("AllocErr") || text.contains("out of memory") {
         Error::OutOfMemory { file }
     } else if text.contains("has overflowed its stack") {

@@ -4,7 +4,7 @@
 // read with npm's own client from the registry that npm is set up for. No script of a package is run.
 
 import { execFileSync, spawnSync } from 'node:child_process'
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -33,14 +33,17 @@ async function settings () {
   return { ...config.flat, fullMetadata: true, preferOffline: true }
 }
 
-// npm's lock file, or `{"error": CODE}` if npm refuses the set.
+// npm's lock file, or `{"error": "ERESOLVE"}` if npm refuses the set.
 function lock (file) {
   const project = mkdtempSync(join(tmpdir(), 'backlot-npm-'))
   try {
     copyFileSync(file, join(project, 'package.json'))
     const args = ['install', '--package-lock-only', '--ignore-scripts', '--no-audit', '--no-fund', '--silent', '--prefer-offline', '--json']
     const { status, stdout } = spawnSync('npm', args, { cwd: project, encoding: 'utf8' })
-    return status === 0 ? readFileSync(join(project, 'package-lock.json'), 'utf8') : JSON.stringify({ error: JSON.parse(stdout).error.code })
+    if (status === 0) return readFileSync(join(project, 'package-lock.json'), 'utf8')
+    const error = JSON.parse(stdout).error.code
+    if (error !== 'ERESOLVE') throw new Error(`${file}: npm ends with ${error}`)
+    return JSON.stringify({ error })
   } finally {
     rmSync(project, { recursive: true })
   }
@@ -50,12 +53,15 @@ const options = await settings()
 const known = new Map()
 
 function packument (name) {
-  if (!known.has(name)) known.set(name, fetch(name))
+  if (!known.has(name)) known.set(name, read(name))
   return known.get(name)
 }
 
-async function fetch (name) {
-  const full = await pacote.packument(name, options).catch(() => null)
+async function read (name) {
+  const full = await pacote.packument(name, options).catch((error) => {
+    if (error.code === 'E404') return null
+    throw error
+  })
   if (!full) return null
   const versions = Object.fromEntries(Object.entries(full.versions).map(([version, manifest]) => [version, reduced(manifest)]))
   const document = { name: full.name, 'dist-tags': full['dist-tags'], versions }
@@ -112,8 +118,7 @@ async function closure (requests) {
 writeFileSync(join(folder, 'node-version'), process.version)
 for (const file of readdirSync(sets).sort()) {
   const set = file.replace(/\.json$/, '')
-  const target = join(folder, `${set}.lock.json`)
-  if (!existsSync(target)) writeFileSync(target, lock(join(sets, file)))
+  writeFileSync(join(folder, `${set}.lock.json`), lock(join(sets, file)))
   const { overrides, ...project } = JSON.parse(readFileSync(join(sets, file), 'utf8'))
   await closure([...Object.entries(project.dependencies ?? {}), ...Object.entries(project.devDependencies ?? {}), ...overridden(overrides)])
   process.stderr.write(`${set}: ${known.size} packuments\n`)

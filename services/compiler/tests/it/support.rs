@@ -45,7 +45,7 @@ pub(crate) fn brief(findings: &[Finding]) -> Vec<String> {
     findings.iter().map(|found| format!("{} {}:{}:{}", found.code, found.file, found.line, found.column)).collect()
 }
 
-/// Workers with the executable of this build. The deadline is generous: other tests run beside this one.
+/// Workers with the executable of this build. On a busy machine, too, the limit of processor time ends a worker before this deadline.
 pub(crate) fn workers() -> Workers {
-    Workers { executable: PathBuf::from(env!("CARGO_BIN_EXE_backlot-compiler")), deadline: Duration::from_secs(60) }
+    Workers { executable: PathBuf::from(env!("CARGO_BIN_EXE_backlot-compiler")), deadline: Duration::from_secs(600) }
 }

