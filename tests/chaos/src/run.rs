@@ -52,7 +52,7 @@ pub struct Amounts {
 }
 
 impl Amounts {
-    /// Amounts for a run of about five minutes on two cores.
+    /// Amounts for a run of about ten minutes on two cores.
     #[must_use]
     pub fn short() -> Self {
         Self {
