@@ -33,10 +33,7 @@ fn fetch() -> PathBuf {
 
 fn options() -> Options {
     let node = std::fs::read_to_string(ANSWERS.join("node-version")).expect("the version of Node.js");
-    Options {
-        node: Version::parse(node.trim()).expect("a version"),
-        ..Options::default()
-    }
+    Options { node: Version::parse(node.trim()).expect("a version"), ..Options::default() }
 }
 
 fn package(set: &str) -> PackageJson {

@@ -39,7 +39,8 @@ const TERRITORIES: &[(&str, &[&str])] = &[
 ];
 
 /// Folders whose code only computes, and what it must not use: its callers decide what is read, and when.
-const PURE: &[(&str, &[&str])] = &[("services/npm/src/", &["fs", "net", "env", "process", "thread", "tokio", "reqwest", "chassis", "Instant", "SystemTime"])];
+const PURE: &[(&str, &[&str])] =
+    &[("services/npm/src/", &["fs", "net", "env", "process", "thread", "tokio", "reqwest", "chassis", "Instant", "SystemTime"])];
 
 #[test]
 fn pure_code_has_no_files_network_or_clock() {
