@@ -104,7 +104,8 @@ impl Environment {
         let endpoints: Endpoints = serde_json::from_str(&endpoints)?;
         let person = Person::sign_up(&process.url).await?;
         let database = PgPool::connect(&self.postgres.url(&format!("{name}_project_storage"))).await?;
-        Ok(Cluster { process, person, metrics: endpoints.metrics_url.context("no metrics")?, grpc: endpoints.grpc, database })
+        let metrics = endpoints.metrics_url.context("no metrics")?;
+        Ok(Cluster { process, person, metrics, grpc: endpoints.grpc, secret: self.secret(), database })
     }
 
     /// Starts another replica of agent-streaming for a cluster.
@@ -162,6 +163,8 @@ pub(crate) struct Cluster {
     /// The URL of its metrics.
     pub(crate) metrics: String,
     pub(crate) grpc: Grpc,
+    /// The cluster secret.
+    pub(crate) secret: ClusterSecret,
     /// The database of project-storage.
     pub(crate) database: PgPool,
 }

@@ -1,7 +1,10 @@
 //! Saves of 1, 10 and 100 files and loads of 100 files over gRPC, compared with plain SQL on prepared data.
 
 use anyhow::{Context as _, Result, ensure};
-use chassis::client::MAX_MESSAGE_BYTES;
+use chassis::{
+    client::{self, MAX_MESSAGE_BYTES, ServiceChannel},
+    identity::Caller,
+};
 use proto::project_storage::{
     FileChange, FileContent, LoadProjectRequest, SaveProjectRequest, file_change, file_content,
     project_storage_service_client::ProjectStorageServiceClient,
@@ -10,7 +13,6 @@ use sqlx::Row as _;
 use tonic::{
     Request,
     metadata::{Ascii, MetadataValue},
-    transport::{Channel, Endpoint},
 };
 use uuid::Uuid;
 
@@ -27,16 +29,17 @@ const SAVES: [(usize, usize, f64); 3] = [(1, 150, 1.6), (10, 100, 1.5), (100, 40
 const LOADS: usize = 150;
 const FILES: usize = 100;
 
-/// A client of project-storage with the token of the user.
+/// A client of project-storage that calls as the gateway does, with the token of the user. Other clients are also counted for the policy
+/// `general`, which the gateway does for its own callers.
 #[derive(Clone)]
 pub(crate) struct Service {
-    pub(crate) client: ProjectStorageServiceClient<Channel>,
+    pub(crate) client: ProjectStorageServiceClient<ServiceChannel>,
     token: MetadataValue<Ascii>,
 }
 
 impl Service {
     pub(crate) async fn connect(cluster: &Cluster) -> Result<Self> {
-        let channel = Endpoint::from_shared(cluster.grpc.project_storage.clone())?.tcp_nodelay(true).connect().await?;
+        let channel = client::connect(Caller::Gateway, Caller::ProjectStorage, &cluster.grpc.project_storage.parse()?, &cluster.secret);
         let client = ProjectStorageServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
         let token = format!("Bearer {}", cluster.person.access_token().await?).parse()?;
         Ok(Self { client, token })
