@@ -107,7 +107,13 @@ async function watchProject() {
   try {
     for await (const { data } of changes(project, signal)) {
       if (data.revision) workspace.head = data.revision.id;
-      await catchUp();
+      try {
+        await catchUp();
+      } catch (error) {
+        // The next revision is another chance, but not without a session.
+        if (signal.aborted || error.status === 401) throw error;
+        failed(error);
+      }
     }
   } catch (error) {
     if (!signal.aborted) failed(error);
