@@ -51,7 +51,7 @@ fn answer<T>(result: Result<T, Error>) -> Result<Response<T>, Status> {
 }
 
 /// The request once more.
-fn copy<T: Clone>(request: &Request<T>) -> Request<T> {
+fn copy_of<T: Clone>(request: &Request<T>) -> Request<T> {
     Request::from_parts(request.metadata().clone(), request.extensions().clone(), request.get_ref().clone())
 }
 
@@ -59,9 +59,9 @@ fn copy<T: Clone>(request: &Request<T>) -> Request<T> {
 /// between the look-up and the read.
 macro_rules! read {
     ($handler:path, $app:expr, $request:ident) => {{
-        let again = copy(&$request);
+        let repeated = copy_of(&$request);
         match $handler($app, $request).await {
-            Err(error) if error.is_missing() => $handler($app, again).await,
+            Err(error) if error.is_missing() => $handler($app, repeated).await,
             result => result,
         }
     }};

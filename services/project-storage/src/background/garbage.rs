@@ -24,7 +24,7 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(3600);
 /// Steps after which a sweep is left to the next tick.
 const MAX_STEPS: u32 = 100_000;
-/// How often in a row the steps of a sweep may fail because of the database.
+/// How often in a row, without a step between, a sweep may fail because of the database.
 const MAX_FAILURES: u32 = 3;
 /// Steps that a batch may take to mark what was saved since, while it locks the store.
 const MAX_LOCKED_STEPS: u32 = 4;
@@ -132,10 +132,14 @@ async fn postpone(pool: &Pool, sweep: &Sweep) -> Result<(), StoreError> {
 }
 
 /// As [`advance`], and continues after transient errors. Each step is in the database, so it may be repeated.
-async fn advance_or_retry(pool: &Pool, sweep: Sweep, mut budget: Budget<'_>) -> Result<Progress, StoreError> {
-    let mut failures = 0;
+async fn advance_or_retry(pool: &Pool, mut sweep: Sweep, mut budget: Budget<'_>) -> Result<Progress, StoreError> {
+    let (mut failures, mut steps) = (0, budget.steps);
     loop {
-        match advance(pool, sweep, &mut budget).await {
+        let result = advance(pool, &mut sweep, &mut budget).await;
+        if budget.steps < steps {
+            (failures, steps) = (0, budget.steps);
+        }
+        match result {
             Err(error) if error.is_transient() && failures < MAX_FAILURES && !budget.stop.is_cancelled() => failures += 1,
             result => return result,
         }
@@ -154,27 +158,29 @@ async fn claim(pool: &Pool, grace: Duration) -> Result<Option<Sweep>, StoreError
     Ok(claimed)
 }
 
-async fn advance(pool: &Pool, sweep: Sweep, budget: &mut Budget<'_>) -> Result<Progress, StoreError> {
-    if !sweep.logs_marked && !mark_logs(pool, &sweep, budget).await? {
+async fn advance(pool: &Pool, sweep: &mut Sweep, budget: &mut Budget<'_>) -> Result<Progress, StoreError> {
+    if !sweep.logs_marked && !mark_logs(pool, sweep, budget).await? {
         return Ok(Progress::Paused);
     }
+    sweep.logs_marked = true;
+    let sweep = &*sweep;
     let (mut after, mut objects) = (None::<Oid>, 0);
     loop {
         let mut db = store::connection(pool).await?;
-        garbage::mark_roots(&mut *db, &sweep).await?;
-        while walk(&mut db, &sweep).await? {
+        garbage::mark_roots(&mut *db, sweep).await?;
+        while walk(&mut db, sweep).await? {
             if !budget.has_more() {
                 return Ok(Progress::Paused);
             }
-            if !garbage::renew(&mut *db, &sweep).await? {
+            if !garbage::renew(&mut *db, sweep).await? {
                 return Ok(Progress::Ended);
             }
         }
-        let unmarked = garbage::unmarked(&mut *db, &sweep, after).await?;
+        let unmarked = garbage::unmarked(&mut *db, sweep, after).await?;
         drop(db);
         let last = unmarked.last().copied().filter(|_| !seeded_bug::is("end-a-sweep-early"));
         let Some(last) = last else { return Ok(Progress::Done { objects }) };
-        match delete(pool, &sweep, &unmarked).await? {
+        match delete(pool, sweep, &unmarked).await? {
             Deletion::Done(deleted) => {
                 objects += deleted;
                 after = Some(last);

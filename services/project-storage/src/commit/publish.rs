@@ -94,14 +94,16 @@ impl OptimisticWrite for PublishWrite<'_> {
 impl PublishWrite<'_> {
     async fn find_recorded(&self) -> Result<Option<Template>, Error> {
         let Some(request) = &self.publish.request else { return Ok(None) };
-        let Some((id, fingerprint)) = templates::find_recorded(&self.objects.pool, self.publish.user.id, &request.id).await? else {
-            return Ok(None);
-        };
-        if fingerprint != request.fingerprint {
+        let recorded = templates::find_recorded(&self.objects.pool, self.publish.user.id, &request.id).await?;
+        let Some(recorded) = recorded else { return Ok(None) };
+        if recorded.fingerprint != request.fingerprint {
             return Err(Error::KeyReused);
         }
         // If it was unpublished since, a late repeat does not publish it again.
-        templates::find(&self.objects.pool, id).await?.map(Some).ok_or(Error::TemplateNotFound)
+        if recorded.is_unpublished {
+            return Err(Error::TemplateNotFound);
+        }
+        templates::find(&self.objects.pool, recorded.template).await?.map(Some).ok_or(Error::TemplateNotFound)
     }
 
     /// Writes the version. Raced if another request used the same idempotency key meanwhile.

@@ -284,23 +284,36 @@ pub(crate) async fn has_digest(db: &mut Connection, id: TemplateId, digest: &[u8
     chassis::postgres::query("select starter version", query.fetch_one(&mut *db)).await
 }
 
-/// What a user published with an idempotency key: the template, which may be unpublished since, and the fingerprint of the request.
+/// A publication that has an idempotency key.
+pub(crate) struct RecordedPublication {
+    pub(crate) template: TemplateId,
+    /// SHA-256 of the user and the request.
+    pub(crate) fingerprint: Vec<u8>,
+    /// Its template was unpublished. A later one may have the same id.
+    pub(crate) is_unpublished: bool,
+}
+
+/// What a user published with an idempotency key.
 pub(crate) async fn find_recorded(
     db: impl PgExecutor<'_>,
     publisher: UserId,
     request_id: &str,
-) -> Result<Option<(TemplateId, Vec<u8>)>, StoreError> {
+) -> Result<Option<RecordedPublication>, StoreError> {
     let query = sqlx::query!(
-        r#"SELECT template_id AS "template_id!", fingerprint AS "fingerprint!" FROM template_versions
+        r#"SELECT template_id AS "template_id!", fingerprint AS "fingerprint!", false AS "is_unpublished!" FROM template_versions
            WHERE publisher_id = $1 AND request_id = $2
            UNION ALL
-           SELECT template_id, fingerprint FROM unpublished_requests WHERE publisher_id = $1 AND request_id = $2
+           SELECT template_id, fingerprint, true FROM unpublished_requests WHERE publisher_id = $1 AND request_id = $2
            LIMIT 1"#,
         publisher.0,
         request_id,
     );
     let row = chassis::postgres::query("select publication", query.fetch_optional(db)).await?;
-    Ok(row.map(|row| (TemplateId(row.template_id), row.fingerprint)))
+    Ok(row.map(|row| RecordedPublication {
+        template: TemplateId(row.template_id),
+        fingerprint: row.fingerprint,
+        is_unpublished: row.is_unpublished,
+    }))
 }
 
 /// Counts a use.

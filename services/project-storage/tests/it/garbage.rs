@@ -253,6 +253,33 @@ async fn a_store_that_fails_does_not_stop_the_others() {
     assert_eq!(cluster.count(OBJECTS).await, 0);
 }
 
+/// Every second deletion fails. A sweep counts failures in a row, so it ends.
+#[tokio::test]
+async fn a_sweep_with_many_separate_failures_ends() {
+    let cluster = Cluster::start().await;
+    let (ann, pool) = (cluster.person(), &cluster.database.pool);
+    let store = store_of(&cluster, &ann.create().await.id).await;
+    orphan(&cluster, store, b"one").await;
+    // Six batches.
+    let more = "INSERT INTO objects (store_id, oid, tag, size, data)
+                SELECT store_id, substring(sha256(n::text::bytea) FOR 20), tag, size, data FROM objects, generate_series(1, 2600) n
+                WHERE store_id = $1";
+    sqlx::query(more).bind(store.0).execute(pool).await.expect("objects");
+    for sql in [
+        "CREATE SEQUENCE attempts",
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN
+             IF nextval('attempts') % 2 = 1 THEN RAISE EXCEPTION 'refused' USING ERRCODE = '57014'; END IF;
+             RETURN NULL;
+         END $$",
+        "CREATE TRIGGER fail BEFORE DELETE ON objects FOR EACH STATEMENT EXECUTE FUNCTION fail()",
+    ] {
+        sqlx::query(sql).execute(pool).await.expect("a trigger");
+    }
+    assert!(sweep_one(pool, Duration::ZERO, &CancellationToken::new()).await.expect("swept"));
+    assert_eq!(cluster.count(OBJECTS).await, 0);
+}
+
 /// A process that stops gives its sweep back at once, and another one continues.
 #[tokio::test]
 async fn a_process_that_stops_leaves_its_sweep_to_others() {

@@ -83,12 +83,16 @@ async fn a_reported_template_keeps_its_reports_and_is_not_hidden() {
     let cluster = Cluster::start().await;
     let (ann, bob) = (cluster.person(), cluster.person());
     let project = ann.project_of(FILES).await;
-    let first = published(&ann, publication(&project, "A page")).await;
+    let request = |key: &str| PublishTemplateRequest { request_id: key.into(), ..publication(&project, "A page") };
+    let first = published(&ann, request("p")).await;
     report(&bob, &first.id, "ugly").await;
     bob.rate(&first.id, 1, "").await.expect("rated");
     ann.unpublish(&first.id).await.expect("unpublished");
-    let again = published(&ann, publication(&project, "A page")).await;
+    let again = published(&ann, request("q")).await;
     assert_eq!((again.id.as_str(), again.hidden, again.rating_count), (first.id.as_str(), false, 0));
+    // A late repeat of the first request is not about the template that has its id now.
+    assert_eq!(reason(ann.publish(request("p")).await), "TEMPLATE_NOT_FOUND");
+    assert!(ann.publish(request("q")).await.expect("a repeat").replayed);
     assert_eq!(reports(&cluster).await, [(first.id.clone(), "ugly".to_owned())]);
     // Nothing is kept of a template that nobody has said anything about.
     let plain = ann.template_of("Plain", FILES).await;
