@@ -179,29 +179,28 @@ need_openapi_tools() {
     touch "$openapi_folder/complete"
 }
 
-# Downloads published project templates, which the tests compile, into a folder that is named by the pinned versions. Sets packages_folder.
-need_compiler_packages() {
-    packages_folder="$cache/compiler-packages-$(cksum <services/compiler/tests/packages.txt | cut -d ' ' -f 1)"
-    [[ -f "$packages_folder/complete" ]] && return
-    { have npm && have node; } || add_package npm node || fail "npm is needed for the packages that the tests compile: install Node.js"
-    python3 -m pip --version >/dev/null 2>&1 || add_package python3-pip python || fail "pip is needed to download the packages that the tests compile"
-    say "downloading project templates from npm"
-    mkdir -p "$packages_folder"
-    python3 tests/archives/fetch.py services/compiler/tests/packages.txt "$packages_folder" >&2
-    touch "$packages_folder/complete"
+# Downloads the published packages of npm and PyPI that a list pins, unless FOLDER has them already.
+#   need_packages LIST FOLDER WHAT
+need_packages() {
+    [[ -f "$2/complete" ]] && return
+    { have npm && have node; } || add_package npm node || fail "npm is needed for $3: install Node.js"
+    python3 -m pip --version >/dev/null 2>&1 || add_package python3-pip python || fail "pip is needed for $3"
+    say "downloading $3"
+    mkdir -p "$2"
+    python3 tests/archives/fetch.py "$1" "$2" >&2
+    touch "$2/complete"
 }
 
-# Downloads published packages of npm and PyPI, which the tests import, into a folder that is named by the pinned versions. Sets
-# archives_folder.
+# The project templates that the tests compile, in a folder that is named by the pinned versions. Sets packages_folder.
+need_compiler_packages() {
+    packages_folder="$cache/compiler-packages-$(cksum <services/compiler/tests/packages.txt | cut -d ' ' -f 1)"
+    need_packages services/compiler/tests/packages.txt "$packages_folder" "the project templates that the tests compile"
+}
+
+# The packages that the tests import, in a folder that is named by the pinned versions. Sets archives_folder.
 need_archives() {
     archives_folder="$cache/archives-$(cksum <tests/archives/packages.txt | cut -d ' ' -f 1)"
-    [[ -f "$archives_folder/complete" ]] && return
-    { have npm && have node; } || add_package npm node || fail "npm is needed for the packages that the tests import: install Node.js"
-    python3 -m pip --version >/dev/null 2>&1 || add_package python3-pip python || fail "pip is needed for the packages that the tests import"
-    say "downloading published packages from npm and PyPI, as archives to import"
-    mkdir -p "$archives_folder"
-    python3 tests/archives/fetch.py tests/archives/packages.txt "$archives_folder" >&2
-    touch "$archives_folder/complete"
+    need_packages tests/archives/packages.txt "$archives_folder" "the published packages that the tests import"
 }
 
 # Lets npm resolve the dependency sets of services/npm/tests, and stores its answers with the packuments in a folder that is named by the
