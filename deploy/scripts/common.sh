@@ -197,6 +197,18 @@ need_compiler_packages() {
     need_packages services/compiler/tests/packages.txt "$packages_folder" "the project templates that the tests compile"
 }
 
+# Installs the packages that the tests bundle, in a folder that is named by the lock file. Sets bundled_folder.
+need_bundled_packages() {
+    bundled_folder="$cache/bundled-packages-$(cksum <services/compiler/tests/packages/package-lock.json | cut -d ' ' -f 1)"
+    [[ -f "$bundled_folder/complete" ]] && return
+    { have npm && have node; } || add_package npm node || fail "npm is needed for the packages that the tests bundle: install Node.js"
+    say "installing the packages that the tests bundle"
+    mkdir -p "$bundled_folder"
+    cp services/compiler/tests/packages/package*.json "$bundled_folder/"
+    (cd "$bundled_folder" && npm ci --ignore-scripts --no-audit --no-fund >&2)
+    touch "$bundled_folder/complete"
+}
+
 # The packages that the tests import, in a folder that is named by the pinned versions. Sets archives_folder.
 need_archives() {
     archives_folder="$cache/archives-$(cksum <tests/archives/packages.txt | cut -d ' ' -f 1)"

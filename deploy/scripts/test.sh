@@ -38,6 +38,8 @@ need_npm_answers
 export BACKLOT_NPM_ANSWERS="$answers_folder"
 need_compiler_packages
 export BACKLOT_TEMPLATES="$packages_folder"
+need_bundled_packages
+export BACKLOT_COMPILER_PACKAGES="$bundled_folder"
 need_openapi_tools
 export BACKLOT_OPENAPI_TOOLS="$openapi_folder"
 BACKLOT_CHROMIUM="$(chromium_path)"

@@ -2,9 +2,11 @@
 
 pub mod facts;
 pub mod finding;
+pub mod packages;
 
 pub use facts::Facts;
 pub use finding::{Finding, Place};
+pub use packages::{PackageModule, PackagesAnswer, PackagesRequest};
 
 /// One tree to compile.
 #[derive(Clone, PartialEq, prost::Message)]

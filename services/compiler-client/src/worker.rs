@@ -15,13 +15,15 @@ use tokio::{
 
 use crate::{
     frame,
-    message::{Answer, Request},
+    message::{Answer, PackagesAnswer, PackagesRequest, Request},
 };
 
 /// The bytes of a worker's error output that are read.
 const MAX_DIAGNOSTICS: u64 = 64 << 10;
 /// What a worker writes to its error output before each file.
 pub const PROGRESS: &str = "file: ";
+/// The argument of a worker that bundles packages.
+pub const PACKAGES: &str = "packages";
 
 /// How workers are started.
 #[derive(Clone, Debug)]
@@ -59,26 +61,38 @@ fn at(file: &Option<String>) -> String {
 }
 
 impl Workers {
-    /// Starts a worker, and returns its answer. The worker has ended when this returns, and ends if the future is dropped.
+    /// Compiles a tree in a worker. The worker has ended when this returns, and ends if the future is dropped.
     ///
     /// # Errors
     /// If the request is too large, or the worker does not answer: it crashed, or it exceeded its time, memory, stack or output.
     pub async fn compile(&self, request: &Request) -> Result<Answer, Error> {
+        self.ask(None, request).await
+    }
+
+    /// Bundles packages in a worker, which has more memory than one that compiles a tree.
+    ///
+    /// # Errors
+    /// As [`Self::compile`].
+    pub async fn bundle(&self, request: &PackagesRequest) -> Result<PackagesAnswer, Error> {
+        self.ask(Some(PACKAGES), request).await
+    }
+
+    async fn ask<A: Message + Default>(&self, argument: Option<&str>, request: &impl Message) -> Result<A, Error> {
         let size = request.encoded_len();
         let too_large = |_| Error::RequestTooLarge { size, limit: frame::MAX_REQUEST };
         let header = frame::header(size, frame::MAX_REQUEST).map_err(too_large)?;
         let mut bytes = Vec::with_capacity(size + header.len());
         bytes.extend_from_slice(&header);
         request.encode_raw(&mut bytes);
-        let mut child = self.start().map_err(Error::Start)?;
+        let mut child = self.start(argument).map_err(Error::Start)?;
         let answer = self.exchange(&mut child, &bytes).await?;
-        Answer::decode(answer.as_slice()).map_err(Error::Answer)
+        A::decode(answer.as_slice()).map_err(Error::Answer)
     }
 
-    /// The worker gets no argument, no environment and no handle but its three streams.
-    fn start(&self) -> std::io::Result<Child> {
+    /// The worker gets no environment and no handle but its three streams.
+    fn start(&self, argument: Option<&str>) -> std::io::Result<Child> {
         let mut command = Command::new(&self.executable);
-        command.env_clear().current_dir("/").kill_on_drop(true);
+        command.args(argument).env_clear().current_dir("/").kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
     }
 

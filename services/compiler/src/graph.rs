@@ -13,7 +13,7 @@ use compiler_client::message::{
 };
 
 pub(crate) use self::{
-    check::{Checker, page as page_findings},
+    check::{Checker, is_builtin, page as page_findings},
     generated::inline_name,
     walk::{PAGE, Walk},
 };

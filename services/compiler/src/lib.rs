@@ -6,6 +6,7 @@
 //! - [`module`]: one file to one ECMAScript module, as a function of content, path and options. The code never names the hash of another
 //!   file: relative specifiers become absolute ones, and an import map in the page gives them addresses.
 //! - [`graph`]: the modules that the page reaches, and what is wrong with them as a whole. [`page`]: `index.html`.
+//! - [`packages`]: the packages that a project imports, bundled to modules.
 //! - [`compile`]: a request to an answer. [`worker`]: the process and its limits.
 
 #![forbid(unsafe_code)]
@@ -14,6 +15,7 @@ pub mod compile;
 mod environment;
 mod graph;
 mod module;
+pub mod packages;
 mod page;
 mod project;
 mod text;

@@ -3,5 +3,9 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    compiler::worker::run(compiler::worker::answer)
+    if std::env::args().nth(1).as_deref() == Some(compiler_client::worker::PACKAGES) {
+        compiler::worker::run_packages()
+    } else {
+        compiler::worker::run(compiler::worker::answer)
+    }
 }

@@ -9,7 +9,7 @@ mod script;
 
 pub(crate) use self::{
     data::invalid as invalid_json,
-    script::{GLOB_PREFIX, is_of_tools},
+    script::{GLOB_PREFIX, Surface, is_of_tools, surface},
 };
 
 use compiler_client::message::{Facts, Module, facts::Kind, finding::code};
@@ -105,7 +105,7 @@ fn of_text(source: &Source, text: &str, facts: &mut Facts) -> (String, String) {
 }
 
 /// The text of a file that a parser may read.
-fn readable<'s>(source: &Source<'s>) -> Result<&'s str, compiler_client::message::Finding> {
+pub(crate) fn readable<'s>(source: &Source<'s>) -> Result<&'s str, compiler_client::message::Finding> {
     let refuse = |code, message: &str| Err(text::finding(code, source.path, &text::start(), message));
     if source.content.len() as u64 > MAX_SOURCE {
         return refuse(code::FILE_TOO_LARGE, &format!("the file has {} bytes, more than {MAX_SOURCE}", source.content.len()));

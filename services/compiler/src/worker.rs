@@ -16,22 +16,39 @@ use std::{
 
 use compiler_client::{
     frame,
-    message::{Answer, Request},
+    message::{Answer, PackagesRequest, Request},
     worker::PROGRESS,
 };
 use prost::Message;
 
-use crate::compile::compile;
+use crate::{
+    compile::compile,
+    packages::{self, Threads},
+};
 
 /// Parsers and printers recurse over the source.
 const STACK: usize = 64 << 20;
 
 /// Runs `work` in the sandbox. What it returns is the status of the process.
 pub fn run(work: fn() -> io::Result<()>) -> ExitCode {
-    let result = limits::set().and_then(|()| {
-        let sandboxed = move || enter().and_then(|()| work());
-        let thread = thread::Builder::new().name("compile".to_owned()).stack_size(STACK).spawn(sandboxed)?;
-        thread.join().unwrap_or_else(|_| Err(io::Error::other("the compiler panicked")))
+    run_in(limits::MEMORY, || Ok(()), move |()| work())
+}
+
+/// Bundles packages in the sandbox. The bundler's threads start before the filter, which lets none start.
+pub fn run_packages() -> ExitCode {
+    abort_on_panic();
+    run_in(limits::PACKAGES_MEMORY, || Threads::start(STACK), |threads| answer_packages(&threads))
+}
+
+fn run_in<T: 'static>(memory: u64, prepare: fn() -> io::Result<T>, work: impl FnOnce(T) -> io::Result<()> + Send + 'static) -> ExitCode {
+    let result = limits::set(memory).and_then(|()| {
+        let sandboxed = move || {
+            let prepared = prepare()?;
+            enter()?;
+            work(prepared)
+        };
+        let thread = thread::Builder::new().name("compile".to_owned()).stack_size(STACK).spawn(sandboxed);
+        thread?.join().unwrap_or_else(|_| Err(io::Error::other("the compiler panicked")))
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -42,19 +59,42 @@ pub fn run(work: fn() -> io::Result<()>) -> ExitCode {
     }
 }
 
+/// A panic of one thread ends the process; the others would wait for it.
+fn abort_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
+}
+
 /// Reads one request, and writes its answer.
 ///
 /// # Errors
 /// If the input is no request, or the answer is too large.
 pub fn answer() -> io::Result<()> {
+    let request: Request = read()?;
+    let answer: Answer = compile(request, &mut progress);
+    write(&answer)
+}
+
+fn answer_packages(threads: &Threads) -> io::Result<()> {
+    let request: PackagesRequest = read()?;
+    write(&packages::bundle(request, threads))
+}
+
+fn read<M: Message + Default>() -> io::Result<M> {
     let bytes = frame::read(&mut io::stdin().lock(), frame::MAX_REQUEST)?;
-    let request = Request::decode(bytes.as_slice()).map_err(io::Error::other)?;
-    drop(bytes);
-    let answer: Answer = compile(request, &mut |path| {
-        // The caller reads the last line if the process dies.
-        let _ = writeln!(io::stderr(), "{PROGRESS}{}", path.replace('\n', " "));
-    });
+    M::decode(bytes.as_slice()).map_err(io::Error::other)
+}
+
+fn write(answer: &impl Message) -> io::Result<()> {
     frame::write(&mut io::stdout().lock(), &answer.encode_to_vec(), frame::MAX_ANSWER)
+}
+
+/// The caller reads the last line if the process dies.
+fn progress(path: &str) {
+    let _ = writeln!(io::stderr(), "{PROGRESS}{}", path.replace('\n', " "));
 }
 
 #[cfg(target_os = "linux")]

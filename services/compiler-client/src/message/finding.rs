@@ -31,6 +31,8 @@ pub mod code {
     pub const NESTED_TOO_DEEPLY: &str = "NESTED_TOO_DEEPLY";
     /// Syntax, a query or a kind of file that is not compiled.
     pub const UNSUPPORTED: &str = "UNSUPPORTED";
+    /// A package cannot be bundled.
+    pub const NOT_BUNDLED: &str = "NOT_BUNDLED";
     /// The tree has no `index.html`.
     pub const MISSING_PAGE: &str = "MISSING_PAGE";
 }

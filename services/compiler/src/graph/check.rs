@@ -54,6 +54,11 @@ const BUILTINS: [&str; 34] = [
     "zlib",
 ];
 
+/// Whether a specifier names a module of Node.js.
+pub(crate) fn is_builtin(specifier: &str) -> bool {
+    specifier.starts_with("node:") || BUILTINS.contains(&specifier.split('/').next().unwrap_or_default())
+}
+
 pub(crate) struct Checker<'c, 'g> {
     graph: &'c Graph<'g>,
     walk: &'c Walk,
@@ -150,8 +155,7 @@ impl<'c, 'g> Checker<'c, 'g> {
 
     fn package(&mut self, name: &Name, import: &Import, package: &str) {
         let written = if import.written.is_empty() { &import.specifier } else { &import.written };
-        let is_builtin = package.starts_with("node:") || BUILTINS.contains(&package);
-        if is_builtin && !self.graph.project.has(package) {
+        if is_builtin(package) && !self.graph.project.has(package) {
             if self.is_reached(name) {
                 let message = format!("{written} is a module of Node.js; a browser has none");
                 self.add(name, code::UNSUPPORTED, import.place.as_ref(), &message);

@@ -4,8 +4,13 @@ mod config;
 mod glob;
 mod names;
 mod rewrite;
+mod surface;
 
-pub(crate) use self::{glob::PREFIX as GLOB_PREFIX, names::is_of_tools};
+pub(crate) use self::{
+    glob::PREFIX as GLOB_PREFIX,
+    names::is_of_tools,
+    surface::{Surface, surface},
+};
 
 use std::path::Path;
 

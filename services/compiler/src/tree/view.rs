@@ -96,7 +96,7 @@ fn configuration(tree: &Tree, name: &str, text: &str, open: &mut Vec<String>) ->
 }
 
 impl FileSystem for View {
-    fn new() -> Self {
+    fn new(_: bool) -> Self {
         Self::of(&Tree::default())
     }
 

@@ -3,6 +3,7 @@
 mod faults;
 mod hostile;
 mod modules;
+mod packages;
 mod page;
 mod support;
 mod templates;

@@ -1,0 +1,65 @@
+//! A request to bundle the packages that a project imports, and its answer.
+
+use super::{File, Finding, Package, Resource};
+
+/// The files of installed packages, and what is imported of them.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct PackagesRequest {
+    /// Every file that can be part of a bundle (see [`is_bundled`]), with its content. Its path begins with `node_modules/`.
+    #[prost(message, repeated, tag = "1")]
+    pub files: Vec<File>,
+    /// Such as `react` and `react/jsx-runtime`. Order and repetitions do not matter.
+    #[prost(string, repeated, tag = "2")]
+    pub specifiers: Vec<String>,
+    /// `production`, or empty for `development`.
+    #[prost(string, tag = "3")]
+    pub mode: String,
+}
+
+/// Bundled packages. The same request has the same answer.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct PackagesAnswer {
+    /// The part of the import map, sorted by specifier. A specifier that cannot be bundled is absent, and has a finding.
+    #[prost(message, repeated, tag = "1")]
+    pub packages: Vec<Package>,
+    /// Sorted by address. Modules import each other by relative addresses.
+    #[prost(message, repeated, tag = "2")]
+    pub modules: Vec<PackageModule>,
+    /// Files that the modules load, such as fonts.
+    #[prost(message, repeated, tag = "3")]
+    pub resources: Vec<Resource>,
+    /// At most [`super::finding::MAX_FINDINGS`]. A warning names what the bundle lacks: a module of Node.js, native code. The file of a
+    /// finding without a file is `package.json`.
+    #[prost(message, repeated, tag = "4")]
+    pub findings: Vec<Finding>,
+}
+
+/// One ECMAScript module.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct PackageModule {
+    /// Below the base, such as `@m/HASH.js`. The hash covers the code and the modules that it imports.
+    #[prost(string, tag = "1")]
+    pub url: String,
+    #[prost(string, tag = "2")]
+    pub code: String,
+}
+
+/// Endings of files that no bundle contains.
+const UNUSED: [&str; 10] = [".d.ts", ".d.mts", ".d.cts", ".map", ".md", ".markdown", ".flow", ".tsbuildinfo", ".exe", ".lock"];
+
+/// Whether a file of a package can be part of a bundle. Declarations, source maps and texts for people cannot.
+pub fn is_bundled(path: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    !UNUSED.iter().any(|end| path.ends_with(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn declarations_and_maps_are_in_no_bundle() {
+        assert!(["react/index.js", "a/package.json", "a/x.css", "a/x.woff2", "a/x.ts"].iter().all(|path| is_bundled(path)));
+        assert!(["a/index.d.ts", "a/x.js.map", "a/README.md"].iter().all(|path| !is_bundled(path)));
+    }
+}

@@ -1,0 +1,96 @@
+//! The packages that a project imports, bundled to ECMAScript modules.
+//!
+//! - [`bundle`]: a request to an answer. `files`: the installed packages as a file system, and which file a specifier names.
+//! - `entry`: a module for each specifier, with named exports for CommonJS. `plugin`: what the bundler reads.
+//! - `build`: one run of the bundler. `output`: addresses by content. `notes`: findings. `threads`: what the bundler runs on.
+
+mod build;
+mod entry;
+mod files;
+mod notes;
+mod output;
+mod plugin;
+mod threads;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use compiler_client::message::{
+    PackagesAnswer, PackagesRequest,
+    finding::{MAX_FINDINGS, code},
+};
+
+pub use self::threads::Threads;
+use self::{
+    build::{Build, Failure},
+    entry::Entry,
+    files::{Files, Mode},
+    notes::Notes,
+};
+
+/// The most specifiers of a bundle.
+const MAX_SPECIFIERS: usize = 1_000;
+/// Each run leaves out the files that broke the one before.
+const MAX_RUNS: usize = 8;
+
+/// Bundles packages. The same request has the same answer. What cannot be bundled has a finding, and the others are bundled.
+pub fn bundle(request: PackagesRequest, threads: &Threads) -> PackagesAnswer {
+    let mode = if request.mode == "production" { Mode::Production } else { Mode::Development };
+    let files = Arc::new(Files::new(request.files, mode));
+    let notes = Arc::new(Notes::default());
+    let specifiers: BTreeSet<String> = request.specifiers.into_iter().collect();
+    for surplus in specifiers.iter().skip(MAX_SPECIFIERS) {
+        notes.add(code::NOT_BUNDLED, "", &format!("{surplus}: the project imports more than {MAX_SPECIFIERS} specifiers of packages"));
+    }
+    let entries: Vec<Entry> = specifiers.iter().take(MAX_SPECIFIERS).filter_map(|specifier| entry::of(&files, specifier, &notes)).collect();
+    let mut answer = run(&files, entries, &notes, threads);
+    answer.findings = notes.sorted();
+    answer.findings.truncate(MAX_FINDINGS);
+    answer
+}
+
+/// Runs the bundler until nothing breaks it.
+fn run(files: &Arc<Files>, mut entries: Vec<Entry>, notes: &Arc<Notes>, threads: &Threads) -> PackagesAnswer {
+    let mut broken = BTreeMap::new();
+    for _ in 0..MAX_RUNS {
+        if entries.is_empty() {
+            break;
+        }
+        let build = Build { files, entries: &entries, notes, broken: &broken };
+        match build.run(threads) {
+            Ok(built) => return output::answer(built, &entries),
+            Err(Failure::Files(found)) => broken.extend(found),
+            Err(Failure::Other(_)) => {
+                let kept = separately(files, &entries, notes, &broken, threads);
+                if kept.len() == entries.len() {
+                    break;
+                }
+                entries = kept;
+            }
+        }
+    }
+    for entry in &entries {
+        notes.add(code::NOT_BUNDLED, "", &format!("{} cannot be bundled with the other packages", entry.specifier));
+    }
+    PackagesAnswer::default()
+}
+
+/// The entries that can be bundled alone. Each of the others gets a finding.
+fn separately(
+    files: &Arc<Files>,
+    entries: &[Entry],
+    notes: &Arc<Notes>,
+    broken: &BTreeMap<String, String>,
+    threads: &Threads,
+) -> Vec<Entry> {
+    let is_bundled = |entry: &&Entry| match (Build { files, entries: std::slice::from_ref(entry), notes, broken }).run(threads) {
+        Err(Failure::Other(message)) => {
+            notes.add(code::NOT_BUNDLED, "", &format!("{} cannot be bundled: {message}", entry.specifier));
+            false
+        }
+        _ => true,
+    };
+    entries.iter().filter(is_bundled).cloned().collect()
+}

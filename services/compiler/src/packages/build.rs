@@ -1,0 +1,137 @@
+//! One run of the bundler.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use compiler_client::message::{Finding, finding::code};
+use rolldown::{
+    BundleFactory, BundleFactoryOptions, BundleOutput, BundlerOptions, InputItem, OutputFormat, Platform, RawMinifyOptions, ResolveOptions,
+    TsConfig, plugin::__inner::SharedPluginable,
+};
+use rolldown_error::{BatchedBuildDiagnostic, BuildDiagnostic, DiagnosticOptions};
+
+use super::{
+    entry::Entry,
+    files::{Files, Mode, ROOT},
+    notes::Notes,
+    plugin::{ENTRY, NAME_END, NAME_START, Packages},
+    threads::Threads,
+};
+use crate::{
+    module::{self, Source},
+    project::Project,
+    tree::path,
+};
+
+pub(super) struct Build<'b> {
+    pub(super) files: &'b Arc<Files>,
+    pub(super) entries: &'b [Entry],
+    pub(super) notes: &'b Arc<Notes>,
+    /// Files that are left out, and why.
+    pub(super) broken: &'b BTreeMap<String, String>,
+}
+
+/// Why there is no bundle.
+pub(super) enum Failure {
+    /// Files that the bundler cannot read, with messages.
+    Files(BTreeMap<String, String>),
+    /// A message.
+    Other(String),
+}
+
+/// The chunks of a bundle, and the files that they load.
+pub(super) struct Built {
+    pub(super) output: BundleOutput,
+    pub(super) resources: Vec<compiler_client::message::Resource>,
+}
+
+impl Build<'_> {
+    pub(super) fn run(&self, threads: &Threads) -> Result<Built, Failure> {
+        let plugin = Packages {
+            files: Arc::clone(self.files),
+            notes: Arc::clone(self.notes),
+            entries: self.entries.iter().map(|entry| entry.code.clone()).collect(),
+            broken: self.broken.clone(),
+        };
+        let plugins = vec![Arc::new(plugin) as SharedPluginable];
+        let options = BundleFactoryOptions { bundler_options: self.options(), plugins, session: None, disable_tracing_setup: true };
+        let system = self.files.system.clone();
+        let tsconfig = tsconfig_off();
+        let resolver =
+            rolldown_resolver::Resolver::new(system.clone(), PathBuf::from(ROOT), Platform::Browser, &tsconfig, ResolveOptions::default());
+        let built = threads.runtime.block_on(async {
+            let mut factory = BundleFactory::new(options)?;
+            factory.create_bundle_with_fs(system, Arc::new(resolver)).generate().await
+        });
+        match built {
+            Ok(output) => Ok(Built { output, resources: self.notes.resources() }),
+            Err(errors) => Err(self.failure(errors)),
+        }
+    }
+
+    fn options(&self) -> BundlerOptions {
+        let input = (0..self.entries.len()).map(|at| InputItem { name: Some(format!("entry{at}")), import: format!("{ENTRY}{at}") });
+        let is_production = self.files.mode == Mode::Production;
+        let mode = self.files.mode.name();
+        let define = [
+            ("process.env.NODE_ENV", format!("\"{mode}\"")),
+            ("import.meta.env.MODE", format!("\"{mode}\"")),
+            ("import.meta.env.DEV", (!is_production).to_string()),
+            ("import.meta.env.PROD", is_production.to_string()),
+            ("global", "globalThis".to_owned()),
+        ];
+        let name = format!("{}[name]{}", NAME_START, NAME_END);
+        BundlerOptions {
+            input: Some(input.collect()),
+            cwd: Some(PathBuf::from(ROOT)),
+            platform: Some(Platform::Browser),
+            format: Some(OutputFormat::Esm),
+            entry_filenames: Some(name.clone().into()),
+            chunk_filenames: Some(name.into()),
+            define: Some(define.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()),
+            minify: is_production.then_some(RawMinifyOptions::Bool(true)),
+            shim_missing_exports: Some(true),
+            tsconfig: Some(tsconfig_off()),
+            ..BundlerOptions::default()
+        }
+    }
+
+    /// Which files broke the run. A file that was left out already says nothing new.
+    fn failure(&self, errors: BatchedBuildDiagnostic) -> Failure {
+        let shown = DiagnosticOptions { cwd: PathBuf::from(ROOT) };
+        let (mut broken, mut other) = (BTreeMap::new(), String::new());
+        for error in &errors.into_vec() {
+            let message = error.to_message_with(&shown);
+            match self.file_of(error).filter(|file| !self.broken.contains_key(file)) {
+                Some(file) => {
+                    let found = self.explain(&file, &message);
+                    let message = found.message.clone();
+                    self.notes.put(found);
+                    broken.insert(file, message);
+                }
+                None => other = message,
+            }
+        }
+        if broken.is_empty() { Failure::Other(other) } else { Failure::Files(broken) }
+    }
+
+    fn file_of(&self, error: &BuildDiagnostic) -> Option<String> {
+        let ids = error.id().into_iter().chain(error.ids().unwrap_or_default());
+        let files = ids.map(|id| path::split_query(id.trim_start_matches(ROOT).trim_start_matches('/')).0.to_owned());
+        files.into_iter().find(|file| self.files.content(file).is_some())
+    }
+
+    /// The finding of the own parser, or the bundler's message.
+    fn explain(&self, file: &str, message: &str) -> Finding {
+        let options = Project::default().options(None);
+        let own = self.files.content(file).and_then(|content| {
+            let kind = module::kind(file, "").ok()?;
+            let compiled = module::compile(&Source { path: file, kind, id: "", content: &content.bytes, options: &options });
+            compiled.facts?.findings.into_iter().find(|finding| !finding.is_warning)
+        });
+        own.unwrap_or_else(|| crate::text::finding(code::NOT_BUNDLED, file, &crate::text::start(), message))
+    }
+}
+
+fn tsconfig_off() -> TsConfig {
+    TsConfig::Auto(false)
+}

@@ -1,0 +1,238 @@
+//! The installed packages as the bundler's file system, below a folder of their own, and which file a specifier names.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use compiler_client::message::File;
+use oxc_resolver::{FileMetadata, ResolveError, ResolveOptions, ResolverGeneric};
+use rolldown_fs::{FileSystem, OxcResolverFileSystem};
+
+use crate::{graph, project::package_of, tree::path};
+
+/// The folder of the project.
+pub(super) const ROOT: &str = "/project";
+const EXTENSIONS: [&str; 8] = [".mjs", ".js", ".mts", ".ts", ".jsx", ".tsx", ".json", ".cjs"];
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Mode {
+    Development,
+    Production,
+}
+
+impl Mode {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Development => "development",
+            Self::Production => "production",
+        }
+    }
+}
+
+/// A file of a package.
+#[derive(Debug)]
+pub(super) struct Content {
+    pub(super) id: String,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// What a specifier names.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Found {
+    /// The path of a file, without [`ROOT`], and that of its `package.json`.
+    File(String, Option<String>),
+    /// The package has nothing there for browsers, and says so.
+    Empty,
+    /// A module of Node.js.
+    Builtin(String),
+    Missing,
+}
+
+/// How a module asks for another one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum By {
+    Import,
+    Require,
+}
+
+pub(super) struct Files {
+    pub(super) system: System,
+    pub(super) mode: Mode,
+    import: ResolverGeneric<System>,
+    require: ResolverGeneric<System>,
+    style: ResolverGeneric<System>,
+}
+
+impl std::fmt::Debug for Files {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Files").field("files", &self.system.files.len()).finish_non_exhaustive()
+    }
+}
+
+impl Files {
+    pub(super) fn new(files: Vec<File>, mode: Mode) -> Self {
+        let system = System::new(files);
+        let resolver = |conditions: &[&str], fields: &[&str], extensions: &[&str]| {
+            let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+            let options = ResolveOptions {
+                condition_names: list(conditions),
+                main_fields: list(fields),
+                alias_fields: vec![list(&["browser"])],
+                extensions: list(extensions),
+                extension_alias: vec![
+                    (".js".to_owned(), list(&[".js", ".ts", ".tsx"])),
+                    (".jsx".to_owned(), list(&[".jsx", ".tsx"])),
+                    (".mjs".to_owned(), list(&[".mjs", ".mts"])),
+                ],
+                symlinks: false,
+                ..ResolveOptions::default()
+            };
+            ResolverGeneric::new_with_file_system(system.clone(), options)
+        };
+        let fields = ["browser", "module", "jsnext:main", "jsnext", "main"];
+        let scripts = |by| resolver(&["browser", "module", mode.name(), by, "default"], &fields, &EXTENSIONS);
+        let (import, require) = (scripts("import"), scripts("require"));
+        let style = resolver(&["style", "browser", mode.name(), "import", "default"], &["style", "main"], &[".css"]);
+        Self { system, mode, import, require, style }
+    }
+
+    /// The file that a file names; `importer` is empty for the project itself. The specifier has no query.
+    pub(super) fn find(&self, importer: &str, specifier: &str, by: By) -> Found {
+        let specifier = specifier.strip_prefix('~').unwrap_or(specifier);
+        let specifier = if specifier.starts_with("/node_modules/") { format!("{ROOT}{specifier}") } else { specifier.to_owned() };
+        let folder = Path::new(ROOT).join(path::folder(importer));
+        let resolver = if by == By::Require { &self.require } else { &self.import };
+        let mut found = resolver.resolve(&folder, &specifier);
+        if found.is_err() && !graph::is_builtin(&specifier) && !matches!(found, Err(ResolveError::Ignored(_))) {
+            found = self.style.resolve(&folder, &specifier).or(found);
+        }
+        match found {
+            Ok(found) => match inside(found.path()) {
+                Some(file) => Found::File(file, found.package_json().and_then(|manifest| manifest.path().to_str().map(str::to_owned))),
+                None => Found::Missing,
+            },
+            Err(ResolveError::Ignored(_)) => Found::Empty,
+            Err(_) if graph::is_builtin(&specifier) => Found::Builtin(specifier),
+            Err(_) => Found::Missing,
+        }
+    }
+
+    pub(super) fn content(&self, path: &str) -> Option<&Content> {
+        self.system.files.get(path)
+    }
+
+    /// Whether a package of the name is installed for the project.
+    pub(super) fn has_package(&self, name: &str) -> bool {
+        self.system.files.contains_key(&format!("node_modules/{name}/package.json"))
+    }
+
+    /// Whether the package of a file works without the package of a specifier, by its `package.json`.
+    pub(super) fn is_optional(&self, importer: &str, specifier: &str) -> bool {
+        let Some(manifest) = self.manifest_of(importer) else { return false };
+        let name = package_of(specifier);
+        let optional = [&manifest["peerDependenciesMeta"][name]["optional"], &manifest["optionalDependencies"][name]];
+        optional[0] == &serde_json::Value::Bool(true) || optional[1].is_string()
+    }
+
+    fn manifest_of(&self, file: &str) -> Option<serde_json::Value> {
+        let (before, inside) = file.rsplit_once("node_modules/")?;
+        let path = format!("{before}node_modules/{}/package.json", package_of(inside));
+        serde_json::from_slice(&self.content(&path)?.bytes).ok()
+    }
+}
+
+fn inside(path: &Path) -> Option<String> {
+    Some(path.to_str()?.strip_prefix(ROOT)?.trim_start_matches('/').to_owned())
+}
+
+/// Cheap to copy.
+#[derive(Clone, Debug)]
+pub(super) struct System {
+    files: Arc<BTreeMap<String, Content>>,
+    folders: Arc<BTreeSet<String>>,
+}
+
+impl System {
+    fn new(files: Vec<File>) -> Self {
+        let mut all = BTreeMap::new();
+        let mut folders = BTreeSet::from([String::new()]);
+        for file in files {
+            let Some(bytes) = file.content.filter(|_| file.path.starts_with("node_modules/")) else { continue };
+            let mut folder = path::folder(&file.path);
+            while folders.insert(folder.to_owned()) {
+                folder = path::folder(folder);
+            }
+            all.insert(file.path, Content { id: file.id, bytes });
+        }
+        Self { files: Arc::new(all), folders: Arc::new(folders) }
+    }
+}
+
+impl OxcResolverFileSystem for System {
+    fn new(_: bool) -> Self {
+        Self::new(Vec::new())
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let content = inside(path).and_then(|path| self.files.get(&path));
+        content.map(|content| content.bytes.clone()).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn read_to_string(&self, path: &Path) -> io::Result<String> {
+        String::from_utf8(self.read(path)?).map_err(|_| io::ErrorKind::InvalidData.into())
+    }
+
+    fn metadata(&self, path: &Path) -> io::Result<FileMetadata> {
+        if path == Path::new("/") {
+            return Ok(FileMetadata::new(false, true, false));
+        }
+        let path = inside(path).ok_or(io::ErrorKind::NotFound)?;
+        match (self.files.contains_key(&path), self.folders.contains(&path)) {
+            (true, _) => Ok(FileMetadata::new(true, false, false)),
+            (_, true) => Ok(FileMetadata::new(false, true, false)),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn symlink_metadata(&self, path: &Path) -> io::Result<FileMetadata> {
+        self.metadata(path)
+    }
+
+    fn read_link(&self, _: &Path) -> Result<PathBuf, ResolveError> {
+        Err(io::Error::from(io::ErrorKind::InvalidInput).into())
+    }
+
+    fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
+        Ok(path.to_owned())
+    }
+}
+
+/// It is never written.
+impl FileSystem for System {
+    fn remove_dir_all(&self, _: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn create_dir_all(&self, _: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn write(&self, _: &Path, _: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        self.metadata(path).is_ok()
+    }
+
+    fn read_dir(&self, _: &Path) -> io::Result<Vec<PathBuf>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn remove_file(&self, _: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+}

@@ -1,0 +1,58 @@
+//! Findings of a bundle, each once.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use compiler_client::message::{Finding, Resource};
+
+use crate::{module, text};
+
+/// What the bundler's threads note.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    findings: Mutex<BTreeMap<(String, String), Finding>>,
+    resources: Mutex<BTreeMap<String, Resource>>,
+}
+
+/// Where findings without a file are.
+const MANIFEST: &str = "package.json";
+
+impl Notes {
+    /// An error in a file, or in `package.json`.
+    pub(super) fn add(&self, code: &str, file: &str, message: &str) {
+        let file = if file.is_empty() { MANIFEST } else { file };
+        self.put(text::finding(code, file, &text::start(), message));
+    }
+
+    /// What a bundle lacks and its page may not need.
+    pub(super) fn warn(&self, code: &str, file: &str, message: &str) {
+        self.put(Finding { is_warning: true, ..text::finding(code, file, &text::start(), message) });
+    }
+
+    pub(super) fn put(&self, finding: Finding) {
+        lock(&self.findings).entry((finding.file.clone(), finding.message.clone())).or_insert(finding);
+    }
+
+    /// A file that is served as it is.
+    pub(super) fn resource(&self, path: &str, id: &str) {
+        let url = module::address(path, id);
+        lock(&self.resources).insert(url.clone(), Resource { url, path: path.to_owned(), text: String::new() });
+    }
+
+    pub(super) fn resources(&self) -> Vec<Resource> {
+        lock(&self.resources).values().cloned().collect()
+    }
+
+    /// Errors before warnings, and then by file.
+    pub(super) fn sorted(&self) -> Vec<Finding> {
+        let mut findings: Vec<_> = lock(&self.findings).values().cloned().collect();
+        findings.sort_by_key(|finding| finding.is_warning);
+        findings
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,180 @@
+//! What the bundler reads: files of packages, entries, and modules that stand for what a browser has not.
+
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+
+use compiler_client::message::{facts::Kind, finding::code};
+use rolldown_common::{ImportKind, ModuleType};
+use rolldown_plugin::{
+    HookLoadArgs, HookLoadOutput, HookLoadReturn, HookResolveIdArgs, HookResolveIdOutput, HookResolveIdReturn, HookUsage, Plugin,
+    PluginContext, SharedLoadPluginContext,
+};
+use serde_json::Value;
+
+use super::{
+    files::{By, Files, Found, ROOT},
+    notes::Notes,
+};
+use crate::{
+    module::{self, Source, helpers},
+    project::Project,
+    tree::path,
+};
+
+/// The start of the specifiers and ids of entries.
+pub(super) const ENTRY: &str = "backlot:entry:";
+/// Around the names of chunks, so that they are found in code.
+pub(super) const NAME_START: &str = "backlot-chunk-";
+pub(super) const NAME_END: &str = ".mjs";
+/// An empty module.
+const EMPTY: &str = "backlot:empty";
+/// A module that warns when it is used.
+const ABSENT: &str = "backlot:absent:";
+/// A module that fails when it is loaded.
+const FAILS: &str = "backlot:fails:";
+
+#[derive(Debug)]
+pub(super) struct Packages {
+    pub(super) files: Arc<Files>,
+    pub(super) notes: Arc<Notes>,
+    /// The code of each entry.
+    pub(super) entries: Vec<String>,
+    /// Files that broke an earlier run, and why.
+    pub(super) broken: BTreeMap<String, String>,
+}
+
+impl Plugin for Packages {
+    fn name(&self) -> Cow<'static, str> {
+        "packages".into()
+    }
+
+    fn register_hook_usage(&self) -> HookUsage {
+        HookUsage::ResolveId | HookUsage::Load
+    }
+
+    async fn resolve_id(&self, _: &PluginContext, args: &HookResolveIdArgs<'_>) -> HookResolveIdReturn {
+        let specifier = args.specifier;
+        if specifier.starts_with("backlot:") {
+            return Ok(Some(HookResolveIdOutput::from_id(specifier)));
+        }
+        // The bundler's own modules and helpers, and addresses, which stay as they are.
+        if specifier.starts_with('\0') || specifier.starts_with(helpers::MODULE) || path::is_foreign(specifier) {
+            return Ok(None);
+        }
+        let importer = args.importer.and_then(|importer| importer.strip_prefix(ROOT)).unwrap_or_default();
+        let importer = path::split_query(importer.trim_start_matches('/')).0;
+        Ok(Some(self.resolve(importer, specifier, args.kind)))
+    }
+
+    async fn load(&self, _: SharedLoadPluginContext, args: &HookLoadArgs<'_>) -> HookLoadReturn {
+        if args.id.starts_with('\0') || args.id.starts_with(helpers::MODULE) {
+            return Ok(None);
+        }
+        let (code, kind) = self.read(args.id);
+        Ok(Some(HookLoadOutput { code: code.into(), module_type: Some(kind), ..HookLoadOutput::default() }))
+    }
+}
+
+impl Packages {
+    fn resolve(&self, importer: &str, specifier: &str, kind: ImportKind) -> HookResolveIdOutput {
+        let (name, query) = path::split_query(specifier);
+        let by = if kind == ImportKind::Require { By::Require } else { By::Import };
+        // Code that asks when it runs can handle that there is nothing.
+        let is_asked = matches!(kind, ImportKind::Require | ImportKind::DynamicImport);
+        match self.files.find(importer, name, by) {
+            Found::File(file, package_json_path) => {
+                HookResolveIdOutput { id: format!("{ROOT}/{file}{query}").into(), package_json_path, ..HookResolveIdOutput::default() }
+            }
+            Found::Empty => HookResolveIdOutput::from_id(EMPTY),
+            Found::Builtin(name) => {
+                let message = format!("the package imports {name}, a module of Node.js; a browser has none");
+                self.notes.warn(code::UNSUPPORTED, importer, &message);
+                HookResolveIdOutput::from_id(format!("{ABSENT}{name}"))
+            }
+            Found::Missing if is_asked => HookResolveIdOutput::from_id(format!("{FAILS}Cannot find module '{name}'")),
+            Found::Missing => {
+                if !self.files.is_optional(importer, name) {
+                    self.notes.warn(code::UNRESOLVED_IMPORT, importer, &format!("there is no file for the import {name}"));
+                }
+                HookResolveIdOutput::from_id(format!("{ABSENT}{name}"))
+            }
+        }
+    }
+
+    /// The code of a module.
+    fn read(&self, id: &str) -> (String, ModuleType) {
+        let script = |code: String| (code, ModuleType::Js);
+        if let Some(entry) = id.strip_prefix(ENTRY) {
+            return script(entry.parse::<usize>().ok().and_then(|at| self.entries.get(at)).cloned().unwrap_or_default());
+        }
+        if id == EMPTY {
+            return script("module.exports = {};".to_owned());
+        }
+        if let Some(name) = id.strip_prefix(ABSENT) {
+            return script(absent(name));
+        }
+        if let Some(message) = id.strip_prefix(FAILS) {
+            return script(fails(message));
+        }
+        let (file, query) = path::split_query(id.strip_prefix(ROOT).unwrap_or(id).trim_start_matches('/'));
+        self.file(file, query)
+    }
+
+    fn file(&self, file: &str, query: &str) -> (String, ModuleType) {
+        let refuse = |code, message: &str| {
+            self.notes.add(code, file, message);
+            (fails(&format!("{file}: {message}")), ModuleType::Js)
+        };
+        if let Some(message) = self.broken.get(file) {
+            return (fails(&format!("{file}: {message}")), ModuleType::Js);
+        }
+        let extension = path::extension(file);
+        if ["node", "wasm"].contains(&extension.as_str()) && query.is_empty() {
+            self.notes.warn(code::UNSUPPORTED, file, "native code cannot be bundled");
+            return (fails(&format!("{file}: native code cannot be bundled")), ModuleType::Js);
+        }
+        let kind = match module::kind(file, query) {
+            Ok(kind) => kind,
+            Err(message) => return refuse(code::UNSUPPORTED, &message),
+        };
+        let Some(content) = self.files.content(file) else { return refuse(code::MISSING_FILE, "the file is not there") };
+        let options = Project::default().options(None);
+        let source = Source { path: file, kind, id: &content.id, content: &content.bytes, options: &options };
+        let plain = match extension.as_str() {
+            "js" | "mjs" | "cjs" => Some(ModuleType::Js),
+            "jsx" => Some(ModuleType::Jsx),
+            "ts" | "mts" | "cts" => Some(ModuleType::Ts),
+            "tsx" => Some(ModuleType::Tsx),
+            "json" => Some(ModuleType::Json),
+            _ => None,
+        };
+        if let Some(plain) = plain.filter(|_| kind == Kind::Module) {
+            return match module::readable(&source) {
+                Ok(text) => (text.to_owned(), plain),
+                Err(found) => refuse(&found.code, &found.message),
+            };
+        }
+        if kind == Kind::Address {
+            self.notes.resource(file, &content.id);
+        }
+        let compiled = module::compile(&source);
+        let error = compiled.facts.iter().flat_map(|facts| &facts.findings).find(|finding| !finding.is_warning);
+        match error {
+            Some(found) => refuse(&found.code, &found.message),
+            None => (compiled.code, ModuleType::Js),
+        }
+    }
+}
+
+/// Reads of its members are undefined, and say so. It is CommonJS: any name can be imported of it.
+fn absent(name: &str) -> String {
+    let name = Value::from(name);
+    format!(
+        "module.exports = Object.create(new Proxy({{}}, {{ get(_, key) {{ if (typeof key === \"string\" && ![\"__esModule\", \"__proto__\", \
+         \"constructor\", \"default\", \"then\"].includes(key)) console.warn(`The module ${{{name}}} is not in the bundle: ${{key}} is \
+         undefined.`); }} }}));"
+    )
+}
+
+fn fails(message: &str) -> String {
+    format!("throw Object.assign(new Error({}), {{ code: \"MODULE_NOT_FOUND\" }});", Value::from(message))
+}
