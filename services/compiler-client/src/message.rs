@@ -77,6 +77,9 @@ pub struct Answer {
     /// Paths whose contents the request lacks. The request is repeated with them and with the modules of this answer.
     #[prost(string, repeated, tag = "6")]
     pub wanted: Vec<String>,
+    /// A page with the errors, in place of `page`. Empty if there is a page or if contents are wanted: one of the three is there.
+    #[prost(string, tag = "7")]
+    pub error_page: String,
 }
 
 /// A compiled module: what the browser gets, and what the page has to know of it.

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use compiler_client::message::{
-    Answer, Facts, Finding, Request,
-    facts::{Alias, Kind},
-    finding::{MAX_FINDINGS, code},
+use compiler_client::{
+    error_page::error_page,
+    message::{
+        Answer, Facts, Finding, Request,
+        facts::{Alias, Kind},
+        finding::{MAX_FINDINGS, code},
+    },
 };
 use serde_json::{Value, json};
 
@@ -58,8 +61,10 @@ pub fn compile(request: Request, progress: &mut dyn FnMut(&str)) -> Answer {
         Some(html) => page::write(&html, &outline, &walk.edits, &head(&walk, &request.packages, &base)).unwrap_or_default(),
         None => String::new(),
     };
+    let error_page = if page.is_empty() { error_page(&errors_first(&findings, is_broken)) } else { String::new() };
     Answer {
         page,
+        error_page,
         findings,
         modules: graph.compiled,
         resources: walk.resources.into_values().collect(),
@@ -151,6 +156,12 @@ fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings.dedup_by(|a, b| (&a.file, a.line, a.column, &a.code) == (&b.file, b.line, b.column, &b.code) && a.message == b.message);
     findings.truncate(MAX_FINDINGS);
     findings
+}
+
+/// The findings that stop the page, or all of them if none does.
+fn errors_first(findings: &[Finding], stops: impl Fn(&Finding) -> bool) -> Vec<Finding> {
+    let stopping: Vec<_> = findings.iter().filter(|finding| stops(finding)).cloned().collect();
+    if stopping.is_empty() { findings.to_vec() } else { stopping }
 }
 
 /// Whether modules with this finding do not load. An undefined name fails only where it is used.

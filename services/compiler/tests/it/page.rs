@@ -43,6 +43,29 @@ fn findings_of_inline_scripts_are_in_the_page() {
 }
 
 #[test]
+fn errors_that_stop_a_page_are_shown_in_its_place() {
+    let broken = answer(&[("src/main.tsx", "import './</h2><script>alert(1)</script>';\nnothing();\nexport const = 1;")]);
+    let shown = &broken.error_page;
+    assert!(
+        broken.page.is_empty() && shown.contains("<h2>src/main.tsx:3:14</h2>") && shown.contains("&gt;    3 | export const = 1"),
+        "{shown}"
+    );
+    let missing = answer(&[("src/main.tsx", "import './</h2><script>alert(1)</script>';\nnothing();")]);
+    let shown = &missing.error_page;
+    assert!(shown.contains("&lt;script&gt;") && !shown.contains("<script") && !shown.contains("nothing is not defined"), "{shown}");
+    assert!(compile(request(&[])).error_page.contains("no index.html"));
+    let whole = answer(&[("src/main.tsx", "nothing()")]);
+    assert!(whole.error_page.is_empty() && !whole.page.is_empty());
+    // An empty file is a page of no elements, and still no blank answer.
+    let empty = answer(&[("index.html", "")]);
+    assert!(empty.page.is_empty() != empty.error_page.is_empty(), "{empty:?}");
+    let mut wanted = request(&[("index.html", "<script type=module src=/a.js></script>"), ("a.js", "")]);
+    wanted.files[1].content = None;
+    let wanted = compile(wanted);
+    assert!(wanted.error_page.is_empty() && wanted.wanted == ["a.js"]);
+}
+
+#[test]
 fn an_import_map_cannot_end_its_script() {
     let answer = answer(&[("src/main.tsx", "import './</script><script>alert(1)//.js?raw'"), ("src/</script><script>alert(1)//.js", "")]);
     assert!(!answer.page.contains("</script><script>alert"), "{}", answer.page);
