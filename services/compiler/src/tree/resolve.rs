@@ -1,7 +1,7 @@
 //! Which file a specifier names: relative and absolute paths, aliases of Vite, paths of `tsconfig.json`, `imports` of `package.json`,
 //! extensions, and the files of `public`.
 
-use std::{path::Path, sync::Arc};
+use std::{cell::RefCell, collections::HashMap, path::Path, sync::Arc};
 
 use compiler_client::message::facts::Alias;
 use oxc_resolver::{ResolveOptions, ResolverGeneric, TsConfig, TsconfigDiscovery};
@@ -20,6 +20,10 @@ pub(crate) struct Resolver {
     tree: Tree,
     inner: ResolverGeneric<View>,
     aliases: Vec<Alias>,
+    /// Files by absolute specifier. Many modules import one file, and the walk and the checks ask for each import.
+    found: RefCell<HashMap<String, Option<String>>>,
+    /// Configurations by the path of their file.
+    configurations: RefCell<HashMap<String, Option<Arc<TsConfig>>>>,
 }
 
 impl Resolver {
@@ -39,7 +43,13 @@ impl Resolver {
             symlinks: false,
             ..ResolveOptions::default()
         };
-        Self { tree: tree.clone(), inner: ResolverGeneric::new_with_file_system(View::of(tree), options), aliases }
+        Self {
+            tree: tree.clone(),
+            inner: ResolverGeneric::new_with_file_system(View::of(tree), options),
+            aliases,
+            found: RefCell::default(),
+            configurations: RefCell::default(),
+        }
     }
 
     /// The path of the file that a file names, without the query. `None` for a package and for a file that does not exist.
@@ -80,8 +90,13 @@ impl Resolver {
 
     /// The `tsconfig.json` or `jsconfig.json` of a file, and that of the root for a file that none includes.
     pub(crate) fn configuration(&self, importer: &str) -> Option<Arc<TsConfig>> {
+        if let Some(known) = self.configurations.borrow().get(importer) {
+            return known.clone();
+        }
         let own = self.inner.find_tsconfig(absolute(&format!("/{importer}"))).ok().flatten();
-        own.or_else(|| self.inner.resolve_tsconfig(absolute("/tsconfig.json")).ok())
+        let configuration = own.or_else(|| self.inner.resolve_tsconfig(absolute("/tsconfig.json")).ok());
+        self.configurations.borrow_mut().insert(importer.to_owned(), configuration.clone());
+        configuration
     }
 
     /// The file of an absolute specifier.
@@ -90,6 +105,15 @@ impl Resolver {
         if self.tree.has(exact) {
             return Some(exact.to_owned());
         }
+        if let Some(known) = self.found.borrow().get(specifier) {
+            return known.clone();
+        }
+        let found = self.search(specifier, exact);
+        self.found.borrow_mut().insert(specifier.to_owned(), found.clone());
+        found
+    }
+
+    fn search(&self, specifier: &str, exact: &str) -> Option<String> {
         if let Some(found) = self.inner.resolve(ROOT, &absolute(specifier)).ok().and_then(|found| inside(found.path())) {
             return Some(found);
         }
