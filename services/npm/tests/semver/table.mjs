@@ -1,13 +1,16 @@
-// Writes the tables of this folder with npm's own library for versions.
+// Writes the tables of this folder with the library for versions of the pinned npm.
 //   node table.mjs
 
-import { execFileSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { install } from '../answers/tools.mjs'
 
-const npm = join(execFileSync('npm', ['root', '--global'], { encoding: 'utf8' }).trim(), 'npm')
+const folder = mkdtempSync(join(tmpdir(), 'backlot-npm-'))
+const { npm } = install(folder)
 const semver = createRequire(join(npm, 'package.json'))('semver')
+rmSync(folder, { recursive: true })
 
 const RANDOM_RANGES = 900
 const READINGS = { request: { loose: true }, engine: { includePrerelease: true }, override: {} }

@@ -1,25 +1,24 @@
-// Asks npm for its answer on each dependency set, and stores it with the packuments that an answer can depend on.
-//   node fetch.mjs SETS FOLDER
-// SETS has a package.json for each set, named SET.json. FOLDER gets SET.lock.json, npm's lock file, and packuments/NAME.json. Everything is
-// read with npm's own client from the registry that npm is set up for. No script of a package is run.
+// Asks an npm for its answer on each dependency set (see fetch.mjs).
+//   node ask.mjs NPM SETS FOLDER
+// NPM is the folder of the package npm.
 
-import { execFileSync, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 const CONCURRENCY = 12
+const REFUSALS = ['ERESOLVE', 'EOVERRIDE', 'E404', 'ETARGET']
 const MANIFEST_FIELDS = [
   'name', 'version', 'dependencies', 'optionalDependencies', 'peerDependencies', 'peerDependenciesMeta', 'bundleDependencies', 'bundledDependencies',
   'deprecated', 'engines', 'os', 'cpu', 'libc', 'hasInstallScript', 'acceptDependencies'
 ]
 
-const [sets, folder] = process.argv.slice(2)
+const [npm, sets, folder] = process.argv.slice(2)
 const packuments = join(folder, 'packuments')
 mkdirSync(packuments, { recursive: true })
 
-const npm = join(execFileSync('npm', ['root', '--global'], { encoding: 'utf8' }).trim(), 'npm')
 const require = createRequire(join(npm, 'package.json'))
 const pacote = require('pacote')
 const npa = require('npm-package-arg')
@@ -33,16 +32,16 @@ async function settings () {
   return { ...config.flat, fullMetadata: true, preferOffline: true }
 }
 
-// npm's lock file, or `{"error": "ERESOLVE"}` if npm refuses the set.
+// npm's lock file, or `{"error": CODE}` if npm refuses the set.
 function lock (file) {
   const project = mkdtempSync(join(tmpdir(), 'backlot-npm-'))
   try {
     copyFileSync(file, join(project, 'package.json'))
     const args = ['install', '--package-lock-only', '--ignore-scripts', '--no-audit', '--no-fund', '--silent', '--prefer-offline', '--json']
-    const { status, stdout } = spawnSync('npm', args, { cwd: project, encoding: 'utf8' })
+    const { status, stdout } = spawnSync(process.execPath, [join(npm, 'bin/npm-cli.js'), ...args], { cwd: project, encoding: 'utf8' })
     if (status === 0) return readFileSync(join(project, 'package-lock.json'), 'utf8')
     const error = JSON.parse(stdout).error.code
-    if (error !== 'ERESOLVE') throw new Error(`${file}: npm ends with ${error}`)
+    if (!REFUSALS.includes(error)) throw new Error(`${file}: npm ends with ${error}`)
     return JSON.stringify({ error })
   } finally {
     rmSync(project, { recursive: true })
@@ -119,7 +118,9 @@ writeFileSync(join(folder, 'node-version'), process.version)
 for (const file of readdirSync(sets).sort()) {
   const set = file.replace(/\.json$/, '')
   writeFileSync(join(folder, `${set}.lock.json`), lock(join(sets, file)))
-  const { overrides, ...project } = JSON.parse(readFileSync(join(sets, file), 'utf8'))
-  await closure([...Object.entries(project.dependencies ?? {}), ...Object.entries(project.devDependencies ?? {}), ...overridden(overrides)])
+  const project = JSON.parse(readFileSync(join(sets, file), 'utf8'))
+  const own = ['dependencies', 'devDependencies', 'optionalDependencies', 'peerDependencies'].flatMap((list) => Object.entries(project[list] ?? {}))
+  const referenced = (value) => value.startsWith('$') ? own.find(([name]) => name === value.slice(1))?.[1] ?? '*' : value
+  await closure([...own, ...overridden(project.overrides).map(([name, value]) => [name, referenced(value)])])
   process.stderr.write(`${set}: ${known.size} packuments\n`)
 }
