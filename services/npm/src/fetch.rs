@@ -9,14 +9,14 @@ use futures::{StreamExt, stream};
 
 use crate::{
     error::{Error, shown},
-    integrity::Integrity,
     limits::Limits,
     manifest::Manifest,
     name,
     packument::Packument,
     registry::{Registry, RegistryError},
     semver::Version,
-    spec::{Spec, Wanted},
+    spec::{Spec, Wanted, spec_cost},
+    steps::Steps,
 };
 
 /// Packuments that are requested at once.
@@ -29,9 +29,14 @@ pub(crate) type Request = (Arc<str>, Arc<str>);
 pub(crate) struct Packuments {
     limits: Limits,
     node: Version,
-    known: HashMap<String, Result<Arc<Packument>, Failure>>,
+    /// The specifiers that `overrides` give a dependency.
+    overrides: HashMap<String, Vec<Arc<str>>>,
+    known: HashMap<String, Result<Packument, Failure>>,
+    /// Choices so far.
+    chosen: HashMap<Request, Option<Arc<Manifest>>>,
     followed: HashSet<Request>,
     bytes: usize,
+    memory: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -51,18 +56,29 @@ pub(crate) enum Answer {
 }
 
 impl Packuments {
-    pub(crate) fn new(limits: Limits, node: Version) -> Self {
-        Self { limits, node, known: HashMap::new(), followed: HashSet::new(), bytes: 0 }
+    pub(crate) fn new(limits: Limits, node: Version, overrides: impl IntoIterator<Item = Request>) -> Self {
+        let mut by_name: HashMap<String, Vec<Arc<str>>> = HashMap::new();
+        overrides.into_iter().for_each(|(name, spec)| by_name.entry(name.to_string()).or_default().push(spec));
+        Self {
+            limits,
+            node,
+            overrides: by_name,
+            known: HashMap::new(),
+            chosen: HashMap::new(),
+            followed: HashSet::new(),
+            bytes: 0,
+            memory: 0,
+        }
     }
 
     /// npm's choice for a dependency with this name and specifier. `by` is who asks, for errors.
-    pub(crate) fn answer(&self, dependency: &str, spec: &Spec, by: &str) -> Answer {
-        let package = spec.package(dependency);
+    pub(crate) fn answer(&mut self, request: &Request, spec: &Spec, by: &str, steps: &Steps) -> Answer {
+        let package = spec.package(&request.0);
         match self.known.get(package) {
             None => Answer::Unknown,
-            Some(Ok(packument)) => match packument.pick(&spec.wanted, &self.node) {
+            Some(Ok(packument)) => match choice(&mut self.chosen, request, (packument, &spec.wanted), steps) {
                 Some(manifest) => Answer::Chosen(manifest),
-                None => Answer::None(Error::NoVersion { package: shown(package), wanted: String::new(), by: shown(by) }),
+                None => Answer::None(Error::NoVersion { package: shown(package), wanted: shown(&request.1), by: shown(by) }),
             },
             Some(Err(Failure::NotFound)) => Answer::None(Error::NoPackage { package: shown(package), by: shown(by) }),
             Some(Err(Failure::Registry(problem))) => Answer::None(Error::Registry { package: shown(package), problem: problem.clone() }),
@@ -70,16 +86,11 @@ impl Packuments {
         }
     }
 
-    /// A version that a lock file names, with the hash that it has there. `None` if its packument is not known, or lacks the version.
-    pub(crate) fn exact(&self, package: &str, version: &str, integrity: Option<&Integrity>) -> Option<Arc<Manifest>> {
+    /// A version that a lock file names. `None` if its packument is not known, or lacks the version.
+    pub(crate) fn exact(&mut self, package: &str, version: &str, steps: &Steps) -> Option<Arc<Manifest>> {
         let wanted = Wanted::Version(Version::parse(version)?);
-        let found = self.known.get(package)?.as_ref().ok()?.pick(&wanted, &self.node)?;
-        match integrity {
-            Some(integrity) if found.integrity.as_ref() != Some(integrity) => {
-                Some(Arc::new(Manifest { integrity: Some(integrity.clone()), ..(*found).clone() }))
-            }
-            _ => Some(found),
-        }
+        let packument = self.known.get(package)?.as_ref().ok()?;
+        choice(&mut self.chosen, &(package.into(), version.into()), (packument, &wanted), steps)
     }
 
     /// Reads the packuments of the requests, and of all that the chosen versions ask for. A packument that cannot be read is an error only
@@ -87,38 +98,65 @@ impl Packuments {
     ///
     /// # Errors
     /// There are too many of them, or they are too large together.
-    pub(crate) async fn read<R: Registry>(&mut self, registry: &R, requests: Vec<Request>) -> Result<(), Error> {
-        let mut level = requests;
+    pub(crate) async fn read<R: Registry>(
+        &mut self,
+        registry: &R,
+        requests: impl IntoIterator<Item = Request>,
+        steps: &mut Steps,
+    ) -> Result<(), Error> {
+        let mut level = Vec::new();
+        self.follow(requests, &mut level)?;
         while !level.is_empty() {
-            level.retain(|request| self.followed.insert(request.clone()));
-            let parsed: Vec<(Arc<str>, Spec)> =
-                level.iter().filter_map(|(name, spec)| Some((name.clone(), Spec::parse(spec).ok()?))).collect();
-            let packages: Vec<&str> = parsed.iter().map(|(name, spec)| spec.package(name)).collect();
-            self.fetch(registry, &packages).await?;
-            level = parsed.iter().filter_map(|(name, spec)| self.chosen(name, spec)).flat_map(|manifest| wanted(&manifest)).collect();
+            let mut parsed = Vec::with_capacity(level.len());
+            for request in level {
+                steps.count(spec_cost(&request.1));
+                steps.check()?;
+                parsed.extend(Spec::parse(&request.1).ok().map(|spec| (request, spec)));
+            }
+            let packages: HashSet<&str> = parsed.iter().map(|(request, spec)| spec.package(&request.0)).collect();
+            self.fetch(registry, packages.into_iter().map(str::to_owned).collect()).await?;
+            level = Vec::new();
+            for (request, spec) in &parsed {
+                if let Answer::Chosen(manifest) = self.answer(request, spec, "", steps) {
+                    self.follow(wanted(&manifest), &mut level)?;
+                }
+            }
         }
         Ok(())
     }
 
-    fn chosen(&self, dependency: &str, spec: &Spec) -> Option<Arc<Manifest>> {
-        match self.answer(dependency, spec, "") {
-            Answer::Chosen(manifest) => Some(manifest),
-            Answer::None(_) | Answer::Unknown => None,
+    /// Notes requests that are new, and what `overrides` may put in their place.
+    fn follow(&mut self, requests: impl IntoIterator<Item = Request>, level: &mut Vec<Request>) -> Result<(), Error> {
+        for request in requests {
+            if !self.followed.insert(request.clone()) {
+                continue;
+            }
+            for spec in self.overrides.get(&*request.0).into_iter().flatten() {
+                let overridden = (request.0.clone(), spec.clone());
+                if self.followed.insert(overridden.clone()) {
+                    level.push(overridden);
+                }
+            }
+            level.push(request);
+            if self.followed.len() > self.limits.requests {
+                return Err(Error::too_large("the resolution", self.limits.requests as u64, "different dependencies"));
+            }
         }
+        Ok(())
     }
 
-    async fn fetch<R: Registry>(&mut self, registry: &R, packages: &[&str]) -> Result<(), Error> {
-        let mut seen = HashSet::new();
-        let missing: Vec<String> = packages
-            .iter()
-            .filter(|package| name::is_valid(package) && !self.known.contains_key(**package) && seen.insert(**package))
-            .map(|package| (*package).to_owned())
-            .collect();
-        let limit = self.limits.packument_bytes;
-        let requests = missing.into_iter().map(|package| async move {
+    async fn fetch<R: Registry>(&mut self, registry: &R, mut packages: Vec<String>) -> Result<(), Error> {
+        packages.retain(|package| name::is_valid(package) && !self.known.contains_key(package));
+        // In an order of their own, so that an error is the same each time.
+        packages.sort_unstable();
+        let (limits, node) = (self.limits, &self.node);
+        if self.known.len() + packages.len() > limits.packuments {
+            return Err(Error::too_large("the resolution", limits.packuments as u64, "packuments"));
+        }
+        let requests = packages.into_iter().map(|package| async move {
             let document = match registry.packument(&package).await {
                 Ok(bytes) => {
-                    Packument::parse(&package, &bytes, limit).map(|packument| (Arc::new(packument), bytes.len())).map_err(Failure::Document)
+                    Packument::parse(&package, &bytes, node, &limits).map(|packument| (packument, bytes.len())).map_err(Failure::Document)
                 }
                 Err(RegistryError::NotFound) => Err(Failure::NotFound),
                 Err(RegistryError::Failed(problem)) => Err(Failure::Registry(shown(&problem))),
@@ -127,23 +165,40 @@ impl Packuments {
         });
         let mut answers = stream::iter(requests).buffer_unordered(CONCURRENCY);
         while let Some((package, document)) = answers.next().await {
-            self.bytes += document.as_ref().map_or(0, |(_, bytes)| *bytes);
-            self.known.insert(package, document.map(|(packument, _)| packument));
-            if self.bytes > self.limits.packuments_bytes {
-                return Err(Error::too_large("the resolution", self.limits.packuments_bytes as u64, "bytes of packuments"));
+            if let Ok((packument, bytes)) = &document {
+                (self.bytes, self.memory) = (self.bytes + bytes, self.memory + packument.bytes);
             }
-            if self.known.len() > self.limits.packuments {
-                return Err(Error::too_large("the resolution", self.limits.packuments as u64, "packuments"));
+            self.known.insert(package, document.map(|(packument, _)| packument));
+            if self.bytes > limits.packuments_bytes {
+                return Err(Error::too_large("the resolution", limits.packuments_bytes as u64, "bytes of packuments"));
+            }
+            if self.memory > limits.packuments_memory {
+                return Err(Error::too_large("the resolution", limits.packuments_memory as u64, "bytes of memory for packuments"));
             }
         }
         Ok(())
     }
 }
 
+fn choice(
+    chosen: &mut HashMap<Request, Option<Arc<Manifest>>>,
+    request: &Request,
+    (packument, wanted): (&Packument, &Wanted),
+    steps: &Steps,
+) -> Option<Arc<Manifest>> {
+    if let Some(choice) = chosen.get(request) {
+        return choice.clone();
+    }
+    steps.count(packument.cost(wanted));
+    let choice = packument.pick(wanted);
+    chosen.insert(request.clone(), choice.clone());
+    choice
+}
+
 /// What a version asks for. npm looks at optional peers, too, although it does not install them.
-fn wanted(manifest: &Manifest) -> Vec<Request> {
+fn wanted(manifest: &Manifest) -> impl Iterator<Item = Request> {
     let lists = manifest.dependencies.iter().chain(&manifest.optional).map(|(name, spec)| (name, spec));
     let peers = manifest.peers.iter().map(|peer| (&peer.name, &peer.spec));
-    let is_bundled = |name: &String| manifest.bundled.contains(name);
-    lists.chain(peers).filter(|(name, _)| !is_bundled(name)).map(|(name, spec)| (name.as_str().into(), spec.as_str().into())).collect()
+    let bundled: HashSet<&String> = manifest.bundled.iter().collect();
+    lists.chain(peers).filter(move |(name, _)| !bundled.contains(name)).map(|(name, spec)| (name.as_str().into(), spec.as_str().into()))
 }

@@ -1,4 +1,4 @@
-//! Fields of documents of others: a value of the wrong type is as good as a missing one.
+//! Fields of documents of others: a value of the wrong type is as good as a missing one. No value is kept that is not used.
 
 use std::fmt;
 
@@ -6,22 +6,71 @@ use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::Value;
 
-/// Implements the visits of a visitor whose default value stands for every value of another type.
-macro_rules! other_types {
-    ($($visit:ident($value:ty)),*) => {
-        $(fn $visit<E>(self, _: $value) -> Result<Self::Value, E> {
-            Ok(Self::Value::default())
-        })*
-        fn visit_unit<E>(self) -> Result<Self::Value, E> {
-            Ok(Self::Value::default())
+/// The most entries of an object or a list. Real packages have some hundred; what follows is left out.
+const MAX_ENTRIES: usize = 5_000;
+
+/// Reads a type with a visitor. Its `else` names the visits whose values are of the wrong type.
+macro_rules! lenient {
+    (@map $value:ty) => {
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<$value, A::Error> {
+            skip_entries(map)?;
+            Ok(<$value>::default())
+        }
+    };
+    (@seq $value:ty) => {
+        fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<$value, A::Error> {
+            skip_elements(list)?;
+            Ok(<$value>::default())
+        }
+    };
+    ($value:ty, $visitor:ident { $($visits:tt)* } else { $($wrong:ident($argument:ty)),* } $($list:ident)*) => {
+        struct $visitor;
+
+        impl<'de> Visitor<'de> for $visitor {
+            type Value = $value;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("any value")
+            }
+
+            fn visit_unit<E>(self) -> Result<$value, E> {
+                Ok(<$value>::default())
+            }
+
+            $($visits)*
+            $(fn $wrong<E>(self, _: $argument) -> Result<$value, E> {
+                Ok(<$value>::default())
+            })*
+            $(lenient!(@$list $value);)*
+        }
+
+        impl<'de> Deserialize<'de> for $value {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any($visitor)
+            }
         }
     };
 }
 
-/// The most entries of an object. Real packages have some hundred; what follows is left out.
-const MAX_ENTRIES: usize = 5_000;
+fn skip_entries<'de, A: MapAccess<'de>>(mut map: A) -> Result<(), A::Error> {
+    while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+    Ok(())
+}
+
+fn skip_elements<'de, A: SeqAccess<'de>>(mut list: A) -> Result<(), A::Error> {
+    while list.next_element::<IgnoredAny>()?.is_some() {}
+    Ok(())
+}
+
+/// The texts of a list. Values of other types are left out.
+fn texts<'de, A: SeqAccess<'de>>(mut list: A) -> Result<Vec<String>, A::Error> {
+    let mut texts = Vec::new();
+    while let Some(Text(text)) = list.next_element()? {
+        texts.extend(text.filter(|_| texts.len() < MAX_ENTRIES));
+    }
+    Ok(texts)
+}
 
 /// An object of texts, in its order. Values of other types are left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,21 +82,7 @@ impl Texts {
     }
 }
 
-impl<'de> Deserialize<'de> for Texts {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TextsVisitor)
-    }
-}
-
-struct TextsVisitor;
-
-impl<'de> Visitor<'de> for TextsVisitor {
-    type Value = Texts;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of texts")
-    }
-
+lenient!(Texts, TextsVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Texts, A::Error> {
         let mut texts = Vec::new();
         while let Some((key, Text(value))) = map.next_entry::<String, Text>()? {
@@ -55,90 +90,106 @@ impl<'de> Visitor<'de> for TextsVisitor {
         }
         Ok(Texts(texts))
     }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Texts, A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Texts::default())
-    }
-
-    other_types!(visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str));
-}
+} else { visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str) } seq);
 
 /// A text, or nothing for any other type.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Text(pub(crate) Option<String>);
 
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TextVisitor)
-    }
-}
-
-struct TextVisitor;
-
-impl<'de> Visitor<'de> for TextVisitor {
-    type Value = Text;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text")
-    }
-
+lenient!(Text, TextVisitor {
     fn visit_str<E>(self, text: &str) -> Result<Text, E> {
         Ok(Text(Some(text.to_owned())))
     }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Text, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Text::default())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Text, A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Text::default())
-    }
-
-    other_types!(visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64));
-}
+} else { visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64) } map seq);
 
 /// A list of texts. One text is a list of one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct List(pub(crate) Vec<String>);
 
-impl<'de> Deserialize<'de> for List {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(match Value::deserialize(deserializer)? {
-            Value::String(text) => Self(vec![text]),
-            Value::Array(values) => Self(values.into_iter().filter_map(|value| value.as_str().map(str::to_owned)).collect()),
-            _ => Self::default(),
-        })
+lenient!(List, ListVisitor {
+    fn visit_str<E>(self, text: &str) -> Result<List, E> {
+        Ok(List(vec![text.to_owned()]))
     }
-}
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<List, A::Error> {
+        texts(list).map(List)
+    }
+} else { visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64) } map);
 
 /// A value that JavaScript would take as true. `deprecated` is a text, `hasInstallScript` is not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Truth(pub(crate) bool);
 
-impl<'de> Deserialize<'de> for Truth {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(match Value::deserialize(deserializer)? {
-            Value::Null | Value::Bool(false) => false,
-            Value::String(text) => !text.is_empty(),
-            Value::Number(number) => number.as_f64() != Some(0.0),
-            Value::Bool(true) | Value::Array(_) | Value::Object(_) => true,
-        }))
+lenient!(Truth, TruthVisitor {
+    fn visit_bool<E>(self, value: bool) -> Result<Truth, E> {
+        Ok(Truth(value))
     }
-}
+
+    fn visit_i64<E>(self, value: i64) -> Result<Truth, E> {
+        Ok(Truth(value != 0))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Truth, E> {
+        Ok(Truth(value != 0))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Truth, E> {
+        Ok(Truth(value != 0.0))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Truth, E> {
+        Ok(Truth(!text.is_empty()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Truth, A::Error> {
+        skip_entries(map).map(|()| Truth(true))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Truth, A::Error> {
+        skip_elements(list).map(|()| Truth(true))
+    }
+} else {});
 
 /// Which peers are optional.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct OptionalPeers(pub(crate) Vec<String>);
 
-impl<'de> Deserialize<'de> for OptionalPeers {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Value::Object(peers) = Value::deserialize(deserializer)? else { return Ok(Self::default()) };
-        Ok(Self(peers.into_iter().filter(|(_, meta)| meta["optional"] == true).map(|(name, _)| name).collect()))
+lenient!(OptionalPeers, OptionalPeersVisitor {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<OptionalPeers, A::Error> {
+        let mut names = Vec::new();
+        while let Some((name, IsOptional(is_optional))) = map.next_entry::<String, IsOptional>()? {
+            names.extend(Some(name).filter(|_| is_optional && names.len() < MAX_ENTRIES));
+        }
+        Ok(OptionalPeers(names))
     }
-}
+} else { visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str) } seq);
+
+/// Whether an object has `"optional": true`.
+#[derive(Debug, Clone, Copy, Default)]
+struct IsOptional(bool);
+
+lenient!(IsOptional, IsOptionalVisitor {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<IsOptional, A::Error> {
+        let mut is_optional = false;
+        while let Some(key) = map.next_key::<String>()? {
+            if key == "optional" {
+                is_optional = map.next_value::<IsTrue>()?.0;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(IsOptional(is_optional))
+    }
+} else { visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str) } seq);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct IsTrue(bool);
+
+lenient!(IsTrue, IsTrueVisitor {
+    fn visit_bool<E>(self, value: bool) -> Result<IsTrue, E> {
+        Ok(IsTrue(value))
+    }
+} else { visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str) } map seq);
 
 /// The packages within a package. `true` means all of its dependencies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -149,13 +200,41 @@ pub(crate) enum Bundled {
     Named(Vec<String>),
 }
 
-impl<'de> Deserialize<'de> for Bundled {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(match Value::deserialize(deserializer)? {
-            Value::Bool(true) => Self::All,
-            Value::Array(values) => Self::Named(values.into_iter().filter_map(|value| value.as_str().map(str::to_owned)).collect()),
-            Value::Object(names) => Self::Named(names.into_iter().map(|(name, _)| name).collect()),
-            _ => Self::None,
-        })
+lenient!(Bundled, BundledVisitor {
+    fn visit_bool<E>(self, value: bool) -> Result<Bundled, E> {
+        Ok(if value { Bundled::All } else { Bundled::None })
     }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Bundled, A::Error> {
+        texts(list).map(Bundled::Named)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Bundled, A::Error> {
+        let mut names = Vec::new();
+        while let Some((name, _)) = map.next_entry::<String, IgnoredAny>()? {
+            names.extend(Some(name).filter(|_| names.len() < MAX_ENTRIES));
+        }
+        Ok(Bundled::Named(names))
+    }
+} else { visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str) });
+
+/// The hashes of a tarball.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Dist {
+    pub(crate) integrity: Option<String>,
+    pub(crate) shasum: Option<String>,
 }
+
+lenient!(Dist, DistVisitor {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Dist, A::Error> {
+        let mut dist = Dist::default();
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "integrity" => dist.integrity = map.next_value::<Text>()?.0,
+                "shasum" => dist.shasum = map.next_value::<Text>()?.0,
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(dist)
+    }
+} else { visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str) } seq);

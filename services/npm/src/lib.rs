@@ -9,7 +9,8 @@
 //! - [`mod@resolve`]: the tree that npm would make. [`tree`]: its form.
 //! - [`mod@install`]: the files of a tree. [`tarball`]: checks and unpacks a package. [`integrity`]: hashes of tarballs.
 //! - [`finding`]: what a person should know. [`known`]: packages that cannot work in a browser, and what to use instead.
-//! - [`error`]: why something is refused. [`limits`]: how much is read. `name`: names of packages. `lenient`: fields of any type.
+//! - [`error`]: why something is refused. [`limits`]: how much is read. `steps`: counts work.
+//!   `name`: names of packages. `lenient`: fields of any type.
 
 pub mod error;
 mod fetch;
@@ -27,6 +28,7 @@ pub mod registry;
 pub mod resolve;
 pub mod semver;
 pub mod spec;
+mod steps;
 pub mod tarball;
 pub mod tree;
 

@@ -13,8 +13,12 @@ pub struct Limits {
     pub packument_bytes: usize,
     /// Bytes of all packuments of a resolution.
     pub packuments_bytes: usize,
+    /// Bytes of memory for the versions of all packuments of a resolution.
+    pub packuments_memory: usize,
     /// Packuments of a resolution.
     pub packuments: usize,
+    /// Different dependencies, each a name with a specifier, of all packages that a resolution looks at.
+    pub requests: usize,
     /// Packages of a tree.
     pub packages: usize,
     /// Levels of `node_modules` in a tree.
@@ -45,7 +49,9 @@ impl Default for Limits {
             lock_entries: 20_000,
             packument_bytes: 64 << 20,
             packuments_bytes: 2 << 30,
+            packuments_memory: 512 << 20,
             packuments: 5_000,
+            requests: 100_000,
             packages: 3_000,
             depth: 32,
             steps: 10_000_000,

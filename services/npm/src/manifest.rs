@@ -126,7 +126,7 @@ mod tests {
             (r#"{"dependencies": "react"}"#, "package.json: dependencies: \"react\" is not an object"),
             (r#"{"overrides": {"": "1"}}"#, "package.json: overrides.: \"1\" has no valid name"),
             (r#"{"overrides": {"a": [1]}}"#, "package.json: overrides.a: [1] is neither a text nor an object"),
-            (&long, "is longer than 4096 bytes"),
+            (&long, "is longer than 2048 bytes"),
         ] {
             let error = parse(text).expect_err(text).to_string();
             assert!(error.contains(expected), "{text}: {error}");

@@ -1,118 +1,181 @@
 //! The versions of a package, and npm's choice among them.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, Visitor},
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
+use serde_json::value::RawValue;
 
 use crate::{
     error::Error,
     lenient::Texts,
+    limits::Limits,
     manifest::{Document, Manifest},
     semver::Version,
     spec::Wanted,
 };
 
-/// The most versions of a package.
+/// The most versions of a package. Real ones have less than ten thousand.
 const MAX_VERSIONS: usize = 50_000;
 
 /// All versions of a package.
 #[derive(Debug)]
 pub struct Packument {
     tags: Texts,
-    versions: Vec<Arc<Manifest>>,
+    versions: Vec<Published>,
+    /// About how many bytes of memory it takes.
+    pub(crate) bytes: usize,
+}
+
+#[derive(Debug)]
+struct Published {
+    manifest: Arc<Manifest>,
+    /// Whether `engines` allows the version of Node.js.
+    runs: bool,
 }
 
 #[derive(Deserialize)]
-struct Fields {
+struct Fields<'a> {
     #[serde(rename = "dist-tags", default)]
     tags: Texts,
-    #[serde(default)]
-    versions: Versions,
+    #[serde(borrow, default)]
+    versions: Versions<'a>,
 }
 
 impl Packument {
-    /// Reads the document of a registry, full or abbreviated. A version whose fields contradict its place is left out.
+    /// Reads the document of a registry, full or abbreviated. A version is left out if it is not an object, or if its key is not a version.
+    /// A field of a version that has the wrong type is as good as a missing one. `node` is the Node.js whose `engines` count.
     ///
     /// # Errors
-    /// It is too long, or no JSON with the shape of a packument.
-    pub fn parse(name: &str, bytes: &[u8], limit: usize) -> Result<Self, Error> {
+    /// It is too large, has too many versions, or is not a JSON object.
+    pub fn parse(name: &str, bytes: &[u8], node: &Version, limits: &Limits) -> Result<Self, Error> {
         let file = || format!("the packument of {name}");
-        if bytes.len() > limit {
-            return Err(Error::too_large(&file(), limit as u64, "bytes"));
+        if bytes.len() > limits.packument_bytes {
+            return Err(Error::too_large(&file(), limits.packument_bytes as u64, "bytes"));
+        }
+        if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+            return Err(Error::syntax(&file(), "is not an object"));
         }
         let Fields { tags, versions } = serde_json::from_slice(bytes).map_err(|error| Error::syntax(&file(), error))?;
-        let mut list = Vec::with_capacity(versions.0.len());
-        for (key, document) in versions.0 {
-            let mut manifest = Manifest::of(document);
-            manifest.name = name.to_owned();
-            let Some(version) = Version::published(&key) else { continue };
-            (manifest.version, manifest.parsed) = (key, Some(version));
-            list.push(Arc::new(manifest));
+        if versions.0.len() > MAX_VERSIONS {
+            return Err(Error::too_large(&file(), MAX_VERSIONS as u64, "versions"));
         }
-        Ok(Self { tags, versions: list })
+        let (mut published, mut memory, mut engines) = (Vec::with_capacity(versions.0.len()), 0_usize, HashMap::new());
+        for (key, raw) in versions.0 {
+            let Some(manifest) = version(name, key, raw) else { continue };
+            memory += manifest.bytes();
+            if memory > limits.packuments_memory {
+                return Err(Error::too_large(&file(), limits.packuments_memory as u64, "bytes in memory"));
+            }
+            let runs = match engines.get(&manifest.node) {
+                Some(runs) => *runs,
+                None => *engines.entry(manifest.node.clone()).or_insert_with(|| manifest.runs_on(node)),
+            };
+            published.push(Published { manifest: Arc::new(manifest), runs });
+        }
+        Ok(Self { tags, versions: published, bytes: memory })
     }
 
     /// The version that npm chooses: that of a tag, the one that is named, `latest` if it matches and is not deprecated, or the best of
     /// those that match. Versions that are not deprecated and run on this Node.js are better, and then newer ones.
     #[must_use]
-    pub fn pick(&self, wanted: &Wanted, node: &Version) -> Option<Arc<Manifest>> {
-        match wanted {
+    pub fn pick(&self, wanted: &Wanted) -> Option<Arc<Manifest>> {
+        let found = match wanted {
             Wanted::Tag(tag) => self.version(self.tags.get(tag)?),
-            Wanted::Version(version) => self.versions.iter().find(|manifest| manifest.parsed.as_ref() == Some(version)).cloned(),
+            Wanted::Version(version) => self.versions.iter().find(|published| published.manifest.parsed.as_ref() == Some(version)),
             Wanted::Range(range) => {
-                let accepts = |manifest: &&Arc<Manifest>| manifest.parsed.as_ref().is_some_and(|version| range.accepts(version));
+                let accepts = |published: &&Published| published.manifest.parsed.as_ref().is_some_and(|version| range.accepts(version));
                 let latest = self.tags.get("latest").and_then(|version| self.version(version));
                 let is_preferred =
-                    |manifest: &Arc<Manifest>| (range.is_any() || accepts(&manifest)) && !manifest.is_deprecated && manifest.runs_on(node);
+                    |published: &&Published| (range.is_any() || accepts(published)) && !published.manifest.is_deprecated && published.runs;
                 // Of two equal versions, which differ in their builds, the first one counts: the last maximum of the reversed list.
-                latest
-                    .filter(is_preferred)
-                    .or_else(|| self.versions.iter().rev().filter(accepts).max_by_key(|manifest| rank(manifest, node)).cloned())
+                latest.filter(is_preferred).or_else(|| self.versions.iter().rev().filter(accepts).max_by_key(|published| published.rank()))
             }
-        }
+        };
+        found.map(|published| published.manifest.clone())
     }
 
-    fn version(&self, text: &str) -> Option<Arc<Manifest>> {
-        self.versions.iter().find(|manifest| manifest.version == text).cloned()
+    /// About how many comparisons a choice takes.
+    pub(crate) fn cost(&self, wanted: &Wanted) -> usize {
+        let comparisons = if let Wanted::Range(range) = wanted { range.size() } else { 1 };
+        1 + self.versions.len() * comparisons / 4
+    }
+
+    fn version(&self, text: &str) -> Option<&Published> {
+        self.versions.iter().find(|published| published.manifest.version == text)
     }
 }
 
-/// The order of versions that match.
-fn rank<'a>(manifest: &'a Arc<Manifest>, node: &Version) -> (bool, bool, bool, Option<&'a Version>) {
-    let (runs, is_kept) = (manifest.runs_on(node), !manifest.is_deprecated);
-    (runs && is_kept, runs, is_kept, manifest.parsed.as_ref())
+/// `None` for what is no version of a package.
+fn version(name: &str, key: String, raw: &RawValue) -> Option<Manifest> {
+    let parsed = Version::published(&key)?;
+    let document: Document = if raw.get().starts_with('{') { serde_json::from_str(raw.get()).ok()? } else { return None };
+    Some(Manifest { name: name.to_owned(), version: key, parsed: Some(parsed), ..Manifest::of(document) })
 }
 
+impl Published {
+    /// The order of versions that match.
+    fn rank(&self) -> (bool, bool, bool, Option<&Version>) {
+        let is_kept = !self.manifest.is_deprecated;
+        (self.runs && is_kept, self.runs, is_kept, self.manifest.parsed.as_ref())
+    }
+}
+
+/// The texts of versions by their keys, at most one more than is allowed. What is not an object has none.
 #[derive(Default)]
-struct Versions(Vec<(String, Document)>);
+struct Versions<'a>(Vec<(String, &'a RawValue)>);
 
-impl<'de> Deserialize<'de> for Versions {
+impl<'de: 'a, 'a> Deserialize<'de> for Versions<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(VersionsVisitor)
+        deserializer.deserialize_any(VersionsVisitor)
     }
 }
 
 struct VersionsVisitor;
 
 impl<'de> Visitor<'de> for VersionsVisitor {
-    type Value = Versions;
+    type Value = Versions<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object of versions")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Versions, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Versions<'de>, A::Error> {
         let mut versions = Vec::new();
-        while let Some(key) = map.next_key::<String>()? {
-            if versions.len() == MAX_VERSIONS {
-                map.next_value::<IgnoredAny>()?;
-            } else {
-                versions.push((key, map.next_value()?));
-            }
+        while let Some((key, raw)) = map.next_entry::<String, &RawValue>()? {
+            versions.extend(Some((key, raw)).filter(|_| versions.len() <= MAX_VERSIONS));
         }
         Ok(Versions(versions))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Versions<'de>, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Versions::default())
+    }
+
+    fn visit_unit<E>(self) -> Result<Versions<'de>, E> {
+        Ok(Versions::default())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Versions<'de>, E> {
+        Ok(Versions::default())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Versions<'de>, E> {
+        Ok(Versions::default())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Versions<'de>, E> {
+        Ok(Versions::default())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Versions<'de>, E> {
+        Ok(Versions::default())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Versions<'de>, E> {
+        Ok(Versions::default())
     }
 }

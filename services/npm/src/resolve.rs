@@ -25,11 +25,7 @@ mod rules;
 
 use std::sync::Arc;
 
-use self::{
-    build::{Builder, Stop},
-    graph::Graph,
-    rules::Rules,
-};
+use self::{build::Builder, graph::Graph, rules::Rules};
 use crate::{
     error::Error,
     fetch::{Packuments, Request},
@@ -39,6 +35,7 @@ use crate::{
     manifest::{Manifest, PackageJson, Peer},
     registry::Registry,
     semver::Version,
+    steps::Steps,
     tree::Tree,
 };
 
@@ -93,36 +90,63 @@ pub async fn resolve<R: Registry>(
     registry: &R,
     options: &Options,
 ) -> Result<Resolution, Error> {
-    let mut packuments = Packuments::new(options.limits, options.node.clone());
+    let mut packuments = Packuments::new(options.limits, options.node.clone(), overriding_requests(package));
+    let mut steps = Steps::new(options.limits.steps);
     let mut needed = first_requests(package, lock);
     loop {
-        packuments.read(registry, needed).await?;
-        match build(package, lock, &packuments, options) {
-            Ok(resolution) => return Ok(resolution),
-            Err(Stop::Refused(error)) => return Err(error),
-            Err(Stop::Needs(request)) => needed = vec![request],
+        packuments.read(registry, needed, &mut steps).await?;
+        match build(package, lock, (&mut packuments, &mut steps), options)? {
+            Built::Complete(resolution) => return Ok(resolution),
+            Built::Needs(requests) => needed = requests,
         }
     }
 }
 
-fn build(package: &PackageJson, lock: Option<&Lock>, packuments: &Packuments, options: &Options) -> Result<Resolution, Stop> {
+/// What comes of a build.
+#[derive(Debug)]
+enum Built {
+    Complete(Resolution),
+    /// Packuments are missing that nobody could foresee: all those that the build met. Their dependencies were left out of it.
+    Needs(Vec<Request>),
+}
+
+/// Builds the tree. `steps` are those of all builds.
+fn build(
+    package: &PackageJson,
+    lock: Option<&Lock>,
+    (packuments, steps): (&mut Packuments, &mut Steps),
+    options: &Options,
+) -> Result<Built, Error> {
     let rules = Rules::new(&package.overrides);
-    let graph = Graph::new(Arc::new(manifest(package)), rules, options.limits.steps);
+    let graph = Graph::new(Arc::new(manifest(package)), rules, steps.clone());
     graph.check_own_overrides()?;
-    let picks = match lock.map(|lock| &lock.content) {
-        Some(Content::Versions(picks)) => Some(picks),
-        _ => None,
+    let (picks, places) = match lock.map(|lock| &lock.content) {
+        Some(Content::Versions(picks)) => (Some(picks), None),
+        Some(Content::Places(places)) => (None, Some(places)),
+        None => (None, None),
     };
     let mut builder = Builder::new(graph, options, picks, packuments);
-    let places = match lock.map(|lock| &lock.content) {
-        Some(Content::Places(places)) => Some(places),
-        _ => None,
-    };
-    if let Some(places) = places {
-        builder.load_lock(places)?;
+    let result = places.map_or(Ok(()), |places| builder.load_lock(places)).and_then(|()| builder.build());
+    *steps = builder.graph.steps.clone();
+    if !builder.needs.is_empty() {
+        steps.check()?;
+        return Ok(Built::Needs(builder.needs.into_iter().collect()));
     }
-    builder.build()?;
-    builder.finish(package, lock)
+    result?;
+    builder.finish(package, lock).map(Built::Complete)
+}
+
+/// What `overrides` may put in the place of what packages ask for.
+fn overriding_requests(package: &PackageJson) -> Vec<Request> {
+    let lists = [&package.dev_dependencies, &package.optional_dependencies, &package.dependencies, &package.peer_dependencies];
+    let own = |name: &str| lists.into_iter().flatten().find(|(own, _)| own == name).map(|(_, spec)| spec.as_str());
+    let (mut rules, mut requests): (Vec<_>, Vec<Request>) = (package.overrides.iter().collect(), Vec::new());
+    while let Some(rule) = rules.pop() {
+        let value = rule.value.strip_prefix('$').map_or(Some(rule.value.as_str()), own);
+        requests.extend(value.map(|value| (rule.name.as_str().into(), value.into())));
+        rules.extend(&rule.rules);
+    }
+    requests
 }
 
 /// What the project, its overrides and its lock file name. A `package-lock.json` says itself what its packages depend on, so that nothing
@@ -159,5 +183,52 @@ fn manifest(package: &PackageJson) -> Manifest {
         dev: package.dev_dependencies.clone(),
         peers: package.peer_dependencies.iter().map(peer).collect(),
         ..Manifest::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures::executor::block_on;
+
+    use super::*;
+    use crate::registry::RegistryError;
+
+    struct One;
+
+    impl Registry for One {
+        async fn packument(&self, _: &str) -> Result<Bytes, RegistryError> {
+            Ok(Bytes::from_static(br#"{"versions": {"1.0.0": {}}}"#))
+        }
+
+        async fn tarball(&self, _: &str, _: &str) -> Result<Bytes, RegistryError> {
+            Err(RegistryError::NotFound)
+        }
+    }
+
+    #[test]
+    fn the_steps_of_all_builds_count() {
+        let package = PackageJson::parse(br#"{"dependencies": {"a": "1", "b": "1"}}"#, &Limits::default()).expect("a package.json");
+        let lock = Lock::parse("package-lock.json", b"{}", &Limits::default()).expect("a lock file");
+        let options = Options::default();
+        let (mut packuments, mut steps) = (Packuments::new(options.limits, options.node.clone(), []), Steps::new(u64::MAX));
+        let mut builds = Vec::new();
+        let tree = loop {
+            let before = steps.done();
+            let built = build(&package, Some(&lock), (&mut packuments, &mut steps), &options).expect("a build");
+            builds.push(steps.done() - before);
+            match built {
+                Built::Complete(resolution) => break resolution.tree,
+                Built::Needs(requests) => block_on(packuments.read(&One, requests, &mut steps)).expect("packuments"),
+            }
+        };
+        assert_eq!((builds.len(), tree.packages.len()), (2, 2));
+        let limited = |steps| Options { limits: Limits { steps, ..Limits::default() }, ..Options::default() };
+        let all = steps.done();
+        assert_eq!(block_on(resolve(&package, Some(&lock), &One, &limited(all))).map(|resolution| resolution.tree), Ok(tree));
+        // Enough for each build, and not for both.
+        let most = builds.into_iter().max().expect("builds");
+        let error = block_on(resolve(&package, Some(&lock), &One, &limited(most + (all - most) / 2))).expect_err("too many steps");
+        assert!(matches!(error, Error::TooLarge { unit: "steps", .. }), "{error}");
     }
 }

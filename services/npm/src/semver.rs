@@ -22,7 +22,7 @@ pub use self::{range::Range, reading::Reading};
 /// Longer versions and ranges are refused.
 pub const MAX_LENGTH: usize = 256;
 /// Ranges may be longer than versions: they list alternatives.
-pub const MAX_RANGE_LENGTH: usize = 4_096;
+pub const MAX_RANGE_LENGTH: usize = 2_048;
 /// The largest number of a version: what JavaScript counts exactly.
 const MAX_NUMBER: u64 = (1 << 53) - 1;
 

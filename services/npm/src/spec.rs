@@ -112,6 +112,11 @@ impl Wanted {
     }
 }
 
+/// About how many comparisons it takes to read a specifier: a long range is compared with itself.
+pub(crate) fn spec_cost(text: &str) -> usize {
+    1 + text.len() * text.len() / 64
+}
+
 fn source(lower: &str) -> Option<Source> {
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| lower.starts_with(prefix));
     if begins(&FILE_PREFIXES) {

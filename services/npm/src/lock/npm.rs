@@ -1,5 +1,7 @@
 //! `package-lock.json` of the formats 1 to 3.
 
+use std::sync::Arc;
+
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
@@ -24,7 +26,7 @@ pub(crate) struct Entry {
     pub(crate) version: String,
     pub(crate) integrity: Option<Integrity>,
     /// What the file says of the package. Format 1 does not say what it depends on.
-    pub(crate) manifest: Option<Manifest>,
+    pub(crate) manifest: Option<Arc<Manifest>>,
 }
 
 /// The packages of a file, those of upper levels first.
@@ -79,7 +81,7 @@ fn usable_entry(location: &str, value: &Value) -> Option<Entry> {
         package: manifest.name.clone(),
         version: manifest.version.clone(),
         integrity,
-        manifest: Some(manifest),
+        manifest: Some(Arc::new(manifest)),
     })
 }
 

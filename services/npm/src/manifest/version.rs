@@ -2,14 +2,17 @@
 
 use std::collections::HashSet;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::{
     integrity::Integrity,
-    lenient::{Bundled, List, OptionalPeers, Text, Texts, Truth},
+    lenient::{Bundled, Dist, List, OptionalPeers, Text, Texts, Truth},
     name,
     semver::{Range, Reading, Version},
 };
+
+/// The most bytes of a range of `engines`. Real ones have less than 150. A version with a longer one runs nowhere.
+const MAX_ENGINE: usize = 512;
 
 /// A peer dependency.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,8 +54,10 @@ pub(crate) struct Document {
     pub(crate) optional_dependencies: Texts,
     pub(crate) peer_dependencies: Texts,
     pub(crate) peer_dependencies_meta: OptionalPeers,
-    #[serde(alias = "bundledDependencies")]
-    pub(crate) bundle_dependencies: Bundled,
+    #[serde(deserialize_with = "given")]
+    pub(crate) bundle_dependencies: Option<Bundled>,
+    /// The older spelling, which counts if the other one is missing.
+    pub(crate) bundled_dependencies: Bundled,
     pub(crate) os: List,
     pub(crate) cpu: List,
     pub(crate) libc: List,
@@ -63,11 +68,9 @@ pub(crate) struct Document {
     pub(crate) dist: Dist,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Dist {
-    pub(crate) integrity: Text,
-    pub(crate) shasum: Text,
+/// A value that is there, even if it is null.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Bundled>, D::Error> {
+    Bundled::deserialize(deserializer).map(Some)
 }
 
 impl Manifest {
@@ -76,7 +79,7 @@ impl Manifest {
         let names: HashSet<&str> = optional.iter().map(|(name, _)| name.as_str()).collect();
         // What is in both lists is optional.
         let dependencies: Vec<_> = document.dependencies.0.into_iter().filter(|(name, _)| !names.contains(name.as_str())).collect();
-        let bundled = match document.bundle_dependencies {
+        let bundled = match document.bundle_dependencies.unwrap_or(document.bundled_dependencies) {
             Bundled::None => Vec::new(),
             Bundled::All => dependencies.iter().map(|(name, _)| name.clone()).collect(),
             Bundled::Named(names) => names.into_iter().filter(|name| name::is_valid(name)).collect(),
@@ -84,13 +87,13 @@ impl Manifest {
         let is_optional: HashSet<String> = document.peer_dependencies_meta.0.into_iter().collect();
         let peer = |(name, spec): (String, String)| Peer { is_optional: is_optional.contains(&name), name, spec };
         let version = document.version.0.unwrap_or_default();
-        let integrity = document.dist.integrity.0.as_deref().and_then(Integrity::parse);
+        let integrity = document.dist.integrity.as_deref().and_then(Integrity::parse);
         let has_script = ["preinstall", "install", "postinstall"].iter().any(|script| document.scripts.get(script).is_some());
         Self {
             name: document.name.0.unwrap_or_default(),
             parsed: Version::parse(&version),
             version,
-            integrity: integrity.or_else(|| document.dist.shasum.0.as_deref().and_then(Integrity::from_shasum)),
+            integrity: integrity.or_else(|| document.dist.shasum.as_deref().and_then(Integrity::from_shasum)),
             is_deprecated: document.deprecated.0,
             has_install_script: document.has_install_script.0 || has_script,
             os: document.os.0,
@@ -105,12 +108,20 @@ impl Manifest {
         }
     }
 
+    /// About how many bytes of memory it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        let texts = [&self.os, &self.cpu, &self.libc, &self.bundled].into_iter().flatten().map(String::len);
+        let pairs = self.dependencies.iter().chain(&self.optional).map(|(name, spec)| name.len() + spec.len() + size_of::<String>());
+        let peers = self.peers.iter().map(|peer| peer.name.len() + peer.spec.len() + size_of::<Peer>());
+        let lengths = texts.chain(pairs).chain(peers).map(|length| length + size_of::<String>()).sum::<usize>();
+        size_of::<Self>() + self.name.len() + 2 * self.version.len() + self.node.as_ref().map_or(0, String::len) + lengths
+    }
+
     /// Whether `engines` allows this version of Node.js.
     pub(crate) fn runs_on(&self, node: &Version) -> bool {
-        self.node
-            .as_deref()
-            .filter(|range| !range.is_empty())
-            .is_none_or(|range| Range::parse(range, Reading::ENGINE).is_some_and(|range| range.accepts(node)))
+        let allows =
+            |range: &str| range.len() <= MAX_ENGINE && Range::parse(range, Reading::ENGINE).is_some_and(|range| range.accepts(node));
+        self.node.as_deref().filter(|range| !range.is_empty()).is_none_or(allows)
     }
 
     /// Whether the lists of systems allow the platform. `!name` excludes one.

@@ -1,7 +1,7 @@
 //! Builds the tree: finds dependencies that are not met, chooses versions for them, and places these.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -16,23 +16,10 @@ use super::{
 use crate::{
     error::{Error, shown},
     fetch::{Answer, Packuments, Request},
+    integrity::Integrity,
     lock::Picks,
     manifest::Manifest,
 };
-
-/// Why a build stops.
-#[derive(Debug)]
-pub(super) enum Stop {
-    /// A packument is missing that nobody could foresee.
-    Needs(Request),
-    Refused(Error),
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Self::Refused(error)
-    }
-}
 
 /// What a build works with.
 pub(super) struct Builder<'a> {
@@ -44,11 +31,11 @@ pub(super) struct Builder<'a> {
     pub(super) options: &'a Options,
     /// Versions that a lock file of another tool has chosen.
     pub(super) picks: Option<&'a Picks>,
-    pub(super) packuments: &'a Packuments,
+    pub(super) packuments: &'a mut Packuments,
+    /// Requests whose packuments are missing. The tree is complete only without any.
+    pub(super) needs: BTreeSet<Request>,
     /// Whether the tree began with that of a lock file.
     pub(super) has_lock_tree: bool,
-    /// What was chosen for a request so far.
-    choices: HashMap<Request, Result<Arc<Manifest>, Error>>,
     /// Levels of peers that are being loaded.
     levels: usize,
     /// The trial tree of a package: its dependencies alone, in which its peers are found.
@@ -61,7 +48,7 @@ pub(super) struct Builder<'a> {
 type Required = HashSet<NodeId>;
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(graph: Graph, options: &'a Options, picks: Option<&'a Picks>, packuments: &'a Packuments) -> Self {
+    pub(super) fn new(graph: Graph, options: &'a Options, picks: Option<&'a Picks>, packuments: &'a mut Packuments) -> Self {
         Self {
             graph,
             queue: Queue::default(),
@@ -70,8 +57,8 @@ impl<'a> Builder<'a> {
             options,
             picks,
             packuments,
+            needs: BTreeSet::new(),
             has_lock_tree: false,
-            choices: HashMap::new(),
             levels: 0,
             trials: HashMap::new(),
             sources: HashMap::new(),
@@ -79,20 +66,20 @@ impl<'a> Builder<'a> {
     }
 
     /// Meets all dependencies, beginning with those of the project.
-    pub(super) fn build(&mut self) -> Result<(), Stop> {
+    pub(super) fn build(&mut self) -> Result<(), Error> {
         self.queue.push(self.graph.project);
         while let Some(node) = self.queue.next(&self.graph) {
             self.meet_dependencies(node)?;
             let limit = self.options.limits.packages;
             // Trial trees and replaced packages count, too.
             if self.graph.nodes.len() > limit.saturating_mul(30) || self.graph.subtree(self.graph.project).len() > limit + 1 {
-                return Err(Error::too_large("the project", limit as u64, "packages").into());
+                return Err(Error::too_large("the project", limit as u64, "packages"));
             }
         }
         Ok(())
     }
 
-    fn meet_dependencies(&mut self, node: NodeId) -> Result<(), Stop> {
+    fn meet_dependencies(&mut self, node: NodeId) -> Result<(), Error> {
         let peer_source = self.sources.get(&node).copied().unwrap_or(node);
         let mut tasks = Vec::new();
         for edge in self.problems(node) {
@@ -114,10 +101,11 @@ impl<'a> Builder<'a> {
 
     /// Dependencies that are missing or do not fit.
     fn problems(&self, node: NodeId) -> Vec<EdgeId> {
+        let of_package = self.graph[node].manifest.bundled.iter().filter(|_| node != self.graph.project);
+        let bundled: HashSet<&str> = of_package.map(String::as_str).collect();
         let is_problem = |id: &EdgeId| {
             let edge = &self.graph[*id];
-            let is_bundled = node != self.graph.project && self.graph[node].manifest.bundled.iter().any(|name| **name == *edge.name);
-            !is_bundled
+            !bundled.contains(&*edge.name)
                 && match edge.to {
                     None => edge.kind != Kind::OptionalPeer,
                     Some(to) => !self.failures.contains_key(&to) && !self.graph.is_valid(*id),
@@ -126,7 +114,7 @@ impl<'a> Builder<'a> {
         self.graph.edges_out(node).into_iter().filter(is_problem).collect()
     }
 
-    fn find_dependency(&mut self, edge: EdgeId, source: NodeId) -> Result<NodeId, Stop> {
+    fn find_dependency(&mut self, edge: EdgeId, source: NodeId) -> Result<NodeId, Error> {
         let trial = match self.trials.get(&source) {
             Some(trial) => *trial,
             None => self.trial_tree(source),
@@ -183,7 +171,7 @@ impl<'a> Builder<'a> {
 
     /// Chooses a version for a dependency and puts it, with its peers and theirs, into a trial tree. If `second` asks for the same package,
     /// a version that fits both is preferred.
-    fn load(&mut self, edge: EdgeId, parent: Option<NodeId>, second: Option<EdgeId>, required: &mut Required) -> Result<NodeId, Stop> {
+    fn load(&mut self, edge: EdgeId, parent: Option<NodeId>, second: Option<EdgeId>, required: &mut Required) -> Result<NodeId, Error> {
         let parent = parent.unwrap_or_else(|| self.trial_tree(self.graph[edge].from));
         let first = self.choose(edge, parent)?;
         let other = match second.filter(|second| !self.graph.is_valid(*second)) {
@@ -207,13 +195,16 @@ impl<'a> Builder<'a> {
     }
 
     /// A node for the version that fits a dependency. If none does, the node is a failure.
-    fn choose(&mut self, edge: EdgeId, parent: NodeId) -> Result<NodeId, Stop> {
+    fn choose(&mut self, edge: EdgeId, parent: NodeId) -> Result<NodeId, Error> {
         self.graph.step()?;
-        let (manifest, failure) = match self.choice(edge)? {
-            Ok(manifest) => (manifest, None),
-            Err(error) => (Arc::new(Manifest::default()), Some(error)),
+        let (manifest, integrity, failure) = match self.choice(edge) {
+            Ok((manifest, integrity)) => (manifest, integrity, None),
+            Err(error) => (Arc::new(Manifest::default()), None, Some(error)),
         };
         let node = self.graph.add_node(self.graph[edge].name.clone(), manifest, None);
+        if integrity.is_some() {
+            self.graph[node].integrity = integrity;
+        }
         self.graph[node].is_failed = failure.is_some();
         self.failures.extend(failure.map(|error| (node, error)));
         self.graph.attach(node, parent);
@@ -221,41 +212,41 @@ impl<'a> Builder<'a> {
         Ok(node)
     }
 
-    fn choice(&mut self, edge: EdgeId) -> Result<Result<Arc<Manifest>, Error>, Stop> {
+    /// The version, and the hash of a lock file. An error if there is none. If its packument is missing, that is noted.
+    fn choice(&mut self, edge: EdgeId) -> Result<(Arc<Manifest>, Option<Integrity>), Error> {
         let (name, text) = (self.graph[edge].name.clone(), self.graph.effective_spec(edge));
         let by = self.graph.label(self.graph[edge].from);
         let spec = match &*self.graph.spec(&text) {
             Ok(spec) => spec.clone(),
-            Err(source) => return Ok(Err(Error::field(&by, &name, &text, source.description()))),
+            Err(source) => return Err(Error::field(&by, &name, &text, source.description())),
         };
-        if let Some(locked) = self.locked(edge, spec.package(&name)).filter(|locked| spec.wanted.accepts(locked.parsed.as_ref())) {
-            return Ok(Ok(locked));
+        if let Some(locked) = self.locked(edge, spec.package(&name)).filter(|(locked, _)| spec.wanted.accepts(locked.parsed.as_ref())) {
+            return Ok(locked);
         }
         let request = (name, text);
-        if let Some(choice) = self.choices.get(&request) {
-            return Ok(choice.clone());
-        }
-        let choice = match self.packuments.answer(&request.0, &spec, &by) {
-            Answer::Unknown => return Err(Stop::Needs(request)),
-            Answer::Chosen(manifest) => Ok(manifest),
-            Answer::None(Error::NoVersion { package, by, .. }) => Err(Error::NoVersion { package, wanted: shown(&request.1), by }),
+        match self.packuments.answer(&request, &spec, &by, &self.graph.steps) {
+            Answer::Chosen(manifest) => Ok((manifest, None)),
             Answer::None(error) => Err(error),
-        };
-        self.choices.insert(request, choice.clone());
-        Ok(choice)
+            Answer::Unknown => {
+                let error = Error::NoPackage { package: shown(&request.0), by };
+                self.needs.insert(request);
+                Err(error)
+            }
+        }
     }
 
-    /// The version that a lock file of another tool has for a dependency.
-    fn locked(&self, edge: EdgeId, package: &str) -> Option<Arc<Manifest>> {
+    /// The version that a lock file of another tool has for a dependency, and the hash that it has there.
+    fn locked(&mut self, edge: EdgeId, package: &str) -> Option<(Arc<Manifest>, Option<Integrity>)> {
         let from = self.graph[self.graph[edge].from].source.unwrap_or(self.graph[edge].from);
         let (from, is_project) = (&self.graph[from].manifest, from == self.graph.project);
         let by = (!is_project).then_some((from.name.as_str(), from.version.as_str()));
         let locked = self.picks?.get(by, &self.graph[edge].name, &self.graph[edge].spec)?;
-        self.packuments.exact(package, &locked.version, locked.integrity.as_ref())
+        let manifest = self.packuments.exact(package, &locked.version, &self.graph.steps)?;
+        Some((manifest, locked.integrity.clone()))
     }
 
     /// Adds the peers of a package, and their peers, to its trial tree.
-    fn load_peers(&mut self, node: NodeId, required: &mut Required) -> Result<(), Stop> {
+    fn load_peers(&mut self, node: NodeId, required: &mut Required) -> Result<(), Error> {
         let is_open = |edge: &EdgeId| self.graph[*edge].is_peer() && !(self.graph[*edge].to.is_some() && self.graph.is_valid(*edge));
         let mut edges: Vec<_> = self.graph.edges_out(node).into_iter().filter(is_open).collect();
         edges.sort_by(|a, b| collate::compare(&self.graph[*a].name, &self.graph[*b].name));
@@ -269,7 +260,7 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn load_peer(&mut self, edge: EdgeId, trial: NodeId, required: &mut Required) -> Result<(), Stop> {
+    fn load_peer(&mut self, edge: EdgeId, trial: NodeId, required: &mut Required) -> Result<(), Error> {
         let of_parent = self.graph.edge_out(trial, &self.graph[edge].name);
         let is_of_project = self.graph[trial].source.is_some_and(|source| self.graph.is_top(source));
         let may_conflict = self.options.accepts_peer_conflicts || !is_of_project;
@@ -300,14 +291,14 @@ impl<'a> Builder<'a> {
         Err(self.peer_conflict(edge))
     }
 
-    fn peer_conflict(&self, edge: EdgeId) -> Stop {
+    fn peer_conflict(&self, edge: EdgeId) -> Error {
         let from = self.graph[edge].from;
         let present = self.graph.resolve(from, &self.graph[edge].name).map_or_else(|| "none".to_owned(), |node| self.graph.label(node));
-        Stop::Refused(Error::PeerConflict {
+        Error::PeerConflict {
             package: self.graph[edge].name.to_string(),
             wanted: shown(&self.graph.effective_spec(edge)),
             by: self.graph.label(from),
             present,
-        })
+        }
     }
 }

@@ -2,10 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{
-    build::{Builder, Stop},
-    graph::NodeId,
-};
+use super::{build::Builder, graph::NodeId};
 use crate::{
     error::Error,
     lock::{Entry, NpmLock},
@@ -14,16 +11,17 @@ use crate::{
 
 impl Builder<'_> {
     /// Puts the packages of the file into their places, and queues those whose dependencies are not met by that.
-    pub(super) fn load_lock(&mut self, lock: &NpmLock) -> Result<(), Stop> {
+    pub(super) fn load_lock(&mut self, lock: &NpmLock) -> Result<(), Error> {
         self.has_lock_tree = true;
         for entry in &lock.entries {
             if entry.path.len() > self.options.limits.depth {
-                return Err(Error::too_large("the lock file", self.options.limits.depth as u64, "levels of node_modules").into());
+                return Err(Error::too_large("the lock file", self.options.limits.depth as u64, "levels of node_modules"));
             }
+            self.graph.step()?;
             self.load_entry(entry);
         }
         if self.graph.subtree(self.graph.project).len() > self.options.limits.packages + 1 {
-            return Err(Error::too_large("the lock file", self.options.limits.packages as u64, "packages").into());
+            return Err(Error::too_large("the lock file", self.options.limits.packages as u64, "packages"));
         }
         self.queue_unmet();
         Ok(())
@@ -41,14 +39,17 @@ impl Builder<'_> {
         }
         let Some(manifest) = self.manifest_of(entry) else { return };
         let node = self.graph.add_node(folder.as_str().into(), manifest, None);
+        if entry.integrity.is_some() {
+            self.graph[node].integrity.clone_from(&entry.integrity);
+        }
         self.graph.attach(node, parent);
         self.graph.load_edges(node, false);
     }
 
-    fn manifest_of(&self, entry: &Entry) -> Option<Arc<Manifest>> {
+    fn manifest_of(&mut self, entry: &Entry) -> Option<Arc<Manifest>> {
         match &entry.manifest {
-            Some(manifest) => Some(Arc::new(manifest.clone())),
-            None => self.packuments.exact(&entry.package, &entry.version, entry.integrity.as_ref()),
+            Some(manifest) => Some(manifest.clone()),
+            None => self.packuments.exact(&entry.package, &entry.version, &self.graph.steps),
         }
     }
 

@@ -4,7 +4,6 @@
 //! project, a trial tree (see `virtual_root` in `build.rs`), or a package that was taken out of the tree.
 
 use std::{
-    cell::Cell,
     collections::{BTreeSet, HashMap},
     rc::Rc,
     sync::Arc,
@@ -17,7 +16,8 @@ use crate::{
     error::Error,
     integrity::Integrity,
     manifest::Manifest,
-    spec::{Source, Spec},
+    spec::{Source, Spec, spec_cost},
+    steps::Steps,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,8 +88,7 @@ pub(super) struct Graph {
     pub(super) project: NodeId,
     specs: HashMap<Arc<str>, Rc<Result<Spec, Source>>>,
     /// Comparisons so far, and the most that are allowed.
-    steps: Cell<u64>,
-    max_steps: u64,
+    pub(super) steps: Steps,
     /// Nodes whose rule of `overrides` has changed.
     pub(super) unsettled: Vec<NodeId>,
     pub(super) is_settling: bool,
@@ -125,7 +124,7 @@ impl std::ops::IndexMut<EdgeId> for Graph {
 
 impl Graph {
     /// A tree with the project alone.
-    pub(super) fn new(project: Arc<Manifest>, rules: Rules, max_steps: u64) -> Self {
+    pub(super) fn new(project: Arc<Manifest>, rules: Rules, steps: Steps) -> Self {
         let root = rules.root();
         let mut graph = Self {
             nodes: Vec::new(),
@@ -133,8 +132,7 @@ impl Graph {
             rules,
             project: NodeId(0),
             specs: HashMap::new(),
-            steps: Cell::new(0),
-            max_steps,
+            steps,
             unsettled: Vec::new(),
             is_settling: false,
         };
@@ -165,23 +163,24 @@ impl Graph {
 
     /// Counts work, so that a hostile project ends.
     pub(super) fn count(&self, steps: usize) {
-        self.steps.set(self.steps.get().saturating_add(steps as u64));
+        self.steps.count(steps);
     }
 
     /// Counts a step. An error if there were too many.
     pub(super) fn step(&self) -> Result<(), Error> {
         self.count(1);
-        if self.is_exhausted() { Err(Error::too_large("the resolution", self.max_steps, "steps")) } else { Ok(()) }
+        self.steps.check()
     }
 
     pub(super) fn is_exhausted(&self) -> bool {
-        self.steps.get() > self.max_steps
+        self.steps.is_exhausted()
     }
 
     pub(super) fn spec(&mut self, text: &Arc<str>) -> Rc<Result<Spec, Source>> {
         if let Some(spec) = self.specs.get(text) {
             return spec.clone();
         }
+        self.count(spec_cost(text));
         let spec = Rc::new(Spec::parse(text));
         self.specs.insert(text.clone(), spec.clone());
         spec

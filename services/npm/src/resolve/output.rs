@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{
     Resolution,
-    build::{Builder, Stop},
+    build::Builder,
     graph::{Graph, Kind, NodeId},
     marks::Marks,
 };
@@ -36,7 +36,7 @@ impl Graph {
 
 impl Builder<'_> {
     /// Checks that all is there that the project needs, and describes the tree.
-    pub(super) fn finish(mut self, package: &PackageJson, lock: Option<&Lock>) -> Result<Resolution, Stop> {
+    pub(super) fn finish(mut self, package: &PackageJson, lock: Option<&Lock>) -> Result<Resolution, Error> {
         if self.has_lock_tree {
             let needed = self.graph.marks().needed;
             let nodes = self.graph.subtree(self.graph.project);
@@ -46,7 +46,7 @@ impl Builder<'_> {
         let nodes: Vec<_> = self.graph.subtree(self.graph.project).into_iter().skip(1).collect();
         for node in nodes.iter().filter(|node| marks.required.contains(node)) {
             if let Some(error) = self.failures.get(node) {
-                return Err(error.clone().into());
+                return Err(error.clone());
             }
         }
         let skipped = self.skipped(&nodes, &marks);

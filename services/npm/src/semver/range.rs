@@ -50,6 +50,11 @@ impl Range {
         })
     }
 
+    /// The number of its conditions.
+    pub(crate) fn size(&self) -> usize {
+        self.alternatives.iter().map(Vec::len).sum()
+    }
+
     /// Whether every release matches, as for `*`.
     #[must_use]
     pub fn is_any(&self) -> bool {

@@ -82,8 +82,8 @@ fn packuments_are_read_or_refused() {
         "peerDependenciesMeta": {"c": {"optional": true}}, "bundleDependencies": ["b"], "os": ["!win32"], "engines": {"node": ">=18"},
         "deprecated": false, "dist": {"integrity": "sha512-x", "shasum": "00"}}, "1.0.1": {}}}"#;
     let node = Version::parse("22.0.0").expect("a version");
-    target(vec![seed("a packument", text)], &WORDS).run(4_000, |bytes| match Packument::parse("a", bytes, 1 << 20) {
-        Ok(packument) => drop(packument.pick(&Spec::parse("^1").expect("a range").wanted, &node)),
+    target(vec![seed("a packument", text)], &WORDS).run(4_000, |bytes| match Packument::parse("a", bytes, &node, &Limits::default()) {
+        Ok(packument) => drop(packument.pick(&Spec::parse("^1").expect("a range").wanted)),
         Err(error) => assert!(error.to_string().starts_with("the packument of a: "), "{error}"),
     });
 }

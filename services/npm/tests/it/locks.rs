@@ -58,6 +58,20 @@ async fn what_does_not_fit_is_resolved_anew_with_a_finding() {
 }
 
 #[tokio::test]
+async fn what_a_stale_lock_file_lacks_is_read_together() {
+    let names = || (0..12).map(|at| format!("p{at}"));
+    let versions: Vec<_> = names().map(|name| (format!("{name}@1.0.0"), json!({"dependencies": {format!("{name}-part"): "1"}}))).collect();
+    let parts: Vec<_> = names().map(|name| (format!("{name}-part@1.0.0"), json!({}))).collect();
+    let registry = Written::of(&versions.iter().chain(&parts).map(|(id, fields)| (id.as_str(), fields.clone())).collect::<Vec<_>>());
+    let project = json!({ "dependencies": names().map(|name| (name, json!("1"))).collect::<Value>() });
+    for (file, text) in [("package-lock.json", &*npm_lock()), ("yarn.lock", "a@^1:\n  version \"1.0.0\"\n")] {
+        registry.most_open.store(0, Ordering::Relaxed);
+        assert_eq!(locked(&registry, project.clone(), file, text).await.tree.packages.len(), 24, "{file}");
+        assert_eq!(registry.most_open.load(Ordering::Relaxed), 12, "{file}");
+    }
+}
+
+#[tokio::test]
 async fn versions_of_every_tool_are_taken() {
     let old =
         json!({"lockfileVersion": 1, "dependencies": {"a": {"version": "1.0.0", "requires": {"b": "^1.0.0"}}, "b": {"version": "1.0.0"}}});

@@ -4,6 +4,7 @@ mod fuzz;
 mod install;
 mod locks;
 mod npm;
+mod packuments;
 mod registry;
 mod resolution;
 mod semver;

@@ -35,6 +35,9 @@ pub(crate) struct Written {
     pub(crate) tarballs: BTreeMap<String, Bytes>,
     /// The number of packuments that were asked for.
     pub(crate) reads: AtomicUsize,
+    /// Requests without an answer, and the most that there were.
+    open: AtomicUsize,
+    pub(crate) most_open: AtomicUsize,
 }
 
 impl Written {
@@ -73,6 +76,10 @@ pub(crate) fn integrity(id: &str) -> String {
 impl Registry for Written {
     async fn packument(&self, name: &str) -> Result<Bytes, RegistryError> {
         self.reads.fetch_add(1, Ordering::Relaxed);
+        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most_open.fetch_max(open, Ordering::Relaxed);
+        tokio::task::yield_now().await;
+        self.open.fetch_sub(1, Ordering::Relaxed);
         self.packuments.get(name).map(|packument| Bytes::from(packument.to_string())).ok_or(RegistryError::NotFound)
     }
 
