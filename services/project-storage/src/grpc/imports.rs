@@ -88,7 +88,10 @@ impl Running {
     async fn next(&mut self) -> Step {
         let Self { work, changes, next_at } = self;
         let changed = async {
-            tokio::time::sleep_until(*next_at).await;
+            // The timer would wait for its next millisecond.
+            if Instant::now() < *next_at {
+                tokio::time::sleep_until(*next_at).await;
+            }
             match changes.changed().await {
                 Ok(()) => *changes.borrow_and_update(),
                 // The import is about to end.
@@ -97,6 +100,13 @@ impl Running {
         };
         tokio::select! {
             biased;
+            // First, so that an import that has read its archive always begins with progress, however fast it ends.
+            progress = changed => {
+                *next_at = Instant::now() + PROGRESS_INTERVAL;
+                let Progress { received_bytes, files } = progress.unwrap_or_default();
+                let progress = Some(pb::ImportProgress { received_bytes, file_count: files });
+                Step::Progress(pb::ImportArchiveResponse { progress, ..Default::default() })
+            }
             result = work => Step::End(match result {
                 Ok(result) => result.map(answer),
                 Err(error) => match error.try_into_panic() {
@@ -105,12 +115,6 @@ impl Running {
                     Err(_) => std::future::pending().await,
                 },
             }),
-            progress = changed => {
-                *next_at = Instant::now() + PROGRESS_INTERVAL;
-                let Progress { received_bytes, files } = progress.unwrap_or_default();
-                let progress = Some(pb::ImportProgress { received_bytes, file_count: files });
-                Step::Progress(pb::ImportArchiveResponse { progress, ..Default::default() })
-            }
         }
     }
 }
@@ -189,4 +193,31 @@ fn report(contents: &Contents) -> (Vec<pb::ImportedEntry>, u32) {
         .collect();
     let more = count(total - entries.len());
     (entries, more)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_import_that_has_begun_to_read_sends_progress_before_its_end() {
+        let ended = |progress: watch::Sender<Option<Progress>>, has_read: bool| async move {
+            if has_read {
+                progress.send_replace(Some(Progress::default()));
+            }
+            Err(Error::ProjectNotFound)
+        };
+        for (has_read, expected) in [(true, ["progress", "end"].as_slice()), (false, &["end"])] {
+            let (progress, changes) = watch::channel(None);
+            let work = spawn(ended(progress, has_read));
+            while !work.is_finished() {
+                tokio::task::yield_now().await;
+            }
+            let mut running = Running { work: AbortOnDropHandle::new(work), changes, next_at: Instant::now() };
+            for step in expected {
+                let is_progress = matches!(running.next().await, Step::Progress(_));
+                assert_eq!(is_progress, *step == "progress");
+            }
+        }
+    }
 }
