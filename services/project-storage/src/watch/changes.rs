@@ -61,7 +61,7 @@ impl Changes {
     /// A revision of the project was committed.
     pub(crate) fn committed(&self, project: ProjectId, number: u32) {
         self.tails.ring(project, number);
-        self.doorbell.ring(&[format!("{project}:{number}")]);
+        self.doorbell.ring(&[committed(project, number)]);
     }
 
     /// Members of the project may have lost their access.
@@ -69,6 +69,11 @@ impl Changes {
         self.tails.mark_behind([project]);
         self.doorbell.ring(&[project.to_string()]);
     }
+}
+
+/// The word of [`Change::Committed`].
+fn committed(project: ProjectId, number: u32) -> String {
+    format!("{project}:{number}")
 }
 
 /// A word of a message between replicas.
@@ -88,11 +93,45 @@ fn parse(word: &str) -> Option<Change> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use chassis::{config::Secret, testing};
+    use tokio::{sync::mpsc, time::timeout};
+
     use super::*;
+
+    /// A subscription takes a moment, and words before it are lost.
+    #[tokio::test]
+    async fn each_change_is_told_to_other_replicas() {
+        let server = testing::redis().await;
+        let config = redis::Config { url: Some(Secret::new(server.url.as_str())), password: None, prefix: "test:".into() };
+        let tasks = Tasks::default();
+        let changes = Changes::connect(&config, &tasks).await.unwrap();
+        let (sender, mut words) = mpsc::unbounded_channel();
+        let receive = move |word: &str| drop(sender.send(word.to_owned()));
+        let _other = Doorbell::connect(&config, "projects", &tasks, receive).await.unwrap();
+        let project = ProjectId::generate();
+        let told = async {
+            for (tell, expected) in [
+                (Box::new(|| changes.committed(project, 7)) as Box<dyn Fn()>, Change::Committed(project, 7)),
+                (Box::new(|| changes.access_changed(project)), Change::Access(project)),
+            ] {
+                loop {
+                    tell();
+                    match timeout(Duration::from_millis(100), words.recv()).await {
+                        Ok(Some(word)) if parse(&word).as_ref() == Some(&expected) => break,
+                        _ => {}
+                    }
+                }
+            }
+        };
+        timeout(Duration::from_secs(120), told).await.unwrap();
+    }
 
     #[test]
     fn a_word_names_a_revision_or_a_project() {
         let project = ProjectId::generate();
+        assert_eq!(parse(&committed(project, 7)), Some(Change::Committed(project, 7)));
         assert_eq!(parse(&format!("{project}:7")), Some(Change::Committed(project, 7)));
         assert_eq!(parse(&project.to_string()), Some(Change::Access(project)));
         for word in ["", ":", "x:7", "x", &format!("{project}:-1"), &format!("{project}:7:8")] {

@@ -231,6 +231,8 @@ struct Resuming {
     watch: Watch,
     /// The numbers so far, the first one being the cursor.
     seen: Vec<u32>,
+    /// How often the stream ended because of the slow reader.
+    ends: u32,
 }
 
 impl Resuming {
@@ -238,7 +240,7 @@ impl Resuming {
     async fn open(cluster: &Cluster, person: &Person, project: &str) -> Self {
         let person = Person { client: cluster.client(Caller::Gateway), ..person.clone() };
         let watch = Watch::open(&person, &person.client, project, Some(1)).await.expect("a stream");
-        Self { person, project: project.to_owned(), watch, seen: vec![1] }
+        Self { person, project: project.to_owned(), watch, seen: vec![1], ends: 0 }
     }
 
     async fn read_to(&mut self, last: u32) {
@@ -247,6 +249,7 @@ impl Resuming {
                 Ok(event) => self.seen.push(event.seq),
                 Err(end) => {
                     assert_eq!((end.code, end.reason.as_str()), (ErrorCode::RateLimited, "SLOW_READER"));
+                    self.ends += 1;
                     let after = self.seen.last().copied();
                     self.watch = Watch::open(&self.person, &self.person.client, &self.project, after).await.expect("a stream");
                 }
@@ -279,9 +282,10 @@ async fn a_watcher_that_does_not_read_misses_nothing_and_delays_nobody() {
         let up_to = u32::try_from(1 + (part + 1) * count).expect("small");
         join_all(readers.iter_mut().map(|reader| reader.read_to(up_to))).await;
     }
-    // Time passes in which the idle watcher does not read.
+    // Longer than a full queue may stay unread.
     tokio::time::sleep(Duration::from_secs(3)).await;
     idle.read_to(last).await;
+    assert!(idle.ends > 0, "the idle watcher was not told that it is too slow");
     for watcher in readers.iter().chain([&idle]) {
         assert_eq!(watcher.seen, (1..=last).collect::<Vec<_>>());
     }
@@ -299,9 +303,16 @@ async fn a_drain_and_a_deadline_end_a_stream_with_their_reasons() {
     drop(other);
     assert_eq!(watch.end().await, "DRAINING");
 
-    let mut request = ann.stream_request(WatchProjectRequest { project_id: project.clone(), after: Some(1) });
-    request.set_timeout(Duration::from_secs(2));
-    let stream = answer(ann.client.clone().watch_project(request).await).expect("a stream");
+    // On a slow machine, a short deadline may end the call before it has a stream.
+    let mut deadline = Duration::from_secs(2);
+    let stream = loop {
+        let mut request = ann.stream_request(WatchProjectRequest { project_id: project.clone(), after: Some(1) });
+        request.set_timeout(deadline);
+        match answer(ann.client.clone().watch_project(request).await) {
+            Err(fault) if fault.reason == "TIMEOUT" && deadline < LIMIT => deadline *= 2,
+            opened => break opened.expect("a stream"),
+        }
+    };
     let mut watch = Watch { stream, read: VecDeque::new() };
     assert_eq!(watch.end().await, "TIMEOUT");
 }
