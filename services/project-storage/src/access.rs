@@ -90,6 +90,7 @@ pub(crate) const RULES: &[Rule] = &[
     Rule { rpc: "DeleteTemplateReview", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
     Rule { rpc: "ReportTemplate", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
     Rule { rpc: "ModerateTemplate", callers: &[Operator], user: false, scope: Internal, size: Ordinary },
+    Rule { rpc: "DismissTemplateReports", callers: &[Operator], user: false, scope: Internal, size: Ordinary },
     Rule { rpc: "ListTemplateReports", callers: &[Operator], user: false, scope: Internal, size: Ordinary },
     // The capability authorises the call.
     Rule { rpc: "ReadPreviewFile", callers: &[Gateway], user: false, scope: Internal, size: Ordinary },

@@ -194,6 +194,7 @@ rpcs! {
         delete_template_review(DeleteTemplateReviewRequest) -> DeleteTemplateReviewResponse = reviews::delete;
         report_template(ReportTemplateRequest) -> ReportTemplateResponse = reviews::report;
         moderate_template(ModerateTemplateRequest) -> ModerateTemplateResponse = reviews::moderate;
+        dismiss_template_reports(DismissTemplateReportsRequest) -> DismissTemplateReportsResponse = reviews::dismiss;
         begin_turn(BeginTurnRequest) -> BeginTurnResponse = turns::begin;
         commit_turn(CommitTurnRequest) -> CommitTurnResponse = turns::commit;
         end_turn(EndTurnRequest) -> EndTurnResponse = turns::end;

@@ -147,3 +147,8 @@ pub(crate) async fn reports(
     let rows = reviews::reports(pool, template, page.after, page.size + 1).await?;
     Ok(page.cut(rows, |report| (micros(report.updated_at), report.template.0, report.user.0)))
 }
+
+/// Deletes the reports of a template, or the one of a user, for an operator. The template may be unpublished. Returns their number.
+pub(crate) async fn dismiss_reports(pool: &Pool, template: TemplateId, user: Option<UserId>) -> Result<u64, Error> {
+    Ok(reviews::dismiss_reports(pool, template, user).await?)
+}

@@ -86,3 +86,16 @@ pub(super) async fn reports(app: &App, request: Request<pb::ListTemplateReportsR
         next_page_token: next.map(|key| app.page_tokens.seal(&scope, &key)).unwrap_or_default(),
     })
 }
+
+pub(super) async fn dismiss(
+    app: &App,
+    request: Request<pb::DismissTemplateReportsRequest>,
+) -> Result<pb::DismissTemplateReportsResponse, Error> {
+    let pb::DismissTemplateReportsRequest { template_id: id, user_id } = request.into_inner();
+    let mut violations = Violations::default();
+    let id = template_id(&mut violations, &id);
+    let user = if user_id.is_empty() { None } else { violations.parse("user_id", &user_id) };
+    let id = decode::checked(violations, id)?;
+    let dismissed = templates::dismiss_reports(app.pool(), id, user).await?;
+    Ok(pb::DismissTemplateReportsResponse { dismissed: dismissed.try_into().unwrap_or(u32::MAX) })
+}

@@ -68,6 +68,16 @@ pub(crate) async fn report(db: impl PgExecutor<'_>, template: TemplateId, user: 
     Ok(chassis::postgres::query("write report", query.execute(db)).await?.rows_affected() == 1)
 }
 
+/// Deletes the reports of a template, or the one of a user. Returns their number.
+pub(crate) async fn dismiss_reports(db: impl PgExecutor<'_>, template: TemplateId, user: Option<UserId>) -> Result<u64, StoreError> {
+    let query = sqlx::query!(
+        "DELETE FROM template_reports WHERE template_id = $1 AND ($2::uuid IS NULL OR user_id = $2)",
+        template.0,
+        user.map(|user| user.0),
+    );
+    Ok(chassis::postgres::query("delete reports", query.execute(db)).await?.rows_affected())
+}
+
 /// A position in the list of reports: a time in microseconds since 1970, a template and a user.
 pub(crate) type ReportKey = (i64, Uuid, Uuid);
 

@@ -5,7 +5,7 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Connection, StoreError, saves::Request, signed, unpublished_templates, unsigned, unused_stores};
+use super::{Connection, StoreError, saves::Request, signed, unsigned, unused_stores};
 use crate::{
     git::Oid,
     model::{
@@ -340,9 +340,11 @@ pub(crate) async fn mark(
 }
 
 /// Deletes a locked template with its versions and reviews, and leaves its store. What is said about it stays, see
-/// [`unpublished_templates`].
+/// [`super::unpublished_templates`].
 pub(crate) async fn delete(db: &mut Connection, template: &Template) -> Result<(), StoreError> {
-    unpublished_templates::insert(db, template.id).await?;
+    // A report holds this row until it is written. The statement after it sees the report.
+    let lock = sqlx::query!("SELECT id FROM templates WHERE id = $1 FOR UPDATE", template.id.0);
+    chassis::postgres::query("lock template for deletion", lock.fetch_optional(&mut *db)).await?;
     let query = sqlx::query!("DELETE FROM templates WHERE id = $1", template.id.0);
     chassis::postgres::query("delete template", query.execute(&mut *db)).await?;
     unused_stores::leave_store(db, template.store).await

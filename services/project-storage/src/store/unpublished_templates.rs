@@ -1,34 +1,10 @@
-//! What stays of unpublished templates: the mark of an operator, reports, and the idempotency keys of their publications.
+//! What stays of unpublished templates: the mark of an operator, reports, and the idempotency keys of their publications. A trigger keeps it
+//! when a template is deleted.
 
 use proto::id::{TemplateId, UserId};
 
 use super::{Connection, StoreError};
 use crate::model::project::StoreId;
-
-/// Keeps what stays of a locked template that is deleted in the same transaction. A template that is neither hidden nor reported leaves its
-/// idempotency keys only.
-pub(crate) async fn insert(db: &mut Connection, id: TemplateId) -> Result<(), StoreError> {
-    // A report holds this row until it is written. The statement after it sees the report.
-    let lock = sqlx::query!("SELECT id FROM templates WHERE id = $1 FOR UPDATE", id.0);
-    chassis::postgres::query("lock template for deletion", lock.fetch_optional(&mut *db)).await?;
-    let query = sqlx::query!(
-        "WITH r AS (
-             INSERT INTO unpublished_requests (publisher_id, request_id, fingerprint, template_id)
-             SELECT publisher_id, request_id, fingerprint, template_id FROM template_versions
-             WHERE template_id = $1 AND request_id IS NOT NULL
-             ON CONFLICT DO NOTHING
-         )
-         INSERT INTO unpublished_templates (id, publisher_id, source_store_ids, hidden)
-         SELECT t.id, t.publisher_id,
-                ARRAY(SELECT DISTINCT v.source_store_id FROM template_versions v WHERE v.template_id = $1 AND v.source_store_id IS NOT NULL),
-                t.hidden
-         FROM templates t
-         WHERE t.id = $1 AND (t.hidden OR EXISTS (SELECT 1 FROM template_reports r WHERE r.template_id = $1))",
-        id.0,
-    );
-    chassis::postgres::query("keep marks of template", query.execute(&mut *db)).await?;
-    Ok(())
-}
 
 /// Whether the next version of a template hides it: it is the first one from a project in the store `source`, and an operator has hidden another
 /// template of the same publisher and store.

@@ -2,8 +2,8 @@
 
 use chassis::identity::Caller;
 use proto::project_storage::{
-    ListTemplateReportsRequest, ListTemplatesRequest, ModerateTemplateRequest, PublishTemplateRequest, ReportTemplateRequest, Template,
-    UseTemplateRequest,
+    DismissTemplateReportsRequest, ListTemplateReportsRequest, ListTemplatesRequest, ModerateTemplateRequest, PublishTemplateRequest,
+    ReportTemplateRequest, Template, UseTemplateRequest,
 };
 use uuid::Uuid;
 
@@ -29,6 +29,13 @@ async fn reports(cluster: &Cluster) -> Vec<(String, String)> {
     let mut operator = cluster.client(Caller::Operator);
     let listed = answer(operator.list_template_reports(without_user(ListTemplateReportsRequest::default())).await).expect("reports");
     listed.reports.into_iter().map(|report| (report.template_id, report.reason)).collect()
+}
+
+/// Deletes the reports of a template, or the one of a person, and returns their number.
+async fn dismiss(cluster: &Cluster, template: &str, user: &str) -> u32 {
+    let request = DismissTemplateReportsRequest { template_id: template.into(), user_id: user.into() };
+    let mut operator = cluster.client(Caller::Operator);
+    answer(operator.dismiss_template_reports(without_user(request)).await).expect("dismissed").dismissed
 }
 
 async fn published(person: &Person, request: PublishTemplateRequest) -> Template {
@@ -98,6 +105,46 @@ async fn a_reported_template_keeps_its_reports_and_is_not_hidden() {
     let plain = ann.template_of("Plain", FILES).await;
     ann.unpublish(&plain.id).await.expect("unpublished");
     assert_eq!(cluster.count("SELECT count(*) FROM unpublished_templates").await, 0);
+}
+
+#[tokio::test]
+async fn an_operator_dismisses_reports_of_published_and_unpublished_templates() {
+    let cluster = Cluster::start().await;
+    let (ann, bob, eve) = (cluster.person(), cluster.person(), cluster.person());
+    let (kept, gone) = (ann.template_of("Kept", FILES).await.id, ann.template_of("Gone", FILES).await.id);
+    for template in [&kept, &gone] {
+        report(&bob, template, "spam").await;
+        report(&eve, template, "ugly").await;
+    }
+    ann.unpublish(&gone).await.expect("unpublished");
+    assert_eq!(dismiss(&cluster, &kept, &bob.id.to_string()).await, 1);
+    assert_eq!(dismiss(&cluster, &kept, &bob.id.to_string()).await, 0);
+    assert_eq!(dismiss(&cluster, &gone, "").await, 2);
+    assert_eq!(reports(&cluster).await, [(kept.clone(), "ugly".to_owned())]);
+    let mut operator = cluster.client(Caller::Operator);
+    for (template_id, user_id) in [("x", ""), ("", ""), (kept.as_str(), "x")] {
+        let request = DismissTemplateReportsRequest { template_id: template_id.into(), user_id: user_id.into() };
+        assert_eq!(reason(answer(operator.dismiss_template_reports(without_user(request)).await)), "INVALID_FIELD");
+    }
+    let mine = ann.client.clone().dismiss_template_reports(ann.request(DismissTemplateReportsRequest::default())).await;
+    assert_eq!(reason(answer(mine)), "CALLER_DENIED");
+}
+
+/// A replica of the release before deletes templates without the statements of this one.
+#[tokio::test]
+async fn what_is_said_stays_whoever_deletes_the_template() {
+    let cluster = Cluster::start().await;
+    let (ann, bob) = (cluster.person(), cluster.person());
+    let project = ann.project_of(FILES).await;
+    let request = PublishTemplateRequest { request_id: "p".into(), ..publication(&project, "A page") };
+    let first = published(&ann, request.clone()).await;
+    report(&bob, &first.id, "spam").await;
+    moderate(&cluster, &first.id, None, Some(true)).await;
+    let deleted = sqlx::query("DELETE FROM templates WHERE id = $1").bind(first.id.parse::<Uuid>().expect("an id"));
+    deleted.execute(&cluster.database.pool).await.expect("deleted");
+    assert_eq!(reason(ann.publish(request).await), "TEMPLATE_NOT_FOUND");
+    let again = published(&ann, publication(&project, "A page")).await;
+    assert_eq!((again.id, again.hidden), (first.id, true));
 }
 
 #[tokio::test]
