@@ -31,8 +31,10 @@ const LOST_ANSWERS: [(Role, &str); 5] = [
 const CALLERS: [&str; 2] = ["agent-streaming -> project-storage", "gateway -> project-storage"];
 /// The time between two attempts to trigger the failpoints that have not fired.
 const TRIGGER_INTERVAL: Duration = Duration::from_millis(500);
-/// Callers of project-storage are disconnected after each abort, and otherwise at every fifth attempt.
+/// Callers of project-storage are disconnected after each abort, and otherwise after this number of attempts without a fired failpoint, which
+/// doubles each time up to the maximum: a process that is disturbed too often reaches no other failpoint.
 const TRIGGERS_PER_CUT: u32 = 5;
+const MAX_TRIGGERS_PER_CUT: u32 = 40;
 /// The number of kills of each role among 20.
 const WEIGHTS: [(Role, u32); 5] =
     [(Role::AgentStreaming, 9), (Role::ProjectStorage, 5), (Role::Gateway, 4), (Role::Auth, 1), (Role::RateLimit, 1)];
@@ -237,18 +239,22 @@ impl FaultInjector {
         }
         let waiting = || armed.iter().map(|(node, _)| node.armed().len()).sum::<usize>();
         let (mut clock, mut left) = (Stopwatch::start(), waiting());
-        let (mut aborts, mut countdown) = (0, 0);
+        let (mut aborts, mut quiet, mut pause) = (0, 0, TRIGGERS_PER_CUT);
         while left > 0 && clock.elapsed() < within {
             sleep(TRIGGER_INTERVAL).await;
             if waiting() < left {
-                (clock, left) = (Stopwatch::start(), waiting());
+                (clock, left, pause) = (Stopwatch::start(), waiting(), TRIGGERS_PER_CUT);
             }
             self.prefer_armed_storage();
-            // On a slow machine a call that is disconnected too often never completes.
             let aborted = self.aborts();
-            let cut = aborted > aborts || countdown == 0;
-            (aborts, countdown) = (aborted, if cut { TRIGGERS_PER_CUT } else { countdown - 1 });
-            self.trigger_failpoints(cut).await?;
+            quiet = if aborted > aborts { 0 } else { quiet + 1 };
+            let is_quiet = quiet >= pause;
+            if is_quiet {
+                (quiet, pause) = (0, (pause * 2).min(MAX_TRIGGERS_PER_CUT));
+                self.empty_object_caches().await?;
+            }
+            self.trigger_failpoints(is_quiet || aborted > aborts).await?;
+            aborts = aborted;
         }
         let mut left = Vec::new();
         for (node, points) in armed {
@@ -291,8 +297,12 @@ impl FaultInjector {
                 deployment.link(link).cut();
             }
         }
-        // A restart empties the object cache.
-        for node in deployment.of(Role::ProjectStorage).filter(|node| has_armed(node, "select-objects")) {
+        Ok(())
+    }
+
+    /// Restarts the replicas of project-storage that shall fail when they read objects: a restart empties the object cache.
+    async fn empty_object_caches(&self) -> Result<()> {
+        for node in self.deployment.of(Role::ProjectStorage).filter(|node| has_armed(node, "select-objects/")) {
             node.kill().await?;
             node.start().await?;
         }

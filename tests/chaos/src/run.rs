@@ -58,7 +58,7 @@ impl Amounts {
         Self {
             kills: 60,
             reconnects: 500,
-            failpoints: 3,
+            failpoints: 5,
             postgres: 2,
             network: 10,
             pauses: 1,
